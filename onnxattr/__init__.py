@@ -1,0 +1,1 @@
+"""Attribution methods as ONNX graphs: explanations that run wherever ONNX Runtime runs."""

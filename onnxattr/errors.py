@@ -1,0 +1,37 @@
+"""The exceptions that onnxattr raises on purpose; each message says what was given, what was expected, what to do."""
+
+
+class OnnxAttrError(Exception):
+    """Base class of every error raised by onnxattr."""
+
+
+class ModelError(OnnxAttrError):
+    """The model is missing, damaged, not ONNX, or cannot be explained as it is."""
+
+
+class ConversionError(ModelError):
+    """A model of another framework could not be converted into a correct ONNX file."""
+
+
+class UnsupportedOpError(ModelError):
+    """An operator on the path from the explained value to the score has no VJP rule."""
+
+
+class ShapeError(OnnxAttrError, ValueError):
+    """An input array has the wrong rank, size, dtype or values for the model."""
+
+
+class TargetError(OnnxAttrError, ValueError):
+    """The targets do not fit the model's output."""
+
+
+class ParameterError(OnnxAttrError, ValueError):
+    """A parameter of a method has a value outside its domain."""
+
+
+class RuntimeMissingError(OnnxAttrError):
+    """ONNX Runtime, or an execution provider that was asked for, is not available."""
+
+
+class RuleError(OnnxAttrError):
+    """A VJP rule broke its contract: wrong number, dtype or rank of cotangents."""
