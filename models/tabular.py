@@ -1,7 +1,7 @@
-"""A tabular classifier: benign or malignant from 30 measurements of cell nuclei (scikit-learn's breast_cancer).
+"""A tabular classifier: benign or malignant from 30 measurements of cell nuclei.
 
-`python models/tabular.py` writes models/tabular.keras and models/tabular.onnx. The model takes the measurements as
-they are: standardising them is its first layer.
+The data is scikit-learn's breast_cancer. `python models/tabular.py` writes models/tabular.keras and
+models/tabular.onnx. The model takes the measurements as they are: standardising them is its first layer.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ def data() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Load the measurements, shuffled the same way each time.
 
     Returns:
-        Training measurements (419, 30) float32, their labels (419,) int64, and the same for the 150 held-out rows.
+        Training measurements (419, 30) float32, their labels (419,) int64, the same for 150 held-out rows.
     """
     from sklearn.datasets import load_breast_cancer
 
