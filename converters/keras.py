@@ -1,0 +1,151 @@
+"""Keras models to ONNX: `to_onnx` takes a Keras 3 or tf_keras model, or a file of one."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxattr.errors import ConversionError
+
+from . import dependencies, onnx_finish
+from . import verify as checking
+from .keras_inputs import ModelInputs, flatten, model_inputs
+from .keras_trace import Trace, trace
+from .tf2onnx_patches import convert_function
+
+CONVERTER_KEY = "onnxattr.converter"
+_OPSETS = range(13, 19)
+_PROTOBUF_LIMIT_BYTES = 2**31
+
+
+def to_onnx(
+    model_or_path: Any,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    opset: int = 17,
+    verify: bool = True,
+    sample: Any = None,
+    input_signature: Any = None,
+    keep_layers: str | Iterable[str] = (),
+) -> onnx.ModelProto:
+    """Convert a Keras model to ONNX and check the result against it.
+
+    The names of inputs, outputs and layers survive; the batch axis of every input is the symbol "N". The metadata
+    entry "onnxattr.layers" says which value of the graph holds the output of which layer.
+
+    Args:
+        model_or_path: A Keras 3 or tf_keras model of any kind, or the path of a `.keras`, `.h5` or `.hdf5` file or of
+            a SavedModel folder. Files are loaded in Keras' safe mode: no code from them is run.
+        path: Also write the model to this file.
+        opset: ONNX opset, 13 to 18. At 17 the graphs are smallest.
+        verify: Compare the outputs with the original's on random inputs in ONNX Runtime, batches of 2 and 5.
+        sample: One batch of real inputs (an array, or a list or dict of them as the model takes it). Used for the
+            check, and tells the inputs of a subclassed model.
+        input_signature: `tf.TensorSpec`, or a list or dict of them, for a subclassed model.
+        keep_layers: Names of layers whose output must be a value of the graph even if that keeps the converter from
+            folding batch normalisation into them; "all" for every layer.
+
+    Returns:
+        The ONNX model.
+
+    Raises:
+        ConversionError: The model cannot be loaded, traced or converted, or the outputs differ by more than 1e-4 of
+            their largest value (1e-2 where layers compute in float16); names the layer or operator.
+        RuntimeMissingError: `verify` without ONNX Runtime.
+    """
+    if opset not in _OPSETS:
+        raise ConversionError(
+            f"opset={opset} was asked for, {_OPSETS.start} to {_OPSETS.stop - 1} can be written. Convert at 17 and "
+            "raise the opset with onnx.version_converter if you need more."
+        )
+    model = model_or_path
+    inputs = model_inputs(model, input_signature, sample)
+    _check_size(model)
+    traced = trace(model, inputs, lambda calls, graph, outputs: [])
+    converted = _convert(model, inputs, traced, opset)
+    if verify:
+        _verify(converted, inputs, traced, sample)
+    if path is not None:
+        write(converted, path)
+    return converted
+
+
+def write(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
+    """Write a model to a file that appears only when it is complete."""
+    target = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(model.SerializeToString())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _convert(model: Any, inputs: ModelInputs, traced: Trace, opset: int) -> onnx.ModelProto:
+    outputs = traced.outputs
+    converted = convert_function(
+        traced.function, traced.inputs, outputs, opset, handlers={}, weight_bytes=_weight_bytes(model)
+    )
+    converted.ir_version = onnx_finish.IR_VERSION
+    converted.graph.name = model.name
+    converted.doc_string = ""
+    onnx_finish.check_operators(converted, traced.layer_of)
+    onnx_finish.set_inputs(converted, inputs.specs)
+    shapes = [tensor.shape.as_list() for tensor in traced.function.outputs]
+    onnx_finish.set_outputs(converted, shapes[: len(outputs)])
+    onnx_finish.infer_shapes(converted)
+    onnx_finish.check_model(converted, inputs.names)
+    onnx.helper.set_model_props(converted, {CONVERTER_KEY: json.dumps(_versions(opset))})
+    return converted
+
+
+def _verify(converted: onnx.ModelProto, inputs: ModelInputs, traced: Trace, sample: Any) -> None:
+    tf = dependencies.tensorflow()
+    layers = [call.layer for call in traced.calls]
+    highest_id = _highest_id(layers)
+    if sample is None:
+        batches = [checking.random_inputs(inputs.specs, batch, highest_id) for batch in checking.BATCH_SIZES]
+    else:
+        batches = [[np.asarray(leaf) for _, leaf in flatten(sample)]]
+
+    def original(arrays: list[np.ndarray]) -> list[np.ndarray]:
+        tensors = [tf.constant(array, spec.dtype) for array, spec in zip(arrays, inputs.specs, strict=True)]
+        return [np.asarray(tensor) for _, tensor in flatten(inputs.call(tensors))]
+
+    low_precision = any(getattr(layer, "compute_dtype", None) in ("float16", "bfloat16") for layer in layers)
+    checking.compare(converted, original, batches, low_precision, lambda arrays, tolerance: "")
+
+
+def _highest_id(layers: list[Any]) -> int | None:
+    """Largest id that every embedding of the model accepts."""
+    sizes = [layer.input_dim for layer in layers if isinstance(getattr(layer, "input_dim", None), int)]
+    return min(sizes) - 1 if sizes else None
+
+
+def _weight_bytes(model: Any) -> int:
+    return sum(int(np.prod(weight.shape)) * np.dtype(weight.dtype).itemsize for weight in model.weights)
+
+
+def _check_size(model: Any) -> None:
+    size = _weight_bytes(model)
+    if size >= _PROTOBUF_LIMIT_BYTES:
+        raise ConversionError(
+            f"The weights of model {model.name!r} take {size / 2**30:.1f} GiB; an ONNX file without external data holds "
+            "less than 2 GiB. Convert the model in parts, or in float16."
+        )
+
+
+def _versions(opset: int) -> dict[str, Any]:
+    names = {"onnxattr": "onnxattr", "tf2onnx": "tf2onnx", "keras": "keras"}
+    versions: dict[str, Any] = {key: metadata.version(name) for key, name in names.items()}
+    versions["tensorflow"] = dependencies.tensorflow().__version__
+    return {**versions, "opset": opset}

@@ -1,0 +1,188 @@
+"""Trace a Keras model into one flat TensorFlow graph, noting which layer made which tensors and operations."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from onnxattr.errors import ConversionError
+
+from . import dependencies
+from .keras_inputs import ModelInputs, flatten
+
+
+@dataclass
+class LayerCall:
+    """One call of a layer while the model was traced.
+
+    Attributes:
+        layer: The Keras layer.
+        path: Names of the enclosing layers and its own, joined by "/", without the model itself.
+        depth: 1 for the layers of the model itself, 2 for layers in those, ...
+        inputs: Tensors that were given.
+        outputs: Tensors that came out.
+        operations: Range of the operations of the graph made during the call.
+    """
+
+    layer: Any
+    path: str
+    depth: int
+    inputs: list[Any] = field(default_factory=list)
+    outputs: list[Any] = field(default_factory=list)
+    operations: range = range(0)
+
+
+@dataclass
+class Trace:
+    """A traced model.
+
+    Attributes:
+        function: The concrete function; its outputs are those of the model, then one per tap.
+        inputs: TensorFlow name -> ONNX name.
+        outputs: TensorFlow name -> ONNX name, without taps.
+        taps: Name of a tapped tensor -> TensorFlow name of the extra output that holds its value.
+        calls: The layer calls in the order in which they returned.
+    """
+
+    function: Any
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    taps: dict[str, str]
+    calls: list[LayerCall]
+    _owners: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def layer_of(self, operation_name: str) -> str | None:
+        """Path of the innermost layer that made an operation; None if no layer did."""
+        if not self._owners:
+            operations = self.function.graph.get_operations()
+            # Inner calls return first: they keep the operations they claimed.
+            for call in self.calls:
+                for index in call.operations:
+                    self._owners.setdefault(operations[index].name, call.path)
+        return self._owners.get(operation_name)
+
+
+def trace(model: Any, inputs: ModelInputs, choose_taps: Any) -> Trace:
+    """Trace `model` in inference mode.
+
+    Args:
+        model: Keras 3 or tf_keras model.
+        inputs: Its inputs.
+        choose_taps: Called with the list of layer calls and the graph; returns the tensors to be kept as values.
+
+    Raises:
+        ConversionError: The model could not be traced; names the layer.
+    """
+    tf = dependencies.tensorflow()
+    recorder = _Recorder(model)
+    names: list[str] = []
+    tapped: list[Any] = []
+
+    def run(*tensors: Any) -> tuple[Any, ...]:
+        with recorder.recording():
+            structure = inputs.call(list(tensors))
+        pairs = flatten(structure)
+        names.extend(_output_names(model, pairs, inputs.names))
+        results = [tf.identity(tensor, name="onnxattr_output") for _, tensor in pairs]
+        graph = results[0].graph
+        tapped.extend(choose_taps(recorder.calls, graph, [tensor for _, tensor in pairs]))
+        taps = [tf.identity(tensor, name="onnxattr_tap") for tensor in tapped]
+        return (*results, *taps)
+
+    function = _concrete_function(tf.function(run, input_signature=inputs.specs, autograph=False), recorder)
+    captured = {tensor.name for tensor in function.graph.internal_captures}
+    own_inputs = [tensor.name for tensor in function.inputs if tensor.name not in captured]
+    outputs = [tensor.name for tensor in function.outputs]
+    return Trace(
+        function=function,
+        inputs=dict(zip(own_inputs, inputs.names, strict=True)),
+        outputs=dict(zip(outputs, names, strict=False)),
+        taps={tensor.name: name for tensor, name in zip(tapped, outputs[len(names) :], strict=True)},
+        calls=recorder.calls,
+    )
+
+
+def _concrete_function(function: Any, recorder: "_Recorder") -> Any:
+    tf = dependencies.tensorflow()
+    eager = tf.config.functions_run_eagerly()
+    # Inlines the functions that Keras compiles by itself (grouped convolution) into the trace.
+    tf.config.run_functions_eagerly(True)
+    try:
+        return function.get_concrete_function()
+    except Exception as error:
+        where = f" in layer {recorder.failed_in!r}" if recorder.failed_in else ""
+        raise ConversionError(
+            f"The model cannot be traced{where}: {type(error).__name__}: {error}. The model must run on symbolic "
+            "TensorFlow tensors; check the shapes in input_signature or sample if you gave one."
+        ) from error
+    finally:
+        tf.config.run_functions_eagerly(eager)
+
+
+class _Recorder:
+    """Records the calls of all layers below `model` while `recording()` is open."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.calls: list[LayerCall] = []
+        self.failed_in: str | None = None
+        self._stack: list[LayerCall] = []
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        layer_classes = [package.layers.Layer for package in dependencies.keras_packages()]
+        originals = [layer_class.__call__ for layer_class in layer_classes]
+        try:
+            for layer_class, original in zip(layer_classes, originals, strict=True):
+                layer_class.__call__ = self._hook(original)
+            yield
+        finally:
+            for layer_class, original in zip(layer_classes, originals, strict=True):
+                layer_class.__call__ = original
+
+    def _hook(self, original: Any) -> Any:
+        recorder = self
+
+        def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            if layer is recorder.model:
+                return original(layer, *args, **kwargs)
+            return recorder._record(original, layer, args, kwargs)
+
+        return call
+
+    def _record(self, original: Any, layer: Any, args: Any, kwargs: Any) -> Any:
+        tf = dependencies.tensorflow()
+        graph = tf.compat.v1.get_default_graph()
+        enclosing = self._stack[-1].path + "/" if self._stack else ""
+        call = LayerCall(layer, enclosing + layer.name, len(self._stack) + 1)
+        start = len(graph.get_operations())
+        self._stack.append(call)
+        try:
+            result = original(layer, *args, **kwargs)
+        except Exception:
+            self.failed_in = self.failed_in or call.path
+            raise
+        finally:
+            self._stack.pop()
+        call.inputs = [tensor for _, tensor in flatten([*args, *kwargs.values()]) if tf.is_tensor(tensor)]
+        call.outputs = [tensor for _, tensor in flatten(result) if tf.is_tensor(tensor)]
+        call.operations = range(start, len(graph.get_operations()))
+        self.calls.append(call)
+        return result
+
+
+def _output_names(model: Any, pairs: list[tuple[str | None, Any]], taken: list[str]) -> list[str]:
+    """Dict keys, else the names Keras gives the outputs, else output_0, output_1, ...; never an input's name."""
+    keys = [key for key, _ in pairs]
+    own = getattr(model, "output_names", None) or getattr(
+        getattr(model, "_functional", None), "output_names", None
+    )
+    fallback = list(own) if own and len(own) == len(pairs) else [f"output_{i}" for i in range(len(pairs))]
+    names: list[str] = []
+    for key, name in zip(keys, fallback, strict=True):
+        chosen, number = key or name, 1
+        while chosen in names or chosen in taken:
+            number += 1
+            chosen = f"{key or name}_{number}"
+        names.append(chosen)
+    return names

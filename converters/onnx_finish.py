@@ -1,0 +1,165 @@
+"""Finish a converted model: dimension names, shapes, versions, and the checks that need no other framework."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
+
+from onnxattr.errors import ConversionError
+
+BATCH = "N"
+IR_VERSION = 8
+_SMALL_INITIALIZER_BYTES = 1024
+
+
+def set_inputs(model: ModelProto, specs: list[Any]) -> None:
+    """Declare the inputs in order, the batch axis as "N", every other dynamic axis under a symbol of its own.
+
+    Args:
+        model: Changed in place. Inputs that nothing uses, which tf2onnx drops, come back.
+        specs: One `tf.TensorSpec` per input.
+    """
+    names = {spec.name for spec in specs}
+    others = [_copy(value) for value in model.graph.input if value.name not in names]
+    declared = []
+    for spec in specs:
+        element_type = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype.as_numpy_dtype))
+        sizes = [
+            size if size is not None else f"{spec.name}_dim{axis}" for axis, size in enumerate(spec.shape)
+        ]
+        declared.append(onnx.helper.make_tensor_value_info(spec.name, element_type, [BATCH, *sizes[1:]]))
+    del model.graph.input[:]
+    model.graph.input.extend([*declared, *others])
+
+
+def set_outputs(model: ModelProto, shapes: list[list[int | None]]) -> None:
+    """Declare the shapes of the outputs; an unknown first axis is taken as the batch.
+
+    Args:
+        model: Changed in place.
+        shapes: Shape of each output as the other framework knows it, None for unknown.
+    """
+    for value, shape in zip(model.graph.output, shapes, strict=True):
+        dims = value.type.tensor_type.shape.dim
+        del dims[:]
+        for axis, size in enumerate(shape):
+            dim = dims.add()
+            if size is not None:
+                dim.dim_value = size
+            elif axis == 0:
+                dim.dim_param = BATCH
+
+
+def infer_shapes(model: ModelProto) -> None:
+    """Fill `value_info` and unknown output dimensions, without copying the weights.
+
+    Args:
+        model: Changed in place.
+
+    Raises:
+        ConversionError: Shapes of neighbouring nodes contradict each other; names the node.
+    """
+    light = ModelProto(ir_version=IR_VERSION)
+    light.opset_import.extend(model.opset_import)
+    graph = light.graph
+    graph.name = model.graph.name
+    graph.node.extend(model.graph.node)
+    graph.input.extend(model.graph.input)
+    graph.output.extend(model.graph.output)
+    for tensor in model.graph.initializer:
+        if tensor.ByteSize() <= _SMALL_INITIALIZER_BYTES:
+            graph.initializer.append(tensor)
+        else:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    try:
+        inferred = onnx.shape_inference.infer_shapes(light, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise ConversionError(
+            f"The converted graph has contradicting shapes: {error}. Give the model fixed input sizes or another opset."
+        ) from error
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(inferred.graph.value_info)
+    del model.graph.output[:]
+    model.graph.output.extend(inferred.graph.output)
+
+
+def check_operators(model: ModelProto, layer_of: Callable[[str], str | None]) -> None:
+    """Refuse operators that the declared opsets do not have.
+
+    Args:
+        model: The converted model.
+        layer_of: Node name -> name of the layer that made it, or None.
+
+    Raises:
+        ConversionError: Lists operators, nodes, layers and what to do.
+    """
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    unknown = [node for node in walk(model.graph) if not _has_schema(node, opsets)]
+    if not unknown:
+        return
+    places = []
+    for node in unknown[:8]:
+        layer = layer_of(node.name)
+        places.append(f"{node.op_type} (node {node.name!r}" + (f", layer {layer!r})" if layer else ")"))
+    more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+    raise ConversionError(
+        f"No ONNX operator of opset {opsets.get('')} computes: {', '.join(places)}{more}. Write the layer with other "
+        "operations, or try a higher opset (tf2onnx goes up to 18)."
+    )
+
+
+def check_model(model: ModelProto, inputs: list[str]) -> None:
+    """Run the ONNX checker and refuse inputs that the original model does not have.
+
+    Raises:
+        ConversionError: Says what the checker found, or names the unexpected inputs.
+    """
+    unexpected = [value.name for value in model.graph.input if value.name not in inputs]
+    if unexpected:
+        raise ConversionError(
+            f"The converted graph asks for inputs {unexpected} that the model does not have: tensors that the model "
+            "captures could not be turned into constants. Make them weights of a layer."
+        )
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise ConversionError(
+            f"The converted graph is not valid ONNX: {error}. Try another opset."
+        ) from error
+
+
+def walk(graph: GraphProto) -> Iterator[NodeProto]:
+    """All nodes of a graph and of the graphs inside them."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from walk(attribute.g)
+
+
+def prune_initializers(model: ModelProto) -> None:
+    """Remove initializers that no node reads and that are no output."""
+    used = {name for node in walk(model.graph) for name in node.input}
+    used.update(value.name for value in model.graph.output)
+    unused = [index for index, tensor in enumerate(model.graph.initializer) if tensor.name not in used]
+    for index in reversed(unused):
+        del model.graph.initializer[index]
+
+
+def _has_schema(node: NodeProto, opsets: dict[str, int]) -> bool:
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    if domain not in opsets:
+        return False
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opsets[domain], domain)
+    except onnx.defs.SchemaError:
+        return False
+    return not schema.deprecated
+
+
+def _copy(value: ValueInfoProto) -> ValueInfoProto:
+    copied = ValueInfoProto()
+    copied.CopyFrom(value)
+    return copied

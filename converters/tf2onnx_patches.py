@@ -1,0 +1,149 @@
+"""tf2onnx 1.17.0 driven through scoped patches: less memory, captured constants, missing operators.
+
+Every change to tf2onnx, numpy or the environment lasts for one `with` block and is undone after it.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+
+from . import dependencies
+
+Handler = tuple[Callable[..., None], list[Any]]
+
+# Above this size TensorFlow's grappler, which copies every constant several times, is left out. It would fold a
+# few constants that tf2onnx leaves in the graph; the results are the same.
+_GRAPPLER_LIMIT_BYTES = 64 * 2**20
+
+
+def convert_function(
+    function: Any,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+    opset: int,
+    handlers: Mapping[str, Handler],
+    weight_bytes: int,
+) -> onnx.ModelProto:
+    """Convert a traced TensorFlow function.
+
+    Args:
+        function: The concrete function.
+        inputs: TensorFlow name -> ONNX name of each input, without captured constants, which get frozen.
+        outputs: TensorFlow name -> ONNX name of each output.
+        opset: ONNX opset to write.
+        handlers: tf2onnx op handlers beside `BASIC_HANDLERS`.
+        weight_bytes: Size of the model's weights; decides how much memory the conversion may spend.
+
+    Returns:
+        The model as tf2onnx wrote it: unknown operators may be left in it.
+    """
+    tf = dependencies.tensorflow()
+    tf2onnx = dependencies.tf2onnx()
+    large = weight_bytes > _GRAPPLER_LIMIT_BYTES
+    with lean_tf2onnx(), tf.device("/cpu:0"):
+        graph_def = tf2onnx.tf_loader.from_function(function, list(inputs), list(outputs), large_model=large)
+        model, _ = tf2onnx.convert._convert_common(
+            graph_def,
+            name="keras model",
+            opset=opset,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            tensors_to_rename={**inputs, **outputs},
+            custom_op_handlers={**BASIC_HANDLERS, **handlers},
+        )
+    return model
+
+
+@contextlib.contextmanager
+def lean_tf2onnx() -> Iterator[None]:
+    """Keep tf2onnx from copying every weight in every optimiser pass; restores it afterwards.
+
+    - `Node.update_proto` rebuilds the proto of each node, weights included, after each pass, and protobuf never
+      frees the old ones. The final graph reads constants elsewhere, so they are skipped.
+    - The optimiser deep-copies the graph before each pass unless the variable TF2ONNX_CATCH_ERRORS exists.
+    - `np.product`, gone in numpy 2, is called for large models.
+    """
+    from tf2onnx.graph import Node
+
+    update_proto = Node.update_proto
+    variable = os.environ.get("TF2ONNX_CATCH_ERRORS")
+    logger = logging.getLogger("tf2onnx")
+    level = logger.level
+    had_product = hasattr(np, "product")
+
+    def update_all_but_constants(node: Any, *args: Any, **kwargs: Any) -> None:
+        if node.type != "Const":
+            update_proto(node, *args, **kwargs)
+
+    Node.update_proto = update_all_but_constants
+    os.environ["TF2ONNX_CATCH_ERRORS"] = "off"
+    # What it logs as errors (operators it does not know) is raised by the checks that follow.
+    logger.setLevel(logging.CRITICAL)
+    if not had_product:
+        np.product = np.prod  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        Node.update_proto = update_proto
+        logger.setLevel(level)
+        if variable is None:
+            del os.environ["TF2ONNX_CATCH_ERRORS"]
+        else:
+            os.environ["TF2ONNX_CATCH_ERRORS"] = variable
+        if not had_product:
+            del np.product  # type: ignore[attr-defined]
+
+
+def replace_node(ctx: Any, node: Any, build: Callable[[Any, np.dtype], str]) -> None:
+    """Replace a one-output node of a tf2onnx graph.
+
+    Args:
+        ctx: The tf2onnx graph.
+        node: The node that goes away.
+        build: Called with `emit(op_type, inputs, **attributes) -> value name` and the numpy dtype of the output;
+            returns the name of the value that replaces the output. Every emitted value has the output's shape.
+    """
+    from tf2onnx import utils
+
+    output = node.output[0]
+    shape, dtype = ctx.get_shape(output), ctx.get_dtype(output)
+    ctx.remove_node(node.name)
+
+    def emit(op_type: str, inputs: list[Any], **attributes: Any) -> str:
+        names = [
+            value if isinstance(value, str) else ctx.make_const(utils.make_name(node.name), value).output[0]
+            for value in inputs
+        ]
+        made = ctx.make_node(
+            op_type, names, attr=attributes, shapes=[shape], dtypes=[dtype], name=utils.make_name(node.name)
+        )
+        return made.output[0]
+
+    result = build(emit, utils.map_onnx_to_numpy_type(dtype))
+    ctx.make_node("Identity", [result], outputs=[output], shapes=[shape], dtypes=[dtype])
+
+
+def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """Erfc(x) = 1 - erf(x), the exact GELU of Keras."""
+    (x,) = node.input
+    replace_node(ctx, node, lambda emit, dtype: emit("Sub", [np.array(1, dtype), emit("Erf", [x])]))
+
+
+def _expm1(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """expm1(x) = exp(x) - 1, as in CELU."""
+    (x,) = node.input
+    replace_node(ctx, node, lambda emit, dtype: emit("Sub", [emit("Exp", [x]), np.array(1, dtype)]))
+
+
+def _log1p(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """log1p(x) = log(1 + x)."""
+    (x,) = node.input
+    replace_node(ctx, node, lambda emit, dtype: emit("Log", [emit("Add", [x, np.array(1, dtype)])]))
+
+
+BASIC_HANDLERS: Mapping[str, Handler] = {"Erfc": (_erfc, []), "Expm1": (_expm1, []), "Log1p": (_log1p, [])}
