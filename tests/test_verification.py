@@ -1,0 +1,150 @@
+"""The references agree with each other, and onnxattr agrees with both of them."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("xplique", reason="the comparison needs Xplique and TensorFlow")
+
+from verification.compare import (
+    FAST,
+    TOLERANCE,
+    VARGRAD_TOLERANCE,
+    VARIANTS,
+    compare,
+    full_table,
+    product_maps,
+    relative_error,
+    tape,
+    tape_maps,
+    xplique_maps,
+)
+from verification.models import BUILDERS, HAPPY, astronaut_face, build_case, one_hot
+from verification.tape import METHODS, NOISY, TapeReference, reduce_channels
+from verification.xplique_runner import xplique_explain
+
+pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs`:UserWarning")
+
+REDUCERS = ("min", "mean", "max", "sum", None)
+
+
+def numpy_draws(case, method):
+    if method not in NOISY:
+        return None
+    rng = np.random.default_rng(5)
+    return rng.standard_normal((FAST.nb_samples, *case.inputs.shape), dtype=np.float32)
+
+
+# The references: TensorFlow's tape against Xplique
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("model", BUILDERS)
+def test_tape_agrees_with_xplique(model, method):
+    case = build_case(model)
+    draws = numpy_draws(case, method)
+    tolerance = VARGRAD_TOLERANCE if method == "VarGrad" else TOLERANCE
+    for variant in VARIANTS:
+        expected = xplique_maps(case, method, variant, FAST, draws)
+        maps = tape_maps(case, method, variant, FAST, draws, relu_policy="xplique")
+        assert relative_error(maps, expected) <= tolerance, variant
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 7, 32])
+@pytest.mark.parametrize("method", [*NOISY, "IntegratedGradients"])
+def test_injected_noise_follows_every_batching_of_xplique(method, batch_size):
+    case = build_case("dense_tabular")
+    draws = numpy_draws(case, method)
+    expected = tape_maps(case, method, "whole", FAST, draws)
+    maps = xplique_maps(case, method, "whole", FAST, draws, batch_size=batch_size)
+    assert relative_error(maps, expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("reducer", REDUCERS)
+def test_tape_reducers_agree_with_xplique(reducer):
+    case = build_case("cnn")
+    expected = xplique_maps(case, "Saliency", "whole", FAST, None, reducer=reducer)
+    maps = reduce_channels(tape_maps(case, "Saliency", "whole", FAST, None), reducer)
+    assert maps.shape == expected.shape == (3, 24, 24, 3 if reducer is None else 1)
+    assert relative_error(maps, expected) <= TOLERANCE
+
+
+def test_tape_gradient_agrees_with_central_differences():
+    case = build_case("dense_regression")
+    reference = tape(case.name, None, "float64", "all")
+    analytic = reference.gradient(case.inputs, case.targets)
+    model64 = TapeReference(case.model, None, "float64")
+    step = 1e-6
+    for feature in range(case.inputs.shape[1]):
+        shift = np.zeros(case.inputs.shape[1])
+        shift[feature] = step
+        higher, lower = (model64.score(case.inputs + s, case.targets) for s in (shift, -shift))
+        np.testing.assert_allclose(analytic[:, feature], (higher - lower) / (2 * step), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("model", BUILDERS)
+def test_rebuilt_model_predicts_as_the_original(model):
+    case = build_case(model)
+    expected = case.model.predict(case.inputs, verbose=0)
+    np.testing.assert_allclose(tape(model, None, "float64", "all").predict(case.inputs), expected, rtol=2e-5)
+
+
+def test_relu6_of_the_cnn_saturates():
+    import keras
+
+    model = build_case("cnn").model
+    values = np.asarray(keras.Model(model.inputs, model.get_layer("relu6").output)(build_case("cnn").inputs))
+    assert 0.01 < np.mean(values == 6.0) < 0.5
+    assert 0.2 < np.mean(values == 0.0) < 0.8
+
+
+# onnxattr against both
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("model", BUILDERS)
+def test_onnxattr_agrees(model, method):
+    rows = [row for variant in VARIANTS for row in compare(build_case(model), method, variant, FAST)]
+    assert all(row.ok for row in rows), "\n" + full_table(rows)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_onnxattr_reducers_agree_with_xplique(method):
+    from verification.compare import draws_for
+
+    case = build_case("cnn")
+    draws = draws_for(case, method, FAST)
+    tolerance = VARGRAD_TOLERANCE if method == "VarGrad" else TOLERANCE
+    for reducer in REDUCERS:
+        expected = xplique_maps(case, method, "cut", FAST, draws, reducer=reducer)
+        maps = product_maps(case, method, "cut", FAST, reducer=reducer)
+        assert relative_error(maps, expected) <= tolerance, reducer
+
+
+def test_output_layer_by_name_is_output_layer_by_index():
+    from verification.compare import converted
+
+    from onnxattr.attributions import Saliency
+
+    case = build_case("cnn")
+    by_name = Saliency(converted("cnn"), output_layer=case.logits_layer).explain(case.inputs, case.targets)
+    by_index = Saliency(converted("cnn"), output_layer=-2).explain(case.inputs, case.targets)
+    np.testing.assert_array_equal(by_name, by_index)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_saturated_softmax_is_as_exact_as_float32_allows(variant):
+    """At p = 0.9986 the gradient of the probability holds 1 - p, known in float32 to eps / (1 - p) only."""
+    from verification.compare import converted
+
+    from onnxattr.attributions import Saliency
+
+    case = build_case("emotion")
+    face, happy = astronaut_face()[None], one_hot([HAPPY], 7)
+    exact = tape("emotion", VARIANTS[variant], "float64", "all")
+    lost = 1.0 - float(tape("emotion", None, "float64", "all").predict(face)[0, HAPPY])
+    tolerance = np.finfo(np.float32).eps / lost if variant == "whole" else TOLERANCE
+    maps = Saliency(converted("emotion"), output_layer=VARIANTS[variant]).explain(face, happy)
+    assert relative_error(maps, exact.explain("Saliency", face, happy)) <= tolerance
+    model = case.model if variant == "whole" else case.cut_model
+    xplique = xplique_explain(model, "Saliency", face, happy)
+    assert relative_error(xplique, exact.explain("Saliency", face, happy)) <= tolerance
