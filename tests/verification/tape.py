@@ -40,7 +40,7 @@ def modified_relu(forward: Callable, rule: str) -> Callable:
     return activation
 
 
-def is_relu_activation(function: Callable, policy: str) -> bool:
+def is_relu_activation(function: Callable | None, policy: str) -> bool:
     """Whether an activation function is replaced. Xplique knows `relu` only; "all" knows `relu6` as well."""
     known = [keras.activations.relu, tf.nn.relu]
     if policy == "all":
@@ -80,11 +80,14 @@ def copy_graph(model: keras.Model, dtype: str, rule: str | None, policy: str) ->
 
 
 def copy_layer(layer: keras.Layer, dtype: str, rule: str | None, policy: str) -> keras.Layer:
-    """One layer in another dtype, its ReLU replaced when there is a rule and the policy covers it."""
+    """One layer in another dtype, its ReLU replaced when there is a rule and the policy covers it.
+
+    A ReLU layer with a negative slope is a leaky one and keeps its gradient.
+    """
     copied = layer.__class__.from_config({**layer.get_config(), "dtype": dtype})
     if rule is None:
         return copied
-    if isinstance(layer, keras.layers.ReLU):
+    if isinstance(layer, keras.layers.ReLU) and not layer.negative_slope:
         return keras.layers.Activation(modified_relu(copied.call, rule), name=layer.name, dtype=dtype)
     if is_relu_activation(getattr(layer, "activation", None), policy):
         copied.activation = modified_relu(layer.activation, rule)

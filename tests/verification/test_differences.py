@@ -95,6 +95,49 @@ class TestNestedRelus:
             assert relative_error(maps, expected) <= 1e-5, policy
 
 
+RELU_LAYERS = {
+    "relu_layer": lambda: layers.ReLU(),
+    "relu_activation": lambda: layers.Activation("relu"),
+    "relu_in_dense": lambda: layers.Dense(10, activation="relu"),
+    "max_value_6": lambda: layers.ReLU(max_value=6),
+    "max_value_5": lambda: layers.ReLU(max_value=5),
+    "threshold": lambda: layers.ReLU(threshold=0.5),
+    "relu6_activation": lambda: layers.Activation("relu6"),
+    "leaky": lambda: layers.LeakyReLU(negative_slope=0.3),
+    "elu": lambda: layers.ELU(),
+}
+
+
+@pytest.mark.parametrize("method", ["DeconvNet", "GuidedBackprop"])
+@pytest.mark.parametrize("relu", RELU_LAYERS)
+class TestFormsOfRelu:
+    """Which layers are overridden, and how, by Xplique and under both policies of onnxattr."""
+
+    @staticmethod
+    def case(relu):
+        inputs = keras.Input((6,))
+        x = RELU_LAYERS[relu]()(layers.Dense(10)(inputs))
+        model = keras.Model(inputs, layers.Dense(3)(x))
+        randomize_weights(model, np.random.default_rng(8))
+        samples = np.random.default_rng(9).normal(scale=4, size=(8, 6)).astype(np.float32)
+        return model, samples, np.random.default_rng(10).normal(size=(8, 3)).astype(np.float32)
+
+    def test_xplique_agrees_with_the_tape(self, relu, method):
+        case = self.case(relu)
+        expected = TapeReference(case[0], relu_policy="xplique").explain(method, *case[1:])
+        assert relative_error(xplique_explain(case[0], method, *case[1:]), expected) <= 1e-5
+
+    @pytest.mark.filterwarnings("ignore::UserWarning")  # some have nothing to override
+    @pytest.mark.parametrize("policy", ["all", "xplique"])
+    def test_onnxattr_agrees_with_the_tape(self, relu, method, policy):
+        import onnxattr.attributions
+
+        model, *case = self.case(relu)
+        expected = TapeReference(model, relu_policy=policy).explain(method, *case)
+        explainer = getattr(onnxattr.attributions, method)(to_onnx(model), reducer=None, relu_policy=policy)
+        assert relative_error(explainer.explain(*case), expected) <= 1e-5
+
+
 class TestVarGradCancellation:
     """mean(g^2) - mean(g)^2 in float32 loses a variance of 4e-6 beside a mean of 1000."""
 
