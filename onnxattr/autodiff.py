@@ -1,0 +1,150 @@
+"""Reverse-mode differentiation of an ONNX graph: one sweep that appends the gradient as standard nodes.
+
+This file mentions no operator; what an operator's gradient is stands in the rule table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.errors import RuleError, UnsupportedOpError
+from onnxattr.rules.registry import NON_DIFFERENTIABLE, NOT_IMPLEMENTED, RuleTable, Span, op_name
+
+FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+
+
+def is_float(value: ir.Value | None) -> bool:
+    """Whether a value can carry a cotangent."""
+    return value is not None and (value.dtype is None or value.dtype in FLOATS)
+
+
+def inputs_of(node: Any) -> list[ir.Value]:
+    """The values a node reads, those that its subgraphs capture included."""
+    values = [value for value in node.inputs if value is not None]
+    for attribute in getattr(node, "attributes", {}).values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            body = attribute.as_graph()
+            for inner in body.all_nodes():
+                values += [v for v in inner.inputs if v is not None and v.graph is not None and v.graph is not body]
+    return values
+
+
+def reachable(nodes: Iterable[Any], wrt: Iterable[ir.Value]) -> set[ir.Value]:
+    """The float values that depend on ``wrt``, along operators that carry gradient."""
+    reached = set(wrt)
+    for node in nodes:
+        if op_name(node) not in NON_DIFFERENTIABLE and any(v in reached and is_float(v) for v in inputs_of(node)):
+            reached.update(value for value in node.outputs if is_float(value))
+    return reached
+
+
+def active_nodes(
+    nodes: Sequence[Any], outputs: Iterable[ir.Value], wrt: Sequence[ir.Value]
+) -> tuple[list[Any], set[ir.Value]]:
+    """The nodes on a path from ``wrt`` to ``outputs`` in graph order, and the values on those paths."""
+    reached = reachable(nodes, wrt)
+    needed, chosen = set(outputs) & reached, []
+    for node in reversed(nodes):
+        sources = [v for v in inputs_of(node) if v in reached and is_float(v)]
+        if sources and any(value in needed for value in node.outputs):
+            chosen.append(node)
+            needed.update(sources)
+    return chosen[::-1], needed
+
+
+def with_spans(nodes: Iterable[ir.Node], spans: Mapping[ir.Node, Span]) -> list[Any]:
+    """Graph order with every node that ends a span replaced by the span."""
+    return [spans.get(node, node) for node in nodes]
+
+
+def check_rules(nodes: Iterable[Any], rules: RuleTable) -> None:
+    """Raises one error that names every active operator without a rule."""
+    missing: dict[str, list[str]] = {}
+    for node in nodes:
+        if op_name(node) not in rules:
+            missing.setdefault(op_name(node), []).append(node.name or "unnamed")
+    if missing:
+        listing = "; ".join(f"{op}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}" for op, names in missing.items())
+        raise UnsupportedOpError(
+            f"No VJP rule for {len(missing)} operator(s) between the explained value and the score: {listing}. "
+            "Explain a value behind them (wrt=...), cut the model before them (output_layer=...), "
+            "or add a rule with onnxattr.rules.registry.vjp."
+        )
+
+
+def pullback(
+    op: OpBuilder,
+    cotangents: Mapping[ir.Value, ir.Value],
+    wrt: Sequence[ir.Value],
+    rules: RuleTable,
+    spans: Mapping[ir.Node, Span] | None = None,
+) -> list[ir.Value]:
+    """Appends the vector-Jacobian product of a graph to it.
+
+    Args:
+        op: Builder on the graph; the graph is extended in place.
+        cotangents: Output values of the graph with their cotangents, of the same shape and dtype.
+        wrt: The values to differentiate with respect to.
+        rules: VJP rules by operator.
+        spans: Nodes to be differentiated together with those before them, keyed by the last node of each.
+
+    Returns:
+        One cotangent per entry of ``wrt``, of its shape and dtype; zeros where no path leads to the outputs.
+
+    Raises:
+        UnsupportedOpError: If operators on the way have no rule; all of them are named.
+        RuleError: If a rule returns cotangents that do not fit its inputs.
+    """
+    nodes, needed = active_nodes(with_spans(op.graph, spans or {}), cotangents, wrt)
+    check_rules(nodes, rules)
+    adjoints: dict[ir.Value, list[ir.Value]] = {}
+    for value, ct in cotangents.items():
+        if value in needed:
+            adjoints.setdefault(value, []).append(ct)
+    for node in reversed(nodes):
+        cts = tuple(_total(op, adjoints, value) for value in node.outputs)
+        if all(ct is None for ct in cts):
+            continue
+        entries = tuple(rules[op_name(node)](op, node, cts if len(cts) > 1 else cts[0]))
+        if len(entries) != len(node.inputs):
+            raise RuleError(f"The rule of {op_name(node)} gave {len(entries)} cotangents for {len(node.inputs)} inputs.")
+        for index, (value, entry) in enumerate(zip(node.inputs, entries, strict=True)):
+            if value in needed and entry is not None:
+                adjoints.setdefault(value, []).append(_check(op, node, index, value, entry))
+    return [_total(op, adjoints, value) or op.zeros_like(value) for value in wrt]
+
+
+def _total(op: OpBuilder, adjoints: dict[ir.Value, list[ir.Value]], value: ir.Value) -> ir.Value | None:
+    """Sums the contributions to a value's cotangent and keeps the sum."""
+    parts = adjoints.get(value)
+    if not parts:
+        return None
+    if len(parts) > 1:
+        parts[:] = [op.Sum(*parts) if len(parts) > 2 else op.Add(*parts)]
+        parts[0].shape, parts[0].dtype = value.shape, value.dtype
+    return parts[0]
+
+
+def _check(op: OpBuilder, node: Any, index: int, primal: ir.Value, entry: Any) -> ir.Value:
+    """Brings a rule's entry to the primal's shape and checks what can be checked."""
+    where = f"{op_name(node)} node {node.name!r}, input {index} ({primal.name!r})"
+    if entry is NOT_IMPLEMENTED:
+        raise UnsupportedOpError(f"{where}: the gradient with respect to this input is not implemented.")
+    ct = entry if isinstance(entry, ir.Value) else entry()
+    if ct.dtype is not None and primal.dtype is not None and ct.dtype != primal.dtype:
+        raise RuleError(f"{where}: the cotangent is {ct.dtype}, the primal {primal.dtype}.")
+    ct = op.sum_to(ct, primal)
+    have, want = dims_of(ct), dims_of(primal)
+    if have is not None and want is not None:
+        clash = len(have) != len(want) or any(
+            isinstance(h, int) and isinstance(w, int) and h != w for h, w in zip(have, want, strict=True)
+        )
+        if clash:
+            raise RuleError(f"{where}: the cotangent has shape {have}, the primal {want}.")
+    if ct is not primal and ct.producer() is not None and ct.shape != primal.shape and primal.shape is not None:
+        ct.shape = primal.shape
+    return ct

@@ -1,0 +1,283 @@
+"""OpBuilder: writes standard ai.onnx nodes into an onnx-ir graph, one method call per node.
+
+``op.Mul(ct, 2.0)`` appends a Mul node and returns its output value. Literals become shared constants in the dtype of
+the other operand, every new name is unique in the graph, outputs get their dtype and shape by ONNX's own inference,
+and arithmetic on known shapes is folded while building, so that rules are written once for static and dynamic shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
+
+from onnxattr.errors import RuleError
+
+Operand = ir.Value | int | float | bool | Sequence[int] | Sequence[float] | np.ndarray | np.generic | None
+
+#: Integer constants up to this many elements take part in folding: shapes, pads, axes, window positions.
+_FOLD_LIMIT = 4096
+_INTEGERS = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
+
+
+def values_of(graph: ir.Graph) -> Iterator[ir.Value]:
+    """Yields every value of a graph and of its subgraphs: inputs, initializers, node outputs."""
+    for part in (graph, *graph.subgraphs()):
+        yield from part.inputs
+        yield from part.initializers.values()
+        for node in part:
+            yield from node.outputs
+
+
+def dims_of(value: ir.Value) -> list[int | str | None] | None:
+    """Returns the dimensions of a value (int, symbol or None when unknown), or None if the rank is unknown."""
+    if value.shape is None:
+        return None
+    return [dim if isinstance(dim, int) else dim.value for dim in value.shape]
+
+
+class OpBuilder:
+    """Builds nodes at the end of a graph; see the module's docstring."""
+
+    def __init__(self, graph: ir.Graph, opset: int, prefix: str = "grad", parent: OpBuilder | None = None):
+        """Starts a builder on a graph.
+
+        Args:
+            graph: The graph that receives the nodes and the constants.
+            opset: The ai.onnx opset of the model; op types and attributes are checked against it.
+            prefix: First part of every new name.
+            parent: The builder of the enclosing graph, when ``graph`` is the body of a Loop or Scan. Names are
+                shared with it.
+        """
+        self.graph = graph
+        self.opset = opset
+        self.prefix = prefix
+        self._parent = parent
+        self._names: set[str]
+        if parent is None:
+            self._names = {value.name for value in values_of(graph) if value.name}
+            self._names |= {node.name for node in graph.all_nodes() if node.name}
+        else:
+            self._names = parent._names
+        self._constants: dict[tuple, ir.Value] = {}
+
+    def __getattr__(self, op_type: str) -> Any:
+        if op_type.startswith("_") or not op_type[0].isupper():
+            raise AttributeError(op_type)
+
+        def build(*operands: Operand, outputs: int = 1, **attributes: Any) -> Any:
+            return self.node(op_type, operands, attributes, outputs)
+
+        return build
+
+    def node(
+        self, op_type: str, operands: Sequence[Operand], attributes: dict[str, Any] | None = None, outputs: int = 1
+    ) -> ir.Value | tuple[ir.Value, ...]:
+        """Appends a node and returns its output, or a tuple when ``outputs`` is above one.
+
+        Raises:
+            RuleError: If the op, an attribute or the number of operands does not exist at the builder's opset.
+        """
+        attributes = {key: value for key, value in (attributes or {}).items() if value is not None}
+        schema = self._schema(op_type, len(operands), attributes)
+        inputs = self._coerce(schema, operands)
+        node = ir.Node(
+            "",
+            op_type,
+            inputs=inputs,
+            attributes=ir.convenience.convert_attributes(attributes),
+            num_outputs=outputs,
+            name=self.unique_name(op_type),
+        )
+        for index, value in enumerate(node.outputs):
+            value.name = self.unique_name(f"{op_type}_{index}" if index else op_type)
+        folded = self._fold(node) if outputs == 1 else None
+        if folded is not None:
+            for index in range(len(node.inputs)):
+                node.replace_input_with(index, None)
+            return folded
+        self.graph.append(node)
+        self._infer(schema, node)
+        return node.outputs[0] if outputs == 1 else tuple(node.outputs)
+
+    def constant(self, array: Any, dtype: ir.DataType | None = None) -> ir.Value:
+        """Returns the initializer that holds an array, shared by all equal constants of this builder."""
+        array = np.asarray(array) if dtype is None else np.asarray(array).astype(dtype.numpy())
+        key = (array.dtype.str, array.dtype.name, array.shape, array.tobytes())
+        if self._parent is not None:
+            return self._parent.constant(array)
+        if key not in self._constants:
+            value = ir.Value(
+                name=self.unique_name("const"),
+                type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+                shape=ir.Shape(array.shape),
+                const_value=ir.tensor(array),
+            )
+            self.graph.register_initializer(value)
+            self._constants[key] = value
+        return self._constants[key]
+
+    def input(self, name: str, dtype: ir.DataType, shape: Sequence[int | str | None]) -> ir.Value:
+        """Adds a graph input; the name is made unique if it is taken."""
+        value = ir.Value(name=self.unique_name(name, exact=True), type=ir.TensorType(dtype), shape=ir.Shape(shape))
+        self.graph.inputs.append(value)
+        return value
+
+    def unique_name(self, stem: str, exact: bool = False) -> str:
+        """Returns a name that no value or node of the graph has, and reserves it."""
+        base = stem if exact else f"{self.prefix}/{stem}"
+        name, counter = base, 0
+        while name in self._names:
+            counter += 1
+            name = f"{base}_{counter}"
+        self._names.add(name)
+        return name
+
+    def body(self, prefix: str) -> OpBuilder:
+        """Starts the body graph of a Loop or Scan; it may read this graph's values, and its names are unique too."""
+        graph = ir.Graph([], [], nodes=[], opset_imports={"": self.opset}, name=self.unique_name(prefix))
+        return OpBuilder(graph, self.opset, prefix=self.unique_name(prefix), parent=self)
+
+    # Shape helpers. All fold to constants where the shapes are known.
+
+    def shape(self, value: ir.Value, start: int = 0, end: int | None = None) -> ir.Value:
+        """The dimensions ``start:end`` of a value as an int64 vector."""
+        dims = dims_of(value)
+        if dims is not None and all(isinstance(dim, int) for dim in dims[start:end]):
+            return self.constant(np.array(dims[start:end], np.int64))
+        return self.Shape(value, start=start or None, end=end)
+
+    def reshape_like(self, value: ir.Value, like: ir.Value) -> ir.Value:
+        """Reshapes a value to the shape of another."""
+        dims = dims_of(like)
+        if dims is not None and sum(not isinstance(dim, int) for dim in dims) == 1 and 0 not in dims:
+            target = self.constant(np.array([dim if isinstance(dim, int) else -1 for dim in dims], np.int64))
+        else:
+            target = self.shape(like)
+        result = self.Reshape(value, target)
+        result.shape = like.shape
+        return result
+
+    def expand_like(self, value: Operand, like: ir.Value) -> ir.Value:
+        """Broadcasts a value or a literal (in the dtype of ``like``) to the shape of another."""
+        operand = value if isinstance(value, ir.Value) else self.constant(value, like.dtype)
+        if operand.shape is not None and like.shape is not None and operand.shape == like.shape:
+            return operand
+        result = self.Expand(operand, self.shape(like))
+        result.shape = like.shape
+        return result
+
+    def zeros_like(self, like: ir.Value) -> ir.Value:
+        """Zeros in the shape and dtype of a value; not a product with 0, which would be NaN at infinities."""
+        return self.expand_like(0, like)
+
+    def sum_to(self, ct: ir.Value, primal: ir.Value) -> ir.Value:
+        """Undoes broadcasting: sums a cotangent over the axes along which ``primal`` was expanded.
+
+        xbar = sum of ybar over broadcast axes. The axes are decided here where the shapes are known, else in the graph.
+        """
+        have, want = dims_of(ct), dims_of(primal)
+        if have is not None and have == want and None not in have:
+            return ct
+        if have is not None and want is not None:
+            padded = [1] * (len(have) - len(want)) + want
+            pairs = list(zip(have, padded, strict=True))
+            if all(p == 1 or h == p or isinstance(p, int) for h, p in pairs):
+                axes = [axis for axis, (h, p) in enumerate(pairs) if p == 1 and h != 1]
+                summed = self.ReduceSum(ct, axes, keepdims=1) if axes else ct
+                return summed if len(have) == len(want) else self.reshape_like(summed, primal)
+        return self._sum_to_dynamic(ct, primal)
+
+    def _sum_to_dynamic(self, ct: ir.Value, primal: ir.Value) -> ir.Value:
+        have, want = self.Shape(ct), self.shape(primal)
+        missing = self.Sub(self.Shape(have), self.Shape(want))
+        ones = self.Expand([1], missing)
+        padded = self.Concat(ones, want, axis=0)
+        expanded = self.And(self.Equal(padded, 1), self.Not(self.Equal(have, 1)))
+        axes = self.Reshape(self.NonZero(expanded), [-1])
+        return self.reshape_like(self.ReduceSum(ct, axes, keepdims=1, noop_with_empty_axes=1), primal)
+
+    # Internals.
+
+    def _schema(self, op_type: str, arity: int, attributes: dict[str, Any]) -> onnx.defs.OpSchema:
+        try:
+            schema = onnx.defs.get_schema(op_type, self.opset, "")
+        except onnx.defs.SchemaError as error:
+            raise RuleError(f"{op_type} does not exist in ai.onnx opset {self.opset}.") from error
+        unknown = sorted(set(attributes) - set(schema.attributes))
+        if unknown:
+            raise RuleError(f"{op_type} has no attribute {unknown} in opset {self.opset}; it has {sorted(schema.attributes)}.")
+        if not schema.min_input <= arity <= schema.max_input:
+            raise RuleError(f"{op_type} takes {schema.min_input} to {schema.max_input} inputs, {arity} were given.")
+        return schema
+
+    def _coerce(self, schema: onnx.defs.OpSchema, operands: Sequence[Operand]) -> list[ir.Value | None]:
+        formals = [schema.inputs[min(index, len(schema.inputs) - 1)] for index in range(len(operands))]
+        dtypes: dict[str, ir.DataType] = {}
+        for formal, operand in zip(formals, operands, strict=True):
+            if isinstance(operand, ir.Value) and operand.dtype is not None:
+                dtypes.setdefault(formal.type_str, operand.dtype)
+        inputs: list[ir.Value | None] = []
+        for formal, operand in zip(formals, operands, strict=True):
+            if operand is None or isinstance(operand, ir.Value):
+                inputs.append(operand)
+            else:
+                array = np.asarray(operand)
+                literal = isinstance(operand, (int, float, list, tuple))
+                default = ir.DataType.FLOAT if literal and array.dtype.kind == "f" else None
+                if array.size == 0 and literal:
+                    default = ir.DataType.INT64
+                inputs.append(self.constant(array, dtypes.get(formal.type_str, default)))
+        return inputs
+
+    def _fold(self, node: ir.Node) -> ir.Value | None:
+        """Evaluates a node whose inputs are small integer constants; returns its constant output, else None."""
+        if not node.inputs or any(isinstance(a.value, ir.Graph) for a in node.attributes.values()):
+            return None
+        arrays = {}
+        for value in node.inputs:
+            if value is None:
+                continue
+            tensor = value.const_value
+            if tensor is None or tensor.size > _FOLD_LIMIT or tensor.dtype not in _INTEGERS:
+                return None
+            arrays[value.name] = tensor.numpy()
+        proto = ir.serde.serialize_node(node)
+        (result,) = ReferenceEvaluator(proto, opsets={"": self.opset}).run(None, arrays)
+        if result.size > _FOLD_LIMIT or ir.DataType.from_numpy(result.dtype) not in _INTEGERS:
+            return None
+        return self.constant(result)
+
+    def _infer(self, schema: onnx.defs.OpSchema, node: ir.Node) -> None:
+        types, data = {}, {}
+        for value in node.inputs:
+            if value is None:
+                continue
+            if value.dtype is None:
+                return
+            types[value.name] = onnx.helper.make_tensor_type_proto(value.dtype.value, dims_of(value))
+            tensor = value.const_value
+            if tensor is not None and tensor.size <= _FOLD_LIMIT and tensor.dtype in _INTEGERS:
+                data[value.name] = ir.serde.serialize_tensor(tensor)
+        if any(isinstance(a.value, ir.Graph) for a in node.attributes.values()):
+            return
+        try:
+            inferred = onnx.shape_inference.infer_node_outputs(
+                schema,
+                ir.serde.serialize_node(node),
+                types,
+                data,
+                opset_imports=[onnx.helper.make_opsetid("", self.opset)],
+            )
+        except onnx.shape_inference.InferenceError as error:
+            shapes = {value.name: dims_of(value) for value in node.inputs if value is not None}
+            raise RuleError(f"{node.op_type} cannot take inputs of shapes {shapes}: {error}") from error
+        for value in node.outputs:
+            if value.name in inferred:
+                proto = inferred[value.name]
+                value.dtype = ir.DataType(proto.tensor_type.elem_type)
+                value.shape = ir.serde.deserialize_type_proto_for_shape(proto)

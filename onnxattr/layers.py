@@ -1,0 +1,71 @@
+"""The layer table that converters store in a model: which value holds which layer's output, which nodes are ReLUs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from onnxattr.errors import ModelError
+
+METADATA_KEY = "onnxattr.layers"
+
+
+@dataclass(frozen=True)
+class ReluRecord:
+    """One application of a ReLU-like activation: the nodes between the values ``input`` and ``output``.
+
+    ``kind`` is "relu", "relu6", "relu_max", "relu_threshold", or that of an activation which merely contains ReLU
+    nodes ("prelu", "hard_sigmoid", ...). ``xplique`` says whether Xplique would override the layer.
+    """
+
+    kind: str
+    input: str
+    output: str
+    nodes: tuple[str, ...]
+    xplique: bool
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of the source model; ``outputs`` names the values that equal its outputs, empty if it was folded."""
+
+    name: str
+    index: int | None
+    class_name: str
+    path: str
+    outputs: tuple[str, ...]
+    folded: str | None
+    relus: tuple[ReluRecord, ...]
+
+
+def read_layers(metadata: Mapping[str, str]) -> list[Layer]:
+    """Reads the layer table of a model's metadata; an absent table is empty.
+
+    Raises:
+        ModelError: If the table is damaged.
+    """
+    text = metadata.get(METADATA_KEY)
+    if not text:
+        return []
+    try:
+        return [_layer(entry) for entry in json.loads(text)["layers"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"The metadata entry {METADATA_KEY!r} is damaged ({error!r}); convert the model again.") from error
+
+
+def _layer(entry: Mapping[str, Any]) -> Layer:
+    output, relu = entry["output"], entry.get("relu")
+    records = relu if isinstance(relu, list) else [relu] if relu else []
+    return Layer(
+        name=entry["name"],
+        index=entry["index"],
+        class_name=entry["class"],
+        path=entry["path"],
+        outputs=tuple(output) if isinstance(output, list) else (output,) if output else (),
+        folded=entry.get("folded"),
+        relus=tuple(
+            ReluRecord(r["kind"], r["input"], r["output"], tuple(r["nodes"]), bool(r["xplique"])) for r in records
+        ),
+    )

@@ -1,0 +1,129 @@
+"""Rules of convolutions in any number of dimensions, with groups, dilations, strides and every kind of padding.
+
+Kernels are used as they lie in the file: a flipped or transposed one is written as nodes on the initializer, which the
+runtime folds when it loads the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.errors import UnsupportedOpError
+from onnxattr.rules.registry import NOT_IMPLEMENTED, Cotangent, vjp
+from onnxattr.rules.windows import Windows, windows_of
+
+
+def kernel_dims(node: Any) -> list[int]:
+    """The full shape of a convolution's kernel; the kernel_shape attribute is optional in ONNX.
+
+    Raises:
+        UnsupportedOpError: If the kernel is computed at run time in an unknown shape.
+    """
+    dims = dims_of(node.inputs[1])
+    if dims is None or not all(isinstance(dim, int) for dim in dims):
+        raise UnsupportedOpError(f"{node.op_type} node {node.name!r}: the shape of its kernel {dims} must be static.")
+    return [dim for dim in dims if isinstance(dim, int)]
+
+
+@vjp("Conv")
+def conv(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x * w + b;  xbar = ybar convolved with the transpose of w, bbar = sum of ybar over batch and space."""
+    x, y = node.inputs[0], node.outputs[0]
+    kernel = kernel_dims(node)
+    windows = windows_of(node, tuple(kernel[2:]), x, y)
+    axes = [0, *range(2, 2 + windows.rank)]
+
+    def x_ct() -> ir.Value:
+        return conv_transposed(op, ct, node.inputs[1], windows, node.attributes.get_int("group", 1), x, y)
+
+    return [x_ct, NOT_IMPLEMENTED, lambda: op.ReduceSum(ct, axes, keepdims=0)][: len(node.inputs)]
+
+
+def conv_transposed(
+    op: OpBuilder, ct: ir.Value, w: ir.Value, windows: Windows, group: int, x: ir.Value, y: ir.Value
+) -> ir.Value:
+    """The input cotangent of y = conv(x, w): spreads each output over its window.
+
+    Stride-1 depthwise kernels become a Conv with the kernel flipped, several times faster on CPU than ConvTranspose.
+    """
+    dims = dims_of(w)
+    depthwise = dims is not None and dims[0] == group and dims[1] == 1 and group > 1
+    if depthwise and windows.static and set(windows.strides) == {1}:
+        pads = [(e - 1 - b) for e, b in zip(windows.extents, windows.begins, strict=True) if b is not None]
+        pads += [(e - 1 - b) for e, b in zip(windows.extents, windows.ends, strict=True) if b is not None]
+        if min(pads) >= 0:
+            flipped = flip_spatial(op, w, windows.rank)
+            return op.Conv(ct, flipped, group=group, dilations=[*windows.dilations], pads=pads)
+    spread = {"group": group, "strides": [*windows.strides], "dilations": [*windows.dilations]}
+    if windows.static:
+        pads = [*windows.begins, *windows.ends]
+        lengths = zip(windows.sizes, windows.begins, windows.ends, windows.extents, windows.strides, strict=True)
+        rests = [(size + begin + end - extent) % stride for size, begin, end, extent, stride in lengths]  # type: ignore[operator]
+        return op.ConvTranspose(ct, w, pads=pads, output_padding=rests, **spread)
+    return crop_to(op, op.ConvTranspose(ct, w, **spread), windows.begin_values(op, x, y), x)
+
+
+def crop_to(op: OpBuilder, full: ir.Value, begins: ir.Value, x: ir.Value) -> ir.Value:
+    """Takes the part of an unpadded result that lies over x: from ``begins`` on, zeros where the result ends early."""
+    size, have = op.shape(x, 2), op.Shape(full, start=2)
+    ends = op.Sub(size, op.Sub(have, begins))
+    zeros = op.constant([0, 0], ir.DataType.INT64)
+    return op.Pad(full, op.Concat(zeros, op.Neg(begins), zeros, ends, axis=0))
+
+
+def flip_spatial(op: OpBuilder, w: ir.Value, rank: int) -> ir.Value:
+    """Reverses a kernel along its spatial axes."""
+    low = [-(2**31)] * rank
+    return op.Slice(w, [-1] * rank, low, [*range(2, 2 + rank)], [-1] * rank)
+
+
+@vjp("ConvTranspose")
+def conv_transpose(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = transposed convolution of x with w, plus b;  xbar = ybar convolved with w."""
+    x, w = node.inputs[:2]
+    kernel = kernel_dims(node)
+    group, rank = node.attributes.get_int("group", 1), len(kernel) - 2
+    strides = node.attributes.get_ints("strides", [1] * rank)
+    dilations = node.attributes.get_ints("dilations", [1] * rank)
+
+    def x_ct() -> ir.Value:
+        begins, ends = _transpose_pads(node, kernel[2:], strides, dilations)
+        spread = {"group": group, "strides": [*strides], "dilations": [*dilations]}
+        padded = op.Pad(ct, [0, 0, *begins, 0, 0, *ends]) if any(v < 0 for v in begins + ends) else None
+        if padded is not None:
+            return op.Conv(padded, w, **spread)
+        return op.Conv(ct, w, pads=[*begins, *ends], **spread)
+
+    axes = [0, *range(2, 2 + rank)]
+    return [x_ct, NOT_IMPLEMENTED, lambda: op.ReduceSum(ct, axes, keepdims=0)][: len(node.inputs)]
+
+
+def _transpose_pads(
+    node: Any, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """The pads of the convolution whose transpose a ConvTranspose node is; output_padding shortens the end."""
+    rank = len(kernel)
+    extra = node.attributes.get_ints("output_padding", [0] * rank)
+    # A rest below the stride is dropped by the convolution's own rounding.
+    surplus = [more if more >= stride else 0 for more, stride in zip(extra, strides, strict=True)]
+    auto_pad, output_shape = node.attributes.get_string("auto_pad", "NOTSET"), node.attributes.get_ints("output_shape")
+    if auto_pad in ("NOTSET", "VALID") and not output_shape:
+        pads = node.attributes.get_ints("pads", [0] * (2 * rank)) if auto_pad == "NOTSET" else [0] * (2 * rank)
+        return list(pads[:rank]), [end - more for end, more in zip(pads[rank:], surplus, strict=True)]
+    sizes = (dims_of(node.inputs[0]) or [None] * (rank + 2))[2:]
+    if not all(isinstance(size, int) for size in sizes):
+        raise UnsupportedOpError(f"ConvTranspose node {node.name!r}: output_shape or auto_pad needs static spatial sizes.")
+    begins, ends = [], []
+    for axis in range(rank):
+        size = int(sizes[axis])  # type: ignore[arg-type]
+        extent = (kernel[axis] - 1) * dilations[axis] + 1
+        full = strides[axis] * (size - 1) + extent + extra[axis]
+        total = full - (output_shape[-rank:][axis] if output_shape else size * strides[axis])
+        small, large = total // 2, total - total // 2
+        begins.append(small if auto_pad == "SAME_UPPER" else large)
+        ends.append((large if auto_pad == "SAME_UPPER" else small) - surplus[axis])
+    return begins, ends

@@ -1,0 +1,106 @@
+"""Rules of matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.errors import UnsupportedOpError
+from onnxattr.rules.registry import Cotangent, vjp
+
+
+def rank_of(value: ir.Value, node: Any) -> int:
+    """The rank of a value, which the rule of ``node`` needs to know.
+
+    Raises:
+        UnsupportedOpError: If shape inference could not tell it.
+    """
+    dims = dims_of(value)
+    if dims is None:
+        raise UnsupportedOpError(
+            f"{node.op_type} node {node.name!r}: the rank of {value.name!r} is unknown. Give the model's inputs "
+            "their ranks, or run onnx.shape_inference on a model whose custom operators are removed."
+        )
+    return len(dims)
+
+
+def transpose_last(op: OpBuilder, value: ir.Value, rank: int) -> ir.Value:
+    """Swaps the last two axes."""
+    return op.Transpose(value, perm=[*range(rank - 2), rank - 1, rank - 2])
+
+
+@vjp("MatMul")
+def matmul(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = a b;  abar = ybar b^T, bbar = a^T ybar, over the broadcast leading axes. Vectors count as matrices."""
+    a, b = node.inputs
+    rank_a, rank_b = rank_of(a, node), rank_of(b, node)
+    matrix_a = a if rank_a > 1 else op.Unsqueeze(a, [0])
+    matrix_b = b if rank_b > 1 else op.Unsqueeze(b, [1])
+    # A vector operand lost its unit axis in y: give it back to the cotangent.
+    axes = ([-2] if rank_a == 1 else []) + ([-1] if rank_b == 1 else [])
+    matrix_ct = op.Unsqueeze(ct, axes) if axes else ct
+
+    def a_ct() -> ir.Value:
+        product = op.MatMul(matrix_ct, transpose_last(op, matrix_b, max(rank_b, 2)))
+        return product if rank_a > 1 else op.Squeeze(product, [-2])
+
+    def b_ct() -> ir.Value:
+        product = op.MatMul(transpose_last(op, matrix_a, max(rank_a, 2)), matrix_ct)
+        return product if rank_b > 1 else op.Squeeze(product, [-1])
+
+    return a_ct, b_ct
+
+
+@vjp("Gemm")
+def gemm(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = alpha A' B' + beta C, with A' and B' optionally transposed;  Abar' = alpha ybar B'^T, Bbar' = alpha A'^T ybar."""
+    a, b = node.inputs[:2]
+    alpha, beta = node.attributes.get_float("alpha", 1.0), node.attributes.get_float("beta", 1.0)
+    trans_a, trans_b = node.attributes.get_int("transA", 0), node.attributes.get_int("transB", 0)
+
+    def a_ct() -> ir.Value:
+        if trans_a:
+            return op.Gemm(b, ct, alpha=alpha, transA=trans_b, transB=1)
+        return op.Gemm(ct, b, alpha=alpha, transB=1 - trans_b)
+
+    def b_ct() -> ir.Value:
+        if trans_b:
+            return op.Gemm(ct, a, alpha=alpha, transA=1, transB=trans_a)
+        return op.Gemm(a, ct, alpha=alpha, transA=1 - trans_a)
+
+    return [a_ct, b_ct, lambda: op.Mul(ct, beta)][: len(node.inputs)]
+
+
+@vjp("Einsum")
+def einsum(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = einsum(terms -> out);  the cotangent of one operand is an einsum of ybar with the other operands.
+
+    Indices that only this operand has were summed: they are broadcast back. Repeated indices inside one operand
+    (diagonals) and ellipses are not covered.
+    """
+    equation = node.attributes.get_string("equation").replace(" ", "")
+    left, _, right = equation.partition("->")
+    terms = left.split(",")
+    if not right:
+        letters = sorted(set(left) - {","})
+        right = "".join(letter for letter in letters if left.count(letter) == 1)
+    if "." in equation or any(len(set(term)) < len(term) for term in terms):
+        raise UnsupportedOpError(
+            f"Einsum node {node.name!r} with equation {equation!r}: ellipses and repeated indices have no VJP rule. "
+            "Write the equation with one letter an axis."
+        )
+
+    def entry(index: int) -> ir.Value:
+        others = [(t, v) for i, (t, v) in enumerate(zip(terms, node.inputs, strict=True)) if i != index]
+        known = set(right).union(*(set(term) for term, _ in others))
+        kept = "".join(letter for letter in terms[index] if letter in known)
+        product = op.Einsum(ct, *[v for _, v in others], equation=f"{','.join([right, *[t for t, _ in others]])}->{kept}")
+        missing = [axis for axis, letter in enumerate(terms[index]) if letter not in known]
+        if not missing:
+            return product
+        return op.expand_like(op.Unsqueeze(product, missing), node.inputs[index])
+
+    return [lambda index=index: entry(index) for index in range(len(terms))]

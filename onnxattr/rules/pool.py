@@ -1,0 +1,152 @@
+"""Rules of pooling operators."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.builder import OpBuilder
+from onnxattr.rules.conv import crop_to
+from onnxattr.rules.linear import rank_of
+from onnxattr.rules.registry import Cotangent, unary, vjp
+from onnxattr.rules.windows import Windows, windows_of
+
+_END = 2**62
+
+
+def pool_windows(node: Any) -> Windows:
+    """The window geometry of a pooling node."""
+    kernel = tuple(node.attributes.get_ints("kernel_shape"))
+    return windows_of(node, kernel, node.inputs[0], node.outputs[0])
+
+
+def offsets(windows: Windows) -> list[tuple[int, ...]]:
+    """The kernel positions in row-major order."""
+    return list(itertools.product(*(range(size) for size in windows.kernel)))
+
+
+@vjp("MaxPool")
+def max_pool(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+    """y = largest element of each window;  its ybar goes to the first position, in row-major order, that equals y.
+
+    The winner is found by comparing shifted views of x with y: asking MaxPool for its Indices output would slow the
+    forward pass down many times, and its ties differ between execution providers.
+    """
+    x, y = node.inputs[0], node.outputs[0]
+    rest = ct[0] if isinstance(ct, tuple) else ct
+    windows = pool_windows(node)
+    pieces = []
+    for view in _views(op, x, y, windows):
+        wins = op.Equal(view, y)
+        pieces.append(op.Where(wins, rest, 0.0))
+        rest = op.Where(wins, 0.0, rest)
+    return (_place(op, pieces, windows, x, y),)
+
+
+def _views(op: OpBuilder, x: ir.Value, y: ir.Value, windows: Windows) -> list[ir.Value]:
+    """For each kernel position the elements of x that it covers, in the shape of y."""
+    begins = windows.begin_values(op, x, y)
+    ends = op.Sub(windows.spans(op, y), op.Add(op.shape(x, 2), begins))
+    known = [v.const_value.numpy() if v.const_value is not None else None for v in (begins, ends)]
+    padded = x
+    if any(amounts is None or amounts.max() > 0 for amounts in known):
+        zeros = op.constant([0, 0], ir.DataType.INT64)
+        lowest = float(np.finfo(x.dtype.numpy()).min)
+        padded = op.Pad(x, op.Concat(zeros, begins, zeros, ends, axis=0), lowest)
+    elif known[1] is not None and known[1].min() < 0:
+        padded = op.Slice(x, [0] * windows.rank, windows.spans(op, y), [*range(2, 2 + windows.rank)])
+    views = []
+    for offset in offsets(windows):
+        starts = [i * d for i, d in zip(offset, windows.dilations, strict=True)]
+        behind = [extent - 1 - start for extent, start in zip(windows.extents, starts, strict=True)]
+        stops = [-count if count else _END for count in behind]
+        views.append(op.Slice(padded, starts, stops, [*range(2, 2 + windows.rank)], [*windows.strides]))
+    return views
+
+
+def _place(op: OpBuilder, pieces: list[ir.Value], windows: Windows, x: ir.Value, y: ir.Value) -> ir.Value:
+    """Adds each piece, one per kernel position, onto the elements of x that the position covers."""
+    begins = windows.begin_values(op, x, y)
+    tiled = windows.rank == 2 and windows.kernel == windows.strides and set(windows.dilations) == {1}
+    if tiled and len(set(windows.kernel)) == 1:
+        full = op.DepthToSpace(op.Concat(*pieces, axis=1), blocksize=windows.kernel[0])
+        exact = windows.static and all(
+            b == 0 and o is not None and o * k == s
+            for b, o, k, s in zip(windows.begins, windows.outputs, windows.kernel, windows.sizes, strict=True)
+        )
+        return full if exact else crop_to(op, full, begins, x)
+    count = len(pieces)
+    rows = [_channels_as_rows(op, piece, y) for piece in pieces]
+    one_hot = np.eye(count).reshape(count, 1, *windows.kernel)
+    return _spread(op, op.Concat(*rows, axis=1), one_hot, windows, x, y)
+
+
+def _channels_as_rows(op: OpBuilder, value: ir.Value, like: ir.Value) -> ir.Value:
+    """Folds the channel axis into the batch, leaving one channel, so that one small kernel serves every channel."""
+    return op.Reshape(value, op.Concat([-1, 1], op.shape(like, 2), axis=0))
+
+
+def _spread(op: OpBuilder, rows: ir.Value, kernel: np.ndarray, windows: Windows, x: ir.Value, y: ir.Value) -> ir.Value:
+    """Transposed convolution of single-channel rows with a constant kernel, cropped to x and back in its shape."""
+    weights = op.constant(kernel, x.dtype)
+    full = op.ConvTranspose(rows, weights, strides=[*windows.strides], dilations=[*windows.dilations])
+    placed = crop_to(op, full, windows.begin_values(op, x, y), x)
+    return op.reshape_like(placed, x)
+
+
+@vjp("AveragePool")
+def average_pool(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = mean of each window;  each element gets the sum of ybar / count over its windows.
+
+    The count is the kernel's size, or without count_include_pad the number of elements of x in the window.
+    """
+    x, y = node.inputs[0], node.outputs[0]
+    windows = pool_windows(node)
+    share = op.Div(ct, _counts(op, node, windows, x, y))
+    return (_spread(op, _channels_as_rows(op, share, y), np.ones((1, 1, *windows.kernel)), windows, x, y),)
+
+
+def _counts(op: OpBuilder, node: Any, windows: Windows, x: ir.Value, y: ir.Value) -> ir.Value:
+    """How many elements each window averages: a scalar, or a map of shape (1, 1, ...)."""
+    size = float(math.prod(windows.kernel))
+    ceil_mode = node.attributes.get_int("ceil_mode", 0)
+    include_pad = node.attributes.get_int("count_include_pad", 0)
+    padded = any(pad != 0 for pad in windows.begins + windows.ends)
+    if not ceil_mode and (include_pad or not padded):
+        return op.constant(size, x.dtype)
+    begins, inside = windows.begin_values(op, x, y), op.shape(x, 2)
+    zeros, ones = op.constant([0, 0], ir.DataType.INT64), op.constant([1, 1], ir.DataType.INT64)
+    if include_pad:
+        inside = op.Add(inside, [b + e for b, e in zip(windows.begins, windows.ends, strict=True)])  # type: ignore[operator]
+        begins = op.constant([0] * windows.rank, ir.DataType.INT64)
+    elements = op.Expand(op.constant(1, x.dtype), op.Concat(ones, inside, axis=0))
+    ends = op.Sub(windows.spans(op, y), op.Add(inside, begins))
+    elements = op.Pad(elements, op.Concat(zeros, begins, zeros, ends, axis=0))
+    kernel = op.constant(np.ones((1, 1, *windows.kernel)), x.dtype)
+    return op.Conv(elements, kernel, strides=[*windows.strides], dilations=[*windows.dilations])
+
+
+@vjp("GlobalAveragePool")
+def global_average_pool(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = mean over the spatial axes;  xbar = ybar / count."""
+    x = node.inputs[0]
+    count = op.Cast(op.ReduceProd(op.shape(x, 2), keepdims=0), to=x.dtype.value)
+    return (op.expand_like(op.Div(ct, count), x),)
+
+
+@unary("GlobalMaxPool")
+def global_max_pool(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
+    """y = maximum over the spatial axes;  ybar is split evenly over the elements that equal y."""
+    axes = [*range(2, rank_of(x, y.producer()))]
+    return split_ties(op, x, y, ct, axes)
+
+
+def split_ties(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: Sequence[int] | ir.Value) -> ir.Value:
+    """xbar = ybar / ties where x = y, else 0; y and ybar keep the reduced axes as 1."""
+    mask = op.Cast(op.Equal(x, y), to=x.dtype.value)
+    return op.Mul(mask, op.Div(ct, op.ReduceSum(mask, axes, keepdims=1)))

@@ -1,0 +1,106 @@
+"""Rules of reductions and cumulative sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxattr.builder import OpBuilder
+from onnxattr.rules.linear import rank_of
+from onnxattr.rules.pool import split_ties
+from onnxattr.rules.registry import Cotangent, vjp
+
+
+def reduction(*op_types: str) -> Callable[[Callable[..., ir.Value]], Callable[..., ir.Value]]:
+    """Registers ``f(op, x, y, ct, axes) -> xbar``; y and ct come with the reduced axes kept as 1."""
+
+    def register(function: Callable[..., ir.Value]) -> Callable[..., ir.Value]:
+        def rule(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+            x, y = node.inputs[0], node.outputs[0]
+            axes = node.inputs[1] if len(node.inputs) > 1 else None
+            if axes is not None and axes.const_value is not None and axes.const_value.size == 0:
+                axes = None
+            if axes is None and node.attributes.get_int("noop_with_empty_axes", 0):
+                axes = op.constant([], ir.DataType.INT64)
+                return (op.expand_like(function(op, x, y, ct, axes), x), None)[: len(node.inputs)]
+            kept = axes if axes is not None else op.constant([*range(rank_of(x, node))], ir.DataType.INT64)
+            if not node.attributes.get_int("keepdims", 1):
+                y, ct = op.Unsqueeze(y, kept), op.Unsqueeze(ct, kept)
+            return (op.expand_like(function(op, x, y, ct, kept), x), None)[: len(node.inputs)]
+
+        rule.__name__, rule.__doc__ = function.__name__, function.__doc__
+        vjp(*op_types)(rule)
+        return function
+
+    return register
+
+
+@reduction("ReduceSum")
+def reduce_sum(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
+    """y = sum(x);  xbar = ybar."""
+    return ct
+
+
+@reduction("ReduceMean")
+def reduce_mean(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
+    """y = sum(x) / n;  xbar = ybar / n."""
+    count = op.ReduceProd(op.Gather(op.shape(x), axes), keepdims=0)
+    return op.Div(ct, op.Cast(count, to=x.dtype.value))
+
+
+@reduction("ReduceMax", "ReduceMin")
+def reduce_extremum(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
+    """y = max(x);  ybar is split evenly over the elements that equal y."""
+    return split_ties(op, x, y, ct, axes)
+
+
+@reduction("ReduceProd")
+def reduce_prod(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
+    """y = product of x;  xbar = ybar times the product of the other elements, also where elements are 0."""
+    zero = op.Equal(x, 0.0)
+    zeros = op.Cast(zero, to=x.dtype.value)
+    others = op.ReduceProd(op.Where(zero, 1.0, x), axes, keepdims=1)
+    count = op.ReduceSum(zeros, axes, keepdims=1)
+    at_zero = op.Where(op.Equal(count, 1.0), others, 0.0)
+    elsewhere = op.Where(op.Equal(count, 0.0), op.Div(others, op.Where(zero, 1.0, x)), 0.0)
+    return op.Mul(ct, op.Where(zero, at_zero, elsewhere))
+
+
+@reduction("ReduceL1")
+def reduce_l1(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
+    """y = sum(|x|);  xbar = ybar * sign(x)."""
+    return op.Mul(ct, op.Sign(x))
+
+
+@reduction("ReduceL2")
+def reduce_l2(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
+    """y = sqrt(sum(x^2));  xbar = ybar * x / y, 0 where y is 0."""
+    zero = op.Equal(y, 0.0)
+    return op.Where(zero, 0.0, op.Mul(ct, op.Div(x, op.Where(zero, 1.0, y))))
+
+
+@reduction("ReduceSumSquare")
+def reduce_sum_square(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
+    """y = sum(x^2);  xbar = 2 ybar x."""
+    return op.Mul(op.Mul(ct, x), 2.0)
+
+
+@reduction("ReduceLogSum")
+def reduce_log_sum(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
+    """y = log(sum(x));  xbar = ybar / exp(y)."""
+    return op.Div(ct, op.Exp(y))
+
+
+@reduction("ReduceLogSumExp")
+def reduce_log_sum_exp(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
+    """y = log(sum(exp(x)));  xbar = ybar * exp(x - y)."""
+    return op.Mul(ct, op.Exp(op.Sub(x, y)))
+
+
+@vjp("CumSum")
+def cum_sum(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = running sum along an axis;  xbar = running sum of ybar from the other end."""
+    reverse, exclusive = node.attributes.get_int("reverse", 0), node.attributes.get_int("exclusive", 0)
+    return op.CumSum(ct, node.inputs[1], reverse=1 - reverse, exclusive=exclusive), None

@@ -1,0 +1,117 @@
+"""The rule table: which function differentiates which operator.
+
+A rule has the form::
+
+    @vjp("Softplus")
+    def softplus(op, node, ct):
+        '''y = log(1 + exp(x));  xbar = ybar * sigmoid(x).'''
+        return (op.Mul(ct, op.Sigmoid(node.inputs[0])),)
+
+It returns one entry per node input: a cotangent; ``None`` where no gradient exists (shapes, indices, masks);
+``NOT_IMPLEMENTED`` where one exists but is not written, an error only if that input is active; or a function without
+arguments that builds the cotangent, called only if the input is active. Nodes with several outputs get a tuple of
+cotangents, ``None`` for outputs that do not reach the score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxattr.builder import OpBuilder
+
+
+class _NotImplementedGradient:
+    def __repr__(self) -> str:
+        return "NOT_IMPLEMENTED"
+
+
+NOT_IMPLEMENTED = _NotImplementedGradient()
+
+Cotangent = ir.Value | None | _NotImplementedGradient | Callable[[], ir.Value]
+Rule = Callable[[OpBuilder, Any, Any], Sequence[Cotangent]]
+
+
+class RuleTable(Mapping[str, Rule]):
+    """A read-only table of VJP rules; ``table | {...}`` makes a new one, nothing global changes."""
+
+    def __init__(self, rules: Mapping[str, Rule]):
+        self._rules = rules
+
+    def __getitem__(self, op_type: str) -> Rule:
+        return self._rules[op_type]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rules)
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def __or__(self, overrides: Mapping[str, Rule]) -> RuleTable:
+        return RuleTable({**self._rules, **overrides})
+
+
+_RULES: dict[str, Rule] = {}
+
+#: Every standard rule, by operator name ("Relu", or "domain::Name" outside ai.onnx).
+STANDARD = RuleTable(_RULES)
+
+#: Operators whose outputs carry no gradient: integer or boolean results, shapes, generators, step functions.
+NON_DIFFERENTIABLE = frozenset(
+    """
+    And ArgMax ArgMin BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Ceil Constant ConstantOfShape Equal EyeLike
+    Floor Greater GreaterOrEqual Hardmax IsInf IsNaN Less LessOrEqual NonZero Not OneHot Or RandomNormal
+    RandomNormalLike RandomUniform RandomUniformLike Range Round Shape Sign Size Xor Bernoulli Multinomial
+    StringNormalizer NonMaxSuppression HannWindow HammingWindow BlackmanWindow Unique
+    """.split()
+)
+
+
+def op_name(node: Any) -> str:
+    """The name of a node's operator as the table spells it."""
+    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
+
+
+def vjp(*op_types: str) -> Callable[[Rule], Rule]:
+    """Registers a function as the standard VJP rule of one or more operators."""
+
+    def register(rule: Rule) -> Rule:
+        for op_type in op_types:
+            if op_type in _RULES or op_type in NON_DIFFERENTIABLE:
+                raise ValueError(f"{op_type} has a rule already.")
+            _RULES[op_type] = rule
+        return rule
+
+    return register
+
+
+def unary(*op_types: str) -> Callable[[Callable[..., ir.Value]], Callable[..., ir.Value]]:
+    """Registers ``f(op, x, y, ct) -> xbar`` as the rule of operators with one input and one output."""
+
+    def register(function: Callable[..., ir.Value]) -> Callable[..., ir.Value]:
+        def rule(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+            return (function(op, node.inputs[0], node.outputs[0], ct),)
+
+        rule.__name__, rule.__doc__ = function.__name__, function.__doc__
+        vjp(*op_types)(rule)
+        return function
+
+    return register
+
+
+@dataclass(frozen=True)
+class Span:
+    """Several nodes that are differentiated as one, such as the Relu, Min and Max of a ReLU with a ceiling.
+
+    It stands in for a node in the reverse sweep: a rule sees its inputs and outputs as those of a node of type
+    ``op_type``.
+    """
+
+    op_type: str
+    inputs: tuple[ir.Value, ...]
+    outputs: tuple[ir.Value, ...]
+    name: str
+    domain: str = ""

@@ -1,0 +1,98 @@
+"""Rules of operators whose outputs are copies of chosen elements: slices, gathers, scatters, sorted values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxattr.builder import OpBuilder
+from onnxattr.errors import UnsupportedOpError
+from onnxattr.rules.linear import rank_of
+from onnxattr.rules.registry import Cotangent, vjp
+
+
+def add_at_selection(op: OpBuilder, node: Any, ct: ir.Value) -> ir.Value:
+    """xbar[i] = sum of ybar over the outputs that copy x[i], for any node that only copies elements of its first input.
+
+    The node is run again on the positions 0, 1, 2, ... in place of x: what comes out says where each output came from.
+    """
+    x = node.inputs[0]
+    size = op.Reshape(op.Size(x), [1])
+    positions = op.reshape_like(op.Range(0, op.Squeeze(size), 1), x)
+    attributes = {key: attribute.value for key, attribute in node.attributes.items()}
+    source = op.node(node.op_type, [positions, *node.inputs[1:]], attributes)
+    zeros = op.Expand(op.constant([0], x.dtype), size)
+    flat = op.ScatterElements(zeros, op.Reshape(source, [-1]), op.Reshape(ct, [-1]), axis=0, reduction="add")
+    return op.reshape_like(flat, x)
+
+
+@vjp("Slice")
+def slice_rule(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x[start:end:step];  xbar = ybar at those positions, 0 elsewhere."""
+    x = node.inputs[0]
+    entries: list[Cotangent] = [_pad_slice(op, node, ct) or add_at_selection(op, node, ct)]
+    entries[0].shape = x.shape  # type: ignore[union-attr]
+    return entries + [None] * (len(node.inputs) - 1)
+
+
+def _pad_slice(op: OpBuilder, node: Any, ct: ir.Value) -> ir.Value | None:
+    """The cotangent of a slice of step 1 with known starts, as a Pad; None for other slices."""
+    x = node.inputs[0]
+    starts, _, axes, steps = [*node.inputs[1:], None, None][:4]
+    constants = [None if v is None or v.const_value is None else v.const_value.numpy() for v in (starts, axes, steps)]
+    if constants[0] is None or (axes is not None and constants[1] is None) or (steps is not None and constants[2] is None):
+        return None
+    if constants[2] is not None and (constants[2] != 1).any():
+        return None
+    rank = rank_of(x, node)
+    where = [int(a) % rank for a in constants[1]] if constants[1] is not None else [*range(len(constants[0]))]
+    begins, ends = [], []
+    for axis, start in zip(where, constants[0], strict=True):
+        size, have = op.shape(x, axis, axis + 1), op.Shape(ct, start=axis, end=axis + 1)
+        begin = op.Min(op.Max([int(start)] if start >= 0 else op.Add(size, [int(start)]), [0]), size)
+        begins.append(begin)
+        ends.append(op.Sub(size, op.Add(begin, have)))
+    return op.Pad(ct, op.Concat(*begins, *ends, axis=0), None, where)
+
+
+@vjp("Gather", "GatherElements", "GatherND", "Compress")
+def gather(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x at the given positions;  xbar = ybar added at those positions."""
+    return add_at_selection(op, node, ct), None
+
+
+@vjp("TopK")
+def top_k(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+    """y, i = the k largest elements and their positions;  xbar = ybar at i, 0 elsewhere."""
+    axis = node.attributes.get_int("axis", -1)
+    indices = node.outputs[1]
+    return op.ScatterElements(op.zeros_like(node.inputs[0]), indices, ct[0], axis=axis), None
+
+
+@vjp("ScatterElements")
+def scatter_elements(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x with updates written (or added) at i;  xbar = ybar, 0 where written;  ubar = ybar at i."""
+    indices, axis = node.inputs[1], node.attributes.get_int("axis", 0)
+    kept = _kept(op, node, ct, lambda zero: op.ScatterElements(ct, indices, zero, axis=axis))
+    return kept, None, lambda: op.GatherElements(ct, indices, axis=axis)
+
+
+@vjp("ScatterND")
+def scatter_nd(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x with updates written (or added) at i;  xbar = ybar, 0 where written;  ubar = ybar at i."""
+    indices = node.inputs[1]
+    kept = _kept(op, node, ct, lambda zero: op.ScatterND(ct, indices, zero))
+    return kept, None, lambda: op.GatherND(ct, indices)
+
+
+def _kept(op: OpBuilder, node: Any, ct: ir.Value, overwrite: Any) -> Cotangent:
+    reduction = node.attributes.get_string("reduction", "none")
+    if reduction == "add":
+        return ct
+    if reduction == "none":
+        return lambda: overwrite(op.zeros_like(node.inputs[2]))
+    raise UnsupportedOpError(f"{node.op_type} node {node.name!r}: reduction {reduction!r} has no VJP rule; 'none' and 'add' do.")
+
+

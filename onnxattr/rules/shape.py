@@ -1,0 +1,154 @@
+"""Rules of operators that move elements without choosing among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.rules.linear import rank_of
+from onnxattr.rules.registry import Cotangent, vjp
+from onnxattr.rules.selection import add_at_selection
+
+
+@vjp("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+def reshape(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x in another shape;  xbar = ybar in the shape of x."""
+    return (op.reshape_like(ct, node.inputs[0]), None)[: len(node.inputs)]
+
+
+@vjp("Transpose")
+def transpose(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x with axes permuted;  xbar = ybar permuted back."""
+    perm = node.attributes.get_ints("perm") or [*range(rank_of(node.inputs[0], node))][::-1]
+    return (op.Transpose(ct, perm=np.argsort(perm).tolist()),)
+
+
+@vjp("Expand")
+def expand(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x broadcast to a shape;  xbar = ybar, summed back by the engine."""
+    return ct, None
+
+
+@vjp("Tile")
+def tile(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x repeated along each axis;  xbar = sum of the repeats of ybar."""
+    x, repeats = node.inputs
+    rank = rank_of(x, node)
+    pairs = op.Concat(op.Unsqueeze(repeats, [1]), op.Unsqueeze(op.shape(x), [1]), axis=1)
+    parts = op.Reshape(ct, op.Reshape(pairs, [-1]))
+    total = op.ReduceSum(parts, [*range(0, 2 * rank, 2)], keepdims=0)
+    total.shape = x.shape
+    return total, None
+
+
+@vjp("Concat")
+def concat(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = inputs one after another;  each input gets its part of ybar."""
+    if len(node.inputs) == 1:
+        return (ct,)
+    axis = node.attributes.get_int("axis")
+    axis = axis if axis >= 0 else axis + rank_of(node.outputs[0], node)
+    sizes = op.Concat(*[op.shape(value, axis, axis + 1) for value in node.inputs], axis=0)
+    parts = op.Split(ct, sizes, axis=axis, outputs=len(node.inputs))
+    for part, value in zip(parts, node.inputs, strict=True):
+        part.shape = value.shape
+    return parts
+
+
+@vjp("Split")
+def split(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+    """y1, y2, ... = parts of x;  xbar = their cotangents one after another, zeros for unused parts."""
+    cts = ct if isinstance(ct, tuple) else (ct,)
+    parts = [op.zeros_like(y) if c is None else c for c, y in zip(cts, node.outputs, strict=True)]
+    return [op.Concat(*parts, axis=node.attributes.get_int("axis", 0)), None][: len(node.inputs)]
+
+
+@vjp("Pad")
+def pad(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x with a border;  xbar = ybar without it (constant border), or with the border added back onto its sources."""
+    x = node.inputs[0]
+    value_ct = None
+    if node.attributes.get_string("mode", "constant") == "constant":
+        axes = [node.inputs[3]] if len(node.inputs) > 3 and node.inputs[3] is not None else []
+        x_ct = op.Pad(ct, op.Neg(node.inputs[1]), None, *axes)
+        x_ct.shape = x.shape
+        if len(node.inputs) > 2:
+            value_ct = lambda: op.Sub(op.ReduceSum(ct, keepdims=0), op.ReduceSum(x_ct, keepdims=0))  # noqa: E731
+    else:
+        x_ct = add_at_selection(op, node, ct)
+    return [x_ct, None, value_ct, None][: len(node.inputs)]
+
+
+@vjp("DepthToSpace")
+def depth_to_space(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = channel blocks laid out in space;  xbar = space blocks of ybar taken back into channels."""
+    size = node.attributes.get_int("blocksize")
+    if node.attributes.get_string("mode", "DCR") == "DCR":
+        return (op.SpaceToDepth(ct, blocksize=size),)
+    batch, channels = op.shape(node.inputs[0], 0, 1), op.Div(op.shape(node.inputs[0], 1, 2), size * size)
+    height, width = op.shape(node.inputs[0], 2, 3), op.shape(node.inputs[0], 3, 4)
+    block = op.constant([size], ir.DataType.INT64)
+    parts = op.Reshape(ct, op.Concat(batch, channels, height, block, width, block, axis=0))
+    return (op.reshape_like(op.Transpose(parts, perm=[0, 1, 3, 5, 2, 4]), node.inputs[0]),)
+
+
+@vjp("SpaceToDepth")
+def space_to_depth(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = space blocks taken into channels;  xbar = channel blocks of ybar laid out in space."""
+    return (op.DepthToSpace(ct, blocksize=node.attributes.get_int("blocksize")),)
+
+
+@vjp("Trilu")
+def trilu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = upper or lower triangle of x;  xbar = the same triangle of ybar."""
+    return [op.Trilu(ct, *node.inputs[1:], upper=node.attributes.get_int("upper", 1)), None][: len(node.inputs)]
+
+
+@vjp("ReverseSequence")
+def reverse_sequence(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x with the first lengths[i] steps of each row reversed;  xbar = ybar reversed the same way."""
+    axes = {name: node.attributes.get_int(name, default) for name, default in (("batch_axis", 1), ("time_axis", 0))}
+    return op.ReverseSequence(ct, node.inputs[1], **axes), None
+
+
+@vjp("Resize", "Upsample")
+def resize(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = M1 x M2 ... with one interpolation matrix per resized axis;  xbar = ybar with the transposed matrices.
+
+    Each matrix is what Resize itself makes of the identity, so every mode and coordinate rule is covered.
+    """
+    x, y = node.inputs[0], node.outputs[0]
+    rank = rank_of(x, node)
+    have, want = dims_of(x) or [None] * rank, dims_of(y) or [None] * rank
+    for axis in range(rank):
+        if have[axis] == want[axis] and have[axis] is not None:
+            continue
+        ct = _resize_axis(op, node, ct, axis, rank)
+    return (ct, None, None, None)[: len(node.inputs)]
+
+
+def _resize_axis(op: OpBuilder, node: Any, ct: ir.Value, axis: int, rank: int) -> ir.Value:
+    x, y = node.inputs[0], node.outputs[0]
+    size, target = op.shape(x, axis, axis + 1), op.shape(y, axis, axis + 1)
+    eye = op.Cast(op.EyeLike(op.Expand([0], op.Concat(size, size, axis=0))), to=x.dtype.value)
+    ones = op.constant([1, 1], ir.DataType.INT64)
+    image = op.Reshape(eye, op.Concat(ones, size, size, axis=0))
+    axes = [*range(rank)] if node.attributes.get_ints("axes") is None else [a % rank for a in node.attributes.get_ints("axes")]
+    scales = node.inputs[2] if len(node.inputs) > 2 else None
+    attributes = {key: a.value for key, a in node.attributes.items() if key not in ("axes", "keep_aspect_ratio_policy")}
+    if scales is not None and (scales.const_value is None or scales.const_value.size):
+        one = op.constant([1.0, 1.0, 1.0], ir.DataType.FLOAT)
+        scale = op.Slice(scales, [axes.index(axis)], [axes.index(axis) + 1])
+        matrix = op.Resize(image, None, op.Concat(one, scale, axis=0), **attributes)
+    else:
+        matrix = op.Resize(image, None, None, op.Concat(ones, size, target, axis=0), **attributes)
+    transposed = op.Transpose(op.Reshape(matrix, op.Concat(size, target, axis=0)), perm=[1, 0])
+    if axis == rank - 1:
+        return op.MatMul(ct, transposed)
+    perm = [a for a in range(rank) if a != axis] + [axis]
+    moved = op.MatMul(op.Transpose(ct, perm=perm), transposed)
+    return op.Transpose(moved, perm=np.argsort(perm).tolist())

@@ -1,0 +1,17 @@
+"""The filled rule table: importing this module registers every family of rules."""
+
+from onnxattr.rules import (  # noqa: F401
+    activation,
+    conv,
+    elementwise,
+    linear,
+    norm,
+    pool,
+    recurrent,
+    reduce,
+    selection,
+    shape,
+)
+from onnxattr.rules.registry import STANDARD
+
+__all__ = ["STANDARD"]
