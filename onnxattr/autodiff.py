@@ -29,7 +29,9 @@ def inputs_of(node: Any) -> list[ir.Value]:
         if attribute.type == ir.AttributeType.GRAPH:
             body = attribute.as_graph()
             for inner in body.all_nodes():
-                values += [v for v in inner.inputs if v is not None and v.graph is not None and v.graph is not body]
+                values += [
+                    v for v in inner.inputs if v is not None and v.graph is not None and v.graph is not body
+                ]
     return values
 
 
@@ -37,7 +39,9 @@ def reachable(nodes: Iterable[Any], wrt: Iterable[ir.Value]) -> set[ir.Value]:
     """The float values that depend on ``wrt``, along operators that carry gradient."""
     reached = set(wrt)
     for node in nodes:
-        if op_name(node) not in NON_DIFFERENTIABLE and any(v in reached and is_float(v) for v in inputs_of(node)):
+        if op_name(node) not in NON_DIFFERENTIABLE and any(
+            v in reached and is_float(v) for v in inputs_of(node)
+        ):
             reached.update(value for value in node.outputs if is_float(value))
     return reached
 
@@ -68,7 +72,9 @@ def check_rules(nodes: Iterable[Any], rules: RuleTable) -> None:
         if op_name(node) not in rules:
             missing.setdefault(op_name(node), []).append(node.name or "unnamed")
     if missing:
-        listing = "; ".join(f"{op}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}" for op, names in missing.items())
+        listing = "; ".join(
+            f"{op}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}" for op, names in missing.items()
+        )
         raise UnsupportedOpError(
             f"No VJP rule for {len(missing)} operator(s) between the explained value and the score: {listing}. "
             "Explain a value behind them (wrt=...), cut the model before them (output_layer=...), "
@@ -111,7 +117,9 @@ def pullback(
             continue
         entries = tuple(rules[op_name(node)](op, node, cts if len(cts) > 1 else cts[0]))
         if len(entries) != len(node.inputs):
-            raise RuleError(f"The rule of {op_name(node)} gave {len(entries)} cotangents for {len(node.inputs)} inputs.")
+            raise RuleError(
+                f"The rule of {op_name(node)} gave {len(entries)} cotangents for {len(node.inputs)} inputs."
+            )
         for index, (value, entry) in enumerate(zip(node.inputs, entries, strict=True)):
             if value in needed and entry is not None:
                 adjoints.setdefault(value, []).append(_check(op, node, index, value, entry))
@@ -145,6 +153,11 @@ def _check(op: OpBuilder, node: Any, index: int, primal: ir.Value, entry: Any) -
         )
         if clash:
             raise RuleError(f"{where}: the cotangent has shape {have}, the primal {want}.")
-    if ct is not primal and ct.producer() is not None and ct.shape != primal.shape and primal.shape is not None:
+    if (
+        ct is not primal
+        and ct.producer() is not None
+        and ct.shape != primal.shape
+        and primal.shape is not None
+    ):
         ct.shape = primal.shape
     return ct

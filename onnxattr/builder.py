@@ -75,7 +75,11 @@ class OpBuilder:
         return build
 
     def node(
-        self, op_type: str, operands: Sequence[Operand], attributes: dict[str, Any] | None = None, outputs: int = 1
+        self,
+        op_type: str,
+        operands: Sequence[Operand],
+        attributes: dict[str, Any] | None = None,
+        outputs: int = 1,
     ) -> ir.Value | tuple[ir.Value, ...]:
         """Appends a node and returns its output, or a tuple when ``outputs`` is above one.
 
@@ -123,7 +127,9 @@ class OpBuilder:
 
     def input(self, name: str, dtype: ir.DataType, shape: Sequence[int | str | None]) -> ir.Value:
         """Adds a graph input; the name is made unique if it is taken."""
-        value = ir.Value(name=self.unique_name(name, exact=True), type=ir.TensorType(dtype), shape=ir.Shape(shape))
+        value = ir.Value(
+            name=self.unique_name(name, exact=True), type=ir.TensorType(dtype), shape=ir.Shape(shape)
+        )
         self.graph.inputs.append(value)
         return value
 
@@ -210,9 +216,13 @@ class OpBuilder:
             raise RuleError(f"{op_type} does not exist in ai.onnx opset {self.opset}.") from error
         unknown = sorted(set(attributes) - set(schema.attributes))
         if unknown:
-            raise RuleError(f"{op_type} has no attribute {unknown} in opset {self.opset}; it has {sorted(schema.attributes)}.")
+            raise RuleError(
+                f"{op_type} has no attribute {unknown} in opset {self.opset}; it has {sorted(schema.attributes)}."
+            )
         if not schema.min_input <= arity <= schema.max_input:
-            raise RuleError(f"{op_type} takes {schema.min_input} to {schema.max_input} inputs, {arity} were given.")
+            raise RuleError(
+                f"{op_type} takes {schema.min_input} to {schema.max_input} inputs, {arity} were given."
+            )
         return schema
 
     def _coerce(self, schema: onnx.defs.OpSchema, operands: Sequence[Operand]) -> list[ir.Value | None]:

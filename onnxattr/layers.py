@@ -52,7 +52,9 @@ def read_layers(metadata: Mapping[str, str]) -> list[Layer]:
     try:
         return [_layer(entry) for entry in json.loads(text)["layers"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"The metadata entry {METADATA_KEY!r} is damaged ({error!r}); convert the model again.") from error
+        raise ModelError(
+            f"The metadata entry {METADATA_KEY!r} is damaged ({error!r}); convert the model again."
+        ) from error
 
 
 def _layer(entry: Mapping[str, Any]) -> Layer:
@@ -66,6 +68,7 @@ def _layer(entry: Mapping[str, Any]) -> Layer:
         outputs=tuple(output) if isinstance(output, list) else (output,) if output else (),
         folded=entry.get("folded"),
         relus=tuple(
-            ReluRecord(r["kind"], r["input"], r["output"], tuple(r["nodes"]), bool(r["xplique"])) for r in records
+            ReluRecord(r["kind"], r["input"], r["output"], tuple(r["nodes"]), bool(r["xplique"]))
+            for r in records
         ),
     )

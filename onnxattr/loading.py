@@ -45,7 +45,9 @@ def read_proto(source: ModelSource) -> tuple[onnx.ModelProto, Path | None]:
         return _parse(source, "the given bytes"), None
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        if path.suffix in (".keras", ".h5", ".hdf5") or (path.is_dir() and (path / "saved_model.pb").exists()):
+        if path.suffix in (".keras", ".h5", ".hdf5") or (
+            path.is_dir() and (path / "saved_model.pb").exists()
+        ):
             return _convert_keras(path), None
         if not path.is_file():
             raise ModelError(f"{path} does not exist or is not a file; expected the path of an ONNX model.")
@@ -92,7 +94,9 @@ def load(source: ModelSource) -> ir.Model:
             slim = onnx.version_converter.convert_version(slim, OPSET)
         slim = onnx.shape_inference.infer_shapes(slim, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
-        raise ModelError(f"The model is not valid ONNX of opset {_opset(proto)}: {_first_lines(error)}") from error
+        raise ModelError(
+            f"The model is not valid ONNX of opset {_opset(proto)}: {_first_lines(error)}"
+        ) from error
     slim.ir_version = min(max(slim.ir_version, 8), NEWEST_IR)
     model = ir.serde.deserialize_model(slim)
     _put_weights_back(model.graph, weights, folder)
@@ -113,7 +117,9 @@ def _check_versions(proto: onnx.ModelProto) -> None:
             "Export it with an opset in that range (18 runs on the most runtimes)."
         )
     if proto.ir_version > NEWEST_IR:
-        raise ModelError(f"The model has IR version {proto.ir_version}; ONNX Runtime takes up to {NEWEST_IR}. Export it with an older one.")
+        raise ModelError(
+            f"The model has IR version {proto.ir_version}; ONNX Runtime takes up to {NEWEST_IR}. Export it with an older one."
+        )
 
 
 def _first_lines(error: Exception) -> str:
@@ -149,7 +155,9 @@ def _set_weights_aside(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[st
     known = {value.name for value in slim.graph.input}
     for name, tensor in weights.items():
         if name not in known:
-            slim.graph.input.append(onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)))
+            slim.graph.input.append(
+                onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims))
+            )
     slim.ir_version = max(slim.ir_version, 4)
     return slim, weights
 
@@ -163,7 +171,9 @@ def _put_weights_back(graph: ir.Graph, weights: dict[str, onnx.TensorProto], fol
                 try:
                     tensor.numpy()
                 except OSError as error:
-                    raise ModelError(f"The weights of {value.name!r} are not beside the model: {error}.") from error
+                    raise ModelError(
+                        f"The weights of {value.name!r} are not beside the model: {error}."
+                    ) from error
             graph.inputs.remove(value)
             value.const_value = tensor
             graph.register_initializer(value)

@@ -42,7 +42,9 @@ def clip(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """
     x, low, high = [*node.inputs, None, None][:3]
     y = node.outputs[0]
-    bounds = [None if v is None or v.const_value is None else float(v.const_value.numpy()) for v in (low, high)]
+    bounds = [
+        None if v is None or v.const_value is None else float(v.const_value.numpy()) for v in (low, high)
+    ]
     if bounds == [0.0, 6.0]:
         entries = [lambda: above(op, y, 6.0, above(op, y, 0.0, ct), below=True)]
     else:

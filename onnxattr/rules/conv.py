@@ -25,7 +25,9 @@ def kernel_dims(node: Any) -> list[int]:
     """
     dims = dims_of(node.inputs[1])
     if dims is None or not all(isinstance(dim, int) for dim in dims):
-        raise UnsupportedOpError(f"{node.op_type} node {node.name!r}: the shape of its kernel {dims} must be static.")
+        raise UnsupportedOpError(
+            f"{node.op_type} node {node.name!r}: the shape of its kernel {dims} must be static."
+        )
     return [dim for dim in dims if isinstance(dim, int)]
 
 
@@ -61,7 +63,9 @@ def conv_transposed(
     spread = {"group": group, "strides": [*windows.strides], "dilations": [*windows.dilations]}
     if windows.static:
         pads = [*windows.begins, *windows.ends]
-        lengths = zip(windows.sizes, windows.begins, windows.ends, windows.extents, windows.strides, strict=True)
+        lengths = zip(
+            windows.sizes, windows.begins, windows.ends, windows.extents, windows.strides, strict=True
+        )
         rests = [(size + begin + end - extent) % stride for size, begin, end, extent, stride in lengths]  # type: ignore[operator]
         return op.ConvTranspose(ct, w, pads=pads, output_padding=rests, **spread)
     return crop_to(op, op.ConvTranspose(ct, w, **spread), windows.begin_values(op, x, y), x)
@@ -110,13 +114,20 @@ def _transpose_pads(
     extra = node.attributes.get_ints("output_padding", [0] * rank)
     # A rest below the stride is dropped by the convolution's own rounding.
     surplus = [more if more >= stride else 0 for more, stride in zip(extra, strides, strict=True)]
-    auto_pad, output_shape = node.attributes.get_string("auto_pad", "NOTSET"), node.attributes.get_ints("output_shape")
+    auto_pad, output_shape = (
+        node.attributes.get_string("auto_pad", "NOTSET"),
+        node.attributes.get_ints("output_shape"),
+    )
     if auto_pad in ("NOTSET", "VALID") and not output_shape:
-        pads = node.attributes.get_ints("pads", [0] * (2 * rank)) if auto_pad == "NOTSET" else [0] * (2 * rank)
+        pads = (
+            node.attributes.get_ints("pads", [0] * (2 * rank)) if auto_pad == "NOTSET" else [0] * (2 * rank)
+        )
         return list(pads[:rank]), [end - more for end, more in zip(pads[rank:], surplus, strict=True)]
     sizes = (dims_of(node.inputs[0]) or [None] * (rank + 2))[2:]
     if not all(isinstance(size, int) for size in sizes):
-        raise UnsupportedOpError(f"ConvTranspose node {node.name!r}: output_shape or auto_pad needs static spatial sizes.")
+        raise UnsupportedOpError(
+            f"ConvTranspose node {node.name!r}: output_shape or auto_pad needs static spatial sizes."
+        )
     begins, ends = [], []
     for axis in range(rank):
         size = int(sizes[axis])  # type: ignore[arg-type]

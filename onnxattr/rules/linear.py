@@ -97,7 +97,9 @@ def einsum(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
         others = [(t, v) for i, (t, v) in enumerate(zip(terms, node.inputs, strict=True)) if i != index]
         known = set(right).union(*(set(term) for term, _ in others))
         kept = "".join(letter for letter in terms[index] if letter in known)
-        product = op.Einsum(ct, *[v for _, v in others], equation=f"{','.join([right, *[t for t, _ in others]])}->{kept}")
+        product = op.Einsum(
+            ct, *[v for _, v in others], equation=f"{','.join([right, *[t for t, _ in others]])}->{kept}"
+        )
         missing = [axis for axis, letter in enumerate(terms[index]) if letter not in known]
         if not missing:
             return product

@@ -31,7 +31,9 @@ def batch_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent
 def standardize_ct(op: OpBuilder, x: ir.Value, ct: ir.Value, axes: Sequence[int], epsilon: float) -> ir.Value:
     """z = (x - mean(x)) / s with s = sqrt(var(x) + eps);  xbar = (zbar - mean(zbar) - z * mean(zbar * z)) / s."""
     centred = op.Sub(x, op.ReduceMean(x, axes, keepdims=1))
-    inverse = op.Reciprocal(op.Sqrt(op.Add(op.ReduceMean(op.Mul(centred, centred), axes, keepdims=1), epsilon)))
+    inverse = op.Reciprocal(
+        op.Sqrt(op.Add(op.ReduceMean(op.Mul(centred, centred), axes, keepdims=1), epsilon))
+    )
     z = op.Mul(centred, inverse)
     mean = op.ReduceMean(ct, axes, keepdims=1)
     projection = op.Mul(z, op.ReduceMean(op.Mul(ct, z), axes, keepdims=1))

@@ -91,7 +91,9 @@ def _channels_as_rows(op: OpBuilder, value: ir.Value, like: ir.Value) -> ir.Valu
     return op.Reshape(value, op.Concat([-1, 1], op.shape(like, 2), axis=0))
 
 
-def _spread(op: OpBuilder, rows: ir.Value, kernel: np.ndarray, windows: Windows, x: ir.Value, y: ir.Value) -> ir.Value:
+def _spread(
+    op: OpBuilder, rows: ir.Value, kernel: np.ndarray, windows: Windows, x: ir.Value, y: ir.Value
+) -> ir.Value:
     """Transposed convolution of single-channel rows with a constant kernel, cropped to x and back in its shape."""
     weights = op.constant(kernel, x.dtype)
     full = op.ConvTranspose(rows, weights, strides=[*windows.strides], dilations=[*windows.dilations])
@@ -146,7 +148,9 @@ def global_max_pool(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir
     return split_ties(op, x, y, ct, axes)
 
 
-def split_ties(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: Sequence[int] | ir.Value) -> ir.Value:
+def split_ties(
+    op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: Sequence[int] | ir.Value
+) -> ir.Value:
     """xbar = ybar / ties where x = y, else 0; y and ybar keep the reduced axes as 1."""
     mask = op.Cast(op.Equal(x, y), to=x.dtype.value)
     return op.Mul(mask, op.Div(ct, op.ReduceSum(mask, axes, keepdims=1)))

@@ -90,7 +90,9 @@ class Cell:
 def recurrent(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     """Y, Yh, Yc = states over time;  xbar, h0bar, c0bar by one Scan per direction, backwards in time."""
     if node.attributes.get_int("layout", 0):
-        raise UnsupportedOpError(f"{node.op_type} node {node.name!r}: layout=1 has no VJP rule. Export with layout=0.")
+        raise UnsupportedOpError(
+            f"{node.op_type} node {node.name!r}: layout=1 has no VJP rule. Export with layout=0."
+        )
     x, lengths, h0 = node.inputs[0], *[*node.inputs[4:6], None, None][:2]
     direction = node.attributes.get_string("direction", "forward")
     directions = 2 if direction == "bidirectional" else 1
@@ -289,7 +291,9 @@ def _cell(op: OpBuilder, node: Any, index: int) -> Cell:
     if linear:
         start = (_GATES["GRU"] + 2) * hidden
         zero = op.constant([0.0], node.inputs[0].dtype)
-        recurrent_bias = op.Slice(pick(inputs[3]), [start], [start + hidden], [0]) if inputs[3] is not None else zero
+        recurrent_bias = (
+            op.Slice(pick(inputs[3]), [start], [start + hidden], [0]) if inputs[3] is not None else zero
+        )
     peepholes = None
     if inputs[7] is not None:
         peepholes = op.Split(pick(inputs[7]), [hidden] * 3, axis=0, outputs=3)

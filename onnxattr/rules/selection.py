@@ -41,8 +41,14 @@ def _pad_slice(op: OpBuilder, node: Any, ct: ir.Value) -> ir.Value | None:
     """The cotangent of a slice of step 1 with known starts, as a Pad; None for other slices."""
     x = node.inputs[0]
     starts, _, axes, steps = [*node.inputs[1:], None, None][:4]
-    constants = [None if v is None or v.const_value is None else v.const_value.numpy() for v in (starts, axes, steps)]
-    if constants[0] is None or (axes is not None and constants[1] is None) or (steps is not None and constants[2] is None):
+    constants = [
+        None if v is None or v.const_value is None else v.const_value.numpy() for v in (starts, axes, steps)
+    ]
+    if (
+        constants[0] is None
+        or (axes is not None and constants[1] is None)
+        or (steps is not None and constants[2] is None)
+    ):
         return None
     if constants[2] is not None and (constants[2] != 1).any():
         return None
@@ -93,6 +99,6 @@ def _kept(op: OpBuilder, node: Any, ct: ir.Value, overwrite: Any) -> Cotangent:
         return ct
     if reduction == "none":
         return lambda: overwrite(op.zeros_like(node.inputs[2]))
-    raise UnsupportedOpError(f"{node.op_type} node {node.name!r}: reduction {reduction!r} has no VJP rule; 'none' and 'add' do.")
-
-
+    raise UnsupportedOpError(
+        f"{node.op_type} node {node.name!r}: reduction {reduction!r} has no VJP rule; 'none' and 'add' do."
+    )

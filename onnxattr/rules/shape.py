@@ -105,13 +105,18 @@ def space_to_depth(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent
 @vjp("Trilu")
 def trilu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = upper or lower triangle of x;  xbar = the same triangle of ybar."""
-    return [op.Trilu(ct, *node.inputs[1:], upper=node.attributes.get_int("upper", 1)), None][: len(node.inputs)]
+    return [op.Trilu(ct, *node.inputs[1:], upper=node.attributes.get_int("upper", 1)), None][
+        : len(node.inputs)
+    ]
 
 
 @vjp("ReverseSequence")
 def reverse_sequence(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x with the first lengths[i] steps of each row reversed;  xbar = ybar reversed the same way."""
-    axes = {name: node.attributes.get_int(name, default) for name, default in (("batch_axis", 1), ("time_axis", 0))}
+    axes = {
+        name: node.attributes.get_int(name, default)
+        for name, default in (("batch_axis", 1), ("time_axis", 0))
+    }
     return op.ReverseSequence(ct, node.inputs[1], **axes), None
 
 
@@ -137,9 +142,15 @@ def _resize_axis(op: OpBuilder, node: Any, ct: ir.Value, axis: int, rank: int) -
     eye = op.Cast(op.EyeLike(op.Expand([0], op.Concat(size, size, axis=0))), to=x.dtype.value)
     ones = op.constant([1, 1], ir.DataType.INT64)
     image = op.Reshape(eye, op.Concat(ones, size, size, axis=0))
-    axes = [*range(rank)] if node.attributes.get_ints("axes") is None else [a % rank for a in node.attributes.get_ints("axes")]
+    axes = (
+        [*range(rank)]
+        if node.attributes.get_ints("axes") is None
+        else [a % rank for a in node.attributes.get_ints("axes")]
+    )
     scales = node.inputs[2] if len(node.inputs) > 2 else None
-    attributes = {key: a.value for key, a in node.attributes.items() if key not in ("axes", "keep_aspect_ratio_policy")}
+    attributes = {
+        key: a.value for key, a in node.attributes.items() if key not in ("axes", "keep_aspect_ratio_policy")
+    }
     if scales is not None and (scales.const_value is None or scales.const_value.size):
         one = op.constant([1.0, 1.0, 1.0], ir.DataType.FLOAT)
         scale = op.Slice(scales, [axes.index(axis)], [axes.index(axis) + 1])

@@ -76,8 +76,12 @@ def windows_of(node: Any, kernel: tuple[int, ...], x: ir.Value, y: ir.Value) -> 
         begins, ends = list(pads[:rank]), list(pads[rank:])
     elif auto_pad.startswith("SAME"):
         for axis in range(rank):
-            begins[axis], ends[axis] = _same_pads(sizes[axis], strides[axis], extents[axis], auto_pad == "SAME_UPPER")
-    return Windows(kernel, strides, dilations, tuple(begins), tuple(ends), sizes, outputs, auto_pad != "SAME_LOWER")
+            begins[axis], ends[axis] = _same_pads(
+                sizes[axis], strides[axis], extents[axis], auto_pad == "SAME_UPPER"
+            )
+    return Windows(
+        kernel, strides, dilations, tuple(begins), tuple(ends), sizes, outputs, auto_pad != "SAME_LOWER"
+    )
 
 
 def _spatial(value: ir.Value, rank: int) -> tuple[int | None, ...]:

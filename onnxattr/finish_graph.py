@@ -1,0 +1,28 @@
+"""The last steps of every rewritten model: drop what is unused, type every output, check, write."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import CommonSubexpressionEliminationPass, RemoveUnusedNodesPass
+
+
+def finish(model: ir.Model) -> onnx.ModelProto:
+    """Cleans a rewritten model up and serialises it; the types of new values are kept, those of outputs must be set."""
+    CommonSubexpressionEliminationPass()(model)
+    RemoveUnusedNodesPass()(model)
+    return ir.serde.serialize_model(model)
+
+
+def write(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
+    """Writes a model through a temporary name, so that a file of the final name is always whole."""
+    final = Path(path)
+    temporary = final.with_name(f".{final.name}.{os.getpid()}.part")
+    try:
+        onnx.save(proto, temporary)
+        os.replace(temporary, final)
+    finally:
+        temporary.unlink(missing_ok=True)

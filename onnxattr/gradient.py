@@ -1,0 +1,83 @@
+"""The plain gradient graph, for anyone who wants just that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+import onnx_ir as ir
+
+from onnxattr.autodiff import FLOATS, pullback
+from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.errors import ModelError
+from onnxattr.finish_graph import finish
+from onnxattr.loading import ModelSource, load
+from onnxattr.model import named_values, opset_of
+from onnxattr.rules.registry import RuleTable
+from onnxattr.rules.standard import STANDARD
+
+
+def vjp(
+    model: ModelSource,
+    wrt: str | Sequence[str] | None = None,
+    outputs: str | Sequence[str] | None = None,
+    *,
+    rules: RuleTable = STANDARD,
+) -> onnx.ModelProto:
+    """Appends the vector-Jacobian product of a model to it.
+
+    Args:
+        model: A path, bytes, ``onnx.ModelProto``, ``onnx_ir.Model`` or Keras model.
+        wrt: Names of the values to differentiate with respect to; None for every float input.
+        outputs: Names of the values that get a cotangent; None for every float output.
+        rules: The table of VJP rules.
+
+    Returns:
+        The model with one more input per entry of ``outputs``, ``<output>_cotangent`` of the output's shape and
+        dtype, and one more output per entry of ``wrt``, ``<wrt>_gradient``: xbar = sum over outputs of ybar dy/dx.
+        Nodes of the model are left as they were; the model's own outputs and ``outputs`` stay outputs.
+
+    Raises:
+        ModelError: If the model is invalid or a name is unknown or not float.
+        UnsupportedOpError: If an operator on the way has no rule.
+    """
+    graph_model = load(model)
+    graph = graph_model.graph
+    sources = _pick(graph, wrt, graph.inputs, "wrt")
+    scores = _pick(graph, outputs, graph.outputs, "outputs")
+    op = OpBuilder(graph, opset_of(graph_model), prefix="vjp")
+    cotangents = {y: op.input(f"{y.name}_cotangent", y.dtype, dims_of(y)) for y in scores}
+    gradients = pullback(op, cotangents, sources, rules)
+    graph.outputs.extend(y for y in scores if y not in graph.outputs)
+    for x, gradient in zip(sources, gradients, strict=True):
+        graph.outputs.append(named_copy(op, gradient, f"{x.name}_gradient", x))
+    return finish(graph_model)
+
+
+def named_copy(op: OpBuilder, value: ir.Value, name: str, like: ir.Value) -> ir.Value:
+    """A value under a name of its own, typed like another; for graph outputs, which must not be inputs."""
+    copy = op.Identity(value)
+    copy.name = op.unique_name(name, exact=True)
+    copy.dtype, copy.shape = like.dtype, like.shape
+    return copy
+
+
+def _pick(
+    graph: ir.Graph, names: str | Sequence[str] | None, default: Sequence[ir.Value], what: str
+) -> list[ir.Value]:
+    if names is None:
+        chosen = [value for value in default if value.dtype in FLOATS]
+        if not chosen:
+            raise ModelError(
+                f"The model has no float value among {[v.name for v in default]}; name {what} yourself."
+            )
+        return chosen
+    values = named_values(graph)
+    chosen = []
+    for name in [names] if isinstance(names, str) else names:
+        if name not in values:
+            raise ModelError(f"{what}: {name!r} is not a value of the model.")
+        if values[name].dtype not in FLOATS:
+            raise ModelError(f"{what}: {name!r} is {values[name].dtype}; only float values have a gradient.")
+        chosen.append(values[name])
+    return chosen

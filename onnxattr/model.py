@@ -1,0 +1,223 @@
+"""A loaded model, cut at the layer to be explained: what the rewriter and the methods work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from onnxattr.autodiff import FLOATS, inputs_of, reachable
+from onnxattr.builder import dims_of, values_of
+from onnxattr.errors import ModelError
+from onnxattr.layers import Layer, read_layers
+from onnxattr.loading import ModelSource, load
+
+#: Values that differ only by moving data, so that the score's kind can be seen through them.
+_TRANSPARENT = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast")
+
+
+@dataclass
+class Prepared:
+    """A model ready to be rewritten. ``model`` is never changed; builders work on ``clone()``.
+
+    Attributes:
+        model: The checked, upgraded model whose only output is the explained one.
+        layers: The layer table stored by the converter, empty for other models.
+        output: Name of the value whose score is explained.
+        wrt: Names of the values that are explained: float inputs, or inner values on request.
+    """
+
+    model: ir.Model
+    layers: list[Layer]
+    output: str
+    wrt: tuple[str, ...]
+
+    @property
+    def opset(self) -> int:
+        """The ai.onnx opset of the model and of everything appended to it."""
+        return opset_of(self.model)
+
+    @property
+    def inputs(self) -> list[ir.Value]:
+        """The model's inputs."""
+        return list(self.model.graph.inputs)
+
+    def value(self, name: str) -> ir.Value:
+        """The value of that name in the (unchanged) model."""
+        return named_values(self.model.graph)[name]
+
+    def clone(self) -> ir.Model:
+        """A copy to build on; weights are shared."""
+        return self.model.clone()
+
+    def proto(self) -> onnx.ModelProto:
+        """The cut model itself, as ONNX."""
+        return ir.serde.serialize_model(self.model)
+
+
+def opset_of(model: ir.Model) -> int:
+    """The ai.onnx opset of a model."""
+    return model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
+
+
+def named_values(graph: ir.Graph) -> dict[str, ir.Value]:
+    """The values of a graph by name."""
+    return {value.name: value for value in values_of(graph) if value.name}
+
+
+def prepare(
+    source: ModelSource, output_layer: str | int | None = None, wrt: str | tuple[str, ...] | None = None
+) -> Prepared:
+    """Loads a model and cuts it at the output to be explained.
+
+    Args:
+        source: A path, bytes, ``onnx.ModelProto``, ``onnx_ir.Model`` or Keras model.
+        output_layer: A layer name or index of the layer table, or the name of any value or node. None for the
+            model's own output.
+        wrt: Names of the values to explain. None for every float input.
+
+    Raises:
+        ModelError: If the model is invalid, the output is ambiguous or unknown, or nothing float can be explained.
+    """
+    model = load(source)
+    layers = read_layers(model.metadata_props)
+    output = _find_output(model.graph, layers, output_layer)
+    model.graph.outputs[:] = [output]
+    RemoveUnusedNodesPass()(model)
+    names = (wrt,) if isinstance(wrt, str) else tuple(wrt) if wrt is not None else None
+    return Prepared(model, layers, str(output.name), _find_wrt(model.graph, output, names))
+
+
+def _find_output(graph: ir.Graph, layers: list[Layer], wanted: str | int | None) -> ir.Value:
+    if wanted is None:
+        outputs = [value for value in graph.outputs if value.dtype in FLOATS]
+        if len(outputs) == 1:
+            return outputs[0]
+        names = [value.name for value in graph.outputs]
+        if not outputs:
+            raise ModelError(
+                f"None of the model's outputs {names} is a float tensor; name a float value as output_layer."
+            )
+        raise ModelError(
+            f"The model has {len(outputs)} float outputs {names}: say which to explain with output_layer=<name>."
+        )
+    value = _layer_output(graph, layers, wanted)
+    if value.dtype not in FLOATS:
+        raise ModelError(f"output_layer {wanted!r} is {value.dtype}; only float values have a gradient.")
+    return value
+
+
+def _layer_output(graph: ir.Graph, layers: list[Layer], wanted: str | int) -> ir.Value:
+    values = named_values(graph)
+    if isinstance(wanted, int):
+        indexed = {layer.index: layer for layer in layers if layer.index is not None}
+        if not indexed:
+            raise ModelError(
+                f"output_layer={wanted} is an index, but the model has no layer table; give a value's name."
+            )
+        position = wanted if wanted >= 0 else wanted + max(indexed) + 1
+        if position not in indexed:
+            raise ModelError(f"output_layer={wanted}: the model has layers 0 to {max(indexed)}.")
+        return _output_of_layer(values, indexed[position])
+    matches = [layer for layer in layers if wanted in (layer.path, layer.name)]
+    exact = [layer for layer in matches if layer.path == wanted] or matches
+    if len(exact) > 1:
+        paths = [layer.path for layer in exact]
+        raise ModelError(f"output_layer {wanted!r} names several layers: {paths}. Give one of these paths.")
+    if exact:
+        return _output_of_layer(values, exact[0])
+    if wanted in values:
+        return values[wanted]
+    for node in graph:
+        if node.name == wanted:
+            return node.outputs[0]
+    known = [layer.path for layer in layers if layer.outputs] or [v.name for v in graph.outputs]
+    raise ModelError(
+        f"output_layer {wanted!r} is neither a layer, a value nor a node of the model. Usable layers: "
+        f"{', '.join(map(str, known[:40]))}{' ...' if len(known) > 40 else ''}. See `onnxattr inspect`."
+    )
+
+
+def _output_of_layer(values: dict[str, ir.Value], layer: Layer) -> ir.Value:
+    present = [values[name] for name in layer.outputs if name in values]
+    if len(present) == 1:
+        return present[0]
+    if len(present) > 1:
+        raise ModelError(
+            f"Layer {layer.path!r} has several outputs {list(layer.outputs)}: name one of them as output_layer."
+        )
+    raise ModelError(
+        f"Layer {layer.path!r} is not in the converted model: {layer.folded or 'its output was optimised away'}."
+    )
+
+
+def _find_wrt(graph: ir.Graph, output: ir.Value, names: tuple[str, ...] | None) -> tuple[str, ...]:
+    values = named_values(graph)
+    if names is None:
+        chosen = [v for v in graph.inputs if v.dtype in FLOATS and output in reachable(graph, [v])]
+        if not chosen:
+            suggestion = ", ".join(explainable(graph, output)[:8]) or "none found"
+            kinds = ", ".join(f"{v.name} ({v.dtype.name if v.dtype else 'unknown'})" for v in graph.inputs)
+            raise ModelError(
+                f"No float input reaches the score; the inputs are {kinds}. Explain a float value inside the model with "
+                f"wrt=<name>, for example one of: {suggestion}."
+            )
+        return tuple(str(v.name) for v in chosen)
+    for name in names:
+        if name not in values:
+            raise ModelError(
+                f"wrt {name!r} is not a value of the model. Inputs: {[v.name for v in graph.inputs]}. See `onnxattr inspect`."
+            )
+        if values[name].dtype not in FLOATS:
+            raise ModelError(
+                f"wrt {name!r} is {values[name].dtype}; only float values can be explained: {explainable(graph, output)[:8]}."
+            )
+    return names
+
+
+def explainable(graph: ir.Graph, output: ir.Value) -> list[str]:
+    """The float values computed first from integer inputs, such as embeddings: what can be explained instead."""
+    names = []
+    behind = set(graph.inputs)
+    for node in graph:
+        sources = inputs_of(node)
+        if not any(value in behind for value in sources):
+            continue
+        first = not any(value in behind and value.dtype in FLOATS for value in sources)
+        for value in node.outputs:
+            behind.add(value)
+            if (
+                first
+                and value.dtype in FLOATS
+                and value is not output
+                and output in reachable(graph, [value])
+            ):
+                names.append(str(value.name))
+    return names
+
+
+def probability_head(graph: ir.Graph, output: ir.Value) -> str | None:
+    """The name of the logits, if the output is a softmax or sigmoid of them; None otherwise."""
+    value = output
+    while value.producer() is not None and value.producer().op_type in _TRANSPARENT:
+        value = value.producer().inputs[0]
+    producer = value.producer()
+    if producer is not None and producer.op_type in ("Softmax", "Sigmoid"):
+        return producer.inputs[0].name
+    return None
+
+
+def batch_size_of(value: ir.Value) -> int | None:
+    """The fixed number of rows a value has, or None if it is dynamic.
+
+    Raises:
+        ModelError: If the value has no batch axis at all.
+    """
+    dims = dims_of(value)
+    if not dims:
+        raise ModelError(
+            f"{value.name!r} has no batch axis (shape {dims}); rows along the first axis are explained."
+        )
+    return dims[0] if isinstance(dims[0], int) else None
