@@ -17,6 +17,7 @@ from . import dependencies, onnx_finish
 from . import verify as checking
 from .keras_inputs import ModelInputs, flatten, model_inputs
 from .keras_trace import Trace, trace
+from .layer_table import LayerTable
 from .tf2onnx_patches import convert_function
 
 CONVERTER_KEY = "onnxattr.converter"
@@ -67,8 +68,9 @@ def to_onnx(
     model = model_or_path
     inputs = model_inputs(model, input_signature, sample)
     _check_size(model)
-    traced = trace(model, inputs, lambda calls, graph, outputs: [])
-    converted = _convert(model, inputs, traced, opset)
+    table = LayerTable(model, inputs, keep_layers)
+    traced = trace(model, inputs, table.choose_taps)
+    converted = _convert(model, inputs, traced, table, opset)
     if verify:
         _verify(converted, inputs, traced, sample)
     if path is not None:
@@ -90,21 +92,30 @@ def write(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
         raise
 
 
-def _convert(model: Any, inputs: ModelInputs, traced: Trace, opset: int) -> onnx.ModelProto:
-    outputs = traced.outputs
+def _convert(
+    model: Any, inputs: ModelInputs, traced: Trace, table: LayerTable, opset: int
+) -> onnx.ModelProto:
     converted = convert_function(
-        traced.function, traced.inputs, outputs, opset, handlers={}, weight_bytes=_weight_bytes(model)
+        traced.function,
+        traced.inputs,
+        traced.outputs,
+        traced.taps,
+        opset,
+        handlers={},
+        weight_bytes=_weight_bytes(model),
     )
     converted.ir_version = onnx_finish.IR_VERSION
     converted.graph.name = model.name
     converted.doc_string = ""
     onnx_finish.check_operators(converted, traced.layer_of)
+    table.write(converted, traced)
+    onnx_finish.prune_initializers(converted)
     onnx_finish.set_inputs(converted, inputs.specs)
     shapes = [tensor.shape.as_list() for tensor in traced.function.outputs]
-    onnx_finish.set_outputs(converted, shapes[: len(outputs)])
+    onnx_finish.set_outputs(converted, shapes[: len(traced.outputs)])
     onnx_finish.infer_shapes(converted)
     onnx_finish.check_model(converted, inputs.names)
-    onnx.helper.set_model_props(converted, {CONVERTER_KEY: json.dumps(_versions(opset))})
+    onnx_finish.set_property(converted, CONVERTER_KEY, json.dumps(_versions(opset)))
     return converted
 
 

@@ -20,10 +20,12 @@ class ModelInputs:
         specs: One `tf.TensorSpec` per input, batch axis None, in the order of the ONNX inputs; the names in them
             are the names of the ONNX inputs.
         call: Runs the model in inference mode on the flat tensors and returns what the model returns.
+        layer_names: Name of the Keras InputLayer of each input, as far as there are any.
     """
 
     specs: list[Any]
     call: Callable[[list[Any]], Any]
+    layer_names: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -87,7 +89,18 @@ def _symbolic_inputs(model: Any) -> ModelInputs:
         tf.TensorSpec((None, *tensor.shape[1:]), _dtype_name(tensor), name=name)
         for name, (_, tensor) in zip(names, pairs, strict=True)
     ]
-    return ModelInputs(specs, lambda tensors: model(_pack(structure, list(tensors)), training=False))
+    return ModelInputs(
+        specs,
+        lambda tensors: model(_pack(structure, list(tensors)), training=False),
+        tuple(_layer_name(tensor) for _, tensor in pairs),
+    )
+
+
+def _layer_name(tensor: Any) -> str:
+    """Name of the InputLayer that a symbolic input came from."""
+    history = getattr(tensor, "_keras_history", None)
+    layer = getattr(history, "operation", None) or getattr(history, "layer", None)
+    return tensor.name if layer is None else layer.name
 
 
 def _given_inputs(model: Any, structure: Any) -> ModelInputs:

@@ -1,7 +1,7 @@
 """Trace a Keras model into one flat TensorFlow graph, noting which layer made which tensors and operations."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,9 @@ class LayerCall:
     operations: range = range(0)
 
 
+ChooseTaps = Callable[[list[LayerCall], dict[str, Any]], dict[str, Any]]
+
+
 @dataclass
 class Trace:
     """A traced model.
@@ -40,7 +43,8 @@ class Trace:
         function: The concrete function; its outputs are those of the model, then one per tap.
         inputs: TensorFlow name -> ONNX name.
         outputs: TensorFlow name -> ONNX name, without taps.
-        taps: Name of a tapped tensor -> TensorFlow name of the extra output that holds its value.
+        taps: TensorFlow name -> ONNX name of the extra outputs.
+        values: Name of an input, output or tapped tensor of the trace -> ONNX name of its value.
         calls: The layer calls in the order in which they returned.
     """
 
@@ -48,56 +52,69 @@ class Trace:
     inputs: dict[str, str]
     outputs: dict[str, str]
     taps: dict[str, str]
+    values: dict[str, str]
     calls: list[LayerCall]
     _owners: dict[str, str] = field(default_factory=dict, repr=False)
 
     def layer_of(self, operation_name: str) -> str | None:
         """Path of the innermost layer that made an operation; None if no layer did."""
         if not self._owners:
-            operations = self.function.graph.get_operations()
-            # Inner calls return first: they keep the operations they claimed.
-            for call in self.calls:
-                for index in call.operations:
-                    self._owners.setdefault(operations[index].name, call.path)
+            self._owners.update(operation_owners(self.calls, self.function.graph))
         return self._owners.get(operation_name)
 
 
-def trace(model: Any, inputs: ModelInputs, choose_taps: Any) -> Trace:
+def operation_owners(calls: list[LayerCall], graph: Any) -> dict[str, str]:
+    """Operation name -> path of the innermost layer that made it; `calls` hold inner ones before outer ones."""
+    operations = graph.get_operations()
+    owners: dict[str, str] = {}
+    for call in calls:
+        for index in call.operations:
+            owners.setdefault(operations[index].name, call.path)
+    return owners
+
+
+def trace(model: Any, inputs: ModelInputs, choose_taps: ChooseTaps) -> Trace:
     """Trace `model` in inference mode.
 
     Args:
         model: Keras 3 or tf_keras model.
         inputs: Its inputs.
-        choose_taps: Called with the list of layer calls and the graph; returns the tensors to be kept as values.
+        choose_taps: Called with the layer calls and the outputs by name; returns tensors by the name that their
+            value is to get. Each becomes an extra output ("tap").
 
     Raises:
         ConversionError: The model could not be traced; names the layer.
     """
     tf = dependencies.tensorflow()
     recorder = _Recorder(model)
-    names: list[str] = []
-    tapped: list[Any] = []
+    named: dict[str, Any] = {}
+    tapped: dict[str, Any] = {}
 
     def run(*tensors: Any) -> tuple[Any, ...]:
         with recorder.recording():
             structure = inputs.call(list(tensors))
         pairs = flatten(structure)
-        names.extend(_output_names(model, pairs, inputs.names))
-        results = [tf.identity(tensor, name="onnxattr_output") for _, tensor in pairs]
-        graph = results[0].graph
-        tapped.extend(choose_taps(recorder.calls, graph, [tensor for _, tensor in pairs]))
-        taps = [tf.identity(tensor, name="onnxattr_tap") for tensor in tapped]
-        return (*results, *taps)
+        names = _output_names(model, pairs, inputs.names)
+        named.update({name: tensor for name, (_, tensor) in zip(names, pairs, strict=True)})
+        tapped.update(choose_taps(recorder.calls, named))
+        results = [tf.identity(tensor, name="onnxattr_output") for tensor in named.values()]
+        return (*results, *(tf.identity(tensor, name="onnxattr_tap") for tensor in tapped.values()))
 
     function = _concrete_function(tf.function(run, input_signature=inputs.specs, autograph=False), recorder)
     captured = {tensor.name for tensor in function.graph.internal_captures}
     own_inputs = [tensor.name for tensor in function.inputs if tensor.name not in captured]
     outputs = [tensor.name for tensor in function.outputs]
+    input_names = dict(zip(own_inputs, inputs.names, strict=True))
     return Trace(
         function=function,
-        inputs=dict(zip(own_inputs, inputs.names, strict=True)),
-        outputs=dict(zip(outputs, names, strict=False)),
-        taps={tensor.name: name for tensor, name in zip(tapped, outputs[len(names) :], strict=True)},
+        inputs=input_names,
+        outputs=dict(zip(outputs[: len(named)], named, strict=True)),
+        taps=dict(zip(outputs[len(named) :], tapped, strict=True)),
+        values={
+            **{tensor.name: name for name, tensor in tapped.items()},
+            **{tensor.name: name for name, tensor in named.items()},
+            **input_names,
+        },
         calls=recorder.calls,
     )
 

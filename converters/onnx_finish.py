@@ -134,9 +134,22 @@ def walk(graph: GraphProto) -> Iterator[NodeProto]:
     """All nodes of a graph and of the graphs inside them."""
     for node in graph.node:
         yield node
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from walk(attribute.g)
+        for inner in subgraphs(node):
+            yield from walk(inner)
+
+
+def subgraphs(node: NodeProto) -> list[GraphProto]:
+    """The graphs inside a node, as in If and Loop."""
+    return [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
+
+
+def set_property(model: ModelProto, key: str, value: str) -> None:
+    """Set one entry of `metadata_props` and leave the others."""
+    for entry in model.metadata_props:
+        if entry.key == key:
+            entry.value = value
+            return
+    model.metadata_props.add(key=key, value=value)
 
 
 def prune_initializers(model: ModelProto) -> None:

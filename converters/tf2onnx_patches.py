@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 
 from . import dependencies
+from .tf2onnx_taps import optimizers_for_taps
 
 Handler = tuple[Callable[..., None], list[Any]]
 
@@ -25,6 +26,7 @@ def convert_function(
     function: Any,
     inputs: Mapping[str, str],
     outputs: Mapping[str, str],
+    taps: Mapping[str, str],
     opset: int,
     handlers: Mapping[str, Handler],
     weight_bytes: int,
@@ -35,6 +37,7 @@ def convert_function(
         function: The concrete function.
         inputs: TensorFlow name -> ONNX name of each input, without captured constants, which get frozen.
         outputs: TensorFlow name -> ONNX name of each output.
+        taps: The same of the extra outputs, which must not change how the rest is converted.
         opset: ONNX opset to write.
         handlers: tf2onnx op handlers beside `BASIC_HANDLERS`.
         weight_bytes: Size of the model's weights; decides how much memory the conversion may spend.
@@ -45,15 +48,17 @@ def convert_function(
     tf = dependencies.tensorflow()
     tf2onnx = dependencies.tf2onnx()
     large = weight_bytes > _GRAPPLER_LIMIT_BYTES
+    fetched = [*outputs, *taps]
     with lean_tf2onnx(), tf.device("/cpu:0"):
-        graph_def = tf2onnx.tf_loader.from_function(function, list(inputs), list(outputs), large_model=large)
+        graph_def = tf2onnx.tf_loader.from_function(function, list(inputs), fetched, large_model=large)
         model, _ = tf2onnx.convert._convert_common(
             graph_def,
             name="keras model",
             opset=opset,
             input_names=list(inputs),
-            output_names=list(outputs),
-            tensors_to_rename={**inputs, **outputs},
+            output_names=fetched,
+            tensors_to_rename={**inputs, **outputs, **taps},
+            optimizers=optimizers_for_taps(set(taps.values())),
             custom_op_handlers={**BASIC_HANDLERS, **handlers},
         )
     return model

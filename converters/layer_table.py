@@ -1,0 +1,298 @@
+"""The layer table of a converted model: which value of the graph is the output of which Keras layer.
+
+Names are traced: while the model runs symbolically, each layer's output tensor is given a tap (an extra graph
+output). After the conversion the tap is followed to the value it became, and taken away again.
+"""
+
+import difflib
+import itertools
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+
+from onnxattr.errors import ConversionError
+
+from . import graph_edit, onnx_finish
+from .graph_edit import LAYOUT_OPERATORS, GraphView
+from .keras_inputs import ModelInputs
+from .keras_trace import LayerCall, Trace, operation_owners
+from .relu_groups import ReluGroup, find_relu_groups
+
+LAYERS_KEY = "onnxattr.layers"
+VERSION = 1
+_CONVOLUTIONS = ("Conv2D", "Conv3D", "Conv2DBackpropInput", "Conv3DBackpropInputV2")
+
+
+class LayerTable:
+    """Chooses the taps while a model is traced, and writes the table when it is converted.
+
+    Args:
+        model: The Keras model.
+        inputs: Its inputs.
+        keep_layers: Names or paths of layers to be tapped even where the tap blocks folding; "all" for every one.
+    """
+
+    def __init__(self, model: Any, inputs: ModelInputs, keep_layers: str | Iterable[str]) -> None:
+        self._model = model
+        self._inputs = inputs
+        self._keep_all = keep_layers == "all"
+        self._keep = {keep_layers} if isinstance(keep_layers, str) else set(keep_layers)
+        self._calls: list[LayerCall] = []
+        self._groups: list[ReluGroup] = []
+        self._folded: dict[str, str] = {}
+
+    def choose_taps(self, calls: list[LayerCall], outputs: dict[str, Any]) -> dict[str, Any]:
+        """Tensors whose values are wanted, by the name that the value should get.
+
+        Args:
+            calls: The layer calls of the trace, inner ones before outer ones.
+            outputs: The output tensors of the model by name.
+
+        Raises:
+            ConversionError: `keep_layers` names a layer that the model does not have or does not call.
+        """
+        graph = next(iter(outputs.values())).graph
+        self._calls = sorted(calls, key=lambda call: (call.operations.start, call.depth))
+        self._check_kept_layers()
+        self._groups = find_relu_groups(calls, graph)
+        owner = operation_owners(calls, graph)
+        wanted: list[tuple[str, Any]] = []
+        for call in self._calls:
+            for number, tensor in enumerate(call.outputs):
+                swallower = None if self._is_kept(call) else _swallower(tensor, owner)
+                if swallower is not None:
+                    self._folded[tensor.name] = swallower
+                else:
+                    wanted.append((call.path if len(call.outputs) == 1 else f"{call.path}:{number}", tensor))
+        for group in self._groups:
+            path = group.call.path if group.call else group.output.op.name
+            wanted += [(f"{path}/before_activation", group.input), (f"{path}/after_activation", group.output)]
+        return self._without_repeats(wanted, graph, outputs)
+
+    def _without_repeats(
+        self, wanted: list[tuple[str, Any]], graph: Any, outputs: dict[str, Any]
+    ) -> dict[str, Any]:
+        taps: dict[str, Any] = {}
+        known = {tensor.name for tensor in outputs.values()} | self._folded.keys()
+        names = {*outputs, *self._inputs.names}
+        for name, tensor in wanted:
+            if tensor.graph is graph and tensor.op.type != "Placeholder" and tensor.name not in known:
+                known.add(tensor.name)
+                free = next(
+                    n for i in itertools.count(1) if (n := f"{name}_{i}" if i > 1 else name) not in names
+                )
+                names.add(free)
+                taps[free] = tensor
+        return taps
+
+    def _is_kept(self, call: LayerCall) -> bool:
+        return self._keep_all or call.layer.name in self._keep or call.path in self._keep
+
+    def _check_kept_layers(self) -> None:
+        known = {name for call in self._calls for name in (call.layer.name, call.path)}
+        for name in sorted(self._keep - known - {"all"}):
+            close = difflib.get_close_matches(str(name), sorted(known), n=3) or sorted(known)[:5]
+            raise ConversionError(
+                f"keep_layers names {name!r}, which is no layer that the model calls; did you mean one of {close}?"
+            )
+
+    def write(self, converted: onnx.ModelProto, traced: Trace) -> None:
+        """Resolve the taps, remove them from the outputs, drop what only they needed, store the table.
+
+        Args:
+            converted: Changed in place.
+            traced: The trace it was converted from.
+        """
+        graph = converted.graph
+        taps = set(traced.taps.values())
+        for index in reversed(range(len(graph.output))):
+            if graph.output[index].name in taps:
+                del graph.output[index]
+        graph_edit.merge_copies(graph)
+        resolved = _name_values(graph, _resolve(graph, traced), traced)
+        entries = self._entries(resolved)
+        graph_edit.remove_dead_nodes(graph, [name for entry in entries for name in _as_list(entry["output"])])
+        view = GraphView(graph)
+        for entry, groups in zip(entries, self._groups_of(entries), strict=True):
+            records = [record for group in groups if (record := _relu_record(group, resolved, view))]
+            entry["relu"] = records[0] if len(records) == 1 else records or None
+        table = {"version": VERSION, "framework": "keras", "layers": entries}
+        onnx_finish.set_property(converted, LAYERS_KEY, json.dumps(table))
+
+    def _entries(self, resolved: "dict[str, _Resolved]") -> list[dict[str, Any]]:
+        """One entry per called layer, per other layer of the model, and per ReLU outside every layer."""
+        layers = list(getattr(self._model, "layers", []))
+        index_of = {id(layer): index for index, layer in enumerate(layers)}
+        calls_of: dict[tuple[str, int], list[LayerCall]] = {}
+        for call in self._calls:
+            calls_of.setdefault((call.path, id(call.layer)), []).append(call)
+        called = {id(call.layer) for call in self._calls if call.depth == 1}
+        entries = [
+            self._uncalled_entry(index, layer)
+            for index, layer in enumerate(layers)
+            if id(layer) not in called
+        ]
+        entries += [
+            self._called_entry(calls, index_of.get(id(calls[0].layer)), resolved)
+            for calls in calls_of.values()
+        ]
+        order = {entry["path"]: entry["index"] for entry in entries if entry["index"] is not None}
+        entries.sort(key=lambda entry: order.get(entry["path"].split("/")[0], len(layers)))
+        for group in self._groups:
+            if group.call is None and group.output.name in resolved:
+                name = group.output.op.name
+                value = resolved[group.output.name].value
+                entries.append(_entry(name, None, group.output.op.type, name, value))
+        return entries
+
+    def _uncalled_entry(self, index: int, layer: Any) -> dict[str, Any]:
+        entry = _entry(layer.name, index, type(layer).__name__, layer.name, None)
+        if layer.name in self._inputs.layer_names:
+            entry["output"] = self._inputs.names[self._inputs.layer_names.index(layer.name)]
+        else:
+            entry["folded"] = "not called when the model predicts"
+        return entry
+
+    def _called_entry(
+        self, calls: list[LayerCall], index: int | None, resolved: "dict[str, _Resolved]"
+    ) -> dict[str, Any]:
+        call = calls[-1]
+        values = [resolved[tensor.name].value for tensor in call.outputs if tensor.name in resolved]
+        if call.depth > 1:
+            index = None
+        entry = _entry(call.layer.name, index, type(call.layer).__name__, call.path, None)
+        if len(calls) > 1:
+            entry["calls"] = len(calls)
+        if values and len(values) == len(call.outputs):
+            entry["output"] = values[0] if len(values) == 1 else values
+            return entry
+        swallower = next((self._folded[t.name] for t in call.outputs if t.name in self._folded), None)
+        if swallower is not None:
+            entry["folded"] = (
+                f"folded into {swallower}; to_onnx(..., keep_layers=[{call.layer.name!r}]) keeps it"
+            )
+        else:
+            entry["folded"] = (
+                "its output is no value of the converted graph (inside a loop, or simplified away)"
+            )
+        return entry
+
+    def _groups_of(self, entries: list[dict[str, Any]]) -> list[list[ReluGroup]]:
+        by_path: dict[str, list[ReluGroup]] = {}
+        for group in self._groups:
+            by_path.setdefault(group.call.path if group.call else group.output.op.name, []).append(group)
+        return [by_path.get(entry["path"], []) for entry in entries]
+
+
+@dataclass(frozen=True)
+class _Resolved:
+    """Where the value of a traced tensor is found.
+
+    Attributes:
+        value: The value that equals the tensor, layout included.
+        main: The value on the way to the outputs that has the same numbers, perhaps transposed.
+    """
+
+    value: str
+    main: str
+
+
+def _entry(name: str, index: int | None, class_name: str, path: str, output: str | None) -> dict[str, Any]:
+    return {
+        "name": name,
+        "index": index,
+        "class": class_name,
+        "path": path,
+        "output": output,
+        "folded": None,
+        "relu": None,
+    }
+
+
+def _as_list(output: str | list[str] | None) -> list[str]:
+    return [] if output is None else [output] if isinstance(output, str) else output
+
+
+def _swallower(tensor: Any, owner: dict[str, str]) -> str | None:
+    """What a convolution without bias gets folded into unless it is tapped: the batch normalisation after it."""
+    if tensor.op.type not in _CONVOLUTIONS:
+        return None
+    consumers = tensor.consumers()
+    if len(consumers) != 1 or consumers[0].type not in ("Mul", "FusedBatchNormV3"):
+        return None
+    others = [operand for operand in consumers[0].inputs if operand is not tensor]
+    if not others or any(_depends_on_inputs(operand) for operand in others):
+        return None
+    layer = owner.get(consumers[0].name)
+    return f"layer {layer!r}, which follows" if layer else f"the operation {consumers[0].name!r} after it"
+
+
+def _depends_on_inputs(tensor: Any) -> bool:
+    captured = {inner.name for inner in tensor.graph.internal_captures}
+    pending, seen = [tensor], set()
+    while pending:
+        current = pending.pop()
+        if current.name in seen or current.name in captured:
+            continue
+        seen.add(current.name)
+        if current.op.type == "Placeholder":
+            return True
+        pending.extend(current.op.inputs)
+    return False
+
+
+def _resolve(graph: onnx.GraphProto, traced: Trace) -> dict[str, _Resolved]:
+    view = GraphView(graph)
+    main_path = view.ancestors(value.name for value in graph.output)
+    resolved = {}
+    for tensor_name, name in traced.values.items():
+        value = _through(view, name, {"Identity"}, stop=set())
+        main = _through(view, value, LAYOUT_OPERATORS, stop=main_path)
+        if main in main_path:
+            resolved[tensor_name] = _Resolved(value, main)
+    return resolved
+
+
+def _name_values(
+    graph: onnx.GraphProto, resolved: dict[str, _Resolved], traced: Trace
+) -> dict[str, _Resolved]:
+    """Give the values the names of their taps, which are the names of the layers."""
+    fixed = {item.name for item in (*graph.input, *graph.output, *graph.initializer)}
+    taps = set(traced.taps.values())
+    names: dict[str, str] = {}
+    for tensor_name, name in traced.values.items():
+        if name in taps and tensor_name in resolved and resolved[tensor_name].value not in fixed:
+            names.setdefault(resolved[tensor_name].value, name)
+    # The Identity nodes between values and taps would define the new names a second time.
+    for index in reversed(range(len(graph.node))):
+        if graph.node[index].op_type == "Identity" and graph.node[index].output[0] in taps:
+            del graph.node[index]
+    graph_edit.rename_values(graph, names)
+    return {
+        tensor_name: _Resolved(names.get(found.value, found.value), names.get(found.main, found.main))
+        for tensor_name, found in resolved.items()
+    }
+
+
+def _through(view: GraphView, name: str, operators: Collection[str], stop: Collection[str]) -> str:
+    """Walk from a value back through nodes of the given types until none is left or a value of `stop` is met."""
+    while name not in stop and name in view.producer and view.producer[name].op_type in operators:
+        name = view.producer[name].input[0]
+    return name
+
+
+def _relu_record(group: ReluGroup, resolved: dict[str, _Resolved], view: GraphView) -> dict[str, Any] | None:
+    """The "relu" entry of a group: its values on the main path and the nodes between, layout changes trimmed off."""
+    if group.input.name not in resolved or group.output.name not in resolved:
+        return None
+    start, end = resolved[group.input.name].main, resolved[group.output.name].main
+    end = _through(view, end, LAYOUT_OPERATORS, stop={start})
+    nodes = view.nodes_between(start, end)
+    while nodes and nodes[0].op_type in LAYOUT_OPERATORS and sum(start in node.input for node in nodes) == 1:
+        start = nodes.pop(0).output[0]
+    if not nodes:
+        return None
+    return {**group.parameters(), "input": start, "output": end, "nodes": [node.name for node in nodes]}
