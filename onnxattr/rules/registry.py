@@ -50,6 +50,8 @@ class RuleTable(Mapping[str, Rule]):
     def __len__(self) -> int:
         return len(self._rules)
 
+    __hash__ = object.__hash__
+
     def __or__(self, overrides: Mapping[str, Rule]) -> RuleTable:
         return RuleTable({**self._rules, **overrides})
 

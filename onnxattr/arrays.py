@@ -1,0 +1,167 @@
+"""Turns what the caller gives into the arrays that a model takes, and refuses what does not fit before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.autodiff import FLOATS
+from onnxattr.builder import dims_of
+from onnxattr.errors import ShapeError, TargetError
+from onnxattr.model import Prepared
+
+
+def as_array(value: Any, what: str) -> np.ndarray:
+    """A numpy array of numbers or booleans from an array, a nested list, or a tensor of another framework.
+
+    Raises:
+        ShapeError: If the value is ragged, holds text or objects, or cannot be read.
+    """
+    try:
+        detached = value.detach().cpu() if hasattr(value, "detach") else value
+        array = np.asarray(detached)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ShapeError(f"{what} is not an array: {error}.") from error
+    if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
+        raise ShapeError(f"{what} holds {array.dtype} values; expected numbers.")
+    return array
+
+
+def model_inputs(prepared: Prepared, given: Any) -> dict[str, np.ndarray]:
+    """The model's feeds, by name, from one array, a list of arrays in the model's order, or a dict.
+
+    Raises:
+        ShapeError: If an input is missing or unknown, has the wrong rank, size or kind, is empty, or is not finite.
+    """
+    names = [str(value.name) for value in prepared.inputs]
+    if isinstance(given, Mapping):
+        unknown, missing = sorted(set(given) - set(names)), sorted(set(names) - set(given))
+        if unknown or missing:
+            raise ShapeError(f"Inputs {names} are expected; missing: {missing}, unknown: {unknown}.")
+        parts = [given[name] for name in names]
+    elif len(names) == 1:
+        parts = [given]
+    else:
+        if not isinstance(given, (list, tuple)) or len(given) != len(names):
+            raise ShapeError(
+                f"The model has {len(names)} inputs {names}: give a dict by name, or a list in that order."
+            )
+        parts = list(given)
+    feeds = {
+        str(v.name): _checked(v, as_array(part, f"Input {v.name!r}"))
+        for v, part in zip(prepared.inputs, parts, strict=True)
+    }
+    rows = {name: len(feeds[name]) for name in feeds if feeds[name].ndim}
+    if len(set(rows.values())) > 1:
+        raise ShapeError(f"The inputs have different numbers of rows: {rows}.")
+    return feeds
+
+
+def _checked(value: ir.Value, array: np.ndarray) -> np.ndarray:
+    dims = dims_of(value)
+    what = f"Input {value.name!r}"
+    if dims is not None:
+        expected = "(" + ", ".join(str(d if d is not None else "?") for d in dims) + ")"
+        if array.ndim != len(dims):
+            hint = " Add the batch axis with x[None]." if array.ndim == len(dims) - 1 else ""
+            raise ShapeError(
+                f"{what} has shape {array.shape}; the model expects {expected}, rank {len(dims)}.{hint}"
+            )
+        clash = [i for i, d in enumerate(dims) if i > 0 and isinstance(d, int) and array.shape[i] != d]
+        if clash:
+            raise ShapeError(
+                f"{what} has shape {array.shape}; the model expects {expected}: axis {clash[0]} differs."
+            )
+    if array.ndim and len(array) == 0:
+        raise ShapeError(f"{what} is an empty batch (shape {array.shape}); at least one row is needed.")
+    assert value.dtype is not None
+    if value.dtype in FLOATS:
+        array = array.astype(value.dtype.numpy(), copy=False)
+        if not np.isfinite(array.astype(np.float32, copy=False)).all():
+            bad = int(np.size(array) - np.isfinite(array.astype(np.float32, copy=False)).sum())
+            raise ShapeError(f"{what} holds {bad} NaN or infinite values; clean the data first.")
+        return np.ascontiguousarray(array) if array.ndim else array
+    if array.dtype.kind == "f" and (array != np.trunc(array)).any():
+        raise ShapeError(f"{what} is {array.dtype}; the model expects {value.dtype.name.lower()} values.")
+    return array.astype(value.dtype.numpy(), copy=False)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What to explain, per row: ``labels`` (N,) int64 with -1 for the predicted class, or ``weights`` like the output."""
+
+    labels: np.ndarray | None = None
+    weights: np.ndarray | None = None
+
+
+def as_targets(prepared: Prepared, given: Any, rows: int) -> Targets:
+    """Checks targets: one-hot or any float weights of the output's shape, integer labels (N,), or None.
+
+    None is the predicted class for an output (N, C), the output itself for (N,).
+
+    Raises:
+        TargetError: If the shape does not fit (nothing is broadcast), a label is out of range, or a value is not finite.
+    """
+    output = prepared.value(prepared.output)
+    dims = dims_of(output) or []
+    classes = dims[1] if len(dims) == 2 else None
+    shape = (
+        f"({rows}, {', '.join(str(d if d is not None else '?') for d in dims[1:])})"
+        if len(dims) > 1
+        else f"({rows},)"
+    )
+    if given is None:
+        if len(dims) == 2:
+            return Targets(labels=np.full(rows, -1, np.int64))
+        if len(dims) == 1:
+            return Targets(weights=np.ones(rows, output.dtype.numpy()))  # type: ignore[union-attr]
+        raise TargetError(
+            f"The output {output.name!r} has rank {len(dims)}: give targets, weights of shape {shape}."
+        )
+    try:
+        array = as_array(given, "targets")
+    except ShapeError as error:
+        raise TargetError(str(error)) from error
+    if array.ndim == 1 and len(dims) == 2 and array.dtype.kind in "iu":
+        return _labels(array, classes, rows, shape)
+    fits = array.ndim == len(dims) and len(array) == rows
+    fits = fits and all(
+        not isinstance(d, int) or d == n for d, n in zip(dims[1:], array.shape[1:], strict=True)
+    )
+    if not fits:
+        also = f", or integer labels of shape ({rows},)" if len(dims) == 2 else ""
+        raise TargetError(
+            f"targets have shape {array.shape}; expected weights of shape {shape}{also}. Nothing is broadcast."
+        )
+    array = array.astype(output.dtype.numpy())  # type: ignore[union-attr]
+    if not np.isfinite(array.astype(np.float32)).all():
+        raise TargetError("targets hold NaN or infinite values.")
+    return Targets(weights=array)
+
+
+def _labels(array: np.ndarray, classes: Any, rows: int, shape: str) -> Targets:
+    if len(array) != rows:
+        raise TargetError(f"{len(array)} labels were given for {rows} rows.")
+    low, high = int(array.min()), int(array.max())
+    if low < -1 or (isinstance(classes, int) and high >= classes):
+        wrong = low if low < -1 else high
+        raise TargetError(
+            f"Label {wrong} is out of range: labels go from 0 to {classes - 1 if isinstance(classes, int) else '?'} "
+            "(-1 for the predicted class)."
+        )
+    return Targets(labels=array.astype(np.int64))
+
+
+def one_hot(labels: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Weights (N, C) for labels (N,), where -1 stands for the largest prediction."""
+    chosen = np.where(labels < 0, prediction.argmax(axis=1), labels)
+    return np.eye(prediction.shape[1], dtype=prediction.dtype)[chosen]
+
+
+def take(feeds: Mapping[str, np.ndarray], rows: slice | Sequence[int]) -> dict[str, np.ndarray]:
+    """The given rows of every feed; feeds without a batch axis stay as they are."""
+    return {name: array[rows] if array.ndim else array for name, array in feeds.items()}

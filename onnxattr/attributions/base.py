@@ -1,0 +1,257 @@
+"""What every method shares: parameters, checks, explain, predict, export."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from onnxattr.arrays import as_array, as_targets, model_inputs
+from onnxattr.attributions.definition import Definition
+from onnxattr.builder import dims_of
+from onnxattr.channels import find_channel_axis
+from onnxattr.compile import Request, batch_graph
+from onnxattr.driver import Driver
+from onnxattr.errors import ModelError, ParameterError, ShapeError
+from onnxattr.finish_graph import write
+from onnxattr.loading import ModelSource
+from onnxattr.model import prepare, probability_head
+from onnxattr.relus import POLICIES, relu_spans
+from onnxattr.rules.overrides import RELU_LIKE
+
+REDUCERS = ("min", "mean", "max", "sum", None)
+OPERATORS = (None, "classification", "regression")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options that every method takes beside Xplique's, by keyword; see ``Attribution``."""
+
+    wrt: str | tuple[str, ...] | None = None
+    providers: Sequence[Any] | None = None
+    seed: int = 0
+    relu_policy: str = "all"
+    channel_axis: int | None = None
+    progress: bool | None = None
+
+
+class Attribution(ABC):
+    """A gradient-based attribution method on an ONNX or Keras model.
+
+    The explained score is the sum over the last axis of the model's output times the targets, as in Xplique.
+
+    Args:
+        model: A path, the bytes of a file, an ``onnx.ModelProto``, an ``onnx_ir.Model`` or a Keras model.
+        output_layer: Where to cut the model: a layer name or index of the converted model, or the name of any value
+            or node. None for the model's output.
+        batch_size: Most rows (images times points) in one run of the model; None for all at once.
+        operator: None, "classification" or "regression": all the same score.
+        reducer: "min", "mean", "max", "sum" or None: how the channel axis of images is reduced. The axis stays, with
+            size 1. Applied to inputs of rank 4 with more than one channel.
+        wrt: Name or names of the values to explain; None for every float input.
+        providers: ONNX Runtime execution providers; None for CUDA where there is a GPU, else CPU.
+        seed: Seed of the noise: the same seed gives the same attribution at any batch size and in any runtime.
+        relu_policy: Which nodes DeconvNet and GuidedBackprop override: "all" ReLU-like ones, or exactly the layers that
+            "xplique" overrides (needs a model converted from Keras).
+        channel_axis: The channel axis of images; None to find out from the graph.
+        progress: True or False to show a progress bar or not; None to show it on a terminal.
+
+    Raises:
+        ModelError: If the model cannot be read or explained.
+        ParameterError: If a parameter is outside its domain.
+        UnsupportedOpError: If an operator on the way has no gradient rule; raised by the first explain or export.
+    """
+
+    def __init__(
+        self,
+        model: ModelSource,
+        output_layer: str | int | None = None,
+        batch_size: int | None = 32,
+        operator: str | None = None,
+        reducer: str | None = "mean",
+        **options: Any,
+    ):
+        unknown = sorted(set(options) - set(Options.__dataclass_fields__))
+        if unknown:
+            raise TypeError(
+                f"{type(self).__name__} has no parameters {unknown}; options are {list(Options.__dataclass_fields__)}."
+            )
+        self.options = Options(**options)
+        self.batch_size, self.reducer, self.operator, self.output_layer = (
+            batch_size,
+            reducer,
+            operator,
+            output_layer,
+        )
+        self._check_parameters()
+        self.prepared = prepare(model, output_layer, self.options.wrt)
+        definition = self._definition()
+        self._check_baseline(definition)
+        self._request = Request(
+            self.prepared, definition, reducer, self._channel_axis(), self.options.relu_policy
+        )
+        self._driver = Driver(self._request, batch_size, self.options.seed, self.options.providers)
+        self._warn()
+
+    @abstractmethod
+    def _definition(self) -> Definition:
+        """The method, with its parameters checked."""
+
+    def explain(self, inputs: Any, targets: Any = None) -> Any:
+        """Explains a batch of inputs.
+
+        Args:
+            inputs: Array of shape (N, ...), or for models with several inputs a list in the model's order or a dict by
+                name; numpy arrays and tensors of TensorFlow or PyTorch alike. Or a ``tf.data.Dataset`` or any other
+                iterable of batches ``x`` or ``(x, targets)``, read as it is needed.
+            targets: One-hot rows or any float weights of the output's shape, integer labels (N,) with -1 for the
+                predicted class, or None for the predicted class of every row.
+
+        Returns:
+            float32 array shaped like the explained input, with the channel axis reduced to 1 if there is a reducer.
+            With several explained values a list of them, or a dict if ``inputs`` was one.
+
+        Raises:
+            ShapeError: If an input does not fit the model or is not finite.
+            TargetError: If the targets do not fit the output.
+        """
+        if not self._is_stream(inputs):
+            return self._explain_batches([(inputs, targets)], total=None, as_dict=isinstance(inputs, Mapping))
+        if targets is not None:
+            raise ShapeError(
+                "Targets of a dataset come from the dataset: give an iterable of (inputs, targets) pairs."
+            )
+        return self._explain_batches(self._batches(inputs), total=None, as_dict=False)
+
+    __call__ = explain
+
+    def predict(self, inputs: Any) -> np.ndarray:
+        """The (cut) model's output for each row; the arguments and errors are those of ``explain``."""
+        feeds = model_inputs(self.prepared, inputs)
+        return self._driver.predict(feeds, _row_count(feeds))
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Writes one self-contained model of standard operators that predicts and explains in one run.
+
+        Its inputs are the model's own; ``target``, int64 (N,), -1 for the predicted class (for outputs of a rank other
+        than 2: float weights of the output's shape); and for noisy methods ``seed``, an int64 scalar. Its outputs are
+        ``prediction`` and ``attribution`` (``attribution_<name>`` for each of several explained inputs).
+
+        Raises:
+            ModelError: If the model's batch is fixed and the method has several points.
+        """
+        output = self.prepared.value(self.prepared.output)
+        labels = len(dims_of(output) or []) == 2
+        write(batch_graph(self._request, labels=labels), path)
+
+    def _explain_batches(self, batches: Iterable[tuple[Any, Any]], total: int | None, as_dict: bool) -> Any:
+        results, done = [], 0
+        show = self.options.progress
+        disable = None if show is None else not show
+        with tqdm(total=total, disable=disable, desc=type(self).__name__, unit="grad", leave=False) as bar:
+            for inputs, targets in batches:
+                feeds = model_inputs(self.prepared, inputs)
+                rows = _row_count(feeds)
+                checked = as_targets(self.prepared, targets, rows)
+                bar.total = (bar.total or 0) + self._driver.work(rows)
+                results.append(self._driver.explain(feeds, checked, rows, done, bar.update))
+                done += rows
+        if not results:
+            raise ShapeError("The dataset gave no batch; at least one row is needed.")
+        arrays = [
+            np.concatenate(parts).astype(np.float32, copy=False) for parts in zip(*results, strict=True)
+        ]
+        if as_dict and len(arrays) > 1:
+            return dict(zip(self.prepared.wrt, arrays, strict=True))
+        return arrays[0] if len(arrays) == 1 else arrays
+
+    def _is_stream(self, inputs: Any) -> bool:
+        known = isinstance(inputs, (Mapping, list, tuple, int, float)) or hasattr(inputs, "__array__")
+        return not known and not hasattr(inputs, "__dlpack__") and isinstance(inputs, Iterable)
+
+    def _batches(self, stream: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Pairs (inputs, targets) of a stream; single samples are gathered into batches."""
+        rank = len(dims_of(self.prepared.inputs[0]) or [])
+        single: list[tuple[Any, Any]] = []
+        for element in stream:
+            x, y = element if isinstance(element, tuple) and len(element) == 2 else (element, None)
+            if isinstance(x, (Mapping, list, tuple)) or np.ndim(as_array(x, "A batch")) == rank:
+                yield x, y
+                continue
+            single.append((as_array(x, "A sample"), y))
+            if len(single) == (self.batch_size or 32):
+                yield _stack(single)
+                single = []
+        if single:
+            yield _stack(single)
+
+    def _check_parameters(self) -> None:
+        if self.operator not in OPERATORS:
+            raise ParameterError(f"operator={self.operator!r}: expected one of {OPERATORS}.")
+        if self.reducer not in REDUCERS:
+            raise ParameterError(f"reducer={self.reducer!r}: expected one of {REDUCERS}.")
+        if self.batch_size is not None and (
+            not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1
+        ):
+            raise ParameterError(f"batch_size={self.batch_size!r}: expected an integer from 1 on, or None.")
+        if self.options.relu_policy not in POLICIES:
+            raise ParameterError(f"relu_policy={self.options.relu_policy!r}: expected one of {POLICIES}.")
+
+    def _check_baseline(self, definition: Definition) -> None:
+        if definition.baseline is None or definition.baseline.ndim == 0:
+            return
+        for name in self.prepared.wrt:
+            dims = (dims_of(self.prepared.value(name)) or [])[1:]
+            shape = definition.baseline.shape
+            if len(shape) != len(dims) or any(
+                isinstance(d, int) and d != n for d, n in zip(dims, shape, strict=True)
+            ):
+                raise ParameterError(
+                    f"baseline_value has shape {shape}; expected a number or one sample of {name!r}: {tuple(dims)}."
+                )
+
+    def _channel_axis(self) -> int | None:
+        value = self.prepared.value(self.prepared.wrt[0])
+        if len(dims_of(value) or []) != 4:
+            return None
+        axis = self.options.channel_axis
+        if axis is not None and axis not in (-3, -2, -1, 1, 2, 3):
+            raise ParameterError(f"channel_axis={axis}: expected 1, 2 or 3 (or -1 for the last axis).")
+        return axis % 4 if axis is not None else find_channel_axis(value)
+
+    def _warn(self) -> None:
+        graph = self.prepared.model.graph
+        logits = probability_head(graph, self.prepared.value(self.prepared.output))
+        if self.output_layer is None and logits is not None and self.operator is None:
+            warnings.warn(
+                f"The model ends in probabilities, whose gradients mix all classes and fade where the model is sure. "
+                f"To explain the logits, pass output_layer={logits!r}.",
+                stacklevel=4,
+            )
+        if RELU_LIKE in self._request.definition.rules:
+            spans = relu_spans(graph, self.prepared.layers, self.options.relu_policy)
+            if not spans:
+                warnings.warn(
+                    f"{type(self).__name__} overrides ReLUs, and the model has none (relu_policy="
+                    f"{self.options.relu_policy!r}): the result equals the plain gradient.",
+                    stacklevel=4,
+                )
+
+
+def _row_count(feeds: Mapping[str, np.ndarray]) -> int:
+    counts = [len(array) for array in feeds.values() if array.ndim]
+    if not counts:
+        raise ModelError("The model has no input with a batch axis; nothing can be explained row by row.")
+    return counts[0]
+
+
+def _stack(samples: Sequence[tuple[Any, Any]]) -> tuple[np.ndarray, np.ndarray | None]:
+    inputs = np.stack([x for x, _ in samples])
+    targets = [y for _, y in samples]
+    return inputs, None if targets[0] is None else np.stack([as_array(y, "A target") for y in targets])

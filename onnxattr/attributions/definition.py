@@ -1,0 +1,99 @@
+"""What a method is: points, weights, powers of the gradient, a rule table and a finish function. Data, no loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.builder import OpBuilder
+from onnxattr.rules.registry import RuleTable
+from onnxattr.rules.standard import STANDARD
+
+#: (op, x, baseline, moments) -> attribution before the reducer; all of x's shape.
+Finish = Callable[[OpBuilder, ir.Value, ir.Value | None, Sequence[ir.Value]], ir.Value]
+
+
+@dataclass(frozen=True, eq=False)
+class Definition:
+    """A gradient method.
+
+    Gradients g_k are taken at points z_k = b + alpha_k (x - b) + noise * e_k; the moments are
+    M_p = sum_k weight_k * g_k^p for each p in ``powers``; ``finish`` maps (x, b, moments) to the attribution.
+
+    Attributes:
+        finish: The last step.
+        weights: One weight per point.
+        alphas: One position per point on the way from baseline to x; None for x itself.
+        baseline: Scalar or array of the input's sample shape; None where there is no path.
+        noise: Standard deviation of the noise in input units; 0 for none.
+        powers: The powers of the gradient whose moments ``finish`` needs.
+        pilot: Whether the gradient at x is subtracted from every g_k first (moments about a pilot do not cancel).
+        rules: The rule table of the backward pass.
+    """
+
+    finish: Finish
+    weights: np.ndarray = field(default_factory=lambda: np.ones(1))
+    alphas: np.ndarray | None = None
+    baseline: np.ndarray | None = None
+    noise: float = 0.0
+    powers: tuple[int, ...] = (1,)
+    pilot: bool = False
+    rules: RuleTable = STANDARD
+
+    @property
+    def points(self) -> int:
+        """Number of points per input."""
+        return len(self.weights)
+
+    @property
+    def single(self) -> bool:
+        """Whether the only point is x itself."""
+        return self.alphas is None and self.noise == 0.0 and not self.pilot
+
+
+def first_moment(
+    op: OpBuilder, x: ir.Value, baseline: ir.Value | None, moments: Sequence[ir.Value]
+) -> ir.Value:
+    """phi = M_1."""
+    return moments[0]
+
+
+def magnitude(op: OpBuilder, x: ir.Value, baseline: ir.Value | None, moments: Sequence[ir.Value]) -> ir.Value:
+    """phi = |M_1|."""
+    return op.Abs(moments[0])
+
+
+def times_input(
+    op: OpBuilder, x: ir.Value, baseline: ir.Value | None, moments: Sequence[ir.Value]
+) -> ir.Value:
+    """phi = x * M_1."""
+    return op.Mul(x, moments[0])
+
+
+def times_difference(
+    op: OpBuilder, x: ir.Value, baseline: ir.Value | None, moments: Sequence[ir.Value]
+) -> ir.Value:
+    """phi = (x - b) * M_1."""
+    return op.Mul(op.Sub(x, baseline), moments[0])
+
+
+def unbiased_variance(samples: int) -> Finish:
+    """phi = n / (n - 1) * (M_2 - M_1^2), with moments about a pilot close to the mean."""
+
+    def finish(
+        op: OpBuilder, x: ir.Value, baseline: ir.Value | None, moments: Sequence[ir.Value]
+    ) -> ir.Value:
+        first, second = moments
+        return op.Mul(op.Sub(second, op.Mul(first, first)), samples / (samples - 1))
+
+    return finish
+
+
+def trapezoid(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and weights of the trapezoid rule on [0, 1] with ``steps`` points, both ends included."""
+    weights = np.full(steps, 1.0 / (steps - 1))
+    weights[[0, -1]] /= 2
+    return np.linspace(0.0, 1.0, steps), weights

@@ -1,0 +1,57 @@
+"""Methods that integrate the gradient along a path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from onnxattr.attributions.base import Attribution
+from onnxattr.attributions.definition import Definition, times_difference, trapezoid
+from onnxattr.errors import ParameterError
+from onnxattr.loading import ModelSource
+
+
+class IntegratedGradients(Attribution):
+    """(x - b) * integral of g along the straight path from b to x (Sundararajan et al., 2017, arXiv 1703.01365).
+
+    Without a reducer the attributions of a row add up to f(x) - f(b), up to the error of the trapezoid rule.
+
+    Args:
+        model: See ``Attribution``; so are the parameters not listed here.
+        output_layer: See ``Attribution``.
+        batch_size: See ``Attribution``.
+        operator: See ``Attribution``.
+        reducer: See ``Attribution``.
+        steps: Number of points on the path, both ends included; at least 2.
+        baseline_value: b, a number or an array of one sample's shape.
+        **options: See ``Attribution``.
+
+    Raises:
+        ParameterError: If ``steps`` is below 2 or the baseline does not fit the input.
+    """
+
+    def __init__(
+        self,
+        model: ModelSource,
+        output_layer: str | int | None = None,
+        batch_size: int | None = 32,
+        operator: str | None = None,
+        reducer: str | None = "mean",
+        steps: int = 50,
+        baseline_value: Any = 0.0,
+        **options: Any,
+    ):
+        if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 2:
+            raise ParameterError(
+                f"steps={steps!r}: the path needs an integer number of points, at least its 2 ends."
+            )
+        self.steps = int(steps)
+        self.baseline_value = np.asarray(baseline_value)
+        if self.baseline_value.dtype.kind not in "fiu" or not np.isfinite(self.baseline_value).all():
+            raise ParameterError(f"baseline_value={baseline_value!r}: expected finite numbers.")
+        super().__init__(model, output_layer, batch_size, operator, reducer, **options)
+
+    def _definition(self) -> Definition:
+        alphas, weights = trapezoid(self.steps)
+        return Definition(times_difference, weights, alphas, self.baseline_value)

@@ -1,0 +1,336 @@
+"""Writes a method's definition into a model: as one graph (batch rendering), or as step and finish (driven rendering)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnxattr.attributions.definition import Definition
+from onnxattr.autodiff import pullback
+from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.errors import ModelError
+from onnxattr.finish_graph import finish
+from onnxattr.gradient import named_copy
+from onnxattr.model import Prepared, named_values
+from onnxattr.noise import normal_like
+from onnxattr.relus import relu_spans
+from onnxattr.rules.overrides import RELU_LIKE
+
+INT64 = ir.DataType.INT64
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that determines the graphs of a method on a model."""
+
+    prepared: Prepared
+    definition: Definition
+    reducer: str | None
+    channel_axis: int | None
+    relu_policy: str
+
+
+class _Rewrite:
+    """One clone of the model on its way to become a graph of the method."""
+
+    def __init__(self, request: Request):
+        self.request = request
+        self.definition = request.definition
+        self.model = request.prepared.clone()
+        self.graph = self.model.graph
+        self.op = OpBuilder(self.graph, request.prepared.opset, prefix="onnxattr")
+        values = named_values(self.graph)
+        self.score = values[request.prepared.output]
+        self.wrt = [values[name] for name in request.prepared.wrt]
+        self.names = request.prepared.wrt
+        self.graph.outputs.clear()
+
+    def gather_inputs(self, pick: Callable[[ir.Value], ir.Value]) -> None:
+        """Gives the graph inputs of B rows; the model itself sees ``pick`` of them, its rows."""
+        for index, old in enumerate(list(self.graph.inputs)[: len(self.request.prepared.inputs)]):
+            if not has_rows(old):
+                continue
+            shape = ["images" if not isinstance(d, int) else d for d in (dims_of(old) or [])[:1]] + (
+                dims_of(old) or []
+            )[1:]
+            new = ir.Value(name=old.name, type=old.type, shape=ir.Shape(shape))
+            old.name = self.op.unique_name(f"{old.name}_rows")
+            self.graph.inputs[index] = new
+            rows = pick(new)
+            rows.shape = old.shape
+            ir.convenience.replace_all_uses_with(old, rows)
+            self.wrt = [rows if value is old else value for value in self.wrt]
+
+    def place_points(self, points: Callable[[ir.Value, int], ir.Value]) -> list[ir.Value]:
+        """Replaces each explained value by its points, for all that reads it; returns the points."""
+        placed = []
+        for position, value in enumerate(self.wrt):
+            uses = list(value.uses())
+            z = points(value, position)
+            if z is not value:
+                z.shape, z.dtype = value.shape, value.dtype
+            for use in uses if z is not value else []:
+                use.node.replace_input_with(use.idx, z)
+            placed.append(z)
+        self.graph.sort()
+        return placed
+
+    def gradients(self, points: Sequence[ir.Value], seed: ir.Value) -> list[ir.Value]:
+        """The gradients of the score at the points; ``seed`` is the cotangent of the model's output."""
+        spans = {}
+        if RELU_LIKE in self.definition.rules:
+            spans = relu_spans(self.graph, self.request.prepared.layers, self.request.relu_policy)
+        return pullback(self.op, {self.score: seed}, points, self.definition.rules, spans)
+
+    def baseline(self, like: ir.Value) -> ir.Value | None:
+        """The baseline as a constant that broadcasts over rows."""
+        if self.definition.baseline is None:
+            return None
+        return self.op.constant(self.definition.baseline, like.dtype)
+
+    def column(self, vector: ir.Value, like: ir.Value) -> ir.Value:
+        """A vector over rows, shaped to broadcast over the other axes of ``like`` and in its dtype."""
+        rank = len(dims_of(like) or [None])
+        return self.op.Cast(self.op.Reshape(vector, [-1] + [1] * (rank - 1)), to=like.dtype.value)
+
+    def on_path(self, x: ir.Value, alpha: ir.Value) -> ir.Value:
+        """z = b + alpha (x - b)."""
+        base = self.baseline(x)
+        return self.op.Add(base, self.op.Mul(self.column(alpha, x), self.op.Sub(x, base)))
+
+    def attribution(self, x: ir.Value, moments: Sequence[ir.Value], name: str) -> ir.Value:
+        """The method's last step and the reducer, as a graph output."""
+        op, request = self.op, self.request
+        result = self.definition.finish(op, x, self.baseline(x), moments)
+        dims = list(dims_of(x) or [])
+        if request.reducer is not None and request.channel_axis is not None and len(dims) == 4:
+            reduce_op = f"Reduce{request.reducer.capitalize()}"
+            result = op.node(reduce_op, [result, [request.channel_axis]], {"keepdims": 1})
+            dims[request.channel_axis] = 1
+        result = op.Identity(result)
+        result.name = op.unique_name(name, exact=True)
+        result.dtype, result.shape = x.dtype, ir.Shape(dims)
+        self.graph.outputs.append(result)
+        return result
+
+    def finished(self) -> onnx.ModelProto:
+        """The graph as ONNX; nodes that the method does not need are gone."""
+        self.graph.sort()
+        return finish(self.model)
+
+
+def has_rows(value: ir.Value) -> bool:
+    """Whether an input has a batch axis; scalars such as a sampling rate have none."""
+    return bool(dims_of(value))
+
+
+def attribution_names(prepared: Prepared) -> list[str]:
+    """The names of the attribution outputs: one for a single explained value, else one for each."""
+    if len(prepared.wrt) == 1:
+        return ["attribution"]
+    return [f"attribution_{name}" for name in prepared.wrt]
+
+
+def step_graph(request: Request) -> onnx.ModelProto:
+    """The driven rendering's step: moments of the gradients at R rows, summed into the B images they belong to.
+
+    Inputs: the model's (B images), ``row`` (R,) int64 image of each row, ``weights`` (B, R) weight of each row in its
+    image, ``target`` (B, ...) weights on the model's output; with a path ``alpha`` (R,); with noise ``seed`` (),
+    ``image`` (R,) and ``draw`` (R,) int64; with a pilot ``pilot_<i>`` like each explained value.
+    Outputs: for each explained value and each power one moment, shaped like the value.
+    """
+    rewrite = _Rewrite(request)
+    op, definition = rewrite.op, rewrite.definition
+    row = op.input("row", INT64, ["rows"])
+    rewrite.gather_inputs(lambda value: op.Gather(value, row, axis=0))
+    alpha = op.input("alpha", ir.DataType.FLOAT, ["rows"]) if definition.alphas is not None else None
+    counters = []
+    if definition.noise:
+        counters = [
+            op.input("seed", INT64, []),
+            op.input("image", INT64, ["rows"]),
+            op.input("draw", INT64, ["rows"]),
+        ]
+
+    def points(x: ir.Value, position: int) -> ir.Value:
+        z = rewrite.on_path(x, alpha) if alpha is not None else x
+        if counters:
+            seed = op.Add(counters[0], position)
+            z = op.Add(z, op.Mul(normal_like(op, x, seed, *counters[1:]), definition.noise))
+        return z
+
+    placed = rewrite.place_points(points)
+    score_dims = (dims_of(rewrite.score) or [None])[1:]
+    target = op.input("target", rewrite.score.dtype, ["images", *score_dims])
+    gradients = rewrite.gradients(placed, op.Gather(target, row, axis=0))
+    for index, (x, gradient) in enumerate(zip(rewrite.wrt, gradients, strict=True)):
+        shape = ["images", *(dims_of(x) or [None])[1:]]
+        if definition.pilot:
+            gradient = op.Sub(gradient, op.Gather(op.input(f"pilot_{index}", x.dtype, shape), row, axis=0))
+        for power in definition.powers:
+            moment = _sum_rows(rewrite, _power(op, gradient, power))
+            moment.name = op.unique_name(f"moment_{power}_{index}", exact=True)
+            moment.shape = ir.Shape(shape)
+            rewrite.graph.outputs.append(moment)
+    return rewrite.finished()
+
+
+def _power(op: OpBuilder, value: ir.Value, power: int) -> ir.Value:
+    return value if power == 1 else op.Mul(value, value)
+
+
+def _sum_rows(rewrite: _Rewrite, value: ir.Value) -> ir.Value:
+    """Sums R rows into B images with the matrix ``weights``."""
+    op = rewrite.op
+    existing = [v for v in rewrite.graph.inputs if v.name == "weights"]
+    weights = existing[0] if existing else op.input("weights", value.dtype, ["images", "rows"])
+    total = op.MatMul(weights, op.Reshape(value, op.Concat(op.shape(value, 0, 1), [-1], axis=0)))
+    return op.Reshape(total, op.Concat(op.Shape(weights, start=0, end=1), op.shape(value, 1), axis=0))
+
+
+def finish_graph(request: Request) -> onnx.ModelProto:
+    """The driven rendering's finish: attributions from the model's inputs and the moments."""
+    rewrite = _Rewrite(request)
+    op, names = rewrite.op, attribution_names(request.prepared)
+    for index, (x, name) in enumerate(zip(rewrite.wrt, names, strict=True)):
+        moments = [
+            op.input(f"moment_{p}_{index}", x.dtype, dims_of(x) or []) for p in rewrite.definition.powers
+        ]
+        rewrite.attribution(x, moments, name)
+    return rewrite.finished()
+
+
+def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
+    """The batch rendering: prediction and attribution from one run, all points as rows.
+
+    Inputs: the model's; ``target``, with ``labels`` (N,) int64, -1 for the predicted class, else weights on the
+    model's output; with noise ``seed`` () int64. Outputs: ``prediction``, then the attributions.
+
+    Raises:
+        ModelError: If the method has several points and the model's batch is fixed.
+    """
+    rewrite = _Rewrite(request)
+    op, definition = rewrite.op, rewrite.definition
+    # With noise, x itself is one more row, of weight 0: it gives the prediction and the pilot.
+    extra = int(bool(definition.noise))
+    count = definition.points + extra
+    at_x = 0 if extra else count - 1
+    if count > 1:
+        _check_dynamic(rewrite)
+    seed = op.input("seed", INT64, []) if definition.noise else None
+    images = _Images(op, count)
+    if count > 1:
+        rewrite.gather_inputs(images.repeat)
+
+    def points(x: ir.Value, position: int) -> ir.Value:
+        if definition.alphas is not None:
+            return rewrite.on_path(x, images.tile(definition.alphas.astype(np.float32)))
+        if seed is None:
+            return x
+        draw = images.tile(np.arange(-1, definition.points))
+        noise = normal_like(op, x, op.Add(seed, position), images.numbers(), draw)
+        scale = images.tile(np.array([0.0] + [definition.noise] * definition.points, np.float32))
+        return op.Add(x, op.Mul(noise, rewrite.column(scale, x)))
+
+    placed = rewrite.place_points(points)
+    prediction = images.pick(rewrite.score, at_x)
+    named = named_copy(op, prediction, "prediction", prediction)
+    named.shape = ir.Shape([_rows_dim(rewrite, count), *(dims_of(rewrite.score) or [None])[1:]])
+    rewrite.graph.outputs.append(named)
+    target = _target(rewrite, prediction, labels, _rows_dim(rewrite, count))
+    gradients = rewrite.gradients(placed, images.repeat(target) if count > 1 else target)
+    weights = np.concatenate([np.zeros(extra), definition.weights])
+    for x, gradient, name in zip(rewrite.wrt, gradients, attribution_names(request.prepared), strict=True):
+        at_point = gradient
+        if definition.pilot:
+            at_point = op.Sub(gradient, images.repeat(images.pick(gradient, at_x)))
+        moments = [images.total(_power(op, at_point, power), weights) for power in definition.powers]
+        own = images.pick(x, at_x)
+        own.shape = (
+            ir.Shape([_rows_dim(rewrite, count), *(dims_of(x) or [None])[1:]]) if count > 1 else x.shape
+        )
+        rewrite.attribution(own, moments, name)
+    return rewrite.finished()
+
+
+def _rows_dim(rewrite: _Rewrite, count: int) -> int | str | None:
+    return "images" if count > 1 else (dims_of(rewrite.score) or [None])[0]
+
+
+def _check_dynamic(rewrite: _Rewrite) -> None:
+    for value in rewrite.graph.inputs:
+        dims = dims_of(value)
+        if dims and isinstance(dims[0], int):
+            raise ModelError(
+                f"Input {value.name!r} has a fixed batch of {dims[0]}: all points of this method cannot be rows of one run. "
+                "Export the model with a dynamic first axis, or use explain(), which runs row by row."
+            )
+
+
+def _target(rewrite: _Rewrite, prediction: ir.Value, labels: bool, rows: int | str | None) -> ir.Value:
+    """The cotangent of the prediction: the target's weights, or one-hot rows of its labels."""
+    op = rewrite.op
+    dims = dims_of(rewrite.score) or []
+    if not labels:
+        return op.input("target", rewrite.score.dtype, [rows, *dims[1:]])
+    if len(dims) != 2:
+        raise ModelError(
+            f"Labels need a model output of shape (N, classes); {rewrite.score.name!r} has shape {dims}."
+        )
+    target = op.input("target", INT64, [rows])
+    chosen = op.Where(op.Less(target, 0), op.ArgMax(prediction, axis=1, keepdims=0), target)
+    values = op.constant([0, 1], rewrite.score.dtype)
+    one_hot = op.OneHot(chosen, op.shape(rewrite.score, 1, 2), values, axis=-1)
+    one_hot.shape = ir.Shape([rows, dims[1]])
+    return one_hot
+
+
+class _Images:
+    """Index arithmetic of the batch rendering, where row r holds point r % count of image r // count."""
+
+    def __init__(self, op: OpBuilder, count: int):
+        self.op, self.count = op, count
+
+    def images(self) -> ir.Value:
+        """The number of images, as an int64 vector of one element."""
+        with_rows = next(value for value in self.op.graph.inputs if has_rows(value))
+        return self.op.Shape(with_rows, start=0, end=1)
+
+    def numbers(self) -> ir.Value:
+        """The image of each row: 0, 0, ..., 1, 1, ..."""
+        op = self.op
+        total = op.Mul(self.images(), self.count)
+        return op.Div(op.Range(0, op.Squeeze(total, [0]), 1), self.count)
+
+    def repeat(self, value: ir.Value) -> ir.Value:
+        """Each image ``count`` times in a row."""
+        return self.op.Gather(value, self.numbers(), axis=0)
+
+    def tile(self, per_point: np.ndarray) -> ir.Value:
+        """A value per point, for each row."""
+        return self.op.Tile(self.op.constant(per_point), self.images())
+
+    def grouped(self, value: ir.Value) -> ir.Value:
+        """Rows as (images, points, elements)."""
+        return self.op.Reshape(value, self.op.Concat(self.images(), [self.count, -1], axis=0))
+
+    def pick(self, value: ir.Value, point: int) -> ir.Value:
+        """The rows of one point."""
+        if self.count == 1:
+            return value
+        op = self.op
+        return self._ungroup(op.Gather(self.grouped(value), [point], axis=1), value)
+
+    def total(self, value: ir.Value, weights: np.ndarray) -> ir.Value:
+        """The weighted sum over points."""
+        if self.count == 1:
+            return value
+        row = self.op.constant(weights.reshape(1, 1, -1), value.dtype)
+        return self._ungroup(self.op.MatMul(row, self.grouped(value)), value)
+
+    def _ungroup(self, grouped: ir.Value, like: ir.Value) -> ir.Value:
+        return self.op.Reshape(grouped, self.op.Concat(self.images(), self.op.shape(like, 1), axis=0))

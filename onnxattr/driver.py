@@ -1,0 +1,158 @@
+"""Runs a method's graphs over any number of images and points in chunks; adds partial sums, computes no attribution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from onnxattr.arrays import Targets, one_hot, take
+from onnxattr.attributions.definition import Definition, first_moment
+from onnxattr.compile import Request, batch_graph, finish_graph, step_graph
+from onnxattr.errors import ModelError
+from onnxattr.model import batch_size_of
+from onnxattr.session import Session
+
+Feeds = dict[str, np.ndarray]
+Advance = Callable[[int], Any]
+
+
+class Driver:
+    """The driven rendering of one method on one model. Sessions are made on first use and kept."""
+
+    def __init__(self, request: Request, batch_size: int | None, seed: int, providers: Sequence[Any] | None):
+        """Sets the method up.
+
+        Args:
+            request: The method and the model.
+            batch_size: Most rows in one run of the model; None for all rows at once.
+            seed: Seed of the noise.
+            providers: ONNX Runtime providers, None for the best present.
+
+        Raises:
+            ModelError: If the model's batch is fixed above 1.
+        """
+        self.request, self.seed, self.providers = request, seed, providers
+        fixed = {
+            v.name: batch_size_of(v) for v in request.prepared.inputs if v.shape is not None and len(v.shape)
+        }
+        if any(size not in (None, 1) for size in fixed.values()):
+            raise ModelError(
+                f"The inputs have fixed batch sizes {fixed}; export the model with a dynamic batch, or a batch of 1."
+            )
+        self.rows = 1 if 1 in fixed.values() else batch_size
+
+    @cached_property
+    def _predict(self) -> Session:
+        return Session(self.request.prepared.proto(), self.providers)
+
+    @cached_property
+    def _by_label(self) -> Session:
+        return Session(batch_graph(self.request, labels=True), self.providers)
+
+    @cached_property
+    def _by_weight(self) -> Session:
+        return Session(batch_graph(self.request, labels=False), self.providers)
+
+    @cached_property
+    def _pilot(self) -> Session:
+        plain = Definition(first_moment, rules=self.request.definition.rules)
+        return Session(
+            batch_graph(replace(self.request, definition=plain, reducer=None), labels=False), self.providers
+        )
+
+    @cached_property
+    def _step(self) -> Session:
+        return Session(step_graph(self.request), self.providers)
+
+    @cached_property
+    def _finish(self) -> Session:
+        return Session(finish_graph(self.request), self.providers)
+
+    def chunks(self, rows: int) -> Iterator[slice]:
+        """Slices of at most ``batch_size`` rows."""
+        size = self.rows or max(rows, 1)
+        for start in range(0, rows, size):
+            yield slice(start, min(start + size, rows))
+
+    def predict(self, feeds: Feeds, rows: int) -> np.ndarray:
+        """The model's (cut) output for each row."""
+        return np.concatenate([self._predict.run(take(feeds, part))[0] for part in self.chunks(rows)])
+
+    def work(self, rows: int) -> int:
+        """How many gradients ``explain`` takes for that many rows."""
+        return rows * self.request.definition.points
+
+    def explain(
+        self, feeds: Feeds, targets: Targets, rows: int, first_row: int, advance: Advance
+    ) -> list[np.ndarray]:
+        """The attributions of each explained value.
+
+        Args:
+            feeds: The model's inputs.
+            targets: What to explain.
+            rows: Number of rows.
+            first_row: Position of the first row in the whole input; the noise depends on it.
+            advance: Called with the number of gradients done after each chunk.
+        """
+        if self.request.definition.single:
+            return self._explain_single(feeds, targets, rows, advance)
+        weights = targets.weights
+        if weights is None:
+            assert targets.labels is not None
+            weights = one_hot(targets.labels, self.predict(feeds, rows))
+        moments = self._moments(feeds, weights, rows, first_row, advance)
+        parts = [self._finish.run(take(feeds | moments, part)) for part in self.chunks(rows)]
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+    def _explain_single(
+        self, feeds: Feeds, targets: Targets, rows: int, advance: Advance
+    ) -> list[np.ndarray]:
+        target = targets.labels if targets.weights is None else targets.weights
+        session = self._by_label if targets.weights is None else self._by_weight
+        parts = []
+        for part in self.chunks(rows):
+            parts.append(session.run(take(feeds | {"target": target}, part))[1:])
+            advance(part.stop - part.start)
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+    def _moments(
+        self, feeds: Feeds, target: np.ndarray, rows: int, first_row: int, advance: Advance
+    ) -> Feeds:
+        """Runs the step over all (image, point) rows in full chunks and sums each image's moments."""
+        definition = self.request.definition
+        fed = feeds | {"target": target}
+        if definition.pilot:
+            pilots = zip(*[self._pilot.run(take(fed, part))[1:] for part in self.chunks(rows)], strict=True)
+            fed |= {f"pilot_{index}": np.concatenate(parts) for index, parts in enumerate(pilots)}
+        totals: Feeds = {}
+        for part in self.chunks(rows * definition.points):
+            image, point = np.divmod(np.arange(part.start, part.stop), definition.points)
+            images = slice(int(image[0]), int(image[-1]) + 1)
+            found = self._step.run(take(fed, images) | self._row_feeds(image, point, images.start, first_row))
+            for name, moment in zip(self._step.outputs, found, strict=True):
+                if name not in totals:
+                    totals[name] = np.zeros((rows, *moment.shape[1:]), moment.dtype)
+                totals[name][images] += moment
+            advance(part.stop - part.start)
+        return totals
+
+    def _row_feeds(self, image: np.ndarray, point: np.ndarray, start: int, first_row: int) -> Feeds:
+        definition = self.request.definition
+        row = image - start
+        matrix = np.zeros((int(row[-1]) + 1, len(row)), self._dtype)
+        matrix[row, np.arange(len(row))] = definition.weights[point]
+        feeds = {"row": row, "weights": matrix, "image": image + first_row, "draw": point}
+        feeds["seed"] = np.array(self.seed, np.int64)
+        if definition.alphas is not None:
+            feeds["alpha"] = definition.alphas[point].astype(np.float32)
+        return feeds
+
+    @cached_property
+    def _dtype(self) -> Any:
+        dtype = self.request.prepared.value(self.request.prepared.wrt[0]).dtype
+        assert dtype is not None
+        return dtype.numpy()

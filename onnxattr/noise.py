@@ -1,0 +1,92 @@
+"""Gaussian noise made inside the graph by a counter-based generator.
+
+Every value is a function of (seed, row of the input, draw, element) alone, in exact integer arithmetic up to the last
+step, so that a seed gives the same noise at any batch size, on any provider and in any runtime, to float rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.builder import OpBuilder
+from onnxattr.finish_graph import finish
+from onnxattr.loading import OPSET
+
+#: Residues modulo this prime keep every product inside int64.
+_PRIME = 2**31 - 1
+_ELEMENT, _OFFSET, _FACTOR, _SHIFT = 48271, 1103515245, 69069007, 1662860475
+
+
+def normal_like(op: OpBuilder, like: ir.Value, seed: ir.Value, image: ir.Value, draw: ir.Value) -> ir.Value:
+    """Standard normal noise in the shape and dtype of a value.
+
+    Args:
+        op: Builder on the graph.
+        like: Value of shape (R, ...).
+        seed: int64 scalar.
+        image: int64 (R,), which row of the input each row belongs to.
+        draw: int64 (R,), which draw each row is.
+
+    Returns:
+        Noise of the shape and dtype of ``like``: Box-Muller on two hashed uniforms per pair of elements.
+    """
+    key = op.Unsqueeze(_row_key(op, seed, image, draw), [1])
+    rows = op.shape(like, 0, 1)
+    elements = op.ReduceProd(op.shape(like, 1), keepdims=0)
+    half = op.Div(op.Add(elements, 1), 2)
+    counter = op.Unsqueeze(op.Range(0, op.Mul(half, 2), 1), [0])
+    state = op.Mod(op.Add(key, op.Mul(counter, _ELEMENT)), _PRIME)
+    first = op.Mod(op.Add(op.Mul(state, state), key), _PRIME)
+    bits = op.Mod(op.Add(op.Mul(first, first), state), _PRIME)
+    uniform = op.Mul(op.Add(op.Cast(bits, to=ir.DataType.FLOAT.value), 0.5), 2.0**-31)
+    middle = op.Reshape(half, [1])
+    radius = op.Sqrt(op.Mul(op.Log(op.Slice(uniform, [0], middle, [1])), -2.0))
+    angle = op.Mul(op.Slice(uniform, middle, [2**62], [1]), 2.0 * math.pi)
+    pairs = op.Concat(op.Mul(radius, op.Cos(angle)), op.Mul(radius, op.Sin(angle)), axis=1)
+    flat = op.Slice(pairs, [0], op.Reshape(elements, [1]), [1])
+    noise = op.Reshape(flat, op.Concat(rows, op.shape(like, 1), axis=0))
+    noise = noise if like.dtype == ir.DataType.FLOAT else op.Cast(noise, to=like.dtype.value)
+    noise.shape = like.shape
+    return noise
+
+
+def _row_key(op: OpBuilder, seed: ir.Value, image: ir.Value, draw: ir.Value) -> ir.Value:
+    """Hashes seed, image and draw into one residue a row."""
+    state = op.Mod(op.Add(op.Mod(seed, _PRIME), 12345), _PRIME)
+    for part in (image, draw, op.constant(7, ir.DataType.INT64)):
+        state = op.Mod(op.Add(op.Add(op.Mul(state, state), op.Mul(part, _ELEMENT)), _OFFSET), _PRIME)
+        state = op.Mod(op.Add(op.Mul(state, _FACTOR), _SHIFT), _PRIME)
+        state = op.Mod(op.Add(op.Mul(state, state), state), _PRIME)
+    return state
+
+
+def draw_noise(seed: int, shape: Sequence[int], nb_samples: int, first_row: int = 0) -> np.ndarray:
+    """The standard normal noise that the methods draw, for checking them against another implementation.
+
+    Args:
+        seed: The method's seed.
+        shape: Shape (N, ...) of the explained input.
+        nb_samples: Number of draws.
+        first_row: Position of the first row, when a long input is looked at in parts.
+
+    Returns:
+        float32 array of shape (nb_samples, N, ...); the methods multiply it by their ``noise``.
+    """
+    from onnxattr.session import Session
+
+    graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="noise")
+    op = OpBuilder(graph, OPSET, prefix="noise")
+    rows = nb_samples * shape[0]
+    like = op.input("like", ir.DataType.FLOAT, [rows, *shape[1:]])
+    counters = [op.input(name, ir.DataType.INT64, [rows]) for name in ("image", "draw")]
+    noise = normal_like(op, like, op.input("seed", ir.DataType.INT64, []), *counters)
+    graph.inputs.remove(like)
+    graph.outputs.append(noise)
+    draws, images = np.divmod(np.arange(rows, dtype=np.int64), shape[0])
+    feeds = {"image": images + first_row, "draw": draws, "seed": np.array(seed, np.int64)}
+    (made,) = Session(finish(ir.Model(graph, ir_version=8))).run(feeds)
+    return made.reshape(nb_samples, *shape)

@@ -1,0 +1,114 @@
+"""ONNX Runtime sessions: providers that are really there, quiet logs, clear errors."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxattr.errors import ModelError, RuntimeMissingError
+
+_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+
+def runtime() -> Any:
+    """Imports ONNX Runtime.
+
+    Raises:
+        RuntimeMissingError: If neither wheel is installed, or the two have broken each other.
+    """
+    try:
+        import onnxruntime
+
+        onnxruntime.InferenceSession  # noqa: B018
+    except (ImportError, AttributeError) as error:
+        raise RuntimeMissingError(
+            "ONNX Runtime is not installed: run `pip install onnxattr[cpu]`, or `pip install onnxattr[gpu]` for CUDA. "
+            "If both wheels were installed, uninstall both first: they overwrite each other."
+        ) from error
+    return onnxruntime
+
+
+def default_providers() -> list[str]:
+    """CUDA with CPU behind it where a GPU is in sight and the wheel can use it, else CPU."""
+    gpu = os.path.exists("/dev/nvidia0") or os.environ.get("CUDA_VISIBLE_DEVICES", "") not in ("", "-1")
+    if (
+        gpu
+        and os.environ.get("CUDA_VISIBLE_DEVICES") != "-1"
+        and _CUDA in runtime().get_available_providers()
+    ):
+        return [_CUDA, _CPU]
+    return [_CPU]
+
+
+class Session:
+    """One loaded model. With ``providers=None`` the best one present is used, silently falling back to CPU."""
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        providers: Sequence[Any] | None = None,
+        folder: str | os.PathLike[str] | None = None,
+    ):
+        """Loads a model.
+
+        Args:
+            model: The model.
+            providers: Execution providers in order of preference, as ONNX Runtime takes them.
+            folder: Where the model's external data lies, if it has any.
+
+        Raises:
+            RuntimeMissingError: If ONNX Runtime, or the first provider asked for, is not available.
+            ModelError: If ONNX Runtime refuses the model.
+        """
+        ort = runtime()
+        _warn_of_two_wheels()
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        if folder is not None:
+            options.add_session_config_entry(
+                "session.model_external_initializers_file_folder_path", str(folder)
+            )
+        chosen = list(providers) if providers is not None else default_providers()
+        names = [entry if isinstance(entry, str) else entry[0] for entry in chosen]
+        available = ort.get_available_providers()
+        missing = [name for name in names if name not in available]
+        if missing:
+            raise RuntimeMissingError(
+                f"Providers {missing} are not in this ONNX Runtime; it has {available}."
+            )
+        try:
+            self._session = ort.InferenceSession(model.SerializeToString(), options, providers=chosen)
+        except Exception as error:
+            raise ModelError(f"ONNX Runtime {ort.__version__} refuses the model: {error}") from error
+        if providers is not None and names[0] not in self._session.get_providers():
+            raise RuntimeMissingError(
+                f"{names[0]} was asked for but could not be started (got {self._session.get_providers()}). "
+                "For CUDA install onnxattr[gpu] with the CUDA and cuDNN libraries it needs, or leave providers out."
+            )
+        self.outputs = [output.name for output in self._session.get_outputs()]
+        self._inputs = {value.name for value in self._session.get_inputs()}
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Runs the model; feeds that it has no input for are left out."""
+        return self._session.run(None, {name: array for name, array in feeds.items() if name in self._inputs})
+
+
+def _warn_of_two_wheels() -> None:
+    installed = []
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            importlib.metadata.version(name)
+            installed.append(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    if len(installed) == 2:
+        warnings.warn(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: uninstall both, then install one.",
+            stacklevel=3,
+        )
