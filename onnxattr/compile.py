@@ -22,6 +22,11 @@ from onnxattr.rules.overrides import RELU_LIKE
 
 INT64 = ir.DataType.INT64
 
+#: Inputs of the driven rendering's graphs; the prefix keeps them apart from any model's own.
+ROW, WEIGHTS, ALPHA, IMAGE, DRAW, PILOT, MOMENT = (
+    f"onnxattr/{name}" for name in ("row", "weights", "alpha", "image", "draw", "pilot", "moment")
+)
+
 
 @dataclass(frozen=True)
 class Request:
@@ -131,8 +136,13 @@ def has_rows(value: ir.Value) -> bool:
 def attribution_names(prepared: Prepared) -> list[str]:
     """The names of the attribution outputs: one for a single explained value, else one for each."""
     if len(prepared.wrt) == 1:
-        return ["attribution"]
-    return [f"attribution_{name}" for name in prepared.wrt]
+        return [own_name(prepared, "attribution")]
+    return [own_name(prepared, f"attribution_{name}") for name in prepared.wrt]
+
+
+def own_name(prepared: Prepared, name: str) -> str:
+    """The name of an input or output that a method adds: marked as ours where the model has that name itself."""
+    return f"onnxattr_{name}" if name in named_values(prepared.model.graph) else name
 
 
 def step_graph(request: Request) -> onnx.ModelProto:
@@ -145,35 +155,32 @@ def step_graph(request: Request) -> onnx.ModelProto:
     """
     rewrite = _Rewrite(request)
     op, definition = rewrite.op, rewrite.definition
-    row = op.input("row", INT64, ["rows"])
+    row = op.input(ROW, INT64, ["rows"])
     rewrite.gather_inputs(lambda value: op.Gather(value, row, axis=0))
-    alpha = op.input("alpha", ir.DataType.FLOAT, ["rows"]) if definition.alphas is not None else None
+    alpha = op.input(ALPHA, ir.DataType.FLOAT, ["rows"]) if definition.alphas is not None else None
     counters = []
     if definition.noise:
-        counters = [
-            op.input("seed", INT64, []),
-            op.input("image", INT64, ["rows"]),
-            op.input("draw", INT64, ["rows"]),
-        ]
+        seed = op.input(own_name(request.prepared, "seed"), INT64, [])
+        counters = [seed, *(op.input(name, INT64, ["rows"]) for name in (IMAGE, DRAW))]
 
     def points(x: ir.Value, position: int) -> ir.Value:
         z = rewrite.on_path(x, alpha) if alpha is not None else x
         if counters:
-            seed = op.Add(counters[0], position)
-            z = op.Add(z, op.Mul(normal_like(op, x, seed, *counters[1:]), definition.noise))
+            shifted = op.Add(counters[0], position)
+            z = op.Add(z, op.Mul(normal_like(op, x, shifted, *counters[1:]), definition.noise))
         return z
 
     placed = rewrite.place_points(points)
     score_dims = (dims_of(rewrite.score) or [None])[1:]
-    target = op.input("target", rewrite.score.dtype, ["images", *score_dims])
+    target = op.input(own_name(request.prepared, "target"), rewrite.score.dtype, ["images", *score_dims])
     gradients = rewrite.gradients(placed, op.Gather(target, row, axis=0))
     for index, (x, gradient) in enumerate(zip(rewrite.wrt, gradients, strict=True)):
         shape = ["images", *(dims_of(x) or [None])[1:]]
         if definition.pilot:
-            gradient = op.Sub(gradient, op.Gather(op.input(f"pilot_{index}", x.dtype, shape), row, axis=0))
+            gradient = op.Sub(gradient, op.Gather(op.input(f"{PILOT}_{index}", x.dtype, shape), row, axis=0))
         for power in definition.powers:
             moment = _sum_rows(rewrite, _power(op, gradient, power))
-            moment.name = op.unique_name(f"moment_{power}_{index}", exact=True)
+            moment.name = op.unique_name(f"{MOMENT}_{power}_{index}", exact=True)
             moment.shape = ir.Shape(shape)
             rewrite.graph.outputs.append(moment)
     return rewrite.finished()
@@ -186,8 +193,8 @@ def _power(op: OpBuilder, value: ir.Value, power: int) -> ir.Value:
 def _sum_rows(rewrite: _Rewrite, value: ir.Value) -> ir.Value:
     """Sums R rows into B images with the matrix ``weights``."""
     op = rewrite.op
-    existing = [v for v in rewrite.graph.inputs if v.name == "weights"]
-    weights = existing[0] if existing else op.input("weights", value.dtype, ["images", "rows"])
+    existing = [v for v in rewrite.graph.inputs if v.name == WEIGHTS]
+    weights = existing[0] if existing else op.input(WEIGHTS, value.dtype, ["images", "rows"])
     total = op.MatMul(weights, op.Reshape(value, op.Concat(op.shape(value, 0, 1), [-1], axis=0)))
     return op.Reshape(total, op.Concat(op.Shape(weights, start=0, end=1), op.shape(value, 1), axis=0))
 
@@ -198,7 +205,7 @@ def finish_graph(request: Request) -> onnx.ModelProto:
     op, names = rewrite.op, attribution_names(request.prepared)
     for index, (x, name) in enumerate(zip(rewrite.wrt, names, strict=True)):
         moments = [
-            op.input(f"moment_{p}_{index}", x.dtype, dims_of(x) or []) for p in rewrite.definition.powers
+            op.input(f"{MOMENT}_{p}_{index}", x.dtype, dims_of(x) or []) for p in rewrite.definition.powers
         ]
         rewrite.attribution(x, moments, name)
     return rewrite.finished()
@@ -221,7 +228,7 @@ def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
     at_x = 0 if extra else count - 1
     if count > 1:
         _check_dynamic(rewrite)
-    seed = op.input("seed", INT64, []) if definition.noise else None
+    seed = op.input(own_name(request.prepared, "seed"), INT64, []) if definition.noise else None
     images = _Images(op, count)
     if count > 1:
         rewrite.gather_inputs(images.repeat)
@@ -238,7 +245,7 @@ def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
 
     placed = rewrite.place_points(points)
     prediction = images.pick(rewrite.score, at_x)
-    named = named_copy(op, prediction, "prediction", prediction)
+    named = named_copy(op, prediction, own_name(request.prepared, "prediction"), prediction)
     named.shape = ir.Shape([_rows_dim(rewrite, count), *(dims_of(rewrite.score) or [None])[1:]])
     rewrite.graph.outputs.append(named)
     target = _target(rewrite, prediction, labels, _rows_dim(rewrite, count))
@@ -273,15 +280,15 @@ def _check_dynamic(rewrite: _Rewrite) -> None:
 
 def _target(rewrite: _Rewrite, prediction: ir.Value, labels: bool, rows: int | str | None) -> ir.Value:
     """The cotangent of the prediction: the target's weights, or one-hot rows of its labels."""
-    op = rewrite.op
+    op, name = rewrite.op, own_name(rewrite.request.prepared, "target")
     dims = dims_of(rewrite.score) or []
     if not labels:
-        return op.input("target", rewrite.score.dtype, [rows, *dims[1:]])
+        return op.input(name, rewrite.score.dtype, [rows, *dims[1:]])
     if len(dims) != 2:
         raise ModelError(
             f"Labels need a model output of shape (N, classes); {rewrite.score.name!r} has shape {dims}."
         )
-    target = op.input("target", INT64, [rows])
+    target = op.input(name, INT64, [rows])
     chosen = op.Where(op.Less(target, 0), op.ArgMax(prediction, axis=1, keepdims=0), target)
     values = op.constant([0, 1], rewrite.score.dtype)
     one_hot = op.OneHot(chosen, op.shape(rewrite.score, 1, 2), values, axis=-1)

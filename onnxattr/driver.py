@@ -11,7 +11,19 @@ import numpy as np
 
 from onnxattr.arrays import Targets, one_hot, take
 from onnxattr.attributions.definition import Definition, first_moment
-from onnxattr.compile import Request, batch_graph, finish_graph, step_graph
+from onnxattr.compile import (
+    ALPHA,
+    DRAW,
+    IMAGE,
+    PILOT,
+    ROW,
+    WEIGHTS,
+    Request,
+    batch_graph,
+    finish_graph,
+    own_name,
+    step_graph,
+)
 from onnxattr.errors import ModelError
 from onnxattr.model import batch_size_of
 from onnxattr.session import Session
@@ -43,6 +55,7 @@ class Driver:
             raise ModelError(
                 f"The inputs have fixed batch sizes {fixed}; export the model with a dynamic batch, or a batch of 1."
             )
+        self._target = own_name(request.prepared, "target")
         self.rows = 1 if 1 in fixed.values() else batch_size
 
     @cached_property
@@ -115,7 +128,7 @@ class Driver:
         session = self._by_label if targets.weights is None else self._by_weight
         parts = []
         for part in self.chunks(rows):
-            parts.append(session.run(take(feeds | {"target": target}, part))[1:])
+            parts.append(session.run(take(feeds | {self._target: target}, part))[1:])
             advance(part.stop - part.start)
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
@@ -124,10 +137,10 @@ class Driver:
     ) -> Feeds:
         """Runs the step over all (image, point) rows in full chunks and sums each image's moments."""
         definition = self.request.definition
-        fed = feeds | {"target": target}
+        fed = feeds | {self._target: target}
         if definition.pilot:
             pilots = zip(*[self._pilot.run(take(fed, part))[1:] for part in self.chunks(rows)], strict=True)
-            fed |= {f"pilot_{index}": np.concatenate(parts) for index, parts in enumerate(pilots)}
+            fed |= {f"{PILOT}_{index}": np.concatenate(parts) for index, parts in enumerate(pilots)}
         totals: Feeds = {}
         for part in self.chunks(rows * definition.points):
             image, point = np.divmod(np.arange(part.start, part.stop), definition.points)
@@ -145,10 +158,10 @@ class Driver:
         row = image - start
         matrix = np.zeros((int(row[-1]) + 1, len(row)), self._dtype)
         matrix[row, np.arange(len(row))] = definition.weights[point]
-        feeds = {"row": row, "weights": matrix, "image": image + first_row, "draw": point}
-        feeds["seed"] = np.array(self.seed, np.int64)
+        feeds = {ROW: row, WEIGHTS: matrix, IMAGE: image + first_row, DRAW: point}
+        feeds[own_name(self.request.prepared, "seed")] = np.array(self.seed, np.int64)
         if definition.alphas is not None:
-            feeds["alpha"] = definition.alphas[point].astype(np.float32)
+            feeds[ALPHA] = definition.alphas[point].astype(np.float32)
         return feeds
 
     @cached_property
