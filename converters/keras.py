@@ -16,8 +16,10 @@ from onnxattr.errors import ConversionError
 from . import dependencies, onnx_finish
 from . import verify as checking
 from .keras_inputs import ModelInputs, flatten, model_inputs
+from .keras_recurrent import RecurrentLayers
 from .keras_trace import Trace, trace
 from .layer_table import LayerTable
+from .recurrent_ops import recurrent_handlers
 from .tf2onnx_patches import convert_function
 
 CONVERTER_KEY = "onnxattr.converter"
@@ -69,8 +71,10 @@ def to_onnx(
     inputs = model_inputs(model, input_signature, sample)
     _check_size(model)
     table = LayerTable(model, inputs, keep_layers)
-    traced = trace(model, inputs, table.choose_taps)
-    converted = _convert(model, inputs, traced, table, opset)
+    recurrent = RecurrentLayers()
+    with recurrent.replaced():
+        traced = trace(model, inputs, table.choose_taps)
+    converted = _convert(model, inputs, traced, table, recurrent, opset)
     if verify:
         _verify(converted, inputs, traced, sample)
     if path is not None:
@@ -93,7 +97,12 @@ def write(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
 
 
 def _convert(
-    model: Any, inputs: ModelInputs, traced: Trace, table: LayerTable, opset: int
+    model: Any,
+    inputs: ModelInputs,
+    traced: Trace,
+    table: LayerTable,
+    recurrent: RecurrentLayers,
+    opset: int,
 ) -> onnx.ModelProto:
     converted = convert_function(
         traced.function,
@@ -101,7 +110,7 @@ def _convert(
         traced.outputs,
         traced.taps,
         opset,
-        handlers={},
+        handlers=recurrent_handlers(recurrent.specs),
         weight_bytes=_weight_bytes(model),
     )
     converted.ir_version = onnx_finish.IR_VERSION

@@ -126,6 +126,8 @@ def _concrete_function(function: Any, recorder: "_Recorder") -> Any:
     tf.config.run_functions_eagerly(True)
     try:
         return function.get_concrete_function()
+    except ConversionError:
+        raise
     except Exception as error:
         where = f" in layer {recorder.failed_in!r}" if recorder.failed_in else ""
         raise ConversionError(
