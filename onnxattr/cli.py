@@ -1,0 +1,126 @@
+"""The command line: onnxattr convert | inspect | explain | export | ops."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnxattr import attributions
+from onnxattr.errors import OnnxAttrError, ParameterError, ShapeError
+from onnxattr.inspection import inspect, supported_operators
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status, 2 for bad input with the reason on stderr."""
+    options = _parser().parse_args(arguments)
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    try:
+        options.run(options)
+    except OnnxAttrError as error:
+        print(f"onnxattr: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="onnxattr", description="Explanations that ship with the model.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    convert = commands.add_parser("convert", help="convert a Keras model into a verified ONNX file")
+    convert.add_argument("model", help=".keras, .h5 or .hdf5 file, or a SavedModel folder")
+    convert.add_argument("-o", "--output", help="ONNX file to write (default: beside the model)")
+    convert.add_argument("--opset", type=int, default=17)
+    convert.add_argument("--keep-layer", action="append", default=[], help="layer that must stay usable; 'all' keeps all")
+    convert.add_argument("--no-verify", action="store_true", help="do not compare the result with Keras")
+    convert.set_defaults(run=_convert)
+
+    look = commands.add_parser("inspect", help="list inputs, outputs, layers and operators of a model")
+    look.add_argument("model")
+    look.set_defaults(run=lambda options: print(inspect(options.model)))
+
+    explain = commands.add_parser("explain", help="explain rows of a .npy file (.npz for several inputs)")
+    _add_method(explain)
+    explain.add_argument("inputs", help=".npy array of shape (N, ...), or .npz with one array per model input")
+    explain.add_argument("-o", "--output", required=True, help=".npy file for the attributions (.npz for several)")
+    explain.add_argument("--targets", help="label for all rows, or a .npy file of labels or weights")
+    explain.set_defaults(run=_explain)
+
+    export = commands.add_parser("export", help="write one ONNX file that predicts and explains")
+    _add_method(export)
+    export.add_argument("-o", "--output", required=True)
+    export.set_defaults(run=lambda options: _method(options).export(options.output))
+
+    ops = commands.add_parser("ops", help="list the operators that can be differentiated")
+    ops.set_defaults(run=lambda options: print(supported_operators()))
+    return parser
+
+
+def _add_method(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model")
+    parser.add_argument("--method", default="IntegratedGradients", choices=attributions.__all__)
+    parser.add_argument("--output-layer", help="layer name or index, or value name, to cut the model at")
+    parser.add_argument("--wrt", action="append", help="value to explain; may be given several times")
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--reducer", choices=["min", "mean", "max", "sum", "none"])
+    parser.add_argument("--steps", type=int, help="points on the path of IntegratedGradients")
+    parser.add_argument("--baseline-value", type=float)
+    parser.add_argument("--nb-samples", type=int, help="draws of the noisy methods")
+    parser.add_argument("--noise", type=float, help="standard deviation of the noise")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--relu-policy", choices=["all", "xplique"])
+
+
+def _method(options: argparse.Namespace) -> attributions.base.Attribution:
+    names = ("output_layer", "batch_size", "reducer", "steps", "baseline_value", "nb_samples", "noise", "seed", "relu_policy")
+    given: dict[str, Any] = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if given.get("reducer") == "none":
+        given["reducer"] = None
+    layer = given.get("output_layer")
+    if layer is not None and layer.lstrip("-").isdigit():
+        given["output_layer"] = int(layer)
+    if options.wrt:
+        given["wrt"] = tuple(options.wrt)
+    try:
+        return getattr(attributions, options.method)(options.model, **given)
+    except TypeError as error:
+        raise ParameterError(f"{options.method}: {error}") from error
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from onnxattr.converters import keras
+
+    output = options.output or str(Path(options.model).with_suffix(".onnx"))
+    keep = "all" if "all" in options.keep_layer else tuple(options.keep_layer)
+    keras.to_onnx(options.model, output, opset=options.opset, verify=not options.no_verify, keep_layers=keep)
+    print(f"wrote {output}")
+
+
+def _explain(options: argparse.Namespace) -> None:
+    inputs = _read(options.inputs)
+    method = _method(options)
+    rows = len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)
+    targets = options.targets
+    if targets is not None:
+        label = targets.lstrip("-").isdigit()
+        targets = np.full(rows, int(targets)) if label else _read(targets)
+    result = method.explain(inputs, targets)
+    with open(options.output, "wb") as file:
+        if isinstance(result, np.ndarray):
+            np.save(file, result)
+        else:
+            np.savez(file, **dict(zip(method.prepared.wrt, list(result.values() if isinstance(result, dict) else result), strict=True)))
+    print(f"wrote {options.output}")
+
+
+def _read(path: str) -> Any:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ShapeError(f"{path} is not a .npy or .npz file of numbers: {error}") from error
+    return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}

@@ -1,0 +1,80 @@
+"""What a model holds for someone who wants to explain it: inputs, outputs, layers, operators and their rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import onnx_ir as ir
+
+from onnxattr.autodiff import FLOATS, active_nodes
+from onnxattr.builder import dims_of
+from onnxattr.layers import Layer, read_layers
+from onnxattr.loading import ModelSource, load
+from onnxattr.model import explainable, opset_of, probability_head
+from onnxattr.rules.registry import NON_DIFFERENTIABLE, op_name
+from onnxattr.rules.standard import STANDARD
+
+
+def inspect(source: ModelSource) -> str:
+    """Describes a model: inputs, outputs, layers usable as output_layer, and every operator with its rule.
+
+    Raises:
+        ModelError: If the model cannot be read.
+    """
+    model = load(source)
+    graph = model.graph
+    lines = [f"ai.onnx opset {opset_of(model)}, {len(graph)} nodes", "", "Inputs"]
+    lines += [f"  {_describe(value)}" for value in graph.inputs]
+    lines += ["", "Outputs"]
+    for value in graph.outputs:
+        logits = probability_head(graph, value)
+        lines.append(f"  {_describe(value)}" + (f"   probabilities; logits: {logits}" if logits else ""))
+    if not any(value.dtype in FLOATS for value in graph.inputs) and graph.outputs:
+        lines += ["", "Float values to explain instead of the integer inputs (wrt=...)"]
+        lines += [f"  {name}" for name in explainable(graph, graph.outputs[0])]
+    lines += _layer_lines(read_layers(model.metadata_props))
+    lines += _operator_lines(graph)
+    lines += [f"{key}: {value}" for key, value in model.metadata_props.items() if key == "onnxattr.method"]
+    return "\n".join(lines)
+
+
+def supported_operators() -> str:
+    """The operators with a VJP rule and its formula, then those without gradient by nature."""
+    width = max(map(len, STANDARD))
+    lines = [f"{name:{width}}  {(STANDARD[name].__doc__ or '').splitlines()[0]}" for name in sorted(STANDARD)]
+    return "\n".join([*lines, "", "No gradient by nature: " + ", ".join(sorted(NON_DIFFERENTIABLE))])
+
+
+def _describe(value: ir.Value) -> str:
+    dims = ", ".join("?" if dim is None else str(dim) for dim in dims_of(value) or [])
+    return f"{value.name}: {value.dtype.name.lower() if value.dtype else 'unknown'} ({dims})"
+
+
+def _layer_lines(layers: list[Layer]) -> list[str]:
+    if not layers:
+        return ["", "No layer table; any value or node name serves as output_layer."]
+    lines = ["", "Layers usable as output_layer (index, path, class)"]
+    for layer in layers:
+        index = "" if layer.index is None else str(layer.index)
+        note = "" if layer.outputs else f"   folded: {layer.folded}"
+        relus = "   relu" if any(record.xplique for record in layer.relus) else ""
+        lines.append(f"  {index:>4}  {layer.path}  ({layer.class_name}){relus}{note}")
+    return lines
+
+
+def _operator_lines(graph: ir.Graph) -> list[str]:
+    sources = [value for value in graph.inputs if value.dtype in FLOATS]
+    scores = [value for value in graph.outputs if value.dtype in FLOATS]
+    active = set(active_nodes(list(graph), scores, sources)[0])
+    counts = Counter(op_name(node) for node in graph)
+    on_path = Counter(op_name(node) for node in active)
+    lines = ["", "Operators (count, on the way from input to output, rule)"]
+    for name, count in sorted(counts.items()):
+        if name in STANDARD:
+            rule = (STANDARD[name].__doc__ or "").splitlines()[0]
+        elif name in NON_DIFFERENTIABLE:
+            rule = "no gradient by nature"
+        else:
+            rule = "NO RULE" + ("" if on_path[name] else ", not needed")
+        lines.append(f"  {count:>5} {on_path[name]:>5}  {name:24} {rule}")
+    return lines
