@@ -30,7 +30,8 @@ def preprocess(face: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
+    import keras
     from onnxattr.converters.keras import to_onnx
 
-    to_onnx(keras_file(), ONNX_FILE)
+    to_onnx(keras.models.load_model(keras_file(), compile=False), ONNX_FILE)
     print(f"{ONNX_FILE}: {ONNX_FILE.stat().st_size:,} bytes")
