@@ -299,9 +299,9 @@ class _Sheet:
         """Write a line of text; it shrinks to `fit` inches if it is longer."""
         text = self.figure.text(left / SHEET_WIDTH, 1 - baseline / self.height, string)
         text.set(**{"size": size, "color": INK, "parse_math": False} | style)
-        length = text.get_window_extent().width / self.figure.dpi
-        if fit and length > fit:
-            text.set_fontsize(size * fit / length)
+        while fit and text.get_window_extent().width > fit * self.figure.dpi:
+            size *= 0.95
+            text.set_fontsize(size)
 
     def color_bar(self, left: float, top: float, width: float, drawn: Any) -> None:
         """Draw a slim horizontal colour bar whose ends and middle are labelled inside its width."""
