@@ -145,8 +145,11 @@ def _check(op: OpBuilder, node: Any, index: int, primal: ir.Value, entry: Any) -
     ct = entry if isinstance(entry, ir.Value) else entry()
     if ct.dtype is not None and primal.dtype is not None and ct.dtype != primal.dtype:
         raise RuleError(f"{where}: the cotangent is {ct.dtype}, the primal {primal.dtype}.")
-    ct = op.sum_to(ct, primal)
     have, want = dims_of(ct), dims_of(primal)
+    # With no other float operand nothing was broadcast, and unknown dimensions can be trusted to agree.
+    if have is None or have != want or sum(is_float(v) for v in node.inputs) > 1:
+        ct = op.sum_to(ct, primal)
+        have = dims_of(ct)
     if have is not None and want is not None:
         clash = len(have) != len(want) or any(
             isinstance(h, int) and isinstance(w, int) and h != w for h, w in zip(have, want, strict=True)

@@ -40,6 +40,17 @@ def dims_of(value: ir.Value) -> list[int | str | None] | None:
     return [dim if isinstance(dim, int) else dim.value for dim in value.shape]
 
 
+def same_dims(a: ir.Value, b: ir.Value) -> bool:
+    """Whether two values certainly have the same shape: two unknown dimensions need not be equal.
+
+    A rule that gives one value the very Shape object of another states that they agree.
+    """
+    if a.shape is not None and a.shape is b.shape:
+        return True
+    dims = dims_of(a)
+    return dims is not None and None not in dims and dims == dims_of(b)
+
+
 class OpBuilder:
     """Builds nodes at the end of a graph; see the module's docstring."""
 
@@ -171,11 +182,19 @@ class OpBuilder:
     def expand_like(self, value: Operand, like: ir.Value) -> ir.Value:
         """Broadcasts a value or a literal (in the dtype of ``like``) to the shape of another."""
         operand = value if isinstance(value, ir.Value) else self.constant(value, like.dtype)
-        if operand.shape is not None and like.shape is not None and operand.shape == like.shape:
+        if same_dims(operand, like):
             return operand
         result = self.Expand(operand, self.shape(like))
         result.shape = like.shape
         return result
+
+    def cast_like(self, value: ir.Value, like: ir.Value) -> ir.Value:
+        """A value in the dtype of another."""
+        return (
+            value
+            if value.dtype == like.dtype or like.dtype is None
+            else self.Cast(value, to=like.dtype.value)
+        )
 
     def zeros_like(self, like: ir.Value) -> ir.Value:
         """Zeros in the shape and dtype of a value; not a product with 0, which would be NaN at infinities."""
@@ -186,13 +205,13 @@ class OpBuilder:
 
         xbar = sum of ybar over broadcast axes. The axes are decided here where the shapes are known, else in the graph.
         """
-        have, want = dims_of(ct), dims_of(primal)
-        if have is not None and have == want and None not in have:
+        if same_dims(ct, primal):
             return ct
+        have, want = dims_of(ct), dims_of(primal)
         if have is not None and want is not None:
             padded = [1] * (len(have) - len(want)) + want
             pairs = list(zip(have, padded, strict=True))
-            if all(p == 1 or h == p or isinstance(p, int) for h, p in pairs):
+            if all(isinstance(p, int) or (h == p and h is not None) for h, p in pairs):
                 axes = [axis for axis, (h, p) in enumerate(pairs) if p == 1 and h != 1]
                 summed = self.ReduceSum(ct, axes, keepdims=1) if axes else ct
                 return summed if len(have) == len(want) else self.reshape_like(summed, primal)
