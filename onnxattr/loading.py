@@ -55,8 +55,8 @@ def read_proto(source: ModelSource) -> tuple[onnx.ModelProto, Path | None]:
     if any(cls.__module__.split(".")[0] in ("keras", "tf_keras") for cls in type(source).__mro__):
         return _convert_keras(source), None
     raise ModelError(
-        f"A model was given as {type(source).__name__}; expected a path, the bytes of an ONNX file, an onnx.ModelProto, "
-        "an onnx_ir.Model or a Keras model."
+        f"A model was given as {type(source).__name__}; expected a path, the bytes of an ONNX file, an "
+        "onnx.ModelProto, an onnx_ir.Model or a Keras model."
     )
 
 
@@ -91,7 +91,7 @@ def load(source: ModelSource) -> ir.Model:
         if slim.functions:
             slim = onnx.inliner.inline_local_functions(slim)
         if _opset(slim) < OPSET:
-            slim = onnx.version_converter.convert_version(slim, OPSET)
+            slim = _upgrade(slim)
         slim = onnx.shape_inference.infer_shapes(slim, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
         raise ModelError(
@@ -103,6 +103,29 @@ def load(source: ModelSource) -> ir.Model:
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     _name_everything(model.graph)
     return model
+
+
+def _upgrade(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Brings a model to OPSET.
+
+    Before opset 11 Resize and Upsample sampled at x / scale, rounded down (up where they shrink), which onnx's
+    converter forgets.
+    """
+    old_resize = _opset(proto) < 11
+    upgraded = onnx.version_converter.convert_version(proto, OPSET)
+    if old_resize:
+        known = {tensor.name: tensor for tensor in upgraded.graph.initializer}
+        known |= {n.output[0]: n.attribute[0].t for n in upgraded.graph.node if n.op_type == "Constant"}
+        for node in upgraded.graph.node:
+            if node.op_type == "Resize":
+                scales = known.get(node.input[2])
+                shrinks = scales is not None and onnx.numpy_helper.to_array(scales).min() < 1
+                settings = {
+                    "coordinate_transformation_mode": "asymmetric",
+                    "nearest_mode": "ceil" if shrinks else "floor",
+                }
+                node.attribute.extend(onnx.helper.make_attribute(*item) for item in settings.items())
+    return upgraded
 
 
 def _opset(proto: onnx.ModelProto) -> int:
@@ -118,7 +141,8 @@ def _check_versions(proto: onnx.ModelProto) -> None:
         )
     if proto.ir_version > NEWEST_IR:
         raise ModelError(
-            f"The model has IR version {proto.ir_version}; ONNX Runtime takes up to {NEWEST_IR}. Export it with an older one."
+            f"The model has IR version {proto.ir_version}; ONNX Runtime takes up to {NEWEST_IR}. "
+            "Export it with an older one."
         )
 
 
