@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+from onnx.reference.ops.op_pad import Pad_18
 
 from onnxattr.gradient import vjp
 from onnxattr.loading import ModelSource, read_proto
 from onnxattr.rules.registry import RuleTable
 from onnxattr.rules.standard import STANDARD
+from onnxattr.session import Session
 
 
 def check_vjp(
@@ -21,23 +26,28 @@ def check_vjp(
     wrt: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
     rules: RuleTable = STANDARD,
-    step: float = 1e-5,
-    tolerance: float = 1e-6,
+    runtime: str = "reference",
+    new_ops: Sequence[type[OpRun]] = (),
+    step: float | None = None,
+    tolerance: float | None = None,
     directions: int = 3,
     seed: int = 0,
 ) -> float:
-    """Compares a model's VJP with central differences, in float64 by onnx's reference evaluator.
+    """Compares a model's VJP with central differences.
 
     For random cotangents and random directions v, <xbar, v> is compared with the slope of <ybar, f(x + t v)>.
 
     Args:
-        model: The model; float32 weights and inputs are taken to float64.
+        model: The model; for the evaluator, its float32 weights and inputs are taken to float64.
         inputs: One array per model input.
         wrt: Inputs to differentiate with respect to; None for all float ones.
         outputs: Outputs that get a cotangent; None for all float ones.
         rules: The table of VJP rules.
-        step: Half-width of the central difference.
-        tolerance: Largest relative difference that passes.
+        runtime: What runs both graphs: ``"reference"``, onnx's evaluator in float64, or ``"onnxruntime"`` in
+            float32, for large models and for operators that the evaluator lacks or gets wrong.
+        new_ops: Operators that onnx's evaluator should use in place of its own, or in addition.
+        step: Half-width of the central difference; None for 1e-5 in float64, 1e-2 in float32.
+        tolerance: Largest relative difference that passes; None for 1e-6 in float64, 2e-3 in float32.
         directions: Number of random directions per input.
         seed: Seed of the random cotangents and directions.
 
@@ -46,51 +56,113 @@ def check_vjp(
 
     Raises:
         AssertionError: If it is above the tolerance; the message names the input.
+        ValueError: If ``runtime`` is neither of the two.
     """
-    double = as_double(read_proto(model)[0])
-    feeds = {k: v.astype(np.float64) if np.asarray(v).dtype.kind == "f" else v for k, v in inputs.items()}
-    forward = ReferenceEvaluator(double)
-    names = [value.name for value in double.graph.output]
-    scores = (
-        list(outputs)
-        if outputs is not None
-        else [n for n, t in _dtypes(double.graph.output) if t == onnx.TensorProto.DOUBLE]
-    )
-    sources = (
-        list(wrt)
-        if wrt is not None
-        else [n for n, t in _dtypes(double.graph.input) if t == onnx.TensorProto.DOUBLE]
-    )
+    if runtime not in ("reference", "onnxruntime"):
+        raise ValueError(f"runtime is {runtime!r}; give 'reference' or 'onnxruntime'.")
+    double = runtime == "reference"
+    evaluate = functools.partial(_reference, new_ops=new_ops) if double else _onnxruntime
+    step = step or (1e-5 if double else 1e-2)
+    tolerance = tolerance or (1e-6 if double else 2e-3)
+    proto = as_double(read_proto(model)[0]) if double else read_proto(model)[0]
+    precision = np.float64 if double else np.float32
+    feeds = {k: v.astype(precision) if np.asarray(v).dtype.kind == "f" else v for k, v in inputs.items()}
+    kind = onnx.TensorProto.DOUBLE if double else onnx.TensorProto.FLOAT
+    scores = _named(outputs, proto.graph.output, kind)
+    sources = _named(wrt, proto.graph.input, kind)
+    forward = evaluate(proto)
     rng = np.random.default_rng(seed)
-    primal = dict(zip(names, forward.run(None, feeds), strict=True))
-    cotangents = {name: rng.normal(size=primal[name].shape) for name in scores}
-    gradient = vjp(double, sources, scores, rules=rules)
-    wanted = [f"{name}_gradient" for name in sources]
-    found = ReferenceEvaluator(gradient).run(
-        wanted, feeds | {f"{k}_cotangent": v for k, v in cotangents.items()}
+    primal = forward(scores, feeds)
+    cotangents = {k: rng.normal(size=y.shape).astype(precision) for k, y in zip(scores, primal, strict=True)}
+    found = evaluate(vjp(proto, sources, scores, rules=rules))(
+        [f"{name}_gradient" for name in sources],
+        feeds | {f"{name}_cotangent": ct for name, ct in cotangents.items()},
     )
     worst = 0.0
     for name, xbar in zip(sources, found, strict=True):
+        if xbar.shape != feeds[name].shape:
+            raise AssertionError(f"The gradient of {name!r} has shape {xbar.shape}, not {feeds[name].shape}.")
         for _ in range(directions):
-            v = rng.normal(size=feeds[name].shape)
-            ends = [forward.run(scores, feeds | {name: feeds[name] + sign * step * v}) for sign in (1, -1)]
-            slope = sum(
-                float(((up - down) * ct).sum())
-                for up, down, ct in zip(*ends, cotangents.values(), strict=True)
-            ) / (2 * step)
-            scale = max(abs(slope), float(np.abs(xbar * v).sum()), 1e-3)
-            difference = abs(float((xbar * v).sum()) - slope) / scale
+            v = rng.normal(size=feeds[name].shape).astype(precision)
+            up, down = (forward(scores, feeds | {name: feeds[name] + sign * step * v}) for sign in (1, -1))
+            slope = _slope(up, down, list(cotangents.values()), step)
+            along = float((xbar * v).sum(dtype=np.float64))
+            difference = abs(along - slope) / max(abs(slope), float(np.abs(xbar * v).sum()), 1e-3)
             worst = max(worst, difference)
             if not difference <= tolerance:
                 raise AssertionError(
-                    f"Gradient with respect to {name!r}: the rules give {float((xbar * v).sum()):.9g} along a random "
-                    f"direction, central differences {slope:.9g} (relative difference {difference:.2g})."
+                    f"Gradient with respect to {name!r}: the rules give {along:.9g} along a random direction, "
+                    f"central differences {slope:.9g} (relative difference {difference:.2g})."
                 )
     return worst
 
 
-def _dtypes(values: Sequence[onnx.ValueInfoProto]) -> list[tuple[str, int]]:
-    return [(value.name, value.type.tensor_type.elem_type) for value in values]
+Evaluate = Callable[[Sequence[str], Mapping[str, np.ndarray]], list[np.ndarray]]
+
+
+def _reference(proto: onnx.ModelProto, new_ops: Sequence[type[OpRun]]) -> Evaluate:
+    names = {op.__name__ for op in new_ops}
+    evaluator = ReferenceEvaluator(
+        proto, new_ops=[*new_ops, *(op for op in CORRECTED if op.__name__ not in names)]
+    )
+    return lambda names, feeds: list(evaluator.run(list(names), dict(feeds)))
+
+
+def _onnxruntime(proto: onnx.ModelProto) -> Evaluate:
+    session = Session(proto, ["CPUExecutionProvider"])
+
+    def run(names: Sequence[str], feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        results = dict(zip(session.outputs, session.run(feeds), strict=True))
+        return [results[name] for name in names]
+
+    return run
+
+
+class Pad(Pad_18):  # noqa: D101
+    op_domain = ""
+
+    def _run(self, data, pads, constant_value=None, axes=None, mode=None):  # type: ignore[no-untyped-def]
+        """Negative pads crop, which onnx's own evaluator does not know."""
+        where = [axis % data.ndim for axis in axes] if axes is not None else [*range(data.ndim)]
+        cut = [slice(None)] * data.ndim
+        for index, axis in enumerate(where):
+            begin, end = int(pads[index]), int(pads[index + len(where)])
+            cut[axis] = slice(max(-begin, 0), data.shape[axis] - max(-end, 0))
+        return super()._run(data[tuple(cut)], np.maximum(pads, 0), constant_value, axes, mode)
+
+
+class Erf(OpRun):  # noqa: D101
+    op_domain = ""
+
+    def _run(self, x):  # type: ignore[no-untyped-def]
+        """In the precision of x; onnx's own evaluator rounds to float32."""
+        return (np.vectorize(math.erf, otypes=[x.dtype])(x),)
+
+
+class GlobalMaxPool(OpRun):  # noqa: D101
+    op_domain = ""
+
+    def _run(self, x):  # type: ignore[no-untyped-def]
+        """For any rank; onnx's own evaluator reduces the right axes for images only."""
+        return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
+
+
+#: Operators of onnx's evaluator that stand in the way of a float64 check.
+CORRECTED = (Pad, Erf, GlobalMaxPool)
+
+
+def _slope(
+    up: Sequence[np.ndarray], down: Sequence[np.ndarray], cotangents: Sequence[np.ndarray], step: float
+) -> float:
+    parts = zip(up, down, cotangents, strict=True)
+    return sum(float(((u.astype(np.float64) - d) * ct).sum()) for u, d, ct in parts) / (2 * step)
+
+
+def _named(names: Sequence[str] | None, values: Sequence[onnx.ValueInfoProto], kind: int) -> list[str]:
+    """The given names, or those of all values of a dtype."""
+    if names is not None:
+        return list(names)
+    return [value.name for value in values if value.type.tensor_type.elem_type == kind]
 
 
 def as_double(proto: onnx.ModelProto) -> onnx.ModelProto:
