@@ -19,7 +19,12 @@ def above(op: OpBuilder, value: ir.Value, bound: float, ct: ir.Value, below: boo
     comparison it stays inside ONNX Runtime's blocked convolution layout. Its slope is a power of two, so that the
     product with the bound is exact.
     """
-    if value.dtype != ir.DataType.FLOAT or not math.isfinite(bound) or abs(bound) > 2.0**20:
+    if (
+        value.dtype != ir.DataType.FLOAT
+        or not math.isfinite(bound)
+        or abs(bound) > 2.0**20
+        or 0 < abs(bound) < 2.0**-100
+    ):
         compare = op.Less(value, bound) if below else op.Greater(value, bound)
         return op.Where(compare, ct, 0.0)
     slope = 2.0**126 if bound == 0 else 2.0 ** (24 - math.floor(math.log2(abs(bound))))
@@ -43,7 +48,7 @@ def clip(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     x, low, high = [*node.inputs, None, None][:3]
     y = node.outputs[0]
     bounds = [
-        None if v is None or v.const_value is None else float(v.const_value.numpy()) for v in (low, high)
+        None if v is None or v.const_value is None else v.const_value.numpy().item() for v in (low, high)
     ]
     if bounds == [0.0, 6.0]:
         entries = [lambda: above(op, y, 6.0, above(op, y, 0.0, ct), below=True)]
@@ -77,25 +82,25 @@ def thresholded_relu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotange
 
 @vjp("Elu")
 def elu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = x where x > 0, else a (exp(x) - 1);  xbar = ybar, or ybar * (y + a) where y < 0 (at 0: ybar)."""
-    y, alpha = node.outputs[0], node.attributes.get_float("alpha", 1.0)
-    return (op.Where(op.Less(y, 0.0), op.Mul(ct, op.Add(y, alpha)), ct),)
+    """y = x where x > 0, else a (exp(x) - 1);  xbar = ybar, or ybar * (y + a) where x < 0 (at 0: ybar)."""
+    x, y, alpha = node.inputs[0], node.outputs[0], node.attributes.get_float("alpha", 1.0)
+    return (op.Where(op.Less(x, 0.0), op.Mul(ct, op.Add(y, alpha)), ct),)
 
 
 @vjp("Selu")
 def selu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = g x where x > 0, else g a (exp(x) - 1);  xbar = g ybar, or ybar * (y + g a) where y < 0 (at 0: g ybar)."""
-    y = node.outputs[0]
+    """y = g x where x > 0, else g a (exp(x) - 1);  xbar = g ybar, or ybar * (y + g a) where x < 0 (at 0: g ybar)."""
+    x, y = node.inputs[0], node.outputs[0]
     alpha = node.attributes.get_float("alpha", 1.67326319217681884765625)
     gamma = node.attributes.get_float("gamma", 1.05070102214813232421875)
-    return (op.Where(op.Less(y, 0.0), op.Mul(ct, op.Add(y, alpha * gamma)), op.Mul(ct, gamma)),)
+    return (op.Where(op.Less(x, 0.0), op.Mul(ct, op.Add(y, alpha * gamma)), op.Mul(ct, gamma)),)
 
 
 @vjp("Celu")
 def celu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = max(x, 0) + min(0, a (exp(x / a) - 1));  xbar = ybar, or ybar * (y / a + 1) where y < 0 (at 0: ybar)."""
-    y, alpha = node.outputs[0], node.attributes.get_float("alpha", 1.0)
-    return (op.Where(op.Less(y, 0.0), op.Mul(ct, op.Add(op.Mul(y, 1.0 / alpha), 1.0)), ct),)
+    """y = max(x, 0) + min(0, a (exp(x / a) - 1));  xbar = ybar, or ybar * (y / a + 1) where x < 0 (at 0: ybar)."""
+    x, y, alpha = node.inputs[0], node.outputs[0], node.attributes.get_float("alpha", 1.0)
+    return (op.Where(op.Less(x, 0.0), op.Mul(ct, op.Add(op.Mul(y, 1.0 / alpha), 1.0)), ct),)
 
 
 @unary("Sigmoid")

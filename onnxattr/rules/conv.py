@@ -88,7 +88,7 @@ def flip_spatial(op: OpBuilder, w: ir.Value, rank: int) -> ir.Value:
 @vjp("ConvTranspose")
 def conv_transpose(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = transposed convolution of x with w, plus b;  xbar = ybar convolved with w."""
-    x, w = node.inputs[:2]
+    w = node.inputs[1]
     kernel = kernel_dims(node)
     group, rank = node.attributes.get_int("group", 1), len(kernel) - 2
     strides = node.attributes.get_ints("strides", [1] * rank)

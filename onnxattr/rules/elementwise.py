@@ -1,4 +1,7 @@
-"""Rules of elementwise arithmetic. Broadcasting is undone by the engine; at ties the first operand wins, as in TensorFlow."""
+"""Rules of elementwise arithmetic.
+
+Broadcasting is undone by the engine; at ties the first operand wins, as in TensorFlow.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,7 +57,7 @@ def matmul(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
 
 @vjp("Gemm")
 def gemm(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = alpha A' B' + beta C, with A' and B' optionally transposed;  Abar' = alpha ybar B'^T, Bbar' = alpha A'^T ybar."""
+    """y = alpha A' B' + beta C, A' and B' transposed or not;  A'bar = alpha ybar B'^T, B'bar = alpha A'^T ybar."""
     a, b = node.inputs[:2]
     alpha, beta = node.attributes.get_float("alpha", 1.0), node.attributes.get_float("beta", 1.0)
     trans_a, trans_b = node.attributes.get_int("transA", 0), node.attributes.get_int("transB", 0)
@@ -78,23 +79,21 @@ def gemm(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
 def einsum(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = einsum(terms -> out);  the cotangent of one operand is an einsum of ybar with the other operands.
 
-    Indices that only this operand has were summed: they are broadcast back. Repeated indices inside one operand
-    (diagonals) and ellipses are not covered.
+    Letters that only this operand has were summed: they are broadcast back. A letter twice in one operand is a
+    product with the identity matrix.
     """
-    equation = node.attributes.get_string("equation").replace(" ", "")
-    left, _, right = equation.partition("->")
-    terms = left.split(",")
-    if not right:
-        letters = sorted(set(left) - {","})
-        right = "".join(letter for letter in letters if left.count(letter) == 1)
-    if "." in equation or any(len(set(term)) < len(term) for term in terms):
-        raise UnsupportedOpError(
-            f"Einsum node {node.name!r} with equation {equation!r}: ellipses and repeated indices have no VJP rule. "
-            "Write the equation with one letter an axis."
-        )
+    terms, right = _einsum_terms(node)
+    operands = list(node.inputs)
+    for index in range(len(operands)):
+        for axis, letter in enumerate(terms[index]):
+            if letter in terms[index][:axis]:
+                spare = _unused("".join([*terms, right]))
+                terms[index] = terms[index][:axis] + spare + terms[index][axis + 1 :]
+                terms.append(letter + spare)
+                operands.append(_identity(op, node.inputs[index], axis))
 
     def entry(index: int) -> ir.Value:
-        others = [(t, v) for i, (t, v) in enumerate(zip(terms, node.inputs, strict=True)) if i != index]
+        others = [(t, v) for i, (t, v) in enumerate(zip(terms, operands, strict=True)) if i != index]
         known = set(right).union(*(set(term) for term, _ in others))
         kept = "".join(letter for letter in terms[index] if letter in known)
         product = op.Einsum(
@@ -105,4 +104,37 @@ def einsum(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
             return product
         return op.expand_like(op.Unsqueeze(product, missing), node.inputs[index])
 
-    return [lambda index=index: entry(index) for index in range(len(terms))]
+    return [lambda index=index: entry(index) for index in range(len(node.inputs))]
+
+
+def _einsum_terms(node: Any) -> tuple[list[str], str]:
+    """The terms of an Einsum's operands and of its output, one letter an axis: ellipses and "->" written out."""
+    equation = node.attributes.get_string("equation").replace(" ", "")
+    left, arrow, right = equation.partition("->")
+    terms = left.split(",")
+    if not arrow:
+        letters = sorted(set(left) - {",", "."})
+        right = ("..." if "." in left else "") + "".join(c for c in letters if left.count(c) == 1)
+    if "." not in equation:
+        return terms, right
+    hidden = [
+        rank_of(value, node) - len(term.replace("...", "")) if "." in term else 0
+        for term, value in zip(terms, node.inputs, strict=True)
+    ]
+    spare = ""
+    for _ in range(max(hidden)):
+        spare += _unused(equation + spare)
+    written = [
+        term.replace("...", spare[len(spare) - count :]) for term, count in zip(terms, hidden, strict=True)
+    ]
+    return written, right.replace("...", spare)
+
+
+def _unused(letters: str) -> str:
+    return next(letter for letter in string.ascii_letters if letter not in letters)
+
+
+def _identity(op: OpBuilder, value: ir.Value, axis: int) -> ir.Value:
+    """The identity matrix of the size of an axis, in the dtype of the value."""
+    size = op.shape(value, axis, axis + 1)
+    return op.EyeLike(op.Expand(op.constant(0, value.dtype), op.Concat(size, size, axis=0)))

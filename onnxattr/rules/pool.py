@@ -153,4 +153,4 @@ def split_ties(
 ) -> ir.Value:
     """xbar = ybar / ties where x = y, else 0; y and ybar keep the reduced axes as 1."""
     mask = op.Cast(op.Equal(x, y), to=x.dtype.value)
-    return op.Mul(mask, op.Div(ct, op.ReduceSum(mask, axes, keepdims=1)))
+    return op.Mul(mask, op.Div(ct, op.ReduceSum(mask, axes, keepdims=1, noop_with_empty_axes=1)))

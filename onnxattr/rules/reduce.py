@@ -61,8 +61,8 @@ def reduce_prod(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.
     """y = product of x;  xbar = ybar times the product of the other elements, also where elements are 0."""
     zero = op.Equal(x, 0.0)
     zeros = op.Cast(zero, to=x.dtype.value)
-    others = op.ReduceProd(op.Where(zero, 1.0, x), axes, keepdims=1)
-    count = op.ReduceSum(zeros, axes, keepdims=1)
+    others = op.ReduceProd(op.Where(zero, 1.0, x), axes, keepdims=1, noop_with_empty_axes=1)
+    count = op.ReduceSum(zeros, axes, keepdims=1, noop_with_empty_axes=1)
     at_zero = op.Where(op.Equal(count, 1.0), others, 0.0)
     elsewhere = op.Where(op.Equal(count, 0.0), op.Div(others, op.Where(zero, 1.0, x)), 0.0)
     return op.Mul(ct, op.Where(zero, at_zero, elsewhere))

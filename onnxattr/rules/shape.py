@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.linear import rank_of
 from onnxattr.rules.registry import Cotangent, vjp
 from onnxattr.rules.selection import add_at_selection
@@ -29,8 +30,8 @@ def transpose(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
 
 @vjp("Expand")
 def expand(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = x broadcast to a shape;  xbar = ybar, summed back by the engine."""
-    return ct, None
+    """y = x broadcast to a shape;  xbar = ybar summed over the axes that x was repeated along."""
+    return op.sum_to(ct, node.inputs[0]), None
 
 
 @vjp("Tile")
@@ -69,7 +70,7 @@ def split(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
 
 @vjp("Pad")
 def pad(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = x with a border;  xbar = ybar without it (constant border), or with the border added back onto its sources."""
+    """y = x with a border;  xbar = ybar without it, or (copied borders) with it added back onto its sources."""
     x = node.inputs[0]
     value_ct = None
     if node.attributes.get_string("mode", "constant") == "constant":
@@ -120,44 +121,63 @@ def reverse_sequence(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotange
     return op.ReverseSequence(ct, node.inputs[1], **axes), None
 
 
-@vjp("Resize", "Upsample")
+@vjp("Resize")
 def resize(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = M1 x M2 ... with one interpolation matrix per resized axis;  xbar = ybar with the transposed matrices.
 
     Each matrix is what Resize itself makes of the identity, so every mode and coordinate rule is covered.
     """
-    x, y = node.inputs[0], node.outputs[0]
-    rank = rank_of(x, node)
-    have, want = dims_of(x) or [None] * rank, dims_of(y) or [None] * rank
-    for axis in range(rank):
-        if have[axis] == want[axis] and have[axis] is not None:
-            continue
-        ct = _resize_axis(op, node, ct, axis, rank)
+    if node.attributes.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise UnsupportedOpError(
+            f"Resize node {node.name!r}: only keep_aspect_ratio_policy='stretch' has a VJP rule. Export the model with "
+            "the sizes it really gives, or with scales."
+        )
+    rank = rank_of(node.inputs[0], node)
+    axes = [axis % rank for axis in node.attributes.get_ints("axes", [*range(rank)])]
+    for position, axis in enumerate(axes):
+        if not _resize_keeps(node, position, axis):
+            ct = _resize_axis(op, node, ct, position, axis, axes)
     return (ct, None, None, None)[: len(node.inputs)]
 
 
-def _resize_axis(op: OpBuilder, node: Any, ct: ir.Value, axis: int, rank: int) -> ir.Value:
+def _resize_keeps(node: Any, position: int, axis: int) -> bool:
+    """Whether an axis certainly comes out as it went in."""
+    scales = node.inputs[2] if len(node.inputs) > 2 else None
+    if node.attributes.get_string("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+        return False
+    if scales is not None and scales.const_value is not None and scales.const_value.size:
+        return float(scales.const_value.numpy()[position]) == 1.0
+    have, want = dims_of(node.inputs[0]), dims_of(node.outputs[0])
+    known = len(node.inputs) > 3 and have is not None and want is not None
+    return known and isinstance(have[axis], int) and have[axis] == want[axis]  # type: ignore[index]
+
+
+def _resize_axis(
+    op: OpBuilder, node: Any, ct: ir.Value, position: int, axis: int, axes: Sequence[int]
+) -> ir.Value:
     x, y = node.inputs[0], node.outputs[0]
+    _, roi, scales = [*node.inputs, None, None][:3]
     size, target = op.shape(x, axis, axis + 1), op.shape(y, axis, axis + 1)
     eye = op.Cast(op.EyeLike(op.Expand([0], op.Concat(size, size, axis=0))), to=x.dtype.value)
     ones = op.constant([1, 1], ir.DataType.INT64)
     image = op.Reshape(eye, op.Concat(ones, size, size, axis=0))
-    axes = (
-        [*range(rank)]
-        if node.attributes.get_ints("axes") is None
-        else [a % rank for a in node.attributes.get_ints("axes")]
-    )
-    scales = node.inputs[2] if len(node.inputs) > 2 else None
     attributes = {
-        key: a.value for key, a in node.attributes.items() if key not in ("axes", "keep_aspect_ratio_policy")
+        key: a.value for key, a in node.attributes.items() if key not in ("axes", "extrapolation_value")
     }
+    if attributes.get("coordinate_transformation_mode") == "tf_crop_and_resize":
+        zero, one = op.constant([0.0] * 3, roi.dtype), op.constant([1.0] * 3, roi.dtype)
+        start, end = (op.Slice(roi, [index], [index + 1], [0]) for index in (position, position + len(axes)))
+        roi = op.Concat(zero, start, one, end, axis=0)
+    else:
+        roi = None
     if scales is not None and (scales.const_value is None or scales.const_value.size):
         one = op.constant([1.0, 1.0, 1.0], ir.DataType.FLOAT)
-        scale = op.Slice(scales, [axes.index(axis)], [axes.index(axis) + 1])
-        matrix = op.Resize(image, None, op.Concat(one, scale, axis=0), **attributes)
+        scale = op.Slice(scales, [position], [position + 1], [0])
+        matrix = op.Resize(image, roi, op.Concat(one, scale, axis=0), **attributes)
     else:
-        matrix = op.Resize(image, None, None, op.Concat(ones, size, target, axis=0), **attributes)
+        matrix = op.Resize(image, roi, None, op.Concat(ones, size, target, axis=0), **attributes)
     transposed = op.Transpose(op.Reshape(matrix, op.Concat(size, target, axis=0)), perm=[1, 0])
+    rank = rank_of(x, node)
     if axis == rank - 1:
         return op.MatMul(ct, transposed)
     perm = [a for a in range(rank) if a != axis] + [axis]
