@@ -1,0 +1,261 @@
+"""Float64 forward passes, in plain numpy, of operators that onnx's evaluator gets wrong or covers in part.
+
+Window operators loop over kernel positions; recurrent ones over steps, samples' lengths included. test_rules.py
+compares each with ONNX Runtime before it trusts it.
+"""
+
+import itertools
+import math
+
+import numpy as np
+from onnx import helper
+from onnx.reference.op_run import OpRun
+
+
+class Corrected(OpRun):
+    """Base: attributes as a plain dict, defaults left to each operator."""
+
+    op_domain = ""
+
+    def _run(self, *inputs, **_):
+        attributes = {a.name: helper.get_attribute_value(a) for a in self.onnx_node.attribute}
+        attributes = {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
+        result = self.compute(attributes, *inputs)
+        return result if isinstance(result, tuple) else (result,)
+
+
+def windows(attributes, size, kernel):
+    """Strides, dilations, pads before and number of windows, per axis."""
+    rank = len(kernel)
+    strides = attributes.get("strides", [1] * rank)
+    dilations = attributes.get("dilations", [1] * rank)
+    extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    auto = attributes.get("auto_pad", "NOTSET")
+    if auto.startswith("SAME"):
+        counts = [-(-n // s) for n, s in zip(size, strides, strict=True)]
+        totals = [
+            max((c - 1) * s + e - n, 0) for c, s, e, n in zip(counts, strides, extents, size, strict=True)
+        ]
+        begins = [t // 2 if auto == "SAME_UPPER" else t - t // 2 for t in totals]
+        return strides, dilations, begins, counts
+    pads = attributes.get("pads", [0] * 2 * rank) if auto == "NOTSET" else [0] * 2 * rank
+    begins, counts = pads[:rank], []
+    for n, b, e, s, extent in zip(size, begins, pads[rank:], strides, extents, strict=True):
+        count = (n + b + e - extent) // s + 1
+        if attributes.get("ceil_mode", 0):
+            count = math.ceil((n + b + e - extent) / s) + 1
+            # A window must start inside the input or its leading padding.
+            count -= (count - 1) * s >= n + b
+        counts.append(count)
+    return strides, dilations, begins, counts
+
+
+def views(array, attributes, kernel, fill):
+    """For each kernel position the elements it covers, one array of the outputs' spatial shape each."""
+    strides, dilations, begins, counts = windows(attributes, array.shape[2:], kernel)
+    widths, spans = [(0, 0), (0, 0)], []
+    for n, b, k, d, s, c in zip(array.shape[2:], begins, kernel, dilations, strides, counts, strict=True):
+        spans.append((c - 1) * s + (k - 1) * d + 1)
+        widths.append((b, max(spans[-1] - n - b, 0)))
+    padded = np.pad(array, widths, constant_values=fill)
+    for offset in itertools.product(*map(range, kernel)):
+        cut = [
+            slice(o * d, o * d + (c - 1) * s + 1, s)
+            for o, d, c, s in zip(offset, dilations, counts, strides, strict=True)
+        ]
+        yield offset, padded[(slice(None), slice(None), *cut)]
+
+
+class Conv(Corrected):
+    def compute(self, attributes, x, w, b=None):
+        group = attributes.get("group", 1)
+        per_group = w.shape[0] // group
+        total = 0
+        for offset, view in views(x, attributes, w.shape[2:], 0.0):
+            taps = w[(slice(None), slice(None), *offset)]
+            parts = [
+                np.einsum("nc...,oc->no...", part, taps[g * per_group : (g + 1) * per_group])
+                for g, part in enumerate(np.split(view, group, axis=1))
+            ]
+            total = total + np.concatenate(parts, axis=1)
+        return total if b is None else total + b.reshape(-1, *[1] * (x.ndim - 2))
+
+
+class ConvTranspose(Corrected):
+    def compute(self, attributes, x, w, b=None):
+        kernel, size = w.shape[2:], x.shape[2:]
+        rank, group = len(kernel), attributes.get("group", 1)
+        strides = attributes.get("strides", [1] * rank)
+        dilations = attributes.get("dilations", [1] * rank)
+        extra = attributes.get("output_padding", [0] * rank)
+        geometry = zip(strides, size, kernel, dilations, extra, strict=True)
+        fulls = [s * (n - 1) + (k - 1) * d + 1 + e for s, n, k, d, e in geometry]
+        full = np.zeros((x.shape[0], w.shape[1] * group, *fulls), x.dtype)
+        for offset in itertools.product(*map(range, kernel)):
+            taps = np.split(w[(slice(None), slice(None), *offset)], group)
+            parts = [
+                np.einsum("nc...,co->no...", part, t)
+                for part, t in zip(np.split(x, group, axis=1), taps, strict=True)
+            ]
+            cut = [
+                slice(o * d, o * d + s * (n - 1) + 1, s)
+                for o, d, s, n in zip(offset, dilations, strides, size, strict=True)
+            ]
+            full[(slice(None), slice(None), *cut)] += np.concatenate(parts, axis=1)
+        y = self.crop(attributes, full, strides, size)
+        return y if b is None else y + b.reshape(-1, *[1] * rank)
+
+    @staticmethod
+    def crop(attributes, full, strides, size):
+        rank = len(size)
+        auto, pads = attributes.get("auto_pad", "NOTSET"), attributes.get("pads", [0] * 2 * rank)
+        cut = [slice(b, n - e) for b, e, n in zip(pads[:rank], pads[rank:], full.shape[2:], strict=True)]
+        if "output_shape" in attributes or auto.startswith("SAME"):
+            wanted = attributes.get("output_shape", [n * s for n, s in zip(size, strides, strict=True)])
+            totals = [n - m for n, m in zip(full.shape[2:], wanted, strict=True)]
+            begins = [t // 2 if auto == "SAME_UPPER" else t - t // 2 for t in totals]
+            cut = [slice(b, b + m) for b, m in zip(begins, wanted, strict=True)]
+        return full[(slice(None), slice(None), *cut)]
+
+
+class MaxPool(Corrected):
+    def compute(self, attributes, x):
+        found = np.stack([view for _, view in views(x, attributes, attributes["kernel_shape"], -np.inf)])
+        y = found.max(axis=0)
+        return (y, np.zeros(y.shape, np.int64))[: len(self.onnx_node.output)]
+
+
+class AveragePool(Corrected):
+    def compute(self, attributes, x):
+        kernel = attributes["kernel_shape"]
+        inside = np.ones(x.shape)
+        if attributes.get("count_include_pad", 0) and attributes.get("auto_pad", "NOTSET") == "NOTSET":
+            rank = len(kernel)
+            pads = attributes.get("pads", [0] * 2 * rank)
+            borders = [(0, 0), (0, 0), *zip(pads[:rank], pads[rank:], strict=True)]
+            inside, x = np.pad(inside, borders, constant_values=1), np.pad(x, borders)
+            attributes = {**attributes, "pads": [0] * 2 * rank}
+        total = sum(view for _, view in views(x, attributes, kernel, 0.0))
+        if attributes.get("count_include_pad", 0) and attributes.get("auto_pad", "NOTSET") != "NOTSET":
+            return total / math.prod(kernel)
+        return total / sum(view for _, view in views(inside, attributes, kernel, 0.0))
+
+
+class Gelu(Corrected):
+    def compute(self, attributes, x):
+        if attributes.get("approximate", "none") == "tanh":
+            return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+        return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+#: Each takes the value, alpha and beta.
+ACTIVATIONS = {
+    "relu": lambda x, a, b: np.maximum(x, 0),
+    "tanh": lambda x, a, b: np.tanh(x),
+    "sigmoid": lambda x, a, b: sigmoid(x),
+    "affine": lambda x, a, b: a * x + b,
+    "leakyrelu": lambda x, a, b: np.where(x > 0, x, a * x),
+    "thresholdedrelu": lambda x, a, b: np.where(x > a, x, 0),
+    "scaledtanh": lambda x, a, b: a * np.tanh(b * x),
+    "hardsigmoid": lambda x, a, b: np.clip(a * x + b, 0, 1),
+    "elu": lambda x, a, b: np.where(x > 0, x, a * np.expm1(x)),
+    "softsign": lambda x, a, b: x / (1 + np.abs(x)),
+    "softplus": lambda x, a, b: np.log1p(np.exp(x)),
+}
+PARAMETERS = {
+    "affine": 2, "leakyrelu": 1, "thresholdedrelu": 1, "scaledtanh": 2, "hardsigmoid": 2, "elu": 1,
+}  # fmt: skip
+
+
+DEFAULTS = {
+    "leakyrelu": (0.01, None), "thresholdedrelu": (1.0, None), "hardsigmoid": (0.2, 0.5), "elu": (1.0, None),
+}  # fmt: skip
+
+
+class Recurrent(Corrected):
+    """Loops over directions and samples; ``step`` is one step of one sample."""
+
+    gates: int
+    defaults: tuple[str, ...]
+
+    def compute(self, attributes, x, w, r, b=None, lengths=None, h0=None, c0=None, p=None):
+        steps, batch, _ = x.shape
+        directions, _, hidden = r.shape
+        b = np.zeros((directions, 2 * self.gates * hidden)) if b is None else b
+        p = np.zeros((directions, 3 * hidden)) if p is None else p
+        lengths = [steps] * batch if lengths is None else lengths
+        y = np.zeros((steps, directions, batch, hidden))
+        last = [
+            np.zeros((directions, batch, hidden)) if s is None else s.astype(float).copy() for s in (h0, c0)
+        ]
+        for d, n in itertools.product(range(directions), range(batch)):
+            order = range(lengths[n])
+            if d == 1 or attributes.get("direction") == "reverse":
+                order = reversed(order)
+            weights = (w[d], r[d], *np.split(b[d], 2), np.split(p[d], 3))
+            functions = self.functions(attributes, d)
+            h, c = last[0][d, n], last[1][d, n]
+            for t in order:
+                h, c = self.step(attributes, functions, weights, x[t, n], h, c)
+                y[t, d, n] = h
+            last[0][d, n], last[1][d, n] = h, c
+        return (y, *last)[: len(self.onnx_node.output)]
+
+    def functions(self, attributes, direction):
+        names = [
+            name.decode() if isinstance(name, bytes) else name
+            for name in attributes.get("activations", list(self.defaults) * 2)
+        ]
+        alphas, betas = (list(attributes.get(f"activation_{k}", [])) for k in ("alpha", "beta"))
+        limit = attributes.get("clip", np.inf)
+        made = []
+        for name in map(str.lower, names):
+            a, b = DEFAULTS.get(name, (None, None))
+            a = alphas.pop(0) if alphas and PARAMETERS.get(name, 0) > 0 else a
+            b = betas.pop(0) if betas and PARAMETERS.get(name, 0) > 1 else b
+            # ONNX Runtime clips what goes into the gates, not the cell state behind an LSTM's third activation.
+            bound = np.inf if len(made) % len(self.defaults) == 2 else limit
+            made.append(lambda v, f=ACTIVATIONS[name], a=a, b=b, m=bound: f(np.clip(v, -m, m), a, b))
+        count = len(self.defaults)
+        return made[direction * count : (direction + 1) * count]
+
+
+class RNN(Recurrent):
+    gates, defaults = 1, ("Tanh",)
+
+    def step(self, attributes, functions, weights, x, h, c):
+        w, r, wb, rb, _ = weights
+        return functions[0](w @ x + r @ h + wb + rb), c
+
+
+class GRU(Recurrent):
+    gates, defaults = 3, ("Sigmoid", "Tanh")
+
+    def step(self, attributes, functions, weights, x, h, c):
+        (wz, wr, wh), (rz, rr, rh), (wbz, wbr, wbh), (rbz, rbr, rbh) = (np.split(m, 3) for m in weights[:4])
+        f, g = functions
+        z = f(wz @ x + rz @ h + wbz + rbz)
+        r = f(wr @ x + rr @ h + wbr + rbr)
+        linear = attributes.get("linear_before_reset", 0)
+        candidate = r * (rh @ h + rbh) if linear else rh @ (r * h) + rbh
+        return (1 - z) * g(wh @ x + wbh + candidate) + z * h, c
+
+
+class LSTM(Recurrent):
+    gates, defaults = 4, ("Sigmoid", "Tanh", "Tanh")
+
+    def step(self, attributes, functions, weights, x, h, c):
+        w, r, wb, rb, (p_i, p_o, p_f) = weights
+        i, o, f, g = np.split(w @ x + r @ h + wb + rb, 4)
+        gate, cell, out = functions
+        i = gate(i + p_i * c)
+        f = 1 - i if attributes.get("input_forget", 0) else gate(f + p_f * c)
+        new = f * c + i * cell(g)
+        return gate(o + p_o * new) * out(new), new
+
+
+NEW_OPS = [Gelu, Conv, ConvTranspose, MaxPool, AveragePool, RNN, GRU, LSTM]

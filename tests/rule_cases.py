@@ -1,0 +1,162 @@
+"""What a row of the rule tables is, and the one-node model it stands for; the rows are in rule_cases_*.py."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+VARIANTS = ("static", "batch", "dynamic")
+KINDS = {"f": TensorProto.FLOAT, "i": TensorProto.INT64}
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One operand: drawn uniformly from low..high, or given; a runtime input or an initializer."""
+
+    shape: tuple[int, ...] = ()
+    low: float = -2.0
+    high: float = 2.0
+    given: np.ndarray | None = None
+    runtime: bool = True
+
+    def __str__(self) -> str:
+        dims = "x".join(map(str, self.shape)) or "0d"
+        if self.given is not None:
+            dims = "_".join(str(v) for v in self.given.ravel().tolist()) or "empty"
+        return dims if self.runtime else f"c{dims}"
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        if self.given is not None:
+            return self.given
+        return rng.uniform(self.low, self.high, self.shape).astype(np.float32)
+
+
+def x(*shape: int, low: float = -2.0, high: float = 2.0) -> Operand:
+    """A float runtime input, which gets a gradient."""
+    return Operand(shape, low, high)
+
+
+def w(*shape: int, low: float = -1.0, high: float = 1.0) -> Operand:
+    """A float initializer."""
+    return Operand(shape, low, high, runtime=False)
+
+
+def const(values: Any, dtype: Any = np.int64) -> Operand:
+    """An initializer of given values."""
+    return Operand(given=np.asarray(values, dtype), runtime=False)
+
+
+def feed(values: Any, dtype: Any = np.int64) -> Operand:
+    """A runtime input of given values."""
+    return Operand(given=np.asarray(values, dtype))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: an operator, its operands and attributes, and how its gradient is checked.
+
+    ``outputs`` has one letter an output: f float, i integer, - left out. ``oracle`` is "reference" (check_vjp in
+    float64), "differences" (the whole gradient by float64 differences, for gradients that only ONNX Runtime can
+    run) or "onnxruntime" (check_vjp in float32); rows that leave the first say why in ``because``.
+    ``symbolic_axis`` is the axis of runtime inputs that the "batch" variant makes symbolic; ``dynamic`` says
+    whether all dimensions may be unknown.
+    """
+
+    op: str
+    operands: tuple[Operand | None, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    label: str = ""
+    opset: int = 18
+    outputs: str = "f"
+    oracle: str = "reference"
+    because: str = ""
+    step: float | None = None
+    tolerance: float | None = None
+    symbolic_axis: int = 0
+    dynamic: bool = True
+
+    def __str__(self) -> str:
+        shapes = ",".join("-" if o is None else str(o) for o in self.operands)
+        settings = ",".join(f"{k}={v}" for k, v in self.attributes.items()).replace(" ", "")
+        opset = f"opset{self.opset}" if self.opset != 18 else ""
+        outputs = self.outputs if len(self.outputs) > 1 else ""
+        return "-".join(part for part in (self.op, self.label, settings, shapes, outputs, opset) if part)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The operands' values by name; the same at every call."""
+        rng = np.random.default_rng(zlib.crc32(str(self).encode()))
+        return {f"v{i}": o.draw(rng) for i, o in enumerate(self.operands) if o is not None}
+
+    def feeds(self) -> dict[str, np.ndarray]:
+        """What a session of the model is fed."""
+        arrays = self.arrays()
+        return {f"v{i}": arrays[f"v{i}"] for i, o in enumerate(self.operands) if o is not None and o.runtime}
+
+    def wrt(self) -> list[str]:
+        """The inputs that get a gradient."""
+        drawn = [o is not None and o.runtime and o.given is None for o in self.operands]
+        return [f"v{i}" for i, active in enumerate(drawn) if active]
+
+    def primal(self) -> dict[str, np.ndarray]:
+        """The outputs of the node in ONNX Runtime, by name."""
+        if str(self) not in _PRIMALS:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = 1
+            session = onnxruntime.InferenceSession(
+                self._model("static", None).SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+            names = [output.name for output in session.get_outputs()]
+            _PRIMALS[str(self)] = dict(zip(names, session.run(None, self.feeds()), strict=True))
+        return _PRIMALS[str(self)]
+
+    def model(self, variant: str = "static") -> onnx.ModelProto:
+        """The model of one node, with static shapes, a symbolic batch, or nothing known but the ranks."""
+        return self._model(variant, {name: array.ndim for name, array in self.primal().items()})
+
+    def _model(self, variant: str, ranks: dict[str, int] | None) -> onnx.ModelProto:
+        arrays, feeds = self.arrays(), self.feeds()
+        names = [f"v{i}" if o is not None else "" for i, o in enumerate(self.operands)]
+        results = [f"y{i}" if kind != "-" else "" for i, kind in enumerate(self.outputs)]
+        outputs = [
+            helper.make_tensor_value_info(name, KINDS[kind], [None] * ranks[name] if ranks else None)
+            for name, kind in zip(results, self.outputs, strict=True)
+            if name
+        ]
+        inputs = [
+            helper.make_tensor_value_info(
+                name, helper.np_dtype_to_tensor_dtype(array.dtype), self._dims(array, variant)
+            )
+            for name, array in feeds.items()
+        ]
+        weights = [
+            numpy_helper.from_array(array, name) for name, array in arrays.items() if name not in feeds
+        ]
+        node = helper.make_node(self.op, names, results, name="node", **self.attributes)
+        return helper.make_model(
+            helper.make_graph([node], "case", inputs, outputs, weights),
+            opset_imports=[helper.make_opsetid("", self.opset)],
+            ir_version=8 if self.opset < 21 else 10,
+        )
+
+    def _dims(self, array: np.ndarray, variant: str) -> list[int | str | None]:
+        dims: list[int | str | None] = list(array.shape)
+        if array.dtype.kind == "f" and variant == "dynamic":
+            return [None] * array.ndim
+        if array.dtype.kind == "f" and variant == "batch" and array.ndim > self.symbolic_axis:
+            dims[self.symbolic_axis] = f"N{dims[self.symbolic_axis]}"
+        return dims
+
+
+_PRIMALS: dict[str, dict[str, np.ndarray]] = {}
+
+
+def case(op: str, *operands: Operand | None, **settings: Any) -> Case:
+    """A row; settings that are no field of Case are attributes of the node."""
+    fields = {key: settings.pop(key) for key in [*settings] if key in Case.__dataclass_fields__}
+    return Case(op, operands, settings, **fields)

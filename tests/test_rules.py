@@ -1,0 +1,152 @@
+"""Every rule against central differences, and its float32 graph in ONNX Runtime against the float64 one."""
+
+import importlib
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx.reference import ReferenceEvaluator
+from reference_ops import NEW_OPS
+from rule_cases import VARIANTS, Case
+
+from onnxattr.gradient import vjp
+from onnxattr.rules.standard import STANDARD
+from onnxattr.testing import CORRECTED, as_double, check_vjp
+
+FAMILIES = (
+    "elementwise",
+    "activation",
+    "linear",
+    "conv",
+    "pool",
+    "reduce",
+    "norm",
+    "shape",
+    "selection",
+    "recurrent",
+)
+CASES: list[Case] = [
+    row for family in FAMILIES for row in importlib.import_module(f"rule_cases_{family}").CASES
+]
+
+
+def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from nodes_of(attribute.g)
+
+
+def run(model: onnx.ModelProto, feeds: dict) -> dict[str, np.ndarray]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, feeds), strict=True))
+
+
+def cotangents_of(model: onnx.ModelProto, primal: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    wanted = [v.name for v in model.graph.input if v.name.endswith("_cotangent")]
+    return {
+        name: rng.normal(size=primal[name.removesuffix("_cotangent")].shape).astype(np.float32)
+        for name in wanted
+    }
+
+
+def gradients_of(results: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array for name, array in results.items() if name.endswith("_gradient")}
+
+
+def as_float64(feeds: dict) -> dict[str, np.ndarray]:
+    return {k: v.astype(np.float64) if v.dtype.kind == "f" else v for k, v in feeds.items()}
+
+
+def evaluator(model: onnx.ModelProto) -> ReferenceEvaluator:
+    return ReferenceEvaluator(model, new_ops=[*NEW_OPS, *CORRECTED])
+
+
+def gradients_by_rules(row: Case, feeds: dict, cotangents: dict) -> dict[str, np.ndarray]:
+    """The float64 gradient graph, run by onnx's evaluator."""
+    gradient = evaluator(vjp(as_double(row.model()), row.wrt()))
+    results = gradient.run(None, as_float64(feeds | cotangents))
+    return gradients_of(dict(zip(gradient.output_names, results, strict=True)))
+
+
+def gradients_by_differences(row: Case, feeds: dict, cotangents: dict) -> dict[str, np.ndarray]:
+    """Central differences of the float64 forward pass, element by element."""
+    forward, feeds, step = evaluator(as_double(row.model())), as_float64(feeds), 1e-5
+    names = [name.removesuffix("_cotangent") for name in cotangents]
+    found = {}
+    for name in row.wrt():
+        array = feeds[name]
+        gradient = np.zeros(array.shape)
+        for index in np.ndindex(array.shape):
+            shift = np.zeros(array.shape)
+            shift[index] = step
+            up, down = (forward.run(names, feeds | {name: array + sign * shift}) for sign in (1, -1))
+            parts = zip(up, down, cotangents.values(), strict=True)
+            gradient[index] = sum(((u - d) * ct).sum() for u, d, ct in parts) / (2 * step)
+        found[f"{name}_gradient"] = gradient
+    return found
+
+
+def assert_close(found: np.ndarray, expected: np.ndarray, what: str) -> None:
+    atol = 1e-4 * np.abs(expected).max(initial=0.0) + 1e-7
+    np.testing.assert_allclose(found, expected, rtol=0, atol=atol, err_msg=what)
+
+
+def check_primal(row: Case) -> None:
+    """The oracle's forward pass is ONNX Runtime's."""
+    primal = row.primal()
+    names = [name for name, array in primal.items() if array.dtype.kind == "f"]
+    for name, array in zip(
+        names, evaluator(as_double(row.model())).run(names, as_float64(row.feeds())), strict=True
+    ):
+        assert_close(primal[name], array, f"forward pass, {name}")
+
+
+@pytest.mark.parametrize("row", CASES, ids=str)
+def test_rule(row: Case):
+    feeds, primal, expected = row.feeds(), row.primal(), None
+    if row.oracle != "onnxruntime":
+        check_primal(row)
+    if row.oracle != "differences":
+        settings = {"runtime": row.oracle, "step": row.step, "tolerance": row.tolerance}
+        check_vjp(row.model(), feeds, wrt=row.wrt(), new_ops=NEW_OPS, directions=2, **settings)
+    for variant in VARIANTS if row.dynamic else VARIANTS[:2]:
+        gradient = vjp(row.model(variant), row.wrt())
+        onnx.checker.check_model(gradient, full_check=True)
+        assert {node.domain for node in nodes_of(gradient.graph)} == {""}
+        cotangents = cotangents_of(gradient, primal)
+        results = run(gradient, feeds | cotangents)
+        for name, array in primal.items():
+            assert_close(results[name], array, f"{name}, {variant}")
+        found = gradients_of(results)
+        if expected is None:
+            oracles = {"reference": gradients_by_rules, "differences": gradients_by_differences}
+            expected = oracles[row.oracle](row, feeds, cotangents) if row.oracle in oracles else found
+        for name, array in expected.items():
+            assert found[name].shape == feeds[name.removesuffix("_gradient")].shape, variant
+            assert_close(found[name], array, f"{name}, {variant}")
+
+
+def test_every_rule_has_a_row():
+    covered = {row.op for row in CASES}
+    assert set(STANDARD) - covered == set()
+
+
+def test_rows_are_distinct():
+    repeated = [name for name, count in Counter(map(str, CASES)).items() if count > 1]
+    assert repeated == []
+
+
+def test_rows_that_leave_the_reference_evaluator_say_why():
+    assert [str(row) for row in CASES if row.oracle != "reference" and not row.because] == []
