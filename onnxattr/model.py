@@ -11,6 +11,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxattr.autodiff import FLOATS, inputs_of, reachable
 from onnxattr.builder import dims_of, values_of
 from onnxattr.errors import ModelError
+from onnxattr.free_batch import free_batch
 from onnxattr.layers import Layer, read_layers
 from onnxattr.loading import ModelSource, load
 
@@ -86,6 +87,7 @@ def prepare(
     output = _find_output(model.graph, layers, output_layer)
     model.graph.outputs[:] = [output]
     RemoveUnusedNodesPass()(model)
+    free_batch(model.graph)
     names = (wrt,) if isinstance(wrt, str) else tuple(wrt) if wrt is not None else None
     return Prepared(model, layers, str(output.name), _find_wrt(model.graph, output, names))
 
@@ -95,7 +97,7 @@ def _find_output(graph: ir.Graph, layers: list[Layer], wanted: str | int | None)
         outputs = [value for value in graph.outputs if value.dtype in FLOATS]
         if len(outputs) == 1:
             return outputs[0]
-        names = [value.name for value in graph.outputs]
+        names = [str(value.name) for value in graph.outputs]
         if not outputs:
             raise ModelError(
                 f"None of the model's outputs {names} is a float tensor; name a float value as output_layer."
@@ -133,7 +135,7 @@ def _layer_output(graph: ir.Graph, layers: list[Layer], wanted: str | int) -> ir
     for node in graph:
         if node.name == wanted:
             return node.outputs[0]
-    known = [layer.path for layer in layers if layer.outputs] or [v.name for v in graph.outputs]
+    known = [layer.path for layer in layers if layer.outputs] or [str(v.name) for v in graph.outputs]
     raise ModelError(
         f"output_layer {wanted!r} is neither a layer, a value nor a node of the model. Usable layers: "
         f"{', '.join(map(str, known[:40]))}{' ...' if len(known) > 40 else ''}. See `onnxattr inspect`."
@@ -200,12 +202,11 @@ def explainable(graph: ir.Graph, output: ir.Value) -> list[str]:
 
 def probability_head(graph: ir.Graph, output: ir.Value) -> str | None:
     """The name of the logits, if the output is a softmax or sigmoid of them; None otherwise."""
-    value = output
-    while value.producer() is not None and value.producer().op_type in _TRANSPARENT:
-        value = value.producer().inputs[0]
-    producer = value.producer()
-    if producer is not None and producer.op_type in ("Softmax", "Sigmoid"):
-        return producer.inputs[0].name
+    node = output.producer()
+    while node is not None and node.inputs and node.inputs[0] is not None:
+        if node.op_type in ("Softmax", "Sigmoid"):
+            return node.inputs[0].name
+        node = node.inputs[0].producer() if node.op_type in _TRANSPARENT else None
     return None
 
 
