@@ -1,4 +1,4 @@
-"""Turns what the caller gives into the arrays that a model takes, and refuses what does not fit before anything runs."""
+"""Turns what the caller gives into the arrays a model takes; refuses what does not fit before anything runs."""
 
 from __future__ import annotations
 

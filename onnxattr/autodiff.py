@@ -133,7 +133,7 @@ def _total(op: OpBuilder, adjoints: dict[ir.Value, list[ir.Value]], value: ir.Va
         return None
     if len(parts) > 1:
         parts[:] = [op.Sum(*parts) if len(parts) > 2 else op.Add(*parts)]
-        parts[0].shape, parts[0].dtype = value.shape, value.dtype
+        parts[0].shape, parts[0].type = value.shape, value.type
     return parts[0]
 
 

@@ -33,9 +33,9 @@ def values_of(graph: ir.Graph) -> Iterator[ir.Value]:
             yield from node.outputs
 
 
-def dims_of(value: ir.Value) -> list[int | str | None] | None:
+def dims_of(value: ir.Value | None) -> list[int | str | None] | None:
     """Returns the dimensions of a value (int, symbol or None when unknown), or None if the rank is unknown."""
-    if value.shape is None:
+    if value is None or value.shape is None:
         return None
     return [dim if isinstance(dim, int) else dim.value for dim in value.shape]
 
@@ -91,7 +91,7 @@ class OpBuilder:
         operands: Sequence[Operand],
         attributes: dict[str, Any] | None = None,
         outputs: int = 1,
-    ) -> ir.Value | tuple[ir.Value, ...]:
+    ) -> Any:
         """Appends a node and returns its output, or a tuple when ``outputs`` is above one.
 
         Raises:
@@ -136,11 +136,14 @@ class OpBuilder:
             self._constants[key] = value
         return self._constants[key]
 
-    def input(self, name: str, dtype: ir.DataType, shape: Sequence[int | str | None]) -> ir.Value:
+    def input(
+        self, name: str, dtype: ir.DataType | None, shape: Sequence[int | str | None] | None
+    ) -> ir.Value:
         """Adds a graph input; the name is made unique if it is taken."""
-        value = ir.Value(
-            name=self.unique_name(name, exact=True), type=ir.TensorType(dtype), shape=ir.Shape(shape)
-        )
+        if dtype is None:
+            raise RuleError(f"Input {name!r} needs a dtype.")
+        dims = None if shape is None else ir.Shape(shape)
+        value = ir.Value(name=self.unique_name(name, exact=True), type=ir.TensorType(dtype), shape=dims)
         self.graph.inputs.append(value)
         return value
 
@@ -274,8 +277,9 @@ class OpBuilder:
             tensor = value.const_value
             if tensor is None or tensor.size > _FOLD_LIMIT or tensor.dtype not in _INTEGERS:
                 return None
-            arrays[value.name] = tensor.numpy()
+            arrays[str(value.name)] = tensor.numpy()
         proto = ir.serde.serialize_node(node)
+        result: Any
         (result,) = ReferenceEvaluator(proto, opsets={"": self.opset}).run(None, arrays)
         if result.size > _FOLD_LIMIT or ir.DataType.from_numpy(result.dtype) not in _INTEGERS:
             return None
@@ -288,10 +292,10 @@ class OpBuilder:
                 continue
             if value.dtype is None:
                 return
-            types[value.name] = onnx.helper.make_tensor_type_proto(value.dtype.value, dims_of(value))
+            types[str(value.name)] = onnx.helper.make_tensor_type_proto(value.dtype.value, dims_of(value))
             tensor = value.const_value
             if tensor is not None and tensor.size <= _FOLD_LIMIT and tensor.dtype in _INTEGERS:
-                data[value.name] = ir.serde.serialize_tensor(tensor)
+                data[str(value.name)] = ir.serde.serialize_tensor(tensor)
         if any(isinstance(a.value, ir.Graph) for a in node.attributes.values()):
             return
         try:

@@ -1,4 +1,4 @@
-"""Writes a method's definition into a model: as one graph (batch rendering), or as step and finish (driven rendering)."""
+"""Writes a method into a model: as one graph (batch rendering), or as step and finish (driven rendering)."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class _Rewrite:
             uses = list(value.uses())
             z = points(value, position)
             if z is not value:
-                z.shape, z.dtype = value.shape, value.dtype
+                z.shape, z.type = value.shape, value.type
             for use in uses if z is not value else []:
                 use.node.replace_input_with(use.idx, z)
             placed.append(z)
@@ -100,7 +100,7 @@ class _Rewrite:
     def column(self, vector: ir.Value, like: ir.Value) -> ir.Value:
         """A vector over rows, shaped to broadcast over the other axes of ``like`` and in its dtype."""
         rank = len(dims_of(like) or [None])
-        return self.op.Cast(self.op.Reshape(vector, [-1] + [1] * (rank - 1)), to=like.dtype.value)
+        return self.op.cast_like(self.op.Reshape(vector, [-1] + [1] * (rank - 1)), like)
 
     def on_path(self, x: ir.Value, alpha: ir.Value) -> ir.Value:
         """z = b + alpha (x - b)."""

@@ -125,6 +125,7 @@ class Driver:
         self, feeds: Feeds, targets: Targets, rows: int, advance: Advance
     ) -> list[np.ndarray]:
         target = targets.labels if targets.weights is None else targets.weights
+        assert target is not None
         session = self._by_label if targets.weights is None else self._by_weight
         parts = []
         for part in self.chunks(rows):

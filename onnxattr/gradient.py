@@ -58,7 +58,7 @@ def named_copy(op: OpBuilder, value: ir.Value, name: str, like: ir.Value) -> ir.
     """A value under a name of its own, typed like another; for graph outputs, which must not be inputs."""
     copy = op.Identity(value)
     copy.name = op.unique_name(name, exact=True)
-    copy.dtype, copy.shape = like.dtype, like.shape
+    copy.type, copy.shape = like.type, like.shape
     return copy
 
 

@@ -49,7 +49,7 @@ def normal_like(op: OpBuilder, like: ir.Value, seed: ir.Value, image: ir.Value, 
     pairs = op.Concat(op.Mul(radius, op.Cos(angle)), op.Mul(radius, op.Sin(angle)), axis=1)
     flat = op.Slice(pairs, [0], op.Reshape(elements, [1]), [1])
     noise = op.Reshape(flat, op.Concat(rows, op.shape(like, 1), axis=0))
-    noise = noise if like.dtype == ir.DataType.FLOAT else op.Cast(noise, to=like.dtype.value)
+    noise = op.cast_like(noise, like)
     noise.shape = like.shape
     return noise
 

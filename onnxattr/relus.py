@@ -42,8 +42,8 @@ def relu_spans(graph: ir.Graph, layers: Sequence[Layer], policy: str) -> dict[ir
             recorded.update(record.nodes)
             wanted = record.xplique if policy == "xplique" else record.kind in _RELU_KINDS
             x, y = values.get(record.input), values.get(record.output)
-            if wanted and x is not None and y is not None and y.producer() is not None:
-                spans[y.producer()] = Span(RELU_LIKE, (x,), (y,), layer.path)
+            if wanted and x is not None and y is not None and (last := y.producer()) is not None:
+                spans[last] = Span(RELU_LIKE, (x,), (y,), layer.path)
     if policy == "all":
         for node in graph:
             if node.name not in recorded and is_relu_like(node):

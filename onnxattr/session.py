@@ -60,7 +60,9 @@ def _share_cpu_memory() -> None:
     same_as_requested = {"max_mem": 0, "arena_extend_strategy": 1, "initial_chunk_size_bytes": -1}
     # An application that has registered an allocator of its own keeps it.
     with contextlib.suppress(Exception):
-        ort.create_and_register_allocator(memory, ort.OrtArenaCfg(same_as_requested | {"max_dead_bytes_per_chunk": -1}))
+        ort.create_and_register_allocator(
+            memory, ort.OrtArenaCfg(same_as_requested | {"max_dead_bytes_per_chunk": -1})
+        )
 
 
 class Session:
