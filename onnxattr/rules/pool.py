@@ -34,6 +34,7 @@ def offsets(windows: Windows) -> list[tuple[int, ...]]:
 def max_pool(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     """y = largest element of each window;  its ybar goes to the first position, in row-major order, that equals y.
 
+    In three dimensions every position that equals y gets the whole of it: so does TensorFlow's MaxPool3DGrad.
     The winner is found by comparing shifted views of x with y: asking MaxPool for its Indices output would slow the
     forward pass down many times, and its ties differ between execution providers.
     """
@@ -44,7 +45,8 @@ def max_pool(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     for view in _views(op, x, y, windows):
         wins = op.Equal(view, y)
         pieces.append(op.Where(wins, rest, 0.0))
-        rest = op.Where(wins, 0.0, rest)
+        if windows.rank < 3:
+            rest = op.Where(wins, 0.0, rest)
     return (_place(op, pieces, windows, x, y),)
 
 
