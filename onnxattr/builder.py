@@ -162,6 +162,13 @@ class OpBuilder:
         graph = ir.Graph([], [], nodes=[], opset_imports={"": self.opset}, name=self.unique_name(prefix))
         return OpBuilder(graph, self.opset, prefix=self.unique_name(prefix), parent=self)
 
+    def is_constant(self, value: ir.Value | None) -> bool:
+        """Whether a value is an initializer, or computed from initializers alone: the runtime folds it at load."""
+        if value is None or value.const_value is not None:
+            return True
+        node = value.producer()
+        return node is not None and len(node.inputs) > 0 and all(self.is_constant(source) for source in node.inputs)
+
     # Shape helpers. All fold to constants where the shapes are known.
 
     def shape(self, value: ir.Value, start: int = 0, end: int | None = None) -> ir.Value:

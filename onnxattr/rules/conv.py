@@ -6,6 +6,7 @@ runtime folds when it loads the model.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,16 +51,18 @@ def conv_transposed(
 ) -> ir.Value:
     """The input cotangent of y = conv(x, w): spreads each output over its window.
 
-    Stride-1 depthwise kernels become a Conv with the kernel flipped, several times faster on CPU than ConvTranspose.
+    At stride 1 that is itself a Conv, with the kernel flipped and its channels exchanged: on CPU faster than
+    ConvTranspose, which has no place in ONNX Runtime's blocked layout. Grouped kernels that are not depthwise keep
+    ConvTranspose, which beats Conv there.
     """
-    dims = dims_of(w)
-    depthwise = dims is not None and dims[0] == group and dims[1] == 1 and group > 1
-    if depthwise and windows.static and set(windows.strides) == {1}:
-        pads = [(e - 1 - b) for e, b in zip(windows.extents, windows.begins, strict=True) if b is not None]
-        pads += [(e - 1 - b) for e, b in zip(windows.extents, windows.ends, strict=True) if b is not None]
-        if min(pads) >= 0:
-            flipped = flip_spatial(op, w, windows.rank)
-            return op.Conv(ct, flipped, group=group, dilations=[*windows.dilations], pads=pads)
+    ct, w = absorb_scale(op, ct, w)
+    dims = dims_of(w) or []
+    padding = list(zip([*windows.begins, *windows.ends], windows.extents * 2, strict=True))
+    same = set(windows.strides) == {1} and all(pad is not None and pad < extent for pad, extent in padding)
+    if same and (group == 1 or dims[1] == 1):
+        pads = [extent - 1 - pad for pad, extent in padding if pad is not None]
+        exchanged = exchange_channels(op, flip_spatial(op, w, windows.rank), group)
+        return op.Conv(ct, exchanged, group=group, dilations=[*windows.dilations], pads=pads)
     spread = {"group": group, "strides": [*windows.strides], "dilations": [*windows.dilations]}
     if windows.static:
         pads = [*windows.begins, *windows.ends]
@@ -69,6 +72,24 @@ def conv_transposed(
         rests = [(size + begin + end - extent) % stride for size, begin, end, extent, stride in lengths]  # type: ignore[operator]
         return op.ConvTranspose(ct, w, pads=pads, output_padding=rests, **spread)
     return crop_to(op, op.ConvTranspose(ct, w, **spread), windows.begin_values(op, x, y), x)
+
+
+def absorb_scale(op: OpBuilder, ct: ir.Value, w: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Moves a constant factor per channel of ct, as normalisation leaves it, into the kernel: (k ybar) w = ybar (k w).
+
+    The runtime multiplies kernels once, when it loads the model, and activations in every run.
+    """
+    scaling = ct.producer()
+    dims = dims_of(w) or []
+    if scaling is None or scaling.op_type != "Mul" or scaling.graph is not op.graph:
+        return ct, w
+    for factor, rest in (scaling.inputs, scaling.inputs[::-1]):
+        factor_dims = (dims_of(factor) or [])[-len(dims) + 1 :]
+        per_channel = factor_dims == [dims[0]] + [1] * (len(dims) - 2)
+        whole = rest is not None and dims_of(rest) == dims_of(ct) and math.prod(dims_of(factor) or [0]) == dims[0]  # type: ignore[arg-type]
+        if factor is not None and rest is not None and per_channel and whole and op.is_constant(factor):
+            return rest, op.Mul(w, op.Reshape(factor, [-1] + [1] * (len(dims) - 1)))
+    return ct, w
 
 
 def crop_to(op: OpBuilder, full: ir.Value, begins: ir.Value, x: ir.Value) -> ir.Value:
@@ -81,8 +102,22 @@ def crop_to(op: OpBuilder, full: ir.Value, begins: ir.Value, x: ir.Value) -> ir.
 
 def flip_spatial(op: OpBuilder, w: ir.Value, rank: int) -> ir.Value:
     """Reverses a kernel along its spatial axes."""
+    if (dims_of(w) or [])[2:] == [1] * rank:
+        return w
     low = [-(2**31)] * rank
     return op.Slice(w, [-1] * rank, low, [*range(2, 2 + rank)], [-1] * rank)
+
+
+def exchange_channels(op: OpBuilder, w: ir.Value, group: int) -> ir.Value:
+    """Turns a kernel (group * m, c, ...) into (group * c, m, ...), which maps outputs back to inputs."""
+    m, c, *kernel = [int(str(dim)) for dim in dims_of(w) or []]
+    if group == 1:
+        return op.Transpose(w, perm=[1, 0, *range(2, 2 + len(kernel))])
+    if m == group:
+        return w
+    apart = op.Reshape(w, [group, m // group, c, *kernel])
+    swapped = op.Transpose(apart, perm=[0, 2, 1, *range(3, 3 + len(kernel))])
+    return op.Reshape(swapped, [group * c, m // group, *kernel])
 
 
 @vjp("ConvTranspose")
