@@ -145,17 +145,13 @@ def _check(op: OpBuilder, node: Any, index: int, primal: ir.Value, entry: Any) -
     ct = entry if isinstance(entry, ir.Value) else entry()
     if ct.dtype is not None and primal.dtype is not None and ct.dtype != primal.dtype:
         raise RuleError(f"{where}: the cotangent is {ct.dtype}, the primal {primal.dtype}.")
-    have, want = dims_of(ct), dims_of(primal)
+    if _clash(ct, primal, broadcast=True):
+        raise RuleError(f"{where}: the cotangent has shape {dims_of(ct)}, the primal {dims_of(primal)}.")
     # With no other float operand nothing was broadcast, and unknown dimensions can be trusted to agree.
-    if have is None or have != want or sum(is_float(v) for v in node.inputs) > 1:
+    if dims_of(ct) is None or _clash(ct, primal) or sum(is_float(v) for v in node.inputs) > 1:
         ct = op.sum_to(ct, primal)
-        have = dims_of(ct)
-    if have is not None and want is not None:
-        clash = len(have) != len(want) or any(
-            isinstance(h, int) and isinstance(w, int) and h != w for h, w in zip(have, want, strict=True)
-        )
-        if clash:
-            raise RuleError(f"{where}: the cotangent has shape {have}, the primal {want}.")
+    if _clash(ct, primal):
+        raise RuleError(f"{where}: the cotangent has shape {dims_of(ct)}, the primal {dims_of(primal)}.")
     if (
         ct is not primal
         and ct.producer() is not None
@@ -164,3 +160,16 @@ def _check(op: OpBuilder, node: Any, index: int, primal: ir.Value, entry: Any) -
     ):
         ct.shape = primal.shape
     return ct
+
+
+def _clash(ct: ir.Value, primal: ir.Value, broadcast: bool = False) -> bool:
+    """Whether known dimensions rule out that ct has, or with ``broadcast`` is summed to, the shape of its primal."""
+    have, want = dims_of(ct), dims_of(primal)
+    if have is None or want is None:
+        return False
+    if broadcast and len(have) >= len(want):
+        pairs = zip(have[len(have) - len(want) :], want, strict=True)
+        return any(isinstance(h, int) and isinstance(w, int) and h != w and w != 1 for h, w in pairs)
+    return len(have) != len(want) or any(
+        isinstance(h, int) and isinstance(w, int) and h != w for h, w in zip(have, want, strict=True)
+    )

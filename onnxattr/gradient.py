@@ -35,7 +35,8 @@ def vjp(
     Returns:
         The model with one more input per entry of ``outputs``, ``<output>_cotangent`` of the output's shape and
         dtype, and one more output per entry of ``wrt``, ``<wrt>_gradient``: xbar = sum over outputs of ybar dy/dx.
-        Nodes of the model are left as they were; the model's own outputs and ``outputs`` stay outputs.
+        Nodes of the model are left as they were, but identical ones are merged and those that nothing needs
+        removed; the model's own outputs and ``outputs`` stay outputs.
 
     Raises:
         ModelError: If the model is invalid or a name is unknown or not float.
