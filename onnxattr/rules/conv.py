@@ -122,10 +122,9 @@ def absorb_scale(op: OpBuilder, ct: ir.Value, w: ir.Value) -> tuple[ir.Value, ir
     if scaling is None or scaling.op_type != "Mul" or scaling.graph is not op.graph:
         return ct, w
     for factor, rest in (scaling.inputs, scaling.inputs[::-1]):
-        factor_dims = (dims_of(factor) or [])[-len(dims) + 1 :]
-        per_channel = factor_dims == [dims[0]] + [1] * (len(dims) - 2)
-        whole = rest is not None and dims_of(rest) == dims_of(ct) and math.prod(dims_of(factor) or [0]) == dims[0]  # type: ignore[arg-type]
-        if factor is not None and rest is not None and per_channel and whole and op.is_constant(factor):
+        channels = [1] * (len(dims) - 2)
+        per_channel = dims_of(factor) in ([dims[0], *channels], [1, dims[0], *channels])
+        if rest is not None and per_channel and dims_of(rest) == dims_of(ct) and op.is_constant(factor):
             return rest, op.Mul(w, op.Reshape(factor, [-1] + [1] * (len(dims) - 1)))
     return ct, w
 
