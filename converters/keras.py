@@ -152,7 +152,8 @@ def _highest_id(layers: list[Any]) -> int | None:
 
 
 def _weight_bytes(model: Any) -> int:
-    return sum(int(np.prod(weight.shape)) * np.dtype(weight.dtype).itemsize for weight in model.weights)
+    tf = dependencies.tensorflow()
+    return sum(int(np.prod(weight.shape)) * tf.as_dtype(weight.dtype).size for weight in model.weights)
 
 
 def _check_size(model: Any) -> None:

@@ -82,6 +82,7 @@ class RecurrentLayers:
 
     def __init__(self) -> None:
         self.specs: dict[str, RecurrentSpec] = {}
+        self._falling_back: list[Any] = []
 
     @contextlib.contextmanager
     def replaced(self) -> Iterator[None]:
@@ -108,15 +109,19 @@ class RecurrentLayers:
         def inner_loop(
             layer: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False
         ) -> Any:
+            if layer in self._falling_back:  # LSTM and GRU call the method of RNN, which is patched too
+                return original(layer, sequences, initial_state, mask, training=training)
             result = self._run(layer, sequences, list(initial_state), mask)
             if result is not None:
                 return result
             unroll = layer.unroll
             layer.unroll = unroll or (sequences.shape[1] or _UNROLL_LIMIT + 1) <= _UNROLL_LIMIT
+            self._falling_back.append(layer)
             try:
                 _warn_about_loop(layer, unrolled=layer.unroll)
                 return original(layer, sequences, initial_state, mask, training=training)
             finally:
+                self._falling_back.remove(layer)
                 layer.unroll = unroll
 
         return inner_loop

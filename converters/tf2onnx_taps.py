@@ -18,27 +18,31 @@ def optimizers_for_taps(taps: Collection[str]) -> "collections.OrderedDict[str, 
     dependencies.tf2onnx()
     from tf2onnx import optimizer
 
-    # One optimiser object lives for one pass only, the smallest graph so far must outlive it.
+    # Asking for another round only when the main path is smaller than ever before makes the rounds end: copies
+    # for taps are merged back and made again in each.
     fewest = [sys.maxsize]
+
+    def is_smaller(graph: Any) -> bool:
+        count = len(_main_nodes(graph, taps))
+        smaller = count < fewest[0]
+        fewest[0] = min(count, fewest[0])
+        return smaller
 
     class SplittingBackToBackOptimizer(optimizer.BackToBackOptimizer):
         """Removes pairs like Transpose-Transpose also where a tap reads the value between them."""
 
         def _optimize(self, graph: Any) -> Any:
             split_for_taps(graph, taps)
-            before = min(len(_main_nodes(graph, taps)), fewest[0])
             graph = super()._optimize(graph)
-            fewest[0] = len(_main_nodes(graph, taps))
-            self.graph_been_opt = fewest[0] < before
+            self.graph_been_opt = is_smaller(graph)
             return graph
 
-    class MainPathMergeOptimizer(optimizer.MergeDuplicatedNodesOptimizer):
-        """Asks for another round of passes only for merges on the main path, not for copies merged back."""
+    class QuietMergeOptimizer(optimizer.MergeDuplicatedNodesOptimizer):
+        """Leaves it to the pass above to ask for another round."""
 
         def _optimize(self, graph: Any) -> Any:
-            before = len(_main_nodes(graph, taps))
             graph = super()._optimize(graph)
-            self.graph_been_opt = len(_main_nodes(graph, taps)) < before
+            self.graph_been_opt = False
             return graph
 
     class TapKeepingIdentityOptimizer(optimizer.IdentityOptimizer):
@@ -50,7 +54,7 @@ def optimizers_for_taps(taps: Collection[str]) -> "collections.OrderedDict[str, 
             return super()._handle_graph_output_identity(graph, identity, graph_outputs)
 
     replaced = {
-        "merge_duplication": MainPathMergeOptimizer,
+        "merge_duplication": QuietMergeOptimizer,
         "remove_back_to_back": SplittingBackToBackOptimizer,
         "remove_identity": TapKeepingIdentityOptimizer,
     }

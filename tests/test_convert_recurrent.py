@@ -1,0 +1,288 @@
+"""Recurrent Keras layers: written as ONNX recurrent operators, equal to Keras for any mask, length and batch size."""
+
+import collections
+import json
+import warnings
+
+import numpy as np
+import pytest
+from onnx import ModelProto
+
+keras = pytest.importorskip("keras")
+L = keras.layers
+
+from onnxattr.converters.keras import to_onnx  # noqa: E402
+from onnxattr.converters.verify import Session  # noqa: E402
+from onnxattr.errors import ConversionError  # noqa: E402
+
+FEATURES = 3
+TOLERANCE = 2e-6  # float32 rounding of a dozen steps; outputs are below 1 in magnitude for bounded activations
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(3)
+
+
+def randomised(model):
+    generator = np.random.default_rng(5)
+    for weight in model.weights:
+        weight.assign(generator.normal(0, 0.5, weight.shape))
+    return model
+
+
+def sequences(batch, time, seed=0):
+    return np.random.default_rng(seed).normal(size=(batch, time, FEATURES)).astype("float32")
+
+
+def operators(model: ModelProto) -> collections.Counter:
+    return collections.Counter(node.op_type for node in model.graph.node)
+
+
+def run(model: ModelProto, *arrays):
+    names = [value.name for value in model.graph.input]
+    return Session(model).run(dict(zip(names, arrays, strict=True)))
+
+
+def assert_same(model, converted, *arrays, tolerance=TOLERANCE):
+    expected = model(arrays[0] if len(arrays) == 1 else list(arrays), training=False)
+    expected = [np.asarray(y) for y in (expected if isinstance(expected, (list, tuple)) else [expected])]
+    actual = run(converted, *arrays)
+    assert len(actual) == len(expected)
+    for got, want in zip(actual, expected, strict=True):
+        assert got.shape == want.shape
+        np.testing.assert_allclose(got, want, atol=tolerance, rtol=tolerance)
+
+
+UNMASKED = {
+    "lstm": (lambda: L.LSTM(4), {"LSTM": 1}),
+    "lstm sequences": (lambda: L.LSTM(4, return_sequences=True), {"LSTM": 1}),
+    "lstm state": (lambda: L.LSTM(4, return_state=True), {"LSTM": 1}),
+    "lstm backwards": (lambda: L.LSTM(4, go_backwards=True, return_sequences=True, return_state=True), {"LSTM": 1}),
+    "lstm no bias": (lambda: L.LSTM(4, use_bias=False), {"LSTM": 1}),
+    "lstm relu": (lambda: L.LSTM(4, activation="relu"), {"LSTM": 1}),
+    "lstm hard sigmoid": (lambda: L.LSTM(4, recurrent_activation="hard_sigmoid"), {"LSTM": 1}),
+    "lstm linear": (lambda: L.LSTM(4, activation=None), {"LSTM": 1}),
+    "lstm dropout": (lambda: L.LSTM(4, dropout=0.3, recurrent_dropout=0.2), {"LSTM": 1}),
+    "lstm implementation 1": (lambda: L.RNN(L.LSTMCell(4, implementation=1)), {"LSTM": 1}),
+    "gru": (lambda: L.GRU(4), {"GRU": 1}),
+    "gru sequences": (lambda: L.GRU(4, return_sequences=True, return_state=True), {"GRU": 1}),
+    "gru reset before": (lambda: L.GRU(4, reset_after=False), {"GRU": 1}),
+    "gru reset before backwards": (lambda: L.GRU(4, reset_after=False, go_backwards=True), {"GRU": 1}),
+    "gru no bias": (lambda: L.GRU(4, use_bias=False), {"GRU": 1}),
+    "gru softsign elu": (lambda: L.GRU(4, activation="elu", recurrent_activation="softsign"), {"GRU": 1}),
+    "rnn": (lambda: L.SimpleRNN(4), {"RNN": 1}),
+    "rnn sequences": (lambda: L.SimpleRNN(4, return_sequences=True, return_state=True), {"RNN": 1}),
+    "rnn softplus": (lambda: L.SimpleRNN(4, activation="softplus"), {"RNN": 1}),
+    "rnn leaky": (lambda: L.SimpleRNN(4, activation="leaky_relu", go_backwards=True), {"RNN": 1}),
+    "rnn of cells": (lambda: L.RNN([L.LSTMCell(4), L.GRUCell(3), L.SimpleRNNCell(2)]), {"LSTM": 1, "GRU": 1, "RNN": 1}),
+    "rnn of cells, state": (
+        lambda: L.RNN([L.GRUCell(4), L.GRUCell(3)], return_sequences=True, go_backwards=True),
+        {"GRU": 2},
+    ),
+    "bidirectional concat": (lambda: L.Bidirectional(L.LSTM(4)), {"LSTM": 2}),
+    "bidirectional sum": (lambda: L.Bidirectional(L.GRU(4, return_sequences=True), merge_mode="sum"), {"GRU": 2}),
+    "bidirectional mul": (lambda: L.Bidirectional(L.SimpleRNN(4), merge_mode="mul"), {"RNN": 2}),
+    "bidirectional ave": (lambda: L.Bidirectional(L.LSTM(4, return_sequences=True), merge_mode="ave"), {"LSTM": 2}),
+    "bidirectional none": (lambda: L.Bidirectional(L.GRU(4, return_sequences=True), merge_mode=None), {"GRU": 2}),
+    "bidirectional state": (lambda: L.Bidirectional(L.LSTM(4, return_state=True)), {"LSTM": 2}),
+    "bidirectional two kinds": (
+        lambda: L.Bidirectional(L.LSTM(4), backward_layer=L.GRU(4, go_backwards=True)),
+        {"LSTM": 1, "GRU": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNMASKED)
+def test_layer_without_mask_is_one_operator_with_dynamic_time(name):
+    make, expected = UNMASKED[name]
+    inputs = keras.Input((None, FEATURES), name="x")
+    model = randomised(keras.Model(inputs, make()(inputs)))
+    converted = to_onnx(model)
+    found = operators(converted)
+    assert {op: found[op] for op in ("LSTM", "GRU", "RNN") if found[op]} == expected
+    assert not found["Loop"] and not found["Scan"]
+    for batch, time in ((1, 1), (2, 7), (5, 12)):
+        assert_same(model, converted, sequences(batch, time))
+
+
+# Kept steps of six sequences of six steps: all, right and left padding, holes, one step, none at all.
+MASK = np.array(
+    [
+        [1, 1, 1, 1, 1, 1],
+        [1, 1, 1, 0, 0, 0],
+        [0, 0, 1, 1, 1, 1],
+        [0, 1, 0, 1, 1, 0],
+        [0, 0, 0, 0, 1, 0],
+        [0, 0, 0, 0, 0, 0],
+    ],
+    bool,
+)
+
+MASKED = {
+    "lstm": lambda: L.LSTM(4, return_state=True),
+    "lstm sequences": lambda: L.LSTM(4, return_sequences=True, return_state=True),
+    "lstm zero output": lambda: L.LSTM(4, return_sequences=True, zero_output_for_mask=True),
+    "lstm zero last output": lambda: L.LSTM(4, return_state=True, zero_output_for_mask=True),
+    "lstm backwards": lambda: L.LSTM(4, go_backwards=True, return_sequences=True, return_state=True),
+    "lstm unrolled": lambda: L.LSTM(4, unroll=True, return_sequences=True),
+    "gru": lambda: L.GRU(4, return_sequences=True, return_state=True),
+    "gru reset before": lambda: L.GRU(4, reset_after=False),
+    "rnn": lambda: L.SimpleRNN(4, return_sequences=True, return_state=True),
+    "rnn of cells": lambda: L.RNN([L.LSTMCell(4), L.GRUCell(3)], return_sequences=True, zero_output_for_mask=True),
+    "bidirectional lstm": lambda: L.Bidirectional(L.LSTM(4, return_sequences=True)),
+    "bidirectional gru": lambda: L.Bidirectional(L.GRU(4), merge_mode="sum"),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_any_mask_gives_what_keras_gives(name):
+    x = keras.Input((6 if "unrolled" in name else None, FEATURES), name="x")
+    mask = keras.Input((6 if "unrolled" in name else None,), dtype="bool", name="mask")
+    model = randomised(keras.Model([x, mask], MASKED[name]()(x, mask=mask)))
+    converted = to_onnx(model)
+    assert not operators(converted)["Loop"]
+    data = sequences(6, 6)
+    assert_same(model, converted, data, MASK)
+    generator = np.random.default_rng(1)
+    for batch, time in ((1, 6), (2, 6), (5, 6)) if "unrolled" in name else ((1, 2), (2, 9), (5, 17)):
+        assert_same(model, converted, sequences(batch, time), generator.integers(0, 2, (batch, time)).astype(bool))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("layer", "states"), [("LSTM", 2), ("GRU", 1), ("SimpleRNN", 1)])
+def test_initial_state_is_an_input_of_the_operator(layer, states, masked):
+    x = keras.Input((None, FEATURES), name="x")
+    mask = keras.Input((None,), dtype="bool", name="mask")
+    first = [keras.Input((4,), name=f"state{i}") for i in range(states)]
+    outputs = getattr(L, layer)(4, return_sequences=True, return_state=True)(
+        x, initial_state=first, mask=mask if masked else None
+    )
+    inputs = [x, *([mask] if masked else []), *first]
+    model = randomised(keras.Model(inputs, outputs))
+    converted = to_onnx(model)
+    generator = np.random.default_rng(2)
+    arrays = [sequences(6, 6), *([MASK] if masked else [])]
+    assert_same(model, converted, *arrays, *[generator.normal(size=(6, 4)).astype("float32") for _ in first])
+
+
+def test_encoder_state_reaches_the_decoder():
+    source, target = keras.Input((None, FEATURES), name="source"), keras.Input((None, FEATURES), name="target")
+    _, h, c = L.LSTM(4, return_state=True)(source)
+    model = randomised(keras.Model([source, target], L.LSTM(4, return_sequences=True)(target, initial_state=[h, c])))
+    converted = to_onnx(model)
+    assert operators(converted)["LSTM"] == 2
+    expected = np.asarray(model([sequences(2, 9), sequences(2, 5, 1)]))
+    np.testing.assert_allclose(run(converted, sequences(2, 9), sequences(2, 5, 1))[0], expected, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("recurrent", ["LSTM", "GRU"])
+def test_embedding_mask_reaches_stacked_layers(recurrent):
+    layer = getattr(L, recurrent)
+    model = randomised(
+        keras.Sequential(
+            [
+                L.Input((None,), dtype="int32"),
+                L.Embedding(7, FEATURES, mask_zero=True),
+                layer(4, return_sequences=True),
+                L.Bidirectional(layer(4)),
+            ]
+        )
+    )
+    converted = to_onnx(model)
+    assert operators(converted)[recurrent] == 3
+    ids = np.where(MASK, np.random.default_rng(0).integers(1, 7, MASK.shape), 0).astype("int32")
+    assert_same(model, converted, ids)
+
+
+def test_layer_table_names_the_outputs_of_recurrent_layers():
+    model = randomised(
+        keras.Sequential(
+            [L.Input((None, FEATURES)), L.LSTM(4, return_sequences=True, name="first"), L.GRU(3, name="second")]
+        )
+    )
+    converted = to_onnx(model)
+    table = {e.key: e.value for e in converted.metadata_props}["onnxattr.layers"]
+    rows = {row["name"]: row for row in json.loads(table)["layers"]}
+    assert [rows[name]["index"] for name in ("first", "second")] == [0, 1]
+    assert rows["second"]["output"] == converted.graph.output[0].name
+    exposed = ModelProto()
+    exposed.CopyFrom(converted)
+    exposed.graph.output.add().name = rows["first"]["output"]
+    x = sequences(3, 5)
+    np.testing.assert_allclose(run(exposed, x)[1], np.asarray(model.layers[0](x)), atol=TOLERANCE)
+
+
+def test_cell_without_operator_is_unrolled_with_a_warning():
+    class Halving(L.SimpleRNNCell):
+        def call(self, sequence, states, training=False):
+            output, states = super().call(sequence, states)
+            return output / 2, [states[0] / 2]
+
+    model = randomised(keras.Sequential([L.Input((5, FEATURES)), L.RNN(Halving(4), name="own")]))
+    with pytest.warns(UserWarning, match=r"'own' .*no ONNX recurrent operator.*unrolled"):
+        converted = to_onnx(model)
+    found = operators(converted)
+    assert not found["Loop"] and not found["RNN"] and found["Tanh"] == 5
+    assert_same(model, converted, sequences(3, 5))
+
+
+def test_activation_without_counterpart_becomes_a_loop_when_time_is_dynamic():
+    model = randomised(keras.Sequential([L.Input((None, FEATURES)), L.GRU(4, activation="swish", name="own")]))
+    with pytest.warns(UserWarning, match=r"'own' .*as a Loop"):
+        converted = to_onnx(model)
+    assert operators(converted)["Loop"] == 1
+    assert_same(model, converted, sequences(3, 5))
+
+
+def test_stateful_layer_is_refused_by_name():
+    model = keras.Sequential([L.Input(batch_shape=(2, 5, FEATURES)), L.LSTM(4, stateful=True, name="remembers")])
+    with pytest.raises(ConversionError, match=r"'remembers' is stateful.*stateful=False"):
+        to_onnx(model)
+
+
+def test_layers_work_as_before_after_a_conversion():
+    calls = [(layer, layer.__dict__.get("inner_loop")) for layer in (L.RNN, L.LSTM, L.GRU, L.SimpleRNN)]
+    model = randomised(keras.Sequential([L.Input((5, FEATURES)), L.LSTM(4), L.RepeatVector(3), L.ConvLSTM1D(2, 1)][:3]))
+    before = np.asarray(model(sequences(2, 5)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        to_onnx(model)
+    assert [(layer, layer.__dict__.get("inner_loop")) for layer, _ in calls] == calls
+    np.testing.assert_array_equal(np.asarray(model(sequences(2, 5))), before)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 2e-2), ("float64", 1e-5)])
+def test_other_precisions_are_cast_around_the_operator(dtype, tolerance):
+    inputs = keras.Input((None, FEATURES), dtype=dtype)
+    model = randomised(keras.Model(inputs, L.LSTM(4, dtype=dtype)(inputs)))
+    converted = to_onnx(model)
+    assert_same(model, converted, sequences(2, 6).astype(dtype), tolerance=tolerance)
+
+
+LEGACY = {
+    "lstm": lambda K: K.LSTM(4, return_sequences=True, return_state=True),
+    "gru": lambda K: K.GRU(4, go_backwards=True, return_sequences=True),
+    "gru reset before": lambda K: K.GRU(4, reset_after=False),
+    "rnn": lambda K: K.SimpleRNN(4, return_state=True),
+    "cells": lambda K: K.RNN([K.LSTMCell(4), K.GRUCell(3)]),
+    "bidirectional": lambda K: K.Bidirectional(K.LSTM(4, return_sequences=True), merge_mode="ave"),
+}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", LEGACY)
+def test_tf_keras_layers(name, masked):
+    tf_keras = pytest.importorskip("tf_keras")
+    K = tf_keras.layers
+    inputs = tf_keras.Input((None, FEATURES))
+    x = K.Masking(0.0)(inputs) if masked else inputs
+    model = randomised(tf_keras.Model(inputs, LEGACY[name](K)(x)))
+    converted = to_onnx(model)
+    found = operators(converted)
+    assert found["LSTM"] + found["GRU"] + found["RNN"] and not found["Loop"]
+    data = sequences(6, 6)
+    if masked:
+        data[~MASK] = 0
+    assert_same(model, converted, data)
