@@ -4,9 +4,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from onnxattr.noise import draw_noise
 
 import onnxattr.attributions as attributions
+from onnxattr.noise import draw_noise
 
 # A linear model has no ReLU to override, of which DeconvNet and GuidedBackprop warn.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -1,21 +1,32 @@
 """Compares onnxattr with Xplique and with the TensorFlow tape, method by method, and prints the table.
 
-python tests/verification/compare.py [--models cnn nested] [--methods VarGrad] [--fast] [--markdown FILE]
+Run as ``python tests/verification/compare.py [--models cnn ...] [--methods VarGrad ...] [--fast]``.
+
+At a kink (a ReLU whose input is 0 but for rounding, two equal values under a max-pool) a gradient in float32 is
+that of one side or of the other, in TensorFlow as in ONNX Runtime. A map that differs is therefore
+compared with the same reference at inputs moved by at most two roundings as well; the tolerance stays as it is, and
+the table says how many maps it took. What is smooth does not notice such a move, so it excuses nothing else.
 """
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 if not __package__:  # started as a script
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[1:3]]
 
+from onnxattr.converters.keras import to_onnx
+
+import onnxattr.attributions
+from onnxattr.noise import draw_noise
 from verification.models import BUILDERS, LOGITS_INDEX, Case, build_case
+from verification.report import Row, full_table, summary_table
 from verification.tape import METHODS, NOISY, RELU_RULES, TapeReference
 from verification.xplique_runner import xplique_explain
 
@@ -24,6 +35,10 @@ TOLERANCE = 1e-5
 VARGRAD_TOLERANCE = (
     5e-5  # a variance in float32 is the small difference of large numbers, in any implementation
 )
+
+NUDGES = 50
+
+Reference = Callable[[Case, np.ndarray | None], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -49,38 +64,59 @@ FAST = Settings()
 DEFAULTS = Settings(steps=50, nb_samples=50, batch_sizes=(32,))
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: largest error over samples and batch sizes, relative to each map's maximum."""
-
-    method: str
-    model: str
-    variant: str
-    reference: str
-    error: float
-    tolerance: float
-    note: str = ""
-
-    @property
-    def ok(self) -> bool:
-        return self.error <= self.tolerance  # False for NaN
-
-
-def relative_error(maps: np.ndarray, reference: np.ndarray) -> float:
-    """Largest error of any map relative to that reference map's maximum; a map of zeros has to be equal."""
+def map_errors(maps: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Largest error of each map relative to that reference map's maximum, (N,); a map of zeros has to be equal."""
     if maps.shape != reference.shape:
         raise ValueError(f"maps of shape {maps.shape} where the reference has {reference.shape}")
     rows = len(reference)
     error = np.abs(maps.astype(np.float64) - reference).reshape(rows, -1).max(axis=1)
     scale = np.abs(reference.astype(np.float64)).reshape(rows, -1).max(axis=1)
-    return float(np.divide(error, scale, out=np.where(error > 0, np.inf, error), where=scale > 0).max())
+    return np.divide(error, scale, out=np.where(error > 0, np.inf, error), where=scale > 0)
+
+
+def relative_error(maps: np.ndarray, reference: np.ndarray) -> float:
+    """The largest of the `map_errors`."""
+    return float(map_errors(maps, reference).max())
+
+
+def nudged(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """float32 numbers moved by at most two roundings each."""
+    return (values * (1.0 + rng.integers(-2, 3, values.shape) * 2.0**-23)).astype(np.float32)
+
+
+def compare_maps(
+    maps: Sequence[np.ndarray], reference: Reference, case: Case, draws: np.ndarray | None, tolerance: float
+) -> tuple[float, int]:
+    """Largest error of several versions of the same maps, and how many of them took a nudged reference.
+
+    Args:
+        maps: Arrays (N, ...), for instance one per batch size.
+        reference: Gives the maps expected for inputs and draws.
+        case: The case with its inputs as they are.
+        draws: (nb_samples, N, ...) of a noisy method, or None.
+        tolerance: A map within it needs no nudge.
+    """
+    expected = reference(case, draws)
+    errors = np.stack([map_errors(each, expected) for each in maps])
+    at_kink = int(np.sum(~(errors <= tolerance)))
+    rng = np.random.default_rng(0)
+    for _ in range(NUDGES):
+        if np.all((errors <= tolerance) | np.isnan(errors)):
+            break
+        moved = replace(case, inputs=nudged(case.inputs, rng))
+        expected = reference(moved, None if draws is None else nudged(draws, rng))
+        errors = np.minimum(errors, [map_errors(each, expected) for each in maps])  # keeps NaN
+    return float(errors.max()), at_kink
+
+
+def tolerance_of(method: str) -> float:
+    """How far a map of the method may be from its reference, relative to its maximum."""
+    return VARGRAD_TOLERANCE if method == "VarGrad" else TOLERANCE
 
 
 @cache
 def converted(name: str):
     """The case's model as ONNX."""
-    from onnxattr.converters.keras import to_onnx
-
     return to_onnx(build_case(name).model)
 
 
@@ -92,8 +128,6 @@ def tape(name: str, output_layer: int | None, dtype: str, relu_policy: str) -> T
 
 def draws_for(case: Case, method: str, settings: Settings) -> np.ndarray | None:
     """The standard normal numbers that onnxattr uses for these inputs, (nb_samples, N, ...)."""
-    from onnxattr.noise import draw_noise
-
     return draw_noise(settings.seed, case.inputs.shape, settings.nb_samples) if method in NOISY else None
 
 
@@ -124,8 +158,6 @@ def xplique_maps(case: Case, method: str, variant: str, settings: Settings, draw
 
 def product_maps(case: Case, method: str, variant: str, settings: Settings, **options) -> np.ndarray:
     """onnxattr's maps of the converted model; no reducer unless one is given."""
-    import onnxattr.attributions
-
     options = {"reducer": None, "progress": False, **settings.options(method), **options}
     explainer = getattr(onnxattr.attributions, method)(
         converted(case.name), output_layer=VARIANTS[variant], **options
@@ -139,28 +171,28 @@ def compare(case: Case, method: str, variant: str, settings: Settings = FAST) ->
     Xplique overrides the ReLUs of the top level only; onnxattr is compared with it under the same policy,
     and with the tape under the policy "all".
     """
-    tolerance = VARGRAD_TOLERANCE if method == "VarGrad" else TOLERANCE
-    draws = draws_for(case, method, settings)
-    references = {
-        "Xplique": ("xplique", xplique_maps(case, method, variant, settings, draws)),
+    draws, tolerance = draws_for(case, method, settings), tolerance_of(method)
+    references: dict[str, tuple[str, Reference]] = {
+        "Xplique": ("xplique", lambda case, draws: xplique_maps(case, method, variant, settings, draws)),
         "tape64" if method == "VarGrad" else "tape": (
             "all",
-            tape_maps(case, method, variant, settings, draws),
+            lambda case, draws: tape_maps(case, method, variant, settings, draws),
         ),
     }
-    maps = {}
+    maps: dict[str, list[np.ndarray]] = {}
     rows = []
     for name, (policy, reference) in references.items():
         relu_policy = {"relu_policy": policy} if method in RELU_RULES else {}
-        error = 0.0
-        for batch_size in settings.batch_sizes:
-            key = (batch_size, *relu_policy.values())
-            if key not in maps:
-                maps[key] = product_maps(
-                    case, method, variant, settings, batch_size=batch_size, **relu_policy
-                )
-            error = np.maximum(error, relative_error(maps[key], reference))  # keeps NaN
-        rows.append(Row(method, case.name, variant, name, float(error), tolerance))
+        key = relu_policy.get("relu_policy", "")
+        if key not in maps:
+            maps[key] = [
+                product_maps(case, method, variant, settings, batch_size=batch_size, **relu_policy)
+                for batch_size in settings.batch_sizes
+            ]
+        error, at_kink = compare_maps(maps[key], reference, case, draws, tolerance)
+        count = len(case.inputs) * len(maps[key])
+        note = f"{at_kink} of {count} maps at a kink" if at_kink and error <= tolerance else ""
+        rows.append(Row(method, case.name, variant, name, error, tolerance, note))
     return rows
 
 
@@ -176,54 +208,6 @@ def table_rows(models: Iterable[str], methods: Iterable[str], settings: Settings
                     yield Row(method, model, variant, "-", float("nan"), TOLERANCE, note)
 
 
-def render(header: list[str], body: list[list[str]], markdown: bool) -> str:
-    """A table as aligned text or as markdown."""
-    widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
-    left, between, right = ("| ", " | ", " |") if markdown else ("", "  ", "")
-    lines = [
-        left + between.join(map(str.ljust, line, widths)) + right
-        for line in [header, ["-" * width for width in widths], *body]
-    ]
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def full_table(rows: list[Row], markdown: bool = False) -> str:
-    """One line per row."""
-    header = ["method", "model", "variant", "reference", "error", "tolerance", "ok", "note"]
-    body = [
-        [
-            row.method,
-            row.model,
-            row.variant,
-            row.reference,
-            f"{row.error:.1e}",
-            f"{row.tolerance:.0e}",
-            "yes" if row.ok else "NO",
-            row.note,
-        ]
-        for row in rows
-    ]
-    return render(header, body, markdown)
-
-
-def summary_table(rows: list[Row], markdown: bool = False) -> str:
-    """Largest error by method and model, over variants, references and batch sizes."""
-    models = list(dict.fromkeys(row.model for row in rows))
-    body = []
-    for method in dict.fromkeys(row.method for row in rows):
-        cells = [[row for row in rows if (row.method, row.model) == (method, model)] for model in models]
-        body.append([method, *(worst_cell(cell) for cell in cells)])
-    return render(["method", *models], body, markdown)
-
-
-def worst_cell(rows: list[Row]) -> str:
-    """The largest error of some rows, marked when any of them failed."""
-    if not rows:
-        return ""
-    worst = max(np.nan_to_num(row.error, nan=np.inf) for row in rows)
-    return f"{worst:.1e}" + ("" if all(row.ok for row in rows) else " FAILED")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Print the tables; the exit status is 1 when a row is outside its tolerance."""
     parser = argparse.ArgumentParser(description="Compare onnxattr with Xplique and with TensorFlow's tape.")
@@ -232,6 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--fast", action="store_true", help="leave out the run with 50 steps and 50 samples")
     parser.add_argument("--markdown", type=Path, help="also write the tables to this file")
     options = parser.parse_args(arguments)
+    warnings.filterwarnings("ignore", category=UserWarning)  # about softmax outputs, which are meant here
 
     sections = [("8 steps, 8 samples, batch sizes None, 1, 7 and 32", options.models, FAST)]
     if not options.fast:

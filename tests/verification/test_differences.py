@@ -1,5 +1,7 @@
 """The defects of Xplique 2.0.2 in docs/differences-from-xplique.md, measured, and what onnxattr does."""
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -8,17 +10,18 @@ pytest.importorskip("xplique", reason="the comparison needs Xplique and TensorFl
 import keras
 import xplique.attributions as xplique
 from keras import layers
+from onnxattr.converters.keras import to_onnx
 
+import onnxattr.attributions
+from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency, SmoothGrad, VarGrad
+from onnxattr.errors import OnnxAttrError, ParameterError, TargetError
+from onnxattr.noise import draw_noise
 from verification.compare import relative_error, tape
 from verification.models import build_case, randomize_weights
 from verification.tape import METHODS, TapeReference
 from verification.xplique_runner import xplique_explain
 
-
-def to_onnx(model):
-    from onnxattr.converters.keras import to_onnx
-
-    return to_onnx(model)
+pytestmark = pytest.mark.filterwarnings("ignore:The model ends in probabilities:UserWarning")
 
 
 @pytest.fixture
@@ -36,17 +39,6 @@ def steep_quadratic():
     return model, samples, np.ones((3, 1), np.float32), draws
 
 
-def backbone_classifier():
-    """Only the nested backbone of the case "nested" has ReLUs here."""
-    backbone = build_case("nested").model.get_layer("backbone")
-    inputs = keras.Input((20, 20, 3))
-    outputs = layers.Dense(4, name="logits")(layers.GlobalAveragePooling2D()(backbone(inputs)))
-    model = keras.Model(inputs, outputs)
-    head = model.get_layer("logits")
-    head.set_weights([np.random.default_rng(1).normal(size=(12, 4)), np.zeros(4)])
-    return model
-
-
 class TestOutputLayer:
     """`output_layer` has no effect in Xplique."""
 
@@ -60,7 +52,6 @@ class TestOutputLayer:
         assert relative_error(asked, cut) > 0.5
 
     def test_onnxattr_cuts(self):
-        from onnxattr.attributions import Saliency
 
         case = build_case("cnn")
         maps = Saliency(to_onnx(case.model), output_layer=-2).explain(case.inputs, case.targets)
@@ -68,74 +59,6 @@ class TestOutputLayer:
             relative_error(maps, xplique_explain(case.cut_model, "Saliency", case.inputs, case.targets))
             <= 1e-5
         )
-
-
-class TestNestedRelus:
-    """The ReLUs of a nested model keep their plain gradient in Xplique."""
-
-    @pytest.mark.parametrize("method", ["DeconvNet", "GuidedBackprop"])
-    def test_xplique_misses_them(self, method):
-        case, model = build_case("nested"), backbone_classifier()
-        gradient = TapeReference(model).gradient(case.inputs, case.targets)
-        maps = xplique_explain(model, method, case.inputs, case.targets, reducer=None)
-        np.testing.assert_array_equal(maps, gradient)
-        overridden = TapeReference(model, relu_policy="all").explain(method, case.inputs, case.targets)
-        assert relative_error(maps, overridden) > 0.1
-
-    @pytest.mark.parametrize("method", ["DeconvNet", "GuidedBackprop"])
-    def test_onnxattr_overrides_them_unless_told_otherwise(self, method):
-        import onnxattr.attributions
-
-        case, model = build_case("nested"), backbone_classifier()
-        converted = to_onnx(model)
-        explainer = getattr(onnxattr.attributions, method)
-        for policy in ("all", "xplique"):
-            expected = TapeReference(model, relu_policy=policy).explain(method, case.inputs, case.targets)
-            maps = explainer(converted, reducer=None, relu_policy=policy).explain(case.inputs, case.targets)
-            assert relative_error(maps, expected) <= 1e-5, policy
-
-
-RELU_LAYERS = {
-    "relu_layer": lambda: layers.ReLU(),
-    "relu_activation": lambda: layers.Activation("relu"),
-    "relu_in_dense": lambda: layers.Dense(10, activation="relu"),
-    "max_value_6": lambda: layers.ReLU(max_value=6),
-    "max_value_5": lambda: layers.ReLU(max_value=5),
-    "threshold": lambda: layers.ReLU(threshold=0.5),
-    "relu6_activation": lambda: layers.Activation("relu6"),
-    "leaky": lambda: layers.LeakyReLU(negative_slope=0.3),
-    "elu": lambda: layers.ELU(),
-}
-
-
-@pytest.mark.parametrize("method", ["DeconvNet", "GuidedBackprop"])
-@pytest.mark.parametrize("relu", RELU_LAYERS)
-class TestFormsOfRelu:
-    """Which layers are overridden, and how, by Xplique and under both policies of onnxattr."""
-
-    @staticmethod
-    def case(relu):
-        inputs = keras.Input((6,))
-        x = RELU_LAYERS[relu]()(layers.Dense(10)(inputs))
-        model = keras.Model(inputs, layers.Dense(3)(x))
-        randomize_weights(model, np.random.default_rng(8))
-        samples = np.random.default_rng(9).normal(scale=4, size=(8, 6)).astype(np.float32)
-        return model, samples, np.random.default_rng(10).normal(size=(8, 3)).astype(np.float32)
-
-    def test_xplique_agrees_with_the_tape(self, relu, method):
-        case = self.case(relu)
-        expected = TapeReference(case[0], relu_policy="xplique").explain(method, *case[1:])
-        assert relative_error(xplique_explain(case[0], method, *case[1:]), expected) <= 1e-5
-
-    @pytest.mark.filterwarnings("ignore::UserWarning")  # some have nothing to override
-    @pytest.mark.parametrize("policy", ["all", "xplique"])
-    def test_onnxattr_agrees_with_the_tape(self, relu, method, policy):
-        import onnxattr.attributions
-
-        model, *case = self.case(relu)
-        expected = TapeReference(model, relu_policy=policy).explain(method, *case)
-        explainer = getattr(onnxattr.attributions, method)(to_onnx(model), reducer=None, relu_policy=policy)
-        assert relative_error(explainer.explain(*case), expected) <= 1e-5
 
 
 class TestVarGradCancellation:
@@ -150,16 +73,18 @@ class TestVarGradCancellation:
         assert maps.min() < 0
 
     def test_onnxattr_keeps_it(self, steep_quadratic):
-        """Each gradient is known to 3e-5 in float32, 1.5 % of its deviation; the mean of 50 is better."""
-        from onnxattr.noise import draw_noise
+        """A gradient of 1000 has roundings of 3e-5 beside a deviation of 2e-3: 1 % of the variance, in any method.
 
-        from onnxattr.attributions import VarGrad
+        The variance of the gradients as rounded is exact to float32.
+        """
 
         model, samples, targets, _ = steep_quadratic
         draws = draw_noise(0, samples.shape, 50)
-        exact = TapeReference(model, dtype="float64").explain("VarGrad", samples, targets, draws=draws)
         maps = VarGrad(to_onnx(model), seed=0).explain(samples, targets)
-        np.testing.assert_allclose(maps, exact, rtol=0.01)
+        rounded = TapeReference(model, dtype="float32").explain("VarGrad", samples, targets, draws=draws)
+        assert relative_error(maps, rounded) <= 1e-5
+        exact = TapeReference(model, dtype="float64").explain("VarGrad", samples, targets, draws=draws)
+        np.testing.assert_allclose(maps, exact, rtol=0.02)
 
 
 class TestTargets:
@@ -175,15 +100,12 @@ class TestTargets:
         )
 
     def test_onnxattr_refuses(self):
-        from onnxattr.attributions import Saliency
-        from onnxattr.errors import TargetError
 
         case = build_case("dense_tabular")
         with pytest.raises(TargetError):
             Saliency(to_onnx(case.model)).explain(case.inputs, np.ones((len(case.inputs), 1), np.float32))
 
     def test_onnxattr_takes_labels_and_the_predicted_class(self):
-        from onnxattr.attributions import Saliency
 
         case = build_case("conv1d_series")
         explainer = Saliency(to_onnx(case.model))
@@ -204,29 +126,9 @@ class TestSteps:
         assert np.isnan(maps).all()
 
     def test_onnxattr_refuses(self):
-        from onnxattr.attributions import IntegratedGradients
-        from onnxattr.errors import ParameterError
 
         with pytest.raises(ParameterError):
             IntegratedGradients(to_onnx(build_case("dense_tabular").model), steps=1)
-
-
-class TestNegativeSlope:
-    """ReLU(negative_slope=a) loses its slope in Xplique's override, so another model is explained."""
-
-    @staticmethod
-    def model():
-        inputs = keras.Input((6,))
-        x = layers.ReLU(negative_slope=0.3)(layers.Dense(8)(inputs))
-        model = keras.Model(inputs, layers.Dense(2)(x))
-        randomize_weights(model, np.random.default_rng(3))
-        return model, np.random.default_rng(4).normal(size=(4, 6)).astype(np.float32)
-
-    def test_xplique_changes_the_prediction(self):
-        model, inputs = self.model()
-        explainer = xplique.DeconvNet(model)
-        changed, kept = np.asarray(explainer.model(inputs)), np.asarray(model(inputs))
-        assert np.abs(changed - kept).max() > 0.1
 
 
 class TestTwoOutputs:
@@ -254,8 +156,6 @@ class TestTwoOutputs:
         np.testing.assert_allclose(both, sum(each), rtol=1e-5, atol=1e-6)
 
     def test_onnxattr_asks_which(self):
-        from onnxattr.attributions import GradientInput
-        from onnxattr.errors import OnnxAttrError
 
         model, inputs, targets = self.model()
         with pytest.raises(OnnxAttrError, match="second"):
@@ -272,7 +172,6 @@ class TestNoise:
         assert relative_error(first, second) > 0.01
 
     def test_onnxattr_does_at_any_batch_size(self):
-        from onnxattr.attributions import SmoothGrad
 
         case = build_case("dense_tabular")
         model = to_onnx(case.model)
@@ -287,9 +186,6 @@ class TestNoise:
 
 def test_default_reducers():
     """Xplique averages GradientInput and DeconvNet over the channels; onnxattr keeps the inputs' shape."""
-    import inspect
-
-    import onnxattr.attributions
 
     defaults = {
         method: tuple(
