@@ -62,6 +62,15 @@ def _outputs(op: OpBuilder, node: Any) -> tuple[ir.Value, ...]:
     return (y,)
 
 
+def _sum_of_products(
+    op: OpBuilder, cts: Sequence[ir.Value], slopes: Sequence[ir.Value], repeats: int
+) -> ir.Value:
+    """sum_k ct_k * slope_k, each ct repeated along the last axis to the width of its slope."""
+    wide = [op.Concat(*[ct] * repeats, axis=-1) if repeats > 1 else ct for ct in cts]
+    products = [op.Mul(ct, slope) for ct, slope in zip(wide, slopes, strict=True)]
+    return op.Add(*products) if len(products) == 2 else products[0]
+
+
 class _Direction:
     """The backward pass of one direction of a recurrent node."""
 
@@ -112,7 +121,10 @@ class _Direction:
             streams["state"] = h
         streams["ct"] = self.pick(self.cts[0], 1) if self.cts[0] is not None else op.zeros_like(h)
         carried = [self._final_ct(1)] + ([self._final_ct(2)] if self.lstm else [])
-        *state_cts, pre_ct = self._scan_back(streams, carried)
+        if self.cell.elementwise:
+            *state_cts, pre_ct = self._scan_slopes(streams, carried)
+        else:
+            *state_cts, pre_ct = self._scan_back(streams, carried)
         return op.MatMul(pre_ct, self.cell.weights), state_cts[0], state_cts[1] if self.lstm else None
 
     def _final_ct(self, output: int) -> ir.Value:
@@ -147,14 +159,64 @@ class _Direction:
 
     def _cells(self, streams: Mapping[str, ir.Value], c0: ir.Value) -> ir.Value:
         """The LSTM's cell state before each step."""
+        if self.cell.peepholes is None:
+            # The gates do not see the cell, so that only c = keep * c + add is left to the Scan.
+            update = self.cell.cell_update(self.op, self.op.Add(streams["pre"], streams["rec"]))
+            valid = {"valid": streams["valid"]} if "valid" in streams else {}
+            streams = dict(zip(("keep", "add"), update, strict=True)) | valid
 
         def body(inner: OpBuilder, c: Sequence[ir.Value], step: Mapping[str, ir.Value]) -> list[ir.Value]:
-            new = self.cell.step(inner, step["pre"], step["rec"], c)[1]
+            if "keep" in step:
+                new = inner.Add(inner.Mul(step["keep"], c[0]), step["add"])
+            else:
+                new = self.cell.step(inner, step["pre"], step["rec"], c)[1]
             if "valid" in step:
                 new = inner.Where(inner.Greater(step["valid"], 0.0), new, c[0])
             return [new, inner.Identity(c[0])]
 
         return self._scan(body, [c0], streams, reverse=self.backward)[1]
+
+    def _scan_slopes(self, streams: Mapping[str, ir.Value], carried: list[ir.Value]) -> list[ir.Value]:
+        """The backward pass of an elementwise cell; returns what ``_scan_back`` returns.
+
+        A step's derivatives are factors per element, known for all steps before the Scan runs: it is left with the
+        products along time, xbar_t from the state cotangents of step t, and these from the step after.
+        """
+        op = self.op
+        # Copies, so that the slopes do not follow the way from "pre" to the state of later steps.
+        inputs = [op.Identity(streams[name]) for name in ("state", "rec", "pre") if name in streams]
+        *state, rec, pre = inputs
+        outputs = self.cell.step(op, pre, rec, state)
+        slopes = [pullback(op, {y: op.expand_like(1, y)}, inputs, STANDARD) for y in outputs]
+        count = len(outputs)
+        running = {
+            "ct": streams["ct"],
+            "rec": op.Concat(*[rec_slope for *_, rec_slope, _ in slopes], axis=-1),
+        }
+        for index, (*state_slope, _, _) in enumerate(slopes):
+            running |= {f"state_{index}": slope for slope in state_slope}
+        if "valid" in streams:
+            running["valid"] = streams["valid"]
+        # One product serves the cotangents of all outputs: their parts lie side by side, the weights one below another.
+        weights = op.Concat(*[self.cell.recurrence] * count, axis=0)
+
+        def body(inner: OpBuilder, cts: Sequence[ir.Value], step: Mapping[str, ir.Value]) -> list[ir.Value]:
+            own = [inner.Add(cts[0], step["ct"]), *cts[1:]]
+            wide = inner.Concat(*[ct for ct in own for _ in range(self.cell.sums)], axis=-1)
+            new = [inner.MatMul(inner.Mul(wide, step["rec"]), weights)]
+            if "state_0" in step:
+                state_ct = _sum_of_products(inner, own, [step[f"state_{i}"] for i in range(count)], 1)
+                new = [inner.Add(new[0], state_ct)] if self.cell.kind == "GRU" else [new[0], state_ct]
+            if "valid" in step:
+                keep = inner.Greater(step["valid"], 0.0)
+                new = [inner.Where(keep, value, old) for value, old in zip(new, cts, strict=True)]
+                own = [inner.Where(keep, value, 0.0) for value in own]
+            return [*new, *own]
+
+        results = self._scan(body, carried, running, reverse=not self.backward)
+        state_cts, own = results[: len(carried)], results[len(carried) :]
+        pre_slopes = [pre for *_, pre in slopes]
+        return [*state_cts, _sum_of_products(op, own, pre_slopes, self.cell.gates)]
 
     def _scan_back(self, streams: Mapping[str, ir.Value], carried: list[ir.Value]) -> list[ir.Value]:
         """Runs the steps' pullbacks from the last to the first; returns state cotangents and those of ``pre``."""
@@ -191,7 +253,9 @@ class _Direction:
         states = [inner.input(f"state_{i}", dtype, self.row) for i in range(len(carried))]
         step = {name: inner.input(name, dtype, (dims_of(v) or [None] * 3)[1:]) for name, v in streams.items()}
         results = body(inner, states, step)
-        inner.graph.outputs.extend(inner.Identity(value) for value in results)
+        for value in results:
+            fresh = value.producer() is not None and value not in inner.graph.outputs
+            inner.graph.outputs.append(value if fresh else inner.Identity(value))
         scanned = len(results) - len(carried)
         values = op.node(
             "Scan",

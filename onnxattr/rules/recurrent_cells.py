@@ -52,6 +52,21 @@ class Cell:
     clip: float | None
     input_forget: bool
 
+    @property
+    def gates(self) -> int:
+        """Number of gates."""
+        return _GATES[self.kind]
+
+    @property
+    def sums(self) -> int:
+        """Number of gates that ``rec`` holds."""
+        return self.gates if self.reset_recurrence is None else 2
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether a step works on each element of the state apart, given ``pre`` and ``rec``."""
+        return self.reset_recurrence is None
+
     def pre(self, op: OpBuilder, x: ir.Value) -> ir.Value:
         """The input's part of the gates, for any number of leading axes."""
         return _affine(op, x, self.weights, self.bias)
@@ -70,6 +85,13 @@ class Cell:
             return (self._gru(op, pre, rec, state[0]),)
         return (self._apply(op, 0, op.Add(pre, rec)),)
 
+    def cell_update(self, op: OpBuilder, gates: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """The factors of c = keep * c + add, for an LSTM without peepholes."""
+        i, _, f, g = op.Split(gates, [self.hidden] * 4, axis=-1, outputs=4)
+        i = self._apply(op, 0, i)
+        keep = op.Sub(1.0, i) if self.input_forget else self._apply(op, 0, f)
+        return keep, op.Mul(i, self._apply(op, 1, g))
+
     def _apply(self, op: OpBuilder, index: int, value: ir.Value) -> ir.Value:
         if self.clip is not None:
             value = op.Clip(value, -self.clip, self.clip)
@@ -77,8 +99,7 @@ class Cell:
 
     def _gru(self, op: OpBuilder, pre: ir.Value, rec: ir.Value, h: ir.Value) -> ir.Value:
         pre_z, pre_r, pre_h = op.Split(pre, [self.hidden] * 3, axis=-1, outputs=3)
-        parts = 2 if self.reset_recurrence is not None else 3
-        rec_z, rec_r, *rec_h = op.Split(rec, [self.hidden] * parts, axis=-1, outputs=parts)
+        rec_z, rec_r, *rec_h = op.Split(rec, [self.hidden] * self.sums, axis=-1, outputs=self.sums)
         z = self._apply(op, 0, op.Add(pre_z, rec_z))
         r = self._apply(op, 0, op.Add(pre_r, rec_r))
         if self.reset_recurrence is None:
