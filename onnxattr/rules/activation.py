@@ -9,6 +9,7 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
+from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.registry import Cotangent, unary, vjp
 
 
@@ -197,4 +198,9 @@ def log_softmax(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
 @vjp("Dropout")
 def dropout(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     """y = x in inference;  xbar = ybar."""
+    training = node.inputs[2] if len(node.inputs) > 2 else None
+    if training is not None and (training.const_value is None or training.const_value.numpy().item()):
+        raise UnsupportedOpError(
+            f"Dropout node {node.name!r} is, or may be, in training mode. Export the model for inference."
+        )
     return [ct[0] if isinstance(ct, tuple) else ct, None, None][: len(node.inputs)]

@@ -15,8 +15,9 @@ import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder, dims_of
 from onnxattr.errors import UnsupportedOpError
-from onnxattr.rules.registry import NOT_IMPLEMENTED, Cotangent, vjp
-from onnxattr.rules.windows import Windows, windows_of
+from onnxattr.rules.conv_kernel import kernel_ct
+from onnxattr.rules.registry import Cotangent, vjp
+from onnxattr.rules.windows import Windows, pad_spatial, windows_of
 
 
 def kernel_dims(node: Any) -> list[int]:
@@ -35,19 +36,26 @@ def kernel_dims(node: Any) -> list[int]:
 
 @vjp("Conv")
 def conv(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = x * w + b;  xbar = ybar convolved with the transpose of w, bbar = sum of ybar over batch and space."""
+    """y = x * w + b;  xbar = ybar convolved with the transpose of w, wbar = x correlated with ybar.
+
+    bbar = sum of ybar over batch and space.
+    """
     x, y = node.inputs[0], node.outputs[0]
     kernel = kernel_dims(node)
     windows = windows_of(node, tuple(kernel[2:]), x, y)
     axes = [0, *range(2, 2 + windows.rank)]
+    group = node.attributes.get_int("group", 1)
 
     def x_ct() -> ir.Value:
-        group = node.attributes.get_int("group", 1)
         result = conv_transposed(op, ct, node.inputs[1], windows, group, x, y)
         result.shape = x.shape
         return result
 
-    return [x_ct, NOT_IMPLEMENTED, lambda: op.ReduceSum(ct, axes, keepdims=0)][: len(node.inputs)]
+    def w_ct() -> ir.Value:
+        begins = windows.begin_values(op, x, y)
+        return kernel_ct(op, x, ct, begins, kernel[2:], group, windows.strides, windows.dilations)
+
+    return [x_ct, w_ct, lambda: op.ReduceSum(ct, axes, keepdims=0)][: len(node.inputs)]
 
 
 def conv_transposed(
@@ -88,7 +96,9 @@ def depthwise_spaced(op: OpBuilder, ct: ir.Value, w: ir.Value, windows: Windows)
     ConvTranspose goes through depthwise channels one at a time on CPU; this is two to three times faster, but for small
     kernels on large images, where the zeros cost more than they save. None there, and where the pads do not allow it.
     """
-    sizes, outputs, begins = ([int(str(v)) for v in part] for part in (windows.sizes, windows.outputs, windows.begins))
+    sizes, outputs, begins = (
+        [int(str(v)) for v in part] for part in (windows.sizes, windows.outputs, windows.begins)
+    )
     if math.prod(windows.kernel) <= 9 and math.prod(sizes) > 64**2:
         return None
     spaced = [count * stride for count, stride in zip(outputs, windows.strides, strict=True)]
@@ -132,9 +142,7 @@ def absorb_scale(op: OpBuilder, ct: ir.Value, w: ir.Value) -> tuple[ir.Value, ir
 def crop_to(op: OpBuilder, full: ir.Value, begins: ir.Value, x: ir.Value) -> ir.Value:
     """Takes the part of an unpadded result that lies over x: from ``begins`` on, zeros where the result ends early."""
     size, have = op.shape(x, 2), op.Shape(full, start=2)
-    ends = op.Sub(size, op.Sub(have, begins))
-    zeros = op.constant([0, 0], ir.DataType.INT64)
-    return op.Pad(full, op.Concat(zeros, op.Neg(begins), zeros, ends, axis=0))
+    return pad_spatial(op, full, op.Neg(begins), op.Sub(size, op.Sub(have, begins)))
 
 
 def flip_spatial(op: OpBuilder, w: ir.Value, rank: int) -> ir.Value:
@@ -159,8 +167,8 @@ def exchange_channels(op: OpBuilder, w: ir.Value, group: int) -> ir.Value:
 
 @vjp("ConvTranspose")
 def conv_transpose(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = transposed convolution of x with w, plus b;  xbar = ybar convolved with w."""
-    w = node.inputs[1]
+    """y = transposed convolution of x with w, plus b;  xbar = ybar convolved with w, wbar = ybar correlated with x."""
+    x, w = node.inputs[:2]
     kernel = kernel_dims(node)
     group, rank = node.attributes.get_int("group", 1), len(kernel) - 2
     strides = node.attributes.get_ints("strides", [1] * rank)
@@ -174,8 +182,12 @@ def conv_transpose(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent
             return op.Conv(padded, w, **spread)
         return op.Conv(ct, w, pads=[*begins, *ends], **spread)
 
+    def w_ct() -> ir.Value:
+        begins, _ = _transpose_pads(node, kernel[2:], strides, dilations)
+        return kernel_ct(op, ct, x, op.constant(begins), kernel[2:], group, strides, dilations)
+
     axes = [0, *range(2, 2 + rank)]
-    return [x_ct, NOT_IMPLEMENTED, lambda: op.ReduceSum(ct, axes, keepdims=0)][: len(node.inputs)]
+    return [x_ct, w_ct, lambda: op.ReduceSum(ct, axes, keepdims=0)][: len(node.inputs)]
 
 
 def _transpose_pads(

@@ -53,7 +53,8 @@ def power(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
 
     def exponent_ct() -> ir.Value:
         positive = op.Greater(a, 0.0)
-        return op.Where(positive, op.Mul(ct, op.Mul(y, op.Log(op.Where(positive, a, 1.0)))), 0.0)
+        whole = op.Where(positive, op.Mul(ct, op.Mul(y, op.Log(op.Where(positive, a, 1.0)))), 0.0)
+        return whole if b.dtype == a.dtype else op.Cast(whole, to=b.dtype.value)
 
     return base_ct, exponent_ct
 

@@ -1,4 +1,4 @@
-"""Rules of normalisations, in inference form."""
+"""Rules of normalisations."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
+from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.linear import rank_of
-from onnxattr.rules.registry import NOT_IMPLEMENTED, Cotangent, vjp
+from onnxattr.rules.registry import Cotangent, vjp
 
 
 def per_channel(op: OpBuilder, vector: ir.Value, rank: int) -> ir.Value:
@@ -17,38 +18,94 @@ def per_channel(op: OpBuilder, vector: ir.Value, rank: int) -> ir.Value:
     return op.Reshape(vector, [-1] + [1] * (rank - 2)) if rank > 2 else vector
 
 
+def first_only(node: Any, ct: Any) -> ir.Value:
+    """The cotangent of a node's first output; further outputs hold statistics that nothing may depend on.
+
+    Raises:
+        UnsupportedOpError: If the score depends on one of them.
+    """
+    cts = ct if isinstance(ct, tuple) else (ct,)
+    if any(other is not None for other in cts[1:]):
+        raise UnsupportedOpError(
+            f"{node.op_type} node {node.name!r}: its statistics outputs have no VJP rule; only the first output has."
+        )
+    return cts[0]
+
+
 @vjp("BatchNormalization")
 def batch_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
-    """y = (x - mean) * k + bias with k = scale / sqrt(var + eps) given, not measured;  xbar = ybar * k."""
-    x, scale, _, _, variance = node.inputs
-    ct = ct[0] if isinstance(ct, tuple) else ct
-    deviation = op.Sqrt(op.Add(variance, node.attributes.get_float("epsilon", 1e-5)))
-    factor = op.Div(scale, deviation)
-    x_ct = op.Mul(ct, per_channel(op, factor, rank_of(x, node)))
-    return x_ct, NOT_IMPLEMENTED, NOT_IMPLEMENTED, NOT_IMPLEMENTED, NOT_IMPLEMENTED
+    """y = (x - m) / d * scale + bias with d = sqrt(var + eps) given, not measured;  xbar = ybar * scale / d."""
+    if node.attributes.get_int("training_mode", 0):
+        raise UnsupportedOpError(
+            f"BatchNormalization node {node.name!r} is in training mode. Export the model for inference."
+        )
+    x, scale, _, mean, variance = node.inputs
+    ct, rank = first_only(node, ct), rank_of(x, node)
+    axes = [0, *range(2, rank)]
+    inverse = op.Reciprocal(op.Sqrt(op.Add(variance, node.attributes.get_float("epsilon", 1e-5))))
+    factor = op.Mul(scale, inverse)
 
+    def total(value: ir.Value) -> ir.Value:
+        return op.ReduceSum(value, axes, keepdims=0)
 
-def standardize_ct(op: OpBuilder, x: ir.Value, ct: ir.Value, axes: Sequence[int], epsilon: float) -> ir.Value:
-    """z = (x - mean(x)) / s with s = sqrt(var(x) + eps);  xbar = (zbar - mean(zbar) - z * mean(zbar * z)) / s."""
-    centred = op.Sub(x, op.ReduceMean(x, axes, keepdims=1))
-    inverse = op.Reciprocal(
-        op.Sqrt(op.Add(op.ReduceMean(op.Mul(centred, centred), axes, keepdims=1), epsilon))
+    def projection() -> ir.Value:
+        centred = op.Sub(x, per_channel(op, mean, rank))
+        return op.Mul(total(op.Mul(ct, centred)), inverse)
+
+    def variance_ct() -> ir.Value:
+        return op.Mul(op.Mul(projection(), -0.5), op.Mul(factor, inverse))
+
+    return (
+        lambda: op.Mul(ct, per_channel(op, factor, rank)),
+        projection,
+        lambda: total(ct),
+        lambda: op.Neg(op.Mul(total(ct), factor)),
+        variance_ct,
     )
-    z = op.Mul(centred, inverse)
-    mean = op.ReduceMean(ct, axes, keepdims=1)
-    projection = op.Mul(z, op.ReduceMean(op.Mul(ct, z), axes, keepdims=1))
-    return op.Mul(op.Sub(op.Sub(ct, mean), projection), inverse)
+
+
+def standardize(
+    op: OpBuilder, x: ir.Value, axes: Sequence[int], epsilon: float, centre: bool = True
+) -> tuple[ir.Value, ir.Value]:
+    """z = (x - mean(x)) / s with s = sqrt(var(x) + eps), and 1 / s; without ``centre`` the mean counts as 0."""
+    centred = op.Sub(x, op.ReduceMean(x, axes, keepdims=1)) if centre else x
+    variance = op.ReduceMean(op.Mul(centred, centred), axes, keepdims=1)
+    inverse = op.Reciprocal(op.Sqrt(op.Add(variance, epsilon)))
+    return op.Mul(centred, inverse), inverse
+
+
+def standardize_ct(
+    op: OpBuilder, z: ir.Value, inverse: ir.Value, ct: ir.Value, axes: Sequence[int], centre: bool = True
+) -> ir.Value:
+    """The cotangent of x in z = standardize(x);  xbar = (zbar - mean(zbar) - z * mean(zbar * z)) / s."""
+    rest = op.Sub(ct, op.Mul(z, op.ReduceMean(op.Mul(ct, z), axes, keepdims=1)))
+    if centre:
+        rest = op.Sub(rest, op.ReduceMean(ct, axes, keepdims=1))
+    return op.Mul(rest, inverse)
+
+
+def _over_last_axes(op: OpBuilder, node: Any, ct: Any, centre: bool) -> list[Cotangent]:
+    x, scale = node.inputs[:2]
+    ct, rank = first_only(node, ct), rank_of(x, node)
+    axes = [*range(node.attributes.get_int("axis", -1) % rank, rank)]
+    z, inverse = standardize(op, x, axes, node.attributes.get_float("epsilon", 1e-5), centre)
+    return [
+        lambda: standardize_ct(op, z, inverse, op.Mul(ct, scale), axes, centre),
+        lambda: op.Mul(ct, z),
+        ct,
+    ][: len(node.inputs)]
 
 
 @vjp("LayerNormalization")
 def layer_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     """y = z * scale + bias with z = x standardised over the last axes;  zbar = ybar * scale."""
-    x, scale = node.inputs[:2]
-    ct = ct[0] if isinstance(ct, tuple) else ct
-    rank, axis = rank_of(x, node), node.attributes.get_int("axis", -1)
-    axes = [*range(axis % rank, rank)]
-    x_ct = standardize_ct(op, x, op.Mul(ct, scale), axes, node.attributes.get_float("epsilon", 1e-5))
-    return [x_ct, NOT_IMPLEMENTED, ct][: len(node.inputs)]
+    return _over_last_axes(op, node, ct, centre=True)
+
+
+@vjp("RMSNormalization")
+def rms_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = z * scale with z = x / sqrt(mean(x^2) + eps) over the last axes;  zbar = ybar * scale."""
+    return _over_last_axes(op, node, ct, centre=False)
 
 
 @vjp("InstanceNormalization")
@@ -56,6 +113,77 @@ def instance_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[C
     """y = z * scale + bias with z = x standardised over the spatial axes;  zbar = ybar * scale."""
     x, scale = node.inputs[:2]
     rank = rank_of(x, node)
-    scaled = op.Mul(ct, per_channel(op, scale, rank))
-    x_ct = standardize_ct(op, x, scaled, [*range(2, rank)], node.attributes.get_float("epsilon", 1e-5))
-    return x_ct, NOT_IMPLEMENTED, NOT_IMPLEMENTED
+    spatial = [*range(2, rank)]
+    z, inverse = standardize(op, x, spatial, node.attributes.get_float("epsilon", 1e-5))
+    return (
+        lambda: standardize_ct(op, z, inverse, op.Mul(ct, per_channel(op, scale, rank)), spatial),
+        lambda: op.ReduceSum(op.Mul(ct, z), [0, *spatial], keepdims=0),
+        lambda: op.ReduceSum(ct, [0, *spatial], keepdims=0),
+    )
+
+
+@vjp("GroupNormalization")
+def group_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = z * scale + bias with z = x standardised over groups of channels and space;  zbar = ybar * scale."""
+    x, scale, bias = node.inputs
+    groups = op.constant([node.attributes.get_int("num_groups")], ir.DataType.INT64)
+    shape = op.Concat([0], groups, op.Div(op.shape(x, 1, 2), groups), [-1], axis=0)
+    ct_parts, factor = op.Reshape(ct, shape), op.Reshape(scale, op.Concat(groups, [-1], [1], axis=0))
+    z, inverse = standardize(op, op.Reshape(x, shape), [2, 3], node.attributes.get_float("epsilon", 1e-5))
+
+    def x_ct() -> ir.Value:
+        parts = standardize_ct(op, z, inverse, op.Mul(ct_parts, factor), [2, 3])
+        return op.reshape_like(parts, x)
+
+    return (
+        x_ct,
+        lambda: op.reshape_like(op.sum_to(op.Mul(ct_parts, z), factor), scale),
+        lambda: op.reshape_like(op.sum_to(ct_parts, factor), bias),
+    )
+
+
+@vjp("MeanVarianceNormalization")
+def mean_variance_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x standardised over the given axes;  xbar = (ybar - mean(ybar) - y * mean(ybar * y)) / s."""
+    axes = node.attributes.get_ints("axes", [0, 2, 3])
+    z, inverse = standardize(op, node.inputs[0], axes, 1e-9)
+    return (standardize_ct(op, z, inverse, ct, axes),)
+
+
+@vjp("LpNormalization")
+def lp_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x / n with n = sum(|x|) or sqrt(sum(x^2));  xbar = (ybar - n' * sum(ybar * y)) / n, 0 where n is 0.
+
+    n' is sign(x), or x / n.
+    """
+    x, y = node.inputs[0], node.outputs[0]
+    axes = [node.attributes.get_int("axis", -1)]
+    p = node.attributes.get_int("p", 2)
+    norm = (op.ReduceL1 if p == 1 else op.ReduceL2)(x, axes, keepdims=1)
+    zero = op.Equal(norm, 0.0)
+    safe = op.Where(zero, 1.0, norm)
+    slope = op.Sign(x) if p == 1 else op.Div(x, safe)
+    projection = op.ReduceSum(op.Mul(ct, op.Where(zero, 0.0, y)), axes, keepdims=1)
+    return (op.Where(zero, 0.0, op.Div(op.Sub(ct, op.Mul(slope, projection)), safe)),)
+
+
+@vjp("LRN")
+def local_response_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x / s^beta with s = bias + alpha * mean of x^2 over near channels.
+
+    xbar = ybar / s^beta - 2 alpha beta x * (mean over near channels of ybar * y / s).
+    """
+    x, y, get = node.inputs[0], node.outputs[0], node.attributes.get_float
+    alpha, beta, bias = get("alpha", 1e-4), get("beta", 0.75), get("bias", 1.0)
+    size = node.attributes.get_int("size")
+    before, after = (size - 1) // 2, size // 2
+    rows = op.Concat([0], [1], op.shape(x, 1, 2), [-1], axis=0)
+
+    def mean(value: ir.Value, begin: int, end: int) -> ir.Value:
+        """Over a window of channels, counting those outside as zeros."""
+        window = {"kernel_shape": [size, 1], "pads": [begin, 0, end, 0], "count_include_pad": 1}
+        return op.reshape_like(op.AveragePool(op.Reshape(value, rows), **window), x)
+
+    s = op.Add(op.Mul(mean(op.Mul(x, x), before, after), alpha), bias)
+    spread = mean(op.Div(op.Mul(ct, y), s), after, before)
+    return (op.Sub(op.Div(ct, op.Pow(s, beta)), op.Mul(op.Mul(x, spread), 2.0 * alpha * beta)),)

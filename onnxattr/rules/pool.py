@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
+from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.conv import crop_to
 from onnxattr.rules.linear import rank_of
 from onnxattr.rules.registry import Cotangent, unary, vjp
@@ -121,6 +122,8 @@ def _counts(op: OpBuilder, node: Any, windows: Windows, x: ir.Value, y: ir.Value
     ceil_mode = node.attributes.get_int("ceil_mode", 0)
     include_pad = node.attributes.get_int("count_include_pad", 0)
     padded = any(pad != 0 for pad in windows.begins + windows.ends)
+    # Windows of auto_pad never reach past their padding, whatever ceil_mode says.
+    ceil_mode = ceil_mode and node.attributes.get_string("auto_pad", "NOTSET") == "NOTSET"
     if not ceil_mode and (include_pad or not padded):
         return op.constant(size, x.dtype)
     begins, inside = windows.begin_values(op, x, y), op.shape(x, 2)
@@ -133,6 +136,43 @@ def _counts(op: OpBuilder, node: Any, windows: Windows, x: ir.Value, y: ir.Value
     elements = op.Pad(elements, op.Concat(zeros, begins, zeros, ends, axis=0))
     kernel = op.constant(np.ones((1, 1, *windows.kernel)), x.dtype)
     return op.Conv(elements, kernel, strides=[*windows.strides], dilations=[*windows.dilations])
+
+
+@vjp("LpPool")
+def lp_pool(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = (sum of |x|^p over each window)^(1/p);  xbar = sign(x) |x|^(p-1) * sum of ybar / y^(p-1), 0 where y is 0."""
+    x, y, p = node.inputs[0], node.outputs[0], node.attributes.get_int("p", 2)
+    windows = pool_windows(node)
+    rows = _channels_as_rows(op, _over_power(op, ct, y, p), y)
+    spread = _spread(op, rows, np.ones((1, 1, *windows.kernel)), windows, x, y)
+    return (op.Mul(spread, _signed_power(op, x, p)),)
+
+
+@unary("GlobalLpPool")
+def global_lp_pool(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
+    """y = (sum of |x|^p over the spatial axes)^(1/p);  xbar = ybar * sign(x) |x|^(p-1) / y^(p-1), 0 where y is 0."""
+    p = y.producer().attributes.get_int("p", 2)  # type: ignore[union-attr]
+    return op.Mul(_over_power(op, ct, y, p), _signed_power(op, x, p))
+
+
+def _over_power(op: OpBuilder, ct: ir.Value, y: ir.Value, p: int) -> ir.Value:
+    zero = op.Equal(y, 0.0)
+    return op.Where(zero, 0.0, op.Div(ct, op.Pow(op.Where(zero, 1.0, y), float(p - 1))))
+
+
+def _signed_power(op: OpBuilder, x: ir.Value, p: int) -> ir.Value:
+    return op.Mul(op.Sign(x), op.Pow(op.Abs(x), float(p - 1)))
+
+
+@vjp("MaxUnpool")
+def max_unpool(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x at the given flat positions, 0 elsewhere;  xbar = ybar at those positions."""
+    if len(node.inputs) > 2:
+        raise UnsupportedOpError(
+            f"MaxUnpool node {node.name!r}: output_shape has no VJP rule, as its positions count in another shape. "
+            "Export the model without it."
+        )
+    return op.Gather(op.Reshape(ct, [-1]), node.inputs[1]), None
 
 
 @vjp("GlobalAveragePool")

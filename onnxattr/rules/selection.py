@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -79,26 +79,56 @@ def top_k(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
 
 @vjp("ScatterElements")
 def scatter_elements(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = x with updates written (or added) at i;  xbar = ybar, 0 where written;  ubar = ybar at i."""
+    """y = x with updates written (added, maximum, minimum) at i;  xbar = ybar, 0 where overwritten;  ubar = ybar at i.
+
+    Between equal elements of a maximum x wins; equal updates all win.
+    """
     indices, axis = node.inputs[1], node.attributes.get_int("axis", 0)
-    kept = _kept(op, node, ct, lambda zero: op.ScatterElements(ct, indices, zero, axis=axis))
-    return kept, None, lambda: op.GatherElements(ct, indices, axis=axis)
+    return _scatter(
+        op,
+        node,
+        ct,
+        lambda zero: op.ScatterElements(ct, indices, zero, axis=axis),
+        lambda value: op.GatherElements(value, indices, axis=axis),
+    )
 
 
 @vjp("ScatterND")
 def scatter_nd(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = x with updates written (or added) at i;  xbar = ybar, 0 where written;  ubar = ybar at i."""
+    """y = x with updates written (added, maximum, minimum) at i;  xbar = ybar, 0 where overwritten;  ubar = ybar at i.
+
+    Between equal elements of a maximum x wins; equal updates all win.
+    """
     indices = node.inputs[1]
-    kept = _kept(op, node, ct, lambda zero: op.ScatterND(ct, indices, zero))
-    return kept, None, lambda: op.GatherND(ct, indices)
-
-
-def _kept(op: OpBuilder, node: Any, ct: ir.Value, overwrite: Any) -> Cotangent:
-    reduction = node.attributes.get_string("reduction", "none")
-    if reduction == "add":
-        return ct
-    if reduction == "none":
-        return lambda: overwrite(op.zeros_like(node.inputs[2]))
-    raise UnsupportedOpError(
-        f"{node.op_type} node {node.name!r}: reduction {reduction!r} has no VJP rule; 'none' and 'add' do."
+    return _scatter(
+        op,
+        node,
+        ct,
+        lambda zero: op.ScatterND(ct, indices, zero),
+        lambda value: op.GatherND(value, indices),
     )
+
+
+def _scatter(
+    op: OpBuilder,
+    node: Any,
+    ct: ir.Value,
+    overwrite: Callable[[ir.Value], ir.Value],
+    at_indices: Callable[[ir.Value], ir.Value],
+) -> Sequence[Cotangent]:
+    x, _, updates = node.inputs
+    y, reduction = node.outputs[0], node.attributes.get_string("reduction", "none")
+    if reduction == "add":
+        return ct, None, lambda: at_indices(ct)
+    if reduction == "none":
+        return lambda: overwrite(op.zeros_like(updates)), None, lambda: at_indices(ct)
+    if reduction == "mul":
+        raise UnsupportedOpError(
+            f"{node.op_type} node {node.name!r}: reduction 'mul' has no VJP rule; none, add, max and min do."
+        )
+
+    def updates_ct() -> ir.Value:
+        wins = op.And(op.Equal(at_indices(y), updates), op.Not(op.Equal(at_indices(x), updates)))
+        return op.Where(wins, at_indices(ct), 0.0)
+
+    return lambda: op.Where(op.Equal(x, y), ct, 0.0), None, updates_ct

@@ -60,6 +60,12 @@ class Windows:
         return op.Add(steps, [*self.extents])
 
 
+def pad_spatial(op: OpBuilder, x: ir.Value, begins: ir.Value, ends: ir.Value) -> ir.Value:
+    """Pads (or, where negative, crops) the spatial axes with zeros."""
+    zeros = op.constant([0, 0], ir.DataType.INT64)
+    return op.Pad(x, op.Concat(zeros, begins, zeros, ends, axis=0))
+
+
 def windows_of(node: Any, kernel: tuple[int, ...], x: ir.Value, y: ir.Value) -> Windows:
     """Reads the window geometry of a Conv or pool node whose padded, strided side is ``x`` and other side ``y``."""
     rank = len(kernel)
