@@ -148,6 +148,44 @@ class Gelu(Corrected):
         return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
 
 
+class GroupNormalization(Corrected):
+    def compute(self, attributes, x, scale, bias):
+        parts = x.reshape(x.shape[0], attributes["num_groups"], -1)
+        centred = parts - parts.mean(axis=-1, keepdims=True)
+        deviation = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + attributes.get("epsilon", 1e-5))
+        shape = (-1, *[1] * (x.ndim - 2))
+        return (centred / deviation).reshape(x.shape) * scale.reshape(shape) + bias.reshape(shape)
+
+
+class LpNormalization(Corrected):
+    def compute(self, attributes, x):
+        return x / np.linalg.norm(x, attributes.get("p", 2), attributes.get("axis", -1), keepdims=True)
+
+
+class LRN(Corrected):
+    def compute(self, attributes, x):
+        size, total = attributes["size"], np.zeros(x.shape)
+        for channel in range(x.shape[1]):
+            first = max(channel - (size - 1) // 2, 0)
+            total[:, channel] = (x[:, first : channel + size // 2 + 1] ** 2).sum(axis=1)
+        scale = attributes.get("bias", 1.0) + attributes.get("alpha", 1e-4) / size * total
+        return x / scale ** attributes.get("beta", 0.75)
+
+
+class GlobalLpPool(Corrected):
+    def compute(self, attributes, x):
+        p = attributes.get("p", 2)
+        return (np.abs(x) ** p).sum(axis=tuple(range(2, x.ndim)), keepdims=True) ** (1 / p)
+
+
+class LpPool(Corrected):
+    def compute(self, attributes, x):
+        p = attributes.get("p", 2)
+        return sum(
+            view for _, view in views(np.abs(x) ** p, attributes, attributes["kernel_shape"], 0.0)
+        ) ** (1 / p)
+
+
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
@@ -258,4 +296,7 @@ class LSTM(Recurrent):
         return gate(o + p_o * new) * out(new), new
 
 
-NEW_OPS = [Gelu, Conv, ConvTranspose, MaxPool, AveragePool, RNN, GRU, LSTM]
+NEW_OPS = [
+    Gelu, Conv, ConvTranspose, MaxPool, AveragePool, LpPool, GlobalLpPool, GroupNormalization,
+    LpNormalization, LRN, RNN, GRU, LSTM,
+]  # fmt: skip

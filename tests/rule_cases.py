@@ -17,13 +17,17 @@ KINDS = {"f": TensorProto.FLOAT, "i": TensorProto.INT64}
 
 @dataclass(frozen=True)
 class Operand:
-    """One operand: drawn uniformly from low..high, or given; a runtime input or an initializer."""
+    """One operand: drawn uniformly from low..high, or given; a runtime input or an initializer.
+
+    ``resizable``: the variants may make its dimensions symbolic.
+    """
 
     shape: tuple[int, ...] = ()
     low: float = -2.0
     high: float = 2.0
     given: np.ndarray | None = None
     runtime: bool = True
+    resizable: bool = True
 
     def __str__(self) -> str:
         dims = "x".join(map(str, self.shape)) or "0d"
@@ -40,6 +44,11 @@ class Operand:
 def x(*shape: int, low: float = -2.0, high: float = 2.0) -> Operand:
     """A float runtime input, which gets a gradient."""
     return Operand(shape, low, high)
+
+
+def weight(*shape: int, low: float = -2.0, high: float = 2.0) -> Operand:
+    """A float runtime input, which gets a gradient, but whose shape is known in every variant."""
+    return Operand(shape, low, high, resizable=False)
 
 
 def w(*shape: int, low: float = -1.0, high: float = 1.0) -> Operand:
@@ -130,7 +139,7 @@ class Case:
         ]
         inputs = [
             helper.make_tensor_value_info(
-                name, helper.np_dtype_to_tensor_dtype(array.dtype), self._dims(array, variant)
+                name, helper.np_dtype_to_tensor_dtype(array.dtype), self._dims(name, array, variant)
             )
             for name, array in feeds.items()
         ]
@@ -144,11 +153,14 @@ class Case:
             ir_version=8 if self.opset < 21 else 10,
         )
 
-    def _dims(self, array: np.ndarray, variant: str) -> list[int | str | None]:
+    def _dims(self, name: str, array: np.ndarray, variant: str) -> list[int | str | None]:
         dims: list[int | str | None] = list(array.shape)
-        if array.dtype.kind == "f" and variant == "dynamic":
+        operand = self.operands[int(name[1:])]
+        if operand is None or not operand.resizable or array.dtype.kind != "f":
+            return dims
+        if variant == "dynamic":
             return [None] * array.ndim
-        if array.dtype.kind == "f" and variant == "batch" and array.ndim > self.symbolic_axis:
+        if variant == "batch" and array.ndim > self.symbolic_axis:
             dims[self.symbolic_axis] = f"N{dims[self.symbolic_axis]}"
         return dims
 

@@ -1,6 +1,6 @@
 """Rows of the convolutions."""
 
-from rule_cases import Case, case, w, x
+from rule_cases import Case, case, w, weight, x
 
 AUTO_PADS = ("VALID", "SAME_UPPER", "SAME_LOWER")
 
@@ -37,6 +37,16 @@ CONV = [
     *(conv((2, 4, 7, 6), (4, 1, 4, 4), auto_pad=a, group=4) for a in AUTO_PADS[1:]),
     case("Conv", x(2, 3, 6, 6), w(4, 3, 3, 3), x(4), pads=[1, 1, 1, 1], label="bias"),
     case("Conv", x(1, 3, 6, 6), w(4, 3, 3, 3), w(4)),
+    # The kernel's own gradient.
+    case("Conv", x(2, 3, 7), weight(4, 3, 3), x(4)),
+    case("Conv", x(2, 3, 7, 6), weight(4, 3, 3, 2), strides=[2, 2], pads=[1, 0, 2, 1], label="rest"),
+    case("Conv", x(2, 3, 8, 9), weight(4, 3, 3, 3), dilations=[2, 3], strides=[1, 2]),
+    case("Conv", x(2, 4, 7, 6), weight(6, 2, 3, 3), group=2, strides=[2, 1]),
+    case("Conv", x(2, 4, 7, 6), weight(8, 1, 3, 3), group=4, pads=[1, 1, 1, 1]),
+    case("Conv", x(1, 2, 4, 5, 4), weight(3, 2, 2, 2, 2), strides=[2, 1, 1]),
+    case("Conv", x(2, 3, 8, 7), weight(4, 3, 3, 2), auto_pad="SAME_UPPER", strides=[2, 2]),
+    case("Conv", x(2, 3, 8, 7), weight(4, 3, 3, 2), auto_pad="SAME_LOWER", strides=[2, 3]),
+    case("Conv", w(2, 3, 7), weight(4, 3, 3), label="kernel-only"),
 ]  # fmt: skip
 
 
@@ -64,6 +74,12 @@ TRANSPOSE = [
         for extra in ({}, {"auto_pad": "SAME_UPPER"}, {"auto_pad": "SAME_LOWER"})
     ),
     case("ConvTranspose", x(2, 3, 5, 4), w(3, 4, 3, 3), x(4), strides=[2, 2], label="bias"),
+    case("ConvTranspose", x(2, 3, 5), weight(3, 4, 3), x(4)),
+    case("ConvTranspose", x(2, 3, 5, 4), weight(3, 4, 3, 3), strides=[3, 2], pads=[0, 1, 1, 0], output_padding=[2, 1]),
+    case("ConvTranspose", x(2, 4, 5, 4), weight(4, 3, 3, 3), group=2, strides=[2, 2], pads=[1, 1, 1, 1]),
+    case("ConvTranspose", x(2, 4, 5, 4), weight(4, 1, 3, 3), group=4, dilations=[2, 1]),
+    case("ConvTranspose", x(2, 3, 5, 4), weight(3, 4, 3, 3), auto_pad="SAME_UPPER", strides=[2, 2], dynamic=False),
+    case("ConvTranspose", x(2, 3, 5, 4), weight(3, 4, 4, 3), output_shape=[9, 8], strides=[2, 2], dynamic=False),
 ]  # fmt: skip
 
 CASES = CONV + TRANSPOSE

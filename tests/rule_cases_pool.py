@@ -1,7 +1,8 @@
 """Rows of the pools."""
 
-from rule_cases import Case, case, x
+from rule_cases import Case, case, const, feed, x
 
+UNPOOLED = [[[[0, 3], [9, 10]], [[17, 18], [28, 31]]]]
 AUTO_PADS = ("VALID", "SAME_UPPER", "SAME_LOWER")
 
 
@@ -45,6 +46,15 @@ CASES = [
     pool("MaxPool", (2, 3, 6, 6), [2, 2], strides=[2, 2], outputs="fi"),
     pool("MaxPool", (2, 3, 7), [3], strides=[2], outputs="fi"),
     pool("MaxPool", (1, 2, 6, 6), [2, 2], strides=[2, 2], opset=7),
+    pool("LpPool", (2, 3, 6, 6), [2, 2], strides=[2, 2]),
+    pool("LpPool", (2, 3, 7, 6), [3, 2], strides=[2, 1], pads=[1, 0, 0, 1], p=1),
+    pool("LpPool", (2, 3, 7, 6), [3, 3], strides=[2, 2], p=3, auto_pad="SAME_UPPER"),
+    pool("LpPool", (2, 3, 7), [3], strides=[2], p=2),
+    case("GlobalLpPool", x(2, 3, 4, 5)),
+    case("GlobalLpPool", x(2, 3, 4, 5), p=1),
+    case("GlobalLpPool", x(2, 3, 7), p=3),
+    case("MaxUnpool", x(1, 2, 2, 2), const(UNPOOLED), kernel_shape=[2, 2], strides=[2, 2]),
+    case("MaxUnpool", x(1, 2, 2, 2), feed(UNPOOLED), kernel_shape=[2, 2], strides=[2, 2], dynamic=False),
     *(
         case(op, x(2, 3, *size))
         for op in ("GlobalAveragePool", "GlobalMaxPool")

@@ -35,6 +35,16 @@ CASES = [
     case("ScatterElements", x(3, 3), const([[0, 2, 1], [1, 0, 2]]), x(2, 3)),
     case("ScatterElements", x(3, 3), feed([[0, -1], [1, 0], [2, 1]]), x(3, 2), axis=1),
     case("ScatterElements", x(3, 3), const([[0, 0, 1], [1, 0, 1]]), x(2, 3), reduction="add"),
+    *(
+        case("ScatterElements", x(3, 3), const([[0, 0, 1], [1, 0, 1]]), x(2, 3), reduction=reduction)
+        for reduction in ("max", "min")
+    ),
+    *(
+        case("ScatterND", x(4, 3), const([[2], [2]]), x(2, 3), reduction=reduction)
+        for reduction in ("max", "min")
+    ),
+    case("Scatter", x(3, 3), const([[0, 2, 1], [1, 0, 2]]), x(2, 3), opset=9, oracle="onnxruntime",
+         because="onnx's evaluator has no Scatter"),
     case("ScatterND", x(4, 3), const([[2], [0]]), x(2, 3)),
     case("ScatterND", x(4, 3), feed([[2, 1], [0, 0], [-1, 2]]), x(3)),
     case("ScatterND", x(4, 3), const([[2], [2]]), x(2, 3), reduction="add"),
