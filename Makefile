@@ -2,14 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-# TensorFlow's oneDNN kernels crash in some gradients on CPU; they are only ever used as a reference here.
-export TF_ENABLE_ONEDNN_OPTS = 0
 export TF_CPP_MIN_LOG_LEVEL = 3
 
 .PHONY: demo test test-slow verify lint benchmark clean
 
 demo: $(VENV)/.demo
 	$(RUN) examples/demo.py
+
+# TensorFlow's oneDNN kernels crash in some gradients on CPU; in the tests it is only the reference.
+test test-slow verify: export TF_ENABLE_ONEDNN_OPTS = 0
 
 test: $(VENV)/.test
 	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
@@ -19,6 +20,9 @@ test-slow: $(VENV)/.test
 
 verify: $(VENV)/.test
 	$(RUN) tests/verification/compare.py
+
+benchmark: $(VENV)/.test
+	$(RUN) benchmarks/gradient_cost.py
 
 lint: $(VENV)/.test
 	$(RUN) -m ruff check .
