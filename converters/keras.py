@@ -13,9 +13,8 @@ import onnx
 
 from onnxattr.errors import ConversionError
 
-from . import dependencies, onnx_finish
-from . import verify as checking
-from .keras_inputs import ModelInputs, flatten, model_inputs
+from . import dependencies, keras_check, keras_loading, onnx_finish
+from .keras_inputs import ModelInputs, model_inputs
 from .keras_recurrent import RecurrentLayers
 from .keras_trace import Trace, trace
 from .layer_table import LayerTable
@@ -67,7 +66,7 @@ def to_onnx(
             f"opset={opset} was asked for, {_OPSETS.start} to {_OPSETS.stop - 1} can be written. Convert at 17 and "
             "raise the opset with onnx.version_converter if you need more."
         )
-    model = model_or_path
+    model = keras_loading.load(model_or_path)
     inputs = model_inputs(model, input_signature, sample)
     _check_size(model)
     table = LayerTable(model, inputs, keep_layers)
@@ -76,7 +75,7 @@ def to_onnx(
         traced = trace(model, inputs, table.choose_taps)
     converted = _convert(model, inputs, traced, table, recurrent, opset)
     if verify:
-        _verify(converted, inputs, traced, sample)
+        keras_check.check(converted, model, inputs, traced, sample)
     if path is not None:
         write(converted, path)
     return converted
@@ -126,29 +125,6 @@ def _convert(
     onnx_finish.check_model(converted, inputs.names)
     onnx_finish.set_property(converted, CONVERTER_KEY, json.dumps(_versions(opset)))
     return converted
-
-
-def _verify(converted: onnx.ModelProto, inputs: ModelInputs, traced: Trace, sample: Any) -> None:
-    tf = dependencies.tensorflow()
-    layers = [call.layer for call in traced.calls]
-    highest_id = _highest_id(layers)
-    if sample is None:
-        batches = [checking.random_inputs(inputs.specs, batch, highest_id) for batch in checking.BATCH_SIZES]
-    else:
-        batches = [[np.asarray(leaf) for _, leaf in flatten(sample)]]
-
-    def original(arrays: list[np.ndarray]) -> list[np.ndarray]:
-        tensors = [tf.constant(array, spec.dtype) for array, spec in zip(arrays, inputs.specs, strict=True)]
-        return [np.asarray(tensor) for _, tensor in flatten(inputs.call(tensors))]
-
-    low_precision = any(getattr(layer, "compute_dtype", None) in ("float16", "bfloat16") for layer in layers)
-    checking.compare(converted, original, batches, low_precision, lambda arrays, tolerance: "")
-
-
-def _highest_id(layers: list[Any]) -> int | None:
-    """Largest id that every embedding of the model accepts."""
-    sizes = [layer.input_dim for layer in layers if isinstance(getattr(layer, "input_dim", None), int)]
-    return min(sizes) - 1 if sizes else None
 
 
 def _weight_bytes(model: Any) -> int:

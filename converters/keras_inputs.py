@@ -10,6 +10,7 @@ import numpy as np
 from onnxattr.errors import ConversionError
 
 from . import dependencies
+from .keras_loading import SavedSignature
 
 
 @dataclass(frozen=True)
@@ -17,15 +18,17 @@ class ModelInputs:
     """The flat inputs of a model.
 
     Attributes:
-        specs: One `tf.TensorSpec` per input, batch axis None, in the order of the ONNX inputs; the names in them
+        specs: One `tf.TensorSpec` per input, batch axis None unless a SavedModel fixes it, in the order of the ONNX inputs; the names in them
             are the names of the ONNX inputs.
         call: Runs the model in inference mode on the flat tensors and returns what the model returns.
         layer_names: Name of the Keras InputLayer of each input, as far as there are any.
+        fixed_batch: The batch size if the model declares one.
     """
 
     specs: list[Any]
     call: Callable[[list[Any]], Any]
     layer_names: tuple[str, ...] = ()
+    fixed_batch: int | None = None
 
     @property
     def names(self) -> list[str]:
@@ -45,6 +48,8 @@ def model_inputs(model: Any, input_signature: Any = None, sample: Any = None) ->
     Raises:
         ConversionError: The model has no symbolic inputs and neither signature nor sample was given.
     """
+    if isinstance(model, SavedSignature):
+        return _signature_inputs(model)
     if input_signature is None and getattr(model, "inputs", None):
         return _symbolic_inputs(model)
     if input_signature is None and sample is None:
@@ -93,6 +98,7 @@ def _symbolic_inputs(model: Any) -> ModelInputs:
         specs,
         lambda tensors: model(_pack(structure, list(tensors)), training=False),
         tuple(_layer_name(tensor) for _, tensor in pairs),
+        next((tensor.shape[0] for _, tensor in pairs if tensor.shape[0] is not None), None),
     )
 
 
@@ -101,6 +107,18 @@ def _layer_name(tensor: Any) -> str:
     history = getattr(tensor, "_keras_history", None)
     layer = getattr(history, "operation", None) or getattr(history, "layer", None)
     return tensor.name if layer is None else layer.name
+
+
+def _signature_inputs(saved: SavedSignature) -> ModelInputs:
+    """Inputs of a SavedModel: the keyword arguments of its signature, whose shapes it insists on."""
+    tf = dependencies.tensorflow()
+    keywords = saved.function.structured_input_signature[1]
+    keys = sorted(keywords)
+    specs = [tf.TensorSpec(keywords[key].shape, keywords[key].dtype, name=key) for key in keys]
+    fixed = next((spec.shape[0] for spec in specs if spec.shape.rank and spec.shape[0] is not None), None)
+    return ModelInputs(
+        specs, lambda tensors: saved.function(**dict(zip(keys, tensors, strict=True))), fixed_batch=fixed
+    )
 
 
 def _given_inputs(model: Any, structure: Any) -> ModelInputs:

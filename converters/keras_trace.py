@@ -86,7 +86,7 @@ def trace(model: Any, inputs: ModelInputs, choose_taps: ChooseTaps) -> Trace:
         ConversionError: The model could not be traced; names the layer.
     """
     tf = dependencies.tensorflow()
-    recorder = _Recorder(model)
+    recorder = LayerRecorder(model)
     named: dict[str, Any] = {}
     tapped: dict[str, Any] = {}
 
@@ -119,7 +119,7 @@ def trace(model: Any, inputs: ModelInputs, choose_taps: ChooseTaps) -> Trace:
     )
 
 
-def _concrete_function(function: Any, recorder: "_Recorder") -> Any:
+def _concrete_function(function: Any, recorder: "LayerRecorder") -> Any:
     tf = dependencies.tensorflow()
     eager = tf.config.functions_run_eagerly()
     # Inlines the functions that Keras compiles by itself (grouped convolution) into the trace.
@@ -138,7 +138,7 @@ def _concrete_function(function: Any, recorder: "_Recorder") -> Any:
         tf.config.run_functions_eagerly(eager)
 
 
-class _Recorder:
+class LayerRecorder:
     """Records the calls of all layers below `model` while `recording()` is open."""
 
     def __init__(self, model: Any) -> None:
@@ -149,6 +149,7 @@ class _Recorder:
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
+        """Note every layer call while the context is open; the patch of the layer classes ends with it."""
         layer_classes = [package.layers.Layer for package in dependencies.keras_packages()]
         originals = [layer_class.__call__ for layer_class in layer_classes]
         try:

@@ -26,6 +26,16 @@ VERSION = 1
 _CONVOLUTIONS = ("Conv2D", "Conv3D", "Conv2DBackpropInput", "Conv3DBackpropInputV2")
 
 
+def read_table(converted: onnx.ModelProto) -> dict[str, Any]:
+    """The layer table of a converted model."""
+    return json.loads(next(entry.value for entry in converted.metadata_props if entry.key == LAYERS_KEY))
+
+
+def write_table(converted: onnx.ModelProto, table: dict[str, Any]) -> None:
+    """Store a layer table in the metadata."""
+    onnx_finish.set_property(converted, LAYERS_KEY, json.dumps(table))
+
+
 class LayerTable:
     """Chooses the taps while a model is traced, and writes the table when it is converted.
 
@@ -38,8 +48,8 @@ class LayerTable:
     def __init__(self, model: Any, inputs: ModelInputs, keep_layers: str | Iterable[str]) -> None:
         self._model = model
         self._inputs = inputs
-        self._keep_all = keep_layers == "all"
         self._keep = {keep_layers} if isinstance(keep_layers, str) else set(keep_layers)
+        self._keep_all = "all" in self._keep
         self._calls: list[LayerCall] = []
         self._groups: list[ReluGroup] = []
         self._folded: dict[str, str] = {}
@@ -119,8 +129,7 @@ class LayerTable:
         for entry, groups in zip(entries, self._groups_of(entries), strict=True):
             records = [record for group in groups if (record := _relu_record(group, resolved, view))]
             entry["relu"] = records[0] if len(records) == 1 else records or None
-        table = {"version": VERSION, "framework": "keras", "layers": entries}
-        onnx_finish.set_property(converted, LAYERS_KEY, json.dumps(table))
+        write_table(converted, {"version": VERSION, "framework": "keras", "layers": entries})
 
     def _entries(self, resolved: "dict[str, _Resolved]") -> list[dict[str, Any]]:
         """One entry per called layer, per other layer of the model, and per ReLU outside every layer."""

@@ -26,10 +26,11 @@ def set_inputs(model: ModelProto, specs: list[Any]) -> None:
     declared = []
     for spec in specs:
         element_type = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype.as_numpy_dtype))
-        sizes = [
-            size if size is not None else f"{spec.name}_dim{axis}" for axis, size in enumerate(spec.shape)
+        sizes: list[int | str] = [
+            size if size is not None else f"{spec.name}_dim{axis}" if axis else BATCH
+            for axis, size in enumerate(spec.shape)
         ]
-        declared.append(onnx.helper.make_tensor_value_info(spec.name, element_type, [BATCH, *sizes[1:]]))
+        declared.append(onnx.helper.make_tensor_value_info(spec.name, element_type, sizes))
     del model.graph.input[:]
     model.graph.input.extend([*declared, *others])
 
