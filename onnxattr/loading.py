@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from onnxattr.errors import ModelError
+from onnxattr.expansion import expand
 
 #: Models below this opset are upgraded to it; the rewriter emits nodes of the model's opset from here on.
 OPSET = 18
@@ -80,6 +81,8 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
 def load(source: ModelSource) -> ir.Model:
     """Loads a model and prepares a copy: checked, functions inlined, opset in the window, every value typed.
 
+    Operators without a rule that ONNX defines by others are written out.
+
     Raises:
         ModelError: If the model cannot be read, is invalid, or is newer or older than what can be handled.
     """
@@ -92,6 +95,7 @@ def load(source: ModelSource) -> ir.Model:
             slim = onnx.inliner.inline_local_functions(slim)
         if _opset(slim) < OPSET:
             slim = _upgrade(slim)
+        slim = expand(slim, _opset(slim))
         slim = onnx.shape_inference.infer_shapes(slim, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
         raise ModelError(

@@ -52,8 +52,7 @@ def concat(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     if len(node.inputs) == 1:
         return (ct,)
     axis = node.attributes.get_int("axis")
-    axis = axis if axis >= 0 else axis + rank_of(node.outputs[0], node)
-    sizes = op.Concat(*[op.shape(value, axis, axis + 1) for value in node.inputs], axis=0)
+    sizes = op.Concat(*[op.shape(value, axis, axis + 1 or None) for value in node.inputs], axis=0)
     parts = op.Split(ct, sizes, axis=axis, outputs=len(node.inputs))
     for part, value in zip(parts, node.inputs, strict=True):
         part.shape = value.shape
