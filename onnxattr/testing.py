@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -83,7 +84,7 @@ def check_vjp(
         if xbar.shape != feeds[name].shape:
             raise AssertionError(f"The gradient of {name!r} has shape {xbar.shape}, not {feeds[name].shape}.")
         for _ in range(directions):
-            v = rng.normal(size=feeds[name].shape).astype(precision)
+            v: Any = rng.normal(size=feeds[name].shape).astype(precision)
             up, down = (forward(scores, feeds | {name: feeds[name] + sign * step * v}) for sign in (1, -1))
             slope = _slope(up, down, list(cotangents.values()), step)
             along = float((xbar * v).sum(dtype=np.float64))

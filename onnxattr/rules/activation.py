@@ -55,10 +55,9 @@ def clip(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
         entries = [lambda: above(op, y, 6.0, above(op, y, 0.0, ct), below=True)]
     else:
         entries = [lambda: op.Where(op.Equal(x, y), ct, 0.0)]
-    sides = ((low, op.Less), (high, op.Greater))
-    for bound, outside in sides[: len(node.inputs) - 1]:
-        entries.append(lambda bound=bound, outside=outside: op.Where(outside(x, bound), ct, 0.0))
-    return entries
+    entries.append(lambda: op.Where(op.Less(x, low), ct, 0.0))
+    entries.append(lambda: op.Where(op.Greater(x, high), ct, 0.0))
+    return entries[: len(node.inputs)]
 
 
 @vjp("LeakyRelu")

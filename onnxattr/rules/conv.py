@@ -81,7 +81,7 @@ def conv_transposed(
             return spaced
     spread = {"group": group, "strides": [*windows.strides], "dilations": [*windows.dilations]}
     if windows.static:
-        pads = [*windows.begins, *windows.ends]
+        pads = [int(str(pad)) for pad in (*windows.begins, *windows.ends)]
         lengths = zip(
             windows.sizes, windows.begins, windows.ends, windows.extents, windows.strides, strict=True
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import string
 from collections.abc import Sequence
 from typing import Any
@@ -104,7 +105,7 @@ def einsum(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
             return product
         return op.expand_like(op.Unsqueeze(product, missing), node.inputs[index])
 
-    return [lambda index=index: entry(index) for index in range(len(node.inputs))]
+    return [functools.partial(entry, index) for index in range(len(node.inputs))]
 
 
 def _einsum_terms(node: Any) -> tuple[list[str], str]:

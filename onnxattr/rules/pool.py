@@ -59,7 +59,7 @@ def _views(op: OpBuilder, x: ir.Value, y: ir.Value, windows: Windows) -> list[ir
     padded = x
     if any(amounts is None or amounts.max() > 0 for amounts in known):
         zeros = op.constant([0, 0], ir.DataType.INT64)
-        lowest = float(np.finfo(x.dtype.numpy()).min)
+        lowest = float(np.finfo(x.dtype.numpy()).min)  # type: ignore[union-attr]
         padded = op.Pad(x, op.Concat(zeros, begins, zeros, ends, axis=0), lowest)
     elif known[1] is not None and known[1].min() < 0:
         padded = op.Slice(x, [0] * windows.rank, windows.spans(op, y), [*range(2, 2 + windows.rank)])
@@ -194,5 +194,5 @@ def split_ties(
     op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: Sequence[int] | ir.Value
 ) -> ir.Value:
     """xbar = ybar / ties where x = y, else 0; y and ybar keep the reduced axes as 1."""
-    mask = op.Cast(op.Equal(x, y), to=x.dtype.value)
+    mask = op.Cast(op.Equal(x, y), to=x.dtype.value)  # type: ignore[union-attr]
     return op.Mul(mask, op.Div(ct, op.ReduceSum(mask, axes, keepdims=1, noop_with_empty_axes=1)))

@@ -47,7 +47,7 @@ def reduce_sum(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.V
 def reduce_mean(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
     """y = sum(x) / n;  xbar = ybar / n."""
     count = op.ReduceProd(op.Gather(op.shape(x), axes), keepdims=0)
-    return op.Div(ct, op.Cast(count, to=x.dtype.value))
+    return op.Div(ct, op.Cast(count, to=x.dtype.value))  # type: ignore[union-attr]
 
 
 @reduction("ReduceMax", "ReduceMin")
@@ -60,7 +60,7 @@ def reduce_extremum(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes:
 def reduce_prod(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
     """y = product of x;  xbar = ybar times the product of the other elements, also where elements are 0."""
     zero = op.Equal(x, 0.0)
-    zeros = op.Cast(zero, to=x.dtype.value)
+    zeros = op.Cast(zero, to=x.dtype.value)  # type: ignore[union-attr]
     others = op.ReduceProd(op.Where(zero, 1.0, x), axes, keepdims=1, noop_with_empty_axes=1)
     count = op.ReduceSum(zeros, axes, keepdims=1, noop_with_empty_axes=1)
     at_zero = op.Where(op.Equal(count, 1.0), others, 0.0)
