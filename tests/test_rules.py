@@ -27,6 +27,7 @@ FAMILIES = (
     "shape",
     "selection",
     "recurrent",
+    "defined",
 )
 CASES: list[Case] = [
     row for family in FAMILIES for row in importlib.import_module(f"rule_cases_{family}").CASES
