@@ -42,6 +42,8 @@ def max_pool(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     x, y = node.inputs[0], node.outputs[0]
     rest = ct[0] if isinstance(ct, tuple) else ct
     windows = pool_windows(node)
+    if windows.tiled and not node.attributes.get_int("ceil_mode", 0):
+        return (_tiled_max(op, x, y, rest, windows),)
     pieces = []
     for view in _views(op, x, y, windows):
         wins = op.Equal(view, y)
@@ -49,6 +51,41 @@ def max_pool(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
         if windows.rank < 3:
             rest = op.Where(wins, 0.0, rest)
     return (_place(op, pieces, windows, x, y),)
+
+
+def _tiled_max(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, windows: Windows) -> ir.Value:
+    """The max pool's cotangent where windows lie side by side: y and ybar are repeated over their windows.
+
+    Positions that equal y are ranked, earlier ones higher; a second pool finds the highest of each window.
+    """
+    exact = windows.static and all(
+        o is not None and o * k == size
+        for o, k, size in zip(windows.outputs, windows.kernel, windows.sizes, strict=True)
+    )
+    axes = [*range(2, 2 + windows.rank)]
+    covered = x if exact else op.Slice(x, [0] * windows.rank, windows.spans(op, y), axes)
+    scales = np.array([1, 1, *windows.kernel], np.float32)
+
+    def repeat(value: ir.Value) -> ir.Value:
+        attributes = {
+            "mode": "nearest",
+            "coordinate_transformation_mode": "asymmetric",
+            "nearest_mode": "floor",
+        }
+        return op.Resize(value, None, scales, **attributes)
+
+    wins = op.Equal(covered, repeat(y))
+    if windows.rank < 3:
+        count = math.prod(windows.kernel)
+        ranks = op.constant(np.arange(count, 0, -1).reshape(1, 1, *windows.kernel), x.dtype)
+        ranked = op.Mul(op.cast_like(wins, x), op.Tile(ranks, op.Concat([1, 1], op.shape(y, 2), axis=0)))
+        best = op.MaxPool(ranked, kernel_shape=[*windows.kernel], strides=[*windows.strides])
+        wins = op.And(wins, op.Equal(ranked, repeat(best)))
+    chosen = op.Where(wins, repeat(ct), 0.0)
+    if exact:
+        chosen.shape = x.shape
+        return chosen
+    return crop_to(op, chosen, op.constant([0] * windows.rank, ir.DataType.INT64), x)
 
 
 def _views(op: OpBuilder, x: ir.Value, y: ir.Value, windows: Windows) -> list[ir.Value]:
@@ -74,15 +111,6 @@ def _views(op: OpBuilder, x: ir.Value, y: ir.Value, windows: Windows) -> list[ir
 
 def _place(op: OpBuilder, pieces: list[ir.Value], windows: Windows, x: ir.Value, y: ir.Value) -> ir.Value:
     """Adds each piece, one per kernel position, onto the elements of x that the position covers."""
-    begins = windows.begin_values(op, x, y)
-    tiled = windows.rank == 2 and windows.kernel == windows.strides and set(windows.dilations) == {1}
-    if tiled and len(set(windows.kernel)) == 1:
-        full = op.DepthToSpace(op.Concat(*pieces, axis=1), blocksize=windows.kernel[0])
-        exact = windows.static and all(
-            b == 0 and o is not None and o * k == s
-            for b, o, k, s in zip(windows.begins, windows.outputs, windows.kernel, windows.sizes, strict=True)
-        )
-        return full if exact else crop_to(op, full, begins, x)
     count = len(pieces)
     rows = [_channels_as_rows(op, piece, y) for piece in pieces]
     one_hot = np.eye(count).reshape(count, 1, *windows.kernel)

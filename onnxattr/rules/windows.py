@@ -43,9 +43,10 @@ class Windows:
         return None not in self.begins + self.ends + self.sizes + self.outputs
 
     @property
-    def overlapping(self) -> bool:
-        """Whether two windows can share a position."""
-        return any(e > s for e, s in zip(self.extents, self.strides, strict=True))
+    def tiled(self) -> bool:
+        """Whether unpadded windows lie side by side."""
+        unpadded = set(self.begins + self.ends) == {0}
+        return unpadded and self.kernel == self.strides and set(self.dilations) == {1}
 
     def begin_values(self, op: OpBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
         """The padding before each axis as an int64 vector, computed in the graph where a dimension is dynamic."""
