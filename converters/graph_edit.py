@@ -76,7 +76,7 @@ def merge_copies(graph: GraphProto) -> None:
     outputs = {value.name for value in graph.output}
     first: dict[tuple[str, ...], str] = {}
     for node in list(graph.node):
-        if node.op_type not in LAYOUT_OPERATORS or node.output[0] in outputs:
+        if node.op_type not in LAYOUT_OPERATORS - {"Identity"} or node.output[0] in outputs:
             continue
         attributes = sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
         key = (node.op_type, *node.input, repr(attributes))

@@ -136,8 +136,8 @@ def _check_size(model: Any) -> None:
     size = _weight_bytes(model)
     if size >= _PROTOBUF_LIMIT_BYTES:
         raise ConversionError(
-            f"The weights of model {model.name!r} take {size / 2**30:.1f} GiB; an ONNX file without external data holds "
-            "less than 2 GiB. Convert the model in parts, or in float16."
+            f"The weights of model {model.name!r} take {size / 2**30:.1f} GiB; an ONNX file without external "
+            "data holds less than 2 GiB. Convert the model in parts, or in float16."
         )
 
 

@@ -50,9 +50,9 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
         output, error = wrong
         where = f" The first layer whose output differs is {suspect!r}." if suspect else ""
         raise ConversionError(
-            f"Output {output!r} of the converted model differs from the Keras model by {error:.2g} of its largest value; "
-            f"{tolerance:g} is allowed.{where} A model with random operations cannot match; sample=<real inputs> compares "
-            "on your own data; another opset may be converted differently."
+            f"Output {output!r} of the converted model differs from the Keras model by {error:.2g} of its "
+            f"largest value; {tolerance:g} is allowed.{where} A model with random operations cannot match; "
+            "sample=<real inputs> compares on your own data; another opset may be converted differently."
         )
 
 
@@ -65,7 +65,9 @@ def run_original(inputs: ModelInputs, arrays: Sequence[np.ndarray]) -> list[np.n
     tf = dependencies.tensorflow()
     try:
         with tf.device("/cpu:0"):
-            tensors = [tf.constant(array, spec.dtype) for array, spec in zip(arrays, inputs.specs, strict=True)]
+            tensors = [
+                tf.constant(array, spec.dtype) for array, spec in zip(arrays, inputs.specs, strict=True)
+            ]
             return [np.asarray(tensor) for _, tensor in flatten(inputs.call(tensors))]
     except Exception as error:
         shapes = {name: array.shape for name, array in zip(inputs.names, arrays, strict=True)}
@@ -151,8 +153,9 @@ def _check_smaller_batch(
         same = False
     if not same:
         raise ConversionError(
-            f"The model works for batches of {inputs.fixed_batch} rows only: its batch size is part of the computation. "
-            "Build it with keras.Input(shape=...) instead of batch_shape, and reshape with -1 as first axis."
+            f"The model works for batches of {inputs.fixed_batch} rows only: its batch size is part of the "
+            "computation. Build it with keras.Input(shape=...) instead of batch_shape, and reshape with -1 as "
+            "first axis."
         )
 
 

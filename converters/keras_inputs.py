@@ -18,8 +18,8 @@ class ModelInputs:
     """The flat inputs of a model.
 
     Attributes:
-        specs: One `tf.TensorSpec` per input, batch axis None unless a SavedModel fixes it, in the order of the ONNX inputs; the names in them
-            are the names of the ONNX inputs.
+        specs: One `tf.TensorSpec` per input in the order of the ONNX inputs, whose names they have. The batch
+            axis is None unless a SavedModel fixes it.
         call: Runs the model in inference mode on the flat tensors and returns what the model returns.
         layer_names: Name of the Keras InputLayer of each input, as far as there are any.
         fixed_batch: The batch size if the model declares one.

@@ -76,8 +76,8 @@ def _load_path(path: Path) -> Any:
     if path.is_dir():
         if not (path / "saved_model.pb").exists():
             raise ConversionError(
-                f"The folder {str(path)!r} is no SavedModel: it has no saved_model.pb. Pass a .keras, .h5 or .hdf5 file, "
-                "or the folder that model.export() wrote."
+                f"The folder {str(path)!r} is no SavedModel: it has no saved_model.pb. Pass a .keras, .h5 or .hdf5 "
+                "file, or the folder that model.export() wrote."
             )
         return _load_saved_model(path)
     with open(path, "rb") as file:
@@ -87,12 +87,14 @@ def _load_path(path: Path) -> Any:
     elif not start.startswith(b"PK") or not _is_keras_zip(path):
         raise ConversionError(
             f"{str(path)!r} is no Keras model file: its contents are neither those of a .keras file (zip with "
-            "config.json) nor HDF5. It may be damaged or incomplete; save the model again with model.save('model.keras')."
+            "config.json) nor HDF5. It may be damaged or incomplete; save the model again with "
+            "model.save('model.keras')."
         )
     suffixes = (".h5", ".hdf5") if start == _HDF5_MAGIC else (".keras",)
     if path.suffix not in suffixes:
         raise ConversionError(
-            f"{str(path)!r} holds a Keras model of the format {suffixes[0]}; rename it to end in {' or '.join(suffixes)}."
+            f"{str(path)!r} holds a Keras model of the format {suffixes[0]}; rename it to end in "
+            f"{' or '.join(suffixes)}."
         )
     return _load_keras_file(path)
 
@@ -107,8 +109,8 @@ def _load_keras_file(path: Path) -> Any:
         first = error
     if _asks_for_code(first):
         raise ConversionError(
-            f"{str(path)!r} contains Python code (a Lambda layer), which is not run from a file. If you trust the file, "
-            "load it yourself and pass the model: to_onnx(keras.models.load_model(path, safe_mode=False))"
+            f"{str(path)!r} contains Python code (a Lambda layer), which is not run from a file. If you trust "
+            "the file, load it yourself and pass the model: to_onnx(keras.models.load_model(path, safe_mode=False))"
         ) from first
     if importlib.util.find_spec("tf_keras") is not None and not _has_lambda(path):
         import tf_keras

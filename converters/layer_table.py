@@ -185,7 +185,7 @@ class LayerTable:
             )
         else:
             entry["folded"] = (
-                "its output is no value of the converted graph (inside a loop, or simplified away)"
+                "its output is no value of the converted graph: merged into others, or in a loop"
             )
         return entry
 

@@ -13,10 +13,13 @@ L = keras.layers
 
 from onnxattr.converters.keras import to_onnx  # noqa: E402
 from onnxattr.converters.verify import Session  # noqa: E402
+
 from onnxattr.errors import ConversionError  # noqa: E402
 
 FEATURES = 3
-TOLERANCE = 2e-6  # float32 rounding of a dozen steps; outputs are below 1 in magnitude for bounded activations
+TOLERANCE = (
+    2e-6  # float32 rounding of a dozen steps; outputs are below 1 in magnitude for bounded activations
+)
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +62,10 @@ UNMASKED = {
     "lstm": (lambda: L.LSTM(4), {"LSTM": 1}),
     "lstm sequences": (lambda: L.LSTM(4, return_sequences=True), {"LSTM": 1}),
     "lstm state": (lambda: L.LSTM(4, return_state=True), {"LSTM": 1}),
-    "lstm backwards": (lambda: L.LSTM(4, go_backwards=True, return_sequences=True, return_state=True), {"LSTM": 1}),
+    "lstm backwards": (
+        lambda: L.LSTM(4, go_backwards=True, return_sequences=True, return_state=True),
+        {"LSTM": 1},
+    ),
     "lstm no bias": (lambda: L.LSTM(4, use_bias=False), {"LSTM": 1}),
     "lstm relu": (lambda: L.LSTM(4, activation="relu"), {"LSTM": 1}),
     "lstm hard sigmoid": (lambda: L.LSTM(4, recurrent_activation="hard_sigmoid"), {"LSTM": 1}),
@@ -76,16 +82,28 @@ UNMASKED = {
     "rnn sequences": (lambda: L.SimpleRNN(4, return_sequences=True, return_state=True), {"RNN": 1}),
     "rnn softplus": (lambda: L.SimpleRNN(4, activation="softplus"), {"RNN": 1}),
     "rnn leaky": (lambda: L.SimpleRNN(4, activation="leaky_relu", go_backwards=True), {"RNN": 1}),
-    "rnn of cells": (lambda: L.RNN([L.LSTMCell(4), L.GRUCell(3), L.SimpleRNNCell(2)]), {"LSTM": 1, "GRU": 1, "RNN": 1}),
+    "rnn of cells": (
+        lambda: L.RNN([L.LSTMCell(4), L.GRUCell(3), L.SimpleRNNCell(2)]),
+        {"LSTM": 1, "GRU": 1, "RNN": 1},
+    ),
     "rnn of cells, state": (
         lambda: L.RNN([L.GRUCell(4), L.GRUCell(3)], return_sequences=True, go_backwards=True),
         {"GRU": 2},
     ),
     "bidirectional concat": (lambda: L.Bidirectional(L.LSTM(4)), {"LSTM": 2}),
-    "bidirectional sum": (lambda: L.Bidirectional(L.GRU(4, return_sequences=True), merge_mode="sum"), {"GRU": 2}),
+    "bidirectional sum": (
+        lambda: L.Bidirectional(L.GRU(4, return_sequences=True), merge_mode="sum"),
+        {"GRU": 2},
+    ),
     "bidirectional mul": (lambda: L.Bidirectional(L.SimpleRNN(4), merge_mode="mul"), {"RNN": 2}),
-    "bidirectional ave": (lambda: L.Bidirectional(L.LSTM(4, return_sequences=True), merge_mode="ave"), {"LSTM": 2}),
-    "bidirectional none": (lambda: L.Bidirectional(L.GRU(4, return_sequences=True), merge_mode=None), {"GRU": 2}),
+    "bidirectional ave": (
+        lambda: L.Bidirectional(L.LSTM(4, return_sequences=True), merge_mode="ave"),
+        {"LSTM": 2},
+    ),
+    "bidirectional none": (
+        lambda: L.Bidirectional(L.GRU(4, return_sequences=True), merge_mode=None),
+        {"GRU": 2},
+    ),
     "bidirectional state": (lambda: L.Bidirectional(L.LSTM(4, return_state=True)), {"LSTM": 2}),
     "bidirectional two kinds": (
         lambda: L.Bidirectional(L.LSTM(4), backward_layer=L.GRU(4, go_backwards=True)),
@@ -102,7 +120,7 @@ def test_layer_without_mask_is_one_operator_with_dynamic_time(name):
     converted = to_onnx(model)
     found = operators(converted)
     assert {op: found[op] for op in ("LSTM", "GRU", "RNN") if found[op]} == expected
-    assert not found["Loop"] and not found["Scan"]
+    assert not found["Loop"] + found["Scan"]
     for batch, time in ((1, 1), (2, 7), (5, 12)):
         assert_same(model, converted, sequences(batch, time))
 
@@ -130,7 +148,9 @@ MASKED = {
     "gru": lambda: L.GRU(4, return_sequences=True, return_state=True),
     "gru reset before": lambda: L.GRU(4, reset_after=False),
     "rnn": lambda: L.SimpleRNN(4, return_sequences=True, return_state=True),
-    "rnn of cells": lambda: L.RNN([L.LSTMCell(4), L.GRUCell(3)], return_sequences=True, zero_output_for_mask=True),
+    "rnn of cells": lambda: L.RNN(
+        [L.LSTMCell(4), L.GRUCell(3)], return_sequences=True, zero_output_for_mask=True
+    ),
     "bidirectional lstm": lambda: L.Bidirectional(L.LSTM(4, return_sequences=True)),
     "bidirectional gru": lambda: L.Bidirectional(L.GRU(4), merge_mode="sum"),
 }
@@ -147,7 +167,9 @@ def test_any_mask_gives_what_keras_gives(name):
     assert_same(model, converted, data, MASK)
     generator = np.random.default_rng(1)
     for batch, time in ((1, 6), (2, 6), (5, 6)) if "unrolled" in name else ((1, 2), (2, 9), (5, 17)):
-        assert_same(model, converted, sequences(batch, time), generator.integers(0, 2, (batch, time)).astype(bool))
+        assert_same(
+            model, converted, sequences(batch, time), generator.integers(0, 2, (batch, time)).astype(bool)
+        )
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -168,13 +190,20 @@ def test_initial_state_is_an_input_of_the_operator(layer, states, masked):
 
 
 def test_encoder_state_reaches_the_decoder():
-    source, target = keras.Input((None, FEATURES), name="source"), keras.Input((None, FEATURES), name="target")
+    source, target = (
+        keras.Input((None, FEATURES), name="source"),
+        keras.Input((None, FEATURES), name="target"),
+    )
     _, h, c = L.LSTM(4, return_state=True)(source)
-    model = randomised(keras.Model([source, target], L.LSTM(4, return_sequences=True)(target, initial_state=[h, c])))
+    model = randomised(
+        keras.Model([source, target], L.LSTM(4, return_sequences=True)(target, initial_state=[h, c]))
+    )
     converted = to_onnx(model)
     assert operators(converted)["LSTM"] == 2
     expected = np.asarray(model([sequences(2, 9), sequences(2, 5, 1)]))
-    np.testing.assert_allclose(run(converted, sequences(2, 9), sequences(2, 5, 1))[0], expected, atol=TOLERANCE)
+    np.testing.assert_allclose(
+        run(converted, sequences(2, 9), sequences(2, 5, 1))[0], expected, atol=TOLERANCE
+    )
 
 
 @pytest.mark.parametrize("recurrent", ["LSTM", "GRU"])
@@ -199,7 +228,11 @@ def test_embedding_mask_reaches_stacked_layers(recurrent):
 def test_layer_table_names_the_outputs_of_recurrent_layers():
     model = randomised(
         keras.Sequential(
-            [L.Input((None, FEATURES)), L.LSTM(4, return_sequences=True, name="first"), L.GRU(3, name="second")]
+            [
+                L.Input((None, FEATURES)),
+                L.LSTM(4, return_sequences=True, name="first"),
+                L.GRU(3, name="second"),
+            ]
         )
     )
     converted = to_onnx(model)
@@ -224,12 +257,14 @@ def test_cell_without_operator_is_unrolled_with_a_warning():
     with pytest.warns(UserWarning, match=r"'own' .*no ONNX recurrent operator.*unrolled"):
         converted = to_onnx(model)
     found = operators(converted)
-    assert not found["Loop"] and not found["RNN"] and found["Tanh"] == 5
+    assert [found[op] for op in ("Loop", "RNN", "Tanh")] == [0, 0, 5]
     assert_same(model, converted, sequences(3, 5))
 
 
 def test_activation_without_counterpart_becomes_a_loop_when_time_is_dynamic():
-    model = randomised(keras.Sequential([L.Input((None, FEATURES)), L.GRU(4, activation="swish", name="own")]))
+    model = randomised(
+        keras.Sequential([L.Input((None, FEATURES)), L.GRU(4, activation="swish", name="own")])
+    )
     with pytest.warns(UserWarning, match=r"'own' .*as a Loop"):
         converted = to_onnx(model)
     assert operators(converted)["Loop"] == 1
@@ -237,14 +272,18 @@ def test_activation_without_counterpart_becomes_a_loop_when_time_is_dynamic():
 
 
 def test_stateful_layer_is_refused_by_name():
-    model = keras.Sequential([L.Input(batch_shape=(2, 5, FEATURES)), L.LSTM(4, stateful=True, name="remembers")])
+    model = keras.Sequential(
+        [L.Input(batch_shape=(2, 5, FEATURES)), L.LSTM(4, stateful=True, name="remembers")]
+    )
     with pytest.raises(ConversionError, match=r"'remembers' is stateful.*stateful=False"):
         to_onnx(model)
 
 
 def test_layers_work_as_before_after_a_conversion():
     calls = [(layer, layer.__dict__.get("inner_loop")) for layer in (L.RNN, L.LSTM, L.GRU, L.SimpleRNN)]
-    model = randomised(keras.Sequential([L.Input((5, FEATURES)), L.LSTM(4), L.RepeatVector(3), L.ConvLSTM1D(2, 1)][:3]))
+    model = randomised(
+        keras.Sequential([L.Input((5, FEATURES)), L.LSTM(4), L.RepeatVector(3), L.ConvLSTM1D(2, 1)][:3])
+    )
     before = np.asarray(model(sequences(2, 5)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -281,7 +320,8 @@ def test_tf_keras_layers(name, masked):
     model = randomised(tf_keras.Model(inputs, LEGACY[name](K)(x)))
     converted = to_onnx(model)
     found = operators(converted)
-    assert found["LSTM"] + found["GRU"] + found["RNN"] and not found["Loop"]
+    assert found["LSTM"] + found["GRU"] + found["RNN"] > 0
+    assert not found["Loop"]
     data = sequences(6, 6)
     if masked:
         data[~MASK] = 0

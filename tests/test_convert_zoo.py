@@ -8,7 +8,6 @@ import pytest
 
 keras = pytest.importorskip("keras")
 import zoo  # noqa: E402
-
 from onnxattr.converters.keras import to_onnx  # noqa: E402
 from onnxattr.converters.verify import Session, difference  # noqa: E402
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-from keras import layers as L
 from keras import ops
 
+L = keras.layers
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 
@@ -437,7 +437,8 @@ def _():
 # Activations ----------------------------------------------------------------------------------------------------
 _FUNCTIONS = (
     "relu relu6 leaky_relu elu selu swish silu gelu hard_sigmoid hard_silu softplus softsign mish tanh sigmoid "
-    "exponential log_softmax softmax celu hard_tanh log_sigmoid soft_shrink hard_shrink squareplus tanh_shrink sparse_plus"
+    "exponential log_softmax softmax celu hard_tanh log_sigmoid soft_shrink hard_shrink squareplus tanh_shrink "
+    "sparse_plus"
 )
 for _name in _FUNCTIONS.split():
     stack(

@@ -1,0 +1,389 @@
+"""The layer table of converted Keras models: names, indices, folded layers, and what is a ReLU to whom."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+keras = pytest.importorskip("keras")
+import tensorflow as tf  # noqa: E402
+from onnxattr.converters.keras import to_onnx  # noqa: E402
+from onnxattr.converters.verify import Session, difference  # noqa: E402
+
+from onnxattr.errors import ConversionError  # noqa: E402
+
+L = keras.layers
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(1)
+
+
+def table_of(model) -> dict:
+    return json.loads({entry.key: entry.value for entry in model.metadata_props}["onnxattr.layers"])
+
+
+def rows_of(model) -> dict[str, dict]:
+    return {row["path"]: row for row in table_of(model)["layers"]}
+
+
+def values(model, names, arrays) -> list[np.ndarray]:
+    """Values of the graph on the given inputs."""
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(model)
+    del exposed.graph.output[:]
+    inputs = dict(zip([value.name for value in model.graph.input], arrays, strict=True))
+    for name in dict.fromkeys(names):
+        if name not in inputs:
+            exposed.graph.output.add().name = name
+    found = dict(
+        zip([value.name for value in exposed.graph.output], Session(exposed).run(inputs), strict=True)
+    )
+    return [inputs[name] if name in inputs else found[name] for name in names]
+
+
+def image_model(*layers, size=12):
+    return keras.Sequential([L.Input((size, size, 3)), *layers])
+
+
+RELU = {"xplique": True, "max_value": None, "threshold": 0.0, "negative_slope": 0.0}
+CONV = {"filters": 4, "kernel_size": 3, "name": "layer"}
+
+# Layers, path of the row with the record, what the record says, operators between its input and output.
+RELUS = {
+    "layer": (lambda: [L.ReLU(name="layer")], "layer", {**RELU, "kind": "relu"}, ["Relu"]),
+    "activation layer": (
+        lambda: [L.Activation("relu", name="layer")],
+        "layer",
+        {**RELU, "kind": "relu"},
+        ["Relu"],
+    ),
+    "activation of tensorflow": (
+        lambda: [L.Activation(tf.nn.relu, name="layer")],
+        "layer",
+        {**RELU, "kind": "relu"},
+        ["Relu"],
+    ),
+    "in a convolution": (
+        lambda: [L.Conv2D(**CONV, activation="relu")],
+        "layer",
+        {**RELU, "kind": "relu"},
+        ["Relu"],
+    ),
+    "in a dense layer": (
+        lambda: [L.Dense(4, activation="relu", name="layer")],
+        "layer",
+        {**RELU, "kind": "relu"},
+        ["Relu"],
+    ),
+    "limited to 6": (
+        lambda: [L.ReLU(max_value=6, name="layer")],
+        "layer",
+        {**RELU, "kind": "relu6", "max_value": 6.0},
+        ["Clip"],
+    ),
+    "limited to 2": (
+        lambda: [L.ReLU(max_value=2, name="layer")],
+        "layer",
+        {**RELU, "kind": "relu_max", "max_value": 2.0},
+        ["Relu", "Min", "Max"],
+    ),
+    "threshold": (
+        lambda: [L.ReLU(threshold=0.5, name="layer")],
+        "layer",
+        {**RELU, "kind": "relu_threshold", "threshold": 0.5},
+        None,
+    ),
+    "negative slope": (
+        lambda: [L.ReLU(negative_slope=0.25, name="layer")],
+        "layer",
+        {**RELU, "kind": "leaky_relu", "negative_slope": 0.25},
+        ["LeakyRelu"],
+    ),
+    "relu6 activation": (
+        lambda: [L.Conv2D(**CONV, activation="relu6")],
+        "layer",
+        {**RELU, "kind": "relu6", "max_value": 6.0, "xplique": False},
+        ["Clip"],
+    ),
+    "leaky layer": (
+        lambda: [L.LeakyReLU(0.25, name="layer")],
+        "layer",
+        {**RELU, "kind": "leaky_relu", "negative_slope": 0.25, "xplique": False},
+        ["LeakyRelu"],
+    ),
+    "leaky activation": (
+        lambda: [L.Dense(4, activation="leaky_relu", name="layer")],
+        "layer",
+        {**RELU, "kind": "leaky_relu", "negative_slope": pytest.approx(0.2), "xplique": False},
+        ["LeakyRelu"],
+    ),
+    "learnt slope": (
+        lambda: [L.PReLU(name="layer", alpha_initializer="random_uniform")],
+        "layer",
+        {**RELU, "kind": "prelu", "negative_slope": None, "xplique": False},
+        ["Neg", "Relu", "Mul", "Relu", "Add"],
+    ),
+    "hard sigmoid": (
+        lambda: [L.Activation("hard_sigmoid", name="layer")],
+        "layer",
+        {**RELU, "kind": "hard_sigmoid", "max_value": 6.0, "xplique": False},
+        None,
+    ),
+    "hard swish": (
+        lambda: [L.Activation("hard_silu", name="layer")],
+        "layer",
+        {**RELU, "kind": "hard_sigmoid", "max_value": 6.0, "xplique": False},
+        None,
+    ),
+    "lambda": (
+        lambda: [L.Lambda(tf.nn.relu, name="layer")],
+        "layer",
+        {**RELU, "kind": "relu", "xplique": False},
+        ["Relu"],
+    ),
+    "nested": (
+        lambda: [keras.Sequential([L.Input((12, 12, 3)), L.ReLU(name="inner")], name="layer")],
+        "layer/inner",
+        {**RELU, "kind": "relu", "xplique": False},
+        ["Relu"],
+    ),
+    "wrapped": (
+        lambda: [L.TimeDistributed(L.Dense(4, activation="relu", name="inner"), name="layer")],
+        "layer",  # the wrapper calls the inner layer behind Keras' back
+        {**RELU, "kind": "relu", "xplique": False},
+        None,
+    ),
+}
+
+FORMULAS = {
+    "relu": lambda x, record: np.maximum(x, 0),
+    "relu6": lambda x, record: np.clip(x, 0, 6),
+    "relu_max": lambda x, record: np.clip(x, 0, record["max_value"]),
+    "relu_threshold": lambda x, record: np.where(x > record["threshold"], x, 0),
+    "leaky_relu": lambda x, record: np.where(x > 0, x, record["negative_slope"] * x),
+    "hard_sigmoid": lambda x, record: np.clip(x + 3, 0, 6) / 6,
+}
+
+
+@pytest.mark.parametrize("name", RELUS)
+def test_relu_like_functions(name):
+    make, path, expected, operators = RELUS[name]
+    model = image_model(*make(), L.Flatten(), L.Dense(2))
+    converted = to_onnx(model)
+    record = rows_of(converted)[path]["relu"]
+    if isinstance(record, list):  # once per time step of a wrapper
+        assert all(
+            item.items() >= {k: v for k, v in expected.items() if v is not None}.items() for item in record
+        )
+        record = record[0]
+    assert {key: record[key] for key in expected} == expected
+    nodes = {node.name: node for node in converted.graph.node}
+    if operators is not None:
+        assert sorted(nodes[n].op_type for n in record["nodes"]) == sorted(operators)
+    assert record["output"] in nodes[record["nodes"][-1]].output
+    assert any(record["input"] in nodes[n].input for n in record["nodes"])
+    if record["kind"] in FORMULAS:
+        x = 4 * np.random.default_rng(0).normal(size=(2, 12, 12, 3)).astype("float32")
+        before, after = values(converted, [record["input"], record["output"]], [x])
+        assert before.min() < 0 < before.max()
+        np.testing.assert_allclose(after, FORMULAS[record["kind"]](before, record), atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "tanh", "softmax", "swish", "elu", "linear"])
+def test_other_activations_have_no_record(activation):
+    converted = to_onnx(image_model(L.Dense(3, activation=activation, name="layer"), L.Flatten()))
+    assert rows_of(converted)["layer"]["relu"] is None
+
+
+def test_relu_of_keras_operations_gets_a_row_of_its_own():
+    x = keras.Input((5,))
+    converted = to_onnx(keras.Model(x, L.Dense(2)(keras.ops.relu(L.Dense(4)(x)))))
+    bare = [row for row in table_of(converted)["layers"] if row["class"] == "Relu"]
+    assert [row["index"] for row in bare] == [None]
+    assert bare[0]["relu"]["kind"] == "relu"
+    assert bare[0]["relu"]["xplique"] is False
+
+
+def folding_model():
+    x = keras.Input((12, 12, 3), name="image")
+    y = L.Conv2D(4, 3, use_bias=False, name="conv")(x)
+    y = L.ReLU(name="relu")(L.BatchNormalization(name="bn")(y))
+    y = L.DepthwiseConv2D(3, use_bias=False, name="depthwise")(y)
+    y = L.BatchNormalization(name="bn2")(y)
+    model = keras.Model(x, L.GlobalAveragePooling2D(name="pool")(y))
+    for weight in model.weights:
+        weight.assign(np.random.default_rng(0).uniform(0.5, 1.5, weight.shape))
+    return model
+
+
+def convolutions(model):
+    return [len(node.input) for node in model.graph.node if node.op_type == "Conv"]
+
+
+def test_layer_folded_into_batch_normalisation_is_named_as_such():
+    converted = to_onnx(folding_model())
+    rows = rows_of(converted)
+    assert rows["conv"]["output"] is None
+    assert "'bn'" in rows["conv"]["folded"]
+    assert "keep_layers=['conv']" in rows["conv"]["folded"]
+    assert convolutions(converted)[0] == 3  # the convolution took the normalisation as its bias
+    assert all(
+        rows[name]["output"] and not rows[name]["folded"] for name in ("bn", "relu", "depthwise", "bn2")
+    )
+
+
+@pytest.mark.parametrize("keep", ["conv", ["conv"], "all", ["all"], ["relu", "conv"]])
+def test_kept_layer_has_a_value(keep):
+    model = folding_model()
+    converted = to_onnx(model, keep_layers=keep)
+    row = rows_of(converted)["conv"]
+    assert row["folded"] is None
+    x = np.random.default_rng(0).normal(size=(2, 12, 12, 3)).astype("float32")
+    expected = np.asarray(model.get_layer("conv")(x))
+    assert difference(values(converted, [row["output"]], [x])[0], expected) < 1e-5
+    assert convolutions(converted)[0] == 2
+
+
+def test_unknown_kept_layer_is_an_error_with_suggestions():
+    with pytest.raises(ConversionError, match=r"'cnov'.*did you mean.*'conv'"):
+        to_onnx(folding_model(), keep_layers=["cnov"])
+
+
+def test_taps_leave_the_main_path_alone():
+    def operators(model):
+        needed, wanted = set(), [value.name for value in model.graph.output]
+        producers = {name: node for node in model.graph.node for name in node.output}
+        while wanted:
+            node = producers.get(wanted.pop())
+            if node is not None and node.name not in needed:
+                needed.add(node.name)
+                wanted.extend(node.input)
+        return sorted(node.op_type for node in model.graph.node if node.name in needed)
+
+    layers = [
+        L.Conv2D(4, 3, activation="relu"),
+        L.MaxPooling2D(),
+        L.Conv2D(4, 3, padding="same"),
+        L.ReLU(),
+        L.GlobalAveragePooling2D(),
+    ]
+    expected = [
+        "Conv",
+        "Conv",
+        "GlobalAveragePool",
+        "MatMul",
+        "MaxPool",
+        "Relu",
+        "Relu",
+        "Squeeze",
+        "Transpose",
+    ]
+    assert operators(to_onnx(image_model(*layers, L.Dense(2)))) == expected
+
+
+def test_rows_follow_the_model():
+    inner = keras.Sequential(
+        [L.Input((6,)), L.Dense(6, name="inner_dense"), L.ReLU(name="inner_relu")], name="inner"
+    )
+    x = keras.Input((6,), name="features")
+    shared = L.Dense(6, activation="relu", name="shared")
+    y = L.Dense(2, name="head")(inner(shared(shared(x))))
+    model = keras.Model(x, y)
+    unused = keras.Model(x, L.Dense(3, name="unused")(x))
+    converted = to_onnx(model)
+    table = table_of(converted)
+    assert (table["version"], table["framework"]) == (1, "keras")
+    found = [(row["index"], row["path"], row["class"], row.get("calls")) for row in table["layers"]]
+    assert found == [
+        (0, "features", "InputLayer", None),
+        (1, "shared", "Dense", 2),
+        (2, "inner", "Sequential", None),
+        (None, "inner/inner_dense", "Dense", None),
+        (None, "inner/inner_relu", "ReLU", None),
+        (3, "head", "Dense", None),
+    ]
+    rows = rows_of(converted)
+    assert rows["features"]["output"] == "features"
+    assert rows["head"]["output"] == converted.graph.output[0].name == "head"
+    assert len(rows["shared"]["relu"]) == 2
+    data = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
+    twice = np.asarray(shared(shared(data)))
+    assert difference(values(converted, [rows["shared"]["output"]], [data])[0], twice) < 1e-6
+    assert len(unused.layers) == 2
+
+
+def test_layer_with_several_outputs_lists_them():
+    x = keras.Input((5, 3), name="x")
+    _, h, c = L.LSTM(4, return_state=True, name="lstm")(x)
+    model = keras.Model(x, L.Add(name="sum")([h, c]))
+    converted = to_onnx(model)
+    names = rows_of(converted)["lstm"]["output"]
+    data = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    for got, want in zip(values(converted, names, [data]), model.get_layer("lstm")(data), strict=True):
+        assert difference(got, np.asarray(want)) < 1e-5
+
+
+def test_dropout_shares_the_value_before_it():
+    converted = to_onnx(
+        keras.Sequential([L.Input((4,)), L.Dense(3, name="a"), L.Dropout(0.5, name="b"), L.Dense(2)])
+    )
+    rows = rows_of(converted)
+    assert rows["a"]["output"] == rows["b"]["output"]
+
+
+def test_layer_outputs_keep_the_layout_of_keras():
+    model = image_model(
+        L.Conv2D(4, 3, name="conv"), L.ReLU(name="relu"), L.MaxPooling2D(name="pool"), size=10
+    )
+    converted = to_onnx(model)
+    rows = rows_of(converted)
+    x = np.random.default_rng(0).normal(size=(2, 10, 10, 3)).astype("float32")
+    shapes = [
+        value.shape for value in values(converted, [rows[n]["output"] for n in ("conv", "relu", "pool")], [x])
+    ]
+    assert shapes == [(2, 8, 8, 4), (2, 8, 8, 4), (2, 4, 4, 4)]
+
+
+def test_tf_keras_layers_have_rows():
+    tf_keras = pytest.importorskip("tf_keras")
+    K = tf_keras.layers
+    model = tf_keras.Sequential(
+        [
+            K.InputLayer((12, 12, 3)),
+            K.Conv2D(4, 3, use_bias=False, name="conv"),
+            K.BatchNormalization(name="bn"),
+            K.ReLU(6.0, name="relu"),
+            K.Conv2D(2, 3, activation="relu", name="last"),
+            K.Flatten(name="flat"),
+        ]
+    )
+    converted = to_onnx(model)
+    rows = rows_of(converted)
+    assert [rows[n]["index"] for n in ("conv", "bn", "relu", "last", "flat")] == [0, 1, 2, 3, 4]
+    assert rows["conv"]["folded"]
+    assert (rows["relu"]["relu"]["kind"], rows["relu"]["relu"]["xplique"]) == ("relu6", True)
+    assert (rows["last"]["relu"]["kind"], rows["last"]["relu"]["xplique"]) == ("relu", True)
+    x = np.random.default_rng(0).normal(size=(2, 12, 12, 3)).astype("float32")
+    wanted = tf_keras.Model(model.inputs, [model.get_layer(n).output for n in ("bn", "relu", "last")])(x)
+    found = values(converted, [rows[n]["output"] for n in ("bn", "relu", "last")], [x])
+    assert max(difference(got, np.asarray(want)) for got, want in zip(found, wanted, strict=True)) < 1e-5
+
+
+@pytest.mark.parametrize("opset", [13, 15, 17, 18])
+def test_table_at_every_opset(opset):
+    model = image_model(
+        L.Conv2D(4, 3, activation="relu", name="conv"), L.GlobalAveragePooling2D(), L.Dense(2)
+    )
+    converted = to_onnx(model, opset=opset)
+    assert {entry.domain: entry.version for entry in converted.opset_import}[""] == opset
+    row = rows_of(converted)["conv"]
+    x = np.random.default_rng(0).normal(size=(2, 12, 12, 3)).astype("float32")
+    assert difference(values(converted, [row["output"]], [x])[0], np.asarray(model.layers[0](x))) < 1e-5
+    assert row["relu"]["kind"] == "relu"
+    versions = json.loads({e.key: e.value for e in converted.metadata_props}["onnxattr.converter"])
+    assert versions["opset"] == opset
+    assert versions.keys() == {"onnxattr", "tf2onnx", "tensorflow", "keras", "opset"}
