@@ -1,0 +1,78 @@
+"""The gradient of every converted zoo model equals TensorFlow's: of float inputs or, without one, of the embedding."""
+
+import numpy as np
+import onnx
+import pytest
+
+keras = pytest.importorskip("keras")
+import tensorflow as tf  # noqa: E402
+import zoo  # noqa: E402
+from onnxattr.converters.keras import to_onnx  # noqa: E402
+
+from onnxattr import vjp  # noqa: E402
+from onnxattr.session import Session  # noqa: E402
+
+CASES = [pytest.param(name, marks=pytest.mark.slow if case.slow else ()) for name, case in zoo.CASES.items()]
+#: Half precision rounds at 5e-4; deep networks of random weights add up to more float32 rounding than the small ones.
+TOLERANCE = {"float16": 2e-3, "mixed precision": 2e-3}
+SLOW_TOLERANCE = 1e-4
+
+
+def flat_call(model, tensors):
+    structure = getattr(model, "_inputs_struct", None)
+    given = tensors[0] if structure is None else keras.tree.pack_sequence_as(structure, tensors)
+    return keras.tree.flatten(model(given, training=False))
+
+
+def tape_gradients(model, arrays):
+    """Cotangents drawn for the outputs, and the gradients of the inputs (of the embedding if none is float)."""
+    tensors = [tf.constant(array) for array in arrays]
+    floats = [tensor for tensor in tensors if tensor.dtype.is_floating]
+    watched_model = model
+    if not floats:
+        embedding = next(layer for layer in model.layers if isinstance(layer, keras.layers.Embedding))
+        watched_model = keras.Model(model.inputs, [embedding.output, model.outputs[0]])
+
+    @tf.function
+    def run(values):
+        with tf.GradientTape() as tape:
+            tape.watch([value for value in values if value.dtype.is_floating])
+            outputs = flat_call(watched_model, values)
+            sources = [value for value in values if value.dtype.is_floating] or [outputs[0]]
+            scores = outputs if floats else outputs[1:]
+            score = tf.add_n(
+                [tf.reduce_sum(y * cotangent(i, y.shape, y.dtype)) for i, y in enumerate(scores)]
+            )
+        return tape.gradient(score, sources), scores
+
+    gradients, scores = run(tensors)
+    return [g.numpy() for g in gradients], [cotangent(i, y.shape, y.dtype) for i, y in enumerate(scores)]
+
+
+def cotangent(index, shape, dtype):
+    return np.random.default_rng(index).normal(size=shape).astype(tf.as_dtype(dtype).as_numpy_dtype)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradient_equals_tensorflow(name):
+    case = zoo.CASES[name]
+    model = case.model()
+    arrays = case.inputs(model, 3 if not case.slow else 1)
+    sample = {"sample": arrays[0]} if case.signature else {}
+    if case.signature:
+        flat_call(model, [tf.constant(array) for array in arrays])
+    converted = to_onnx(model, verify=False, **sample)
+    expected, cotangents = tape_gradients(model, arrays)
+    names = [value.name for value in converted.graph.input]
+    sources = [name for name, array in zip(names, arrays, strict=True) if array.dtype.kind == "f"]
+    if not sources:
+        sources = [next(layer.name for layer in model.layers if isinstance(layer, keras.layers.Embedding))]
+    gradient = vjp(converted, sources)
+    onnx.checker.check_model(gradient, full_check=True)
+    feeds = dict(zip(names, arrays, strict=True))
+    for value, ct in zip(converted.graph.output, cotangents, strict=True):
+        feeds[f"{value.name}_cotangent"] = ct
+    found = Session(gradient).run(feeds)[-len(sources) :]
+    tolerance = TOLERANCE.get(name, SLOW_TOLERANCE if case.slow else 1e-5)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert np.abs(ours.astype(np.float64) - theirs).max() <= tolerance * np.abs(theirs).max()
