@@ -80,19 +80,26 @@ def _checked(value: ir.Value, array: np.ndarray) -> np.ndarray:
         raise ShapeError(f"{what} is an empty batch (shape {array.shape}); at least one row is needed.")
     assert value.dtype is not None
     if value.dtype in FLOATS:
-        array = array.astype(value.dtype.numpy(), copy=False)
+        with np.errstate(over="ignore"):
+            array = array.astype(value.dtype.numpy(), copy=False)
         if not np.isfinite(array.astype(np.float32, copy=False)).all():
             bad = int(np.size(array) - np.isfinite(array.astype(np.float32, copy=False)).sum())
             raise ShapeError(f"{what} holds {bad} NaN or infinite values; clean the data first.")
         return np.ascontiguousarray(array) if array.ndim else array
-    if array.dtype.kind == "f" and (array != np.trunc(array)).any():
-        raise ShapeError(f"{what} is {array.dtype}; the model expects {value.dtype.name.lower()} values.")
-    return array.astype(value.dtype.numpy(), copy=False)
+    with np.errstate(invalid="ignore"):
+        cast = array.astype(value.dtype.numpy(), copy=False)
+    changed = array[cast != array]
+    if changed.size:
+        raise ShapeError(
+            f"{what} is {array.dtype} and holds {changed.flat[0]}; the model expects {value.dtype.name.lower()}. "
+            "Round or encode the values first."
+        )
+    return cast
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What to explain, per row: ``labels`` (N,) int64 with -1 for the predicted class, or ``weights`` like the output."""
+    """What to explain: ``labels`` (N,) int64, -1 for the predicted class, or ``weights`` of the output's shape."""
 
     labels: np.ndarray | None = None
     weights: np.ndarray | None = None
@@ -104,7 +111,7 @@ def as_targets(prepared: Prepared, given: Any, rows: int) -> Targets:
     None is the predicted class for an output (N, C), the output itself for (N,).
 
     Raises:
-        TargetError: If the shape does not fit (nothing is broadcast), a label is out of range, or a value is not finite.
+        TargetError: If the shape does not fit (nothing is broadcast), a label is out of range, or a value not finite.
     """
     output = prepared.value(prepared.output)
     dims = dims_of(output) or []
@@ -127,7 +134,7 @@ def as_targets(prepared: Prepared, given: Any, rows: int) -> Targets:
     except ShapeError as error:
         raise TargetError(str(error)) from error
     if array.ndim == 1 and len(dims) == 2 and array.dtype.kind in "iu":
-        return _labels(array, classes, rows, shape)
+        return _labels(array, classes, rows)
     fits = array.ndim == len(dims) and len(array) == rows
     fits = fits and all(
         not isinstance(d, int) or d == n for d, n in zip(dims[1:], array.shape[1:], strict=True)
@@ -139,25 +146,38 @@ def as_targets(prepared: Prepared, given: Any, rows: int) -> Targets:
         )
     array = array.astype(output.dtype.numpy())  # type: ignore[union-attr]
     if not np.isfinite(array.astype(np.float32)).all():
-        raise TargetError("targets hold NaN or infinite values.")
+        raise TargetError("targets hold NaN or infinite values; expected finite weights.")
     return Targets(weights=array)
 
 
-def _labels(array: np.ndarray, classes: Any, rows: int, shape: str) -> Targets:
+def _labels(array: np.ndarray, classes: Any, rows: int) -> Targets:
     if len(array) != rows:
-        raise TargetError(f"{len(array)} labels were given for {rows} rows.")
-    low, high = int(array.min()), int(array.max())
-    if low < -1 or (isinstance(classes, int) and high >= classes):
-        wrong = low if low < -1 else high
-        raise TargetError(
-            f"Label {wrong} is out of range: labels go from 0 to {classes - 1 if isinstance(classes, int) else '?'} "
-            "(-1 for the predicted class)."
-        )
+        raise TargetError(f"{len(array)} labels were given for {rows} rows; give one for each.")
+    check_labels(array, classes if isinstance(classes, int) else None)
     return Targets(labels=array.astype(np.int64))
 
 
+def check_labels(labels: np.ndarray, classes: int | None) -> None:
+    """Checks labels against the number of classes; None where only a prediction will show it.
+
+    Raises:
+        TargetError: If a label is out of range.
+    """
+    wrong = labels[(labels < -1) | (labels >= classes if classes is not None else False)]
+    if wrong.size:
+        last = "the last class" if classes is None else classes - 1
+        raise TargetError(
+            f"Label {wrong[0]} is out of range: labels go from 0 to {last} (-1 for the predicted class)."
+        )
+
+
 def one_hot(labels: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Weights (N, C) for labels (N,), where -1 stands for the largest prediction."""
+    """Weights (N, C) for labels (N,), where -1 stands for the largest prediction.
+
+    Raises:
+        TargetError: If a label is out of range.
+    """
+    check_labels(labels, prediction.shape[1])
     chosen = np.where(labels < 0, prediction.argmax(axis=1), labels)
     return np.eye(prediction.shape[1], dtype=prediction.dtype)[chosen]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxattr.arrays import Targets, one_hot, take
+from onnxattr.arrays import Targets, check_labels, one_hot, take
 from onnxattr.attributions.definition import Definition, first_moment
 from onnxattr.compile import (
     ALPHA,
@@ -129,7 +129,10 @@ class Driver:
         session = self._by_label if targets.weights is None else self._by_weight
         parts = []
         for part in self.chunks(rows):
-            parts.append(session.run(take(feeds | {self._target: target}, part))[1:])
+            prediction, *maps = session.run(take(feeds | {self._target: target}, part))
+            if targets.weights is None:
+                check_labels(target[part], prediction.shape[1])
+            parts.append(maps)
             advance(part.stop - part.start)
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxattr.errors import ModelError, RuntimeMissingError
+from onnxattr.errors import ModelError, ParameterError, RuntimeMissingError
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
@@ -46,6 +46,33 @@ def default_providers() -> list[str]:
     ):
         return [_CUDA, _CPU]
     return [_CPU]
+
+
+def check_providers(providers: Sequence[Any]) -> list[Any]:
+    """The providers as a list, if ONNX Runtime has them all.
+
+    Raises:
+        ParameterError: If they are not names, or pairs of a name and options.
+        RuntimeMissingError: If one is not available.
+    """
+    named = isinstance(providers, Sequence) and not isinstance(providers, str) and len(providers) > 0
+    if not named or not all(isinstance(_name(entry), str) for entry in providers):
+        raise ParameterError(
+            f"providers={providers!r}: expected a sequence of provider names, or of pairs (name, options); "
+            "None for the best present."
+        )
+    available = runtime().get_available_providers()
+    missing = [_name(entry) for entry in providers if _name(entry) not in available]
+    if missing:
+        raise RuntimeMissingError(
+            f"Providers {missing} are not in this ONNX Runtime; it has {available}. Leave providers out to use the "
+            "best of these, or install onnxattr[gpu] for CUDA."
+        )
+    return list(providers)
+
+
+def _name(entry: Any) -> Any:
+    return entry[0] if isinstance(entry, (tuple, list)) and entry else entry
 
 
 @functools.cache
@@ -82,7 +109,7 @@ class Session:
             folder: Where the model's external data lies, if it has any.
 
         Raises:
-            RuntimeMissingError: If ONNX Runtime, or the first provider asked for, is not available.
+            RuntimeMissingError: If ONNX Runtime, or a provider asked for, is not available.
             ModelError: If ONNX Runtime refuses the model.
         """
         ort = runtime()
@@ -96,29 +123,33 @@ class Session:
             options.add_session_config_entry(
                 "session.model_external_initializers_file_folder_path", str(folder)
             )
-        chosen = list(providers) if providers is not None else default_providers()
-        names = [entry if isinstance(entry, str) else entry[0] for entry in chosen]
-        available = ort.get_available_providers()
-        missing = [name for name in names if name not in available]
-        if missing:
-            raise RuntimeMissingError(
-                f"Providers {missing} are not in this ONNX Runtime; it has {available}."
-            )
+        chosen = default_providers() if providers is None else check_providers(providers)
         try:
             self._session = ort.InferenceSession(model.SerializeToString(), options, providers=chosen)
         except Exception as error:
             raise ModelError(f"ONNX Runtime {ort.__version__} refuses the model: {error}") from error
-        if providers is not None and names[0] not in self._session.get_providers():
+        if providers is not None and _name(chosen[0]) not in self._session.get_providers():
             raise RuntimeMissingError(
-                f"{names[0]} was asked for but could not be started (got {self._session.get_providers()}). "
+                f"{_name(chosen[0])} was asked for but could not be started (got {self._session.get_providers()}). "
                 "For CUDA install onnxattr[gpu] with the CUDA and cuDNN libraries it needs, or leave providers out."
             )
         self.outputs = [output.name for output in self._session.get_outputs()]
         self._inputs = {value.name for value in self._session.get_inputs()}
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Runs the model; feeds that it has no input for are left out."""
-        return self._session.run(None, {name: array for name, array in feeds.items() if name in self._inputs})
+        """Runs the model; feeds that it has no input for are left out.
+
+        Raises:
+            ModelError: If ONNX Runtime fails, for instance on an index that a lookup table does not have.
+        """
+        own = {name: array for name, array in feeds.items() if name in self._inputs}
+        try:
+            return self._session.run(None, own)
+        except Exception as error:
+            shapes = {name: array.shape for name, array in own.items()}
+            raise ModelError(
+                f"ONNX Runtime could not run the model on inputs of shapes {shapes}: {error}"
+            ) from error
 
 
 def _warn_of_two_wheels() -> None:
@@ -131,6 +162,6 @@ def _warn_of_two_wheels() -> None:
             continue
     if len(installed) == 2:
         warnings.warn(
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: uninstall both, then install one.",
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: uninstall both, install one.",
             stacklevel=3,
         )
