@@ -35,7 +35,7 @@ class Request:
     prepared: Prepared
     definition: Definition
     reducer: str | None
-    channel_axis: int | None
+    channel_axes: tuple[int | None, ...]
     relu_policy: str
 
 
@@ -103,19 +103,20 @@ class _Rewrite:
         return self.op.cast_like(self.op.Reshape(vector, [-1] + [1] * (rank - 1)), like)
 
     def on_path(self, x: ir.Value, alpha: ir.Value) -> ir.Value:
-        """z = b + alpha (x - b)."""
-        base = self.baseline(x)
-        return self.op.Add(base, self.op.Mul(self.column(alpha, x), self.op.Sub(x, base)))
+        """z = (1 - alpha) b + alpha x: b and x themselves at the ends, to the last bit."""
+        op, position = self.op, self.column(alpha, x)
+        return op.Add(op.Mul(op.Sub(1.0, position), self.baseline(x)), op.Mul(position, x))
 
-    def attribution(self, x: ir.Value, moments: Sequence[ir.Value], name: str) -> ir.Value:
-        """The method's last step and the reducer, as a graph output."""
+    def attribution(self, x: ir.Value, moments: Sequence[ir.Value], position: int) -> ir.Value:
+        """The method's last step and the reducer for the explained value at a position, as a graph output."""
         op, request = self.op, self.request
+        name, axis = attribution_names(request.prepared)[position], request.channel_axes[position]
         result = self.definition.finish(op, x, self.baseline(x), moments)
         dims = list(dims_of(x) or [])
-        if request.reducer is not None and request.channel_axis is not None and len(dims) == 4:
+        if request.reducer is not None and axis is not None:
             reduce_op = f"Reduce{request.reducer.capitalize()}"
-            result = op.node(reduce_op, [result, [request.channel_axis]], {"keepdims": 1})
-            dims[request.channel_axis] = 1
+            result = op.node(reduce_op, [result, [axis]], {"keepdims": 1})
+            dims[axis] = 1
         result = op.Identity(result)
         result.name = op.unique_name(name, exact=True)
         result.dtype, result.shape = x.dtype, ir.Shape(dims)
@@ -158,16 +159,16 @@ def step_graph(request: Request) -> onnx.ModelProto:
     row = op.input(ROW, INT64, ["rows"])
     rewrite.gather_inputs(lambda value: op.Gather(value, row, axis=0))
     alpha = op.input(ALPHA, ir.DataType.FLOAT, ["rows"]) if definition.alphas is not None else None
-    counters = []
+    counters: tuple[ir.Value, ir.Value, ir.Value] | None = None
     if definition.noise:
         seed = op.input(own_name(request.prepared, "seed"), INT64, [])
-        counters = [seed, *(op.input(name, INT64, ["rows"]) for name in (IMAGE, DRAW))]
+        counters = (seed, op.input(IMAGE, INT64, ["rows"]), op.input(DRAW, INT64, ["rows"]))
 
     def points(x: ir.Value, position: int) -> ir.Value:
         z = rewrite.on_path(x, alpha) if alpha is not None else x
         if counters:
-            shifted = op.Add(counters[0], position)
-            z = op.Add(z, op.Mul(normal_like(op, x, shifted, *counters[1:]), definition.noise))
+            noise = normal_like(op, x, *counters, position)
+            z = op.Add(z, op.Mul(noise, definition.noise))
         return z
 
     placed = rewrite.place_points(points)
@@ -202,12 +203,12 @@ def _sum_rows(rewrite: _Rewrite, value: ir.Value) -> ir.Value:
 def finish_graph(request: Request) -> onnx.ModelProto:
     """The driven rendering's finish: attributions from the model's inputs and the moments."""
     rewrite = _Rewrite(request)
-    op, names = rewrite.op, attribution_names(request.prepared)
-    for index, (x, name) in enumerate(zip(rewrite.wrt, names, strict=True)):
+    op = rewrite.op
+    for index, x in enumerate(rewrite.wrt):
         moments = [
             op.input(f"{MOMENT}_{p}_{index}", x.dtype, dims_of(x) or []) for p in rewrite.definition.powers
         ]
-        rewrite.attribution(x, moments, name)
+        rewrite.attribution(x, moments, index)
     return rewrite.finished()
 
 
@@ -239,7 +240,7 @@ def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
         if seed is None:
             return x
         draw = images.tile(np.arange(-1, definition.points))
-        noise = normal_like(op, x, op.Add(seed, position), images.numbers(), draw)
+        noise = normal_like(op, x, seed, images.numbers(), draw, position)
         scale = images.tile(np.array([0.0] + [definition.noise] * definition.points, np.float32))
         return op.Add(x, op.Mul(noise, rewrite.column(scale, x)))
 
@@ -251,7 +252,7 @@ def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
     target = _target(rewrite, prediction, labels, _rows_dim(rewrite, count))
     gradients = rewrite.gradients(placed, images.repeat(target) if count > 1 else target)
     weights = np.concatenate([np.zeros(extra), definition.weights])
-    for x, gradient, name in zip(rewrite.wrt, gradients, attribution_names(request.prepared), strict=True):
+    for index, (x, gradient) in enumerate(zip(rewrite.wrt, gradients, strict=True)):
         at_point = gradient
         if definition.pilot:
             at_point = op.Sub(gradient, images.repeat(images.pick(gradient, at_x)))
@@ -260,7 +261,7 @@ def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
         own.shape = (
             ir.Shape([_rows_dim(rewrite, count), *(dims_of(x) or [None])[1:]]) if count > 1 else x.shape
         )
-        rewrite.attribution(own, moments, name)
+        rewrite.attribution(own, moments, index)
     return rewrite.finished()
 
 
@@ -273,7 +274,7 @@ def _check_dynamic(rewrite: _Rewrite) -> None:
         dims = dims_of(value)
         if dims and isinstance(dims[0], int):
             raise ModelError(
-                f"Input {value.name!r} has a fixed batch of {dims[0]}: all points of this method cannot be rows of one run. "
+                f"Input {value.name!r} has a fixed batch of {dims[0]}: its points cannot be rows of one run. "
                 "Export the model with a dynamic first axis, or use explain(), which runs row by row."
             )
 

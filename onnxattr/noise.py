@@ -15,13 +15,18 @@ import onnx_ir as ir
 from onnxattr.builder import OpBuilder
 from onnxattr.finish_graph import finish
 from onnxattr.loading import OPSET
+from onnxattr.session import Session
 
 #: Residues modulo this prime keep every product inside int64.
 _PRIME = 2**31 - 1
+#: Seeds below this number give different noise; greater ones are taken modulo it.
+SEEDS = _PRIME
 _ELEMENT, _OFFSET, _FACTOR, _SHIFT = 48271, 1103515245, 69069007, 1662860475
 
 
-def normal_like(op: OpBuilder, like: ir.Value, seed: ir.Value, image: ir.Value, draw: ir.Value) -> ir.Value:
+def normal_like(
+    op: OpBuilder, like: ir.Value, seed: ir.Value, image: ir.Value, draw: ir.Value, position: int = 0
+) -> ir.Value:
     """Standard normal noise in the shape and dtype of a value.
 
     Args:
@@ -30,11 +35,12 @@ def normal_like(op: OpBuilder, like: ir.Value, seed: ir.Value, image: ir.Value, 
         seed: int64 scalar.
         image: int64 (R,), which row of the input each row belongs to.
         draw: int64 (R,), which draw each row is.
+        position: Which of several explained values this is.
 
     Returns:
         Noise of the shape and dtype of ``like``: Box-Muller on two hashed uniforms per pair of elements.
     """
-    key = op.Unsqueeze(_row_key(op, seed, image, draw), [1])
+    key = op.Unsqueeze(_row_key(op, seed, image, draw, position), [1])
     rows = op.shape(like, 0, 1)
     elements = op.ReduceProd(op.shape(like, 1), keepdims=0)
     half = op.Div(op.Add(elements, 1), 2)
@@ -54,17 +60,19 @@ def normal_like(op: OpBuilder, like: ir.Value, seed: ir.Value, image: ir.Value, 
     return noise
 
 
-def _row_key(op: OpBuilder, seed: ir.Value, image: ir.Value, draw: ir.Value) -> ir.Value:
-    """Hashes seed, image and draw into one residue a row."""
+def _row_key(op: OpBuilder, seed: ir.Value, image: ir.Value, draw: ir.Value, position: int) -> ir.Value:
+    """Hashes seed, image, draw and position into one residue a row."""
     state = op.Mod(op.Add(op.Mod(seed, _PRIME), 12345), _PRIME)
-    for part in (image, draw, op.constant(7, ir.DataType.INT64)):
+    for part in (image, draw, op.constant(7 + position, ir.DataType.INT64)):
         state = op.Mod(op.Add(op.Add(op.Mul(state, state), op.Mul(part, _ELEMENT)), _OFFSET), _PRIME)
         state = op.Mod(op.Add(op.Mul(state, _FACTOR), _SHIFT), _PRIME)
         state = op.Mod(op.Add(op.Mul(state, state), state), _PRIME)
     return state
 
 
-def draw_noise(seed: int, shape: Sequence[int], nb_samples: int, first_row: int = 0) -> np.ndarray:
+def draw_noise(
+    seed: int, shape: Sequence[int], nb_samples: int, first_row: int = 0, position: int = 0
+) -> np.ndarray:
     """The standard normal noise that the methods draw, for checking them against another implementation.
 
     Args:
@@ -72,18 +80,17 @@ def draw_noise(seed: int, shape: Sequence[int], nb_samples: int, first_row: int 
         shape: Shape (N, ...) of the explained input.
         nb_samples: Number of draws.
         first_row: Position of the first row, when a long input is looked at in parts.
+        position: Position of the explained value, when there are several.
 
     Returns:
         float32 array of shape (nb_samples, N, ...); the methods multiply it by their ``noise``.
     """
-    from onnxattr.session import Session
-
     graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="noise")
     op = OpBuilder(graph, OPSET, prefix="noise")
     rows = nb_samples * shape[0]
     like = op.input("like", ir.DataType.FLOAT, [rows, *shape[1:]])
-    counters = [op.input(name, ir.DataType.INT64, [rows]) for name in ("image", "draw")]
-    noise = normal_like(op, like, op.input("seed", ir.DataType.INT64, []), *counters)
+    image, draw = (op.input(name, ir.DataType.INT64, [rows]) for name in ("image", "draw"))
+    noise = normal_like(op, like, op.input("seed", ir.DataType.INT64, []), image, draw, position)
     graph.inputs.remove(like)
     graph.outputs.append(noise)
     draws, images = np.divmod(np.arange(rows, dtype=np.int64), shape[0])

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from onnxattr.arrays import as_array, as_targets, model_inputs
+from onnxattr.arrays import as_targets, model_inputs
+from onnxattr.attributions.batches import batches, is_dataset
 from onnxattr.attributions.definition import Definition
 from onnxattr.builder import dims_of
 from onnxattr.channels import find_channel_axis
 from onnxattr.compile import Request, batch_graph
 from onnxattr.driver import Driver
-from onnxattr.errors import ModelError, ParameterError, ShapeError
+from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError
 from onnxattr.finish_graph import write
 from onnxattr.loading import ModelSource
 from onnxattr.model import prepare, probability_head
+from onnxattr.noise import SEEDS
 from onnxattr.relus import POLICIES, relu_spans
 from onnxattr.rules.overrides import RELU_LIKE
+from onnxattr.session import check_providers
 
 REDUCERS = ("min", "mean", "max", "sum", None)
 OPERATORS = (None, "classification", "regression")
@@ -77,11 +81,7 @@ class Attribution(ABC):
         reducer: str | None = "mean",
         **options: Any,
     ):
-        unknown = sorted(set(options) - set(Options.__dataclass_fields__))
-        if unknown:
-            raise TypeError(
-                f"{type(self).__name__} has no parameters {unknown}; options are {list(Options.__dataclass_fields__)}."
-            )
+        self._check_names(options)
         self.options = Options(**options)
         self.batch_size, self.reducer, self.operator, self.output_layer = (
             batch_size,
@@ -94,7 +94,7 @@ class Attribution(ABC):
         definition = self._definition()
         self._check_baseline(definition)
         self._request = Request(
-            self.prepared, definition, reducer, self._channel_axis(), self.options.relu_policy
+            self.prepared, definition, reducer, self._channel_axes(), self.options.relu_policy
         )
         self._driver = Driver(self._request, batch_size, self.options.seed, self.options.providers)
         self._warn()
@@ -121,15 +121,13 @@ class Attribution(ABC):
             ShapeError: If an input does not fit the model or is not finite.
             TargetError: If the targets do not fit the output.
         """
-        if not self._is_stream(inputs):
-            return self._explain_batches([(inputs, targets)], total=None, as_dict=isinstance(inputs, Mapping))
+        if not is_dataset(inputs):
+            return self._explain_batches([(inputs, targets)])
         if targets is not None:
-            raise ShapeError(
+            raise TargetError(
                 "Targets of a dataset come from the dataset: give an iterable of (inputs, targets) pairs."
             )
-        return self._explain_batches(self._batches(inputs), total=None, as_dict=False)
-
-    __call__ = explain
+        return self._explain_batches(batches(self.prepared, inputs, self.batch_size))
 
     def predict(self, inputs: Any) -> np.ndarray:
         """The (cut) model's output for each row; the arguments and errors are those of ``explain``."""
@@ -150,18 +148,19 @@ class Attribution(ABC):
         labels = len(dims_of(output) or []) == 2
         write(batch_graph(self._request, labels=labels), path)
 
-    def _explain_batches(self, batches: Iterable[tuple[Any, Any]], total: int | None, as_dict: bool) -> Any:
-        results, done = [], 0
+    def _explain_batches(self, pairs: Iterable[tuple[Any, Any]]) -> Any:
+        results, done, as_dict = [], 0, False
         show = self.options.progress
         disable = None if show is None else not show
-        with tqdm(total=total, disable=disable, desc=type(self).__name__, unit="grad", leave=False) as bar:
-            for inputs, targets in batches:
+        with tqdm(total=0, disable=disable, desc=type(self).__name__, unit="grad", leave=False) as bar:
+            for inputs, targets in pairs:
                 feeds = model_inputs(self.prepared, inputs)
                 rows = _row_count(feeds)
                 checked = as_targets(self.prepared, targets, rows)
-                bar.total = (bar.total or 0) + self._driver.work(rows)
+                bar.total += self._driver.work(rows)
                 results.append(self._driver.explain(feeds, checked, rows, done, bar.update))
                 done += rows
+                as_dict = isinstance(inputs, Mapping)
         if not results:
             raise ShapeError("The dataset gave no batch; at least one row is needed.")
         arrays = [
@@ -171,37 +170,52 @@ class Attribution(ABC):
             return dict(zip(self.prepared.wrt, arrays, strict=True))
         return arrays[0] if len(arrays) == 1 else arrays
 
-    def _is_stream(self, inputs: Any) -> bool:
-        known = isinstance(inputs, (Mapping, list, tuple, int, float)) or hasattr(inputs, "__array__")
-        return not known and not hasattr(inputs, "__dlpack__") and isinstance(inputs, Iterable)
-
-    def _batches(self, stream: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-        """Pairs (inputs, targets) of a stream; single samples are gathered into batches."""
-        rank = len(dims_of(self.prepared.inputs[0]) or [])
-        single: list[tuple[Any, Any]] = []
-        for element in stream:
-            x, y = element if isinstance(element, tuple) and len(element) == 2 else (element, None)
-            if isinstance(x, (Mapping, list, tuple)) or np.ndim(as_array(x, "A batch")) == rank:
-                yield x, y
-                continue
-            single.append((as_array(x, "A sample"), y))
-            if len(single) == (self.batch_size or 32):
-                yield _stack(single)
-                single = []
-        if single:
-            yield _stack(single)
+    def _check_names(self, options: Mapping[str, Any]) -> None:
+        known = list(Options.__dataclass_fields__)
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            own = [
+                name for name in inspect.signature(type(self)).parameters if name not in ("model", "options")
+            ]
+            raise ParameterError(
+                f"{type(self).__name__} has no parameters {unknown}; beside the model it takes {own + known}."
+            )
 
     def _check_parameters(self) -> None:
-        if self.operator not in OPERATORS:
-            raise ParameterError(f"operator={self.operator!r}: expected one of {OPERATORS}.")
-        if self.reducer not in REDUCERS:
-            raise ParameterError(f"reducer={self.reducer!r}: expected one of {REDUCERS}.")
-        if self.batch_size is not None and (
-            not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1
+        options = self.options
+        for name, given, allowed in (
+            ("operator", self.operator, OPERATORS),
+            ("reducer", self.reducer, REDUCERS),
+            ("relu_policy", options.relu_policy, POLICIES),
         ):
+            if given not in allowed:
+                raise ParameterError(f"{name}={given!r}: expected one of {allowed}.")
+        if self.batch_size is not None and not is_integer(self.batch_size, at_least=1):
             raise ParameterError(f"batch_size={self.batch_size!r}: expected an integer from 1 on, or None.")
-        if self.options.relu_policy not in POLICIES:
-            raise ParameterError(f"relu_policy={self.options.relu_policy!r}: expected one of {POLICIES}.")
+        if not is_integer(options.seed, at_least=0) or options.seed >= SEEDS:
+            raise ParameterError(f"seed={options.seed!r}: expected an integer from 0 to {SEEDS - 1}.")
+        if self.output_layer is not None and not isinstance(self.output_layer, str):
+            if not is_integer(self.output_layer):
+                raise ParameterError(
+                    f"output_layer={self.output_layer!r}: expected the name or the index of a layer, or None."
+                )
+            self.output_layer = int(self.output_layer)
+        if options.channel_axis is not None and options.channel_axis not in (-3, -2, -1, 1, 2, 3):
+            raise ParameterError(
+                f"channel_axis={options.channel_axis!r}: expected 1, 2 or 3 (or -1 for the last axis)."
+            )
+        self._check_wrt()
+        if options.providers is not None:
+            check_providers(options.providers)
+
+    def _check_wrt(self) -> None:
+        names = self.options.wrt
+        if names is None or isinstance(names, str):
+            return
+        if not isinstance(names, Sequence) or not names or not all(isinstance(name, str) for name in names):
+            raise ParameterError(f"wrt={names!r}: expected the name or names of values, or None.")
+        if len(set(names)) < len(names):
+            raise ParameterError(f"wrt={names!r}: name every value once.")
 
     def _check_baseline(self, definition: Definition) -> None:
         if definition.baseline is None or definition.baseline.ndim == 0:
@@ -216,14 +230,14 @@ class Attribution(ABC):
                     f"baseline_value has shape {shape}; expected a number or one sample of {name!r}: {tuple(dims)}."
                 )
 
-    def _channel_axis(self) -> int | None:
-        value = self.prepared.value(self.prepared.wrt[0])
-        if len(dims_of(value) or []) != 4:
-            return None
-        axis = self.options.channel_axis
-        if axis is not None and axis not in (-3, -2, -1, 1, 2, 3):
-            raise ParameterError(f"channel_axis={axis}: expected 1, 2 or 3 (or -1 for the last axis).")
-        return axis % 4 if axis is not None else find_channel_axis(value)
+    def _channel_axes(self) -> tuple[int | None, ...]:
+        """The channel axis of each explained value; None for those that are no images."""
+        given = self.options.channel_axis
+        values = [self.prepared.value(name) for name in self.prepared.wrt]
+        return tuple(
+            None if len(dims_of(v) or []) != 4 else find_channel_axis(v) if given is None else given % 4
+            for v in values
+        )
 
     def _warn(self) -> None:
         graph = self.prepared.model.graph
@@ -251,7 +265,7 @@ def _row_count(feeds: Mapping[str, np.ndarray]) -> int:
     return counts[0]
 
 
-def _stack(samples: Sequence[tuple[Any, Any]]) -> tuple[np.ndarray, np.ndarray | None]:
-    inputs = np.stack([x for x, _ in samples])
-    targets = [y for _, y in samples]
-    return inputs, None if targets[0] is None else np.stack([as_array(y, "A target") for y in targets])
+def is_integer(value: Any, at_least: int | None = None) -> bool:
+    """Whether a value is an integer, and not a boolean, from some number on."""
+    integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return integer and (at_least is None or value >= at_least)

@@ -74,8 +74,9 @@ class DeconvNet(Attribution):
 
 
 class GuidedBackprop(Attribution):
-    """The gradient with relu(ybar) where x > 0 as every ReLU's backward pass (Springenberg et al., 2015, arXiv 1412.6806).
+    """The gradient with relu(ybar) where x > 0 as every ReLU's backward pass.
 
+    (Springenberg et al., 2015, arXiv 1412.6806.)
     Parameters are those of ``Attribution``.
     """
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxattr.attributions.base import Attribution
+from onnxattr.attributions.base import Attribution, is_integer
 from onnxattr.attributions.definition import Definition, Finish, first_moment, unbiased_variance
 from onnxattr.errors import ParameterError
 from onnxattr.loading import ModelSource
@@ -22,7 +22,8 @@ class _NoisyGradient(Attribution):
         operator: See ``Attribution``.
         reducer: See ``Attribution``.
         nb_samples: Number of draws.
-        noise: Standard deviation in input units; about a fifth of the data's range is usual.
+        noise: Standard deviation in input units; about a fifth of the data's range is usual. 0 for the gradient at x
+            alone, of variance 0.
         **options: See ``Attribution``; ``seed`` fixes the draws.
 
     Raises:
@@ -42,11 +43,7 @@ class _NoisyGradient(Attribution):
         noise: float = 0.2,
         **options: Any,
     ):
-        if (
-            isinstance(nb_samples, bool)
-            or not isinstance(nb_samples, (int, np.integer))
-            or nb_samples < self.fewest
-        ):
+        if not is_integer(nb_samples, at_least=self.fewest):
             raise ParameterError(f"nb_samples={nb_samples!r}: expected an integer from {self.fewest} on.")
         if not isinstance(noise, (int, float, np.number)) or not np.isfinite(noise) or noise < 0:
             raise ParameterError(
@@ -56,9 +53,10 @@ class _NoisyGradient(Attribution):
         super().__init__(model, output_layer, batch_size, operator, reducer, **options)
 
     def _sampled(self, finish: Finish, powers: tuple[int, ...], pilot: bool = False) -> Definition:
+        if self.noise == 0:
+            return Definition(finish, powers=powers)  # every draw is x itself: one stands for all
         weights = np.full(self.nb_samples, 1.0 / self.nb_samples)
-        # Without noise all draws are x itself; a vanishing one keeps them on the same way.
-        return Definition(finish, weights, noise=self.noise or 1e-30, powers=powers, pilot=pilot)
+        return Definition(finish, weights, noise=self.noise, powers=powers, pilot=pilot)
 
 
 class SmoothGrad(_NoisyGradient):

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from onnxattr.attributions.base import Attribution
+from onnxattr.arrays import as_array
+from onnxattr.attributions.base import Attribution, is_integer
 from onnxattr.attributions.definition import Definition, times_difference, trapezoid
-from onnxattr.errors import ParameterError
+from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.loading import ModelSource
 
 
@@ -42,13 +43,18 @@ class IntegratedGradients(Attribution):
         baseline_value: Any = 0.0,
         **options: Any,
     ):
-        if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 2:
+        if not is_integer(steps, at_least=2):
             raise ParameterError(
                 f"steps={steps!r}: the path needs an integer number of points, at least its 2 ends."
             )
         self.steps = int(steps)
-        self.baseline_value = np.asarray(baseline_value)
-        if self.baseline_value.dtype.kind not in "fiu" or not np.isfinite(self.baseline_value).all():
+        try:
+            self.baseline_value = as_array(baseline_value, "baseline_value")
+        except ShapeError as error:
+            raise ParameterError(
+                f"baseline_value={baseline_value!r}: expected finite numbers. {error}"
+            ) from error
+        if not np.isfinite(self.baseline_value).all():
             raise ParameterError(f"baseline_value={baseline_value!r}: expected finite numbers.")
         super().__init__(model, output_layer, batch_size, operator, reducer, **options)
 
