@@ -176,6 +176,13 @@ def _find_wrt(graph: ir.Graph, output: ir.Value, names: tuple[str, ...] | None) 
             raise ModelError(
                 f"wrt {name!r} is {values[name].dtype}; only float values can be explained: {explainable(graph, output)[:8]}."
             )
+        if values[name].const_value is not None or values[name] is output:
+            kind = "the explained output itself" if values[name] is output else "a weight"
+            raise ModelError(
+                f"wrt {name!r} is {kind}; expected a float value that depends on the inputs, one row each."
+            )
+        if output not in reachable(graph, [values[name]]):
+            raise ModelError(f"The explained output {output.name!r} does not depend on wrt {name!r}.")
     return names
 
 
