@@ -1,0 +1,360 @@
+"""Bad input gives one clear error: what was given, what was expected, what to do; before any session runs."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from small_models import build, cnn_nchw, elementwise, embedding, mlp, node, rows, two_inputs
+
+import onnxattr.attributions as attributions
+from onnxattr.errors import (
+    ConversionError,
+    ModelError,
+    OnnxAttrError,
+    ParameterError,
+    RuntimeMissingError,
+    ShapeError,
+    TargetError,
+    UnsupportedOpError,
+)
+from onnxattr.session import Session
+
+MLP, CNN, TWO, TOKENS = mlp(), cnn_nchw(), two_inputs(), embedding()
+X, IMAGES = MLP.given, CNN.given
+VECTORS = {"x": ["N", 4]}, {"y": ["N", 4]}
+
+
+def explained(model=MLP.model, inputs=X, targets=None, method="Saliency", **options):
+    return getattr(attributions, method)(model, **options).explain(inputs, targets)
+
+
+def mlp_with(**fields):
+    """The MLP with other fields of its ModelProto."""
+    model = onnx.ModelProto()
+    model.CopyFrom(MLP.model)
+    if "opset" in fields:
+        model.opset_import[0].version = fields["opset"]
+    if "ir_version" in fields:
+        model.ir_version = fields["ir_version"]
+    if "layers" in fields:
+        onnx.helper.set_model_props(model, {"onnxattr.layers": fields["layers"]})
+    return model
+
+
+def layer(name, index, output, path=None, folded=None):
+    path = path or name
+    return {
+        "name": name, "index": index, "class": "Dense", "path": path, "output": output, "folded": folded, "relu": None
+    }  # fmt: skip
+
+
+LAYERS = json.dumps({
+    "version": 1,
+    "layers": [
+        layer("hidden", 0, "active"),
+        layer("scaling", 1, None, folded="folded into 'out'; convert with keep_layers=['scaling']"),
+        layer("twin", None, "hidden", "left/twin"),
+        layer("twin", None, "active", "right/twin"),
+        layer("out", 2, "logits"),
+    ],
+})  # fmt: skip
+
+
+def file_of(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    return tmp_path / name
+
+
+def two_outputs():
+    nodes = [node("Relu", ["x"], ["y"]), node("Tanh", ["x"], ["z"])]
+    return build(nodes, VECTORS[0], {"y": ["N", 4], "z": ["N", 4]})
+
+
+def without_weights_file(tmp_path):
+    path = tmp_path / "external.onnx"
+    onnx.save(
+        mlp_with(), path, save_as_external_data=True, location="external.bin", size_threshold=0
+    )  # fmt: skip
+    (tmp_path / "external.bin").unlink()
+    return path
+
+
+DAMAGED = MLP.model.SerializeToString()[:-100]
+UNKNOWN_OP = build([node("Nonsense", ["x"], ["y"])], *VECTORS)
+UNKNOWN_DOMAIN = build(
+    [node("Fancy", ["x"], ["y"], domain="com.example", name="fancy")], *VECTORS,
+    opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid("com.example", 1)],
+)  # fmt: skip
+ROUNDED = build(
+    [node("Cast", ["x"], ["i"], to=TensorProto.INT32), node("Cast", ["i"], ["y"], to=TensorProto.FLOAT)],
+    *VECTORS,
+)
+CLASSES_ONLY = build([node("ArgMax", ["x"], ["y"], axis=1)], VECTORS[0], {"y": (["N", 1], TensorProto.INT64)})
+WRONG_TYPES = build([node("Gemm", ["x", "w"], ["y"])], *VECTORS, {"w": np.ones((4, 4), np.int64)})
+
+MODELS = {
+    "missing file": (lambda p: p / "nowhere.onnx", ModelError, ["nowhere.onnx", "does not exist", "expected the path"]),
+    "directory": (lambda p: p, ModelError, ["not a file", "expected the path"]),
+    "empty file": (lambda p: file_of(p, "a.onnx", b""), ModelError, ["a.onnx", "0 bytes", "Export"]),
+    "damaged file": (lambda p: file_of(p, "a.onnx", DAMAGED), ModelError, ["a.onnx", "damaged", "Export it again"]),
+    "not an ONNX file": (lambda p: file_of(p, "a.onnx", b"GIF89a!"), ModelError, ["a.onnx", "not an ONNX", "Export"]),
+    "damaged bytes": (lambda p: DAMAGED, ModelError, ["the given bytes", "damaged"]),
+    "weights not beside": (without_weights_file, ModelError, ["external.bin", "not beside the model"]),
+    "a number": (lambda p: 42, ModelError, ["int", "expected a path"]),
+    "unknown op": (lambda p: UNKNOWN_OP, ModelError, ["not valid ONNX", "Nonsense"]),
+    "wrong types inside": (lambda p: WRONG_TYPES, ModelError, ["not valid ONNX", "Gemm"]),
+    "opset 6": (lambda p: mlp_with(opset=6), ModelError, ["opset 6", "7 to", "Export"]),
+    "opset 27": (lambda p: mlp_with(opset=27), ModelError, ["opset 27", "to 26", "Export"]),
+    "opset 28": (lambda p: mlp_with(opset=28), ModelError, ["opset 28", "to 26", "Export"]),
+    "IR 14": (lambda p: mlp_with(ir_version=14), ModelError, ["IR version 14", "up to 13", "Export"]),
+    "two outputs": (lambda p: two_outputs(), ModelError, ["2 float outputs ['y', 'z']", "output_layer="]),
+    "no float output": (lambda p: CLASSES_ONLY, ModelError, ["['y']", "float", "output_layer"]),
+    "integer input": (lambda p: TOKENS.model, ModelError, ["tokens (INT64)", "wrt=", "embedded"]),
+    "damaged layer table": (lambda p: mlp_with(layers="{"), ModelError, ["onnxattr.layers", "convert the model again"]),
+}  # fmt: skip
+
+
+def check(error, expected, fragments):
+    assert type(error.value) is expected
+    assert isinstance(error.value, OnnxAttrError)
+    message = str(error.value)
+    assert [fragment for fragment in fragments if fragment not in message] == [], message
+
+
+@pytest.fixture
+def nothing_runs(monkeypatch):
+    def refuse(self, feeds):
+        raise AssertionError("a session ran before the error")
+
+    monkeypatch.setattr(Session, "run", refuse)
+
+
+@pytest.mark.parametrize("case", MODELS)
+def test_models(case, tmp_path, nothing_runs):
+    source, expected, fragments = MODELS[case]
+    with pytest.raises(OnnxAttrError) as error:
+        attributions.Saliency(source(tmp_path))
+    check(error, expected, fragments)
+
+
+TABLE = mlp_with(layers=LAYERS)
+WITHOUT_TABLE = mlp_with()
+PARAMETERS = {
+    "steps 1": ("IntegratedGradients", {"steps": 1}, ParameterError, ["steps=1", "2"]),
+    "steps 0": ("IntegratedGradients", {"steps": 0}, ParameterError, ["steps=0", "2"]),
+    "steps 2.5": ("IntegratedGradients", {"steps": 2.5}, ParameterError, ["steps=2.5", "integer"]),
+    "baseline NaN": ("IntegratedGradients", {"baseline_value": np.nan}, ParameterError, ["nan", "finite"]),
+    "baseline text": ("IntegratedGradients", {"baseline_value": "0"}, ParameterError, ["'0'", "numbers"]),
+    "ragged baseline": ("IntegratedGradients", {"baseline_value": [[0], 1]}, ParameterError, ["[[0], 1]", "numbers"]),
+    "baseline shape": ("IntegratedGradients", {"baseline_value": np.ones(5)}, ParameterError, ["(5,)", "'x': (6,)"]),
+    "baseline of a batch": (
+        "IntegratedGradients", {"baseline_value": np.ones((1, 6))}, ParameterError, ["(1, 6)", "one sample"]
+    ),
+    "negative noise": ("SmoothGrad", {"noise": -0.1}, ParameterError, ["noise=-0.1", "not negative"]),
+    "infinite noise": ("SquareGrad", {"noise": np.inf}, ParameterError, ["noise=inf", "finite"]),
+    "noise text": ("VarGrad", {"noise": "0.2"}, ParameterError, ["'0.2'", "finite number"]),
+    "no samples": ("SmoothGrad", {"nb_samples": 0}, ParameterError, ["nb_samples=0", "from 1 on"]),
+    "one sample": ("VarGrad", {"nb_samples": 1}, ParameterError, ["nb_samples=1", "from 2 on"]),
+    "half a sample": ("SquareGrad", {"nb_samples": 1.5}, ParameterError, ["nb_samples=1.5", "integer"]),
+    "seed -1": ("SmoothGrad", {"seed": -1}, ParameterError, ["seed=-1", "0 to 2147483646"]),
+    "large seed": ("SmoothGrad", {"seed": 2**31 - 1}, ParameterError, ["seed=2147483647", "0 to 2147483646"]),
+    "seed None": ("SmoothGrad", {"seed": None}, ParameterError, ["seed=None", "integer"]),
+    "seed 1.5": ("SmoothGrad", {"seed": 1.5}, ParameterError, ["seed=1.5", "integer"]),
+    "unknown reducer": ("Saliency", {"reducer": "l2"}, ParameterError, ["'l2'", "'mean'"]),
+    "unknown operator": ("Saliency", {"operator": "detection"}, ParameterError, ["'detection'", "'classification'"]),
+    "operator function": ("Saliency", {"operator": sum}, ParameterError, ["sum", "'classification'"]),
+    "unknown option": ("Saliency", {"stepz": 3}, ParameterError, ["Saliency", "stepz", "providers"]),
+    "another method's parameter": ("DeconvNet", {"steps": 3}, ParameterError, ["DeconvNet", "steps", "providers"]),
+    "misspelt own parameter": ("IntegratedGradients", {"step": 3}, ParameterError, ["'step'", "steps", "seed"]),
+    "batch_size 0": ("Saliency", {"batch_size": 0}, ParameterError, ["batch_size=0", "from 1 on"]),
+    "batch_size 2.5": ("Saliency", {"batch_size": 2.5}, ParameterError, ["batch_size=2.5", "integer"]),
+    "batch_size True": ("Saliency", {"batch_size": True}, ParameterError, ["batch_size=True", "integer"]),
+    "unknown policy": ("DeconvNet", {"relu_policy": "some"}, ParameterError, ["'some'", "'all'"]),
+    "policy without table": ("DeconvNet", {"relu_policy": "xplique"}, ModelError, ["layer table", "Convert", "'all'"]),
+    "channel axis": ("Saliency", {"channel_axis": 4}, ParameterError, ["channel_axis=4", "1, 2 or 3"]),
+    "channel axis text": ("Saliency", {"channel_axis": "last"}, ParameterError, ["'last'", "1, 2 or 3"]),
+    "missing provider": ("Saliency", {"providers": ["TPUExecutionProvider"]}, RuntimeMissingError,
+                         ["TPUExecutionProvider", "CPUExecutionProvider"]),
+    "no provider": ("Saliency", {"providers": []}, ParameterError, ["providers=[]", "None"]),
+    "provider text": ("Saliency", {"providers": "CPU"}, ParameterError, ["'CPU'", "sequence", "None"]),
+    "provider number": ("Saliency", {"providers": [3]}, ParameterError, ["[3]", "names"]),
+    "unknown wrt": ("Saliency", {"wrt": "pixels"}, ModelError, ["'pixels'", "['x']", "inspect"]),
+    "empty wrt": ("Saliency", {"wrt": ()}, ParameterError, ["wrt=()", "name"]),
+    "wrt number": ("Saliency", {"wrt": 0}, ParameterError, ["wrt=0", "name"]),
+    "wrt twice": ("Saliency", {"wrt": ("x", "x")}, ParameterError, ["('x', 'x')", "once"]),
+    "wrt after the score": ("Saliency", {"wrt": "logits", "output_layer": "active"}, ModelError, ["logits", "inspect"]),
+    "wrt is the score": ("Saliency", {"wrt": "logits"}, ModelError, ["'logits'", "explained output"]),
+    "wrt beside the score": ("Saliency", {"wrt": "w1"}, ModelError, ["'w1'", "weight"]),
+    "unknown layer": ("Saliency", {"output_layer": "lodgits"}, ModelError, ["'lodgits'", "hidden", "out", "inspect"]),
+    "folded layer": ("Saliency", {"output_layer": "scaling"}, ModelError, ["'scaling'", "keep_layers=['scaling']"]),
+    "folded index": ("Saliency", {"output_layer": 1}, ModelError, ["'scaling'", "keep_layers=['scaling']"]),
+    "layer index": ("Saliency", {"output_layer": 3}, ModelError, ["output_layer=3", "0 to 2"]),
+    "negative layer index": ("Saliency", {"output_layer": -4}, ModelError, ["output_layer=-4", "0 to 2"]),
+    "ambiguous layer": ("Saliency", {"output_layer": "twin"}, ModelError, ["'twin'", "left/twin", "right/twin"]),
+    "layer 1.5": ("Saliency", {"output_layer": 1.5}, ParameterError, ["output_layer=1.5", "name", "index"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PARAMETERS)
+def test_parameters(case, nothing_runs):
+    method, options, expected, fragments = PARAMETERS[case]
+    with pytest.raises(OnnxAttrError) as error:
+        getattr(attributions, method)(WITHOUT_TABLE if "without table" in case else TABLE, **options)
+    check(error, expected, fragments)
+
+
+ELSEWHERE = {
+    "layer index without table": (
+        {"output_layer": -2}, MLP.model, ModelError, ["output_layer=-2", "no layer table", "name"]
+    ),
+    "integer value as layer": (
+        {"output_layer": "i"}, ROUNDED, ModelError, ["'i'", "INT32", "only float"]
+    ),
+    "integer wrt": ({"wrt": "tokens"}, TOKENS.model, ModelError, ["'tokens'", "INT64", "embedded"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ELSEWHERE)
+def test_parameters_that_do_not_fit_the_model(case, nothing_runs):
+    options, model, expected, fragments = ELSEWHERE[case]
+    with pytest.raises(OnnxAttrError) as error:
+        attributions.Saliency(model, **options)
+    check(error, expected, fragments)
+
+
+def spoilt(array, value):
+    array = array.copy()
+    array.flat[3] = value
+    return array
+
+
+TWO_GOOD = TWO.inputs
+BYTES = build(
+    [node("Cast", ["x"], ["f"], to=TensorProto.FLOAT), node("Relu", ["f"], ["y"])],
+    {"x": (["N", 4], TensorProto.UINT8)}, VECTORS[1],
+)  # fmt: skip
+INPUTS = {
+    "wrong rank, a sample": (CNN, IMAGES[0], ["'image'", "(3, 8, 9)", "(N, 3, 8, 9)", "rank 4", "x[None]"]),
+    "wrong rank": (CNN, X, ["(3, 6)", "(N, 3, 8, 9)", "rank 4"]),
+    "channels last": (CNN, np.zeros((2, 8, 9, 3)), ["(2, 8, 9, 3)", "(N, 3, 8, 9)", "axis 1"]),
+    "wrong channel count": (CNN, IMAGES[:, :1], ["(3, 1, 8, 9)", "(N, 3, 8, 9)", "axis 1"]),
+    "NaN": (MLP, spoilt(X, np.nan), ["'x'", "1 NaN or infinite", "clean the data"]),
+    "infinity": (MLP, spoilt(X, -np.inf), ["'x'", "1 NaN or infinite", "clean the data"]),
+    "beyond float32": (MLP, spoilt(X.astype(np.float64), 1e300), ["'x'", "1 NaN or infinite"]),
+    "empty batch": (MLP, X[:0], ["'x'", "empty batch", "(0, 6)", "at least one row"]),
+    "text": (MLP, np.array([["a"] * 6]), ["'x'", "<U1", "expected numbers"]),
+    "a file name": (MLP, "photo.png", ["'x'", "<U9", "expected numbers"]),
+    "nothing": (MLP, None, ["'x'", "object", "expected numbers"]),
+    "complex": (MLP, X.astype(complex), ["'x'", "complex128", "expected numbers"]),
+    "ragged lists": (MLP, [[1.0] * 6, [1.0] * 5], ["'x'", "not an array"]),
+    "unknown name": (MLP, {"pixels": X}, ["['x']", "missing: ['x']", "unknown: ['pixels']"]),
+    "missing name": (TWO, {"image": TWO_GOOD["image"]}, ["missing: ['features']", "unknown: []"]),
+    "one array for two inputs": (TWO, TWO_GOOD["image"], ["2 inputs", "'features'", "dict by name", "list"]),
+    "one too many": (TWO, [*TWO_GOOD.values(), X], ["2 inputs", "dict by name", "list in that order"]),
+    "order swapped": (TWO, [*TWO_GOOD.values()][::-1], ["'image'", "(3, 4)", "(N, 3, 6, 6)"]),
+    "different rows": (TWO, TWO_GOOD | {"features": TWO_GOOD["features"][:2]}, ["rows", "'image': 3", "'features': 2"]),
+    "tokens 1.5": (TOKENS, spoilt(TOKENS.given.astype(float), 1.5), ["'tokens'", "float64", "int64", "1.5", "Round"]),
+    "tokens NaN": (TOKENS, spoilt(TOKENS.given.astype(float), np.nan), ["'tokens'", "int64", "nan"]),
+    "tokens infinite": (TOKENS, spoilt(TOKENS.given.astype(float), np.inf), ["'tokens'", "int64", "inf"]),
+    "beyond uint8": (BYTES, np.full((2, 4), 300), ["'x'", "int64", "uint8", "300"]),
+    "wrong number of tokens": (TOKENS, TOKENS.given[:, :4], ["'tokens'", "(3, 4)", "(N, 7)"]),
+    "no batch in a stream": (MLP, iter([]), ["no batch", "at least one row"]),
+    "wrong rank in a stream": (MLP, iter([IMAGES]), ["'x'", "(3, 3, 8, 9)", "(N, 6)"]),
+    "stream of different samples": (MLP, iter([X[0], X[0, :5]]), ["different", "(5,)", "(6,)"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", INPUTS)
+def test_inputs(case, nothing_runs):
+    model, given, fragments = INPUTS[case]
+    inner = "embedded" if model is TOKENS else "f" if model is BYTES else None
+    method = attributions.Saliency(getattr(model, "model", model), wrt=inner)
+    with pytest.raises(OnnxAttrError) as error:
+        method.explain(given)
+    check(error, ShapeError, fragments)
+
+
+ANY_CLASSES = build(
+    [node("Mul", ["x", "x"], ["s"]), node("Mul", ["s", "x"], ["y"])], {"x": ["N", "C"]}, {"y": ["N", "C"]}
+)
+TARGETS = {
+    "label too large": ([0, 1, 4], ["Label 4", "0 to 3"]),
+    "label too small": ([0, 1, -2], ["Label -2", "0 to 3", "-1 for the predicted"]),
+    "too few labels": ([0, 1], ["2 labels", "3 rows"]),
+    "a single label": (2, ["()", "(3, 4)", "labels of shape (3,)"]),
+    "labels as floats": ([0.0, 1.0, 2.0], ["(3,)", "(3, 4)", "integer labels"]),
+    "wrong class count": (np.eye(5)[:3], ["(3, 5)", "(3, 4)", "Nothing is broadcast"]),
+    "one column for four classes": (np.ones((3, 1)), ["(3, 1)", "(3, 4)", "Nothing is broadcast"]),
+    "no batch axis": (np.array([1.0, 0, 0, 0]), ["(4,)", "(3, 4)"]),
+    "too few rows": (np.eye(4)[:2], ["(2, 4)", "(3, 4)"]),
+    "one row for three": (np.eye(4)[:1], ["(1, 4)", "(3, 4)", "Nothing is broadcast"]),
+    "NaN": (np.full((3, 4), np.nan), ["targets", "NaN or infinite", "finite"]),
+    "infinity": (np.full((3, 4), np.inf), ["targets", "NaN or infinite", "finite"]),
+    "text": (["happy", "sad", "angry"], ["targets", "<U5", "expected numbers"]),
+    "ragged": ([[1, 0, 0, 0], [1], [1]], ["targets", "not an array"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["Saliency", "IntegratedGradients"])
+@pytest.mark.parametrize("case", TARGETS)
+def test_targets(case, method, nothing_runs):
+    given, fragments = TARGETS[case]
+    with pytest.raises(OnnxAttrError) as error:
+        explained(targets=given, method=method)
+    check(error, TargetError, fragments)
+
+
+def test_targets_beside_a_dataset(nothing_runs):
+    with pytest.raises(TargetError, match=r"come from the dataset: give an iterable of \(inputs, targets\)"):
+        explained(inputs=iter([X]), targets=[0, 1, 2])
+
+
+def test_output_of_rank_3_needs_targets(nothing_runs):
+    with pytest.raises(TargetError, match=r"rank 3.*weights of shape \(3, 2, 5\)"):
+        explained(elementwise([2, 5]), rows(1, 2, 5))
+
+
+@pytest.mark.parametrize("method", ["Saliency", "IntegratedGradients", "VarGrad"])
+def test_label_beyond_a_class_count_that_only_the_prediction_shows(method):
+    with pytest.raises(TargetError, match=r"Label 6 .*0 to 5"):
+        explained(ANY_CLASSES, X, [0, 5, 6], method)
+    assert explained(ANY_CLASSES, X, [0, 5, -1], method).shape == (3, 6)
+
+
+def test_unknown_domain_is_an_unsupported_operator(nothing_runs):
+    with pytest.raises(UnsupportedOpError, match=r"com\.example::Fancy.*fancy"):
+        attributions.Saliency(UNKNOWN_DOMAIN).explain(rows(1, 4))
+
+
+@pytest.mark.parametrize("method", attributions.__all__)
+@pytest.mark.filterwarnings("ignore:.*overrides ReLUs:UserWarning")
+def test_integer_inputs_are_explained_at_the_float_value_that_the_error_names(method):
+    with pytest.raises(ModelError) as error:
+        getattr(attributions, method)(TOKENS.model)
+    name = str(error.value).split("one of: ")[1].split(",")[0].rstrip(".")
+    maps = getattr(attributions, method)(TOKENS.model, wrt=name).explain(TOKENS.given, [0, 1, 2])
+    assert maps.shape == (3, 7, 5)
+    assert np.abs(maps).max() > 0
+
+
+def test_gradient_of_an_embedding_is_that_of_the_numbers_it_looks_up():
+    table, weights = (onnx.numpy_helper.to_array(TOKENS.model.graph.initializer[i]) for i in (0, 2))
+    looked_up = table[TOKENS.given]
+    expected = (1 - np.tanh(looked_up) ** 2) * weights[:, [0, 1, 2]].T[:, None] / 7
+    maps = attributions.GradientInput(TOKENS.model, wrt="embedded").explain(TOKENS.given, [0, 1, 2])
+    np.testing.assert_allclose(maps, looked_up * expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("action", ["explain", "predict"])
+def test_what_only_the_runtime_can_refuse_is_our_error_too(action):
+    method = attributions.Saliency(TOKENS.model, wrt="embedded")
+    with pytest.raises(ModelError, match=r"ONNX Runtime could not run .*out of.*bounds"):
+        getattr(method, action)(np.full((2, 7), 99))
+
+
+def test_damaged_keras_file_names_the_file(tmp_path, nothing_runs):
+    pytest.importorskip("keras")
+    with pytest.raises(ConversionError, match=r"broken\.keras"):
+        attributions.Saliency(file_of(tmp_path, "broken.keras", b"PK\x03\x04 not a zip"))
