@@ -197,11 +197,12 @@ def conv_transpose(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent
 def _transpose_pads(
     node: Any, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """The pads of the convolution whose transpose a ConvTranspose node is; output_padding shortens the end."""
+    """The pads of the convolution whose transpose a ConvTranspose node is.
+
+    The output_padding, below the stride, is the rest that the convolution's own rounding drops.
+    """
     rank = len(kernel)
     extra = node.attributes.get_ints("output_padding", [0] * rank)
-    # A rest below the stride is dropped by the convolution's own rounding.
-    surplus = [more if more >= stride else 0 for more, stride in zip(extra, strides, strict=True)]
     auto_pad, output_shape = (
         node.attributes.get_string("auto_pad", "NOTSET"),
         node.attributes.get_ints("output_shape"),
@@ -210,7 +211,7 @@ def _transpose_pads(
         pads = (
             node.attributes.get_ints("pads", [0] * (2 * rank)) if auto_pad == "NOTSET" else [0] * (2 * rank)
         )
-        return list(pads[:rank]), [end - more for end, more in zip(pads[rank:], surplus, strict=True)]
+        return list(pads[:rank]), list(pads[rank:])
     sizes = (dims_of(node.inputs[0]) or [None] * (rank + 2))[2:]
     if not all(isinstance(size, int) for size in sizes):
         raise UnsupportedOpError(
@@ -224,5 +225,5 @@ def _transpose_pads(
         total = full - (output_shape[-rank:][axis] if output_shape else size * strides[axis])
         small, large = total // 2, total - total // 2
         begins.append(small if auto_pad == "SAME_UPPER" else large)
-        ends.append((large if auto_pad == "SAME_UPPER" else small) - surplus[axis])
+        ends.append(large if auto_pad == "SAME_UPPER" else small)
     return begins, ends

@@ -98,8 +98,7 @@ def _views(op: OpBuilder, x: ir.Value, y: ir.Value, windows: Windows) -> list[ir
         zeros = op.constant([0, 0], ir.DataType.INT64)
         lowest = float(np.finfo(x.dtype.numpy()).min)  # type: ignore[union-attr]
         padded = op.Pad(x, op.Concat(zeros, begins, zeros, ends, axis=0), lowest)
-    elif known[1] is not None and known[1].min() < 0:
-        padded = op.Slice(x, [0] * windows.rank, windows.spans(op, y), [*range(2, 2 + windows.rank)])
+    # A rest at the end, shorter than the stride, adds nothing to the strided views.
     views = []
     for offset in offsets(windows):
         starts = [i * d for i, d in zip(offset, windows.dilations, strict=True)]
