@@ -5,6 +5,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
+from reference_ops import NEW_OPS
 
 from onnxattr.autodiff import pullback
 from onnxattr.builder import OpBuilder
@@ -253,6 +254,37 @@ def test_no_weight_is_written_twice():
 def test_gradient_of_the_whole_model():
     x = np.random.default_rng(1).normal(size=(1, 3, 8, 8)).astype(np.float32)
     check_vjp(forward_model(), {"x": x})
+
+
+SCALED = {
+    "constant": ("Mul(h, k)", (4, 1, 1)),
+    "constant first": ("Mul(k, h)", (1, 4, 1, 1)),
+    "one for all": ("Mul(h, k)", (1,)),
+    "by sample and channel": ("Mul(h, k)", (2, 4, 1, 1)),
+    "by position": ("Mul(h, k)", (1, 1, 5, 5)),
+    "by row": ("Mul(h, k)", (5, 1)),
+    "square image": ("Mul(h, k)", (4, 5, 5)),
+    "itself": ("Mul(h, h)", (1,)),
+}
+
+
+@pytest.mark.parametrize("known", ["2,3,5,5", "N,3,5,5", "?,3,?,?"])
+@pytest.mark.parametrize("form", SCALED)
+@pytest.mark.parametrize("groups", [1, 3])
+def test_convolutions_before_a_scale(form, known, groups):
+    """Factors behind a convolution may be moved into its kernel, but only those of a channel."""
+    rng = np.random.default_rng(0)
+    product, shape = SCALED[form]
+    channels = 4 if groups == 1 else 3
+    shape = tuple(channels if size == 4 else size for size in shape)
+    model = parse(
+        f"g (float[{known}] x) => (float[?,?,?,?] y) "
+        f"{{ h = Conv<group = {groups}, pads = [1, 1, 1, 1]>(x, w) s = {product} y = Tanh(s) }}"
+    )
+    for name, dims in (("w", (channels, 3 // groups, 3, 3)), ("k", shape)):
+        array = rng.uniform(0.5, 1.5, dims).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    check_vjp(model, {"x": rng.normal(size=(2, 3, 5, 5)).astype(np.float32)}, new_ops=NEW_OPS)
 
 
 def test_names_never_collide():
