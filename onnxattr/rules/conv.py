@@ -19,7 +19,6 @@ from onnxattr.rules.conv_kernel import kernel_ct
 from onnxattr.rules.registry import Cotangent, vjp
 from onnxattr.rules.windows import Windows, pad_spatial, windows_of
 
-
 #: Below this many result channels ConvTranspose is up to eight times faster than Conv: blocks of channels stay empty.
 _FEWEST_CHANNELS = 8
 
