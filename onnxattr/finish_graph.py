@@ -7,22 +7,37 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import CommonSubexpressionEliminationPass, RemoveUnusedNodesPass
+from onnx_ir.passes.common import (
+    CommonSubexpressionEliminationPass,
+    RemoveUnusedNodesPass,
+    RemoveUnusedOpsetsPass,
+)
+
+from onnxattr.errors import ParameterError
 
 
 def finish(model: ir.Model) -> onnx.ModelProto:
     """Cleans a rewritten model up and serialises it; the types of new values are kept, those of outputs must be set."""
     CommonSubexpressionEliminationPass()(model)
     RemoveUnusedNodesPass()(model)
+    RemoveUnusedOpsetsPass()(model)
     return ir.serde.serialize_model(model)
 
 
 def write(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
-    """Writes a model through a temporary name, so that a file of the final name is always whole."""
+    """Writes a model through a temporary name, so that a file of the final name is always whole.
+
+    Raises:
+        ParameterError: If the file cannot be written.
+    """
     final = Path(path)
     temporary = final.with_name(f".{final.name}.{os.getpid()}.part")
     try:
         onnx.save(proto, temporary)
         os.replace(temporary, final)
+    except OSError as error:
+        raise ParameterError(
+            f"{final} cannot be written: {error}. Give the path of a file in a folder."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)

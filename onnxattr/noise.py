@@ -44,7 +44,9 @@ def normal_like(
     rows = op.shape(like, 0, 1)
     elements = op.ReduceProd(op.shape(like, 1), keepdims=0)
     half = op.Div(op.Add(elements, 1), 2)
-    counter = op.Unsqueeze(op.Range(0, op.Mul(half, 2), 1), [0])
+    # The number of elements once more, from the value itself: a known one would be folded into a table of all counters.
+    counted = op.Div(op.Add(op.Div(op.Size(like), op.Squeeze(rows, [0])), 1), 2)
+    counter = op.Unsqueeze(op.Range(0, op.Mul(counted, 2), 1), [0])
     state = op.Mod(op.Add(key, op.Mul(counter, _ELEMENT)), _PRIME)
     first = op.Mod(op.Add(op.Mul(state, state), key), _PRIME)
     bits = op.Mod(op.Add(op.Mul(first, first), state), _PRIME)
@@ -91,9 +93,9 @@ def draw_noise(
     like = op.input("like", ir.DataType.FLOAT, [rows, *shape[1:]])
     image, draw = (op.input(name, ir.DataType.INT64, [rows]) for name in ("image", "draw"))
     noise = normal_like(op, like, op.input("seed", ir.DataType.INT64, []), image, draw, position)
-    graph.inputs.remove(like)
     graph.outputs.append(noise)
     draws, images = np.divmod(np.arange(rows, dtype=np.int64), shape[0])
     feeds = {"image": images + first_row, "draw": draws, "seed": np.array(seed, np.int64)}
+    feeds["like"] = np.zeros((rows, *shape[1:]), np.float32)
     (made,) = Session(finish(ir.Model(graph, ir_version=8))).run(feeds)
     return made.reshape(nb_samples, *shape)
