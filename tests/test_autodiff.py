@@ -343,6 +343,7 @@ BAD_RULES = [
     (lambda op, node, ct: (ct, ct), RuleError, "2 cotangents for 1 inputs"),
     (lambda op, node, ct: (op.Cast(ct, to=11),), RuleError, "DOUBLE.*FLOAT"),
     (lambda op, node, ct: (op.Unsqueeze(ct, [0]),), None, None),
+    (lambda op, node, ct: (op.Compress(ct, np.array([True, True]), axis=0),), None, None),
     (lambda op, node, ct: (op.Concat(ct, ct, axis=1),), RuleError, "shape"),
     (lambda op, node, ct: (op.ReduceSum(ct, [0], keepdims=0),), RuleError, "shape"),
     (lambda op, node, ct: (op.Relu(ct, ct),), RuleError, "Relu takes 1 to 1 inputs"),
@@ -362,6 +363,24 @@ def test_rules_that_break_their_contract(rule, error, message):
         return
     with pytest.raises(error, match=message):
         vjp(model, rules=STANDARD | {"Softsign": rule})
+
+
+def test_entries_of_inactive_inputs_are_not_asked_for():
+    def fail():
+        raise AssertionError("built for nothing")
+
+    model = parse(
+        "g (float[2,3] x, float[3] w, float[3] b) => (float[2,3] y) { s = Mul(x, w) y = Add(s, b) }"
+    )
+    table = STANDARD | {
+        "Mul": lambda op, node, ct: (op.Mul(ct, node.inputs[1]), fail),
+        "Add": lambda op, node, ct: (ct, NOT_IMPLEMENTED),
+    }
+    w = np.array([2, 3, 4], np.float32)
+    found = run(vjp(model, "x", rules=table), x=X, w=w, b=w, y_cotangent=CT)["x_gradient"]
+    np.testing.assert_array_equal(found, CT * w)
+    with pytest.raises(UnsupportedOpError, match="not implemented"):
+        vjp(model, "b", rules=table)
 
 
 @pytest.mark.parametrize(

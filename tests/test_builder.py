@@ -121,6 +121,16 @@ def test_folded_nodes_leave_no_trace_on_their_inputs():
     assert list(shape.uses()) == []
 
 
+def test_what_the_runtime_can_fold():
+    op = builder()
+    x, w = op.input("x", FLOAT, [3]), op.constant(np.ones(3, np.float32))
+    assert op.is_constant(w)
+    assert op.is_constant(op.Mul(op.Neg(w), 2.0))
+    assert not op.is_constant(x)
+    assert not op.is_constant(op.Mul(w, x))
+    assert not op.is_constant(op.RandomUniform(shape=[3]))
+
+
 # Shapes
 
 
