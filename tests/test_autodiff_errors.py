@@ -1,0 +1,103 @@
+"""Errors of the reverse sweep: operators without a rule, rules that break their contract, bad names."""
+
+import numpy as np
+import pytest
+from tiny_graphs import CT, X, parse, run
+
+from onnxattr.errors import ModelError, RuleError, UnsupportedOpError
+from onnxattr.gradient import vjp
+from onnxattr.rules.registry import NOT_IMPLEMENTED
+from onnxattr.rules.standard import STANDARD
+
+
+def test_every_operator_without_a_rule_is_named():
+    model = parse(
+        "g (float[1,1,4,4] x, float[1,4,4,2] grid) => (float[1,1,4,4] y, float[1] d) { "
+        "[first] a = GridSample(x, grid) [second] b = GridSample(a, grid) "
+        "y = Relu(b) [square] q = Reshape(x, s) [last] d = Det(q) }".replace("(x, s)", "(x, shape)").replace(
+            "{ [first]", "<int64[3] shape = {1, 4, 4}> { [first]"
+        )
+    )
+    table = {name: rule for name, rule in STANDARD.items() if name not in ("Det", "GridSample")}
+    with pytest.raises(UnsupportedOpError) as caught:
+        vjp(model, "x", rules=type(STANDARD)(table))
+    for word in ("2 operator(s)", "GridSample: first, second", "Det: last"):
+        assert word in str(caught.value)
+    # Those that no path needs are no error.
+    assert vjp(model, "q", "q", rules=type(STANDARD)(table)).graph.node
+
+
+def test_values_captured_by_control_flow_are_active():
+    model = parse(
+        "g (float[2,3] x, bool c) => (float[2,3] y) { h = Relu(x) [branch] y = If(c) <"
+        "then_branch = t () => (float[2,3] p) { p = Neg(h) }, else_branch = e () => (float[2,3] q) { q = Exp(h) }> }"
+    )
+    with pytest.raises(UnsupportedOpError, match="If: branch"):
+        vjp(model)
+
+
+BAD_RULES = [
+    (lambda op, node, ct: (ct, ct), RuleError, "2 cotangents for 1 inputs"),
+    (lambda op, node, ct: (op.Cast(ct, to=11),), RuleError, "DOUBLE.*FLOAT"),
+    (lambda op, node, ct: (op.Unsqueeze(ct, [0]),), None, None),
+    (lambda op, node, ct: (op.Compress(ct, np.array([True, True]), axis=0),), None, None),
+    (lambda op, node, ct: (op.Concat(ct, ct, axis=1),), RuleError, "shape"),
+    (lambda op, node, ct: (op.ReduceSum(ct, [0], keepdims=0),), RuleError, "shape"),
+    (lambda op, node, ct: (op.Relu(ct, ct),), RuleError, "Relu takes 1 to 1 inputs"),
+    (lambda op, node, ct: (op.Relu(ct, slope=1),), RuleError, "Relu has no attribute"),
+    (lambda op, node, ct: (op.Nonsense(ct),), RuleError, "Nonsense does not exist"),
+    (lambda op, node, ct: (NOT_IMPLEMENTED,), UnsupportedOpError, "'n', input 0 .'x'.*not implemented"),
+]
+
+
+@pytest.mark.parametrize(("rule", "error", "message"), BAD_RULES)
+def test_rules_that_break_their_contract(rule, error, message):
+    model = parse("g (float[2,3] x) => (float[2,3] y) { [n] y = Softsign(x) }")
+    if error is None:
+        np.testing.assert_array_equal(
+            run(vjp(model, rules=STANDARD | {"Softsign": rule}), x=X, y_cotangent=CT)["x_gradient"], CT
+        )
+        return
+    with pytest.raises(error, match=message):
+        vjp(model, rules=STANDARD | {"Softsign": rule})
+
+
+def test_entries_of_inactive_inputs_are_not_asked_for():
+    def fail():
+        raise AssertionError("built for nothing")
+
+    model = parse(
+        "g (float[2,3] x, float[3] w, float[3] b) => (float[2,3] y) { s = Mul(x, w) y = Add(s, b) }"
+    )
+    table = STANDARD | {
+        "Mul": lambda op, node, ct: (op.Mul(ct, node.inputs[1]), fail),
+        "Add": lambda op, node, ct: (ct, NOT_IMPLEMENTED),
+    }
+    w = np.array([2, 3, 4], np.float32)
+    found = run(vjp(model, "x", rules=table), x=X, w=w, b=w, y_cotangent=CT)["x_gradient"]
+    np.testing.assert_array_equal(found, CT * w)
+    with pytest.raises(UnsupportedOpError, match="not implemented"):
+        vjp(model, "b", rules=table)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"wrt": "nothing"}, "'nothing' is not a value"),
+        ({"outputs": "nothing"}, "'nothing' is not a value"),
+        ({"wrt": "i"}, "only float values"),
+    ],
+)
+def test_names_that_cannot_be_differentiated(names, message):
+    model = parse("g (float[2,3] x) => (float[2,3] y) { i = Cast<to=7>(x) y = Relu(x) }")
+    with pytest.raises(ModelError, match=message):
+        vjp(model, **names)
+
+
+def test_overrides_leave_the_standard_table_alone():
+    before = dict(STANDARD)
+    table = STANDARD | {"Relu": lambda op, node, ct: (op.Mul(ct, 7.0),)}
+    model = parse("g (float[2,3] x) => (float[2,3] y) { y = Relu(x) }")
+    np.testing.assert_array_equal(run(vjp(model, rules=table), x=X, y_cotangent=CT)["x_gradient"], 7 * CT)
+    assert dict(STANDARD) == before
+    assert len(table) == len(STANDARD)
