@@ -152,14 +152,13 @@ def _given_inputs(model: Any, structure: Any) -> ModelInputs:
 
 def _spec_of(leaf: Any) -> Any:
     tf = dependencies.tensorflow()
-    try:
-        if hasattr(leaf, "shape") and hasattr(leaf, "dtype"):
-            return tf.TensorSpec(leaf.shape, leaf.dtype)
-        return tf.TensorSpec.from_tensor(tf.constant(np.asarray(leaf)))
-    except (TypeError, ValueError) as error:
-        raise ConversionError(
-            f"input_signature and sample take tf.TensorSpec objects or arrays, got {type(leaf).__name__}: {leaf!r}"
-        ) from error
+    if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
+        leaf = np.asarray(leaf)
+        if leaf.dtype.kind not in "biufc":
+            raise ConversionError(
+                f"input_signature and sample take tf.TensorSpec objects or arrays of numbers, got {leaf.tolist()!r}."
+            )
+    return tf.TensorSpec(leaf.shape, leaf.dtype)
 
 
 def _positional_parameters(model: Any) -> list[str]:

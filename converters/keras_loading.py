@@ -120,7 +120,7 @@ def _load_keras_file(path: Path) -> Any:
         except Exception:
             pass  # the error of Keras 3 below says more
     raise ConversionError(
-        f"Keras cannot load {str(path)!r}: {type(first).__name__}: {str(first).strip()[:500]}. {_OWN_CODE}"
+        f"Keras cannot load {str(path)!r}: {type(first).__name__}: {' '.join(str(first).split())[:500]}. {_OWN_CODE}"
     ) from first
 
 

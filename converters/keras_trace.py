@@ -146,12 +146,14 @@ class LayerRecorder:
         self.calls: list[LayerCall] = []
         self.failed_in: str | None = None
         self._stack: list[LayerCall] = []
+        self._graph: Any = None
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
         """Note every layer call while the context is open; the patch of the layer classes ends with it."""
         layer_classes = [package.layers.Layer for package in dependencies.keras_packages()]
         originals = [layer_class.__call__ for layer_class in layer_classes]
+        self._graph = dependencies.tensorflow().compat.v1.get_default_graph()
         try:
             for layer_class, original in zip(layer_classes, originals, strict=True):
                 layer_class.__call__ = self._hook(original)
@@ -164,15 +166,16 @@ class LayerRecorder:
         recorder = self
 
         def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            if layer is recorder.model:
+            # Layers also run in graphs of their own: when Keras builds them, and inside loops.
+            elsewhere = dependencies.tensorflow().compat.v1.get_default_graph() is not recorder._graph
+            if layer is recorder.model or elsewhere:
                 return original(layer, *args, **kwargs)
             return recorder._record(original, layer, args, kwargs)
 
         return call
 
     def _record(self, original: Any, layer: Any, args: Any, kwargs: Any) -> Any:
-        tf = dependencies.tensorflow()
-        graph = tf.compat.v1.get_default_graph()
+        tf, graph = dependencies.tensorflow(), self._graph
         enclosing = self._stack[-1].path + "/" if self._stack else ""
         call = LayerCall(layer, enclosing + layer.name, len(self._stack) + 1)
         start = len(graph.get_operations())

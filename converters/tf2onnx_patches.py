@@ -71,11 +71,12 @@ def lean_tf2onnx() -> Iterator[None]:
     - `Node.update_proto` rebuilds the proto of each node, weights included, after each pass, and protobuf never
       frees the old ones. The final graph reads constants elsewhere, so they are skipped.
     - The optimiser deep-copies the graph before each pass unless the variable TF2ONNX_CATCH_ERRORS exists.
+    - Unused nodes are searched for once per output, and every tap is an output; one search does.
     - `np.product`, gone in numpy 2, is called for large models.
     """
-    from tf2onnx.graph import Node
+    from tf2onnx.graph import Graph, Node
 
-    update_proto = Node.update_proto
+    update_proto, extract_nodes = Node.update_proto, Graph.extract_sub_graph_nodes
     variable = os.environ.get("TF2ONNX_CATCH_ERRORS")
     logger = logging.getLogger("tf2onnx")
     level = logger.level
@@ -86,6 +87,7 @@ def lean_tf2onnx() -> Iterator[None]:
             update_proto(node, *args, **kwargs)
 
     Node.update_proto = update_all_but_constants
+    Graph.extract_sub_graph_nodes = _nodes_leading_to
     os.environ["TF2ONNX_CATCH_ERRORS"] = "off"
     # What it logs as errors (operators it does not know) is raised by the checks that follow.
     logger.setLevel(logging.CRITICAL)
@@ -94,7 +96,7 @@ def lean_tf2onnx() -> Iterator[None]:
     try:
         yield
     finally:
-        Node.update_proto = update_proto
+        Node.update_proto, Graph.extract_sub_graph_nodes = update_proto, extract_nodes
         logger.setLevel(level)
         if variable is None:
             del os.environ["TF2ONNX_CATCH_ERRORS"]
@@ -102,6 +104,24 @@ def lean_tf2onnx() -> Iterator[None]:
             os.environ["TF2ONNX_CATCH_ERRORS"] = variable
         if not had_product:
             del np.product  # type: ignore[attr-defined]
+
+
+def _nodes_leading_to(
+    graph: Any, outputs_name: Any, input_checker: Any = None, remove_unused_inputs: bool = True
+) -> list[Any]:
+    """All nodes that the named outputs need: `Graph.extract_sub_graph_nodes` in one search."""
+    names = list(outputs_name)
+    if not remove_unused_inputs:
+        names += [node.output[0] for node in graph.inputs]
+    found: dict[Any, None] = {}
+    while names:
+        node = graph.get_node_by_output(names.pop(), search_in_parent_graphs=False)
+        if not node or node in found or (input_checker is not None and input_checker(node) is False):
+            continue
+        found[node] = None
+        names.extend(node.input)
+        names.extend(node.get_implicit_inputs())
+    return list(found)
 
 
 def replace_node(ctx: Any, node: Any, build: Callable[[Any, np.dtype], str]) -> None:
