@@ -158,7 +158,8 @@ def _output_of_layer(values: dict[str, ir.Value], layer: Layer) -> ir.Value:
 def _find_wrt(graph: ir.Graph, output: ir.Value, names: tuple[str, ...] | None) -> tuple[str, ...]:
     values = named_values(graph)
     if names is None:
-        chosen = [v for v in graph.inputs if v.dtype in FLOATS and output in reachable(graph, [v])]
+        with_rows = [v for v in graph.inputs if v.dtype in FLOATS and dims_of(v) != []]
+        chosen = [v for v in with_rows if output in reachable(graph, [v])]
         if not chosen:
             suggestion = ", ".join(explainable(graph, output)[:8]) or "none found"
             kinds = ", ".join(f"{v.name} ({v.dtype.name if v.dtype else 'unknown'})" for v in graph.inputs)
@@ -176,14 +177,22 @@ def _find_wrt(graph: ir.Graph, output: ir.Value, names: tuple[str, ...] | None) 
             raise ModelError(
                 f"wrt {name!r} is {values[name].dtype}; only float values can be explained: {explainable(graph, output)[:8]}."
             )
-        if values[name].const_value is not None or values[name] is output:
-            kind = "the explained output itself" if values[name] is output else "a weight"
+        unfit = _why_unfit(values[name], output)
+        if unfit:
             raise ModelError(
-                f"wrt {name!r} is {kind}; expected a float value that depends on the inputs, one row each."
+                f"wrt {name!r} is {unfit}; expected a float value that depends on the inputs, one row each."
             )
         if output not in reachable(graph, [values[name]]):
             raise ModelError(f"The explained output {output.name!r} does not depend on wrt {name!r}.")
     return names
+
+
+def _why_unfit(value: ir.Value, output: ir.Value) -> str | None:
+    if value is output:
+        return "the explained output itself"
+    if value.const_value is not None:
+        return "a weight"
+    return "a scalar, without a batch axis" if dims_of(value) == [] else None
 
 
 def explainable(graph: ir.Graph, output: ir.Value) -> list[str]:
