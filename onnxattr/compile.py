@@ -291,8 +291,9 @@ def _target(rewrite: _Rewrite, prediction: ir.Value, labels: bool, rows: int | s
         )
     target = op.input(name, INT64, [rows])
     chosen = op.Where(op.Less(target, 0), op.ArgMax(prediction, axis=1, keepdims=0), target)
-    values = op.constant([0, 1], rewrite.score.dtype)
-    one_hot = op.OneHot(chosen, op.shape(rewrite.score, 1, 2), values, axis=-1)
+    # In float32 first: the runtime has no OneHot of float64.
+    values = op.constant([0, 1], ir.DataType.FLOAT)
+    one_hot = op.cast_like(op.OneHot(chosen, op.shape(rewrite.score, 1, 2), values, axis=-1), rewrite.score)
     one_hot.shape = ir.Shape([rows, dims[1]])
     return one_hot
 

@@ -115,7 +115,7 @@ class Session:
         ort = runtime()
         _warn_of_two_wheels()
         options = ort.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what fails is raised
         _share_cpu_memory()
         options.add_session_config_entry("session.use_env_allocators", "1")
         options.enable_mem_pattern = False

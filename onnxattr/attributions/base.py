@@ -129,6 +129,8 @@ class Attribution(ABC):
             )
         return self._explain_batches(batches(self.prepared, inputs, self.batch_size))
 
+    __call__ = explain
+
     def predict(self, inputs: Any) -> np.ndarray:
         """The (cut) model's output for each row; the arguments and errors are those of ``explain``."""
         feeds = model_inputs(self.prepared, inputs)
@@ -158,6 +160,7 @@ class Attribution(ABC):
                 rows = _row_count(feeds)
                 checked = as_targets(self.prepared, targets, rows)
                 bar.total += self._driver.work(rows)
+                bar.refresh()
                 results.append(self._driver.explain(feeds, checked, rows, done, bar.update))
                 done += rows
                 as_dict = isinstance(inputs, Mapping)
@@ -240,13 +243,14 @@ class Attribution(ABC):
         )
 
     def _warn(self) -> None:
+        caller = 3 if type(self).__init__ is Attribution.__init__ else 4
         graph = self.prepared.model.graph
         logits = probability_head(graph, self.prepared.value(self.prepared.output))
         if self.output_layer is None and logits is not None and self.operator is None:
             warnings.warn(
                 f"The model ends in probabilities, whose gradients mix all classes and fade where the model is sure. "
                 f"To explain the logits, pass output_layer={logits!r}.",
-                stacklevel=4,
+                stacklevel=caller,
             )
         if RELU_LIKE in self._request.definition.rules:
             spans = relu_spans(graph, self.prepared.layers, self.options.relu_policy)
@@ -254,7 +258,7 @@ class Attribution(ABC):
                 warnings.warn(
                     f"{type(self).__name__} overrides ReLUs, and the model has none (relu_policy="
                     f"{self.options.relu_policy!r}): the result equals the plain gradient.",
-                    stacklevel=4,
+                    stacklevel=caller,
                 )
 
 
