@@ -26,7 +26,7 @@ from verification.compare import (
 )
 from verification.models import BUILDERS, HAPPY, astronaut_face, build_case, one_hot
 from verification.report import full_table
-from verification.tape import METHODS, NOISY, TapeReference, reduce_channels
+from verification.tape import METHODS, NOISY, TapeReference, reduce_channels, unmoved
 
 from onnxattr.attributions import Saliency
 
@@ -55,11 +55,11 @@ def test_tape_agrees_with_xplique(model, method):
     draws = numpy_draws(case, method)
     for variant in VARIANTS:
 
-        def reference(case, draws, variant=variant):
-            return tape_maps(case, method, variant, FAST, draws, relu_policy="xplique")
+        def reference(move, variant=variant):
+            return tape_maps(case, method, variant, FAST, draws, relu_policy="xplique", move=move)
 
         maps = xplique_maps(case, method, variant, FAST, draws)
-        error, _ = compare_maps([maps], reference, case, draws, tolerance_of(method))
+        error, _ = compare_maps([maps], reference, tolerance_of(method))
         assert error <= tolerance_of(method), variant
 
 
@@ -111,11 +111,11 @@ def test_a_nudge_excuses_no_difference_between_smooth_maps():
     case = build_case("dense_tabular")
     reference = tape(case.name, None, "float32", "all")
 
-    def saliency(case, draws):
-        return reference.explain("Saliency", case.inputs, case.targets)
+    def saliency(move):
+        return reference.explain("Saliency", case.inputs, case.targets, move=move)
 
-    maps = saliency(case, None) * (1 + 2 * TOLERANCE)
-    error, at_kink = compare_maps([maps], saliency, case, None, TOLERANCE)
+    maps = saliency(unmoved) * (1 + 2 * TOLERANCE)
+    error, at_kink = compare_maps([maps], saliency, TOLERANCE)
     assert error > TOLERANCE
     assert at_kink == len(case.inputs)
 
@@ -152,11 +152,11 @@ def test_onnxattr_reducers_agree_with_xplique(method):
     draws = draws_for(case, method, FAST)
     for reducer in REDUCERS:
 
-        def reference(case, draws, reducer=reducer):
-            return xplique_maps(case, method, "cut", FAST, draws, reducer=reducer)
+        def reference(move, reducer=reducer):
+            return xplique_maps(case, method, "cut", FAST, draws, reducer=reducer, move=move)
 
         maps = product_maps(case, method, "cut", FAST, reducer=reducer)
-        error, _ = compare_maps([maps], reference, case, draws, tolerance_of(method))
+        error, _ = compare_maps([maps], reference, tolerance_of(method))
         assert error <= tolerance_of(method), reducer
 
 
@@ -178,11 +178,10 @@ def test_saturated_softmax_is_as_exact_as_float32_allows(variant, contrast):
     assert 0.001 < lost < 0.003
     tolerance = np.finfo(np.float32).eps / lost if variant == "whole" else TOLERANCE
 
-    def exact(case, draws):
-        return tape("emotion", VARIANTS[variant], "float64", "all").explain(
-            "Saliency", case.inputs, case.targets
-        )
+    def exact(move):
+        reference = tape("emotion", VARIANTS[variant], "float64", "all")
+        return reference.explain("Saliency", case.inputs, case.targets, move=move)
 
     maps = product_maps(case, "Saliency", variant, FAST), xplique_maps(case, "Saliency", variant, FAST, None)
-    error, _ = compare_maps(maps, exact, case, None, tolerance)
+    error, _ = compare_maps(maps, exact, tolerance)
     assert error <= tolerance

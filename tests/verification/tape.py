@@ -25,6 +25,13 @@ NOISY = ("SmoothGrad", "SquareGrad", "VarGrad")
 RELU_RULES = {"DeconvNet": "deconvnet", "GuidedBackprop": "guided"}
 ROWS_PER_RUN = 64
 
+Move = Callable[[np.ndarray], np.ndarray]
+
+
+def unmoved(points: np.ndarray) -> np.ndarray:
+    """The points where gradients are taken, as they are."""
+    return points
+
 
 def modified_relu(forward: Callable, rule: str) -> Callable:
     """`forward` with another backward: relu(ct), and for "guided" only where the input is positive."""
@@ -161,9 +168,7 @@ class TapeReference:
         rows = self.gradient(flat, np.tile(targets, (len(points), 1)))
         return rows.reshape(points.shape).astype(np.float64)
 
-    def explain(
-        self, method, inputs, targets, *, reducer=None, steps=50, baseline_value=0.0, draws=None, noise=0.2
-    ):
+    def explain(self, method, inputs, targets, *, reducer=None, draws=None, move=unmoved, **parameters):
         """The attribution of a method.
 
         Args:
@@ -171,30 +176,32 @@ class TapeReference:
             inputs: (N, ...) float32.
             targets: (N, C) weights of the outputs.
             reducer: None, "min", "mean", "max" or "sum", over the channels of images.
-            steps: Points of IntegratedGradients.
-            baseline_value: Baseline of IntegratedGradients.
             draws: (nb_samples, N, ...) standard normal numbers for the noisy methods.
-            noise: Standard deviation of the noise.
+            move: Applied to the points where gradients are taken, see `compare.nudged`.
+            **parameters: `noise` (0.2) of the noisy methods; `steps` (50) and `baseline_value` (0.0) of
+                IntegratedGradients.
 
         Returns:
             float64 array of the shape of the inputs, or with one channel after a reducer.
         """
         if method == "IntegratedGradients":
-            maps = self._integrated(inputs, targets, steps, baseline_value)
+            maps = self._integrated(inputs, targets, move, **parameters)
         elif method in NOISY:
-            # The points are the float32 numbers that a float32 implementation sees, whatever `dtype` is.
-            points = inputs[None] + np.float32(noise) * draws
-            maps = noise_statistic(method, self.gradients_at(points, targets))
+            maps = noise_statistic(method, self._noisy(inputs, targets, draws, move, **parameters))
         else:
-            gradient = self.gradient(inputs, targets, RELU_RULES.get(method)).astype(np.float64)
+            gradient = self.gradient(move(inputs), targets, RELU_RULES.get(method)).astype(np.float64)
             maps = {"Saliency": np.abs(gradient), "GradientInput": inputs * gradient}.get(method, gradient)
         return reduce_channels(maps, reducer)
 
-    def _integrated(self, inputs, targets, steps, baseline_value):
+    def _noisy(self, inputs, targets, draws, move, noise=0.2):
+        """Gradients at the float32 points that a float32 implementation sees, whatever `dtype` is."""
+        return self.gradients_at(move(inputs[None] + np.float32(noise) * draws), targets)
+
+    def _integrated(self, inputs, targets, move, steps=50, baseline_value=0.0):
         """(x - b) times the trapezoidal mean of the gradients at `steps` points, both ends included."""
         alphas = np.linspace(0.0, 1.0, steps)
         path = inputs.astype(np.float64) - baseline_value
-        points = baseline_value + alphas.reshape(-1, *[1] * inputs.ndim) * path[None]
+        points = move(baseline_value + alphas.reshape(-1, *[1] * inputs.ndim) * path[None])
         return path * np.trapezoid(self.gradients_at(points, targets), alphas, axis=0)
 
 
