@@ -21,9 +21,10 @@ import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from onnxattr.converters.keras import to_onnx
+
 from models import digits, emotion, gunpoint
 from onnxattr import vjp
-from onnxattr.converters.keras import to_onnx
 from onnxattr.session import Session
 
 MODELS: dict[str, tuple[Callable[[], keras.Model], int]] = {
@@ -42,12 +43,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
     options = parser.parse_args()
-    print(f"{'model':18} {'rows':>4}  gradient / prediction   TensorFlow gradient / ours   TensorFlow prediction / ours")
+    print(
+        f"{'model':18} {'rows':>4}  gradient / prediction   TensorFlow gradient / ours   TensorFlow prediction / ours"
+    )
     for name in options.models:
         build, rows = MODELS[name]
         medians = measure(contenders(build(), rows), options.repeats)
         ours, theirs = medians["gradient"] / medians["predict"], medians["tf gradient"] / medians["gradient"]
-        print(f"{name:18} {rows:4}  {ours:21.2f}   {theirs:26.2f}   {medians['tf predict'] / medians['predict']:28.2f}")
+        print(
+            f"{name:18} {rows:4}  {ours:21.2f}   {theirs:26.2f}   {medians['tf predict'] / medians['predict']:28.2f}"
+        )
 
 
 def contenders(model: keras.Model, rows: int) -> dict[str, Callable[[], object]]:

@@ -1,8 +1,8 @@
-"""The main job on real input: a Keras network and an ImageNet network explain real photographs, without TensorFlow at work.
+"""The main job on real input: a Keras network and an ImageNet network explain real photographs in ONNX Runtime.
 
-`make demo` runs it. Into the folder demo/ go a gallery of heatmaps for each photo, the converted emotion network, and one
-explainer file for each network; the table on the terminal says what was predicted, how far Integrated Gradients is from
-adding up to the score, and what an explanation costs.
+`make demo` runs it. Into the folder demo/ go a gallery of heatmaps for each photo, the converted emotion network, and
+one explainer file for each network; the table on the terminal says what was predicted, how far Integrated Gradients is
+from adding up to the score, and what an explanation costs.
 """
 
 import argparse
@@ -43,11 +43,20 @@ def explain_face(folder: Path) -> list[str]:
     model = to_onnx(emotion.keras_file(), folder / "emotion.onnx")
     face = photos.face()
     methods = all_methods(model, output_layer=-2)
-    probabilities = attributions.Saliency(model, operator="classification").predict(emotion.preprocess(face)[None])[0]
+    probabilities = attributions.Saliency(model, operator="classification").predict(
+        emotion.preprocess(face)[None]
+    )[0]
     target = emotion.LABELS.index("happy")
     methods["IntegratedGradients"].export(folder / "emotion_integrated_gradients.onnx")
     return explain_one(
-        folder, "astronaut", face, emotion.preprocess(face), methods, target, "happy", float(probabilities[target])
+        folder,
+        "astronaut",
+        face,
+        emotion.preprocess(face),
+        methods,
+        target,
+        "happy",
+        float(probabilities[target]),
     )
 
 
@@ -81,7 +90,12 @@ def explain_one(folder, name, photo, x, methods, target, label, score) -> list[s
     """Explains one photo by every method and writes its gallery; returns its row of the table."""
     maps = {key: method.explain(x[None], np.array([target]))[0] for key, method in methods.items()}
     gallery(photo, maps, title=name, label=label, score=score, path=folder / f"{name}.png")
-    return [name, f"{label} {score:.2f}", f"{completeness_gap(methods, x, target):.1%}", *costs(methods, x, target)]
+    return [
+        name,
+        f"{label} {score:.2f}",
+        f"{completeness_gap(methods, x, target):.1%}",
+        *costs(methods, x, target),
+    ]
 
 
 def completeness_gap(methods, x, target) -> float:
@@ -111,7 +125,13 @@ def costs(methods, x, target) -> list[str]:
 
 def print_table(rows: list[list[str]]) -> None:
     """Prints the rows under their headings, aligned."""
-    head = ["photo", "prediction", "IG completeness gap", "GradientInput / prediction", "IG (50 steps) / prediction"]
+    head = [
+        "photo",
+        "prediction",
+        "IG completeness gap",
+        "GradientInput / prediction",
+        "IG (50 steps) / prediction",
+    ]
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     for row in [head, ["-" * width for width in widths], *rows]:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))

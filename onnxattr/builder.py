@@ -167,7 +167,11 @@ class OpBuilder:
         if value is None or value.const_value is not None:
             return True
         node = value.producer()
-        return node is not None and len(node.inputs) > 0 and all(self.is_constant(source) for source in node.inputs)
+        return (
+            node is not None
+            and len(node.inputs) > 0
+            and all(self.is_constant(source) for source in node.inputs)
+        )
 
     # Shape helpers. All fold to constants where the shapes are known.
 

@@ -164,18 +164,20 @@ def _find_wrt(graph: ir.Graph, output: ir.Value, names: tuple[str, ...] | None) 
             suggestion = ", ".join(explainable(graph, output)[:8]) or "none found"
             kinds = ", ".join(f"{v.name} ({v.dtype.name if v.dtype else 'unknown'})" for v in graph.inputs)
             raise ModelError(
-                f"No float input reaches the score; the inputs are {kinds}. Explain a float value inside the model with "
-                f"wrt=<name>, for example one of: {suggestion}."
+                f"No float input reaches the score; the inputs are {kinds}. Explain a float value inside the model "
+                f"with wrt=<name>, for example one of: {suggestion}."
             )
         return tuple(str(v.name) for v in chosen)
     for name in names:
         if name not in values:
             raise ModelError(
-                f"wrt {name!r} is not a value of the model. Inputs: {[v.name for v in graph.inputs]}. See `onnxattr inspect`."
+                f"wrt {name!r} is not a value of the model. Inputs: {[v.name for v in graph.inputs]}. "
+                "See `onnxattr inspect`."
             )
         if values[name].dtype not in FLOATS:
             raise ModelError(
-                f"wrt {name!r} is {values[name].dtype}; only float values can be explained: {explainable(graph, output)[:8]}."
+                f"wrt {name!r} is {values[name].dtype}; only float values can be explained: "
+                f"{explainable(graph, output)[:8]}."
             )
         unfit = _why_unfit(values[name], output)
         if unfit:
