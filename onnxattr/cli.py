@@ -12,19 +12,26 @@ from typing import Any
 import numpy as np
 
 from onnxattr import attributions
-from onnxattr.errors import OnnxAttrError, ParameterError, ShapeError
+from onnxattr.errors import OnnxAttrError, ShapeError
+from onnxattr.finish_graph import whole_file
 from onnxattr.inspection import inspect, supported_operators
+
+#: The parameters of the methods that options set.
+_PARAMETERS = (
+    "output_layer", "batch_size", "reducer", "steps", "baseline_value", "nb_samples", "noise", "seed", "relu_policy"
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status, 2 for bad input with the reason on stderr."""
     options = _parser().parse_args(arguments)
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
-    try:
-        options.run(options)
-    except OnnxAttrError as error:
-        print(f"onnxattr: {error}", file=sys.stderr)
-        return 2
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+        try:
+            options.run(options)
+        except OnnxAttrError as error:
+            print(f"onnxattr: {error}", file=sys.stderr)
+            return 2
     return 0
 
 
@@ -36,7 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("model", help=".keras, .h5 or .hdf5 file, or a SavedModel folder")
     convert.add_argument("-o", "--output", help="ONNX file to write (default: beside the model)")
     convert.add_argument("--opset", type=int, default=17)
-    convert.add_argument("--keep-layer", action="append", default=[], help="layer that must stay usable; 'all' keeps all")
+    convert.add_argument(
+        "--keep-layer", action="append", default=[], help="layer that must stay usable; 'all' keeps all"
+    )
     convert.add_argument("--no-verify", action="store_true", help="do not compare the result with Keras")
     convert.set_defaults(run=_convert)
 
@@ -46,15 +55,19 @@ def _parser() -> argparse.ArgumentParser:
 
     explain = commands.add_parser("explain", help="explain rows of a .npy file (.npz for several inputs)")
     _add_method(explain)
-    explain.add_argument("inputs", help=".npy array of shape (N, ...), or .npz with one array per model input")
-    explain.add_argument("-o", "--output", required=True, help=".npy file for the attributions (.npz for several)")
+    explain.add_argument(
+        "inputs", help=".npy array of shape (N, ...), or .npz with one array per model input"
+    )
+    explain.add_argument(
+        "-o", "--output", required=True, help=".npy file for the attributions (.npz for several)"
+    )
     explain.add_argument("--targets", help="label for all rows, or a .npy file of labels or weights")
     explain.set_defaults(run=_explain)
 
     export = commands.add_parser("export", help="write one ONNX file that predicts and explains")
     _add_method(export)
     export.add_argument("-o", "--output", required=True)
-    export.set_defaults(run=lambda options: _method(options).export(options.output))
+    export.set_defaults(run=_export)
 
     ops = commands.add_parser("ops", help="list the operators that can be differentiated")
     ops.set_defaults(run=lambda options: print(supported_operators()))
@@ -77,8 +90,7 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
 
 
 def _method(options: argparse.Namespace) -> attributions.base.Attribution:
-    names = ("output_layer", "batch_size", "reducer", "steps", "baseline_value", "nb_samples", "noise", "seed", "relu_policy")
-    given: dict[str, Any] = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    given = {name: value for name in _PARAMETERS if (value := getattr(options, name)) is not None}
     if given.get("reducer") == "none":
         given["reducer"] = None
     layer = given.get("output_layer")
@@ -86,10 +98,7 @@ def _method(options: argparse.Namespace) -> attributions.base.Attribution:
         given["output_layer"] = int(layer)
     if options.wrt:
         given["wrt"] = tuple(options.wrt)
-    try:
-        return getattr(attributions, options.method)(options.model, **given)
-    except TypeError as error:
-        raise ParameterError(f"{options.method}: {error}") from error
+    return getattr(attributions, options.method)(options.model, **given)
 
 
 def _convert(options: argparse.Namespace) -> None:
@@ -104,17 +113,26 @@ def _convert(options: argparse.Namespace) -> None:
 def _explain(options: argparse.Namespace) -> None:
     inputs = _read(options.inputs)
     method = _method(options)
-    rows = len(next(iter(inputs.values())) if isinstance(inputs, dict) else inputs)
-    targets = options.targets
-    if targets is not None:
-        label = targets.lstrip("-").isdigit()
-        targets = np.full(rows, int(targets)) if label else _read(targets)
-    result = method.explain(inputs, targets)
-    with open(options.output, "wb") as file:
+    with whole_file(options.output) as file:
+        result = method.explain(inputs, _targets(options.targets, inputs))
         if isinstance(result, np.ndarray):
             np.save(file, result)
         else:
-            np.savez(file, **dict(zip(method.prepared.wrt, list(result.values() if isinstance(result, dict) else result), strict=True)))
+            maps = result.values() if isinstance(result, dict) else result
+            np.savez(file, **dict(zip(method.prepared.wrt, maps, strict=True)))
+    print(f"wrote {options.output}")
+
+
+def _targets(given: str | None, inputs: Any) -> Any:
+    """Targets from a file, or one label for every row."""
+    if given is None or not given.lstrip("-").isdigit():
+        return None if given is None else _read(given)
+    first = next(iter(inputs.values())) if isinstance(inputs, dict) else inputs
+    return np.full(first.shape[:1], int(given))
+
+
+def _export(options: argparse.Namespace) -> None:
+    _method(options).export(options.output)
     print(f"wrote {options.output}")
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import onnx
 import onnx_ir as ir
@@ -25,7 +28,18 @@ def finish(model: ir.Model) -> onnx.ModelProto:
 
 
 def write(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
-    """Writes a model through a temporary name, so that a file of the final name is always whole.
+    """Writes a model.
+
+    Raises:
+        ParameterError: If the file cannot be written.
+    """
+    with whole_file(path) as file:
+        onnx.save(proto, file)
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Opens a file under a temporary name and renames it at the end: a file of the final name is always whole.
 
     Raises:
         ParameterError: If the file cannot be written.
@@ -33,11 +47,13 @@ def write(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
     final = Path(path)
     temporary = final.with_name(f".{final.name}.{os.getpid()}.part")
     try:
-        onnx.save(proto, temporary)
+        with open(temporary, "wb") as file:
+            yield file
         os.replace(temporary, final)
     except OSError as error:
         raise ParameterError(
             f"{final} cannot be written: {error}. Give the path of a file in a folder."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
