@@ -18,7 +18,7 @@ from onnxattr.attributions.batches import batches, is_dataset
 from onnxattr.attributions.definition import Definition
 from onnxattr.builder import dims_of
 from onnxattr.channels import find_channel_axis
-from onnxattr.compile import Request, batch_graph
+from onnxattr.compile import batch_graph
 from onnxattr.driver import Driver
 from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError
 from onnxattr.finish_graph import write
@@ -26,6 +26,7 @@ from onnxattr.loading import ModelSource
 from onnxattr.model import prepare, probability_head
 from onnxattr.noise import SEEDS
 from onnxattr.relus import POLICIES, relu_spans
+from onnxattr.rewrite import Request
 from onnxattr.rules.overrides import RELU_LIKE
 from onnxattr.session import check_providers
 
@@ -90,7 +91,7 @@ class Attribution(ABC):
             output_layer,
         )
         self._check_parameters()
-        self.prepared = prepare(model, output_layer, self.options.wrt)
+        self.prepared = prepare(model, self.output_layer, self.options.wrt)
         definition = self._definition()
         self._check_baseline(definition)
         self._request = Request(
