@@ -1,0 +1,257 @@
+"""The command line: what each command writes and prints, and one line and status 2 for bad input."""
+
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from small_models import cnn_nhwc, embedding, mlp, two_inputs
+
+import onnxattr.attributions as attributions
+from models import tabular
+from onnxattr.cli import main
+
+MLP, IMAGES, TWO, TOKENS = mlp(), cnn_nhwc(), two_inputs(), embedding()
+PROBABILITIES = mlp(head="Softmax")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with models and arrays, from which the commands run."""
+    models = {"mlp": MLP, "images": IMAGES, "two": TWO, "tokens": TOKENS, "probabilities": PROBABILITIES}
+    for name, case in models.items():
+        onnx.save(case.model, tmp_path / f"{name}.onnx")
+        if len(case.inputs) == 1:
+            np.save(tmp_path / f"{name}.npy", case.given)
+    np.savez(tmp_path / "two.npz", **TWO.inputs)
+    np.save(tmp_path / "labels.npy", np.array([2, 0, -1]))
+    np.save(tmp_path / "weights.npy", np.eye(4)[:3])
+    (tmp_path / "text.npy").write_text("no array")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(capsys, *arguments):
+    """Exit status, standard output and standard error of a command."""
+    status = main([str(argument) for argument in arguments])
+    return status, *capsys.readouterr()
+
+
+EXPLAIN = {
+    "default": ("mlp", [], "IntegratedGradients", {}, None),
+    "label for all": ("mlp", ["--targets", 1], "IntegratedGradients", {}, np.full(3, 1)),
+    "predicted class": ("mlp", ["--targets", -1], "IntegratedGradients", {}, None),
+    "labels of a file": ("mlp", ["--targets", "labels.npy"], "IntegratedGradients", {}, [2, 0, -1]),
+    "weights of a file": ("mlp", ["--targets", "weights.npy"], "IntegratedGradients", {}, np.eye(4)[:3]),
+    "path": (
+        "images", ["--steps", 7, "--baseline-value", -0.5, "--reducer", "none", "--batch-size", 4],
+        "IntegratedGradients", {"steps": 7, "baseline_value": -0.5, "reducer": None, "batch_size": 4}, None,
+    ),
+    "noise": (
+        "images", ["--method", "VarGrad", "--nb-samples", 5, "--noise", 0.5, "--seed", 8, "--reducer", "max"],
+        "VarGrad", {"nb_samples": 5, "noise": 0.5, "seed": 8, "reducer": "max"}, None,
+    ),
+    "layer": (
+        "probabilities", ["--method", "Saliency", "--output-layer", "logits"],
+        "Saliency", {"output_layer": "logits"}, None,
+    ),
+    "policy": ("images", ["--method", "DeconvNet", "--relu-policy", "all"], "DeconvNet", {}, None),
+    "wrt": ("tokens", ["--method", "Saliency", "--wrt", "embedded"], "Saliency", {"wrt": "embedded"}, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", EXPLAIN)
+def test_explain(case, folder, capsys):
+    name, options, method, parameters, targets = EXPLAIN[case]
+    status, out, err = run(capsys, "explain", f"{name}.onnx", f"{name}.npy", "-o", "maps.npy", *options)
+    assert (status, out, err) == (0, "wrote maps.npy\n", "")
+    expected = getattr(attributions, method)(f"{name}.onnx", **parameters).explain(
+        np.load(f"{name}.npy"), targets
+    )
+    np.testing.assert_array_equal(np.load("maps.npy"), expected)
+
+
+@pytest.mark.parametrize("wrt", [["image", "features"], ["features", "image"]])
+def test_explain_two_inputs(wrt, folder, capsys):
+    options = [part for name in wrt for part in ("--wrt", name)]
+    assert run(capsys, "explain", "two.onnx", "two.npz", "-o", "maps.npz", "--targets", 2, *options)[0] == 0
+    expected = attributions.IntegratedGradients(TWO.model).explain(TWO.inputs, [2, 2, 2])
+    found = np.load("maps.npz")
+    assert found.files == wrt
+    for name in wrt:
+        np.testing.assert_array_equal(found[name], expected[name])
+
+
+def test_explain_one_input_from_npz(folder, capsys):
+    np.savez("x.npz", x=MLP.given)
+    assert run(capsys, "explain", "mlp.onnx", "x.npz", "-o", "maps.npy")[0] == 0
+    np.testing.assert_array_equal(
+        np.load("maps.npy"), attributions.IntegratedGradients(MLP.model).explain(MLP.given)
+    )
+
+
+@pytest.mark.parametrize("method", attributions.__all__)
+def test_export(method, folder, capsys):
+    assert run(capsys, "export", "images.onnx", "--method", method, "-o", "e.onnx") == (
+        0,
+        "wrote e.onnx\n",
+        "",
+    )
+    session = onnxruntime.InferenceSession("e.onnx")
+    feeds = {"image": IMAGES.given, "target": np.array([1, -1, 0]), "seed": np.array(0)}
+    names = {value.name for value in session.get_inputs()}
+    prediction, attribution = session.run(
+        None, {name: array for name, array in feeds.items() if name in names}
+    )
+    explainer = getattr(attributions, method)(IMAGES.model)
+    np.testing.assert_allclose(prediction, explainer.predict(IMAGES.given), rtol=1e-5, atol=1e-6)
+    expected = explainer.explain(IMAGES.given, [1, -1, 0])
+    np.testing.assert_allclose(attribution, expected, rtol=1e-5, atol=2e-6 * np.abs(expected).max())
+
+
+INSPECT = {
+    "images.onnx": [
+        "opset 18",
+        "image: float (N, 8, 9, 3)",
+        "logits: float (N, 5)",
+        "No layer table",
+        "MaxPool",
+        "Conv",
+    ],
+    "probabilities.onnx": ["probabilities: float (N, 4)   probabilities; logits: logits", "Softmax"],
+    "tokens.onnx": ["tokens: int64 (N, 7)", "wrt=", "  embedded"],
+    "two.onnx": ["image: float (N, 3, 6, 6)", "features: float (N, 4)", "Concat"],
+}
+
+
+@pytest.mark.parametrize("name", INSPECT)
+def test_inspect(name, folder, capsys):
+    status, out, err = run(capsys, "inspect", name)
+    assert (status, err) == (0, "")
+    assert [part for part in INSPECT[name] if part not in out] == []
+
+
+def test_inspect_lists_layers_of_a_converted_model(capsys):
+    status, out, _ = run(capsys, "inspect", tabular.ONNX_FILE)
+    assert status == 0
+    layers = [
+        line.split()
+        for line in out.split("Layers usable as output_layer")[1].split("\n\n")[0].splitlines()[1:]
+    ]
+    for index, path, _ in (line[:3] for line in layers):
+        for layer in (int(index), path):
+            attributions.GradientInput(str(tabular.ONNX_FILE), output_layer=layer, operator="classification")
+
+
+def test_inspect_says_which_operator_has_no_rule(folder, capsys):
+    model = onnx.load("mlp.onnx")
+    model.graph.node[1].op_type, model.graph.node[1].domain = "Fancy", "com.example"
+    model.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
+    onnx.save(model, "fancy.onnx")
+    status, out, _ = run(capsys, "inspect", "fancy.onnx")
+    assert status == 0
+    assert any("com.example::Fancy" in line and "NO RULE" in line for line in out.splitlines())
+
+
+def test_ops(capsys):
+    status, out, err = run(capsys, "ops")
+    assert (status, err) == (0, "")
+    lines = {line.split()[0]: line for line in out.splitlines() if line}
+    for name in ("Conv", "MaxPool", "LSTM", "Softmax", "Gemm"):
+        assert "bar" in lines[name]
+    assert "ArgMax" in out.split("No gradient by nature:")[1]
+
+
+def test_convert(folder, capsys):
+    pytest.importorskip("keras")
+    (folder / "tabular.keras").write_bytes(tabular.KERAS_FILE.read_bytes())
+    status, out, _ = run(capsys, "convert", "tabular.keras")
+    assert (status, out) == (0, "wrote tabular.onnx\n")
+    status, out, _ = run(capsys, "convert", "tabular.keras", "-o", "other.onnx", "--no-verify", "--opset", 18)
+    assert (status, out) == (0, "wrote other.onnx\n")
+    x = tabular.data()[2][:5]
+    predictions = []
+    for name in ("tabular.onnx", "other.onnx", str(tabular.ONNX_FILE)):
+        session = onnxruntime.InferenceSession(name)
+        predictions.append(session.run(None, {session.get_inputs()[0].name: x})[0])
+    np.testing.assert_allclose(predictions[0], predictions[2], rtol=1e-5)
+    np.testing.assert_allclose(predictions[1], predictions[2], rtol=1e-5)
+    assert onnx.load("other.onnx").opset_import[0].version == 18
+
+
+OUT = ["-o", "maps.npy"]
+BAD = {
+    "missing model": (["explain", "no.onnx", "mlp.npy", *OUT], ["no.onnx", "does not exist"]),
+    "missing inputs": (["explain", "mlp.onnx", "no.npy", *OUT], ["no.npy", "not a .npy"]),
+    "inputs are text": (["explain", "mlp.onnx", "text.npy", *OUT], ["text.npy", "not a .npy"]),
+    "inputs of another model": (["explain", "mlp.onnx", "images.npy", *OUT], ["'x'", "(3, 8, 9, 3)", "(N, 6)"]),
+    "label out of range": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--targets", 9], ["Label 9", "0 to 3"]),
+    "missing targets": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--targets", "no.npy"], ["no.npy"]),
+    "one step": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--steps", 1], ["steps=1"]),
+    "no baseline": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--method", "Saliency", "--baseline-value", 1],
+                    ["Saliency", "baseline_value"]),
+    "seed": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--seed", -1], ["seed=-1"]),
+    "unknown layer": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--output-layer", "top"], ["'top'", "onnxattr inspect"]),
+    "layer index": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--output-layer", "-2"], ["-2", "no layer table"]),
+    "unknown wrt": (["export", "mlp.onnx", "--wrt", "y", "-o", "e.onnx"], ["'y'", "['x']"]),
+    "integer input": (["export", "tokens.onnx", "-o", "e.onnx"], ["wrt=<name>", "embedded"]),
+    "no such folder": (["export", "mlp.onnx", "-o", "nowhere/e.onnx"], ["nowhere/e.onnx", "cannot be written"]),
+    "no folder for maps": (["explain", "mlp.onnx", "mlp.npy", "-o", "nowhere/m.npy"], ["nowhere/m.npy", "cannot be"]),
+    "inspect a folder": (["inspect", "."], ["not a file"]),
+    "inspect text": (["inspect", "text.npy"], ["text.npy", "not an ONNX model"]),
+    "convert a missing file": (["convert", "no.keras"], ["no.keras"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(case, folder, capsys):
+    arguments, fragments = BAD[case]
+    before = sorted(os.listdir())
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    message = err.splitlines()[-1]
+    assert message.startswith("onnxattr: ")
+    assert [part for part in fragments if part not in message] == [], message
+    assert sorted(os.listdir()) == before
+
+
+USAGE = {
+    "no command": [],
+    "unknown command": ["explode"],
+    "unknown method": ["export", "mlp.onnx", "--method", "Magic", "-o", "e.onnx"],
+    "no output": ["explain", "mlp.onnx", "mlp.npy"],
+    "steps are text": ["export", "mlp.onnx", "-o", "e.onnx", "--steps", "many"],
+}
+
+
+@pytest.mark.parametrize("case", USAGE)
+def test_usage(case, folder, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(USAGE[case])
+    assert stop.value.code == 2
+    assert "usage: onnxattr" in capsys.readouterr().err
+
+
+def test_warnings_are_one_line_and_the_filters_stay(folder, capsys):
+    show, filters = warnings.showwarning, list(warnings.filters)
+    status, _, err = run(capsys, "export", "probabilities.onnx", "-o", "e.onnx")
+    assert status == 0
+    assert err.startswith("warning: The model ends in probabilities")
+    assert len(err.splitlines()) == 1
+    assert warnings.showwarning is show
+    assert warnings.filters == filters
+
+
+def test_installed_command(folder):
+    command = os.path.join(os.path.dirname(sys.executable), "onnxattr")
+    arguments = [command, "explain", "mlp.onnx", "mlp.npy", "-o", "maps.npy", "--targets", "labels.npy"]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "wrote maps.npy\n", "")
+    assert np.load("maps.npy").shape == (3, 6)
+    done = subprocess.run([command, "inspect", "no.onnx"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("onnxattr: no.onnx does not exist")
