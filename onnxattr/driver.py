@@ -11,21 +11,10 @@ import numpy as np
 
 from onnxattr.arrays import Targets, check_labels, one_hot, take
 from onnxattr.attributions.definition import Definition, first_moment
-from onnxattr.compile import (
-    ALPHA,
-    DRAW,
-    IMAGE,
-    PILOT,
-    ROW,
-    WEIGHTS,
-    Request,
-    batch_graph,
-    finish_graph,
-    own_name,
-    step_graph,
-)
+from onnxattr.compile import batch_graph, finish_graph, step_graph
 from onnxattr.errors import ModelError
 from onnxattr.model import batch_size_of
+from onnxattr.rewrite import ALPHA, DRAW, IMAGE, PILOT, ROW, WEIGHTS, Request, own_name
 from onnxattr.session import Session
 
 Feeds = dict[str, np.ndarray]

@@ -5,26 +5,34 @@ the caller's backend nor its open figures change. All arrays come without the ba
 everywhere: red positive, blue negative, none zero; maps that are nowhere negative run from none to purple.
 """
 
-import importlib
 import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxattr.errors import ParameterError, RuntimeMissingError, ShapeError
+from onnxattr.errors import ParameterError, ShapeError
+from onnxattr.sheet import (
+    BLUE,
+    FAINT,
+    GAP,
+    INK,
+    MARGIN,
+    MUTED,
+    RED,
+    SHEET_WIDTH,
+    Sheet,
+    color_scale,
+    format_number,
+    legend,
+    matplotlib_module,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
-
-INK, MUTED, FAINT = "#1b1f24", "#6b7280", "#c3c8d0"
-RED, BLUE = "#c0342b", "#2f6db0"
-# Inches. Everything is laid out on this width; the pixels asked for only set the resolution.
-SHEET_WIDTH, MARGIN, GAP = 16.0, 0.45, 0.4
 
 
 def color_limits(attribution: np.ndarray, percentile: float = 99.0) -> tuple[float, float]:
@@ -89,7 +97,7 @@ def heatmap(
     if photo is not None:
         grey = photo @ [0.299, 0.587, 0.114] if photo.ndim == 3 else photo
         ax.imshow(grey, cmap="gray", vmin=-0.7, vmax=1, interpolation="lanczos")
-    colors = _colors(low < 0, opacity if photo is not None else None)
+    colors = color_scale(low < 0, opacity if photo is not None else None)
     return ax.imshow(values, cmap=colors, vmin=low, vmax=high, interpolation="nearest")
 
 
@@ -130,7 +138,7 @@ def gallery(
     panel_width = (SHEET_WIDTH - 2 * MARGIN - GAP * (columns - 1)) / columns
     panel_height = panel_width * photo.shape[0] / photo.shape[1]
     row_height = panel_height + 1.4
-    sheet = _Sheet(1.0 + rows * row_height + 0.4, width, title)
+    sheet = Sheet(1.0 + rows * row_height + 0.4, width, title)
     for index, (name, attribution) in enumerate([("Input", None), *attributions.items()]):
         left, top = MARGIN + index % columns * (panel_width + GAP), 1.0 + index // columns * row_height
         sheet.text(left, top + 0.3, name, 16, fit=panel_width, weight="bold")
@@ -142,7 +150,7 @@ def gallery(
         else:
             drawn = heatmap(ax, attribution, image, percentile=percentile)
             sheet.color_bar(left, top + 0.82 + panel_height, panel_width, drawn)
-    sheet.text(MARGIN, sheet.height - 0.3, _legend(percentile), 12, color=MUTED)
+    sheet.text(MARGIN, sheet.height - 0.3, legend(percentile), 12, color=MUTED)
     return sheet.finish(path)
 
 
@@ -180,7 +188,7 @@ def series(
     """
     lines = _steps_by_channels(x, "series")
     row_height = 2.7
-    sheet = _Sheet(1.25 + len(attributions) * row_height + 0.6, width, title)
+    sheet = Sheet(1.25 + len(attributions) * row_height + 0.6, width, title)
     sheet.text(MARGIN, 1.0, _class_and_score(label, score), 14, color=MUTED)
     for row, (name, attribution) in enumerate(attributions.items()):
         values = _steps_by_channels(attribution, name)
@@ -194,7 +202,7 @@ def series(
         ax = sheet.axes(MARGIN + 0.5, top + 0.55, SHEET_WIDTH - 2 * MARGIN - 0.5, row_height - 0.95)
         drawn = _colored_lines(ax, lines, np.broadcast_to(values, lines.shape), percentile)
         sheet.color_bar(SHEET_WIDTH - MARGIN - 3, top + 0.12, 3, drawn)
-    sheet.text(MARGIN, sheet.height - 0.3, _legend(percentile), 12, color=MUTED)
+    sheet.text(MARGIN, sheet.height - 0.3, legend(percentile), 12, color=MUTED)
     return sheet.finish(path)
 
 
@@ -247,7 +255,7 @@ def tabular(
     if len(order) > top:
         shown.append(f"the other {len(order) - top} together")
         amounts.append(attribution[order[top:]].sum())
-    sheet = _Sheet(1.4 + 0.5 * len(shown) + 0.4, width, title)
+    sheet = Sheet(1.4 + 0.5 * len(shown) + 0.4, width, title)
     sheet.text(MARGIN, 1.0, _class_and_score(label, score), 14, color=MUTED)
     _bars(sheet.axes(4.8, 1.3, SHEET_WIDTH - 4.8 - MARGIN, 0.5 * len(shown)), shown, amounts)
     return sheet.finish(path)
@@ -278,60 +286,6 @@ def displayable(image: np.ndarray) -> np.ndarray:
     return array[..., 0] if array.shape[-1] == 1 else array
 
 
-class _Sheet:
-    """A white figure laid out in inches from its top left corner, with a heading."""
-
-    def __init__(self, height: float, width_pixels: int, title: str):
-        self.height = height
-        self.figure: Figure = _matplotlib(".figure").Figure(
-            (SHEET_WIDTH, height), dpi=width_pixels / SHEET_WIDTH, facecolor="white"
-        )
-        self.text(MARGIN, 0.65, title, 24, fit=SHEET_WIDTH - 2 * MARGIN, weight="bold")
-
-    def axes(self, left: float, top: float, width: float, height: float) -> "Axes":
-        bottom = self.height - top - height
-        box = (left / SHEET_WIDTH, bottom / self.height, width / SHEET_WIDTH, height / self.height)
-        return self.figure.add_axes(box, facecolor="white")
-
-    def text(
-        self, left: float, baseline: float, string: str, size: float, fit: float | None = None, **style: Any
-    ) -> None:
-        """Write a line of text; it shrinks to `fit` inches if it is longer."""
-        text = self.figure.text(left / SHEET_WIDTH, 1 - baseline / self.height, string)
-        text.set(**{"size": size, "color": INK, "parse_math": False} | style)
-        while fit and text.get_window_extent().width > fit * self.figure.dpi:
-            size *= 0.95
-            text.set_fontsize(size)
-
-    def color_bar(self, left: float, top: float, width: float, drawn: Any) -> None:
-        """Draw a slim horizontal colour bar whose ends and middle are labelled inside its width."""
-        ax = self.axes(left, top, width, 0.09)
-        low, high = drawn.get_clim()
-        ticks = [low, 0, high] if low < 0 else [low, high]
-        bar = self.figure.colorbar(drawn, cax=ax, orientation="horizontal", ticks=ticks)
-        bar.outline.set_visible(False)
-        ax.set_xticklabels([_number(tick) for tick in ticks], parse_math=False)
-        ax.tick_params(length=0, labelsize=12, labelcolor=MUTED, pad=3)
-        ax.get_xticklabels()[0].set_horizontalalignment("left")
-        ax.get_xticklabels()[-1].set_horizontalalignment("right")
-
-    def finish(self, path: str | os.PathLike | None) -> "Figure":
-        """Write the figure through a temporary name, if there is a path; return it."""
-        if path is not None:
-            target = Path(path)
-            file_format = target.suffix[1:].lower()
-            if file_format not in ("png", "svg", "pdf"):
-                raise ParameterError(f"path={str(path)!r}; expected a name that ends in .png, .svg or .pdf")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-            try:
-                self.figure.savefig(partial, format=file_format, facecolor="white")
-                partial.replace(target)
-            finally:
-                partial.unlink(missing_ok=True)
-        return self.figure
-
-
 def _colored_lines(ax: "Axes", lines: np.ndarray, values: np.ndarray, percentile: float) -> Any:
     """Draw each column of `lines` in grey, and over it in the colours of `values`; return the coloured part."""
     low, high = color_limits(values, percentile)
@@ -343,9 +297,9 @@ def _colored_lines(ax: "Axes", lines: np.ndarray, values: np.ndarray, percentile
         middles = (vertices[1:] + vertices[:-1]) / 2
         starts, ends = np.vstack([vertices[:1], middles]), np.vstack([middles, vertices[-1:]])
         points.append(np.stack([starts, vertices, ends], axis=1))
-    collection = _matplotlib(".collections").LineCollection(
+    collection = matplotlib_module(".collections").LineCollection(
         np.concatenate(points),
-        cmap=_colors(low < 0, 1.0),
+        cmap=color_scale(low < 0, 1.0),
         linewidth=5,
         capstyle="butt",
         joinstyle="round",
@@ -367,7 +321,9 @@ def _bars(ax: "Axes", names: Sequence[str], amounts: Sequence[float]) -> None:
     places = range(len(names))
     ax.barh(places, amounts, height=0.66, color=[RED if amount >= 0 else BLUE for amount in amounts])
     for place, amount in zip(places, amounts, strict=True):
-        label = ax.annotate(_number(amount), (amount, place), (0, 0), textcoords="offset points", va="center")
+        label = ax.annotate(
+            format_number(amount), (amount, place), (0, 0), textcoords="offset points", va="center"
+        )
         label.set(size=12, color=MUTED, x=6 if amount >= 0 else -6, ha="left" if amount >= 0 else "right")
     ax.axvline(0, color=FAINT, linewidth=1.2)
     low, high = min(0, *amounts), max(0, *amounts)
@@ -378,21 +334,6 @@ def _bars(ax: "Axes", names: Sequence[str], amounts: Sequence[float]) -> None:
     ax.set_xticks([])
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0, labelsize=14, labelcolor=INK, pad=10)
-
-
-def _colors(signed: bool, opacity: float | None) -> Any:
-    """Return the colour map; with an opacity, small values are transparent, so that what lies below shows."""
-    matplotlib = _matplotlib()
-    colormap = matplotlib.colormaps["RdBu_r" if signed else "Purples"]
-    if opacity is None:
-        return colormap
-    position = np.linspace(-1 if signed else 0, 1, 257)
-    strength = np.abs(position)
-    # Strong colours throughout: the transparency alone says how small a value is.
-    vivid = np.sign(position) * (0.45 + 0.4 * strength)
-    colors = colormap((vivid + 1) / 2 if signed else vivid + 0.1)
-    colors[:, 3] = opacity * strength**0.65
-    return matplotlib.colors.ListedColormap(colors)
 
 
 def _channels_last(
@@ -436,24 +377,3 @@ def _require_finite(values: np.ndarray, what: str) -> None:
 
 def _class_and_score(label: str, score: float | None) -> str:
     return label if score is None else f"{label} {score:.2f}".strip()
-
-
-def _number(value: float) -> str:
-    return f"{value:.2g}".replace("-", "\N{MINUS SIGN}")
-
-
-def _legend(percentile: float) -> str:
-    saturation = (
-        "" if percentile == 100 else f" Colours saturate at the {percentile:g}th percentile of each map."
-    )
-    return f"Red: positive, blue: negative, purple: maps that are never negative.{saturation}"
-
-
-def _matplotlib(module: str = "") -> Any:
-    """Import matplotlib, or one of its modules, on first use."""
-    try:
-        return importlib.import_module(f"matplotlib{module}")
-    except ImportError as error:
-        raise RuntimeMissingError(
-            f"drawing needs matplotlib, which cannot be imported ({error}). Install it: pip install 'onnxattr[plot]'"
-        ) from error
