@@ -17,14 +17,15 @@ class ReluGroup:
 
     Attributes:
         call: The layer call it belongs to; None if it stands outside every layer.
-        kind: "relu", "relu6", "relu_max", "relu_threshold", "leaky_relu", "prelu" or "hard_sigmoid".
+        kind: "relu", "relu6", "relu_max", "relu_threshold", "leaky_relu", "prelu", or what only looks like one:
+            "hard_sigmoid", "celu".
         input: Tensor before it.
         output: Tensor after it.
         xplique: Whether Xplique 2.0.2 overrides it in DeconvNet and GuidedBackprop: a ReLU layer of the model
             itself, or a layer of the model itself whose `activation` is the plain relu function.
         max_value: Upper limit, None without one.
         threshold: Inputs up to this are cut off.
-        negative_slope: Slope below the threshold; None where it is learnt (prelu).
+        negative_slope: Slope below the threshold; None where it is learnt (prelu) or not constant (celu).
     """
 
     call: LayerCall | None
@@ -62,8 +63,9 @@ def find_relu_groups(calls: list[LayerCall], graph: Any) -> list[ReluGroup]:
     groups = [group for call in calls if (group := _layer_group(call, graph)) is not None]
     covered = {index for group in groups if group.call for index in group.call.operations}
     for index, operation in enumerate(operations):
-        if index not in covered and operation.type in ("Relu", "Relu6", "LeakyRelu"):
-            groups.append(_operation_group(operation, owner.get(index)))
+        if index not in covered:
+            group = _operation_group(operation, owner.get(index))
+            groups += [group] if group is not None else []
     position = {operation.name: index for index, operation in enumerate(operations)}
     return sorted(groups, key=lambda group: position[group.output.op.name])
 
@@ -99,8 +101,12 @@ def _relu_kind(slope: float, threshold: float, limit: float | None) -> str:
     return "relu6" if limit == 6 else "relu_max"
 
 
-def _operation_group(operation: Any, call: LayerCall | None) -> ReluGroup:
-    """The group around a Relu, Relu6 or LeakyRelu operation inside another layer."""
+def _operation_group(operation: Any, call: LayerCall | None) -> ReluGroup | None:
+    """The group around an operation inside another layer that is ReLU-like, or could be taken for it."""
+    if operation.type == "Maximum":
+        return _maximum_group(operation, call)
+    if operation.type not in ("Relu", "Relu6", "LeakyRelu"):
+        return None
     source, result = operation.inputs[0], operation.outputs[0]
     if operation.type == "LeakyRelu":
         slope = float(operation.get_attr("alpha"))
@@ -114,6 +120,24 @@ def _operation_group(operation: Any, call: LayerCall | None) -> ReluGroup:
     if shifted and len(consumers) == 1 and consumers[0].type in ("Mul", "RealDiv"):
         return ReluGroup(call, "hard_sigmoid", source.op.inputs[0], consumers[0].outputs[0], max_value=6.0)
     return ReluGroup(call, "relu6", source, result, max_value=6.0)
+
+
+def _maximum_group(operation: Any, call: LayerCall | None) -> ReluGroup | None:
+    """Maximum(x, 0) as a part of CELU, or as the end of tf_keras' hard_sigmoid clip(0.2 x + 0.5, 0, 1)."""
+    if call is None or _constant(operation.inputs[1]) != 0:
+        return None
+    activation = getattr(getattr(call.layer, "activation", None), "__name__", "")
+    source, result = operation.inputs[0], operation.outputs[0]
+    if activation == "celu":
+        return ReluGroup(call, "celu", source, result, negative_slope=None)
+    if (
+        activation == "hard_sigmoid"
+        and source.op.type == "Minimum"
+        and source.op.inputs[0].op.type == "AddV2"
+    ):
+        scaled = source.op.inputs[0].op.inputs[0].op
+        return ReluGroup(call, "hard_sigmoid", scaled.inputs[0], result, max_value=1.0)
+    return None
 
 
 def _is_plain_relu(activation: Any) -> bool:

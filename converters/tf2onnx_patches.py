@@ -171,4 +171,27 @@ def _log1p(ctx: Any, node: Any, name: str, args: Any) -> None:
     replace_node(ctx, node, lambda emit, dtype: emit("Log", [emit("Add", [x, np.array(1, dtype)])]))
 
 
-BASIC_HANDLERS: Mapping[str, Handler] = {"Erfc": (_erfc, []), "Expm1": (_expm1, []), "Log1p": (_log1p, [])}
+def _sign_bit(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """Bitcast(x) & sign bit, by which Keras' argmax tells -0.0 from 0.0: 1 / x is below 0."""
+    source, mask = node.inputs
+    if source.type != "Bitcast" or not mask.is_const() or mask.get_tensor_value() != np.iinfo(np.int32).min:
+        return  # reported as an unknown operator
+    x, output = source.input[0], node.output[0]
+    shape, dtype = ctx.get_shape(output), ctx.get_dtype(output)
+    floating = ctx.get_dtype(x)
+    zero = ctx.make_const(name + "/zero", np.array(0, np.float32)).output[0]
+    none = ctx.make_const(name + "/none", np.array(0, np.int32)).output[0]
+    ctx.remove_node(node.name)
+    inverse = ctx.make_node("Reciprocal", [x], shapes=[shape], dtypes=[floating]).output[0]
+    negative = ctx.make_node("Less", [inverse, zero], shapes=[shape], dtypes=[onnx.TensorProto.BOOL]).output[
+        0
+    ]
+    ctx.make_node("Where", [negative, mask.output[0], none], outputs=[output], shapes=[shape], dtypes=[dtype])
+
+
+BASIC_HANDLERS: Mapping[str, Handler] = {
+    "Erfc": (_erfc, []),
+    "Expm1": (_expm1, []),
+    "Log1p": (_log1p, []),
+    "BitwiseAnd": (_sign_bit, []),
+}

@@ -141,6 +141,52 @@ def test_failed_conversion_writes_nothing(tmp_path):
     assert os.listdir(tmp_path) == ["model.onnx"]
 
 
+TF_KERAS = {
+    "nested": lambda K, x: K.Sequential([K.layers.Dense(4, activation="relu", name="inner")], name="block")(
+        x
+    ),
+    "two outputs": lambda K, x: [K.layers.Dense(2, name="a")(x), K.layers.Dense(3, name="b")(x)],
+    "dict outputs": lambda K, x: {"b": K.layers.Dense(2)(x), "a": K.layers.Dense(3)(x)},
+    "tensorflow operations": lambda K, x: K.layers.Dense(2)(tf.nn.relu(x) + x[:, :1]),
+    "normalised": lambda K, x: K.layers.Dense(2)(
+        K.layers.BatchNormalization()(K.layers.LayerNormalization()(x))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TF_KERAS)
+def test_model_of_tf_keras(name):
+    tf_keras = pytest.importorskip("tf_keras")
+    x = tf_keras.Input((6,), name="features")
+    model = tf_keras.Model(x, TF_KERAS[name](tf_keras, x))
+    data = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    expected = model(data)
+    expected = [expected[key] for key in sorted(expected)] if isinstance(expected, dict) else expected
+    expected = expected if isinstance(expected, list) else [expected]
+    converted = to_onnx(model)
+    assert names_of(converted)[0] == ["features"]
+    for got, want in zip(run(converted, data), expected, strict=True):
+        assert difference(got, np.asarray(want)) < 1e-5
+
+
+def test_subclassed_model_of_tf_keras():
+    tf_keras = pytest.importorskip("tf_keras")
+
+    class Net(tf_keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.hidden = tf_keras.layers.Dense(4, activation="relu", name="hidden")
+
+        def call(self, inputs):
+            return self.hidden(inputs) * 2.0
+
+    model = Net()
+    data = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    converted = to_onnx(model, sample=data)
+    assert difference(run(converted, data)[0], np.asarray(model(data))) < 1e-5
+    assert [row["path"] for row in rows_of(converted)] == ["hidden"]
+
+
 # Kinds of models ------------------------------------------------------------------------------------------------
 class TwoArguments(keras.Model):
     def __init__(self):
@@ -235,6 +281,27 @@ def test_declared_batch_size_becomes_dynamic():
     assert converted.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
     data = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
     assert difference(run(converted, data[:1])[0], np.asarray(model(data))[:1]) < 1e-6
+
+
+OPERATIONS = {
+    "argmax": lambda x: keras.ops.argmax(x, axis=-1),
+    "log1p": lambda x: keras.ops.log1p(keras.ops.abs(x)),
+    "expm1": keras.ops.expm1,
+    "erfc": lambda x: L.Lambda(tf.math.erfc)(x),
+    "flip": lambda x: keras.ops.flip(x, axis=(1, 2)),
+    "sort": keras.ops.sort,
+    "standard deviation": lambda x: keras.ops.std(x, axis=1),
+    "gather": lambda x: keras.ops.take_along_axis(x, keras.ops.argsort(x), axis=-1),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operation_outside_layers(name):
+    x = keras.Input((5, 4))
+    model = keras.Model(x, OPERATIONS[name](x))
+    data = np.random.default_rng(0).normal(size=(3, 5, 4)).astype("float32")
+    data[0, 0] = [-0.0, 0.0, -0.0, 0.0]
+    assert difference(run(to_onnx(model), data)[0], np.asarray(model(data))) < 1e-5
 
 
 def test_sample_is_what_the_outputs_are_compared_on():

@@ -139,6 +139,12 @@ RELUS = {
         {**RELU, "kind": "hard_sigmoid", "max_value": 6.0, "xplique": False},
         None,
     ),
+    "celu": (
+        lambda: [L.Dense(3, activation="celu", name="layer")],
+        "layer",
+        {**RELU, "kind": "celu", "negative_slope": None, "xplique": False},
+        ["Max"],
+    ),
     "lambda": (
         lambda: [L.Lambda(tf.nn.relu, name="layer")],
         "layer",
@@ -371,6 +377,19 @@ def test_tf_keras_layers_have_rows():
     wanted = tf_keras.Model(model.inputs, [model.get_layer(n).output for n in ("bn", "relu", "last")])(x)
     found = values(converted, [rows[n]["output"] for n in ("bn", "relu", "last")], [x])
     assert max(difference(got, np.asarray(want)) for got, want in zip(found, wanted, strict=True)) < 1e-5
+
+
+def test_hard_sigmoid_of_tf_keras_is_no_relu():
+    tf_keras = pytest.importorskip("tf_keras")
+    layers = [
+        tf_keras.layers.InputLayer((4,)),
+        tf_keras.layers.Dense(3, activation="hard_sigmoid", name="gate"),
+    ]
+    converted = to_onnx(tf_keras.Sequential(layers))
+    record = rows_of(converted)["gate"]["relu"]
+    assert (record["kind"], record["xplique"], record["max_value"]) == ("hard_sigmoid", False, 1.0)
+    before, after = values(converted, [record["input"], record["output"]], [np.float32([[9, -9, 3, 1]])])
+    np.testing.assert_allclose(after, np.clip(0.2 * before + 0.5, 0, 1), atol=1e-6)
 
 
 @pytest.mark.parametrize("opset", [13, 15, 17, 18])
