@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from onnxattr.arrays import as_targets, model_inputs
-from onnxattr.attributions.batches import batches, is_dataset
+from onnxattr.attributions.batches import batches, is_dataset, join
 from onnxattr.attributions.definition import Definition
 from onnxattr.builder import dims_of
 from onnxattr.channels import find_channel_axis
@@ -61,7 +61,8 @@ class Attribution(ABC):
             size 1. Applied to inputs of rank 4 with more than one channel.
         wrt: Name or names of the values to explain; None for every float input.
         providers: ONNX Runtime execution providers; None for CUDA where there is a GPU, else CPU.
-        seed: Seed of the noise: the same seed gives the same attribution at any batch size and in any runtime.
+        seed: Seed of the noise, an integer from 0 to 2^31 - 2: the same seed gives the same attribution at any batch
+            size and in any runtime.
         relu_policy: Which nodes DeconvNet and GuidedBackprop override: "all" ReLU-like ones, or exactly the layers that
             "xplique" overrides (needs a model converted from Keras).
         channel_axis: The channel axis of images; None to find out from the graph.
@@ -141,11 +142,13 @@ class Attribution(ABC):
         """Writes one self-contained model of standard operators that predicts and explains in one run.
 
         Its inputs are the model's own; ``target``, int64 (N,), -1 for the predicted class (for outputs of a rank other
-        than 2: float weights of the output's shape); and for noisy methods ``seed``, an int64 scalar. Its outputs are
-        ``prediction`` and ``attribution`` (``attribution_<name>`` for each of several explained inputs).
+        than 2: float weights of the output's shape); and where there is noise ``seed``, an int64 scalar. A label that
+        the model has no class for gives zeros: a graph cannot raise. Its outputs are ``prediction`` and
+        ``attribution`` (``attribution_<name>`` for each of several explained inputs).
 
         Raises:
             ModelError: If the model's batch is fixed and the method has several points.
+            ParameterError: If the file cannot be written.
         """
         output = self.prepared.value(self.prepared.output)
         labels = len(dims_of(output) or []) == 2
@@ -167,9 +170,7 @@ class Attribution(ABC):
                 as_dict = isinstance(inputs, Mapping)
         if not results:
             raise ShapeError("The dataset gave no batch; at least one row is needed.")
-        arrays = [
-            np.concatenate(parts).astype(np.float32, copy=False) for parts in zip(*results, strict=True)
-        ]
+        arrays = [join(parts).astype(np.float32, copy=False) for parts in zip(*results, strict=True)]
         if as_dict and len(arrays) > 1:
             return dict(zip(self.prepared.wrt, arrays, strict=True))
         return arrays[0] if len(arrays) == 1 else arrays

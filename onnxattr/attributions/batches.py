@@ -51,6 +51,21 @@ def batches(prepared: Prepared, dataset: Iterable[Any], size: int | None) -> Ite
         yield _gather(samples)
 
 
+def join(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """The maps of all batches as one array.
+
+    Raises:
+        ShapeError: If the batches have maps of different sizes.
+    """
+    sizes = sorted({part.shape[1:] for part in parts})
+    if len(sizes) > 1:
+        raise ShapeError(
+            f"The batches of the dataset have rows of different shapes {sizes[:5]}, which make no one array: explain "
+            "each batch by itself, or pad them to one shape."
+        )
+    return np.concatenate(parts)
+
+
 def _is_sample(prepared: Prepared, x: Any) -> bool:
     """Whether every array has one axis less than the model's input: no batch axis."""
     names = [value.name for value in prepared.inputs]
