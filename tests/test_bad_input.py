@@ -279,6 +279,21 @@ def test_inputs(case, nothing_runs):
 ANY_CLASSES = build(
     [node("Mul", ["x", "x"], ["s"]), node("Mul", ["s", "x"], ["y"])], {"x": ["N", "C"]}, {"y": ["N", "C"]}
 )
+ANY_SIZE = build(
+    [node("Relu", ["x"], ["r"]), node("GlobalAveragePool", ["r"], ["g"]), node("Flatten", ["g"], ["y"])],
+    {"x": ["N", 3, "H", "W"]}, {"y": ["N", 3]},
+)  # fmt: skip
+
+
+def test_batches_of_different_sizes_in_a_stream():
+    """Each can be explained, but their maps make no one array; how many there are only the end of the stream shows."""
+    method = attributions.Saliency(ANY_SIZE)
+    batches = [rows(1, 3, 5, 5), rows(2, 3, 6, 4)]
+    assert [method.explain(batch).shape[2:] for batch in batches] == [(5, 5), (6, 4)]
+    with pytest.raises(ShapeError, match=r"\(1, 5, 5\), \(1, 6, 4\).*by itself"):
+        method.explain(iter(batches))
+
+
 TARGETS = {
     "label too large": ([0, 1, 4], ["Label 4", "0 to 3"]),
     "label too small": ([0, 1, -2], ["Label -2", "0 to 3", "-1 for the predicted"]),

@@ -15,6 +15,7 @@ from small_models import build, cnn_nchw, mlp, node, two_inputs
 import onnxattr.attributions as attributions
 from models import efficientnet_lite0, emotion, photos
 from onnxattr.errors import ParameterError
+from onnxattr.noise import SEEDS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -163,6 +164,28 @@ def test_seed_of_the_file_is_the_seed_of_the_method(method, seed, tmp_path):
     found = run(path, **case.inputs, target=np.array([0, 1, 2]), seed=np.array(seed))["attribution"]
     expected = make(method, case.model, seed=seed).explain(case.given, [0, 1, 2])
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
+
+
+def test_numbers_out_of_range_have_a_rule_in_the_file_too(tmp_path):
+    """A graph cannot raise: a label beyond the classes explains nothing, a seed beyond the last one goes round."""
+    case = mlp()
+    path = exported("SmoothGrad", case.model, tmp_path / "explainer.onnx")
+
+    def maps(labels, seed):
+        return run(path, **case.inputs, target=np.array(labels), seed=np.array(seed))["attribution"]
+
+    assert not maps([4, 1, 2], 0)[0].any()
+    np.testing.assert_array_equal(maps([4, 1, 2], 0)[1:], maps([0, 1, 2], 0)[1:])
+    np.testing.assert_array_equal(maps([0, 1, 2], 5 + 3 * SEEDS), maps([0, 1, 2], 5))
+    np.testing.assert_array_equal(maps([0, 1, 2], 5 - SEEDS), maps([0, 1, 2], 5))
+
+
+def test_without_noise_there_is_no_seed(tmp_path):
+    case = mlp()
+    path = exported("SmoothGrad", case.model, tmp_path / "explainer.onnx", noise=0)
+    found = run(path, **case.inputs, target=np.array([0, 1, 2]))["attribution"]
+    expected = make("SmoothGrad", case.model, noise=0).explain(case.given, [0, 1, 2])
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
 
 
 EXPORT_TWICE = """

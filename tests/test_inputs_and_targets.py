@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import TensorProto
 from small_models import build, cnn_nchw, cnn_nhwc, elementwise, mlp, node, random, rows, two_inputs
 
 import onnxattr.attributions as attributions
@@ -206,6 +207,19 @@ def test_inputs_without_rows_are_given_but_not_explained():
     for method, expected in (("Saliency", np.abs(18 * x)), ("IntegratedGradients", 9 * x**2)):
         maps = make(method, model).explain({"x": x, "scale": 3.0}, np.ones((3, 4)))
         close(maps, expected)
+
+
+def test_inputs_of_different_precisions():
+    """f = (a b)^2, one factor in float16; four points on the path of both give 2 (ab)^2 (1/27 + 8/27 + 1/2) / 3."""
+    nodes = [node("Cast", ["b"], ["b32"], to=TensorProto.FLOAT), node("Mul", ["a", "b32"], ["ab"]),
+             node("Mul", ["ab", "ab"], ["y"])]  # fmt: skip
+    model = build(nodes, {"a": ["N", 4], "b": (["N", 4], TensorProto.FLOAT16)}, {"y": ["N", 4]})
+    given = {"a": rows(1, 4), "b": rows(2, 4).astype(np.float16)}
+    expected = (given["a"] * given["b"].astype(np.float32)) ** 2
+    for method, factor in (("GradientInput", 2), ("IntegratedGradients", 5 / 9)):
+        maps = make(method, model).explain(given, np.ones((3, 4)))
+        for name, tolerance in (("a", 2e-6), ("b", 2e-3)):
+            close(maps[name], (factor * expected).astype(np.float32), tolerance)
 
 
 # Targets
