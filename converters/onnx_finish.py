@@ -36,7 +36,7 @@ def set_inputs(model: ModelProto, specs: list[Any]) -> None:
 
 
 def set_outputs(model: ModelProto, shapes: list[list[int | None]]) -> None:
-    """Declare the shapes of the outputs; an unknown first axis is taken as the batch.
+    """Declare the shapes of the outputs.
 
     Args:
         model: Changed in place.
@@ -45,16 +45,18 @@ def set_outputs(model: ModelProto, shapes: list[list[int | None]]) -> None:
     for value, shape in zip(model.graph.output, shapes, strict=True):
         dims = value.type.tensor_type.shape.dim
         del dims[:]
-        for axis, size in enumerate(shape):
+        for size in shape:
             dim = dims.add()
             if size is not None:
                 dim.dim_value = size
-            elif axis == 0:
-                dim.dim_param = BATCH
 
 
 def infer_shapes(model: ModelProto) -> None:
     """Fill `value_info` and unknown output dimensions, without copying the weights.
+
+    The shapes are inferred for two prime batch sizes: a dimension that equals the batch size in both is "N", also
+    behind a reshape to (-1, ...), where inference on symbols gives up; one that changes otherwise is left open.
+    The first axis of an output is taken as the batch where nothing is known about it.
 
     Args:
         model: Changed in place.
@@ -62,6 +64,31 @@ def infer_shapes(model: ModelProto) -> None:
     Raises:
         ConversionError: Shapes of neighbouring nodes contradict each other; names the node.
     """
+    light = _without_weights(model)
+    primes = (7919, 7927)
+    graphs = [_infer_for_batch(light, prime).graph for prime in primes]
+    second = {value.name: value for value in (*graphs[1].value_info, *graphs[1].output)}
+    outputs = {value.name for value in graphs[0].output}
+    for value in (*graphs[0].value_info, *graphs[0].output):
+        other = second[value.name].type.tensor_type.shape.dim
+        dims = value.type.tensor_type.shape.dim
+        for axis, (dim, other_dim) in enumerate(zip(dims, other, strict=True)):
+            sizes = (dim.dim_value, other_dim.dim_value)
+            unknown = not dim.HasField("dim_value")
+            if sizes == primes or (unknown and axis == 0 and value.name in outputs):
+                dim.dim_param = BATCH
+            elif sizes[0] != sizes[1] or dim.dim_param.startswith("unk__"):
+                dim.Clear()
+    for mine, found in (
+        (model.graph.value_info, graphs[0].value_info),
+        (model.graph.output, graphs[0].output),
+    ):
+        del mine[:]
+        mine.extend(found)
+
+
+def _without_weights(model: ModelProto) -> ModelProto:
+    """The model with its large initializers as inputs: shapes depend on the small ones only."""
     light = ModelProto(ir_version=IR_VERSION)
     light.opset_import.extend(model.opset_import)
     graph = light.graph
@@ -74,16 +101,22 @@ def infer_shapes(model: ModelProto) -> None:
             graph.initializer.append(tensor)
         else:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return light
+
+
+def _infer_for_batch(light: ModelProto, batch: int) -> ModelProto:
+    fixed = ModelProto()
+    fixed.CopyFrom(light)
+    for value in (*fixed.graph.input, *fixed.graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param == BATCH:
+                dim.dim_value = batch
     try:
-        inferred = onnx.shape_inference.infer_shapes(light, strict_mode=True, data_prop=True)
+        return onnx.shape_inference.infer_shapes(fixed, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
         raise ConversionError(
             f"The converted graph has contradicting shapes: {error}. Give the model fixed input sizes or another opset."
         ) from error
-    del model.graph.value_info[:]
-    model.graph.value_info.extend(inferred.graph.value_info)
-    del model.graph.output[:]
-    model.graph.output.extend(inferred.graph.output)
 
 
 def check_operators(model: ModelProto, layer_of: Callable[[str], str | None]) -> None:

@@ -283,6 +283,27 @@ def test_declared_batch_size_becomes_dynamic():
     assert difference(run(converted, data[:1])[0], np.asarray(model(data))[:1]) < 1e-6
 
 
+def test_output_that_merges_the_batch_with_another_axis_has_no_batch_symbol():
+    x = keras.Input((3, 4), name="x")
+    flat = L.Lambda(lambda t: tf.reshape(t, (-1, 4)), output_shape=(4,))(x)
+    converted = to_onnx(keras.Model(x, L.Dense(2)(flat)))
+    dims = converted.graph.output[0].type.tensor_type.shape.dim
+    assert not dims[0].dim_param
+    assert dims[1].dim_value == 2
+
+
+def test_shapes_are_known_behind_reshapes():
+    converted = to_onnx(zoo.CASES["cnn"].model())
+    known = {
+        v.name: v.type.tensor_type.shape.dim for v in (*converted.graph.value_info, *converted.graph.output)
+    }
+    values = [name for node in converted.graph.node for name in node.output]
+    assert set(values) <= set(known)
+    batch = [name for name in values if any(dim.dim_param == "N" for dim in known[name])]
+    assert len(batch) > 10
+    assert all(dim.dim_value or dim.dim_param == "N" for name in values for dim in known[name])
+
+
 OPERATIONS = {
     "argmax": lambda x: keras.ops.argmax(x, axis=-1),
     "log1p": lambda x: keras.ops.log1p(keras.ops.abs(x)),
