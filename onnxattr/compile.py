@@ -76,7 +76,9 @@ def _sum_rows(rewrite: Rewrite, value: ir.Value) -> ir.Value:
     op = rewrite.op
     existing = [v for v in rewrite.graph.inputs if v.name == WEIGHTS]
     weights = existing[0] if existing else op.input(WEIGHTS, value.dtype, ["images", "rows"])
-    total = op.MatMul(op.cast_like(weights, value), op.Reshape(value, op.Concat(op.shape(value, 0, 1), [-1], axis=0)))
+    total = op.MatMul(
+        op.cast_like(weights, value), op.Reshape(value, op.Concat(op.shape(value, 0, 1), [-1], axis=0))
+    )
     return op.Reshape(total, op.Concat(op.Shape(weights, start=0, end=1), op.shape(value, 1), axis=0))
 
 
