@@ -9,9 +9,6 @@ export TF_CPP_MIN_LOG_LEVEL = 3
 demo: $(VENV)/.demo
 	$(RUN) examples/demo.py
 
-# TensorFlow's oneDNN kernels crash in some gradients on CPU; in the tests it is only the reference.
-test test-slow verify: export TF_ENABLE_ONEDNN_OPTS = 0
-
 test: $(VENV)/.test
 	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
 
