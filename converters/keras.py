@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -66,6 +65,10 @@ def to_onnx(
             f"opset={opset} was asked for, {_OPSETS.start} to {_OPSETS.stop - 1} can be written. Convert at 17 and "
             "raise the opset with onnx.version_converter if you need more."
         )
+    if path is not None and not Path(path).absolute().parent.is_dir():
+        raise ConversionError(
+            f"The folder of {str(path)!r}, where the model is to be written, does not exist."
+        )
     model = keras_loading.load(model_or_path)
     inputs = model_inputs(model, input_signature, sample)
     _check_size(model)
@@ -84,15 +87,12 @@ def to_onnx(
 def write(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
     """Write a model to a file that appears only when it is complete."""
     target = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(model.SerializeToString())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        temporary.write_bytes(model.SerializeToString())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _convert(

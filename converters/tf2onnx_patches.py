@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxattr.errors import ConversionError
+
 from . import dependencies
 from .tf2onnx_taps import optimizers_for_taps
 
@@ -44,12 +46,15 @@ def convert_function(
 
     Returns:
         The model as tf2onnx wrote it: unknown operators may be left in it.
+
+    Raises:
+        ConversionError: tf2onnx fails.
     """
     tf = dependencies.tensorflow()
     tf2onnx = dependencies.tf2onnx()
     large = weight_bytes > _GRAPPLER_LIMIT_BYTES
     fetched = [*outputs, *taps]
-    with lean_tf2onnx(), tf.device("/cpu:0"):
+    with lean_tf2onnx(), tf.device("/cpu:0"), _failures_named(opset):
         graph_def = tf2onnx.tf_loader.from_function(function, list(inputs), fetched, large_model=large)
         model, _ = tf2onnx.convert._convert_common(
             graph_def,
@@ -62,6 +67,17 @@ def convert_function(
             custom_op_handlers={**BASIC_HANDLERS, **handlers},
         )
     return model
+
+
+@contextlib.contextmanager
+def _failures_named(opset: int) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise ConversionError(
+            f"tf2onnx fails on the traced graph at opset {opset}: {type(error).__name__}: {error}. Another opset may "
+            "work (13 to 18); otherwise write the operation that it names differently."
+        ) from error
 
 
 @contextlib.contextmanager

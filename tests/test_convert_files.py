@@ -349,6 +349,7 @@ REFUSED = {
     "not a model": (lambda: {"model": 3}, {}, r"model or the path of one is needed, got builtins.dict"),
     "a layer": (lambda: L.Dense(3), {}, r"layer \(Dense\) was given.*keras.Sequential"),
     "no file": (lambda: "there/is/none.keras", {}, r"no file or folder 'there/is/none.keras'"),
+    "no folder to write to": (small_model, {"path": "there/is/none.onnx"}, r"folder of 'there/is/none.onnx'"),
     "opset": (small_model, {"opset": 19}, r"opset=19 was asked for, 13 to 18"),
     "no inputs": (zoo.Residual, {}, r"input_signature=tf.TensorSpec.*sample"),
     "wrong signature": (
@@ -529,6 +530,15 @@ def test_too_many_weights_are_refused_before_the_conversion(monkeypatch):
     monkeypatch.setattr("onnxattr.converters.keras._PROTOBUF_LIMIT_BYTES", 100)
     with pytest.raises(ConversionError, match="less than 2 GiB"):
         to_onnx(model)
+
+
+def test_failure_inside_tf2onnx_is_a_conversion_error(monkeypatch):
+    def fail(*args, **kwargs):
+        raise KeyError("some_tensor:0")
+
+    monkeypatch.setattr(tf2onnx.convert, "process_tf_graph", fail)
+    with pytest.raises(ConversionError, match=r"tf2onnx fails.*KeyError: 'some_tensor:0'"):
+        to_onnx(small_model())
 
 
 def test_wrong_layer_value_is_crossed_out_of_the_table(monkeypatch):
