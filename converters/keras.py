@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from onnxattr.errors import ConversionError
+from onnxattr.finish_graph import write
 
 from . import dependencies, keras_check, keras_loading, onnx_finish
 from .keras_inputs import ModelInputs, model_inputs
@@ -82,17 +83,6 @@ def to_onnx(
     if path is not None:
         write(converted, path)
     return converted
-
-
-def write(model: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
-    """Write a model to a file that appears only when it is complete."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(model.SerializeToString())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _convert(

@@ -47,7 +47,6 @@ class Rewrite:
         values = named_values(self.graph)
         self.score = values[request.prepared.output]
         self.wrt = [values[name] for name in request.prepared.wrt]
-        self.names = request.prepared.wrt
         self.graph.outputs.clear()
 
     def gather_inputs(self, pick: Callable[[ir.Value], ir.Value]) -> None:

@@ -17,7 +17,7 @@ from onnxattr.builder import OpBuilder, dims_of
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.conv_kernel import kernel_ct
 from onnxattr.rules.registry import Cotangent, vjp
-from onnxattr.rules.windows import Windows, pad_spatial, windows_of
+from onnxattr.rules.windows import Windows, pad_spatial, repeat, windows_of
 
 #: Below this many result channels ConvTranspose is up to eight times faster than Conv: blocks of channels stay empty.
 _FEWEST_CHANNELS = 8
@@ -109,9 +109,7 @@ def depthwise_spaced(op: OpBuilder, ct: ir.Value, w: ir.Value, windows: Windows)
     after = [s - z - b + e - 1 for s, z, b, e in zip(sizes, spaced, before, windows.extents, strict=True)]
     if min(before + after) < 0:
         return None
-    scales = np.array([1, 1, *windows.strides], np.float32)
-    attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    repeated = op.Resize(ct, None, scales, **attributes)
+    repeated = repeat(op, ct, windows.strides)
     cell = np.zeros((1, 1, *windows.strides))
     cell[(0,) * cell.ndim] = 1
     first = op.Tile(op.constant(cell, ct.dtype), [1, 1, *outputs])

@@ -15,7 +15,7 @@ from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.conv import crop_to
 from onnxattr.rules.linear import rank_of
 from onnxattr.rules.registry import Cotangent, unary, vjp
-from onnxattr.rules.windows import Windows, windows_of
+from onnxattr.rules.windows import Windows, repeat, windows_of
 
 _END = 2**62
 
@@ -64,24 +64,14 @@ def _tiled_max(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, windows: W
     )
     axes = [*range(2, 2 + windows.rank)]
     covered = x if exact else op.Slice(x, [0] * windows.rank, windows.spans(op, y), axes)
-    scales = np.array([1, 1, *windows.kernel], np.float32)
-
-    def repeat(value: ir.Value) -> ir.Value:
-        attributes = {
-            "mode": "nearest",
-            "coordinate_transformation_mode": "asymmetric",
-            "nearest_mode": "floor",
-        }
-        return op.Resize(value, None, scales, **attributes)
-
-    wins = op.Equal(covered, repeat(y))
+    wins = op.Equal(covered, repeat(op, y, windows.kernel))
     if windows.rank < 3:
         count = math.prod(windows.kernel)
         ranks = op.constant(np.arange(count, 0, -1).reshape(1, 1, *windows.kernel), x.dtype)
         ranked = op.Mul(op.cast_like(wins, x), op.Tile(ranks, op.Concat([1, 1], op.shape(y, 2), axis=0)))
         best = op.MaxPool(ranked, kernel_shape=[*windows.kernel], strides=[*windows.strides])
-        wins = op.And(wins, op.Equal(ranked, repeat(best)))
-    chosen = op.Where(wins, repeat(ct), 0.0)
+        wins = op.And(wins, op.Equal(ranked, repeat(op, best, windows.kernel)))
+    chosen = op.Where(wins, repeat(op, ct, windows.kernel), 0.0)
     if exact:
         chosen.shape = x.shape
         return chosen

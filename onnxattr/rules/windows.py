@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder, dims_of
+
+
+def repeat(op: OpBuilder, value: ir.Value, times: tuple[int, ...]) -> ir.Value:
+    """Each element repeated along the spatial axes: windows that lie side by side see one element each."""
+    scales = np.array([1, 1, *times], np.float32)
+    attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return op.Resize(value, None, scales, **attributes)
 
 
 @dataclass(frozen=True)
