@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: demo test test-slow verify lint benchmark clean
+.PHONY: demo test test-slow verify coverage-ops lint benchmark clean
 
 demo: $(VENV)/.demo
 	$(RUN) examples/demo.py
@@ -17,6 +17,10 @@ test-slow: $(VENV)/.test
 
 verify: $(VENV)/.test
 	$(RUN) tests/verification/compare.py
+
+coverage-ops: $(VENV)/.test requirements/comparison.txt
+	$(RUN) -m pip install --quiet --no-deps --requirement requirements/comparison.txt
+	$(RUN) tests/node_cases/run.py --write
 
 benchmark: $(VENV)/.test
 	$(RUN) benchmarks/gradient_cost.py

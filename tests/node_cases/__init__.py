@@ -1,0 +1,1 @@
+"""Every backend node test of onnx, differentiated: see report.py."""

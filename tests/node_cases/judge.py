@@ -1,0 +1,278 @@
+"""Differentiates a node case and compares the gradient with central differences.
+
+For random cotangents and random directions v, <xbar, v> is compared with the slope of <ybar, f(x + t v)>. Both
+graphs are taken to float64 and run by onnx's reference evaluator, once its forward pass has given the outputs that
+onnx stores. Where data lie exactly at a kink or a tie, every float input is moved a little, by seeded noise, to
+generic position.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx.reference import ReferenceEvaluator
+from reference_ops import NEW_OPS
+
+from node_cases.cases import NodeCase, float_names
+from node_cases.packages import Differentiate, Gradient, Run, onnxattr
+from node_cases.precision import is_float, widen, widen_array
+from node_cases.reasons import ZERO, fixed_inputs, reason_of
+from onnxattr.testing import CORRECTED
+
+Arrays = dict[str, np.ndarray]
+
+PASSED, WITHOUT, OPEN = "passed", "non-differentiable", "open"
+NOISE = 0.03
+DIRECTIONS = 2
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How closely a gradient and its differences agree, at which step."""
+
+    name: str
+    dtype: type
+    step: float
+    tolerance: float
+
+
+DOUBLE = Precision("float64", np.float64, 1e-5, 1e-5)
+SINGLE = Precision("float32", np.float32, 1e-2, 5e-3)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a case.
+
+    Attributes:
+        status: PASSED, WITHOUT a derivative, or OPEN.
+        detail: The reason, or the error.
+        oracle: What ran the forward pass of the differences, and in which precision.
+        moved: Whether the inputs were moved to generic position.
+        fixed: Inputs that were held fixed, with the reason.
+        onnxruntime: "agrees" if ONNX Runtime gives the same gradient in the case's own precision, else why not.
+    """
+
+    status: str
+    detail: str = ""
+    oracle: str = ""
+    moved: bool = False
+    fixed: dict[str, str] = dataclasses.field(default_factory=dict)
+    onnxruntime: str = ""
+
+
+class Mismatch(Exception):
+    """A gradient that differs from its central differences."""
+
+
+class NoOracle(Exception):
+    """Neither evaluator gives the outputs that onnx stores."""
+
+
+def judge(case: NodeCase, one_node: NodeCase, differentiate: Differentiate = onnxattr) -> Verdict:
+    """Passed, non-differentiable or open; where the reason says that a derivative is 0, the numbers must agree.
+
+    Args:
+        case: The case.
+        one_node: The case that it is an expansion of; itself if it is none.
+        differentiate: The package that makes the gradient.
+    """
+    fixed = fixed_inputs(case, one_node)
+    sources = [name for name in float_names(case.model.graph.input) if name not in fixed]
+    reason = reason_of(case, sources)
+    if reason is not None and reason not in ZERO:
+        return Verdict(WITHOUT, reason)
+    scores = float_names(case.model.graph.output)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            verdict = _check(case, sources, scores, differentiate, zero=reason is not None)
+        except Exception as error:  # whatever goes wrong is what the report is about
+            return Verdict(OPEN, f"{type(error).__name__}: {' '.join(str(error).split())}", fixed=fixed)
+    status, detail = (PASSED, "") if reason is None else (WITHOUT, reason)
+    return dataclasses.replace(verdict, status=status, detail=detail, fixed=fixed)
+
+
+def _check(
+    case: NodeCase, sources: list[str], scores: list[str], differentiate: Differentiate, zero: bool
+) -> Verdict:
+    """Compares the gradient with differences at the stored inputs, else in generic position; raises if they differ."""
+    oracle, forward, precision, model = _oracle(case)
+    gradient = _gradient(differentiate, model, sources, scores, precision)
+    failure: Exception | None = None
+    for moved, feeds in _points(case, sources, precision):
+        try:
+            primal = forward(scores, feeds)
+            cotangents = _cotangents(scores, primal)
+            xbars = gradient(feeds, cotangents)
+            _compare(forward, feeds, dict(zip(sources, xbars, strict=True)), cotangents, precision)
+        except Exception as error:
+            failure = failure or error
+            continue
+        if not zero and not any(xbar.any() for xbar in xbars):
+            raise Mismatch("the derivative is 0 everywhere, and no reason is known for it")
+        same = _in_onnxruntime(case, differentiate, sources, scores, feeds, cotangents, xbars)
+        return Verdict(PASSED, oracle=oracle, moved=moved, onnxruntime=same)
+    assert failure is not None
+    raise failure
+
+
+def _gradient(
+    differentiate: Differentiate,
+    model: onnx.ModelProto,
+    sources: list[str],
+    scores: list[str],
+    precision: Precision,
+) -> Gradient:
+    """The gradient by the reference evaluator in float64, by ONNX Runtime in float32; by the other where one fails."""
+    starts = [reference, runtime] if precision is DOUBLE else [runtime, reference]
+
+    def gradient(feeds: Arrays, cotangents: Arrays) -> list[np.ndarray]:
+        failure: Exception | None = None
+        for start in starts:
+            try:
+                return differentiate(model, sources, scores, start)(feeds, cotangents)
+            except Exception as error:
+                failure = failure or error
+        assert failure is not None
+        raise failure
+
+    return gradient
+
+
+def _oracle(case: NodeCase) -> tuple[str, Run, Precision, onnx.ModelProto]:
+    """What computes the forward pass: the first of the evaluators that gives the stored outputs."""
+    wide, problems = widen(case.model), []
+    for name, precision, model, start in (
+        ("reference float64", DOUBLE, wide, reference),
+        ("onnxruntime float64", DOUBLE, wide, runtime),
+        ("onnxruntime float32", SINGLE, case.model, runtime),
+        ("reference float32", SINGLE, case.model, reference),
+    ):
+        try:
+            if precision is DOUBLE:
+                onnx.checker.check_model(model, full_check=True)
+            run = start(model)
+            feeds = {k: widen_array(v) if precision is DOUBLE else v for k, v in case.inputs.items()}
+            results = run(list(case.expected), feeds)
+            for key, found in zip(case.expected, results, strict=True):
+                stored = case.expected[key]
+                if is_float(stored):
+                    loose = 1e-3 if stored.dtype.itemsize > 2 else 2e-2
+                    np.testing.assert_allclose(
+                        np.asarray(found, np.float64), stored.astype(np.float64), rtol=loose, atol=loose / 10
+                    )
+            return name, run, precision, model
+        except Exception as error:
+            problems.append(f"{name}: {' '.join(str(error).split())[:150]}")
+    raise NoOracle("; ".join(problems))
+
+
+def _points(case: NodeCase, sources: list[str], precision: Precision) -> Iterator[tuple[bool, Arrays]]:
+    """The stored inputs, then inputs in generic position."""
+    feeds = {
+        k: v.astype(precision.dtype) if is_float(v) and precision is DOUBLE else v
+        for k, v in case.inputs.items()
+    }
+    yield False, feeds
+    rng = np.random.default_rng(0)
+    for scale in (NOISE, NOISE / 100):
+        yield (
+            True,
+            feeds
+            | {
+                k: (feeds[k] + scale * rng.normal(size=feeds[k].shape)).astype(feeds[k].dtype)
+                for k in sources
+            },
+        )
+
+
+def _cotangents(scores: list[str], primal: list[np.ndarray]) -> Arrays:
+    """Random cotangents, 0 where the output is not finite."""
+    rng = np.random.default_rng(1)
+    return {
+        name: np.where(np.isfinite(y), rng.normal(size=y.shape), 0.0).astype(y.dtype)
+        for name, y in zip(scores, primal, strict=True)
+    }
+
+
+def _compare(forward: Run, feeds: Arrays, xbars: Arrays, cotangents: Arrays, precision: Precision) -> None:
+    """Raises Mismatch if a gradient differs from the central differences along a random direction."""
+    rng = np.random.default_rng(2)
+    scores = list(cotangents)
+    for name, xbar in xbars.items():
+        x = feeds[name]
+        if xbar.shape != x.shape:
+            raise Mismatch(f"the gradient of {name!r} has shape {xbar.shape}, not {x.shape}")
+        for _ in range(DIRECTIONS if x.size else 0):
+            v = np.where(np.isfinite(x), rng.normal(size=x.shape), 0.0)
+            up, down = (
+                forward(scores, feeds | {name: (x + sign * precision.step * v).astype(x.dtype)})
+                for sign in (1, -1)
+            )
+            slope = _slope(up, down, list(cotangents.values()), precision.step)
+            along = float(np.where(v != 0, xbar.astype(np.float64) * v, 0.0).sum())
+            scale = max(abs(slope), float(np.abs(xbar * v).sum()) if np.isfinite(xbar).all() else 0.0, 1e-3)
+            if not abs(along - slope) <= precision.tolerance * scale:
+                raise Mismatch(
+                    f"gradient of {name!r} along a random direction: {along:.8g}, differences: {slope:.8g}"
+                )
+
+
+def _slope(up: list[np.ndarray], down: list[np.ndarray], cotangents: list[np.ndarray], step: float) -> float:
+    total = 0.0
+    for u, d, ct in zip(up, down, cotangents, strict=True):
+        if u.shape != ct.shape or d.shape != ct.shape:
+            raise Mismatch("the shape of the output jumps")
+        difference = u.astype(np.float64) - d.astype(np.float64)
+        total += float(np.where(ct != 0, difference * ct, 0.0).sum())
+    return total / (2 * step)
+
+
+def _in_onnxruntime(
+    case: NodeCase,
+    differentiate: Differentiate,
+    sources: list[str],
+    scores: list[str],
+    feeds: Arrays,
+    cotangents: Arrays,
+    xbars: list[np.ndarray],
+) -> str:
+    """Whether ONNX Runtime gives the same gradient in the case's own precision."""
+    try:
+        gradient = differentiate(case.model, sources, scores, runtime)
+        own = {k: v.astype(case.inputs[k].dtype) for k, v in feeds.items()}
+        found = gradient(own, {k: v.astype(case.expected[k].dtype) for k, v in cotangents.items()})
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    for name, array, xbar in zip(sources, found, xbars, strict=True):
+        loose = 2e-3 if case.inputs[name].dtype.itemsize > 2 else 5e-2
+        finite = np.isfinite(xbar)
+        atol = loose * np.abs(xbar[finite]).max(initial=0.0) + 1e-6
+        if not np.allclose(array.astype(np.float64), xbar, rtol=loose, atol=atol, equal_nan=True):
+            worst = np.abs(array.astype(np.float64) - xbar)[finite].max(initial=0.0)
+            return f"differs: gradient of {name!r} by {worst:.3g} (bound {atol:.3g})"
+    return "agrees"
+
+
+def reference(model: onnx.ModelProto) -> Run:
+    """onnx's reference evaluator, with the operators corrected that it gets wrong."""
+    evaluator = ReferenceEvaluator(model, new_ops=[*NEW_OPS, *CORRECTED])
+    return lambda names, feeds: [np.asarray(y) for y in evaluator.run(list(names), dict(feeds))]
+
+
+def runtime(model: onnx.ModelProto) -> Run:
+    """ONNX Runtime on one thread of the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda names, feeds: session.run(list(names), dict(feeds))
