@@ -17,11 +17,11 @@ from google.protobuf.message import DecodeError
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from onnxattr.errors import ModelError
-from onnxattr.expansion import expand
+from onnxattr.expansion import downgrade, expand
 
 #: Models below this opset are upgraded to it; the rewriter emits nodes of the model's opset from here on.
 OPSET = 18
-#: The newest opset and IR version that ONNX Runtime 1.31 runs.
+#: The newest opset and IR version that ONNX Runtime 1.31 runs; newer models are brought back to it.
 NEWEST_OPSET, NEWEST_IR = 26, 13
 OLDEST_OPSET = 7
 _SMALL = 4096
@@ -87,14 +87,19 @@ def load(source: ModelSource) -> ir.Model:
         ModelError: If the model cannot be read, is invalid, or is newer or older than what can be handled.
     """
     proto, folder = read_proto(source)
-    _check_versions(proto)
     slim, weights = _set_weights_aside(proto)
+    if slim.opset_import and not _opset(slim):
+        # Only other domains: the rules need the default one.
+        slim.opset_import.append(onnx.helper.make_opsetid("", OPSET))
+    _check_versions(slim)
     try:
         onnx.checker.check_model(slim)
         if slim.functions:
             slim = onnx.inliner.inline_local_functions(slim)
         if _opset(slim) < OPSET:
             slim = _upgrade(slim)
+        if _opset(slim) > NEWEST_OPSET:
+            slim = downgrade(slim, _opset(slim), NEWEST_OPSET)
         slim = expand(slim, _opset(slim))
         slim = onnx.shape_inference.infer_shapes(slim, check_type=True, strict_mode=True, data_prop=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
@@ -137,15 +142,15 @@ def _opset(proto: onnx.ModelProto) -> int:
 
 
 def _check_versions(proto: onnx.ModelProto) -> None:
-    opset = _opset(proto)
-    if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
+    opset, newest = _opset(proto), onnx.defs.onnx_opset_version()
+    if not OLDEST_OPSET <= opset <= newest:
         raise ModelError(
-            f"The model has ai.onnx opset {opset}; opsets {OLDEST_OPSET} to {NEWEST_OPSET} can be explained. "
+            f"The model has ai.onnx opset {opset}; opsets {OLDEST_OPSET} to {newest} can be explained. "
             "Export it with an opset in that range (18 runs on the most runtimes)."
         )
-    if proto.ir_version > NEWEST_IR:
+    if proto.ir_version > onnx.IR_VERSION:
         raise ModelError(
-            f"The model has IR version {proto.ir_version}; ONNX Runtime takes up to {NEWEST_IR}. "
+            f"The model has IR version {proto.ir_version}; the installed onnx reads up to {onnx.IR_VERSION}. "
             "Export it with an older one."
         )
 
