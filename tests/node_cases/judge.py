@@ -67,11 +67,11 @@ class Verdict:
     onnxruntime: str = ""
 
 
-class Mismatch(Exception):
+class MismatchError(Exception):
     """A gradient that differs from its central differences."""
 
 
-class NoOracle(Exception):
+class NoOracleError(Exception):
     """Neither evaluator gives the outputs that onnx stores."""
 
 
@@ -116,7 +116,7 @@ def _check(
             failure = failure or error
             continue
         if not zero and not any(xbar.any() for xbar in xbars):
-            raise Mismatch("the derivative is 0 everywhere, and no reason is known for it")
+            raise MismatchError("the derivative is 0 everywhere, and no reason is known for it")
         same = _in_onnxruntime(case, differentiate, sources, scores, feeds, cotangents, xbars)
         return Verdict(PASSED, oracle=oracle, moved=moved, onnxruntime=same)
     assert failure is not None
@@ -171,7 +171,7 @@ def _oracle(case: NodeCase) -> tuple[str, Run, Precision, onnx.ModelProto]:
             return name, run, precision, model
         except Exception as error:
             problems.append(f"{name}: {' '.join(str(error).split())[:150]}")
-    raise NoOracle("; ".join(problems))
+    raise NoOracleError("; ".join(problems))
 
 
 def _points(case: NodeCase, sources: list[str], precision: Precision) -> Iterator[tuple[bool, Arrays]]:
@@ -203,13 +203,13 @@ def _cotangents(scores: list[str], primal: list[np.ndarray]) -> Arrays:
 
 
 def _compare(forward: Run, feeds: Arrays, xbars: Arrays, cotangents: Arrays, precision: Precision) -> None:
-    """Raises Mismatch if a gradient differs from the central differences along a random direction."""
+    """Raises MismatchError if a gradient differs from the central differences along a random direction."""
     rng = np.random.default_rng(2)
     scores = list(cotangents)
     for name, xbar in xbars.items():
         x = feeds[name]
         if xbar.shape != x.shape:
-            raise Mismatch(f"the gradient of {name!r} has shape {xbar.shape}, not {x.shape}")
+            raise MismatchError(f"the gradient of {name!r} has shape {xbar.shape}, not {x.shape}")
         for _ in range(DIRECTIONS if x.size else 0):
             v = np.where(np.isfinite(x), rng.normal(size=x.shape), 0.0)
             up, down = (
@@ -220,7 +220,7 @@ def _compare(forward: Run, feeds: Arrays, xbars: Arrays, cotangents: Arrays, pre
             along = float(np.where(v != 0, xbar.astype(np.float64) * v, 0.0).sum())
             scale = max(abs(slope), float(np.abs(xbar * v).sum()) if np.isfinite(xbar).all() else 0.0, 1e-3)
             if not abs(along - slope) <= precision.tolerance * scale:
-                raise Mismatch(
+                raise MismatchError(
                     f"gradient of {name!r} along a random direction: {along:.8g}, differences: {slope:.8g}"
                 )
 
@@ -229,7 +229,7 @@ def _slope(up: list[np.ndarray], down: list[np.ndarray], cotangents: list[np.nda
     total = 0.0
     for u, d, ct in zip(up, down, cotangents, strict=True):
         if u.shape != ct.shape or d.shape != ct.shape:
-            raise Mismatch("the shape of the output jumps")
+            raise MismatchError("the shape of the output jumps")
         difference = u.astype(np.float64) - d.astype(np.float64)
         total += float(np.where(ct != 0, difference * ct, 0.0).sum())
     return total / (2 * step)

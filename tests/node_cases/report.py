@@ -145,8 +145,8 @@ def page(runs: Mapping[tuple[str, bool], Verdicts]) -> str:
     parts = [
         HEAD.format(total=len(verdicts), version=onnx.__version__, summary=summary(runs)),
         "## By operator\n",
-        "`rule`: a VJP rule; `definition`: written out as the function that ONNX defines it by. *ORT* counts the passed "
-        "cases whose gradient graph gives the same numbers in ONNX Runtime, in the case's own precision.\n",
+        "`rule`: a VJP rule; `definition`: written out as the function that ONNX defines it by. *ORT* counts the "
+        "passed cases whose gradient graph gives the same numbers in ONNX Runtime, in the case's own precision.\n",
         table(runs),
         "\n## Open cases\n",
         listing(verdicts, OPEN),
