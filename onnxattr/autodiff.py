@@ -5,14 +5,24 @@ This file mentions no operator; what an operator's gradient is stands in the rul
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder, dims_of
-from onnxattr.errors import RuleError, UnsupportedOpError
-from onnxattr.rules.registry import NON_DIFFERENTIABLE, NOT_IMPLEMENTED, RuleTable, Span, op_name
+from onnxattr.errors import MissingRuleError, RuleError, UnsupportedOpError
+from onnxattr.rules.registry import (
+    NON_DIFFERENTIABLE,
+    NOT_IMPLEMENTED,
+    Closure,
+    RuleTable,
+    Span,
+    op_name,
+)
+from onnxattr.subgraphs import captures_of, subgraphs_of
 
 FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
@@ -24,15 +34,7 @@ def is_float(value: ir.Value | None) -> bool:
 
 def inputs_of(node: Any) -> list[ir.Value]:
     """The values a node reads, those that its subgraphs capture included."""
-    values = [value for value in node.inputs if value is not None]
-    for attribute in getattr(node, "attributes", {}).values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            body = attribute.as_graph()
-            for inner in body.all_nodes():
-                values += [
-                    v for v in inner.inputs if v is not None and v.graph is not None and v.graph is not body
-                ]
-    return values
+    return [value for value in node.inputs if value is not None] + captures_of(node)
 
 
 def reachable(nodes: Iterable[Any], wrt: Iterable[ir.Value]) -> set[ir.Value]:
@@ -65,21 +67,23 @@ def with_spans(nodes: Iterable[ir.Node], spans: Mapping[ir.Node, Span]) -> list[
     return [spans.get(node, node) for node in nodes]
 
 
-def check_rules(nodes: Iterable[Any], rules: RuleTable) -> None:
-    """Raises one error that names every active operator without a rule."""
+def missing_rules(nodes: Iterable[Any], rules: RuleTable) -> dict[str, list[str]]:
+    """The names of the nodes without a rule, by operator."""
     missing: dict[str, list[str]] = {}
     for node in nodes:
         if op_name(node) not in rules:
             missing.setdefault(op_name(node), []).append(node.name or "unnamed")
-    if missing:
-        listing = "; ".join(
-            f"{op}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}" for op, names in missing.items()
-        )
-        raise UnsupportedOpError(
-            f"No VJP rule for {len(missing)} operator(s) between the explained value and the score: {listing}. "
-            "Explain a value behind them (wrt=...), cut the model before them (output_layer=...), "
-            "or add a rule with onnxattr.rules.registry.vjp."
-        )
+    return missing
+
+
+@contextlib.contextmanager
+def noting(missing: dict[str, list[str]]) -> Iterator[None]:
+    """Notes the operators of an error about missing rules, for one error at the end."""
+    try:
+        yield
+    except MissingRuleError as error:
+        for name, nodes in error.operators.items():
+            missing.setdefault(name, []).extend(nodes)
 
 
 def pullback(
@@ -105,8 +109,9 @@ def pullback(
         UnsupportedOpError: If operators on the way have no rule; all of them are named.
         RuleError: If a rule returns cotangents that do not fit its inputs.
     """
-    nodes, needed = active_nodes(with_spans(op.graph, spans or {}), cotangents, wrt)
-    check_rules(nodes, rules)
+    spans = spans or {}
+    nodes, needed = active_nodes(with_spans(op.graph, spans), cotangents, wrt)
+    missing = missing_rules(nodes, rules)
     adjoints: dict[ir.Value, list[ir.Value]] = {}
     for value, ct in cotangents.items():
         if value in needed:
@@ -115,7 +120,9 @@ def pullback(
         cts = tuple(_total(op, adjoints, value) for value in node.outputs)
         if all(ct is None for ct in cts):
             continue
-        entries = tuple(rules[op_name(node)](op, node, cts if len(cts) > 1 else cts[0]))
+        if subgraphs_of(node):
+            node = _closure(node, needed, rules, spans)
+        entries = _entries(op, node, cts, rules, missing)
         if len(entries) != len(node.inputs):
             raise RuleError(
                 f"The rule of {op_name(node)} gave {len(entries)} cotangents for {len(node.inputs)} inputs."
@@ -123,7 +130,40 @@ def pullback(
         for index, (value, entry) in enumerate(zip(node.inputs, entries, strict=True)):
             if value in needed and entry is not None:
                 adjoints.setdefault(value, []).append(_check(op, node, index, value, entry))
+    if missing:
+        raise MissingRuleError(missing)
     return [_total(op, adjoints, value) or op.zeros_like(value) for value in wrt]
+
+
+def _closure(
+    node: ir.Node, active: Collection[ir.Value], rules: RuleTable, spans: Mapping[ir.Node, Span]
+) -> Closure:
+    return Closure(
+        op_type=node.op_type,
+        domain=node.domain,
+        name=node.name or "",
+        inputs=tuple(node.inputs) + tuple(captures_of(node)),
+        outputs=tuple(node.outputs),
+        node=node,
+        active=active,
+        rules=rules,
+        spans=spans,
+    )
+
+
+def _entries(
+    op: OpBuilder,
+    node: Any,
+    cts: tuple[ir.Value | None, ...],
+    rules: RuleTable,
+    missing: dict[str, list[str]],
+) -> Sequence[Any]:
+    """What a node's rule gives. Where rules are missing the sweep goes on with zeros, to find all that are."""
+    rule = rules.get(op_name(node))
+    with noting(missing):
+        if rule is not None:
+            return tuple(rule(op, node, cts if len(cts) > 1 else cts[0]))
+    return [partial(op.zeros_like, value) if is_float(value) else None for value in node.inputs]
 
 
 def _total(op: OpBuilder, adjoints: dict[ir.Value, list[ir.Value]], value: ir.Value) -> ir.Value | None:

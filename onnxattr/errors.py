@@ -1,5 +1,7 @@
 """The exceptions that onnxattr raises on purpose; each message says what was given, what was expected, what to do."""
 
+from collections.abc import Mapping, Sequence
+
 
 class OnnxAttrError(Exception):
     """Base class of every error raised by onnxattr."""
@@ -15,6 +17,22 @@ class ConversionError(ModelError):
 
 class UnsupportedOpError(ModelError):
     """An operator on the path from the explained value to the score has no VJP rule."""
+
+
+class MissingRuleError(UnsupportedOpError):
+    """Operators have no rule at all; ``operators`` holds the names of their nodes."""
+
+    def __init__(self, operators: Mapping[str, Sequence[str]]):
+        self.operators = operators
+        listing = "; ".join(
+            f"{op}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
+            for op, names in operators.items()
+        )
+        super().__init__(
+            f"No VJP rule for {len(operators)} operator(s) between the explained value and the score: {listing}. "
+            "Explain a value behind them (wrt=...), cut the model before them (output_layer=...), "
+            "or add a rule with onnxattr.rules.registry.vjp."
+        )
 
 
 class ShapeError(OnnxAttrError, ValueError):

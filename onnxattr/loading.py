@@ -18,6 +18,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from onnxattr.errors import ModelError
 from onnxattr.expansion import downgrade, expand
+from onnxattr.subgraphs import hoist_initializers
 
 #: Models below this opset are upgraded to it; the rewriter emits nodes of the model's opset from here on.
 OPSET = 18
@@ -110,6 +111,7 @@ def load(source: ModelSource) -> ir.Model:
     model = ir.serde.deserialize_model(slim)
     _put_weights_back(model.graph, weights, folder)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    hoist_initializers(model)
     _name_everything(model.graph)
     return model
 

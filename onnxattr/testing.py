@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,8 +10,8 @@ import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
-from onnx.reference.ops.op_pad import Pad_18
 
+from onnxattr.evaluator import CORRECTED
 from onnxattr.gradient import vjp
 from onnxattr.loading import ModelSource, read_proto
 from onnxattr.rules.registry import RuleTable
@@ -117,39 +116,6 @@ def _onnxruntime(proto: onnx.ModelProto) -> Evaluate:
         return [results[name] for name in names]
 
     return run
-
-
-class Pad(Pad_18):  # noqa: D101
-    op_domain = ""
-
-    def _run(self, data, pads, constant_value=None, axes=None, mode=None):  # type: ignore[no-untyped-def]
-        """Negative pads crop, which onnx's own evaluator does not know."""
-        where = [axis % data.ndim for axis in axes] if axes is not None else [*range(data.ndim)]
-        cut = [slice(None)] * data.ndim
-        for index, axis in enumerate(where):
-            begin, end = int(pads[index]), int(pads[index + len(where)])
-            cut[axis] = slice(max(-begin, 0), data.shape[axis] - max(-end, 0))
-        return super()._run(data[tuple(cut)], np.maximum(pads, 0), constant_value, axes, mode)
-
-
-class Erf(OpRun):  # noqa: D101
-    op_domain = ""
-
-    def _run(self, x):  # type: ignore[no-untyped-def]
-        """In the precision of x; onnx's own evaluator rounds to float32."""
-        return (np.vectorize(math.erf, otypes=[x.dtype])(x),)
-
-
-class GlobalMaxPool(OpRun):  # noqa: D101
-    op_domain = ""
-
-    def _run(self, x):  # type: ignore[no-untyped-def]
-        """For any rank; onnx's own evaluator reduces the right axes for images only."""
-        return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
-
-
-#: Operators of onnx's evaluator that stand in the way of a float64 check.
-CORRECTED = (Pad, Erf, GlobalMaxPool)
 
 
 def _slope(

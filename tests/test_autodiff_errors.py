@@ -27,13 +27,20 @@ def test_every_operator_without_a_rule_is_named():
     assert vjp(model, "q", "q", rules=type(STANDARD)(table)).graph.node
 
 
-def test_values_captured_by_control_flow_are_active():
+def test_operators_inside_subgraphs_are_named_too():
     model = parse(
-        "g (float[2,3] x, bool c) => (float[2,3] y) { h = Relu(x) [branch] y = If(c) <"
-        "then_branch = t () => (float[2,3] p) { p = Neg(h) }, else_branch = e () => (float[2,3] q) { q = Exp(h) }> }"
+        "g (float[2,3] x, bool c) => (float[2,3] y) { [early] s = Softsign(x) h = Relu(s) [branch] y = If(c) <"
+        "then_branch = t () => (float[2,3] p) { [inside] p = Softsign(h) },"
+        "else_branch = e () => (float[2,3] q) { [other] k = Sin(h) [unused] u = Cos(h) q = Neg(k) }> }"
     )
+
+    def without(*names):
+        return type(STANDARD)({name: rule for name, rule in STANDARD.items() if name not in names})
+
     with pytest.raises(UnsupportedOpError, match="If: branch"):
-        vjp(model)
+        vjp(model, rules=without("If"))
+    with pytest.raises(UnsupportedOpError, match=r"2 operator.*Softsign: early, inside; Sin: other[.]"):
+        vjp(model, rules=without("Softsign", "Sin", "Cos"))
 
 
 BAD_RULES = [

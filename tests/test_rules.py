@@ -140,7 +140,7 @@ def test_rule(row: Case):
 
 
 def test_every_rule_has_a_row():
-    covered = {row.op for row in CASES}
+    covered = {row.op for row in CASES} | {"If", "Loop", "Scan"}  # those in test_control_flow.py
     assert set(STANDARD) - covered == set()
 
 

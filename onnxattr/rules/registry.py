@@ -10,12 +10,13 @@ A rule has the form::
 It returns one entry per node input: a cotangent; ``None`` where no gradient exists (shapes, indices, masks);
 ``NOT_IMPLEMENTED`` where one exists but is not written, an error only if that input is active; or a function without
 arguments that builds the cotangent, called only if the input is active. Nodes with several outputs get a tuple of
-cotangents, ``None`` for outputs that do not reach the score.
+cotangents, ``None`` for outputs that do not reach the score. Nodes with subgraphs come as a ``Closure``, whose inputs
+include the values that the subgraphs capture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,3 +118,21 @@ class Span:
     outputs: tuple[ir.Value, ...]
     name: str
     domain: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closure(Span):
+    """A node with subgraphs, as its rule sees it: the values that they capture follow its inputs.
+
+    Attributes:
+        node: The node itself.
+        active: The values that need a cotangent, those among the inputs included.
+        rules: The table to differentiate the subgraphs with.
+        spans: What is to be differentiated as one inside them.
+    """
+
+    inputs: tuple[Any, ...]
+    node: ir.Node
+    active: Collection[ir.Value]
+    rules: RuleTable
+    spans: Mapping[ir.Node, Span]

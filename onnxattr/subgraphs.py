@@ -1,0 +1,52 @@
+"""What the nodes inside nodes read, and how both are removed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx_ir as ir
+from onnx_ir.passes.common import LiftSubgraphInitializersToMainGraphPass
+
+from onnxattr.builder import values_of
+
+
+def subgraphs_of(node: Any) -> list[ir.Graph]:
+    """The graphs among a node's attributes."""
+    attributes = getattr(node, "attributes", {}).values()
+    return [attribute.as_graph() for attribute in attributes if attribute.type == ir.AttributeType.GRAPH]
+
+
+def captures_of(node: Any) -> list[ir.Value]:
+    """The values of enclosing graphs that a node's subgraphs read, each once."""
+    captured: dict[ir.Value, None] = {}
+    for body in subgraphs_of(node):
+        own = set(values_of(body))
+        read = [value for inner in body.all_nodes() for value in inner.inputs]
+        captured |= dict.fromkeys(value for value in read if value is not None and value not in own)
+    return list(captured)
+
+
+def prune(graph: ir.Graph) -> None:
+    """Removes the nodes of a graph that nothing needs; what their subgraphs captured may go with them."""
+    for node in reversed(graph):
+        if any(value.uses() or value.is_graph_output() for value in node.outputs):
+            for body in subgraphs_of(node):
+                prune(body)
+            continue
+        for inner in (inner for body in subgraphs_of(node) for inner in body.all_nodes()):
+            for index in range(len(inner.inputs)):
+                inner.replace_input_with(index, None)
+        graph.remove(node, safe=True)
+
+
+def hoist_initializers(model: ir.Model) -> None:
+    """Moves the initializers of subgraphs to the main graph, so that copies of a subgraph share them."""
+    for graph in model.graph.subgraphs():
+        for index, value in enumerate(graph.outputs):
+            if value.is_initializer() and value.graph is graph:
+                node = ir.node("Identity", [value])
+                node.outputs[0].name = f"{value.name}_output"
+                node.outputs[0].type, node.outputs[0].shape = value.type, value.shape
+                graph.append(node)
+                graph.outputs[index] = node.outputs[0]
+    LiftSubgraphInitializersToMainGraphPass()(model)

@@ -1,0 +1,127 @@
+"""Gradients through If, Loop and Scan, against float64 differences, closed forms and TensorFlow."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx.reference import ReferenceEvaluator
+from tiny_graphs import parse, run
+
+from onnxattr.gradient import vjp
+from onnxattr.testing import CORRECTED, as_double, check_vjp
+
+RNG = np.random.default_rng(0)
+X = RNG.uniform(0.5, 1.5, (2, 3)).astype(np.float32)
+W = RNG.uniform(-0.8, 0.8, (3, 3)).astype(np.float32)
+T = RNG.uniform(0.5, 1.5, (4, 2, 3)).astype(np.float32)
+YES, NO = np.array(True), np.array(False)
+
+
+def n(count: int) -> np.ndarray:
+    return np.array(count, np.int64)
+
+
+IF = """g (float[N,3] x, bool c) => (float[N,3] y, float[N,3] z) {
+    h = Mul(x, x)
+    y, z = If(c) <
+        then_branch = t () => (float[N,3] p, float[N,3] q) { p = Sin(h) q = Mul(h, x) },
+        else_branch = e () => (float[N,3] r, float[N,3] s) { r = Exp(x) s = Constant<value = float[1,3] {1, 2, 3}>() }
+    >
+}"""
+
+POWER = """g (float[N,3] x, int64 n) => (float[N,3] y, float[K,N,3] z) {
+    y, z = Loop(n, , x) <body = b (int64 i, bool c, float[N,3] s) => (bool d, float[N,3] t, float[N,3] u) {
+        d = Identity(c) sq = Mul(s, s) t = Mul(sq, x) u = Neg(s) }>
+}"""
+
+UNTIL = """g (float[N,3] x, float[3,3] w) => (float[N,3] y) <int64 many = {100}, float limit = {40}> {
+    yes = Constant<value = bool {1}>()
+    y = Loop(many, yes, x) <body = b (int64 i, bool c, float[N,3] s) => (bool d, float[N,3] t) {
+        v = MatMul(s, w) a = Abs(v) t = Add(a, s) sum = ReduceSum<keepdims = 0>(t) d = Less(sum, limit) }>
+}"""
+
+COUNTED = """g (float[N,3] x, int64 n) => (float[N,3] y, float[N,3] z) {
+    zero = Constant<value = int64 {0}>()
+    y, j, z = Loop(n, , x, zero, x) <body = b (int64 i, bool c, float[N,3] s, int64 k, float[N,3] fixed)
+        => (bool d, float[N,3] t, int64 l, float[N,3] fixed2) {
+        d = Identity(c) one = Constant<value = int64 {1}>() both = Add(i, one) l = Add(k, both)
+        f = Cast<to = 1>(k) r = Mul(s, f) t = Add(r, fixed) fixed2 = Identity(fixed) }>
+}"""
+
+SCAN = """g (float[N,3] s, float[T,N,3] x, float[3,3] w) => (float[N,3] y, float[T,N,3] z) {
+    y, z = Scan<num_scan_inputs = 1, body = b (float[N,3] s0, float[N,3] x0) => (float[N,3] s1, float[N,3] z0) {
+        v = MatMul(s0, w) a = Add(v, x0) s1 = Tanh(a) z0 = Mul(s1, x0) }>(s, x)
+}"""
+
+AXES = """g (float[N,3] s, float[N,4,3] x, float[N,3,4] x2) => (float[N,3] y, float[N,4,3] z, float[N,3,4] z2) {
+    y, k, z, z2 = Scan<num_scan_inputs = 2, scan_input_axes = [1, -1], scan_input_directions = [1, 0],
+        scan_output_axes = [1, 2], scan_output_directions = [0, 1],
+        body = b (float[N,3] s0, float[N,3] p0, float[N,3] a, float[N,3] b)
+            => (float[N,3] s1, float[N,3] p1, float[N,3] za, float[N,3] zb) {
+        ab = Mul(a, b) sp = Mul(s0, p0) s1 = Add(ab, sp) p1 = Sin(s0) za = Mul(s1, a) zb = Exp(p0) }>(s, s, x, x2)
+}"""
+
+NESTED = """g (float[N,3] x, int64 n) => (float[N,3] y, float[K,N,3] all) <float half = {0.5}, int64 two = {2}> {
+    h = Sin(x)
+    y, all = Loop(n, , x) <body = outer (int64 i, bool c, float[N,3] s) => (bool d, float[N,3] t, float[N,3] u) {
+        d = Identity(c) p = Mul(s, half) rest = Mod(i, two) zero = Sub(two, two) even = Equal(rest, zero)
+        m = Add(i, two)
+        q = Loop(m, , p) <body = inner (int64 j, bool e, float[N,3] a) => (bool f, float[N,3] b) {
+            f = Identity(e) ah = Mul(a, h) sh = Mul(s, half)
+            v = If(even) <then_branch = yes () => (float[N,3] k) { k = Add(ah, sh) },
+                          else_branch = no () => (float[N,3] k2) { o = Mul(ah, sh) k2 = Add(o, x) }>
+            b = Tanh(v) }>
+        t = Add(q, p) u = Mul(q, q) }>
+}"""
+
+SCAN_IN_IF = """g (float[2,3] x, float[T,2,3] z, bool c) => (float[2,3] y) {
+    y = If(c) <
+        then_branch = yes () => (float[2,3] p) {
+            p = Scan<num_scan_inputs = 1, body = b (float[2,3] s, float[2,3] u) => (float[2,3] v) {
+                m = Mul(s, u) v = Add(m, x) }>(x, z) },
+        else_branch = no () => (float[2,3] q) { q = ReduceSum<keepdims = 0>(z, axes) }
+    >
+}""".replace("bool c) => (float[2,3] y) {", "bool c) => (float[2,3] y) <int64[1] axes = {0}> {")
+
+CASES = {
+    "if, then": (IF, {"x": X, "c": YES}),
+    "if, else": (IF, {"x": X, "c": NO}),
+    **{f"loop of {k} steps": (POWER, {"x": X, "n": n(k)}) for k in (0, 1, 3)},
+    "loop until a condition": (UNTIL, {"x": X, "w": W}),
+    "loop with integer states": (COUNTED, {"x": X, "n": n(4)}),
+    "scan": (SCAN, {"s": X, "x": T, "w": W}),
+    "scan along axes": (AXES, {"s": X, "x": T.transpose(1, 0, 2).copy(), "x2": T.transpose(1, 2, 0).copy()}),
+    **{f"if in loop in loop, {k} steps": (NESTED, {"x": X, "n": n(k)}) for k in (0, 1, 3)},
+    "scan in if": (SCAN_IN_IF, {"x": X, "z": T, "c": YES}),
+    "scan in if, other branch": (SCAN_IN_IF, {"x": X, "z": T, "c": NO}),
+}
+
+
+def gradients(model: onnx.ModelProto, feeds: dict) -> dict[str, np.ndarray]:
+    """The float32 gradients of ONNX Runtime for random cotangents, and that the outputs stay the same."""
+    gradient, rng = vjp(model), np.random.default_rng(1)
+    onnx.checker.check_model(gradient, full_check=True)
+    primal = run(model, **feeds)
+    cts = {
+        f"{k}_cotangent": rng.normal(size=y.shape).astype(y.dtype)
+        for k, y in primal.items()
+        if y.dtype.kind == "f"
+    }
+    results = run(gradient, **feeds, **cts)
+    for name, array in primal.items():
+        np.testing.assert_array_equal(results[name], array)
+    wide = ReferenceEvaluator(vjp(as_double(model)), new_ops=CORRECTED)
+    exact = wide.run(
+        None, {k: v.astype(np.float64) if v.dtype.kind == "f" else v for k, v in (feeds | cts).items()}
+    )
+    for name, array in zip(wide.output_names, exact, strict=True):
+        assert results[name].shape == array.shape
+        np.testing.assert_allclose(results[name], array, rtol=0, atol=1e-5 * np.abs(array).max(initial=1e-3))
+    return {name: array for name, array in results.items() if name.endswith("_gradient")}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_against_differences(case):
+    text, feeds = CASES[case]
+    model = parse(text)
+    check_vjp(model, feeds)
+    assert set(gradients(model, feeds)) == {f"{k}_gradient" for k, v in feeds.items() if v.dtype.kind == "f"}
