@@ -1,15 +1,21 @@
-"""Replaces operators that have no VJP rule, but that ONNX defines by other operators, with those."""
+"""Replaces operators by their definitions: ONNX defines many by others, which have VJP rules or an older form."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import onnx
 import onnx.inliner
 
-from onnxattr.rules.registry import NON_DIFFERENTIABLE
+from onnxattr.rules.registry import NON_DIFFERENTIABLE, op_name
 from onnxattr.rules.standard import STANDARD
+
+#: Domain of the functions that stand for definitions until they are inlined.
+_DEFINITIONS = "onnxattr.definitions"
+
+#: Decides by an operator's name, as the rule table spells it, and its schema.
+Choice = Callable[[str, Any], bool]
 
 
 def expand(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
@@ -22,7 +28,7 @@ def expand(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     Returns:
         The model itself if it holds no such operator, else a copy with other nodes; no name but theirs is new.
     """
-    return write_out(proto, lambda name: _only_defined(name, opset))
+    return _write_out(proto, opset, lambda op, _: op not in STANDARD and op not in NON_DIFFERENTIABLE)
 
 
 def downgrade(proto: onnx.ModelProto, opset: int, newest: int) -> onnx.ModelProto:
@@ -35,14 +41,14 @@ def downgrade(proto: onnx.ModelProto, opset: int, newest: int) -> onnx.ModelProt
         RuntimeError: If an operator has neither.
     """
 
-    def changed(name: str) -> bool:
-        return _is_defined(name, opset) and onnx.defs.get_schema(name, opset, "").since_version > newest
+    def changed(op: str, schema: Any) -> bool:
+        return schema.domain == "" and schema.since_version > newest
 
-    known = write_out(proto, lambda name: changed(name) and not onnx.defs.has(name, newest, ""))
+    known = _write_out(proto, opset, lambda op, s: changed(op, s) and not onnx.defs.has(op, newest, ""))
     try:
         return _converted(known, newest)
     except (RuntimeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
-        return _converted(write_out(known, changed), newest)
+        return _converted(_write_out(known, opset, changed), newest)
 
 
 def _converted(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
@@ -51,39 +57,97 @@ def _converted(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     return converted
 
 
-def write_out(proto: onnx.ModelProto, chosen: Callable[[str], bool]) -> onnx.ModelProto:
-    """Replaces the chosen operators of ai.onnx, as far as the graph holds them, by their definitions."""
-    operators = {node.op_type for node in proto.graph.node if node.domain in ("", "ai.onnx")}
-    if not any(chosen(name) for name in operators):
-        return proto
-    # The inliner picks a definition by the types of a node's inputs.
-    typed = onnx.shape_inference.infer_shapes(_with_typed_weights(proto))
+def _write_out(proto: onnx.ModelProto, opset: int, chosen: Choice) -> onnx.ModelProto:
+    """Replaces the chosen operators, wherever the graph holds them, by their definitions."""
+    opsets = {entry.domain: entry.version for entry in proto.opset_import} | {"": opset}
+    result = proto
     # A definition may itself hold operators that are chosen.
-    known = {schema.name for schema in onnx.defs.get_all_schemas() if schema.domain == ""}
-    identifiers = [("", name) for name in sorted(known) if chosen(name)]
-    expanded = onnx.inliner.inline_selected_functions(typed, identifiers, inline_schema_functions=True)
-    result = onnx.ModelProto()
-    result.CopyFrom(proto)
-    del result.graph.node[:]
-    result.graph.node.extend(expanded.graph.node)
+    while any(_chosen_nodes(result.graph, opsets, chosen)):
+        called = onnx.ModelProto()
+        # A definition depends on the types of a node's inputs.
+        called.CopyFrom(onnx.shape_inference.infer_shapes(_with_typed_weights(result)))
+        called.ir_version = max(called.ir_version, 8)
+        called.opset_import.append(onnx.helper.make_opsetid(_DEFINITIONS, 1))
+        _call_definitions(called, called.graph, opsets, chosen, {})
+        inlined = onnx.inliner.inline_local_functions(called, convert_version=True)
+        result = onnx.ModelProto()
+        result.CopyFrom(proto)
+        del result.graph.node[:]
+        result.graph.node.extend(inlined.graph.node)
     return result
 
 
-def _only_defined(name: str, opset: int) -> bool:
-    """Whether an operator has no rule but a definition by others in that opset."""
-    return name not in STANDARD and name not in NON_DIFFERENTIABLE and _is_defined(name, opset)
+def _schema(node: onnx.NodeProto, opsets: Mapping[str, int], chosen: Choice) -> Any:
+    """The schema of a node that is chosen and has a definition, else None."""
+    opset = opsets.get(node.domain, 0)
+    if not onnx.defs.has(node.op_type, opset, node.domain):
+        return None
+    schema: Any = onnx.defs.get_schema(node.op_type, opset, node.domain)
+    defined = schema.has_function or schema.has_context_dependent_function
+    return schema if defined and chosen(op_name(node), schema) else None
 
 
-def _is_defined(name: str, opset: int) -> bool:
-    """Whether an operator has a definition by others in that opset."""
-    if not onnx.defs.has(name, opset, ""):
-        return False
-    schema: Any = onnx.defs.get_schema(name, opset, "")
-    return schema.has_function or schema.has_context_dependent_function
+def _chosen_nodes(
+    graph: onnx.GraphProto, opsets: Mapping[str, int], chosen: Choice
+) -> Iterator[onnx.NodeProto]:
+    """The nodes to be written out, of a graph and of its subgraphs."""
+    for node in graph.node:
+        if _schema(node, opsets, chosen) is not None:
+            yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _chosen_nodes(attribute.g, opsets, chosen)
+
+
+def _call_definitions(
+    model: onnx.ModelProto,
+    graph: onnx.GraphProto,
+    opsets: Mapping[str, int],
+    chosen: Choice,
+    outer: Mapping[str, onnx.TypeProto],
+) -> None:
+    """Makes each chosen node a call of a function of the model of its own."""
+    types = {
+        **outer,
+        **{value.name: value.type for value in (*graph.input, *graph.value_info, *graph.output)},
+    }
+    for node in graph.node:
+        schema = _schema(node, opsets, chosen)
+        if schema is not None:
+            function = _definition(node, schema, opsets[""], types)
+            function.domain, function.name = _DEFINITIONS, f"{node.op_type}_{len(model.functions)}"
+            node.domain, node.op_type = function.domain, function.name
+            model.functions.append(function)
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                _call_definitions(model, attribute.g, opsets, chosen, types)
+
+
+def _definition(
+    node: onnx.NodeProto, schema: Any, opset: int, types: Mapping[str, onnx.TypeProto]
+) -> onnx.FunctionProto:
+    """The definition of a node in operators of an opset; the node gets the defaults of its attributes."""
+    given = {attribute.name for attribute in node.attribute}
+    node.attribute.extend(
+        attribute.default_value
+        for name, attribute in schema.attributes.items()
+        if name not in given and attribute.default_value.name
+    )
+    function = onnx.FunctionProto()
+    if schema.has_function:
+        version = max(v for v in schema.function_opset_versions if v <= opset)
+        function.ParseFromString(schema.get_function_with_opset_version(version))
+        return function
+    version = max(v for v in schema.context_dependent_function_opset_versions if v <= opset or schema.domain)
+    kinds = [types.get(name, onnx.TypeProto()).SerializeToString() for name in node.input]
+    function.ParseFromString(
+        schema.get_context_dependent_function_with_opset_version(version, node.SerializeToString(), kinds)
+    )
+    return function
 
 
 def _with_typed_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose initializers are inputs too: the inliner looks their types up there."""
+    """A copy whose initializers are inputs too: shape inference gives the types of inputs."""
     typed = onnx.ModelProto()
     typed.CopyFrom(proto)
     known = {value.name for value in typed.graph.input}
