@@ -8,20 +8,8 @@ import itertools
 import math
 
 import numpy as np
-from onnx import helper
-from onnx.reference.op_run import OpRun
-
-
-class Corrected(OpRun):
-    """Base: attributes as a plain dict, defaults left to each operator."""
-
-    op_domain = ""
-
-    def _run(self, *inputs, **_):
-        attributes = {a.name: helper.get_attribute_value(a) for a in self.onnx_node.attribute}
-        attributes = {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
-        result = self.compute(attributes, *inputs)
-        return result if isinstance(result, tuple) else (result,)
+from corrected import Corrected
+from reference_sampling import SAMPLING_OPS
 
 
 def windows(attributes, size, kernel):
@@ -298,5 +286,5 @@ class LSTM(Recurrent):
 
 NEW_OPS = [
     Gelu, Conv, ConvTranspose, MaxPool, AveragePool, LpPool, GlobalLpPool, GroupNormalization,
-    LpNormalization, LRN, RNN, GRU, LSTM,
+    LpNormalization, LRN, RNN, GRU, LSTM, *SAMPLING_OPS,
 ]  # fmt: skip

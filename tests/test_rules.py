@@ -26,6 +26,7 @@ FAMILIES = (
     "norm",
     "shape",
     "selection",
+    "sampling",
     "recurrent",
     "defined",
 )

@@ -10,6 +10,7 @@ from onnxattr.rules import (  # noqa: F401
     pool,
     recurrent,
     reduce,
+    sampling,
     selection,
     shape,
 )
