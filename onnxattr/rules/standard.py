@@ -2,6 +2,7 @@
 
 from onnxattr.rules import (  # noqa: F401
     activation,
+    columns,
     control_flow,
     conv,
     elementwise,
