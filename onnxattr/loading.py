@@ -18,6 +18,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from onnxattr.errors import ModelError
 from onnxattr.expansion import downgrade, expand
+from onnxattr.loop_shapes import infer_shapes
 from onnxattr.subgraphs import hoist_initializers
 
 #: Models below this opset are upgraded to it; the rewriter emits nodes of the model's opset from here on.
@@ -102,7 +103,7 @@ def load(source: ModelSource) -> ir.Model:
         if _opset(slim) > NEWEST_OPSET:
             slim = downgrade(slim, _opset(slim), NEWEST_OPSET)
         slim = expand(slim, _opset(slim))
-        slim = onnx.shape_inference.infer_shapes(slim, check_type=True, strict_mode=True, data_prop=True)
+        slim = infer_shapes(slim)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
         raise ModelError(
             f"The model is not valid ONNX of opset {_opset(proto)}: {_first_lines(error)}"

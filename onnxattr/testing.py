@@ -144,8 +144,9 @@ def _graph_as_double(graph: onnx.GraphProto) -> None:
     single, wide = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
     del graph.value_info[:]
     for value in [*graph.input, *graph.output]:
-        if value.type.tensor_type.elem_type == single:
-            value.type.tensor_type.elem_type = wide
+        for tensor_type in (value.type.tensor_type, value.type.sequence_type.elem_type.tensor_type):
+            if tensor_type.elem_type == single:
+                tensor_type.elem_type = wide
     for tensor in graph.initializer:
         if tensor.data_type == single:
             tensor.CopyFrom(
@@ -160,5 +161,5 @@ def _graph_as_double(graph: onnx.GraphProto) -> None:
             elif attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type == single:
                 wider = onnx.numpy_helper.to_array(attribute.t).astype(np.float64)
                 attribute.t.CopyFrom(onnx.numpy_helper.from_array(wider, attribute.t.name))
-            elif node.op_type == "Cast" and attribute.name == "to" and attribute.i == single:
+            elif attribute.name in ("to", "dtype") and attribute.i == single:
                 attribute.i = wide

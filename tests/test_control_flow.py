@@ -20,7 +20,7 @@ def n(count: int) -> np.ndarray:
     return np.array(count, np.int64)
 
 
-IF = """g (float[N,3] x, bool c) => (float[N,3] y, float[N,3] z) {
+IF = """g (float[N,3] x, bool c) => (float[N,3] y, float[?,3] z) {
     h = Mul(x, x)
     y, z = If(c) <
         then_branch = t () => (float[N,3] p, float[N,3] q) { p = Sin(h) q = Mul(h, x) },
@@ -45,6 +45,23 @@ COUNTED = """g (float[N,3] x, int64 n) => (float[N,3] y, float[N,3] z) {
         => (bool d, float[N,3] t, int64 l, float[N,3] fixed2) {
         d = Identity(c) one = Constant<value = int64 {1}>() both = Add(i, one) l = Add(k, both)
         f = Cast<to = 1>(k) r = Mul(s, f) t = Add(r, fixed) fixed2 = Identity(fixed) }>
+}"""
+
+UNTYPED = """g (float[N,3] x, int64 n) => (float[N,3] y, float[?,?,?] z) {
+    h = Neg(x)
+    s9, z = Loop(n, , h) <body = b (int64 i, bool c, s) => (bool d, t, u) {
+        d = Identity(c) w = Softmax(s) t = Mul(w, x)
+        v = Loop(n, , s) <body = b2 (int64 j, bool e, a) => (bool f, a2) { f = Identity(e) a2 = Sin(a) }>
+        u = Mul(v, s) }>
+    y = LogSoftmax(s9)
+}"""
+
+GROWING = """g (float[N,3] x, int64 n) => (float[M,3] y, float[K,3] z) <int64[1] axis = {0}> {
+    empty = SequenceEmpty<dtype = 1>()
+    y, seq, z = Loop(n, , x, empty) <body = b (int64 i, bool c, float[A,3] s, seq(float[3]) q)
+        => (bool d, float[B,3] t, seq(float[3]) r, float[3] u) {
+        d = Identity(c) a = Sin(s) t = Concat<axis = 0>(a, x) u = ReduceSumSquare<keepdims = 0>(s, axis)
+        r = SequenceInsert(q, u) }>
 }"""
 
 SCAN = """g (float[N,3] s, float[T,N,3] x, float[3,3] w) => (float[N,3] y, float[T,N,3] z) {
@@ -87,6 +104,8 @@ CASES = {
     "if, else": (IF, {"x": X, "c": NO}),
     **{f"loop of {k} steps": (POWER, {"x": X, "n": n(k)}) for k in (0, 1, 3)},
     "loop until a condition": (UNTIL, {"x": X, "w": W}),
+    "loop without types": (UNTYPED, {"x": X, "n": n(2)}),
+    **{f"growing state, {k} steps": (GROWING, {"x": X, "n": n(k)}) for k in (0, 1, 3)},
     "loop with integer states": (COUNTED, {"x": X, "n": n(4)}),
     "scan": (SCAN, {"s": X, "x": T, "w": W}),
     "scan along axes": (AXES, {"s": X, "x": T.transpose(1, 0, 2).copy(), "x2": T.transpose(1, 2, 0).copy()}),
@@ -123,5 +142,18 @@ def gradients(model: onnx.ModelProto, feeds: dict) -> dict[str, np.ndarray]:
 def test_against_differences(case):
     text, feeds = CASES[case]
     model = parse(text)
-    check_vjp(model, feeds)
+    check_vjp(model, feeds, directions=2)
     assert set(gradients(model, feeds)) == {f"{k}_gradient" for k, v in feeds.items() if v.dtype.kind == "f"}
+
+
+@pytest.mark.parametrize("opset", [11, 13, 16, 21])
+@pytest.mark.parametrize(
+    "case", ["if, then", "loop until a condition", "scan along axes", "if in loop in loop, 3 steps"]
+)
+def test_opsets(case, opset):
+    text, feeds = CASES[case]
+    model = parse(text, opset)
+    model.ir_version = 8 if opset < 21 else 10
+    expected = gradients(parse(text), feeds)
+    for name, array in gradients(model, feeds).items():
+        np.testing.assert_allclose(array, expected[name], rtol=1e-5)

@@ -1,7 +1,8 @@
 """Rules of If, Loop and Scan, whose subgraphs are differentiated by the reverse sweep itself.
 
 A branch or a step is run a second time next to its pullback, since values inside a forward subgraph cannot be seen
-from outside. A loop gives the states before each of its steps as further outputs, those that the pullback reads.
+from outside. A loop gives the states before each of its steps as further outputs, those that the pullback reads. States
+that may change their shape from step to step cannot be stacked that way, and are computed anew for every step.
 """
 
 from __future__ import annotations
@@ -158,6 +159,12 @@ class _Iteration:
                 return sorted(useful)
             useful = grown
 
+    def keeps_shape(self, k: int) -> bool:
+        """Whether a state certainly has the same shape before every step."""
+        before, after = dims_of(self.before[k]), dims_of(self.after[k])
+        known = isinstance(self.before[k].type, ir.TensorType) and before is not None and None not in before
+        return not self.loop or (known and before == after)
+
     def steps(self, op: OpBuilder) -> ir.Value:
         """The number of steps that the node took."""
         if self.loop:
@@ -245,12 +252,24 @@ class _Reverse:
                 k = list(forward.x_step).index(value)
                 here = self._slice(forward.x[k], *forward.x_layout[k], value)
             elif value in forward.before:
-                here = self._slice(forward.save(self.op, value), 0, False, value)
+                k = list(forward.before).index(value)
+                stacks = forward.keeps_shape(k)
+                here = (
+                    self._slice(forward.save(self.op, value), 0, False, value) if stacks else self._again(k)
+                )
             else:
                 # The iteration number, and the condition: it held, or there was no such step.
                 here = self.step() if value is forward.body.inputs[0] else inner.constant(True)
             ir.convenience.replace_all_uses_with(copy, here)
         inner.graph.sort()
+
+    def _again(self, k: int) -> ir.Value:
+        """A state that cannot be stacked, before the step: by all the steps up to it."""
+        forward, node = self.forward, self.forward.node
+        again, _ = _copy(self.inner, forward.body)
+        del again.graph.outputs[1 + len(forward.before) :]
+        inputs = [self.step(), node.inputs[1], *forward.initial]
+        return _control(self.inner, "Loop", inputs, {"body": again.graph}, forward.before)[k]
 
     def _entries(
         self, states: Sequence[int], sliced: Sequence[int], found: Sequence[ir.Value]

@@ -1,0 +1,122 @@
+"""Shape inference that sees through Loops.
+
+A Loop's state may change its shape from step to step, so that ONNX's inference says nothing of a state's shape, in the
+body and behind the Loop. Most keep it: here every state is taken to have the shape it starts with, and what the body
+then gives confirms that, or weakens it until it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import onnx
+
+_ANY = onnx.TensorShapeProto.Dimension()
+#: What the states of Loops are taken to be, None where nothing holds; by number of the Loop and of the state.
+Guesses = dict[tuple[int, int], onnx.TypeProto.Tensor | None]
+
+
+class State(NamedTuple):
+    """A state of a Loop: where it starts, the body's input and output, and the name of its last value."""
+
+    key: tuple[int, int]
+    initial: onnx.TypeProto.Tensor | None
+    before: onnx.ValueInfoProto
+    after: onnx.ValueInfoProto
+    final: str
+    body: onnx.GraphProto
+    graph: onnx.GraphProto
+
+
+def infer_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Infers all types and shapes of a model, strictly, those of Loop states included.
+
+    Raises:
+        onnx.shape_inference.InferenceError: If the model contradicts itself.
+    """
+    guesses: Guesses = {}
+    if any(_states(proto)):
+        found = -1
+        while len(guesses) > found:
+            found = len(guesses)
+            starts: Guesses = {
+                s.key: s.initial for s in _states(_inferred(proto, guesses)) if s.initial is not None
+            }
+            guesses = starts | guesses
+        while (weaker := _weakened(_inferred(proto, guesses), guesses)) != guesses:
+            guesses = weaker
+    return _inferred(proto, guesses, strict=True)
+
+
+def _inferred(proto: onnx.ModelProto, guesses: Guesses, strict: bool = False) -> onnx.ModelProto:
+    """The model with the guesses written on the states of its Loops, inferred."""
+    if any(guesses.values()):
+        guessed = onnx.ModelProto()
+        guessed.CopyFrom(proto)
+        for state in _states(guessed):
+            if (guess := guesses.get(state.key)) is not None:
+                _write(state, guess)
+        proto = guessed
+    return onnx.shape_inference.infer_shapes(proto, check_type=strict, strict_mode=strict, data_prop=True)
+
+
+def _write(state: State, guess: onnx.TypeProto.Tensor) -> None:
+    """Notes a guess; what the exporter noted inside the body speaks of its own symbols, and has to go."""
+    state.before.type.tensor_type.CopyFrom(guess)
+    state.after.type.tensor_type.ClearField("shape")
+    del state.body.value_info[:]
+    named = {value.name for value in (*state.graph.output, *state.graph.value_info)}
+    if state.final and state.final not in named:
+        state.graph.value_info.add(name=state.final).type.tensor_type.CopyFrom(guess)
+
+
+def _weakened(inferred: onnx.ModelProto, guesses: Guesses) -> Guesses:
+    """The guesses as far as the start and the end of a step agree with them."""
+    weaker = dict(guesses)
+    for state in _states(inferred):
+        for other in (state.initial, _known(state.after.type)):
+            weaker[state.key] = _common(weaker.get(state.key), other)
+    return weaker
+
+
+def _common(a: onnx.TypeProto.Tensor | None, b: onnx.TypeProto.Tensor | None) -> onnx.TypeProto.Tensor | None:
+    """The dimensions in which two shapes agree; None if their ranks differ or are unknown."""
+    if a is None or b is None or len(a.shape.dim) != len(b.shape.dim):
+        return None
+    pairs = zip(a.shape.dim, b.shape.dim, strict=True)
+    return onnx.TypeProto.Tensor(
+        elem_type=a.elem_type, shape=onnx.TensorShapeProto(dim=[p if p == q else _ANY for p, q in pairs])
+    )
+
+
+def _known(type_proto: onnx.TypeProto) -> onnx.TypeProto.Tensor | None:
+    """The type of a tensor, if its rank is known."""
+    return type_proto.tensor_type if type_proto.tensor_type.HasField("shape") else None
+
+
+def _states(proto: onnx.ModelProto) -> Iterator[State]:
+    """The states of every Loop, those of outer Loops first."""
+    for number, (graph, node, scope) in enumerate(_loops(proto.graph, {})):
+        body = next(a.g for a in node.attribute if a.name == "body")
+        inputs = list(node.input[2:])
+        triples = zip(inputs, body.input[2:], body.output[1:], node.output, strict=False)
+        for k, (start, before, after, final) in enumerate(triples):
+            if not before.type.HasField("sequence_type") and not before.type.HasField("optional_type"):
+                yield State((number, k), scope.get(start), before, after, final, body, graph)
+
+
+def _loops(
+    graph: onnx.GraphProto, outer: Mapping[str, onnx.TypeProto.Tensor | None]
+) -> Iterator[tuple[onnx.GraphProto, onnx.NodeProto, dict[str, onnx.TypeProto.Tensor | None]]]:
+    """Every Loop with the graph that holds it and the types known there."""
+    scope = dict(outer)
+    for tensor in graph.initializer:
+        scope[tensor.name] = onnx.helper.make_tensor_type_proto(tensor.data_type, tensor.dims).tensor_type
+    scope |= {value.name: _known(value.type) for value in (*graph.input, *graph.output, *graph.value_info)}
+    for node in graph.node:
+        if node.op_type == "Loop" and node.domain in ("", "ai.onnx"):
+            yield graph, node, scope
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _loops(attribute.g, scope)
