@@ -8,13 +8,15 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import onnx
 
 from onnxattr.arrays import Targets, check_labels, one_hot, take
 from onnxattr.attributions.definition import Definition, first_moment
-from onnxattr.compile import batch_graph, finish_graph, step_graph
 from onnxattr.errors import ModelError
 from onnxattr.model import batch_size_of
-from onnxattr.rewrite import ALPHA, DRAW, IMAGE, PILOT, ROW, WEIGHTS, Request, own_name
+from onnxattr.renderings.batch import batch_graph
+from onnxattr.renderings.driven import ALPHA, DRAW, ENDS, IMAGE, PILOT, ROW, WEIGHTS, finish_graph, step_graph
+from onnxattr.renderings.rewrite import Request, own_name
 from onnxattr.session import Session
 
 Feeds = dict[str, np.ndarray]
@@ -47,32 +49,33 @@ class Driver:
         self._target = own_name(request.prepared, "target")
         self.rows = 1 if 1 in fixed.values() else batch_size
 
+    def _session(self, graph: onnx.ModelProto) -> Session:
+        return Session(graph, self.providers, self.request.prepared.folder)
+
     @cached_property
     def _predict(self) -> Session:
-        return Session(self.request.prepared.proto(), self.providers)
+        return self._session(self.request.prepared.proto())
 
     @cached_property
     def _by_label(self) -> Session:
-        return Session(batch_graph(self.request, labels=True), self.providers)
+        return self._session(batch_graph(self.request, labels=True))
 
     @cached_property
     def _by_weight(self) -> Session:
-        return Session(batch_graph(self.request, labels=False), self.providers)
+        return self._session(batch_graph(self.request, labels=False))
 
     @cached_property
     def _pilot(self) -> Session:
         plain = Definition(first_moment, rules=self.request.definition.rules)
-        return Session(
-            batch_graph(replace(self.request, definition=plain, reducer=None), labels=False), self.providers
-        )
+        return self._session(batch_graph(replace(self.request, definition=plain, reducer=None), labels=False))
 
     @cached_property
     def _step(self) -> Session:
-        return Session(step_graph(self.request), self.providers)
+        return self._session(step_graph(self.request))
 
     @cached_property
     def _finish(self) -> Session:
-        return Session(finish_graph(self.request), self.providers)
+        return self._session(finish_graph(self.request))
 
     def chunks(self, rows: int) -> Iterator[slice]:
         """Slices of at most ``batch_size`` rows."""
@@ -91,7 +94,7 @@ class Driver:
     def explain(
         self, feeds: Feeds, targets: Targets, rows: int, first_row: int, advance: Advance
     ) -> list[np.ndarray]:
-        """The attributions of each explained value.
+        """The attributions of each explained value, and behind them for a method on a path their convergence delta.
 
         Args:
             feeds: The model's inputs.
@@ -153,12 +156,22 @@ class Driver:
         matrix[row, np.arange(len(row))] = definition.weights[point]
         feeds = {ROW: row, WEIGHTS: matrix, IMAGE: image + first_row, DRAW: point}
         feeds[own_name(self.request.prepared, "seed")] = np.array(self.seed, np.int64)
-        if definition.alphas is not None:
+        if definition.alphas is not None and definition.ends is not None:
             feeds[ALPHA] = definition.alphas[point].astype(np.float32)
+            feeds[ENDS] = np.zeros_like(matrix, self._score_dtype)
+            feeds[ENDS][row, np.arange(len(row))] = definition.ends[point]
         return feeds
 
     @cached_property
     def _dtype(self) -> Any:
-        dtype = self.request.prepared.value(self.request.prepared.wrt[0]).dtype
-        assert dtype is not None
-        return dtype.numpy()
+        return _numpy_dtype(self.request, self.request.prepared.wrt[0])
+
+    @cached_property
+    def _score_dtype(self) -> Any:
+        return _numpy_dtype(self.request, self.request.prepared.output)
+
+
+def _numpy_dtype(request: Request, name: str) -> Any:
+    dtype = request.prepared.value(name).dtype
+    assert dtype is not None
+    return dtype.numpy()

@@ -19,11 +19,16 @@ from onnx_ir.passes.common import (
 from onnxattr.errors import ParameterError
 
 
-def finish(model: ir.Model) -> onnx.ModelProto:
-    """Cleans a rewritten model up and serialises it; the types of new values are kept, those of outputs must be set."""
+def clean(model: ir.Model) -> None:
+    """Merges equal nodes of a rewritten model and drops unused ones."""
     CommonSubexpressionEliminationPass()(model)
     RemoveUnusedNodesPass()(model)
     RemoveUnusedOpsetsPass()(model)
+
+
+def finish(model: ir.Model) -> onnx.ModelProto:
+    """Cleans a rewritten model up and serialises it; the types of new values are kept, those of outputs must be set."""
+    clean(model)
     return ir.serde.serialize_model(model)
 
 

@@ -20,6 +20,7 @@ from onnxattr.errors import ModelError
 from onnxattr.expansion import downgrade, expand
 from onnxattr.loop_shapes import infer_shapes
 from onnxattr.subgraphs import hoist_initializers
+from onnxattr.weights import digest, with_small_data
 
 #: Models below this opset are upgraded to it; the rewriter emits nodes of the model's opset from here on.
 OPSET = 18
@@ -27,6 +28,9 @@ OPSET = 18
 NEWEST_OPSET, NEWEST_IR = 26, 13
 OLDEST_OPSET = 7
 _SMALL = 4096
+
+#: What ``load`` notes in a model's ``meta``: the folder of its external data, and the SHA-256 of its file.
+FOLDER, DIGEST = "folder", "sha256"
 
 ModelSource = Any
 
@@ -89,7 +93,7 @@ def load(source: ModelSource) -> ir.Model:
         ModelError: If the model cannot be read, is invalid, or is newer or older than what can be handled.
     """
     proto, folder = read_proto(source)
-    slim, weights = _set_weights_aside(proto)
+    slim, weights = _set_weights_aside(with_small_data(proto, folder))
     if slim.opset_import and not _opset(slim):
         # Only other domains: the rules need the default one.
         slim.opset_import.append(onnx.helper.make_opsetid("", OPSET))
@@ -114,6 +118,7 @@ def load(source: ModelSource) -> ir.Model:
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     hoist_initializers(model)
     _name_everything(model.graph)
+    model.meta[FOLDER], model.meta[DIGEST] = folder, digest(source, proto)
     return model
 
 

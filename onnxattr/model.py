@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import onnx
 import onnx_ir as ir
@@ -13,7 +14,7 @@ from onnxattr.builder import dims_of, values_of
 from onnxattr.errors import ModelError
 from onnxattr.free_batch import free_batch
 from onnxattr.layers import Layer, read_layers
-from onnxattr.loading import ModelSource, load
+from onnxattr.loading import DIGEST, FOLDER, ModelSource, load
 
 #: Values that differ only by moving data, so that the score's kind can be seen through them.
 _TRANSPARENT = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast")
@@ -39,6 +40,16 @@ class Prepared:
     def opset(self) -> int:
         """The ai.onnx opset of the model and of everything appended to it."""
         return opset_of(self.model)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the model's external data lies; None if it was not loaded from a file."""
+        return self.model.meta.get(FOLDER)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the model's file."""
+        return self.model.meta.get(DIGEST, "")
 
     @property
     def inputs(self) -> list[ir.Value]:

@@ -105,7 +105,8 @@ def test_inputs_and_outputs(method, reducer, tmp_path):
     image, target = ("image", "FLOAT", ["rows", 3, 8, 9]), ("target", "INT64", ["rows"])
     assert sorted(described(graph.input)) == sorted([image, target, *seed])
     attribution = ("attribution", "FLOAT", ["rows", *INTERFACES[method, reducer]])
-    assert list(described(graph.output)) == [("prediction", "FLOAT", ["rows", 5]), attribution]
+    delta = [("convergence_delta", "FLOAT", ["rows"])] if method == "IntegratedGradients" else []
+    assert list(described(graph.output)) == [("prediction", "FLOAT", ["rows", 5]), attribution, *delta]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -113,7 +114,8 @@ def test_two_inputs_have_an_attribution_each(method, tmp_path):
     case = two_inputs()
     path = exported(method, case.model, tmp_path / "explainer.onnx", reducer=None)
     outputs = run(path, **case.inputs, target=np.array([0, -1, 2]), **seed_of(method))
-    assert list(outputs) == ["prediction", "attribution_image", "attribution_features"]
+    delta = ["convergence_delta"] if method == "IntegratedGradients" else []
+    assert list(outputs) == ["prediction", "attribution_image", "attribution_features", *delta]
     assert [outputs[f"attribution_{name}"].shape for name in case.inputs] == [(3, 3, 6, 6), (3, 4)]
 
 

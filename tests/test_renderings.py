@@ -1,4 +1,4 @@
-"""The driven rendering at any chunk size and the exported file in plain ONNX Runtime give the same attributions."""
+"""The driven rendering at any chunk size and exported files in plain ONNX Runtime give the same attributions."""
 
 from functools import cache
 
@@ -15,6 +15,7 @@ from models import emotion, gunpoint, photos
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 CHUNKS = (1, 3, 7, 32, None)
+LOOPS = (1, 4, 32)
 TOLERANCE = 1e-6
 # VarGrad squares differences to the gradient at x, so a gradient's rounding counts 2 |g| / sigma times: here five.
 VARIANCE_TOLERANCE = 5 * TOLERANCE
@@ -59,8 +60,8 @@ def plain_run(path, feeds):
     return dict(zip(names, session.run(names, feeds), strict=True))
 
 
-def exported_run(explainer, feeds, path):
-    explainer.export(path)
+def exported_run(explainer, feeds, path, rendering="batch"):
+    explainer.export(path, rendering)
     feeds = feeds | {"target": LABELS}
     if hasattr(explainer, "nb_samples"):
         feeds["seed"] = np.array(explainer.options.seed)
@@ -88,7 +89,14 @@ def test_renderings_agree(name, method, tmp_path):
     for chunk in CHUNKS:
         maps = make(name, method, batch_size=chunk).explain(case.given, LABELS)
         assert largest_difference(maps, expected) <= tolerance, f"chunks of {chunk}"
-    outputs = exported_run(reference, case.inputs, tmp_path / "explainer.onnx")
-    prediction = outputs.pop("prediction")
-    assert largest_difference(list(outputs.values()), expected) <= tolerance, "exported"
-    np.testing.assert_allclose(prediction, reference.predict(case.given), rtol=1e-6, atol=1e-6)
+    for rendering, chunk in [("batch", 32), *(("loop", chunk) for chunk in LOOPS if method in OPTIONS)]:
+        explainer = make(name, method, batch_size=chunk)
+        outputs = exported_run(explainer, case.inputs, tmp_path / "explainer.onnx", rendering)
+        prediction, delta = outputs.pop("prediction"), outputs.pop("convergence_delta", None)
+        where = f"{rendering} of {chunk}"
+        assert largest_difference(list(outputs.values()), expected) <= tolerance, where
+        np.testing.assert_allclose(prediction, reference.predict(case.given), rtol=1e-6, atol=1e-6)
+        assert (delta is not None) == (method == "IntegratedGradients")
+        if delta is not None:
+            own = reference.convergence_delta(case.given, LABELS)
+            np.testing.assert_allclose(delta, own, rtol=0, atol=1e-5 * (1 + np.abs(prediction).max()))

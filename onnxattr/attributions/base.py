@@ -7,10 +7,11 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import onnx
 from tqdm import tqdm
 
 from onnxattr.arrays import as_targets, model_inputs
@@ -18,19 +19,22 @@ from onnxattr.attributions.batches import batches, is_dataset, join
 from onnxattr.attributions.definition import Definition
 from onnxattr.builder import dims_of
 from onnxattr.channels import find_channel_axis
-from onnxattr.compile import batch_graph
 from onnxattr.driver import Driver
 from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError
+from onnxattr.exported import compact
 from onnxattr.finish_graph import write
 from onnxattr.loading import ModelSource
 from onnxattr.model import prepare, probability_head
 from onnxattr.noise import SEEDS
 from onnxattr.relus import POLICIES, relu_spans
-from onnxattr.rewrite import Request
+from onnxattr.renderings.batch import batch_graph
+from onnxattr.renderings.loop import loop_graph
+from onnxattr.renderings.rewrite import Request
 from onnxattr.rules.overrides import RELU_LIKE
 from onnxattr.session import check_providers
 
 REDUCERS = ("min", "mean", "max", "sum", None)
+RENDERINGS = ("auto", "batch", "loop")
 OPERATORS = (None, "classification", "regression")
 
 
@@ -123,13 +127,7 @@ class Attribution(ABC):
             ShapeError: If an input does not fit the model or is not finite.
             TargetError: If the targets do not fit the output.
         """
-        if not is_dataset(inputs):
-            return self._explain_batches([(inputs, targets)])
-        if targets is not None:
-            raise TargetError(
-                "Targets of a dataset come from the dataset: give an iterable of (inputs, targets) pairs."
-            )
-        return self._explain_batches(batches(self.prepared, inputs, self.batch_size))
+        return self._results(inputs, targets)[0]
 
     __call__ = explain
 
@@ -138,23 +136,66 @@ class Attribution(ABC):
         feeds = model_inputs(self.prepared, inputs)
         return self._driver.predict(feeds, _row_count(feeds))
 
-    def export(self, path: str | os.PathLike[str]) -> None:
+    def export(
+        self, path: str | os.PathLike[str], rendering: str = "auto", *, baseline_input: bool = False
+    ) -> None:
         """Writes one self-contained model of standard operators that predicts and explains in one run.
 
         Its inputs are the model's own; ``target``, int64 (N,), -1 for the predicted class (for outputs of a rank other
-        than 2: float weights of the output's shape); and where there is noise ``seed``, an int64 scalar. A label that
-        the model has no class for gives zeros: a graph cannot raise. Its outputs are ``prediction`` and
-        ``attribution`` (``attribution_<name>`` for each of several explained inputs).
+        than 2: float weights of the output's shape); where there is noise ``seed``, an int64 scalar. A label that the
+        model has no class for gives zeros: a graph cannot raise. Its outputs are ``prediction``, ``attribution``
+        (``attribution_<name>`` for each of several explained inputs) and, for a method on a path,
+        ``convergence_delta``: the sum of a row's attributions minus f(x) - f(b).
+
+        Args:
+            path: The file to write.
+            rendering: "batch": all points of all rows in one run of the model, fastest; "loop": ``batch_size`` of them
+                at a time, in bounded memory; "auto": a loop if one row alone has more points than ``batch_size``.
+            baseline_input: Whether a path's baseline is an input of the file, ``baseline`` (``baseline_<name>`` for
+                each of several explained inputs), shaped like the explained input with one row, or as many as it has.
 
         Raises:
-            ModelError: If the model's batch is fixed and the method has several points.
-            ParameterError: If the file cannot be written.
+            ModelError: If the model's batch is fixed, the method has several points and they shall be one batch.
+            ParameterError: If a parameter is outside its domain, or the file cannot be written.
         """
+        write(self._file(rendering, baseline_input), path)
+
+    def _file(self, rendering: str, baseline_input: bool) -> onnx.ModelProto:
+        """The model that ``export`` writes."""
+        if rendering not in RENDERINGS:
+            raise ParameterError(f"rendering={rendering!r}: expected one of {RENDERINGS}.")
+        request, rows = self._request, self._driver.rows
+        if baseline_input and request.definition.baseline is None:
+            raise ParameterError(f"baseline_input=True: {type(self).__name__} has no baseline.")
+        if rendering == "loop" and request.definition.single:
+            raise ParameterError(
+                f"rendering='loop': {type(self).__name__} takes one gradient, nothing to repeat."
+            )
+        request = replace(request, baseline_input=bool(baseline_input))
         output = self.prepared.value(self.prepared.output)
         labels = len(dims_of(output) or []) == 2
-        write(batch_graph(self._request, labels=labels), path)
+        if (
+            rendering == "batch"
+            or rows is None
+            or (rendering == "auto" and request.definition.points <= rows)
+        ):
+            proto = batch_graph(request, labels)
+        else:
+            proto = loop_graph(request, labels, rows)
+        compact(proto)
+        return proto
 
-    def _explain_batches(self, pairs: Iterable[tuple[Any, Any]]) -> Any:
+    def _results(self, inputs: Any, targets: Any) -> list[Any]:
+        """The attributions, and for a method on a path the convergence delta."""
+        if not is_dataset(inputs):
+            return self._explain_batches([(inputs, targets)])
+        if targets is not None:
+            raise TargetError(
+                "Targets of a dataset come from the dataset: give an iterable of (inputs, targets) pairs."
+            )
+        return self._explain_batches(batches(self.prepared, inputs, self.batch_size))
+
+    def _explain_batches(self, pairs: Iterable[tuple[Any, Any]]) -> list[Any]:
         results, done, as_dict = [], 0, False
         show = self.options.progress
         disable = None if show is None else not show
@@ -171,9 +212,10 @@ class Attribution(ABC):
         if not results:
             raise ShapeError("The dataset gave no batch; at least one row is needed.")
         arrays = [join(parts).astype(np.float32, copy=False) for parts in zip(*results, strict=True)]
-        if as_dict and len(arrays) > 1:
-            return dict(zip(self.prepared.wrt, arrays, strict=True))
-        return arrays[0] if len(arrays) == 1 else arrays
+        maps, rest = arrays[: len(self.prepared.wrt)], arrays[len(self.prepared.wrt) :]
+        if len(maps) == 1:
+            return [maps[0], *rest]
+        return [dict(zip(self.prepared.wrt, maps, strict=True)) if as_dict else maps, *rest]
 
     def _check_names(self, options: Mapping[str, Any]) -> None:
         known = list(Options.__dataclass_fields__)

@@ -49,6 +49,13 @@ class Definition:
         return len(self.weights)
 
     @property
+    def ends(self) -> np.ndarray | None:
+        """One weight per point with which scores add up to f(x) - f(b); None where there is no path."""
+        if self.alphas is None:
+            return None
+        return (self.alphas == 1.0).astype(np.float32) - (self.alphas == 0.0).astype(np.float32)
+
+    @property
     def single(self) -> bool:
         """Whether the only point is x itself."""
         return self.alphas is None and self.noise == 0.0 and not self.pilot

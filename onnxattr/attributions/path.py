@@ -58,6 +58,14 @@ class IntegratedGradients(Attribution):
             raise ParameterError(f"baseline_value={baseline_value!r}: expected finite numbers.")
         super().__init__(model, output_layer, batch_size, operator, reducer, **options)
 
+    def convergence_delta(self, inputs: Any, targets: Any = None) -> np.ndarray:
+        """How much the attributions do not add up to f(x) - f(b): sum of a row's attributions minus that difference.
+
+        It is the error of the trapezoid rule, and shrinks with more ``steps``. The arguments are those of ``explain``,
+        the sum is taken before the reducer; returns float32 (N,), in units of the explained score.
+        """
+        return self._results(inputs, targets)[1]
+
     def _definition(self) -> Definition:
         alphas, weights = trapezoid(self.steps)
         return Definition(times_difference, weights, alphas, self.baseline_value)

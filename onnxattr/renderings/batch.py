@@ -1,0 +1,128 @@
+"""The batch rendering: all points of all images as rows of one run."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.errors import ModelError
+from onnxattr.noise import normal_like
+from onnxattr.renderings.driven import power_of
+from onnxattr.renderings.rewrite import INT64, Request, Rewrite, has_rows, own_name
+
+
+def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
+    """The batch rendering: prediction and attribution from one run, all points as rows.
+
+    Inputs: the model's; ``target``, with ``labels`` (N,) int64, -1 for the predicted class, else weights on the
+    model's output; with noise ``seed`` () int64. Outputs: ``prediction``, then the attributions.
+
+    Raises:
+        ModelError: If the method has several points and the model's batch is fixed.
+    """
+    rewrite = Rewrite(request)
+    op, definition = rewrite.op, rewrite.definition
+    # With noise, x itself is one more row, of weight 0: it gives the prediction and the pilot.
+    extra = int(bool(definition.noise))
+    count = definition.points + extra
+    at_x = 0 if extra else count - 1
+    if count > 1:
+        _check_dynamic(rewrite)
+    seed = op.input(own_name(request.prepared, "seed"), INT64, []) if definition.noise else None
+    images = _Images(op, count)
+    if count > 1:
+        rewrite.gather_inputs(images.repeat)
+
+    def points(x: ir.Value, position: int) -> ir.Value:
+        if definition.alphas is not None:
+            alpha = images.tile(definition.alphas.astype(np.float32))
+            return rewrite.on_path(x, position, alpha, images.numbers())
+        if seed is None:
+            return x
+        draw = images.tile(np.arange(-1, definition.points))
+        noise = normal_like(op, x, seed, images.numbers(), draw, position)
+        scale = images.tile(np.array([0.0] + [definition.noise] * definition.points, np.float32))
+        return op.Add(x, op.Mul(noise, rewrite.column(scale, x)))
+
+    placed = rewrite.place_points(points)
+    dim = _rows_dim(rewrite, count)
+    prediction = rewrite.add_prediction(images.pick(rewrite.score, at_x), dim)
+    target = rewrite.add_target(prediction, labels, dim)
+    target_rows = images.repeat(target) if count > 1 else target
+    gradients = rewrite.gradients(placed, target_rows)
+    weights = np.concatenate([np.zeros(extra), definition.weights])
+    xs, moments = [], []
+    for x, gradient in zip(rewrite.wrt, gradients, strict=True):
+        if definition.pilot:
+            gradient = op.Sub(gradient, images.repeat(images.pick(gradient, at_x)))
+        moments.append([images.total(power_of(op, gradient, power), weights) for power in definition.powers])
+        xs.append(images.pick(x, at_x))
+        xs[-1].shape = ir.Shape([dim, *(dims_of(x) or [None])[1:]]) if count > 1 else x.shape
+    difference = None
+    if definition.ends is not None:
+        difference = images.total(rewrite.score_of_rows(target_rows), definition.ends)
+    rewrite.attributions(xs, moments, difference)
+    return rewrite.finished()
+
+
+def _rows_dim(rewrite: Rewrite, count: int) -> int | str | None:
+    return "images" if count > 1 else (dims_of(rewrite.score) or [None])[0]
+
+
+def _check_dynamic(rewrite: Rewrite) -> None:
+    for value in rewrite.graph.inputs:
+        dims = dims_of(value)
+        if dims and isinstance(dims[0], int):
+            raise ModelError(
+                f"Input {value.name!r} has a fixed batch of {dims[0]}: its points cannot be rows of one run. "
+                "Export the model with a dynamic first axis, or use explain(), which runs row by row."
+            )
+
+
+class _Images:
+    """Index arithmetic of the batch rendering, where row r holds point r % count of image r // count."""
+
+    def __init__(self, op: OpBuilder, count: int):
+        self.op, self.count = op, count
+
+    def images(self) -> ir.Value:
+        """The number of images, as an int64 vector of one element."""
+        with_rows = next(value for value in self.op.graph.inputs if has_rows(value))
+        return self.op.Shape(with_rows, start=0, end=1)
+
+    def numbers(self) -> ir.Value:
+        """The image of each row: 0, 0, ..., 1, 1, ..."""
+        op = self.op
+        total = op.Mul(self.images(), self.count)
+        return op.Div(op.Range(0, op.Squeeze(total, [0]), 1), self.count)
+
+    def repeat(self, value: ir.Value) -> ir.Value:
+        """Each image ``count`` times in a row."""
+        return self.op.Gather(value, self.numbers(), axis=0)
+
+    def tile(self, per_point: np.ndarray) -> ir.Value:
+        """A value per point, for each row."""
+        return self.op.Tile(self.op.constant(per_point), self.images())
+
+    def grouped(self, value: ir.Value) -> ir.Value:
+        """Rows as (images, points, elements)."""
+        return self.op.Reshape(value, self.op.Concat(self.images(), [self.count, -1], axis=0))
+
+    def pick(self, value: ir.Value, point: int) -> ir.Value:
+        """The rows of one point."""
+        if self.count == 1:
+            return value
+        op = self.op
+        return self._ungroup(op.Gather(self.grouped(value), [point], axis=1), value)
+
+    def total(self, value: ir.Value, weights: np.ndarray) -> ir.Value:
+        """The weighted sum over points."""
+        if self.count == 1:
+            return value
+        row = self.op.constant(weights.reshape(1, 1, -1), value.dtype)
+        return self._ungroup(self.op.MatMul(row, self.grouped(value)), value)
+
+    def _ungroup(self, grouped: ir.Value, like: ir.Value) -> ir.Value:
+        return self.op.Reshape(grouped, self.op.Concat(self.images(), self.op.shape(like, 1), axis=0))

@@ -1,0 +1,107 @@
+"""The driven rendering: a step graph run over chunks of rows from outside, and a finish graph run once."""
+
+from __future__ import annotations
+
+import onnx
+import onnx_ir as ir
+
+from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.noise import normal_like
+from onnxattr.renderings.rewrite import INT64, Request, Rewrite, own_name, own_names
+
+#: Inputs and outputs of the two graphs; the prefix keeps them apart from any model's own.
+ROW, WEIGHTS, ENDS, ALPHA, IMAGE, DRAW, PILOT, MOMENT, DIFFERENCE = (
+    f"onnxattr/{name}"
+    for name in ("row", "weights", "ends", "alpha", "image", "draw", "pilot", "moment", "difference")
+)
+
+
+def step_rewrite(request: Request) -> Rewrite:
+    """Moments of the gradients at R rows, summed into the B images they belong to.
+
+    Inputs: the model's (B images), ``row`` (R,) int64 image of each row, ``weights`` (B, R) weight of each row in its
+    image, ``target`` (B, ...) weights on the model's output; with a path ``alpha`` (R,) and ``ends`` (B, R), with which
+    scores add up to f(x) - f(b); with noise ``seed`` (), ``image`` (R,) and ``draw`` (R,) int64; with a pilot
+    ``pilot_<i>`` like each explained value.
+    Outputs: for each explained value and each power one moment, shaped like the value; with a path ``difference``
+    (B, 1).
+    """
+    rewrite = Rewrite(request)
+    op, definition = rewrite.op, rewrite.definition
+    row = op.input(ROW, INT64, ["rows"])
+    rewrite.gather_inputs(lambda value: op.Gather(value, row, axis=0))
+    alpha = op.input(ALPHA, ir.DataType.FLOAT, ["rows"]) if definition.alphas is not None else None
+    counters: tuple[ir.Value, ir.Value, ir.Value] | None = None
+    if definition.noise:
+        seed = op.input(own_name(request.prepared, "seed"), INT64, [])
+        counters = (seed, op.input(IMAGE, INT64, ["rows"]), op.input(DRAW, INT64, ["rows"]))
+
+    def points(x: ir.Value, position: int) -> ir.Value:
+        z = rewrite.on_path(x, position, alpha, row) if alpha is not None else x
+        if counters:
+            noise = normal_like(op, x, *counters, position)
+            z = op.Add(z, op.Mul(noise, definition.noise))
+        return z
+
+    placed = rewrite.place_points(points)
+    score_dims = (dims_of(rewrite.score) or [None])[1:]
+    target = op.input(own_name(request.prepared, "target"), rewrite.score.dtype, ["images", *score_dims])
+    target_rows = op.Gather(target, row, axis=0)
+    gradients = rewrite.gradients(placed, target_rows)
+    weights = op.input(WEIGHTS, rewrite.wrt[0].dtype, ["images", "rows"])
+    for index, (x, gradient) in enumerate(zip(rewrite.wrt, gradients, strict=True)):
+        shape = ["images", *(dims_of(x) or [None])[1:]]
+        if definition.pilot:
+            gradient = op.Sub(gradient, op.Gather(op.input(f"{PILOT}_{index}", x.dtype, shape), row, axis=0))
+        for power in definition.powers:
+            moment = _sum_rows(op, power_of(op, gradient, power), weights)
+            _add_output(rewrite, moment, f"{MOMENT}_{power}_{index}", shape)
+    if alpha is not None:
+        ends = op.input(ENDS, rewrite.score.dtype, ["images", "rows"])
+        difference = op.MatMul(ends, rewrite.score_of_rows(target_rows))
+        _add_output(rewrite, difference, DIFFERENCE, ["images", 1])
+    return rewrite
+
+
+def step_graph(request: Request) -> onnx.ModelProto:
+    """The step as a model of its own; see ``step_rewrite``."""
+    return step_rewrite(request).finished()
+
+
+def finish_graph(request: Request) -> onnx.ModelProto:
+    """Attributions, and with a path their distance from f(x) - f(b), from the model's inputs and the moments."""
+    rewrite = Rewrite(request)
+    op = rewrite.op
+    moments = [
+        [op.input(f"{MOMENT}_{p}_{index}", x.dtype, dims_of(x) or []) for p in rewrite.definition.powers]
+        for index, x in enumerate(rewrite.wrt)
+    ]
+    difference = None
+    if rewrite.definition.alphas is not None:
+        rows = (dims_of(rewrite.wrt[0]) or [None])[0]
+        difference = op.input(DIFFERENCE, rewrite.score.dtype, [rows, 1])
+    rewrite.attributions(rewrite.wrt, moments, difference)
+    return rewrite.finished()
+
+
+def pilot_names(request: Request) -> list[str]:
+    """The step's inputs for the gradient at x, one for each explained value."""
+    return [f"{PILOT}_{index}" for index in range(len(own_names(request.prepared, PILOT)))]
+
+
+def power_of(op: OpBuilder, value: ir.Value, power: int) -> ir.Value:
+    """The first or second power of a value."""
+    return value if power == 1 else op.Mul(value, value)
+
+
+def _sum_rows(op: OpBuilder, value: ir.Value, weights: ir.Value) -> ir.Value:
+    """Sums R rows into B images with the matrix ``weights``."""
+    flat = op.Reshape(value, op.Concat(op.shape(value, 0, 1), [-1], axis=0))
+    total = op.MatMul(op.cast_like(weights, value), flat)
+    return op.Reshape(total, op.Concat(op.Shape(weights, start=0, end=1), op.shape(value, 1), axis=0))
+
+
+def _add_output(rewrite: Rewrite, value: ir.Value, name: str, shape: list[int | str | None]) -> None:
+    value.name = rewrite.op.unique_name(name, exact=True)
+    value.shape = ir.Shape(shape)
+    rewrite.graph.outputs.append(value)

@@ -1,0 +1,224 @@
+"""One clone of a model on its way to become a graph of a method: inputs of rows, points, gradients, last step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import onnx
+import onnx_ir as ir
+
+from onnxattr.attributions.definition import Definition
+from onnxattr.autodiff import pullback
+from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.errors import ModelError
+from onnxattr.finish_graph import clean
+from onnxattr.gradient import named_copy
+from onnxattr.model import Prepared, named_values
+from onnxattr.relus import relu_spans
+from onnxattr.rules.overrides import RELU_LIKE
+
+INT64 = ir.DataType.INT64
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that determines the graphs of a method on a model."""
+
+    prepared: Prepared
+    definition: Definition
+    reducer: str | None
+    channel_axes: tuple[int | None, ...]
+    relu_policy: str
+    #: Whether the baseline is an input of the graph, one for each explained value, instead of the definition's.
+    baseline_input: bool = False
+
+
+class Rewrite:
+    """One clone of the model on its way to become a graph of the method."""
+
+    def __init__(self, request: Request):
+        self.request = request
+        self.definition = request.definition
+        self.model = request.prepared.clone()
+        self.graph = self.model.graph
+        self.op = OpBuilder(self.graph, request.prepared.opset, prefix="onnxattr")
+        values = named_values(self.graph)
+        self.score = values[request.prepared.output]
+        self.wrt = [values[name] for name in request.prepared.wrt]
+        self.graph.outputs.clear()
+        self._baselines: dict[int, ir.Value] = {}
+
+    def gather_inputs(self, pick: Callable[[ir.Value], ir.Value]) -> None:
+        """Gives the graph inputs of B rows; the model itself sees ``pick`` of them, its rows."""
+        for index, old in enumerate(list(self.graph.inputs)[: len(self.request.prepared.inputs)]):
+            if not has_rows(old):
+                continue
+            shape = ["images" if not isinstance(d, int) else d for d in (dims_of(old) or [])[:1]] + (
+                dims_of(old) or []
+            )[1:]
+            new = ir.Value(name=old.name, type=old.type, shape=ir.Shape(shape))
+            old.name = self.op.unique_name(f"{old.name}_rows")
+            self.graph.inputs[index] = new
+            rows = pick(new)
+            rows.shape = old.shape
+            ir.convenience.replace_all_uses_with(old, rows)
+            self.wrt = [rows if value is old else value for value in self.wrt]
+
+    def place_points(self, points: Callable[[ir.Value, int], ir.Value]) -> list[ir.Value]:
+        """Replaces each explained value by its points, for all that reads it; returns the points."""
+        placed = []
+        for position, value in enumerate(self.wrt):
+            uses = list(value.uses())
+            z = points(value, position)
+            if z is not value:
+                z.shape, z.type = value.shape, value.type
+            for use in uses if z is not value else []:
+                use.node.replace_input_with(use.idx, z)
+            placed.append(z)
+        self.graph.sort()
+        return placed
+
+    def add_prediction(self, prediction: ir.Value, rows: int | str | None) -> ir.Value:
+        """Appends the model's output as the graph output ``prediction``; returns it."""
+        name = own_name(self.request.prepared, "prediction")
+        named = named_copy(self.op, prediction, name, prediction)
+        named.shape = ir.Shape([rows, *(dims_of(self.score) or [None])[1:]])
+        self.graph.outputs.append(named)
+        return named
+
+    def add_target(self, prediction: ir.Value, labels: bool, rows: int | str | None) -> ir.Value:
+        """The input ``target`` as the cotangent of the prediction: the weights given, or one-hot rows of labels.
+
+        Raises:
+            ModelError: If there are ``labels`` and the model's output has no axis of classes.
+        """
+        op, name = self.op, own_name(self.request.prepared, "target")
+        dims = dims_of(self.score) or []
+        if not labels:
+            return op.input(name, self.score.dtype, [rows, *dims[1:]])
+        if len(dims) != 2:
+            raise ModelError(
+                f"Labels need a model output of shape (N, classes); {self.score.name!r} has shape {dims}."
+            )
+        target = op.input(name, INT64, [rows])
+        chosen = op.Where(op.Less(target, 0), op.ArgMax(prediction, axis=1, keepdims=0), target)
+        # In float32 first: the runtime has no OneHot of float64.
+        values = op.constant([0, 1], ir.DataType.FLOAT)
+        one_hot = op.cast_like(op.OneHot(chosen, op.shape(self.score, 1, 2), values, axis=-1), self.score)
+        one_hot.shape = ir.Shape([rows, dims[1]])
+        return one_hot
+
+    def gradients(self, points: Sequence[ir.Value], seed: ir.Value) -> list[ir.Value]:
+        """The gradients of the score at the points; ``seed`` is the cotangent of the model's output, for each row."""
+        spans = {}
+        if RELU_LIKE in self.definition.rules:
+            spans = relu_spans(self.graph, self.request.prepared.layers, self.request.relu_policy)
+        return pullback(self.op, {self.score: seed}, points, self.definition.rules, spans)
+
+    def baseline(self, position: int) -> ir.Value | None:
+        """The baseline of the explained value at a position, of one row or as many as there are images."""
+        x = self.wrt[position]
+        if self.definition.baseline is None:
+            return None
+        if not self.request.baseline_input:
+            return self.op.constant(self.definition.baseline, x.dtype)
+        if position not in self._baselines:
+            name = own_names(self.request.prepared, "baseline")[position]
+            self._baselines[position] = self.op.input(name, x.dtype, ["baselines", *(dims_of(x) or [])[1:]])
+        return self._baselines[position]
+
+    def column(self, vector: ir.Value, like: ir.Value) -> ir.Value:
+        """A vector over rows, shaped to broadcast over the other axes of ``like`` and in its dtype."""
+        rank = len(dims_of(like) or [None])
+        return self.op.cast_like(self.op.Reshape(vector, [-1] + [1] * (rank - 1)), like)
+
+    def on_path(self, x: ir.Value, position: int, alpha: ir.Value, image: ir.Value) -> ir.Value:
+        """z = (1 - alpha) b + alpha x: b and x themselves at the ends, to the last bit.
+
+        Args:
+            x: The explained value at a position, for each row.
+            position: Which of the explained values it is.
+            alpha: The rows' places on the path.
+            image: The rows' images.
+        """
+        op, column, baseline = self.op, self.column(alpha, x), self.baseline(position)
+        assert baseline is not None
+        if self.request.baseline_input:
+            baseline = op.Gather(baseline, op.Mod(image, op.Shape(baseline, start=0, end=1)), axis=0)
+        return op.Add(op.Mul(op.Sub(1.0, column), baseline), op.Mul(column, x))
+
+    def score_of_rows(self, target: ir.Value) -> ir.Value:
+        """The explained score of each row, (R, 1): the sum of the model's output times the targets."""
+        op = self.op
+        weighted = op.Flatten(op.Mul(self.score, target), axis=1)
+        return op.ReduceSum(weighted, [1], keepdims=1)
+
+    def attributions(
+        self, xs: Sequence[ir.Value], moments: Sequence[Sequence[ir.Value]], difference: ir.Value | None
+    ) -> None:
+        """Appends the method's last step and the reducer as graph outputs, one for each explained value.
+
+        Args:
+            xs: The explained values.
+            moments: The moments of the gradient for each.
+            difference: f(x) - f(b), (N, 1), for methods on a path: gives the output ``convergence_delta``, (N,), by
+                how much the attributions do not add up to it.
+        """
+        op, totals = self.op, []
+        for position, (x, found) in enumerate(zip(xs, moments, strict=True)):
+            full = self.definition.finish(op, x, self.baseline(position), found)
+            if difference is not None:
+                full_sum = op.ReduceSum(op.Flatten(full, axis=1), [1], keepdims=1)
+                totals.append(op.cast_like(full_sum, difference))
+            reduced, dims = self._reduced(full, position, list(dims_of(x) or []))
+            self._output(reduced, own_names(self.request.prepared, "attribution")[position], x.dtype, dims)
+        if difference is not None:
+            total = totals[0] if len(totals) == 1 else op.Sum(*totals)
+            delta = op.Reshape(op.Sub(total, difference), [-1])
+            name = own_name(self.request.prepared, "convergence_delta")
+            self._output(delta, name, difference.dtype, (dims_of(xs[0]) or [None])[:1])
+
+    def _reduced(
+        self, full: ir.Value, position: int, dims: list[int | str | None]
+    ) -> tuple[ir.Value, list[int | str | None]]:
+        reducer, axis = self.request.reducer, self.request.channel_axes[position]
+        if reducer is None or axis is None:
+            return full, dims
+        dims[axis] = 1
+        return self.op.node(f"Reduce{reducer.capitalize()}", [full, [axis]], {"keepdims": 1}), dims
+
+    def _output(
+        self, value: ir.Value, name: str, dtype: ir.DataType | None, dims: Sequence[int | str | None]
+    ) -> None:
+        result = self.op.Identity(value)
+        result.name = self.op.unique_name(name, exact=True)
+        result.dtype, result.shape = dtype, ir.Shape(dims)
+        self.graph.outputs.append(result)
+
+    def finished_model(self) -> ir.Model:
+        """The model without the nodes that the method does not need."""
+        self.graph.sort()
+        clean(self.model)
+        return self.model
+
+    def finished(self) -> onnx.ModelProto:
+        """The same as ONNX."""
+        return ir.serde.serialize_model(self.finished_model())
+
+
+def has_rows(value: ir.Value) -> bool:
+    """Whether an input has a batch axis; scalars such as a sampling rate have none."""
+    return bool(dims_of(value))
+
+
+def own_names(prepared: Prepared, stem: str) -> list[str]:
+    """The names of something that each explained value has: the stem for a single one, else with the value's name."""
+    if len(prepared.wrt) == 1:
+        return [own_name(prepared, stem)]
+    return [own_name(prepared, f"{stem}_{name}") for name in prepared.wrt]
+
+
+def own_name(prepared: Prepared, name: str) -> str:
+    """The name of an input or output that a method adds: marked as ours where the model has that name itself."""
+    return f"onnxattr_{name}" if name in named_values(prepared.model.graph) else name
