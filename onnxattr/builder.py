@@ -116,7 +116,7 @@ class OpBuilder:
                 node.replace_input_with(index, None)
             return folded
         self.graph.append(node)
-        self._infer(schema, node)
+        self.infer(node)
         return node.outputs[0] if outputs == 1 else tuple(node.outputs)
 
     def constant(self, array: Any, dtype: ir.DataType | None = None) -> ir.Value:
@@ -296,7 +296,13 @@ class OpBuilder:
             return None
         return self.constant(result)
 
-    def _infer(self, schema: onnx.defs.OpSchema, node: ir.Node) -> None:
+    def infer(self, node: ir.Node) -> None:
+        """Types the outputs of a node of ai.onnx by ONNX's inference, as far as its inputs are typed.
+
+        Raises:
+            RuleError: If the node cannot take such inputs.
+        """
+        schema = onnx.defs.get_schema(node.op_type, self.opset, "")
         types, data = {}, {}
         for value in node.inputs:
             if value is None:

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
+from onnxattr.definitions import adopt, write_out
 from onnxattr.errors import ModelError
 from onnxattr.expansion import downgrade, expand
 from onnxattr.loop_shapes import infer_shapes
@@ -98,6 +99,7 @@ def load(source: ModelSource) -> ir.Model:
         # Only other domains: the rules need the default one.
         slim.opset_import.append(onnx.helper.make_opsetid("", OPSET))
     _check_versions(slim)
+    adopt(slim, _opset(slim))
     try:
         onnx.checker.check_model(slim)
         if slim.functions:
@@ -106,6 +108,7 @@ def load(source: ModelSource) -> ir.Model:
             slim = _upgrade(slim)
         if _opset(slim) > NEWEST_OPSET:
             slim = downgrade(slim, _opset(slim), NEWEST_OPSET)
+        slim = write_out(slim, _opset(slim))
         slim = expand(slim, _opset(slim))
         slim = infer_shapes(slim)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:

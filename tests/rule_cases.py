@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxattr.loading import load
+
 VARIANTS = ("static", "batch", "dynamic")
-KINDS = {"f": TensorProto.FLOAT, "i": TensorProto.INT64}
+KINDS = {"f": TensorProto.FLOAT, "i": TensorProto.INT64, "j": TensorProto.INT32}
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def feed(values: Any, dtype: Any = np.int64) -> Operand:
 class Case:
     """One row: an operator, its operands and attributes, and how its gradient is checked.
 
-    ``outputs`` has one letter an output: f float, i integer, - left out. ``oracle`` is "reference" (check_vjp in
+    ``outputs`` has one letter an output: f float, i int64, j int32, - left out. ``oracle`` is "reference" (check_vjp in
     float64), "differences" (the whole gradient by float64 differences, for gradients that only ONNX Runtime can
     run) or "onnxruntime" (check_vjp in float32); rows that leave the first say why in ``because``.
     ``symbolic_axis`` is the axis of runtime inputs that the "batch" variant makes symbolic; ``dynamic`` says
@@ -128,6 +131,12 @@ class Case:
         """The model of one node, with static shapes, a symbolic batch, or nothing known but the ranks."""
         return self._model(variant, {name: array.ndim for name, array in self.primal().items()})
 
+    def evaluated(self) -> onnx.ModelProto:
+        """The model for onnx's evaluator: an operator that onnx lacks is written out by its definition."""
+        model, (domain, _, op_type) = self.model(), self.op.rpartition("::")
+        known = onnx.defs.has(op_type, self.opset if not domain else 5, domain)
+        return model if known else ir.serde.serialize_model(load(model))
+
     def _model(self, variant: str, ranks: dict[str, int] | None) -> onnx.ModelProto:
         arrays, feeds = self.arrays(), self.feeds()
         names = [f"v{i}" if o is not None else "" for i, o in enumerate(self.operands)]
@@ -146,12 +155,16 @@ class Case:
         weights = [
             numpy_helper.from_array(array, name) for name, array in arrays.items() if name not in feeds
         ]
-        node = helper.make_node(self.op, names, results, name="node", **self.attributes)
+        domain, _, op_type = self.op.rpartition("::")
+        node = helper.make_node(op_type, names, results, name="node", domain=domain, **self.attributes)
         return helper.make_model(
             helper.make_graph([node], "case", inputs, outputs, weights),
-            opset_imports=[helper.make_opsetid("", self.opset)],
+            opset_imports=[helper.make_opsetid("", self.opset), *self._other_domain(domain)],
             ir_version=8 if self.opset < 21 else 10,
         )
+
+    def _other_domain(self, domain: str) -> list[onnx.OperatorSetIdProto]:
+        return [helper.make_opsetid(domain, 3 if domain == "ai.onnx.ml" else 1)] if domain else []
 
     def _dims(self, name: str, array: np.ndarray, variant: str) -> list[int | str | None]:
         dims: list[int | str | None] = list(array.shape)

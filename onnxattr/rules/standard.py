@@ -3,6 +3,8 @@
 from onnxattr.rules import (  # noqa: F401
     activation,
     columns,
+    contrib,
+    contrib_attention,
     control_flow,
     conv,
     elementwise,

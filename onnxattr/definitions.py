@@ -1,0 +1,151 @@
+"""Operators outside ai.onnx that are defined by operators of ai.onnx, and the pass that writes these out.
+
+A definition has the form::
+
+    @definition("com.microsoft::BiasGelu")
+    def bias_gelu(op, node):
+        '''y = gelu(a + b).'''
+        return gelu(op, op.Add(*node.inputs))
+
+It returns the node's output, or a tuple of the first outputs with None for those that it cannot give. Written-out
+models are differentiated like all others and hold operators of ai.onnx alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import LiftConstantsToInitializersPass
+
+from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.errors import RuleError, UnsupportedOpError
+from onnxattr.rules.registry import op_name
+
+Definition = Callable[[OpBuilder, Any], ir.Value | Sequence[ir.Value | None]]
+
+#: The definitions by operator name, as in the table of VJP rules.
+DEFINITIONS: dict[str, Definition] = {}
+
+_CONTRIB = "com.microsoft"
+
+
+def definition(*op_types: str) -> Callable[[Definition], Definition]:
+    """Registers a function as the definition of one or more operators."""
+
+    def register(function: Definition) -> Definition:
+        for op_type in op_types:
+            if op_type in DEFINITIONS:
+                raise ValueError(f"{op_type} has a definition already.")
+            DEFINITIONS[op_type] = function
+        return function
+
+    return register
+
+
+def optional(values: Sequence[Any], count: int) -> list[Any]:
+    """The inputs of a node, None for those left out, as many as its operator can have."""
+    return [*values, *[None] * count][:count]
+
+
+def adopt(proto: onnx.ModelProto, opset: int) -> None:
+    """Moves operators that ONNX Runtime writes into ai.onnx, although the opset has none, to its own domain."""
+    strays = [
+        node
+        for node in proto.graph.node
+        if node.domain in ("", "ai.onnx")
+        and f"{_CONTRIB}::{node.op_type}" in DEFINITIONS
+        and not onnx.defs.has(node.op_type, opset, "")
+    ]
+    for node in strays:
+        node.domain = _CONTRIB
+    if strays and all(entry.domain != _CONTRIB for entry in proto.opset_import):
+        proto.opset_import.append(onnx.helper.make_opsetid(_CONTRIB, 1))
+
+
+def write_out(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """Replaces every node whose operator has a definition by that definition.
+
+    Args:
+        proto: A model whose weights are graph inputs or initializers.
+        opset: Its ai.onnx opset, which the new nodes are of.
+
+    Returns:
+        The model itself if it holds no such operator, else a copy. No other node and no name changes; new values are
+        named after the node.
+
+    Raises:
+        UnsupportedOpError: If a node uses a part of its operator that the definition lacks.
+    """
+    if not any(op_name(node) in DEFINITIONS for node in _nodes(proto.graph)):
+        return proto
+    with contextlib.suppress(onnx.shape_inference.InferenceError):
+        proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    model = ir.serde.deserialize_model(proto)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    op = OpBuilder(model.graph, opset, prefix="")
+    for graph in [*model.graph.subgraphs(), model.graph]:
+        _replay(op if graph is model.graph else OpBuilder(graph, opset, parent=op))
+    return ir.serde.serialize_model(model)
+
+
+def _replay(op: OpBuilder) -> None:
+    """Takes the nodes off the builder's graph and puts them back in order, definitions in the place of their nodes.
+
+    What a definition must know of its inputs, their rank and type, is inferred on the way: ONNX's own inference stops
+    at operators that it does not know.
+    """
+    graph = op.graph
+    nodes = list(graph)
+    graph.remove(nodes)
+    for node in nodes:
+        define = DEFINITIONS.get(op_name(node))
+        if define is None:
+            graph.append(node)
+            if node.domain in ("", "ai.onnx") and any(dims_of(value) is None for value in node.outputs):
+                # What is wrong with a node of the model, the loader says better.
+                with contextlib.suppress(RuleError):
+                    op.infer(node)
+            continue
+        op.prefix = node.name or node.outputs[0].name or node.op_type
+        try:
+            result = define(op, node)
+        except RuleError as error:
+            raise UnsupportedOpError(f"{op_name(node)} node {node.name!r}: {error}") from error
+        _take_over(op, node, [result] if isinstance(result, ir.Value) else result)
+
+
+def _take_over(op: OpBuilder, node: ir.Node, results: Sequence[ir.Value | None]) -> None:
+    """Gives the values of a definition the names and the uses of the node's outputs."""
+    graph = op.graph
+    for index, old in enumerate(node.outputs):
+        used = bool(old.uses()) or old in graph.outputs
+        new = results[index] if index < len(results) else None
+        if new is None:
+            if used:
+                raise UnsupportedOpError(
+                    f"{op_name(node)} node {node.name!r}: output {index} ({old.name!r}) is used, and its definition "
+                    "gives none. Export the model without its graph optimisations."
+                )
+            continue
+        if new in node.inputs or new.producer() is None:
+            new = op.Identity(new)
+        old.replace_all_uses_with(new, replace_graph_outputs=True)
+        new.name, old.name = old.name, None
+        if new.dtype is None:
+            new.type = old.type
+    for index in range(len(node.inputs)):
+        node.replace_input_with(index, None)
+
+
+def _nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    nodes = []
+    for node in graph.node:
+        nodes.append(node)
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                nodes.extend(_nodes(attribute.g))
+    return nodes
