@@ -107,4 +107,26 @@ class DeformConv(Corrected):
         return y if b is None else y + b.reshape(-1, *[1] * rank)
 
 
-SAMPLING_OPS = [GridSample, AffineGrid, DeformConv]
+class MaxRoiPool(Corrected):
+    """As ONNX Runtime has it: regions rounded half away from zero, their last element included, empty bins 0."""
+
+    def compute(self, attributes, x, rois):
+        bins, scale = attributes["pooled_shape"], np.float32(attributes.get("spatial_scale", 1.0))
+        y = np.zeros((len(rois), x.shape[1], *bins), x.dtype)
+        for r, *where in np.ndindex(len(rois), *bins):
+            region = [
+                int(math.copysign(math.floor(abs(v) + 0.5), v)) for v in np.float32(rois[r, 1:]) * scale
+            ]
+            cut = []
+            for axis, size in enumerate(x.shape[2:]):
+                start, end = region[1 - axis], region[3 - axis]
+                width = np.float32(max(end - start + 1, 1)) / np.float32(bins[axis])
+                edges = (math.floor(where[axis] * width), math.ceil((where[axis] + 1) * width))
+                cut.append(slice(*(min(max(start + edge, 0), size) for edge in edges)))
+            part = x[(int(rois[r, 0]), slice(None), *cut)]
+            if part.size:
+                y[(r, slice(None), *where)] = part.max(axis=(1, 2))
+        return y
+
+
+SAMPLING_OPS = [GridSample, AffineGrid, DeformConv, MaxRoiPool]

@@ -27,6 +27,7 @@ FAMILIES = (
     "shape",
     "selection",
     "sampling",
+    "roi",
     "recurrent",
     "defined",
 )

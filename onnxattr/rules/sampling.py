@@ -128,7 +128,7 @@ class Samples:
     """Samples of images: y[n, p, c] = sum over k of weight[n, p, k] * x[n, c, index[n, p, k]], x flat.
 
     Attributes:
-        x: The images, of shape (N, C, ...).
+        x: The images, of shape (images, C, ...).
         index: Rows of the taps among all elements of all images, int64 of shape (N, P, K).
         weight: Their weights, of the same shape.
         slopes: Per axis the derivatives of the weights by the sample's position.
@@ -157,33 +157,37 @@ class Samples:
         return [op.ReduceSum(op.Mul(products, slope), [2], keepdims=0) for slope in self.slopes]
 
 
-def samples(op: OpBuilder, x: ir.Value, axes: Sequence[Taps]) -> Samples:
-    """The product of the taps (N, P, taps) along every spatial axis of x."""
+def samples(op: OpBuilder, x: ir.Value, axes: Sequence[Taps], images: ir.Value | None = None) -> Samples:
+    """The product of the taps (N, P, taps) along every spatial axis of x.
+
+    Row n of the taps reads image n of x, or image ``images[n]``.
+    """
     step = op.ReduceProd(op.shape(x, 2), keepdims=0)
-    count = op.Squeeze(op.shape(x, 0, 1))
-    index = op.Unsqueeze(op.Mul(op.Range(0, count, 1), step), [1, 2])
+    if images is None:
+        images = op.Range(0, op.Squeeze(op.shape(x, 0, 1)), 1)
+    index = op.Unsqueeze(op.Mul(images, step), [1, 2])
     weight: ir.Value | None = None
     slopes: list[ir.Value] = []
     for axis, taps in enumerate(axes):
         step = op.Div(step, op.Squeeze(op.shape(x, 2 + axis, 3 + axis)))
-        index = _outer(op, op.Add, index, op.Mul(taps.index, step))
-        slopes = [_outer(op, op.Mul, slope, taps.weight) for slope in slopes]
-        slopes.append(taps.slope if weight is None else _outer(op, op.Mul, weight, taps.slope))
-        weight = taps.weight if weight is None else _outer(op, op.Mul, weight, taps.weight)
+        index = outer(op, op.Add, index, op.Mul(taps.index, step))
+        slopes = [outer(op, op.Mul, slope, taps.weight) for slope in slopes]
+        slopes.append(taps.slope if weight is None else outer(op, op.Mul, weight, taps.slope))
+        weight = taps.weight if weight is None else outer(op, op.Mul, weight, taps.weight)
     assert weight is not None
     return Samples(x, index, weight, tuple(slopes))
 
 
-def _outer(op: OpBuilder, combine: Callable[..., ir.Value], a: ir.Value, b: ir.Value) -> ir.Value:
+def outer(op: OpBuilder, combine: Callable[..., ir.Value], a: ir.Value, b: ir.Value) -> ir.Value:
     """Every pair of a's and b's last axis."""
     pairs = combine(op.Unsqueeze(a, [3]), op.Unsqueeze(b, [2]))
-    return op.Reshape(pairs, op.Concat(op.Shape(pairs, start=0, end=2), [-1], axis=0))
+    count = op.Mul(op.shape(a, 2, 3), op.shape(b, 2, 3))
+    return op.Reshape(pairs, op.Concat(op.shape(pairs, 0, 2), count, axis=0))
 
 
 def rows_of(op: OpBuilder, x: ir.Value) -> ir.Value:
     """Images (N, C, ...) as one row of channels per position: (N * positions, C)."""
-    flat = op.Reshape(x, op.Concat(op.shape(x, 0, 2), [-1], axis=0))
-    return op.Reshape(op.Transpose(flat, perm=[0, 2, 1]), op.Concat([-1], op.shape(x, 1, 2), axis=0))
+    return op.Reshape(channels_last(op, x), op.Concat([-1], op.shape(x, 1, 2), axis=0))
 
 
 def add_rows(op: OpBuilder, x: ir.Value, index: ir.Value, rows: ir.Value) -> ir.Value:
@@ -199,7 +203,8 @@ def add_rows(op: OpBuilder, x: ir.Value, index: ir.Value, rows: ir.Value) -> ir.
 
 def channels_last(op: OpBuilder, value: ir.Value) -> ir.Value:
     """Images (N, C, ...) as (N, positions, C)."""
-    flat = op.Reshape(value, op.Concat(op.shape(value, 0, 2), [-1], axis=0))
+    count = op.ReduceProd(op.shape(value, 2), keepdims=1)
+    flat = op.Reshape(value, op.Concat(op.shape(value, 0, 2), count, axis=0))
     return op.Transpose(flat, perm=[0, 2, 1])
 
 

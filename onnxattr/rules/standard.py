@@ -13,6 +13,7 @@ from onnxattr.rules import (  # noqa: F401
     pool,
     recurrent,
     reduce,
+    roi,
     sampling,
     selection,
     shape,
