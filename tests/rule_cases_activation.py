@@ -21,6 +21,7 @@ CASES = [
     case("Clip", x(3, 4)),
     case("Clip", x(3, 4), x(low=-0.6, high=-0.4), x(low=0.4, high=0.6), label="active-bounds"),
     case("Clip", x(3, 4), None, x(low=0.4, high=0.6), label="active-high"),
+    case("Clip", x(3, 4), x(low=0.4, high=0.6), x(low=-0.6, high=-0.4), label="crossing-bounds"),
     case("LeakyRelu", x(3, 4)),
     case("LeakyRelu", x(3, 4), alpha=0.3),
     case("LeakyRelu", x(3, 4), alpha=-0.3),

@@ -38,6 +38,7 @@ CASES = [
     case("Where", const(MASK, bool), x(3), x(2, 1)),
     case("Where", const(MASK[:1], bool), x(2, 3), w(2, 3)),
     case("Where", const(MASK[:, :1], bool), w(), x(2, 3)),
+    case("Range", x(low=0, high=0.1), const(3.5, np.float32), x(low=0.9, high=1)),
     case("Cast", x(2, 3), to=1),
     case("CastLike", x(2, 3), w(1)),
     case("Identity", x(2, 3)),

@@ -25,6 +25,13 @@ CASES = [
     case("GatherND", x(3, 4, 2), const([[0, 1], [2, 3], [0, 1]])),
     case("GatherND", x(3, 4, 2), const([[1], [0], [-1]]), batch_dims=1),
     case("GatherND", x(3, 4, 2), feed([[[0, 0, 1]], [[2, 3, 1]]]), label="dynamic"),
+    case("Unique", x(3, 4), outputs="f---"),
+    case("Unique", x(3, 4), axis=1, outputs="f-ii"),
+    case("OneHot", const([1, -1, 5]), const(3), x(2), axis=0),
+    case("OneHot", feed([[1, 0]]), const(3), x(2), label="dynamic"),
+    case("TensorScatter", x(2, 5, 3), x(2, 2, 3), const([1, 3]), axis=1, opset=24),
+    case("TensorScatter", x(2, 5, 3), x(2, 2, 3), feed([4, 0]), axis=1, mode="circular", opset=24),
+    case("TensorScatter", x(2, 2, 3, 2), x(2, 2, 2, 2), opset=24),
     case("Compress", x(3, 4), const([True, False, True], bool), axis=0),
     case("Compress", x(3, 4), const([True, False, True, True, False], bool)),
     case("Compress", x(3, 4), feed([False, True], bool), axis=-1),
@@ -37,11 +44,11 @@ CASES = [
     case("ScatterElements", x(3, 3), const([[0, 0, 1], [1, 0, 1]]), x(2, 3), reduction="add"),
     *(
         case("ScatterElements", x(3, 3), const([[0, 0, 1], [1, 0, 1]]), x(2, 3), reduction=reduction)
-        for reduction in ("max", "min")
+        for reduction in ("mul", "max", "min")
     ),
     *(
         case("ScatterND", x(4, 3), const([[2], [2]]), x(2, 3), reduction=reduction)
-        for reduction in ("max", "min")
+        for reduction in ("mul", "max", "min")
     ),
     case("Scatter", x(3, 3), const([[0, 2, 1], [1, 0, 2]]), x(2, 3), opset=9, oracle="onnxruntime",
          because="onnx's evaluator has no Scatter"),

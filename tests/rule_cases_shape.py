@@ -63,6 +63,7 @@ RESIZE = [
 PADS = [
     case("Pad", x(2, 3, 4), const([0, 1, 2, 1, 0, 1])),
     case("Pad", x(2, 3, 4), const([0, 1, 2, 1, 0, 1]), x()),
+    case("Pad", x(2, 3, 4), const([0, 1, 2, 1, 0, 1]), x(1), label="value-of-one-element"),
     case("Pad", x(2, 3, 4), const([0, -1, 2, 1, 0, -2]), x()),
     case("Pad", x(2, 3, 4), const([1, -1]), None, const([2])),
     case("Pad", x(2, 3, 4), const([1, 2, 0, 1]), w(), const([-1, 0])),

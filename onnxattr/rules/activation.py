@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
-from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.registry import Cotangent, unary, vjp
 
 
@@ -44,7 +44,7 @@ def clip(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = min(max(x, low), high);  xbar = ybar inside, 0 outside.
 
     At the bounds ReLU6 (bounds 0 and 6) passes nothing and every other clip passes ybar.
-    The bounds get the cotangents of the elements they replace.
+    The bounds get the cotangents of the elements they replace; the upper one of all if it is below the lower.
     """
     x, low, high = [*node.inputs, None, None][:3]
     y = node.outputs[0]
@@ -55,8 +55,12 @@ def clip(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
         entries = [lambda: above(op, y, 6.0, above(op, y, 0.0, ct), below=True)]
     else:
         entries = [lambda: op.Where(op.Equal(x, y), ct, 0.0)]
-    entries.append(lambda: op.Where(op.Less(x, low), ct, 0.0))
-    entries.append(lambda: op.Where(op.Greater(x, high), ct, 0.0))
+
+    def raised() -> ir.Value:
+        return x if low is None else op.Max(x, low)
+
+    entries.append(lambda: op.Where(op.And(op.Less(x, low), op.Equal(raised(), y)), ct, 0.0))
+    entries.append(lambda: op.Where(op.Greater(raised(), high), ct, 0.0))
     return entries[: len(node.inputs)]
 
 
@@ -180,10 +184,24 @@ def shrink(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     return (op.Where(op.Greater(op.Abs(node.inputs[0]), node.attributes.get_float("lambd", 0.5)), ct, 0.0),)
 
 
+def _is_replaced(value: ir.Value) -> bool:
+    """Whether elements of a value may be exchanged for others, straight behind it or behind casts."""
+    readers = [use.node for use in value.uses()]
+    return any(
+        reader.op_type == "Where" or (reader.op_type == "Cast" and _is_replaced(reader.outputs[0]))
+        for reader in readers
+    )
+
+
 @vjp("Softmax")
 def softmax(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = exp(x) / sum(exp(x));  xbar = y * (ybar - sum(ybar * y))."""
+    """y = exp(x) / sum(exp(x));  xbar = y * (ybar - sum(ybar * y)).
+
+    Rows that are masked out as a whole give NaN; a model that replaces them makes them pass nothing.
+    """
     y, axis = node.outputs[0], node.attributes.get_int("axis", -1)
+    if _is_replaced(y):
+        y = op.Where(op.IsNaN(y), 0.0, y)
     return (op.Mul(y, op.Sub(ct, op.ReduceSum(op.Mul(ct, y), [axis], keepdims=1))),)
 
 
@@ -196,10 +214,24 @@ def log_softmax(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
 
 @vjp("Dropout")
 def dropout(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
-    """y = x in inference;  xbar = ybar."""
-    training = node.inputs[2] if len(node.inputs) > 2 else None
-    if training is not None and (training.const_value is None or training.const_value.numpy().item()):
-        raise UnsupportedOpError(
-            f"Dropout node {node.name!r} is, or may be, in training mode. Export the model for inference."
-        )
-    return [ct[0] if isinstance(ct, tuple) else ct, None, None][: len(node.inputs)]
+    """y = x in inference;  xbar = ybar. In training y = x / (1 - ratio) where the mask is drawn, and xbar likewise."""
+    _, ratio, training = [*node.inputs, None, None][:3]
+    ct = ct[0] if isinstance(ct, tuple) else ct
+    if training is None or (training.const_value is not None and not training.const_value.numpy().item()):
+        return [ct, None, None][: len(node.inputs)]
+    warnings.warn(
+        f"Dropout node {node.name!r} is, or may be, in training mode: gradients are those of one random draw. "
+        "Export the model for inference to explain what it predicts.",
+        stacklevel=2,
+    )
+    if len(node.outputs) < 2:
+        node.resize_outputs(2)
+    mask = node.outputs[1]
+    mask.name, mask.dtype, mask.shape = (
+        mask.name or op.unique_name("mask"),
+        ir.DataType.BOOL,
+        node.inputs[0].shape,
+    )
+    kept = op.Sub(1.0, op.constant(0.5, ct.dtype) if ratio is None else op.cast_like(ratio, ct))
+    factor = op.Where(training, op.Reciprocal(kept), 1.0)
+    return [op.Where(mask, op.Mul(ct, factor), 0.0), None, None][: len(node.inputs)]

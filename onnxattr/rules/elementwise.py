@@ -6,7 +6,7 @@ Broadcasting is undone by the engine; at ties the first operand wins, as in Tens
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -59,6 +59,22 @@ def power(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     return base_ct, exponent_ct
 
 
+def product_of_others(op: OpBuilder, x: ir.Value, fold: Callable[[ir.Value, bool], ir.Value]) -> ir.Value:
+    """For each element of x the product of the others that are multiplied with it, also where elements are 0.
+
+    Args:
+        op: The builder.
+        x: The factors.
+        fold: Gives each factor the product of its group, or with a second argument of True the sum.
+    """
+    zero = op.Equal(x, 0.0)
+    nonzero = op.Where(zero, 1.0, x)
+    product, zeros = fold(nonzero, False), fold(op.Cast(zero, to=x.dtype.value), True)  # type: ignore[union-attr]
+    at_zero = op.Where(op.Equal(zeros, 1.0), product, 0.0)
+    elsewhere = op.Where(op.Equal(zeros, 0.0), op.Div(product, nonzero), 0.0)
+    return op.Where(zero, at_zero, elsewhere)
+
+
 @vjp("Sum")
 def sum_of(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = a + b + ...;  every cotangent is ybar."""
@@ -87,6 +103,17 @@ def mod(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = a - b * q with q the integer quotient;  abar = ybar, bbar = -ybar * q."""
     a, b = node.inputs
     return ct, lambda: op.Neg(op.Mul(ct, op.Round(op.Div(op.Sub(a, node.outputs[0]), b))))
+
+
+@vjp("Range")
+def range_rule(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y[i] = start + i * delta;  startbar = sum of ybar, deltabar = sum of i * ybar; the length is no variable."""
+    steps = op.Cast(op.Range(0, op.Size(ct), 1), to=ct.dtype.value)  # type: ignore[union-attr]
+    return (
+        lambda: op.ReduceSum(ct, keepdims=0),
+        None,
+        lambda: op.ReduceSum(op.Mul(ct, steps), keepdims=0),
+    )
 
 
 @vjp("Where")

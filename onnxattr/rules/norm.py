@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
-from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.linear import rank_of
 from onnxattr.rules.registry import Cotangent, vjp
 
@@ -18,29 +18,25 @@ def per_channel(op: OpBuilder, vector: ir.Value, rank: int) -> ir.Value:
     return op.Reshape(vector, [-1] + [1] * (rank - 2)) if rank > 2 else vector
 
 
-def first_only(node: Any, ct: Any) -> ir.Value:
-    """The cotangent of a node's first output; further outputs hold statistics that nothing may depend on.
-
-    Raises:
-        UnsupportedOpError: If the score depends on one of them.
-    """
+def three(ct: Any) -> list[ir.Value | None]:
+    """The cotangents of a node's output and of its two statistics, None for those that do not reach the score."""
     cts = ct if isinstance(ct, tuple) else (ct,)
-    if any(other is not None for other in cts[1:]):
-        raise UnsupportedOpError(
-            f"{node.op_type} node {node.name!r}: its statistics outputs have no VJP rule; only the first output has."
-        )
-    return cts[0]
+    return [*cts, None, None][:3]
+
+
+def total_of(op: OpBuilder, parts: Sequence[ir.Value | None]) -> ir.Value:
+    """The sum of the cotangents that there are; one at least."""
+    present = [part for part in parts if part is not None]
+    return op.Sum(*present) if len(present) > 1 else present[0]
 
 
 @vjp("BatchNormalization")
 def batch_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     """y = (x - m) / d * scale + bias with d = sqrt(var + eps) given, not measured;  xbar = ybar * scale / d."""
     if node.attributes.get_int("training_mode", 0):
-        raise UnsupportedOpError(
-            f"BatchNormalization node {node.name!r} is in training mode. Export the model for inference."
-        )
+        return _measured_batch_normalization(op, node, ct)
     x, scale, _, mean, variance = node.inputs
-    ct, rank = first_only(node, ct), rank_of(x, node)
+    ct, rank = three(ct)[0], rank_of(x, node)
     axes = [0, *range(2, rank)]
     inverse = op.Reciprocal(op.Sqrt(op.Add(variance, node.attributes.get_float("epsilon", 1e-5))))
     factor = op.Mul(scale, inverse)
@@ -61,6 +57,43 @@ def batch_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent
         lambda: total(ct),
         lambda: op.Neg(op.Mul(total(ct), factor)),
         variance_ct,
+    )
+
+
+def _measured_batch_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+    """y = z * scale + bias with z = x standardised over the batch; running statistics m r + (1 - m) new."""
+    warnings.warn(
+        f"BatchNormalization node {node.name!r} is in training mode: what it gives for a sample depends on the others. "
+        "Export the model for inference to explain single samples.",
+        stacklevel=2,
+    )
+    x, scale = node.inputs[:2]
+    y_ct, mean_ct, variance_ct = three(ct)
+    rank, momentum = rank_of(x, node), node.attributes.get_float("momentum", 0.9)
+    axes = [0, *range(2, rank)]
+    z, inverse = standardize(op, x, axes, node.attributes.get_float("epsilon", 1e-5))
+    count = op.Cast(op.ReduceProd(op.Gather(op.Shape(x), axes), keepdims=0), to=x.dtype.value)  # type: ignore[union-attr]
+
+    def running(statistic_ct: ir.Value | None, factor: float) -> ir.Value | None:
+        return None if statistic_ct is None else op.Mul(op.cast_like(statistic_ct, x), factor)
+
+    def spread(statistic_ct: ir.Value | None) -> ir.Value | None:
+        share = running(statistic_ct, 1.0 - momentum)
+        return None if share is None else op.Div(per_channel(op, share, rank), count)
+
+    def x_ct() -> ir.Value:
+        from_y = y_ct and standardize_ct(op, z, inverse, op.Mul(y_ct, per_channel(op, scale, rank)), axes)
+        from_mean, from_variance = spread(mean_ct), spread(variance_ct)
+        if from_variance is not None:
+            from_variance = op.Mul(op.Mul(from_variance, 2.0), op.Div(z, inverse))
+        return total_of(op, [from_y, from_mean and op.expand_like(from_mean, x), from_variance])
+
+    return (
+        x_ct(),
+        y_ct and op.ReduceSum(op.Mul(y_ct, z), axes, keepdims=0),
+        y_ct and op.ReduceSum(y_ct, axes, keepdims=0),
+        mean_ct and op.Mul(mean_ct, momentum),
+        variance_ct and op.Mul(variance_ct, momentum),
     )
 
 
@@ -86,19 +119,30 @@ def standardize_ct(
 
 def _over_last_axes(op: OpBuilder, node: Any, ct: Any, centre: bool) -> list[Cotangent]:
     x, scale = node.inputs[:2]
-    ct, rank = first_only(node, ct), rank_of(x, node)
+    y_ct, mean_ct, inverse_ct = three(ct)
+    rank = rank_of(x, node)
     axes = [*range(node.attributes.get_int("axis", -1) % rank, rank)]
     z, inverse = standardize(op, x, axes, node.attributes.get_float("epsilon", 1e-5), centre)
-    return [
-        lambda: standardize_ct(op, z, inverse, op.Mul(ct, scale), axes, centre),
-        lambda: op.Mul(ct, z),
-        ct,
-    ][: len(node.inputs)]
+
+    def spread(statistic_ct: ir.Value) -> ir.Value:
+        count = op.ReduceProd(op.shape(x, axes[0]), keepdims=0)
+        return op.Div(op.cast_like(statistic_ct, x), op.Cast(count, to=x.dtype.value))
+
+    def x_ct() -> ir.Value:
+        from_y = y_ct and standardize_ct(op, z, inverse, op.Mul(y_ct, scale), axes, centre)
+        from_mean = mean_ct and op.expand_like(spread(mean_ct), x)
+        from_inverse = inverse_ct and op.Neg(op.Mul(op.Mul(spread(inverse_ct), op.Mul(inverse, inverse)), z))
+        return total_of(op, [from_y, from_mean, from_inverse])
+
+    return [x_ct, y_ct and (lambda: op.Mul(y_ct, z)), y_ct][: len(node.inputs)]
 
 
 @vjp("LayerNormalization")
 def layer_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
-    """y = z * scale + bias with z = x standardised over the last axes;  zbar = ybar * scale."""
+    """y = z * scale + bias with z = x standardised over the last axes, of mean m and deviation s;  zbar = ybar * scale.
+
+    The statistics m and 1 / s add mbar / n and -(1/s)bar * z / (n s^2) to xbar.
+    """
     return _over_last_axes(op, node, ct, centre=True)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder
+from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.rules.elementwise import product_of_others
 from onnxattr.rules.linear import rank_of
 from onnxattr.rules.pool import split_ties
 from onnxattr.rules.registry import Cotangent, vjp
@@ -20,7 +21,7 @@ def reduction(*op_types: str) -> Callable[[Callable[..., ir.Value]], Callable[..
         def rule(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
             x, y = node.inputs[0], node.outputs[0]
             axes = node.inputs[1] if len(node.inputs) > 1 else None
-            if axes is not None and axes.const_value is not None and axes.const_value.size == 0:
+            if axes is not None and dims_of(axes) == [0]:
                 axes = None
             if axes is None and node.attributes.get_int("noop_with_empty_axes", 0):
                 axes = op.constant([], ir.DataType.INT64)
@@ -59,13 +60,11 @@ def reduce_extremum(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes:
 @reduction("ReduceProd")
 def reduce_prod(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
     """y = product of x;  xbar = ybar times the product of the other elements, also where elements are 0."""
-    zero = op.Equal(x, 0.0)
-    zeros = op.Cast(zero, to=x.dtype.value)  # type: ignore[union-attr]
-    others = op.ReduceProd(op.Where(zero, 1.0, x), axes, keepdims=1, noop_with_empty_axes=1)
-    count = op.ReduceSum(zeros, axes, keepdims=1, noop_with_empty_axes=1)
-    at_zero = op.Where(op.Equal(count, 1.0), others, 0.0)
-    elsewhere = op.Where(op.Equal(count, 0.0), op.Div(others, op.Where(zero, 1.0, x)), 0.0)
-    return op.Mul(ct, op.Where(zero, at_zero, elsewhere))
+
+    def fold(value: ir.Value, add: bool) -> ir.Value:
+        return (op.ReduceSum if add else op.ReduceProd)(value, axes, keepdims=1, noop_with_empty_axes=1)
+
+    return op.Mul(ct, product_of_others(op, x, fold))
 
 
 @reduction("ReduceL1")

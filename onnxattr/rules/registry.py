@@ -66,9 +66,9 @@ STANDARD = RuleTable(_RULES)
 NON_DIFFERENTIABLE = frozenset(
     """
     And ArgMax ArgMin BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Ceil Constant ConstantOfShape Equal EyeLike
-    Floor Greater GreaterOrEqual Hardmax IsInf IsNaN Less LessOrEqual NonZero Not OneHot Or RandomNormal
-    RandomNormalLike RandomUniform RandomUniformLike Range Round Shape Sign Size Xor Bernoulli Multinomial
-    StringNormalizer NonMaxSuppression HannWindow HammingWindow BlackmanWindow Unique
+    Floor Greater GreaterOrEqual Hardmax IsInf IsNaN Less LessOrEqual NonZero Not Or RandomNormal
+    RandomNormalLike RandomUniform RandomUniformLike Round Shape Sign Size Xor Bernoulli Multinomial
+    StringNormalizer NonMaxSuppression HannWindow HammingWindow BlackmanWindow
     """.split()
 )
 

@@ -8,7 +8,7 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
-from onnxattr.errors import UnsupportedOpError
+from onnxattr.rules.elementwise import product_of_others
 from onnxattr.rules.linear import rank_of
 from onnxattr.rules.registry import Cotangent, vjp
 
@@ -19,11 +19,18 @@ def add_at_selection(op: OpBuilder, node: Any, ct: ir.Value) -> ir.Value:
     The node is run again on the positions 0, 1, 2, ... in place of x: what comes out says where each output came from.
     """
     x = node.inputs[0]
-    size = op.Reshape(op.Size(x), [1])
-    positions = op.reshape_like(op.Range(0, op.Squeeze(size), 1), x)
     attributes = {key: attribute.value for key, attribute in node.attributes.items()}
-    source = op.node(node.op_type, [positions, *node.inputs[1:]], attributes)
-    zeros = op.Expand(op.constant([0], x.dtype), size)
+    return add_at(op, x, op.node(node.op_type, [positions_in(op, x), *node.inputs[1:]], attributes), ct)
+
+
+def positions_in(op: OpBuilder, x: ir.Value) -> ir.Value:
+    """The positions 0, 1, 2, ... of the elements of x, in its shape."""
+    return op.reshape_like(op.Range(0, op.Size(x), 1), x)
+
+
+def add_at(op: OpBuilder, x: ir.Value, source: ir.Value, ct: ir.Value) -> ir.Value:
+    """Zeros in the shape of x with ct added at the positions ``source`` of the same shape as ct."""
+    zeros = op.Expand(op.constant([0], x.dtype), op.Reshape(op.Size(x), [1]))
     flat = op.ScatterElements(zeros, op.Reshape(source, [-1]), op.Reshape(ct, [-1]), axis=0, reduction="add")
     return op.reshape_like(flat, x)
 
@@ -69,6 +76,53 @@ def gather(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     return add_at_selection(op, node, ct), None
 
 
+@vjp("Unique")
+def unique(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+    """y = the different elements, or slices along an axis, of x;  xbar = ybar at the first of equal ones, else 0."""
+    x, attributes = node.inputs[0], {key: attribute.value for key, attribute in node.attributes.items()}
+    first = op.node("Unique", [x], attributes, outputs=2)[1]
+    positions = positions_in(op, x)
+    if "axis" not in attributes:
+        positions = op.Reshape(positions, [-1])
+    source = op.Gather(positions, first, axis=attributes.get("axis", 0))
+    return (add_at(op, x, source, ct[0] if isinstance(ct, tuple) else ct),)
+
+
+@vjp("OneHot")
+def one_hot(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = values[1] at the given places, values[0] elsewhere;  each value gets the sum of ybar where it stands."""
+    indices, depth, values = node.inputs
+
+    def values_ct() -> ir.Value:
+        hot = op.OneHot(
+            indices, depth, op.constant([0, 1], values.dtype), axis=node.attributes.get_int("axis", -1)
+        )
+        on = op.ReduceSum(op.Mul(ct, hot), keepdims=0)
+        parts = [op.Reshape(part, [1]) for part in (op.Sub(op.ReduceSum(ct, keepdims=0), on), on)]
+        return op.Concat(*parts, axis=0)
+
+    return None, None, values_ct
+
+
+@vjp("TensorScatter")
+def tensor_scatter(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x with an update written from a position of each row on;  xbar = ybar or 0 where overwritten, ubar there.
+
+    The node is run again on the positions in the update, and one more for elements of x that stay.
+    """
+    x, update = node.inputs[:2]
+    stays = op.Size(update)
+    attributes = {key: attribute.value for key, attribute in node.attributes.items()}
+    operands = [op.Expand(stays, op.shape(x)), positions_in(op, update), *node.inputs[2:]]
+    source = op.node("TensorScatter", operands, attributes)
+
+    def update_ct() -> ir.Value:
+        kept = op.Equal(source, stays)
+        return add_at(op, update, op.Where(kept, 0, source), op.Where(kept, 0.0, ct))
+
+    return [lambda: op.Where(op.Equal(source, stays), ct, 0.0), update_ct, None][: len(node.inputs)]
+
+
 @vjp("TopK")
 def top_k(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     """y, i = the k largest elements and their positions;  xbar = ybar at i, 0 elsewhere."""
@@ -79,8 +133,9 @@ def top_k(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
 
 @vjp("ScatterElements")
 def scatter_elements(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = x with updates written (added, maximum, minimum) at i;  xbar = ybar, 0 where overwritten;  ubar = ybar at i.
+    """y = x with updates written (added, multiplied, maximum, minimum) at i;  ubar = ybar at i.
 
+    xbar = ybar, 0 where overwritten, times the updates where multiplied; ubar then is ybar x times the other updates.
     Between equal elements of a maximum x wins; equal updates all win.
     """
     indices, axis = node.inputs[1], node.attributes.get_int("axis", 0)
@@ -90,13 +145,17 @@ def scatter_elements(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotange
         ct,
         lambda zero: op.ScatterElements(ct, indices, zero, axis=axis),
         lambda value: op.GatherElements(value, indices, axis=axis),
+        lambda base, value, reduction: op.ScatterElements(
+            base, indices, value, axis=axis, reduction=reduction
+        ),
     )
 
 
 @vjp("ScatterND")
 def scatter_nd(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = x with updates written (added, maximum, minimum) at i;  xbar = ybar, 0 where overwritten;  ubar = ybar at i.
+    """y = x with updates written (added, multiplied, maximum, minimum) at i;  ubar = ybar at i.
 
+    xbar = ybar, 0 where overwritten, times the updates where multiplied; ubar then is ybar x times the other updates.
     Between equal elements of a maximum x wins; equal updates all win.
     """
     indices = node.inputs[1]
@@ -106,6 +165,7 @@ def scatter_nd(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
         ct,
         lambda zero: op.ScatterND(ct, indices, zero),
         lambda value: op.GatherND(value, indices),
+        lambda base, value, reduction: op.ScatterND(base, indices, value, reduction=reduction),
     )
 
 
@@ -115,6 +175,7 @@ def _scatter(
     ct: ir.Value,
     overwrite: Callable[[ir.Value], ir.Value],
     at_indices: Callable[[ir.Value], ir.Value],
+    scatter: Callable[[ir.Value, ir.Value, str], ir.Value],
 ) -> Sequence[Cotangent]:
     x, _, updates = node.inputs
     y, reduction = node.outputs[0], node.attributes.get_string("reduction", "none")
@@ -123,8 +184,14 @@ def _scatter(
     if reduction == "none":
         return lambda: overwrite(op.zeros_like(updates)), None, lambda: at_indices(ct)
     if reduction == "mul":
-        raise UnsupportedOpError(
-            f"{node.op_type} node {node.name!r}: reduction 'mul' has no VJP rule; none, add, max and min do."
+
+        def fold(value: ir.Value, add: bool) -> ir.Value:
+            return at_indices(scatter(op.expand_like(0 if add else 1, x), value, "add" if add else "mul"))
+
+        return (
+            lambda: op.Mul(ct, scatter(op.expand_like(1, x), updates, "mul")),
+            None,
+            lambda: op.Mul(at_indices(op.Mul(ct, x)), product_of_others(op, updates, fold)),
         )
 
     def updates_ct() -> ir.Value:

@@ -77,7 +77,10 @@ def pad(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
         x_ct = op.Pad(ct, op.Neg(node.inputs[1]), None, *axes)
         x_ct.shape = x.shape
         if len(node.inputs) > 2:
-            value_ct = lambda: op.Sub(op.ReduceSum(ct, keepdims=0), op.ReduceSum(x_ct, keepdims=0))  # noqa: E731
+            # The value may be a vector of one element.
+            value_ct = lambda: op.reshape_like(  # noqa: E731
+                op.Sub(op.ReduceSum(ct, keepdims=0), op.ReduceSum(x_ct, keepdims=0)), node.inputs[2]
+            )
     else:
         x_ct = add_at_selection(op, node, ct)
     return [x_ct, None, value_ct, None][: len(node.inputs)]
