@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from node_cases.cases import NodeCase, float_names
 from node_cases.packages import Differentiate, Gradient, Run, onnxattr
 from node_cases.precision import is_float, widen, widen_array
 from node_cases.reasons import ZERO, fixed_inputs, reason_of
+from onnxattr.loading import NEWEST_OPSET
 from onnxattr.testing import CORRECTED
 
 Arrays = dict[str, np.ndarray]
@@ -92,7 +93,7 @@ def judge(case: NodeCase, one_node: NodeCase, differentiate: Differentiate = onn
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            verdict = _check(case, sources, scores, differentiate, zero=reason is not None)
+            verdict = _check(case, sources, scores, differentiate, fixed, zero=reason is not None)
         except Exception as error:  # whatever goes wrong is what the report is about
             return Verdict(OPEN, f"{type(error).__name__}: {' '.join(str(error).split())}", fixed=fixed)
     status, detail = (PASSED, "") if reason is None else (WITHOUT, reason)
@@ -100,13 +101,18 @@ def judge(case: NodeCase, one_node: NodeCase, differentiate: Differentiate = onn
 
 
 def _check(
-    case: NodeCase, sources: list[str], scores: list[str], differentiate: Differentiate, zero: bool
+    case: NodeCase,
+    sources: list[str],
+    scores: list[str],
+    differentiate: Differentiate,
+    fixed: Container[str],
+    zero: bool,
 ) -> Verdict:
     """Compares the gradient with differences at the stored inputs, else in generic position; raises if they differ."""
-    oracle, forward, precision, model = _oracle(case)
+    oracle, forward, precision, model = _oracle(case, fixed)
     gradient = _gradient(differentiate, model, sources, scores, precision)
     failure: Exception | None = None
-    for moved, feeds in _points(case, sources, precision):
+    for moved, feeds in _points(case, sources, precision, fixed):
         try:
             primal = forward(scores, feeds)
             cotangents = _cotangents(scores, primal)
@@ -146,9 +152,9 @@ def _gradient(
     return gradient
 
 
-def _oracle(case: NodeCase) -> tuple[str, Run, Precision, onnx.ModelProto]:
+def _oracle(case: NodeCase, fixed: Container[str]) -> tuple[str, Run, Precision, onnx.ModelProto]:
     """What computes the forward pass: the first of the evaluators that gives the stored outputs."""
-    wide, problems = widen(case.model), []
+    wide, problems = widen(case.model, fixed), []
     for name, precision, model, start in (
         ("reference float64", DOUBLE, wide, reference),
         ("onnxruntime float64", DOUBLE, wide, runtime),
@@ -159,7 +165,7 @@ def _oracle(case: NodeCase) -> tuple[str, Run, Precision, onnx.ModelProto]:
             if precision is DOUBLE:
                 onnx.checker.check_model(model, full_check=True)
             run = start(model)
-            feeds = {k: widen_array(v) if precision is DOUBLE else v for k, v in case.inputs.items()}
+            feeds = _feeds(case, precision, fixed)
             results = run(list(case.expected), feeds)
             for key, found in zip(case.expected, results, strict=True):
                 stored = case.expected[key]
@@ -174,12 +180,16 @@ def _oracle(case: NodeCase) -> tuple[str, Run, Precision, onnx.ModelProto]:
     raise NoOracleError("; ".join(problems))
 
 
-def _points(case: NodeCase, sources: list[str], precision: Precision) -> Iterator[tuple[bool, Arrays]]:
+def _feeds(case: NodeCase, precision: Precision, fixed: Container[str]) -> Arrays:
+    """The stored inputs; the variable ones in the precision of the differences."""
+    return {k: v if k in fixed or precision is not DOUBLE else widen_array(v) for k, v in case.inputs.items()}
+
+
+def _points(
+    case: NodeCase, sources: list[str], precision: Precision, fixed: Container[str]
+) -> Iterator[tuple[bool, Arrays]]:
     """The stored inputs, then inputs in generic position."""
-    feeds = {
-        k: v.astype(precision.dtype) if is_float(v) and precision is DOUBLE else v
-        for k, v in case.inputs.items()
-    }
+    feeds = _feeds(case, precision, fixed)
     yield False, feeds
     rng = np.random.default_rng(0)
     for scale in (NOISE, NOISE / 100):
@@ -268,7 +278,9 @@ def reference(model: onnx.ModelProto) -> Run:
 
 
 def runtime(model: onnx.ModelProto) -> Run:
-    """ONNX Runtime on one thread of the CPU."""
+    """ONNX Runtime on one thread of the CPU; the newest operator sets are brought back to one that it runs."""
+    if any(entry.domain == "" and entry.version > NEWEST_OPSET for entry in model.opset_import):
+        model = onnx.version_converter.convert_version(model, NEWEST_OPSET)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,19 @@ _TYPE_ATTRIBUTES = frozenset({("Cast", "to"), ("SequenceEmpty", "dtype"), ("EyeL
 _ROUNDING_ATTRIBUTES = frozenset({"softmax_precision", "qk_matmul_output_precision"})
 
 
-def widen(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy with every float tensor, type and cast taken to float64; outputs keep the types inference gives them."""
+def widen(proto: onnx.ModelProto, kept: Container[str] = ()) -> onnx.ModelProto:
+    """A copy with every float tensor, type and cast taken to float64.
+
+    Args:
+        proto: The model.
+        kept: Names of inputs that keep their type.
+
+    Returns:
+        The copy; its outputs have the types that inference gives them.
+    """
     wide = onnx.ModelProto()
     wide.CopyFrom(proto)
-    _widen_graph(wide.graph)
+    _widen_graph(wide.graph, kept)
     typed = onnx.ModelProto()
     typed.CopyFrom(wide)
     for value in typed.graph.output:
@@ -42,10 +51,11 @@ def is_float(array: np.ndarray) -> bool:
     return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
 
 
-def _widen_graph(graph: onnx.GraphProto) -> None:
+def _widen_graph(graph: onnx.GraphProto, kept: Container[str] = ()) -> None:
     del graph.value_info[:]
     for value in [*graph.input, *graph.output]:
-        _widen_type(value.type)
+        if value.name not in kept:
+            _widen_type(value.type)
     for tensor in graph.initializer:
         _widen_tensor(tensor)
     for node in graph.node:

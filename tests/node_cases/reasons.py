@@ -40,6 +40,9 @@ INPUTS = {
     ("Resize", "scales"): "the shape of the output jumps with the scales",
     ("Upsample", "scales"): "the shape of the output jumps with the scales",
     ("Range", "limit"): "the length of the output jumps with the limit",
+    ("OneHot", "depth"): "the shape of the output jumps with the depth",
+    ("OneHot", "indices"): "a step function of the indices",
+    ("Dropout", "ratio"): "which elements are drawn jumps with the ratio",
 }
 
 #: What is not differentiated, by operator, for the support table.
