@@ -66,6 +66,13 @@ def adopt(proto: onnx.ModelProto, opset: int) -> None:
         proto.opset_import.append(onnx.helper.make_opsetid(_CONTRIB, 1))
 
 
+def state_defaults(proto: onnx.ModelProto) -> None:
+    """Writes the default of STFT's onesided on its nodes: ONNX's shape inference takes a missing one for 0."""
+    for node in _nodes(proto.graph):
+        if op_name(node) == "STFT" and all(attribute.name != "onesided" for attribute in node.attribute):
+            node.attribute.append(onnx.helper.make_attribute("onesided", 1))
+
+
 def write_out(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     """Replaces every node whose operator has a definition by that definition.
 

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
-from onnxattr.definitions import adopt, write_out
+from onnxattr.definitions import adopt, state_defaults, write_out
 from onnxattr.errors import ModelError
 from onnxattr.expansion import downgrade, expand
 from onnxattr.loop_shapes import infer_shapes
@@ -104,6 +104,7 @@ def load(source: ModelSource) -> ir.Model:
         onnx.checker.check_model(slim)
         if slim.functions:
             slim = onnx.inliner.inline_local_functions(slim)
+        state_defaults(slim)
         if _opset(slim) < OPSET:
             slim = _upgrade(slim)
         if _opset(slim) > NEWEST_OPSET:

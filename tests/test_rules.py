@@ -28,6 +28,7 @@ FAMILIES = (
     "selection",
     "sampling",
     "roi",
+    "signal",
     "recurrent",
     "defined",
 )

@@ -17,6 +17,7 @@ from onnxattr.rules import (  # noqa: F401
     sampling,
     selection,
     shape,
+    signal,
 )
 from onnxattr.rules.registry import STANDARD
 
