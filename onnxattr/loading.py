@@ -20,6 +20,7 @@ from onnxattr.definitions import adopt, state_defaults, write_out
 from onnxattr.errors import ModelError
 from onnxattr.expansion import downgrade, expand
 from onnxattr.loop_shapes import infer_shapes
+from onnxattr.static_nodes import resolve
 from onnxattr.subgraphs import hoist_initializers
 from onnxattr.weights import digest, with_small_data
 
@@ -111,7 +112,7 @@ def load(source: ModelSource) -> ir.Model:
             slim = downgrade(slim, _opset(slim), NEWEST_OPSET)
         slim = write_out(slim, _opset(slim))
         slim = expand(slim, _opset(slim))
-        slim = infer_shapes(slim)
+        slim = infer_shapes(resolve(slim, _opset(slim)))
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
         raise ModelError(
             f"The model is not valid ONNX of opset {_opset(proto)}: {_first_lines(error)}"

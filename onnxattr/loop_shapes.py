@@ -29,8 +29,12 @@ class State(NamedTuple):
     graph: onnx.GraphProto
 
 
-def infer_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Infers all types and shapes of a model, strictly, those of Loop states included.
+def infer_shapes(proto: onnx.ModelProto, strict: bool = True) -> onnx.ModelProto:
+    """Infers all types and shapes of a model, those of Loop states included.
+
+    Args:
+        proto: The model.
+        strict: Whether what contradicts itself is an error; else it stays untyped.
 
     Raises:
         onnx.shape_inference.InferenceError: If the model contradicts itself.
@@ -46,7 +50,7 @@ def infer_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
             guesses = starts | guesses
         while (weaker := _weakened(_inferred(proto, guesses), guesses)) != guesses:
             guesses = weaker
-    return _inferred(proto, guesses, strict=True)
+    return _inferred(proto, guesses, strict)
 
 
 def _inferred(proto: onnx.ModelProto, guesses: Guesses, strict: bool = False) -> onnx.ModelProto:

@@ -26,17 +26,23 @@ def captures_of(node: Any) -> list[ir.Value]:
     return list(captured)
 
 
+def drop(node: ir.Node) -> None:
+    """Removes a node that nothing needs from its graph, and its subgraphs' hold on what they captured."""
+    for inner in (inner for body in subgraphs_of(node) for inner in body.all_nodes()):
+        for index in range(len(inner.inputs)):
+            inner.replace_input_with(index, None)
+    if node.graph is not None:
+        node.graph.remove(node, safe=True)
+
+
 def prune(graph: ir.Graph) -> None:
     """Removes the nodes of a graph that nothing needs; what their subgraphs captured may go with them."""
     for node in reversed(graph):
         if any(value.uses() or value.is_graph_output() for value in node.outputs):
             for body in subgraphs_of(node):
                 prune(body)
-            continue
-        for inner in (inner for body in subgraphs_of(node) for inner in body.all_nodes()):
-            for index in range(len(inner.inputs)):
-                inner.replace_input_with(index, None)
-        graph.remove(node, safe=True)
+        else:
+            drop(node)
 
 
 def hoist_initializers(model: ir.Model) -> None:

@@ -1,0 +1,65 @@
+"""The arrays that values always hold, where weights and static shapes alone decide them."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
+
+from onnxattr.builder import dims_of
+
+_LARGEST = 4096
+_RANDOM = ("Random", "Bernoulli", "Multinomial")
+
+
+class KnownArrays:
+    """Looks up what values hold whatever the model is fed, if that is small and easily seen.
+
+    Constant nodes have to be initializers. What was found is remembered: for as long as the graph stays as it is.
+    """
+
+    def __init__(self, opset: int):
+        self._opset = opset
+        self._found: dict[ir.Value, np.ndarray | None] = {}
+
+    def __call__(self, value: ir.Value | None) -> np.ndarray | None:
+        """The array that a value always holds, or None."""
+        if value is None:
+            return None
+        if value not in self._found:
+            self._found[value] = self._find(value)
+        return self._found[value]
+
+    def _find(self, value: ir.Value) -> np.ndarray | None:
+        if value.const_value is not None:
+            return value.const_value.numpy() if value.const_value.size <= _LARGEST else None
+        node = value.producer()
+        if node is None or node.domain not in ("", "ai.onnx") or node.op_type.startswith(_RANDOM):
+            return None
+        if node.op_type in ("Shape", "Size"):
+            return _shape(node)
+        sources = [source for source in node.inputs if source is not None]
+        feeds = {str(source.name): self(source) for source in sources}
+        has_graph = any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values())
+        if not feeds or has_graph or any(array is None for array in feeds.values()):
+            return None
+        try:
+            results = ReferenceEvaluator(ir.serde.serialize_node(node), opsets={"": self._opset}).run(
+                None, feeds
+            )
+        except Exception:
+            # Whatever it stumbled over: what cannot be evaluated is not known.
+            return None
+        result = list(results)[value.index() or 0]
+        return result if isinstance(result, np.ndarray) else None
+
+
+def _shape(node: ir.Node) -> np.ndarray | None:
+    dims = dims_of(node.inputs[0])
+    if dims is None:
+        return None
+    wanted = dims[node.attributes.get_int("start", 0) : node.attributes.get_int("end", len(dims))]
+    if not all(isinstance(dim, int) for dim in wanted):
+        return None
+    sizes = np.array(wanted, np.int64)
+    return sizes if node.op_type == "Shape" else np.array(sizes.prod(), np.int64)

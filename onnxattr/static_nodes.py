@@ -1,0 +1,201 @@
+"""Resolves what a model decides before it runs: branches with a known condition, sequences and optional values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import LiftConstantsToInitializersPass, NameFixPass
+
+from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.known_values import KnownArrays
+from onnxattr.loop_shapes import infer_shapes
+from onnxattr.subgraphs import drop, hoist_initializers, prune, subgraphs_of
+
+
+def resolve(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """Inlines the branches that are always taken, and replaces sequences and optional values by what they hold.
+
+    What only a run decides stays as it is.
+
+    Args:
+        proto: A model whose large weights may be graph inputs.
+        opset: Its ai.onnx opset.
+
+    Returns:
+        The model itself if nothing could be resolved, else another with the same inputs and outputs.
+    """
+    # Every branch that is inlined may let the shapes be known that decide the next one.
+    while _RESOLVED & set(_operators(proto.graph)):
+        model = ir.serde.deserialize_model(infer_shapes(proto, strict=False))
+        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        hoist_initializers(model)
+        if not _Resolver(model.graph, opset).run():
+            break
+        NameFixPass()(model)
+        proto = ir.serde.serialize_model(model)
+    return proto
+
+
+def _operators(graph: onnx.GraphProto) -> Iterator[str]:
+    for node in graph.node:
+        if node.domain in ("", "ai.onnx"):
+            yield node.op_type
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _operators(attribute.g)
+
+
+class _Resolver:
+    """One walk over a graph. ``_sequences`` and ``_optionals`` hold what is known of values of these types."""
+
+    def __init__(self, graph: ir.Graph, opset: int):
+        self._op = OpBuilder(graph, opset, prefix="static")
+        self._known = KnownArrays(opset)
+        self._sequences: dict[ir.Value, list[ir.Value]] = {}
+        self._optionals: dict[ir.Value, ir.Value | None] = {}
+        self._changed = False
+
+    def run(self) -> bool:
+        """Whether anything was resolved."""
+        self._walk(self._op, list(self._op.graph))
+        if self._changed:
+            prune(self._op.graph)
+            self._op.graph.sort()
+        return self._changed
+
+    def _walk(self, op: OpBuilder, nodes: Iterable[ir.Node]) -> None:
+        for node in nodes:
+            handle = _HANDLERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+            if handle is not None:
+                handle(self, op, node)
+            for body in subgraphs_of(node) if node.graph is not None else ():
+                self._walk(OpBuilder(body, op.opset, prefix=op.prefix, parent=op), list(body))
+
+    def _replace(self, op: OpBuilder, old: ir.Value, new: ir.Value) -> None:
+        """Lets all that reads a value read another; a graph output keeps its name."""
+        self._changed = True
+        if old.is_graph_output():
+            copy = op.Identity(new)
+            copy.name, old.name = old.name, op.unique_name(str(old.name))
+            copy.type, copy.shape = old.type, old.shape
+            new = copy
+        ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+
+    def _if(self, op: OpBuilder, node: ir.Node) -> None:
+        condition = self._known(node.inputs[0])
+        if condition is None:
+            return
+        body = node.attributes["then_branch" if condition.item() else "else_branch"].as_graph()
+        nodes, results = list(body), list(body.outputs)
+        body.outputs.clear()
+        body.remove(nodes)
+        op.graph.insert_before(node, nodes)
+        for old, new in zip(node.outputs, results, strict=True):
+            self._replace(op, old, new)
+        drop(node)
+        self._walk(op, nodes)
+
+    def _sequence_at(self, op: OpBuilder, node: Any) -> None:
+        held, position = self._sequences.get(node.inputs[0]), self._known(node.inputs[1])
+        if held is not None and position is not None and -len(held) <= position < len(held):
+            self._replace(op, node.outputs[0], held[int(position)])
+
+    def _sequence_construct(self, op: OpBuilder, node: Any) -> None:
+        self._sequences[node.outputs[0]] = list(node.inputs)
+
+    def _sequence_edit(self, op: OpBuilder, node: Any) -> None:
+        """SequenceInsert and SequenceErase; without a position, at the end."""
+        held, insert = self._sequences.get(node.inputs[0]), node.op_type == "SequenceInsert"
+        place = node.inputs[1 + insert] if len(node.inputs) > 1 + insert else None
+        position = self._known(place)
+        if held is None or (place is not None and position is None):
+            return
+        edited = list(held)
+        if insert:
+            edited.insert(len(held) if position is None else int(position), node.inputs[1])
+        else:
+            del edited[-1 if position is None else int(position)]
+        self._sequences[node.outputs[0]] = edited
+
+    def _sequence_length(self, op: OpBuilder, node: Any) -> None:
+        held = self._sequences.get(node.inputs[0])
+        if held is not None:
+            self._replace(op, node.outputs[0], op.constant(len(held), ir.DataType.INT64))
+
+    def _split_to_sequence(self, op: OpBuilder, node: Any) -> None:
+        x, split = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
+        dims, sizes = dims_of(x), self._known(split)
+        if dims is None or (split is not None and sizes is None):
+            return
+        axis = node.attributes.get_int("axis", 0) % len(dims)
+        if sizes is None or sizes.ndim == 0:
+            length, part = dims[axis], 1 if sizes is None else int(sizes)
+            if not isinstance(length, int):
+                return
+            lengths = [min(part, length - start) for start in range(0, length, part)]
+        else:
+            lengths = [int(size) for size in sizes]
+        parts = op.node("Split", [x, lengths], {"axis": axis}, outputs=len(lengths))
+        parts = [parts] if len(lengths) == 1 else list(parts)
+        if split is None and not node.attributes.get_int("keepdims", 1):
+            parts = [op.Squeeze(part, [axis]) for part in parts]
+        self._sequences[node.outputs[0]] = parts
+
+    def _concat_from_sequence(self, op: OpBuilder, node: Any) -> None:
+        held, axis = self._sequences.get(node.inputs[0]), node.attributes.get_int("axis")
+        if held:
+            if node.attributes.get_int("new_axis", 0):
+                held = [op.Unsqueeze(value, [axis]) for value in held]
+            self._replace(op, node.outputs[0], op.Concat(*held, axis=axis))
+
+    def _identity(self, op: OpBuilder, node: Any) -> None:
+        source, copy = node.inputs[0], node.outputs[0]
+        if source in self._sequences:
+            self._sequences[copy] = self._sequences[source]
+        if source in self._optionals:
+            self._optionals[copy] = self._optionals[source]
+
+    def _optional(self, op: OpBuilder, node: Any) -> None:
+        self._optionals[node.outputs[0]] = node.inputs[0] if node.inputs else None
+
+    def _optional_get(self, op: OpBuilder, node: Any) -> None:
+        held = self._held(node.inputs[0])
+        if held is not None:
+            self._replace(op, node.outputs[0], held)
+            if held in self._sequences:
+                self._sequences[node.outputs[0]] = self._sequences[held]
+
+    def _optional_has(self, op: OpBuilder, node: Any) -> None:
+        value = node.inputs[0] if node.inputs else None
+        held = self._held(value)
+        if held is not None or value is None or value in self._optionals:
+            self._replace(op, node.outputs[0], op.constant(held is not None))
+
+    def _held(self, value: ir.Value | None) -> ir.Value | None:
+        """What an optional value is known to hold; a value of another type holds itself."""
+        if value in self._optionals:
+            return self._optionals[value]
+        return (
+            None if value is None or value.type is None or isinstance(value.type, ir.OptionalType) else value
+        )
+
+
+_HANDLERS = {
+    "If": _Resolver._if,
+    "Identity": _Resolver._identity,
+    "Optional": _Resolver._optional,
+    "OptionalGetElement": _Resolver._optional_get,
+    "OptionalHasElement": _Resolver._optional_has,
+    "SequenceAt": _Resolver._sequence_at,
+    "SequenceConstruct": _Resolver._sequence_construct,
+    "SequenceEmpty": _Resolver._sequence_construct,
+    "SequenceErase": _Resolver._sequence_edit,
+    "SequenceInsert": _Resolver._sequence_edit,
+    "SequenceLength": _Resolver._sequence_length,
+    "ConcatFromSequence": _Resolver._concat_from_sequence,
+    "SplitToSequence": _Resolver._split_to_sequence,
+}
+_RESOLVED = set(_HANDLERS) - {"Identity"}

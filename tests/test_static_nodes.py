@@ -1,0 +1,88 @@
+"""Branches with a known condition, and sequences and optional values that hold something known, are resolved."""
+
+import numpy as np
+import onnx
+import pytest
+from tiny_graphs import parse, run
+
+from onnxattr.gradient import vjp
+from onnxattr.loading import load
+
+X = np.random.default_rng(0).uniform(0.5, 1.5, (2, 3, 4)).astype(np.float32)
+WEIGHTS = (
+    "int64 zero = {0}, int64 one = {1}, int64 two = {2}, int64[1] axis = {-1}, "
+    "bool no = {0}, int64[2] sizes = {1, 2}"
+)
+EITHER = """If(c) <then_branch = yes () => (float[?,?,?] t) { u = Exp(x) t = Mul(u, x) },
+    else_branch = no () => (float[?,?] e) { u = Sin(x) e = ReduceSum<keepdims = 0>(u, axis) }>"""
+
+# Nodes with their float64 results.
+RESOLVED = {
+    "weight": (f"c = Identity(no) y = {EITHER}", lambda x: np.sin(x).sum(-1)),
+    "shape": (
+        f"s = Shape(x) d = Gather(s, one) k = Sub(d, one) c = Equal(k, two) y = {EITHER}",
+        lambda x: np.exp(x) * x,
+    ),
+    "floats": (
+        f"s = Size(x) n = Cast<to = 1>(s) h = Constant<value = float {{24.5}}>() c = Greater(n, h) y = {EITHER}",
+        lambda x: np.sin(x).sum(-1),
+    ),
+    "one after another": (
+        f"c = Identity(no) h = {EITHER} s = Size(h) f = Equal(s, two) t = Not(f) "
+        "y = If(t) <then_branch = a () => (float[?,?] p) { u = Neg(h) v = Neg(x) w = Neg(u) p = Mul(u, w) },"
+        "else_branch = b () => (float[?,?] q) { q = Neg(h) }>",
+        lambda x: -(np.sin(x).sum(-1) ** 2),
+    ),
+    "construct, at": ("a = Exp(x) s = SequenceConstruct(x, a) y = SequenceAt(s, one)", np.exp),
+    "insert and erase": (
+        "a = Exp(x) b = Sin(x) e = SequenceEmpty() s = SequenceInsert(e, a) t = SequenceInsert(s, b) "
+        "u = SequenceInsert(t, x, zero) v = SequenceErase(u, one) w = SequenceErase(v) y = SequenceAt(w, zero)",
+        lambda x: x,
+    ),
+    "split, concat": (
+        "s = SplitToSequence<axis = 1>(x, sizes) a = SequenceAt(s, zero) b = SequenceAt(s, one) q = Mul(a, b) "
+        "t = SequenceInsert(s, q, zero) y = ConcatFromSequence<axis = 1>(t)",
+        lambda x: np.concatenate([x[:, :1] * x[:, 1:], x], axis=1),
+    ),
+    "parts of one size": (
+        "s = SplitToSequence<axis = -2>(x, two) a = SequenceAt(s, zero) b = SequenceAt(s, one) q = Mul(a, b) "
+        "n = SequenceLength(s) f = Cast<to = 1>(n) y = Mul(q, f)",
+        lambda x: 2 * x[:, :2] * x[:, 2:],
+    ),
+    "slices, stacked": (
+        "s = SplitToSequence<axis = 2, keepdims = 0>(x) t = SequenceErase(s, zero) i = Identity(t) "
+        "c = ConcatFromSequence<axis = 0, new_axis = 1>(i) y = Exp(c)",
+        lambda x: np.exp(x[:, :, 1:].transpose(2, 0, 1)),
+    ),
+    "optional": (
+        "a = Exp(x) o = Optional(a) c = OptionalHasElement(o) y = If(c) <"
+        "then_branch = yes () => (float[2,3,4] t) { g = OptionalGetElement(o) t = Mul(g, x) },"
+        "else_branch = no () => (float[2,3,4] e) { e = Neg(x) }>",
+        lambda x: np.exp(x) * x,
+    ),
+    "captured": (
+        "a = Exp(x) s = SequenceConstruct(x, a) y = Loop(two, , x) <body = b (int64 i, bool d, float[2,3,4] p) "
+        "=> (bool e, float[2,3,4] q) { e = Identity(d) g = SequenceAt(s, one) q = Mul(p, g) }>",
+        lambda x: x * np.exp(2 * x),
+    ),
+}
+
+
+def model(nodes: str, rank: int) -> onnx.ModelProto:
+    return parse(f"g (float[2,3,4] x) => (float[{','.join('?' * rank)}] y) <{WEIGHTS}> {{ {nodes} }}")
+
+
+@pytest.mark.parametrize("case", RESOLVED)
+def test_resolved(case):
+    nodes, expected = RESOLVED[case]
+    proto = model(nodes, expected(X).ndim)
+    left = {node.op_type for node in load(proto).graph.all_nodes()}
+    assert not [name for name in left if name == "If" or "Sequence" in name or "Optional" in name]
+    ct, v = (
+        np.random.default_rng(seed).normal(size=array.shape) for seed, array in ((1, expected(X)), (2, X))
+    )
+    found = run(vjp(proto), x=X, y_cotangent=ct.astype(np.float32))
+    np.testing.assert_allclose(found["y"], expected(X), rtol=1e-5)
+    up, down = (expected(X.astype(np.float64) + step * v) for step in (1e-5, -1e-5))
+    np.testing.assert_allclose((found["x_gradient"] * v).sum(), ((up - down) * ct).sum() / 2e-5, rtol=1e-5)
+    np.testing.assert_allclose(run(proto, x=X)["y"], expected(X), rtol=1e-5)
