@@ -26,8 +26,8 @@ class Operand:
     """
 
     shape: tuple[int, ...] = ()
-    low: float = -2.0
-    high: float = 2.0
+    low: float | np.ndarray = -2.0
+    high: float | np.ndarray = 2.0
     given: np.ndarray | None = None
     runtime: bool = True
     resizable: bool = True
@@ -47,6 +47,12 @@ class Operand:
 def x(*shape: int, low: float = -2.0, high: float = 2.0) -> Operand:
     """A float runtime input, which gets a gradient."""
     return Operand(shape, low, high)
+
+
+def at(values: Any) -> Operand:
+    """A float runtime input of given values, which gets a gradient."""
+    array = np.asarray(values, np.float32)
+    return Operand(array.shape, low=array, high=array)
 
 
 def weight(*shape: int, low: float = -2.0, high: float = 2.0) -> Operand:

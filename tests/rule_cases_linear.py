@@ -1,6 +1,6 @@
 """Rows of the matrix products."""
 
-from rule_cases import case, w, x
+from rule_cases import at, case, w, x
 
 RANKS = [
     ((3,), (3,)),
@@ -60,4 +60,10 @@ CASES = [
     case("Gemm", x(2, 3), x(3, 4), x(2, 4), beta=0.0),
     *(case("Einsum", *(x(*shape) for shape in shapes), equation=equation) for equation, *shapes in EINSUMS),
     case("Einsum", x(2, 3), w(3, 4), equation="ij,jk->ik"),
+    case("Det", x(3, 3)),
+    case("Det", x(2, 1, 4, 4)),
+    case("Det", x(3, 2, 2)),
+    case("Det", x(2, 1, 1)),
+    case("Det", at([[1, 2, 3], [4, 5, 6], [7, 8, 9]]), label="singular"),
+    case("Det", at([[[0, 2, 1], [0, 3, 1], [0, 1, 1]], [[1, 1, 1], [2, 2, 2], [0, 1, 3]]]), label="singular"),
 ]

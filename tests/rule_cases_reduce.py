@@ -1,12 +1,15 @@
 """Rows of the reductions."""
 
 import numpy as np
-from rule_cases import case, const, feed, x
+from rule_cases import at, case, const, feed, x
 
 OPS = {
     "ReduceSum": {}, "ReduceMean": {}, "ReduceMax": {}, "ReduceMin": {}, "ReduceProd": {}, "ReduceL1": {},
     "ReduceL2": {}, "ReduceSumSquare": {}, "ReduceLogSum": {"low": 0.3}, "ReduceLogSumExp": {},
 }  # fmt: skip
+
+#: None, one, several in a row.
+ZEROS = [[1.5, -2, 0.5, 3], [1.5, 0, 0.5, 3], [0, 2, 0, 3], [2, 3, -1, 0]]
 
 CASES = [
     *(case(op, x(2, 3, 4, **span), const([1])) for op, span in OPS.items()),
@@ -31,4 +34,10 @@ CASES = [
     ),
     case("CumSum", x(2, 3, 4), feed(0), label="dynamic-axis"),
     case("CumSum", x(2, 3, 4), const(1, np.int32), label="int32-axis"),
+    *(
+        case("CumProd", operand, const(axis), reverse=reverse, exclusive=exclusive, opset=26, label=label)
+        for operand, axis, label in ((x(2, 4, 3), 1, ""), (x(2, 3), -1, ""), (at(ZEROS), 1, "zeros"))
+        for reverse in (0, 1)
+        for exclusive in (0, 1)
+    ),
 ]

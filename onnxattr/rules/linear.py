@@ -139,3 +139,18 @@ def _identity(op: OpBuilder, value: ir.Value, axis: int) -> ir.Value:
     """The identity matrix of the size of an axis, in the dtype of the value."""
     size = op.shape(value, axis, axis + 1)
     return op.EyeLike(op.Expand(op.constant(0, value.dtype), op.Concat(size, size, axis=0)))
+
+
+@vjp("Det")
+def det(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = determinant of x;  xbar = ybar times the cofactors of x, also where x has no inverse."""
+    x = node.inputs[0]
+    rank, size = rank_of(x, node), op.Squeeze(op.shape(x, -1))
+    kept, first = op.Range(0, op.Sub(size, 1), 1), op.Unsqueeze(op.Range(0, size, 1), [1])
+    # Row i of the table: all indices but i.
+    others = op.Add(kept, op.Cast(op.GreaterOrEqual(kept, first), to=ir.DataType.INT64.value))
+    minors = op.Gather(op.Gather(x, others, axis=rank - 2), others, axis=rank)
+    order = [*range(rank - 2), rank - 2, rank, rank - 1, rank + 1]
+    odd = op.cast_like(op.Mod(op.Add(first, op.Range(0, size, 1)), 2), x)
+    cofactors = op.Mul(op.Det(op.Transpose(minors, perm=order)), op.Sub(1.0, op.Mul(odd, 2.0)))
+    return (op.Mul(op.Unsqueeze(ct, [-2, -1]), cofactors),)

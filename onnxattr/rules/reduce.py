@@ -103,3 +103,23 @@ def cum_sum(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = running sum along an axis;  xbar = running sum of ybar from the other end."""
     reverse, exclusive = node.attributes.get_int("reverse", 0), node.attributes.get_int("exclusive", 0)
     return op.CumSum(ct, node.inputs[1], reverse=1 - reverse, exclusive=exclusive), None
+
+
+@vjp("CumProd")
+def cum_prod(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = running product along an axis;  xbar = (running sum of ybar y from the other end) / x.
+
+    Where x is 0 for the first time, the products are those of the other elements; behind it, xbar is 0.
+    """
+    x, axis = node.inputs
+    y, forwards = node.outputs[0], 1 - node.attributes.get_int("reverse", 0)
+    exclusive = node.attributes.get_int("exclusive", 0)
+
+    def back(products: ir.Value) -> ir.Value:
+        return op.CumSum(op.Mul(ct, products), axis, reverse=forwards, exclusive=exclusive)
+
+    zero = op.Equal(x, 0.0)
+    before = op.CumSum(op.cast_like(zero, x), axis, reverse=1 - forwards, exclusive=1)
+    first = op.And(zero, op.Equal(before, 0.0))
+    others = op.CumProd(op.Where(first, 1.0, x), axis, reverse=1 - forwards, exclusive=exclusive)
+    return op.Where(first, back(others), op.Div(back(y), op.Where(zero, 1.0, x))), None

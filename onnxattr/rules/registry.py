@@ -68,7 +68,8 @@ NON_DIFFERENTIABLE = frozenset(
     And ArgMax ArgMin BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Ceil Constant ConstantOfShape Equal EyeLike
     Floor Greater GreaterOrEqual Hardmax IsInf IsNaN Less LessOrEqual NonZero Not Or RandomNormal
     RandomNormalLike RandomUniform RandomUniformLike Round Shape Sign Size Xor Bernoulli Multinomial
-    StringNormalizer NonMaxSuppression HannWindow HammingWindow BlackmanWindow
+    StringNormalizer NonMaxSuppression HannWindow HammingWindow BlackmanWindow MelWeightMatrix BitCast ImageDecoder
+    RegexFullMatch StringConcat StringSplit TfIdfVectorizer
     """.split()
 )
 
