@@ -3,6 +3,7 @@
 from rule_cases import Case, case, const, feed, x
 
 UNPOOLED = [[[[0, 3], [9, 10]], [[17, 18], [28, 31]]]]
+TOP = [[[[0, 3], [9, 11]]]]
 AUTO_PADS = ("VALID", "SAME_UPPER", "SAME_LOWER")
 
 
@@ -55,6 +56,17 @@ CASES = [
     case("GlobalLpPool", x(2, 3, 7), p=3),
     case("MaxUnpool", x(1, 2, 2, 2), const(UNPOOLED), kernel_shape=[2, 2], strides=[2, 2]),
     case("MaxUnpool", x(1, 2, 2, 2), feed(UNPOOLED), kernel_shape=[2, 2], strides=[2, 2], dynamic=False),
+    case("MaxUnpool", x(1, 1, 2, 2), feed(TOP), const([1, 1, 6, 4]), kernel_shape=[2, 2], strides=[2, 2]),
+    case(
+        "MaxUnpool",
+        x(1, 1, 2, 2),
+        const(TOP),
+        const([1, 1, 5, 6]),
+        kernel_shape=[2, 2],
+        strides=[2, 2],
+        oracle="onnxruntime",
+        because="onnx's evaluator counts the positions in another shape",
+    ),
     *(
         case(op, x(2, 3, *size))
         for op in ("GlobalAveragePool", "GlobalMaxPool")

@@ -11,7 +11,6 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
-from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.conv import crop_to
 from onnxattr.rules.linear import rank_of
 from onnxattr.rules.registry import Cotangent, unary, vjp
@@ -183,13 +182,22 @@ def _signed_power(op: OpBuilder, x: ir.Value, p: int) -> ir.Value:
 
 @vjp("MaxUnpool")
 def max_unpool(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = x at the given flat positions, 0 elsewhere;  xbar = ybar at those positions."""
-    if len(node.inputs) > 2:
-        raise UnsupportedOpError(
-            f"MaxUnpool node {node.name!r}: output_shape has no VJP rule, as its positions count in another shape. "
-            "Export the model without it."
-        )
-    return op.Gather(op.Reshape(ct, [-1]), node.inputs[1]), None
+    """y = x at the given flat positions, 0 elsewhere;  xbar = ybar at those positions.
+
+    ONNX Runtime counts the positions in output_shape, other runtimes in the shape that would be without it: MaxUnpool
+    itself is asked where 1, 2, 3, ... go.
+    """
+    x, indices = node.inputs[:2]
+    if len(node.inputs) == 2:
+        return op.Gather(op.Reshape(ct, [-1]), indices), None
+    count = op.Add(op.Size(x), 1)
+    order = op.reshape_like(op.cast_like(op.Range(1, count, 1), x), x)
+    attributes = {key: attribute.value for key, attribute in node.attributes.items()}
+    source = op.Cast(op.MaxUnpool(order, *node.inputs[1:], **attributes), to=ir.DataType.INT64.value)
+    length = op.Reshape(count, [1])
+    zeros = op.Expand(op.constant(0, x.dtype), length)
+    flat = op.ScatterElements(zeros, op.Reshape(source, [-1]), op.Reshape(ct, [-1]), axis=0, reduction="add")
+    return op.reshape_like(op.Slice(flat, [1], length, [0]), x), None, None
 
 
 @vjp("GlobalAveragePool")
