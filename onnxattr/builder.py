@@ -189,7 +189,7 @@ class OpBuilder:
             target = self.constant(np.array([dim if isinstance(dim, int) else -1 for dim in dims], np.int64))
         else:
             target = self.shape(like)
-        result = self.Reshape(value, target)
+        result = self.Reshape(value, target, allowzero=1 if dims is not None and 0 in dims else None)
         result.shape = like.shape
         return result
 

@@ -106,6 +106,7 @@ def load(source: ModelSource) -> ir.Model:
         if slim.functions:
             slim = onnx.inliner.inline_local_functions(slim)
         state_defaults(slim)
+        _state_axes(slim.graph)
         if _opset(slim) < OPSET:
             slim = _upgrade(slim)
         if _opset(slim) > NEWEST_OPSET:
@@ -148,6 +149,13 @@ def _upgrade(proto: onnx.ModelProto) -> onnx.ModelProto:
                 }
                 node.attribute.extend(onnx.helper.make_attribute(*item) for item in settings.items())
     return upgraded
+
+
+def _state_axes(graph: onnx.GraphProto) -> None:
+    """Writes the default axes of MeanVarianceNormalization down, without which onnx's inference fails."""
+    for node in graph.node:
+        if node.op_type == "MeanVarianceNormalization" and not node.attribute:
+            node.attribute.append(onnx.helper.make_attribute("axes", [0, 2, 3]))
 
 
 def _opset(proto: onnx.ModelProto) -> int:
