@@ -104,6 +104,8 @@ def _build(
         if given is None:
             return [helper.make_node("Optional", [], [name], type=inner)]
         content = onnx.ValueInfoProto(name=f"{name}_content", type=inner)
+        if inner.HasField("tensor_type") and isinstance(given, list):
+            (given,) = given
         return [
             *_build(content, given, graph, feeds),
             helper.make_node("Optional", [content.name], [name]),
