@@ -11,10 +11,12 @@ from onnxattr.attributions import (
     VarGrad,
 )
 from onnxattr.errors import OnnxAttrError
+from onnxattr.explainer import Explainer, load
 from onnxattr.gradient import vjp
 
 __all__ = [
     "DeconvNet",
+    "Explainer",
     "GradientInput",
     "GuidedBackprop",
     "IntegratedGradients",
@@ -23,5 +25,6 @@ __all__ = [
     "SmoothGrad",
     "SquareGrad",
     "VarGrad",
+    "load",
     "vjp",
 ]

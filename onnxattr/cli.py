@@ -13,8 +13,10 @@ import numpy as np
 
 from onnxattr import attributions
 from onnxattr.errors import OnnxAttrError, ShapeError
+from onnxattr.exported import RENDERINGS
 from onnxattr.finish_graph import whole_file
 from onnxattr.inspection import inspect, supported_operators
+from onnxattr.weights import PLACES
 
 #: The parameters of the methods that options set.
 _PARAMETERS = (
@@ -67,6 +69,14 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="write one ONNX file that predicts and explains")
     _add_method(export)
     export.add_argument("-o", "--output", required=True)
+    export.add_argument(
+        "--rendering", default="auto", choices=RENDERINGS, help="all points at once, or in a loop"
+    )
+    export.add_argument("--target", default="auto", choices=("auto", "labels", "weights"))
+    export.add_argument(
+        "--baseline-input", action="store_true", help="make the baseline an input of the file"
+    )
+    export.add_argument("--weights", default="auto", choices=PLACES, help="where the model's weights go")
     export.set_defaults(run=_export)
 
     ops = commands.add_parser("ops", help="list the operators that can be differentiated")
@@ -132,7 +142,8 @@ def _targets(given: str | None, inputs: Any) -> Any:
 
 
 def _export(options: argparse.Namespace) -> None:
-    _method(options).export(options.output)
+    given = {name: getattr(options, name) for name in ("rendering", "target", "baseline_input", "weights")}
+    _method(options).export(options.output, **given)
     print(f"wrote {options.output}")
 
 

@@ -1,18 +1,115 @@
-"""An exported explainer: made small, described by its metadata."""
+"""An exported explainer: its graph, made small, and the metadata that say what it is."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import itertools
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import onnx
+import onnx_ir as ir
 
 from onnxattr.autodiff import FLOATS
+from onnxattr.builder import dims_of
+from onnxattr.errors import ParameterError
+from onnxattr.renderings.batch import batch_graph
+from onnxattr.renderings.loop import loop_graph
+from onnxattr.renderings.rewrite import Request, own_name, own_names
 
+RENDERINGS = ("auto", "batch", "loop")
+#: The key of an explainer's metadata, a JSON object.
+KEY = "onnxattr.explainer"
 _OURS = "onnxattr/"
 _FLOATS = frozenset(dtype.value for dtype in FLOATS)
 #: From this rank on a known shape decides which layout, and so which kernel, a runtime takes.
 _LAYOUT_RANK = 3
+
+
+def build(
+    request: Request, rows: int | None, rendering: str, labels: bool, method: Mapping[str, Any]
+) -> onnx.ModelProto:
+    """Writes an explainer.
+
+    Args:
+        request: The method and the model.
+        rows: Most rows in one run of the model; None for no bound.
+        rendering: "batch", "loop", or "auto" for a loop if one image alone has more points than ``rows``.
+        labels: Whether targets are labels, not weights.
+        method: What the metadata say of the method: its name and parameters.
+
+    Raises:
+        ParameterError: If there is nothing to loop over.
+        ModelError: If all points shall be one batch, and the model's batch is fixed.
+    """
+    if rendering == "auto":
+        rendering = "batch" if rows is None or request.definition.points <= rows else "loop"
+    if rendering == "loop" and request.definition.single:
+        raise ParameterError(
+            f"rendering='loop': {method['method']} takes one gradient, there is nothing to repeat."
+        )
+    if rendering == "loop" and rows is None:
+        raise ParameterError(
+            "rendering='loop': say with batch_size how many rows one pass of the loop takes."
+        )
+    proto = batch_graph(request, labels) if rendering == "batch" else loop_graph(request, labels, rows or 1)
+    compact(proto)
+    about = dict(method) | {"rendering": rendering, "batch_size": rows if rendering == "loop" else None}
+    text = json.dumps(about | _describe(request, proto, labels))
+    proto.metadata_props.append(onnx.StringStringEntryProto(key=KEY, value=text))
+    return proto
+
+
+def describe(metadata: Mapping[str, str]) -> dict[str, Any] | None:
+    """What a model's metadata say of the explainer that it is; None for any other model."""
+    try:
+        return dict(json.loads(metadata[KEY]))
+    except (KeyError, ValueError):
+        return None
+
+
+def _describe(request: Request, proto: onnx.ModelProto, labels: bool) -> dict[str, Any]:
+    prepared = request.prepared
+    inputs, outputs = ([value.name for value in part] for part in (proto.graph.input, proto.graph.output))
+    rows = zip(
+        prepared.wrt,
+        own_names(prepared, "attribution"),
+        own_names(prepared, "baseline"),
+        request.channel_axes,
+        strict=True,
+    )
+    explained = {
+        name: {
+            "attribution": attribution,
+            "baseline": baseline if request.baseline_input else None,
+            "axes": _axes(prepared.value(name), axis),
+        }
+        for name, attribution, baseline, axis in rows
+    }
+    seed, delta = own_name(prepared, "seed"), own_name(prepared, "convergence_delta")
+    return {
+        "convergence_delta": delta if delta in outputs else None,
+        "explained": explained,
+        "inputs": [str(value.name) for value in prepared.inputs],
+        "model_output": prepared.output,
+        "model_sha256": prepared.digest,
+        "onnxattr": importlib.metadata.version("onnxattr"),
+        "opset": prepared.opset,
+        "prediction": own_name(prepared, "prediction"),
+        "seed": seed if seed in inputs and request.definition.noise else None,
+        "target": own_name(prepared, "target"),
+        "target_kind": "labels" if labels else "weights",
+    }
+
+
+def _axes(value: ir.Value, channel_axis: int | None) -> list[str]:
+    """What is known of the axes of an explained value; the axes of images are told apart by their channels."""
+    rank = len(dims_of(value) or [])
+    if channel_axis is None:
+        return ["row", *(f"axis {axis}" for axis in range(1, rank))]
+    space = iter(("height", "width"))
+    return ["row", *("channel" if axis == channel_axis else next(space) for axis in range(1, rank))]
 
 
 def compact(proto: onnx.ModelProto) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import onnx_ir as ir
 
 from onnxattr.autodiff import FLOATS, active_nodes
 from onnxattr.builder import dims_of
+from onnxattr.exported import describe
 from onnxattr.layers import Layer, read_layers
 from onnxattr.loading import ModelSource, load
 from onnxattr.model import explainable, opset_of, probability_head
@@ -17,6 +20,8 @@ from onnxattr.rules.standard import STANDARD
 
 def inspect(source: ModelSource) -> str:
     """Describes a model: inputs, outputs, layers usable as output_layer, and every operator with its rule.
+
+    Of an exported explainer it tells the method, its parameters and the model it is of.
 
     Raises:
         ModelError: If the model cannot be read.
@@ -29,12 +34,14 @@ def inspect(source: ModelSource) -> str:
     for value in graph.outputs:
         logits = probability_head(graph, value)
         lines.append(f"  {_describe(value)}" + (f"   probabilities; logits: {logits}" if logits else ""))
+    explainer = describe(model.metadata_props)
+    if explainer is not None:
+        return "\n".join([*lines, "", "Explainer", *_nested(explainer)])
     if not any(value.dtype in FLOATS for value in graph.inputs) and graph.outputs:
         lines += ["", "Float values to explain instead of the integer inputs (wrt=...)"]
         lines += [f"  {name}" for name in explainable(graph, graph.outputs[0])]
     lines += _layer_lines(read_layers(model.metadata_props))
     lines += _operator_lines(graph)
-    lines += [f"{key}: {value}" for key, value in model.metadata_props.items() if key == "onnxattr.method"]
     return "\n".join(lines)
 
 
@@ -48,6 +55,18 @@ def supported_operators() -> str:
 def _describe(value: ir.Value) -> str:
     dims = ", ".join("?" if dim is None else str(dim) for dim in dims_of(value) or [])
     return f"{value.name}: {value.dtype.name.lower() if value.dtype else 'unknown'} ({dims})"
+
+
+def _nested(entries: Mapping[str, Any], indent: str = "  ") -> list[str]:
+    """The entries of an explainer's metadata, a line each."""
+    lines = []
+    for key, value in sorted(entries.items()):
+        if isinstance(value, Mapping):
+            lines += [f"{indent}{key}", *_nested(value, indent + "  ")]
+        else:
+            text = str(value)
+            lines.append(f"{indent}{key}: {text if len(text) < 100 else text[:97] + '...'}")
+    return lines
 
 
 def _layer_lines(layers: list[Layer]) -> list[str]:

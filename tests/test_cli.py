@@ -94,6 +94,14 @@ def test_explain_one_input_from_npz(folder, capsys):
     )
 
 
+def test_export_options(folder, capsys):
+    options = ["--rendering", "loop", "--baseline-input", "--target", "weights", "--weights", "beside"]
+    assert run(capsys, "export", "images.onnx", "--batch-size", "4", *options, "-o", "e.onnx")[0] == 0
+    names = [value.name for value in onnxruntime.InferenceSession("e.onnx").get_inputs()]
+    assert names == ["image", "target", "baseline"]
+    assert "rendering: loop" in run(capsys, "inspect", "e.onnx")[1]
+
+
 @pytest.mark.parametrize("method", attributions.__all__)
 def test_export(method, folder, capsys):
     assert run(capsys, "export", "images.onnx", "--method", method, "-o", "e.onnx") == (
@@ -104,7 +112,7 @@ def test_export(method, folder, capsys):
     session = onnxruntime.InferenceSession("e.onnx")
     feeds = {"image": IMAGES.given, "target": np.array([1, -1, 0]), "seed": np.array(0)}
     names = {value.name for value in session.get_inputs()}
-    prediction, attribution = session.run(
+    prediction, attribution, *_ = session.run(
         None, {name: array for name, array in feeds.items() if name in names}
     )
     explainer = getattr(attributions, method)(IMAGES.model)

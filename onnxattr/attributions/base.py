@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import onnx
 from tqdm import tqdm
 
 from onnxattr.arrays import as_targets, model_inputs
@@ -21,20 +20,17 @@ from onnxattr.builder import dims_of
 from onnxattr.channels import find_channel_axis
 from onnxattr.driver import Driver
 from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError
-from onnxattr.exported import compact
-from onnxattr.finish_graph import write
+from onnxattr.exported import RENDERINGS, build
 from onnxattr.loading import ModelSource
 from onnxattr.model import prepare, probability_head
 from onnxattr.noise import SEEDS
 from onnxattr.relus import POLICIES, relu_spans
-from onnxattr.renderings.batch import batch_graph
-from onnxattr.renderings.loop import loop_graph
 from onnxattr.renderings.rewrite import Request
 from onnxattr.rules.overrides import RELU_LIKE
 from onnxattr.session import check_providers
+from onnxattr.weights import PLACES, write_model
 
 REDUCERS = ("min", "mean", "max", "sum", None)
-RENDERINGS = ("auto", "batch", "loop")
 OPERATORS = (None, "classification", "regression")
 
 
@@ -137,53 +133,60 @@ class Attribution(ABC):
         return self._driver.predict(feeds, _row_count(feeds))
 
     def export(
-        self, path: str | os.PathLike[str], rendering: str = "auto", *, baseline_input: bool = False
+        self,
+        path: str | os.PathLike[str],
+        rendering: str = "auto",
+        *,
+        target: str = "auto",
+        baseline_input: bool = False,
+        weights: str = "auto",
     ) -> None:
-        """Writes one self-contained model of standard operators that predicts and explains in one run.
+        """Writes one model of standard operators that predicts and explains in one run; see docs/deploy.md.
 
-        Its inputs are the model's own; ``target``, int64 (N,), -1 for the predicted class (for outputs of a rank other
-        than 2: float weights of the output's shape); where there is noise ``seed``, an int64 scalar. A label that the
+        Its inputs are the model's own; ``target``; where there is noise ``seed``, an int64 scalar. A label that the
         model has no class for gives zeros: a graph cannot raise. Its outputs are ``prediction``, ``attribution``
         (``attribution_<name>`` for each of several explained inputs) and, for a method on a path,
-        ``convergence_delta``: the sum of a row's attributions minus f(x) - f(b).
+        ``convergence_delta``, (N,): the sum of a row's attributions minus f(x) - f(b). The metadata entry
+        ``onnxattr.explainer``, a JSON object, holds the method, its parameters and the SHA-256 of the model's file.
 
         Args:
             path: The file to write.
-            rendering: "batch": all points of all rows in one run of the model, fastest; "loop": ``batch_size`` of them
-                at a time, in bounded memory; "auto": a loop if one row alone has more points than ``batch_size``.
+            rendering: "batch": all points of all rows in one run of the model; "loop": ``batch_size`` of them at a
+                time, in bounded memory; "auto": a loop if one row alone has more points than ``batch_size``.
+            target: "labels": int64 (N,), -1 for the predicted class; "weights": floats of the output's shape; "auto":
+                labels where the output has the shape (N, classes).
             baseline_input: Whether a path's baseline is an input of the file, ``baseline`` (``baseline_<name>`` for
                 each of several explained inputs), shaped like the explained input with one row, or as many as it has.
+            weights: "inside" the file; "beside" it, in ``<path>.data``; "shared": where the model's own external data
+                are, which must lie in the folder of ``path``; "auto": shared if they do, else inside, beside above
+                2 GiB.
 
         Raises:
             ModelError: If the model's batch is fixed, the method has several points and they shall be one batch.
             ParameterError: If a parameter is outside its domain, or the file cannot be written.
         """
-        write(self._file(rendering, baseline_input), path)
-
-    def _file(self, rendering: str, baseline_input: bool) -> onnx.ModelProto:
-        """The model that ``export`` writes."""
-        if rendering not in RENDERINGS:
-            raise ParameterError(f"rendering={rendering!r}: expected one of {RENDERINGS}.")
-        request, rows = self._request, self._driver.rows
+        for name, given, allowed in (
+            ("rendering", rendering, RENDERINGS),
+            ("target", target, ("auto", "labels", "weights")),
+            ("weights", weights, PLACES),
+        ):
+            if given not in allowed:
+                raise ParameterError(f"{name}={given!r}: expected one of {allowed}.")
+        request = replace(self._request, baseline_input=bool(baseline_input))
         if baseline_input and request.definition.baseline is None:
             raise ParameterError(f"baseline_input=True: {type(self).__name__} has no baseline.")
-        if rendering == "loop" and request.definition.single:
-            raise ParameterError(
-                f"rendering='loop': {type(self).__name__} takes one gradient, nothing to repeat."
-            )
-        request = replace(request, baseline_input=bool(baseline_input))
-        output = self.prepared.value(self.prepared.output)
-        labels = len(dims_of(output) or []) == 2
-        if (
-            rendering == "batch"
-            or rows is None
-            or (rendering == "auto" and request.definition.points <= rows)
-        ):
-            proto = batch_graph(request, labels)
-        else:
-            proto = loop_graph(request, labels, rows)
-        compact(proto)
-        return proto
+        classes = len(dims_of(self.prepared.value(self.prepared.output)) or []) == 2
+        labels = target == "labels" or (target == "auto" and classes)
+        method = {"method": type(self).__name__, "parameters": self._parameters()}
+        proto = build(request, self._driver.rows, rendering, labels, method)
+        write_model(proto, path, weights, self.prepared.folder)
+
+    def _parameters(self) -> dict[str, Any]:
+        """The parameters of the method by name, as JSON takes them."""
+        own = [name for name in inspect.signature(type(self)).parameters if name not in ("model", "options")]
+        shared = ("wrt", "seed", "relu_policy", "channel_axis")
+        values = {name: getattr(self, name) for name in own} | {n: getattr(self.options, n) for n in shared}
+        return {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in values.items()}
 
     def _results(self, inputs: Any, targets: Any) -> list[Any]:
         """The attributions, and for a method on a path the convergence delta."""

@@ -68,7 +68,9 @@ def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
 
 
 def _rows_dim(rewrite: Rewrite, count: int) -> int | str | None:
-    return "images" if count > 1 else (dims_of(rewrite.score) or [None])[0]
+    if count > 1:
+        return "images"
+    return (dims_of(next(value for value in rewrite.graph.inputs if has_rows(value))) or [None])[0]
 
 
 def _check_dynamic(rewrite: Rewrite) -> None:

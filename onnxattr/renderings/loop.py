@@ -31,9 +31,10 @@ def loop_graph(request: Request, labels: bool, rows: int) -> onnx.ModelProto:
     """
     main = Rewrite(request)
     op, definition = main.op, main.definition
-    dim = (dims_of(main.score) or [None])[0]
+    with_rows = next(value for value in main.graph.inputs if has_rows(value))
+    dim = (dims_of(with_rows) or [None])[0]
     prediction = main.add_prediction(main.score, dim)
-    images = op.Shape(next(v for v in main.graph.inputs if has_rows(v)), start=0, end=1)
+    images = op.Shape(with_rows, start=0, end=1)
     target = main.add_target(prediction, labels, dim)
     per_image = {own_name(request.prepared, "target"): target}
     if definition.pilot:

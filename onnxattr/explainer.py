@@ -1,0 +1,157 @@
+"""Runs an exported explainer, for those who have this package at hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.arrays import as_array, as_targets, model_inputs
+from onnxattr.attributions.batches import batches, is_dataset, join
+from onnxattr.builder import dims_of
+from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError
+from onnxattr.exported import describe
+from onnxattr.loading import read_proto
+from onnxattr.model import Prepared
+from onnxattr.session import Session
+
+
+class Explainer:
+    """An exported file with the ``explain`` of the method that it was exported from.
+
+    Attributes:
+        metadata: The method, its parameters and what else the file says of itself.
+        seed: Seed of the noise, where the method has noise.
+        baseline: The baseline, where the file takes one as an input: an array of one row, or of as many as the inputs.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        providers: Sequence[Any] | None = None,
+        *,
+        seed: int = 0,
+        baseline: Any = None,
+    ):
+        """Loads an explainer.
+
+        Args:
+            path: The file.
+            providers: ONNX Runtime execution providers; None for the best present.
+            seed: Seed of the noise.
+            baseline: The baseline; with several explained inputs a dict by their names.
+
+        Raises:
+            ModelError: If the file is missing, damaged or no explainer.
+        """
+        proto, folder = read_proto(path)
+        metadata = describe({entry.key: entry.value for entry in proto.metadata_props})
+        if metadata is None:
+            raise ModelError(f"{path} is not an explainer; write one with the export() of a method.")
+        self.metadata, self.seed, self.baseline = metadata, seed, baseline
+        self._session = Session(proto, providers, folder or Path())
+        interface = ir.serde.deserialize_model(proto)
+        self._inputs = {str(value.name): value for value in interface.graph.inputs}
+        interface.graph.inputs[:] = [self._inputs[name] for name in metadata["inputs"]]
+        self._prepared = Prepared(interface, [], metadata["prediction"], tuple(metadata["explained"]))
+
+    def explain(self, inputs: Any, targets: Any = None) -> Any:
+        """Explains a batch of inputs, as the method did; see ``Attribution.explain``.
+
+        All rows are one run; every batch of a dataset is a run of its own, whose noise starts from its first row.
+
+        Raises:
+            ShapeError: If an input does not fit the model or is not finite.
+            TargetError: If the targets do not fit the output, or are weights where the file takes labels.
+        """
+        outputs = self._run(inputs, targets)
+        explained = self.metadata["explained"]
+        maps = {name: outputs[entry["attribution"]].astype(np.float32) for name, entry in explained.items()}
+        if len(maps) > 1 and isinstance(inputs, Mapping):
+            return maps
+        return list(maps.values()) if len(maps) > 1 else next(iter(maps.values()))
+
+    __call__ = explain
+
+    def predict(self, inputs: Any) -> np.ndarray:
+        """The model's (cut) output for each row."""
+        return self._run(inputs, None)[self.metadata["prediction"]]
+
+    def convergence_delta(self, inputs: Any, targets: Any = None) -> np.ndarray:
+        """How much the attributions of a method on a path do not add up to f(x) - f(b), (N,).
+
+        Raises:
+            ParameterError: If the method has no path.
+        """
+        name = self.metadata["convergence_delta"]
+        if name is None:
+            raise ParameterError(f"{self.metadata['method']} has no path, and so no convergence delta.")
+        return self._run(inputs, targets)[name]
+
+    def _run(self, inputs: Any, targets: Any) -> dict[str, np.ndarray]:
+        """Every output by name."""
+        if is_dataset(inputs):
+            if targets is not None:
+                raise TargetError(
+                    "Targets of a dataset come from the dataset: give an iterable of (inputs, targets) pairs."
+                )
+            pairs = batches(self._prepared, inputs, None)
+        else:
+            pairs = iter([(inputs, targets)])
+        runs = [self._session.run(self._feeds(x, y)) for x, y in pairs]
+        if not runs:
+            raise ShapeError("The dataset gave no batch; at least one row is needed.")
+        return {
+            name: join(parts)
+            for name, parts in zip(self._session.outputs, zip(*runs, strict=True), strict=True)
+        }
+
+    def _feeds(self, inputs: Any, targets: Any) -> dict[str, np.ndarray]:
+        feeds, about = model_inputs(self._prepared, inputs), self.metadata
+        rows = next(len(array) for array in feeds.values() if array.ndim)
+        checked = as_targets(self._prepared, targets, rows)
+        given = checked.labels if about["target_kind"] == "labels" else checked.weights
+        if given is None:
+            other = "weights" if about["target_kind"] == "labels" else "labels"
+            raise TargetError(
+                f"The file takes {about['target_kind']} as targets; export it with target={other!r} for the others."
+            )
+        feeds[about["target"]] = given
+        if about["seed"] is not None:
+            feeds[about["seed"]] = np.array(self.seed, np.int64)
+        return feeds | self._baselines(rows)
+
+    def _baselines(self, rows: int) -> dict[str, np.ndarray]:
+        found = {}
+        for explained, entry in self.metadata["explained"].items():
+            if entry["baseline"] is None:
+                continue
+            given = self.baseline.get(explained) if isinstance(self.baseline, Mapping) else self.baseline
+            if given is None:
+                raise ParameterError(
+                    "The file takes its baseline as an input: load it with baseline=<array>."
+                )
+            value = self._inputs[entry["baseline"]]
+            array = as_array(given, entry["baseline"])
+            dims = dims_of(value) or []
+            if array.ndim != len(dims) or len(array) not in (1, rows):
+                raise ShapeError(
+                    f"{entry['baseline']} has shape {array.shape}; expected {len(dims)} axes, 1 or {rows} rows."
+                )
+            found[entry["baseline"]] = array.astype(value.dtype.numpy() if value.dtype else np.float32)
+        return found
+
+
+def load(
+    path: str | os.PathLike[str],
+    providers: Sequence[Any] | None = None,
+    *,
+    seed: int = 0,
+    baseline: Any = None,
+) -> Explainer:
+    """Loads an exported explainer; see ``Explainer``."""
+    return Explainer(path, providers, seed=seed, baseline=baseline)
