@@ -34,6 +34,7 @@ CASES = [
     case("RMSNormalization", x(2, 3, 4), x(3, 4), axis=1, epsilon=0.1, opset=23),
     case("MeanVarianceNormalization", x(2, 3, 4, 5), axes=[0, 2, 3], **SINGLE),
     case("MeanVarianceNormalization", x(2, 3, 4, 5), axes=[2, 3], **SINGLE),
+    case("MeanVarianceNormalization", x(2, 3, 4, 5), **SINGLE),
     *(case("LpNormalization", x(3, 4), p=p, **axis) for p in (1, 2) for axis in ({}, {"axis": 0})),
     case("LRN", x(2, 6, 3, 4), size=3, alpha=0.5, beta=0.6, bias=1.5),
     case("LRN", x(2, 3, 3, 4), size=5),

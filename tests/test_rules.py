@@ -29,6 +29,7 @@ FAMILIES = (
     "sampling",
     "roi",
     "signal",
+    "loss",
     "recurrent",
     "defined",
 )
