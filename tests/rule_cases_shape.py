@@ -52,6 +52,11 @@ RESIZE = [
         for roi in ([0, 0, 0.2, 0.1, 1, 1, 0.9, 0.8], [0, 0, -0.2, 0.3, 1, 1, 0.9, 1.4])
     ),
     case("Resize", x(1, 2, 4, 5), None, feed([1, 1, 2, 1.5], F), mode="linear", label="dynamic", **EVALUATOR),
+    *(
+        resize((1, 2, 4, 5), sizes=[7, 8], axes=[2, 3], mode=mode, keep_aspect_ratio_policy=policy)
+        for mode in ("nearest", "linear")
+        for policy in ("not_larger", "not_smaller")
+    ),
     case("Resize", x(1, 2, 4, 5), None, None, feed([1, 2, 7, 3]), mode="linear", label="dynamic", **EVALUATOR),
     case("Resize", x(1, 2, 4, 5), const([1, 1, 2, 2], F), mode="nearest", opset=10, **EVALUATOR),
     case("Resize", x(1, 2, 7, 9), const([1, 1, 0.6, 0.4], F), mode="nearest", opset=10, **EVALUATOR),

@@ -9,9 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder, dims_of
-from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.linear import rank_of
-from onnxattr.rules.registry import Cotangent, vjp
+from onnxattr.rules.registry import NOT_IMPLEMENTED, Cotangent, vjp
 from onnxattr.rules.selection import add_at_selection
 
 
@@ -127,25 +126,35 @@ def reverse_sequence(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotange
 def resize(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = M1 x M2 ... with one interpolation matrix per resized axis;  xbar = ybar with the transposed matrices.
 
-    Each matrix is what Resize itself makes of the identity, so every mode and coordinate rule is covered.
+    Each matrix is what Resize itself makes of the identity, so every mode and coordinate rule is covered. A region of
+    interest gets a cotangent in linear mode; nearest samples do not change with it.
     """
-    if node.attributes.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise UnsupportedOpError(
-            f"Resize node {node.name!r}: only keep_aspect_ratio_policy='stretch' has a VJP rule. Export the model with "
-            "the sizes it really gives, or with scales."
-        )
-    rank = rank_of(node.inputs[0], node)
+    x = node.inputs[0]
+    rank = rank_of(x, node)
     axes = [axis % rank for axis in node.attributes.get_ints("axes", [*range(rank)])]
-    for position, axis in enumerate(axes):
-        if not _resize_keeps(node, position, axis):
-            ct = _resize_axis(op, node, ct, position, axis, axes)
-    return (ct, None, None, None)[: len(node.inputs)]
+
+    def x_ct() -> ir.Value:
+        result = ct
+        for position, axis in enumerate(axes):
+            if not _resize_keeps(node, position, axis):
+                matrix = _resize_matrix(op, node, position, axes)
+                result = _along(op, result, op.Transpose(matrix, perm=[1, 0]), axis, rank)
+        return result
+
+    roi_ct: Cotangent = None
+    if node.attributes.get_string("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+        mode = node.attributes.get_string("mode", "nearest")
+        roi_ct = (lambda: _roi_ct(op, node, ct, axes)) if mode == "linear" else None
+        roi_ct = NOT_IMPLEMENTED if mode == "cubic" else roi_ct
+    return (x_ct, roi_ct, None, None)[: len(node.inputs)]
 
 
 def _resize_keeps(node: Any, position: int, axis: int) -> bool:
     """Whether an axis certainly comes out as it went in."""
     scales = node.inputs[2] if len(node.inputs) > 2 else None
     if node.attributes.get_string("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+        return False
+    if node.attributes.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
         return False
     if scales is not None and scales.const_value is not None and scales.const_value.size:
         return float(scales.const_value.numpy()[position]) == 1.0
@@ -154,18 +163,29 @@ def _resize_keeps(node: Any, position: int, axis: int) -> bool:
     return known and isinstance(have[axis], int) and have[axis] == want[axis]  # type: ignore[index]
 
 
-def _resize_axis(
-    op: OpBuilder, node: Any, ct: ir.Value, position: int, axis: int, axes: Sequence[int]
-) -> ir.Value:
+def _along(op: OpBuilder, value: ir.Value, matrix: ir.Value, axis: int, rank: int) -> ir.Value:
+    """The vectors along an axis, each multiplied with a matrix from the right."""
+    if axis == rank - 1:
+        return op.MatMul(value, matrix)
+    perm = [a for a in range(rank) if a != axis] + [axis]
+    moved = op.MatMul(op.Transpose(value, perm=perm), matrix)
+    return op.Transpose(moved, perm=np.argsort(perm).tolist())
+
+
+def _resize_matrix(op: OpBuilder, node: Any, position: int, axes: Sequence[int], **changed: Any) -> ir.Value:
+    """What Resize makes of the unit vectors along one of its axes, one a row; ``changed`` attributes override."""
     x, y = node.inputs[0], node.outputs[0]
-    _, roi, scales = [*node.inputs, None, None][:3]
+    _, roi, scales, sizes = [*node.inputs, None, None][:4]
+    axis = axes[position]
     size, target = op.shape(x, axis, axis + 1), op.shape(y, axis, axis + 1)
     eye = op.Cast(op.EyeLike(op.Expand([0], op.Concat(size, size, axis=0))), to=x.dtype.value)
-    ones = op.constant([1, 1], ir.DataType.INT64)
-    image = op.Reshape(eye, op.Concat(ones, size, size, axis=0))
     attributes = {
         key: a.value for key, a in node.attributes.items() if key not in ("axes", "extrapolation_value")
-    }
+    } | changed
+    if attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        return _proportional_matrix(op, node, eye, sizes, position, axes, attributes)
+    ones = op.constant([1, 1], ir.DataType.INT64)
+    image = op.Reshape(eye, op.Concat(ones, size, size, axis=0))
     if attributes.get("coordinate_transformation_mode") == "tf_crop_and_resize":
         zero, one = op.constant([0.0] * 3, roi.dtype), op.constant([1.0] * 3, roi.dtype)
         start, end = (op.Slice(roi, [index], [index + 1], [0]) for index in (position, position + len(axes)))
@@ -178,10 +198,57 @@ def _resize_axis(
         matrix = op.Resize(image, roi, op.Concat(one, scale, axis=0), **attributes)
     else:
         matrix = op.Resize(image, roi, None, op.Concat(ones, size, target, axis=0), **attributes)
-    transposed = op.Transpose(op.Reshape(matrix, op.Concat(size, target, axis=0)), perm=[1, 0])
-    rank = rank_of(x, node)
-    if axis == rank - 1:
-        return op.MatMul(ct, transposed)
-    perm = [a for a in range(rank) if a != axis] + [axis]
-    moved = op.MatMul(op.Transpose(ct, perm=perm), transposed)
-    return op.Transpose(moved, perm=np.argsort(perm).tolist())
+    return op.Reshape(matrix, op.Concat(size, target, axis=0))
+
+
+def _proportional_matrix(
+    op: OpBuilder,
+    node: Any,
+    eye: ir.Value,
+    sizes: ir.Value,
+    position: int,
+    axes: Sequence[int],
+    attributes: dict[str, Any],
+) -> ir.Value:
+    """The matrix of an axis whose scale is that of all axes: each unit vector is spread out over the other axes."""
+    dims = [op.shape(node.inputs[0], axis, axis + 1) for axis in axes]
+    one = op.constant([1], ir.DataType.INT64)
+    vectors = op.Concat(
+        dims[position], one, *[d if i == position else one for i, d in enumerate(dims)], axis=0
+    )
+    image = op.Expand(op.Reshape(eye, vectors), op.Concat(one, one, *dims, axis=0))
+    resized = op.Resize(image, None, None, sizes, **attributes, axes=[*range(2, 2 + len(axes))])
+    for axis in reversed([1, *(2 + i for i in range(len(axes)) if i != position)]):
+        resized = op.Gather(resized, 0, axis=axis)
+    return resized
+
+
+def _roi_ct(op: OpBuilder, node: Any, ct: ir.Value, axes: Sequence[int]) -> ir.Value:
+    """y samples x between start and end of each axis, linearly;  the cotangent of all starts, then of all ends.
+
+    A sample at the fraction t of the region moves by (1 - t) with its start and by t with its end, in units of the
+    axis; y moves by the difference of the neighbours of the sample.
+    """
+    x, y, roi = node.inputs[0], node.outputs[0], node.inputs[1]
+    rank, starts, ends = rank_of(x, node), [], []
+    for position, axis in enumerate(axes):
+        slope = x
+        for index, other in enumerate(axes):
+            if index == position:
+                sides = [
+                    _resize_matrix(op, node, index, axes, mode="nearest", nearest_mode=side)
+                    for side in ("ceil", "floor")
+                ]
+                matrix = op.Sub(*sides)
+            else:
+                matrix = _resize_matrix(op, node, index, axes)
+            slope = _along(op, slope, matrix, other, rank)
+        rest = [a for a in range(rank) if a != axis]
+        moved = op.ReduceSum(op.Mul(ct, slope), rest, keepdims=0) if rest else op.Mul(ct, slope)
+        size, count = (op.Cast(op.shape(v, axis, axis + 1), to=x.dtype.value) for v in (x, y))
+        steps = op.Cast(op.Range(0, op.Squeeze(op.shape(y, axis, axis + 1)), 1), to=x.dtype.value)
+        fraction = op.Where(op.Equal(count, 1.0), 0.5, op.Div(steps, op.Max(op.Sub(count, 1.0), 1.0)))
+        scaled = op.Mul(moved, op.Sub(size, 1.0))
+        starts.append(op.ReduceSum(op.Mul(scaled, op.Sub(1.0, fraction)), [0], keepdims=1))
+        ends.append(op.ReduceSum(op.Mul(scaled, fraction), [0], keepdims=1))
+    return op.cast_like(op.Concat(*starts, *ends, axis=0), roi)
