@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,95 +13,7 @@ from onnxattr.builder import OpBuilder
 from onnxattr.rules.conv import crop_to
 from onnxattr.rules.linear import rank_of
 from onnxattr.rules.registry import Cotangent, unary, vjp
-from onnxattr.rules.windows import Windows, repeat, windows_of
-
-_END = 2**62
-
-
-def pool_windows(node: Any) -> Windows:
-    """The window geometry of a pooling node."""
-    kernel = tuple(node.attributes.get_ints("kernel_shape"))
-    return windows_of(node, kernel, node.inputs[0], node.outputs[0])
-
-
-def offsets(windows: Windows) -> list[tuple[int, ...]]:
-    """The kernel positions in row-major order."""
-    return list(itertools.product(*(range(size) for size in windows.kernel)))
-
-
-@vjp("MaxPool")
-def max_pool(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
-    """y = largest element of each window;  its ybar goes to the first position, in row-major order, that equals y.
-
-    In three dimensions every position that equals y gets the whole of it: so does TensorFlow's MaxPool3DGrad.
-    The winner is found by comparing shifted views of x with y: asking MaxPool for its Indices output would slow the
-    forward pass down many times, and its ties differ between execution providers.
-    """
-    x, y = node.inputs[0], node.outputs[0]
-    rest = ct[0] if isinstance(ct, tuple) else ct
-    windows = pool_windows(node)
-    if windows.tiled and not node.attributes.get_int("ceil_mode", 0):
-        return (_tiled_max(op, x, y, rest, windows),)
-    pieces = []
-    for view in _views(op, x, y, windows):
-        wins = op.Equal(view, y)
-        pieces.append(op.Where(wins, rest, 0.0))
-        if windows.rank < 3:
-            rest = op.Where(wins, 0.0, rest)
-    return (_place(op, pieces, windows, x, y),)
-
-
-def _tiled_max(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, windows: Windows) -> ir.Value:
-    """The max pool's cotangent where windows lie side by side: y and ybar are repeated over their windows.
-
-    Positions that equal y are ranked, earlier ones higher; a second pool finds the highest of each window.
-    """
-    exact = windows.static and all(
-        o is not None and o * k == size
-        for o, k, size in zip(windows.outputs, windows.kernel, windows.sizes, strict=True)
-    )
-    axes = [*range(2, 2 + windows.rank)]
-    covered = x if exact else op.Slice(x, [0] * windows.rank, windows.spans(op, y), axes)
-    wins = op.Equal(covered, repeat(op, y, windows.kernel))
-    if windows.rank < 3:
-        count = math.prod(windows.kernel)
-        ranks = op.constant(np.arange(count, 0, -1).reshape(1, 1, *windows.kernel), x.dtype)
-        ranked = op.Mul(op.cast_like(wins, x), op.Tile(ranks, op.Concat([1, 1], op.shape(y, 2), axis=0)))
-        best = op.MaxPool(ranked, kernel_shape=[*windows.kernel], strides=[*windows.strides])
-        wins = op.And(wins, op.Equal(ranked, repeat(op, best, windows.kernel)))
-    chosen = op.Where(wins, repeat(op, ct, windows.kernel), 0.0)
-    if exact:
-        chosen.shape = x.shape
-        return chosen
-    return crop_to(op, chosen, op.constant([0] * windows.rank, ir.DataType.INT64), x)
-
-
-def _views(op: OpBuilder, x: ir.Value, y: ir.Value, windows: Windows) -> list[ir.Value]:
-    """For each kernel position the elements of x that it covers, in the shape of y."""
-    begins = windows.begin_values(op, x, y)
-    ends = op.Sub(windows.spans(op, y), op.Add(op.shape(x, 2), begins))
-    known = [v.const_value.numpy() if v.const_value is not None else None for v in (begins, ends)]
-    padded = x
-    if any(amounts is None or amounts.max() > 0 for amounts in known):
-        zeros = op.constant([0, 0], ir.DataType.INT64)
-        lowest = float(np.finfo(x.dtype.numpy()).min)  # type: ignore[union-attr]
-        padded = op.Pad(x, op.Concat(zeros, begins, zeros, ends, axis=0), lowest)
-    # A rest at the end, shorter than the stride, adds nothing to the strided views.
-    views = []
-    for offset in offsets(windows):
-        starts = [i * d for i, d in zip(offset, windows.dilations, strict=True)]
-        behind = [extent - 1 - start for extent, start in zip(windows.extents, starts, strict=True)]
-        stops = [-count if count else _END for count in behind]
-        views.append(op.Slice(padded, starts, stops, [*range(2, 2 + windows.rank)], [*windows.strides]))
-    return views
-
-
-def _place(op: OpBuilder, pieces: list[ir.Value], windows: Windows, x: ir.Value, y: ir.Value) -> ir.Value:
-    """Adds each piece, one per kernel position, onto the elements of x that the position covers."""
-    count = len(pieces)
-    rows = [_channels_as_rows(op, piece, y) for piece in pieces]
-    one_hot = np.eye(count).reshape(count, 1, *windows.kernel)
-    return _spread(op, op.Concat(*rows, axis=1), one_hot, windows, x, y)
+from onnxattr.rules.windows import Windows, pool_windows
 
 
 def _channels_as_rows(op: OpBuilder, value: ir.Value, like: ir.Value) -> ir.Value:

@@ -9,6 +9,7 @@ from onnxattr.rules import (  # noqa: F401
     conv,
     elementwise,
     linear,
+    max_pool,
     norm,
     pool,
     recurrent,

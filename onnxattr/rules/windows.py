@@ -50,12 +50,6 @@ class Windows:
         """Whether every spatial dimension and pad is known."""
         return None not in self.begins + self.ends + self.sizes + self.outputs
 
-    @property
-    def tiled(self) -> bool:
-        """Whether unpadded windows lie side by side."""
-        unpadded = set(self.begins + self.ends) == {0}
-        return unpadded and self.kernel == self.strides and set(self.dilations) == {1}
-
     def begin_values(self, op: OpBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
         """The padding before each axis as an int64 vector, computed in the graph where a dimension is dynamic."""
         if None not in self.begins:
@@ -97,6 +91,12 @@ def windows_of(node: Any, kernel: tuple[int, ...], x: ir.Value, y: ir.Value) -> 
     return Windows(
         kernel, strides, dilations, tuple(begins), tuple(ends), sizes, outputs, auto_pad != "SAME_LOWER"
     )
+
+
+def pool_windows(node: Any) -> Windows:
+    """The window geometry of a pooling node."""
+    kernel = tuple(node.attributes.get_ints("kernel_shape"))
+    return windows_of(node, kernel, node.inputs[0], node.outputs[0])
 
 
 def _spatial(value: ir.Value, rank: int) -> tuple[int | None, ...]:

@@ -1,0 +1,133 @@
+"""The rule of MaxPool: pools along one axis after the other, and their pullbacks in the opposite order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.builder import OpBuilder
+from onnxattr.rules.registry import Cotangent, vjp
+from onnxattr.rules.windows import Windows, pool_windows
+
+
+@vjp("MaxPool")
+def max_pool(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+    """y = largest element of each window;  its ybar goes to the first position, in row-major order, that equals y.
+
+    In three dimensions every position that equals y gets the whole of it: so does TensorFlow's MaxPool3DGrad.
+    The first position is the first in the first row that holds y, so pools along the last axis, then along the one
+    before it, find it with k + k comparisons instead of k * k. Asking MaxPool for its Indices output would slow the
+    forward pass down many times, and its ties differ between execution providers.
+    """
+    x, y = node.inputs[0], node.outputs[0]
+    ct = ct[0] if isinstance(ct, tuple) else ct
+    windows = pool_windows(node)
+    spatial = range(2, 2 + windows.rank)
+    # Channels last: positions are then cut out and put back as runs of channels, not as single elements.
+    value, largest, ct = (op.Transpose(v, perm=[0, *spatial, 1]) for v in (x, y, ct))
+    pools = []
+    for axis in reversed(range(windows.rank)):
+        pools.append(_AxisPool(op, windows, axis, value, windows.begin_values(op, x, y), op.shape(y, 2)))
+        value = largest if axis == 0 else pools[-1].pooled
+        pools[-1].pooled = value
+    for pool in reversed(pools):
+        ct = pool.pull_back(ct, shared=windows.rank == 3)
+    result = op.Transpose(ct, perm=[0, 1 + windows.rank, *range(1, 1 + windows.rank)])
+    result.shape = x.shape
+    return (result,)
+
+
+class _AxisPool:
+    """A max pool along one axis of an (N, ..., C) value.
+
+    The axis is seen as cells of as many elements as the stride: what the first window holds at position i is the
+    element ``(i * dilation - begin) % stride`` of cell ``(i * dilation - begin) // stride``, and each further window
+    holds the same element of one cell more.
+    """
+
+    def __init__(
+        self,
+        op: OpBuilder,
+        windows: Windows,
+        spatial_axis: int,
+        x: ir.Value,
+        begins: ir.Value,
+        outputs: ir.Value,
+    ):
+        self.op, self.axis = op, 1 + spatial_axis
+        self.stride = windows.strides[spatial_axis]
+        dilation = windows.dilations[spatial_axis]
+        self.positions = [i * dilation for i in range(windows.kernel[spatial_axis])]
+        padding, self.count = (
+            op.Slice(v, [spatial_axis], [spatial_axis + 1], [0]) for v in (begins, outputs)
+        )
+        self.begin = windows.begins[spatial_axis] or 0
+        # Padding known only at run time becomes part of x, so that cells begin where x does.
+        self.unknown = padding if windows.begins[spatial_axis] is None else self._count(0)
+        self.x = self._pad(x, self.unknown, self._count(0), lowest=True)
+        self.size = op.shape(self.x, self.axis, self.axis + 1)
+        self.cells = op.Div(op.Add(self.size, self.stride - 1), self.stride)
+
+    @cached_property
+    def views(self) -> list[ir.Value]:
+        """The elements at each position of the windows, in the pool's shape."""
+        op = self.op
+        span = op.Mul(op.Sub(self.count, 1), self.stride)
+        end = op.Max(op.Sub(op.Add(span, self.positions[-1] + 1 - self.begin), self.size), 0)
+        padded = self._pad(self.x, self._count(self.begin), end, lowest=True)
+        return [
+            op.Slice(padded, [position], op.Add(span, position + 1), [self.axis], [self.stride])
+            for position in self.positions
+        ]
+
+    @cached_property
+    def pooled(self) -> ir.Value:
+        """The largest element of each window."""
+        return self.op.Max(*self.views)
+
+    def pull_back(self, ct: ir.Value, shared: bool) -> ir.Value:
+        """The cotangent of x: ybar at the first winner of each window, or at each of them if ``shared``."""
+        op, rest = self.op, ct
+        elements: list[list[ir.Value]] = [[] for _ in range(self.stride)]
+        for position, view in zip(self.positions, self.views, strict=True):
+            part = rest
+            if shared or view is not self.views[-1]:  # the last one wins where no other did
+                part = op.Mul(op.cast_like(op.Equal(view, self.pooled), ct), rest)
+                rest = rest if shared else op.Sub(rest, part)
+            cell, element = divmod(position - self.begin, self.stride)
+            behind = op.Sub(self.cells, op.Add(self.count, cell))
+            elements[element].append(self._pad(part, self._count(cell), behind))
+        return self._join(elements)
+
+    def _join(self, elements: list[list[ir.Value]]) -> ir.Value:
+        """The sums of what each element of the cells gets, side by side and cut to x."""
+        op, after = self.op, self.axis + 1
+        sums = [op.Sum(*parts) if len(parts) > 1 else parts[0] for parts in elements if parts]
+        line = sums[0]
+        if self.stride > 1:
+            zeros = op.Mul(line, 0.0) if len(sums) < self.stride else None
+            cells = [op.Unsqueeze(sums.pop(0) if parts else zeros, [after]) for parts in elements]
+            length = op.Mul(self.cells, self.stride)
+            shape = op.Concat([0] * self.axis, length, op.shape(self.x, after), axis=0)
+            line = op.Reshape(op.Concat(*cells, axis=after), shape)
+        have, want = op.shape(line, self.axis, after), self.size
+        if have is not want or self.unknown is not self._count(0):
+            line = op.Slice(line, self.unknown, want, [self.axis])
+        return line
+
+    def _count(self, count: int) -> ir.Value:
+        return self.op.constant([count], ir.DataType.INT64)
+
+    def _pad(self, value: ir.Value, begin: ir.Value, end: ir.Value, lowest: bool = False) -> ir.Value:
+        """Pads the axis with zeros or the lowest number, or crops it where the amounts are negative."""
+        op = self.op
+        if all(v.const_value is not None and not v.const_value.numpy().any() for v in (begin, end)):
+            return value
+        before, after = ([0] * n for n in (self.axis, len(value.shape or ()) - self.axis - 1))
+        amounts = op.Concat(before, begin, after, before, end, after, axis=0)
+        fill = float(np.finfo(value.dtype.numpy()).min) if lowest else 0.0  # type: ignore[union-attr]
+        return op.Pad(value, amounts, fill)
