@@ -17,10 +17,12 @@ from onnx_ir.passes.common import (
 )
 
 from onnxattr.errors import ParameterError
+from onnxattr.subgraphs import prune
 
 
 def clean(model: ir.Model) -> None:
     """Merges equal nodes of a rewritten model and drops unused ones."""
+    prune(model.graph)
     CommonSubexpressionEliminationPass()(model)
     RemoveUnusedNodesPass()(model)
     RemoveUnusedOpsetsPass()(model)

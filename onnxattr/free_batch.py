@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
 
 from onnxattr.builder import dims_of
+from onnxattr.known_values import KnownArrays
 from onnxattr.loading import OPSET
 
 _ELEMENTWISE = frozenset(
@@ -36,7 +36,6 @@ _ONE_AXIS = {
     "Softmax": -1, "Split": 0, "TopK": -1, "LpNormalization": -1, "RMSNormalization": -1,
 }  # fmt: skip
 _SHAPE_FREE = "N"
-_SMALL = 64
 
 
 def free_batch(graph: ir.Graph) -> bool:
@@ -55,8 +54,9 @@ def free_batch(graph: ir.Graph) -> bool:
     rows: set[ir.Value] = set(inputs)
     shapes: set[ir.Value] = set()
     reshapes = []
+    known = KnownArrays(graph.opset_imports.get("", OPSET))
     for node in graph:
-        if _is_shape_arithmetic(node):
+        if _is_shape_arithmetic(node, known):
             shapes.update(node.outputs)
             continue
         if any(
@@ -86,32 +86,12 @@ def free_batch(graph: ir.Graph) -> bool:
     return True
 
 
-def _is_shape_arithmetic(node: ir.Node) -> bool:
+def _is_shape_arithmetic(node: ir.Node, known: KnownArrays) -> bool:
     """Whether a node computes with shapes alone; its result, known because all shapes are, is noted on its output."""
-    if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
+    array = known(node.outputs[0]) if len(node.outputs) == 1 else None
+    if array is None or array.dtype.kind not in "iub":
         return False
-    feeds = {}
-    for value in node.inputs:
-        if value is None:
-            continue
-        dims = dims_of(value)
-        if (
-            node.op_type in ("Shape", "Size")
-            and dims is not None
-            and all(isinstance(dim, int) for dim in dims)
-        ):
-            feeds[str(value.name)] = np.broadcast_to(np.float32(0), [int(str(dim)) for dim in dims])
-        elif value.const_value is not None and value.const_value.size <= _SMALL:
-            feeds[str(value.name)] = value.const_value.numpy()
-        else:
-            return False
-    if not feeds or len(node.outputs) != 1:
-        return False
-    opset = node.graph.opset_imports.get("", OPSET) if node.graph is not None else OPSET
-    (result,) = ReferenceEvaluator(ir.serde.serialize_node(node), opsets={"": opset}).run(None, feeds)
-    if not isinstance(result, np.ndarray) or result.dtype.kind not in "iub":
-        return False
-    node.outputs[0].const_value = ir.tensor(result)
+    node.outputs[0].const_value = ir.tensor(array)
     return True
 
 

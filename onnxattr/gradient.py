@@ -12,7 +12,7 @@ from onnxattr.builder import OpBuilder, dims_of
 from onnxattr.errors import ModelError
 from onnxattr.finish_graph import finish
 from onnxattr.loading import ModelSource, load
-from onnxattr.model import named_values, opset_of
+from onnxattr.model import check_outside, named_values, opset_of
 from onnxattr.rules.registry import RuleTable
 from onnxattr.rules.standard import STANDARD
 
@@ -78,6 +78,7 @@ def _pick(
     for name in [names] if isinstance(names, str) else names:
         if name not in values:
             raise ModelError(f"{what}: {name!r} is not a value of the model.")
+        check_outside(graph, values[name], what)
         if values[name].dtype not in FLOATS:
             raise ModelError(f"{what}: {name!r} is {values[name].dtype}; only float values have a gradient.")
         chosen.append(values[name])

@@ -7,6 +7,7 @@ bound by protobuf's 2 GiB.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,20 +135,22 @@ def _upgrade(proto: onnx.ModelProto) -> onnx.ModelProto:
     Before opset 11 Resize and Upsample sampled at x / scale, rounded down (up where they shrink), which onnx's
     converter forgets.
     """
-    old_resize = _opset(proto) < 11
+    if _opset(proto) < 9 and any(
+        node.op_type == "Scan" for graph in _graphs(proto.graph) for node in graph.node
+    ):
+        raise ModelError(
+            "The model has a Scan of opset 8, which runs over rows apart and has no newer form; export the model with "
+            "opset 9 or later."
+        )
     upgraded = onnx.version_converter.convert_version(proto, OPSET)
-    if old_resize:
-        known = {tensor.name: tensor for tensor in upgraded.graph.initializer}
-        known |= {n.output[0]: n.attribute[0].t for n in upgraded.graph.node if n.op_type == "Constant"}
-        for node in upgraded.graph.node:
-            if node.op_type == "Resize":
-                scales = known.get(node.input[2])
-                shrinks = scales is not None and onnx.numpy_helper.to_array(scales).min() < 1
-                settings = {
-                    "coordinate_transformation_mode": "asymmetric",
-                    "nearest_mode": "ceil" if shrinks else "floor",
-                }
-                node.attribute.extend(onnx.helper.make_attribute(*item) for item in settings.items())
+    if _opset(proto) < 11:
+        known: dict[str, onnx.TensorProto] = {}
+        for graph in _graphs(upgraded.graph):
+            known |= {tensor.name: tensor for tensor in graph.initializer}
+            known |= {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant"}
+            for node in graph.node:
+                if node.op_type == "Resize":
+                    _sample_as_before(node, known.get(node.input[2]))
     return upgraded
 
 
@@ -174,6 +177,24 @@ def _check_versions(proto: onnx.ModelProto) -> None:
             f"The model has IR version {proto.ir_version}; the installed onnx reads up to {onnx.IR_VERSION}. "
             "Export it with an older one."
         )
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and its subgraphs."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _graphs(attribute.g)
+
+
+def _sample_as_before(resize: onnx.NodeProto, scales: onnx.TensorProto | None) -> None:
+    shrinks = scales is not None and onnx.numpy_helper.to_array(scales).min() < 1
+    settings = {
+        "coordinate_transformation_mode": "asymmetric",
+        "nearest_mode": "ceil" if shrinks else "floor",
+    }
+    resize.attribute.extend(onnx.helper.make_attribute(*item) for item in settings.items())
 
 
 def _first_lines(error: Exception) -> str:

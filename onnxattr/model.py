@@ -15,6 +15,7 @@ from onnxattr.errors import ModelError
 from onnxattr.free_batch import free_batch
 from onnxattr.layers import Layer, read_layers
 from onnxattr.loading import DIGEST, FOLDER, ModelSource, load
+from onnxattr.subgraphs import prune, subgraphs_of
 
 #: Values that differ only by moving data, so that the score's kind can be seen through them.
 _TRANSPARENT = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast")
@@ -75,8 +76,22 @@ def opset_of(model: ir.Model) -> int:
 
 
 def named_values(graph: ir.Graph) -> dict[str, ir.Value]:
-    """The values of a graph by name."""
-    return {value.name: value for value in values_of(graph) if value.name}
+    """The values of a graph and of its subgraphs by name; where names repeat, the outer one."""
+    return {value.name: value for value in reversed(list(values_of(graph))) if value.name}
+
+
+def check_outside(graph: ir.Graph, value: ir.Value, what: str) -> None:
+    """Refuses values inside subgraphs.
+
+    Raises:
+        ModelError: If the value is not one of the graph itself.
+    """
+    if value.graph is not graph:
+        holder = next(n for n in graph if any(value in values_of(body) for body in subgraphs_of(n)))
+        raise ModelError(
+            f"{what} {value.name!r} is inside a subgraph of the {holder.op_type} node {holder.name!r}, where it may "
+            "have no value or many; name a value outside, such as an output of that node."
+        )
 
 
 def prepare(
@@ -97,6 +112,7 @@ def prepare(
     layers = read_layers(model.metadata_props)
     output = _find_output(model.graph, layers, output_layer)
     model.graph.outputs[:] = [output]
+    prune(model.graph)
     RemoveUnusedNodesPass()(model)
     free_batch(model.graph)
     names = (wrt,) if isinstance(wrt, str) else tuple(wrt) if wrt is not None else None
@@ -117,6 +133,7 @@ def _find_output(graph: ir.Graph, layers: list[Layer], wanted: str | int | None)
             f"The model has {len(outputs)} float outputs {names}: say which to explain with output_layer=<name>."
         )
     value = _layer_output(graph, layers, wanted)
+    check_outside(graph, value, "output_layer")
     if value.dtype not in FLOATS:
         raise ModelError(f"output_layer {wanted!r} is {value.dtype}; only float values have a gradient.")
     return value
@@ -143,7 +160,7 @@ def _layer_output(graph: ir.Graph, layers: list[Layer], wanted: str | int) -> ir
         return _output_of_layer(values, exact[0])
     if wanted in values:
         return values[wanted]
-    for node in graph:
+    for node in graph.all_nodes():
         if node.name == wanted:
             return node.outputs[0]
     known = [layer.path for layer in layers if layer.outputs] or [str(v.name) for v in graph.outputs]
@@ -185,6 +202,7 @@ def _find_wrt(graph: ir.Graph, output: ir.Value, names: tuple[str, ...] | None) 
                 f"wrt {name!r} is not a value of the model. Inputs: {[v.name for v in graph.inputs]}. "
                 "See `onnxattr inspect`."
             )
+        check_outside(graph, values[name], "wrt")
         if values[name].dtype not in FLOATS:
             raise ModelError(
                 f"wrt {name!r} is {values[name].dtype}; only float values can be explained: "

@@ -45,7 +45,7 @@ def relu_spans(graph: ir.Graph, layers: Sequence[Layer], policy: str) -> dict[ir
             if wanted and x is not None and y is not None and (last := y.producer()) is not None:
                 spans[last] = Span(RELU_LIKE, (x,), (y,), layer.path)
     if policy == "all":
-        for node in graph:
+        for node in graph.all_nodes():
             if node.name not in recorded and is_relu_like(node):
                 x = next(value for value in node.inputs if value is not None and value.const_value is None)
                 spans[node] = Span(RELU_LIKE, (x,), (node.outputs[0],), node.name or node.op_type)

@@ -6,7 +6,9 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 from tiny_graphs import parse, run
 
+from onnxattr.errors import ModelError
 from onnxattr.gradient import vjp
+from onnxattr.model import prepare
 from onnxattr.testing import CORRECTED, as_double, check_vjp
 
 RNG = np.random.default_rng(0)
@@ -157,3 +159,38 @@ def test_opsets(case, opset):
     expected = gradients(parse(text), feeds)
     for name, array in gradients(model, feeds).items():
         np.testing.assert_allclose(array, expected[name], rtol=1e-5)
+
+
+TWICE = """g (float[N,3] x, bool c) => (float[N,3] y) {
+    [power] y = Loop(two, , x) <body = b (int64 i, bool d, float[N,3] s) => (bool e, float[N,3] t) {
+        e = Identity(d) [gate] u = If(c) <then_branch = p () => (float[N,3] v) { [inner] h = Relu(s) v = Mul(h, x) },
+                                          else_branch = q () => (float[N,3] w) { w = Neg(s) }> t = Relu(u) }>
+}""".replace("(float[N,3] y) {", "(float[N,3] y) <int64 two = {2}> {", 1)
+
+
+@pytest.mark.parametrize("name", ["h", "inner", "u"])
+def test_values_inside_subgraphs_are_refused(name):
+    with pytest.raises(ModelError, match="inside a subgraph of the Loop node 'power'"):
+        prepare(parse(TWICE), output_layer=name)
+
+
+@pytest.mark.parametrize("settings", [{"wrt": "h"}, {"outputs": "u"}])
+def test_gradients_inside_subgraphs_are_refused(settings):
+    with pytest.raises(ModelError, match=r"'[hu]' is inside a subgraph of the Loop node 'power'"):
+        vjp(parse(TWICE), **settings)
+    with pytest.raises(ModelError, match="'h' is inside a subgraph"):
+        prepare(parse(TWICE), wrt="h")
+
+
+def test_scans_of_opset_8_are_refused():
+    with pytest.raises(ModelError, match="Scan of opset 8"):
+        vjp(parse(SCAN.replace("}>(s, x)", "}>(, s, x)"), 8))
+
+
+def test_what_a_cut_leaves_out_holds_nothing():
+    """A Loop behind the cut goes, and with it what it alone captured."""
+    text = """g (float[N,3] x, float[N,3] z) => (float[N,3] y) <int64 two = {2}> {
+        h = Sin(x) k = Exp(z) y = Loop(two, , h) <body = b (int64 i, bool c, float[N,3] s) => (bool d, float[N,3] t) {
+            d = Identity(c) t = Mul(s, k) }>
+    }"""
+    assert [node.op_type for node in prepare(parse(text), output_layer="h").model.graph] == ["Sin"]
