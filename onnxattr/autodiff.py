@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder, dims_of
 from onnxattr.errors import MissingRuleError, RuleError, UnsupportedOpError
+from onnxattr.rules.refused import reasons, stands_for_reals
 from onnxattr.rules.registry import (
     NON_DIFFERENTIABLE,
     NOT_IMPLEMENTED,
@@ -38,13 +39,14 @@ def inputs_of(node: Any) -> list[ir.Value]:
 
 
 def reachable(nodes: Iterable[Any], wrt: Iterable[ir.Value]) -> set[ir.Value]:
-    """The float values that depend on ``wrt``, along operators that carry gradient."""
+    """The float or quantised values that depend on ``wrt``, along operators that carry gradient."""
     reached = set(wrt)
     for node in nodes:
-        if op_name(node) not in NON_DIFFERENTIABLE and any(
-            v in reached and is_float(v) for v in inputs_of(node)
-        ):
-            reached.update(value for value in node.outputs if is_float(value))
+        sources = [value for value in inputs_of(node) if value in reached]
+        if sources and op_name(node) not in NON_DIFFERENTIABLE:
+            reals = stands_for_reals(op_name(node))
+            quantized = {value.dtype for value in sources if not is_float(value)}
+            reached.update(v for v in node.outputs if reals or is_float(v) or v.dtype in quantized)
     return reached
 
 
@@ -55,7 +57,7 @@ def active_nodes(
     reached = reachable(nodes, wrt)
     needed, chosen = set(outputs) & reached, []
     for node in reversed(nodes):
-        sources = [v for v in inputs_of(node) if v in reached and is_float(v)]
+        sources = [v for v in inputs_of(node) if v in reached]
         if sources and any(value in needed for value in node.outputs):
             chosen.append(node)
             needed.update(sources)
@@ -131,7 +133,7 @@ def pullback(
             if value in needed and entry is not None:
                 adjoints.setdefault(value, []).append(_check(op, node, index, value, entry))
     if missing:
-        raise MissingRuleError(missing)
+        raise MissingRuleError(missing, reasons(missing))
     return [_total(op, adjoints, value) or op.zeros_like(value) for value in wrt]
 
 
@@ -173,7 +175,9 @@ def _total(op: OpBuilder, adjoints: dict[ir.Value, list[ir.Value]], value: ir.Va
         return None
     if len(parts) > 1:
         parts[:] = [op.Sum(*parts) if len(parts) > 2 else op.Add(*parts)]
-        parts[0].shape, parts[0].type = value.shape, value.type
+        parts[0].shape = value.shape
+        if is_float(value):
+            parts[0].type = value.type
     return parts[0]
 
 
@@ -183,7 +187,7 @@ def _check(op: OpBuilder, node: Any, index: int, primal: ir.Value, entry: Any) -
     if entry is NOT_IMPLEMENTED:
         raise UnsupportedOpError(f"{where}: the gradient with respect to this input is not implemented.")
     ct = entry if isinstance(entry, ir.Value) else entry()
-    if ct.dtype is not None and primal.dtype is not None and ct.dtype != primal.dtype:
+    if ct.dtype is not None and primal.dtype in FLOATS and ct.dtype != primal.dtype:
         raise RuleError(f"{where}: the cotangent is {ct.dtype}, the primal {primal.dtype}.")
     if _clash(ct, primal, broadcast=True):
         raise RuleError(f"{where}: the cotangent has shape {dims_of(ct)}, the primal {dims_of(primal)}.")

@@ -52,17 +52,13 @@ def optional(values: Sequence[Any], count: int) -> list[Any]:
 
 
 def adopt(proto: onnx.ModelProto, opset: int) -> None:
-    """Moves operators that ONNX Runtime writes into ai.onnx, although the opset has none, to its own domain."""
-    strays = [
-        node
-        for node in proto.graph.node
-        if node.domain in ("", "ai.onnx")
-        and f"{_CONTRIB}::{node.op_type}" in DEFINITIONS
-        and not onnx.defs.has(node.op_type, opset, "")
-    ]
-    for node in strays:
-        node.domain = _CONTRIB
-    if strays and all(entry.domain != _CONTRIB for entry in proto.opset_import):
+    """Mends what ONNX Runtime's optimisers leave: operators that ai.onnx lacks in that opset, imports that miss."""
+    for node in proto.graph.node:
+        known = node.domain not in ("", "ai.onnx") or onnx.defs.has(node.op_type, opset, "")
+        if not known and f"{_CONTRIB}::{node.op_type}" in DEFINITIONS:
+            node.domain = _CONTRIB
+    imported = any(entry.domain == _CONTRIB for entry in proto.opset_import)
+    if not imported and any(node.domain == _CONTRIB for node in proto.graph.node):
         proto.opset_import.append(onnx.helper.make_opsetid(_CONTRIB, 1))
 
 

@@ -22,7 +22,7 @@ class UnsupportedOpError(ModelError):
 class MissingRuleError(UnsupportedOpError):
     """Operators have no rule at all; ``operators`` holds the names of their nodes."""
 
-    def __init__(self, operators: Mapping[str, Sequence[str]]):
+    def __init__(self, operators: Mapping[str, Sequence[str]], reasons: Sequence[str] = ()):
         self.operators = operators
         listing = "; ".join(
             f"{op}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
@@ -31,7 +31,7 @@ class MissingRuleError(UnsupportedOpError):
         super().__init__(
             f"No VJP rule for {len(operators)} operator(s) between the explained value and the score: {listing}. "
             "Explain a value behind them (wrt=...), cut the model before them (output_layer=...), "
-            "or add a rule with onnxattr.rules.registry.vjp."
+            f"or add a rule with onnxattr.rules.registry.vjp. {' '.join(reasons)}".rstrip()
         )
 
 

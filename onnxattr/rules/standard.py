@@ -12,6 +12,7 @@ from onnxattr.rules import (  # noqa: F401
     max_pool,
     norm,
     pool,
+    quantization,
     recurrent,
     reduce,
     roi,

@@ -1,0 +1,107 @@
+"""Rules of quantisation: the straight-through estimator, clipped at the range that the integers can represent.
+
+Rounding counts as the identity, and numbers outside the range as clipped: for QuantizeLinear followed by
+DequantizeLinear, xbar = ybar where x is inside [scale * (lowest - zero), scale * (highest - zero)], else 0. Cotangents
+of quantised values are real numbers, in the units of the integers. (Bengio, Leonard and Courville, "Estimating or
+propagating gradients through stochastic neurons", 2013; the gradient of scales is that of Esser et al., "Learned step
+size quantization", 2020.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.definitions import definition
+from onnxattr.errors import UnsupportedOpError
+from onnxattr.rules.contrib import kept
+from onnxattr.rules.linear import rank_of
+from onnxattr.rules.registry import NOT_IMPLEMENTED, Cotangent, vjp
+
+
+def _is_blocked(node: Any) -> bool:
+    return bool(node.attributes.get_int("block_size", 0)) and rank_of(node.inputs[1], node) > 1
+
+
+def _spread(op: OpBuilder, node: Any, vector: ir.Value) -> ir.Value:
+    """Scales or zero points so that they broadcast to x: one for all, one a slice of an axis, or one a block of it."""
+    x, axis = node.inputs[0], node.attributes.get_int("axis", 1)
+    if rank_of(vector, node) == 0 or dims_of(vector) == [1]:
+        return vector
+    rank = rank_of(x, node)
+    axis %= rank
+    if not _is_blocked(node):
+        return op.Reshape(vector, [1] * axis + [-1] + [1] * (rank - axis - 1))
+    size = op.Squeeze(op.shape(x, axis, axis + 1), [0])
+    blocks = op.Div(op.Range(op.constant(0), size, op.constant(1)), node.attributes.get_int("block_size"))
+    return op.Gather(vector, blocks, axis=axis)
+
+
+def _zero_point(op: OpBuilder, node: Any, dtype: ir.DataType) -> ir.Value:
+    """The zero point as a real number that broadcasts to x, 0 without one."""
+    zero = node.inputs[2] if len(node.inputs) > 2 else None
+    return op.constant(0, dtype) if zero is None else _spread(op, node, op.Cast(zero, to=dtype.value))
+
+
+def _scale_ct(op: OpBuilder, node: Any, ct: ir.Value) -> Cotangent:
+    """The cotangent of the scales, from that of the scales spread over x."""
+    if _is_blocked(node):
+        return NOT_IMPLEMENTED
+    return op.reshape_like(op.sum_to(ct, _spread(op, node, node.inputs[1])), node.inputs[1])
+
+
+@vjp("QuantizeLinear")
+def quantize_linear(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = round(x / s) + z within the range;  xbar = ybar / s, sbar = -sum(ybar * x / s^2) inside, 0 outside."""
+    x, scale = node.inputs[:2]
+    low, high = (
+        op.constant(bound, ct.dtype) for bound in (node.outputs[0].dtype.min, node.outputs[0].dtype.max)
+    )
+    spread, zero = _spread(op, node, op.cast_like(scale, x)), _zero_point(op, node, x.dtype)
+    above = op.GreaterOrEqual(x, op.Mul(op.Sub(low, zero), spread))
+    inside = op.And(above, op.LessOrEqual(x, op.Mul(op.Sub(high, zero), spread)))
+    x_ct = op.Where(inside, op.Div(ct, spread), 0.0)
+    entries = [
+        x_ct,
+        lambda: _scale_ct(op, node, op.cast_like(op.Neg(op.Div(op.Mul(x_ct, x), spread)), scale)),
+        None,
+    ]
+    return entries[: len(node.inputs)]
+
+
+@vjp("DequantizeLinear")
+def dequantize_linear(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+    """y = (x - z) s;  xbar = ybar s, sbar = sum(ybar * (x - z))."""
+    x, scale = node.inputs[:2]
+
+    def scale_ct() -> Any:
+        steps = op.Sub(op.Cast(x, to=ct.dtype.value), _zero_point(op, node, ct.dtype))
+        return _scale_ct(op, node, op.cast_like(op.Mul(ct, steps), scale))
+
+    entries = [lambda: op.Mul(ct, _spread(op, node, op.cast_like(scale, ct))), scale_ct, None]
+    return entries[: len(node.inputs)]
+
+
+@vjp("DynamicQuantizeLinear")
+def dynamic_quantize_linear(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+    """y = round(x / s) + z with s and z from the range of x, which count as constants;  xbar = ybar / s."""
+    if ct[0] is None:
+        return (None,)
+    return (op.Div(ct[0], node.outputs[1]),)
+
+
+@definition("com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear")
+def contrib_linear(op: OpBuilder, node: Any) -> ir.Value:
+    """The operators of ai.onnx, which take other than 8 bits from opset 21 on."""
+    dtype = node.outputs[0].dtype if node.op_type == "QuantizeLinear" else node.inputs[0].dtype
+    zero = node.inputs[2] if len(node.inputs) > 2 else None
+    dtype = zero.dtype if dtype is None and zero is not None else dtype
+    if op.opset < 21 and dtype not in (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT32, None):
+        raise UnsupportedOpError(
+            f"{node.op_type} node {node.name!r} quantises to {dtype.name.lower()}, which ai.onnx has from opset 21 on. "
+            "Bring the model to opset 21 with onnx.version_converter, then quantise it."
+        )
+    return getattr(op, node.op_type)(*node.inputs, **kept(node, "axis"))

