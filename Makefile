@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: demo test test-slow verify coverage-ops lint benchmark clean
+.PHONY: demo demo-web test-portable test test-slow verify coverage-ops lint benchmark clean
 
 demo: $(VENV)/.demo
 	$(RUN) examples/demo.py
@@ -14,6 +14,11 @@ test: $(VENV)/.test
 
 test-slow: $(VENV)/.test
 	$(RUN) -m pytest -m slow
+
+# In every runtime: a fresh Python environment, Node and headless Chromium (installed as root where it is missing).
+test-portable: $(VENV)/.demo node_modules/.ready build/portable/venv/.ready
+	test -x "$${CHROMIUM:-/usr/bin/chromium}" || { apt-get update -qq && apt-get install --yes -qq chromium; }
+	$(RUN) tests/portable/run.py build/portable/cases --python build/portable/venv/bin/python
 
 verify: $(VENV)/.test
 	$(RUN) tests/verification/compare.py
@@ -43,5 +48,15 @@ $(VENV)/.test: $(VENV)/.demo requirements/xplique.txt
 	$(RUN) -m pip install --quiet --no-deps --requirement requirements/xplique.txt
 	touch $@
 
+# The CPU library is inside the package; its install script would ask for CUDA from elsewhere.
+node_modules/.ready: package.json package-lock.json
+	ONNXRUNTIME_NODE_INSTALL=skip npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+build/portable/venv/.ready: tests/portable/requirements.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo reports build *.egg-info
+	rm -rf $(VENV) demo reports build node_modules *.egg-info

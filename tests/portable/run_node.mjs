@@ -1,0 +1,22 @@
+// node run_node.mjs onnxruntime-node|onnxruntime-web FOLDER: runs every case of FOLDER/manifest.json in this process.
+
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { runCase } from "./run_case.mjs";
+
+const [runtime, folder] = process.argv.slice(2);
+const ort = await import(runtime);
+const options = { executionProviders: [runtime === "onnxruntime-node" ? "cpu" : "wasm"], logSeverityLevel: 3, intraOpNumThreads: 1 };
+ort.env.wasm.numThreads = 1;
+
+const target = join(folder, runtime);
+await mkdir(target, { recursive: true });
+const times = {};
+for (const entry of JSON.parse(await readFile(join(folder, "manifest.json"), "utf8"))) {
+  const { outputs, ...spent } = await runCase(ort, options, entry, (file) => readFile(join(folder, file)));
+  times[entry.name] = spent;
+  for (const [name, data] of Object.entries(outputs)) {
+    await writeFile(join(target, `${entry.name}.${name}`), Buffer.from(data.buffer, data.byteOffset, data.byteLength));
+  }
+}
+await writeFile(join(target, "times.json"), JSON.stringify(times, null, 1));
