@@ -93,8 +93,16 @@ TRANSPOSE = [
     case("ConvTranspose", x(2, 3, 5, 4), weight(3, 4, 3, 3), strides=[3, 2], pads=[0, 1, 1, 0], output_padding=[2, 1]),
     case("ConvTranspose", x(2, 4, 5, 4), weight(4, 3, 3, 3), group=2, strides=[2, 2], pads=[1, 1, 1, 1]),
     case("ConvTranspose", x(2, 4, 5, 4), weight(4, 1, 3, 3), group=4, dilations=[2, 1]),
-    case("ConvTranspose", x(2, 3, 5, 4), weight(3, 4, 3, 3), auto_pad="SAME_UPPER", strides=[2, 2], dynamic=False),
-    case("ConvTranspose", x(2, 3, 5, 4), weight(3, 4, 4, 3), output_shape=[9, 8], strides=[2, 2], dynamic=False),
+    *(
+        case("ConvTranspose", x(2, 3, 5, 4), weight(3, 4, *kernel), auto_pad=auto_pad, strides=[2, 2])
+        for kernel in ((3, 4), (2, 5))
+        for auto_pad in ("SAME_UPPER", "SAME_LOWER", "VALID")
+    ),
+    case("ConvTranspose", x(2, 3, 5), weight(3, 2, 4), auto_pad="SAME_UPPER", dilations=[2]),
+    case("ConvTranspose", x(2, 2, 2, 3, 2), weight(2, 1, 3, 2, 3), auto_pad="SAME_LOWER", strides=[1, 2, 2]),
+    case("ConvTranspose", x(2, 3, 5, 4), weight(3, 4, 4, 3), output_shape=[9, 8], strides=[2, 2]),
+    case("ConvTranspose", x(2, 3, 5, 4), weight(3, 4, 4, 3), output_shape=[11, 8], strides=[2, 2],
+         output_padding=[1, 0], auto_pad="SAME_UPPER"),
 ]  # fmt: skip
 
 CASES = CONV + TRANSPOSE

@@ -175,52 +175,41 @@ def conv_transpose(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent
     strides = node.attributes.get_ints("strides", [1] * rank)
     dilations = node.attributes.get_ints("dilations", [1] * rank)
 
+    begins, ends = _transpose_pads(op, node, kernel[2:], strides, dilations)
+
     def x_ct() -> ir.Value:
-        begins, ends = _transpose_pads(node, kernel[2:], strides, dilations)
         spread = {"group": group, "strides": [*strides], "dilations": [*dilations]}
-        padded = op.Pad(ct, [0, 0, *begins, 0, 0, *ends]) if any(v < 0 for v in begins + ends) else None
-        if padded is not None:
-            return op.Conv(padded, w, **spread)
-        return op.Conv(ct, w, pads=[*begins, *ends], **spread)
+        pads = [None if v.const_value is None else v.const_value.numpy() for v in (begins, ends)]
+        if any(amounts is None or amounts.min() < 0 for amounts in pads):
+            return op.Conv(pad_spatial(op, ct, begins, ends), w, **spread)
+        return op.Conv(ct, w, pads=np.concatenate(pads).tolist(), **spread)  # type: ignore[arg-type]
 
     def w_ct() -> ir.Value:
-        begins, _ = _transpose_pads(node, kernel[2:], strides, dilations)
-        return kernel_ct(op, ct, x, op.constant(begins), kernel[2:], group, strides, dilations)
+        return kernel_ct(op, ct, x, begins, kernel[2:], group, strides, dilations)
 
     axes = [0, *range(2, 2 + rank)]
     return [x_ct, w_ct, lambda: op.ReduceSum(ct, axes, keepdims=0)][: len(node.inputs)]
 
 
 def _transpose_pads(
-    node: Any, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
-) -> tuple[list[int], list[int]]:
-    """The pads of the convolution whose transpose a ConvTranspose node is.
+    op: OpBuilder, node: Any, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> tuple[ir.Value, ir.Value]:
+    """The pads of the convolution whose transpose a ConvTranspose node is, as int64 vectors.
 
     The output_padding, below the stride, is the rest that the convolution's own rounding drops.
     """
-    rank = len(kernel)
-    extra = node.attributes.get_ints("output_padding", [0] * rank)
-    auto_pad, output_shape = (
-        node.attributes.get_string("auto_pad", "NOTSET"),
-        node.attributes.get_ints("output_shape"),
-    )
+    rank, attributes = len(kernel), node.attributes
+    auto_pad, output_shape = attributes.get_string("auto_pad", "NOTSET"), attributes.get_ints("output_shape")
     if auto_pad in ("NOTSET", "VALID") and not output_shape:
-        pads = (
-            node.attributes.get_ints("pads", [0] * (2 * rank)) if auto_pad == "NOTSET" else [0] * (2 * rank)
-        )
-        return list(pads[:rank]), list(pads[rank:])
-    sizes = (dims_of(node.inputs[0]) or [None] * (rank + 2))[2:]
-    if not all(isinstance(size, int) for size in sizes):
-        raise UnsupportedOpError(
-            f"ConvTranspose node {node.name!r}: output_shape or auto_pad needs static spatial sizes."
-        )
-    begins, ends = [], []
-    for axis in range(rank):
-        size = int(sizes[axis])  # type: ignore[arg-type]
-        extent = (kernel[axis] - 1) * dilations[axis] + 1
-        full = strides[axis] * (size - 1) + extent + extra[axis]
-        total = full - (output_shape[-rank:][axis] if output_shape else size * strides[axis])
-        small, large = total // 2, total - total // 2
-        begins.append(small if auto_pad == "SAME_UPPER" else large)
-        ends.append(large if auto_pad == "SAME_UPPER" else small)
-    return begins, ends
+        none = [0] * (2 * rank)
+        pads = attributes.get_ints("pads", none) if auto_pad == "NOTSET" else none
+        return op.constant([*pads[:rank]], ir.DataType.INT64), op.constant([*pads[rank:]], ir.DataType.INT64)
+    extra = attributes.get_ints("output_padding", [0] * rank)
+    reach = [(k - 1) * d + 1 + e for k, d, e in zip(kernel, dilations, extra, strict=True)]
+    size = op.shape(node.inputs[0], 2)
+    full = op.Add(op.Mul(op.Sub(size, 1), [*strides]), reach)
+    wanted = op.constant([*output_shape[-rank:]]) if output_shape else op.Mul(size, [*strides])
+    total = op.Max(op.Sub(full, wanted), 0)
+    small = op.Div(total, 2)
+    large = op.Sub(total, small)
+    return (small, large) if auto_pad == "SAME_UPPER" else (large, small)
