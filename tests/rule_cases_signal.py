@@ -28,6 +28,8 @@ CASES = [
     dft((3, 4, 2), axis=0),
     dft((4, 2, 3, 2), axis=-4, inverse=1, onesided=1),
     case("DFT", x(2, 6, 1), feed(4), opset=20, label="default-axis"),
+    case("DFT", x(2, 6, 1), const(6), feed(1), onesided=1, opset=20, label="dynamic"),
+    case("DFT", x(2, 4, 3, 2), None, feed(-3), onesided=1, inverse=1, opset=20, label="dynamic"),
     case("STFT", x(2, 11, 1), const(3), weight(4, low=0.2)),
     case("STFT", x(2, 11, 1), const(2), weight(5, low=0.2), onesided=0),
     case("STFT", x(1, 9, 2), const(2), weight(4, low=0.2), const(4), onesided=0),

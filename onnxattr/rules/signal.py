@@ -8,7 +8,6 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
-from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.linear import rank_of
 from onnxattr.rules.registry import Cotangent, vjp
 
@@ -21,15 +20,16 @@ def dft(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     frequencies that stand for two.
     """
     x, length, _ = [*node.inputs, None, None][:3]
-    rank = rank_of(x, node)
-    axis = _axis(op, node) % rank
-    size = op.Squeeze(op.shape(x, axis, axis + 1))
+    axis = _axis(op, node, rank_of(x, node))
+    size = op.Gather(op.shape(x), axis)
     inverse, onesided = (bool(node.attributes.get_int(name, 0)) for name in ("inverse", "onesided"))
     if length is None:
         length = op.Mul(op.Sub(size, 1), 2) if inverse and onesided else size
     length = op.Reshape(length, op.constant([], ir.DataType.INT64))
     if inverse and onesided:
-        xbar = _to_size(op, _real_inverse_ct(op, ct, axis, rank, length), axis, _half(op, length), size)
+        xbar = _to_size(
+            op, _real_inverse_ct(op, ct, axis, rank_of(x, node), length), axis, _half(op, length), size
+        )
     else:
         xbar = _to_size(op, _transform_ct(op, ct, axis, length, inverse, onesided), axis, length, size)
     return [_like_components(op, xbar, x), None, None][: len(node.inputs)]
@@ -45,8 +45,8 @@ def stft(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     if length is None:
         length = op.shape(window, 0, 1) if window is not None else op.shape(x, 1, 2)
     length, step = (op.Reshape(value, op.constant([], ir.DataType.INT64)) for value in (length, step))
-    onesided = bool(node.attributes.get_int("onesided", 1))
-    weighted_ct = _like_components(op, _transform_ct(op, ct, 2, length, False, onesided), x)
+    onesided, axis = bool(node.attributes.get_int("onesided", 1)), op.constant(2, ir.DataType.INT64)
+    weighted_ct = _like_components(op, _transform_ct(op, ct, axis, length, False, onesided), x)
     first = op.Mul(op.Range(0, op.Squeeze(op.Shape(ct, start=1, end=2)), 1), step)
     index = op.Add(op.Unsqueeze(first, [1]), op.Range(0, length, 1))
 
@@ -64,28 +64,22 @@ def stft(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     return [x_ct, None, window_ct, None][: len(node.inputs)]
 
 
-def _axis(op: OpBuilder, node: Any) -> int:
-    """The axis of a DFT: an attribute before opset 20, an input from then on."""
-    if op.opset < 20:
-        return node.attributes.get_int("axis", 1)
-    value = node.inputs[2] if len(node.inputs) > 2 else None
-    if value is None:
-        return -2
-    if value.const_value is None:
-        raise UnsupportedOpError(
-            f"DFT node {node.name!r}: its axis is computed at run time. Export the model with a constant axis."
-        )
-    return int(value.const_value.numpy().item())
+def _axis(op: OpBuilder, node: Any, rank: int) -> ir.Value:
+    """The axis of a DFT, counted from the front: an attribute before opset 20, an input from then on."""
+    given = node.inputs[2] if len(node.inputs) > 2 else None
+    default = node.attributes.get_int("axis", 1) if op.opset < 20 else -2
+    axis = op.constant(default, ir.DataType.INT64) if given is None else given
+    return op.Mod(op.Reshape(axis, op.constant([], ir.DataType.INT64)), rank)
 
 
-def _transform(op: OpBuilder, x: ir.Value, axis: int, length: ir.Value, **settings: int) -> ir.Value:
+def _transform(op: OpBuilder, x: ir.Value, axis: ir.Value, length: ir.Value, **settings: int) -> ir.Value:
     if op.opset < 20:
-        return op.DFT(x, length, axis=axis, **settings)
+        return op.DFT(x, length, axis=int(axis.const_value.numpy()), **settings)  # type: ignore[union-attr]
     return op.DFT(x, length, axis, **settings)
 
 
 def _transform_ct(
-    op: OpBuilder, ct: ir.Value, axis: int, length: ir.Value, inverse: bool, onesided: bool
+    op: OpBuilder, ct: ir.Value, axis: ir.Value, length: ir.Value, inverse: bool, onesided: bool
 ) -> ir.Value:
     """The cotangent of a transform's input, as pairs and in the transform's length."""
     if onesided:
@@ -95,14 +89,14 @@ def _transform_ct(
     return op.Div(back, scale) if inverse else op.Mul(back, scale)
 
 
-def _real_inverse_ct(op: OpBuilder, ct: ir.Value, axis: int, rank: int, length: ir.Value) -> ir.Value:
+def _real_inverse_ct(op: OpBuilder, ct: ir.Value, axis: ir.Value, rank: int, length: ir.Value) -> ir.Value:
     """The cotangent of the half spectrum that a real signal was made of."""
     spectrum = _transform(op, ct, axis, length, onesided=1)
     frequency = op.Range(0, _half(op, length), 1)
     alone = op.Or(op.Equal(frequency, 0), op.Equal(op.Mul(frequency, 2), length))
     counts = op.Where(alone, op.constant(1.0, ct.dtype), op.constant(2.0, ct.dtype))
     share = op.Div(counts, op.cast_like(length, ct))
-    return op.Mul(spectrum, op.Unsqueeze(share, [*range(1, rank - axis)]))
+    return op.Mul(spectrum, op.Reshape(share, op.Where(op.Equal(op.Range(0, rank, 1), axis), -1, 1)))
 
 
 def _half(op: OpBuilder, length: ir.Value) -> ir.Value:
@@ -110,10 +104,10 @@ def _half(op: OpBuilder, length: ir.Value) -> ir.Value:
     return op.Add(op.Div(length, 2), 1)
 
 
-def _to_size(op: OpBuilder, value: ir.Value, axis: int, have: ir.Value, size: ir.Value) -> ir.Value:
+def _to_size(op: OpBuilder, value: ir.Value, axis: ir.Value, have: ir.Value, size: ir.Value) -> ir.Value:
     """Cuts an axis at ``size``, or continues it with zeros."""
     missing = op.Unsqueeze(op.Sub(size, have), [0])
-    return op.Pad(value, op.Concat([0], missing, axis=0), None, [axis])
+    return op.Pad(value, op.Concat([0], missing, axis=0), None, op.Unsqueeze(axis, [0]))
 
 
 def _like_components(op: OpBuilder, value: ir.Value, x: ir.Value) -> ir.Value:
