@@ -108,6 +108,7 @@ def gallery(
     title: str,
     label: str = "",
     score: float | None = None,
+    notes: Mapping[str, str] | None = None,
     path: str | os.PathLike | None = None,
     percentile: float = 99.0,
     width: int = 1600,
@@ -120,6 +121,7 @@ def gallery(
         title: heading of the figure.
         label: the class that is explained.
         score: the model's score of that class.
+        notes: what is to be said of a method's map, by the method's name, instead of the class and the score.
         path: where to write the figure; the suffix chooses the format (.png, .svg, .pdf).
         percentile: where colours saturate, see `color_limits`.
         width: of the figure in pixels.
@@ -142,7 +144,8 @@ def gallery(
     for index, (name, attribution) in enumerate([("Input", None), *attributions.items()]):
         left, top = MARGIN + index % columns * (panel_width + GAP), 1.0 + index // columns * row_height
         sheet.text(left, top + 0.3, name, 16, fit=panel_width, weight="bold")
-        sheet.text(left, top + 0.58, _class_and_score(label, score), 13, fit=panel_width, color=MUTED)
+        line = (notes or {}).get(name) or _class_and_score(label, score)
+        sheet.text(left, top + 0.58, line, 13, fit=panel_width, color=MUTED)
         ax = sheet.axes(left, top + 0.72, panel_width, panel_height)
         if attribution is None:
             ax.set_axis_off()

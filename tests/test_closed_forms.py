@@ -1,5 +1,7 @@
 """Attributions whose values are known without any other implementation, on graphs of a few nodes."""
 
+import warnings
+
 import numpy as np
 import onnx
 import pytest
@@ -242,3 +244,22 @@ def test_noise_has_the_expected_statistics(method, expectation, deviation):
     """Within five standard errors of the expectation over the noise."""
     maps = explain(quadratic(), method, X, ONE, nb_samples=4000, noise=0.2, seed=1)
     assert np.all(np.abs(maps - expectation) <= 5 * deviation / np.sqrt(4000))
+
+
+@pytest.mark.parametrize(("method", "pool", "same"), [
+    ("DeconvNet", False, True), ("DeconvNet", True, False), ("GuidedBackprop", False, False)
+])  # fmt: skip
+def test_deconvnet_without_pools_does_not_look_at_the_input(method, pool, same):
+    """Nothing but max-pools routes its signal by the input; who gets a map for an input is told so."""
+    nodes = [("Conv", "x w", "a", {}), ("Relu", "a", "b", {})]
+    if pool:
+        nodes.append(("MaxPool", "b", "p", {"kernel_shape": [2, 2], "strides": [2, 2]}))
+    nodes += [("GlobalAveragePool", "p" if pool else "b", "g", {}), ("Flatten", "g", "y", {})]
+    w = np.random.default_rng(0).normal(size=(3, 1, 1, 1)).astype(np.float32)
+    model = graph(nodes, [1, 4, 4], [3], w=w)
+    x = np.random.default_rng(1).normal(size=(2, 1, 4, 4)).astype(np.float32)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        first, second = explain(model, method, x, [0, 0])
+    assert np.array_equal(first, second) == same
+    assert any("not on the input" in str(warning.message) for warning in caught) == same

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.attributions.definition import Definition
-from onnxattr.autodiff import pullback
+from onnxattr.autodiff import inputs_of, pullback
 from onnxattr.builder import OpBuilder, dims_of
 from onnxattr.errors import ModelError
 from onnxattr.finish_graph import clean
@@ -114,7 +115,14 @@ class Rewrite:
         spans = {}
         if RELU_LIKE in self.definition.rules:
             spans = relu_spans(self.graph, self.request.prepared.layers, self.request.relu_policy)
-        return pullback(self.op, {self.score: seed}, points, self.definition.rules, spans)
+        gradients = pullback(self.op, {self.score: seed}, points, self.definition.rules, spans)
+        if spans and not _depend(gradients, points, seed):
+            warnings.warn(
+                "With its ReLUs overridden, this model's map depends on the target alone, not on the input: no "
+                "max-pool or other operator on the way back looks at it. GuidedBackprop and GradientInput do.",
+                stacklevel=2,
+            )
+        return gradients
 
     def baseline(self, position: int) -> ir.Value | None:
         """The baseline of the explained value at a position, of one row or as many as there are images."""
@@ -205,6 +213,20 @@ class Rewrite:
     def finished(self) -> onnx.ModelProto:
         """The same as ONNX."""
         return ir.serde.serialize_model(self.finished_model())
+
+
+def _depend(values: Sequence[ir.Value], points: Sequence[ir.Value], seed: ir.Value) -> bool:
+    """Whether the numbers of some value, not its shape alone, depend on the points."""
+    seen, waiting = {seed}, list(values)
+    while waiting:
+        value = waiting.pop()
+        if value in points:
+            return True
+        node = value.producer()
+        if value not in seen and node is not None and node.op_type not in ("Shape", "Size"):
+            waiting += inputs_of(node)
+        seen.add(value)
+    return False
 
 
 def has_rows(value: ir.Value) -> bool:
