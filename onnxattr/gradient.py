@@ -13,6 +13,7 @@ from onnxattr.errors import ModelError
 from onnxattr.finish_graph import finish
 from onnxattr.loading import ModelSource, load
 from onnxattr.model import check_outside, named_values, opset_of
+from onnxattr.precision import set_precision
 from onnxattr.rules.registry import RuleTable
 from onnxattr.rules.standard import STANDARD
 
@@ -23,6 +24,7 @@ def vjp(
     outputs: str | Sequence[str] | None = None,
     *,
     rules: RuleTable = STANDARD,
+    precision: str = "model",
 ) -> onnx.ModelProto:
     """Appends the vector-Jacobian product of a model to it.
 
@@ -31,6 +33,8 @@ def vjp(
         wrt: Names of the values to differentiate with respect to; None for every float input.
         outputs: Names of the values that get a cotangent; None for every float output.
         rules: The table of VJP rules.
+        precision: "model" for gradients in the dtypes of the model; "float32" to compute what is float16 or bfloat16
+            in float32, inputs, outputs and forward pass included.
 
     Returns:
         The model with one more input per entry of ``outputs``, ``<output>_cotangent`` of the output's shape and
@@ -40,9 +44,11 @@ def vjp(
 
     Raises:
         ModelError: If the model is invalid or a name is unknown or not float.
+        ParameterError: If ``precision`` is neither of the two.
         UnsupportedOpError: If an operator on the way has no rule.
     """
     graph_model = load(model)
+    set_precision(graph_model, precision)
     graph = graph_model.graph
     sources = _pick(graph, wrt, graph.inputs, "wrt")
     scores = _pick(graph, outputs, graph.outputs, "outputs")

@@ -15,6 +15,7 @@ from onnxattr.errors import ModelError
 from onnxattr.free_batch import free_batch
 from onnxattr.layers import Layer, read_layers
 from onnxattr.loading import DIGEST, FOLDER, ModelSource, load
+from onnxattr.precision import set_precision
 from onnxattr.subgraphs import prune, subgraphs_of
 
 #: Values that differ only by moving data, so that the score's kind can be seen through them.
@@ -95,7 +96,10 @@ def check_outside(graph: ir.Graph, value: ir.Value, what: str) -> None:
 
 
 def prepare(
-    source: ModelSource, output_layer: str | int | None = None, wrt: str | tuple[str, ...] | None = None
+    source: ModelSource,
+    output_layer: str | int | None = None,
+    wrt: str | tuple[str, ...] | None = None,
+    precision: str = "model",
 ) -> Prepared:
     """Loads a model and cuts it at the output to be explained.
 
@@ -104,11 +108,13 @@ def prepare(
         output_layer: A layer name or index of the layer table, or the name of any value or node. None for the
             model's own output.
         wrt: Names of the values to explain. None for every float input.
+        precision: "model", or "float32" to compute what is of half precision in float32.
 
     Raises:
         ModelError: If the model is invalid, the output is ambiguous or unknown, or nothing float can be explained.
     """
     model = load(source)
+    set_precision(model, precision)
     layers = read_layers(model.metadata_props)
     output = _find_output(model.graph, layers, output_layer)
     model.graph.outputs[:] = [output]

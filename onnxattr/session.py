@@ -127,7 +127,9 @@ class Session:
         try:
             self._session = ort.InferenceSession(model.SerializeToString(), options, providers=chosen)
         except Exception as error:
-            raise ModelError(f"ONNX Runtime {ort.__version__} refuses the model: {error}") from error
+            missing = "NOT_IMPLEMENTED" in str(error)
+            advice = " Of half precision it may lack operators: try precision='float32'." if missing else ""
+            raise ModelError(f"ONNX Runtime {ort.__version__} refuses the model: {error}{advice}") from error
         if providers is not None and _name(chosen[0]) not in self._session.get_providers():
             raise RuntimeMissingError(
                 f"{_name(chosen[0])} was asked for but could not be started (got {self._session.get_providers()}). "

@@ -44,6 +44,7 @@ class Options:
     relu_policy: str = "all"
     channel_axis: int | None = None
     progress: bool | None = None
+    precision: str = "model"
 
 
 class Attribution(ABC):
@@ -67,6 +68,8 @@ class Attribution(ABC):
             "xplique" overrides (needs a model converted from Keras).
         channel_axis: The channel axis of images; None to find out from the graph.
         progress: True or False to show a progress bar or not; None to show it on a terminal.
+        precision: "model": a float16 or bfloat16 model is explained in its own precision; "float32": its weights and
+            inputs are taken to float32 first, exported files included.
 
     Raises:
         ModelError: If the model cannot be read or explained.
@@ -92,7 +95,7 @@ class Attribution(ABC):
             output_layer,
         )
         self._check_parameters()
-        self.prepared = prepare(model, self.output_layer, self.options.wrt)
+        self.prepared = prepare(model, self.output_layer, self.options.wrt, self.options.precision)
         definition = self._definition()
         self._check_baseline(definition)
         self._request = Request(
