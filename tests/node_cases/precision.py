@@ -17,9 +17,7 @@ _TYPE_ATTRIBUTES = frozenset({("Cast", "to"), ("SequenceEmpty", "dtype"), ("EyeL
 _ROUNDING_ATTRIBUTES = frozenset({"softmax_precision", "qk_matmul_output_precision"})
 
 
-def widen(
-    proto: onnx.ModelProto, kept: Container[str] = (), to: int = TensorProto.DOUBLE
-) -> onnx.ModelProto:
+def widen(proto: onnx.ModelProto, kept: Container[str] = (), to: int = TensorProto.DOUBLE) -> onnx.ModelProto:
     """A copy with every float tensor, type and cast taken to one precision.
 
     Args:
