@@ -192,7 +192,9 @@ def _check(op: OpBuilder, node: Any, index: int, primal: ir.Value, entry: Any) -
     if _clash(ct, primal, broadcast=True):
         raise RuleError(f"{where}: the cotangent has shape {dims_of(ct)}, the primal {dims_of(primal)}.")
     # With no other float operand nothing was broadcast, and unknown dimensions can be trusted to agree.
-    if dims_of(ct) is None or _clash(ct, primal) or sum(is_float(v) for v in node.inputs) > 1:
+    alone = isinstance(node, Closure) or sum(is_float(v) for v in node.inputs) <= 1
+    unsure = dims_of(ct) is None and dims_of(primal) is not None
+    if not alone or unsure or _clash(ct, primal):
         ct = op.sum_to(ct, primal)
     if _clash(ct, primal):
         raise RuleError(f"{where}: the cotangent has shape {dims_of(ct)}, the primal {dims_of(primal)}.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
@@ -37,7 +39,12 @@ class KnownArrays:
         if node is None or node.domain not in ("", "ai.onnx") or node.op_type.startswith(_RANDOM):
             return None
         if node.op_type in ("Shape", "Size"):
-            return _shape(node)
+            sizes = _integers(_dims(node))
+            return sizes if node.op_type == "Shape" or sizes is None else np.array(sizes.prod(), np.int64)
+        if node.op_type in ("Gather", "Slice") and node.inputs[0] is not None:
+            dims = _dims(node.inputs[0].producer())
+            if dims is not None:
+                return _integers(self._part(node, dims))
         sources = [source for source in node.inputs if source is not None]
         feeds = {str(source.name): self(source) for source in sources}
         has_graph = any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values())
@@ -53,13 +60,28 @@ class KnownArrays:
         result = list(results)[value.index() or 0]
         return result if isinstance(result, np.ndarray) else None
 
+    def _part(self, node: Any, dims: np.ndarray) -> np.ndarray | None:
+        """What a Gather or Slice picks from the dimensions that a Shape gives, not all of which need be known."""
+        operands = [array for value in node.inputs[1:] if (array := self(value)) is not None]
+        if len(operands) < len(node.inputs) - 1:
+            return None
+        if node.op_type == "Gather":
+            return np.array(np.take(dims, operands[0]), object)
+        return dims[slice(*(int(operand.item()) for operand in (*operands[:2], *operands[3:])))]
 
-def _shape(node: ir.Node) -> np.ndarray | None:
-    dims = dims_of(node.inputs[0])
-    if dims is None:
+
+def _dims(node: ir.Node | None) -> np.ndarray | None:
+    """The dimensions that a Shape gives or a Size multiplies: integers, or what stands for unknown ones."""
+    dims = dims_of(node.inputs[0]) if node is not None and node.op_type in ("Shape", "Size") else None
+    if node is None or dims is None:
         return None
-    wanted = dims[node.attributes.get_int("start", 0) : node.attributes.get_int("end", len(dims))]
-    if not all(isinstance(dim, int) for dim in wanted):
+    return np.array(dims, object)[
+        node.attributes.get_int("start", 0) : node.attributes.get_int("end", len(dims))
+    ]
+
+
+def _integers(dims: np.ndarray | None) -> np.ndarray | None:
+    """Dimensions as numbers, if they all are."""
+    if dims is None or not all(isinstance(dim, int) for dim in dims.ravel()):
         return None
-    sizes = np.array(wanted, np.int64)
-    return sizes if node.op_type == "Shape" else np.array(sizes.prod(), np.int64)
+    return dims.astype(np.int64)

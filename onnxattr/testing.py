@@ -142,8 +142,7 @@ def as_double(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 def _graph_as_double(graph: onnx.GraphProto) -> None:
     single, wide = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
-    del graph.value_info[:]
-    for value in [*graph.input, *graph.output]:
+    for value in [*graph.input, *graph.output, *graph.value_info]:
         for tensor_type in (value.type.tensor_type, value.type.sequence_type.elem_type.tensor_type):
             if tensor_type.elem_type == single:
                 tensor_type.elem_type = wide

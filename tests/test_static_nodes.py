@@ -5,6 +5,7 @@ import onnx
 import pytest
 from tiny_graphs import parse, run
 
+from onnxattr.errors import UnsupportedOpError
 from onnxattr.gradient import vjp
 from onnxattr.loading import load
 
@@ -22,6 +23,13 @@ RESOLVED = {
     "shape": (
         f"s = Shape(x) d = Gather(s, one) k = Sub(d, one) c = Equal(k, two) y = {EITHER}",
         lambda x: np.exp(x) * x,
+    ),
+    "known size among unknown ones": (
+        "k = NonZero(x) l = Shape(k) f = Gather(l, zero) m = Sub(f, one) c = Equal(m, two) z = Shape<start = -2>(k) "
+        f"a = Constant<value = int64[1] {{0}}>() r = Constant<value = int64[1] {{1}}>() p = Slice(z, a, r) "
+        f"three = Constant<value = int64[1] {{3}}>() d = Equal(p, three) both = And(c, d) no2 = Not(both) "
+        f"h = {EITHER.replace('If(c)', 'If(no2)')} y = Neg(h)",
+        lambda x: -np.sin(x).sum(-1),
     ),
     "floats": (
         f"s = Size(x) n = Cast<to = 1>(s) h = Constant<value = float {{24.5}}>() c = Greater(n, h) y = {EITHER}",
@@ -86,3 +94,18 @@ def test_resolved(case):
     up, down = (expected(X.astype(np.float64) + step * v) for step in (1e-5, -1e-5))
     np.testing.assert_allclose((found["x_gradient"] * v).sum(), ((up - down) * ct).sum() / 2e-5, rtol=1e-5)
     np.testing.assert_allclose(run(proto, x=X)["y"], expected(X), rtol=1e-5)
+
+
+REFUSED = {
+    "SequenceAt": "m = ArgMax<keepdims = 0>(x) n = ReduceMax<keepdims = 0>(m) "
+    "s = SequenceConstruct(x, x) y = SequenceAt(s, n)",
+    "SequenceInsert": "e = SequenceEmpty() z, s = Loop(two, , x, e) <body = b (int64 i, bool c, float[2,3,4] p, "
+    "seq(float[2,3,4]) q) => (bool d, float[2,3,4] r, seq(float[2,3,4]) t) { d = Identity(c) r = Exp(p) "
+    "t = SequenceInsert(q, r) }> y = SequenceAt(s, one)",
+}
+
+
+@pytest.mark.parametrize("op", REFUSED)
+def test_refused(op):
+    with pytest.raises(UnsupportedOpError, match=f"{op}: .*Sequences are differentiated where"):
+        vjp(model(REFUSED[op], 3))

@@ -13,6 +13,16 @@ _QUANTIZED = re.compile(
 
 REFUSED = (
     (
+        r"Sequence\w+|ConcatFromSequence|SplitToSequence",
+        "Sequences are differentiated where their lengths and all positions are known before the model runs, and no "
+        "Loop carries them: stack their elements into a tensor instead.",
+    ),
+    (
+        r"Optional\w*",
+        "Optional values are differentiated where it is known before the model runs what they hold: give the value "
+        "itself to the model instead.",
+    ),
+    (
         r"(com\.microsoft::)?(DynamicQuantize(?!Linear)\w+|QLinear\w+|QGemm|QAttention|QEmbedLayerNormalization"
         r"|ConvInteger|MatMulInteger\w*|MulInteger|QOrdered\w+)",
         "Operators that compute in integers have no gradient: quantise the model in the QDQ form instead "
