@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import onnx
 
+from onnxattr.body_constants import with_constants_in_bodies
+
 _ANY = onnx.TensorShapeProto.Dimension()
 #: What the states of Loops are taken to be, None where nothing holds; by number of the Loop and of the state.
 Guesses = dict[tuple[int, int], onnx.TypeProto.Tensor | None]
@@ -39,8 +41,9 @@ def infer_shapes(proto: onnx.ModelProto, strict: bool = True) -> onnx.ModelProto
     Raises:
         onnx.shape_inference.InferenceError: If the model contradicts itself.
     """
+:    proto = with_constants_in_bodies(proto)
     guesses: Guesses = {}
-    if any(_states(proto)):
+    if any(_states(proto))::
         found = -1
         while len(guesses) > found:
             found = len(guesses)

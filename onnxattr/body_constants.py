@@ -1,0 +1,72 @@
+"""Gives the subgraphs of a model constants of their own, so that shape inference knows them there.
+
+ONNX's inference knows the constants of a graph, axes and shapes above all, but not inside the subgraphs that read them:
+without them the ranks behind an Unsqueeze or Reshape are lost.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+_INTEGERS = (TensorProto.INT64, TensorProto.INT32)
+
+
+def with_constants_in_bodies(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of the model in which subgraphs hold the integer constants that they read; itself without subgraphs."""
+    graphs = [*_graphs(proto.graph)]
+    if len(graphs) == 1:
+        return proto
+    names = {output for graph in graphs for node in graph.node for output in node.output}
+    names |= {value.name for graph in graphs for value in [*graph.input, *graph.initializer]}
+    result = onnx.ModelProto()
+    result.CopyFrom(proto)
+    _copy_into_bodies(result.graph, {}, names)
+    return result
+
+
+def _copy_into_bodies(graph: onnx.GraphProto, captured: Mapping[str, TensorProto], names: set[str]) -> None:
+    known = dict(captured) | _constants(graph)
+    copies: dict[str, onnx.NodeProto] = {}
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            if name not in captured:
+                continue
+            if name not in copies:
+                fresh = next(f"{name}_{n}" for n in itertools.count() if f"{name}_{n}" not in names)
+                names.add(fresh)
+                copies[name] = onnx.helper.make_node("Constant", [], [fresh], value=captured[name])
+            node.input[index] = copies[name].output[0]
+        for body in _bodies(node):
+            _copy_into_bodies(body, known, names)
+    nodes = [*copies.values(), *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, TensorProto]:
+    """The integer constants of a graph, subgraphs apart."""
+    found = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name in ("value", "value_int", "value_ints"):
+            value = onnx.helper.get_attribute_value(node.attribute[0])
+            tensor = (
+                value if isinstance(value, TensorProto) else onnx.numpy_helper.from_array(np.array(value))
+            )
+            found[node.output[0]] = tensor
+    return {name: tensor for name, tensor in found.items() if tensor.data_type in _INTEGERS}
+
+
+def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    return (a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH)
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    yield graph
+    for node in graph.node:
+        for body in _bodies(node):
+            yield from _graphs(body)
