@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: demo demo-web test-portable test test-slow verify coverage-ops lint benchmark clean
+.PHONY: demo demo-web test-portable test test-slow verify coverage-ops lint benchmark benchmark-files clean
 
 demo: $(VENV)/.demo
 	$(RUN) examples/demo.py
@@ -29,6 +29,9 @@ coverage-ops: $(VENV)/.test requirements/comparison.txt
 
 benchmark: $(VENV)/.test
 	$(RUN) benchmarks/gradient_cost.py
+
+benchmark-files: $(VENV)/.test
+	$(RUN) benchmarks/exported_files.py
 
 lint: $(VENV)/.test
 	$(RUN) -m ruff check .
