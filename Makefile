@@ -19,6 +19,13 @@ test-slow: $(VENV)/.test
 test-portable: $(VENV)/.demo node_modules/.ready build/portable/venv/.ready
 	test -x "$${CHROMIUM:-/usr/bin/chromium}" || { apt-get update -qq && apt-get install --yes -qq chromium; }
 	$(RUN) tests/portable/run.py build/portable/cases --python build/portable/venv/bin/python
+	$(RUN) examples/web/build_site.py demo/web
+	node tests/portable/page.mjs demo/web reports/web
+
+# The page of examples/web on localhost; everything it needs is built here.
+demo-web: $(VENV)/.demo node_modules/.ready
+	$(RUN) examples/web/build_site.py demo/web
+	node examples/web/serve.mjs demo/web
 
 verify: $(VENV)/.test
 	$(RUN) tests/verification/compare.py

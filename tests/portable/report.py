@@ -77,8 +77,8 @@ def kinks(results: list[Result]) -> list[str]:
         return []
     return [
         "\\* At a kink: some of the network's 6 million activations are 0 or 6 but for rounding. The map of the driven",
-        "rendering itself moves that far when the photo moves by at most two float32 roundings, and the runtime's map",
-        "is one of those on the other side:",
+        "rendering itself moves as far when the photo moves by at most two float32 roundings. With one point the",
+        "runtime's map is one of those, to the limit; with many, each combination of sides is another map:",
         "",
         *(
             f"- {result.entry.method}, {result.entry.rendering}, {TITLES[result.runtime]}: {result.error:.1e}; nudged "

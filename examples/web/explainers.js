@@ -1,0 +1,90 @@
+// The worker that runs explainers, as functions that wait for it.
+
+export class Explainers {
+  constructor() {
+    this.worker = null;
+    this.pending = null;
+    /** Milliseconds for one gradient, by network: what is known of how long others will take. */
+    this.pace = new Map();
+  }
+
+  get running() {
+    return this.pending !== null;
+  }
+
+  /** About how many milliseconds the explanation will take; undefined before the network's first one. */
+  expected({ group, points }) {
+    return this.pace.has(group) ? this.pace.get(group) * points : undefined;
+  }
+
+  /** Runs an explainer on one image; `told` hears of every stage. */
+  async run(settings, image, target, told) {
+    const { key, url, bytes, input, dims } = settings;
+    const { result } = await this.ask({ key, url, bytes, feeds: { input, image, dims, target } }, told);
+    if (settings.group) this.pace.set(settings.group, result.milliseconds / settings.points);
+    return result;
+  }
+
+  /** What an explainer of somebody's own takes; throws if this page cannot use it. */
+  async describe(name, bytes) {
+    const key = `${name} ${Date.now()}`;
+    const { described } = await this.ask({ key, bytes, describe: true });
+    const missing = ["prediction", "attribution"].filter((output) => !described.outputs.includes(output));
+    if (missing.length) {
+      throw new Error(`${name} has no output "${missing[0]}": it is a model, not an explainer. Write one with method.export("explainer.onnx").`);
+    }
+    const inputs = described.inputs.filter((each) => !["target", "seed"].includes(each.name));
+    const target = described.inputs.find((each) => each.name === "target");
+    if (target && target.type !== "int64") throw new Error(`${name} wants weights as its target; this page gives labels.`);
+    const [image] = inputs;
+    const shape = image?.shape ?? [];
+    const channelAxis = [1, 3].find((axis) => shape[axis] === 1 || shape[axis] === 3);
+    const dims = [1, ...shape.slice(1)];
+    if (inputs.length !== 1 || image.type !== "float32" || shape.length !== 4 || !channelAxis || !dims.every(Number.isInteger)) {
+      const found = inputs.map((each) => `${each.name}: ${each.type} [${(each.shape ?? []).join(", ")}]`).join("; ");
+      throw new Error(`${name} takes ${found}. This page can use explainers with one float32 image of a fixed size, with 1 or 3 channels.`);
+    }
+    return { key, bytes, input: image.name, dims, channelAxis, shares: false };
+  }
+
+  /** Sends one message to the worker and waits for its last answer. */
+  ask(message, told = () => {}) {
+    this.worker ??= new Worker("worker.js", { type: "module" });
+    return new Promise((resolve, reject) => {
+      this.pending = reject;
+      const done = (action, value) => {
+        this.pending = null;
+        action(value);
+      };
+      this.worker.onmessage = ({ data }) => {
+        if (data.stage) told(data.stage);
+        else if (data.problem) done(reject, new Error(inWords(data.problem)));
+        else done(resolve, data);
+      };
+      this.worker.onerror = (event) => {
+        this.stop();
+        done(reject, new Error(`The network could not be run: ${event.message || "the worker did not start"}.`));
+      };
+      this.worker.postMessage(message);
+    });
+  }
+
+  /** Ends what is running; the next question starts a new worker. */
+  stop() {
+    this.worker?.terminate();
+    this.worker = null;
+    this.pending?.(Object.assign(new Error("stopped"), { name: "AbortError" }));
+    this.pending = null;
+  }
+}
+
+/** The runtime's message, with what to do about it. */
+function inWords(problem) {
+  if (/protobuf|parse|load model|No graph/i.test(problem)) {
+    return `This file is not an ONNX model that ONNX Runtime can read. (${problem})`;
+  }
+  if (/alloc|memory|OOM/i.test(problem)) {
+    return `The page ran out of memory. Close other tabs, or take a method with fewer points. (${problem})`;
+  }
+  return `ONNX Runtime could not run this: ${problem}`;
+}
