@@ -41,9 +41,9 @@ def infer_shapes(proto: onnx.ModelProto, strict: bool = True) -> onnx.ModelProto
     Raises:
         onnx.shape_inference.InferenceError: If the model contradicts itself.
     """
-:    proto = with_constants_in_bodies(proto)
+    proto = with_constants_in_bodies(proto)
     guesses: Guesses = {}
-    if any(_states(proto))::
+    if any(_states(proto)):
         found = -1
         while len(guesses) > found:
             found = len(guesses)
