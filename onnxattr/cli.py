@@ -16,6 +16,7 @@ from onnxattr.errors import OnnxAttrError, ShapeError
 from onnxattr.exported import RENDERINGS
 from onnxattr.finish_graph import whole_file
 from onnxattr.inspection import inspect, supported_operators
+from onnxattr.triton import export_triton
 from onnxattr.weights import PLACES
 
 #: The parameters of the methods that options set.
@@ -68,7 +69,11 @@ def _parser() -> argparse.ArgumentParser:
 
     export = commands.add_parser("export", help="write one ONNX file that predicts and explains")
     _add_method(export)
-    export.add_argument("-o", "--output", required=True)
+    place = export.add_mutually_exclusive_group(required=True)
+    place.add_argument("-o", "--output", help="the file to write")
+    place.add_argument(
+        "--triton", metavar="DIR", help="write a model folder for Triton Inference Server instead"
+    )
     export.add_argument(
         "--rendering", default="auto", choices=RENDERINGS, help="all points at once, or in a loop"
     )
@@ -143,8 +148,11 @@ def _targets(given: str | None, inputs: Any) -> Any:
 
 def _export(options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in ("rendering", "target", "baseline_input", "weights")}
-    _method(options).export(options.output, **given)
-    print(f"wrote {options.output}")
+    if options.triton:
+        export_triton(_method(options), options.triton, **given)
+    else:
+        _method(options).export(options.output, **given)
+    print(f"wrote {options.triton or options.output}")
 
 
 def _read(path: str) -> Any:

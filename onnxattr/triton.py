@@ -1,0 +1,106 @@
+"""An explainer as a model of Triton Inference Server's ONNX Runtime backend: the file and its config.pbtxt."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from onnxattr.errors import ModelError, ParameterError
+from onnxattr.finish_graph import whole_file, write
+from onnxattr.renderings.rewrite import own_name
+
+if TYPE_CHECKING:
+    from onnxattr.attributions.base import Attribution
+
+#: Most rows that the server joins into one run, where rows of several requests can be joined.
+MAX_BATCH_SIZE = 8
+
+_TYPES: dict[int, str] = {
+    onnx.TensorProto.FLOAT: "TYPE_FP32",
+    onnx.TensorProto.DOUBLE: "TYPE_FP64",
+    onnx.TensorProto.FLOAT16: "TYPE_FP16",
+    onnx.TensorProto.BFLOAT16: "TYPE_BF16",
+    onnx.TensorProto.BOOL: "TYPE_BOOL",
+    onnx.TensorProto.STRING: "TYPE_STRING",
+}
+_INTEGERS = [f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)]
+_TYPES |= {getattr(onnx.TensorProto, name): f"TYPE_{name}" for name in _INTEGERS}
+
+
+def export_triton(method: Attribution, folder: str | os.PathLike[str], **options: Any) -> None:
+    """Writes a folder for a Triton model repository; the folder's name is the name of the model.
+
+    In it are ``1/model.onnx`` and ``config.pbtxt``. Where there is noise, ``seed`` has the shape (1,): Triton's tensors
+    have an axis at least. Rows of several requests are joined into one run, unless the noise of a row, which depends on
+    its place, would then depend on the other requests.
+
+    Args:
+        method: The method to export.
+        folder: The folder to write; made if it is not there.
+        **options: Options of ``method.export``.
+
+    Raises:
+        ModelError: If the model has an input that Triton cannot take: a scalar, or of a type of ONNX alone.
+        ParameterError: If an option is outside its domain, or a file cannot be written.
+    """
+    path = Path(folder) / "1" / "model.onnx"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"{folder} cannot be made: {error}. Give the path of a folder.") from error
+    method.export(path, **options)
+    proto = onnx.load(path, load_external_data=False)
+    seeds = [value for value in proto.graph.input if value.name == own_name(method.prepared, "seed")]
+    for seed in seeds:
+        # What is computed with it takes either shape, by broadcasting.
+        seed.type.tensor_type.shape.dim.add().dim_value = 1
+    text = config(proto)
+    if seeds:
+        write(proto, path)
+    with whole_file(Path(folder) / "config.pbtxt") as file:
+        file.write(text.encode())
+
+
+def config(proto: onnx.ModelProto) -> str:
+    """The text of config.pbtxt for an explainer.
+
+    Raises:
+        ModelError: If an input is a scalar, or a type is not one of Triton's.
+    """
+    values = [*proto.graph.input, *proto.graph.output]
+    for value in values:
+        if not value.type.tensor_type.shape.dim:
+            raise ModelError(
+                f"{value.name!r} is a scalar; Triton's tensors have an axis at least. Give the model a vector instead."
+            )
+    # A baseline may have one row for all rows of x: the rows of two requests cannot be joined then.
+    firsts = [value.type.tensor_type.shape.dim[0] for value in values]
+    batched = all(_is_free(dim) and dim.dim_param != "baselines" for dim in firsts)
+    lines = ['backend: "onnxruntime"', f"max_batch_size: {MAX_BATCH_SIZE if batched else 0}"]
+    for kind, described in (("input", proto.graph.input), ("output", proto.graph.output)):
+        blocks = ",\n".join(_block(value, batched) for value in described)
+        lines.append(f"{kind} [\n{blocks}\n]")
+    return "\n".join([*lines, *["dynamic_batching { }"] * batched, ""])
+
+
+def _block(value: onnx.ValueInfoProto, batched: bool) -> str:
+    """One input or output; with batching the first axis is Triton's own, and none may be left but by a reshape."""
+    tensor = value.type.tensor_type
+    if tensor.elem_type not in _TYPES:
+        name = onnx.TensorProto.DataType.Name(tensor.elem_type)
+        raise ModelError(
+            f"{value.name!r} is of type {name}, which Triton does not have; its types are {sorted(_TYPES.values())}."
+        )
+    dims = [-1 if _is_free(dim) else dim.dim_value for dim in tensor.shape.dim]
+    dims = dims[1:] if batched else dims
+    lines = [f'name: "{value.name}"', f"data_type: {_TYPES[tensor.elem_type]}", f"dims: {dims or [1]}"]
+    if not dims:
+        lines.append("reshape: { shape: [ ] }")
+    return "  {\n" + "".join(f"    {line}\n" for line in lines) + "  }"
+
+
+def _is_free(dim: onnx.TensorShapeProto.Dimension) -> bool:
+    return dim.WhichOneof("value") != "dim_value"
