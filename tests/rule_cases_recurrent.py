@@ -1,7 +1,8 @@
 """Rows of LSTM, GRU and RNN."""
 
 import numpy as np
-from rule_cases import Case, case, const, feed, w, x
+from rule_cases import Case, case, const, feed, weight, x
+from rule_cases import w as constant
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 STEPS, BATCH, SIZE, HIDDEN = 4, 3, 2, 5
@@ -15,9 +16,11 @@ def cell(
     states: bool = False,
     peepholes: bool = False,
     outputs: str = "",
+    trained: bool = False,
     **settings,
 ) -> Case:
-    """One node with the optional operands that are asked for."""
+    """One node with the optional operands that are asked for; its weights get a gradient if it is ``trained``."""
+    w = weight if trained else constant
     directions = 2 if settings.get("direction") == "bidirectional" else 1
     rows = GATES[op] * HIDDEN
     count = 3 if op == "LSTM" else 2
@@ -57,6 +60,13 @@ CASES = [
     *(cell("GRU", linear_before_reset=1, direction=d) for d in DIRECTIONS),
     cell("GRU", linear_before_reset=1, bias=False, states=True, lengths=[2, 4, 1]),
     *(cell(op, clip=0.4) for op in GATES),
+    # The weights' own gradients.
+    *(cell(op, direction=d, trained=True) for op in GATES for d in DIRECTIONS[1:]),
+    cell("LSTM", peepholes=True, states=True, lengths=[4, 1, 3], trained=True),
+    cell("LSTM", peepholes=True, input_forget=1, clip=0.4, trained=True),
+    cell("GRU", linear_before_reset=1, states=True, lengths=[4, 1, 3], trained=True),
+    cell("GRU", bias=False, states=True, lengths=[2, 4, 3], clip=0.4, trained=True),
+    cell("RNN", bias=False, lengths=[2, 4, 3], direction="reverse", trained=True),
     cell("LSTM", input_forget=1),
     cell("LSTM", activations=["HardSigmoid", "Relu", "Softsign"]),
     cell("LSTM", activations=["Sigmoid", "ScaledTanh", "Affine"], activation_alpha=[1.2, 0.7],
@@ -68,7 +78,8 @@ CASES = [
     cell("RNN", activations=["Relu"]),
     cell("RNN", activations=["LeakyRelu", "ThresholdedRelu"], activation_alpha=[0.2, 0.3], direction="bidirectional"),
     *(cell(op, opset=opset) for op in GATES for opset in (7, 14, 22)),
-    case("LSTM", x(1, 1, 3), w(1, 8, 3), w(1, 8, 2), hidden_size=2, outputs="fff", label="one-step", **ORACLE),
-    case("GRU", x(4, 3, 2), w(1, 15, 2), w(1, 15, 5), w(1, 30), const([4, 2, 1], np.int32), hidden_size=5,
-         outputs="ff", label="constant-lengths", **ORACLE),
+    case("LSTM", x(1, 1, 3), constant(1, 8, 3), constant(1, 8, 2), hidden_size=2, outputs="fff", label="one-step",
+         **ORACLE),
+    case("GRU", x(4, 3, 2), constant(1, 15, 2), constant(1, 15, 5), constant(1, 30), const([4, 2, 1], np.int32),
+         hidden_size=5, outputs="ff", label="constant-lengths", **ORACLE),
 ]  # fmt: skip

@@ -7,6 +7,7 @@ elementwise nodes). One Scan then runs backwards in time; its body is a single s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import onnx_ir as ir
@@ -15,12 +16,16 @@ from onnxattr.autodiff import pullback
 from onnxattr.builder import OpBuilder, dims_of
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.recurrent_cells import read_cell
-from onnxattr.rules.registry import NOT_IMPLEMENTED, STANDARD, Cotangent, vjp
+from onnxattr.rules.recurrent_weights import weight_cts
+from onnxattr.rules.registry import STANDARD, Cotangent, vjp
 
 
 @vjp("LSTM", "GRU", "RNN")
 def recurrent(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
-    """Y, Yh, Yc = states over time;  xbar, h0bar, c0bar by one Scan per direction, backwards in time."""
+    """Y, Yh, Yc = states over time;  xbar, h0bar, c0bar by one Scan per direction, backwards in time.
+
+    The weights' cotangents are products of the steps' with x and the states.
+    """
     if node.attributes.get_int("layout", 0):
         raise UnsupportedOpError(
             f"{node.op_type} node {node.name!r}: layout=1 has no VJP rule. Export with layout=0."
@@ -30,24 +35,22 @@ def recurrent(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     directions = 2 if direction == "bidirectional" else 1
     cts = [*(ct if isinstance(ct, tuple) else (ct,)), None, None][:3]
     states = _outputs(op, node)
-    x_cts, h_cts, c_cts = [], [], []
+    parts = []
     for index in range(directions):
         backward = direction == "reverse" or index == 1
-        parts = _Direction(op, node, index, backward, states[0], cts, lengths).run()
-        x_cts.append(parts[0])
-        h_cts.append(parts[1])
-        c_cts.append(parts[2])
-    entries: list[Cotangent] = [NOT_IMPLEMENTED] * len(node.inputs)
+        parts.append(_Direction(op, node, index, backward, states[0], cts, lengths).run())
+    x_cts, h_cts, c_cts, weights = zip(*parts, strict=True)
+
+    def stacked(values: Sequence[ir.Value]) -> ir.Value:
+        rows = [op.Unsqueeze(value, [0]) for value in values]
+        return rows[0] if directions == 1 else op.Concat(*rows, axis=0)
+
     x_ct = x_cts[0] if directions == 1 else op.Add(*x_cts)
     x_ct.shape = x.shape
-    entries[0] = x_ct
-    for position, state_cts in ((5, h_cts), (6, c_cts)):
-        if len(node.inputs) > position and node.inputs[position] is not None:
-            stacked = [op.Unsqueeze(part, [0]) for part in state_cts if part is not None]
-            entries[position] = stacked[0] if directions == 1 else op.Concat(*stacked, axis=0)
-    if len(node.inputs) > 4:
-        entries[4] = None
-    return entries
+    entries: dict[int, Cotangent] = {0: x_ct, 5: lambda: stacked(h_cts), 6: lambda: stacked(c_cts)}
+    for position in weights[0]:
+        entries[position] = partial(lambda p: stacked([build[p]() for build in weights]), position)
+    return [entries.get(position) for position in range(len(node.inputs))]
 
 
 def _outputs(op: OpBuilder, node: Any) -> tuple[ir.Value, ...]:
@@ -108,8 +111,8 @@ class _Direction:
         state.shape = ir.Shape(self.row)
         return state
 
-    def run(self) -> tuple[ir.Value, ir.Value, ir.Value | None]:
-        """The cotangents of X, of the initial h and (LSTM) of the initial c."""
+    def run(self) -> tuple[ir.Value, ir.Value, ir.Value | None, dict[int, Callable[[], ir.Value]]]:
+        """The cotangents of X, of the initial h and (LSTM) of the initial c, and what builds those of the weights."""
         op = self.op
         h = self._before(self.pick(self.states, 1), self.initial(5))
         streams = {"pre": self.cell.pre(op, self.x), "rec": self.cell.rec(op, h)}
@@ -125,7 +128,9 @@ class _Direction:
             *state_cts, pre_ct = self._scan_slopes(streams, carried)
         else:
             *state_cts, pre_ct = self._scan_back(streams, carried)
-        return op.MatMul(pre_ct, self.cell.weights), state_cts[0], state_cts[1] if self.lstm else None
+        weights = weight_cts(op, self.cell, self.x, h, streams, pre_ct)
+        c_ct = state_cts[1] if self.lstm else None
+        return op.MatMul(pre_ct, self.cell.weights), state_cts[0], c_ct, weights
 
     def _final_ct(self, output: int) -> ir.Value:
         ct = self.cts[output]

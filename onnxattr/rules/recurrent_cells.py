@@ -92,6 +92,11 @@ class Cell:
         keep = op.Sub(1.0, i) if self.input_forget else self._apply(op, 0, f)
         return keep, op.Mul(i, self._apply(op, 1, g))
 
+    def reset(self, op: OpBuilder, pre: ir.Value, rec: ir.Value) -> ir.Value:
+        """The GRU's gate r, for any number of leading axes."""
+        parts = (op.Slice(part, [self.hidden], [2 * self.hidden], [-1]) for part in (pre, rec))
+        return self._apply(op, 0, op.Add(*parts))
+
     def _apply(self, op: OpBuilder, index: int, value: ir.Value) -> ir.Value:
         if self.clip is not None:
             value = op.Clip(value, -self.clip, self.clip)
