@@ -57,9 +57,20 @@ def adopt(proto: onnx.ModelProto, opset: int) -> None:
         known = node.domain not in ("", "ai.onnx") or onnx.defs.has(node.op_type, opset, "")
         if not known and f"{_CONTRIB}::{node.op_type}" in DEFINITIONS:
             node.domain = _CONTRIB
+    _give_scores(proto.graph)
     imported = any(entry.domain == _CONTRIB for entry in proto.opset_import)
     if not imported and any(node.domain == _CONTRIB for node in proto.graph.node):
         proto.opset_import.append(onnx.helper.make_opsetid(_CONTRIB, 1))
+
+
+def _give_scores(graph: onnx.GraphProto) -> None:
+    """Types outputs of ZipMap as the tensors of scores that they are made of: there is no other use of dictionaries."""
+    zipped = {name for node in graph.node if op_name(node) == "ai.onnx.ml::ZipMap" for name in node.output}
+    for value in graph.output:
+        if value.name in zipped:
+            value.CopyFrom(
+                onnx.helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, [None, None])
+            )
 
 
 def state_defaults(proto: onnx.ModelProto) -> None:

@@ -12,6 +12,7 @@ from onnx.reference import ReferenceEvaluator
 from reference_ops import NEW_OPS
 from rule_cases import VARIANTS, Case
 
+from onnxattr.definitions import DEFINITIONS
 from onnxattr.gradient import vjp
 from onnxattr.rules.standard import STANDARD
 from onnxattr.testing import CORRECTED, as_double, check_vjp
@@ -34,6 +35,7 @@ FAMILIES = (
     "defined",
     "contrib",
     "quantization",
+    "ml",
 )
 CASES: list[Case] = [
     row for family in FAMILIES for row in importlib.import_module(f"rule_cases_{family}").CASES
@@ -149,6 +151,12 @@ def test_every_rule_has_a_row():
     covered = {row.op for row in CASES} | {"If", "Loop", "Scan"}  # those in test_control_flow.py
     covered |= {"QuantizeLinear", "DynamicQuantizeLinear"}  # not derivatives: test_quantized.py
     assert set(STANDARD) - covered == set()
+
+
+def test_every_definition_has_a_row():
+    covered = {row.op for row in CASES} | {f"com.microsoft::{row.op}" for row in CASES}
+    elsewhere = {"com.microsoft::QuantizeLinear", "com.microsoft::TransposeMatMul", "ai.onnx.ml::ZipMap"}
+    assert set(DEFINITIONS) - covered == elsewhere
 
 
 def test_rows_are_distinct():

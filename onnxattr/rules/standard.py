@@ -10,6 +10,7 @@ from onnxattr.rules import (  # noqa: F401
     elementwise,
     linear,
     max_pool,
+    ml,
     norm,
     pool,
     quantization,
