@@ -9,10 +9,13 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, NameFixPass
 
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder, dims_of, values_of
 from onnxattr.known_values import KnownArrays
 from onnxattr.loop_shapes import infer_shapes
-from onnxattr.subgraphs import drop, hoist_initializers, prune, subgraphs_of
+from onnxattr.subgraphs import captures_of, drop, hoist_initializers, prune, subgraphs_of
+
+#: Loops over sequences of up to this many steps are written out.
+_MOST_STEPS = 64
 
 
 def resolve(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
@@ -97,6 +100,53 @@ class _Resolver:
             self._replace(op, old, new)
         drop(node)
         self._walk(op, nodes)
+
+    def _loop(self, op: OpBuilder, node: Any) -> None:
+        """Writes a Loop over sequences out, step by step, where it takes a known number of steps."""
+        (body,), trips, go = subgraphs_of(node), self._known(node.inputs[0]), node.inputs[1]
+        count, slices = len(node.inputs) - 2, len(body.outputs) - len(node.inputs) + 1
+        held = any(v in self._sequences or v in self._optionals for v in (*node.inputs, *captures_of(node)))
+        unending = go is None or (self._known(go) is not None and bool(self._known(go)))
+        if not held or trips is None or not unending or not self._goes_on(body):
+            return
+        if trips > _MOST_STEPS or (trips < 1 and slices):
+            return
+        values: list[ir.Value] = list(node.inputs[2:])
+        stacks: list[list[ir.Value]] = [[] for _ in range(slices)]
+        for step in range(int(trips)):
+            given = [op.constant(step, ir.DataType.INT64), op.constant(True), *values]
+            results = self._step(op, node, body, given)
+            values = results[1 : 1 + count]
+            for stack, value in zip(stacks, results[1 + count :], strict=True):
+                stack.append(op.Unsqueeze(value, [0]))
+        for old, new in zip(node.outputs, [*values, *(op.Concat(*s, axis=0) for s in stacks)], strict=True):
+            self._replace(op, old, new)
+        drop(node)
+
+    def _goes_on(self, body: ir.Graph) -> bool:
+        """Whether a Loop's body never ends it."""
+        go: Any = body.outputs[0]
+        while (producer := go.producer()) is not None and producer.op_type == "Identity":
+            go = producer.inputs[0]
+        known = self._known(go)
+        return go is body.inputs[1] or (known is not None and bool(known))
+
+    def _step(self, op: OpBuilder, node: ir.Node, body: ir.Graph, given: list[ir.Value]) -> list[ir.Value]:
+        """One step of a Loop as nodes before it, resolved; returns the body's outputs."""
+        copy = body.clone(allow_outer_scope_values=True)
+        for value in values_of(copy):
+            if value.name:
+                value.name = op.unique_name(value.name)
+            # Sizes that the body calls by one name may differ from step to step.
+            value.shape = None
+        ir.convenience.replace_all_uses_with(list(copy.inputs), given, replace_graph_outputs=True)
+        nodes = list(copy)
+        copy.remove(nodes)
+        op.graph.insert_before(node, nodes)
+        self._walk(op, nodes)
+        results = list(copy.outputs)
+        copy.outputs.clear()
+        return results
 
     def _sequence_at(self, op: OpBuilder, node: Any) -> None:
         held, position = self._sequences.get(node.inputs[0]), self._known(node.inputs[1])
@@ -185,6 +235,7 @@ class _Resolver:
 
 _HANDLERS = {
     "If": _Resolver._if,
+    "Loop": _Resolver._loop,
     "Identity": _Resolver._identity,
     "Optional": _Resolver._optional,
     "OptionalGetElement": _Resolver._optional_get,
@@ -198,4 +249,4 @@ _HANDLERS = {
     "ConcatFromSequence": _Resolver._concat_from_sequence,
     "SplitToSequence": _Resolver._split_to_sequence,
 }
-_RESOLVED = set(_HANDLERS) - {"Identity"}
+_RESOLVED = set(_HANDLERS) - {"Identity", "Loop"}

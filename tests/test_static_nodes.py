@@ -12,7 +12,7 @@ from onnxattr.loading import load
 X = np.random.default_rng(0).uniform(0.5, 1.5, (2, 3, 4)).astype(np.float32)
 WEIGHTS = (
     "int64 zero = {0}, int64 one = {1}, int64 two = {2}, int64[1] axis = {-1}, "
-    "bool no = {0}, int64[2] sizes = {1, 2}"
+    "bool no = {0}, int64[1] zeroth = {0}, int64[2] sizes = {1, 2}"
 )
 EITHER = """If(c) <then_branch = yes () => (float[?,?,?] t) { u = Exp(x) t = Mul(u, x) },
     else_branch = no () => (float[?,?] e) { u = Sin(x) e = ReduceSum<keepdims = 0>(u, axis) }>"""
@@ -68,6 +68,16 @@ RESOLVED = {
         "else_branch = no () => (float[2,3,4] e) { e = Neg(x) }>",
         lambda x: np.exp(x) * x,
     ),
+    "loop over a sequence": (
+        "a = Exp(x) s = SequenceConstruct(x, a, x) n = SequenceLength(s) e = SequenceEmpty() w, q, z = "
+        "Loop(n, , x, e) <"
+        "body = b (int64 i, bool c, float[2,3,4] p, seq(float[2,3,4]) l) => (bool d, float[2,3,4] r, "
+        "seq(float[2,3,4]) m,"
+        "float[2,3,4] f) { d = Identity(c) g = SequenceAt(s, i) r = Mul(p, g) h = Sin(g) m = SequenceInsert(l, h) "
+        "f = Identity(p) }> v = SequenceAt(q, one) t = ReduceSum<keepdims = 0>(z, zeroth) "
+        "k = Add(w, v) y = Add(k, t)",
+        lambda x: x**3 * np.exp(x) + np.sin(np.exp(x)) + x + x**2 + x**2 * np.exp(x),
+    ),
     "captured": (
         "a = Exp(x) s = SequenceConstruct(x, a) y = Loop(two, , x) <body = b (int64 i, bool d, float[2,3,4] p) "
         "=> (bool e, float[2,3,4] q) { e = Identity(d) g = SequenceAt(s, one) q = Mul(p, g) }>",
@@ -99,7 +109,8 @@ def test_resolved(case):
 REFUSED = {
     "SequenceAt": "m = ArgMax<keepdims = 0>(x) n = ReduceMax<keepdims = 0>(m) "
     "s = SequenceConstruct(x, x) y = SequenceAt(s, n)",
-    "SequenceInsert": "e = SequenceEmpty() z, s = Loop(two, , x, e) <body = b (int64 i, bool c, float[2,3,4] p, "
+    "SequenceInsert": "m = ArgMax<keepdims = 0>(x) n = ReduceMax<keepdims = 0>(m) e = SequenceEmpty() "
+    "z, s = Loop(n, , x, e) <body = b (int64 i, bool c, float[2,3,4] p, "
     "seq(float[2,3,4]) q) => (bool d, float[2,3,4] r, seq(float[2,3,4]) t) { d = Identity(c) r = Exp(p) "
     "t = SequenceInsert(q, r) }> y = SequenceAt(s, one)",
 }
