@@ -1,6 +1,6 @@
 """Predicts and explains one row with ONNX Runtime and NumPy alone.
 
-python python_only_onnxruntime.py explainer.onnx row.csv [label]; the explainer is a file that `method.export(...)` wrote.
+python python_only_onnxruntime.py explainer.onnx row.csv [label], with a file that `method.export(...)` wrote.
 """
 
 import json

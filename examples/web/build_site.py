@@ -11,6 +11,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import onnx
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +88,7 @@ CREDIT = (
 
 def emotion_network(folder: Path) -> dict:
     """Faces: the scores are explained at the logits."""
+    name = onnx.load(emotion.ONNX_FILE).graph.input[0].name
     return {
         "id": "emotion",
         "title": "Emotion of a face",
@@ -94,7 +96,7 @@ def emotion_network(folder: Path) -> dict:
         "labels": emotion.LABELS,
         "logits": True,
         "input": {
-            "input": "input_1",
+            "input": name,
             "dims": [1, 64, 64, 1],
             "channelAxis": 3,
             "mean": 127.5,
