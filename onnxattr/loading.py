@@ -17,6 +17,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
+from onnxattr.batchwise import put_time_first
 from onnxattr.definitions import adopt, state_defaults, write_out
 from onnxattr.errors import ModelError
 from onnxattr.expansion import downgrade, expand
@@ -107,6 +108,7 @@ def load(source: ModelSource) -> ir.Model:
         if slim.functions:
             slim = onnx.inliner.inline_local_functions(slim)
         state_defaults(slim)
+        put_time_first(slim.graph)
         _state_axes(slim.graph)
         if _opset(slim) < OPSET:
             slim = _upgrade(slim)

@@ -209,6 +209,13 @@ class Recurrent(Corrected):
     defaults: tuple[str, ...]
 
     def compute(self, attributes, x, w, r, b=None, lengths=None, h0=None, c0=None, p=None):
+        if attributes.get("layout", 0):
+            x, h0, c0 = (None if v is None else v.swapaxes(0, 1) for v in (x, h0, c0))
+            y, *last = self.forward(attributes, x, w, r, b, lengths, h0, c0, p)
+            return (y.transpose(2, 0, 1, 3), *(state.swapaxes(0, 1) for state in last))
+        return self.forward(attributes, x, w, r, b, lengths, h0, c0, p)
+
+    def forward(self, attributes, x, w, r, b, lengths, h0, c0, p):
         steps, batch, _ = x.shape
         directions, _, hidden = r.shape
         b = np.zeros((directions, 2 * self.gates * hidden)) if b is None else b

@@ -14,7 +14,6 @@ import onnx_ir as ir
 
 from onnxattr.autodiff import pullback
 from onnxattr.builder import OpBuilder, dims_of
-from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.recurrent_cells import read_cell
 from onnxattr.rules.recurrent_weights import weight_cts
 from onnxattr.rules.registry import STANDARD, Cotangent, vjp
@@ -26,10 +25,6 @@ def recurrent(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
 
     The weights' cotangents are products of the steps' with x and the states.
     """
-    if node.attributes.get_int("layout", 0):
-        raise UnsupportedOpError(
-            f"{node.op_type} node {node.name!r}: layout=1 has no VJP rule. Export with layout=0."
-        )
     x, lengths = node.inputs[0], [*node.inputs[4:5], None][0]
     direction = node.attributes.get_string("direction", "forward")
     directions = 2 if direction == "bidirectional" else 1
