@@ -19,6 +19,7 @@ from onnxattr.definitions import definition
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.contrib import kept
 from onnxattr.rules.linear import rank_of
+from onnxattr.rules.pool import split_ties
 from onnxattr.rules.registry import NOT_IMPLEMENTED, Cotangent, vjp
 
 
@@ -87,10 +88,18 @@ def dequantize_linear(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
 
 @vjp("DynamicQuantizeLinear")
 def dynamic_quantize_linear(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
-    """y = round(x / s) + z with s and z from the range of x, which count as constants;  xbar = ybar / s."""
-    if ct[0] is None:
-        return (None,)
-    return (op.Div(ct[0], node.outputs[1]),)
+    """y = round(x / s) + z with s and z from the range of x, which count as constants;  xbar = ybar / s.
+
+    Where s alone reaches the score, s = (max(x, 0) - min(x, 0)) / 255 passes sbar to the ends of the range.
+    """
+    x, (y_ct, scale_ct, _) = node.inputs[0], ct
+    if y_ct is not None or scale_ct is None:
+        return (None if y_ct is None else op.Div(y_ct, node.outputs[1]),)
+    axes, share = [*range(rank_of(x, node))], op.Div(scale_ct, 255.0)
+    top, bottom = op.ReduceMax(x, axes), op.ReduceMin(x, axes)
+    up = split_ties(op, x, top, op.Where(op.Greater(top, 0.0), share, 0.0), axes)
+    down = split_ties(op, x, bottom, op.Where(op.Less(bottom, 0.0), share, 0.0), axes)
+    return (op.Sub(up, down),)
 
 
 @definition("com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear")
