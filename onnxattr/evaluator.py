@@ -101,5 +101,13 @@ def _empty(declared: onnx.TypeProto.Tensor) -> np.ndarray:
     return np.zeros([0, *dims], onnx.helper.tensor_dtype_to_np_dtype(declared.elem_type))
 
 
+class Optional(OpRun):  # noqa: D101
+    op_domain = ""
+
+    def _run(self, x=None, type=None):  # type: ignore[no-untyped-def]
+        """What is there, or None; onnx's own evaluator never takes it out of a list again."""
+        return (x,)
+
+
 #: Operators of onnx's evaluator that stand in the way of a float64 check.
-CORRECTED = (Pad, Erf, GlobalMaxPool, Loop, Scan)
+CORRECTED = (Pad, Erf, GlobalMaxPool, Loop, Scan, Optional)
