@@ -117,7 +117,7 @@ def judge(folder: Path, entry: Entry, runtime: str) -> Result:
     found = {name: read(folder, runtime, entry.name, name) for name in entry.expected}
     expected = entry.expected["attribution"]
     error = relative(found["attribution"], expected)
-    scale = np.abs(entry.expected["prediction"]).max()
+    scale = np.abs(entry.expected["prediction"]).max() or 1.0
     for name in set(found) - {"attribution"}:
         off = np.abs(found[name] - entry.expected[name].ravel()).max() / scale
         error = max(error, float(off) if not networks()[entry.network].kinks or name == "prediction" else 0.0)

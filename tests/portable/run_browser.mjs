@@ -16,7 +16,7 @@ const PAGE = `<!doctype html><title>cases</title><script type="module">
   const load = async (file) => new Uint8Array(await (await fetch(file)).arrayBuffer());
   const text = (data) => Array.from(new Uint8Array(data.buffer), (byte) => String.fromCharCode(byte)).join("");
   window.run = async (entry) => {
-    const { outputs, ...spent } = await runCase(ort, options, entry, load);
+    const { outputs, ...spent } = await runCase(ort, options, entry, load, () => performance.now());
     const encoded = Object.entries(outputs).map(([name, data]) => [name, btoa(text(data))]);
     return { outputs: Object.fromEntries(encoded), ...spent };
   };
