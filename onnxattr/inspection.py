@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff import FLOATS, active_nodes
+from onnxattr.autodiff import FLOATS, active_nodes, is_float
 from onnxattr.builder import dims_of
 from onnxattr.exported import describe
 from onnxattr.layers import Layer, read_layers
@@ -16,6 +16,7 @@ from onnxattr.loading import ModelSource, load
 from onnxattr.model import explainable, opset_of, probability_head
 from onnxattr.rules.registry import NON_DIFFERENTIABLE, op_name
 from onnxattr.rules.standard import STANDARD
+from onnxattr.subgraphs import captures_of, subgraphs_of
 
 
 def inspect(source: ModelSource) -> str:
@@ -81,12 +82,23 @@ def _layer_lines(layers: list[Layer]) -> list[str]:
     return lines
 
 
+def _on_path(graph: ir.Graph, scores: Sequence[ir.Value], sources: Sequence[ir.Value]) -> list[ir.Node]:
+    """The nodes between sources and scores; inside subgraphs, those between whatever goes in and comes out."""
+    chosen, needed = active_nodes(list(graph), scores, sources)
+    inside = []
+    for node in chosen:
+        captured = [value for value in captures_of(node) if value in needed]
+        for body in subgraphs_of(node):
+            ends = [value for value in body.outputs if is_float(value)]
+            inside += _on_path(body, ends, [*filter(is_float, body.inputs), *captured])
+    return [*chosen, *inside]
+
+
 def _operator_lines(graph: ir.Graph) -> list[str]:
     sources = [value for value in graph.inputs if value.dtype in FLOATS]
     scores = [value for value in graph.outputs if value.dtype in FLOATS]
-    active = set(active_nodes(list(graph), scores, sources)[0])
-    counts = Counter(op_name(node) for node in graph)
-    on_path = Counter(op_name(node) for node in active)
+    counts = Counter(op_name(node) for node in graph.all_nodes())
+    on_path = Counter(op_name(node) for node in _on_path(graph, scores, sources))
     lines = ["", "Operators (count, on the way from input to output, rule)"]
     for name, count in sorted(counts.items()):
         if name in STANDARD:

@@ -9,6 +9,7 @@ from tiny_graphs import parse, run
 
 from onnxattr import DeconvNet, GradientInput, GuidedBackprop, IntegratedGradients, Saliency, SmoothGrad
 from onnxattr.gradient import vjp
+from onnxattr.inspection import inspect
 from onnxattr.testing import check_vjp
 
 RNG = np.random.default_rng(3)
@@ -181,6 +182,20 @@ def test_operators_that_only_their_definition_differentiates_inside_a_loop():
             d = Identity(c) u = MeanVarianceNormalization<axes = [1]>(s) t = Mul(u, x) }>
     }"""
     check_vjp(parse(text), {"x": X, "n": n(2)}, runtime="onnxruntime")
+
+
+def test_inspection_counts_what_is_inside():
+    lines = inspect(parse(NESTED)).splitlines()
+    counts = {
+        words[2]: (int(words[0]), int(words[1]))
+        for words in map(str.split, lines)
+        if len(words) > 2 and words[0].isdigit()
+    }
+    assert counts["Loop"] == (2, 2)
+    assert counts["If"] == (1, 1)
+    assert counts["Mod"] == (1, 0)
+    assert counts["Tanh"] == (1, 1)
+    assert counts["Mul"] == (5, 5)
 
 
 # Attribution methods

@@ -92,7 +92,7 @@ def test_proven_models_take_any_number_of_rows(case):
 
 
 @pytest.mark.parametrize("case", UNPROVEN)
-def test_unproven_models_keep_their_batch_and_run_row_by_row(case):
+def test_unproven_models_keep_their_batch_and_run_row_by_row(case, tmp_path):
     model = UNPROVEN[case]
     assert batch_size_of(prepare(model).inputs[0]) == 1
     x = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)
@@ -102,7 +102,7 @@ def test_unproven_models_keep_their_batch_and_run_row_by_row(case):
     apart = np.concatenate([method.explain(row[None], target) for row in x])
     np.testing.assert_allclose(together, apart, rtol=1e-6)
     with pytest.raises(ModelError, match="fixed batch"):
-        method.export("never.onnx")
+        method.export(tmp_path / "never.onnx", rendering="batch")
 
 
 def test_a_larger_fixed_batch_that_cannot_be_freed_is_refused():
