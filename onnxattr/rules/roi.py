@@ -6,7 +6,7 @@ maximum has to look at every element it chooses among.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,10 @@ from onnxattr.rules.registry import Cotangent, vjp
 from onnxattr.rules.sampling import (
     Samples,
     Taps,
-    add_rows,
+    add_elements,
     channels_last,
     clip_to_axis,
+    elements_of,
     linear_taps,
     outer,
     samples,
@@ -154,7 +155,7 @@ def _mean(
         order = op.Concat(*[op.shape(x, axis, axis + 1) for axis in (0, 2, 1, 3)], axis=0)
         return op.Transpose(op.Reshape(total, order), perm=[0, 2, 1, 3])
 
-    def moments(axis: int) -> tuple[ir.Value, ir.Value]:
+    def moments(axis: int) -> tuple[ir.Value, ...]:
         other = half((columns, rows)[axis], bool(axis))
         elements = op.Transpose(x, perm=[1, 3, 0, 2] if axis == 0 else [1, 2, 0, 3])
         product = op.MatMul(other, op.Flatten(elements, axis=2))
@@ -162,8 +163,7 @@ def _mean(
         apart = op.Concat(op.shape(matrix, start=0, end=2), op.shape(elements, 2), axis=0)
         matrix_ct = op.ReduceSum(op.Mul(op.Reshape(product, apart), of_image), [2], keepdims=0)
         position_ct = axes[axis].position_ct(op, matrix_ct, sizes[axis])
-        moved = op.Mul(position_ct, axes[axis].place)
-        return tuple(op.ReduceSum(value, [1, 2], keepdims=0) for value in (position_ct, moved))  # type: ignore[return-value]
+        return _sums(op, position_ct, op.Mul(position_ct, axes[axis].place))
 
     return x_ct, moments
 
@@ -174,18 +174,22 @@ def _maximum(
     """As _mean, for the maximum."""
     counted = [op.Expand(op.Unsqueeze(bins.counted, [3]), op.shape(bins.taps.index)) for bins in axes]
     found, exists = _bin_elements(op, x, images, [bins.taps for bins in axes], counted)
-    chosen = _to_largest(op, found, exists, channels_last(op, ct))
+    pick, rows = _largest(op, found, exists), channels_last(op, ct)
+    index = pick(found.index)
 
-    def moments(axis: int) -> tuple[ir.Value, ir.Value]:
-        products = op.ReduceSum(op.Mul(chosen, found.elements(op)), [3], keepdims=0)
+    def moments(axis: int) -> tuple[ir.Value, ...]:
         places = [op.Expand(op.Unsqueeze(axes[axis].place, [3]), op.shape(axes[axis].taps.index))] * 2
         places[1 - axis] = op.expand_like(1, axes[1 - axis].taps.weight)
-        place = outer(op, op.Mul, *_over_bins(op, places))
-        position_ct = op.Mul(products, found.slopes[axis])
-        moved = op.Mul(position_ct, place)
-        return tuple(op.ReduceSum(value, [1, 2], keepdims=0) for value in (position_ct, moved))  # type: ignore[return-value]
+        place = pick(outer(op, op.Mul, *_over_bins(op, places)))
+        position_ct = op.Mul(op.Mul(rows, elements_of(op, x, index)), pick(found.slopes[axis]))
+        return _sums(op, position_ct, op.Mul(position_ct, place))
 
-    return lambda: add_rows(op, x, found.index, op.Mul(op.Unsqueeze(found.weight, [3]), chosen)), moments
+    return lambda: add_elements(op, x, index, op.Mul(rows, pick(found.weight))), moments
+
+
+def _sums(op: OpBuilder, *values: ir.Value) -> tuple[ir.Value, ...]:
+    """The sums over all but the first axis of values of rank 3."""
+    return tuple(op.ReduceSum(value, [1, 2], keepdims=0) for value in values)
 
 
 def _bin_elements(
@@ -209,15 +213,13 @@ def _over_bins(op: OpBuilder, values: Sequence[ir.Value]) -> list[ir.Value]:
     return spread
 
 
-def _to_largest(op: OpBuilder, found: Samples, exists: ir.Value, ct: ir.Value) -> ir.Value:
-    """Ybar (regions, bins, C) at the first largest of each bin's weighted elements: (regions, bins, elements, C)."""
+def _largest(op: OpBuilder, found: Samples, exists: ir.Value) -> Callable[[ir.Value], ir.Value]:
+    """What picks, from a value per element of each bin, that of the first largest weighted element of each channel."""
     lowest = float(np.finfo(found.x.dtype.numpy()).min)  # type: ignore[union-attr]
     weighted = op.Mul(found.elements(op), op.Unsqueeze(found.weight, [3]))
     values = op.Where(op.Unsqueeze(exists, [3]), weighted, lowest)
-    winner = op.ArgMax(values, axis=2, keepdims=1)
-    count = op.Squeeze(op.shape(values, start=2, end=3))
-    wins = op.Equal(op.Unsqueeze(op.Range(0, count, 1), [1]), winner)
-    return op.Where(wins, op.Unsqueeze(ct, [2]), 0.0)
+    winner = op.Unsqueeze(op.ArgMax(values, axis=2, keepdims=0), [3])
+    return lambda value: op.GatherND(value, winner, batch_dims=2)
 
 
 @vjp("MaxRoiPool")
@@ -234,8 +236,9 @@ def max_roi_pool(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
         op.Cast(op.Gather(rois, 0, axis=1), to=ir.DataType.INT64.value),
         *zip(*[_whole_elements(op, node, x, rois, axis, bins[axis]) for axis in range(2)], strict=True),
     )
-    chosen = _to_largest(op, found, exists, channels_last(op, ct))
-    return lambda: add_rows(op, x, found.index, op.Mul(op.Unsqueeze(found.weight, [3]), chosen)), None
+    pick = _largest(op, found, exists)
+    share = op.Mul(channels_last(op, ct), pick(found.weight))
+    return lambda: add_elements(op, x, pick(found.index), share), None
 
 
 def _whole_elements(

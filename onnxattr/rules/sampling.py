@@ -192,12 +192,38 @@ def rows_of(op: OpBuilder, x: ir.Value) -> ir.Value:
 
 def add_rows(op: OpBuilder, x: ir.Value, index: ir.Value, rows: ir.Value) -> ir.Value:
     """Zeros in the shape of x with ``rows`` (..., C) added onto the rows ``index`` (...): the adjoint of a gather."""
-    size, channels = op.shape(x, 2), op.shape(x, 1, 2)
-    count = op.Mul(op.shape(x, 0, 1), op.ReduceProd(size, keepdims=1))
-    zeros = op.Expand(op.constant(0, x.dtype), op.Concat(count, channels, axis=0))
+    channels = op.shape(x, 1, 2)
     flat = op.Reshape(rows, op.Concat([-1], channels, axis=0))
-    total = op.ScatterND(zeros, op.Reshape(index, [-1, 1]), flat, reduction="add")
-    apart = op.Reshape(total, op.Concat(op.shape(x, 0, 1), [-1], channels, axis=0))
+    zeros = op.Expand(op.constant(0, x.dtype), op.Concat(_row_count(op, x), channels, axis=0))
+    return _images(op, x, op.ScatterND(zeros, op.Reshape(index, [-1, 1]), flat, reduction="add"))
+
+
+def elements_of(op: OpBuilder, x: ir.Value, index: ir.Value) -> ir.Value:
+    """One element per channel, from the rows ``index`` (..., C)."""
+    return op.Gather(op.Reshape(rows_of(op, x), [-1]), _of_channels(op, x, index))
+
+
+def add_elements(op: OpBuilder, x: ir.Value, index: ir.Value, values: ir.Value) -> ir.Value:
+    """Zeros in the shape of x with ``values`` added onto the rows ``index`` (both (..., C)): adjoint of elements_of."""
+    count = op.Mul(_row_count(op, x), op.shape(x, 1, 2))
+    zeros = op.Expand(op.constant(0, x.dtype), count)
+    where = op.Unsqueeze(_of_channels(op, x, index), [-1])
+    return _images(op, x, op.ScatterND(zeros, where, values, reduction="add"))
+
+
+def _row_count(op: OpBuilder, x: ir.Value) -> ir.Value:
+    return op.Mul(op.shape(x, 0, 1), op.ReduceProd(op.shape(x, 2), keepdims=1))
+
+
+def _of_channels(op: OpBuilder, x: ir.Value, index: ir.Value) -> ir.Value:
+    """Positions among all elements in the order of rows_of: row ``index[..., c]``, channel c."""
+    channels = op.shape(x, 1, 2)
+    return op.Add(op.Mul(index, channels), op.Range(0, op.Squeeze(channels), 1))
+
+
+def _images(op: OpBuilder, x: ir.Value, rows: ir.Value) -> ir.Value:
+    """Undoes rows_of."""
+    apart = op.Reshape(rows, op.Concat(op.shape(x, 0, 1), [-1], op.shape(x, 1, 2), axis=0))
     return op.reshape_like(op.Transpose(apart, perm=[0, 2, 1]), x)
 
 
