@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: demo demo-web test-portable test test-slow verify coverage-ops lint benchmark benchmark-files clean
+.PHONY: demo demo-web test-portable test test-slow test-torch verify coverage-ops lint benchmark benchmark-files clean
 
 demo: $(VENV)/.demo
 	$(RUN) examples/demo.py
@@ -14,6 +14,11 @@ test: $(VENV)/.test
 
 test-slow: $(VENV)/.test
 	$(RUN) -m pytest -m slow
+
+# PyTorch is large and the other tests do without it.
+test-torch: $(VENV)/.test requirements/torch.txt
+	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --requirement requirements/torch.txt
+	$(RUN) -m pytest -n 2 tests/test_convert_torch.py
 
 # In every runtime: a fresh Python environment, Node and headless Chromium (installed as root where it is missing).
 test-portable: $(VENV)/.demo node_modules/.ready build/portable/venv/.ready

@@ -21,7 +21,8 @@ from onnxattr.weights import PLACES
 
 #: The parameters of the methods that options set.
 _PARAMETERS = (
-    "output_layer", "batch_size", "reducer", "steps", "baseline_value", "nb_samples", "noise", "seed", "relu_policy"
+    "output_layer", "batch_size", "reducer", "steps", "baseline_value", "nb_samples", "noise", "seed", "relu_policy",
+    "precision",
 )  # fmt: skip
 
 
@@ -43,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     convert = commands.add_parser("convert", help="convert a Keras model into a verified ONNX file")
-    convert.add_argument("model", help=".keras, .h5 or .hdf5 file, or a SavedModel folder")
+    convert.add_argument(
+        "model", help=".keras, .h5 or .hdf5 file, or a SavedModel folder (others: in Python)"
+    )
     convert.add_argument("-o", "--output", help="ONNX file to write (default: beside the model)")
     convert.add_argument("--opset", type=int, default=17)
     convert.add_argument(
@@ -102,6 +105,9 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--noise", type=float, help="standard deviation of the noise")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--relu-policy", choices=["all", "xplique"])
+    parser.add_argument(
+        "--precision", choices=["model", "float32"], help="float32 widens a half-precision model"
+    )
 
 
 def _method(options: argparse.Namespace) -> attributions.base.Attribution:
@@ -117,8 +123,9 @@ def _method(options: argparse.Namespace) -> attributions.base.Attribution:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from onnxattr.converters import keras
+    from onnxattr.converters import files, keras
 
+    files.refuse_others(options.model)
     output = options.output or str(Path(options.model).with_suffix(".onnx"))
     keep = "all" if "all" in options.keep_layer else tuple(options.keep_layer)
     keras.to_onnx(options.model, output, opset=options.opset, verify=not options.no_verify, keep_layers=keep)

@@ -212,6 +212,9 @@ BAD = {
     "inspect a folder": (["inspect", "."], ["not a file"]),
     "inspect text": (["inspect", "text.npy"], ["text.npy", "not an ONNX model"]),
     "convert a missing file": (["convert", "no.keras"], ["no.keras"]),
+    "convert ONNX": (["convert", "mlp.onnx"], ["mlp.onnx", "ONNX already"]),
+    "convert a PyTorch file": (["convert", "net.pt2"], ["net.pt2", "run code", "onnxattr.converters.torch.to_onnx"]),
+    "convert a pickle": (["convert", "net.joblib"], ["net.joblib", "run code", "onnxattr.converters.sklearn.to_onnx"]),
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder
+from onnxattr.builder import OpBuilder, dims_of
 from onnxattr.definitions import definition
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.linear import rank_of
@@ -162,7 +162,7 @@ def array_feature_extractor(op: OpBuilder, node: Any) -> ir.Value:
     """y = the chosen elements of the last axis."""
     x, chosen = node.inputs
     y = op.Gather(x, op.Reshape(chosen, op.constant([-1])), axis=-1)
-    return op.Unsqueeze(y, [0]) if rank_of(x, node) == 1 else y
+    return op.Unsqueeze(y, [0]) if len(dims_of(x) or []) == 1 else y
 
 
 @definition("ai.onnx.ml::Binarizer")

@@ -1,0 +1,196 @@
+"""PyTorch modules: conversion, layer table, and gradients compared with torch.autograd."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: `make test-torch` installs it")
+pytest.importorskip("onnxscript", reason="onnxscript is not installed: `make test-torch` installs it")
+
+from onnxattr.converters.torch import to_onnx  # noqa: E402
+from torch import nn  # noqa: E402
+
+from onnxattr.attributions import DeconvNet, Saliency  # noqa: E402
+from onnxattr.errors import ConversionError  # noqa: E402
+
+
+class Residual(nn.Module):
+    def __init__(self, channels, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, 2 * channels, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(2 * channels)
+        self.conv2 = nn.Conv2d(2 * channels, 2 * channels, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(2 * channels)
+        self.down = nn.Conv2d(channels, 2 * channels, 1, stride)
+        self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()
+
+    def forward(self, x):
+        y = self.norm2(self.conv2(self.relu1(self.norm1(self.conv1(x)))))
+        return self.relu2(y + self.down(x))
+
+
+class ResNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 8, 7, 2, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+        )
+        self.blocks = nn.Sequential(Residual(8, 1), Residual(16, 2))
+        self.pool, self.head = nn.AdaptiveAvgPool2d(1), nn.Linear(32, 5)
+
+    def forward(self, image):
+        return self.head(self.pool(self.blocks(self.stem(image))).flatten(1))
+
+
+class ConvNeXt(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 12, 4, 4)
+        self.depthwise = nn.Conv2d(12, 12, 7, padding=3, groups=12)
+        self.norm, self.wide, self.narrow = nn.LayerNorm(12), nn.Linear(12, 48), nn.Linear(48, 12)
+        self.scale = nn.Parameter(torch.linspace(0.5, 1.5, 12))
+        self.head = nn.Linear(12, 5)
+
+    def forward(self, image):
+        x = self.stem(image)
+        y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
+        y = self.scale * self.narrow(nn.functional.gelu(self.wide(y)))
+        return self.head((x + y.permute(0, 3, 1, 2)).mean((2, 3)))
+
+
+class VisionTransformer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patch = nn.Conv2d(3, 16, 8, 8)
+        self.token = nn.Parameter(torch.randn(1, 1, 16))
+        self.place = nn.Parameter(torch.randn(1, 17, 16))
+        layer = nn.TransformerEncoderLayer(16, 4, 32, activation="gelu", batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, image):
+        x = self.patch(image).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], 1) + self.place
+        return self.head(self.encoder(x)[:, 0])
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(6, 8, num_layers=2, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, series):
+        return self.head(self.lstm(series)[0].mean(1))
+
+
+IMAGE, SERIES = (3, 32, 32), (12, 6)
+MODULES = {ResNet: IMAGE, ConvNeXt: IMAGE, VisionTransformer: IMAGE, Recurrent: SERIES}
+
+
+def make(kind):
+    torch.manual_seed(0)
+    module = kind()
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.running_mean, -0.3, 0.3)
+            nn.init.uniform_(part.running_var, 0.5, 1.5)
+    return module.eval()
+
+
+def rows(shape, count=3):
+    return np.random.default_rng(1).normal(size=(count, *shape)).astype(np.float32)
+
+
+def by_autograd(module, x, labels):
+    tensor = torch.tensor(x, requires_grad=True)
+    module(tensor)[torch.arange(len(x)), torch.tensor(labels)].sum().backward()
+    return np.abs(tensor.grad.numpy())
+
+
+@pytest.mark.parametrize("opset", [18, 20, 23])
+@pytest.mark.parametrize("kind", MODULES)
+def test_gradients_are_those_of_autograd(kind, opset):
+    module, x, labels = make(kind), rows(MODULES[kind]), [0, 3, 4]
+    model = to_onnx(module, x[:1], opset=opset)
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+    found = Saliency(model, reducer=None).explain(x, labels)
+    expected = by_autograd(module, x, labels)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * expected.max())
+
+
+def test_layers_are_found_by_their_path():
+    module, x = make(ResNet), rows(IMAGE)
+    model = to_onnx(module, torch.tensor(x))
+    table = json.loads(next(e.value for e in model.metadata_props if e.key == "onnxattr.layers"))["layers"]
+    usable = {layer["path"] for layer in table if layer["output"]}
+    assert {"stem", "stem.1", "blocks.0", "blocks.1.relu1", "blocks.1.norm1", "pool", "head"} <= usable
+    assert "blocks.0.conv1" not in usable  # its normalisation is folded into it
+    cut = Saliency(model, output_layer="pool", reducer=None)
+    with torch.no_grad():
+        expected = module.pool(module.blocks(module.stem(torch.tensor(x)))).numpy()
+    np.testing.assert_allclose(cut.predict(x), expected, atol=1e-5)
+
+
+def test_deconvnet_sees_the_relu_modules():
+    module, x = make(ResNet), rows(IMAGE)
+    model = to_onnx(module, x)
+    maps = [
+        DeconvNet(model, reducer=None, relu_policy=policy).explain(x, [0, 1, 2])
+        for policy in ("all", "xplique")
+    ]
+    np.testing.assert_array_equal(*maps)
+
+
+def test_modes_are_given_back_and_files_are_whole(tmp_path):
+    module = make(ResNet)
+    module.stem.train()
+    model = to_onnx(module, {"image": rows(IMAGE)}, tmp_path / "net.onnx")
+    assert module.stem[1].training
+    assert not module.blocks[0].norm1.training
+    assert [p.name for p in tmp_path.iterdir()] == ["net.onnx"]
+    assert onnx.load(tmp_path / "net.onnx") == model
+
+
+def test_exported_programs():
+    module, x = make(ConvNeXt), rows(IMAGE)
+    batch = torch.export.Dim("N", min=1)
+    program = torch.export.export(module, (torch.tensor(x),), dynamic_shapes={"image": {0: batch}})
+    found = Saliency(to_onnx(program), reducer=None).explain(x, [1, 1, 1])
+    expected = by_autograd(module, x, [1, 1, 1])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * expected.max())
+
+
+class Random(nn.Module):
+    def forward(self, x):
+        return x + torch.rand_like(x)
+
+
+class Branching(nn.Module):
+    def forward(self, x):
+        return x * 2 if x.sum() > 0 else x
+
+
+class Counting(nn.Module):
+    def forward(self, x):
+        return x / len(x)
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs", "settings", "match"),
+    [
+        (Counting(), np.ones((2, 3), np.float32), {}, r"x\.shape\[0\]"),
+        (Random(), np.ones((2, 3), np.float32), {}, "computes the same each time"),
+        (Branching(), np.ones((2, 3), np.float32), {}, "torch.onnx.export could not convert Branching"),
+        (nn.Linear(3, 2), None, {}, "example_inputs are missing"),
+        (nn.Linear(3, 2), np.ones((2, 3), np.float32), {"opset": 12}, "opset=12"),
+        (nn.Linear(3, 2).state_dict(), np.ones((2, 3), np.float32), {}, "state dict"),
+        (nn.Linear(3, 2), [np.ones((2, 3), np.float32)] * 2, {}, "2 example inputs"),
+        (nn.ReLU(), np.float32(1), {}, "no batch axis"),
+    ],
+)
+def test_refusals(module, inputs, settings, match):
+    with pytest.raises(ConversionError, match=match):
+        to_onnx(module, inputs, **settings)
