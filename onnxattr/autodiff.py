@@ -94,6 +94,7 @@ def pullback(
     wrt: Sequence[ir.Value],
     rules: RuleTable,
     spans: Mapping[ir.Node, Span] | None = None,
+    graph: ir.Graph | None = None,
 ) -> list[ir.Value]:
     """Appends the vector-Jacobian product of a graph to it.
 
@@ -103,6 +104,7 @@ def pullback(
         wrt: The values to differentiate with respect to.
         rules: VJP rules by operator.
         spans: Nodes to be differentiated together with those before them, keyed by the last node of each.
+        graph: The graph to differentiate, if it is not the one that is extended.
 
     Returns:
         One cotangent per entry of ``wrt``, of its shape and dtype; zeros where no path leads to the outputs.
@@ -112,7 +114,7 @@ def pullback(
         RuleError: If a rule returns cotangents that do not fit its inputs.
     """
     spans = spans or {}
-    nodes, needed = active_nodes(with_spans(op.graph, spans), cotangents, wrt)
+    nodes, needed = active_nodes(with_spans(graph or op.graph, spans), cotangents, wrt)
     missing = missing_rules(nodes, rules)
     adjoints: dict[ir.Value, list[ir.Value]] = {}
     for value, ct in cotangents.items():

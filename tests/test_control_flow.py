@@ -148,6 +148,15 @@ def test_against_differences(case):
     assert set(gradients(model, feeds)) == {f"{k}_gradient" for k, v in feeds.items() if v.dtype.kind == "f"}
 
 
+def test_a_branch_is_not_computed_again():
+    def operators(graph: onnx.GraphProto) -> list[str]:
+        bodies = [a.g for node in graph.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+        return [node.op_type for node in graph.node] + [name for body in bodies for name in operators(body)]
+
+    found = operators(vjp(parse(IF)).graph)
+    assert (found.count("If"), found.count("Exp"), found.count("Sin")) == (2, 1, 1)
+
+
 @pytest.mark.parametrize("opset", [11, 13, 16, 21])
 @pytest.mark.parametrize(
     "case", ["if, then", "loop until a condition", "scan along axes", "if in loop in loop, 3 steps"]

@@ -247,3 +247,17 @@ def test_methods_explain_models_with_control_flow(method, settings):
         maps.append(method(model, operator="classification", **settings).explain(inputs))
     np.testing.assert_allclose(maps[0], maps[1], rtol=1e-4, atol=1e-6)
     assert np.abs(maps[0]).max() > 0.01
+
+
+@pytest.mark.parametrize("rendering", ["batch", "loop"])
+def test_exports_of_models_with_control_flow(rendering, tmp_path):
+    rng = np.random.default_rng(7)
+    model, feeds = parse(LOOPED), {"x": rng.normal(size=(6, 3)).astype(np.float32), "up": np.array(True)}
+    for name, shape in {"w": (3, 5), "r": (5, 5), "v": (5, 4)}.items():
+        model.graph.initializer.append(
+            numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name)
+        )
+    method = IntegratedGradients(model, operator="classification", steps=9)
+    method.export(tmp_path / "explainer.onnx", rendering=rendering)
+    found = run(onnx.load(tmp_path / "explainer.onnx"), **feeds, target=np.full(6, -1))["attribution"]
+    np.testing.assert_allclose(found, method.explain(feeds), rtol=1e-5, atol=1e-6)

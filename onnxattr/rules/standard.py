@@ -8,6 +8,7 @@ from onnxattr.rules import (  # noqa: F401
     control_flow,
     conv,
     elementwise,
+    iteration,
     linear,
     max_pool,
     ml,
