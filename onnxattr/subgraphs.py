@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from typing import Any
 
 import onnx_ir as ir
-from onnx_ir.passes.common import LiftSubgraphInitializersToMainGraphPass
 
 from onnxattr.builder import values_of
 
@@ -47,12 +48,26 @@ def prune(graph: ir.Graph) -> None:
 
 def hoist_initializers(model: ir.Model) -> None:
     """Moves the initializers of subgraphs to the main graph, so that copies of a subgraph share them."""
+    names = Counter(value.name for value in values_of(model.graph))
     for graph in model.graph.subgraphs():
         for index, value in enumerate(graph.outputs):
             if value.is_initializer() and value.graph is graph:
                 node = ir.node("Identity", [value])
-                node.outputs[0].name = f"{value.name}_output"
+                node.outputs[0].name = _fresh(f"{value.name}_output", names)
                 node.outputs[0].type, node.outputs[0].shape = value.type, value.shape
                 graph.append(node)
                 graph.outputs[index] = node.outputs[0]
-    LiftSubgraphInitializersToMainGraphPass()(model)
+        for name, value in list(graph.initializers.items()):
+            del graph.initializers[name]
+            # The name may mean something else in another subgraph, where it must not come from outside.
+            if names[name] > 1:
+                value.name = _fresh(name, names)
+            model.graph.register_initializer(value)
+
+
+def _fresh(stem: str, names: Counter[str | None]) -> str:
+    """A name that nothing has yet, noted as taken."""
+    candidates = itertools.chain([stem], (f"{stem}_{k}" for k in itertools.count()))
+    name = next(name for name in candidates if not names[name])
+    names[name] += 1
+    return name

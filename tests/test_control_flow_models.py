@@ -170,7 +170,19 @@ def test_functions_and_initializers_inside_subgraphs():
                    else_branch = no () => (float[N,3] s) <float[3] k = {4, 5, 6}> { h = Sin(x) s = Mul(h, k) }>
     }
     <domain: "own", opset_import: ["": 18]> Twice (a) => (b) { h = Exp(a) b = Add(h, a) }""")
-    slope = {True: (np.exp(X) + 1) * [1, 2, 3], False: np.cos(X) * [4, 5, 6]}
+    _check_branches(model, (np.exp(X) + 1) * [1, 2, 3], np.cos(X) * [4, 5, 6])
+
+
+def test_a_name_that_is_a_weight_in_one_branch_and_computed_in_the_other():
+    model = parse("""g (float[N,3] x, bool c) => (float[N,3] y) {
+        y = If(c) <then_branch = yes () => (float[N,3] r) <float[3] k = {1, 2, 3}> { r = Mul(x, k) },
+                   else_branch = no () => (float[N,3] s) { k = Sin(x) s = Mul(k, x) }>
+    }""")
+    _check_branches(model, np.broadcast_to([1.0, 2, 3], X.shape), np.cos(X) * X + np.sin(X))
+
+
+def _check_branches(model, then_slope, else_slope):
+    slope = {True: then_slope, False: else_slope}
     for taken, expected in slope.items():
         found = run(vjp(model), x=X, c=np.array(taken), y_cotangent=np.ones_like(X))["x_gradient"]
         np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -66,6 +66,20 @@ UNPROVEN = {
     "rows times rows": tiny(
         [node("Transpose", ["x"], ["t"]), node("MatMul", ["x", "t"], ["y"])], [1, 1], 1
     ),
+    "loop over rows": tiny(
+        [
+            node("Loop", ["two", "", "x"], ["y"], body=helper.make_graph(
+                [node("Identity", ["go"], ["on"]), node("Softmax", ["s"], ["t"], axis=0)],
+                "body",
+                [helper.make_tensor_value_info("i", TensorProto.INT64, []),
+                 helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+                 helper.make_tensor_value_info("s", TensorProto.FLOAT, [1, 4])],
+                [helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+                 helper.make_tensor_value_info("t", TensorProto.FLOAT, [1, 4])],
+            ))
+        ],
+        [1, 4], 1, two=np.array(2, INT),
+    ),
     "shape used as a number": tiny(
         [
             node("Shape", ["x"], ["a"]),
