@@ -216,7 +216,7 @@ function busy(stage, expected) {
     at("busy-text").textContent = `${stage[0].toUpperCase()}${stage.slice(1)}: ${(spent / 1000).toFixed(1)} s`;
     if (stage === "explaining" && expected) {
       at("progress").value = Math.min(spent / expected, 0.99);
-      at("busy-text").textContent += ` of about ${(expected / 1000).toFixed(0) || 1} s`;
+      at("busy-text").textContent += ` of about ${Math.max(1, Math.round(expected / 1000))} s`;
     } else at("progress").removeAttribute("value");
   };
   tick();
