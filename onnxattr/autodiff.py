@@ -135,7 +135,7 @@ def pullback(
             if value in needed and entry is not None:
                 adjoints.setdefault(value, []).append(_check(op, node, index, value, entry))
     if missing:
-        raise MissingRuleError(missing, reasons(missing))
+        raise MissingRuleError(missing, reasons(missing, nodes))
     return [_total(op, adjoints, value) or op.zeros_like(value) for value in wrt]
 
 

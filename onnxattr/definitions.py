@@ -23,6 +23,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from onnxattr.builder import OpBuilder, dims_of
 from onnxattr.errors import RuleError, UnsupportedOpError
+from onnxattr.rules.refused import WHY
 from onnxattr.rules.registry import op_name
 
 Definition = Callable[[OpBuilder, Any], ir.Value | Sequence[ir.Value | None]]
@@ -89,10 +90,7 @@ def write_out(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 
     Returns:
         The model itself if it holds no such operator, else a copy. No other node and no name changes; new values are
-        named after the node.
-
-    Raises:
-        UnsupportedOpError: If a node uses a part of its operator that the definition lacks.
+        named after the node. A node that uses a part of its operator that the definition lacks stays, with a note.
     """
     if not any(op_name(node) in DEFINITIONS for node in _nodes(proto.graph)):
         return proto
@@ -127,23 +125,24 @@ def _replay(op: OpBuilder) -> None:
         op.prefix = node.name or node.outputs[0].name or node.op_type
         try:
             result = define(op, node)
-        except RuleError as error:
-            raise UnsupportedOpError(f"{op_name(node)} node {node.name!r}: {error}") from error
-        _take_over(op, node, [result] if isinstance(result, ir.Value) else result)
+            _take_over(op, node, [result] if isinstance(result, ir.Value) else result)
+        except (RuleError, UnsupportedOpError) as error:
+            # It may lie off every path that is ever differentiated.
+            node.metadata_props[WHY] = str(error)
+            graph.append(node)
 
 
 def _take_over(op: OpBuilder, node: ir.Node, results: Sequence[ir.Value | None]) -> None:
     """Gives the values of a definition the names and the uses of the node's outputs."""
-    graph = op.graph
+    given = [*results, *[None] * len(node.outputs)]
     for index, old in enumerate(node.outputs):
-        used = bool(old.uses()) or old in graph.outputs
-        new = results[index] if index < len(results) else None
+        if given[index] is None and (old.uses() or old in op.graph.outputs):
+            raise UnsupportedOpError(
+                f"{op_name(node)} node {node.name!r}: output {index} ({old.name!r}) is used, and its definition "
+                "gives none. Export the model without its graph optimisations."
+            )
+    for old, new in zip(node.outputs, given, strict=False):
         if new is None:
-            if used:
-                raise UnsupportedOpError(
-                    f"{op_name(node)} node {node.name!r}: output {index} ({old.name!r}) is used, and its definition "
-                    "gives none. Export the model without its graph optimisations."
-                )
             continue
         if new in node.inputs or new.producer() is None:
             new = op.Identity(new)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff import FLOATS, active_nodes, is_float
 from onnxattr.builder import dims_of
+from onnxattr.definitions import DEFINITIONS
 from onnxattr.exported import describe
 from onnxattr.layers import Layer, read_layers
 from onnxattr.loading import ModelSource, load
@@ -47,10 +48,17 @@ def inspect(source: ModelSource) -> str:
 
 
 def supported_operators() -> str:
-    """The operators with a VJP rule and its formula, then those without gradient by nature."""
-    width = max(map(len, STANDARD))
-    lines = [f"{name:{width}}  {(STANDARD[name].__doc__ or '').splitlines()[0]}" for name in sorted(STANDARD)]
+    """The operators with a VJP rule and its formula, those written out in others, those without gradient by nature."""
+    lines = _formulas(STANDARD)
+    lines += ["", "Written out in operators of ai.onnx", *_formulas(DEFINITIONS)]
     return "\n".join([*lines, "", "No gradient by nature: " + ", ".join(sorted(NON_DIFFERENTIABLE))])
+
+
+def _formulas(functions: Mapping[str, Any]) -> list[str]:
+    width = max(map(len, functions))
+    return [
+        f"{name:{width}}  {(functions[name].__doc__ or '').splitlines()[0]}" for name in sorted(functions)
+    ]
 
 
 def _describe(value: ir.Value) -> str:

@@ -12,6 +12,7 @@ import pytest
 from tiny_graphs import run
 
 from onnxattr.attributions import GuidedBackprop, Saliency
+from onnxattr.errors import UnsupportedOpError
 from onnxattr.gradient import vjp
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,6 +78,21 @@ def test_guided_backpropagation_sees_the_relus_in_fused_products(tmp_path):
     plain = Saliency(model, **settings).explain(rows, np.zeros(5, int))
     assert np.abs(maps[0] - plain).max() > 1e-2
     np.testing.assert_allclose(maps[1], maps[0], rtol=0, atol=1e-5 * np.abs(maps[0]).max())
+
+
+def test_what_a_definition_lacks_is_said_where_it_matters():
+    text = """<ir_version: 8, opset_import: ["": 18, "com.microsoft": 1]>
+    agraph (float[2,1,8] x, float[2,2,3,4] keys, float[2,2,3,4] values) => (float[2,1,8] y, float[2,1,8] z) {
+        z = Tanh (x)
+        y, k, v = com.microsoft.MultiHeadAttention <num_heads: int = 2> (z, z, z, , , , keys, values)
+    }"""
+    model = onnx.parser.parse_model(text)
+    with pytest.raises(UnsupportedOpError, match=r"MultiHeadAttention.* reads past keys and values"):
+        vjp(model, "x", "y")
+    x = np.random.default_rng(0).normal(size=(2, 1, 8)).astype(np.float32)
+    cut = Saliency(model, output_layer="z", wrt="x", reducer=None)
+    rows = {"x": x, "keys": np.zeros((2, 2, 3, 4)), "values": np.zeros((2, 2, 3, 4))}
+    np.testing.assert_allclose(cut.explain(rows, np.ones_like(x)), 1 - np.tanh(x) ** 2, rtol=1e-5)
 
 
 @pytest.mark.slow

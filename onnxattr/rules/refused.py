@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
+#: The metadata entry of a node that its definition cannot write out.
+WHY = "onnxattr.why"
 #: Operators whose integer outputs stand for real numbers.
 _QUANTIZED = re.compile(
     r"(com\.microsoft::)?(QuantizeLinear|DynamicQuantize\w+|QLinear\w+|QGemm|QAttention|QEmbedLayerNormalization"
@@ -51,7 +54,9 @@ def stands_for_reals(operator: str) -> bool:
     return _QUANTIZED.fullmatch(operator) is not None
 
 
-def reasons(operators: Iterable[str]) -> list[str]:
-    """Why operators without a rule have none, as far as there is more to say; one sentence for each kind."""
+def reasons(operators: Iterable[str], nodes: Iterable[Any] = ()) -> list[str]:
+    """Why operators without a rule have none, and what is noted on nodes; one sentence for each kind."""
     names = list(operators)
-    return [why for pattern, why in REFUSED if any(re.fullmatch(pattern, name) for name in names)]
+    known = [why for pattern, why in REFUSED if any(re.fullmatch(pattern, name) for name in names)]
+    notes = [getattr(node, "metadata_props", {}).get(WHY, "") for node in nodes]
+    return known + list(dict.fromkeys(filter(None, notes)))[:3]
