@@ -156,6 +156,8 @@ def test_every_rule_has_a_row():
 def test_every_definition_has_a_row():
     covered = {row.op for row in CASES} | {f"com.microsoft::{row.op}" for row in CASES}
     elsewhere = {"com.microsoft::QuantizeLinear", "com.microsoft::TransposeMatMul", "ai.onnx.ml::ZipMap"}
+    # ONNX Runtime lacks the steps of optimisers: test_node_cases.py.
+    elsewhere |= {f"ai.onnx.preview.training::{name}" for name in ("Adagrad", "Adam", "Momentum")}
     assert set(DEFINITIONS) - covered == elsewhere
 
 

@@ -20,7 +20,7 @@ from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.contrib import kept
 from onnxattr.rules.linear import rank_of
 from onnxattr.rules.pool import split_ties
-from onnxattr.rules.registry import NOT_IMPLEMENTED, Cotangent, vjp
+from onnxattr.rules.registry import Cotangent, vjp
 
 
 def _is_blocked(node: Any) -> bool:
@@ -36,9 +36,13 @@ def _spread(op: OpBuilder, node: Any, vector: ir.Value) -> ir.Value:
     axis %= rank
     if not _is_blocked(node):
         return op.Reshape(vector, [1] * axis + [-1] + [1] * (rank - axis - 1))
-    size = op.Squeeze(op.shape(x, axis, axis + 1), [0])
-    blocks = op.Div(op.Range(op.constant(0), size, op.constant(1)), node.attributes.get_int("block_size"))
-    return op.Gather(vector, blocks, axis=axis)
+    return op.Gather(vector, _blocks(op, node, axis), axis=axis)
+
+
+def _blocks(op: OpBuilder, node: Any, axis: int) -> ir.Value:
+    """The number of the block that each position along the axis is in."""
+    size = op.Squeeze(op.shape(node.inputs[0], axis, axis + 1), [0])
+    return op.Div(op.Range(op.constant(0), size, op.constant(1)), node.attributes.get_int("block_size"))
 
 
 def _zero_point(op: OpBuilder, node: Any, dtype: ir.DataType) -> ir.Value:
@@ -47,11 +51,16 @@ def _zero_point(op: OpBuilder, node: Any, dtype: ir.DataType) -> ir.Value:
     return op.constant(0, dtype) if zero is None else _spread(op, node, op.Cast(zero, to=dtype.value))
 
 
-def _scale_ct(op: OpBuilder, node: Any, ct: ir.Value) -> Cotangent:
+def _scale_ct(op: OpBuilder, node: Any, ct: ir.Value) -> ir.Value:
     """The cotangent of the scales, from that of the scales spread over x."""
+    x, scale = node.inputs[:2]
     if _is_blocked(node):
-        return NOT_IMPLEMENTED
-    return op.reshape_like(op.sum_to(ct, _spread(op, node, node.inputs[1])), node.inputs[1])
+        rank = rank_of(x, node)
+        axis = node.attributes.get_int("axis", 1) % rank
+        blocks = op.Reshape(_blocks(op, node, axis), [1] * axis + [-1] + [1] * (rank - axis - 1))
+        indices = op.Expand(blocks, op.Shape(ct))
+        return op.ScatterElements(op.zeros_like(scale), indices, ct, axis=axis, reduction="add")
+    return op.reshape_like(op.sum_to(ct, _spread(op, node, scale)), scale)
 
 
 @vjp("QuantizeLinear")

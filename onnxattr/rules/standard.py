@@ -22,6 +22,7 @@ from onnxattr.rules import (  # noqa: F401
     selection,
     shape,
     signal,
+    training,
 )
 from onnxattr.rules.registry import STANDARD
 
