@@ -127,7 +127,7 @@ def _check(
     for moved, feeds in _points(oracle.feeds, sources):
         try:
             primal = forward(scores, feeds)
-            cotangents = _cotangents(scores, primal)
+            cotangents = _cotangents(oracle.model, dict(zip(scores, primal, strict=True)))
             xbars = gradient(feeds, cotangents)
             _compare(forward, feeds, dict(zip(sources, xbars, strict=True)), cotangents, precision)
         except Exception as error:
@@ -181,11 +181,20 @@ def _oracle(case: NodeCase, fixed: Container[str]) -> Oracle:
                 if precision is DOUBLE:
                     onnx.checker.check_model(model, full_check=True)
                 run, feeds = start(model), _feeds(case, precision, kept)
-                _check_stored(case, dict(zip(case.expected, run(list(case.expected), feeds), strict=True)))
+                results = dict(zip(case.expected, run(list(case.expected), feeds), strict=True))
+                _check_stored(case, results)
+                if any(y.dtype != kind for y, kind in zip(results.values(), _kinds(model), strict=True)):
+                    raise NoOracleError("outputs are rounded")
                 return Oracle(name, run, precision, model, feeds)
             except Exception as error:
                 problems.append(f"{name}: {' '.join(str(error).split())[:150]}")
     raise NoOracleError("; ".join(problems))
+
+
+def _kinds(model: onnx.ModelProto) -> list[np.dtype]:
+    """The types of a model's outputs."""
+    kinds = [value.type.tensor_type.elem_type for value in model.graph.output]
+    return [onnx.helper.tensor_dtype_to_np_dtype(kind) for kind in kinds]
 
 
 def _check_stored(case: NodeCase, results: Arrays) -> None:
@@ -214,12 +223,13 @@ def _points(feeds: Arrays, sources: list[str]) -> Iterator[tuple[bool, Arrays]]:
         yield True, feeds | {k: x.astype(feeds[k].dtype) for k, x in moved.items()}
 
 
-def _cotangents(scores: list[str], primal: list[np.ndarray]) -> Arrays:
-    """Random cotangents, 0 where the output is not finite."""
+def _cotangents(model: onnx.ModelProto, primal: Arrays) -> Arrays:
+    """Random cotangents of the types that the model declares, 0 where the output is not finite."""
     rng = np.random.default_rng(1)
+    kinds = dict(zip((value.name for value in model.graph.output), _kinds(model), strict=True))
     return {
-        name: np.where(np.isfinite(y), rng.normal(size=y.shape), 0.0).astype(y.dtype)
-        for name, y in zip(scores, primal, strict=True)
+        name: np.where(np.isfinite(y), rng.normal(size=y.shape), 0.0).astype(kinds[name])
+        for name, y in primal.items()
     }
 
 

@@ -1,4 +1,4 @@
-"""A case in float64, or float32 where no more can be had: what is compared with differences must not be lost in rounding."""
+"""A case in float64, or in float32 where no more can be had: differences must not be lost in rounding."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import onnx
 from node_cases.cases import NodeCase, collect
 from node_cases.judge import OPEN, PASSED, WITHOUT, Verdict
 from node_cases.reasons import OPERATORS, RESTRICTIONS
+from onnxattr.definitions import DEFINITIONS
 from onnxattr.rules.registry import NON_DIFFERENTIABLE
 from onnxattr.rules.standard import STANDARD
 
@@ -42,23 +44,32 @@ def operators() -> list[str]:
 def how(op: str) -> str:
     """How an operator is differentiated."""
     domain, _, name = op.rpartition("::")
+    schema = onnx.defs.get_schema(name, domain)
     if op in STANDARD:
         return "rule"
-    if op in NON_DIFFERENTIABLE or op in OPERATORS or not _carries_floats(name, domain):
+    if op in NON_DIFFERENTIABLE or op in OPERATORS or not _carries_floats(schema):
         return "no derivative"
-    schema = onnx.defs.get_schema(name, domain)
-    return "definition" if schema.has_function or schema.has_context_dependent_function else "open"
+    if op in DEFINITIONS or schema.has_function or schema.has_context_dependent_function:
+        return "definition"
+    if schema.deprecated:
+        return "newer form"
+    return "resolved" if _holds_tensors(schema) else "open"
 
 
-def _carries_floats(name: str, domain: str) -> bool:
+def _carries_floats(schema: onnx.defs.OpSchema) -> bool:
     """Whether an operator takes and gives float tensors."""
-    schema = onnx.defs.get_schema(name, domain)
 
     def floats(formals: Iterable[onnx.defs.OpSchema.FormalParameter]) -> bool:
         kinds = {"tensor(float)", "seq(tensor(float))", "optional(tensor(float))"}
         return any(kinds & set(formal.types) for formal in formals)
 
-    return floats(schema.outputs) and (floats(schema.inputs) or name in ("If", "Loop", "Scan"))
+    return floats(schema.outputs) and floats(schema.inputs)
+
+
+def _holds_tensors(schema: onnx.defs.OpSchema) -> bool:
+    """Whether an operator is about sequences or optional values."""
+    formals = [*schema.inputs, *schema.outputs]
+    return any(all(kind.startswith(("seq", "optional")) for kind in formal.types) for formal in formals)
 
 
 def cases_of() -> dict[str, list[NodeCase]]:
@@ -135,6 +146,16 @@ def listing(verdicts: Verdicts, status: str) -> str:
     return "\n".join(f"- {detail} ({len(names)}): {', '.join(names)}" for detail, names in ordered) or "None."
 
 
+def errors(verdicts: Verdicts) -> str:
+    """The errors of the open cases, most frequent first, names and numbers left out."""
+    found = Counter(
+        re.sub(r"'[^']*'|-?\d[\d.e+-]*", "...", verdict.detail)[:160]
+        for verdict in verdicts.values()
+        if verdict.status == OPEN
+    )
+    return "\n".join(f"- {count}: {error}" for error, count in found.most_common(20))
+
+
 def page(runs: Mapping[tuple[str, bool], Verdicts]) -> str:
     """The whole page."""
     verdicts = runs["onnxattr", False]
@@ -145,11 +166,15 @@ def page(runs: Mapping[tuple[str, bool], Verdicts]) -> str:
     parts = [
         HEAD.format(total=len(verdicts), version=onnx.__version__, summary=summary(runs)),
         "## By operator\n",
-        "`rule`: a VJP rule; `definition`: written out as the function that ONNX defines it by. *ORT* counts the "
-        "passed cases whose gradient graph gives the same numbers in ONNX Runtime, in the case's own precision.\n",
+        "`rule`: a VJP rule; `definition`: written out in operators that have one, mostly by the function that ONNX "
+        "defines it by; `newer form`: converted to the operator that took its place; `resolved`: sequences and "
+        "optional values whose content is known before the model runs are replaced by it. *ORT* counts the passed "
+        "cases whose gradient graph gives the same numbers in ONNX Runtime, in the case's own precision.\n",
         table(runs),
         "\n## Open cases\n",
         listing(verdicts, OPEN),
+        "\n## Where onnx-ad stops, with constants in the model\n",
+        errors(runs["onnx-ad", True]),
         "\n## Cases without a derivative\n",
         listing(verdicts, WITHOUT),
         "\n## How the passed cases were compared\n",
