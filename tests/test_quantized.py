@@ -126,12 +126,12 @@ def digits():
     return onnx.load(DIGITS), rows
 
 
-@pytest.mark.parametrize(("bits", "least"), [("QUInt8", 0.9), ("QInt8", 0.9)])
-def test_gradients_of_a_small_quantized_network(tmp_path, bits, least):
+@pytest.mark.parametrize("bits", ["QUInt8", "QInt8"])
+def test_gradients_of_a_small_quantized_network(tmp_path, bits):
     model, rows = digits()
     small = quantized(model, rows, tmp_path, activation_type=quantization.QuantType[bits])
     maps = [GradientInput(m, reducer=None).explain(rows, np.zeros(16, int)) for m in (model, small)]
-    assert cosine(*maps) > least
+    assert cosine(*maps) > 0.99  # measured: 0.9957
 
 
 def refused(model, match):
