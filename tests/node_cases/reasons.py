@@ -46,7 +46,18 @@ INPUTS = {
 }
 
 #: What is not differentiated, by operator, for the support table.
-RESTRICTIONS: dict[str, str] = {}
+RESTRICTIONS = {
+    "BatchNormalization": "in training mode with a warning: a sample's output depends on the others",
+    "Conv": "the shape of the kernel must be static",
+    "Dropout": "in training mode with a warning: the gradient is that of one random draw",
+    "DynamicQuantizeLinear": "straight through; scale and zero point are constants where quantised values are used",
+    "QuantizeLinear": "straight through: rounding counts as the identity, clipped at the range",
+    "Resize": "no gradient for the region of interest in cubic mode",
+    "Scan": "opset 9 and later",
+} | dict.fromkeys(
+    ("ConcatFromSequence", "SequenceAt", "SequenceErase", "SequenceInsert", "SequenceMap", "SplitToSequence"),
+    "positions and lengths must be known before the model runs",
+)
 
 
 def reason_of(case: NodeCase, sources: Sequence[str]) -> str | None:

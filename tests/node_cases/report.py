@@ -11,7 +11,7 @@ import onnx
 
 from node_cases.cases import NodeCase, collect
 from node_cases.judge import OPEN, PASSED, WITHOUT, Verdict
-from node_cases.reasons import OPERATORS, RESTRICTIONS
+from node_cases.reasons import INPUTS, OPERATORS, RESTRICTIONS
 from onnxattr.definitions import DEFINITIONS
 from onnxattr.rules.registry import NON_DIFFERENTIABLE
 from onnxattr.rules.standard import STANDARD
@@ -124,16 +124,16 @@ def table(runs: Mapping[tuple[str, bool], Verdicts]) -> str:
             counts(peer, names, differentiable).rpartition(" / ")[0] if names else "",
             ", ".join(map(str, opsets)),
             f"{runtime[True]} / {runtime.total()}" if runtime else "",
-            remarks(op, [verdicts[name] for name in names]),
+            remarks(op),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def remarks(op: str, verdicts: Iterable[Verdict]) -> str:
+def remarks(op: str) -> str:
     """Restrictions, and inputs without a derivative."""
-    fixed = {f"`{name}`: {reason}" for verdict in verdicts for name, reason in verdict.fixed.items()}
-    return "; ".join([*([RESTRICTIONS[op]] if op in RESTRICTIONS else []), *sorted(fixed)])
+    fixed = [f"`{name}`: {reason}" for (owner, name), reason in INPUTS.items() if owner == op]
+    return "; ".join([*([RESTRICTIONS[op]] if op in RESTRICTIONS else []), *fixed])
 
 
 def listing(verdicts: Verdicts, status: str) -> str:
