@@ -157,6 +157,9 @@ def _export(torch: Any, source: Any, examples: dict, opset: int, dynamic_batch: 
             warnings.simplefilter("ignore")
             for logger in quiet:
                 logger.setLevel(logging.ERROR)
+            outputs = source(**examples) if isinstance(source, torch.nn.Module) else None
+            if isinstance(outputs, Mapping):
+                settings["output_names"] = [str(name) for name in outputs]
             return torch.onnx.export(source, (), **settings).model_proto
     except Exception as error:
         advice = (

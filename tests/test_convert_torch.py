@@ -163,6 +163,30 @@ def test_exported_programs():
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * expected.max())
 
 
+class Tokens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.head = nn.Embedding(30, 8), nn.Linear(8, 5)
+
+    def forward(self, ids, mask):
+        states = self.words(ids) * mask[..., None]
+        return {"scores": self.head(states.sum(1)), "states": states}
+
+
+def test_embedded_tokens_are_explained_by_the_name_of_their_layer_s_value():
+    torch.manual_seed(0)
+    module, ids = Tokens().eval(), np.random.default_rng(0).integers(0, 30, (3, 7))
+    mask = (np.arange(7) < [[7], [4], [1]]).astype(np.float32)
+    model = to_onnx(module, (ids, mask))
+    assert [value.name for value in model.graph.input] == ["ids", "mask"]
+    assert [value.name for value in model.graph.output] == ["scores", "states"]
+    table = json.loads(next(e.value for e in model.metadata_props if e.key == "onnxattr.layers"))["layers"]
+    value = {layer["path"]: layer["output"] for layer in table}["words"]
+    found = Saliency(model, output_layer="scores", wrt=value, reducer=None).explain([ids, mask], [0, 1, 2])
+    expected = np.abs(module.head.weight.detach().numpy()[:3])[:, None] * mask[..., None]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 class Random(nn.Module):
     def forward(self, x):
         return x + torch.rand_like(x)

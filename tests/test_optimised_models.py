@@ -7,6 +7,7 @@ from pathlib import Path
 import minilm
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from tiny_graphs import run
@@ -14,6 +15,7 @@ from tiny_graphs import run
 from onnxattr.attributions import GuidedBackprop, Saliency
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.gradient import vjp
+from onnxattr.loading import load
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # models/ is a folder of the repository, not of the installed package
@@ -78,6 +80,33 @@ def test_guided_backpropagation_sees_the_relus_in_fused_products(tmp_path):
     plain = Saliency(model, **settings).explain(rows, np.zeros(5, int))
     assert np.abs(maps[0] - plain).max() > 1e-2
     np.testing.assert_allclose(maps[1], maps[0], rtol=0, atol=1e-5 * np.abs(maps[0]).max())
+
+
+@pytest.mark.parametrize(
+    ("inputs", "operands", "prepare"),
+    [
+        ("float[2,5,2,3,4] q", "q", lambda q, k, v: {"q": np.stack([q, k, v], 3)}),
+        (
+            "float[2,5,8] q, float[2,5,2,2,4] k",
+            "q, k",
+            lambda q, k, v: {"q": q.reshape(2, 5, 8), "k": np.stack([k, v], 3)},
+        ),
+    ],
+)
+def test_packed_attention_is_that_of_its_parts(inputs, operands, prepare):
+    """ONNX Runtime's CPU kernels do not take packed values; the definitions do."""
+
+    def attend(inputs, operands, feeds):
+        text = f"""<ir_version: 8, opset_import: ["": 18, "com.microsoft": 1]>
+        agraph ({inputs}) => (float[2,5,8] y) {{
+            y = com.microsoft.MultiHeadAttention <num_heads: int = 2> ({operands})
+        }}"""
+        return run(ir.serde.serialize_model(load(onnx.parser.parse_model(text))), **feeds)["y"]
+
+    q, k, v = np.random.default_rng(0).normal(size=(3, 2, 5, 2, 4)).astype(np.float32)
+    plain = {name: part.reshape(2, 5, 8) for name, part in (("q", q), ("k", k), ("v", v))}
+    expected = attend("float[2,5,8] q, float[2,5,8] k, float[2,5,8] v", "q, k, v", plain)
+    np.testing.assert_allclose(attend(inputs, operands, prepare(q, k, v)), expected, atol=1e-6)
 
 
 def test_what_a_definition_lacks_is_said_where_it_matters():
