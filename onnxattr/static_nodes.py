@@ -21,7 +21,7 @@ _MOST_STEPS = 64
 def resolve(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     """Inlines the branches that are always taken, and replaces sequences and optional values by what they hold.
 
-    What only a run decides stays as it is.
+    What only a run decides stays as it is; a model without such operators is left alone.
 
     Args:
         proto: A model whose large weights may be graph inputs.
@@ -74,6 +74,8 @@ class _Resolver:
             handle = _HANDLERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
             if handle is not None:
                 handle(self, op, node)
+            else:
+                self._fold(op, node)
             for body in subgraphs_of(node) if node.graph is not None else ():
                 self._walk(OpBuilder(body, op.opset, prefix=op.prefix, parent=op), list(body))
 
@@ -86,6 +88,13 @@ class _Resolver:
             copy.type, copy.shape = old.type, old.shape
             new = copy
         ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+
+    def _fold(self, op: OpBuilder, node: ir.Node) -> None:
+        """Writes known integers down: ONNX's inference follows fewer operators, and shapes depend on them."""
+        for value in node.outputs:
+            array = self._known(value) if value.uses() and not value.is_graph_output() else None
+            if array is not None and array.dtype.kind in "ib":
+                self._replace(op, value, op.constant(array))
 
     def _if(self, op: OpBuilder, node: ir.Node) -> None:
         condition = self._known(node.inputs[0])

@@ -41,6 +41,13 @@ RESOLVED = {
         "else_branch = b () => (float[?,?] q) { q = Neg(h) }>",
         lambda x: -(np.sin(x).sum(-1) ** 2),
     ),
+    "rank from a computed size": (
+        "s = Shape(x) f, g, h = Split<num_outputs = 3>(s) k = Concat<axis = 0>(f, g, h) "
+        "o = Constant<value = float {1}>() ones = Expand(o, k) q = Squeeze(ones) "
+        "l = Shape(q) d = Size(l) m = Sub(d, one) c = Equal(m, two) "
+        f"w = {EITHER} y = Mul(w, q)",
+        lambda x: np.exp(x) * x + 0 * x,
+    ),
     "construct, at": ("a = Exp(x) s = SequenceConstruct(x, a) y = SequenceAt(s, one)", np.exp),
     "insert and erase": (
         "a = Exp(x) b = Sin(x) e = SequenceEmpty() s = SequenceInsert(e, a) t = SequenceInsert(s, b) "
