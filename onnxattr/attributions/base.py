@@ -187,7 +187,7 @@ class Attribution(ABC):
     def _parameters(self) -> dict[str, Any]:
         """The parameters of the method by name, as JSON takes them."""
         own = [name for name in inspect.signature(type(self)).parameters if name not in ("model", "options")]
-        shared = ("wrt", "seed", "relu_policy", "channel_axis")
+        shared = ("wrt", "seed", "relu_policy", "channel_axis", "precision")
         values = {name: getattr(self, name) for name in own} | {n: getattr(self.options, n) for n in shared}
         return {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in values.items()}
 
