@@ -128,9 +128,9 @@ MODELS = {
         ),
         note="speech; an LSTM over the rows",
     ),
-    "silero-vad": Real("silero_vad", "data/silero_vad.onnx", vad, note="25 Ifs"),
-    "silero-vad, opset 15": Real("silero_vad", "data/silero_vad_16k_op15.onnx", vad, note="12 Ifs"),
-    "silero-vad, without Ifs but one": Real("silero_vad", "data/silero_vad_op18_ifless.onnx", vad),
+    "silero-vad": Real("silero_vad", "data/silero_vad.onnx", vad, note="speech; 25 Ifs"),
+    "silero-vad, opset 15": Real("silero_vad", "data/silero_vad_16k_op15.onnx", vad, note="speech; 12 Ifs"),
+    "silero-vad, one If": Real("silero_vad", "data/silero_vad_op18_ifless.onnx", vad),
     "silero-vad, OpenVINO": Real("silero_vad", "data/silero_vad_openvino_16k.onnx", vad_16k),
     "silero-vad, half": Real("silero_vad", "data/silero_vad_half.onnx", vad_16k),
     "swift-f0": Real(
@@ -148,18 +148,29 @@ MODELS = {
         note="notes in music",
     ),
     "rapidocr, direction": Real(
-        "rapidocr", "models/ch_ppocr_mobile_v2.0_cls_mobile.onnx", normal(x=(1, 3, 48, 192))
+        "rapidocr",
+        "models/ch_ppocr_mobile_v2.0_cls_mobile.onnx",
+        normal(x=(1, 3, 48, 192)),
+        note="whether a line of text is upside down",
     ),
-    "rapidocr, detector": Real("rapidocr", "models/PP-OCRv6_det_small.onnx", normal(x=(1, 3, 64, 64))),
-    "rapidocr, recogniser": Real("rapidocr", "models/PP-OCRv6_rec_small.onnx", normal(x=(1, 3, 48, 64))),
+    "rapidocr, detector": Real(
+        "rapidocr", "models/PP-OCRv6_det_small.onnx", normal(x=(1, 3, 64, 64)), note="where there is text"
+    ),
+    "rapidocr, recogniser": Real(
+        "rapidocr", "models/PP-OCRv6_rec_small.onnx", normal(x=(1, 3, 48, 64)), note="what the text says"
+    ),
     "brainmaze, seizures": Real(
         "brainmaze_eeg_models",
         "seizure/_models/modelA_paper.onnx",
         normal(x=(1, 100, 40)),
-        note="two bidirectional LSTMs",
+        note="EEG; two bidirectional LSTMs",
     ),
     "brainmaze, spindles": Real(
-        "brainmaze_eeg_models", "spindles/_models/spindle-detector-eeg.onnx", _SPINDLES, runtime="onnxruntime"
+        "brainmaze_eeg_models",
+        "spindles/_models/spindle-detector-eeg.onnx",
+        _SPINDLES,
+        runtime="onnxruntime",
+        note="EEG; two inputs",
     ),
     "brainmaze, intracranial spindles": Real(
         "brainmaze_eeg_models",
