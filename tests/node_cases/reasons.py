@@ -32,6 +32,7 @@ OPERATORS = {
     "Shape": "the output depends on the shape of the input alone",
     "Size": "the output depends on the shape of the input alone",
     "ai.onnx.ml::Binarizer": STEP,
+    "ai.onnx.ml::LabelEncoder": "look-up of single values: what is not among them has the default, in jumps",
     "ai.onnx.ml::TreeEnsemble": "decision trees are step functions: the derivative is 0 wherever it exists",
 }
 
