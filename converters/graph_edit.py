@@ -71,6 +71,21 @@ def remove_dead_nodes(graph: GraphProto, kept: Iterable[str]) -> None:
         del graph.node[index]
 
 
+def take_out_dead_nodes(graph: GraphProto) -> GraphProto:
+    """Remove every node that no output needs, and return those nodes with the initializers that they read."""
+    needed = GraphView(graph).ancestors(value.name for value in graph.output)
+    taken = GraphProto()
+    taken.node.extend(node for node in graph.node if not needed & set(node.output))
+    read = {name for node in taken.node for name in outer_inputs(node)}
+    taken.initializer.extend(tensor for tensor in graph.initializer if tensor.name in read)
+    remove_dead_nodes(graph, [])
+    removed = {name for node in taken.node for name in node.output}
+    for index in reversed(range(len(graph.value_info))):
+        if graph.value_info[index].name in removed:
+            del graph.value_info[index]
+    return taken
+
+
 def merge_copies(graph: GraphProto) -> None:
     """Merge nodes that move the same elements in the same way; of each set the first stays."""
     outputs = {value.name for value in graph.output}

@@ -17,7 +17,7 @@ from . import dependencies, keras_check, keras_loading, onnx_finish
 from .keras_inputs import ModelInputs, model_inputs
 from .keras_recurrent import RecurrentLayers
 from .keras_trace import Trace, trace
-from .layer_table import LayerTable
+from .layer_table import LayerTable, set_aside_views
 from .recurrent_ops import recurrent_handlers
 from .tf2onnx_patches import convert_function
 
@@ -39,7 +39,8 @@ def to_onnx(
     """Convert a Keras model to ONNX and check the result against it.
 
     The names of inputs, outputs and layers survive; the batch axis of every input is the symbol "N". The metadata
-    entry "onnxattr.layers" says which value of the graph holds the output of which layer.
+    entry "onnxattr.layers" says which value of the graph holds the output of which layer. What only lays
+    such a value out as Keras does is kept in the metadata too, and put into the graph when onnxattr loads the file.
 
     Args:
         model_or_path: A Keras 3 or tf_keras model of any kind, or the path of a `.keras`, `.h5` or `.hdf5` file or of
@@ -80,6 +81,7 @@ def to_onnx(
     converted = _convert(model, inputs, traced, table, recurrent, opset)
     if verify:
         keras_check.check(converted, model, inputs, traced, sample)
+    set_aside_views(converted)
     if path is not None:
         write(converted, path)
     return converted

@@ -4,6 +4,7 @@ Names are traced: while the model runs symbolically, each layer's output tensor 
 output). After the conversion the tap is followed to the value it became, and taken away again.
 """
 
+import base64
 import difflib
 import itertools
 import json
@@ -22,6 +23,7 @@ from .keras_trace import LayerCall, Trace, operation_owners
 from .relu_groups import ReluGroup, find_relu_groups
 
 LAYERS_KEY = "onnxattr.layers"
+VIEWS_KEY = "onnxattr.layer_views"
 VERSION = 1
 _CONVOLUTIONS = ("Conv2D", "Conv3D", "Conv2DBackpropInput", "Conv3DBackpropInputV2")
 
@@ -34,6 +36,19 @@ def read_table(converted: onnx.ModelProto) -> dict[str, Any]:
 def write_table(converted: onnx.ModelProto, table: dict[str, Any]) -> None:
     """Store a layer table in the metadata."""
     onnx_finish.set_property(converted, LAYERS_KEY, json.dumps(table))
+
+
+def set_aside_views(converted: onnx.ModelProto) -> None:
+    """Move the nodes that only the layer table needs, such as transpositions, from the graph to the metadata.
+
+    ONNX Runtime computes every node of a file, and does not fuse a convolution with what follows if a layer's output
+    in another layout is computed from the values between: predictions would take up to three times as long.
+    """
+    views = graph_edit.take_out_dead_nodes(converted.graph)
+    onnx_finish.prune_initializers(converted)
+    if views.node:
+        text = base64.b64encode(views.SerializeToString(deterministic=True)).decode()
+        onnx_finish.set_property(converted, VIEWS_KEY, text)
 
 
 class LayerTable:

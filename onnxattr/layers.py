@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import onnx
+from google.protobuf.message import DecodeError
+
 from onnxattr.errors import ModelError
 
 METADATA_KEY = "onnxattr.layers"
+VIEWS_KEY = "onnxattr.layer_views"
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,32 @@ class Layer:
     outputs: tuple[str, ...]
     folded: str | None
     relus: tuple[ReluRecord, ...]
+
+
+def append_views(model: onnx.ModelProto) -> None:
+    """Appends the nodes that make layers' outputs of other values, which the converter kept out of the graph.
+
+    Raises:
+        ModelError: If the metadata entry that holds them is damaged.
+    """
+    text = next((entry.value for entry in model.metadata_props if entry.key == VIEWS_KEY), "")
+    try:
+        views = onnx.GraphProto.FromString(base64.b64decode(text, validate=True))
+    except (ValueError, DecodeError) as error:
+        raise ModelError(
+            f"The metadata entry {VIEWS_KEY!r} is damaged ({error!r}); convert the model again."
+        ) from error
+    graph = model.graph
+    present = {value.name for value in (*graph.input, *graph.initializer)}.union(
+        *(n.output for n in graph.node)
+    )
+    constants = [tensor for tensor in views.initializer if tensor.name not in present]
+    graph.initializer.extend(constants)
+    present.update(tensor.name for tensor in constants)
+    for node in views.node:
+        if present.issuperset(node.input) and present.isdisjoint(node.output):
+            graph.node.append(node)
+            present.update(node.output)
 
 
 def read_layers(metadata: Mapping[str, str]) -> list[Layer]:

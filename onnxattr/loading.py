@@ -21,6 +21,7 @@ from onnxattr.batchwise import put_time_first
 from onnxattr.definitions import adopt, state_defaults, write_out
 from onnxattr.errors import ModelError
 from onnxattr.expansion import downgrade, expand
+from onnxattr.layers import append_views
 from onnxattr.loop_shapes import infer_shapes
 from onnxattr.static_nodes import resolve
 from onnxattr.subgraphs import hoist_initializers
@@ -98,6 +99,7 @@ def load(source: ModelSource) -> ir.Model:
     """
     proto, folder = read_proto(source)
     slim, weights = _set_weights_aside(with_small_data(proto, folder))
+    append_views(slim)
     if slim.opset_import and not _opset(slim):
         # Only other domains: the rules need the default one.
         slim.opset_import.append(onnx.helper.make_opsetid("", OPSET))

@@ -40,6 +40,8 @@ def mlp_with(**fields):
         model.ir_version = fields["ir_version"]
     if "layers" in fields:
         onnx.helper.set_model_props(model, {"onnxattr.layers": fields["layers"]})
+    if "views" in fields:
+        onnx.helper.set_model_props(model, {"onnxattr.layer_views": fields["views"]})
     return model
 
 
@@ -112,6 +114,7 @@ MODELS = {
     "no float output": (lambda p: CLASSES_ONLY, ModelError, ["['y']", "float", "output_layer"]),
     "integer input": (lambda p: TOKENS.model, ModelError, ["tokens (INT64)", "wrt=", "embedded"]),
     "damaged layer table": (lambda p: mlp_with(layers="{"), ModelError, ["onnxattr.layers", "convert the model again"]),
+    "damaged layer views": (lambda p: mlp_with(views="{"), ModelError, ["layer_views", "convert the model again"]),
 }  # fmt: skip
 
 

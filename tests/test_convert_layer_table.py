@@ -12,6 +12,7 @@ from onnxattr.converters.keras import to_onnx  # noqa: E402
 from onnxattr.converters.verify import Session, difference  # noqa: E402
 
 from onnxattr.errors import ConversionError  # noqa: E402
+from onnxattr.layers import append_views  # noqa: E402
 
 L = keras.layers
 
@@ -34,6 +35,7 @@ def values(model, names, arrays) -> list[np.ndarray]:
     """Values of the graph on the given inputs."""
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
+    append_views(exposed)
     del exposed.graph.output[:]
     inputs = dict(zip([value.name for value in model.graph.input], arrays, strict=True))
     for name in dict.fromkeys(names):

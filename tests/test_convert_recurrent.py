@@ -15,6 +15,7 @@ from onnxattr.converters.keras import to_onnx  # noqa: E402
 from onnxattr.converters.verify import Session  # noqa: E402
 
 from onnxattr.errors import ConversionError  # noqa: E402
+from onnxattr.layers import append_views  # noqa: E402
 
 FEATURES = 3
 TOLERANCE = (
@@ -242,6 +243,7 @@ def test_layer_table_names_the_outputs_of_recurrent_layers():
     assert rows["second"]["output"] == converted.graph.output[0].name
     exposed = ModelProto()
     exposed.CopyFrom(converted)
+    append_views(exposed)
     exposed.graph.output.add().name = rows["first"]["output"]
     x = sequences(3, 5)
     np.testing.assert_allclose(run(exposed, x)[1], np.asarray(model.layers[0](x)), atol=TOLERANCE)
