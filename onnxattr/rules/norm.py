@@ -134,7 +134,8 @@ def _over_last_axes(op: OpBuilder, node: Any, ct: Any, centre: bool) -> list[Cot
         from_inverse = inverse_ct and op.Neg(op.Mul(op.Mul(spread(inverse_ct), op.Mul(inverse, inverse)), z))
         return total_of(op, [from_y, from_mean, from_inverse])
 
-    return [x_ct, y_ct and (lambda: op.Mul(y_ct, z)), y_ct][: len(node.inputs)]
+    entries: list[Cotangent] = [x_ct, None if y_ct is None else lambda: op.Mul(y_ct, z), y_ct]
+    return entries[: len(node.inputs)]
 
 
 @vjp("LayerNormalization")

@@ -15,17 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto
-from onnx.reference import ReferenceEvaluator
-from reference_ops import NEW_OPS
 
 from node_cases.cases import NodeCase, float_names
+from node_cases.evaluators import reference, runtime, unchanged_reference
 from node_cases.packages import Differentiate, Gradient, Run, onnxattr
 from node_cases.precision import is_float, widen, widen_array
 from node_cases.reasons import ZERO, fixed_inputs, reason_of
-from onnxattr.loading import NEWEST_OPSET
-from onnxattr.testing import CORRECTED
 
 Arrays = dict[str, np.ndarray]
 
@@ -310,28 +306,3 @@ def _close(found: np.ndarray, wanted: np.ndarray, dtype: np.dtype) -> bool:
     return np.allclose(
         found.astype(np.float64), wanted.astype(np.float64), rtol=loose, atol=atol, equal_nan=True
     )
-
-
-def reference(model: onnx.ModelProto) -> Run:
-    """onnx's reference evaluator, with the operators corrected that it gets wrong."""
-    evaluator = ReferenceEvaluator(model, new_ops=[*NEW_OPS, *CORRECTED])
-    return lambda names, feeds: [np.asarray(y) for y in evaluator.run(list(names), dict(feeds))]
-
-
-def unchanged_reference(model: onnx.ModelProto) -> Run:
-    """onnx's reference evaluator as it comes."""
-    evaluator = ReferenceEvaluator(model)
-    return lambda names, feeds: [np.asarray(y) for y in evaluator.run(list(names), dict(feeds))]
-
-
-def runtime(model: onnx.ModelProto) -> Run:
-    """ONNX Runtime on one thread of the CPU; the newest operator sets are brought back to one that it runs."""
-    if any(entry.domain == "" and entry.version > NEWEST_OPSET for entry in model.opset_import):
-        model = onnx.version_converter.convert_version(model, NEWEST_OPSET)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return lambda names, feeds: session.run(list(names), {k: np.asarray(v) for k, v in feeds.items()})
