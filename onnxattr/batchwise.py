@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import onnx
 
+from onnxattr.subgraphs import bodies_of
+
 _RECURRENT = ("LSTM", "GRU", "RNN")
 #: By position among the inputs (X, initial_h, initial_c) and outputs (Y, Y_h, Y_c): the axes of the other layout.
 _INPUTS = {0: [1, 0, 2], 5: [1, 0, 2], 6: [1, 0, 2]}
@@ -14,9 +16,8 @@ def put_time_first(graph: onnx.GraphProto) -> None:
     """Puts Transposes around the recurrent nodes of a graph and its subgraphs that have layout=1, in place."""
     nodes = []
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                put_time_first(attribute.g)
+        for body in bodies_of(node):
+            put_time_first(body)
         layout = next((a for a in node.attribute if a.name == "layout" and a.i == 1), None)
         if node.op_type in _RECURRENT and node.domain in ("", "ai.onnx") and layout is not None:
             node.attribute.remove(layout)

@@ -7,18 +7,20 @@ without them the ranks behind an Unsqueeze or Reshape are lost.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
 from onnx import TensorProto
+
+from onnxattr.subgraphs import bodies_of, graphs_in
 
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32)
 
 
 def with_constants_in_bodies(proto: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of the model in which subgraphs hold the integer constants that they read; itself without subgraphs."""
-    graphs = [*_graphs(proto.graph)]
+    graphs = [*graphs_in(proto.graph)]
     if len(graphs) == 1:
         return proto
     names = {output for graph in graphs for node in graph.node for output in node.output}
@@ -41,7 +43,7 @@ def _copy_into_bodies(graph: onnx.GraphProto, captured: Mapping[str, TensorProto
                 names.add(fresh)
                 copies[name] = onnx.helper.make_node("Constant", [], [fresh], value=captured[name])
             node.input[index] = copies[name].output[0]
-        for body in _bodies(node):
+        for body in bodies_of(node):
             _copy_into_bodies(body, known, names)
     nodes = [*copies.values(), *graph.node]
     del graph.node[:]
@@ -59,14 +61,3 @@ def _constants(graph: onnx.GraphProto) -> dict[str, TensorProto]:
             )
             found[node.output[0]] = tensor
     return {name: tensor for name, tensor in found.items() if tensor.data_type in _INTEGERS}
-
-
-def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    return (a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH)
-
-
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    yield graph
-    for node in graph.node:
-        for body in _bodies(node):
-            yield from _graphs(body)

@@ -25,6 +25,7 @@ from onnxattr.builder import OpBuilder, dims_of
 from onnxattr.errors import RuleError, UnsupportedOpError
 from onnxattr.rules.refused import WHY
 from onnxattr.rules.registry import op_name
+from onnxattr.subgraphs import nodes_in
 
 Definition = Callable[[OpBuilder, Any], ir.Value | Sequence[ir.Value | None]]
 
@@ -76,7 +77,7 @@ def _give_scores(graph: onnx.GraphProto) -> None:
 
 def state_defaults(proto: onnx.ModelProto) -> None:
     """Writes the default of STFT's onesided on its nodes: ONNX's shape inference takes a missing one for 0."""
-    for node in _nodes(proto.graph):
+    for node in nodes_in(proto.graph):
         if op_name(node) == "STFT" and all(attribute.name != "onesided" for attribute in node.attribute):
             node.attribute.append(onnx.helper.make_attribute("onesided", 1))
 
@@ -92,7 +93,7 @@ def write_out(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         The model itself if it holds no such operator, else a copy. No other node and no name changes; new values are
         named after the node. A node that uses a part of its operator that the definition lacks stays, with a note.
     """
-    if not any(op_name(node) in DEFINITIONS for node in _nodes(proto.graph)):
+    if not any(op_name(node) in DEFINITIONS for node in nodes_in(proto.graph)):
         return proto
     with contextlib.suppress(onnx.shape_inference.InferenceError):
         proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
@@ -152,13 +153,3 @@ def _take_over(op: OpBuilder, node: ir.Node, results: Sequence[ir.Value | None])
             new.type = old.type
     for index in range(len(node.inputs)):
         node.replace_input_with(index, None)
-
-
-def _nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    nodes = []
-    for node in graph.node:
-        nodes.append(node)
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                nodes.extend(_nodes(attribute.g))
-    return nodes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import onnx
@@ -10,6 +10,7 @@ import onnx.inliner
 
 from onnxattr.rules.registry import NON_DIFFERENTIABLE, op_name
 from onnxattr.rules.standard import STANDARD
+from onnxattr.subgraphs import bodies_of, nodes_in
 
 #: Domain of the functions that stand for definitions until they are inlined.
 _DEFINITIONS = "onnxattr.definitions"
@@ -99,7 +100,7 @@ def _write_out(proto: onnx.ModelProto, opset: int, chosen: Choice) -> onnx.Model
     opsets = {entry.domain: entry.version for entry in proto.opset_import} | {"": opset}
     result = proto
     # A definition may itself hold operators that are chosen.
-    while any(_chosen_nodes(result.graph, opsets, chosen)):
+    while any(_schema(node, opsets, chosen) is not None for node in nodes_in(result.graph)):
         called = onnx.ModelProto()
         # A definition depends on the types of a node's inputs.
         called.CopyFrom(onnx.shape_inference.infer_shapes(_with_typed_weights(result)))
@@ -124,18 +125,6 @@ def _schema(node: onnx.NodeProto, opsets: Mapping[str, int], chosen: Choice) -> 
     return schema if defined and chosen(op_name(node), schema) else None
 
 
-def _chosen_nodes(
-    graph: onnx.GraphProto, opsets: Mapping[str, int], chosen: Choice
-) -> Iterator[onnx.NodeProto]:
-    """The nodes to be written out, of a graph and of its subgraphs."""
-    for node in graph.node:
-        if _schema(node, opsets, chosen) is not None:
-            yield node
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _chosen_nodes(attribute.g, opsets, chosen)
-
-
 def _call_definitions(
     model: onnx.ModelProto,
     graph: onnx.GraphProto,
@@ -155,9 +144,8 @@ def _call_definitions(
             function.domain, function.name = _DEFINITIONS, f"{node.op_type}_{len(model.functions)}"
             node.domain, node.op_type = function.domain, function.name
             model.functions.append(function)
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                _call_definitions(model, attribute.g, opsets, chosen, types)
+        for body in bodies_of(node):
+            _call_definitions(model, body, opsets, chosen, types)
 
 
 def _definition(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import onnx
@@ -17,6 +17,7 @@ from onnxattr.errors import ParameterError
 from onnxattr.renderings.batch import batch_graph
 from onnxattr.renderings.loop import loop_graph
 from onnxattr.renderings.rewrite import Request, own_name, own_names
+from onnxattr.subgraphs import graphs_in
 
 RENDERINGS = ("auto", "batch", "loop")
 #: The key of an explainer's metadata, a JSON object.
@@ -117,7 +118,7 @@ def compact(proto: onnx.ModelProto) -> None:
 
     The model's own nodes and values keep their names.
     """
-    graphs = list(_graphs(proto.graph))
+    graphs = list(graphs_in(proto.graph))
     kept = {value.name for value in [*proto.graph.input, *proto.graph.output]}
     taken = kept | {name for graph in graphs for node in graph.node for name in [*node.input, *node.output]}
     fresh = (name for name in map(_short, itertools.count()) if name not in taken)
@@ -144,15 +145,6 @@ def compact(proto: onnx.ModelProto) -> None:
         for value in graph.value_info:
             value.name = short(value.name)
         graph.name = short(graph.name)
-
-
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """A graph and the graphs inside it."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _graphs(attribute.g)
 
 
 def _decides_layout(value: onnx.ValueInfoProto) -> bool:

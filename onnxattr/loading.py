@@ -7,7 +7,6 @@ bound by protobuf's 2 GiB.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from onnxattr.expansion import downgrade, expand
 from onnxattr.layers import append_views
 from onnxattr.loop_shapes import infer_shapes
 from onnxattr.static_nodes import resolve
-from onnxattr.subgraphs import hoist_initializers
+from onnxattr.subgraphs import graphs_in, hoist_initializers
 from onnxattr.weights import digest, with_small_data
 
 #: Models below this opset are upgraded to it; the rewriter emits nodes of the model's opset from here on.
@@ -140,7 +139,7 @@ def _upgrade(proto: onnx.ModelProto) -> onnx.ModelProto:
     converter forgets.
     """
     if _opset(proto) < 9 and any(
-        node.op_type == "Scan" for graph in _graphs(proto.graph) for node in graph.node
+        node.op_type == "Scan" for graph in graphs_in(proto.graph) for node in graph.node
     ):
         raise ModelError(
             "The model has a Scan of opset 8, which runs over rows apart and has no newer form; export the model with "
@@ -149,7 +148,7 @@ def _upgrade(proto: onnx.ModelProto) -> onnx.ModelProto:
     upgraded = onnx.version_converter.convert_version(proto, OPSET)
     if _opset(proto) < 11:
         known: dict[str, onnx.TensorProto] = {}
-        for graph in _graphs(upgraded.graph):
+        for graph in graphs_in(upgraded.graph):
             known |= {tensor.name: tensor for tensor in graph.initializer}
             known |= {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant"}
             for node in graph.node:
@@ -181,15 +180,6 @@ def _check_versions(proto: onnx.ModelProto) -> None:
             f"The model has IR version {proto.ir_version}; the installed onnx reads up to {onnx.IR_VERSION}. "
             "Export it with an older one."
         )
-
-
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """A graph and its subgraphs."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _graphs(attribute.g)
 
 
 def _sample_as_before(resize: onnx.NodeProto, scales: onnx.TensorProto | None) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import onnx
 
 from onnxattr.body_constants import with_constants_in_bodies
+from onnxattr.subgraphs import bodies_of
 
 _ANY = onnx.TensorShapeProto.Dimension()
 #: What the states of Loops are taken to be, None where nothing holds; by number of the Loop and of the state.
@@ -124,6 +125,5 @@ def _loops(
     for node in graph.node:
         if node.op_type == "Loop" and node.domain in ("", "ai.onnx"):
             yield graph, node, scope
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _loops(attribute.g, scope)
+        for body in bodies_of(node):
+            yield from _loops(body, scope)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import onnx
@@ -12,7 +12,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass, NameFixPass
 from onnxattr.builder import OpBuilder, dims_of, values_of
 from onnxattr.known_values import KnownArrays
 from onnxattr.loop_shapes import infer_shapes
-from onnxattr.subgraphs import captures_of, drop, hoist_initializers, prune, subgraphs_of
+from onnxattr.subgraphs import captures_of, drop, hoist_initializers, nodes_in, prune, subgraphs_of
 
 #: Loops over sequences of up to this many steps are written out.
 _MOST_STEPS = 64
@@ -31,7 +31,7 @@ def resolve(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         The model itself if nothing could be resolved, else another with the same inputs and outputs.
     """
     # Every branch that is inlined may let the shapes be known that decide the next one.
-    while _RESOLVED & set(_operators(proto.graph)):
+    while _RESOLVED & _operators(proto.graph):
         model = ir.serde.deserialize_model(infer_shapes(proto, strict=False))
         LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         hoist_initializers(model)
@@ -42,13 +42,8 @@ def resolve(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     return proto
 
 
-def _operators(graph: onnx.GraphProto) -> Iterator[str]:
-    for node in graph.node:
-        if node.domain in ("", "ai.onnx"):
-            yield node.op_type
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _operators(attribute.g)
+def _operators(graph: onnx.GraphProto) -> set[str]:
+    return {node.op_type for node in nodes_in(graph) if node.domain in ("", "ai.onnx")}
 
 
 class _Resolver:

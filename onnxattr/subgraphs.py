@@ -4,11 +4,34 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
+import onnx
 import onnx_ir as ir
 
 from onnxattr.builder import values_of
+
+
+def bodies_of(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The branches or the body of a node, as a file holds them."""
+    return [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
+
+
+def graphs_in(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and the graphs inside it, as a file holds them."""
+    yield graph
+    for node in graph.node:
+        for body in bodies_of(node):
+            yield from graphs_in(body)
+
+
+def nodes_in(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph, each followed by those inside it, as a file holds them."""
+    for node in graph.node:
+        yield node
+        for body in bodies_of(node):
+            yield from nodes_in(body)
 
 
 def subgraphs_of(node: Any) -> list[ir.Graph]:
