@@ -75,11 +75,16 @@ def _give_scores(graph: onnx.GraphProto) -> None:
             )
 
 
+#: Defaults that ONNX's shape inference forgets: it takes a missing onesided for 0, and fails on missing axes.
+_DEFAULTS = {"STFT": ("onesided", 1), "MeanVarianceNormalization": ("axes", [0, 2, 3])}
+
+
 def state_defaults(proto: onnx.ModelProto) -> None:
-    """Writes the default of STFT's onesided on its nodes: ONNX's shape inference takes a missing one for 0."""
+    """Writes the defaults of attributes on nodes where ONNX's shape inference would forget them."""
     for node in nodes_in(proto.graph):
-        if op_name(node) == "STFT" and all(attribute.name != "onesided" for attribute in node.attribute):
-            node.attribute.append(onnx.helper.make_attribute("onesided", 1))
+        name, value = _DEFAULTS.get(op_name(node), ("", None))
+        if name and all(attribute.name != name for attribute in node.attribute):
+            node.attribute.append(onnx.helper.make_attribute(name, value))
 
 
 def write_out(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:

@@ -110,7 +110,6 @@ def load(source: ModelSource) -> ir.Model:
             slim = onnx.inliner.inline_local_functions(slim)
         state_defaults(slim)
         put_time_first(slim.graph)
-        _state_axes(slim.graph)
         if _opset(slim) < OPSET:
             slim = _upgrade(slim)
         if _opset(slim) > NEWEST_OPSET:
@@ -155,13 +154,6 @@ def _upgrade(proto: onnx.ModelProto) -> onnx.ModelProto:
                 if node.op_type == "Resize":
                     _sample_as_before(node, known.get(node.input[2]))
     return upgraded
-
-
-def _state_axes(graph: onnx.GraphProto) -> None:
-    """Writes the default axes of MeanVarianceNormalization down, without which onnx's inference fails."""
-    for node in graph.node:
-        if node.op_type == "MeanVarianceNormalization" and not node.attribute:
-            node.attribute.append(onnx.helper.make_attribute("axes", [0, 2, 3]))
 
 
 def _opset(proto: onnx.ModelProto) -> int:
