@@ -25,13 +25,6 @@ NOISY = ("SmoothGrad", "SquareGrad", "VarGrad")
 RELU_RULES = {"DeconvNet": "deconvnet", "GuidedBackprop": "guided"}
 ROWS_PER_RUN = 64
 
-Move = Callable[[np.ndarray], np.ndarray]
-
-
-def unmoved(points: np.ndarray) -> np.ndarray:
-    """The points where gradients are taken, as they are."""
-    return points
-
 
 def modified_relu(forward: Callable, rule: str) -> Callable:
     """`forward` with another backward: relu(ct), and for "guided" only where the input is positive."""
@@ -168,7 +161,7 @@ class TapeReference:
         rows = self.gradient(flat, np.tile(targets, (len(points), 1)))
         return rows.reshape(points.shape).astype(np.float64)
 
-    def explain(self, method, inputs, targets, *, reducer=None, draws=None, move=unmoved, **parameters):
+    def explain(self, method, inputs, targets, *, reducer=None, draws=None, **parameters):
         """The attribution of a method.
 
         Args:
@@ -177,7 +170,6 @@ class TapeReference:
             targets: (N, C) weights of the outputs.
             reducer: None, "min", "mean", "max" or "sum", over the channels of images.
             draws: (nb_samples, N, ...) standard normal numbers for the noisy methods.
-            move: Applied to the points where gradients are taken, see `compare.nudged`.
             **parameters: `noise` (0.2) of the noisy methods; `steps` (50) and `baseline_value` (0.0) of
                 IntegratedGradients.
 
@@ -185,23 +177,23 @@ class TapeReference:
             float64 array of the shape of the inputs, or with one channel after a reducer.
         """
         if method == "IntegratedGradients":
-            maps = self._integrated(inputs, targets, move, **parameters)
+            maps = self._integrated(inputs, targets, **parameters)
         elif method in NOISY:
-            maps = noise_statistic(method, self._noisy(inputs, targets, draws, move, **parameters))
+            maps = noise_statistic(method, self._noisy(inputs, targets, draws, **parameters))
         else:
-            gradient = self.gradient(move(inputs), targets, RELU_RULES.get(method)).astype(np.float64)
+            gradient = self.gradient(inputs, targets, RELU_RULES.get(method)).astype(np.float64)
             maps = {"Saliency": np.abs(gradient), "GradientInput": inputs * gradient}.get(method, gradient)
         return reduce_channels(maps, reducer)
 
-    def _noisy(self, inputs, targets, draws, move, noise=0.2):
+    def _noisy(self, inputs, targets, draws, noise=0.2):
         """Gradients at the float32 points that a float32 implementation sees, whatever `dtype` is."""
-        return self.gradients_at(move(inputs[None] + np.float32(noise) * draws), targets)
+        return self.gradients_at(inputs[None] + np.float32(noise) * draws, targets)
 
-    def _integrated(self, inputs, targets, move, steps=50, baseline_value=0.0):
+    def _integrated(self, inputs, targets, steps=50, baseline_value=0.0):
         """(x - b) times the trapezoidal mean of the gradients at `steps` points, both ends included."""
         alphas = np.linspace(0.0, 1.0, steps)
         path = inputs.astype(np.float64) - baseline_value
-        points = move(baseline_value + alphas.reshape(-1, *[1] * inputs.ndim) * path[None])
+        points = baseline_value + alphas.reshape(-1, *[1] * inputs.ndim) * path[None]
         return path * np.trapezoid(self.gradients_at(points, targets), alphas, axis=0)
 
 

@@ -1,16 +1,15 @@
 """Runs Xplique itself, on noise given from outside."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import tensorflow as tf
 import xplique.attributions
-from xplique.attributions import IntegratedGradients
 from xplique.attributions.base import BlackBoxExplainer
 from xplique.attributions.gradient_statistics.gradient_statistic import GradientStatistic
 
-from verification.tape import NOISY, Move, unmoved
+from verification.tape import NOISY
 
 
 @contextmanager
@@ -25,7 +24,7 @@ def replaced(owner: type, name: str, function: Callable) -> Iterator[None]:
 
 
 @contextmanager
-def injected_noise(draws: np.ndarray, move: Move) -> Iterator[None]:
+def injected_noise(draws: np.ndarray) -> Iterator[None]:
     """Make Xplique's noisy methods use `draws` (nb_samples, N, ...), standard normal, for one `explain`.
 
     Xplique takes a batch of inputs, then all repetitions of it in chunks, then the next batch; the
@@ -40,7 +39,7 @@ def injected_noise(draws: np.ndarray, move: Move) -> Iterator[None]:
         first_draw += nb_perturbations
         if first_draw == len(draws):
             first_input, first_draw = first_input + len(inputs), 0
-        points = move(inputs[:, None] + np.float32(noise) * np.swapaxes(chunk, 0, 1))
+        points = inputs[:, None] + np.float32(noise) * np.swapaxes(chunk, 0, 1)
         return tf.constant(points.reshape(-1, *inputs.shape[1:]), tf.float32)
 
     with replaced(GradientStatistic, "_perturb_samples", perturb):
@@ -48,19 +47,7 @@ def injected_noise(draws: np.ndarray, move: Move) -> Iterator[None]:
     assert (first_input, first_draw) == (draws.shape[1], 0), "Xplique did not use every draw once"
 
 
-@contextmanager
-def moved_path(move: Move) -> Iterator[None]:
-    """Move the points of Xplique's Integrated Gradients."""
-    straight = IntegratedGradients._get_interpolated_points
-
-    def moved_points(inputs, steps, baseline):
-        return tf.constant(move(straight(inputs, steps, baseline).numpy()), tf.float32)
-
-    with replaced(IntegratedGradients, "_get_interpolated_points", moved_points):
-        yield
-
-
-def xplique_explain(model, method, inputs, targets, *, draws=None, move=unmoved, **options) -> np.ndarray:
+def xplique_explain(model, method, inputs, targets, *, draws=None, **options) -> np.ndarray:
     """Xplique's attribution of a Keras model.
 
     Args:
@@ -69,7 +56,6 @@ def xplique_explain(model, method, inputs, targets, *, draws=None, move=unmoved,
         inputs: (N, ...) float32.
         targets: (N, C).
         draws: (nb_samples, N, ...) standard normal numbers for the noisy methods; the others ignore them.
-        move: Applied to the points where gradients are taken, see `compare.nudged`.
         **options: Constructor arguments: `batch_size`, `reducer`, `steps`, `noise`, ...
 
     Returns:
@@ -79,11 +65,5 @@ def xplique_explain(model, method, inputs, targets, *, draws=None, move=unmoved,
     if method in NOISY:
         options["nb_samples"] = len(draws)
     explainer = getattr(xplique.attributions, method)(model, **options)
-    with ExitStack() as stack:
-        if method in NOISY:
-            stack.enter_context(injected_noise(draws, move))
-        elif method == "IntegratedGradients":
-            stack.enter_context(moved_path(move))
-        else:
-            inputs = move(inputs)
+    with injected_noise(draws) if method in NOISY else nullcontext():
         return explainer.explain(inputs, targets).numpy()
