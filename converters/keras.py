@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -39,7 +40,8 @@ def to_onnx(
     """Convert a Keras model to ONNX and check the result against it.
 
     The names of inputs, outputs and layers survive; the batch axis of every input is the symbol "N". The metadata
-    entry "onnxattr.layers" says which value of the graph holds the output of which layer. What only lays
+    entry "onnxattr.layers" says which value of the graph holds the output of which layer; a layer that is called several
+    times stands for its first call, as `layer.output` does, and "name#2" for the second. What only lays
     such a value out as Keras does is kept in the metadata too, and put into the graph when onnxattr loads the file.
 
     Args:
@@ -52,7 +54,7 @@ def to_onnx(
             check, and tells the inputs of a subclassed model.
         input_signature: `tf.TensorSpec`, or a list or dict of them, for a subclassed model.
         keep_layers: Names of layers whose output must be a value of the graph even if that keeps the converter from
-            folding batch normalisation into them; "all" for every layer.
+            folding batch normalisation into them, or them into a convolution; "all" for every layer.
 
     Returns:
         The ONNX model.
@@ -81,6 +83,7 @@ def to_onnx(
     converted = _convert(model, inputs, traced, table, recurrent, opset)
     if verify:
         keras_check.check(converted, model, inputs, traced, sample)
+    _warn_of_loops(converted, model)
     set_aside_views(converted)
     if path is not None:
         write(converted, path)
@@ -103,6 +106,7 @@ def _convert(
         opset,
         handlers=recurrent_handlers(recurrent.specs),
         weight_bytes=_weight_bytes(model),
+        keep_padding=table.keeps_padding(),
     )
     converted.ir_version = onnx_finish.IR_VERSION
     converted.graph.name = model.name
@@ -117,6 +121,18 @@ def _convert(
     onnx_finish.check_model(converted, inputs.names)
     onnx_finish.set_property(converted, CONVERTER_KEY, json.dumps(_versions(opset)))
     return converted
+
+
+def _warn_of_loops(converted: onnx.ModelProto, model: Any) -> None:
+    """Names the loops of a SavedModel's function, in which recurrent layers can no longer be told."""
+    loops = [node.name for node in converted.graph.node if node.op_type == "Loop"]
+    if loops and isinstance(model, keras_loading.SavedSignature):
+        warnings.warn(
+            f"The SavedModel {model.name!r} holds loops, recurrent layers perhaps, which are written as Loop nodes "
+            f"({', '.join(loops[:3])}{' ...' if len(loops) > 3 else ''}): their gradient takes longer than that of the "
+            "ONNX operators. Convert the Keras model itself, or its .keras file, to get those.",
+            stacklevel=3,
+        )
 
 
 def _weight_bytes(model: Any) -> int:

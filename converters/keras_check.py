@@ -1,5 +1,6 @@
 """Compare a converted model, and its layer table, with the Keras model it came from."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from onnxattr.errors import ConversionError
 from . import dependencies
 from .keras_inputs import ModelInputs, flatten
 from .keras_trace import LayerRecorder, Trace
-from .layer_table import read_table, write_table
+from .layer_table import path_of_call, read_table, write_table
 from .verify import TOLERANCE, TOLERANCE_FLOAT16, Session, difference, random_inputs
 
 _BATCHES = (2, 5)
@@ -174,7 +175,10 @@ def _check_layers(
     recorder = LayerRecorder(model)
     with recorder.recording():
         run_original(inputs, arrays)
-    expected = {call.path: call.outputs for call in recorder.calls}
+    expected, calls = {}, Counter[str]()
+    for call in recorder.calls:
+        calls[call.path] += 1
+        expected[path_of_call(call.path, calls[call.path])] = call.outputs
     computed = {name for node in converted.graph.node for name in node.output}
     values = _values(converted, table, computed, inputs, arrays)
     first = None

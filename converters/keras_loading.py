@@ -27,7 +27,7 @@ class SavedSignature:
         name: Name of the folder.
         function: The concrete function.
         weights: The variables it reads.
-        layers: Always empty; a SavedModel remembers no layers.
+        layers: Always empty; a signature remembers no layers.
         owner: The loaded object, which keeps the variables alive.
     """
 
@@ -167,8 +167,34 @@ def _check_hdf5(path: Path) -> None:
         )
 
 
-def _load_saved_model(path: Path) -> SavedSignature:
+def _revived(path: Path) -> Any:
+    """The tf_keras model that a SavedModel remembers, with its layers; None if it remembers none or others' code.
+
+    A Lambda layer's code would be run. Layers that are not tf_keras' own would be imitations of themselves.
+    """
+    metadata = path / "keras_metadata.pb"
+    if (
+        not metadata.is_file()
+        or importlib.util.find_spec("tf_keras") is None
+        or b"Lambda" in metadata.read_bytes()
+    ):
+        return None
+    import tf_keras
+
+    try:
+        model = tf_keras.models.load_model(path, compile=False)
+    except Exception:
+        return None  # its signature remains
+    layers = [layer for layer in model._flatten_layers() if layer is not model]
+    own = all(type(layer).__module__.startswith("tf_keras.src.") for layer in [model, *layers])
+    return model if own and layers and type(model).__name__ in ("Functional", "Sequential") else None
+
+
+def _load_saved_model(path: Path) -> Any:
     tf = dependencies.tensorflow()
+    model = _revived(path)
+    if model is not None:
+        return model
     try:
         loaded = tf.saved_model.load(str(path))
     except Exception as error:

@@ -280,7 +280,7 @@ def _is_exactly(thing: Any, class_name: str) -> bool:
 
 
 def _warn_about_loop(layer: Any, unrolled: bool) -> None:
-    how = "step by step (unrolled)" if unrolled else "as a Loop, for which there are no gradients"
+    how = "step by step (unrolled)" if unrolled else "as a Loop, whose gradient takes longer"
     warnings.warn(
         f"Layer {layer.name!r} ({type(layer).__name__}) has no ONNX recurrent operator, because of its cell "
         f"{type(layer.cell).__name__} or the activations in it; it is written {how}.",

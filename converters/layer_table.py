@@ -25,7 +25,14 @@ from .relu_groups import ReluGroup, find_relu_groups
 LAYERS_KEY = "onnxattr.layers"
 VIEWS_KEY = "onnxattr.layer_views"
 VERSION = 1
+#: Between a layer's path and the number of a call of it, from the second on.
+_CALL = "#"
 _CONVOLUTIONS = ("Conv2D", "Conv3D", "Conv2DBackpropInput", "Conv3DBackpropInputV2")
+
+
+def path_of_call(path: str, number: int) -> str:
+    """What the table calls a call of a layer: the first is the layer itself, as Keras' `layer.output` is."""
+    return path if number == 1 else f"{path}{_CALL}{number}"
 
 
 def read_table(converted: onnx.ModelProto) -> dict[str, Any]:
@@ -80,7 +87,10 @@ class LayerTable:
             ConversionError: `keep_layers` names a layer that the model does not have or does not call.
         """
         graph = next(iter(outputs.values())).graph
-        self._calls = sorted(calls, key=lambda call: (call.operations.start, call.depth))
+        here = {(call.path, id(call.layer)) for call in calls if _is_in(call, graph)}
+        # tf_keras calls some layers once more in a graph of its own, to learn their shapes.
+        own = [call for call in calls if _is_in(call, graph) or (call.path, id(call.layer)) not in here]
+        self._calls = sorted(own, key=lambda call: (call.operations.start, call.depth))
         self._check_kept_layers()
         self._groups = find_relu_groups(calls, graph)
         owner = operation_owners(calls, graph)
@@ -115,6 +125,10 @@ class LayerTable:
 
     def _is_kept(self, call: LayerCall) -> bool:
         return self._keep_all or call.layer.name in self._keep or call.path in self._keep
+
+    def keeps_padding(self) -> bool:
+        """Whether a padding layer is to be kept, which would else become pads of a convolution."""
+        return any(self._is_kept(call) and _is_padding(call) for call in self._calls)
 
     def _check_kept_layers(self) -> None:
         known = {name for call in self._calls for name in (call.layer.name, call.path)}
@@ -160,11 +174,12 @@ class LayerTable:
             if id(layer) not in called
         ]
         entries += [
-            self._called_entry(calls, index_of.get(id(calls[0].layer)), resolved)
+            self._called_entry(call, number, len(calls), index_of.get(id(call.layer)), resolved)
             for calls in calls_of.values()
+            for number, call in enumerate(calls, start=1)
         ]
         order = {entry["path"]: entry["index"] for entry in entries if entry["index"] is not None}
-        entries.sort(key=lambda entry: order.get(entry["path"].split("/")[0], len(layers)))
+        entries.sort(key=lambda entry: order.get(entry["path"].split("/")[0].split(_CALL)[0], len(layers)))
         for group in self._groups:
             if group.call is None and group.output.name in resolved:
                 name = group.output.op.name
@@ -181,15 +196,16 @@ class LayerTable:
         return entry
 
     def _called_entry(
-        self, calls: list[LayerCall], index: int | None, resolved: "dict[str, _Resolved]"
+        self, call: LayerCall, number: int, calls: int, index: int | None, resolved: "dict[str, _Resolved]"
     ) -> dict[str, Any]:
-        call = calls[-1]
+        """The row of one of the calls of a layer."""
         values = [resolved[tensor.name].value for tensor in call.outputs if tensor.name in resolved]
-        if call.depth > 1:
+        if call.depth > 1 or number > 1:
             index = None
-        entry = _entry(call.layer.name, index, type(call.layer).__name__, call.path, None)
-        if len(calls) > 1:
-            entry["calls"] = len(calls)
+        path = path_of_call(call.path, number)
+        entry = _entry(call.layer.name, index, type(call.layer).__name__, path, None)
+        if calls > 1:
+            entry["calls"] = calls
         if values and len(values) == len(call.outputs):
             entry["output"] = values[0] if len(values) == 1 else values
             return entry
@@ -197,6 +213,11 @@ class LayerTable:
         if swallower is not None:
             entry["folded"] = (
                 f"folded into {swallower}; to_onnx(..., keep_layers=[{call.layer.name!r}]) keeps it"
+            )
+        elif _is_padding(call):
+            entry["folded"] = (
+                "folded into the convolution after it; "
+                f"to_onnx(..., keep_layers=[{call.layer.name!r}]) keeps it"
             )
         else:
             entry["folded"] = (
@@ -222,6 +243,14 @@ class _Resolved:
 
     value: str
     main: str
+
+
+def _is_in(call: LayerCall, graph: Any) -> bool:
+    return any(tensor.graph is graph for tensor in call.outputs)
+
+
+def _is_padding(call: LayerCall) -> bool:
+    return type(call.layer).__name__ in ("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D")
 
 
 def _entry(name: str, index: int | None, class_name: str, path: str, output: str | None) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def convert_function(
     opset: int,
     handlers: Mapping[str, Handler],
     weight_bytes: int,
+    keep_padding: bool = False,
 ) -> onnx.ModelProto:
     """Convert a traced TensorFlow function.
 
@@ -43,6 +44,7 @@ def convert_function(
         opset: ONNX opset to write.
         handlers: tf2onnx op handlers beside `BASIC_HANDLERS`.
         weight_bytes: Size of the model's weights; decides how much memory the conversion may spend.
+        keep_padding: Whether a Pad stays a node of its own, instead of becoming pads of the convolution after it.
 
     Returns:
         The model as tf2onnx wrote it: unknown operators may be left in it.
@@ -54,7 +56,8 @@ def convert_function(
     tf2onnx = dependencies.tf2onnx()
     large = weight_bytes > _GRAPPLER_LIMIT_BYTES
     fetched = [*outputs, *taps]
-    with lean_tf2onnx(), tf.device("/cpu:0"), _failures_named(opset):
+    merging = _padding_kept(tf2onnx) if keep_padding else contextlib.nullcontext()
+    with lean_tf2onnx(), merging, tf.device("/cpu:0"), _failures_named(opset):
         graph_def = tf2onnx.tf_loader.from_function(function, list(inputs), fetched, large_model=large)
         model, _ = tf2onnx.convert._convert_common(
             graph_def,
@@ -78,6 +81,21 @@ def _failures_named(opset: int) -> Iterator[None]:
             f"tf2onnx fails on the traced graph at opset {opset}: {type(error).__name__}: {error}. Another opset may "
             "work (13 to 18); otherwise write the operation that it names differently."
         ) from error
+
+
+@contextlib.contextmanager
+def _padding_kept(tf2onnx: Any) -> Iterator[None]:
+    """tf2onnx without the step that merges a Pad into a convolution."""
+    merge = tf2onnx.tfonnx.rewrite_conv2d_with_pad
+
+    def leave(graph: Any, operations: Any) -> Any:
+        return operations
+
+    tf2onnx.tfonnx.rewrite_conv2d_with_pad = leave
+    try:
+        yield
+    finally:
+        tf2onnx.tfonnx.rewrite_conv2d_with_pad = merge
 
 
 @contextlib.contextmanager

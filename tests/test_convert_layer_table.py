@@ -256,6 +256,28 @@ def test_kept_layer_has_a_value(keep):
     assert convolutions(converted)[0] == 2
 
 
+PADDINGS = {
+    "1d": (L.ZeroPadding1D, L.Conv1D, (12, 3)),
+    "2d": (L.ZeroPadding2D, L.Conv2D, (12, 12, 3)),
+    "3d": (L.ZeroPadding3D, L.Conv3D, (6, 6, 6, 3)),
+}
+
+
+@pytest.mark.parametrize("kind", PADDINGS)
+def test_padding_is_named_with_what_keeps_it_apart_from_its_convolution(kind):
+    padding, convolution, shape = PADDINGS[kind]
+    model = keras.Sequential([L.Input(shape), padding(1, name="pad"), convolution(4, 3), L.Flatten()])
+    x = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
+    row = rows_of(to_onnx(model))["pad"]
+    assert row["output"] or "keep_layers=['pad']" in row["folded"]
+    for keep in ("pad", "all"):
+        converted = to_onnx(model, keep_layers=keep)
+        row = rows_of(converted)["pad"]
+        expected = np.asarray(model.get_layer("pad")(x))
+        np.testing.assert_array_equal(values(converted, [row["output"]], [x])[0], expected)
+        assert row["output"] in {name for node in converted.graph.node for name in node.input}
+
+
 def test_unknown_kept_layer_is_an_error_with_suggestions():
     with pytest.raises(ConversionError, match=r"'cnov'.*did you mean.*'conv'"):
         to_onnx(folding_model(), keep_layers=["cnov"])
@@ -309,6 +331,7 @@ def test_rows_follow_the_model():
     assert found == [
         (0, "features", "InputLayer", None),
         (1, "shared", "Dense", 2),
+        (None, "shared#2", "Dense", 2),
         (2, "inner", "Sequential", None),
         (None, "inner/inner_dense", "Dense", None),
         (None, "inner/inner_relu", "ReLU", None),
@@ -319,8 +342,9 @@ def test_rows_follow_the_model():
     assert rows["head"]["output"] == converted.graph.output[0].name == "head"
     assert len(rows["shared"]["relu"]) == 2
     data = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
-    twice = np.asarray(shared(shared(data)))
-    assert difference(values(converted, [rows["shared"]["output"]], [data])[0], twice) < 1e-6
+    once, twice = values(converted, [rows[name]["output"] for name in ("shared", "shared#2")], [data])
+    assert difference(once, np.asarray(keras.Model(x, shared.output)(data))) < 1e-6
+    assert difference(twice, np.asarray(shared(shared(data)))) < 1e-6
     assert len(unused.layers) == 2
 
 

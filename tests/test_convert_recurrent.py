@@ -10,10 +10,11 @@ from onnx import ModelProto
 
 keras = pytest.importorskip("keras")
 L = keras.layers
-
+import tensorflow as tf  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
 from onnxattr.converters.verify import Session  # noqa: E402
 
+from onnxattr.attributions import GradientInput  # noqa: E402
 from onnxattr.errors import ConversionError  # noqa: E402
 from onnxattr.layers import append_views  # noqa: E402
 
@@ -270,6 +271,53 @@ def test_activation_without_counterpart_becomes_a_loop_when_time_is_dynamic():
     with pytest.warns(UserWarning, match=r"'own' .*as a Loop"):
         converted = to_onnx(model)
     assert operators(converted)["Loop"] == 1
+    x = sequences(3, 5)
+    assert_same(model, converted, x)
+    with tf.GradientTape() as tape:
+        inputs = tf.constant(x)
+        tape.watch(inputs)
+        score = tf.reduce_sum(model(inputs)[:, 1])
+    expected = x * tape.gradient(score, inputs).numpy()
+    found = GradientInput(converted).explain(x, [1, 1, 1])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+SAVED = {
+    # layer -> the operator in the file when tf_keras saved the model, and when Keras exported it
+    "LSTM": (lambda layers: layers.LSTM(4), "LSTM", "LSTM"),
+    "GRU": (lambda layers: layers.GRU(4), "GRU", "Loop"),
+    "GRU, reset before": (lambda layers: layers.GRU(4, reset_after=False), "GRU", "Loop"),
+    "SimpleRNN": (lambda layers: layers.SimpleRNN(4), "RNN", "Loop"),
+    "Bidirectional": (lambda layers: layers.Bidirectional(layers.LSTM(4)), "LSTM", "LSTM"),
+}
+
+
+@pytest.mark.parametrize("kind", SAVED)
+def test_saved_model_of_tf_keras_keeps_its_recurrent_layers(kind, tmp_path):
+    tf_keras = pytest.importorskip("tf_keras")
+    build, operator, _ = SAVED[kind]
+    x = tf_keras.Input((None, FEATURES), name="series")
+    model = randomised(tf_keras.Model(x, build(tf_keras.layers)(x)))
+    model.save(tmp_path / "saved", save_format="tf")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*Loop")
+        converted = to_onnx(tmp_path / "saved")
+    found = operators(converted)
+    assert found[operator]
+    assert not found["Loop"]
+    assert_same(model, converted, sequences(3, 5))
+
+
+@pytest.mark.parametrize("kind", SAVED)
+def test_saved_model_of_keras_warns_of_loops(kind, tmp_path):
+    build, _, operator = SAVED[kind]
+    model = randomised(keras.Sequential([L.Input((None, FEATURES)), build(L)]))
+    model.export(tmp_path / "exported", verbose=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        converted = to_onnx(tmp_path / "exported")
+    assert operators(converted)[operator]
+    assert any("'exported' holds loops" in str(w.message) for w in caught) == (operator == "Loop")
     assert_same(model, converted, sequences(3, 5))
 
 

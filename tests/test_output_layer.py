@@ -166,11 +166,14 @@ def test_a_layer_without_a_value_is_named_too():
         Saliency(to_onnx(model), output_layer="pad")
 
 
-def test_a_layer_used_twice_stands_for_its_last_use():
+def test_a_layer_used_twice_stands_for_its_first_use_as_in_keras():
     x = keras.Input((6,), name="x")
     shared = L.Dense(6, activation="tanh", name="shared")
     model = seeded(keras.Model(x, L.Dense(3, name="out")(shared(shared(x)))))
-    check(lambda x: shared(shared(x)), to_onnx(model), "shared", rows(6, 6))
+    converted = to_onnx(model)
+    for name in ("shared", 1):
+        check(keras.Model(x, shared.output), converted, name, rows(6, 6))
+    check(lambda x: shared(shared(x)), converted, "shared#2", rows(6, 6))
 
 
 @pytest.mark.parametrize("output_layer", [None, "logits", -2])
