@@ -90,11 +90,8 @@ def check_layers(name, model, converted):
     arrays = zoo.CASES[name].inputs(model, 2)
     found = named_run(with_outputs(converted, [n for row in rows.values() for n in outputs_of(row)]), arrays)
     usable = [index for index in rows if outputs_of(rows[index])]
-    layers = [model.layers[index] for index in usable]
-    last = [layer._inbound_nodes[-1].outputs if "shared" in layer.name else layer.output for layer in layers]
-    sub_model = keras.Model(
-        getattr(model, "_inputs_struct", model.inputs), [keras.tree.flatten(y) for y in last]
-    )
+    outputs = [keras.tree.flatten(model.layers[index].output) for index in usable]
+    sub_model = keras.Model(getattr(model, "_inputs_struct", model.inputs), outputs)
     expected = keras_outputs(sub_model, arrays)
     names = [name for index in usable for name in outputs_of(rows[index])]
     assert len(names) == len(expected)
