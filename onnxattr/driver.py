@@ -15,7 +15,17 @@ from onnxattr.attributions.definition import Definition, first_moment
 from onnxattr.errors import ModelError
 from onnxattr.model import batch_size_of
 from onnxattr.renderings.batch import batch_graph
-from onnxattr.renderings.driven import ALPHA, DRAW, ENDS, IMAGE, PILOT, ROW, WEIGHTS, finish_graph, step_graph
+from onnxattr.renderings.driven import (
+    ALPHA,
+    DRAW,
+    ENDS,
+    IMAGE,
+    ROW,
+    WEIGHTS,
+    finish_graph,
+    pilot_names,
+    step_graph,
+)
 from onnxattr.renderings.rewrite import Request, own_name
 from onnxattr.session import Session
 
@@ -136,7 +146,7 @@ class Driver:
         fed = feeds | {self._target: target}
         if definition.pilot:
             pilots = zip(*[self._pilot.run(take(fed, part))[1:] for part in self.chunks(rows)], strict=True)
-            fed |= {f"{PILOT}_{index}": np.concatenate(parts) for index, parts in enumerate(pilots)}
+            fed |= dict(zip(pilot_names(self.request), map(np.concatenate, pilots), strict=True))
         totals: Feeds = {}
         for part in self.chunks(rows * definition.points):
             image, point = np.divmod(np.arange(part.start, part.stop), definition.points)

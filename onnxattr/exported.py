@@ -57,7 +57,7 @@ def build(
     proto = batch_graph(request, labels) if rendering == "batch" else loop_graph(request, labels, rows or 1)
     compact(proto)
     about = dict(method) | {"rendering": rendering, "batch_size": rows if rendering == "loop" else None}
-    text = json.dumps(about | _describe(request, proto, labels))
+    text = json.dumps(about | _describe(request, labels))
     proto.metadata_props.append(onnx.StringStringEntryProto(key=KEY, value=text))
     return proto
 
@@ -70,9 +70,8 @@ def describe(metadata: Mapping[str, str]) -> dict[str, Any] | None:
         return None
 
 
-def _describe(request: Request, proto: onnx.ModelProto, labels: bool) -> dict[str, Any]:
-    prepared = request.prepared
-    inputs, outputs = ([value.name for value in part] for part in (proto.graph.input, proto.graph.output))
+def _describe(request: Request, labels: bool) -> dict[str, Any]:
+    prepared, definition = request.prepared, request.definition
     rows = zip(
         prepared.wrt,
         own_names(prepared, "attribution"),
@@ -88,9 +87,8 @@ def _describe(request: Request, proto: onnx.ModelProto, labels: bool) -> dict[st
         }
         for name, attribution, baseline, axis in rows
     }
-    seed, delta = own_name(prepared, "seed"), own_name(prepared, "convergence_delta")
     return {
-        "convergence_delta": delta if delta in outputs else None,
+        "convergence_delta": None if definition.ends is None else own_name(prepared, "convergence_delta"),
         "explained": explained,
         "inputs": [str(value.name) for value in prepared.inputs],
         "model_output": prepared.output,
@@ -98,7 +96,7 @@ def _describe(request: Request, proto: onnx.ModelProto, labels: bool) -> dict[st
         "onnxattr": importlib.metadata.version("onnxattr"),
         "opset": prepared.opset,
         "prediction": own_name(prepared, "prediction"),
-        "seed": seed if seed in inputs and request.definition.noise else None,
+        "seed": own_name(prepared, "seed") if definition.noise else None,
         "target": own_name(prepared, "target"),
         "target_kind": "labels" if labels else "weights",
     }

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from onnxattr.builder import dims_of
 from onnxattr.known_values import KnownArrays
 from onnxattr.loading import OPSET
+from onnxattr.subgraphs import subgraphs_of
 
 _ELEMENTWISE = frozenset(
     """
@@ -65,7 +66,7 @@ def free_batch(graph: ir.Graph) -> bool:
         ):
             return False
         if not any(value in rows for value in node.inputs if value is not None):
-            if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
+            if subgraphs_of(node):
                 return False
             continue
         if not _keeps_rows(node, rows, batch):

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from onnxattr.builder import dims_of
+from onnxattr.subgraphs import subgraphs_of
 
 _LARGEST = 4096
 _RANDOM = ("Random", "Bernoulli", "Multinomial")
@@ -47,7 +48,7 @@ class KnownArrays:
                 return _integers(self._part(node, dims))
         sources = [source for source in node.inputs if source is not None]
         feeds = {str(source.name): self(source) for source in sources}
-        has_graph = any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values())
+        has_graph = bool(subgraphs_of(node))
         if not feeds or has_graph or any(array is None for array in feeds.values()):
             return None
         try:

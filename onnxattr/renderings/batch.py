@@ -6,11 +6,11 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import dims_of
 from onnxattr.errors import ModelError
 from onnxattr.noise import normal_like
 from onnxattr.renderings.driven import power_of
-from onnxattr.renderings.rewrite import INT64, Request, Rewrite, has_rows, own_name
+from onnxattr.renderings.rewrite import INT64, Request, Rewrite, own_name
 
 
 def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
@@ -31,7 +31,7 @@ def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
     if count > 1:
         _check_dynamic(rewrite)
     seed = op.input(own_name(request.prepared, "seed"), INT64, []) if definition.noise else None
-    images = _Images(op, count)
+    images = _Images(rewrite, count)
     if count > 1:
         rewrite.gather_inputs(images.repeat)
 
@@ -70,7 +70,7 @@ def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
 def _rows_dim(rewrite: Rewrite, count: int) -> int | str | None:
     if count > 1:
         return "images"
-    return (dims_of(next(value for value in rewrite.graph.inputs if has_rows(value))) or [None])[0]
+    return (dims_of(rewrite.with_rows) or [None])[0]
 
 
 def _check_dynamic(rewrite: Rewrite) -> None:
@@ -86,13 +86,12 @@ def _check_dynamic(rewrite: Rewrite) -> None:
 class _Images:
     """Index arithmetic of the batch rendering, where row r holds point r % count of image r // count."""
 
-    def __init__(self, op: OpBuilder, count: int):
-        self.op, self.count = op, count
+    def __init__(self, rewrite: Rewrite, count: int):
+        self.rewrite, self.op, self.count = rewrite, rewrite.op, count
 
     def images(self) -> ir.Value:
         """The number of images, as an int64 vector of one element."""
-        with_rows = next(value for value in self.op.graph.inputs if has_rows(value))
-        return self.op.Shape(with_rows, start=0, end=1)
+        return self.op.Shape(self.rewrite.with_rows, start=0, end=1)
 
     def numbers(self) -> ir.Value:
         """The image of each row: 0, 0, ..., 1, 1, ..."""

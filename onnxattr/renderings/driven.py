@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder, dims_of
 from onnxattr.noise import normal_like
-from onnxattr.renderings.rewrite import INT64, Request, Rewrite, own_name, own_names
+from onnxattr.renderings.rewrite import INT64, Request, Rewrite, own_name
 
 #: Inputs and outputs of the two graphs; the prefix keeps them apart from any model's own.
 ROW, WEIGHTS, ENDS, ALPHA, IMAGE, DRAW, PILOT, MOMENT, DIFFERENCE = (
@@ -49,10 +49,11 @@ def step_rewrite(request: Request) -> Rewrite:
     target_rows = op.Gather(target, row, axis=0)
     gradients = rewrite.gradients(placed, target_rows)
     weights = op.input(WEIGHTS, rewrite.wrt[0].dtype, ["images", "rows"])
+    pilots = pilot_names(request)
     for index, (x, gradient) in enumerate(zip(rewrite.wrt, gradients, strict=True)):
         shape = ["images", *(dims_of(x) or [None])[1:]]
         if definition.pilot:
-            gradient = op.Sub(gradient, op.Gather(op.input(f"{PILOT}_{index}", x.dtype, shape), row, axis=0))
+            gradient = op.Sub(gradient, op.Gather(op.input(pilots[index], x.dtype, shape), row, axis=0))
         for power in definition.powers:
             moment = _sum_rows(op, power_of(op, gradient, power), weights)
             _add_output(rewrite, moment, f"{MOMENT}_{power}_{index}", shape)
@@ -86,7 +87,7 @@ def finish_graph(request: Request) -> onnx.ModelProto:
 
 def pilot_names(request: Request) -> list[str]:
     """The step's inputs for the gradient at x, one for each explained value."""
-    return [f"{PILOT}_{index}" for index in range(len(own_names(request.prepared, PILOT)))]
+    return [f"{PILOT}_{index}" for index in range(len(request.prepared.wrt))]
 
 
 def power_of(op: OpBuilder, value: ir.Value, power: int) -> ir.Value:

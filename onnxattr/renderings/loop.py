@@ -21,6 +21,7 @@ from onnxattr.renderings.driven import (
     step_rewrite,
 )
 from onnxattr.renderings.rewrite import INT64, Request, Rewrite, has_rows, own_name, own_names
+from onnxattr.subgraphs import subgraphs_of
 
 
 def loop_graph(request: Request, labels: bool, rows: int) -> onnx.ModelProto:
@@ -31,10 +32,9 @@ def loop_graph(request: Request, labels: bool, rows: int) -> onnx.ModelProto:
     """
     main = Rewrite(request)
     op, definition = main.op, main.definition
-    with_rows = next(value for value in main.graph.inputs if has_rows(value))
-    dim = (dims_of(with_rows) or [None])[0]
+    dim = (dims_of(main.with_rows) or [None])[0]
     prediction = main.add_prediction(main.score, dim)
-    images = op.Shape(with_rows, start=0, end=1)
+    images = op.Shape(main.with_rows, start=0, end=1)
     target = main.add_target(prediction, labels, dim)
     per_image = {own_name(request.prepared, "target"): target}
     if definition.pilot:
@@ -172,12 +172,7 @@ def inline(step: ir.Model, body: OpBuilder, main: Rewrite, feeds: Mapping[str, i
 def _rename(node: ir.Node, body: OpBuilder) -> None:
     """Gives a node and its values names that the graphs around it do not have."""
     node.name = body.unique_name(str(node.name))
-    inner = [
-        value
-        for attribute in node.attributes.values()
-        if attribute.type == ir.AttributeType.GRAPH
-        for value in values_of(attribute.as_graph())
-    ]
+    inner = [value for graph in subgraphs_of(node) for value in values_of(graph)]
     for value in [*node.outputs, *inner]:
         if value.name:
             value.name = body.unique_name(value.name)

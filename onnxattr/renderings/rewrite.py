@@ -50,6 +50,11 @@ class Rewrite:
         self.graph.outputs.clear()
         self._baselines: dict[int, ir.Value] = {}
 
+    @property
+    def with_rows(self) -> ir.Value:
+        """An input that has a row for each image."""
+        return next(value for value in self.graph.inputs if has_rows(value))
+
     def gather_inputs(self, pick: Callable[[ir.Value], ir.Value]) -> None:
         """Gives the graph inputs of B rows; the model itself sees ``pick`` of them, its rows."""
         for index, old in enumerate(list(self.graph.inputs)[: len(self.request.prepared.inputs)]):
