@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff import FLOATS
 from onnxattr.builder import dims_of
-from onnxattr.errors import ShapeError, TargetError
+from onnxattr.errors import ModelError, ShapeError, TargetError
 from onnxattr.model import Prepared
 
 
@@ -59,6 +59,18 @@ def model_inputs(prepared: Prepared, given: Any) -> dict[str, np.ndarray]:
     if len(set(rows.values())) > 1:
         raise ShapeError(f"The inputs have different numbers of rows: {rows}.")
     return feeds
+
+
+def row_count(feeds: Mapping[str, np.ndarray]) -> int:
+    """The number of rows of a model's feeds.
+
+    Raises:
+        ModelError: If none has a batch axis.
+    """
+    counts = [len(array) for array in feeds.values() if array.ndim]
+    if not counts:
+        raise ModelError("The model has no input with a batch axis; nothing can be explained row by row.")
+    return counts[0]
 
 
 def _checked(value: ir.Value, array: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.arrays import as_array, as_targets, model_inputs
-from onnxattr.attributions.batches import batches, is_dataset, join
+from onnxattr.arrays import as_array, as_targets, model_inputs, row_count
+from onnxattr.attributions.batches import joined, pairs_of
 from onnxattr.builder import dims_of
 from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError
 from onnxattr.exported import describe
@@ -94,25 +94,13 @@ class Explainer:
 
     def _run(self, inputs: Any, targets: Any) -> dict[str, np.ndarray]:
         """Every output by name."""
-        if is_dataset(inputs):
-            if targets is not None:
-                raise TargetError(
-                    "Targets of a dataset come from the dataset: give an iterable of (inputs, targets) pairs."
-                )
-            pairs = batches(self._prepared, inputs, None)
-        else:
-            pairs = iter([(inputs, targets)])
+        pairs = pairs_of(self._prepared, inputs, targets, None)
         runs = [self._session.run(self._feeds(x, y)) for x, y in pairs]
-        if not runs:
-            raise ShapeError("The dataset gave no batch; at least one row is needed.")
-        return {
-            name: join(parts)
-            for name, parts in zip(self._session.outputs, zip(*runs, strict=True), strict=True)
-        }
+        return dict(zip(self._session.outputs, joined(runs), strict=True))
 
     def _feeds(self, inputs: Any, targets: Any) -> dict[str, np.ndarray]:
         feeds, about = model_inputs(self._prepared, inputs), self.metadata
-        rows = next(len(array) for array in feeds.values() if array.ndim)
+        rows = row_count(feeds)
         checked = as_targets(self._prepared, targets, rows)
         given = checked.labels if about["target_kind"] == "labels" else checked.weights
         if given is None:

@@ -6,20 +6,21 @@ import inspect
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import onnx
 from tqdm import tqdm
 
-from onnxattr.arrays import as_targets, model_inputs
-from onnxattr.attributions.batches import batches, is_dataset, join
+from onnxattr.arrays import as_targets, model_inputs, row_count
+from onnxattr.attributions.batches import joined, pairs_of
 from onnxattr.attributions.definition import Definition
 from onnxattr.builder import dims_of
 from onnxattr.channels import find_channel_axis
 from onnxattr.driver import Driver
-from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError
+from onnxattr.errors import ParameterError
 from onnxattr.exported import RENDERINGS, build
 from onnxattr.loading import ModelSource
 from onnxattr.model import prepare, probability_head
@@ -133,7 +134,7 @@ class Attribution(ABC):
     def predict(self, inputs: Any) -> np.ndarray:
         """The (cut) model's output for each row; the arguments and errors are those of ``explain``."""
         feeds = model_inputs(self.prepared, inputs)
-        return self._driver.predict(feeds, _row_count(feeds))
+        return self._driver.predict(feeds, row_count(feeds))
 
     def export(
         self,
@@ -193,31 +194,21 @@ class Attribution(ABC):
 
     def _results(self, inputs: Any, targets: Any) -> list[Any]:
         """The attributions, and for a method on a path the convergence delta."""
-        if not is_dataset(inputs):
-            return self._explain_batches([(inputs, targets)])
-        if targets is not None:
-            raise TargetError(
-                "Targets of a dataset come from the dataset: give an iterable of (inputs, targets) pairs."
-            )
-        return self._explain_batches(batches(self.prepared, inputs, self.batch_size))
-
-    def _explain_batches(self, pairs: Iterable[tuple[Any, Any]]) -> list[Any]:
+        pairs = pairs_of(self.prepared, inputs, targets, self.batch_size)
         results, done, as_dict = [], 0, False
         show = self.options.progress
         disable = None if show is None else not show
         with tqdm(total=0, disable=disable, desc=type(self).__name__, unit="grad", leave=False) as bar:
             for inputs, targets in pairs:
                 feeds = model_inputs(self.prepared, inputs)
-                rows = _row_count(feeds)
+                rows = row_count(feeds)
                 checked = as_targets(self.prepared, targets, rows)
                 bar.total += self._driver.work(rows)
                 bar.refresh()
                 results.append(self._driver.explain(feeds, checked, rows, done, bar.update))
                 done += rows
                 as_dict = isinstance(inputs, Mapping)
-        if not results:
-            raise ShapeError("The dataset gave no batch; at least one row is needed.")
-        arrays = [join(parts).astype(np.float32, copy=False) for parts in zip(*results, strict=True)]
+        arrays = [array.astype(np.float32, copy=False) for array in joined(results)]
         maps, rest = arrays[: len(self.prepared.wrt)], arrays[len(self.prepared.wrt) :]
         if len(maps) == 1:
             return [maps[0], *rest]
@@ -310,13 +301,6 @@ class Attribution(ABC):
                     f"{self.options.relu_policy!r}): the result equals the plain gradient.",
                     stacklevel=caller,
                 )
-
-
-def _row_count(feeds: Mapping[str, np.ndarray]) -> int:
-    counts = [len(array) for array in feeds.values() if array.ndim]
-    if not counts:
-        raise ModelError("The model has no input with a batch axis; nothing can be explained row by row.")
-    return counts[0]
 
 
 def is_integer(value: Any, at_least: int | None = None) -> bool:

@@ -24,6 +24,21 @@ def is_dataset(inputs: Any) -> bool:
     return isinstance(inputs, Iterable) and not array and not whole
 
 
+def pairs_of(prepared: Prepared, inputs: Any, targets: Any, size: int | None) -> Iterator[tuple[Any, Any]]:
+    """What ``explain`` was given as batches (inputs, targets): a dataset's, or all of it as one.
+
+    Raises:
+        TargetError: If targets are given beside a dataset.
+    """
+    if not is_dataset(inputs):
+        return iter([(inputs, targets)])
+    if targets is not None:
+        raise TargetError(
+            "Targets of a dataset come from the dataset: give an iterable of (inputs, targets) pairs."
+        )
+    return batches(prepared, inputs, size)
+
+
 def batches(prepared: Prepared, dataset: Iterable[Any], size: int | None) -> Iterator[tuple[Any, Any]]:
     """The batches of a dataset as pairs (inputs, targets), in order.
 
@@ -49,6 +64,17 @@ def batches(prepared: Prepared, dataset: Iterable[Any], size: int | None) -> Ite
             yield x, y
     if samples:
         yield _gather(samples)
+
+
+def joined(runs: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """The arrays of all batches, each as one.
+
+    Raises:
+        ShapeError: If there is no batch, or they have maps of different sizes.
+    """
+    if not runs:
+        raise ShapeError("The dataset gave no batch; at least one row is needed.")
+    return [join(parts) for parts in zip(*runs, strict=True)]
 
 
 def join(parts: Sequence[np.ndarray]) -> np.ndarray:
