@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from onnxattr.errors import ModelError, ParameterError
-from onnxattr.finish_graph import whole_file, write
+from onnxattr.finish_graph import whole_file
 from onnxattr.renderings.rewrite import own_name
+from onnxattr.weights import check_place, write_model
 
 if TYPE_CHECKING:
     from onnxattr.attributions.base import Attribution
@@ -30,7 +31,9 @@ _INTEGERS = [f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64
 _TYPES |= {getattr(onnx.TensorProto, name): f"TYPE_{name}" for name in _INTEGERS}
 
 
-def export_triton(method: Attribution, folder: str | os.PathLike[str], **options: Any) -> None:
+def export_triton(
+    method: Attribution, folder: str | os.PathLike[str], *, weights: str = "auto", **options: Any
+) -> None:
     """Writes a folder for a Triton model repository; the folder's name is the name of the model.
 
     In it are ``1/model.onnx`` and ``config.pbtxt``. Where there is noise, ``seed`` has the shape (1,): Triton's tensors
@@ -40,26 +43,26 @@ def export_triton(method: Attribution, folder: str | os.PathLike[str], **options
     Args:
         method: The method to export.
         folder: The folder to write; made if it is not there.
-        **options: Options of ``method.export``.
+        weights: Where the weights go, as in ``method.export``.
+        **options: Options of ``method.explainer``.
 
     Raises:
         ModelError: If the model has an input that Triton cannot take: a scalar, or of a type of ONNX alone.
         ParameterError: If an option is outside its domain, or a file cannot be written.
     """
-    path = Path(folder) / "1" / "model.onnx"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ParameterError(f"{folder} cannot be made: {error}. Give the path of a folder.") from error
-    method.export(path, **options)
-    proto = onnx.load(path, load_external_data=False)
+    check_place(weights)
+    proto = method.explainer(**options)
     seeds = [value for value in proto.graph.input if value.name == own_name(method.prepared, "seed")]
     for seed in seeds:
         # What is computed with it takes either shape, by broadcasting.
         seed.type.tensor_type.shape.dim.add().dim_value = 1
     text = config(proto)
-    if seeds:
-        write(proto, path)
+    path = Path(folder) / "1" / "model.onnx"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"{folder} cannot be made: {error}. Give the path of a folder.") from error
+    write_model(proto, path, weights, method.prepared.folder)
     with whole_file(Path(folder) / "config.pbtxt") as file:
         file.write(text.encode())
 

@@ -71,6 +71,16 @@ def digest(source: Any, proto: onnx.ModelProto) -> str:
         return ""
 
 
+def check_place(place: str) -> None:
+    """Checks where weights shall go.
+
+    Raises:
+        ParameterError: If it is none of the ``PLACES``.
+    """
+    if place not in PLACES:
+        raise ParameterError(f"weights={place!r}: expected one of {PLACES}.")
+
+
 def write_model(
     proto: onnx.ModelProto, path: str | os.PathLike[str], place: str, folder: Path | None
 ) -> None:
@@ -121,7 +131,8 @@ def write_model(
 def _write_beside(proto: onnx.ModelProto, path: Path, folder: Path | None) -> None:
     """Writes the large tensors of a model into ``<path>.data``, one after the other, then the model."""
     data = path.with_name(path.name + ".data")
-    with whole_file(data) as file:
+    # Neither gets its name before both are whole.
+    with whole_file(path) as model_file, whole_file(data) as file:
         for tensor in proto.graph.initializer:
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 read(tensor, folder)
@@ -136,7 +147,7 @@ def _write_beside(proto: onnx.ModelProto, path: Path, folder: Path | None) -> No
             tensor.data_location = onnx.TensorProto.EXTERNAL
             for key, value in (("location", data.name), ("offset", offset), ("length", len(raw))):
                 _set_entry(tensor, key, str(value))
-    write(proto, path)
+        onnx.save(proto, model_file)
 
 
 def _length(tensor: onnx.TensorProto, folder: Path | None) -> int:

@@ -29,7 +29,7 @@ from onnxattr.relus import POLICIES, relu_spans
 from onnxattr.renderings.rewrite import Request
 from onnxattr.rules.overrides import RELU_LIKE
 from onnxattr.session import check_providers
-from onnxattr.weights import PLACES, write_model
+from onnxattr.weights import check_place, write_model
 
 REDUCERS = ("min", "mean", "max", "sum", None)
 OPERATORS = (None, "classification", "regression")
@@ -169,10 +169,20 @@ class Attribution(ABC):
             ModelError: If the model's batch is fixed, the method has several points and they shall be one batch.
             ParameterError: If a parameter is outside its domain, or the file cannot be written.
         """
+        check_place(weights)
+        proto = self.explainer(rendering, target=target, baseline_input=baseline_input)
+        write_model(proto, path, weights, self.prepared.folder)
+
+    def explainer(
+        self, rendering: str = "auto", *, target: str = "auto", baseline_input: bool = False
+    ) -> onnx.ModelProto:
+        """The model that ``export`` writes; external tensors are where the model's own are.
+
+        The arguments and errors are those of ``export``.
+        """
         for name, given, allowed in (
             ("rendering", rendering, RENDERINGS),
             ("target", target, ("auto", "labels", "weights")),
-            ("weights", weights, PLACES),
         ):
             if given not in allowed:
                 raise ParameterError(f"{name}={given!r}: expected one of {allowed}.")
@@ -182,8 +192,7 @@ class Attribution(ABC):
         classes = len(dims_of(self.prepared.value(self.prepared.output)) or []) == 2
         labels = target == "labels" or (target == "auto" and classes)
         method = {"method": type(self).__name__, "parameters": self._parameters()}
-        proto = build(request, self._driver.rows, rendering, labels, method)
-        write_model(proto, path, weights, self.prepared.folder)
+        return build(request, self._driver.rows, rendering, labels, method)
 
     def _parameters(self) -> dict[str, Any]:
         """The parameters of the method by name, as JSON takes them."""
