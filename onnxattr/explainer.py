@@ -15,7 +15,7 @@ from onnxattr.attributions.batches import joined, pairs_of
 from onnxattr.builder import dims_of
 from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError
 from onnxattr.exported import describe
-from onnxattr.loading import read_proto
+from onnxattr.loading.source import read_proto
 from onnxattr.model import Prepared
 from onnxattr.session import Session
 

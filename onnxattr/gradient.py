@@ -11,9 +11,10 @@ from onnxattr.autodiff import FLOATS, pullback
 from onnxattr.builder import OpBuilder, dims_of
 from onnxattr.errors import ModelError
 from onnxattr.finish_graph import finish
-from onnxattr.loading import ModelSource, load
+from onnxattr.loading.load import load
+from onnxattr.loading.precision import set_precision
+from onnxattr.loading.source import ModelSource
 from onnxattr.model import check_outside, named_values, opset_of
-from onnxattr.precision import set_precision
 from onnxattr.rules.registry import RuleTable
 from onnxattr.rules.standard import STANDARD
 

@@ -10,11 +10,12 @@ import onnx_ir as ir
 
 from onnxattr.autodiff import FLOATS, active_nodes, is_float
 from onnxattr.builder import dims_of
-from onnxattr.definitions import DEFINITIONS
 from onnxattr.exported import describe
 from onnxattr.layers import Layer, read_layers
-from onnxattr.loading import ModelSource, load
+from onnxattr.loading.load import load
+from onnxattr.loading.source import ModelSource
 from onnxattr.model import explainable, opset_of, probability_head
+from onnxattr.rules.definitions import DEFINITIONS
 from onnxattr.rules.registry import NON_DIFFERENTIABLE, op_name
 from onnxattr.rules.standard import STANDARD
 from onnxattr.subgraphs import captures_of, subgraphs_of

@@ -12,10 +12,11 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxattr.autodiff import FLOATS, inputs_of, reachable
 from onnxattr.builder import dims_of, values_of
 from onnxattr.errors import ModelError
-from onnxattr.free_batch import free_batch
 from onnxattr.layers import Layer, read_layers
-from onnxattr.loading import DIGEST, FOLDER, ModelSource, load
-from onnxattr.precision import set_precision
+from onnxattr.loading.free_batch import free_batch
+from onnxattr.loading.load import DIGEST, FOLDER, load
+from onnxattr.loading.precision import set_precision
+from onnxattr.loading.source import ModelSource
 from onnxattr.subgraphs import prune, subgraphs_of
 
 #: Values that differ only by moving data, so that the score's kind can be seen through them.

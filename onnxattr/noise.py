@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
 from onnxattr.finish_graph import finish
-from onnxattr.loading import OPSET
+from onnxattr.loading.opsets import OPSET
 from onnxattr.session import Session
 
 #: Residues modulo this prime keep every product inside int64.

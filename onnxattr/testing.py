@@ -13,7 +13,7 @@ from onnx.reference.op_run import OpRun
 
 from onnxattr.evaluator import CORRECTED
 from onnxattr.gradient import vjp
-from onnxattr.loading import ModelSource, read_proto
+from onnxattr.loading.source import ModelSource, read_proto
 from onnxattr.rules.registry import RuleTable
 from onnxattr.rules.standard import STANDARD
 from onnxattr.session import Session

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 import os
 from pathlib import Path
-from typing import Any
 
 import onnx
 import onnx.external_data_helper
-from google.protobuf.message import EncodeError
 
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.finish_graph import whole_file, write
@@ -20,28 +16,6 @@ PLACES = ("auto", "inside", "beside", "shared")
 _LIMIT = 2**31 - 2**24
 #: Tensors from this size on go into a file of weights, each at a page boundary so that it can be mapped.
 _LARGE, _PAGE = 1024, 4096
-
-#: External tensors up to this size are read at once: they may be shapes, which inference and the runtime must see.
-_SMALL = 4096
-
-
-def with_small_data(proto: onnx.ModelProto, folder: Path | None) -> onnx.ModelProto:
-    """A model whose small external tensors are inside it.
-
-    Raises:
-        ModelError: If a file of weights is missing.
-    """
-
-    def is_small(tensor: onnx.TensorProto) -> bool:
-        return tensor.data_location == onnx.TensorProto.EXTERNAL and math.prod(tensor.dims) * 8 <= _SMALL
-
-    if not any(map(is_small, proto.graph.initializer)):
-        return proto
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    for tensor in filter(is_small, copy.graph.initializer):
-        read(tensor, folder)
-    return copy
 
 
 def read(tensor: onnx.TensorProto, folder: Path | None) -> None:
@@ -56,19 +30,6 @@ def read(tensor: onnx.TensorProto, folder: Path | None) -> None:
         raise ModelError(f"The weights of {tensor.name!r} are not beside the model: {error}.") from error
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]
-
-
-def digest(source: Any, proto: onnx.ModelProto) -> str:
-    """The SHA-256 of a model's file, or of what its file would be; empty for one too large for a single file."""
-    if isinstance(source, (str, os.PathLike)) and Path(source).is_file():
-        with open(source, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    if isinstance(source, bytes):
-        return hashlib.sha256(source).hexdigest()
-    try:
-        return hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
-    except (ValueError, EncodeError):
-        return ""
 
 
 def check_place(place: str) -> None:

@@ -22,7 +22,7 @@ import light_models  # noqa: E402
 from real_models import MODELS, Inputs  # noqa: E402
 
 from onnxattr import vjp  # noqa: E402
-from onnxattr.loading import load  # noqa: E402
+from onnxattr.loading.load import load  # noqa: E402
 from onnxattr.session import Session  # noqa: E402
 from onnxattr.testing import check_vjp  # noqa: E402
 

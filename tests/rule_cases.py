@@ -12,7 +12,7 @@ import onnx_ir as ir
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxattr.loading import load
+from onnxattr.loading.load import load
 
 VARIANTS = ("static", "batch", "dynamic")
 KINDS = {"f": TensorProto.FLOAT, "i": TensorProto.INT64, "j": TensorProto.INT32}

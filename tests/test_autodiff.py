@@ -9,7 +9,7 @@ from tiny_graphs import CT, X, parse, run
 from onnxattr.autodiff import pullback
 from onnxattr.builder import OpBuilder
 from onnxattr.gradient import vjp
-from onnxattr.loading import load
+from onnxattr.loading.load import load
 from onnxattr.rules.registry import Span
 from onnxattr.rules.standard import STANDARD
 

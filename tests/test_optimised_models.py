@@ -15,7 +15,7 @@ from tiny_graphs import run
 from onnxattr.attributions import GuidedBackprop, Saliency
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.gradient import vjp
-from onnxattr.loading import load
+from onnxattr.loading.load import load
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # models/ is a folder of the repository, not of the installed package

@@ -7,7 +7,7 @@ import pytest
 from real_models import MODELS
 
 from onnxattr.attributions import Saliency
-from onnxattr.loading import load
+from onnxattr.loading.load import load
 from onnxattr.testing import check_vjp
 
 pytestmark = pytest.mark.slow

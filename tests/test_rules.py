@@ -12,8 +12,8 @@ from onnx.reference import ReferenceEvaluator
 from reference_ops import NEW_OPS
 from rule_cases import VARIANTS, Case
 
-from onnxattr.definitions import DEFINITIONS
 from onnxattr.gradient import vjp
+from onnxattr.rules.definitions import DEFINITIONS
 from onnxattr.rules.standard import STANDARD
 from onnxattr.testing import CORRECTED, as_double, check_vjp
 

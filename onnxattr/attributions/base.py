@@ -22,7 +22,7 @@ from onnxattr.channels import find_channel_axis
 from onnxattr.driver import Driver
 from onnxattr.errors import ParameterError
 from onnxattr.exported import RENDERINGS, build
-from onnxattr.loading import ModelSource
+from onnxattr.loading.source import ModelSource
 from onnxattr.model import prepare, probability_head
 from onnxattr.noise import SEEDS
 from onnxattr.relus import POLICIES, relu_spans

@@ -6,7 +6,7 @@ from typing import Any
 
 from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.definition import Definition, first_moment, magnitude, times_input
-from onnxattr.loading import ModelSource
+from onnxattr.loading.source import ModelSource
 from onnxattr.rules.overrides import DECONVNET, GUIDED
 
 

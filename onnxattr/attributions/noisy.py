@@ -9,7 +9,7 @@ import numpy as np
 from onnxattr.attributions.base import Attribution, is_integer
 from onnxattr.attributions.definition import Definition, Finish, first_moment, unbiased_variance
 from onnxattr.errors import ParameterError
-from onnxattr.loading import ModelSource
+from onnxattr.loading.source import ModelSource
 
 
 class _NoisyGradient(Attribution):

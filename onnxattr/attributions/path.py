@@ -10,7 +10,7 @@ from onnxattr.arrays import as_array
 from onnxattr.attributions.base import Attribution, is_integer
 from onnxattr.attributions.definition import Definition, times_difference, trapezoid
 from onnxattr.errors import ParameterError, ShapeError
-from onnxattr.loading import ModelSource
+from onnxattr.loading.source import ModelSource
 
 
 class IntegratedGradients(Attribution):

@@ -12,8 +12,8 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder, dims_of
-from onnxattr.definitions import definition, optional
 from onnxattr.errors import UnsupportedOpError
+from onnxattr.rules.definitions import definition, optional
 from onnxattr.rules.linear import rank_of
 
 

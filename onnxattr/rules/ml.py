@@ -12,8 +12,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder, dims_of
-from onnxattr.definitions import definition
 from onnxattr.errors import UnsupportedOpError
+from onnxattr.rules.definitions import definition
 from onnxattr.rules.linear import rank_of
 
 _FLOAT = ir.DataType.FLOAT

@@ -8,7 +8,7 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
-from onnxattr.definitions import definition
+from onnxattr.rules.definitions import definition
 
 _DOMAIN = "ai.onnx.preview.training"
 

@@ -12,7 +12,7 @@ import onnx
 from node_cases.cases import NodeCase, collect
 from node_cases.judge import OPEN, PASSED, WITHOUT, Verdict
 from node_cases.reasons import INPUTS, OPERATORS, RESTRICTIONS
-from onnxattr.definitions import DEFINITIONS
+from onnxattr.rules.definitions import DEFINITIONS
 from onnxattr.rules.registry import NON_DIFFERENTIABLE
 from onnxattr.rules.standard import STANDARD
 

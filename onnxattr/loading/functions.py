@@ -15,13 +15,6 @@ from onnxattr.subgraphs import bodies_of, nodes_in
 #: Domain of the functions that stand for definitions until they are inlined.
 _DEFINITIONS = "onnxattr.definitions"
 
-_FLOATS = (
-    onnx.TensorProto.FLOAT,
-    onnx.TensorProto.DOUBLE,
-    onnx.TensorProto.FLOAT16,
-    onnx.TensorProto.BFLOAT16,
-)
-
 #: Decides by an operator's name, as the rule table spells it, and its schema.
 Choice = Callable[[str, Any], bool]
 
@@ -36,66 +29,12 @@ def expand(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     Returns:
         The model itself if it holds no such operator, else a copy with other nodes; no name but theirs is new.
     """
-    return _write_out(proto, opset, lambda op, _: op not in STANDARD and op not in NON_DIFFERENTIABLE)
+    return write_out_functions(
+        proto, opset, lambda op, _: op not in STANDARD and op not in NON_DIFFERENTIABLE
+    )
 
 
-def downgrade(proto: onnx.ModelProto, opset: int, newest: int) -> onnx.ModelProto:
-    """Brings a model of an opset that runtimes do not know yet to the newest that they do.
-
-    Operators that are new since then are written out by their definitions; those that only changed are converted, or
-    written out where they have no form in the older opset.
-
-    Raises:
-        RuntimeError: If an operator has neither.
-    """
-
-    def changed(op: str, schema: Any) -> bool:
-        return schema.domain == "" and schema.since_version > newest
-
-    known = _write_out(proto, opset, lambda op, s: changed(op, s) and not onnx.defs.has(op, newest, ""))
-    known = _without_floored_mod(known)
-    try:
-        return _converted(known, newest)
-    except (RuntimeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
-        return _converted(_write_out(known, opset, changed), newest)
-
-
-def _without_floored_mod(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Writes out Mod of floats with the sign of the divisor, new in opset 28: a - b * floor(a / b)."""
-    types = {value.name: value.type.tensor_type.elem_type for value in proto.graph.input}
-    types |= {
-        v.name: v.type.tensor_type.elem_type
-        for v in onnx.shape_inference.infer_shapes(proto).graph.value_info
-    }
-    types |= {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
-    result = onnx.ModelProto()
-    result.CopyFrom(proto)
-    del result.graph.node[:]
-    for node in proto.graph.node:
-        floored = node.op_type == "Mod" and not any(a.name == "fmod" and a.i for a in node.attribute)
-        if floored and types.get(node.input[0]) in _FLOATS:
-            (a, b), y = node.input, node.output[0]
-            steps = [
-                ("Div", [a, b]),
-                ("Floor", [f"{y}/Div"]),
-                ("Mul", [b, f"{y}/Floor"]),
-                ("Sub", [a, f"{y}/Mul"]),
-            ]
-            for op_type, inputs in steps:
-                output = y if op_type == "Sub" else f"{y}/{op_type}"
-                result.graph.node.append(onnx.helper.make_node(op_type, inputs, [output]))
-        else:
-            result.graph.node.append(node)
-    return result
-
-
-def _converted(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    converted = onnx.version_converter.convert_version(proto, opset)
-    onnx.checker.check_model(converted, full_check=True)
-    return converted
-
-
-def _write_out(proto: onnx.ModelProto, opset: int, chosen: Choice) -> onnx.ModelProto:
+def write_out_functions(proto: onnx.ModelProto, opset: int, chosen: Choice) -> onnx.ModelProto:
     """Replaces the chosen operators, wherever the graph holds them, by their definitions."""
     opsets = {entry.domain: entry.version for entry in proto.opset_import} | {"": opset}
     result = proto

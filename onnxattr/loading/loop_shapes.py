@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import onnx
 
-from onnxattr.body_constants import with_constants_in_bodies
+from onnxattr.loading.body_constants import with_constants_in_bodies
 from onnxattr.subgraphs import bodies_of
 
 _ANY = onnx.TensorShapeProto.Dimension()

@@ -12,8 +12,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.builder import dims_of
-from onnxattr.known_values import KnownArrays
-from onnxattr.loading import OPSET
+from onnxattr.loading.known_values import KnownArrays
+from onnxattr.loading.opsets import OPSET
 from onnxattr.subgraphs import subgraphs_of
 
 _ELEMENTWISE = frozenset(

@@ -1,21 +1,9 @@
-"""Operators outside ai.onnx that are defined by operators of ai.onnx, and the pass that writes these out.
-
-A definition has the form::
-
-    @definition("com.microsoft::BiasGelu")
-    def bias_gelu(op, node):
-        '''y = gelu(a + b).'''
-        return gelu(op, op.Add(*node.inputs))
-
-It returns the node's output, or a tuple of the first outputs with None for those that it cannot give. Written-out
-models are differentiated like all others and hold operators of ai.onnx alone.
-"""
+"""Writes out operators outside ai.onnx that have a definition."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import onnx
 import onnx_ir as ir
@@ -23,34 +11,12 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from onnxattr.builder import OpBuilder, dims_of
 from onnxattr.errors import RuleError, UnsupportedOpError
+from onnxattr.rules.definitions import DEFINITIONS
 from onnxattr.rules.refused import WHY
 from onnxattr.rules.registry import op_name
 from onnxattr.subgraphs import nodes_in
 
-Definition = Callable[[OpBuilder, Any], ir.Value | Sequence[ir.Value | None]]
-
-#: The definitions by operator name, as in the table of VJP rules.
-DEFINITIONS: dict[str, Definition] = {}
-
 _CONTRIB = "com.microsoft"
-
-
-def definition(*op_types: str) -> Callable[[Definition], Definition]:
-    """Registers a function as the definition of one or more operators."""
-
-    def register(function: Definition) -> Definition:
-        for op_type in op_types:
-            if op_type in DEFINITIONS:
-                raise ValueError(f"{op_type} has a definition already.")
-            DEFINITIONS[op_type] = function
-        return function
-
-    return register
-
-
-def optional(values: Sequence[Any], count: int) -> list[Any]:
-    """The inputs of a node, None for those left out, as many as its operator can have."""
-    return [*values, *[None] * count][:count]
 
 
 def adopt(proto: onnx.ModelProto, opset: int) -> None:
@@ -73,18 +39,6 @@ def _give_scores(graph: onnx.GraphProto) -> None:
             value.CopyFrom(
                 onnx.helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, [None, None])
             )
-
-
-#: Defaults that ONNX's shape inference forgets: it takes a missing onesided for 0, and fails on missing axes.
-_DEFAULTS = {"STFT": ("onesided", 1), "MeanVarianceNormalization": ("axes", [0, 2, 3])}
-
-
-def state_defaults(proto: onnx.ModelProto) -> None:
-    """Writes the defaults of attributes on nodes where ONNX's shape inference would forget them."""
-    for node in nodes_in(proto.graph):
-        name, value = _DEFAULTS.get(op_name(node), ("", None))
-        if name and all(attribute.name != name for attribute in node.attribute):
-            node.attribute.append(onnx.helper.make_attribute(name, value))
 
 
 def write_out(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:

@@ -10,8 +10,8 @@ import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, NameFixPass
 
 from onnxattr.builder import OpBuilder, dims_of, values_of
-from onnxattr.known_values import KnownArrays
-from onnxattr.loop_shapes import infer_shapes
+from onnxattr.loading.known_values import KnownArrays
+from onnxattr.loading.loop_shapes import infer_shapes
 from onnxattr.subgraphs import captures_of, drop, hoist_initializers, nodes_in, prune, subgraphs_of
 
 #: Loops over sequences of up to this many steps are written out.

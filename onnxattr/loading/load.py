@@ -1,0 +1,91 @@
+"""Brings a model to the form that the rewriter works on."""
+
+from __future__ import annotations
+
+import onnx
+import onnx.inliner
+import onnx_ir as ir
+from onnx_ir.passes.common import LiftConstantsToInitializersPass
+
+from onnxattr.errors import ModelError
+from onnxattr.layers import append_views
+from onnxattr.loading.batchwise import put_time_first
+from onnxattr.loading.functions import expand
+from onnxattr.loading.loop_shapes import infer_shapes
+from onnxattr.loading.opsets import (
+    NEWEST_IR,
+    NEWEST_OPSET,
+    OPSET,
+    check_versions,
+    default_opset,
+    downgrade,
+    state_defaults,
+    upgrade,
+)
+from onnxattr.loading.other_domains import adopt, write_out
+from onnxattr.loading.source import ModelSource, digest, read_proto
+from onnxattr.loading.static_nodes import resolve
+from onnxattr.loading.weights_aside import put_weights_back, set_weights_aside, with_small_data
+from onnxattr.subgraphs import hoist_initializers
+
+#: What ``load`` notes in a model's ``meta``: the folder of its external data, and the SHA-256 of its file.
+FOLDER, DIGEST = "folder", "sha256"
+
+
+def load(source: ModelSource) -> ir.Model:
+    """Loads a model and prepares a copy: checked, functions inlined, opset in the window, every value typed.
+
+    Operators without a rule that ONNX defines by others are written out.
+
+    Raises:
+        ModelError: If the model cannot be read, is invalid, or is newer or older than what can be handled.
+    """
+    proto, folder = read_proto(source)
+    slim, weights = set_weights_aside(with_small_data(proto, folder))
+    append_views(slim)
+    if slim.opset_import and not default_opset(slim):
+        # Only other domains: the rules need the default one.
+        slim.opset_import.append(onnx.helper.make_opsetid("", OPSET))
+    check_versions(slim)
+    adopt(slim, default_opset(slim))
+    try:
+        onnx.checker.check_model(slim)
+        if slim.functions:
+            slim = onnx.inliner.inline_local_functions(slim)
+        state_defaults(slim)
+        put_time_first(slim.graph)
+        if default_opset(slim) < OPSET:
+            slim = upgrade(slim)
+        if default_opset(slim) > NEWEST_OPSET:
+            slim = downgrade(slim, default_opset(slim), NEWEST_OPSET)
+        slim = write_out(slim, default_opset(slim))
+        slim = expand(slim, default_opset(slim))
+        slim = infer_shapes(resolve(slim, default_opset(slim)))
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
+        raise ModelError(
+            f"The model is not valid ONNX of opset {default_opset(proto)}: {_first_lines(error)}"
+        ) from error
+    slim.ir_version = min(max(slim.ir_version, 8), NEWEST_IR)
+    model = ir.serde.deserialize_model(slim)
+    put_weights_back(model.graph, weights, folder)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    hoist_initializers(model)
+    _name_everything(model.graph)
+    model.meta[FOLDER], model.meta[DIGEST] = folder, digest(source, proto)
+    return model
+
+
+def _first_lines(error: Exception) -> str:
+    return " ".join(str(error).split())[:600]
+
+
+def _name_everything(graph: ir.Graph) -> None:
+    """Gives unnamed nodes a name, so that errors and tables can point at them."""
+    taken = {node.name for node in graph.all_nodes() if node.name}
+    for index, node in enumerate(graph.all_nodes()):
+        if not node.name:
+            name = f"{node.op_type}_{index}"
+            while name in taken:
+                name += "_"
+            node.name = name
+            taken.add(name)

@@ -1,0 +1,89 @@
+"""Sets weights aside, so that large models are neither copied nor bound by protobuf's 2 GiB."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+
+from onnxattr.errors import ModelError
+from onnxattr.weights import read
+
+#: Tensors of up to so many bytes stay in the model: they may be shapes, which inference and the runtime must see.
+_SMALL = 4096
+
+
+def with_small_data(proto: onnx.ModelProto, folder: Path | None) -> onnx.ModelProto:
+    """A model whose small external tensors are inside it.
+
+    Raises:
+        ModelError: If a file of weights is missing.
+    """
+
+    def is_small(tensor: onnx.TensorProto) -> bool:
+        return tensor.data_location == onnx.TensorProto.EXTERNAL and math.prod(tensor.dims) * 8 <= _SMALL
+
+    if not any(map(is_small, proto.graph.initializer)):
+        return proto
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for tensor in filter(is_small, copy.graph.initializer):
+        read(tensor, folder)
+    return copy
+
+
+def set_weights_aside(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, onnx.TensorProto]]:
+    """A copy of the model in which large initializers are inputs, and those initializers by name."""
+    slim = onnx.ModelProto()
+    weights = {}
+    kept = []
+    for tensor in proto.graph.initializer:
+        if tensor.ByteSize() > _SMALL or tensor.data_location == onnx.TensorProto.EXTERNAL:
+            weights[tensor.name] = tensor
+        else:
+            kept.append(tensor)
+    for field, value in proto.ListFields():
+        if field.name == "graph":
+            continue
+        if field.is_repeated:
+            getattr(slim, field.name).extend(value)
+        else:
+            setattr(slim, field.name, value)
+    for field, value in proto.graph.ListFields():
+        if field.name == "initializer":
+            slim.graph.initializer.extend(kept)
+        elif field.is_repeated:
+            getattr(slim.graph, field.name).extend(value)
+        else:
+            setattr(slim.graph, field.name, value)
+    if not slim.graph.name:
+        slim.graph.name = "model"
+    known = {value.name for value in slim.graph.input}
+    for name, tensor in weights.items():
+        if name not in known:
+            slim.graph.input.append(
+                onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims))
+            )
+    slim.ir_version = max(slim.ir_version, 4)
+    return slim, weights
+
+
+def put_weights_back(graph: ir.Graph, weights: dict[str, onnx.TensorProto], folder: Path | None) -> None:
+    """Makes the weights initializers again; initializers stop being inputs, as before IR version 4 they had to be."""
+    for value in list(graph.inputs):
+        if value.name in weights:
+            tensor = ir.serde.deserialize_tensor(weights[value.name], base_path=str(folder or ""))
+            if isinstance(tensor, ir.ExternalTensor):
+                try:
+                    tensor.numpy()
+                except OSError as error:
+                    raise ModelError(
+                        f"The weights of {value.name!r} are not beside the model: {error}."
+                    ) from error
+            graph.inputs.remove(value)
+            value.const_value = tensor
+            graph.register_initializer(value)
+        elif value.is_initializer():
+            graph.inputs.remove(value)
