@@ -1,10 +1,8 @@
 """Keras models to ONNX: `to_onnx` takes a Keras 3 or tf_keras model, or a file of one."""
 
-import json
 import os
 import warnings
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,13 @@ from onnxattr.finish_graph import write
 
 from . import dependencies, keras_check, keras_loading, onnx_finish
 from .keras_inputs import ModelInputs, model_inputs
+from .keras_layers import KerasLayerTable
 from .keras_recurrent import RecurrentLayers
 from .keras_trace import Trace, trace
-from .layer_table import LayerTable, set_aside_views
+from .layer_rows import set_aside_views
 from .recurrent_ops import recurrent_handlers
 from .tf2onnx_patches import convert_function
 
-CONVERTER_KEY = "onnxattr.converter"
 _OPSETS = range(13, 19)
 _PROTOBUF_LIMIT_BYTES = 2**31
 
@@ -76,7 +74,7 @@ def to_onnx(
     model = keras_loading.load(model_or_path)
     inputs = model_inputs(model, input_signature, sample)
     _check_size(model)
-    table = LayerTable(model, inputs, keep_layers)
+    table = KerasLayerTable(model, inputs, keep_layers)
     recurrent = RecurrentLayers()
     with recurrent.replaced():
         traced = trace(model, inputs, table.choose_taps)
@@ -94,7 +92,7 @@ def _convert(
     model: Any,
     inputs: ModelInputs,
     traced: Trace,
-    table: LayerTable,
+    table: KerasLayerTable,
     recurrent: RecurrentLayers,
     opset: int,
 ) -> onnx.ModelProto:
@@ -119,7 +117,8 @@ def _convert(
     onnx_finish.set_outputs(converted, shapes[: len(traced.outputs)])
     onnx_finish.infer_shapes(converted)
     onnx_finish.check_model(converted, inputs.names)
-    onnx_finish.set_property(converted, CONVERTER_KEY, json.dumps(_versions(opset)))
+    tensorflow = dependencies.tensorflow().__version__
+    onnx_finish.set_versions(converted, opset, ("tf2onnx", "keras"), tensorflow=tensorflow)
     return converted
 
 
@@ -147,10 +146,3 @@ def _check_size(model: Any) -> None:
             f"The weights of model {model.name!r} take {size / 2**30:.1f} GiB; an ONNX file without external "
             "data holds less than 2 GiB. Convert the model in parts, or in float16."
         )
-
-
-def _versions(opset: int) -> dict[str, Any]:
-    names = {"onnxattr": "onnxattr", "tf2onnx": "tf2onnx", "keras": "keras"}
-    versions: dict[str, Any] = {key: metadata.version(name) for key, name in names.items()}
-    versions["tensorflow"] = dependencies.tensorflow().__version__
-    return {**versions, "opset": opset}

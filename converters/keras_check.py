@@ -12,8 +12,8 @@ from onnxattr.errors import ConversionError
 from . import dependencies
 from .keras_inputs import ModelInputs, flatten
 from .keras_trace import LayerRecorder, Trace
-from .layer_table import path_of_call, read_table, write_table
-from .verify import TOLERANCE, TOLERANCE_FLOAT16, Session, difference, random_inputs
+from .layer_rows import outputs_of, path_of_call, read_rows, write_rows
+from .verify import TOLERANCE, TOLERANCE_FLOAT16, Session, difference, random_inputs, values
 
 _BATCHES = (2, 5)
 # Sizes tried for dynamic axes: the first that is large enough for both models to run and give finite numbers. (For
@@ -171,7 +171,7 @@ def _check_layers(
     tolerance: float,
 ) -> str | None:
     """Cross out the rows of the layer table whose values differ from the layers' outputs; the path of the first."""
-    table = read_table(converted)
+    rows = read_rows(converted)
     recorder = LayerRecorder(model)
     with recorder.recording():
         run_original(inputs, arrays)
@@ -180,41 +180,19 @@ def _check_layers(
         calls[call.path] += 1
         expected[path_of_call(call.path, calls[call.path])] = call.outputs
     computed = {name for node in converted.graph.node for name in node.output}
-    values = _values(converted, table, computed, inputs, arrays)
+    wanted = [name for row in rows for name in outputs_of(row) if name in computed]
+    found = values(converted, wanted, dict(zip(inputs.names, arrays, strict=True)))
     first = None
-    for row in table["layers"]:
-        names = [row["output"]] if isinstance(row["output"], str) else row["output"] or []
+    for row in rows:
         pairs = [
-            (values[n], np.asarray(t))
-            for n, t in zip(names, expected.get(row["path"], []), strict=False)
-            if n in values
+            (found[n], np.asarray(t))
+            for n, t in zip(outputs_of(row), expected.get(row["path"], []), strict=False)
+            if n in found
         ]
         if any(difference(got, want) > tolerance for got, want in pairs):
             first = first or row["path"]
             row["output"], row["relu"] = None, None
             row["folded"] = "the value found for it does not equal the layer's output"
     if first is not None:
-        write_table(converted, table)
+        write_rows(converted, "keras", rows)
     return first
-
-
-def _values(
-    converted: onnx.ModelProto,
-    table: dict[str, Any],
-    computed: set[str],
-    inputs: ModelInputs,
-    arrays: Sequence[np.ndarray],
-) -> dict[str, np.ndarray]:
-    """Values of the graph that the layer table names, run as extra outputs."""
-    outputs = converted.graph.output
-    own = len(outputs)
-    wanted = [name for row in table["layers"] for name in np.atleast_1d(row["output"] or []).tolist()]
-    for name in dict.fromkeys(wanted):
-        if name in computed and all(name != value.name for value in outputs):
-            outputs.add().name = name
-    try:
-        names = [value.name for value in outputs]
-        results = Session(converted).run(dict(zip(inputs.names, arrays, strict=True)))
-        return dict(zip(names, results, strict=True))
-    finally:
-        del outputs[own:]

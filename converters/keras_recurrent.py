@@ -6,8 +6,7 @@ carries the layer's inputs; what it stands for is kept here as a `RecurrentSpec`
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,66 +14,11 @@ import numpy as np
 from onnxattr.errors import ConversionError
 
 from . import dependencies
+from .patching import patched
+from .recurrent_cells import RecurrentSpec, describe_cell
 
 # Longer sequences than this stay loops when a cell has no ONNX operator: unrolling costs nodes for every step.
 _UNROLL_LIMIT = 64
-
-
-@dataclass(frozen=True)
-class RecurrentSpec:
-    """What an opaque operation computes.
-
-    Its inputs are the sequences (batch, time, features), the mask (batch, time) if `masked`, and the initial states
-    if `has_state`. Its outputs are the sequence of outputs in the order of time, the last output, and the states.
-
-    Attributes:
-        operator: "LSTM", "GRU" or "RNN".
-        units: Size of the state.
-        kernel: Input weights (features, gates * units) in the gate order of Keras.
-        recurrent_kernel: Recurrent weights (units, gates * units).
-        bias: Bias as Keras keeps it, None without one.
-        activations: Name, alpha and beta of the ONNX activations in the order of the operator's attribute.
-        reverse: Whether it runs from the last step to the first.
-        reset_after: GRU only: the reset gate acts after the matrix product.
-        masked: Whether there is a mask.
-        zero_output_for_mask: Whether outputs at masked steps are zero instead of repeated.
-        has_state: Whether the initial states are inputs; zero otherwise.
-    """
-
-    operator: str
-    units: int
-    kernel: np.ndarray
-    recurrent_kernel: np.ndarray
-    bias: np.ndarray | None
-    activations: tuple[tuple[str, float | None, float | None], ...]
-    reverse: bool
-    reset_after: bool
-    masked: bool
-    zero_output_for_mask: bool
-    has_state: bool
-
-    @property
-    def states(self) -> int:
-        """Number of state tensors."""
-        return 2 if self.operator == "LSTM" else 1
-
-
-_ACTIVATIONS: tuple[
-    tuple[tuple[str, float | None, float | None], Callable[[np.ndarray], np.ndarray]], ...
-] = (
-    (("Tanh", None, None), np.tanh),
-    (("Sigmoid", None, None), lambda x: 1 / (1 + np.exp(-x))),
-    (("Relu", None, None), lambda x: np.maximum(x, 0)),
-    (("HardSigmoid", 1 / 6, 0.5), lambda x: np.clip(x / 6 + 0.5, 0, 1)),
-    (("HardSigmoid", 0.2, 0.5), lambda x: np.clip(x * 0.2 + 0.5, 0, 1)),
-    (("Affine", 1.0, 0.0), lambda x: x),
-    (("Softsign", None, None), lambda x: x / (1 + np.abs(x))),
-    (("Softplus", None, None), lambda x: np.log1p(np.exp(x))),
-    (("Elu", 1.0, None), lambda x: np.where(x > 0, x, np.expm1(x))),
-    (("LeakyRelu", 0.2, None), lambda x: np.where(x > 0, x, 0.2 * x)),
-    (("LeakyRelu", 0.01, None), lambda x: np.where(x > 0, x, 0.01 * x)),
-    (("LeakyRelu", 0.3, None), lambda x: np.where(x > 0, x, 0.3 * x)),
-)
 
 
 class RecurrentLayers:
@@ -92,15 +36,15 @@ class RecurrentLayers:
                 layers = package.layers
                 if hasattr(layers.RNN, "inner_loop"):
                     for owner in (layers.RNN, layers.LSTM, layers.GRU):
-                        stack.enter_context(_patched(owner, "inner_loop", self._inner_loop(owner.inner_loop)))
+                        stack.enter_context(patched(owner, "inner_loop", self._inner_loop(owner.inner_loop)))
                     # The fused path exists for GPUs only and would bypass the layers.
                     for name in ("_can_attempt_fused_lstm", "_can_attempt_fused_gru"):
                         if hasattr(layers.Bidirectional, name):
                             refuse = lambda *args, **kwargs: False  # noqa: E731
-                            stack.enter_context(_patched(layers.Bidirectional, name, refuse))
+                            stack.enter_context(patched(layers.Bidirectional, name, refuse))
                 else:
                     for owner in (layers.LSTM, layers.GRU, layers.SimpleRNN, layers.RNN):
-                        stack.enter_context(_patched(owner, "call", self._legacy_call(owner.call)))
+                        stack.enter_context(patched(owner, "call", self._legacy_call(owner.call)))
             yield
 
     def _inner_loop(self, original: Any) -> Any:
@@ -166,7 +110,7 @@ class RecurrentLayers:
         per_cell = states if len(cells) > 1 else [states]
         if len(sequences.shape) != 3 or len(per_cell) != len(cells):
             return None
-        descriptions = [_describe_cell(cell) for cell in cells]
+        descriptions = [describe_cell(cell) for cell in cells]
         if any(description is None for description in descriptions):
             return None
         mask = _two_dimensional(mask)
@@ -206,46 +150,6 @@ class RecurrentLayers:
         return last, outputs, new
 
 
-def _describe_cell(cell: Any) -> dict[str, Any] | None:
-    """The fields of `RecurrentSpec` that depend on the cell alone; None if it has no ONNX operator."""
-    kinds = {"LSTMCell": "LSTM", "GRUCell": "GRU", "SimpleRNNCell": "RNN"}
-    operator = next((kinds[name] for name in kinds if _is_exactly(cell, name)), None)
-    if operator is None:
-        return None
-    functions = [cell.activation] if operator == "RNN" else [cell.recurrent_activation, cell.activation]
-    if operator == "LSTM":
-        functions.append(cell.activation)
-    activations = [_match_activation(function) for function in functions]
-    if any(activation is None for activation in activations):
-        return None
-    with dependencies.tensorflow().init_scope():
-        weights = [np.asarray(cell.kernel), np.asarray(cell.recurrent_kernel)]
-        bias = np.asarray(cell.bias) if cell.use_bias else None
-    return {
-        "operator": operator,
-        "units": int(cell.units),
-        "kernel": weights[0],
-        "recurrent_kernel": weights[1],
-        "bias": bias,
-        "activations": tuple(activations),
-        "reset_after": bool(getattr(cell, "reset_after", False)),
-    }
-
-
-def _match_activation(function: Any) -> tuple[str, float | None, float | None] | None:
-    """The ONNX activation with the same values as a Keras one, compared on a grid; None if there is none."""
-    grid = np.linspace(-9, 9, 61)
-    if function is None:
-        return ("Affine", 1.0, 0.0)
-    tf = dependencies.tensorflow()
-    with tf.init_scope():
-        try:
-            values = np.asarray(function(tf.constant(grid.reshape(1, -1), tf.float32))).reshape(-1)
-        except Exception:
-            return None
-    return next((key for key, formula in _ACTIVATIONS if np.allclose(values, formula(grid), atol=1e-5)), None)
-
-
 def _is_zeros(tensor: Any) -> bool:
     """Whether a tensor is zero by construction, as the initial state that Keras makes itself."""
     operation = tensor.op
@@ -274,11 +178,6 @@ def _is_a(thing: Any, class_name: str) -> bool:
     return any(isinstance(thing, getattr(p.layers, class_name)) for p in dependencies.keras_packages())
 
 
-def _is_exactly(thing: Any, class_name: str) -> bool:
-    """Whether an object is of the Keras class itself: a subclass may compute something else."""
-    return any(type(thing) is getattr(p.layers, class_name) for p in dependencies.keras_packages())
-
-
 def _warn_about_loop(layer: Any, unrolled: bool) -> None:
     how = "step by step (unrolled)" if unrolled else "as a Loop, whose gradient takes longer"
     warnings.warn(
@@ -290,17 +189,3 @@ def _warn_about_loop(layer: Any, unrolled: bool) -> None:
 
 def _never_run(*arrays: np.ndarray) -> list[np.ndarray]:
     raise AssertionError("an opaque operation stands for a recurrent layer and is not run")
-
-
-@contextlib.contextmanager
-def _patched(owner: Any, name: str, replacement: Any) -> Iterator[None]:
-    missing = object()
-    own = owner.__dict__.get(name, missing)
-    setattr(owner, name, replacement)
-    try:
-        yield
-    finally:
-        if own is missing:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, own)

@@ -1,6 +1,8 @@
 """Finish a converted model: dimension names, shapes, versions, and the checks that need no other framework."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 from onnxattr.errors import ConversionError
 
 BATCH = "N"
+CONVERTER_KEY = "onnxattr.converter"
 IR_VERSION = 8
 _SMALL_INITIALIZER_BYTES = 1024
 
@@ -184,6 +187,12 @@ def set_property(model: ModelProto, key: str, value: str) -> None:
             entry.value = value
             return
     model.metadata_props.add(key=key, value=value)
+
+
+def set_versions(model: ModelProto, opset: int, packages: Iterable[str], **others: str) -> None:
+    """Store what the model was converted with: the versions of onnxattr and `packages`, `others`, and the opset."""
+    versions = {name: metadata.version(name) for name in ("onnxattr", *packages)}
+    set_property(model, CONVERTER_KEY, json.dumps({**versions, **others, "opset": opset}))
 
 
 def prune_initializers(model: ModelProto) -> None:

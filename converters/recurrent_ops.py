@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from .keras_recurrent import RecurrentSpec
+from .recurrent_cells import RecurrentSpec
 from .tf2onnx_patches import Handler
 
 # Keras gate order -> ONNX gate order.

@@ -1,8 +1,7 @@
 """scikit-learn estimators to ONNX: `to_onnx` takes a fitted estimator or pipeline with sample rows."""
 
-import json
 import os
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from onnxattr.finish_graph import write
 from . import onnx_finish
 from .verify import TOLERANCE, Session, difference
 
-CONVERTER_KEY = "onnxattr.converter"
 _OPSETS = range(13, 24)
 _INPUT = "X"
 
@@ -64,8 +62,7 @@ def to_onnx(
     converted = _convert(estimator, rows, opset)
     if verify:
         _check(converted, estimator, rows)
-    versions = {name: metadata.version(name) for name in ("onnxattr", "skl2onnx", "scikit-learn")}
-    onnx_finish.set_property(converted, CONVERTER_KEY, json.dumps({**versions, "opset": opset}))
+    onnx_finish.set_versions(converted, opset, ("skl2onnx", "scikit-learn"))
     if path is not None:
         write(converted, path)
     return converted

@@ -15,6 +15,7 @@ import onnx
 from onnxattr.errors import ConversionError
 
 from . import dependencies
+from .patching import patched
 from .tf2onnx_taps import optimizers_for_taps
 
 Handler = tuple[Callable[..., None], list[Any]]
@@ -56,7 +57,10 @@ def convert_function(
     tf2onnx = dependencies.tf2onnx()
     large = weight_bytes > _GRAPPLER_LIMIT_BYTES
     fetched = [*outputs, *taps]
-    merging = _padding_kept(tf2onnx) if keep_padding else contextlib.nullcontext()
+    merging: Any = contextlib.nullcontext()
+    if keep_padding:  # the step that merges a Pad into a convolution is left out
+        leave = lambda graph, operations: operations  # noqa: E731
+        merging = patched(tf2onnx.tfonnx, "rewrite_conv2d_with_pad", leave)
     with lean_tf2onnx(), merging, tf.device("/cpu:0"), _failures_named(opset):
         graph_def = tf2onnx.tf_loader.from_function(function, list(inputs), fetched, large_model=large)
         model, _ = tf2onnx.convert._convert_common(
@@ -84,21 +88,6 @@ def _failures_named(opset: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _padding_kept(tf2onnx: Any) -> Iterator[None]:
-    """tf2onnx without the step that merges a Pad into a convolution."""
-    merge = tf2onnx.tfonnx.rewrite_conv2d_with_pad
-
-    def leave(graph: Any, operations: Any) -> Any:
-        return operations
-
-    tf2onnx.tfonnx.rewrite_conv2d_with_pad = leave
-    try:
-        yield
-    finally:
-        tf2onnx.tfonnx.rewrite_conv2d_with_pad = merge
-
-
-@contextlib.contextmanager
 def lean_tf2onnx() -> Iterator[None]:
     """Keep tf2onnx from copying every weight in every optimiser pass; restores it afterwards.
 
@@ -110,34 +99,31 @@ def lean_tf2onnx() -> Iterator[None]:
     """
     from tf2onnx.graph import Graph, Node
 
-    update_proto, extract_nodes = Node.update_proto, Graph.extract_sub_graph_nodes
+    update_proto = Node.update_proto
     variable = os.environ.get("TF2ONNX_CATCH_ERRORS")
     logger = logging.getLogger("tf2onnx")
     level = logger.level
-    had_product = hasattr(np, "product")
 
     def update_all_but_constants(node: Any, *args: Any, **kwargs: Any) -> None:
         if node.type != "Const":
             update_proto(node, *args, **kwargs)
 
-    Node.update_proto = update_all_but_constants
-    Graph.extract_sub_graph_nodes = _nodes_leading_to
     os.environ["TF2ONNX_CATCH_ERRORS"] = "off"
     # What it logs as errors (operators it does not know) is raised by the checks that follow.
     logger.setLevel(logging.CRITICAL)
-    if not had_product:
-        np.product = np.prod  # type: ignore[attr-defined]
     try:
-        yield
+        with (
+            patched(Node, "update_proto", update_all_but_constants),
+            patched(Graph, "extract_sub_graph_nodes", _nodes_leading_to),
+            patched(np, "product", np.prod),
+        ):
+            yield
     finally:
-        Node.update_proto, Graph.extract_sub_graph_nodes = update_proto, extract_nodes
         logger.setLevel(level)
         if variable is None:
             del os.environ["TF2ONNX_CATCH_ERRORS"]
         else:
             os.environ["TF2ONNX_CATCH_ERRORS"] = variable
-        if not had_product:
-            del np.product  # type: ignore[attr-defined]
 
 
 def _nodes_leading_to(

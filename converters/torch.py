@@ -2,12 +2,11 @@
 
 import contextlib
 import inspect
-import json
 import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from onnxattr.finish_graph import write
 from . import onnx_finish, torch_layers
 from .verify import TOLERANCE, TOLERANCE_FLOAT16, Session, difference
 
-CONVERTER_KEY = "onnxattr.converter"
 _OPSETS = range(18, 24)
 
 
@@ -83,8 +81,7 @@ def to_onnx(
             _check(torch, converted, run, examples, dynamic_batch)
             if program is None:
                 torch_layers.write_table(torch, converted, module, list(examples.values()), list(examples))
-    versions = {name: metadata.version(name) for name in ("onnxattr", "torch", "onnxscript")}
-    onnx_finish.set_property(converted, CONVERTER_KEY, json.dumps({**versions, "opset": opset}))
+    onnx_finish.set_versions(converted, opset, ("torch", "onnxscript"))
     if path is not None:
         write(converted, path)
     return converted

@@ -1,6 +1,6 @@
 """Random inputs, ONNX Runtime sessions and differences: the parts of comparing a converted model with its original."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,24 @@ class Session:
             raise ConversionError(
                 f"ONNX Runtime cannot run the converted model on inputs of shape {shapes}: {error}"
             ) from error
+
+
+def values(
+    model: onnx.ModelProto, names: Iterable[str], feeds: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The outputs of a model and other values of its graph in a run.
+
+    Raises:
+        ConversionError: ONNX Runtime cannot load or run the model.
+    """
+    outputs = model.graph.output
+    own = len(outputs)
+    known = {value.name for value in outputs}
+    outputs.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names) if name not in known)
+    try:
+        return dict(zip([value.name for value in outputs], Session(model).run(feeds), strict=True))
+    finally:
+        del outputs[own:]
 
 
 def difference(actual: np.ndarray, expected: np.ndarray) -> float:

@@ -4,61 +4,27 @@ Names are traced: while the model runs symbolically, each layer's output tensor 
 output). After the conversion the tap is followed to the value it became, and taken away again.
 """
 
-import base64
 import difflib
 import itertools
-import json
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import onnx
 
 from onnxattr.errors import ConversionError
 
-from . import graph_edit, onnx_finish
-from .graph_edit import LAYOUT_OPERATORS, GraphView
+from . import graph_edit
+from .graph_edit import GraphView
 from .keras_inputs import ModelInputs
 from .keras_trace import LayerCall, Trace, operation_owners
+from .keras_values import Resolved, name_values, relu_record, resolve
+from .layer_rows import CALL, outputs_of, path_of_call, row, write_rows
 from .relu_groups import ReluGroup, find_relu_groups
 
-LAYERS_KEY = "onnxattr.layers"
-VIEWS_KEY = "onnxattr.layer_views"
-VERSION = 1
-#: Between a layer's path and the number of a call of it, from the second on.
-_CALL = "#"
 _CONVOLUTIONS = ("Conv2D", "Conv3D", "Conv2DBackpropInput", "Conv3DBackpropInputV2")
 
 
-def path_of_call(path: str, number: int) -> str:
-    """What the table calls a call of a layer: the first is the layer itself, as Keras' `layer.output` is."""
-    return path if number == 1 else f"{path}{_CALL}{number}"
-
-
-def read_table(converted: onnx.ModelProto) -> dict[str, Any]:
-    """The layer table of a converted model."""
-    return json.loads(next(entry.value for entry in converted.metadata_props if entry.key == LAYERS_KEY))
-
-
-def write_table(converted: onnx.ModelProto, table: dict[str, Any]) -> None:
-    """Store a layer table in the metadata."""
-    onnx_finish.set_property(converted, LAYERS_KEY, json.dumps(table))
-
-
-def set_aside_views(converted: onnx.ModelProto) -> None:
-    """Move the nodes that only the layer table needs, such as transpositions, from the graph to the metadata.
-
-    ONNX Runtime computes every node of a file, and does not fuse a convolution with what follows if a layer's output
-    in another layout is computed from the values between: predictions would take up to three times as long.
-    """
-    views = graph_edit.take_out_dead_nodes(converted.graph)
-    onnx_finish.prune_initializers(converted)
-    if views.node:
-        text = base64.b64encode(views.SerializeToString(deterministic=True)).decode()
-        onnx_finish.set_property(converted, VIEWS_KEY, text)
-
-
-class LayerTable:
+class KerasLayerTable:
     """Chooses the taps while a model is traced, and writes the table when it is converted.
 
     Args:
@@ -151,16 +117,16 @@ class LayerTable:
             if graph.output[index].name in taps:
                 del graph.output[index]
         graph_edit.merge_copies(graph)
-        resolved = _name_values(graph, _resolve(graph, traced), traced)
+        resolved = name_values(graph, resolve(graph, traced), traced)
         entries = self._entries(resolved)
-        graph_edit.remove_dead_nodes(graph, [name for entry in entries for name in _as_list(entry["output"])])
+        graph_edit.remove_dead_nodes(graph, [name for entry in entries for name in outputs_of(entry)])
         view = GraphView(graph)
         for entry, groups in zip(entries, self._groups_of(entries), strict=True):
-            records = [record for group in groups if (record := _relu_record(group, resolved, view))]
+            records = [record for group in groups if (record := relu_record(group, resolved, view))]
             entry["relu"] = records[0] if len(records) == 1 else records or None
-        write_table(converted, {"version": VERSION, "framework": "keras", "layers": entries})
+        write_rows(converted, "keras", entries)
 
-    def _entries(self, resolved: "dict[str, _Resolved]") -> list[dict[str, Any]]:
+    def _entries(self, resolved: dict[str, Resolved]) -> list[dict[str, Any]]:
         """One entry per called layer, per other layer of the model, and per ReLU outside every layer."""
         layers = list(getattr(self._model, "layers", []))
         index_of = {id(layer): index for index, layer in enumerate(layers)}
@@ -179,16 +145,16 @@ class LayerTable:
             for number, call in enumerate(calls, start=1)
         ]
         order = {entry["path"]: entry["index"] for entry in entries if entry["index"] is not None}
-        entries.sort(key=lambda entry: order.get(entry["path"].split("/")[0].split(_CALL)[0], len(layers)))
+        entries.sort(key=lambda entry: order.get(entry["path"].split("/")[0].split(CALL)[0], len(layers)))
         for group in self._groups:
             if group.call is None and group.output.name in resolved:
                 name = group.output.op.name
                 value = resolved[group.output.name].value
-                entries.append(_entry(name, None, group.output.op.type, name, value))
+                entries.append(row(name, None, group.output.op.type, name, value))
         return entries
 
     def _uncalled_entry(self, index: int, layer: Any) -> dict[str, Any]:
-        entry = _entry(layer.name, index, type(layer).__name__, layer.name, None)
+        entry = row(layer.name, index, type(layer).__name__, layer.name)
         if layer.name in self._inputs.layer_names:
             entry["output"] = self._inputs.names[self._inputs.layer_names.index(layer.name)]
         else:
@@ -196,14 +162,14 @@ class LayerTable:
         return entry
 
     def _called_entry(
-        self, call: LayerCall, number: int, calls: int, index: int | None, resolved: "dict[str, _Resolved]"
+        self, call: LayerCall, number: int, calls: int, index: int | None, resolved: dict[str, Resolved]
     ) -> dict[str, Any]:
         """The row of one of the calls of a layer."""
         values = [resolved[tensor.name].value for tensor in call.outputs if tensor.name in resolved]
         if call.depth > 1 or number > 1:
             index = None
         path = path_of_call(call.path, number)
-        entry = _entry(call.layer.name, index, type(call.layer).__name__, path, None)
+        entry = row(call.layer.name, index, type(call.layer).__name__, path)
         if calls > 1:
             entry["calls"] = calls
         if values and len(values) == len(call.outputs):
@@ -232,41 +198,12 @@ class LayerTable:
         return [by_path.get(entry["path"], []) for entry in entries]
 
 
-@dataclass(frozen=True)
-class _Resolved:
-    """Where the value of a traced tensor is found.
-
-    Attributes:
-        value: The value that equals the tensor, layout included.
-        main: The value on the way to the outputs that has the same numbers, perhaps transposed.
-    """
-
-    value: str
-    main: str
-
-
 def _is_in(call: LayerCall, graph: Any) -> bool:
     return any(tensor.graph is graph for tensor in call.outputs)
 
 
 def _is_padding(call: LayerCall) -> bool:
     return type(call.layer).__name__ in ("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D")
-
-
-def _entry(name: str, index: int | None, class_name: str, path: str, output: str | None) -> dict[str, Any]:
-    return {
-        "name": name,
-        "index": index,
-        "class": class_name,
-        "path": path,
-        "output": output,
-        "folded": None,
-        "relu": None,
-    }
-
-
-def _as_list(output: str | list[str] | None) -> list[str]:
-    return [] if output is None else [output] if isinstance(output, str) else output
 
 
 def _swallower(tensor: Any, owner: dict[str, str]) -> str | None:
@@ -295,57 +232,3 @@ def _depends_on_inputs(tensor: Any) -> bool:
             return True
         pending.extend(current.op.inputs)
     return False
-
-
-def _resolve(graph: onnx.GraphProto, traced: Trace) -> dict[str, _Resolved]:
-    view = GraphView(graph)
-    main_path = view.ancestors(value.name for value in graph.output)
-    resolved = {}
-    for tensor_name, name in traced.values.items():
-        value = _through(view, name, {"Identity"}, stop=set())
-        main = _through(view, value, LAYOUT_OPERATORS, stop=main_path)
-        if main in main_path:
-            resolved[tensor_name] = _Resolved(value, main)
-    return resolved
-
-
-def _name_values(
-    graph: onnx.GraphProto, resolved: dict[str, _Resolved], traced: Trace
-) -> dict[str, _Resolved]:
-    """Give the values the names of their taps, which are the names of the layers."""
-    fixed = {item.name for item in (*graph.input, *graph.output, *graph.initializer)}
-    taps = set(traced.taps.values())
-    names: dict[str, str] = {}
-    for tensor_name, name in traced.values.items():
-        if name in taps and tensor_name in resolved and resolved[tensor_name].value not in fixed:
-            names.setdefault(resolved[tensor_name].value, name)
-    # The Identity nodes between values and taps would define the new names a second time.
-    for index in reversed(range(len(graph.node))):
-        if graph.node[index].op_type == "Identity" and graph.node[index].output[0] in taps:
-            del graph.node[index]
-    graph_edit.rename_values(graph, names)
-    return {
-        tensor_name: _Resolved(names.get(found.value, found.value), names.get(found.main, found.main))
-        for tensor_name, found in resolved.items()
-    }
-
-
-def _through(view: GraphView, name: str, operators: Collection[str], stop: Collection[str]) -> str:
-    """Walk from a value back through nodes of the given types until none is left or a value of `stop` is met."""
-    while name not in stop and name in view.producer and view.producer[name].op_type in operators:
-        name = view.producer[name].input[0]
-    return name
-
-
-def _relu_record(group: ReluGroup, resolved: dict[str, _Resolved], view: GraphView) -> dict[str, Any] | None:
-    """The "relu" entry of a group: its values on the main path and the nodes between, layout changes trimmed off."""
-    if group.input.name not in resolved or group.output.name not in resolved:
-        return None
-    start, end = resolved[group.input.name].main, resolved[group.output.name].main
-    end = _through(view, end, LAYOUT_OPERATORS, stop={start})
-    nodes = view.nodes_between(start, end)
-    while nodes and nodes[0].op_type in LAYOUT_OPERATORS and sum(start in node.input for node in nodes) == 1:
-        start = nodes.pop(0).output[0]
-    if not nodes:
-        return None
-    return {**group.parameters(), "input": start, "output": end, "nodes": [node.name for node in nodes]}
