@@ -9,6 +9,8 @@ import onnx
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_pad import Pad_18
 
+from onnxattr.evaluator_windows import WINDOW_OPS, Corrected
+
 
 class Pad(Pad_18):  # noqa: D101
     op_domain = ""
@@ -37,6 +39,27 @@ class GlobalMaxPool(OpRun):  # noqa: D101
     def _run(self, x):  # type: ignore[no-untyped-def]
         """For any rank; onnx's own evaluator reduces the right axes for images only."""
         return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
+
+
+class GatherElements(OpRun):  # noqa: D101
+    op_domain = ""
+
+    def _run(self, x, indices, axis=0):  # type: ignore[no-untyped-def]
+        """Where x is larger than the indices along other axes too, which onnx's own evaluator refuses."""
+        axis %= x.ndim
+        cut = [slice(None) if i == axis else slice(n) for i, n in enumerate(indices.shape)]
+        return (np.take_along_axis(x[tuple(cut)], indices, axis),)
+
+
+class LRN(Corrected):  # noqa: D101
+    def compute(self, attributes, x):  # type: ignore[no-untyped-def, override]
+        """Of all channels; onnx's own evaluator sums for as many of them as there are samples."""
+        size, total = attributes["size"], np.zeros(x.shape)
+        for channel in range(x.shape[1]):
+            first = max(channel - (size - 1) // 2, 0)
+            total[:, channel] = (x[:, first : channel + size // 2 + 1] ** 2).sum(axis=1)
+        scale = attributes.get("bias", 1.0) + attributes.get("alpha", 1e-4) / size * total
+        return x / scale ** attributes.get("beta", 0.75)
 
 
 class _Steps(OpRun):
@@ -110,4 +133,4 @@ class Optional(OpRun):  # noqa: D101
 
 
 #: Operators of onnx's evaluator that stand in the way of a float64 check.
-CORRECTED = (Pad, Erf, GlobalMaxPool, Loop, Scan, Optional)
+CORRECTED = (Pad, Erf, GlobalMaxPool, GatherElements, LRN, Loop, Scan, Optional, *WINDOW_OPS)

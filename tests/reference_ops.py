@@ -1,132 +1,16 @@
 """Float64 forward passes, in plain numpy, of operators that onnx's evaluator gets wrong or covers in part.
 
-Window operators loop over kernel positions; recurrent ones over steps, samples' lengths included. test_rules.py
-compares each with ONNX Runtime before it trusts it.
+Those that any model may need are in onnxattr/evaluator.py; these are for attributes that the tests go through, and
+loop over single samples. test_rules.py compares each with ONNX Runtime before it trusts it.
 """
 
 import itertools
 import math
 
 import numpy as np
-from corrected import Corrected
 from reference_sampling import SAMPLING_OPS
 
-
-def windows(attributes, size, kernel):
-    """Strides, dilations, pads before and number of windows, per axis."""
-    rank = len(kernel)
-    strides = attributes.get("strides", [1] * rank)
-    dilations = attributes.get("dilations", [1] * rank)
-    extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-    auto = attributes.get("auto_pad", "NOTSET")
-    if auto.startswith("SAME"):
-        counts = [-(-n // s) for n, s in zip(size, strides, strict=True)]
-        totals = [
-            max((c - 1) * s + e - n, 0) for c, s, e, n in zip(counts, strides, extents, size, strict=True)
-        ]
-        begins = [t // 2 if auto == "SAME_UPPER" else t - t // 2 for t in totals]
-        return strides, dilations, begins, counts
-    pads = attributes.get("pads", [0] * 2 * rank) if auto == "NOTSET" else [0] * 2 * rank
-    begins, counts = pads[:rank], []
-    for n, b, e, s, extent in zip(size, begins, pads[rank:], strides, extents, strict=True):
-        count = (n + b + e - extent) // s + 1
-        if attributes.get("ceil_mode", 0):
-            count = math.ceil((n + b + e - extent) / s) + 1
-            # A window must start inside the input or its leading padding.
-            count -= (count - 1) * s >= n + b
-        counts.append(count)
-    return strides, dilations, begins, counts
-
-
-def views(array, attributes, kernel, fill):
-    """For each kernel position the elements it covers, one array of the outputs' spatial shape each."""
-    strides, dilations, begins, counts = windows(attributes, array.shape[2:], kernel)
-    widths, spans = [(0, 0), (0, 0)], []
-    for n, b, k, d, s, c in zip(array.shape[2:], begins, kernel, dilations, strides, counts, strict=True):
-        spans.append((c - 1) * s + (k - 1) * d + 1)
-        widths.append((b, max(spans[-1] - n - b, 0)))
-    padded = np.pad(array, widths, constant_values=fill)
-    for offset in itertools.product(*map(range, kernel)):
-        cut = [
-            slice(o * d, o * d + (c - 1) * s + 1, s)
-            for o, d, c, s in zip(offset, dilations, counts, strides, strict=True)
-        ]
-        yield offset, padded[(slice(None), slice(None), *cut)]
-
-
-class Conv(Corrected):
-    def compute(self, attributes, x, w, b=None):
-        group = attributes.get("group", 1)
-        per_group = w.shape[0] // group
-        total = 0
-        for offset, view in views(x, attributes, w.shape[2:], 0.0):
-            taps = w[(slice(None), slice(None), *offset)]
-            parts = [
-                np.einsum("nc...,oc->no...", part, taps[g * per_group : (g + 1) * per_group])
-                for g, part in enumerate(np.split(view, group, axis=1))
-            ]
-            total = total + np.concatenate(parts, axis=1)
-        return total if b is None else total + b.reshape(-1, *[1] * (x.ndim - 2))
-
-
-class ConvTranspose(Corrected):
-    def compute(self, attributes, x, w, b=None):
-        kernel, size = w.shape[2:], x.shape[2:]
-        rank, group = len(kernel), attributes.get("group", 1)
-        strides = attributes.get("strides", [1] * rank)
-        dilations = attributes.get("dilations", [1] * rank)
-        extra = attributes.get("output_padding", [0] * rank)
-        geometry = zip(strides, size, kernel, dilations, extra, strict=True)
-        fulls = [s * (n - 1) + (k - 1) * d + 1 + e for s, n, k, d, e in geometry]
-        full = np.zeros((x.shape[0], w.shape[1] * group, *fulls), x.dtype)
-        for offset in itertools.product(*map(range, kernel)):
-            taps = np.split(w[(slice(None), slice(None), *offset)], group)
-            parts = [
-                np.einsum("nc...,co->no...", part, t)
-                for part, t in zip(np.split(x, group, axis=1), taps, strict=True)
-            ]
-            cut = [
-                slice(o * d, o * d + s * (n - 1) + 1, s)
-                for o, d, s, n in zip(offset, dilations, strides, size, strict=True)
-            ]
-            full[(slice(None), slice(None), *cut)] += np.concatenate(parts, axis=1)
-        y = self.crop(attributes, full, strides, size)
-        return y if b is None else y + b.reshape(-1, *[1] * rank)
-
-    @staticmethod
-    def crop(attributes, full, strides, size):
-        rank = len(size)
-        auto, pads = attributes.get("auto_pad", "NOTSET"), attributes.get("pads", [0] * 2 * rank)
-        cut = [slice(b, n - e) for b, e, n in zip(pads[:rank], pads[rank:], full.shape[2:], strict=True)]
-        if "output_shape" in attributes or auto.startswith("SAME"):
-            wanted = attributes.get("output_shape", [n * s for n, s in zip(size, strides, strict=True)])
-            totals = [n - m for n, m in zip(full.shape[2:], wanted, strict=True)]
-            begins = [t // 2 if auto == "SAME_UPPER" else t - t // 2 for t in totals]
-            cut = [slice(b, b + m) for b, m in zip(begins, wanted, strict=True)]
-        return full[(slice(None), slice(None), *cut)]
-
-
-class MaxPool(Corrected):
-    def compute(self, attributes, x):
-        found = np.stack([view for _, view in views(x, attributes, attributes["kernel_shape"], -np.inf)])
-        y = found.max(axis=0)
-        return (y, np.zeros(y.shape, np.int64))[: len(self.onnx_node.output)]
-
-
-class AveragePool(Corrected):
-    def compute(self, attributes, x):
-        kernel = attributes["kernel_shape"]
-        inside = np.ones(x.shape)
-        if attributes.get("count_include_pad", 0) and attributes.get("auto_pad", "NOTSET") == "NOTSET":
-            rank = len(kernel)
-            pads = attributes.get("pads", [0] * 2 * rank)
-            borders = [(0, 0), (0, 0), *zip(pads[:rank], pads[rank:], strict=True)]
-            inside, x = np.pad(inside, borders, constant_values=1), np.pad(x, borders)
-            attributes = {**attributes, "pads": [0] * 2 * rank}
-        total = sum(view for _, view in views(x, attributes, kernel, 0.0))
-        if attributes.get("count_include_pad", 0) and attributes.get("auto_pad", "NOTSET") != "NOTSET":
-            return total / math.prod(kernel)
-        return total / sum(view for _, view in views(inside, attributes, kernel, 0.0))
+from onnxattr.evaluator_windows import Corrected
 
 
 class Gelu(Corrected):
@@ -150,28 +34,10 @@ class LpNormalization(Corrected):
         return x / np.linalg.norm(x, attributes.get("p", 2), attributes.get("axis", -1), keepdims=True)
 
 
-class LRN(Corrected):
-    def compute(self, attributes, x):
-        size, total = attributes["size"], np.zeros(x.shape)
-        for channel in range(x.shape[1]):
-            first = max(channel - (size - 1) // 2, 0)
-            total[:, channel] = (x[:, first : channel + size // 2 + 1] ** 2).sum(axis=1)
-        scale = attributes.get("bias", 1.0) + attributes.get("alpha", 1e-4) / size * total
-        return x / scale ** attributes.get("beta", 0.75)
-
-
 class GlobalLpPool(Corrected):
     def compute(self, attributes, x):
         p = attributes.get("p", 2)
         return (np.abs(x) ** p).sum(axis=tuple(range(2, x.ndim)), keepdims=True) ** (1 / p)
-
-
-class LpPool(Corrected):
-    def compute(self, attributes, x):
-        p = attributes.get("p", 2)
-        return sum(
-            view for _, view in views(np.abs(x) ** p, attributes, attributes["kernel_shape"], 0.0)
-        ) ** (1 / p)
 
 
 def sigmoid(x):
@@ -291,7 +157,4 @@ class LSTM(Recurrent):
         return gate(o + p_o * new) * out(new), new
 
 
-NEW_OPS = [
-    Gelu, Conv, ConvTranspose, MaxPool, AveragePool, LpPool, GlobalLpPool, GroupNormalization,
-    LpNormalization, LRN, RNN, GRU, LSTM, *SAMPLING_OPS,
-]  # fmt: skip
+NEW_OPS = [Gelu, GlobalLpPool, GroupNormalization, LpNormalization, RNN, GRU, LSTM, *SAMPLING_OPS]

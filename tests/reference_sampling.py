@@ -7,7 +7,8 @@ import itertools
 import math
 
 import numpy as np
-from corrected import Corrected
+
+from onnxattr.evaluator_windows import Corrected
 
 
 def cubic(d, a=-0.75):
