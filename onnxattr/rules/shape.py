@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.rules.conv import cropped
 from onnxattr.rules.linear import rank_of
 from onnxattr.rules.registry import NOT_IMPLEMENTED, Cotangent, vjp
 from onnxattr.rules.selection import add_at_selection
@@ -73,7 +74,9 @@ def pad(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     value_ct = None
     if node.attributes.get_string("mode", "constant") == "constant":
         axes = [node.inputs[3]] if len(node.inputs) > 3 and node.inputs[3] is not None else []
-        x_ct = op.Pad(ct, op.Neg(node.inputs[1]), None, *axes)
+        x_ct = (not axes and cropped(op, ct, node.inputs[1])) or op.Pad(
+            ct, op.Neg(node.inputs[1]), None, *axes
+        )
         x_ct.shape = x.shape
         if len(node.inputs) > 2:
             # The value may be a vector of one element.
