@@ -10,32 +10,47 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
+from onnxattr.rules.max_pool import Routed
 from onnxattr.rules.registry import Cotangent, unary, vjp
 
 
-def above(op: OpBuilder, value: ir.Value, bound: float, ct: ir.Value, below: bool = False) -> ir.Value:
-    """ct where value > bound (value < bound if ``below``), else 0; exact for every normal float32.
+def above(op: OpBuilder, value: ir.Value, bound: float, ct: ir.Value) -> ir.Value:
+    """ct where value > bound, else 0; exact for every normal float32."""
+    if _has_step(value, bound):
+        return op.Mul(ct, _step(op, value, bound))
+    return op.Where(op.Greater(value, bound), ct, 0.0)
 
-    In float32 the mask is one HardSigmoid, steep enough that the next float past the bound saturates it: unlike a
-    comparison it stays inside ONNX Runtime's blocked convolution layout. Its slope is a power of two, so that the
-    product with the bound is exact.
+
+def between(op: OpBuilder, value: ir.Value, low: float, high: float, ct: ir.Value) -> ir.Value:
+    """ct where low < value < high, else 0; exact for every normal float32."""
+    if _has_step(value, low) and _has_step(value, high):
+        # The masks first: they lie in the same layout, and what they make is moved once where ct lies in another.
+        return op.Mul(ct, op.Mul(_step(op, value, low), _step(op, value, high, sign=-1)))
+    return op.Where(op.And(op.Greater(value, low), op.Less(value, high)), ct, 0.0)
+
+
+def _has_step(value: ir.Value, bound: float) -> bool:
+    exact = math.isfinite(bound) and abs(bound) <= 2.0**20 and not 0 < abs(bound) < 2.0**-100
+    return exact and value.dtype == ir.DataType.FLOAT
+
+
+def _step(op: OpBuilder, value: ir.Value, bound: float, sign: int = 1) -> ir.Value:
+    """1 where value > bound (value < bound for sign -1), else 0.
+
+    It is one HardSigmoid, steep enough that the next float past the bound saturates it: unlike a comparison it stays
+    inside ONNX Runtime's blocked convolution layout. Its slope is a power of two, so that the product with the bound is
+    exact.
     """
-    if (
-        value.dtype != ir.DataType.FLOAT
-        or not math.isfinite(bound)
-        or abs(bound) > 2.0**20
-        or 0 < abs(bound) < 2.0**-100
-    ):
-        compare = op.Less(value, bound) if below else op.Greater(value, bound)
-        return op.Where(compare, ct, 0.0)
-    slope = 2.0**126 if bound == 0 else 2.0 ** (24 - math.floor(math.log2(abs(bound))))
-    sign = -1.0 if below else 1.0
-    return op.Mul(ct, op.HardSigmoid(value, alpha=sign * slope, beta=-sign * slope * bound))
+    slope = sign * (2.0**126 if bound == 0 else 2.0 ** (24 - math.floor(math.log2(abs(bound)))))
+    return op.HardSigmoid(value, alpha=slope, beta=-slope * bound)
 
 
 @unary("Relu")
 def relu(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     """y = max(x, 0);  xbar = ybar where y > 0, else 0."""
+    if routed := Routed.of(ct):
+        # The winners of a max-pool are as large as what it gives, of which there are fewer.
+        return routed.pull_back(above(op, routed.largest, 0.0, routed.ct))
     return above(op, y, 0.0, ct)
 
 
@@ -52,7 +67,7 @@ def clip(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
         None if v is None or v.const_value is None else v.const_value.numpy().item() for v in (low, high)
     ]
     if bounds == [0.0, 6.0]:
-        entries = [lambda: above(op, y, 6.0, above(op, y, 0.0, ct), below=True)]
+        entries = [lambda: between(op, y, 0.0, 6.0, ct)]
     else:
         entries = [lambda: op.Where(op.Equal(x, y), ct, 0.0)]
 
@@ -136,14 +151,14 @@ def softsign(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
 def hard_sigmoid(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = min(max(a x + b, 0), 1);  xbar = a ybar where 0 < y < 1, else 0."""
     y, alpha = node.outputs[0], node.attributes.get_float("alpha", 0.2)
-    return (op.Mul(above(op, y, 1.0, above(op, y, 0.0, ct), below=True), alpha),)
+    return (op.Mul(between(op, y, 0.0, 1.0, ct), alpha),)
 
 
 @unary("HardSwish")
 def hard_swish(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     """y = x * min(max(x / 6 + 1/2, 0), 1);  xbar = ybar * (gate + x / 6 where 0 < gate < 1)."""
     gate = op.HardSigmoid(x, alpha=1 / 6, beta=0.5)
-    inside = above(op, x, 3.0, above(op, x, -3.0, op.Mul(x, 1 / 6)), below=True)
+    inside = between(op, x, -3.0, 3.0, op.Mul(x, 1 / 6))
     return op.Mul(ct, op.Add(gate, inside))
 
 

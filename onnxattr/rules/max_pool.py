@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx_ir as ir
@@ -23,22 +24,56 @@ def max_pool(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     before it, find it with k + k comparisons instead of k * k. Asking MaxPool for its Indices output would slow the
     forward pass down many times, and its ties differ between execution providers.
     """
-    x, y = node.inputs[0], node.outputs[0]
+    pull_back = _pull_back(op, node)
     ct = ct[0] if isinstance(ct, tuple) else ct
+    result = pull_back(ct)
+    result.meta[Routed.KEY] = Routed(ct, node.outputs[0], pull_back)
+    return (result,)
+
+
+@dataclass(frozen=True)
+class Routed:
+    """What is known of a cotangent that a max-pool made, so that a mask of its places can be one of its elements.
+
+    Attributes:
+        ct: The pool's cotangent, whose elements it holds.
+        largest: What the pool gave, of the shape of ``ct``: x at the place where each element is.
+        pull_back: Gives the cotangent of x for a cotangent of the pool.
+    """
+
+    ct: ir.Value
+    largest: ir.Value
+    pull_back: Callable[[ir.Value], ir.Value]
+
+    KEY: ClassVar[str] = "routed"
+
+    @classmethod
+    def of(cls, ct: ir.Value) -> Routed | None:
+        """What is known of a cotangent; None if no max-pool made it, or others were added."""
+        return ct.meta.get(cls.KEY)
+
+
+def _pull_back(op: OpBuilder, node: Any) -> Callable[[ir.Value], ir.Value]:
+    x, y = node.inputs[0], node.outputs[0]
     windows = pool_windows(node)
     spatial = range(2, 2 + windows.rank)
     # Channels last: positions are then cut out and put back as runs of channels, not as single elements.
-    value, largest, ct = (op.Transpose(v, perm=[0, *spatial, 1]) for v in (x, y, ct))
+    value, largest = (op.Transpose(v, perm=[0, *spatial, 1]) for v in (x, y))
     pools = []
     for axis in reversed(range(windows.rank)):
         pools.append(_AxisPool(op, windows, axis, value, windows.begin_values(op, x, y), op.shape(y, 2)))
         value = largest if axis == 0 else pools[-1].pooled
         pools[-1].pooled = value
-    for pool in reversed(pools):
-        ct = pool.pull_back(ct, shared=windows.rank == 3)
-    result = op.Transpose(ct, perm=[0, 1 + windows.rank, *range(1, 1 + windows.rank)])
-    result.shape = x.shape
-    return (result,)
+
+    def pull_back(ct: ir.Value) -> ir.Value:
+        ct = op.Transpose(ct, perm=[0, *spatial, 1])
+        for pool in reversed(pools):
+            ct = pool.pull_back(ct, shared=windows.rank == 3)
+        result = op.Transpose(ct, perm=[0, 1 + windows.rank, *range(1, 1 + windows.rank)])
+        result.shape = x.shape
+        return result
+
+    return pull_back
 
 
 class _AxisPool:
