@@ -94,6 +94,11 @@ def format_number(value: float) -> str:
     return f"{value:.2g}".replace("-", "\N{MINUS SIGN}")
 
 
+def class_and_score(label: str, score: float | None) -> str:
+    """What was explained, as the line under a title."""
+    return label if score is None else f"{label} {score:.2f}".strip()
+
+
 def legend(percentile: float) -> str:
     """The sentence that explains the colours."""
     saturation = (

@@ -1,0 +1,12 @@
+"""Pictures of attributions: heatmaps over photos, coloured time series, bars of features.
+
+Needs matplotlib (`pip install 'onnxattr[plot]'`), imported on first use. Figures are made without pyplot, so neither
+the caller's backend nor its open figures change. All arrays come without the batch axis. Colours mean the same
+everywhere: red positive, blue negative, none zero; maps that are nowhere negative run from none to purple.
+"""
+
+from onnxattr.plots.charts import series, tabular
+from onnxattr.plots.colors import color_limits
+from onnxattr.plots.images import displayable, gallery, heatmap
+
+__all__ = ["color_limits", "displayable", "gallery", "heatmap", "series", "tabular"]
