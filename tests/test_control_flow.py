@@ -2,12 +2,14 @@
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx.reference import ReferenceEvaluator
 from tiny_graphs import parse, run
 
 from onnxattr.errors import ModelError
 from onnxattr.gradient import vjp
+from onnxattr.loading.load import load
 from onnxattr.model import prepare
 from onnxattr.testing import CORRECTED, as_double, check_vjp
 
@@ -191,9 +193,26 @@ def test_gradients_inside_subgraphs_are_refused(settings):
         prepare(parse(TWICE), wrt="h")
 
 
-def test_scans_of_opset_8_are_refused():
-    with pytest.raises(ModelError, match="Scan of opset 8"):
-        vjp(parse(SCAN.replace("}>(s, x)", "}>(, s, x)"), 8))
+ROWS = """g (float[N,3] s, float[N,T,3] x, float[N,T,3] x2, float[3,3] w) => (float[N,3] y, float[N,T,3] z) {
+    h = Tanh(s)
+    y, z = Scan<num_scan_inputs = 2, directions = [1, 0],
+        body = b (float[3] s0, float[3] a, float[3] b) => (float[3] s1, float[3] z0) {
+        v = MatMul(s0, w) p = Mul(a, v) s1 = Add(p, b) z0 = Sin(s1) }>(, h, x, x2)
+}"""
+
+
+def test_scans_of_opset_8_run_over_rows_apart():
+    """The outputs are those of ONNX Runtime's own kernel for that opset, bit for bit."""
+    feeds = {"s": X, "x": T[:2].copy(), "x2": T[2:].copy(), "w": W}
+    model = parse(ROWS, 8)
+    check_vjp(ir.serde.serialize_model(load(model)), feeds, directions=2)
+    assert set(gradients(model, feeds)) == {f"{k}_gradient" for k in feeds}
+
+
+def test_rows_of_different_lengths_are_refused():
+    lengths = ROWS.replace("float[3,3] w)", "float[3,3] w, int64[N] lens)").replace("}>(,", "}>(lens,")
+    with pytest.raises(ModelError, match=r"opset 8 has sequence_lens.* Export the model with opset 9"):
+        vjp(parse(lengths, 8))
 
 
 def test_what_a_cut_leaves_out_holds_nothing():

@@ -8,6 +8,7 @@ import onnx
 
 from onnxattr.errors import ModelError
 from onnxattr.loading.functions import write_out_functions
+from onnxattr.loading.row_scans import upgrade_row_scans
 from onnxattr.rules.registry import op_name
 from onnxattr.subgraphs import graphs_in, nodes_in
 
@@ -34,15 +35,9 @@ def upgrade(proto: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         ModelError: If an operator has no newer form.
     """
-    if default_opset(proto) < 9 and any(
-        node.op_type == "Scan" for graph in graphs_in(proto.graph) for node in graph.node
-    ):
-        raise ModelError(
-            "The model has a Scan of opset 8, which runs over rows apart and has no newer form; export the model with "
-            "opset 9 or later."
-        )
-    upgraded = onnx.version_converter.convert_version(proto, OPSET)
-    if default_opset(proto) < 11:
+    opset = default_opset(proto)
+    upgraded = onnx.version_converter.convert_version(upgrade_row_scans(proto) if opset < 9 else proto, OPSET)
+    if opset < 11:
         known: dict[str, onnx.TensorProto] = {}
         for graph in graphs_in(upgraded.graph):
             known |= {tensor.name: tensor for tensor in graph.initializer}

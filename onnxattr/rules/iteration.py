@@ -167,7 +167,9 @@ class _Reverse:
         start = [self._final_ct(k) for k in states] + [op.zeros_like(value) for value in forward.captured]
         likes = [forward.initial[k] for k in states] + forward.captured
         likes += [_stack_of(forward.x_step[k]) for k in sliced]
-        found = control_node(op, "Loop", [self.steps, None, *start], {"body": inner.graph}, likes)
+        # Files drop empty inputs at the end, and a Loop needs two.
+        go_on = None if start else op.constant(True)
+        found = control_node(op, "Loop", [self.steps, go_on, *start], {"body": inner.graph}, likes)
         return self._entries(states, sliced, found)
 
     def step(self) -> ir.Value:

@@ -54,7 +54,6 @@ RESTRICTIONS = {
     "DynamicQuantizeLinear": "straight through; scale and zero point are constants where quantised values are used",
     "QuantizeLinear": "straight through: rounding counts as the identity, clipped at the range",
     "Resize": "no gradient for the region of interest in cubic mode",
-    "Scan": "opset 9 and later",
 } | dict.fromkeys(
     ("ConcatFromSequence", "SequenceAt", "SequenceErase", "SequenceInsert", "SequenceMap", "SplitToSequence"),
     "positions and lengths must be known before the model runs",
