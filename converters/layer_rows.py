@@ -72,3 +72,11 @@ def outputs_of(row: dict[str, Any]) -> list[str]:
     """The values that equal the outputs of a row's layer."""
     output = row["output"]
     return [] if output is None else [output] if isinstance(output, str) else output
+
+
+def relu_record(graph: onnx.GraphProto, output: str, kind: str) -> dict[str, Any] | None:
+    """The "relu" entry of a layer whose output is that of a Relu node, or of a Clip as ReLU6 is; None if it is not."""
+    node = next((n for n in graph.node if output in n.output and n.op_type in ("Relu", "Clip")), None)
+    if node is None:
+        return None
+    return {"kind": kind, "input": node.input[0], "output": output, "nodes": [node.name], "xplique": True}

@@ -161,7 +161,7 @@ def check_model(model: ModelProto, inputs: list[str]) -> None:
         )
     try:
         onnx.checker.check_model(model, full_check=True)
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ConversionError(
             f"The converted graph is not valid ONNX: {error}. Try another opset."
         ) from error

@@ -1,12 +1,13 @@
 """Random inputs, ONNX Runtime sessions and differences: the parts of comparing a converted model with its original."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
+from onnx.reference import ReferenceEvaluator
 
-from onnxattr.errors import ConversionError
+from onnxattr.errors import ConversionError, RuntimeMissingError
 
 from . import dependencies
 
@@ -87,10 +88,18 @@ class Session:
             ) from error
 
 
+def _runner(model: onnx.ModelProto) -> Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]:
+    try:
+        return Session(model).run
+    except RuntimeMissingError:
+        evaluator = ReferenceEvaluator(model)
+        return lambda feeds: list(evaluator.run(None, dict(feeds)))
+
+
 def values(
     model: onnx.ModelProto, names: Iterable[str], feeds: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The outputs of a model and other values of its graph in a run.
+    """The outputs of a model and other values of its graph in a run: of ONNX Runtime, or else of onnx's evaluator.
 
     Raises:
         ConversionError: ONNX Runtime cannot load or run the model.
@@ -100,7 +109,8 @@ def values(
     known = {value.name for value in outputs}
     outputs.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names) if name not in known)
     try:
-        return dict(zip([value.name for value in outputs], Session(model).run(feeds), strict=True))
+        results = _runner(model)(feeds)
+        return dict(zip([value.name for value in outputs], results, strict=True))
     finally:
         del outputs[own:]
 
