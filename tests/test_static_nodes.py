@@ -17,6 +17,13 @@ WEIGHTS = (
 EITHER = """If(c) <then_branch = yes () => (float[?,?,?] t) { u = Exp(x) t = Mul(u, x) },
     else_branch = no () => (float[?,?] e) { u = Sin(x) e = ReduceSum<keepdims = 0>(u, axis) }>"""
 
+# 0, which only a run gives, and sizes that depend on it.
+RUN = (
+    "f = ReduceMin<keepdims = 0>(x) r = Floor(f) n = Cast<to = 7>(r) place = Add(n, one) part = Add(n, two) "
+    "both = Add(sizes, n) end = Unsqueeze(part, zeroth) last = Constant<value = int64[1] {2}>() "
+    "cut = Slice(x, zeroth, end, last) "
+)
+
 # Nodes with their float64 results.
 RESOLVED = {
     "weight": (f"c = Identity(no) y = {EITHER}", lambda x: np.sin(x).sum(-1)),
@@ -90,6 +97,29 @@ RESOLVED = {
         "=> (bool e, float[2,3,4] q) { e = Identity(d) g = SequenceAt(s, one) q = Mul(p, g) }>",
         lambda x: x * np.exp(2 * x),
     ),
+    "position of a run": (f"{RUN} a = Exp(x) s = SequenceConstruct(x, a) y = SequenceAt(s, place)", np.exp),
+    "sizes of a run": (
+        f"{RUN} s = SplitToSequence<axis = 1>(x, both) a = SequenceAt(s, zero) b = SequenceAt(s, one) y = Mul(a, b)",
+        lambda x: x[:, :1] * x[:, 1:],
+    ),
+    "parts of a size of a run": (
+        f"{RUN} s = SplitToSequence<axis = -2>(x, part) a = SequenceAt(s, zero) k = Neg(place) b = SequenceAt(s, k) "
+        "q = Mul(a, b) l = SequenceLength(s) f2 = Cast<to = 1>(l) p = Mul(q, f2) "
+        "c = ConcatFromSequence<axis = 1>(s) y = Concat<axis = 1>(p, c)",
+        lambda x: np.concatenate([2 * x[:, :2] * x[:, 2:], x], axis=1),
+    ),
+    "slices of an axis of a run": (
+        f"{RUN} s = SplitToSequence<axis = 2, keepdims = 0>(cut) l = SequenceLength(s) a = SequenceAt(s, zero) "
+        "v = Loop(l, , a) <body = b (int64 i, bool c, float[2,3] p) => (bool d, float[2,3] q) { d = Identity(c) "
+        "g = SequenceAt(s, i) h = Mul(g, g) q = Add(p, h) }> "
+        "e = ConcatFromSequence<axis = 0, new_axis = 1>(s) y = Mul(e, v)",
+        lambda x: x[..., :2].transpose(2, 0, 1) * (x[..., 0] + (x[..., :2] ** 2).sum(-1)),
+    ),
+    "axes of a Squeeze, from what reads it": (
+        f"{RUN} w = Transpose<perm = [2, 0, 1]>(cut) v = Unsqueeze(w, last) q = Squeeze(v) "
+        "y = Transpose<perm = [2, 1, 0]>(q)",
+        lambda x: x[..., :2].transpose(1, 0, 2),
+    ),
 }
 
 
@@ -114,8 +144,7 @@ def test_resolved(case):
 
 
 REFUSED = {
-    "SequenceAt": "m = ArgMax<keepdims = 0>(x) n = ReduceMax<keepdims = 0>(m) "
-    "s = SequenceConstruct(x, x) y = SequenceAt(s, n)",
+    "SequenceAt": f"{RUN} s = SequenceConstruct(x, cut) y = SequenceAt(s, n)",
     "SequenceInsert": "m = ArgMax<keepdims = 0>(x) n = ReduceMax<keepdims = 0>(m) e = SequenceEmpty() "
     "z, s = Loop(n, , x, e) <body = b (int64 i, bool c, float[2,3,4] p, "
     "seq(float[2,3,4]) q) => (bool d, float[2,3,4] r, seq(float[2,3,4]) t) { d = Identity(c) r = Exp(p) "

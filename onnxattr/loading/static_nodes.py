@@ -12,6 +12,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass, NameFixPass
 from onnxattr.builder import OpBuilder, dims_of, values_of
 from onnxattr.loading.known_values import KnownArrays
 from onnxattr.loading.loop_shapes import infer_shapes
+from onnxattr.loading.sequences import HANDLERS, Contents
 from onnxattr.subgraphs import captures_of, drop, hoist_initializers, nodes_in, prune, subgraphs_of
 
 #: Loops over sequences of up to this many steps are written out.
@@ -43,17 +44,18 @@ def resolve(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 
 
 def _operators(graph: onnx.GraphProto) -> set[str]:
-    return {node.op_type for node in nodes_in(graph) if node.domain in ("", "ai.onnx")}
+    """The operators of a graph; a Squeeze counts where its axes are not given."""
+    nodes = (node for node in nodes_in(graph) if node.domain in ("", "ai.onnx"))
+    return {node.op_type for node in nodes if node.op_type != "Squeeze" or len(node.input) == 1}
 
 
 class _Resolver:
-    """One walk over a graph. ``_sequences`` and ``_optionals`` hold what is known of values of these types."""
+    """One walk over a graph."""
 
     def __init__(self, graph: ir.Graph, opset: int):
         self._op = OpBuilder(graph, opset, prefix="static")
         self._known = KnownArrays(opset)
-        self._sequences: dict[ir.Value, list[ir.Value]] = {}
-        self._optionals: dict[ir.Value, ir.Value | None] = {}
+        self._contents = Contents(self._known, self._replace)
         self._changed = False
 
     def run(self) -> bool:
@@ -66,9 +68,11 @@ class _Resolver:
 
     def _walk(self, op: OpBuilder, nodes: Iterable[ir.Node]) -> None:
         for node in nodes:
-            handle = _HANDLERS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-            if handle is not None:
-                handle(self, op, node)
+            op_type = node.op_type if node.domain in ("", "ai.onnx") else ""
+            if op_type in _HANDLERS:
+                _HANDLERS[op_type](self, op, node)
+            elif op_type in HANDLERS:
+                HANDLERS[op_type](self._contents, op, node)
             else:
                 self._fold(op, node)
             for body in subgraphs_of(node) if node.graph is not None else ():
@@ -109,7 +113,7 @@ class _Resolver:
         """Writes a Loop over sequences out, step by step, where it takes a known number of steps."""
         (body,), trips, go = subgraphs_of(node), self._known(node.inputs[0]), node.inputs[1]
         count, slices = len(node.inputs) - 2, len(body.outputs) - len(node.inputs) + 1
-        held = any(v in self._sequences or v in self._optionals for v in (*node.inputs, *captures_of(node)))
+        held = any(map(self._contents.holds, (*node.inputs, *captures_of(node))))
         unending = go is None or (self._known(go) is not None and bool(self._known(go)))
         if not held or trips is None or not unending or not self._goes_on(body):
             return
@@ -152,105 +156,28 @@ class _Resolver:
         copy.outputs.clear()
         return results
 
-    def _sequence_at(self, op: OpBuilder, node: Any) -> None:
-        held, position = self._sequences.get(node.inputs[0]), self._known(node.inputs[1])
-        if held is not None and position is not None and -len(held) <= position < len(held):
-            self._replace(op, node.outputs[0], held[int(position)])
-
-    def _sequence_construct(self, op: OpBuilder, node: Any) -> None:
-        self._sequences[node.outputs[0]] = list(node.inputs)
-
-    def _sequence_edit(self, op: OpBuilder, node: Any) -> None:
-        """SequenceInsert and SequenceErase; without a position, at the end."""
-        held, insert = self._sequences.get(node.inputs[0]), node.op_type == "SequenceInsert"
-        place = node.inputs[1 + insert] if len(node.inputs) > 1 + insert else None
-        position = self._known(place)
-        if held is None or (place is not None and position is None):
-            return
-        edited = list(held)
-        if insert:
-            edited.insert(len(held) if position is None else int(position), node.inputs[1])
-        else:
-            del edited[-1 if position is None else int(position)]
-        self._sequences[node.outputs[0]] = edited
-
-    def _sequence_length(self, op: OpBuilder, node: Any) -> None:
-        held = self._sequences.get(node.inputs[0])
-        if held is not None:
-            self._replace(op, node.outputs[0], op.constant(len(held), ir.DataType.INT64))
-
-    def _split_to_sequence(self, op: OpBuilder, node: Any) -> None:
-        x, split = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
-        dims, sizes = dims_of(x), self._known(split)
-        if dims is None or (split is not None and sizes is None):
-            return
-        axis = node.attributes.get_int("axis", 0) % len(dims)
-        if sizes is None or sizes.ndim == 0:
-            length, part = dims[axis], 1 if sizes is None else int(sizes)
-            if not isinstance(length, int):
-                return
-            lengths = [min(part, length - start) for start in range(0, length, part)]
-        else:
-            lengths = [int(size) for size in sizes]
-        parts = op.node("Split", [x, lengths], {"axis": axis}, outputs=len(lengths))
-        parts = [parts] if len(lengths) == 1 else list(parts)
-        if split is None and not node.attributes.get_int("keepdims", 1):
-            parts = [op.Squeeze(part, [axis]) for part in parts]
-        self._sequences[node.outputs[0]] = parts
-
-    def _concat_from_sequence(self, op: OpBuilder, node: Any) -> None:
-        held, axis = self._sequences.get(node.inputs[0]), node.attributes.get_int("axis")
-        if held:
-            if node.attributes.get_int("new_axis", 0):
-                held = [op.Unsqueeze(value, [axis]) for value in held]
-            self._replace(op, node.outputs[0], op.Concat(*held, axis=axis))
-
-    def _identity(self, op: OpBuilder, node: Any) -> None:
-        source, copy = node.inputs[0], node.outputs[0]
-        if source in self._sequences:
-            self._sequences[copy] = self._sequences[source]
-        if source in self._optionals:
-            self._optionals[copy] = self._optionals[source]
-
-    def _optional(self, op: OpBuilder, node: Any) -> None:
-        self._optionals[node.outputs[0]] = node.inputs[0] if node.inputs else None
-
-    def _optional_get(self, op: OpBuilder, node: Any) -> None:
-        held = self._held(node.inputs[0])
-        if held is not None:
-            self._replace(op, node.outputs[0], held)
-            if held in self._sequences:
-                self._sequences[node.outputs[0]] = self._sequences[held]
-
-    def _optional_has(self, op: OpBuilder, node: Any) -> None:
-        value = node.inputs[0] if node.inputs else None
-        held = self._held(value)
-        if held is not None or value is None or value in self._optionals:
-            self._replace(op, node.outputs[0], op.constant(held is not None))
-
-    def _held(self, value: ir.Value | None) -> ir.Value | None:
-        """What an optional value is known to hold; a value of another type holds itself."""
-        if value in self._optionals:
-            return self._optionals[value]
-        return (
-            None if value is None or value.type is None or isinstance(value.type, ir.OptionalType) else value
-        )
+    def _squeeze(self, op: OpBuilder, node: Any) -> None:
+        """Writes the axes of a Squeeze down where what reads it shows that unknown sizes are not 1."""
+        x, y = node.inputs[0], node.outputs[0]
+        dims, given = dims_of(x), len(node.inputs) > 1 and node.inputs[1] is not None
+        if given or dims is None or all(isinstance(dim, int) for dim in dims):
+            return self._fold(op, node)
+        ones = [axis for axis, dim in enumerate(dims) if dim == 1]
+        if ones and _least_rank(y) == len(dims) - len(ones):
+            self._replace(op, y, op.Squeeze(x, ones))
 
 
-_HANDLERS = {
-    "If": _Resolver._if,
-    "Loop": _Resolver._loop,
-    "Identity": _Resolver._identity,
-    "Optional": _Resolver._optional,
-    "OptionalGetElement": _Resolver._optional_get,
-    "OptionalHasElement": _Resolver._optional_has,
-    "SequenceAt": _Resolver._sequence_at,
-    "SequenceConstruct": _Resolver._sequence_construct,
-    "SequenceEmpty": _Resolver._sequence_construct,
-    "SequenceErase": _Resolver._sequence_edit,
-    "SequenceInsert": _Resolver._sequence_edit,
-    "SequenceLength": _Resolver._sequence_length,
-    "ConcatFromSequence": _Resolver._concat_from_sequence,
-    "SplitToSequence": _Resolver._split_to_sequence,
-}
-_RESOLVED = set(_HANDLERS) - {"Identity", "Loop"}
+def _least_rank(value: ir.Value) -> int:
+    """The rank that a value must have for the nodes that read it, or has by its shape."""
+    ranks = [len(dims_of(value) or [])]
+    for node, index in value.uses():
+        if node.op_type in _WITH_AXIS and (index == 0 or node.op_type == "Concat"):
+            ranks.append(node.attributes.get_int("axis", 0) + 1)
+        if node.op_type == "Transpose":
+            ranks.append(len(node.attributes.get_ints("perm", [])))
+    return max(ranks)
+
+
+_WITH_AXIS = ("Concat", "Gather", "LogSoftmax", "Softmax", "Split")
+_HANDLERS = {"If": _Resolver._if, "Loop": _Resolver._loop, "Squeeze": _Resolver._squeeze}
+_RESOLVED = (set(_HANDLERS) | set(HANDLERS)) - {"Identity", "Loop"}

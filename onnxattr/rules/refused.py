@@ -17,8 +17,8 @@ _QUANTIZED = re.compile(
 REFUSED = (
     (
         r"Sequence\w+|ConcatFromSequence|SplitToSequence",
-        "Sequences are differentiated where their lengths and all positions are known before the model runs, and no "
-        "Loop carries them: stack their elements into a tensor instead.",
+        "Sequences are differentiated where it is known before the model runs what their elements are, and no Loop of "
+        "unknown length carries them: stack their elements into a tensor instead.",
     ),
     (
         r"Optional\w*",

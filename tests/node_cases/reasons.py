@@ -56,8 +56,14 @@ RESTRICTIONS = {
     "Resize": "no gradient for the region of interest in cubic mode",
 } | dict.fromkeys(
     ("ConcatFromSequence", "SequenceAt", "SequenceErase", "SequenceInsert", "SequenceMap", "SplitToSequence"),
-    "positions and lengths must be known before the model runs",
+    "what the elements are must be known before the model runs",
 )
+
+#: Cases that have a derivative and stay open, because only a run decides what they compute.
+NOT_STATIC = {
+    "loop16_seq_none": "the program is not static: the trip count, an input, decides how many elements the sequence "
+    "has, and each has another shape, so that no tensor can hold them in a Loop's place"
+}
 
 
 def reason_of(case: NodeCase, sources: Sequence[str]) -> str | None:
