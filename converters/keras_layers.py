@@ -4,21 +4,18 @@ Names are traced: while the model runs symbolically, each layer's output tensor 
 output). After the conversion the tap is followed to the value it became, and taken away again.
 """
 
-import difflib
 import itertools
 from collections.abc import Iterable
 from typing import Any
 
 import onnx
 
-from onnxattr.errors import ConversionError
-
 from . import graph_edit
 from .graph_edit import GraphView
 from .keras_inputs import ModelInputs
 from .keras_trace import LayerCall, Trace, operation_owners
 from .keras_values import Resolved, name_values, relu_record, resolve
-from .layer_rows import CALL, outputs_of, path_of_call, row, write_rows
+from .layer_rows import CALL, check_kept, outputs_of, path_of_call, row, write_rows
 from .relu_groups import ReluGroup, find_relu_groups
 
 _CONVOLUTIONS = ("Conv2D", "Conv3D", "Conv2DBackpropInput", "Conv3DBackpropInputV2")
@@ -57,7 +54,7 @@ class KerasLayerTable:
         # tf_keras calls some layers once more in a graph of its own, to learn their shapes.
         own = [call for call in calls if _is_in(call, graph) or (call.path, id(call.layer)) not in here]
         self._calls = sorted(own, key=lambda call: (call.operations.start, call.depth))
-        self._check_kept_layers()
+        check_kept(self._keep, (name for call in self._calls for name in (call.layer.name, call.path)))
         self._groups = find_relu_groups(calls, graph)
         owner = operation_owners(calls, graph)
         wanted: list[tuple[str, Any]] = []
@@ -95,14 +92,6 @@ class KerasLayerTable:
     def keeps_padding(self) -> bool:
         """Whether a padding layer is to be kept, which would else become pads of a convolution."""
         return any(self._is_kept(call) and _is_padding(call) for call in self._calls)
-
-    def _check_kept_layers(self) -> None:
-        known = {name for call in self._calls for name in (call.layer.name, call.path)}
-        for name in sorted(self._keep - known - {"all"}):
-            close = difflib.get_close_matches(str(name), sorted(known), n=3) or sorted(known)[:5]
-            raise ConversionError(
-                f"keep_layers names {name!r}, which is no layer that the model calls; did you mean one of {close}?"
-            )
 
     def write(self, converted: onnx.ModelProto, traced: Trace) -> None:
         """Resolve the taps, remove them from the outputs, drop what only they needed, store the table.

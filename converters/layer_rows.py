@@ -1,11 +1,14 @@
 """The rows of a layer table, as every converter writes them into a model's metadata."""
 
 import base64
+import difflib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import onnx
 
+from onnxattr.errors import ConversionError
 from onnxattr.layers import METADATA_KEY, VIEWS_KEY
 
 from . import graph_edit, onnx_finish
@@ -72,6 +75,24 @@ def outputs_of(row: dict[str, Any]) -> list[str]:
     """The values that equal the outputs of a row's layer."""
     output = row["output"]
     return [] if output is None else [output] if isinstance(output, str) else output
+
+
+def check_kept(keep: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse `keep_layers` that name no layer of a model.
+
+    Args:
+        keep: The names; "all" stands for every layer.
+        known: Names and paths of the layers that run.
+
+    Raises:
+        ConversionError: Names the layer and similar ones.
+    """
+    names = sorted(set(known))
+    for name in sorted({*keep} - {*names, "all"}):
+        close = difflib.get_close_matches(str(name), names, n=3) or names[:5]
+        raise ConversionError(
+            f"keep_layers names {name!r}, which is no layer that the model calls; did you mean one of {close}?"
+        )
 
 
 def relu_record(graph: onnx.GraphProto, output: str, kind: str) -> dict[str, Any] | None:

@@ -1,11 +1,8 @@
 """PyTorch modules to ONNX: `to_onnx` takes a module with example inputs, or an exported program."""
 
 import contextlib
-import inspect
-import logging
 import os
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
@@ -15,7 +12,8 @@ import onnx
 from onnxattr.errors import ConversionError
 from onnxattr.finish_graph import write
 
-from . import onnx_finish, torch_layers
+from . import layer_rows, onnx_finish, torch_export, torch_layers
+from .torch_calls import as_numpy, calls_of_module, calls_of_program
 from .verify import TOLERANCE, TOLERANCE_FLOAT16, Session, difference
 
 _OPSETS = range(18, 24)
@@ -29,11 +27,13 @@ def to_onnx(
     opset: int = 18,
     verify: bool = True,
     dynamic_batch: bool = True,
+    keep_layers: str | Iterable[str] = (),
 ) -> onnx.ModelProto:
     """Convert a PyTorch module to ONNX and check the result against it.
 
     The module is exported in evaluation mode by torch.onnx.export (the exporter of torch.export). The metadata entry
-    "onnxattr.layers" says which value of the graph equals the output of which submodule.
+    "onnxattr.layers" says which value of the graph equals the output of which submodule: "path" for its first call,
+    "path#2" for the second; several values where it returns several tensors.
 
     Args:
         module: A `torch.nn.Module`, or a `torch.export.ExportedProgram`, which brings its own example inputs.
@@ -41,9 +41,11 @@ def to_onnx(
         path: Also write the model to this file.
         opset: ONNX opset, 18 to 23.
         verify: Compare the outputs with the module's in ONNX Runtime: the examples, and random inputs of their shapes,
-            batches of 2 and 5. The layer table is filled by comparison too, and stays empty without it.
+            batches of 2 and 5. The layer table is filled by comparing values either way.
         dynamic_batch: Whether the first axis of every input is the batch, of any size and named "N"; the others are
             fixed to those of the examples.
+        keep_layers: Paths of submodules whose output must be a value of the graph even if that keeps the exporter
+            from folding a normalisation into them; "all" for every one.
 
     Returns:
         The ONNX model.
@@ -60,31 +62,51 @@ def to_onnx(
         )
     program = module if isinstance(module, torch.export.ExportedProgram) else None
     if program is not None:
-        examples: dict[Any, Any] = dict(enumerate(program.example_inputs[0])) | dict(
-            program.example_inputs[1]
-        )
+        positional, named = program.example_inputs
+        examples: dict[Any, Any] = dict(enumerate(positional)) | dict(named)
         run, dynamic_batch = program.module(), False
     elif isinstance(module, torch.nn.Module):
-        examples, run = _examples(torch, module, example_inputs, dynamic_batch), module
+        examples, run = torch_export.named_examples(torch, module, example_inputs, dynamic_batch), module
     else:
         raise ConversionError(
             f"{type(module).__name__} was given; expected a torch.nn.Module or a torch.export.ExportedProgram. "
             "A state dict holds weights alone: load it into its module."
         )
-    with _evaluating(module) if program is None else contextlib.nullcontext():
-        converted = _export(torch, module if program is None else program, examples, opset, dynamic_batch)
+    keep = {keep_layers} if isinstance(keep_layers, str) else set(keep_layers)
+    with torch_export.evaluating(module) if program is None else contextlib.nullcontext():
+        exported = torch_export.export(torch, module, examples, opset, dynamic_batch, keep)
+        converted = exported.model
         names = [value.name for value in converted.graph.input]
         onnx_finish.check_model(converted, names)
         if dynamic_batch:
-            _check_batch(converted)
+            torch_export.check_batch(converted)
         if verify:
             _check(torch, converted, run, examples, dynamic_batch)
-            if program is None:
-                torch_layers.write_table(torch, converted, module, list(examples.values()), list(examples))
+        _write_layers(torch, exported, None if program else module, examples)
     onnx_finish.set_versions(converted, opset, ("torch", "onnxscript"))
     if path is not None:
         write(converted, path)
     return converted
+
+
+def _write_layers(torch: Any, exported: torch_export.Exported, module: Any, examples: dict[Any, Any]) -> None:
+    names = [value.name for value in exported.model.graph.input]
+    feeds = dict(zip(names, map(as_numpy, _in_order(examples, names)), strict=True))
+    if module is None:
+        calls = calls_of_program(torch, exported.program, examples)
+        modules: dict[str, str] = {}
+    else:
+        calls = calls_of_module(torch, module, examples, exported.parts)
+        modules = {path: type(part).__name__ for path, part in module.named_modules() if path}
+    ran = {call.path.partition(layer_rows.CALL)[0] for call in calls}
+    uncalled = {path: name for path, name in modules.items() if path not in ran}
+    torch_layers.write_table(exported.model, calls, exported.parts, feeds, uncalled)
+
+
+def _in_order(examples: dict[Any, Any], names: list[str]) -> list[Any]:
+    """Example inputs in the order of the model's inputs; a program's positional ones are known by position."""
+    parts = list(examples.values())
+    return [examples[name] if name in examples else parts[index] for index, name in enumerate(names)]
 
 
 def _torch() -> Any:
@@ -99,93 +121,6 @@ def _torch() -> Any:
     return package
 
 
-def _examples(torch: Any, module: Any, given: Any, dynamic_batch: bool) -> dict[str, Any]:
-    """The example inputs by the name of `forward`'s parameter, of at least two rows: one would be taken as fixed."""
-    if given is None:
-        raise ConversionError("example_inputs are missing: give one batch as the module takes it.")
-    parameters = [
-        name
-        for name, parameter in inspect.signature(module.forward).parameters.items()
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
-    if not isinstance(given, Mapping):
-        parts = list(given) if isinstance(given, (tuple, list)) else [given]
-        if len(parts) > len(parameters):
-            raise ConversionError(
-                f"{len(parts)} example inputs were given; forward takes {parameters}. Inputs in *args cannot be named: "
-                "wrap the module in one with parameters of its own."
-            )
-        given = dict(zip(parameters, parts, strict=False))
-    examples = {name: torch.as_tensor(part) for name, part in given.items()}
-    if dynamic_batch:
-        scalars = [name for name, tensor in examples.items() if tensor.ndim == 0]
-        if scalars:
-            raise ConversionError(
-                f"Inputs {scalars} have no batch axis. Convert with dynamic_batch=False, or make them attributes."
-            )
-        examples = {k: torch.cat([t, t]) if len(t) == 1 else t for k, t in examples.items()}
-    return examples
-
-
-@contextlib.contextmanager
-def _evaluating(module: Any) -> Iterator[None]:
-    """Evaluation mode for a while; submodules get back the modes they had."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training
-
-
-def _export(torch: Any, source: Any, examples: dict, opset: int, dynamic_batch: bool) -> onnx.ModelProto:
-    settings: dict[str, Any] = {"dynamo": True, "opset_version": opset, "verbose": False}
-    if isinstance(source, torch.nn.Module):
-        batch = torch.export.Dim(onnx_finish.BATCH, min=1)
-        shapes = {name: {0: batch} for name in examples} if dynamic_batch else None
-        settings |= {"kwargs": examples, "dynamic_shapes": shapes}
-    quiet = [
-        logging.getLogger(name) for name in ("torch.onnx", "torch.onnx._internal.exporter._registration")
-    ]
-    levels = [logger.level for logger in quiet]
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            for logger in quiet:
-                logger.setLevel(logging.ERROR)
-            outputs = source(**examples) if isinstance(source, torch.nn.Module) else None
-            if isinstance(outputs, Mapping):
-                settings["output_names"] = [str(name) for name in outputs]
-            return torch.onnx.export(source, (), **settings).model_proto
-    except Exception as error:
-        advice = (
-            " If a batch of any size is what fails, convert with dynamic_batch=False."
-            if dynamic_batch
-            else ""
-        )
-        reason = " ".join(str(error.__cause__ or error).split())[:600]
-        raise ConversionError(
-            f"torch.onnx.export could not convert {type(source).__name__}: {reason}.{advice}"
-        ) from error
-    finally:
-        for logger, level in zip(quiet, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _check_batch(converted: onnx.ModelProto) -> None:
-    fixed = [
-        v.name
-        for v in converted.graph.input
-        if v.type.tensor_type.shape.dim[0].dim_param != onnx_finish.BATCH
-    ]
-    if fixed:
-        raise ConversionError(
-            f"The exporter fixed the batch of {fixed} to that of the examples: the module turns it into a number of "
-            "Python, as len(x) and int(...) do. Use x.shape[0], or convert with dynamic_batch=False."
-        )
-
-
 def _check(torch: Any, converted: onnx.ModelProto, run: Any, examples: dict, dynamic_batch: bool) -> None:
     session, generator = Session(converted), np.random.default_rng(0)
     names = [value.name for value in converted.graph.input]
@@ -198,11 +133,11 @@ def _check(torch: Any, converted: onnx.ModelProto, run: Any, examples: dict, dyn
             positional = [tensor for name, tensor in batch.items() if isinstance(name, int)]
             outputs = run(*positional, **{k: t for k, t in batch.items() if isinstance(k, str)})
         expected = [t for t in torch.utils._pytree.tree_leaves(outputs) if isinstance(t, torch.Tensor)]
-        tensors = [batch[name] if name in batch else list(batch.values())[i] for i, name in enumerate(names)]
-        found = session.run(dict(zip(names, map(torch_layers.as_numpy, tensors), strict=True)))
+        tensors = _in_order(batch, names)
+        found = session.run(dict(zip(names, map(as_numpy, tensors), strict=True)))
         halves = any(t.dtype in (torch.float16, torch.bfloat16) for t in [*expected, *tensors])
         for value, array, tensor in zip(converted.graph.output, found, expected, strict=True):
-            worst = difference(np.asarray(array), torch_layers.as_numpy(tensor))
+            worst = difference(np.asarray(array), as_numpy(tensor))
             if not worst <= (TOLERANCE_FLOAT16 if halves else TOLERANCE):
                 raise ConversionError(
                     f"Output {value.name!r} of the converted model differs from the module's by {worst:.2g} of its "

@@ -1,124 +1,93 @@
 """The layer table of a converted PyTorch module: values of the graph that equal the outputs of submodules."""
 
 import ast
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 
-from onnxattr.layers import METADATA_KEY
-
-from . import onnx_finish
-from .verify import TOLERANCE, Session, difference
+from . import layer_rows
+from .torch_calls import Call
+from .verify import TOLERANCE, TOLERANCE_FLOAT16, difference, values
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _RELUS = {"ReLU": "relu", "ReLU6": "relu6"}
 
 
-def as_numpy(tensor: Any) -> np.ndarray:
-    """The numbers of a tensor, where they are a tensor of the framework or of NumPy."""
-    return tensor.detach().cpu().numpy()
-
-
-def write_table(torch: Any, model: onnx.ModelProto, module: Any, inputs: list[Any], names: list[str]) -> None:
+def write_table(
+    model: onnx.ModelProto,
+    calls: Sequence[Call],
+    parts: Mapping[str, dict[str, str]],
+    feeds: Mapping[str, np.ndarray],
+    uncalled: Mapping[str, str],
+) -> None:
     """Store which value equals which submodule's output in a run of both on the same inputs.
 
-    A submodule whose output is no value of the graph, such as a convolution whose normalisation was folded into it,
-    stays in the table without one.
-
     Args:
-        torch: The package.
         model: The converted model; its metadata is changed.
-        module: The module, in evaluation mode.
-        inputs: The inputs of that run.
-        names: Their names in `forward`.
+        calls: The calls of the submodules in that run.
+        parts: Name of each node of the exported program -> the calls that it is part of.
+        feeds: The inputs of that run by their names in the model.
+        uncalled: Path and class of the submodules that do not run.
     """
-    expected = _outputs(torch, module, dict(zip(names, inputs, strict=True)))
-    scopes = {node.name: _scopes(node) for node in model.graph.node}
-    candidates = {path: list(_leaving(model.graph, scopes, path)) for path in expected}
-    wanted = sorted({name for values in candidates.values() for name in values})
-    feeds = {v.name: as_numpy(t) for v, t in zip(model.graph.input, inputs, strict=True)}
-    found = _values(model, wanted, feeds)
-    positions = {name: index for index, (name, _) in enumerate(module.named_children())}
-    layers = []
-    for path, part in module.named_modules():
-        if not path:
-            continue
-        equal = [name for name in candidates.get(path, []) if _same(found, name, expected[path])]
-        layers.append(
-            {
-                "name": path.rpartition(".")[2],
-                "index": positions.get(path),
-                "class": type(part).__name__,
-                "path": path,
-                "output": equal[0] if equal else None,
-                "folded": None if equal else "no value of the graph equals its output",
-                "relu": _relu(model.graph, scopes, path, part, equal),
-            }
-        )
-    onnx_finish.set_property(model, METADATA_KEY, json.dumps({"layers": layers}))
+    graph = model.graph
+    inside = {node.name: parts.get(_exported_name(node), {}) for node in graph.node}
+    candidates = {call.path: list(_leaving(graph, inside, call.path)) for call in calls}
+    found = {**feeds, **values(model, [name for names in candidates.values() for name in names], feeds)}
+    seen = list(feeds)
+    tops = list(dict.fromkeys(call.path.partition(".")[0].partition(layer_rows.CALL)[0] for call in calls))
+    rows = []
+    for call in calls:
+        # A module without a node of its own, as dropout, gives what another has made.
+        names = candidates[call.path] or seen[::-1]
+        outputs = [_equal(found, names, expected) for expected in call.outputs]
+        seen += [name for name in outputs if name and name not in seen]
+        rows.append(_row(graph, call, [name for name in outputs if name], tops))
+    for path, class_name in uncalled.items():
+        row = layer_rows.row(path.rpartition(".")[2], None, class_name, path)
+        rows.append(row | {"folded": "not called when the model predicts"})
+    layer_rows.write_rows(model, "torch", rows)
 
 
-def _outputs(torch: Any, module: Any, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The output of every submodule that runs once and gives one tensor."""
-    seen: dict[str, list[Any]] = {}
-
-    def note(path: str) -> Any:
-        return lambda _, __, output: seen.setdefault(path, []).append(output)
-
-    hooks = [part.register_forward_hook(note(path)) for path, part in module.named_modules() if path]
-    try:
-        with torch.no_grad():
-            module(**inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {
-        path: as_numpy(runs[0].clone())
-        for path, runs in seen.items()
-        if len(runs) == 1 and isinstance(runs[0], torch.Tensor) and runs[0].dtype != torch.bfloat16
-    }
+def _row(graph: onnx.GraphProto, call: Call, outputs: list[str], tops: list[str]) -> dict[str, Any]:
+    path, number = call.path.partition(layer_rows.CALL)[::2]
+    index = tops.index(path) if path in tops and not number else None
+    row = layer_rows.row(path.rpartition(".")[2], index, call.class_name, call.path)
+    if not outputs:
+        keeping = f"to_onnx(..., keep_layers=[{path!r}]) keeps it"
+        return row | {"folded": f"no value of the graph equals its output, merged into others; {keeping}"}
+    row["output"] = outputs[0] if len(outputs) == 1 else outputs
+    if call.class_name in _RELUS:
+        row["relu"] = layer_rows.relu_record(graph, outputs[0], _RELUS[call.class_name])
+    return row
 
 
-def _scopes(node: onnx.NodeProto) -> list[str]:
-    """The paths of the modules that a node was made in, outermost first."""
-    text = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), "[]")
-    return ast.literal_eval(text)[:-1]
+def _exported_name(node: onnx.NodeProto) -> str:
+    """The name of the exported program's node that a node was made of."""
+    text = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), "['']")
+    return ast.literal_eval(text)[-1]
 
 
-def _leaving(graph: onnx.GraphProto, scopes: dict[str, list[str]], path: str) -> Iterator[str]:
-    """The values that nodes of a module make and others read, last first."""
-    outputs = {value.name for value in graph.output}
-    read_outside = {
-        name for node in graph.node if path not in scopes[node.name] for name in node.input
-    } | outputs
+def _leaving(graph: onnx.GraphProto, inside: dict[str, dict[str, str]], path: str) -> Iterator[str]:
+    """The values that nodes of a call make and others read, last first."""
+    read_outside = {name for node in graph.node if path not in inside[node.name] for name in node.input}
+    read_outside.update(value.name for value in graph.output)
     for node in reversed(graph.node):
-        if path in scopes[node.name]:
+        if path in inside[node.name]:
             yield from (name for name in node.output if name in read_outside)
 
 
-def _values(model: onnx.ModelProto, names: list[str], feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The values of that name in a run."""
-    open_model = onnx.ModelProto()
-    open_model.CopyFrom(model)
-    del open_model.graph.output[:]
-    open_model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    return dict(zip(names, Session(open_model).run(feeds), strict=True)) if names else {}
-
-
-def _same(found: dict[str, np.ndarray], name: str, expected: np.ndarray) -> bool:
-    return name in found and difference(np.asarray(found[name]), expected) <= TOLERANCE
-
-
-def _relu(
-    graph: onnx.GraphProto, scopes: dict[str, list[str]], path: str, part: Any, equal: list[str]
-) -> dict[str, Any] | None:
-    kind = _RELUS.get(type(part).__name__)
-    node = next(
-        (n for n in graph.node if equal and equal[0] in n.output and n.op_type in ("Relu", "Clip")), None
-    )
-    if kind is None or node is None:
+def _equal(found: Mapping[str, np.ndarray], names: list[str], expected: np.ndarray | None) -> str | None:
+    """The first of the values that equals an array."""
+    if expected is None:
         return None
-    return {"kind": kind, "input": node.input[0], "output": equal[0], "nodes": [node.name], "xplique": True}
+    tolerance = TOLERANCE_FLOAT16 if expected.dtype == np.float16 else TOLERANCE
+    return next(
+        (
+            name
+            for name in names
+            if found[name].shape == expected.shape and difference(found[name], expected) <= tolerance
+        ),
+        None,
+    )
