@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,7 +82,8 @@ class Case:
 
     ``outputs`` has one letter an output: f float, i int64, j int32, - left out. ``oracle`` is "reference" (check_vjp in
     float64), "differences" (the whole gradient by float64 differences, for gradients that only ONNX Runtime can
-    run) or "onnxruntime" (check_vjp in float32); rows that leave the first say why in ``because``.
+    run) or "onnxruntime" (check_vjp in float32); rows that leave the first say why in ``because``. ``formula`` gives
+    the outputs of an operator that ONNX Runtime has no kernel for, from the operands in float64.
     ``symbolic_axis`` is the axis of runtime inputs that the "batch" variant makes symbolic; ``dynamic`` says
     whether all dimensions may be unknown.
     """
@@ -94,6 +96,7 @@ class Case:
     outputs: str = "f"
     oracle: str = "reference"
     because: str = ""
+    formula: Callable[..., Sequence[np.ndarray]] | None = None
     step: float | None = None
     tolerance: float | None = None
     symbolic_axis: int = 0
@@ -123,6 +126,10 @@ class Case:
 
     def primal(self) -> dict[str, np.ndarray]:
         """The outputs of the node in ONNX Runtime, by name."""
+        if self.formula is not None:
+            arrays = {name: array.astype(np.float64) for name, array in self.arrays().items()}
+            results = self.formula(*(arrays.get(f"v{i}") for i in range(len(self.operands))))
+            return {f"y{i}": result.astype(np.float32) for i, result in enumerate(results)}
         if str(self) not in _PRIMALS:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = 1

@@ -6,19 +6,29 @@ Their forward pass is ONNX Runtime's own kernel; onnx's evaluator runs what they
 import functools
 
 import numpy as np
-from rule_cases import case, const, feed, w, x
+import scipy.special
+from rule_cases import case, feed, w, x
 
-#: Some definitions need the widths.
-FIXED = {"dynamic": False}
-IDS = feed([[1, 4, 2, 0, 3], [2, 2, 5, 1, 0]], np.int32)
-SEGMENTS = feed([[0, 0, 1, 1, 1], [0, 1, 1, 1, 1]], np.int32)
 MASK = feed([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]], np.int32)
 LENGTHS = feed([4, 2], np.int32)
-TABLES = (w(6, 8), w(7, 8), w(2, 8), w(8), w(8))
+PAST = (x(2, 2, 3, 4), x(2, 2, 3, 4))
 
 
 def contrib(op, *operands, **settings):
     return case(f"com.microsoft::{op}", *operands, **settings)
+
+
+def bias_split_gelu(values, bias):
+    left, right = np.split(values + bias, 2, axis=-1)
+    return [left * right * 0.5 * (1 + scipy.special.erf(right / np.sqrt(2)))]
+
+
+def softmax(values, bias):
+    return [scipy.special.softmax(values + bias, axis=-1)]
+
+
+def softmax_2(values, bias):
+    return [scipy.special.softmax(values + bias, axis=(-2, -1))]
 
 
 conv = functools.partial(contrib, "FusedConv", symbolic_axis=0, kernel_shape=[3, 3])
@@ -45,15 +55,6 @@ CASES = [
     contrib("FastGelu", x(3, 4), x(4)),
     contrib("QuickGelu", x(3, 4)),
     contrib("QuickGelu", x(3, 4), alpha=0.8),
-    contrib("SkipLayerNormalization", x(2, 3, 8), x(2, 3, 8), w(8), w(8), w(8), epsilon=1e-3),
-    contrib("SkipLayerNormalization", x(2, 3, 8), x(2, 3, 8), x(8), outputs="f--f"),
-    contrib("SkipSimplifiedLayerNormalization", x(2, 3, 8), x(2, 3, 8), w(8), outputs="f--f"),
-    contrib("SkipSimplifiedLayerNormalization", x(2, 3, 8), x(2, 3, 8), x(8), x(8), opset=23),
-    case("SimplifiedLayerNormalization", x(2, 3, 8), x(8), epsilon=1e-2),
-    case("SimplifiedLayerNormalization", x(2, 3, 4), x(3, 4), axis=1),
-    case("LayerNormalization", x(2, 3, 4), x(4), x(4), opset=12, axis=-1, label="of ONNX Runtime"),
-    contrib("EmbedLayerNormalization", IDS, None, x(6, 8), x(7, 8), None, x(8), x(8), outputs="fj", **FIXED),
-    contrib("EmbedLayerNormalization", IDS, SEGMENTS, *TABLES, MASK, outputs="fjf", **FIXED),
     mha(x(2, 5, 8), x(2, 6, 8), x(2, 6, 8)),
     mha(x(2, 5, 8), x(2, 6, 8), x(2, 6, 12), scale=0.3),
     mha(x(2, 5, 8), x(2, 5, 8), x(2, 5, 8), w(24), MASK),
@@ -67,7 +68,14 @@ CASES = [
     attention(x(2, 5, 6), w(6, 24), w(24), LENGTHS, unidirectional=1, scale=0.4),
     attention(x(2, 5, 6), w(6, 28), w(28), qkv_hidden_sizes=[8, 8, 12]),
     attention(x(2, 5, 6), w(6, 24), w(24), None, None, x(2, 2, 5, 5)),
-    contrib("RotaryEmbedding", x(2, 5, 16), const([[0, 1, 2, 3, 4], [9, 8, 3, 4, 7]]), w(10, 4), w(10, 4)),
-    contrib("RotaryEmbedding", x(2, 5, 16), const([3]), w(10, 4), w(10, 4), interleaved=1),
-    contrib("RotaryEmbedding", x(2, 2, 5, 8), const([3]), w(10, 4), w(10, 4)),
+    mha(x(2, 1, 8), x(2, 1, 8), x(2, 1, 8), None, None, None, *PAST, outputs="fff"),
+    mha(x(2, 2, 8), x(2, 2, 8), x(2, 2, 8), None, None, None, *PAST, unidirectional=1, outputs="fff"),
+    attention(x(2, 1, 6), w(6, 24), w(24), None, x(2, 2, 2, 3, 4), outputs="ff"),
+    attention(x(2, 2, 6), w(6, 24), w(24), MASK, x(2, 2, 2, 3, 4), unidirectional=1, outputs="ff"),
+    contrib("BiasSplitGelu", x(2, 3, 8), x(8), formula=bias_split_gelu),
+    contrib("BiasAdd", x(2, 3, 8), x(8), x(2, 3, 8), formula=lambda a, b, c: [a + b + c]),
+    contrib("BiasSoftmax", x(2, 2, 5, 5), x(2, 1, 5, 5), axis=3, is_inner_broadcast=1, formula=softmax),
+    contrib("BiasSoftmax", x(2, 2, 3, 4), x(1, 3, 4), axis=2, is_inner_broadcast=0, formula=softmax_2),
+    contrib("CDist", x(5, 3), x(4, 3)),
+    contrib("CDist", x(5, 3), w(4, 3), metric="euclidean"),
 ]

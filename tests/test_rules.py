@@ -34,6 +34,8 @@ FAMILIES = (
     "recurrent",
     "defined",
     "contrib",
+    "contrib_norm",
+    "decoder",
     "quantization",
     "ml",
 )

@@ -1,4 +1,4 @@
-"""Definitions of com.microsoft operators: what ONNX Runtime's optimiser makes of convolutions, products and norms.
+"""Definitions of com.microsoft operators: what ONNX Runtime's optimiser makes of convolutions, products, activations.
 
 Formulas are those of ONNX Runtime's CPU kernels.
 """
@@ -11,11 +11,10 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.definitions import definition, optional
 from onnxattr.rules.linear import rank_of, transpose_last
-from onnxattr.rules.norm import standardize
 
 _CONV = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 
@@ -121,108 +120,41 @@ def quick_gelu(op: OpBuilder, node: Any) -> ir.Value:
     return op.Mul(x, op.Sigmoid(op.Mul(x, node.attributes.get_float("alpha", 1.702))))
 
 
-def rms(op: OpBuilder, node: Any, x: ir.Value, scale: ir.Value, epsilon: float, axis: int) -> ir.Value:
-    """x / sqrt(mean(x^2) + eps) * scale over the last axes; the operator where the opset has it."""
-    if op.opset >= 23:
-        return op.RMSNormalization(x, scale, axis=axis, epsilon=epsilon)
-    rank = rank_of(x, node) if axis != -1 else 0
-    axes = [*range(axis % rank, rank)] if rank else [-1]
-    return op.Mul(standardize(op, x, axes, epsilon, centre=False)[0], scale)
+@definition("com.microsoft::BiasSplitGelu")
+def bias_split_gelu(op: OpBuilder, node: Any) -> ir.Value:
+    """y = left * gelu(right), the halves of x + bias. ONNX Runtime has no kernel for it on a CPU."""
+    left, right = op.Split(op.Add(*node.inputs), num_outputs=2, axis=-1, outputs=2)
+    return op.Mul(left, gelu(op, right))
 
 
-@definition("com.microsoft::SimplifiedLayerNormalization")
-def simplified_layer_normalization(op: OpBuilder, node: Any) -> ir.Value:
-    """y = x / sqrt(mean(x^2) + eps) * scale."""
-    x, scale = node.inputs[:2]
-    axis = node.attributes.get_int("axis", -1)
-    return rms(op, node, x, scale, node.attributes.get_float("epsilon", 1e-5), axis)
+@definition("com.microsoft::BiasAdd")
+def bias_add(op: OpBuilder, node: Any) -> ir.Value:
+    """y = x + bias + skip. ONNX Runtime has no kernel for it on a CPU."""
+    x, bias, skip = node.inputs
+    return op.Add(op.Add(x, bias), skip)
 
 
-@definition("com.microsoft::LayerNormalization")
-def layer_normalization(op: OpBuilder, node: Any) -> ir.Value:
-    """The operator of ai.onnx 17, which ONNX Runtime writes into older models too."""
-    return op.LayerNormalization(*node.inputs, **kept(node, "axis", "epsilon", "stash_type"))
+@definition("com.microsoft::BiasSoftmax")
+def bias_softmax(op: OpBuilder, node: Any) -> ir.Value:
+    """y = softmax(x + bias) over the axes from ``axis`` on. ONNX Runtime has no kernel for it on a CPU."""
+    x, rank = node.inputs[0], rank_of(node.inputs[0], node)
+    axis = node.attributes.get_int("axis", 1) % rank
+    scores = op.Add(*node.inputs)
+    if axis == rank - 1:
+        return op.Softmax(scores, axis=-1)
+    flat = op.Reshape(scores, op.constant([*[0] * axis, -1]))
+    return op.reshape_like(op.Softmax(flat, axis=-1), x)
 
 
-def _skip_sum(op: OpBuilder, *parts: ir.Value | None) -> ir.Value:
-    present = [part for part in parts if part is not None]
-    total = present[0]
-    for part in present[1:]:
-        total = op.Add(total, part)
-    return total
-
-
-@definition("com.microsoft::SkipLayerNormalization")
-def skip_layer_normalization(op: OpBuilder, node: Any) -> Sequence[ir.Value | None]:
-    """y = layer_normalization(s) with s = x + skip + bias, s also being the fourth output."""
-    x, skip, gamma, beta, bias = optional(node.inputs, 5)
-    total = _skip_sum(op, x, skip, bias)
-    scales = [gamma] if beta is None else [gamma, beta]
-    epsilon = node.attributes.get_float("epsilon", 1e-12)
-    return op.LayerNormalization(total, *scales, axis=-1, epsilon=epsilon), None, None, total
-
-
-@definition("com.microsoft::SkipSimplifiedLayerNormalization")
-def skip_simplified_layer_normalization(op: OpBuilder, node: Any) -> Sequence[ir.Value | None]:
-    """y = s / sqrt(mean(s^2) + eps) * gamma with s = x + skip + bias, s also being the fourth output."""
-    x, skip, gamma, bias = optional(node.inputs, 4)
-    total = _skip_sum(op, x, skip, bias)
-    epsilon = node.attributes.get_float("epsilon", 1e-12)
-    return rms(op, node, total, gamma, epsilon, -1), None, None, total
-
-
-@definition("com.microsoft::EmbedLayerNormalization")
-def embed_layer_normalization(op: OpBuilder, node: Any) -> Sequence[ir.Value | None]:
-    """y = layer_normalization(e), e the sum of a token's word, position and segment embeddings, the third output.
-
-    Ids carry no gradient; the embeddings are values that can be explained.
-    """
-    ids, segments, words, positions, segment_table, gamma, beta, mask, position_ids = optional(node.inputs, 9)
-    if position_ids is None:
-        length = op.Squeeze(op.shape(ids, 1, 2), [0])
-        position_ids = op.Unsqueeze(op.Range(op.constant(0), length, op.constant(1)), [0])
-    total = op.Add(op.Gather(words, ids, axis=0), op.Gather(positions, position_ids, axis=0))
-    if segments is not None and segment_table is not None:
-        total = op.Add(total, op.Gather(segment_table, segments, axis=0))
-    y = op.LayerNormalization(
-        total, gamma, beta, axis=-1, epsilon=node.attributes.get_float("epsilon", 1e-12)
-    )
-    if mask is None or not node.attributes.get_int("mask_index_type", 1):
-        counts = op.Expand(op.constant(0, ir.DataType.INT32), op.shape(ids, 0, 1))
-    else:
-        counts = op.ReduceSum(mask, [1], keepdims=0)
-    return y, counts, total
-
-
-@definition("com.microsoft::RotaryEmbedding")
-def rotary_embedding(op: OpBuilder, node: Any) -> ir.Value:
-    """Turns the pairs of features of each head by an angle that grows with the position."""
-    x, position_ids, cosines, sines = node.inputs
-    interleaved = node.attributes.get_int("interleaved", 0)
-    rank, table = rank_of(x, node), dims_of(cosines)
-    if table is None or not isinstance(table[1], int) or node.attributes.get_int("is_packed_batching", 0):
+@definition("com.microsoft::CDist")
+def distances(op: OpBuilder, node: Any) -> ir.Value:
+    """y = the (squared) Euclidean distances between the rows of two matrices, 0 ones without a derivative."""
+    a, b = (op.Unsqueeze(value, [axis]) for value, axis in zip(node.inputs, (1, 0), strict=True))
+    metric = node.attributes.get_string("metric", "sqeuclidean")
+    if metric not in ("sqeuclidean", "euclidean"):
         raise UnsupportedOpError(
-            f"RotaryEmbedding node {node.name!r}: packed batches and tables of unknown width are not known."
+            f"CDist node {node.name!r}: metric {metric!r} is not known; 'sqeuclidean' and 'euclidean' are, as in ONNX "
+            "Runtime."
         )
-    half, heads = table[1], node.attributes.get_int("num_heads", 0)
-    width = node.attributes.get_int("rotary_embedding_dim", 0)
-    # Heads lie behind the positions in rank 3, before them in rank 4.
-    split = [0, 0, heads, -1] if width and heads else [0, 0, -1, 2 * half]
-    parts, head_axis = (op.Reshape(x, op.constant(split)), 2) if rank == 3 else (x, 1)
-    if rank_of(position_ids, node) == 1:
-        length = op.Squeeze(op.shape(parts, 3 - head_axis, 4 - head_axis), [0])
-        steps = op.Range(op.constant(0), length, op.constant(1))
-        position_ids = op.Unsqueeze(op.Add(steps, position_ids), [0])
-    cos, sin = (op.Unsqueeze(op.Gather(t, position_ids, axis=0), [head_axis]) for t in (cosines, sines))
-    if interleaved:
-        a, b = (op.Slice(parts, [start], [2 * half], [-1], [2]) for start in (0, 1))
-    else:
-        a, b = (op.Slice(parts, [start], [start + half], [-1]) for start in (0, half))
-    turned = [op.Sub(op.Mul(a, cos), op.Mul(b, sin)), op.Add(op.Mul(b, cos), op.Mul(a, sin))]
-    if interleaved:
-        pairs = op.Concat(*[op.Unsqueeze(part, [4]) for part in turned], axis=4)
-        turned = [op.Reshape(pairs, op.constant([0, 0, 0, -1]))]
-    if width:
-        turned.append(op.Slice(parts, [2 * half], [2**31], [-1]))
-    y = op.Concat(*turned, axis=-1)
-    return op.reshape_like(y, x) if rank == 3 else y
+    difference = op.Sub(a, b)
+    return (op.ReduceSumSquare if metric == "sqeuclidean" else op.ReduceL2)(difference, [2], keepdims=0)

@@ -1,4 +1,4 @@
-"""Definitions of the com.microsoft attention operators, for inputs without a cache of past keys and values.
+"""Definitions of the com.microsoft attention operators.
 
 Formulas are those of ONNX Runtime's CPU kernels: masked scores get a large negative number added, not minus infinity.
 """
@@ -18,9 +18,12 @@ from onnxattr.rules.linear import rank_of
 
 
 @definition("com.microsoft::MultiHeadAttention")
-def multi_head_attention(op: OpBuilder, node: Any) -> ir.Value:
-    """y = softmax(q k^T * scale + masks) v for each head; q, k and v are given apart or packed."""
-    query, key, value, bias, padding, added, *cache = optional(node.inputs, 10)
+def multi_head_attention(op: OpBuilder, node: Any) -> Sequence[ir.Value]:
+    """y = softmax(q k^T * scale + masks) v for each head; q, k and v are given apart or packed.
+
+    Past keys and values are the beginning of the present ones, the second and third output.
+    """
+    query, key, value, bias, padding, added, past_key, past_value, *cache = optional(node.inputs, 10)
     _refuse_cache(node, cache)
     heads = node.attributes.get_int("num_heads")
     if rank_of(query, node) == 5:
@@ -38,14 +41,19 @@ def multi_head_attention(op: OpBuilder, node: Any) -> ir.Value:
         for part in parts
         if part is not None
     )
-    return _attend(op, node, q, k, v, [_padding(op, node, padding, k), added])
+    if past_key is not None and past_value is not None:
+        k, v = op.Concat(past_key, k, axis=2), op.Concat(past_value, v, axis=2)
+    return _attend(op, node, q, k, v, [_padding(op, node, padding, k), added]), k, v
 
 
 @definition("com.microsoft::Attention")
 def attention(op: OpBuilder, node: Any) -> Sequence[ir.Value | None]:
-    """y = softmax(q k^T * scale + masks) v for each head, with [q, k, v] = x w + b."""
-    x, weights, bias, mask, past, added, *rest = optional(node.inputs, 7)
-    _refuse_cache(node, [past, *rest])
+    """y = softmax(q k^T * scale + masks) v for each head, with [q, k, v] = x w + b.
+
+    Past keys and values, one above the other, are the beginning of the present ones, the second output.
+    """
+    x, weights, bias, mask, past, added, *cache = optional(node.inputs, 7)
+    _refuse_cache(node, cache)
     if weights is None or node.attributes.get_int("do_rotary", 0):
         raise UnsupportedOpError(
             f"Attention node {node.name!r}: rotation and inputs that are projected before are not known. "
@@ -61,14 +69,22 @@ def attention(op: OpBuilder, node: Any) -> Sequence[ir.Value | None]:
     else:
         parts = op.Split(projected, num_outputs=3, axis=-1, outputs=3)
     q, k, v = (_split_heads(op, part, heads) for part in parts)
-    return _attend(op, node, q, k, v, [_padding(op, node, mask, k), added]), None
+    if past is not None:
+        pasts = op.Split(past, num_outputs=2, axis=0, outputs=2)
+        k, v = (
+            op.Concat(op.Squeeze(part, [0]), new, axis=2) for part, new in zip(pasts, (k, v), strict=True)
+        )
+    present = None
+    if len(node.outputs) > 1:
+        present = op.Concat(op.Unsqueeze(k, [0]), op.Unsqueeze(v, [0]), axis=0)
+    return _attend(op, node, q, k, v, [_padding(op, node, mask, k), added]), present
 
 
 def _refuse_cache(node: Any, cache: Sequence[ir.Value | None]) -> None:
     if any(value is not None for value in cache):
         raise UnsupportedOpError(
-            f"{node.op_type} node {node.name!r} reads past keys and values. Export the model without its cache "
-            "(use_cache=False): one run over the whole sequence is explained."
+            f"{node.op_type} node {node.name!r} shares one buffer for past and present keys and values. Export the "
+            "model without that (past_present_share_buffer=0), or without its cache (use_cache=False)."
         )
 
 
