@@ -1,37 +1,143 @@
-"""What a file given to `onnxattr convert` is, as far as its name tells."""
+"""Files to ONNX, as `onnxattr convert` does it: tells by the name what a file is, and whether opening it runs code."""
 
 import os
+from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
 
 from onnxattr.errors import ConversionError
 
-_TORCH = (".pt2", ".pt", ".pth", ".ckpt", ".safetensors")
-_SKLEARN = (".pkl", ".pickle", ".joblib", ".skops")
+_WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors")
+_PICKLES = (".pkl", ".pickle", ".joblib")
+_SKLEARN = (*_PICKLES, ".skops")
+_TRUST = "If you trust whoever made it, say so: --trust (trust=True in Python)."
 
 
-def refuse_others(path: str | os.PathLike[str]) -> None:
-    """Refuse files that no converter reads, those whose loading runs code of theirs among them.
+def convert_file(
+    path: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    opset: int | None = None,
+    verify: bool = True,
+    keep_layers: str | Iterable[str] = (),
+    sample: Any = None,
+    trust: bool = False,
+) -> onnx.ModelProto:
+    """Convert a file of another framework; nothing that could run code of its own is opened without `trust`.
 
     Args:
-        path: What shall be converted.
+        path: `.keras`, `.h5`, `.hdf5` or a SavedModel folder (Keras); `.pt2` of torch.export (PyTorch); `.skops`,
+            `.joblib`, `.pkl` or `.pickle` (scikit-learn).
+        output: The ONNX file to write.
+        opset: ONNX opset; the converter's default if None.
+        verify: Compare the outputs with the original's.
+        keep_layers: Layers that must stay usable, of Keras and PyTorch models.
+        sample: Rows as a scikit-learn estimator takes them, or a batch for a Keras model: an array, or a `.npy` file.
+        trust: Open files whose loading can run code.
+
+    Returns:
+        The ONNX model.
 
     Raises:
-        ConversionError: Says what to do in Python for a PyTorch or scikit-learn file.
+        ConversionError: Not a file of these, not to be opened without trust, without the sample that it needs, or not
+            convertible.
     """
     suffix = Path(path).suffix.lower()
+    settings: dict[str, Any] = {"verify": verify} | ({} if opset is None else {"opset": opset})
+    _check(path, suffix, sample, keep_layers, trust)
+    rows = _rows(sample)
+    if suffix == ".pt2":
+        from . import torch as torch_converter
+
+        program = _opened(path, "torch", lambda torch: torch.export.load(path))
+        return torch_converter.to_onnx(program, None, output, keep_layers=keep_layers, **settings)
+    if suffix in _SKLEARN:
+        from . import sklearn as sklearn_converter
+
+        return sklearn_converter.to_onnx(_estimator(path, suffix, trust), rows, output, **settings)
+    from . import keras
+
+    return keras.to_onnx(path, output, sample=rows, keep_layers=keep_layers, **settings)
+
+
+def _check(path: Any, suffix: str, sample: Any, keep_layers: Any, trust: bool) -> None:
+    """Refuse what cannot be converted before anything is opened."""
     if suffix == ".onnx":
         raise ConversionError(
             f"{path} is ONNX already: `onnxattr explain` and `onnxattr export` take it as it is."
         )
-    if suffix in _TORCH:
+    if suffix in _WEIGHTS:
         raise ConversionError(
-            f"{path} is a PyTorch file. It holds weights, or pickled objects that can run code while they are loaded, "
-            "so it is not opened here. If you trust it, load it in Python (torch.export.load for .pt2; or make the "
-            "module and load its state dict) and call onnxattr.converters.torch.to_onnx(module, example_inputs, path)."
+            f"{path} is a PyTorch file of weights, or of pickled objects that run code while they are loaded; the "
+            "module is not in it. Make the module in Python, load its state dict, and call onnxattr.converters.torch"
+            ".to_onnx(module, example_inputs, path); or save torch.export.export(module, inputs) as a .pt2 file."
         )
-    if suffix in _SKLEARN:
+    if suffix == ".pt2" and not trust:
+        raise ConversionError(
+            f"{path} is an exported PyTorch program, whose loading can run code, so it is not opened here. {_TRUST} "
+            "Or load it in Python and call onnxattr.converters.torch.to_onnx(program, None, path)."
+        )
+    if suffix in _PICKLES and not trust:
         raise ConversionError(
             f"{path} holds pickled objects, which can run code while they are loaded, so it is not opened here. "
-            "If you trust it, load the estimator in Python and call "
+            f"{_TRUST} Or save the estimator with skops.io.dump as a .skops file, or load it in Python and call "
             "onnxattr.converters.sklearn.to_onnx(estimator, sample, path)."
         )
+    if suffix in (".pt2", *_SKLEARN) and not Path(path).is_file():
+        raise ConversionError(f"{path} does not exist or is not a file.")
+    if suffix in _SKLEARN and sample is None:
+        raise ConversionError(
+            f"{path}: a scikit-learn estimator is converted with sample rows, (n, features): --sample rows.npy."
+        )
+    if suffix in _SKLEARN and keep_layers:
+        raise ConversionError(
+            f"{path}: --keep-layer is for Keras and PyTorch; every step of a pipeline stays."
+        )
+
+
+def _rows(sample: Any) -> Any:
+    if not isinstance(sample, (str, os.PathLike)):
+        return sample
+    try:
+        return np.load(sample, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ConversionError(f"The sample {sample} is not a .npy file of numbers: {error}") from error
+
+
+def _estimator(path: Any, suffix: str, trust: bool) -> Any:
+    if suffix == ".joblib":
+        return _opened(path, "joblib", lambda joblib: joblib.load(path))
+    if suffix == ".skops":
+        return _opened(path, "skops.io", lambda io: _known(io, path, trust))
+    return _opened(path, "pickle", lambda pickle: pickle.loads(Path(path).read_bytes()))
+
+
+def _known(io: Any, path: Any, trust: bool) -> Any:
+    """An estimator of a skops file, made of classes that run no code of their own unless they are trusted."""
+    unknown = io.get_untrusted_types(file=path)
+    if unknown and not trust:
+        raise ConversionError(
+            f"{path} holds objects that skops does not know to be safe: {unknown}. {_TRUST}"
+        )
+    return io.load(path, trusted=unknown)
+
+
+def _opened(path: Any, package: str, load: Any) -> Any:
+    try:
+        return load(import_module(package))
+    except ConversionError:
+        raise
+    except ImportError as error:
+        raise ConversionError(
+            f"{path} cannot be loaded ({error}). Install what it was made with: pip install "
+            f"{package.partition('.')[0]}, or the package that is named here."
+        ) from error
+    except Exception as error:
+        raise ConversionError(
+            f"{path} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())[:300]}. Save it again, "
+            "with the versions that are installed here."
+        ) from error

@@ -13,7 +13,7 @@ from onnxattr.errors import ConversionError
 from onnxattr.finish_graph import write
 
 from . import layer_rows, onnx_finish, torch_export, torch_layers
-from .torch_calls import as_numpy, calls_of_module, calls_of_program
+from .torch_calls import as_numpy, calls_of_module, calls_of_program, named_by_calls
 from .verify import TOLERANCE, TOLERANCE_FLOAT16, Session, difference
 
 _OPSETS = range(18, 24)
@@ -100,7 +100,8 @@ def _write_layers(torch: Any, exported: torch_export.Exported, module: Any, exam
         modules = {path: type(part).__name__ for path, part in module.named_modules() if path}
     ran = {call.path.partition(layer_rows.CALL)[0] for call in calls}
     uncalled = {path: name for path, name in modules.items() if path not in ran}
-    torch_layers.write_table(exported.model, calls, exported.parts, feeds, uncalled)
+    named = named_by_calls(exported.program.graph, exported.parts)
+    torch_layers.write_table(exported.model, calls, exported.parts, named, feeds, uncalled)
 
 
 def _in_order(examples: dict[Any, Any], names: list[str]) -> list[Any]:

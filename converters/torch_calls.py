@@ -59,6 +59,16 @@ def leaving(graph: Any, parts: Mapping[str, dict[str, str]], path: str) -> list[
     ]
 
 
+def named_by_calls(graph: Any, parts: Mapping[str, dict[str, str]]) -> dict[str, list[str]]:
+    """Each call -> its nodes and those that they read: what dropout gives in inference, which computes nothing."""
+    found: dict[str, list[str]] = {}
+    for node in graph.nodes:
+        for call in parts[node.name]:
+            outside = [source.name for source in node.all_input_nodes if call not in parts[source.name]]
+            found.setdefault(call, []).extend([node.name, *outside])
+    return found
+
+
 def calls_of_module(
     torch: Any, module: Any, inputs: Mapping[str, Any], parts: Mapping[str, dict[str, str]]
 ) -> list[Call]:

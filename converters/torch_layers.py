@@ -19,6 +19,7 @@ def write_table(
     model: onnx.ModelProto,
     calls: Sequence[Call],
     parts: Mapping[str, dict[str, str]],
+    named: Mapping[str, list[str]],
     feeds: Mapping[str, np.ndarray],
     uncalled: Mapping[str, str],
 ) -> None:
@@ -28,18 +29,24 @@ def write_table(
         model: The converted model; its metadata is changed.
         calls: The calls of the submodules in that run.
         parts: Name of each node of the exported program -> the calls that it is part of.
+        named: Call -> its nodes in the program and those that they read.
         feeds: The inputs of that run by their names in the model.
         uncalled: Path and class of the submodules that do not run.
     """
     graph = model.graph
     inside = {node.name: parts.get(_exported_name(node), {}) for node in graph.node}
-    candidates = {call.path: list(_leaving(graph, inside, call.path)) for call in calls}
+    computed = {name for node in graph.node for name in node.output} | set(feeds)
+    candidates = {
+        # A module without a node of its own, as dropout, gives what was there before it.
+        call.path: list(_leaving(graph, inside, call.path))
+        or [name for name in named.get(call.path, []) if name in computed]
+        for call in calls
+    }
     found = {**feeds, **values(model, [name for names in candidates.values() for name in names], feeds)}
     seen = list(feeds)
     tops = list(dict.fromkeys(call.path.partition(".")[0].partition(layer_rows.CALL)[0] for call in calls))
     rows = []
     for call in calls:
-        # A module without a node of its own, as dropout, gives what another has made.
         names = candidates[call.path] or seen[::-1]
         outputs = [_equal(found, names, expected) for expected in call.outputs]
         seen += [name for name in outputs if name and name not in seen]

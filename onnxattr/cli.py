@@ -43,16 +43,25 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="onnxattr", description="Explanations that ship with the model.")
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    convert = commands.add_parser("convert", help="convert a Keras model into a verified ONNX file")
+    convert = commands.add_parser("convert", help="convert a model of Keras, PyTorch or scikit-learn")
     convert.add_argument(
-        "model", help=".keras, .h5 or .hdf5 file, or a SavedModel folder (others: in Python)"
+        "model",
+        help=".keras, .h5, .hdf5 or SavedModel; .pt2 of torch.export; .skops, .joblib or .pkl of scikit-learn",
     )
     convert.add_argument("-o", "--output", help="ONNX file to write (default: beside the model)")
-    convert.add_argument("--opset", type=int, default=17)
+    convert.add_argument("--opset", type=int, help="17 for Keras, 18 for the others unless given")
+    convert.add_argument(
+        "--sample", help=".npy file with real rows to check with; scikit-learn models need it"
+    )
+    convert.add_argument(
+        "--trust", action="store_true", help="open a file whose loading can run code (.pt2, .pkl)"
+    )
     convert.add_argument(
         "--keep-layer", action="append", default=[], help="layer that must stay usable; 'all' keeps all"
     )
-    convert.add_argument("--no-verify", action="store_true", help="do not compare the result with Keras")
+    convert.add_argument(
+        "--no-verify", action="store_true", help="do not compare the result with the original"
+    )
     convert.set_defaults(run=_convert)
 
     look = commands.add_parser("inspect", help="list inputs, outputs, layers and operators of a model")
@@ -123,12 +132,18 @@ def _method(options: argparse.Namespace) -> attributions.base.Attribution:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from onnxattr.converters import files, keras
+    from onnxattr.converters.files import convert_file
 
-    files.refuse_others(options.model)
     output = options.output or str(Path(options.model).with_suffix(".onnx"))
-    keep = "all" if "all" in options.keep_layer else tuple(options.keep_layer)
-    keras.to_onnx(options.model, output, opset=options.opset, verify=not options.no_verify, keep_layers=keep)
+    convert_file(
+        options.model,
+        output,
+        opset=options.opset,
+        verify=not options.no_verify,
+        keep_layers="all" if "all" in options.keep_layer else tuple(options.keep_layer),
+        sample=options.sample,
+        trust=options.trust,
+    )
     print(f"wrote {output}")
 
 

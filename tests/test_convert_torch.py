@@ -1,7 +1,5 @@
 """PyTorch modules: conversion, layer table, and gradients compared with torch.autograd."""
 
-import json
-
 import numpy as np
 import onnx
 import pytest
@@ -9,11 +7,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: `make test-torch` installs it")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed: `make test-torch` installs it")
 
+from onnxattr.converters.files import convert_file  # noqa: E402
 from onnxattr.converters.torch import to_onnx  # noqa: E402
+from onnxattr.converters.verify import difference, values  # noqa: E402
 from torch import nn  # noqa: E402
 
 from onnxattr.attributions import DeconvNet, Saliency  # noqa: E402
 from onnxattr.errors import ConversionError  # noqa: E402
+from onnxattr.layers import read_layers  # noqa: E402
 
 
 class Residual(nn.Module):
@@ -104,13 +105,55 @@ def rows(shape, count=3):
     return np.random.default_rng(1).normal(size=(count, *shape)).astype(np.float32)
 
 
+def table_of(model):
+    return read_layers({entry.key: entry.value for entry in model.metadata_props})
+
+
+def by_hooks(module, *inputs):
+    """What forward hooks see: the tensors of each call of each submodule, by path and number of the call."""
+    seen, handles = {}, []
+    for path, part in module.named_modules():
+        seen[path] = []
+        note = lambda _, __, output, calls=seen[path]: calls.append(torch.utils._pytree.tree_leaves(output))  # noqa: E731
+        handles.append(part.register_forward_hook(note))
+    with torch.no_grad():
+        module(*(torch.as_tensor(x) for x in inputs))
+    for handle in handles:
+        handle.remove()
+    return {
+        path if number == 0 else f"{path}#{number + 1}": [t.numpy() for t in tensors if t is not None]
+        for path, calls in seen.items()
+        for number, tensors in enumerate(calls)
+    }
+
+
+def assert_table_is_that_of_hooks(model, module, *inputs, missing=(), used=()):
+    """Every call of every submodule has its values in the table, but for the missing ones, which say why not.
+
+    `used` says of how many of a call's tensors there is something left, where that is not all.
+    """
+    used = dict(used)
+    expected = by_hooks(module, *inputs)
+    feeds = dict(zip([value.name for value in model.graph.input], inputs, strict=True))
+    rows = {layer.path: layer for layer in table_of(model)}
+    found = values(model, [name for row in rows.values() for name in row.outputs], feeds) | feeds
+    for path in expected.keys() - {""}:
+        if path in missing:
+            assert not rows[path].outputs
+            assert f"keep_layers=[{path!r}]" in rows[path].folded
+            continue
+        assert len(rows[path].outputs) == used.get(path, len(expected[path])), path
+        for name, tensor in zip(rows[path].outputs, expected[path], strict=False):
+            np.testing.assert_allclose(found[name], tensor, rtol=0, atol=1e-5 * np.abs(tensor).max())
+
+
 def by_autograd(module, x, labels):
     tensor = torch.tensor(x, requires_grad=True)
     module(tensor)[torch.arange(len(x)), torch.tensor(labels)].sum().backward()
     return np.abs(tensor.grad.numpy())
 
 
-@pytest.mark.parametrize("opset", [18, 20, 23])
+@pytest.mark.parametrize("opset", range(18, 24))
 @pytest.mark.parametrize("kind", MODULES)
 def test_gradients_are_those_of_autograd(kind, opset):
     module, x, labels = make(kind), rows(MODULES[kind]), [0, 3, 4]
@@ -124,14 +167,93 @@ def test_gradients_are_those_of_autograd(kind, opset):
 def test_layers_are_found_by_their_path():
     module, x = make(ResNet), rows(IMAGE)
     model = to_onnx(module, torch.tensor(x))
-    table = json.loads(next(e.value for e in model.metadata_props if e.key == "onnxattr.layers"))["layers"]
-    usable = {layer["path"] for layer in table if layer["output"]}
+    usable = {layer.path for layer in table_of(model) if layer.outputs}
     assert {"stem", "stem.1", "blocks.0", "blocks.1.relu1", "blocks.1.norm1", "pool", "head"} <= usable
     assert "blocks.0.conv1" not in usable  # its normalisation is folded into it
     cut = Saliency(model, output_layer="pool", reducer=None)
     with torch.no_grad():
         expected = module.pool(module.blocks(module.stem(torch.tensor(x)))).numpy()
     np.testing.assert_allclose(cut.predict(x), expected, atol=1e-5)
+
+
+class Recalling(nn.Module):
+    """Modules called twice, within another called twice, by two names, without effect, and for tuples and dicts."""
+
+    def __init__(self):
+        super().__init__()
+        self.pair, self.same, self.drop, self.act = Pair(), nn.Linear(6, 6), nn.Dropout(0.5), nn.ReLU()
+        self.lstm, self.last = nn.LSTM(6, 6, batch_first=True), nn.ModuleDict({"head": nn.Linear(6, 5)})
+
+    def forward(self, x):
+        first = self.pair(self.same(self.same(x)))
+        second = self.pair(self.drop(self.act(first["sum"]) + first["product"]))
+        series, (h, c) = self.lstm(torch.stack([second["sum"], second["product"]], 1))
+        return self.last["head"](series.sum(1) + h[0] * c[0])
+
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, x):
+        left, right = self.left(x), self.right(x)
+        return {"product": left * right, "sum": left + right}
+
+
+FOLDED = ["blocks.0.conv1", "blocks.0.conv2", "blocks.1.conv1", "blocks.1.conv2", "stem.0"]
+
+
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (Recalling, {}),
+        (ResNet, {"missing": FOLDED}),
+        (VisionTransformer, {}),
+        (Recurrent, {"used": {"lstm": 1}}),
+    ],
+)
+def test_every_call_of_a_submodule_has_the_value_that_a_hook_sees(kind, settings, verify):
+    module, x = make(kind), rows({**MODULES, Recalling: (6,)}[kind])
+    model = to_onnx(module, x, verify=verify)
+    assert_table_is_that_of_hooks(model, module, x, **settings)
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"), [(FOLDED[:1], FOLDED[:1]), ("stem.0", ["stem.0"]), ("all", FOLDED)]
+)
+def test_kept_layers_have_values(keep, kept):
+    module, x = make(ResNet), rows(IMAGE)
+    model = to_onnx(module, x, keep_layers=keep)
+    assert_table_is_that_of_hooks(model, module, x, missing=set(FOLDED) - set(kept))
+    assert [value.name for value in model.graph.output] == [to_onnx(module, x).graph.output[0].name]
+
+
+def test_unknown_kept_layer_is_an_error_with_suggestions():
+    with pytest.raises(ConversionError, match=r"'blocks.0.cnov1'.*did you mean.*'blocks.0.conv1'"):
+        to_onnx(make(ResNet), rows(IMAGE), keep_layers=["blocks.0.cnov1"])
+
+
+class Sparse(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.used, self.unused = nn.Linear(6, 5), nn.Linear(6, 5)
+        self.again = self.used
+
+    def forward(self, x):
+        return self.used(x) * self.again(-x)
+
+
+def test_modules_of_two_names_and_of_no_use():
+    module, x = make(Sparse), rows((6,))
+    model = to_onnx(module, x)
+    table = {layer.path: layer for layer in table_of(model)}
+    assert table["unused"].folded == "not called when the model predicts"
+    with torch.no_grad():
+        for path, sign in (("used", 1), ("again", -1)):
+            found = Saliency(model, output_layer=path, reducer=None).predict(x)
+            np.testing.assert_allclose(found, module.used(torch.tensor(sign * x)).numpy(), atol=1e-6)
 
 
 def test_deconvnet_sees_the_relu_modules():
@@ -158,9 +280,44 @@ def test_exported_programs():
     module, x = make(ConvNeXt), rows(IMAGE)
     batch = torch.export.Dim("N", min=1)
     program = torch.export.export(module, (torch.tensor(x),), dynamic_shapes={"image": {0: batch}})
-    found = Saliency(to_onnx(program), reducer=None).explain(x, [1, 1, 1])
+    model = to_onnx(program)
+    found = Saliency(model, reducer=None).explain(x, [1, 1, 1])
     expected = by_autograd(module, x, [1, 1, 1])
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * expected.max())
+    assert_table_is_that_of_hooks(model, module, x)
+
+
+def test_exported_programs_from_files(tmp_path):
+    module, x = make(Recurrent), rows(SERIES)
+    torch.export.save(torch.export.export(module, (torch.tensor(x),)), tmp_path / "net.pt2")
+    with pytest.raises(ConversionError, match="--trust"):
+        convert_file(tmp_path / "net.pt2", tmp_path / "net.onnx")
+    model = convert_file(tmp_path / "net.pt2", tmp_path / "net.onnx", trust=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.onnx", "net.pt2"]
+    with torch.no_grad():
+        np.testing.assert_allclose(Saliency(model).predict(x), module(torch.tensor(x)).numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("keep", ["all", ()])
+def test_layers_of_exported_programs(keep):
+    """What a program knows: of a module's outputs those that are used; a module without effect has left no trace."""
+    for kind, shape in ((Recalling, (6,)), (ResNet, IMAGE)):
+        module, x = make(kind), rows(shape)
+        model = to_onnx(torch.export.export(module, (torch.tensor(x),)), keep_layers=keep)
+        expected = by_hooks(module, x)
+        table = {layer.path: layer for layer in table_of(model)}
+        assert table.keys() >= {path for path, part in module.named_modules() if list(part.parameters())} - {
+            "",
+            "last",
+        }
+        found = values(
+            model, [n for layer in table.values() for n in layer.outputs], {model.graph.input[0].name: x}
+        )
+        for path, layer in table.items():
+            assert bool(layer.outputs) == (path not in FOLDED or bool(keep)), path
+            pool = list(expected[path])
+            for name in layer.outputs:
+                assert any(difference(found[name], tensor) < 1e-5 for tensor in pool), path
 
 
 class Tokens(nn.Module):
@@ -180,8 +337,7 @@ def test_embedded_tokens_are_explained_by_the_name_of_their_layer_s_value():
     model = to_onnx(module, (ids, mask))
     assert [value.name for value in model.graph.input] == ["ids", "mask"]
     assert [value.name for value in model.graph.output] == ["scores", "states"]
-    table = json.loads(next(e.value for e in model.metadata_props if e.key == "onnxattr.layers"))["layers"]
-    value = {layer["path"]: layer["output"] for layer in table}["words"]
+    (value,) = next(layer.outputs for layer in table_of(model) if layer.path == "words")
     found = Saliency(model, output_layer="scores", wrt=value, reducer=None).explain([ids, mask], [0, 1, 2])
     expected = np.abs(module.head.weight.detach().numpy()[:3])[:, None] * mask[..., None]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
