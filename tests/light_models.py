@@ -46,10 +46,6 @@ def load(name: str, batch: int | str | None = None, seed: int = 0) -> onnx.Model
     return model
 
 
-#: Group convolutions with which onnx's evaluator fails: ONNX Runtime checks these.
-GROUPED = ("light_bvlc_alexnet", "light_shufflenet")
-
-
 def _weights(rng, shape, reader, position, readers) -> np.ndarray:
     """Weights for the input of a node at a position."""
     if reader.op_type == "Unsqueeze":  # a scale or a bias, one number for each channel

