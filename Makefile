@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: demo demo-web test-portable test test-slow test-torch verify coverage-ops real-models lint benchmark benchmark-files clean
+.PHONY: demo demo-web test-portable test test-slow test-torch verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files clean
 
 demo: $(VENV)/.demo
 	$(RUN) examples/demo.py
@@ -48,6 +48,12 @@ real-models: $(VENV)/.test requirements/real_models.txt requirements/real_source
 
 benchmark: $(VENV)/.test
 	$(RUN) benchmarks/gradient_cost.py
+
+# The same work by PyTorch with Captum and by onnx-ad.
+benchmark-torch: $(VENV)/.test requirements/torch.txt requirements/captum.txt requirements/comparison.txt
+	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --requirement requirements/torch.txt
+	$(RUN) -m pip install --quiet --no-deps --requirement requirements/captum.txt --requirement requirements/comparison.txt
+	$(RUN) benchmarks/against_torch.py
 
 benchmark-files: $(VENV)/.test
 	$(RUN) benchmarks/exported_files.py
