@@ -21,6 +21,33 @@ def svm(kernel, *params, **settings):
     return ml("SVMRegressor", x(3, 4), **kernels, **settings)
 
 
+def classifier(*counts, classes=0, kernel="RBF", **settings):
+    """A support vector classifier with so many vectors of each class."""
+    total, classes = sum(counts), classes or len(counts)
+    settings |= (
+        {"support_vectors": RNG.normal(size=total * 4).round(2).tolist(), "vectors_per_class": counts}
+        if total
+        else {}
+    )
+    size = (classes - 1) * total or classes * 4
+    pairs = classes * (classes - 1) // 2 if total else 1
+    settings |= {
+        "coefficients": RNG.normal(size=size).round(2).tolist(),
+        "rho": RNG.normal(size=pairs).round(2).tolist(),
+    }
+    settings |= {
+        "classlabels_ints": [4, 7, 9, 2][:classes],
+        "kernel_type": kernel,
+        "kernel_params": [0.3, 0.1, 2.0],
+    }
+    return ml("SVMClassifier", x(6, 4), outputs="if", **settings)
+
+
+PLATT = {"prob_a": [-1.2, -0.8, -1.5, -2.0, -1.1, -0.7], "prob_b": [0.1, -0.2, 0.3, 0.0, -0.1, 0.2]}
+ONE_PLATT = {"prob_a": [-1.2], "prob_b": [0.1]}
+#: Weights whose scores lie between 0 and 1.
+SMALL = {"coefficients": [w / 100 for w in W], "intercepts": [0.3, 0.8, 0.6]}
+
 CASES = [
     ml("LinearRegressor", x(5, 4), coefficients=W[:4], intercepts=[0.5]),
     ml("LinearRegressor", x(5, 4), coefficients=W, intercepts=B, targets=3),
@@ -29,18 +56,28 @@ CASES = [
     *(
         ml("LinearClassifier", x(5, 4), coefficients=W, intercepts=B, classlabels_ints=[4, 7, 9],
            post_transform=kind, outputs="if")
-        for kind in ("NONE", "LOGISTIC", "SOFTMAX")
+        for kind in ("NONE", "LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO")
     ),
+    ml("LinearClassifier", x(5, 4), **SMALL, classlabels_ints=[4, 7, 9], post_transform="PROBIT", outputs="if"),
+    ml("LinearRegressor", x(5, 4), coefficients=SMALL["coefficients"][:4], intercepts=[0.4], post_transform="PROBIT"),
+    ml("LinearRegressor", x(5, 4), **SMALL, targets=3, post_transform="PROBIT"),
     *(
         ml("LinearClassifier", x(5, 4), coefficients=W[:4], intercepts=[0.5], classlabels_ints=[4, 7],
            post_transform=kind, outputs="if")
-        for kind in ("NONE", "LOGISTIC")
+        for kind in ("NONE", "LOGISTIC", "SOFTMAX")
     ),
     svm("LINEAR", 0.0, 0.0, 0.0),
     svm("RBF", 0.3, 0.0, 3.0),
     svm("SIGMOID", 0.2, 0.4, 3.0),
     svm("POLY", 0.3, 0.5, 3.0),
     svm("LINEAR", 0.0, 0.0, 0.0, n_supports=0, coefficients=W[:4]),
+    svm("RBF", 0.3, 0.0, 3.0, post_transform="LOGISTIC"),
+    *(classifier(2, 1, 3, kernel=kernel) for kernel in ("RBF", "LINEAR", "POLY", "SIGMOID")),
+    *(classifier(2, 1, 3, post_transform=kind) for kind in ("LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO")),
+    *(classifier(2, 2, post_transform=kind) for kind in ("NONE", "LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO")),
+    *(classifier(2, 2, **ONE_PLATT, post_transform=kind) for kind in ("NONE", "PROBIT")),
+    classifier(2, 1, 1, 2, **PLATT, post_transform="SOFTMAX"),
+    *(classifier(classes=count, kernel="LINEAR", post_transform="LOGISTIC") for count in (2, 3)),
     ml("Scaler", x(5, 3), offset=[0.1, 0.2, 0.3], scale=[2.0, 0.5, 1.5]),
     ml("Scaler", x(5, 3), offset=[0.1], scale=[2.0]),
     *(ml("Normalizer", x(5, 3, low=0.3), norm=norm) for norm in ("MAX", "L1", "L2")),

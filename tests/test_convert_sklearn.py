@@ -68,6 +68,8 @@ def close(found, expected):
         (make_pipeline(Normalizer(), LogisticRegression()), IRIS, KINDS, 0),
         (make_pipeline(StandardScaler(), MLPClassifier(**MLP)), IRIS, KINDS, 1),
         (make_pipeline(StandardScaler(), MLPClassifier(**MLP)), CANCER, MALIGNANT, 0),
+        (make_pipeline(StandardScaler(), SVC(probability=True, random_state=0)), IRIS, KINDS, 1),
+        (make_pipeline(StandardScaler(), SVC(probability=True, random_state=0)), CANCER, MALIGNANT, 0),
     ],
 )
 def test_classifiers(estimator, data, targets, label):
@@ -242,11 +244,18 @@ def test_dictionaries_of_other_converters_count_as_scores():
     close(gradient(zipped, x, 1), gradient(to_onnx(estimator, IRIS), x, 1))
 
 
-@pytest.mark.parametrize(("estimator", "match"), [(RandomForestClassifier(3), "piecewise"), (SVC(), "votes")])
-def test_estimators_without_gradient(estimator, match):
-    model = to_onnx(estimator.fit(IRIS, KINDS), IRIS)
-    with pytest.raises(UnsupportedOpError, match=match):
+def test_forests_have_no_gradient():
+    model = to_onnx(RandomForestClassifier(3).fit(IRIS, KINDS), IRIS)
+    with pytest.raises(UnsupportedOpError, match="piecewise"):
         vjp(model, "X", model.graph.output[-1].name)
+
+
+@pytest.mark.parametrize("shape", ["ovo", "ovr"])
+def test_support_vector_classifiers_by_their_decision_values(shape):
+    estimator = make_pipeline(StandardScaler(), SVC(decision_function_shape=shape)).fit(IRIS, KINDS)
+    x = IRIS[::30].astype(np.float32)
+    found = GradientInput(to_onnx(estimator, IRIS)).explain(x, np.ones(len(x), int)) / x
+    close(found, differences(lambda rows: estimator.decision_function(rows)[:, 1], x))
 
 
 def test_files_are_whole(tmp_path):

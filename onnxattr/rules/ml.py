@@ -1,4 +1,4 @@
-"""Definitions of ai.onnx.ml operators: linear models, support vector regression and preprocessing of features.
+"""Definitions of ai.onnx.ml operators: linear models and preprocessing of features.
 
 Class labels are looked up by the largest score; they carry no gradient.
 """
@@ -19,61 +19,102 @@ from onnxattr.rules.linear import rank_of
 _FLOAT = ir.DataType.FLOAT
 
 
-def _float(op: OpBuilder, x: ir.Value) -> ir.Value:
+def as_float(op: OpBuilder, x: ir.Value) -> ir.Value:
+    """A value in float32, in which ONNX Runtime computes."""
     return x if x.dtype == _FLOAT else op.Cast(x, to=_FLOAT.value)
 
 
-def _floats(node: Any, name: str) -> np.ndarray:
+def floats(node: Any, name: str) -> np.ndarray:
+    """The numbers of an attribute; none without it."""
     return np.array(node.attributes.get_floats(name, []), np.float32)
 
 
-def _post_transform(op: OpBuilder, node: Any, scores: ir.Value) -> ir.Value:
-    """What a linear model does to its scores at the end."""
-    kind = node.attributes.get_string("post_transform", "NONE")
-    if kind == "NONE":
-        return scores
-    if kind == "LOGISTIC":
-        return op.Sigmoid(scores)
+def transform_of(node: Any) -> str:
+    """What a node does to its scores at the end."""
+    return node.attributes.get_string("post_transform", "NONE")
+
+
+def transformed(op: OpBuilder, node: Any, scores: ir.Value) -> ir.Value:
+    """The scores, (N, classes), after their transform at the end."""
+    kind = transform_of(node)
+    if kind in ("NONE", "LOGISTIC"):
+        return scores if kind == "NONE" else op.Sigmoid(scores)
     if kind == "SOFTMAX":
         return op.Softmax(scores, axis=-1)
-    raise UnsupportedOpError(
-        f"{node.op_type} node {node.name!r}: post_transform {kind!r} is not known; NONE, LOGISTIC and SOFTMAX are. "
-        "Export the model with one of these."
-    )
+    return _probit(op, scores) if kind == "PROBIT" else _softmax_zero(op, scores)
+
+
+def _softmax_zero(op: OpBuilder, scores: ir.Value) -> ir.Value:
+    """The softmax of the scores that are not 0; the others stay 0."""
+    largest = op.ReduceMax(scores, [-1], keepdims=1)
+    present = op.Greater(op.Abs(scores), op.constant(1e-7, _FLOAT))
+    powers = op.Where(present, op.Exp(op.Sub(scores, largest)), op.constant(0.0, _FLOAT))
+    return op.Div(powers, op.ReduceSum(powers, [-1], keepdims=1))
+
+
+def _probit(op: OpBuilder, p: ir.Value) -> ir.Value:
+    """The inverse of the normal distribution, by the approximation that ONNX Runtime computes."""
+    c = 0.147
+    y = op.Sub(op.Mul(p, 2.0), 1.0)
+    log = op.Log(op.Mul(op.Sub(1.0, y), op.Add(y, 1.0)))
+    half, rest = op.Add(op.Mul(log, 0.5), 2.0 / (3.14159 * c)), op.Div(log, -c)
+    # sqrt(half^2 + rest) - half, without the difference of two near numbers.
+    root = op.Div(rest, op.Add(op.Sqrt(op.Add(op.Mul(half, half), rest)), half))
+    return op.Mul(op.Mul(op.Sign(y), op.Sqrt(root)), 1.41421356)
 
 
 @definition("ai.onnx.ml::LinearRegressor")
 def linear_regressor(op: OpBuilder, node: Any) -> ir.Value:
     """y = post_transform(x W^T + b)."""
     targets = node.attributes.get_int("targets", 1)
-    weights, intercepts = _floats(node, "coefficients").reshape(targets, -1), _floats(node, "intercepts")
-    y = op.MatMul(_float(op, node.inputs[0]), weights.T.copy())
+    weights, intercepts = floats(node, "coefficients").reshape(targets, -1), floats(node, "intercepts")
+    y = op.MatMul(as_float(op, node.inputs[0]), weights.T.copy())
     y = op.Add(y, intercepts) if intercepts.size else y
-    # ONNX Runtime transforms several targets alone.
-    return _post_transform(op, node, y) if targets > 1 else y
+    # ONNX Runtime transforms a single target by PROBIT alone.
+    return transformed(op, node, y) if targets > 1 or transform_of(node) == "PROBIT" else y
 
 
 @definition("ai.onnx.ml::LinearClassifier")
 def linear_classifier(op: OpBuilder, node: Any) -> Sequence[ir.Value]:
     """scores = post_transform(x W^T + b), a single one doubled for two classes; label = that of the largest score."""
-    labels = list(node.attributes.get_ints("classlabels_ints", [])) or list(
-        node.attributes.get_strings("classlabels_strings", [])
-    )
-    intercepts = _floats(node, "intercepts")
+    labels, intercepts = class_labels(node), floats(node, "intercepts")
     rows = intercepts.size or len(labels)
-    weights = _floats(node, "coefficients").reshape(rows, -1)
-    scores = op.MatMul(_float(op, node.inputs[0]), weights.T.copy())
+    weights = floats(node, "coefficients").reshape(rows, -1)
+    scores = op.MatMul(as_float(op, node.inputs[0]), weights.T.copy())
     if intercepts.size:
         scores = op.Add(scores, intercepts)
     if rows == 1 and len(labels) == 2:
+        refuse_probit(node)
+        best = op.Cast(op.Squeeze(op.Greater(scores, 0.0), [1]), to=ir.DataType.INT64.value)
         # As ONNX Runtime does it: the rest to 1, whether or not the score is a probability.
-        if node.attributes.get_string("post_transform", "NONE") == "LOGISTIC":
+        if transform_of(node) == "LOGISTIC":
             scores = op.Sigmoid(scores)
         scores = op.Concat(op.Sub(1.0, scores), scores, axis=1)
     else:
-        scores = _post_transform(op, node, scores)
-    best = op.ArgMax(scores, axis=1, keepdims=0)
-    return op.Gather(_labels(op, labels), best), scores
+        best = op.ArgMax(scores, axis=1, keepdims=0)
+        scores = transformed(op, node, scores)
+    return chosen_labels(op, labels, best), scores
+
+
+def refuse_probit(node: Any) -> None:
+    """Raises an error for the transform that ONNX Runtime's kernels leave half undone for two classes."""
+    if transform_of(node) == "PROBIT":
+        raise UnsupportedOpError(
+            f"{node.op_type} node {node.name!r}: post_transform 'PROBIT' of one score for two classes is not known; "
+            "ONNX Runtime gives numbers from elsewhere in memory for it. Export the model with NONE or LOGISTIC."
+        )
+
+
+def class_labels(node: Any) -> list[Any]:
+    """The labels of a classifier, integers or strings."""
+    attributes = node.attributes
+    numbers = attributes.get_ints("classlabels_ints", [])
+    return list(numbers) or list(attributes.get_strings("classlabels_strings", []))
+
+
+def chosen_labels(op: OpBuilder, labels: list[Any], index: ir.Value) -> ir.Value:
+    """The labels of the classes of some numbers."""
+    return op.Gather(_labels(op, labels), index)
 
 
 def _labels(op: OpBuilder, labels: list[Any]) -> ir.Value:
@@ -90,44 +131,16 @@ def _labels(op: OpBuilder, labels: list[Any]) -> ir.Value:
     return value
 
 
-@definition("ai.onnx.ml::SVMRegressor")
-def svm_regressor(op: OpBuilder, node: Any) -> ir.Value:
-    """y = sum of c_i k(x, v_i) + rho over support vectors v_i, or x w + rho without them."""
-    attributes, x = node.attributes, _float(op, node.inputs[0])
-    coefficients, rho = _floats(node, "coefficients"), _floats(node, "rho")
-    count = attributes.get_int("n_supports", 0)
-    supports = _floats(node, "support_vectors")
-    features = _kernel(op, node, x, supports.reshape(count, -1)) if count else x
-    y = op.Add(op.MatMul(features, coefficients.reshape(-1, 1)), rho[:1])
-    if attributes.get_int("one_class", 0):
-        return op.Where(op.Greater(y, 0.0), op.constant(1.0, _FLOAT), op.constant(-1.0, _FLOAT))
-    return _post_transform(op, node, y)
-
-
-def _kernel(op: OpBuilder, node: Any, x: ir.Value, supports: np.ndarray) -> ir.Value:
-    """k(x, v) of every row with every support vector."""
-    kind = node.attributes.get_string("kernel_type", "LINEAR")
-    gamma, offset, degree = [*_floats(node, "kernel_params").tolist(), 0.0, 0.0, 0.0][:3]
-    products = op.MatMul(x, supports.T.copy())
-    if kind == "LINEAR":
-        return products
-    if kind == "RBF":
-        squares = op.Add(op.ReduceSum(op.Mul(x, x), [1], keepdims=1), (supports**2).sum(1))
-        return op.Exp(op.Mul(op.Sub(squares, op.Mul(products, 2.0)), -gamma))
-    inner = op.Add(op.Mul(products, gamma), offset)
-    return op.Tanh(inner) if kind == "SIGMOID" else op.Pow(inner, degree)
-
-
 @definition("ai.onnx.ml::Scaler")
 def scaler(op: OpBuilder, node: Any) -> ir.Value:
     """y = (x - offset) * scale."""
-    return op.Mul(op.Sub(_float(op, node.inputs[0]), _floats(node, "offset")), _floats(node, "scale"))
+    return op.Mul(op.Sub(as_float(op, node.inputs[0]), floats(node, "offset")), floats(node, "scale"))
 
 
 @definition("ai.onnx.ml::Normalizer")
 def normalizer(op: OpBuilder, node: Any) -> ir.Value:
     """y = x / n, n the largest element, the sum of absolute values or the length of a row; x where n is 0."""
-    x, kind = _float(op, node.inputs[0]), node.attributes.get_string("norm", "MAX")
+    x, kind = as_float(op, node.inputs[0]), node.attributes.get_string("norm", "MAX")
     if kind == "MAX":
         norm = op.ReduceMax(x, [-1], keepdims=1)
     else:
@@ -138,7 +151,7 @@ def normalizer(op: OpBuilder, node: Any) -> ir.Value:
 @definition("ai.onnx.ml::Imputer")
 def imputer(op: OpBuilder, node: Any) -> ir.Value:
     """y = the imputed value where x is missing, else x."""
-    x, values = node.inputs[0], _floats(node, "imputed_value_floats")
+    x, values = node.inputs[0], floats(node, "imputed_value_floats")
     if x.dtype not in (_FLOAT, ir.DataType.DOUBLE) or not values.size:
         raise UnsupportedOpError(
             f"Imputer node {node.name!r} works on integers, which have no gradient. "
@@ -152,7 +165,7 @@ def imputer(op: OpBuilder, node: Any) -> ir.Value:
 @definition("ai.onnx.ml::FeatureVectorizer")
 def feature_vectorizer(op: OpBuilder, node: Any) -> ir.Value:
     """y = the inputs side by side."""
-    parts = [_float(op, value) for value in node.inputs]
+    parts = [as_float(op, value) for value in node.inputs]
     parts = [part if rank_of(part, node) > 1 else op.Unsqueeze(part, [0]) for part in parts]
     return op.Concat(*parts, axis=1)
 

@@ -41,11 +41,6 @@ REFUSED = (
         "Decision trees are piecewise constant, so their gradient is zero almost everywhere and says nothing: "
         "explain them with a method that needs no gradient, or explain a differentiable model.",
     ),
-    (
-        r"ai\.onnx\.ml::SVMClassifier",
-        "A support vector classifier votes between pairs of classes, in steps: explain a kernel regression or a "
-        "logistic regression in its place.",
-    ),
 )
 
 

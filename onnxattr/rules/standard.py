@@ -15,6 +15,7 @@ from onnxattr.rules import (  # noqa: F401
     linear,
     max_pool,
     ml,
+    ml_svm,
     norm,
     pool,
     quantization,
