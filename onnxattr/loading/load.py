@@ -10,6 +10,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 from onnxattr.errors import ModelError
 from onnxattr.layers import append_views
 from onnxattr.loading.batchwise import put_time_first
+from onnxattr.loading.declared_shapes import correct_declared_shapes
 from onnxattr.loading.functions import expand
 from onnxattr.loading.loop_shapes import infer_shapes
 from onnxattr.loading.opsets import (
@@ -60,7 +61,9 @@ def load(source: ModelSource) -> ir.Model:
             slim = downgrade(slim, default_opset(slim), NEWEST_OPSET)
         slim = write_out(slim, default_opset(slim))
         slim = expand(slim, default_opset(slim))
-        slim = infer_shapes(resolve(slim, default_opset(slim)))
+        slim = resolve(slim, default_opset(slim))
+        correct_declared_shapes(slim)
+        slim = infer_shapes(slim)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
         raise ModelError(
             f"The model is not valid ONNX of opset {default_opset(proto)}: {_first_lines(error)}"
