@@ -46,10 +46,14 @@ INPUTS = {
     ("Dropout", "ratio"): "which elements are drawn jumps with the ratio",
 }
 
-#: What is not differentiated, by operator, for the support table.
+#: What is not differentiated or differs between runtimes, by operator, for the support table.
 RESTRICTIONS = {
     "BatchNormalization": "in training mode with a warning: a sample's output depends on the others",
     "Conv": "the shape of the kernel must be static",
+    "ConvTranspose": "`auto_pad` SAME with a kernel below the stride: as long as in ONNX Runtime and ONNX's shape "
+    "inference, which is less than input times stride",
+    "DFT": "inverse onesided of other than length / 2 + 1 frequencies: gradients of ONNX's definition, from which ONNX "
+    "Runtime's forward pass differs (1.31)",
     "Dropout": "in training mode with a warning: the gradient is that of one random draw",
     "DynamicQuantizeLinear": "straight through; scale and zero point are constants where quantised values are used",
     "QuantizeLinear": "straight through: rounding counts as the identity, clipped at the range",
