@@ -1,12 +1,16 @@
 """What a recurrent Keras cell computes, in the terms of the ONNX operators LSTM, GRU and RNN."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from . import dependencies
+
+#: Name, alpha and beta of an ONNX activation.
+Activation = tuple[str, float | None, float | None]
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class RecurrentSpec:
     kernel: np.ndarray
     recurrent_kernel: np.ndarray
     bias: np.ndarray | None
-    activations: tuple[tuple[str, float | None, float | None], ...]
+    activations: tuple[Activation, ...]
     reverse: bool
     reset_after: bool
     masked: bool
@@ -48,22 +52,31 @@ class RecurrentSpec:
         return 2 if self.operator == "LSTM" else 1
 
 
-_ACTIVATIONS: tuple[
-    tuple[tuple[str, float | None, float | None], Callable[[np.ndarray], np.ndarray]], ...
-] = (
+_Formula = Callable[[np.ndarray], np.ndarray]
+_PLAIN: tuple[tuple[Activation, _Formula], ...] = (
     (("Tanh", None, None), np.tanh),
     (("Sigmoid", None, None), lambda x: 1 / (1 + np.exp(-x))),
     (("Relu", None, None), lambda x: np.maximum(x, 0)),
-    (("HardSigmoid", 1 / 6, 0.5), lambda x: np.clip(x / 6 + 0.5, 0, 1)),
-    (("HardSigmoid", 0.2, 0.5), lambda x: np.clip(x * 0.2 + 0.5, 0, 1)),
-    (("Affine", 1.0, 0.0), lambda x: x),
     (("Softsign", None, None), lambda x: x / (1 + np.abs(x))),
     (("Softplus", None, None), lambda x: np.log1p(np.exp(x))),
-    (("Elu", 1.0, None), lambda x: np.where(x > 0, x, np.expm1(x))),
-    (("LeakyRelu", 0.2, None), lambda x: np.where(x > 0, x, 0.2 * x)),
-    (("LeakyRelu", 0.01, None), lambda x: np.where(x > 0, x, 0.01 * x)),
-    (("LeakyRelu", 0.3, None), lambda x: np.where(x > 0, x, 0.3 * x)),
 )
+
+
+def _with_parameters(values: _Formula) -> Iterator[tuple[Activation, _Formula]]:
+    """Activations with parameters, which are read off a function's values."""
+    below, zero, beside, one = values(np.array([-1.0, 0.0, 0.125, 1.0])).tolist()
+    slope, rise = -below, (beside - zero) / 0.125
+    scale = below / float(np.expm1(-1.0))
+    yield ("Affine", one - zero, zero), lambda x: (one - zero) * x + zero
+    yield ("LeakyRelu", slope, None), lambda x: np.where(x > 0, x, slope * x)
+    yield ("Elu", scale, None), lambda x: np.where(x > 0, x, scale * np.expm1(x))
+    # Keras' own slopes first: what is read off a float32 is rounded.
+    for alpha, beta in ((1 / 6, 0.5), (0.2, 0.5), (rise, zero)):
+        yield ("HardSigmoid", alpha, beta), functools.partial(_hard_sigmoid, alpha=alpha, beta=beta)
+
+
+def _hard_sigmoid(x: np.ndarray, alpha: float, beta: float) -> np.ndarray:
+    return np.clip(alpha * x + beta, 0, 1)
 
 
 def describe_cell(cell: Any) -> dict[str, Any] | None:
@@ -92,18 +105,29 @@ def describe_cell(cell: Any) -> dict[str, Any] | None:
     }
 
 
-def _match_activation(function: Any) -> tuple[str, float | None, float | None] | None:
+def _match_activation(function: Any) -> Activation | None:
     """The ONNX activation with the same values as a Keras one, compared on a grid; None if there is none."""
-    grid = np.linspace(-9, 9, 61)
     if function is None:
         return ("Affine", 1.0, 0.0)
     tf = dependencies.tensorflow()
-    with tf.init_scope():
-        try:
-            values = np.asarray(function(tf.constant(grid.reshape(1, -1), tf.float32))).reshape(-1)
-        except Exception:
-            return None
-    return next((key for key, formula in _ACTIVATIONS if np.allclose(values, formula(grid), atol=1e-5)), None)
+    # A layer as activation is not called as one: calls are traced here.
+    compute = function.call if _is_a_layer(function) else function
+
+    def values(x: np.ndarray) -> np.ndarray:
+        with tf.init_scope():
+            return np.asarray(compute(tf.constant(x.reshape(1, -1), tf.float32))).reshape(-1)
+
+    grid = np.linspace(-9, 9, 61)
+    try:
+        expected = values(grid)
+        known = [*_PLAIN, *_with_parameters(values)]
+    except Exception:
+        return None
+    return next((key for key, formula in known if np.allclose(expected, formula(grid), atol=1e-5)), None)
+
+
+def _is_a_layer(function: Any) -> bool:
+    return any(isinstance(function, package.layers.Layer) for package in dependencies.keras_packages())
 
 
 def _is_exactly(thing: Any, class_name: str) -> bool:

@@ -250,6 +250,38 @@ def test_layer_table_names_the_outputs_of_recurrent_layers():
     np.testing.assert_allclose(run(exposed, x)[1], np.asarray(model.layers[0](x)), atol=TOLERANCE)
 
 
+ACTIVATIONS = {
+    "leaky relu": lambda x: keras.ops.leaky_relu(x, 0.15),
+    "elu": lambda x: keras.ops.elu(x, 0.4),
+    "leaky relu layer": L.LeakyReLU(0.05),
+    "elu layer": L.ELU(1.5),
+    "hard sigmoid": lambda x: keras.ops.clip(0.3 * x + 0.4, 0.0, 1.0),
+    "affine": lambda x: 0.5 * x - 0.1,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [*((name, "LSTM") for name in ACTIVATIONS), ("leaky relu", "GRU"), ("elu", "SimpleRNN")],
+)
+def test_parameters_of_activations_are_those_of_the_operator(name, layer):
+    gates = {} if layer == "SimpleRNN" else {"recurrent_activation": ACTIVATIONS["hard sigmoid"]}
+    inputs = keras.Input((None, FEATURES), name="x")
+    recurrent = getattr(L, layer)(4, activation=ACTIVATIONS[name], **gates)
+    model = randomised(keras.Model(inputs, recurrent(inputs)))
+    converted = to_onnx(model)
+    assert not operators(converted)["Loop"] + operators(converted)["Scan"]
+    x = sequences(3, 7)
+    assert_same(model, converted, x, tolerance=1e-5)
+    tensor = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(tensor)
+        score = model(tensor)[:, 1]
+    expected = x * tape.gradient(score, tensor).numpy()
+    found = GradientInput(converted).explain(x, np.ones(3, int))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
 def test_cell_without_operator_is_unrolled_with_a_warning():
     class Halving(L.SimpleRNNCell):
         def call(self, sequence, states, training=False):
