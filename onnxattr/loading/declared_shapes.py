@@ -12,8 +12,9 @@ def correct_declared_shapes(proto: onnx.ModelProto) -> None:
     """
     bare = onnx.ModelProto()
     bare.CopyFrom(proto)
-    for value in [*bare.graph.value_info, *bare.graph.output]:
-        value.type.tensor_type.ClearField("shape")
+    del bare.graph.value_info[:]
+    for output in bare.graph.output:
+        output.type.tensor_type.ClearField("shape")
     graph = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
     inferred = {value.name: value.type.tensor_type for value in [*graph.value_info, *graph.output]}
     for value in [*proto.graph.value_info, *proto.graph.output]:

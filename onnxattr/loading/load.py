@@ -61,9 +61,7 @@ def load(source: ModelSource) -> ir.Model:
             slim = downgrade(slim, default_opset(slim), NEWEST_OPSET)
         slim = write_out(slim, default_opset(slim))
         slim = expand(slim, default_opset(slim))
-        slim = resolve(slim, default_opset(slim))
-        correct_declared_shapes(slim)
-        slim = infer_shapes(slim)
+        slim = _with_shapes(resolve(slim, default_opset(slim)))
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
         raise ModelError(
             f"The model is not valid ONNX of opset {default_opset(proto)}: {_first_lines(error)}"
@@ -76,6 +74,15 @@ def load(source: ModelSource) -> ir.Model:
     _name_everything(model.graph)
     model.meta[FOLDER], model.meta[DIGEST] = folder, digest(source, proto)
     return model
+
+
+def _with_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Infers all shapes; where the declared ones and the nodes contradict each other, the nodes are believed."""
+    try:
+        return infer_shapes(proto)
+    except onnx.shape_inference.InferenceError:
+        correct_declared_shapes(proto)
+        return infer_shapes(proto)
 
 
 def _first_lines(error: Exception) -> str:
