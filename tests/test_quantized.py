@@ -134,6 +134,41 @@ def test_gradients_of_a_small_quantized_network(tmp_path, bits):
     assert cosine(*maps) > 0.99  # measured: 0.9957
 
 
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_weights_of_four_bits(symmetric):
+    """By ONNX Runtime's own tool, in blocks: y = tanh(x w1) w2 with the weights that its scales stand for."""
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=shape).astype(np.float32) / 10 for shape in ((96, 128), (128, 5))]
+    model = parse("g (float[N,96] x) => (float[N,5] y) { h = MatMul(x, w1) t = Tanh(h) y = MatMul(t, w2) }")
+    for name, array in zip(("w1", "w2"), weights, strict=True):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    tool = MatMulNBitsQuantizer(model, block_size=32, is_symmetric=symmetric)
+    tool.process()
+    small = tool.model.model
+    assert [node.op_type for node in small.graph.node] == ["MatMulNBits", "Tanh", "MatMulNBits"]
+    x, ct = (rng.normal(size=(3, count)).astype(np.float32) for count in (96, 5))
+    found = run(vjp(small), x=x, y_cotangent=ct)
+    np.testing.assert_allclose(found["y"], run(small, x=x)["y"], rtol=0, atol=1e-6)
+    # The product with the identity gives the weights of one node after the other.
+    first, second = (run(only(small, k), x=np.eye(n, dtype=np.float32))["y"] for k, n in ((0, 96), (2, 128)))
+    assert cosine(first, weights[0]) > 0.98
+    slope = 1 - np.tanh(x @ first) ** 2
+    np.testing.assert_allclose(found["x_gradient"], ((ct @ second.T) * slope) @ first.T, rtol=0, atol=1e-6)
+
+
+def only(model, index):
+    """The model of one node of another, by ONNX Runtime's own kernel."""
+    node = onnx.NodeProto()
+    node.CopyFrom(model.graph.node[index])
+    node.input[0], node.output[0] = "x", "y"
+    kind = onnx.helper.make_tensor_value_info
+    ends = [[kind(name, onnx.TensorProto.FLOAT, [None, None])] for name in ("x", "y")]
+    graph = onnx.helper.make_graph([node], "one", *ends, model.graph.initializer)
+    return onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=8)
+
+
 def refused(model, match):
     with pytest.raises(UnsupportedOpError, match=match):
         vjp(model)
