@@ -6,8 +6,8 @@ import inspect
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from onnxattr.arrays import as_targets, model_inputs, row_count
 from onnxattr.attributions.batches import joined, pairs_of
 from onnxattr.attributions.definition import Definition
+from onnxattr.attributions.options import Options, is_integer
 from onnxattr.builder import dims_of
 from onnxattr.channels import find_channel_axis
 from onnxattr.driver import Driver
@@ -24,28 +25,13 @@ from onnxattr.errors import ParameterError
 from onnxattr.exported import RENDERINGS, build
 from onnxattr.loading.source import ModelSource
 from onnxattr.model import prepare, probability_head
-from onnxattr.noise import SEEDS
-from onnxattr.relus import POLICIES, relu_spans
+from onnxattr.relus import relu_spans
 from onnxattr.renderings.rewrite import Request
 from onnxattr.rules.overrides import RELU_LIKE
-from onnxattr.session import check_providers
 from onnxattr.weights import check_place, write_model
 
 REDUCERS = ("min", "mean", "max", "sum", None)
 OPERATORS = (None, "classification", "regression")
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options that every method takes beside Xplique's, by keyword; see ``Attribution``."""
-
-    wrt: str | tuple[str, ...] | None = None
-    providers: Sequence[Any] | None = None
-    seed: int = 0
-    relu_policy: str = "all"
-    channel_axis: int | None = None
-    progress: bool | None = None
-    precision: str = "model"
 
 
 class Attribution(ABC):
@@ -131,6 +117,16 @@ class Attribution(ABC):
 
     __call__ = explain
 
+    @property
+    def name(self) -> str:
+        """The method's name."""
+        return type(self).__name__
+
+    @property
+    def explained(self) -> tuple[str, ...]:
+        """Names of the values that are explained, in the order of the maps."""
+        return self.prepared.wrt
+
     def predict(self, inputs: Any) -> np.ndarray:
         """The (cut) model's output for each row; the arguments and errors are those of ``explain``."""
         feeds = model_inputs(self.prepared, inputs)
@@ -188,10 +184,10 @@ class Attribution(ABC):
                 raise ParameterError(f"{name}={given!r}: expected one of {allowed}.")
         request = replace(self._request, baseline_input=bool(baseline_input))
         if baseline_input and request.definition.baseline is None:
-            raise ParameterError(f"baseline_input=True: {type(self).__name__} has no baseline.")
+            raise ParameterError(f"baseline_input=True: {self.name} has no baseline.")
         classes = len(dims_of(self.prepared.value(self.prepared.output)) or []) == 2
         labels = target == "labels" or (target == "auto" and classes)
-        method = {"method": type(self).__name__, "parameters": self._parameters()}
+        method = {"method": self.name, "parameters": self._parameters()}
         return build(request, self._driver.rows, rendering, labels, method)
 
     def _parameters(self) -> dict[str, Any]:
@@ -207,7 +203,7 @@ class Attribution(ABC):
         results, done, as_dict = [], 0, False
         show = self.options.progress
         disable = None if show is None else not show
-        with tqdm(total=0, disable=disable, desc=type(self).__name__, unit="grad", leave=False) as bar:
+        with tqdm(total=0, disable=disable, desc=self.name, unit="grad", leave=False) as bar:
             for inputs, targets in pairs:
                 feeds = model_inputs(self.prepared, inputs)
                 rows = row_count(feeds)
@@ -231,44 +227,25 @@ class Attribution(ABC):
                 name for name in inspect.signature(type(self)).parameters if name not in ("model", "options")
             ]
             raise ParameterError(
-                f"{type(self).__name__} has no parameters {unknown}; beside the model it takes {own + known}."
+                f"{self.name} has no parameters {unknown}; beside the model it takes {own + known}."
             )
 
     def _check_parameters(self) -> None:
-        options = self.options
         for name, given, allowed in (
             ("operator", self.operator, OPERATORS),
             ("reducer", self.reducer, REDUCERS),
-            ("relu_policy", options.relu_policy, POLICIES),
         ):
             if given not in allowed:
                 raise ParameterError(f"{name}={given!r}: expected one of {allowed}.")
         if self.batch_size is not None and not is_integer(self.batch_size, at_least=1):
             raise ParameterError(f"batch_size={self.batch_size!r}: expected an integer from 1 on, or None.")
-        if not is_integer(options.seed, at_least=0) or options.seed >= SEEDS:
-            raise ParameterError(f"seed={options.seed!r}: expected an integer from 0 to {SEEDS - 1}.")
         if self.output_layer is not None and not isinstance(self.output_layer, str):
             if not is_integer(self.output_layer):
                 raise ParameterError(
                     f"output_layer={self.output_layer!r}: expected the name or the index of a layer, or None."
                 )
             self.output_layer = int(self.output_layer)
-        if options.channel_axis is not None and options.channel_axis not in (-3, -2, -1, 1, 2, 3):
-            raise ParameterError(
-                f"channel_axis={options.channel_axis!r}: expected 1, 2 or 3 (or -1 for the last axis)."
-            )
-        self._check_wrt()
-        if options.providers is not None:
-            check_providers(options.providers)
-
-    def _check_wrt(self) -> None:
-        names = self.options.wrt
-        if names is None or isinstance(names, str):
-            return
-        if not isinstance(names, Sequence) or not names or not all(isinstance(name, str) for name in names):
-            raise ParameterError(f"wrt={names!r}: expected the name or names of values, or None.")
-        if len(set(names)) < len(names):
-            raise ParameterError(f"wrt={names!r}: name every value once.")
+        self.options.check()
 
     def _check_baseline(self, definition: Definition) -> None:
         if definition.baseline is None or definition.baseline.ndim == 0:
@@ -306,13 +283,7 @@ class Attribution(ABC):
             spans = relu_spans(graph, self.prepared.layers, self.options.relu_policy)
             if not spans:
                 warnings.warn(
-                    f"{type(self).__name__} overrides ReLUs, and the model has none (relu_policy="
+                    f"{self.name} overrides ReLUs, and the model has none (relu_policy="
                     f"{self.options.relu_policy!r}): the result equals the plain gradient.",
                     stacklevel=caller,
                 )
-
-
-def is_integer(value: Any, at_least: int | None = None) -> bool:
-    """Whether a value is an integer, and not a boolean, from some number on."""
-    integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    return integer and (at_least is None or value >= at_least)

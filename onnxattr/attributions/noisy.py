@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxattr.attributions.base import Attribution, is_integer
+from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.definition import Definition, Finish, first_moment, unbiased_variance
+from onnxattr.attributions.options import is_integer
 from onnxattr.errors import ParameterError
 from onnxattr.loading.source import ModelSource
 

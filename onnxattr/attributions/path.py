@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from onnxattr.arrays import as_array
-from onnxattr.attributions.base import Attribution, is_integer
+from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.definition import Definition, times_difference, trapezoid
+from onnxattr.attributions.options import is_integer
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.loading.source import ModelSource
 

@@ -1,0 +1,60 @@
+"""The parameters that every method takes by keyword."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onnxattr.errors import ParameterError
+from onnxattr.noise import SEEDS
+from onnxattr.relus import POLICIES
+from onnxattr.session import check_providers
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options that every method takes beside Xplique's, by keyword; see ``Attribution``."""
+
+    wrt: str | tuple[str, ...] | None = None
+    providers: Sequence[Any] | None = None
+    seed: int = 0
+    relu_policy: str = "all"
+    channel_axis: int | None = None
+    progress: bool | None = None
+    precision: str = "model"
+
+    def check(self) -> None:
+        """Checks what can be checked without a model.
+
+        Raises:
+            ParameterError: If a parameter is outside its domain.
+        """
+        if self.relu_policy not in POLICIES:
+            raise ParameterError(f"relu_policy={self.relu_policy!r}: expected one of {POLICIES}.")
+        if not is_integer(self.seed, at_least=0) or self.seed >= SEEDS:
+            raise ParameterError(f"seed={self.seed!r}: expected an integer from 0 to {SEEDS - 1}.")
+        if self.channel_axis is not None and self.channel_axis not in (-3, -2, -1, 1, 2, 3):
+            raise ParameterError(
+                f"channel_axis={self.channel_axis!r}: expected 1, 2 or 3 (or -1 for the last axis)."
+            )
+        self._check_wrt()
+        if self.providers is not None:
+            check_providers(self.providers)
+
+    def _check_wrt(self) -> None:
+        names = self.wrt
+        if names is None or isinstance(names, str):
+            return
+        if not isinstance(names, Sequence) or not names or not all(isinstance(name, str) for name in names):
+            raise ParameterError(f"wrt={names!r}: expected the name or names of values, or None.")
+        if len(set(names)) < len(names):
+            raise ParameterError(f"wrt={names!r}: name every value once.")
+
+
+def is_integer(value: Any, at_least: int | None = None) -> bool:
+    """Whether a value is an integer, and not a boolean, from some number on."""
+    integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return integer and (at_least is None or value >= at_least)
