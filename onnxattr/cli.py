@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -11,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxattr import attributions
-from onnxattr.errors import OnnxAttrError, ShapeError
+from onnxattr import attributions, plots
+from onnxattr.errors import OnnxAttrError, ParameterError, ShapeError
+from onnxattr.explainer import Explainer, is_explainer, load
 from onnxattr.exported import RENDERINGS
 from onnxattr.finish_graph import whole_file
 from onnxattr.inspection import inspect, supported_operators
@@ -33,9 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
         try:
             options.run(options)
+            sys.stdout.flush()
         except OnnxAttrError as error:
             print(f"onnxattr: {error}", file=sys.stderr)
             return 2
+        except BrokenPipeError:
+            # Whoever read the output has seen enough, as head does; nothing more is to be written at exit either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -69,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     look.set_defaults(run=lambda options: print(inspect(options.model)))
 
     explain = commands.add_parser("explain", help="explain rows of a .npy file (.npz for several inputs)")
-    _add_method(explain)
+    _add_method(explain, ", or an explainer, which has its method and parameters already")
     explain.add_argument(
         "inputs", help=".npy array of shape (N, ...), or .npz with one array per model input"
     )
@@ -77,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", required=True, help=".npy file for the attributions (.npz for several)"
     )
     explain.add_argument("--targets", help="label for all rows, or a .npy file of labels or weights")
+    explain.add_argument("--picture", help="also draw one row: .png, .svg or .pdf")
+    explain.add_argument("--row", type=int, default=0, help="the row that is drawn, from 0 on")
     explain.set_defaults(run=_explain)
 
     export = commands.add_parser("export", help="write one ONNX file that predicts and explains")
@@ -101,9 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_method(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model")
-    parser.add_argument("--method", default="IntegratedGradients", choices=attributions.__all__)
+def _add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None:
+    parser.add_argument("model", help="ONNX file" + help_of_model)
+    parser.add_argument("--method", choices=attributions.__all__, help="IntegratedGradients unless given")
     parser.add_argument("--output-layer", help="layer name or index, or value name, to cut the model at")
     parser.add_argument("--wrt", action="append", help="value to explain; may be given several times")
     parser.add_argument("--batch-size", type=int)
@@ -128,7 +136,7 @@ def _method(options: argparse.Namespace) -> attributions.base.Attribution:
         given["output_layer"] = int(layer)
     if options.wrt:
         given["wrt"] = tuple(options.wrt)
-    return getattr(attributions, options.method)(options.model, **given)
+    return getattr(attributions, options.method or "IntegratedGradients")(options.model, **given)
 
 
 def _convert(options: argparse.Namespace) -> None:
@@ -147,17 +155,61 @@ def _convert(options: argparse.Namespace) -> None:
     print(f"wrote {output}")
 
 
+def _explainer(options: argparse.Namespace) -> Explainer:
+    """The explainer that the model's file is."""
+    given = [name for name in ("method", "wrt", *_PARAMETERS) if getattr(options, name) is not None]
+    if set(given) - {"seed"}:
+        raise ParameterError(
+            f"{options.model} is an explainer, whose method and parameters are fixed, but for the seed: "
+            f"leave out {', '.join('--' + name.replace('_', '-') for name in given)}, or give the model itself."
+        )
+    return load(options.model, seed=options.seed or 0)
+
+
 def _explain(options: argparse.Namespace) -> None:
     inputs = _read(options.inputs)
-    method = _method(options)
+    if options.picture:
+        _check_picture(options, inputs)
+    method = _explainer(options) if is_explainer(options.model) else _method(options)
+    targets = _targets(options.targets, inputs)
     with whole_file(options.output) as file:
-        result = method.explain(inputs, _targets(options.targets, inputs))
+        result = method.explain(inputs, targets)
         if isinstance(result, np.ndarray):
             np.save(file, result)
         else:
             maps = result.values() if isinstance(result, dict) else result
-            np.savez(file, **dict(zip(method.prepared.wrt, maps, strict=True)))
+            np.savez(file, **dict(zip(method.explained, maps, strict=True)))
     print(f"wrote {options.output}")
+    if options.picture:
+        _draw(options, method, inputs, targets, result)
+        print(f"wrote {options.picture}")
+
+
+def _check_picture(options: argparse.Namespace, inputs: Any) -> None:
+    plots.check_path(options.picture)
+    plots.matplotlib_module()
+    if not isinstance(inputs, np.ndarray):
+        raise ShapeError("A picture shows the rows of one input, given as a .npy file.")
+    if not 0 <= options.row < len(inputs):
+        raise ParameterError(f"--row {options.row}: {options.inputs} has rows 0 to {len(inputs) - 1}.")
+
+
+def _draw(options: argparse.Namespace, method: Any, inputs: np.ndarray, targets: Any, maps: Any) -> None:
+    """Draws one row with the class that its map explains, where the output has classes and one was asked for."""
+    x, label, score = inputs[options.row], "", None
+    scores = method.predict(inputs[options.row : options.row + 1])[0]
+    if scores.ndim == 1 and (targets is None or targets.ndim == 1):
+        wanted = -1 if targets is None else int(targets[options.row])
+        index = int(scores.argmax()) if wanted < 0 else wanted
+        label, score = f"class {index}, score", float(scores[index])
+    plots.row(
+        x,
+        {method.name: maps[options.row]},
+        title=options.model,
+        label=label,
+        score=score,
+        path=options.picture,
+    )
 
 
 def _targets(given: str | None, inputs: Any) -> Any:

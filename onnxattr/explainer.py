@@ -15,7 +15,7 @@ from onnxattr.attributions.batches import joined, pairs_of
 from onnxattr.builder import dims_of
 from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError
 from onnxattr.exported import describe
-from onnxattr.loading.source import read_proto
+from onnxattr.loading.source import is_keras, read_proto
 from onnxattr.model import Prepared
 from onnxattr.session import Session
 
@@ -58,6 +58,16 @@ class Explainer:
         self._inputs = {str(value.name): value for value in interface.graph.inputs}
         interface.graph.inputs[:] = [self._inputs[name] for name in metadata["inputs"]]
         self._prepared = Prepared(interface, [], metadata["prediction"], tuple(metadata["explained"]))
+
+    @property
+    def name(self) -> str:
+        """The method's name."""
+        return str(self.metadata["method"])
+
+    @property
+    def explained(self) -> tuple[str, ...]:
+        """Names of the values that are explained, in the order of the maps."""
+        return self._prepared.wrt
 
     def explain(self, inputs: Any, targets: Any = None) -> Any:
         """Explains a batch of inputs, as the method did; see ``Attribution.explain``.
@@ -132,6 +142,18 @@ class Explainer:
                 )
             found[entry["baseline"]] = array.astype(value.dtype.numpy() if value.dtype else np.float32)
         return found
+
+
+def is_explainer(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is an exported explainer.
+
+    Raises:
+        ModelError: If the file is missing, damaged or not ONNX.
+    """
+    if is_keras(Path(path)):
+        return False
+    proto, _ = read_proto(path)
+    return describe({entry.key: entry.value for entry in proto.metadata_props}) is not None
 
 
 def load(

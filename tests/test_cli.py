@@ -202,6 +202,10 @@ BAD = {
     "one step": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--steps", 1], ["steps=1"]),
     "no baseline": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--method", "Saliency", "--baseline-value", 1],
                     ["Saliency", "baseline_value"]),
+    "picture of another kind": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--picture", "why.gif"],
+                                [".png, .svg or .pdf"]),
+    "row beyond the last": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--picture", "why.png", "--row", 3],
+                            ["--row 3", "mlp.npy has rows 0 to 2"]),
     "seed": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--seed", -1], ["seed=-1"]),
     "unknown layer": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--output-layer", "top"], ["'top'", "onnxattr inspect"]),
     "layer index": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--output-layer", "-2"], ["-2", "no layer table"]),
@@ -266,3 +270,56 @@ def test_installed_command(folder):
     done = subprocess.run([command, "inspect", "no.onnx"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("onnxattr: no.onnx does not exist")
+
+
+@pytest.mark.parametrize(("method", "options"), [("IntegratedGradients", []), ("SmoothGrad", ["--seed", 5])])
+def test_explain_by_an_explainer(method, options, folder, capsys):
+    arguments = ["--method", method, "--output-layer", "logits"]
+    assert run(capsys, "export", "probabilities.onnx", *arguments, "-o", "e.onnx")[0] == 0
+    assert run(capsys, "explain", "e.onnx", "mlp.npy", "--targets", 2, "-o", "e.npy", *options)[0] == 0
+    assert (
+        run(
+            capsys,
+            "explain",
+            "probabilities.onnx",
+            "mlp.npy",
+            "--targets",
+            2,
+            "-o",
+            "m.npy",
+            *arguments,
+            *options,
+        )[0]
+        == 0
+    )
+    expected = np.load("m.npy")
+    np.testing.assert_allclose(np.load("e.npy"), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    status, _, err = run(capsys, "explain", "e.onnx", "mlp.npy", "-o", "no.npy", "--steps", 5, "--wrt", "x")
+    assert status == 2
+    assert "leave out --wrt, --steps" in err
+    assert not os.path.exists("no.npy")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "shown"),
+    [
+        ("mlp", ["--row", 2], "feature 0"),
+        ("images", ["--targets", 3], "class 3, score"),
+        ("images", ["--targets", "weights5.npy"], "Input"),
+    ],
+)
+def test_a_picture_of_a_row(name, options, shown, folder, capsys):
+    np.save("weights5.npy", np.eye(5)[:3])
+    arguments = ["explain", f"{name}.onnx", f"{name}.npy", "-o", "maps.npy", "--picture", "why.svg", *options]
+    assert run(capsys, *arguments) == (0, "wrote maps.npy\nwrote why.svg\n", "")
+    text = (folder / "why.svg").read_text()
+    assert f"<!-- {shown}" in text
+    assert f"<!-- {name}.onnx" in text
+    assert "<!-- IntegratedGradients" in text or name == "mlp"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = f"{sys.executable} -c 'from onnxattr.cli import main; exit(main([\"ops\"]))' | head -n 1"
+    found = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.startswith("Abs")

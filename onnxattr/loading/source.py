@@ -33,9 +33,7 @@ def read_proto(source: ModelSource) -> tuple[onnx.ModelProto, Path | None]:
         return _parse(source, "the given bytes"), None
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        if path.suffix in (".keras", ".h5", ".hdf5") or (
-            path.is_dir() and (path / "saved_model.pb").exists()
-        ):
+        if is_keras(path):
             return _convert_keras(path), None
         if not path.is_file():
             raise ModelError(f"{path} does not exist or is not a file; expected the path of an ONNX model.")
@@ -46,6 +44,11 @@ def read_proto(source: ModelSource) -> tuple[onnx.ModelProto, Path | None]:
         f"A model was given as {type(source).__name__}; expected a path, the bytes of an ONNX file, an "
         "onnx.ModelProto, an onnx_ir.Model or a Keras model."
     )
+
+
+def is_keras(path: Path) -> bool:
+    """Whether a path is that of a Keras model: a file, or the folder of a SavedModel."""
+    return path.suffix in (".keras", ".h5", ".hdf5") or (path / "saved_model.pb").exists()
 
 
 def _convert_keras(model: Any) -> onnx.ModelProto:

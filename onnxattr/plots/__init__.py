@@ -8,5 +8,17 @@ everywhere: red positive, blue negative, none zero; maps that are nowhere negati
 from onnxattr.plots.charts import series, tabular
 from onnxattr.plots.colors import color_limits
 from onnxattr.plots.images import displayable, gallery, heatmap
+from onnxattr.plots.rows import row
+from onnxattr.plots.sheet import check_path, matplotlib_module
 
-__all__ = ["color_limits", "displayable", "gallery", "heatmap", "series", "tabular"]
+__all__ = [
+    "check_path",
+    "color_limits",
+    "displayable",
+    "gallery",
+    "heatmap",
+    "matplotlib_module",
+    "row",
+    "series",
+    "tabular",
+]

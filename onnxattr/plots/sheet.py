@@ -61,9 +61,7 @@ class Sheet:
         """Write the figure through a temporary name, if there is a path; return it."""
         if path is not None:
             target = Path(path)
-            file_format = target.suffix[1:].lower()
-            if file_format not in ("png", "svg", "pdf"):
-                raise ParameterError(f"path={str(path)!r}; expected a name that ends in .png, .svg or .pdf")
+            file_format = check_path(path)
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
             try:
@@ -72,6 +70,18 @@ class Sheet:
             finally:
                 partial.unlink(missing_ok=True)
         return self.figure
+
+
+def check_path(path: str | os.PathLike) -> str:
+    """The format in which a figure is written there.
+
+    Raises:
+        ParameterError: the path has a suffix of no such format.
+    """
+    file_format = Path(path).suffix[1:].lower()
+    if file_format not in ("png", "svg", "pdf"):
+        raise ParameterError(f"path={str(path)!r}; expected a name that ends in .png, .svg or .pdf")
+    return file_format
 
 
 def color_scale(signed: bool, opacity: float | None) -> Any:
