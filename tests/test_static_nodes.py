@@ -12,7 +12,7 @@ from onnxattr.loading.load import load
 X = np.random.default_rng(0).uniform(0.5, 1.5, (2, 3, 4)).astype(np.float32)
 WEIGHTS = (
     "int64 zero = {0}, int64 one = {1}, int64 two = {2}, int64[1] axis = {-1}, "
-    "bool no = {0}, int64[1] zeroth = {0}, int64[2] sizes = {1, 2}"
+    "int64[1] one1 = {1}, bool no = {0}, int64[1] zeroth = {0}, int64[2] sizes = {1, 2}"
 )
 EITHER = """If(c) <then_branch = yes () => (float[?,?,?] t) { u = Exp(x) t = Mul(u, x) },
     else_branch = no () => (float[?,?] e) { u = Sin(x) e = ReduceSum<keepdims = 0>(u, axis) }>"""
@@ -22,6 +22,11 @@ RUN = (
     "f = ReduceMin<keepdims = 0>(x) r = Floor(f) n = Cast<to = 7>(r) place = Add(n, one) part = Add(n, two) "
     "both = Add(sizes, n) end = Unsqueeze(part, zeroth) last = Constant<value = int64[1] {2}>() "
     "cut = Slice(x, zeroth, end, last) "
+)
+
+APPEND = (
+    "body = b (int64 i, bool c, float[2,3,4] p, seq(float[2,3,4]) l) => (bool d, float[2,3,4] g, seq(float[2,3,4]) m, "
+    "float[2,3,4] o) { d = Identity(c) h = Sin(p) m = SequenceInsert(l, h) g = Mul(p, x) o = Identity(p) }"
 )
 
 # Nodes with their float64 results.
@@ -115,6 +120,17 @@ RESOLVED = {
         "e = ConcatFromSequence<axis = 0, new_axis = 1>(s) y = Mul(e, v)",
         lambda x: x[..., :2].transpose(2, 0, 1) * (x[..., 0] + (x[..., :2] ** 2).sum(-1)),
     ),
+    "appended, stacked": (
+        f"{RUN} e = SequenceEmpty() z, s, k = Loop(part, , x, e) <{APPEND}> "
+        "q = ConcatFromSequence<axis = 1, new_axis = 1>(s) a = Unsqueeze(z, one1) y = Concat<axis = 1>(q, a)",
+        lambda x: np.stack([np.sin(x), np.sin(x * x), x**3], axis=1),
+    ),
+    "appended behind others, side by side": (
+        f"{RUN} e = SequenceConstruct(x) z, s, k = Loop(part, , x, e) <{APPEND}> l = SequenceLength(s) "
+        "c = ConcatFromSequence<axis = 1>(s) v = SequenceAt(s, part) m = Concat<axis = 1>(c, v) f2 = Cast<to = 1>(l) "
+        "t = ReduceSum<keepdims = 0>(k, zeroth) u = Concat<axis = 1>(m, t) y = Mul(u, f2)",
+        lambda x: 3 * np.concatenate([x, np.sin(x), np.sin(x * x), np.sin(x * x), x + x * x], axis=1),
+    ),
     "axes of a Squeeze, from what reads it": (
         f"{RUN} w = Transpose<perm = [2, 0, 1]>(cut) v = Unsqueeze(w, last) q = Squeeze(v) "
         "y = Transpose<perm = [2, 1, 0]>(q)",
@@ -145,10 +161,10 @@ def test_resolved(case):
 
 REFUSED = {
     "SequenceAt": f"{RUN} s = SequenceConstruct(x, cut) y = SequenceAt(s, n)",
-    "SequenceInsert": "m = ArgMax<keepdims = 0>(x) n = ReduceMax<keepdims = 0>(m) e = SequenceEmpty() "
-    "z, s = Loop(n, , x, e) <body = b (int64 i, bool c, float[2,3,4] p, "
-    "seq(float[2,3,4]) q) => (bool d, float[2,3,4] r, seq(float[2,3,4]) t) { d = Identity(c) r = Exp(p) "
-    "t = SequenceInsert(q, r) }> y = SequenceAt(s, one)",
+    "SequenceInsert": f"{RUN} e = SequenceEmpty() z, s = Loop(part, , x, e) <body = b (int64 i, bool c, "
+    "float[2,3,4] p, seq(float[2,3,?]) q) => (bool d, float[2,3,4] g, seq(float[2,3,?]) t) { d = Identity(c) "
+    "g = Exp(p) u = Unsqueeze(i, zeroth) v = Slice(g, zeroth, u, last) t = SequenceInsert(q, v) }> "
+    "y = SequenceAt(s, one)",
 }
 
 

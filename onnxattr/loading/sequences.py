@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,13 +20,11 @@ class EvenParts:
         x: What is split.
         axis: The axis, counted from the front.
         size: The size of a part, the last of which may be smaller; int64, one element.
-        squeezed: Whether the parts, of size 1, lack the axis.
     """
 
     x: ir.Value
     axis: int
     size: ir.Value
-    squeezed: bool
 
     def count(self, op: OpBuilder) -> ir.Value:
         """The number of parts, a vector of one element."""
@@ -38,19 +36,37 @@ class EvenParts:
         place = op.Reshape(op.Cast(position, to=ir.DataType.INT64.value), [1])
         place = op.Where(op.Less(place, 0), op.Add(place, self.count(op)), place)
         start = op.Mul(place, self.size)
-        part = op.Slice(self.x, start, op.Add(start, self.size), [self.axis])
-        return op.Squeeze(part, [self.axis]) if self.squeezed else part
+        return op.Slice(self.x, start, op.Add(start, self.size), [self.axis])
 
     def joined(self, op: OpBuilder, axis: int, new_axis: bool) -> ir.Value | None:
         """The parts side by side; None where that is something else than what was split."""
-        rank = len(dims_of(self.x) or [])
-        if new_axis != self.squeezed:
-            return None
-        order = [k for k in range(rank) if k != self.axis]
-        order.insert(axis % rank, self.axis)
-        if not new_axis and order != sorted(order):
-            return None
-        return op.Identity(self.x) if order == sorted(order) else op.Transpose(self.x, perm=order)
+        same = axis % len(dims_of(self.x) or [1]) == self.axis and not new_axis
+        return op.Identity(self.x) if same else None
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A sequence of as many elements of one shape as the first axis of a value is long."""
+
+    value: ir.Value
+
+    def count(self, op: OpBuilder) -> ir.Value:
+        """The number of elements, a vector of one element."""
+        return op.shape(self.value, 0, 1)
+
+    def at(self, op: OpBuilder, position: ir.Value) -> ir.Value:
+        """The element at a position; from the end where that is negative."""
+        return op.Gather(self.value, position, axis=0)
+
+    def joined(self, op: OpBuilder, axis: int, new_axis: bool) -> ir.Value | None:
+        """The elements side by side."""
+        rank = len(dims_of(self.value) or [])
+        axis %= rank if new_axis else rank - 1
+        order = [*range(1, axis + 1), 0, *range(axis + 1, rank)]
+        moved = op.Transpose(self.value, perm=order) if axis else op.Identity(self.value)
+        if new_axis:
+            return moved
+        return op.Reshape(moved, op.Concat(op.shape(moved, 0, axis), [-1], op.shape(moved, axis + 2), axis=0))
 
 
 @dataclass
@@ -60,13 +76,15 @@ class Contents:
     Attributes:
         known: Looks up arrays that are known before a run.
         replace: Lets all that reads a value read another.
-        sequences: The elements of sequences, or the rule that they are cut by.
+        symbols: The sizes of the model's inputs that have names.
+        sequences: The elements of sequences, or how they are made from one value.
         optionals: What optional values hold, None for nothing.
     """
 
     known: KnownArrays
     replace: Callable[[OpBuilder, ir.Value, ir.Value], None]
-    sequences: dict[ir.Value, list[ir.Value] | EvenParts] = field(default_factory=dict)
+    symbols: Set[str]
+    sequences: dict[ir.Value, list[ir.Value] | EvenParts | Stack] = field(default_factory=dict)
     optionals: dict[ir.Value, ir.Value | None] = field(default_factory=dict)
 
     def holds(self, value: ir.Value | None) -> bool:
@@ -89,19 +107,24 @@ class Contents:
 
 def _sequence_at(contents: Contents, op: OpBuilder, node: Any) -> None:
     held, position = contents.sequences.get(node.inputs[0]), contents.known(node.inputs[1])
-    if isinstance(held, EvenParts):
+    if isinstance(held, (EvenParts, Stack)):
         contents.replace(op, node.outputs[0], held.at(op, node.inputs[1]))
-    elif held and position is None and _alike(held):
-        stack = op.Concat(*(op.Unsqueeze(value, [0]) for value in held), axis=0)
-        contents.replace(op, node.outputs[0], op.Gather(stack, node.inputs[1], axis=0))
+    elif held and position is None and alike(held):
+        contents.replace(op, node.outputs[0], stacked(op, held).at(op, node.inputs[1]))
     elif held and position is not None and -len(held) <= position < len(held):
         contents.replace(op, node.outputs[0], held[int(position)])
 
 
-def _alike(values: list[ir.Value]) -> bool:
+def alike(values: list[ir.Value]) -> bool:
     """Whether values certainly have one shape."""
     shapes = [dims_of(value) for value in values]
     return all(dims == shapes[0] and dims is not None and None not in dims for dims in shapes)
+
+
+def stacked(op: OpBuilder, values: list[ir.Value], *more: ir.Value) -> Stack:
+    """Values of one shape, and behind them values that are stacks already."""
+    parts = [*(op.Unsqueeze(value, [0]) for value in values), *more]
+    return Stack(op.Concat(*parts, axis=0) if len(parts) > 1 else parts[0])
 
 
 def _sequence_construct(contents: Contents, op: OpBuilder, node: Any) -> None:
@@ -125,7 +148,7 @@ def _sequence_edit(contents: Contents, op: OpBuilder, node: Any) -> None:
 
 def _sequence_length(contents: Contents, op: OpBuilder, node: Any) -> None:
     held = contents.sequences.get(node.inputs[0])
-    if isinstance(held, EvenParts):
+    if isinstance(held, (EvenParts, Stack)):
         contents.replace(op, node.outputs[0], op.Squeeze(held.count(op), [0]))
     elif held is not None:
         contents.replace(op, node.outputs[0], op.constant(len(held), ir.DataType.INT64))
@@ -138,29 +161,32 @@ def _split_to_sequence(contents: Contents, op: OpBuilder, node: Any) -> None:
         return
     axis = node.attributes.get_int("axis", 0) % len(dims)
     squeezed = split is None and not node.attributes.get_int("keepdims", 1)
+    if squeezed and not isinstance(dims[axis], int):
+        order = [axis, *(k for k in range(len(dims)) if k != axis)]
+        contents.sequences[node.outputs[0]] = Stack(op.Transpose(x, perm=order) if axis else x)
+        return
     if split is None or dims_of(split) == []:
         length, part = dims[axis], 1 if split is None else None if sizes is None else int(sizes)
         if not isinstance(length, int) or part is None:
             size = op.constant([1], ir.DataType.INT64) if split is None else op.Reshape(split, [1])
             size = op.Cast(size, to=ir.DataType.INT64.value)
-            contents.sequences[node.outputs[0]] = EvenParts(x, axis, size, squeezed)
+            contents.sequences[node.outputs[0]] = EvenParts(x, axis, size)
             return
         lengths = op.constant([min(part, length - start) for start in range(0, length, part)])
     else:
         lengths = split
     count = (dims_of(lengths) or [None])[0]
-    if not isinstance(count, int):
-        return
-    lengths = op.Cast(lengths, to=ir.DataType.INT64.value)
-    parts = op.node("Split", [x, lengths], {"axis": axis}, outputs=count)
-    parts = [parts] if count == 1 else list(parts)
-    contents.sequences[node.outputs[0]] = [op.Squeeze(p, [axis]) for p in parts] if squeezed else parts
+    if isinstance(count, int):
+        lengths = op.Cast(lengths, to=ir.DataType.INT64.value)
+        parts = op.node("Split", [x, lengths], {"axis": axis}, outputs=count)
+        parts = [parts] if count == 1 else list(parts)
+        contents.sequences[node.outputs[0]] = [op.Squeeze(p, [axis]) for p in parts] if squeezed else parts
 
 
 def _concat_from_sequence(contents: Contents, op: OpBuilder, node: Any) -> None:
     held, axis = contents.sequences.get(node.inputs[0]), node.attributes.get_int("axis")
     new_axis = bool(node.attributes.get_int("new_axis", 0))
-    if isinstance(held, EvenParts):
+    if isinstance(held, (EvenParts, Stack)):
         joined = held.joined(op, axis, new_axis)
         if joined is not None:
             contents.replace(op, node.outputs[0], joined)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, NameFixPass
 
 from onnxattr.builder import OpBuilder, dims_of, values_of
+from onnxattr.loading.appended import stack_appended
 from onnxattr.loading.known_values import KnownArrays
 from onnxattr.loading.loop_shapes import infer_shapes
 from onnxattr.loading.sequences import HANDLERS, Contents
@@ -55,7 +56,8 @@ class _Resolver:
     def __init__(self, graph: ir.Graph, opset: int):
         self._op = OpBuilder(graph, opset, prefix="static")
         self._known = KnownArrays(opset)
-        self._contents = Contents(self._known, self._replace)
+        symbols = {dim for value in graph.inputs for dim in dims_of(value) or [] if isinstance(dim, str)}
+        self._contents = Contents(self._known, self._replace, symbols)
         self._changed = False
 
     def run(self) -> bool:
@@ -110,18 +112,23 @@ class _Resolver:
         self._walk(op, nodes)
 
     def _loop(self, op: OpBuilder, node: Any) -> None:
-        """Writes a Loop over sequences out, step by step, where it takes a known number of steps."""
+        """Writes a Loop over sequences out, step by step, where it takes a known number of steps.
+
+        A Loop of another number of steps may append to sequences.
+        """
         (body,), trips, go = subgraphs_of(node), self._known(node.inputs[0]), node.inputs[1]
         count, slices = len(node.inputs) - 2, len(body.outputs) - len(node.inputs) + 1
         held = any(map(self._contents.holds, (*node.inputs, *captures_of(node))))
         unending = go is None or (self._known(go) is not None and bool(self._known(go)))
-        if not held or trips is None or not unending or not self._goes_on(body):
+        if not held:
             return
-        if trips > _MOST_STEPS or (trips < 1 and slices):
-            return
+        steps = -1 if trips is None or not unending or not self._goes_on(body) else int(trips)
+        if not bool(slices) <= steps <= _MOST_STEPS:
+            loop = stack_appended(self._contents, op, node)
+            return None if loop is None else self._walk(op, [loop])
         values: list[ir.Value] = list(node.inputs[2:])
         stacks: list[list[ir.Value]] = [[] for _ in range(slices)]
-        for step in range(int(trips)):
+        for step in range(steps):
             given = [op.constant(step, ir.DataType.INT64), op.constant(True), *values]
             results = self._step(op, node, body, given)
             values = results[1 : 1 + count]

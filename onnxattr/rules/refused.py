@@ -17,8 +17,8 @@ _QUANTIZED = re.compile(
 REFUSED = (
     (
         r"Sequence\w+|ConcatFromSequence|SplitToSequence",
-        "Sequences are differentiated where it is known before the model runs what their elements are, and no Loop of "
-        "unknown length carries them: stack their elements into a tensor instead.",
+        "Sequences are differentiated where it is known before the model runs what their elements are, or where a Loop "
+        "appends elements of one shape to them: stack their elements into a tensor instead.",
     ),
     (
         r"Optional\w*",
@@ -30,6 +30,11 @@ REFUSED = (
         r"|ConvInteger|MatMulInteger\w*|MulInteger|QOrdered\w+)",
         "Operators that compute in integers have no gradient: quantise the model in the QDQ form instead "
         "(onnxruntime.quantization with quant_format=QuantFormat.QDQ), which is differentiated straight through.",
+    ),
+    (
+        r"com\.microsoft::(DecoderMasked\w+|BeamSearch|GreedySearch|Sampling|Packed\w+|RemovePadding|RestorePadding)",
+        "ONNX Runtime fused the model for generating text or for batches packed on a GPU: take it as it was exported, "
+        "before onnxruntime.transformers, or save it with a lower level of graph optimisation.",
     ),
     (
         r"com\.microsoft\.nchwc::.*|com\.ms\.internal\..*|com\.microsoft::Nhwc\w+",
