@@ -7,6 +7,7 @@ import math
 import numpy as np
 import onnx
 from onnx.reference.op_run import OpRun
+from onnx.reference.ops.op_batch_normalization import BatchNormalization_14
 from onnx.reference.ops.op_pad import Pad_18
 
 from onnxattr.evaluator_windows import WINDOW_OPS, Corrected
@@ -23,6 +24,12 @@ class Pad(Pad_18):  # noqa: D101
             begin, end = int(pads[index]), int(pads[index + len(where)])
             cut[axis] = slice(max(-begin, 0), data.shape[axis] - max(-end, 0))
         return super()._run(data[tuple(cut)], np.maximum(pads, 0), constant_value, axes, mode)
+
+
+class BatchNormalization(BatchNormalization_14):
+    """In inference at older opsets too, at which onnx's own evaluator takes the mean and variance of its operand."""
+
+    op_domain = ""
 
 
 class Erf(OpRun):  # noqa: D101
@@ -133,4 +140,15 @@ class Optional(OpRun):  # noqa: D101
 
 
 #: Operators of onnx's evaluator that stand in the way of a float64 check.
-CORRECTED = (Pad, Erf, GlobalMaxPool, GatherElements, LRN, Loop, Scan, Optional, *WINDOW_OPS)
+CORRECTED = (
+    Pad,
+    BatchNormalization,
+    Erf,
+    GlobalMaxPool,
+    GatherElements,
+    LRN,
+    Loop,
+    Scan,
+    Optional,
+    *WINDOW_OPS,
+)

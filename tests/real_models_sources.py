@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-import light_models
 import minilm
 import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
-from real_models import MODELS
+from real_models import ARCHITECTURES, MODELS
 
 from onnxattr import vjp
 from onnxattr.evaluator import CORRECTED
@@ -208,13 +207,13 @@ def relative(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def compare_architecture(name: str) -> tuple[float, float]:
-    """The same for one of ``light_models.NAMES``, in float64 against its operators in PyTorch.
+    """The same for one of ``ARCHITECTURES``, in float64 against its operators in PyTorch.
 
     In float32 two runtimes put some of a million ReLUs on different sides, and the gradients of those differ.
     """
     import torch_graph
 
-    original = light_models.load(name)
+    original = ARCHITECTURES[name].load()
     model = ir.serde.serialize_model(load(original))
     source, score = model.graph.input[0].name, model.graph.output[0].name
     image = np.random.default_rng(0).normal(size=(1, 3, 224, 224))

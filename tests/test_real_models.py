@@ -7,7 +7,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import real_models_sources as sources
-from real_models import MODELS, STEP
+from real_models import ARCHITECTURES, MODELS
 
 from onnxattr.attributions import Saliency
 from onnxattr.loading.load import load
@@ -16,18 +16,14 @@ from onnxattr.testing import check_vjp
 pytestmark = pytest.mark.slow
 
 
-def check(model, inputs, outputs=None):
-    """The gradient of the model as it is loaded: upgraded to the opset that gradients are written in."""
-    upgraded = ir.serde.serialize_model(load(model))
-    check_vjp(upgraded, inputs, outputs=outputs, directions=1, step=STEP, tolerance=1e-6)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_deployed_model(name):
-    real = MODELS[name]
+@pytest.mark.parametrize(("name", "real"), {**MODELS, **ARCHITECTURES}.items())
+def test_differences(name, real):
     if not real.installed:
         pytest.skip(f"{real.package} is not installed: make real-models")
-    check(real.load(), real.inputs(np.random.default_rng(0)), real.outputs)
+    # As it is loaded: upgraded to the opset that gradients are written in.
+    model = ir.serde.serialize_model(load(real.load()))
+    inputs = real.inputs(np.random.default_rng(0))
+    check_vjp(model, inputs, outputs=real.outputs, directions=1, step=real.step, tolerance=1e-6)
 
 
 @pytest.mark.parametrize("name", sources.SOURCES)
@@ -37,13 +33,6 @@ def test_deployed_model_in_its_framework(name):
     prediction, gradient = sources.compare(name)
     assert prediction < 1e-5
     assert gradient < 1e-5
-
-
-@pytest.mark.parametrize("name", light_models.NAMES)
-def test_architecture(name):
-    model = light_models.load(name)
-    image = np.random.default_rng(0).normal(size=(1, 3, 224, 224)).astype(np.float32)
-    check(model, {model.graph.input[0].name: image})
 
 
 @pytest.mark.parametrize("name", light_models.NAMES)

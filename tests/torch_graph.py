@@ -36,7 +36,9 @@ def pool_average(attributes, x):
 
 
 def normalize(attributes, x, scale, bias, mean, variance):
-    return functional.batch_norm(x, mean, variance, scale, bias, eps=attributes.get("epsilon", 1e-5))
+    return functional.batch_norm(
+        x, mean, variance, scale, bias, eps=attributes.get("epsilon", float(np.float32(1e-5)))
+    )
 
 
 def normalize_locally(attributes, x):

@@ -11,7 +11,7 @@ from onnxattr.builder import OpBuilder
 from onnxattr.rules.contrib import kept
 from onnxattr.rules.definitions import definition, optional
 from onnxattr.rules.linear import rank_of
-from onnxattr.rules.norm import per_channel, standardize
+from onnxattr.rules.norm import EPSILON, per_channel, standardize
 
 
 def rms(op: OpBuilder, node: Any, x: ir.Value, scale: ir.Value, epsilon: float, axis: int) -> ir.Value:
@@ -28,7 +28,7 @@ def simplified_layer_normalization(op: OpBuilder, node: Any) -> ir.Value:
     """y = x / sqrt(mean(x^2) + eps) * scale."""
     x, scale = node.inputs[:2]
     axis = node.attributes.get_int("axis", -1)
-    return rms(op, node, x, scale, node.attributes.get_float("epsilon", 1e-5), axis)
+    return rms(op, node, x, scale, node.attributes.get_float("epsilon", EPSILON), axis)
 
 
 @definition("com.microsoft::LayerNormalization")
@@ -111,7 +111,7 @@ def _group_norm(op: OpBuilder, node: Any, x: ir.Value, gamma: ir.Value, beta: ir
     last = node.attributes.get_int("channels_last", 1)
     first = op.Transpose(x, perm=[0, 3, 1, 2]) if last else x
     groups = op.Reshape(first, op.constant([0, node.attributes.get_int("groups"), -1]))
-    z = standardize(op, groups, [2], node.attributes.get_float("epsilon", 1e-5))[0]
+    z = standardize(op, groups, [2], node.attributes.get_float("epsilon", EPSILON))[0]
     scale, shift = (per_channel(op, op.cast_like(vector, x), 4) for vector in (gamma, beta))
     y = op.Add(op.Mul(op.reshape_like(z, first), scale), shift)
     if node.attributes.get_int("activation"):

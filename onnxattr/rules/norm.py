@@ -6,11 +6,15 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
 from onnxattr.rules.linear import rank_of
 from onnxattr.rules.registry import Cotangent, vjp
+
+#: The default of every epsilon here, as near as an attribute, which is float32 in models of any precision, comes.
+EPSILON = float(np.float32(1e-5))
 
 
 def per_channel(op: OpBuilder, vector: ir.Value, rank: int) -> ir.Value:
@@ -38,7 +42,7 @@ def batch_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent
     x, scale, _, mean, variance = node.inputs
     ct, rank = three(ct)[0], rank_of(x, node)
     axes = [0, *range(2, rank)]
-    inverse = op.Reciprocal(op.Sqrt(op.Add(variance, node.attributes.get_float("epsilon", 1e-5))))
+    inverse = op.Reciprocal(op.Sqrt(op.Add(variance, node.attributes.get_float("epsilon", EPSILON))))
     factor = op.Mul(scale, inverse)
 
     def total(value: ir.Value) -> ir.Value:
@@ -71,7 +75,7 @@ def _measured_batch_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence
     y_ct, mean_ct, variance_ct = three(ct)
     rank, momentum = rank_of(x, node), node.attributes.get_float("momentum", 0.9)
     axes = [0, *range(2, rank)]
-    z, inverse = standardize(op, x, axes, node.attributes.get_float("epsilon", 1e-5))
+    z, inverse = standardize(op, x, axes, node.attributes.get_float("epsilon", EPSILON))
     count = op.Cast(op.ReduceProd(op.Gather(op.Shape(x), axes), keepdims=0), to=x.dtype.value)  # type: ignore[union-attr]
 
     def running(statistic_ct: ir.Value | None, factor: float) -> ir.Value | None:
@@ -122,7 +126,7 @@ def _over_last_axes(op: OpBuilder, node: Any, ct: Any, centre: bool) -> list[Cot
     y_ct, mean_ct, inverse_ct = three(ct)
     rank = rank_of(x, node)
     axes = [*range(node.attributes.get_int("axis", -1) % rank, rank)]
-    z, inverse = standardize(op, x, axes, node.attributes.get_float("epsilon", 1e-5), centre)
+    z, inverse = standardize(op, x, axes, node.attributes.get_float("epsilon", EPSILON), centre)
 
     def spread(statistic_ct: ir.Value) -> ir.Value:
         count = op.ReduceProd(op.shape(x, axes[0]), keepdims=0)
@@ -159,7 +163,7 @@ def instance_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[C
     x, scale = node.inputs[:2]
     rank = rank_of(x, node)
     spatial = [*range(2, rank)]
-    z, inverse = standardize(op, x, spatial, node.attributes.get_float("epsilon", 1e-5))
+    z, inverse = standardize(op, x, spatial, node.attributes.get_float("epsilon", EPSILON))
     return (
         lambda: standardize_ct(op, z, inverse, op.Mul(ct, per_channel(op, scale, rank)), spatial),
         lambda: op.ReduceSum(op.Mul(ct, z), [0, *spatial], keepdims=0),
@@ -174,7 +178,7 @@ def group_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cota
     groups = op.constant([node.attributes.get_int("num_groups")], ir.DataType.INT64)
     shape = op.Concat([0], groups, op.Div(op.shape(x, 1, 2), groups), [-1], axis=0)
     ct_parts, factor = op.Reshape(ct, shape), op.Reshape(scale, op.Concat(groups, [-1], [1], axis=0))
-    z, inverse = standardize(op, op.Reshape(x, shape), [2, 3], node.attributes.get_float("epsilon", 1e-5))
+    z, inverse = standardize(op, op.Reshape(x, shape), [2, 3], node.attributes.get_float("epsilon", EPSILON))
 
     def x_ct() -> ir.Value:
         parts = standardize_ct(op, z, inverse, op.Mul(ct_parts, factor), [2, 3])
