@@ -15,32 +15,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import TensorProto
 
 from node_cases.cases import NodeCase, float_names
-from node_cases.evaluators import reference, runtime, unchanged_reference
+from node_cases.evaluators import reference, runtime
+from node_cases.oracles import DOUBLE, Arrays, Precision, kinds_of, oracle_of
 from node_cases.packages import Differentiate, Gradient, Run, onnxattr
-from node_cases.precision import is_float, widen, widen_array
 from node_cases.reasons import ZERO, fixed_inputs, reason_of
-
-Arrays = dict[str, np.ndarray]
 
 PASSED, WITHOUT, OPEN = "passed", "non-differentiable", "open"
 NOISE = 0.03
 DIRECTIONS = 2
-
-
-@dataclass(frozen=True)
-class Precision:
-    """How closely a gradient and its differences agree, at which step."""
-
-    dtype: int
-    step: float
-    tolerance: float
-
-
-DOUBLE = Precision(TensorProto.DOUBLE, 1e-5, 1e-5)
-SINGLE = Precision(TensorProto.FLOAT, 1e-2, 5e-3)
 
 
 @dataclass(frozen=True)
@@ -64,23 +48,8 @@ class Verdict:
     onnxruntime: str = ""
 
 
-@dataclass(frozen=True)
-class Oracle:
-    """What computes the forward pass of a case, with the model and the inputs in its precision."""
-
-    name: str
-    forward: Run
-    precision: Precision
-    model: onnx.ModelProto
-    feeds: Arrays
-
-
 class MismatchError(Exception):
     """A gradient that differs from its central differences."""
-
-
-class NoOracleError(Exception):
-    """Neither evaluator gives the outputs that onnx stores."""
 
 
 def judge(case: NodeCase, one_node: NodeCase, differentiate: Differentiate = onnxattr) -> Verdict:
@@ -116,7 +85,7 @@ def _check(
     zero: bool,
 ) -> Verdict:
     """Compares the gradient with differences at the stored inputs, else in generic position; raises if they differ."""
-    oracle = _oracle(case, fixed)
+    oracle = oracle_of(case, fixed)
     forward, precision = oracle.forward, oracle.precision
     gradient = _gradient(differentiate, oracle.model, sources, scores, precision)
     failure: Exception | None = None
@@ -161,55 +130,6 @@ def _gradient(
     return gradient
 
 
-def _oracle(case: NodeCase, fixed: Container[str]) -> Oracle:
-    """What computes the forward pass: the first of the evaluators that gives the stored outputs."""
-    problems = []
-    for name, precision, start in (
-        ("reference float64", DOUBLE, reference),
-        ("unchanged reference float64", DOUBLE, unchanged_reference),
-        ("onnxruntime float64", DOUBLE, runtime),
-        ("onnxruntime float32", SINGLE, runtime),
-        ("reference float32", SINGLE, reference),
-    ):
-        for kept in ((), fixed) if fixed else ((),):
-            try:
-                model = widen(case.model, kept, precision.dtype)
-                if precision is DOUBLE:
-                    onnx.checker.check_model(model, full_check=True)
-                run, feeds = start(model), _feeds(case, precision, kept)
-                results = dict(zip(case.expected, run(list(case.expected), feeds), strict=True))
-                _check_stored(case, results)
-                kinds = _kinds(model)
-                if any(
-                    y.dtype.itemsize < kind.itemsize for y, kind in zip(results.values(), kinds, strict=True)
-                ):
-                    raise NoOracleError("outputs are rounded")
-                return Oracle(name, run, precision, model, feeds)
-            except Exception as error:
-                problems.append(f"{name}: {' '.join(str(error).split())[:150]}")
-    raise NoOracleError("; ".join(problems))
-
-
-def _kinds(model: onnx.ModelProto) -> list[np.dtype]:
-    """The types of a model's outputs."""
-    kinds = [value.type.tensor_type.elem_type for value in model.graph.output]
-    return [onnx.helper.tensor_dtype_to_np_dtype(kind) for kind in kinds]
-
-
-def _check_stored(case: NodeCase, results: Arrays) -> None:
-    """Raises if outputs differ from those that onnx stores."""
-    for key, stored in case.expected.items():
-        if is_float(stored):
-            loose = 1e-3 if stored.dtype.itemsize > 2 else 2e-2
-            found, wanted = np.asarray(results[key], np.float64), stored.astype(np.float64)
-            np.testing.assert_allclose(found, wanted, rtol=loose, atol=loose / 10)
-
-
-def _feeds(case: NodeCase, precision: Precision, fixed: Container[str]) -> Arrays:
-    """The stored inputs; the variable ones in the precision of the differences."""
-    return {k: v if k in fixed else widen_array(v, precision.dtype) for k, v in case.inputs.items()}
-
-
 def _points(feeds: Arrays, sources: list[str]) -> Iterator[tuple[bool, Arrays]]:
     """The stored inputs, then inputs in generic position, at last with infinities and NaNs replaced as well."""
     yield False, feeds
@@ -225,7 +145,7 @@ def _points(feeds: Arrays, sources: list[str]) -> Iterator[tuple[bool, Arrays]]:
 def _cotangents(model: onnx.ModelProto, primal: Arrays) -> Arrays:
     """Random cotangents of the types that the model declares, 0 where the output is not finite."""
     rng = np.random.default_rng(1)
-    kinds = dict(zip((value.name for value in model.graph.output), _kinds(model), strict=True))
+    kinds = dict(zip((value.name for value in model.graph.output), kinds_of(model), strict=True))
     return {
         name: np.where(np.isfinite(y), rng.normal(size=y.shape), 0.0).astype(kinds[name])
         for name, y in primal.items()
