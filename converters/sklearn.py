@@ -12,10 +12,11 @@ from onnxattr.finish_graph import write
 
 from . import graph_edit, onnx_finish
 from .sklearn_layers import step_difference, write_table
+from .sklearn_operators import own_converters, write_sigmoids
 from .sklearn_steps import chosen_last, steps_of
 from .verify import TOLERANCE, Session, values
 
-_OPSETS = range(13, 24)
+_OPSETS = range(13, 23)
 _INPUT = "X"
 # What float32 makes of badly scaled features stays below this part of the largest value.
 _ROUNDING = 1e-2
@@ -39,7 +40,7 @@ def to_onnx(
         sample: Rows as the estimator takes them, (n, features), numbers alone; they give the number of features and
             are used for the check.
         path: Also write the model to this file.
-        opset: ONNX opset, 13 to 23.
+        opset: Highest ONNX opset to use, 13 to 22; the file declares the lowest that its operators need.
         verify: Compare the outputs with the estimator's on the sample and on random rows around it.
 
     Returns:
@@ -90,7 +91,7 @@ def _convert(estimator: Any, rows: np.ndarray, opset: int) -> onnx.ModelProto:
     from skl2onnx.common.data_types import FloatTensorType
     from sklearn.base import is_classifier
 
-    settings: dict[str, Any] = {"target_opset": {"": opset, "ai.onnx.ml": 3}}
+    settings: dict[str, Any] = {"target_opset": {"": opset, "ai.onnx.ml": 3}, **own_converters()}
     if is_classifier(estimator):
         settings["options"] = _options(estimator)
     types = [(_INPUT, FloatTensorType([None, rows.shape[1]]))]
@@ -102,7 +103,11 @@ def _convert(estimator: Any, rows: np.ndarray, opset: int) -> onnx.ModelProto:
             f"skl2onnx could not convert {type(estimator).__name__}: {reason}. Fit the estimator first, and use steps "
             "that skl2onnx supports."
         ) from error
+    write_sigmoids(converted.graph)
+    graph_edit.remove_dead_nodes(converted.graph, [])
+    onnx_finish.prune_initializers(converted)
     _declare_outputs(converted, chosen_last(estimator), rows)
+    _correct_link(converted, estimator, rows)
     onnx_finish.check_model(converted, [_INPUT])
     return converted
 
@@ -127,6 +132,27 @@ def _declare_outputs(converted: onnx.ModelProto, last: Any, rows: np.ndarray) ->
         sizes = rows.shape[1:] if value.name == _INPUT else found[value.name].shape[1:]
         shape = onnx.helper.make_tensor_value_info("", 1, [onnx_finish.BATCH, *sizes]).type.tensor_type.shape
         value.type.tensor_type.shape.CopyFrom(shape)
+
+
+def _correct_link(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> None:
+    """Take the function from scores to probabilities with which the model equals the estimator.
+
+    skl2onnx writes softmax(-z, z), the sigmoid of 2 z, for two classes of LinearDiscriminantAnalysis, and sigmoids
+    instead of a softmax for LogisticRegression's solver newton-cholesky.
+    """
+    linear = [node for node in converted.graph.node if node.op_type == "LinearClassifier"]
+    links = [a for node in linear for a in node.attribute if a.name == "post_transform" and a.s != b"NONE"]
+    if len(links) != 1:
+        return
+    expected = steps_of(estimator, rows)[-1].expected
+    errors = {}
+    for link in (links[0].s, b"LOGISTIC", b"SOFTMAX"):
+        links[0].s = link
+        found = values(converted, [], {_INPUT: rows})[converted.graph.output[-1].name]
+        errors[link] = step_difference(found, expected)
+        if errors[link] <= TOLERANCE:
+            return
+    links[0].s = next(iter(errors))
 
 
 def _options(classifier: Any) -> dict[int, dict[str, bool]]:

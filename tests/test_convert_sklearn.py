@@ -8,14 +8,35 @@ pytest.importorskip("skl2onnx", reason="skl2onnx is not installed: pip install '
 
 from onnxattr.converters import dependencies
 from onnxattr.converters.sklearn import to_onnx
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_iris
-from sklearn.decomposition import PCA
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.feature_selection import RFE
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier, SGDClassifier
+from sklearn.decomposition import PCA, IncrementalPCA, KernelPCA, TruncatedSVD
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
+from sklearn.ensemble import BaggingClassifier, RandomForestClassifier, StackingClassifier
+from sklearn.feature_selection import RFE, SelectKBest
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import (
+    BayesianRidge,
+    ElasticNet,
+    HuberRegressor,
+    Lars,
+    Lasso,
+    LinearRegression,
+    LogisticRegression,
+    LogisticRegressionCV,
+    Perceptron,
+    PoissonRegressor,
+    Ridge,
+    RidgeClassifier,
+    SGDClassifier,
+)
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import (
@@ -23,13 +44,17 @@ from sklearn.preprocessing import (
     MinMaxScaler,
     Normalizer,
     PolynomialFeatures,
+    PowerTransformer,
+    QuantileTransformer,
     RobustScaler,
+    SplineTransformer,
     StandardScaler,
 )
-from sklearn.svm import SVC, SVR, LinearSVC
+from sklearn.random_projection import GaussianRandomProjection
+from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR, NuSVC, NuSVR
 
-from onnxattr.attributions import DeconvNet, GradientInput
-from onnxattr.errors import ConversionError, RuntimeMissingError, UnsupportedOpError
+from onnxattr.attributions import DeconvNet, GradientInput, Saliency
+from onnxattr.errors import ConversionError, ModelError, RuntimeMissingError, UnsupportedOpError
 from onnxattr.gradient import vjp
 from onnxattr.layers import read_layers
 
@@ -58,40 +83,141 @@ def close(found, expected):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
+def scaled(estimator):
+    return make_pipeline(StandardScaler(), estimator)
+
+
+NAMES = np.array(["a", "b", "c"])[KINDS]
+CLASSIFIERS = [
+    *(
+        scaled(MLPClassifier(**{**MLP, "activation": kind}))
+        for kind in ("identity", "logistic", "tanh", "relu")
+    ),
+    *(scaled(LogisticRegression(solver=solver)) for solver in ("lbfgs", "newton-cholesky")),
+    LogisticRegression(fit_intercept=False),
+    scaled(LogisticRegressionCV(Cs=2)),
+    OneVsRestClassifier(scaled(LogisticRegression())),
+    make_pipeline(MinMaxScaler(), LogisticRegression()),
+    make_pipeline(Normalizer(), LogisticRegression()),
+    scaled(SGDClassifier(loss="log_loss", alpha=0.1, random_state=0)),
+    scaled(SGDClassifier(random_state=0)),
+    scaled(Perceptron()),
+    scaled(LinearSVC()),
+    RidgeClassifier(),
+    *(
+        scaled(SVC(kernel=kind, probability=True, random_state=0))
+        for kind in ("linear", "rbf", "poly", "sigmoid")
+    ),
+    scaled(NuSVC(nu=0.3, probability=True, random_state=0)),
+    scaled(SVC()),
+    GaussianNB(),
+    scaled(LinearDiscriminantAnalysis()),
+    QuadraticDiscriminantAnalysis(),
+    CalibratedClassifierCV(LinearSVC()),
+    StackingClassifier([("a", LogisticRegression()), ("b", GaussianNB())]),
+    BaggingClassifier(LogisticRegression(), 2, random_state=0),
+    GridSearchCV(scaled(LogisticRegression()), {"logisticregression__C": [1.0]}),
+]
+
+
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("targets", [NAMES, KINDS > 1], ids=["three names", "two"])
 @pytest.mark.parametrize(
-    ("estimator", "data", "targets", "label"),
-    [
-        (make_pipeline(StandardScaler(), LogisticRegression()), IRIS, KINDS, 2),
-        (make_pipeline(StandardScaler(), LogisticRegression()), CANCER, MALIGNANT, 1),
-        (make_pipeline(MinMaxScaler(), LogisticRegression()), IRIS, np.array(["a", "b", "c"])[KINDS], 1),
-        (make_pipeline(Normalizer(), LogisticRegression()), IRIS, KINDS, 0),
-        (make_pipeline(StandardScaler(), MLPClassifier(**MLP)), IRIS, KINDS, 1),
-        (make_pipeline(StandardScaler(), MLPClassifier(**MLP)), CANCER, MALIGNANT, 0),
-        (make_pipeline(StandardScaler(), SVC(probability=True, random_state=0)), IRIS, KINDS, 1),
-        (make_pipeline(StandardScaler(), SVC(probability=True, random_state=0)), CANCER, MALIGNANT, 0),
-    ],
+    "estimator", CLASSIFIERS, ids=lambda e: type(e[-1] if isinstance(e, Pipeline) else e).__name__
 )
-def test_classifiers(estimator, data, targets, label):
-    estimator.fit(data, targets)
-    x = data[::30].astype(np.float32)
+def test_classifiers(estimator, targets):
+    estimator.fit(IRIS, targets)
+    x = IRIS[3::30].astype(np.float32)
+    function = getattr(
+        estimator, "predict_proba" if hasattr(estimator, "predict_proba") else "decision_function"
+    )
+    # The last of one score is that of the second of two classes.
+    expected = differences(lambda rows: function(rows).reshape(len(rows), -1)[:, -1], x)
+    model = to_onnx(estimator, IRIS)
+    close(gradient(model, x, model.graph.output[-1].type.tensor_type.shape.dim[1].dim_value - 1), expected)
+
+
+def test_cancer_by_logistic_regression():
+    """Thirty features of very different scales."""
+    estimator = scaled(LogisticRegression()).fit(CANCER, MALIGNANT)
+    x = CANCER[::30].astype(np.float32)
     x[x == 0] = 1e-3
-    found = gradient(to_onnx(estimator, data), x, label)
-    close(found, differences(lambda rows: estimator.predict_proba(rows)[:, label], x))
+    found = gradient(to_onnx(estimator, CANCER), x, 1)
+    close(found, differences(lambda rows: estimator.predict_proba(rows)[:, 1], x))
+
+
+LINEAR = (
+    LinearRegression,
+    Ridge,
+    Lasso,
+    ElasticNet,
+    BayesianRidge,
+    HuberRegressor,
+    Lars,
+    PoissonRegressor,
+    LinearSVR,
+)
+REGRESSORS = [
+    *(kind() for kind in LINEAR),
+    *(scaled(MLPRegressor(**{**MLP, "activation": kind})) for kind in ("identity", "logistic", "tanh", "relu")),
+    scaled(SVR()),
+    scaled(SVR(kernel="poly", coef0=1.0)),
+    scaled(NuSVR()),
+    GaussianProcessRegressor(RBF(), alpha=0.1),
+    *(
+        make_pipeline(transformer, Ridge(0.1))
+        for transformer in (
+            MinMaxScaler(clip=True), RobustScaler(), MaxAbsScaler(), Normalizer(), Normalizer("l1"), PowerTransformer(),
+            PowerTransformer("box-cox"), PowerTransformer(standardize=False), QuantileTransformer(n_quantiles=10),
+            PolynomialFeatures(2), PCA(2, whiten=True), KernelPCA(2, kernel="rbf"), TruncatedSVD(2), IncrementalPCA(2),
+            GaussianRandomProjection(2, random_state=0), SelectKBest(k=2), RFE(Ridge(), n_features_to_select=2),
+            SimpleImputer(),
+        )
+    ),
+]  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    "estimator",
-    [LinearRegression(), make_pipeline(StandardScaler(), Ridge()), make_pipeline(StandardScaler(), MLPRegressor(**MLP)),
-     make_pipeline(StandardScaler(), SVR()), make_pipeline(StandardScaler(), SVR(kernel="poly", coef0=1.0))],
-)  # fmt: skip
+    "estimator", REGRESSORS, ids=lambda e: type(e[-2] if isinstance(e, Pipeline) else e).__name__
+)
 def test_regressors(estimator):
-    data, targets = IRIS[:, :3], IRIS[:, 3]
-    estimator.fit(data, targets)
-    x = data[::30].astype(np.float32)
+    # Off the grid of a tenth on which the flowers were measured: quantiles have kinks there.
+    data = IRIS[:, :3] + np.random.default_rng(0).normal(size=(len(IRIS), 3)) * 0.01
+    estimator.fit(data, IRIS[:, 3])
+    x = data[3::30].astype(np.float32)
     found = GradientInput(to_onnx(estimator, data)).explain(x, np.ones((len(x), 1))) / x
-    close(found, differences(estimator.predict, x))
+    close(found, differences(lambda rows: estimator.predict(rows).reshape(len(rows)), x))
+
+
+def test_sigmoids_do_not_overflow():
+    """exp(100) is no float32: the gradient of 1 / (1 + exp(-z)) would be no number where the sigmoid is 0."""
+    estimator = scaled(SGDClassifier(loss="log_loss", random_state=0)).fit(IRIS, KINDS)
+    estimator[-1].coef_ *= 2
+    x = IRIS[3::15].astype(np.float32)
+    assert estimator.decision_function(x).min() < -100
+    found = gradient(to_onnx(estimator, IRIS), x, 1)
+    close(found, differences(lambda rows: estimator.predict_proba(rows)[:, 1], x))
+
+
+@pytest.mark.parametrize("value", [0.0, -1.5, 1.5])
+def test_power_transformer_on_both_sides_of_zero(value):
+    data = np.random.default_rng(0).normal(size=(50, 2))
+    estimator = make_pipeline(PowerTransformer(), LinearRegression()).fit(data, data[:, 0] ** 3)
+    x = np.full((1, 2), value, np.float32)
+    found = Saliency(to_onnx(estimator, data), reducer=None).explain(x, np.ones((1, 1)))
+    step = 1e-4 * np.eye(2)
+    expected = (estimator.predict(x + step) - estimator.predict(x - step)) / 2e-4
+    np.testing.assert_allclose(found[0], np.abs(expected), rtol=1e-4)
+
+
+@pytest.mark.parametrize("opset", [13, 18, 22])
+def test_opsets(opset):
+    estimator = scaled(MLPClassifier(**MLP)).fit(IRIS, KINDS)
+    model = to_onnx(estimator, IRIS, opset=opset)
+    assert {entry.domain: entry.version for entry in model.opset_import}[""] <= opset
+    x = IRIS[::30].astype(np.float32)
+    close(gradient(model, x, 1), differences(lambda rows: estimator.predict_proba(rows)[:, 1], x))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -244,6 +370,12 @@ def test_dictionaries_of_other_converters_count_as_scores():
     close(gradient(zipped, x, 1), gradient(to_onnx(estimator, IRIS), x, 1))
 
 
+def test_neighbours_have_no_gradient():
+    model = to_onnx(KNeighborsClassifier().fit(IRIS, KINDS), IRIS)
+    with pytest.raises(ModelError, match="No float input reaches the score"):
+        GradientInput(model)
+
+
 def test_forests_have_no_gradient():
     model = to_onnx(RandomForestClassifier(3).fit(IRIS, KINDS), IRIS)
     with pytest.raises(UnsupportedOpError, match="piecewise"):
@@ -273,6 +405,16 @@ def test_files_are_whole(tmp_path):
         (LinearRegression().fit(IRIS, KINDS), IRIS[0], "expected rows"),
         (LinearRegression().fit(IRIS, KINDS), [["a", "b"]], "more than numbers"),
         (LinearRegression().fit(IRIS, KINDS), IRIS[:, :2], "features"),
+        (
+            make_pipeline(SplineTransformer(), Ridge()).fit(IRIS, KINDS),
+            IRIS,
+            "SplineTransformer.*skl2onnx supports",
+        ),
+        (
+            make_pipeline(Normalizer("max"), Ridge()).fit(IRIS - 4, KINDS),
+            IRIS - 4,
+            "skl2onnx writes something else",
+        ),
     ],
 )
 def test_refusals(estimator, sample, match):

@@ -289,7 +289,9 @@ def test_exported_programs():
 
 def test_exported_programs_from_files(tmp_path):
     module, x = make(Recurrent), rows(SERIES)
-    torch.export.save(torch.export.export(module, (torch.tensor(x),)), tmp_path / "net.pt2")
+    batch = torch.export.Dim("N", min=1)
+    program = torch.export.export(module, (torch.tensor(x),), dynamic_shapes={"series": {0: batch}})
+    torch.export.save(program, tmp_path / "net.pt2")
     with pytest.raises(ConversionError, match="--trust"):
         convert_file(tmp_path / "net.pt2", tmp_path / "net.onnx")
     model = convert_file(tmp_path / "net.pt2", tmp_path / "net.onnx", trust=True)
