@@ -267,6 +267,26 @@ MODELS = {
         step=1e-5,
         note="shifts of atoms; a graph network, eleven inputs",
     ),
+    "atspm-detector": Real(
+        "atspm_detector",
+        "weights/funcnet/x100_w32full_pair.onnx",
+        normal(x=(2, 15, 200)),
+        step=1e-6,
+        note="traffic signals; convolutions, pooled by attention",
+    ),
+}
+
+#: Files without a gradient: what they are refused for.
+REFUSED = {
+    "ddddocr, 8-bit recogniser": Real(
+        "ddddocr", "common_old.onnx", normal(input1=(1, 1, 64, 96)), note="compute in integers"
+    ),
+    "atspm-detector, trees": Real(
+        "atspm_detector",
+        "weights/setback/setback_q90_s0.onnx",
+        lambda rng: {"X": rng.normal(size=(1, 59))},
+        note="trees are piecewise constant",
+    ),
 }
 
 ARCHITECTURES = {

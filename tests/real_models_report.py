@@ -19,9 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import real_models_sources as sources  # noqa: E402
-from real_models import ARCHITECTURES, MODELS, Inputs, Real  # noqa: E402
+from real_models import ARCHITECTURES, MODELS, REFUSED, Inputs, Real  # noqa: E402
 
 from onnxattr import vjp  # noqa: E402
+from onnxattr.errors import MissingRuleError  # noqa: E402
 from onnxattr.loading.load import load  # noqa: E402
 from onnxattr.session import Session  # noqa: E402
 from onnxattr.testing import check_vjp  # noqa: E402
@@ -50,9 +51,11 @@ def main() -> None:
     """Checks every model and writes the table."""
     warnings.simplefilter("ignore")
     rows = []
-    for name, real in {**MODELS, **ARCHITECTURES}.items():
+    for name, real in (MODELS | ARCHITECTURES).items():
         rows.append(row(name, real))
         print(rows[-1], flush=True)
+    rows += ["", "Files that are refused, and the error's words:", ""]
+    rows += [f"- {name}: {refusal(real)}" for name, real in REFUSED.items()]
     (ROOT / "docs" / "real-models.md").write_text(HEAD + "\n".join(rows) + "\n")
 
 
@@ -63,6 +66,15 @@ def row(name: str, real: Real) -> str:
     error = check_vjp(model, inputs, outputs=real.outputs, directions=1, step=real.step, tolerance=1e-6)
     cost = relative_cost(model, inputs, real.outputs)
     return f"| {name} | {real.note} | {len(model.graph.node)} | {error:.0e} | {own_framework(name)} | {cost:.1f} |"
+
+
+def refusal(real: Real) -> str:
+    """Why a file has no gradient."""
+    try:
+        vjp(real.load())
+    except MissingRuleError as error:
+        return str(error)
+    raise AssertionError(f"{real.file} of {real.package} has a gradient.")
 
 
 def own_framework(name: str) -> str:

@@ -7,23 +7,36 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import real_models_sources as sources
-from real_models import ARCHITECTURES, MODELS
+from real_models import ARCHITECTURES, MODELS, REFUSED
 
+from onnxattr import vjp
 from onnxattr.attributions import Saliency
+from onnxattr.errors import MissingRuleError
 from onnxattr.loading.load import load
 from onnxattr.testing import check_vjp
 
 pytestmark = pytest.mark.slow
+ALL = MODELS | ARCHITECTURES
 
 
-@pytest.mark.parametrize(("name", "real"), {**MODELS, **ARCHITECTURES}.items())
-def test_differences(name, real):
+@pytest.mark.parametrize("name", ALL)
+def test_differences(name):
+    real = ALL[name]
     if not real.installed:
         pytest.skip(f"{real.package} is not installed: make real-models")
     # As it is loaded: upgraded to the opset that gradients are written in.
     model = ir.serde.serialize_model(load(real.load()))
     inputs = real.inputs(np.random.default_rng(0))
     check_vjp(model, inputs, outputs=real.outputs, directions=1, step=real.step, tolerance=1e-6)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_model(name):
+    real = REFUSED[name]
+    if not real.installed:
+        pytest.skip(f"{real.package} is not installed: make real-models")
+    with pytest.raises(MissingRuleError, match=real.note):
+        vjp(real.load())
 
 
 @pytest.mark.parametrize("name", sources.SOURCES)
