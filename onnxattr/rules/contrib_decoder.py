@@ -104,13 +104,8 @@ def group_query_attention(op: OpBuilder, node: Any) -> Sequence[ir.Value]:
     places = op.Add(_column(op, before), _range(op, length))
     total = op.Reshape(op.Cast(total, to=_INT64.value), [1])
     if node.attributes.get_int("do_rotary", 0):
-        if positions is None:
-            turned = places
-        else:
-            # The first run over a text counts on from the first of the given positions.
-            counted = op.Add(op.Slice(positions, [0, 0], [1, 1]), _range(op, length))
-            turned = op.Where(op.Equal(total, length), counted, positions)
         interleaved = bool(node.attributes.get_int("rotary_interleaved", 0))
+        turned = places if positions is None else _given(op, positions, length, total)
         q, k = (_rotate(op, node, part, turned, cosines, sines, 2, interleaved) for part in (q, k))
     k, v = (op.Transpose(part, perm=[0, 2, 1, 3]) for part in (k, v))
     if past_key is not None and past_value is not None:
@@ -122,6 +117,12 @@ def group_query_attention(op: OpBuilder, node: Any) -> Sequence[ir.Value]:
         k, v = (op.Slice(part, [0], total, [2]) for part in present)
     visible = _visible(op, node, places, seen, op.shape(k, 2, 3))
     return _attend_in_groups(op, node, q, k, v, visible, added, sinks), *present
+
+
+def _given(op: OpBuilder, positions: ir.Value, length: ir.Value, total: ir.Value) -> ir.Value:
+    """The given positions; the first run over a text counts on from the first of them."""
+    counted = op.Add(op.Slice(positions, [0, 0], [1, 1]), _range(op, length))
+    return op.Where(op.Equal(total, length), counted, positions)
 
 
 def _check_grouped(node: Any, cache_scales: Sequence[ir.Value | None]) -> None:
