@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from . import layer_rows
@@ -19,17 +20,20 @@ class Call:
     Attributes:
         path: The module's path, with the number of the call from the second on.
         class_name: Class of the module.
-        outputs: The tensors that it returned, in the order of its tuple or dict; None where there is no comparing.
+        outputs: The tensors that it returned, in the order of its tuple or dict.
     """
 
     path: str
     class_name: str
-    outputs: list[np.ndarray | None] = field(repr=False)
+    outputs: list[np.ndarray] = field(repr=False)
 
 
 def as_numpy(tensor: Any) -> np.ndarray:
     """The numbers of a tensor."""
-    return tensor.detach().cpu().numpy()
+    tensor = tensor.detach().cpu()
+    if str(tensor.dtype) == "torch.bfloat16":  # NumPy has it of another package only
+        return tensor.float().numpy().astype(ml_dtypes.bfloat16)
+    return tensor.numpy()
 
 
 def calls_of_nodes(graph: Any) -> dict[str, dict[str, str]]:
@@ -145,8 +149,6 @@ def _copied(torch: Any) -> Any:
     return lambda leaf: leaf.clone() if isinstance(leaf, torch.Tensor) else leaf
 
 
-def _tensors(torch: Any, output: Any) -> Iterator[np.ndarray | None]:
+def _tensors(torch: Any, output: Any) -> Iterator[np.ndarray]:
     leaves: Iterable[Any] = torch.utils._pytree.tree_leaves(output)
-    for leaf in leaves:
-        if isinstance(leaf, torch.Tensor):
-            yield None if leaf.dtype == torch.bfloat16 else as_numpy(leaf)
+    return (as_numpy(leaf) for leaf in leaves if isinstance(leaf, torch.Tensor))

@@ -36,18 +36,17 @@ def write_table(
     graph = model.graph
     inside = {node.name: parts.get(_exported_name(node), {}) for node in graph.node}
     computed = {name for node in graph.node for name in node.output} | set(feeds)
-    candidates = {
-        # A module without a node of its own, as dropout, gives what was there before it.
-        call.path: list(_leaving(graph, inside, call.path))
-        or [name for name in named.get(call.path, []) if name in computed]
-        for call in calls
-    }
+    candidates = {call.path: list(_leaving(graph, inside, call.path)) for call in calls}
+    # A module without a node of its own, as dropout, gives what was there before it.
+    without = {path for path, names in candidates.items() if not names}
+    for path in without:
+        candidates[path] = [name for name in named.get(path, []) if name in computed]
     found = {**feeds, **values(model, [name for names in candidates.values() for name in names], feeds)}
     seen = list(feeds)
     tops = list(dict.fromkeys(call.path.partition(".")[0].partition(layer_rows.CALL)[0] for call in calls))
     rows = []
     for call in calls:
-        names = candidates[call.path] or seen[::-1]
+        names = candidates[call.path] + (seen[::-1] if call.path in without else [])
         outputs = [_equal(found, names, expected) for expected in call.outputs]
         seen += [name for name in outputs if name and name not in seen]
         rows.append(_row(graph, call, [name for name in outputs if name], tops))
@@ -85,11 +84,9 @@ def _leaving(graph: onnx.GraphProto, inside: dict[str, dict[str, str]], path: st
             yield from (name for name in node.output if name in read_outside)
 
 
-def _equal(found: Mapping[str, np.ndarray], names: list[str], expected: np.ndarray | None) -> str | None:
+def _equal(found: Mapping[str, np.ndarray], names: list[str], expected: np.ndarray) -> str | None:
     """The first of the values that equals an array."""
-    if expected is None:
-        return None
-    tolerance = TOLERANCE_FLOAT16 if expected.dtype == np.float16 else TOLERANCE
+    tolerance = TOLERANCE_FLOAT16 if expected.dtype.itemsize == 2 else TOLERANCE
     return next(
         (
             name

@@ -91,7 +91,7 @@ class Session:
 def _runner(model: onnx.ModelProto) -> Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]:
     try:
         return Session(model).run
-    except RuntimeMissingError:
+    except (RuntimeMissingError, ConversionError):  # no runtime, or none for these dtypes, as bfloat16
         evaluator = ReferenceEvaluator(model)
         return lambda feeds: list(evaluator.run(None, dict(feeds)))
 
@@ -102,7 +102,7 @@ def values(
     """The outputs of a model and other values of its graph in a run: of ONNX Runtime, or else of onnx's evaluator.
 
     Raises:
-        ConversionError: ONNX Runtime cannot load or run the model.
+        ConversionError: ONNX Runtime stops with an error.
     """
     outputs = model.graph.output
     own = len(outputs)

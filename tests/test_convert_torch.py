@@ -256,6 +256,40 @@ def test_modules_of_two_names_and_of_no_use():
             np.testing.assert_allclose(found, module.used(torch.tensor(sign * x)).numpy(), atol=1e-6)
 
 
+class Repeating(nn.Module):
+    """The exporter merges the two calls of the same numbers into one."""
+
+    def __init__(self):
+        super().__init__()
+        self.line = nn.Linear(6, 5)
+
+    def forward(self, x):
+        return self.line(x) * self.line(x)
+
+
+def test_calls_that_are_merged_share_their_value():
+    module, x = make(Repeating), rows((6,))
+    model = to_onnx(module, x)
+    assert_table_is_that_of_hooks(model, module, x)
+    first, second = table_of(model)
+    assert first.outputs == second.outputs
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_layers_in_half_precision(dtype):
+    """ONNX Runtime has no bfloat16 on CPUs: its values are those of onnx's evaluator."""
+    net = (
+        nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 5), nn.Identity())
+        .eval()
+        .to(dtype)
+    )
+    model = to_onnx(net, torch.tensor(rows((6,))).to(dtype), opset=22, verify=dtype == torch.float16)
+    outputs = [layer.outputs for layer in table_of(model)]
+    assert all(outputs)
+    assert outputs[1] == outputs[2]
+    assert outputs[3] == outputs[4] == (model.graph.output[0].name,)
+
+
 def test_deconvnet_sees_the_relu_modules():
     module, x = make(ResNet), rows(IMAGE)
     model = to_onnx(module, x)
