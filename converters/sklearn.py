@@ -169,7 +169,7 @@ def _options(classifier: Any) -> dict[int, dict[str, bool]]:
 def _around(rows: np.ndarray, spread: float) -> np.ndarray:
     """Random rows about the mean of the sample, `spread` of its standard deviations wide."""
     noise = spread * np.random.default_rng(0).normal(size=(5, rows.shape[1]))
-    return (rows.mean(0) + noise * (rows.std(0) + 1e-3)).astype(np.float32)
+    return (np.nanmean(rows, 0) + noise * (np.nanstd(rows, 0) + 1e-3)).astype(np.float32)
 
 
 def _check(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> None:
