@@ -7,7 +7,7 @@ import functools
 
 import numpy as np
 import scipy.special
-from rule_cases import case, feed, w, x
+from rule_cases import case, const, feed, w, x
 
 MASK = feed([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]], np.int32)
 LENGTHS = feed([4, 2], np.int32)
@@ -76,6 +76,14 @@ CASES = [
     contrib("BiasAdd", x(2, 3, 8), x(8), x(2, 3, 8), formula=lambda a, b, c: [a + b + c]),
     contrib("BiasSoftmax", x(2, 2, 5, 5), x(2, 1, 5, 5), axis=3, is_inner_broadcast=1, formula=softmax),
     contrib("BiasSoftmax", x(2, 2, 3, 4), x(1, 3, 4), axis=2, is_inner_broadcast=0, formula=softmax_2),
+    contrib("ScaledSiLU", x(2, 3, 4), alpha=1.3),
+    contrib("ScaledSiLU", x(2, 3, 4), w()),
+    contrib("GatedAdd", x(2, 3, 4), x(2, 3, 4), x(2, 3, 1)),
+    contrib("Trilu", x(2, 3, 4), const(1)),
+    *(
+        contrib("GridSample", x(2, 2, 4, 3), x(2, 3, 5, 2, low=-0.9, high=0.9), opset=opset)
+        for opset in (18, 20)
+    ),
     contrib("CDist", x(5, 3), x(4, 3)),
     contrib("CDist", x(5, 3), w(4, 3), metric="euclidean"),
 ]

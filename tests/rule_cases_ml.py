@@ -88,4 +88,5 @@ CASES = [
     ml("FeatureVectorizer", x(5, 3), x(5, 2), inputdimensions=[3, 2]),
     ml("ArrayFeatureExtractor", x(5, 3), const([2, 0, 2])),
     ml("Binarizer", x(5, 3), threshold=0.4),
+    ml("OneHotEncoder", x(5, 3), cats_int64s=[-1, 0, 1]),
 ]  # fmt: skip

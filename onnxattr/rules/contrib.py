@@ -158,3 +158,34 @@ def distances(op: OpBuilder, node: Any) -> ir.Value:
         )
     difference = op.Sub(a, b)
     return (op.ReduceSumSquare if metric == "sqeuclidean" else op.ReduceL2)(difference, [2], keepdims=0)
+
+
+@definition("com.microsoft::ScaledSiLU")
+def scaled_silu(op: OpBuilder, node: Any) -> ir.Value:
+    """y = z * sigmoid(z) with z = scale * x."""
+    x, scale = optional(node.inputs, 2)
+    factor = node.attributes.get_float("alpha", 1.0) if scale is None else op.cast_like(scale, x)
+    z = op.Mul(x, factor)
+    return op.Mul(z, op.Sigmoid(z))
+
+
+@definition("com.microsoft::GatedAdd")
+def gated_add(op: OpBuilder, node: Any) -> ir.Value:
+    """y = a + b * gate, one gate for each row."""
+    a, b, gate = node.inputs
+    return op.Add(a, op.Mul(b, gate))
+
+
+@definition("com.microsoft::Trilu")
+def triangle(op: OpBuilder, node: Any) -> ir.Value:
+    """The operator of ai.onnx, which exporters wrote before opset 14 had it."""
+    return op.Trilu(*node.inputs, **kept(node, "upper"))
+
+
+@definition("com.microsoft::GridSample")
+def grid_sample(op: OpBuilder, node: Any) -> ir.Value:
+    """The operator of ai.onnx, which exporters wrote before opset 16 had it."""
+    mode = node.attributes.get_string("mode", "bilinear")
+    if op.opset >= 20:
+        mode = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
+    return op.GridSample(*node.inputs, mode=mode, **kept(node, "align_corners", "padding_mode"))

@@ -87,6 +87,20 @@ def embed_layer_normalization(op: OpBuilder, node: Any) -> Sequence[ir.Value | N
     return y, counts, total
 
 
+@definition("com.microsoft::GatedRMSNorm")
+def gated_rms_norm(op: OpBuilder, node: Any) -> ir.Value:
+    """y = n * g(gate), n the runs of as many elements as the scale has, normalised; g(z) = z sigmoid(z), or sigmoid."""
+    x, scale, gate = node.inputs
+    rank = rank_of(x, node)
+    runs = op.Reshape(x, op.Concat(op.shape(x, 0, rank - 1), [-1], op.shape(scale), axis=0))
+    epsilon = node.attributes.get_float("epsilon", 1e-5)
+    y = op.reshape_like(rms(op, node, runs, op.cast_like(scale, x), epsilon, -1), x)
+    opened = op.Sigmoid(gate)
+    if node.attributes.get_string("activation", "silu") != "sigmoid":
+        opened = op.Mul(gate, opened)
+    return op.Mul(y, opened)
+
+
 @definition("com.microsoft::GroupNorm")
 def group_norm(op: OpBuilder, node: Any) -> ir.Value:
     """y = x standardised over groups of channels and space, * gamma + beta, at choice times its own sigmoid.

@@ -186,6 +186,16 @@ def binarizer(op: OpBuilder, node: Any) -> ir.Value:
     return op.Cast(above, to=x.dtype.value)
 
 
+@definition("ai.onnx.ml::OneHotEncoder")
+def one_hot_encoder(op: OpBuilder, node: Any) -> ir.Value:
+    """y = 1 at the category that a number is without its fraction, and 0 at the others: a step function."""
+    x, categories = node.inputs[0], node.attributes.get_ints("cats_int64s", [])
+    if not categories or x.dtype == ir.DataType.STRING:
+        raise UnsupportedOpError(f"OneHotEncoder node {node.name!r} encodes strings, which have no gradient.")
+    whole = op.Unsqueeze(op.Cast(x, to=ir.DataType.INT64.value), [-1])
+    return op.Cast(op.Equal(whole, op.constant(list(categories), ir.DataType.INT64)), to=_FLOAT.value)
+
+
 @definition("ai.onnx.ml::ZipMap")
 def zip_map(op: OpBuilder, node: Any) -> ir.Value:
     """The scores themselves, (N, classes), in place of a dictionary for each row."""
