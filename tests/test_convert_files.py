@@ -1,7 +1,6 @@
 """Keras files and model kinds that the converter reads, and what it says about those it refuses."""
 
 import io
-import json
 import os
 import sys
 import zipfile
@@ -14,24 +13,15 @@ keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
 import tf2onnx  # noqa: E402
 import zoo  # noqa: E402
+from converted import read_rows, run  # noqa: E402
 from onnxattr.converters import dependencies, keras_check, keras_loading  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
-from onnxattr.converters.verify import Session, difference  # noqa: E402
+from onnxattr.converters.verify import difference  # noqa: E402
 
 from onnxattr.errors import ConversionError, RuntimeMissingError  # noqa: E402
 
 L = keras.layers
-
-
-@pytest.fixture(autouse=True)
-def _fresh():
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(1)
-
-
-def run(model, *arrays):
-    names = [value.name for value in model.graph.input]
-    return Session(model).run(dict(zip(names, arrays, strict=True)))
+pytestmark = pytest.mark.usefixtures("fresh_keras")
 
 
 def small_model():
@@ -49,10 +39,6 @@ def image(batch=3):
     return np.random.default_rng(0).normal(size=(batch, 8, 8, 1)).astype("float32")
 
 
-def rows_of(converted):
-    return json.loads({e.key: e.value for e in converted.metadata_props}["onnxattr.layers"])["layers"]
-
-
 def names_of(converted):
     return [v.name for v in converted.graph.input], [v.name for v in converted.graph.output]
 
@@ -66,7 +52,7 @@ def test_saved_file(tmp_path, suffix, as_text):
     model.save(file)
     converted = to_onnx(str(file) if as_text else file)
     assert difference(run(converted, image())[0], np.asarray(model(image()))) < 1e-5
-    assert [row["name"] for row in rows_of(converted)] == [layer.name for layer in model.layers]
+    assert [row["name"] for row in read_rows(converted)] == [layer.name for layer in model.layers]
 
 
 def test_saved_model_of_keras_export(tmp_path):
@@ -184,7 +170,7 @@ def test_subclassed_model_of_tf_keras():
     data = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
     converted = to_onnx(model, sample=data)
     assert difference(run(converted, data)[0], np.asarray(model(data))) < 1e-5
-    assert [row["path"] for row in rows_of(converted)] == ["hidden"]
+    assert [row["path"] for row in read_rows(converted)] == ["hidden"]
 
 
 # Kinds of models ------------------------------------------------------------------------------------------------
@@ -553,7 +539,7 @@ def test_wrong_layer_value_is_crossed_out_of_the_table(monkeypatch):
 
     monkeypatch.setattr(keras_check.LayerRecorder, "recording", altered)
     converted = to_onnx(model)
-    rows = {row["name"]: row for row in rows_of(converted)}
+    rows = {row["name"]: row for row in read_rows(converted)}
     assert rows["conv"]["output"] is None
     assert "does not equal" in rows["conv"]["folded"]
 

@@ -3,48 +3,18 @@
 import json
 
 import numpy as np
-import onnx
 import pytest
 
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
+from converted import by_path, read_rows, values  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
-from onnxattr.converters.verify import Session, difference  # noqa: E402
+from onnxattr.converters.verify import difference  # noqa: E402
 
 from onnxattr.errors import ConversionError  # noqa: E402
-from onnxattr.layers import append_views  # noqa: E402
 
 L = keras.layers
-
-
-@pytest.fixture(autouse=True)
-def _fresh():
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(1)
-
-
-def table_of(model) -> dict:
-    return json.loads({entry.key: entry.value for entry in model.metadata_props}["onnxattr.layers"])
-
-
-def rows_of(model) -> dict[str, dict]:
-    return {row["path"]: row for row in table_of(model)["layers"]}
-
-
-def values(model, names, arrays) -> list[np.ndarray]:
-    """Values of the graph on the given inputs."""
-    exposed = onnx.ModelProto()
-    exposed.CopyFrom(model)
-    append_views(exposed)
-    del exposed.graph.output[:]
-    inputs = dict(zip([value.name for value in model.graph.input], arrays, strict=True))
-    for name in dict.fromkeys(names):
-        if name not in inputs:
-            exposed.graph.output.add().name = name
-    found = dict(
-        zip([value.name for value in exposed.graph.output], Session(exposed).run(inputs), strict=True)
-    )
-    return [inputs[name] if name in inputs else found[name] for name in names]
+pytestmark = pytest.mark.usefixtures("fresh_keras")
 
 
 def image_model(*layers, size=12):
@@ -182,7 +152,7 @@ def test_relu_like_functions(name):
     make, path, expected, operators = RELUS[name]
     model = image_model(*make(), L.Flatten(), L.Dense(2))
     converted = to_onnx(model)
-    record = rows_of(converted)[path]["relu"]
+    record = by_path(converted)[path]["relu"]
     if isinstance(record, list):  # once per time step of a wrapper
         assert all(
             item.items() >= {k: v for k, v in expected.items() if v is not None}.items() for item in record
@@ -204,13 +174,13 @@ def test_relu_like_functions(name):
 @pytest.mark.parametrize("activation", ["gelu", "tanh", "softmax", "swish", "elu", "linear"])
 def test_other_activations_have_no_record(activation):
     converted = to_onnx(image_model(L.Dense(3, activation=activation, name="layer"), L.Flatten()))
-    assert rows_of(converted)["layer"]["relu"] is None
+    assert by_path(converted)["layer"]["relu"] is None
 
 
 def test_relu_of_keras_operations_gets_a_row_of_its_own():
     x = keras.Input((5,))
     converted = to_onnx(keras.Model(x, L.Dense(2)(keras.ops.relu(L.Dense(4)(x)))))
-    bare = [row for row in table_of(converted)["layers"] if row["class"] == "Relu"]
+    bare = [row for row in read_rows(converted) if row["class"] == "Relu"]
     assert [row["index"] for row in bare] == [None]
     assert bare[0]["relu"]["kind"] == "relu"
     assert bare[0]["relu"]["xplique"] is False
@@ -234,7 +204,7 @@ def convolutions(model):
 
 def test_layer_folded_into_batch_normalisation_is_named_as_such():
     converted = to_onnx(folding_model())
-    rows = rows_of(converted)
+    rows = by_path(converted)
     assert rows["conv"]["output"] is None
     assert "'bn'" in rows["conv"]["folded"]
     assert "keep_layers=['conv']" in rows["conv"]["folded"]
@@ -248,7 +218,7 @@ def test_layer_folded_into_batch_normalisation_is_named_as_such():
 def test_kept_layer_has_a_value(keep):
     model = folding_model()
     converted = to_onnx(model, keep_layers=keep)
-    row = rows_of(converted)["conv"]
+    row = by_path(converted)["conv"]
     assert row["folded"] is None
     x = np.random.default_rng(0).normal(size=(2, 12, 12, 3)).astype("float32")
     expected = np.asarray(model.get_layer("conv")(x))
@@ -268,11 +238,11 @@ def test_padding_is_named_with_what_keeps_it_apart_from_its_convolution(kind):
     padding, convolution, shape = PADDINGS[kind]
     model = keras.Sequential([L.Input(shape), padding(1, name="pad"), convolution(4, 3), L.Flatten()])
     x = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
-    row = rows_of(to_onnx(model))["pad"]
+    row = by_path(to_onnx(model))["pad"]
     assert row["output"] or "keep_layers=['pad']" in row["folded"]
     for keep in ("pad", "all"):
         converted = to_onnx(model, keep_layers=keep)
-        row = rows_of(converted)["pad"]
+        row = by_path(converted)["pad"]
         expected = np.asarray(model.get_layer("pad")(x))
         np.testing.assert_array_equal(values(converted, [row["output"]], [x])[0], expected)
         assert row["output"] in {name for node in converted.graph.node for name in node.input}
@@ -325,7 +295,7 @@ def test_rows_follow_the_model():
     model = keras.Model(x, y)
     unused = keras.Model(x, L.Dense(3, name="unused")(x))
     converted = to_onnx(model)
-    table = table_of(converted)
+    table = json.loads({entry.key: entry.value for entry in converted.metadata_props}["onnxattr.layers"])
     assert (table["version"], table["framework"]) == (1, "keras")
     found = [(row["index"], row["path"], row["class"], row.get("calls")) for row in table["layers"]]
     assert found == [
@@ -337,7 +307,7 @@ def test_rows_follow_the_model():
         (None, "inner/inner_relu", "ReLU", None),
         (3, "head", "Dense", None),
     ]
-    rows = rows_of(converted)
+    rows = by_path(converted)
     assert rows["features"]["output"] == "features"
     assert rows["head"]["output"] == converted.graph.output[0].name == "head"
     assert len(rows["shared"]["relu"]) == 2
@@ -353,7 +323,7 @@ def test_layer_with_several_outputs_lists_them():
     _, h, c = L.LSTM(4, return_state=True, name="lstm")(x)
     model = keras.Model(x, L.Add(name="sum")([h, c]))
     converted = to_onnx(model)
-    names = rows_of(converted)["lstm"]["output"]
+    names = by_path(converted)["lstm"]["output"]
     data = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
     for got, want in zip(values(converted, names, [data]), model.get_layer("lstm")(data), strict=True):
         assert difference(got, np.asarray(want)) < 1e-5
@@ -363,7 +333,7 @@ def test_dropout_shares_the_value_before_it():
     converted = to_onnx(
         keras.Sequential([L.Input((4,)), L.Dense(3, name="a"), L.Dropout(0.5, name="b"), L.Dense(2)])
     )
-    rows = rows_of(converted)
+    rows = by_path(converted)
     assert rows["a"]["output"] == rows["b"]["output"]
 
 
@@ -372,7 +342,7 @@ def test_layer_outputs_keep_the_layout_of_keras():
         L.Conv2D(4, 3, name="conv"), L.ReLU(name="relu"), L.MaxPooling2D(name="pool"), size=10
     )
     converted = to_onnx(model)
-    rows = rows_of(converted)
+    rows = by_path(converted)
     x = np.random.default_rng(0).normal(size=(2, 10, 10, 3)).astype("float32")
     shapes = [
         value.shape for value in values(converted, [rows[n]["output"] for n in ("conv", "relu", "pool")], [x])
@@ -394,7 +364,7 @@ def test_tf_keras_layers_have_rows():
         ]
     )
     converted = to_onnx(model)
-    rows = rows_of(converted)
+    rows = by_path(converted)
     assert [rows[n]["index"] for n in ("conv", "bn", "relu", "last", "flat")] == [0, 1, 2, 3, 4]
     assert rows["conv"]["folded"]
     assert (rows["relu"]["relu"]["kind"], rows["relu"]["relu"]["xplique"]) == ("relu6", True)
@@ -412,7 +382,7 @@ def test_hard_sigmoid_of_tf_keras_is_no_relu():
         tf_keras.layers.Dense(3, activation="hard_sigmoid", name="gate"),
     ]
     converted = to_onnx(tf_keras.Sequential(layers))
-    record = rows_of(converted)["gate"]["relu"]
+    record = by_path(converted)["gate"]["relu"]
     assert (record["kind"], record["xplique"], record["max_value"]) == ("hard_sigmoid", False, 1.0)
     before, after = values(converted, [record["input"], record["output"]], [np.float32([[9, -9, 3, 1]])])
     np.testing.assert_allclose(after, np.clip(0.2 * before + 0.5, 0, 1), atol=1e-6)
@@ -425,7 +395,7 @@ def test_table_at_every_opset(opset):
     )
     converted = to_onnx(model, opset=opset)
     assert {entry.domain: entry.version for entry in converted.opset_import}[""] == opset
-    row = rows_of(converted)["conv"]
+    row = by_path(converted)["conv"]
     x = np.random.default_rng(0).normal(size=(2, 12, 12, 3)).astype("float32")
     assert difference(values(converted, [row["output"]], [x])[0], np.asarray(model.layers[0](x))) < 1e-5
     assert row["relu"]["kind"] == "relu"

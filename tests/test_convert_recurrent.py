@@ -1,7 +1,6 @@
 """Recurrent Keras layers: written as ONNX recurrent operators, equal to Keras for any mask, length and batch size."""
 
 import collections
-import json
 import warnings
 
 import numpy as np
@@ -11,12 +10,11 @@ from onnx import ModelProto
 keras = pytest.importorskip("keras")
 L = keras.layers
 import tensorflow as tf  # noqa: E402
+from converted import by_path, run, values  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
-from onnxattr.converters.verify import Session  # noqa: E402
 
 from onnxattr.attributions import GradientInput  # noqa: E402
 from onnxattr.errors import ConversionError  # noqa: E402
-from onnxattr.layers import append_views  # noqa: E402
 
 FEATURES = 3
 TOLERANCE = (
@@ -24,10 +22,7 @@ TOLERANCE = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _fresh():
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(3)
+pytestmark = pytest.mark.usefixtures("fresh_keras")
 
 
 def randomised(model):
@@ -43,11 +38,6 @@ def sequences(batch, time, seed=0):
 
 def operators(model: ModelProto) -> collections.Counter:
     return collections.Counter(node.op_type for node in model.graph.node)
-
-
-def run(model: ModelProto, *arrays):
-    names = [value.name for value in model.graph.input]
-    return Session(model).run(dict(zip(names, arrays, strict=True)))
 
 
 def assert_same(model, converted, *arrays, tolerance=TOLERANCE):
@@ -238,16 +228,12 @@ def test_layer_table_names_the_outputs_of_recurrent_layers():
         )
     )
     converted = to_onnx(model)
-    table = {e.key: e.value for e in converted.metadata_props}["onnxattr.layers"]
-    rows = {row["name"]: row for row in json.loads(table)["layers"]}
+    rows = by_path(converted)
     assert [rows[name]["index"] for name in ("first", "second")] == [0, 1]
     assert rows["second"]["output"] == converted.graph.output[0].name
-    exposed = ModelProto()
-    exposed.CopyFrom(converted)
-    append_views(exposed)
-    exposed.graph.output.add().name = rows["first"]["output"]
     x = sequences(3, 5)
-    np.testing.assert_allclose(run(exposed, x)[1], np.asarray(model.layers[0](x)), atol=TOLERANCE)
+    (found,) = values(converted, [rows["first"]["output"]], [x])
+    np.testing.assert_allclose(found, np.asarray(model.layers[0](x)), atol=TOLERANCE)
 
 
 ACTIVATIONS = {

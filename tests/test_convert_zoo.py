@@ -1,17 +1,14 @@
 """Every model of the zoo converts, is valid, equals Keras at two batch sizes, and says where its layers are."""
 
-import json
-
 import numpy as np
 import onnx
 import pytest
 
 keras = pytest.importorskip("keras")
 import zoo  # noqa: E402
+from converted import outputs_of, read_rows, run, values, with_outputs  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
-from onnxattr.converters.verify import Session, difference  # noqa: E402
-
-from onnxattr.layers import append_views  # noqa: E402
+from onnxattr.converters.verify import difference  # noqa: E402
 
 CASES = [pytest.param(name, marks=pytest.mark.slow if case.slow else ()) for name, case in zoo.CASES.items()]
 
@@ -19,30 +16,8 @@ CASES = [pytest.param(name, marks=pytest.mark.slow if case.slow else ()) for nam
 LAYER_TOLERANCE = {"resizing and cropping": 1e-4, "float16": 2e-3, "mixed precision": 2e-3}
 
 
-def table_of(model: onnx.ModelProto) -> list[dict]:
-    return json.loads({entry.key: entry.value for entry in model.metadata_props}["onnxattr.layers"])["layers"]
-
-
-def outputs_of(row: dict) -> list[str]:
-    return [row["output"]] if isinstance(row["output"], str) else row["output"] or []
-
-
-def with_outputs(model: onnx.ModelProto, names) -> onnx.ModelProto:
-    """The model with more of its values as outputs."""
-    exposed = onnx.ModelProto()
-    exposed.CopyFrom(model)
-    append_views(exposed)
-    present = {value.name for value in exposed.graph.output}
-    for name in dict.fromkeys(names):
-        if name not in present:
-            exposed.graph.output.add().name = name
-    return exposed
-
-
 def named_run(model: onnx.ModelProto, arrays) -> dict[str, np.ndarray]:
-    names = [value.name for value in model.graph.input]
-    results = Session(model).run(dict(zip(names, arrays, strict=True)))
-    return dict(zip([value.name for value in model.graph.output], results, strict=True))
+    return dict(zip([value.name for value in model.graph.output], run(model, *arrays), strict=True))
 
 
 def keras_outputs(model, arrays) -> list[np.ndarray]:
@@ -79,7 +54,7 @@ def check_interface(converted):
 
 def check_layers(name, model, converted):
     """Each value that the table names equals the output of a Keras sub-model that ends in that layer."""
-    rows = {row["index"]: row for row in table_of(converted) if row["index"] is not None}
+    rows = {row["index"]: row for row in read_rows(converted) if row["index"] is not None}
     assert sorted(rows) == list(range(len(model.layers)))
     for index, layer in enumerate(model.layers):
         assert rows[index]["name"] == rows[index]["path"] == layer.name
@@ -88,17 +63,14 @@ def check_layers(name, model, converted):
     if not hasattr(model, "_inputs_struct") and not isinstance(model, keras.Sequential):
         return  # subclassed: Keras itself has no sub-models of it
     arrays = zoo.CASES[name].inputs(model, 2)
-    found = named_run(with_outputs(converted, [n for row in rows.values() for n in outputs_of(row)]), arrays)
     usable = [index for index in rows if outputs_of(rows[index])]
     outputs = [keras.tree.flatten(model.layers[index].output) for index in usable]
     sub_model = keras.Model(getattr(model, "_inputs_struct", model.inputs), outputs)
     expected = keras_outputs(sub_model, arrays)
     names = [name for index in usable for name in outputs_of(rows[index])]
     assert len(names) == len(expected)
-    for value, want in zip(names, expected, strict=True):
-        got = found.get(value)
-        if got is not None:
-            assert difference(got, want) <= LAYER_TOLERANCE.get(name, 1e-5), value
+    for value, got, want in zip(names, values(converted, names, arrays), expected, strict=True):
+        assert difference(got, want) <= LAYER_TOLERANCE.get(name, 1e-5), value
 
 
 def check_upgrade(name, converted, arrays):
@@ -109,7 +81,7 @@ def check_upgrade(name, converted, arrays):
     )
     upgraded = onnx.version_converter.convert_version(converted, 18)
     onnx.helper.set_model_props(upgraded, {entry.key: entry.value for entry in converted.metadata_props})
-    names = [n for row in table_of(converted) for n in outputs_of(row)]
+    names = [n for row in read_rows(converted) for n in outputs_of(row)]
     before, after = (named_run(with_outputs(m, names), arrays) for m in (converted, upgraded))
     assert before.keys() == after.keys()
     for key, value in before.items():
