@@ -1,9 +1,8 @@
-"""The table method x runtime as Markdown."""
+"""What the runtimes gave, as Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,74 +16,61 @@ TITLES = {
 }
 
 
-def write_report(
-    path: Path,
-    results: Iterable[Result],
-    noise: Mapping[str, float],
-    margins: Mapping[str, float],
-    versions: Mapping[str, str],
-) -> str:
-    """Writes the report; returns its text."""
-    results = list(results)
-    text = "\n".join([
-        *introduction(versions, results), "", *table(results), "", *kinks(results), "## What makes it comparable", "",
-        "The seed gives the same noise: largest difference from the noise in Python, in standard deviations: "
-        + ", ".join(f"{TITLES[runtime]} {error:.1e}" for runtime, error in noise.items()) + ".", "",
-        "The closest decision of a ReLU or max-pool, in float64, in float32 roundings of its layer (at least 4):", "",
-        *(f"- {where}: {margin:.0f}" for where, margin in margins.items()), "",
-    ])  # fmt: skip
-    path.write_text(text)
-    return text
-
-
-def introduction(versions: Mapping[str, str], results: list[Result]) -> list[str]:
-    """What ran where."""
+def summary(versions: Mapping[str, str], results: Sequence[Result]) -> str:
+    """What ran where, and the table method x runtime."""
     node = [result for result in results if result.runtime == "onnxruntime-node"]
     same = sum(result.identical for result in node)
-    return [
-        "# The same explainer in every runtime",
-        "",
-        "Written by `make test-portable` (`tests/portable/run.py`). Each cell: the largest difference from the driven",
-        "rendering in Python (`method.explain`), relative to the map's maximum, and the time of an explanation in",
-        "plain predictions of the same rows in the same runtime, on one thread (processor time; in Chromium, which has",
-        "no such clock, what passed). The limit is 1e-5.",
+    worst = ", ".join(f"{TITLES[runtime]} {error:.1e}" for runtime, error in worst_errors(results).items())
+    lines = [
+        "Each cell: the largest difference from the driven rendering in Python (`method.explain`), relative to the",
+        "map's maximum, and the time of an explanation in plain predictions of the same rows in the same runtime, on",
+        "one thread (processor time; in Chromium, which has no such clock, what passed). The limit is 1e-5.",
         "",
         f"- Python: a fresh environment of ONNX Runtime {versions['python']} and NumPy.",
         f"- onnxruntime-node {versions['onnxruntime-node']}: {same} of {len(node)} give exactly Python's bits.",
         f"- onnxruntime-web (wasm): in Node {versions['onnxruntime-web']} and in Chromium {versions['chromium']}.",
+        f"- The worst: {worst}.",
         "",
         "emotion: one face, 10 points; gunpoint: three series, 50 points; efficientnet_lite0: one photo of 224 x 224,",
-        "8 points at the pixels, and at its last feature map (head). Loops take 4 points at a time.",
-    ]
+        "3 points at the pixels, 8 at its last feature map (head). Loops take 2 or 4 points at a time. \"Fed\": the",
+        "file takes its baseline as an input (`baseline_input=True`); weights: it was exported with",
+        "`target=\"weights\"`.",
+        "",
+        *table(results),
+    ]  # fmt: skip
+    return "\n".join(lines)
 
 
-def table(results: list[Result]) -> list[str]:
+def worst_errors(results: Sequence[Result]) -> dict[str, float]:
+    """The largest error by runtime."""
+    worst: dict[str, float] = {}
+    for result in results:
+        worst[result.runtime] = max(result.error, worst.get(result.runtime, 0.0))
+    return worst
+
+
+def table(results: Sequence[Result]) -> list[str]:
     """One row for each explainer, one column for each runtime."""
-    lines = ["| model | method | rendering | " + " | ".join(TITLES.values()) + " |"]
-    lines.append("| --- " * (3 + len(TITLES)) + "|")
+    titles = [TITLES[runtime] for runtime in worst_errors(results)]
+    lines = [f"| model | method | rendering | {' | '.join(titles)} |", "| --- " * (3 + len(titles)) + "|"]
     cells: dict[tuple[str, str, str], list[str]] = {}
     for result in results:
         entry = result.entry
-        mark = "*" if result.spread else ""
-        cell = f"{result.error:.1e}{mark}, {result.ratio:.1f}x"
-        cells.setdefault((entry.network, entry.method, entry.rendering), []).append(cell)
+        time = f", {result.ratio:.1f}x" if result.ratio else ""
+        rendering = ", ".join(part for part in (entry.rendering, entry.variant.note) if part)
+        cells.setdefault((entry.network, entry.method, rendering), []).append(f"{result.error:.1e}{time}")
     return lines + ["| " + " | ".join([*key, *row]) + " |" for key, row in cells.items()]
 
 
-def kinks(results: list[Result]) -> list[str]:
-    """The maps that are as far off as the map's own sensitivity."""
-    marked = [result for result in results if result.spread]
-    if not marked:
-        return []
-    return [
-        "\\* At a kink: some of the network's 6 million activations are 0 or 6 but for rounding. The map of the driven",
-        "rendering itself moves as far when the photo moves by at most two float32 roundings. With one point the",
-        "runtime's map is one of those, to the limit; with many, each combination of sides is another map:",
+def comparability(noise: Mapping[str, float], loaded: float, margins: Mapping[str, float]) -> str:
+    """The noise, the files loaded again, and how far decisions are from the other side."""
+    drawn = ", ".join(f"{TITLES[runtime]} {error:.1e}" for runtime, error in noise.items())
+    return "\n".join([
+        f"The seed gives the same noise: largest difference from Python's, in standard deviations: {drawn}.",
+        f"`onnxattr.load` of the same files: at most {loaded:.1e} from the method that exported them.",
         "",
-        *(
-            f"- {result.entry.method}, {result.entry.rendering}, {TITLES[result.runtime]}: {result.error:.1e}; nudged "
-            f"photos move the map by up to {result.spread:.1e}, the nearest of their maps is {result.nearest:.1e} away."
-            for result in marked
-        ),
+        "The closest decision of a ReLU or max-pool at any point where a gradient is taken, in float64, in float32",
+        "roundings of its layer. The inputs were chosen by it (`tests/portable/find_inputs.py`):",
         "",
-    ]
+        *(f"- {where}: {margin:.1f}" for where, margin in margins.items()),
+    ])  # fmt: skip

@@ -16,9 +16,9 @@ const PAGE = `<!doctype html><title>cases</title><script type="module">
   const load = async (file) => new Uint8Array(await (await fetch(file)).arrayBuffer());
   const text = (data) => Array.from(new Uint8Array(data.buffer), (byte) => String.fromCharCode(byte)).join("");
   window.run = async (entry) => {
-    const { outputs, ...spent } = await runCase(ort, options, entry, load, () => performance.now());
+    const { outputs, times } = await runCase(ort, options, entry, load, () => performance.now());
     const encoded = Object.entries(outputs).map(([name, data]) => [name, btoa(text(data))]);
-    return { outputs: Object.fromEntries(encoded), ...spent };
+    return { outputs: Object.fromEntries(encoded), times };
   };
   window.ready = true;
 </script>`;
@@ -42,7 +42,7 @@ try {
   await page.waitForFunction(() => window.ready);
   const times = { browser: browser.version() };
   for (const entry of JSON.parse(await readFile(join(folder, "manifest.json"), "utf8"))) {
-    const { outputs, ...spent } = await page.evaluate((given) => window.run(given), entry);
+    const { outputs, times: spent } = await page.evaluate((given) => window.run(given), entry);
     times[entry.name] = spent;
     for (const [name, data] of Object.entries(outputs)) {
       await writeFile(join(target, `${entry.name}.${name}`), Buffer.from(data, "base64"));

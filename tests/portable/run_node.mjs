@@ -19,7 +19,7 @@ const target = join(folder, runtime);
 await mkdir(target, { recursive: true });
 const times = {};
 for (const entry of JSON.parse(await readFile(join(folder, "manifest.json"), "utf8"))) {
-  const { outputs, ...spent } = await runCase(ort, options, entry, (file) => readFile(join(folder, file)), clock);
+  const { outputs, times: spent } = await runCase(ort, options, entry, (file) => readFile(join(folder, file)), clock);
   times[entry.name] = spent;
   for (const [name, data] of Object.entries(outputs)) {
     await writeFile(join(target, `${entry.name}.${name}`), Buffer.from(data.buffer, data.byteOffset, data.byteLength));

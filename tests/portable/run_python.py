@@ -1,4 +1,7 @@
-"""python run_python.py FOLDER: runs every case of FOLDER/manifest.json; needs ONNX Runtime and NumPy, nothing else."""
+"""python run_python.py FOLDER NAME: runs every case of FOLDER/manifest.json, with ONNX Runtime and NumPy alone.
+
+Outputs go to FOLDER/NAME.
+"""
 
 import importlib.util
 import json
@@ -16,25 +19,26 @@ def main() -> None:
     if unwanted:
         sys.exit(f"{unwanted} are installed in this environment, which has to be without them.")
     folder = Path(sys.argv[1])
-    target, times = folder / "python", {}
+    target, times = folder / sys.argv[2], {}
     target.mkdir(exist_ok=True)
     for entry in json.loads((folder / "manifest.json").read_text()):
         feeds = {
             feed["name"]: np.fromfile(folder / feed["file"], feed["type"]).reshape(feed["dims"])
             for feed in entry["feeds"]
         }
-        outputs, explained = timed(folder / entry["file"], feeds)
-        times[entry["name"]] = {
-            "explain_ms": explained,
-            "predict_ms": timed(folder / entry["plain"], feeds)[1],
-        }
+        outputs, explained = timed(folder / entry["file"], feeds, entry["repeats"])
+        if entry["repeats"]:
+            plain = timed(folder / entry["plain"], feeds, entry["repeats"])[1]
+            times[entry["name"]] = {"explain_ms": explained, "predict_ms": plain}
         for name, array in outputs.items():
             array.tofile(target / f"{entry['name']}.{name}")
     (target / "times.json").write_text(json.dumps(times, indent=1))
 
 
-def timed(path: Path, feeds: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], float]:
-    """Outputs of the first run, and the shortest time of the processor in milliseconds."""
+def timed(
+    path: Path, feeds: dict[str, np.ndarray], repeats: int
+) -> tuple[dict[str, np.ndarray], float | None]:
+    """Outputs of the first run, and the shortest time of the processor of more of them, in milliseconds."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 3, 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -42,11 +46,11 @@ def timed(path: Path, feeds: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarra
     names = [value.name for value in session.get_outputs()]
     outputs = dict(zip(names, session.run(names, own), strict=True))
     durations: list[float] = []
-    while len(durations) < 5 and sum(durations) < 3000:
+    while len(durations) < repeats and sum(durations) < 3000:
         start = time.process_time()
         session.run(names, own)
         durations.append((time.process_time() - start) * 1e3)
-    return outputs, min(durations)
+    return outputs, min(durations, default=None)
 
 
 if __name__ == "__main__":

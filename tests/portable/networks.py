@@ -1,0 +1,178 @@
+"""The models and rows that are explained in every runtime, in generic position.
+
+No decision of a ReLU or max-pool is close at any point where a method takes a gradient (``margins.py``): else two
+runtimes that round differently could take different sides. Rows, seeds and baselines are the first that
+``find_inputs.py`` finds.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+import onnx
+from PIL import Image
+
+from models import efficientnet_lite0, emotion, gunpoint, photos
+from onnxattr import attributions
+from onnxattr.attributions.definition import trapezoid
+from onnxattr.noise import draw_noise
+
+NOISY = ("SmoothGrad", "SquareGrad", "VarGrad")
+REPEATED = ("IntegratedGradients", *NOISY)
+NOISE = 0.2
+
+EMOTION_SEED = 1
+"""Of the noise and of the textured baseline."""
+PHOTO, CROP_SEED, COLOUR_SEED = "motorcycle", 9204, 5194
+"""The photo that EfficientNet-Lite0 sees, its crop, and the colour that its path starts from."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What an explainer is asked in one export.
+
+    Attributes:
+        note: What is special, for the table.
+        target: Labels (N,), -1 for the predicted class, or weights (N, classes).
+        baseline: (1 or N, ...) float32 where the file takes its baseline as an input.
+    """
+
+    note: str
+    target: np.ndarray
+    baseline: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model and its rows.
+
+    Attributes:
+        model: The ONNX model.
+        rows: (N, ...) float32.
+        target: Labels, -1 for the predicted class.
+        methods: The methods with their own parameters.
+        seed: Of the noise.
+        output_layer: Where the model is cut.
+        chunk: Points that a loop takes at a time: such that there are several chunks, the last of them shorter.
+        variants: More exports of a method.
+    """
+
+    model: onnx.ModelProto
+    rows: np.ndarray
+    target: tuple[int, ...]
+    methods: dict[str, dict[str, Any]]
+    seed: int = 0
+    output_layer: Any = None
+    chunk: int = 4
+    variants: dict[str, list[Variant]] = field(default_factory=dict)
+
+
+@cache
+def networks() -> dict[str, Network]:
+    """The models, by name."""
+    small = {"emotion": emotion_network(EMOTION_SEED), "gunpoint": gunpoint_network()}
+    zeros = np.zeros((2, 30, 7), np.float32)
+    lite0 = lite0_network(CROP_SEED, COLOUR_SEED)
+    head = Network(lite0.model, lite0.rows, (-1,), {"IntegratedGradients": {"steps": 8, "wrt": "head"}})
+    noise = Network(quadratic(), zeros, (0, 0), {"SmoothGrad": {"nb_samples": 1}}, seed=2**31 - 2)
+    return small | {"efficientnet_lite0": lite0, "efficientnet_lite0_head": head, "quadratic": noise}
+
+
+def emotion_network(seed: int) -> Network:
+    """One face. The plain grey baseline has equal values under every max-pool; this one has none."""
+    face = emotion.preprocess(photos.face())[None]
+    baseline = np.random.default_rng(seed).uniform(-0.5, 0.5, face.shape).astype(np.float32)
+    target = (emotion.LABELS.index("happy"),)
+    return Network(
+        onnx.load(emotion.ONNX_FILE), face, target,
+        all_methods(steps=10, nb_samples=10, baseline_value=baseline[0]), seed, -2,
+        variants={"IntegratedGradients": [Variant("baseline fed", np.array(target), baseline)]},
+    )  # fmt: skip
+
+
+def gunpoint_network() -> Network:
+    """Three series; where baselines are fed, another series for each of them."""
+    series = gunpoint.data()[2]
+    labels = np.array((0, -1, 1))
+    weights = np.array([[1.0, -1.0], [0.25, 0.75], [0.0, 2.0]], np.float32)
+    weighted = [Variant("weights as targets", weights)]
+    return Network(
+        onnx.load(gunpoint.ONNX_FILE), series[6:9], (0, -1, 1), all_methods(steps=50, nb_samples=50), 0, -2,
+        variants={
+            "Saliency": weighted,
+            "SmoothGrad": weighted,
+            "IntegratedGradients": [Variant("3 baselines fed", labels, series[9:12])],
+        },
+    )  # fmt: skip
+
+
+def lite0_network(crop_seed: int, colour_seed: int) -> Network:
+    """A photo, explained at the pixels; the path starts from one colour."""
+    colour = np.random.default_rng(colour_seed).integers(0, 256, (1, 1, 3))
+    baseline = efficientnet_lite0.preprocess(np.broadcast_to(colour, (224, 224, 3)))
+    plain: dict[str, dict[str, Any]] = {
+        name: {} for name in ("Saliency", "GradientInput", "GuidedBackprop", "DeconvNet")
+    }
+    path = {"IntegratedGradients": {"steps": 3, "baseline_value": baseline}}
+    return Network(efficientnet_lite0.build(), photo_crop(PHOTO, crop_seed), (-1,), plain | path, chunk=2)
+
+
+def photo_crop(name: str, seed: int) -> np.ndarray:
+    """A random square of a photo, at least half as high, as EfficientNet-Lite0 takes it: (1, 3, 224, 224)."""
+    photo, rng = Image.fromarray(photos.load(name)), np.random.default_rng(seed)
+    side = int(rng.uniform(0.5, 1) * min(photo.size))
+    left, top = (int(rng.integers(0, extent - side + 1)) for extent in photo.size)
+    box = (left, top, left + side, top + side)
+    return efficientnet_lite0.preprocess(
+        np.asarray(photo.resize((224, 224), Image.Resampling.BICUBIC, box=box))
+    )[None]
+
+
+def all_methods(steps: int, nb_samples: int, **path: Any) -> dict[str, dict[str, Any]]:
+    """All eight methods, with the number of points of those that have several."""
+    own = {"IntegratedGradients": {"steps": steps, **path}}
+    own |= {name: {"nb_samples": nb_samples, "noise": NOISE} for name in NOISY}
+    return {name: own.get(name, {}) for name in attributions.__all__}
+
+
+def quadratic() -> onnx.ModelProto:
+    """y = the sum of x squared over 2: its gradient at x = 0 is the noise itself."""
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 30, 7])
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", 1])
+    half = onnx.numpy_helper.from_array(np.float32(0.5), "half")
+    shape = onnx.numpy_helper.from_array(np.array([-1, 1]), "shape")
+    axes = onnx.numpy_helper.from_array(np.array([1, 2]), "axes")
+    nodes = [
+        onnx.helper.make_node("Mul", ["x", "x"], ["square"]),
+        onnx.helper.make_node("ReduceSum", ["square", "axes"], ["sum"], keepdims=0),
+        onnx.helper.make_node("Mul", ["sum", "half"], ["halved"]),
+        onnx.helper.make_node("Reshape", ["halved", "shape"], ["y"]),
+    ]
+    graph = onnx.helper.make_graph(nodes, "quadratic", [x], [y], [half, shape, axes])
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+
+
+def decisions(network: Network) -> Iterator[tuple[str, np.ndarray]]:
+    """The points (R, ...) at which each kind of method takes gradients of a network."""
+    x, shape = network.rows, network.rows.shape[1:]
+    yield "the rows themselves", x
+    if "IntegratedGradients" in network.methods:
+        options = network.methods["IntegratedGradients"]
+        yield "the paths", path(options["steps"], options.get("baseline_value", 0.0), x).reshape(-1, *shape)
+    for variant in network.variants.get("IntegratedGradients", []):
+        if len(variant.baseline) == len(x) > 1:
+            yield (
+                "the paths from fed baselines",
+                path(options["steps"], variant.baseline, x).reshape(-1, *shape),
+            )
+    if "SmoothGrad" in network.methods:
+        draws = draw_noise(network.seed, x.shape, network.methods["SmoothGrad"]["nb_samples"])
+        yield "the noisy rows", (x + NOISE * draws).reshape(-1, *shape)
+
+
+def path(steps: int, baseline: Any, x: np.ndarray) -> np.ndarray:
+    """The points (steps, N, ...) of Integrated Gradients."""
+    alpha = trapezoid(steps)[0].astype(np.float32).reshape(-1, *[1] * x.ndim)
+    return (1 - alpha) * np.float32(baseline) + alpha * x
