@@ -2,9 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+CHROMIUM ?= /usr/bin/chromium
+PORTABLE := $(VENV)/.demo node_modules/.ready build/portable/venv/.ready
+# Debian's, installed as root where it is missing.
+BROWSER = test -x "$(CHROMIUM)" || { apt-get update -qq && apt-get install --yes -qq chromium; } || true
+export CHROMIUM
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: demo demo-web test-portable test test-slow test-torch verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files clean
+.PHONY: demo demo-web test-portable measure-portability test test-slow test-torch verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files clean
 
 demo: $(VENV)/.demo
 	$(RUN) examples/demo.py
@@ -20,12 +25,20 @@ test-torch: $(VENV)/.test requirements/torch.txt
 	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --requirement requirements/torch.txt
 	$(RUN) -m pytest -n 2 tests/test_convert_torch.py
 
-# In every runtime: a fresh Python environment, Node and headless Chromium (installed as root where it is missing).
-test-portable: $(VENV)/.demo node_modules/.ready build/portable/venv/.ready
-	test -x "$${CHROMIUM:-/usr/bin/chromium}" || { apt-get update -qq && apt-get install --yes -qq chromium; }
+# In every runtime: a fresh Python environment, Node and headless Chromium.
+test-portable: $(PORTABLE)
+	@$(BROWSER)
 	$(RUN) tests/portable/run.py build/portable/cases --python build/portable/venv/bin/python
 	$(RUN) examples/web/build_site.py demo/web
-	node tests/portable/page.mjs demo/web reports/web
+	@if test -x "$(CHROMIUM)"; then node tests/portable/page.mjs demo/web reports/web; \
+	else echo "NOT TESTED IN A BROWSER: no Chromium at $(CHROMIUM), and apt-get could not install it."; fi
+
+# docs/portability.md anew: the numbers above with times, older versions of ONNX Runtime, sizes and memory.
+measure-portability: $(PORTABLE)
+	@$(BROWSER)
+	$(RUN) tests/portable/run.py build/portable/cases --python build/portable/venv/bin/python --write
+	$(RUN) tests/portable/old_versions.py build/portable/old --write
+	$(RUN) benchmarks/exported_files.py --write
 
 # The page of examples/web on localhost; everything it needs is built here.
 demo-web: $(VENV)/.demo node_modules/.ready
@@ -55,7 +68,7 @@ benchmark-torch: $(VENV)/.test requirements/torch.txt requirements/captum.txt re
 	$(RUN) -m pip install --quiet --no-deps --requirement requirements/captum.txt --requirement requirements/comparison.txt
 	$(RUN) benchmarks/against_torch.py
 
-benchmark-files: $(VENV)/.test
+benchmark-files: $(VENV)/.demo
 	$(RUN) benchmarks/exported_files.py
 
 lint: $(VENV)/.test
