@@ -104,12 +104,9 @@ CLASSIFIERS = [
     scaled(Perceptron()),
     scaled(LinearSVC()),
     RidgeClassifier(),
-    *(
-        scaled(SVC(kernel=kind, probability=True, random_state=0))
-        for kind in ("linear", "rbf", "poly", "sigmoid")
-    ),
+    *(scaled(SVC(kernel=kind, probability=True, random_state=0)) for kind in ("rbf", "poly")),
     scaled(NuSVC(nu=0.3, probability=True, random_state=0)),
-    scaled(SVC()),
+    *(scaled(SVC(kernel=kind)) for kind in ("linear", "sigmoid")),
     GaussianNB(),
     scaled(LinearDiscriminantAnalysis()),
     QuadraticDiscriminantAnalysis(),
@@ -234,7 +231,7 @@ def test_several_targets_lie_side_by_side():
 
 def test_logistic_regression_has_the_gradient_of_its_formula():
     """p = sigmoid(w x + b);  dp/dx = p (1 - p) w."""
-    estimator = LogisticRegression(max_iter=5000).fit(CANCER, MALIGNANT)
+    estimator = LogisticRegression(solver="newton-cholesky").fit(CANCER, MALIGNANT)
     x = CANCER[::60].astype(np.float32)
     p = estimator.predict_proba(x)[:, 1:]
     found = gradient(to_onnx(estimator, CANCER), np.where(x == 0, 1e-3, x).astype(np.float32), 1)
@@ -292,11 +289,10 @@ LAYERS = {
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("verify", [True, False])
 @pytest.mark.parametrize("case", LAYERS)
-def test_layers_have_the_numbers_of_the_estimator(case, verify):
+def test_layers_have_the_numbers_of_the_estimator(case):
     estimator, targets, layers = LAYERS[case]
-    model = to_onnx(estimator.fit(IRIS, targets), IRIS, verify=verify)
+    model = to_onnx(estimator.fit(IRIS, targets), IRIS)
     x = (IRIS[::20] + np.random.default_rng(0).normal(size=(8, 4))).astype(
         np.float32
     )  # beyond the sample, too
