@@ -29,6 +29,12 @@ APPEND = (
     "float[2,3,4] o) { d = Identity(c) h = Sin(p) m = SequenceInsert(l, h) g = Mul(p, x) o = Identity(p) }"
 )
 
+RAGGED = (
+    "body = b (int64 i, bool c, float[2,3,4] p, seq(float[2,3,?]) q) => (bool d, float[2,3,4] g, seq(float[2,3,?]) t) "
+    "{ d = Identity(c) g = Exp(p) h = Add(i, one) u = Unsqueeze(h, zeroth) v = Slice(g, zeroth, u, last) "
+    "t = SequenceInsert(q, v) }"
+)
+
 # Nodes with their float64 results.
 RESOLVED = {
     "weight": (f"c = Identity(no) y = {EITHER}", lambda x: np.sin(x).sum(-1)),
@@ -131,6 +137,11 @@ RESOLVED = {
         "t = ReduceSum<keepdims = 0>(k, zeroth) u = Concat<axis = 1>(m, t) y = Mul(u, f2)",
         lambda x: 3 * np.concatenate([x, np.sin(x), np.sin(x * x), np.sin(x * x), x + x * x], axis=1),
     ),
+    "of different sizes, as far as they are read": (
+        f"{RUN} e = SequenceEmpty() z, s = Loop(part, , x, e) <{RAGGED}> "
+        "a = SequenceAt(s, one) k = SequenceAt(s, zero) y = Mul(a, k)",
+        lambda x: np.exp(np.exp(x))[..., :2] * np.exp(x)[..., :1],
+    ),
     "axes of a Squeeze, from what reads it": (
         f"{RUN} w = Transpose<perm = [2, 0, 1]>(cut) v = Unsqueeze(w, last) q = Squeeze(v) "
         "y = Transpose<perm = [2, 1, 0]>(q)",
@@ -161,10 +172,7 @@ def test_resolved(case):
 
 REFUSED = {
     "SequenceAt": f"{RUN} s = SequenceConstruct(x, cut) y = SequenceAt(s, n)",
-    "SequenceInsert": f"{RUN} e = SequenceEmpty() z, s = Loop(part, , x, e) <body = b (int64 i, bool c, "
-    "float[2,3,4] p, seq(float[2,3,?]) q) => (bool d, float[2,3,4] g, seq(float[2,3,?]) t) { d = Identity(c) "
-    "g = Exp(p) u = Unsqueeze(i, zeroth) v = Slice(g, zeroth, u, last) t = SequenceInsert(q, v) }> "
-    "y = SequenceAt(s, one)",
+    "SequenceInsert": f"{RUN} e = SequenceEmpty() z, s = Loop(part, , x, e) <{RAGGED}> y = SequenceAt(s, n)",
 }
 
 

@@ -114,7 +114,7 @@ class _Resolver:
     def _loop(self, op: OpBuilder, node: Any) -> None:
         """Writes a Loop over sequences out, step by step, where it takes a known number of steps.
 
-        A Loop of another number of steps may append to sequences.
+        A Loop of another number of steps may do nothing but append to sequences.
         """
         (body,), trips, go = subgraphs_of(node), self._known(node.inputs[0]), node.inputs[1]
         count, slices = len(node.inputs) - 2, len(body.outputs) - len(node.inputs) + 1
@@ -124,6 +124,8 @@ class _Resolver:
             return
         steps = -1 if trips is None or not unending or not self._goes_on(body) else int(trips)
         if not bool(slices) <= steps <= _MOST_STEPS:
+            if self._as_far_as_read(op, node, body):
+                return
             loop = stack_appended(self._contents, op, node)
             return None if loop is None else self._walk(op, [loop])
         values: list[ir.Value] = list(node.inputs[2:])
@@ -137,6 +139,53 @@ class _Resolver:
         for old, new in zip(node.outputs, [*values, *(op.Concat(*s, axis=0) for s in stacks)], strict=True):
             self._replace(op, old, new)
         drop(node)
+
+    def _as_far_as_read(self, op: OpBuilder, node: Any, body: ir.Graph) -> bool:
+        """Writes the steps out that elements at known positions of a sequence need, if that is all that is read.
+
+        More steps only append to it, and with fewer the model would fail.
+        """
+        used = [k for k, value in enumerate(node.outputs) if value.uses() or value.is_graph_output()]
+        if len(used) != 1 or used[0] >= len(node.inputs) - 2 or node.outputs[used[0]].is_graph_output():
+            return False
+        k, final = used[0], node.outputs[used[0]]
+        readers = [reader for reader, _ in final.uses()]
+        places = [self._known(reader.inputs[1]) for reader in readers if reader.op_type == "SequenceAt"]
+        known = [int(place) for place in places if place is not None]
+        if len(known) < len(readers) or min(known) < 0:
+            return False
+        changed = self._changed
+        last = self._grown(op, node, body, k, max(known)) if self._only_appends(op, node, body, k) else None
+        if last is None:
+            # What was tried is of no use to anything.
+            self._changed = changed
+            return False
+        self._replace(op, final, last)
+        drop(node)
+        return True
+
+    def _grown(self, op: OpBuilder, node: Any, body: ir.Graph, k: int, place: int) -> ir.Value | None:
+        """The k-th state of a Loop, a sequence, once it has an element at a place; None if that takes too long."""
+        values: list[Any] = list(node.inputs[2:])
+        for step in range(_MOST_STEPS):
+            last = self._contents.inside(values[k])
+            held = self._contents.elements(last)
+            if held is None or len(held) > place:
+                return None if held is None else last
+            given = [op.constant(step, ir.DataType.INT64), op.constant(True), *values]
+            values = self._step(op, node, body, given)[1 : 1 + len(values)]
+        return None
+
+    def _only_appends(self, op: OpBuilder, node: Any, body: ir.Graph, k: int) -> bool:
+        """Whether a step leaves the elements that a state has, whatever it starts from. What it tries is dropped."""
+        before = [
+            ir.Value(name=op.unique_name("any"), type=value.type, shape=value.shape) for value in body.inputs
+        ]
+        element, state = ir.Value(name=op.unique_name("any")), before[2 + k]
+        state.type = body.outputs[1 + k].type
+        self._contents.sequences[state] = [element]
+        after = self._contents.elements(self._step(op, node, body, before)[1 + k])
+        return after is not None and after[:1] == [element]
 
     def _goes_on(self, body: ir.Graph) -> bool:
         """Whether a Loop's body never ends it."""

@@ -63,12 +63,6 @@ RESTRICTIONS = {
     "what the elements are must be known before the model runs",
 )
 
-#: Cases that have a derivative and stay open, because only a run decides what they compute.
-NOT_STATIC = {
-    "loop16_seq_none": "the program is not static: the trip count, an input, decides how many elements the sequence "
-    "has, and each has another shape, so that no tensor can hold them in a Loop's place"
-}
-
 
 def reason_of(case: NodeCase, sources: Sequence[str]) -> str | None:
     """Why a case has no derivative with respect to its ``sources``; None for a differentiable one."""

@@ -11,7 +11,7 @@ import onnx
 
 from node_cases.cases import NodeCase, collect
 from node_cases.judge import OPEN, PASSED, WITHOUT, Verdict
-from node_cases.reasons import INPUTS, NOT_STATIC, OPERATORS, RESTRICTIONS
+from node_cases.reasons import INPUTS, OPERATORS, RESTRICTIONS
 from onnxattr.rules.definitions import DEFINITIONS
 from onnxattr.rules.registry import NON_DIFFERENTIABLE
 from onnxattr.rules.standard import STANDARD
@@ -28,7 +28,7 @@ float outputs, and compared along random directions with central differences in 
 - **passed**: gradient and differences agree to 1e-5 (relative; 5e-3 where only float32 can run).
 - **no derivative**: for the mathematical reason given below. Where the reason is that the derivative is 0, the
   differences and the gradient graph were checked to give 0.
-- **open**: not supported, with the reason and the error a user gets.
+- **open**: not supported, with the error a user gets.
 
 {summary}
 """
@@ -141,8 +141,7 @@ def listing(verdicts: Verdicts, status: str) -> str:
     groups = defaultdict(list)
     for name, verdict in verdicts.items():
         if verdict.status == status:
-            why = f"{NOT_STATIC[name]}. " if name in NOT_STATIC else ""
-            groups[why + verdict.detail].append(name)
+            groups[verdict.detail].append(name)
     ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     return "\n".join(f"- {detail} ({len(names)}): {', '.join(names)}" for detail, names in ordered) or "None."
 
