@@ -71,7 +71,10 @@ def main() -> None:
 
 def size_table(names: list[str], folder: Path) -> tuple[list[str], list[str]]:
     """The table of KiB that every method's file has beyond the model, batch / loop; and what is above the limit."""
-    lines = ["What `export` adds to the model's file, in KiB, batch / loop; the limit is 2 % + 64 KiB:", ""]
+    lines = [
+        "KiB that `export` adds to the model, batch / loop; in brackets the model, and 2 % of it + 64 KiB:",
+        "",
+    ]
     columns = {name: MODELS[name]() for name in names}
     limits = {name: (0.02 * model.ByteSize() + 64 * 1024) / 1024 for name, model in columns.items()}
     titles = [f"{name} ({columns[name].ByteSize() / 1024:,.0f}; {limits[name]:,.0f})" for name in names]
