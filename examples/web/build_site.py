@@ -53,6 +53,8 @@ METHODS = {
     "DeconvNet": ("DeconvNet", "The signal that is traced back from the class, positive parts only."),
     "GuidedBackprop": ("Guided backpropagation", "Traced back through what was active: fine details."),
 }
+NOTES = {("photo", "DeconvNet"): " This network has no max-pools: every photo of a class gets the same map."}
+"""What a method does on one of the networks."""
 SAMPLES = {
     "astronaut": "Astronaut",
     "chelsea": "Cat",
@@ -129,8 +131,9 @@ def methods(folder: Path, network: str, model, output_layer):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             explainer = getattr(attributions, name)(model, output_layer, batch_size=CHUNK, **options)
-        file = f"explainers/{network}-{name}.onnx"
-        explainer.export(folder / file)
+            file = f"explainers/{network}-{name}.onnx"
+            explainer.export(folder / file)
+        hint += NOTES.get((network, name), "")
         yield {"id": name, "title": title, "hint": hint, "file": file, "points": POINTS if options else 1}
 
 

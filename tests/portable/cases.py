@@ -1,8 +1,7 @@
 """The explainers that every runtime has to run, and the numbers that the driven rendering gives."""
 
 import json
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,14 +110,12 @@ def _outputs(explainer: Attribution, rows: np.ndarray, target: np.ndarray) -> di
 
 
 def _explainer(network: Network, method: str, **more: np.ndarray) -> Attribution:
-    options: Mapping = network.methods[method] | more
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return getattr(attributions, method)(
-            network.model,
-            network.output_layer,
-            batch_size=network.chunk,
-            seed=network.seed,
-            progress=False,
-            **options,
-        )
+    options = network.methods[method] | more
+    return getattr(attributions, method)(
+        network.model,
+        network.output_layer,
+        batch_size=network.chunk,
+        seed=network.seed,
+        progress=False,
+        **options,
+    )

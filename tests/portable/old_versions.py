@@ -7,6 +7,7 @@ its own, kept for the next time; 1.15 is the oldest with a wheel for Python 3.11
 import argparse
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--versions", nargs="+", choices=VERSIONS, default=list(VERSIONS))
     parser.add_argument("--write", action="store_true", help="write docs/portability.md")
     options = parser.parse_args()
+    warnings.simplefilter("ignore", UserWarning)  # what the methods say of these models is known
     folder = options.folder.absolute()
     entries = write_cases(folder / "cases", repeats=0)
     errors = {version: worst_error(folder, entries, version) for version in options.versions}

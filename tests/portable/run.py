@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,7 @@ def main() -> None:
         "--write", action="store_true", help="measure times as well and write docs/portability.md"
     )
     options = parser.parse_args()
+    warnings.simplefilter("ignore", UserWarning)  # what the methods say of these models is known
     # Not resolved: the link to the interpreter is what makes the environment one.
     folder, python = options.folder.absolute(), options.python.absolute()
     commands = runtimes(folder, python)
