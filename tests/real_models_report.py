@@ -79,11 +79,13 @@ def refusal(real: Real) -> str:
 
 def own_framework(name: str) -> str:
     """What the gradient is held to, and how far from that it is."""
-    if name in ARCHITECTURES:
-        return f"PyTorch, {sources.compare_architecture(name)[1]:.0e}"
-    if name in sources.SOURCES:
-        return f"{sources.SOURCES[name].framework}, {sources.compare(name)[1]:.0e}"
-    return "-"
+    if name not in ARCHITECTURES and name not in sources.SOURCES:
+        return "-"
+    framework = sources.SOURCES[name].framework if name in sources.SOURCES else "PyTorch"
+    compare = sources.compare if name in sources.SOURCES else sources.compare_architecture
+    prediction, gradient = compare(name)
+    assert max(prediction, gradient) < 1e-5, (name, prediction, gradient)
+    return f"{framework}, {gradient:.0e}"
 
 
 def relative_cost(model: onnx.ModelProto, inputs: Inputs, outputs: tuple[str, ...] | None) -> float:
