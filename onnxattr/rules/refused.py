@@ -17,8 +17,8 @@ _QUANTIZED = re.compile(
 REFUSED = (
     (
         r"Sequence\w+|ConcatFromSequence|SplitToSequence",
-        "Sequences are differentiated where it is known before the model runs what the elements that are read are, or "
-        "where a Loop appends elements of one shape to them: stack their elements into a tensor instead.",
+        "Sequences are differentiated where the elements that are read are known before the model runs, or where a "
+        "Loop appends elements of one shape to them: stack their elements into a tensor instead.",
     ),
     (
         r"Optional\w*",
