@@ -45,7 +45,7 @@ METHODS = {
     ),
     "IntegratedGradients": (
         "Integrated gradients",
-        f"{POINTS} steps from grey to your picture; adds up to the score.",
+        f"{POINTS} steps from grey to your picture; the more steps, the closer it adds up to the score.",
     ),
     "SmoothGrad": ("SmoothGrad", f"The mean gradient at {POINTS} noisy copies: less speckled."),
     "SquareGrad": ("SquareGrad", f"The mean squared gradient at {POINTS} noisy copies."),
