@@ -260,7 +260,9 @@ def probability_head(graph: ir.Graph, output: ir.Value) -> str | None:
     while node is not None and node.inputs and node.inputs[0] is not None:
         if node.op_type in ("Softmax", "Sigmoid"):
             return node.inputs[0].name
-        node = node.inputs[0].producer() if node.op_type in _TRANSPARENT else None
+        # Probabilities divided by their own sum, as skl2onnx writes them, are still those.
+        divided = node.op_type == "Div" and node.inputs[1] in reachable(graph, [node.inputs[0]])
+        node = node.inputs[0].producer() if node.op_type in _TRANSPARENT or divided else None
     return None
 
 

@@ -326,6 +326,14 @@ def test_decision_functions_have_the_gradient_of_the_estimator(estimator, target
     close(found, differences(lambda rows: estimator.decision_function(rows).reshape(len(x), -1)[:, label], x))
 
 
+@pytest.mark.parametrize("estimator", [LogisticRegression(), MLPClassifier((5,), max_iter=20)])
+def test_who_explains_probabilities_is_told_the_name_of_the_logits(estimator):
+    model = to_onnx(make_pipeline(StandardScaler(), estimator).fit(IRIS, KINDS), IRIS[:5])
+    name = type(estimator).__name__.lower()
+    with pytest.warns(UserWarning, match=f"pass output_layer='{name}/logits'"):
+        GradientInput(model)
+
+
 def test_predictions_do_not_compute_the_logits():
     """They are in the table only: the file holds what skl2onnx wrote."""
     estimator = make_pipeline(StandardScaler(), LogisticRegression()).fit(IRIS, KINDS)

@@ -274,6 +274,11 @@ class Attribution(ABC):
         graph = self.prepared.model.graph
         logits = probability_head(graph, self.prepared.value(self.prepared.output))
         if self.output_layer is None and logits is not None and self.operator is None:
+            # The layer's name, where the table has one; a view of logits computes them a second time.
+            layers = [
+                layer for layer in self.prepared.layers if logits in layer.outputs or layer.name == "logits"
+            ]
+            logits = layers[0].path if layers else logits
             warnings.warn(
                 f"The model ends in probabilities, whose gradients mix all classes and fade where the model is sure. "
                 f"To explain the logits, pass output_layer={logits!r}.",
