@@ -22,9 +22,10 @@ def summary(versions: Mapping[str, str], results: Sequence[Result]) -> str:
     same = sum(result.identical for result in node)
     worst = ", ".join(f"{TITLES[runtime]} {error:.1e}" for runtime, error in worst_errors(results).items())
     lines = [
-        "Each cell: the largest difference from the driven rendering in Python (`method.explain`), relative to the",
-        "map's maximum, and the time of an explanation in plain predictions of the same rows in the same runtime, on",
-        "one thread (processor time; in Chromium, which has no such clock, what passed). The limit is 1e-5.",
+        "Each cell: the largest difference from the driven rendering in Python (`method.explain`), of the map relative",
+        "to its maximum, of prediction and convergence delta relative to the largest output; and the time of an",
+        "explanation in plain predictions of the same rows in the same runtime, on one thread (processor time; in",
+        "Chromium, which has no such clock, what passed). The limit is 1e-5.",
         "",
         f"- Python: a fresh environment of ONNX Runtime {versions['python']} and NumPy.",
         f"- onnxruntime-node {versions['onnxruntime-node']}: {same} of {len(node)} give exactly Python's bits.",
