@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -26,6 +28,8 @@ _OURS = "onnxattr/"
 _FLOATS = frozenset(dtype.value for dtype in FLOATS)
 #: From this rank on a known shape decides which layout, and so which kernel, a runtime takes.
 _LAYOUT_RANK = 3
+#: Numbers of an array that the metadata list.
+_LISTED = 64
 
 
 def build(
@@ -57,7 +61,7 @@ def build(
     proto = batch_graph(request, labels) if rendering == "batch" else loop_graph(request, labels, rows or 1)
     compact(proto)
     about = dict(method) | {"rendering": rendering, "batch_size": rows if rendering == "loop" else None}
-    text = json.dumps(about | _describe(request, labels))
+    text = json.dumps(about | _describe(request, labels), default=_array_as_json)
     proto.metadata_props.append(onnx.StringStringEntryProto(key=KEY, value=text))
     return proto
 
@@ -68,6 +72,14 @@ def describe(metadata: Mapping[str, str]) -> dict[str, Any] | None:
         return dict(json.loads(metadata[KEY]))
     except (KeyError, ValueError):
         return None
+
+
+def _array_as_json(array: np.ndarray) -> Any:
+    """A small array in full; a large one, a baseline image, by its hash: as text it would outweigh the graph."""
+    if array.size <= _LISTED:
+        return array.tolist()
+    digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
 
 
 def _describe(request: Request, labels: bool) -> dict[str, Any]:

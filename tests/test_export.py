@@ -1,5 +1,6 @@
 """An exported explainer is one valid file of standard operators that needs NumPy and ONNX Runtime alone."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -62,6 +63,18 @@ EXTRA = 64 * 1024
 def test_weights_are_stored_once(method, tmp_path):
     size = exported(method, emotion.ONNX_FILE, tmp_path / "explainer.onnx").stat().st_size
     assert size <= 1.02 * emotion.ONNX_FILE.stat().st_size + EXTRA
+
+
+def test_a_baseline_image_is_stored_once(tmp_path):
+    """In the graph, where a loop and a batch read it; the metadata have its hash."""
+    image = np.random.default_rng(0).uniform(-1, 1, (64, 64, 1)).astype(np.float32)
+    for rendering in ("batch", "loop"):
+        path = tmp_path / f"{rendering}.onnx"
+        make("IntegratedGradients", emotion.ONNX_FILE, baseline_value=image).export(path, rendering)
+        assert path.stat().st_size <= 1.02 * emotion.ONNX_FILE.stat().st_size + EXTRA
+        about = json.loads(onnx.load(path).metadata_props[-1].value)["parameters"]["baseline_value"]
+        assert about["shape"] == [64, 64, 1]
+        assert about["sha256"] == hashlib.sha256(image.tobytes()).hexdigest()
 
 
 @pytest.mark.slow

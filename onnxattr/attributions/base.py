@@ -191,11 +191,10 @@ class Attribution(ABC):
         return build(request, self._driver.rows, rendering, labels, method)
 
     def _parameters(self) -> dict[str, Any]:
-        """The parameters of the method by name, as JSON takes them."""
+        """The parameters of the method by name."""
         own = [name for name in inspect.signature(type(self)).parameters if name not in ("model", "options")]
         shared = ("wrt", "seed", "relu_policy", "channel_axis", "precision")
-        values = {name: getattr(self, name) for name in own} | {n: getattr(self.options, n) for n in shared}
-        return {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in values.items()}
+        return {name: getattr(self, name) for name in own} | {n: getattr(self.options, n) for n in shared}
 
     def _results(self, inputs: Any, targets: Any) -> list[Any]:
         """The attributions, and for a method on a path the convergence delta."""
