@@ -42,7 +42,9 @@ CASES = {
 def test_corrected_operator(op, attributes, shape, others, opset):
     names = [f"operand{i}" for i in range(len(others))]
     weights = dict(zip(names, others, strict=True))
-    model = build([node(op, ["x", *names], ["y"], **attributes)], {"x": list(shape)}, {"y": None}, weights, opset)
+    model = build(
+        [node(op, ["x", *names], ["y"], **attributes)], {"x": list(shape)}, {"y": None}, weights, opset
+    )
     x = {"x": normal(*shape)}
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (expected,) = session.run(None, x)
