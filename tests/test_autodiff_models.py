@@ -231,3 +231,23 @@ def test_every_opset_gives_the_same_gradient(opset, cnn_expected):
     np.testing.assert_allclose(
         found["x_gradient"], expected["x_gradient"], rtol=0, atol=1e-6 * np.abs(expected["x_gradient"]).max()
     )
+
+
+# Functions of the model's own
+
+FUNCTIONS = """
+<ir_version: 8, opset_import: ["": 18, "own": 1]>
+g (float[2,3] x) => (float[2,3] y) { y = own.outer(x) }
+<domain: "own", opset_import: ["": OPSET, "own": 1]>
+outer (a) => (c) { b = own.inner <slope: float = 0.5> (a) t = Tanh(a) c = Sub(b, t) }
+<domain: "own", opset_import: ["": OPSET]>
+inner <slope> (a) => (b) { b = Elu <alpha: float = @slope> (a) }
+"""
+
+
+@pytest.mark.parametrize("opset", [18, 17, 15])
+def test_functions_of_functions_of_any_opset(opset):
+    model = onnx.parser.parse_model(FUNCTIONS.replace("OPSET", str(opset)))
+    found = run(vjp(model), x=X, y_cotangent=CT)["x_gradient"]
+    expected = CT * (np.where(X > 0, 1, 0.5 * np.exp(X)) - (1 - np.tanh(X) ** 2))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

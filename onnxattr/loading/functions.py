@@ -19,6 +19,18 @@ _DEFINITIONS = "onnxattr.definitions"
 Choice = Callable[[str, Any], bool]
 
 
+def inline(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """A valid model of that opset without functions of its own: their nodes stand where they were called."""
+    same = onnx.ModelProto()
+    same.CopyFrom(proto)
+    for function in same.functions:
+        for entry in function.opset_import:
+            # In a valid model an operator of a function's opset means the same in the model's; the inliner goes by
+            # the number.
+            entry.version = opset if entry.domain in ("", "ai.onnx") else entry.version
+    return onnx.inliner.inline_local_functions(same)
+
+
 def expand(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     """Writes out the operators that only their definition can differentiate, such as Attention.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import onnx
-import onnx.inliner
 import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
@@ -11,7 +10,7 @@ from onnxattr.errors import ModelError
 from onnxattr.layers import append_views
 from onnxattr.loading.batchwise import put_time_first
 from onnxattr.loading.declared_shapes import correct_declared_shapes
-from onnxattr.loading.functions import expand
+from onnxattr.loading.functions import expand, inline
 from onnxattr.loading.loop_shapes import infer_shapes
 from onnxattr.loading.opsets import (
     NEWEST_IR,
@@ -52,7 +51,7 @@ def load(source: ModelSource) -> ir.Model:
     try:
         onnx.checker.check_model(slim)
         if slim.functions:
-            slim = onnx.inliner.inline_local_functions(slim)
+            slim = inline(slim, default_opset(slim))
         state_defaults(slim)
         put_time_first(slim.graph)
         if default_opset(slim) < OPSET:
