@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
@@ -51,7 +52,10 @@ def main() -> None:
     """Prints the table of sizes and that of memory; the exit status is 1 if a file is too large."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
-    parser.add_argument("--gibibytes", type=float, default=12, help="memory that no run may take more of")
+    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIBIBYTE
+    parser.add_argument(
+        "--gibibytes", type=float, default=0.9 * present, help="memory that no run may take more of"
+    )
     parser.add_argument("--write", action="store_true", help="write docs/portability.md")
     parser.add_argument("--run", nargs=2, metavar=("FILE", "ROWS"), help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -17,6 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+import onnx
 import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -38,7 +39,7 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], int]] = {
 
 
 def main() -> None:
-    """Prints one row per model."""
+    """Prints two rows per model: for a single input, and for many at once."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
@@ -47,17 +48,21 @@ def main() -> None:
         f"{'model':18} {'rows':>4}  gradient / prediction   TensorFlow gradient / ours   TensorFlow prediction / ours"
     )
     for name in options.models:
-        build, rows = MODELS[name]
-        medians = measure(contenders(build(), rows), options.repeats)
-        ours, theirs = medians["gradient"] / medians["predict"], medians["tf gradient"] / medians["gradient"]
-        print(
-            f"{name:18} {rows:4}  {ours:21.2f}   {theirs:26.2f}   {medians['tf predict'] / medians['predict']:28.2f}"
-        )
+        build, many = MODELS[name]
+        model = build()
+        onnx_model = to_onnx(model)
+        for rows in (1, many):
+            medians = measure(contenders(model, onnx_model, rows), options.repeats)
+            ours, theirs = (
+                medians["gradient"] / medians["predict"],
+                medians["tf gradient"] / medians["gradient"],
+            )
+            predictions = medians["tf predict"] / medians["predict"]
+            print(f"{name:18} {rows:4}  {ours:21.2f}   {theirs:26.2f}   {predictions:28.2f}", flush=True)
 
 
-def contenders(model: keras.Model, rows: int) -> dict[str, Callable[[], object]]:
+def contenders(model: keras.Model, onnx_model: onnx.ModelProto, rows: int) -> dict[str, Callable[[], object]]:
     """The four computations that are timed, on the same input."""
-    onnx_model = to_onnx(model)
     name, output = onnx_model.graph.input[0].name, onnx_model.graph.output[0].name
     shape = [dim.dim_value for dim in onnx_model.graph.input[0].type.tensor_type.shape.dim][1:]
     x = np.random.default_rng(0).uniform(-1, 1, size=(rows, *shape)).astype(np.float32)
