@@ -1,5 +1,6 @@
-"""What tests of the converters look at: the layer table of a model, and values of its graph."""
+"""What tests of the converters share: a small model, the layer table of a converted one, values of its graph."""
 
+import keras
 import numpy as np
 import onnx
 from onnxattr.converters.layer_rows import outputs_of, read_rows
@@ -7,7 +8,41 @@ from onnxattr.converters.verify import Session
 
 from onnxattr.layers import append_views
 
-__all__ = ["by_path", "outputs_of", "read_rows", "run", "values", "with_outputs"]
+__all__ = [
+    "by_path",
+    "image",
+    "names_of",
+    "outputs_of",
+    "read_rows",
+    "run",
+    "small_model",
+    "values",
+    "with_outputs",
+]
+
+L = keras.layers
+
+
+def small_model() -> keras.Model:
+    """A convolution and a dense layer on images (N, 8, 8, 1)."""
+    return keras.Sequential(
+        [
+            L.Input((8, 8, 1), name="image"),
+            L.Conv2D(3, 3, activation="relu", name="conv"),
+            L.Flatten(),
+            L.Dense(2),
+        ]
+    )
+
+
+def image(batch=3) -> np.ndarray:
+    """Images for the small model."""
+    return np.random.default_rng(0).normal(size=(batch, 8, 8, 1)).astype("float32")
+
+
+def names_of(model: onnx.ModelProto) -> tuple[list[str], list[str]]:
+    """The names of the inputs and of the outputs."""
+    return [v.name for v in model.graph.input], [v.name for v in model.graph.output]
 
 
 def by_path(model: onnx.ModelProto) -> dict[str, dict]:

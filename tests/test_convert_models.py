@@ -1,0 +1,208 @@
+"""Kinds of models that the converter reads: their names, shapes and operations survive."""
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+import tensorflow as tf  # noqa: E402
+import zoo  # noqa: E402
+from converted import names_of, read_rows, run  # noqa: E402
+from onnxattr.converters.keras import to_onnx  # noqa: E402
+from onnxattr.converters.verify import difference  # noqa: E402
+
+from onnxattr.errors import ConversionError  # noqa: E402
+
+L = keras.layers
+pytestmark = pytest.mark.usefixtures("fresh_keras")
+
+# Models of tf_keras ---------------------------------------------------------------------------------------------
+TF_KERAS = {
+    "nested": lambda K, x: K.Sequential([K.layers.Dense(4, activation="relu", name="inner")], name="block")(
+        x
+    ),
+    "two outputs": lambda K, x: [K.layers.Dense(2, name="a")(x), K.layers.Dense(3, name="b")(x)],
+    "dict outputs": lambda K, x: {"b": K.layers.Dense(2)(x), "a": K.layers.Dense(3)(x)},
+    "tensorflow operations": lambda K, x: K.layers.Dense(2)(tf.nn.relu(x) + x[:, :1]),
+    "normalised": lambda K, x: K.layers.Dense(2)(
+        K.layers.BatchNormalization()(K.layers.LayerNormalization()(x))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TF_KERAS)
+def test_model_of_tf_keras(name):
+    tf_keras = pytest.importorskip("tf_keras")
+    x = tf_keras.Input((6,), name="features")
+    model = tf_keras.Model(x, TF_KERAS[name](tf_keras, x))
+    data = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    expected = model(data)
+    expected = [expected[key] for key in sorted(expected)] if isinstance(expected, dict) else expected
+    expected = expected if isinstance(expected, list) else [expected]
+    converted = to_onnx(model)
+    assert names_of(converted)[0] == ["features"]
+    for got, want in zip(run(converted, data), expected, strict=True):
+        assert difference(got, np.asarray(want)) < 1e-5
+
+
+def test_subclassed_model_of_tf_keras():
+    tf_keras = pytest.importorskip("tf_keras")
+
+    class Net(tf_keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.hidden = tf_keras.layers.Dense(4, activation="relu", name="hidden")
+
+        def call(self, inputs):
+            return self.hidden(inputs) * 2.0
+
+    model = Net()
+    data = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    converted = to_onnx(model, sample=data)
+    assert difference(run(converted, data)[0], np.asarray(model(data))) < 1e-5
+    assert [row["path"] for row in read_rows(converted)] == ["hidden"]
+
+
+# Kinds of models ------------------------------------------------------------------------------------------------
+class TwoArguments(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = L.Dense(3, name="dense")
+
+    def call(self, left, right):
+        return {"sum": self.dense(left) + right, "left": left * 1.0}
+
+
+class DictArgument(keras.Model):
+    def call(self, inputs):
+        return inputs["b"] + 2.0 * inputs["a"]
+
+
+SUBCLASSED = {
+    "sample": (zoo.Residual, {"sample": np.zeros((1, 8), "float32")}, ["x"], [(8,)]),
+    "signature": (zoo.Residual, {"input_signature": tf.TensorSpec((None, 8), name="row")}, ["row"], [(8,)]),
+    "signature list": (zoo.Residual, {"input_signature": [tf.TensorSpec((None, 8))]}, ["x"], [(8,)]),
+    "two arguments": (
+        TwoArguments,
+        {"sample": [np.zeros((2, 4), "float32"), np.zeros((2, 3), "float32")]},
+        ["left", "right"],
+        [(4,), (3,)],
+    ),
+    "dict argument": (
+        DictArgument,
+        {"sample": {"b": np.zeros((2, 4), "float32"), "a": np.zeros((2, 4), "float32")}},
+        ["a", "b"],
+        [(4,), (4,)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SUBCLASSED)
+def test_subclassed_model(name):
+    kind, given, inputs, shapes = SUBCLASSED[name]
+    model = kind()
+    converted = to_onnx(model, **given)
+    assert names_of(converted)[0] == inputs
+    generator = np.random.default_rng(0)
+    arrays = [generator.normal(size=(5, *shape)).astype("float32") for shape in shapes]
+    structure = dict(zip(inputs, arrays, strict=True)) if name == "dict argument" else arrays
+    expected = model(*arrays) if name != "dict argument" else model(structure)
+    expected = [expected[key] for key in sorted(expected)] if isinstance(expected, dict) else [expected]
+    for got, want in zip(run(converted, *arrays), expected, strict=True):
+        assert difference(got, np.asarray(want)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "outputs"),
+    [
+        ("two inputs", ["table", "image"], ["dense_1"]),
+        ("dict inputs", ["ant", "zebra"], ["dense"]),
+        ("list outputs", ["x"], ["kind", "size"]),
+        ("dict outputs", ["x"], ["area", "kind"]),
+        ("mlp", ["keras_tensor"], ["head"]),
+    ],
+)
+def test_names_survive(name, inputs, outputs):
+    assert names_of(to_onnx(zoo.CASES[name].model())) == (inputs, outputs)
+
+
+def test_output_that_is_an_input_and_input_that_nothing_reads():
+    x, spare = keras.Input((4,), name="x"), keras.Input((2,), name="spare")
+    converted = to_onnx(keras.Model([x, spare], [x, L.Dense(3, name="head")(x)]))
+    inputs, outputs = names_of(converted)
+    assert inputs == ["x", "spare"]
+    data = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    np.testing.assert_array_equal(run(converted, data, np.zeros((3, 2), "float32"))[0], data)
+    assert len(set(inputs + outputs)) == 4
+
+
+def test_captured_tensor_becomes_a_constant():
+    offset = tf.constant([[1.0, 2.0, 3.0]])
+
+    class Shifted(keras.layers.Layer):
+        def call(self, x):
+            return x + offset
+
+    x = keras.Input((3,))
+    model = keras.Model(x, L.Dense(2)(Shifted()(x)))
+    converted = to_onnx(model)
+    assert len(converted.graph.input) == 1
+    data = np.ones((2, 3), "float32")
+    assert difference(run(converted, data)[0], np.asarray(model(data))) < 1e-6
+
+
+def test_declared_batch_size_becomes_dynamic():
+    model = keras.Sequential([L.Input(batch_shape=(4, 6)), L.Dense(3, activation="relu"), L.Dense(2)])
+    converted = to_onnx(model)
+    assert converted.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+    data = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    assert difference(run(converted, data[:1])[0], np.asarray(model(data))[:1]) < 1e-6
+
+
+def test_output_that_merges_the_batch_with_another_axis_has_no_batch_symbol():
+    x = keras.Input((3, 4), name="x")
+    flat = L.Lambda(lambda t: tf.reshape(t, (-1, 4)), output_shape=(4,))(x)
+    converted = to_onnx(keras.Model(x, L.Dense(2)(flat)))
+    dims = converted.graph.output[0].type.tensor_type.shape.dim
+    assert not dims[0].dim_param
+    assert dims[1].dim_value == 2
+
+
+def test_shapes_are_known_behind_reshapes():
+    converted = to_onnx(zoo.CASES["cnn"].model())
+    known = {
+        v.name: v.type.tensor_type.shape.dim for v in (*converted.graph.value_info, *converted.graph.output)
+    }
+    values = [name for node in converted.graph.node for name in node.output]
+    assert set(values) <= set(known)
+    batch = [name for name in values if any(dim.dim_param == "N" for dim in known[name])]
+    assert len(batch) > 10
+    assert all(dim.dim_value or dim.dim_param == "N" for name in values for dim in known[name])
+
+
+OPERATIONS = {
+    "argmax": lambda x: keras.ops.argmax(x, axis=-1),
+    "log1p": lambda x: keras.ops.log1p(keras.ops.abs(x)),
+    "expm1": keras.ops.expm1,
+    "erfc": lambda x: L.Lambda(tf.math.erfc)(x),
+    "flip": lambda x: keras.ops.flip(x, axis=(1, 2)),
+    "sort": keras.ops.sort,
+    "standard deviation": lambda x: keras.ops.std(x, axis=1),
+    "gather": lambda x: keras.ops.take_along_axis(x, keras.ops.argsort(x), axis=-1),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operation_outside_layers(name):
+    x = keras.Input((5, 4))
+    model = keras.Model(x, OPERATIONS[name](x))
+    data = np.random.default_rng(0).normal(size=(3, 5, 4)).astype("float32")
+    data[0, 0] = [-0.0, 0.0, -0.0, 0.0]
+    assert difference(run(to_onnx(model), data)[0], np.asarray(model(data))) < 1e-5
+
+
+def test_sample_is_what_the_outputs_are_compared_on():
+    model = keras.Sequential([L.Input((None, 4)), L.Reshape((6, 2)), L.Dense(2)])
+    with pytest.raises(ConversionError, match="sample"):
+        to_onnx(model)
+    converted = to_onnx(model, sample=np.ones((2, 3, 4), "float32"))
+    assert run(converted, np.ones((5, 3, 4), "float32"))[0].shape == (5, 6, 2)
