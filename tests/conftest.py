@@ -2,6 +2,9 @@
 
 import pytest
 
+# Its assertions then show their values, like those of the test modules.
+pytest.register_assert_rewrite("explained")
+
 
 @pytest.fixture
 def fresh_keras():

@@ -1,0 +1,69 @@
+"""Targets pick or weigh the model's outputs, and predictions are those outputs."""
+
+import numpy as np
+import onnxruntime
+import pytest
+from explained import close, make
+from small_models import build, cnn_nhwc, mlp, node, two_inputs
+
+import onnxattr.attributions as attributions
+from onnxattr.attributions import Saliency
+
+MLP, NHWC, TWO = mlp(), cnn_nhwc(), two_inputs()
+
+
+# Targets
+
+LINEAR = ["GradientInput", "IntegratedGradients", "SmoothGrad"]  # in the targets
+
+
+@pytest.mark.parametrize("method", attributions.__all__)
+@pytest.mark.filterwarnings("ignore:.*overrides ReLUs:UserWarning")
+def test_ways_to_say_the_predicted_class(method):
+    explainer = make(method, MLP.model)
+    predicted = explainer.predict(MLP.given).argmax(axis=1)
+    assert len(set(predicted)) > 1
+    expected = explainer.explain(MLP.given, np.eye(4, dtype=np.float32)[predicted])
+    mixed = np.where([True, False, True], predicted, -1)
+    for targets in (None, -np.ones(3, int), predicted, list(predicted), predicted.astype(np.uint8), mixed,
+                    np.eye(4, dtype=bool)[predicted], np.eye(4, dtype=int)[predicted].tolist()):  # fmt: skip
+        close(explainer.explain(MLP.given, targets), expected)
+
+
+@pytest.mark.parametrize("method", LINEAR)
+def test_weights_mix_the_classes(method):
+    explainer = make(method, MLP.model)
+    each = np.stack([explainer.explain(MLP.given, np.full(3, label)) for label in range(4)], axis=1)
+    weights = np.random.default_rng(9).normal(size=(3, 4))
+    close(explainer.explain(MLP.given, weights), np.einsum("nc,nci->ni", weights, each), 2e-6)
+    contrast = np.array([[1, -1, 0, 0]] * 3)
+    close(explainer.explain(MLP.given, contrast), each[:, 0] - each[:, 1], 2e-6)
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, -2.0, 0.5]])
+def test_outputs_without_classes(weights):
+    """An output (N,) is its own score."""
+    axes = {"axes": np.array([1])}
+    nodes = [node("Mul", ["x", "x"], ["squares"]), node("ReduceSum", ["squares", "axes"], ["y"], keepdims=0)]
+    model = build(nodes, {"x": ["N", 6]}, {"y": ["N"]}, axes)
+    scale = np.ones(3) if weights is None else np.array(weights)
+    for method in LINEAR[:2]:
+        factor = 2 if method == "GradientInput" else 1
+        maps = make(method, model).explain(MLP.given, weights)
+        close(maps, (factor * MLP.given**2 * scale[:, None]).astype(np.float32))
+
+
+# Predictions
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, None])
+@pytest.mark.parametrize("case", [MLP, NHWC, TWO], ids=["mlp", "image", "two inputs"])
+def test_predictions_are_those_of_the_model(case, batch_size):
+    (expected,) = onnxruntime.InferenceSession(case.model.SerializeToString()).run(None, case.inputs)
+    found = Saliency(case.model, batch_size=batch_size).predict(case.given)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_predictions_of_a_cut_model():
+    found = Saliency(mlp(head="Softmax").model, output_layer="logits").predict(MLP.given)
+    np.testing.assert_allclose(found, Saliency(MLP.model).predict(MLP.given), rtol=1e-6)
