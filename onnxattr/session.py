@@ -118,6 +118,8 @@ class Session:
         options.log_severity_level = 4  # what fails is raised
         _share_cpu_memory()
         options.add_session_config_entry("session.use_env_allocators", "1")
+        # Idle threads that wait for work in a loop would take the cores from the next session, up to half of its speed.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.enable_mem_pattern = False
         if folder is not None:
             options.add_session_config_entry(
