@@ -12,6 +12,7 @@ import onnx
 
 from onnxattr.arrays import Targets, check_labels, one_hot, take
 from onnxattr.attributions.definition import Definition, first_moment
+from onnxattr.chunk_size import rows_in_cache
 from onnxattr.errors import ModelError
 from onnxattr.model import batch_size_of
 from onnxattr.renderings.batch import batch_graph
@@ -27,7 +28,7 @@ from onnxattr.renderings.driven import (
     step_graph,
 )
 from onnxattr.renderings.rewrite import Request, own_name
-from onnxattr.session import Session
+from onnxattr.session import Session, on_cpu
 
 Feeds = dict[str, np.ndarray]
 Advance = Callable[[int], Any]
@@ -41,7 +42,7 @@ class Driver:
 
         Args:
             request: The method and the model.
-            batch_size: Most rows in one run of the model; None for all rows at once.
+            batch_size: Most rows in one run of the model; None for no such limit.
             seed: Seed of the noise.
             providers: ONNX Runtime providers, None for the best present.
 
@@ -87,15 +88,17 @@ class Driver:
     def _finish(self) -> Session:
         return self._session(finish_graph(self.request))
 
-    def chunks(self, rows: int) -> Iterator[slice]:
-        """Slices of at most ``batch_size`` rows."""
+    def chunks(self, feeds: Feeds, rows: int) -> Iterator[slice]:
+        """Slices of at most ``batch_size`` rows, on a CPU of no more than its cache holds."""
         size = self.rows or max(rows, 1)
+        if on_cpu(self.providers):
+            size = min(size, rows_in_cache(self.request.prepared, feeds))
         for start in range(0, rows, size):
             yield slice(start, min(start + size, rows))
 
     def predict(self, feeds: Feeds, rows: int) -> np.ndarray:
         """The model's (cut) output for each row."""
-        return np.concatenate([self._predict.run(take(feeds, part))[0] for part in self.chunks(rows)])
+        return np.concatenate([self._predict.run(take(feeds, part))[0] for part in self.chunks(feeds, rows)])
 
     def work(self, rows: int) -> int:
         """How many gradients ``explain`` takes for that many rows."""
@@ -120,7 +123,7 @@ class Driver:
             assert targets.labels is not None
             weights = one_hot(targets.labels, self.predict(feeds, rows))
         moments = self._moments(feeds, weights, rows, first_row, advance)
-        parts = [self._finish.run(take(feeds | moments, part)) for part in self.chunks(rows)]
+        parts = [self._finish.run(take(feeds | moments, part)) for part in self.chunks(feeds, rows)]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
     def _explain_single(
@@ -130,7 +133,7 @@ class Driver:
         assert target is not None
         session = self._by_label if targets.weights is None else self._by_weight
         parts = []
-        for part in self.chunks(rows):
+        for part in self.chunks(feeds, rows):
             prediction, *maps = session.run(take(feeds | {self._target: target}, part))
             if targets.weights is None:
                 check_labels(target[part], prediction.shape[1])
@@ -145,10 +148,12 @@ class Driver:
         definition = self.request.definition
         fed = feeds | {self._target: target}
         if definition.pilot:
-            pilots = zip(*[self._pilot.run(take(fed, part))[1:] for part in self.chunks(rows)], strict=True)
+            pilots = zip(
+                *[self._pilot.run(take(fed, part))[1:] for part in self.chunks(feeds, rows)], strict=True
+            )
             fed |= dict(zip(pilot_names(self.request), map(np.concatenate, pilots), strict=True))
         totals: Feeds = {}
-        for part in self.chunks(rows * definition.points):
+        for part in self.chunks(feeds, rows * definition.points):
             image, point = np.divmod(np.arange(part.start, part.stop), definition.points)
             images = slice(int(image[0]), int(image[-1]) + 1)
             found = self._step.run(take(fed, images) | self._row_feeds(image, point, images.start, first_row))

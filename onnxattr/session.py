@@ -48,6 +48,11 @@ def default_providers() -> list[str]:
     return [_CPU]
 
 
+def on_cpu(providers: Sequence[Any] | None) -> bool:
+    """Whether sessions with these providers compute on the CPU."""
+    return _name((default_providers() if providers is None else providers)[0]) == _CPU
+
+
 def check_providers(providers: Sequence[Any]) -> list[Any]:
     """The providers as a list, if ONNX Runtime has them all.
 

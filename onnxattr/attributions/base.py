@@ -43,7 +43,8 @@ class Attribution(ABC):
         model: A path, the bytes of a file, an ``onnx.ModelProto``, an ``onnx_ir.Model`` or a Keras model.
         output_layer: Where to cut the model: a layer name or index of the converted model, or the name of any value
             or node. None for the model's output.
-        batch_size: Most rows (images times points) in one run of the model; None for all at once.
+        batch_size: Most rows (images times points) in one run of the model; None for no limit. On a CPU a run holds
+            fewer where that is faster, which is where their values would not fit its cache; the numbers are the same.
         operator: None, "classification" or "regression": all the same score.
         reducer: "min", "mean", "max", "sum" or None: how the channel axis of images is reduced. The axis stays, with
             size 1. Applied to inputs of rank 4 with more than one channel.

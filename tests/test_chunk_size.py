@@ -1,0 +1,62 @@
+"""Rows of a run on a CPU: as many as its cache holds, and the same numbers whatever they are."""
+
+import numpy as np
+import pytest
+from tiny_graphs import parse
+
+from onnxattr import IntegratedGradients, chunk_size
+from onnxattr.model import prepare
+from onnxattr.session import Session
+
+CUBE = "m (float[N,3] x) => (float[N,3] y) { s = Mul(x, x) y = Mul(s, x) }"
+#: A model, the shape of what it is fed, and the rows that a cache of 96 bytes holds.
+CASES = {
+    "the input is the widest": (CUBE, (5, 3), 8),
+    "a value inside is the widest": (
+        "m (float[N,3] x) => (float[N,3] y) { w = Concat<axis=1>(x, x) y, z = Split<axis=1, num_outputs=2>(w) }",
+        (5, 3),
+        4,
+    ),
+    "other types have other sizes": (CUBE.replace("float[", "double["), (5, 3), 4),
+    "dynamic axes are as long as those fed": (
+        "m (float[N,T] x) => (float[N,T] y) { y = Relu(x) }",
+        (5, 12),
+        2,
+    ),
+    "one row is more than it holds": (CUBE.replace("3]", "99]"), (5, 99), 1),
+    "of heavy weights few rows are not worth it": (
+        f"m (float[N,64] x) => (float[N,64] y) <float[64,64] w = {{{','.join(['1'] * 64**2)}}}> {{ y = MatMul(x, w) }}",
+        (5, 64),
+        4,
+    ),
+    "axes of unknown size say nothing": (
+        "m (float[N,3] x) => (float[N,k] y) { i = NonZero(x) y = MatMul(x, x) }",
+        (3, 3),
+        8,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_rows_in_cache(case, monkeypatch):
+    monkeypatch.setattr(chunk_size, "_CACHE_BYTES", 96)
+    text, shape, expected = CASES[case]
+    dtype = np.float64 if "double" in text else np.float32
+    assert chunk_size.rows_in_cache(prepare(parse(text)), {"x": np.zeros(shape, dtype)}) == expected
+
+
+@pytest.mark.parametrize(("batch_size", "expected"), [(32, 4), (None, 4), (3, 3)])
+def test_runs_hold_what_fits_and_no_more_than_asked_for(monkeypatch, batch_size, expected):
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    method = IntegratedGradients(parse(CUBE), steps=6, batch_size=batch_size)
+    whole, sizes, run = method.explain(x, np.ones((5, 3))), [], Session.run
+
+    def recorded(session, feeds):
+        sizes.append(len(feeds.get("onnxattr/row", [])))
+        return run(session, feeds)
+
+    monkeypatch.setattr(chunk_size, "_CACHE_BYTES", 48)
+    monkeypatch.setattr(Session, "run", recorded)
+    np.testing.assert_allclose(method.explain(x, np.ones((5, 3))), whole, rtol=1e-5)
+    assert max(sizes) == expected
+    assert sum(sizes) == 5 * 6
