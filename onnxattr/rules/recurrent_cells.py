@@ -75,19 +75,27 @@ class Cell:
         """The state's part of the gates, for any number of leading axes."""
         return _affine(op, h, self.recurrence, self.recurrent_bias)
 
-    def step(
-        self, op: OpBuilder, pre: ir.Value, rec: ir.Value, state: Sequence[ir.Value]
-    ) -> tuple[ir.Value, ...]:
-        """The next states from the gates' parts and from the state before: (h,) for GRU, (c,) for LSTM, () for RNN."""
-        if self.kind == "LSTM":
-            return self._lstm(op, op.Add(pre, rec), state[0])
+    def step(self, op: OpBuilder, pre: ir.Value, rec: ir.Value, state: Sequence[ir.Value]) -> ir.Value:
+        """The next state of a GRU, from the gates' parts and the state before, or of an RNN, from the parts."""
         if self.kind == "GRU":
-            return (self._gru(op, pre, rec, state[0]),)
-        return (self._apply(op, 0, op.Add(pre, rec)),)
+            return self._gru(op, pre, rec, state[0])
+        return self._apply(op, 0, op.Add(pre, rec))
+
+    def gates_of(self, op: OpBuilder, x: ir.Value, h: ir.Value) -> ir.Value:
+        """The LSTM's gates before their activations, (steps, batch, 4 * hidden): one product for all steps."""
+        weights = op.Transpose(op.Concat(self.weights, self.recurrence, axis=1), perm=[1, 0])
+        gates = op.MatMul(op.Concat(x, h, axis=-1), weights)
+        if self.bias is None or self.recurrent_bias is None:
+            return gates
+        return op.Add(gates, op.Add(self.bias, self.recurrent_bias))
+
+    def split(self, op: OpBuilder, gates: ir.Value) -> Sequence[ir.Value]:
+        """The LSTM's gates i, o, f and g apart."""
+        return op.Split(gates, [self.hidden] * 4, axis=-1, outputs=4)
 
     def cell_update(self, op: OpBuilder, gates: ir.Value) -> tuple[ir.Value, ir.Value]:
         """The factors of c = keep * c + add, for an LSTM without peepholes."""
-        i, _, f, g = op.Split(gates, [self.hidden] * 4, axis=-1, outputs=4)
+        i, _, f, g = self.split(op, gates)
         i = self._apply(op, 0, i)
         keep = op.Sub(1.0, i) if self.input_forget else self._apply(op, 0, f)
         return keep, op.Mul(i, self._apply(op, 1, g))
@@ -114,17 +122,19 @@ class Cell:
         new = self._apply(op, 1, op.Add(pre_h, candidate))
         return op.Add(op.Mul(op.Sub(1.0, z), new), op.Mul(z, h))
 
-    def _lstm(self, op: OpBuilder, gates: ir.Value, c: ir.Value) -> tuple[ir.Value, ir.Value]:
-        i, o, f, g = op.Split(gates, [self.hidden] * 4, axis=-1, outputs=4)
-        p_i, p_o, p_f = self.peepholes or (None, None, None)
-        i = self._apply(op, 0, op.Add(i, op.Mul(c, p_i)) if p_i is not None else i)
-        if self.input_forget:
-            f = op.Sub(1.0, i)
-        else:
-            f = self._apply(op, 0, op.Add(f, op.Mul(c, p_f)) if p_f is not None else f)
-        new = op.Add(op.Mul(f, c), op.Mul(i, self._apply(op, 1, g)))
-        o = self._apply(op, 0, op.Add(o, op.Mul(new, p_o)) if p_o is not None else o)
-        return op.Mul(o, self.activations[2](op, new)), new
+    def next_cell(self, op: OpBuilder, i: ir.Value, f: ir.Value, g: ir.Value, c: ir.Value) -> ir.Value:
+        """The LSTM's cell after a step, from gates before their activations and the cell before it."""
+        if self.peepholes:
+            i, f = op.Add(i, op.Mul(c, self.peepholes[0])), op.Add(f, op.Mul(c, self.peepholes[2]))
+        i = self._apply(op, 0, i)
+        f = op.Sub(1.0, i) if self.input_forget else self._apply(op, 0, f)
+        return op.Add(op.Mul(f, c), op.Mul(i, self._apply(op, 1, g)))
+
+    def output(self, op: OpBuilder, o: ir.Value, c: ir.Value) -> ir.Value:
+        """The LSTM's h after a step, from its gate before the activation and the cell after the step."""
+        if self.peepholes:
+            o = op.Add(o, op.Mul(c, self.peepholes[1]))
+        return op.Mul(self._apply(op, 0, o), self.activations[2](op, c))
 
 
 def _affine(op: OpBuilder, x: ir.Value, weights: ir.Value, bias: ir.Value | None) -> ir.Value:

@@ -23,7 +23,8 @@ def weight_cts(
         cell: One direction of the node.
         x: The sequence, of shape (steps, batch, inputs).
         h: The state before each step.
-        streams: What the steps are made of: pre, rec and state (the LSTM's cell before each step).
+        streams: What the steps are made of: a GRU's pre and rec; the LSTM's state and after, its cell before and
+            behind each step.
         pre_ct: The cotangent of pre, 0 at padded steps.
 
     Returns:
@@ -42,9 +43,8 @@ def weight_cts(
         return op.Concat(_total(op, pre_ct), _total(op, _rec_ct(op, cell, streams, pre_ct)), axis=0)
 
     def p_ct() -> ir.Value:
-        before = streams["state"]
-        after = cell.step(op, streams["pre"], streams["rec"], [before])[1]
-        i_ct, o_ct, f_ct, _ = op.Split(pre_ct, [size] * 4, axis=-1, outputs=4)
+        before, after = streams["state"], streams["after"]
+        i_ct, o_ct, f_ct, _ = cell.split(op, pre_ct)
         seen = ((i_ct, before), (o_ct, after), (f_ct, before))
         return op.Concat(*[_total(op, op.Mul(ct, state)) for ct, state in seen], axis=0)
 
