@@ -21,6 +21,8 @@ Operand = ir.Value | int | float | bool | Sequence[int] | Sequence[float] | np.n
 
 #: Integer constants up to this many elements take part in folding: shapes, pads, axes, window positions.
 _FOLD_LIMIT = 4096
+#: Marks values known to be ones in each element.
+_ONES = "ones"
 _INTEGERS = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
 
 
@@ -49,6 +51,15 @@ def same_dims(a: ir.Value, b: ir.Value) -> bool:
         return True
     dims = dims_of(a)
     return dims is not None and None not in dims and dims == dims_of(b)
+
+
+def _times_ones(operands: Sequence[Operand]) -> ir.Value | None:
+    """The factor that a product with ones of its shape leaves as it is; None for other products."""
+    for ones, other in (operands, operands[::-1]):
+        both = isinstance(ones, ir.Value) and isinstance(other, ir.Value)
+        if both and ones.meta.get(_ONES, False) and same_dims(ones, other):  # type: ignore[union-attr, arg-type]
+            return other  # type: ignore[return-value]
+    return None
 
 
 class OpBuilder:
@@ -98,6 +109,8 @@ class OpBuilder:
             RuleError: If the op, an attribute or the number of operands does not exist at the builder's opset.
         """
         attributes = {key: value for key, value in (attributes or {}).items() if value is not None}
+        if op_type == "Mul" and (factor := _times_ones(operands)) is not None:
+            return factor
         schema = self._schema(op_type, len(operands), attributes)
         inputs = self._coerce(schema, operands)
         node = ir.Node(
@@ -200,6 +213,7 @@ class OpBuilder:
             return operand
         result = self.Expand(operand, self.shape(like))
         result.shape = like.shape
+        result.meta[_ONES] = not isinstance(value, ir.Value) and bool(np.all(value == 1))
         return result
 
     def cast_like(self, value: ir.Value, like: ir.Value) -> ir.Value:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-
-import numpy as np
+from collections.abc import Mapping, Sequence
 
 from onnxattr.builder import dims_of
 from onnxattr.model import Prepared
@@ -17,12 +15,12 @@ _CACHE_BYTES = 12 * 2**20
 _PART_OF_WEIGHTS = 1 / 16
 
 
-def rows_in_cache(prepared: Prepared, feeds: Mapping[str, np.ndarray]) -> int:
+def rows_in_cache(prepared: Prepared, shapes: Mapping[str, Sequence[int]]) -> int:
     """Most rows for one run on a CPU, at least 1, judged by the widest value whose shape is known.
 
     Args:
         prepared: The model.
-        feeds: Its inputs, which say how large its dynamic axes are.
+        shapes: Those of its inputs by name, which say how large its dynamic axes are.
     """
     graph = prepared.model.graph
     sizes: dict[str, int] = {}
@@ -30,7 +28,7 @@ def rows_in_cache(prepared: Prepared, feeds: Mapping[str, np.ndarray]) -> int:
     for value in graph.inputs:
         dims = dims_of(value) or []
         batches.update(dims[:1])
-        named = zip(dims[1:], feeds[str(value.name)].shape[1:], strict=True)
+        named = zip(dims[1:], shapes[str(value.name)][1:], strict=True)
         sizes |= {dim: size for dim, size in named if isinstance(dim, str)}
     widest = 1
     for value in (*graph.inputs, *(output for node in graph for output in node.outputs)):

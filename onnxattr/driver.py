@@ -57,8 +57,9 @@ class Driver:
             raise ModelError(
                 f"The inputs have fixed batch sizes {fixed}; export the model with a dynamic batch, or a batch of 1."
             )
-        self._target = own_name(request.prepared, "target")
+        self._target, self._seed = (own_name(request.prepared, name) for name in ("target", "seed"))
         self.rows = 1 if 1 in fixed.values() else batch_size
+        self._rows_in_cache: dict[tuple[tuple[int, ...], ...], int] = {}
 
     def _session(self, graph: onnx.ModelProto) -> Session:
         return Session(graph, self.providers, self.request.prepared.folder)
@@ -92,7 +93,11 @@ class Driver:
         """Slices of at most ``batch_size`` rows, on a CPU of no more than its cache holds."""
         size = self.rows or max(rows, 1)
         if on_cpu(self.providers):
-            size = min(size, rows_in_cache(self.request.prepared, feeds))
+            shapes = {str(v.name): feeds[str(v.name)].shape for v in self.request.prepared.inputs}
+            key = tuple(shape[1:] for shape in shapes.values())
+            if key not in self._rows_in_cache:
+                self._rows_in_cache[key] = rows_in_cache(self.request.prepared, shapes)
+            size = min(size, self._rows_in_cache[key])
         for start in range(0, rows, size):
             yield slice(start, min(start + size, rows))
 
@@ -170,7 +175,7 @@ class Driver:
         matrix = np.zeros((int(row[-1]) + 1, len(row)), self._dtype)
         matrix[row, np.arange(len(row))] = definition.weights[point]
         feeds = {ROW: row, WEIGHTS: matrix, IMAGE: image + first_row, DRAW: point}
-        feeds[own_name(self.request.prepared, "seed")] = np.array(self.seed, np.int64)
+        feeds[self._seed] = np.array(self.seed, np.int64)
         if definition.alphas is not None and definition.ends is not None:
             feeds[ALPHA] = definition.alphas[point].astype(np.float32)
             feeds[ENDS] = np.zeros_like(matrix, self._score_dtype)

@@ -19,6 +19,8 @@ CASES = [
     case("Gather", x(4, 3), const([0, 2, 2])),
     case("Gather", x(4, 3), const([[0, -1], [1, 1]]), axis=1),
     case("Gather", x(4, 3), const(-2), axis=0),
+    case("Gather", x(4, 3, 2), const([1]), axis=1),
+    case("Gather", x(4, 3, 2), const([-1]), axis=-2),
     case("Gather", x(4, 3), feed([3, 3, 0], np.int32), label="dynamic"),
     case("GatherElements", x(3, 3), const([[0, 2, 2], [1, 1, -1]]), axis=0),
     case("GatherElements", x(3, 3), feed([[0, 2], [1, 1], [0, 0]]), axis=1),

@@ -41,15 +41,18 @@ CASES = {
 def test_rows_in_cache(case, monkeypatch):
     monkeypatch.setattr(chunk_size, "_CACHE_BYTES", 96)
     text, shape, expected = CASES[case]
-    dtype = np.float64 if "double" in text else np.float32
-    assert chunk_size.rows_in_cache(prepare(parse(text)), {"x": np.zeros(shape, dtype)}) == expected
+    assert chunk_size.rows_in_cache(prepare(parse(text)), {"x": shape}) == expected
 
 
 @pytest.mark.parametrize(("batch_size", "expected"), [(32, 4), (None, 4), (3, 3)])
 def test_runs_hold_what_fits_and_no_more_than_asked_for(monkeypatch, batch_size, expected):
     x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    method = IntegratedGradients(parse(CUBE), steps=6, batch_size=batch_size)
-    whole, sizes, run = method.explain(x, np.ones((5, 3))), [], Session.run
+    options = {"steps": 6, "batch_size": batch_size}
+    whole, sizes, run = (
+        IntegratedGradients(parse(CUBE), **options).explain(x, np.ones((5, 3))),
+        [],
+        Session.run,
+    )
 
     def recorded(session, feeds):
         sizes.append(len(feeds.get("onnxattr/row", [])))
@@ -57,6 +60,7 @@ def test_runs_hold_what_fits_and_no_more_than_asked_for(monkeypatch, batch_size,
 
     monkeypatch.setattr(chunk_size, "_CACHE_BYTES", 48)
     monkeypatch.setattr(Session, "run", recorded)
-    np.testing.assert_allclose(method.explain(x, np.ones((5, 3))), whole, rtol=1e-5)
+    found = IntegratedGradients(parse(CUBE), **options).explain(x, np.ones((5, 3)))
+    np.testing.assert_allclose(found, whole, rtol=1e-5)
     assert max(sizes) == expected
     assert sum(sizes) == 5 * 6

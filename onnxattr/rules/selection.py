@@ -61,19 +61,38 @@ def _pad_slice(op: OpBuilder, node: Any, ct: ir.Value) -> ir.Value | None:
         return None
     rank = rank_of(x, node)
     where = [int(a) % rank for a in constants[1]] if constants[1] is not None else [*range(len(constants[0]))]
+    return _padded(op, x, ct, where, [int(start) for start in constants[0]])
+
+
+def _padded(op: OpBuilder, x: ir.Value, ct: ir.Value, axes: Sequence[int], starts: Sequence[int]) -> ir.Value:
+    """The cotangent of a block of x: ct from ``starts`` on, which may count from the end, and zeros around it."""
     begins, ends = [], []
-    for axis, start in zip(where, constants[0], strict=True):
+    for axis, start in zip(axes, starts, strict=True):
         size, have = op.shape(x, axis, axis + 1), op.Shape(ct, start=axis, end=axis + 1)
-        begin = op.Min(op.Max([int(start)] if start >= 0 else op.Add(size, [int(start)]), [0]), size)
+        begin = op.Min(op.Max([start] if start >= 0 else op.Add(size, [start]), [0]), size)
         begins.append(begin)
         ends.append(op.Sub(size, op.Add(begin, have)))
-    return op.Pad(ct, op.Concat(*begins, *ends, axis=0), None, where)
+    return op.Pad(ct, op.Concat(*begins, *ends, axis=0), None, axes)
 
 
 @vjp("Gather", "GatherElements", "GatherND", "Compress")
 def gather(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x at the given positions;  xbar = ybar added at those positions."""
-    return add_at_selection(op, node, ct), None
+    entry = _pad_gather(op, node, ct) if node.op_type == "Gather" else None
+    if entry is not None:
+        entry.shape = node.inputs[0].shape
+    return entry or add_at_selection(op, node, ct), None
+
+
+def _pad_gather(op: OpBuilder, node: Any, ct: ir.Value) -> ir.Value | None:
+    """The cotangent of a gather of one known position, such as the last step of a sequence, as a Pad; else None."""
+    x, indices = node.inputs
+    known = None if indices.const_value is None else indices.const_value.numpy()
+    if known is None or known.size != 1 or known.ndim > 1:
+        return None
+    axis = node.attributes.get_int("axis", 0) % rank_of(x, node)
+    part = ct if known.ndim else op.Unsqueeze(ct, [axis])
+    return _padded(op, x, part, [axis], [known.item()])
 
 
 @vjp("Unique")
