@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,7 +27,8 @@ def max_pool(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     pull_back = _pull_back(op, node)
     ct = ct[0] if isinstance(ct, tuple) else ct
     result = pull_back(ct)
-    result.meta[Routed.KEY] = Routed(ct, node.outputs[0], pull_back)
+    if result is not ct:
+        result.meta[Routed.KEY] = Routed(ct, node.outputs[0], pull_back)
     return (result,)
 
 
@@ -57,16 +58,24 @@ def _pull_back(op: OpBuilder, node: Any) -> Callable[[ir.Value], ir.Value]:
     x, y = node.inputs[0], node.outputs[0]
     windows = pool_windows(node)
     spatial = range(2, 2 + windows.rank)
-    # Channels last: positions are then cut out and put back as runs of channels, not as single elements.
-    value, largest = (op.Transpose(v, perm=[0, *spatial, 1]) for v in (x, y))
-    pools = []
-    for axis in reversed(range(windows.rank)):
-        pools.append(_AxisPool(op, windows, axis, value, windows.begin_values(op, x, y), op.shape(y, 2)))
-        value = largest if axis == 0 else pools[-1].pooled
-        pools[-1].pooled = value
+    axes = [a for a in reversed(range(windows.rank)) if windows.kernel[a] > 1 or windows.strides[a] > 1]
+
+    def channels_last(value: ir.Value) -> ir.Value:
+        # Positions are then cut out and put back as runs of channels, not as single elements.
+        return op.Transpose(value, perm=[0, *spatial, 1])
+
+    begins, outputs, value, pools = windows.begin_values(op, x, y), op.shape(y, 2), x, []
+    for axis in axes:
+        pooled = y if axis == axes[-1] else _pooled(op, node, value, axis)
+        pools.append(
+            _AxisPool(op, windows, axis, channels_last(value), channels_last(pooled), begins, outputs)
+        )
+        value = pooled
 
     def pull_back(ct: ir.Value) -> ir.Value:
-        ct = op.Transpose(ct, perm=[0, *spatial, 1])
+        if not pools:
+            return ct
+        ct = channels_last(ct)
         for pool in reversed(pools):
             ct = pool.pull_back(ct, shared=windows.rank == 3)
         result = op.Transpose(ct, perm=[0, 1 + windows.rank, *range(1, 1 + windows.rank)])
@@ -76,8 +85,20 @@ def _pull_back(op: OpBuilder, node: Any) -> Callable[[ir.Value], ir.Value]:
     return pull_back
 
 
+def _pooled(op: OpBuilder, node: Any, x: ir.Value, axis: int) -> ir.Value:
+    """A value pooled along one spatial axis as the node does, and not along the others."""
+    attributes = {key: attribute.value for key, attribute in node.attributes.items()}
+    for key in ("kernel_shape", "strides", "dilations"):
+        if key in attributes:
+            attributes[key] = [size if i == axis else 1 for i, size in enumerate(attributes[key])]
+    if "pads" in attributes:
+        rank = len(attributes["kernel_shape"])
+        attributes["pads"] = [pad if i % rank == axis else 0 for i, pad in enumerate(attributes["pads"])]
+    return op.MaxPool(x, **attributes)
+
+
 class _AxisPool:
-    """A max pool along one axis of an (N, ..., C) value.
+    """A max pool along one axis of an (N, ..., C) value, ``pooled`` being what it gives.
 
     The axis is seen as cells of as many elements as the stride: what the first window holds at position i is the
     element ``(i * dilation - begin) % stride`` of cell ``(i * dilation - begin) // stride``, and each further window
@@ -90,10 +111,11 @@ class _AxisPool:
         windows: Windows,
         spatial_axis: int,
         x: ir.Value,
+        pooled: ir.Value,
         begins: ir.Value,
         outputs: ir.Value,
     ):
-        self.op, self.axis = op, 1 + spatial_axis
+        self.op, self.axis, self.pooled = op, 1 + spatial_axis, pooled
         self.stride = windows.strides[spatial_axis]
         dilation = windows.dilations[spatial_axis]
         self.positions = [i * dilation for i in range(windows.kernel[spatial_axis])]
@@ -119,11 +141,6 @@ class _AxisPool:
             for position in self.positions
         ]
 
-    @cached_property
-    def pooled(self) -> ir.Value:
-        """The largest element of each window."""
-        return self.op.Max(*self.views)
-
     def pull_back(self, ct: ir.Value, shared: bool) -> ir.Value:
         """The cotangent of x: ybar at the first winner of each window, or at each of them if ``shared``."""
         op, rest = self.op, ct
@@ -141,7 +158,7 @@ class _AxisPool:
     def _join(self, elements: list[list[ir.Value]]) -> ir.Value:
         """The sums of what each element of the cells gets, side by side and cut to x."""
         op, after = self.op, self.axis + 1
-        sums = [op.Sum(*parts) if len(parts) > 1 else parts[0] for parts in elements if parts]
+        sums = [reduce(op.Add, parts) for parts in elements if parts]
         line = sums[0]
         if self.stride > 1:
             zeros = op.Mul(line, 0.0) if len(sums) < self.stride else None
