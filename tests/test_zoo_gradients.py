@@ -52,6 +52,25 @@ def cotangent(index, shape, dtype):
     return np.random.default_rng(index).normal(size=shape).astype(tf.as_dtype(dtype).as_numpy_dtype)
 
 
+def in_float64(case, model):
+    """The same network with the same weights in float64.
+
+    Among the millions of ReLUs and max-pools of a large network a few decide within float32's rounding, and one of them
+    can move a whole map: VGG16's by 3 % of its largest element, in TensorFlow itself.
+    """
+    weights = [weight.astype(np.float64) for weight in model.get_weights()]
+    try:
+        keras.config.set_floatx("float64")
+        keras.config.set_dtype_policy("float64")
+        wide = case.build()
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+    wide.set_weights(weights)
+    assert wide.outputs[0].dtype == "float64"
+    return wide
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_gradient_equals_tensorflow(name):
     case = zoo.CASES[name]
@@ -61,7 +80,12 @@ def test_gradient_equals_tensorflow(name):
     if case.signature:
         flat_call(model, [tf.constant(array) for array in arrays])
     converted = to_onnx(model, verify=False, **sample)
-    expected, cotangents = tape_gradients(model, arrays)
+    if case.slow:
+        wide = in_float64(case, model)
+        expected, cotangents = tape_gradients(wide, [array.astype(np.float64) for array in arrays])
+        cotangents = [ct.astype(np.float32) for ct in cotangents]
+    else:
+        expected, cotangents = tape_gradients(model, arrays)
     names = [value.name for value in converted.graph.input]
     sources = [name for name, array in zip(names, arrays, strict=True) if array.dtype.kind == "f"]
     if not sources:
@@ -75,7 +99,7 @@ def test_gradient_equals_tensorflow(name):
     for ours, theirs in zip(found, expected, strict=True):
         difference = np.abs(ours.astype(np.float64) - theirs)
         if case.slow:
-            # Among millions of ReLUs some inputs lie within rounding of 0: their few pixels differ, the map does not.
+            # Against float64 only our own decisions within rounding are left: their few pixels differ.
             assert difference.mean() <= 1e-3 * np.abs(theirs).mean()
             assert np.quantile(difference, 0.95) <= 1e-4 * np.abs(theirs).max()
         else:
