@@ -198,6 +198,7 @@ def measure(runs: list[Run], repeats: int) -> list[float]:
     times: list[list[float]] = [[] for _ in runs]
     for repeat in range(repeats + 1):
         for run, seconds in zip(runs, times, strict=True):
+            time.sleep(0.02)  # the threads of the one before come to rest
             start = time.perf_counter()
             run()
             if repeat:

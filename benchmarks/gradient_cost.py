@@ -28,13 +28,42 @@ from models import digits, emotion, gunpoint
 from onnxattr import vjp
 from onnxattr.session import Session
 
+L = keras.layers
+
+
+def inception_time() -> keras.Model:
+    """A network for series: long kernels beside max-pools of stride 1 (Ismail Fawaz et al., 2019, arXiv 1909.04939)."""
+    x = series = keras.Input((512, 1))
+    for _ in range(4):
+        narrow = L.Conv1D(32, 1, use_bias=False)(x)
+        parts = [L.Conv1D(32, size, padding="same", use_bias=False)(narrow) for size in (40, 20, 10)]
+        parts.append(L.Conv1D(32, 1, use_bias=False)(L.MaxPooling1D(3, 1, padding="same")(x)))
+        x = L.ReLU()(L.BatchNormalization()(L.Concatenate()(parts)))
+    return keras.Model(series, L.Dense(5)(L.GlobalAveragePooling1D()(x)))
+
+
+def transformer() -> keras.Model:
+    """Four encoder layers of width 128 over 128 places (Vaswani et al., 2017, arXiv 1706.03762)."""
+    x = tokens = keras.Input((128, 128))
+    for _ in range(4):
+        normal = L.LayerNormalization()(x)
+        x = x + L.MultiHeadAttention(4, 32)(normal, normal)
+        x = x + L.Dense(128)(L.Dense(512, activation="gelu")(L.LayerNormalization()(x)))
+    return keras.Model(tokens, L.Dense(5)(L.GlobalAveragePooling1D()(x)))
+
+
 MODELS: dict[str, tuple[Callable[[], keras.Model], int]] = {
     "gunpoint": (lambda: keras.models.load_model(gunpoint.KERAS_FILE), 64),
     "digits": (lambda: keras.models.load_model(digits.KERAS_FILE), 64),
     "emotion": (lambda: keras.models.load_model(emotion.keras_file(), compile=False), 32),
     "MobileNetV2": (lambda: keras.applications.MobileNetV2(weights=None), 8),
     "ResNet50": (lambda: keras.applications.ResNet50(weights=None), 8),
-    "LSTM, 100 steps": (lambda: keras.Sequential([keras.Input((100, 16)), keras.layers.LSTM(64)]), 32),
+    "DenseNet121": (lambda: keras.applications.DenseNet121(weights=None, input_shape=(224, 224, 3)), 4),
+    "EfficientNetB0": (lambda: keras.applications.EfficientNetB0(weights=None), 4),
+    "InceptionTime": (inception_time, 16),
+    "transformer": (transformer, 8),
+    "GRU, 100 steps": (lambda: keras.Sequential([keras.Input((100, 16)), L.GRU(64)]), 32),
+    "LSTM, 100 steps": (lambda: keras.Sequential([keras.Input((100, 16)), L.LSTM(64)]), 32),
 }
 
 
@@ -96,6 +125,7 @@ def measure(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, fl
     times: dict[str, list[float]] = {key: [] for key in runs}
     for repeat in range(repeats + 2):
         for key, run in runs.items():
+            time.sleep(0.02)  # the threads of the one before come to rest
             start = time.perf_counter()
             run()
             if repeat >= 2:
