@@ -10,9 +10,9 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.autodiff import FLOATS
-from onnxattr.builder import dims_of
 from onnxattr.errors import ModelError, ShapeError, TargetError
 from onnxattr.model import Prepared
+from onnxattr.values import dims_of
 
 
 def as_array(value: Any, what: str) -> np.ndarray:

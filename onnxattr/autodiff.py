@@ -12,7 +12,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder
 from onnxattr.errors import MissingRuleError, RuleError, UnsupportedOpError
 from onnxattr.rules.refused import reasons, stands_for_reals
 from onnxattr.rules.registry import (
@@ -24,6 +24,7 @@ from onnxattr.rules.registry import (
     op_name,
 )
 from onnxattr.subgraphs import captures_of, subgraphs_of
+from onnxattr.values import dims_of
 
 FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 

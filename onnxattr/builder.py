@@ -7,50 +7,21 @@ and arithmetic on known shapes is folded while building, so that rules are writt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
 
 from onnxattr.errors import RuleError
+from onnxattr.inference import folded, infer, schema_of
+from onnxattr.values import dims_of, same_dims, values_of
 
 Operand = ir.Value | int | float | bool | Sequence[int] | Sequence[float] | np.ndarray | np.generic | None
 
-#: Integer constants up to this many elements take part in folding: shapes, pads, axes, window positions.
-_FOLD_LIMIT = 4096
 #: Marks values known to be ones in each element.
 _ONES = "ones"
-_INTEGERS = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
-
-
-def values_of(graph: ir.Graph) -> Iterator[ir.Value]:
-    """Yields every value of a graph and of its subgraphs: inputs, initializers, node outputs."""
-    for part in (graph, *graph.subgraphs()):
-        yield from part.inputs
-        yield from part.initializers.values()
-        for node in part:
-            yield from node.outputs
-
-
-def dims_of(value: ir.Value | None) -> list[int | str | None] | None:
-    """Returns the dimensions of a value (int, symbol or None when unknown), or None if the rank is unknown."""
-    if value is None or value.shape is None:
-        return None
-    return [dim if isinstance(dim, int) else dim.value for dim in value.shape]
-
-
-def same_dims(a: ir.Value, b: ir.Value) -> bool:
-    """Whether two values certainly have the same shape: two unknown dimensions need not be equal.
-
-    A rule that gives one value the very Shape object of another states that they agree.
-    """
-    if a.shape is not None and a.shape is b.shape:
-        return True
-    dims = dims_of(a)
-    return dims is not None and None not in dims and dims == dims_of(b)
 
 
 def _times_ones(operands: Sequence[Operand]) -> ir.Value | None:
@@ -111,7 +82,7 @@ class OpBuilder:
         attributes = {key: value for key, value in (attributes or {}).items() if value is not None}
         if op_type == "Mul" and (factor := _times_ones(operands)) is not None:
             return factor
-        schema = self._schema(op_type, len(operands), attributes)
+        schema = schema_of(op_type, self.opset, len(operands), attributes)
         inputs = self._coerce(schema, operands)
         node = ir.Node(
             "",
@@ -123,13 +94,13 @@ class OpBuilder:
         )
         for index, value in enumerate(node.outputs):
             value.name = self.unique_name(f"{op_type}_{index}" if index else op_type)
-        folded = self._fold(node) if outputs == 1 else None
-        if folded is not None:
+        result = folded(node, self.opset) if outputs == 1 else None
+        if result is not None:
             for index in range(len(node.inputs)):
                 node.replace_input_with(index, None)
-            return folded
+            return self.constant(result)
         self.graph.append(node)
-        self.infer(node)
+        infer(node, self.opset)
         return node.outputs[0] if outputs == 1 else tuple(node.outputs)
 
     def constant(self, array: Any, dtype: ir.DataType | None = None) -> ir.Value:
@@ -256,22 +227,6 @@ class OpBuilder:
 
     # Internals.
 
-    def _schema(self, op_type: str, arity: int, attributes: dict[str, Any]) -> onnx.defs.OpSchema:
-        try:
-            schema = onnx.defs.get_schema(op_type, self.opset, "")
-        except onnx.defs.SchemaError as error:
-            raise RuleError(f"{op_type} does not exist in ai.onnx opset {self.opset}.") from error
-        unknown = sorted(set(attributes) - set(schema.attributes))
-        if unknown:
-            raise RuleError(
-                f"{op_type} has no attribute {unknown} in opset {self.opset}; it has {sorted(schema.attributes)}."
-            )
-        if not schema.min_input <= arity <= schema.max_input:
-            raise RuleError(
-                f"{op_type} takes {schema.min_input} to {schema.max_input} inputs, {arity} were given."
-            )
-        return schema
-
     def _coerce(self, schema: onnx.defs.OpSchema, operands: Sequence[Operand]) -> list[ir.Value | None]:
         formals = [schema.inputs[min(index, len(schema.inputs) - 1)] for index in range(len(operands))]
         dtypes: dict[str, ir.DataType] = {}
@@ -290,58 +245,3 @@ class OpBuilder:
                     default = ir.DataType.INT64
                 inputs.append(self.constant(array, dtypes.get(formal.type_str, default)))
         return inputs
-
-    def _fold(self, node: ir.Node) -> ir.Value | None:
-        """Evaluates a node whose inputs are small integer constants; returns its constant output, else None."""
-        if not node.inputs or any(isinstance(a.value, ir.Graph) for a in node.attributes.values()):
-            return None
-        arrays = {}
-        for value in node.inputs:
-            if value is None:
-                continue
-            tensor = value.const_value
-            if tensor is None or tensor.size > _FOLD_LIMIT or tensor.dtype not in _INTEGERS:
-                return None
-            arrays[str(value.name)] = tensor.numpy()
-        proto = ir.serde.serialize_node(node)
-        result: Any
-        (result,) = ReferenceEvaluator(proto, opsets={"": self.opset}).run(None, arrays)
-        if result.size > _FOLD_LIMIT or ir.DataType.from_numpy(result.dtype) not in _INTEGERS:
-            return None
-        return self.constant(result)
-
-    def infer(self, node: ir.Node) -> None:
-        """Types the outputs of a node of ai.onnx by ONNX's inference, as far as its inputs are typed.
-
-        Raises:
-            RuleError: If the node cannot take such inputs.
-        """
-        schema = onnx.defs.get_schema(node.op_type, self.opset, "")
-        types, data = {}, {}
-        for value in node.inputs:
-            if value is None:
-                continue
-            if value.dtype is None:
-                return
-            types[str(value.name)] = onnx.helper.make_tensor_type_proto(value.dtype.value, dims_of(value))
-            tensor = value.const_value
-            if tensor is not None and tensor.size <= _FOLD_LIMIT and tensor.dtype in _INTEGERS:
-                data[str(value.name)] = ir.serde.serialize_tensor(tensor)
-        if any(isinstance(a.value, ir.Graph) for a in node.attributes.values()):
-            return
-        try:
-            inferred = onnx.shape_inference.infer_node_outputs(
-                schema,
-                ir.serde.serialize_node(node),
-                types,
-                data,
-                opset_imports=[onnx.helper.make_opsetid("", self.opset)],
-            )
-        except onnx.shape_inference.InferenceError as error:
-            shapes = {value.name: dims_of(value) for value in node.inputs if value is not None}
-            raise RuleError(f"{node.op_type} cannot take inputs of shapes {shapes}: {error}") from error
-        for value in node.outputs:
-            if value.name in inferred:
-                proto = inferred[value.name]
-                value.dtype = ir.DataType(proto.tensor_type.elem_type)
-                value.shape = ir.serde.deserialize_type_proto_for_shape(proto)

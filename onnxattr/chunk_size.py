@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from onnxattr.builder import dims_of
 from onnxattr.model import Prepared
+from onnxattr.values import dims_of
 
 #: What the widest value of a run may take on a CPU. Measured on networks of 0.2 to 12 MiB per row: beyond it their
 #: values go to memory and back between any two operators, and runs of 32 rows take up to 40 % longer per row.

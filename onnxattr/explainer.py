@@ -12,12 +12,12 @@ import onnx_ir as ir
 
 from onnxattr.arrays import as_array, as_targets, model_inputs, row_count
 from onnxattr.attributions.batches import joined, pairs_of
-from onnxattr.builder import dims_of
 from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError
 from onnxattr.exported import describe
 from onnxattr.loading.source import is_keras, read_proto
 from onnxattr.model import Prepared
 from onnxattr.session import Session
+from onnxattr.values import dims_of
 
 
 class Explainer:

@@ -14,12 +14,12 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.autodiff import FLOATS
-from onnxattr.builder import dims_of
 from onnxattr.errors import ParameterError
 from onnxattr.renderings.batch import batch_graph
 from onnxattr.renderings.loop import loop_graph
 from onnxattr.renderings.rewrite import Request, own_name, own_names
 from onnxattr.subgraphs import graphs_in
+from onnxattr.values import dims_of
 
 RENDERINGS = ("auto", "batch", "loop")
 #: The key of an explainer's metadata, a JSON object.

@@ -8,7 +8,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.autodiff import FLOATS, pullback
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder
 from onnxattr.errors import ModelError
 from onnxattr.finish_graph import finish
 from onnxattr.loading.load import load
@@ -17,6 +17,7 @@ from onnxattr.loading.source import ModelSource
 from onnxattr.model import check_outside, named_values, opset_of
 from onnxattr.rules.registry import RuleTable
 from onnxattr.rules.standard import STANDARD
+from onnxattr.values import dims_of
 
 
 def vjp(

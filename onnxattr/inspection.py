@@ -9,7 +9,6 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxattr.autodiff import FLOATS, active_nodes, is_float
-from onnxattr.builder import dims_of
 from onnxattr.exported import describe
 from onnxattr.layers import Layer, read_layers
 from onnxattr.loading.load import load
@@ -19,6 +18,7 @@ from onnxattr.rules.definitions import DEFINITIONS
 from onnxattr.rules.registry import NON_DIFFERENTIABLE, op_name
 from onnxattr.rules.standard import STANDARD
 from onnxattr.subgraphs import captures_of, subgraphs_of
+from onnxattr.values import dims_of
 
 
 def inspect(source: ModelSource) -> str:

@@ -10,7 +10,6 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxattr.autodiff import FLOATS, inputs_of, reachable
-from onnxattr.builder import dims_of, values_of
 from onnxattr.errors import ModelError
 from onnxattr.layers import Layer, read_layers
 from onnxattr.loading.free_batch import free_batch
@@ -18,6 +17,7 @@ from onnxattr.loading.load import DIGEST, FOLDER, load
 from onnxattr.loading.precision import set_precision
 from onnxattr.loading.source import ModelSource
 from onnxattr.subgraphs import prune, subgraphs_of
+from onnxattr.values import dims_of, values_of
 
 #: Values that differ only by moving data, so that the score's kind can be seen through them.
 _TRANSPARENT = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast")

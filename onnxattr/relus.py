@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from onnxattr.builder import values_of
 from onnxattr.errors import ModelError
 from onnxattr.layers import Layer
 from onnxattr.rules.overrides import RELU_LIKE
 from onnxattr.rules.registry import Span
+from onnxattr.values import values_of
 
 POLICIES = ("all", "xplique")
 _RELU_KINDS = ("relu", "relu6", "relu_max", "relu_threshold")

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from onnxattr.builder import values_of
+from onnxattr.values import values_of
 
 
 def bodies_of(node: onnx.NodeProto) -> list[onnx.GraphProto]:

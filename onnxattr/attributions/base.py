@@ -18,7 +18,6 @@ from onnxattr.arrays import as_targets, model_inputs, row_count
 from onnxattr.attributions.batches import joined, pairs_of
 from onnxattr.attributions.definition import Definition
 from onnxattr.attributions.options import Options, is_integer
-from onnxattr.builder import dims_of
 from onnxattr.channels import find_channel_axis
 from onnxattr.driver import Driver
 from onnxattr.errors import ParameterError
@@ -28,6 +27,7 @@ from onnxattr.model import prepare, probability_head
 from onnxattr.relus import relu_spans
 from onnxattr.renderings.rewrite import Request
 from onnxattr.rules.overrides import RELU_LIKE
+from onnxattr.values import dims_of
 from onnxattr.weights import check_place, write_model
 
 REDUCERS = ("min", "mean", "max", "sum", None)

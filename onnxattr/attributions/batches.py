@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from onnxattr.arrays import as_array
-from onnxattr.builder import dims_of
 from onnxattr.errors import OnnxAttrError, ShapeError, TargetError
 from onnxattr.model import Prepared
+from onnxattr.values import dims_of
 
 #: How many single samples are gathered where the method has no batch size.
 _GATHERED = 32

@@ -11,10 +11,10 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.builder import dims_of
 from onnxattr.loading.known_values import KnownArrays
 from onnxattr.loading.opsets import OPSET
 from onnxattr.subgraphs import subgraphs_of
+from onnxattr.values import dims_of
 
 _ELEMENTWISE = frozenset(
     """

@@ -8,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from onnxattr.builder import dims_of
 from onnxattr.subgraphs import subgraphs_of
+from onnxattr.values import dims_of
 
 _LARGEST = 4096
 _RANDOM = ("Random", "Bernoulli", "Multinomial")

@@ -9,12 +9,14 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder
 from onnxattr.errors import RuleError, UnsupportedOpError
+from onnxattr.inference import infer
 from onnxattr.rules.definitions import DEFINITIONS
 from onnxattr.rules.refused import WHY
 from onnxattr.rules.registry import op_name
 from onnxattr.subgraphs import nodes_in
+from onnxattr.values import dims_of
 
 _CONTRIB = "com.microsoft"
 
@@ -80,7 +82,7 @@ def _replay(op: OpBuilder) -> None:
             if node.domain in ("", "ai.onnx") and any(dims_of(value) is None for value in node.outputs):
                 # What is wrong with a node of the model, the loader says better.
                 with contextlib.suppress(RuleError):
-                    op.infer(node)
+                    infer(node, op.opset)
             continue
         op.prefix = node.name or node.outputs[0].name or node.op_type
         try:

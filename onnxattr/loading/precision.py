@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.builder import values_of
 from onnxattr.errors import ParameterError
+from onnxattr.values import values_of
 
 PRECISIONS = ("model", "float32")
 _HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)

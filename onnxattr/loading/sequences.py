@@ -8,8 +8,9 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder
 from onnxattr.loading.known_values import KnownArrays
+from onnxattr.values import dims_of
 
 
 @dataclass(frozen=True)

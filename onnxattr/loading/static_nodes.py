@@ -9,12 +9,13 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, NameFixPass
 
-from onnxattr.builder import OpBuilder, dims_of, values_of
+from onnxattr.builder import OpBuilder
 from onnxattr.loading.appended import stack_appended
 from onnxattr.loading.known_values import KnownArrays
 from onnxattr.loading.loop_shapes import infer_shapes
 from onnxattr.loading.sequences import HANDLERS, Contents
 from onnxattr.subgraphs import captures_of, drop, hoist_initializers, nodes_in, prune, subgraphs_of
+from onnxattr.values import dims_of, values_of
 
 #: Loops over sequences of up to this many steps are written out.
 _MOST_STEPS = 64

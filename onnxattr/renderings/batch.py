@@ -6,11 +6,11 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnxattr.builder import dims_of
 from onnxattr.errors import ModelError
 from onnxattr.noise import normal_like
 from onnxattr.renderings.driven import power_of
 from onnxattr.renderings.rewrite import INT64, Request, Rewrite, own_name
+from onnxattr.values import dims_of
 
 
 def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:

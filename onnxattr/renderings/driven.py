@@ -5,9 +5,10 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder
 from onnxattr.noise import normal_like
 from onnxattr.renderings.rewrite import INT64, Request, Rewrite, own_name
+from onnxattr.values import dims_of
 
 #: Inputs and outputs of the two graphs; the prefix keeps them apart from any model's own.
 ROW, WEIGHTS, ENDS, ALPHA, IMAGE, DRAW, PILOT, MOMENT, DIFFERENCE = (

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder, dims_of, values_of
+from onnxattr.builder import OpBuilder
 from onnxattr.renderings.driven import (
     ALPHA,
     DRAW,
@@ -22,6 +22,7 @@ from onnxattr.renderings.driven import (
 )
 from onnxattr.renderings.rewrite import INT64, Request, Rewrite, has_rows, own_name, own_names
 from onnxattr.subgraphs import subgraphs_of
+from onnxattr.values import dims_of, values_of
 
 
 def loop_graph(request: Request, labels: bool, rows: int) -> onnx.ModelProto:

@@ -11,13 +11,14 @@ import onnx_ir as ir
 
 from onnxattr.attributions.definition import Definition
 from onnxattr.autodiff import inputs_of, pullback
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder
 from onnxattr.errors import ModelError
 from onnxattr.finish_graph import clean
 from onnxattr.gradient import named_copy
 from onnxattr.model import Prepared, named_values
 from onnxattr.relus import relu_spans
 from onnxattr.rules.overrides import RELU_LIKE
+from onnxattr.values import dims_of
 
 INT64 = ir.DataType.INT64
 

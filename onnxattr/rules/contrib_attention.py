@@ -11,10 +11,11 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.definitions import definition, optional
 from onnxattr.rules.linear import rank_of
+from onnxattr.values import dims_of
 
 
 @definition("com.microsoft::MultiHeadAttention")

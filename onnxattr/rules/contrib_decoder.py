@@ -11,11 +11,12 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.contrib_norm import rms
 from onnxattr.rules.definitions import definition, optional
 from onnxattr.rules.linear import rank_of, transpose_last
+from onnxattr.values import dims_of
 
 _INT64 = ir.DataType.INT64
 

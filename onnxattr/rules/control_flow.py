@@ -13,10 +13,11 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.autodiff import is_float, noting, pullback
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder
 from onnxattr.errors import MissingRuleError
 from onnxattr.rules.registry import Closure, Cotangent, vjp
 from onnxattr.subgraphs import prune, subgraphs_of
+from onnxattr.values import dims_of
 
 
 @vjp("If")

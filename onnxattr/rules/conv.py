@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.conv_kernel import kernel_ct
 from onnxattr.rules.registry import Cotangent, vjp
 from onnxattr.rules.windows import Windows, pad_spatial, repeat, windows_of
+from onnxattr.values import dims_of
 
 #: Below this many result channels ConvTranspose is up to eight times faster than Conv: blocks of channels stay empty.
 _FEWEST_CHANNELS = 8

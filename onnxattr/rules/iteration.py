@@ -13,10 +13,11 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxattr.autodiff import active_nodes, pullback, reachable
-from onnxattr.builder import OpBuilder, dims_of, values_of
+from onnxattr.builder import OpBuilder
 from onnxattr.rules.control_flow import active_among, as_output, as_targets, control_node, typed_like
 from onnxattr.rules.registry import Closure, Cotangent, Span, vjp
 from onnxattr.subgraphs import prune
+from onnxattr.values import dims_of, values_of
 
 
 @vjp("Loop", "Scan")

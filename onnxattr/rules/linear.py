@@ -9,9 +9,10 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.registry import Cotangent, vjp
+from onnxattr.values import dims_of
 
 
 def rank_of(value: ir.Value, node: Any) -> int:

@@ -14,13 +14,14 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.contrib import kept
 from onnxattr.rules.definitions import definition
 from onnxattr.rules.linear import rank_of
 from onnxattr.rules.pool import split_ties
 from onnxattr.rules.registry import Cotangent, vjp
+from onnxattr.values import dims_of
 
 
 def _is_blocked(node: Any) -> bool:

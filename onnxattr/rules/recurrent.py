@@ -12,11 +12,12 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder
 from onnxattr.rules.recurrent_cells import read_cell
 from onnxattr.rules.recurrent_gru import GruDirection
 from onnxattr.rules.recurrent_lstm import LstmDirection
 from onnxattr.rules.registry import Cotangent, vjp
+from onnxattr.values import dims_of
 
 
 @vjp("LSTM", "GRU", "RNN")

@@ -8,8 +8,9 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder
 from onnxattr.rules.recurrent_cells import Cell
+from onnxattr.values import dims_of
 
 #: What one direction gives: the cotangents of X, of the initial h and (LSTM) of the initial c, and by input position
 #: what builds those of the weights.

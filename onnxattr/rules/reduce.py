@@ -7,11 +7,12 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder
 from onnxattr.rules.elementwise import product_of_others
 from onnxattr.rules.linear import rank_of
 from onnxattr.rules.pool import split_ties
 from onnxattr.rules.registry import Cotangent, vjp
+from onnxattr.values import dims_of
 
 
 def reduction(*op_types: str) -> Callable[[Callable[..., ir.Value]], Callable[..., ir.Value]]:

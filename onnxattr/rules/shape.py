@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder
 from onnxattr.rules.conv import cropped
 from onnxattr.rules.linear import rank_of
 from onnxattr.rules.registry import NOT_IMPLEMENTED, Cotangent, vjp
 from onnxattr.rules.selection import add_at_selection
+from onnxattr.values import dims_of
 
 
 @vjp("Reshape", "Flatten", "Squeeze", "Unsqueeze")

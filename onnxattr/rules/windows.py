@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder, dims_of
+from onnxattr.builder import OpBuilder
+from onnxattr.values import dims_of
 
 
 def repeat(op: OpBuilder, value: ir.Value, times: tuple[int, ...]) -> ir.Value:

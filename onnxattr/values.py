@@ -1,0 +1,34 @@
+"""Values of a graph: all of them, and what is known of their shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+
+def values_of(graph: ir.Graph) -> Iterator[ir.Value]:
+    """Yields every value of a graph and of its subgraphs: inputs, initializers, node outputs."""
+    for part in (graph, *graph.subgraphs()):
+        yield from part.inputs
+        yield from part.initializers.values()
+        for node in part:
+            yield from node.outputs
+
+
+def dims_of(value: ir.Value | None) -> list[int | str | None] | None:
+    """Returns the dimensions of a value (int, symbol or None when unknown), or None if the rank is unknown."""
+    if value is None or value.shape is None:
+        return None
+    return [dim if isinstance(dim, int) else dim.value for dim in value.shape]
+
+
+def same_dims(a: ir.Value, b: ir.Value) -> bool:
+    """Whether two values certainly have the same shape: two unknown dimensions need not be equal.
+
+    A rule that gives one value the very Shape object of another states that they agree.
+    """
+    if a.shape is not None and a.shape is b.shape:
+        return True
+    dims = dims_of(a)
+    return dims is not None and None not in dims and dims == dims_of(b)
