@@ -10,6 +10,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from onnxattr.errors import RuleError
+from onnxattr.subgraphs import subgraphs_of
 from onnxattr.values import dims_of
 
 #: Integer constants up to this many elements take part in folding: shapes, pads, axes, window positions.
@@ -41,7 +42,7 @@ def schema_of(op_type: str, opset: int, arity: int, attributes: dict[str, Any]) 
 
 def folded(node: ir.Node, opset: int) -> np.ndarray | None:
     """The output of a node whose inputs are small integer constants; None for other nodes."""
-    if not node.inputs or any(isinstance(a.value, ir.Graph) for a in node.attributes.values()):
+    if not node.inputs or subgraphs_of(node):
         return None
     arrays = {}
     for value in node.inputs:
@@ -76,7 +77,7 @@ def infer(node: ir.Node, opset: int) -> None:
         tensor = value.const_value
         if tensor is not None and tensor.size <= _FOLD_LIMIT and tensor.dtype in _INTEGERS:
             data[str(value.name)] = ir.serde.serialize_tensor(tensor)
-    if any(isinstance(a.value, ir.Graph) for a in node.attributes.values()):
+    if subgraphs_of(node):
         return
     try:
         inferred = onnx.shape_inference.infer_node_outputs(

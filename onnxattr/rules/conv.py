@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnxattr.builder import OpBuilder
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.rules.conv_kernel import kernel_ct
-from onnxattr.rules.registry import Cotangent, vjp
+from onnxattr.rules.registry import Cotangent, attributes_of, vjp
 from onnxattr.rules.windows import Windows, pad_spatial, repeat, windows_of
 from onnxattr.values import dims_of
 
@@ -157,10 +157,7 @@ def cropped(op: OpBuilder, ct: ir.Value, amounts: ir.Value) -> ir.Value | None:
     pads = np.array(made.attributes.get_ints("pads")) + sign * border[:, 2:].ravel()
     if pads.min() < 0:
         return None
-    attributes = {name: attribute.value for name, attribute in made.attributes.items()} | {
-        "pads": pads.tolist()
-    }
-    return getattr(op, made.op_type)(*made.inputs, **attributes)
+    return getattr(op, made.op_type)(*made.inputs, **attributes_of(made) | {"pads": pads.tolist()})
 
 
 def crop_to(op: OpBuilder, full: ir.Value, begins: ir.Value, x: ir.Value) -> ir.Value:

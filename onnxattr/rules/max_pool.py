@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
-from onnxattr.rules.registry import Cotangent, vjp
+from onnxattr.rules.registry import Cotangent, attributes_of, vjp
 from onnxattr.rules.windows import Windows, pool_windows
 
 
@@ -87,7 +87,7 @@ def _pull_back(op: OpBuilder, node: Any) -> Callable[[ir.Value], ir.Value]:
 
 def _pooled(op: OpBuilder, node: Any, x: ir.Value, axis: int) -> ir.Value:
     """A value pooled along one spatial axis as the node does, and not along the others."""
-    attributes = {key: attribute.value for key, attribute in node.attributes.items()}
+    attributes = attributes_of(node)
     for key in ("kernel_shape", "strides", "dilations"):
         if key in attributes:
             attributes[key] = [size if i == axis else 1 for i, size in enumerate(attributes[key])]

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnxattr.builder import OpBuilder
 from onnxattr.rules.conv import crop_to
 from onnxattr.rules.linear import rank_of
-from onnxattr.rules.registry import Cotangent, unary, vjp
+from onnxattr.rules.registry import Cotangent, attributes_of, unary, vjp
 from onnxattr.rules.windows import Windows, pool_windows
 
 
@@ -103,7 +103,7 @@ def max_unpool(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
         return op.Gather(op.Reshape(ct, [-1]), indices), None
     count = op.Add(op.Size(x), 1)
     order = op.reshape_like(op.cast_like(op.Range(1, count, 1), x), x)
-    attributes = {key: attribute.value for key, attribute in node.attributes.items()}
+    attributes = attributes_of(node)
     source = op.Cast(op.MaxUnpool(order, *node.inputs[1:], **attributes), to=ir.DataType.INT64.value)
     length = op.Reshape(count, [1])
     zeros = op.Expand(op.constant(0, x.dtype), length)

@@ -79,6 +79,11 @@ def op_name(node: Any) -> str:
     return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
 
 
+def attributes_of(node: Any) -> dict[str, Any]:
+    """The attributes of a node by name, for a node that has them too."""
+    return {name: attribute.value for name, attribute in node.attributes.items()}
+
+
 def vjp(*op_types: str) -> Callable[[Rule], Rule]:
     """Registers a function as the standard VJP rule of one or more operators."""
 

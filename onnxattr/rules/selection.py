@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnxattr.builder import OpBuilder
 from onnxattr.rules.elementwise import product_of_others
 from onnxattr.rules.linear import rank_of
-from onnxattr.rules.registry import Cotangent, vjp
+from onnxattr.rules.registry import Cotangent, attributes_of, vjp
 
 
 def add_at_selection(op: OpBuilder, node: Any, ct: ir.Value) -> ir.Value:
@@ -19,7 +19,7 @@ def add_at_selection(op: OpBuilder, node: Any, ct: ir.Value) -> ir.Value:
     The node is run again on the positions 0, 1, 2, ... in place of x: what comes out says where each output came from.
     """
     x = node.inputs[0]
-    attributes = {key: attribute.value for key, attribute in node.attributes.items()}
+    attributes = attributes_of(node)
     return add_at(op, x, op.node(node.op_type, [positions_in(op, x), *node.inputs[1:]], attributes), ct)
 
 
@@ -98,7 +98,7 @@ def _pad_gather(op: OpBuilder, node: Any, ct: ir.Value) -> ir.Value | None:
 @vjp("Unique")
 def unique(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     """y = the different elements, or slices along an axis, of x;  xbar = ybar at the first of equal ones, else 0."""
-    x, attributes = node.inputs[0], {key: attribute.value for key, attribute in node.attributes.items()}
+    x, attributes = node.inputs[0], attributes_of(node)
     first = op.node("Unique", [x], attributes, outputs=2)[1]
     positions = positions_in(op, x)
     if "axis" not in attributes:
@@ -131,7 +131,7 @@ def tensor_scatter(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent
     """
     x, update = node.inputs[:2]
     stays = op.Size(update)
-    attributes = {key: attribute.value for key, attribute in node.attributes.items()}
+    attributes = attributes_of(node)
     operands = [op.Expand(stays, op.shape(x)), positions_in(op, update), *node.inputs[2:]]
     source = op.node("TensorScatter", operands, attributes)
 
