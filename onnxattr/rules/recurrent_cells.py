@@ -93,9 +93,8 @@ class Cell:
         """The LSTM's gates i, o, f and g apart."""
         return op.Split(gates, [self.hidden] * 4, axis=-1, outputs=4)
 
-    def cell_update(self, op: OpBuilder, gates: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """The factors of c = keep * c + add, for an LSTM without peepholes."""
-        i, _, f, g = self.split(op, gates)
+    def cell_update(self, op: OpBuilder, i: ir.Value, f: ir.Value, g: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """The factors of the LSTM's c = keep * c + add, from gates before their activations."""
         i = self._apply(op, 0, i)
         keep = op.Sub(1.0, i) if self.input_forget else self._apply(op, 0, f)
         return keep, op.Mul(i, self._apply(op, 1, g))
@@ -126,9 +125,8 @@ class Cell:
         """The LSTM's cell after a step, from gates before their activations and the cell before it."""
         if self.peepholes:
             i, f = op.Add(i, op.Mul(c, self.peepholes[0])), op.Add(f, op.Mul(c, self.peepholes[2]))
-        i = self._apply(op, 0, i)
-        f = op.Sub(1.0, i) if self.input_forget else self._apply(op, 0, f)
-        return op.Add(op.Mul(f, c), op.Mul(i, self._apply(op, 1, g)))
+        keep, add = self.cell_update(op, i, f, g)
+        return op.Add(op.Mul(keep, c), add)
 
     def output(self, op: OpBuilder, o: ir.Value, c: ir.Value) -> ir.Value:
         """The LSTM's h after a step, from its gate before the activation and the cell after the step."""

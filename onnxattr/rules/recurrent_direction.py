@@ -19,6 +19,11 @@ Pulled = tuple[ir.Value, ir.Value, ir.Value | None, dict[int, Callable[[], ir.Va
 Body = Callable[[OpBuilder, Sequence[ir.Value], Mapping[str, ir.Value]], list[ir.Value]]
 
 
+def total_ct(inner: OpBuilder, carried: ir.Value, step: Mapping[str, ir.Value]) -> ir.Value:
+    """The cotangent of a step's h: what later steps carry back to it, and that of Y."""
+    return inner.Add(carried, step["ct"]) if "ct" in step else carried
+
+
 class Direction(ABC):
     """The backward pass of one direction of a recurrent node.
 
@@ -96,11 +101,21 @@ class Direction(ABC):
     def _lengths_row(self) -> ir.Value:
         return self.op.Unsqueeze(self.op.Cast(self.lengths, to=ir.DataType.INT64.value), [0, 2])
 
-    def valid(self) -> ir.Value:
-        """1 at the steps inside each sequence, 0 at padded ones; shape (T, N, 1)."""
+    def h_before(self) -> ir.Value:
+        """The state h before each step, from the node's Y."""
+        return self.before(self.pick(self.states, 1), self.initial(5))
+
+    def y_ct(self) -> dict[str, ir.Value]:
+        """The stream ``ct`` of Y's cotangents; none if Y has none."""
+        return {} if self.cts[0] is None else {"ct": self.pick(self.cts[0], 1)}
+
+    def valid(self) -> dict[str, ir.Value]:
+        """The stream ``valid``, (T, N, 1): 1 inside each sequence, 0 at padded steps; none if there are no lengths."""
+        if self.lengths is None:
+            return {}
         op = self.op
         steps = op.Unsqueeze(op.Range(0, op.Squeeze(op.shape(self.x, 0, 1)), 1), [1, 2])
-        return op.Cast(op.Less(steps, self._lengths_row()), to=self.x.dtype.value)
+        return {"valid": op.Cast(op.Less(steps, self._lengths_row()), to=self.x.dtype.value)}
 
     def scan(
         self,

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff import pullback
 from onnxattr.builder import OpBuilder
-from onnxattr.rules.recurrent_direction import Direction, Pulled
+from onnxattr.rules.recurrent_direction import Direction, Pulled, total_ct
 from onnxattr.rules.recurrent_weights import weight_cts
 from onnxattr.rules.registry import STANDARD
 
@@ -19,14 +19,10 @@ class GruDirection(Direction):
     def run(self) -> Pulled:
         """Appends the backward pass; see ``Direction``."""
         op, cell = self.op, self.cell
-        h = self.before(self.pick(self.states, 1), self.initial(5))
-        streams = {"pre": cell.pre(op, self.x), "rec": cell.rec(op, h)}
+        h = self.h_before()
+        streams = {"pre": cell.pre(op, self.x), "rec": cell.rec(op, h)} | self.valid() | self.y_ct()
         if cell.kind == "GRU":
             streams["state"] = h
-        if self.lengths is not None:
-            streams["valid"] = self.valid()
-        if self.cts[0] is not None:
-            streams["ct"] = self.pick(self.cts[0], 1)
         h_ct, pre_ct = self._scan_slopes(streams) if cell.elementwise else self._scan_steps(streams)
         weights = weight_cts(op, cell, self.x, h, streams, pre_ct)
         return op.MatMul(pre_ct, cell.weights), h_ct, None, weights
@@ -47,7 +43,7 @@ class GruDirection(Direction):
         running |= {"rec": rec_slope} | dict(zip(["state"], state_slope, strict=False))
 
         def body(inner: OpBuilder, cts: Sequence[ir.Value], step: Mapping[str, ir.Value]) -> list[ir.Value]:
-            own = inner.Add(cts[0], step["ct"]) if "ct" in step else cts[0]
+            own = total_ct(inner, cts[0], step)
             new = inner.MatMul(inner.Mul(_repeat(inner, own, cell.sums), step["rec"]), cell.recurrence)
             if "state" in step:
                 new = inner.Add(new, inner.Mul(own, step["state"]))
@@ -65,7 +61,7 @@ class GruDirection(Direction):
 
         def body(inner: OpBuilder, cts: Sequence[ir.Value], step: Mapping[str, ir.Value]) -> list[ir.Value]:
             y = cell.step(inner, step["pre"], step["rec"], [step["state"]])
-            own = inner.Add(cts[0], step["ct"]) if "ct" in step else cts[0]
+            own = total_ct(inner, cts[0], step)
             inputs = [step["state"], step["rec"], step["pre"]]
             state_ct, rec_ct, pre_ct = pullback(inner, {y: own}, inputs, STANDARD)
             new = inner.Add(inner.MatMul(rec_ct, cell.recurrence), state_ct)

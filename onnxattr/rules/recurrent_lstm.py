@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff import pullback
 from onnxattr.builder import OpBuilder
-from onnxattr.rules.recurrent_direction import Direction, Pulled
+from onnxattr.rules.recurrent_direction import Direction, Pulled, total_ct
 from onnxattr.rules.recurrent_weights import weight_cts
 from onnxattr.rules.registry import STANDARD
 
@@ -24,15 +24,11 @@ class LstmDirection(Direction):
     def run(self) -> Pulled:
         """Appends the backward pass; see ``Direction``."""
         op, cell = self.op, self.cell
-        h = self.before(self.pick(self.states, 1), self.initial(5))
+        h, valid, first = self.h_before(), self.valid(), self.initial(6)
         gates = cell.gates_of(op, self.x, h)
-        valid = {"valid": self.valid()} if self.lengths is not None else {}
-        first = self.initial(6)
         after = self._cells(gates, first, valid)
         state = self.before(after, first)
-        streams = self._slopes(gates, state, after) | valid
-        if self.cts[0] is not None:
-            streams["ct"] = self.pick(self.cts[0], 1)
+        streams = self._slopes(gates, state, after) | valid | self.y_ct()
         carried = [self.final_ct(1), self.final_ct(2)]
         h_ct, c_ct, gates_ct = self.scan(self._step_back, carried, streams, reverse=not self.backward)
         weights = weight_cts(op, cell, self.x, h, {"state": state, "after": after}, gates_ct)
@@ -43,7 +39,8 @@ class LstmDirection(Direction):
         cell = self.cell
         if cell.peepholes is None:
             # The gates do not see the cell, so that only c = keep * c + add is left to the Scan.
-            streams = dict(zip(("keep", "add"), cell.cell_update(self.op, gates), strict=True))
+            i, _, f, g = cell.split(self.op, gates)
+            streams = dict(zip(("keep", "add"), cell.cell_update(self.op, i, f, g), strict=True))
         else:
             streams = {"gates": gates}
 
@@ -77,7 +74,7 @@ class LstmDirection(Direction):
     def _step_back(
         self, inner: OpBuilder, cts: Sequence[ir.Value], step: Mapping[str, ir.Value]
     ) -> list[ir.Value]:
-        h_ct = inner.Add(cts[0], step["ct"]) if "ct" in step else cts[0]
+        h_ct = total_ct(inner, cts[0], step)
         c_ct = inner.Add(cts[1], inner.Mul(h_ct, step["cell"]))
         gates_ct = inner.Mul(inner.Concat(c_ct, h_ct, c_ct, c_ct, axis=-1), step["gates"])
         new = [inner.MatMul(gates_ct, self.cell.recurrence), inner.Mul(c_ct, step["keep"])]
