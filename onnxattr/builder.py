@@ -15,7 +15,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.errors import RuleError
-from onnxattr.inference import folded, infer, schema_of
+from onnxattr.schemas import folded, infer, schema_of
 from onnxattr.values import dims_of, same_dims, values_of
 
 Operand = ir.Value | int | float | bool | Sequence[int] | Sequence[float] | np.ndarray | np.generic | None

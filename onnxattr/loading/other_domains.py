@@ -11,10 +11,10 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from onnxattr.builder import OpBuilder
 from onnxattr.errors import RuleError, UnsupportedOpError
-from onnxattr.inference import infer
 from onnxattr.rules.definitions import DEFINITIONS
 from onnxattr.rules.refused import WHY
 from onnxattr.rules.registry import op_name
+from onnxattr.schemas import infer
 from onnxattr.subgraphs import nodes_in
 from onnxattr.values import dims_of
 

@@ -1,4 +1,4 @@
-"""What ONNX says of a node: its schema, its outputs' types, and its result where its inputs are small constants."""
+"""What ONNX's schemas say of a node: its operands, the types of its outputs, its result on small constants."""
 
 from __future__ import annotations
 
