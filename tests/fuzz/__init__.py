@@ -1,0 +1,1 @@
+"""Random ONNX models with checks of everything that holds for any model."""
