@@ -21,6 +21,7 @@ from onnxattr.renderings.driven import (
     DRAW,
     ENDS,
     IMAGE,
+    PLACES,
     ROW,
     WEIGHTS,
     finish_graph,
@@ -172,14 +173,22 @@ class Driver:
     def _row_feeds(self, image: np.ndarray, point: np.ndarray, start: int, first_row: int) -> Feeds:
         definition = self.request.definition
         row = image - start
-        matrix = np.zeros((int(row[-1]) + 1, len(row)), self._dtype)
-        matrix[row, np.arange(len(row))] = definition.weights[point]
-        feeds = {ROW: row, WEIGHTS: matrix, IMAGE: image + first_row, DRAW: point}
-        feeds[self._seed] = np.array(self.seed, np.int64)
+        counts = np.bincount(row)
+        slots = np.arange(counts.max())
+        places = (np.cumsum(counts) - counts)[:, None] + np.minimum(slots, counts[:, None] - 1)
+        within = slots < counts[:, None]
+
+        def of_images(table: np.ndarray, dtype: Any) -> np.ndarray:
+            return np.where(within, table[point[places]], 0).astype(dtype)
+
+        feeds = {ROW: row, PLACES: places, IMAGE: image + first_row, DRAW: point}
+        feeds |= {
+            WEIGHTS: of_images(definition.weights, self._dtype),
+            self._seed: np.array(self.seed, np.int64),
+        }
         if definition.alphas is not None and definition.ends is not None:
             feeds[ALPHA] = definition.alphas[point].astype(np.float32)
-            feeds[ENDS] = np.zeros_like(matrix, self._score_dtype)
-            feeds[ENDS][row, np.arange(len(row))] = definition.ends[point]
+            feeds[ENDS] = of_images(definition.ends, self._score_dtype)
         return feeds
 
     @cached_property

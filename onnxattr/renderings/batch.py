@@ -52,12 +52,13 @@ def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
     target = rewrite.add_target(prediction, labels, dim)
     target_rows = images.repeat(target) if count > 1 else target
     gradients = rewrite.gradients(placed, target_rows)
-    weights = np.concatenate([np.zeros(extra), definition.weights])
     xs, moments = [], []
     for x, gradient in zip(rewrite.wrt, gradients, strict=True):
         if definition.pilot:
             gradient = op.Sub(gradient, images.repeat(images.pick(gradient, at_x)))
-        moments.append([images.total(power_of(op, gradient, power), weights) for power in definition.powers])
+        moments.append(
+            [images.total(power_of(op, gradient, power), definition.weights) for power in definition.powers]
+        )
         xs.append(images.pick(x, at_x))
         xs[-1].shape = ir.Shape([dim, *(dims_of(x) or [None])[1:]]) if count > 1 else x.shape
     difference = None
@@ -119,11 +120,13 @@ class _Images:
         return self._ungroup(op.Gather(self.grouped(value), [point], axis=1), value)
 
     def total(self, value: ir.Value, weights: np.ndarray) -> ir.Value:
-        """The weighted sum over points."""
+        """The sum over the last points of each image, by their weights; those before have no part in it."""
         if self.count == 1:
             return value
-        row = self.op.constant(weights.reshape(1, 1, -1), value.dtype)
-        return self._ungroup(self.op.MatMul(row, self.grouped(value)), value)
+        row, grouped = self.op.constant(weights.reshape(1, 1, -1), value.dtype), self.grouped(value)
+        if self.count > weights.size:
+            grouped = self.op.Slice(grouped, [self.count - weights.size], [2**62], [1])
+        return self._ungroup(self.op.MatMul(row, grouped), value)
 
     def _ungroup(self, grouped: ir.Value, like: ir.Value) -> ir.Value:
         return self.op.Reshape(grouped, self.op.Concat(self.images(), self.op.shape(like, 1), axis=0))

@@ -11,19 +11,31 @@ from onnxattr.renderings.rewrite import INT64, Request, Rewrite, own_name
 from onnxattr.values import dims_of
 
 #: Inputs and outputs of the two graphs; the prefix keeps them apart from any model's own.
-ROW, WEIGHTS, ENDS, ALPHA, IMAGE, DRAW, PILOT, MOMENT, DIFFERENCE = (
+ROW, PLACES, WEIGHTS, ENDS, ALPHA, IMAGE, DRAW, PILOT, MOMENT, DIFFERENCE = (
     f"onnxattr/{name}"
-    for name in ("row", "weights", "ends", "alpha", "image", "draw", "pilot", "moment", "difference")
+    for name in (
+        "row",
+        "places",
+        "weights",
+        "ends",
+        "alpha",
+        "image",
+        "draw",
+        "pilot",
+        "moment",
+        "difference",
+    )
 )
 
 
 def step_rewrite(request: Request) -> Rewrite:
     """Moments of the gradients at R rows, summed into the B images they belong to.
 
-    Inputs: the model's (B images), ``row`` (R,) int64 image of each row, ``weights`` (B, R) weight of each row in its
-    image, ``target`` (B, ...) weights on the model's output; with a path ``alpha`` (R,) and ``ends`` (B, R), with which
-    scores add up to f(x) - f(b); with noise ``seed`` (), ``image`` (R,) and ``draw`` (R,) int64; with a pilot
-    ``pilot_<i>`` like each explained value.
+    Inputs: the model's (B images), ``row`` (R,) int64 image of each row, ``places`` (B, S) int64 rows of each image
+    and ``weights`` (B, S) what they count, ``target`` (B, ...) weights on the model's output; with a path ``alpha``
+    (R,) and ``ends`` (B, S), with which scores add up to f(x) - f(b); with noise ``seed`` (), ``image`` (R,) and
+    ``draw`` (R,) int64; with a pilot ``pilot_<i>`` like each explained value. An image of fewer than S rows has one of
+    its own again, of weight 0: no row of another image enters its sums, where 0 times NaN would be NaN.
     Outputs: for each explained value and each power one moment, shaped like the value; with a path ``difference``
     (B, 1).
     """
@@ -49,18 +61,21 @@ def step_rewrite(request: Request) -> Rewrite:
     target = op.input(own_name(request.prepared, "target"), rewrite.score.dtype, ["images", *score_dims])
     target_rows = op.Gather(target, row, axis=0)
     gradients = rewrite.gradients(placed, target_rows)
-    weights = op.input(WEIGHTS, rewrite.wrt[0].dtype, ["images", "rows"])
+    places = op.input(PLACES, INT64, ["images", "slots"])
+    weights = op.input(WEIGHTS, rewrite.wrt[0].dtype, ["images", "slots"])
     pilots = pilot_names(request)
     for index, (x, gradient) in enumerate(zip(rewrite.wrt, gradients, strict=True)):
         shape = ["images", *(dims_of(x) or [None])[1:]]
         if definition.pilot:
             gradient = op.Sub(gradient, op.Gather(op.input(pilots[index], x.dtype, shape), row, axis=0))
+        of_images = _by_image(op, gradient, places)
         for power in definition.powers:
-            moment = _sum_rows(op, power_of(op, gradient, power), weights)
+            moment = _weighted(op, power_of(op, of_images, power), weights, x)
             _add_output(rewrite, moment, f"{MOMENT}_{power}_{index}", shape)
     if alpha is not None:
-        ends = op.input(ENDS, rewrite.score.dtype, ["images", "rows"])
-        difference = op.MatMul(ends, rewrite.score_of_rows(target_rows))
+        ends = op.input(ENDS, rewrite.score.dtype, ["images", "slots"])
+        scores = rewrite.score_of_rows(target_rows)
+        difference = _weighted(op, _by_image(op, scores, places), ends, scores)
         _add_output(rewrite, difference, DIFFERENCE, ["images", 1])
     return rewrite
 
@@ -96,11 +111,16 @@ def power_of(op: OpBuilder, value: ir.Value, power: int) -> ir.Value:
     return value if power == 1 else op.Mul(value, value)
 
 
-def _sum_rows(op: OpBuilder, value: ir.Value, weights: ir.Value) -> ir.Value:
-    """Sums R rows into B images with the matrix ``weights``."""
+def _by_image(op: OpBuilder, value: ir.Value, places: ir.Value) -> ir.Value:
+    """R rows as (images, slots, elements)."""
     flat = op.Reshape(value, op.Concat(op.shape(value, 0, 1), [-1], axis=0))
-    total = op.MatMul(op.cast_like(weights, value), flat)
-    return op.Reshape(total, op.Concat(op.Shape(weights, start=0, end=1), op.shape(value, 1), axis=0))
+    return op.Gather(flat, places, axis=0)
+
+
+def _weighted(op: OpBuilder, of_images: ir.Value, weights: ir.Value, like: ir.Value) -> ir.Value:
+    """Sums the rows of each image by their weights; the axes after the first are those of ``like``."""
+    total = op.MatMul(op.Unsqueeze(op.cast_like(weights, of_images), [1]), of_images)
+    return op.Reshape(total, op.Concat(op.Shape(weights, start=0, end=1), op.shape(like, 1), axis=0))
 
 
 def _add_output(rewrite: Rewrite, value: ir.Value, name: str, shape: list[int | str | None]) -> None:

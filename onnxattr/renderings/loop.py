@@ -15,6 +15,7 @@ from onnxattr.renderings.driven import (
     DRAW,
     ENDS,
     IMAGE,
+    PLACES,
     ROW,
     WEIGHTS,
     pilot_names,
@@ -88,7 +89,7 @@ class _Loop:
         chunk = body.Range(body.Squeeze(first, [0]), body.Squeeze(end, [0]), 1)
         # Gather, as the shape behind a Slice with computed ends is unknown to a runtime, and unknown shapes are slow.
         feeds = {name: body.Gather(value, chunk, axis=0) for name, value in self.per_image.items()}
-        feeds |= self._row_feeds(body, image, point, chunk) | dict(self.shared)
+        feeds |= self._row_feeds(body, image, point, chunk, start) | dict(self.shared)
         parts = inline(step_rewrite(self.main.request).finished_model(), body, self.main, feeds)
         initial, sums = self._zeros(), []
         for part, zeros in zip(parts, initial, strict=True):
@@ -105,23 +106,30 @@ class _Loop:
         return found
 
     def _row_feeds(
-        self, body: OpBuilder, image: ir.Value, point: ir.Value, chunk: ir.Value
+        self, body: OpBuilder, image: ir.Value, point: ir.Value, chunk: ir.Value, start: ir.Value
     ) -> dict[str, ir.Value]:
         """What the step needs to know of the rows of a chunk of images; see ``step_rewrite``."""
         definition, main = self.main.definition, self.main
+        points = definition.points
         row = body.Sub(image, body.Gather(chunk, [0]))
-        own = body.Equal(body.Unsqueeze(chunk, [1]), body.Unsqueeze(image, [0]))
+        # Positions among the rows of all chunks: an image's rows here are those from ``first`` up to ``end``.
+        ends_at = body.Add(start, body.Shape(image, start=0, end=1))
+        first = body.Unsqueeze(body.Max(body.Mul(chunk, points), start), [1])
+        end = body.Unsqueeze(body.Min(body.Mul(body.Add(chunk, 1), points), ends_at), [1])
+        wanted = body.Add(first, np.arange(min(points, self.rows))[None])
+        within, taken = body.Less(wanted, end), body.Min(wanted, body.Sub(end, 1))
 
-        def per_point(table: np.ndarray, dtype: ir.DataType | None) -> ir.Value:
-            return body.Gather(body.constant(table, dtype), point)
+        def per_point(table: np.ndarray, dtype: ir.DataType | None, which: ir.Value) -> ir.Value:
+            return body.Gather(body.constant(table, dtype), which)
 
-        def matrix(table: np.ndarray, dtype: ir.DataType | None) -> ir.Value:
-            return body.Where(own, body.Unsqueeze(per_point(table, dtype), [0]), 0)
+        def of_images(table: np.ndarray, dtype: ir.DataType | None) -> ir.Value:
+            return body.Where(within, per_point(table, dtype, body.Mod(taken, points)), 0)
 
-        feeds = {ROW: row, IMAGE: image, DRAW: point, WEIGHTS: matrix(definition.weights, main.wrt[0].dtype)}
+        feeds = {ROW: row, PLACES: body.Sub(taken, start), IMAGE: image, DRAW: point}
+        feeds[WEIGHTS] = of_images(definition.weights, main.wrt[0].dtype)
         if definition.alphas is not None and definition.ends is not None:
-            feeds[ALPHA] = per_point(definition.alphas, ir.DataType.FLOAT)
-            feeds[ENDS] = matrix(definition.ends, main.score.dtype)
+            feeds[ALPHA] = per_point(definition.alphas, ir.DataType.FLOAT, point)
+            feeds[ENDS] = of_images(definition.ends, main.score.dtype)
         return feeds
 
     def _zeros(self) -> list[ir.Value]:

@@ -1,0 +1,101 @@
+"""A row whose gradient is not finite leaves the rows beside it as they are, in every method and rendering."""
+
+import numpy as np
+import pytest
+from small_models import SMALL, build, node, rows
+from test_renderings import LABELS, METHODS, OPTIONS, largest_difference, plain_run
+
+import onnxattr.attributions as attributions
+
+BAD = 1
+KEPT = [0, 2]
+
+
+def kinked():
+    """sqrt(x + 1), with infinite and undefined gradients at -1 and below."""
+    nodes = [
+        node("Add", ["x", "one"], ["moved"]),
+        node("Sqrt", ["moved"], ["root"]),
+        node("MatMul", ["root", "w"], ["logits"]),
+    ]
+    weights = {"one": np.float32(1), "w": np.array([[1, -1, 2], [2, 1, -1]], np.float32)}
+    return build(nodes, {"x": ["N", 2]}, {"logits": ["N", 3]}, weights)
+
+
+def overflowing(name):
+    """A model of ``SMALL`` behind x exp(x), and its three rows, the middle one so large that it overflows."""
+    small = SMALL[name]()
+    model = small.model
+    for value in model.graph.input:
+        for reader in model.graph.node:
+            reader.input[:] = [f"{value.name}_grown" if n == value.name else n for n in reader.input]
+        model.graph.node.insert(0, node("Mul", [value.name, f"{value.name}_exp"], [f"{value.name}_grown"]))
+        model.graph.node.insert(0, node("Exp", [value.name], [f"{value.name}_exp"]))
+    inputs = {key: array.copy() for key, array in small.inputs.items()}
+    for array in inputs.values():
+        array[BAD] = 200 + array[BAD]
+    return model, small.inputs, inputs
+
+
+def at_a_kink():
+    fine = {"x": 4 + np.abs(rows(0, 2))}
+    bad = {"x": fine["x"].copy()}
+    bad["x"][BAD] = [-1, -2]
+    return kinked(), fine, bad
+
+
+CASES = {name: lambda name=name: overflowing(name) for name in ("mlp", "cnn_nchw", "series", "two_inputs")}
+CASES["sqrt"] = at_a_kink
+
+
+def as_dict(maps, inputs):
+    return maps if isinstance(maps, dict) else {next(iter(inputs)): maps}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("case", CASES)
+def test_driven(case, method, recwarn):
+    model, fine, bad = CASES[case]()
+    for chunk in (1, 4, 7, None):
+        explainer = getattr(attributions, method)(model, batch_size=chunk, **OPTIONS.get(method, {}))
+        expected, found = (as_dict(explainer.explain(x, LABELS), x) for x in (fine, bad))
+        _check(expected, found, f"chunks of {chunk}")
+        if method == "IntegratedGradients":
+            expected, found = (explainer.convergence_delta(x, LABELS) for x in (fine, bad))
+            np.testing.assert_allclose(found[KEPT], expected[KEPT], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("case", CASES)
+def test_exported(case, method, tmp_path, recwarn):
+    model, fine, bad = CASES[case]()
+    for rendering, chunk in [("batch", 32), *(("loop", size) for size in (1, 4, 7) if method in OPTIONS)]:
+        explainer = getattr(attributions, method)(model, batch_size=chunk, **OPTIONS.get(method, {}))
+        explainer.export(tmp_path / "explainer.onnx", rendering)
+        feeds = {"target": LABELS, **({"seed": np.array(9)} if hasattr(explainer, "nb_samples") else {})}
+        expected, found = (plain_run(tmp_path / "explainer.onnx", feeds | x) for x in (fine, bad))
+        _check(expected, found, f"{rendering} of {chunk}")
+
+
+def _check(expected, found, where):
+    assert any(not np.isfinite(found[name][BAD]).all() for name in found), f"{where}: nothing overflowed"
+    for name in expected:
+        kept = found[name][KEPT]
+        assert np.isfinite(kept).all(), f"{where}: {name}"
+        if name != "convergence_delta":
+            assert largest_difference(kept, expected[name][KEPT]) <= 1e-6, f"{where}: {name}"
+
+
+@pytest.mark.parametrize("rendering", ["driven", "batch", "loop"])
+def test_the_gradient_at_x_has_no_part_in_draws(rendering, tmp_path):
+    """At 0 the gradient of sqrt(|x|) is not finite, at its noisy copies it is, in all renderings."""
+    nodes = [node("Abs", ["x"], ["size"]), node("Sqrt", ["size"], ["y"])]
+    model = build(nodes, {"x": ["N", 2]}, {"y": ["N", 2]})
+    method = attributions.SmoothGrad(model, nb_samples=3, batch_size=2)
+    x, label = np.array([[0, 1], [1, 0]], np.float32), np.array([0, 1])
+    expected = method.explain(x, label)
+    assert np.isfinite(expected).all()
+    if rendering != "driven":
+        method.export(tmp_path / "explainer.onnx", rendering)
+        found = plain_run(tmp_path / "explainer.onnx", {"x": x, "target": label, "seed": np.array(0)})
+        np.testing.assert_allclose(found["attribution"], expected, rtol=1e-5)
