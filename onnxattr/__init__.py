@@ -10,7 +10,7 @@ from onnxattr.attributions import (
     SquareGrad,
     VarGrad,
 )
-from onnxattr.errors import OnnxAttrError
+from onnxattr.errors import NonFiniteError, NonFiniteWarning, OnnxAttrError
 from onnxattr.explainer import Explainer, load
 from onnxattr.gradient import vjp
 
@@ -20,6 +20,8 @@ __all__ = [
     "GradientInput",
     "GuidedBackprop",
     "IntegratedGradients",
+    "NonFiniteError",
+    "NonFiniteWarning",
     "OnnxAttrError",
     "Saliency",
     "SmoothGrad",

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff import FLOATS
 from onnxattr.errors import ModelError, ShapeError, TargetError
+from onnxattr.input_values import check_range
 from onnxattr.model import Prepared
 from onnxattr.values import dims_of
 
@@ -35,7 +36,8 @@ def model_inputs(prepared: Prepared, given: Any) -> dict[str, np.ndarray]:
     """The model's feeds, by name, from one array, a list of arrays in the model's order, or a dict.
 
     Raises:
-        ShapeError: If an input is missing or unknown, has the wrong rank, size or kind, is empty, or is not finite.
+        ShapeError: If an input is missing or unknown, has the wrong rank, size or kind, is empty, or is beyond the
+            range of the model's dtype.
     """
     names = [str(value.name) for value in prepared.inputs]
     if isinstance(given, Mapping):
@@ -93,11 +95,10 @@ def _checked(value: ir.Value, array: np.ndarray) -> np.ndarray:
     assert value.dtype is not None
     if value.dtype in FLOATS:
         with np.errstate(over="ignore"):
-            array = array.astype(value.dtype.numpy(), copy=False)
-        if not np.isfinite(array.astype(np.float32, copy=False)).all():
-            bad = int(np.size(array) - np.isfinite(array.astype(np.float32, copy=False)).sum())
-            raise ShapeError(f"{what} holds {bad} NaN or infinite values; clean the data first.")
-        return np.ascontiguousarray(array) if array.ndim else array
+            cast = array.astype(value.dtype.numpy(), copy=False)
+        if cast.dtype.itemsize < array.dtype.itemsize:
+            check_range(what, array, cast)
+        return np.ascontiguousarray(cast) if cast.ndim else cast
     with np.errstate(invalid="ignore"):
         cast = array.astype(value.dtype.numpy(), copy=False)
     changed = array[cast != array]
@@ -115,6 +116,13 @@ class Targets:
 
     labels: np.ndarray | None = None
     weights: np.ndarray | None = None
+
+    def part(self, rows: slice) -> Targets:
+        """Those of some rows."""
+        labels, weights = self.labels, self.weights
+        return Targets(
+            labels if labels is None else labels[rows], weights if weights is None else weights[rows]
+        )
 
 
 def as_targets(prepared: Prepared, given: Any, rows: int) -> Targets:

@@ -51,6 +51,19 @@ def reachable(nodes: Iterable[Any], wrt: Iterable[ir.Value]) -> set[ir.Value]:
     return reached
 
 
+def needed_nodes(outputs: Iterable[ir.Value]) -> list[ir.Node]:
+    """The nodes that some values of one graph are computed by, in graph order."""
+    waiting = list(outputs)
+    graph = next((value.graph for value in waiting if value.graph is not None), None)
+    needed: set[ir.Node] = set()
+    while waiting:
+        node = waiting.pop().producer()
+        if node is not None and node not in needed:
+            needed.add(node)
+            waiting += inputs_of(node)
+    return [node for node in graph or () if node in needed]
+
+
 def active_nodes(
     nodes: Sequence[Any], outputs: Iterable[ir.Value], wrt: Sequence[ir.Value]
 ) -> tuple[list[Any], set[ir.Value]]:
@@ -125,6 +138,7 @@ def pullback(
         cts = tuple(_total(op, adjoints, value) for value in node.outputs)
         if all(ct is None for ct in cts):
             continue
+        op.gradient_of = node.name
         if subgraphs_of(node):
             node = _closure(node, needed, rules, spans)
         entries = _entries(op, node, cts, rules, missing)
@@ -135,6 +149,7 @@ def pullback(
         for index, (value, entry) in enumerate(zip(node.inputs, entries, strict=True)):
             if value in needed and entry is not None:
                 adjoints.setdefault(value, []).append(_check(op, node, index, value, entry))
+    op.gradient_of = None
     if missing:
         raise MissingRuleError(missing, reasons(missing, nodes))
     return [_total(op, adjoints, value) or op.zeros_like(value) for value in wrt]

@@ -22,6 +22,8 @@ Operand = ir.Value | int | float | bool | Sequence[int] | Sequence[float] | np.n
 
 #: Marks values known to be ones in each element.
 _ONES = "ones"
+#: In a node's ``meta``: the name of the node whose gradient it is a part of.
+GRADIENT_OF = "gradient_of"
 
 
 def _times_ones(operands: Sequence[Operand]) -> ir.Value | None:
@@ -49,6 +51,8 @@ class OpBuilder:
         self.graph = graph
         self.opset = opset
         self.prefix = prefix
+        #: Name of the node whose gradient is being written, noted in the ``meta`` of the nodes of that gradient.
+        self.gradient_of: str | None = None
         self._parent = parent
         self._names: set[str]
         if parent is None:
@@ -99,6 +103,8 @@ class OpBuilder:
             for index in range(len(node.inputs)):
                 node.replace_input_with(index, None)
             return self.constant(result)
+        if self.gradient_of is not None:
+            node.meta[GRADIENT_OF] = self.gradient_of
         self.graph.append(node)
         infer(node, self.opset)
         return node.outputs[0] if outputs == 1 else tuple(node.outputs)

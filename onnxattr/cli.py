@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from onnxattr import attributions, plots
-from onnxattr.errors import OnnxAttrError, ParameterError, ShapeError
+from onnxattr.errors import NonFiniteWarning, OnnxAttrError, ParameterError, ShapeError
 from onnxattr.explainer import Explainer, is_explainer, load
 from onnxattr.exported import RENDERINGS
 from onnxattr.finish_graph import whole_file
@@ -29,10 +29,20 @@ _PARAMETERS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit status, 2 for bad input with the reason on stderr."""
+    """Runs the command line; returns the exit status, with the reason on stderr.
+
+    2 for bad input, 3 for results that are NaN or infinite (which are written all the same).
+    """
     options = _parser().parse_args(arguments)
+    heard: list[type[Warning]] = []
+
+    def tell(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        heard.append(category)
+        print(f"warning: {message}", file=sys.stderr)
+
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+        warnings.simplefilter("always", NonFiniteWarning)
+        warnings.showwarning = tell
         try:
             options.run(options)
             sys.stdout.flush()
@@ -42,6 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             # Whoever read the output has seen enough, as head does; nothing more is to be written at exit either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if NonFiniteWarning in heard and not getattr(options, "allow_nonfinite", True):
+        print(
+            "onnxattr: the attributions are written as they are, NaN or infinite in places, and the exit status is "
+            "3; --allow-nonfinite makes it 0.",
+            file=sys.stderr,
+        )
+        return 3
     return 0
 
 
@@ -85,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--targets", help="label for all rows, or a .npy file of labels or weights")
     explain.add_argument("--picture", help="also draw one row: .png, .svg or .pdf")
     explain.add_argument("--row", type=int, default=0, help="the row that is drawn, from 0 on")
+    explain.add_argument(
+        "--allow-nonfinite",
+        action="store_true",
+        help="exit with 0 although results are NaN or infinite, not with 3",
+    )
     explain.set_defaults(run=_explain)
 
     export = commands.add_parser("export", help="write one ONNX file that predicts and explains")
@@ -197,7 +219,9 @@ def _check_picture(options: argparse.Namespace, inputs: Any) -> None:
 def _draw(options: argparse.Namespace, method: Any, inputs: np.ndarray, targets: Any, maps: Any) -> None:
     """Draws one row with the class that its map explains, where the output has classes and one was asked for."""
     x, label, score = inputs[options.row], "", None
-    scores = method.predict(inputs[options.row : options.row + 1])[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NonFiniteWarning)  # said already
+        scores = method.predict(inputs[options.row : options.row + 1])[0]
     if scores.ndim == 1 and (targets is None or targets.ndim == 1):
         wanted = -1 if targets is None else int(targets[options.row])
         index = int(scores.argmax()) if wanted < 0 else wanted

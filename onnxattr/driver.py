@@ -83,7 +83,8 @@ class Driver:
         return self._session(batch_graph(replace(self.request, definition=plain, reducer=None), labels=False))
 
     @cached_property
-    def _step(self) -> Session:
+    def step(self) -> Session:
+        """The step graph; see ``step_rewrite``."""
         return self._session(step_graph(self.request))
 
     @cached_property
@@ -112,8 +113,10 @@ class Driver:
 
     def explain(
         self, feeds: Feeds, targets: Targets, rows: int, first_row: int, advance: Advance
-    ) -> list[np.ndarray]:
+    ) -> tuple[list[np.ndarray], np.ndarray | None]:
         """The attributions of each explained value, and behind them for a method on a path their convergence delta.
+
+        Beside them the prediction, where it was computed: for labels, and for methods that look at the input itself.
 
         Args:
             feeds: The model's inputs.
@@ -124,28 +127,29 @@ class Driver:
         """
         if self.request.definition.single:
             return self._explain_single(feeds, targets, rows, advance)
-        weights = targets.weights
+        weights, prediction = targets.weights, None
         if weights is None:
             assert targets.labels is not None
-            weights = one_hot(targets.labels, self.predict(feeds, rows))
+            prediction = self.predict(feeds, rows)
+            weights = one_hot(targets.labels, prediction)
         moments = self._moments(feeds, weights, rows, first_row, advance)
         parts = [self._finish.run(take(feeds | moments, part)) for part in self.chunks(feeds, rows)]
-        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)], prediction
 
     def _explain_single(
         self, feeds: Feeds, targets: Targets, rows: int, advance: Advance
-    ) -> list[np.ndarray]:
+    ) -> tuple[list[np.ndarray], np.ndarray]:
         target = targets.labels if targets.weights is None else targets.weights
         assert target is not None
         session = self._by_label if targets.weights is None else self._by_weight
         parts = []
         for part in self.chunks(feeds, rows):
-            prediction, *maps = session.run(take(feeds | {self._target: target}, part))
+            parts.append(session.run(take(feeds | {self._target: target}, part)))
             if targets.weights is None:
-                check_labels(target[part], prediction.shape[1])
-            parts.append(maps)
+                check_labels(target[part], parts[-1][0].shape[1])
             advance(part.stop - part.start)
-        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+        prediction, *maps = (np.concatenate(outputs) for outputs in zip(*parts, strict=True))
+        return maps, prediction
 
     def _moments(
         self, feeds: Feeds, target: np.ndarray, rows: int, first_row: int, advance: Advance
@@ -162,15 +166,16 @@ class Driver:
         for part in self.chunks(feeds, rows * definition.points):
             image, point = np.divmod(np.arange(part.start, part.stop), definition.points)
             images = slice(int(image[0]), int(image[-1]) + 1)
-            found = self._step.run(take(fed, images) | self._row_feeds(image, point, images.start, first_row))
-            for name, moment in zip(self._step.outputs, found, strict=True):
+            found = self.step.run(take(fed, images) | self.row_feeds(image, point, images.start, first_row))
+            for name, moment in zip(self.step.outputs, found, strict=True):
                 if name not in totals:
                     totals[name] = np.zeros((rows, *moment.shape[1:]), moment.dtype)
                 totals[name][images] += moment
             advance(part.stop - part.start)
         return totals
 
-    def _row_feeds(self, image: np.ndarray, point: np.ndarray, start: int, first_row: int) -> Feeds:
+    def row_feeds(self, image: np.ndarray, point: np.ndarray, start: int, first_row: int) -> Feeds:
+        """What the step takes beside the model's inputs, for rows at some points of some images from ``start`` on."""
         definition = self.request.definition
         row = image - start
         counts = np.bincount(row)

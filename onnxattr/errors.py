@@ -53,3 +53,11 @@ class RuntimeMissingError(OnnxAttrError):
 
 class RuleError(OnnxAttrError):
     """A VJP rule broke its contract: wrong number, dtype or rank of cotangents."""
+
+
+class NonFiniteError(OnnxAttrError, ArithmeticError):
+    """Attributions or predictions are NaN or infinite, with ``check_finite="error"``."""
+
+
+class NonFiniteWarning(UserWarning):
+    """Attributions or predictions are NaN or infinite: which rows, which node made them, what to try."""

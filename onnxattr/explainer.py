@@ -10,10 +10,15 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.arrays import as_array, as_targets, model_inputs, row_count
+from onnxattr.arrays import Targets, as_array, as_targets, model_inputs, row_count
 from onnxattr.attributions.batches import joined, pairs_of
+from onnxattr.attributions.finite import Case, Results, check_mode
+from onnxattr.attributions.reason import reason_in_file
 from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError
 from onnxattr.exported import describe
+from onnxattr.input_values import check_values
+from onnxattr.layers import read_layers
+from onnxattr.loading.load import FOLDER
 from onnxattr.loading.source import is_keras, read_proto
 from onnxattr.model import Prepared
 from onnxattr.session import Session
@@ -36,6 +41,7 @@ class Explainer:
         *,
         seed: int = 0,
         baseline: Any = None,
+        check_finite: str = "warn",
     ):
         """Loads an explainer.
 
@@ -44,20 +50,25 @@ class Explainer:
             providers: ONNX Runtime execution providers; None for the best present.
             seed: Seed of the noise.
             baseline: The baseline; with several explained inputs a dict by their names.
+            check_finite: "warn", "error" or "ignore" results that are NaN or infinite; see ``Attribution``.
 
         Raises:
             ModelError: If the file is missing, damaged or no explainer.
         """
+        check_mode(check_finite)
         proto, folder = read_proto(path)
         metadata = describe({entry.key: entry.value for entry in proto.metadata_props})
         if metadata is None:
             raise ModelError(f"{path} is not an explainer; write one with the export() of a method.")
         self.metadata, self.seed, self.baseline = metadata, seed, baseline
+        self.check_finite, self._providers, self._proto = check_finite, providers, proto
         self._session = Session(proto, providers, folder or Path())
         interface = ir.serde.deserialize_model(proto)
         self._inputs = {str(value.name): value for value in interface.graph.inputs}
         interface.graph.inputs[:] = [self._inputs[name] for name in metadata["inputs"]]
-        self._prepared = Prepared(interface, [], metadata["prediction"], tuple(metadata["explained"]))
+        interface.meta[FOLDER] = folder
+        layers = read_layers(interface.metadata_props)
+        self._prepared = Prepared(interface, layers, metadata["prediction"], tuple(metadata["explained"]))
 
     @property
     def name(self) -> str:
@@ -89,7 +100,7 @@ class Explainer:
 
     def predict(self, inputs: Any) -> np.ndarray:
         """The model's (cut) output for each row."""
-        return self._run(inputs, None)[self.metadata["prediction"]]
+        return self._run(inputs, None, maps=False)[self.metadata["prediction"]]
 
     def convergence_delta(self, inputs: Any, targets: Any = None) -> np.ndarray:
         """How much the attributions of a method on a path do not add up to f(x) - f(b), (N,).
@@ -102,16 +113,26 @@ class Explainer:
             raise ParameterError(f"{self.metadata['method']} has no path, and so no convergence delta.")
         return self._run(inputs, targets)[name]
 
-    def _run(self, inputs: Any, targets: Any) -> dict[str, np.ndarray]:
-        """Every output by name."""
-        pairs = pairs_of(self._prepared, inputs, targets, None)
-        runs = [self._session.run(self._feeds(x, y)) for x, y in pairs]
+    def _run(self, inputs: Any, targets: Any, maps: bool = True) -> dict[str, np.ndarray]:
+        """Every output by name; ``maps`` says whether attributions are looked at, or predictions alone."""
+        runs, results = [], Results(self.check_finite)
+        for x, y in pairs_of(self._prepared, inputs, targets, None):
+            feeds = model_inputs(self._prepared, x)
+            rows = row_count(feeds)
+            checked = as_targets(self._prepared, y, rows)
+            feeds = self._feeds(feeds, checked, rows)
+            runs.append(self._session.run(feeds))
+            found = dict(zip(self._session.outputs, runs[-1], strict=True))
+            prediction = found.pop(self.metadata["prediction"])
+            results.look(feeds, rows, list(found.values()) if maps else [], prediction, checked)
+        results.say(self._reason, stacklevel=3)
         return dict(zip(self._session.outputs, joined(runs), strict=True))
 
-    def _feeds(self, inputs: Any, targets: Any) -> dict[str, np.ndarray]:
-        feeds, about = model_inputs(self._prepared, inputs), self.metadata
-        rows = row_count(feeds)
-        checked = as_targets(self._prepared, targets, rows)
+    def _reason(self, case: Case) -> str:
+        return reason_in_file(self._prepared, self._proto, case.feeds, case.row, self._providers)
+
+    def _feeds(self, feeds: dict[str, np.ndarray], checked: Targets, rows: int) -> dict[str, np.ndarray]:
+        about = self.metadata
         given = checked.labels if about["target_kind"] == "labels" else checked.weights
         if given is None:
             other = "weights" if about["target_kind"] == "labels" else "labels"
@@ -121,7 +142,9 @@ class Explainer:
         feeds[about["target"]] = given
         if about["seed"] is not None:
             feeds[about["seed"]] = np.array(self.seed, np.int64)
-        return feeds | self._baselines(rows)
+        feeds |= self._baselines(rows)
+        check_values(self._prepared, feeds)
+        return feeds
 
     def _baselines(self, rows: int) -> dict[str, np.ndarray]:
         found = {}
@@ -162,6 +185,7 @@ def load(
     *,
     seed: int = 0,
     baseline: Any = None,
+    check_finite: str = "warn",
 ) -> Explainer:
     """Loads an exported explainer; see ``Explainer``."""
-    return Explainer(path, providers, seed=seed, baseline=baseline)
+    return Explainer(path, providers, seed=seed, baseline=baseline, check_finite=check_finite)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from onnxattr.autodiff import FLOATS, inputs_of, reachable
+from onnxattr.autodiff import FLOATS, inputs_of, needed_nodes, reachable
 from onnxattr.errors import ModelError
 from onnxattr.layers import Layer, read_layers
 from onnxattr.loading.free_batch import free_batch
@@ -71,6 +72,21 @@ class Prepared:
         """The cut model itself, as ONNX."""
         return ir.serde.serialize_model(self.model)
 
+    def part(self, names: Sequence[str]) -> onnx.ModelProto:
+        """The part of the model that computes some values, which are its outputs."""
+        values = named_values(self.model.graph)
+        needed = needed_nodes(values[name] for name in names)
+        made = {value.name for node in needed for value in node.outputs}
+        read = dict.fromkeys(value for node in needed for value in inputs_of(node))
+        sources = [v for v in read if v.producer() is None and v.const_value is None]
+        proto = self.proto()
+        nodes = [node for node in proto.graph.node if not made.isdisjoint(node.output)]
+        del proto.graph.node[:], proto.graph.input[:], proto.graph.output[:]
+        proto.graph.node.extend(nodes)
+        proto.graph.input.extend(map(ir.serde.serialize_value, sources))
+        proto.graph.output.extend(ir.serde.serialize_value(values[name]) for name in names)
+        return proto
+
 
 def opset_of(model: ir.Model) -> int:
     """The ai.onnx opset of a model."""
@@ -131,11 +147,12 @@ def _find_output(graph: ir.Graph, layers: list[Layer], wanted: str | int | None)
         outputs = [value for value in graph.outputs if value.dtype in FLOATS]
         if len(outputs) == 1:
             return outputs[0]
-        names = [str(value.name) for value in graph.outputs]
         if not outputs:
+            names = [str(value.name) for value in graph.outputs]
             raise ModelError(
                 f"None of the model's outputs {names} is a float tensor; name a float value as output_layer."
             )
+        names = [str(value.name) for value in outputs]
         raise ModelError(
             f"The model has {len(outputs)} float outputs {names}: say which to explain with output_layer=<name>."
         )

@@ -17,11 +17,14 @@ from tqdm import tqdm
 from onnxattr.arrays import as_targets, model_inputs, row_count
 from onnxattr.attributions.batches import joined, pairs_of
 from onnxattr.attributions.definition import Definition
+from onnxattr.attributions.finite import Case, Results
 from onnxattr.attributions.options import Options, is_integer
+from onnxattr.attributions.reason import reason
 from onnxattr.channels import find_channel_axis
 from onnxattr.driver import Driver
 from onnxattr.errors import ParameterError
 from onnxattr.exported import RENDERINGS, build
+from onnxattr.input_values import check_values
 from onnxattr.loading.source import ModelSource
 from onnxattr.model import prepare, probability_head
 from onnxattr.relus import relu_spans
@@ -56,6 +59,9 @@ class Attribution(ABC):
             "xplique" overrides (needs a model converted from Keras).
         channel_axis: The channel axis of images; None to find out from the graph.
         progress: True or False to show a progress bar or not; None to show it on a terminal.
+        check_finite: What happens where attributions or predictions are NaN or infinite: "warn": one
+            ``NonFiniteWarning`` a call names the rows, the node that gave the first and what to try; "error": the same
+            as a ``NonFiniteError``; "ignore": nothing.
         precision: "model": a float16 or bfloat16 model is explained in its own precision; "float32": its weights and
             inputs are taken to float32 first, exported files included.
 
@@ -111,8 +117,10 @@ class Attribution(ABC):
             With several explained values a list of them, or a dict if ``inputs`` was one.
 
         Raises:
-            ShapeError: If an input does not fit the model or is not finite.
+            ShapeError: If an input does not fit the model, is infinite and explained, or NaN and not replaced in the
+                model.
             TargetError: If the targets do not fit the output.
+            NonFiniteError: If the result is not finite, with ``check_finite="error"``.
         """
         return self._results(inputs, targets)[0]
 
@@ -131,7 +139,12 @@ class Attribution(ABC):
     def predict(self, inputs: Any) -> np.ndarray:
         """The (cut) model's output for each row; the arguments and errors are those of ``explain``."""
         feeds = model_inputs(self.prepared, inputs)
-        return self._driver.predict(feeds, row_count(feeds))
+        check_values(self.prepared, feeds)
+        prediction = self._driver.predict(feeds, row_count(feeds))
+        results = Results(self.options.check_finite)
+        results.look(feeds, len(prediction), [], prediction)
+        results.say(self._reason, stacklevel=2)
+        return prediction
 
     def export(
         self,
@@ -200,24 +213,31 @@ class Attribution(ABC):
     def _results(self, inputs: Any, targets: Any) -> list[Any]:
         """The attributions, and for a method on a path the convergence delta."""
         pairs = pairs_of(self.prepared, inputs, targets, self.batch_size)
-        results, done, as_dict = [], 0, False
+        runs, results, as_dict = [], Results(self.options.check_finite), False
         show = self.options.progress
         disable = None if show is None else not show
         with tqdm(total=0, disable=disable, desc=self.name, unit="grad", leave=False) as bar:
             for inputs, targets in pairs:
                 feeds = model_inputs(self.prepared, inputs)
+                check_values(self.prepared, feeds)
                 rows = row_count(feeds)
                 checked = as_targets(self.prepared, targets, rows)
                 bar.total += self._driver.work(rows)
                 bar.refresh()
-                results.append(self._driver.explain(feeds, checked, rows, done, bar.update))
-                done += rows
+                found, prediction = self._driver.explain(feeds, checked, rows, results.rows, bar.update)
+                with np.errstate(over="ignore"):
+                    runs.append([array.astype(np.float32, copy=False) for array in found])
+                results.look(feeds, rows, runs[-1], prediction, checked)
                 as_dict = isinstance(inputs, Mapping)
-        arrays = [array.astype(np.float32, copy=False) for array in joined(results)]
+        arrays = joined(runs)
+        results.say(self._reason, stacklevel=3)
         maps, rest = arrays[: len(self.prepared.wrt)], arrays[len(self.prepared.wrt) :]
         if len(maps) == 1:
             return [maps[0], *rest]
         return [dict(zip(self.prepared.wrt, maps, strict=True)) if as_dict else maps, *rest]
+
+    def _reason(self, case: Case) -> str:
+        return reason(self._driver, case)
 
     def _check_names(self, options: Mapping[str, Any]) -> None:
         known = list(Options.__dataclass_fields__)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxattr.attributions.finite import check_mode
 from onnxattr.errors import ParameterError
 from onnxattr.noise import SEEDS
 from onnxattr.relus import POLICIES
@@ -25,6 +26,7 @@ class Options:
     channel_axis: int | None = None
     progress: bool | None = None
     precision: str = "model"
+    check_finite: str = "warn"
 
     def check(self) -> None:
         """Checks what can be checked without a model.
@@ -32,6 +34,7 @@ class Options:
         Raises:
             ParameterError: If a parameter is outside its domain.
         """
+        check_mode(self.check_finite)
         if self.relu_policy not in POLICIES:
             raise ParameterError(f"relu_policy={self.relu_policy!r}: expected one of {POLICIES}.")
         if not is_integer(self.seed, at_least=0) or self.seed >= SEEDS:

@@ -15,6 +15,7 @@ from onnxattr.builder import OpBuilder
 from onnxattr.errors import ModelError
 from onnxattr.finish_graph import clean
 from onnxattr.gradient import named_copy
+from onnxattr.loading.missing import may_be_missing
 from onnxattr.model import Prepared, named_values
 from onnxattr.relus import relu_spans
 from onnxattr.rules.overrides import RELU_LIKE
@@ -182,6 +183,9 @@ class Rewrite:
         op, totals = self.op, []
         for position, (x, found) in enumerate(zip(xs, moments, strict=True)):
             full = self.definition.finish(op, x, self.baseline(position), found)
+            if self._may_be_missing(position):
+                # The score does not depend on what stands in a missing value's place; 0 * NaN would be NaN.
+                full = op.Where(op.IsNaN(x), 0.0, full)
             if difference is not None:
                 full_sum = op.ReduceSum(op.Flatten(full, axis=1), [1], keepdims=1)
                 totals.append(op.cast_like(full_sum, difference))
@@ -192,6 +196,12 @@ class Rewrite:
             delta = op.Reshape(op.Sub(total, difference), [-1])
             name = own_name(self.request.prepared, "convergence_delta")
             self._output(delta, name, difference.dtype, (dims_of(xs[0]) or [None])[:1])
+
+    def _may_be_missing(self, position: int) -> bool:
+        """Whether the explained value at a position is an input in which the model replaces missing values."""
+        prepared = self.request.prepared
+        value = prepared.value(prepared.wrt[position])
+        return value.producer() is None and may_be_missing(value, prepared.value(prepared.output))
 
     def _reduced(
         self, full: ir.Value, position: int, dims: list[int | str | None]
