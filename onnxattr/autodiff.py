@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
 from onnxattr.errors import MissingRuleError, RuleError, UnsupportedOpError
+from onnxattr.graph.intervals import ANY, FLOATS
 from onnxattr.rules.refused import reasons, stands_for_reals
 from onnxattr.rules.registry import (
     NON_DIFFERENTIABLE,
@@ -25,8 +26,6 @@ from onnxattr.rules.registry import (
 )
 from onnxattr.subgraphs import captures_of, subgraphs_of
 from onnxattr.values import dims_of
-
-FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
 def is_float(value: ir.Value | None) -> bool:
@@ -127,8 +126,35 @@ def pullback(
         UnsupportedOpError: If operators on the way have no rule; all of them are named.
         RuleError: If a rule returns cotangents that do not fit its inputs.
     """
-    spans = spans or {}
-    nodes, needed = active_nodes(with_spans(graph or op.graph, spans), cotangents, wrt)
+    if not op.in_gradient:
+        _note_inputs(op, wrt)
+    with op.gradient():
+        return _swept(op, cotangents, wrt, rules, spans or {}, graph or op.graph)
+
+
+def _note_inputs(op: OpBuilder, wrt: Sequence[ir.Value]) -> None:
+    """Notes that inputs which are not differentiated, such as masks, may hold infinities."""
+    sources, waiting = set(wrt), list(wrt)
+    while waiting:
+        node = waiting.pop().producer()
+        found = set() if node is None else set(inputs_of(node)) - sources
+        sources |= found
+        waiting.extend(found)
+    for value in op.graph.inputs:
+        if value.dtype in FLOATS and value not in sources and value not in op.ranges:
+            op.note_range(value, ANY)
+
+
+def _swept(
+    op: OpBuilder,
+    cotangents: Mapping[ir.Value, ir.Value],
+    wrt: Sequence[ir.Value],
+    rules: RuleTable,
+    spans: Mapping[ir.Node, Span],
+    graph: ir.Graph,
+) -> list[ir.Value]:
+    """The reverse sweep of ``pullback``."""
+    nodes, needed = active_nodes(with_spans(graph, spans), cotangents, wrt)
     missing = missing_rules(nodes, rules)
     adjoints: dict[ir.Value, list[ir.Value]] = {}
     for value, ct in cotangents.items():

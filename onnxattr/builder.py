@@ -7,7 +7,8 @@ and arithmetic on known shapes is folded while building, so that rules are writt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.errors import RuleError
+from onnxattr.graph.intervals import FINITE, FLOATS, Range
+from onnxattr.graph.products import product, quotient
+from onnxattr.graph.ranges import Ranges
 from onnxattr.schemas import folded, infer, schema_of
 from onnxattr.values import dims_of, same_dims, values_of
 
@@ -24,6 +28,8 @@ Operand = ir.Value | int | float | bool | Sequence[int] | Sequence[float] | np.n
 _ONES = "ones"
 #: In a node's ``meta``: the name of the node whose gradient it is a part of.
 GRADIENT_OF = "gradient_of"
+#: What stands for an operator in a gradient.
+_GUARDED = {"Mul": product, "Div": quotient}
 
 
 def _times_ones(operands: Sequence[Operand]) -> ir.Value | None:
@@ -61,6 +67,31 @@ class OpBuilder:
         else:
             self._names = parent._names
         self._constants: dict[tuple, ir.Value] = {}
+        self.ranges: Ranges = Ranges() if parent is None else parent.ranges
+        self._gradients = 0
+
+    @contextlib.contextmanager
+    def gradient(self) -> Iterator[None]:
+        """While it lasts, 0 times anything is 0 in the products and quotients that are built."""
+        self._gradients += 1
+        try:
+            yield
+        finally:
+            self._gradients -= 1
+
+    @property
+    def in_gradient(self) -> bool:
+        """Whether a gradient is being built, in this graph or the one around it."""
+        return self._gradients > 0 or (self._parent is not None and self._parent.in_gradient)
+
+    def range_of(self, value: ir.Value) -> Range:
+        """What a value can hold."""
+        return self.ranges(value)
+
+    def note_range(self, value: ir.Value, known: Range) -> ir.Value:
+        """Notes what a value can hold, where its node does not tell; returns the value."""
+        self.ranges.note(value, known)
+        return value
 
     def __getattr__(self, op_type: str) -> Any:
         if op_type.startswith("_") or not op_type[0].isupper():
@@ -88,11 +119,25 @@ class OpBuilder:
             return factor
         schema = schema_of(op_type, self.opset, len(operands), attributes)
         inputs = self._coerce(schema, operands)
+        if self.in_gradient and op_type in _GUARDED:
+            left, right = inputs
+            if left is not None and right is not None and left.dtype in FLOATS:
+                return _GUARDED[op_type](self, left, right)
+        return self.append(op_type, inputs, attributes, outputs)
+
+    def append(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: dict[str, Any] | None = None,
+        outputs: int = 1,
+    ) -> Any:
+        """Appends a node as it is given and returns its output, or a tuple when ``outputs`` is above one."""
         node = ir.Node(
             "",
             op_type,
             inputs=inputs,
-            attributes=ir.convenience.convert_attributes(attributes),
+            attributes=ir.convenience.convert_attributes(attributes or {}),
             num_outputs=outputs,
             name=self.unique_name(op_type),
         )
@@ -135,6 +180,7 @@ class OpBuilder:
         dims = None if shape is None else ir.Shape(shape)
         value = ir.Value(name=self.unique_name(name, exact=True), type=ir.TensorType(dtype), shape=dims)
         self.graph.inputs.append(value)
+        self.note_range(value, FINITE)
         return value
 
     def unique_name(self, stem: str, exact: bool = False) -> str:

@@ -42,6 +42,8 @@ class Operand:
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         if self.given is not None:
             return self.given
+        if isinstance(self.low, np.ndarray) and self.low is self.high:
+            return self.low
         return rng.uniform(self.low, self.high, self.shape).astype(np.float32)
 
 

@@ -129,15 +129,17 @@ def gradient_in_ort(model: onnx.ModelProto, x: np.ndarray, cotangent: np.ndarray
     return session.run(["x_gradient"], dict(zip(names, (x, cotangent), strict=True)))[0]
 
 
+#: Where TensorFlow multiplies 0 by infinity: the derivative of x^0 is 0, and 0 is a subgradient of a norm of zeros.
+ZERO_FOR_NAN = ("x ** 0 at 0", "norm of zeros")
+
+
 def assert_same_subgradient(found: np.ndarray, expected: np.ndarray) -> None:
     # Rounding of the last bits apart: a wrong subgradient is off by a good part of the slope.
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6, equal_nan=True)
 
 
-@pytest.mark.parametrize(
-    ("function", "x", "operators"), [row[1:] for row in CONVERTED], ids=[row[0] for row in CONVERTED]
-)
-def test_converted_function(function, x, operators):
+@pytest.mark.parametrize(("name", "function", "x", "operators"), CONVERTED, ids=[row[0] for row in CONVERTED])
+def test_converted_function(name, function, x, operators):
     spec = tf.TensorSpec([None, *x.shape[1:]], tf.float32, name="x")
     model, _ = tf2onnx.convert.from_function(
         tf.function(lambda x: function(x)), input_signature=[spec], opset=18
@@ -145,6 +147,9 @@ def test_converted_function(function, x, operators):
     if operators is not None:
         assert [node.op_type for node in model.graph.node] == operators.split()
     cotangent, expected = taped(function, x)
+    if name in ZERO_FOR_NAN:
+        assert np.isnan(expected).any()
+        expected = np.nan_to_num(expected, nan=0.0)
     assert_same_subgradient(gradient_in_ort(model, x, cotangent), expected)
 
 

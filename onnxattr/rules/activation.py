@@ -15,15 +15,15 @@ from onnxattr.rules.registry import Cotangent, unary, vjp
 
 
 def above(op: OpBuilder, value: ir.Value, bound: float, ct: ir.Value) -> ir.Value:
-    """ct where value > bound, else 0; exact for every normal float32."""
-    if _has_step(value, bound):
+    """ct where value > bound, else 0; exact for every normal float32. An infinite ct is chosen, not multiplied."""
+    if _has_step(value, bound) and op.range_of(ct).finite:
         return op.Mul(ct, _step(op, value, bound))
     return op.Where(op.Greater(value, bound), ct, 0.0)
 
 
 def between(op: OpBuilder, value: ir.Value, low: float, high: float, ct: ir.Value) -> ir.Value:
-    """ct where low < value < high, else 0; exact for every normal float32."""
-    if _has_step(value, low) and _has_step(value, high):
+    """ct where low < value < high, else 0; as exact as ``above``."""
+    if _has_step(value, low) and _has_step(value, high) and op.range_of(ct).finite:
         # The masks first: they lie in the same layout, and what they make is moved once where ct lies in another.
         return op.Mul(ct, op.Mul(_step(op, value, low), _step(op, value, high, sign=-1)))
     return op.Where(op.And(op.Greater(value, low), op.Less(value, high)), ct, 0.0)
@@ -183,8 +183,10 @@ def gelu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     x = node.inputs[0]
     if node.attributes.get_string("approximate", "none") == "tanh":
         c = math.sqrt(2.0 / math.pi)
-        square = op.Mul(x, x)
-        t = op.Tanh(op.Mul(x, op.Add(op.Mul(square, 0.044715 * c), c)))
+        # Beyond 10 the distribution is 0 or 1 in any precision, and the powers of x may be infinite.
+        near = op.Clip(x, -10.0, 10.0)
+        square = op.Mul(near, near)
+        t = op.Tanh(op.Mul(near, op.Add(op.Mul(square, 0.044715 * c), c)))
         density = op.Mul(op.Mul(op.Sub(1.0, op.Mul(t, t)), op.Add(op.Mul(square, 3 * 0.044715 * c), c)), 0.5)
     else:
         t = op.Erf(op.Mul(x, math.sqrt(0.5)))
@@ -208,7 +210,7 @@ def _is_replaced(value: ir.Value) -> bool:
     )
 
 
-@vjp("Softmax")
+@vjp("Softmax", singular="rows of minus infinity")
 def softmax(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = exp(x) / sum(exp(x));  xbar = y * (ybar - sum(ybar * y)).
 
@@ -220,7 +222,7 @@ def softmax(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     return (op.Mul(y, op.Sub(ct, op.ReduceSum(op.Mul(ct, y), [axis], keepdims=1))),)
 
 
-@vjp("LogSoftmax")
+@vjp("LogSoftmax", singular="rows of minus infinity")
 def log_softmax(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x - log(sum(exp(x)));  xbar = ybar - exp(y) * sum(ybar)."""
     y, axis = node.outputs[0], node.attributes.get_int("axis", -1)

@@ -34,14 +34,14 @@ def mul(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     return lambda: op.Mul(ct, b), lambda: op.Mul(ct, a)
 
 
-@vjp("Div")
+@vjp("Div", singular="b = 0")
 def div(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = a / b;  abar = ybar / b, bbar = -ybar * y / b."""
     b, y = node.inputs[1], node.outputs[0]
     return lambda: op.Div(ct, b), lambda: op.Neg(op.Div(op.Mul(ct, y), b))
 
 
-@vjp("Pow")
+@vjp("Pow", singular="a = 0 with b < 1, a < 0 with fractions")
 def power(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = a ^ b;  abar = ybar * b * a^(b - 1), bbar = ybar * y * log(a) where a > 0, else 0."""
     a, b = node.inputs
@@ -98,7 +98,7 @@ def extremum(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     return [*entries, rest]
 
 
-@vjp("Mod")
+@vjp("Mod", singular="b = 0")
 def mod(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = a - b * q with q the integer quotient;  abar = ybar, bbar = -ybar * q."""
     a, b = node.inputs
@@ -153,25 +153,25 @@ def absolute(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     return op.Mul(ct, op.Sign(x))
 
 
-@unary("Reciprocal")
+@unary("Reciprocal", singular="x = 0")
 def reciprocal(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     """y = 1 / x;  xbar = -ybar * y^2."""
     return op.Neg(op.Mul(ct, op.Mul(y, y)))
 
 
-@unary("Sqrt")
+@unary("Sqrt", singular="x <= 0")
 def sqrt(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     """y = sqrt(x);  xbar = ybar / (2 y)."""
     return op.Div(op.Mul(ct, 0.5), y)
 
 
-@unary("Exp")
+@unary("Exp", singular="overflow")
 def exp(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     """y = exp(x);  xbar = ybar * y."""
     return op.Mul(ct, y)
 
 
-@unary("Log")
+@unary("Log", singular="x <= 0")
 def log(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     """y = log(x);  xbar = ybar / x."""
     return op.Div(ct, x)
@@ -201,13 +201,13 @@ def tan(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     return op.Mul(ct, op.Add(op.Mul(y, y), 1.0))
 
 
-@unary("Asin")
+@unary("Asin", singular="|x| >= 1")
 def asin(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     """y = asin(x);  xbar = ybar / sqrt(1 - x^2)."""
     return op.Div(ct, op.Sqrt(op.Sub(1.0, op.Mul(x, x))))
 
 
-@unary("Acos")
+@unary("Acos", singular="|x| >= 1")
 def acos(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     """y = acos(x);  xbar = -ybar / sqrt(1 - x^2)."""
     return op.Neg(op.Div(ct, op.Sqrt(op.Sub(1.0, op.Mul(x, x)))))
@@ -219,13 +219,13 @@ def atan(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     return op.Div(ct, op.Add(op.Mul(x, x), 1.0))
 
 
-@unary("Sinh")
+@unary("Sinh", singular="overflow")
 def sinh(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     """y = sinh(x);  xbar = ybar * cosh(x)."""
     return op.Mul(ct, op.Cosh(x))
 
 
-@unary("Cosh")
+@unary("Cosh", singular="overflow")
 def cosh(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     """y = cosh(x);  xbar = ybar * sinh(x)."""
     return op.Mul(ct, op.Sinh(x))
@@ -237,13 +237,13 @@ def asinh(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     return op.Div(ct, op.Sqrt(op.Add(op.Mul(x, x), 1.0)))
 
 
-@unary("Acosh")
+@unary("Acosh", singular="x <= 1")
 def acosh(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     """y = acosh(x);  xbar = ybar / sqrt(x^2 - 1)."""
     return op.Div(ct, op.Sqrt(op.Sub(op.Mul(x, x), 1.0)))
 
 
-@unary("Atanh")
+@unary("Atanh", singular="|x| >= 1")
 def atanh(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     """y = atanh(x);  xbar = ybar / (1 - x^2)."""
     return op.Div(ct, op.Sub(1.0, op.Mul(x, x)))

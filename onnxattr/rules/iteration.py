@@ -14,8 +14,9 @@ import onnx_ir as ir
 
 from onnxattr.autodiff import active_nodes, pullback, reachable
 from onnxattr.builder import OpBuilder
+from onnxattr.graph.intervals import ANY, FLOATS
 from onnxattr.rules.control_flow import active_among, as_output, as_targets, control_node, typed_like
-from onnxattr.rules.registry import Closure, Cotangent, Span, vjp
+from onnxattr.rules.registry import SINGULAR, Closure, Cotangent, Span, op_name, vjp
 from onnxattr.subgraphs import prune
 from onnxattr.values import dims_of, values_of
 
@@ -140,9 +141,23 @@ class _Reverse:
         self.op, self.forward = op, forward
         self.inner, self.copies = _copy(op, forward.body)
         self.inner.graph.inputs.clear()
+        self.wild = not self._is_tame()
         self.steps = forward.steps(op)
         self.back = self.inner.input("step", ir.DataType.INT64, [])
         self.more = self.inner.input("more", ir.DataType.BOOL, [])
+
+    def _is_tame(self) -> bool:
+        """Whether the steps stay finite, and their cotangents too; notes it of the states before a step if not."""
+        forward, range_of = self.forward, self.op.range_of
+        given = [v for v in forward.node.inputs if v is not None and v.dtype in FLOATS]
+        states = all(range_of(value).finite for value in [*given, *forward.after, *forward.y_step])
+        if not states:
+            for value in forward.body.inputs:
+                if value.dtype in FLOATS:
+                    self.op.note_range(self.copies[value], ANY)
+        cts = all(ct is None or range_of(ct).finite for ct in [*forward.final_cts, *forward.y_cts])
+        steep = (node for node in forward.body.all_nodes() if op_name(node) in SINGULAR)
+        return states and cts and all(self.op.ranges.clear(node) for node in steep)
 
     def run(self) -> Sequence[Cotangent]:
         """One entry for each initial state, sliced input and captured value of the node."""
@@ -151,6 +166,8 @@ class _Reverse:
         sliced = [k for k, x in enumerate(forward.x) if active_among(forward.node, [x])]
         carried = [forward.before[k] for k in states] + forward.captured
         inputs = [inner.input("carried", value.dtype, dims_of(value)) for value in carried]
+        for value in inputs if self.wild else []:
+            inner.note_range(value, ANY)
         results = [*(forward.after[k] for k in states), *forward.y_step]
         gradients = _pull(
             inner,

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
 from onnxattr.errors import UnsupportedOpError
+from onnxattr.graph.products import contraction, live_rows
 from onnxattr.rules.registry import Cotangent, vjp
 from onnxattr.values import dims_of
 
@@ -47,11 +48,14 @@ def matmul(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     matrix_ct = op.Unsqueeze(ct, axes) if axes else ct
 
     def a_ct() -> ir.Value:
-        product = op.MatMul(matrix_ct, transpose_last(op, matrix_b, max(rank_b, 2)))
+        factor = transpose_last(op, matrix_b, max(rank_b, 2))
+        product = contraction(op, matrix_ct, [factor], op.MatMul)
         return product if rank_a > 1 else op.Squeeze(product, [-2])
 
     def b_ct() -> ir.Value:
-        product = op.MatMul(transpose_last(op, matrix_a, max(rank_a, 2)), matrix_ct)
+        # Rows of attention that are masked out as a whole are NaN, and rows of a batch are apart.
+        factor = transpose_last(op, live_rows(op, matrix_ct, matrix_a), max(rank_a, 2))
+        product = op.MatMul(factor, matrix_ct)
         return product if rank_b > 1 else op.Squeeze(product, [-1])
 
     return a_ct, b_ct
@@ -66,13 +70,13 @@ def gemm(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
 
     def a_ct() -> ir.Value:
         if trans_a:
-            return op.Gemm(b, ct, alpha=alpha, transA=trans_b, transB=1)
-        return op.Gemm(ct, b, alpha=alpha, transB=1 - trans_b)
+            return contraction(op, ct, [b], lambda c, f: op.Gemm(f, c, alpha=alpha, transA=trans_b, transB=1))
+        return contraction(op, ct, [b], lambda c, f: op.Gemm(c, f, alpha=alpha, transB=1 - trans_b))
 
     def b_ct() -> ir.Value:
         if trans_b:
-            return op.Gemm(ct, a, alpha=alpha, transA=1, transB=trans_a)
-        return op.Gemm(a, ct, alpha=alpha, transA=1 - trans_a)
+            return contraction(op, ct, [a], lambda c, f: op.Gemm(c, f, alpha=alpha, transA=1, transB=trans_a))
+        return contraction(op, ct, [a], lambda c, f: op.Gemm(f, c, alpha=alpha, transA=1 - trans_a))
 
     return [a_ct, b_ct, lambda: op.Mul(ct, beta)][: len(node.inputs)]
 
@@ -98,9 +102,8 @@ def einsum(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
         others = [(t, v) for i, (t, v) in enumerate(zip(terms, operands, strict=True)) if i != index]
         known = set(right).union(*(set(term) for term, _ in others))
         kept = "".join(letter for letter in terms[index] if letter in known)
-        product = op.Einsum(
-            ct, *[v for _, v in others], equation=f"{','.join([right, *[t for t, _ in others]])}->{kept}"
-        )
+        equation = f"{','.join([right, *[t for t, _ in others]])}->{kept}"
+        product = contraction(op, ct, [v for _, v in others], lambda *v: op.Einsum(*v, equation=equation))
         missing = [axis for axis, letter in enumerate(terms[index]) if letter not in known]
         if not missing:
             return product

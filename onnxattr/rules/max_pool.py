@@ -143,13 +143,15 @@ class _AxisPool:
 
     def pull_back(self, ct: ir.Value, shared: bool) -> ir.Value:
         """The cotangent of x: ybar at the first winner of each window, or at each of them if ``shared``."""
-        op, rest = self.op, ct
+        op, rest, select = self.op, ct, not self.op.range_of(ct).finite
         elements: list[list[ir.Value]] = [[] for _ in range(self.stride)]
         for position, view in zip(self.positions, self.views, strict=True):
             part = rest
             if shared or view is not self.views[-1]:  # the last one wins where no other did
-                part = op.Mul(op.cast_like(op.Equal(view, self.pooled), ct), rest)
-                rest = rest if shared else op.Sub(rest, part)
+                wins = op.Equal(view, self.pooled)
+                part = op.Where(wins, rest, 0.0) if select else op.Mul(op.cast_like(wins, ct), rest)
+                if not shared:
+                    rest = op.Where(wins, 0.0, rest) if select else op.Sub(rest, part)
             cell, element = divmod(position - self.begin, self.stride)
             behind = op.Sub(self.cells, op.Add(self.count, cell))
             elements[element].append(self._pad(part, self._count(cell), behind))

@@ -34,7 +34,7 @@ def total_of(op: OpBuilder, parts: Sequence[ir.Value | None]) -> ir.Value:
     return op.Sum(*present) if len(present) > 1 else present[0]
 
 
-@vjp("BatchNormalization")
+@vjp("BatchNormalization", singular="epsilon = 0 with no variance")
 def batch_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     """y = (x - m) / d * scale + bias with d = sqrt(var + eps) given, not measured;  xbar = ybar * scale / d."""
     if node.attributes.get_int("training_mode", 0):
@@ -142,7 +142,7 @@ def _over_last_axes(op: OpBuilder, node: Any, ct: Any, centre: bool) -> list[Cot
     return entries[: len(node.inputs)]
 
 
-@vjp("LayerNormalization")
+@vjp("LayerNormalization", singular="epsilon = 0 with equal elements")
 def layer_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     """y = z * scale + bias with z = x standardised over the last axes, of mean m and deviation s;  zbar = ybar * scale.
 
@@ -151,13 +151,13 @@ def layer_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent
     return _over_last_axes(op, node, ct, centre=True)
 
 
-@vjp("RMSNormalization")
+@vjp("RMSNormalization", singular="epsilon = 0 with zeros")
 def rms_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = z * scale with z = x / sqrt(mean(x^2) + eps) over the last axes;  zbar = ybar * scale."""
     return _over_last_axes(op, node, ct, centre=False)
 
 
-@vjp("InstanceNormalization")
+@vjp("InstanceNormalization", singular="epsilon = 0 with equal elements")
 def instance_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = z * scale + bias with z = x standardised over the spatial axes;  zbar = ybar * scale."""
     x, scale = node.inputs[:2]
@@ -171,7 +171,7 @@ def instance_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[C
     )
 
 
-@vjp("GroupNormalization")
+@vjp("GroupNormalization", singular="epsilon = 0 with equal elements")
 def group_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = z * scale + bias with z = x standardised over groups of channels and space;  zbar = ybar * scale."""
     x, scale, bias = node.inputs
@@ -199,7 +199,7 @@ def mean_variance_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Seque
     return (standardize_ct(op, z, inverse, ct, axes),)
 
 
-@vjp("LpNormalization")
+@vjp("LpNormalization", singular="x = 0")
 def lp_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x / n with n = sum(|x|) or sqrt(sum(x^2));  xbar = (ybar - n' * sum(ybar * y)) / n, 0 where n is 0.
 

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
+from onnxattr.graph.intervals import Range
 from onnxattr.rules.conv import crop_to
 from onnxattr.rules.linear import rank_of
 from onnxattr.rules.registry import Cotangent, attributes_of, unary, vjp
@@ -62,10 +63,11 @@ def _counts(op: OpBuilder, node: Any, windows: Windows, x: ir.Value, y: ir.Value
     ends = op.Sub(windows.spans(op, y), op.Add(inside, begins))
     elements = op.Pad(elements, op.Concat(zeros, begins, zeros, ends, axis=0))
     kernel = op.constant(np.ones((1, 1, *windows.kernel)), x.dtype)
-    return op.Conv(elements, kernel, strides=[*windows.strides], dilations=[*windows.dilations])
+    counts = op.Conv(elements, kernel, strides=[*windows.strides], dilations=[*windows.dilations])
+    return op.note_range(counts, Range(1.0, size))
 
 
-@vjp("LpPool")
+@vjp("LpPool", singular="x = 0")
 def lp_pool(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = (sum of |x|^p over each window)^(1/p);  xbar = sign(x) |x|^(p-1) * sum of ybar / y^(p-1), 0 where y is 0."""
     x, y, p = node.inputs[0], node.outputs[0], node.attributes.get_int("p", 2)
@@ -75,7 +77,7 @@ def lp_pool(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     return (op.Mul(spread, _signed_power(op, x, p)),)
 
 
-@unary("GlobalLpPool")
+@unary("GlobalLpPool", singular="x = 0")
 def global_lp_pool(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     """y = (sum of |x|^p over the spatial axes)^(1/p);  xbar = ybar * sign(x) |x|^(p-1) / y^(p-1), 0 where y is 0."""
     p = y.producer().attributes.get_int("p", 2)  # type: ignore[union-attr]
@@ -131,4 +133,7 @@ def split_ties(
 ) -> ir.Value:
     """xbar = ybar / ties where x = y, else 0; y and ybar keep the reduced axes as 1."""
     mask = op.Cast(op.Equal(x, y), to=x.dtype.value)  # type: ignore[union-attr]
-    return op.Mul(mask, op.Div(ct, op.ReduceSum(mask, axes, keepdims=1, noop_with_empty_axes=1)))
+    ties = op.ReduceSum(mask, axes, keepdims=1, noop_with_empty_axes=1)
+    if not op.range_of(x).nan:
+        op.note_range(ties, Range(low=1.0))
+    return op.Mul(mask, op.Div(ct, ties))

@@ -9,6 +9,7 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
+from onnxattr.graph.intervals import ANY
 from onnxattr.rules.recurrent_cells import Cell
 from onnxattr.values import dims_of
 
@@ -129,6 +130,11 @@ class Direction(ABC):
         inner = op.body("step")
         states = [inner.input(f"state_{i}", dtype, self.row) for i in range(len(carried))]
         step = {name: inner.input(name, dtype, (dims_of(v) or [None] * 3)[1:]) for name, v in streams.items()}
+        for name, value in step.items():
+            inner.note_range(value, op.range_of(streams[name]))
+        if not all(op.range_of(value).finite for value in [*carried, *streams.values()]):
+            for state in states:
+                inner.note_range(state, ANY)
         results = body(inner, states, step)
         for value in results:
             fresh = value.producer() is not None and value not in inner.graph.outputs

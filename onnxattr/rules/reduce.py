@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
+from onnxattr.graph.intervals import Range
 from onnxattr.rules.elementwise import product_of_others
 from onnxattr.rules.linear import rank_of
 from onnxattr.rules.pool import split_ties
@@ -15,7 +17,9 @@ from onnxattr.rules.registry import Cotangent, vjp
 from onnxattr.values import dims_of
 
 
-def reduction(*op_types: str) -> Callable[[Callable[..., ir.Value]], Callable[..., ir.Value]]:
+def reduction(
+    *op_types: str, singular: str = ""
+) -> Callable[[Callable[..., ir.Value]], Callable[..., ir.Value]]:
     """Registers ``f(op, x, y, ct, axes) -> xbar``; y and ct come with the reduced axes kept as 1."""
 
     def register(function: Callable[..., ir.Value]) -> Callable[..., ir.Value]:
@@ -33,7 +37,7 @@ def reduction(*op_types: str) -> Callable[[Callable[..., ir.Value]], Callable[..
             return (op.expand_like(function(op, x, y, ct, kept), x), None)[: len(node.inputs)]
 
         rule.__name__, rule.__doc__ = function.__name__, function.__doc__
-        vjp(*op_types)(rule)
+        vjp(*op_types, singular=singular)(rule)
         return function
 
     return register
@@ -74,7 +78,7 @@ def reduce_l1(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Va
     return op.Mul(ct, op.Sign(x))
 
 
-@reduction("ReduceL2")
+@reduction("ReduceL2", singular="x = 0")
 def reduce_l2(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
     """y = sqrt(sum(x^2));  xbar = ybar * x / y, 0 where y is 0."""
     zero = op.Equal(y, 0.0)
@@ -87,16 +91,19 @@ def reduce_sum_square(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axe
     return op.Mul(op.Mul(ct, x), 2.0)
 
 
-@reduction("ReduceLogSum")
+@reduction("ReduceLogSum", singular="sum(x) <= 0")
 def reduce_log_sum(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
     """y = log(sum(x));  xbar = ybar / exp(y)."""
     return op.Div(ct, op.Exp(y))
 
 
-@reduction("ReduceLogSumExp")
+@reduction("ReduceLogSumExp", singular="rows of minus infinity")
 def reduce_log_sum_exp(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
-    """y = log(sum(exp(x)));  xbar = ybar * exp(x - y)."""
-    return op.Mul(ct, op.Exp(op.Sub(x, y)))
+    """y = log(sum(exp(x)));  xbar = ybar * exp(x - y), 0 where y is minus infinity."""
+    share = op.note_range(op.Sub(x, y), Range(high=0.0, below=True, nan=not op.range_of(x).finite))
+    if not op.range_of(x).finite:
+        share = op.Where(op.Equal(y, -math.inf), -math.inf, share)
+    return op.Mul(ct, op.Exp(share))
 
 
 @vjp("CumSum")

@@ -12,6 +12,10 @@ It returns one entry per node input: a cotangent; ``None`` where no gradient exi
 arguments that builds the cotangent, called only if the input is active. Nodes with several outputs get a tuple of
 cotangents, ``None`` for outputs that do not reach the score. Nodes with subgraphs come as a ``Closure``, whose inputs
 include the values that the subgraphs capture.
+
+Zero contributes zero: in the products and quotients of a rule, 0 times anything is 0, also 0 times infinity or NaN. The
+builder sees to it, at no cost where the graph tells that the operands are finite; a rule has to choose (``op.Where``)
+only where it would multiply by a mask of its own or subtract infinities.
 """
 
 from __future__ import annotations
@@ -84,10 +88,20 @@ def attributes_of(node: Any) -> dict[str, Any]:
     return {name: attribute.value for name, attribute in node.attributes.items()}
 
 
-def vjp(*op_types: str) -> Callable[[Rule], Rule]:
-    """Registers a function as the standard VJP rule of one or more operators."""
+#: Where the local derivative of an operator is infinite or undefined, by operator name; others have no such points.
+SINGULAR: dict[str, str] = {}
+
+
+def vjp(*op_types: str, singular: str = "") -> Callable[[Rule], Rule]:
+    """Registers a function as the standard VJP rule of one or more operators.
+
+    Args:
+        op_types: The operators.
+        singular: Where the local derivative is infinite or undefined, for operands that are numbers.
+    """
 
     def register(rule: Rule) -> Rule:
+        SINGULAR.update(dict.fromkeys(op_types if singular else (), singular))
         for op_type in op_types:
             if op_type in _RULES or op_type in NON_DIFFERENTIABLE:
                 raise ValueError(f"{op_type} has a rule already.")
@@ -97,7 +111,7 @@ def vjp(*op_types: str) -> Callable[[Rule], Rule]:
     return register
 
 
-def unary(*op_types: str) -> Callable[[Callable[..., ir.Value]], Callable[..., ir.Value]]:
+def unary(*op_types: str, singular: str = "") -> Callable[[Callable[..., ir.Value]], Callable[..., ir.Value]]:
     """Registers ``f(op, x, y, ct) -> xbar`` as the rule of operators with one input and one output."""
 
     def register(function: Callable[..., ir.Value]) -> Callable[..., ir.Value]:
@@ -105,7 +119,7 @@ def unary(*op_types: str) -> Callable[[Callable[..., ir.Value]], Callable[..., i
             return (function(op, node.inputs[0], node.outputs[0], ct),)
 
         rule.__name__, rule.__doc__ = function.__name__, function.__doc__
-        vjp(*op_types)(rule)
+        vjp(*op_types, singular=singular)(rule)
         return function
 
     return register

@@ -1,0 +1,92 @@
+"""What a value can hold: bounds, and whether 0, infinities and NaN are among it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+
+INF = math.inf
+FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a value can hold.
+
+    Attributes:
+        low: Lower bound of the numbers.
+        high: Upper bound of the numbers.
+        nonzero: Whether 0 is left out.
+        whole: Whether all numbers are integers.
+        below: Whether it can hold minus infinity.
+        above: Whether it can hold infinity.
+        nan: Whether it can hold NaN.
+    """
+
+    low: float = -INF
+    high: float = INF
+    nonzero: bool = False
+    whole: bool = False
+    below: bool = False
+    above: bool = False
+    nan: bool = False
+
+    @property
+    def finite(self) -> bool:
+        """Whether it holds neither infinities nor NaN."""
+        return not (self.below or self.above or self.nan)
+
+    @property
+    def zero(self) -> bool:
+        """Whether it can hold 0."""
+        return not self.nonzero and self.low <= 0 <= self.high
+
+    def or_(self, other: Range) -> Range:
+        """What one or the other can hold."""
+        return Range(
+            min(self.low, other.low),
+            max(self.high, other.high),
+            not self.zero and not other.zero,
+            self.whole and other.whole,
+            self.below or other.below,
+            self.above or other.above,
+            self.nan or other.nan,
+        )
+
+    def within(self, low: float = -INF, high: float = INF, nonzero: bool = False) -> Range:
+        """The same, known to lie within bounds."""
+        return replace(
+            self,
+            low=max(self.low, low),
+            high=min(self.high, high),
+            nonzero=self.nonzero or nonzero,
+            below=self.below and low == -INF,
+            above=self.above and high == INF,
+        )
+
+
+FINITE = Range()
+#: Nothing is known.
+ANY = Range(below=True, above=True, nan=True)
+TRUTH = Range(0.0, 1.0, whole=True)
+
+
+def range_of_array(array: np.ndarray) -> Range:
+    """The range of the elements of an array of numbers."""
+    if array.size == 0:
+        return FINITE
+    if array.dtype.kind not in "fiub":
+        array = array.astype(np.float32)
+    if array.dtype.kind != "f":
+        return Range(float(array.min()), float(array.max()), bool(array.all()), whole=True)
+    finite = np.isfinite(array)
+    numbers = array if finite.all() else array[finite]
+    flags = {"below": bool((array == -INF).any()), "above": bool((array == INF).any())}
+    flags["nan"] = bool(np.isnan(array).any())
+    if numbers.size == 0:
+        return Range(nonzero=True, **flags)
+    whole = bool((numbers == np.floor(numbers)).all())
+    return Range(float(numbers.min()), float(numbers.max()), bool(numbers.all()), whole, **flags)

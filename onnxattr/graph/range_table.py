@@ -1,0 +1,325 @@
+"""What operators of ai.onnx can give, by what they are given; operators that are not named make no infinity.
+
+``at`` holds the ranges of a node's inputs, None for those left out.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.graph.conditions import chosen
+from onnxattr.graph.intervals import ANY, FINITE, FLOATS, INF, Range, range_of_array
+
+At = Sequence[Any]
+
+#: Operators whose outputs are elements of their first input, or lie between them.
+_MOVES = frozenset(
+    """
+    Identity Reshape Transpose Squeeze Unsqueeze Expand Flatten Slice Gather GatherElements GatherND Tile Split
+    DepthToSpace SpaceToDepth ReverseSequence Compress Unique TopK ReduceMax ReduceMin GlobalMaxPool Cast CastLike
+    """.split()
+)
+#: Operators that bring everything into bounds, infinities too.
+_BOUNDED = {
+    "Sigmoid": (0.0, 1.0),
+    "HardSigmoid": (0.0, 1.0),
+    "Tanh": (-1.0, 1.0),
+    "Erf": (-1.0, 1.0),
+    "Sign": (-1.0, 1.0),
+    "Atan": (-1.6, 1.6),
+    "Softsign": (-1.0, 1.0),
+}
+#: Where exp is infinite, and where it is 0.
+_EXPONENTS = {ir.DataType.DOUBLE: (709.0, -745.0), ir.DataType.FLOAT16: (11.0, -17.0)}
+
+_TABLE: dict[str, Callable[[Any, At, Any], Range]] = {}
+
+
+def range_of_node(node: Any, dtype: ir.DataType | None, at: At) -> Range:
+    """The range of the outputs of a node without subgraphs.
+
+    Args:
+        node: The node.
+        dtype: The dtype of the output in question.
+        at: The ranges of the node's inputs, None for those left out.
+    """
+    kind = node.op_type if node.domain in ("", "ai.onnx") else ""
+    given = [r for r in at if r is not None]
+    if kind in _TABLE:
+        return _TABLE[kind](node, at, dtype)
+    if kind in _MOVES:
+        # The positions that TopK and Unique give are integers.
+        return given[0] if dtype in FLOATS or kind not in ("TopK", "Unique") else FINITE
+    if kind in _BOUNDED:
+        return Range(*_BOUNDED[kind], nan=given[0].nan)
+    return FINITE if all(r.finite for r in given) else ANY
+
+
+def _entry(*kinds: str) -> Callable[[Callable[..., Range]], Callable[..., Range]]:
+    def register(function: Callable[..., Range]) -> Callable[..., Range]:
+        _TABLE.update(dict.fromkeys(kinds, function))
+        return function
+
+    return register
+
+
+@_entry("ReduceMean", "GlobalAveragePool", "Mean")
+def _mean(node: Any, at: At, dtype: Any) -> Range:
+    parts = at if node.op_type == "Mean" else at[:1]
+    result = functools.reduce(Range.or_, parts)
+    return _plain(result.low, result.high, parts)
+
+
+def _plain(low: float, high: float, given: Sequence[Range], whole: bool = False) -> Range:
+    """Bounds of arithmetic that makes infinities and NaN of infinities and NaN alone."""
+    if not all(r.finite for r in given):
+        return Range(low, high, below=low < 0, above=True, nan=True)
+    return Range(low, high, low > 0 or high < 0, whole)
+
+
+def _sum(parts: Sequence[Range]) -> Range:
+    whole = all(r.whole for r in parts)
+    result = _plain(sum(r.low for r in parts), sum(r.high for r in parts), parts, whole)
+    nonzero = all(r.low >= 0 for r in parts) and any(not r.zero for r in parts)
+    return result.within(nonzero=nonzero)
+
+
+@_entry("Add", "Sum")
+def _add(node: Any, at: At, dtype: Any) -> Range:
+    return _sum(at)
+
+
+@_entry("Sub")
+def _sub(node: Any, at: At, dtype: Any) -> Range:
+    return _sum([at[0], _negative(at[1])])
+
+
+def _negative(r: Range) -> Range:
+    return Range(-r.high, -r.low, r.nonzero, r.whole, below=r.above, above=r.below, nan=r.nan)
+
+
+@_entry("Neg")
+def _neg(node: Any, at: At, dtype: Any) -> Range:
+    return _negative(at[0])
+
+
+def _product(a: Range, b: Range) -> Range:
+    corners = [0.0 if 0 in (x, y) else x * y for x in (a.low, a.high) for y in (b.low, b.high)]
+    result = _plain(min(corners), max(corners), [a, b], a.whole and b.whole)
+    return result.within(nonzero=not a.zero and not b.zero)
+
+
+@_entry("Mul")
+def _mul(node: Any, at: At, dtype: Any) -> Range:
+    if node.inputs[0] is node.inputs[1]:
+        return _even(at[0])
+    return _product(*at)
+
+
+def _even(r: Range) -> Range:
+    """An even power: 0 or more."""
+    return _plain(0.0, INF, [r], r.whole).within(nonzero=not r.zero)
+
+
+@_entry("Abs")
+def _abs(node: Any, at: At, dtype: Any) -> Range:
+    (r,) = at
+    low = 0.0 if r.zero or r.low * r.high < 0 or r.low == 0 or r.high == 0 else min(abs(r.low), abs(r.high))
+    return Range(low, max(abs(r.low), abs(r.high)), not r.zero, r.whole, above=r.above or r.below, nan=r.nan)
+
+
+@_entry("ReduceSumSquare", "ReduceL1", "ReduceL2")
+def _magnitude(node: Any, at: At, dtype: Any) -> Range:
+    return _even(at[0])
+
+
+@_entry("ReduceSum", "ReduceProd")
+def _reduced(node: Any, at: At, dtype: Any) -> Range:
+    r = at[0]
+    if node.op_type == "ReduceProd":
+        return _plain(1.0, INF, [r], r.whole) if r.low >= 1 else _plain(-INF, INF, [r], r.whole)
+    return _plain(r.low if r.low >= 0 else -INF, r.high if r.high <= 0 else INF, [r], r.whole)
+
+
+@_entry("Shape", "Size")
+def _size(node: Any, at: At, dtype: Any) -> Range:
+    return Range(1.0, INF, True, whole=True)  # Nothing is divided by the size of an empty value.
+
+
+@_entry("Range")
+def _range(node: Any, at: At, dtype: Any) -> Range:
+    start, limit, delta = at
+    return Range(start.low if delta.low > 0 else -INF, limit.high if delta.low > 0 else INF, whole=True)
+
+
+@_entry("Relu")
+def _relu(node: Any, at: At, dtype: Any) -> Range:
+    return Range(max(at[0].low, 0.0), max(at[0].high, 0.0), at[0].low > 0, above=at[0].above, nan=at[0].nan)
+
+
+@_entry("Softplus")
+def _softplus(node: Any, at: At, dtype: Any) -> Range:
+    return Range(0.0, INF, above=at[0].above, nan=at[0].nan)
+
+
+@_entry("Sin", "Cos")
+def _wave(node: Any, at: At, dtype: Any) -> Range:
+    return Range(-1.0, 1.0, nan=not at[0].finite)
+
+
+@_entry("Softmax")
+def _softmax(node: Any, at: At, dtype: Any) -> Range:
+    return Range(0.0, 1.0, nan=not at[0].finite)
+
+
+@_entry("LogSoftmax")
+def _log_softmax(node: Any, at: At, dtype: Any) -> Range:
+    return Range(-INF, 0.0, below=not at[0].finite, nan=not at[0].finite)
+
+
+@_entry("Clip")
+def _clip(node: Any, at: At, dtype: Any) -> Range:
+    r, low, high = [*at, None, None][:3]
+    result = r.within(-INF if low is None else low.low, INF if high is None else high.high)
+    # Numbers outside are brought to the bounds.
+    bottom = r.low if low is None else max(r.low, low.low)
+    top = r.high if high is None else min(r.high, high.high)
+    bottom = min(bottom, INF if high is None else high.low)
+    top = max(top, -INF if low is None else low.high)
+    return Range(bottom, top, bottom > 0 or top < 0, below=result.below, above=result.above, nan=r.nan)
+
+
+@_entry("Max", "Min")
+def _extremum(node: Any, at: At, dtype: Any) -> Range:
+    largest = node.op_type == "Max"
+    pick = max if largest else min
+    low, high, nan = pick(r.low for r in at), pick(r.high for r in at), any(r.nan for r in at)
+    below = (all if largest else any)(r.below for r in at)
+    above = (any if largest else all)(r.above for r in at)
+    return Range(low, high, low > 0 or high < 0, all(r.whole for r in at), below, above, nan)
+
+
+@_entry("Sqrt")
+def _sqrt(node: Any, at: At, dtype: Any) -> Range:
+    (r,) = at
+    low = math.sqrt(r.low) if r.low > 0 else 0.0
+    return Range(low, INF, r.low >= 0 and not r.zero, above=r.above, nan=r.nan or r.below or r.low < 0)
+
+
+@_entry("Log", "ReduceLogSum")
+def _log(node: Any, at: At, dtype: Any) -> Range:
+    r = at[0]
+    positive = r.low >= 0 and not r.zero
+    low = math.log(r.low) if r.low > 0 else -INF
+    return Range(low, INF, low > 0, below=not positive, above=r.above, nan=r.nan or r.below or r.low < 0)
+
+
+@_entry("Exp", "Sinh", "Cosh")
+def _exp(node: Any, at: At, dtype: Any) -> Range:
+    (r,) = at
+    largest, smallest = _EXPONENTS.get(dtype, (88.0, -103.0))
+    if node.op_type == "Exp":
+        low = math.exp(r.low) if r.low > smallest and r.low < largest else 0.0
+        return Range(low, INF, r.low > smallest and not r.below, above=r.above or r.high > largest, nan=r.nan)
+    bounded = r.finite and max(-r.low, r.high) <= largest
+    return FINITE if bounded else Range(below=True, above=True, nan=r.nan)
+
+
+@_entry("Div")
+def _div(node: Any, at: At, dtype: Any) -> Range:
+    return _quotient(*at)
+
+
+@_entry("Reciprocal")
+def _reciprocal(node: Any, at: At, dtype: Any) -> Range:
+    return _quotient(Range(1.0, 1.0, True), at[0])
+
+
+def _quotient(a: Range, b: Range) -> Range:
+    nonnegative = a.low >= 0 and b.low >= 0
+    if b.zero or b.nan or not a.finite:
+        return Range(0.0, INF, above=True, nan=True) if nonnegative else ANY
+    if b.low <= 0:
+        return Range(nonzero=not a.zero and b.finite)
+    low = a.low / (b.low if a.low < 0 else b.high)
+    high = a.high / b.low if a.high >= 0 else 0.0
+    return Range(0.0 if b.above and low > 0 else low, high, not a.zero and not b.above)
+
+
+@_entry("Pow")
+def _pow(node: Any, at: At, dtype: Any) -> Range:
+    a, b = at
+    if not a.finite or not b.finite:
+        return ANY
+    if a.low >= 0 and (b.low >= 0 or not a.zero):
+        return Range(0.0, INF, not a.zero)
+    if b.whole and (b.low >= 0 or not a.zero):
+        return _even(a) if b.low == b.high and b.low % 2 == 0 else Range(nonzero=not a.zero)
+    return ANY
+
+
+@_entry("Acos", "Asin", "Atanh", "Acosh")
+def _inverse(node: Any, at: At, dtype: Any) -> Range:
+    (r,) = at
+    if node.op_type == "Acosh":
+        return FINITE if r.finite and r.low >= 1 else ANY
+    inside = r.low > -1 and r.high < 1 if node.op_type == "Atanh" else r.low >= -1 and r.high <= 1
+    if node.op_type == "Atanh":
+        return FINITE if r.finite and inside else ANY
+    return Range(-1.6, 3.2, nan=not (r.finite and inside))
+
+
+@_entry("Mod")
+def _mod(node: Any, at: At, dtype: Any) -> Range:
+    return FINITE if at[0].finite and at[1].finite and not at[1].zero else ANY
+
+
+@_entry(
+    "LayerNormalization",
+    "RMSNormalization",
+    "InstanceNormalization",
+    "GroupNormalization",
+    "BatchNormalization",
+)
+def _standardised(node: Any, at: At, dtype: Any) -> Range:
+    finite = all(r.finite for r in at if r is not None)
+    return FINITE if finite and node.attributes.get_float("epsilon", 1e-5) > 0 else ANY
+
+
+@_entry("Where")
+def _where(node: Any, at: At, dtype: Any) -> Range:
+    condition, a, b = node.inputs
+    return chosen(condition, a, at[1], True).or_(chosen(condition, b, at[2], False))
+
+
+@_entry("Concat")
+def _concat(node: Any, at: At, dtype: Any) -> Range:
+    return functools.reduce(Range.or_, at)
+
+
+@_entry("Pad", "Trilu", "AveragePool", "ScatterElements", "ScatterND")
+def _filled(node: Any, at: At, dtype: Any) -> Range:
+    """The first operand beside zeros, a fill value or updates."""
+    fill = {"Pad": at[2] if len(at) > 2 else None, "ScatterElements": at[-1], "ScatterND": at[-1]}.get(
+        node.op_type
+    )
+    reduced = node.attributes.get_string("reduction", "none") not in ("none", "max", "min")
+    if reduced:
+        return FINITE if at[0].finite and at[2].finite else ANY
+    return at[0].or_(fill or Range(0.0, 0.0, whole=True))
+
+
+@_entry("Constant", "ConstantOfShape")
+def _constant(node: Any, at: At, dtype: Any) -> Range:
+    attributes = node.attributes
+    if "value" in attributes:
+        return range_of_array(attributes["value"].as_tensor().numpy())
+    if node.op_type == "ConstantOfShape" or "value_float" in attributes:
+        return range_of_array(np.array(attributes.get_float("value_float", 0.0)))
+    return range_of_array(np.array(attributes.get_floats("value_floats", [])))
