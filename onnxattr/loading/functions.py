@@ -8,6 +8,7 @@ from typing import Any
 import onnx
 import onnx.inliner
 
+from onnxattr.loading.shapes import infer_shapes
 from onnxattr.rules.registry import NON_DIFFERENTIABLE, op_name
 from onnxattr.rules.standard import STANDARD
 from onnxattr.subgraphs import bodies_of, nodes_in
@@ -54,7 +55,7 @@ def write_out_functions(proto: onnx.ModelProto, opset: int, chosen: Choice) -> o
     while any(_schema(node, opsets, chosen) is not None for node in nodes_in(result.graph)):
         called = onnx.ModelProto()
         # A definition depends on the types of a node's inputs.
-        called.CopyFrom(onnx.shape_inference.infer_shapes(_with_typed_weights(result)))
+        called.CopyFrom(infer_shapes(_with_typed_weights(result), strict=False))
         called.ir_version = max(called.ir_version, 8)
         called.opset_import.append(onnx.helper.make_opsetid(_DEFINITIONS, 1))
         _call_definitions(called, called.graph, opsets, chosen, {})

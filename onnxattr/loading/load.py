@@ -9,9 +9,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 from onnxattr.errors import ModelError
 from onnxattr.layers import append_views
 from onnxattr.loading.batchwise import put_time_first
-from onnxattr.loading.declared_shapes import correct_declared_shapes
 from onnxattr.loading.functions import expand, inline
-from onnxattr.loading.loop_shapes import infer_shapes
 from onnxattr.loading.opsets import (
     NEWEST_IR,
     NEWEST_OPSET,
@@ -23,6 +21,7 @@ from onnxattr.loading.opsets import (
     upgrade,
 )
 from onnxattr.loading.other_domains import adopt, write_out
+from onnxattr.loading.shapes import infer_shapes
 from onnxattr.loading.source import ModelSource, digest, read_proto
 from onnxattr.loading.static_nodes import resolve
 from onnxattr.loading.weights_aside import put_weights_back, set_weights_aside, with_small_data
@@ -49,7 +48,7 @@ def load(source: ModelSource) -> ir.Model:
     check_versions(slim)
     adopt(slim, default_opset(slim))
     try:
-        onnx.checker.check_model(slim)
+        _check(slim)
         if slim.functions:
             slim = inline(slim, default_opset(slim))
         state_defaults(slim)
@@ -60,7 +59,7 @@ def load(source: ModelSource) -> ir.Model:
             slim = downgrade(slim, default_opset(slim), NEWEST_OPSET)
         slim = write_out(slim, default_opset(slim))
         slim = expand(slim, default_opset(slim))
-        slim = _with_shapes(resolve(slim, default_opset(slim)))
+        slim = infer_shapes(resolve(slim, default_opset(slim)))
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
         raise ModelError(
             f"The model is not valid ONNX of opset {default_opset(proto)}: {_first_lines(error)}"
@@ -75,13 +74,23 @@ def load(source: ModelSource) -> ir.Model:
     return model
 
 
-def _with_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Infers all shapes; where the declared ones and the nodes contradict each other, the nodes are believed."""
+def _check(proto: onnx.ModelProto) -> None:
+    """Checks a model; its outputs need no types, which are inferred, though the checker asks for them.
+
+    Raises:
+        onnx.checker.ValidationError: If it is not valid.
+    """
+    given = [(value, value.type.SerializeToString()) for value in proto.graph.output]
+    for value, _ in given:
+        if value.type.WhichOneof("value") is None:
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
     try:
-        return infer_shapes(proto)
-    except onnx.shape_inference.InferenceError:
-        correct_declared_shapes(proto)
-        return infer_shapes(proto)
+        onnx.checker.check_model(proto)
+    finally:
+        for value, serialized in given:
+            value.type.ParseFromString(serialized)
 
 
 def _first_lines(error: Exception) -> str:

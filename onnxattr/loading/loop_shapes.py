@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import onnx
 
-from onnxattr.loading.body_constants import with_constants_in_bodies
 from onnxattr.subgraphs import bodies_of
 
 _ANY = onnx.TensorShapeProto.Dimension()
@@ -28,21 +27,19 @@ class State(NamedTuple):
     before: onnx.ValueInfoProto
     after: onnx.ValueInfoProto
     final: str
-    body: onnx.GraphProto
     graph: onnx.GraphProto
 
 
-def infer_shapes(proto: onnx.ModelProto, strict: bool = True) -> onnx.ModelProto:
+def infer_through_loops(proto: onnx.ModelProto, strict: bool = True) -> onnx.ModelProto:
     """Infers all types and shapes of a model, those of Loop states included.
 
     Args:
-        proto: The model.
+        proto: The model; what it declares is believed.
         strict: Whether what contradicts itself is an error; else it stays untyped.
 
     Raises:
         onnx.shape_inference.InferenceError: If the model contradicts itself.
     """
-    proto = with_constants_in_bodies(proto)
     guesses: Guesses = {}
     if any(_states(proto)):
         found = -1
@@ -70,10 +67,9 @@ def _inferred(proto: onnx.ModelProto, guesses: Guesses, strict: bool = False) ->
 
 
 def _write(state: State, guess: onnx.TypeProto.Tensor) -> None:
-    """Notes a guess; what the exporter noted inside the body speaks of its own symbols, and has to go."""
+    """Notes a guess on a state, at its start and its end."""
     state.before.type.tensor_type.CopyFrom(guess)
     state.after.type.tensor_type.ClearField("shape")
-    del state.body.value_info[:]
     named = {value.name for value in (*state.graph.output, *state.graph.value_info)}
     if state.final and state.final not in named:
         state.graph.value_info.add(name=state.final).type.tensor_type.CopyFrom(guess)
@@ -111,7 +107,7 @@ def _states(proto: onnx.ModelProto) -> Iterator[State]:
         triples = zip(inputs, body.input[2:], body.output[1:], node.output, strict=False)
         for k, (start, before, after, final) in enumerate(triples):
             if not before.type.HasField("sequence_type") and not before.type.HasField("optional_type"):
-                yield State((number, k), scope.get(start), before, after, final, body, graph)
+                yield State((number, k), scope.get(start), before, after, final, graph)
 
 
 def _loops(

@@ -11,6 +11,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from onnxattr.builder import OpBuilder
 from onnxattr.errors import RuleError, UnsupportedOpError
+from onnxattr.loading.shapes import infer_shapes
 from onnxattr.rules.definitions import DEFINITIONS
 from onnxattr.rules.refused import WHY
 from onnxattr.rules.registry import op_name
@@ -57,7 +58,7 @@ def write_out(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     if not any(op_name(node) in DEFINITIONS for node in nodes_in(proto.graph)):
         return proto
     with contextlib.suppress(onnx.shape_inference.InferenceError):
-        proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+        proto = infer_shapes(proto, strict=False)
     model = ir.serde.deserialize_model(proto)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     op = OpBuilder(model.graph, opset, prefix="")

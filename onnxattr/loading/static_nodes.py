@@ -12,8 +12,8 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass, NameFixPass
 from onnxattr.builder import OpBuilder
 from onnxattr.loading.appended import stack_appended
 from onnxattr.loading.known_values import KnownArrays
-from onnxattr.loading.loop_shapes import infer_shapes
 from onnxattr.loading.sequences import HANDLERS, Contents
+from onnxattr.loading.shapes import infer_shapes
 from onnxattr.subgraphs import captures_of, drop, hoist_initializers, nodes_in, prune, subgraphs_of
 from onnxattr.values import dims_of, values_of
 

@@ -35,7 +35,10 @@ def with_small_data(proto: onnx.ModelProto, folder: Path | None) -> onnx.ModelPr
 
 
 def set_weights_aside(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, onnx.TensorProto]]:
-    """A copy of the model in which large initializers are inputs, and those initializers by name."""
+    """A copy of the model in which large initializers are inputs, and those initializers by name.
+
+    The other initializers are no inputs there, as before IR version 4 they had to be.
+    """
     slim = onnx.ModelProto()
     weights = {}
     kept = []
@@ -60,18 +63,19 @@ def set_weights_aside(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str
             setattr(slim.graph, field.name, value)
     if not slim.graph.name:
         slim.graph.name = "model"
-    known = {value.name for value in slim.graph.input}
+    # What an input of that name declares of a weight may be wrong; the weight itself is not.
+    held = {tensor.name for tensor in proto.graph.initializer}
+    data = [value for value in slim.graph.input if value.name not in held]
+    del slim.graph.input[:]
+    slim.graph.input.extend(data)
     for name, tensor in weights.items():
-        if name not in known:
-            slim.graph.input.append(
-                onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims))
-            )
+        slim.graph.input.append(onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)))
     slim.ir_version = max(slim.ir_version, 4)
     return slim, weights
 
 
 def put_weights_back(graph: ir.Graph, weights: dict[str, onnx.TensorProto], folder: Path | None) -> None:
-    """Makes the weights initializers again; initializers stop being inputs, as before IR version 4 they had to be."""
+    """Makes the weights initializers again."""
     for value in list(graph.inputs):
         if value.name in weights:
             tensor = ir.serde.deserialize_tensor(weights[value.name], base_path=str(folder or ""))
@@ -85,5 +89,3 @@ def put_weights_back(graph: ir.Graph, weights: dict[str, onnx.TensorProto], fold
             graph.inputs.remove(value)
             value.const_value = tensor
             graph.register_initializer(value)
-        elif value.is_initializer():
-            graph.inputs.remove(value)

@@ -146,7 +146,7 @@ def resize(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
         return result
 
     roi_ct: Cotangent = None
-    if node.attributes.get_string("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+    if _crops(node):
         mode = node.attributes.get_string("mode", "nearest")
         roi_ct = (lambda: _roi_ct(op, node, ct, axes)) if mode == "linear" else None
         roi_ct = NOT_IMPLEMENTED if mode == "cubic" else roi_ct
@@ -156,7 +156,7 @@ def resize(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
 def _resize_keeps(node: Any, position: int, axis: int) -> bool:
     """Whether an axis certainly comes out as it went in."""
     scales = node.inputs[2] if len(node.inputs) > 2 else None
-    if node.attributes.get_string("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+    if _crops(node):
         return False
     if node.attributes.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
         return False
@@ -188,21 +188,63 @@ def _resize_matrix(op: OpBuilder, node: Any, position: int, axes: Sequence[int],
     } | changed
     if attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
         return _proportional_matrix(op, node, eye, sizes, position, axes, attributes)
-    ones = op.constant([1, 1], ir.DataType.INT64)
-    image = op.Reshape(eye, op.Concat(ones, size, size, axis=0))
-    if attributes.get("coordinate_transformation_mode") == "tf_crop_and_resize":
-        zero, one = op.constant([0.0] * 3, roi.dtype), op.constant([1.0] * 3, roi.dtype)
+    one, crops = op.constant([1], ir.DataType.INT64), _crops(node)
+    # Vectors side by side, or each as an image with one more axis that changes with the shape of the whole.
+    alone = _may_be_copied(node, position, axis)
+    rows, third = (size, one) if alone else (one, size)
+    image = op.Reshape(eye, op.Concat(rows, one, third, size, axis=0))
+    stretch = _two_if_changed(op, x, y) if alone else one
+    if crops:
+        zeros, ones = op.constant([0.0] * 3, roi.dtype), op.constant([1.0] * 3, roi.dtype)
         start, end = (op.Slice(roi, [index], [index + 1], [0]) for index in (position, position + len(axes)))
-        roi = op.Concat(zero, start, one, end, axis=0)
+        roi = op.Concat(zeros, start, ones, end, axis=0)
     else:
         roi = None
     if scales is not None and (scales.const_value is None or scales.const_value.size):
-        one = op.constant([1.0, 1.0, 1.0], ir.DataType.FLOAT)
         scale = op.Slice(scales, [position], [position + 1], [0])
-        matrix = op.Resize(image, roi, op.Concat(one, scale, axis=0), **attributes)
+        factors = op.Concat([1.0, 1.0], op.Cast(stretch, to=ir.DataType.FLOAT.value), scale, axis=0)
+        matrix = op.Resize(image, roi, factors, **attributes)
     else:
-        matrix = op.Resize(image, roi, None, op.Concat(ones, size, target, axis=0), **attributes)
+        matrix = op.Resize(
+            image, roi, None, op.Concat(rows, one, op.Mul(third, stretch), target, axis=0), **attributes
+        )
+    if alone:
+        matrix = op.Gather(matrix, 0, axis=2)
     return op.Reshape(matrix, op.Concat(size, target, axis=0))
+
+
+def _crops(node: Any) -> bool:
+    mode = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
+    return bool(mode == "tf_crop_and_resize")
+
+
+def _may_be_copied(node: Any, position: int, axis: int) -> bool:
+    """Whether ONNX Runtime might copy an axis that is resized alone, as it does whatever keeps its shape.
+
+    Among axes that change, such an axis is sampled by its scale or region like the others.
+    """
+    (have, want), scales = (
+        ((dims_of(v) or {axis: None})[axis] for v in (node.inputs[0], node.outputs[0])),
+        None,
+    )
+    if isinstance(have, int) and isinstance(want, int):
+        return have == want
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        scales = node.inputs[2].const_value
+        if scales is None:
+            return True
+    if scales is not None and scales.size:
+        return 1 <= float(scales.numpy()[position]) < 2
+    return _crops(node)
+
+
+def _two_if_changed(op: OpBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    """1 if y has the shape of x, else 2."""
+    have, want = dims_of(x) or [], dims_of(y) or []
+    if any(isinstance(h, int) and isinstance(w, int) and h != w for h, w in zip(have, want, strict=False)):
+        return op.constant([2], ir.DataType.INT64)
+    changed = op.Cast(op.Not(op.Equal(op.shape(x), op.shape(y))), to=ir.DataType.INT64.value)
+    return op.Add(op.ReduceMax(changed, [0], keepdims=1), 1)
 
 
 def _proportional_matrix(
