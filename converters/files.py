@@ -11,10 +11,11 @@ import onnx
 
 from onnxattr.errors import ConversionError
 
+from .trust import TRUST
+
 _WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors")
 _PICKLES = (".pkl", ".pickle", ".joblib")
 _SKLEARN = (*_PICKLES, ".skops")
-_TRUST = "If you trust whoever made it, say so: --trust (trust=True in Python)."
 
 
 def convert_file(
@@ -61,7 +62,7 @@ def convert_file(
         return sklearn_converter.to_onnx(_estimator(path, suffix, trust), rows, output, **settings)
     from . import keras
 
-    return keras.to_onnx(path, output, sample=rows, keep_layers=keep_layers, **settings)
+    return keras.to_onnx(path, output, sample=rows, keep_layers=keep_layers, trust=trust, **settings)
 
 
 def _check(path: Any, suffix: str, sample: Any, keep_layers: Any, trust: bool) -> None:
@@ -78,13 +79,13 @@ def _check(path: Any, suffix: str, sample: Any, keep_layers: Any, trust: bool) -
         )
     if suffix == ".pt2" and not trust:
         raise ConversionError(
-            f"{path} is an exported PyTorch program, whose loading can run code, so it is not opened here. {_TRUST} "
+            f"{path} is an exported PyTorch program, whose loading can run code, so it is not opened here. {TRUST} "
             "Or load it in Python and call onnxattr.converters.torch.to_onnx(program, None, path)."
         )
     if suffix in _PICKLES and not trust:
         raise ConversionError(
             f"{path} holds pickled objects, which can run code while they are loaded, so it is not opened here. "
-            f"{_TRUST} Or save the estimator with skops.io.dump as a .skops file, or load it in Python and call "
+            f"{TRUST} Or save the estimator with skops.io.dump as a .skops file, or load it in Python and call "
             "onnxattr.converters.sklearn.to_onnx(estimator, sample, path)."
         )
     if suffix in (".pt2", *_SKLEARN) and not Path(path).is_file():
@@ -120,9 +121,7 @@ def _known(io: Any, path: Any, trust: bool) -> Any:
     """An estimator of a skops file, made of classes that run no code of their own unless they are trusted."""
     unknown = io.get_untrusted_types(file=path)
     if unknown and not trust:
-        raise ConversionError(
-            f"{path} holds objects that skops does not know to be safe: {unknown}. {_TRUST}"
-        )
+        raise ConversionError(f"{path} holds objects that skops does not know to be safe: {unknown}. {TRUST}")
     return io.load(path, trusted=unknown)
 
 

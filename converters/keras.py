@@ -34,6 +34,7 @@ def to_onnx(
     sample: Any = None,
     input_signature: Any = None,
     keep_layers: str | Iterable[str] = (),
+    trust: bool = False,
 ) -> onnx.ModelProto:
     """Convert a Keras model to ONNX and check the result against it.
 
@@ -44,7 +45,8 @@ def to_onnx(
 
     Args:
         model_or_path: A Keras 3 or tf_keras model of any kind, or the path of a `.keras`, `.h5` or `.hdf5` file or of
-            a SavedModel folder. Files are loaded in Keras' safe mode: no code from them is run.
+            a SavedModel folder. A file is loaded if all that its configuration names (layers, functions), or its
+            graphs hold (operators), is known to compute and do nothing else.
         path: Also write the model to this file.
         opset: ONNX opset, 13 to 18. At 17 the graphs are smallest.
         verify: Compare the outputs with the original's on random inputs in ONNX Runtime, batches of 2 and 5.
@@ -53,6 +55,7 @@ def to_onnx(
         input_signature: `tf.TensorSpec`, or a list or dict of them, for a subclassed model.
         keep_layers: Names of layers whose output must be a value of the graph even if that keeps the converter from
             folding batch normalisation into them, or them into a convolution; "all" for every layer.
+        trust: Load a file whatever is in it: Lambda layers, classes that you registered, any TensorFlow function.
 
     Returns:
         The ONNX model.
@@ -71,7 +74,7 @@ def to_onnx(
         raise ConversionError(
             f"The folder of {str(path)!r}, where the model is to be written, does not exist."
         )
-    model = keras_loading.load(model_or_path)
+    model = keras_loading.load(model_or_path, trust)
     inputs = model_inputs(model, input_signature, sample)
     _check_size(model)
     table = KerasLayerTable(model, inputs, keep_layers)

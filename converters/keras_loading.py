@@ -1,8 +1,9 @@
 """Load Keras models from files without running code from them: `.keras`, `.h5`, `.hdf5`, SavedModel folders."""
 
+import contextlib
 import importlib.util
+import json
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 from onnxattr.errors import ConversionError
 
-from . import dependencies
+from . import dependencies, keras_archive, keras_guard, saved_model_guard
+from .keras_budget import weights_within
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _OWN_CODE = (
@@ -38,20 +40,22 @@ class SavedSignature:
     layers: tuple[Any, ...] = ()
 
 
-def load(model_or_path: Any) -> Any:
+def load(model_or_path: Any, trust: bool = False) -> Any:
     """The model itself, or the one a path leads to.
 
     Args:
         model_or_path: A Keras 3 or tf_keras model, a path, or a SavedSignature.
+        trust: Load a file whatever is in it, Python code too.
 
     Returns:
         The Keras model, or a `SavedSignature` for a SavedModel folder.
 
     Raises:
-        ConversionError: Not a Keras model; no such file; another or a damaged format; a file that holds Python code.
+        ConversionError: Not a Keras model; no such file; another or a damaged format; a file that may do
+            more than compute, without trust.
     """
     if isinstance(model_or_path, (str, os.PathLike)):
-        return _load_path(Path(model_or_path))
+        return _load_path(Path(model_or_path), trust)
     dependencies.tensorflow()
     packages = dependencies.keras_packages()
     if isinstance(model_or_path, SavedSignature) or any(isinstance(model_or_path, p.Model) for p in packages):
@@ -70,53 +74,71 @@ def load(model_or_path: Any) -> Any:
     )
 
 
-def _load_path(path: Path) -> Any:
+def _load_path(path: Path, trust: bool) -> Any:
     if not path.exists():
         raise ConversionError(f"There is no file or folder {str(path)!r}.")
     if path.is_dir():
-        if not (path / "saved_model.pb").exists():
+        if not (path / "saved_model.pb").is_file():
             raise ConversionError(
                 f"The folder {str(path)!r} is no SavedModel: it has no saved_model.pb. Pass a .keras, .h5 or .hdf5 "
                 "file, or the folder that model.export() wrote."
             )
-        return _load_saved_model(path)
-    with open(path, "rb") as file:
-        start = file.read(8)
-    if start == _HDF5_MAGIC:
-        _check_hdf5(path)
-    elif not start.startswith(b"PK") or not _is_keras_zip(path):
-        raise ConversionError(
-            f"{str(path)!r} is no Keras model file: its contents are neither those of a .keras file (zip with "
-            "config.json) nor HDF5. It may be damaged or incomplete; save the model again with "
-            "model.save('model.keras')."
-        )
-    suffixes = (".h5", ".hdf5") if start == _HDF5_MAGIC else (".keras",)
+        return _load_saved_model(path, trust)
+    if not path.is_file():
+        raise ConversionError(f"{str(path)!r} is a device or a pipe. Pass a file, or a SavedModel folder.")
+    hdf5 = _is_hdf5(path)
+    suffixes = (".h5", ".hdf5") if hdf5 else (".keras",)
     if path.suffix not in suffixes:
         raise ConversionError(
             f"{str(path)!r} holds a Keras model of the format {suffixes[0]}; rename it to end in "
             f"{' or '.join(suffixes)}."
         )
-    return _load_keras_file(path)
+    dependencies.keras()
+    if trust:
+        return _load_keras_file(path, None)
+    stored = keras_archive.read_hdf5(path) if hdf5 else keras_archive.read_zip(path)
+    keras_guard.check(stored.config, path)
+    return _load_keras_file(path, stored.elements)
 
 
-def _load_keras_file(path: Path) -> Any:
-    """Load with Keras 3, or with tf_keras what only Keras 2 understands."""
+def _is_hdf5(path: Path) -> bool:
+    """True for HDF5, False for a `.keras` archive."""
     try:
-        return dependencies.keras().models.load_model(path, compile=False, safe_mode=True)
+        with open(path, "rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise ConversionError(f"{str(path)!r} cannot be read: {error}.") from error
+    if start == _HDF5_MAGIC:
+        return True
+    if not start.startswith(b"PK") or not keras_archive.is_keras_zip(path):
+        raise ConversionError(
+            f"{str(path)!r} is no Keras model file: its contents are neither those of a .keras file (zip with "
+            "config.json) nor HDF5. It may be damaged or incomplete; save the model again with "
+            "model.save('model.keras')."
+        )
+    return False
+
+
+def _load_keras_file(path: Path, elements: int | None) -> Any:
+    """Load with Keras 3, or with tf_keras what only Keras 2 understands.
+
+    Args:
+        path: The file.
+        elements: Number of elements of the stored weights, which bounds what is made; None if the file is trusted.
+    """
+    try:
+        return _load_with(dependencies.keras(), path, elements)
     except ConversionError:
         raise
     except Exception as error:
         first = error
-    if _asks_for_code(first):
-        raise ConversionError(
-            f"{str(path)!r} contains Python code (a Lambda layer), which is not run from a file. If you trust "
-            "the file, load it yourself and pass the model: to_onnx(keras.models.load_model(path, safe_mode=False))"
-        ) from first
-    if importlib.util.find_spec("tf_keras") is not None and not _has_lambda(path):
+    if importlib.util.find_spec("tf_keras") is not None:
         import tf_keras
 
         try:
-            return tf_keras.models.load_model(path, compile=False, safe_mode=True)
+            return _load_with(tf_keras, path, elements)
+        except ConversionError:
+            raise
         except Exception:
             pass  # the error of Keras 3 below says more
     raise ConversionError(
@@ -124,64 +146,25 @@ def _load_keras_file(path: Path) -> Any:
     ) from first
 
 
-def _asks_for_code(error: Exception) -> bool:
-    text = str(error)
-    return "safe_mode" in text or "unsafe" in text.lower()
+def _load_with(package: Any, path: Path, elements: int | None) -> Any:
+    bounded = contextlib.nullcontext() if elements is None else weights_within(package, elements, path)
+    with bounded:
+        return package.models.load_model(path, compile=False, safe_mode=elements is not None)
 
 
-def _has_lambda(path: Path) -> bool:
-    """Whether the configuration in a file has a Lambda layer; tf_keras would run the code of one in HDF5 files."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            config = archive.read("config.json").decode(errors="replace")
-    else:
-        config = _hdf5_config(path) or ""
-    return '"Lambda"' in config
-
-
-def _is_keras_zip(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return "config.json" in archive.namelist()
-    except zipfile.BadZipFile:
-        return False
-
-
-def _hdf5_config(path: Path) -> str | None:
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            config = file.attrs.get("model_config")
-    except OSError as error:
-        raise ConversionError(f"The HDF5 file {str(path)!r} is damaged or incomplete: {error}") from error
-    return config.decode() if isinstance(config, bytes) else config
-
-
-def _check_hdf5(path: Path) -> None:
-    dependencies.keras()
-    if _hdf5_config(path) is None:
-        raise ConversionError(
-            f"{str(path)!r} holds weights only, not the model. Build the model in Python, call "
-            "model.load_weights(path) and pass the model to to_onnx."
-        )
-
-
-def _revived(path: Path) -> Any:
+def _revived(path: Path, trust: bool) -> Any:
     """The tf_keras model that a SavedModel remembers, with its layers; None if it remembers none or others' code.
 
-    A Lambda layer's code would be run. Layers that are not tf_keras' own would be imitations of themselves.
+    Layers that are not tf_keras' own would be imitations of themselves.
     """
     metadata = path / "keras_metadata.pb"
-    if (
-        not metadata.is_file()
-        or importlib.util.find_spec("tf_keras") is None
-        or b"Lambda" in metadata.read_bytes()
-    ):
+    if not metadata.is_file() or importlib.util.find_spec("tf_keras") is None:
         return None
     import tf_keras
 
     try:
+        if not trust:
+            _check_metadata(metadata)
         model = tf_keras.models.load_model(path, compile=False)
     except Exception:
         return None  # its signature remains
@@ -190,18 +173,37 @@ def _revived(path: Path) -> Any:
     return model if own and layers and type(model).__name__ in ("Functional", "Sequential") else None
 
 
-def _load_saved_model(path: Path) -> Any:
+def _check_metadata(path: Path) -> None:
+    """Each saved object has its configuration, from which tf_keras makes it again.
+
+    Raises:
+        ConversionError: One may do more than compute.
+    """
+    from tf_keras.protobuf import saved_metadata_pb2
+
+    saved = saved_metadata_pb2.SavedMetadata()
+    saved.ParseFromString(path.read_bytes())
+    for node in saved.nodes:
+        config = json.loads(node.metadata)
+        if isinstance(config, dict):
+            keras_guard.check({"class_name": "Model"} | config, path)
+
+
+def _load_saved_model(path: Path, trust: bool) -> Any:
     tf = dependencies.tensorflow()
-    model = _revived(path)
+    if not trust:
+        saved_model_guard.check(path)
+    model = _revived(path, trust)
     if model is not None:
         return model
     try:
         loaded = tf.saved_model.load(str(path))
+        signatures = dict(getattr(loaded, "signatures", {}))
     except Exception as error:
         raise ConversionError(
-            f"TensorFlow cannot load the SavedModel {str(path)!r}: {type(error).__name__}: {error}"
+            f"TensorFlow cannot load the SavedModel {str(path)!r}: {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:500]}. Save it again with model.export(folder)."
         ) from error
-    signatures = dict(getattr(loaded, "signatures", {}))
     name = "serving_default" if "serving_default" in signatures else next(iter(sorted(signatures)), None)
     if name is None:
         raise ConversionError(

@@ -77,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         "--sample", help=".npy file with real rows to check with; scikit-learn models need it"
     )
     convert.add_argument(
-        "--trust", action="store_true", help="open a file whose loading can run code (.pt2, .pkl)"
+        "--trust",
+        action="store_true",
+        help="open a file whose loading can run code (.pt2, .pkl, Lambda layers)",
     )
     convert.add_argument(
         "--keep-layer", action="append", default=[], help="layer that must stay usable; 'all' keeps all"
