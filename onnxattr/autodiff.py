@@ -50,6 +50,21 @@ def reachable(nodes: Iterable[Any], wrt: Iterable[ir.Value]) -> set[ir.Value]:
     return reached
 
 
+def reaching(nodes: Sequence[Any], output: ir.Value) -> set[ir.Value]:
+    """The values that ``output`` depends on, along operators that carry gradient: those that reach it alone."""
+    found = {output}
+    for node in reversed(nodes):
+        if op_name(node) in NON_DIFFERENTIABLE:
+            continue
+        targets = [value for value in node.outputs if value in found]
+        if not targets:
+            continue
+        always = stands_for_reals(op_name(node)) or any(map(is_float, targets))
+        dtypes = {value.dtype for value in targets}
+        found.update(v for v in inputs_of(node) if always or (not is_float(v) and v.dtype in dtypes))
+    return found
+
+
 def needed_nodes(outputs: Iterable[ir.Value]) -> list[ir.Node]:
     """The nodes that some values of one graph are computed by, in graph order."""
     waiting = list(outputs)
@@ -172,9 +187,11 @@ def _swept(
             raise RuleError(
                 f"The rule of {op_name(node)} gave {len(entries)} cotangents for {len(node.inputs)} inputs."
             )
+        # With no other float operand nothing was broadcast, and unknown dimensions can be trusted to agree.
+        alone = isinstance(node, Closure) or sum(is_float(value) for value in node.inputs) <= 1
         for index, (value, entry) in enumerate(zip(node.inputs, entries, strict=True)):
             if value in needed and entry is not None:
-                adjoints.setdefault(value, []).append(_check(op, node, index, value, entry))
+                adjoints.setdefault(value, []).append(_check(op, node, index, value, entry, alone))
     op.gradient_of = None
     if missing:
         raise MissingRuleError(missing, reasons(missing, nodes))
@@ -225,7 +242,7 @@ def _total(op: OpBuilder, adjoints: dict[ir.Value, list[ir.Value]], value: ir.Va
     return parts[0]
 
 
-def _check(op: OpBuilder, node: Any, index: int, primal: ir.Value, entry: Any) -> ir.Value:
+def _check(op: OpBuilder, node: Any, index: int, primal: ir.Value, entry: Any, alone: bool) -> ir.Value:
     """Brings a rule's entry to the primal's shape and checks what can be checked."""
     where = f"{op_name(node)} node {node.name!r}, input {index} ({primal.name!r})"
     if entry is NOT_IMPLEMENTED:
@@ -235,8 +252,6 @@ def _check(op: OpBuilder, node: Any, index: int, primal: ir.Value, entry: Any) -
         raise RuleError(f"{where}: the cotangent is {ct.dtype}, the primal {primal.dtype}.")
     if _clash(ct, primal, broadcast=True):
         raise RuleError(f"{where}: the cotangent has shape {dims_of(ct)}, the primal {dims_of(primal)}.")
-    # With no other float operand nothing was broadcast, and unknown dimensions can be trusted to agree.
-    alone = isinstance(node, Closure) or sum(is_float(v) for v in node.inputs) <= 1
     unsure = dims_of(ct) is None and dims_of(primal) is not None
     if not alone or unsure or _clash(ct, primal):
         ct = op.sum_to(ct, primal)

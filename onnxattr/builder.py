@@ -61,11 +61,14 @@ class OpBuilder:
         self.gradient_of: str | None = None
         self._parent = parent
         self._names: set[str]
+        #: By first part, the number of the last name that was given: the numbers before it are taken.
+        self._counters: dict[str, int]
         if parent is None:
             self._names = {value.name for value in values_of(graph) if value.name}
             self._names |= {node.name for node in graph.all_nodes() if node.name}
+            self._counters = {}
         else:
-            self._names = parent._names
+            self._names, self._counters = parent._names, parent._counters
         self._constants: dict[tuple, ir.Value] = {}
         self.ranges: Ranges = Ranges() if parent is None else parent.ranges
         self._gradients = 0
@@ -186,11 +189,13 @@ class OpBuilder:
     def unique_name(self, stem: str, exact: bool = False) -> str:
         """Returns a name that no value or node of the graph has, and reserves it."""
         base = stem if exact else f"{self.prefix}/{stem}"
-        name, counter = base, 0
+        counter = self._counters.get(base, 0)
+        name = f"{base}_{counter}" if counter else base
         while name in self._names:
             counter += 1
             name = f"{base}_{counter}"
         self._names.add(name)
+        self._counters[base] = counter
         return name
 
     def body(self, prefix: str) -> OpBuilder:

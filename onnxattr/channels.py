@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import onnx_ir as ir
 
 from onnxattr.values import dims_of
@@ -19,9 +21,9 @@ def find_channel_axis(value: ir.Value) -> int:
     The graph is followed through elementwise operators; without an answer the axis of size 1, 3 or 4 is taken, the
     last one in doubt.
     """
-    seen, front = {value}, [value]
+    seen, front = {value}, deque([value])
     while front:
-        reader = front.pop(0)
+        reader = front.popleft()
         for node in reader.consumers():
             if node.op_type in _CHANNELS_SECOND:
                 return 1

@@ -57,7 +57,7 @@ def vjp(
     op = OpBuilder(graph, opset_of(graph_model), prefix="vjp")
     cotangents = {y: op.input(f"{y.name}_cotangent", y.dtype, dims_of(y)) for y in scores}
     gradients = pullback(op, cotangents, sources, rules)
-    graph.outputs.extend(y for y in scores if y not in graph.outputs)
+    graph.outputs.extend(y for y in scores if not y.is_graph_output())
     for x, gradient in zip(sources, gradients, strict=True):
         graph.outputs.append(named_copy(op, gradient, f"{x.name}_gradient", x))
     return finish(graph_model)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from onnxattr.autodiff import FLOATS, inputs_of, needed_nodes, reachable
+from onnxattr.autodiff import FLOATS, inputs_of, needed_nodes, reachable, reaching
 from onnxattr.errors import ModelError
 from onnxattr.layers import Layer, read_layers
 from onnxattr.loading.free_batch import free_batch
@@ -62,7 +63,12 @@ class Prepared:
 
     def value(self, name: str) -> ir.Value:
         """The value of that name in the (unchanged) model."""
-        return named_values(self.model.graph)[name]
+        return self.values[name]
+
+    @cached_property
+    def values(self) -> dict[str, ir.Value]:
+        """Every value of the (unchanged) model by its name."""
+        return named_values(self.model.graph)
 
     def clone(self) -> ir.Model:
         """A copy to build on; weights are shared."""
@@ -74,7 +80,7 @@ class Prepared:
 
     def part(self, names: Sequence[str]) -> onnx.ModelProto:
         """The part of the model that computes some values, which are its outputs."""
-        values = named_values(self.model.graph)
+        values = self.values
         needed = needed_nodes(values[name] for name in names)
         made = {value.name for node in needed for value in node.outputs}
         read = dict.fromkeys(value for node in needed for value in inputs_of(node))
@@ -211,7 +217,8 @@ def _find_wrt(graph: ir.Graph, output: ir.Value, names: tuple[str, ...] | None) 
     values = named_values(graph)
     if names is None:
         with_rows = [v for v in graph.inputs if v.dtype in FLOATS and dims_of(v) != []]
-        chosen = [v for v in with_rows if output in reachable(graph, [v])]
+        reaching_output = reaching(list(graph), output)
+        chosen = [v for v in with_rows if v in reaching_output]
         if not chosen:
             suggestion = ", ".join(explainable(graph, output)[:8]) or "none found"
             kinds = ", ".join(f"{v.name} ({v.dtype.name if v.dtype else 'unknown'})" for v in graph.inputs)
@@ -220,6 +227,7 @@ def _find_wrt(graph: ir.Graph, output: ir.Value, names: tuple[str, ...] | None) 
                 f"with wrt=<name>, for example one of: {suggestion}."
             )
         return tuple(str(v.name) for v in chosen)
+    reaching_output = reaching(list(graph), output)
     for name in names:
         if name not in values:
             raise ModelError(
@@ -237,7 +245,7 @@ def _find_wrt(graph: ir.Graph, output: ir.Value, names: tuple[str, ...] | None) 
             raise ModelError(
                 f"wrt {name!r} is {unfit}; expected a float value that depends on the inputs, one row each."
             )
-        if output not in reachable(graph, [values[name]]):
+        if values[name] not in reaching_output:
             raise ModelError(f"The explained output {output.name!r} does not depend on wrt {name!r}.")
     return names
 
@@ -254,6 +262,7 @@ def explainable(graph: ir.Graph, output: ir.Value) -> list[str]:
     """The float values computed first from integer inputs, such as embeddings: what can be explained instead."""
     names = []
     behind = set(graph.inputs)
+    reaching_output = reaching(list(graph), output)
     for node in graph:
         sources = inputs_of(node)
         if not any(value in behind for value in sources):
@@ -261,25 +270,24 @@ def explainable(graph: ir.Graph, output: ir.Value) -> list[str]:
         first = not any(value in behind and value.dtype in FLOATS for value in sources)
         for value in node.outputs:
             behind.add(value)
-            if (
-                first
-                and value.dtype in FLOATS
-                and value is not output
-                and output in reachable(graph, [value])
-            ):
+            if first and value.dtype in FLOATS and value is not output and value in reaching_output:
                 names.append(str(value.name))
     return names
 
 
 def probability_head(graph: ir.Graph, output: ir.Value) -> str | None:
     """The name of the logits, if the output is a softmax or sigmoid of them; None otherwise."""
+    nodes = list(graph)
+    places = {node: place for place, node in enumerate(nodes)}
     node = output.producer()
-    while node is not None and node.inputs and node.inputs[0] is not None:
+    while node is not None and node.inputs and (x := node.inputs[0]) is not None:
         if node.op_type in ("Softmax", "Sigmoid"):
-            return node.inputs[0].name
+            return x.name
+        producer = x.producer()
         # Probabilities divided by their own sum, as skl2onnx writes them, are still those.
-        divided = node.op_type == "Div" and node.inputs[1] in reachable(graph, [node.inputs[0]])
-        node = node.inputs[0].producer() if node.op_type in _TRANSPARENT or divided else None
+        between = nodes[places.get(producer, -1) + 1 : places.get(node)] if node.op_type == "Div" else []  # type: ignore[arg-type]
+        divided = node.op_type == "Div" and node.inputs[1] in reachable(between, [x])
+        node = producer if node.op_type in _TRANSPARENT or divided else None
     return None
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import onnx
@@ -69,28 +68,37 @@ def prune(graph: ir.Graph) -> None:
             drop(node)
 
 
+class Names:
+    """Names that are taken, and new ones; a name is never free again, so that none is tried twice."""
+
+    def __init__(self, taken: Iterable[str | None]):
+        self.counts = Counter(taken)
+        self._next: Counter[str | None] = Counter()
+
+    def fresh(self, stem: str | None) -> str:
+        """A name that nothing has yet: the stem, or the stem and a number; noted as taken."""
+        name = str(stem)
+        while self.counts[name]:
+            name = f"{stem}_{self._next[stem]}"
+            self._next[stem] += 1
+        self.counts[name] += 1
+        return name
+
+
 def hoist_initializers(model: ir.Model) -> None:
     """Moves the initializers of subgraphs to the main graph, so that copies of a subgraph share them."""
-    names = Counter(value.name for value in values_of(model.graph))
+    names = Names(value.name for value in values_of(model.graph))
     for graph in model.graph.subgraphs():
         for index, value in enumerate(graph.outputs):
             if value.is_initializer() and value.graph is graph:
                 node = ir.node("Identity", [value])
-                node.outputs[0].name = _fresh(f"{value.name}_output", names)
+                node.outputs[0].name = names.fresh(f"{value.name}_output")
                 node.outputs[0].type, node.outputs[0].shape = value.type, value.shape
                 graph.append(node)
                 graph.outputs[index] = node.outputs[0]
         for name, value in list(graph.initializers.items()):
             del graph.initializers[name]
             # The name may mean something else in another subgraph, where it must not come from outside.
-            if names[name] > 1:
-                value.name = _fresh(name, names)
+            if names.counts[name] > 1:
+                value.name = names.fresh(name)
             model.graph.register_initializer(value)
-
-
-def _fresh(stem: str, names: Counter[str | None]) -> str:
-    """A name that nothing has yet, noted as taken."""
-    candidates = itertools.chain([stem], (f"{stem}_{k}" for k in itertools.count()))
-    name = next(name for name in candidates if not names[name])
-    names[name] += 1
-    return name

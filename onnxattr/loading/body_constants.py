@@ -6,16 +6,19 @@ without them the ranks behind an Unsqueeze or Reshape are lost.
 
 from __future__ import annotations
 
-import itertools
+import math
+from collections import ChainMap
 from collections.abc import Mapping
 
 import numpy as np
 import onnx
 from onnx import TensorProto
 
-from onnxattr.subgraphs import bodies_of, graphs_in
+from onnxattr.subgraphs import Names, bodies_of, graphs_in
 
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32)
+#: Elements of a constant that every subgraph may have a copy of; axes and shapes have far fewer.
+_MOST = 1024
 
 
 def with_constants_in_bodies(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -23,25 +26,25 @@ def with_constants_in_bodies(proto: onnx.ModelProto) -> onnx.ModelProto:
     graphs = [*graphs_in(proto.graph)]
     if len(graphs) == 1:
         return proto
-    names = {output for graph in graphs for node in graph.node for output in node.output}
-    names |= {value.name for graph in graphs for value in [*graph.input, *graph.initializer]}
+    names = Names(output for graph in graphs for node in graph.node for output in node.output)
+    names.counts.update(value.name for graph in graphs for value in [*graph.input, *graph.initializer])
     result = onnx.ModelProto()
     result.CopyFrom(proto)
     _copy_into_bodies(result.graph, {}, names)
     return result
 
 
-def _copy_into_bodies(graph: onnx.GraphProto, captured: Mapping[str, TensorProto], names: set[str]) -> None:
-    known = dict(captured) | _constants(graph)
+def _copy_into_bodies(graph: onnx.GraphProto, captured: Mapping[str, TensorProto], names: Names) -> None:
+    known = ChainMap(_constants(graph), captured)  # type: ignore[arg-type]
     copies: dict[str, onnx.NodeProto] = {}
     for node in graph.node:
         for index, name in enumerate(node.input):
             if name not in captured:
                 continue
             if name not in copies:
-                fresh = next(f"{name}_{n}" for n in itertools.count() if f"{name}_{n}" not in names)
-                names.add(fresh)
-                copies[name] = onnx.helper.make_node("Constant", [], [fresh], value=captured[name])
+                copies[name] = onnx.helper.make_node(
+                    "Constant", [], [names.fresh(name)], value=captured[name]
+                )
             node.input[index] = copies[name].output[0]
         for body in bodies_of(node):
             _copy_into_bodies(body, known, names)
@@ -60,4 +63,8 @@ def _constants(graph: onnx.GraphProto) -> dict[str, TensorProto]:
                 value if isinstance(value, TensorProto) else onnx.numpy_helper.from_array(np.array(value))
             )
             found[node.output[0]] = tensor
-    return {name: tensor for name, tensor in found.items() if tensor.data_type in _INTEGERS}
+    return {
+        name: tensor
+        for name, tensor in found.items()
+        if tensor.data_type in _INTEGERS and math.prod(tensor.dims) <= _MOST
+    }

@@ -7,14 +7,17 @@ then gives confirms that, or weakens it until it holds.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import onnx
 
-from onnxattr.subgraphs import bodies_of
+from onnxattr.subgraphs import bodies_of, nodes_in
 
 _ANY = onnx.TensorShapeProto.Dimension()
+#: Inference goes over the model once a round: as often as this many visits of nodes allow.
+_MOST_VISITS, _LEAST_ROUNDS = 5_000_000, 16
 #: What the states of Loops are taken to be, None where nothing holds; by number of the Loop and of the state.
 Guesses = dict[tuple[int, int], onnx.TypeProto.Tensor | None]
 
@@ -42,15 +45,17 @@ def infer_through_loops(proto: onnx.ModelProto, strict: bool = True) -> onnx.Mod
     """
     guesses: Guesses = {}
     if any(_states(proto)):
+        rounds = max(_LEAST_ROUNDS, _MOST_VISITS // sum(1 for _ in nodes_in(proto.graph)))
         found = -1
-        while len(guesses) > found:
+        while len(guesses) > found and (rounds := rounds - 1) >= 0:
             found = len(guesses)
             starts: Guesses = {
                 s.key: s.initial for s in _states(_inferred(proto, guesses)) if s.initial is not None
             }
             guesses = starts | guesses
         while (weaker := _weakened(_inferred(proto, guesses), guesses)) != guesses:
-            guesses = weaker
+            # What takes this long to settle is left unknown.
+            guesses = weaker if (rounds := rounds - 1) >= 0 else dict.fromkeys(weaker)
     return _inferred(proto, guesses, strict)
 
 
@@ -59,20 +64,33 @@ def _inferred(proto: onnx.ModelProto, guesses: Guesses, strict: bool = False) ->
     if any(guesses.values()):
         guessed = onnx.ModelProto()
         guessed.CopyFrom(proto)
+        named: dict[int, tuple[onnx.GraphProto, set[str]]] = {}
         for state in _states(guessed):
             if (guess := guesses.get(state.key)) is not None:
-                _write(state, guess)
+                _write(state, guess, named)
         proto = guessed
     return onnx.shape_inference.infer_shapes(proto, check_type=strict, strict_mode=strict, data_prop=True)
 
 
-def _write(state: State, guess: onnx.TypeProto.Tensor) -> None:
-    """Notes a guess on a state, at its start and its end."""
+def _write(
+    state: State, guess: onnx.TypeProto.Tensor, named: dict[int, tuple[onnx.GraphProto, set[str]]]
+) -> None:
+    """Notes a guess on a state, at its start and its end.
+
+    Args:
+        state: The state that the guess is of.
+        guess: Its type.
+        named: By graph, the values whose types it declares; kept up to date.
+    """
     state.before.type.tensor_type.CopyFrom(guess)
     state.after.type.tensor_type.ClearField("shape")
-    named = {value.name for value in (*state.graph.output, *state.graph.value_info)}
-    if state.final and state.final not in named:
-        state.graph.value_info.add(name=state.final).type.tensor_type.CopyFrom(guess)
+    graph = state.graph
+    if id(graph) not in named:
+        named[id(graph)] = graph, {value.name for value in (*graph.output, *graph.value_info)}
+    _, names = named[id(graph)]
+    if state.final and state.final not in names:
+        graph.value_info.add(name=state.final).type.tensor_type.CopyFrom(guess)
+        names.add(state.final)
 
 
 def _weakened(inferred: onnx.ModelProto, guesses: Guesses) -> Guesses:
@@ -112,12 +130,13 @@ def _states(proto: onnx.ModelProto) -> Iterator[State]:
 
 def _loops(
     graph: onnx.GraphProto, outer: Mapping[str, onnx.TypeProto.Tensor | None]
-) -> Iterator[tuple[onnx.GraphProto, onnx.NodeProto, dict[str, onnx.TypeProto.Tensor | None]]]:
+) -> Iterator[tuple[onnx.GraphProto, onnx.NodeProto, Mapping[str, onnx.TypeProto.Tensor | None]]]:
     """Every Loop with the graph that holds it and the types known there."""
-    scope = dict(outer)
+    own: dict[str, onnx.TypeProto.Tensor | None] = {}
     for tensor in graph.initializer:
-        scope[tensor.name] = onnx.helper.make_tensor_type_proto(tensor.data_type, tensor.dims).tensor_type
-    scope |= {value.name: _known(value.type) for value in (*graph.input, *graph.output, *graph.value_info)}
+        own[tensor.name] = onnx.helper.make_tensor_type_proto(tensor.data_type, tensor.dims).tensor_type
+    own |= {value.name: _known(value.type) for value in (*graph.input, *graph.output, *graph.value_info)}
+    scope = ChainMap(own, outer)  # type: ignore[arg-type]
     for node in graph.node:
         if node.op_type == "Loop" and node.domain in ("", "ai.onnx"):
             yield graph, node, scope

@@ -76,7 +76,9 @@ def set_weights_aside(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str
 
 def put_weights_back(graph: ir.Graph, weights: dict[str, onnx.TensorProto], folder: Path | None) -> None:
     """Makes the weights initializers again."""
-    for value in list(graph.inputs):
+    given = list(graph.inputs)
+    graph.inputs[:] = [v for v in given if v.name not in weights]
+    for value in given:
         if value.name in weights:
             tensor = ir.serde.deserialize_tensor(weights[value.name], base_path=str(folder or ""))
             if isinstance(tensor, ir.ExternalTensor):
@@ -86,6 +88,5 @@ def put_weights_back(graph: ir.Graph, weights: dict[str, onnx.TensorProto], fold
                     raise ModelError(
                         f"The weights of {value.name!r} are not beside the model: {error}."
                     ) from error
-            graph.inputs.remove(value)
             value.const_value = tensor
             graph.register_initializer(value)

@@ -233,10 +233,10 @@ class Rewrite:
 
 def _depend(values: Sequence[ir.Value], points: Sequence[ir.Value], seed: ir.Value) -> bool:
     """Whether the numbers of some value, not its shape alone, depend on the points."""
-    seen, waiting = {seed}, list(values)
+    sought, seen, waiting = set(points), {seed}, list(values)
     while waiting:
         value = waiting.pop()
-        if value in points:
+        if value in sought:
             return True
         node = value.producer()
         if value not in seen and node is not None and node.op_type not in ("Shape", "Size"):
@@ -259,4 +259,4 @@ def own_names(prepared: Prepared, stem: str) -> list[str]:
 
 def own_name(prepared: Prepared, name: str) -> str:
     """The name of an input or output that a method adds: marked as ours where the model has that name itself."""
-    return f"onnxattr_{name}" if name in named_values(prepared.model.graph) else name
+    return f"onnxattr_{name}" if name in prepared.values else name

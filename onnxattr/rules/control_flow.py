@@ -45,23 +45,23 @@ def branch(op: OpBuilder, node: Closure, ct: Any) -> Sequence[Cotangent]:
 
 def _borrow(op: OpBuilder, node: ir.Node, body: ir.Graph, reader: ir.Graph) -> None:
     """Gives what a graph reads of an If's branch as further outputs of the If; the other branch gives nothing there."""
-    readers = list(reader.all_nodes())
-    for value in dict.fromkeys(
-        v for inner in readers for v in inner.inputs if v is not None and v.graph is body
-    ):
+    uses: dict[ir.Value, list[tuple[ir.Node, int]]] = {}
+    for inner in reader.all_nodes():
+        for index, read in enumerate(inner.inputs):
+            if read is not None and read.graph is body:
+                uses.setdefault(read, []).append((inner, index))
+    first = len(node.outputs)
+    node.resize_outputs(first + len(uses))
+    for lent, (value, places) in zip(node.outputs[first:], uses.items(), strict=True):
         for other in subgraphs_of(node):
             inside = OpBuilder(other, op.opset, prefix=op.prefix, parent=op)
             nothing = op.constant(np.zeros([0] * len(dims_of(value) or [])), value.dtype)
             other.outputs.append(as_output(inside, value if other is body else nothing))
-        node.resize_outputs(len(node.outputs) + 1)
-        lent = node.outputs[-1]
         lent.name, lent.type = op.unique_name(f"{value.name}_lent"), value.type
         # Runtimes plan their memory by shapes, which the other branch does not keep to.
         lent.shape = None if value.shape is None else ir.Shape([None] * len(value.shape))
-        for inner in readers:
-            for index, read in enumerate(inner.inputs):
-                if read is value:
-                    inner.replace_input_with(index, lent)
+        for inner, index in places:
+            inner.replace_input_with(index, lent)
 
 
 def active_among(node: Closure, values: Iterable[ir.Value | None]) -> list[ir.Value]:
