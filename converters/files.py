@@ -6,10 +6,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
-from onnxattr.errors import ConversionError
+from onnxattr.errors import ConversionError, ShapeError
+from onnxattr.files import check_output, read_arrays
 
 from .trust import TRUST
 
@@ -50,6 +50,7 @@ def convert_file(
     suffix = Path(path).suffix.lower()
     settings: dict[str, Any] = {"verify": verify} | ({} if opset is None else {"opset": opset})
     _check(path, suffix, sample, keep_layers, trust)
+    check_output(output, _files_read(path, sample))
     rows = _rows(sample)
     if suffix == ".pt2":
         from . import torch as torch_converter
@@ -100,13 +101,19 @@ def _check(path: Any, suffix: str, sample: Any, keep_layers: Any, trust: bool) -
         )
 
 
+def _files_read(path: Any, sample: Any) -> list[Any]:
+    """The files that a conversion reads, those of a SavedModel's folder included."""
+    inner = Path(path).rglob("*") if Path(path, "saved_model.pb").is_file() else ()
+    return [path, *inner, *([sample] if isinstance(sample, (str, os.PathLike)) else [])]
+
+
 def _rows(sample: Any) -> Any:
     if not isinstance(sample, (str, os.PathLike)):
         return sample
     try:
-        return np.load(sample, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ConversionError(f"The sample {sample} is not a .npy file of numbers: {error}") from error
+        return read_arrays(sample)
+    except ShapeError as error:
+        raise ConversionError(f"The sample {error}") from error
 
 
 def _estimator(path: Any, suffix: str, trust: bool) -> Any:

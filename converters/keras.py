@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from onnxattr.errors import ConversionError
-from onnxattr.finish_graph import write
+from onnxattr.files import write
 
 from . import dependencies, keras_check, keras_loading, onnx_finish
 from .keras_inputs import ModelInputs, model_inputs

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from onnxattr.errors import ConversionError
-from onnxattr.finish_graph import write
+from onnxattr.files import write
 
 from . import graph_edit, onnx_finish
 from .sklearn_layers import step_difference, write_table

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from onnxattr.errors import ConversionError
-from onnxattr.finish_graph import write
+from onnxattr.files import write
 
 from . import layer_rows, onnx_finish, torch_export, torch_layers
 from .torch_calls import as_numpy, calls_of_module, calls_of_program, named_by_calls

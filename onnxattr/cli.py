@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from onnxattr import attributions, plots
+from onnxattr.console import printable, tell, written
 from onnxattr.errors import NonFiniteWarning, OnnxAttrError, ParameterError, ShapeError
 from onnxattr.explainer import Explainer, is_explainer, load
 from onnxattr.exported import RENDERINGS
-from onnxattr.finish_graph import whole_file
+from onnxattr.files import AnyPath, check_output, read_arrays, whole_file
 from onnxattr.inspection import inspect, supported_operators
 from onnxattr.triton import export_triton
 from onnxattr.weights import PLACES
@@ -29,36 +32,63 @@ _PARAMETERS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit status, with the reason on stderr.
+    """Runs the command line.
 
-    2 for bad input, 3 for results that are NaN or infinite (which are written all the same).
+    Returns:
+        The exit status: 0; 2 for bad input, 3 for results that are NaN or infinite (which are written all the same),
+        1 if the output cannot be printed or for a defect of onnxattr, each with one line on stderr that tells the
+        reason; 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names in models are any text, which not every terminal has.
+            stream.reconfigure(errors="backslashreplace")
     heard: list[type[Warning]] = []
 
-    def tell(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         heard.append(category)
-        print(f"warning: {message}", file=sys.stderr)
+        tell(f"warning: {message}")
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", NonFiniteWarning)
-        warnings.showwarning = tell
+        warnings.showwarning = show
         try:
-            options.run(options)
-            sys.stdout.flush()
-        except OnnxAttrError as error:
-            print(f"onnxattr: {error}", file=sys.stderr)
-            return 2
-        except BrokenPipeError:
-            # Whoever read the output has seen enough, as head does; nothing more is to be written at exit either.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if NonFiniteWarning in heard and not getattr(options, "allow_nonfinite", True):
-        print(
-            "onnxattr: the attributions are written as they are, NaN or infinite in places, and the exit status is "
-            "3; --allow-nonfinite makes it 0.",
-            file=sys.stderr,
+            status = _run(options)
+        except KeyboardInterrupt:
+            tell("onnxattr: interrupted")
+            return 130
+    if not status and NonFiniteWarning in heard and not getattr(options, "allow_nonfinite", True):
+        tell(
+            "onnxattr: the attributions are written as they are, NaN or infinite in places, and the exit status is 3; "
+            "--allow-nonfinite makes it 0."
         )
         return 3
+    return status
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        text = options.run(options)
+    except OnnxAttrError as error:
+        tell(f"onnxattr: {error}")
+        return 2
+    except Exception as error:
+        tell(
+            f"onnxattr: {type(error).__name__}: {error}. This is a defect of onnxattr; from Python it has a traceback."
+        )
+        return 1
+    try:
+        if text:
+            print(printable(text, keep="\n"))
+        sys.stdout.flush()
+    except OSError as error:
+        # Nothing more is to be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output may have seen enough, as head does.
+        if not isinstance(error, BrokenPipeError):
+            tell(f"onnxattr: the output cannot be written: {error}")
+            return 1
     return 0
 
 
@@ -91,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
 
     look = commands.add_parser("inspect", help="list inputs, outputs, layers and operators of a model")
     look.add_argument("model")
-    look.set_defaults(run=lambda options: print(inspect(options.model)))
+    look.set_defaults(run=lambda options: inspect(options.model))
 
     explain = commands.add_parser("explain", help="explain rows of a .npy file (.npz for several inputs)")
     _add_method(explain, ", or an explainer, which has its method and parameters already")
@@ -129,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     export.set_defaults(run=_export)
 
     ops = commands.add_parser("ops", help="list the operators that can be differentiated")
-    ops.set_defaults(run=lambda options: print(supported_operators()))
+    ops.set_defaults(run=lambda options: supported_operators())
     return parser
 
 
@@ -156,17 +186,21 @@ def _method(options: argparse.Namespace) -> attributions.base.Attribution:
     if given.get("reducer") == "none":
         given["reducer"] = None
     layer = given.get("output_layer")
-    if layer is not None and layer.lstrip("-").isdigit():
+    if layer is not None and _is_integer(layer):
         given["output_layer"] = int(layer)
     if options.wrt:
         given["wrt"] = tuple(options.wrt)
     return getattr(attributions, options.method or "IntegratedGradients")(options.model, **given)
 
 
-def _convert(options: argparse.Namespace) -> None:
+def _is_integer(text: str) -> bool:
+    return re.fullmatch(r"-?[0-9]{1,18}", text) is not None
+
+
+def _convert(options: argparse.Namespace) -> str:
     from onnxattr.converters.files import convert_file
 
-    output = options.output or str(Path(options.model).with_suffix(".onnx"))
+    output = str(Path(options.model).with_suffix(".onnx")) if options.output is None else options.output
     convert_file(
         options.model,
         output,
@@ -176,7 +210,7 @@ def _convert(options: argparse.Namespace) -> None:
         sample=options.sample,
         trust=options.trust,
     )
-    print(f"wrote {output}")
+    return written(output)
 
 
 def _explainer(options: argparse.Namespace) -> Explainer:
@@ -190,29 +224,42 @@ def _explainer(options: argparse.Namespace) -> Explainer:
     return load(options.model, seed=options.seed or 0)
 
 
-def _explain(options: argparse.Namespace) -> None:
-    inputs = _read(options.inputs)
-    if options.picture:
+def _explain(options: argparse.Namespace) -> str:
+    _check_outputs(options, [options.model, options.inputs, options.targets or ""])
+    inputs = read_arrays(options.inputs)
+    if options.picture is not None:
         _check_picture(options, inputs)
-    method = _explainer(options) if is_explainer(options.model) else _method(options)
+    method: Any = _explainer(options) if is_explainer(options.model) else _method(options)
+    _check_outputs(options, method.files)
     targets = _targets(options.targets, inputs)
+    result = method.explain(inputs, targets)
     with whole_file(options.output) as file:
-        result = method.explain(inputs, targets)
         if isinstance(result, np.ndarray):
             np.save(file, result)
         else:
             maps = result.values() if isinstance(result, dict) else result
             np.savez(file, **dict(zip(method.explained, maps, strict=True)))
-    print(f"wrote {options.output}")
-    if options.picture:
-        _draw(options, method, inputs, targets, result)
-        print(f"wrote {options.picture}")
+    if options.picture is None:
+        return written(options.output)
+    _draw(options, method, inputs, targets, result)
+    return written(options.output, options.picture)
+
+
+def _check_outputs(options: argparse.Namespace, reads: Iterable[AnyPath]) -> None:
+    """Checks before the work that what shall be written can be, and is nothing that is read."""
+    reads = list(reads)
+    check_output(options.output, reads)
+    if options.picture is not None:
+        if os.path.realpath(options.picture) == os.path.realpath(options.output):
+            raise ParameterError(f"-o and --picture are both {options.picture}. Give two names.")
+        if os.path.isdir(os.path.dirname(os.path.abspath(options.picture))):
+            check_output(options.picture, reads)
 
 
 def _check_picture(options: argparse.Namespace, inputs: Any) -> None:
     plots.check_path(options.picture)
     plots.matplotlib_module()
-    if not isinstance(inputs, np.ndarray):
+    if not isinstance(inputs, np.ndarray) or not inputs.ndim:
         raise ShapeError("A picture shows the rows of one input, given as a .npy file.")
     if not 0 <= options.row < len(inputs):
         raise ParameterError(f"--row {options.row}: {options.inputs} has rows 0 to {len(inputs) - 1}.")
@@ -240,24 +287,17 @@ def _draw(options: argparse.Namespace, method: Any, inputs: np.ndarray, targets:
 
 def _targets(given: str | None, inputs: Any) -> Any:
     """Targets from a file, or one label for every row."""
-    if given is None or not given.lstrip("-").isdigit():
-        return None if given is None else _read(given)
-    first = next(iter(inputs.values())) if isinstance(inputs, dict) else inputs
+    if given is None or not _is_integer(given):
+        return None if given is None else read_arrays(given)
+    first = next(iter(inputs.values()), np.empty(0)) if isinstance(inputs, dict) else inputs
     return np.full(first.shape[:1], int(given))
 
 
-def _export(options: argparse.Namespace) -> None:
+def _export(options: argparse.Namespace) -> str:
     given = {name: getattr(options, name) for name in ("rendering", "target", "baseline_input", "weights")}
-    if options.triton:
+    if options.triton is not None:
         export_triton(_method(options), options.triton, **given)
-    else:
-        _method(options).export(options.output, **given)
-    print(f"wrote {options.triton or options.output}")
-
-
-def _read(path: str) -> Any:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ShapeError(f"{path} is not a .npy or .npz file of numbers: {error}") from error
-    return loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+        return written(options.triton)
+    check_output(options.output, [options.model])
+    _method(options).export(options.output, **given)
+    return written(options.output)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx
 
 from onnxattr.errors import ModelError, ParameterError
-from onnxattr.finish_graph import whole_file
+from onnxattr.files import check_output, whole_file
 from onnxattr.renderings.rewrite import own_name
 from onnxattr.weights import check_place, write_model
 
@@ -51,20 +52,32 @@ def export_triton(
         ParameterError: If an option is outside its domain, or a file cannot be written.
     """
     check_place(weights)
+    path, settings = Path(folder) / "1" / "model.onnx", Path(folder) / "config.pbtxt"
+    _check_folder(folder, [path, settings], method.prepared.files)
     proto = method.explainer(**options)
     seeds = [value for value in proto.graph.input if value.name == own_name(method.prepared, "seed")]
     for seed in seeds:
         # What is computed with it takes either shape, by broadcasting.
         seed.type.tensor_type.shape.dim.add().dim_value = 1
     text = config(proto)
-    path = Path(folder) / "1" / "model.onnx"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ParameterError(f"{folder} cannot be made: {error}. Give the path of a folder.") from error
-    write_model(proto, path, weights, method.prepared.folder)
-    with whole_file(Path(folder) / "config.pbtxt") as file:
+    write_model(proto, path, weights, method.prepared.folder, method.prepared.files)
+    with whole_file(settings) as file:
         file.write(text.encode())
+
+
+def _check_folder(folder: str | os.PathLike[str], paths: Iterable[Path], reads: Sequence[Path]) -> None:
+    """Checks before the work that the folder's files can be written, as far as there is a folder."""
+    if not os.fspath(folder):
+        raise ParameterError("The name of the folder for Triton is empty. Give the path of a folder.")
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise ParameterError(f"{folder} is a file. Give the path of a folder, new or old.")
+    for path in paths:
+        if path.parent.exists():
+            check_output(path, reads)
 
 
 def config(proto: onnx.ModelProto) -> str:

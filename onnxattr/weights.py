@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import onnx
-import onnx.external_data_helper
+from google.protobuf.message import DecodeError
 
-from onnxattr.errors import ModelError, ParameterError
-from onnxattr.finish_graph import whole_file, write
+from onnxattr.errors import ParameterError
+from onnxattr.files import AnyPath, check_output, claim, destination, is_stream, temporary_file, write
+from onnxattr.loading.external_data import entry, read, set_entry
 
 PLACES = ("auto", "inside", "beside", "shared")
+#: The metadata entry that names the data file which was written together with a model.
+_OWN_DATA = "onnxattr.data"
 #: What protobuf can write at most, less some room for the graph.
 _LIMIT = 2**31 - 2**24
 #: Tensors from this size on go into a file of weights, each at a page boundary so that it can be mapped.
 _LARGE, _PAGE = 1024, 4096
-
-
-def read(tensor: onnx.TensorProto, folder: Path | None) -> None:
-    """Reads an external tensor into the model.
-
-    Raises:
-        ModelError: If its file is missing.
-    """
-    try:
-        onnx.external_data_helper.load_external_data_for_tensor(tensor, str(folder or ""))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise ModelError(f"The weights of {tensor.name!r} are not beside the model: {error}.") from error
-    tensor.data_location = onnx.TensorProto.DEFAULT
-    del tensor.external_data[:]
 
 
 def check_place(place: str) -> None:
@@ -43,7 +35,11 @@ def check_place(place: str) -> None:
 
 
 def write_model(
-    proto: onnx.ModelProto, path: str | os.PathLike[str], place: str, folder: Path | None
+    proto: onnx.ModelProto,
+    path: AnyPath,
+    place: str,
+    folder: Path | None,
+    reads: Iterable[AnyPath] = (),
 ) -> None:
     """Writes a model with its weights in one of the ``PLACES``.
 
@@ -52,84 +48,124 @@ def write_model(
         path: The file to write.
         place: Where its weights go; see ``Attribution.export``.
         folder: Where its external tensors are now.
+        reads: Files that must not be written, because the model is read from them.
 
     Raises:
         ParameterError: If a file cannot be written, or the weights cannot be where they shall.
     """
+    check_output(path, reads)
+    others = [kept for kept in proto.metadata_props if kept.key != _OWN_DATA]
+    del proto.metadata_props[:]
+    proto.metadata_props.extend(others)
     external = [t for t in proto.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
-    size = proto.ByteSize() + sum(_length(tensor, folder) for tensor in external)
-    outside = [
-        t for t in external if not (folder and _is_within(folder / _entry(t, "location"), Path(path).parent))
-    ]
+    size = proto.ByteSize() + sum(int(entry(tensor, "length")) for tensor in external)
+    home = destination(path).parent
+    outside = [t for t in external if not _file_of(t, folder).is_relative_to(home)]
     if place == "auto":
         place = "shared" if external and not outside else "inside" if size < _LIMIT else "beside"
     if place == "shared" and (outside or not external):
         raise ParameterError(
             "weights='shared': the model's external data must lie in the folder of the file to write, or below it"
-            + (
-                f"; {_entry(outside[0], 'location')!r} of {folder} does not."
-                if outside
-                else ", and it has none."
-            )
+            + (f"; {_file_of(outside[0], folder)} is not in {home}." if outside else ", and it has none.")
         )
     if place == "inside" and size >= _LIMIT:
         raise ParameterError(
             f"weights='inside': {size} bytes are too many for one file; take weights='beside'."
         )
+    if place != "inside":
+        _check_beside(path)
     if place == "shared":
         for tensor in external:
-            location = (folder or Path()) / _entry(tensor, "location")
-            _set_entry(tensor, "location", os.path.relpath(location, Path(path).parent))
+            set_entry(tensor, "location", _file_of(tensor, folder).relative_to(home).as_posix())
         write(proto, path)
     elif place == "inside":
         for tensor in external:
             read(tensor, folder)
         write(proto, path)
     else:
-        _write_beside(proto, Path(path), folder)
+        _write_beside(proto, path, folder)
 
 
-def _write_beside(proto: onnx.ModelProto, path: Path, folder: Path | None) -> None:
-    """Writes the large tensors of a model into ``<path>.data``, one after the other, then the model."""
-    data = path.with_name(path.name + ".data")
-    # Neither gets its name before both are whole.
-    with whole_file(path) as model_file, whole_file(data) as file:
-        for tensor in proto.graph.initializer:
-            if tensor.data_location == onnx.TensorProto.EXTERNAL:
-                read(tensor, folder)
-            if tensor.ByteSize() < _LARGE:
-                continue
-            raw = onnx.numpy_helper.to_array(tensor).tobytes() if not tensor.raw_data else tensor.raw_data
-            file.write(b"\0" * (-file.tell() % _PAGE))
-            offset = file.tell()
-            file.write(raw)
-            for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
-                tensor.ClearField(field)
-            tensor.data_location = onnx.TensorProto.EXTERNAL
-            for key, value in (("location", data.name), ("offset", offset), ("length", len(raw))):
-                _set_entry(tensor, key, str(value))
-        onnx.save(proto, model_file)
+def _check_beside(path: AnyPath) -> None:
+    """Refuses a path beside which there can be no data, since runtimes look for it beside the name that they open.
+
+    Raises:
+        ParameterError: If it is a device, a FIFO, or a link into another folder.
+    """
+    final = destination(path)
+    if os.path.realpath(os.path.dirname(path) or ".") != str(final.parent) or is_stream(path):
+        raise ParameterError(
+            f"{os.fspath(path)!r} is a link into another folder, a device or a FIFO, which has no data beside it. "
+            "Give the file itself, or take weights='inside'."
+        )
 
 
-def _length(tensor: onnx.TensorProto, folder: Path | None) -> int:
-    length = _entry(tensor, "length")
-    if length:
-        return int(length)
+def _write_beside(proto: onnx.ModelProto, path: AnyPath, folder: Path | None) -> None:
+    """Writes the large tensors of a model into a data file of their own, one after the other, then the model.
+
+    The data file has the first of the names <path>.data, <path>.1.data, ... that no file has: data that a model reads,
+    the one that is replaced or another, is never written over. What belongs to the replaced model alone goes last.
+    """
+    final = destination(path)
+    names = [
+        final.with_name(f"{final.name}{number}.data") for number in ("", *(f".{k}" for k in range(1, 1000)))
+    ]
+    if not os.path.lexists(names[0]):
+        check_output(names[0])
+    own = _own_data(final)
+    replaced = [name for name in names if name.name == own]
     try:
-        return ((folder or Path()) / _entry(tensor, "location")).stat().st_size
+        with temporary_file(final.parent) as file:
+            tensors = _write_data(proto, file, folder)
+            file.flush()
+            data = claim(file.name, names)
     except OSError as error:
-        raise ModelError(f"The weights of {tensor.name!r} are not beside the model: {error}.") from error
+        raise ParameterError(
+            f"{names[0]} cannot be written: {error}. Make room, or give another folder."
+        ) from error
+    try:
+        for tensor in tensors:
+            set_entry(tensor, "location", data.name)
+        proto.metadata_props.append(onnx.StringStringEntryProto(key=_OWN_DATA, value=data.name))
+        write(proto, path)
+    except BaseException:
+        data.unlink(missing_ok=True)
+        raise
+    for old in replaced:
+        with contextlib.suppress(OSError):
+            old.unlink()
 
 
-def _is_within(file: Path, folder: Path) -> bool:
-    return file.resolve().is_relative_to(folder.resolve())
+def _write_data(proto: onnx.ModelProto, file: BinaryIO, folder: Path | None) -> list[onnx.TensorProto]:
+    """Moves the large tensors of a model into a file; returns them."""
+    moved = []
+    for tensor in proto.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            read(tensor, folder)
+        if tensor.ByteSize() < _LARGE or tensor.data_type == onnx.TensorProto.STRING:
+            continue
+        raw = tensor.raw_data or onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor)).raw_data
+        file.write(b"\0" * (-file.tell() % _PAGE))
+        offset = file.tell()
+        file.write(raw)
+        for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
+            tensor.ClearField(field)
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        set_entry(tensor, "offset", str(offset))
+        set_entry(tensor, "length", str(len(raw)))
+        moved.append(tensor)
+    return moved
 
 
-def _entry(tensor: onnx.TensorProto, key: str) -> str:
-    return next((entry.value for entry in tensor.external_data if entry.key == key), "")
+def _own_data(path: Path) -> str:
+    """The name of the data file that was written together with the model at a path; empty if there is none."""
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(path.read_bytes())
+    except (OSError, DecodeError):
+        return ""
+    return next((kept.value for kept in proto.metadata_props if kept.key == _OWN_DATA), "")
 
 
-def _set_entry(tensor: onnx.TensorProto, key: str, value: str) -> None:
-    kept = [entry for entry in tensor.external_data if entry.key != key]
-    del tensor.external_data[:]
-    tensor.external_data.extend([*kept, onnx.StringStringEntryProto(key=key, value=value)])
+def _file_of(tensor: onnx.TensorProto, folder: Path | None) -> Path:
+    return Path(os.path.realpath((folder or Path()) / entry(tensor, "location")))

@@ -8,6 +8,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ from onnxattr.attributions.options import Options, is_integer
 from onnxattr.attributions.reason import reason
 from onnxattr.channels import find_channel_axis
 from onnxattr.driver import Driver
-from onnxattr.errors import ParameterError
+from onnxattr.errors import ParameterError, one_door
 from onnxattr.exported import RENDERINGS, build
+from onnxattr.files import check_output
 from onnxattr.input_values import check_values
 from onnxattr.loading.source import ModelSource
 from onnxattr.model import prepare, probability_head
@@ -91,11 +93,12 @@ class Attribution(ABC):
         self._check_parameters()
         self.prepared = prepare(model, self.output_layer, self.options.wrt, self.options.precision)
         definition = self._definition()
-        self._check_baseline(definition)
-        self._request = Request(
-            self.prepared, definition, reducer, self._channel_axes(), self.options.relu_policy
-        )
-        self._driver = Driver(self._request, batch_size, self.options.seed, self.options.providers)
+        with one_door(f"{self.name} cannot be set up"):
+            self._check_baseline(definition)
+            self._request = Request(
+                self.prepared, definition, reducer, self._channel_axes(), self.options.relu_policy
+            )
+            self._driver = Driver(self._request, batch_size, self.options.seed, self.options.providers)
         self._warn()
 
     @abstractmethod
@@ -132,6 +135,11 @@ class Attribution(ABC):
         return type(self).__name__
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the model is read from: its own and those of its external data."""
+        return self.prepared.files
+
+    @property
     def explained(self) -> tuple[str, ...]:
         """Names of the values that are explained, in the order of the maps."""
         return self.prepared.wrt
@@ -140,7 +148,8 @@ class Attribution(ABC):
         """The (cut) model's output for each row; the arguments and errors are those of ``explain``."""
         feeds = model_inputs(self.prepared, inputs)
         check_values(self.prepared, feeds)
-        prediction = self._driver.predict(feeds, row_count(feeds))
+        with one_door("The model cannot be run"):
+            prediction = self._driver.predict(feeds, row_count(feeds))
         results = Results(self.options.check_finite)
         results.look(feeds, len(prediction), [], prediction)
         results.say(self._reason, stacklevel=2)
@@ -180,8 +189,9 @@ class Attribution(ABC):
             ParameterError: If a parameter is outside its domain, or the file cannot be written.
         """
         check_place(weights)
+        check_output(path, self.prepared.files)
         proto = self.explainer(rendering, target=target, baseline_input=baseline_input)
-        write_model(proto, path, weights, self.prepared.folder)
+        write_model(proto, path, weights, self.prepared.folder, self.prepared.files)
 
     def explainer(
         self, rendering: str = "auto", *, target: str = "auto", baseline_input: bool = False
@@ -202,7 +212,8 @@ class Attribution(ABC):
         classes = len(dims_of(self.prepared.value(self.prepared.output)) or []) == 2
         labels = target == "labels" or (target == "auto" and classes)
         method = {"method": self.name, "parameters": self._parameters()}
-        return build(request, self._driver.rows, rendering, labels, method)
+        with one_door(f"The explainer of {self.name} cannot be built"):
+            return build(request, self._driver.rows, rendering, labels, method)
 
     def _parameters(self) -> dict[str, Any]:
         """The parameters of the method by name."""
@@ -224,7 +235,8 @@ class Attribution(ABC):
                 checked = as_targets(self.prepared, targets, rows)
                 bar.total += self._driver.work(rows)
                 bar.refresh()
-                found, prediction = self._driver.explain(feeds, checked, rows, results.rows, bar.update)
+                with one_door(f"{self.name} cannot explain the model"):
+                    found, prediction = self._driver.explain(feeds, checked, rows, results.rows, bar.update)
                 with np.errstate(over="ignore"):
                     runs.append([array.astype(np.float32, copy=False) for array in found])
                 results.look(feeds, rows, runs[-1], prediction, checked)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxattr.errors import ParameterError, RuntimeMissingError
+from onnxattr.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,17 +59,15 @@ class Sheet:
         ax.get_xticklabels()[-1].set_horizontalalignment("right")
 
     def finish(self, path: str | os.PathLike | None) -> "Figure":
-        """Write the figure through a temporary name, if there is a path; return it."""
+        """Write the figure as a whole file, if there is a path; return it."""
         if path is not None:
-            target = Path(path)
             file_format = check_path(path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
             try:
-                self.figure.savefig(partial, format=file_format, facecolor="white")
-                partial.replace(target)
-            finally:
-                partial.unlink(missing_ok=True)
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ParameterError(f"The folder of {path} cannot be made: {error}.") from error
+            with whole_file(path) as file:
+                self.figure.savefig(file, format=file_format, facecolor="white")
         return self.figure
 
 

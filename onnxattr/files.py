@@ -1,0 +1,252 @@
+"""Writes files so that nothing is lost: checked before the work, whole under their final name, or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import onnx
+
+from onnxattr.errors import ModelError, ParameterError, ShapeError
+
+AnyPath = str | os.PathLike[str]
+#: How long a FIFO is waited for until something reads from it, in seconds.
+_PATIENCE = 10.0
+
+
+def check_output(path: AnyPath, reads: Iterable[AnyPath] = ()) -> None:
+    """Checks that a file can be written, before the work that its content takes.
+
+    Args:
+        path: The file to write. A link is written through, as are devices and FIFOs.
+        reads: Files that are being read, and so must not be written.
+
+    Raises:
+        ParameterError: If it is one of those, a folder, in no folder, or not to be written.
+    """
+    try:
+        if not os.fspath(path):
+            raise OSError("the name is empty")
+        found = _status(path)
+        if found is None or stat.S_ISREG(found.st_mode):
+            _check_folder(path)
+        elif stat.S_ISDIR(found.st_mode):
+            raise OSError("it is a folder")
+        if found is not None and not os.access(path, os.W_OK):
+            raise OSError("it is read-only")
+    except (OSError, ValueError) as error:
+        raise _cannot(path, error) from error
+    if found is not None and stat.S_ISREG(found.st_mode):
+        for read in reads:
+            if os.path.exists(read) and os.path.samestat(found, os.stat(read)):
+                same = "" if os.fspath(read) == os.fspath(path) else f" (it is {os.fspath(read)})"
+                raise ParameterError(
+                    f"{os.fspath(path)} is a file that is being read{same}; writing would destroy it. "
+                    "Give another name."
+                )
+
+
+def _status(path: AnyPath) -> os.stat_result | None:
+    """The status of a file or of what it links to; None if there is none."""
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
+
+
+def _check_folder(path: AnyPath) -> None:
+    """Checks that a new file can be made where a file shall be."""
+    final = destination(path)
+    if os.fspath(path).endswith(os.sep):
+        raise OSError("it ends as the name of a folder does")
+    if not final.parent.is_dir():
+        raise OSError(f"there is no folder {final.parent}")
+    if not os.access(final.parent, os.W_OK | os.X_OK):
+        raise OSError(f"the folder {final.parent} is read-only")
+
+
+def destination(path: AnyPath) -> Path:
+    """The file itself, where the path is a link to it."""
+    return Path(os.path.realpath(path))
+
+
+def is_stream(path: AnyPath) -> bool:
+    """Whether a path is a device, a FIFO, a socket, or one of the process's own open files: all are written to."""
+    found = _status(path)
+    if found is not None and not stat.S_ISREG(found.st_mode):
+        return True
+    folder = os.path.realpath(os.path.dirname(path) or ".")
+    return found is not None and (folder == "/dev" or folder.startswith("/proc/"))
+
+
+def _cannot(path: AnyPath, error: Exception) -> ParameterError:
+    reason = getattr(error, "strerror", None) or error
+    return ParameterError(
+        f"{os.fspath(path)!r} cannot be written: {reason}. Give the path of a file in a folder that can be written to."
+    )
+
+
+@contextlib.contextmanager
+def whole_file(path: AnyPath) -> Iterator[BinaryIO]:
+    """Opens a file that gets its name when it is whole; what had the name before stays until then.
+
+    A device or FIFO is written to when the content is whole. Nothing else is left behind, be it by an error, Ctrl-C or
+    SIGTERM (in the main thread of a program that has no handler of its own); SIGKILL leaves ``.onnxattr-*.part``.
+
+    Raises:
+        ParameterError: If the file cannot be written.
+    """
+    check_output(path)
+    try:
+        if is_stream(path):
+            with tempfile.TemporaryFile() as file:
+                yield file
+                file.seek(0)
+                with _opened(path) as stream:
+                    shutil.copyfileobj(file, stream)
+            return
+        final = destination(path)
+        with temporary_file(final.parent) as file:
+            yield file
+            file.flush()
+            if final.exists():
+                os.chmod(file.name, stat.S_IMODE(final.stat().st_mode) & 0o777)
+            os.replace(file.name, final)
+    except OSError as error:
+        # NumPy gives no number with the error of a write that fell short.
+        full = error if error.errno else OSError(f"no space left ({error})")
+        raise _cannot(path, full) from error
+
+
+@contextlib.contextmanager
+def temporary_file(folder: Path) -> Iterator[BinaryIO]:
+    """A new file in a folder, removed at the end unless it was renamed; its mode is that of any new file."""
+    name = folder / f".onnxattr-{secrets.token_hex(8)}.part"
+    with _stopped_tidily():
+        try:
+            with open(name, "xb") as file:
+                yield file
+        finally:
+            with contextlib.suppress(OSError):
+                name.unlink(missing_ok=True)
+
+
+def claim(temporary: AnyPath, names: Iterable[Path]) -> Path:
+    """Gives a file the first of the names that no file has.
+
+    Raises:
+        OSError: If it cannot get the name.
+    """
+    for name in names:
+        try:
+            # A link, unlike a rename, never replaces a file.
+            os.link(temporary, name)
+        except FileExistsError:
+            continue
+        except OSError:
+            if name.exists():
+                continue
+            os.rename(temporary, name)
+        return name
+    raise FileExistsError("all names are taken")
+
+
+class _Stopped(BaseException):
+    """The process was told to end, by the signal that is the argument."""
+
+
+@contextlib.contextmanager
+def _stopped_tidily() -> Iterator[None]:
+    """Lets SIGTERM and SIGHUP end the process only after what is open has been tidied up."""
+    kinds = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    mine: list[Any] = []
+    if threading.current_thread() is threading.main_thread():
+        mine = [kind for kind in kinds if signal.getsignal(kind) is signal.SIG_DFL]
+
+    def stop(number: int, _: Any) -> None:
+        raise _Stopped(number)
+
+    for kind in mine:
+        signal.signal(kind, stop)
+    stopped = None
+    try:
+        yield
+    except _Stopped as error:
+        if not mine:
+            raise
+        stopped = error.args[0]
+    finally:
+        for kind in mine:
+            signal.signal(kind, signal.SIG_DFL)
+        if stopped is not None:
+            os.kill(os.getpid(), stopped)
+
+
+def _opened(path: AnyPath) -> BinaryIO:
+    """Opens a device or FIFO; a FIFO that nothing reads from would block for ever."""
+    status = os.stat(path)
+    if not stat.S_ISFIFO(status.st_mode):
+        return open(path, "wb")
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if time.monotonic() > end:
+                raise OSError(
+                    error.errno, f"nothing has read from this FIFO for {_PATIENCE:.0f} s"
+                ) from error
+            time.sleep(0.02)
+        else:
+            os.set_blocking(descriptor, True)
+            return os.fdopen(descriptor, "wb")
+
+
+def write(proto: onnx.ModelProto, path: AnyPath) -> None:
+    """Writes a model.
+
+    Raises:
+        ParameterError: If the file cannot be written.
+        ModelError: If the model is too large or too deep for one file.
+    """
+    with whole_file(path) as file:
+        try:
+            data = proto.SerializeToString()
+        except Exception as error:
+            raise ModelError(
+                f"The model cannot be one file: {error}. Of more than 2 GiB it needs weights='beside'."
+            ) from error
+        file.write(data)
+
+
+def read_arrays(path: AnyPath) -> Any:
+    """The array of a .npy file, or those of a .npz file by name; never unpickles.
+
+    Raises:
+        ShapeError: If the file is missing, damaged, or holds anything but arrays of numbers or text.
+    """
+    try:
+        if not os.path.isfile(path):
+            raise OSError("there is no such file")
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except Exception as error:
+        # What NumPy, zipfile and zlib raise on damaged files is no closed list.
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ShapeError(
+            f"{os.fspath(path)} is not a .npy or .npz file of numbers: {reason}. Save it with numpy.save or savez."
+        ) from error
