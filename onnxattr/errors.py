@@ -1,6 +1,7 @@
-"""The exceptions that onnxattr raises on purpose; each message says what was given, what was expected, what to do."""
+"""The exceptions that onnxattr raises; each message says what was given, what was expected, what to do."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
 
 class OnnxAttrError(Exception):
@@ -9,6 +10,10 @@ class OnnxAttrError(Exception):
 
 class ModelError(OnnxAttrError):
     """The model is missing, damaged, not ONNX, or cannot be explained as it is."""
+
+
+class UnforeseenError(ModelError):
+    """A library failed on a model in a way that no check has foreseen; what it raised is the cause."""
 
 
 class ConversionError(ModelError):
@@ -61,3 +66,34 @@ class NonFiniteError(OnnxAttrError, ArithmeticError):
 
 class NonFiniteWarning(UserWarning):
     """Attributions or predictions are NaN or infinite: which rows, which node made them, what to try."""
+
+
+@contextlib.contextmanager
+def one_door(failed: str) -> Iterator[None]:
+    """Lets nothing out but errors of this module; what a library raises on a model becomes the cause of one.
+
+    Args:
+        failed: What cannot be done if something fails, for instance "model.onnx cannot be prepared".
+
+    Raises:
+        ModelError: If memory does not suffice, or something is nested too deeply.
+        UnforeseenError: If anything else is raised.
+    """
+    try:
+        yield
+    except OnnxAttrError:
+        raise
+    except MemoryError as error:
+        raise ModelError(
+            f"{failed}: it takes more memory than there is. Use a smaller model or batch."
+        ) from error
+    except RecursionError as error:
+        raise ModelError(
+            f"{failed}: something in it is nested too deeply to be followed. Simplify it, and export it again."
+        ) from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:400]
+        raise UnforeseenError(
+            f"{failed}: {type(error).__name__}: {reason}. Check the model with onnx.checker and in ONNX Runtime: if it "
+            "is damaged, export it again; if it runs there, this is a defect of onnxattr."
+        ) from error

@@ -14,12 +14,12 @@ from onnxattr.arrays import Targets, as_array, as_targets, model_inputs, row_cou
 from onnxattr.attributions.batches import joined, pairs_of
 from onnxattr.attributions.finite import Case, Results, check_mode
 from onnxattr.attributions.reason import reason_in_file
-from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError
-from onnxattr.exported import describe
+from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError, one_door
+from onnxattr.exported import KEY, describe
 from onnxattr.input_values import check_values
 from onnxattr.layers import read_layers
-from onnxattr.loading.load import FOLDER
-from onnxattr.loading.source import is_keras, read_proto
+from onnxattr.loading.load import FILES, FOLDER
+from onnxattr.loading.source import is_keras, read_model, read_proto
 from onnxattr.model import Prepared
 from onnxattr.session import Session
 from onnxattr.values import dims_of
@@ -56,24 +56,34 @@ class Explainer:
             ModelError: If the file is missing, damaged or no explainer.
         """
         check_mode(check_finite)
-        proto, folder = read_proto(path)
-        metadata = describe({entry.key: entry.value for entry in proto.metadata_props})
-        if metadata is None:
-            raise ModelError(f"{path} is not an explainer; write one with the export() of a method.")
-        self.metadata, self.seed, self.baseline = metadata, seed, baseline
-        self.check_finite, self._providers, self._proto = check_finite, providers, proto
-        self._session = Session(proto, providers, folder or Path())
-        interface = ir.serde.deserialize_model(proto)
-        self._inputs = {str(value.name): value for value in interface.graph.inputs}
-        interface.graph.inputs[:] = [self._inputs[name] for name in metadata["inputs"]]
-        interface.meta[FOLDER] = folder
-        layers = read_layers(interface.metadata_props)
-        self._prepared = Prepared(interface, layers, metadata["prediction"], tuple(metadata["explained"]))
+        with one_door(f"{path} cannot be loaded"):
+            located = read_model(path)
+            proto = located.proto
+            metadata = describe({entry.key: entry.value for entry in proto.metadata_props})
+            if metadata is None:
+                raise ModelError(f"{path} is not an explainer; write one with the export() of a method.")
+            self.metadata, self.seed, self.baseline = metadata, seed, baseline
+            self.check_finite, self._providers, self._proto = check_finite, providers, proto
+            self._session = Session(proto, providers, located.folder or Path())
+            interface = ir.serde.deserialize_model(proto)
+            self._inputs = {str(value.name): value for value in interface.graph.inputs}
+            _check_interface(metadata, set(self._inputs), set(self._session.outputs))
+            interface.graph.inputs[:] = [self._inputs[name] for name in metadata["inputs"]]
+            interface.meta[FOLDER], interface.meta[FILES] = located.folder, located.files
+            layers = read_layers(interface.metadata_props)
+            self._prepared = Prepared(
+                interface, layers, metadata["prediction"], tuple(metadata["explained"])
+            )
 
     @property
     def name(self) -> str:
         """The method's name."""
         return str(self.metadata["method"])
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the explainer is read from: its own and those of its external data."""
+        return self._prepared.files
 
     @property
     def explained(self) -> tuple[str, ...]:
@@ -175,8 +185,30 @@ def is_explainer(path: str | os.PathLike[str]) -> bool:
     """
     if is_keras(Path(path)):
         return False
-    proto, _ = read_proto(path)
-    return describe({entry.key: entry.value for entry in proto.metadata_props}) is not None
+    with one_door(f"{path} cannot be read"):
+        return describe({entry.key: entry.value for entry in read_proto(path).metadata_props}) is not None
+
+
+def _check_interface(metadata: Mapping[str, Any], inputs: set[str], outputs: set[str]) -> None:
+    """Checks that a file has the inputs and outputs that its metadata name."""
+    entries = metadata["explained"].values()
+    named_inputs = [
+        *metadata["inputs"],
+        metadata["target"],
+        metadata["seed"],
+        *(e["baseline"] for e in entries),
+    ]
+    named_outputs = [
+        metadata["prediction"],
+        metadata["convergence_delta"],
+        *(e["attribution"] for e in entries),
+    ]
+    missing = ({*named_inputs} - inputs) | ({*named_outputs} - outputs)
+    if missing - {None}:
+        raise ModelError(
+            f"The metadata entry {KEY!r} names {sorted(missing - {None})}, which the file does not have: it "
+            "was changed after the export. Export it again."
+        )
 
 
 def load(

@@ -7,6 +7,7 @@ import importlib.metadata
 import itertools
 import json
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.autodiff import FLOATS
-from onnxattr.errors import ParameterError
+from onnxattr.errors import ModelError, ParameterError
 from onnxattr.renderings.batch import batch_graph
 from onnxattr.renderings.loop import loop_graph
 from onnxattr.renderings.rewrite import Request, own_name, own_names
@@ -66,12 +67,36 @@ def build(
     return proto
 
 
+#: What running an explainer needs of its metadata, and the types that it has.
+_NEEDED: dict[str, Any] = {
+    "method": str, "explained": dict, "inputs": list, "prediction": str, "target": str, "target_kind": str,
+    "seed": (str, NoneType), "convergence_delta": (str, NoneType),
+}  # fmt: skip
+
+
 def describe(metadata: Mapping[str, str]) -> dict[str, Any] | None:
-    """What a model's metadata say of the explainer that it is; None for any other model."""
-    try:
-        return dict(json.loads(metadata[KEY]))
-    except (KeyError, ValueError):
+    """What a model's metadata say of the explainer that it is; None for any other model.
+
+    Raises:
+        ModelError: If they are damaged.
+    """
+    if KEY not in metadata:
         return None
+    try:
+        found = json.loads(metadata[KEY])
+        wrong = [name for name, kinds in _NEEDED.items() if not isinstance(found[name], kinds)]
+        entries = list(found["explained"].values())
+        wrong += [str(name) for name in found["inputs"] if not isinstance(name, str)]
+        wrong += [str(e) for e in entries if not isinstance(e["attribution"], str)]
+        wrong += [str(e) for e in entries if not isinstance(e["baseline"], (str, NoneType))]
+        if wrong or not entries or found["target_kind"] not in ("labels", "weights"):
+            raise ValueError(f"unexpected {wrong[:3] or 'entries'}")
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ModelError(
+            f"The metadata entry {KEY!r}, which makes a file an explainer, is damaged ({error!r}): export it again, or "
+            "remove the entry to use the file as a model."
+        ) from error
+    return dict(found)
 
 
 def _array_as_json(array: np.ndarray) -> Any:

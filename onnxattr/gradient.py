@@ -9,11 +9,11 @@ import onnx_ir as ir
 
 from onnxattr.autodiff import FLOATS, pullback
 from onnxattr.builder import OpBuilder
-from onnxattr.errors import ModelError
+from onnxattr.errors import ModelError, one_door
 from onnxattr.finish_graph import finish
 from onnxattr.loading.load import load
 from onnxattr.loading.precision import set_precision
-from onnxattr.loading.source import ModelSource
+from onnxattr.loading.source import ModelSource, name_of
 from onnxattr.model import check_outside, named_values, opset_of
 from onnxattr.rules.registry import RuleTable
 from onnxattr.rules.standard import STANDARD
@@ -50,6 +50,17 @@ def vjp(
         UnsupportedOpError: If an operator on the way has no rule.
     """
     graph_model = load(model)
+    with one_door(f"{name_of(model)} cannot be differentiated"):
+        return _with_gradients(graph_model, wrt, outputs, rules, precision)
+
+
+def _with_gradients(
+    graph_model: ir.Model,
+    wrt: str | Sequence[str] | None,
+    outputs: str | Sequence[str] | None,
+    rules: RuleTable,
+    precision: str,
+) -> onnx.ModelProto:
     set_precision(graph_model, precision)
     graph = graph_model.graph
     sources = _pick(graph, wrt, graph.inputs, "wrt")

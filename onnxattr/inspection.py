@@ -9,10 +9,11 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxattr.autodiff import FLOATS, active_nodes, is_float
+from onnxattr.errors import one_door
 from onnxattr.exported import describe
 from onnxattr.layers import Layer, read_layers
 from onnxattr.loading.load import load
-from onnxattr.loading.source import ModelSource
+from onnxattr.loading.source import ModelSource, name_of
 from onnxattr.model import explainable, opset_of, probability_head
 from onnxattr.rules.definitions import DEFINITIONS
 from onnxattr.rules.registry import NON_DIFFERENTIABLE, op_name
@@ -30,6 +31,11 @@ def inspect(source: ModelSource) -> str:
         ModelError: If the model cannot be read.
     """
     model = load(source)
+    with one_door(f"{name_of(source)} cannot be described"):
+        return _described(model)
+
+
+def _described(model: ir.Model) -> str:
     graph = model.graph
     lines = [f"ai.onnx opset {opset_of(model)}, {len(graph)} nodes", "", "Inputs"]
     lines += [f"  {_describe(value)}" for value in graph.inputs]

@@ -6,12 +6,14 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import onnx
 from google.protobuf.message import DecodeError
 
 from onnxattr.errors import ModelError
+
+_T = TypeVar("_T")
 
 METADATA_KEY = "onnxattr.layers"
 VIEWS_KEY = "onnxattr.layer_views"
@@ -82,24 +84,40 @@ def read_layers(metadata: Mapping[str, str]) -> list[Layer]:
         return []
     try:
         return [_layer(entry) for entry in json.loads(text)["layers"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"The metadata entry {METADATA_KEY!r} is damaged ({error!r}); convert the model again."
         ) from error
 
 
 def _layer(entry: Mapping[str, Any]) -> Layer:
-    output, relu = entry["output"], entry.get("relu")
+    output, relu, index = entry["output"], entry.get("relu"), entry["index"]
     records = relu if isinstance(relu, list) else [relu] if relu else []
     return Layer(
-        name=entry["name"],
-        index=entry["index"],
-        class_name=entry["class"],
-        path=entry["path"],
-        outputs=tuple(output) if isinstance(output, list) else (output,) if output else (),
+        name=_of_kind(entry["name"], str),
+        index=index if index is None else _of_kind(index, int),
+        class_name=_of_kind(entry["class"], str),
+        path=_of_kind(entry["path"], str),
+        outputs=_texts(output if isinstance(output, list) else [output] if output else []),
         folded=entry.get("folded"),
         relus=tuple(
-            ReluRecord(r["kind"], r["input"], r["output"], tuple(r["nodes"]), bool(r["xplique"]))
+            ReluRecord(
+                _of_kind(r["kind"], str),
+                _of_kind(r["input"], str),
+                _of_kind(r["output"], str),
+                _texts(r["nodes"]),
+                bool(r["xplique"]),
+            )
             for r in records
         ),
     )
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple(_of_kind(value, str) for value in _of_kind(values, list))
+
+
+def _of_kind(value: Any, kind: type[_T]) -> _T:
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value

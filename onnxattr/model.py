@@ -12,12 +12,12 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxattr.autodiff import FLOATS, inputs_of, needed_nodes, reachable, reaching
-from onnxattr.errors import ModelError
+from onnxattr.errors import ModelError, one_door
 from onnxattr.layers import Layer, read_layers
 from onnxattr.loading.free_batch import free_batch
-from onnxattr.loading.load import DIGEST, FOLDER, load
+from onnxattr.loading.load import DIGEST, FILES, FOLDER, load
 from onnxattr.loading.precision import set_precision
-from onnxattr.loading.source import ModelSource
+from onnxattr.loading.source import ModelSource, name_of
 from onnxattr.subgraphs import prune, subgraphs_of
 from onnxattr.values import dims_of, values_of
 
@@ -50,6 +50,11 @@ class Prepared:
     def folder(self) -> Path | None:
         """Where the model's external data lies; None if it was not loaded from a file."""
         return self.model.meta.get(FOLDER)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the model is read from: its own and those of its external data."""
+        return self.model.meta.get(FILES, ())
 
     @property
     def digest(self) -> str:
@@ -137,6 +142,13 @@ def prepare(
         ModelError: If the model is invalid, the output is ambiguous or unknown, or nothing float can be explained.
     """
     model = load(source)
+    with one_door(f"{name_of(source)} cannot be prepared"):
+        return _cut(model, output_layer, wrt, precision)
+
+
+def _cut(
+    model: ir.Model, output_layer: str | int | None, wrt: str | tuple[str, ...] | None, precision: str
+) -> Prepared:
     set_precision(model, precision)
     layers = read_layers(model.metadata_props)
     output = _find_output(model.graph, layers, output_layer)

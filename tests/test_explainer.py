@@ -223,7 +223,7 @@ REFUSALS = {
     no_baseline: (ParameterError, "has no baseline"),
     no_external_data: (ParameterError, "it has none"),
     no_explainer: (ModelError, "is not an explainer"),
-    damaged_metadata: (ModelError, "is not an explainer"),
+    damaged_metadata: (ModelError, "is damaged.*export it again"),
     without_baseline: (ParameterError, "baseline=<array>"),
     baseline_of_two_rows: (ShapeError, "1 or 3 rows"),
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
-from onnxattr.errors import ModelError
+from onnxattr.errors import ModelError, one_door
 from onnxattr.layers import append_views
 from onnxattr.loading.batchwise import put_time_first
 from onnxattr.loading.functions import expand, inline
@@ -22,13 +24,13 @@ from onnxattr.loading.opsets import (
 )
 from onnxattr.loading.other_domains import adopt, write_out
 from onnxattr.loading.shapes import infer_shapes
-from onnxattr.loading.source import ModelSource, digest, read_proto
+from onnxattr.loading.source import ModelSource, digest, name_of, read_model
 from onnxattr.loading.static_nodes import resolve
 from onnxattr.loading.weights_aside import put_weights_back, set_weights_aside, with_small_data
 from onnxattr.subgraphs import hoist_initializers
 
-#: What ``load`` notes in a model's ``meta``: the folder of its external data, and the SHA-256 of its file.
-FOLDER, DIGEST = "folder", "sha256"
+#: What ``load`` notes in a model's ``meta``: the folder of its external data, the files read, the SHA-256 of its file.
+FOLDER, FILES, DIGEST = "folder", "files", "sha256"
 
 
 def load(source: ModelSource) -> ir.Model:
@@ -39,7 +41,15 @@ def load(source: ModelSource) -> ir.Model:
     Raises:
         ModelError: If the model cannot be read, is invalid, or is newer or older than what can be handled.
     """
-    proto, folder = read_proto(source)
+    with one_door(f"{name_of(source)} cannot be prepared"):
+        located = read_model(source)
+        model = _prepared(located.proto, located.folder)
+        model.meta[FOLDER], model.meta[FILES] = located.folder, located.files
+        model.meta[DIGEST] = digest(source, located.proto)
+        return model
+
+
+def _prepared(proto: onnx.ModelProto, folder: Path | None) -> ir.Model:
     slim, weights = set_weights_aside(with_small_data(proto, folder))
     append_views(slim)
     if slim.opset_import and not default_opset(slim):
@@ -70,7 +80,6 @@ def load(source: ModelSource) -> ir.Model:
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     hoist_initializers(model)
     _name_everything(model.graph)
-    model.meta[FOLDER], model.meta[DIGEST] = folder, digest(source, proto)
     return model
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,31 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError, EncodeError
 
 from onnxattr.errors import ModelError
+from onnxattr.loading.external_data import Located, locate
+from onnxattr.loading.wellformed import check_wellformed
 
 ModelSource = Any
+#: What protobuf can read at most.
+_LARGEST = 2**31 - 1
 
 
-def read_proto(source: ModelSource) -> tuple[onnx.ModelProto, Path | None]:
-    """Reads a model without its external data; returns it with the folder that holds that data.
+def read_model(source: ModelSource) -> Located:
+    """Reads a model and finds its external data; the arguments and errors are those of ``read_proto``.
+
+    Raises:
+        ModelError: If its external data is not in regular files of its folder, or not as the model says.
+    """
+    proto = read_proto(source)
+    check_wellformed(proto)
+    if not isinstance(source, (str, os.PathLike)):
+        return locate(proto, None, _folder_of(source))
+    path = Path(source)
+    located = locate(proto, None if is_keras(path) else path)
+    return replace(located, files=(path, *located.files) if path.is_file() else located.files)
+
+
+def read_proto(source: ModelSource) -> onnx.ModelProto:
+    """Reads a model without its external data.
 
     Args:
         source: A path, the bytes of a file, an ``onnx.ModelProto``, an ``onnx_ir.Model``, or a Keras model.
@@ -26,20 +46,18 @@ def read_proto(source: ModelSource) -> tuple[onnx.ModelProto, Path | None]:
         ModelError: If the file is missing, damaged or not ONNX, or the object is none of the above.
     """
     if isinstance(source, onnx.ModelProto):
-        return source, None
+        return source
     if isinstance(source, ir.Model):
-        return ir.serde.serialize_model(source), None
+        return ir.serde.serialize_model(source)
     if isinstance(source, bytes):
-        return _parse(source, "the given bytes"), None
+        return _parse(source, "the given bytes")
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if is_keras(path):
-            return _convert_keras(path), None
-        if not path.is_file():
-            raise ModelError(f"{path} does not exist or is not a file; expected the path of an ONNX model.")
-        return _parse(path.read_bytes(), str(path)), path.parent
+            return _convert_keras(path)
+        return _parse(_bytes_of(path), str(path))
     if any(cls.__module__.split(".")[0] in ("keras", "tf_keras") for cls in type(source).__mro__):
-        return _convert_keras(source), None
+        return _convert_keras(source)
     raise ModelError(
         f"A model was given as {type(source).__name__}; expected a path, the bytes of an ONNX file, an "
         "onnx.ModelProto, an onnx_ir.Model or a Keras model."
@@ -57,15 +75,55 @@ def _convert_keras(model: Any) -> onnx.ModelProto:
     return keras.to_onnx(model)
 
 
+def _bytes_of(path: Path) -> bytes:
+    """The bytes of a regular file that protobuf can read."""
+    try:
+        size = path.stat().st_size if path.is_file() else None
+        if size is None:
+            raise ModelError(f"{path} does not exist or is not a file; expected the path of an ONNX model.")
+        if size > _LARGEST:
+            raise ModelError(
+                f"{path} has {size} bytes; a file of protobuf has up to {_LARGEST}. "
+                "Export the model with external data."
+            )
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{str(path)!r} cannot be read: {error}. Give the path of an ONNX model.") from error
+
+
+def _folder_of(source: Any) -> Path | None:
+    """The folder of the external data of a model of onnx-ir.
+
+    Raises:
+        ModelError: If there are several.
+    """
+    if not isinstance(source, ir.Model):
+        return None
+    tensors = (value.const_value for value in source.graph.initializers.values())
+    folders = {os.path.realpath(t.base_dir or ".") for t in tensors if isinstance(t, ir.ExternalTensor)}
+    if len(folders) > 1:
+        raise ModelError(
+            f"The model's external data is in several folders {sorted(folders)[:3]}; save it with its data in one."
+        )
+    return Path(folders.pop()) if folders else None
+
+
 def _parse(data: bytes, where: str) -> onnx.ModelProto:
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
     except DecodeError as error:
-        raise ModelError(f"{where} is not an ONNX model, or is damaged: {error}. Export it again.") from error
+        raise ModelError(
+            f"{where} is not an ONNX model, or is damaged or nested too deeply: {error}. Export it again."
+        ) from error
     if not proto.graph.node and not proto.graph.output:
         raise ModelError(f"{where} holds no ONNX graph ({len(data)} bytes read). Export the model again.")
     return proto
+
+
+def name_of(source: ModelSource) -> str:
+    """What errors call a model."""
+    return str(Path(source)) if isinstance(source, (str, os.PathLike)) else "The model"
 
 
 def digest(source: Any, proto: onnx.ModelProto) -> str:
@@ -75,6 +133,7 @@ def digest(source: Any, proto: onnx.ModelProto) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
+    proto = source if isinstance(source, onnx.ModelProto) else proto
     try:
         return hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
     except (ValueError, EncodeError):

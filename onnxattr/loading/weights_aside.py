@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
 
 from onnxattr.errors import ModelError
-from onnxattr.weights import read
+from onnxattr.loading.external_data import DataTensor, byte_count, read
 
 #: Tensors of up to so many bytes stay in the model: they may be shapes, which inference and the runtime must see.
 _SMALL = 4096
@@ -19,11 +18,11 @@ def with_small_data(proto: onnx.ModelProto, folder: Path | None) -> onnx.ModelPr
     """A model whose small external tensors are inside it.
 
     Raises:
-        ModelError: If a file of weights is missing.
+        ModelError: If a file of weights cannot be read any more.
     """
 
     def is_small(tensor: onnx.TensorProto) -> bool:
-        return tensor.data_location == onnx.TensorProto.EXTERNAL and math.prod(tensor.dims) * 8 <= _SMALL
+        return tensor.data_location == onnx.TensorProto.EXTERNAL and byte_count(tensor) <= _SMALL
 
     if not any(map(is_small, proto.graph.initializer)):
         return proto
@@ -82,11 +81,12 @@ def put_weights_back(graph: ir.Graph, weights: dict[str, onnx.TensorProto], fold
         if value.name in weights:
             tensor = ir.serde.deserialize_tensor(weights[value.name], base_path=str(folder or ""))
             if isinstance(tensor, ir.ExternalTensor):
+                tensor = DataTensor(tensor)
                 try:
                     tensor.numpy()
                 except OSError as error:
                     raise ModelError(
-                        f"The weights of {value.name!r} are not beside the model: {error}."
+                        f"The external data of {value.name!r} cannot be read: {error}. Make the file readable."
                     ) from error
             value.const_value = tensor
             graph.register_initializer(value)
