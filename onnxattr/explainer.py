@@ -71,9 +71,7 @@ class Explainer:
             interface.graph.inputs[:] = [self._inputs[name] for name in metadata["inputs"]]
             interface.meta[FOLDER], interface.meta[FILES] = located.folder, located.files
             layers = read_layers(interface.metadata_props)
-            self._prepared = Prepared(
-                interface, layers, metadata["prediction"], tuple(metadata["explained"])
-            )
+            self._prepared = Prepared(interface, layers, metadata["prediction"], tuple(metadata["explained"]))
 
     @property
     def name(self) -> str:

@@ -248,5 +248,5 @@ def read_arrays(path: AnyPath) -> Any:
         # What NumPy, zipfile and zlib raise on damaged files is no closed list.
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ShapeError(
-            f"{os.fspath(path)} is not a .npy or .npz file of numbers: {reason}. Save it with numpy.save or savez."
+            f"{os.fspath(path)} is not a .npy file of numbers, or .npz of several: {reason}. Save it with numpy.save."
         ) from error

@@ -64,7 +64,7 @@ def check_vjp(
     evaluate = functools.partial(_reference, new_ops=new_ops) if double else _onnxruntime
     step = step or (1e-5 if double else 1e-2)
     tolerance = tolerance or (1e-6 if double else 2e-3)
-    proto = as_double(read_proto(model)[0]) if double else read_proto(model)[0]
+    proto = as_double(read_proto(model)) if double else read_proto(model)
     precision = np.float64 if double else np.float32
     feeds = {k: v.astype(precision) if np.asarray(v).dtype.kind == "f" else v for k, v in inputs.items()}
     kind = onnx.TensorProto.DOUBLE if double else onnx.TensorProto.FLOAT
