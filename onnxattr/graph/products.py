@@ -55,8 +55,11 @@ def contraction(
 ) -> ir.Value:
     """A sum of products of cotangents with factors, ``build(ct, *factors)``; a 0 among the cotangents contributes 0.
 
-    A factor that is infinite or NaN makes NaN of the sums that it takes part in with a cotangent other than 0.
+    A factor that is infinite or NaN makes NaN of the sums that it takes part in with a cotangent other than 0. Zeros of
+    constant factors, such as matrices that choose, contribute 0 as well.
     """
+    if not op.range_of(ct).finite and any(op.range_of(f).zero and op.is_constant(f) for f in factors):
+        return _with_infinite_cotangents(op, ct, factors, build)
     unsure = [factor for factor in factors if not op.range_of(factor).finite]
     if not unsure:
         return build(ct, *factors)
@@ -69,6 +72,21 @@ def contraction(
         numbers = op.Where(op.Greater(spoilt, 0.0), math.nan, numbers)
         numbers.shape = spoilt.shape
     return numbers
+
+
+def _with_infinite_cotangents(
+    op: OpBuilder, ct: ir.Value, factors: Sequence[ir.Value], build: Callable[..., ir.Value]
+) -> ir.Value:
+    """The sums of the finite cotangents, except where infinite ones or NaN take part."""
+    known = op.Equal(op.append("Sub", [ct, ct]), 0.0)
+    numbers = build(op.Where(known, ct, 0.0), *factors)
+    signs = op.Where(op.Equal(op.Abs(ct), math.inf), op.Sign(ct), 0.0)
+    infinite = op.append("Mul", [build(signs, *factors), op.constant(math.inf, ct.dtype)])
+    used = [op.cast_like(op.Not(op.Equal(factor, 0.0)), factor) for factor in factors]
+    touched = op.Greater(build(op.cast_like(op.Not(known), ct), *used), 0.0)
+    result = op.Where(touched, infinite, numbers)
+    result.shape = numbers.shape
+    return result
 
 
 def live_rows(op: OpBuilder, ct: ir.Value, factor: ir.Value) -> ir.Value:

@@ -201,24 +201,13 @@ def shrink(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     return (op.Where(op.Greater(op.Abs(node.inputs[0]), node.attributes.get_float("lambd", 0.5)), ct, 0.0),)
 
 
-def _is_replaced(value: ir.Value) -> bool:
-    """Whether elements of a value may be exchanged for others, straight behind it or behind casts."""
-    readers = [use.node for use in value.uses()]
-    return any(
-        reader.op_type == "Where" or (reader.op_type == "Cast" and _is_replaced(reader.outputs[0]))
-        for reader in readers
-    )
-
-
 @vjp("Softmax", singular="rows of minus infinity")
 def softmax(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = exp(x) / sum(exp(x));  xbar = y * (ybar - sum(ybar * y)).
 
-    Rows that are masked out as a whole give NaN; a model that replaces them makes them pass nothing.
+    Rows that are masked out as a whole are NaN; where a model drops or replaces them, their ybar is 0 and so is xbar.
     """
     y, axis = node.outputs[0], node.attributes.get_int("axis", -1)
-    if _is_replaced(y):
-        y = op.Where(op.IsNaN(y), 0.0, y)
     return (op.Mul(y, op.Sub(ct, op.ReduceSum(op.Mul(ct, y), [axis], keepdims=1))),)
 
 
