@@ -1,5 +1,6 @@
 """Compare a converted model, and its layer table, with the Keras model it came from."""
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import onnx
 from onnxattr.errors import ConversionError
 
 from . import dependencies
+from .guard_rows import fault, guard_batches, nearby, row_scales
 from .keras_inputs import ModelInputs, flatten
 from .keras_trace import LayerRecorder, Trace
 from .layer_rows import outputs_of, path_of_call, read_rows, write_rows
@@ -46,17 +48,50 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
         wrong = wrong or _compare(converted, session, inputs, arrays, tolerance)
     if wrong is None and inputs.fixed_batch is not None and inputs.specs[0].shape[0] is None:
         _check_smaller_batch(session, inputs, batches[0], tolerance)
+    guarded = None
+    if wrong is None and not given:
+        guarded = _compare_guards(converted, session, inputs, batches[0], traced, tolerance)
     # The session holds a copy of the weights: let it go before the next one is made.
     del session
-    suspect = _check_layers(converted, model, inputs, batches[0], 10 * tolerance)
+    shown, sentence = guarded or (batches[0], "")
+    suspect = _check_layers(converted, model, inputs, shown, 10 * tolerance)
     if wrong is not None:
         output, error = wrong
+        sentence = (
+            f"Output {output!r} of the converted model differs from the Keras model by {error:.2g} of its"
+        )
+        sentence += " largest value"
+    if sentence:
         where = f" The first layer whose output differs is {suspect!r}." if suspect else ""
         raise ConversionError(
-            f"Output {output!r} of the converted model differs from the Keras model by {error:.2g} of its "
-            f"largest value; {tolerance:g} is allowed.{where} A model with random operations cannot match; "
+            f"{sentence}; {tolerance:g} is allowed.{where} A model with random operations cannot match; "
             "sample=<real inputs> compares on your own data; another opset may be converted differently."
         )
+
+
+def _compare_guards(
+    converted: onnx.ModelProto,
+    session: Session,
+    inputs: ModelInputs,
+    drawn: Sequence[np.ndarray],
+    traced: Trace,
+    tolerance: float,
+) -> tuple[list[np.ndarray], str] | None:
+    """The first batch of special rows in which an output is wrong, and the sentence about it; None if all agree."""
+    names = [value.name for value in converted.graph.output]
+    scales = [float(row_scales(output).max(initial=0.0)) for output in run_original(inputs, drawn)]
+    for rows, arrays in guard_batches(inputs, drawn, traced, tolerance == TOLERANCE_FLOAT16):
+        try:
+            expected = run_original(inputs, arrays)
+        except ConversionError:
+            continue  # the model refuses such rows itself
+        actual = session.run(dict(zip(inputs.names, arrays, strict=True)))
+        moved = functools.cache(functools.partial(run_original, inputs, nearby(arrays)))
+        for k, (got, want) in enumerate(zip(actual, expected, strict=True)):
+            wrong = fault(got, want, tolerance, scales[k], rows, moved, k)
+            if wrong:
+                return arrays, f"Output {names[k]!r} of the converted model {wrong}"
+    return None
 
 
 def run_original(inputs: ModelInputs, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -16,9 +16,8 @@ from onnxattr.errors import ConversionError
 
 from . import dependencies
 from .patching import patched
+from .tf2onnx_selects import SELECTS, Handler, bands_selected
 from .tf2onnx_taps import optimizers_for_taps
-
-Handler = tuple[Callable[..., None], list[Any]]
 
 # Above this size TensorFlow's grappler, which copies every constant several times, is left out. It would fold a
 # few constants that tf2onnx leaves in the graph; the results are the same.
@@ -61,7 +60,7 @@ def convert_function(
     if keep_padding:  # the step that merges a Pad into a convolution is left out
         leave = lambda graph, operations: operations  # noqa: E731
         merging = patched(tf2onnx.tfonnx, "rewrite_conv2d_with_pad", leave)
-    with lean_tf2onnx(), merging, tf.device("/cpu:0"), _failures_named(opset):
+    with lean_tf2onnx(), bands_selected(), merging, tf.device("/cpu:0"), _failures_named(opset):
         graph_def = tf2onnx.tf_loader.from_function(function, list(inputs), fetched, large_model=large)
         model, _ = tf2onnx.convert._convert_common(
             graph_def,
@@ -214,4 +213,5 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     "Expm1": (_expm1, []),
     "Log1p": (_log1p, []),
     "BitwiseAnd": (_sign_bit, []),
+    **SELECTS,
 }
