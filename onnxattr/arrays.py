@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import onnx_ir as ir
 from onnxattr.autodiff import FLOATS
 from onnxattr.errors import ModelError, ShapeError, TargetError
 from onnxattr.input_values import check_range
+from onnxattr.loading.heads import is_binary, threshold
 from onnxattr.model import Prepared
 from onnxattr.values import dims_of
 
@@ -128,21 +130,22 @@ class Targets:
 def as_targets(prepared: Prepared, given: Any, rows: int) -> Targets:
     """Checks targets: one-hot or any float weights of the output's shape, integer labels (N,), or None.
 
-    None is the predicted class for an output (N, C), the output itself for (N,).
+    None is the predicted class for an output (N, C) or a unit that tells two classes apart, the output itself for other
+    outputs (N,).
 
     Raises:
         TargetError: If the shape does not fit (nothing is broadcast), a label is out of range, or a value not finite.
     """
     output = prepared.value(prepared.output)
     dims = dims_of(output) or []
-    classes = dims[1] if len(dims) == 2 else None
+    labelled = len(dims) == 2 or is_binary(prepared.unit)
     shape = (
         f"({rows}, {', '.join(str(d if d is not None else '?') for d in dims[1:])})"
         if len(dims) > 1
         else f"({rows},)"
     )
     if given is None:
-        if len(dims) == 2:
+        if labelled:
             return Targets(labels=np.full(rows, -1, np.int64))
         if len(dims) == 1:
             return Targets(weights=np.ones(rows, output.dtype.numpy()))  # type: ignore[union-attr]
@@ -153,28 +156,54 @@ def as_targets(prepared: Prepared, given: Any, rows: int) -> Targets:
         array = as_array(given, "targets")
     except ShapeError as error:
         raise TargetError(str(error)) from error
-    if array.ndim == 1 and len(dims) == 2 and array.dtype.kind in "iu":
-        return _labels(array, classes, rows)
+    if array.ndim == 1 and labelled and array.dtype.kind in ("iub" if is_binary(prepared.unit) else "iu"):
+        return _labels(prepared, array, rows)
     fits = array.ndim == len(dims) and len(array) == rows
     fits = fits and all(
         not isinstance(d, int) or d == n for d, n in zip(dims[1:], array.shape[1:], strict=True)
     )
     if not fits:
-        also = f", or integer labels of shape ({rows},)" if len(dims) == 2 else ""
+        also = f", or integer labels of shape ({rows},)" if labelled else ""
         raise TargetError(
             f"targets have shape {array.shape}; expected weights of shape {shape}{also}. Nothing is broadcast."
         )
     array = array.astype(output.dtype.numpy())  # type: ignore[union-attr]
     if not np.isfinite(array.astype(np.float32)).all():
         raise TargetError("targets hold NaN or infinite values; expected finite weights.")
+    if is_binary(prepared.unit) and (array == 0).any():
+        _warn(
+            f"targets of shape {array.shape} are weights on the output's only unit: a weight of 0 explains nothing, "
+            "its map is 0. Give classes as integer labels of shape (N,), or weights: +1 for class 1, -1 for class 0."
+        )
     return Targets(weights=array)
 
 
-def _labels(array: np.ndarray, classes: Any, rows: int) -> Targets:
+def _labels(prepared: Prepared, array: np.ndarray, rows: int) -> Targets:
     if len(array) != rows:
         raise TargetError(f"{len(array)} labels were given for {rows} rows; give one for each.")
+    classes = class_count(prepared, dims_of(prepared.value(prepared.output)) or [])
     check_labels(array, classes if isinstance(classes, int) else None)
+    if classes == 1 and prepared.unit is None and (array == 0).any():
+        _warn(
+            f"Label 0 explains the output's only column as it is. {_ONE_COLUMN} operator='regression' for a number."
+        )
     return Targets(labels=array.astype(np.int64))
+
+
+_ONE_COLUMN = (
+    "It is not behind a sigmoid: if it is the logit of a binary classifier, pass operator='classification' for labels "
+    "0 and 1, or weights of shape (N, 1), +1 for class 1 and -1 for class 0;"
+)
+
+
+def _warn(text: str) -> None:
+    """Warns at the caller of explain()."""
+    warnings.warn(text, stacklevel=6)
+
+
+def class_count(prepared: Prepared, shape: Sequence[Any]) -> Any:
+    """The number of classes that labels tell apart on an output of some shape; one unit may stand for two."""
+    return 2 if is_binary(prepared.unit) else shape[1]
 
 
 def check_labels(labels: np.ndarray, classes: int | None) -> None:
@@ -186,18 +215,25 @@ def check_labels(labels: np.ndarray, classes: int | None) -> None:
     wrong = labels[(labels < -1) | (labels >= classes if classes is not None else False)]
     if wrong.size:
         last = "the last class" if classes is None else classes - 1
+        advice = f" {_ONE_COLUMN.removesuffix(';')}." if classes == 1 else ""
         raise TargetError(
-            f"Label {wrong[0]} is out of range: labels go from 0 to {last} (-1 for the predicted class)."
+            f"Label {wrong[0]} is out of range: labels go from 0 to {last} (-1 for the predicted class).{advice}"
         )
 
 
-def one_hot(labels: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Weights (N, C) for labels (N,), where -1 stands for the largest prediction.
+def label_weights(prepared: Prepared, labels: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Weights on the output for labels (N,), where -1 stands for the predicted class.
+
+    One-hot rows for (N, C); for a unit that tells two classes apart 1 for class 1 and -1 for class 0.
 
     Raises:
         TargetError: If a label is out of range.
     """
-    check_labels(labels, prediction.shape[1])
+    check_labels(labels, class_count(prepared, prediction.shape))
+    if is_binary(prepared.unit):
+        predicted = prediction.reshape(-1) > threshold(prepared.unit)
+        positive = np.where(labels < 0, predicted, labels == 1)
+        return np.where(positive, 1, -1).astype(prediction.dtype).reshape(prediction.shape)
     chosen = np.where(labels < 0, prediction.argmax(axis=1), labels)
     return np.eye(prediction.shape[1], dtype=prediction.dtype)[chosen]
 

@@ -21,6 +21,7 @@ from onnxattr.explainer import Explainer, is_explainer, load
 from onnxattr.exported import RENDERINGS
 from onnxattr.files import AnyPath, check_output, read_arrays, whole_file
 from onnxattr.inspection import inspect, supported_operators
+from onnxattr.loading.heads import classes_of_unit
 from onnxattr.triton import export_triton
 from onnxattr.weights import PLACES
 
@@ -271,8 +272,9 @@ def _draw(options: argparse.Namespace, method: Any, inputs: np.ndarray, targets:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NonFiniteWarning)  # said already
         scores = method.predict(inputs[options.row : options.row + 1])[0]
-    if scores.ndim == 1 and (targets is None or targets.ndim == 1):
+    if (scores.ndim == 1 or method.unit) and (targets is None or targets.ndim == 1):
         wanted = -1 if targets is None else int(targets[options.row])
+        scores = classes_of_unit(method.unit, scores) if method.unit else scores
         index = int(scores.argmax()) if wanted < 0 else wanted
         label, score = f"class {index}, score", float(scores[index])
     plots.row(

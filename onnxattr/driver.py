@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxattr.arrays import Targets, check_labels, one_hot, take
+from onnxattr.arrays import Targets, check_labels, class_count, label_weights, take
 from onnxattr.attributions.definition import Definition, first_moment
 from onnxattr.chunk_size import rows_in_cache
 from onnxattr.errors import ModelError
@@ -131,7 +131,7 @@ class Driver:
         if weights is None:
             assert targets.labels is not None
             prediction = self.predict(feeds, rows)
-            weights = one_hot(targets.labels, prediction)
+            weights = label_weights(self.request.prepared, targets.labels, prediction)
         moments = self._moments(feeds, weights, rows, first_row, advance)
         parts = [self._finish.run(take(feeds | moments, part)) for part in self.chunks(feeds, rows)]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)], prediction
@@ -146,7 +146,7 @@ class Driver:
         for part in self.chunks(feeds, rows):
             parts.append(session.run(take(feeds | {self._target: target}, part)))
             if targets.weights is None:
-                check_labels(target[part], parts[-1][0].shape[1])
+                check_labels(target[part], class_count(self.request.prepared, parts[-1][0].shape))
             advance(part.stop - part.start)
         prediction, *maps = (np.concatenate(outputs) for outputs in zip(*parts, strict=True))
         return maps, prediction

@@ -18,6 +18,7 @@ from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError,
 from onnxattr.exported import KEY, describe
 from onnxattr.input_values import check_values
 from onnxattr.layers import read_layers
+from onnxattr.loading.heads import is_binary
 from onnxattr.loading.load import FILES, FOLDER
 from onnxattr.loading.source import is_keras, read_model, read_proto
 from onnxattr.model import Prepared
@@ -71,7 +72,8 @@ class Explainer:
             interface.graph.inputs[:] = [self._inputs[name] for name in metadata["inputs"]]
             interface.meta[FOLDER], interface.meta[FILES] = located.folder, located.files
             layers = read_layers(interface.metadata_props)
-            self._prepared = Prepared(interface, layers, metadata["prediction"], tuple(metadata["explained"]))
+            explained, unit = tuple(metadata["explained"]), metadata.get("unit")
+            self._prepared = Prepared(interface, layers, metadata["prediction"], explained, unit)
 
     @property
     def name(self) -> str:
@@ -82,6 +84,11 @@ class Explainer:
     def files(self) -> tuple[Path, ...]:
         """The files that the explainer is read from: its own and those of its external data."""
         return self._prepared.files
+
+    @property
+    def unit(self) -> str | None:
+        """What the output is if it is one unit that tells two classes apart: "probability" or "logit" of class 1."""
+        return self._prepared.unit if is_binary(self._prepared.unit) else None
 
     @property
     def explained(self) -> tuple[str, ...]:

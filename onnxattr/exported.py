@@ -136,6 +136,7 @@ def _describe(request: Request, labels: bool) -> dict[str, Any]:
         "seed": own_name(prepared, "seed") if definition.noise else None,
         "target": own_name(prepared, "target"),
         "target_kind": "labels" if labels else "weights",
+        "unit": prepared.unit,
     }
 
 

@@ -12,9 +12,10 @@ from onnxattr.autodiff import FLOATS, active_nodes, is_float
 from onnxattr.errors import one_door
 from onnxattr.exported import describe
 from onnxattr.layers import Layer, read_layers
+from onnxattr.loading.heads import is_binary, probability_head, threshold, unit_of
 from onnxattr.loading.load import load
 from onnxattr.loading.source import ModelSource, name_of
-from onnxattr.model import explainable, opset_of, probability_head
+from onnxattr.model import explainable, opset_of
 from onnxattr.rules.definitions import DEFINITIONS
 from onnxattr.rules.registry import NON_DIFFERENTIABLE, op_name
 from onnxattr.rules.standard import STANDARD
@@ -40,16 +41,23 @@ def _described(model: ir.Model) -> str:
     lines = [f"ai.onnx opset {opset_of(model)}, {len(graph)} nodes", "", "Inputs"]
     lines += [f"  {_describe(value)}" for value in graph.inputs]
     lines += ["", "Outputs"]
+    layers = read_layers(model.metadata_props)
     for value in graph.outputs:
         logits = probability_head(graph, value)
         lines.append(f"  {_describe(value)}" + (f"   probabilities; logits: {logits}" if logits else ""))
+        unit = unit_of(graph, value, layers)
+        if is_binary(unit):
+            lines.append(
+                f"    one unit, the {unit} of class 1: label 1 explains it, label 0 its negative; predicted: 1 above "
+                f"{threshold(unit):g}"
+            )
     explainer = describe(model.metadata_props)
     if explainer is not None:
         return "\n".join([*lines, "", "Explainer", *_nested(explainer)])
     if not any(value.dtype in FLOATS for value in graph.inputs) and graph.outputs:
         lines += ["", "Float values to explain instead of the integer inputs (wrt=...)"]
         lines += [f"  {name}" for name in explainable(graph, graph.outputs[0])]
-    lines += _layer_lines(read_layers(model.metadata_props))
+    lines += _layer_lines(layers)
     lines += _operator_lines(graph)
     return "\n".join(lines)
 

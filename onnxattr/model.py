@@ -11,18 +11,16 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from onnxattr.autodiff import FLOATS, inputs_of, needed_nodes, reachable, reaching
+from onnxattr.autodiff import FLOATS, inputs_of, needed_nodes, reaching
 from onnxattr.errors import ModelError, one_door
 from onnxattr.layers import Layer, read_layers
 from onnxattr.loading.free_batch import free_batch
+from onnxattr.loading.heads import unit_of
 from onnxattr.loading.load import DIGEST, FILES, FOLDER, load
 from onnxattr.loading.precision import set_precision
 from onnxattr.loading.source import ModelSource, name_of
 from onnxattr.subgraphs import prune, subgraphs_of
 from onnxattr.values import dims_of, values_of
-
-#: Values that differ only by moving data, so that the score's kind can be seen through them.
-_TRANSPARENT = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast")
 
 
 @dataclass
@@ -34,12 +32,14 @@ class Prepared:
         layers: The layer table stored by the converter, empty for other models.
         output: Name of the value whose score is explained.
         wrt: Names of the values that are explained: float inputs, or inner values on request.
+        unit: What the output's only unit gives, see ``heads.unit_of``; None where it has several or nothing is known.
     """
 
     model: ir.Model
     layers: list[Layer]
     output: str
     wrt: tuple[str, ...]
+    unit: str | None = None
 
     @property
     def opset(self) -> int:
@@ -128,6 +128,7 @@ def prepare(
     output_layer: str | int | None = None,
     wrt: str | tuple[str, ...] | None = None,
     precision: str = "model",
+    operator: str | None = None,
 ) -> Prepared:
     """Loads a model and cuts it at the output to be explained.
 
@@ -137,27 +138,33 @@ def prepare(
             model's own output.
         wrt: Names of the values to explain. None for every float input.
         precision: "model", or "float32" to compute what is of half precision in float32.
+        operator: "classification", "regression" or None: what an output of one unit is, where the graph does not tell.
 
     Raises:
         ModelError: If the model is invalid, the output is ambiguous or unknown, or nothing float can be explained.
     """
     model = load(source)
     with one_door(f"{name_of(source)} cannot be prepared"):
-        return _cut(model, output_layer, wrt, precision)
+        return _cut(model, output_layer, wrt, precision, operator)
 
 
 def _cut(
-    model: ir.Model, output_layer: str | int | None, wrt: str | tuple[str, ...] | None, precision: str
+    model: ir.Model,
+    output_layer: str | int | None,
+    wrt: str | tuple[str, ...] | None,
+    precision: str,
+    operator: str | None,
 ) -> Prepared:
     set_precision(model, precision)
     layers = read_layers(model.metadata_props)
     output = _find_output(model.graph, layers, output_layer)
+    unit = unit_of(model.graph, output, layers, operator)
     model.graph.outputs[:] = [output]
     prune(model.graph)
     RemoveUnusedNodesPass()(model)
     free_batch(model.graph)
     names = (wrt,) if isinstance(wrt, str) else tuple(wrt) if wrt is not None else None
-    return Prepared(model, layers, str(output.name), _find_wrt(model.graph, output, names))
+    return Prepared(model, layers, str(output.name), _find_wrt(model.graph, output, names), unit)
 
 
 def _find_output(graph: ir.Graph, layers: list[Layer], wanted: str | int | None) -> ir.Value:
@@ -285,22 +292,6 @@ def explainable(graph: ir.Graph, output: ir.Value) -> list[str]:
             if first and value.dtype in FLOATS and value is not output and value in reaching_output:
                 names.append(str(value.name))
     return names
-
-
-def probability_head(graph: ir.Graph, output: ir.Value) -> str | None:
-    """The name of the logits, if the output is a softmax or sigmoid of them; None otherwise."""
-    nodes = list(graph)
-    places = {node: place for place, node in enumerate(nodes)}
-    node = output.producer()
-    while node is not None and node.inputs and (x := node.inputs[0]) is not None:
-        if node.op_type in ("Softmax", "Sigmoid"):
-            return x.name
-        producer = x.producer()
-        # Probabilities divided by their own sum, as skl2onnx writes them, are still those.
-        between = nodes[places.get(producer, -1) + 1 : places.get(node)] if node.op_type == "Div" else []  # type: ignore[arg-type]
-        divided = node.op_type == "Div" and node.inputs[1] in reachable(between, [x])
-        node = producer if node.op_type in _TRANSPARENT or divided else None
-    return None
 
 
 def batch_size_of(value: ir.Value) -> int | None:

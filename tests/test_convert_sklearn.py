@@ -314,6 +314,7 @@ def test_logits_of_a_network_make_its_probabilities():
     [
         (make_pipeline(StandardScaler(), LogisticRegression()), KINDS, 2),
         (make_pipeline(StandardScaler(), LogisticRegression()), TWO, 0),
+        (make_pipeline(StandardScaler(), LogisticRegression()), TWO, 1),
         (make_pipeline(Normalizer(), LinearSVC()), KINDS, 1),
         (make_pipeline(StandardScaler(), RidgeClassifier()), KINDS, 1),
     ],
@@ -323,7 +324,12 @@ def test_decision_functions_have_the_gradient_of_the_estimator(estimator, target
     layer = "logits" if hasattr(estimator, "predict_proba") else "decision_function"
     x = IRIS[::30].astype(np.float32)
     found = GradientInput(model, output_layer=layer).explain(x, np.full(len(x), label)) / x
-    close(found, differences(lambda rows: estimator.decision_function(rows).reshape(len(x), -1)[:, label], x))
+
+    def score(rows):
+        scores = estimator.decision_function(rows)
+        return scores[:, label] if scores.ndim == 2 else scores if label else -scores
+
+    close(found, differences(score, x))
 
 
 @pytest.mark.parametrize("estimator", [LogisticRegression(), MLPClassifier((5,), max_iter=20)])

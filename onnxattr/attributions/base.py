@@ -27,8 +27,9 @@ from onnxattr.errors import ParameterError, one_door
 from onnxattr.exported import RENDERINGS, build
 from onnxattr.files import check_output
 from onnxattr.input_values import check_values
+from onnxattr.loading.heads import is_binary, probability_head
 from onnxattr.loading.source import ModelSource
-from onnxattr.model import prepare, probability_head
+from onnxattr.model import prepare
 from onnxattr.relus import relu_spans
 from onnxattr.renderings.rewrite import Request
 from onnxattr.rules.overrides import RELU_LIKE
@@ -50,7 +51,9 @@ class Attribution(ABC):
             or node. None for the model's output.
         batch_size: Most rows (images times points) in one run of the model; None for no limit. On a CPU a run holds
             fewer where that is faster, which is where their values would not fit its cache; the numbers are the same.
-        operator: None, "classification" or "regression": all the same score.
+        operator: None, "classification" or "regression": all the same score. They say what an output of one unit is,
+            where labels depend on it: "classification" the logit of class 1, "regression" a number without classes.
+            None: as the graph has it, a sigmoid's output the probability of class 1, other numbers no classes.
         reducer: "min", "mean", "max", "sum" or None: how the channel axis of images is reduced. The axis stays, with
             size 1. Applied to inputs of rank 4 with more than one channel.
         wrt: Name or names of the values to explain; None for every float input.
@@ -91,7 +94,9 @@ class Attribution(ABC):
             output_layer,
         )
         self._check_parameters()
-        self.prepared = prepare(model, self.output_layer, self.options.wrt, self.options.precision)
+        self.prepared = prepare(
+            model, self.output_layer, self.options.wrt, self.options.precision, self.operator
+        )
         definition = self._definition()
         with one_door(f"{self.name} cannot be set up"):
             self._check_baseline(definition)
@@ -113,7 +118,8 @@ class Attribution(ABC):
                 name; numpy arrays and tensors of TensorFlow or PyTorch alike. Or a ``tf.data.Dataset`` or any other
                 iterable of batches ``x`` or ``(x, targets)``, read as it is needed.
             targets: One-hot rows or any float weights of the output's shape, integer labels (N,) with -1 for the
-                predicted class, or None for the predicted class of every row.
+                predicted class, or None for the predicted class of every row. Where one unit, (N, 1) or (N,), tells
+                two classes apart, label 1 is the unit and label 0 its negative.
 
         Returns:
             float32 array shaped like the explained input, with the channel axis reduced to 1 if there is a reducer.
@@ -138,6 +144,11 @@ class Attribution(ABC):
     def files(self) -> tuple[Path, ...]:
         """The files that the model is read from: its own and those of its external data."""
         return self.prepared.files
+
+    @property
+    def unit(self) -> str | None:
+        """What the output is if it is one unit that tells two classes apart: "probability" or "logit" of class 1."""
+        return self.prepared.unit if is_binary(self.prepared.unit) else None
 
     @property
     def explained(self) -> tuple[str, ...]:
@@ -177,7 +188,7 @@ class Attribution(ABC):
             rendering: "batch": all points of all rows in one run of the model; "loop": ``batch_size`` of them at a
                 time, in bounded memory; "auto": a loop if one row alone has more points than ``batch_size``.
             target: "labels": int64 (N,), -1 for the predicted class; "weights": floats of the output's shape; "auto":
-                labels where the output has the shape (N, classes).
+                labels where the output has the shape (N, classes), or is one unit that tells two classes apart.
             baseline_input: Whether a path's baseline is an input of the file, ``baseline`` (``baseline_<name>`` for
                 each of several explained inputs), shaped like the explained input with one row, or as many as it has.
             weights: "inside" the file; "beside" it, in ``<path>.data``; "shared": where the model's own external data
@@ -209,7 +220,8 @@ class Attribution(ABC):
         request = replace(self._request, baseline_input=bool(baseline_input))
         if baseline_input and request.definition.baseline is None:
             raise ParameterError(f"baseline_input=True: {self.name} has no baseline.")
-        classes = len(dims_of(self.prepared.value(self.prepared.output)) or []) == 2
+        classes = is_binary(self.prepared.unit)
+        classes |= len(dims_of(self.prepared.value(self.prepared.output)) or []) == 2
         labels = target == "labels" or (target == "auto" and classes)
         method = {"method": self.name, "parameters": self._parameters()}
         with one_door(f"The explainer of {self.name} cannot be built"):

@@ -10,13 +10,14 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnxattr.arrays import one_hot
+from onnxattr.arrays import label_weights
 from onnxattr.attributions.finite import Case
 from onnxattr.attributions.origin import Origin, first_origin, origin_in_gradient, origin_in_prediction
 from onnxattr.autodiff import inputs_of, needed_nodes
 from onnxattr.driver import Driver
 from onnxattr.errors import OnnxAttrError
-from onnxattr.model import Prepared, probability_head
+from onnxattr.loading.heads import probability_head
+from onnxattr.model import Prepared
 from onnxattr.rules.registry import op_name
 
 _HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
@@ -76,7 +77,7 @@ def _origin(driver: Driver, case: Case) -> Origin | None:
     weights = targets.weights
     if weights is None:
         assert targets.labels is not None
-        weights = one_hot(targets.labels, driver.predict(case.feeds, 1))
+        weights = label_weights(driver.request.prepared, targets.labels, driver.predict(case.feeds, 1))
     return origin_in_gradient(driver, case.feeds, weights, case.row)
 
 

@@ -15,6 +15,7 @@ from onnxattr.builder import OpBuilder
 from onnxattr.errors import ModelError
 from onnxattr.finish_graph import clean
 from onnxattr.gradient import named_copy
+from onnxattr.loading.heads import is_binary, threshold
 from onnxattr.loading.missing import may_be_missing
 from onnxattr.model import Prepared, named_values
 from onnxattr.relus import relu_spans
@@ -105,6 +106,8 @@ class Rewrite:
         dims = dims_of(self.score) or []
         if not labels:
             return op.input(name, self.score.dtype, [rows, *dims[1:]])
+        if is_binary(self.request.prepared.unit):
+            return self._unit_target(op.input(name, INT64, [rows]), prediction)
         if len(dims) != 2:
             raise ModelError(
                 f"Labels need a model output of shape (N, classes); {self.score.name!r} has shape {dims}."
@@ -116,6 +119,17 @@ class Rewrite:
         one_hot = op.cast_like(op.OneHot(chosen, op.shape(self.score, 1, 2), values, axis=-1), self.score)
         one_hot.shape = ir.Shape([rows, dims[1]])
         return one_hot
+
+    def _unit_target(self, target: ir.Value, prediction: ir.Value) -> ir.Value:
+        """1 for class 1, the unit itself, and -1 for class 0; 0 for a label without a class."""
+        op, dims = self.op, dims_of(self.score) or []
+        unit = op.cast_like(op.Reshape(prediction, [-1]), op.constant(0, ir.DataType.FLOAT))
+        predicted = op.And(op.Less(target, 0), op.Greater(unit, threshold(self.request.prepared.unit)))
+        sign = op.Where(op.Or(predicted, op.Equal(target, 1)), 1.0, -1.0)
+        sign = op.Where(op.Greater(target, 1), 0.0, sign)
+        weights = op.cast_like(op.Reshape(sign, [-1] + [1] * (len(dims) - 1)), self.score)
+        weights.shape = ir.Shape([dims_of(target)[0], *dims[1:]])  # type: ignore[index]
+        return weights
 
     def gradients(self, points: Sequence[ir.Value], seed: ir.Value) -> list[ir.Value]:
         """The gradients of the score at the points; ``seed`` is the cotangent of the model's output, for each row."""

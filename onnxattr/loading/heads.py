@@ -1,0 +1,94 @@
+"""What an output is: probabilities behind a softmax or sigmoid, or the one unit of a binary classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.autodiff import reachable
+from onnxattr.layers import Layer
+from onnxattr.values import dims_of
+
+#: What the only unit of an output gives: the probability of class 1, its logit, or a number that is no class at all.
+PROBABILITY, LOGIT, NUMBER = "probability", "logit", "number"
+#: Values that differ only by moving or rounding data, so that the score's kind can be seen through them.
+_TRANSPARENT = (
+    "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast", "QuantizeLinear", "DequantizeLinear"
+)  # fmt: skip
+
+
+def probability_head(graph: ir.Graph, output: ir.Value) -> str | None:
+    """The name of the logits, if the output is a softmax or sigmoid of them; None otherwise."""
+    node = _head(graph, output)
+    return str(node.inputs[0].name) if node is not None and node.inputs[0] is not None else None
+
+
+def unit_of(
+    graph: ir.Graph, output: ir.Value, layers: Sequence[Layer], operator: str | None = None
+) -> str | None:
+    """What the explained output is if it has one number for each row, (N,) or (N, 1), and is known to be; else None.
+
+    Behind a sigmoid it is the probability of class 1; the value that such an output is the sigmoid of is its logit, as
+    is the only score of a scikit-learn classifier. Of other numbers ``operator`` tells.
+
+    Args:
+        graph: The whole model, all of its outputs included.
+        output: The explained value.
+        layers: The layer table.
+        operator: "classification" for a logit, "regression" for a number, whatever the graph looks like.
+    """
+    dims = dims_of(output)
+    if dims is None or not (len(dims) == 1 or (len(dims) == 2 and dims[1] == 1)):
+        return None
+    if operator == "regression":
+        return NUMBER
+    head = _head(graph, output)
+    if head is not None:
+        return PROBABILITY if head.op_type == "Sigmoid" else None
+    heads = (_head(graph, other) for other in graph.outputs)
+    behind = any(h is not None and h.op_type == "Sigmoid" and output in _views(h.inputs[0]) for h in heads)
+    # The scikit-learn converter's name for what a classifier makes its classes of.
+    scores = any(layer.class_name == "Scores" and output.name in layer.outputs for layer in layers)
+    return LOGIT if behind or scores or operator == "classification" else None
+
+
+def is_binary(unit: str | None) -> bool:
+    """Whether label 1 stands for the unit and label 0 for its negative."""
+    return unit in (PROBABILITY, LOGIT)
+
+
+def threshold(unit: str | None) -> float:
+    """The value of a unit of a binary classifier above which it predicts class 1."""
+    return 0.5 if unit == PROBABILITY else 0.0
+
+
+def _head(graph: ir.Graph, output: ir.Value) -> ir.Node | None:
+    """The softmax or sigmoid that an output is, but for the way it is laid out."""
+    nodes = list(graph)
+    places = {node: place for place, node in enumerate(nodes)}
+    node = output.producer()
+    while node is not None and node.inputs and (x := node.inputs[0]) is not None:
+        if node.op_type in ("Softmax", "Sigmoid"):
+            return node
+        producer = x.producer()
+        # Probabilities divided by their own sum, as skl2onnx writes them, are still those.
+        between = nodes[places.get(producer, -1) + 1 : places.get(node)] if node.op_type == "Div" else []  # type: ignore[arg-type]
+        divided = node.op_type == "Div" and node.inputs[1] in reachable(between, [x])
+        node = producer if node.op_type in _TRANSPARENT or divided else None
+    return None
+
+
+def _views(value: ir.Value | None) -> Iterator[ir.Value]:
+    """A value and those that it only lays out otherwise."""
+    while value is not None:
+        yield value
+        node = value.producer()
+        value = node.inputs[0] if node is not None and node.op_type in _TRANSPARENT else None
+
+
+def classes_of_unit(unit: str, score: np.ndarray) -> np.ndarray:
+    """The scores of class 0 and of class 1 by the only unit of one row."""
+    one = np.asarray(score).reshape(())
+    return np.stack([1 - one if unit == PROBABILITY else -one, one])
