@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
+from onnxattr.rules.padding import along
 from onnxattr.rules.registry import Cotangent, attributes_of, vjp
 from onnxattr.rules.windows import Windows, pool_windows
 
@@ -28,7 +29,7 @@ def max_pool(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     ct = ct[0] if isinstance(ct, tuple) else ct
     result = pull_back(ct)
     if result is not ct:
-        result.meta[Routed.KEY] = Routed(ct, node.outputs[0], pull_back)
+        result.meta[Routed.KEY] = Routed(ct, node.outputs[0], pull_back, op.graph)
     return (result,)
 
 
@@ -40,18 +41,22 @@ class Routed:
         ct: The pool's cotangent, whose elements it holds.
         largest: What the pool gave, of the shape of ``ct``: x at the place where each element is.
         pull_back: Gives the cotangent of x for a cotangent of the pool.
+        graph: The graph that it appends to.
     """
 
     ct: ir.Value
     largest: ir.Value
     pull_back: Callable[[ir.Value], ir.Value]
+    graph: ir.Graph
 
     KEY: ClassVar[str] = "routed"
 
     @classmethod
-    def of(cls, ct: ir.Value) -> Routed | None:
-        """What is known of a cotangent; None if no max-pool made it, or others were added."""
-        return ct.meta.get(cls.KEY)
+    def of(cls, op: OpBuilder, ct: ir.Value) -> Routed | None:
+        """What is known of a cotangent; None if no max-pool of the same graph made it, or others were added."""
+        routed: Routed | None = ct.meta.get(cls.KEY)
+        # Outside a branch or a body nothing can be appended that reads what is inside.
+        return routed if routed is not None and routed.graph is op.graph else None
 
 
 def _pull_back(op: OpBuilder, node: Any) -> Callable[[ir.Value], ir.Value]:
@@ -116,6 +121,7 @@ class _AxisPool:
         outputs: ir.Value,
     ):
         self.op, self.axis, self.pooled = op, 1 + spatial_axis, pooled
+        self.rank = 2 + windows.rank
         self.stride = windows.strides[spatial_axis]
         dilation = windows.dilations[spatial_axis]
         self.positions = [i * dilation for i in range(windows.kernel[spatial_axis])]
@@ -181,7 +187,6 @@ class _AxisPool:
         op = self.op
         if all(v.const_value is not None and not v.const_value.numpy().any() for v in (begin, end)):
             return value
-        before, after = ([0] * n for n in (self.axis, len(value.shape or ()) - self.axis - 1))
-        amounts = op.Concat(before, begin, after, before, end, after, axis=0)
+        amounts = along(op, [self.axis], self.rank, [begin], [end])
         fill = float(np.finfo(value.dtype.numpy()).min) if lowest else 0.0  # type: ignore[union-attr]
         return op.Pad(value, amounts, fill)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from onnxattr.builder import OpBuilder
 from onnxattr.rules.elementwise import product_of_others
 from onnxattr.rules.linear import rank_of
+from onnxattr.rules.padding import along
 from onnxattr.rules.registry import Cotangent, attributes_of, vjp
 
 
@@ -61,10 +62,12 @@ def _pad_slice(op: OpBuilder, node: Any, ct: ir.Value) -> ir.Value | None:
         return None
     rank = rank_of(x, node)
     where = [int(a) % rank for a in constants[1]] if constants[1] is not None else [*range(len(constants[0]))]
-    return _padded(op, x, ct, where, [int(start) for start in constants[0]])
+    return _padded(op, x, ct, rank, where, [int(start) for start in constants[0]])
 
 
-def _padded(op: OpBuilder, x: ir.Value, ct: ir.Value, axes: Sequence[int], starts: Sequence[int]) -> ir.Value:
+def _padded(
+    op: OpBuilder, x: ir.Value, ct: ir.Value, rank: int, axes: Sequence[int], starts: Sequence[int]
+) -> ir.Value:
     """The cotangent of a block of x: ct from ``starts`` on, which may count from the end, and zeros around it."""
     begins, ends = [], []
     for axis, start in zip(axes, starts, strict=True):
@@ -72,7 +75,7 @@ def _padded(op: OpBuilder, x: ir.Value, ct: ir.Value, axes: Sequence[int], start
         begin = op.Min(op.Max([start] if start >= 0 else op.Add(size, [start]), [0]), size)
         begins.append(begin)
         ends.append(op.Sub(size, op.Add(begin, have)))
-    return op.Pad(ct, op.Concat(*begins, *ends, axis=0), None, axes)
+    return op.Pad(ct, along(op, axes, rank, begins, ends))
 
 
 @vjp("Gather", "GatherElements", "GatherND", "Compress")
@@ -90,9 +93,10 @@ def _pad_gather(op: OpBuilder, node: Any, ct: ir.Value) -> ir.Value | None:
     known = None if indices.const_value is None else indices.const_value.numpy()
     if known is None or known.size != 1 or known.ndim > 1:
         return None
-    axis = node.attributes.get_int("axis", 0) % rank_of(x, node)
+    rank = rank_of(x, node)
+    axis = node.attributes.get_int("axis", 0) % rank
     part = ct if known.ndim else op.Unsqueeze(ct, [axis])
-    return _padded(op, x, part, [axis], [known.item()])
+    return _padded(op, x, part, rank, [axis], [known.item()])
 
 
 @vjp("Unique")

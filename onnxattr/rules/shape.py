@@ -25,8 +25,9 @@ def reshape(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
 @vjp("Transpose")
 def transpose(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x with axes permuted;  xbar = ybar permuted back."""
-    perm = node.attributes.get_ints("perm") or [*range(rank_of(node.inputs[0], node))][::-1]
-    return (op.Transpose(ct, perm=np.argsort(perm).tolist()),)
+    perm = node.attributes.get_ints("perm")
+    # Without perm all axes are reversed.
+    return (op.Transpose(ct, perm=np.argsort(perm).tolist() if perm else None),)
 
 
 @vjp("Expand")
@@ -70,14 +71,14 @@ def split(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
 
 @vjp("Pad")
 def pad(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = x with a border;  xbar = ybar without it, or (copied borders) with it added back onto its sources."""
+    """y = x with a border;  xbar = ybar without it, or (copied borders) with it added back onto its sources.
+
+    The pads are those of every axis: loading writes others so.
+    """
     x = node.inputs[0]
     value_ct = None
     if node.attributes.get_string("mode", "constant") == "constant":
-        axes = [node.inputs[3]] if len(node.inputs) > 3 and node.inputs[3] is not None else []
-        x_ct = (not axes and cropped(op, ct, node.inputs[1])) or op.Pad(
-            ct, op.Neg(node.inputs[1]), None, *axes
-        )
+        x_ct = cropped(op, ct, node.inputs[1]) or op.Pad(ct, op.Neg(node.inputs[1]))
         x_ct.shape = x.shape
         if len(node.inputs) > 2:
             # The value may be a vector of one element.

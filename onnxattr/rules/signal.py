@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
 from onnxattr.rules.linear import rank_of
+from onnxattr.rules.padding import along_computed
 from onnxattr.rules.registry import Cotangent, vjp
 
 
@@ -20,18 +21,18 @@ def dft(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     frequencies that stand for two.
     """
     x, length, _ = [*node.inputs, None, None][:3]
-    axis = _axis(op, node, rank_of(x, node))
+    rank = rank_of(x, node)
+    axis = _axis(op, node, rank)
     size = op.Gather(op.shape(x), axis)
     inverse, onesided = (bool(node.attributes.get_int(name, 0)) for name in ("inverse", "onesided"))
     if length is None:
         length = op.Mul(op.Sub(size, 1), 2) if inverse and onesided else size
     length = op.Reshape(length, op.constant([], ir.DataType.INT64))
     if inverse and onesided:
-        xbar = _to_size(
-            op, _real_inverse_ct(op, ct, axis, rank_of(x, node), length), axis, _half(op, length), size
-        )
+        xbar = _to_size(op, _real_inverse_ct(op, ct, axis, rank, length), axis, rank, _half(op, length), size)
     else:
-        xbar = _to_size(op, _transform_ct(op, ct, axis, length, inverse, onesided), axis, length, size)
+        back = _transform_ct(op, ct, axis, rank, length, inverse, onesided)
+        xbar = _to_size(op, back, axis, rank, length, size)
     return [_like_components(op, xbar, x), None, None][: len(node.inputs)]
 
 
@@ -46,7 +47,7 @@ def stft(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
         length = op.shape(window, 0, 1) if window is not None else op.shape(x, 1, 2)
     length, step = (op.Reshape(value, op.constant([], ir.DataType.INT64)) for value in (length, step))
     onesided, axis = bool(node.attributes.get_int("onesided", 1)), op.constant(2, ir.DataType.INT64)
-    weighted_ct = _like_components(op, _transform_ct(op, ct, axis, length, False, onesided), x)
+    weighted_ct = _like_components(op, _transform_ct(op, ct, axis, 4, length, False, onesided), x)
     first = op.Mul(op.Range(0, op.Squeeze(op.Shape(ct, start=1, end=2)), 1), step)
     index = op.Add(op.Unsqueeze(first, [1]), op.Range(0, length, 1))
 
@@ -79,11 +80,11 @@ def _transform(op: OpBuilder, x: ir.Value, axis: ir.Value, length: ir.Value, **s
 
 
 def _transform_ct(
-    op: OpBuilder, ct: ir.Value, axis: ir.Value, length: ir.Value, inverse: bool, onesided: bool
+    op: OpBuilder, ct: ir.Value, axis: ir.Value, rank: int, length: ir.Value, inverse: bool, onesided: bool
 ) -> ir.Value:
     """The cotangent of a transform's input, as pairs and in the transform's length."""
     if onesided:
-        ct = _to_size(op, ct, axis, _half(op, length), length)
+        ct = _to_size(op, ct, axis, rank, _half(op, length), length)
     back = _transform(op, ct, axis, length, inverse=int(not inverse))
     scale = op.cast_like(length, ct)
     return op.Div(back, scale) if inverse else op.Mul(back, scale)
@@ -104,10 +105,13 @@ def _half(op: OpBuilder, length: ir.Value) -> ir.Value:
     return op.Add(op.Div(length, 2), 1)
 
 
-def _to_size(op: OpBuilder, value: ir.Value, axis: ir.Value, have: ir.Value, size: ir.Value) -> ir.Value:
+def _to_size(
+    op: OpBuilder, value: ir.Value, axis: ir.Value, rank: int, have: ir.Value, size: ir.Value
+) -> ir.Value:
     """Cuts an axis at ``size``, or continues it with zeros."""
     missing = op.Unsqueeze(op.Sub(size, have), [0])
-    return op.Pad(value, op.Concat([0], missing, axis=0), None, op.Unsqueeze(axis, [0]))
+    pads = op.Concat([0], missing, axis=0)
+    return op.Pad(value, along_computed(op, op.Unsqueeze(axis, [0]), rank, pads))
 
 
 def _like_components(op: OpBuilder, value: ir.Value, x: ir.Value) -> ir.Value:

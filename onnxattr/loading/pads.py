@@ -1,0 +1,38 @@
+"""Pads of some axes, written as pads of all: what is appended to a model may make ONNX Runtime misread the others."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from onnxattr.builder import OpBuilder
+from onnxattr.rules.padding import along_computed
+from onnxattr.values import dims_of
+
+
+def pad_every_axis(graph: ir.Graph, opset: int) -> None:
+    """Rewrites every Pad with an ``axes`` input, those in subgraphs included, as one without; in place."""
+    nodes = [node for node in graph.all_nodes() if _has_axes(node)]
+    if not nodes:
+        return
+    main = OpBuilder(graph, opset, prefix="pads")
+    builders = {graph: main}
+    for node in nodes:
+        part = node.graph
+        assert isinstance(part, ir.Graph)
+        if part not in builders:
+            builders[part] = OpBuilder(part, opset, prefix="pads", parent=main)
+        op = builders[part]
+        x, pads, _, axes = node.inputs
+        if x is None or pads is None or axes is None:
+            continue
+        dims = dims_of(x) or dims_of(node.outputs[0])
+        rank = len(dims) if dims else op.Shape(op.Shape(x))
+        node.replace_input_with(1, along_computed(op, axes, rank, pads))
+        node.resize_inputs(3 if node.inputs[2] is not None else 2)
+    for part in builders:
+        part.sort()
+
+
+def _has_axes(node: ir.Node) -> bool:
+    standard = node.op_type == "Pad" and node.domain in ("", "ai.onnx")
+    return standard and len(node.inputs) > 3 and node.inputs[3] is not None
