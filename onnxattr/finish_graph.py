@@ -10,12 +10,14 @@ from onnx_ir.passes.common import (
     RemoveUnusedOpsetsPass,
 )
 
+from onnxattr.loading.cast_pairs import read_before_cast_pairs
 from onnxattr.subgraphs import prune
 
 
 def clean(model: ir.Model) -> None:
     """Merges equal nodes of a rewritten model and drops unused ones."""
     prune(model.graph)
+    read_before_cast_pairs(model.graph)
     CommonSubexpressionEliminationPass()(model)
     RemoveUnusedNodesPass()(model)
     RemoveUnusedOpsetsPass()(model)

@@ -33,6 +33,11 @@ def nodes_in(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
             yield from nodes_in(body)
 
 
+def values_in(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """The values of a graph that have a type, subgraphs apart, as a file holds them."""
+    return [*graph.input, *graph.output, *graph.value_info]
+
+
 def subgraphs_of(node: Any) -> list[ir.Graph]:
     """The graphs among a node's attributes."""
     attributes = getattr(node, "attributes", {}).values()

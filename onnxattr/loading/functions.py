@@ -11,7 +11,7 @@ import onnx.inliner
 from onnxattr.loading.shapes import infer_shapes
 from onnxattr.rules.registry import NON_DIFFERENTIABLE, op_name
 from onnxattr.rules.standard import STANDARD
-from onnxattr.subgraphs import bodies_of, nodes_in
+from onnxattr.subgraphs import bodies_of, graphs_in, nodes_in, values_in
 
 #: Domain of the functions that stand for definitions until they are inlined.
 _DEFINITIONS = "onnxattr.definitions"
@@ -59,6 +59,10 @@ def write_out_functions(proto: onnx.ModelProto, opset: int, chosen: Choice) -> o
         called.ir_version = max(called.ir_version, 8)
         called.opset_import.append(onnx.helper.make_opsetid(_DEFINITIONS, 1))
         _call_definitions(called, called.graph, opsets, chosen, {})
+        # The inliner looks for the types of values inside subgraphs among those of the main graph.
+        inner = {value.name: value for graph in graphs_in(called.graph) for value in values_in(graph)}
+        known = {value.name for value in values_in(called.graph)}
+        called.graph.value_info.extend(value for name, value in inner.items() if name not in known)
         inlined = onnx.inliner.inline_local_functions(called, convert_version=True)
         result = onnx.ModelProto()
         result.CopyFrom(proto)
@@ -85,10 +89,7 @@ def _call_definitions(
     outer: Mapping[str, onnx.TypeProto],
 ) -> None:
     """Makes each chosen node a call of a function of the model of its own."""
-    types = {
-        **outer,
-        **{value.name: value.type for value in (*graph.input, *graph.value_info, *graph.output)},
-    }
+    types = {**outer, **{value.name: value.type for value in values_in(graph)}}
     for node in graph.node:
         schema = _schema(node, opsets, chosen)
         if schema is not None:

@@ -11,6 +11,9 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 from onnxattr.errors import ModelError, one_door
 from onnxattr.layers import append_views
 from onnxattr.loading.batchwise import put_time_first
+from onnxattr.loading.bodies import give_values_once
+from onnxattr.loading.cast_pairs import read_before_cast_pairs
+from onnxattr.loading.copied_weights import read_weights_directly
 from onnxattr.loading.functions import expand, inline
 from onnxattr.loading.opsets import (
     NEWEST_IR,
@@ -23,6 +26,7 @@ from onnxattr.loading.opsets import (
     upgrade,
 )
 from onnxattr.loading.other_domains import adopt, write_out
+from onnxattr.loading.pads import pad_every_axis
 from onnxattr.loading.shapes import infer_shapes
 from onnxattr.loading.source import ModelSource, digest, name_of, read_model
 from onnxattr.loading.static_nodes import resolve
@@ -61,6 +65,7 @@ def _prepared(proto: onnx.ModelProto, folder: Path | None) -> ir.Model:
         _check(slim)
         if slim.functions:
             slim = inline(slim, default_opset(slim))
+        read_weights_directly(slim.graph, weights)
         state_defaults(slim)
         put_time_first(slim.graph)
         if default_opset(slim) < OPSET:
@@ -79,6 +84,9 @@ def _prepared(proto: onnx.ModelProto, folder: Path | None) -> ir.Model:
     put_weights_back(model.graph, weights, folder)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     hoist_initializers(model)
+    pad_every_axis(model.graph, default_opset(slim))
+    give_values_once(model.graph, default_opset(slim))
+    read_before_cast_pairs(model.graph)
     _name_everything(model.graph)
     return model
 

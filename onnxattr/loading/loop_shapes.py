@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import onnx
 
+from onnxattr.loading.missing_shapes import infer_all
 from onnxattr.subgraphs import bodies_of, nodes_in
 
 _ANY = onnx.TensorShapeProto.Dimension()
@@ -69,7 +70,7 @@ def _inferred(proto: onnx.ModelProto, guesses: Guesses, strict: bool = False) ->
             if (guess := guesses.get(state.key)) is not None:
                 _write(state, guess, named)
         proto = guessed
-    return onnx.shape_inference.infer_shapes(proto, check_type=strict, strict_mode=strict, data_prop=True)
+    return infer_all(proto, strict)
 
 
 def _write(

@@ -24,13 +24,14 @@ _CONTRIB = "com.microsoft"
 
 def adopt(proto: onnx.ModelProto, opset: int) -> None:
     """Mends what ONNX Runtime's optimisers leave: operators that ai.onnx lacks in that opset, imports that miss."""
-    for node in proto.graph.node:
+    nodes = list(nodes_in(proto.graph))
+    for node in nodes:
         known = node.domain not in ("", "ai.onnx") or onnx.defs.has(node.op_type, opset, "")
         if not known and f"{_CONTRIB}::{node.op_type}" in DEFINITIONS:
             node.domain = _CONTRIB
     _give_scores(proto.graph)
     imported = any(entry.domain == _CONTRIB for entry in proto.opset_import)
-    if not imported and any(node.domain == _CONTRIB for node in proto.graph.node):
+    if not imported and any(node.domain == _CONTRIB for node in nodes):
         proto.opset_import.append(onnx.helper.make_opsetid(_CONTRIB, 1))
 
 
@@ -108,7 +109,11 @@ def _take_over(op: OpBuilder, node: ir.Node, results: Sequence[ir.Value | None])
         if new is None:
             continue
         if new in node.inputs or new.producer() is None:
-            new = op.Identity(new)
+            # A node of its own, also where the builder would give a constant.
+            copy = ir.node("Identity", [new], name=op.unique_name("Identity"))
+            op.graph.append(copy)
+            copy.outputs[0].type, copy.outputs[0].shape = new.type, new.shape
+            new = copy.outputs[0]
         old.replace_all_uses_with(new, replace_graph_outputs=True)
         new.name, old.name = old.name, None
         if new.dtype is None:

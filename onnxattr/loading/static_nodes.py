@@ -1,4 +1,7 @@
-"""Resolves what a model decides before it runs: branches with a known condition, sequences and optional values."""
+"""Resolves what a model decides before it runs: branches with a known condition, sequences and optional values.
+
+Where shape inference loses a rank, integers that are known are written down first: it follows fewer operators.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,16 @@ from onnxattr.loading.appended import stack_appended
 from onnxattr.loading.known_values import KnownArrays
 from onnxattr.loading.sequences import HANDLERS, Contents
 from onnxattr.loading.shapes import infer_shapes
-from onnxattr.subgraphs import captures_of, drop, hoist_initializers, nodes_in, prune, subgraphs_of
+from onnxattr.subgraphs import (
+    captures_of,
+    drop,
+    graphs_in,
+    hoist_initializers,
+    nodes_in,
+    prune,
+    subgraphs_of,
+    values_in,
+)
 from onnxattr.values import dims_of, values_of
 
 #: Loops over sequences of up to this many steps are written out.
@@ -34,8 +46,11 @@ def resolve(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         The model itself if nothing could be resolved, else another with the same inputs and outputs.
     """
     # Every branch that is inlined may let the shapes be known that decide the next one.
-    while _RESOLVED & _operators(proto.graph):
-        model = ir.serde.deserialize_model(infer_shapes(proto, strict=False))
+    while True:
+        inferred = infer_shapes(proto, strict=False)
+        if not _RESOLVED & _operators(proto.graph) and not _lacks_shapes(inferred.graph):
+            break
+        model = ir.serde.deserialize_model(inferred)
         LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         hoist_initializers(model)
         if not _Resolver(model.graph, opset).run():
@@ -49,6 +64,24 @@ def _operators(graph: onnx.GraphProto) -> set[str]:
     """The operators of a graph; a Squeeze counts where its axes are not given."""
     nodes = (node for node in nodes_in(graph) if node.domain in ("", "ai.onnx"))
     return {node.op_type for node in nodes if node.op_type != "Squeeze" or len(node.input) == 1}
+
+
+def _lacks_shapes(graph: onnx.GraphProto) -> bool:
+    """Whether the rank of a node's result is unknown, or the shape of a kernel."""
+    static = {tensor.name for part in graphs_in(graph) for tensor in part.initializer}
+    ranked = set(static)
+    for value in (value for part in graphs_in(graph) for value in values_in(part)):
+        tensor = value.type.tensor_type
+        if tensor.HasField("shape") or not value.type.HasField("tensor_type"):
+            ranked.add(value.name)
+            if all(dim.HasField("dim_value") for dim in tensor.shape.dim):
+                static.add(value.name)
+    return any(
+        any(name and name not in ranked for name in node.output)
+        or (node.op_type in ("Conv", "ConvTranspose") and node.input[1] not in static)
+        for node in nodes_in(graph)
+        if node.domain in ("", "ai.onnx")
+    )
 
 
 class _Resolver:
