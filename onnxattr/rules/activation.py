@@ -48,7 +48,7 @@ def _step(op: OpBuilder, value: ir.Value, bound: float, sign: int = 1) -> ir.Val
 @unary("Relu")
 def relu(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     """y = max(x, 0);  xbar = ybar where y > 0, else 0."""
-    if routed := Routed.of(ct):
+    if routed := Routed.of(op, ct):
         # The winners of a max-pool are as large as what it gives, of which there are fewer.
         return routed.pull_back(above(op, routed.largest, 0.0, routed.ct))
     return above(op, y, 0.0, ct)
@@ -66,16 +66,25 @@ def clip(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     bounds = [
         None if v is None or v.const_value is None else v.const_value.numpy().item() for v in (low, high)
     ]
-    if bounds == [0.0, 6.0]:
-        entries = [lambda: between(op, y, 0.0, 6.0, ct)]
-    else:
-        entries = [lambda: op.Where(op.Equal(x, y), ct, 0.0)]
+
+    def x_ct() -> ir.Value:
+        if bounds == [0.0, 6.0]:
+            return between(op, y, 0.0, 6.0, ct)
+        kept = op.Equal(x, y)
+        known = [bound for bound in bounds if bound is not None]
+        if None not in (low, high) and (len(known) < 2 or known[0] > known[1]):
+            # Where they cross all is the upper bound, elements that happen to equal it too.
+            kept = op.And(kept, op.LessOrEqual(low, high))
+        return op.Where(kept, ct, 0.0)
 
     def raised() -> ir.Value:
         return x if low is None else op.Max(x, low)
 
-    entries.append(lambda: op.Where(op.And(op.Less(x, low), op.Equal(raised(), y)), ct, 0.0))
-    entries.append(lambda: op.Where(op.Greater(raised(), high), ct, 0.0))
+    entries = [
+        x_ct,
+        lambda: op.Where(op.And(op.Less(x, low), op.Equal(raised(), y)), ct, 0.0),
+        lambda: op.Where(op.Greater(raised(), high), ct, 0.0),
+    ]
     return entries[: len(node.inputs)]
 
 
