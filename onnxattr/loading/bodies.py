@@ -1,21 +1,37 @@
-"""What ONNX Runtime needs of the subgraphs of a model, beyond what ONNX asks for."""
+"""What shape inference and ONNX Runtime need of subgraphs, beyond what ONNX asks for."""
 
 from __future__ import annotations
 
-import onnx_ir as ir
+import itertools
 
-from onnxattr.builder import OpBuilder
+import onnx
+
+from onnxattr.subgraphs import graphs_in
 
 
-def give_values_once(graph: ir.Graph, opset: int) -> None:
-    """Lets no subgraph give a value twice, in place: ONNX Runtime fills the second result with what is in memory."""
-    bodies = [body for body in graph.subgraphs() if len(set(body.outputs)) < len(body.outputs)]
-    main = OpBuilder(graph, opset, prefix="bodies") if bodies else None
+def give_own_values(graph: onnx.GraphProto) -> None:
+    """Lets every subgraph give values of its own nodes alone, each once; in place.
+
+    Of a value that is given twice ONNX Runtime fills one result with what lies in memory, and inference loses the shape
+    of an input that is given as it is.
+    """
+    _, *bodies = graphs_in(graph)
+    taken: set[str] = set()
     for body in bodies:
-        op, seen = OpBuilder(body, opset, prefix="bodies", parent=main), set()
-        for index, value in enumerate(body.outputs):
-            if value in seen:
-                copy = op.Identity(value)
-                copy.type, copy.shape = value.type, value.shape
-                body.outputs[index] = copy
-            seen.add(value)
+        own = {name for node in body.node for name in node.output}
+        for value in body.output:
+            if value.name in own:
+                own.remove(value.name)
+                continue
+            taken = taken or _names(graph)
+            name = next(n for k in itertools.count() if (n := f"{value.name}_given_{k}") not in taken)
+            taken.add(name)
+            body.node.append(onnx.helper.make_node("Identity", [value.name], [name]))
+            value.name = name
+
+
+def _names(graph: onnx.GraphProto) -> set[str]:
+    """The names of all values of a graph and of those inside it."""
+    nodes = (node for part in graphs_in(graph) for node in part.node)
+    values = (value for part in graphs_in(graph) for value in (*part.input, *part.initializer))
+    return {name for node in nodes for name in node.output} | {value.name for value in values}

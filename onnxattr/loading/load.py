@@ -11,7 +11,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 from onnxattr.errors import ModelError, one_door
 from onnxattr.layers import append_views
 from onnxattr.loading.batchwise import put_time_first
-from onnxattr.loading.bodies import give_values_once
+from onnxattr.loading.bodies import give_own_values
 from onnxattr.loading.cast_pairs import read_before_cast_pairs
 from onnxattr.loading.copied_weights import read_weights_directly
 from onnxattr.loading.functions import expand, inline
@@ -66,6 +66,7 @@ def _prepared(proto: onnx.ModelProto, folder: Path | None) -> ir.Model:
         if slim.functions:
             slim = inline(slim, default_opset(slim))
         read_weights_directly(slim.graph, weights)
+        give_own_values(slim.graph)
         state_defaults(slim)
         put_time_first(slim.graph)
         if default_opset(slim) < OPSET:
@@ -85,7 +86,6 @@ def _prepared(proto: onnx.ModelProto, folder: Path | None) -> ir.Model:
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     hoist_initializers(model)
     pad_every_axis(model.graph, default_opset(slim))
-    give_values_once(model.graph, default_opset(slim))
     read_before_cast_pairs(model.graph)
     _name_everything(model.graph)
     return model
