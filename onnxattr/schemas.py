@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,19 @@ from onnxattr.values import dims_of
 #: Integer constants up to this many elements take part in folding: shapes, pads, axes, window positions.
 _FOLD_LIMIT = 4096
 _INTEGERS = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
+#: Operators whose outputs have as many elements as the values of their inputs say.
+_GROWING = frozenset("ConstantOfShape Expand OneHot Pad Range Tile".split())
+#: Operators that look at each element of their inputs and outputs a bounded number of times.
+_BOUNDED = _GROWING | frozenset(
+    """
+    Abs Add And ArgMax ArgMin BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Clip Compress
+    Concat Cos CumSum DequantizeLinear Div Equal Exp EyeLike Flatten Floor Gather GatherElements GatherND Greater
+    GreaterOrEqual Identity IsInf IsNaN Less LessOrEqual Log Max Mean Min Mod Mul Neg NonZero Not Or Pow
+    QuantizeLinear Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd
+    ReduceSum ReduceSumSquare Relu Reshape ReverseSequence Round ScatterElements ScatterND Shape Sigmoid Sign Sin Size
+    Slice Softmax Split Sqrt Squeeze Sub Sum Tanh TopK Transpose Trilu Unique Unsqueeze Where Xor
+    """.split()
+)
 
 
 def schema_of(op_type: str, opset: int, arity: int, attributes: dict[str, Any]) -> onnx.defs.OpSchema:
@@ -52,16 +68,63 @@ def folded(node: ir.Node, opset: int) -> np.ndarray | None:
         if tensor is None or tensor.size > _FOLD_LIMIT or tensor.dtype not in _INTEGERS:
             return None
         arrays[str(value.name)] = tensor.numpy()
-    proto = ir.serde.serialize_node(node)
-    result: Any
-    (result,) = ReferenceEvaluator(proto, opsets={"": opset}).run(None, arrays)
-    if result.size > _FOLD_LIMIT or ir.DataType.from_numpy(result.dtype) not in _INTEGERS:
+    results = evaluated(ir.serde.serialize_node(node), opset, arrays, _FOLD_LIMIT)
+    if results is None or ir.DataType.from_numpy(results[0].dtype) not in _INTEGERS:
         return None
-    return result
+    return results[0]
 
 
-def infer(node: ir.Node, opset: int) -> None:
+def evaluated(
+    node: onnx.NodeProto, opset: int, arrays: Mapping[str, np.ndarray], most: int
+) -> list[np.ndarray] | None:
+    """The outputs of a node of ai.onnx, by ONNX's own evaluator.
+
+    Args:
+        node: The node; it has no subgraphs.
+        opset: Its opset.
+        arrays: Its inputs by name.
+        most: Most elements that an output may have.
+
+    Returns:
+        None where an output would be larger, which is found out before it is made, or where the operator may take
+        more work than its inputs and outputs have elements.
+    """
+    if node.op_type not in _BOUNDED or math.prod(_elements(node, opset, arrays)) > most:
+        return None
+    results: Any = ReferenceEvaluator(node, opsets={"": opset}).run(None, dict(arrays))
+    results = list(results)
+    return None if any(getattr(result, "size", 0) > most for result in results) else results
+
+
+def _elements(node: onnx.NodeProto, opset: int, arrays: Mapping[str, np.ndarray]) -> list[int]:
+    """Numbers whose product no output of a node has more elements than."""
+    if node.op_type == "Concat":
+        return [sum(array.size for array in arrays.values())]
+    if node.op_type not in _GROWING:
+        # Broadcasting at most; outputs that are no longer than an input among them.
+        return [max(array.size, 1) for array in arrays.values()]
+    types = {
+        name: onnx.helper.make_tensor_type_proto(
+            onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+        )
+        for name, array in arrays.items()
+    }
+    data = {name: onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()}
+    imports = [onnx.helper.make_opsetid("", opset)]
+    schema = onnx.defs.get_schema(node.op_type, opset, "")
+    inferred = onnx.shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=imports)
+    dims = inferred[node.output[0]].tensor_type.shape.dim
+    # What inference can't tell is taken for too much.
+    return [dim.dim_value if dim.HasField("dim_value") else sys.maxsize for dim in dims]
+
+
+def infer(node: ir.Node, opset: int, known: Callable[[ir.Value], np.ndarray | None] | None = None) -> None:
     """Types the outputs of a node of ai.onnx by ONNX's inference, as far as its inputs are typed.
+
+    Args:
+        node: The node.
+        opset: Its opset.
+        known: What values hold beside constants, None for unknown ones.
 
     Raises:
         RuleError: If the node cannot take such inputs.
@@ -77,6 +140,8 @@ def infer(node: ir.Node, opset: int) -> None:
         tensor = value.const_value
         if tensor is not None and tensor.size <= _FOLD_LIMIT and tensor.dtype in _INTEGERS:
             data[str(value.name)] = ir.serde.serialize_tensor(tensor)
+        elif known is not None and (array := known(value)) is not None:
+            data[str(value.name)] = onnx.numpy_helper.from_array(array)
     if subgraphs_of(node):
         return
     try:

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
 
+from onnxattr.schemas import evaluated
 from onnxattr.subgraphs import subgraphs_of
 from onnxattr.values import dims_of
 
-_LARGEST = 4096
+#: Elements of a weight that is looked at and of a result that is computed, and bytes of all results together.
+_LARGEST, _LARGEST_RESULT, _MOST_BYTES = 4096, 2**20, 2**27
 _RANDOM = ("Random", "Bernoulli", "Multinomial")
 
 
@@ -24,13 +25,21 @@ class KnownArrays:
     def __init__(self, opset: int):
         self._opset = opset
         self._found: dict[ir.Value, np.ndarray | None] = {}
+        self._room = _MOST_BYTES
 
     def __call__(self, value: ir.Value | None) -> np.ndarray | None:
         """The array that a value always holds, or None."""
         if value is None:
             return None
-        if value not in self._found:
-            self._found[value] = self._find(value)
+        waiting = [value]
+        while waiting:
+            last = waiting[-1]
+            missing = [] if last in self._found else [v for v in _looked_at(last) if v not in self._found]
+            if not missing:
+                waiting.pop()
+                if last not in self._found:
+                    self._found[last] = self._find(last)
+            waiting += missing
         return self._found[value]
 
     def _find(self, value: ir.Value) -> np.ndarray | None:
@@ -47,19 +56,19 @@ class KnownArrays:
             if dims is not None:
                 return _integers(self._part(node, dims))
         sources = [source for source in node.inputs if source is not None]
-        feeds = {str(source.name): self(source) for source in sources}
-        has_graph = bool(subgraphs_of(node))
-        if not feeds or has_graph or any(array is None for array in feeds.values()):
+        feeds = {str(source.name): array for source in sources if (array := self(source)) is not None}
+        if not feeds or subgraphs_of(node) or len(feeds) < len({source.name for source in sources}):
             return None
         try:
-            results = ReferenceEvaluator(ir.serde.serialize_node(node), opsets={"": self._opset}).run(
-                None, feeds
-            )
+            results = evaluated(ir.serde.serialize_node(node), self._opset, feeds, _LARGEST_RESULT)
         except Exception:
             # Whatever it stumbled over: what cannot be evaluated is not known.
             return None
-        result = list(results)[value.index() or 0]
-        return result if isinstance(result, np.ndarray) else None
+        result = None if results is None else results[value.index() or 0]
+        if not isinstance(result, np.ndarray) or result.nbytes > self._room:
+            return None
+        self._room -= result.nbytes
+        return result
 
     def _part(self, node: Any, dims: np.ndarray) -> np.ndarray | None:
         """What a Gather or Slice picks from the dimensions that a Shape gives, not all of which need be known."""
@@ -69,6 +78,23 @@ class KnownArrays:
         if node.op_type == "Gather":
             return np.array(np.take(dims, operands[0]), object)
         return dims[slice(*(int(operand.item()) for operand in (*operands[:2], *operands[3:])))]
+
+
+def goes_on(body: ir.Graph, known: KnownArrays) -> bool:
+    """Whether a Loop's body never ends it."""
+    go: Any = body.outputs[0]
+    while (producer := go.producer()) is not None and producer.op_type == "Identity":
+        go = producer.inputs[0]
+    array = known(go)
+    return go is body.inputs[1] or (array is not None and bool(array))
+
+
+def _looked_at(value: ir.Value) -> list[ir.Value]:
+    """The values that must be known before a value can be."""
+    node = value.producer()
+    if value.const_value is not None or node is None or node.op_type in ("Shape", "Size"):
+        return []
+    return [source for source in node.inputs if source is not None]
 
 
 def _dims(node: ir.Node | None) -> np.ndarray | None:

@@ -12,6 +12,7 @@ from onnxattr.errors import ModelError, one_door
 from onnxattr.layers import append_views
 from onnxattr.loading.batchwise import put_time_first
 from onnxattr.loading.bodies import give_own_values
+from onnxattr.loading.call_counts import check_calls
 from onnxattr.loading.cast_pairs import read_before_cast_pairs
 from onnxattr.loading.copied_weights import read_weights_directly
 from onnxattr.loading.functions import expand, inline
@@ -30,6 +31,7 @@ from onnxattr.loading.pads import pad_every_axis
 from onnxattr.loading.shapes import infer_shapes
 from onnxattr.loading.source import ModelSource, digest, name_of, read_model
 from onnxattr.loading.static_nodes import resolve
+from onnxattr.loading.value_sizes import check_sizes
 from onnxattr.loading.weights_aside import put_weights_back, set_weights_aside, with_small_data
 from onnxattr.subgraphs import hoist_initializers
 
@@ -60,11 +62,13 @@ def _prepared(proto: onnx.ModelProto, folder: Path | None) -> ir.Model:
         # Only other domains: the rules need the default one.
         slim.opset_import.append(onnx.helper.make_opsetid("", OPSET))
     check_versions(slim)
+    check_calls(slim)
     adopt(slim, default_opset(slim))
     try:
         _check(slim)
         if slim.functions:
             slim = inline(slim, default_opset(slim))
+        check_sizes(slim, default_opset(slim), weights)
         read_weights_directly(slim.graph, weights)
         give_own_values(slim.graph)
         state_defaults(slim)

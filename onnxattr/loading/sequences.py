@@ -12,6 +12,11 @@ from onnxattr.builder import OpBuilder
 from onnxattr.loading.known_values import KnownArrays
 from onnxattr.values import dims_of
 
+#: More parts than this are not told apart: what reads them takes slices of what is split.
+_MOST_PARTS = 4096
+#: Longer sequences are not followed through what inserts and erases elements one by one.
+_MOST_EDITED = 1024
+
 
 @dataclass(frozen=True)
 class EvenParts:
@@ -137,7 +142,7 @@ def _sequence_edit(contents: Contents, op: OpBuilder, node: Any) -> None:
     held, insert = contents.elements(node.inputs[0]), node.op_type == "SequenceInsert"
     place = node.inputs[1 + insert] if len(node.inputs) > 1 + insert else None
     position = contents.known(place)
-    if held is None or (place is not None and position is None):
+    if held is None or len(held) > _MOST_EDITED or (place is not None and position is None):
         return
     edited = list(held)
     if insert:
@@ -162,13 +167,16 @@ def _split_to_sequence(contents: Contents, op: OpBuilder, node: Any) -> None:
         return
     axis = node.attributes.get_int("axis", 0) % len(dims)
     squeezed = split is None and not node.attributes.get_int("keepdims", 1)
-    if squeezed and not isinstance(dims[axis], int):
+    few = isinstance(dims[axis], int) and int(dims[axis] or 0) <= _MOST_PARTS
+    if squeezed and not few:
         order = [axis, *(k for k in range(len(dims)) if k != axis)]
         contents.sequences[node.outputs[0]] = Stack(op.Transpose(x, perm=order) if axis else x)
         return
     if split is None or dims_of(split) == []:
         length, part = dims[axis], 1 if split is None else None if sizes is None else int(sizes)
-        if not isinstance(length, int) or part is None:
+        if part is not None and part < 1:
+            return
+        if not isinstance(length, int) or part is None or length > part * _MOST_PARTS:
             size = op.constant([1], ir.DataType.INT64) if split is None else op.Reshape(split, [1])
             size = op.Cast(size, to=ir.DataType.INT64.value)
             contents.sequences[node.outputs[0]] = EvenParts(x, axis, size)
@@ -177,7 +185,7 @@ def _split_to_sequence(contents: Contents, op: OpBuilder, node: Any) -> None:
     else:
         lengths = split
     count = (dims_of(lengths) or [None])[0]
-    if isinstance(count, int):
+    if isinstance(count, int) and count <= _MOST_PARTS:
         lengths = op.Cast(lengths, to=ir.DataType.INT64.value)
         parts = op.node("Split", [x, lengths], {"axis": axis}, outputs=count)
         parts = [parts] if count == 1 else list(parts)

@@ -13,8 +13,9 @@ import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, NameFixPass
 
 from onnxattr.builder import OpBuilder
+from onnxattr.errors import ModelError
 from onnxattr.loading.appended import stack_appended
-from onnxattr.loading.known_values import KnownArrays
+from onnxattr.loading.known_values import KnownArrays, goes_on
 from onnxattr.loading.sequences import HANDLERS, Contents
 from onnxattr.loading.shapes import infer_shapes
 from onnxattr.subgraphs import (
@@ -31,6 +32,8 @@ from onnxattr.values import dims_of, values_of
 
 #: Loops over sequences of up to this many steps are written out.
 _MOST_STEPS = 64
+#: Nodes that all of them together may become.
+_MOST_NODES = 50_000
 
 
 def resolve(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
@@ -93,6 +96,7 @@ class _Resolver:
         symbols = {dim for value in graph.inputs for dim in dims_of(value) or [] if isinstance(dim, str)}
         self._contents = Contents(self._known, self._replace, symbols)
         self._changed = False
+        self._room = _MOST_NODES
 
     def run(self) -> bool:
         """Whether anything was resolved."""
@@ -156,12 +160,20 @@ class _Resolver:
         unending = go is None or (self._known(go) is not None and bool(self._known(go)))
         if not held:
             return
-        steps = -1 if trips is None or not unending or not self._goes_on(body) else int(trips)
-        if not bool(slices) <= steps <= _MOST_STEPS:
+        steps = -1 if trips is None or not unending or not goes_on(body, self._known) else int(trips)
+        if not bool(slices) <= steps <= _MOST_STEPS or not self._fits(body, steps):
             if self._as_far_as_read(op, node, body):
                 return
             loop = stack_appended(self._contents, op, node)
-            return None if loop is None else self._walk(op, [loop])
+            if loop is not None:
+                self._walk(op, [loop])
+            elif bool(slices) <= steps <= _MOST_STEPS:
+                raise ModelError(
+                    f"Loop node {node.name or node.outputs[0].name!r} over a sequence: its {steps} steps, written out, "
+                    f"make more than {_MOST_NODES} nodes with those of other such Loops. Export the model with tensors "
+                    "in the place of sequences."
+                )
+            return
         values: list[ir.Value] = list(node.inputs[2:])
         stacks: list[list[ir.Value]] = [[] for _ in range(slices)]
         for step in range(steps):
@@ -173,6 +185,14 @@ class _Resolver:
         for old, new in zip(node.outputs, [*values, *(op.Concat(*s, axis=0) for s in stacks)], strict=True):
             self._replace(op, old, new)
         drop(node)
+
+    def _fits(self, body: ir.Graph, steps: int) -> bool:
+        """Whether so many steps may be written out beside those that are; if so, they count."""
+        nodes = steps * sum(1 for _ in body.all_nodes())
+        if nodes > self._room:
+            return False
+        self._room -= nodes
+        return True
 
     def _as_far_as_read(self, op: OpBuilder, node: Any, body: ir.Graph) -> bool:
         """Writes the steps out that elements at known positions of a sequence need, if that is all that is read.
@@ -189,7 +209,8 @@ class _Resolver:
         if len(known) < len(readers) or min(known) < 0:
             return False
         changed = self._changed
-        last = self._grown(op, node, body, k, max(known)) if self._only_appends(op, node, body, k) else None
+        appends = self._fits(body, 1) and self._only_appends(op, node, body, k)
+        last = self._grown(op, node, body, k, max(known)) if appends else None
         if last is None:
             # What was tried is of no use to anything.
             self._changed = changed
@@ -206,6 +227,8 @@ class _Resolver:
             held = self._contents.elements(last)
             if held is None or len(held) > place:
                 return None if held is None else last
+            if not self._fits(body, 1):
+                return None
             given = [op.constant(step, ir.DataType.INT64), op.constant(True), *values]
             values = self._step(op, node, body, given)[1 : 1 + len(values)]
         return None
@@ -220,14 +243,6 @@ class _Resolver:
         self._contents.sequences[state] = [element]
         after = self._contents.elements(self._step(op, node, body, before)[1 + k])
         return after is not None and after[:1] == [element]
-
-    def _goes_on(self, body: ir.Graph) -> bool:
-        """Whether a Loop's body never ends it."""
-        go: Any = body.outputs[0]
-        while (producer := go.producer()) is not None and producer.op_type == "Identity":
-            go = producer.inputs[0]
-        known = self._known(go)
-        return go is body.inputs[1] or (known is not None and bool(known))
 
     def _step(self, op: OpBuilder, node: ir.Node, body: ir.Graph, given: list[ir.Value]) -> list[ir.Value]:
         """One step of a Loop as nodes before it, resolved; returns the body's outputs."""

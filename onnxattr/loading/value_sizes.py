@@ -1,0 +1,286 @@
+"""Finds values that no machine should make, before anything makes them: a few bytes of a file can ask for terabytes.
+
+Sizes come from shape inference alone. Inference that follows integers through the nodes writes every vector that it
+meets down element by element, so that it runs only after this check.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import LiftConstantsToInitializersPass
+
+from onnxattr.errors import ModelError, RuleError
+from onnxattr.loading.known_values import KnownArrays, goes_on
+from onnxattr.schemas import infer
+from onnxattr.subgraphs import bodies_of, graphs_in, nodes_in, subgraphs_of
+from onnxattr.values import dims_of, values_of
+
+#: What is computed from weights alone may take so many bytes, beside a multiple of what the weights take.
+_MOST_CONSTANT, _TIMES_WEIGHTS = 2**28, 16
+#: Elements of all vectors that inference would write down, about 80 bytes each.
+_MOST_FOLLOWED = 2**23
+#: Steps of a Loop that nothing ends earlier.
+_MOST_STEPS = 2**24
+#: Operators through which inference follows integers; it writes their vectors down.
+_FOLLOWED = frozenset("Add Cast Concat Gather Mul Size Slice Squeeze Sub Unsqueeze".split())
+#: Other operators may be written out in those. Longer vectors count for them too, except where weights come as such.
+_LONG, _TAKES_LONG_VECTORS = 2**16, ("DequantizeLinear", "Identity", "QuantizeLinear", "Reshape")
+#: Operators whose output is as large as the numbers of an input say.
+_SIZED_BY_DATA = frozenset(
+    "ConstantOfShape Expand HammingWindow HannWindow BlackmanWindow OneHot Pad Range Reshape Resize Tile "
+    "Upsample".split()
+)
+_ADVICE = "Make it smaller, or export the model without it."
+
+
+class _Type(NamedTuple):
+    """What is known of a value: bytes of an element, and sizes, None where they are unknown."""
+
+    itemsize: float
+    dims: list[int | None]
+
+    @property
+    def elements(self) -> int:
+        """Its elements at least."""
+        return math.prod(dim for dim in self.dims if dim is not None)
+
+    @property
+    def size(self) -> float:
+        """Its bytes at least."""
+        return self.elements * self.itemsize
+
+    def __str__(self) -> str:
+        return f"{_said(self.size)}, shape ({', '.join('?' if d is None else str(d) for d in self.dims)})"
+
+
+def check_sizes(proto: onnx.ModelProto, opset: int, weights: Collection[str]) -> None:
+    """Checks that no value of a model is larger than what can be meant.
+
+    Args:
+        proto: The model, without functions.
+        opset: Its ai.onnx opset.
+        weights: The graph inputs that stand for weights.
+
+    Raises:
+        ModelError: If a value computed from weights alone, or a value of one row, takes too much memory, a vector is
+            too long for shape inference, or a Loop takes too many steps.
+    """
+    with contextlib.suppress(onnx.shape_inference.InferenceError):
+        proto = onnx.shape_inference.infer_shapes(proto)
+    stored = _stored(proto, weights)
+    types = [_types(graph) for graph in graphs_in(proto.graph)]
+    found = {name: known for part in types for name, known in part.items()}
+    if _undecided(proto, found):
+        found |= _computed(proto, opset)
+    _Check(found, set(weights), stored).run(proto.graph)
+
+
+def _stored(proto: onnx.ModelProto, weights: Collection[str]) -> int:
+    """Bytes of the weights."""
+    inside = sum(len(tensor.raw_data) for graph in graphs_in(proto.graph) for tensor in graph.initializer)
+    aside = _types(proto.graph)
+    return inside + int(sum(aside[name].size for name in weights if name in aside))
+
+
+def _types(graph: onnx.GraphProto) -> dict[str, _Type]:
+    """The types of the values of a graph, as far as they are known."""
+    found = {}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        tensor = value.type.tensor_type
+        if tensor.HasField("shape"):
+            dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
+            found[value.name] = _Type(_itemsize(tensor.elem_type), dims)
+    for constant in graph.initializer:
+        found[constant.name] = _Type(_itemsize(constant.data_type), list(constant.dims))
+    return found
+
+
+def _itemsize(data_type: int) -> float:
+    with contextlib.suppress(ValueError, TypeError):
+        return ir.DataType(data_type).itemsize
+    return 1
+
+
+def _undecided(proto: onnx.ModelProto, types: Mapping[str, _Type]) -> bool:
+    """Whether the size of some value depends on integers that nodes compute."""
+    return any(
+        node.op_type == "Loop"
+        or (
+            node.op_type in _SIZED_BY_DATA
+            and any(name not in types or None in types[name].dims for name in node.output if name)
+        )
+        for node in nodes_in(proto.graph)
+    )
+
+
+def _computed(proto: onnx.ModelProto, opset: int) -> dict[str, _Type]:
+    """The types of values where they follow from integers that nodes compute, in graph order."""
+    model = ir.serde.deserialize_model(proto)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    known = KnownArrays(opset)
+    for graph in (model.graph, *model.graph.subgraphs()):
+        for node in graph:
+            if node.domain in ("", "ai.onnx") and _open(node):
+                # What is wrong with a node is said later.
+                with contextlib.suppress(RuleError, onnx.defs.SchemaError, RuntimeError):
+                    infer(node, opset, known)
+            if node.op_type == "Loop":
+                _check_steps(node, known)
+    return {
+        str(value.name): _Type(_itemsize(value.dtype), _least_dims(value, known))
+        for value in values_of(model.graph)
+        if value.dtype is not None and value.shape is not None
+    }
+
+
+def _open(node: ir.Node) -> bool:
+    """Whether sizes of a node's outputs are unknown, and all it takes are tensors."""
+    dims = [dims_of(value) for value in node.outputs]
+    tensors = all(value is None or isinstance(value.type, ir.TensorType) for value in node.inputs)
+    return tensors and any(d is None or not all(map(_is_size, d)) for d in dims)
+
+
+def _least_dims(value: ir.Value, known: KnownArrays) -> list[int | None]:
+    """The sizes of a value; unknown ones at least as often as a Tile repeats them or as much as a Pad adds."""
+    dims: list[int | None] = [dim if isinstance(dim, int) else None for dim in value.shape or []]
+    node = value.producer()
+    if None not in dims or node is None or len(node.inputs) < 2:
+        return dims
+    given = known(node.inputs[1]) if node.op_type in ("Tile", "Pad") else None
+    if given is None or len(node.inputs) > 3:
+        return dims
+    added = given if node.op_type == "Tile" else given.reshape(2, -1).sum(axis=0)
+    least = [max(int(number), 1) for number in added] if added.size == len(dims) else [1] * len(dims)
+    return [least[axis] if dim is None and least[axis] > 1 else dim for axis, dim in enumerate(dims)]
+
+
+def _check_steps(node: ir.Node, known: KnownArrays) -> None:
+    """Checks the number of steps of a Loop that does not decide by itself when it ends.
+
+    Raises:
+        ModelError: If it takes too many, or they give more than the memory holds.
+    """
+    (body,), trips = subgraphs_of(node), known(node.inputs[0])
+    go = node.inputs[1] if len(node.inputs) > 1 else None
+    if trips is None or trips.size != 1 or not goes_on(body, known) or not (go is None or known(go)):
+        return
+    steps = int(trips.item())
+    if steps > _MOST_STEPS:
+        raise ModelError(
+            f"Loop node {node.name or node.outputs[0].name!r} takes {steps} steps; supported: up to {_MOST_STEPS}, or "
+            "a condition that ends it. Export the model with fewer steps."
+        )
+    for value in body.outputs[len(node.inputs) - 1 :]:
+        dims = [dim for dim in dims_of(value) or [] if isinstance(dim, int)]
+        size = steps * math.prod(dims) * _itemsize(value.dtype or 0)
+        if size > memory():
+            raise ModelError(
+                f"Loop node {node.name or node.outputs[0].name!r} gives {_said(size)} in {steps} steps; this machine "
+                f"has {_said(memory())}. {_ADVICE}"
+            )
+
+
+def _is_size(dim: object) -> bool:
+    return isinstance(dim, int)
+
+
+class _Check:
+    """The check of one model, graph by graph."""
+
+    def __init__(self, types: Mapping[str, _Type], constants: set[str], stored: int):
+        self._types, self._constants = types, constants
+        self._memory = memory()
+        self._most_constant = _MOST_CONSTANT + _TIMES_WEIGHTS * stored
+        self._made: set[str] = set()
+        self._followed = self._kept = 0.0
+
+    def run(self, graph: onnx.GraphProto) -> None:
+        """Checks a graph and those inside it."""
+        self._constants |= {tensor.name for tensor in graph.initializer}
+        for value in graph.input:
+            if value.name in self._types and self._types[value.name].size > self._memory:
+                self._refuse(
+                    f"Input {value.name!r}", self._types[value.name], self._memory, "this machine has"
+                )
+        outputs = {value.name for value in graph.output}
+        for node in graph.node:
+            self._node(node, outputs)
+            for body in bodies_of(node):
+                self.run(body)
+
+    def _node(self, node: onnx.NodeProto, outputs: set[str]) -> None:
+        what = f"{node.op_type} node {node.name or next(iter(node.output), '')!r}"
+        read = [name for name in node.input if name]
+        constant = all(name in self._constants for name in read) and not bodies_of(node)
+        if node.op_type not in _TAKES_LONG_VECTORS:
+            self._follow(what, read, 0 if node.op_type in _FOLLOWED else _LONG)
+        for name in filter(None, node.output):
+            if constant:
+                self._constants.add(name)
+                self._made.add(name)
+            if name in self._types:
+                value = self._types[name]
+                if constant and value.size > self._most_constant:
+                    self._refuse(what, value, self._most_constant, "what comes of weights alone may take")
+                if value.size > self._memory:
+                    self._refuse(what, value, self._memory, "this machine has")
+        self._keep(what, outputs.intersection(node.output) if constant else read)
+
+    def _keep(self, what: str, names: Collection[str]) -> None:
+        """Counts what is computed from weights alone and stays in memory, as something else needs it."""
+        for name in names:
+            if name in self._made and name in self._types:
+                self._made.remove(name)
+                self._kept += self._types[name].size
+                if self._kept > self._most_constant:
+                    self._refuse(
+                        f"With what {what} reads, the model computes {_said(self._kept)} from weights alone; its value",
+                        self._types[name],
+                        self._most_constant,
+                        "all of them may take",
+                    )
+
+    def _follow(self, what: str, read: list[str], least: int) -> None:
+        vectors = [self._types[name] for name in read if name in self._types]
+        lengths = [vector.elements for vector in vectors if len(vector.dims) == 1 and None not in vector.dims]
+        lengths = [length for length in lengths if length > least]
+        self._followed += 2 * sum(lengths)
+        if self._followed > _MOST_FOLLOWED and max(lengths, default=0) > 1024:
+            raise ModelError(
+                f"{what} reads a vector of {max(lengths)} elements; shape inference can follow {_MOST_FOLLOWED // 2} "
+                f"elements of vectors in a model. {_ADVICE}"
+            )
+
+    def _refuse(self, what: str, value: _Type, most: float, limit: str) -> None:
+        raise ModelError(f"{what} takes {value}; {limit} {_said(most)}. {_ADVICE}")
+
+
+def memory() -> int:
+    """Bytes of memory that this process may take: of the machine, its container, and its own limit."""
+    limits = [2**47]
+    # Each of these is there on some systems only.
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with contextlib.suppress(OSError, ValueError):
+        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    with contextlib.suppress(ImportError):
+        import resource
+
+        limits.append(resource.getrlimit(resource.RLIMIT_AS)[0])
+    return min(limit for limit in limits if limit > 0)
+
+
+def _said(size: float) -> str:
+    """A number of bytes in words."""
+    for unit, power in (("TB", 40), ("GB", 30), ("MB", 20)):
+        if size >= 2**power:
+            return f"{size / 2**power:.4g} {unit}"
+    return f"{size:.0f} bytes"
