@@ -17,8 +17,8 @@ class Range:
     """What a value can hold.
 
     Attributes:
-        low: Lower bound of the numbers.
-        high: Upper bound of the numbers.
+        low: Lower bound, minus infinity if it can hold that.
+        high: Upper bound, infinity if it can hold that.
         nonzero: Whether 0 is left out.
         whole: Whether all numbers are integers.
         below: Whether it can hold minus infinity.
@@ -33,6 +33,11 @@ class Range:
     below: bool = False
     above: bool = False
     nan: bool = False
+
+    def __post_init__(self) -> None:
+        """Brings the bounds in line with the infinities."""
+        object.__setattr__(self, "low", -INF if self.below else self.low)
+        object.__setattr__(self, "high", INF if self.above else self.high)
 
     @property
     def finite(self) -> bool:

@@ -33,7 +33,6 @@ _BOUNDED = {
     "Erf": (-1.0, 1.0),
     "Sign": (-1.0, 1.0),
     "Atan": (-1.6, 1.6),
-    "Softsign": (-1.0, 1.0),
 }
 #: Where exp is infinite, and where it is 0.
 _EXPONENTS = {ir.DataType.DOUBLE: (709.0, -745.0), ir.DataType.FLOAT16: (11.0, -17.0)}
@@ -84,10 +83,11 @@ def _plain(low: float, high: float, given: Sequence[Range], whole: bool = False)
 
 
 def _sum(parts: Sequence[Range]) -> Range:
-    whole = all(r.whole for r in parts)
-    result = _plain(sum(r.low for r in parts), sum(r.high for r in parts), parts, whole)
-    nonzero = all(r.low >= 0 for r in parts) and any(not r.zero for r in parts)
-    return result.within(nonzero=nonzero)
+    low, high = sum(r.low for r in parts), sum(r.high for r in parts)
+    below, above = any(r.below for r in parts), any(r.above for r in parts)
+    nonzero = low > 0 or high < 0 or (all(r.low >= 0 for r in parts) and any(not r.zero for r in parts))
+    nan = any(r.nan for r in parts) or (below and above)
+    return Range(low, high, nonzero, all(r.whole for r in parts), below, above, nan)
 
 
 @_entry("Add", "Sum")
@@ -168,7 +168,7 @@ def _softplus(node: Any, at: At, dtype: Any) -> Range:
     return Range(0.0, INF, above=at[0].above, nan=at[0].nan)
 
 
-@_entry("Sin", "Cos")
+@_entry("Sin", "Cos", "Softsign")
 def _wave(node: Any, at: At, dtype: Any) -> Range:
     return Range(-1.0, 1.0, nan=not at[0].finite)
 
@@ -257,10 +257,13 @@ def _pow(node: Any, at: At, dtype: Any) -> Range:
     a, b = at
     if not a.finite or not b.finite:
         return ANY
+    if max(-b.low, b.high) > 16:  # Overflow is then to be expected, as from Exp.
+        return Range(0.0, above=True) if a.low >= 0 else ANY
     if a.low >= 0 and (b.low >= 0 or not a.zero):
-        return Range(0.0, INF, not a.zero)
+        low = a.low**b.low if a.low >= 1e-10 and b.low == b.high and 0 < b.low <= 3 else 0.0
+        return Range(low, INF, not a.zero)
     if b.whole and (b.low >= 0 or not a.zero):
-        return _even(a) if b.low == b.high and b.low % 2 == 0 else Range(nonzero=not a.zero)
+        return Range(0.0) if b.low == b.high and b.low % 2 == 0 else FINITE
     return ANY
 
 

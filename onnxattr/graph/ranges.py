@@ -17,6 +17,8 @@ from onnxattr.subgraphs import captures_of, subgraphs_of
 #: Weights of more elements are not looked at and count as finite.
 _LARGEST = 2**22
 
+#: Operators whose constant operands are weights, which are not looked at either.
+_WEIGHTED = frozenset("Conv ConvTranspose MatMul Gemm LSTM GRU RNN DeformConv Einsum".split())
 #: Operators whose derivative is infinite nowhere but where their last operand is 0.
 _STEEP_AT_ZERO = ("Sqrt", "Log", "Reciprocal", "Div")
 #: Operators whose derivative is infinite nowhere but where they themselves are infinite or NaN.
@@ -76,7 +78,7 @@ class Ranges:
             return FINITE
         if subgraphs_of(node):
             return FINITE if all(self._found[source].finite for source in _sources(value)) else ANY
-        found = [None if source is None else self._found[source] for source in node.inputs]
+        found = [None if source is None else self._found.get(source, FINITE) for source in node.inputs]
         return range_of_node(node, value.dtype, found)
 
 
@@ -93,4 +95,7 @@ def _sources(value: ir.Value) -> list[ir.Value]:
         return []
     results = [result for body in subgraphs_of(node) for result in body.outputs]
     captured = captures_of(node) if results else []
-    return [source for source in [*node.inputs, *results, *captured] if source is not None]
+    sources = [source for source in [*node.inputs, *results, *captured] if source is not None]
+    if node.op_type in _WEIGHTED:
+        return [source for source in sources if source.const_value is None]
+    return sources
