@@ -157,6 +157,9 @@ def _parser() -> argparse.ArgumentParser:
         "--baseline-input", action="store_true", help="make the baseline an input of the file"
     )
     export.add_argument("--weights", default="auto", choices=PLACES, help="where the model's weights go")
+    export.add_argument(
+        "--no-check", action="store_true", help="do not run the explainer before it is written"
+    )
     export.set_defaults(run=_export)
 
     ops = commands.add_parser("ops", help="list the operators that can be differentiated")
@@ -297,6 +300,7 @@ def _targets(given: str | None, inputs: Any) -> Any:
 
 def _export(options: argparse.Namespace) -> str:
     given = {name: getattr(options, name) for name in ("rendering", "target", "baseline_input", "weights")}
+    given["check"] = not options.no_check
     if options.triton is not None:
         export_triton(_method(options), options.triton, **given)
         return written(options.triton)

@@ -105,6 +105,8 @@ class Session:
         model: onnx.ModelProto,
         providers: Sequence[Any] | None = None,
         folder: str | os.PathLike[str] | None = None,
+        *,
+        as_deployed: bool = False,
     ):
         """Loads a model.
 
@@ -112,6 +114,7 @@ class Session:
             model: The model.
             providers: Execution providers in order of preference, as ONNX Runtime takes them.
             folder: Where the model's external data lies, if it has any.
+            as_deployed: Whether memory is planned as in sessions with default options, by the shapes of the first run.
 
         Raises:
             RuntimeMissingError: If ONNX Runtime, or a provider asked for, is not available.
@@ -125,7 +128,7 @@ class Session:
         options.add_session_config_entry("session.use_env_allocators", "1")
         # Idle threads that wait for work in a loop would take the cores from the next session, up to half of its speed.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.enable_mem_pattern = False
+        options.enable_mem_pattern = as_deployed
         if folder is not None:
             options.add_session_config_entry(
                 "session.model_external_initializers_file_folder_path", str(folder)

@@ -12,6 +12,7 @@ import onnx
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.files import check_output, whole_file
 from onnxattr.renderings.rewrite import own_name
+from onnxattr.trial import try_explainer
 from onnxattr.weights import check_place, write_model
 
 if TYPE_CHECKING:
@@ -33,7 +34,12 @@ _TYPES |= {getattr(onnx.TensorProto, name): f"TYPE_{name}" for name in _INTEGERS
 
 
 def export_triton(
-    method: Attribution, folder: str | os.PathLike[str], *, weights: str = "auto", **options: Any
+    method: Attribution,
+    folder: str | os.PathLike[str],
+    *,
+    weights: str = "auto",
+    check: bool = True,
+    **options: Any,
 ) -> None:
     """Writes a folder for a Triton model repository; the folder's name is the name of the model.
 
@@ -45,6 +51,7 @@ def export_triton(
         method: The method to export.
         folder: The folder to write; made if it is not there.
         weights: Where the weights go, as in ``method.export``.
+        check: Whether the explainer is run once before anything is written, as in ``method.export``.
         **options: Options of ``method.explainer``.
 
     Raises:
@@ -60,6 +67,8 @@ def export_triton(
         # What is computed with it takes either shape, by broadcasting.
         seed.type.tensor_type.shape.dim.add().dim_value = 1
     text = config(proto)
+    if check:
+        try_explainer(proto, method.prepared, method.options.providers)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -33,6 +33,7 @@ from onnxattr.model import prepare
 from onnxattr.relus import relu_spans
 from onnxattr.renderings.rewrite import Request
 from onnxattr.rules.overrides import RELU_LIKE
+from onnxattr.trial import try_explainer
 from onnxattr.values import dims_of
 from onnxattr.weights import check_place, write_model
 
@@ -174,6 +175,7 @@ class Attribution(ABC):
         target: str = "auto",
         baseline_input: bool = False,
         weights: str = "auto",
+        check: bool = True,
     ) -> None:
         """Writes one model of standard operators that predicts and explains in one run; see docs/deploy.md.
 
@@ -194,14 +196,20 @@ class Attribution(ABC):
             weights: "inside" the file; "beside" it, in ``<path>.data``; "shared": where the model's own external data
                 are, which must lie in the folder of ``path``; "auto": shared if they do, else inside, beside above
                 2 GiB.
+            check: Whether the explainer is run once on a drawn row before it is written: it must load, predict what
+                the model predicts and give maps of the right shapes. A warning says so where the model takes nothing
+                that can be drawn.
 
         Raises:
-            ModelError: If the model's batch is fixed, the method has several points and they shall be one batch.
+            ModelError: If the model's batch is fixed, the method has several points and they shall be one batch; or if
+                the check fails, and no file is written.
             ParameterError: If a parameter is outside its domain, or the file cannot be written.
         """
         check_place(weights)
         check_output(path, self.prepared.files)
         proto = self.explainer(rendering, target=target, baseline_input=baseline_input)
+        if check:
+            try_explainer(proto, self.prepared, self.options.providers)
         write_model(proto, path, weights, self.prepared.folder, self.prepared.files)
 
     def explainer(
