@@ -81,6 +81,8 @@ def to_onnx(
     recurrent = RecurrentLayers()
     with recurrent.replaced():
         traced = trace(model, inputs, table.choose_taps)
+    if verify:
+        keras_check.check_sizes(inputs, traced)
     converted = _convert(model, inputs, traced, table, recurrent, opset)
     if verify:
         keras_check.check(converted, model, inputs, traced, sample)

@@ -1,6 +1,7 @@
 """Compare a converted model, and its layer table, with the Keras model it came from."""
 
 import functools
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,9 @@ _BATCHES = (2, 5)
 # Sizes tried for dynamic axes: the first that is large enough for both models to run and give finite numbers. (For
 # a window larger than its input TensorFlow makes empty arrays, ONNX Runtime an error.)
 _SIZES = (24, 96, 224)
+# In one value, for one row: 2 GiB of float32.
+_MOST_ELEMENTS = 2**29
+_TOO_LARGE = f"more than {_MOST_ELEMENTS} elements; convert without the check: verify=False (--no-verify)"
 
 
 def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: Trace, sample: Any) -> None:
@@ -113,6 +117,28 @@ def run_original(inputs: ModelInputs, arrays: Sequence[np.ndarray]) -> list[np.n
             f"The Keras model itself fails on inputs of shape {shapes}: {type(error).__name__}: {error}. Pass "
             "sample=<inputs that it accepts>."
         ) from error
+
+
+def check_sizes(inputs: ModelInputs, traced: Trace) -> None:
+    """Refuse what would fill the memory: a size is a line of text in a file.
+
+    Raises:
+        ConversionError: A value of one row, or a batch of inputs, is too large; names the layer or the input.
+    """
+    for operation in traced.function.graph.get_operations():
+        for tensor in operation.outputs:
+            sizes = tensor.shape.as_list() if tensor.shape.rank else []
+            if math.prod(size for size in sizes if size is not None) > _MOST_ELEMENTS:
+                place = traced.layer_of(operation.name) or operation.name
+                raise ConversionError(
+                    f"The check would compute a value of shape {tuple(sizes)} (layer {place!r}), {_TOO_LARGE}."
+                )
+    for spec in inputs.specs:
+        sizes = [inputs.fixed_batch or _BATCHES[-1], *(spec.shape.as_list()[1:] if spec.shape.rank else [])]
+        if math.prod(size for size in sizes if size is not None) > _MOST_ELEMENTS:
+            raise ConversionError(
+                f"The check would draw input {spec.name!r} of shape {tuple(sizes)}, {_TOO_LARGE}."
+            )
 
 
 def _compare(
