@@ -19,10 +19,12 @@ from onnxattr.subgraphs import Names, bodies_of, graphs_in
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32)
 #: Elements of a constant that every subgraph may have a copy of; axes and shapes have far fewer.
 _MOST = 1024
+#: Vectors of floats of up to so many elements are copied.
+_LONGEST = 8
 
 
 def with_constants_in_bodies(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of the model in which subgraphs hold the integer constants that they read; itself without subgraphs."""
+    """A copy of the model in which subgraphs hold the small constants that they read; itself without subgraphs."""
     graphs = [*graphs_in(proto.graph)]
     if len(graphs) == 1:
         return proto
@@ -54,7 +56,7 @@ def _copy_into_bodies(graph: onnx.GraphProto, captured: Mapping[str, TensorProto
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, TensorProto]:
-    """The integer constants of a graph, subgraphs apart."""
+    """The integer constants of a graph and its few float ones, such as scales of a Resize; subgraphs apart."""
     found = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name in ("value", "value_int", "value_ints"):
@@ -66,5 +68,10 @@ def _constants(graph: onnx.GraphProto) -> dict[str, TensorProto]:
     return {
         name: tensor
         for name, tensor in found.items()
-        if tensor.data_type in _INTEGERS and math.prod(tensor.dims) <= _MOST
+        if (tensor.data_type in _INTEGERS and math.prod(tensor.dims) <= _MOST)
+        or (tensor.data_type == TensorProto.FLOAT and _is_short(tensor))
     }
+
+
+def _is_short(tensor: TensorProto) -> bool:
+    return len(tensor.dims) == 1 and tensor.dims[0] <= _LONGEST

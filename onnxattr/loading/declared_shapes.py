@@ -146,7 +146,9 @@ def _believed(declared: onnx.TypeProto, sizes: bool) -> onnx.TypeProto:
 
 def _without_shape(type_proto: onnx.TypeProto) -> None:
     kind = type_proto.WhichOneof("value")
-    if kind == "tensor_type":
+    if kind == "tensor_type" and not type_proto.tensor_type.elem_type:
+        type_proto.Clear()
+    elif kind == "tensor_type":
         type_proto.tensor_type.ClearField("shape")
     elif kind in ("sequence_type", "optional_type"):
         _without_shape(getattr(type_proto, kind).elem_type)

@@ -16,6 +16,7 @@ from onnxattr.loading.call_counts import check_calls
 from onnxattr.loading.cast_pairs import read_before_cast_pairs
 from onnxattr.loading.copied_weights import read_weights_directly
 from onnxattr.loading.functions import expand, inline
+from onnxattr.loading.old_operators import hide_experimental
 from onnxattr.loading.opsets import (
     NEWEST_IR,
     NEWEST_OPSET,
@@ -64,6 +65,8 @@ def _prepared(proto: onnx.ModelProto, folder: Path | None) -> ir.Model:
     check_versions(slim)
     check_calls(slim)
     adopt(slim, default_opset(slim))
+    if default_opset(slim) < 10:
+        hide_experimental(slim)
     try:
         _check(slim)
         if slim.functions:
@@ -96,15 +99,16 @@ def _prepared(proto: onnx.ModelProto, folder: Path | None) -> ir.Model:
 
 
 def _check(proto: onnx.ModelProto) -> None:
-    """Checks a model; its outputs need no types, which are inferred, though the checker asks for them.
+    """Checks a model; its outputs need no types and its inputs no shapes, though the checker asks for them.
 
     Raises:
         onnx.checker.ValidationError: If it is not valid.
     """
-    given = [(value, value.type.SerializeToString()) for value in proto.graph.output]
-    for value, _ in given:
+    given = [(value, value.type.SerializeToString()) for value in (*proto.graph.output, *proto.graph.input)]
+    for value in proto.graph.output:
         if value.type.WhichOneof("value") is None:
             value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    for value, _ in given:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.shape.SetInParent()
     try:

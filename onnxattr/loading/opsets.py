@@ -8,9 +8,10 @@ import onnx
 
 from onnxattr.errors import ModelError
 from onnxattr.loading.functions import write_out_functions
+from onnxattr.loading.old_operators import after_conversion, before_conversion
 from onnxattr.loading.row_scans import upgrade_row_scans
 from onnxattr.rules.registry import op_name
-from onnxattr.subgraphs import graphs_in, nodes_in
+from onnxattr.subgraphs import nodes_in
 
 #: Models below this opset are upgraded to it; the rewriter emits nodes of the model's opset from here on.
 OPSET = 18
@@ -29,22 +30,14 @@ _FLOATS = (
 def upgrade(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Brings a model to OPSET.
 
-    Before opset 11 Resize and Upsample sampled at x / scale, rounded down (up where they shrink), which onnx's
-    converter forgets.
-
     Raises:
         ModelError: If an operator has no newer form.
     """
     opset = default_opset(proto)
-    upgraded = onnx.version_converter.convert_version(upgrade_row_scans(proto) if opset < 9 else proto, OPSET)
-    if opset < 11:
-        known: dict[str, onnx.TensorProto] = {}
-        for graph in graphs_in(upgraded.graph):
-            known |= {tensor.name: tensor for tensor in graph.initializer}
-            known |= {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant"}
-            for node in graph.node:
-                if node.op_type == "Resize":
-                    _sample_as_before(node, known.get(node.input[2]))
+    plain = before_conversion(proto, opset)
+    upsampled = {node.output[0] for node in nodes_in(plain.graph) if node.op_type == "Upsample"}
+    upgraded = onnx.version_converter.convert_version(upgrade_row_scans(plain) if opset < 9 else plain, OPSET)
+    after_conversion(upgraded, opset, upsampled)
     return upgraded
 
 
@@ -70,15 +63,6 @@ def check_versions(proto: onnx.ModelProto) -> None:
             f"The model has IR version {proto.ir_version}; the installed onnx reads up to {onnx.IR_VERSION}. "
             "Export it with an older one."
         )
-
-
-def _sample_as_before(resize: onnx.NodeProto, scales: onnx.TensorProto | None) -> None:
-    shrinks = scales is not None and onnx.numpy_helper.to_array(scales).min() < 1
-    settings = {
-        "coordinate_transformation_mode": "asymmetric",
-        "nearest_mode": "ceil" if shrinks else "floor",
-    }
-    resize.attribute.extend(onnx.helper.make_attribute(*item) for item in settings.items())
 
 
 def downgrade(proto: onnx.ModelProto, opset: int, newest: int) -> onnx.ModelProto:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import onnx
 
 from onnxattr.loading.body_constants import with_constants_in_bodies
+from onnxattr.loading.body_names import with_own_names
 from onnxattr.loading.declared_shapes import Types, additions, note, take_off
 from onnxattr.loading.loop_shapes import infer_through_loops
 from onnxattr.loading.runtime_sizes import restate_sizes
@@ -31,8 +32,7 @@ def infer_shapes(proto: onnx.ModelProto, strict: bool = True) -> onnx.ModelProto
     Raises:
         onnx.shape_inference.InferenceError: If the nodes contradict each other.
     """
-    bare, declared = take_off(proto)
-    bare = with_constants_in_bodies(bare)
+    bare, declared = take_off(with_constants_in_bodies(with_own_names(proto)))
     inferred = infer_through_loops(bare, strict)
     # A size that is put right may be wrong for the next node, and what is known behind a value may follow from it.
     while restate_sizes(bare, inferred):

@@ -1,0 +1,136 @@
+"""Models of old opsets: what is prepared predicts what the model predicts, in ONNX Runtime."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import helper, parser
+from test_rules import run
+
+from onnxattr.loading.load import load
+from onnxattr.testing import check_vjp
+
+TYPES = {"float32": "float", "int64": "int64", "int32": "int32", "bool": "bool"}
+ROWS = [
+    [part.strip() for part in line.split("|")]
+    for line in Path(__file__).with_name("upgrade_cases.txt").read_text(encoding="utf-8").splitlines()
+    if not line.startswith("#")
+]
+CASES = [
+    pytest.param(int(opset), *row[1:], id=f"{opset} {' '.join(row[1:5])}".strip())
+    for row in ROWS
+    for opset in row[0].split()
+]
+#: The oldest opset of each row.
+OLDEST = [pytest.param(int(row[0].split()[0]), *row[1:], id=" ".join(row[:5]).strip()) for row in ROWS]
+
+
+def array(text: str, rng: np.random.Generator) -> np.ndarray:
+    kind, _, value = text.strip().partition(" ")
+    if kind in ("normal", "positive", "rounded"):
+        numbers = rng.normal(size=[int(size) for size in value.split("x")])
+        numbers = {"normal": numbers, "positive": np.abs(numbers) + 0.2, "rounded": np.round(numbers)}[kind]
+        return numbers.astype(np.float32)
+    return np.array(json.loads(value.lower()), {"float": np.float32}.get(kind, kind))
+
+
+def build(opset, nodes, outputs, symbols, initializers, inputs):
+    """The model of a row, and its inputs; outputs are without types."""
+    rng = np.random.default_rng(0)
+    feeds = {
+        name.strip(): array(value, rng) for name, value in (part.split("=") for part in inputs.split(";"))
+    }
+    declared = [
+        helper.make_tensor_value_info(
+            name,
+            helper.np_dtype_to_tensor_dtype(given.dtype),
+            [f"{name}{axis}" for axis in range(given.ndim)] if symbols and name == "x" else given.shape,
+        )
+        for name, given in feeds.items()
+    ]
+    version = 7 if opset < 15 else 8
+    constants = f"<{initializers}>" if initializers else ""
+    model = parser.parse_model(
+        f'<ir_version: {version}, opset_import: ["" : {opset}]> g () => () {constants} {{ {nodes} }}'
+    )
+    model.graph.input.extend(declared)
+    model.graph.output.extend(onnx.ValueInfoProto(name=name.strip()) for name in outputs.split(","))
+    return model, feeds
+
+
+def check(model, feeds):
+    try:
+        right = run(model, feeds)
+    except Exception as error:
+        pytest.skip(f"ONNX Runtime does not run the model itself: {str(error)[:100]}")
+    got = run(ir.serde.serialize_model(load(model)), feeds)
+    for name, expected in right.items():
+        assert got[name].dtype == expected.dtype
+        np.testing.assert_allclose(got[name], expected, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize(("opset", "nodes", "outputs", "symbols", "initializers", "inputs"), OLDEST)
+def test_prediction(opset, nodes, outputs, symbols, initializers, inputs):
+    check(*build(opset, nodes, outputs, symbols, initializers, inputs))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("opset", "nodes", "outputs", "symbols", "initializers", "inputs"), CASES)
+@pytest.mark.parametrize("branch", [False, True], ids=["", "in a branch"])
+def test_every_opset(opset, nodes, outputs, symbols, initializers, inputs, branch):
+    model, feeds = build(opset, nodes, outputs, symbols, initializers, inputs)
+    if branch:
+        if "Loss" in nodes:
+            pytest.skip("onnx's inliner does not write functions out in branches")
+        in_branches(model)
+        feeds |= {"condition": np.array(True)}
+    check(model, feeds)
+
+
+def in_branches(model: onnx.ModelProto) -> None:
+    """Moves the nodes into both branches of an If; the names inside them are the same."""
+    graph = model.graph
+    results = [value.name for value in graph.output]
+    bodies = []
+    for branch in ("then", "else"):
+        copy = onnx.GraphProto(name=branch, node=graph.node)
+        for node in copy.node:
+            node.output[:] = [f"{name}_inside" for name in node.output]
+            node.input[:] = [
+                f"{n}_inside" if any(n in m.output for m in graph.node) else n for n in node.input
+            ]
+        copy.output.extend(onnx.ValueInfoProto(name=f"{name}_inside") for name in results)
+        bodies.append(copy)
+    del graph.node[:]
+    graph.node.append(
+        helper.make_node("If", ["condition"], results, then_branch=bodies[0], else_branch=bodies[1])
+    )
+    graph.input.append(helper.make_tensor_value_info("condition", onnx.TensorProto.BOOL, []))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "opset"),
+    [
+        ("a = ThresholdedRelu<alpha = 0.3>(x) y = Mul(a, x)", 9),
+        ("a = ThresholdedRelu(x) b = Conv(a, w) c = Flatten(b) y = Softmax(c)", 7),
+        ("a = Affine<alpha = 2.0, beta = 0.5>(x) y = Sin(a)", 9),
+        ("a = ParametricSoftplus<alpha = 2.0, beta = 0.5>(x) y = Sin(a)", 7),
+        ("a = ScaledTanh<alpha = 2.0, beta = 0.5>(x) y = Sin(a)", 9),
+        ("a = ImageScaler<scale = 2.0, bias = [1.0, 2.0, 3.0]>(x) y = Sin(a)", 9),
+        ("a = Scale<scale = 2.0>(x) y = Sin(a)", 8),
+        ("a = Sin(x) b = Hardmax(a) y = Mul(x, b)", 11),
+        ("a = Upsample<scales = [1.0, 1.0, 2.0, 3.0]>(x) y = Sin(a)", 7),
+        ("a = Resize(x, s) y = Sin(a)", 10),
+        ('a = Pad<mode = "reflect", pads = [0, 0, 1, 1, 0, 0, 1, 2], value = 0.5>(x) y = Sin(a)', 9),
+    ],
+)
+@pytest.mark.parametrize("symbols", ["", "symbols"])
+def test_gradient(nodes, opset, symbols):
+    weights = "float[1,3,1,1] w = {1, 2, 3}, float[4] s = {1, 1, 0.5, 1.7}" if opset in (7, 10) else ""
+    model, feeds = build(opset, nodes, "y", symbols, weights, "x = normal 2x3x4x5")
+    check(model, feeds)
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", 1, None))
+    check_vjp(model, feeds, outputs=["y"], runtime="onnxruntime", step=1e-3, tolerance=5e-3)
