@@ -9,9 +9,12 @@ import onnx
 
 from onnxattr.errors import ConversionError
 from onnxattr.files import write
+from onnxattr.loading.features import KEY as FEATURES_KEY
+from onnxattr.loading.features import features_text
 
 from . import graph_edit, onnx_finish
 from .sklearn_layers import step_difference, write_table
+from .sklearn_names import by_position, feature_names, numbers_of
 from .sklearn_operators import own_converters, write_sigmoids
 from .sklearn_steps import chosen_last, steps_of
 from .verify import TOLERANCE, Session, values
@@ -32,13 +35,14 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """Convert a fitted scikit-learn estimator to ONNX and check the result against it.
 
-    The input is "X", float32 (N, features). Classifiers have the outputs "label" and "probabilities", or "scores" where
-    they have no probabilities.
+    The input is "X", float32 (N, features). Where the estimator was fitted on a table, or the sample is one, the names
+    of the features are kept in the metadata, and the columns of tables are matched with them. Classifiers have the
+    outputs "label" and "probabilities", or "scores" where they have no probabilities.
 
     Args:
         estimator: A fitted estimator or pipeline that skl2onnx knows.
-        sample: Rows as the estimator takes them, (n, features), numbers alone; they give the number of features and
-            are used for the check.
+        sample: Rows as the estimator takes them, (n, features), numbers alone, an array or a table; they give the
+            number of features and are used for the check.
         path: Also write the model to this file.
         opset: Highest ONNX opset to use, 13 to 22; the file declares the lowest that its operators need.
         verify: Compare the outputs with the estimator's on the sample and on random rows around it.
@@ -47,7 +51,8 @@ def to_onnx(
         The ONNX model.
 
     Raises:
-        ConversionError: The estimator is not fitted, not known to skl2onnx, or the outputs differ by more than 1e-4
+        ConversionError: The estimator is not fitted, not known to skl2onnx, the sample has other columns than it was
+            fitted on, or the outputs differ by more than 1e-4
             of their largest value.
         RuntimeMissingError: `verify` without ONNX Runtime.
     """
@@ -63,11 +68,15 @@ def to_onnx(
         raise ConversionError(
             f"opset={opset} was asked for, {_OPSETS.start} to {_OPSETS.stop - 1} can be written."
         )
-    rows = _rows(sample)
+    names = feature_names(estimator, sample)
+    rows = _rows(numbers_of(sample, names))
+    estimator = by_position(estimator)
     converted = _convert(estimator, rows, opset)
     if verify:
         _check(converted, estimator, rows)
     write_table(converted, estimator, _far_apart(estimator, rows))
+    if names is not None:
+        onnx_finish.set_property(converted, FEATURES_KEY, features_text({_INPUT: names}))
     onnx_finish.set_versions(converted, opset, ("skl2onnx", "scikit-learn"))
     if path is not None:
         write(converted, path)
@@ -174,7 +183,8 @@ def _around(rows: np.ndarray, spread: float) -> np.ndarray:
 
 def _check(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> None:
     session = Session(converted)
-    for batch in (rows, rows[:1], _around(rows, 1.0)):
+    around = _around(rows, 1.0)
+    for batch in (rows, rows[:1], *([around] if _takes(estimator, around) else [])):
         worst = step_difference(
             np.asarray(session.run({_INPUT: batch})[-1]), steps_of(estimator, batch)[-1].expected
         )
@@ -193,8 +203,13 @@ def _check(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> None
 def _far_apart(estimator: Any, rows: np.ndarray) -> np.ndarray:
     """Rows of the sample and beyond it, if the estimator takes them."""
     both = np.concatenate([_around(rows, 3.0), rows])
+    return both if _takes(estimator, both) else rows
+
+
+def _takes(estimator: Any, rows: np.ndarray) -> bool:
+    """Whether an estimator takes rows; an encoder knows no other categories than those it was fitted on."""
     try:
-        steps_of(estimator, both)
+        steps_of(estimator, rows)
     except ConversionError:
-        return rows
-    return both
+        return False
+    return True

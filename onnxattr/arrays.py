@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff import FLOATS
 from onnxattr.errors import ModelError, ShapeError, TargetError
+from onnxattr.frames import parts_given
 from onnxattr.input_values import check_range
 from onnxattr.loading.heads import is_binary, threshold
 from onnxattr.model import Prepared
@@ -35,34 +36,29 @@ def as_array(value: Any, what: str) -> np.ndarray:
 
 
 def model_inputs(prepared: Prepared, given: Any) -> dict[str, np.ndarray]:
-    """The model's feeds, by name, from one array, a list of arrays in the model's order, or a dict.
+    """The model's feeds, by name, from one array or table, a list of them in the model's order, or a dict.
+
+    The columns of a table are matched by name, where the model has names for them or an input for each.
 
     Raises:
         ShapeError: If an input is missing or unknown, has the wrong rank, size or kind, is empty, or is beyond the
             range of the model's dtype.
     """
-    names = [str(value.name) for value in prepared.inputs]
-    if isinstance(given, Mapping):
-        unknown, missing = sorted(set(given) - set(names)), sorted(set(names) - set(given))
-        if unknown or missing:
-            raise ShapeError(f"Inputs {names} are expected; missing: {missing}, unknown: {unknown}.")
-        parts = [given[name] for name in names]
-    elif len(names) == 1:
-        parts = [given]
-    else:
-        if not isinstance(given, (list, tuple)) or len(given) != len(names):
-            raise ShapeError(
-                f"The model has {len(names)} inputs {names}: give a dict by name, or a list in that order."
-            )
-        parts = list(given)
+    parts = parts_given(prepared, given)
     feeds = {
-        str(v.name): _checked(v, as_array(part, f"Input {v.name!r}"))
+        str(v.name): _checked(v, _array_of(v, part, len(parts) > 1))
         for v, part in zip(prepared.inputs, parts, strict=True)
     }
     rows = {name: len(feeds[name]) for name in feeds if feeds[name].ndim}
     if len(set(rows.values())) > 1:
         raise ShapeError(f"The inputs have different numbers of rows: {rows}.")
     return feeds
+
+
+def _array_of(value: ir.Value, part: Any, several: bool) -> np.ndarray:
+    """An array for an input; of a model with several, a column (N,) is taken for an input (N, 1)."""
+    array, dims = as_array(part, f"Input {value.name!r}"), dims_of(value) or []
+    return array[:, None] if several and array.ndim == 1 and len(dims) == 2 and dims[1] == 1 else array
 
 
 def row_count(feeds: Mapping[str, np.ndarray]) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 
 from onnxattr import attributions, plots
 from onnxattr.console import printable, tell, written
+from onnxattr.csv_rows import Table
 from onnxattr.errors import NonFiniteWarning, OnnxAttrError, ParameterError, ShapeError
 from onnxattr.explainer import Explainer, is_explainer, load
 from onnxattr.exported import RENDERINGS
@@ -105,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("-o", "--output", help="ONNX file to write (default: beside the model)")
     convert.add_argument("--opset", type=int, help="17 for Keras, 18 for the others unless given")
     convert.add_argument(
-        "--sample", help=".npy file with real rows to check with; scikit-learn models need it"
+        "--sample", help=".npy or .csv file with real rows to check with; scikit-learn models need it"
     )
     convert.add_argument(
         "--trust",
@@ -124,15 +125,19 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("model")
     look.set_defaults(run=lambda options: inspect(options.model))
 
-    explain = commands.add_parser("explain", help="explain rows of a .npy file (.npz for several inputs)")
+    explain = commands.add_parser(
+        "explain", help="explain rows of a .npy or .csv file (.npz for several inputs)"
+    )
     _add_method(explain, ", or an explainer, which has its method and parameters already")
     explain.add_argument(
-        "inputs", help=".npy array of shape (N, ...), or .npz with one array per model input"
+        "inputs",
+        help=".npy array of shape (N, ...); .npz with one array per model input; or .csv, whose columns are matched by "
+        "name where its first line and the model have names",
     )
     explain.add_argument(
         "-o", "--output", required=True, help=".npy file for the attributions (.npz for several)"
     )
-    explain.add_argument("--targets", help="label for all rows, or a .npy file of labels or weights")
+    explain.add_argument("--targets", help="label for all rows, or a .npy or .csv file of labels or weights")
     explain.add_argument("--picture", help="also draw one row: .png, .svg or .pdf")
     explain.add_argument("--row", type=int, default=0, help="the row that is drawn, from 0 on")
     explain.add_argument(
@@ -263,8 +268,8 @@ def _check_outputs(options: argparse.Namespace, reads: Iterable[AnyPath]) -> Non
 def _check_picture(options: argparse.Namespace, inputs: Any) -> None:
     plots.check_path(options.picture)
     plots.matplotlib_module()
-    if not isinstance(inputs, np.ndarray) or not inputs.ndim:
-        raise ShapeError("A picture shows the rows of one input, given as a .npy file.")
+    if not isinstance(inputs, (np.ndarray, Table)) or not inputs.shape:
+        raise ShapeError("A picture shows the rows of one input, given as a .npy or .csv file.")
     if not 0 <= options.row < len(inputs):
         raise ParameterError(f"--row {options.row}: {options.inputs} has rows 0 to {len(inputs) - 1}.")
 
@@ -293,9 +298,17 @@ def _draw(options: argparse.Namespace, method: Any, inputs: np.ndarray, targets:
 def _targets(given: str | None, inputs: Any) -> Any:
     """Targets from a file, or one label for every row."""
     if given is None or not _is_integer(given):
-        return None if given is None else read_arrays(given)
+        found = None if given is None else read_arrays(given)
+        return found if given is None or not given.lower().endswith(".csv") else _targets_of_table(found)
     first = next(iter(inputs.values()), np.empty(0)) if isinstance(inputs, dict) else inputs
     return np.full(first.shape[:1], int(given))
+
+
+def _targets_of_table(table: Any) -> np.ndarray:
+    """Targets of a CSV file: one column of whole numbers is one of labels, all else are weights."""
+    values = np.asarray(table)
+    whole = values.shape[1] == 1 and np.array_equal(values, np.round(values))
+    return values[:, 0].astype(np.int64) if whole else values
 
 
 def _export(options: argparse.Namespace) -> str:

@@ -16,6 +16,7 @@ from onnxattr.attributions.finite import Case, Results, check_mode
 from onnxattr.attributions.reason import reason_in_file
 from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError, one_door
 from onnxattr.exported import KEY, describe
+from onnxattr.frames import in_order, is_frame, orders_of
 from onnxattr.input_values import check_values
 from onnxattr.layers import read_layers
 from onnxattr.loading.heads import is_binary
@@ -107,7 +108,7 @@ class Explainer:
         outputs = self._run(inputs, targets)
         explained = self.metadata["explained"]
         maps = {name: outputs[entry["attribution"]].astype(np.float32) for name, entry in explained.items()}
-        if len(maps) > 1 and isinstance(inputs, Mapping):
+        if len(maps) > 1 and (isinstance(inputs, Mapping) or is_frame(inputs)):
             return maps
         return list(maps.values()) if len(maps) > 1 else next(iter(maps.values()))
 
@@ -131,8 +132,10 @@ class Explainer:
     def _run(self, inputs: Any, targets: Any, maps: bool = True) -> dict[str, np.ndarray]:
         """Every output by name; ``maps`` says whether attributions are looked at, or predictions alone."""
         runs, results = [], Results(self.check_finite)
+        orders: dict[str, list[int]] | None = None
         for x, y in pairs_of(self._prepared, inputs, targets, None):
             feeds = model_inputs(self._prepared, x)
+            orders = orders_of(self._prepared, x) if orders is None else orders
             rows = row_count(feeds)
             checked = as_targets(self._prepared, y, rows)
             feeds = self._feeds(feeds, checked, rows)
@@ -141,7 +144,11 @@ class Explainer:
             prediction = found.pop(self.metadata["prediction"])
             results.look(feeds, rows, list(found.values()) if maps else [], prediction, checked)
         results.say(self._reason, stacklevel=3)
-        return dict(zip(self._session.outputs, joined(runs), strict=True))
+        outputs = dict(zip(self._session.outputs, joined(runs), strict=True))
+        for name, entry in self.metadata["explained"].items():
+            own = entry["attribution"]
+            outputs[own] = in_order(outputs[own], (orders or {}).get(name))
+        return outputs
 
     def _reason(self, case: Case) -> str:
         return reason_in_file(self._prepared, self._proto, case.feeds, case.row, self._providers)

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import onnx
 
+from onnxattr.csv_rows import read_csv
 from onnxattr.errors import ModelError, ParameterError, ShapeError
 
 AnyPath = str | os.PathLike[str]
@@ -231,11 +232,13 @@ def write(proto: onnx.ModelProto, path: AnyPath) -> None:
 
 
 def read_arrays(path: AnyPath) -> Any:
-    """The array of a .npy file, or those of a .npz file by name; never unpickles.
+    """The array of a .npy file, or those of a .npz file by name; the rows of a .csv file. Never unpickles.
 
     Raises:
         ShapeError: If the file is missing, damaged, or holds anything but arrays of numbers or text.
     """
+    if os.fspath(path).lower().endswith(".csv"):
+        return read_csv(path)
     try:
         if not os.path.isfile(path):
             raise OSError("there is no such file")
@@ -248,5 +251,6 @@ def read_arrays(path: AnyPath) -> Any:
         # What NumPy, zipfile and zlib raise on damaged files is no closed list.
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ShapeError(
-            f"{os.fspath(path)} is not a .npy file of numbers, or .npz of several: {reason}. Save it with numpy.save."
+            f"{os.fspath(path)} is not a .npy file of numbers, or .npz of several: {reason}. Save it with numpy.save, "
+            "or rows as .csv."
         ) from error

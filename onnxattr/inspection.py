@@ -12,10 +12,12 @@ from onnxattr.autodiff import FLOATS, active_nodes, is_float
 from onnxattr.errors import one_door
 from onnxattr.exported import describe
 from onnxattr.layers import Layer, read_layers
+from onnxattr.loading.discrete import unexplained
+from onnxattr.loading.features import read_features
 from onnxattr.loading.heads import is_binary, probability_head, threshold, unit_of
 from onnxattr.loading.load import load
 from onnxattr.loading.source import ModelSource, name_of
-from onnxattr.model import explainable, opset_of
+from onnxattr.model import opset_of
 from onnxattr.rules.definitions import DEFINITIONS
 from onnxattr.rules.registry import NON_DIFFERENTIABLE, op_name
 from onnxattr.rules.standard import STANDARD
@@ -53,10 +55,10 @@ def _described(model: ir.Model) -> str:
             )
     explainer = describe(model.metadata_props)
     if explainer is not None:
+        lines += _feature_lines(read_features(model.metadata_props))
         return "\n".join([*lines, "", "Explainer", *_nested(explainer)])
-    if not any(value.dtype in FLOATS for value in graph.inputs) and graph.outputs:
-        lines += ["", "Float values to explain instead of the integer inputs (wrt=...)"]
-        lines += [f"  {name}" for name in explainable(graph, graph.outputs[0])]
+    lines += _integer_lines(graph)
+    lines += _feature_lines(read_features(model.metadata_props))
     lines += _layer_lines(layers)
     lines += _operator_lines(graph)
     return "\n".join(lines)
@@ -91,6 +93,32 @@ def _nested(entries: Mapping[str, Any], indent: str = "  ") -> list[str]:
             text = str(value)
             lines.append(f"{indent}{key}: {text if len(text) < 100 else text[:97] + '...'}")
     return lines
+
+
+def _integer_lines(graph: ir.Graph) -> list[str]:
+    """The integers that reach each float output, with the float values that are made of them."""
+    found: dict[str, list[str]] = {}
+    for output in graph.outputs:
+        if output.dtype in FLOATS:
+            for code, names in unexplained(graph, output).items():
+                found[code] = list(dict.fromkeys([*found.get(code, []), *names]))
+    if not found:
+        return []
+    lines = ["", "Integers without gradient, and the float values made of them to explain instead (wrt=...)"]
+    return lines + [f"  {code}:  {',  '.join(names)}" for code, names in found.items()]
+
+
+def _feature_lines(features: Mapping[str, Sequence[str]]) -> list[str]:
+    """The names of the columns of each input that has some."""
+    return [
+        line
+        for name, columns in features.items()
+        for line in (
+            "",
+            f"Features of {name}, by which the columns of tables are matched",
+            f"  {', '.join(columns)}",
+        )
+    ]
 
 
 def _layer_lines(layers: list[Layer]) -> list[str]:

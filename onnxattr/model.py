@@ -14,6 +14,8 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxattr.autodiff import FLOATS, inputs_of, needed_nodes, reaching
 from onnxattr.errors import ModelError, one_door
 from onnxattr.layers import Layer, read_layers
+from onnxattr.loading.discrete import explainable
+from onnxattr.loading.features import read_features
 from onnxattr.loading.free_batch import free_batch
 from onnxattr.loading.heads import unit_of
 from onnxattr.loading.load import DIGEST, FILES, FOLDER, load
@@ -60,6 +62,11 @@ class Prepared:
     def digest(self) -> str:
         """The SHA-256 of the model's file."""
         return self.model.meta.get(DIGEST, "")
+
+    @property
+    def features(self) -> dict[str, tuple[str, ...]]:
+        """The names of the columns of each input that has some."""
+        return read_features(self.model.metadata_props)
 
     @property
     def inputs(self) -> list[ir.Value]:
@@ -275,23 +282,6 @@ def _why_unfit(value: ir.Value, output: ir.Value) -> str | None:
     if value.const_value is not None:
         return "a weight"
     return "a scalar, without a batch axis" if dims_of(value) == [] else None
-
-
-def explainable(graph: ir.Graph, output: ir.Value) -> list[str]:
-    """The float values computed first from integer inputs, such as embeddings: what can be explained instead."""
-    names = []
-    behind = set(graph.inputs)
-    reaching_output = reaching(list(graph), output)
-    for node in graph:
-        sources = inputs_of(node)
-        if not any(value in behind for value in sources):
-            continue
-        first = not any(value in behind and value.dtype in FLOATS for value in sources)
-        for value in node.outputs:
-            behind.add(value)
-            if first and value.dtype in FLOATS and value is not output and value in reaching_output:
-                names.append(str(value.name))
-    return names
 
 
 def batch_size_of(value: ir.Value) -> int | None:

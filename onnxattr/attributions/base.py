@@ -16,23 +16,23 @@ import onnx
 from tqdm import tqdm
 
 from onnxattr.arrays import as_targets, model_inputs, row_count
+from onnxattr.attributions.advice import advice
 from onnxattr.attributions.batches import joined, pairs_of
 from onnxattr.attributions.definition import Definition
 from onnxattr.attributions.finite import Case, Results
 from onnxattr.attributions.options import Options, is_integer
 from onnxattr.attributions.reason import reason
-from onnxattr.channels import find_channel_axis
+from onnxattr.attributions.sample_shapes import channel_axes, check_baseline
 from onnxattr.driver import Driver
 from onnxattr.errors import ParameterError, one_door
 from onnxattr.exported import RENDERINGS, build
 from onnxattr.files import check_output
+from onnxattr.frames import in_order, is_frame, orders_of
 from onnxattr.input_values import check_values
-from onnxattr.loading.heads import is_binary, probability_head
+from onnxattr.loading.heads import is_binary
 from onnxattr.loading.source import ModelSource
 from onnxattr.model import prepare
-from onnxattr.relus import relu_spans
 from onnxattr.renderings.rewrite import Request
-from onnxattr.rules.overrides import RELU_LIKE
 from onnxattr.trial import try_explainer
 from onnxattr.values import dims_of
 from onnxattr.weights import check_place, write_model
@@ -100,9 +100,13 @@ class Attribution(ABC):
         )
         definition = self._definition()
         with one_door(f"{self.name} cannot be set up"):
-            self._check_baseline(definition)
+            check_baseline(self.prepared, definition)
             self._request = Request(
-                self.prepared, definition, reducer, self._channel_axes(), self.options.relu_policy
+                self.prepared,
+                definition,
+                reducer,
+                channel_axes(self.prepared, self.options.channel_axis),
+                self.options.relu_policy,
             )
             self._driver = Driver(self._request, batch_size, self.options.seed, self.options.providers)
         self._warn()
@@ -116,14 +120,16 @@ class Attribution(ABC):
 
         Args:
             inputs: Array of shape (N, ...), or for models with several inputs a list in the model's order or a dict by
-                name; numpy arrays and tensors of TensorFlow or PyTorch alike. Or a ``tf.data.Dataset`` or any other
-                iterable of batches ``x`` or ``(x, targets)``, read as it is needed.
+                name; numpy arrays and tensors of TensorFlow or PyTorch alike. A table of named columns (pandas, polars)
+                is matched by name with the columns that the model was converted with, or with its inputs. Or a
+                ``tf.data.Dataset`` or any other iterable of batches ``x`` or ``(x, targets)``, read as it is needed.
             targets: One-hot rows or any float weights of the output's shape, integer labels (N,) with -1 for the
                 predicted class, or None for the predicted class of every row. Where one unit, (N, 1) or (N,), tells
                 two classes apart, label 1 is the unit and label 0 its negative.
 
         Returns:
-            float32 array shaped like the explained input, with the channel axis reduced to 1 if there is a reducer.
+            float32 array shaped like the explained input, with the channel axis reduced to 1 if there is a reducer. The
+            columns stand as they do in the table that was given.
             With several explained values a list of them, or a dict if ``inputs`` was one.
 
         Raises:
@@ -245,12 +251,14 @@ class Attribution(ABC):
         """The attributions, and for a method on a path the convergence delta."""
         pairs = pairs_of(self.prepared, inputs, targets, self.batch_size)
         runs, results, as_dict = [], Results(self.options.check_finite), False
+        orders: dict[str, list[int]] | None = None
         show = self.options.progress
         disable = None if show is None else not show
         with tqdm(total=0, disable=disable, desc=self.name, unit="grad", leave=False) as bar:
             for inputs, targets in pairs:
                 feeds = model_inputs(self.prepared, inputs)
                 check_values(self.prepared, feeds)
+                orders = orders_of(self.prepared, inputs) if orders is None else orders
                 rows = row_count(feeds)
                 checked = as_targets(self.prepared, targets, rows)
                 bar.total += self._driver.work(rows)
@@ -260,10 +268,13 @@ class Attribution(ABC):
                 with np.errstate(over="ignore"):
                     runs.append([array.astype(np.float32, copy=False) for array in found])
                 results.look(feeds, rows, runs[-1], prediction, checked)
-                as_dict = isinstance(inputs, Mapping)
+                as_dict = isinstance(inputs, Mapping) or is_frame(inputs)
         arrays = joined(runs)
         results.say(self._reason, stacklevel=3)
         maps, rest = arrays[: len(self.prepared.wrt)], arrays[len(self.prepared.wrt) :]
+        maps = [
+            in_order(m, (orders or {}).get(name)) for name, m in zip(self.prepared.wrt, maps, strict=True)
+        ]
         if len(maps) == 1:
             return [maps[0], *rest]
         return [dict(zip(self.prepared.wrt, maps, strict=True)) if as_dict else maps, *rest]
@@ -299,48 +310,8 @@ class Attribution(ABC):
             self.output_layer = int(self.output_layer)
         self.options.check()
 
-    def _check_baseline(self, definition: Definition) -> None:
-        if definition.baseline is None or definition.baseline.ndim == 0:
-            return
-        for name in self.prepared.wrt:
-            dims = (dims_of(self.prepared.value(name)) or [])[1:]
-            shape = definition.baseline.shape
-            if len(shape) != len(dims) or any(
-                isinstance(d, int) and d != n for d, n in zip(dims, shape, strict=True)
-            ):
-                raise ParameterError(
-                    f"baseline_value has shape {shape}; expected a number or one sample of {name!r}: {tuple(dims)}."
-                )
-
-    def _channel_axes(self) -> tuple[int | None, ...]:
-        """The channel axis of each explained value; None for those that are no images."""
-        given = self.options.channel_axis
-        values = [self.prepared.value(name) for name in self.prepared.wrt]
-        return tuple(
-            None if len(dims_of(v) or []) != 4 else find_channel_axis(v) if given is None else given % 4
-            for v in values
-        )
-
     def _warn(self) -> None:
         caller = 3 if type(self).__init__ is Attribution.__init__ else 4
-        graph = self.prepared.model.graph
-        logits = probability_head(graph, self.prepared.value(self.prepared.output))
-        if self.output_layer is None and logits is not None and self.operator is None:
-            # The layer's name, where the table has one; a view of logits computes them a second time.
-            layers = [
-                layer for layer in self.prepared.layers if logits in layer.outputs or layer.name == "logits"
-            ]
-            logits = layers[0].path if layers else logits
-            warnings.warn(
-                f"The model ends in probabilities, whose gradients mix all classes and fade where the model is sure. "
-                f"To explain the logits, pass output_layer={logits!r}.",
-                stacklevel=caller,
-            )
-        if RELU_LIKE in self._request.definition.rules:
-            spans = relu_spans(graph, self.prepared.layers, self.options.relu_policy)
-            if not spans:
-                warnings.warn(
-                    f"{self.name} overrides ReLUs, and the model has none (relu_policy="
-                    f"{self.options.relu_policy!r}): the result equals the plain gradient.",
-                    stacklevel=caller,
-                )
+        asked = self.output_layer is not None or self.operator is not None
+        for text in advice(self._request, self.name, asked, self.options.wrt is not None):
+            warnings.warn(text, stacklevel=caller)

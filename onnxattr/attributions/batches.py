@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxattr.arrays import as_array
 from onnxattr.errors import OnnxAttrError, ShapeError, TargetError
+from onnxattr.frames import is_frame
 from onnxattr.model import Prepared
 from onnxattr.values import dims_of
 
@@ -95,6 +96,8 @@ def join(parts: Sequence[np.ndarray]) -> np.ndarray:
 def _is_sample(prepared: Prepared, x: Any) -> bool:
     """Whether every array has one axis less than the model's input: no batch axis."""
     names = [value.name for value in prepared.inputs]
+    if is_frame(x):
+        return False
     if isinstance(x, Mapping):
         parts = [x.get(name) for name in names]
     else:

@@ -11,6 +11,7 @@ from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.definition import Definition, times_difference, trapezoid
 from onnxattr.attributions.options import is_integer
 from onnxattr.errors import ParameterError, ShapeError
+from onnxattr.frames import row_by_name
 from onnxattr.loading.source import ModelSource
 
 
@@ -26,7 +27,8 @@ class IntegratedGradients(Attribution):
         operator: See ``Attribution``.
         reducer: See ``Attribution``.
         steps: Number of points on the path, both ends included; at least 2.
-        baseline_value: b, a number or an array of one sample's shape.
+        baseline_value: b, a number or an array of one sample's shape, in the model's order; a pandas Series is matched
+            with the model's features by name.
         **options: See ``Attribution``.
 
     Raises:
@@ -48,7 +50,7 @@ class IntegratedGradients(Attribution):
             raise ParameterError(
                 f"steps={steps!r}: the path needs an integer number of points, at least its 2 ends."
             )
-        self.steps = int(steps)
+        self.steps, self._baseline_given = int(steps), baseline_value
         try:
             self.baseline_value = as_array(baseline_value, "baseline_value")
         except ShapeError as error:
@@ -69,4 +71,10 @@ class IntegratedGradients(Attribution):
 
     def _definition(self) -> Definition:
         alphas, weights = trapezoid(self.steps)
+        try:
+            named = row_by_name(self._baseline_given, self.prepared.features)
+        except ShapeError as error:
+            raise ParameterError(str(error)) from error
+        if named is not None:
+            self.baseline_value = as_array(named, "baseline_value")
         return Definition(times_difference, weights, alphas, self.baseline_value)

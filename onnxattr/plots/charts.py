@@ -115,6 +115,7 @@ def tabular(
         RuntimeMissingError: matplotlib is not installed.
     """
     attribution = np.asarray(attribution, np.float64)
+    values = None if values is None else np.asarray(values)  # a Series would be indexed by its own labels
     shapes = [attribution.shape] + ([] if values is None else [np.shape(values)])
     if any(shape != (len(names),) for shape in shapes):
         raise ShapeError(

@@ -1,0 +1,67 @@
+"""What a method says of a model before it explains anything: what it may not show, and what to ask for instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+from onnxattr.loading.discrete import source_of, unexplained
+from onnxattr.loading.heads import probability_head
+from onnxattr.model import Prepared
+from onnxattr.relus import relu_spans
+from onnxattr.renderings.rewrite import Request
+from onnxattr.rules.overrides import RELU_LIKE
+
+_LISTED = 5
+
+
+def advice(request: Request, method: str, score_chosen: bool, wrt_chosen: bool) -> Iterator[str]:
+    """Warnings about a method on a model.
+
+    Args:
+        request: The method and the model.
+        method: The method's name.
+        score_chosen: Whether the user has said what the score is, by output_layer or operator.
+        wrt_chosen: Whether the user has said what is explained.
+    """
+    prepared = request.prepared
+    graph = prepared.model.graph
+    logits = probability_head(graph, prepared.value(prepared.output))
+    if logits is not None and not score_chosen:
+        # The layer's name, where the table has one; a view of logits computes them a second time.
+        layers = [layer for layer in prepared.layers if logits in layer.outputs or layer.name == "logits"]
+        logits = layers[0].path if layers else logits
+        yield (
+            "The model ends in probabilities, whose gradients mix all classes and fade where the model is sure. "
+            f"To explain the logits, pass output_layer={logits!r}."
+        )
+    if RELU_LIKE in request.definition.rules and not relu_spans(graph, prepared.layers, request.relu_policy):
+        yield (
+            f"{method} overrides ReLUs, and the model has none (relu_policy={request.relu_policy!r}): the result "
+            "equals the plain gradient."
+        )
+    yield from _of_integers(prepared, wrt_chosen)
+
+
+def _of_integers(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
+    """What reaches the score as integers and is not explained; of inputs that the user has left out, nothing."""
+    graph = prepared.model.graph
+    inputs = {str(value.name): value for value in graph.inputs}
+    codes = unexplained(graph, prepared.value(prepared.output), prepared.wrt)
+    told, names = [], []
+    for code, floats in codes.items():
+        sources = [code] if code in inputs else source_of(graph, code)
+        left_out = wrt_chosen and not set(sources) & set(prepared.wrt)
+        if left_out or (code in inputs and inputs[code].dtype == ir.DataType.BOOL):
+            continue
+        where = f"input {code!r}" if code in inputs else f"{', '.join(map(repr, sources))} by way of {code!r}"
+        told.append(where)
+        names += [name for name in floats if name not in names]
+    if told:
+        more = f" and {len(told) - _LISTED} more" if len(told) > _LISTED else ""
+        yield (
+            f"Integers reach the score, which have no gradient: {', '.join(told[:_LISTED])}{more}. What they do is not "
+            f"in the attribution. To explain the float values made of them, such as embeddings, pass them as wrt: "
+            f"{', '.join(map(repr, names[:_LISTED]))}{', ...' if len(names) > _LISTED else ''}."
+        )
