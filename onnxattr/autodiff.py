@@ -15,6 +15,7 @@ import onnx_ir as ir
 from onnxattr.builder import OpBuilder
 from onnxattr.errors import MissingRuleError, RuleError, UnsupportedOpError
 from onnxattr.graph.intervals import ANY, FLOATS
+from onnxattr.graph.ranges import is_mask
 from onnxattr.rules.refused import reasons, stands_for_reals
 from onnxattr.rules.registry import (
     NON_DIFFERENTIABLE,
@@ -148,7 +149,7 @@ def pullback(
 
 
 def _note_inputs(op: OpBuilder, wrt: Sequence[ir.Value]) -> None:
-    """Notes that inputs which are not differentiated, such as masks, may hold infinities."""
+    """Notes that masks which are inputs, and not differentiated, may hold infinities."""
     sources, waiting = set(wrt), list(wrt)
     while waiting:
         node = waiting.pop().producer()
@@ -156,7 +157,7 @@ def _note_inputs(op: OpBuilder, wrt: Sequence[ir.Value]) -> None:
         sources |= found
         waiting.extend(found)
     for value in op.graph.inputs:
-        if value.dtype in FLOATS and value not in sources and value not in op.ranges:
+        if value not in sources and value not in op.ranges and is_mask(value):
             op.note_range(value, ANY)
 
 

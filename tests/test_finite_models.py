@@ -140,11 +140,58 @@ def test_rows_that_are_not_used(body, constants, expected):
     np.testing.assert_allclose(found, [[0, 0, 0], expected], rtol=1e-5, atol=1e-6)
 
 
-def test_infinite_cotangents_do_not_reach_what_a_matrix_leaves_out():
-    model = parse(
-        "g (float[N,3] x) => (float[N,2] y) <float[3,2] w = {1, 0, 0, 1, 0, 0}> { s = MatMul(x, w) y = Sqrt(s) }"
+#: Sums with weights of 0 in front of a square root: model, x, gradient for cotangents of 1.
+LEFT_OUT = {
+    "MatMul": (
+        "g (float[N,3] x) => (float[N,2] y) <float[3,2] w = {1, 0, 0, 1, 0, 0}> { s = MatMul(x, w) y = Sqrt(s) }",
+        [[0, 4, 1]],
+        [[INF, 0.25, 0]],
+    ),
+    "Gemm": (
+        "g (float[N,3] x) => (float[N,2] y) <float[2,3] w = {1, 0, 0, 0, 1, 0}>"
+        " { s = Gemm<transB = 1>(x, w) y = Sqrt(s) }",
+        [[0, 4, 1]],
+        [[INF, 0.25, 0]],
+    ),
+    "Conv": (
+        "g (float[N,1,4] x) => (float[N,1,2] y) <float[1,1,3] w = {1, 0, 1}> { s = Conv(x, w) y = Sqrt(s) }",
+        [[[0, 4, 0, 5]]],
+        [[[INF, 1 / 6, INF, 1 / 6]]],
+    ),
+    "nearest Resize": (
+        "g (float[N,1,3] x) => (float[N,1,6] y) <float[3] s = {1, 1, 2}>"
+        ' { r = Relu(x) q = Resize<mode = "nearest">(r, , s) y = Sqrt(q) }',
+        [[[-1, 0, 4]]],
+        [[[0, 0, 0.5]]],
+    ),
+    "linear Resize": (
+        "g (float[N,1,4] x) => (float[N,1,8] y) <float[3] s = {1, 1, 2}>"
+        ' { r = Relu(x) q = Resize<mode = "linear">(r, , s) y = Sqrt(q) }',
+        [[[-1, -2, -3, 4]]],
+        [[[0, 0, 0, 0.125 + 0.375 / np.sqrt(3) + 0.25]]],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_infinite_cotangents_do_not_reach_what_is_left_out(name):
+    text, x, expected = LEFT_OUT[name]
+    np.testing.assert_allclose(gradient(parse(text), np.array(x, np.float32)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("cube", ["q = Pow(x, p)", "s = Mul(x, x) q = Mul(s, x)"])
+def test_gelu_of_large_values_in_float16(cube):
+    """Its cube is infinite in float16 from 41 on, and its derivative 0 or 1."""
+    constants = {"p": 3, "k": 0.044715, "c": 0.797885, "one": 1, "half": 0.5}
+    casts = " ".join(f"{name} = Cast<to = 10>({name}_)" for name in constants)
+    model = unary(
+        f"{casts} {cube} a = Mul(q, k) b = Add(x, a) d = Mul(b, c) t = Tanh(d) e = Add(t, one) f = Mul(x, e)"
+        " y = Mul(f, half)",
+        ", ".join(f"float {name}_ = {{{value}}}" for name, value in constants.items()),
+        dtype="float16",
     )
-    np.testing.assert_allclose(gradient(model, np.array([[0, 4, 1]], np.float32)), [[INF, 0.25, 0]])
+    found = gradient(model, np.array([[300, -300, 0]], np.float16))
+    np.testing.assert_allclose(found, [[1, 0, 0.5]], rtol=1e-3)
 
 
 SCORES = "k = Mul(x, two) t = Transpose<perm = [0, 2, 1]>(k) s = MatMul(x, t) "

@@ -51,14 +51,20 @@ def _masked(op: OpBuilder, zeros: list[ir.Value], y: ir.Value) -> ir.Value:
 
 
 def contraction(
-    op: OpBuilder, ct: ir.Value, factors: Sequence[ir.Value], build: Callable[..., ir.Value]
+    op: OpBuilder,
+    ct: ir.Value,
+    factors: Sequence[ir.Value],
+    build: Callable[..., ir.Value],
+    sparse: bool = False,
 ) -> ir.Value:
     """A sum of products of cotangents with factors, ``build(ct, *factors)``; a 0 among the cotangents contributes 0.
 
     A factor that is infinite or NaN makes NaN of the sums that it takes part in with a cotangent other than 0. Zeros of
-    constant factors, such as matrices that choose, contribute 0 as well.
+    ``sparse`` or constant factors, such as matrices that choose, contribute 0 as well.
     """
-    if not op.range_of(ct).finite and any(op.range_of(f).zero and op.is_constant(f) for f in factors):
+    if not op.range_of(ct).finite and any(
+        op.range_of(f).zero and (sparse or op.is_constant(f)) for f in factors
+    ):
         return _with_infinite_cotangents(op, ct, factors, build)
     unsure = [factor for factor in factors if not op.range_of(factor).finite]
     if not unsure:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -118,13 +119,20 @@ def _product(a: Range, b: Range) -> Range:
 @_entry("Mul")
 def _mul(node: Any, at: At, dtype: Any) -> Range:
     if node.inputs[0] is node.inputs[1]:
-        return _even(at[0])
+        return _square(at[0], dtype)
     return _product(*at)
 
 
 def _even(r: Range) -> Range:
     """An even power: 0 or more."""
     return _plain(0.0, INF, [r], r.whole).within(nonzero=not r.zero)
+
+
+def _square(r: Range, dtype: Any) -> Range:
+    """A second or higher power: in float16 it is infinite from 256 on, which activations reach."""
+    largest = max(-r.low, r.high)
+    even = _even(r).within(high=largest * largest)
+    return replace(even, above=even.above or (dtype == ir.DataType.FLOAT16 and largest > 255))
 
 
 @_entry("Abs")
@@ -259,11 +267,14 @@ def _pow(node: Any, at: At, dtype: Any) -> Range:
         return ANY
     if max(-b.low, b.high) > 16:  # Overflow is then to be expected, as from Exp.
         return Range(0.0, above=True) if a.low >= 0 else ANY
+    if dtype == ir.DataType.FLOAT16 and b.high >= 2 and max(-a.low, a.high) > 255:
+        return Range(0.0, above=True) if a.low >= 0 or b.low == b.high == 2 else ANY
     if a.low >= 0 and (b.low >= 0 or not a.zero):
         low = a.low**b.low if a.low >= 1e-10 and b.low == b.high and 0 < b.low <= 3 else 0.0
         return Range(low, INF, not a.zero)
     if b.whole and (b.low >= 0 or not a.zero):
-        return Range(0.0) if b.low == b.high and b.low % 2 == 0 else FINITE
+        even = b.low == b.high and b.low % 2 == 0
+        return Range(0.0 if even else -INF, nonzero=not a.zero)
     return ANY
 
 

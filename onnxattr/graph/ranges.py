@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.graph.intervals import ANY, FINITE, TRUTH, Range, range_of_array
+from onnxattr.graph.intervals import ANY, FINITE, FLOATS, TRUTH, Range, range_of_array
 from onnxattr.graph.range_table import range_of_node
 from onnxattr.subgraphs import captures_of, subgraphs_of
 
@@ -23,6 +23,26 @@ _WEIGHTED = frozenset("Conv ConvTranspose MatMul Gemm LSTM GRU RNN DeformConv Ei
 _STEEP_AT_ZERO = ("Sqrt", "Log", "Reciprocal", "Div")
 #: Operators whose derivative is infinite nowhere but where they themselves are infinite or NaN.
 _AS_STEEP_AS_HIGH = ("Exp", "Sinh", "Cosh", "Softmax", "LogSoftmax", "ReduceLogSumExp", "ReduceL2", "Mod")
+#: Operators that a mask goes through on its way to the scores that it is added to, and what the scores end in.
+_ON_THE_WAY = frozenset(
+    """
+    Add Sub Mul Div Neg Where Identity Cast Reshape Transpose Squeeze Unsqueeze Expand Slice Gather Split Concat Tile
+    """.split()
+)
+_ENDS_OF_SCORES = frozenset("Softmax LogSoftmax ReduceLogSumExp ReduceMax Exp Max Min".split())
+
+
+def is_mask(value: ir.Value) -> bool:
+    """Whether numbers of a model input are added to scores of a softmax or its kin, and so may well be infinite."""
+    seen, waiting = {value}, [value] if value.dtype in FLOATS else []
+    while waiting:
+        for node in {use.node for use in waiting.pop().uses()}:
+            if node.op_type in _ENDS_OF_SCORES:
+                return True
+            found = set(node.outputs) - seen if node.op_type in _ON_THE_WAY else set()
+            seen |= found
+            waiting.extend(found)
+    return False
 
 
 class Ranges:

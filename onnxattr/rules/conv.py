@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
 from onnxattr.errors import UnsupportedOpError
+from onnxattr.graph.products import contraction
 from onnxattr.rules.conv_kernel import kernel_ct
 from onnxattr.rules.registry import Cotangent, attributes_of, vjp
 from onnxattr.rules.windows import Windows, pad_spatial, repeat, windows_of
@@ -50,7 +51,10 @@ def conv(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     group = node.attributes.get_int("group", 1)
 
     def x_ct() -> ir.Value:
-        result = conv_transposed(op, ct, node.inputs[1], windows, group, x, y)
+        def spread(c: ir.Value, w: ir.Value) -> ir.Value:
+            return conv_transposed(op, c, w, windows, group, x, y)
+
+        result = contraction(op, ct, node.inputs[1:2], spread)
         result.shape = x.shape
         return result
 
@@ -201,8 +205,9 @@ def conv_transpose(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent
         spread = {"group": group, "strides": [*strides], "dilations": [*dilations]}
         pads = [None if v.const_value is None else v.const_value.numpy() for v in (begins, ends)]
         if any(amounts is None or amounts.min() < 0 for amounts in pads):
-            return op.Conv(pad_spatial(op, ct, begins, ends), w, **spread)
-        return op.Conv(ct, w, pads=np.concatenate(pads).tolist(), **spread)  # type: ignore[arg-type]
+            return contraction(op, pad_spatial(op, ct, begins, ends), [w], lambda *v: op.Conv(*v, **spread))
+        spread["pads"] = np.concatenate(pads).tolist()  # type: ignore[arg-type]
+        return contraction(op, ct, [w], lambda *v: op.Conv(*v, **spread))
 
     def w_ct() -> ir.Value:
         return kernel_ct(op, ct, x, begins, kernel[2:], group, strides, dilations)

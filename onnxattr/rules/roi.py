@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
+from onnxattr.graph.products import contraction
 from onnxattr.rules.registry import Cotangent, vjp
 from onnxattr.rules.sampling import (
     Samples,
@@ -146,12 +147,13 @@ def _mean(
     def half(matrix: ir.Value, swap: bool) -> ir.Value:
         """Ybar times the other axis' matrix: (regions * bins, C * elements)."""
         turned = op.Transpose(ct, perm=[0, 1, 3, 2]) if swap else ct
-        part = op.MatMul(turned, op.Unsqueeze(matrix, [1]))
+        part = contraction(op, turned, [op.Unsqueeze(matrix, [1])], op.MatMul, sparse=True)
         return op.Flatten(op.Transpose(part, perm=[0, 2, 1, 3]), axis=2)
 
     def x_ct() -> ir.Value:
         flat = op.Flatten(op.Mul(op.Unsqueeze(rows, [2]), of_image), axis=2)
-        total = op.MatMul(op.Transpose(flat, perm=[1, 0]), half(columns, False))
+        spread = op.Transpose(flat, perm=[1, 0])
+        total = contraction(op, half(columns, False), [spread], lambda c, f: op.MatMul(f, c), sparse=True)
         order = op.Concat(*[op.shape(x, axis, axis + 1) for axis in (0, 2, 1, 3)], axis=0)
         return op.Transpose(op.Reshape(total, order), perm=[0, 2, 1, 3])
 

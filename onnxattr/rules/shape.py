@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
+from onnxattr.graph.products import contraction
 from onnxattr.rules.conv import cropped
 from onnxattr.rules.linear import rank_of
 from onnxattr.rules.registry import NOT_IMPLEMENTED, Cotangent, vjp
@@ -171,9 +172,9 @@ def _resize_keeps(node: Any, position: int, axis: int) -> bool:
 def _along(op: OpBuilder, value: ir.Value, matrix: ir.Value, axis: int, rank: int) -> ir.Value:
     """The vectors along an axis, each multiplied with a matrix from the right."""
     if axis == rank - 1:
-        return op.MatMul(value, matrix)
+        return contraction(op, value, [matrix], op.MatMul, sparse=True)
     perm = [a for a in range(rank) if a != axis] + [axis]
-    moved = op.MatMul(op.Transpose(value, perm=perm), matrix)
+    moved = contraction(op, op.Transpose(value, perm=perm), [matrix], op.MatMul, sparse=True)
     return op.Transpose(moved, perm=np.argsort(perm).tolist())
 
 
