@@ -165,6 +165,8 @@ def _cut(
     set_precision(model, precision)
     layers = read_layers(model.metadata_props)
     output = _find_output(model.graph, layers, output_layer)
+    if output in model.graph.inputs:
+        output = _copy_of(model.graph, output)
     unit = unit_of(model.graph, output, layers, operator)
     model.graph.outputs[:] = [output]
     prune(model.graph)
@@ -172,6 +174,19 @@ def _cut(
     free_batch(model.graph)
     names = (wrt,) if isinstance(wrt, str) else tuple(wrt) if wrt is not None else None
     return Prepared(model, layers, str(output.name), _find_wrt(model.graph, output, names), unit)
+
+
+def _copy_of(graph: ir.Graph, value: ir.Value) -> ir.Value:
+    """A value of its own for an input that is the output: what is put in the place of one must leave the other."""
+    names = named_values(graph)
+    name = f"{value.name}_output"
+    while name in names:
+        name += "_"
+    node = ir.node("Identity", [value])
+    node.name, node.outputs[0].name = name, name
+    node.outputs[0].type, node.outputs[0].shape = value.type, value.shape
+    graph.append(node)
+    return node.outputs[0]
 
 
 def _find_output(graph: ir.Graph, layers: list[Layer], wanted: str | int | None) -> ir.Value:

@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import onnxattr
 import onnxattr.attributions as attributions
 from onnxattr.noise import draw_noise
 
@@ -263,3 +264,28 @@ def test_deconvnet_without_pools_does_not_look_at_the_input(method, pool, same):
         first, second = explain(model, method, x, [0, 0])
     assert np.array_equal(first, second) == same
     assert any("not on the input" in str(warning.message) for warning in caught) == same
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("Saliency", 1),
+        ("GradientInput", 3),
+        ("IntegratedGradients", 3),
+        ("SmoothGrad", 1),
+        ("SquareGrad", 1),
+        ("VarGrad", 0),
+    ],
+)
+def test_a_model_whose_output_is_its_input(method, expected, tmp_path):
+    """It has no nodes; what a method puts in the place of the input must not take the output with it."""
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
+    imports = {"opset_imports": [helper.make_opsetid("", 18)], "ir_version": 8}
+    model = helper.make_model(helper.make_graph([], "g", [value], [value]), **imports)
+    explainer = getattr(attributions, method)(model)
+    x, target = np.full((2, 4), 3, np.float32), [1, 2]
+    wanted = np.zeros((2, 4))
+    wanted[[0, 1], target] = expected
+    np.testing.assert_allclose(explainer.explain(x, target), wanted, atol=1e-5)
+    explainer.export(tmp_path / "e.onnx")
+    np.testing.assert_allclose(onnxattr.load(tmp_path / "e.onnx").explain(x, target), wanted, atol=1e-5)
