@@ -246,7 +246,10 @@ def read_arrays(path: AnyPath) -> Any:
         if isinstance(loaded, np.ndarray):
             return loaded
         with loaded:
-            return {name: loaded[name] for name in loaded.files}
+            arrays = {name: loaded[name] for name in loaded.files}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("not all that is in it are arrays")
+        return arrays
     except Exception as error:
         # What NumPy, zipfile and zlib raise on damaged files is no closed list.
         reason = " ".join(str(error).split())[:300] or type(error).__name__

@@ -136,7 +136,11 @@ def infer(node: ir.Node, opset: int, known: Callable[[ir.Value], np.ndarray | No
             continue
         if value.dtype is None:
             return
-        types[str(value.name)] = onnx.helper.make_tensor_type_proto(value.dtype.value, dims_of(value))
+        dims = dims_of(value)
+        if any(isinstance(dim, int) and dim < 0 for dim in dims or []):
+            # ONNX's inference of some operators would end the whole process.
+            raise RuleError(f"{node.op_type} cannot take {value.name!r} of shape {dims}: a size is negative.")
+        types[str(value.name)] = onnx.helper.make_tensor_type_proto(value.dtype.value, dims)
         tensor = value.const_value
         if tensor is not None and tensor.size <= _FOLD_LIMIT and tensor.dtype in _INTEGERS:
             data[str(value.name)] = ir.serde.serialize_tensor(tensor)

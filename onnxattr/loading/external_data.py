@@ -214,15 +214,18 @@ def byte_count(tensor: onnx.TensorProto) -> int:
     Raises:
         ModelError: If a dimension is negative, or the elements are of no type that has a size.
     """
+    what = "external data" if _is_external(tensor) else "data"
     count = 1
     for dim in tensor.dims:
         if dim < 0:
-            raise _refusal(tensor, f"its shape {list(tensor.dims)} has a negative dimension")
+            raise _refusal(tensor, f"its shape {list(tensor.dims)} has a negative dimension", what)
         count *= dim
     try:
         bits = ir.DataType(tensor.data_type).bitwidth
     except (ValueError, TypeError) as error:
-        raise _refusal(tensor, f"its elements are of type {tensor.data_type}, which has no size") from error
+        raise _refusal(
+            tensor, f"its elements are of type {tensor.data_type}, which has no size", what
+        ) from error
     return -(-count * bits // 8)
 
 
@@ -235,10 +238,10 @@ def _number(tensor: onnx.TensorProto, key: str, default: int) -> int:
     return int(text)
 
 
-def _refusal(tensor: onnx.TensorProto, reason: str) -> ModelError:
+def _refusal(tensor: onnx.TensorProto, reason: str, what: str = "external data") -> ModelError:
     return ModelError(
-        f"The external data of {tensor.name!r} cannot be read: {reason}. Put the model's data files beside the model, "
-        "as they were exported, or export it again with its weights inside."
+        f"The {what} of {tensor.name!r} cannot be read: {reason}. Put the model's data files beside the model, as they "
+        "were exported, or export it again with its weights inside."
     )
 
 

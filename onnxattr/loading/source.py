@@ -86,7 +86,11 @@ def _bytes_of(path: Path) -> bytes:
                 f"{path} has {size} bytes; a file of protobuf has up to {_LARGEST}. "
                 "Export the model with external data."
             )
-        return path.read_bytes()
+        with open(path, "rb") as file:
+            # No field of protobuf starts with 0: what may be gigabytes of zeros is not read.
+            if file.peek(1)[:1] == b"\0":
+                raise ModelError(f"{path} is not an ONNX model: it starts with a zero. Export it again.")
+            return file.read()
     except (OSError, ValueError) as error:
         raise ModelError(f"{str(path)!r} cannot be read: {error}. Give the path of an ONNX model.") from error
 

@@ -1,4 +1,4 @@
-"""Checks of a model's file that come before any library looks into it: how deep it is, and that its names are text."""
+"""Checks of a model's file that come before any library looks into it: its depth, its names, its tensors."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from typing import Any
 import onnx
 
 from onnxattr.errors import ModelError
+from onnxattr.loading.external_data import byte_count
 
+_TYPES = frozenset(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}
+#: Messages from so many bytes on are not copied.
+_LARGE = 2**20
 #: Graphs inside graphs, so many deep; a file of protobuf cannot hold many more.
 _DEEPEST = 32
 
 
 def check_wellformed(proto: onnx.ModelProto) -> None:
-    """Checks depth and names.
+    """Checks depth, names and tensors.
 
     Raises:
-        ModelError: If graphs are nested too deeply, or a name is not UTF-8.
+        ModelError: If graphs are nested too deeply, a name is not UTF-8, a type is unknown, or a tensor has other bytes
+            than its shape takes.
     """
     _check_texts("of the model", (entry.key for entry in proto.metadata_props))
     _check_texts("of the model's metadata", (entry.value for entry in proto.metadata_props))
@@ -26,6 +31,10 @@ def check_wellformed(proto: onnx.ModelProto) -> None:
     for _ in range(_DEEPEST):
         for graph in level:
             _check_texts(f"of {graph.name!r}", _names(graph))
+            for tensor in _tensors(graph):
+                _check_tensor(tensor)
+            if isinstance(graph, onnx.GraphProto):
+                _check_types(graph)
         level = [body for graph in level for node in graph.node for body in _bodies(node)]
         if not level:
             return
@@ -55,6 +64,51 @@ def _names(graph: Any) -> Iterator[Any]:
     for node in graph.node:
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
         yield from (attribute.name for attribute in node.attribute)
+
+
+def _tensors(graph: Any) -> Iterator[onnx.TensorProto]:
+    """The tensors in a graph or function, those inside its subgraphs not included."""
+    if isinstance(graph, onnx.GraphProto):
+        yield from graph.initializer
+        if graph.sparse_initializer:
+            raise ModelError(
+                f"The weights {graph.sparse_initializer[0].values.name!r} are sparse; expected dense ones. Write "
+                "them as a dense initializer (onnx.numpy_helper.from_array)."
+            )
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+
+
+def _check_tensor(tensor: onnx.TensorProto) -> None:
+    known = tensor.data_type in _TYPES
+    if not known or tensor.HasField("segment"):
+        raise ModelError(
+            f"The tensor {tensor.name!r} is "
+            + ("a segment of a larger one" if known else f"of the unknown type {tensor.data_type}")
+            + "; expected a whole tensor of a type that ONNX has. Export the model again."
+        )
+    if tensor.HasField("raw_data") and tensor.data_location != onnx.TensorProto.EXTERNAL:
+        needs, whole = byte_count(tensor), tensor.ByteSize()
+        # Reading the bytes copies them: of large tensors only the size of the message is looked at.
+        fits = needs <= whole < needs + 1024 + 8 * len(tensor.name) + 8 * len(tensor.doc_string)
+        has = whole if whole > _LARGE else len(tensor.raw_data)
+        if has != needs and not (whole > _LARGE and fits):
+            raise ModelError(
+                f"The tensor {tensor.name!r} has {has} bytes; its shape {list(tensor.dims)} takes {needs}. The file is "
+                "damaged: export the model again."
+            )
+
+
+def _check_types(graph: onnx.GraphProto) -> None:
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        kind = value.type.tensor_type.elem_type
+        if kind and kind not in _TYPES:
+            raise ModelError(
+                f"{value.name!r} is declared with the unknown type {kind}. The file is damaged: export the model again."
+            )
 
 
 def _check_texts(where: str, texts: Iterable[Any]) -> None:
