@@ -287,8 +287,8 @@ REFUSED = {
     "shape beyond 64 bits": ({"dims": [2**60, 2**60]}, here, "needed of 'w.bin', which has 14400"),
     "negative shape": ({"dims": [-60, -60]}, here, "negative dimension"),
     "text": ({"data_type": TensorProto.STRING}, here, "type 8, which has no size"),
-    "unknown type": ({"data_type": 99}, here, "type 99, which has no size"),
-    "no type": ({"data_type": 0}, here, "type 0, which has no size"),
+    "unknown type": ({"data_type": 99}, here, "unknown type 99"),
+    "no type": ({"data_type": 0}, here, "unknown type 0"),
 }  # fmt: skip
 
 
@@ -334,7 +334,7 @@ def test_refusals_say_which_rule_refused(case, place, tmp_path):
     (tmp_path / "secret.bin").write_bytes(WEIGHTS.tobytes())
     (tmp_path / "sub/model.onnx").write_bytes(model.SerializeToString())
     prepare(tmp_path)
-    with pytest.raises(ModelError, match=f"external data of 'w' cannot be read: .*{words}"):
+    with pytest.raises(ModelError, match=words):
         Saliency(tmp_path / "sub/model.onnx")
 
 
