@@ -1,6 +1,7 @@
 """Files to ONNX, as `onnxattr convert` does it: tells by the name what a file is, and whether opening it runs code."""
 
 import os
+import zipfile
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +12,7 @@ import onnx
 from onnxattr.errors import ConversionError, ShapeError
 from onnxattr.files import check_output, read_arrays
 
+from .keras_archive import check_members
 from .trust import TRUST
 
 _WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors")
@@ -126,6 +128,9 @@ def _estimator(path: Any, suffix: str, trust: bool) -> Any:
 
 def _known(io: Any, path: Any, trust: bool) -> Any:
     """An estimator of a skops file, made of classes that run no code of their own unless they are trusted."""
+    if not trust:
+        with zipfile.ZipFile(path) as archive:
+            check_members(archive, Path(path))
     unknown = io.get_untrusted_types(file=path)
     if unknown and not trust:
         raise ConversionError(f"{path} holds objects that skops does not know to be safe: {unknown}. {TRUST}")

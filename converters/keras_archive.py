@@ -41,7 +41,7 @@ def read_zip(path: Path) -> Stored:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            _check_members(archive, path)
+            check_members(archive, path)
             with archive.open(_CONFIG) as member:
                 text = member.read(_CONFIG_LIMIT + 1)
             if len(text) > _CONFIG_LIMIT:
@@ -92,7 +92,12 @@ def is_keras_zip(path: Path) -> bool:
         return False
 
 
-def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
+def check_members(archive: zipfile.ZipFile, path: Path) -> None:
+    """Look at what a zip archive says of its members, before any is read.
+
+    Raises:
+        ConversionError: Too many; one twice, outside the archive or a link; all together far larger than the file.
+    """
     members = archive.infolist()
     if len(members) > _MOST_MEMBERS:
         raise untrusted(path, f"it has {len(members)} members, more than {_MOST_MEMBERS}")

@@ -88,7 +88,7 @@ PARTS = frozenset(
 
 # Values that the formats write as if they were classes.
 VALUES = frozenset(
-    "__keras_tensor__ __tensor__ __numpy__ __bytes__ __ellipsis__ __slice__ __tuple__ TensorShape".split()
+    "__keras_tensor__ __tensor__ __numpy__ __bytes__ __ellipsis__ __slice__ __tuple__ TensorShape InputSpec".split()
 )
 
 CLASSES = LAYERS | MODELS | OPERATIONS | PARTS | VALUES

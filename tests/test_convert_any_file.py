@@ -1,7 +1,9 @@
 """`convert_file` of the command line: what a file is told by its name, and nothing runs code that is not trusted."""
 
+import io
 import json
 import pickle
+import zipfile
 
 import joblib
 import numpy as np
@@ -67,6 +69,39 @@ def test_pickles_are_not_opened_unless_they_are_trusted(name, folder):
         convert_file(name, "model.onnx", sample=IRIS, trust=True)
     assert (folder / "harm").exists()
     assert not (folder / "model.onnx").exists()
+
+
+def damage_cut(data):
+    return data[: len(data) // 2]
+
+
+def damage_middle(data):
+    return data[:200] + bytes(100) + data[300:]
+
+
+def bomb(data):
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("schema.json", b" " * (200 << 20) + b"{}")
+    return held.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "match"),
+    [
+        ("model.skops", damage_cut, "cannot be loaded: BadZipFile"),
+        ("model.skops", damage_middle, "cannot be loaded"),
+        ("model.skops", lambda data: b"", "cannot be loaded"),
+        ("model.skops", bomb, "unpacks to 200 MiB"),
+        ("model.joblib", damage_cut, "cannot be loaded"),
+        ("model.pkl", damage_cut, "cannot be loaded"),
+    ],
+)
+def test_damaged_files_are_told(name, damage, match, folder):
+    DUMPS[name](pipeline(), folder / name)
+    (folder / name).write_bytes(damage((folder / name).read_bytes()))
+    with pytest.raises(ConversionError, match=match):
+        convert_file(name, "model.onnx", sample=IRIS, trust=not name.endswith(".skops"))
 
 
 def test_skops_files_of_unknown_functions_are_not_opened(folder):

@@ -167,6 +167,38 @@ def test_code_in_a_file_of_tf_keras_is_not_run(tmp_path, monkeypatch):
     assert "code was run" not in shown.getvalue()
 
 
+def test_layers_of_a_saved_model_of_tf_keras(tmp_path):
+    """Its metadata name the layers; a Lambda layer among them leaves the signature alone, and is not run."""
+    tf_keras = pytest.importorskip("tf_keras")
+    x = tf_keras.Input((4,), name="x")
+    hidden = tf_keras.layers.LSTM(3, name="memory")(tf.nn.relu(x * 2)[:, :, None])
+    tf_keras.Model(x, tf_keras.layers.Dense(2, name="last")(hidden)).save(tmp_path / "own", save_format="tf")
+    assert [row["path"] for row in read_rows(to_onnx(tmp_path / "own"))][-2:] == ["memory", "last"]
+    mark = tmp_path / "mark"
+    function = eval(f"lambda t: (open({str(mark)!r}, 'w'), t * 2)[1]")
+    model = tf_keras.Sequential([tf_keras.layers.InputLayer((3,)), tf_keras.layers.Lambda(function)])
+    model.save(tmp_path / "code", save_format="tf")
+    mark.unlink()
+    converted = to_onnx(tmp_path / "code")
+    assert read_rows(converted) == []
+    assert not mark.exists()
+    data = np.ones((2, 3), "float32")
+    np.testing.assert_array_equal(run(converted, data)[0], 2 * data)
+
+
+def test_saved_model_of_tensorflow_1(tmp_path):
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None, 4], name="x")
+        weight = v1.get_variable("w", [4, 2])
+        y = tf.nn.relu(tf.matmul(x, weight))
+        session.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(session, str(tmp_path / "old"), {"x": x}, {"y": y})
+        data = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+        want = session.run(y, {x: data})
+    assert difference(run(to_onnx(tmp_path / "old"), data)[0], want) < 1e-5
+
+
 def test_saved_model_without_signature(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / "bare"))
     with pytest.raises(ConversionError, match="has no signature"):

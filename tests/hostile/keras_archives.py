@@ -18,8 +18,8 @@ def dense(units: int = 2, **more) -> dict:
     return layer("Dense", {"units": units, **more}, build_config={"input_shape": [None, 4]})
 
 
-def bomb(path: Path, member: str) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+def bomb(path: Path, member: str, size: int = 256) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, content in (
             ("config.json", json.dumps(sequential(dense()))),
             ("model.weights.h5", no_weights()),
@@ -27,18 +27,18 @@ def bomb(path: Path, member: str) -> Path:
             if name != member:
                 archive.writestr(name, content)
         with archive.open(member, "w", force_zip64=True) as file:
-            for _ in range(1024):
+            for _ in range(size):
                 file.write(b" " * MIB)
     return path
 
 
 def many_bombs(path: Path) -> Path:
     """Each member is modest, all together fill the disk that they are unpacked to."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("config.json", json.dumps(sequential(dense())))
         archive.writestr("model.weights.h5", no_weights())
         for index in range(64):
-            archive.writestr(f"assets/{index}", b"\0" * (16 * MIB))
+            archive.writestr(f"assets/{index}", b"\0" * (4 * MIB))
     return path
 
 
@@ -148,7 +148,7 @@ def huge_input(path: Path) -> Path:
 
 
 FILES = {
-    "config_bomb.keras": lambda path: bomb(path, "config.json"),
+    "config_bomb.keras": lambda path: bomb(path, "config.json", 1024),
     "weights_bomb.keras": lambda path: bomb(path, "model.weights.h5"),
     "asset_bomb.keras": lambda path: bomb(path, "assets/a"),
     "many_bombs.keras": many_bombs,
