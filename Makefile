@@ -9,7 +9,7 @@ BROWSER = test -x "$(CHROMIUM)" || { apt-get update -qq && apt-get install --yes
 export CHROMIUM
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: demo demo-web test-portable measure-portability test test-slow test-torch fuzz verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files clean
+.PHONY: demo demo-web test-portable measure-portability test test-slow test-torch test-cuda fuzz verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files clean
 
 demo: $(VENV)/.demo
 	$(RUN) examples/demo.py
@@ -24,6 +24,10 @@ test-slow: $(VENV)/.test
 test-torch: $(VENV)/.test requirements/torch.txt
 	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --requirement requirements/torch.txt
 	$(RUN) -m pytest -n 2 tests/test_convert_torch.py
+
+# With a GPU and onnxruntime-gpu in place of onnxruntime: exported files and methods on CUDA, beside the CPU.
+test-cuda: $(VENV)/.test
+	$(RUN) tests/portable/on_cuda.py build/portable/cuda
 
 # N random models, each checked for what holds for any model; failures are minimised and kept in reports/fuzz.
 fuzz: N := 1000

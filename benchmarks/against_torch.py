@@ -104,36 +104,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where both sides compute")
     options = parser.parse_args()
-    print(f"{'model':16} {'what':28} {'elsewhere / here':>16}")
+    torch.backends.cudnn.allow_tf32 = False  # float32 on both sides
+    print(f"{'model':16} {'what':28} {'elsewhere / here':>16} {'here, ms':>10}")
     for name in options.models:
         build, shape, rows = MODELS[name]
         torch.manual_seed(0)
-        for what, (ours, theirs) in contenders(build().eval(), shape, rows).items():
+        for what, (ours, theirs) in contenders(build().eval(), shape, rows, options.device).items():
             here, elsewhere = measure([ours, theirs], options.repeats)
-            print(f"{name:16} {what:28} {elsewhere / here:16.2f}", flush=True)
+            print(f"{name:16} {what:28} {elsewhere / here:16.2f} {here * 1e3:10.2f}", flush=True)
 
 
 Run = Callable[[], object]
 
 
-def contenders(module: nn.Module, shape: tuple[int, ...], rows: int) -> dict[str, tuple[Run, Run]]:
-    """Each computation here and elsewhere, on the same rows."""
+def contenders(
+    module: nn.Module, shape: tuple[int, ...], rows: int, device: str
+) -> dict[str, tuple[Run, Run]]:
+    """Each computation here and elsewhere, on the same rows; both sides start and end with arrays of the CPU."""
     x = np.random.default_rng(0).normal(size=(rows, *shape)).astype(np.float32)
     model = to_onnx(module, x[:1])
-    tensor, one = torch.from_numpy(x), torch.from_numpy(x[:1])
+    module.to(device)
     predict = Session(model)
     name = model.graph.input[0].name
     path, noise = IntegratedGradients(model, steps=POINTS), SmoothGrad(model, nb_samples=POINTS)
     captum_path, captum_noise = CaptumIntegratedGradients(module), NoiseTunnel(CaptumSaliency(module))
 
+    def given(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array.copy()).to(device)
+
     def torch_predict() -> np.ndarray:
         with torch.no_grad():
-            return module(tensor).numpy()
+            return module(given(x)).cpu().numpy()
 
     def torch_gradient() -> np.ndarray:
-        leaf = tensor.clone().requires_grad_()
-        return torch.autograd.grad(module(leaf)[:, 0].sum(), leaf)[0].numpy()
+        leaf = given(x).requires_grad_()
+        return torch.autograd.grad(module(leaf)[:, 0].sum(), leaf)[0].cpu().numpy()
 
     ours, onnx_ad = gradients(model, x, len(torch_predict()[0]))
     expected = torch_gradient()
@@ -152,14 +159,14 @@ def contenders(module: nn.Module, shape: tuple[int, ...], rows: int) -> dict[str
         f"{POINTS} steps, Captum": (
             lambda: path.explain(x[:1], first),
             lambda: captum_path.attribute(
-                one, target=0, n_steps=POINTS, method="riemann_trapezoid", internal_batch_size=32
-            ),
+                given(x[:1]), target=0, n_steps=POINTS, method="riemann_trapezoid", internal_batch_size=32
+            ).cpu(),
         ),
         f"{POINTS} draws, Captum": (
             lambda: noise.explain(x[:1], first),
             lambda: captum_noise.attribute(
-                one, target=0, nt_samples=POINTS, nt_samples_batch_size=32, stdevs=0.2, abs=False
-            ),
+                given(x[:1]), target=0, nt_samples=POINTS, nt_samples_batch_size=32, stdevs=0.2, abs=False
+            ).cpu(),
         ),
     }
 

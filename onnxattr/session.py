@@ -76,6 +76,30 @@ def check_providers(providers: Sequence[Any]) -> list[Any]:
     return list(providers)
 
 
+#: What a CUDA session is given unless its options say otherwise. ONNX Runtime's own defaults let convolutions and
+#: products round to TensorFloat-32, ten bits, which flips decisions of ReLUs and max-pools, and take the algorithm that
+#: was the fastest of a trial for each new shape.
+_EXACT_CUDA = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+
+
+@functools.cache
+def _preload_cuda() -> None:
+    """Loads the CUDA and cuDNN libraries that pip installs, where the system has none in its own folders."""
+    preload = getattr(runtime(), "preload_dlls", None)
+    if preload is not None:
+        preload()
+
+
+def exact(providers: Sequence[Any]) -> list[Any]:
+    """The providers with the options under which CUDA computes in float32; options that are given stay as they are."""
+    with_options = []
+    for entry in providers:
+        options = entry[1] if isinstance(entry, (tuple, list)) and len(entry) > 1 else {}
+        cuda = _name(entry) == _CUDA
+        with_options.append((_CUDA, _EXACT_CUDA | dict(options)) if cuda else entry)
+    return with_options
+
+
 def _name(entry: Any) -> Any:
     return entry[0] if isinstance(entry, (tuple, list)) and entry else entry
 
@@ -133,7 +157,9 @@ class Session:
             options.add_session_config_entry(
                 "session.model_external_initializers_file_folder_path", str(folder)
             )
-        chosen = default_providers() if providers is None else check_providers(providers)
+        chosen = exact(default_providers() if providers is None else check_providers(providers))
+        if not on_cpu(chosen):
+            _preload_cuda()
         try:
             self._session = ort.InferenceSession(model.SerializeToString(), options, providers=chosen)
         except Exception as error:

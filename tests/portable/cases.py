@@ -117,5 +117,6 @@ def _explainer(network: Network, method: str, **more: np.ndarray) -> Attribution
         batch_size=network.chunk,
         seed=network.seed,
         progress=False,
+        providers=["CPUExecutionProvider"],
         **options,
     )
