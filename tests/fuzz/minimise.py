@@ -34,7 +34,7 @@ def _smaller(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
         if node is not last and node.output[0] not in last.input:
             yield _with(model, "y", node.output[0])
     for node in nodes:
-        if node is not last and node.input and node.input[0]:
+        if node is not last and node.op_type != "Identity" and node.input and node.input[0]:
             yield _with(model, node.output[0], node.input[0])
     for output in model.graph.output:
         if output.name != "y":
@@ -59,11 +59,19 @@ def _with(model: onnx.ModelProto, name: str, source: str) -> onnx.ModelProto:
             graph.node.remove(node)
     position = max((k + 1 for k, node in enumerate(graph.node) if source in node.output), default=0)
     graph.node.insert(position, helper.make_node("Identity", [source], [name]))
-    for output in graph.output:
-        if output.name == "y":
-            output.type.tensor_type.ClearField("shape")
     _prune(graph)
+    _declare_rank(copy)
     return copy
+
+
+def _declare_rank(model: onnx.ModelProto) -> None:
+    """Declares the rank of y, as the cut may have changed it."""
+    (y,) = (output for output in model.graph.output if output.name == "y")
+    y.type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(model).graph.output
+    rank = next(len(output.type.tensor_type.shape.dim) for output in inferred if output.name == "y")
+    for _ in range(rank):
+        y.type.tensor_type.shape.dim.add()
 
 
 def _prune(graph: onnx.GraphProto) -> None:
