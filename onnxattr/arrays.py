@@ -46,11 +46,11 @@ def model_inputs(prepared: Prepared, given: Any) -> dict[str, np.ndarray]:
     """
     parts = parts_given(prepared, given)
     feeds = {
-        str(v.name): _checked(v, _array_of(v, part, len(parts) > 1))
+        str(v.name): _checked(v, _array_of(v, part, len(parts) > 1), prepared.rows.mixed)
         for v, part in zip(prepared.inputs, parts, strict=True)
     }
     rows = {name: len(feeds[name]) for name in feeds if feeds[name].ndim}
-    if len(set(rows.values())) > 1:
+    if prepared.rows.apart and len(set(rows.values())) > 1:
         raise ShapeError(f"The inputs have different numbers of rows: {rows}.")
     return feeds
 
@@ -73,17 +73,20 @@ def row_count(feeds: Mapping[str, np.ndarray]) -> int:
     return counts[0]
 
 
-def _checked(value: ir.Value, array: np.ndarray) -> np.ndarray:
+def _checked(value: ir.Value, array: np.ndarray, one_sample: bool) -> np.ndarray:
     dims = dims_of(value)
     what = f"Input {value.name!r}"
     if dims is not None:
         expected = "(" + ", ".join(str(d if d is not None else "?") for d in dims) + ")"
         if array.ndim != len(dims):
             hint = " Add the batch axis with x[None]." if array.ndim == len(dims) - 1 else ""
+            if one_sample:
+                hint = " All of the first axis is one sample: give one at a time."
             raise ShapeError(
                 f"{what} has shape {array.shape}; the model expects {expected}, rank {len(dims)}.{hint}"
             )
-        clash = [i for i, d in enumerate(dims) if i > 0 and isinstance(d, int) and array.shape[i] != d]
+        first = 0 if one_sample else 1
+        clash = [i for i, d in enumerate(dims) if i >= first and isinstance(d, int) and array.shape[i] != d]
         if clash:
             raise ShapeError(
                 f"{what} has shape {array.shape}; the model expects {expected}: axis {clash[0]} differs."

@@ -240,7 +240,7 @@ def _explain(options: argparse.Namespace) -> str:
         _check_picture(options, inputs)
     method: Any = _explainer(options) if is_explainer(options.model) else _method(options)
     _check_outputs(options, method.files)
-    targets = _targets(options.targets, inputs)
+    targets = _targets(options.targets, inputs, method.one_sample)
     result = method.explain(inputs, targets)
     with whole_file(options.output) as file:
         if isinstance(result, np.ndarray):
@@ -295,11 +295,13 @@ def _draw(options: argparse.Namespace, method: Any, inputs: np.ndarray, targets:
     )
 
 
-def _targets(given: str | None, inputs: Any) -> Any:
-    """Targets from a file, or one label for every row."""
+def _targets(given: str | None, inputs: Any, one_sample: bool) -> Any:
+    """Targets from a file, or one label for every row, or for all rows where they are one sample."""
     if given is None or not _is_integer(given):
         found = None if given is None else read_arrays(given)
         return found if given is None or not given.lower().endswith(".csv") else _targets_of_table(found)
+    if one_sample:
+        return np.array(int(given))
     first = next(iter(inputs.values()), np.empty(0)) if isinstance(inputs, dict) else inputs
     return np.full(first.shape[:1], int(given))
 

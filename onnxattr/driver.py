@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -55,8 +55,10 @@ class Driver:
             v.name: batch_size_of(v) for v in request.prepared.inputs if v.shape is not None and len(v.shape)
         }
         if any(size not in (None, 1) for size in fixed.values()):
+            why = f", and {why}" if (why := request.prepared.rows.why) else ""
             raise ModelError(
-                f"The inputs have fixed batch sizes {fixed}; export the model with a dynamic batch, or a batch of 1."
+                f"The inputs have fixed batch sizes {fixed}{why}; export the model with a dynamic batch, or a batch "
+                "of 1."
             )
         self._target, self._seed = (own_name(request.prepared, name) for name in ("target", "seed"))
         self.rows = 1 if 1 in fixed.values() else batch_size
@@ -106,6 +108,10 @@ class Driver:
     def predict(self, feeds: Feeds, rows: int) -> np.ndarray:
         """The model's (cut) output for each row."""
         return np.concatenate([self._predict.run(take(feeds, part))[0] for part in self.chunks(feeds, rows)])
+
+    def output(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The model's (cut) output from one run."""
+        return self._predict.run(feeds)[0]
 
     def work(self, rows: int) -> int:
         """How many gradients ``explain`` takes for that many rows."""

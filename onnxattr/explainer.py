@@ -11,8 +11,9 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.arrays import Targets, as_array, as_targets, model_inputs, row_count
-from onnxattr.attributions.batches import joined, pairs_of
+from onnxattr.attributions.batches import is_dataset, joined, pairs_of
 from onnxattr.attributions.finite import Case, Results, check_mode
+from onnxattr.attributions.one_sample import joined_samples, output_with_axis, targets_of_sample
 from onnxattr.attributions.reason import reason_in_file
 from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError, one_door
 from onnxattr.exported import KEY, describe
@@ -21,8 +22,10 @@ from onnxattr.input_values import check_values
 from onnxattr.layers import read_layers
 from onnxattr.loading.heads import is_binary
 from onnxattr.loading.load import FILES, FOLDER
+from onnxattr.loading.row_independence import PROVEN, Rows
 from onnxattr.loading.source import is_keras, read_model, read_proto
 from onnxattr.model import Prepared
+from onnxattr.renderings.one_sample import keeps_output
 from onnxattr.session import Session
 from onnxattr.values import dims_of
 
@@ -74,7 +77,9 @@ class Explainer:
             interface.meta[FOLDER], interface.meta[FILES] = located.folder, located.files
             layers = read_layers(interface.metadata_props)
             explained, unit = tuple(metadata["explained"]), metadata.get("unit")
-            self._prepared = Prepared(interface, layers, metadata["prediction"], explained, unit)
+            # A file that does not say took rows for granted.
+            rows = Rows(str(metadata.get("rows", PROVEN)), str(metadata.get("rows_why", "")))
+            self._prepared = Prepared(interface, layers, metadata["prediction"], explained, unit, rows)
 
     @property
     def name(self) -> str:
@@ -95,6 +100,11 @@ class Explainer:
     def explained(self) -> tuple[str, ...]:
         """Names of the values that are explained, in the order of the maps."""
         return self._prepared.wrt
+
+    @property
+    def one_sample(self) -> bool:
+        """Whether all of the inputs' first axis is one sample."""
+        return self._prepared.rows.mixed
 
     def explain(self, inputs: Any, targets: Any = None) -> Any:
         """Explains a batch of inputs, as the method did; see ``Attribution.explain``.
@@ -131,24 +141,45 @@ class Explainer:
 
     def _run(self, inputs: Any, targets: Any, maps: bool = True) -> dict[str, np.ndarray]:
         """Every output by name; ``maps`` says whether attributions are looked at, or predictions alone."""
-        runs, results = [], Results(self.check_finite)
+        runs, results, one_sample = [], Results(self.check_finite), self._prepared.rows.mixed
         orders: dict[str, list[int]] | None = None
         for x, y in pairs_of(self._prepared, inputs, targets, None):
             feeds = model_inputs(self._prepared, x)
             orders = orders_of(self._prepared, x) if orders is None else orders
-            rows = row_count(feeds)
-            checked = as_targets(self._prepared, y, rows)
+            rows = 1 if one_sample else row_count(feeds)
+            checked = self._targets(y, rows)
             feeds = self._feeds(feeds, checked, rows)
             runs.append(self._session.run(feeds))
+            if one_sample:
+                runs[-1] = [
+                    self._with_axis(n, a) for n, a in zip(self._session.outputs, runs[-1], strict=True)
+                ]
             found = dict(zip(self._session.outputs, runs[-1], strict=True))
             prediction = found.pop(self.metadata["prediction"])
             results.look(feeds, rows, list(found.values()) if maps else [], prediction, checked)
         results.say(self._reason, stacklevel=3)
-        outputs = dict(zip(self._session.outputs, joined(runs), strict=True))
+        arrays = joined_samples(runs) if one_sample else joined(runs)
+        outputs = dict(zip(self._session.outputs, arrays, strict=True))
+        if one_sample and not is_dataset(inputs):
+            outputs = {name: array[0] if self._gets_axis(name) else array for name, array in outputs.items()}
         for name, entry in self.metadata["explained"].items():
             own = entry["attribution"]
             outputs[own] = in_order(outputs[own], (orders or {}).get(name))
         return outputs
+
+    def _gets_axis(self, output: str) -> bool:
+        """Whether an output of a file that takes one sample gets an axis of samples here."""
+        if output == self.metadata["prediction"]:
+            return not keeps_output(self._prepared)
+        return output != self.metadata["convergence_delta"]
+
+    def _with_axis(self, output: str, array: np.ndarray) -> np.ndarray:
+        return array[None] if self._gets_axis(output) else array
+
+    def _targets(self, given: Any, rows: int) -> Targets:
+        if not self._prepared.rows.mixed:
+            return as_targets(self._prepared, given, rows)
+        return targets_of_sample(self._prepared, output_with_axis(self._prepared), given)
 
     def _reason(self, case: Case) -> str:
         return reason_in_file(self._prepared, self._proto, case.feeds, case.row, self._providers)
@@ -161,7 +192,8 @@ class Explainer:
             raise TargetError(
                 f"The file takes {about['target_kind']} as targets; export it with target={other!r} for the others."
             )
-        feeds[about["target"]] = given
+        one_sample = self._prepared.rows.mixed and checked.weights is not None
+        feeds[about["target"]] = given[0] if one_sample and not keeps_output(self._prepared) else given
         if about["seed"] is not None:
             feeds[about["seed"]] = np.array(self.seed, np.int64)
         feeds |= self._baselines(rows)
@@ -181,7 +213,7 @@ class Explainer:
             value = self._inputs[entry["baseline"]]
             array = as_array(given, entry["baseline"])
             dims = dims_of(value) or []
-            if array.ndim != len(dims) or len(array) not in (1, rows):
+            if array.ndim != len(dims) or not (self._prepared.rows.mixed or len(array) in (1, rows)):
                 raise ShapeError(
                     f"{entry['baseline']} has shape {array.shape}; expected {len(dims)} axes, 1 or {rows} rows."
                 )

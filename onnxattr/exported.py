@@ -16,8 +16,10 @@ import onnx_ir as ir
 
 from onnxattr.autodiff import FLOATS
 from onnxattr.errors import ModelError, ParameterError
+from onnxattr.model import Prepared
 from onnxattr.renderings.batch import batch_graph
 from onnxattr.renderings.loop import loop_graph
+from onnxattr.renderings.one_sample import without_sample_axis
 from onnxattr.renderings.rewrite import Request, own_name, own_names
 from onnxattr.subgraphs import graphs_in
 from onnxattr.values import dims_of
@@ -34,7 +36,12 @@ _LISTED = 64
 
 
 def build(
-    request: Request, rows: int | None, rendering: str, labels: bool, method: Mapping[str, Any]
+    request: Request,
+    rows: int | None,
+    rendering: str,
+    labels: bool,
+    method: Mapping[str, Any],
+    original: Prepared,
 ) -> onnx.ModelProto:
     """Writes an explainer.
 
@@ -44,6 +51,7 @@ def build(
         rendering: "batch", "loop", or "auto" for a loop if one image alone has more points than ``rows``.
         labels: Whether targets are labels, not weights.
         method: What the metadata say of the method: its name and parameters.
+        original: The model as the caller knows it, without an axis of samples where all rows are one.
 
     Raises:
         ParameterError: If there is nothing to loop over.
@@ -59,10 +67,17 @@ def build(
         raise ParameterError(
             "rendering='loop': say with batch_size how many rows one pass of the loop takes."
         )
+    if rendering == "batch" and original.rows.mixed and request.definition.points > 1:
+        raise ModelError(
+            f"rendering='batch': {original.rows.why}, so that points cannot be rows of one run; take 'loop' or 'auto'."
+        )
     proto = batch_graph(request, labels) if rendering == "batch" else loop_graph(request, labels, rows or 1)
+    if original.rows.mixed:
+        without_sample_axis(proto, request, original, labels)
     compact(proto)
     about = dict(method) | {"rendering": rendering, "batch_size": rows if rendering == "loop" else None}
-    text = json.dumps(about | _describe(request, labels), default=_array_as_json)
+    about |= {"rows": original.rows.kind, "rows_why": original.rows.why}
+    text = json.dumps(about | _describe(request, original, labels), default=_array_as_json)
     proto.metadata_props.append(onnx.StringStringEntryProto(key=KEY, value=text))
     return proto
 
@@ -107,7 +122,7 @@ def _array_as_json(array: np.ndarray) -> Any:
     return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
 
 
-def _describe(request: Request, labels: bool) -> dict[str, Any]:
+def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, Any]:
     prepared, definition = request.prepared, request.definition
     rows = zip(
         prepared.wrt,
@@ -120,7 +135,7 @@ def _describe(request: Request, labels: bool) -> dict[str, Any]:
         name: {
             "attribution": attribution,
             "baseline": baseline if request.baseline_input else None,
-            "axes": _axes(prepared.value(name), axis),
+            "axes": _axes(prepared.value(name), axis)[original.rows.mixed :],
         }
         for name, attribution, baseline, axis in rows
     }

@@ -20,6 +20,7 @@ from onnxattr.loading.free_batch import free_batch
 from onnxattr.loading.heads import unit_of
 from onnxattr.loading.load import DIGEST, FILES, FOLDER, load
 from onnxattr.loading.precision import set_precision
+from onnxattr.loading.row_independence import OPEN, Rows, independence
 from onnxattr.loading.source import ModelSource, name_of
 from onnxattr.subgraphs import prune, subgraphs_of
 from onnxattr.values import dims_of, values_of
@@ -35,6 +36,7 @@ class Prepared:
         output: Name of the value whose score is explained.
         wrt: Names of the values that are explained: float inputs, or inner values on request.
         unit: What the output's only unit gives, see ``heads.unit_of``; None where it has several or nothing is known.
+        rows: How the first axis of the inputs is to be understood.
     """
 
     model: ir.Model
@@ -42,6 +44,7 @@ class Prepared:
     output: str
     wrt: tuple[str, ...]
     unit: str | None = None
+    rows: Rows = OPEN
 
     @property
     def opset(self) -> int:
@@ -171,9 +174,12 @@ def _cut(
     model.graph.outputs[:] = [output]
     prune(model.graph)
     RemoveUnusedNodesPass()(model)
-    free_batch(model.graph)
+    free_batch(model.graph, opset_of(model))
     names = (wrt,) if isinstance(wrt, str) else tuple(wrt) if wrt is not None else None
-    return Prepared(model, layers, str(output.name), _find_wrt(model.graph, output, names), unit)
+    explained = _find_wrt(model.graph, output, names)
+    values = named_values(model.graph)
+    rows = independence(model.graph, opset_of(model), [output, *(values[name] for name in explained)])
+    return Prepared(model, layers, str(output.name), explained, unit, rows)
 
 
 def _copy_of(graph: ir.Graph, value: ir.Value) -> ir.Value:

@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from onnxattr.errors import ModelError
 from onnxattr.exported import describe
+from onnxattr.loading.row_independence import MIXED
 from onnxattr.model import Prepared
 from onnxattr.session import Session
 from onnxattr.values import dims_of
@@ -107,13 +108,16 @@ def _extra_feeds(
 ) -> Feeds:
     """What an explainer takes beside the model's inputs."""
     labels = about["target_kind"] == "labels"
-    extra = {about["target"]: np.full(len(prediction), -1) if labels else np.ones_like(prediction)}
+    # All rows may be one sample, and the label one for all of them.
+    one_sample = about.get("rows") == MIXED
+    label = np.full(1 if one_sample else len(prediction), -1)
+    extra = {about["target"]: label if labels else np.ones_like(prediction)}
     for value in proto.graph.input:
         if value.name == about["seed"]:
             extra[value.name] = np.zeros([1] * len(value.type.tensor_type.shape.dim), np.int64)
     for name, entry in about["explained"].items():
         if entry["baseline"] is not None and name in feeds:
-            extra[entry["baseline"]] = np.zeros_like(feeds[name][:1])
+            extra[entry["baseline"]] = np.zeros_like(feeds[name] if one_sample else feeds[name][:1])
         elif entry["baseline"] is not None:
             (value,) = (v for v in proto.graph.input if v.name == entry["baseline"])
             tensor = value.type.tensor_type

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from onnxattr.errors import ModelError, ParameterError
+from onnxattr.exported import describe
 from onnxattr.files import check_output, whole_file
+from onnxattr.loading.row_independence import MIXED
 from onnxattr.renderings.rewrite import own_name
 from onnxattr.trial import try_explainer
 from onnxattr.weights import check_place, write_model
@@ -103,7 +105,9 @@ def config(proto: onnx.ModelProto) -> str:
             )
     # A baseline may have one row for all rows of x: the rows of two requests cannot be joined then.
     firsts = [value.type.tensor_type.shape.dim[0] for value in values]
-    batched = all(_is_free(dim) and dim.dim_param != "baselines" for dim in firsts)
+    about = describe({entry.key: entry.value for entry in proto.metadata_props}) or {}
+    apart = about.get("rows") != MIXED
+    batched = apart and all(_is_free(dim) and dim.dim_param != "baselines" for dim in firsts)
     lines = ['backend: "onnxruntime"', f"max_batch_size: {MAX_BATCH_SIZE if batched else 0}"]
     for kind, described in (("input", proto.graph.input), ("output", proto.graph.output)):
         blocks = ",\n".join(_block(value, batched) for value in described)

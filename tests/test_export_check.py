@@ -74,7 +74,7 @@ def broken(op, node, ct):
 def failing() -> attributions.Saliency:
     method = attributions.Saliency(mlp().model)
     rules = STANDARD | {"Relu": broken, "Tanh": broken, "MatMul": STANDARD["MatMul"]}
-    object.__setattr__(method._request.definition, "rules", rules)
+    object.__setattr__(method._plan.request.definition, "rules", rules)
     return method
 
 

@@ -58,6 +58,14 @@ PROVEN = {
         ],
         [1, 2], 1, zero=np.array([0], INT), one=np.array([1], INT), rest=np.array([2, 2], INT),
     ),
+    "array of the input's shape": tiny(
+        [
+            node("Shape", ["x"], ["a"]),
+            node("ConstantOfShape", ["a"], ["z"], value=helper.make_tensor("v", TensorProto.FLOAT, [1], [2.0])),
+            node("Mul", ["x", "z"], ["y"]),
+        ],
+        [1, 4], 1,
+    ),
 }  # fmt: skip
 
 UNPROVEN = {
@@ -80,11 +88,11 @@ UNPROVEN = {
         ],
         [1, 4], 1, two=np.array(2, INT),
     ),
-    "shape used as a number": tiny(
+    "number of rows used as a number": tiny(
         [
-            node("Shape", ["x"], ["a"]),
-            node("ConstantOfShape", ["a"], ["z"], value=helper.make_tensor("v", TensorProto.FLOAT, [1], [2.0])),
-            node("Mul", ["x", "z"], ["y"]),
+            node("Shape", ["x"], ["a"], end=1),
+            node("Cast", ["a"], ["n"], to=TensorProto.FLOAT),
+            node("Div", ["x", "n"], ["y"]),
         ],
         [1, 4], 1,
     ),
@@ -132,6 +140,6 @@ def test_fixed_batch_of_one_explains_like_the_dynamic_model(model, method, rows,
     images = model.data()[2][:3]
     expected = method(str(model.ONNX_FILE), operator="classification").explain(images)
     if rows == "one by one":
-        monkeypatch.setattr("onnxattr.model.free_batch", lambda graph: False)
+        monkeypatch.setattr("onnxattr.model.free_batch", lambda graph, opset: False)
     found = method(with_batch(model.ONNX_FILE, 1), operator="classification").explain(images)
     assert np.abs(found - expected).max() <= 2e-6 * np.abs(expected).max()

@@ -15,26 +15,22 @@ import numpy as np
 import onnx
 from tqdm import tqdm
 
-from onnxattr.arrays import as_targets, model_inputs, row_count
 from onnxattr.attributions.advice import advice
-from onnxattr.attributions.batches import joined, pairs_of
+from onnxattr.attributions.batches import is_dataset, joined, pairs_of
 from onnxattr.attributions.definition import Definition
 from onnxattr.attributions.finite import Case, Results
+from onnxattr.attributions.one_sample import joined_samples
 from onnxattr.attributions.options import Options, is_integer
+from onnxattr.attributions.plan import Plan
 from onnxattr.attributions.reason import reason
-from onnxattr.attributions.sample_shapes import channel_axes, check_baseline
-from onnxattr.driver import Driver
 from onnxattr.errors import ParameterError, one_door
 from onnxattr.exported import RENDERINGS, build
 from onnxattr.files import check_output
 from onnxattr.frames import in_order, is_frame, orders_of
-from onnxattr.input_values import check_values
 from onnxattr.loading.heads import is_binary
 from onnxattr.loading.source import ModelSource
 from onnxattr.model import prepare
-from onnxattr.renderings.rewrite import Request
 from onnxattr.trial import try_explainer
-from onnxattr.values import dims_of
 from onnxattr.weights import check_place, write_model
 
 REDUCERS = ("min", "mean", "max", "sum", None)
@@ -98,17 +94,8 @@ class Attribution(ABC):
         self.prepared = prepare(
             model, self.output_layer, self.options.wrt, self.options.precision, self.operator
         )
-        definition = self._definition()
         with one_door(f"{self.name} cannot be set up"):
-            check_baseline(self.prepared, definition)
-            self._request = Request(
-                self.prepared,
-                definition,
-                reducer,
-                channel_axes(self.prepared, self.options.channel_axis),
-                self.options.relu_policy,
-            )
-            self._driver = Driver(self._request, batch_size, self.options.seed, self.options.providers)
+            self._plan = Plan(self.prepared, self._definition(), reducer, batch_size, self.options)
         self._warn()
 
     @abstractmethod
@@ -162,16 +149,20 @@ class Attribution(ABC):
         """Names of the values that are explained, in the order of the maps."""
         return self.prepared.wrt
 
+    @property
+    def one_sample(self) -> bool:
+        """Whether all of the inputs' first axis is one sample, as far as that is decided; see docs/models.md."""
+        return self._plan.one_sample
+
     def predict(self, inputs: Any) -> np.ndarray:
         """The (cut) model's output for each row; the arguments and errors are those of ``explain``."""
-        feeds = model_inputs(self.prepared, inputs)
-        check_values(self.prepared, feeds)
+        feeds, rows = self._plan.feeds(inputs, stacklevel=2)
         with one_door("The model cannot be run"):
-            prediction = self._driver.predict(feeds, row_count(feeds))
+            prediction = self._plan.driver.predict(feeds, rows)
         results = Results(self.options.check_finite)
         results.look(feeds, len(prediction), [], prediction)
         results.say(self._reason, stacklevel=2)
-        return prediction
+        return self._plan.as_given(prediction)
 
     def export(
         self,
@@ -231,15 +222,14 @@ class Attribution(ABC):
         ):
             if given not in allowed:
                 raise ParameterError(f"{name}={given!r}: expected one of {allowed}.")
-        request = replace(self._request, baseline_input=bool(baseline_input))
+        self._plan.decide(None, stacklevel=3)
+        request = replace(self._plan.request, baseline_input=bool(baseline_input))
         if baseline_input and request.definition.baseline is None:
             raise ParameterError(f"baseline_input=True: {self.name} has no baseline.")
-        classes = is_binary(self.prepared.unit)
-        classes |= len(dims_of(self.prepared.value(self.prepared.output)) or []) == 2
-        labels = target == "labels" or (target == "auto" and classes)
+        labels = self._plan.labels(target)
         method = {"method": self.name, "parameters": self._parameters()}
         with one_door(f"The explainer of {self.name} cannot be built"):
-            return build(request, self._driver.rows, rendering, labels, method)
+            return build(request, self._plan.driver.rows, rendering, labels, method, self.prepared)
 
     def _parameters(self) -> dict[str, Any]:
         """The parameters of the method by name."""
@@ -249,29 +239,30 @@ class Attribution(ABC):
 
     def _results(self, inputs: Any, targets: Any) -> list[Any]:
         """The attributions, and for a method on a path the convergence delta."""
-        pairs = pairs_of(self.prepared, inputs, targets, self.batch_size)
+        pairs, dataset = pairs_of(self.prepared, inputs, targets, self.batch_size), is_dataset(inputs)
         runs, results, as_dict = [], Results(self.options.check_finite), False
         orders: dict[str, list[int]] | None = None
         show = self.options.progress
         disable = None if show is None else not show
         with tqdm(total=0, disable=disable, desc=self.name, unit="grad", leave=False) as bar:
             for inputs, targets in pairs:
-                feeds = model_inputs(self.prepared, inputs)
-                check_values(self.prepared, feeds)
+                feeds, rows = self._plan.feeds(inputs, stacklevel=3)
                 orders = orders_of(self.prepared, inputs) if orders is None else orders
-                rows = row_count(feeds)
-                checked = as_targets(self.prepared, targets, rows)
-                bar.total += self._driver.work(rows)
+                checked = self._plan.targets(targets, feeds, rows)
+                driver = self._plan.driver
+                bar.total += driver.work(rows)
                 bar.refresh()
                 with one_door(f"{self.name} cannot explain the model"):
-                    found, prediction = self._driver.explain(feeds, checked, rows, results.rows, bar.update)
+                    found, prediction = driver.explain(feeds, checked, rows, results.rows, bar.update)
                 with np.errstate(over="ignore"):
                     runs.append([array.astype(np.float32, copy=False) for array in found])
                 results.look(feeds, rows, runs[-1], prediction, checked)
                 as_dict = isinstance(inputs, Mapping) or is_frame(inputs)
-        arrays = joined(runs)
+        arrays = joined_samples(runs) if self._plan.one_sample else joined(runs)
         results.say(self._reason, stacklevel=3)
         maps, rest = arrays[: len(self.prepared.wrt)], arrays[len(self.prepared.wrt) :]
+        if self._plan.one_sample and not dataset:
+            maps = [array[0] for array in maps]
         maps = [
             in_order(m, (orders or {}).get(name)) for name, m in zip(self.prepared.wrt, maps, strict=True)
         ]
@@ -280,7 +271,7 @@ class Attribution(ABC):
         return [dict(zip(self.prepared.wrt, maps, strict=True)) if as_dict else maps, *rest]
 
     def _reason(self, case: Case) -> str:
-        return reason(self._driver, case)
+        return reason(self._plan.driver, case)
 
     def _check_names(self, options: Mapping[str, Any]) -> None:
         known = list(Options.__dataclass_fields__)
@@ -312,6 +303,8 @@ class Attribution(ABC):
 
     def _warn(self) -> None:
         caller = 3 if type(self).__init__ is Attribution.__init__ else 4
+        self._plan.warn(caller)
         asked = self.output_layer is not None or self.operator is not None
-        for text in advice(self._request, self.name, asked, self.options.wrt is not None):
+        request = replace(self._plan.request, prepared=self.prepared)
+        for text in advice(request, self.name, asked, self.options.wrt is not None):
             warnings.warn(text, stacklevel=caller)

@@ -94,7 +94,9 @@ def join(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _is_sample(prepared: Prepared, x: Any) -> bool:
-    """Whether every array has one axis less than the model's input: no batch axis."""
+    """Whether every array has one axis less than the model's input: no batch axis, where there is one."""
+    if prepared.rows.mixed:
+        return False
     names = [value.name for value in prepared.inputs]
     if is_frame(x):
         return False

@@ -29,9 +29,14 @@ def check_baseline(prepared: Prepared, definition: Definition) -> None:
 
 
 def channel_axes(prepared: Prepared, given: int | None) -> tuple[int | None, ...]:
-    """The channel axis of each explained value; None for those that are no images."""
-    values = [prepared.value(name) for name in prepared.wrt]
-    return tuple(
-        None if len(dims_of(v) or []) != 4 else find_channel_axis(v) if given is None else given % 4
-        for v in values
-    )
+    """The channel axis of each explained value; None for those that are no images.
+
+    Where all rows are one sample, that is of the value with an axis of samples before the rows.
+    """
+    axes: list[int | None] = []
+    for value in map(prepared.value, prepared.wrt):
+        axis = None
+        if len(dims_of(value) or []) == 4:
+            axis = (find_channel_axis(value) if given is None else given % 4) + prepared.rows.mixed
+        axes.append(axis)
+    return tuple(axes)

@@ -1,0 +1,160 @@
+"""How a method runs on a model: its graphs and chunks, by what is known of the rows."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from onnxattr.arrays import Targets, as_targets, label_weights, model_inputs, row_count
+from onnxattr.attributions.definition import Definition
+from onnxattr.attributions.one_sample import has_classes, targets_of_sample
+from onnxattr.attributions.options import Options
+from onnxattr.attributions.rows import compared, made_up
+from onnxattr.attributions.sample_shapes import channel_axes, check_baseline
+from onnxattr.driver import Driver, Feeds
+from onnxattr.errors import ModelError, ParameterError
+from onnxattr.input_values import check_values
+from onnxattr.loading.heads import is_binary
+from onnxattr.loading.row_independence import UNDECIDED
+from onnxattr.model import Prepared
+from onnxattr.renderings.driven import step_graph
+from onnxattr.renderings.one_sample import as_one_sample, keeps_output
+from onnxattr.renderings.rewrite import Request
+from onnxattr.values import dims_of
+
+
+class Plan:
+    """A method on a model. Whether rows may be taken in chunks is decided before the first run, if not by proof.
+
+    Attributes:
+        prepared: The model, as the caller knows it.
+        request: What the graphs are made of: the same, or with an axis of samples where all rows are one.
+        driver: Runs them.
+    """
+
+    request: Request
+    driver: Driver
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        definition: Definition,
+        reducer: str | None,
+        batch_size: int | None,
+        options: Options,
+    ):
+        """Makes a plan.
+
+        Raises:
+            ModelError: If the model's batch is fixed above 1.
+            ParameterError: If the baseline does not fit.
+        """
+        self.prepared, self._definition, self._reducer = prepared, definition, reducer
+        self._batch_size, self._options = batch_size, options
+        self._make()
+
+    @property
+    def one_sample(self) -> bool:
+        """Whether all of the first axis is one sample."""
+        return self.prepared.rows.mixed
+
+    def _make(self) -> None:
+        ran = self.prepared
+        if self.one_sample:
+            ran = as_one_sample(self.prepared)
+            self.prepared.unit = ran.unit
+        if self.prepared.rows.kind != UNDECIDED:
+            check_baseline(ran, self._definition)
+        axes = channel_axes(self.prepared, self._options.channel_axis)
+        self.request = Request(ran, self._definition, self._reducer, axes, self._options.relu_policy)
+        self.driver = Driver(self.request, self._batch_size, self._options.seed, self._options.providers)
+
+    def decide(self, feeds: Feeds | None, stacklevel: int) -> None:
+        """Finds out whether rows are apart, where that is open, by runs on some of the inputs or on made-up ones.
+
+        Raises:
+            ModelError: If the model does not run.
+        """
+        if self.prepared.rows.kind != UNDECIDED:
+            return
+        run = self.driver.output
+        try:
+            if feeds is None and (feeds := made_up(self.prepared, run)) is None:
+                warnings.warn(
+                    f"Whether rows are apart is not known: {self.prepared.rows.why}, and the model refuses every input "
+                    "that was made up to compare them. The file takes them to be; call predict() on real inputs first.",
+                    stacklevel=stacklevel + 1,
+                )
+                return
+            rows = compared(self.prepared, run, feeds)
+        except ModelError:
+            step_graph(self.request)  # an operator without a rule is the better reason
+            raise
+        self.prepared.rows = rows
+        self._make()
+        self.warn(stacklevel + 1)
+
+    def warn(self, stacklevel: int) -> None:
+        """Says that all rows are one sample, if so."""
+        if self.one_sample:
+            warnings.warn(
+                f"Rows are not computed apart: {self.prepared.rows.why}. All of the first axis is explained as one "
+                "sample; give one sample at a time.",
+                stacklevel=stacklevel + 1,
+            )
+
+    def feeds(self, inputs: Any, stacklevel: int) -> tuple[Feeds, int]:
+        """What the caller gave as feeds of the driver, checked, and their number of rows.
+
+        Raises:
+            ShapeError: If an input does not fit the model.
+        """
+        feeds = model_inputs(self.prepared, inputs)
+        check_values(self.prepared, feeds)
+        self.decide(feeds, stacklevel + 1)
+        if self.one_sample:
+            return {name: array[None] if array.ndim else array for name, array in feeds.items()}, 1
+        return feeds, row_count(feeds)
+
+    def targets(self, given: Any, feeds: Feeds, rows: int) -> Targets:
+        """What the caller wants explained, checked.
+
+        Raises:
+            TargetError: If it does not fit the output.
+        """
+        if not self.one_sample:
+            return as_targets(self.prepared, given, rows)
+        dims = dims_of(self.prepared.value(self.prepared.output)) or []
+        label = given is None or (np.ndim(given) < 2 and np.size(given) == 1)
+        if label and len(dims) == 2 and not isinstance(dims[0], int):
+            prediction = self.driver.output(feeds)[0]
+            if len(prediction) == 1:
+                # One row of classes, though the model does not declare that.
+                labels = np.full(1, -1 if given is None else np.reshape(np.asarray(given), ())[()])
+                return Targets(
+                    weights=label_weights(self.request.prepared, labels.astype(np.int64), prediction)[None]
+                )
+        return targets_of_sample(self.prepared, self.request.prepared, given)
+
+    def as_given(self, prediction: np.ndarray) -> np.ndarray:
+        """The model's output as the model itself gives it."""
+        return prediction[0] if self.one_sample and not keeps_output(self.prepared) else prediction
+
+    def labels(self, target: str) -> bool:
+        """Whether the targets of an exported file are labels.
+
+        Raises:
+            ParameterError: If they shall be, and the output has no classes.
+        """
+        classes = is_binary(self.prepared.unit)
+        classes |= len(dims_of(self.prepared.value(self.prepared.output)) or []) == 2
+        if self.one_sample:
+            classes = has_classes(self.prepared)
+            if target == "labels" and not classes:
+                raise ParameterError(
+                    f"target='labels': {self.prepared.rows.why}, so that all rows are one sample, and the output is "
+                    "not one row of classes; export with target='weights'."
+                )
+        return target == "labels" or (target == "auto" and classes)
