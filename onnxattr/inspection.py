@@ -14,8 +14,10 @@ from onnxattr.exported import describe
 from onnxattr.layers import Layer, read_layers
 from onnxattr.loading.discrete import unexplained
 from onnxattr.loading.features import read_features
+from onnxattr.loading.free_batch import free_batch
 from onnxattr.loading.heads import is_binary, probability_head, threshold, unit_of
 from onnxattr.loading.load import load
+from onnxattr.loading.row_independence import MIXED, PROVEN, SINGLE, UNDECIDED, independence
 from onnxattr.loading.source import ModelSource, name_of
 from onnxattr.model import opset_of
 from onnxattr.rules.definitions import DEFINITIONS
@@ -59,6 +61,7 @@ def _described(model: ir.Model) -> str:
         return "\n".join([*lines, "", "Explainer", *_nested(explainer)])
     lines += _integer_lines(graph)
     lines += _feature_lines(read_features(model.metadata_props))
+    lines += ["", "Rows", f"  {_rows(model)}"]
     lines += _layer_lines(layers)
     lines += _operator_lines(graph)
     return "\n".join(lines)
@@ -76,6 +79,22 @@ def _formulas(functions: Mapping[str, Any]) -> list[str]:
     return [
         f"{name:{width}}  {(functions[name].__doc__ or '').splitlines()[0]}" for name in sorted(functions)
     ]
+
+
+_KINDS = {
+    PROVEN: "apart, by proof: explained in any chunks",
+    MIXED: "all of the first axis is one sample",
+    UNDECIDED: "open, compared alone and among others before the first explanation",
+    SINGLE: "one row a run: the model has a fixed batch of 1",
+}
+
+
+def _rows(model: ir.Model) -> str:
+    """Whether the rows of the inputs are apart in the float outputs."""
+    graph, opset = model.clone().graph, opset_of(model)
+    free_batch(graph, opset)
+    rows = independence(graph, opset, [value for value in graph.outputs if value.dtype in FLOATS])
+    return f"{_KINDS[rows.kind]}: {rows.why}" if rows.why else _KINDS[rows.kind]
 
 
 def _describe(value: ir.Value) -> str:

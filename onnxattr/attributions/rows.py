@@ -53,7 +53,7 @@ def compared(prepared: Prepared, run: Run, feeds: Feeds) -> Rows:
     return Rows(MEASURED, f"{why}; rows give the same output alone and among others")
 
 
-def made_up(prepared: Prepared, run: Run) -> Feeds | None:
+def made_up(prepared: Prepared, run: Run) -> dict[str, np.ndarray] | None:
     """Inputs of the declared shapes that the model can be run on; None if it takes none that were tried."""
     rng = np.random.default_rng(0)
     for extent in _EXTENTS:

@@ -1,0 +1,138 @@
+"""Models whose first axis is no batch: all that is given is one sample, in every method and rendering."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import parser
+from row_models import COMPUTED, METHODS, by_differences, inputs, model, run, weights
+
+import onnxattr
+import onnxattr.attributions as attributions
+from onnxattr import GradientInput, IntegratedGradients, Saliency, SmoothGrad
+from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError
+from onnxattr.triton import export_triton
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Rows are not", "ignore:The model ends in prob", "ignore:BatchNormalization node"
+)
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_one_sample_in_every_method_and_rendering(name, tmp_path):
+    x = inputs(name)
+    target, proto = weights(name, x), model(name)
+    np.testing.assert_array_equal(GradientInput(proto, batch_size=2).predict(x), run(proto, x=x)[0])
+    expected = by_differences(proto, x, target)
+    found = attributions.SmoothGrad(proto, noise=0.0, reducer=None).explain(x, target)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3 * (1 + np.abs(expected).max()))
+    for method, options in METHODS.items():
+        maps = [
+            getattr(attributions, method)(proto, batch_size=size, reducer=None, **options).explain(x, target)
+            for size in (1, 3, 32)
+        ]
+        assert maps[0].shape == x.shape
+        np.testing.assert_array_equal(maps[0], maps[1])
+        np.testing.assert_array_equal(maps[0], maps[2])
+        explainer = getattr(attributions, method)(proto, reducer=None, **options)
+        explainer.export(tmp_path / "e.onnx", target="weights")
+        seed = {"seed": np.array(0)} if method.endswith("Grad") else {}
+        outputs = run(onnx.load(tmp_path / "e.onnx"), x=x, target=target, **seed)
+        np.testing.assert_allclose(outputs[1], maps[0], rtol=1e-4, atol=1e-5 * np.abs(maps[0]).max())
+        np.testing.assert_allclose(outputs[0], run(proto, x=x)[0], rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(
+            onnxattr.load(tmp_path / "e.onnx").explain(x, target),
+            maps[0],
+            rtol=1e-4,
+            atol=1e-5 * np.abs(maps[0]).max(),
+        )
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_attributions_of_one_sample_add_up(name):
+    x = inputs(name)
+    target, method = weights(name, x), IntegratedGradients(model(name), steps=400, reducer=None)
+    end, start = (run(model(name), x=z)[0] for z in (x, np.zeros_like(x)))
+    total = float(((end - start) * target).sum())
+    assert float(method.explain(x, target).sum()) == pytest.approx(total, abs=2e-3 * (1 + abs(total)))
+    assert method.convergence_delta(x, target).shape == (1,)
+
+
+class TestInputsOfOneSample:
+    def test_labels_and_the_predicted_class(self, tmp_path):
+        """(T, 2) -> (1, 2): classes of the whole."""
+        proto = parser.parse_model(
+            """<ir_version: 8, opset_import: ["" : 18]> g (float[T,2] x) => (float[1,2] y) <int64[1] zero = {0}> {
+            t = Tanh(x) y = ReduceMean(t, zero) }"""
+        )
+        x = inputs("unbatched")
+        method = GradientInput(proto)
+        best = int(run(proto, x=x)[0][0].argmax())
+        one_hot = np.eye(2, dtype=np.float32)
+        for label in (0, 1):
+            expected = method.explain(x, one_hot[label][None])
+            for given in (label, np.array(label), np.array([label])):
+                np.testing.assert_array_equal(method.explain(x, given), expected)
+        np.testing.assert_array_equal(method.explain(x), method.explain(x, best))
+        IntegratedGradients(proto, reducer=None).export(tmp_path / "e.onnx")
+        outputs = run(onnx.load(tmp_path / "e.onnx"), x=x, target=np.array([-1]))
+        assert outputs[1].shape == x.shape
+        loaded = onnxattr.load(tmp_path / "e.onnx")
+        np.testing.assert_allclose(loaded.explain(x), outputs[1])
+        np.testing.assert_allclose(loaded.explain(x, best), outputs[1])
+        np.testing.assert_allclose(loaded.predict(x), run(proto, x=x)[0], rtol=1e-6)
+
+    def test_targets_that_do_not_fit(self):
+        method = Saliency(model("centred"))
+        x = inputs("centred")
+        for targets in (None, 1, np.zeros(5, int), np.zeros((1, 5, 2))):
+            with pytest.raises(TargetError, match="one sample"):
+                method.explain(x, targets)
+        with pytest.raises(ShapeError, match="one at a time"):
+            method.explain(x[None], np.zeros((1, 5, 2)))
+
+    def test_points_never_become_rows(self, tmp_path):
+        with pytest.raises(ModelError, match="points cannot be rows"):
+            IntegratedGradients(model("centred")).export(tmp_path / "e.onnx", "batch", target="weights")
+        with pytest.raises(ParameterError, match="one row of classes"):
+            IntegratedGradients(model("centred")).export(tmp_path / "e.onnx", target="labels")
+
+    def test_servers_do_not_join_requests(self, tmp_path):
+        export_triton(SmoothGrad(model("centred")), tmp_path / "mixed", target="weights")
+        assert "max_batch_size: 0" in (tmp_path / "mixed" / "config.pbtxt").read_text()
+
+    def test_datasets_hold_one_sample_each(self):
+        method = GradientInput(model("centred"))
+        samples = [
+            (inputs("centred", seed), weights("centred", inputs("centred", seed))) for seed in range(3)
+        ]
+        maps = method.explain(iter(samples))
+        assert maps.shape == (3, 5, 2)
+        for (x, target), one in zip(samples, maps, strict=True):
+            np.testing.assert_array_equal(method.explain(x, target), one)
+
+    def test_a_graph_with_edges(self):
+        """Nodes (N, 2), edges (2, E): inputs without a common first axis."""
+        proto = parser.parse_model(
+            """<ir_version: 8, opset_import: ["" : 18]> g (float[N,2] nodes, int64[2,E] edges) => (float[N,2] y)
+            <int64 i0 = {0}, int64 i1 = {1}, int64[1] one = {1}> {
+            from = Gather(edges, i0) to = Gather(edges, i1) sent = Gather(nodes, from) u = Unsqueeze(to, one)
+            t = Tanh(nodes) y = ScatterND<reduction = "add">(t, u, sent) }"""
+        )
+        nodes = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
+        edges = np.array([[0, 1, 3], [1, 2, 2]])
+        target = np.zeros((4, 2), np.float32)
+        target[2, 0] = 1
+        found = GradientInput(proto, wrt="nodes").explain([nodes, edges], target)
+        expected = np.zeros((4, 2), np.float32)
+        expected[[1, 3], 0] = 1
+        expected[2, 0] = 1 - np.tanh(nodes[2, 0]) ** 2
+        np.testing.assert_allclose(found, nodes * expected, rtol=1e-5)
+
+    def test_a_value_whose_batch_is_not_its_first_axis(self):
+        """Time first inside: all that is given is explained together, which is what each row alone gives."""
+        name = "time first, inside"
+        x, proto = inputs(name), model(name)
+        target = weights(name, x)
+        inner = IntegratedGradients(proto, wrt="t", reducer=None).explain(x, target)
+        outer = IntegratedGradients(proto, reducer=None).explain(x, target)
+        np.testing.assert_allclose(inner.transpose(1, 0, 2), outer, rtol=1e-4, atol=1e-6)

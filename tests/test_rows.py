@@ -1,0 +1,144 @@
+"""Which models have their rows apart, and that what is explained together equals what is explained alone."""
+
+import warnings
+
+import numpy as np
+import onnx
+import pytest
+from row_models import (
+    METHODS,
+    MIXED,
+    PROVEN,
+    UNDECIDED,
+    by_differences,
+    inputs,
+    model,
+    run,
+    weights,
+)
+from small_models import SMALL, embedding
+
+import onnxattr.attributions as attributions
+from models import digits, emotion, gunpoint, tabular
+from onnxattr import GradientInput, IntegratedGradients
+from onnxattr.cli import main
+from onnxattr.exported import describe
+from onnxattr.inspection import inspect
+from onnxattr.model import prepare
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Rows are not", "ignore:The model ends in prob", "ignore:BatchNormalization node"
+)
+
+
+@pytest.mark.parametrize("name", PROVEN)
+def test_proven(name):
+    """What is proven holds: rows alone give what they give among others."""
+    rows = prepare(model(name)).rows
+    assert (rows.kind, rows.why) == ("proven", "")
+    x = inputs(name)
+    together = run(model(name), x=x)[0]
+    for k in range(len(x)):
+        np.testing.assert_allclose(run(model(name), x=x[k : k + 1])[0][0], together[k], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_mixed(name):
+    rows = prepare(model(name)).rows
+    assert rows.kind == "mixed"
+    assert " node " in rows.why or "first axis" in rows.why
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_models_are_proven(name):
+    assert prepare(SMALL[name]().model).rows.kind == "proven"
+
+
+@pytest.mark.parametrize("module", [digits, emotion, gunpoint, tabular])
+def test_real_models_are_proven(module):
+    for layer in (None, -2):
+        assert prepare(str(module.ONNX_FILE), layer).rows.kind == "proven"
+
+
+def test_explained_inside():
+    assert prepare(embedding().model, wrt="embedded").rows.kind == "proven"
+    # Of a value whose first axis is time, rows cannot be taken apart.
+    assert prepare(model("time first, inside"), wrt="t").rows.kind == "mixed"
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", PROVEN)
+def test_each_row_alone_is_each_row_among_others(name, method):
+    x = inputs(name)
+    target = weights(name, x)
+    make = lambda **more: getattr(attributions, method)(model(name), reducer=None, **METHODS[method], **more)  # noqa: E731
+    together = make(batch_size=4).explain(x, target)
+    if "Grad" in method and method != "IntegratedGradients" and method != "GradientInput":
+        # The noise of a row depends on its place.
+        np.testing.assert_allclose(make(batch_size=1).explain(x, target), together, rtol=1e-4, atol=1e-5)
+        return
+    for k in range(len(x)):
+        alone = make().explain(x[k : k + 1], target[k : k + 1])
+        np.testing.assert_allclose(alone[0], together[k], rtol=1e-4, atol=1e-5 * np.abs(together).max())
+
+
+@pytest.mark.parametrize("name", UNDECIDED)
+def test_undecided_models_are_measured(name, tmp_path):
+    _, mixed = UNDECIDED[name]
+    x = inputs(name)
+    target, proto = weights(name, x), model(name)
+    assert prepare(proto).rows.kind == "undecided"
+    for size in (1, 5):
+        method = GradientInput(proto, batch_size=2)
+        if mixed:
+            with pytest.warns(UserWarning, match="Rows are not computed apart"):
+                prediction = method.predict(x[:size])
+        else:
+            prediction = method.predict(x[:size])
+        np.testing.assert_allclose(prediction, run(proto, x=x[:size])[0], rtol=1e-6)
+        assert method.prepared.rows.kind == ("mixed" if mixed else "measured")
+    expected = x * by_differences(proto, x, target)
+    np.testing.assert_allclose(
+        method.explain(x, target), expected, rtol=0, atol=5e-3 * np.abs(expected).max()
+    )
+    fresh = IntegratedGradients(proto, reducer=None)
+    if mixed:
+        with pytest.warns(UserWarning, match="Rows are not computed apart"):
+            fresh.export(tmp_path / "e.onnx", target="weights")
+    else:
+        fresh.export(tmp_path / "e.onnx", target="weights")
+    metadata = describe({entry.key: entry.value for entry in onnx.load(tmp_path / "e.onnx").metadata_props})
+    assert metadata["rows"] == ("mixed" if mixed else "measured")
+    np.testing.assert_allclose(
+        run(onnx.load(tmp_path / "e.onnx"), x=x, target=target)[1],
+        fresh.explain(x, target),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_said_in_warning_inspect_and_file(tmp_path, monkeypatch, capsys):
+    proto = model("unbatched")
+    x, target = inputs("unbatched"), np.ones((1, 1), np.float32)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        method = IntegratedGradients(proto, reducer=None)
+        maps = method.explain(x, target)
+    assert [" mixes rows" in str(warning.message) for warning in heard] == [True]
+    monkeypatch.chdir(tmp_path)
+    method.export("e.onnx", target="weights")
+    metadata = describe({entry.key: entry.value for entry in onnx.load("e.onnx").metadata_props})
+    assert metadata["rows"] == "mixed"
+    assert "LSTM node" in metadata["rows_why"]
+    assert "rows: mixed" in inspect("e.onnx")
+    onnx.save(proto, "m.onnx")
+    assert "one sample: LSTM node" in inspect("m.onnx")
+    assert "apart, by proof" in inspect(model("elementwise"))
+    assert "open" in inspect(model("number of rows"))
+    np.save("x.npy", x)
+    assert main(["explain", "e.onnx", "x.npy", "-o", "maps.npy", "--targets", "0"]) == 2
+    np.save("t.npy", target)
+    assert main(["explain", "e.onnx", "x.npy", "-o", "maps.npy", "--targets", "t.npy"]) == 0
+    np.testing.assert_allclose(np.load("maps.npy"), maps, rtol=1e-5)
+    assert main(["explain", "m.onnx", "x.npy", "-o", "maps.npy", "--targets", "0", "--reducer", "none"]) == 0
+    np.testing.assert_allclose(np.load("maps.npy"), maps, rtol=1e-5)
