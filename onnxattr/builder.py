@@ -205,14 +205,18 @@ class OpBuilder:
 
     def is_constant(self, value: ir.Value | None) -> bool:
         """Whether a value is an initializer, or computed from initializers alone: the runtime folds it at load."""
-        if value is None or value.const_value is not None:
-            return True
-        node = value.producer()
-        return (
-            node is not None
-            and len(node.inputs) > 0
-            and all(self.is_constant(source) for source in node.inputs)
-        )
+        waiting, seen = [value], {value}
+        while waiting:
+            current = waiting.pop()
+            if current is None or current.const_value is not None:
+                continue
+            node = current.producer()
+            if node is None or not node.inputs:
+                return False
+            new = [source for source in node.inputs if source not in seen]
+            seen.update(new)
+            waiting += new
+        return True
 
     # Shape helpers. All fold to constants where the shapes are known.
 

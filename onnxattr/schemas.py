@@ -129,38 +129,92 @@ def infer(node: ir.Node, opset: int, known: Callable[[ir.Value], np.ndarray | No
     Raises:
         RuleError: If the node cannot take such inputs.
     """
-    schema = onnx.defs.get_schema(node.op_type, opset, "")
-    types, data = {}, {}
+    if subgraphs_of(node) or any(value is not None and value.dtype is None for value in node.inputs):
+        return
+    held = ((value, _integers(value, known)) for value in node.inputs if value is not None)
+    arrays = {str(value.name): array for value, array in held if array is not None}
+    key = _key(node, opset, arrays)
+    found = _INFERRED.get(key)
+    if found is None:
+        found = _inferred(node, opset, arrays)
+        if key is not None:
+            if len(_INFERRED) >= _REMEMBERED:
+                _INFERRED.clear()
+            _INFERRED[key] = found
+    for value, result in zip(node.outputs, found, strict=True):
+        if result is not None:
+            value.dtype = result[0]
+            value.shape = None if result[1] is None else ir.Shape(result[1])
+
+
+#: Types of a node's outputs: dtype and sizes, None where nothing is known.
+_Types = list[tuple[ir.DataType, list[Any] | None] | None]
+#: What inference has said of nodes: the layers of a model are much alike. Forgotten when it is full.
+_INFERRED: dict[tuple[Any, ...] | None, _Types] = {}
+_REMEMBERED = 4096
+
+
+def _integers(value: ir.Value, known: Callable[[ir.Value], np.ndarray | None] | None) -> np.ndarray | None:
+    """What a value holds, if inference may depend on it."""
+    tensor = value.const_value
+    if tensor is not None and tensor.size <= _FOLD_LIMIT and tensor.dtype in _INTEGERS:
+        return tensor.numpy()
+    return None if known is None else known(value)
+
+
+def _key(node: ir.Node, opset: int, arrays: Mapping[str, np.ndarray]) -> tuple[Any, ...] | None:
+    """All that the types of a node's outputs depend on; None if that is much."""
+    attributes = []
+    for name, attribute in node.attributes.items():
+        if attribute.type not in _PLAIN:
+            return None
+        value = attribute.value
+        attributes.append((name, attribute.type, tuple(value) if isinstance(value, (list, tuple)) else value))
+    if any(array.size > _MOST_IN_KEY for array in arrays.values()):
+        return None
+    inputs = []
+    for source in node.inputs:
+        array = None if source is None else arrays.get(str(source.name))
+        held = None if array is None else (array.dtype.str, array.shape, array.tobytes())
+        dims = dims_of(source)
+        inputs.append((source and source.dtype, None if dims is None else tuple(dims), held))
+    outputs = tuple(bool(value.name) for value in node.outputs)
+    return (node.op_type, opset, outputs, tuple(sorted(attributes)), tuple(inputs))
+
+
+#: Attributes, and elements of integers, that are compared as they are.
+_PLAIN = tuple(getattr(ir.AttributeType, kind) for kind in ("INT", "INTS", "FLOAT", "FLOATS", "STRING"))
+_MOST_IN_KEY = 64
+
+
+def _inferred(node: ir.Node, opset: int, arrays: Mapping[str, np.ndarray]) -> _Types:
+    types = {}
     for value in node.inputs:
-        if value is None:
+        if value is None or value.dtype is None:
             continue
-        if value.dtype is None:
-            return
         dims = dims_of(value)
         if any(isinstance(dim, int) and dim < 0 for dim in dims or []):
             # ONNX's inference of some operators would end the whole process.
             raise RuleError(f"{node.op_type} cannot take {value.name!r} of shape {dims}: a size is negative.")
         types[str(value.name)] = onnx.helper.make_tensor_type_proto(value.dtype.value, dims)
-        tensor = value.const_value
-        if tensor is not None and tensor.size <= _FOLD_LIMIT and tensor.dtype in _INTEGERS:
-            data[str(value.name)] = ir.serde.serialize_tensor(tensor)
-        elif known is not None and (array := known(value)) is not None:
-            data[str(value.name)] = onnx.numpy_helper.from_array(array)
-    if subgraphs_of(node):
-        return
     try:
         inferred = onnx.shape_inference.infer_node_outputs(
-            schema,
+            onnx.defs.get_schema(node.op_type, opset, ""),
             ir.serde.serialize_node(node),
             types,
-            data,
+            {name: onnx.numpy_helper.from_array(array) for name, array in arrays.items()},
             opset_imports=[onnx.helper.make_opsetid("", opset)],
         )
     except onnx.shape_inference.InferenceError as error:
         shapes = {value.name: dims_of(value) for value in node.inputs if value is not None}
         raise RuleError(f"{node.op_type} cannot take inputs of shapes {shapes}: {error}") from error
+    found: _Types = []
     for value in node.outputs:
-        if value.name in inferred:
-            proto = inferred[value.name]
-            value.dtype = ir.DataType(proto.tensor_type.elem_type)
-            value.shape = ir.serde.deserialize_type_proto_for_shape(proto)
+        proto = inferred.get(str(value.name))
+        if proto is None:
+            found.append(None)
+            continue
+        shape = ir.serde.deserialize_type_proto_for_shape(proto)
+        dims = None if shape is None else [d if isinstance(d, int) else d.value for d in shape]
+        found.append((ir.DataType(proto.tensor_type.elem_type), dims))
+    return found

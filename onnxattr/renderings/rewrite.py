@@ -153,7 +153,7 @@ class Rewrite:
         if not self.request.baseline_input:
             return self.op.constant(self.definition.baseline, x.dtype)
         if position not in self._baselines:
-            name = own_names(self.request.prepared, "baseline")[position]
+            name = own_name(self.request.prepared, "baseline", position)
             self._baselines[position] = self.op.input(name, x.dtype, ["baselines", *(dims_of(x) or [])[1:]])
         return self._baselines[position]
 
@@ -204,7 +204,7 @@ class Rewrite:
                 full_sum = op.ReduceSum(op.Flatten(full, axis=1), [1], keepdims=1)
                 totals.append(op.cast_like(full_sum, difference))
             reduced, dims = self._reduced(full, position, list(dims_of(x) or []))
-            self._output(reduced, own_names(self.request.prepared, "attribution")[position], x.dtype, dims)
+            self._output(reduced, own_name(self.request.prepared, "attribution", position), x.dtype, dims)
         if difference is not None:
             total = totals[0] if len(totals) == 1 else op.Sum(*totals)
             delta = op.Reshape(op.Sub(total, difference), [-1])
@@ -265,12 +265,15 @@ def has_rows(value: ir.Value) -> bool:
 
 
 def own_names(prepared: Prepared, stem: str) -> list[str]:
-    """The names of something that each explained value has: the stem for a single one, else with the value's name."""
-    if len(prepared.wrt) == 1:
-        return [own_name(prepared, stem)]
-    return [own_name(prepared, f"{stem}_{name}") for name in prepared.wrt]
+    """The names of something that each explained value has."""
+    return [own_name(prepared, stem, position) for position in range(len(prepared.wrt))]
 
 
-def own_name(prepared: Prepared, name: str) -> str:
-    """The name of an input or output that a method adds: marked as ours where the model has that name itself."""
+def own_name(prepared: Prepared, stem: str, position: int | None = None) -> str:
+    """The name of an input or output that a method adds: marked as ours where the model has that name itself.
+
+    What one of several explained values has, is named after the value as well.
+    """
+    alone = position is None or len(prepared.wrt) == 1
+    name = stem if alone else f"{stem}_{prepared.wrt[position or 0]}"
     return f"onnxattr_{name}" if name in prepared.values else name
