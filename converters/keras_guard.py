@@ -82,6 +82,8 @@ def _check_object(value: dict[str, Any], layers: tuple[str, ...], path: str | os
         raise untrusted(
             path, f"{where} is of the class {name!r}, which is not one that only computes", _OWN_CODE
         )
+    if name in _TENSORFLOW_CALLS or name in keras_pure.OPERATIONS:
+        _check_nodes(value, where, path)
     for registered in _other_names(value):
         if registered not in (name, *keras_pure.CLASSES):
             raise untrusted(path, f"{where} is registered as {registered!r}, a class of its own", _OWN_CODE)
@@ -116,6 +118,33 @@ def _check_call(value: dict[str, Any], where: str, path: str | os.PathLike[str])
             f"{where} calls the TensorFlow function {function!r} while it is loaded, not one that only computes",
             _RUN_IT,
         )
+
+
+def _check_nodes(value: dict[str, Any], where: str, path: str | os.PathLike[str]) -> None:
+    """An operation on constants alone is computed while it is loaded, however large; no model is saved with one."""
+    nodes = value.get("inbound_nodes")
+    for node in nodes if isinstance(nodes, list) else ():
+        if not _refers(node):
+            raise untrusted(
+                path, f"{where} ({value['class_name']}) computes something of constants while it is loaded"
+            )
+
+
+def _refers(node: Any) -> bool:
+    """Whether the arguments of a call hold a layer's output: a Keras 3 tensor, or [layer, node, tensor, ...]."""
+    pending = [node]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            if item.get("class_name") == "__keras_tensor__":
+                return True
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            start = item[:3]
+            if [type(part) for part in start] == [str, int, int] and start[0] != "_CONSTANT_VALUE":
+                return True
+            pending.extend(item)
+    return False
 
 
 def _check_strings(value: dict[str, Any], layers: tuple[str, ...], path: str | os.PathLike[str]) -> None:

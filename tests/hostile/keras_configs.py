@@ -33,6 +33,7 @@ def layer(class_name: str, config: dict, module: str = "keras.layers", **more) -
         "module": module,
         "class_name": class_name,
         "config": {"name": name, **config},
+        "name": name,
         "registered_name": None,
         **more,
     }
@@ -272,6 +273,17 @@ FILES = {
     "rmtree.h5": calls("io.gfile.rmtree", f"@{VICTIM}"),
     "makedirs.h5": calls("io.gfile.makedirs", "@made/dirs"),
     "print_to_file.h5": calls("print", "ran", output_stream="file:///tmp/onnxattr_printed"),
+    "zeros.h5": calls("zeros", [10**5, 10**5]),
+    "full.keras": zipped(
+        lambda c: {
+            **functional(
+                layer(
+                    "Full", {"shape": [10**5, 10**5]}, "keras.src.ops.numpy", inbound_nodes=[{"args": [1.0]}]
+                )
+            ),
+            "module": "keras",
+        }
+    ),
     "download.h5": calls("keras.utils.get_file", "mark", origin="file:///etc/passwd"),
     "save_checkpoint.h5": calls("raw_ops.SaveV2", None, prefix="@saved", tensor_names=["a"], tensors=[1.0]),
     "summary.h5": calls("summary.create_file_writer", "@summary"),
