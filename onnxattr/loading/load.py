@@ -16,6 +16,7 @@ from onnxattr.loading.call_counts import check_calls
 from onnxattr.loading.cast_pairs import read_before_cast_pairs
 from onnxattr.loading.copied_weights import read_weights_directly
 from onnxattr.loading.functions import expand, inline
+from onnxattr.loading.lengths import tell_lengths_apart
 from onnxattr.loading.negative_sizes import check_inferred_sizes, free_negative_sizes
 from onnxattr.loading.old_operators import hide_experimental
 from onnxattr.loading.opsets import (
@@ -75,6 +76,7 @@ def _prepared(proto: onnx.ModelProto, folder: Path | None) -> ir.Model:
             slim = inline(slim, default_opset(slim))
         check_inferred_sizes(slim)
         check_sizes(slim, default_opset(slim), weights)
+        tell_lengths_apart(slim.graph)
         read_weights_directly(slim.graph, weights)
         give_own_values(slim.graph)
         state_defaults(slim)

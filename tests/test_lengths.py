@@ -1,0 +1,63 @@
+"""Inputs whose lengths a file calls by one name, though they differ: the numbers of each, in every rendering."""
+
+import numpy as np
+import onnxruntime
+import pytest
+from tiny_graphs import parse
+
+from onnxattr import attributions
+from onnxattr.loading.load import load
+from onnxattr.values import dims_of
+
+TEXT = """g (int64[batch,seq] ids, float[batch,seq] mask, int64[batch,seq] dec) => (float[batch,4] y)
+    <float[2,4] w = {0.1, 0.2, 0.3, 0.4, 1, 2, 3, 4}, float[2,1] v = {1, 2}, int64[1] one = {1}, int64[1] last = {2}> {
+    e = Gather(w, ids) u = Unsqueeze(mask, last) h = Mul(e, u) s = ReduceSum<keepdims = 0>(h, one)
+    d = Gather(v, dec) t = ReduceSum<keepdims = 0>(d, one) y = Mul(s, t)
+}"""
+W = np.array([[0.1, 0.2, 0.3, 0.4], [1, 2, 3, 4]])
+
+
+def feeds_of(ids: int, mask: int, dec: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "ids": rng.integers(0, 2, (3, ids)),
+        "mask": rng.uniform(0.5, 1.5, (3, mask)).astype(np.float32),
+        "dec": rng.integers(0, 2, (3, dec)),
+    }
+
+
+def expected(feeds: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The gradients of the score of class 2 with respect to the embedding and the mask."""
+    mask = np.broadcast_to(feeds["mask"], feeds["ids"].shape)
+    t = (1 + feeds["dec"]).sum(1)
+    e, m = np.zeros((*feeds["ids"].shape, 4)), W[feeds["ids"], 2] * t[:, None]
+    e[..., 2] = mask * t[:, None]
+    return e, m.sum(1, keepdims=True) if feeds["mask"].shape[1] == 1 else m
+
+
+@pytest.mark.parametrize("lengths", [(9, 9, 3), (3, 3, 9), (9, 1, 3), (1, 1, 9), (5, 5, 5)], ids=str)
+@pytest.mark.parametrize("method", ["GradientInput", "IntegratedGradients"])
+def test_two_lengths_of_one_name(method, lengths, tmp_path):
+    """Both methods are exact here: the score is linear in either value alone."""
+    feeds = feeds_of(*lengths)
+    for wrt, gradient in zip(("e", "mask"), expected(feeds), strict=True):
+        value = W[feeds["ids"]] if wrt == "e" else feeds["mask"]
+        own = {"steps": 5} if method == "IntegratedGradients" else {}
+        explainer = getattr(attributions, method)(parse(TEXT), wrt=wrt, reducer=None, **own)
+        maps = explainer.explain(feeds, np.full(3, 2))
+        np.testing.assert_allclose(maps, value * gradient, rtol=1e-4, atol=1e-6)
+        for rendering in ("batch", "loop") if own else ("batch",):
+            explainer.export(tmp_path / "e.onnx", rendering)
+            session = onnxruntime.InferenceSession(tmp_path / "e.onnx")
+            found = session.run(["attribution"], feeds | {"target": np.full(3, 2)})[0]
+            np.testing.assert_allclose(found, value * gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_names():
+    """The first keeps its name; a name that no other length has stays, and so does the batch."""
+    text = """g (float[N,T,T] x, float[N,T] z, float[N,C] c) => (float[N,T,T] y) { y = Tanh(x) }"""
+    assert {value.name: dims_of(value) for value in load(parse(text)).graph.inputs} == {
+        "x": ["N", "T", "T_of_x"],
+        "z": ["N", "T_of_z"],
+        "c": ["N", "C"],
+    }
