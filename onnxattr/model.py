@@ -14,6 +14,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxattr.autodiff import FLOATS, inputs_of, needed_nodes, reaching
 from onnxattr.errors import ModelError, one_door
 from onnxattr.layers import Layer, read_layers
+from onnxattr.loading.batch_first import put_batch_first
 from onnxattr.loading.discrete import explainable
 from onnxattr.loading.features import read_features
 from onnxattr.loading.free_batch import free_batch
@@ -177,6 +178,8 @@ def _cut(
     free_batch(model.graph, opset_of(model))
     names = (wrt,) if isinstance(wrt, str) else tuple(wrt) if wrt is not None else None
     explained = _find_wrt(model.graph, output, names)
+    values = named_values(model.graph)
+    put_batch_first(model.graph, opset_of(model), [values[name] for name in explained])
     values = named_values(model.graph)
     rows = independence(model.graph, opset_of(model), [output, *(values[name] for name in explained)])
     return Prepared(model, layers, str(output.name), explained, unit, rows)
