@@ -23,7 +23,7 @@ test-slow: $(VENV)/.test
 # PyTorch is large and the other tests do without it.
 test-torch: $(VENV)/.test requirements/torch.txt
 	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --requirement requirements/torch.txt
-	$(RUN) -m pytest -n 2 tests/test_convert_torch.py
+	$(RUN) -m pytest -n 2 tests/test_convert_torch.py tests/test_torch_exporters.py
 
 # With a GPU and onnxruntime-gpu in place of onnxruntime: exported files and methods on CUDA, beside the CPU.
 test-cuda: $(VENV)/.test
