@@ -14,6 +14,7 @@ from onnxattr.finish_graph import finish
 from onnxattr.loading.load import load
 from onnxattr.loading.precision import set_precision
 from onnxattr.loading.source import ModelSource, name_of
+from onnxattr.loading.verify import check_choice, verify_model
 from onnxattr.model import check_outside, named_values, opset_of
 from onnxattr.rules.registry import RuleTable
 from onnxattr.rules.standard import STANDARD
@@ -27,6 +28,7 @@ def vjp(
     *,
     rules: RuleTable = STANDARD,
     precision: str = "model",
+    verify: bool | str = "auto",
 ) -> onnx.ModelProto:
     """Appends the vector-Jacobian product of a model to it.
 
@@ -37,6 +39,8 @@ def vjp(
         rules: The table of VJP rules.
         precision: "model" for gradients in the dtypes of the model; "float32" to compute what is float16 or bfloat16
             in float32, inputs, outputs and forward pass included.
+        verify: Whether the predictions of the model, before the gradient is appended, are compared with those of
+            ``model`` in ONNX Runtime: "auto" for small models that preparing changed, True for all, False for none.
 
     Returns:
         The model with one more input per entry of ``outputs``, ``<output>_cotangent`` of the output's shape and
@@ -45,13 +49,16 @@ def vjp(
         removed; the model's own outputs and ``outputs`` stay outputs.
 
     Raises:
-        ModelError: If the model is invalid or a name is unknown or not float.
-        ParameterError: If ``precision`` is neither of the two.
+        ModelError: If the model is invalid, a name is unknown or not float, or preparing it changed its prediction.
+        ParameterError: If ``precision`` or ``verify`` is none of these.
         UnsupportedOpError: If an operator on the way has no rule.
     """
+    check_choice(verify)
     graph_model = load(model)
     with one_door(f"{name_of(model)} cannot be differentiated"):
-        return _with_gradients(graph_model, wrt, outputs, rules, precision)
+        set_precision(graph_model, precision)
+        verify_model(graph_model, verify)
+        return _with_gradients(graph_model, wrt, outputs, rules)
 
 
 def _with_gradients(
@@ -59,9 +66,7 @@ def _with_gradients(
     wrt: str | Sequence[str] | None,
     outputs: str | Sequence[str] | None,
     rules: RuleTable,
-    precision: str,
 ) -> onnx.ModelProto:
-    set_precision(graph_model, precision)
     graph = graph_model.graph
     sources = _pick(graph, wrt, graph.inputs, "wrt")
     scores = _pick(graph, outputs, graph.outputs, "outputs")

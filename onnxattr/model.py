@@ -23,6 +23,7 @@ from onnxattr.loading.load import DIGEST, FILES, FOLDER, load
 from onnxattr.loading.precision import set_precision
 from onnxattr.loading.row_independence import OPEN, Rows, independence
 from onnxattr.loading.source import ModelSource, name_of
+from onnxattr.loading.verify import check_choice, verify_model
 from onnxattr.subgraphs import prune, subgraphs_of
 from onnxattr.values import dims_of, values_of
 
@@ -140,6 +141,7 @@ def prepare(
     wrt: str | tuple[str, ...] | None = None,
     precision: str = "model",
     operator: str | None = None,
+    verify: bool | str = "auto",
 ) -> Prepared:
     """Loads a model and cuts it at the output to be explained.
 
@@ -150,13 +152,20 @@ def prepare(
         wrt: Names of the values to explain. None for every float input.
         precision: "model", or "float32" to compute what is of half precision in float32.
         operator: "classification", "regression" or None: what an output of one unit is, where the graph does not tell.
+        verify: Whether the prediction of the prepared model is compared with that of the model itself, in ONNX Runtime
+            on drawn inputs: "auto" for small models that preparing changed, True for all that run, False for none.
 
     Raises:
-        ModelError: If the model is invalid, the output is ambiguous or unknown, or nothing float can be explained.
+        ModelError: If the model is invalid, the output is ambiguous or unknown, nothing float can be explained, or
+            preparing the model changed its prediction.
+        ParameterError: If a parameter is outside its domain.
     """
+    check_choice(verify)
     model = load(source)
     with one_door(f"{name_of(source)} cannot be prepared"):
-        return _cut(model, output_layer, wrt, precision, operator)
+        prepared = _cut(model, output_layer, wrt, precision, operator)
+        verify_model(model, verify)
+        return prepared
 
 
 def _cut(

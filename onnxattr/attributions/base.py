@@ -66,6 +66,8 @@ class Attribution(ABC):
             as a ``NonFiniteError``; "ignore": nothing.
         precision: "model": a float16 or bfloat16 model is explained in its own precision; "float32": its weights and
             inputs are taken to float32 first, exported files included.
+        verify: Whether the prediction of the model, brought to the form that is explained, is compared with its own in
+            ONNX Runtime: "auto" for small models that were changed, True for all, False for none.
 
     Raises:
         ModelError: If the model cannot be read or explained.
@@ -92,7 +94,12 @@ class Attribution(ABC):
         )
         self._check_parameters()
         self.prepared = prepare(
-            model, self.output_layer, self.options.wrt, self.options.precision, self.operator
+            model,
+            self.output_layer,
+            self.options.wrt,
+            self.options.precision,
+            self.operator,
+            self.options.verify,
         )
         with one_door(f"{self.name} cannot be set up"):
             self._plan = Plan(self.prepared, self._definition(), reducer, batch_size, self.options)

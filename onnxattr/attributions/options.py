@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxattr.attributions.finite import check_mode
 from onnxattr.errors import ParameterError
+from onnxattr.loading.verify import check_choice
 from onnxattr.noise import SEEDS
 from onnxattr.relus import POLICIES
 from onnxattr.session import check_providers
@@ -27,6 +28,7 @@ class Options:
     progress: bool | None = None
     precision: str = "model"
     check_finite: str = "warn"
+    verify: bool | str = "auto"
 
     def check(self) -> None:
         """Checks what can be checked without a model.
@@ -35,6 +37,7 @@ class Options:
             ParameterError: If a parameter is outside its domain.
         """
         check_mode(self.check_finite)
+        check_choice(self.verify)
         if self.relu_policy not in POLICIES:
             raise ParameterError(f"relu_policy={self.relu_policy!r}: expected one of {POLICIES}.")
         if not is_integer(self.seed, at_least=0) or self.seed >= SEEDS:

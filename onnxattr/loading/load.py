@@ -35,6 +35,7 @@ from onnxattr.loading.shapes import infer_shapes
 from onnxattr.loading.source import ModelSource, digest, name_of, read_model
 from onnxattr.loading.static_nodes import resolve
 from onnxattr.loading.value_sizes import check_sizes
+from onnxattr.loading.verify import ORIGINAL
 from onnxattr.loading.weights_aside import put_weights_back, set_weights_aside, with_small_data
 from onnxattr.subgraphs import hoist_initializers
 
@@ -55,6 +56,7 @@ def load(source: ModelSource) -> ir.Model:
         model = _prepared(located.proto, located.folder)
         model.meta[FOLDER], model.meta[FILES] = located.folder, located.files
         model.meta[DIGEST] = digest(source, located.proto)
+        model.meta[ORIGINAL] = located.proto
         return model
 
 

@@ -1,0 +1,234 @@
+"""Compares what a prepared model predicts with what the model itself predicts, both in ONNX Runtime.
+
+Upgrades, decompositions and the freeing of a fixed batch must not change a prediction. Each is tested; this looks at
+the model at hand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnxattr.errors import ModelError, OnnxAttrError, ParameterError
+from onnxattr.session import Session
+from onnxattr.subgraphs import nodes_in
+from onnxattr.values import dims_of
+
+#: What ``load`` notes in a model's ``meta`` for this: the model as it was read.
+ORIGINAL = "original"
+#: In "auto" mode models up to this size are run: bytes of weights, nodes, numbers of an input.
+_MOST_BYTES, _MOST_NODES, _MOST_NUMBERS = 4 << 20, 500, 1 << 16
+#: Sizes tried for symbolic dimensions; the first that the model itself runs with.
+_SIZES = (3, 16)
+#: Largest difference that passes, of the largest magnitude of a value.
+_TOLERANCE, _COARSE = 1e-3, 2e-2
+_COARSE_TYPES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+Feeds = dict[str, np.ndarray]
+
+
+def check_choice(verify: bool | str) -> None:
+    """Checks a ``verify`` parameter.
+
+    Raises:
+        ParameterError: If it is none of "auto", True and False.
+    """
+    if not isinstance(verify, bool) and verify != "auto":
+        raise ParameterError(f"verify={verify!r}: expected 'auto', True or False.")
+
+
+def verify_model(model: ir.Model, verify: bool | str = "auto") -> None:
+    """Compares the outputs of a prepared model with those of the model that it was made from, on drawn inputs.
+
+    Args:
+        model: The prepared model; forgets the one that it was made from.
+        verify: "auto" for small models that were changed, where they run; True for every model; False for none.
+
+    Raises:
+        ModelError: If an output differs; names the first operator whose result does. With ``verify=True`` also if one
+            of the two does not run.
+    """
+    original, folder = model.meta.pop(ORIGINAL, None), model.meta.get("folder")
+    if original is None or verify is False or (verify == "auto" and not _worthwhile(model, original)):
+        return
+    given = {name for node in original.graph.node for name in node.output}
+    outputs = [str(value.name) for value in model.graph.outputs if value.name in given]
+    prepared = ir.serde.serialize_model(model)
+    try:
+        feeds, right = _run_original(original, outputs, folder)
+        got = _run(prepared, outputs, _as_taken(model, feeds), folder)
+    except OnnxAttrError as error:
+        if verify is True:
+            raise ModelError(
+                f"verify=True: the model could not be compared with its prepared form: {error}"
+            ) from error
+        return
+    tolerance = _tolerance(model, original)
+    if _differing(right, got, tolerance) is None:
+        return
+    again = _run(original, outputs, feeds, folder)
+    if _differing(right, again, tolerance) is None:  # otherwise the model draws random numbers
+        raise ModelError(_message(model, original, prepared, feeds, folder, tolerance, outputs))
+
+
+def _worthwhile(model: ir.Model, original: onnx.ModelProto) -> bool:
+    """Whether a model was changed, and is small."""
+    nodes = [*nodes_in(original.graph)]
+    before = sorted((node.op_type, node.domain) for node in nodes if node.op_type != "Constant")
+    after = sorted((node.op_type, node.domain) for node in model.graph.all_nodes())
+    opset = next((e.version for e in original.opset_import if e.domain in ("", "ai.onnx")), 0)
+    if (before == after and opset == model.opset_imports.get("", 0)) or _takes_anything(original):
+        return False
+    weights = [value.const_value for value in model.graph.initializers.values()]
+    size = sum(tensor.nbytes for tensor in weights if tensor is not None)
+    numbers = max(
+        (
+            math.prod(d if isinstance(d, int) else _SIZES[0] for d in dims_of(v) or [])
+            for v in model.graph.inputs
+        ),
+        default=0,
+    )
+    return size <= _MOST_BYTES and len(nodes) <= _MOST_NODES and numbers <= _MOST_NUMBERS
+
+
+def _takes_anything(proto: onnx.ModelProto) -> bool:
+    """Whether operators outside ai.onnx read lengths or sizes that are drawn: wrong ones they take without a word."""
+    nodes = [node for node in nodes_in(proto.graph) if node.domain not in ("", "ai.onnx")]
+    tensors = {value.name: value.type.tensor_type for value in proto.graph.input}
+    whole = {name for name, kind in tensors.items() if kind.elem_type not in _FLOATS}
+    sizes_are_drawn = any(not dim.dim_value for kind in tensors.values() for dim in kind.shape.dim[1:])
+    return any(sizes_are_drawn or whole & set(node.input) for node in nodes)
+
+
+def _run_original(
+    proto: onnx.ModelProto, outputs: Sequence[str], folder: Any
+) -> tuple[Feeds, dict[str, Any]]:
+    for size in _SIZES:
+        feeds = _drawn(proto, size)
+        try:
+            return feeds, _run(proto, outputs, feeds, folder)
+        except OnnxAttrError:
+            if size == _SIZES[-1]:
+                raise
+    raise AssertionError
+
+
+def _drawn(proto: onnx.ModelProto, size: int) -> Feeds:
+    """Normal numbers for floats, zeros and ones for the rest, of the declared shapes.
+
+    Raises:
+        ModelError: If an input is not a tensor of numbers.
+    """
+    rng = np.random.default_rng(0)
+    held = {tensor.name for tensor in proto.graph.initializer}
+    feeds = {}
+    for value in proto.graph.input:
+        kind = value.type.tensor_type
+        if value.name in held:
+            continue
+        if not value.type.HasField("tensor_type") or kind.elem_type == onnx.TensorProto.STRING:
+            raise ModelError(f"Input {value.name!r} is no tensor of numbers.")
+        shape = [dim.dim_value or size for dim in kind.shape.dim]
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+        floats = kind.elem_type in _FLOATS
+        numbers = rng.normal(size=shape) if floats else rng.integers(0, 2, shape)
+        feeds[value.name] = numbers.astype(dtype)
+    return feeds
+
+
+_FLOATS = (
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.DOUBLE,
+    onnx.TensorProto.FLOAT16,
+    onnx.TensorProto.BFLOAT16,
+)
+
+
+def _as_taken(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> Feeds:
+    """The feeds in the dtypes of the prepared model, which may be wider."""
+    dtypes = {value.name: value.dtype.numpy() for value in model.graph.inputs if value.dtype is not None}
+    return {name: array.astype(dtypes.get(name, array.dtype)) for name, array in feeds.items()}
+
+
+def _run(
+    proto: onnx.ModelProto, outputs: Iterable[str], feeds: Mapping[str, np.ndarray], folder: Any
+) -> dict[str, Any]:
+    """The named values of a model, which need not be its outputs."""
+    wanted = dict.fromkeys(outputs)
+    asked = onnx.ModelProto()
+    asked.CopyFrom(proto)
+    typed = {value.name: value for value in (*proto.graph.output, *proto.graph.value_info)}
+    del asked.graph.output[:]
+    for name in wanted:
+        # Without a shape, which the file may declare wrongly.
+        value = asked.graph.output.add(name=name)
+        if name in typed and typed[name].type.HasField("tensor_type"):
+            value.type.tensor_type.elem_type = typed[name].type.tensor_type.elem_type
+    session = Session(asked, ["CPUExecutionProvider"], folder)
+    return dict(zip(session.outputs, session.run(feeds), strict=True))
+
+
+def _tolerance(model: ir.Model, original: onnx.ModelProto) -> float:
+    """Coarse where a rounding may tip a value to its neighbour: in half precision and between integers."""
+    coarse = any(value.dtype in _COARSE_TYPES for value in (*model.graph.inputs, *model.graph.outputs))
+    coarse |= any(
+        "Quant" in n.op_type or "QLinear" in n.op_type or "Integer" in n.op_type
+        for n in nodes_in(original.graph)
+    )
+    return _COARSE if coarse else _TOLERANCE
+
+
+def _differing(right: Mapping[str, Any], got: Mapping[str, Any], tolerance: float) -> str | None:
+    """The first value that differs, in the order of ``right``; those that are no arrays of numbers are passed over."""
+    for name, a in right.items():
+        b = got.get(name)
+        if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray) or a.dtype.kind not in "fiubV":
+            continue
+        if a.shape != b.shape:
+            return name
+        x, y = a.astype(np.float64), b.astype(np.float64)
+        finite = np.isfinite(x)
+        if not np.array_equal(x[~finite], y[~finite], equal_nan=True):
+            return name
+        largest = float(np.abs(x[finite]).max(initial=0))
+        if not np.all(np.abs(x - y)[finite] <= tolerance * largest + 1e-6):
+            return name
+    return None
+
+
+def _message(
+    model: ir.Model,
+    original: onnx.ModelProto,
+    prepared: onnx.ModelProto,
+    feeds: Feeds,
+    folder: Any,
+    tolerance: float,
+    outputs: Sequence[str],
+) -> str:
+    there = {name for node in prepared.graph.node for name in node.output}
+    shared = [name for node in original.graph.node for name in node.output if name in there]
+    first = None
+    try:
+        right = _run(original, shared, feeds, folder)
+        first = _differing(
+            {name: right[name] for name in shared},
+            _run(prepared, shared, _as_taken(model, feeds), folder),
+            tolerance,
+        )
+    except OnnxAttrError:
+        pass
+    node = next((node for node in original.graph.node if first in node.output), None)
+    where = (
+        f"{node.op_type} node {node.name or first!r} gives another result"
+        if node
+        else f"outputs {outputs} differ"
+    )
+    return (
+        f"Preparing the model changed its prediction: {where}, on drawn inputs of shapes "
+        f"{ {name: array.shape for name, array in feeds.items()} }. Export the model with opset 18 or newer, or pass "
+        "verify=False to explain the prepared model nevertheless."
+    )

@@ -1,0 +1,109 @@
+"""What is explained predicts what the model predicts: compared in ONNX Runtime when a model is prepared."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+import small_models
+from onnx import parser
+from small_models import Small, build, node
+
+from onnxattr import Saliency, vjp
+from onnxattr.errors import ModelError, ParameterError
+from onnxattr.loading.load import load
+from onnxattr.loading.verify import verify_model
+from onnxattr.model import prepare
+
+MODELS = sorted((Path(__file__).parents[1] / "models").glob("*.onnx"))
+SMALL = [
+    name
+    for name, make in vars(small_models).items()
+    if getattr(make, "__annotations__", {}).get("return") is Small
+]
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.name)
+@pytest.mark.parametrize("precision", ["model", "float32"])
+def test_models_at_hand(path, precision):
+    prepare(path, precision=precision, verify=True)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_models(name):
+    model = getattr(small_models, name)().model
+    wrt = (
+        None
+        if any(v.type.tensor_type.elem_type == 1 for v in model.graph.input)
+        else model.graph.node[0].output[0]
+    )
+    prepare(model, wrt=wrt, verify=True)
+
+
+OLD = '<ir_version: 7, opset_import: ["" : 11]> g (float[N,3,4] x) => (float[N,3,4] y) { NODES }'
+
+
+def changed(nodes, change):
+    """A model of opset 11, prepared and then changed."""
+    model = load(parser.parse_model(OLD.replace("NODES", nodes)))
+    change(model)
+    return model
+
+
+def other_axis(model):
+    for each in model.graph:
+        if each.op_type == "Softmax":
+            each.attributes["axis"] = ir.AttrInt64("axis", 0)
+
+
+def other_constant(model):
+    for value in model.graph.initializers.values():
+        value.const_value = ir.tensor(value.const_value.numpy() * 1.01)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "change", "named"),
+    [
+        ("a = Sin(x) [soft] b = Softmax<axis = 2>(a) y = Mul(b, a)", other_axis, "Softmax node 'soft'"),
+        ("c = Constant<value = float[1] {2.0}>() a = Add(x, c) y = Sin(a)", other_constant, "Add node"),
+    ],
+)
+@pytest.mark.parametrize("verify", ["auto", True])
+def test_a_changed_prediction_is_an_error_that_names_the_operator(nodes, change, named, verify):
+    model = changed(nodes, change)
+    with pytest.raises(ModelError, match=f"(?s)changed its prediction: {named}"):
+        verify_model(model, verify)
+
+
+def test_it_can_be_left_out():
+    verify_model(changed("y = Softmax<axis = 2>(x)", other_axis), verify=False)
+
+
+@pytest.mark.parametrize(
+    "nodes", ["a = RandomNormalLike(x) y = Add(a, x)", "y = Softmax(x)", "y = Hardmax(x)", "y = Dropout(x)"]
+)
+def test_random_numbers_and_upgrades_pass(nodes):
+    vjp(parser.parse_model(OLD.replace("NODES", nodes)), verify=True)
+
+
+def test_what_does_not_run_is_said_only_when_asked():
+    """The rows of the table end at 0, so that the drawn index 1 is none."""
+    model = build(
+        [node("Gather", ["t", "i"], ["e"]), node("Mul", ["e", "x"], ["y"])],
+        {"i": (["N"], onnx.TensorProto.INT64), "x": ["N", 2]},
+        {"y": ["N", 2]},
+        {"t": np.ones((1, 2), np.float32)},
+        opset=13,
+    )
+    vjp(model)
+    with pytest.raises(ModelError, match="verify=True: the model could not be compared"):
+        vjp(model, verify=True)
+
+
+@pytest.mark.parametrize("verify", ["yes", 1, None])
+def test_other_choices(verify):
+    model = small_models.mlp().model
+    for use in (vjp, prepare, Saliency):
+        with pytest.raises(ParameterError, match="verify="):
+            use(model, verify=verify)
