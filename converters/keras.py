@@ -11,6 +11,9 @@ import onnx
 
 from onnxattr.errors import ConversionError
 from onnxattr.files import write
+from onnxattr.frames import column, columns_of, is_frame
+from onnxattr.loading.features import KEY as FEATURES_KEY
+from onnxattr.loading.features import features_text
 
 from . import dependencies, keras_check, keras_loading, onnx_finish
 from .keras_inputs import ModelInputs, model_inputs
@@ -51,7 +54,8 @@ def to_onnx(
         opset: ONNX opset, 13 to 18. At 17 the graphs are smallest.
         verify: Compare the outputs with the original's on random inputs in ONNX Runtime, batches of 2 and 5.
         sample: One batch of real inputs (an array, or a list or dict of them as the model takes it). Used for the
-            check, and tells the inputs of a subclassed model.
+            check, and tells the inputs of a subclassed model. Of a table the names of the columns are kept as those of
+            the model's features.
         input_signature: `tf.TensorSpec`, or a list or dict of them, for a subclassed model.
         keep_layers: Names of layers whose output must be a value of the graph even if that keeps the converter from
             folding batch normalisation into them, or them into a convolution; "all" for every layer.
@@ -75,6 +79,9 @@ def to_onnx(
             f"The folder of {str(path)!r}, where the model is to be written, does not exist."
         )
     model = keras_loading.load(model_or_path, trust)
+    names = columns_of(sample) if is_frame(sample) else []
+    if names:
+        sample = np.stack([column(sample, name) for name in names], axis=1).astype(np.float32)
     inputs = model_inputs(model, input_signature, sample)
     _check_size(model)
     table = KerasLayerTable(model, inputs, keep_layers)
@@ -88,6 +95,9 @@ def to_onnx(
         keras_check.check(converted, model, inputs, traced, sample)
     _warn_of_loops(converted, model)
     set_aside_views(converted)
+    if names and len(inputs.names) == 1:
+        features = features_text({inputs.names[0]: [str(name) for name in names]})
+        onnx_finish.set_property(converted, FEATURES_KEY, features)
     if path is not None:
         write(converted, path)
     return converted

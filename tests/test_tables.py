@@ -281,3 +281,20 @@ def test_nothing_is_said_where_names_match(model):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Saliency(model, operator="classification").explain(Table(NAMES, DATA[:2]))
+
+
+def test_keras_keeps_the_names_of_a_sample(tmp_path):
+    keras = pytest.importorskip("keras")
+    from onnxattr.converters import keras as converter
+
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="tanh")(inputs))
+    converted = converter.to_onnx(model, sample=Table(NAMES, DATA / 50))
+    method = GradientInput(converted)
+    other = Table([NAMES[i] for i in ORDER], DATA[:3, ORDER])
+    np.testing.assert_allclose(
+        method.predict(other), model(DATA[:3].astype(np.float32)), rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_allclose(method.explain(other), method.explain(DATA[:3])[:, ORDER], rtol=1e-5)
+    with pytest.raises(ShapeError, match=r"missing: \['pulse'\]"):
+        method.explain(Table(NAMES[:3], DATA[:, :3]))

@@ -70,7 +70,8 @@ class Results:
             self.maps += [self.rows + row for row in bad_maps]
             self.predictions += [self.rows + row for row in bad]
             if targets is not None and targets.labels is not None:
-                self.guessed += [self.rows + row for row in bad if targets.labels[row] < 0]
+                labels = targets.labels
+                self.guessed += [self.rows + row for row in bad if row < len(labels) and labels[row] < 0]
             if (bad and not (self.first and self.first.in_prediction)) or (bad_maps and self.first is None):
                 row = min(bad or bad_maps)
                 part = slice(row, row + 1)

@@ -31,7 +31,7 @@ def reason(driver: Driver, case: Case) -> str:
     """Which node of a method's graphs gave the first NaN or infinity of a row, and what to try."""
     try:
         origin = _origin(driver, case)
-    except OnnxAttrError as error:
+    except (OnnxAttrError, ValueError, IndexError) as error:
         return f"Where they come from could not be found: {error}"
     prepared, definition = driver.request.prepared, driver.request.definition
     tries, point = [], ""
@@ -65,7 +65,7 @@ def reason_in_file(
     copied.CopyFrom(proto)
     try:
         origin = first_origin(graph, copied, outputs, feeds, providers, prepared.folder)
-    except OnnxAttrError as error:
+    except (OnnxAttrError, ValueError, IndexError) as error:
         return f"Where they come from could not be found: {error}"
     return _told(prepared, origin, row, "", [])
 
