@@ -156,7 +156,10 @@ class Explainer:
                 ]
             found = dict(zip(self._session.outputs, runs[-1], strict=True))
             prediction = found.pop(self.metadata["prediction"])
-            results.look(feeds, rows, list(found.values()) if maps else [], prediction, checked)
+            delta = self.metadata["convergence_delta"]
+            deltas = [found.pop(delta)] if delta is not None else []
+            looked = (list(found.values()), deltas) if maps else ([], [])
+            results.look(feeds, rows, looked[0], prediction, checked, looked[1])
         results.say(self._reason, stacklevel=3)
         arrays = joined_samples(runs) if one_sample else joined(runs)
         outputs = dict(zip(self._session.outputs, arrays, strict=True))

@@ -263,7 +263,8 @@ class Attribution(ABC):
                     found, prediction = driver.explain(feeds, checked, rows, results.rows, bar.update)
                 with np.errstate(over="ignore"):
                     runs.append([array.astype(np.float32, copy=False) for array in found])
-                results.look(feeds, rows, runs[-1], prediction, checked)
+                count = len(self.prepared.wrt)
+                results.look(feeds, rows, runs[-1][:count], prediction, checked, runs[-1][count:])
                 as_dict = isinstance(inputs, Mapping) or is_frame(inputs)
         arrays = joined_samples(runs) if self._plan.one_sample else joined(runs)
         results.say(self._reason, stacklevel=3)

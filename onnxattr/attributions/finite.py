@@ -44,6 +44,7 @@ class Results:
         rows: Number of rows seen.
         maps: Rows whose attributions are not finite.
         predictions: Rows whose predictions are not finite.
+        deltas: Rows whose convergence deltas are not finite.
         guessed: Rows whose predicted class was chosen among scores that are not finite.
         first: The first row whose prediction is not finite, else the first of all.
     """
@@ -52,6 +53,7 @@ class Results:
     rows: int = 0
     maps: list[int] = field(default_factory=list)
     predictions: list[int] = field(default_factory=list)
+    deltas: list[int] = field(default_factory=list)
     guessed: list[int] = field(default_factory=list)
     first: Case | None = None
 
@@ -62,12 +64,16 @@ class Results:
         maps: Sequence[np.ndarray],
         prediction: np.ndarray | None,
         targets: Targets | None = None,
+        deltas: Sequence[np.ndarray] = (),
     ) -> None:
         """Looks at the results of the next batch; ``prediction`` is None where it was not computed."""
         if self.mode != "ignore":
             bad_maps = sorted({row for array in maps for row in _bad_rows(array)})
             bad = [] if prediction is None else _bad_rows(prediction)
+            bad_deltas = sorted({row for array in deltas for row in _bad_rows(array)})
             self.maps += [self.rows + row for row in bad_maps]
+            self.deltas += [self.rows + row for row in bad_deltas]
+            bad_maps = sorted({*bad_maps, *bad_deltas})
             self.predictions += [self.rows + row for row in bad]
             if targets is not None and targets.labels is not None:
                 labels = targets.labels
@@ -100,9 +106,13 @@ class Results:
         warnings.warn(text, NonFiniteWarning, stacklevel=stacklevel + 1)
 
     def _which(self) -> str:
-        kinds = (("the predictions", self.predictions), ("the attributions", self.maps))
+        kinds = (
+            ("the predictions", self.predictions),
+            ("the attributions", self.maps),
+            ("the convergence deltas", self.deltas),
+        )
         told = " and ".join(f"{kind} of {_rows(rows)}" for kind, rows in kinds if rows)
-        number = len({*self.predictions, *self.maps})
+        number = len({*self.predictions, *self.maps, *self.deltas})
         return f"{number} of {self.rows} rows are not finite: {told} are NaN or infinite."
 
 
