@@ -3,6 +3,7 @@
 import numpy as np
 import onnxruntime
 import pytest
+from row_models import model
 from tiny_graphs import parse
 
 from onnxattr import attributions
@@ -34,3 +35,18 @@ def test_maps_have_the_batch_first(method, batch_size, text, steps, tmp_path):
         session = onnxruntime.InferenceSession(tmp_path / "e.onnx")
         found = session.run(["attribution"], {"x": x, "target": np.ones(5, np.int64)})[0]
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_steps_of_a_recurrence():
+    """Each row alone is each row among others, though the explained value has the time first."""
+    x = np.random.default_rng(0).normal(size=(4, 5, 2)).astype(np.float32)
+    target = np.ones((4, 1), np.float32)
+    for method, own in (("GradientInput", {}), ("IntegratedGradients", {"steps": 5})):
+        explainer = getattr(attributions, method)(model("time first, inside"), wrt="t", reducer=None, **own)
+        outer = getattr(attributions, method)(model("time first, inside"), wrt="x", reducer=None, **own)
+        maps = explainer.explain(x, target)
+        np.testing.assert_allclose(maps, outer.explain(x, target), rtol=1e-4, atol=1e-6)
+        for k in range(4):
+            np.testing.assert_allclose(
+                explainer.explain(x[k : k + 1], target[:1])[0], maps[k], rtol=1e-4, atol=1e-6
+            )

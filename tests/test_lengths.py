@@ -54,10 +54,10 @@ def test_two_lengths_of_one_name(method, lengths, tmp_path):
 
 
 def test_names():
-    """The first keeps its name; a name that no other length has stays, and so does the batch."""
-    text = """g (float[N,T,T] x, float[N,T] z, float[N,C] c) => (float[N,T,T] y) { y = Tanh(x) }"""
+    """The first input keeps its names; what no other input has stays, and so do lengths called like the batch."""
+    text = """g (float[N,T,T] x, float[N,T,T] z, float[N,C,N] c) => (float[N,T,T] y) { y = Tanh(x) }"""
     assert {value.name: dims_of(value) for value in load(parse(text)).graph.inputs} == {
-        "x": ["N", "T", "T_of_x"],
-        "z": ["N", "T_of_z"],
-        "c": ["N", "C"],
+        "x": ["N", "T", "T"],
+        "z": ["N", "T_of_z", "T_of_z"],
+        "c": ["N", "C", "N"],
     }

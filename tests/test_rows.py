@@ -62,8 +62,8 @@ def test_real_models_are_proven(module):
 
 def test_explained_inside():
     assert prepare(embedding().model, wrt="embedded").rows.kind == "proven"
-    # Of a value whose first axis is time, rows cannot be taken apart.
-    assert prepare(model("time first, inside"), wrt="t").rows.kind == "mixed"
+    # A value whose first axis is time is seen with the batch first.
+    assert prepare(model("time first, inside"), wrt="t").rows.kind == "proven"
 
 
 @pytest.mark.parametrize("method", METHODS)

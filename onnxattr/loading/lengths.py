@@ -6,25 +6,31 @@ must not take the lengths for equal: neither the rules, nor the runtime, which r
 
 from __future__ import annotations
 
-from collections import Counter
-
 import onnx
 
 
 def tell_lengths_apart(graph: onnx.GraphProto) -> None:
-    """Gives each axis of the inputs a symbol of its own, the first one apart: that is the batch; in place."""
+    """Gives the lengths of each input symbols that no other has, in place.
+
+    A first axis is the batch, which is checked to be one, and what is called like it is as long.
+    """
     inputs = [value for value in graph.input if value.type.HasField("tensor_type")]
     dims = {value.name: value.type.tensor_type.shape.dim for value in inputs}
-    names = Counter(dim.dim_param for axes in dims.values() for dim in axes if dim.dim_param)
-    taken, met = set(names), {axes[0].dim_param for axes in dims.values() if axes}
+    batch = {axes[0].dim_param for axes in dims.values() if axes}
+    taken = {dim.dim_param for axes in dims.values() for dim in axes}
+    met: set[str] = set()
     for name, axes in dims.items():
-        for axis, dim in enumerate(axes):
-            if axis == 0 or names[dim.dim_param] < 2:
-                continue
-            if dim.dim_param in met:
-                symbol = f"{dim.dim_param}_of_{name}"
-                while symbol in taken:
-                    symbol += f"_{axis}"
-                taken.add(symbol)
-                dim.dim_param = symbol
-            met.add(dim.dim_param)
+        own = {dim.dim_param for dim in axes[1:] if dim.dim_param} - batch
+        symbols = {symbol: _fresh(f"{symbol}_of_{name}", taken) for symbol in sorted(own & met)}
+        for dim in axes:
+            if dim.dim_param in symbols:
+                dim.dim_param = symbols[dim.dim_param]
+        met |= own
+
+
+def _fresh(symbol: str, taken: set[str]) -> str:
+    """A symbol that no axis has yet, noted as taken."""
+    while symbol in taken:
+        symbol += "_"
+    taken.add(symbol)
+    return symbol
