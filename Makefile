@@ -9,7 +9,7 @@ BROWSER = test -x "$(CHROMIUM)" || { apt-get update -qq && apt-get install --yes
 export CHROMIUM
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: demo demo-web test-portable measure-portability test test-slow test-torch test-cuda fuzz verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files clean
+.PHONY: demo demo-web test-portable measure-portability test test-slow test-torch test-cuda fuzz hostile verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files clean
 
 demo: $(VENV)/.demo
 	$(RUN) examples/demo.py
@@ -28,6 +28,10 @@ test-torch: $(VENV)/.test requirements/torch.txt
 # With a GPU and onnxruntime-gpu in place of onnxruntime: exported files and methods on CUDA, beside the CPU.
 test-cuda: $(VENV)/.test
 	$(RUN) tests/portable/on_cuda.py build/portable/cuda
+
+# MUTANTS mutated ONNX files, each opened in a process of its own.
+hostile: $(VENV)/.test
+	$(RUN) -m pytest tests/hostile -m "slow or not slow"
 
 # N random models, each checked for what holds for any model; failures are minimised and kept in reports/fuzz.
 fuzz: N := 1000

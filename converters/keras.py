@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from onnxattr.errors import ConversionError
-from onnxattr.files import write
+from onnxattr.files import check_output, write
 from onnxattr.frames import column, columns_of, is_frame
 from onnxattr.loading.features import KEY as FEATURES_KEY
 from onnxattr.loading.features import features_text
@@ -78,6 +78,8 @@ def to_onnx(
         raise ConversionError(
             f"The folder of {str(path)!r}, where the model is to be written, does not exist."
         )
+    if path is not None:
+        check_output(path, [model_or_path] if isinstance(model_or_path, (str, os.PathLike)) else [])
     model = keras_loading.load(model_or_path, trust)
     names = columns_of(sample) if is_frame(sample) else []
     if names:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from onnxattr.errors import ConversionError
-from onnxattr.files import write
+from onnxattr.files import check_output, write
 from onnxattr.loading.features import KEY as FEATURES_KEY
 from onnxattr.loading.features import features_text
 
@@ -64,6 +64,8 @@ def to_onnx(
                 f"Converting a scikit-learn estimator needs the package {name!r}, which cannot be imported ({error}): "
                 "pip install 'onnxattr[sklearn]'"
             ) from error
+    if path is not None:
+        check_output(path)
     if opset not in _OPSETS:
         raise ConversionError(
             f"opset={opset} was asked for, {_OPSETS.start} to {_OPSETS.stop - 1} can be written."

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from onnxattr.errors import ConversionError
-from onnxattr.files import write
+from onnxattr.files import check_output, write
 
 from . import layer_rows, onnx_finish, torch_export, torch_layers
 from .torch_calls import as_numpy, calls_of_module, calls_of_program, named_by_calls
@@ -56,6 +56,8 @@ def to_onnx(
         RuntimeMissingError: `verify` without ONNX Runtime.
     """
     torch = _torch()
+    if path is not None:
+        check_output(path)
     if opset not in _OPSETS:
         raise ConversionError(
             f"opset={opset} was asked for; torch.onnx writes {_OPSETS.start} to {_OPSETS.stop - 1} well."

@@ -197,9 +197,9 @@ class Attribution(ABC):
                 labels where the output has the shape (N, classes), or is one unit that tells two classes apart.
             baseline_input: Whether a path's baseline is an input of the file, ``baseline`` (``baseline_<name>`` for
                 each of several explained inputs), shaped like the explained input with one row, or as many as it has.
-            weights: "inside" the file; "beside" it, in ``<path>.data``; "shared": where the model's own external data
-                are, which must lie in the folder of ``path``; "auto": shared if they do, else inside, beside above
-                2 GiB.
+            weights: "inside" the file; "beside" it, in ``<path>.data``, or ``<path>.1.data`` where that is taken;
+                "shared": where the model's own external data are, which must lie in the folder of ``path``; "auto":
+                shared if they do, else inside, beside above 2 GiB.
             check: Whether the explainer is run once on a drawn row before it is written: it must load, predict what
                 the model predicts and give maps of the right shapes. A warning says so where the model takes nothing
                 that can be drawn.
