@@ -305,7 +305,15 @@ def test_two_threads_on_one_path(place, tmp_path):
     assert not [name for name in os.listdir(tmp_path) if "part" in name]
 
 
-WRITE_SLOWLY = """
+#: Signals as a terminal gives them: a job in the background inherits some that are ignored.
+FOREGROUND = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for kind in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(kind, signal.SIG_DFL)
+"""
+
+WRITE_SLOWLY = f"""{FOREGROUND}
 import sys, time
 from onnxattr.files import whole_file
 with whole_file(sys.argv[1]) as file:
@@ -347,9 +355,8 @@ def test_a_handler_of_the_program_is_kept(tmp_path):
 def test_a_stopped_command_has_no_traceback(number, small):
     (small / "o.npy").write_bytes(b"old")
     np.save("x.npy", np.ones((20_000, 6), np.float32))
-    started = (
-        "import sys; from onnxattr.cli import main; print('up', flush=True); sys.exit(main(sys.argv[1:]))"
-    )
+    started = f"""{FOREGROUND}
+import sys; from onnxattr.cli import main; print('up', flush=True); sys.exit(main(sys.argv[1:]))"""
     options = ["explain", "m.onnx", "x.npy", "-o", "o.npy", "--steps", "5000"]
     with subprocess.Popen(
         [sys.executable, "-c", started, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,6 +12,14 @@ from onnxattr.errors import ModelError
 from onnxattr.loading.external_data import byte_count
 
 _TYPES = frozenset(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}
+#: The fields that hold one number for each element, by type.
+_LISTS: dict[int, str] = {
+    onnx.TensorProto.FLOAT: "float_data",
+    onnx.TensorProto.DOUBLE: "double_data",
+    onnx.TensorProto.INT64: "int64_data",
+    onnx.TensorProto.INT32: "int32_data",
+    onnx.TensorProto.BOOL: "int32_data",
+}
 #: Messages from so many bytes on are not copied.
 _LARGE = 2**20
 #: Graphs inside graphs, so many deep; a file of protobuf cannot hold many more.
@@ -99,6 +108,14 @@ def _check_tensor(tensor: onnx.TensorProto) -> None:
             raise ModelError(
                 f"The tensor {tensor.name!r} has {has} bytes; its shape {list(tensor.dims)} takes {needs}. The file is "
                 "damaged: export the model again."
+            )
+
+    elif tensor.data_location != onnx.TensorProto.EXTERNAL and tensor.data_type in _LISTS:
+        has, needs = len(getattr(tensor, _LISTS[tensor.data_type])), math.prod(tensor.dims)
+        if has != needs:
+            raise ModelError(
+                f"The tensor {tensor.name!r} has {has} elements; its shape {list(tensor.dims)} takes {needs}. The file "
+                "is damaged: export the model again."
             )
 
 

@@ -106,6 +106,15 @@ FILES: dict[str, tuple[bytes, str]] = {
     "unknown type": (initializer(data_type=99), "unknown type 99"),
     "no type": (initializer(data_type=0), "unknown type 0"),
     "text for numbers": (initializer(data_type=TensorProto.STRING), "has no size"),
+    "more elements than the shape": (
+        changed(
+            lambda m: (
+                m.graph.initializer.append(helper.make_tensor("k", 1, [2], [1.0, 2.0])),
+                m.graph.initializer[-1].dims.pop(),
+            )
+        ),
+        "2 elements; its shape .* takes 1",
+    ),
     "two kinds of data": (initializer(float_data=[1.0] * 48), "not valid|one"),
     "strings": (
         changed(
