@@ -16,6 +16,7 @@ from onnxattr.errors import ConversionError
 
 from . import dependencies
 from .patching import patched
+from .tf2onnx_resizes import RESIZES
 from .tf2onnx_selects import SELECTS, Handler, bands_selected
 from .tf2onnx_taps import optimizers_for_taps
 
@@ -213,5 +214,6 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     "Expm1": (_expm1, []),
     "Log1p": (_log1p, []),
     "BitwiseAnd": (_sign_bit, []),
+    **RESIZES,
     **SELECTS,
 }
