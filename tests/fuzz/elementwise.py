@@ -22,10 +22,10 @@ UNARY = {
 
 def unary(d: Draft, x: Value) -> Value:
     """Any operator with one operand."""
-    names = [name for name, (since, _) in UNARY.items() if d.opset >= since]
-    # Steps have no gradient; a model of nothing else would test nothing.
-    name = str(d.rng.choice([n for n in names if n not in ("Floor", "Sign", "Round") or d.chance(0.2)]))
-    return d.add(name, x, **UNARY[name][1])
+    name = str(d.rng.choice([name for name, (since, _) in UNARY.items() if d.opset >= since]))
+    y = d.add(name, x, **UNARY[name][1])
+    # Steps have no gradient: alone they would end the model's dependence on its input.
+    return d.add("Add", x, y.name) if name in ("Floor", "Sign", "Round") else y
 
 
 def bounded(d: Draft, x: Value) -> Value:

@@ -222,4 +222,6 @@ def softened(d: Draft, x: Value) -> Value:
     if op == "LpNormalization":
         return d.add(op, d.add("Exp", d.add("Tanh", x)), axis=_axis(d, x), p=d.pick(1, 2))
     axis = _axis(d, x)
-    return d.add(op, x, axis=_signed(d, axis, x.rank) if d.opset >= 13 else axis)
+    y = d.add(op, x, axis=_signed(d, axis, x.rank) if d.opset >= 13 else axis)
+    # Steps have no gradient: alone they would end the model's dependence on its input.
+    return d.add("Mul", x, y.name) if op == "Hardmax" else y
