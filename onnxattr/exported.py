@@ -160,7 +160,8 @@ def _axes(value: ir.Value, channel_axis: int | None) -> list[str]:
     rank = len(dims_of(value) or [])
     if channel_axis is None:
         return ["row", *(f"axis {axis}" for axis in range(1, rank))]
-    space = iter(("height", "width"))
+    # Where all rows are one sample, the row is an axis of space.
+    space = iter(("height", "width") if rank == 4 else ("depth", "height", "width"))
     return ["row", *("channel" if axis == channel_axis else next(space) for axis in range(1, rank))]
 
 

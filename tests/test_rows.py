@@ -142,3 +142,21 @@ def test_said_in_warning_inspect_and_file(tmp_path, monkeypatch, capsys):
     np.testing.assert_allclose(np.load("maps.npy"), maps, rtol=1e-5)
     assert main(["explain", "m.onnx", "x.npy", "-o", "maps.npy", "--targets", "0", "--reducer", "none"]) == 0
     np.testing.assert_allclose(np.load("maps.npy"), maps, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("width", "kind"), [(12, "measured"), (24, "mixed")])
+def test_rows_that_a_reshape_fills_are_compared_at_the_sizes_given(width, kind):
+    """(N, A) as (-1, 12) holds a row each for A = 12, and halves of rows for A = 24."""
+    filled = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]>
+        g (float[N,A] x) => (float[?,?] y) <int64[2] shape = {-1, 12}> {
+          r = Reshape(x, shape)
+          y = Tanh(r)
+        }"""
+    )
+    method = attributions.GradientInput(filled)
+    assert method.prepared.rows.kind == "undecided"
+    x = np.random.default_rng(0).normal(size=(3, width)).astype(np.float32)
+    found = method.explain(x, np.ones((x.size // 12, 12), np.float32))
+    assert method.prepared.rows.kind == kind
+    np.testing.assert_allclose(found, x / np.cosh(x) ** 2, rtol=1e-5)

@@ -77,9 +77,26 @@ def independence(graph: ir.Graph, opset: int, ends: Sequence[ir.Value]) -> Rows:
         verdict, failed = _verdict(graph, opset, ends, extent)
         if not failed:
             break
+    if verdict.kind == MIXED and _hangs_on_sizes(graph):
+        return Rows(UNDECIDED, verdict.why)
     if verdict.kind == PROVEN and any(_looks_at_sizes(node) for node in graph.all_nodes()):
         return _of_one_row(graph, opset, ends, extent)
     return verdict
+
+
+def _hangs_on_sizes(graph: ir.Graph) -> bool:
+    """Whether a Reshape merges rows at the sizes that dynamic axes are taken to be, and may not at those they have."""
+    inner = [dim for value in graph.inputs for dim in (dims_of(value) or [])[1:]]
+    return not all(isinstance(dim, int) for dim in inner) and any(
+        _fills_rows(node) for node in graph.all_nodes() if node.op_type == "Reshape"
+    )
+
+
+def _fills_rows(node: ir.Node) -> bool:
+    """Whether a Reshape cuts what it is given, whatever its size, into rows of one written size."""
+    target = node.inputs[1].const_value if node.inputs[1] is not None else None
+    sizes = target.numpy().tolist() if target is not None else []
+    return len(sizes) > 1 and sizes[0] == -1 and min(sizes[1:]) > 0
 
 
 def _looks_at_sizes(node: ir.Node) -> bool:
