@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 
 from onnxattr.autodiff import FLOATS
 from onnxattr.errors import ModelError, ParameterError
@@ -135,7 +134,7 @@ def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, A
         name: {
             "attribution": attribution,
             "baseline": baseline if request.baseline_input else None,
-            "axes": _axes(prepared.value(name), axis)[original.rows.mixed :],
+            "axes": _axes(original, name, axis),
         }
         for name, attribution, baseline, axis in rows
     }
@@ -155,14 +154,17 @@ def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, A
     }
 
 
-def _axes(value: ir.Value, channel_axis: int | None) -> list[str]:
+def _axes(original: Prepared, name: str, channel_axis: int | None) -> list[str]:
     """What is known of the axes of an explained value; the axes of images are told apart by their channels."""
-    rank = len(dims_of(value) or [])
+    rank, one_sample = len(dims_of(original.value(name)) or []), original.rows.mixed
+    first = "axis 0" if one_sample else "row"
     if channel_axis is None:
-        return ["row", *(f"axis {axis}" for axis in range(1, rank))]
-    # Where all rows are one sample, the row is an axis of space.
-    space = iter(("height", "width") if rank == 4 else ("depth", "height", "width"))
-    return ["row", *("channel" if axis == channel_axis else next(space) for axis in range(1, rank))]
+        return [first, *(f"axis {axis}" for axis in range(1, rank))]
+    space = iter(("height", "width"))
+    return [
+        first,
+        *("channel" if axis == channel_axis - one_sample else next(space) for axis in range(1, rank)),
+    ]
 
 
 def compact(proto: onnx.ModelProto) -> None:

@@ -100,6 +100,29 @@ class TestInputsOfOneSample:
         export_triton(SmoothGrad(model("centred")), tmp_path / "mixed", target="weights")
         assert "max_batch_size: 0" in (tmp_path / "mixed" / "config.pbtxt").read_text()
 
+    @pytest.mark.parametrize(("perm", "axes"), [(None, 1), ([0, 2, 3, 1], 3)])
+    def test_images_keep_their_channel_axis(self, perm, axes, tmp_path):
+        """Images that share their mean: the reducer and the file's metadata know the channels."""
+        shape = "N,3,4,5" if perm is None else "N,4,5,3"
+        images = "i = Identity(x)" if perm is None else "i = Transpose<perm = [0, 3, 1, 2]>(x)"
+        proto = parser.parse_model(
+            f"""<ir_version: 8, opset_import: ["" : 18]> g (float[{
+                shape
+            }] x) => (float[N,3] y) <int64[1] zero = {{0}}> {{
+            {images} m = ReduceMean(x, zero) c = Sub(x, m) t = Tanh(c) j = {
+                "Identity" if perm is None else "Transpose<perm = [0, 3, 1, 2]>"
+            }(t) p = GlobalAveragePool(j) f = Flatten(p) y = Tanh(f) }}"""
+        )
+        x = np.random.default_rng(0).normal(size=[2, *map(int, shape.split(",")[1:])]).astype(np.float32)
+        target = np.ones((2, 3), np.float32)
+        full = IntegratedGradients(proto, reducer=None).explain(x, target)
+        method = IntegratedGradients(proto, reducer="sum")
+        np.testing.assert_allclose(method.explain(x, target), full.sum(axis=axes, keepdims=True), atol=1e-6)
+        method.export(tmp_path / "e.onnx")
+        loaded = onnxattr.load(tmp_path / "e.onnx")
+        np.testing.assert_allclose(loaded.explain(x, target), full.sum(axis=axes, keepdims=True), atol=1e-6)
+        assert loaded.metadata["explained"]["x"]["axes"].index("channel") == axes
+
     def test_datasets_hold_one_sample_each(self):
         method = GradientInput(model("centred"))
         samples = [
@@ -128,11 +151,17 @@ class TestInputsOfOneSample:
         expected[2, 0] = 1 - np.tanh(nodes[2, 0]) ** 2
         np.testing.assert_allclose(found, nodes * expected, rtol=1e-5)
 
-    def test_a_value_whose_batch_is_not_its_first_axis(self):
-        """Time first inside: all that is given is explained together, which is what each row alone gives."""
-        name = "time first, inside"
+    def test_a_value_that_merges_the_batch_with_heads(self):
+        """All that is given is explained together: (N * 2, T, 2) adds up to the difference of all rows."""
+        name = "heads merged with the batch"
         x, proto = inputs(name), model(name)
         target = weights(name, x)
-        inner = IntegratedGradients(proto, wrt="t", reducer=None).explain(x, target)
-        outer = IntegratedGradients(proto, reducer=None).explain(x, target)
-        np.testing.assert_allclose(inner.transpose(1, 0, 2), outer, rtol=1e-4, atol=1e-6)
+        method = IntegratedGradients(proto, wrt="m", steps=300, reducer=None)
+        inner = method.explain(x, target)
+        assert inner.shape == (10, 5, 2)
+        ends = [float((run(proto, x=z)[0] * target).sum()) for z in (x, np.zeros_like(x))]
+        assert float(inner.sum()) == pytest.approx(ends[0] - ends[1], rel=1e-3)
+        # The batch and the heads are only another view of the input, in which the path is the same.
+        outer = IntegratedGradients(proto, steps=300, reducer=None).explain(x, target)
+        view = inner.reshape(5, 2, 5, 2).transpose(0, 2, 1, 3).reshape(x.shape)
+        np.testing.assert_allclose(view, outer, rtol=1e-3, atol=1e-5)

@@ -46,7 +46,7 @@ def test_proven(name):
 def test_mixed(name):
     rows = prepare(model(name)).rows
     assert rows.kind == "mixed"
-    assert " node " in rows.why or "first axis" in rows.why
+    assert "mixes rows" in rows.why or "along its first axis" in rows.why
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -64,6 +64,8 @@ def test_explained_inside():
     assert prepare(embedding().model, wrt="embedded").rows.kind == "proven"
     # A value whose first axis is time is seen with the batch first.
     assert prepare(model("time first, inside"), wrt="t").rows.kind == "proven"
+    # Where the batch is merged with heads, rows cannot be taken apart.
+    assert prepare(model("heads merged with the batch"), wrt="m").rows.kind == "mixed"
 
 
 @pytest.mark.parametrize("method", METHODS)
