@@ -8,7 +8,7 @@ import numpy as np
 
 import onnxattr
 from onnxattr.attributions import IntegratedGradients, Saliency
-from onnxattr.errors import OnnxAttrError
+from onnxattr.errors import OnnxAttrError, TargetError
 from onnxattr.explainer import is_explainer
 from onnxattr.inspection import inspect
 from onnxattr.values import dims_of
@@ -63,8 +63,12 @@ def explain(method):
             return
         kind = value.dtype.numpy() if value.dtype else np.float32
         feeds[value.name] = np.ones(shape, kind if np.dtype(kind).kind in "fiub" else np.float32)
-    method.predict(feeds)
-    method.explain(feeds)
+    prediction = method.predict(feeds)
+    try:
+        method.explain(feeds)
+    except TargetError:
+        # Where rows are mixed, and for outputs of another rank, targets are weights.
+        method.explain(feeds, np.ones_like(prediction))
 
 
 def export(method):
