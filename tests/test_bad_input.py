@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 from small_models import build, cnn_nchw, elementwise, embedding, mlp, node, rows, two_inputs
 
+import onnxattr
 import onnxattr.attributions as attributions
 from onnxattr.errors import (
     ConversionError,
@@ -17,8 +18,10 @@ from onnxattr.errors import (
     RuntimeMissingError,
     ShapeError,
     TargetError,
+    UnforeseenError,
     UnsupportedOpError,
 )
+from onnxattr.rules.standard import STANDARD
 from onnxattr.session import Session
 
 MLP, CNN, TWO, TOKENS = mlp(), cnn_nchw(), two_inputs(), embedding()
@@ -375,3 +378,34 @@ def test_damaged_keras_file_names_the_file(tmp_path, nothing_runs):
     pytest.importorskip("keras")
     with pytest.raises(ConversionError, match=r"broken\.keras"):
         attributions.Saliency(file_of(tmp_path, "broken.keras", b"PK\x03\x04 not a zip"))
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "words"),
+    [
+        (ValueError("odd"), UnforeseenError, "ValueError: odd.*export it again.*defect of onnxattr"),
+        (KeyError("name"), UnforeseenError, "KeyError: 'name'"),
+        (MemoryError(), ModelError, "more memory than there is"),
+        (RecursionError(), ModelError, "nested too deeply"),
+        (ShapeError("a shape"), ShapeError, "^a shape$"),
+    ],
+)
+def test_what_anything_raises_on_a_model_leaves_by_one_door(raised, expected, words):
+    """Here a rule of the caller's raises; what it raised is the cause."""
+
+    def rule(op, node, cotangent):
+        raise raised
+
+    with pytest.raises(OnnxAttrError, match=words) as error:
+        onnxattr.vjp(build([node("Tanh", ["x"], ["y"])], *VECTORS), rules=STANDARD | {"Tanh": rule})
+    assert type(error.value) is expected
+    assert error.value is raised or error.value.__cause__ is raised
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_the_end_of_a_program_is_no_error_of_a_model(end):
+    def rule(op, node, cotangent):
+        raise end
+
+    with pytest.raises(end):
+        onnxattr.vjp(build([node("Tanh", ["x"], ["y"])], *VECTORS), rules=STANDARD | {"Tanh": rule})
