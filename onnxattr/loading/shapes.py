@@ -12,6 +12,7 @@ from onnxattr.loading.body_names import with_own_names
 from onnxattr.loading.declared_shapes import Types, additions, note, take_off
 from onnxattr.loading.loop_shapes import infer_through_loops
 from onnxattr.loading.runtime_sizes import restate_sizes
+from onnxattr.loading.solved_sizes import solve_sizes
 
 #: After so many rounds declared shapes are taken all at once.
 _MOST_ROUNDS = 8
@@ -46,4 +47,5 @@ def infer_shapes(proto: onnx.ModelProto, strict: bool = True) -> onnx.ModelProto
         inferred = infer_through_loops(note(bare, added), strict)
         while restate_sizes(bare, inferred):
             inferred = infer_through_loops(note(bare, added), strict)
+    solve_sizes(inferred)
     return inferred
