@@ -14,6 +14,7 @@ from fuzz.draft import Array
 from fuzz.generate import Case
 from fuzz.oracle import Forward, double_forward, finite_there, session, slopes
 from onnxattr import GradientInput, IntegratedGradients, OnnxAttrError, SquareGrad, vjp
+from onnxattr.errors import UnforeseenError
 from onnxattr.testing import as_double
 
 AGREED, SKIPPED, REFUSED, WRONG, CRASHED = "agreed", "not a model", "refused", "wrong", "crashed"
@@ -45,6 +46,8 @@ def judge(case: Case) -> Verdict:
                 check(trial)
             except MismatchError as error:
                 return Verdict(WRONG, check.__name__[1:], str(error))
+            except UnforeseenError as error:
+                return Verdict(CRASHED, check.__name__[1:], _one_line(error))
             except OnnxAttrError as error:
                 if case.declared == "all samples" and check not in (_forward, _gradient, _finite):
                     return Verdict(AGREED)  # a method may ask for a batch that is not fixed
@@ -90,6 +93,10 @@ class _Trial:
             if np.isfinite(y).all():
                 return double_forward(self.case.model, x, y)
         return None
+
+    @cached_property
+    def path(self) -> IntegratedGradients:
+        return _method(self, IntegratedGradients, steps=3)
 
     def explained(self, x: Array) -> Array:
         """x times the gradient, sample by sample where they are apart."""
@@ -190,7 +197,7 @@ def _path(trial: _Trial) -> None:
         weight * trial.differentiate((alpha * x).astype(np.float32), trial.cotangent)[1]
         for alpha, weight in ((0.0, 0.25), (0.5, 0.5), (1.0, 0.25))
     )
-    found = _method(trial, IntegratedGradients, steps=3).explain(x, trial.cotangent)
+    found = trial.path.explain(x, trial.cotangent)
     _same(found, x * np.asarray(total), "IntegratedGradients")
 
 
@@ -198,11 +205,10 @@ def _renderings(trial: _Trial) -> None:
     """Driven, batch and loop give the same attribution and the model's prediction."""
     x = trial.case.points[0]
     noisy = bool(trial.case.seed % 2)
-    method = (
-        _method(trial, SquareGrad, nb_samples=3) if noisy else _method(trial, IntegratedGradients, steps=3)
-    )
+    method = _method(trial, SquareGrad, nb_samples=3) if noisy else trial.path
     driven = method.explain(x, trial.cotangent)
-    for rendering in ("batch", "loop") if trial.case.apart else ("loop",):
+    # Points of a model whose rows mix, or that takes one row at a time, are no rows of one run.
+    for rendering in ("batch", "loop") if method.prepared.rows.kind in ("proven", "measured") else ("auto",):
         loaded = session(method.explainer(rendering, target="weights"))
         feeds = {"x": x, "target": trial.cotangent} | ({"seed": np.array(0)} if noisy else {})
         prediction, attribution = loaded.run(["prediction", "attribution"], feeds)
