@@ -160,6 +160,8 @@ class Session:
         chosen = exact(default_providers() if providers is None else check_providers(providers))
         if not on_cpu(chosen):
             _preload_cuda()
+            # A node left to the CPU inside a Loop cannot read packed weights of the graph around it: the process ends.
+            options.add_session_config_entry("session.disable_prepacking", "1")
         try:
             self._session = ort.InferenceSession(model.SerializeToString(), options, providers=chosen)
         except Exception as error:

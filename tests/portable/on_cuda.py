@@ -95,6 +95,7 @@ def run(path: Path, feeds: dict, providers: list, folder: Path) -> tuple[dict, C
     ort = runtime()
     options = ort.SessionOptions()
     options.log_severity_level, options.enable_profiling = 3, True
+    options.add_session_config_entry("session.disable_prepacking", "1")
     options.profile_file_prefix = str(folder / "profile")
     session = ort.InferenceSession(str(path), options, providers=providers)
     own = {value.name: feeds[value.name] for value in session.get_inputs()}
