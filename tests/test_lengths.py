@@ -54,10 +54,27 @@ def test_two_lengths_of_one_name(method, lengths, tmp_path):
 
 
 def test_names():
-    """The first input keeps its names; what no other input has stays, and so do lengths called like the batch."""
+    """The first axis of a name keeps it; what no other axis has stays, and so do lengths called like the batch."""
     text = """g (float[N,T,T] x, float[N,T,T] z, float[N,C,N] c) => (float[N,T,T] y) { y = Tanh(x) }"""
     assert {value.name: dims_of(value) for value in load(parse(text)).graph.inputs} == {
-        "x": ["N", "T", "T"],
-        "z": ["N", "T_of_z", "T_of_z"],
+        "x": ["N", "T", "T_of_x"],
+        "z": ["N", "T_of_z", "T_of_z_"],
         "c": ["N", "C", "N"],
     }
+
+
+def test_two_lengths_of_one_input_of_one_name():
+    """An image of size by size that is none, explained by a file: the runtime reuses no memory of another size."""
+    model = parse(
+        """g (float[N,K,K] x) => (float[?,?,?] y) {
+          t = Transpose<perm = [0, 2, 1]>(x)
+          m = MatMul(x, t)
+          y = Mul(m, m)
+        }"""
+    )
+    x = np.random.default_rng(0).normal(size=(3, 3, 4)).astype(np.float32)
+    ct = np.ones((3, 3, 3), np.float32)
+    method = attributions.IntegratedGradients(model, steps=3, reducer=None)
+    session = onnxruntime.InferenceSession(method.explainer("loop", target="weights").SerializeToString())
+    (found,) = session.run(["attribution"], {"x": x, "target": ct})
+    np.testing.assert_allclose(found, method.explain(x, ct), rtol=1e-4, atol=1e-5)

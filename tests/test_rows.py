@@ -162,3 +162,24 @@ def test_rows_that_a_reshape_fills_are_compared_at_the_sizes_given(width, kind):
     found = method.explain(x, np.ones((x.size // 12, 12), np.float32))
     assert method.prepared.rows.kind == kind
     np.testing.assert_allclose(found, x / np.cosh(x) ** 2, rtol=1e-5)
+
+
+def test_a_branch_that_looks_at_all_rows_mixes_them():
+    """A comparison of some rows may see one branch only; the bias fits no size but the one that is given."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]>
+        g (float[N,K] x) => (float[?,?] y) <float[1,5] b = {0, 0, 0, 0, 0}, int64[2] axes = {0, 1}, float zero = {0}> {
+          s = Add(x, b)
+          t = ReduceSum<keepdims = 0>(s, axes)
+          c = Greater(t, zero)
+          y = If(c) <then_branch = a () => (float[?,?] p) { p = Sin(s) },
+                     else_branch = b () => (float[?,?] q) { q = Neg(s) }>
+        }"""
+    )
+    method = attributions.IntegratedGradients(model, steps=3, reducer=None)
+    x = np.full((2, 5), 0.5, np.float32)
+    with pytest.warns(UserWarning, match="mixes rows"):
+        found = method.explain(x, np.ones_like(x))
+    assert method.prepared.rows.kind == "mixed"
+    # At 0 the other branch is taken, whose derivative is -1.
+    np.testing.assert_allclose(found, x * (-1 / 4 + np.cos(x / 2) / 2 + np.cos(x) / 4), rtol=1e-5)

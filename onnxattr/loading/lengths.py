@@ -1,6 +1,7 @@
-"""Lengths of the inputs that a file calls by one name, told apart: they need not be equal.
+"""Lengths that a file calls by one name, told apart: they need not be equal.
 
-ONNX Runtime runs a model whose encoder and decoder both have ``seq`` steps, of whatever lengths. What is appended to it
+ONNX Runtime runs a model whose encoder and decoder both have ``seq`` steps, of whatever lengths, and one that is given
+something else than its images of ``size`` by ``size``. What is appended to it
 must not take the lengths for equal: neither the rules, nor the runtime, which reuses the memory of values of one shape.
 """
 
@@ -10,7 +11,7 @@ import onnx
 
 
 def tell_lengths_apart(graph: onnx.GraphProto) -> None:
-    """Gives the lengths of each input symbols that no other has, in place.
+    """Gives every length of every input a symbol that no other has, in place.
 
     A first axis is the batch, which is checked to be one, and what is called like it is as long.
     """
@@ -20,12 +21,12 @@ def tell_lengths_apart(graph: onnx.GraphProto) -> None:
     taken = {dim.dim_param for axes in dims.values() for dim in axes}
     met: set[str] = set()
     for name, axes in dims.items():
-        own = {dim.dim_param for dim in axes[1:] if dim.dim_param} - batch
-        symbols = {symbol: _fresh(f"{symbol}_of_{name}", taken) for symbol in sorted(own & met)}
-        for dim in axes:
-            if dim.dim_param in symbols:
-                dim.dim_param = symbols[dim.dim_param]
-        met |= own
+        for dim in axes[1:]:
+            symbol = dim.dim_param
+            if symbol in met:
+                dim.dim_param = _fresh(f"{symbol}_of_{name}", taken)
+            elif symbol and symbol not in batch:
+                met.add(symbol)
 
 
 def _fresh(symbol: str, taken: set[str]) -> str:

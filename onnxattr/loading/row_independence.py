@@ -7,14 +7,14 @@ is not known for, or what cannot be followed, is undecided.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxattr.loading.row_sets import COPIES, MOST_ROWS, OWN, UNSEEN, Seen
-from onnxattr.loading.row_walk import Walk
+from onnxattr.loading.row_walk import Extent, Walk
 from onnxattr.values import dims_of
 
 PROVEN, MEASURED, MIXED, UNDECIDED, SINGLE = "proven", "measured", "mixed", "undecided", "single"
@@ -50,13 +50,16 @@ class Rows:
 OPEN = Rows(UNDECIDED)
 
 
-def independence(graph: ir.Graph, opset: int, ends: Sequence[ir.Value]) -> Rows:
+def independence(
+    graph: ir.Graph, opset: int, ends: Sequence[ir.Value], sizes: Mapping[str, Sequence[int]] | None = None
+) -> Rows:
     """Whether the rows of a graph's inputs are apart in some of its values.
 
     Args:
         graph: A graph, of which every input that is no scalar has the rows along its first axis.
         opset: Its ai.onnx opset.
         ends: The values that must have the rows along their first axis, each depending on its own alone.
+        sizes: The shape of each input, for a verdict on those sizes; None for one on all.
     """
     firsts = {str(v.name): dims[0] for v in graph.inputs if (dims := dims_of(v))}
     fixed = {name: size for name, size in firsts.items() if isinstance(size, int)}
@@ -73,11 +76,11 @@ def independence(graph: ir.Graph, opset: int, ends: Sequence[ir.Value]) -> Rows:
         (batch,) = set(fixed.values())
         return Rows(UNDECIDED, _verdict(graph, opset, ends, 1, batch)[0].why)
     verdict = OPEN
-    for extent in _EXTENTS:
+    for extent in _EXTENTS if sizes is None else (sizes,):
         verdict, failed = _verdict(graph, opset, ends, extent)
         if not failed:
             break
-    if verdict.kind == MIXED and _hangs_on_sizes(graph):
+    if verdict.kind == MIXED and sizes is None and _hangs_on_sizes(graph):
         return Rows(UNDECIDED, verdict.why)
     if verdict.kind == PROVEN and any(_looks_at_sizes(node) for node in graph.all_nodes()):
         return _of_one_row(graph, opset, ends, extent)
@@ -104,7 +107,7 @@ def _looks_at_sizes(node: ir.Node) -> bool:
     return node.op_type == "If" or (node.op_type == "Squeeze" and len(node.inputs) < 2)
 
 
-def _of_one_row(graph: ir.Graph, opset: int, ends: Sequence[ir.Value], extent: int) -> Rows:
+def _of_one_row(graph: ir.Graph, opset: int, ends: Sequence[ir.Value], extent: Extent) -> Rows:
     """The verdict on rows that are apart among others, by what a single row gives."""
     walk = Walk(graph, opset, 1, extent)
     walk.run()
@@ -116,7 +119,7 @@ def _of_one_row(graph: ir.Graph, opset: int, ends: Sequence[ir.Value], extent: i
 
 
 def _verdict(
-    graph: ir.Graph, opset: int, ends: Sequence[ir.Value], extent: int, fixed: int | None = None
+    graph: ir.Graph, opset: int, ends: Sequence[ir.Value], extent: Extent, fixed: int | None = None
 ) -> tuple[Rows, bool]:
     """The verdict at one size of the other dynamic axes, and whether some shape could not be followed."""
     fewer = Walk(graph, opset, MOST_ROWS - 1, extent, fixed=fixed)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -29,6 +30,8 @@ from onnxattr.loading.row_sizes import LARGEST, evaluated, shapes_of, sizes_of
 from onnxattr.subgraphs import captures_of
 from onnxattr.values import dims_of
 
+#: What dynamic axes other than the batch are taken to be: one size, or the shape of each input.
+Extent = int | Mapping[str, Sequence[int]]
 #: What is the same for each row stays so in these, beside those that work element by element.
 _REPEATING = ("Expand", "Tile", "MatMul", "Gemm")
 
@@ -49,7 +52,7 @@ class Walk:
         graph: ir.Graph,
         opset: int,
         batch: int,
-        extent: int,
+        extent: Extent,
         before: Walk | None = None,
         fixed: int | None = None,
     ):
@@ -59,7 +62,7 @@ class Walk:
             graph: The graph.
             opset: Its ai.onnx opset.
             batch: The number of rows.
-            extent: What dynamic axes other than the batch are taken to be.
+            extent: What dynamic axes other than the batch are taken to be, or the sizes of each input.
             before: The walk with one row less; None for the first.
             fixed: The batch that the graph's inputs have, if that is fixed.
         """
@@ -89,7 +92,15 @@ class Walk:
             if dims is None:
                 self.seen[value] = unseen(None)
                 continue
-            sizes = [d if isinstance(d, int) else symbols.get(str(d), self.extent) for d in dims]
+            given = (
+                itertools.repeat(self.extent)
+                if isinstance(self.extent, int)
+                else self.extent[str(value.name)]
+            )
+            sizes = [
+                d if isinstance(d, int) else symbols.get(str(d), size)
+                for d, size in zip(dims, given, strict=False)
+            ]
             rows = nothing(len(dims))
             if dims:
                 sizes[0] = self.batch
