@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
 from onnxattr.finish_graph import finish
+from onnxattr.graph.intervals import FINITE
 from onnxattr.loading.opsets import OPSET
 from onnxattr.session import Session
 
@@ -59,7 +60,8 @@ def normal_like(
     noise = op.Reshape(flat, op.Concat(rows, op.shape(like, 1), axis=0))
     noise = op.cast_like(noise, like)
     noise.shape = like.shape
-    return noise
+    # A uniform is above 0, which its nodes do not tell.
+    return op.note_range(noise, FINITE)
 
 
 def _row_key(op: OpBuilder, seed: ir.Value, image: ir.Value, draw: ir.Value, position: int) -> ir.Value:

@@ -8,6 +8,7 @@ import pytest
 from test_rules import nodes_of, run
 from tiny_graphs import parse
 
+from onnxattr import IntegratedGradients, SquareGrad
 from onnxattr.gradient import vjp
 from onnxattr.rules.overrides import GUIDED
 
@@ -275,3 +276,13 @@ def test_models_that_keep_away_from_singular_points_pay_nothing(name):
             model.graph.input.remove(value)
     operators = Counter(node.op_type for node in nodes_of(vjp(model, ["x"]).graph))
     assert [operators[name] for name in ("Equal", "Where", "Or")] == own
+
+
+def test_noise_counts_as_finite():
+    """Noisy points are finite numbers, so that masks multiply there as they do on a path."""
+    model = parse("g (float[N,4] x) => (float[N,4] y) { h = Sin(x) y = Relu(h) }")
+    explainers = [
+        method(model).explainer("batch", target="weights") for method in (IntegratedGradients, SquareGrad)
+    ]
+    path, noisy = (Counter(node.op_type for node in nodes_of(explainer.graph)) for explainer in explainers)
+    assert noisy["Where"] == path["Where"]
