@@ -18,7 +18,8 @@ import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from onnxattr.errors import ModelError, RuleError
-from onnxattr.loading.known_values import KnownArrays, goes_on
+from onnxattr.loading.known_values import KnownArrays
+from onnxattr.loading.loop_steps import all_steps, grows_sequences, own_steps
 from onnxattr.schemas import infer
 from onnxattr.subgraphs import bodies_of, graphs_in, nodes_in, subgraphs_of
 from onnxattr.values import dims_of, values_of
@@ -27,8 +28,9 @@ from onnxattr.values import dims_of, values_of
 _MOST_CONSTANT, _TIMES_WEIGHTS = 2**28, 16
 #: Elements of all vectors that inference would write down, about 80 bytes each.
 _MOST_FOLLOWED = 2**23
-#: Steps of a Loop that nothing ends earlier.
-_MOST_STEPS = 2**24
+#: Steps of a Loop that nothing ends earlier, those of the Loops in it counted each time. What grows a sequence copies
+#: it at each step.
+_MOST_STEPS, _MOST_STEPS_OF_SEQUENCES = 2**24, 2**14
 #: Operators through which inference follows integers; it writes their vectors down.
 _FOLLOWED = frozenset("Add Cast Concat Gather Mul Size Slice Squeeze Sub Unsqueeze".split())
 #: Other operators may be written out in those. Longer vectors count for them too, except where weights come as such.
@@ -168,15 +170,18 @@ def _check_steps(node: ir.Node, known: KnownArrays) -> None:
     Raises:
         ModelError: If it takes too many, or they give more than the memory holds.
     """
-    (body,), trips = subgraphs_of(node), known(node.inputs[0])
-    go = node.inputs[1] if len(node.inputs) > 1 else None
-    if trips is None or trips.size != 1 or not goes_on(body, known) or not (go is None or known(go)):
+    (body,), steps = subgraphs_of(node), own_steps(node, known)
+    if steps is None:
         return
-    steps = int(trips.item())
-    if steps > _MOST_STEPS:
+    total, limit = all_steps(node, known), _MOST_STEPS
+    of_sequences = ""
+    if grows_sequences(node):
+        limit, of_sequences = _MOST_STEPS_OF_SEQUENCES, " over sequences"
+    if total > limit:
+        nested = f" ({steps} times those of the Loops in it)" if total > steps else ""
         raise ModelError(
-            f"Loop node {node.name or node.outputs[0].name!r} takes {steps} steps; supported: up to {_MOST_STEPS}, or "
-            "a condition that ends it. Export the model with fewer steps."
+            f"Loop node {node.name or node.outputs[0].name!r} takes {total} steps{of_sequences}{nested}; supported: up "
+            f"to {limit}, or a condition that ends it. Export the model with fewer steps."
         )
     for value in body.outputs[len(node.inputs) - 1 :]:
         dims = [dim for dim in dims_of(value) or [] if isinstance(dim, int)]

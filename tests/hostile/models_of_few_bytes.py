@@ -263,7 +263,7 @@ SEQUENCES: dict[str, Callable[[], onnx.ModelProto]] = {
         none=0,
     ),
     "2^62 steps that append": lambda: over_sequences(1, 2**62),
-    "60 steps in 60 steps in 60 steps": lambda: over_sequences(4, 60),
+    "60 steps at each of 4 levels": lambda: over_sequences(4, 60),
 }  # fmt: skip
 
 CALLS: dict[str, tuple[Callable[[], onnx.ModelProto], list[str]]] = {

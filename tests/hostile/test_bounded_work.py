@@ -37,3 +37,5 @@ def test_sequences(tmp_path):
     outcomes = dict(zip(paths.values(), open_each(paths, EXPLAIN, folder=tmp_path, **LIMITS), strict=True))
     assert {case for case, outcome in outcomes.items() if not outcome.harmless} == set(), outcomes
     assert outcomes["of 5000"].kind == "opened"
+    nested = outcomes["60 steps at each of 4 levels"]
+    assert f"takes {60**4} steps over sequences (60 times those of the Loops in it)" in nested.message
