@@ -105,6 +105,8 @@ def with_value(d: Draft, x: Value) -> Value:
     """A binary operator with an earlier value of the same shape."""
     other = d.pick(*[v for v in d.values if v.shape == x.shape] or [x])
     op = d.pick("Add", "Sub", "Mul", "Max", "Min", "Sum", "Mean", "Where")
+    if op == "Sub" and other.name == x.name:
+        op = "Add"  # x - x is 0 everywhere: a root of it has no derivative anywhere
     if op == "Where":
         chosen = d.node(d.pick("Greater", "Less"), [other.name, d.constant(np.float32(0.1))])
         return Value(d.node("Where", [chosen, x.name, other.name]), x.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,12 +10,14 @@ from functools import cached_property
 
 import numpy as np
 import onnx
+from onnx.reference import ReferenceEvaluator
 
 from fuzz.draft import Array
 from fuzz.generate import Case
 from fuzz.oracle import Forward, double_forward, finite_there, session, slopes
 from onnxattr import GradientInput, IntegratedGradients, OnnxAttrError, SquareGrad, vjp
 from onnxattr.errors import UnforeseenError
+from onnxattr.evaluator import CORRECTED
 from onnxattr.testing import as_double
 
 AGREED, SKIPPED, REFUSED, WRONG, CRASHED = "agreed", "not a model", "refused", "wrong", "crashed"
@@ -153,13 +156,15 @@ def _near(xbar: Array | None, v: Array, slope: float) -> bool:
 
 
 def _double_gradient(trial: _Trial, x: Array) -> Array | None:
-    """The gradient graph in float64: tells rounding from a wrong rule."""
-    try:
-        loaded = session(as_double(trial.gradient_model))
-        feeds = {"x": x.astype(np.float64), "y_cotangent": trial.cotangent.astype(np.float64)}
-        return np.asarray(loaded.run(["x_gradient"], feeds)[0])
-    except Exception:  # operators without a float64 kernel
-        return None
+    """The gradient graph in float64, by the runtime or onnx's evaluator: tells rounding from a wrong rule."""
+    feeds = {"x": x.astype(np.float64), "y_cotangent": trial.cotangent.astype(np.float64)}
+    double = as_double(trial.gradient_model)
+    for start in (session, functools.partial(ReferenceEvaluator, new_ops=list(CORRECTED))):
+        try:
+            return np.asarray(start(double).run(["x_gradient"], feeds)[0])
+        except Exception:  # operators that this one lacks in float64
+            continue
+    return None
 
 
 def _finite(trial: _Trial) -> None:
