@@ -1,4 +1,7 @@
-"""Whether the rows of a model are apart, found by comparing them alone and among others where the proof cannot tell."""
+"""Whether the rows of a model are apart, where the proof for all sizes cannot tell.
+
+It is made again for the sizes of the inputs; where that does not tell either, rows are compared alone and among others.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _EXTENTS = (16, 64, 224)
 
 
 def compared(prepared: Prepared, run: Run, feeds: Feeds) -> Rows:
-    """What the outputs of a model for some rows, alone and among others, say of them.
+    """Whether rows are apart at the sizes given: by proof, or by the outputs for some rows alone and among others.
 
     Args:
         prepared: The model, of which ``rows`` says why the proof could not tell.

@@ -27,7 +27,8 @@ class Rows:
     """How the first axis of a model's inputs is to be understood.
 
     Attributes:
-        kind: "proven": the rows are computed apart, by proof; "measured": by comparison; "mixed": they are not, the
+        kind: "proven": the rows are computed apart, by proof; "measured": by comparison, or by
+            proof for the sizes of the first inputs alone; "mixed": they are not, the
             whole first axis is one sample; "undecided": neither is proven, a comparison has to tell; "single": the
             model takes one row at a time.
         why: For what is mixed or undecided, the reason, with the node it lies in.

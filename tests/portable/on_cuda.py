@@ -23,6 +23,7 @@ from onnxattr import attributions  # noqa: E402
 from onnxattr.session import default_providers, exact, runtime  # noqa: E402
 from portable.cases import Entry, write_cases  # noqa: E402
 from portable.networks import networks  # noqa: E402
+from portable.run import relative  # noqa: E402
 
 TOLERANCE = 1e-4
 REPEATS = 5
@@ -120,11 +121,6 @@ def median_ms(run: Callable[[], object]) -> float:
         run()
         times.append((time.perf_counter() - start) * 1e3)
     return statistics.median(times)
-
-
-def relative(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference over the map's maximum."""
-    return float(np.abs(found.ravel() - expected.ravel()).max() / np.abs(expected).max())
 
 
 if __name__ == "__main__":
