@@ -1,0 +1,91 @@
+"""The command line: onnxattr convert | inspect | explain | export | ops."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from onnxattr.cli import convert, explain, export
+from onnxattr.console import printable, tell
+from onnxattr.errors import NonFiniteWarning, OnnxAttrError
+from onnxattr.inspection import inspect, supported_operators
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+        The exit status: 0; 2 for bad input, 3 for results that are NaN or infinite (which are written all the same),
+        1 if the output cannot be printed or for a defect of onnxattr, each with one line on stderr that tells the
+        reason; 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names in models are any text, which not every terminal has.
+            stream.reconfigure(errors="backslashreplace")
+    heard: list[type[Warning]] = []
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        heard.append(category)
+        tell(f"warning: {message}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", NonFiniteWarning)
+        warnings.showwarning = show
+        try:
+            status = _run(options)
+        except KeyboardInterrupt:
+            tell("onnxattr: interrupted")
+            return 130
+    if not status and NonFiniteWarning in heard and not getattr(options, "allow_nonfinite", True):
+        tell(
+            "onnxattr: the attributions are written as they are, NaN or infinite in places, and the exit status is 3; "
+            "--allow-nonfinite makes it 0."
+        )
+        return 3
+    return status
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        text = options.run(options)
+    except OnnxAttrError as error:
+        tell(f"onnxattr: {error}")
+        return 2
+    except Exception as error:
+        tell(
+            f"onnxattr: {type(error).__name__}: {error}. This is a defect of onnxattr; from Python it has a traceback."
+        )
+        return 1
+    try:
+        if text:
+            print(printable(text, keep="\n"))
+        sys.stdout.flush()
+    except OSError as error:
+        # Nothing more is to be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output may have seen enough, as head does.
+        if not isinstance(error, BrokenPipeError):
+            tell(f"onnxattr: the output cannot be written: {error}")
+            return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="onnxattr", description="Explanations that ship with the model.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    convert.add_to(commands)
+    look = commands.add_parser("inspect", help="list inputs, outputs, layers and operators of a model")
+    look.add_argument("model")
+    look.set_defaults(run=lambda options: inspect(options.model))
+    explain.add_to(commands)
+    export.add_to(commands)
+    ops = commands.add_parser("ops", help="list the operators that can be differentiated")
+    ops.set_defaults(run=lambda options: supported_operators())
+    return parser

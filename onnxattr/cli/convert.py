@@ -1,0 +1,51 @@
+"""onnxattr convert."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from onnxattr.console import written
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to the parser's."""
+    convert = commands.add_parser("convert", help="convert a model of Keras, PyTorch or scikit-learn")
+    convert.add_argument(
+        "model",
+        help=".keras, .h5, .hdf5 or SavedModel; .pt2 of torch.export; .skops, .joblib or .pkl of scikit-learn",
+    )
+    convert.add_argument("-o", "--output", help="ONNX file to write (default: beside the model)")
+    convert.add_argument("--opset", type=int, help="17 for Keras, 18 for the others unless given")
+    convert.add_argument(
+        "--sample", help=".npy or .csv file with real rows to check with; scikit-learn models need it"
+    )
+    convert.add_argument(
+        "--trust",
+        action="store_true",
+        help="open a file whose loading can run code (.pt2, .pkl, Lambda layers)",
+    )
+    convert.add_argument(
+        "--keep-layer", action="append", default=[], help="layer that must stay usable; 'all' keeps all"
+    )
+    convert.add_argument(
+        "--no-verify", action="store_true", help="do not compare the result with the original"
+    )
+    convert.set_defaults(run=_convert)
+
+
+def _convert(options: argparse.Namespace) -> str:
+    from onnxattr.converters.files import convert_file
+
+    output = str(Path(options.model).with_suffix(".onnx")) if options.output is None else options.output
+    convert_file(
+        options.model,
+        output,
+        opset=options.opset,
+        verify=not options.no_verify,
+        keep_layers="all" if "all" in options.keep_layer else tuple(options.keep_layer),
+        sample=options.sample,
+        trust=options.trust,
+    )
+    return written(output)

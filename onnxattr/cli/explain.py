@@ -1,0 +1,136 @@
+"""onnxattr explain."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from onnxattr import plots
+from onnxattr.cli.method_options import PARAMETERS, add_method, is_integer, method_of
+from onnxattr.console import written
+from onnxattr.csv_rows import Table
+from onnxattr.errors import NonFiniteWarning, ParameterError, ShapeError
+from onnxattr.explainer import Explainer, is_explainer, load
+from onnxattr.files import AnyPath, check_output, read_arrays, whole_file
+from onnxattr.loading.heads import classes_of_unit
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to the parser's."""
+    explain = commands.add_parser(
+        "explain", help="explain rows of a .npy or .csv file (.npz for several inputs)"
+    )
+    add_method(explain, ", or an explainer, which has its method and parameters already")
+    explain.add_argument(
+        "inputs",
+        help=".npy array of shape (N, ...); .npz with one array per model input; or .csv, whose columns are matched by "
+        "name where its first line and the model have names",
+    )
+    explain.add_argument(
+        "-o", "--output", required=True, help=".npy file for the attributions (.npz for several)"
+    )
+    explain.add_argument("--targets", help="label for all rows, or a .npy or .csv file of labels or weights")
+    explain.add_argument("--picture", help="also draw one row: .png, .svg or .pdf")
+    explain.add_argument("--row", type=int, default=0, help="the row that is drawn, from 0 on")
+    explain.add_argument(
+        "--allow-nonfinite",
+        action="store_true",
+        help="exit with 0 although results are NaN or infinite, not with 3",
+    )
+    explain.set_defaults(run=_explain)
+
+
+def _explainer(options: argparse.Namespace) -> Explainer:
+    """The explainer that the model's file is."""
+    given = [name for name in ("method", "wrt", *PARAMETERS) if getattr(options, name) is not None]
+    if set(given) - {"seed"}:
+        raise ParameterError(
+            f"{options.model} is an explainer, whose method and parameters are fixed, but for the seed: "
+            f"leave out {', '.join('--' + name.replace('_', '-') for name in given)}, or give the model itself."
+        )
+    return load(options.model, seed=options.seed or 0)
+
+
+def _explain(options: argparse.Namespace) -> str:
+    _check_outputs(options, [options.model, options.inputs, options.targets or ""])
+    inputs = read_arrays(options.inputs)
+    if options.picture is not None:
+        _check_picture(options, inputs)
+    method: Any = _explainer(options) if is_explainer(options.model) else method_of(options)
+    _check_outputs(options, method.files)
+    targets = _targets(options.targets, inputs, method.one_sample)
+    result = method.explain(inputs, targets)
+    with whole_file(options.output) as file:
+        if isinstance(result, np.ndarray):
+            np.save(file, result)
+        else:
+            maps = result.values() if isinstance(result, dict) else result
+            np.savez(file, **dict(zip(method.explained, maps, strict=True)))
+    if options.picture is None:
+        return written(options.output)
+    _draw(options, method, inputs, targets, result)
+    return written(options.output, options.picture)
+
+
+def _check_outputs(options: argparse.Namespace, reads: Iterable[AnyPath]) -> None:
+    """Checks before the work that what shall be written can be, and is nothing that is read."""
+    reads = list(reads)
+    check_output(options.output, reads)
+    if options.picture is not None:
+        if os.path.realpath(options.picture) == os.path.realpath(options.output):
+            raise ParameterError(f"-o and --picture are both {options.picture}. Give two names.")
+        if os.path.isdir(os.path.dirname(os.path.abspath(options.picture))):
+            check_output(options.picture, reads)
+
+
+def _check_picture(options: argparse.Namespace, inputs: Any) -> None:
+    plots.check_path(options.picture)
+    plots.matplotlib_module()
+    if not isinstance(inputs, (np.ndarray, Table)) or not inputs.shape:
+        raise ShapeError("A picture shows the rows of one input, given as a .npy or .csv file.")
+    if not 0 <= options.row < len(inputs):
+        raise ParameterError(f"--row {options.row}: {options.inputs} has rows 0 to {len(inputs) - 1}.")
+
+
+def _draw(options: argparse.Namespace, method: Any, inputs: np.ndarray, targets: Any, maps: Any) -> None:
+    """Draws one row with the class that its map explains, where the output has classes and one was asked for."""
+    x, label, score = inputs[options.row], "", None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NonFiniteWarning)  # said already
+        scores = method.predict(inputs[options.row : options.row + 1])[0]
+    if (scores.ndim == 1 or method.unit) and (targets is None or targets.ndim == 1):
+        wanted = -1 if targets is None else int(targets[options.row])
+        scores = classes_of_unit(method.unit, scores) if method.unit else scores
+        index = int(scores.argmax()) if wanted < 0 else wanted
+        label, score = f"class {index}, score", float(scores[index])
+    plots.row(
+        x,
+        {method.name: maps[options.row]},
+        title=options.model,
+        label=label,
+        score=score,
+        path=options.picture,
+    )
+
+
+def _targets(given: str | None, inputs: Any, one_sample: bool) -> Any:
+    """Targets from a file, or one label for every row, or for all rows where they are one sample."""
+    if given is None or not is_integer(given):
+        found = None if given is None else read_arrays(given)
+        return found if given is None or not given.lower().endswith(".csv") else _targets_of_table(found)
+    if one_sample:
+        return np.array(int(given))
+    first = next(iter(inputs.values()), np.empty(0)) if isinstance(inputs, dict) else inputs
+    return np.full(first.shape[:1], int(given))
+
+
+def _targets_of_table(table: Any) -> np.ndarray:
+    """Targets of a CSV file: one column of whole numbers is one of labels, all else are weights."""
+    values = np.asarray(table)
+    whole = values.shape[1] == 1 and np.array_equal(values, np.round(values))
+    return values[:, 0].astype(np.int64) if whole else values

@@ -1,0 +1,51 @@
+"""The options that say which method explains which model."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from onnxattr import attributions
+
+#: The parameters of the methods that options set.
+PARAMETERS = (
+    "output_layer", "batch_size", "reducer", "steps", "baseline_value", "nb_samples", "noise", "seed", "relu_policy",
+    "precision",
+)  # fmt: skip
+
+
+def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None:
+    """Adds the options of methods to a command."""
+    parser.add_argument("model", help="ONNX file" + help_of_model)
+    parser.add_argument("--method", choices=attributions.__all__, help="IntegratedGradients unless given")
+    parser.add_argument("--output-layer", help="layer name or index, or value name, to cut the model at")
+    parser.add_argument("--wrt", action="append", help="value to explain; may be given several times")
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--reducer", choices=["min", "mean", "max", "sum", "none"])
+    parser.add_argument("--steps", type=int, help="points on the path of IntegratedGradients")
+    parser.add_argument("--baseline-value", type=float)
+    parser.add_argument("--nb-samples", type=int, help="draws of the noisy methods")
+    parser.add_argument("--noise", type=float, help="standard deviation of the noise")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--relu-policy", choices=["all", "xplique"])
+    parser.add_argument(
+        "--precision", choices=["model", "float32"], help="float32 widens a half-precision model"
+    )
+
+
+def method_of(options: argparse.Namespace) -> attributions.base.Attribution:
+    """The method that the options ask for, on the model that they name."""
+    given = {name: value for name in PARAMETERS if (value := getattr(options, name)) is not None}
+    if given.get("reducer") == "none":
+        given["reducer"] = None
+    layer = given.get("output_layer")
+    if layer is not None and is_integer(layer):
+        given["output_layer"] = int(layer)
+    if options.wrt:
+        given["wrt"] = tuple(options.wrt)
+    return getattr(attributions, options.method or "IntegratedGradients")(options.model, **given)
+
+
+def is_integer(text: str) -> bool:
+    """Whether a text is an integer."""
+    return re.fullmatch(r"-?[0-9]{1,18}", text) is not None
