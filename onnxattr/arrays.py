@@ -16,6 +16,7 @@ from onnxattr.frames import parts_given
 from onnxattr.input_values import check_range
 from onnxattr.loading.heads import is_binary, threshold
 from onnxattr.model import Prepared
+from onnxattr.scores.score import TargetKind
 from onnxattr.values import dims_of
 
 
@@ -126,30 +127,34 @@ class Targets:
         )
 
 
-def as_targets(prepared: Prepared, given: Any, rows: int) -> Targets:
+def as_targets(prepared: Prepared, given: Any, rows: int, kind: TargetKind | None = None) -> Targets:
     """Checks targets: one-hot or any float weights of the output's shape, integer labels (N,), or None.
 
     None is the predicted class for an output (N, C) or a unit that tells two classes apart, the output itself for other
     outputs (N,).
+
+    Args:
+        prepared: The model.
+        given: What the caller gave.
+        rows: The number of rows.
+        kind: What the score takes as targets; None for weights of the output's shape.
 
     Raises:
         TargetError: If the shape does not fit (nothing is broadcast), a label is out of range, or a value not finite.
     """
     output = prepared.value(prepared.output)
     dims = dims_of(output) or []
-    labelled = len(dims) == 2 or is_binary(prepared.unit)
-    shape = (
-        f"({rows}, {', '.join(str(d if d is not None else '?') for d in dims[1:])})"
-        if len(dims) > 1
-        else f"({rows},)"
-    )
+    assert output.dtype is not None
+    kind = kind or TargetKind(dims[1:], output.dtype)
+    labelled = kind.labels and (len(dims) == 2 or is_binary(prepared.unit))
+    shape = f"({', '.join([str(rows), *(str(d if d is not None else '?') for d in kind.dims)])}{',' * (not kind.dims)})"
     if given is None:
         if labelled:
             return Targets(labels=np.full(rows, -1, np.int64))
-        if len(dims) == 1:
-            return Targets(weights=np.ones(rows, output.dtype.numpy()))  # type: ignore[union-attr]
+        if len(dims) == 1 and kind.labels:
+            return Targets(weights=np.ones(rows, output.dtype.numpy()))
         raise TargetError(
-            f"The output {output.name!r} has rank {len(dims)}: give targets, weights of shape {shape}."
+            f"The output {output.name!r} has rank {len(dims)}: give targets, {kind.what} of shape {shape}."
         )
     try:
         array = as_array(given, "targets")
@@ -157,19 +162,22 @@ def as_targets(prepared: Prepared, given: Any, rows: int) -> Targets:
         raise TargetError(str(error)) from error
     if array.ndim == 1 and labelled and array.dtype.kind in ("iub" if is_binary(prepared.unit) else "iu"):
         return _labels(prepared, array, rows)
-    fits = array.ndim == len(dims) and len(array) == rows
+    if kind.one_box and array.ndim == len(kind.dims):
+        array = array[:, None]
+    fits = array.ndim == 1 + len(kind.dims) and len(array) == rows
     fits = fits and all(
-        not isinstance(d, int) or d == n for d, n in zip(dims[1:], array.shape[1:], strict=True)
+        not isinstance(d, int) or d == n for d, n in zip(kind.dims, array.shape[1:], strict=True)
     )
     if not fits:
         also = f", or integer labels of shape ({rows},)" if labelled else ""
+        also += f", or ({rows}, {kind.dims[-1]}) for one box each" if kind.one_box else ""
         raise TargetError(
-            f"targets have shape {array.shape}; expected weights of shape {shape}{also}. Nothing is broadcast."
+            f"targets have shape {array.shape}; expected {kind.what} of shape {shape}{also}. Nothing is broadcast."
         )
-    array = array.astype(output.dtype.numpy())  # type: ignore[union-attr]
+    array = array.astype(kind.dtype.numpy())
     if not np.isfinite(array.astype(np.float32)).all():
         raise TargetError("targets hold NaN or infinite values; expected finite weights.")
-    if is_binary(prepared.unit) and (array == 0).any():
+    if labelled and is_binary(prepared.unit) and (array == 0).any():
         _warn(
             f"targets of shape {array.shape} are weights on the output's only unit: a weight of 0 explains nothing, "
             "its map is 0. Give classes as integer labels of shape (N,), or weights: +1 for class 1, -1 for class 0."

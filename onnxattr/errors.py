@@ -52,6 +52,10 @@ class ParameterError(OnnxAttrError, ValueError):
     """A parameter of a method has a value outside its domain."""
 
 
+class OperatorError(ParameterError):
+    """The function or model given as ``operator`` cannot be used as a score."""
+
+
 class RuntimeMissingError(OnnxAttrError):
     """ONNX Runtime, or an execution provider that was asked for, is not available."""
 

@@ -147,6 +147,7 @@ def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, A
         "onnxattr": importlib.metadata.version("onnxattr"),
         "opset": prepared.opset,
         "prediction": own_name(prepared, "prediction"),
+        "score": {"name": request.score.name, "formula": request.score.formula},
         "seed": own_name(prepared, "seed") if definition.noise else None,
         "target": own_name(prepared, "target"),
         "target_kind": "labels" if labels else "weights",

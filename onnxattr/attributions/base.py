@@ -30,11 +30,11 @@ from onnxattr.frames import in_order, is_frame, orders_of
 from onnxattr.loading.heads import is_binary
 from onnxattr.loading.source import ModelSource
 from onnxattr.model import prepare
+from onnxattr.scores import score_of
 from onnxattr.trial import try_explainer
 from onnxattr.weights import check_place, write_model
 
 REDUCERS = ("min", "mean", "max", "sum", None)
-OPERATORS = (None, "classification", "regression")
 
 
 class Attribution(ABC):
@@ -48,9 +48,11 @@ class Attribution(ABC):
             or node. None for the model's output.
         batch_size: Most rows (images times points) in one run of the model; None for no limit. On a CPU a run holds
             fewer where that is faster, which is where their values would not fit its cache; the numbers are the same.
-        operator: None, "classification" or "regression": all the same score. They say what an output of one unit is,
-            where labels depend on it: "classification" the logit of class 1, "regression" a number without classes.
-            None: as the graph has it, a sigmoid's output the probability of class 1, other numbers no classes.
+        operator: What is explained, one number for each sample. None, "classification" or "regression": the sum of the
+            output times the targets; they say what an output of one unit is, where labels depend on it:
+            "classification" the logit of class 1, "regression" a number without classes, None: as the graph has it, a
+            sigmoid's output the probability of class 1, other numbers no classes. The name of another score or a
+            member of ``Tasks``; a Python function ``operator(f, x, y)`` of symbolic arrays; see docs/scores.md.
         reducer: "min", "mean", "max", "sum" or None: how the channel axis of images is reduced. The axis stays, with
             size 1. Applied to inputs of rank 4 with more than one channel.
         wrt: Name or names of the values to explain; None for every float input.
@@ -80,7 +82,7 @@ class Attribution(ABC):
         model: ModelSource,
         output_layer: str | int | None = None,
         batch_size: int | None = 32,
-        operator: str | None = None,
+        operator: Any = None,
         reducer: str | None = "mean",
         **options: Any,
     ):
@@ -98,11 +100,13 @@ class Attribution(ABC):
             self.output_layer,
             self.options.wrt,
             self.options.precision,
-            self.operator,
+            self._score.unit,
             self.options.verify,
         )
         with one_door(f"{self.name} cannot be set up"):
-            self._plan = Plan(self.prepared, self._definition(), reducer, batch_size, self.options)
+            self._plan = Plan(
+                self.prepared, self._definition(), reducer, batch_size, self.options, self._score
+            )
         self._warn()
 
     @abstractmethod
@@ -242,7 +246,8 @@ class Attribution(ABC):
         """The parameters of the method by name."""
         own = [name for name in inspect.signature(type(self)).parameters if name not in ("model", "options")]
         shared = ("wrt", "seed", "relu_policy", "channel_axis", "precision")
-        return {name: getattr(self, name) for name in own} | {n: getattr(self.options, n) for n in shared}
+        named = {name: getattr(self, name) for name in own} | {n: getattr(self.options, n) for n in shared}
+        return named | {"operator": self._score.name}
 
     def _results(self, inputs: Any, targets: Any) -> list[Any]:
         """The attributions, and for a method on a path the convergence delta."""
@@ -293,12 +298,9 @@ class Attribution(ABC):
             )
 
     def _check_parameters(self) -> None:
-        for name, given, allowed in (
-            ("operator", self.operator, OPERATORS),
-            ("reducer", self.reducer, REDUCERS),
-        ):
-            if given not in allowed:
-                raise ParameterError(f"{name}={given!r}: expected one of {allowed}.")
+        self._score = score_of(self.operator)
+        if self.reducer not in REDUCERS:
+            raise ParameterError(f"reducer={self.reducer!r}: expected one of {REDUCERS}.")
         if self.batch_size is not None and not is_integer(self.batch_size, at_least=1):
             raise ParameterError(f"batch_size={self.batch_size!r}: expected an integer from 1 on, or None.")
         if self.output_layer is not None and not isinstance(self.output_layer, str):

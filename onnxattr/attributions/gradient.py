@@ -21,7 +21,7 @@ class Saliency(Attribution):
         model: ModelSource,
         output_layer: str | int | None = None,
         batch_size: int | None = 32,
-        operator: str | None = None,
+        operator: Any = None,
         reducer: str | None = "max",
         **options: Any,
     ):
@@ -42,7 +42,7 @@ class GradientInput(Attribution):
         model: ModelSource,
         output_layer: str | int | None = None,
         batch_size: int | None = 64,
-        operator: str | None = None,
+        operator: Any = None,
         reducer: str | None = None,
         **options: Any,
     ):
@@ -63,7 +63,7 @@ class DeconvNet(Attribution):
         model: ModelSource,
         output_layer: str | int | None = None,
         batch_size: int | None = 32,
-        operator: str | None = None,
+        operator: Any = None,
         reducer: str | None = None,
         **options: Any,
     ):

@@ -38,7 +38,7 @@ class _NoisyGradient(Attribution):
         model: ModelSource,
         output_layer: str | int | None = None,
         batch_size: int | None = 32,
-        operator: str | None = None,
+        operator: Any = None,
         reducer: str | None = "mean",
         nb_samples: int = 50,
         noise: float = 0.2,

@@ -40,7 +40,7 @@ class IntegratedGradients(Attribution):
         model: ModelSource,
         output_layer: str | int | None = None,
         batch_size: int | None = 32,
-        operator: str | None = None,
+        operator: Any = None,
         reducer: str | None = "mean",
         steps: int = 50,
         baseline_value: Any = 0.0,

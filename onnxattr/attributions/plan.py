@@ -22,6 +22,7 @@ from onnxattr.model import Prepared
 from onnxattr.renderings.driven import step_graph
 from onnxattr.renderings.one_sample import as_one_sample, keeps_output
 from onnxattr.renderings.rewrite import Request
+from onnxattr.scores.score import LINEAR, Score
 from onnxattr.values import dims_of
 
 
@@ -44,6 +45,7 @@ class Plan:
         reducer: str | None,
         batch_size: int | None,
         options: Options,
+        score: Score = LINEAR,
     ):
         """Makes a plan.
 
@@ -52,7 +54,7 @@ class Plan:
             ParameterError: If the baseline does not fit.
         """
         self.prepared, self._definition, self._reducer = prepared, definition, reducer
-        self._batch_size, self._options = batch_size, options
+        self._batch_size, self._options, self._score = batch_size, options, score
         self._make()
 
     @property
@@ -68,7 +70,9 @@ class Plan:
         if self.prepared.rows.kind != UNDECIDED:
             check_baseline(ran, self._definition)
         axes = channel_axes(self.prepared, self._options.channel_axis)
-        self.request = Request(ran, self._definition, self._reducer, axes, self._options.relu_policy)
+        self.request = Request(
+            ran, self._definition, self._reducer, axes, self._options.relu_policy, score=self._score
+        )
         self.driver = Driver(self.request, self._batch_size, self._options.seed, self._options.providers)
 
     def decide(self, feeds: Feeds | None, stacklevel: int) -> None:
@@ -125,7 +129,7 @@ class Plan:
             TargetError: If it does not fit the output.
         """
         if not self.one_sample:
-            return as_targets(self.prepared, given, rows)
+            return as_targets(self.prepared, given, rows, self.request.target_kind)
         dims = dims_of(self.prepared.value(self.prepared.output)) or []
         label = given is None or (np.ndim(given) < 2 and np.size(given) == 1)
         if label and len(dims) == 2 and not isinstance(dims[0], int):
@@ -148,6 +152,12 @@ class Plan:
         Raises:
             ParameterError: If they shall be, and the output has no classes.
         """
+        if not self.request.target_kind.labels:
+            if target == "labels":
+                raise ParameterError(
+                    f"target='labels': the score {self._score.name!r} takes no labels; export with target='weights'."
+                )
+            return False
         classes = is_binary(self.prepared.unit)
         classes |= len(dims_of(self.prepared.value(self.prepared.output)) or []) == 2
         if self.one_sample:

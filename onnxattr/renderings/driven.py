@@ -57,8 +57,7 @@ def step_rewrite(request: Request) -> Rewrite:
         return z
 
     placed = rewrite.place_points(points)
-    score_dims = (dims_of(rewrite.score) or [None])[1:]
-    target = op.input(own_name(request.prepared, "target"), rewrite.score.dtype, ["images", *score_dims])
+    target = rewrite.target_input("images")
     target_rows = op.Gather(target, row, axis=0)
     gradients = rewrite.gradients(placed, target_rows)
     places = op.input(PLACES, INT64, ["images", "slots"])

@@ -19,7 +19,9 @@ from onnxattr.loading.heads import is_binary, threshold
 from onnxattr.loading.missing import may_be_missing
 from onnxattr.model import Prepared, named_values
 from onnxattr.relus import relu_spans
+from onnxattr.renderings.scored import ScoredModel
 from onnxattr.rules.overrides import RELU_LIKE
+from onnxattr.scores.score import LINEAR, Score, TargetKind
 from onnxattr.values import dims_of
 
 INT64 = ir.DataType.INT64
@@ -36,6 +38,12 @@ class Request:
     relu_policy: str
     #: Whether the baseline is an input of the graph, one for each explained value, instead of the definition's.
     baseline_input: bool = False
+    score: Score = LINEAR
+
+    @property
+    def target_kind(self) -> TargetKind:
+        """What the targets of the score are."""
+        return self.score.target_kind(self.prepared.value(self.prepared.output))
 
 
 class Rewrite:
@@ -52,6 +60,7 @@ class Rewrite:
         self.wrt = [values[name] for name in request.prepared.wrt]
         self.graph.outputs.clear()
         self._baselines: dict[int, ir.Value] = {}
+        self._scored = ScoredModel(self)
 
     @property
     def with_rows(self) -> ir.Value:
@@ -72,6 +81,7 @@ class Rewrite:
             rows = pick(new)
             rows.shape = old.shape
             ir.convenience.replace_all_uses_with(old, rows)
+            self._scored.read(rows, old)
             self.wrt = [rows if value is old else value for value in self.wrt]
 
     def place_points(self, points: Callable[[ir.Value, int], ir.Value]) -> list[ir.Value]:
@@ -84,6 +94,7 @@ class Rewrite:
                 z.shape, z.type = value.shape, value.type
             for use in uses if z is not value else []:
                 use.node.replace_input_with(use.idx, z)
+            self._scored.read(z, value)
             placed.append(z)
         self.graph.sort()
         return placed
@@ -103,9 +114,9 @@ class Rewrite:
             ModelError: If there are ``labels`` and the model's output has no axis of classes.
         """
         op, name = self.op, own_name(self.request.prepared, "target")
-        dims = dims_of(self.score) or []
         if not labels:
-            return op.input(name, self.score.dtype, [rows, *dims[1:]])
+            return self.target_input(rows)
+        dims = dims_of(self.score) or []
         if is_binary(self.request.prepared.unit):
             return self._unit_target(op.input(name, INT64, [rows]), prediction)
         if len(dims) != 2:
@@ -120,6 +131,11 @@ class Rewrite:
         one_hot.shape = ir.Shape([rows, dims[1]])
         return one_hot
 
+    def target_input(self, rows: int | str | None) -> ir.Value:
+        """The input ``target`` as the score takes it, for some rows."""
+        kind = self.request.target_kind
+        return self.op.input(own_name(self.request.prepared, "target"), kind.dtype, [rows, *kind.dims])
+
     def _unit_target(self, target: ir.Value, prediction: ir.Value) -> ir.Value:
         """1 for class 1, the unit itself, and -1 for class 0; 0 for a label without a class."""
         op, dims = self.op, dims_of(self.score) or []
@@ -131,13 +147,18 @@ class Rewrite:
         weights.shape = ir.Shape([dims_of(target)[0], *dims[1:]])  # type: ignore[index]
         return weights
 
-    def gradients(self, points: Sequence[ir.Value], seed: ir.Value) -> list[ir.Value]:
-        """The gradients of the score at the points; ``seed`` is the cotangent of the model's output, for each row."""
+    def gradients(self, points: Sequence[ir.Value], target: ir.Value) -> list[ir.Value]:
+        """The gradients of the score at the points; ``target`` has a row for each of them."""
         spans = {}
         if RELU_LIKE in self.definition.rules:
             spans = relu_spans(self.graph, self.request.prepared.layers, self.request.relu_policy)
-        gradients = pullback(self.op, {self.score: seed}, points, self.definition.rules, spans)
-        if spans and not _depend(gradients, points, seed):
+        cotangents = {self.score: target}
+        if not self.request.score.linear:
+            score = self._scored.score(target)
+            cotangents = {score: self.op.expand_like(1.0, score)}
+            spans = self._scored.with_copies(spans)
+        gradients = pullback(self.op, cotangents, points, self.definition.rules, spans)
+        if spans and not _depend(gradients, points, target):
             warnings.warn(
                 "With its ReLUs overridden, this model's map depends on the target alone, not on the input: no "
                 "max-pool or other operator on the way back looks at it. GuidedBackprop and GradientInput do.",
@@ -178,8 +199,10 @@ class Rewrite:
         return op.Add(op.Mul(op.Sub(1.0, column), baseline), op.Mul(column, x))
 
     def score_of_rows(self, target: ir.Value) -> ir.Value:
-        """The explained score of each row, (R, 1): the sum of the model's output times the targets."""
+        """The explained score of each row, (R, 1)."""
         op = self.op
+        if not self.request.score.linear:
+            return op.cast_like(op.Reshape(self._scored.score(target), [-1, 1]), self.score)
         weighted = op.Flatten(op.Mul(self.score, target), axis=1)
         return op.ReduceSum(weighted, [1], keepdims=1)
 
@@ -245,9 +268,9 @@ class Rewrite:
         return ir.serde.serialize_model(self.finished_model())
 
 
-def _depend(values: Sequence[ir.Value], points: Sequence[ir.Value], seed: ir.Value) -> bool:
+def _depend(values: Sequence[ir.Value], points: Sequence[ir.Value], target: ir.Value) -> bool:
     """Whether the numbers of some value, not its shape alone, depend on the points."""
-    sought, seen, waiting = set(points), {seed}, list(values)
+    sought, seen, waiting = set(points), {target}, list(values)
     while waiting:
         value = waiting.pop()
         if value in sought:

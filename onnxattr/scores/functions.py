@@ -1,0 +1,78 @@
+"""Python functions as scores: they are called with symbolic arrays, and what they compute becomes part of the graph."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from onnxattr.errors import OnnxAttrError, OperatorError, RuleError
+from onnxattr.scores.score import Score
+
+#: Libraries whose functions take no symbolic arrays.
+_FOREIGN = {"tensorflow": "tf", "torch": "torch", "keras": "keras.ops", "jax": "jax.numpy", "scipy": "scipy"}
+
+
+def score_of_function(function: Callable[..., Any]) -> Score:
+    """The score that a function g(f, x, y) of symbolic arrays computes.
+
+    Raises:
+        OperatorError: If it does not take three arguments.
+    """
+    # What tf.function makes of a function traces TensorFlow's operations alone.
+    function = getattr(function, "python_function", function)
+    name = getattr(function, "__qualname__", type(function).__name__)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        signature = None
+    if signature is not None:
+        try:
+            signature.bind(None, None, None)
+        except TypeError as error:
+            raise OperatorError(
+                f"operator={name}{signature}: expected a function of three arguments, operator(f, x, y): the model, "
+                "the inputs and the targets."
+            ) from error
+    return Score(name, functools.partial(_called, function, name), formula=_source(function))
+
+
+def _called(function: Callable[..., Any], name: str, f: Any, x: Any, y: Any) -> Any:
+    try:
+        return function(f, x, y)
+    except RuleError as error:
+        raise OperatorError(
+            f"The operator {name} computes with shapes or types that do not fit: {error}"
+        ) from error
+    except OnnxAttrError as error:
+        raise type(error)(str(error).replace("The operator", f"The operator {name}", 1)) from error
+    except Exception as error:
+        raise OperatorError(_why(name, error)) from error
+
+
+def _why(name: str, error: Exception) -> str:
+    """What to say of an error in the function: most come from another library's functions."""
+    packages = [
+        frame.f_globals.get("__name__", "").split(".")[0]
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    foreign = next((package for package in packages if package in _FOREIGN), None)
+    if foreign is not None:
+        return (
+            f"The operator {name} calls {foreign}, whose functions compute numbers and cannot be traced: write it with "
+            f"the methods and operators of the arrays, as in (f(x) * y).sum(axis=-1), and the functions of onnxattr.xp "
+            f"in place of {_FOREIGN[foreign]}'s."
+        )
+    reason = " ".join(str(error).split())[:300]
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"The operator {name} failed while it was traced, in line {where.lineno}: {type(error).__name__}: {reason}"
+
+
+def _source(function: Any) -> str:
+    """The function's text, where there is one."""
+    try:
+        return inspect.getsource(function).strip()
+    except (OSError, TypeError):
+        return ""

@@ -1,0 +1,37 @@
+"""Finds the score that ``operator=`` asks for."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from onnxattr.errors import ParameterError
+from onnxattr.scores.functions import score_of_function
+from onnxattr.scores.score import LINEAR, Score
+from onnxattr.scores.tasks import TASKS, Tasks
+
+
+def score_of(operator: Any) -> Score:
+    """The score of an operator.
+
+    Args:
+        operator: None, the name of a score, a member of ``Tasks``, a function g(f, x, y), or a ``Score``.
+
+    Raises:
+        ParameterError: If it is none of these.
+    """
+    if operator is None:
+        return LINEAR
+    if isinstance(operator, Score):
+        return operator
+    if isinstance(operator, Tasks):
+        operator = operator.value
+    if isinstance(operator, str) and operator in TASKS:
+        return TASKS[operator]
+    if callable(operator):
+        return score_of_function(operator)
+    near = difflib.get_close_matches(operator, TASKS, 1) if isinstance(operator, str) else []
+    raise ParameterError(
+        f"operator={operator!r}: expected None, a function operator(f, x, y), or one of {list(TASKS)}."
+        + "".join(f" Did you mean {name!r}?" for name in near)
+    )
