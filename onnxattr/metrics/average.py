@@ -1,0 +1,80 @@
+"""Average drop, increase and gain: what the score becomes on the input times its explanation."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+
+from onnxattr.metrics.base import ModelMetric
+
+_EPSILON = 1e-8
+
+
+class _Masked(ModelMetric):
+    """A metric of the score on x times a mask: magnitudes, averaged over channels, brought to [0, 1] for each sample.
+
+    Parameters are those of ``ModelMetric``. Meant for scores in [0, 1]: give ``activation`` where the output is logits.
+    """
+
+    @property
+    def passes(self) -> int:
+        """Forward passes of one evaluation: each sample as it is and masked."""
+        return 2 * self.scored.rows
+
+    def of_samples(self, explanations: Any) -> np.ndarray:
+        """The number of each sample, (N,).
+
+        Args:
+            explanations: Maps of the inputs' shape; reduced axes may be 1 or, for channels, absent.
+
+        Raises:
+            NonFiniteError: If a map or a score is not finite.
+            ShapeError: If the maps do not fit the inputs.
+        """
+        masks, axis = np.abs(self._maps(explanations)), self.scored.channel_axis
+        if axis is not None:
+            masks = masks.mean(axis=axis, keepdims=True)
+        axes = tuple(range(1, masks.ndim))
+        low, high = masks.min(axis=axes, keepdims=True), masks.max(axis=axes, keepdims=True)
+        masks = (masks - low) / (high - low + _EPSILON)
+        after = self.scored.of(lambda image, _: self.scored.x[image] * masks[image], 1, self.name)[:, 0]
+        return self._compare(self.scored.scores, after)
+
+    @abstractmethod
+    def _compare(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Scores on the inputs and on the masked inputs, (N,), to the number of each sample."""
+
+
+class AverageDropMetric(_Masked):
+    """max(0, f(x) - f(x * mask)) / f(x); lower is better."""
+
+    __doc__ = f"{__doc__}\n\n{_Masked.__doc__}"
+    better = "lower"
+    paper = "Chattopadhay et al., 2018, Grad-CAM++, arXiv 1710.11063"
+
+    def _compare(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        return np.maximum(before - after, 0) / (before + _EPSILON)
+
+
+class AverageIncreaseMetric(_Masked):
+    """1 where f(x * mask) > f(x), else 0; higher is better."""
+
+    __doc__ = f"{__doc__}\n\n{_Masked.__doc__}"
+    better = "higher"
+    paper = "Chattopadhay et al., 2018, Grad-CAM++, arXiv 1710.11063"
+
+    def _compare(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        return (after > before).astype(np.float64)
+
+
+class AverageGainMetric(_Masked):
+    """max(0, f(x * mask) - f(x)) / (1 - f(x)); higher is better."""
+
+    __doc__ = f"{__doc__}\n\n{_Masked.__doc__}"
+    better = "higher"
+    paper = "Zhang et al., 2024, Opti-CAM, arXiv 2301.07002"
+
+    def _compare(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        return np.maximum(after - before, 0) / (1 - before + _EPSILON)

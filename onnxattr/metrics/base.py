@@ -1,0 +1,120 @@
+"""What every metric shares: what it says of itself, its inputs, its checks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from onnxattr.attributions.options import is_integer
+from onnxattr.errors import ParameterError
+from onnxattr.metrics.maps import aligned
+from onnxattr.metrics.scored import ScoredInputs
+
+
+class Metric(ABC):
+    """A number that says how good explanations are.
+
+    Attributes:
+        better: "lower" or "higher": which numbers are the better ones; "" where it is a description, not a judgement.
+        paper: Where it comes from.
+        takes: "maps" if it is called with explanations, "method" if it explains changed inputs itself.
+    """
+
+    better: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    takes: ClassVar[str] = "maps"
+
+    @abstractmethod
+    def of_samples(self, explanations: Any) -> np.ndarray:
+        """The number of each sample, (N,), float64."""
+
+    def evaluate(self, explanations: Any) -> float:
+        """The mean over samples."""
+        return float(np.mean(self.of_samples(explanations)))
+
+    __call__ = evaluate
+
+    @property
+    def name(self) -> str:
+        """The metric's name."""
+        return type(self).__name__
+
+    @property
+    def passes(self) -> int:
+        """How many forward passes of single samples one evaluation takes."""
+        return 0
+
+    @property
+    def explanations(self) -> int:
+        """How many explanations of single samples one evaluation makes itself."""
+        return 0
+
+
+class ModelMetric(Metric):
+    """A metric that looks at the model's scores on inputs.
+
+    Args:
+        model: A path, bytes, ``onnx.ModelProto``, ``onnx_ir.Model`` or Keras model; or a method of this package, whose
+            model and operator are taken.
+        inputs: Array (N, ...), or what else ``explain`` takes. Of a model with several inputs the one that ``wrt``
+            names is changed, the others stay as they are.
+        targets: One-hot rows or any weights of the output's shape, integer labels (N,), or None for the class that is
+            predicted on the inputs as they are.
+        batch_size: Most rows in one run of the model; None for no limit. Numbers do not depend on it.
+        operator: The score, as every method's.
+        activation: "sigmoid", "softmax" or None: what is put behind the model's output, for instance to measure drops
+            of probability on a model of logits.
+        **options: What every method takes by keyword (``Attribution``): ``output_layer``, ``wrt``, ``providers``,
+            ``channel_axis``, ``progress``, ``seed``, ...
+
+    Raises:
+        ModelError: If the model cannot be read, rows are not computed apart, or several inputs are explained.
+        ParameterError: If a parameter is outside its domain.
+        ShapeError: If the inputs do not fit the model.
+        TargetError: If the targets do not fit its output.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        inputs: Any,
+        targets: Any = None,
+        batch_size: int | None = 64,
+        operator: Any = None,
+        activation: str | None = None,
+        **options: Any,
+    ):
+        self.scored = ScoredInputs(model, inputs, targets, batch_size, operator, activation, options)
+        self.seed = self.scored.method.options.seed
+
+    def _maps(self, explanations: Any) -> np.ndarray:
+        """The explanations, checked, of the inputs' rank."""
+        scored = self.scored
+        return aligned(explanations, scored.x, scored.channel_axis, scored.order)
+
+
+def count(name: str, given: Any, at_least: int = 1) -> int:
+    """A parameter that counts something.
+
+    Raises:
+        ParameterError: If it is no integer from the least on.
+    """
+    if not is_integer(given, at_least):
+        raise ParameterError(f"{name}={given!r}: expected an integer from {at_least} on.")
+    return int(given)
+
+
+def number(name: str, given: Any, low: float, high: float = np.inf, *, with_low: bool = False) -> float:
+    """A parameter that is a number in an interval, its upper end included.
+
+    Raises:
+        ParameterError: If it is not.
+    """
+    real = isinstance(given, (int, float, np.number)) and not isinstance(given, bool)
+    if not real or not (low <= given <= high if with_low else low < given <= high) or not np.isfinite(given):
+        start = "from" if with_low else "above"
+        end = "" if high == np.inf else f" and at most {high:g}"
+        raise ParameterError(f"{name}={given!r}: expected a number {start} {low:g} on{end}.")
+    return float(given)

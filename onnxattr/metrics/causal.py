@@ -1,0 +1,131 @@
+"""Deletion and Insertion: how fast the score falls or rises as the most important features are taken or given."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+
+from onnxattr.attributions.options import is_integer
+from onnxattr.errors import ParameterError
+from onnxattr.metrics.base import ModelMetric, number
+from onnxattr.metrics.maps import baselines, ranked_features
+
+
+class CausalFidelity(ModelMetric):
+    """The area under the score's curve as features change, the most important first.
+
+    Args:
+        model: See ``ModelMetric``; so are the parameters not listed here.
+        inputs: See ``ModelMetric``.
+        targets: See ``ModelMetric``.
+        batch_size: See ``ModelMetric``.
+        baseline_mode: What features are set to: a number, an array that broadcasts to the inputs, or a function of the
+            inputs (N, ...) that gives one of these.
+        steps: Number of intervals between start and end; -1 for one feature at a time.
+        max_percentage_perturbed: Share of the features that change, in (0, 1].
+        operator: See ``ModelMetric``.
+        activation: See ``ModelMetric``.
+        **options: See ``ModelMetric``.
+
+    Raises:
+        ParameterError: If a parameter is outside its domain.
+    """
+
+    #: Whether features go from the input to the baseline, or back.
+    removes: ClassVar[bool]
+    paper = "Petsiuk et al., 2018, RISE, arXiv 1806.07421"
+
+    def __init__(
+        self,
+        model: Any,
+        inputs: Any,
+        targets: Any = None,
+        batch_size: int | None = 64,
+        baseline_mode: Any = 0.0,
+        steps: int = 10,
+        max_percentage_perturbed: float = 1.0,
+        operator: Any = None,
+        activation: str | None = None,
+        **options: Any,
+    ):
+        if not is_integer(steps) or (steps < 1 and steps != -1):
+            raise ParameterError(
+                f"steps={steps!r}: expected an integer from 1 on, or -1 for one feature at a time."
+            )
+        self.steps = int(steps)
+        self.max_percentage_perturbed = number("max_percentage_perturbed", max_percentage_perturbed, 0, 1)
+        super().__init__(model, inputs, targets, batch_size, operator, activation, **options)
+        self._baselines = baselines(baseline_mode, self.scored.x)
+
+    @property
+    def passes(self) -> int:
+        """Forward passes of one evaluation: each sample at each step, both ends included."""
+        axis, shape = self.scored.channel_axis, self.scored.x.shape
+        features = int(np.prod(shape[1:])) // (1 if axis is None else shape[axis])
+        return self.scored.rows * len(self._counts(features))
+
+    def curves(self, explanations: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The score of each sample on its way.
+
+        Args:
+            explanations: Maps of the inputs' shape; reduced axes may be 1 or, for channels, absent. Channels of images
+                change together, by their mean attribution.
+
+        Returns:
+            How many features have changed at each step, (S + 1,); the scores there, (N, S + 1).
+
+        Raises:
+            NonFiniteError: If a map or a score is not finite.
+            ShapeError: If the maps do not fit the inputs.
+        """
+        ranks, features = ranked_features(self._maps(explanations), self.scored.channel_axis)
+        counts = self._counts(features)
+        if self.steps > len(counts) - 1:
+            warnings.warn(
+                f"steps={self.steps}, and there are {counts[-1]} features to change: one feature a step.",
+                stacklevel=2,
+            )
+        start, end = self.scored.x, self._baselines
+        if not self.removes:
+            start, end = end, start
+        per_row = (-1, *[1] * (start.ndim - 1))
+
+        def change(image: np.ndarray, draw: np.ndarray) -> np.ndarray:
+            return np.where(ranks[image] < counts[draw].reshape(per_row), end[image], start[image])
+
+        return counts, self.scored.of(change, len(counts), self.name)
+
+    def of_samples(self, explanations: Any) -> np.ndarray:
+        """The area under each sample's curve, by the trapezoid rule over [0, 1], (N,)."""
+        _, scores = self.curves(explanations)
+        return (scores[:, :-1] + scores[:, 1:]).mean(axis=1) / 2
+
+    def detailed_evaluate(self, explanations: Any) -> dict[int, float]:
+        """The mean score by the number of features that have changed."""
+        counts, scores = self.curves(explanations)
+        return dict(zip(counts.tolist(), scores.mean(axis=0).tolist(), strict=True))
+
+    def _counts(self, features: int) -> np.ndarray:
+        most = int(np.floor(features * self.max_percentage_perturbed))
+        if most < 1:
+            raise ParameterError(
+                f"max_percentage_perturbed={self.max_percentage_perturbed}: that is none of {features} features."
+            )
+        steps = most if self.steps == -1 else self.steps
+        return np.unique(np.linspace(0, most, steps + 1, dtype=np.int32))
+
+
+class Deletion(CausalFidelity):
+    """The area under the score as the most important features are set to the baseline; lower is better."""
+
+    __doc__ = f"{__doc__}\n\n{CausalFidelity.__doc__}"
+    better, removes = "lower", True
+
+
+class Insertion(CausalFidelity):
+    """The area under the score as the most important features are put into the baseline; higher is better."""
+
+    __doc__ = f"{__doc__}\n\n{CausalFidelity.__doc__}"
+    better, removes = "higher", False

@@ -1,0 +1,76 @@
+"""Sparseness and complexity: on how few features an explanation lies."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+
+from onnxattr.metrics.base import Metric
+from onnxattr.metrics.maps import as_maps
+
+_EPSILON = 1e-8
+_CHANNELS = (1, 3, 4)
+
+
+class _Concentration(Metric):
+    """A metric of the maps alone.
+
+    Args:
+        batch_size: Taken for Xplique's sake; there is nothing to run in batches.
+        channel_axis: The channel axis of maps of rank 4, over which magnitudes are averaged first; None for the last,
+            or the second where that one has the size of channels (1, 3 or 4) and the last has not.
+    """
+
+    def __init__(self, batch_size: int | None = 32, *, channel_axis: int | None = None):
+        self.batch_size, self.channel_axis = batch_size, channel_axis
+
+    def of_samples(self, explanations: Any) -> np.ndarray:
+        """The number of each map, (N,).
+
+        Args:
+            explanations: Maps, (N, ...).
+
+        Raises:
+            NonFiniteError: If a map is not finite.
+        """
+        maps = np.abs(as_maps(explanations).astype(np.float64))
+        if maps.ndim == 4:
+            second = maps.shape[1] in _CHANNELS and maps.shape[3] not in _CHANNELS
+            axis = self.channel_axis if self.channel_axis is not None else 1 if second else -1
+            maps = maps.mean(axis=axis)
+        flat = maps.reshape(len(maps), -1)
+        return self._of_shares(flat / (flat.sum(axis=1, keepdims=True) + _EPSILON))
+
+    detailed_evaluate = of_samples
+
+    @abstractmethod
+    def _of_shares(self, shares: np.ndarray) -> np.ndarray:
+        """(N, features) shares of the whole magnitude to (N,)."""
+
+
+class Sparseness(_Concentration):
+    """The Gini index of the magnitudes: 0 where all are equal, nearly 1 where one has all; higher is sparser."""
+
+    __doc__ = f"{__doc__}\n\n{_Concentration.__doc__}"
+    better = "higher"
+    paper = "Chalasani et al., 2020, Concise Explanations of Neural Networks, ICML"
+
+    def _of_shares(self, shares: np.ndarray) -> np.ndarray:
+        rising, n = np.sort(shares, axis=1), shares.shape[1]
+        weighted = 2 * (rising * np.arange(1, n + 1)).sum(axis=1)
+        return weighted / (n * rising.sum(axis=1) + _EPSILON) - (n + 1) / n
+
+
+class Complexity(_Concentration):
+    """The entropy of the magnitudes in nats: 0 if one has all, log(features) if all are equal; lower is better."""
+
+    __doc__ = f"{__doc__}\n\n{_Concentration.__doc__}"
+    better = "lower"
+    paper = (
+        "Bhatt et al., 2020, Evaluating and Aggregating Feature-based Model Explanations, arXiv 2005.00631"
+    )
+
+    def _of_shares(self, shares: np.ndarray) -> np.ndarray:
+        return -(shares * np.log(shares + _EPSILON)).sum(axis=1)

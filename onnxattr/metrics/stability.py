@@ -1,0 +1,225 @@
+"""Average stability and max-sensitivity: how far explanations move as inputs move a little."""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from onnxattr.arrays import as_array
+from onnxattr.attributions.base import Attribution
+from onnxattr.errors import ModelError, ParameterError
+from onnxattr.metrics.base import ModelMetric, count, number
+from onnxattr.metrics.maps import as_maps
+
+#: (inputs (R, ...), generator) -> changed inputs (R, ...).
+Move = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+_DISTANCES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "l1": lambda a, b: float(np.abs(a - b).sum()),
+    "l2": lambda a, b: float(np.sqrt(((a - b) ** 2).sum())),
+}
+
+
+class ExplainerMetric(ModelMetric):
+    """A metric that explains changed inputs itself: it is called with a method, or a function (inputs, targets)."""
+
+    takes = "method"
+
+    @abstractmethod
+    def of_samples(self, explanations: Any) -> np.ndarray:
+        """The number of each sample, (N,), of a method or a function (inputs, targets) that gives maps."""
+
+    def _explain(self, explainer: Any, inputs: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """Maps of changed inputs, (R, ...), float64.
+
+        Args:
+            explainer: A method, or a function of inputs and targets.
+            inputs: What stands in the place of the input that is changed, (R, ...).
+            samples: Which sample each row is made of, (R,).
+        """
+        scored = self.scored
+        others = {k: v[samples] if v.ndim else v for k, v in scored.feeds.items() if k != scored.name}
+        given = others | {scored.name: inputs} if others else inputs
+        return as_maps(explainer(given, scored.weights[samples])).astype(np.float64)
+
+    def _quiet(self, explainer: Any) -> Any:
+        """A method without a progress bar of its own; anything else as it is.
+
+        Raises:
+            ModelError: If an inner value is explained, so that no input is there to be changed.
+            ParameterError: If it is neither a method nor a function.
+        """
+        if self.scored.name not in self.scored.feeds:
+            raise ModelError(
+                f"{self.name} changes inputs and explains them again, and {self.scored.name!r} is an inner value. "
+                "Name an input with wrt=<name>."
+            )
+        if not callable(explainer):
+            raise ParameterError(
+                f"{self.name} takes a method, or a function of inputs and targets that gives maps; got "
+                f"{type(explainer).__name__}. It explains changed inputs, for which maps of the inputs do not do."
+            )
+        if not isinstance(explainer, Attribution):
+            return explainer
+        twin = copy.copy(explainer)
+        twin.options = replace(explainer.options, progress=False)
+        return twin
+
+
+class _Neighbours(ExplainerMetric):
+    """Compares each sample's map with those of its neighbours."""
+
+    draws: int
+
+    @property
+    def explanations(self) -> int:
+        """Explanations of one evaluation: each sample and its neighbours."""
+        return self.scored.rows * (1 + self.draws)
+
+    def of_samples(self, explanations: Any, base_explanations: Any = None) -> np.ndarray:
+        """The number of each sample, (N,).
+
+        Args:
+            explanations: A method, or a function (inputs, targets) that gives maps.
+            base_explanations: The maps of the inputs as they are, if they are known already.
+
+        Raises:
+            NonFiniteError: If a map is not finite.
+            ParameterError: If it is called with something else.
+        """
+        explainer, x, rows = self._quiet(explanations), self.scored.x, self.scored.rows
+        if base_explanations is None:
+            base = self._explain(explainer, x, np.arange(rows))
+        else:
+            base = as_maps(base_explanations).astype(np.float64)
+        found = np.empty(rows)
+        with self.scored.progress(rows * self.draws, self.name, unit="map") as bar:
+            for sample in range(rows):
+                neighbours = np.asarray(self._neighbours(sample), x.dtype)
+                maps = self._explain(explainer, neighbours, np.full(self.draws, sample))
+                found[sample] = self._measure(maps, base[sample])
+                bar.update(self.draws)
+        return found
+
+    def evaluate(self, explanations: Any, base_explanations: Any = None) -> float:
+        """The mean over samples; the arguments and errors are those of ``of_samples``."""
+        return float(np.mean(self.of_samples(explanations, base_explanations)))
+
+    __call__ = evaluate
+
+    @abstractmethod
+    def _neighbours(self, sample: int) -> np.ndarray:
+        """Changed copies of a sample, (draws, ...)."""
+
+    @abstractmethod
+    def _measure(self, maps: np.ndarray, base: np.ndarray) -> float:
+        """The number of a sample, of its neighbours' maps, (draws, ...), and its own."""
+
+
+class AverageStability(_Neighbours):
+    """Mean distance of a sample's map from those of inputs with uniform noise on top; lower is better.
+
+    Args:
+        model: See ``ModelMetric``; so are the parameters not listed here.
+        inputs: See ``ModelMetric``.
+        targets: See ``ModelMetric``.
+        batch_size: See ``ModelMetric``; methods have their own.
+        radius: The noise is uniform in [0, radius), in input units.
+        distance: "l1", "l2", or a function of two maps that gives a number.
+        nb_samples: Number of neighbours of each sample; all samples have the same noise, ``noisy_masks``.
+        **options: See ``ModelMetric``; ``seed`` fixes the noise.
+
+    Raises:
+        ParameterError: If a parameter is outside its domain.
+    """
+
+    better = "lower"
+    paper = (
+        "Bhatt et al., 2020, Evaluating and Aggregating Feature-based Model Explanations, arXiv 2005.00631"
+    )
+
+    def __init__(
+        self,
+        model: Any,
+        inputs: Any,
+        targets: Any = None,
+        batch_size: int | None = 64,
+        radius: float = 0.1,
+        distance: str | Callable[[np.ndarray, np.ndarray], float] = "l2",
+        nb_samples: int = 20,
+        **options: Any,
+    ):
+        if not callable(distance) and distance not in _DISTANCES:
+            raise ParameterError(f"distance={distance!r}: expected 'l1', 'l2' or a function of two maps.")
+        self.radius, self.draws = number("radius", radius, 0), count("nb_samples", nb_samples)
+        self._distance = distance if callable(distance) else _DISTANCES[distance]
+        super().__init__(model, inputs, targets, batch_size, **options)
+        generator = np.random.default_rng([self.seed, 2])
+        #: What is added to each sample, (draws, ...).
+        self.noisy_masks = generator.uniform(0, self.radius, (self.draws, *self.scored.x.shape[1:]))
+
+    def _neighbours(self, sample: int) -> np.ndarray:
+        return self.scored.x[sample] + np.asarray(self.noisy_masks, self.scored.x.dtype)
+
+    def _measure(self, maps: np.ndarray, base: np.ndarray) -> float:
+        return float(np.mean([self._distance(phi, base) for phi in maps]))
+
+
+class MaxSensitivity(_Neighbours):
+    """The largest distance of a sample's map from those of inputs around it, relative to its size; lower is better.
+
+    Args:
+        model: See ``ModelMetric``; so are the parameters not listed here.
+        inputs: See ``ModelMetric``.
+        targets: See ``ModelMetric``.
+        batch_size: See ``ModelMetric``; methods have their own.
+        radius: Neighbours are drawn uniformly, each element at most this far away, in input units.
+        nb_samples: Number of neighbours of each sample.
+        norm: Order of the norm: 1, 2 or ``numpy.inf``, or any that ``numpy.linalg.norm`` takes for vectors.
+        perturbation: In place of uniform noise, a function of inputs (R, ...), copies of one sample, and a
+            ``numpy.random.Generator`` that gives its neighbours, (R, ...).
+        **options: See ``ModelMetric``; ``seed`` fixes the neighbours.
+
+    Raises:
+        ParameterError: If a parameter is outside its domain.
+    """
+
+    better = "lower"
+    paper = "Yeh et al., 2019, On the (In)fidelity and Sensitivity of Explanations, arXiv 1901.09392"
+
+    def __init__(
+        self,
+        model: Any,
+        inputs: Any,
+        targets: Any = None,
+        batch_size: int | None = 64,
+        radius: float = 0.02,
+        nb_samples: int = 10,
+        norm: float = 2,
+        perturbation: Move | None = None,
+        **options: Any,
+    ):
+        if perturbation is not None and not callable(perturbation):
+            raise ParameterError("perturbation: expected a function of inputs and a generator, or None.")
+        self.radius, self.draws = number("radius", radius, 0), count("nb_samples", nb_samples)
+        self.norm = norm if norm == np.inf else number("norm", norm, 0)
+        self.perturbation = perturbation
+        super().__init__(model, inputs, targets, batch_size, **options)
+
+    def _neighbours(self, sample: int) -> np.ndarray:
+        generator = np.random.default_rng([self.seed, 3, sample])
+        copies = np.repeat(self.scored.x[sample : sample + 1], self.draws, axis=0)
+        if self.perturbation is None:
+            return copies + generator.uniform(-self.radius, self.radius, copies.shape)
+        moved = as_array(self.perturbation(copies, generator), "What perturbation gave")
+        if moved.shape != copies.shape:
+            raise ParameterError(f"perturbation gave shape {moved.shape}; expected {copies.shape}.")
+        return moved
+
+    def _measure(self, maps: np.ndarray, base: np.ndarray) -> float:
+        size = float(np.linalg.norm(base.ravel(), self.norm)) or 1.0
+        return float(np.linalg.norm((maps - base).reshape(len(maps), -1), self.norm, axis=1).max()) / size
