@@ -104,9 +104,7 @@ class Attribution(ABC):
             self.options.verify,
         )
         with one_door(f"{self.name} cannot be set up"):
-            self._plan = Plan(
-                self.prepared, self._definition(), reducer, batch_size, self.options, self._score
-            )
+            self._plan = self._planned()
         self._warn()
 
     @abstractmethod
@@ -241,6 +239,11 @@ class Attribution(ABC):
         method = {"method": self.name, "parameters": self._parameters()}
         with one_door(f"The explainer of {self.name} cannot be built"):
             return build(request, self._plan.driver.rows, rendering, labels, method, self.prepared)
+
+    def _planned(self) -> Plan:
+        """How the method runs on its model."""
+        definition, score = self._definition(), self._score
+        return Plan(self.prepared, definition, self.reducer, self.batch_size, self.options, score)
 
     def _parameters(self) -> dict[str, Any]:
         """The parameters of the method by name."""

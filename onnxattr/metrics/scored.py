@@ -16,7 +16,6 @@ from onnxattr.arrays import label_weights, take
 from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.batches import is_dataset, join, pairs_of
 from onnxattr.attributions.definition import Definition, first_moment
-from onnxattr.attributions.plan import Plan
 from onnxattr.builder import OpBuilder
 from onnxattr.driver import Feeds
 from onnxattr.errors import ModelError, NonFiniteError, ParameterError, ShapeError, one_door
@@ -134,9 +133,7 @@ class ScoredInputs:
         if self.name not in self.feeds:
             dims = [*(dims_of(rewrite.wrt[0]) or [])]
             rewrite.place_points(lambda x, _: op.input(_CHANGED, x.dtype, dims))
-        dims = ["rows", *(dims_of(rewrite.score) or [None])[1:]]
-        target = op.input(own_name(prepared, "target"), rewrite.score.dtype, dims)
-        scores = op.Reshape(rewrite.score_of_rows(target), [-1])
+        scores = op.Reshape(rewrite.score_of_rows(rewrite.target_input("rows")), [-1])
         scores.name, scores.shape = op.unique_name(_SCORES, exact=True), ir.Shape(["rows"])
         rewrite.graph.outputs.append(scores)
         return Session(rewrite.finished(), self._plan.driver.providers, prepared.folder)
@@ -227,7 +224,7 @@ def on_prepared(method: Attribution, prepared: Prepared) -> Attribution:
     """A copy of a method on another prepared model."""
     twin = copy.copy(method)
     twin.prepared = prepared
-    twin._plan = Plan(prepared, twin._definition(), twin.reducer, twin.batch_size, twin.options)
+    twin._plan = twin._planned()
     return twin
 
 
