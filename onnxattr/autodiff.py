@@ -51,13 +51,16 @@ def reachable(nodes: Iterable[Any], wrt: Iterable[ir.Value]) -> set[ir.Value]:
     return reached
 
 
-def reaching(nodes: Sequence[Any], output: ir.Value) -> set[ir.Value]:
-    """The values that ``output`` depends on, along operators that carry gradient: those that reach it alone."""
+def reaching(nodes: Sequence[Any], output: ir.Value, without: Collection[str] = ()) -> set[ir.Value]:
+    """The values that ``output`` depends on, along operators that carry gradient: those that reach it alone.
+
+    Ways through the values named ``without`` do not count.
+    """
     found = {output}
     for node in reversed(nodes):
         if op_name(node) in NON_DIFFERENTIABLE:
             continue
-        targets = [value for value in node.outputs if value in found]
+        targets = [value for value in node.outputs if value in found and value.name not in without]
         if not targets:
             continue
         always = stands_for_reals(op_name(node)) or any(map(is_float, targets))

@@ -98,7 +98,7 @@ class Explainer:
 
     @property
     def explained(self) -> tuple[str, ...]:
-        """Names of the values that are explained, in the order of the maps."""
+        """Names of what is explained, as it was asked for, in the order of the maps."""
         return self._prepared.wrt
 
     @property

@@ -125,18 +125,20 @@ def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, A
     prepared, definition = request.prepared, request.definition
     rows = zip(
         prepared.wrt,
+        prepared.asked,
         own_names(prepared, "attribution"),
         own_names(prepared, "baseline"),
         request.channel_axes,
         strict=True,
     )
     explained = {
-        name: {
+        asked: {
             "attribution": attribution,
             "baseline": baseline if request.baseline_input else None,
             "axes": _axes(original, name, axis),
+            "value": name,
         }
-        for name, attribution, baseline, axis in rows
+        for name, asked, attribution, baseline, axis in rows
     }
     return {
         "convergence_delta": None if definition.ends is None else own_name(prepared, "convergence_delta"),

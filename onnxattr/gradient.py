@@ -12,13 +12,14 @@ from onnxattr.builder import OpBuilder
 from onnxattr.errors import ModelError, one_door
 from onnxattr.finish_graph import finish
 from onnxattr.loading.load import load
+from onnxattr.loading.places import check_outside
 from onnxattr.loading.precision import set_precision
 from onnxattr.loading.source import ModelSource, name_of
 from onnxattr.loading.verify import check_choice, verify_model
-from onnxattr.model import check_outside, named_values, opset_of
+from onnxattr.model import opset_of
 from onnxattr.rules.registry import RuleTable
 from onnxattr.rules.standard import STANDARD
-from onnxattr.values import dims_of
+from onnxattr.values import dims_of, named_values
 
 
 def vjp(

@@ -9,8 +9,9 @@ import onnx_ir as ir
 
 from onnxattr.errors import ShapeError
 from onnxattr.loading.missing import path_of_missing
-from onnxattr.model import Prepared, named_values
+from onnxattr.model import Prepared
 from onnxattr.session import Session
+from onnxattr.values import named_values
 
 _LISTED = 5
 #: Most places in a row that are tried alone, to say which of the missing values is not replaced.

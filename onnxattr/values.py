@@ -32,3 +32,8 @@ def same_dims(a: ir.Value, b: ir.Value) -> bool:
         return True
     dims = dims_of(a)
     return dims is not None and None not in dims and dims == dims_of(b)
+
+
+def named_values(graph: ir.Graph) -> dict[str, ir.Value]:
+    """The values of a graph and of its subgraphs by name; where names repeat, the outer one."""
+    return {value.name: value for value in reversed(list(values_of(graph))) if value.name}

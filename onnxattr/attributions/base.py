@@ -55,7 +55,9 @@ class Attribution(ABC):
             member of ``Tasks``; a Python function ``operator(f, x, y)`` of symbolic arrays; see docs/scores.md.
         reducer: "min", "mean", "max", "sum" or None: how the channel axis of images is reduced. The axis stays, with
             size 1. Applied to inputs of rank 4 with more than one channel.
-        wrt: Name or names of the values to explain; None for every float input.
+        wrt: What to explain, in the words that ``output_layer`` takes: a layer's name, path or index, the name of a
+            value or node, or several of them; see docs/layers.md. The name of an input is always that input. None for
+            every float input.
         providers: ONNX Runtime execution providers; None for CUDA where there is a GPU, else CPU.
         seed: Seed of the noise, an integer from 0 to 2^31 - 2: the same seed gives the same attribution at any batch
             size and in any runtime.
@@ -155,8 +157,8 @@ class Attribution(ABC):
 
     @property
     def explained(self) -> tuple[str, ...]:
-        """Names of the values that are explained, in the order of the maps."""
-        return self.prepared.wrt
+        """Names of what is explained, as it was asked for, in the order of the maps."""
+        return self.prepared.asked
 
     @property
     def one_sample(self) -> bool:
@@ -250,6 +252,8 @@ class Attribution(ABC):
         own = [name for name in inspect.signature(type(self)).parameters if name not in ("model", "options")]
         shared = ("wrt", "seed", "relu_policy", "channel_axis", "precision")
         named = {name: getattr(self, name) for name in own} | {n: getattr(self.options, n) for n in shared}
+        if callable(self.options.wrt):
+            named["wrt"] = self.explained
         return named | {"operator": self._score.name}
 
     def _results(self, inputs: Any, targets: Any) -> list[Any]:
@@ -280,11 +284,11 @@ class Attribution(ABC):
         if self._plan.one_sample and not dataset:
             maps = [array[0] for array in maps]
         maps = [
-            in_order(m, (orders or {}).get(name)) for name, m in zip(self.prepared.wrt, maps, strict=True)
+            in_order(m, (orders or {}).get(name)) for name, m in zip(self.prepared.asked, maps, strict=True)
         ]
         if len(maps) == 1:
             return [maps[0], *rest]
-        return [dict(zip(self.prepared.wrt, maps, strict=True)) if as_dict else maps, *rest]
+        return [dict(zip(self.prepared.asked, maps, strict=True)) if as_dict else maps, *rest]
 
     def _reason(self, case: Case) -> str:
         return reason(self._plan.driver, case)

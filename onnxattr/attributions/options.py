@@ -11,6 +11,7 @@ import numpy as np
 from onnxattr.attributions.finite import check_mode
 from onnxattr.errors import ParameterError
 from onnxattr.loading.verify import check_choice
+from onnxattr.model import Wrt
 from onnxattr.noise import SEEDS
 from onnxattr.relus import POLICIES
 from onnxattr.session import check_providers
@@ -20,7 +21,7 @@ from onnxattr.session import check_providers
 class Options:
     """Options that every method takes beside Xplique's, by keyword; see ``Attribution``."""
 
-    wrt: str | tuple[str, ...] | None = None
+    wrt: Wrt = None
     providers: Sequence[Any] | None = None
     seed: int = 0
     relu_policy: str = "all"
@@ -52,12 +53,20 @@ class Options:
 
     def _check_wrt(self) -> None:
         names = self.wrt
-        if names is None or isinstance(names, str):
+        if names is None or callable(names) or is_place(names):
             return
-        if not isinstance(names, Sequence) or not names or not all(isinstance(name, str) for name in names):
-            raise ParameterError(f"wrt={names!r}: expected the name or names of values, or None.")
+        if not isinstance(names, Sequence) or not names or not all(map(is_place, names)):
+            raise ParameterError(
+                f"wrt={names!r}: expected the name or index of a layer, the name of a value or node, several of them, "
+                "or None."
+            )
         if len(set(names)) < len(names):
             raise ParameterError(f"wrt={names!r}: name every value once.")
+
+
+def is_place(value: Any) -> bool:
+    """Whether a value can say where in a model: a name, or the index of a layer."""
+    return isinstance(value, str) or is_integer(value)
 
 
 def is_integer(value: Any, at_least: int | None = None) -> bool:

@@ -15,10 +15,10 @@ from onnxattr.attributions.definition import first_moment
 from onnxattr.autodiff import FLOATS, inputs_of
 from onnxattr.builder import GRADIENT_OF
 from onnxattr.driver import Driver
-from onnxattr.model import named_values
 from onnxattr.renderings.driven import step_rewrite
 from onnxattr.renderings.rewrite import own_name
 from onnxattr.session import Session
+from onnxattr.values import named_values
 
 #: Most inner values that one run gives out, so that a large model's are not all in memory at once.
 _AT_ONCE = 64

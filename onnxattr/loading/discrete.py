@@ -15,7 +15,7 @@ _SHAPES = ("Shape", "Size")
 def explainable(graph: ir.Graph, output: ir.Value) -> list[str]:
     """The float values computed first from integers, such as embeddings: what can be explained instead of those."""
     wanted = reaching(list(graph), output) - {output}
-    return [str(value.name) for value in _first_floats(graph, _codes(graph)) if value in wanted]
+    return [str(value.name) for value in first_floats(graph) if value in wanted]
 
 
 def unexplained(graph: ir.Graph, output: ir.Value, wrt: Collection[str] = ()) -> dict[str, list[str]]:
@@ -29,7 +29,7 @@ def unexplained(graph: ir.Graph, output: ir.Value, wrt: Collection[str] = ()) ->
         output: The score.
         wrt: Names of the explained values.
     """
-    wanted, found = reaching(list(graph), output) - {output}, {}
+    wanted, found = reaching(list(graph), output, wrt) - {output}, {}
     for code in _codes(graph):
         names = [
             str(value.name)
@@ -39,6 +39,11 @@ def unexplained(graph: ir.Graph, output: ir.Value, wrt: Collection[str] = ()) ->
         if names:
             found[str(code.name)] = names
     return found
+
+
+def first_floats(graph: ir.Graph) -> list[ir.Value]:
+    """The float values computed first from any integers of a model."""
+    return _first_floats(graph, _codes(graph))
 
 
 def source_of(graph: ir.Graph, name: str) -> list[str]:

@@ -13,10 +13,10 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
-from onnxattr.model import Prepared, named_values
+from onnxattr.model import Prepared
 from onnxattr.renderings.rewrite import Request, has_rows, own_name, own_names
 from onnxattr.subgraphs import nodes_in
-from onnxattr.values import dims_of
+from onnxattr.values import dims_of, named_values
 
 _AXES = "onnxattr/sample_axis"
 

@@ -17,12 +17,12 @@ from onnxattr.finish_graph import clean
 from onnxattr.gradient import named_copy
 from onnxattr.loading.heads import is_binary, threshold
 from onnxattr.loading.missing import may_be_missing
-from onnxattr.model import Prepared, named_values
+from onnxattr.model import Prepared
 from onnxattr.relus import relu_spans
 from onnxattr.renderings.scored import ScoredModel
 from onnxattr.rules.overrides import RELU_LIKE
 from onnxattr.scores.score import LINEAR, Score, TargetKind
-from onnxattr.values import dims_of
+from onnxattr.values import dims_of, named_values
 
 INT64 = ir.DataType.INT64
 
@@ -295,8 +295,8 @@ def own_names(prepared: Prepared, stem: str) -> list[str]:
 def own_name(prepared: Prepared, stem: str, position: int | None = None) -> str:
     """The name of an input or output that a method adds: marked as ours where the model has that name itself.
 
-    What one of several explained values has, is named after the value as well.
+    What one of several explained values has, is named after the value as well, as the caller named it.
     """
     alone = position is None or len(prepared.wrt) == 1
-    name = stem if alone else f"{stem}_{prepared.wrt[position or 0]}"
+    name = stem if alone else f"{stem}_{prepared.asked[position or 0]}"
     return f"onnxattr_{name}" if name in prepared.values else name

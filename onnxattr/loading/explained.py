@@ -1,0 +1,103 @@
+"""The values of a model that are explained: its float inputs, or those that a caller names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from onnxattr.autodiff import FLOATS, reaching
+from onnxattr.errors import ModelError
+from onnxattr.layers import Layer
+from onnxattr.loading.discrete import explainable
+from onnxattr.loading.layouts import put_on_path
+from onnxattr.loading.places import Place, check_outside, find_place
+from onnxattr.values import dims_of
+
+_LISTED = 8
+
+
+def float_inputs(graph: ir.Graph, output: ir.Value) -> list[Place]:
+    """The float inputs that reach a score.
+
+    Raises:
+        ModelError: If there are none: lists values that can be explained instead.
+    """
+    reached = reaching(list(graph), output)
+    chosen = [v for v in graph.inputs if v.dtype in FLOATS and dims_of(v) != [] and v in reached]
+    if not chosen:
+        suggestion = ", ".join(explainable(graph, output)[:_LISTED]) or "none found"
+        kinds = ", ".join(f"{v.name} ({v.dtype.name if v.dtype else 'unknown'})" for v in graph.inputs)
+        raise ModelError(
+            f"No float input reaches the score; the inputs are {kinds}. Explain a float value inside the model "
+            f"with wrt=<name>, for example one of: {suggestion}."
+        )
+    return [Place(str(value.name), value) for value in chosen]
+
+
+def find_explained(
+    graph: ir.Graph,
+    opset: int,
+    layers: Sequence[Layer],
+    output: ir.Value,
+    wanted: Sequence[str | int],
+) -> list[Place]:
+    """The values that a caller names, as layers, values or nodes; an input's name is always the input.
+
+    Values that the graph computes for a layer in another layout are put on the way to the score, in place.
+
+    Raises:
+        ModelError: If one is unknown, inside a subgraph, no float value with rows, or does not reach the score.
+    """
+    inputs = {value.name: value for value in graph.inputs}
+    places: list[Place] = []
+    for name in wanted:
+        known = inputs.get(name) if isinstance(name, str) else None
+        place = find_place(graph, layers, name, "wrt") if known is None else Place(str(name), known)
+        _check(graph, place, output)
+        if not put_on_path(graph, opset, place, layers, reaching(list(graph), output)):
+            raise ModelError(
+                f"The explained output {output.name!r} does not depend on wrt {place.name!r}: no gradient flows from "
+                f"there. {_what_does(graph, layers, output)}"
+            )
+        twin = next((other for other in places if other.value is place.value), None)
+        if twin is not None:
+            raise ModelError(
+                f"wrt {place.name!r} and {twin.name!r} are the same value, {place.value.name!r}: name it once."
+            )
+        places.append(place)
+    return places
+
+
+def _check(graph: ir.Graph, place: Place, output: ir.Value) -> None:
+    value = place.value
+    check_outside(graph, value, "wrt")
+    if value.dtype not in FLOATS:
+        raise ModelError(
+            f"wrt {place.name!r} is {value.dtype}; only float values can be explained: "
+            f"{explainable(graph, output)[:_LISTED]}."
+        )
+    unfit = _why_unfit(value, output)
+    if unfit:
+        raise ModelError(
+            f"wrt {place.name!r} is {unfit}; expected a float value that depends on the inputs, one row each."
+        )
+
+
+def _why_unfit(value: ir.Value, output: ir.Value) -> str | None:
+    if value is output:
+        return "the explained output itself"
+    if value.const_value is not None:
+        return "a weight"
+    return "a scalar, without a batch axis" if dims_of(value) == [] else None
+
+
+def _what_does(graph: ir.Graph, layers: Sequence[Layer], output: ir.Value) -> str:
+    """Names of layers, or of values, that a score depends on: the last ones."""
+    names = {
+        str(value.name) for value in reaching(list(graph), output) - {output} if value.const_value is None
+    }
+    found = [layer.path for layer in layers if names & set(layer.outputs)]
+    found = found or [str(v.name) for node in graph for v in node.outputs if str(v.name) in names]
+    more = "`onnxattr inspect` lists all values."
+    return f"It depends on {', '.join(map(repr, found[-_LISTED:]))}; {more}" if found else more

@@ -1,0 +1,178 @@
+"""Which value of a model a caller means: a layer by path, name or index, a value or a node by its name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from onnxattr.autodiff import FLOATS
+from onnxattr.errors import ModelError
+from onnxattr.layers import Layer
+from onnxattr.subgraphs import subgraphs_of
+from onnxattr.values import named_values, values_of
+
+_NEAREST, _LISTED = 5, 20
+
+
+@dataclass(frozen=True)
+class Place:
+    """A value that a caller has named.
+
+    Attributes:
+        name: What results call it: as the caller did; a layer given by its index by its path.
+        value: The value.
+        layer: The layer whose output it is; None if it was not named as one.
+    """
+
+    name: str
+    value: ir.Value
+    layer: Layer | None = None
+
+
+def find_place(graph: ir.Graph, layers: Sequence[Layer], wanted: str | int, what: str) -> Place:
+    """The value of a name, or of a layer's index: layers come first, then values, then nodes.
+
+    Args:
+        graph: The model.
+        layers: Its layer table.
+        wanted: The name or the index.
+        what: The parameter that it was given for.
+
+    Raises:
+        ModelError: If there is none, or there are several: names those that are meant most likely.
+    """
+    values = named_values(graph)
+    if not isinstance(wanted, str):
+        layer = _layer_at(layers, wanted, what)
+        value = _output_of(values, layer, what)
+        return Place(str(value.name) if _is_input(graph, layer.path) else layer.path, value, layer)
+    layer_named = _layer_named(layers, wanted, what)
+    if layer_named is not None:
+        return Place(wanted, _output_of(values, layer_named, what), layer_named)
+    if wanted in values:
+        return Place(wanted, values[wanted])
+    for node in graph.all_nodes():
+        if node.name == wanted:
+            return Place(wanted, node.outputs[0])
+    raise ModelError(
+        f"{what} {wanted!r} is neither a layer, a value nor a node of the model. "
+        f"{_suggestion(graph, layers, wanted)} `onnxattr inspect` lists what there is."
+    )
+
+
+def find_output(graph: ir.Graph, layers: Sequence[Layer], wanted: str | int | None) -> ir.Value:
+    """The value whose score is explained; None for the only float output.
+
+    Raises:
+        ModelError: If it is unknown, ambiguous, inside a subgraph or no float.
+    """
+    if wanted is None:
+        return _only_output(graph)
+    value = find_place(graph, layers, wanted, "output_layer").value
+    check_outside(graph, value, "output_layer")
+    if value.dtype not in FLOATS:
+        raise ModelError(f"output_layer {wanted!r} is {value.dtype}; only float values have a gradient.")
+    return value
+
+
+def _only_output(graph: ir.Graph) -> ir.Value:
+    outputs = [value for value in graph.outputs if value.dtype in FLOATS]
+    if len(outputs) == 1:
+        return outputs[0]
+    if not outputs:
+        names = [str(value.name) for value in graph.outputs]
+        raise ModelError(
+            f"None of the model's outputs {names} is a float tensor; name a float value as output_layer."
+        )
+    names = [str(value.name) for value in outputs]
+    raise ModelError(
+        f"The model has {len(outputs)} float outputs {names}: say which to explain with output_layer=<name>."
+    )
+
+
+def check_outside(graph: ir.Graph, value: ir.Value, what: str) -> None:
+    """Refuses values inside subgraphs.
+
+    Raises:
+        ModelError: If the value is not one of the graph itself.
+    """
+    if value.graph is not graph:
+        holder = next(n for n in graph if any(value in values_of(body) for body in subgraphs_of(n)))
+        floats = [str(v.name) for v in holder.outputs if v.name and v.dtype in FLOATS]
+        outputs = f": {', '.join(map(repr, floats[:_NEAREST]))}" if floats else ""
+        raise ModelError(
+            f"{what} {value.name!r} is inside a subgraph of the {holder.op_type} node {holder.name!r}, where it may "
+            f"have no value or many; name a value outside, such as an output of that node{outputs}."
+        )
+
+
+def _is_input(graph: ir.Graph, name: str) -> bool:
+    return any(value.name == name for value in graph.inputs)
+
+
+def _layer_at(layers: Sequence[Layer], wanted: int, what: str) -> Layer:
+    indexed = {layer.index: layer for layer in layers if layer.index is not None}
+    if not indexed:
+        raise ModelError(
+            f"{what}={wanted} is an index, but the model has no layer table; give a value's name."
+        )
+    position = wanted if wanted >= 0 else wanted + max(indexed) + 1
+    if position not in indexed:
+        raise ModelError(f"{what}={wanted}: the model has layers 0 to {max(indexed)}.")
+    return indexed[position]
+
+
+def _layer_named(layers: Sequence[Layer], wanted: str, what: str) -> Layer | None:
+    matches = [layer for layer in layers if wanted in (layer.path, layer.name)]
+    exact = [layer for layer in matches if layer.path == wanted] or matches
+    if len(exact) > 1:
+        paths = [layer.path for layer in exact]
+        raise ModelError(f"{what} {wanted!r} names several layers: {paths}. Give one of these paths.")
+    return exact[0] if exact else None
+
+
+def _output_of(values: dict[str, ir.Value], layer: Layer, what: str) -> ir.Value:
+    present = [values[name] for name in layer.outputs if name in values]
+    if len(present) == 1:
+        return present[0]
+    if len(present) > 1:
+        raise ModelError(
+            f"Layer {layer.path!r} has several outputs {list(layer.outputs)}: name one of them as {what}."
+        )
+    raise ModelError(
+        f"Layer {layer.path!r} is not in the converted model: {layer.folded or 'its output was optimised away'}."
+    )
+
+
+def _suggestion(graph: ir.Graph, layers: Sequence[Layer], wanted: str) -> str:
+    usable = [layer for layer in layers if layer.outputs]
+    inner = [value.name for node in graph for value in node.outputs if value.dtype in FLOATS]
+    names = [
+        *(layer.path for layer in usable),
+        *(str(name) for name in (*(value.name for value in graph.inputs), *inner) if name),
+        *(str(node.name) for node in graph if node.name),
+    ]
+    near = nearest(wanted, names)
+    told = [f"Nearest: {', '.join(map(repr, near))}."] if near else []
+    if usable:
+        more = ", ..." if len(usable) > _LISTED else ""
+        told.append(f"Layers: {', '.join(layer.path for layer in usable[:_LISTED])}{more}.")
+    return " ".join([*told, f"Inputs: {[str(value.name) for value in graph.inputs]}."])
+
+
+def nearest(wanted: str, names: Iterable[str]) -> list[str]:
+    """The names most like one that is unknown: those that differ in case or separators first, then by spelling."""
+    by_letters: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        by_letters.setdefault(_letters(name), []).append(name)
+    letters = _letters(wanted)
+    ends = [key for key in by_letters if letters and key.endswith(letters)]
+    keys = [*ends, *difflib.get_close_matches(letters, by_letters, n=_NEAREST)]
+    return [name for key in dict.fromkeys(keys) for name in by_letters[key]][:_NEAREST]
+
+
+def _letters(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())

@@ -1,0 +1,135 @@
+"""Layers as what is explained: maps in the layer's own layout, with TensorFlow's gradient of the layer's output."""
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+import tensorflow as tf  # noqa: E402
+from onnxattr.converters.keras import to_onnx  # noqa: E402
+from small_models import rows  # noqa: E402
+from test_output_layer import BEFORE, functional, seeded  # noqa: E402, F401
+
+from onnxattr import GradientInput  # noqa: E402
+from onnxattr.landmarks import embeddings, last_convolution  # noqa: E402
+from onnxattr.model import prepare  # noqa: E402
+
+L = keras.layers
+IMAGES, LABELS = rows(4, 8, 8, 3), np.array([2, 0, 1])
+
+
+def branching():
+    """A convolution whose output the graph reads in both layouts: another convolution, and a Flatten beside it."""
+    image = keras.Input((6, 6, 3), name="image")
+    x = L.Conv2D(4, 3, activation="tanh", name="conv")(image)
+    deeper = L.Conv2D(4, 3, padding="same", activation="tanh", name="deeper")(x)
+    both = L.Concatenate(name="both")(
+        [L.Flatten(name="flat")(x), L.GlobalAveragePooling2D(name="mean")(deeper)]
+    )
+    return seeded(keras.Model(image, L.Dense(3, name="logits")(both)))
+
+
+def series():
+    steps = keras.Input((12, 2), name="series")
+    x = L.Conv1D(4, 3, activation="relu", name="conv")(steps)
+    x = L.SeparableConv1D(5, 3, name="separable")(x)
+    return seeded(keras.Model(steps, L.Dense(3, name="logits")(L.GlobalMaxPooling1D(name="max")(x))))
+
+
+def volume():
+    voxels = keras.Input((5, 5, 5, 1), name="voxels")
+    x = L.Conv3D(3, 2, activation="relu", name="conv")(voxels)
+    x = L.Conv3DTranspose(2, 2, name="up")(x)
+    return seeded(keras.Model(voxels, L.Dense(3, name="logits")(L.Flatten(name="flat")(x))))
+
+
+def shared():
+    """A layer that is called twice."""
+    features = keras.Input((6,), name="features")
+    twice = L.Dense(6, activation="tanh", name="twice")
+    x = twice(twice(features))
+    return seeded(keras.Model(features, L.Dense(3, name="logits")(x)))
+
+
+def text():
+    """Words and positions; a mask of floats beside them."""
+    words = keras.Input((7,), dtype="int32", name="words")
+    kinds = keras.Input((7,), dtype="int32", name="kinds")
+    x = L.Embedding(20, 5, name="word")(words) + L.Embedding(2, 5, name="kind")(kinds)
+    x = L.Dense(5, activation="tanh", name="dense")(x)
+    return seeded(keras.Model([kinds, words], L.Dense(3, name="logits")(L.GlobalAveragePooling1D()(x))))
+
+
+TEXT = [np.tile([[0, 0, 0, 1, 1, 1, 1]], (3, 1)), np.arange(21).reshape(3, 7) % 20]
+MODELS = {
+    "branching": (branching, rows(1, 6, 6, 3)),
+    "series": (series, rows(2, 12, 2)),
+    "volume": (volume, rows(3, 5, 5, 5, 1)),
+    "shared": (shared, rows(4, 6)),
+    "text": (text, TEXT),
+}
+
+
+@pytest.fixture(scope="module")
+def models():
+    made = {name: (make(), inputs) for name, (make, inputs) in MODELS.items()}
+    return {name: (model, to_onnx(model), inputs) for name, (model, inputs) in made.items()}
+
+
+def tape(model, outputs, x):
+    """The activation of an inner tensor and the gradient of the chosen logits there."""
+    inner = keras.Model(model.inputs, [outputs, model.outputs[0]])
+    arrays = [tf.constant(array) for array in (x if isinstance(x, list) else [x])]
+    with tf.GradientTape() as watched:
+        found, logits = inner(arrays)
+        score = tf.reduce_sum(logits * tf.one_hot(LABELS, logits.shape[-1]))
+    return found.numpy(), watched.gradient(score, found).numpy()
+
+
+def close(found, expected):
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+ROWS = [
+    ("branching", "conv"), ("branching", "deeper"), ("branching", "flat"), ("branching", 1), ("branching", "mean"),
+    ("series", "conv"), ("series", "separable"), ("series", -3),
+    ("volume", "conv"), ("volume", "up"), ("volume", "flat"),
+    ("text", "word"), ("text", "kind"), ("text", "dense"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "layer"), ROWS)
+def test_gradient_times_activation(models, name, layer):
+    model, converted, x = models[name]
+    which = {"name": layer} if isinstance(layer, str) else {"index": layer}
+    activation, gradient = tape(model, model.get_layer(**which).output, x)
+    method = GradientInput(converted, wrt=layer, reducer=None)
+    close(method.explain(x, LABELS), activation * gradient)
+    assert method.explained == (model.get_layer(**which).name,)
+
+
+def test_calls_of_a_shared_layer(models):
+    model, converted, x = models["shared"]
+    first, second = (node.outputs[0] for node in model.get_layer("twice")._inbound_nodes)
+    for path, output in (("twice", first), ("twice#2", second)):
+        activation, gradient = tape(model, output, x)
+        close(GradientInput(converted, wrt=path).explain(x, LABELS), activation * gradient)
+
+
+LAST = {"branching": "deeper", "series": "separable", "volume": "up"}
+
+
+@pytest.mark.parametrize("name", LAST)
+def test_last_convolution(models, name):
+    prepared = prepare(models[name][1], wrt=last_convolution)
+    assert prepared.asked == (LAST[name],)
+    assert last_convolution(prepared) == prepared.wrt[0]
+
+
+def test_last_convolution_of_a_nested_model(functional):  # noqa: F811
+    assert prepare(to_onnx(functional), wrt=last_convolution).asked == ("backbone/inner_conv",)
+
+
+def test_embeddings_words_first(models):
+    prepared = prepare(models["text"][1], wrt=embeddings)
+    assert prepared.asked == embeddings(prepared) == ("word", "kind")
