@@ -13,6 +13,7 @@ from onnxattr.attributions import (
 from onnxattr.errors import NonFiniteError, NonFiniteWarning, OnnxAttrError
 from onnxattr.explainer import Explainer, load
 from onnxattr.gradient import vjp
+from onnxattr.scores import Tasks, xp
 
 __all__ = [
     "DeconvNet",
@@ -26,7 +27,9 @@ __all__ = [
     "Saliency",
     "SmoothGrad",
     "SquareGrad",
+    "Tasks",
     "VarGrad",
     "load",
     "vjp",
+    "xp",
 ]

@@ -153,6 +153,9 @@ def as_targets(prepared: Prepared, given: Any, rows: int, kind: TargetKind | Non
             return Targets(labels=np.full(rows, -1, np.int64))
         if len(dims) == 1 and kind.labels:
             return Targets(weights=np.ones(rows, output.dtype.numpy()))
+        if kind.optional:
+            sizes = [dim if isinstance(dim, int) else 1 for dim in kind.dims]
+            return Targets(weights=np.zeros((rows, *sizes), kind.dtype.numpy()))
         raise TargetError(
             f"The output {output.name!r} has rank {len(dims)}: give targets, {kind.what} of shape {shape}."
         )
@@ -177,6 +180,10 @@ def as_targets(prepared: Prepared, given: Any, rows: int, kind: TargetKind | Non
     array = array.astype(kind.dtype.numpy())
     if not np.isfinite(array.astype(np.float32)).all():
         raise TargetError("targets hold NaN or infinite values; expected finite weights.")
+    if kind.not_zero and (empty := np.flatnonzero(~array.reshape(rows, -1).any(axis=1))).size:
+        raise TargetError(
+            f"targets are 0 everywhere in row {empty[0]}; expected {kind.what}, with something to explain in each row."
+        )
     if labelled and is_binary(prepared.unit) and (array == 0).any():
         _warn(
             f"targets of shape {array.shape} are weights on the output's only unit: a weight of 0 explains nothing, "

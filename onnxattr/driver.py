@@ -28,6 +28,7 @@ from onnxattr.renderings.driven import (
     pilot_names,
     step_graph,
 )
+from onnxattr.renderings.forward import score_graph
 from onnxattr.renderings.rewrite import Request, own_name
 from onnxattr.session import Session, on_cpu
 
@@ -70,6 +71,10 @@ class Driver:
     @cached_property
     def _predict(self) -> Session:
         return self._session(self.request.prepared.proto())
+
+    @cached_property
+    def _score(self) -> Session:
+        return self._session(score_graph(self.request))
 
     @cached_property
     def _by_label(self) -> Session:
@@ -133,14 +138,23 @@ class Driver:
         """
         if self.request.definition.single:
             return self._explain_single(feeds, targets, rows, advance)
-        weights, prediction = targets.weights, None
-        if weights is None:
-            assert targets.labels is not None
-            prediction = self.predict(feeds, rows)
-            weights = label_weights(self.request.prepared, targets.labels, prediction)
+        weights, prediction = self._weights(feeds, targets, rows)
         moments = self._moments(feeds, weights, rows, first_row, advance)
         parts = [self._finish.run(take(feeds | moments, part)) for part in self.chunks(feeds, rows)]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)], prediction
+
+    def scores(self, feeds: Feeds, targets: Targets, rows: int) -> np.ndarray:
+        """The explained score of each row, (N,)."""
+        fed = feeds | {self._target: self._weights(feeds, targets, rows)[0]}
+        return np.concatenate([self._score.run(take(fed, part))[1] for part in self.chunks(feeds, rows)])
+
+    def _weights(self, feeds: Feeds, targets: Targets, rows: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Targets as the score takes them, and the prediction where that took it."""
+        if targets.weights is not None:
+            return targets.weights, None
+        assert targets.labels is not None
+        prediction = self.predict(feeds, rows)
+        return label_weights(self.request.prepared, targets.labels, prediction), prediction
 
     def _explain_single(
         self, feeds: Feeds, targets: Targets, rows: int, advance: Advance

@@ -26,6 +26,7 @@ from onnxattr.loading.row_independence import PROVEN, Rows
 from onnxattr.loading.source import is_keras, read_model, read_proto
 from onnxattr.model import Prepared
 from onnxattr.renderings.one_sample import keeps_output
+from onnxattr.scores.score import TargetKind
 from onnxattr.session import Session
 from onnxattr.values import dims_of
 
@@ -80,6 +81,21 @@ class Explainer:
             # A file that does not say took rows for granted.
             rows = Rows(str(metadata.get("rows", PROVEN)), str(metadata.get("rows_why", "")))
             self._prepared = Prepared(interface, layers, metadata["prediction"], explained, unit, rows)
+            self._target_kind = self._kind_of_targets()
+
+    def _kind_of_targets(self) -> TargetKind:
+        """What the file takes as targets; labels stand for rows of the output's shape."""
+        about, mixed = self.metadata, self._prepared.rows.mixed
+        labels = about["target_kind"] == "labels"
+        value = self._prepared.value(self._prepared.output) if labels else self._inputs[about["target"]]
+        dims = dims_of(value) or []
+        score = about.get("score", {})
+        assert value.dtype is not None
+        return TargetKind(
+            dims if mixed and not keeps_output(self._prepared) else dims[1:],
+            value.dtype,
+            **{name: score[name] for name in TargetKind.TOLD if name in score},
+        )
 
     @property
     def name(self) -> str:
@@ -180,9 +196,10 @@ class Explainer:
         return array[None] if self._gets_axis(output) else array
 
     def _targets(self, given: Any, rows: int) -> Targets:
+        kind = self._target_kind
         if not self._prepared.rows.mixed:
-            return as_targets(self._prepared, given, rows)
-        return targets_of_sample(self._prepared, output_with_axis(self._prepared), given)
+            return as_targets(self._prepared, given, rows, kind)
+        return targets_of_sample(self._prepared, output_with_axis(self._prepared), given, kind)
 
     def _reason(self, case: Case) -> str:
         return reason_in_file(self._prepared, self._proto, case.feeds, case.row, self._providers)

@@ -20,6 +20,7 @@ from onnxattr.renderings.batch import batch_graph
 from onnxattr.renderings.loop import loop_graph
 from onnxattr.renderings.one_sample import without_sample_axis
 from onnxattr.renderings.rewrite import Request, own_name, own_names
+from onnxattr.scores.score import TargetKind
 from onnxattr.subgraphs import graphs_in
 from onnxattr.values import dims_of
 
@@ -102,6 +103,8 @@ def describe(metadata: Mapping[str, str]) -> dict[str, Any] | None:
         entries = list(found["explained"].values())
         wrong += [str(name) for name in found["inputs"] if not isinstance(name, str)]
         wrong += [str(e) for e in entries if not isinstance(e["attribution"], str)]
+        told = {name: value for name, value in found.get("score", {}).items() if name in TargetKind.TOLD}
+        wrong += [name for name, value in told.items() if not isinstance(value, type(TargetKind.TOLD[name]))]
         wrong += [str(e) for e in entries if not isinstance(e["baseline"], (str, NoneType))]
         if wrong or not entries or found["target_kind"] not in ("labels", "weights"):
             raise ValueError(f"unexpected {wrong[:3] or 'entries'}")
@@ -149,7 +152,8 @@ def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, A
         "onnxattr": importlib.metadata.version("onnxattr"),
         "opset": prepared.opset,
         "prediction": own_name(prepared, "prediction"),
-        "score": {"name": request.score.name, "formula": request.score.formula},
+        "score": {"name": request.score.name, "formula": request.score.formula}
+        | {name: getattr(request.target_kind, name) for name in TargetKind.TOLD},
         "seed": own_name(prepared, "seed") if definition.noise else None,
         "target": own_name(prepared, "target"),
         "target_kind": "labels" if labels else "weights",

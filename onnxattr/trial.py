@@ -111,8 +111,10 @@ def _extra_feeds(
     # All rows may be one sample, and the label one for all of them.
     one_sample = about.get("rows") == MIXED
     label = np.full(1 if one_sample else len(prediction), -1)
-    extra = {about["target"]: label if labels else np.ones_like(prediction)}
+    extra = {about["target"]: label} if labels else {}
     for value in proto.graph.input:
+        if value.name == about["target"] and not labels:
+            extra[value.name] = _ones(value.type.tensor_type, prediction.shape)
         if value.name == about["seed"]:
             extra[value.name] = np.zeros([1] * len(value.type.tensor_type.shape.dim), np.int64)
     for name, entry in about["explained"].items():
@@ -124,6 +126,15 @@ def _extra_feeds(
             shape = [1, *(dim.dim_value or 1 for dim in tensor.shape.dim[1:])]
             extra[value.name] = np.zeros(shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     return extra
+
+
+def _ones(tensor: onnx.TypeProto.Tensor, prediction: Sequence[int]) -> np.ndarray:
+    """Ones of a declared shape, with the sizes of the prediction where it leaves them open."""
+    shape = [
+        dim.dim_value or (prediction[axis] if axis < len(prediction) else 1)
+        for axis, dim in enumerate(tensor.shape.dim)
+    ]
+    return np.ones(shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
 
 
 def _compare(

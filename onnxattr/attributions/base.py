@@ -175,6 +175,11 @@ class Attribution(ABC):
         results.say(self._reason, stacklevel=2)
         return self._plan.as_given(prediction)
 
+    def score(self, inputs: Any, targets: Any = None) -> np.ndarray:
+        """The explained score of each row, float32 (N,); the arguments and errors are those of ``explain``."""
+        with one_door("The model cannot be run"):
+            return self._plan.scores(inputs, targets, stacklevel=2).astype(np.float32)
+
     def export(
         self,
         path: str | os.PathLike[str],

@@ -12,6 +12,7 @@ from onnxattr.arrays import Targets, as_array, as_targets
 from onnxattr.errors import ShapeError, TargetError
 from onnxattr.model import Prepared
 from onnxattr.renderings.one_sample import keeps_output
+from onnxattr.scores.score import TargetKind
 from onnxattr.values import dims_of
 
 
@@ -21,13 +22,14 @@ def has_classes(prepared: Prepared) -> bool:
     return (len(dims) == 1 and isinstance(dims[0], int)) or (len(dims) == 2 and dims[0] == 1)
 
 
-def targets_of_sample(prepared: Prepared, with_axis: Prepared, given: Any) -> Targets:
+def targets_of_sample(prepared: Prepared, with_axis: Prepared, given: Any, kind: TargetKind) -> Targets:
     """Checks the targets of one sample: weights of the output's shape; for classes a label, or None.
 
     Args:
         prepared: The model.
         with_axis: The same with an axis of samples.
         given: What the caller gave.
+        kind: What the score takes as targets.
 
     Returns:
         Targets with an axis of samples.
@@ -36,16 +38,19 @@ def targets_of_sample(prepared: Prepared, with_axis: Prepared, given: Any) -> Ta
         TargetError: If they do not fit.
     """
     output = prepared.value(prepared.output)
-    dims = dims_of(output) or []
-    if given is None and (has_classes(prepared) or not dims):
-        return as_targets(with_axis, None, 1)
+    dims = [1, *kind.dims] if keeps_output(prepared) else list(kind.dims)
+    classes = has_classes(prepared) and kind.labels
+    if given is None and (classes or (not dims and kind.labels) or kind.optional):
+        return as_targets(with_axis, None, 1, kind)
     shape = (
         "(" + ", ".join("?" if d is None else str(d) for d in dims) + ("," if len(dims) == 1 else "") + ")"
     )
-    also = " or a label" if has_classes(prepared) else ""
+    also = " or a label" if classes else ""
     wanted = (
         f"All of the first axis is one sample ({prepared.rows.why}), so that targets are weights of the output's shape "
         f"{shape}{also}; the explained score is the sum of the output times the weights."
+        if kind.what == "weights"
+        else f"All of the first axis is one sample ({prepared.rows.why}); expected {kind.what} of shape {shape}."
     )
     if given is None:
         raise TargetError(f"The output {output.name!r} needs targets. {wanted}")
@@ -53,14 +58,16 @@ def targets_of_sample(prepared: Prepared, with_axis: Prepared, given: Any) -> Ta
         array = as_array(given, "targets")
     except ShapeError as error:
         raise TargetError(str(error)) from error
-    if has_classes(prepared) and array.size == 1 and array.ndim < 2 and array.dtype.kind in "iu":
-        return as_targets(with_axis, array.reshape(1), 1)
+    if classes and array.size == 1 and array.ndim < 2 and array.dtype.kind in "iu":
+        return as_targets(with_axis, array.reshape(1), 1, kind)
+    if kind.one_box and array.ndim == len(dims) - 1:
+        array = array[None]
     fits = array.ndim == len(dims) and all(
         not isinstance(d, int) or d == n for d, n in zip(dims, array.shape, strict=True)
     )
     if not fits:
         raise TargetError(f"targets have shape {array.shape}. {wanted}")
-    return as_targets(with_axis, array if keeps_output(prepared) else array[None], 1)
+    return as_targets(with_axis, array if keeps_output(prepared) else array[None], 1, kind)
 
 
 def output_with_axis(prepared: Prepared) -> Prepared:

@@ -17,11 +17,12 @@ from onnxattr.driver import Driver, Feeds
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.input_values import check_values
 from onnxattr.loading.heads import is_binary
-from onnxattr.loading.row_independence import UNDECIDED
+from onnxattr.loading.row_independence import SINGLE, UNDECIDED
 from onnxattr.model import Prepared
 from onnxattr.renderings.driven import step_graph
 from onnxattr.renderings.one_sample import as_one_sample, keeps_output
 from onnxattr.renderings.rewrite import Request
+from onnxattr.scores.check import checked_score
 from onnxattr.scores.score import LINEAR, Score
 from onnxattr.values import dims_of
 
@@ -69,11 +70,17 @@ class Plan:
             self.prepared.unit = ran.unit
         if self.prepared.rows.kind != UNDECIDED:
             check_baseline(ran, self._definition)
+        score = self._checked_score(ran)
         axes = channel_axes(self.prepared, self._options.channel_axis)
         self.request = Request(
-            ran, self._definition, self._reducer, axes, self._options.relu_policy, score=self._score
+            ran, self._definition, self._reducer, axes, self._options.relu_policy, score=score
         )
         self.driver = Driver(self.request, self._batch_size, self._options.seed, self._options.providers)
+
+    def _checked_score(self, ran: Prepared) -> Score:
+        one_row = self.one_sample or ran.rows.kind == SINGLE
+        inner = any(ran.value(name).producer() is not None for name in ran.wrt)
+        return checked_score(self._score, ran.inputs, [ran.value(ran.output)], ran.opset, one_row, inner)
 
     def decide(self, feeds: Feeds | None, stacklevel: int) -> None:
         """Finds out whether rows are apart, where that is open, by runs on some of the inputs or on made-up ones.
@@ -132,7 +139,7 @@ class Plan:
             return as_targets(self.prepared, given, rows, self.request.target_kind)
         dims = dims_of(self.prepared.value(self.prepared.output)) or []
         label = given is None or (np.ndim(given) < 2 and np.size(given) == 1)
-        if label and len(dims) == 2 and not isinstance(dims[0], int):
+        if label and self.request.target_kind.labels and len(dims) == 2 and not isinstance(dims[0], int):
             prediction = self.driver.output(feeds)[0]
             if len(prediction) == 1:
                 # One row of classes, though the model does not declare that.
@@ -140,7 +147,12 @@ class Plan:
                 return Targets(
                     weights=label_weights(self.request.prepared, labels.astype(np.int64), prediction)[None]
                 )
-        return targets_of_sample(self.prepared, self.request.prepared, given)
+        return targets_of_sample(self.prepared, self.request.prepared, given, self.request.target_kind)
+
+    def scores(self, inputs: Any, targets: Any, stacklevel: int) -> np.ndarray:
+        """The explained score of each row, (N,)."""
+        feeds, rows = self.feeds(inputs, stacklevel + 1)
+        return self.driver.scores(feeds, self.targets(targets, feeds, rows), rows)
 
     def as_given(self, prediction: np.ndarray) -> np.ndarray:
         """The model's output as the model itself gives it."""

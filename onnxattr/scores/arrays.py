@@ -7,7 +7,7 @@ Arithmetic, comparisons, indexing and methods append nodes. Names and meanings a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
@@ -34,6 +34,10 @@ class Array:
 
     def __init__(self, op: OpBuilder, value: ir.Value, real: ir.DataType):
         self.op, self.value, self.real = op, value, real
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
     # What it is.
 
@@ -262,6 +266,23 @@ def wider(a: ir.DataType, b: ir.DataType) -> ir.DataType:
         if kind in FLOATS or other == ir.DataType.BOOL:
             return kind
     return a if a == b else ir.DataType.INT64
+
+
+def axes_of(array: Array, axis: Any) -> list[int] | None:
+    """Axes as numbers from 0 on; None for all.
+
+    Raises:
+        OperatorError: If an array does not have one.
+    """
+    if axis is None:
+        return None
+    rank, given = array.ndim, [axis] if isinstance(axis, (int, np.integer)) else list(axis)
+    for entry in given:
+        if not isinstance(entry, (int, np.integer)) or not -rank <= entry < rank:
+            raise OperatorError(
+                f"The operator names axis {entry!r:.40} of a traced array of {rank} axes, {array!r}."
+            )
+    return [int(entry) % rank for entry in given]
 
 
 def binary(op_type: str, real: bool = False) -> Any:

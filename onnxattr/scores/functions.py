@@ -8,10 +8,14 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import onnx_ir as ir
+
 from onnxattr.errors import OnnxAttrError, OperatorError, RuleError
-from onnxattr.scores.score import Score
+from onnxattr.scores.score import Dims, Function, Score, TargetKind
 
 #: Libraries whose functions take no symbolic arrays.
+_TARGETS = "onnxattr_targets"
 _FOREIGN = {"tensorflow": "tf", "torch": "torch", "keras": "keras.ops", "jax": "jax.numpy", "scipy": "scipy"}
 
 
@@ -36,7 +40,31 @@ def score_of_function(function: Callable[..., Any]) -> Score:
                 f"operator={name}{signature}: expected a function of three arguments, operator(f, x, y): the model, "
                 "the inputs and the targets."
             ) from error
-    return Score(name, functools.partial(_called, function, name), formula=_source(function))
+    declared = getattr(function, _TARGETS, None)
+    return Score(name, functools.partial(_called, function, name), declared, _source(function))
+
+
+def targets(*sizes: int | str | None, dtype: Any = None) -> Callable[[Function], Function]:
+    """Says what the y of an operator is, where it is not of the shape and type of the model's output.
+
+    Args:
+        *sizes: The sizes of y after the axis of samples; None or a name for one that may be anything. None at all: y is
+            (N,).
+        dtype: The type; that of the model's output unless given.
+
+    Returns:
+        A decorator for the function.
+    """
+    kind = None if dtype is None else ir.DataType.from_numpy(np.dtype(dtype))
+
+    def declared(dims: Dims, real: ir.DataType) -> TargetKind:
+        return TargetKind(list(sizes), kind or real, labels=False, what="targets")
+
+    def decorate(function: Function) -> Function:
+        setattr(function, _TARGETS, declared)
+        return function
+
+    return decorate
 
 
 def _called(function: Callable[..., Any], name: str, f: Any, x: Any, y: Any) -> Any:

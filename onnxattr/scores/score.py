@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import onnx_ir as ir
 
@@ -29,13 +29,26 @@ class TargetKind:
         labels: Whether they may be given as labels, which stand for one-hot rows.
         one_box: Whether one row of ``dims`` may be given without its axis.
         what: What the numbers are, for messages.
+        not_zero: Whether a row of zeros explains nothing.
+        optional: Whether the score is the same for all targets.
     """
+
+    #: What a file tells of them, beside their shape and type.
+    TOLD: ClassVar = {
+        "labels": True,
+        "one_box": False,
+        "what": "weights",
+        "not_zero": False,
+        "optional": False,
+    }
 
     dims: Dims
     dtype: ir.DataType
     labels: bool = True
     one_box: bool = False
     what: str = "weights"
+    not_zero: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,7 @@ class Score:
         function: g(f, x, y), of symbolic arrays; None for the sum over the output of f(x) * y, which needs no nodes.
         target: What targets are, by the sizes and type of the model's output; None for weights of its shape.
         formula: What it computes, in words for the metadata.
+        needs_target: Whether it depends on y.
         unit: "classification" or "regression": what an output of one unit is, where the graph does not tell.
     """
 
@@ -55,6 +69,7 @@ class Score:
     target: Callable[[Dims, ir.DataType], TargetKind] | None = None
     formula: str = "sum of the output times the target"
     unit: str | None = None
+    needs_target: bool = True
 
     @property
     def linear(self) -> bool:
@@ -65,9 +80,9 @@ class Score:
         """What targets are for a model's output, the axis of samples left out."""
         assert output.dtype is not None
         dims = dims_of(output) or []
-        if self.target is None:
-            return TargetKind(dims[1:], output.dtype)
-        return self.target(dims, output.dtype)
+        own = self.target is None
+        kind = TargetKind(dims[1:], output.dtype) if own else self.target(dims, output.dtype)  # type: ignore[misc]
+        return replace(kind, optional=not self.needs_target)
 
     def build(self, model: Model, target: ir.Value) -> ir.Value:
         """Appends the score to the graph.

@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from onnxattr.scores.detection import named
 from onnxattr.scores.score import Dims, Score, TargetKind
 
 
@@ -17,16 +18,22 @@ def segmentation(f: Any, x: Any, y: Any) -> Any:
 
 
 def _mask(dims: Dims, dtype: ir.DataType) -> TargetKind:
-    return TargetKind(dims[1:], dtype, labels=False, what="masks of the zone and class to explain")
+    what = "a mask of the zone and class to explain"
+    return TargetKind(dims[1:], dtype, labels=False, what=what, not_zero=True)
 
-
-SEGMENTATION = Score("semantic segmentation", segmentation, _mask, str(segmentation.__doc__))
 
 #: Scores by name.
 TASKS: dict[str, Score] = {
-    "classification": Score("classification", unit="classification"),
-    "regression": Score("regression", unit="regression"),
-    "semantic segmentation": SEGMENTATION,
+    score.name: score  # type: ignore[misc]
+    for score in (
+        Score("classification", unit="classification"),
+        Score("regression", unit="regression"),
+        Score("semantic segmentation", segmentation, _mask, str(segmentation.__doc__)),
+        named("object detection", probability=True, classes=True),
+        named("object detection box position", probability=False, classes=False),
+        named("object detection box proba", probability=True, classes=False),
+        named("object detection box class", probability=False, classes=True),
+    )
 }
 
 
@@ -36,6 +43,10 @@ class Tasks(Enum):
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
     SEMANTIC_SEGMENTATION = "semantic segmentation"
+    OBJECT_DETECTION = "object detection"
+    OBJECT_DETECTION_BOX_POSITION = "object detection box position"
+    OBJECT_DETECTION_BOX_PROBA = "object detection box proba"
+    OBJECT_DETECTION_BOX_CLASS = "object detection box class"
 
     @classmethod
     def from_string(cls, name: str) -> Tasks:

@@ -1,0 +1,90 @@
+"""Scores by name against Xplique 2.0.2's, in every rendering: each map to 1e-5 of its maximum."""
+
+import numpy as np
+import pytest
+from explained import close
+from onnxattr.converters.keras import to_onnx
+
+import onnxattr
+
+keras = pytest.importorskip("keras")
+tf = pytest.importorskip("tensorflow")
+operators = pytest.importorskip("xplique.commons.operators_operations")
+xplique = pytest.importorskip("xplique.attributions")
+
+RNG = np.random.default_rng(5)
+OPTIONS = {"IntegratedGradients": {"steps": 6, "baseline_value": 0.1}}
+GRADIENTS = ("Saliency", "GradientInput", "IntegratedGradients", "DeconvNet", "GuidedBackprop")
+
+
+def segmenter():
+    layers, inputs = keras.layers, keras.Input((12, 10, 3))
+    hidden = layers.Conv2D(8, 3, padding="same", activation="relu")(inputs)
+    model = keras.Model(inputs, layers.Conv2D(4, 3, padding="same", activation="softmax")(hidden))
+    masks = (RNG.random((3, 12, 10, 4)) > 0.7).astype(np.float32)
+    return model, masks * RNG.choice([1.0, 0.5, -1.0], masks.shape).astype(np.float32)
+
+
+class Boxes(keras.layers.Layer):
+    """(N, boxes, 8) logits as boxes x1, y1, x2, y2, probability, classes; the last box is padding."""
+
+    def call(self, raw):
+        corner, size = tf.sigmoid(raw[..., :2]) * 6, tf.sigmoid(raw[..., 2:4]) * 6 + 0.5
+        found = tf.concat(
+            [corner, corner + size, tf.sigmoid(raw[..., 4:5]), tf.nn.softmax(raw[..., 5:])], axis=-1
+        )
+        return found * tf.constant([1.0, 1, 1, 1, 0])[:, None]
+
+
+def detector():
+    layers, inputs = keras.layers, keras.Input((12, 10, 3))
+    hidden = layers.Flatten()(layers.Conv2D(6, 3, strides=2, activation="relu")(inputs))
+    model = keras.Model(inputs, Boxes()(layers.Reshape((5, 8))(layers.Dense(40)(hidden))))
+    found = model(IMAGES).numpy()
+    references = found[:, [0, 2, 3]] + np.array([0.3, 0.2, 0.4, 0.1, 0, 0.1, 0, 0], np.float32)
+    references[0, 1:] = 0  # one box, two rows of padding
+    references[1, 0] = 0
+    return model, references
+
+
+IMAGES = RNG.random((3, 12, 10, 3)).astype(np.float32)
+TASKS = {
+    "semantic segmentation": segmenter,
+    "object detection": detector,
+    "object detection box position": detector,
+    "object detection box proba": detector,
+    "object detection box class": detector,
+}
+
+
+@pytest.fixture(scope="module")
+def models():
+    keras.utils.set_random_seed(3)
+    made = {build: build() for build in (segmenter, detector)}
+    return {build: (model, to_onnx(model), y) for build, (model, y) in made.items()}
+
+
+@pytest.mark.parametrize("method", GRADIENTS)
+@pytest.mark.parametrize("task", TASKS)
+def test_maps_are_those_of_xplique(models, tmp_path, task, method):
+    model, onnx_model, targets = models[TASKS[task]]
+    options = OPTIONS.get(method, {}) | {"reducer": None, "operator": task}
+    expected = getattr(xplique, method)(model, **options).explain(IMAGES, targets).numpy()
+    ours = getattr(onnxattr, method)(onnx_model, batch_size=4, **options)
+    close(ours.explain(IMAGES, targets), expected, 1e-5)
+    for rendering in ("batch", "loop") if method == "IntegratedGradients" else ("batch",):
+        ours.export(tmp_path / "e.onnx", rendering)
+        close(onnxattr.load(tmp_path / "e.onnx").explain(IMAGES, targets), expected, 1e-5)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_scores_are_those_of_xplique(models, task):
+    model, onnx_model, targets = models[TASKS[task]]
+    expected = operators.Tasks.from_string(task)(model, tf.constant(IMAGES), tf.constant(targets)).numpy()
+    close(onnxattr.Saliency(onnx_model, operator=onnxattr.Tasks(task)).score(IMAGES, targets), expected, 1e-5)
+
+
+def test_one_box_needs_no_axis(models):
+    _, onnx_model, targets = models[detector]
+    method = onnxattr.Saliency(onnx_model, operator="object detection")
+    close(method.explain(IMAGES, targets[:, 0]), method.explain(IMAGES, targets[:, :1]), 0)
