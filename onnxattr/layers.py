@@ -53,13 +53,7 @@ def append_views(model: onnx.ModelProto) -> None:
     Raises:
         ModelError: If the metadata entry that holds them is damaged.
     """
-    text = next((entry.value for entry in model.metadata_props if entry.key == VIEWS_KEY), "")
-    try:
-        views = onnx.GraphProto.FromString(base64.b64decode(text, validate=True))
-    except (ValueError, DecodeError) as error:
-        raise ModelError(
-            f"The metadata entry {VIEWS_KEY!r} is damaged ({error!r}); convert the model again."
-        ) from error
+    views = _views(next((entry.value for entry in model.metadata_props if entry.key == VIEWS_KEY), ""))
     graph = model.graph
     present = {value.name for value in (*graph.input, *graph.initializer)}.union(
         *(n.output for n in graph.node)
@@ -71,6 +65,25 @@ def append_views(model: onnx.ModelProto) -> None:
         if present.issuperset(node.input) and present.isdisjoint(node.output):
             graph.node.append(node)
             present.update(node.output)
+
+
+def sources_of_views(metadata: Mapping[str, str]) -> dict[str, str]:
+    """By the name of each value that the converter kept out of the graph, the one that it is another view of.
+
+    Raises:
+        ModelError: If the metadata entry that holds them is damaged.
+    """
+    nodes = _views(metadata.get(VIEWS_KEY, "")).node
+    return {name: node.input[0] for node in nodes if node.input for name in node.output}
+
+
+def _views(text: str) -> onnx.GraphProto:
+    try:
+        return onnx.GraphProto.FromString(base64.b64decode(text, validate=True))
+    except (ValueError, DecodeError) as error:
+        raise ModelError(
+            f"The metadata entry {VIEWS_KEY!r} is damaged ({error!r}); convert the model again."
+        ) from error
 
 
 def read_layers(metadata: Mapping[str, str]) -> list[Layer]:

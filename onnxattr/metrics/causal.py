@@ -12,6 +12,8 @@ from onnxattr.errors import ParameterError
 from onnxattr.metrics.base import ModelMetric, number
 from onnxattr.metrics.maps import baselines, ranked_features
 
+_STEPS = 10
+
 
 class CausalFidelity(ModelMetric):
     """The area under the score's curve as features change, the most important first.
@@ -44,7 +46,7 @@ class CausalFidelity(ModelMetric):
         targets: Any = None,
         batch_size: int | None = 64,
         baseline_mode: Any = 0.0,
-        steps: int = 10,
+        steps: int = _STEPS,
         max_percentage_perturbed: float = 1.0,
         operator: Any = None,
         activation: str | None = None,
@@ -58,13 +60,19 @@ class CausalFidelity(ModelMetric):
         self.max_percentage_perturbed = number("max_percentage_perturbed", max_percentage_perturbed, 0, 1)
         super().__init__(model, inputs, targets, batch_size, operator, activation, **options)
         self._baselines = baselines(baseline_mode, self.scored.x)
+        axis, shape = self.scored.channel_axis, self.scored.x.shape
+        self._features = int(np.prod(shape[1:])) // (1 if axis is None else shape[axis])
+        most = int(self._counts(self._features)[-1])
+        if self.steps > most and self.steps != _STEPS:
+            warnings.warn(
+                f"steps={self.steps}, and there are {most} features to change: one feature a step.",
+                stacklevel=2,
+            )
 
     @property
     def passes(self) -> int:
         """Forward passes of one evaluation: each sample at each step, both ends included."""
-        axis, shape = self.scored.channel_axis, self.scored.x.shape
-        features = int(np.prod(shape[1:])) // (1 if axis is None else shape[axis])
-        return self.scored.rows * len(self._counts(features))
+        return self.scored.rows * len(self._counts(self._features))
 
     def curves(self, explanations: Any) -> tuple[np.ndarray, np.ndarray]:
         """The score of each sample on its way.
@@ -82,11 +90,6 @@ class CausalFidelity(ModelMetric):
         """
         ranks, features = ranked_features(self._maps(explanations), self.scored.channel_axis)
         counts = self._counts(features)
-        if self.steps > len(counts) - 1:
-            warnings.warn(
-                f"steps={self.steps}, and there are {counts[-1]} features to change: one feature a step.",
-                stacklevel=2,
-            )
         start, end = self.scored.x, self._baselines
         if not self.removes:
             start, end = end, start

@@ -10,6 +10,7 @@ import numpy as np
 from onnxattr.errors import ParameterError
 from onnxattr.metrics.base import ModelMetric, count, number
 from onnxattr.metrics.maps import baselines
+from onnxattr.metrics.scored import ScoredInputs
 from onnxattr.metrics.similarity import spearman
 from onnxattr.metrics.subsets import Subsets
 
@@ -69,11 +70,7 @@ class MuFidelity(ModelMetric):
         super().__init__(model, inputs, targets, batch_size, operator, activation, **options)
         x = self.scored.x
         self._baselines = baselines(baseline_mode, x)
-        self._subsets = (
-            Subsets(x.shape, self.scored.channel_axis, draws, grid, percent, self.seed)
-            if masks is None
-            else Subsets.given(masks, x.shape)
-        )
+        self._subsets = _subsets(self.scored, masks, draws, grid, percent, self.seed)
 
     @property
     def passes(self) -> int:
@@ -97,6 +94,15 @@ class MuFidelity(ModelMetric):
 
         scores = self.scored.of(change, self._subsets.draws, self.name)
         return spearman(self.scored.scores[:, None] - scores, sums)
+
+
+def _subsets(
+    scored: ScoredInputs, masks: Any, draws: int, grid_size: int | None, percent: float, seed: int
+) -> Subsets:
+    """The subsets that were given, else drawn ones."""
+    if masks is not None:
+        return Subsets.given(masks, scored.x.shape)
+    return Subsets(scored.x.shape, scored.channel_axis, draws, grid_size, percent, seed)
 
 
 class Infidelity(ModelMetric):
@@ -123,6 +129,7 @@ class Infidelity(ModelMetric):
         normalize: Whether phi is scaled first by what fits the drops best, so that its scale does not matter.
         operator: See ``ModelMetric``.
         activation: See ``ModelMetric``.
+        masks: Subsets from outside, as ``MuFidelity``'s, for perturbation "subset".
         **options: See ``ModelMetric``; ``seed`` fixes the perturbations.
 
     Raises:
@@ -147,6 +154,8 @@ class Infidelity(ModelMetric):
         normalize: bool = False,
         operator: Any = None,
         activation: str | None = None,
+        *,
+        masks: Any = None,
         **options: Any,
     ):
         if perturbation not in ("gaussian", "subset") and not callable(perturbation):
@@ -161,7 +170,13 @@ class Infidelity(ModelMetric):
         x = self.scored.x
         self.perturbation, self.normalize = perturbation, bool(normalize)
         self._baselines = baselines(baseline_mode, x)
-        self._subsets = Subsets(x.shape, self.scored.channel_axis, self.draws, grid, percent, self.seed)
+        self._subsets = _subsets(self.scored, masks, self.draws, grid, percent, self.seed)
+        if masks is not None:
+            if perturbation != "subset":
+                raise ParameterError(
+                    f"masks were given, and perturbation={perturbation!r}; expected 'subset'."
+                )
+            self.draws = self._subsets.draws
 
     @property
     def passes(self) -> int:

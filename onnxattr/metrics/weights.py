@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxattr.errors import ModelError, ParameterError
+from onnxattr.layers import sources_of_views
 from onnxattr.model import Prepared
 from onnxattr.subgraphs import captures_of
 
@@ -28,6 +29,8 @@ _SETTINGS = frozenset("Clip Resize Pad Upsample Slice Where Range Expand Tile".s
 #: What adds a bias or a scale to the result of the node before it.
 _JOINING = frozenset("Add Sub Mul Div".split())
 _PRODUCTS = frozenset("MatMul Gemm Conv ConvTranspose Einsum ConvInteger MatMulInteger".split())
+#: How many nodes a layer has behind one with weights, at most.
+_LONGEST_LAYER = 24
 _VIEWS = frozenset("Reshape Transpose Squeeze Unsqueeze Identity Cast Flatten".split())
 
 
@@ -49,7 +52,7 @@ def weight_layers(prepared: Prepared) -> list[WeightLayer]:
         ModelError: If the model has no weights in initializers, as ensembles of trees have not.
     """
     graph = prepared.model.graph
-    names = {output: layer.name for layer in prepared.layers for output in layer.outputs}
+    names = _names_of_layers(prepared)
     constants: dict[ir.Value, list[ir.Value]] = {v: [v] for v in graph.initializers.values()}
     groups: dict[ir.Node, list[ir.Value]] = {}
     for node in graph:
@@ -68,7 +71,7 @@ def weight_layers(prepared: Prepared) -> list[WeightLayer]:
         new = [str(w.name) for w in dict.fromkeys(weights) if w.name not in taken]
         if new:
             taken.update(new)
-            layers.setdefault(_layer_of(node, names, groups) or str(node.name), []).extend(new)
+            layers.setdefault(_layer_of(node, names) or str(node.name), []).extend(new)
     if not layers:
         raise ModelError(
             "The model has no weights in initializers, so that none can be drawn anew; trees, for instance, have them "
@@ -134,10 +137,22 @@ def _product_before(
     return producer if producer in groups and producer.op_type in _PRODUCTS else None
 
 
-def _layer_of(node: ir.Node, names: dict[str, str], groups: dict[ir.Node, list[ir.Value]]) -> str | None:
-    """The name of the layer in the table that a node belongs to: the first whose output lies behind it."""
-    front: Sequence[ir.Node] = [node]
-    for _ in range(12):
+def _names_of_layers(prepared: Prepared) -> dict[str, str]:
+    """The paths of the layers in the table by the names of the values that hold their outputs."""
+    sources = sources_of_views(prepared.model.metadata_props)
+    names: dict[str, str] = {}
+    for layer in prepared.layers:
+        for output in layer.outputs:
+            while output in sources and output not in prepared.values:
+                output = sources[output]
+            names.setdefault(output, layer.path)
+    return names
+
+
+def _layer_of(node: ir.Node, names: dict[str, str]) -> str | None:
+    """The path of the layer in the table that a node belongs to: the first whose output lies behind it."""
+    front: list[ir.Node] = [node]
+    for _ in range(_LONGEST_LAYER if names else 0):
         for value in (output for found in front for output in found.outputs):
             if value.name in names:
                 return names[value.name]
