@@ -18,6 +18,7 @@ from onnxattr.model import batch_size_of
 from onnxattr.renderings.batch import batch_graph
 from onnxattr.renderings.driven import (
     ALPHA,
+    DIFFERENCE,
     DRAW,
     ENDS,
     IMAGE,
@@ -26,6 +27,7 @@ from onnxattr.renderings.driven import (
     WEIGHTS,
     finish_graph,
     pilot_names,
+    score_graph,
     step_graph,
 )
 from onnxattr.renderings.forward import score_graph
@@ -95,6 +97,10 @@ class Driver:
         return self._session(step_graph(self.request))
 
     @cached_property
+    def _scores(self) -> Session:
+        return self._session(score_graph(self.request))
+
+    @cached_property
     def _finish(self) -> Session:
         return self._session(finish_graph(self.request))
 
@@ -120,7 +126,7 @@ class Driver:
 
     def work(self, rows: int) -> int:
         """How many gradients ``explain`` takes for that many rows."""
-        return rows * self.request.definition.points
+        return rows * len(self.request.definition.counting)
 
     def explain(
         self, feeds: Feeds, targets: Targets, rows: int, first_row: int, advance: Advance
@@ -183,8 +189,10 @@ class Driver:
             )
             fed |= dict(zip(pilot_names(self.request), map(np.concatenate, pilots), strict=True))
         totals: Feeds = {}
-        for part in self.chunks(feeds, rows * definition.points):
-            image, point = np.divmod(np.arange(part.start, part.stop), definition.points)
+        counting = definition.counting
+        for part in self.chunks(feeds, rows * len(counting)):
+            image, point = np.divmod(np.arange(part.start, part.stop), len(counting))
+            point = counting[point]
             images = slice(int(image[0]), int(image[-1]) + 1)
             found = self.step.run(take(fed, images) | self.row_feeds(image, point, images.start, first_row))
             for name, moment in zip(self.step.outputs, found, strict=True):
@@ -192,7 +200,34 @@ class Driver:
                     totals[name] = np.zeros((rows, *moment.shape[1:]), moment.dtype)
                 totals[name][images] += moment
             advance(part.stop - part.start)
+        if len(counting) < definition.points and definition.ends is not None:
+            self._add_scores(totals[DIFFERENCE], fed, rows)
         return totals
+
+    def _add_scores(self, differences: np.ndarray, fed: Feeds, rows: int) -> None:
+        """Adds the scores of the points whose gradients do not count to f(x) - f(b), which needs no gradient."""
+        definition = self.request.definition
+        assert definition.ends is not None
+        assert definition.alphas is not None
+        points = np.setdiff1d(np.flatnonzero(definition.ends), definition.counting)
+        image, point = (array.ravel() for array in np.meshgrid(np.arange(rows), points, indexing="ij"))
+        scores = self.scores(fed, image, definition.alphas[point])
+        np.add.at(differences, image, definition.ends[point, None] * scores)
+
+    def scores(self, fed: Feeds, image: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+        """The explained score at points of a path, (R, 1).
+
+        Args:
+            fed: The model's inputs and the weights on its output, a row for each image.
+            image: The image of each point, ascending.
+            alphas: Where the points lie.
+        """
+        found = []
+        for part in self.chunks(fed, len(image)):
+            images = slice(int(image[part.start]), int(image[part.stop - 1]) + 1)
+            of_rows = {ROW: image[part] - images.start, ALPHA: alphas[part].astype(np.float32)}
+            found += self._scores.run(take(fed, images) | of_rows)
+        return np.concatenate(found)
 
     def row_feeds(self, image: np.ndarray, point: np.ndarray, start: int, first_row: int) -> Feeds:
         """What the step takes beside the model's inputs, for rows at some points of some images from ``start`` on."""

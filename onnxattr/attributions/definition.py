@@ -32,6 +32,8 @@ class Definition:
         powers: The powers of the gradient whose moments ``finish`` needs.
         pilot: Whether the gradient at x is subtracted from every g_k first (moments about a pilot do not cancel).
         rules: The rule table of the backward pass.
+        ends: One weight per point with which scores add up to f(x) - f(b); None where there is no path. Unless given,
+            -1 at alpha 0 and 1 at alpha 1. A point whose gradient counts 0 may be there for its score alone.
     """
 
     finish: Finish
@@ -42,6 +44,12 @@ class Definition:
     powers: tuple[int, ...] = (1,)
     pilot: bool = False
     rules: RuleTable = STANDARD
+    ends: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.ends is None and self.alphas is not None:
+            ends = (self.alphas == 1.0).astype(np.float32) - (self.alphas == 0.0).astype(np.float32)
+            object.__setattr__(self, "ends", ends)
 
     @property
     def points(self) -> int:
@@ -49,11 +57,9 @@ class Definition:
         return len(self.weights)
 
     @property
-    def ends(self) -> np.ndarray | None:
-        """One weight per point with which scores add up to f(x) - f(b); None where there is no path."""
-        if self.alphas is None:
-            return None
-        return (self.alphas == 1.0).astype(np.float32) - (self.alphas == 0.0).astype(np.float32)
+    def counting(self) -> np.ndarray:
+        """The points whose gradients count; the others are there for their scores."""
+        return np.flatnonzero(self.weights)
 
     @property
     def single(self) -> bool:
@@ -97,10 +103,3 @@ def unbiased_variance(samples: int) -> Finish:
         return op.Mul(op.Sub(second, op.Mul(first, first)), samples / (samples - 1))
 
     return finish
-
-
-def trapezoid(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions and weights of the trapezoid rule on [0, 1] with ``steps`` points, both ends included."""
-    weights = np.full(steps, 1.0 / (steps - 1))
-    weights[[0, -1]] /= 2
-    return np.linspace(0.0, 1.0, steps), weights

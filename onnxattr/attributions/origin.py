@@ -73,14 +73,14 @@ def origin_in_gradient(driver: Driver, feeds: Feeds, target: np.ndarray, row: in
     probe = Driver(request, 1, driver.seed, driver.providers)
     graph = step_rewrite(request).finished_model()
     fed = dict(feeds) | {own_name(prepared, "target"): target}
-    for point in range(definition.points):
+    for point in definition.counting:
         at_point = fed | probe.row_feeds(np.array([0]), np.array([point]), 0, row)
         if all(np.isfinite(found).all() for found in probe.step.run(at_point)):
             continue
         outputs = [str(value.name) for value in graph.graph.outputs]
         proto = ir.serde.serialize_model(graph)
         origin = first_origin(graph.graph, proto, outputs, at_point, driver.providers, prepared.folder)
-        return origin and replace(origin, point=None if definition.single else point)
+        return origin and replace(origin, point=None if definition.single else int(point))
     return None
 
 

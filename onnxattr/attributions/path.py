@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from onnxattr.arrays import as_array
+from onnxattr.attributions import quadrature as rules
 from onnxattr.attributions.base import Attribution
-from onnxattr.attributions.definition import Definition, times_difference, trapezoid
+from onnxattr.attributions.definition import Definition, times_difference
 from onnxattr.attributions.options import is_integer
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.frames import row_by_name
@@ -18,7 +19,7 @@ from onnxattr.loading.source import ModelSource
 class IntegratedGradients(Attribution):
     """(x - b) * integral of g along the straight path from b to x (Sundararajan et al., 2017, arXiv 1703.01365).
 
-    Without a reducer the attributions of a row add up to f(x) - f(b), up to the error of the trapezoid rule.
+    Without a reducer the attributions of a row add up to f(x) - f(b), up to the error of the quadrature.
 
     Args:
         model: See ``Attribution``; so are the parameters not listed here.
@@ -26,13 +27,16 @@ class IntegratedGradients(Attribution):
         batch_size: See ``Attribution``.
         operator: See ``Attribution``.
         reducer: See ``Attribution``.
-        steps: Number of points on the path, both ends included; at least 2.
+        steps: Number of gradients on the path; at least 2 for the trapezoid rule, which takes both ends, else 1.
         baseline_value: b, a number or an array of one sample's shape, in the model's order; a pandas Series is matched
             with the model's features by name.
+        quadrature: "trapezoid", as in Xplique; "riemann_left", "riemann_right", "riemann_middle" or "gauss_legendre",
+            as in Captum. Those without end points need the score at the ends all the same, for the convergence delta:
+            two predictions, and in exported files two gradients, which count nothing.
         **options: See ``Attribution``.
 
     Raises:
-        ParameterError: If ``steps`` is below 2 or the baseline does not fit the input.
+        ParameterError: If ``steps`` is too small, there is no such rule or the baseline does not fit the input.
     """
 
     def __init__(
@@ -44,13 +48,16 @@ class IntegratedGradients(Attribution):
         reducer: str | None = "mean",
         steps: int = 50,
         baseline_value: Any = 0.0,
+        *,
+        quadrature: str = "trapezoid",
         **options: Any,
     ):
-        if not is_integer(steps, at_least=2):
-            raise ParameterError(
-                f"steps={steps!r}: the path needs an integer number of points, at least its 2 ends."
-            )
-        self.steps, self._baseline_given = int(steps), baseline_value
+        rules.check_rule(quadrature)
+        fewest = rules.FEWEST[quadrature]
+        if not is_integer(steps, at_least=fewest):
+            least = "at least its 2 ends" if fewest == 2 else "at least 1"
+            raise ParameterError(f"steps={steps!r}: the path needs an integer number of points, {least}.")
+        self.steps, self.quadrature, self._baseline_given = int(steps), quadrature, baseline_value
         try:
             self.baseline_value = as_array(baseline_value, "baseline_value")
         except ShapeError as error:
@@ -64,17 +71,19 @@ class IntegratedGradients(Attribution):
     def convergence_delta(self, inputs: Any, targets: Any = None) -> np.ndarray:
         """How much the attributions do not add up to f(x) - f(b): sum of a row's attributions minus that difference.
 
-        It is the error of the trapezoid rule, and shrinks with more ``steps``. The arguments are those of ``explain``,
+        It is the error of the quadrature, and shrinks with more ``steps``. The arguments are those of ``explain``,
         the sum is taken before the reducer; returns float32 (N,), in units of the explained score.
         """
         return self._results(inputs, targets)[1]
 
     def _definition(self) -> Definition:
-        alphas, weights = trapezoid(self.steps)
+        points = rules.points(self.quadrature, self.steps)
         try:
             named = row_by_name(self._baseline_given, self.prepared.features)
         except ShapeError as error:
             raise ParameterError(str(error)) from error
         if named is not None:
             self.baseline_value = as_array(named, "baseline_value")
-        return Definition(times_difference, weights, alphas, self.baseline_value)
+        return Definition(
+            times_difference, points.weights, points.alphas, self.baseline_value, ends=points.ends
+        )

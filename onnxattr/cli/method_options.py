@@ -6,11 +6,12 @@ import argparse
 import re
 
 from onnxattr import attributions
+from onnxattr.attributions.quadrature import FEWEST
 
 #: The parameters of the methods that options set.
 PARAMETERS = (
-    "output_layer", "batch_size", "reducer", "steps", "baseline_value", "nb_samples", "noise", "seed", "relu_policy",
-    "precision",
+    "output_layer", "batch_size", "reducer", "steps", "quadrature", "baseline_value", "nb_samples", "noise", "seed",
+    "relu_policy", "precision",
 )  # fmt: skip
 
 
@@ -23,6 +24,7 @@ def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--reducer", choices=["min", "mean", "max", "sum", "none"])
     parser.add_argument("--steps", type=int, help="points on the path of IntegratedGradients")
+    parser.add_argument("--quadrature", choices=tuple(FEWEST), help="trapezoid unless given")
     parser.add_argument("--baseline-value", type=float)
     parser.add_argument("--nb-samples", type=int, help="draws of the noisy methods")
     parser.add_argument("--noise", type=float, help="standard deviation of the noise")

@@ -120,11 +120,17 @@ class _Images:
         return self._ungroup(op.Gather(self.grouped(value), [point], axis=1), value)
 
     def total(self, value: ir.Value, weights: np.ndarray) -> ir.Value:
-        """The sum over the last points of each image, by their weights; those before have no part in it."""
+        """The sum over the last points of each image, by their weights; those before have no part in it.
+
+        Nor do those of weight 0, whatever they are.
+        """
         if self.count == 1:
             return value
-        row, grouped = self.op.constant(weights.reshape(1, 1, -1), value.dtype), self.grouped(value)
-        if self.count > weights.size:
+        counting = np.flatnonzero(weights)
+        row, grouped = self.op.constant(weights[counting].reshape(1, 1, -1), value.dtype), self.grouped(value)
+        if len(counting) < weights.size:
+            grouped = self.op.Gather(grouped, counting + self.count - weights.size, axis=1)
+        elif self.count > weights.size:
             grouped = self.op.Slice(grouped, [self.count - weights.size], [2**62], [1])
         return self._ungroup(self.op.MatMul(row, grouped), value)
 

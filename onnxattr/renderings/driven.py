@@ -11,7 +11,7 @@ from onnxattr.renderings.rewrite import INT64, Request, Rewrite, own_name
 from onnxattr.values import dims_of
 
 #: Inputs and outputs of the two graphs; the prefix keeps them apart from any model's own.
-ROW, PLACES, WEIGHTS, ENDS, ALPHA, IMAGE, DRAW, PILOT, MOMENT, DIFFERENCE = (
+ROW, PLACES, WEIGHTS, ENDS, ALPHA, IMAGE, DRAW, PILOT, MOMENT, DIFFERENCE, SCORES = (
     f"onnxattr/{name}"
     for name in (
         "row",
@@ -24,18 +24,20 @@ ROW, PLACES, WEIGHTS, ENDS, ALPHA, IMAGE, DRAW, PILOT, MOMENT, DIFFERENCE = (
         "pilot",
         "moment",
         "difference",
+        "scores",
     )
 )
 
 
-def step_rewrite(request: Request) -> Rewrite:
+def step_rewrite(request: Request, masked: bool = False) -> Rewrite:
     """Moments of the gradients at R rows, summed into the B images they belong to.
 
     Inputs: the model's (B images), ``row`` (R,) int64 image of each row, ``places`` (B, S) int64 rows of each image
     and ``weights`` (B, S) what they count, ``target`` (B, ...) weights on the model's output; with a path ``alpha``
     (R,) and ``ends`` (B, S), with which scores add up to f(x) - f(b); with noise ``seed`` (), ``image`` (R,) and
     ``draw`` (R,) int64; with a pilot ``pilot_<i>`` like each explained value. An image of fewer than S rows has one of
-    its own again, of weight 0: no row of another image enters its sums, where 0 times NaN would be NaN.
+    its own again, of weight 0: no row of another image enters its sums, where 0 times NaN would be NaN. With ``masked``
+    a gradient of weight 0 has no part in them either, whatever it is.
     Outputs: for each explained value and each power one moment, shaped like the value; with a path ``difference``
     (B, 1).
     """
@@ -69,7 +71,10 @@ def step_rewrite(request: Request) -> Rewrite:
             gradient = op.Sub(gradient, op.Gather(op.input(pilots[index], x.dtype, shape), row, axis=0))
         of_images = _by_image(op, gradient, places)
         for power in definition.powers:
-            moment = _weighted(op, power_of(op, of_images, power), weights, x)
+            powers = power_of(op, of_images, power)
+            if masked:
+                powers = op.Where(op.Equal(op.Unsqueeze(weights, [2]), 0), 0, powers)
+            moment = _weighted(op, powers, weights, x)
             _add_output(rewrite, moment, f"{MOMENT}_{power}_{index}", shape)
     if alpha is not None:
         ends = op.input(ENDS, rewrite.score.dtype, ["images", "slots"])
@@ -82,6 +87,24 @@ def step_rewrite(request: Request) -> Rewrite:
 def step_graph(request: Request) -> onnx.ModelProto:
     """The step as a model of its own; see ``step_rewrite``."""
     return step_rewrite(request).finished()
+
+
+def score_graph(request: Request) -> onnx.ModelProto:
+    """The scores at R points of a path, without gradients.
+
+    Inputs: the model's (B images), ``row`` (R,) int64 image of each row, ``alpha`` (R,), ``target`` (B, ...) weights on
+    the model's output. Output: ``scores`` (R, 1).
+    """
+    rewrite = Rewrite(request)
+    op = rewrite.op
+    row = op.input(ROW, INT64, ["rows"])
+    rewrite.gather_inputs(lambda value: op.Gather(value, row, axis=0))
+    alpha = op.input(ALPHA, ir.DataType.FLOAT, ["rows"])
+    rewrite.place_points(lambda x, position: rewrite.on_path(x, position, alpha, row))
+    target_rows = op.Gather(rewrite.target_input("images"), row, axis=0)
+    scores = rewrite.score_of_rows(target_rows)
+    _add_output(rewrite, scores, SCORES, ["rows", 1])
+    return rewrite.finished()
 
 
 def finish_graph(request: Request) -> onnx.ModelProto:

@@ -90,7 +90,8 @@ class _Loop:
         # Gather, as the shape behind a Slice with computed ends is unknown to a runtime, and unknown shapes are slow.
         feeds = {name: body.Gather(value, chunk, axis=0) for name, value in self.per_image.items()}
         feeds |= self._row_feeds(body, image, point, chunk, start) | dict(self.shared)
-        parts = inline(step_rewrite(self.main.request).finished_model(), body, self.main, feeds)
+        masked = len(self.main.definition.counting) < points
+        parts = inline(step_rewrite(self.main.request, masked).finished_model(), body, self.main, feeds)
         initial, sums = self._zeros(), []
         for part, zeros in zip(parts, initial, strict=True):
             total = body.input("total", zeros.dtype, [None, *(dims_of(part) or [])[1:]])

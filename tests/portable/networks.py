@@ -16,7 +16,7 @@ from PIL import Image
 
 from models import efficientnet_lite0, emotion, gunpoint, photos
 from onnxattr import attributions
-from onnxattr.attributions.definition import trapezoid
+from onnxattr.attributions.quadrature import trapezoid
 from onnxattr.noise import draw_noise
 
 NOISY = ("SmoothGrad", "SquareGrad", "VarGrad")
