@@ -26,8 +26,8 @@ from onnxattr.renderings.driven import (
     ROW,
     WEIGHTS,
     finish_graph,
+    path_score_graph,
     pilot_names,
-    score_graph,
     step_graph,
 )
 from onnxattr.renderings.forward import score_graph
@@ -97,8 +97,8 @@ class Driver:
         return self._session(step_graph(self.request))
 
     @cached_property
-    def _scores(self) -> Session:
-        return self._session(score_graph(self.request))
+    def _path_scores(self) -> Session:
+        return self._session(path_score_graph(self.request))
 
     @cached_property
     def _finish(self) -> Session:
@@ -211,10 +211,10 @@ class Driver:
         assert definition.alphas is not None
         points = np.setdiff1d(np.flatnonzero(definition.ends), definition.counting)
         image, point = (array.ravel() for array in np.meshgrid(np.arange(rows), points, indexing="ij"))
-        scores = self.scores(fed, image, definition.alphas[point])
+        scores = self.scores_on_path(fed, image, definition.alphas[point])
         np.add.at(differences, image, definition.ends[point, None] * scores)
 
-    def scores(self, fed: Feeds, image: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+    def scores_on_path(self, fed: Feeds, image: np.ndarray, alphas: np.ndarray) -> np.ndarray:
         """The explained score at points of a path, (R, 1).
 
         Args:
@@ -226,7 +226,7 @@ class Driver:
         for part in self.chunks(fed, len(image)):
             images = slice(int(image[part.start]), int(image[part.stop - 1]) + 1)
             of_rows = {ROW: image[part] - images.start, ALPHA: alphas[part].astype(np.float32)}
-            found += self._scores.run(take(fed, images) | of_rows)
+            found += self._path_scores.run(take(fed, images) | of_rows)
         return np.concatenate(found)
 
     def row_feeds(self, image: np.ndarray, point: np.ndarray, start: int, first_row: int) -> Feeds:

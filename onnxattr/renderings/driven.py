@@ -89,7 +89,7 @@ def step_graph(request: Request) -> onnx.ModelProto:
     return step_rewrite(request).finished()
 
 
-def score_graph(request: Request) -> onnx.ModelProto:
+def path_score_graph(request: Request) -> onnx.ModelProto:
     """The scores at R points of a path, without gradients.
 
     Inputs: the model's (B images), ``row`` (R,) int64 image of each row, ``alpha`` (R,), ``target`` (B, ...) weights on
