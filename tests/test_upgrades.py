@@ -79,15 +79,25 @@ def test_prediction(opset, nodes, outputs, symbols, initializers, inputs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("opset", "nodes", "outputs", "symbols", "initializers", "inputs"), CASES)
-@pytest.mark.parametrize("branch", [False, True], ids=["", "in a branch"])
+@pytest.mark.parametrize("branch", ["", "in a branch", "read in a branch"])
 def test_every_opset(opset, nodes, outputs, symbols, initializers, inputs, branch):
     model, feeds = build(opset, nodes, outputs, symbols, initializers, inputs)
     if branch:
-        if "Loss" in nodes:
+        if "Loss" in nodes and branch == "in a branch":
             pytest.skip("onnx's inliner does not write functions out in branches")
-        in_branches(model)
+        in_branches(model) if branch == "in a branch" else read_in_branches(model)
         feeds |= {"condition": np.array(True)}
     check(model, feeds)
+
+
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax", "Hardmax"])
+@pytest.mark.parametrize(("opset", "axis"), [(9, 1), (11, -2), (12, 0), (12, 2)])
+def test_rows_read_in_a_branch(op, opset, axis):
+    """Beside another reader, and as an output."""
+    model, feeds = build(opset, f"y = {op}<axis = {axis}>(x) z = Exp(y)", "y, z", "", "", "x = normal 2x3x4")
+    read_in_branches(model)
+    read_in_branches(model, "outer")
+    check(model, feeds | {"condition": np.array(True), "outer": np.array(True)})
 
 
 def in_branches(model: onnx.ModelProto) -> None:
@@ -109,6 +119,23 @@ def in_branches(model: onnx.ModelProto) -> None:
         helper.make_node("If", ["condition"], results, then_branch=bodies[0], else_branch=bodies[1])
     )
     graph.input.append(helper.make_tensor_value_info("condition", onnx.TensorProto.BOOL, []))
+
+
+def read_in_branches(model: onnx.ModelProto, condition: str = "condition") -> None:
+    """Adds Ifs whose branches read the outputs."""
+    graph = model.graph
+    for name in [value.name for value in graph.output]:
+        copies = [f"{name}_{condition}_{branch}" for branch in ("then", "else")]
+        then, other = (
+            helper.make_graph(
+                [helper.make_node("Identity", [name], [copy])], copy, [], [onnx.ValueInfoProto(name=copy)]
+            )
+            for copy in copies
+        )
+        result = f"{name}_{condition}"
+        graph.node.append(helper.make_node("If", [condition], [result], then_branch=then, else_branch=other))
+        graph.output.append(onnx.ValueInfoProto(name=result))
+    graph.input.append(helper.make_tensor_value_info(condition, onnx.TensorProto.BOOL, []))
 
 
 @pytest.mark.parametrize(

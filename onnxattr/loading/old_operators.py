@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from onnxattr.subgraphs import Names, graphs_in, nodes_in
+from onnxattr.subgraphs import Names, bodies_of, graphs_in, nodes_in
 
 #: Domain that hides operators from onnx's converter which ONNX Runtime knew before ONNX did.
 _HIDDEN = "onnxattr.hidden"
@@ -42,8 +42,19 @@ def before_conversion(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     names = _names_of(copy.graph)
     chosen = {op: write for op, oldest, newest, write in _BEFORE if oldest <= opset <= newest}
     for graph in graphs_in(copy.graph):
+        if opset < 13:
+            captured = _captured(graph)
+            _replace(graph, lambda node, read=captured: _row_operator(node, names, read))  # type: ignore[misc]
         _replace(graph, lambda node: chosen.get(node.op_type, _stays)(node, names))
     return copy
+
+
+def _captured(graph: onnx.GraphProto) -> set[str]:
+    """The names that the bodies of a graph's nodes read; some may be values of their own."""
+    inner = [part for node in graph.node for body in bodies_of(node) for part in graphs_in(body)]
+    return {name for part in inner for node in part.node for name in node.input} | {
+        value.name for part in inner for value in part.output
+    }
 
 
 def after_conversion(proto: onnx.ModelProto, opset: int, upsampled: set[str]) -> None:
@@ -149,15 +160,21 @@ _EXPERIMENTAL: dict[str, Callable[[onnx.NodeProto, Names], Nodes | None]] = {
 }
 
 
-def _hardmax(node: onnx.NodeProto, names: Names) -> Nodes:
-    """Of the rows of a matrix, as which Hardmax saw all tensors before opset 13."""
+def _row_operator(node: onnx.NodeProto, names: Names, captured: set[str]) -> Nodes | None:
+    """A Softmax or LogSoftmax that a body reads: onnx's converter fails where it puts a Reshape behind it."""
+    softmax = node.op_type in ("Softmax", "LogSoftmax")
+    return _of_rows(node, names) if softmax and captured & set(node.output) else None
+
+
+def _of_rows(node: onnx.NodeProto, names: Names) -> Nodes:
+    """Of the rows of a matrix, as which Softmax and its kin saw all tensors before opset 13."""
     x, y = node.input[0], node.output[0]
     shape, flat, rows = (names.fresh(f"{y}_{part}") for part in ("shape", "flat", "rows"))
     axis = _attributes(node).get("axis", 1)
     return [
         onnx.helper.make_node("Shape", [x], [shape]),
         onnx.helper.make_node("Flatten", [x], [flat], axis=axis),
-        onnx.helper.make_node("Hardmax", [flat], [rows], axis=1),
+        onnx.helper.make_node(node.op_type, [flat], [rows], node.name, axis=1),
         onnx.helper.make_node("Reshape", [rows, shape], [y]),
     ]
 
@@ -248,6 +265,6 @@ _BEFORE: list[tuple[str, int, int, Write]] = [
     ("BatchNormalization", 7, 8, _batch_normalization),
     ("Dropout", 7, 9, _float_dropout),
     ("Dropout", 10, 11, _dropout),
-    ("Hardmax", 7, 12, _hardmax),
+    ("Hardmax", 7, 12, _of_rows),
     ("Pad", 7, 10, _pad),
 ]
