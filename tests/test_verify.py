@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
 import small_models
 from onnx import parser
@@ -85,6 +86,28 @@ def test_it_can_be_left_out():
 )
 def test_random_numbers_and_upgrades_pass(nodes):
     vjp(parser.parse_model(OLD.replace("NODES", nodes)), verify=True)
+
+
+STALE = """<ir_version: 7, opset_import: ["" : 11]>
+g (float[1,3,4] x) => (float[?,2] y) <int64[1] first = {0}, int64[1] rest = {-1}> {
+  t = Sin(x) s = Shape(t) n = Gather(s, first) sizes = Concat<axis = 0>(n, rest)
+  a = Reshape(x, sizes) b = Hardmax(a) c = Max(a, b) d = ReduceSum<axes = [1]>(c) y = MatMul(d, w)
+}"""
+
+
+@pytest.mark.parametrize("verify", ["auto", True])
+def test_declared_shapes_that_mislead_the_runtime_are_said(verify):
+    """Inner values are declared for one sample: with three, ONNX Runtime's own prediction is of one row."""
+    model = parser.parse_model(STALE)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((1, 2), np.float32), "w"))
+    model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
+    with pytest.warns(UserWarning, match="ONNX Runtime predicts otherwise"):
+        gradient = vjp(model, verify=verify)
+    x, ct = np.full((3, 3, 4), 2, np.float32), np.ones((3, 2), np.float32)
+    found = onnxruntime.InferenceSession(gradient.SerializeToString()).run(None, {"x": x, "y_cotangent": ct})
+    np.testing.assert_allclose(found[0], np.full((3, 2), 24))
+    np.testing.assert_allclose(found[1], np.full((3, 3, 4), 2))
 
 
 def test_what_does_not_run_is_said_only_when_asked():

@@ -7,6 +7,7 @@ the model at hand.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ import onnx_ir as ir
 
 from onnxattr.errors import ModelError, OnnxAttrError, ParameterError
 from onnxattr.session import Session
-from onnxattr.subgraphs import nodes_in
+from onnxattr.subgraphs import graphs_in, nodes_in
 from onnxattr.values import dims_of
 
 #: What ``load`` notes in a model's ``meta`` for this: the model as it was read.
@@ -71,8 +72,51 @@ def verify_model(model: ir.Model, verify: bool | str = "auto") -> None:
     if _differing(right, got, tolerance) is None:
         return
     again = _run(original, outputs, feeds, folder)
-    if _differing(right, again, tolerance) is None:  # otherwise the model draws random numbers
-        raise ModelError(_message(model, original, prepared, feeds, folder, tolerance, outputs))
+    if _differing(right, again, tolerance) is not None:  # the model draws random numbers
+        return
+    if _misled_by_declarations(original, outputs, feeds, folder, got, tolerance):
+        warnings.warn(_MISLED.format(shapes=_shapes(feeds)), stacklevel=2)
+        return
+    raise ModelError(_message(model, original, prepared, feeds, folder, tolerance, outputs))
+
+
+_MISLED = (
+    "With inputs of shapes {shapes} ONNX Runtime predicts otherwise from this file than from the same file without "
+    "the shapes that it declares of inner values: some of them are wrong there. What is explained is the graph "
+    "without them. Remove them (graph.value_info) or export the model again."
+)
+
+
+def without_declared_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a model without what it declares of values that nodes compute; outputs keep their types."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(proto)
+    for graph in graphs_in(bare.graph):
+        del graph.value_info[:]
+        for value in graph.output:
+            if value.type.HasField("tensor_type"):
+                value.type.tensor_type.ClearField("shape")
+    return bare
+
+
+def _misled_by_declarations(
+    original: onnx.ModelProto,
+    outputs: Sequence[str],
+    feeds: Feeds,
+    folder: Any,
+    got: Mapping[str, Any],
+    tolerance: float,
+) -> bool:
+    """Whether the runtime predicts as the prepared model does once it isn't told the declared shapes."""
+    try:
+        right = _run(without_declared_shapes(original), outputs, feeds, folder)
+    except OnnxAttrError:
+        return False
+    return _differing(right, got, tolerance) is None
+
+
+def _shapes(feeds: Feeds) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in feeds.items()}
 
 
 def _worthwhile(model: ir.Model, original: onnx.ModelProto) -> bool:
@@ -229,6 +273,6 @@ def _message(
     )
     return (
         f"Preparing the model changed its prediction: {where}, on drawn inputs of shapes "
-        f"{ {name: array.shape for name, array in feeds.items()} }. Export the model with opset 18 or newer, or pass "
+        f"{_shapes(feeds)}. Export the model with opset 18 or newer, or pass "
         "verify=False to explain the prepared model nevertheless."
     )
