@@ -69,6 +69,43 @@ class LRN(Corrected):  # noqa: D101
         return x / scale ** attributes.get("beta", 0.75)
 
 
+class _Rows(Corrected):
+    """Operators that below opset 13 saw a matrix: all axes from ``axis`` on as one; onnx's own evaluator does not."""
+
+    def compute(self, attributes, x):  # type: ignore[no-untyped-def, override]
+        whole = self.run_params["opsets"][""] < 13
+        axis = attributes.get("axis", 1 if whole else -1) % max(x.ndim, 1)
+        if whole:
+            return self.along(x.reshape(math.prod(x.shape[:axis]), -1), 1).reshape(x.shape) if x.size else x
+        return self.along(x, axis) if x.size else x
+
+    def along(self, x: np.ndarray, axis: int) -> np.ndarray:
+        """The result along one axis."""
+        raise NotImplementedError
+
+
+class LogSoftmax(_Rows):  # noqa: D101
+    def along(self, x: np.ndarray, axis: int) -> np.ndarray:
+        """x - log(sum(exp(x)))."""
+        x = x - x.max(axis, keepdims=True)
+        return np.asarray(x - np.log(np.exp(x).sum(axis, keepdims=True)))
+
+
+class Softmax(_Rows):  # noqa: D101
+    def along(self, x: np.ndarray, axis: int) -> np.ndarray:
+        """exp(x) / sum(exp(x))."""
+        powers = np.exp(x - x.max(axis, keepdims=True))
+        return np.asarray(powers / powers.sum(axis, keepdims=True))
+
+
+class Hardmax(_Rows):  # noqa: D101
+    def along(self, x: np.ndarray, axis: int) -> np.ndarray:
+        """One where x is largest for the first time."""
+        y = np.zeros_like(x)
+        np.put_along_axis(y, x.argmax(axis, keepdims=True), 1, axis)
+        return y
+
+
 class _Steps(OpRun):
     """What Loop and Scan share: a body that reads values of the enclosing graphs."""
 
@@ -147,6 +184,9 @@ CORRECTED = (
     GlobalMaxPool,
     GatherElements,
     LRN,
+    Softmax,
+    LogSoftmax,
+    Hardmax,
     Loop,
     Scan,
     Optional,

@@ -35,6 +35,9 @@ CASES = {
     ),
     "Pad that crops": ("Pad", {}, (5,), [np.array([-1, 2])], 18),
     "GlobalMaxPool of signals": ("GlobalMaxPool", {}, (2, 3, 6), [], 18),
+    "Softmax of rows before opset 13": ("Softmax", {"axis": 1}, (2, 3, 4), [], 12),
+    "LogSoftmax of rows before opset 13": ("LogSoftmax", {"axis": -2}, (2, 3, 4), [], 11),
+    "Hardmax of rows before opset 13": ("Hardmax", {}, (2, 3, 4), [], 9),
 }
 
 
