@@ -72,7 +72,7 @@ def guard(d: Draft, x: Value) -> Value:
     elif kind == "power":
         inner = d.node("Pow", [x.name, d.constant(np.float32(d.pick(0.5, -0.5, 1.5)))])
     elif kind == "overflow":
-        inner = d.node("Exp", [d.node("Mul", [x.name, d.constant(np.float32(-200))])])
+        inner = d.node("Exp", [d.node("Mul", [x.name, d.constant(np.float32(-100))])])
     else:
         inner = d.node(kind, [x.name])
     other = x.name if d.chance(0.5) else d.constant(np.zeros((1,) * x.rank, np.float32))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import onnx
 import onnxruntime
+from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from fuzz.draft import Array
@@ -14,6 +16,7 @@ from onnxattr.evaluator import CORRECTED
 from onnxattr.testing import as_double
 
 Forward = Callable[[Array], Array]
+Values = Callable[[Array], list[Array]]
 #: Half-widths of the differences that have to agree where a function is smooth.
 _STEPS = (1e-4, 1e-5, 1e-6)
 
@@ -29,27 +32,78 @@ def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
 
 def double_forward(model: onnx.ModelProto, x: Array, y: Array) -> Forward | None:
     """The model in float64: by the runtime, or by onnx's evaluator; None if neither gives y at x."""
-    double = as_double(model)
 
-    def runtime() -> Forward:
-        loaded = session(double)
-        return lambda x: np.asarray(loaded.run(["y"], {"x": x.astype(np.float64)})[0])
+    def right(found: Array) -> bool:
+        tolerance = 1e-3 * max(1.0, float(np.abs(y).max(initial=0)))
+        return found.shape == y.shape and np.allclose(found, y, rtol=1e-3, atol=tolerance)
 
-    def evaluator() -> Forward:
-        loaded = ReferenceEvaluator(double, new_ops=list(CORRECTED))
-        return lambda x: np.asarray(loaded.run(["y"], {"x": x.astype(np.float64)})[0])
+    return running(as_double(model), x, right)
 
-    for start in (runtime, evaluator):
+
+def running(
+    double: onnx.ModelProto, x: Array, right: Callable[[Array], bool] = lambda y: True
+) -> Forward | None:
+    """A model of float64 as a function, by what gives the right output at x."""
+    for run in in_double(double, ["y"]):
         try:
-            forward = start()
-            found = forward(x)
+            found = run(x)[0]
         except Exception:  # an operator that this one lacks in float64
             continue
-        if found.shape == y.shape and np.allclose(
-            found, y, rtol=1e-3, atol=1e-3 * max(1.0, float(np.abs(y).max(initial=0)))
-        ):
-            return forward
+        if right(found):
+            return lambda x, run=run: run(x)[0]  # type: ignore[misc]
     return None
+
+
+def in_double(double: onnx.ModelProto, names: Sequence[str], **more: Array) -> Iterator[Values]:
+    """Functions of x that give values of a model of float64, by the runtime and by onnx's evaluator."""
+    for start in (session, functools.partial(ReferenceEvaluator, new_ops=list(CORRECTED))):
+        try:
+            loaded = start(double)
+        except Exception:  # operators that this one lacks in float64
+            continue
+        yield lambda x, loaded=loaded: [  # type: ignore[misc]
+            np.asarray(a) for a in loaded.run(list(names), {"x": x.astype(np.float64), **more})
+        ]
+
+
+def neighbours(
+    model: onnx.ModelProto, feeds: dict[str, Array], scale: float, seed: int, count: int = 3
+) -> list[onnx.ModelProto]:
+    """Models in float64 whose inner values are each multiplied by 1 + scale * noise, as rounding does.
+
+    Zeros stay zeros, so what a mask or a zero switches off stays off; what cancels does not cancel any more.
+    """
+    rng, shapes = np.random.default_rng(seed), {n: a.shape for n, a in inner_values(model, feeds).items()}
+    sizes = {n for node in model.graph.node if node.op_type in ("Resize", "Upsample") for n in node.input[1:]}
+    found = []
+    for _ in range(count):
+        double = as_double(model)
+        nodes = []
+        for node in double.graph.node:
+            nodes.append(node)
+            for k, name in enumerate(node.output):
+                if name not in shapes or name in sizes:
+                    continue
+                factor = np.asarray(1 + scale * rng.normal(size=shapes[name]))
+                double.graph.initializer.append(numpy_helper.from_array(factor, f"{name}/factor"))
+                node.output[k] = f"{name}/exact"
+                nodes.append(helper.make_node("Mul", [f"{name}/exact", f"{name}/factor"], [name]))
+        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        del double.graph.node[:]
+        double.graph.node.extend(copies)
+        found.append(double)
+    return found
+
+
+def inner_values(model: onnx.ModelProto, feeds: dict[str, Array]) -> dict[str, Array]:
+    """The float values that a model's own nodes compute, in the runtime; feeds in float64 for a model of float64."""
+    everything = onnx.ModelProto()
+    everything.CopyFrom(model)
+    names = [name for node in model.graph.node for name in node.output if name]
+    del everything.graph.output[:]
+    everything.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    arrays = zip(names, session(everything).run(names, feeds), strict=True)
+    return {name: a for name, a in arrays if isinstance(a, np.ndarray) and a.dtype.kind == "f"}
 
 
 def slopes(forward: Forward, x: Array, v: Array, ct: Array) -> tuple[float, bool]:
@@ -72,14 +126,30 @@ def _curvature(sides: list[float]) -> float:
 
 
 def finite_there(forward: Forward, x: Array, index: tuple[int, ...], ct: Array) -> bool:
-    """Whether both one-sided slopes along one element stay bounded as the step shrinks."""
-    v = np.zeros(x.shape)
-    v[index] = 1
-    x, here = x.astype(np.float64), float((forward(x) * ct).sum())
-    for sign in (1, -1):
-        found = [
-            (float((forward(x + sign * step * v) * ct).sum()) - here) / step for step in (1e-3, 1e-5, 1e-7)
-        ]
-        if not np.isfinite(found).all() or abs(found[2]) > 3 * abs(found[0]) + 10:
-            return False
-    return True
+    """Whether slopes along one element stay bounded as the step shrinks, at x and at points that approach x.
+
+    At x itself a tie, of a pool or of branches, may hide an infinite slope or a jump: equal elements are moved
+    together, and slopes are taken around x too.
+    """
+    rng, alone = np.random.default_rng(0), np.zeros(x.shape)
+    alone[index] = 1
+    tied = np.where(x == x[index], rng.normal(size=x.shape), 0)
+    tied[: index[0]] = tied[index[0] + 1 :] = 0
+    there = np.zeros(x.shape)
+    cases = [(v, there, 1.0) for v in (alone, -alone, tied, -tied)]
+    cases += [(alone, r, 1e-2) for r in rng.normal(size=(8, *x.shape))]
+    return all(_bounded(forward, x.astype(np.float64), *case, ct) for case in cases)
+
+
+def _bounded(forward: Forward, x: Array, v: Array, moved: Array, share: float, ct: Array) -> bool:
+    """Whether the slope along v stays bounded where the step and the distance to x shrink."""
+    found = []
+    for step in (1e-3, 1e-5, 1e-7):
+        here = x + step * moved
+        found.append(float(((forward(here + share * step * v) - forward(here)) * ct).sum()) / (share * step))
+    if not np.isfinite(found).all() or abs(found[2]) > 3 * abs(found[0]) + 10:
+        return False
+    # As slopes of roots and of jumps do; those of rounding alone stay below.
+    rounding = 1e-5 * max(1.0, float(np.abs(forward(x) * ct).sum()))
+    wide, middle, narrow = (max(abs(slope), rounding) for slope in found)
+    return not narrow > 2 * middle > 4 * wide

@@ -1,0 +1,90 @@
+"""A case with what its checks share, each computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+import onnx
+
+from fuzz.draft import Array
+from fuzz.generate import Case
+from fuzz.oracle import Forward, double_forward, in_double, neighbours, session
+from onnxattr import IntegratedGradients, vjp
+from onnxattr.loading.verify import without_declared_shapes
+from onnxattr.testing import as_double
+
+
+class Trial:
+    """A case with what its checks share, each computed once."""
+
+    def __init__(self, case: Case):
+        self.case = case
+        session(case.model)
+        # What the file says of inner values may be stale, and then misleads the runtime itself.
+        self.bare = without_declared_shapes(case.model)
+        own = session(self.bare)
+        self.outputs = [np.asarray(own.run(["y"], {"x": x})[0]) for x in case.points]
+        rng = np.random.default_rng(case.seed)
+        self.cotangent = rng.normal(size=self.outputs[0].shape).astype(np.float32)
+        self.direction = rng.normal(size=(2, *case.points[0].shape))
+
+    @cached_property
+    def gradient_model(self) -> onnx.ModelProto:
+        """The model with its gradient."""
+        return vjp(self.case.model, "x", "y")
+
+    @cached_property
+    def differentiate(self) -> Callable[[Array, Array], tuple[Array, Array]]:
+        """(x, ct) to (y, xbar), in the runtime."""
+        loaded = session(self.gradient_model)
+
+        def run(x: Array, ct: Array) -> tuple[Array, Array]:
+            y, xbar = loaded.run(["y", "x_gradient"], {"x": x, "y_cotangent": ct})
+            return np.asarray(y), np.asarray(xbar)
+
+        return run
+
+    @cached_property
+    def forward(self) -> Forward | None:
+        """The model in float64."""
+        for x, y in zip(self.case.points[:2], self.outputs, strict=False):
+            if np.isfinite(y).all():
+                return double_forward(self.bare, x, y)
+        return None
+
+    def feeds(self, x: Array) -> dict[str, Array]:
+        """The inputs of the gradient graph."""
+        return {"x": x, "y_cotangent": self.cotangent}
+
+    def double(self, model: onnx.ModelProto, x: Array, name: str) -> Array | None:
+        """A value of a model of float64 that reads x and perhaps the cotangent; None if it does not run."""
+        more = {"y_cotangent": self.cotangent.astype(np.float64)} if len(model.graph.input) > 1 else {}
+        for run in in_double(model, [name], **more):
+            try:
+                return run(x)[0]
+            except Exception:  # operators that this one lacks in float64
+                continue
+        return None
+
+    def rounding(self, x: Array, name: str) -> Array:
+        """How far a value of the gradient graph moves where inner values are rounded as in float32; 0 if unknown."""
+        near = neighbours(self.gradient_model, self.feeds(x), 2.0**-23, self.case.seed)
+        found = [self.double(model, x, name) for model in (as_double(self.gradient_model), *near)]
+        there = [a for a in found if a is not None]
+        return np.ptp(there, axis=0) if len(there) == len(found) else np.zeros(())
+
+    def method(self, cls: type, **parameters: object):  # type: ignore[no-untyped-def]
+        """A method for the case's model."""
+        options = {"output_layer": "y", "batch_size": 2, "reducer": None, "progress": False}
+        return cls(self.case.model, **options, **parameters)
+
+    @cached_property
+    def path(self) -> IntegratedGradients:
+        """Integrated Gradients of three points."""
+        return self.method(IntegratedGradients, steps=3)
+
+    def explained(self, x: Array) -> Array:
+        """x times the gradient, sample by sample where they are apart."""
+        return x * self.differentiate(x, self.cotangent)[1]
