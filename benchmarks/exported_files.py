@@ -84,7 +84,7 @@ def size_table(names: list[str], folder: Path) -> tuple[list[str], list[str]]:
     titles = [f"{name} ({columns[name].ByteSize() / 1024:,.0f}; {limits[name]:,.0f})" for name in names]
     lines += [f"| method | {' | '.join(titles)} |", "| --- " * (1 + len(names)) + "|"]
     too_large = []
-    for method in attributions.__all__:
+    for method in attributions.METHODS:
         cells = []
         for name, model in columns.items():
             added = list(added_kibibytes(method, model, folder / "explainer.onnx"))

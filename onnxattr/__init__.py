@@ -2,9 +2,13 @@
 
 from onnxattr.attributions import (
     DeconvNet,
+    GradCAM,
+    GradCAMPP,
     GradientInput,
     GuidedBackprop,
+    GuidedGradCAM,
     IntegratedGradients,
+    LayerCAM,
     Saliency,
     SmoothGrad,
     SquareGrad,
@@ -18,9 +22,13 @@ from onnxattr.scores import Tasks, xp
 __all__ = [
     "DeconvNet",
     "Explainer",
+    "GradCAM",
+    "GradCAMPP",
     "GradientInput",
     "GuidedBackprop",
+    "GuidedGradCAM",
     "IntegratedGradients",
+    "LayerCAM",
     "NonFiniteError",
     "NonFiniteWarning",
     "OnnxAttrError",

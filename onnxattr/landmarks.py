@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import onnx_ir as ir
 
 from onnxattr.autodiff import FLOATS, needed_nodes, reaching
+from onnxattr.channels import has_one_place
 from onnxattr.errors import ModelError
 from onnxattr.layers import Layer
 from onnxattr.loading.discrete import first_floats
@@ -27,13 +28,17 @@ _ACTIVATION = frozenset(
 #: Names of layers of Keras and PyTorch that are one convolution, subclasses such as StdConv2d included.
 _LAYER = re.compile(r"Conv(Transpose)?[123][dD](Transpose)?$")
 
+#: Layers of Keras that have filters; a depthwise convolution has none.
+_WITH_FILTERS = re.compile(r"(?<!Depthwise)Conv[123]D(Transpose)?$")
+
 
 def last_convolution(prepared: Prepared) -> str:
     """The name of the value that the last convolution of a model gives, of those that still have space.
 
     Where the model has a layer table, that is the output of the layer that holds the convolution, in its layout and
     with its own activation, as far as the graph has that value. Convolutions on one pixel, as in squeeze-and-excite
-    blocks and pooled heads, are passed over; of parallel branches the one that is last in the graph is taken.
+    blocks and pooled heads, are passed over; of parallel branches the one that is last in the graph is taken, in a
+    model of Keras the last among its layers.
 
     Raises:
         ModelError: If there is none.
@@ -55,12 +60,39 @@ def embeddings(prepared: Prepared) -> tuple[str, ...]:
 def convolution_before(graph: ir.Graph, layers: Sequence[Layer], output: ir.Value) -> ir.Value | None:
     """See ``last_convolution``; None if there is none."""
     reached = reaching(list(graph), output)
+    if (last := _last_of_keras(graph, layers, output, reached)) is not None:
+        return last
     nodes = [node for node in graph if node.op_type in _CONVOLUTIONS | _QUANTIZED]
     for node in reversed(nodes):
         found = _float_map(node.outputs[0])
         if found is not None and found in reached and found is not output:
             return _of_layer(graph, layers, found)
     return None
+
+
+def _last_of_keras(
+    graph: ir.Graph, layers: Sequence[Layer], output: ir.Value, reached: Collection[ir.Value]
+) -> ir.Value | None:
+    """The output of the last layer with filters of a Keras model, in the order of its layers, as Xplique takes it."""
+    values = named_values(graph)
+    for layer in reversed(layers):
+        if not _WITH_FILTERS.search(layer.class_name):
+            continue
+        for value in (values[name] for name in layer.outputs if name in values):
+            there = other_layout(value, reached)
+            if there not in (None, output) and len(dims_of(there) or []) > 2 and not has_one_place(there):
+                return value
+    return None
+
+
+def other_layout(value: ir.Value, reached: Collection[ir.Value]) -> ir.Value | None:
+    """A value that reaches the score, or the one on the way that it is another layout of; None if there is none."""
+    while value not in reached:
+        node = value.producer()
+        if node is None or node.op_type not in _LAYOUT or node.inputs[0] is None:
+            return None
+        value = node.inputs[0]
+    return value
 
 
 def _float_map(value: ir.Value) -> ir.Value | None:

@@ -102,7 +102,7 @@ def test_export_options(folder, capsys):
     assert "rendering: loop" in run(capsys, "inspect", "e.onnx")[1]
 
 
-@pytest.mark.parametrize("method", attributions.__all__)
+@pytest.mark.parametrize("method", attributions.METHODS)
 def test_export(method, folder, capsys):
     assert run(capsys, "export", "images.onnx", "--method", method, "-o", "e.onnx") == (
         0,

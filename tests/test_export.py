@@ -20,7 +20,7 @@ from onnxattr.noise import SEEDS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
-METHODS = attributions.__all__
+METHODS = attributions.METHODS
 SMALL = {"steps": 5, "nb_samples": 4}
 OWN = {"IntegratedGradients": ["steps"], "SmoothGrad": ["nb_samples"], "SquareGrad": ["nb_samples"],
        "VarGrad": ["nb_samples"]}  # fmt: skip
@@ -207,7 +207,7 @@ EXPORT_TWICE = """
 import sys, warnings
 warnings.simplefilter("ignore")
 import onnxattr.attributions as attributions
-for method in attributions.__all__:
+for method in attributions.METHODS:
     getattr(attributions, method)(sys.argv[1]).export(f"{sys.argv[2]}/{method}.onnx")
 """
 

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import onnx
 import pytest
+from methods import ON_ANY_MODEL
 from onnx import TensorProto
 from small_models import build, mlp, node
 
@@ -46,7 +47,7 @@ def heard(call):
     return result, [str(w.message) for w in found if w.category is NonFiniteWarning]
 
 
-METHODS = [m for m in attributions.__all__ if m not in ("DeconvNet", "GuidedBackprop")]
+METHODS = [m for m in ON_ANY_MODEL if m not in ("DeconvNet", "GuidedBackprop")]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from explained import LABELS, close, make
+from methods import ON_ANY_MODEL
 from onnx import TensorProto
 from small_models import build, elementwise, mlp, node, rows, two_inputs
 
@@ -230,7 +231,7 @@ PRECISIONS = {np.float64: 1e-6, np.float16: 2e-2}
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS)
-@pytest.mark.parametrize("method", attributions.__all__)
+@pytest.mark.parametrize("method", ON_ANY_MODEL)
 def test_precisions_of_the_model(method, dtype):
     expected = make(method, MLP.model).explain(MLP.given, LABELS)
     explainer = make(method, mlp(dtype).model)

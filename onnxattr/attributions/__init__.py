@@ -1,16 +1,24 @@
 """The attribution methods."""
 
+from onnxattr.attributions.cam import GradCAM, GradCAMPP, GuidedGradCAM, LayerCAM
 from onnxattr.attributions.gradient import DeconvNet, GradientInput, GuidedBackprop, Saliency
 from onnxattr.attributions.noisy import SmoothGrad, SquareGrad, VarGrad
 from onnxattr.attributions.path import IntegratedGradients
 
 __all__ = [
     "DeconvNet",
+    "GradCAM",
+    "GradCAMPP",
     "GradientInput",
     "GuidedBackprop",
+    "GuidedGradCAM",
     "IntegratedGradients",
+    "LayerCAM",
     "Saliency",
     "SmoothGrad",
     "SquareGrad",
     "VarGrad",
 ]
+
+#: The names of the classes that take a model.
+METHODS = tuple(__all__)

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
+from onnxattr.channels import has_one_place
 from onnxattr.loading.discrete import source_of, unexplained
 from onnxattr.loading.heads import probability_head
 from onnxattr.model import Prepared
 from onnxattr.relus import relu_spans
 from onnxattr.renderings.rewrite import Request
 from onnxattr.rules.overrides import RELU_LIKE
+from onnxattr.values import dims_of
 
 _LISTED = 5
 
@@ -40,6 +42,15 @@ def advice(request: Request, method: str, score_chosen: bool, wrt_chosen: bool) 
         yield (
             f"{method} overrides ReLUs, and the model has none (relu_policy={request.relu_policy!r}): the result "
             "equals the plain gradient."
+        )
+    at_layer = request.definition.placement or (
+        request.definition.factor and request.definition.factor.placement
+    )
+    if at_layer and has_one_place(prepared.value(at_layer.layer)):
+        shape = dims_of(prepared.value(at_layer.layer))
+        yield (
+            f"The layer {at_layer.layer!r} has the shape {shape}, one place for all of the image, so that its map "
+            "is one number everywhere. Name a layer before the pooling with conv_layer."
         )
     yield from _of_integers(prepared, wrt_chosen)
 

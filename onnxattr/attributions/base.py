@@ -29,7 +29,7 @@ from onnxattr.files import check_output
 from onnxattr.frames import in_order, is_frame, orders_of
 from onnxattr.loading.heads import is_binary
 from onnxattr.loading.source import ModelSource
-from onnxattr.model import prepare
+from onnxattr.model import Wrt, prepare
 from onnxattr.scores import score_of
 from onnxattr.trial import try_explainer
 from onnxattr.weights import check_place, write_model
@@ -100,7 +100,7 @@ class Attribution(ABC):
         self.prepared = prepare(
             model,
             self.output_layer,
-            self.options.wrt,
+            self._explained(),
             self.options.precision,
             self._score.unit,
             self.options.verify,
@@ -108,6 +108,10 @@ class Attribution(ABC):
         with one_door(f"{self.name} cannot be set up"):
             self._plan = self._planned()
         self._warn()
+
+    def _explained(self) -> Wrt:
+        """The values that are explained, or the function that chooses them; see ``prepare``."""
+        return self.options.wrt
 
     @abstractmethod
     def _definition(self) -> Definition:

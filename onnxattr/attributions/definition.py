@@ -8,12 +8,28 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from onnxattr.attributions.placement import Placement
 from onnxattr.builder import OpBuilder
 from onnxattr.rules.registry import RuleTable
 from onnxattr.rules.standard import STANDARD
 
 #: (op, x, baseline, moments) -> attribution before the reducer; all of x's shape.
 Finish = Callable[[OpBuilder, ir.Value, ir.Value | None, Sequence[ir.Value]], ir.Value]
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """A map at a layer that the attribution of an image is multiplied by, from a backward pass of its own.
+
+    Attributes:
+        finish: The map, from the layer's value and the gradient there.
+        placement: Which layer, and how the map lies over the image.
+        rules: The rule table of its backward pass.
+    """
+
+    finish: Finish
+    placement: Placement
+    rules: RuleTable = STANDARD
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +50,8 @@ class Definition:
         rules: The rule table of the backward pass.
         ends: One weight per point with which scores add up to f(x) - f(b); None where there is no path. Unless given,
             -1 at alpha 0 and 1 at alpha 1. A point whose gradient counts 0 may be there for its score alone.
+        placement: For a map at a layer, how it lies over the image; None where it lies over what is explained.
+        factor: A map that the attribution is multiplied by.
     """
 
     finish: Finish
@@ -45,6 +63,8 @@ class Definition:
     pilot: bool = False
     rules: RuleTable = STANDARD
     ends: np.ndarray | None = None
+    placement: Placement | None = None
+    factor: Factor | None = None
 
     def __post_init__(self) -> None:
         if self.ends is None and self.alphas is not None:

@@ -71,7 +71,7 @@ class Plan:
         if self.prepared.rows.kind != UNDECIDED:
             check_baseline(ran, self._definition)
         score = self._checked_score(ran)
-        axes = channel_axes(self.prepared, self._options.channel_axis)
+        axes = channel_axes(self.prepared, self._definition, self._options.channel_axis)
         self.request = Request(
             ran, self._definition, self._reducer, axes, self._options.relu_policy, score=score
         )

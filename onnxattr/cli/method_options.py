@@ -18,7 +18,7 @@ PARAMETERS = (
 def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None:
     """Adds the options of methods to a command."""
     parser.add_argument("model", help="ONNX file" + help_of_model)
-    parser.add_argument("--method", choices=attributions.__all__, help="IntegratedGradients unless given")
+    parser.add_argument("--method", choices=attributions.METHODS, help="IntegratedGradients unless given")
     parser.add_argument("--output-layer", help="layer name or index, or value name, to cut the model at")
     parser.add_argument("--wrt", action="append", help="value to explain; may be given several times")
     parser.add_argument("--batch-size", type=int)

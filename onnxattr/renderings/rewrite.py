@@ -10,6 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.attributions.definition import Definition
+from onnxattr.attributions.placement import Placement
 from onnxattr.autodiff import inputs_of, pullback
 from onnxattr.builder import OpBuilder
 from onnxattr.errors import ModelError
@@ -59,8 +60,10 @@ class Rewrite:
         self.score = values[request.prepared.output]
         self.wrt = [values[name] for name in request.prepared.wrt]
         self.graph.outputs.clear()
+        self._values = values
         self._baselines: dict[int, ir.Value] = {}
         self._scored = ScoredModel(self)
+        self._factor: ir.Value | None = None
 
     @property
     def with_rows(self) -> ir.Value:
@@ -158,6 +161,10 @@ class Rewrite:
             cotangents = {score: self.op.expand_like(1.0, score)}
             spans = self._scored.with_copies(spans)
         gradients = pullback(self.op, cotangents, points, self.definition.rules, spans)
+        if (factor := self.definition.factor) is not None:
+            layer = self._values[factor.placement.layer]
+            full = factor.finish(self.op, layer, None, pullback(self.op, cotangents, [layer], factor.rules))
+            self._factor = self._placed(factor.placement, full)
         if spans and not _depend(gradients, points, target):
             warnings.warn(
                 "With its ReLUs overridden, this model's map depends on the target alone, not on the input: no "
@@ -226,13 +233,24 @@ class Rewrite:
             if difference is not None:
                 full_sum = op.ReduceSum(op.Flatten(full, axis=1), [1], keepdims=1)
                 totals.append(op.cast_like(full_sum, difference))
-            reduced, dims = self._reduced(full, position, list(dims_of(x) or []))
+            if self._factor is not None:
+                full = op.Mul(full, self._factor)
+            if (placement := self.definition.placement) is not None:
+                reduced = self._placed(placement, full)
+                dims = list(dims_of(reduced) or [])
+            else:
+                reduced, dims = self._reduced(full, position, list(dims_of(x) or []))
             self._output(reduced, own_name(self.request.prepared, "attribution", position), x.dtype, dims)
         if difference is not None:
             total = totals[0] if len(totals) == 1 else op.Sum(*totals)
             delta = op.Reshape(op.Sub(total, difference), [-1])
             name = own_name(self.request.prepared, "convergence_delta")
             self._output(delta, name, difference.dtype, (dims_of(xs[0]) or [None])[:1])
+
+    def _placed(self, placement: Placement, full: ir.Value) -> ir.Value:
+        """A map at a layer as one over the image."""
+        image = next((v for v in self.graph.inputs if v.name == placement.image), None)
+        return placement.placed(self.op, full, image)
 
     def _may_be_missing(self, position: int) -> bool:
         """Whether the explained value at a position is an input in which the model replaces missing values."""

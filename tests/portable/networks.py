@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+from methods import ON_ANY_MODEL
 from PIL import Image
 
 from models import efficientnet_lite0, emotion, gunpoint, photos
-from onnxattr import attributions
 from onnxattr.attributions.quadrature import trapezoid
 from onnxattr.noise import draw_noise
 
@@ -131,10 +131,10 @@ def photo_crop(name: str, seed: int) -> np.ndarray:
 
 
 def all_methods(steps: int, nb_samples: int, **path: Any) -> dict[str, dict[str, Any]]:
-    """All eight methods, with the number of points of those that have several."""
+    """The methods that any model has, with the number of points of those that have several."""
     own = {"IntegratedGradients": {"steps": steps, **path}}
     own |= {name: {"nb_samples": nb_samples, "noise": NOISE} for name in NOISY}
-    return {name: own.get(name, {}) for name in attributions.__all__}
+    return {name: own.get(name, {}) for name in ON_ANY_MODEL}
 
 
 def quadratic() -> onnx.ModelProto:

@@ -1,0 +1,134 @@
+"""The layer that a class activation map is made at, and the image that it is shown over."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from onnxattr.attributions.placement import Placement
+from onnxattr.autodiff import FLOATS, inputs_of, needed_nodes, reaching
+from onnxattr.channels import channel_axis_of_input, channel_axis_of_layer
+from onnxattr.errors import ModelError
+from onnxattr.landmarks import convolution_before, other_layout
+from onnxattr.loading.places import Place, check_outside, find_place
+from onnxattr.model import Prepared
+from onnxattr.values import dims_of, named_values
+
+_LISTED = 6
+
+
+def find_layer(prepared: Prepared, wanted: str | int | None) -> Place:
+    """A layer on the way to the score, with its value in the layout that the graph computes it in.
+
+    Args:
+        prepared: The model, whole but for its outputs.
+        wanted: A layer, value or node as ``output_layer`` takes them; None for the last convolution.
+
+    Raises:
+        ModelError: If there is none, or it has no axes of space.
+    """
+    graph, layers, output = prepared.model.graph, prepared.layers, prepared.value(prepared.output)
+    reached = reaching(list(graph), output) - {output}
+    if wanted is None:
+        last = convolution_before(graph, layers, output)
+        if last is None:
+            raise ModelError(
+                "The model has no convolution before the explained output to make a class activation map at. "
+                f"{_candidates(prepared, reached)}"
+            )
+        path = next((layer.path for layer in layers if last.name in layer.outputs), str(last.name))
+        place = Place(path, last)
+    else:
+        place = find_place(graph, layers, wanted, "conv_layer")
+    check_outside(graph, place.value, "conv_layer")
+    found = other_layout(place.value, reached)
+    if found is None:
+        raise ModelError(
+            f"conv_layer={wanted!r}: the explained output {output.name!r} does not depend on that layer, or is it. "
+            f"{_candidates(prepared, reached)}"
+        )
+    dims = dims_of(found)
+    if dims is None or len(dims) < 3 or found.dtype not in FLOATS:
+        raise ModelError(
+            f"conv_layer={wanted!r} has the shape {dims}; expected a float value with rows, channels and one or more "
+            f"axes of space. {_candidates(prepared, reached)}"
+        )
+    return replace(place, value=found)
+
+
+def _candidates(prepared: Prepared, reached: Collection[ir.Value]) -> str:
+    """What can be named instead, the last first."""
+    values, layers = prepared.values, prepared.layers
+    outputs = {layer.path: values[n] for layer in layers for n in layer.outputs[:1] if n in values}
+    if not outputs:
+        made = [value for node in prepared.model.graph for value in node.outputs]
+        outputs = {str(value.name): value for value in made if value in reached}
+    fit = []
+    for path, value in outputs.items():
+        there = other_layout(value, reached)
+        if there is not None and there.producer() is not None and len(dims_of(there) or []) > 2:
+            fit += [path] if there.dtype in FLOATS else []
+    if not fit:
+        return "No value of the model has axes of space: its maps are those of the input, as Saliency's."
+    return f"Name one of these with conv_layer: {', '.join(map(repr, fit[: -_LISTED - 1 : -1]))}."
+
+
+def placement_of(
+    graph: ir.Graph, layer: str, image: str | None, channel_axis: int | None, upsampling: str | None
+) -> Placement:
+    """How a map at a layer lies over the image.
+
+    Args:
+        graph: The model.
+        layer: Name of the layer's value.
+        image: Name of the input; None for the only one that has as many axes of space as the layer.
+        channel_axis: The channel axis of images, where the caller has said it.
+        upsampling: See ``Placement``.
+
+    Raises:
+        ModelError: If there is no such input, or are several, and the map shall have its size.
+    """
+    value = named_values(graph)[layer]
+    rank, channel = len(dims_of(value) or []), channel_axis_of_layer(value)
+    space = tuple(axis for axis in range(1, rank) if axis != channel)
+    read = {v for node in needed_nodes([value]) for v in inputs_of(node)}
+    sources = [v for v in graph.inputs if v in read and image in (None, v.name)]
+    found = {str(v.name): fit for v in sources if (fit := _fit(v, value, space, channel_axis)) is not None}
+    if len(found) == 1:
+        name, (axis, image_space, kept) = next(iter(found.items()))
+        squeezed = tuple(k for k in range(1, rank) if k not in kept)
+        at = len(image_space) + 1 if axis is None else axis
+        return Placement(layer, channel, squeezed, name, at, image_space, upsampling)
+    if upsampling is not None:
+        inputs = {str(v.name): tuple(dims_of(v) or []) for v in graph.inputs}
+        several = f"several inputs, {sorted(found)}, have" if found else f"of the inputs {inputs} none has"
+        raise ModelError(
+            f"The layer {layer!r} of shape {tuple(dims_of(value) or [])} has {len(space)} axes of space; {several} as "
+            "many. Say with wrt=<input> which the map is shown over, or take upsampling=None for a map of the layer's "
+            "size."
+        )
+    return Placement(layer, channel, (channel,), None, channel, (), None)
+
+
+def _fit(
+    image: ir.Value, layer: ir.Value, space: tuple[int, ...], channel_axis: int | None
+) -> tuple[int | None, tuple[int, ...], tuple[int, ...]] | None:
+    """The channel axis of an input, its axes of space, and the layer's that they are; None where they do not fit.
+
+    A layer may have more, of size 1: convolutions of series are often written with two axes.
+    """
+    dims, layer_dims = dims_of(image) or [], dims_of(layer) or []
+    known = channel_axis is not None and len(dims) == 4
+    axes = [channel_axis % 4] if known and channel_axis is not None else [channel_axis_of_input(image), None]
+    for axis in axes:
+        own = tuple(k for k in range(1, len(dims)) if k != axis)
+        kept, extra = list(space), len(space) - len(own)
+        for k in space:
+            if extra > 0 and layer_dims[k] == 1:
+                kept.remove(k)
+                extra -= 1
+        if own and len(kept) == len(own):
+            return axis, own, tuple(kept)
+    return None
