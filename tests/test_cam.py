@@ -219,6 +219,34 @@ def test_files_are_small_and_run_the_model_once(method, tmp_path):
     assert any(n.op_type == "ConvTranspose" for n in saliency.graph.node)
 
 
+def test_the_operator_is_what_is_explained(tmp_path):
+    """A function of the output; and the mean over the pixels of a class, at a layer of a network of convolutions."""
+    model, given = made("nhwc")
+    expected = GradCAM(model).explain(given, LABELS)
+    explainer = GradCAM(model, operator=lambda f, x, y: 3 * (f(x) * y).sum(axis=-1))
+    close(explainer.explain(given, LABELS), 3 * expected)
+    explainer.export(tmp_path / "cam.onnx")
+    close(onnxattr.load(tmp_path / "cam.onnx").explain(given, LABELS), 3 * expected)
+    nodes = [
+        node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]), node("Conv", ["t", "k1"], ["c1"], pads=[1] * 4),
+        node("Tanh", ["c1"], ["a"]), node("Conv", ["a", "k2"], ["c2"]),
+        node("Transpose", ["c2"], ["y"], perm=[0, 2, 3, 1]),
+    ]  # fmt: skip
+    weights = {"k1": random(1, 4, 2, 3, 3), "k2": random(2, 3, 4, 1, 1)}
+    segmentation = build(nodes, {"x": ["N", 6, 5, 2]}, {"y": ["N", 6, 5, 3]}, weights)
+    x, mask = rows(3, 6, 5, 2), np.zeros((3, 6, 5, 3), np.float32)
+    mask[:, 1:4, 2:, 1] = 1
+    found = GradCAM(segmentation, conv_layer="a", operator="semantic segmentation").explain(x, mask)
+    session = onnxruntime.InferenceSession(
+        onnxattr.vjp(segmentation, wrt="a").SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (g,) = session.run(["a_gradient"], {"x": x, "y_cotangent": mask / 9})
+    a = np.tanh(Saliency(segmentation, output_layer="c1").predict(x))
+    close(
+        found, grad_cam(*(np.moveaxis(array.astype(np.float64), 1, -1) for array in (a, g)))[..., None], 1e-5
+    )
+
+
 # The layer and the image
 
 

@@ -11,7 +11,7 @@ from onnxattr.attributions.quadrature import FEWEST
 #: The parameters of the methods that options set.
 PARAMETERS = (
     "output_layer", "batch_size", "reducer", "steps", "quadrature", "baseline_value", "nb_samples", "noise", "seed",
-    "relu_policy", "precision",
+    "relu_policy", "precision", "conv_layer", "upsampling", "variant",
 )  # fmt: skip
 
 
@@ -29,6 +29,11 @@ def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None
     parser.add_argument("--nb-samples", type=int, help="draws of the noisy methods")
     parser.add_argument("--noise", type=float, help="standard deviation of the noise")
     parser.add_argument("--seed", type=int)
+    parser.add_argument(
+        "--conv-layer", help="layer of a class activation map; the last convolution unless given"
+    )
+    parser.add_argument("--upsampling", choices=["bicubic", "bilinear", "nearest", "none"])
+    parser.add_argument("--variant", choices=["xplique", "paper"], help="form of GradCAMPP")
     parser.add_argument("--relu-policy", choices=["all", "xplique"])
     parser.add_argument(
         "--precision", choices=["model", "float32"], help="float32 widens a half-precision model"
@@ -38,11 +43,10 @@ def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None
 def method_of(options: argparse.Namespace) -> attributions.base.Attribution:
     """The method that the options ask for, on the model that they name."""
     given = {name: value for name in PARAMETERS if (value := getattr(options, name)) is not None}
-    if given.get("reducer") == "none":
-        given["reducer"] = None
-    layer = given.get("output_layer")
-    if layer is not None and is_integer(layer):
-        given["output_layer"] = int(layer)
+    given |= {name: None for name in ("reducer", "upsampling") if given.get(name) == "none"}
+    for name in ("output_layer", "conv_layer"):
+        if (layer := given.get(name)) is not None and is_integer(layer):
+            given[name] = int(layer)
     if options.wrt:
         given["wrt"] = tuple(options.wrt)
     return getattr(attributions, options.method or "IntegratedGradients")(options.model, **given)
