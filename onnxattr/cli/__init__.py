@@ -1,4 +1,4 @@
-"""The command line: onnxattr convert | inspect | explain | export | ops."""
+"""The command line: onnxattr convert | inspect | explain | evaluate | export | ops."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from onnxattr.cli import convert, explain, export
+from onnxattr.cli import convert, evaluate, explain, export
 from onnxattr.console import printable, tell
 from onnxattr.errors import NonFiniteWarning, OnnxAttrError
 from onnxattr.inspection import inspect, supported_operators
@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("model")
     look.set_defaults(run=lambda options: inspect(options.model))
     explain.add_to(commands)
+    evaluate.add_to(commands)
     export.add_to(commands)
     ops = commands.add_parser("ops", help="list the operators that can be differentiated")
     ops.set_defaults(run=lambda options: supported_operators())

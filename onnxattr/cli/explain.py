@@ -63,7 +63,7 @@ def _explain(options: argparse.Namespace) -> str:
         _check_picture(options, inputs)
     method: Any = _explainer(options) if is_explainer(options.model) else method_of(options)
     _check_outputs(options, method.files)
-    targets = _targets(options.targets, inputs, method.one_sample)
+    targets = targets_given(options.targets, inputs, method.one_sample)
     result = method.explain(inputs, targets)
     with whole_file(options.output) as file:
         if isinstance(result, np.ndarray):
@@ -118,7 +118,7 @@ def _draw(options: argparse.Namespace, method: Any, inputs: np.ndarray, targets:
     )
 
 
-def _targets(given: str | None, inputs: Any, one_sample: bool) -> Any:
+def targets_given(given: str | None, inputs: Any, one_sample: bool) -> Any:
     """Targets from a file, or one label for every row, or for all rows where they are one sample."""
     if given is None or not is_integer(given):
         found = None if given is None else read_arrays(given)

@@ -8,6 +8,8 @@ itself (``takes == "method"``). ``better`` says which numbers are the better one
 from onnxattr.metrics.average import AverageDropMetric, AverageGainMetric, AverageIncreaseMetric
 from onnxattr.metrics.causal import Deletion, Insertion
 from onnxattr.metrics.concentration import Complexity, Sparseness
+from onnxattr.metrics.controls import controls
+from onnxattr.metrics.evaluation import Evaluation, evaluate
 from onnxattr.metrics.fidelity import Infidelity, MuFidelity
 from onnxattr.metrics.randomization import (
     ModelRandomizationMetric,
@@ -24,6 +26,7 @@ __all__ = [
     "AverageStability",
     "Complexity",
     "Deletion",
+    "Evaluation",
     "Infidelity",
     "Insertion",
     "MaxSensitivity",
@@ -33,4 +36,6 @@ __all__ = [
     "ProgressiveLayerRandomization",
     "RandomLogitMetric",
     "Sparseness",
+    "controls",
+    "evaluate",
 ]

@@ -7,6 +7,7 @@ everywhere: red positive, blue negative, none zero; maps that are nowhere negati
 
 from onnxattr.plots.charts import series, tabular
 from onnxattr.plots.colors import color_limits
+from onnxattr.plots.curves import score_curves
 from onnxattr.plots.images import displayable, gallery, heatmap
 from onnxattr.plots.rows import row
 from onnxattr.plots.sheet import check_path, matplotlib_module
@@ -19,6 +20,7 @@ __all__ = [
     "heatmap",
     "matplotlib_module",
     "row",
+    "score_curves",
     "series",
     "tabular",
 ]

@@ -1,0 +1,172 @@
+"""onnxattr evaluate."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from onnxattr import attributions, metrics, plots
+from onnxattr.attributions.base import Attribution
+from onnxattr.cli.explain import targets_given
+from onnxattr.cli.method_options import is_integer
+from onnxattr.console import written
+from onnxattr.errors import ParameterError
+from onnxattr.files import check_output, read_arrays
+from onnxattr.metrics.average import _Masked
+from onnxattr.metrics.base import Metric
+from onnxattr.metrics.causal import CausalFidelity
+from onnxattr.metrics.concentration import _Concentration
+from onnxattr.metrics.evaluation import Evaluation, evaluate
+
+#: The methods and metrics that are taken unless others are named.
+METHODS = ("Saliency", "GradientInput", "IntegratedGradients", "SmoothGrad", "SquareGrad", "VarGrad")
+METRICS = ("Deletion", "Insertion", "MuFidelity", "Sparseness")
+ALL_METRICS = tuple(
+    name
+    for name in metrics.__all__
+    if isinstance(found := getattr(metrics, name), type) and issubclass(found, Metric)
+)
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to the parser's."""
+    parser = commands.add_parser(
+        "evaluate", help="measure explanations: a table of methods and metrics, and what each method costs"
+    )
+    parser.add_argument("model", help="ONNX file")
+    parser.add_argument("inputs", help=".npy array of shape (N, ...), .npz with one array per input, or .csv")
+    parser.add_argument(
+        "--methods",
+        default=",".join(METHODS),
+        help=f"names with commas between them; {', '.join(METHODS)} unless given",
+    )
+    parser.add_argument(
+        "--metrics",
+        default=",".join(METRICS),
+        help=f"names with commas between them, of {', '.join(ALL_METRICS)}; {', '.join(METRICS)} unless given",
+    )
+    parser.add_argument("--targets", help="label for all rows, or a .npy or .csv file of labels or weights")
+    parser.add_argument("--operator", help="the score that is explained, by name")
+    parser.add_argument("--output-layer", help="layer name or index, or value name, to cut the model at")
+    parser.add_argument("--wrt", help="the input that is explained and changed, where there are several")
+    parser.add_argument(
+        "--activation", choices=["sigmoid", "softmax"], help="put behind the output, where metrics look at it"
+    )
+    parser.add_argument(
+        "--baseline-value", type=float, default=0.0, help="what features are set to, and where paths start; 0"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=10, help="steps of Deletion and Insertion; -1 for one feature each"
+    )
+    parser.add_argument("--noise", type=float, help="standard deviation of the noise of noisy methods")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-controls", action="store_true", help="leave out the maps that explain nothing")
+    parser.add_argument(
+        "-o", "--output", help="also write the table: .csv, or .json with every sample's numbers"
+    )
+    parser.add_argument(
+        "--picture", help="also draw the curves of Deletion and Insertion: .png, .svg or .pdf"
+    )
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> str:
+    names = _named(options.methods, attributions.__all__, "--methods")
+    wanted = _named(options.metrics, ALL_METRICS, "--metrics")
+    _check_outputs(options, wanted)
+    inputs = read_arrays(options.inputs)
+    methods: dict[str, Any] = {name: _method(name, options) for name in names}
+    first = methods[names[0]]
+    targets = targets_given(options.targets, inputs, first.one_sample)
+    made = [_metric(name, first, inputs, targets, options) for name in wanted]
+    if not options.no_controls:
+        scored = next((metric.scored for metric in made if hasattr(metric, "scored")), None)
+        scored = scored or metrics.Deletion(first, inputs, targets).scored
+        methods |= metrics.controls(scored.x, scored.channel_axis, options.seed)
+    result = evaluate(methods, inputs, targets, made)
+    paths = [path for path in (options.output, options.picture) if path is not None]
+    if options.output is not None:
+        result.write(options.output)
+    if options.picture is not None:
+        draw(result, os.path.basename(options.model), options.picture)
+    return result.table() + ("\n\n" + written(*paths) if paths else "")
+
+
+def draw(result: Evaluation, title: str, path: str | os.PathLike[str]) -> None:
+    """Draws the curves of an evaluation."""
+    plots.score_curves(
+        result.curves,
+        title=title,
+        notes={name: f"{result.metrics[name].better} is better" for name in result.curves},
+        controls=tuple(name for name in result.methods if name not in result.seconds),
+        path=path,
+    )
+
+
+def _named(text: str, known: Any, option: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names or len(set(names)) < len(names):
+        raise ParameterError(
+            f"{option} {text!r}: expected names with commas between them, each once, of {', '.join(known)}."
+        )
+    return names
+
+
+def _check_outputs(options: argparse.Namespace, wanted: list[str]) -> None:
+    """Checks before the work that what shall be written can be."""
+    reads = [options.model, options.inputs, options.targets or ""]
+    if options.output is not None:
+        if not options.output.lower().endswith((".csv", ".json")):
+            raise ParameterError(f"-o {options.output!r}: expected a name that ends in .csv or .json.")
+        check_output(options.output, reads)
+    if options.picture is not None:
+        plots.check_path(options.picture)
+        plots.matplotlib_module()
+        check_output(options.picture, reads)
+        if not {"Deletion", "Insertion"} & set(wanted):
+            raise ParameterError(
+                "--picture draws the curves of Deletion and Insertion; name one of them in --metrics."
+            )
+
+
+def _method(name: str, options: argparse.Namespace) -> Attribution:
+    given: dict[str, Any] = {
+        "batch_size": options.batch_size,
+        "operator": options.operator,
+        "seed": options.seed,
+    }
+    layer = options.output_layer
+    given["output_layer"] = int(layer) if layer is not None and is_integer(layer) else layer
+    if options.wrt is not None:
+        given["wrt"] = options.wrt
+    kind: Callable[..., Attribution] = getattr(attributions, name)
+    own = inspect.signature(kind).parameters
+    if "baseline_value" in own:
+        given["baseline_value"] = options.baseline_value
+    if "noise" in own and options.noise is not None:
+        given["noise"] = options.noise
+    return kind(options.model, **given)
+
+
+def _metric(
+    name: str, method: Attribution, inputs: Any, targets: np.ndarray | None, options: argparse.Namespace
+) -> Metric:
+    kind = getattr(metrics, name)
+    if issubclass(kind, _Concentration):
+        axis = method._plan.request.channel_axes[0]
+        return kind(channel_axis=axis)
+    given: dict[str, Any] = {"batch_size": options.batch_size, "seed": options.seed}
+    if issubclass(kind, CausalFidelity):
+        given["steps"] = options.steps
+    if issubclass(kind, (CausalFidelity, metrics.MuFidelity, metrics.Infidelity)):
+        given["baseline_mode"] = options.baseline_value
+    if issubclass(kind, (CausalFidelity, metrics.MuFidelity, metrics.Infidelity, _Masked)):
+        given["activation"] = options.activation
+    return kind(method, inputs, targets, **given)
