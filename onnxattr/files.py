@@ -11,7 +11,7 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -111,8 +111,8 @@ def whole_file(path: AnyPath) -> Iterator[BinaryIO]:
     check_output(path)
     try:
         if is_stream(path):
-            with tempfile.TemporaryFile() as file:
-                yield file
+            with tempfile.NamedTemporaryFile() as file:
+                yield file  # type: ignore[misc]
                 file.seek(0)
                 with _opened(path) as stream:
                     shutil.copyfileobj(file, stream)
@@ -134,7 +134,7 @@ def whole_file(path: AnyPath) -> Iterator[BinaryIO]:
 def temporary_file(folder: Path) -> Iterator[BinaryIO]:
     """A new file in a folder, removed at the end unless it was renamed; its mode is that of any new file."""
     name = folder / f".onnxattr-{secrets.token_hex(8)}.part"
-    with _stopped_tidily():
+    with stopped_tidily():
         try:
             with open(name, "xb") as file:
                 yield file
@@ -168,7 +168,7 @@ class _Stopped(BaseException):
 
 
 @contextlib.contextmanager
-def _stopped_tidily() -> Iterator[None]:
+def stopped_tidily() -> Iterator[None]:
     """Lets SIGTERM and SIGHUP end the process only after what is open has been tidied up."""
     kinds = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     mine: list[Any] = []
@@ -214,8 +214,13 @@ def _opened(path: AnyPath) -> BinaryIO:
             return os.fdopen(descriptor, "wb")
 
 
-def write(proto: onnx.ModelProto, path: AnyPath) -> None:
+def write(proto: onnx.ModelProto, path: AnyPath, check: Callable[[Path], None] | None = None) -> None:
     """Writes a model.
+
+    Args:
+        proto: The model.
+        path: The file to write.
+        check: What looks at the file before it gets its name; what it raises leaves no file.
 
     Raises:
         ParameterError: If the file cannot be written.
@@ -229,6 +234,9 @@ def write(proto: onnx.ModelProto, path: AnyPath) -> None:
                 f"The model cannot be one file: {error}. Of more than 2 GiB it needs weights='beside'."
             ) from error
         file.write(data)
+        if check is not None:
+            file.flush()
+            check(Path(file.name))
 
 
 def read_arrays(path: AnyPath) -> Any:

@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,7 @@ class Session:
 
     def __init__(
         self,
-        model: onnx.ModelProto,
+        model: onnx.ModelProto | Path,
         providers: Sequence[Any] | None = None,
         folder: str | os.PathLike[str] | None = None,
         *,
@@ -135,7 +136,7 @@ class Session:
         """Loads a model.
 
         Args:
-            model: The model.
+            model: The model, or its file.
             providers: Execution providers in order of preference, as ONNX Runtime takes them.
             folder: Where the model's external data lies, if it has any.
             as_deployed: Whether memory is planned as in sessions with default options, by the shapes of the first run.
@@ -163,7 +164,8 @@ class Session:
             # A node left to the CPU inside a Loop cannot read packed weights of the graph around it: the process ends.
             options.add_session_config_entry("session.disable_prepacking", "1")
         try:
-            self._session = ort.InferenceSession(model.SerializeToString(), options, providers=chosen)
+            given = os.fspath(model) if isinstance(model, Path) else model.SerializeToString()
+            self._session = ort.InferenceSession(given, options, providers=chosen)
         except Exception as error:
             missing = "NOT_IMPLEMENTED" in str(error)
             advice = " Of half precision it may lack operators: try precision='float32'." if missing else ""

@@ -1,10 +1,11 @@
-"""One run of an explainer before it is written, so that nothing fails at the customer's first."""
+"""One run of an explainer's file before it gets its name, so that nothing fails at the customer's first."""
 
 from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,18 +29,21 @@ _CLOSE, _CLOSE_HALF = 1e-3, 5e-2
 Feeds = dict[str, np.ndarray]
 
 
-def try_explainer(proto: onnx.ModelProto, prepared: Prepared, providers: Sequence[Any] | None) -> None:
-    """Runs an explainer once on a drawn row: it loads, its prediction is the model's own, its maps have their shapes.
+def trial_of(
+    proto: onnx.ModelProto, prepared: Prepared, providers: Sequence[Any] | None
+) -> Callable[[Path], None]:
+    """What runs an explainer's file on a drawn row: it loads, predicts what the model does, its maps have their shapes.
 
-    Where no inputs can be drawn that the model itself takes, a warning says so.
+    Where no inputs can be drawn that the model itself takes, a warning says so, and the file is not run.
 
     Args:
         proto: The explainer.
         prepared: The model that it explains.
         providers: ONNX Runtime's providers.
 
-    Raises:
-        ModelError: If the runtime refuses the explainer, or it gives something else.
+    Returns:
+        A function of the path of the file; it raises a ModelError if the runtime refuses the file, or it gives
+        something else.
     """
     own, reason = _own_run(proto, prepared, providers)
     if own is None:
@@ -47,19 +51,26 @@ def try_explainer(proto: onnx.ModelProto, prepared: Prepared, providers: Sequenc
             f"The explainer was not run before it is written: {reason}. Run it once on real inputs.",
             stacklevel=4,
         )
-        return
+        return lambda path: None
     feeds, prediction, model = own
     about = describe({entry.key: entry.value for entry in proto.metadata_props}) or {}
-    try:
-        session = Session(proto, providers, prepared.folder, as_deployed=True)
-        outputs = session.run(feeds | _extra_feeds(proto, about, feeds, prediction))
-        _compare(proto, about, dict(zip(session.outputs, outputs, strict=True)), feeds, prediction, model)
-    except ModelError as error:
-        shapes = {name: list(array.shape) for name, array in feeds.items()}
-        raise ModelError(
-            f"The explainer does not do in ONNX Runtime what it should, and is not written. Run on inputs of shapes "
-            f"{shapes}: {' '.join(str(error).split())} Pass check=False (--no-check) to write it nevertheless."
-        ) from error
+    extra = _extra_feeds(proto, about, feeds, prediction)
+    outputs = list(proto.graph.output)
+
+    def run(path: Path) -> None:
+        try:
+            session = Session(path, providers, as_deployed=True)
+            found = dict(zip(session.outputs, session.run(feeds | extra), strict=True))
+            _compare(outputs, about, found, feeds, prediction, model)
+        except ModelError as error:
+            shapes = {name: list(array.shape) for name, array in feeds.items()}
+            raise ModelError(
+                f"The explainer does not do in ONNX Runtime what it should, and is not written. Run on inputs of "
+                f"shapes {shapes}: {' '.join(str(error).split())} Pass check=False (--no-check) to write it "
+                "nevertheless."
+            ) from error
+
+    return run
 
 
 def _own_run(
@@ -138,7 +149,7 @@ def _ones(tensor: onnx.TypeProto.Tensor, prediction: Sequence[int]) -> np.ndarra
 
 
 def _compare(
-    proto: onnx.ModelProto,
+    described: Sequence[onnx.ValueInfoProto],
     about: dict[str, Any],
     outputs: Feeds,
     feeds: Feeds,
@@ -148,7 +159,7 @@ def _compare(
     found = outputs[about["prediction"]]
     if not _close(found, prediction) and _close(model.run(feeds)[0], prediction):
         raise ModelError(f"its prediction is {_few(found)}, the model's own is {_few(prediction)}.")
-    declared = {value.name: value.type.tensor_type.shape.dim for value in proto.graph.output}
+    declared = {value.name: value.type.tensor_type.shape.dim for value in described}
     for name, entry in about["explained"].items():
         dims, shape = declared[entry["attribution"]], outputs[entry["attribution"]].shape
         given = feeds[name].shape if name in feeds else [None] * len(dims)

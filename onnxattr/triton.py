@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from onnxattr.exported import describe
 from onnxattr.files import check_output, whole_file
 from onnxattr.loading.row_independence import MIXED
 from onnxattr.renderings.rewrite import own_name
-from onnxattr.trial import try_explainer
+from onnxattr.trial import trial_of
 from onnxattr.weights import check_place, write_model
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def export_triton(
         method: The method to export.
         folder: The folder to write; made if it is not there.
         weights: Where the weights go, as in ``method.export``.
-        check: Whether the explainer is run once before anything is written, as in ``method.export``.
+        check: Whether the model's file is run once before it gets its name, as in ``method.export``.
         **options: Options of ``method.explainer``.
 
     Raises:
@@ -69,13 +70,19 @@ def export_triton(
         # What is computed with it takes either shape, by broadcasting.
         seed.type.tensor_type.shape.dim.add().dim_value = 1
     text = config(proto)
-    if check:
-        try_explainer(proto, method.prepared, method.options.providers)
+    trial = trial_of(proto, method.prepared, method.options.providers) if check else None
+    missing = [parent for parent in (path.parent, *path.parent.parents) if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ParameterError(f"{folder} cannot be made: {error}. Give the path of a folder.") from error
-    write_model(proto, path, weights, method.prepared.folder, method.prepared.files)
+    try:
+        write_model(proto, path, weights, method.prepared.folder, method.prepared.files, trial)
+    except BaseException:
+        for made in missing:
+            with contextlib.suppress(OSError):
+                made.rmdir()
+        raise
     with whole_file(settings) as file:
         file.write(text.encode())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +12,16 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from onnxattr.errors import ParameterError
-from onnxattr.files import AnyPath, check_output, claim, destination, is_stream, temporary_file, write
+from onnxattr.files import (
+    AnyPath,
+    check_output,
+    claim,
+    destination,
+    is_stream,
+    stopped_tidily,
+    temporary_file,
+    write,
+)
 from onnxattr.loading.external_data import entry, read, set_entry
 
 PLACES = ("auto", "inside", "beside", "shared")
@@ -40,6 +49,7 @@ def write_model(
     place: str,
     folder: Path | None,
     reads: Iterable[AnyPath] = (),
+    check: Callable[[Path], None] | None = None,
 ) -> None:
     """Writes a model with its weights in one of the ``PLACES``.
 
@@ -49,6 +59,7 @@ def write_model(
         place: Where its weights go; see ``Attribution.export``.
         folder: Where its external tensors are now.
         reads: Files that must not be written, because the model is read from them.
+        check: What looks at the file, with its weights where they belong, before it gets its name.
 
     Raises:
         ParameterError: If a file cannot be written, or the weights cannot be where they shall.
@@ -77,13 +88,14 @@ def write_model(
     if place == "shared":
         for tensor in external:
             set_entry(tensor, "location", _file_of(tensor, folder).relative_to(home).as_posix())
-        write(proto, path)
+        write(proto, path, check)
     elif place == "inside":
         for tensor in external:
             read(tensor, folder)
-        write(proto, path)
+        write(proto, path, check)
     else:
-        _write_beside(proto, path, folder)
+        with stopped_tidily():
+            _write_beside(proto, path, folder, check)
 
 
 def _check_beside(path: AnyPath) -> None:
@@ -100,7 +112,9 @@ def _check_beside(path: AnyPath) -> None:
         )
 
 
-def _write_beside(proto: onnx.ModelProto, path: AnyPath, folder: Path | None) -> None:
+def _write_beside(
+    proto: onnx.ModelProto, path: AnyPath, folder: Path | None, check: Callable[[Path], None] | None
+) -> None:
     """Writes the large tensors of a model into a data file of their own, one after the other, then the model.
 
     The data file has the first of the names <path>.data, <path>.1.data, ... that no file has: data that a model reads,
@@ -113,7 +127,7 @@ def _write_beside(proto: onnx.ModelProto, path: AnyPath, folder: Path | None) ->
     if not os.path.lexists(names[0]):
         check_output(names[0])
     own = _own_data(final)
-    replaced = [name for name in names if name.name == own]
+    replaced = {name: _identity(name) for name in names if name.name == own}
     try:
         with temporary_file(final.parent) as file:
             tensors = _write_data(proto, file, folder)
@@ -127,13 +141,24 @@ def _write_beside(proto: onnx.ModelProto, path: AnyPath, folder: Path | None) ->
         for tensor in tensors:
             set_entry(tensor, "location", data.name)
         proto.metadata_props.append(onnx.StringStringEntryProto(key=_OWN_DATA, value=data.name))
-        write(proto, path)
+        write(proto, path, check)
     except BaseException:
         data.unlink(missing_ok=True)
         raise
-    for old in replaced:
+    for old, identity in replaced.items():
         with contextlib.suppress(OSError):
-            old.unlink()
+            # Another export may have taken the name meanwhile, after it removed the old file.
+            if _identity(old) == identity:
+                old.unlink()
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """What tells a file from a later one of the same name; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _write_data(proto: onnx.ModelProto, file: BinaryIO, folder: Path | None) -> list[onnx.TensorProto]:

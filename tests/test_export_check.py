@@ -1,18 +1,24 @@
-"""An explainer runs once before it is written: what fails leaves no file, what cannot be tried is said."""
+"""An explainer's file runs once before it gets its name: what fails leaves no file, what cannot be tried is said."""
 
+import signal
+import subprocess
+import sys
 import warnings
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from small_models import build, cnn_nchw, mlp, node, two_inputs
 from tiny_graphs import parse
 
+import onnxattr
 import onnxattr.attributions as attributions
 from onnxattr import cli
 from onnxattr.errors import ModelError
 from onnxattr.rules.standard import STANDARD
 from onnxattr.triton import export_triton
+from onnxattr.weights import write_model
 
 SMALL = {"IntegratedGradients": {"steps": 3}, "SmoothGrad": {"nb_samples": 3}, "VarGrad": {"nb_samples": 3}}
 pytestmark = pytest.mark.filterwarnings("error")
@@ -73,8 +79,8 @@ def broken(op, node, ct):
     return (op.Add(ct, op.ReduceSum(wrong, keepdims=0)),)
 
 
-def failing() -> attributions.Saliency:
-    method = attributions.Saliency(mlp().model)
+def failing(model=None) -> attributions.Saliency:
+    method = attributions.Saliency(mlp().model if model is None else model)
     rules = STANDARD | {"Relu": broken, "Tanh": broken, "MatMul": STANDARD["MatMul"]}
     object.__setattr__(method._plan.request.definition, "rules", rules)
     return method
@@ -93,6 +99,64 @@ def test_what_fails_leaves_no_file(tmp_path):
     assert (tmp_path / "old.onnx").read_bytes() == b"what was there"
     method.export(tmp_path / "e.onnx", check=False)
     assert (tmp_path / "e.onnx").exists()
+
+
+def with_data(folder):
+    """The path of a model whose weights are in a file of the folder."""
+    weights = {"w": np.random.default_rng(0).normal(size=(64, 32)).astype(np.float32)}
+    nodes = [node("MatMul", ["x", "w"], ["m"]), node("Tanh", ["m"], ["y"])]
+    model = build(nodes, {"x": ["N", 64]}, {"y": ["N", 32]}, weights)
+    onnx.save(model, folder / "m.onnx", save_as_external_data=True, location="w", size_threshold=0)
+    return folder / "m.onnx"
+
+
+@pytest.mark.parametrize("weights", ["inside", "beside", "shared"])
+def test_the_file_itself_is_run(weights, tmp_path):
+    """Where it will be, with its weights, and before it has its name; what fails takes all that was written away."""
+    method = attributions.Saliency(with_data(tmp_path))
+    seen = []
+
+    def run(path):
+        session = onnxruntime.InferenceSession(str(path))
+        seen.append((path.parent, path.name, [value.name for value in session.get_outputs()]))
+        assert not (tmp_path / "e.onnx").exists()
+        raise ModelError("no")
+
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ModelError, match="no"):
+        write_model(method.explainer(), tmp_path / "e.onnx", weights, tmp_path, check=run)
+    ((folder, name, outputs),) = seen
+    assert (folder, outputs) == (tmp_path, ["prediction", "attribution"])
+    assert name.endswith(".part")
+    assert sorted(tmp_path.iterdir()) == before
+    method.export(tmp_path / "e.onnx", weights=weights)
+    assert onnxattr.load(tmp_path / "e.onnx").explain(np.ones((2, 64), np.float32)).shape == (2, 64)
+
+
+@pytest.mark.parametrize("weights", ["inside", "beside", "shared"])
+def test_an_explainer_that_fails_leaves_no_file_wherever_its_weights_are(weights, tmp_path):
+    method, before = failing(with_data(tmp_path)), sorted(tmp_path.iterdir())
+    with pytest.raises(ModelError, match="is not written"):
+        method.export(tmp_path / "e.onnx", weights=weights)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+ENDED = """
+import os, signal, sys
+from pathlib import Path
+from onnxattr import Saliency
+from onnxattr.weights import write_model
+folder = Path(sys.argv[1])
+model = Saliency(folder / "m.onnx").explainer()
+write_model(model, folder / "e.onnx", "beside", folder, check=lambda path: os.kill(os.getpid(), signal.SIGTERM))
+"""
+
+
+def test_a_process_that_is_ended_while_the_file_is_run_leaves_no_data(tmp_path):
+    with_data(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert subprocess.run([sys.executable, "-c", ENDED, tmp_path], check=False).returncode == -signal.SIGTERM
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.filterwarnings("default")

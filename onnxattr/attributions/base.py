@@ -31,7 +31,7 @@ from onnxattr.loading.heads import is_binary
 from onnxattr.loading.source import ModelSource
 from onnxattr.model import Wrt, prepare
 from onnxattr.scores import score_of
-from onnxattr.trial import try_explainer
+from onnxattr.trial import trial_of
 from onnxattr.weights import check_place, write_model
 
 REDUCERS = ("min", "mean", "max", "sum", None)
@@ -213,9 +213,9 @@ class Attribution(ABC):
             weights: "inside" the file; "beside" it, in ``<path>.data``, or ``<path>.1.data`` where that is taken;
                 "shared": where the model's own external data are, which must lie in the folder of ``path``; "auto":
                 shared if they do, else inside, beside above 2 GiB.
-            check: Whether the explainer is run once on a drawn row before it is written: it must load, predict what
-                the model predicts and give maps of the right shapes. A warning says so where the model takes nothing
-                that can be drawn.
+            check: Whether the file is run once on a drawn row before it gets its name: it must load, predict what the
+                model predicts and give maps of the right shapes. A warning says so where the model takes nothing that
+                can be drawn.
 
         Raises:
             ModelError: If the model's batch is fixed, the method has several points and they shall be one batch; or if
@@ -225,9 +225,8 @@ class Attribution(ABC):
         check_place(weights)
         check_output(path, self.prepared.files)
         proto = self.explainer(rendering, target=target, baseline_input=baseline_input)
-        if check:
-            try_explainer(proto, self.prepared, self.options.providers)
-        write_model(proto, path, weights, self.prepared.folder, self.prepared.files)
+        trial = trial_of(proto, self.prepared, self.options.providers) if check else None
+        write_model(proto, path, weights, self.prepared.folder, self.prepared.files, trial)
 
     def explainer(
         self, rendering: str = "auto", *, target: str = "auto", baseline_input: bool = False
