@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from onnxattr.arrays import Targets, check_labels, class_count, label_weights, take
+from onnxattr.attributions.baseline_kinds import Computed
 from onnxattr.attributions.definition import Definition, first_moment
 from onnxattr.chunk_size import rows_in_cache
 from onnxattr.errors import ModelError
@@ -25,6 +26,7 @@ from onnxattr.renderings.driven import (
     PLACES,
     ROW,
     WEIGHTS,
+    baselines_graph,
     finish_graph,
     path_score_graph,
     pilot_names,
@@ -92,6 +94,10 @@ class Driver:
         return self._session(batch_graph(replace(self.request, definition=plain, reducer=None), labels=False))
 
     @cached_property
+    def _baselines(self) -> Session:
+        return self._session(baselines_graph(self.request))
+
+    @cached_property
     def step(self) -> Session:
         """The step graph; see ``step_rewrite``."""
         return self._session(step_graph(self.request))
@@ -145,6 +151,7 @@ class Driver:
         if self.request.definition.single:
             return self._explain_single(feeds, targets, rows, advance)
         weights, prediction = self._weights(feeds, targets, rows)
+        feeds = self.with_baselines(feeds, rows, first_row)
         moments = self._moments(feeds, weights, rows, first_row, advance)
         parts = [self._finish.run(take(feeds | moments, part)) for part in self.chunks(feeds, rows)]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)], prediction
@@ -161,6 +168,16 @@ class Driver:
         assert targets.labels is not None
         prediction = self.predict(feeds, rows)
         return label_weights(self.request.prepared, targets.labels, prediction), prediction
+
+    def with_baselines(self, feeds: Feeds, rows: int, first_row: int) -> Feeds:
+        """The feeds with the baselines that are computed from the samples, a row for each."""
+        if not any(isinstance(kind, Computed) for kind in self.request.definition.baseline or ()):
+            return feeds
+        fed = feeds | {IMAGE: np.arange(first_row, first_row + rows)}
+        seed = {self._seed: np.array(self.seed, np.int64)}
+        parts = [self._baselines.run(take(fed, part) | seed) for part in self.chunks(feeds, rows)]
+        found = map(np.concatenate, zip(*parts, strict=True))
+        return feeds | dict(zip(self._baselines.outputs, found, strict=True))
 
     def _explain_single(
         self, feeds: Feeds, targets: Targets, rows: int, advance: Advance

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.arrays import Targets, as_array, as_targets, model_inputs, row_count
+from onnxattr.arrays import Targets, as_targets, model_inputs, row_count
+from onnxattr.attributions.baselines import asked, cast, fits, is_function, rows_of
 from onnxattr.attributions.batches import is_dataset, joined, pairs_of
 from onnxattr.attributions.finite import Case, Results, check_mode
 from onnxattr.attributions.one_sample import joined_samples, output_with_axis, targets_of_sample
 from onnxattr.attributions.reason import reason_in_file
-from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError, one_door
+from onnxattr.errors import ModelError, ParameterError, TargetError, one_door
 from onnxattr.exported import KEY, describe
 from onnxattr.frames import in_order, is_frame, orders_of
 from onnxattr.input_values import check_values
@@ -37,7 +38,7 @@ class Explainer:
     Attributes:
         metadata: The method, its parameters and what else the file says of itself.
         seed: Seed of the noise, where the method has noise.
-        baseline: The baseline, where the file takes one as an input: an array of one row, or of as many as the inputs.
+        baseline: The baseline, where the file takes one as an input.
     """
 
     def __init__(
@@ -55,7 +56,8 @@ class Explainer:
             path: The file.
             providers: ONNX Runtime execution providers; None for the best present.
             seed: Seed of the noise.
-            baseline: The baseline; with several explained inputs a dict by their names.
+            baseline: The baseline, where the file takes one as an input: a number, an array of one sample's shape or
+                with a row for each sample; with several explained inputs a dict of these by their names.
             check_finite: "warn", "error" or "ignore" results that are NaN or infinite; see ``Attribution``.
 
         Raises:
@@ -122,16 +124,17 @@ class Explainer:
         """Whether all of the inputs' first axis is one sample."""
         return self._prepared.rows.mixed
 
-    def explain(self, inputs: Any, targets: Any = None) -> Any:
+    def explain(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> Any:
         """Explains a batch of inputs, as the method did; see ``Attribution.explain``.
 
         All rows are one run; every batch of a dataset is a run of its own, whose noise starts from its first row.
+        ``baselines`` stand for ``baseline`` in this call, where the file takes a baseline.
 
         Raises:
             ShapeError: If an input does not fit the model or is not finite.
             TargetError: If the targets do not fit the output, or are weights where the file takes labels.
         """
-        outputs = self._run(inputs, targets)
+        outputs = self._run(inputs, targets, baselines=baselines)
         explained = self.metadata["explained"]
         maps = {name: outputs[entry["attribution"]].astype(np.float32) for name, entry in explained.items()}
         if len(maps) > 1 and (isinstance(inputs, Mapping) or is_frame(inputs)):
@@ -144,7 +147,7 @@ class Explainer:
         """The model's (cut) output for each row."""
         return self._run(inputs, None, maps=False)[self.metadata["prediction"]]
 
-    def convergence_delta(self, inputs: Any, targets: Any = None) -> np.ndarray:
+    def convergence_delta(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
         """How much the attributions of a method on a path do not add up to f(x) - f(b), (N,).
 
         Raises:
@@ -153,9 +156,11 @@ class Explainer:
         name = self.metadata["convergence_delta"]
         if name is None:
             raise ParameterError(f"{self.metadata['method']} has no path, and so no convergence delta.")
-        return self._run(inputs, targets)[name]
+        return self._run(inputs, targets, baselines=baselines)[name]
 
-    def _run(self, inputs: Any, targets: Any, maps: bool = True) -> dict[str, np.ndarray]:
+    def _run(
+        self, inputs: Any, targets: Any, maps: bool = True, baselines: Any = None
+    ) -> dict[str, np.ndarray]:
         """Every output by name; ``maps`` says whether attributions are looked at, or predictions alone."""
         runs, results, one_sample = [], Results(self.check_finite), self._prepared.rows.mixed
         orders: dict[str, list[int]] | None = None
@@ -164,7 +169,7 @@ class Explainer:
             orders = orders_of(self._prepared, x) if orders is None else orders
             rows = 1 if one_sample else row_count(feeds)
             checked = self._targets(y, rows)
-            feeds = self._feeds(feeds, checked, rows)
+            feeds = self._feeds(feeds, checked, rows, baselines)
             runs.append(self._session.run(feeds))
             if one_sample:
                 runs[-1] = [
@@ -204,7 +209,9 @@ class Explainer:
     def _reason(self, case: Case) -> str:
         return reason_in_file(self._prepared, self._proto, case.feeds, case.row, self._providers)
 
-    def _feeds(self, feeds: dict[str, np.ndarray], checked: Targets, rows: int) -> dict[str, np.ndarray]:
+    def _feeds(
+        self, feeds: dict[str, np.ndarray], checked: Targets, rows: int, baselines: Any
+    ) -> dict[str, np.ndarray]:
         about = self.metadata
         given = checked.labels if about["target_kind"] == "labels" else checked.weights
         if given is None:
@@ -216,29 +223,38 @@ class Explainer:
         feeds[about["target"]] = given[0] if one_sample and not keeps_output(self._prepared) else given
         if about["seed"] is not None:
             feeds[about["seed"]] = np.array(self.seed, np.int64)
-        feeds |= self._baselines(rows)
+        feeds |= self._baselines(feeds, rows, baselines)
         check_values(self._prepared, feeds)
         return feeds
 
-    def _baselines(self, rows: int) -> dict[str, np.ndarray]:
-        found = {}
-        for explained, entry in self.metadata["explained"].items():
-            if entry["baseline"] is None:
-                continue
-            given = self.baseline.get(explained) if isinstance(self.baseline, Mapping) else self.baseline
-            if given is None:
-                raise ParameterError(
-                    "The file takes its baseline as an input: load it with baseline=<array>."
-                )
-            value = self._inputs[entry["baseline"]]
-            array = as_array(given, entry["baseline"])
-            dims = dims_of(value) or []
-            if array.ndim != len(dims) or not (self._prepared.rows.mixed or len(array) in (1, rows)):
-                raise ShapeError(
-                    f"{entry['baseline']} has shape {array.shape}; expected {len(dims)} axes, 1 or {rows} rows."
-                )
-            found[entry["baseline"]] = array.astype(value.dtype.numpy() if value.dtype else np.float32)
-        return found
+    def _baselines(self, feeds: Mapping[str, np.ndarray], rows: int, given: Any) -> dict[str, np.ndarray]:
+        entries = self.metadata["explained"].items()
+        taken = {name: entry["baseline"] for name, entry in entries if entry["baseline"] is not None}
+        given = self.baseline if given is None else given
+        if not taken and given is not None:
+            raise ParameterError("The file takes no baselines; export it with baseline_input=True.")
+        if taken and given is None:
+            raise ParameterError("The file takes its baseline as an input: load it with baseline=<array>.")
+        parts = asked(given, "baseline").parts(self._prepared) if taken else {}
+        return {
+            own: self._rows_of_baseline(parts[name], name, self._inputs[own], feeds, rows)
+            for name, own in taken.items()
+        }
+
+    def _rows_of_baseline(
+        self, given: Any, name: str, taken: ir.Value, feeds: Mapping[str, np.ndarray], rows: int
+    ) -> np.ndarray:
+        """The rows for an input of the file that takes a baseline."""
+        if isinstance(given, str) or is_function(given):
+            raise ParameterError(f"baseline={given!r}: the file takes numbers; give it {name!r} as an array.")
+        mixed, dims = self._prepared.rows.mixed, dims_of(taken) or []
+        value = ir.Value(name=name, type=taken.type, shape=ir.Shape([1, *dims] if mixed else dims))
+        array = cast(given, value, str(taken.name))
+        fits(array, value, name, str(taken.name))
+        shape = feeds[name].shape if name in feeds else None
+        own = (1, *shape) if mixed and shape is not None else shape
+        found = rows_of(array, value, own, slice(0, rows), str(taken.name))
+        return found[0] if mixed else found
 
 
 def is_explainer(path: str | os.PathLike[str]) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxattr.attributions.baseline_kinds import Fed
 from onnxattr.autodiff import FLOATS
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.model import Prepared
@@ -116,8 +117,13 @@ def describe(metadata: Mapping[str, str]) -> dict[str, Any] | None:
     return dict(found)
 
 
-def _array_as_json(array: np.ndarray) -> Any:
-    """A small array in full; a large one, a baseline image, by its hash: as text it would outweigh the graph."""
+def _array_as_json(array: Any) -> Any:
+    """A small array in full; a large one, a baseline image, by its hash: as text it would outweigh the graph.
+
+    A function by its name.
+    """
+    if not isinstance(array, np.ndarray):
+        return getattr(array, "__qualname__", type(array).__name__)
     if array.size <= _LISTED:
         return array.tolist()
     digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
@@ -131,17 +137,18 @@ def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, A
         prepared.asked,
         own_names(prepared, "attribution"),
         own_names(prepared, "baseline"),
+        definition.baseline or [None] * len(prepared.wrt),
         request.channel_axes,
         strict=True,
     )
     explained = {
         asked: {
             "attribution": attribution,
-            "baseline": baseline if request.baseline_input else None,
+            "baseline": baseline if isinstance(kind, Fed) else None,
             "axes": _axes(original, name, axis),
             "value": name,
         }
-        for name, asked, attribution, baseline, axis in rows
+        for name, asked, attribution, baseline, kind, axis in rows
     }
     return {
         "convergence_delta": None if definition.ends is None else own_name(prepared, "convergence_delta"),
@@ -154,7 +161,7 @@ def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, A
         "prediction": own_name(prepared, "prediction"),
         "score": {"name": request.score.name, "formula": request.score.formula}
         | {name: getattr(request.target_kind, name) for name in TargetKind.TOLD},
-        "seed": own_name(prepared, "seed") if definition.noise else None,
+        "seed": own_name(prepared, "seed") if definition.seeded else None,
         "target": own_name(prepared, "target"),
         "target_kind": "labels" if labels else "weights",
         "unit": prepared.unit,

@@ -1,4 +1,4 @@
-"""Gaussian noise made inside the graph by a counter-based generator.
+"""Gaussian and uniform noise made inside the graph by a counter-based generator.
 
 Every value is a function of (seed, row of the input, draw, element) alone, in exact integer arithmetic up to the last
 step, so that a seed gives the same noise at any batch size, on any provider and in any runtime, to float rounding.
@@ -41,17 +41,12 @@ def normal_like(
     Returns:
         Noise of the shape and dtype of ``like``: Box-Muller on two hashed uniforms per pair of elements.
     """
-    key = op.Unsqueeze(_row_key(op, seed, image, draw, position), [1])
     rows = op.shape(like, 0, 1)
     elements = op.ReduceProd(op.shape(like, 1), keepdims=0)
     half = op.Div(op.Add(elements, 1), 2)
     # The number of elements once more, from the value itself: a known one would be folded into a table of all counters.
     counted = op.Div(op.Add(op.Div(op.Size(like), op.Squeeze(rows, [0])), 1), 2)
-    counter = op.Unsqueeze(op.Range(0, op.Mul(counted, 2), 1), [0])
-    state = op.Mod(op.Add(key, op.Mul(counter, _ELEMENT)), _PRIME)
-    first = op.Mod(op.Add(op.Mul(state, state), key), _PRIME)
-    bits = op.Mod(op.Add(op.Mul(first, first), state), _PRIME)
-    uniform = op.Mul(op.Add(op.Cast(bits, to=ir.DataType.FLOAT.value), 0.5), 2.0**-31)
+    uniform = _uniform(op, op.Mul(counted, 2), _row_key(op, seed, image, draw, _NORMAL + position))
     middle = op.Reshape(half, [1])
     radius = op.Sqrt(op.Mul(op.Log(op.Slice(uniform, [0], middle, [1])), -2.0))
     angle = op.Mul(op.Slice(uniform, middle, [2**62], [1]), 2.0 * math.pi)
@@ -64,10 +59,42 @@ def normal_like(
     return op.note_range(noise, FINITE)
 
 
-def _row_key(op: OpBuilder, seed: ir.Value, image: ir.Value, draw: ir.Value, position: int) -> ir.Value:
-    """Hashes seed, image, draw and position into one residue a row."""
+def uniform_like(
+    op: OpBuilder, like: ir.Value, seed: ir.Value, image: ir.Value, draw: ir.Value, position: int = 0
+) -> ir.Value:
+    """Noise that is uniform between 0 and 1, float32, in the shape of a value; arguments as of ``normal_like``."""
+    rows = op.shape(like, 0, 1)
+    counted = op.Div(op.Size(like), op.Squeeze(rows, [0]))
+    uniform = _uniform(op, counted, _row_key(op, seed, image, draw, _UNIFORM + position))
+    return op.Reshape(uniform, op.Concat(rows, op.shape(like, 1), axis=0))
+
+
+def uniform_rows(
+    op: OpBuilder, seed: ir.Value, image: ir.Value, draw: ir.Value, numbers: int
+) -> list[ir.Value]:
+    """Some numbers for each row, uniform between 0 and 1, float32 (R,) each; arguments as of ``normal_like``."""
+    uniform = _uniform(op, op.constant(numbers, ir.DataType.INT64), _row_key(op, seed, image, draw, _ROWS))
+    return [op.Squeeze(op.Slice(uniform, [n], [n + 1], [1]), [1]) for n in range(numbers)]
+
+
+#: What keeps the draws for different purposes apart; the position of an explained value is added.
+_ROWS, _NORMAL, _UNIFORM = 0, 7, 2**20
+
+
+def _uniform(op: OpBuilder, count: ir.Value, key: ir.Value) -> ir.Value:
+    """Numbers from 0 to 1, float32 (R, count), hashed from the keys of the rows and the positions in them."""
+    key = op.Unsqueeze(key, [1])
+    counter = op.Unsqueeze(op.Range(0, count, 1), [0])
+    state = op.Mod(op.Add(key, op.Mul(counter, _ELEMENT)), _PRIME)
+    first = op.Mod(op.Add(op.Mul(state, state), key), _PRIME)
+    bits = op.Mod(op.Add(op.Mul(first, first), state), _PRIME)
+    return op.Mul(op.Add(op.Cast(bits, to=ir.DataType.FLOAT.value), 0.5), 2.0**-31)
+
+
+def _row_key(op: OpBuilder, seed: ir.Value, image: ir.Value, draw: ir.Value, purpose: int) -> ir.Value:
+    """Hashes seed, image, draw and purpose into one residue a row."""
     state = op.Mod(op.Add(op.Mod(seed, _PRIME), 12345), _PRIME)
-    for part in (image, draw, op.constant(7 + position, ir.DataType.INT64)):
+    for part in (image, draw, op.constant(purpose, ir.DataType.INT64)):
         state = op.Mod(op.Add(op.Add(op.Mul(state, state), op.Mul(part, _ELEMENT)), _OFFSET), _PRIME)
         state = op.Mod(op.Add(op.Mul(state, _FACTOR), _SHIFT), _PRIME)
         state = op.Mod(op.Add(op.Mul(state, state), state), _PRIME)

@@ -156,7 +156,7 @@ PARAMETERS = {
     "ragged baseline": ("IntegratedGradients", {"baseline_value": [[0], 1]}, ParameterError, ["[[0], 1]", "numbers"]),
     "baseline shape": ("IntegratedGradients", {"baseline_value": np.ones(5)}, ParameterError, ["(5,)", "'x': (6,)"]),
     "baseline of a batch": (
-        "IntegratedGradients", {"baseline_value": np.ones((1, 6))}, ParameterError, ["(1, 6)", "one sample"]
+        "IntegratedGradients", {"baseline_value": np.ones((3, 2, 6))}, ParameterError, ["(3, 2, 6)", "one sample"]
     ),
     "negative noise": ("SmoothGrad", {"noise": -0.1}, ParameterError, ["noise=-0.1", "not negative"]),
     "infinite noise": ("SquareGrad", {"noise": np.inf}, ParameterError, ["noise=inf", "finite"]),

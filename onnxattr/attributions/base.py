@@ -16,6 +16,7 @@ import onnx
 from tqdm import tqdm
 
 from onnxattr.attributions.advice import advice
+from onnxattr.attributions.baseline_kinds import Fed
 from onnxattr.attributions.batches import is_dataset, joined, pairs_of
 from onnxattr.attributions.definition import Definition
 from onnxattr.attributions.finite import Case, Results
@@ -242,9 +243,18 @@ class Attribution(ABC):
             if given not in allowed:
                 raise ParameterError(f"{name}={given!r}: expected one of {allowed}.")
         self._plan.decide(None, stacklevel=3)
-        request = replace(self._plan.request, baseline_input=bool(baseline_input))
-        if baseline_input and request.definition.baseline is None:
-            raise ParameterError(f"baseline_input=True: {self.name} has no baseline.")
+        if self._plan.misfit is not None:
+            raise self._plan.misfit
+        request = self._plan.request
+        if baseline_input:
+            if request.definition.baseline is None:
+                raise ParameterError(f"baseline_input=True: {self.name} has no baseline.")
+            request = replace(request, definition=request.definition.fed(every=True))
+        elif any(isinstance(kind, Fed) for kind in request.definition.baseline or ()):
+            raise ParameterError(
+                "The baseline is a function, or has a row for each sample, which a file cannot hold: export it with "
+                "baseline_input=True, and the file takes baselines as an input."
+            )
         labels = self._plan.labels(target)
         method = {"method": self.name, "parameters": self._parameters()}
         with one_door(f"The explainer of {self.name} cannot be built"):
@@ -264,8 +274,9 @@ class Attribution(ABC):
             named["wrt"] = self.explained
         return named | {"operator": self._score.name}
 
-    def _results(self, inputs: Any, targets: Any) -> list[Any]:
+    def _results(self, inputs: Any, targets: Any, plan: Plan | None = None) -> list[Any]:
         """The attributions, and for a method on a path the convergence delta."""
+        plan = plan or self._plan
         pairs, dataset = pairs_of(self.prepared, inputs, targets, self.batch_size), is_dataset(inputs)
         runs, results, as_dict = [], Results(self.options.check_finite), False
         orders: dict[str, list[int]] | None = None
@@ -273,10 +284,11 @@ class Attribution(ABC):
         disable = None if show is None else not show
         with tqdm(total=0, disable=disable, desc=self.name, unit="grad", leave=False) as bar:
             for inputs, targets in pairs:
-                feeds, rows = self._plan.feeds(inputs, stacklevel=3)
+                feeds, rows = plan.feeds(inputs, stacklevel=3)
+                feeds = feeds | plan.baselines(feeds, rows, results.rows, dataset)
                 orders = orders_of(self.prepared, inputs) if orders is None else orders
-                checked = self._plan.targets(targets, feeds, rows)
-                driver = self._plan.driver
+                checked = plan.targets(targets, feeds, rows)
+                driver = plan.driver
                 bar.total += driver.work(rows)
                 bar.refresh()
                 with one_door(f"{self.name} cannot explain the model"):
@@ -286,10 +298,12 @@ class Attribution(ABC):
                 count = len(self.prepared.wrt)
                 results.look(feeds, rows, runs[-1][:count], prediction, checked, runs[-1][count:])
                 as_dict = isinstance(inputs, Mapping) or is_frame(inputs)
-        arrays = joined_samples(runs) if self._plan.one_sample else joined(runs)
-        results.say(self._reason, stacklevel=3)
+        arrays = joined_samples(runs) if plan.one_sample else joined(runs)
+        if dataset:
+            plan.check_baselines(results.rows)
+        results.say(lambda case: reason(plan.driver, case), stacklevel=3)
         maps, rest = arrays[: len(self.prepared.wrt)], arrays[len(self.prepared.wrt) :]
-        if self._plan.one_sample and not dataset:
+        if plan.one_sample and not dataset:
             maps = [array[0] for array in maps]
         maps = [
             in_order(m, (orders or {}).get(name)) for name, m in zip(self.prepared.asked, maps, strict=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from onnxattr.attributions.baseline_kinds import Computed, Fed, Fixed
 from onnxattr.attributions.placement import Placement
 from onnxattr.builder import OpBuilder
 from onnxattr.rules.registry import RuleTable
@@ -43,7 +45,8 @@ class Definition:
         finish: The last step.
         weights: One weight per point.
         alphas: One position per point on the way from baseline to x; None for x itself.
-        baseline: Scalar or array of the input's sample shape; None where there is no path.
+        baseline: What the caller asked for, a number for instance; once it is known how that fits the model, a tuple of
+            a ``Baseline`` for each explained value. None where there is no path.
         noise: Standard deviation of the noise in input units; 0 for none.
         powers: The powers of the gradient whose moments ``finish`` needs.
         pilot: Whether the gradient at x is subtracted from every g_k first (moments about a pilot do not cancel).
@@ -57,7 +60,7 @@ class Definition:
     finish: Finish
     weights: np.ndarray = field(default_factory=lambda: np.ones(1))
     alphas: np.ndarray | None = None
-    baseline: np.ndarray | None = None
+    baseline: Any = None
     noise: float = 0.0
     powers: tuple[int, ...] = (1,)
     pilot: bool = False
@@ -80,6 +83,31 @@ class Definition:
     def counting(self) -> np.ndarray:
         """The points whose gradients count; the others are there for their scores."""
         return np.flatnonzero(self.weights)
+
+    @property
+    def seeded(self) -> bool:
+        """Whether numbers are drawn."""
+        return self.noise > 0 or any(isinstance(b, Computed) and b.seeded for b in self.baseline or ())
+
+    @property
+    def fixed(self) -> bool:
+        """Whether there is no baseline, or the same for each sample."""
+        return all(isinstance(baseline, Fixed) for baseline in self.baseline or ())
+
+    @property
+    def key(self) -> tuple[str, ...] | None:
+        """What tells definitions apart that have other baselines; None where numbers are part of the graph."""
+        kinds = self.baseline or ()
+        if any(isinstance(kind, Fixed) for kind in kinds):
+            return None
+        return tuple(kind.name if isinstance(kind, Computed) else "fed" for kind in kinds)
+
+    def fed(self, every: bool) -> Definition:
+        """The same with baselines that are inputs of the graph: every one, or those that depend on the sample."""
+        if self.baseline is None:
+            return self
+        kept = () if every else Fixed
+        return replace(self, baseline=tuple(b if isinstance(b, kept) else Fed() for b in self.baseline))
 
     @property
     def single(self) -> bool:

@@ -69,8 +69,9 @@ def origin_in_gradient(driver: Driver, feeds: Feeds, target: np.ndarray, row: in
     """
     prepared = driver.request.prepared
     definition = replace(driver.request.definition, pilot=False, powers=(1,), finish=first_moment)
-    request = replace(driver.request, definition=definition, baseline_input=False)
+    request = replace(driver.request, definition=definition)
     probe = Driver(request, 1, driver.seed, driver.providers)
+    feeds = driver.with_baselines(dict(feeds), 1, row)
     graph = step_rewrite(request).finished_model()
     fed = dict(feeds) | {own_name(prepared, "target"): target}
     for point in definition.counting:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from onnxattr.arrays import Targets, as_targets, label_weights, model_inputs, row_count
+from onnxattr.attributions.baseline_kinds import Fed
+from onnxattr.attributions.baselines import Asked, asked, called, check_count, rows_of
 from onnxattr.attributions.definition import Definition
 from onnxattr.attributions.one_sample import has_classes, targets_of_sample
 from onnxattr.attributions.options import Options
 from onnxattr.attributions.rows import compared, made_up
-from onnxattr.attributions.sample_shapes import channel_axes, check_baseline
+from onnxattr.attributions.sample_shapes import channel_axes
 from onnxattr.driver import Driver, Feeds
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.input_values import check_values
@@ -21,7 +26,7 @@ from onnxattr.loading.row_independence import SINGLE, UNDECIDED
 from onnxattr.model import Prepared
 from onnxattr.renderings.driven import step_graph
 from onnxattr.renderings.one_sample import as_one_sample, keeps_output
-from onnxattr.renderings.rewrite import Request
+from onnxattr.renderings.rewrite import Request, own_names
 from onnxattr.scores.check import checked_score
 from onnxattr.scores.score import LINEAR, Score
 from onnxattr.values import dims_of
@@ -34,6 +39,7 @@ class Plan:
         prepared: The model, as the caller knows it.
         request: What the graphs are made of: the same, or with an axis of samples where all rows are one.
         driver: Runs them.
+        misfit: Why the baseline does not fit the model, as far as that is known before it is known what rows are.
     """
 
     request: Request
@@ -56,6 +62,7 @@ class Plan:
         """
         self.prepared, self._definition, self._reducer = prepared, definition, reducer
         self._batch_size, self._options, self._score = batch_size, options, score
+        self._drivers: dict[Any, Driver] = {}
         self._make()
 
     @property
@@ -68,14 +75,68 @@ class Plan:
         if self.one_sample:
             ran = as_one_sample(self.prepared)
             self.prepared.unit = ran.unit
-        if self.prepared.rows.kind != UNDECIDED:
-            check_baseline(ran, self._definition)
+        self._made_for = self.prepared.rows
         score = self._checked_score(ran)
         axes = channel_axes(self.prepared, self._definition, self._options.channel_axis)
-        self.request = Request(
-            ran, self._definition, self._reducer, axes, self._options.relu_policy, score=score
-        )
-        self.driver = Driver(self.request, self._batch_size, self._options.seed, self._options.providers)
+        definition = self._fitted(ran, axes)
+        self.request = Request(ran, definition, self._reducer, axes, self._options.relu_policy, score=score)
+        key = self._made_for.kind, definition.key
+        if definition.key is None or key not in self._drivers:
+            options = self._options
+            self._drivers[key] = Driver(self.request, self._batch_size, options.seed, options.providers)
+        self.driver = self._drivers[key]
+
+    def _fitted(self, ran: Prepared, axes: Sequence[int | None]) -> Definition:
+        """The definition with the baseline that was asked for as it fits the model."""
+        self.misfit: ParameterError | None = None
+        if (wanted := self._definition.baseline) is None:
+            return self._definition
+        try:
+            baseline = wanted.fit(self.prepared, ran, axes)
+        except ParameterError as error:
+            if self.prepared.rows.kind != UNDECIDED:
+                raise
+            self.misfit, baseline = error, asked(0.0).fit(self.prepared, ran, axes)
+        return replace(self._definition, baseline=baseline)
+
+    def from_baseline(self, wanted: Asked) -> Plan:
+        """The same with another baseline, on the same sessions where their graphs are the same."""
+        other = copy.copy(self)
+        other._definition = replace(self._definition, baseline=wanted)
+        other._make()
+        return other
+
+    def baselines(self, feeds: Feeds, rows: int, first_row: int, dataset: bool) -> Feeds:
+        """The baselines that come from outside the graph, for some rows of a dataset, or for all rows there are.
+
+        Raises:
+            ShapeError: If there are rows for another number of samples.
+        """
+        found, ran, part = {}, self.request.prepared, slice(first_row, first_row + rows)
+        names = zip(ran.wrt, own_names(ran, "baseline"), self.request.definition.baseline or (), strict=False)
+        for name, own, kind in names:
+            if not isinstance(kind, Fed):
+                continue
+            what, value, given = self._definition.baseline.what, ran.value(name), kind.given
+            shape = feeds[name].shape if name in feeds else None
+            if isinstance(given, np.ndarray):
+                found[own] = rows_of(given, value, shape, part, what, dataset)
+            else:
+                result = called(given, ran, name, feeds, what)
+                found[own] = rows_of(result, value, shape, slice(0, rows), f"The result of {what}(inputs)")
+        return found
+
+    def check_baselines(self, rows: int) -> None:
+        """Checks that a dataset had a sample for every row of the baselines.
+
+        Raises:
+            ShapeError: If it had not.
+        """
+        ran = self.request.prepared
+        for name, kind in zip(ran.wrt, self.request.definition.baseline or (), strict=False):
+            given = kind.given if isinstance(kind, Fed) else None
+            if isinstance(given, np.ndarray) and given.ndim == len(dims_of(ran.value(name)) or []):
+                check_count(given, rows, self._definition.baseline.what)
 
     def _checked_score(self, ran: Prepared) -> Score:
         one_row = self.one_sample or ran.rows.kind == SINGLE
@@ -89,6 +150,8 @@ class Plan:
             ModelError: If the model does not run.
         """
         if self.prepared.rows.kind != UNDECIDED:
+            if self._made_for is not self.prepared.rows:
+                self._make()
             return
         run = self.driver.output
         try:

@@ -1,31 +1,12 @@
-"""How a method's parameters fit the shape of a sample: the baseline, and the channel axis of images."""
+"""The channel axis of what is explained."""
 
 from __future__ import annotations
 
 from onnxattr.attributions.definition import Definition
 from onnxattr.channels import find_channel_axis
-from onnxattr.errors import ModelError, ParameterError
+from onnxattr.errors import ModelError
 from onnxattr.model import Prepared
 from onnxattr.values import dims_of
-
-
-def check_baseline(prepared: Prepared, definition: Definition) -> None:
-    """Checks a baseline's shape.
-
-    Raises:
-        ParameterError: If it is neither a number nor one sample of each explained value.
-    """
-    if definition.baseline is None or definition.baseline.ndim == 0:
-        return
-    for name in prepared.wrt:
-        dims = (dims_of(prepared.value(name)) or [])[1:]
-        shape = definition.baseline.shape
-        if len(shape) != len(dims) or any(
-            isinstance(d, int) and d != n for d, n in zip(dims, shape, strict=True)
-        ):
-            raise ParameterError(
-                f"baseline_value has shape {shape}; expected a number or one sample of {name!r}: {tuple(dims)}."
-            )
 
 
 def channel_axes(prepared: Prepared, definition: Definition, given: int | None) -> tuple[int | None, ...]:

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnxattr.errors import ModelError
 from onnxattr.noise import normal_like
 from onnxattr.renderings.driven import power_of
-from onnxattr.renderings.rewrite import INT64, Request, Rewrite, own_name
+from onnxattr.renderings.rewrite import Request, Rewrite
 from onnxattr.values import dims_of
 
 
@@ -30,7 +30,7 @@ def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
     at_x = 0 if extra else count - 1
     if count > 1:
         _check_dynamic(rewrite)
-    seed = op.input(own_name(request.prepared, "seed"), INT64, []) if definition.noise else None
+    seed = rewrite.seed() if definition.noise else None
     images = _Images(rewrite, count)
     if count > 1:
         rewrite.gather_inputs(images.repeat)
@@ -38,6 +38,8 @@ def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
     def points(x: ir.Value, position: int) -> ir.Value:
         if definition.alphas is not None:
             alpha = images.tile(definition.alphas.astype(np.float32))
+            if not definition.fixed:
+                rewrite.baseline(position, images.pick(x, at_x))  # computed once for each image
             return rewrite.on_path(x, position, alpha, images.numbers())
         if seed is None:
             return x

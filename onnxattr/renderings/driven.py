@@ -5,9 +5,10 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
+from onnxattr.attributions.baseline_kinds import Computed
 from onnxattr.builder import OpBuilder
 from onnxattr.noise import normal_like
-from onnxattr.renderings.rewrite import INT64, Request, Rewrite, own_name
+from onnxattr.renderings.rewrite import INT64, Request, Rewrite, own_names
 from onnxattr.values import dims_of
 
 #: Inputs and outputs of the two graphs; the prefix keeps them apart from any model's own.
@@ -34,22 +35,22 @@ def step_rewrite(request: Request, masked: bool = False) -> Rewrite:
 
     Inputs: the model's (B images), ``row`` (R,) int64 image of each row, ``places`` (B, S) int64 rows of each image
     and ``weights`` (B, S) what they count, ``target`` (B, ...) weights on the model's output; with a path ``alpha``
-    (R,) and ``ends`` (B, S), with which scores add up to f(x) - f(b); with noise ``seed`` (), ``image`` (R,) and
+    (R,) and ``ends`` (B, S), with which scores add up to f(x) - f(b), and ``baseline``, B rows or one, where it is not
+    the same for each sample; with noise ``seed`` (), ``image`` (R,) and
     ``draw`` (R,) int64; with a pilot ``pilot_<i>`` like each explained value. An image of fewer than S rows has one of
     its own again, of weight 0: no row of another image enters its sums, where 0 times NaN would be NaN. With ``masked``
     a gradient of weight 0 has no part in them either, whatever it is.
     Outputs: for each explained value and each power one moment, shaped like the value; with a path ``difference``
     (B, 1).
     """
-    rewrite = Rewrite(request)
+    rewrite = Rewrite(request.in_steps)
     op, definition = rewrite.op, rewrite.definition
     row = op.input(ROW, INT64, ["rows"])
     rewrite.gather_inputs(lambda value: op.Gather(value, row, axis=0))
     alpha = op.input(ALPHA, ir.DataType.FLOAT, ["rows"]) if definition.alphas is not None else None
     counters: tuple[ir.Value, ir.Value, ir.Value] | None = None
     if definition.noise:
-        seed = op.input(own_name(request.prepared, "seed"), INT64, [])
-        counters = (seed, op.input(IMAGE, INT64, ["rows"]), op.input(DRAW, INT64, ["rows"]))
+        counters = (rewrite.seed(), op.input(IMAGE, INT64, ["rows"]), op.input(DRAW, INT64, ["rows"]))
 
     def points(x: ir.Value, position: int) -> ir.Value:
         z = rewrite.on_path(x, position, alpha, row) if alpha is not None else x
@@ -93,9 +94,9 @@ def path_score_graph(request: Request) -> onnx.ModelProto:
     """The scores at R points of a path, without gradients.
 
     Inputs: the model's (B images), ``row`` (R,) int64 image of each row, ``alpha`` (R,), ``target`` (B, ...) weights on
-    the model's output. Output: ``scores`` (R, 1).
+    the model's output; ``baseline`` as in ``step_rewrite``. Output: ``scores`` (R, 1).
     """
-    rewrite = Rewrite(request)
+    rewrite = Rewrite(request.in_steps)
     op = rewrite.op
     row = op.input(ROW, INT64, ["rows"])
     rewrite.gather_inputs(lambda value: op.Gather(value, row, axis=0))
@@ -109,7 +110,7 @@ def path_score_graph(request: Request) -> onnx.ModelProto:
 
 def finish_graph(request: Request) -> onnx.ModelProto:
     """Attributions, and with a path their distance from f(x) - f(b), from the model's inputs and the moments."""
-    rewrite = Rewrite(request)
+    rewrite = Rewrite(request.in_steps)
     op = rewrite.op
     moments = [
         [op.input(f"{MOMENT}_{p}_{index}", x.dtype, dims_of(x) or []) for p in rewrite.definition.powers]
@@ -120,6 +121,19 @@ def finish_graph(request: Request) -> onnx.ModelProto:
         rows = (dims_of(rewrite.wrt[0]) or [None])[0]
         difference = op.input(DIFFERENCE, rewrite.score.dtype, [rows, 1])
     rewrite.attributions(rewrite.wrt, moments, difference)
+    return rewrite.finished()
+
+
+def baselines_graph(request: Request) -> onnx.ModelProto:
+    """The baselines that are computed from the samples, from the model's inputs, ``image`` (N,) and ``seed`` ()."""
+    rewrite = Rewrite(request)
+    image = rewrite.op.input(IMAGE, INT64, ["images"])
+    for position, name in enumerate(own_names(request.prepared, "baseline")):
+        if isinstance(request.definition.baseline[position], Computed):
+            x = rewrite.wrt[position]
+            computed = rewrite.baseline(position, x, image)
+            assert computed is not None
+            _add_output(rewrite, rewrite.op.Identity(computed), name, dims_of(x) or [None])
     return rewrite.finished()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from onnxattr.attributions.baseline_kinds import Fixed
 from onnxattr.builder import OpBuilder
 from onnxattr.renderings.driven import (
     ALPHA,
@@ -21,7 +22,7 @@ from onnxattr.renderings.driven import (
     pilot_names,
     step_rewrite,
 )
-from onnxattr.renderings.rewrite import INT64, Request, Rewrite, has_rows, own_name, own_names
+from onnxattr.renderings.rewrite import INT64, Request, Rewrite, has_rows, own_name
 from onnxattr.subgraphs import subgraphs_of
 from onnxattr.values import dims_of, values_of
 
@@ -42,14 +43,14 @@ def loop_graph(request: Request, labels: bool, rows: int) -> onnx.ModelProto:
     if definition.pilot:
         per_image |= dict(zip(pilot_names(request), main.gradients(main.wrt, target), strict=True))
     shared = {}
-    if definition.noise:
-        seed = own_name(request.prepared, "seed")
-        shared[seed] = op.input(seed, INT64, [])
+    if definition.seeded:
+        shared[own_name(request.prepared, "seed")] = main.seed()
     for value in main.graph.inputs[: len(request.prepared.inputs)]:
         (per_image if has_rows(value) else shared)[str(value.name)] = value
-    if request.baseline_input:
-        for position, name in enumerate(own_names(request.prepared, "baseline")):
-            per_image[name] = op.expand_like(main.baseline(position), main.wrt[position])
+    for position, kind in enumerate(definition.baseline or ()):
+        if not isinstance(kind, Fixed):
+            name, x = own_name(request.prepared, "baseline", position), main.wrt[position]
+            per_image[name] = op.expand_like(main.baseline(position, x), x)
     totals = _Loop(main, images, rows, per_image, shared).totals()
     powers = len(definition.powers)
     moments = [totals[i * powers : (i + 1) * powers] for i in range(len(main.wrt))]

@@ -12,6 +12,7 @@ from dataclasses import replace
 import onnx
 import onnx_ir as ir
 
+from onnxattr.attributions.baseline_kinds import Fed
 from onnxattr.builder import OpBuilder
 from onnxattr.model import Prepared
 from onnxattr.renderings.rewrite import Request, has_rows, own_name, own_names
@@ -77,8 +78,8 @@ def without_sample_axis(proto: onnx.ModelProto, request: Request, original: Prep
     prepared = request.prepared
     inputs = {str(value.name) for value in original.inputs if has_rows(value)}
     outputs = set(own_names(prepared, "attribution"))
-    if request.baseline_input:
-        inputs |= set(own_names(prepared, "baseline"))
+    baselines = zip(own_names(prepared, "baseline"), request.definition.baseline or (), strict=False)
+    inputs |= {name for name, kind in baselines if isinstance(kind, Fed)}
     if not keeps_output(original):
         inputs |= set() if labels else {own_name(prepared, "target")}
         outputs.add(own_name(prepared, "prediction"))

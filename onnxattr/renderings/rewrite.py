@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 import onnx_ir as ir
 
+from onnxattr.attributions.baseline_kinds import Computed, Fed, Fixed
 from onnxattr.attributions.definition import Definition
 from onnxattr.attributions.placement import Placement
 from onnxattr.autodiff import inputs_of, pullback
@@ -37,14 +38,17 @@ class Request:
     reducer: str | None
     channel_axes: tuple[int | None, ...]
     relu_policy: str
-    #: Whether the baseline is an input of the graph, one for each explained value, instead of the definition's.
-    baseline_input: bool = False
     score: Score = LINEAR
 
     @property
     def target_kind(self) -> TargetKind:
         """What the targets of the score are."""
         return self.score.target_kind(self.prepared.value(self.prepared.output))
+
+    @property
+    def in_steps(self) -> Request:
+        """The same for graphs that take from outside what is computed once for each image."""
+        return replace(self, definition=self.definition.fed(every=False))
 
 
 class Rewrite:
@@ -64,6 +68,7 @@ class Rewrite:
         self._baselines: dict[int, ir.Value] = {}
         self._scored = ScoredModel(self)
         self._factor: ir.Value | None = None
+        self._seed: ir.Value | None = None
 
     @property
     def with_rows(self) -> ir.Value:
@@ -173,17 +178,53 @@ class Rewrite:
             )
         return gradients
 
-    def baseline(self, position: int) -> ir.Value | None:
-        """The baseline of the explained value at a position, of one row or as many as there are images."""
-        x = self.wrt[position]
+    def seed(self) -> ir.Value:
+        """The input ``seed``, an int64 scalar."""
+        if self._seed is None:
+            self._seed = self.op.input(own_name(self.request.prepared, "seed"), INT64, [])
+        return self._seed
+
+    def baseline(
+        self, position: int, x: ir.Value | None = None, image: ir.Value | None = None
+    ) -> ir.Value | None:
+        """The baseline of the explained value at a position, of one row or as many as there are images.
+
+        Args:
+            position: Which of the explained values it is.
+            x: The explained value, a row for each image; needed where the baseline is first asked for and computed.
+            image: The numbers of the images, int64; None if they are counted from 0 on.
+        """
         if self.definition.baseline is None:
             return None
-        if not self.request.baseline_input:
-            return self.op.constant(self.definition.baseline, x.dtype)
+        kind, like = self.definition.baseline[position], self.wrt[position]
+        if isinstance(kind, Fixed):
+            return self.op.constant(kind.numbers, like.dtype)
         if position not in self._baselines:
-            name = own_name(self.request.prepared, "baseline", position)
-            self._baselines[position] = self.op.input(name, x.dtype, ["baselines", *(dims_of(x) or [])[1:]])
+            self._baselines[position] = (
+                self._fed_baseline(like, position)
+                if isinstance(kind, Fed)
+                else self._computed_baseline(kind, position, x, image)
+            )
         return self._baselines[position]
+
+    def _fed_baseline(self, like: ir.Value, position: int) -> ir.Value:
+        prepared, dims = self.request.prepared, (dims_of(like) or [])[1:]
+        if prepared.value(prepared.wrt[position]).producer() is not None:
+            # What broadcasts to an inner value whose sizes are open is taken too.
+            dims = [dim if isinstance(dim, int) else None for dim in dims]
+        name = own_name(prepared, "baseline", position)
+        return self.op.input(name, like.dtype, ["baselines", *dims])
+
+    def _computed_baseline(
+        self, kind: Computed, position: int, x: ir.Value | None, image: ir.Value | None
+    ) -> ir.Value:
+        assert x is not None
+        if not kind.seeded:
+            return self.op.expand_like(kind.build(self.op, x, None, None, position), x)
+        if image is None:
+            rows = self.op.Shape(x, start=0, end=1)
+            image = self.op.Range(0, self.op.Squeeze(rows, [0]), 1)
+        return self.op.expand_like(kind.build(self.op, x, self.seed(), image, position), x)
 
     def column(self, vector: ir.Value, like: ir.Value) -> ir.Value:
         """A vector over rows, shaped to broadcast over the other axes of ``like`` and in its dtype."""
@@ -201,7 +242,7 @@ class Rewrite:
         """
         op, column, baseline = self.op, self.column(alpha, x), self.baseline(position)
         assert baseline is not None
-        if self.request.baseline_input:
+        if not isinstance(self.definition.baseline[position], Fixed):
             baseline = op.Gather(baseline, op.Mod(image, op.Shape(baseline, start=0, end=1)), axis=0)
         return op.Add(op.Mul(op.Sub(1.0, column), baseline), op.Mul(column, x))
 

@@ -1,0 +1,63 @@
+"""What methods share that integrate from a baseline to the input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from onnxattr.attributions.base import Attribution
+from onnxattr.attributions.baselines import asked
+from onnxattr.attributions.plan import Plan
+
+
+class FromBaseline(Attribution):
+    """A method on a path from a baseline b to the input x.
+
+    ``baseline_value`` says where paths start. It is one of:
+
+    - a number;
+    - an array of one sample's shape, or one that broadcasts to it by NumPy's rules, in the model's order;
+    - an array with a row for each sample, (N, ...); the rank tells it from one sample;
+    - "blur", the sample blurred with a Gaussian of ``sigma`` elements along the axes of images and series, mirrored at
+      the edges; "mean", the mean of each channel of the sample; "uniform", noise in the range of the sample, drawn with
+      ``seed``: computed in the graph, and so part of an exported file;
+    - a function that takes the inputs of a batch (a dict of them by name where the model has several) and gives any of
+      the arrays above, a tuple of them or a dict by name;
+    - a pandas Series, or a table with a row for each sample, matched with the model's features by name;
+    - a dict of these by the name of the explained value, where one that is not named starts at 0; or a tuple of these
+      in the order of the explained values.
+    """
+
+    baseline_value: Any
+    sigma: float
+
+    def explain(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> Any:
+        """Explains a batch of inputs; see ``Attribution.explain``.
+
+        Args:
+            inputs: See ``Attribution.explain``.
+            targets: See ``Attribution.explain``.
+            baselines: What ``baseline_value`` may be, for this call alone; None for ``baseline_value``. With a dataset
+                an array with a row for each sample is taken in the dataset's order.
+
+        Raises:
+            ParameterError: If ``baselines`` does not fit the model.
+            ShapeError: If it has rows for another number of samples.
+        """
+        return self._results(inputs, targets, self._plan_for(baselines))[0]
+
+    __call__ = explain
+
+    def convergence_delta(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
+        """How much the attributions do not add up to f(x) - f(b): sum of a row's attributions minus that difference.
+
+        It is the error of the quadrature, and shrinks with more points. The arguments are those of ``explain``,
+        the sum is taken before the reducer; returns float32 (N,), in units of the explained score.
+        """
+        return self._results(inputs, targets, self._plan_for(baselines))[1]
+
+    def _plan_for(self, baselines: Any) -> Plan:
+        if baselines is None:
+            return self._plan
+        return self._plan.from_baseline(asked(baselines, "baselines", self.sigma, feed=True))
