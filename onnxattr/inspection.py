@@ -19,6 +19,7 @@ from onnxattr.loading.heads import is_binary, probability_head, threshold, unit_
 from onnxattr.loading.load import load
 from onnxattr.loading.row_independence import MIXED, PROVEN, SINGLE, UNDECIDED, independence
 from onnxattr.loading.source import ModelSource, name_of
+from onnxattr.loading.verify import check_choice, verify_model
 from onnxattr.model import opset_of
 from onnxattr.rules.definitions import DEFINITIONS
 from onnxattr.rules.registry import NON_DIFFERENTIABLE, op_name
@@ -27,16 +28,24 @@ from onnxattr.subgraphs import captures_of, subgraphs_of
 from onnxattr.values import dims_of
 
 
-def inspect(source: ModelSource) -> str:
+def inspect(source: ModelSource, verify: bool | str = False) -> str:
     """Describes a model: inputs, outputs, layers usable as output_layer, and every operator with its rule.
 
     Of an exported explainer it tells the method, its parameters and the model it is of.
 
+    Args:
+        source: A path, bytes, ``onnx.ModelProto``, ``onnx_ir.Model`` or Keras model.
+        verify: Whether the prediction of the model, brought to the form that is explained, is compared with its own
+            in ONNX Runtime: "auto" for small models that were changed, True for all, False for none.
+
     Raises:
-        ModelError: If the model cannot be read.
+        ModelError: If the model cannot be read, or the predictions differ.
+        ParameterError: If ``verify`` is none of these.
     """
+    check_choice(verify)
     model = load(source)
     with one_door(f"{name_of(source)} cannot be described"):
+        verify_model(model, verify)
         return _described(model)
 
 

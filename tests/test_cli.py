@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from small_models import cnn_nhwc, embedding, mlp, two_inputs
+from small_models import build, cnn_nhwc, embedding, mlp, node, two_inputs
 
 import onnxattr.attributions as attributions
 from models import tabular
@@ -163,6 +163,36 @@ def test_inspect_says_which_operator_has_no_rule(folder, capsys):
     status, out, _ = run(capsys, "inspect", "fancy.onnx")
     assert status == 0
     assert any("com.example::Fancy" in line and "NO RULE" in line for line in out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("verify", "status", "said"),
+    [
+        ([], 0, ""),
+        (["--verify", "never"], 0, ""),
+        (["--verify", "auto"], 0, ""),
+        (["--verify", "always"], 2, "could not be compared"),
+    ],
+)
+def test_verify(folder, capsys, verify, status, said):
+    """The rows of the table end at 0, so that the index which is drawn to compare predictions is none."""
+    table = np.ones((1, 6), np.float32)
+    model = build(
+        [node("Gather", ["t", "i"], ["e"]), node("Mul", ["e", "x"], ["y"])],
+        {"i": (["N"], onnx.TensorProto.INT64), "x": ["N", 6]},
+        {"y": ["N", 6]},
+        {"t": table},
+    )
+    onnx.save(model, "gather.onnx")
+    np.savez("both.npz", i=np.zeros(3, np.int64), x=np.ones((3, 6), np.float32))
+    commands = (
+        ["inspect", "gather.onnx"],
+        ["explain", "gather.onnx", "both.npz", "--method", "Saliency", "--wrt", "x", "-o", "maps.npy"],
+        ["export", "gather.onnx", "--method", "Saliency", "--wrt", "x", "-o", "e.onnx", "--no-check"],
+    )
+    for command in commands:
+        found, _, err = run(capsys, *command, *verify)
+        assert (found, said in err) == (status, True), err
 
 
 def test_ops(capsys):

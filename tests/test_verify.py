@@ -13,6 +13,7 @@ from small_models import Small, build, node
 
 from onnxattr import Saliency, vjp
 from onnxattr.errors import ModelError, ParameterError
+from onnxattr.inspection import inspect
 from onnxattr.loading.load import load
 from onnxattr.loading.verify import verify_model
 from onnxattr.model import prepare
@@ -120,13 +121,17 @@ def test_what_does_not_run_is_said_only_when_asked():
         opset=13,
     )
     vjp(model)
-    with pytest.raises(ModelError, match="verify=True: the model could not be compared"):
+    with pytest.raises(ModelError, match=r"verify=True .*: the model could not be compared"):
         vjp(model, verify=True)
+    for use in (lambda **given: inspect(model, **given), lambda **given: Saliency(model, wrt="x", **given)):
+        use(verify="auto")
+        with pytest.raises(ModelError, match="could not be compared"):
+            use(verify=True)
 
 
 @pytest.mark.parametrize("verify", ["yes", 1, None])
 def test_other_choices(verify):
     model = small_models.mlp().model
-    for use in (vjp, prepare, Saliency):
+    for use in (vjp, prepare, Saliency, inspect):
         with pytest.raises(ParameterError, match="verify="):
             use(model, verify=verify)

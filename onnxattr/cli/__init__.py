@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from onnxattr.cli import convert, evaluate, explain, export
+from onnxattr.cli.method_options import VERIFY, add_verify
 from onnxattr.console import printable, tell
 from onnxattr.errors import NonFiniteWarning, OnnxAttrError
 from onnxattr.inspection import inspect, supported_operators
@@ -83,7 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_to(commands)
     look = commands.add_parser("inspect", help="list inputs, outputs, layers and operators of a model")
     look.add_argument("model")
-    look.set_defaults(run=lambda options: inspect(options.model))
+    add_verify(look, "never unless given")
+    look.set_defaults(run=lambda options: inspect(options.model, VERIFY[options.verify or "never"]))
     explain.add_to(commands)
     evaluate.add_to(commands)
     export.add_to(commands)

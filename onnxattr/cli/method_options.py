@@ -11,8 +11,10 @@ from onnxattr.attributions.quadrature import FEWEST
 #: The parameters of the methods that options set.
 PARAMETERS = (
     "output_layer", "batch_size", "reducer", "steps", "quadrature", "baseline_value", "nb_samples", "noise", "seed",
-    "relu_policy", "precision", "conv_layer", "upsampling", "variant",
+    "relu_policy", "precision", "verify", "conv_layer", "upsampling", "variant",
 )  # fmt: skip
+#: What ``--verify`` says, as the parameter of that name.
+VERIFY: dict[str, bool | str] = {"auto": "auto", "always": True, "never": False}
 
 
 def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None:
@@ -38,6 +40,17 @@ def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None
     parser.add_argument(
         "--precision", choices=["model", "float32"], help="float32 widens a half-precision model"
     )
+    add_verify(parser, "auto (small models that were changed) unless given")
+
+
+def add_verify(parser: argparse.ArgumentParser, otherwise: str) -> None:
+    """Adds the option that says whether predictions are compared."""
+    parser.add_argument(
+        "--verify",
+        choices=tuple(VERIFY),
+        help="whether the prediction of the model, brought to the form that is explained, is compared with its own; "
+        + otherwise,
+    )
 
 
 def method_of(options: argparse.Namespace) -> attributions.base.Attribution:
@@ -47,6 +60,8 @@ def method_of(options: argparse.Namespace) -> attributions.base.Attribution:
     for name in ("output_layer", "conv_layer"):
         if (layer := given.get(name)) is not None and is_integer(layer):
             given[name] = int(layer)
+    if "verify" in given:
+        given["verify"] = VERIFY[given["verify"]]
     if options.wrt:
         given["wrt"] = tuple(options.wrt)
     return getattr(attributions, options.method or "IntegratedGradients")(options.model, **given)

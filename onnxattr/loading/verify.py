@@ -65,7 +65,7 @@ def verify_model(model: ir.Model, verify: bool | str = "auto") -> None:
     except OnnxAttrError as error:
         if verify is True:
             raise ModelError(
-                f"verify=True: the model could not be compared with its prepared form: {error}"
+                f"verify=True (--verify always): the model could not be compared with its prepared form: {error}"
             ) from error
         return
     tolerance = _tolerance(model, original)
@@ -274,5 +274,5 @@ def _message(
     return (
         f"Preparing the model changed its prediction: {where}, on drawn inputs of shapes "
         f"{_shapes(feeds)}. Export the model with opset 18 or newer, or pass "
-        "verify=False to explain the prepared model nevertheless."
+        "verify=False (--verify never) to explain the prepared model nevertheless."
     )
