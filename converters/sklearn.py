@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxattr.class_names import KEY as CLASS_NAMES_KEY
+from onnxattr.class_names import class_names_text
 from onnxattr.errors import ConversionError
 from onnxattr.files import check_output, write
 from onnxattr.loading.features import KEY as FEATURES_KEY
@@ -79,6 +81,8 @@ def to_onnx(
     write_table(converted, estimator, _far_apart(estimator, rows))
     if names is not None:
         onnx_finish.set_property(converted, FEATURES_KEY, features_text({_INPUT: names}))
+    if (classes := getattr(estimator, "classes_", None)) is not None and np.ndim(classes) == 1:
+        onnx_finish.set_property(converted, CLASS_NAMES_KEY, class_names_text(classes))
     onnx_finish.set_versions(converted, opset, ("skl2onnx", "scikit-learn"))
     if path is not None:
         write(converted, path)

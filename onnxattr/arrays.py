@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.autodiff import FLOATS
+from onnxattr.class_names import one_label, with_labels
 from onnxattr.errors import ModelError, ShapeError, TargetError
 from onnxattr.frames import parts_given
 from onnxattr.input_values import check_range
@@ -159,6 +160,9 @@ def as_targets(prepared: Prepared, given: Any, rows: int, kind: TargetKind | Non
         raise TargetError(
             f"The output {output.name!r} has rank {len(dims)}: give targets, {kind.what} of shape {shape}."
         )
+    if labelled:
+        given = with_labels(given, prepared.class_names, class_count(prepared, dims), rows)
+        given = given if (label := one_label(given)) is None else np.full(rows, label)
     try:
         array = as_array(given, "targets")
     except ShapeError as error:

@@ -115,6 +115,11 @@ class Explainer:
         return self._prepared.unit if is_binary(self._prepared.unit) else None
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the model's classes in their order, as far as the file has them."""
+        return self._prepared.class_names
+
+    @property
     def explained(self) -> tuple[str, ...]:
         """Names of what is explained, as it was asked for, in the order of the maps."""
         return self._prepared.wrt

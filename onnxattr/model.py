@@ -12,6 +12,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxattr.autodiff import inputs_of, needed_nodes
+from onnxattr.class_names import read_class_names
 from onnxattr.errors import ModelError, one_door
 from onnxattr.layers import Layer, read_layers
 from onnxattr.loading.batch_first import put_batch_first
@@ -79,6 +80,11 @@ class Prepared:
     def features(self) -> dict[str, tuple[str, ...]]:
         """The names of the columns of each input that has some."""
         return read_features(self.model.metadata_props)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, as far as the model holds them."""
+        return read_class_names(self.model.metadata_props)
 
     @property
     def inputs(self) -> list[ir.Value]:

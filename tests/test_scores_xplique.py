@@ -13,7 +13,8 @@ operators = pytest.importorskip("xplique.commons.operators_operations")
 xplique = pytest.importorskip("xplique.attributions")
 
 RNG = np.random.default_rng(5)
-OPTIONS = {"IntegratedGradients": {"steps": 6, "baseline_value": 0.1}}
+STEPS = 4
+OPTIONS = {"IntegratedGradients": {"steps": STEPS, "baseline_value": 0.1}}
 GRADIENTS = ("Saliency", "GradientInput", "IntegratedGradients", "DeconvNet", "GuidedBackprop")
 
 
@@ -64,6 +65,42 @@ def models():
     return {build: (model, to_onnx(model), y) for build, (model, y) in made.items()}
 
 
+def integrated(gradient, x, baseline, steps):
+    """(x - b) times the trapezoidal mean of the gradients on the path."""
+    alphas = np.linspace(0, 1, steps)
+    gradients = [gradient(np.float32(baseline + alpha * (x - baseline))) for alpha in alphas]
+    return (x - baseline) * np.trapezoid(gradients, alphas, axis=0)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_maps_follow_the_gradient_of_the_operator_of_xplique(models, tmp_path, task):
+    """Xplique's own operator under the tape, which its methods call; in every rendering."""
+    model, onnx_model, targets = models[TASKS[task]]
+    operator = getattr(
+        operators.Tasks.from_string(task), "python_function", operators.Tasks.from_string(task)
+    )
+
+    def gradient(points):
+        with tf.GradientTape() as tape:
+            x = tf.constant(points)
+            tape.watch(x)
+            found = operator(model, x, tf.constant(targets))
+        return tape.gradient(found, x).numpy().astype(np.float64)
+
+    expected = {"GradientInput": IMAGES * gradient(IMAGES)}
+    if task in ("semantic segmentation", "object detection"):  # the others differ from it by factors alone
+        expected["IntegratedGradients"] = integrated(gradient, IMAGES.astype(np.float64), 0.1, STEPS)
+    for method, maps in expected.items():
+        ours = getattr(onnxattr, method)(
+            onnx_model, batch_size=4, operator=task, reducer=None, **OPTIONS.get(method, {})
+        )
+        close(ours.explain(IMAGES, targets), maps, 1e-5)
+        for rendering in ("batch", "loop") if method == "IntegratedGradients" else ("batch",):
+            ours.export(tmp_path / "e.onnx", rendering)
+            close(onnxattr.load(tmp_path / "e.onnx").explain(IMAGES, targets), maps, 1e-5)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("method", GRADIENTS)
 @pytest.mark.parametrize("task", TASKS)
 def test_maps_are_those_of_xplique(models, tmp_path, task, method):
@@ -77,6 +114,7 @@ def test_maps_are_those_of_xplique(models, tmp_path, task, method):
         close(onnxattr.load(tmp_path / "e.onnx").explain(IMAGES, targets), expected, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_scores_are_those_of_xplique(models, task):
     model, onnx_model, targets = models[TASKS[task]]
@@ -88,3 +126,16 @@ def test_one_box_needs_no_axis(models):
     _, onnx_model, targets = models[detector]
     method = onnxattr.Saliency(onnx_model, operator="object detection")
     close(method.explain(IMAGES, targets[:, 0]), method.explain(IMAGES, targets[:, :1]), 0)
+
+
+def test_tensorflow_functions_are_told_the_way_out(models):
+    @tf.function
+    def decorated(f, x, y):
+        return tf.reduce_sum(tf.square(f(x)) * y, axis=(1, 2, 3))
+
+    for function in (decorated, lambda f, x, y: tf.reduce_sum(f(x) * y, axis=(1, 2, 3))):
+        with pytest.raises(
+            onnxattr.OnnxAttrError,
+            match=r"calls tensorflow, whose.*\(f\(x\) \* y\)\.sum\(axis=-1\), and.*onnxattr\.xp",
+        ):
+            onnxattr.Saliency(models[segmenter][1], operator=function)

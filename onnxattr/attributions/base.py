@@ -31,11 +31,10 @@ from onnxattr.frames import in_order, is_frame, orders_of
 from onnxattr.loading.heads import is_binary
 from onnxattr.loading.source import ModelSource
 from onnxattr.model import Wrt, prepare
+from onnxattr.renderings.reducers import REDUCERS
 from onnxattr.scores import score_of
 from onnxattr.trial import trial_of
 from onnxattr.weights import check_place, write_model
-
-REDUCERS = ("min", "mean", "max", "sum", None)
 
 
 class Attribution(ABC):
@@ -54,7 +53,8 @@ class Attribution(ABC):
             "classification" the logit of class 1, "regression" a number without classes, None: as the graph has it, a
             sigmoid's output the probability of class 1, other numbers no classes. The name of another score or a
             member of ``Tasks``; a Python function ``operator(f, x, y)`` of symbolic arrays; see docs/scores.md.
-        reducer: "min", "mean", "max", "sum" or None: how the channel axis of images is reduced. The axis stays, with
+        reducer: "min", "mean", "max", "sum" or None (also "prod", "euclidean_norm", "std", "variance", "logsumexp", as
+            TensorFlow names them): how the channel axis of images is reduced. The axis stays, with
             size 1. Applied to inputs of rank 4 with more than one channel.
         wrt: What to explain, in the words that ``output_layer`` takes: a layer's name, path or index, the name of a
             value or node, or several of them; see docs/layers.md. The name of an input is always that input. None for
@@ -127,7 +127,8 @@ class Attribution(ABC):
                 is matched by name with the columns that the model was converted with, or with its inputs. Or a
                 ``tf.data.Dataset`` or any other iterable of batches ``x`` or ``(x, targets)``, read as it is needed.
             targets: One-hot rows or any float weights of the output's shape, integer labels (N,) with -1 for the
-                predicted class, or None for the predicted class of every row. Where one unit, (N, 1) or (N,), tells
+                predicted class, or None for the predicted class of every row. One label is for all rows. Where the
+                model holds the names of its classes, names (N,), or one for all. Where one unit, (N, 1) or (N,), tells
                 two classes apart, label 1 is the unit and label 0 its negative.
 
         Returns:
@@ -159,6 +160,11 @@ class Attribution(ABC):
     def unit(self) -> str | None:
         """What the output is if it is one unit that tells two classes apart: "probability" or "logit" of class 1."""
         return self.prepared.unit if is_binary(self.prepared.unit) else None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the model's classes in their order, as far as the file has them."""
+        return self.prepared.class_names
 
     @property
     def explained(self) -> tuple[str, ...]:
@@ -328,8 +334,8 @@ class Attribution(ABC):
 
     def _check_parameters(self) -> None:
         self._score = score_of(self.operator)
-        if self.reducer not in REDUCERS:
-            raise ParameterError(f"reducer={self.reducer!r}: expected one of {REDUCERS}.")
+        if self.reducer is not None and not (isinstance(self.reducer, str) and self.reducer in REDUCERS):
+            raise ParameterError(f"reducer={self.reducer!r}: expected one of {[*REDUCERS, None]}.")
         if self.batch_size is not None and not is_integer(self.batch_size, at_least=1):
             raise ParameterError(f"batch_size={self.batch_size!r}: expected an integer from 1 on, or None.")
         if self.output_layer is not None and not isinstance(self.output_layer, str):

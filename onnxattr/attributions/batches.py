@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxattr.arrays import as_array
+from onnxattr.class_names import one_label
 from onnxattr.errors import OnnxAttrError, ShapeError, TargetError
 from onnxattr.frames import is_frame
 from onnxattr.model import Prepared
@@ -33,11 +34,28 @@ def pairs_of(prepared: Prepared, inputs: Any, targets: Any, size: int | None) ->
     """
     if not is_dataset(inputs):
         return iter([(inputs, targets)])
-    if targets is not None:
+    if targets is None:
+        return batches(prepared, inputs, size)
+    if not isinstance(targets, str) and one_label(targets) is None:
         raise TargetError(
-            "Targets of a dataset come from the dataset: give an iterable of (inputs, targets) pairs."
+            "Targets of a dataset come from the dataset: give an iterable of (inputs, targets) pairs, or one label for "
+            "all rows."
         )
-    return batches(prepared, inputs, size)
+    return _all_alike(batches(prepared, inputs, size), targets)
+
+
+def _all_alike(pairs: Iterator[tuple[Any, Any]], target: Any) -> Iterator[tuple[Any, Any]]:
+    """Batches with one label for all rows.
+
+    Raises:
+        TargetError: If the dataset has targets of its own.
+    """
+    for x, y in pairs:
+        if y is not None:
+            raise TargetError(
+                "Targets were given, and the dataset has its own: leave out the one or the other."
+            )
+        yield x, target
 
 
 def batches(prepared: Prepared, dataset: Iterable[Any], size: int | None) -> Iterator[tuple[Any, Any]]:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.arrays import Targets, as_array, as_targets
+from onnxattr.arrays import Targets, as_array, as_targets, class_count
+from onnxattr.class_names import with_labels
 from onnxattr.errors import ShapeError, TargetError
 from onnxattr.model import Prepared
 from onnxattr.renderings.one_sample import keeps_output
@@ -54,6 +55,9 @@ def targets_of_sample(prepared: Prepared, with_axis: Prepared, given: Any, kind:
     )
     if given is None:
         raise TargetError(f"The output {output.name!r} needs targets. {wanted}")
+    if classes:
+        count = class_count(with_axis, dims_of(with_axis.value(with_axis.output)) or [])
+        given = with_labels(given, with_axis.class_names, count, 1)
     try:
         array = as_array(given, "targets")
     except ShapeError as error:

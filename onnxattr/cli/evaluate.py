@@ -83,7 +83,7 @@ def _evaluate(options: argparse.Namespace) -> str:
     inputs = read_arrays(options.inputs)
     methods: dict[str, Any] = {name: _method(name, options) for name in names}
     first = methods[names[0]]
-    targets = targets_given(options.targets, inputs, first.one_sample)
+    targets = targets_given(options.targets, inputs, first)
     made = [_metric(name, first, inputs, targets, options) for name in wanted]
     if not options.no_controls:
         scored = next((metric.scored for metric in made if hasattr(metric, "scored")), None)

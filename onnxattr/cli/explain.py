@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxattr import plots
+from onnxattr.class_names import label_of
 from onnxattr.cli.method_options import PARAMETERS, add_method, is_integer, method_of
 from onnxattr.console import written
 from onnxattr.csv_rows import Table
@@ -34,7 +35,9 @@ def add_to(commands: Any) -> None:
     explain.add_argument(
         "-o", "--output", required=True, help=".npy file for the attributions (.npz for several)"
     )
-    explain.add_argument("--targets", help="label for all rows, or a .npy or .csv file of labels or weights")
+    explain.add_argument(
+        "--targets", help="label or name of a class for all rows, or a .npy or .csv file of labels or weights"
+    )
     explain.add_argument("--picture", help="also draw one row: .png, .svg or .pdf")
     explain.add_argument("--row", type=int, default=0, help="the row that is drawn, from 0 on")
     explain.add_argument(
@@ -63,7 +66,7 @@ def _explain(options: argparse.Namespace) -> str:
         _check_picture(options, inputs)
     method: Any = _explainer(options) if is_explainer(options.model) else method_of(options)
     _check_outputs(options, method.files)
-    targets = targets_given(options.targets, inputs, method.one_sample)
+    targets = targets_given(options.targets, inputs, method)
     result = method.explain(inputs, targets)
     with whole_file(options.output) as file:
         if isinstance(result, np.ndarray):
@@ -107,7 +110,9 @@ def _draw(options: argparse.Namespace, method: Any, inputs: np.ndarray, targets:
         wanted = -1 if targets is None else int(targets[options.row])
         scores = classes_of_unit(method.unit, scores) if method.unit else scores
         index = int(scores.argmax()) if wanted < 0 else wanted
-        label, score = f"class {index}, score", float(scores[index])
+        names = method.class_names
+        named = f"class {index}" if len(names) != len(scores) else f"{names[index]} (class {index})"
+        label, score = f"{named}, score", float(scores[index])
     plots.row(
         x,
         {method.name: maps[options.row]},
@@ -118,8 +123,12 @@ def _draw(options: argparse.Namespace, method: Any, inputs: np.ndarray, targets:
     )
 
 
-def targets_given(given: str | None, inputs: Any, one_sample: bool) -> Any:
-    """Targets from a file, or one label for every row, or for all rows where they are one sample."""
+def targets_given(given: str | None, inputs: Any, method: Any) -> Any:
+    """Targets from a file, or one label or name of a class for every row, or for all rows where they are one sample."""
+    one_sample = method.one_sample
+    file = given is not None and (given.lower().endswith((".npy", ".npz", ".csv")) or os.path.exists(given))
+    if given is not None and not file and not is_integer(given):
+        given = str(label_of(given, method.class_names))
     if given is None or not is_integer(given):
         found = None if given is None else read_arrays(given)
         return found if given is None or not given.lower().endswith(".csv") else _targets_of_table(found)

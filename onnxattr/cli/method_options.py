@@ -7,11 +7,12 @@ import re
 
 from onnxattr import attributions
 from onnxattr.attributions.quadrature import FEWEST
+from onnxattr.renderings.reducers import REDUCERS
 
 #: The parameters of the methods that options set.
 PARAMETERS = (
-    "output_layer", "batch_size", "reducer", "steps", "quadrature", "baseline_value", "nb_samples", "noise", "seed",
-    "relu_policy", "precision", "verify", "conv_layer", "upsampling", "variant",
+    "output_layer", "operator", "batch_size", "reducer", "steps", "quadrature", "baseline_value", "nb_samples", "noise",
+    "seed", "relu_policy", "precision", "verify", "conv_layer", "upsampling", "variant",
 )  # fmt: skip
 #: What ``--verify`` says, as the parameter of that name.
 VERIFY: dict[str, bool | str] = {"auto": "auto", "always": True, "never": False}
@@ -22,9 +23,12 @@ def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None
     parser.add_argument("model", help="ONNX file" + help_of_model)
     parser.add_argument("--method", choices=attributions.METHODS, help="IntegratedGradients unless given")
     parser.add_argument("--output-layer", help="layer name or index, or value name, to cut the model at")
+    parser.add_argument(
+        "--operator", help="the score: a name, such as 'semantic segmentation', or an ONNX file"
+    )
     parser.add_argument("--wrt", action="append", help="value to explain; may be given several times")
     parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--reducer", choices=["min", "mean", "max", "sum", "none"])
+    parser.add_argument("--reducer", choices=[*REDUCERS, "none"])
     parser.add_argument("--steps", type=int, help="points on the path of IntegratedGradients")
     parser.add_argument("--quadrature", choices=tuple(FEWEST), help="trapezoid unless given")
     parser.add_argument("--baseline-value", type=float)

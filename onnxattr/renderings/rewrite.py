@@ -21,6 +21,7 @@ from onnxattr.loading.heads import is_binary, threshold
 from onnxattr.loading.missing import may_be_missing
 from onnxattr.model import Prepared
 from onnxattr.relus import relu_spans
+from onnxattr.renderings.reducers import REDUCERS
 from onnxattr.renderings.scored import ScoredModel
 from onnxattr.rules.overrides import RELU_LIKE
 from onnxattr.scores.score import LINEAR, Score, TargetKind
@@ -306,7 +307,7 @@ class Rewrite:
         if reducer is None or axis is None:
             return full, dims
         dims[axis] = 1
-        return self.op.node(f"Reduce{reducer.capitalize()}", [full, [axis]], {"keepdims": 1}), dims
+        return REDUCERS[reducer](self.op, full, axis), dims
 
     def _output(
         self, value: ir.Value, name: str, dtype: ir.DataType | None, dims: Sequence[int | str | None]

@@ -158,8 +158,9 @@ class Array:
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        dims = ", ".join(str(d if d is not None else "?") for d in dims_of(self.value) or ["..."])
-        return f"Array(({dims}), {self.kind.name.lower()})"
+        dims = dims_of(self.value)
+        told = "..." if dims is None else ", ".join(str(d if d is not None else "?") for d in dims)
+        return f"Array(({told}), {self.kind.name.lower()})"
 
     # NumPy's functions and operators.
 
@@ -210,10 +211,9 @@ def _index_of(key: Any) -> ir.Value | None:
 
 #: Names that NumPy has for functions of the array API.
 _NUMPY_NAMES = {
-    "absolute": "abs", "true_divide": "divide", "power": "pow", "concatenate": "concat", "amax": "max",
-    "amin": "min", "transpose": "permute_dims", "arccos": "acos", "arcsin": "asin", "arctan": "atan",
-    "conjugate": "positive", "clip": "clip", "float_power": "pow",
-}  # fmt: skip
+    "absolute": "abs", "true_divide": "divide", "power": "pow", "float_power": "pow", "concatenate": "concat",
+    "amax": "max", "amin": "min", "transpose": "permute_dims", "conjugate": "positive",
+} | {f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")}  # fmt: skip
 
 
 def _kind_of(dtype: Any, real: ir.DataType) -> ir.DataType:

@@ -61,6 +61,16 @@ class Model:
         return Array(self._op, value, self._real)
 
     @property
+    def input_names(self) -> list[str]:
+        """The names of its inputs."""
+        return list(self._values)
+
+    @property
+    def output_names(self) -> list[str]:
+        """The names of its outputs that are explained."""
+        return self._outputs
+
+    @property
     def inputs(self) -> Any:
         """x: the inputs, an array or several by name."""
         arrays = {name: self.array(value) for name, value in self._values.items()}

@@ -75,6 +75,8 @@ def _called(function: Callable[..., Any], name: str, f: Any, x: Any, y: Any) -> 
             f"The operator {name} computes with shapes or types that do not fit: {error}"
         ) from error
     except OnnxAttrError as error:
+        if _foreign(error) is not None:
+            raise OperatorError(_why(name, error)) from error
         raise type(error)(str(error).replace("The operator", f"The operator {name}", 1)) from error
     except Exception as error:
         raise OperatorError(_why(name, error)) from error
@@ -82,20 +84,22 @@ def _called(function: Callable[..., Any], name: str, f: Any, x: Any, y: Any) -> 
 
 def _why(name: str, error: Exception) -> str:
     """What to say of an error in the function: most come from another library's functions."""
-    packages = [
-        frame.f_globals.get("__name__", "").split(".")[0]
-        for frame, _ in traceback.walk_tb(error.__traceback__)
-    ]
-    foreign = next((package for package in packages if package in _FOREIGN), None)
+    foreign = _foreign(error)
     if foreign is not None:
         return (
             f"The operator {name} calls {foreign}, whose functions compute numbers and cannot be traced: write it with "
-            f"the methods and operators of the arrays, as in (f(x) * y).sum(axis=-1), and the functions of onnxattr.xp "
+            "the methods and operators of the arrays, as in (f(x) * y).sum(axis=-1), and the functions of onnxattr.xp "
             f"in place of {_FOREIGN[foreign]}'s."
         )
     reason = " ".join(str(error).split())[:300]
     where = traceback.extract_tb(error.__traceback__)[-1]
     return f"The operator {name} failed while it was traced, in line {where.lineno}: {type(error).__name__}: {reason}"
+
+
+def _foreign(error: Exception) -> str | None:
+    """The library whose function an error comes from, if it is one that takes no symbolic arrays."""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return next((package for m in modules if (package := m.split(".")[0]) in _FOREIGN), None)
 
 
 def _source(function: Any) -> str:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import os
 from typing import Any
+
+import onnx
+import onnx_ir as ir
 
 from onnxattr.errors import ParameterError
 from onnxattr.scores.functions import score_of_function
+from onnxattr.scores.onnx_operator import score_of_model
 from onnxattr.scores.score import LINEAR, Score
 from onnxattr.scores.tasks import TASKS, Tasks
 
@@ -15,7 +20,8 @@ def score_of(operator: Any) -> Score:
     """The score of an operator.
 
     Args:
-        operator: None, the name of a score, a member of ``Tasks``, a function g(f, x, y), or a ``Score``.
+        operator: None, the name of a score, a member of ``Tasks``, a function g(f, x, y), an ONNX model (a path
+            that ends in .onnx, bytes, ``ModelProto``, ``onnx_ir.Model``), or a ``Score``.
 
     Raises:
         ParameterError: If it is none of these.
@@ -28,10 +34,15 @@ def score_of(operator: Any) -> Score:
         operator = operator.value
     if isinstance(operator, str) and operator in TASKS:
         return TASKS[operator]
+    if hasattr(operator, "to_model_proto"):
+        operator = operator.to_model_proto()
+    path = isinstance(operator, os.PathLike) or (isinstance(operator, str) and operator.endswith(".onnx"))
+    if path or isinstance(operator, (bytes, onnx.ModelProto, ir.Model)):
+        return score_of_model(operator)
     if callable(operator):
         return score_of_function(operator)
     near = difflib.get_close_matches(operator, TASKS, 1) if isinstance(operator, str) else []
     raise ParameterError(
-        f"operator={operator!r}: expected None, a function operator(f, x, y), or one of {list(TASKS)}."
+        f"operator={operator!r}: expected None, a function operator(f, x, y), an ONNX model, or one of {list(TASKS)}."
         + "".join(f" Did you mean {name!r}?" for name in near)
     )

@@ -115,6 +115,8 @@ def checked(found: Any) -> ir.Value:
     if not isinstance(found, Array):
         hint = " It returns nothing: is a return missing?" if found is None else ""
         raise OperatorError(f"The operator gave {type(found).__name__}; {wanted}, computed from f(x).{hint}")
+    if found.ndim > 1 and all(size == 1 for size in dims_of(found.value)[1:]):  # type: ignore[index]
+        found = found.reshape(-1)
     if found.ndim != 1:
         hint = "sum or mean over the other axes, as in (f(x) * y).sum(axis=-1)"
         if found.ndim == 0:

@@ -24,6 +24,8 @@ def _reduction(op_type: str, real: Any = False) -> Any:
         elif array.kind == ir.DataType.BOOL:
             array = array.astype(ir.DataType.INT64)
         axes = axes_of(array, axis)
+        if axes == []:
+            return array
         operands: list[Any] = [array.value] if axes is None else [array.value, axes]
         return array.new(array.op.node(f"Reduce{op_type}", operands, {"keepdims": int(keepdims)}))
 
