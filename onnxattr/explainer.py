@@ -158,10 +158,25 @@ class Explainer:
         Raises:
             ParameterError: If the method has no path.
         """
-        name = self.metadata["convergence_delta"]
-        if name is None:
-            raise ParameterError(f"{self.metadata['method']} has no path, and so no convergence delta.")
-        return self._run(inputs, targets, baselines=baselines)[name]
+        return self._run(inputs, targets, baselines=baselines)[self._of_path("convergence_delta")]
+
+    def relative_gap(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
+        """The size of the convergence delta over that of f(x) - f(b), (N,); its size alone where that is 0.
+
+        Raises:
+            ParameterError: If the method has no path, or the file was written before explainers had this output.
+        """
+        return self._run(inputs, targets, baselines=baselines)[self._of_path("relative_gap")]
+
+    def _of_path(self, output: str) -> str:
+        """The name of an output that methods on a path have."""
+        if self.metadata["convergence_delta"] is None:
+            raise ParameterError(
+                f"{self.metadata['method']} has no path, and so no {output.replace('_', ' ')}."
+            )
+        if self.metadata.get(output) is None:
+            raise ParameterError(f"The file has no output {output!r}: export it again.")
+        return str(self.metadata[output])
 
     def _run(
         self, inputs: Any, targets: Any, maps: bool = True, baselines: Any = None
@@ -184,6 +199,7 @@ class Explainer:
             prediction = found.pop(self.metadata["prediction"])
             delta = self.metadata["convergence_delta"]
             deltas = [found.pop(delta)] if delta is not None else []
+            found.pop(self.metadata.get("relative_gap"), None)
             looked = (list(found.values()), deltas) if maps else ([], [])
             results.look(feeds, rows, looked[0], prediction, checked, looked[1])
         results.say(self._reason, stacklevel=3)
@@ -200,7 +216,7 @@ class Explainer:
         """Whether an output of a file that takes one sample gets an axis of samples here."""
         if output == self.metadata["prediction"]:
             return not keeps_output(self._prepared)
-        return output != self.metadata["convergence_delta"]
+        return output not in (self.metadata["convergence_delta"], self.metadata.get("relative_gap"))
 
     def _with_axis(self, output: str, array: np.ndarray) -> np.ndarray:
         return array[None] if self._gets_axis(output) else array
@@ -286,6 +302,7 @@ def _check_interface(metadata: Mapping[str, Any], inputs: set[str], outputs: set
     named_outputs = [
         metadata["prediction"],
         metadata["convergence_delta"],
+        metadata.get("relative_gap"),
         *(e["attribution"] for e in entries),
     ]
     missing = ({*named_inputs} - inputs) | ({*named_outputs} - outputs)

@@ -151,7 +151,10 @@ def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, A
         for name, asked, attribution, baseline, kind, axis in rows
     }
     return {
-        "convergence_delta": None if definition.ends is None else own_name(prepared, "convergence_delta"),
+        **{
+            stem: None if definition.ends is None else own_name(prepared, stem)
+            for stem in ("convergence_delta", "relative_gap")
+        },
         "explained": explained,
         "inputs": [str(value.name) for value in prepared.inputs],
         "model_output": prepared.output,

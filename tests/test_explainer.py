@@ -49,9 +49,13 @@ def test_a_loaded_file_explains_like_its_method(name, model, tmp_path):
     if cls is IntegratedGradients:
         delta = explainer.convergence_delta(case.given, [1, -1, 0])
         np.testing.assert_allclose(delta, method.convergence_delta(case.given, [1, -1, 0]), atol=1e-5)
+        gap = explainer.relative_gap(case.given, [1, -1, 0])
+        np.testing.assert_allclose(gap, method.relative_gap(case.given, [1, -1, 0]), rtol=1e-4, atol=1e-5)
     else:
         with pytest.raises(ParameterError, match="no path"):
             explainer.convergence_delta(case.given)
+        with pytest.raises(ParameterError, match="no path, and so no relative gap"):
+            explainer.relative_gap(case.given)
 
 
 def test_delta_is_the_sum_of_attributions_minus_the_difference_of_scores(tmp_path):
@@ -66,6 +70,10 @@ def test_delta_is_the_sum_of_attributions_minus_the_difference_of_scores(tmp_pat
     np.testing.assert_allclose(method.convergence_delta(case.given, labels), expected, atol=1e-5)
     reduced = IntegratedGradients(case.model, steps=4, baseline_value=baseline)
     np.testing.assert_allclose(reduced.convergence_delta(case.given, labels), expected, atol=1e-5)
+    relative = np.abs(expected / ends[np.arange(3), labels])
+    np.testing.assert_allclose(reduced.relative_gap(case.given, labels), relative, rtol=1e-4, atol=1e-5)
+    # Where the input is the baseline there is no difference, and nothing to miss.
+    np.testing.assert_array_equal(method.relative_gap(np.stack([baseline] * 3), labels), 0)
 
 
 @pytest.mark.parametrize("rows", [1, 3])

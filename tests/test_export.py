@@ -119,8 +119,9 @@ def test_inputs_and_outputs(method, reducer, tmp_path):
     image, target = ("image", "FLOAT", ["rows", 3, 8, 9]), ("target", "INT64", ["rows"])
     assert sorted(described(graph.input)) == sorted([image, target, *seed])
     attribution = ("attribution", "FLOAT", ["rows", *INTERFACES[method, reducer]])
-    delta = [("convergence_delta", "FLOAT", ["rows"])] if method == "IntegratedGradients" else []
-    assert list(described(graph.output)) == [("prediction", "FLOAT", ["rows", 5]), attribution, *delta]
+    own = ["convergence_delta", "relative_gap"] if method == "IntegratedGradients" else []
+    measures = [(name, "FLOAT", ["rows"]) for name in own]
+    assert list(described(graph.output)) == [("prediction", "FLOAT", ["rows", 5]), attribution, *measures]
 
 
 @pytest.mark.parametrize("method", ON_ANY_MODEL)
@@ -128,8 +129,8 @@ def test_two_inputs_have_an_attribution_each(method, tmp_path):
     case = two_inputs()
     path = exported(method, case.model, tmp_path / "explainer.onnx", reducer=None)
     outputs = run(path, **case.inputs, target=np.array([0, -1, 2]), **seed_of(method))
-    delta = ["convergence_delta"] if method == "IntegratedGradients" else []
-    assert list(outputs) == ["prediction", "attribution_image", "attribution_features", *delta]
+    measures = ["convergence_delta", "relative_gap"] if method == "IntegratedGradients" else []
+    assert list(outputs) == ["prediction", "attribution_image", "attribution_features", *measures]
     assert [outputs[f"attribution_{name}"].shape for name in case.inputs] == [(3, 3, 6, 6), (3, 4)]
 
 

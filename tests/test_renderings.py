@@ -94,6 +94,7 @@ def test_renderings_agree(name, method, tmp_path):
         explainer = make(name, method, batch_size=chunk)
         outputs = exported_run(explainer, case.inputs, tmp_path / "explainer.onnx", rendering)
         prediction, delta = outputs.pop("prediction"), outputs.pop("convergence_delta", None)
+        gap = outputs.pop("relative_gap", None)
         where = f"{rendering} of {chunk}"
         assert largest_difference(list(outputs.values()), expected) <= tolerance, where
         np.testing.assert_allclose(prediction, reference.predict(case.given), rtol=1e-6, atol=1e-6)
@@ -101,3 +102,5 @@ def test_renderings_agree(name, method, tmp_path):
         if delta is not None:
             own = reference.convergence_delta(case.given, LABELS)
             np.testing.assert_allclose(delta, own, rtol=0, atol=1e-5 * (1 + np.abs(prediction).max()))
+            size = np.abs(own / reference.relative_gap(case.given, LABELS))
+            np.testing.assert_allclose(gap * size, np.abs(own), rtol=0, atol=1e-5 * (1 + size.max()))

@@ -51,6 +51,7 @@ CASES = {
             "prediction": (FLOAT, [4], False),
             "attribution": (FLOAT, [6], False),
             "convergence_delta": (FLOAT, [1], True),
+            "relative_gap": (FLOAT, [1], True),
         },
     ),
     "VarGrad": (

@@ -206,7 +206,8 @@ class Attribution(ABC):
         Its inputs are the model's own; ``target``; where there is noise ``seed``, an int64 scalar. A label that the
         model has no class for gives zeros: a graph cannot raise. Its outputs are ``prediction``, ``attribution``
         (``attribution_<name>`` for each of several explained inputs) and, for a method on a path,
-        ``convergence_delta``, (N,): the sum of a row's attributions minus f(x) - f(b). The metadata entry
+        ``convergence_delta``, (N,): the sum of a row's attributions minus f(x) - f(b), and ``relative_gap``, (N,): its
+        size over that of f(x) - f(b). The metadata entry
         ``onnxattr.explainer``, a JSON object, holds the method, its parameters and the SHA-256 of the model's file.
 
         Args:
@@ -281,7 +282,7 @@ class Attribution(ABC):
         return named | {"operator": self._score.name}
 
     def _results(self, inputs: Any, targets: Any, plan: Plan | None = None) -> list[Any]:
-        """The attributions, and for a method on a path the convergence delta."""
+        """The attributions, and for a method on a path the convergence delta and the relative gap."""
         plan = plan or self._plan
         pairs, dataset = pairs_of(self.prepared, inputs, targets, self.batch_size), is_dataset(inputs)
         runs, results, as_dict = [], Results(self.options.check_finite), False
@@ -302,7 +303,7 @@ class Attribution(ABC):
                 with np.errstate(over="ignore"):
                     runs.append([array.astype(np.float32, copy=False) for array in found])
                 count = len(self.prepared.wrt)
-                results.look(feeds, rows, runs[-1][:count], prediction, checked, runs[-1][count:])
+                results.look(feeds, rows, runs[-1][:count], prediction, checked, runs[-1][count : count + 1])
                 as_dict = isinstance(inputs, Mapping) or is_frame(inputs)
         arrays = joined_samples(runs) if plan.one_sample else joined(runs)
         if dataset:

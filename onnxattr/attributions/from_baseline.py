@@ -57,6 +57,14 @@ class FromBaseline(Attribution):
         """
         return self._results(inputs, targets, self._plan_for(baselines))[1]
 
+    def relative_gap(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
+        """The size of the convergence delta over that of f(x) - f(b): how much of a row's score its map does not tell.
+
+        0.05 means that the attributions add up to f(x) - f(b) up to 5 %. Where f(x) = f(b) it is the size of the delta
+        itself, in units of the score. The arguments are those of ``explain``; returns float32 (N,).
+        """
+        return self._results(inputs, targets, self._plan_for(baselines))[2]
+
     def _plan_for(self, baselines: Any) -> Plan:
         if baselines is None:
             return self._plan

@@ -263,8 +263,9 @@ class Rewrite:
         Args:
             xs: The explained values.
             moments: The moments of the gradient for each.
-            difference: f(x) - f(b), (N, 1), for methods on a path: gives the output ``convergence_delta``, (N,), by
-                how much the attributions do not add up to it.
+            difference: f(x) - f(b), (N, 1), for methods on a path: gives the outputs ``convergence_delta``, (N,), by
+                how much the attributions do not add up to it, and ``relative_gap``, (N,), its size over that of the
+                difference; its size alone where there is no difference.
         """
         op, totals = self.op, []
         for position, (x, found) in enumerate(zip(xs, moments, strict=True)):
@@ -286,8 +287,11 @@ class Rewrite:
         if difference is not None:
             total = totals[0] if len(totals) == 1 else op.Sum(*totals)
             delta = op.Reshape(op.Sub(total, difference), [-1])
-            name = own_name(self.request.prepared, "convergence_delta")
-            self._output(delta, name, difference.dtype, (dims_of(xs[0]) or [None])[:1])
+            size = op.Reshape(op.Abs(difference), [-1])
+            gap = op.Div(op.Abs(delta), op.Where(op.Equal(size, 0), 1, size))
+            for stem, value in (("convergence_delta", delta), ("relative_gap", gap)):
+                name = own_name(self.request.prepared, stem)
+                self._output(value, name, difference.dtype, (dims_of(xs[0]) or [None])[:1])
 
     def _placed(self, placement: Placement, full: ir.Value) -> ir.Value:
         """A map at a layer as one over the image."""
