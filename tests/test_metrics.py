@@ -9,7 +9,7 @@ import pytest
 from small_models import build, cnn_nhwc, embedding, mlp, node, two_inputs
 
 from onnxattr import metrics
-from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency, SmoothGrad
+from onnxattr.attributions import GradCAM, GradientInput, IntegratedGradients, Saliency, SmoothGrad
 from onnxattr.errors import ModelError, NonFiniteError, ParameterError, ShapeError
 from onnxattr.metrics.similarity import ranks, spearman
 from onnxattr.metrics.weights import weight_layers, with_weights_drawn
@@ -246,6 +246,20 @@ def test_score_of_an_operator_and_of_an_inner_value():
     embedded[:, :3] = 0
     expected = np.tanh(embedded).mean(axis=1) @ head
     np.testing.assert_allclose(curve[:, 3], expected[np.arange(3), np.arange(3)], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["Deletion", "MaxSensitivity", "ModelRandomizationMetric"])
+def test_maps_at_a_layer(name):
+    """A class activation map is one over the image: the image is what changes, whoever names the model."""
+    method = GradCAM(IMAGES.model)
+    explanations = method.explain(PICTURES, CLASSES) if name == "Deletion" else method
+    options = {"randomization_strategy": metrics.ProgressiveLayerRandomization(1)} if name[:2] == "Mo" else {}
+    numbers = [
+        getattr(metrics, name)(model, PICTURES, CLASSES, **options).of_samples(explanations)
+        for model in (method, IMAGES.model)
+    ]
+    np.testing.assert_array_equal(*numbers)
+    assert not np.allclose(numbers[0], numbers[0][0])
 
 
 def test_one_of_several_inputs():
