@@ -9,7 +9,7 @@ BROWSER = test -x "$(CHROMIUM)" || { apt-get update -qq && apt-get install --yes
 export CHROMIUM
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: demo demo-web test-portable measure-portability test test-slow test-torch test-cuda fuzz hostile verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files clean
+.PHONY: demo demo-web test-portable measure-portability test test-slow test-torch test-cuda fuzz hostile verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files benchmark-metrics clean
 
 demo: $(VENV)/.demo
 	$(RUN) examples/demo.py
@@ -83,6 +83,10 @@ benchmark-torch: $(VENV)/.test requirements/torch.txt requirements/captum.txt re
 
 benchmark-files: $(VENV)/.demo
 	$(RUN) benchmarks/exported_files.py
+
+# docs/metrics.md anew: which explanations are faithful, at what cost.
+benchmark-metrics: $(VENV)/.demo
+	$(RUN) benchmarks/faithfulness.py --write
 
 lint: $(VENV)/.test
 	$(RUN) -m ruff check .

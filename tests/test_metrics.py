@@ -8,7 +8,7 @@ import onnx
 import pytest
 from small_models import build, cnn_nhwc, embedding, mlp, node, two_inputs
 
-from onnxattr import metrics
+from onnxattr import load, metrics
 from onnxattr.attributions import GradCAM, GradientInput, IntegratedGradients, Saliency, SmoothGrad
 from onnxattr.errors import ModelError, NonFiniteError, ParameterError, ShapeError
 from onnxattr.metrics.similarity import ranks, spearman
@@ -274,6 +274,56 @@ def test_one_of_several_inputs():
     assert stable(method) < 1e-3
 
 
+def test_explainer_files_and_functions(tmp_path):
+    """A file that takes labels alone, and a function that gets weights, are as good as the method."""
+    method = Saliency(IMAGES.model)
+    method.export(tmp_path / "explainer.onnx")
+    metric = metrics.MaxSensitivity(IMAGES.model, PICTURES)
+    expected = metric.of_samples(method)
+    np.testing.assert_allclose(metric.of_samples(load(tmp_path / "explainer.onnx")), expected, rtol=1e-5)
+    np.testing.assert_array_equal(metric.of_samples(lambda x, y: method.explain(x, y)), expected)
+    np.testing.assert_array_equal(
+        metric.scored.weights.argmax(axis=1), method.predict(PICTURES).argmax(axis=1)
+    )
+
+
+UNIT = build(
+    [node("MatMul", ["x", "w"], ["h"]), node("Sigmoid", ["h"], ["y"])],
+    {"x": ["N", 6]},
+    {"y": ["N", 1]},
+    {"w": W},
+)
+KINDS = {
+    "half": (mlp(np.float16).model, mlp(np.float16).given, np.array([0, 1, 2])),
+    "double": (mlp(np.float64).model, mlp(np.float64).given, np.array([0, 1, 2])),
+    "one unit of two classes": (UNIT, X[:3], np.array([0, 1, 0])),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_other_models(name):
+    """The first and the last score of each curve are the model's own, as far as its precision goes."""
+    model, x, labels = KINDS[name]
+    curve = metrics.Deletion(model, x, labels, steps=2).curves(np.abs(x))[1]
+    predict = Saliency(model).predict
+    for found, given in ((curve[:, 0], x), (curve[:, -1], 0 * x)):
+        prediction = predict(given).astype(np.float64)
+        if name.startswith("one unit"):
+            expected = prediction[:, 0] * np.where(labels == 1, 1, -1)
+        else:
+            expected = prediction[np.arange(3), labels]
+        np.testing.assert_allclose(found, expected, rtol=1e-3 if name == "half" else 1e-6, atol=1e-7)
+
+
+def test_a_fixed_batch_of_one():
+    model = onnx.ModelProto()
+    model.CopyFrom(IMAGES.model)
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    numbers = [metrics.Deletion(m, PICTURES, CLASSES).of_samples(SIGNED) for m in (model, IMAGES.model)]
+    np.testing.assert_allclose(*numbers, rtol=1e-5, atol=1e-6)
+
+
 def test_named_columns_and_datasets():
     """Maps of a table have the order of its columns; a dataset's batches are one array."""
     pandas = pytest.importorskip("pandas")
@@ -322,6 +372,10 @@ def test_ranks():
     np.testing.assert_allclose(spearman(values, -values), [-1, 0])
 
 
+MIXED = build(
+    [node("ReduceMean", ["x", "rows"], ["m"], keepdims=1), node("Sub", ["x", "m"], ["y"])],
+    {"x": ["N", 6]}, {"y": ["N", 6]}, {"rows": np.array([0])},
+)  # fmt: skip
 NAN = np.full((4, 6), np.nan, np.float32)
 REFUSED = {
     "NaN map": (NonFiniteError, "sample 0 holds nan", lambda: metrics.Deletion(LINEAR, X, ONES)(NAN)),
@@ -366,6 +420,10 @@ REFUSED = {
         ParameterError, "takes a method of this package",
         lambda: metrics.ModelRandomizationMetric(LINEAR, X, ONES)(lambda x, y: x),
     ),
+    "unknown": (
+        ParameterError, r"Deletion has no parameters \['step'\]; it takes", lambda: metrics.Deletion(LINEAR, X, step=3),
+    ),
+    "rows not apart": (ModelError, "mixes rows", lambda: metrics.Deletion(MIXED, X, [0] * 4)),
     "layer": (
         ParameterError, "no layer with weights",
         lambda: metrics.ModelRandomizationMetric(

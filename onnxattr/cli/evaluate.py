@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,10 +98,13 @@ def _evaluate(options: argparse.Namespace) -> str:
     return result.table() + ("\n\n" + written(*paths) if paths else "")
 
 
-def draw(result: Evaluation, title: str, path: str | os.PathLike[str]) -> None:
-    """Draws the curves of an evaluation."""
+def draw(
+    result: Evaluation, title: str, path: str | os.PathLike[str], methods: Sequence[str] | None = None
+) -> None:
+    """Draws the curves of an evaluation, of all methods or of some."""
+    shown = result.methods if methods is None else methods
     plots.score_curves(
-        result.curves,
+        {name: {m: found[m] for m in shown if m in found} for name, found in result.curves.items()},
         title=title,
         notes={name: f"{result.metrics[name].better} is better" for name in result.curves},
         controls=tuple(name for name in result.methods if name not in result.seconds),

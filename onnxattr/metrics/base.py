@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
 
-from onnxattr.attributions.options import is_integer
+from onnxattr.attributions.options import Options, is_integer
 from onnxattr.errors import ParameterError
 from onnxattr.metrics.maps import aligned
 from onnxattr.metrics.scored import ScoredInputs
@@ -86,6 +87,11 @@ class ModelMetric(Metric):
         activation: str | None = None,
         **options: Any,
     ):
+        own = [name for name in inspect.signature(type(self)).parameters if name != "options"]
+        shared = ["output_layer", *Options.__dataclass_fields__]
+        unknown = sorted(set(options) - set(shared))
+        if unknown:
+            raise ParameterError(f"{self.name} has no parameters {unknown}; it takes {own + shared}.")
         self.scored = ScoredInputs(model, inputs, targets, batch_size, operator, activation, options)
         self.seed = self.scored.method.options.seed
 

@@ -182,7 +182,7 @@ def evaluate(
         maps = given
         if isinstance(given, Attribution):
             start = time.perf_counter()
-            maps = given(inputs, targets)
+            maps = given.explain(inputs, targets)
             result.seconds[method] = time.perf_counter() - start
             result.gradients[method] = given._plan.driver.work(len(maps))
         for name, metric in result.metrics.items():

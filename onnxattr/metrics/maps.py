@@ -28,7 +28,7 @@ def as_maps(explanations: Any) -> np.ndarray:
             "The explanations are those of several inputs; a metric takes the maps of one. Explain one with "
             "wrt=<name>, or give one of the maps."
         )
-    maps = as_array(explanations, "The explanations")
+    maps = as_array(explanations, "What was given as explanations")
     if maps.ndim < 1 or not maps.size:
         raise ShapeError(f"The explanations have shape {maps.shape}; expected one map per input.")
     if maps.dtype.kind != "f":

@@ -279,13 +279,15 @@ class RandomLogitMetric(_Sanity):
         Raises:
             NonFiniteError: If a map is not finite.
         """
-        explainer, weights = self._quiet(explanations), self.scored.weights
+        explainer, scored = self._quiet(explanations), self.scored
         before = self._own_maps(explainer, "For the target")
+        asked = scored.weights, scored.labels
         try:
-            self.scored.weights = np.eye(weights.shape[1], dtype=weights.dtype)[self.classes]
+            scored.weights = np.eye(asked[0].shape[1], dtype=asked[0].dtype)[self.classes]
+            scored.labels = self.classes
             after = self._own_maps(explainer, "For another class")
         finally:
-            self.scored.weights = weights
+            scored.weights, scored.labels = asked
         return self._similarities(before, after)
 
 

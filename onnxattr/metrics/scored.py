@@ -43,7 +43,7 @@ class Forward(Attribution):
         return Definition(first_moment)
 
     def _warn(self) -> None:
-        self._plan.warn(4)
+        pass
 
 
 class ScoredInputs:
@@ -53,6 +53,7 @@ class ScoredInputs:
         method: The model as a method's, which gives predictions.
         x: What is changed: the model's input that is explained, or an inner value at the inputs, (N, ...).
         weights: The targets as weights on the model's output, (N, ...).
+        labels: The same as classes, (N,), where classes were given or predicted; else None.
         channel_axis: The channel axis of images, None for other inputs.
         order: Where the columns of a table that was given stand in the model; None where they stand alike.
     """
@@ -107,12 +108,15 @@ class ScoredInputs:
         checked = self._plan.targets(targets, self.feeds, self.rows)
         self.channel_axis = self._plan.request.channel_axes[0]
         with one_door("The model cannot be run"):
+            self.labels: np.ndarray | None = None
             if checked.weights is not None:
                 self.weights = checked.weights
             else:
                 assert checked.labels is not None
                 prediction = self._plan.driver.predict(self.feeds, self.rows)
                 self.weights = label_weights(prepared, checked.labels, prediction)
+                flat = self.weights.reshape(self.rows, -1)
+                self.labels = flat.argmax(axis=1) if self.method.unit is None else (flat[:, 0] > 0) * 1
             self.x = self.feeds[self.name] if self.name in self.feeds else self._inner(prepared)
 
     def _inner(self, prepared: Prepared) -> np.ndarray:

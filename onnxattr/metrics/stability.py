@@ -25,26 +25,32 @@ _DISTANCES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 
 
 class ExplainerMetric(ModelMetric):
-    """A metric that explains changed inputs itself: it is called with a method, or a function (inputs, targets)."""
+    """A metric that explains changed inputs itself.
+
+    It is called with a method, an explainer file that was loaded, or a function of inputs and weights on the output.
+    """
 
     takes = "method"
 
     @abstractmethod
     def of_samples(self, explanations: Any) -> np.ndarray:
-        """The number of each sample, (N,), of a method or a function (inputs, targets) that gives maps."""
+        """The number of each sample, (N,), of a method, an explainer file, or a function (inputs, weights)."""
 
     def _explain(self, explainer: Any, inputs: np.ndarray, samples: np.ndarray) -> np.ndarray:
         """Maps of changed inputs, (R, ...), float64.
 
         Args:
-            explainer: A method, or a function of inputs and targets.
+            explainer: A method or an explainer file, or a function of inputs and targets as weights.
             inputs: What stands in the place of the input that is changed, (R, ...).
             samples: Which sample each row is made of, (R,).
         """
         scored = self.scored
         others = {k: v[samples] if v.ndim else v for k, v in scored.feeds.items() if k != scored.name}
         given = others | {scored.name: inputs} if others else inputs
-        return as_maps(explainer(given, scored.weights[samples])).astype(np.float64)
+        explain, targets = getattr(explainer, "explain", None), scored.weights
+        if explain is not None and scored.labels is not None:
+            targets = scored.labels  # which explainer files may take alone
+        return as_maps((explain or explainer)(given, targets[samples])).astype(np.float64)
 
     def _quiet(self, explainer: Any) -> Any:
         """A method without a progress bar of its own; anything else as it is.
@@ -58,7 +64,7 @@ class ExplainerMetric(ModelMetric):
                 f"{self.name} changes inputs and explains them again, and {self.scored.name!r} is an inner value. "
                 "Name an input with wrt=<name>."
             )
-        if not callable(explainer):
+        if not callable(getattr(explainer, "explain", explainer)):
             raise ParameterError(
                 f"{self.name} takes a method, or a function of inputs and targets that gives maps; got "
                 f"{type(explainer).__name__}. It explains changed inputs, for which maps of the inputs do not do."
@@ -84,7 +90,8 @@ class _Neighbours(ExplainerMetric):
         """The number of each sample, (N,).
 
         Args:
-            explanations: A method, or a function (inputs, targets) that gives maps.
+            explanations: A method, an explainer file that was loaded, or a function that gives maps of inputs and
+                targets, as weights on the output.
             base_explanations: The maps of the inputs as they are, if they are known already.
 
         Raises:

@@ -29,6 +29,8 @@ def score_curves(
 ) -> "Figure":
     """Draw for each metric the mean score of each method on the way, with a band from quartile to quartile.
 
+    Controls have no band.
+
     Args:
         curves: By metric and method something with ``shares`` (S + 1,), of the features that have changed, and
             ``scores`` (N, S + 1).
@@ -49,6 +51,8 @@ def score_curves(
         raise ParameterError("There are no curves to draw: measure Deletion or Insertion.")
     methods = list(dict.fromkeys(method for found in curves.values() for method in found))
     looks = _looks(methods, controls)
+    # Many bands over each other would be one grey.
+    opacity = min(0.12, 0.4 / len(methods))
     rows = -(-len(methods) // 6)
     sheet = Sheet(7.75 + 0.35 * rows, width, title)
     gap = 0.9
@@ -60,8 +64,9 @@ def score_curves(
         ax = sheet.axes(left, 1.5, panel, 5.0)
         for method, curve in found.items():
             color, style = looks[method]
-            low, high = np.percentile(curve.scores, [25, 75], axis=0)
-            ax.fill_between(100 * curve.shares, low, high, color=color, alpha=0.07, linewidth=0)
+            if method not in controls:
+                low, high = np.percentile(curve.scores, [25, 75], axis=0)
+                ax.fill_between(100 * curve.shares, low, high, color=color, alpha=opacity, linewidth=0)
             mean = curve.scores.mean(axis=0)
             ax.plot(100 * curve.shares, mean, color=color, linestyle=style, linewidth=2.2)
         _dress(ax, next(iter(found.values())).shares)
