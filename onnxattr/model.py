@@ -21,7 +21,7 @@ from onnxattr.loading.features import read_features
 from onnxattr.loading.free_batch import free_batch
 from onnxattr.loading.heads import unit_of
 from onnxattr.loading.load import DIGEST, FILES, FOLDER, load
-from onnxattr.loading.places import find_output
+from onnxattr.loading.places import find_output, find_outputs
 from onnxattr.loading.precision import set_precision
 from onnxattr.loading.row_independence import OPEN, Rows, independence
 from onnxattr.loading.source import ModelSource, name_of
@@ -41,6 +41,7 @@ class Prepared:
         wrt: Names of the values that are explained: float inputs, or inner values on request.
         unit: What the output's only unit gives, see ``heads.unit_of``; None where it has several or nothing is known.
         rows: How the first axis of the inputs is to be understood.
+        others: Names of further outputs that an operator computes with.
         asked: What results call the explained values: as the caller named them; their own names unless given.
     """
 
@@ -51,10 +52,16 @@ class Prepared:
     unit: str | None = None
     rows: Rows = OPEN
     asked: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Calls the explained values by their own names unless others are given."""
         self.asked = self.asked or self.wrt
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs that the score is computed from, the explained one first."""
+        return (self.output, *self.others)
 
     @property
     def opset(self) -> int:
@@ -135,6 +142,10 @@ Named = str | int
 Wrt = Named | Sequence[Named] | Callable[[Prepared], Named | Sequence[Named]] | None
 
 
+#: Which of a model's outputs are explained: the only one, a name, several, or all.
+Outputs = str | Sequence[str] | None
+
+
 def prepare(
     source: ModelSource,
     output_layer: str | int | None = None,
@@ -142,6 +153,7 @@ def prepare(
     precision: str = "model",
     operator: str | None = None,
     verify: bool | str = "auto",
+    outputs: Outputs = None,
 ) -> Prepared:
     """Loads a model and cuts it at the output to be explained.
 
@@ -155,6 +167,8 @@ def prepare(
         operator: "classification", "regression" or None: what an output of one unit is, where the graph does not tell.
         verify: Whether the prediction of the prepared model is compared with that of the model itself, in ONNX Runtime
             on drawn inputs: "auto" for small models that preparing changed, True for all that run, False for none.
+        outputs: Which of the model's outputs are explained, where there are several: a name; names, or ``ALL_OUTPUTS``
+            for all of floats, for an operator that computes with them.
 
     Raises:
         ModelError: If the model is invalid, the output is ambiguous or unknown, nothing float can be explained, or
@@ -164,7 +178,7 @@ def prepare(
     check_choice(verify)
     model = load(source)
     with one_door(f"{name_of(source)} cannot be prepared"):
-        prepared = _cut(model, output_layer, wrt, precision, operator)
+        prepared = _cut(model, output_layer, wrt, precision, operator, outputs)
         verify_model(model, verify)
         return prepared
 
@@ -175,22 +189,23 @@ def _cut(
     wrt: Wrt,
     precision: str,
     operator: str | None,
+    outputs: Outputs,
 ) -> Prepared:
     set_precision(model, precision)
     graph, opset = model.graph, opset_of(model)
     layers = read_layers(model.metadata_props)
-    output = find_output(graph, layers, output_layer)
-    if output in graph.inputs:
-        output = _copy_of(graph, output)
+    found = [find_output(graph, layers, output_layer)] if outputs is None else find_outputs(graph, outputs)
+    explained = [_copy_of(graph, value) if value in graph.inputs else value for value in found]
+    output = explained[0]
     unit = unit_of(graph, output, layers, operator)
     if callable(wrt):
         wrt = wrt(Prepared(model, layers, str(output.name), ()))
     if wrt is None:
-        places = float_inputs(graph, output)
+        places = float_inputs(graph, explained)
     else:
         wanted = wrt if isinstance(wrt, Sequence) and not isinstance(wrt, str) else [wrt]
-        places = find_explained(graph, opset, layers, output, wanted)
-    graph.outputs[:] = [output]
+        places = find_explained(graph, opset, layers, explained, wanted)
+    graph.outputs[:] = explained
     prune(graph)
     RemoveUnusedNodesPass()(model)
     free_batch(graph, opset)
@@ -198,9 +213,10 @@ def _cut(
     values = named_values(graph)
     put_batch_first(graph, opset, [values[name] for name in names])
     values = named_values(graph)
-    rows = independence(graph, opset, [output, *(values[name] for name in names)])
+    rows = independence(graph, opset, [*explained, *(values[name] for name in names)])
     asked = tuple(place.name for place in places)
-    return Prepared(model, layers, str(output.name), names, unit, rows, asked)
+    others = tuple(str(value.name) for value in explained[1:])
+    return Prepared(model, layers, str(output.name), names, unit, rows, asked, others)
 
 
 def _copy_of(graph: ir.Graph, value: ir.Value) -> ir.Value:

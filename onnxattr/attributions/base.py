@@ -29,8 +29,9 @@ from onnxattr.exported import RENDERINGS, build
 from onnxattr.files import check_output
 from onnxattr.frames import in_order, is_frame, orders_of
 from onnxattr.loading.heads import is_binary
+from onnxattr.loading.places import ALL_OUTPUTS
 from onnxattr.loading.source import ModelSource
-from onnxattr.model import Wrt, prepare
+from onnxattr.model import Outputs, Wrt, prepare
 from onnxattr.renderings.reducers import REDUCERS
 from onnxattr.scores import score_of
 from onnxattr.trial import trial_of
@@ -56,6 +57,8 @@ class Attribution(ABC):
         reducer: "min", "mean", "max", "sum" or None (also "prod", "euclidean_norm", "std", "variance", "logsumexp", as
             TensorFlow names them): how the channel axis of images is reduced. The axis stays, with
             size 1. Applied to inputs of rank 4 with more than one channel.
+        output: Which of the model's outputs is explained, where there are several: its name. An operator that is a
+            function or an ONNX model gets all of them, or those of a list of names, by name.
         wrt: What to explain, in the words that ``output_layer`` takes: a layer's name, path or index, the name of a
             value or node, or several of them; see docs/layers.md. The name of an input is always that input. None for
             every float input.
@@ -105,6 +108,7 @@ class Attribution(ABC):
             self.options.precision,
             self._score.unit,
             self.options.verify,
+            self._outputs(),
         )
         with one_door(f"{self.name} cannot be set up"):
             self._plan = self._planned()
@@ -266,6 +270,27 @@ class Attribution(ABC):
         method = {"method": self.name, "parameters": self._parameters()}
         with one_door(f"The explainer of {self.name} cannot be built"):
             return build(request, self._plan.driver.rows, rendering, labels, method, self.prepared)
+
+    def _outputs(self) -> Outputs:
+        """Which of the model's outputs are explained; an operator takes them all unless told otherwise.
+
+        Raises:
+            ParameterError: If that is said twice, or there are several and no operator.
+        """
+        named = self.options.output
+        if named is None:
+            every = not self._score.linear and not self._score.one_output and self.output_layer is None
+            return ALL_OUTPUTS if every else None
+        if self.output_layer is not None:
+            raise ParameterError(
+                f"output={named!r} and output_layer={self.output_layer!r} both say what is explained; give one of them."
+            )
+        if not isinstance(named, str) and len(named) > 1 and (self._score.linear or self._score.one_output):
+            raise ParameterError(
+                f"output={named!r}: several outputs need an operator that makes one number of them; name one, or give "
+                "operator=<function or ONNX model>."
+            )
+        return named
 
     def _planned(self) -> Plan:
         """How the method runs on its model."""

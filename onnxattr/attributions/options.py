@@ -11,7 +11,7 @@ import numpy as np
 from onnxattr.attributions.finite import check_mode
 from onnxattr.errors import ParameterError
 from onnxattr.loading.verify import check_choice
-from onnxattr.model import Wrt
+from onnxattr.model import Outputs, Wrt
 from onnxattr.noise import SEEDS
 from onnxattr.relus import POLICIES
 from onnxattr.session import check_providers
@@ -22,6 +22,7 @@ class Options:
     """Options that every method takes beside Xplique's, by keyword; see ``Attribution``."""
 
     wrt: Wrt = None
+    output: Outputs = None
     providers: Sequence[Any] | None = None
     seed: int = 0
     relu_policy: str = "all"
@@ -48,8 +49,20 @@ class Options:
                 f"channel_axis={self.channel_axis!r}: expected 1, 2 or 3 (or -1 for the last axis)."
             )
         self._check_wrt()
+        self._check_output()
         if self.providers is not None:
             check_providers(self.providers)
+
+    def _check_output(self) -> None:
+        names = self.output
+        if names is None or (isinstance(names, str) and names):
+            return
+        texts = isinstance(names, (list, tuple)) and names and all(isinstance(name, str) for name in names)
+        if not texts or len(set(names)) < len(names):
+            raise ParameterError(
+                f"output={names!r}: expected the name of an output of the model, or for an operator that computes with "
+                "several a list of names, each once."
+            )
 
     def _check_wrt(self) -> None:
         names = self.wrt

@@ -141,7 +141,9 @@ class Plan:
     def _checked_score(self, ran: Prepared) -> Score:
         one_row = self.one_sample or ran.rows.kind == SINGLE
         inner = any(ran.value(name).producer() is not None for name in ran.wrt)
-        return checked_score(self._score, ran.inputs, [ran.value(ran.output)], ran.opset, one_row, inner)
+        return checked_score(
+            self._score, ran.inputs, [ran.value(name) for name in ran.outputs], ran.opset, one_row, inner
+        )
 
     def decide(self, feeds: Feeds | None, stacklevel: int) -> None:
         """Finds out whether rows are apart, where that is open, by runs on some of the inputs or on made-up ones.

@@ -26,6 +26,7 @@ def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None
     parser.add_argument(
         "--operator", help="the score: a name, such as 'semantic segmentation', or an ONNX file"
     )
+    parser.add_argument("--model-output", help="which of several outputs of the model is explained")
     parser.add_argument("--wrt", action="append", help="value to explain; may be given several times")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--reducer", choices=[*REDUCERS, "none"])
@@ -66,6 +67,8 @@ def method_of(options: argparse.Namespace) -> attributions.base.Attribution:
             given[name] = int(layer)
     if "verify" in given:
         given["verify"] = VERIFY[given["verify"]]
+    if options.model_output is not None:
+        given["output"] = options.model_output
     if options.wrt:
         given["wrt"] = tuple(options.wrt)
     return getattr(attributions, options.method or "IntegratedGradients")(options.model, **given)

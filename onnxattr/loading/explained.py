@@ -17,16 +17,16 @@ from onnxattr.values import dims_of
 _LISTED = 8
 
 
-def float_inputs(graph: ir.Graph, output: ir.Value) -> list[Place]:
-    """The float inputs that reach a score.
+def float_inputs(graph: ir.Graph, outputs: Sequence[ir.Value]) -> list[Place]:
+    """The float inputs that reach a score of some outputs.
 
     Raises:
         ModelError: If there are none: lists values that can be explained instead.
     """
-    reached = reaching(list(graph), output)
+    reached = _reaching(graph, outputs)
     chosen = [v for v in graph.inputs if v.dtype in FLOATS and dims_of(v) != [] and v in reached]
     if not chosen:
-        suggestion = ", ".join(explainable(graph, output)[:_LISTED]) or "none found"
+        suggestion = ", ".join(explainable(graph, outputs[0])[:_LISTED]) or "none found"
         kinds = ", ".join(f"{v.name} ({v.dtype.name if v.dtype else 'unknown'})" for v in graph.inputs)
         raise ModelError(
             f"No float input reaches the score; the inputs are {kinds}. Explain a float value inside the model "
@@ -35,11 +35,15 @@ def float_inputs(graph: ir.Graph, output: ir.Value) -> list[Place]:
     return [Place(str(value.name), value) for value in chosen]
 
 
+def _reaching(graph: ir.Graph, outputs: Sequence[ir.Value]) -> set[ir.Value]:
+    return set().union(*(reaching(list(graph), output) for output in outputs))
+
+
 def find_explained(
     graph: ir.Graph,
     opset: int,
     layers: Sequence[Layer],
-    output: ir.Value,
+    outputs: Sequence[ir.Value],
     wanted: Sequence[str | int],
 ) -> list[Place]:
     """The values that a caller names, as layers, values or nodes; an input's name is always the input.
@@ -54,8 +58,10 @@ def find_explained(
     for name in wanted:
         known = inputs.get(name) if isinstance(name, str) else None
         place = find_place(graph, layers, name, "wrt") if known is None else Place(str(name), known)
-        _check(graph, place, output)
-        if not put_on_path(graph, opset, place, layers, reaching(list(graph), output)):
+        output = outputs[0]
+        for other in outputs:
+            _check(graph, place, other)
+        if not put_on_path(graph, opset, place, layers, _reaching(graph, outputs)):
             raise ModelError(
                 f"The explained output {output.name!r} does not depend on wrt {place.name!r}: no gradient flows from "
                 f"there. {_what_does(graph, layers, output)}"

@@ -78,6 +78,28 @@ def find_output(graph: ir.Graph, layers: Sequence[Layer], wanted: str | int | No
     return value
 
 
+#: In place of names: all outputs of floats.
+ALL_OUTPUTS = ("*",)
+
+
+def find_outputs(graph: ir.Graph, wanted: str | Sequence[str]) -> list[ir.Value]:
+    """The model's own outputs of some names.
+
+    Raises:
+        ModelError: If one is unknown or no float.
+    """
+    floats = {str(value.name): value for value in graph.outputs if value.dtype in FLOATS}
+    if wanted == ALL_OUTPUTS:
+        return list(floats.values()) if len(floats) > 1 else [_only_output(graph)]
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    for name in names:
+        if name not in floats:
+            known = ", ".join(f"{v.name} ({v.dtype.name.lower() if v.dtype else '?'})" for v in graph.outputs)
+            like = "".join(f" Did you mean {near!r}?" for near in nearest(name, floats)[:1])
+            raise ModelError(f"output={name!r}: expected an output of floats of the model, {known}.{like}")
+    return [floats[name] for name in names]
+
+
 def _only_output(graph: ir.Graph) -> ir.Value:
     outputs = [value for value in graph.outputs if value.dtype in FLOATS]
     if len(outputs) == 1:
@@ -89,7 +111,7 @@ def _only_output(graph: ir.Graph) -> ir.Value:
         )
     names = [str(value.name) for value in outputs]
     raise ModelError(
-        f"The model has {len(outputs)} float outputs {names}: say which to explain with output_layer=<name>."
+        f"The model has {len(outputs)} float outputs {names}: say which to explain with output=<name>."
     )
 
 

@@ -43,9 +43,10 @@ def as_one_sample(prepared: Prepared) -> Prepared:
             inner = _squeezed(op, _unsqueezed(op, value), value)
             for use in uses:
                 use.node.replace_input_with(use.idx, inner)
-    output = values[prepared.output]
-    if not keeps_output(prepared):
-        graph.outputs[:] = [_unsqueezed(op, output)]
+    outputs = [values[name] for name in prepared.outputs]
+    graph.outputs[:] = [
+        value if _has_axis(prepared, str(value.name)) else _unsqueezed(op, value) for value in outputs
+    ]
     graph.sort()
     one = all(dim == 1 for dim in dims_of(prepared.value(prepared.output)) or [])
     return replace(prepared, model=model, unit=prepared.unit if one else None)
@@ -53,7 +54,11 @@ def as_one_sample(prepared: Prepared) -> Prepared:
 
 def keeps_output(prepared: Prepared) -> bool:
     """Whether the output of a model has an axis of samples by itself, of size 1."""
-    return (dims_of(prepared.value(prepared.output)) or [None])[0] == 1
+    return _has_axis(prepared, prepared.output)
+
+
+def _has_axis(prepared: Prepared, name: str) -> bool:
+    return (dims_of(prepared.value(name)) or [None])[0] == 1
 
 
 def _squeezed(op: OpBuilder, value: ir.Value, like: ir.Value) -> ir.Value:

@@ -61,7 +61,7 @@ class Rewrite:
         self.model = request.prepared.clone()
         self.graph = self.model.graph
         self.op = OpBuilder(self.graph, request.prepared.opset, prefix="onnxattr")
-        values = named_values(self.graph)
+        self._values = values = named_values(self.graph)
         self.score = values[request.prepared.output]
         self.wrt = [values[name] for name in request.prepared.wrt]
         self.graph.outputs.clear()
@@ -70,6 +70,10 @@ class Rewrite:
         self._scored = ScoredModel(self)
         self._factor: ir.Value | None = None
         self._seed: ir.Value | None = None
+
+    def value(self, name: str) -> ir.Value:
+        """A value of the model by its name, as the model was before anything was added."""
+        return self._values[name]
 
     @property
     def with_rows(self) -> ir.Value:

@@ -23,6 +23,7 @@ class ScoredModel:
         self._rewrite = rewrite
         self._nodes = list(rewrite.graph)
         self._inputs = list(rewrite.graph.inputs)
+        self._outputs = [rewrite.score, *(rewrite.value(name) for name in rewrite.request.prepared.others)]
         self._placed: dict[ir.Value, ir.Value] = {}
         self._copies: list[Copies] = []
         self._scores: dict[ir.Value, ir.Value] = {}
@@ -44,9 +45,9 @@ class ScoredModel:
             rewrite = self._rewrite
             prepared, op = rewrite.request.prepared, rewrite.op
             inputs = dict(zip((str(v.name) for v in prepared.inputs), self._inputs, strict=True))
-            copies = Copies(op, self._nodes, self._inputs, [rewrite.score], self._placed)
+            copies = Copies(op, self._nodes, self._inputs, self._outputs, self._placed)
             assert rewrite.score.dtype is not None
-            model = Model(op, inputs, [prepared.output], copies, rewrite.score.dtype)
+            model = Model(op, inputs, prepared.outputs, copies, rewrite.score.dtype)
             self._scores[target] = rewrite.request.score.build(model, target)
             self._copies.append(copies)
         return self._scores[target]

@@ -74,4 +74,4 @@ def named(name: str, probability: bool, classes: bool) -> Score:
         probability=", times its probability" if probability else "",
         classes=", times the cosine of the classes" if classes else "",
     )
-    return Score(name, detection(probability, classes), boxes, formula)
+    return Score(name, detection(probability, classes), boxes, formula, one_output=True)

@@ -60,6 +60,7 @@ class Score:
         function: g(f, x, y), of symbolic arrays; None for the sum over the output of f(x) * y, which needs no nodes.
         target: What targets are, by the sizes and type of the model's output; None for weights of its shape.
         formula: What it computes, in words for the metadata.
+        one_output: Whether f(x) must be one array.
         needs_target: Whether it depends on y.
         unit: "classification" or "regression": what an output of one unit is, where the graph does not tell.
     """
@@ -69,6 +70,7 @@ class Score:
     target: Callable[[Dims, ir.DataType], TargetKind] | None = None
     formula: str = "sum of the output times the target"
     unit: str | None = None
+    one_output: bool = False
     needs_target: bool = True
 
     @property

@@ -28,7 +28,7 @@ TASKS: dict[str, Score] = {
     for score in (
         Score("classification", unit="classification"),
         Score("regression", unit="regression"),
-        Score("semantic segmentation", segmentation, _mask, str(segmentation.__doc__)),
+        Score("semantic segmentation", segmentation, _mask, str(segmentation.__doc__), one_output=True),
         named("object detection", probability=True, classes=True),
         named("object detection box position", probability=False, classes=False),
         named("object detection box proba", probability=True, classes=False),

@@ -1,0 +1,84 @@
+"""Models with several outputs and inputs: which output is explained, operators over all of them, maps by input."""
+
+import numpy as np
+import pytest
+from explained import close
+from tiny_graphs import parse
+
+import onnxattr
+from onnxattr import GradientInput, IntegratedGradients, Saliency
+from onnxattr.errors import OnnxAttrError
+
+A = np.array([[1.0, -2.0, 0.5], [0.25, 1.5, -1.0]], np.float32)
+U = np.array([[0.5, -1.0], [2.0, 0.75], [-1.5, 0.3]], np.float32)
+V = np.array([[1.0, 2.0, -1.0], [0.5, 0.1, 3.0], [2.0, -1.0, 0.2]], np.float32)
+Y = np.array([[1.0, 0.0, 0.0], [0.5, -2.0, 1.0], [0.0, 0.0, 3.0]], np.float32)
+#: a = u A, b = a v, c = the place of the largest of a.
+MODEL = parse("""m (float[N,2] u, float[N,3] v) => (float[N,3] a, float[N,3] b, int64[N] c)
+    <float[2,3] w = {1, -2, 0.5, 0.25, 1.5, -1}>
+    { a = MatMul(u, w) b = Mul(a, v) c = ArgMax<axis=1,keepdims=0>(a) }""")
+
+
+def test_an_output_by_name():
+    close(Saliency(MODEL, output="a").explain([U, V], Y), np.abs(Y @ A.T))
+    maps = GradientInput(MODEL, output="b").explain({"u": U, "v": V}, Y)
+    close(maps["u"], U * ((Y * V) @ A.T))
+    close(maps["v"], V * Y * (U @ A))
+
+
+@pytest.mark.parametrize("rendering", ["driven", "batch", "loop"])
+@pytest.mark.parametrize("outputs", [None, ["a", "b"]])
+def test_an_operator_over_several_outputs_and_inputs(tmp_path, outputs, rendering):
+    """The sum of a b y, and of a at twice u: its gradients are (2 a v y + 2) A^T and a^2 y."""
+
+    def operator(f, x, y):
+        found, twice = f(x), f({"u": 2 * x["u"]})
+        return (found["a"] * found["b"] * y + twice[0]).sum(axis=-1)
+
+    method = IntegratedGradients(MODEL, operator=operator, output=outputs, steps=33, batch_size=4)
+    if rendering != "driven":
+        method.export(tmp_path / "e.onnx", rendering, target="weights")
+        method = onnxattr.load(tmp_path / "e.onnx")
+    maps, a = method.explain({"u": U, "v": V}, Y), U @ A
+    # On the path a and v are alpha times themselves: the mean of alpha^2 is that of the trapezoid rule.
+    mean = np.trapezoid(np.linspace(0, 1, 33) ** 2, dx=1 / 32)
+    close(maps["u"], U * ((2 * mean * a * V * Y + 2) @ A.T), 3e-6)
+    close(maps["v"], V * mean * a**2 * Y, 3e-6)
+
+
+def test_maps_come_in_the_order_that_was_asked():
+    both = Saliency(MODEL, output="b", wrt=["v", "u"]).explain([U, V], Y)
+    close(both[0], np.abs(Y * (U @ A)))
+    close(both[1], np.abs((Y * V) @ A.T))
+
+
+def test_inner_values_are_explained_by_what_f_of_x_itself_gives():
+    """The model at other inputs has other inner values: they are no part of the gradient."""
+
+    def operator(f, x, y):
+        return ((f(x) + f({"u": 3 * x["u"]})) * y).sum(axis=-1)
+
+    close(Saliency(MODEL, operator=operator, output="b", wrt="a").explain([U, V], Y), np.abs(V * Y))
+    with pytest.raises(OnnxAttrError, match="of x itself: the explained value is inside the model"):
+        Saliency(MODEL, operator=lambda f, x, y: f([x["u"] * 2, x["v"]]).sum(axis=-1), output="b", wrt="a")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, r"2 float outputs \['a', 'b'\]: say which to explain with output=<name>"),
+        ({"output": "A"}, r"output='A': expected an output of floats of the model, a \(float\).*Did you mean 'a'\?"),
+        ({"output": "c"}, r"output='c': expected an output of floats of the model"),
+        ({"output": ["a", "b"]}, r"several outputs need an operator"),
+        ({"output": ["a", "a"], "operator": lambda f, x, y: 0}, "each once"),
+        ({"output": "a", "output_layer": "b"}, "both say what is explained"),
+        ({"output": 3}, "expected the name of an output"),
+        ({"operator": lambda f, x, y: f(x)["d"].sum(axis=-1)}, r"asks for 'd'; the model has 'a', 'b'"),
+        ({"operator": lambda f, x, y: f({"w": x["u"]})["a"].sum(axis=-1)}, r"calls f with inputs \['w'\]"),
+        ({"operator": lambda f, x, y: f(x["u"])["a"].sum(axis=-1)}, r"calls f with 1 inputs; the model has 2: 'u'"),
+        ({"operator": "semantic segmentation"}, r"say which to explain with output=<name>"),
+    ],
+)  # fmt: skip
+def test_what_does_not_say_an_output(options, said):
+    with pytest.raises(OnnxAttrError, match=said):
+        Saliency(MODEL, **options)
