@@ -5,22 +5,33 @@ the caller's backend nor its open figures change. All arrays come without the ba
 everywhere: red positive, blue negative, none zero; maps that are nowhere negative run from none to purple.
 """
 
-from onnxattr.plots.charts import series, tabular
 from onnxattr.plots.colors import color_limits
 from onnxattr.plots.curves import score_curves
-from onnxattr.plots.images import displayable, gallery, heatmap
-from onnxattr.plots.rows import row
+from onnxattr.plots.grids import Marks, grid
+from onnxattr.plots.images import displayable, heatmap
+from onnxattr.plots.lines import series, strips
+from onnxattr.plots.panels import Panel, gallery, panel_sheet
 from onnxattr.plots.sheet import check_path, matplotlib_module
+from onnxattr.plots.tables import bars, summary, tabular, waterfall
+from onnxattr.plots.tokens import tokens
 
 __all__ = [
+    "Marks",
+    "Panel",
+    "bars",
     "check_path",
     "color_limits",
     "displayable",
     "gallery",
+    "grid",
     "heatmap",
     "matplotlib_module",
-    "row",
+    "panel_sheet",
     "score_curves",
     "series",
+    "strips",
+    "summary",
     "tabular",
+    "tokens",
+    "waterfall",
 ]

@@ -1,20 +1,15 @@
 """Which value has which colour."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from onnxattr.errors import ParameterError, ShapeError
-
-if TYPE_CHECKING:
-    pass
 
 
 def color_limits(attribution: np.ndarray, percentile: float = 99.0) -> tuple[float, float]:
     """Choose the values at both ends of the colour scale.
 
     Args:
-        attribution: any shape, finite numbers.
+        attribution: any shape; NaN and infinity are passed over.
         percentile: of the absolute values; larger values take the end's colour, so that a few extreme pixels do
             not make the rest invisible. 100 clips nothing.
 
@@ -22,13 +17,14 @@ def color_limits(attribution: np.ndarray, percentile: float = 99.0) -> tuple[flo
         (-limit, limit) if any value is negative, else (0, limit); limit is positive even for a map of zeros.
 
     Raises:
-        ShapeError: the array is empty or holds NaN or infinity.
+        ShapeError: the array is empty or holds nothing but NaN and infinity.
         ParameterError: the percentile is not in (0, 100].
     """
     if not 0 < percentile <= 100:
         raise ParameterError(f"percentile={percentile}; expected a number above 0 and at most 100")
     values = np.asarray(attribution, np.float64)
-    require_finite(values, "the attribution")
+    require_some(values, "the attribution")
+    values = values[np.isfinite(values)]
     magnitudes = np.abs(values)
     limit = float(np.percentile(magnitudes, percentile) or magnitudes.max() or 1.0)
     return (-limit if values.min() < 0 else 0.0), limit
@@ -44,4 +40,17 @@ def require_finite(values: np.ndarray, what: str) -> None:
         raise ShapeError(
             f"{what} of shape {values.shape} is empty or holds NaN or infinity; expected finite numbers. Check the "
             "input and the model for values that overflow"
+        )
+
+
+def require_some(values: np.ndarray, what: str) -> None:
+    """Checks that there is something to show.
+
+    Raises:
+        ShapeError: if an array has no finite number.
+    """
+    if not np.isfinite(values).any():
+        raise ShapeError(
+            f"{what} of shape {values.shape} is empty or holds nothing but NaN and infinity; expected some finite "
+            "numbers. Check the input and the model for values that overflow"
         )

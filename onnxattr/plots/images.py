@@ -1,29 +1,19 @@
-"""Heatmaps over photos."""
+"""Attribution maps over images."""
 
-import math
-import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnxattr.errors import ParameterError, ShapeError
-from onnxattr.plots.colors import color_limits, require_finite
-from onnxattr.plots.sheet import (
-    GAP,
-    MARGIN,
-    MUTED,
-    SHEET_WIDTH,
-    Sheet,
-    class_and_score,
-    color_scale,
-    legend,
-)
+from onnxattr.plots.colors import color_limits, require_finite, require_some
+from onnxattr.plots.sheet import cam_scale, color_scale, matplotlib_module
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
+
+STYLES = ("grain", "cam")
 
 
 def heatmap(
@@ -34,8 +24,10 @@ def heatmap(
     percentile: float = 99.0,
     opacity: float = 0.95,
     channel_axis: int | None = None,
+    style: str = "grain",
+    stretch: bool = False,
 ) -> "AxesImage":
-    """Draw an attribution map of an image, over the image in grey if it is given.
+    """Draw an attribution map of an image, over the image in grey if it is given. NaN and infinity are bright green.
 
     Args:
         ax: the axes to draw into; its ticks and frame are removed.
@@ -45,83 +37,82 @@ def heatmap(
         opacity: of the strongest colour over the image, in (0, 1].
         channel_axis: axis of the channels in `attribution`; by default the first or the last, whichever fits the
             image or, without one, has one or three channels.
+        style: "grain": each number one square over the grey image; "cam": for coarse maps, smooth over the image in
+            its own colours.
+        stretch: whether a map of another size than the image is stretched over it.
 
     Returns:
         The drawn map, ready for `figure.colorbar`.
 
     Raises:
-        ShapeError: a shape is none of the above, or the two do not fit, or a value is NaN or infinite.
-        ParameterError: `percentile` or `opacity` is out of range.
+        ShapeError: a shape is none of the above, or the two do not fit, or the map has no finite number.
+        ParameterError: `percentile`, `opacity` or `style` is out of range.
         RuntimeMissingError: matplotlib is not installed.
     """
     if not 0 < opacity <= 1:
         raise ParameterError(f"opacity={opacity}; expected a number above 0 and at most 1")
+    if style not in STYLES:
+        raise ParameterError(f"style={style!r}; expected one of {STYLES}")
     photo = None if image is None else displayable(image)
-    size = None if photo is None else photo.shape[:2]
-    values = _channels_last(attribution, "attribution", channel_axis, size).sum(axis=-1)
+    size = None if photo is None or stretch else photo.shape[:2]
+    channels = _channels_last(attribution, "attribution", channel_axis, size)
+    require_some(channels, "the attribution")
+    values = channels.sum(axis=-1)
     low, high = color_limits(values, percentile)
     ax.set_axis_off()
+    extent = None
     if photo is not None:
-        grey = photo @ [0.299, 0.587, 0.114] if photo.ndim == 3 else photo
-        ax.imshow(grey, cmap="gray", vmin=-0.7, vmax=1, interpolation="lanczos")
-    colors = color_scale(low < 0, opacity if photo is not None else None)
-    return ax.imshow(values, cmap=colors, vmin=low, vmax=high, interpolation="nearest")
+        below = show_photo(ax, photo, dimmed=style == "grain")
+        extent = below.get_extent() if values.shape != photo.shape[:2] else None
+    see_through = opacity if photo is not None else None
+    smooth = style == "cam"
+    colors = cam_scale(see_through) if smooth and low == 0 else color_scale(low < 0, see_through)
+    shown = np.ma.masked_invalid(values)
+    # Smooth maps of numbers; of single squares no colours that stand for other numbers, but where they are too small.
+    by_number = smooth and not np.ma.is_masked(shown)
+    return ax.imshow(
+        shown,
+        cmap=colors,
+        vmin=low,
+        vmax=high,
+        extent=extent,
+        interpolation="bicubic" if by_number else "auto",
+        interpolation_stage="data" if by_number else "rgba",
+    )
 
 
-def gallery(
-    image: np.ndarray,
-    attributions: Mapping[str, np.ndarray],
-    *,
-    title: str,
-    label: str = "",
-    score: float | None = None,
-    notes: Mapping[str, str] | None = None,
-    path: str | os.PathLike | None = None,
-    percentile: float = 99.0,
-    width: int = 1600,
-) -> "Figure":
-    """Draw an image and the heatmaps of several methods in one figure, each map with its colour bar.
+def show_photo(ax: "Axes", photo: np.ndarray, dimmed: bool = False) -> "AxesImage":
+    """Draw what `displayable` returned: as it is, or pale and grey below a map."""
+    if not dimmed:
+        return ax.imshow(photo, cmap="gray", vmin=0, vmax=1, interpolation="lanczos")
+    grey = photo @ [0.299, 0.587, 0.114] if photo.ndim == 3 else photo
+    return ax.imshow(grey, cmap="gray", vmin=-0.7, vmax=1, interpolation="lanczos")
 
-    Args:
-        image: (H, W), (H, W, C) or (C, H, W) with one or three channels; uint8, or float in any range.
-        attributions: a map for each method, by the method's name; shapes as in `heatmap`.
-        title: heading of the figure.
-        label: the class that is explained.
-        score: the model's score of that class.
-        notes: what is to be said of a method's map, by the method's name, instead of the class and the score.
-        path: where to write the figure; the suffix chooses the format (.png, .svg, .pdf).
-        percentile: where colours saturate, see `color_limits`.
-        width: of the figure in pixels.
 
-    Returns:
-        The figure.
+def outline(ax: "Axes", mask: np.ndarray) -> None:
+    """Draw the outline of the region where a mask (H, W) is not 0, white on a dark edge."""
+    inside = np.pad(np.asarray(mask) != 0, 1).astype(float)
+    if inside.any():
+        places = [np.arange(-1, size + 1) for size in np.shape(mask)]
+        for color, width in (("black", 3.5), ("white", 1.6)):
+            ax.contour(places[1], places[0], inside, levels=[0.5], colors=color, linewidths=width)
+        ax.set_xlim(-0.5, inside.shape[1] - 2.5)
+        ax.set_ylim(inside.shape[0] - 2.5, -0.5)
 
-    Raises:
-        ShapeError: as `heatmap`; nothing is written then.
-        ParameterError: as `heatmap`, or the path has another suffix.
-        RuntimeMissingError: matplotlib is not installed.
-    """
-    photo = displayable(image)
-    columns = math.ceil(math.sqrt(len(attributions) + 1))
-    rows = math.ceil((len(attributions) + 1) / columns)
-    panel_width = (SHEET_WIDTH - 2 * MARGIN - GAP * (columns - 1)) / columns
-    panel_height = panel_width * photo.shape[0] / photo.shape[1]
-    row_height = panel_height + 1.4
-    sheet = Sheet(1.0 + rows * row_height + 0.4, width, title)
-    for index, (name, attribution) in enumerate([("Input", None), *attributions.items()]):
-        left, top = MARGIN + index % columns * (panel_width + GAP), 1.0 + index // columns * row_height
-        sheet.text(left, top + 0.3, name, 16, fit=panel_width, weight="bold")
-        line = (notes or {}).get(name) or class_and_score(label, score)
-        sheet.text(left, top + 0.58, line, 13, fit=panel_width, color=MUTED)
-        ax = sheet.axes(left, top + 0.72, panel_width, panel_height)
-        if attribution is None:
-            ax.set_axis_off()
-            ax.imshow(photo, cmap="gray", vmin=0, vmax=1, interpolation="lanczos")
-        else:
-            drawn = heatmap(ax, attribution, image, percentile=percentile)
-            sheet.color_bar(left, top + 0.82 + panel_height, panel_width, drawn)
-    sheet.text(MARGIN, sheet.height - 0.3, legend(percentile), 12, color=MUTED)
-    return sheet.finish(path)
+
+def frames(ax: "Axes", boxes: Sequence[Sequence[float]], labels: Sequence[str] = ()) -> None:
+    """Draw boxes (x0, y0, x1, y1) in pixels of the image, each with its label inside at the top left."""
+    rectangle = matplotlib_module(".patches").Rectangle
+    for index, (left, top, right, bottom) in enumerate(boxes):
+        for color, width in (("black", 3.5), ("white", 1.6)):
+            place = (left - 0.5, top - 0.5)
+            ax.add_patch(
+                rectangle(place, right - left, bottom - top, fill=False, edgecolor=color, linewidth=width)
+            )
+        if index < len(labels) and labels[index]:
+            text = ax.text(left, top, labels[index], size=10, color="white", va="top", parse_math=False)
+            text.set_bbox({"facecolor": "black", "alpha": 0.6, "pad": 1.5, "linewidth": 0})
+            text.set_clip_on(True)
 
 
 def displayable(image: np.ndarray) -> np.ndarray:
@@ -129,7 +120,7 @@ def displayable(image: np.ndarray) -> np.ndarray:
 
     Args:
         image: (H, W), (H, W, C) or (C, H, W) with one or three channels; uint8, or float in any range: a float
-            image that leaves [0, 1] is stretched to it.
+            image that leaves [0, 1] is stretched to it, one from 0 to 255 divided by 255.
 
     Returns:
         (H, W) or (H, W, 3), float64 in [0, 1].
@@ -140,13 +131,19 @@ def displayable(image: np.ndarray) -> np.ndarray:
     array = _channels_last(image, "image")
     if array.shape[-1] not in (1, 3):
         raise ShapeError(f"the image has {array.shape[-1]} channels; expected one (grey) or three (RGB)")
-    if np.asarray(image).dtype == np.uint8:
-        array = array / 255
     require_finite(array, "the image")
     low, high = array.min(), array.max()
-    if low < 0 or high > 1:
+    bytes_in_floats = low >= 0 and 2 < high <= 255 and np.asarray(image).dtype.kind == "f" and _whole(array)
+    if np.asarray(image).dtype == np.uint8 or bytes_in_floats:
+        array = array / 255
+    elif low < 0 or high > 1:
         array = (array - low) / ((high - low) or 1)
     return array[..., 0] if array.shape[-1] == 1 else array
+
+
+def _whole(array: np.ndarray) -> bool:
+    """Whether an array holds whole numbers of more than a few levels, as the bytes of a photo."""
+    return bool((array == np.round(array)).all()) and len(np.unique(array)) > 2
 
 
 def _channels_last(

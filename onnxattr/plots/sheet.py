@@ -2,6 +2,8 @@
 
 import importlib
 import os
+import textwrap
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,46 +16,97 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, MUTED, FAINT = "#1b1f24", "#6b7280", "#c3c8d0"
-RED, BLUE = "#c0342b", "#2f6db0"
+INK, MUTED, FAINT = "#1b1f24", "#5b6472", "#c3c8d0"
+RED, BLUE, PURPLE, BAD = "#c0342b", "#2f6db0", "#6a51a3", "#3ddc4a"
 # Inches. Everything is laid out on this width; the pixels asked for only set the resolution.
 SHEET_WIDTH, MARGIN, GAP = 16.0, 0.45, 0.4
+ELLIPSIS, MINUS = "\N{HORIZONTAL ELLIPSIS}", "\N{MINUS SIGN}"
 
 
 class Sheet:
     """A white figure laid out in inches from its top left corner, with a heading."""
 
-    def __init__(self, height: float, width_pixels: int, title: str):
-        self.height = height
+    def __init__(
+        self,
+        height: float,
+        width_pixels: int | None,
+        title: str,
+        inches: float = SHEET_WIDTH,
+        subtitle: str = "",
+    ):
+        self.height, self.width = height, inches
+        dpi = 100 if width_pixels is None else width_pixels / inches
         self.figure: Figure = matplotlib_module(".figure").Figure(
-            (SHEET_WIDTH, height), dpi=width_pixels / SHEET_WIDTH, facecolor="white"
+            (inches, height), dpi=dpi, facecolor="white"
         )
-        self.text(MARGIN, 0.65, title, 24, fit=SHEET_WIDTH - 2 * MARGIN, weight="bold")
+        size = title_size(inches)
+        self.text(MARGIN, 0.2 + size / 54, title, size, fit=inches - 2 * MARGIN, weight="bold")
+        if subtitle:
+            self.text(MARGIN, 0.5 + size / 54, subtitle, 13, fit=inches - 2 * MARGIN, color=MUTED)
 
     def axes(self, left: float, top: float, width: float, height: float) -> "Axes":
         """Axes in a box given in inches from the top left corner."""
         bottom = self.height - top - height
-        box = (left / SHEET_WIDTH, bottom / self.height, width / SHEET_WIDTH, height / self.height)
+        box = (left / self.width, bottom / self.height, width / self.width, height / self.height)
         return self.figure.add_axes(box, facecolor="white")
 
     def text(
         self, left: float, baseline: float, string: str, size: float, fit: float | None = None, **style: Any
     ) -> None:
-        """Write a line of text; it shrinks to `fit` inches if it is longer."""
-        text = self.figure.text(left / SHEET_WIDTH, 1 - baseline / self.height, string)
+        """Write a line of text; where it is longer than `fit` inches, it shrinks a little and is then shortened."""
+        text = self.figure.text(left / self.width, 1 - baseline / self.height, string)
         text.set(**{"size": size, "color": INK, "parse_math": False} | style)
-        while fit and text.get_window_extent().width > fit * self.figure.dpi:
-            size *= 0.95
+        if fit:
+            self.fit(text, string, size, fit)
+
+    def fit(self, text: Any, string: str, size: float, inches: float, ending: str = "") -> None:
+        """Shrink a text to 0.75 of its size at most, then shorten it before its ending, to a width of some inches."""
+        text.set_text(string + ending)
+
+        def wide() -> bool:
+            return bool(text.get_window_extent().width > inches * self.figure.dpi)
+
+        smallest = 0.75 * size
+        while wide() and size > smallest:
+            size = max(0.95 * size, smallest)
             text.set_fontsize(size)
+        low, high = 0, len(string) if wide() else 0
+        while low < high:
+            middle = (low + high + 1) // 2
+            text.set_text(string[:middle].rstrip() + ELLIPSIS + ending)
+            low, high = (low, middle - 1) if wide() else (middle, high)
+        if high:
+            text.set_text(string[:high].rstrip() + ELLIPSIS + ending)
+
+    def tick_names(self, ax: "Axes", names: Sequence[str], size: float, inches: float) -> None:
+        """Name the places 0, 1, ... of a vertical axis; a value behind " = " stays where the name is shortened."""
+        ax.set_yticks(range(len(names)), names, parse_math=False)
+        labels = ax.get_yticklabels()
+        for label, name in zip(labels, names, strict=True):
+            called, equals, value = name.rpartition(" = ")
+            self.fit(label, called if equals else name, size, inches, equals + value if equals else "")
+        ax.set_yticks(range(len(names)), [label.get_text() for label in labels], parse_math=False)
+
+    def lines(self, string: str, size: float = 12) -> list[str]:
+        """A text in lines that fit the sheet's width."""
+        letters = int((self.width - 2 * MARGIN) * 72 / (0.55 * size))
+        return textwrap.wrap(string, letters)
+
+    def foot(self, string: str, size: float = 12) -> None:
+        """Write a text at the bottom, in as many lines as it takes: 0.25 inches and 0.24 for each."""
+        lines = self.lines(string, size)
+        for number, line in enumerate(reversed(lines)):
+            self.text(MARGIN, self.height - 0.25 - 0.24 * number, line, size, color=MUTED)
 
     def color_bar(self, left: float, top: float, width: float, drawn: Any) -> None:
-        """Draw a slim horizontal colour bar whose ends and middle are labelled inside its width."""
+        """Draw a slim horizontal colour bar, labelled at its ends and at 0; the labels say where colours saturate."""
         ax = self.axes(left, top, width, 0.09)
         low, high = drawn.get_clim()
         ticks = [low, 0, high] if low < 0 else [low, high]
         bar = self.figure.colorbar(drawn, cax=ax, orientation="horizontal", ticks=ticks)
         bar.outline.set_visible(False)
-        ax.set_xticklabels([format_number(tick) for tick in ticks], parse_math=False)
+        values = np.ma.compressed(np.ma.masked_invalid(drawn.get_array()))
+        ax.set_xticklabels([_tick(tick, values) for tick in ticks], parse_math=False)
         ax.tick_params(length=0, labelsize=12, labelcolor=MUTED, pad=3)
         ax.get_xticklabels()[0].set_horizontalalignment("left")
         ax.get_xticklabels()[-1].set_horizontalalignment("right")
@@ -86,7 +139,7 @@ def check_path(path: str | os.PathLike) -> str:
 def color_scale(signed: bool, opacity: float | None) -> Any:
     """Return the colour map; with an opacity, small values are transparent, so that what lies below shows."""
     matplotlib = matplotlib_module()
-    colormap = matplotlib.colormaps["RdBu_r" if signed else "Purples"]
+    colormap = matplotlib.colormaps["RdBu_r" if signed else "Purples"].with_extremes(bad=BAD)
     if opacity is None:
         return colormap
     position = np.linspace(-1 if signed else 0, 1, 257)
@@ -95,12 +148,19 @@ def color_scale(signed: bool, opacity: float | None) -> Any:
     vivid = np.sign(position) * (0.45 + 0.4 * strength)
     colors = colormap((vivid + 1) / 2 if signed else vivid + 0.1)
     colors[:, 3] = opacity * strength**0.65
-    return matplotlib.colors.ListedColormap(colors)
+    return matplotlib.colors.ListedColormap(colors).with_extremes(bad=BAD)
+
+
+def _tick(tick: float, values: np.ndarray) -> str:
+    """The label of an end of a colour bar: with a sign where values beyond it have the same colour."""
+    beyond = (tick < 0 and values.min() < tick) or (tick > 0 and values.max() > tick)
+    sign = ("\N{LESS-THAN OR EQUAL TO} " if tick < 0 else "\N{GREATER-THAN OR EQUAL TO} ") if beyond else ""
+    return sign + format_number(tick)
 
 
 def format_number(value: float) -> str:
     """Two significant digits, with a proper minus sign."""
-    return f"{value:.2g}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:.2g}".replace("-", MINUS)
 
 
 def class_and_score(label: str, score: float | None) -> str:
@@ -108,12 +168,45 @@ def class_and_score(label: str, score: float | None) -> str:
     return label if score is None else f"{label} {score:.2f}".strip()
 
 
-def legend(percentile: float) -> str:
-    """The sentence that explains the colours."""
-    saturation = (
-        "" if percentile == 100 else f" Colours saturate at the {percentile:g}th percentile of each map."
-    )
-    return f"Red: positive, blue: negative, purple: maps that are never negative.{saturation}"
+def head_height(inches: float, subtitle: str = "") -> float:
+    """The inches that the heading of a sheet of some width takes."""
+    return 0.4 + title_size(inches) / 54 + (0.3 if subtitle else 0.0)
+
+
+def title_size(inches: float) -> float:
+    """The points of a heading."""
+    return min(24, 10 + inches)
+
+
+def legend(percentile: float, kinds: Collection[str] = ("signed", "unsigned")) -> str:
+    """The sentences that explain the colours of maps of some kinds: "signed", "unsigned", "cam", "bad"."""
+    sentences = {
+        "signed": "Red: positive, blue: negative.",
+        "unsigned": "Purple: size, never negative.",
+        "cam": "Yellow: large, never negative.",
+        "bad": "Green: NaN or infinite.",
+    }
+    told = [sentence for kind, sentence in sentences.items() if kind in kinds]
+    if percentile != 100:
+        told.append(f"Colours saturate at the {percentile:g}th percentile of each map.")
+    return " ".join(told)
+
+
+def kinds_of(drawn: Any, style: str = "grain") -> set[str]:
+    """What a drawn map's colours mean, as ``legend`` takes it."""
+    signed = drawn.get_clim()[0] < 0
+    bad = {"bad"} if np.ma.is_masked(drawn.get_array()) else set()
+    return bad | {"signed" if signed else "cam" if style == "cam" else "unsigned"}
+
+
+def cam_scale(opacity: float | None) -> Any:
+    """The colours of smooth maps that are never negative, over an image that shows through."""
+    matplotlib = matplotlib_module()
+    position = np.linspace(0, 1, 256)
+    colors = matplotlib.colormaps["inferno"](0.12 + 0.85 * position)
+    if opacity is not None:
+        colors[:, 3] = opacity * (0.25 + 0.5 * position)
+    return matplotlib.colors.ListedColormap(colors).with_extremes(bad=BAD)
 
 
 def matplotlib_module(module: str = "") -> Any:

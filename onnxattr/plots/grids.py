@@ -1,0 +1,129 @@
+"""Several images by several methods."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnxattr.errors import ShapeError
+from onnxattr.plots.panels import Panel, panel_sheet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: How many images a grid shows, and how many of one method get a line of their own.
+MOST, LINES = 12, 3
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What is drawn over the images, for each image.
+
+    Attributes:
+        masks: (H, W) arrays, whose outlines are drawn.
+        boxes: Boxes (x0, y0, x1, y1) in pixels.
+        labels: What stands in each box.
+    """
+
+    masks: Sequence[np.ndarray] = ()
+    boxes: Sequence[Sequence[Sequence[float]]] = ()
+    labels: Sequence[Sequence[str]] = ()
+
+    def of(self, index: int) -> dict[str, Any]:
+        """Those of one image, as a panel takes them."""
+        found: dict[str, Any] = {"mask": self.masks[index]} if len(self.masks) else {}
+        if len(self.boxes):
+            found["boxes"] = self.boxes[index]
+        if len(self.labels):
+            found["labels"] = self.labels[index]
+        return found
+
+
+def grid(
+    images: Sequence[np.ndarray] | np.ndarray | None,
+    attributions: Mapping[str, Sequence[np.ndarray] | np.ndarray],
+    *,
+    title: str,
+    names: Sequence[str] = (),
+    captions: Sequence[str] = (),
+    notes: Mapping[str, Sequence[str]] | None = None,
+    styles: Mapping[str, str] | None = None,
+    marks: Marks | None = None,
+    channel_axis: int | None = None,
+    stretch: bool = False,
+    subtitle: str = "",
+    path: str | os.PathLike | None = None,
+    percentile: float = 99.0,
+    width: int | None = None,
+) -> "Figure":
+    """Draw images by methods: a line for each image, a column for the image itself and one for each method's map.
+
+    More than three images by one method stand beside each other, each below its map. The first 12 images are drawn.
+
+    Args:
+        images: (N, H, W), (N, H, W, C) or (N, C, H, W), or a list of images; as in `heatmap`. None: maps alone.
+        attributions: N maps for each method, by the method's name; as in `heatmap`.
+        title: heading of the figure.
+        names: what is explained in each image, such as "Egyptian cat".
+        captions: a second line for each image, such as "score 9.21".
+        notes: what is said of each map, by the method's name, such as "gap 3 %".
+        styles: by the method's name, "grain" or "cam"; see `heatmap`.
+        marks: masks and boxes over the images.
+        channel_axis: axis of the channels in each map, see `heatmap`.
+        stretch: whether maps of another size than the images are stretched over them.
+        subtitle: second line of the heading.
+        path: where to write the figure; the suffix chooses the format (.png, .svg, .pdf).
+        percentile: where colours saturate, see `color_limits`.
+        width: of the figure in pixels; by default 100 an inch.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ShapeError: as `heatmap`, or there are no maps, or not as many as images; nothing is written then.
+        ParameterError: as `heatmap`, or the path has another suffix.
+        RuntimeMissingError: matplotlib is not installed.
+    """
+    count = _count(images, attributions, names)
+    marks = marks or Marks()
+    about: dict[str, Any] = {"channel_axis": channel_axis, "stretch": stretch}
+    alone = len(attributions) == 1 and (count > LINES or images is None)
+    panels = []
+    for index in range(min(count, MOST)):
+        image = None if images is None else np.asarray(images[index])
+        name = names[index] if len(names) else ""
+        caption, over = captions[index] if len(captions) else "", marks.of(index)
+        if image is not None and not alone:
+            panels.append(Panel(name or "Input", caption, image, **over))
+        for method, maps in attributions.items():
+            said = (notes or {}).get(method, [""] * count)[index]
+            first, second = (name or f"row {index}", _joined(caption, said)) if alone else (method, said)
+            style = (styles or {}).get(method, "grain")
+            panels.append(Panel(first, second, image, np.asarray(maps[index]), style, **about, **over))
+    columns = len(attributions) + (images is not None)
+    if alone:
+        columns = min(4, len(panels)) if len(panels) != 6 else 3
+        method = next(iter(attributions))
+        subtitle = subtitle or (method if method not in title else "")
+    if count > MOST:
+        subtitle = _joined(subtitle, f"the first {MOST} of {count}")
+    options: dict[str, Any] = {"path": path, "percentile": percentile, "width": width}
+    return panel_sheet(panels, columns, title=title, subtitle=subtitle, **options)
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(filter(None, parts))
+
+
+def _count(images: Any, attributions: Mapping[str, Any], names: Sequence[str]) -> int:
+    """The number of images."""
+    counts = {name: len(maps) for name, maps in attributions.items()}
+    if images is not None:
+        counts["images"] = len(images)
+    if len(names):
+        counts["names"] = len(names)
+    if not attributions or len(set(counts.values())) > 1 or not min(counts.values()):
+        raise ShapeError(f"A grid needs a map for each image by each method; given: {counts}.")
+    return next(iter(counts.values()))
