@@ -17,11 +17,13 @@ from onnxattr.attributions import (
 from onnxattr.errors import NonFiniteError, NonFiniteWarning, OnnxAttrError
 from onnxattr.explainer import Explainer, load
 from onnxattr.gradient import vjp
+from onnxattr.results import Explanation
 from onnxattr.scores import Tasks, xp
 
 __all__ = [
     "DeconvNet",
     "Explainer",
+    "Explanation",
     "GradCAM",
     "GradCAMPP",
     "GradientInput",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +38,25 @@ from onnxattr.session import Session, on_cpu
 
 Feeds = dict[str, np.ndarray]
 Advance = Callable[[int], Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What ``Driver.explain`` found for its rows.
+
+    Attributes:
+        maps: The attributions of each explained value.
+        prediction: The model's output where it was computed: for labels, and for methods that look at the input itself.
+        delta: How much the attributions do not add up to the difference, (N,); None without a path.
+        gap: Its size relative to that of the difference, (N,); None without a path.
+        difference: f(x) - f(b), (N,); None without a path.
+    """
+
+    maps: list[np.ndarray]
+    prediction: np.ndarray | None
+    delta: np.ndarray | None = None
+    gap: np.ndarray | None = None
+    difference: np.ndarray | None = None
 
 
 class Driver:
@@ -134,12 +153,8 @@ class Driver:
         """How many gradients ``explain`` takes for that many rows."""
         return rows * len(self.request.definition.counting)
 
-    def explain(
-        self, feeds: Feeds, targets: Targets, rows: int, first_row: int, advance: Advance
-    ) -> tuple[list[np.ndarray], np.ndarray | None]:
-        """The attributions of each explained value, and behind them for a method on a path their convergence delta.
-
-        Beside them the prediction, where it was computed: for labels, and for methods that look at the input itself.
+    def explain(self, feeds: Feeds, targets: Targets, rows: int, first_row: int, advance: Advance) -> Run:
+        """The attributions of each explained value, and what was computed on the way to them.
 
         Args:
             feeds: The model's inputs.
@@ -154,7 +169,11 @@ class Driver:
         feeds = self.with_baselines(feeds, rows, first_row)
         moments = self._moments(feeds, weights, rows, first_row, advance)
         parts = [self._finish.run(take(feeds | moments, part)) for part in self.chunks(feeds, rows)]
-        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)], prediction
+        found = [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+        if DIFFERENCE not in moments:
+            return Run(found, prediction)
+        *maps, delta, gap = found
+        return Run(maps, prediction, delta, gap, moments[DIFFERENCE].reshape(-1))
 
     def scores(self, feeds: Feeds, targets: Targets, rows: int) -> np.ndarray:
         """The explained score of each row, (N,)."""
@@ -179,9 +198,7 @@ class Driver:
         found = map(np.concatenate, zip(*parts, strict=True))
         return feeds | dict(zip(self._baselines.outputs, found, strict=True))
 
-    def _explain_single(
-        self, feeds: Feeds, targets: Targets, rows: int, advance: Advance
-    ) -> tuple[list[np.ndarray], np.ndarray]:
+    def _explain_single(self, feeds: Feeds, targets: Targets, rows: int, advance: Advance) -> Run:
         target = targets.labels if targets.weights is None else targets.weights
         assert target is not None
         session = self._by_label if targets.weights is None else self._by_weight
@@ -192,7 +209,7 @@ class Driver:
                 check_labels(target[part], class_count(self.request.prepared, parts[-1][0].shape))
             advance(part.stop - part.start)
         prediction, *maps = (np.concatenate(outputs) for outputs in zip(*parts, strict=True))
-        return maps, prediction
+        return Run(maps, prediction)
 
     def _moments(
         self, feeds: Feeds, target: np.ndarray, rows: int, first_row: int, advance: Advance

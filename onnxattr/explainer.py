@@ -13,12 +13,14 @@ import onnx_ir as ir
 from onnxattr.arrays import Targets, as_targets, model_inputs, row_count
 from onnxattr.attributions.baselines import asked, cast, fits, is_function, rows_of
 from onnxattr.attributions.batches import is_dataset, joined, pairs_of
+from onnxattr.attributions.collected import Collected, Details
+from onnxattr.attributions.explained import explanation_of, linear_scores, total_of, weights_of
 from onnxattr.attributions.finite import Case, Results, check_mode
 from onnxattr.attributions.one_sample import joined_samples, output_with_axis, targets_of_sample
 from onnxattr.attributions.reason import reason_in_file
 from onnxattr.errors import ModelError, ParameterError, TargetError, one_door
 from onnxattr.exported import KEY, describe
-from onnxattr.frames import in_order, is_frame, orders_of
+from onnxattr.frames import in_order
 from onnxattr.input_values import check_values
 from onnxattr.layers import read_layers
 from onnxattr.loading.heads import is_binary
@@ -27,6 +29,7 @@ from onnxattr.loading.row_independence import PROVEN, Rows
 from onnxattr.loading.source import is_keras, read_model, read_proto
 from onnxattr.model import Prepared
 from onnxattr.renderings.one_sample import keeps_output
+from onnxattr.results import Explanation
 from onnxattr.scores.score import TargetKind
 from onnxattr.session import Session
 from onnxattr.values import dims_of
@@ -129,7 +132,7 @@ class Explainer:
         """Whether all of the inputs' first axis is one sample."""
         return self._prepared.rows.mixed
 
-    def explain(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> Any:
+    def explain(self, inputs: Any, targets: Any = None, *, baselines: Any = None, full: bool = False) -> Any:
         """Explains a batch of inputs, as the method did; see ``Attribution.explain``.
 
         All rows are one run; every batch of a dataset is a run of its own, whose noise starts from its first row.
@@ -139,18 +142,16 @@ class Explainer:
             ShapeError: If an input does not fit the model or is not finite.
             TargetError: If the targets do not fit the output, or are weights where the file takes labels.
         """
-        outputs = self._run(inputs, targets, baselines=baselines)
-        explained = self.metadata["explained"]
-        maps = {name: outputs[entry["attribution"]].astype(np.float32) for name, entry in explained.items()}
-        if len(maps) > 1 and (isinstance(inputs, Mapping) or is_frame(inputs)):
-            return maps
-        return list(maps.values()) if len(maps) > 1 else next(iter(maps.values()))
+        collected = self._collected(inputs, targets, full, baselines)
+        return self._explanation(collected) if full else collected.as_given()
 
-    __call__ = explain
+    def __call__(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> Explanation:
+        """The same as an ``Explanation``, which is used like the array of its attributions; see ``explain``."""
+        return self._explanation(self._collected(inputs, targets, True, baselines))
 
     def predict(self, inputs: Any) -> np.ndarray:
         """The model's (cut) output for each row."""
-        return self._run(inputs, None, maps=False)[self.metadata["prediction"]]
+        return self._run(inputs, None, None)[self.metadata["prediction"]]
 
     def convergence_delta(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
         """How much the attributions of a method on a path do not add up to f(x) - f(b), (N,).
@@ -158,7 +159,9 @@ class Explainer:
         Raises:
             ParameterError: If the method has no path.
         """
-        return self._run(inputs, targets, baselines=baselines)[self._of_path("convergence_delta")]
+        return self._run(inputs, targets, Collected(self._prepared, False), baselines)[
+            self._of_path("convergence_delta")
+        ]
 
     def relative_gap(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
         """The size of the convergence delta over that of f(x) - f(b), (N,); its size alone where that is 0.
@@ -166,7 +169,9 @@ class Explainer:
         Raises:
             ParameterError: If the method has no path, or the file was written before explainers had this output.
         """
-        return self._run(inputs, targets, baselines=baselines)[self._of_path("relative_gap")]
+        return self._run(inputs, targets, Collected(self._prepared, False), baselines)[
+            self._of_path("relative_gap")
+        ]
 
     def _of_path(self, output: str) -> str:
         """The name of an output that methods on a path have."""
@@ -178,15 +183,35 @@ class Explainer:
             raise ParameterError(f"The file has no output {output!r}: export it again.")
         return str(self.metadata[output])
 
+    def _collected(self, inputs: Any, targets: Any, keep: bool, baselines: Any) -> Collected:
+        """The attributions; with ``keep`` also scores and inputs."""
+        collected = Collected(self._prepared, is_dataset(inputs), keep)
+        outputs = self._run(inputs, targets, collected, baselines)
+        entries, delta = self.metadata["explained"].values(), self.metadata["convergence_delta"]
+        collected.arrays = [outputs[entry["attribution"]].astype(np.float32) for entry in entries]
+        if delta is not None:
+            collected.deltas = [outputs[delta].astype(np.float32)]
+        if self.metadata.get("relative_gap") is not None:
+            collected.gaps = [outputs[self.metadata["relative_gap"]].astype(np.float32)]
+        return collected
+
+    def _explanation(self, collected: Collected) -> Explanation:
+        parameters = self.metadata.get("parameters") or {}
+        axes = {name: tuple(e.get("axes") or ()) for name, e in self.metadata["explained"].items()}
+        if collected.deltas and (total := total_of(collected, axes, parameters.get("reducer"))) is not None:
+            collected.differences = [total - collected.deltas[0]]
+        about = {"method": self.name, "parameters": parameters}
+        return explanation_of(collected, self.one_sample, axes, about)
+
     def _run(
-        self, inputs: Any, targets: Any, maps: bool = True, baselines: Any = None
+        self, inputs: Any, targets: Any, collected: Collected | None, baselines: Any = None
     ) -> dict[str, np.ndarray]:
-        """Every output by name; ``maps`` says whether attributions are looked at, or predictions alone."""
+        """Every output by name; without ``collected`` predictions alone are looked at."""
         runs, results, one_sample = [], Results(self.check_finite), self._prepared.rows.mixed
-        orders: dict[str, list[int]] | None = None
+        given = collected or Collected(self._prepared, is_dataset(inputs))
         for x, y in pairs_of(self._prepared, inputs, targets, None):
             feeds = model_inputs(self._prepared, x)
-            orders = orders_of(self._prepared, x) if orders is None else orders
+            given.look_at(x)
             rows = 1 if one_sample else row_count(feeds)
             checked = self._targets(y, rows)
             feeds = self._feeds(feeds, checked, rows, baselines)
@@ -200,8 +225,16 @@ class Explainer:
             delta = self.metadata["convergence_delta"]
             deltas = [found.pop(delta)] if delta is not None else []
             found.pop(self.metadata.get("relative_gap"), None)
-            looked = (list(found.values()), deltas) if maps else ([], [])
+            looked = (list(found.values()), deltas) if collected else ([], [])
             results.look(feeds, rows, looked[0], prediction, checked, looked[1])
+            if given.keep:
+                own = {name: feeds[name] for name in self.metadata["inputs"]}
+                if one_sample:
+                    own = {name: array[None] if array.ndim else array for name, array in own.items()}
+                weights = weights_of(self._prepared, checked, prediction)
+                linear = self.metadata.get("score", {}).get("name") is None
+                scores = linear_scores(prediction, weights) if linear else np.full(rows, np.nan, np.float32)
+                given.details.append(Details(own, scores, weights))
         results.say(self._reason, stacklevel=3)
         arrays = joined_samples(runs) if one_sample else joined(runs)
         outputs = dict(zip(self._session.outputs, arrays, strict=True))
@@ -209,7 +242,7 @@ class Explainer:
             outputs = {name: array[0] if self._gets_axis(name) else array for name, array in outputs.items()}
         for name, entry in self.metadata["explained"].items():
             own = entry["attribution"]
-            outputs[own] = in_order(outputs[own], (orders or {}).get(name))
+            outputs[own] = in_order(outputs[own], (given.orders or {}).get(name))
         return outputs
 
     def _gets_axis(self, output: str) -> bool:

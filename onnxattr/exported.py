@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxattr.attributions.axes import axis_names
 from onnxattr.attributions.baseline_kinds import Fed
 from onnxattr.autodiff import FLOATS
 from onnxattr.errors import ModelError, ParameterError
@@ -23,7 +24,6 @@ from onnxattr.renderings.one_sample import without_sample_axis
 from onnxattr.renderings.rewrite import Request, own_name, own_names
 from onnxattr.scores.score import TargetKind
 from onnxattr.subgraphs import graphs_in
-from onnxattr.values import dims_of
 
 RENDERINGS = ("auto", "batch", "loop")
 #: The key of an explainer's metadata, a JSON object.
@@ -145,7 +145,7 @@ def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, A
         asked: {
             "attribution": attribution,
             "baseline": baseline if isinstance(kind, Fed) else None,
-            "axes": _axes(original, name, axis),
+            "axes": axis_names(original, name, axis, definition.placement),
             "value": name,
         }
         for name, asked, attribution, baseline, kind, axis in rows
@@ -169,19 +169,6 @@ def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, A
         "target_kind": "labels" if labels else "weights",
         "unit": prepared.unit,
     }
-
-
-def _axes(original: Prepared, name: str, channel_axis: int | None) -> list[str]:
-    """What is known of the axes of an explained value; the axes of images are told apart by their channels."""
-    rank, one_sample = len(dims_of(original.value(name)) or []), original.rows.mixed
-    first = "axis 0" if one_sample else "row"
-    if channel_axis is None:
-        return [first, *(f"axis {axis}" for axis in range(1, rank))]
-    space = iter(("height", "width"))
-    return [
-        first,
-        *("channel" if axis == channel_axis - one_sample else next(space) for axis in range(1, rank)),
-    ]
 
 
 def compact(proto: onnx.ModelProto) -> None:

@@ -16,23 +16,25 @@ import onnx
 from tqdm import tqdm
 
 from onnxattr.attributions.advice import advice
+from onnxattr.attributions.axes import axis_names
 from onnxattr.attributions.baseline_kinds import Fed
-from onnxattr.attributions.batches import is_dataset, joined, pairs_of
+from onnxattr.attributions.batches import is_dataset, pairs_of
+from onnxattr.attributions.collected import Collected
 from onnxattr.attributions.definition import Definition
+from onnxattr.attributions.explained import explanation_of, scored
 from onnxattr.attributions.finite import Case, Results
-from onnxattr.attributions.one_sample import joined_samples
 from onnxattr.attributions.options import Options, is_integer
 from onnxattr.attributions.plan import Plan
 from onnxattr.attributions.reason import reason
 from onnxattr.errors import ParameterError, one_door
 from onnxattr.exported import RENDERINGS, build
 from onnxattr.files import check_output
-from onnxattr.frames import in_order, is_frame, orders_of
 from onnxattr.loading.heads import is_binary
 from onnxattr.loading.places import ALL_OUTPUTS
 from onnxattr.loading.source import ModelSource
 from onnxattr.model import Outputs, Wrt, prepare
 from onnxattr.renderings.reducers import REDUCERS
+from onnxattr.results import Explanation
 from onnxattr.scores import score_of
 from onnxattr.trial import trial_of
 from onnxattr.weights import check_place, write_model
@@ -122,7 +124,7 @@ class Attribution(ABC):
     def _definition(self) -> Definition:
         """The method, with its parameters checked."""
 
-    def explain(self, inputs: Any, targets: Any = None) -> Any:
+    def explain(self, inputs: Any, targets: Any = None, *, full: bool = False) -> Any:
         """Explains a batch of inputs.
 
         Args:
@@ -134,6 +136,8 @@ class Attribution(ABC):
                 predicted class, or None for the predicted class of every row. One label is for all rows. Where the
                 model holds the names of its classes, names (N,), or one for all. Where one unit, (N, 1) or (N,), tells
                 two classes apart, label 1 is the unit and label 0 its negative.
+            full: Whether to return an ``Explanation``, as calling the method does: the attributions with targets,
+                scores, names and the gap of a path, which draws and saves itself.
 
         Returns:
             float32 array shaped like the explained input, with the channel axis reduced to 1 if there is a reducer. The
@@ -146,9 +150,12 @@ class Attribution(ABC):
             TargetError: If the targets do not fit the output.
             NonFiniteError: If the result is not finite, with ``check_finite="error"``.
         """
-        return self._results(inputs, targets)[0]
+        found = self._collected(inputs, targets, full)
+        return self._explanation(found) if full else found.as_given()
 
-    __call__ = explain
+    def __call__(self, inputs: Any, targets: Any = None) -> Explanation:
+        """The same as an ``Explanation``, which is used like the array of its attributions; see ``explain``."""
+        return self._explanation(self._collected(inputs, targets, True))
 
     @property
     def name(self) -> str:
@@ -306,43 +313,47 @@ class Attribution(ABC):
             named["wrt"] = self.explained
         return named | {"operator": self._score.name}
 
-    def _results(self, inputs: Any, targets: Any, plan: Plan | None = None) -> list[Any]:
-        """The attributions, and for a method on a path the convergence delta and the relative gap."""
+    def _collected(self, inputs: Any, targets: Any, keep: bool, plan: Plan | None = None) -> Collected:
+        """The attributions; with ``keep`` also scores, inputs, and for a method on a path how far they miss them."""
         plan = plan or self._plan
-        pairs, dataset = pairs_of(self.prepared, inputs, targets, self.batch_size), is_dataset(inputs)
-        runs, results, as_dict = [], Results(self.options.check_finite), False
-        orders: dict[str, list[int]] | None = None
-        show = self.options.progress
+        pairs = pairs_of(self.prepared, inputs, targets, self.batch_size)
+        collected = Collected(self.prepared, is_dataset(inputs), keep)
+        results, show = Results(self.options.check_finite), self.options.progress
         disable = None if show is None else not show
         with tqdm(total=0, disable=disable, desc=self.name, unit="grad", leave=False) as bar:
             for inputs, targets in pairs:
                 feeds, rows = plan.feeds(inputs, stacklevel=3)
-                feeds = feeds | plan.baselines(feeds, rows, results.rows, dataset)
-                orders = orders_of(self.prepared, inputs) if orders is None else orders
+                feeds = feeds | plan.baselines(feeds, rows, results.rows, collected.dataset)
+                collected.look_at(inputs)
                 checked = plan.targets(targets, feeds, rows)
                 driver = plan.driver
                 bar.total += driver.work(rows)
                 bar.refresh()
                 with one_door(f"{self.name} cannot explain the model"):
-                    found, prediction = driver.explain(feeds, checked, rows, results.rows, bar.update)
+                    run = driver.explain(feeds, checked, rows, results.rows, bar.update)
+                    kept = scored(driver, run, feeds, checked, rows) if keep else None
                 with np.errstate(over="ignore"):
-                    runs.append([array.astype(np.float32, copy=False) for array in found])
-                count = len(self.prepared.wrt)
-                results.look(feeds, rows, runs[-1][:count], prediction, checked, runs[-1][count : count + 1])
-                as_dict = isinstance(inputs, Mapping) or is_frame(inputs)
-        arrays = joined_samples(runs) if plan.one_sample else joined(runs)
-        if dataset:
+                    collected.maps.append([array.astype(np.float32, copy=False) for array in run.maps])
+                    if run.delta is not None and run.difference is not None and run.gap is not None:
+                        collected.deltas.append(run.delta.astype(np.float32))
+                        collected.differences.append(run.difference.astype(np.float32))
+                        collected.gaps.append(run.gap.astype(np.float32))
+                deltas = [] if run.delta is None else collected.deltas[-1:]
+                results.look(feeds, rows, collected.maps[-1], run.prediction, checked, deltas)
+                collected.details += [] if kept is None else [kept]
+        collected.join(plan.one_sample)
+        if collected.dataset:
             plan.check_baselines(results.rows)
         results.say(lambda case: reason(plan.driver, case), stacklevel=3)
-        maps, rest = arrays[: len(self.prepared.wrt)], arrays[len(self.prepared.wrt) :]
-        if plan.one_sample and not dataset:
-            maps = [array[0] for array in maps]
-        maps = [
-            in_order(m, (orders or {}).get(name)) for name, m in zip(self.prepared.asked, maps, strict=True)
-        ]
-        if len(maps) == 1:
-            return [maps[0], *rest]
-        return [dict(zip(self.prepared.asked, maps, strict=True)) if as_dict else maps, *rest]
+        return collected
+
+    def _explanation(self, collected: Collected) -> Explanation:
+        request = self._plan.request
+        named = zip(self.prepared.asked, self.prepared.wrt, request.channel_axes, strict=True)
+        placement = request.definition.placement
+        axes = {asked: axis_names(self.prepared, name, axis, placement) for asked, name, axis in named}
+        about = {"method": self.name, "parameters": self._parameters()}
+        return explanation_of(collected, self._plan.one_sample, axes, about)
 
     def _reason(self, case: Case) -> str:
         return reason(self._plan.driver, case)

@@ -9,6 +9,7 @@ import numpy as np
 from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.baselines import asked
 from onnxattr.attributions.plan import Plan
+from onnxattr.results import Explanation
 
 
 class FromBaseline(Attribution):
@@ -32,12 +33,13 @@ class FromBaseline(Attribution):
     baseline_value: Any
     sigma: float
 
-    def explain(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> Any:
+    def explain(self, inputs: Any, targets: Any = None, *, full: bool = False, baselines: Any = None) -> Any:
         """Explains a batch of inputs; see ``Attribution.explain``.
 
         Args:
             inputs: See ``Attribution.explain``.
             targets: See ``Attribution.explain``.
+            full: See ``Attribution.explain``.
             baselines: What ``baseline_value`` may be, for this call alone; None for ``baseline_value``. With a dataset
                 an array with a row for each sample is taken in the dataset's order.
 
@@ -45,9 +47,12 @@ class FromBaseline(Attribution):
             ParameterError: If ``baselines`` does not fit the model.
             ShapeError: If it has rows for another number of samples.
         """
-        return self._results(inputs, targets, self._plan_for(baselines))[0]
+        found = self._collected(inputs, targets, full, self._plan_for(baselines))
+        return self._explanation(found) if full else found.as_given()
 
-    __call__ = explain
+    def __call__(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> Explanation:
+        """The same as an ``Explanation``, which is used like the array of its attributions; see ``explain``."""
+        return self._explanation(self._collected(inputs, targets, True, self._plan_for(baselines)))
 
     def convergence_delta(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
         """How much the attributions do not add up to f(x) - f(b): sum of a row's attributions minus that difference.
@@ -55,7 +60,7 @@ class FromBaseline(Attribution):
         It is the error of the quadrature, and shrinks with more points. The arguments are those of ``explain``,
         the sum is taken before the reducer; returns float32 (N,), in units of the explained score.
         """
-        return self._results(inputs, targets, self._plan_for(baselines))[1]
+        return np.concatenate(self._collected(inputs, targets, False, self._plan_for(baselines)).deltas)
 
     def relative_gap(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
         """The size of the convergence delta over that of f(x) - f(b): how much of a row's score its map does not tell.
@@ -63,7 +68,7 @@ class FromBaseline(Attribution):
         0.05 means that the attributions add up to f(x) - f(b) up to 5 %. Where f(x) = f(b) it is the size of the delta
         itself, in units of the score. The arguments are those of ``explain``; returns float32 (N,).
         """
-        return self._results(inputs, targets, self._plan_for(baselines))[2]
+        return np.concatenate(self._collected(inputs, targets, False, self._plan_for(baselines)).gaps)
 
     def _plan_for(self, baselines: Any) -> Plan:
         if baselines is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,10 +14,10 @@ from onnxattr.class_names import label_of
 from onnxattr.cli.method_options import PARAMETERS, add_method, is_integer, method_of
 from onnxattr.console import written
 from onnxattr.csv_rows import Table
-from onnxattr.errors import NonFiniteWarning, ParameterError, ShapeError
+from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.explainer import Explainer, is_explainer, load
 from onnxattr.files import AnyPath, check_output, read_arrays, whole_file
-from onnxattr.loading.heads import classes_of_unit
+from onnxattr.results import Explanation
 
 
 def add_to(commands: Any) -> None:
@@ -67,7 +66,8 @@ def _explain(options: argparse.Namespace) -> str:
     method: Any = _explainer(options) if is_explainer(options.model) else method_of(options)
     _check_outputs(options, method.files)
     targets = targets_given(options.targets, inputs, method)
-    result = method.explain(inputs, targets)
+    full = method(inputs, targets) if options.picture is not None else None
+    result = method.explain(inputs, targets) if full is None else _arrays(full)
     with whole_file(options.output) as file:
         if isinstance(result, np.ndarray):
             np.save(file, result)
@@ -76,7 +76,12 @@ def _explain(options: argparse.Namespace) -> str:
             np.savez(file, **dict(zip(method.explained, maps, strict=True)))
     if options.picture is None:
         return written(options.output)
-    _draw(options, method, inputs, targets, result)
+    assert full is not None
+    full.plot(
+        None if method.one_sample else options.row,
+        title=f"{options.model}, {method.name}",
+        path=options.picture,
+    )
     return written(options.output, options.picture)
 
 
@@ -100,27 +105,9 @@ def _check_picture(options: argparse.Namespace, inputs: Any) -> None:
         raise ParameterError(f"--row {options.row}: {options.inputs} has rows 0 to {len(inputs) - 1}.")
 
 
-def _draw(options: argparse.Namespace, method: Any, inputs: np.ndarray, targets: Any, maps: Any) -> None:
-    """Draws one row with the class that its map explains, where the output has classes and one was asked for."""
-    x, label, score = inputs[options.row], "", None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NonFiniteWarning)  # said already
-        scores = method.predict(inputs[options.row : options.row + 1])[0]
-    if (scores.ndim == 1 or method.unit) and (targets is None or targets.ndim == 1):
-        wanted = -1 if targets is None else int(targets[options.row])
-        scores = classes_of_unit(method.unit, scores) if method.unit else scores
-        index = int(scores.argmax()) if wanted < 0 else wanted
-        names = method.class_names
-        named = f"class {index}" if len(names) != len(scores) else f"{names[index]} (class {index})"
-        label, score = f"{named}, score", float(scores[index])
-    plots.row(
-        x,
-        {method.name: maps[options.row]},
-        title=options.model,
-        label=label,
-        score=score,
-        path=options.picture,
-    )
+def _arrays(full: Explanation) -> Any:
+    """The attributions as ``explain`` returns them."""
+    return full.numpy() if len(full.attributions) == 1 else dict(full.attributions)
 
 
 def targets_given(given: str | None, inputs: Any, method: Any) -> Any:

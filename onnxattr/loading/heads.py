@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import onnx_ir as ir
 
 from onnxattr.autodiff import reachable
@@ -86,9 +85,3 @@ def _views(value: ir.Value | None) -> Iterator[ir.Value]:
         yield value
         node = value.producer()
         value = node.inputs[0] if node is not None and node.op_type in _TRANSPARENT else None
-
-
-def classes_of_unit(unit: str, score: np.ndarray) -> np.ndarray:
-    """The scores of class 0 and of class 1 by the only unit of one row."""
-    one = np.asarray(score).reshape(())
-    return np.stack([1 - one if unit == PROBABILITY else -one, one])

@@ -1,0 +1,155 @@
+"""Explanations in files: a .npz of plain arrays and one text, so that opening a file runs nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.errors import ParameterError
+from onnxattr.files import whole_file
+from onnxattr.results.explanation import Explanation
+
+VERSION = 1
+#: The entry that says what the others are; a JSON text.
+_ABOUT = "about"
+_GROUPS = ("attributions", "inputs")
+_ARRAYS = ("targets", "scores")
+_OPTIONAL = ("baseline_scores", "delta", "relative_gap")
+_TEXTS = ("method", "model", "output", "score_name")
+#: The number types that files hold; bfloat16, which NumPy lacks, is written as uint16.
+_KINDS, _BFLOAT16 = "fiub", "bfloat16"
+
+
+def save(explanation: Explanation, path: str | os.PathLike[str]) -> None:
+    """Writes an explanation; see ``Explanation.save``."""
+    if not os.fspath(path).lower().endswith(".npz"):
+        raise ParameterError(f"path={os.fspath(path)!r}: expected a name that ends in .npz.")
+    arrays: dict[str, np.ndarray] = {}
+    halves: list[str] = []
+
+    def add(key: str, array: np.ndarray) -> None:
+        if array.dtype.name == _BFLOAT16:
+            halves.append(key)
+        arrays[key] = array.view(np.uint16) if array.dtype.name == _BFLOAT16 else array
+
+    for group in _GROUPS:
+        for place, array in enumerate(getattr(explanation, group).values()):
+            add(f"{group}/{place}", array)
+    for name in (*_ARRAYS, *_OPTIONAL):
+        if (array := getattr(explanation, name)) is not None:
+            add(name, array)
+    about = {name: getattr(explanation, name) for name in _TEXTS}
+    about |= {group: list(getattr(explanation, group)) for group in _GROUPS}
+    about |= {name: getattr(explanation, name) for name in ("axes", "features", "tokens", "classes", "layer")}
+    about |= {name: getattr(explanation, name) for name in ("target_names", "one_sample", "as_dict")}
+    about |= {"parameters": explanation.parameters, _BFLOAT16: halves, "version": VERSION}
+    text = json.dumps(about, default=_as_json)
+    arrays[_ABOUT] = np.frombuffer(text.encode(), np.uint8)
+    with whole_file(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def load(path: str | os.PathLike[str]) -> Explanation:
+    """Reads an explanation; see ``Explanation.load``."""
+    try:
+        arrays = _arrays_of(path)
+        about = json.loads(arrays.pop(_ABOUT).tobytes().decode())
+        version = about["version"]
+        if not isinstance(version, int) or version < 1:
+            raise ValueError(f"version {version!r}")
+    except Exception as error:
+        # What NumPy, zipfile, zlib and json raise on damaged files is no closed list.
+        raise _unreadable(path, error) from error
+    if version > VERSION:
+        raise ParameterError(
+            f"{os.fspath(path)} was written by a later version of onnxattr (format {version}; this one reads up to "
+            f"{VERSION}): update onnxattr."
+        )
+    try:
+        return _explanation(about, arrays)
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
+def _arrays_of(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    if not os.path.isfile(path):
+        raise OSError("there is no such file")
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no .npz file")
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("it is compressed, so that its size is not known before it is read")
+    with np.load(path, allow_pickle=False) as loaded:
+        arrays = {name: loaded[name] for name in loaded.files}
+    wrong = [
+        name for name, a in arrays.items() if not isinstance(a, np.ndarray) or a.dtype.kind not in _KINDS
+    ]
+    if wrong or _ABOUT not in arrays:
+        raise ValueError(f"{wrong[:3]} are no numbers" if wrong else f"there is no entry {_ABOUT!r}")
+    return arrays
+
+
+def _explanation(about: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Explanation:
+    for key in _texts(about[_BFLOAT16]):
+        arrays[key] = arrays[key].view(ir.DataType.BFLOAT16.numpy())
+    groups: dict[str, Any] = {
+        group: {name: arrays[f"{group}/{place}"] for place, name in enumerate(_texts(about[group]))}
+        for group in _GROUPS
+    }
+    rows = len(arrays["scores"])
+    sized = [arrays[name] for name in (*_ARRAYS, *_OPTIONAL) if name in arrays]
+    target_names = _texts(about["target_names"])
+    if any(array.ndim == 0 or len(array) != rows for array in sized) or len(target_names) not in (0, rows):
+        raise ValueError("its parts are of different numbers of rows")
+    if not groups["attributions"] or any(about[name].__class__ is not str for name in _TEXTS):
+        raise ValueError("parts are missing")
+    layer = about["layer"]
+    if layer is not None and not isinstance(layer, str):
+        raise ValueError(f"layer {layer!r}")
+    given: dict[str, Any] = groups | {name: arrays.get(name) for name in (*_ARRAYS, *_OPTIONAL)}
+    return Explanation(
+        **given,
+        **{name: about[name] for name in _TEXTS},
+        target_names=target_names,
+        layer=layer,
+        axes={name: _texts(names) for name, names in _mapping(about["axes"]).items()},
+        features={name: _texts(names) for name, names in _mapping(about["features"]).items()},
+        tokens=tuple(_texts(row) for row in about["tokens"]),
+        classes=_texts(about["classes"]),
+        parameters=dict(_mapping(about["parameters"])),
+        one_sample=bool(about["one_sample"]),
+        as_dict=bool(about["as_dict"]),
+    )
+
+
+def _texts(given: Any) -> tuple[str, ...]:
+    if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
+        raise ValueError(f"{given!r:.80} is no list of texts")
+    return tuple(given)
+
+
+def _mapping(given: Any) -> Mapping[str, Any]:
+    if not isinstance(given, dict):
+        raise ValueError(f"{given!r:.80} is no object")
+    return given
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    return repr(value)
+
+
+def _unreadable(path: str | os.PathLike[str], error: Exception) -> ParameterError:
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    if isinstance(error, KeyError):
+        reason = f"there is no entry {reason}"
+    return ParameterError(
+        f"{os.fspath(path)} cannot be read as an explanation: {reason}. Write one with Explanation.save()."
+    )
