@@ -19,6 +19,7 @@ from . import dependencies, keras_check, keras_loading, onnx_finish
 from .keras_inputs import ModelInputs, model_inputs
 from .keras_layers import KerasLayerTable
 from .keras_recurrent import RecurrentLayers
+from .keras_steps import steps_within
 from .keras_trace import Trace, trace
 from .layer_rows import set_aside_views
 from .recurrent_ops import recurrent_handlers
@@ -88,13 +89,14 @@ def to_onnx(
     _check_size(model)
     table = KerasLayerTable(model, inputs, keep_layers)
     recurrent = RecurrentLayers()
-    with recurrent.replaced():
+    with recurrent.replaced(), steps_within():
         traced = trace(model, inputs, table.choose_taps)
     if verify:
         keras_check.check_sizes(inputs, traced)
     converted = _convert(model, inputs, traced, table, recurrent, opset)
     if verify:
-        keras_check.check(converted, model, inputs, traced, sample)
+        with steps_within():
+            keras_check.check(converted, model, inputs, traced, sample)
     _warn_of_loops(converted, model)
     set_aside_views(converted)
     if names and len(inputs.names) == 1:

@@ -111,6 +111,8 @@ def run_original(inputs: ModelInputs, arrays: Sequence[np.ndarray]) -> list[np.n
                 tf.constant(array, spec.dtype) for array, spec in zip(arrays, inputs.specs, strict=True)
             ]
             return [np.asarray(tensor) for _, tensor in flatten(inputs.call(tensors))]
+    except ConversionError:
+        raise
     except Exception as error:
         shapes = {name: array.shape for name, array in zip(inputs.names, arrays, strict=True)}
         raise ConversionError(

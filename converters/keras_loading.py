@@ -13,6 +13,7 @@ from onnxattr.errors import ConversionError
 
 from . import dependencies, keras_archive, keras_guard, saved_model_guard
 from .keras_budget import weights_within
+from .keras_steps import steps_within
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _OWN_CODE = (
@@ -148,7 +149,7 @@ def _load_keras_file(path: Path, elements: int | None) -> Any:
 
 def _load_with(package: Any, path: Path, elements: int | None) -> Any:
     bounded = contextlib.nullcontext() if elements is None else weights_within(package, elements, path)
-    with bounded:
+    with bounded, steps_within():
         return package.models.load_model(path, compile=False, safe_mode=elements is not None)
 
 

@@ -2,6 +2,7 @@
 
 import collections
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -411,3 +412,32 @@ def test_tf_keras_layers(name, masked):
     if masked:
         data[~MASK] = 0
     assert_same(model, converted, data)
+
+
+LONG = {
+    "lstm": (lambda: L.LSTM(4, unroll=True), 10**8, r"'lstm' has unroll=True and 100000000 steps"),
+    "gru": (lambda: L.GRU(4, unroll=True), 2001, "'gru' has unroll=True and 2001 steps"),
+    "both ways": (lambda: L.Bidirectional(L.SimpleRNN(3, unroll=True)), 10**8, "has unroll=True"),
+    "stacked": (
+        lambda: L.RNN(L.StackedRNNCells([L.LSTMCell(2), L.GRUCell(3)]), unroll=True),
+        10**8,
+        "unroll",
+    ),
+    "without an operator": (lambda: L.LSTM(3, activation="gelu", unroll=True), 10**8, "has unroll=True"),
+    "not unrolled": (lambda: L.LSTM(4), 10**7, r"'lstm' would take 10000000 steps.*--no-verify"),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_more_steps_than_can_be_taken_are_refused_before_they_are(name, tmp_path):
+    """The number of steps is text in the file: this one is edited."""
+    layer, steps, said = LONG[name]
+    keras.Sequential([keras.Input((FEATURES,)), L.RepeatVector(7), layer()]).save(tmp_path / "short.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "short.keras") as short,
+        zipfile.ZipFile(tmp_path / "m.keras", "w") as long,
+    ):
+        for member in short.namelist():
+            long.writestr(member, short.read(member).replace(b'"n": 7', b'"n": %d' % steps))
+    with pytest.raises(ConversionError, match=said):
+        to_onnx(tmp_path / "m.keras")
