@@ -95,7 +95,7 @@ def faces() -> tuple[str, str, Evaluation]:
 
 def views(name: str, box: tuple[int, int, int, int]) -> list[np.ndarray]:
     """Six views of a face, (64, 64) uint8."""
-    photo = photos._open(name).convert("L")
+    photo = Image.fromarray(photos.load(name)).convert("L")
     width, height = box[2] - box[0], box[3] - box[1]
 
     def crop(zoom: float = 0.0, shift: float = 0.0) -> Image.Image:

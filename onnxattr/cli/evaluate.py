@@ -17,10 +17,10 @@ from onnxattr.cli.method_options import is_integer
 from onnxattr.console import written
 from onnxattr.errors import ParameterError
 from onnxattr.files import check_output, read_arrays
-from onnxattr.metrics.average import _Masked
+from onnxattr.metrics.average import MaskedMetric
 from onnxattr.metrics.base import Metric
 from onnxattr.metrics.causal import CausalFidelity
-from onnxattr.metrics.concentration import _Concentration
+from onnxattr.metrics.concentration import ConcentrationMetric
 from onnxattr.metrics.evaluation import Evaluation, evaluate
 
 #: The methods and metrics that are taken unless others are named.
@@ -162,7 +162,7 @@ def _metric(
     name: str, method: Attribution, inputs: Any, targets: np.ndarray | None, options: argparse.Namespace
 ) -> Metric:
     kind = getattr(metrics, name)
-    if issubclass(kind, _Concentration):
+    if issubclass(kind, ConcentrationMetric):
         axis = method._plan.request.channel_axes[0]
         return kind(channel_axis=axis)
     given: dict[str, Any] = {"batch_size": options.batch_size, "seed": options.seed}
@@ -170,6 +170,6 @@ def _metric(
         given["steps"] = options.steps
     if issubclass(kind, (CausalFidelity, metrics.MuFidelity, metrics.Infidelity)):
         given["baseline_mode"] = options.baseline_value
-    if issubclass(kind, (CausalFidelity, metrics.MuFidelity, metrics.Infidelity, _Masked)):
+    if issubclass(kind, (CausalFidelity, metrics.MuFidelity, metrics.Infidelity, MaskedMetric)):
         given["activation"] = options.activation
     return kind(method, inputs, targets, **given)

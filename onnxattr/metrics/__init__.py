@@ -8,7 +8,7 @@ itself (``takes == "method"``). ``better`` says which numbers are the better one
 from onnxattr.metrics.average import AverageDropMetric, AverageGainMetric, AverageIncreaseMetric
 from onnxattr.metrics.causal import Deletion, Insertion
 from onnxattr.metrics.concentration import Complexity, Sparseness
-from onnxattr.metrics.controls import controls
+from onnxattr.metrics.control_maps import controls
 from onnxattr.metrics.evaluation import Evaluation, evaluate
 from onnxattr.metrics.fidelity import Infidelity, MuFidelity
 from onnxattr.metrics.randomization import (

@@ -12,7 +12,7 @@ from onnxattr.metrics.base import ModelMetric
 _EPSILON = 1e-8
 
 
-class _Masked(ModelMetric):
+class MaskedMetric(ModelMetric):
     """A metric of the score on x times a mask: magnitudes, averaged over channels, brought to [0, 1] for each sample.
 
     Parameters are those of ``ModelMetric``. Meant for scores in [0, 1]: give ``activation`` where the output is logits.
@@ -47,10 +47,10 @@ class _Masked(ModelMetric):
         """Scores on the inputs and on the masked inputs, (N,), to the number of each sample."""
 
 
-class AverageDropMetric(_Masked):
+class AverageDropMetric(MaskedMetric):
     """max(0, f(x) - f(x * mask)) / f(x); lower is better."""
 
-    __doc__ = f"{__doc__}\n\n{_Masked.__doc__}"
+    __doc__ = f"{__doc__}\n\n{MaskedMetric.__doc__}"
     better = "lower"
     paper = "Chattopadhay et al., 2018, Grad-CAM++, arXiv 1710.11063"
 
@@ -58,10 +58,10 @@ class AverageDropMetric(_Masked):
         return np.maximum(before - after, 0) / (before + _EPSILON)
 
 
-class AverageIncreaseMetric(_Masked):
+class AverageIncreaseMetric(MaskedMetric):
     """1 where f(x * mask) > f(x), else 0; higher is better."""
 
-    __doc__ = f"{__doc__}\n\n{_Masked.__doc__}"
+    __doc__ = f"{__doc__}\n\n{MaskedMetric.__doc__}"
     better = "higher"
     paper = "Chattopadhay et al., 2018, Grad-CAM++, arXiv 1710.11063"
 
@@ -69,10 +69,10 @@ class AverageIncreaseMetric(_Masked):
         return (after > before).astype(np.float64)
 
 
-class AverageGainMetric(_Masked):
+class AverageGainMetric(MaskedMetric):
     """max(0, f(x * mask) - f(x)) / (1 - f(x)); higher is better."""
 
-    __doc__ = f"{__doc__}\n\n{_Masked.__doc__}"
+    __doc__ = f"{__doc__}\n\n{MaskedMetric.__doc__}"
     better = "higher"
     paper = "Zhang et al., 2024, Opti-CAM, arXiv 2301.07002"
 

@@ -14,7 +14,7 @@ _EPSILON = 1e-8
 _CHANNELS = (1, 3, 4)
 
 
-class _Concentration(Metric):
+class ConcentrationMetric(Metric):
     """A metric of the maps alone.
 
     Args:
@@ -50,10 +50,10 @@ class _Concentration(Metric):
         """(N, features) shares of the whole magnitude to (N,)."""
 
 
-class Sparseness(_Concentration):
+class Sparseness(ConcentrationMetric):
     """The Gini index of the magnitudes: 0 where all are equal, nearly 1 where one has all; higher is sparser."""
 
-    __doc__ = f"{__doc__}\n\n{_Concentration.__doc__}"
+    __doc__ = f"{__doc__}\n\n{ConcentrationMetric.__doc__}"
     better = "higher"
     paper = "Chalasani et al., 2020, Concise Explanations of Neural Networks, ICML"
 
@@ -63,10 +63,10 @@ class Sparseness(_Concentration):
         return weighted / (n * rising.sum(axis=1) + _EPSILON) - (n + 1) / n
 
 
-class Complexity(_Concentration):
+class Complexity(ConcentrationMetric):
     """The entropy of the magnitudes in nats: 0 if one has all, log(features) if all are equal; lower is better."""
 
-    __doc__ = f"{__doc__}\n\n{_Concentration.__doc__}"
+    __doc__ = f"{__doc__}\n\n{ConcentrationMetric.__doc__}"
     better = "lower"
     paper = (
         "Bhatt et al., 2020, Evaluating and Aggregating Feature-based Model Explanations, arXiv 2005.00631"

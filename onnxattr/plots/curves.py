@@ -51,8 +51,6 @@ def score_curves(
         raise ParameterError("There are no curves to draw: measure Deletion or Insertion.")
     methods = list(dict.fromkeys(method for found in curves.values() for method in found))
     looks = _looks(methods, controls)
-    # Many bands over each other would be one grey.
-    opacity = min(0.12, 0.4 / len(methods))
     rows = -(-len(methods) // 6)
     sheet = Sheet(7.75 + 0.35 * rows, width, title)
     gap = 0.9
@@ -61,15 +59,7 @@ def score_curves(
         left = MARGIN + 0.5 + index * (panel + gap)
         sheet.text(left, 1.3, metric, 16, weight="bold")
         sheet.text(left + 0.14 * len(metric) + 0.15, 1.3, (notes or {}).get(metric, ""), 13, color=MUTED)
-        ax = sheet.axes(left, 1.5, panel, 5.0)
-        for method, curve in found.items():
-            color, style = looks[method]
-            if method not in controls:
-                low, high = np.percentile(curve.scores, [25, 75], axis=0)
-                ax.fill_between(100 * curve.shares, low, high, color=color, alpha=opacity, linewidth=0)
-            mean = curve.scores.mean(axis=0)
-            ax.plot(100 * curve.shares, mean, color=color, linestyle=style, linewidth=2.2)
-        _dress(ax, next(iter(found.values())).shares)
+        _draw(sheet.axes(left, 1.5, panel, 5.0), found, looks, controls)
     _legend(sheet, methods, looks)
     samples = len(next(iter(next(iter(curves.values())).values())).scores)
     sheet.text(
@@ -80,6 +70,22 @@ def score_curves(
         color=MUTED,
     )
     return sheet.finish(path)
+
+
+def _draw(
+    ax: Any, found: Mapping[str, Any], looks: Mapping[str, tuple[str, str]], controls: tuple[str, ...]
+) -> None:
+    """Draws the curves of one metric."""
+    # Many bands over each other would be one grey.
+    opacity = min(0.12, 0.4 / len(looks))
+    for method, curve in found.items():
+        color, style = looks[method]
+        shares = 100 * curve.shares
+        if method not in controls:
+            low, high = np.percentile(curve.scores, [25, 75], axis=0)
+            ax.fill_between(shares, low, high, color=color, alpha=opacity, linewidth=0)
+        ax.plot(shares, curve.scores.mean(axis=0), color=color, linestyle=style, linewidth=2.2)
+    _dress(ax, next(iter(found.values())).shares)
 
 
 def _looks(methods: list[str], controls: tuple[str, ...]) -> dict[str, tuple[str, str]]:

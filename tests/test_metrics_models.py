@@ -1,0 +1,233 @@
+"""What metrics take: models and inputs of every kind; what must not matter does not."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from linear_score import W, X
+from small_models import build, cnn_nhwc, embedding, mlp, node, two_inputs
+
+from onnxattr import load, metrics
+from onnxattr.attributions import GradCAM, GradientInput, IntegratedGradients, Saliency
+from onnxattr.metrics.weights import weight_layers, with_weights_drawn
+
+IMAGES = cnn_nhwc()
+PICTURES, CLASSES = IMAGES.given, np.array([1, 4, 0])
+SIGNED = np.random.default_rng(10).normal(size=PICTURES.shape).astype(np.float32)
+MASKED = {
+    "Deletion": {"steps": 5},
+    "Insertion": {"steps": -1, "baseline_mode": lambda x: x.mean(axis=0, keepdims=True)},
+    "MuFidelity": {"nb_samples": 30, "grid_size": 3},
+    "Infidelity": {"nb_samples": 11, "perturbation": "gaussian"},
+    "AverageDropMetric": {"activation": "softmax"},
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_batches_do_not_matter(name):
+    made = [
+        getattr(metrics, name)(IMAGES.model, PICTURES, CLASSES, batch_size=size, **MASKED[name])
+        for size in (1, 7, None)
+    ]
+    numbers = np.array([metric.of_samples(SIGNED) for metric in made])
+    np.testing.assert_allclose(numbers, numbers[:1].repeat(3, 0), rtol=1e-5, atol=1e-5)
+    assert made[0].passes == made[1].passes > 0
+
+
+def channels_first():
+    """The same network on channels-first images."""
+    model = onnx.ModelProto()
+    model.CopyFrom(IMAGES.model)
+    del model.graph.node[0]
+    model.graph.node[0].input[0] = "image"
+    for dim, size in zip(model.graph.input[0].type.tensor_type.shape.dim[1:], (3, 8, 9), strict=True):
+        dim.dim_value = size
+    return model
+
+
+@pytest.mark.parametrize(
+    "name", ["Deletion", "Insertion", "MuFidelity", "AverageDropMetric", "Sparseness", "Complexity"]
+)
+def test_channels_first(name):
+    turned = [np.ascontiguousarray(a.transpose(0, 3, 1, 2)) for a in (PICTURES, SIGNED)]
+    if name in ("Sparseness", "Complexity"):
+        last, first = getattr(metrics, name)(), getattr(metrics, name)()
+    else:
+        last = getattr(metrics, name)(IMAGES.model, PICTURES, CLASSES)
+        first = getattr(metrics, name)(channels_first(), turned[0], CLASSES)
+    expected = last.of_samples(SIGNED)
+    np.testing.assert_allclose(first.of_samples(turned[1]), expected, rtol=1e-4, atol=1e-5)
+    one = SIGNED[..., :1]
+    np.testing.assert_allclose(
+        first.of_samples(one.transpose(0, 3, 1, 2)), last.of_samples(one), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("similarity", ["spearman", "ssim"])
+def test_sanity_checks_channels_first(similarity):
+    turned = np.ascontiguousarray(PICTURES.transpose(0, 3, 1, 2))
+    for metric, options in (
+        (metrics.RandomLogitMetric, {"classes": np.array([2, 2, 2])}),
+        (
+            metrics.ModelRandomizationMetric,
+            {"randomization_strategy": metrics.ProgressiveLayerRandomization(2)},
+        ),
+    ):
+        last = metric(IMAGES.model, PICTURES, CLASSES, similarity=similarity, **options)
+        first = metric(channels_first(), turned, CLASSES, similarity=similarity, **options)
+        expected = last.of_samples(GradientInput(IMAGES.model))
+        assert (np.abs(expected) < 0.999).all()
+        np.testing.assert_allclose(
+            first.of_samples(GradientInput(channels_first())), expected, rtol=1e-4, atol=1e-5
+        )
+
+
+def test_score_of_an_operator_and_of_an_inner_value():
+    """Operators see changed inputs wherever they call the model; tokens are changed at their embedding."""
+
+    def mirrored(f, x, y):
+        return ((f(x) + f(x[:, :, ::-1])) * y).sum(-1)
+
+    weights = np.eye(5, dtype=np.float32)[CLASSES]
+    own = metrics.Deletion(Saliency(IMAGES.model, operator=mirrored), PICTURES, weights, steps=4)
+    counts, curve = own.curves(SIGNED)
+    order = np.argsort(SIGNED.mean(axis=-1).reshape(3, -1), axis=1)[:, ::-1]
+    predict = Saliency(IMAGES.model).predict
+    for step, count in enumerate(counts):
+        changed = PICTURES.reshape(3, 72, 3).copy()
+        for row in range(3):
+            changed[row, order[row, :count]] = 0
+        changed = changed.reshape(PICTURES.shape)
+        expected = ((predict(changed) + predict(np.ascontiguousarray(changed[:, :, ::-1]))) * weights).sum(-1)
+        np.testing.assert_allclose(curve[:, step], expected, rtol=1e-5, atol=1e-5)
+    tokens = embedding()
+    table = onnx.numpy_helper.to_array(tokens.model.graph.initializer[0])
+    head = onnx.numpy_helper.to_array(tokens.model.graph.initializer[2])
+    metric = metrics.Deletion(tokens.model, tokens.given, [0, 1, 2], steps=7, wrt="embedded")
+    embedded = table[tokens.given]
+    expected = np.tanh(embedded).mean(axis=1) @ head
+    np.testing.assert_allclose(metric.scored.scores, expected[np.arange(3), np.arange(3)], rtol=1e-5)
+    places = np.arange(7, 0, -1, dtype=np.float32)[None].repeat(3, 0)
+    curve = metric.curves(places)[1]  # one map element a token: whole tokens go, the first one first
+    embedded[:, :3] = 0
+    expected = np.tanh(embedded).mean(axis=1) @ head
+    np.testing.assert_allclose(curve[:, 3], expected[np.arange(3), np.arange(3)], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["Deletion", "MaxSensitivity", "ModelRandomizationMetric"])
+def test_maps_at_a_layer(name):
+    """A class activation map is one over the image: the image is what changes, whoever names the model."""
+    method = GradCAM(IMAGES.model)
+    explanations = method.explain(PICTURES, CLASSES) if name == "Deletion" else method
+    options = {"randomization_strategy": metrics.ProgressiveLayerRandomization(1)} if name[:2] == "Mo" else {}
+    numbers = [
+        getattr(metrics, name)(model, PICTURES, CLASSES, **options).of_samples(explanations)
+        for model in (method, IMAGES.model)
+    ]
+    np.testing.assert_array_equal(*numbers)
+    assert not np.allclose(numbers[0], numbers[0][0])
+
+
+def test_one_of_several_inputs():
+    case = two_inputs()
+    method = IntegratedGradients(case.model, steps=20, wrt="features", reducer=None)
+    maps = method.explain(case.inputs, np.array([0, 1, 2]))
+    metric = metrics.Insertion(method, case.inputs, np.array([0, 1, 2]), steps=-1)
+    zeros = case.inputs | {"features": np.zeros_like(case.inputs["features"])}
+    ends = [method.predict(given)[np.arange(3), np.arange(3)] for given in (zeros, case.inputs)]
+    np.testing.assert_allclose(metric.curves(maps)[1][:, [0, -1]], np.array(ends).T, rtol=1e-5, atol=1e-6)
+    stable = metrics.MaxSensitivity(method, case.inputs, np.array([0, 1, 2]), radius=1e-6)
+    assert stable(method) < 1e-3
+
+
+def test_explainer_files_and_functions(tmp_path):
+    """A file that takes labels alone, and a function that gets weights, are as good as the method."""
+    method = Saliency(IMAGES.model)
+    method.export(tmp_path / "explainer.onnx")
+    metric = metrics.MaxSensitivity(IMAGES.model, PICTURES)
+    expected = metric.of_samples(method)
+    np.testing.assert_allclose(metric.of_samples(load(tmp_path / "explainer.onnx")), expected, rtol=1e-5)
+    np.testing.assert_array_equal(metric.of_samples(lambda x, y: method.explain(x, y)), expected)
+    np.testing.assert_array_equal(
+        metric.scored.weights.argmax(axis=1), method.predict(PICTURES).argmax(axis=1)
+    )
+
+
+UNIT = build(
+    [node("MatMul", ["x", "w"], ["h"]), node("Sigmoid", ["h"], ["y"])],
+    {"x": ["N", 6]},
+    {"y": ["N", 1]},
+    {"w": W},
+)
+KINDS = {
+    "half": (mlp(np.float16).model, mlp(np.float16).given, np.array([0, 1, 2])),
+    "double": (mlp(np.float64).model, mlp(np.float64).given, np.array([0, 1, 2])),
+    "one unit of two classes": (UNIT, X[:3], np.array([0, 1, 0])),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_other_models(name):
+    """The first and the last score of each curve are the model's own, as far as its precision goes."""
+    model, x, labels = KINDS[name]
+    curve = metrics.Deletion(model, x, labels, steps=2).curves(np.abs(x))[1]
+    predict = Saliency(model).predict
+    for found, given in ((curve[:, 0], x), (curve[:, -1], 0 * x)):
+        prediction = predict(given).astype(np.float64)
+        if name.startswith("one unit"):
+            expected = prediction[:, 0] * np.where(labels == 1, 1, -1)
+        else:
+            expected = prediction[np.arange(3), labels]
+        np.testing.assert_allclose(found, expected, rtol=1e-3 if name == "half" else 1e-6, atol=1e-7)
+
+
+def test_a_fixed_batch_of_one():
+    model = onnx.ModelProto()
+    model.CopyFrom(IMAGES.model)
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    numbers = [metrics.Deletion(m, PICTURES, CLASSES).of_samples(SIGNED) for m in (model, IMAGES.model)]
+    np.testing.assert_allclose(*numbers, rtol=1e-5, atol=1e-6)
+
+
+def test_named_columns_and_datasets():
+    """Maps of a table have the order of its columns; a dataset's batches are one array."""
+    pandas = pytest.importorskip("pandas")
+    model = mlp().model
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "onnxattr.features", json.dumps({"x": list("abcdef")})
+    x = mlp().given
+    order = [3, 1, 5, 0, 2, 4]
+    frame = pandas.DataFrame(x[:, order], columns=["abcdef"[i] for i in order])
+    maps = GradientInput(model).explain(x)
+    turned = GradientInput(model).explain(frame)
+    np.testing.assert_array_equal(turned, maps[:, order])
+    expected = metrics.Deletion(model, x, steps=3).of_samples(maps)
+    np.testing.assert_array_equal(metrics.Deletion(model, frame, steps=3).of_samples(turned), expected)
+    batches = ((part, labels) for part, labels in ((x[:2], [0, 1]), (x[2:], [2])))
+    from_batches = metrics.Deletion(model, batches, steps=3).of_samples(maps)
+    np.testing.assert_array_equal(
+        from_batches, metrics.Deletion(model, x, [0, 1, 2], steps=3).of_samples(maps)
+    )
+
+
+def test_weights_drawn_anew():
+    """From the output downwards, each layer's draws the same however far the walk goes; the model stays."""
+    method = Saliency(IMAGES.model)
+    layers = weight_layers(method.prepared)
+    assert [layer.weights for layer in layers] == [["k1", "b1"], ["k2"], ["w"]]
+    one, two = (with_weights_drawn(method.prepared, layers[-n:], "shuffle", 3) for n in (1, 2))
+    arrays = [
+        {n: v.const_value.numpy() for n, v in p.model.graph.initializers.items()}
+        for p in (method.prepared, one, two)
+    ]
+    np.testing.assert_array_equal(arrays[1]["w"], arrays[2]["w"])
+    np.testing.assert_array_equal(np.sort(arrays[0]["w"], axis=None), np.sort(arrays[1]["w"], axis=None))
+    assert not np.array_equal(arrays[0]["w"], arrays[1]["w"])
+    for name, changed in (("k1", False), ("b1", False), ("k2", True)):
+        assert np.array_equal(arrays[0][name], arrays[2][name]) != changed
+    metric = metrics.ModelRandomizationMetric(IMAGES.model, PICTURES, CLASSES)
+    stages = metric.detailed_evaluate(method)
+    assert list(stages) == [layer.name for layer in layers[::-1]]
+    assert metric.detailed_evaluate(method, stages=1) == {layers[0].name: stages[layers[0].name]}
