@@ -231,3 +231,52 @@ def test_weights_drawn_anew():
     stages = metric.detailed_evaluate(method)
     assert list(stages) == [layer.name for layer in layers[::-1]]
     assert metric.detailed_evaluate(method, stages=1) == {layers[0].name: stages[layers[0].name]}
+
+
+LAYERS = {
+    "shared": (
+        [node("MatMul", ["x", "w"], ["h"], name="a"), node("MatMul", ["h", "w"], ["y"], name="b")],
+        {"w": np.eye(6, dtype=np.float32)}, {"b": ["w"]},
+    ),
+    "bias and scale": (
+        [
+            node("MatMul", ["x", "w"], ["h"], name="a"), node("Add", ["h", "b"], ["i"], name="bias"),
+            node("Mul", ["i", "s"], ["y"], name="scale"),
+        ],
+        {name: np.eye(6, dtype=np.float32)[: 6 if name == "w" else 1].reshape(-1, 6) for name in "wbs"},
+        {"a": ["w", "b"], "scale": ["s"]},
+    ),
+    "behind a Transpose": (
+        [node("Transpose", ["w"], ["t"]), node("MatMul", ["x", "t"], ["y"], name="a")],
+        {"w": np.eye(6, dtype=np.float32)}, {"a": ["w"]},
+    ),
+    "of 8 bits": (
+        [node("DequantizeLinear", ["w", "s"], ["t"]), node("MatMul", ["x", "t"], ["y"], name="a")],
+        {"w": np.eye(6, dtype=np.int8), "s": np.float32(0.5)}, {"a": ["w"]},
+    ),
+    "settings and masks": (
+        [
+            node("MatMul", ["x", "w"], ["h"], name="a"), node("Clip", ["h", "low"], ["i"], name="clip"),
+            node("Add", ["i", "mask"], ["y"], name="masked"),
+        ],
+        {
+            "w": np.eye(6, dtype=np.float32), "low": np.float32(0),
+            "mask": np.where(np.arange(6) < 5, 0, -np.inf).astype(np.float32),
+        },
+        {"a": ["w"]},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_with_weights(name):
+    nodes, weights, expected = LAYERS[name]
+    model = build(nodes, {"x": ["N", 6]}, {"y": ["N", 6]}, weights)
+    prepared = Saliency(model).prepared
+    layers = weight_layers(prepared)
+    assert {layer.name: layer.weights for layer in layers} == expected
+    drawn = with_weights_drawn(prepared, layers, "shuffle", 0).model.graph.initializers
+    for weight in (w for layer in layers for w in layer.weights):
+        before, after = (i[weight].const_value.numpy() for i in (prepared.model.graph.initializers, drawn))
+        assert before.dtype == after.dtype
+        assert not np.array_equal(before, after)
