@@ -9,6 +9,7 @@ from explained import close
 from tiny_graphs import parse
 
 import onnxattr
+from onnxattr import xp
 from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency, SmoothGrad, VarGrad
 from onnxattr.errors import OnnxAttrError
 
@@ -48,18 +49,22 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("rendering", ["driven", "batch", "loop"])
+RENDERINGS = [
+    (name, rendering)
+    for name, (_, options, _) in METHODS.items()
+    for rendering in ("driven", "batch", "loop")[: 3 if options else 2]  # one gradient has no loop
+]
+
+
 @pytest.mark.parametrize(
     "operator", [(squares, of_squares), (contrast, of_contrast)], ids=["squares", "contrast"]
 )
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("name", "rendering"), RENDERINGS)
 def test_functions_have_their_gradient_in_every_rendering(tmp_path, name, operator, rendering):
     method, options, expected = METHODS[name]
     function, gradient = operator
     explained = method(parse(LINEAR_MODEL), operator=function, batch_size=4, **options)
     if rendering != "driven":
-        if rendering == "loop" and name in ("GradientInput", "Saliency"):
-            pytest.skip("one gradient, no loop")
         explained.export(tmp_path / "e.onnx", rendering, target="weights")
         explained = onnxattr.load(tmp_path / "e.onnx")
     close(explained.explain(X, Y), expected(gradient).astype(np.float32), 2e-6)
@@ -67,14 +72,13 @@ def test_functions_have_their_gradient_in_every_rendering(tmp_path, name, operat
 
 @pytest.mark.parametrize("rendering", ["driven", "batch", "loop"])
 def test_the_delta_is_that_of_the_score(tmp_path, rendering):
-    """With 2 points the attribution of z^2 is exact too; that of z^3 misses by (1/2 - 1/3) of ... a known share."""
+    """With 2 points the gradient of z^3, 3 z^2 at x and 0 at 0, gives 1.5 z^3 in place of z^3."""
     method = IntegratedGradients(
         parse(LINEAR_MODEL), operator=lambda f, x, y: (f(x) ** 3 * y).sum(axis=-1), steps=2, batch_size=2
     )
     if rendering != "driven":
         method.export(tmp_path / "e.onnx", rendering, target="weights")
         method = onnxattr.load(tmp_path / "e.onnx")
-    # 3 z^2 at both ends, halved, times z: 1.5 z^3 y; f(x) - f(0) is z^3 y.
     close(method.convergence_delta(X, Y), 0.5 * ((X @ W) ** 3 * Y).sum(axis=-1), 1e-5)
 
 
@@ -106,3 +110,62 @@ def test_weights_of_a_second_call_are_shared(tmp_path):
 def test_what_is_no_operator_is_refused(operator, said):
     with pytest.raises(OnnxAttrError, match=said):
         Saliency(parse(LINEAR_MODEL), operator=operator)
+
+
+RELU_MODEL = parse("""m (float[N,4] x) => (float[N,3] z)
+    <float[4,3] v = {1, -2, 0.5, 0.25, 1.5, -1, 0.3, 0.4, -0.7, 1, 2, -1},
+     float[3,3] w = {1, -1, 0.5, 0.25, 1.5, -1, 0.3, 0.4, -0.7}>
+    { a = MatMul(x, v) r = Relu(a) z = MatMul(r, w) }""")
+V4 = np.array([1, -2, 0.5, 0.25, 1.5, -1, 0.3, 0.4, -0.7, 1, 2, -1]).reshape(4, 3)
+W3 = np.array([1, -1, 0.5, 0.25, 1.5, -1, 0.3, 0.4, -0.7]).reshape(3, 3)
+X4 = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+BACKWARD = {
+    "GradientInput": lambda a, ct: ct * (a > 0),
+    "DeconvNet": lambda a, ct: np.maximum(ct, 0),
+    "GuidedBackprop": lambda a, ct: np.maximum(ct, 0) * (a > 0),
+}
+
+
+@pytest.mark.parametrize("name", BACKWARD)
+def test_the_model_has_its_relus_overridden_in_every_call_and_the_operator_not(name):
+    def operator(f, x, y):
+        return (xp.maximum(f(x), 0.0) * y + f(-x) * 0.5).sum(axis=-1)
+
+    def back(x, ct):
+        return BACKWARD[name](x @ V4, ct @ W3.T) @ V4.T
+
+    found = getattr(onnxattr, name)(RELU_MODEL, operator=operator).explain(X4, Y)
+    z = np.maximum(X4 @ V4, 0) @ W3
+    expected = back(X4, (z > 0) * Y) - back(-X4, np.full(Y.shape, 0.5))
+    close(found, (expected * (X4 if name == "GradientInput" else 1)).astype(np.float32), 1e-6)
+
+
+def test_where_an_operator_is_not_finite_is_said():
+    method = IntegratedGradients(RELU_MODEL, operator=lambda f, x, y: xp.log(f(x)).sum(axis=-1), steps=4)
+    with pytest.warns(
+        onnxattr.NonFiniteWarning, match=r"in the Log of the operator .*<lambda>, at point 1 of 4"
+    ):
+        method.explain(X4, Y)
+
+
+@pytest.mark.parametrize("fixed", ["1", "N"])
+def test_one_sample_at_a_time(fixed, tmp_path):
+    model = parse(LINEAR_MODEL.replace("N", fixed))
+    method = IntegratedGradients(model, operator=squares, steps=5, batch_size=4)
+    close(method.explain(X, Y), (X * of_squares(0.5 * X)).astype(np.float32), 2e-6)
+    close(method.score(X, Y), ((X @ W) ** 2 * Y).sum(axis=-1), 2e-6)
+
+
+def test_a_model_whose_rows_are_one_sample(tmp_path):
+    """The softmax over rows mixes them: all rows are one sample, and y has the output's shape."""
+    model = parse("m (float[T,3] x) => (float[T,3] y) { y = Softmax<axis=0>(x) }")
+    x = np.array([[1.0, 2.0, -1.0], [0.5, 0.1, 1.0]], np.float32)
+    y = np.array([[1.0, 0.0, 2.0], [0.0, -1.0, 1.0]], np.float32)
+    with pytest.warns(UserWarning, match="one sample"):
+        method = GradientInput(model, operator=lambda f, x, y: (f(x) ** 2 * y).sum(axis=(1, 2)))
+    p = np.exp(x) / np.exp(x).sum(axis=0)
+    ct = 2 * p * y
+    expected = x * p * (ct - (ct * p).sum(axis=0))
+    close(method.explain(x, y), expected, 2e-6)
+    method.export(tmp_path / "e.onnx")
+    close(onnxattr.load(tmp_path / "e.onnx").explain(x, y), expected, 2e-6)

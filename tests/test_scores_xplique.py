@@ -122,6 +122,15 @@ def test_scores_are_those_of_xplique(models, task):
     close(onnxattr.Saliency(onnx_model, operator=onnxattr.Tasks(task)).score(IMAGES, targets), expected, 1e-5)
 
 
+def test_operators_of_xplique_are_known(models):
+    _, onnx_model, targets = models[detector]
+    tasks = operators.Tasks
+    for given, name in ((tasks.OBJECT_DETECTION, ""), (tasks.OBJECT_DETECTION_BOX_CLASS, " box class")):
+        method = onnxattr.Saliency(onnx_model, operator=given)
+        named = onnxattr.Saliency(onnx_model, operator="object detection" + name)
+        close(method.score(IMAGES, targets), named.score(IMAGES, targets), 0)
+
+
 def test_one_box_needs_no_axis(models):
     _, onnx_model, targets = models[detector]
     method = onnxattr.Saliency(onnx_model, operator="object detection")

@@ -18,6 +18,7 @@ from onnxattr.driver import Driver
 from onnxattr.errors import OnnxAttrError
 from onnxattr.loading.heads import probability_head
 from onnxattr.model import Prepared
+from onnxattr.renderings.scored import OPERATOR
 from onnxattr.rules.registry import op_name
 
 _HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
@@ -105,6 +106,8 @@ def _place(prepared: Prepared, origin: Origin) -> str:
     """The node, its layer and its value, or the node whose gradient it is a part of."""
     node, nodes = origin.node, prepared.model.graph
     about = next((n for n in nodes if n.name and n.name == origin.gradient_of), None)
+    if OPERATOR in node.meta:
+        return f"in the {op_name(node)} of the operator {node.meta[OPERATOR]}"
     if about is None and node.name:
         return f"value {origin.value!r} of the {op_name(node)} node {node.name!r}{_layer(prepared, node)}"
     if about is not None:

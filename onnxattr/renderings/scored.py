@@ -11,6 +11,9 @@ import onnx_ir as ir
 from onnxattr.rules.registry import Span
 from onnxattr.scores.calls import Copies, Model
 
+#: In a node's ``meta``: the operator that it is a part of.
+OPERATOR = "operator"
+
 if TYPE_CHECKING:
     from onnxattr.renderings.rewrite import Rewrite
 
@@ -48,7 +51,11 @@ class ScoredModel:
             copies = Copies(op, self._nodes, self._inputs, self._outputs, self._placed)
             assert rewrite.score.dtype is not None
             model = Model(op, inputs, prepared.outputs, copies, rewrite.score.dtype)
+            before = set(rewrite.graph)
             self._scores[target] = rewrite.request.score.build(model, target)
+            for node in rewrite.graph:
+                if node not in before:
+                    node.meta[OPERATOR] = rewrite.request.score.name
             self._copies.append(copies)
         return self._scores[target]
 

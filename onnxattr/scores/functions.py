@@ -25,8 +25,6 @@ def score_of_function(function: Callable[..., Any]) -> Score:
     Raises:
         OperatorError: If it does not take three arguments.
     """
-    # What tf.function makes of a function traces TensorFlow's operations alone.
-    function = getattr(function, "python_function", function)
     name = getattr(function, "__qualname__", type(function).__name__)
     try:
         signature = inspect.signature(function)

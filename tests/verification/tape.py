@@ -109,9 +109,10 @@ class TapeReference:
         output_layer: Name or index of the top-level layer to cut at; None keeps the whole model.
         dtype: "float32" or "float64".
         relu_policy: "all" or "xplique", see `rebuild`.
+        operator: operator(model, x, y) -> (N,) in TensorFlow's functions; None for sum(f(x) * y, last axis).
     """
 
-    def __init__(self, model, output_layer=None, dtype="float32", relu_policy="all"):
+    def __init__(self, model, output_layer=None, dtype="float32", relu_policy="all", operator=None):
         if output_layer is not None:
             by_name = isinstance(output_layer, str)
             layer = model.get_layer(output_layer) if by_name else model.layers[output_layer]
@@ -119,6 +120,8 @@ class TapeReference:
         self.model = model
         self.dtype = dtype
         self.relu_policy = relu_policy
+        self.operator = operator or (lambda f, x, y: tf.reduce_sum(f(x, training=False) * y, axis=-1))
+        self.target_dims = model.outputs[0].shape[1:] if operator is None else None
         self._gradients: dict[str | None, Callable] = {}
 
     @cached_property
@@ -144,13 +147,13 @@ class TapeReference:
 
     def _trace(self, rule: str | None) -> Callable:
         model = rebuild(self.model, self.dtype, rule, self.relu_policy)
-        free_batch = [(None, *model.inputs[0].shape[1:]), (None, *model.outputs[0].shape[1:])]
+        free_batch = [(None, *model.inputs[0].shape[1:]), self.target_dims and (None, *self.target_dims)]
 
         @tf.function(input_signature=[tf.TensorSpec(shape, self.dtype) for shape in free_batch])
         def gradient(x, y):
             with tf.GradientTape() as tape:
                 tape.watch(x)
-                score = tf.reduce_sum(model(x, training=False) * y, axis=-1)
+                score = self.operator(model, x, y)
             return tape.gradient(score, x)
 
         return lambda x, y: gradient(tf.constant(x, self.dtype), tf.constant(y, self.dtype))
@@ -158,7 +161,7 @@ class TapeReference:
     def gradients_at(self, points: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Plain gradients at points (K, N, ...), for each of the K copies of a sample with its own target."""
         flat = points.reshape(-1, *points.shape[2:])
-        rows = self.gradient(flat, np.tile(targets, (len(points), 1)))
+        rows = self.gradient(flat, np.tile(targets, (len(points), *[1] * (targets.ndim - 1))))
         return rows.reshape(points.shape).astype(np.float64)
 
     def explain(self, method, inputs, targets, *, reducer=None, draws=None, **parameters):
