@@ -49,7 +49,7 @@ class Run:
         prediction: The model's output where it was computed: for labels, and for methods that look at the input itself.
         delta: How much the attributions do not add up to the difference, (N,); None without a path.
         gap: Its size relative to that of the difference, (N,); None without a path.
-        difference: f(x) - f(b), (N,); None without a path.
+        difference: f(x) - f(b), (N,); None without a path, or where it is not known.
     """
 
     maps: list[np.ndarray]
@@ -138,6 +138,7 @@ class Driver:
             if key not in self._rows_in_cache:
                 self._rows_in_cache[key] = rows_in_cache(self.request.prepared, shapes)
             size = min(size, self._rows_in_cache[key])
+        size = max(size // self.request.rows_each, 1)
         for start in range(0, rows, size):
             yield slice(start, min(start + size, rows))
 
@@ -170,10 +171,17 @@ class Driver:
         moments = self._moments(feeds, weights, rows, first_row, advance)
         parts = [self._finish.run(take(feeds | moments, part)) for part in self.chunks(feeds, rows)]
         found = [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
-        if DIFFERENCE not in moments:
-            return Run(found, prediction)
-        *maps, delta, gap = found
-        return Run(maps, prediction, delta, gap, moments[DIFFERENCE].reshape(-1))
+        difference = moments[DIFFERENCE].reshape(-1) if DIFFERENCE in moments else None
+        return self._run(found, prediction, difference)
+
+    def _run(
+        self, found: list[np.ndarray], prediction: np.ndarray | None, difference: np.ndarray | None = None
+    ) -> Run:
+        """What the last graph of a method gave."""
+        count = len(self.request.shown.wrt)
+        delta = found[count] if self.request.has_delta else None
+        gap = found[count + 1] if self.request.has_gap else None
+        return Run(found[:count], prediction, delta, gap, difference)
 
     def scores(self, feeds: Feeds, targets: Targets, rows: int) -> np.ndarray:
         """The explained score of each row, (N,)."""
@@ -208,8 +216,8 @@ class Driver:
             if targets.weights is None:
                 check_labels(target[part], class_count(self.request.prepared, parts[-1][0].shape))
             advance(part.stop - part.start)
-        prediction, *maps = (np.concatenate(outputs) for outputs in zip(*parts, strict=True))
-        return Run(maps, prediction)
+        prediction, *found = (np.concatenate(outputs) for outputs in zip(*parts, strict=True))
+        return self._run(found, prediction)
 
     def _moments(
         self, feeds: Feeds, target: np.ndarray, rows: int, first_row: int, advance: Advance

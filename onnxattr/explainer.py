@@ -198,7 +198,9 @@ class Explainer:
     def _explanation(self, collected: Collected) -> Explanation:
         parameters = self.metadata.get("parameters") or {}
         axes = {name: tuple(e.get("axes") or ()) for name, e in self.metadata["explained"].items()}
-        if collected.deltas and (total := total_of(collected, axes, parameters.get("reducer"))) is not None:
+        # A delta without a gap is a mean over noisy copies, whose scores are not those of the inputs.
+        known = collected.deltas and self.metadata.get("relative_gap", "") is not None
+        if known and (total := total_of(collected, axes, parameters.get("reducer"))) is not None:
             collected.differences = [total - collected.deltas[0]]
         about = {"method": self.name, "parameters": parameters}
         return explanation_of(collected, self.one_sample, axes, about)

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from onnxattr.attributions.axes import axis_names
-from onnxattr.attributions.baseline_kinds import Fed
+from onnxattr.attributions.baseline_kinds import Baseline, Fed
 from onnxattr.autodiff import FLOATS
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.model import Prepared
@@ -58,8 +58,11 @@ def build(
         ParameterError: If there is nothing to loop over.
         ModelError: If all points shall be one batch, and the model's batch is fixed.
     """
+    if rendering == "batch":
+        request = request.unbounded()
     if rendering == "auto":
-        rendering = "batch" if rows is None or request.definition.points <= rows else "loop"
+        fits = rows is None or request.points_in_all <= rows or request.definition.single
+        rendering = "batch" if fits else "loop"
     if rendering == "loop" and request.definition.single:
         raise ParameterError(
             f"rendering='loop': {method['method']} takes one gradient, there is nothing to repeat."
@@ -72,7 +75,10 @@ def build(
         raise ModelError(
             f"rendering='batch': {original.rows.why}, so that points cannot be rows of one run; take 'loop' or 'auto'."
         )
-    proto = batch_graph(request, labels) if rendering == "batch" else loop_graph(request, labels, rows or 1)
+    if rendering == "batch":
+        proto = batch_graph(request, labels)
+    else:
+        proto = loop_graph(request, labels, max((rows or 1) // request.rows_each, 1))
     if original.rows.mixed:
         without_sample_axis(proto, request, original, labels)
     compact(proto)
@@ -131,13 +137,14 @@ def _array_as_json(array: Any) -> Any:
 
 
 def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, Any]:
-    prepared, definition = request.prepared, request.definition
+    prepared = request.shown
+    kinds: list[Baseline | None] = [*request.baselines] or [None] * len(prepared.wrt)
     rows = zip(
         prepared.wrt,
         prepared.asked,
         own_names(prepared, "attribution"),
         own_names(prepared, "baseline"),
-        definition.baseline or [None] * len(prepared.wrt),
+        kinds,
         request.channel_axes,
         strict=True,
     )
@@ -145,18 +152,16 @@ def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, A
         asked: {
             "attribution": attribution,
             "baseline": baseline if isinstance(kind, Fed) else None,
-            "axes": axis_names(original, name, axis, definition.placement),
+            "axes": axis_names(original, name, axis, request.placement),
             "value": name,
         }
         for name, asked, attribution, baseline, kind, axis in rows
     }
     return {
-        **{
-            stem: None if definition.ends is None else own_name(prepared, stem)
-            for stem in ("convergence_delta", "relative_gap")
-        },
+        "convergence_delta": own_name(prepared, "convergence_delta") if request.has_delta else None,
+        "relative_gap": own_name(prepared, "relative_gap") if request.has_gap else None,
         "explained": explained,
-        "inputs": [str(value.name) for value in prepared.inputs],
+        "inputs": [str(value.name) for value in request.prepared.inputs],
         "model_output": prepared.output,
         "model_sha256": prepared.digest,
         "onnxattr": importlib.metadata.version("onnxattr"),
@@ -164,7 +169,7 @@ def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, A
         "prediction": own_name(prepared, "prediction"),
         "score": {"name": request.score.name, "formula": request.score.formula}
         | {name: getattr(request.target_kind, name) for name in TargetKind.TOLD},
-        "seed": own_name(prepared, "seed") if definition.seeded else None,
+        "seed": own_name(prepared, "seed") if request.seeded else None,
         "target": own_name(prepared, "target"),
         "target_kind": "labels" if labels else "weights",
         "unit": prepared.unit,

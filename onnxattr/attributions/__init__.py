@@ -4,6 +4,7 @@ from onnxattr.attributions.cam import GradCAM, GradCAMPP, GuidedGradCAM, LayerCA
 from onnxattr.attributions.gradient import DeconvNet, GradientInput, GuidedBackprop, Saliency
 from onnxattr.attributions.noisy import SmoothGrad, SquareGrad, VarGrad
 from onnxattr.attributions.path import IntegratedGradients
+from onnxattr.attributions.tunnel import NoiseTunnel
 
 __all__ = [
     "DeconvNet",
@@ -14,6 +15,7 @@ __all__ = [
     "GuidedGradCAM",
     "IntegratedGradients",
     "LayerCAM",
+    "NoiseTunnel",
     "Saliency",
     "SmoothGrad",
     "SquareGrad",
@@ -21,4 +23,4 @@ __all__ = [
 ]
 
 #: The names of the classes that take a model.
-METHODS = tuple(__all__)
+METHODS = tuple(name for name in __all__ if name != "NoiseTunnel")

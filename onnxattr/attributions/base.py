@@ -265,10 +265,10 @@ class Attribution(ABC):
             raise self._plan.misfit
         request = self._plan.request
         if baseline_input:
-            if request.definition.baseline is None:
+            if not request.baselines:
                 raise ParameterError(f"baseline_input=True: {self.name} has no baseline.")
-            request = replace(request, definition=request.definition.fed(every=True))
-        elif any(isinstance(kind, Fed) for kind in request.definition.baseline or ()):
+            request = request.with_baseline_inputs()
+        elif any(isinstance(kind, Fed) for kind in request.baselines):
             raise ParameterError(
                 "The baseline is a function, or has a row for each sample, which a file cannot hold: export it with "
                 "baseline_input=True, and the file takes baselines as an input."
@@ -334,10 +334,12 @@ class Attribution(ABC):
                     kept = scored(driver, run, feeds, checked, rows) if keep else None
                 with np.errstate(over="ignore"):
                     collected.maps.append([array.astype(np.float32, copy=False) for array in run.maps])
-                    if run.delta is not None and run.difference is not None and run.gap is not None:
-                        collected.deltas.append(run.delta.astype(np.float32))
-                        collected.differences.append(run.difference.astype(np.float32))
-                        collected.gaps.append(run.gap.astype(np.float32))
+                    for kept_in, array in (
+                        (collected.deltas, run.delta),
+                        (collected.differences, run.difference),
+                        (collected.gaps, run.gap),
+                    ):
+                        kept_in += [] if array is None else [array.astype(np.float32)]
                 deltas = [] if run.delta is None else collected.deltas[-1:]
                 results.look(feeds, rows, collected.maps[-1], run.prediction, checked, deltas)
                 collected.details += [] if kept is None else [kept]
@@ -350,7 +352,7 @@ class Attribution(ABC):
     def _explanation(self, collected: Collected) -> Explanation:
         request = self._plan.request
         named = zip(self.prepared.asked, self.prepared.wrt, request.channel_axes, strict=True)
-        placement = request.definition.placement
+        placement = request.placement
         axes = {asked: axis_names(self.prepared, name, axis, placement) for asked, name, axis in named}
         about = {"method": self.name, "parameters": self._parameters()}
         return explanation_of(collected, self._plan.one_sample, axes, about)

@@ -48,6 +48,7 @@ class Definition:
         baseline: What the caller asked for, a number for instance; once it is known how that fits the model, a tuple of
             a ``Baseline`` for each explained value. None where there is no path.
         noise: Standard deviation of the noise in input units; 0 for none.
+        relative: Whether ``noise`` is a share of the range of each row's values instead.
         powers: The powers of the gradient whose moments ``finish`` needs.
         pilot: Whether the gradient at x is subtracted from every g_k first (moments about a pilot do not cancel).
         rules: The rule table of the backward pass.
@@ -68,6 +69,7 @@ class Definition:
     ends: np.ndarray | None = None
     placement: Placement | None = None
     factor: Factor | None = None
+    relative: bool = False
 
     def __post_init__(self) -> None:
         if self.ends is None and self.alphas is not None:

@@ -221,7 +221,7 @@ def _forward(model: Any, batch_size: int | None, operator: Any, options: Mapping
     forward = Forward.__new__(Forward)
     forward.__dict__ |= model.__dict__ | {"batch_size": batch_size, "reducer": None}
     forward.options = replace(model.options, **options)
-    placement, prepared = model._definition().placement, model.prepared
+    placement, prepared = model._plan.request.placement, model.prepared
     if placement is not None and placement.image is not None:
         # A map at a layer is shown over the input, which is what changes.
         prepared = replace(prepared, wrt=(placement.image,))

@@ -9,11 +9,16 @@ import onnx_ir as ir
 from onnxattr.errors import ModelError
 from onnxattr.noise import normal_like
 from onnxattr.renderings.driven import power_of
-from onnxattr.renderings.rewrite import Request, Rewrite
+from onnxattr.renderings.rewrite import INT64, NUMBER, Request, Rewrite
 from onnxattr.values import dims_of
 
 
 def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
+    """The batch rendering as ONNX; see ``batch_model``."""
+    return ir.serde.serialize_model(batch_model(request, labels))
+
+
+def batch_model(request: Request, labels: bool) -> ir.Model:
     """The batch rendering: prediction and attribution from one run, all points as rows.
 
     Inputs: the model's; ``target``, with ``labels`` (N,) int64, -1 for the predicted class, else weights on the
@@ -22,7 +27,7 @@ def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
     Raises:
         ModelError: If the method has several points and the model's batch is fixed.
     """
-    rewrite = Rewrite(request)
+    rewrite = request.rewrite()
     op, definition = rewrite.op, rewrite.definition
     # With noise, x itself is one more row, of weight 0: it gives the prediction and the pilot.
     extra = int(bool(definition.noise))
@@ -32,6 +37,7 @@ def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
         _check_dynamic(rewrite)
     seed = rewrite.seed() if definition.noise else None
     images = _Images(rewrite, count)
+    number = op.input(NUMBER, INT64, ["images"]) if request.numbered else None
     if count > 1:
         rewrite.gather_inputs(images.repeat)
 
@@ -39,13 +45,19 @@ def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
         if definition.alphas is not None:
             alpha = images.tile(definition.alphas.astype(np.float32))
             if not definition.fixed:
-                rewrite.baseline(position, images.pick(x, at_x))  # computed once for each image
+                rewrite.baseline(position, images.pick(x, at_x), number)  # computed once for each image
             return rewrite.on_path(x, position, alpha, images.numbers())
         if seed is None:
             return x
         draw = images.tile(np.arange(-1, definition.points))
-        noise = normal_like(op, x, seed, images.numbers(), draw, position)
-        scale = images.tile(np.array([0.0] + [definition.noise] * definition.points, np.float32))
+        image = images.numbers() if number is None else images.repeat(number)
+        rewrite.note_draws(seed, image, draw)
+        noise = normal_like(op, x, seed, image, draw, position)
+        if definition.relative:
+            noise = op.Mul(noise, rewrite.deviation(x))
+            scale = images.tile(np.array([0.0] + [1.0] * definition.points, np.float32))
+        else:
+            scale = images.tile(np.array([0.0] + [definition.noise] * definition.points, np.float32))
         return op.Add(x, op.Mul(noise, rewrite.column(scale, x)))
 
     placed = rewrite.place_points(points)
@@ -55,7 +67,7 @@ def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
     target_rows = images.repeat(target) if count > 1 else target
     gradients = rewrite.gradients(placed, target_rows)
     xs, moments = [], []
-    for x, gradient in zip(rewrite.wrt, gradients, strict=True):
+    for x, gradient in zip(rewrite.likes, gradients, strict=True):
         if definition.pilot:
             gradient = op.Sub(gradient, images.repeat(images.pick(gradient, at_x)))
         moments.append(
@@ -67,7 +79,7 @@ def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
     if definition.ends is not None:
         difference = images.total(rewrite.score_of_rows(target_rows), definition.ends)
     rewrite.attributions(xs, moments, difference)
-    return rewrite.finished()
+    return rewrite.finished_model()
 
 
 def _rows_dim(rewrite: Rewrite, count: int) -> int | str | None:

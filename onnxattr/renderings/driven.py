@@ -43,7 +43,7 @@ def step_rewrite(request: Request, masked: bool = False) -> Rewrite:
     Outputs: for each explained value and each power one moment, shaped like the value; with a path ``difference``
     (B, 1).
     """
-    rewrite = Rewrite(request.in_steps)
+    rewrite = request.in_steps.rewrite()
     op, definition = rewrite.op, rewrite.definition
     row = op.input(ROW, INT64, ["rows"])
     rewrite.gather_inputs(lambda value: op.Gather(value, row, axis=0))
@@ -51,12 +51,13 @@ def step_rewrite(request: Request, masked: bool = False) -> Rewrite:
     counters: tuple[ir.Value, ir.Value, ir.Value] | None = None
     if definition.noise:
         counters = (rewrite.seed(), op.input(IMAGE, INT64, ["rows"]), op.input(DRAW, INT64, ["rows"]))
+        rewrite.note_draws(*counters)
 
     def points(x: ir.Value, position: int) -> ir.Value:
         z = rewrite.on_path(x, position, alpha, row) if alpha is not None else x
         if counters:
             noise = normal_like(op, x, *counters, position)
-            z = op.Add(z, op.Mul(noise, definition.noise))
+            z = op.Add(z, op.Mul(noise, rewrite.deviation(x)))
         return z
 
     placed = rewrite.place_points(points)
@@ -66,7 +67,7 @@ def step_rewrite(request: Request, masked: bool = False) -> Rewrite:
     places = op.input(PLACES, INT64, ["images", "slots"])
     weights = op.input(WEIGHTS, rewrite.wrt[0].dtype, ["images", "slots"])
     pilots = pilot_names(request)
-    for index, (x, gradient) in enumerate(zip(rewrite.wrt, gradients, strict=True)):
+    for index, (x, gradient) in enumerate(zip(rewrite.likes, gradients, strict=True)):
         shape = ["images", *(dims_of(x) or [None])[1:]]
         if definition.pilot:
             gradient = op.Sub(gradient, op.Gather(op.input(pilots[index], x.dtype, shape), row, axis=0))
@@ -110,17 +111,17 @@ def path_score_graph(request: Request) -> onnx.ModelProto:
 
 def finish_graph(request: Request) -> onnx.ModelProto:
     """Attributions, and with a path their distance from f(x) - f(b), from the model's inputs and the moments."""
-    rewrite = Rewrite(request.in_steps)
-    op = rewrite.op
+    rewrite = request.in_steps.rewrite()
+    op, likes = rewrite.op, rewrite.likes
     moments = [
         [op.input(f"{MOMENT}_{p}_{index}", x.dtype, dims_of(x) or []) for p in rewrite.definition.powers]
-        for index, x in enumerate(rewrite.wrt)
+        for index, x in enumerate(likes)
     ]
     difference = None
     if rewrite.definition.alphas is not None:
         rows = (dims_of(rewrite.wrt[0]) or [None])[0]
         difference = op.input(DIFFERENCE, rewrite.score.dtype, [rows, 1])
-    rewrite.attributions(rewrite.wrt, moments, difference)
+    rewrite.attributions(likes, moments, difference)
     return rewrite.finished()
 
 
@@ -138,8 +139,8 @@ def baselines_graph(request: Request) -> onnx.ModelProto:
 
 
 def pilot_names(request: Request) -> list[str]:
-    """The step's inputs for the gradient at x, one for each explained value."""
-    return [f"{PILOT}_{index}" for index in range(len(request.prepared.wrt))]
+    """The step's inputs for the gradient at x, one for each map."""
+    return [f"{PILOT}_{index}" for index in range(len(request.shown.wrt))]
 
 
 def power_of(op: OpBuilder, value: ir.Value, power: int) -> ir.Value:

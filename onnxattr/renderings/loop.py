@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnxattr.attributions.baseline_kinds import Fixed
 from onnxattr.builder import OpBuilder
 from onnxattr.renderings.driven import (
     ALPHA,
@@ -22,18 +21,23 @@ from onnxattr.renderings.driven import (
     pilot_names,
     step_rewrite,
 )
-from onnxattr.renderings.rewrite import INT64, Request, Rewrite, has_rows, own_name
-from onnxattr.subgraphs import subgraphs_of
-from onnxattr.values import dims_of, values_of
+from onnxattr.renderings.inlining import inline
+from onnxattr.renderings.rewrite import INT64, NUMBER, Request, Rewrite, has_rows, own_name
+from onnxattr.values import dims_of
 
 
 def loop_graph(request: Request, labels: bool, rows: int) -> onnx.ModelProto:
+    """The loop rendering as ONNX; see ``loop_model``."""
+    return ir.serde.serialize_model(loop_model(request, labels, rows))
+
+
+def loop_model(request: Request, labels: bool, rows: int) -> ir.Model:
     """Prediction and attribution from one run that takes ``rows`` (image, point) pairs at a time.
 
     Inputs and outputs are those of the batch rendering. The prediction, and with a pilot its gradient, are one run of
     all images.
     """
-    main = Rewrite(request)
+    main = request.rewrite()
     op, definition = main.op, main.definition
     dim = (dims_of(main.with_rows) or [None])[0]
     prediction = main.add_prediction(main.score, dim)
@@ -43,19 +47,17 @@ def loop_graph(request: Request, labels: bool, rows: int) -> onnx.ModelProto:
     if definition.pilot:
         per_image |= dict(zip(pilot_names(request), main.gradients(main.wrt, target), strict=True))
     shared = {}
-    if definition.seeded:
+    if request.seeded:
         shared[own_name(request.prepared, "seed")] = main.seed()
+    number = op.input(NUMBER, INT64, [dim]) if request.numbered else None
     for value in main.graph.inputs[: len(request.prepared.inputs)]:
         (per_image if has_rows(value) else shared)[str(value.name)] = value
-    for position, kind in enumerate(definition.baseline or ()):
-        if not isinstance(kind, Fixed):
-            name, x = own_name(request.prepared, "baseline", position), main.wrt[position]
-            per_image[name] = op.expand_like(main.baseline(position, x), x)
-    totals = _Loop(main, images, rows, per_image, shared).totals()
-    powers = len(definition.powers)
-    moments = [totals[i * powers : (i + 1) * powers] for i in range(len(main.wrt))]
-    main.attributions(main.wrt, moments, totals[-1] if definition.ends is not None else None)
-    return main.finished()
+    per_image |= main.baselines_per_image(number)
+    totals = _Loop(main, images, rows, per_image, shared, number).totals()
+    powers, likes = len(definition.powers), main.likes
+    moments = [totals[i * powers : (i + 1) * powers] for i in range(len(likes))]
+    main.attributions(likes, moments, totals[-1] if definition.ends is not None else None)
+    return main.finished_model()
 
 
 @dataclass
@@ -68,6 +70,7 @@ class _Loop:
         rows: Most rows of a chunk.
         per_image: Values with a row for each image, by the name of the step's input that takes a chunk's part.
         shared: Values that every chunk takes as they are, likewise.
+        number: What the noise of each image is a function of, if not its position.
     """
 
     main: Rewrite
@@ -75,6 +78,7 @@ class _Loop:
     rows: int
     per_image: Mapping[str, ir.Value]
     shared: Mapping[str, ir.Value]
+    number: ir.Value | None = None
 
     def totals(self) -> list[ir.Value]:
         """Appends the Loop; returns the outputs of the step, summed over all chunks."""
@@ -92,7 +96,8 @@ class _Loop:
         feeds = {name: body.Gather(value, chunk, axis=0) for name, value in self.per_image.items()}
         feeds |= self._row_feeds(body, image, point, chunk, start) | dict(self.shared)
         masked = len(self.main.definition.counting) < points
-        parts = inline(step_rewrite(self.main.request, masked).finished_model(), body, self.main, feeds)
+        step = step_rewrite(self.main.request, masked).finished_model()
+        parts = inline(step, body, self.main, feeds, "of_chunk")
         initial, sums = self._zeros(), []
         for part, zeros in zip(parts, initial, strict=True):
             total = body.input("total", zeros.dtype, [None, *(dims_of(part) or [])[1:]])
@@ -127,7 +132,8 @@ class _Loop:
         def of_images(table: np.ndarray, dtype: ir.DataType | None) -> ir.Value:
             return body.Where(within, per_point(table, dtype, body.Mod(taken, points)), 0)
 
-        feeds = {ROW: row, PLACES: body.Sub(taken, start), IMAGE: image, DRAW: point}
+        numbers = image if self.number is None else body.Gather(self.number, image)
+        feeds = {ROW: row, PLACES: body.Sub(taken, start), IMAGE: numbers, DRAW: point}
         feeds[WEIGHTS] = of_images(definition.weights, main.wrt[0].dtype)
         if definition.alphas is not None and definition.ends is not None:
             feeds[ALPHA] = per_point(definition.alphas, ir.DataType.FLOAT, point)
@@ -137,8 +143,8 @@ class _Loop:
     def _zeros(self) -> list[ir.Value]:
         """The sums before the first chunk, in the order of the step's outputs."""
         op, found = self.main.op, []
-        for x in self.main.wrt:
-            zeros = op.zeros_like(x)
+        for position, x in enumerate(self.main.likes):
+            zeros = self.main.zeros(position, self.images)
             zeros.shape = x.shape
             found += [zeros] * len(self.main.definition.powers)
         if self.main.definition.ends is not None:
@@ -146,44 +152,3 @@ class _Loop:
             zeros.shape = ir.Shape([(dims_of(self.main.score) or [None])[0], 1])
             found.append(zeros)
         return found
-
-
-def inline(step: ir.Model, body: OpBuilder, main: Rewrite, feeds: Mapping[str, ir.Value]) -> list[ir.Value]:
-    """Moves the nodes of a step into the body of a loop; returns the step's outputs there.
-
-    The model's weights are those of the graph around it, stored once. What is computed from them alone stays in the
-    body: a runtime folds it when it loads the file, and picks fast kernels for folded weights of the same graph only.
-    """
-    graph = step.graph
-    weights = main.request.prepared.model.graph.initializers
-    for value in values_of(graph):
-        # A chunk has another number of rows than the graph around it: the symbols must differ.
-        dims = dims_of(value)
-        if dims is not None:
-            value.shape = ir.Shape([f"{dim}_of_chunk" if isinstance(dim, str) else dim for dim in dims])
-    for name, value in list(graph.initializers.items()):
-        tensor = value.const_value
-        outer = (
-            main.graph.initializers[name]
-            if name in weights or tensor is None
-            else main.op.constant(tensor.numpy())
-        )
-        ir.convenience.replace_all_uses_with(value, outer)
-    for value in list(graph.inputs):
-        ir.convenience.replace_all_uses_with(value, feeds[str(value.name)])
-    outputs = list(graph.outputs)
-    graph.outputs.clear()
-    for node in list(graph):
-        graph.remove(node)
-        _rename(node, body)
-        body.graph.append(node)
-    return outputs
-
-
-def _rename(node: ir.Node, body: OpBuilder) -> None:
-    """Gives a node and its values names that the graphs around it do not have."""
-    node.name = body.unique_name(str(node.name))
-    inner = [value for graph in subgraphs_of(node) for value in values_of(graph)]
-    for value in [*node.outputs, *inner]:
-        if value.name:
-            value.name = body.unique_name(value.name)

@@ -80,7 +80,7 @@ def _unsqueezed(op: OpBuilder, value: ir.Value) -> ir.Value:
 
 def without_sample_axis(proto: onnx.ModelProto, request: Request, original: Prepared, labels: bool) -> None:
     """Gives an exported file the inputs and outputs of the model itself, in place."""
-    prepared = request.prepared
+    prepared = request.shown
     inputs = {str(value.name) for value in original.inputs if has_rows(value)}
     outputs = set(own_names(prepared, "attribution"))
     baselines = zip(own_names(prepared, "baseline"), request.definition.baseline or (), strict=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import onnx
 import onnx_ir as ir
 
-from onnxattr.attributions.baseline_kinds import Computed, Fed, Fixed
+from onnxattr.attributions.baseline_kinds import Baseline, Computed, Fed, Fixed
 from onnxattr.attributions.definition import Definition
 from onnxattr.attributions.placement import Placement
 from onnxattr.autodiff import inputs_of, pullback
@@ -28,6 +28,8 @@ from onnxattr.scores.score import LINEAR, Score, TargetKind
 from onnxattr.values import dims_of, named_values
 
 INT64 = ir.DataType.INT64
+#: The input of a graph that says, for each image, what its noise is a function of, if not its position.
+NUMBER = "onnxattr/number"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,60 @@ class Request:
     channel_axes: tuple[int | None, ...]
     relu_policy: str
     score: Score = LINEAR
+    #: Whether the graph has the input ``NUMBER``.
+    numbered: bool = False
+
+    @property
+    def shown(self) -> Prepared:
+        """The model with the values that the maps are of."""
+        return self.prepared
+
+    @property
+    def placement(self) -> Placement | None:
+        """How maps at a layer lie over the image."""
+        return self.definition.placement
+
+    @property
+    def has_delta(self) -> bool:
+        """Whether there is a convergence delta."""
+        return self.definition.ends is not None
+
+    @property
+    def has_gap(self) -> bool:
+        """Whether there is a relative gap."""
+        return self.definition.ends is not None
+
+    @property
+    def seeded(self) -> bool:
+        """Whether numbers are drawn."""
+        return self.definition.seeded
+
+    @property
+    def baselines(self) -> Sequence[Baseline]:
+        """The baseline of each map; none where there is no path."""
+        return self.definition.baseline or ()
+
+    def with_baseline_inputs(self) -> Request:
+        """The same with all baselines as inputs of the graph."""
+        return replace(self, definition=self.definition.fed(every=True))
+
+    @property
+    def rows_each(self) -> int:
+        """How many rows of the model one row of the method's graphs takes at once."""
+        return 1
+
+    @property
+    def points_in_all(self) -> int:
+        """How many rows of the model one image takes in all."""
+        return self.definition.points
+
+    def unbounded(self) -> Request:
+        """The same where nothing bounds the rows of a run."""
+        return self
+
+    def rewrite(self) -> Rewrite:
+        """A clone of the model to build a graph on."""
+        return Rewrite(self)
 
     @property
     def target_kind(self) -> TargetKind:
@@ -76,6 +132,22 @@ class Rewrite:
         return self._values[name]
 
     @property
+    def likes(self) -> Sequence[ir.Value]:
+        """Values of the types and shapes of the moments: the explained ones."""
+        return self.wrt
+
+    def zeros(self, position: int, images: ir.Value) -> ir.Value:
+        """Zeros in the shape of a moment; ``images`` (1,) is the number of images."""
+        return self.op.zeros_like(self.wrt[position])
+
+    def read(self, new: ir.Value, old: ir.Value) -> None:
+        """Notes that the model's nodes read a value in the place of another."""
+        self._scored.read(new, old)
+
+    def note_draws(self, seed: ir.Value, image: ir.Value, draw: ir.Value) -> None:
+        """Takes note of what the noise of rows is a function of; see ``normal_like``."""
+
+    @property
     def with_rows(self) -> ir.Value:
         """An input that has a row for each image."""
         return next(value for value in self.graph.inputs if has_rows(value))
@@ -94,7 +166,7 @@ class Rewrite:
             rows = pick(new)
             rows.shape = old.shape
             ir.convenience.replace_all_uses_with(old, rows)
-            self._scored.read(rows, old)
+            self.read(rows, old)
             self.wrt = [rows if value is old else value for value in self.wrt]
 
     def place_points(self, points: Callable[[ir.Value, int], ir.Value]) -> list[ir.Value]:
@@ -107,7 +179,7 @@ class Rewrite:
                 z.shape, z.type = value.shape, value.type
             for use in uses if z is not value else []:
                 use.node.replace_input_with(use.idx, z)
-            self._scored.read(z, value)
+            self.read(z, value)
             placed.append(z)
         self.graph.sort()
         return placed
@@ -231,6 +303,22 @@ class Rewrite:
             image = self.op.Range(0, self.op.Squeeze(rows, [0]), 1)
         return self.op.expand_like(kind.build(self.op, x, self.seed(), image, position), x)
 
+    def baselines_per_image(self, number: ir.Value | None) -> dict[str, ir.Value]:
+        """The baselines that are not the same for each image, a row for each, by the names of inputs.
+
+        Args:
+            number: What the numbers drawn for each image are a function of, if not its position.
+        """
+        found = {}
+        for position, kind in enumerate(self.request.definition.baseline or ()):
+            if not isinstance(kind, Fixed):
+                x = self.wrt[position]
+                baseline = self.baseline(position, x, number)
+                assert baseline is not None
+                name = own_name(self.request.prepared, "baseline", position)
+                found[name] = self.op.expand_like(baseline, x)
+        return found
+
     def column(self, vector: ir.Value, like: ir.Value) -> ir.Value:
         """A vector over rows, shaped to broadcast over the other axes of ``like`` and in its dtype."""
         rank = len(dims_of(like) or [None])
@@ -250,6 +338,15 @@ class Rewrite:
         if not isinstance(self.definition.baseline[position], Fixed):
             baseline = op.Gather(baseline, op.Mod(image, op.Shape(baseline, start=0, end=1)), axis=0)
         return op.Add(op.Mul(op.Sub(1.0, column), baseline), op.Mul(column, x))
+
+    def deviation(self, x: ir.Value) -> ir.Value | float:
+        """The standard deviation of the noise: a number, or for each row a share of its range."""
+        if not self.definition.relative:
+            return self.definition.noise
+        op, axes = self.op, list(range(1, len(dims_of(x) or [None])))
+        spread = op.Sub(op.ReduceMax(x, axes, keepdims=1), op.ReduceMin(x, axes, keepdims=1))
+        share: ir.Value = op.Mul(spread, self.definition.noise)
+        return share
 
     def score_of_rows(self, target: ir.Value) -> ir.Value:
         """The explained score of each row, (R, 1)."""

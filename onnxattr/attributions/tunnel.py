@@ -1,0 +1,176 @@
+"""Statistics of a method's attributions at noisy copies of the input."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from onnxattr.attributions.base import Attribution
+from onnxattr.attributions.definition import Definition, first_moment, unbiased_variance
+from onnxattr.attributions.options import Options, is_integer
+from onnxattr.attributions.plan import Plan
+from onnxattr.driver import Driver, Feeds
+from onnxattr.errors import ParameterError
+from onnxattr.renderings.tunnel import TunnelRequest, noisy_values, with_inputs
+
+KINDS = ("mean", "square", "variance")
+NOISE_KINDS = ("absolute", "relative")
+
+
+class NoiseTunnel(Attribution):
+    """The mean, the mean square or the variance of a method's attributions at x + e, e ~ N(0, noise^2).
+
+    The method is asked for its whole result, reducer included, at each noisy copy. Around a gradient without a reducer
+    the three are SmoothGrad, SquareGrad and VarGrad, with the same draws for a seed. Noise is added to the inputs that
+    are explained; to the float inputs before a value inside the model that is, such as a layer; and to that value where
+    no float input leads there, as to an embedding. The predicted class is that of x itself.
+
+    Args:
+        method: Any method, set up on its model.
+        nb_samples: Number of draws.
+        noise: Standard deviation of the noise; 0 for x alone.
+        kind: "mean", "square" (the mean of the squares) or "variance" (unbiased; the attribution at x is subtracted
+            first, so that a small variance around a large attribution survives float32).
+        noise_kind: What ``noise`` counts: "absolute" input units, or "relative": a share of the range, maximum minus
+            minimum, of each sample's values.
+        seed: Seed of the noise, that of a noisy method inside included. None for that of the method.
+        progress: See ``Attribution``; None for that of the method.
+
+    Raises:
+        ParameterError: If a parameter is outside its domain.
+    """
+
+    def __init__(
+        self,
+        method: Attribution,
+        nb_samples: int = 50,
+        noise: float = 0.2,
+        kind: str = "mean",
+        *,
+        noise_kind: str = "absolute",
+        seed: int | None = None,
+        progress: bool | None = None,
+    ):
+        if not isinstance(method, Attribution):
+            raise ParameterError(
+                f"method={method!r}: expected a method on a model, such as NoiseTunnel(GradCAM('model.onnx'))."
+            )
+        self.method = method
+        self.nb_samples, self.noise, self.kind, self.noise_kind = nb_samples, noise, kind, noise_kind
+        self.options: Options = replace(
+            method.options,
+            seed=method.options.seed if seed is None else seed,
+            progress=method.options.progress if progress is None else progress,
+        )
+        self._check_own()
+        self.options.check()
+        self.prepared, self._score = method.prepared, method._score
+        self.batch_size, self.reducer = method.batch_size, method.reducer
+        self.operator, self.output_layer = method.operator, method.output_layer
+        self._plan = self._planned()
+
+    def convergence_delta(self, inputs: Any, targets: Any = None) -> np.ndarray:
+        """How much the attributions do not add up, for a method on a path.
+
+        For ``kind="mean"`` the mean over the draws of the method's deltas: the sum of a row's mean attributions minus
+        the mean of f(x + e) - f(b). Squares and variances add up to nothing: for them that of the method at x.
+
+        Raises:
+            ParameterError: If the method has no path.
+        """
+        if not self._plan.request.has_delta:
+            if not hasattr(self.method, "convergence_delta"):
+                raise ParameterError(f"{self.method.name} has no path, and so no convergence delta.")
+            return np.asarray(self.method.convergence_delta(inputs, targets))
+        return np.concatenate(self._collected(inputs, targets, False).deltas)
+
+    def _check_own(self) -> None:
+        fewest = 2 if self.kind == "variance" else 1
+        if self.kind not in KINDS:
+            raise ParameterError(f"kind={self.kind!r}: expected one of {KINDS}.")
+        if self.noise_kind not in NOISE_KINDS:
+            raise ParameterError(f"noise_kind={self.noise_kind!r}: expected one of {NOISE_KINDS}.")
+        if not is_integer(self.nb_samples, at_least=fewest):
+            raise ParameterError(f"nb_samples={self.nb_samples!r}: expected an integer from {fewest} on.")
+        number = isinstance(self.noise, (int, float, np.number)) and not isinstance(self.noise, bool)
+        if not number or not np.isfinite(self.noise) or self.noise < 0:
+            raise ParameterError(
+                f"noise={self.noise!r}: a standard deviation is a finite number that is not negative."
+            )
+        self.nb_samples, self.noise = int(self.nb_samples), float(self.noise)
+        if self.noise == 0 and self.method._plan.request.seeded:
+            raise ParameterError(
+                f"noise=0: {self.method.name} draws noise of its own, and the tunnel would add none; take it by itself."
+            )
+
+    def _definition(self) -> Definition:
+        finish = unbiased_variance(self.nb_samples) if self.kind == "variance" else first_moment
+        powers = {"mean": (1,), "square": (2,), "variance": (1, 2)}[self.kind]
+        if self.noise == 0:
+            return Definition(finish, powers=powers)  # every draw is x itself: one stands for all
+        weights = np.full(self.nb_samples, 1.0 / self.nb_samples)
+        return Definition(
+            finish,
+            weights,
+            noise=self.noise,
+            powers=powers,
+            pilot=self.kind == "variance",
+            relative=self.noise_kind == "relative",
+        )
+
+    def _planned(self) -> Plan:
+        inner = self.method._plan
+        if self.prepared is not self.method.prepared:
+            method = copy.copy(self.method)
+            method.prepared = self.prepared
+            inner = method._planned()
+        return _TunnelPlan(inner, self._definition(), self.batch_size, self.options, self.kind == "mean")
+
+    def _parameters(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in ("nb_samples", "noise", "kind", "noise_kind")}
+        inner = {"method": self.method.name, "parameters": self.method._parameters()}
+        return {"method": inner, **own, "seed": self.options.seed}
+
+
+class _TunnelPlan(Plan):
+    """The plan of a tunnel, made again whenever that of the method inside is."""
+
+    def __init__(
+        self, inner: Plan, definition: Definition, batch_size: int | None, options: Options, mean: bool
+    ):
+        self._inner, self._mean = inner, mean
+        super().__init__(inner.prepared, definition, None, batch_size, options)
+
+    def _make(self) -> None:
+        inner = self._seen = self._inner.request
+        self.misfit = self._inner.misfit
+        noisy = noisy_values(inner.prepared)
+        self.request = TunnelRequest(
+            replace(inner.prepared, wrt=noisy, asked=noisy),
+            self._definition,
+            None,
+            inner.channel_axes,
+            inner.relu_policy,
+            score=inner.score,
+            inner=replace(inner, prepared=with_inputs(inner.prepared, noisy)),
+            inner_rows=self._inner.driver.rows,
+            with_delta=self._mean and inner.has_delta,
+        )
+        self.driver = Driver(self.request, self._batch_size, self._options.seed, self._options.providers)
+
+    def decide(self, feeds: Feeds | None, stacklevel: int) -> None:
+        """Finds out whether rows are apart, as the plan of the method does."""
+        self._inner.decide(feeds, stacklevel + 1)
+        if self._inner.request is not self._seen:
+            self._make()
+
+    def baselines(self, feeds: Feeds, rows: int, first_row: int, dataset: bool) -> Feeds:
+        """The baselines of the method inside that come from outside the graph: those of x itself."""
+        return self._inner.baselines(feeds, rows, first_row, dataset)
+
+    def check_baselines(self, rows: int) -> None:
+        """Checks that a dataset had a sample for every row of the baselines."""
+        self._inner.check_baselines(rows)
