@@ -186,7 +186,8 @@ def _underflows(trial: Trial, x: Array) -> bool:
     return any(
         bool(((a == 0) & (wide != 0)).any())
         for name, a in single.items()
-        if (wide := trial.double(_giving(as_double(trial.bare), name), x, name)) is not None
+        if a.dtype != bool
+        and (wide := trial.double(_giving(as_double(trial.bare), name), x, name)) is not None
     )
 
 

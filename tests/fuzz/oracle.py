@@ -67,43 +67,70 @@ def in_double(double: onnx.ModelProto, names: Sequence[str], **more: Array) -> I
 
 
 def neighbours(
-    model: onnx.ModelProto, feeds: dict[str, Array], scale: float, seed: int, count: int = 3
+    model: onnx.ModelProto, feeds: dict[str, Array], scale: float, seed: int, *, decided: bool = False
 ) -> list[onnx.ModelProto]:
     """Models in float64 whose inner values are each multiplied by 1 + scale * noise, as rounding does.
 
-    Zeros stay zeros, so what a mask or a zero switches off stays off; what cancels does not cancel any more.
+    Zeros stay zeros, so what a mask or a zero switches off stays off; what cancels does not cancel any more. With
+    ``decided`` comparisons come out as they do for these feeds, equality too.
     """
-    rng, shapes = np.random.default_rng(seed), {n: a.shape for n, a in inner_values(model, feeds).items()}
-    sizes = {n for node in model.graph.node if node.op_type in ("Resize", "Upsample") for n in node.input[1:]}
-    found = []
-    for _ in range(count):
-        double = as_double(model)
-        nodes = []
-        for node in double.graph.node:
-            nodes.append(node)
-            for k, name in enumerate(node.output):
-                if name not in shapes or name in sizes:
-                    continue
-                factor = np.asarray(1 + scale * rng.normal(size=shapes[name]))
-                double.graph.initializer.append(numpy_helper.from_array(factor, f"{name}/factor"))
-                node.output[k] = f"{name}/exact"
-                nodes.append(helper.make_node("Mul", [f"{name}/exact", f"{name}/factor"], [name]))
-        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-        del double.graph.node[:]
-        double.graph.node.extend(copies)
-        found.append(double)
+    rng, values = np.random.default_rng(seed), inner_values(model, feeds)
+    sizes = _sizes(model)
+    return [_scaled(as_double(model), values, sizes, scale, rng, decided) for _ in range(3)]
+
+
+def _sizes(model: onnx.ModelProto) -> set[str]:
+    """The values that scales and sizes of Resizes are made of, which stay float32."""
+    found: set[str] = set()
+    for node in reversed(model.graph.node):
+        if node.op_type in ("Resize", "Upsample"):
+            found.update(node.input[1:])
+        elif found.intersection(node.output) and node.op_type not in ("Shape", "Size"):
+            found.update(node.input)
     return found
 
 
+def _scaled(
+    double: onnx.ModelProto,
+    values: dict[str, Array],
+    sizes: set[str],
+    scale: float,
+    rng: np.random.Generator,
+    decided: bool,
+) -> onnx.ModelProto:
+    nodes, held = [], double.graph.initializer
+    for node in double.graph.node:
+        found = values.get(node.output[0])
+        if decided and found is not None and found.dtype == bool:
+            held.append(numpy_helper.from_array(found, node.output[0]))
+            continue
+        nodes.append(node)
+        for k, name in enumerate(node.output):
+            found = values.get(name)
+            if found is None or found.dtype == bool or name in sizes:
+                continue
+            held.append(
+                numpy_helper.from_array(
+                    np.asarray(1 + scale * rng.normal(size=found.shape)), f"{name}/factor"
+                )
+            )
+            node.output[k] = f"{name}/exact"
+            nodes.append(helper.make_node("Mul", [f"{name}/exact", f"{name}/factor"], [name]))
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del double.graph.node[:]
+    double.graph.node.extend(copies)
+    return double
+
+
 def inner_values(model: onnx.ModelProto, feeds: dict[str, Array]) -> dict[str, Array]:
-    """The float values that a model's own nodes compute, in the runtime; feeds in float64 for a model of float64."""
+    """The floats and booleans that a model's own nodes compute, in the runtime."""
     everything = onnx.ModelProto()
     everything.CopyFrom(model)
     names = [name for node in model.graph.node for name in node.output if name]
     del everything.graph.output[:]
     everything.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     arrays = zip(names, session(everything).run(names, feeds), strict=True)
-    return {name: a for name, a in arrays if isinstance(a, np.ndarray) and a.dtype.kind == "f"}
+    return {name: a for name, a in arrays if isinstance(a, np.ndarray) and a.dtype.kind in "fb"}
 
 
 def slopes(forward: Forward, x: Array, v: Array, ct: Array) -> tuple[float, bool]:

@@ -70,7 +70,7 @@ class Trial:
 
     def rounding(self, x: Array, name: str) -> Array:
         """How far a value of the gradient graph moves where inner values are rounded as in float32; 0 if unknown."""
-        near = neighbours(self.gradient_model, self.feeds(x), 2.0**-23, self.case.seed)
+        near = neighbours(self.gradient_model, self.feeds(x), 2.0**-23, self.case.seed, decided=True)
         found = [self.double(model, x, name) for model in (as_double(self.gradient_model), *near)]
         there = [a for a in found if a is not None]
         return np.ptp(there, axis=0) if len(there) == len(found) else np.zeros(())
