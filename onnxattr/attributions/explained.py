@@ -86,7 +86,7 @@ def explanation_of(
         targets=weights if labels is None else labels,
         target_names=target_names(labels, classes, len(scores)),
         scores=scores,
-        score_name="probability" if unit or softmax else "score",
+        score_name="probability" if labels is not None and (unit or softmax) else "score",
         baseline_scores=None if difference is None else (scores - difference).astype(np.float32),
         delta=delta,
         relative_gap=np.concatenate(collected.gaps) if collected.gaps else None,

@@ -14,6 +14,14 @@ from onnxattr.plots.panels import Panel, gallery, panel_sheet
 from onnxattr.plots.sheet import check_path, matplotlib_module
 from onnxattr.plots.tables import bars, summary, tabular, waterfall
 from onnxattr.plots.tokens import tokens
+from onnxattr.plots.xplique import (
+    plot_attribution,
+    plot_attributions,
+    plot_feature_impact,
+    plot_mean_feature_impact,
+    plot_timeseries_attributions,
+    summary_plot_tabular,
+)
 
 __all__ = [
     "Marks",
@@ -27,10 +35,16 @@ __all__ = [
     "heatmap",
     "matplotlib_module",
     "panel_sheet",
+    "plot_attribution",
+    "plot_attributions",
+    "plot_feature_impact",
+    "plot_mean_feature_impact",
+    "plot_timeseries_attributions",
     "score_curves",
     "series",
     "strips",
     "summary",
+    "summary_plot_tabular",
     "tabular",
     "tokens",
     "waterfall",

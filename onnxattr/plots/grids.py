@@ -13,8 +13,8 @@ from onnxattr.plots.panels import Panel, panel_sheet
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: How many images a grid shows, and how many of one method get a line of their own.
-MOST, LINES = 12, 3
+#: How many images a grid shows, and how many of one method stand above their maps.
+MOST, LINES = 12, 4
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def grid(
 ) -> "Figure":
     """Draw images by methods: a line for each image, a column for the image itself and one for each method's map.
 
-    More than three images by one method stand beside each other, each below its map. The first 12 images are drawn.
+    Two to four images by one method stand beside each other with their maps below; more without, each below its map.
+    The first 12 images are drawn.
 
     Args:
         images: (N, H, W), (N, H, W, C) or (N, C, H, W), or a list of images; as in `heatmap`. None: maps alone.
@@ -103,7 +104,9 @@ def grid(
             style = (styles or {}).get(method, "grain")
             panels.append(Panel(first, second, image, np.asarray(maps[index]), style, **about, **over))
     columns = len(attributions) + (images is not None)
-    if alone:
+    if len(attributions) == 1 and images is not None and 1 < count <= LINES:
+        columns, panels = count, panels[::2] + panels[1::2]
+    elif alone:
         columns = min(4, len(panels)) if len(panels) != 6 else 3
         method = next(iter(attributions))
         subtitle = subtitle or (method if method not in title else "")

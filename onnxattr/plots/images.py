@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 STYLES = ("grain", "cam")
+#: Bicubic upsampling of a map that is nowhere negative goes below 0 by less than this share of its size.
+_UNDERSHOOT = 0.2
 
 
 def heatmap(
@@ -38,7 +40,7 @@ def heatmap(
         channel_axis: axis of the channels in `attribution`; by default the first or the last, whichever fits the
             image or, without one, has one or three channels.
         style: "grain": each number one square over the grey image; "cam": for coarse maps, smooth over the image in
-            its own colours.
+            its own colours; what upsampling undershoots is drawn as 0.
         stretch: whether a map of another size than the image is stretched over it.
 
     Returns:
@@ -59,6 +61,8 @@ def heatmap(
     require_some(channels, "the attribution")
     values = channels.sum(axis=-1)
     low, high = color_limits(values, percentile)
+    if style == "cam" and np.nanmin(values) > -_UNDERSHOOT * high:
+        low = 0.0
     ax.set_axis_off()
     extent = None
     if photo is not None:

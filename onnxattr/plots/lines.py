@@ -180,6 +180,7 @@ def _draw_channels(
     for place in range(count):
         ax = sheet.axes(left, top + place * each, width, each - 0.12)
         drawn = _colored_lines(ax, line[:, place : place + 1], values[:, place : place + 1], limits)
+        ax.locator_params(axis="y", nbins=3, prune="both" if count > 1 else None)
         if place < count - 1:
             ax.set_xticklabels([])
         if len(channels) or count > 1:

@@ -127,13 +127,15 @@ def panel_sheet(
     heights = [panel_width * max(panel.aspect for panel in line) for line in lines]
     head = head_height(inches, subtitle)
     foot = 0.25 + 0.24 * math.ceil(9 / inches)
-    sheet = Sheet(head + sum(heights) + 1.4 * len(lines) + foot, width, title, inches, subtitle)
+    # Above a panel are its two lines, below a map its colour bar.
+    rooms = [1.4 if any(panel.attribution is not None for panel in line) else 0.95 for line in lines]
+    sheet = Sheet(head + sum(heights) + sum(rooms) + foot, width, title, inches, subtitle)
     top, kinds = head, set()
-    for line, height in zip(lines, heights, strict=True):
+    for line, height, room in zip(lines, heights, rooms, strict=True):
         for place, panel in enumerate(line):
             left = MARGIN + place * (panel_width + GAP)
             kinds |= panel.draw(sheet, left, top, panel_width, height, percentile)
-        top += height + 1.4
+        top += height + room
     if kinds:
         sheet.foot(legend(percentile, kinds))
     return sheet.finish(path)

@@ -56,7 +56,7 @@ class Sheet:
         """Write a line of text; where it is longer than `fit` inches, it shrinks a little and is then shortened."""
         text = self.figure.text(left / self.width, 1 - baseline / self.height, string)
         text.set(**{"size": size, "color": INK, "parse_math": False} | style)
-        if fit:
+        if fit and string.strip():
             self.fit(text, string, size, fit)
 
     def fit(self, text: Any, string: str, size: float, inches: float, ending: str = "") -> None:
@@ -67,8 +67,11 @@ class Sheet:
             return bool(text.get_window_extent().width > inches * self.figure.dpi)
 
         smallest = 0.75 * size
-        while wide() and size > smallest:
-            size = max(0.95 * size, smallest)
+        for _ in range(3):  # widths are not quite proportional to sizes
+            share = inches * self.figure.dpi / text.get_window_extent().width
+            if share >= 1 or size <= smallest:
+                break
+            size = max(0.99 * share * size, smallest)
             text.set_fontsize(size)
         low, high = 0, len(string) if wide() else 0
         while low < high:
@@ -106,7 +109,7 @@ class Sheet:
         bar = self.figure.colorbar(drawn, cax=ax, orientation="horizontal", ticks=ticks)
         bar.outline.set_visible(False)
         values = np.ma.compressed(np.ma.masked_invalid(drawn.get_array()))
-        ax.set_xticklabels([_tick(tick, values) for tick in ticks], parse_math=False)
+        ax.set_xticklabels([_tick(tick, values, low < 0) for tick in ticks], parse_math=False)
         ax.tick_params(length=0, labelsize=12, labelcolor=MUTED, pad=3)
         ax.get_xticklabels()[0].set_horizontalalignment("left")
         ax.get_xticklabels()[-1].set_horizontalalignment("right")
@@ -151,10 +154,11 @@ def color_scale(signed: bool, opacity: float | None) -> Any:
     return matplotlib.colors.ListedColormap(colors).with_extremes(bad=BAD)
 
 
-def _tick(tick: float, values: np.ndarray) -> str:
+def _tick(tick: float, values: np.ndarray, signed: bool) -> str:
     """The label of an end of a colour bar: with a sign where values beyond it have the same colour."""
-    beyond = (tick < 0 and values.min() < tick) or (tick > 0 and values.max() > tick)
-    sign = ("\N{LESS-THAN OR EQUAL TO} " if tick < 0 else "\N{GREATER-THAN OR EQUAL TO} ") if beyond else ""
+    lower = tick < 0 or (tick == 0 and not signed)
+    beyond = values.min() < tick if lower else tick > 0 and values.max() > tick
+    sign = ("\N{LESS-THAN OR EQUAL TO} " if lower else "\N{GREATER-THAN OR EQUAL TO} ") if beyond else ""
     return sign + format_number(tick)
 
 

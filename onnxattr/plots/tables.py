@@ -322,12 +322,12 @@ def _swarm(ax: "Axes", columns: np.ma.MaskedArray, values: np.ndarray | None) ->
         ax.axhline(place, color=FAINT, linewidth=0.5, zorder=0)
         kept = ~np.ma.getmaskarray(columns[:, place])
         x = np.asarray(columns[kept, place])
-        y = place + _spread(x, span)
+        y = place + spread(x, span)
         if values is None:
             ax.scatter(x, y, s=size, color=PURPLE, linewidth=0)
             continue
         drawn = ax.scatter(
-            x, y, s=size, c=_ranks(values[kept, place]), cmap="viridis", linewidth=0, vmin=0, vmax=1
+            x, y, s=size, c=ranks(values[kept, place]), cmap="viridis", linewidth=0, vmin=0, vmax=1
         )
         drawn.set(rasterized=True)
     ax.set_yticks([])
@@ -338,7 +338,7 @@ def _swarm(ax: "Axes", columns: np.ma.MaskedArray, values: np.ndarray | None) ->
     return drawn
 
 
-def _spread(x: np.ndarray, span: float) -> np.ndarray:
+def spread(x: np.ndarray, span: float) -> np.ndarray:
     """How far each point is moved from the line, so that close ones form a cloud as wide as they are many."""
     cells = np.round(x / span * 70).astype(int)
     offsets = np.zeros(len(x))
@@ -351,7 +351,7 @@ def _spread(x: np.ndarray, span: float) -> np.ndarray:
     return offsets
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
+def ranks(values: np.ndarray) -> np.ndarray:
     """Each value's share of the smaller ones, from 0 to 1, equal for equal values; outliers do not flatten it."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     middles = np.cumsum(counts) - (counts + 1) / 2

@@ -207,7 +207,8 @@ def _size(piece: Piece) -> float:
 def _draw_piece(sheet: Sheet, piece: Piece, left: float, top: float, colors: object) -> None:
     """Draw the background of a piece and its text."""
     inches = _width(sheet, piece)
-    color = colors.to_rgba(np.ma.masked_invalid(piece.value))  # type: ignore[attr-defined]
+    to_rgba = matplotlib_module(".colors").to_rgba
+    color = colors.to_rgba(piece.value) if np.isfinite(piece.value) else to_rgba(BAD)  # type: ignore[attr-defined]
     patch = matplotlib_module(".patches").Rectangle(
         (left / sheet.width, 1 - (top + _LINE - 0.08) / sheet.height),
         inches / sheet.width,

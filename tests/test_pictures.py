@@ -1,0 +1,391 @@
+"""What is drawn: the colours of known pixels, the lengths of bars, the tokens; and the pictures of the gallery."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from onnxattr import Explanation, plots
+from onnxattr.errors import ShapeError
+from onnxattr.plots.sheet import BAD, BLUE, PURPLE, RED
+from onnxattr.plots.tokens import pieces_of
+
+ROOT = Path(__file__).parent.parent
+RNG = np.random.default_rng(0)
+PHOTOS = RNG.random((3, 8, 10, 3)).astype(np.float32)
+MINUS = "\N{MINUS SIGN}"
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.texts if text.get_text()]
+
+
+def maps_of(figure: Figure) -> list[AxesImage]:
+    """The last image of each pair of axes that has a map over a photo or alone."""
+    return [ax.images[-1] for ax in figure.axes if ax.images]
+
+
+def rgb(color) -> np.ndarray:
+    from matplotlib.colors import to_rgb
+
+    return np.array(to_rgb(color))
+
+
+def overlapping(figure: Figure) -> list:
+    figure.draw_without_rendering()
+    found = [t for t in figure.texts if t.get_text()]
+    found += [t for ax in figure.axes for t in (*ax.texts, *ax.get_yticklabels()) if t.get_text()]
+    boxes = [(t.get_text(), t.get_window_extent()) for t in found]
+    width = figure.bbox.width
+    outside = [name for name, box in boxes if box.x0 < -1 or box.x1 > width + 1]
+    return outside + [(a, b) for i, (a, x) in enumerate(boxes) for b, y in boxes[:i] if x.overlaps(y)]
+
+
+class TestColours:
+    """Of known pixels, over a photo and without one."""
+
+    values = np.zeros((8, 10), np.float32)
+    values[0, 0], values[1, 1], values[2, 2] = 2.0, -2.0, np.nan
+
+    def drawn(self, **options) -> AxesImage:
+        return plots.heatmap(Figure().add_subplot(), self.values, percentile=100, **options)
+
+    @pytest.mark.parametrize("image", [None, PHOTOS[0]])
+    def test_signs_zero_and_nan(self, image):
+        drawn = self.drawn(image=image)
+        assert drawn.get_clim() == (-2.0, 2.0)
+        colors = drawn.to_rgba(drawn.get_array())
+        positive, negative, missing, zero = (colors[i, i] for i in (0, 1, 2, 3))
+        assert positive[0] > 2 * positive[2]
+        assert negative[2] > 2 * negative[0]
+        np.testing.assert_allclose(missing[:3], rgb(BAD), atol=0.01)
+        assert missing[3] == 1
+        if image is None:
+            assert zero[:3].min() > 0.95
+        else:
+            assert zero[3] < 0.03
+
+    def test_a_map_without_sign_goes_from_nothing_to_purple(self):
+        drawn = plots.heatmap(Figure().add_subplot(), np.abs(self.values), percentile=100)
+        assert drawn.get_clim() == (0.0, 2.0)
+        strong = drawn.to_rgba(np.array([2.0]))[0]
+        assert strong[2] > strong[0] > strong[1]
+
+    def test_smooth_maps_lie_over_the_photo_in_its_colours(self):
+        ax = Figure().add_subplot()
+        drawn = plots.heatmap(ax, np.linspace(-0.01, 1, 80).reshape(8, 10), PHOTOS[0], style="cam")
+        np.testing.assert_allclose(ax.images[0].get_array(), PHOTOS[0])
+        assert drawn.get_clim()[0] == 0
+        assert drawn.get_interpolation() == "bicubic"
+
+    def test_a_small_map_is_stretched_over_the_photo(self):
+        ax = Figure().add_subplot()
+        drawn = plots.heatmap(ax, np.ones((2, 2)), PHOTOS[0], stretch=True)
+        assert tuple(drawn.get_extent()) == tuple(ax.images[0].get_extent()) == (-0.5, 9.5, 7.5, -0.5)
+        with pytest.raises(ShapeError, match="as the image"):
+            plots.heatmap(ax, np.ones((2, 2)), PHOTOS[0])
+
+    def test_colour_bars_say_where_colours_saturate(self):
+        values = np.linspace(-1, 3, 80).reshape(8, 10)
+        figure = plots.grid(PHOTOS[:1], {"M": values[None]}, title="t", percentile=30)
+        bar = figure.axes[-1]
+        limit = np.percentile(np.abs(values), 30)
+        labels = [label.get_text() for label in bar.get_xticklabels()]
+        assert labels == [
+            f"\N{LESS-THAN OR EQUAL TO} {MINUS}{limit:.2g}",
+            "0",
+            f"\N{GREATER-THAN OR EQUAL TO} {limit:.2g}",
+        ]
+        assert "30th percentile" in " ".join(reversed(texts(figure)[-2:]))
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        PHOTOS,
+        np.moveaxis(PHOTOS, -1, 1),
+        (PHOTOS * 255).round().astype(np.uint8),
+        (PHOTOS * 255).round(),
+        (PHOTOS - PHOTOS.min()) / np.ptp(PHOTOS) * 4 - 2,
+    ],
+    ids=["0..1", "channels first", "uint8", "bytes in floats", "normalised"],
+)
+def test_photos_look_alike_whatever_numbers_they_are(images):
+    figure = plots.grid(images, {"M": np.ones((3, 8, 10))}, title="t")
+    for index in range(3):
+        np.testing.assert_allclose(maps_of(figure)[index].get_array(), PHOTOS[index], atol=0.02)
+
+
+@pytest.mark.parametrize(("images", "methods"), [(1, 1), (4, 1), (5, 1), (7, 1), (15, 1), (2, 3), (1, 11)])
+def test_grids_of_any_size_are_legible(images, methods):
+    photos, name = RNG.random((images, 6, 6, 3)), "A name of a class that is far too long for its column"
+    maps = {f"{name} {index}" if index else "M": RNG.normal(size=(images, 6, 6)) for index in range(methods)}
+    figure = plots.grid(
+        photos, maps, title=name * 3, names=[name] * images, captions=["score 0.123456"] * images
+    )
+    drawn = min(images, 12)
+    alone = methods == 1 and images > 4
+    assert sum(len(ax.images) > 0 for ax in figure.axes) == drawn * (methods + (not alone))
+    assert not overlapping(figure)
+    assert min(text.get_fontsize() for text in figure.texts) > 8
+
+
+def test_masks_and_boxes_are_drawn_at_their_pixels():
+    mask = np.zeros((8, 10), bool)
+    mask[2:5, 3:7] = True
+    marks = plots.Marks([mask], [[(1, 2, 6, 7)]], [["a <b>"]])
+    figure = plots.grid(PHOTOS[:1], {"M": np.ones((1, 8, 10))}, title="t", marks=marks)
+    for ax in [ax for ax in figure.axes if ax.images]:
+        lines = np.concatenate([path.vertices for part in ax.collections for path in part.get_paths()])
+        np.testing.assert_allclose(lines.min(axis=0), [2.5, 1.5])
+        np.testing.assert_allclose(lines.max(axis=0), [6.5, 4.5])
+        assert {patch.get_bbox().bounds for patch in ax.patches} == {(0.5, 1.5, 5, 5)}
+        assert [text.get_text() for text in ax.texts] == ["a <b>"]
+
+
+def test_a_waterfall_leads_from_the_baseline_to_the_score():
+    figure = plots.waterfall(
+        list("abcd"), np.array([1.0, -3.0, 0.5, 0.25]), title="t", start=2.0, end=1.0, top=2
+    )
+    ax = next(ax for ax in figure.axes if ax.patches)
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "b",
+        "a",
+        "the other 2 together",
+        "gap: not attributed",
+    ]
+    np.testing.assert_allclose([bar.get_width() for bar in ax.patches], [-3, 1, 0.75, 0.25])
+    np.testing.assert_allclose([bar.get_x() for bar in ax.patches], [2, -1, 0, 0.75])
+    colors = [bar.get_facecolor()[:3] for bar in ax.patches]
+    np.testing.assert_allclose(colors[:3], [rgb(BLUE), rgb(RED), rgb(RED)])
+    assert [line.get_xdata()[0] for line in ax.lines[-2:]] == [2.0, 1.0]
+    assert {"baseline 2", "score 1"} <= {text.get_text() for text in ax.texts}
+    assert not overlapping(figure)
+
+
+@pytest.mark.parametrize("count", [1, 2, 13, 30])
+@pytest.mark.parametrize("draw", ["tabular", "bars", "waterfall", "summary"])
+def test_tables_of_any_size_are_legible(draw, count):
+    names = [
+        f"a feature with a name that is much too long for the place that it has, {i}" for i in range(count)
+    ]
+    amounts, more = RNG.normal(size=count), {"start": 0.0, "end": 1.0} if draw == "waterfall" else {}
+    amounts = RNG.normal(size=(40, count)) if draw == "summary" else amounts
+    figure = getattr(plots, draw)(names, amounts, values=amounts, title="t", top=30, **more)
+    assert not overlapping(figure)
+    labels = [label.get_text() for ax in figure.axes for label in ax.get_yticklabels()]
+    assert all("\N{HORIZONTAL ELLIPSIS}" in label for label in labels[:count])
+
+
+def test_a_feature_without_a_number_is_marked():
+    figure = plots.bars(["a", "b"], np.array([1.0, np.nan]), title="t")
+    (ax,) = [ax for ax in figure.axes if ax.patches]
+    label = ax.texts[0]
+    assert (label.get_text(), ax.get_yticklabels()[0].get_text()) == ("NaN", "b")
+    np.testing.assert_allclose(label.get_bbox_patch().get_facecolor()[:3], rgb(BAD))
+
+
+def test_a_summary_orders_by_mean_size_and_has_every_row():
+    values = np.array([[1.0, -4.0, 0.1], [3.0, 4.0, np.nan], [-2.0, 0.0, 0.3]])
+    figure = plots.summary(["a", "b", "c"], values, values=values, title="t")
+    bars, swarm, *_ = figure.axes
+    assert [label.get_text() for label in bars.get_yticklabels()] == ["b", "a", "c"]
+    np.testing.assert_allclose([bar.get_width() for bar in bars.patches], [8 / 3, 2, 0.2])
+    np.testing.assert_allclose(bars.patches[0].get_facecolor()[:3], rgb(PURPLE))
+    points = [part.get_offsets() for part in swarm.collections]
+    np.testing.assert_allclose([sorted(p[:, 0]) for p in points[:2]], [[-4, 0, 4], [-2, 1, 3]])
+    assert [len(p) for p in points] == [3, 3, 2]
+    np.testing.assert_allclose(swarm.collections[1].get_array(), [0.5, 1, 0])
+
+
+def test_series_of_several_channels_have_one_scale():
+    x, values = RNG.normal(size=(20, 3)), RNG.normal(size=(20, 3))
+    values[4, 1] = np.nan
+    figure = plots.strips([x], [values], title="t", channels=["a", "b", "c"], percentile=100)
+    parts = [part for ax in figure.axes for part in ax.collections if isinstance(part, LineCollection)]
+    lines = [part for part in parts if part.get_array() is not None]
+    assert len(lines) == 3
+    limit = np.nanmax(np.abs(values))
+    for place, part in enumerate(lines):
+        np.testing.assert_allclose(part.get_array().filled(np.nan), values[:, place])
+        assert part.get_clim() == (-limit, limit)
+    np.testing.assert_allclose(lines[1].to_rgba(lines[1].get_array())[4][:3], rgb(BAD), atol=0.01)
+    many = plots.strips([RNG.normal(size=(20, 9))], [RNG.normal(size=(20, 9))], title="t")
+    assert maps_of(many)[0].get_array().shape == (9, 20)
+    assert not overlapping(figure)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "shown"),
+    [
+        (["un", "##fair", "!"], ["un", "fair", " !"]),
+        (["[CLS]", "a", "[SEP]", "[PAD]", "[PAD]"], ["[CLS]", " a", " [SEP]"]),
+        (["\u2581The", "\u2581un", "fair", "."], ["The", " un", "fair", "."]),
+        (["<s>", "The", "\u0120end", "s", "</s>"], ["<s>", " The", " end", "s", " </s>"]),
+        (["##", "a"], ["##", " a"]),
+        (["\u2581", "a"], ["\N{OPEN BOX}", "a"]),
+    ],
+)
+def test_subwords_are_joined(tokens, shown):
+    found = pieces_of(tokens, np.arange(len(tokens)))
+    assert [" " * piece.spaced + piece.text for piece in found] == shown
+
+
+def test_tokens_have_the_colour_of_their_attribution():
+    rows = [["good", "bad", "so-so"], ["$x$", "[PAD]"]]
+    figure = plots.tokens(
+        rows, [np.array([2.0, -2.0, 0.0]), np.array([np.nan, 9.0])], title="t", names=["p", "q"]
+    )
+    patches = {patch.get_gid(): patch.get_facecolor() for patch in figure.artists if patch.get_gid()}
+    assert list(patches) == ["good", "bad", "so-so", "$x$"]
+    assert patches["good"][0] > 2 * patches["good"][2]
+    assert patches["bad"][2] > 2 * patches["bad"][0]
+    assert min(patches["so-so"][:3]) > 0.95
+    np.testing.assert_allclose(patches["$x$"][:3], rgb(BAD), atol=0.01)
+    with pytest.raises(ShapeError, match="2 tokens, and attributions of shape"):
+        plots.tokens([["a", "b"]], [np.ones((2, 4))], title="t")
+
+
+def test_long_texts_are_laid_out_in_lines():
+    rows = [["word"] * 90, ["w" * 300, "end"]]
+    figure = plots.tokens(rows, [RNG.normal(size=90), np.ones(2)], title="t")
+    boxes = [patch.get_window_extent() for patch in figure.artists if patch.get_gid()]
+    assert len({round(box.y0) for box in boxes}) >= 6
+    assert max(box.x1 for box in boxes) <= figure.bbox.width
+    assert not any(
+        a.shrunk(0.98, 0.9).overlaps(b.shrunk(0.98, 0.9)) for i, a in enumerate(boxes) for b in boxes[:i]
+    )
+
+
+class TestXpliquesNames:
+    """Xplique's plots and ours draw the same arrays in the same colours."""
+
+    @pytest.fixture(autouse=True)
+    def pyplot(self):
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+
+        yield pyplot
+        pyplot.close("all")
+
+    @pytest.mark.parametrize("absolute", [False, True])
+    @pytest.mark.parametrize("clip", [None, 0.5, 10])
+    def test_plot_attributions(self, pyplot, absolute, clip):
+        xplique = pytest.importorskip("xplique.plots")
+        maps = RNG.normal(size=(7, 8, 10)).astype(np.float32)
+        images = RNG.random((7, 8, 10, 3)).astype(np.float32)
+        options = {"cmap": "jet", "alpha": 0.4, "cols": 3, "img_size": 2.0}
+        xplique.plot_attributions(maps, images, absolute_value=absolute, clip_percentile=clip, **options)
+        theirs = pyplot.gcf()
+        ours = plots.plot_attributions(maps, images, absolute_value=absolute, clip_percentile=clip, **options)
+        assert ours is pyplot.gcf()
+        assert len(ours.axes) == len(theirs.axes) == 7
+        np.testing.assert_allclose(ours.get_size_inches()[0], theirs.get_size_inches()[0])
+        for a, b in zip(ours.axes, theirs.axes, strict=True):
+            for mine, other in zip(a.images, b.images, strict=True):
+                np.testing.assert_allclose(mine.get_array(), other.get_array(), atol=1e-5)
+            assert a.images[1].get_cmap().name == b.images[1].get_cmap().name == "jet"
+            assert a.images[1].get_alpha() == b.images[1].get_alpha() == 0.4
+
+    def test_plot_feature_impact(self, pyplot):
+        xplique = pytest.importorskip("xplique.plots")
+        values, given = RNG.normal(size=6), RNG.normal(size=6)
+        xplique.plot_feature_impact(values, list("abcdef"), given, max_display=4)
+        theirs = pyplot.gcf()
+        ours = plots.plot_feature_impact(values, list("abcdef"), given, max_display=4)
+        for a, b in zip(ours.axes, theirs.axes, strict=True):
+            np.testing.assert_allclose([p.get_width() for p in a.patches], [p.get_width() for p in b.patches])
+            assert [t.get_text() for t in a.get_yticklabels()] == [t.get_text() for t in b.get_yticklabels()]
+
+    def test_summary_and_series(self, pyplot, tmp_path):
+        values = RNG.normal(size=(9, 5))
+        figure = plots.summary_plot_tabular(values, values, list("abcde"), max_display=3)
+        order = np.argsort(np.abs(values).mean(axis=0))[::-1][:3]
+        assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["abcde"[i] for i in order]
+        for place, part in enumerate(figure.axes[0].collections):
+            np.testing.assert_allclose(part.get_offsets()[:, 0], values[:, order[place]])
+        maps = RNG.normal(size=(4, 12, 2))
+        figure = plots.plot_timeseries_attributions(
+            maps,
+            ["a", "b"],
+            title="t",
+            subtitles=list("wxyz"),
+            filepath=tmp_path / "s.png",
+            clip_percentile=None,
+        )
+        for ax, expected in zip(figure.axes, maps, strict=True):
+            np.testing.assert_allclose(ax.images[0].get_array(), expected.T / np.abs(expected).max())
+        assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+        plots.plot_mean_feature_impact(values)
+        assert [p.get_width() for p in pyplot.gca().patches] == pytest.approx(values.mean(axis=0))
+
+    def test_maps_are_of_any_form(self, pyplot):
+        for shape in ((2, 8, 10), (2, 8, 10, 1), (2, 1, 8, 10), (2, 3, 8, 10), (2, 8, 10, 3)):
+            maps = RNG.normal(size=shape)
+            figure = plots.plot_attributions(maps, clip_percentile=None)
+            drawn = figure.axes[0].images[0].get_array()
+            axis = {(8, 10): (), (8, 10, 1): 2, (1, 8, 10): 0, (3, 8, 10): 0, (8, 10, 3): 2}[shape[1:]]
+            mean = maps[0].mean(axis=axis) if axis != () else maps[0]
+            np.testing.assert_allclose(drawn, (mean - mean.min()) / np.ptp(mean))
+        with pytest.raises(ShapeError, match="2 explanations and 1 images"):
+            plots.plot_attributions(np.ones((2, 4, 4)), np.ones((1, 4, 4, 3)))
+
+
+class TestGallery:
+    """The script that draws docs/pictures.md, on its models; the numbers are those of the explanations."""
+
+    @pytest.fixture(scope="class")
+    def pictures(self):
+        sys.path.insert(0, str(ROOT / "examples"))
+        import pictures
+
+        yield pictures
+        sys.path.remove(str(ROOT / "examples"))
+
+    @pytest.mark.parametrize(
+        "name", ["cam", "series", "channels", "table", "summary", "tokens", "segmentation", "boxes"]
+    )
+    @pytest.mark.filterwarnings("ignore")
+    def test_pictures(self, name, pictures, tmp_path):
+        found = getattr(pictures, name)(tmp_path)
+        assert isinstance(found, Explanation)
+        written = {"table": "row"}.get(name, name)
+        assert (tmp_path / f"{written}.png").stat().st_size > 5000
+        assert np.isfinite(found.scores).all()
+        if found.relative_gap is not None:
+            assert found.relative_gap.max() < 0.3
+        if name == "cam":
+            assert found.target_names == ("Egyptian cat", "espresso", "military uniform", "moped")
+        if name == "tokens":
+            rows = dict(zip(pictures.TEXTS[0].split(), found.numpy()[0].sum(axis=-1), strict=False))
+            assert rows["charming"] > 0 > rows["thin"]
+        if name == "segmentation":
+            inside = found.targets[..., 1] > 0
+            share = np.abs(found.numpy()[..., 0])[inside].sum() / np.abs(found.numpy()).sum()
+            assert share > 3 * inside.mean()
+
+    def test_committed_pictures_are_there_and_small(self):
+        text = (ROOT / "docs" / "pictures.md").read_text()
+        for name in (
+            "photo",
+            "cam",
+            "grid",
+            "series",
+            "channels",
+            "row",
+            "summary",
+            "tokens",
+            "segmentation",
+            "boxes",
+        ):
+            assert f"images/{name}.png" in text
+            assert (ROOT / "docs" / "images" / f"{name}.png").stat().st_size < 150_000
