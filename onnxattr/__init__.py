@@ -2,9 +2,11 @@
 
 from onnxattr.attributions import (
     DeconvNet,
+    ExpectedGradients,
     GradCAM,
     GradCAMPP,
     GradientInput,
+    GradientShap,
     GuidedBackprop,
     GuidedGradCAM,
     IntegratedGradients,
@@ -23,11 +25,13 @@ from onnxattr.scores import Tasks, xp
 
 __all__ = [
     "DeconvNet",
+    "ExpectedGradients",
     "Explainer",
     "Explanation",
     "GradCAM",
     "GradCAMPP",
     "GradientInput",
+    "GradientShap",
     "GuidedBackprop",
     "GuidedGradCAM",
     "IntegratedGradients",

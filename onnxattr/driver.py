@@ -243,31 +243,37 @@ class Driver:
                 totals[name][images] += moment
             advance(part.stop - part.start)
         if len(counting) < definition.points and definition.ends is not None:
-            self._add_scores(totals[DIFFERENCE], fed, rows)
+            self._add_scores(totals[DIFFERENCE], fed, rows, first_row)
         return totals
 
-    def _add_scores(self, differences: np.ndarray, fed: Feeds, rows: int) -> None:
+    def _add_scores(self, differences: np.ndarray, fed: Feeds, rows: int, first_row: int) -> None:
         """Adds the scores of the points whose gradients do not count to f(x) - f(b), which needs no gradient."""
         definition = self.request.definition
         assert definition.ends is not None
         assert definition.alphas is not None
         points = np.setdiff1d(np.flatnonzero(definition.ends), definition.counting)
         image, point = (array.ravel() for array in np.meshgrid(np.arange(rows), points, indexing="ij"))
-        scores = self.scores_on_path(fed, image, definition.alphas[point])
+        numbers = {IMAGE: image + first_row, DRAW: point}
+        scores = self.scores_on_path(fed, image, definition.alphas[point], numbers)
         np.add.at(differences, image, definition.ends[point, None] * scores)
 
-    def scores_on_path(self, fed: Feeds, image: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+    def scores_on_path(
+        self, fed: Feeds, image: np.ndarray, alphas: np.ndarray, numbers: Mapping[str, np.ndarray] = {}
+    ) -> np.ndarray:
         """The explained score at points of a path, (R, 1).
 
         Args:
             fed: The model's inputs and the weights on its output, a row for each image.
             image: The image of each point, ascending.
             alphas: Where the points lie.
+            numbers: What else the graph takes for each point, as a path of its own does.
         """
         found = []
         for part in self.chunks(fed, len(image)):
             images = slice(int(image[part.start]), int(image[part.stop - 1]) + 1)
             of_rows = {ROW: image[part] - images.start, ALPHA: alphas[part].astype(np.float32)}
+            of_rows |= {name: array[part] for name, array in numbers.items()}
+            of_rows[self._seed] = np.array(self.seed, np.int64)
             found += self._path_scores.run(take(fed, images) | of_rows)
         return np.concatenate(found)
 

@@ -69,12 +69,17 @@ def uniform_like(
     return op.Reshape(uniform, op.Concat(rows, op.shape(like, 1), axis=0))
 
 
-def uniform_rows(
-    op: OpBuilder, seed: ir.Value, image: ir.Value, draw: ir.Value, numbers: int
-) -> list[ir.Value]:
-    """Some numbers for each row, uniform between 0 and 1, float32 (R,) each; arguments as of ``normal_like``."""
-    uniform = _uniform(op, op.constant(numbers, ir.DataType.INT64), _row_key(op, seed, image, draw, _ROWS))
-    return [op.Squeeze(op.Slice(uniform, [n], [n + 1], [1]), [1]) for n in range(numbers)]
+def start_rows(
+    op: OpBuilder, seed: ir.Value, image: ir.Value, draw: ir.Value, members: int
+) -> tuple[ir.Value, ir.Value]:
+    """For each row a position, uniform between 0 and 1, float32 (R,), and one of some members, int64 (R,).
+
+    The other arguments are those of ``normal_like``.
+    """
+    uniform = _uniform(op, op.constant(2, ir.DataType.INT64), _row_key(op, seed, image, draw, _ROWS))
+    position, share = (op.Squeeze(op.Slice(uniform, [n], [n + 1], [1]), [1]) for n in range(2))
+    member = op.Cast(op.Floor(op.Mul(share, float(members))), to=ir.DataType.INT64.value)
+    return position, op.Min(member, members - 1)
 
 
 #: What keeps the draws for different purposes apart; the position of an explained value is added.
@@ -128,3 +133,28 @@ def draw_noise(
     feeds["like"] = np.zeros((rows, *shape[1:]), np.float32)
     (made,) = Session(finish(ir.Model(graph, ir_version=8))).run(feeds)
     return made.reshape(nb_samples, *shape)
+
+
+def draw_starts(
+    seed: int, rows: int, nb_samples: int, members: int, first_row: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The positions and members of a background set that ``ExpectedGradients`` and ``GradientShap`` draw.
+
+    Args:
+        seed: The method's seed.
+        rows: Number of rows of the explained input.
+        nb_samples: Number of draws.
+        members: Number of members of the set.
+        first_row: Position of the first row, when a long input is looked at in parts.
+
+    Returns:
+        Positions between 0 and 1, float32, and the numbers of members, int64, both of shape (nb_samples, rows).
+    """
+    graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="starts")
+    op = OpBuilder(graph, OPSET, prefix="starts")
+    image, draw = (op.input(name, ir.DataType.INT64, ["rows"]) for name in ("image", "draw"))
+    graph.outputs.extend(start_rows(op, op.input("seed", ir.DataType.INT64, []), image, draw, members))
+    draws, images = np.divmod(np.arange(nb_samples * rows, dtype=np.int64), rows)
+    feeds = {"image": images + first_row, "draw": draws, "seed": np.array(seed, np.int64)}
+    alphas, chosen = Session(finish(ir.Model(graph, ir_version=8))).run(feeds)
+    return alphas.reshape(nb_samples, rows), chosen.reshape(nb_samples, rows)

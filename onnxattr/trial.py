@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ Feeds = dict[str, np.ndarray]
 
 
 def trial_of(
-    proto: onnx.ModelProto, prepared: Prepared, providers: Sequence[Any] | None
+    proto: onnx.ModelProto, prepared: Prepared, providers: Sequence[Any] | None, sizes: Mapping[str, int]
 ) -> Callable[[Path], None]:
     """What runs an explainer's file on a drawn row: it loads, predicts what the model does, its maps have their shapes.
 
@@ -40,12 +40,13 @@ def trial_of(
         proto: The explainer.
         prepared: The model that it explains.
         providers: ONNX Runtime's providers.
+        sizes: What sizes the model leaves open have to be, by their names, as a baseline has them.
 
     Returns:
         A function of the path of the file; it raises a ModelError if the runtime refuses the file, or it gives
         something else.
     """
-    own, reason = _own_run(proto, prepared, providers)
+    own, reason = _own_run(proto, prepared, providers, sizes)
     if own is None:
         warnings.warn(
             f"The explainer was not run before it is written: {reason}. Run it once on real inputs.",
@@ -74,7 +75,7 @@ def trial_of(
 
 
 def _own_run(
-    proto: onnx.ModelProto, prepared: Prepared, providers: Sequence[Any] | None
+    proto: onnx.ModelProto, prepared: Prepared, providers: Sequence[Any] | None, sizes: Mapping[str, int]
 ) -> tuple[tuple[Feeds, np.ndarray, Session] | None, str]:
     """Inputs that the model itself takes, with its prediction; else None and why not."""
     if proto.ByteSize() >= _LARGEST:
@@ -87,7 +88,7 @@ def _own_run(
         model = Session(prepared.proto(), providers, prepared.folder)
     except ModelError as error:
         return None, f"the model itself does not load ({error})"
-    for feeds in _draws(prepared.inputs):
+    for feeds in _draws(prepared.inputs, sizes):
         try:
             return (feeds, model.run(feeds)[0], model), ""
         except ModelError as error:
@@ -95,7 +96,7 @@ def _own_run(
     return None, f"the model itself refuses every input that was drawn ({refused})"
 
 
-def _draws(inputs: Sequence[ir.Value]) -> Iterator[Feeds]:
+def _draws(inputs: Sequence[ir.Value], sizes: Mapping[str, int]) -> Iterator[Feeds]:
     """One row of numbers for every input, with unknown sizes of all lengths."""
     free = any(not isinstance(dim, int) for value in inputs for dim in (dims_of(value) or [])[1:])
     whole = any(value.dtype is not None and value.dtype.is_integer() for value in inputs)
@@ -105,7 +106,7 @@ def _draws(inputs: Sequence[ir.Value]) -> Iterator[Feeds]:
         for value in inputs:
             dims = dims_of(value) or []
             shape = [
-                dim if isinstance(dim, int) else 1 if axis == 0 or dim in batch else size
+                dim if isinstance(dim, int) else sizes.get(str(dim), 1 if axis == 0 or dim in batch else size)
                 for axis, dim in enumerate(dims)
             ]
             assert value.dtype is not None

@@ -2,12 +2,14 @@
 
 import numpy as np
 import onnx
+from methods import NEEDED
 
 import onnxattr.attributions as attributions
 
 FEW = {
     "IntegratedGradients": {"steps": 4},
     **{m: {"nb_samples": 3} for m in ("SmoothGrad", "SquareGrad", "VarGrad")},
+    **{m: needed | {"nb_samples": 3} for m, needed in NEEDED.items()},
 }
 LABELS = np.array([2, 0, 1])  # a class for each of three rows
 

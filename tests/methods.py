@@ -10,4 +10,8 @@ AT_LAYER = tuple(
     for name in attributions.METHODS
     if "conv_layer" in inspect.signature(getattr(attributions, name)).parameters
 )
+#: What a method needs beside the model: a set of baselines, here numbers.
+NEEDED = {name: {"background": [0.0, 0.5, -0.5, 0.25, 1.0]} for name in ("ExpectedGradients", "GradientShap")}
+#: Methods whose attributions add up to a difference of scores.
+ON_A_PATH = ("IntegratedGradients", *NEEDED)
 ON_ANY_MODEL = tuple(name for name in attributions.METHODS if name not in AT_LAYER)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import onnx
 import pytest
-from methods import ON_ANY_MODEL
+from methods import NEEDED, ON_ANY_MODEL
 from onnx import TensorProto, helper
 from small_models import build, cnn_nchw, elementwise, embedding, mlp, node, rows, two_inputs
 
@@ -354,10 +354,11 @@ def test_unknown_domain_is_an_unsupported_operator(nothing_runs):
 @pytest.mark.parametrize("method", ON_ANY_MODEL)
 @pytest.mark.filterwarnings("ignore:.*overrides ReLUs:UserWarning")
 def test_integer_inputs_are_explained_at_the_float_value_that_the_error_names(method):
+    needed = NEEDED.get(method, {})
     with pytest.raises(ModelError) as error:
-        getattr(attributions, method)(TOKENS.model)
+        getattr(attributions, method)(TOKENS.model, **needed)
     name = str(error.value).split("one of: ")[1].split(",")[0].rstrip(".")
-    maps = getattr(attributions, method)(TOKENS.model, wrt=name).explain(TOKENS.given, [0, 1, 2])
+    maps = getattr(attributions, method)(TOKENS.model, wrt=name, **needed).explain(TOKENS.given, [0, 1, 2])
     assert maps.shape == (3, 7, 5)
     assert np.abs(maps).max() > 0
 

@@ -366,3 +366,11 @@ def test_files_say_whether_they_take_baselines(tmp_path):
             onnxattr.load(tmp_path / "e.onnx", baseline=wrong).explain(x)
     expected = IntegratedGradients(mlp().model, steps=3, baseline_value=x[0]).explain(x)
     close(onnxattr.load(tmp_path / "e.onnx", baseline=x[0]).explain(x), expected)
+
+
+@pytest.mark.parametrize("given", [{"baseline_value": np.ones((11, 4))}, {"background": np.ones((2, 11, 4))}])
+def test_an_export_is_tried_at_the_sizes_of_the_baseline(given, tmp_path):
+    x = rows(1, 11, 4)
+    method = IntegratedGradients(elementwise(["T", 4]), steps=2, reducer=None, **given)
+    method.export(tmp_path / "e.onnx")
+    close(onnxattr.load(tmp_path / "e.onnx").explain(x, np.ones_like(x)), cubic(x.astype(np.float64), 1.0))

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from methods import NEEDED
 from small_models import build, cnn_nhwc, embedding, mlp, node, two_inputs
 
 import onnxattr.attributions as attributions
@@ -104,7 +105,10 @@ def test_export_options(folder, capsys):
 
 @pytest.mark.parametrize("method", attributions.METHODS)
 def test_export(method, folder, capsys):
-    assert run(capsys, "export", "images.onnx", "--method", method, "-o", "e.onnx") == (
+    needed = {"background": IMAGES.given} if method in NEEDED else {}
+    np.save("set.npy", IMAGES.given)
+    options = ["--background", "set.npy"] if needed else []
+    assert run(capsys, "export", "images.onnx", "--method", method, *options, "-o", "e.onnx") == (
         0,
         "wrote e.onnx\n",
         "",
@@ -115,7 +119,7 @@ def test_export(method, folder, capsys):
     prediction, attribution, *_ = session.run(
         None, {name: array for name, array in feeds.items() if name in names}
     )
-    explainer = getattr(attributions, method)(IMAGES.model)
+    explainer = getattr(attributions, method)(IMAGES.model, **needed)
     np.testing.assert_allclose(prediction, explainer.predict(IMAGES.given), rtol=1e-5, atol=1e-6)
     expected = explainer.explain(IMAGES.given, [1, -1, 0])
     np.testing.assert_allclose(attribution, expected, rtol=1e-5, atol=2e-6 * np.abs(expected).max())

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from methods import ON_ANY_MODEL
+from methods import NEEDED, ON_A_PATH, ON_ANY_MODEL
 from small_models import build, cnn_nchw, mlp, node, two_inputs
 
 import onnxattr.attributions as attributions
@@ -24,11 +24,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 METHODS = attributions.METHODS
 SMALL = {"steps": 5, "nb_samples": 4}
 OWN = {"IntegratedGradients": ["steps"], "SmoothGrad": ["nb_samples"], "SquareGrad": ["nb_samples"],
-       "VarGrad": ["nb_samples"]}  # fmt: skip
+       "VarGrad": ["nb_samples"], **{name: ["nb_samples"] for name in NEEDED}}  # fmt: skip
 
 
 def make(method, model, **options):
-    own = {name: SMALL[name] for name in OWN.get(method, [])}
+    own = {name: SMALL[name] for name in OWN.get(method, [])} | NEEDED.get(method, {})
     return getattr(attributions, method)(model, **own | options)
 
 
@@ -129,7 +129,7 @@ def test_two_inputs_have_an_attribution_each(method, tmp_path):
     case = two_inputs()
     path = exported(method, case.model, tmp_path / "explainer.onnx", reducer=None)
     outputs = run(path, **case.inputs, target=np.array([0, -1, 2]), **seed_of(method))
-    measures = ["convergence_delta", "relative_gap"] if method == "IntegratedGradients" else []
+    measures = ["convergence_delta", "relative_gap"] if method in ON_A_PATH else []
     assert list(outputs) == ["prediction", "attribution_image", "attribution_features", *measures]
     assert [outputs[f"attribution_{name}"].shape for name in case.inputs] == [(3, 3, 6, 6), (3, 4)]
 

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import onnx
 import pytest
-from methods import ON_ANY_MODEL
+from methods import NEEDED, ON_ANY_MODEL
 from onnx import TensorProto
 from small_models import build, mlp, node
 
@@ -52,7 +52,7 @@ METHODS = [m for m in ON_ANY_MODEL if m not in ("DeconvNet", "GuidedBackprop")]
 
 @pytest.mark.parametrize("method", METHODS)
 def test_one_warning_names_the_rows_and_the_node(method):
-    explain = getattr(attributions, method)(SOFTPLUS).explain
+    explain = getattr(attributions, method)(SOFTPLUS, **NEEDED.get(method, {})).explain
     _, messages = heard(lambda: explain(ROWS, [0, 0, 0, 1]))
     assert len(messages) == 1
     assert "the predictions of rows 1, 3" in messages[0]

@@ -5,6 +5,7 @@ Its own attributions may be finite zeros, where nothing contributes; its predict
 
 import numpy as np
 import pytest
+from methods import ON_A_PATH
 from small_models import SMALL, build, node, rows
 from test_renderings import LABELS, METHODS, OPTIONS, largest_difference, plain_run
 
@@ -66,7 +67,7 @@ def test_driven(case, method, recwarn):
         with pytest.warns(NonFiniteWarning, match=rf"^1 of 3 rows are not finite: .* of row {BAD} "):
             found = as_dict(explainer.explain(bad, LABELS), bad)
         _check_kept(expected, found, f"chunks of {chunk}")
-        if method == "IntegratedGradients":
+        if method in ON_A_PATH:
             expected, found = (explainer.convergence_delta(x, LABELS) for x in (fine, bad))
             np.testing.assert_allclose(found[KEPT], expected[KEPT], rtol=0, atol=1e-6)
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from methods import ON_ANY_MODEL
+from methods import NEEDED, ON_A_PATH, ON_ANY_MODEL
 from small_models import SMALL, Small
 
 import onnxattr.attributions as attributions
@@ -25,6 +25,8 @@ OPTIONS = {
     "SmoothGrad": {"nb_samples": 5, "seed": 9},
     "SquareGrad": {"nb_samples": 5, "seed": 9},
     "VarGrad": {"nb_samples": 5, "seed": 9},
+    # A seed whose points have no unit of the emotion network at a kink: rounding would decide there.
+    **{method: needed | {"nb_samples": 5, "seed": 11} for method, needed in NEEDED.items()},
 }
 METHODS = ON_ANY_MODEL
 LABELS = np.array([1, -1, 0])
@@ -98,7 +100,7 @@ def test_renderings_agree(name, method, tmp_path):
         where = f"{rendering} of {chunk}"
         assert largest_difference(list(outputs.values()), expected) <= tolerance, where
         np.testing.assert_allclose(prediction, reference.predict(case.given), rtol=1e-6, atol=1e-6)
-        assert (delta is not None) == (method == "IntegratedGradients")
+        assert (delta is not None) == (method in ON_A_PATH)
         if delta is not None:
             own = reference.convergence_delta(case.given, LABELS)
             np.testing.assert_allclose(delta, own, rtol=0, atol=1e-5 * (1 + np.abs(prediction).max()))

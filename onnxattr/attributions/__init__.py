@@ -1,6 +1,7 @@
 """The attribution methods."""
 
 from onnxattr.attributions.cam import GradCAM, GradCAMPP, GuidedGradCAM, LayerCAM
+from onnxattr.attributions.expected import ExpectedGradients, GradientShap
 from onnxattr.attributions.gradient import DeconvNet, GradientInput, GuidedBackprop, Saliency
 from onnxattr.attributions.noisy import SmoothGrad, SquareGrad, VarGrad
 from onnxattr.attributions.path import IntegratedGradients
@@ -8,9 +9,11 @@ from onnxattr.attributions.tunnel import NoiseTunnel
 
 __all__ = [
     "DeconvNet",
+    "ExpectedGradients",
     "GradCAM",
     "GradCAMPP",
     "GradientInput",
+    "GradientShap",
     "GuidedBackprop",
     "GuidedGradCAM",
     "IntegratedGradients",

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from onnxattr.attributions.advice import advice
 from onnxattr.attributions.axes import axis_names
-from onnxattr.attributions.baseline_kinds import Fed
+from onnxattr.attributions.baseline_kinds import Background, Fed
 from onnxattr.attributions.batches import is_dataset, pairs_of
 from onnxattr.attributions.collected import Collected
 from onnxattr.attributions.definition import Definition
@@ -187,6 +187,11 @@ class Attribution(ABC):
         """Whether all of the inputs' first axis is one sample, as far as that is decided; see docs/models.md."""
         return self._plan.one_sample
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Sizes that the model leaves open and the baseline does not, by their names."""
+        return self._plan.sizes
+
     def predict(self, inputs: Any) -> np.ndarray:
         """The (cut) model's output for each row; the arguments and errors are those of ``explain``."""
         feeds, rows = self._plan.feeds(inputs, stacklevel=2)
@@ -244,7 +249,7 @@ class Attribution(ABC):
         check_place(weights)
         check_output(path, self.prepared.files)
         proto = self.explainer(rendering, target=target, baseline_input=baseline_input)
-        trial = trial_of(proto, self.prepared, self.options.providers) if check else None
+        trial = trial_of(proto, self.prepared, self.options.providers, self.sizes) if check else None
         write_model(proto, path, weights, self.prepared.folder, self.prepared.files, trial)
 
     def explainer(
@@ -267,6 +272,10 @@ class Attribution(ABC):
         if baseline_input:
             if not request.baselines:
                 raise ParameterError(f"baseline_input=True: {self.name} has no baseline.")
+            if any(isinstance(kind, Background) for kind in request.baselines):
+                raise ParameterError(
+                    f"baseline_input=True: {self.name} takes a background set, which is in the file."
+                )
             request = request.with_baseline_inputs()
         elif any(isinstance(kind, Fed) for kind in request.baselines):
             raise ParameterError(

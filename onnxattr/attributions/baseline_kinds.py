@@ -50,5 +50,12 @@ class Computed:
     seeded: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Background:
+    """A set of baselines, (members, ...); a path says which member starts each of its points."""
+
+    members: np.ndarray
+
+
 #: The baseline of one explained value.
-Baseline = Fixed | Fed | Computed
+Baseline = Fixed | Fed | Computed | Background

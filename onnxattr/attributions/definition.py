@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.attributions.baseline_kinds import Computed, Fed, Fixed
+from onnxattr.attributions.baseline_kinds import Background, Computed, Fed, Fixed
+from onnxattr.attributions.placed_path import Path
 from onnxattr.attributions.placement import Placement
 from onnxattr.builder import OpBuilder
 from onnxattr.rules.registry import RuleTable
@@ -39,7 +40,8 @@ class Definition:
     """A gradient method.
 
     Gradients g_k are taken at points z_k = b + alpha_k (x - b) + noise * e_k; the moments are
-    M_p = sum_k weight_k * g_k^p for each p in ``powers``; ``finish`` maps (x, b, moments) to the attribution.
+    M_p = sum_k weight_k * g_k^p for each p in ``powers``; ``finish`` maps (x, b, moments) to the attribution. With
+    another path z_k = z(alpha_k), and g_k stands for the gradient times dz/dalpha.
 
     Attributes:
         finish: The last step.
@@ -54,6 +56,7 @@ class Definition:
         rules: The rule table of the backward pass.
         ends: One weight per point with which scores add up to f(x) - f(b); None where there is no path. Unless given,
             -1 at alpha 0 and 1 at alpha 1. A point whose gradient counts 0 may be there for its score alone.
+        path: The path, where it is not the straight one from one baseline.
         placement: For a map at a layer, how it lies over the image; None where it lies over what is explained.
         factor: A map that the attribution is multiplied by.
     """
@@ -67,6 +70,7 @@ class Definition:
     pilot: bool = False
     rules: RuleTable = STANDARD
     ends: np.ndarray | None = None
+    path: Path | None = None
     placement: Placement | None = None
     factor: Factor | None = None
     relative: bool = False
@@ -89,18 +93,20 @@ class Definition:
     @property
     def seeded(self) -> bool:
         """Whether numbers are drawn."""
+        if self.path is not None and self.path.seeded:
+            return True
         return self.noise > 0 or any(isinstance(b, Computed) and b.seeded for b in self.baseline or ())
 
     @property
     def fixed(self) -> bool:
         """Whether there is no baseline, or the same for each sample."""
-        return all(isinstance(baseline, Fixed) for baseline in self.baseline or ())
+        return all(isinstance(baseline, (Fixed, Background)) for baseline in self.baseline or ())
 
     @property
     def key(self) -> tuple[str, ...] | None:
         """What tells definitions apart that have other baselines; None where numbers are part of the graph."""
         kinds = self.baseline or ()
-        if any(isinstance(kind, Fixed) for kind in kinds):
+        if any(isinstance(kind, (Fixed, Background)) for kind in kinds):
             return None
         return tuple(kind.name if isinstance(kind, Computed) else "fed" for kind in kinds)
 
@@ -108,7 +114,7 @@ class Definition:
         """The same with baselines that are inputs of the graph: every one, or those that depend on the sample."""
         if self.baseline is None:
             return self
-        kept = () if every else Fixed
+        kept = () if every else (Fixed, Background)
         return replace(self, baseline=tuple(b if isinstance(b, kept) else Fed() for b in self.baseline))
 
     @property

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
 
+from onnxattr.attributions.background import AskedBackground, asked_background
 from onnxattr.attributions.base import Attribution
-from onnxattr.attributions.baselines import asked
+from onnxattr.attributions.baselines import Asked, asked
+from onnxattr.attributions.definition import Definition
 from onnxattr.attributions.plan import Plan
 from onnxattr.results import Explanation
 
@@ -28,10 +31,14 @@ class FromBaseline(Attribution):
     - a pandas Series, or a table with a row for each sample, matched with the model's features by name;
     - a dict of these by the name of the explained value, where one that is not named starts at 0; or a tuple of these
       in the order of the explained values.
+
+    ``background`` is a set of baselines instead, over which a method averages: an array with a row for each member,
+    (members, ...), a list of members, each of them a sample or a number, or a dict or tuple of these as above.
     """
 
-    baseline_value: Any
-    sigma: float
+    background: Any = None
+    sigma: float = 10.0
+    _asked: Asked = asked(0.0)
 
     def explain(self, inputs: Any, targets: Any = None, *, full: bool = False, baselines: Any = None) -> Any:
         """Explains a batch of inputs; see ``Attribution.explain``.
@@ -41,7 +48,8 @@ class FromBaseline(Attribution):
             targets: See ``Attribution.explain``.
             full: See ``Attribution.explain``.
             baselines: What ``baseline_value`` may be, for this call alone; None for ``baseline_value``. With a dataset
-                an array with a row for each sample is taken in the dataset's order.
+                an array with a row for each sample is taken in the dataset's order. For a method that averages over a
+                background set, another set.
 
         Raises:
             ParameterError: If ``baselines`` does not fit the model.
@@ -57,8 +65,9 @@ class FromBaseline(Attribution):
     def convergence_delta(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
         """How much the attributions do not add up to f(x) - f(b): sum of a row's attributions minus that difference.
 
-        It is the error of the quadrature, and shrinks with more points. The arguments are those of ``explain``,
-        the sum is taken before the reducer; returns float32 (N,), in units of the explained score.
+        It is the error of the quadrature or of the draws, and shrinks with more points. For a background set f(b) is
+        the mean over its members. The arguments are those of ``explain``, the sum is taken before the reducer; returns
+        float32 (N,), in units of the explained score.
         """
         return np.concatenate(self._collected(inputs, targets, False, self._plan_for(baselines)).deltas)
 
@@ -70,7 +79,22 @@ class FromBaseline(Attribution):
         """
         return np.concatenate(self._collected(inputs, targets, False, self._plan_for(baselines)).gaps)
 
+    @abstractmethod
+    def _definition_from(self, start: Asked | AskedBackground) -> Definition:
+        """The method from one baseline, or from a background set."""
+
+    def _definition(self) -> Definition:
+        background = self.background
+        return self._definition_from(
+            self._asked if background is None else asked_background(background, self.prepared)
+        )
+
     def _plan_for(self, baselines: Any) -> Plan:
         if baselines is None:
             return self._plan
-        return self._plan.from_baseline(asked(baselines, "baselines", self.sigma, feed=True))
+        start: Asked | AskedBackground
+        if self.background is None:
+            start = asked(baselines, "baselines", self.sigma, feed=True)
+        else:
+            start = asked_background(baselines, self.prepared, "baselines")
+        return self._plan.of(self._definition_from(start))

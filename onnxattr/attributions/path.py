@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from onnxattr.attributions import quadrature as rules
-from onnxattr.attributions.baselines import asked
+from onnxattr.attributions.background import AskedBackground, averaged
+from onnxattr.attributions.baselines import Asked, asked
 from onnxattr.attributions.definition import Definition, times_difference
 from onnxattr.attributions.from_baseline import FromBaseline
 from onnxattr.attributions.options import is_integer
@@ -30,6 +33,8 @@ class IntegratedGradients(FromBaseline):
             as in Captum. Those without end points need the score at the ends all the same, for the convergence delta:
             two predictions, and in exported files two gradients, which count nothing.
         sigma: Standard deviation of ``baseline_value="blur"``, in elements along each axis.
+        background: Baselines to average over, instead of ``baseline_value``; see ``FromBaseline``. Every member has a
+            path of its own, so that there are ``steps`` gradients for each.
         **options: See ``Attribution``.
 
     Raises:
@@ -48,6 +53,7 @@ class IntegratedGradients(FromBaseline):
         *,
         quadrature: str = "trapezoid",
         sigma: float = 10.0,
+        background: Any = None,
         **options: Any,
     ):
         rules.check_rule(quadrature)
@@ -57,9 +63,14 @@ class IntegratedGradients(FromBaseline):
             raise ParameterError(f"steps={steps!r}: the path needs an integer number of points, {least}.")
         self.steps, self.quadrature, self.sigma = int(steps), quadrature, sigma
         self._asked = asked(baseline_value, sigma=sigma)
-        self.baseline_value = self._asked.given
+        self.baseline_value, self.background = self._asked.given, background
+        if background is not None and not (np.ndim(baseline_value) == 0 and np.all(baseline_value == 0)):
+            raise ParameterError(
+                "baseline_value and background were both given; paths start at one or the other."
+            )
         super().__init__(model, output_layer, batch_size, operator, reducer, **options)
 
-    def _definition(self) -> Definition:
+    def _definition_from(self, start: Asked | AskedBackground) -> Definition:
         points = rules.points(self.quadrature, self.steps)
-        return Definition(times_difference, points.weights, points.alphas, self._asked, ends=points.ends)
+        definition = Definition(times_difference, points.weights, points.alphas, start, ends=points.ends)
+        return averaged(definition, start) if isinstance(start, AskedBackground) else definition

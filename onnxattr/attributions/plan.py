@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from onnxattr.arrays import Targets, as_targets, label_weights, model_inputs, row_count
-from onnxattr.attributions.baseline_kinds import Fed
-from onnxattr.attributions.baselines import Asked, asked, called, check_count, rows_of
+from onnxattr.attributions.baseline_kinds import Background, Fed, Fixed
+from onnxattr.attributions.baselines import asked, called, check_count, rows_of
 from onnxattr.attributions.definition import Definition
 from onnxattr.attributions.one_sample import has_classes, targets_of_sample
 from onnxattr.attributions.options import Options
@@ -99,10 +99,22 @@ class Plan:
             self.misfit, baseline = error, asked(0.0).fit(self.prepared, ran, axes)
         return replace(self._definition, baseline=baseline)
 
-    def from_baseline(self, wanted: Asked) -> Plan:
-        """The same with another baseline, on the same sessions where their graphs are the same."""
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Sizes that the model leaves open and the numbers of a baseline do not, by their names."""
+        ran, found = self.request.prepared, dict[str, int]()
+        for name, kind in zip(ran.wrt, self.request.definition.baseline or (), strict=False):
+            shape: tuple[int, ...] = ()
+            if isinstance(kind, (Fixed, Background)):
+                shape = kind.numbers.shape if isinstance(kind, Fixed) else kind.members.shape[1:]
+            pairs = zip(reversed(dims_of(ran.value(name)) or []), reversed(shape), strict=False)
+            found |= {dim: size for dim, size in pairs if isinstance(dim, str) and size > 1}
+        return found
+
+    def of(self, definition: Definition) -> Plan:
+        """The same for another definition, on the same sessions where their baselines alone differ and are fed."""
         other = copy.copy(self)
-        other._definition = replace(self._definition, baseline=wanted)
+        other._definition = definition
         other._make()
         return other
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import re
+from typing import Any
 
 from onnxattr import attributions
 from onnxattr.attributions.quadrature import FEWEST
+from onnxattr.files import read_arrays
 from onnxattr.renderings.reducers import REDUCERS
 
 #: The parameters of the methods that options set.
 PARAMETERS = (
-    "output_layer", "operator", "batch_size", "reducer", "steps", "quadrature", "baseline_value", "nb_samples", "noise",
-    "seed", "relu_policy", "precision", "verify", "conv_layer", "upsampling", "variant",
+    "output_layer", "operator", "batch_size", "reducer", "steps", "quadrature", "baseline_value", "sigma", "background",
+    "nb_samples", "noise", "seed", "relu_policy", "precision", "verify", "conv_layer", "upsampling", "variant",
 )  # fmt: skip
 #: What ``--verify`` says, as the parameter of that name.
 VERIFY: dict[str, bool | str] = {"auto": "auto", "always": True, "never": False}
@@ -32,7 +34,18 @@ def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None
     parser.add_argument("--reducer", choices=[*REDUCERS, "none"])
     parser.add_argument("--steps", type=int, help="points on the path of IntegratedGradients")
     parser.add_argument("--quadrature", choices=tuple(FEWEST), help="trapezoid unless given")
-    parser.add_argument("--baseline-value", type=float)
+    parser.add_argument(
+        "--baseline-value",
+        metavar="VALUE",
+        help="where paths start: a number; blur, mean or uniform, made of each row; or a .npy or .csv file (.npz for "
+        "several inputs) of one row, or as many as are explained",
+    )
+    parser.add_argument("--sigma", type=float, help="standard deviation of blur, in pixels or time steps")
+    parser.add_argument(
+        "--background",
+        metavar="FILE",
+        help="baselines to average over, one a row: .npy or .csv; .npz for several inputs",
+    )
     parser.add_argument("--nb-samples", type=int, help="draws of the noisy methods")
     parser.add_argument("--noise", type=float, help="standard deviation of the noise")
     parser.add_argument("--seed", type=int)
@@ -69,9 +82,21 @@ def method_of(options: argparse.Namespace) -> attributions.base.Attribution:
         given["verify"] = VERIFY[given["verify"]]
     if options.model_output is not None:
         given["output"] = options.model_output
+    if "baseline_value" in given:
+        given["baseline_value"] = _baseline(given["baseline_value"])
+    if "background" in given:
+        given["background"] = read_arrays(given["background"])
     if options.wrt:
         given["wrt"] = tuple(options.wrt)
     return getattr(attributions, options.method or "IntegratedGradients")(options.model, **given)
+
+
+def _baseline(given: str) -> Any:
+    """A number, a name, or what a file holds."""
+    try:
+        return float(given)
+    except ValueError:
+        return read_arrays(given) if given.lower().endswith((".npy", ".npz", ".csv")) else given
 
 
 def is_integer(text: str) -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from onnxattr.attributions.placed_path import Rows
 from onnxattr.errors import ModelError
 from onnxattr.noise import normal_like
 from onnxattr.renderings.driven import power_of
@@ -46,7 +47,9 @@ def batch_model(request: Request, labels: bool) -> ir.Model:
             alpha = images.tile(definition.alphas.astype(np.float32))
             if not definition.fixed:
                 rewrite.baseline(position, images.pick(x, at_x), number)  # computed once for each image
-            return rewrite.on_path(x, position, alpha, images.numbers())
+            local, draw = images.numbers(), images.tile(np.arange(definition.points))
+            image = local if number is None else images.repeat(number)
+            return rewrite.on_path(x, position, Rows(alpha, local, image, draw))
         if seed is None:
             return x
         draw = images.tile(np.arange(-1, definition.points))
@@ -67,9 +70,10 @@ def batch_model(request: Request, labels: bool) -> ir.Model:
     target_rows = images.repeat(target) if count > 1 else target
     gradients = rewrite.gradients(placed, target_rows)
     xs, moments = [], []
-    for x, gradient in zip(rewrite.likes, gradients, strict=True):
+    for position, (x, gradient) in enumerate(zip(rewrite.likes, gradients, strict=True)):
         if definition.pilot:
             gradient = op.Sub(gradient, images.repeat(images.pick(gradient, at_x)))
+        gradient = rewrite.along_path(gradient, position)
         moments.append(
             [images.total(power_of(op, gradient, power), definition.weights) for power in definition.powers]
         )

@@ -6,6 +6,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.attributions.baseline_kinds import Computed
+from onnxattr.attributions.placed_path import Rows
 from onnxattr.builder import OpBuilder
 from onnxattr.noise import normal_like
 from onnxattr.renderings.rewrite import INT64, Request, Rewrite, own_names
@@ -36,10 +37,10 @@ def step_rewrite(request: Request, masked: bool = False) -> Rewrite:
     Inputs: the model's (B images), ``row`` (R,) int64 image of each row, ``places`` (B, S) int64 rows of each image
     and ``weights`` (B, S) what they count, ``target`` (B, ...) weights on the model's output; with a path ``alpha``
     (R,) and ``ends`` (B, S), with which scores add up to f(x) - f(b), and ``baseline``, B rows or one, where it is not
-    the same for each sample; with noise ``seed`` (), ``image`` (R,) and
-    ``draw`` (R,) int64; with a pilot ``pilot_<i>`` like each explained value. An image of fewer than S rows has one of
-    its own again, of weight 0: no row of another image enters its sums, where 0 times NaN would be NaN. With ``masked``
-    a gradient of weight 0 has no part in them either, whatever it is.
+    the same for each sample; with noise, or a path of the method's own, ``image`` (R,) and ``draw`` (R,) int64, the
+    numbers of the image and the point, and ``seed`` () where they draw; with a pilot ``pilot_<i>`` like each explained
+    value. An image of fewer than S rows has one of its own again, of weight 0: no row of another image enters its sums,
+    where 0 times NaN would be NaN. With ``masked`` a gradient of weight 0 has no part in them either, whatever it is.
     Outputs: for each explained value and each power one moment, shaped like the value; with a path ``difference``
     (B, 1).
     """
@@ -48,15 +49,13 @@ def step_rewrite(request: Request, masked: bool = False) -> Rewrite:
     row = op.input(ROW, INT64, ["rows"])
     rewrite.gather_inputs(lambda value: op.Gather(value, row, axis=0))
     alpha = op.input(ALPHA, ir.DataType.FLOAT, ["rows"]) if definition.alphas is not None else None
-    counters: tuple[ir.Value, ir.Value, ir.Value] | None = None
-    if definition.noise:
-        counters = (rewrite.seed(), op.input(IMAGE, INT64, ["rows"]), op.input(DRAW, INT64, ["rows"]))
-        rewrite.note_draws(*counters)
+    number, draw = _counters(rewrite)
 
     def points(x: ir.Value, position: int) -> ir.Value:
-        z = rewrite.on_path(x, position, alpha, row) if alpha is not None else x
-        if counters:
-            noise = normal_like(op, x, *counters, position)
+        z = rewrite.on_path(x, position, Rows(alpha, row, number, draw)) if alpha is not None else x
+        if number is not None and draw is not None and definition.noise:
+            rewrite.note_draws(rewrite.seed(), number, draw)
+            noise = normal_like(op, x, rewrite.seed(), number, draw, position)
             z = op.Add(z, op.Mul(noise, rewrite.deviation(x)))
         return z
 
@@ -71,7 +70,7 @@ def step_rewrite(request: Request, masked: bool = False) -> Rewrite:
         shape = ["images", *(dims_of(x) or [None])[1:]]
         if definition.pilot:
             gradient = op.Sub(gradient, op.Gather(op.input(pilots[index], x.dtype, shape), row, axis=0))
-        of_images = _by_image(op, gradient, places)
+        of_images = _by_image(op, rewrite.along_path(gradient, index), places)
         for power in definition.powers:
             powers = power_of(op, of_images, power)
             if masked:
@@ -86,6 +85,14 @@ def step_rewrite(request: Request, masked: bool = False) -> Rewrite:
     return rewrite
 
 
+def _counters(rewrite: Rewrite) -> tuple[ir.Value | None, ir.Value | None]:
+    """The inputs that tell rows apart: the numbers of their images among all, and of their points."""
+    definition = rewrite.definition
+    if not definition.noise and definition.path is None:
+        return None, None
+    return rewrite.op.input(IMAGE, INT64, ["rows"]), rewrite.op.input(DRAW, INT64, ["rows"])
+
+
 def step_graph(request: Request) -> onnx.ModelProto:
     """The step as a model of its own; see ``step_rewrite``."""
     return step_rewrite(request).finished()
@@ -95,14 +102,16 @@ def path_score_graph(request: Request) -> onnx.ModelProto:
     """The scores at R points of a path, without gradients.
 
     Inputs: the model's (B images), ``row`` (R,) int64 image of each row, ``alpha`` (R,), ``target`` (B, ...) weights on
-    the model's output; ``baseline`` as in ``step_rewrite``. Output: ``scores`` (R, 1).
+    the model's output; ``baseline``, ``seed``, ``image`` and ``draw`` as in ``step_rewrite``. Output: ``scores``
+    (R, 1).
     """
     rewrite = Rewrite(request.in_steps)
     op = rewrite.op
     row = op.input(ROW, INT64, ["rows"])
     rewrite.gather_inputs(lambda value: op.Gather(value, row, axis=0))
     alpha = op.input(ALPHA, ir.DataType.FLOAT, ["rows"])
-    rewrite.place_points(lambda x, position: rewrite.on_path(x, position, alpha, row))
+    rows = Rows(alpha, row, *_counters(rewrite))
+    rewrite.place_points(lambda x, position: rewrite.on_path(x, position, rows))
     target_rows = op.Gather(rewrite.target_input("images"), row, axis=0)
     scores = rewrite.score_of_rows(target_rows)
     _add_output(rewrite, scores, SCORES, ["rows", 1])

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import onnx
 import onnx_ir as ir
 
-from onnxattr.attributions.baseline_kinds import Baseline, Computed, Fed, Fixed
+from onnxattr.attributions.baseline_kinds import Background, Baseline, Computed, Fed, Fixed
 from onnxattr.attributions.definition import Definition
+from onnxattr.attributions.placed_path import Rows
 from onnxattr.attributions.placement import Placement
 from onnxattr.autodiff import inputs_of, pullback
 from onnxattr.builder import OpBuilder
@@ -126,6 +127,7 @@ class Rewrite:
         self._scored = ScoredModel(self)
         self._factor: ir.Value | None = None
         self._seed: ir.Value | None = None
+        self._slopes: dict[int, ir.Value] = {}
 
     def value(self, name: str) -> ir.Value:
         """A value of the model by its name, as the model was before anything was added."""
@@ -274,6 +276,8 @@ class Rewrite:
         if self.definition.baseline is None:
             return None
         kind, like = self.definition.baseline[position], self.wrt[position]
+        if isinstance(kind, Background):
+            return None
         if isinstance(kind, Fixed):
             return self.op.constant(kind.numbers, like.dtype)
         if position not in self._baselines:
@@ -311,7 +315,7 @@ class Rewrite:
         """
         found = {}
         for position, kind in enumerate(self.request.definition.baseline or ()):
-            if not isinstance(kind, Fixed):
+            if not isinstance(kind, (Fixed, Background)):
                 x = self.wrt[position]
                 baseline = self.baseline(position, x, number)
                 assert baseline is not None
@@ -324,19 +328,21 @@ class Rewrite:
         rank = len(dims_of(like) or [None])
         return self.op.cast_like(self.op.Reshape(vector, [-1] + [1] * (rank - 1)), like)
 
-    def on_path(self, x: ir.Value, position: int, alpha: ir.Value, image: ir.Value) -> ir.Value:
-        """z = (1 - alpha) b + alpha x: b and x themselves at the ends, to the last bit.
+    def on_path(self, x: ir.Value, position: int, rows: Rows) -> ir.Value:
+        """z = (1 - alpha) b + alpha x: b and x themselves at the ends, to the last bit; or the definition's own path.
 
         Args:
             x: The explained value at a position, for each row.
             position: Which of the explained values it is.
-            alpha: The rows' places on the path.
-            image: The rows' images.
+            rows: Where the rows lie.
         """
-        op, column, baseline = self.op, self.column(alpha, x), self.baseline(position)
+        if self.definition.path is not None:
+            z, self._slopes[position] = self.definition.path.at(self, x, position, rows)
+            return z
+        op, column, baseline = self.op, self.column(rows.alpha, x), self.baseline(position)
         assert baseline is not None
         if not isinstance(self.definition.baseline[position], Fixed):
-            baseline = op.Gather(baseline, op.Mod(image, op.Shape(baseline, start=0, end=1)), axis=0)
+            baseline = op.Gather(baseline, op.Mod(rows.image, op.Shape(baseline, start=0, end=1)), axis=0)
         return op.Add(op.Mul(op.Sub(1.0, column), baseline), op.Mul(column, x))
 
     def deviation(self, x: ir.Value) -> ir.Value | float:
@@ -347,6 +353,11 @@ class Rewrite:
         spread = op.Sub(op.ReduceMax(x, axes, keepdims=1), op.ReduceMin(x, axes, keepdims=1))
         share: ir.Value = op.Mul(spread, self.definition.noise)
         return share
+
+    def along_path(self, gradient: ir.Value, position: int) -> ir.Value:
+        """A gradient of rows times the slope of a path of the definition's own; else the gradient itself."""
+        slope = self._slopes.get(position)
+        return gradient if slope is None else self.op.Mul(gradient, slope)
 
     def score_of_rows(self, target: ir.Value) -> ir.Value:
         """The explained score of each row, (R, 1)."""
