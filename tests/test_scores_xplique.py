@@ -137,14 +137,42 @@ def test_one_box_needs_no_axis(models):
     close(method.explain(IMAGES, targets[:, 0]), method.explain(IMAGES, targets[:, :1]), 0)
 
 
-def test_tensorflow_functions_are_told_the_way_out(models):
-    @tf.function
-    def decorated(f, x, y):
-        return tf.reduce_sum(tf.square(f(x)) * y, axis=(1, 2, 3))
+def of_tensorflow(f, x, y):
+    """Calls the model on the image and on its mirror image."""
+    both = tf.square(f(x)) - 0.5 * tf.nn.relu(f(tf.reverse(x, axis=[2])) - 0.2)
+    return tf.reduce_sum(both * y, axis=(1, 2, 3))
 
-    for function in (decorated, lambda f, x, y: tf.reduce_sum(f(x) * y, axis=(1, 2, 3))):
-        with pytest.raises(
-            onnxattr.OnnxAttrError,
-            match=r"calls tensorflow, whose.*\(f\(x\) \* y\)\.sum\(axis=-1\), and.*onnxattr\.xp",
-        ):
-            onnxattr.Saliency(models[segmenter][1], operator=function)
+
+@pytest.mark.parametrize("decorated", [False, True])
+def test_functions_of_tensorflow_are_converted(models, tmp_path, decorated):
+    model, onnx_model, targets = models[segmenter]
+    x = tf.constant(IMAGES)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        scores = of_tensorflow(model, x, tf.constant(targets))
+    expected = IMAGES * tape.gradient(scores, x).numpy()
+    operator = tf.function(of_tensorflow) if decorated else of_tensorflow
+    method = onnxattr.GradientInput(onnx_model, operator=operator)
+    close(method.explain(IMAGES, targets), expected, 1e-5)
+    close(method.score(IMAGES, targets), scores.numpy(), 1e-5)
+    method.export(tmp_path / "e.onnx")
+    close(onnxattr.load(tmp_path / "e.onnx").explain(IMAGES, targets), expected, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("operator", "said"),
+    [
+        (lambda f, x, y: tf.reduce_sum(f(x) * y), "one number for each sample"),
+        (
+            lambda f, x, y: tf.reduce_sum(f(x) - tf.reduce_mean(f(x), 0), (1, 2, 3)),
+            "computes samples together",
+        ),
+        (
+            lambda f, x, y: float(tf.reduce_sum(f(x))) * y,
+            "calls tensorflow, whose .*onnxattr.xp .*could not be converted",
+        ),
+    ],
+)
+def test_functions_of_tensorflow_that_are_no_scores_are_refused(models, operator, said):
+    with pytest.raises(onnxattr.OnnxAttrError, match=said):
+        onnxattr.Saliency(models[segmenter][1], operator=operator)

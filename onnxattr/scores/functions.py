@@ -74,10 +74,25 @@ def _called(function: Callable[..., Any], name: str, f: Any, x: Any, y: Any) -> 
         ) from error
     except OnnxAttrError as error:
         if _foreign(error) is not None:
-            raise OperatorError(_why(name, error)) from error
+            return _by_tensorflow(function, name, error, f, x, y)
         raise type(error)(str(error).replace("The operator", f"The operator {name}", 1)) from error
     except Exception as error:
+        return _by_tensorflow(function, name, error, f, x, y)
+
+
+def _by_tensorflow(function: Callable[..., Any], name: str, error: Exception, f: Any, x: Any, y: Any) -> Any:
+    """What a function of TensorFlow's operations computes, converted; for other functions the error is raised."""
+    if _foreign(error) not in ("tensorflow", "keras"):
         raise OperatorError(_why(name, error)) from error
+    from onnxattr.converters.tensorflow_operator import traced
+
+    try:
+        return traced(function, f, x, y)
+    except Exception as other:
+        reason = " ".join(str(other).split())[:300]
+        raise OperatorError(
+            f"{_why(name, error)} It could not be converted: {type(other).__name__}: {reason}"
+        ) from other
 
 
 def _why(name: str, error: Exception) -> str:
