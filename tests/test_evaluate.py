@@ -156,6 +156,7 @@ def test_command_with_every_metric(folder, capsys):
 
 REFUSED = {
     "method": (["--methods", "Rise"], "--methods 'Rise'"),
+    "method of a method": (["--methods", "NoiseTunnel"], "--methods 'NoiseTunnel'"),
     "metric twice": (["--metrics", "Deletion,Deletion"], "each once"),
     "suffix": (["-o", "table.txt"], ".csv or .json"),
     "picture without curves": (["--metrics", "Complexity", "--picture", "c.png"], "Deletion and Insertion"),

@@ -9,7 +9,7 @@ from linear_score import W, X
 from small_models import build, cnn_nhwc, embedding, mlp, node, two_inputs
 
 from onnxattr import load, metrics
-from onnxattr.attributions import GradCAM, GradientInput, IntegratedGradients, Saliency
+from onnxattr.attributions import GradCAM, GradientInput, IntegratedGradients, NoiseTunnel, Saliency
 from onnxattr.metrics.weights import weight_layers, with_weights_drawn
 
 IMAGES = cnn_nhwc()
@@ -115,10 +115,11 @@ def test_score_of_an_operator_and_of_an_inner_value():
     np.testing.assert_allclose(curve[:, 3], expected[np.arange(3), np.arange(3)], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("tunnel", [False, True])
 @pytest.mark.parametrize("name", ["Deletion", "MaxSensitivity", "ModelRandomizationMetric"])
-def test_maps_at_a_layer(name):
+def test_maps_at_a_layer(name, tunnel):
     """A class activation map is one over the image: the image is what changes, whoever names the model."""
-    method = GradCAM(IMAGES.model)
+    method = NoiseTunnel(GradCAM(IMAGES.model), nb_samples=3) if tunnel else GradCAM(IMAGES.model)
     explanations = method.explain(PICTURES, CLASSES) if name == "Deletion" else method
     options = {"randomization_strategy": metrics.ProgressiveLayerRandomization(1)} if name[:2] == "Mo" else {}
     numbers = [

@@ -77,7 +77,7 @@ def add_to(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> str:
-    names = _named(options.methods, attributions.__all__, "--methods")
+    names = _named(options.methods, attributions.METHODS, "--methods")
     wanted = _named(options.metrics, ALL_METRICS, "--metrics")
     _check_outputs(options, wanted)
     inputs = read_arrays(options.inputs)
