@@ -22,18 +22,18 @@ def own_steps(node: ir.Node, known: KnownArrays) -> int | None:
 def all_steps(node: ir.Node, known: KnownArrays) -> int:
     """Steps of a Loop and of the Loops in it together; one where they are not known."""
     steps = own_steps(node, known)
-    inner = sum(all_steps(loop, known) for body in subgraphs_of(node) for loop in _loops_of(body))
+    inner = sum(all_steps(loop, known) for body in subgraphs_of(node) for loop in loops_of(body))
     return (1 if steps is None else steps) * max(inner, 1)
 
 
-def _loops_of(graph: ir.Graph) -> Iterator[ir.Node]:
+def loops_of(graph: ir.Graph) -> Iterator[ir.Node]:
     """The outermost Loops of a graph."""
     for node in graph:
         if node.op_type == "Loop":
             yield node
         else:
             for body in subgraphs_of(node):
-                yield from _loops_of(body)
+                yield from loops_of(body)
 
 
 def grows_sequences(node: ir.Node) -> bool:

@@ -16,14 +16,17 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.errors import ModelError, OnnxAttrError, ParameterError
+from onnxattr.loading.known_values import KnownArrays
+from onnxattr.loading.loop_steps import all_steps, loops_of, own_steps
 from onnxattr.session import Session
 from onnxattr.subgraphs import graphs_in, nodes_in
 from onnxattr.values import dims_of
 
 #: What ``load`` notes in a model's ``meta`` for this: the model as it was read.
 ORIGINAL = "original"
-#: In "auto" mode models up to this size are run: bytes of weights, nodes, numbers of an input.
-_MOST_BYTES, _MOST_NODES, _MOST_NUMBERS = 4 << 20, 500, 1 << 16
+#: In "auto" mode models up to this size are run: bytes of weights, nodes, numbers of an input,
+#: steps of Loops.
+_MOST_BYTES, _MOST_NODES, _MOST_NUMBERS, _MOST_STEPS = 4 << 20, 500, 1 << 16, 1 << 12
 #: Sizes tried for symbolic dimensions; the first that the model itself runs with.
 _SIZES = (3, 16)
 #: Largest difference that passes, of the largest magnitude of a value.
@@ -136,7 +139,21 @@ def _worthwhile(model: ir.Model, original: onnx.ModelProto) -> bool:
         ),
         default=0,
     )
-    return size <= _MOST_BYTES and len(nodes) <= _MOST_NODES and numbers <= _MOST_NUMBERS
+    small = size <= _MOST_BYTES and len(nodes) <= _MOST_NODES and numbers <= _MOST_NUMBERS
+    return small and _ends_soon(model)
+
+
+def _ends_soon(model: ir.Model) -> bool:
+    """Whether all Loops are known to end, after few steps in all, and what Scans read has no long axis."""
+    known = KnownArrays(model.opset_imports.get("", 1))
+    nodes = list(model.graph.all_nodes())
+    loops = [node for node in nodes if node.op_type == "Loop"]
+    scanned = [
+        value for node in nodes if node.op_type == "Scan" for value in node.inputs if value is not None
+    ]
+    longest = max((d for value in scanned for d in dims_of(value) or [] if isinstance(d, int)), default=0)
+    counted = longest <= _MOST_STEPS and all(own_steps(node, known) is not None for node in loops)
+    return counted and sum(all_steps(node, known) for node in loops_of(model.graph)) <= _MOST_STEPS
 
 
 def _takes_anything(proto: onnx.ModelProto) -> bool:

@@ -266,6 +266,37 @@ SEQUENCES: dict[str, Callable[[], onnx.ModelProto]] = {
     "60 steps at each of 4 levels": lambda: over_sequences(4, 60),
 }  # fmt: skip
 
+
+def open_loop(*count: onnx.NodeProto, trips: str = "") -> onnx.ModelProto:
+    """A Loop of as many steps as the nodes compute, or without end, in an old opset."""
+    inner = loop(1, node("Sin", ["before"], ["after"]))
+    (step,) = inner.graph.node
+    step.input[0] = trips
+    if not trips:
+        step.input[1] = "always"
+    return model(
+        [*count, step],
+        opset=13,
+        always=np.array(True),
+        large=np.float32(1e12),
+        most=np.int64(2**40),
+        million=np.float32(2**23),
+    )
+
+
+#: Loops of which no file says how many steps they take; opened without a run.
+LOOPS: dict[str, Callable[[], onnx.ModelProto]] = {
+    "without end": lambda: open_loop(),
+    "as the input says": lambda: open_loop(
+        node("Exp", ["x"], ["e"]), node("Mul", ["e", "large"], ["m"]), node("ReduceMax", ["m"], ["f"], keepdims=0),
+        node("Cast", ["f"], ["n"], to=TensorProto.INT64), trips="n",
+    ),
+    "as the input's size says": lambda: open_loop(
+        node("Size", ["x"], ["s"]), node("Mul", ["s", "most"], ["n"]), trips="n"
+    ),
+    "2^23": lambda: open_loop(node("Cast", ["million"], ["n"], to=TensorProto.INT64), trips="n"),
+}  # fmt: skip
+
 CALLS: dict[str, tuple[Callable[[], onnx.ModelProto], list[str]]] = {
     "2^40 calls": (lambda: calling(41, twice=True), [f"{2**40} nodes", "'F40'", "supported: up to"]),
     "2^19 calls": (lambda: calling(20, twice=True), [f"{2**19} nodes", "'F19'", "supported: up to"]),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hostile.models_of_few_bytes import CALLS, SEQUENCES, SIZES
+from hostile.models_of_few_bytes import CALLS, LOOPS, SEQUENCES, SIZES
 from hostile.opened import open_each
 
 EXPLAIN = """
@@ -39,3 +39,14 @@ def test_sequences(tmp_path):
     assert outcomes["of 5000"].kind == "opened"
     nested = outcomes["60 steps at each of 4 levels"]
     assert f"takes {60**4} steps over sequences (60 times those of the Loops in it)" in nested.message
+
+
+def test_loops_are_not_run_when_they_are_read(tmp_path):
+    """Where it is not known that they end soon, predictions are compared only if that is asked for."""
+    paths = {tmp_path / f"{number}.onnx": case for number, case in enumerate(LOOPS)}
+    for path, case in paths.items():
+        path.write_bytes(LOOPS[case]().SerializeToString())
+    outcomes = open_each(paths, "onnxattr.vjp(path)", folder=tmp_path, **LIMITS)
+    assert {case: o.kind for case, o in zip(paths.values(), outcomes, strict=True)} == dict.fromkeys(
+        LOOPS, "opened"
+    )
