@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import zipfile
 from html.parser import HTMLParser
 
@@ -415,6 +416,27 @@ def test_damaged_files_are_refused(damage, tmp_path):
     np.savez(tmp_path / "d.npz", **damage(arrays))
     with pytest.raises(ParameterError, match=r"d\.npz cannot be read as an explanation: .*Explanation\.save"):
         Explanation.load(tmp_path / "d.npz")
+
+
+class Acts:
+    """What makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("entry", ["scores", "about", "more"])
+def test_opening_a_file_runs_nothing(entry, tmp_path):
+    rich().save(tmp_path / "e.npz")
+    with np.load(tmp_path / "e.npz") as loaded:
+        arrays = {name: loaded[name] for name in loaded.files}
+    np.savez(tmp_path / "d.npz", **arrays | {entry: np.array([Acts(tmp_path / "made")], object)})
+    with pytest.raises(ParameterError, match="cannot be read"):
+        Explanation.load(tmp_path / "d.npz")
+    assert not (tmp_path / "made").exists()
 
 
 def test_files_that_end_early_are_something_else_or_come_later(tmp_path):
