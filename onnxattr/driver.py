@@ -110,7 +110,8 @@ class Driver:
     @cached_property
     def _pilot(self) -> Session:
         plain = Definition(first_moment, rules=self.request.definition.rules)
-        return self._session(batch_graph(replace(self.request, definition=plain, reducer=None), labels=False))
+        request = replace(self.request, definition=plain, reducer=None, groups=())
+        return self._session(batch_graph(request, labels=False))
 
     @cached_property
     def _baselines(self) -> Session:

@@ -211,6 +211,8 @@ class Explainer:
         """Every output by name; without ``collected`` predictions alone are looked at."""
         runs, results, one_sample = [], Results(self.check_finite), self._prepared.rows.mixed
         given = collected or Collected(self._prepared, is_dataset(inputs))
+        explained = self.metadata["explained"].items()
+        given.grouped = frozenset(name for name, entry in explained if entry.get("groups"))
         for x, y in pairs_of(self._prepared, inputs, targets, None):
             feeds = model_inputs(self._prepared, x)
             given.look_at(x)
@@ -244,7 +246,8 @@ class Explainer:
             outputs = {name: array[0] if self._gets_axis(name) else array for name, array in outputs.items()}
         for name, entry in self.metadata["explained"].items():
             own = entry["attribution"]
-            outputs[own] = in_order(outputs[own], (given.orders or {}).get(name))
+            if name not in given.grouped:
+                outputs[own] = in_order(outputs[own], (given.orders or {}).get(name))
         return outputs
 
     def _gets_axis(self, output: str) -> bool:

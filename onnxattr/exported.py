@@ -146,16 +146,18 @@ def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, A
         own_names(prepared, "baseline"),
         kinds,
         request.channel_axes,
+        request.map_groups,
         strict=True,
     )
     explained = {
         asked: {
             "attribution": attribution,
             "baseline": baseline if isinstance(kind, Fed) else None,
-            "axes": axis_names(original, name, axis, request.placement),
+            "axes": axis_names(original, name, axis, request.placement, groups is not None),
             "value": name,
+            "groups": None if groups is None else groups.count,
         }
-        for name, asked, attribution, baseline, kind, axis in rows
+        for name, asked, attribution, baseline, kind, axis, groups in rows
     }
     return {
         "convergence_delta": own_name(prepared, "convergence_delta") if request.has_delta else None,

@@ -143,7 +143,9 @@ def in_order(array: np.ndarray, order: Sequence[int] | None) -> np.ndarray:
     )
 
 
-def row_by_name(row: Any, features: Mapping[str, Sequence[str]]) -> np.ndarray | None:
+def row_by_name(
+    row: Any, features: Mapping[str, Sequence[str]], what: str = "baseline_value"
+) -> np.ndarray | None:
     """The numbers of one row with named entries, such as a pandas Series, in the model's order.
 
     None if it has no names, or the model has none for a row of that kind.
@@ -159,7 +161,7 @@ def row_by_name(row: Any, features: Mapping[str, Sequence[str]]) -> np.ndarray |
     if not any(isinstance(name, str) for name in names):
         return None
     columns = Columns({name: np.asarray(row.iloc[place : place + 1]) for place, name in enumerate(names)})
-    return np.concatenate(list(matched(columns, wanted, "baseline_value").values()))
+    return np.concatenate(list(matched(columns, wanted, what).values()))
 
 
 def table_of(prepared: Prepared, given: Any) -> Any:

@@ -13,14 +13,15 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxattr.autodiff import inputs_of, needed_nodes
 from onnxattr.class_names import read_class_names
-from onnxattr.errors import ModelError, one_door
+from onnxattr.errors import ModelError, ParameterError, one_door
 from onnxattr.layers import Layer, read_layers
 from onnxattr.loading.batch_first import put_batch_first
 from onnxattr.loading.explained import find_explained, float_inputs
 from onnxattr.loading.features import read_features
 from onnxattr.loading.free_batch import free_batch
-from onnxattr.loading.heads import unit_of
+from onnxattr.loading.heads import NUMBER, unit_of
 from onnxattr.loading.load import DIGEST, FILES, FOLDER, load
+from onnxattr.loading.neurons import neuron_of
 from onnxattr.loading.places import find_output, find_outputs
 from onnxattr.loading.precision import set_precision
 from onnxattr.loading.row_independence import OPEN, Rows, independence
@@ -154,6 +155,7 @@ def prepare(
     operator: str | None = None,
     verify: bool | str = "auto",
     outputs: Outputs = None,
+    neuron: int | Sequence[int] | None = None,
 ) -> Prepared:
     """Loads a model and cuts it at the output to be explained.
 
@@ -169,6 +171,7 @@ def prepare(
             on drawn inputs: "auto" for small models that preparing changed, True for all that run, False for none.
         outputs: Which of the model's outputs are explained, where there are several: a name; names, or ``ALL_OUTPUTS``
             for all of floats, for an operator that computes with them.
+        neuron: The unit or channel of the output that is explained in its place, see ``neurons.neuron_of``.
 
     Raises:
         ModelError: If the model is invalid, the output is ambiguous or unknown, nothing float can be explained, or
@@ -178,7 +181,7 @@ def prepare(
     check_choice(verify)
     model = load(source)
     with one_door(f"{name_of(source)} cannot be prepared"):
-        prepared = _cut(model, output_layer, wrt, precision, operator, outputs)
+        prepared = _cut(model, output_layer, wrt, precision, operator, outputs, neuron)
         verify_model(model, verify)
         return prepared
 
@@ -190,6 +193,7 @@ def _cut(
     precision: str,
     operator: str | None,
     outputs: Outputs,
+    neuron: int | Sequence[int] | None,
 ) -> Prepared:
     set_precision(model, precision)
     graph, opset = model.graph, opset_of(model)
@@ -198,6 +202,13 @@ def _cut(
     explained = [_copy_of(graph, value) if value in graph.inputs else value for value in found]
     output = explained[0]
     unit = unit_of(graph, output, layers, operator)
+    if neuron is not None:
+        if len(explained) > 1:
+            raise ParameterError(
+                f"neuron={neuron!r} is one of a layer's or an output's; name one of the outputs."
+            )
+        explained = [output := neuron_of(graph, opset, output, neuron)]
+        unit = NUMBER
     if callable(wrt):
         wrt = wrt(Prepared(model, layers, str(output.name), ()))
     if wrt is None:

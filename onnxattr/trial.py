@@ -163,7 +163,7 @@ def _compare(
     declared = {value.name: value.type.tensor_type.shape.dim for value in described}
     for name, entry in about["explained"].items():
         dims, shape = declared[entry["attribution"]], outputs[entry["attribution"]].shape
-        given = feeds[name].shape if name in feeds else [None] * len(dims)
+        given = feeds[name].shape if name in feeds and not entry.get("groups") else [None] * len(dims)
         expected = [dim.dim_value or n for dim, n in zip(dims, given, strict=True)]
         if len(shape) != len(expected) or any(
             n not in (None, s) for n, s in zip(expected, shape, strict=True)

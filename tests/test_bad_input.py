@@ -169,7 +169,7 @@ PARAMETERS = {
     "large seed": ("SmoothGrad", {"seed": 2**31 - 1}, ParameterError, ["seed=2147483647", "0 to 2147483646"]),
     "seed None": ("SmoothGrad", {"seed": None}, ParameterError, ["seed=None", "integer"]),
     "seed 1.5": ("SmoothGrad", {"seed": 1.5}, ParameterError, ["seed=1.5", "integer"]),
-    "unknown reducer": ("Saliency", {"reducer": "l2"}, ParameterError, ["'l2'", "'mean'"]),
+    "unknown reducer": ("Saliency", {"reducer": "l3"}, ParameterError, ["'l3'", "'mean'"]),
     "unknown operator": ("Saliency", {"operator": "detection"}, ParameterError, ["'detection'", "'classification'"]),
     "operator function": ("Saliency", {"operator": sum}, OperatorError, ["sum", "operator(f, x, y)"]),
     "unknown option": ("Saliency", {"stepz": 3}, ParameterError, ["Saliency", "stepz", "providers"]),

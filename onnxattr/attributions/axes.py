@@ -14,13 +14,18 @@ _CHANNELS_SECOND = frozenset(
     "Conv ConvTranspose MaxPool AveragePool GlobalAveragePool GlobalMaxPool BatchNormalization "
     "InstanceNormalization".split()
 )
+_TOKENS = ("token", "embedding")
 _STEPS_FIRST = ([0, 2, 1], [1, 0, 2])
 #: Layers of Keras, and recurrent ones of PyTorch, that take (rows, steps, channels).
 _OVER_STEPS = frozenset("Conv1D SeparableConv1D LSTM GRU SimpleRNN RNN Bidirectional".split())
 
 
 def axis_names(
-    original: Prepared, name: str, channel_axis: int | None, placement: Placement | None = None
+    original: Prepared,
+    name: str,
+    channel_axis: int | None,
+    placement: Placement | None = None,
+    grouped: bool = False,
 ) -> tuple[str, ...]:
     """What is known of the axes of the attributions of an explained value.
 
@@ -29,22 +34,26 @@ def axis_names(
         name: The value.
         channel_axis: The channel axis of an image, counted with an axis of samples; None for what is no image.
         placement: For a map at a layer, how it lies over the image, whose axes it has.
+        grouped: Whether attributions are sums over groups of features.
 
     Returns:
         A name for each axis: "row", or "axis 0" where all of the first axis is one sample; "height", "width",
-        "channel"; "step" and "channel" of series where the graph tells them apart; "feature" for named columns; else
-        "axis 1", "axis 2", ...
+        "channel"; "step" and "channel" of series where the graph tells them apart; "feature" for named columns; "group"
+        of sums over groups; else "axis 1", "axis 2", ...
     """
-    if placement is not None:
-        return _of_map(placement)
     value = original.value(name)
     rank, one_sample = len(dims_of(value) or []), original.rows.mixed
     first = "axis 0" if one_sample else "row"
-    if channel_axis is not None:
-        space = iter(("height", "width"))
+    if grouped:
+        return ("group",) if one_sample else (first, "group")
+    if placement is not None:
+        return _of_map(placement)
+    series = _series(value) if rank == 3 and not one_sample else None
+    if channel_axis is not None and series != _TOKENS:
+        space = iter({3: ("step",), 5: ("depth", "height", "width")}.get(rank, ("height", "width")))
         own = channel_axis - one_sample
         return first, *("channel" if axis == own else next(space) for axis in range(1, rank))
-    if rank == 3 and not one_sample and (series := _series(value)) is not None:
+    if series is not None:
         return first, *series
     if rank == 3 and value.is_graph_input() and any(v.class_name in _OVER_STEPS for v in original.layers):
         return first, "step", "channel"
@@ -70,7 +79,7 @@ def _series(value: ir.Value) -> tuple[str, str] | None:
     """The last two axes of a value of rank 3: what the first operator that treats it as a series says."""
     node = value.producer()
     if node is not None and node.op_type == "Gather":
-        return "token", "embedding"
+        return _TOKENS
     seen, front = {value}, deque([value])
     while front:
         for node in front.popleft().consumers():

@@ -22,8 +22,9 @@ from onnxattr.attributions.batches import is_dataset, pairs_of
 from onnxattr.attributions.collected import Collected
 from onnxattr.attributions.definition import Definition
 from onnxattr.attributions.explained import explanation_of, scored
+from onnxattr.attributions.feature_mask import fitting
 from onnxattr.attributions.finite import Case, Results
-from onnxattr.attributions.options import Options, is_integer
+from onnxattr.attributions.options import MEAN, Options, Unasked, is_integer
 from onnxattr.attributions.plan import Plan
 from onnxattr.attributions.reason import reason
 from onnxattr.errors import ParameterError, one_door
@@ -56,9 +57,10 @@ class Attribution(ABC):
             "classification" the logit of class 1, "regression" a number without classes, None: as the graph has it, a
             sigmoid's output the probability of class 1, other numbers no classes. The name of another score or a
             member of ``Tasks``; a Python function ``operator(f, x, y)`` of symbolic arrays; see docs/scores.md.
-        reducer: "min", "mean", "max", "sum" or None (also "prod", "euclidean_norm", "std", "variance", "logsumexp", as
-            TensorFlow names them): how the channel axis of images is reduced. The axis stays, with
-            size 1. Applied to inputs of rank 4 with more than one channel.
+        reducer: "min", "mean", "max", "sum", "l2" or None (also "prod", "euclidean_norm", "std", "variance",
+            "logsumexp", as TensorFlow names them): how the channel axis of images is reduced. The axis stays, with size
+            1. The default acts on values of rank 4, whose channels are more than one; a reducer that is passed also on
+            what layers give: on the last axis of tokens (N, T, E), the channels of (N, C, T).
         output: Which of the model's outputs is explained, where there are several: its name. An operator that is a
             function or an ONNX model gets all of them, or those of a list of names, by name.
         wrt: What to explain, in the words that ``output_layer`` takes: a layer's name, path or index, the name of a
@@ -91,7 +93,7 @@ class Attribution(ABC):
         output_layer: str | int | None = None,
         batch_size: int | None = 32,
         operator: Any = None,
-        reducer: str | None = "mean",
+        reducer: str | None = MEAN,
         **options: Any,
     ):
         self._check_names(options)
@@ -111,6 +113,7 @@ class Attribution(ABC):
             self._score.unit,
             self.options.verify,
             self._outputs(),
+            self.options.neuron,
         )
         with one_door(f"{self.name} cannot be set up"):
             self._plan = self._planned()
@@ -311,12 +314,20 @@ class Attribution(ABC):
     def _planned(self) -> Plan:
         """How the method runs on its model."""
         definition, score = self._definition(), self._score
-        return Plan(self.prepared, definition, self.reducer, self.batch_size, self.options, score)
+        return Plan(
+            self.prepared,
+            definition,
+            self.reducer,
+            self.batch_size,
+            self.options,
+            score,
+            not isinstance(self.reducer, Unasked),
+        )
 
     def _parameters(self) -> dict[str, Any]:
         """The parameters of the method by name."""
         own = [name for name in inspect.signature(type(self)).parameters if name not in ("model", "options")]
-        shared = ("wrt", "seed", "relu_policy", "channel_axis", "precision")
+        shared = ("wrt", "seed", "relu_policy", "channel_axis", "precision", "neuron", "feature_mask")
         named = {name: getattr(self, name) for name in own} | {n: getattr(self.options, n) for n in shared}
         if callable(self.options.wrt):
             named["wrt"] = self.explained
@@ -327,6 +338,8 @@ class Attribution(ABC):
         plan = plan or self._plan
         pairs = pairs_of(self.prepared, inputs, targets, self.batch_size)
         collected = Collected(self.prepared, is_dataset(inputs), keep)
+        groups = zip(self.prepared.asked, plan.request.map_groups, strict=True)
+        collected.grouped = frozenset(name for name, group in groups if group is not None)
         results, show = Results(self.options.check_finite), self.options.progress
         disable = None if show is None else not show
         with tqdm(total=0, disable=disable, desc=self.name, unit="grad", leave=False) as bar:
@@ -338,7 +351,7 @@ class Attribution(ABC):
                 driver = plan.driver
                 bar.total += driver.work(rows)
                 bar.refresh()
-                with one_door(f"{self.name} cannot explain the model"):
+                with one_door(f"{self.name} cannot explain the model"), fitting(plan.request.map_groups):
                     run = driver.explain(feeds, checked, rows, results.rows, bar.update)
                     kept = scored(driver, run, feeds, checked, rows) if keep else None
                 with np.errstate(over="ignore"):
@@ -361,8 +374,11 @@ class Attribution(ABC):
     def _explanation(self, collected: Collected) -> Explanation:
         request = self._plan.request
         named = zip(self.prepared.asked, self.prepared.wrt, request.channel_axes, strict=True)
-        placement = request.placement
-        axes = {asked: axis_names(self.prepared, name, axis, placement) for asked, name, axis in named}
+        placement, grouped = request.placement, collected.grouped
+        axes = {
+            asked: axis_names(self.prepared, name, axis, placement, asked in grouped)
+            for asked, name, axis in named
+        }
         about = {"method": self.name, "parameters": self._parameters()}
         return explanation_of(collected, self._plan.one_sample, axes, about)
 

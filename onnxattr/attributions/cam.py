@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.cam_layer import find_layer, placement_of
 from onnxattr.attributions.definition import Definition, Factor, Finish, first_moment
-from onnxattr.attributions.options import is_integer
+from onnxattr.attributions.options import MEAN, is_integer
 from onnxattr.attributions.placement import Placement
 from onnxattr.attributions.upsampling import UPSAMPLINGS
 from onnxattr.builder import OpBuilder
@@ -191,7 +191,7 @@ class GuidedGradCAM(_AtLayer):
         output_layer: str | int | None = None,
         batch_size: int | None = 32,
         operator: Any = None,
-        reducer: str | None = "mean",
+        reducer: str | None = MEAN,
         conv_layer: str | int | None = None,
         upsampling: str = "bicubic",
         **options: Any,

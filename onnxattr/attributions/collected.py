@@ -40,6 +40,7 @@ class Collected:
         as_dict: Whether the caller gave the inputs by name, and so gets the attributions by name.
         orders: Where the columns of a table that was given stand in the model.
         columns: The names of the columns of a table that was given, in its order.
+        grouped: Names of the explained values whose attributions are sums over groups of features.
     """
 
     prepared: Prepared
@@ -54,6 +55,7 @@ class Collected:
     as_dict: bool = False
     orders: dict[str, list[int]] | None = None
     columns: tuple[str, ...] = ()
+    grouped: frozenset[str] = frozenset()
 
     def look_at(self, inputs: Any) -> None:
         """Notes how the caller names inputs and columns; the first batch decides the order of columns."""
@@ -72,7 +74,8 @@ class Collected:
         maps = joined_samples(self.maps) if one_sample else joined(self.maps)
         if one_sample and not self.dataset:
             maps = [array[0] for array in maps]
-        self.arrays = [self._ordered(name, m) for name, m in zip(self.prepared.asked, maps, strict=True)]
+        named = zip(self.prepared.asked, maps, strict=True)
+        self.arrays = [m if name in self.grouped else self._ordered(name, m) for name, m in named]
 
     def as_given(self) -> Any:
         """The array, or with several explained values a list of them, or a dict if the inputs were one."""

@@ -115,11 +115,13 @@ def total_of(
     """
     if reducer not in (None, "sum", "mean") or (collected.prepared.rows.mixed and not collected.dataset):
         return None
+    if collected.grouped and reducer == "mean":
+        return None  # of groups the mean is one of channels only if it was asked for
     total: np.ndarray | int = 0
     for name, array in zip(collected.prepared.asked, collected.arrays, strict=True):
         value = collected.prepared.values.get(name)
         dims = (dims_of(value) if value is not None else None) or []
-        place = axes[name].index("channel") if "channel" in axes[name] else 0
+        place = next((k for k, axis in enumerate(axes[name]) if axis in ("channel", "embedding")), 0)
         channels = dims[place] if place < len(dims) else None
         reduced = reducer == "mean" and place and array.shape[place] == 1
         if reduced and not isinstance(channels, int):
@@ -153,8 +155,8 @@ def _features(collected: Collected, maps: Mapping[str, np.ndarray]) -> dict[str,
     found = {}
     for name, columns in collected.prepared.features.items():
         order = (collected.orders or {}).get(name)
-        if name in maps:
+        if name in maps and name not in collected.grouped:
             found[name] = tuple(columns if order is None else [columns[place] for place in order])
-    if not found and len(maps) == 1 and collected.columns:
+    if not found and len(maps) == 1 and collected.columns and not collected.grouped:
         found = {next(iter(maps)): collected.columns}
     return {name: names for name, names in found.items() if len(names) in maps[name].shape[1:]}

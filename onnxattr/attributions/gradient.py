@@ -6,6 +6,7 @@ from typing import Any
 
 from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.definition import Definition, first_moment, magnitude, times_input
+from onnxattr.attributions.options import MAX
 from onnxattr.loading.source import ModelSource
 from onnxattr.rules.overrides import DECONVNET, GUIDED
 
@@ -22,7 +23,7 @@ class Saliency(Attribution):
         output_layer: str | int | None = None,
         batch_size: int | None = 32,
         operator: Any = None,
-        reducer: str | None = "max",
+        reducer: str | None = MAX,
         **options: Any,
     ):
         super().__init__(model, output_layer, batch_size, operator, reducer, **options)

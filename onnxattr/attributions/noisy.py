@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.definition import Definition, Finish, first_moment, unbiased_variance
-from onnxattr.attributions.options import is_integer
+from onnxattr.attributions.options import MEAN, is_integer
 from onnxattr.errors import ParameterError
 from onnxattr.loading.source import ModelSource
 
@@ -39,7 +39,7 @@ class _NoisyGradient(Attribution):
         output_layer: str | int | None = None,
         batch_size: int | None = 32,
         operator: Any = None,
-        reducer: str | None = "mean",
+        reducer: str | None = MEAN,
         nb_samples: int = 50,
         noise: float = 0.2,
         **options: Any,

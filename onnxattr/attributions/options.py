@@ -17,6 +17,16 @@ from onnxattr.relus import POLICIES
 from onnxattr.session import check_providers
 
 
+class Unasked(str):
+    """A parameter's default, told apart from the same text passed by a caller."""
+
+    __slots__ = ()
+
+
+#: Reducers of methods by default: they act on images alone.
+MEAN, MAX = Unasked("mean"), Unasked("max")
+
+
 @dataclass(frozen=True)
 class Options:
     """Options that every method takes beside Xplique's, by keyword; see ``Attribution``."""
@@ -27,6 +37,8 @@ class Options:
     seed: int = 0
     relu_policy: str = "all"
     channel_axis: int | None = None
+    neuron: int | tuple[int, ...] | None = None
+    feature_mask: Any = None
     progress: bool | None = None
     precision: str = "model"
     check_finite: str = "warn"
@@ -50,6 +62,7 @@ class Options:
             )
         self._check_wrt()
         self._check_output()
+        self._check_neuron()
         if self.providers is not None:
             check_providers(self.providers)
 
@@ -75,6 +88,14 @@ class Options:
             )
         if len(set(names)) < len(names):
             raise ParameterError(f"wrt={names!r}: name every value once.")
+
+    def _check_neuron(self) -> None:
+        parts = self.neuron if isinstance(self.neuron, (tuple, list)) else (self.neuron,)
+        if self.neuron is not None and not (parts and all(map(is_integer, parts))):
+            raise ParameterError(
+                f"neuron={self.neuron!r}: expected an integer, the channel or unit, or a tuple of integers, the index "
+                "of one unit in a sample's output."
+            )
 
 
 def is_place(value: Any) -> bool:

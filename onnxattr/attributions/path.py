@@ -11,7 +11,7 @@ from onnxattr.attributions.background import AskedBackground, averaged
 from onnxattr.attributions.baselines import Asked, asked
 from onnxattr.attributions.definition import Definition, times_difference
 from onnxattr.attributions.from_baseline import FromBaseline
-from onnxattr.attributions.options import is_integer
+from onnxattr.attributions.options import MEAN, is_integer
 from onnxattr.errors import ParameterError
 from onnxattr.loading.source import ModelSource
 
@@ -47,7 +47,7 @@ class IntegratedGradients(FromBaseline):
         output_layer: str | int | None = None,
         batch_size: int | None = 32,
         operator: Any = None,
-        reducer: str | None = "mean",
+        reducer: str | None = MEAN,
         steps: int = 50,
         baseline_value: Any = 0.0,
         *,

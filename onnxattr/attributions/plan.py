@@ -14,10 +14,11 @@ from onnxattr.arrays import Targets, as_targets, label_weights, model_inputs, ro
 from onnxattr.attributions.baseline_kinds import Background, Fed, Fixed
 from onnxattr.attributions.baselines import asked, called, check_count, rows_of
 from onnxattr.attributions.definition import Definition
+from onnxattr.attributions.feature_mask import groups_of
 from onnxattr.attributions.one_sample import has_classes, targets_of_sample
 from onnxattr.attributions.options import Options
 from onnxattr.attributions.rows import compared, made_up
-from onnxattr.attributions.sample_shapes import channel_axes
+from onnxattr.attributions.sample_shapes import channel_axes, check_apart
 from onnxattr.driver import Driver, Feeds
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.input_values import check_values
@@ -53,16 +54,19 @@ class Plan:
         batch_size: int | None,
         options: Options,
         score: Score = LINEAR,
+        reducer_asked: bool = False,
     ):
         """Makes a plan.
 
         Raises:
             ModelError: If the model's batch is fixed above 1.
-            ParameterError: If the baseline does not fit.
+            ParameterError: If the baseline or a mask of features does not fit, or one explained value is computed from
+                another and the method needs a path or noise at both.
         """
         self.prepared, self._definition, self._reducer = prepared, definition, reducer
         self._batch_size, self._options, self._score = batch_size, options, score
         self._drivers: dict[Any, Driver] = {}
+        self._reducer_asked = reducer_asked
         self._make()
 
     @property
@@ -77,9 +81,14 @@ class Plan:
             self.prepared.unit = ran.unit
         self._made_for = self.prepared.rows
         score = self._checked_score(ran)
-        axes = channel_axes(self.prepared, self._definition, self._options.channel_axis)
+        check_apart(ran, self._definition)
+        axes = channel_axes(self.prepared, self._definition, self._options.channel_axis, self._reducer_asked)
         definition = self._fitted(ran, axes)
-        self.request = Request(ran, definition, self._reducer, axes, self._options.relu_policy, score=score)
+        reduced = axes if self._reducer is not None and self._reducer_asked else (None,) * len(axes)
+        groups = groups_of(ran, self._options.feature_mask, reduced, definition.placement)
+        self.request = Request(
+            ran, definition, self._reducer, axes, self._options.relu_policy, score=score, groups=groups
+        )
         key = self._made_for.kind, definition.key
         if definition.key is None or key not in self._drivers:
             options = self._options

@@ -1,4 +1,4 @@
-"""Reducers: how the channel axis of an image's map becomes one number; named after TensorFlow's ``reduce_*``."""
+"""Reducers: how the channel axis of a map becomes one number; named after TensorFlow's ``reduce_*``, "l2" apart."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ REDUCERS: dict[str | None, Reducer] = {
     "max": _node("ReduceMax"),
     "sum": _node("ReduceSum"),
     "prod": _node("ReduceProd"),
+    "l2": _node("ReduceL2"),
     "euclidean_norm": _node("ReduceL2"),
     "logsumexp": _node("ReduceLogSumExp"),
     "std": lambda op, value, axis: op.Sqrt(_variance(op, value, axis)),

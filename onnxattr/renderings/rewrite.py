@@ -22,6 +22,7 @@ from onnxattr.loading.heads import is_binary, threshold
 from onnxattr.loading.missing import may_be_missing
 from onnxattr.model import Prepared
 from onnxattr.relus import relu_spans
+from onnxattr.renderings.groups import Groups, summed
 from onnxattr.renderings.reducers import REDUCERS
 from onnxattr.renderings.scored import ScoredModel
 from onnxattr.rules.overrides import RELU_LIKE
@@ -43,6 +44,8 @@ class Request:
     channel_axes: tuple[int | None, ...]
     relu_policy: str
     score: Score = LINEAR
+    #: The groups over which the attributions of each explained value are summed; None for none.
+    groups: tuple[Groups | None, ...] = ()
     #: Whether the graph has the input ``NUMBER``.
     numbered: bool = False
 
@@ -55,6 +58,11 @@ class Request:
     def placement(self) -> Placement | None:
         """How maps at a layer lie over the image."""
         return self.definition.placement
+
+    @property
+    def map_groups(self) -> tuple[Groups | None, ...]:
+        """The groups over which each map is summed; None for a map that is not."""
+        return self.groups or (None,) * len(self.prepared.wrt)
 
     @property
     def has_delta(self) -> bool:
@@ -391,11 +399,15 @@ class Rewrite:
             if self._factor is not None:
                 full = op.Mul(full, self._factor)
             if (placement := self.definition.placement) is not None:
-                reduced = self._placed(placement, full)
-                dims = list(dims_of(reduced) or [])
+                result = self._placed(placement, full)
+                dims = list(dims_of(result) or [])
             else:
-                reduced, dims = self._reduced(full, position, list(dims_of(x) or []))
-            self._output(reduced, own_name(self.request.prepared, "attribution", position), x.dtype, dims)
+                result, dims = self._reduced(full, position, list(dims_of(x) or []))
+            if (groups := self.request.map_groups[position]) is not None:
+                result.shape = ir.Shape(dims)
+                result, dims = summed(op, result, groups), [dims[0], groups.count]
+            name = own_name(self.request.prepared, "attribution", position)
+            self._output(result, name, result.dtype or x.dtype, dims)
         if difference is not None:
             total = totals[0] if len(totals) == 1 else op.Sum(*totals)
             delta = op.Reshape(op.Sub(total, difference), [-1])
@@ -419,8 +431,12 @@ class Rewrite:
     def _reduced(
         self, full: ir.Value, position: int, dims: list[int | str | None]
     ) -> tuple[ir.Value, list[int | str | None]]:
-        reducer, axis = self.request.reducer, self.request.channel_axes[position]
-        if reducer is None or axis is None:
+        reducer, axis, groups = (
+            self.request.reducer,
+            self.request.channel_axes[position],
+            self.request.map_groups[position],
+        )
+        if reducer is None or axis is None or (groups is not None and not groups.reduced):
             return full, dims
         dims[axis] = 1
         return REDUCERS[reducer](self.op, full, axis), dims

@@ -18,6 +18,7 @@ from onnxattr.attributions.placement import Placement
 from onnxattr.autodiff import FLOATS, reaching
 from onnxattr.model import Prepared
 from onnxattr.renderings.batch import batch_model
+from onnxattr.renderings.groups import Groups
 from onnxattr.renderings.inlining import inline
 from onnxattr.renderings.loop import loop_model
 from onnxattr.renderings.rewrite import NUMBER, Request, Rewrite, own_name
@@ -54,6 +55,11 @@ class TunnelRequest(Request):
     def placement(self) -> Placement | None:
         """That of the method inside."""
         return self.method.placement
+
+    @property
+    def map_groups(self) -> tuple[Groups | None, ...]:
+        """Those of the method inside."""
+        return self.method.map_groups
 
     @property
     def has_delta(self) -> bool:

@@ -1,0 +1,317 @@
+"""Layer methods on small models: reducers of tokens, neurons, groups of features, in every rendering."""
+
+import inspect
+import itertools
+
+import numpy as np
+import pytest
+from explained import LABELS, close
+from onnx import TensorProto, helper
+from small_models import build, cnn_nchw, embedding, mlp, node, random, rows, series, two_inputs
+
+import onnxattr
+from onnxattr import GradCAM, GradientInput, IntegratedGradients, NoiseTunnel, Saliency, SmoothGrad, VarGrad
+from onnxattr.attributions.options import Unasked
+from onnxattr.errors import ParameterError, ShapeError
+from onnxattr.loading.places import nearest
+
+TEXT = embedding()
+TOKENS = TEXT.given
+TABLE = random(1, 11, 5)
+
+
+def logits_at(embedded):
+    """The logits of the text model and the gradient of the labels' at its embedding, in float64."""
+    w, squashed = random(2, 5, 3).astype(np.float64), np.tanh(embedded)
+    logits = squashed.mean(axis=1) @ w
+    return logits, (1 - squashed**2) * w[:, LABELS].T[:, None] / embedded.shape[1]
+
+
+def integrated(x, baseline, steps):
+    """(x - b) times the trapezoid rule, in float64."""
+    weights = np.full(steps, 1 / (steps - 1))
+    weights[[0, -1]] /= 2
+    points = np.linspace(0, 1, steps)
+    total = sum(w * logits_at(baseline + a * (x - baseline))[1] for w, a in zip(weights, points, strict=True))
+    return (x - baseline) * total
+
+
+REDUCED = {
+    None: lambda maps: maps,
+    "sum": lambda maps: maps.sum(axis=-1, keepdims=True),
+    "mean": lambda maps: maps.mean(axis=-1, keepdims=True),
+    "l2": lambda maps: np.sqrt((maps**2).sum(axis=-1, keepdims=True)),
+    "prod": lambda maps: maps.prod(axis=-1, keepdims=True),
+}
+
+
+def everywhere(method, x, folder, targets=LABELS, **options):
+    """The maps driven, and of the exported renderings."""
+    yield method.explain(x, targets)
+    renderings = ("batch", "loop") if method._plan.request.definition.points > 1 else ("batch",)
+    for rendering in renderings:
+        method.export(folder / f"{rendering}.onnx", rendering)
+        explainer = onnxattr.load(folder / f"{rendering}.onnx")
+        assert explainer.explained == method.explained
+        yield explainer.explain(x, targets)
+
+
+@pytest.mark.parametrize("reducer", REDUCED)
+def test_tokens_are_reduced(reducer, tmp_path):
+    x = TABLE[TOKENS].astype(np.float64)
+    method = IntegratedGradients(TEXT.model, wrt="embedded", reducer=reducer, steps=6, batch_size=4)
+    for found in everywhere(method, TOKENS, tmp_path):
+        close(found, REDUCED[reducer](integrated(x, 0.0, 6)), 1e-5)
+
+
+@pytest.mark.parametrize("method", [IntegratedGradients, Saliency, SmoothGrad])
+def test_tokens_keep_their_shape_unless_a_reducer_is_asked_for(method):
+    assert method(TEXT.model, wrt="embedded").explain(TOKENS, LABELS).shape == (3, 7, 5)
+
+
+def test_defaults_are_told_from_reducers_that_are_asked_for():
+    for name in onnxattr.attributions.__all__:
+        method = getattr(onnxattr.attributions, name)
+        parameter = inspect.signature(method).parameters.get("reducer")
+        assert parameter is None or parameter.default is None or isinstance(parameter.default, Unasked), name
+
+
+def test_the_channel_axis_of_a_map_is_that_of_the_convolution():
+    """A map (N, C, T), and one (N, C, H, W) that nothing but a mean over space reads."""
+    nodes = [
+        node("Conv", ["image", "k"], ["map"]),
+        node("ReduceMean", ["map", "space"], ["mean"], keepdims=0),
+        node("Gemm", ["mean", "w"], ["logits"]),
+    ]
+    weights = {"k": random(1, 5, 3, 3, 3), "space": np.array([2, 3]), "w": random(2, 5, 3)}
+    model = build(nodes, {"image": ["N", 3, 6, 3]}, {"logits": ["N", 3]}, weights)
+    assert GradientInput(model, wrt="map", reducer="sum").explain(rows(3, 3, 6, 3), LABELS).shape == (
+        3,
+        1,
+        4,
+        1,
+    )
+    steps = series()
+    assert GradientInput(steps.model, wrt="c1", reducer="sum").explain(steps.given, LABELS).shape == (
+        3,
+        1,
+        20,
+    )
+    assert GradientInput(steps.model, wrt="series", reducer="sum").explain(steps.given, LABELS).shape == (
+        3,
+        20,
+        2,
+    )
+
+
+NEURONS = [
+    (mlp, "hidden", 3, lambda layer: layer[:, 3]),
+    (mlp, "hidden", -1, lambda layer: layer[:, -1]),
+    (mlp, "hidden", (4,), lambda layer: layer[:, 4]),
+    (mlp, None, 2, lambda layer: layer[:, 2]),
+    (cnn_nchw, "c2", 1, lambda layer: layer[:, 1].mean(axis=(1, 2))),
+    (cnn_nchw, "c2", (1, 0, -1), lambda layer: layer[:, 1, 0, -1]),
+    (series, "c1", 2, lambda layer: layer[:, 2].mean(axis=1)),
+    (series, "t", 1, lambda layer: layer[:, 1].mean(axis=1)),
+]
+
+
+@pytest.mark.parametrize(("make", "layer", "neuron", "expected"), NEURONS)
+def test_neurons(make, layer, neuron, expected, tmp_path):
+    small = make()
+    whole = Saliency(small.model, output_layer=layer)
+    activation = whole.predict(small.given)
+    method = Saliency(small.model, output_layer=layer, neuron=neuron, reducer=None)
+    close(method.predict(small.given), expected(activation))
+    # The gradient of a neuron is that of the layer with weights on it.
+    weights = np.zeros_like(activation)
+    single = isinstance(neuron, tuple)
+    weights[(slice(None), *neuron) if single else (slice(None), neuron)] = 1
+    weights /= weights[0].sum()
+    wanted = Saliency(small.model, output_layer=layer, reducer=None).explain(small.given, weights)
+    for found in everywhere(method, small.given, tmp_path, None):
+        close(found, wanted, 1e-5)
+
+
+def test_neurons_of_a_layer_explained_at_a_layer():
+    small = mlp()
+    found = GradientInput(small.model, wrt="active", output_layer="logits", neuron=1).explain(small.given)
+    active = Saliency(small.model, output_layer="active").predict(small.given)
+    close(found, active * random(3, 10, 4)[:, 1])
+
+
+IMAGE = cnn_nchw()
+SEGMENTS = np.arange(72).reshape(8, 9) // 20
+
+
+def sums(maps, mask):
+    """The sums over each group, in float64."""
+    mask = np.broadcast_to(mask, maps.shape[1:])
+    wide = maps.astype(np.float64)
+    return np.stack(
+        [(wide * (mask == k)).reshape(len(maps), -1).sum(axis=1) for k in range(mask.max() + 1)], axis=1
+    )
+
+
+MASKS = {
+    "segments": SEGMENTS,
+    "segments with an axis of channels": SEGMENTS[None],
+    "Captum's axis of samples": SEGMENTS[None, None],
+    "channels": np.array([[[1]], [[0]], [[1]]]),
+    "every value": np.arange(216).reshape(3, 8, 9) % 7,
+    "all": np.zeros((1, 1, 1), int),
+    "columns": np.arange(9) // 3,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "method"), itertools.product(MASKS, [IntegratedGradients, VarGrad, GradientInput])
+)
+def test_feature_masks(name, method, tmp_path):
+    mask, options = MASKS[name], {"steps": 3} if method is IntegratedGradients else {}
+    options |= {"nb_samples": 2} if method is VarGrad else {}
+    whole = method(IMAGE.model, reducer=None, **options).explain(IMAGE.given, LABELS)
+    placed = mask[0] if name.startswith("Captum") else mask
+    grouped = method(IMAGE.model, feature_mask=mask, **options)
+    found = list(everywhere(grouped, IMAGE.given, tmp_path))
+    for maps in found:
+        close(maps, sums(whole, placed), 1e-5)
+
+
+def test_a_reducer_that_is_asked_for_acts_before_a_mask():
+    per_pixel = Saliency(IMAGE.model, reducer="max").explain(IMAGE.given, LABELS)
+    close(
+        Saliency(IMAGE.model, reducer="max", feature_mask=SEGMENTS).explain(IMAGE.given, LABELS),
+        sums(per_pixel, SEGMENTS[None]), 1e-5,
+    )  # fmt: skip
+    with pytest.raises(ParameterError, match=r"\(3, 8, 9\).*\(1, 8, 9\)"):
+        Saliency(IMAGE.model, reducer="max", feature_mask=MASKS["every value"])
+
+
+def test_the_convergence_delta_is_that_of_the_groups():
+    method = IntegratedGradients(IMAGE.model, steps=5, feature_mask=SEGMENTS)
+    difference = (
+        method.predict(IMAGE.given)[np.arange(3), LABELS] - method.predict(0 * IMAGE.given)[0, LABELS]
+    )
+    total = method.explain(IMAGE.given, LABELS).sum(axis=1)
+    np.testing.assert_allclose(total - difference, method.convergence_delta(IMAGE.given, LABELS), atol=1e-6)
+
+
+def test_masks_of_several_inputs(tmp_path):
+    both = two_inputs()
+    masks = {"image": np.arange(36).reshape(6, 6) % 4, "features": np.array([0, 1, 1, 0])}
+    whole = GradientInput(both.model).explain(both.given, LABELS)
+    for found in everywhere(GradientInput(both.model, feature_mask=masks), both.given, tmp_path):
+        for name in masks:
+            close(found[name], sums(whole[name], masks[name]), 1e-5)
+    only = GradientInput(both.model, feature_mask={"features": masks["features"]}).explain(both.given, LABELS)
+    assert {name: array.shape for name, array in only.items()} == {"image": (3, 3, 6, 6), "features": (3, 2)}
+    # Group 1 has pixels alone, group 2 has both: as in Captum, a number is one group wherever it stands.
+    shared = {"image": np.arange(36).reshape(6, 6) % 3, "features": np.array([3, 2, 2, 3])}
+    found = GradientInput(both.model, feature_mask=shared).explain(both.given, LABELS)
+    assert found["image"].shape == found["features"].shape == (3, 4)
+    close(found["features"], np.pad(sums(whole["features"], shared["features"]), 0), 1e-5)
+
+
+def test_masks_of_tokens_fit_the_length():
+    nodes = [
+        node("Gather", ["table", "tokens"], ["embedded"]),
+        node("ReduceMean", ["embedded", "time"], ["m"], keepdims=0),
+        node("Gemm", ["m", "w"], ["logits"]),
+    ]
+    weights = {"table": TABLE, "time": np.array([1]), "w": random(2, 5, 3)}
+    model = build(nodes, {"tokens": (["N", "T"], TensorProto.INT64)}, {"logits": ["N", 3]}, weights)
+    words = np.array([0, 0, 1, 2, 2, 2, 1])
+    method = GradientInput(model, wrt="embedded", feature_mask=words)
+    whole = GradientInput(model, wrt="embedded").explain(TOKENS, LABELS)
+    close(method.explain(TOKENS, LABELS), sums(whole, words[:, None]), 1e-5)
+    with pytest.raises(ShapeError, match=r"feature_mask of shape \(7, 1\) does not fit"):
+        method.explain(TOKENS[:, :5], LABELS)
+
+
+def test_masks_are_in_the_order_of_the_model(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    small = mlp()
+    helper.set_model_props(small.model, {"onnxattr.features": '{"x": ["a", "b", "c", "d", "e", "f"]}'})
+    whole = GradientInput(small.model).explain(small.given, LABELS)
+    ids = [0, 1, 2, 0, 1, 3]
+    table = pandas.DataFrame(small.given[:, ::-1], columns=list("fedcba"))
+    for mask in (np.array(ids), pandas.Series(dict(zip("fedcba", ids[::-1], strict=True)))):
+        for found in everywhere(GradientInput(small.model, feature_mask=mask), table, tmp_path):
+            close(found, sums(whole, np.array(ids)), 1e-5)
+
+
+TWO = two_inputs().model
+BAD = [
+    (IMAGE.model, {"feature_mask": SEGMENTS[:5]}, r"\(5, 9\).*\(3, 8, 9\)"),
+    (IMAGE.model, {"feature_mask": SEGMENTS - 1}, "holds -1; groups are numbered from 0"),
+    (IMAGE.model, {"feature_mask": 2 * SEGMENTS}, r"no feature is in \[1, 3, 5\]"),
+    (IMAGE.model, {"feature_mask": SEGMENTS / 3}, "float64.*expected integers"),
+    (IMAGE.model, {"feature_mask": np.zeros((0, 9), int)}, "expected integers"),
+    (IMAGE.model, {"feature_mask": "segments"}, "expected integers"),
+    (IMAGE.model, {"feature_mask": np.stack([SEGMENTS[None]] * 3)}, "One mask is for all samples"),
+    (IMAGE.model, {"feature_mask": {"images": SEGMENTS}}, "'images'.*'image'"),
+    (TWO, {"feature_mask": np.zeros(4, int)}, "2 values are explained"),
+    (mlp().model, {"neuron": 10, "output_layer": "hidden"}, r"neuron=10: 'hidden' has shape \(N, 10\).*0 to 9; got 10"),
+    (mlp().model, {"neuron": (1, 2), "output_layer": "hidden"}, "1 integers"),
+    (mlp().model, {"neuron": 0.5}, "neuron=0.5: expected an integer"),
+    (mlp().model, {"neuron": True}, "neuron=True"),
+    (mlp().model, {"neuron": ()}, r"neuron=\(\)"),
+    (mlp().model, {"reducer": "norm"}, "'l2'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "options", "message"), BAD)
+def test_bad_parameters(model, options, message):
+    with pytest.raises(ParameterError, match=message):
+        Saliency(model, **options)
+
+
+CHAIN = ("hidden", "active")
+
+
+def test_values_behind_each_other():
+    """A gradient is that of replacing one value, the others being computed from it; points cannot be had at both."""
+    small = mlp()
+    both = GradientInput(small.model, wrt=CHAIN).explain(small.given, LABELS)
+    for name, found in zip(CHAIN, both, strict=True):
+        close(found, GradientInput(small.model, wrt=name).explain(small.given, LABELS))
+    for method in (IntegratedGradients, SmoothGrad, VarGrad):
+        with pytest.raises(ParameterError, match="'active' is computed from wrt 'hidden'"):
+            method(small.model, wrt=CHAIN)
+
+
+def test_a_value_on_some_of_the_ways_to_the_score():
+    """f = a * b with a = x^2 behind the value and b = x beside it: the gradient at a is b, that of replacing a."""
+    nodes = [node("Mul", ["x", "x"], ["a"]), node("Mul", ["a", "x"], ["y"])]
+    model = build(nodes, {"x": ["N", 3]}, {"y": ["N", 3]})
+    x = rows(1, 3)
+    close(GradientInput(model, wrt="a").explain(x, np.ones((3, 3), np.float32)), x**2 * x)
+
+
+def test_nearest_names():
+    names = ["conv1", "block/conv1", "relu", "Conv_1", "features.0.conv"]
+    assert nearest("Conv1", names)[:3] == ["conv1", "Conv_1", "block/conv1"]
+    assert nearest("0.conv", names)[0] == "features.0.conv"
+    assert nearest("zzz", names) == []
+
+
+def test_masks_over_maps_of_a_layer(tmp_path):
+    """A class activation map is one over the image, whatever is explained inside."""
+    whole = GradCAM(IMAGE.model).explain(IMAGE.given, LABELS)
+    for found in everywhere(GradCAM(IMAGE.model, feature_mask=SEGMENTS), IMAGE.given, tmp_path):
+        close(found, sums(whole, SEGMENTS[None]), 1e-5)
+    small = GradCAM(IMAGE.model, upsampling=None).explain(IMAGE.given, LABELS)
+    mask = np.arange(small[0].size).reshape(small.shape[2:]) % 2
+    close(
+        GradCAM(IMAGE.model, upsampling=None, feature_mask=mask).explain(IMAGE.given, LABELS),
+        sums(small, mask[None]), 1e-5,
+    )  # fmt: skip
+
+
+def test_masks_inside_a_noise_tunnel(tmp_path):
+    options = {"nb_samples": 2, "noise": 0.1}
+    whole = NoiseTunnel(GradientInput(IMAGE.model), **options).explain(IMAGE.given, LABELS)
+    tunnel = NoiseTunnel(GradientInput(IMAGE.model, feature_mask=SEGMENTS), **options)
+    for found in everywhere(tunnel, IMAGE.given, tmp_path):
+        close(found, sums(whole, SEGMENTS[None]), 1e-5)
