@@ -1,5 +1,7 @@
 """Attribution methods as ONNX graphs: explanations that run wherever ONNX Runtime runs."""
 
+from typing import Any
+
 from onnxattr.attributions import (
     DeconvNet,
     ExpectedGradients,
@@ -17,6 +19,7 @@ from onnxattr.attributions import (
     SquareGrad,
     VarGrad,
 )
+from onnxattr.elsewhere import missing
 from onnxattr.errors import NonFiniteError, NonFiniteWarning, OnnxAttrError
 from onnxattr.explainer import Explainer, load
 from onnxattr.gradient import vjp
@@ -49,3 +52,8 @@ __all__ = [
     "vjp",
     "xp",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Says what stands in the place of other libraries' names."""
+    raise missing(__name__, name)

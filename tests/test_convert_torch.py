@@ -1,5 +1,7 @@
 """PyTorch modules: conversion, layer table, and gradients compared with torch.autograd."""
 
+import gc
+
 import numpy as np
 import onnx
 import pytest
@@ -7,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: `make test-torch` installs it")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed: `make test-torch` installs it")
 
+from onnxattr.converters import objects  # noqa: E402
 from onnxattr.converters.files import convert_file  # noqa: E402
 from onnxattr.converters.torch import to_onnx  # noqa: E402
 from onnxattr.converters.verify import difference, values  # noqa: E402
@@ -410,3 +413,40 @@ class Counting(nn.Module):
 def test_refusals(module, inputs, settings, match):
     with pytest.raises(ConversionError, match=match):
         to_onnx(module, inputs, **settings)
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear, self.scale = nn.Linear(4, 2), 1.0
+
+    def forward(self, x):
+        return self.linear(x).tanh() * self.scale
+
+
+def assert_explained_as_it_is(module, x):
+    found = Saliency(module, sample=x).explain(x, 0)
+    z = x.clone().requires_grad_()
+    module(z)[:, 0].sum().backward()
+    np.testing.assert_allclose(found, z.grad.abs().numpy(), rtol=1e-5)
+
+
+def test_a_module_given_to_methods_is_converted_once_until_it_changes():
+    module, x = Scaled().eval(), torch.rand(3, 4)
+    assert_explained_as_it_is(module, x)
+    kept = objects._kept[id(module)][2]
+    Saliency(module, sample=x)
+    assert objects._kept[id(module)][2] is kept
+    with torch.no_grad():
+        module.linear.weight.mul_(2)
+    assert_explained_as_it_is(module, x)
+    module.scale = 3.0
+    assert_explained_as_it_is(module, x)
+    Scaled.forward = lambda self, x: self.linear(x) * 5
+    assert_explained_as_it_is(module, x)
+    with pytest.raises(ConversionError, match=r"sample="):
+        Saliency(module)
+    place = id(module)
+    del module
+    gc.collect()
+    assert place not in objects._kept

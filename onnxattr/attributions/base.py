@@ -27,12 +27,13 @@ from onnxattr.attributions.finite import Case, Results
 from onnxattr.attributions.options import MEAN, Options, Unasked, is_integer
 from onnxattr.attributions.plan import Plan
 from onnxattr.attributions.reason import reason
+from onnxattr.elsewhere import argument_hints, missing_call, parameter_hints
 from onnxattr.errors import ParameterError, one_door
 from onnxattr.exported import RENDERINGS, build
 from onnxattr.files import check_output
 from onnxattr.loading.heads import is_binary
 from onnxattr.loading.places import ALL_OUTPUTS
-from onnxattr.loading.source import ModelSource
+from onnxattr.loading.source import ModelSource, converted, name_of
 from onnxattr.model import Outputs, Wrt, prepare
 from onnxattr.renderings.reducers import REDUCERS
 from onnxattr.results import Explanation
@@ -47,7 +48,8 @@ class Attribution(ABC):
     The explained score is the sum over the last axis of the model's output times the targets, as in Xplique.
 
     Args:
-        model: A path, the bytes of a file, an ``onnx.ModelProto``, an ``onnx_ir.Model`` or a Keras model.
+        model: A path, the bytes of a file, an ``onnx.ModelProto``, an ``onnx_ir.Model``, a Keras model, a PyTorch
+            module or a scikit-learn estimator. What a framework made is converted once for all methods it is given to.
         output_layer: Where to cut the model: a layer name or index of the converted model, or the name of any value
             or node. None for the model's output.
         batch_size: Most rows (images times points) in one run of the model; None for no limit. On a CPU a run holds
@@ -80,6 +82,7 @@ class Attribution(ABC):
             inputs are taken to float32 first, exported files included.
         verify: Whether the prediction of the model, brought to the form that is explained, is compared with its own in
             ONNX Runtime: "auto" for small models that were changed, True for all, False for none.
+        sample: One batch as the model takes it, with which a PyTorch module or a scikit-learn estimator is converted.
 
     Raises:
         ModelError: If the model cannot be read or explained.
@@ -106,7 +109,7 @@ class Attribution(ABC):
         )
         self._check_parameters()
         self.prepared = prepare(
-            model,
+            self._source(model),
             self.output_layer,
             self._explained(),
             self.options.precision,
@@ -119,6 +122,10 @@ class Attribution(ABC):
             self._plan = self._planned()
         self._warn()
 
+    def _source(self, model: ModelSource) -> ModelSource:
+        with one_door(f"{name_of(model)} cannot be converted"):
+            return converted(model, self.options.sample)
+
     def _explained(self) -> Wrt:
         """The values that are explained, or the function that chooses them; see ``prepare``."""
         return self.options.wrt
@@ -127,7 +134,7 @@ class Attribution(ABC):
     def _definition(self) -> Definition:
         """The method, with its parameters checked."""
 
-    def explain(self, inputs: Any, targets: Any = None, *, full: bool = False) -> Any:
+    def explain(self, inputs: Any, targets: Any = None, *, full: bool = False, **unknown: Any) -> Any:
         """Explains a batch of inputs.
 
         Args:
@@ -141,6 +148,7 @@ class Attribution(ABC):
                 two classes apart, label 1 is the unit and label 0 its negative.
             full: Whether to return an ``Explanation``, as calling the method does: the attributions with targets,
                 scores, names and the gap of a path, which draws and saves itself.
+            **unknown: None; other libraries' arguments are refused with what they are called here.
 
         Returns:
             float32 array shaped like the explained input, with the channel axis reduced to 1 if there is a reducer. The
@@ -153,12 +161,17 @@ class Attribution(ABC):
             TargetError: If the targets do not fit the output.
             NonFiniteError: If the result is not finite, with ``check_finite="error"``.
         """
+        self._check_arguments(unknown)
         found = self._collected(inputs, targets, full)
         return self._explanation(found) if full else found.as_given()
 
     def __call__(self, inputs: Any, targets: Any = None) -> Explanation:
         """The same as an ``Explanation``, which is used like the array of its attributions; see ``explain``."""
         return self._explanation(self._collected(inputs, targets, True))
+
+    def __getattr__(self, name: str) -> Any:
+        """Says what stands in the place of other libraries' calls."""
+        raise AttributeError(missing_call(self.name, name), name=name, obj=self)
 
     @property
     def name(self) -> str:
@@ -385,6 +398,13 @@ class Attribution(ABC):
     def _reason(self, case: Case) -> str:
         return reason(self._plan.driver, case)
 
+    def _check_arguments(self, unknown: Mapping[str, Any], *own: str) -> None:
+        if unknown:
+            known = ["inputs", "targets", "full", *own]
+            raise ParameterError(
+                f"explain() takes no {sorted(unknown)}.{argument_hints(unknown, known)} It takes {known}."
+            )
+
     def _check_names(self, options: Mapping[str, Any]) -> None:
         known = list(Options.__dataclass_fields__)
         unknown = sorted(set(options) - set(known))
@@ -392,8 +412,9 @@ class Attribution(ABC):
             own = [
                 name for name in inspect.signature(type(self)).parameters if name not in ("model", "options")
             ]
+            hints = parameter_hints(unknown, own + known)
             raise ParameterError(
-                f"{self.name} has no parameters {unknown}; beside the model it takes {own + known}."
+                f"{self.name} has no parameters {unknown}.{hints} Beside the model it takes {own + known}."
             )
 
     def _check_parameters(self) -> None:

@@ -40,7 +40,9 @@ class FromBaseline(Attribution):
     sigma: float = 10.0
     _asked: Asked = asked(0.0)
 
-    def explain(self, inputs: Any, targets: Any = None, *, full: bool = False, baselines: Any = None) -> Any:
+    def explain(
+        self, inputs: Any, targets: Any = None, *, full: bool = False, baselines: Any = None, **unknown: Any
+    ) -> Any:
         """Explains a batch of inputs; see ``Attribution.explain``.
 
         Args:
@@ -50,11 +52,13 @@ class FromBaseline(Attribution):
             baselines: What ``baseline_value`` may be, for this call alone; None for ``baseline_value``. With a dataset
                 an array with a row for each sample is taken in the dataset's order. For a method that averages over a
                 background set, another set.
+            **unknown: See ``Attribution.explain``.
 
         Raises:
             ParameterError: If ``baselines`` does not fit the model.
             ShapeError: If it has rows for another number of samples.
         """
+        self._check_arguments(unknown, "baselines")
         found = self._collected(inputs, targets, full, self._plan_for(baselines))
         return self._explanation(found) if full else found.as_given()
 

@@ -43,6 +43,7 @@ class Options:
     precision: str = "model"
     check_finite: str = "warn"
     verify: bool | str = "auto"
+    sample: Any = None
 
     def check(self) -> None:
         """Checks what can be checked without a model.

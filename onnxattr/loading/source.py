@@ -40,7 +40,8 @@ def read_proto(source: ModelSource) -> onnx.ModelProto:
     """Reads a model without its external data.
 
     Args:
-        source: A path, the bytes of a file, an ``onnx.ModelProto``, an ``onnx_ir.Model``, or a Keras model.
+        source: A path, the bytes of a file, an ``onnx.ModelProto``, an ``onnx_ir.Model``, or a model of Keras, PyTorch
+            or scikit-learn.
 
     Raises:
         ModelError: If the file is missing, damaged or not ONNX, or the object is none of the above.
@@ -54,25 +55,47 @@ def read_proto(source: ModelSource) -> onnx.ModelProto:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if is_keras(path):
-            return _convert_keras(path)
+            from onnxattr.converters import keras
+
+            return keras.to_onnx(path)
         return _parse(_bytes_of(path), str(path))
-    if any(cls.__module__.split(".")[0] in ("keras", "tf_keras") for cls in type(source).__mro__):
-        return _convert_keras(source)
+    found = converted(source)
+    if found is not source:
+        return found
     raise ModelError(
         f"A model was given as {type(source).__name__}; expected a path, the bytes of an ONNX file, an "
-        "onnx.ModelProto, an onnx_ir.Model or a Keras model."
+        "onnx.ModelProto, an onnx_ir.Model, a Keras model, a PyTorch module or a scikit-learn estimator."
     )
+
+
+def converted(source: ModelSource, sample: Any = None) -> ModelSource:
+    """The ONNX model of an object of Keras, PyTorch or scikit-learn; anything else as it is.
+
+    Args:
+        source: What was given as a model.
+        sample: One batch as the model takes it, which converting may need; not looked at for other models.
+
+    Raises:
+        ConversionError: If the model cannot be converted.
+    """
+    framework = framework_of(source)
+    if framework is None:
+        return source
+    from onnxattr.converters import objects
+
+    return objects.to_onnx(source, framework, sample)
+
+
+def framework_of(source: Any) -> str | None:
+    """The framework whose model an object is: "keras", "torch" or "sklearn"; None for files and ONNX models."""
+    packages = {cls.__module__.split(".")[0] for cls in type(source).__mro__}
+    names = {"keras": "keras", "tf_keras": "keras", "torch": "torch", "sklearn": "sklearn"}
+    return next((names[package] for package in names if package in packages), None)
 
 
 def is_keras(path: Path) -> bool:
     """Whether a path is that of a Keras model: a file, or the folder of a SavedModel."""
     return path.suffix in (".keras", ".h5", ".hdf5") or (path / "saved_model.pb").exists()
-
-
-def _convert_keras(model: Any) -> onnx.ModelProto:
-    from onnxattr.converters import keras
-
-    return keras.to_onnx(model)
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -20,6 +20,7 @@ from onnxattr.builder import OpBuilder
 from onnxattr.driver import Feeds
 from onnxattr.errors import ModelError, NonFiniteError, ParameterError, ShapeError, one_door
 from onnxattr.frames import orders_of
+from onnxattr.loading.source import framework_of
 from onnxattr.model import Prepared, named_values
 from onnxattr.renderings.rewrite import Rewrite, own_name
 from onnxattr.session import Session
@@ -34,6 +35,8 @@ ACTIVATIONS: Mapping[str, Callable[[OpBuilder, ir.Value], ir.Value]] = {
 Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 _CHANGED, _SCORES = "onnxattr/changed", "onnxattr/scores"
+#: Rows that a model of a framework is converted with.
+_SAMPLE = 8
 
 
 class Forward(Attribution):
@@ -89,6 +92,8 @@ class ScoredInputs:
             raise ParameterError(
                 f"activation={activation!r}: expected one of {sorted(ACTIVATIONS)}, or None."
             )
+        if framework_of(model) is not None and hasattr(inputs, "shape"):
+            options = {"sample": inputs[:_SAMPLE]} | dict(options)
         self.method = _forward(model, batch_size, operator, options)
         self._activation, self._plan = activation, self.method._plan
         inputs, targets = _whole(self.method, inputs, targets)
