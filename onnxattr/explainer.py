@@ -41,6 +41,8 @@ class Explainer:
     Attributes:
         metadata: The method, its parameters and what else the file says of itself.
         seed: Seed of the noise, where the method has noise.
+        gaps: The relative gap of each row of the last call, where the method is on a path; see ``relative_gap``.
+        spent_steps: How many gradients each row of the last call took, where they are as many as it needed.
         baseline: The baseline, where the file takes one as an input.
     """
 
@@ -193,6 +195,10 @@ class Explainer:
             collected.deltas = [outputs[delta].astype(np.float32)]
         if self.metadata.get("relative_gap") is not None:
             collected.gaps = [outputs[self.metadata["relative_gap"]].astype(np.float32)]
+            self.gaps = collected.gaps[0]
+        if self.metadata.get("spent_steps") is not None:
+            collected.spent = [outputs[self.metadata["spent_steps"]]]
+            self.spent_steps = collected.spent[0]
         return collected
 
     def _explanation(self, collected: Collected) -> Explanation:
@@ -228,7 +234,8 @@ class Explainer:
             prediction = found.pop(self.metadata["prediction"])
             delta = self.metadata["convergence_delta"]
             deltas = [found.pop(delta)] if delta is not None else []
-            found.pop(self.metadata.get("relative_gap"), None)
+            for measure in ("relative_gap", "spent_steps"):
+                found.pop(self.metadata.get(measure), None)
             looked = (list(found.values()), deltas) if collected else ([], [])
             results.look(feeds, rows, looked[0], prediction, checked, looked[1])
             if given.keep:
@@ -254,7 +261,8 @@ class Explainer:
         """Whether an output of a file that takes one sample gets an axis of samples here."""
         if output == self.metadata["prediction"]:
             return not keeps_output(self._prepared)
-        return output not in (self.metadata["convergence_delta"], self.metadata.get("relative_gap"))
+        measures = ("convergence_delta", "relative_gap", "spent_steps")
+        return output not in [self.metadata.get(measure) for measure in measures]
 
     def _with_axis(self, output: str, array: np.ndarray) -> np.ndarray:
         return array[None] if self._gets_axis(output) else array
@@ -341,6 +349,7 @@ def _check_interface(metadata: Mapping[str, Any], inputs: set[str], outputs: set
         metadata["prediction"],
         metadata["convergence_delta"],
         metadata.get("relative_gap"),
+        metadata.get("spent_steps"),
         *(e["attribution"] for e in entries),
     ]
     missing = ({*named_inputs} - inputs) | ({*named_outputs} - outputs)

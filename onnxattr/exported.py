@@ -58,6 +58,19 @@ def build(
         ParameterError: If there is nothing to loop over.
         ModelError: If all points shall be one batch, and the model's batch is fixed.
     """
+    refinement = request.definition.refinement
+    if refinement is not None:
+        if not refinement.adaptive:
+            raise ParameterError(
+                "tolerance= with points='uniform' adds points while explain() runs, a file cannot: give "
+                "points='adaptive', which a file can do, or a fixed number of steps and no tolerance."
+            )
+        if rendering == "batch":
+            raise ParameterError(
+                "rendering='batch': adaptive points follow from those before, one run cannot take them all; take "
+                "'loop' or 'auto'."
+            )
+        rendering = "loop"
     if rendering == "batch":
         request = request.unbounded()
     if rendering == "auto":
@@ -67,7 +80,7 @@ def build(
         raise ParameterError(
             f"rendering='loop': {method['method']} takes one gradient, there is nothing to repeat."
         )
-    if rendering == "loop" and rows is None:
+    if rendering == "loop" and rows is None and refinement is None:
         raise ParameterError(
             "rendering='loop': say with batch_size how many rows one pass of the loop takes."
         )
@@ -162,6 +175,7 @@ def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, A
     return {
         "convergence_delta": own_name(prepared, "convergence_delta") if request.has_delta else None,
         "relative_gap": own_name(prepared, "relative_gap") if request.has_gap else None,
+        "spent_steps": None if request.definition.refinement is None else own_name(prepared, "spent_steps"),
         "explained": explained,
         "inputs": [str(value.name) for value in request.prepared.inputs],
         "model_output": prepared.output,

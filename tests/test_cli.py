@@ -1,6 +1,7 @@
 """The command line: what each command writes and prints, and one line and status 2 for bad input."""
 
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -69,7 +70,9 @@ EXPLAIN = {
 def test_explain(case, folder, capsys):
     name, options, method, parameters, targets = EXPLAIN[case]
     status, out, err = run(capsys, "explain", f"{name}.onnx", f"{name}.npy", "-o", "maps.npy", *options)
-    assert (status, out, err) == (0, "wrote maps.npy\n", "")
+    first, *measured = out.splitlines()
+    assert (status, first, err) == (0, "wrote maps.npy", "")
+    assert [line.split(":")[0] for line in measured] == ["gap"] * (method == "IntegratedGradients")
     expected = getattr(attributions, method)(f"{name}.onnx", **parameters).explain(
         np.load(f"{name}.npy"), targets
     )
@@ -299,7 +302,8 @@ def test_installed_command(folder):
     command = os.path.join(os.path.dirname(sys.executable), "onnxattr")
     arguments = [command, "explain", "mlp.onnx", "mlp.npy", "-o", "maps.npy", "--targets", "labels.npy"]
     done = subprocess.run(arguments, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "wrote maps.npy\n", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("wrote maps.npy\ngap: ")
     assert np.load("maps.npy").shape == (3, 6)
     done = subprocess.run([command, "inspect", "no.onnx"], capture_output=True, text=True)
     assert done.returncode == 2
@@ -335,6 +339,26 @@ def test_explain_by_an_explainer(method, options, folder, capsys):
 
 
 @pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], r"gap: [0-9.e-]+ of f\(x\) - f\(b\) in the median, at most [0-9.e-]+, in row \d"),
+        (["--steps", 2], "Much of the score is not told: --points adaptive --tolerance 0.05 adds points"),
+        (
+            ["--points", "adaptive", "--tolerance", 0.02, "--max-steps", 300],
+            r"at most 0\.0\d+, in row \d(; \d+ gradients a row in the median, at most \d+)?$",
+        ),
+        (["--quadrature", "gauss_legendre", "--steps", 30], "gap: "),
+        (["--method", "Saliency"], "^wrote maps.npy$"),
+    ],
+)
+def test_the_gap_is_told(options, words, folder, capsys):
+    """What the maps of a path miss of f(x) - f(b), what that took, and what narrows it where it is wide."""
+    status, out, _ = run(capsys, "explain", "images.onnx", "images.npy", "-o", "maps.npy", *options)
+    assert status == 0
+    assert re.search(words, out.strip(), re.MULTILINE), out
+
+
+@pytest.mark.parametrize(
     ("name", "options", "shown"),
     [
         ("mlp", ["--row", 2], "feature 0"),
@@ -345,7 +369,9 @@ def test_explain_by_an_explainer(method, options, folder, capsys):
 def test_a_picture_of_a_row(name, options, shown, folder, capsys):
     np.save("weights5.npy", np.eye(5)[:3])
     arguments = ["explain", f"{name}.onnx", f"{name}.npy", "-o", "maps.npy", "--picture", "why.svg", *options]
-    assert run(capsys, *arguments) == (0, "wrote maps.npy\nwrote why.svg\n", "")
+    status, out, err = run(capsys, *arguments)
+    assert (status, err) == (0, "")
+    assert out.startswith("wrote maps.npy\nwrote why.svg\ngap: ")
     text = (folder / "why.svg").read_text()
     assert f"<!-- {shown}" in text
     assert f"<!-- {name}.onnx" in text

@@ -147,8 +147,14 @@ function tell(result, settings) {
   const rows = order.slice(0, SHOWN);
   if (!rows.includes(explained)) rows.push(explained);
   at("classes").replaceChildren(...rows.map((index) => classRow(index, name(index), score(index), scores[index], index === explained)));
-  const delta = result.delta === undefined ? "" : ` Its attributions miss the change of the score by ${Math.abs(result.delta).toPrecision(2)}.`;
+  const delta = result.delta === undefined ? "" : ` Its attributions miss the change of the score by ${missed(result)}.`;
   at("facts").textContent = `Predicted and explained in ${seconds(result.milliseconds)} on your device.${delta}`;
+}
+
+/** By how much attributions miss f(x) - f(b): as a share of it where the explainer tells, else in units of the score. */
+function missed({ delta, gap }) {
+  if (gap === undefined) return Math.abs(delta).toPrecision(2);
+  return `${(100 * gap).toPrecision(2)} % of it`;
 }
 
 function classRow(index, name, score, share, pressed) {

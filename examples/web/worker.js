@@ -22,6 +22,7 @@ self.onmessage = async ({ data }) => {
     const plain = ({ data: values, dims }) => ({ values: Float32Array.from(values), dims });
     const result = { milliseconds, prediction: plain(outputs.prediction), attribution: plain(outputs.attribution) };
     if (outputs.convergence_delta) result.delta = Number(outputs.convergence_delta.data[0]);
+    if (outputs.relative_gap) result.gap = Number(outputs.relative_gap.data[0]);
     self.postMessage({ result });
   } catch (error) {
     self.postMessage({ problem: String(error?.message ?? error) });

@@ -375,6 +375,8 @@ class Attribution(ABC):
                         (collected.gaps, run.gap),
                     ):
                         kept_in += [] if array is None else [array.astype(np.float32)]
+                    if run.spent is not None:
+                        collected.spent.append(run.spent)
                 deltas = [] if run.delta is None else collected.deltas[-1:]
                 results.look(feeds, rows, collected.maps[-1], run.prediction, checked, deltas)
                 collected.details += [] if kept is None else [kept]
@@ -382,6 +384,7 @@ class Attribution(ABC):
         if collected.dataset:
             plan.check_baselines(results.rows)
         results.say(lambda case: reason(plan.driver, case), stacklevel=3)
+        self._look(collected, stacklevel=4)
         return collected
 
     def _explanation(self, collected: Collected) -> Explanation:
@@ -394,6 +397,10 @@ class Attribution(ABC):
         }
         about = {"method": self.name, "parameters": self._parameters()}
         return explanation_of(collected, self._plan.one_sample, axes, about)
+
+    def _look(self, collected: Collected, stacklevel: int) -> None:
+        """Looks at what a call found beside the attributions; a method on a path may have to say something of it."""
+        return
 
     def _reason(self, case: Case) -> str:
         return reason(self._plan.driver, case)

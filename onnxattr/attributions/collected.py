@@ -35,6 +35,7 @@ class Collected:
         deltas: For each batch how much they miss the difference, (N,); empty without a path.
         gaps: For each batch the size of the delta relative to f(x) - f(b), (N,); empty without a path.
         differences: For each batch f(x) - f(b), (N,); empty without a path, or where it is not known.
+        spent: For each batch how many gradients each row took, (N,), where that differs; else empty.
         details: For each batch what else it gave, if that is wanted.
         arrays: The attributions of each explained value as the caller gets them, of all batches.
         as_dict: Whether the caller gave the inputs by name, and so gets the attributions by name.
@@ -50,6 +51,7 @@ class Collected:
     deltas: list[np.ndarray] = field(default_factory=list)
     gaps: list[np.ndarray] = field(default_factory=list)
     differences: list[np.ndarray] = field(default_factory=list)
+    spent: list[np.ndarray] = field(default_factory=list)
     details: list[Details] = field(default_factory=list)
     arrays: list[np.ndarray] = field(default_factory=list)
     as_dict: bool = False

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from onnxattr.attributions.baseline_kinds import Background, Computed, Fed, Fixed
 from onnxattr.attributions.placed_path import Path
 from onnxattr.attributions.placement import Placement
+from onnxattr.attributions.quadrature import Refinement
 from onnxattr.builder import OpBuilder
 from onnxattr.rules.registry import RuleTable
 from onnxattr.rules.standard import STANDARD
@@ -59,6 +60,7 @@ class Definition:
         path: The path, where it is not the straight one from one baseline.
         placement: For a map at a layer, how it lies over the image; None where it lies over what is explained.
         factor: A map that the attribution is multiplied by.
+        refinement: How points are added to those above, for each sample; None where they are the same for all.
     """
 
     finish: Finish
@@ -74,6 +76,7 @@ class Definition:
     placement: Placement | None = None
     factor: Factor | None = None
     relative: bool = False
+    refinement: Refinement | None = None
 
     def __post_init__(self) -> None:
         if self.ends is None and self.alphas is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from onnxattr.attributions import quadrature as rules
 from onnxattr.attributions.background import AskedBackground, averaged
 from onnxattr.attributions.baselines import Asked, asked
+from onnxattr.attributions.collected import Collected
 from onnxattr.attributions.definition import Definition, times_difference
 from onnxattr.attributions.from_baseline import FromBaseline
 from onnxattr.attributions.options import MEAN, is_integer
@@ -32,6 +34,14 @@ class IntegratedGradients(FromBaseline):
         quadrature: "trapezoid", as in Xplique; "riemann_left", "riemann_right", "riemann_middle" or "gauss_legendre",
             as in Captum. Those without end points need the score at the ends all the same, for the convergence delta:
             two predictions, and in exported files two gradients, which count nothing.
+        points: "uniform": where the rule has them; "adaptive": more where they are needed, for each row by itself. They
+            begin with 9, and intervals whose trapezoids miss their own change of the score the most get a point
+            in the middle, until there are ``steps`` of them or, with ``tolerance``, until the row is within it.
+        tolerance: The relative gap that every row shall reach, 0.01 for instance; see ``relative_gap``. Points are
+            added until it does: uniform ones begin with ``steps`` and double, keeping those there are (three times as
+            many of "riemann_middle"; "gauss_legendre" begins again). After a call the attributes ``spent_steps`` and
+            ``gaps``, (N,), say what each row took and what is left, and a warning names rows that did not get there.
+        max_steps: Most gradients of a row with ``tolerance``; None for 800, or ``steps`` if that is more.
         sigma: Standard deviation of ``baseline_value="blur"``, in elements along each axis.
         background: Baselines to average over, instead of ``baseline_value``; see ``FromBaseline``. Every member has a
             path of its own, so that there are ``steps`` gradients for each.
@@ -52,6 +62,9 @@ class IntegratedGradients(FromBaseline):
         baseline_value: Any = 0.0,
         *,
         quadrature: str = "trapezoid",
+        points: str = "uniform",
+        tolerance: float | None = None,
+        max_steps: int | None = None,
         sigma: float = 10.0,
         background: Any = None,
         **options: Any,
@@ -62,6 +75,8 @@ class IntegratedGradients(FromBaseline):
             least = "at least its 2 ends" if fewest == 2 else "at least 1"
             raise ParameterError(f"steps={steps!r}: the path needs an integer number of points, {least}.")
         self.steps, self.quadrature, self.sigma = int(steps), quadrature, sigma
+        self.points, self.tolerance, self.max_steps = points, tolerance, max_steps
+        self._refinement = rules.refinement(quadrature, self.steps, points, tolerance, max_steps)
         self._asked = asked(baseline_value, sigma=sigma)
         self.baseline_value, self.background = self._asked.given, background
         if background is not None and not (np.ndim(baseline_value) == 0 and np.all(baseline_value == 0)):
@@ -71,6 +86,34 @@ class IntegratedGradients(FromBaseline):
         super().__init__(model, output_layer, batch_size, operator, reducer, **options)
 
     def _definition_from(self, start: Asked | AskedBackground) -> Definition:
-        points = rules.points(self.quadrature, self.steps)
-        definition = Definition(times_difference, points.weights, points.alphas, start, ends=points.ends)
-        return averaged(definition, start) if isinstance(start, AskedBackground) else definition
+        more = self._refinement
+        points = rules.points(self.quadrature, self.steps if more is None else more.steps)
+        definition = Definition(
+            times_difference, points.weights, points.alphas, start, ends=points.ends, refinement=more
+        )
+        if not isinstance(start, AskedBackground):
+            return definition
+        if more is not None:
+            raise ParameterError(
+                "A background has a path for each of its members, with the same points for all: give steps, and "
+                "neither tolerance nor points='adaptive'."
+            )
+        return averaged(definition, start)
+
+    def _look(self, collected: Collected, stacklevel: int) -> None:
+        if not collected.gaps:
+            return
+        self.gaps = gaps = np.concatenate(collected.gaps)
+        fixed = np.full(len(gaps), len(self._plan.request.definition.counting))
+        self.spent_steps = np.concatenate(collected.spent) if collected.spent else fixed
+        if self.tolerance is None:
+            return
+        missed = np.flatnonzero(gaps > self.tolerance)
+        if missed.size:
+            listed = ", ".join(f"{row} ({gaps[row]:.2g})" for row in missed[:5])
+            warnings.warn(
+                f"{missed.size} of {len(gaps)} rows miss f(x) - f(b) by more than tolerance={self.tolerance:g} with up "
+                f"to {self.spent_steps[missed].max()} gradients, of max_steps={self.max_steps or rules.MOST}: "
+                f"row {listed}{', ...' if missed.size > 5 else ''}. Allow more with max_steps, or a larger tolerance.",
+                stacklevel=stacklevel,
+            )

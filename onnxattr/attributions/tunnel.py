@@ -101,6 +101,11 @@ class NoiseTunnel(Attribution):
                 f"noise={self.noise!r}: a standard deviation is a finite number that is not negative."
             )
         self.nb_samples, self.noise = int(self.nb_samples), float(self.noise)
+        if self.method._plan.request.definition.refinement is not None:
+            raise ParameterError(
+                f"{self.method.name} adds points until a row is done, which graphs around it cannot wait for: give the "
+                "method a fixed number of steps, points='uniform' and no tolerance."
+            )
         if self.noise == 0 and self.method._plan.request.seeded:
             raise ParameterError(
                 f"noise=0: {self.method.name} draws noise of its own, and the tunnel would add none; take it by itself."

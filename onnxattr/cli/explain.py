@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from onnxattr import plots
+from onnxattr.attributions.base import Attribution
 from onnxattr.class_names import label_of
 from onnxattr.cli.method_options import PARAMETERS, add_method, is_integer, method_of
 from onnxattr.console import written
@@ -18,6 +19,9 @@ from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.explainer import Explainer, is_explainer, load
 from onnxattr.files import AnyPath, check_output, read_arrays, whole_file
 from onnxattr.results import Explanation
+
+#: From this relative gap on it is said what narrows it.
+_WIDE = 0.2
 
 
 def add_to(commands: Any) -> None:
@@ -75,14 +79,31 @@ def _explain(options: argparse.Namespace) -> str:
             maps = result.values() if isinstance(result, dict) else result
             np.savez(file, **dict(zip(method.explained, maps, strict=True)))
     if options.picture is None:
-        return written(options.output)
+        return _told(method, written(options.output))
     assert full is not None
     full.plot(
         None if method.one_sample else options.row,
         title=f"{options.model}, {method.name}",
         path=options.picture,
     )
-    return written(options.output, options.picture)
+    return _told(method, written(options.output, options.picture))
+
+
+def _told(method: Any, text: str) -> str:
+    """What was written, and for a method on a path how well its maps add up; nothing where output goes to stdout."""
+    gaps = getattr(method, "gaps", None)
+    if not text or gaps is None or not len(gaps):
+        return text
+    worst = int(np.argmax(gaps))
+    line = f"gap: {gaps[worst]:.2g} of f(x) - f(b)"
+    if len(gaps) > 1:
+        line = f"gap: {np.median(gaps):.2g} of f(x) - f(b) in the median, at most {gaps[worst]:.2g}, in row {worst}"
+    spent = getattr(method, "spent_steps", None)
+    if spent is not None and len(set(spent)) > 1:
+        line += f"; {np.median(spent):.0f} gradients a row in the median, at most {spent.max()}"
+    if gaps[worst] > _WIDE and isinstance(method, Attribution):
+        line += ". Much of the score is not told: --points adaptive --tolerance 0.05 adds points where they are needed"
+    return f"{text}\n{line}"
 
 
 def _check_outputs(options: argparse.Namespace, reads: Iterable[AnyPath]) -> None:

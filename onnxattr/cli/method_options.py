@@ -7,14 +7,15 @@ import re
 from typing import Any
 
 from onnxattr import attributions
-from onnxattr.attributions.quadrature import FEWEST
+from onnxattr.attributions.quadrature import FEWEST, PLACES
 from onnxattr.files import read_arrays
 from onnxattr.renderings.reducers import REDUCERS
 
 #: The parameters of the methods that options set.
 PARAMETERS = (
-    "output_layer", "operator", "batch_size", "reducer", "steps", "quadrature", "baseline_value", "sigma", "background",
-    "nb_samples", "noise", "seed", "relu_policy", "precision", "verify", "conv_layer", "upsampling", "variant",
+    "output_layer", "operator", "batch_size", "reducer", "steps", "quadrature", "points", "tolerance", "max_steps",
+    "baseline_value", "sigma", "background", "nb_samples", "noise", "seed", "relu_policy", "precision", "verify",
+    "conv_layer", "upsampling", "variant",
 )  # fmt: skip
 #: What ``--verify`` says, as the parameter of that name.
 VERIFY: dict[str, bool | str] = {"auto": "auto", "always": True, "never": False}
@@ -33,6 +34,9 @@ def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--reducer", choices=[*REDUCERS, "none"])
     parser.add_argument("--steps", type=int, help="points on the path of IntegratedGradients")
+    parser.add_argument("--points", choices=PLACES, help="adaptive: more points where the path needs them")
+    parser.add_argument("--tolerance", type=float, help="add points until the relative gap is below it")
+    parser.add_argument("--max-steps", type=int, help="most gradients of a row with --tolerance")
     parser.add_argument("--quadrature", choices=tuple(FEWEST), help="trapezoid unless given")
     parser.add_argument(
         "--baseline-value",

@@ -12,8 +12,10 @@ from onnxattr.noise import normal_like
 from onnxattr.renderings.rewrite import INT64, Request, Rewrite, own_names
 from onnxattr.values import dims_of
 
+#: What is behind the name of a moment where there is one for each point.
+POINTS = "_points"
 #: Inputs and outputs of the two graphs; the prefix keeps them apart from any model's own.
-ROW, PLACES, WEIGHTS, ENDS, ALPHA, IMAGE, DRAW, PILOT, MOMENT, DIFFERENCE, SCORES = (
+ROW, PLACES, WEIGHTS, ENDS, ALPHA, IMAGE, DRAW, PILOT, MOMENT, DIFFERENCE, SLOPES, SCORES = (
     f"onnxattr/{name}"
     for name in (
         "row",
@@ -26,6 +28,7 @@ ROW, PLACES, WEIGHTS, ENDS, ALPHA, IMAGE, DRAW, PILOT, MOMENT, DIFFERENCE, SCORE
         "pilot",
         "moment",
         "difference",
+        "slopes",
         "scores",
     )
 )
@@ -44,6 +47,50 @@ def step_rewrite(request: Request, masked: bool = False) -> Rewrite:
     Outputs: for each explained value and each power one moment, shaped like the value; with a path ``difference``
     (B, 1).
     """
+    rewrite, row, target_rows, gradients = _at_points(request)
+    op, definition = rewrite.op, rewrite.definition
+    places = op.input(PLACES, INT64, ["images", "slots"])
+    weights = op.input(WEIGHTS, rewrite.wrt[0].dtype, ["images", "slots"])
+    pilots = pilot_names(request)
+    for index, (x, gradient) in enumerate(zip(rewrite.likes, gradients, strict=True)):
+        shape = ["images", *(dims_of(x) or [None])[1:]]
+        if definition.pilot:
+            gradient = op.Sub(gradient, op.Gather(op.input(pilots[index], x.dtype, shape), row, axis=0))
+        of_images = _by_image(op, rewrite.along_path(gradient, index), places)
+        for power in definition.powers:
+            powers = power_of(op, of_images, power)
+            if masked:
+                powers = op.Where(op.Equal(op.Unsqueeze(weights, [2]), 0), 0, powers)
+            moment = _weighted(op, powers, weights, x)
+            _add_output(rewrite, moment, f"{MOMENT}_{power}_{index}", shape)
+    if definition.alphas is not None:
+        ends = op.input(ENDS, rewrite.score.dtype, ["images", "slots"])
+        scores = rewrite.score_of_rows(target_rows)
+        difference = _weighted(op, _by_image(op, scores, places), ends, scores)
+        _add_output(rewrite, difference, DIFFERENCE, ["images", 1])
+    return rewrite
+
+
+def rows_rewrite(request: Request) -> Rewrite:
+    """The gradients at R rows on a path, each by itself, and what tells how well a rule integrates them.
+
+    Inputs: the model's (B images), ``row``, ``target``, ``alpha`` and ``baseline`` as in ``step_rewrite``.
+    Outputs: for each explained value its gradient, (R, ...); ``slopes`` (R, 1), the change of the score with alpha,
+    which is the sum of what the gradient alone would attribute; ``scores`` (R, 1).
+    """
+    rewrite, row, target_rows, gradients = _at_points(request)
+    op, slopes, scores = rewrite.op, [], rewrite.score_of_rows(target_rows)
+    for position, (x, gradient) in enumerate(zip(rewrite.wrt, gradients, strict=True)):
+        full = rewrite.attributed(x, position, [gradient], rewrite.baseline_of_rows(position, row))
+        slopes.append(op.cast_like(op.ReduceSum(op.Flatten(full, axis=1), [1], keepdims=1), scores))
+        _add_output(rewrite, gradient, f"{MOMENT}_1_{position}", ["rows", *(dims_of(x) or [None])[1:]])
+    _add_output(rewrite, slopes[0] if len(slopes) == 1 else op.Sum(*slopes), SLOPES, ["rows", 1])
+    _add_output(rewrite, scores, SCORES, ["rows", 1])
+    return rewrite
+
+
+def _at_points(request: Request) -> tuple[Rewrite, ir.Value, ir.Value, list[ir.Value]]:
+    """The model at R points; the input ``row``, what to explain of each row, and the gradients there."""
     rewrite = request.in_steps.rewrite()
     op, definition = rewrite.op, rewrite.definition
     row = op.input(ROW, INT64, ["rows"])
@@ -60,29 +107,8 @@ def step_rewrite(request: Request, masked: bool = False) -> Rewrite:
         return z
 
     placed = rewrite.place_points(points)
-    target = rewrite.target_input("images")
-    target_rows = op.Gather(target, row, axis=0)
-    gradients = rewrite.gradients(placed, target_rows)
-    places = op.input(PLACES, INT64, ["images", "slots"])
-    weights = op.input(WEIGHTS, rewrite.wrt[0].dtype, ["images", "slots"])
-    pilots = pilot_names(request)
-    for index, (x, gradient) in enumerate(zip(rewrite.likes, gradients, strict=True)):
-        shape = ["images", *(dims_of(x) or [None])[1:]]
-        if definition.pilot:
-            gradient = op.Sub(gradient, op.Gather(op.input(pilots[index], x.dtype, shape), row, axis=0))
-        of_images = _by_image(op, rewrite.along_path(gradient, index), places)
-        for power in definition.powers:
-            powers = power_of(op, of_images, power)
-            if masked:
-                powers = op.Where(op.Equal(op.Unsqueeze(weights, [2]), 0), 0, powers)
-            moment = _weighted(op, powers, weights, x)
-            _add_output(rewrite, moment, f"{MOMENT}_{power}_{index}", shape)
-    if alpha is not None:
-        ends = op.input(ENDS, rewrite.score.dtype, ["images", "slots"])
-        scores = rewrite.score_of_rows(target_rows)
-        difference = _weighted(op, _by_image(op, scores, places), ends, scores)
-        _add_output(rewrite, difference, DIFFERENCE, ["images", 1])
-    return rewrite
+    target_rows = op.Gather(rewrite.target_input("images"), row, axis=0)
+    return rewrite, row, target_rows, rewrite.gradients(placed, target_rows)
 
 
 def _counters(rewrite: Rewrite) -> tuple[ir.Value | None, ir.Value | None]:
@@ -96,6 +122,36 @@ def _counters(rewrite: Rewrite) -> tuple[ir.Value | None, ir.Value | None]:
 def step_graph(request: Request) -> onnx.ModelProto:
     """The step as a model of its own; see ``step_rewrite``."""
     return step_rewrite(request).finished()
+
+
+def rows_graph(request: Request) -> onnx.ModelProto:
+    """``rows_rewrite`` as a model of its own."""
+    return rows_rewrite(request).finished()
+
+
+def sum_graph(request: Request) -> onnx.ModelProto:
+    """The moments of one image, from its gradients at K points as the step gives them for a row by itself.
+
+    Inputs: those, (K, ...), named as the step's outputs with ``_points`` behind, and ``weights`` (1, K). Outputs: the
+    moments, (1, ...).
+    """
+    prepared = request.prepared
+    graph = ir.Graph([], [], nodes=[], opset_imports={"": prepared.opset}, name="sum")
+    op = OpBuilder(graph, prepared.opset, prefix="onnxattr")
+    values = [prepared.value(name) for name in prepared.wrt]
+    weights = op.input(WEIGHTS, values[0].dtype, [1, "points"])
+    for index, value in enumerate(values):
+        dims = (dims_of(value) or [None])[1:]
+        for power in request.definition.powers:
+            name = f"{MOMENT}_{power}_{index}"
+            given = op.input(f"{name}{POINTS}", value.dtype, ["points", *dims])
+            flat = op.Reshape(given, op.Concat(op.shape(given, 0, 1), [-1], axis=0))
+            total = op.MatMul(op.cast_like(weights, flat), flat)
+            total = op.Reshape(total, op.Concat([1], op.shape(given, 1), axis=0))
+            total.name, total.shape = op.unique_name(name, exact=True), ir.Shape([1, *dims])
+            total.dtype = value.dtype
+            graph.outputs.append(total)
+    return ir.serde.serialize_model(ir.Model(graph, ir_version=8))
 
 
 def path_score_graph(request: Request) -> onnx.ModelProto:

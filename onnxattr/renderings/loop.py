@@ -10,6 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.builder import OpBuilder
+from onnxattr.renderings.adaptive import adaptive_totals
 from onnxattr.renderings.driven import (
     ALPHA,
     DRAW,
@@ -53,6 +54,11 @@ def loop_model(request: Request, labels: bool, rows: int) -> ir.Model:
     for value in main.graph.inputs[: len(request.prepared.inputs)]:
         (per_image if has_rows(value) else shared)[str(value.name)] = value
     per_image |= main.baselines_per_image(number)
+    if definition.refinement is not None:
+        found, difference, spent = adaptive_totals(main, images, rows, per_image, shared)
+        main.attributions(main.wrt, [[moment] for moment in found], difference)
+        main.add_spent(spent)
+        return main.finished_model()
     totals = _Loop(main, images, rows, per_image, shared, number).totals()
     powers, likes = len(definition.powers), main.likes
     moments = [totals[i * powers : (i + 1) * powers] for i in range(len(likes))]

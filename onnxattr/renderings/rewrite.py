@@ -347,11 +347,17 @@ class Rewrite:
         if self.definition.path is not None:
             z, self._slopes[position] = self.definition.path.at(self, x, position, rows)
             return z
-        op, column, baseline = self.op, self.column(rows.alpha, x), self.baseline(position)
+        op, column = self.op, self.column(rows.alpha, x)
+        baseline = self.baseline_of_rows(position, rows.image)
+        return op.Add(op.Mul(op.Sub(1.0, column), baseline), op.Mul(column, x))
+
+    def baseline_of_rows(self, position: int, image: ir.Value) -> ir.Value:
+        """The baseline of the explained value at a position, for rows of some images."""
+        op, baseline = self.op, self.baseline(position)
         assert baseline is not None
         if not isinstance(self.definition.baseline[position], Fixed):
-            baseline = op.Gather(baseline, op.Mod(rows.image, op.Shape(baseline, start=0, end=1)), axis=0)
-        return op.Add(op.Mul(op.Sub(1.0, column), baseline), op.Mul(column, x))
+            baseline = op.Gather(baseline, op.Mod(image, op.Shape(baseline, start=0, end=1)), axis=0)
+        return baseline
 
     def deviation(self, x: ir.Value) -> ir.Value | float:
         """The standard deviation of the noise: a number, or for each row a share of its range."""
@@ -375,6 +381,16 @@ class Rewrite:
         weighted = op.Flatten(op.Mul(self.score, target), axis=1)
         return op.ReduceSum(weighted, [1], keepdims=1)
 
+    def attributed(
+        self, x: ir.Value, position: int, moments: Sequence[ir.Value], baseline: ir.Value | None
+    ) -> ir.Value:
+        """The method's last step for the explained value at a position, before anything is reduced."""
+        full = self.definition.finish(self.op, x, baseline, moments)
+        if self._may_be_missing(position):
+            # The score does not depend on what stands in a missing value's place; 0 * NaN would be NaN.
+            full = self.op.Where(self.op.IsNaN(x), 0.0, full)
+        return full
+
     def attributions(
         self, xs: Sequence[ir.Value], moments: Sequence[Sequence[ir.Value]], difference: ir.Value | None
     ) -> None:
@@ -389,10 +405,7 @@ class Rewrite:
         """
         op, totals = self.op, []
         for position, (x, found) in enumerate(zip(xs, moments, strict=True)):
-            full = self.definition.finish(op, x, self.baseline(position), found)
-            if self._may_be_missing(position):
-                # The score does not depend on what stands in a missing value's place; 0 * NaN would be NaN.
-                full = op.Where(op.IsNaN(x), 0.0, full)
+            full = self.attributed(x, position, found, self.baseline(position))
             if difference is not None:
                 full_sum = op.ReduceSum(op.Flatten(full, axis=1), [1], keepdims=1)
                 totals.append(op.cast_like(full_sum, difference))
@@ -416,6 +429,10 @@ class Rewrite:
             for stem, value in (("convergence_delta", delta), ("relative_gap", gap)):
                 name = own_name(self.request.prepared, stem)
                 self._output(value, name, difference.dtype, (dims_of(xs[0]) or [None])[:1])
+
+    def add_spent(self, spent: ir.Value) -> None:
+        """Appends how many gradients each image took as the graph output ``spent_steps``, (N,) int64."""
+        self._output(spent, own_name(self.request.prepared, "spent_steps"), INT64, dims_of(spent) or [None])
 
     def _placed(self, placement: Placement, full: ir.Value) -> ir.Value:
         """A map at a layer as one over the image."""
