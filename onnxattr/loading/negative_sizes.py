@@ -5,13 +5,29 @@ An input of -1 rows is what some exporters write for any number; a kernel larger
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
-from onnxattr.errors import ModelError
-from onnxattr.subgraphs import graphs_in, nodes_in
+from onnxattr.errors import ModelError, RuleError
+from onnxattr.loading.known_values import KnownArrays
+from onnxattr.schemas import infer
+from onnxattr.subgraphs import bodies_of, graphs_in, nodes_in
+from onnxattr.values import dims_of
 
+#: Operators whose outputs are no smaller than an input, or are of the shape that they say.
+_KEEPING = frozenset(
+    """
+    Abs Add And BatchNormalization Cast Ceil Clip Concat Cos Div Dropout Elu Equal Erf Exp Flatten Floor Gather
+    GatherElements Gelu Gemm Greater GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization
+    LayerNormalization LeakyRelu Less Log LogSoftmax MatMul Max Mean Min Mod Mul Neg Not Or PRelu Pow Reciprocal
+    ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Relu Round ScatterElements ScatterND Shape
+    Sigmoid Sign Sin Slice Softmax Softplus Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Where
+    """.split()
+)
 #: A domain whose operators inference knows nothing of.
 _OPAQUE = "onnxattr.opaque"
 
@@ -46,10 +62,55 @@ def check_inferred_sizes(proto: onnx.ModelProto) -> None:
         if node.op_type == "Slice":
             node.domain = _OPAQUE
     for value, dim in _negative(onnx.shape_inference.infer_shapes(opaque, data_prop=True)):
-        raise ModelError(
-            f"{value.name!r} would have the size {dim.dim_value}: its node takes a larger input, or a smaller kernel "
-            "or padding. Check the shapes of the model's inputs and of that node."
-        )
+        raise _would_have(value.name, dim.dim_value)
+    if _slices_what_slices_lead_to(proto):
+        _check_one_by_one(proto)
+
+
+def _would_have(name: str, size: int) -> ModelError:
+    return ModelError(
+        f"{name!r} would have the size {size}: its node takes a larger input, or a smaller kernel or padding. Check "
+        "the shapes of the model's inputs and of that node."
+    )
+
+
+def _slices_what_slices_lead_to(proto: onnx.ModelProto) -> bool:
+    """Whether a Slice reads what operators that may make a size negative make of the result of another Slice."""
+    sliced: set[str] = set()
+    resized: set[str] = set()
+    for node in nodes_in(proto.graph):
+        if node.op_type == "Slice" and not resized.isdisjoint(node.input):
+            return True
+        inner = [name for body in bodies_of(node) for part in nodes_in(body) for name in part.input]
+        read = {*node.input, *inner}
+        if not resized.isdisjoint(read) or (node.op_type not in _KEEPING and not sliced.isdisjoint(read)):
+            resized.update(node.output)
+        if node.op_type == "Slice" or not sliced.isdisjoint(read):
+            sliced.update(node.output)
+    return False
+
+
+def _check_one_by_one(proto: onnx.ModelProto) -> None:
+    """Infers sizes node by node and looks at each before the next node is inferred.
+
+    Raises:
+        ModelError: If one is negative.
+    """
+    opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    model = ir.serde.deserialize_model(proto)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    known = KnownArrays(opset)
+    for graph in (model.graph, *model.graph.subgraphs()):
+        for node in graph:
+            if node.domain not in ("", "ai.onnx"):
+                continue
+            # What is wrong with a node is said later.
+            with contextlib.suppress(RuleError, onnx.defs.SchemaError, RuntimeError):
+                infer(node, opset, known)
+            for value in node.outputs:
+                for size in dims_of(value) or []:
+                    if isinstance(size, int) and size < 0:
+                        raise _would_have(str(value.name), size)
 
 
 def _negative(

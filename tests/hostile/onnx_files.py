@@ -37,6 +37,8 @@ SEQUENCE = helper.make_value_info(
     "x", helper.make_sequence_type_proto(helper.make_tensor_type_proto(1, ["N", 4]))
 )
 
+#: A Slice in front of others.
+FIRST = node("Slice", ["x", "a", "b", "d"], ["g"])
 #: What every file holds, and a part of the error that it gives; "" for files that are explained.
 FILES: dict[str, tuple[bytes, str]] = {
     "as it should be": (MLP_BYTES, ""),
@@ -200,6 +202,24 @@ FILES: dict[str, tuple[bytes, str]] = {
             "a Conv": (["N", 1, 1, 1], [node("Conv", ["x", "k"], ["h"])]),
             "a ConvTranspose": (["N", 1, 4, 4], [node("ConvTranspose", ["x", "k"], ["h"], pads=[9] * 4)]),
             "a pool": (["N", 1, 1, 1], [node("MaxPool", ["x"], ["h"], kernel_shape=[9, 9])]),
+            "a Pad of a Slice": (["N", 4], [FIRST, node("Pad", ["g", "p"], ["h"])]),
+            "a Conv behind a Slice": (
+                ["N", 1, 4, 9],
+                [
+                    FIRST,
+                    node("Relu", ["g"], ["r"]),
+                    node("Conv", ["r", "k"], ["c"]),
+                    node("Tanh", ["c"], ["h"]),
+                ],
+            ),
+            "a pool behind Slices": (
+                ["N", 1, 9, 9],
+                [
+                    FIRST,
+                    node("Slice", ["g", "a", "b", "d"], ["s"]),
+                    node("AveragePool", ["s"], ["h"], kernel_shape=[9, 9]),
+                ],
+            ),
         }.items()
     },
     # Metadata
