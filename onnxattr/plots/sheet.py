@@ -68,7 +68,7 @@ class Sheet:
 
         smallest = 0.75 * size
         for _ in range(3):  # widths are not quite proportional to sizes
-            share = inches * self.figure.dpi / text.get_window_extent().width
+            share = inches * self.figure.dpi / max(text.get_window_extent().width, 1)
             if share >= 1 or size <= smallest:
                 break
             size = max(0.99 * share * size, smallest)
