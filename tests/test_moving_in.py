@@ -1,6 +1,9 @@
 """What users of other libraries write: models of frameworks given as they are, names and arguments that differ."""
 
+import inspect
 import os
+import re
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -18,8 +21,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import onnxattr
-from onnxattr import attributions, metrics
+from onnxattr import attributions, elsewhere, metrics, plots  # noqa: F401
 from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency
+from onnxattr.attributions.options import Options
 from onnxattr.errors import ConversionError, OnnxAttrError, ParameterError
 
 X, Y = load_breast_cancer(return_X_y=True)
@@ -203,3 +207,49 @@ def test_a_failure_of_converting_is_one_error():
 
     with pytest.raises(OnnxAttrError):
         Saliency(keras.Sequential([Odd()]))
+
+
+def rows_of(heading):
+    """The rows of the first table below a heading of the document, as lists of cells."""
+    text = (Path(__file__).parent.parent / "docs/moving-in.md").read_text().split(f"## {heading}")[1]
+    lines = [line for line in text.split("\n## ")[0].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def names_in(cell):
+    return re.findall(r"`([A-Za-z]\w*)", cell)
+
+
+def test_the_document_names_what_is_there():
+    for *_, here in rows_of("Methods"):
+        if not here.startswith("absent"):
+            names = [name for name in names_in(here) if name[0].isupper()]
+            assert all(hasattr(onnxattr, name) for name in names), names
+    for _, here in rows_of("Metrics and pictures"):
+        for module, name in re.findall(r"`(metrics|plots)\.(\w+)", here):
+            assert hasattr(getattr(onnxattr, module), name), name
+
+
+def test_what_the_document_calls_absent_says_so():
+    names = {
+        name
+        for *there, here in rows_of("Methods")
+        if here.startswith("absent")
+        for name in names_in(" ".join(there))
+    }
+    assert {"Lime", "KernelShap", "DeepLift", "TreeExplainer", "FEM"} <= names
+    for name in names:
+        with pytest.raises(ImportError, match="See docs/moving-in"):
+            exec(f"from onnxattr.attributions import {name}")
+
+
+def test_parameters_that_hints_name_are_there():
+    methods = [getattr(attributions, name) for name in attributions.__all__]
+    known = {name for method in methods for name in inspect.signature(method).parameters}
+    known |= set(Options.__dataclass_fields__)
+    assert {name for name in elsewhere.PARAMETERS.values() if name.isidentifier()} <= known
+
+
+@pytest.mark.parametrize("name", [name for name in elsewhere.RENAMED.values() if name.isidentifier()])
+def test_renamed_names_are_there(name):
+    assert hasattr(onnxattr, name)
