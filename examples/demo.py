@@ -24,8 +24,9 @@ from onnxattr.plots import gallery  # noqa: E402
 PHOTOS = ("chelsea", "coffee", "motorcycle", "grace_hopper")
 #: EfficientNet-Lite0 has no max-pool: on the way back only its ReLUs look at the photo, and DeconvNet overrides those.
 NOTES = {"DeconvNet": "the same for every photo: no max-pool"}
-#: Methods that need nothing but a model; those with a background take a set of images beside it.
-SHOWN = [name for name in attributions.METHODS if name not in ("ExpectedGradients", "GradientShap")]
+#: Methods that need nothing but a model; those with a background take a set of images beside it. One method on a path
+#: is enough.
+SHOWN = [name for name in attributions.METHODS if name not in ("ExpectedGradients", "GradientShap", "BlurIG")]
 #: Integrated Gradients that place their points; beside the methods of the gallery, for the table alone.
 ADAPTIVE = "adaptive points"
 #: Noise is absolute: a tenth of the range [-1, 1] that both networks take.

@@ -3,6 +3,7 @@
 from typing import Any
 
 from onnxattr.attributions import (
+    BlurIG,
     DeconvNet,
     ExpectedGradients,
     GradCAM,
@@ -27,6 +28,7 @@ from onnxattr.results import Explanation
 from onnxattr.scores import Tasks, xp
 
 __all__ = [
+    "BlurIG",
     "DeconvNet",
     "ExpectedGradients",
     "Explainer",

@@ -14,4 +14,6 @@ AT_LAYER = tuple(
 NEEDED = {name: {"background": [0.0, 0.5, -0.5, 0.25, 1.0]} for name in ("ExpectedGradients", "GradientShap")}
 #: Methods whose attributions add up to a difference of scores.
 ON_A_PATH = ("IntegratedGradients", *NEEDED)
-ON_ANY_MODEL = tuple(name for name in attributions.METHODS if name not in AT_LAYER)
+#: What needs neighbours, which a table does not have.
+OF_SPACE = ("BlurIG",)
+ON_ANY_MODEL = tuple(name for name in attributions.METHODS if name not in (*AT_LAYER, *OF_SPACE))

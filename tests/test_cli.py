@@ -106,6 +106,32 @@ def test_export_options(folder, capsys):
     assert "rendering: loop" in run(capsys, "inspect", "e.onnx")[1]
 
 
+BASELINES = {
+    "blur": (["--baseline-value", "blur", "--sigma", 2], {"baseline_value": "blur", "sigma": 2}),
+    "a file": (["--baseline-value", "rows.npy"], {"baseline_value": IMAGES.given[::-1]}),
+    "a file for several inputs": (["--baseline-value", "rows.npz"], {"baseline_value": {"image": IMAGES.given[0]}}),
+    "background": (["--background", "rows.npy", "--method", "ExpectedGradients", "--nb-samples", 3],
+                   {"background": IMAGES.given[::-1], "nb_samples": 3}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BASELINES)
+def test_baselines(case, folder, capsys):
+    options, given = BASELINES[case]
+    np.save("rows.npy", IMAGES.given[::-1])
+    np.savez("rows.npz", image=IMAGES.given[0])
+    assert run(capsys, "explain", "images.onnx", "images.npy", *options, "-o", "maps.npy")[0] == 0
+    method = attributions.ExpectedGradients if "background" in given else attributions.IntegratedGradients
+    expected = method(IMAGES.model, **given).explain(IMAGES.given)
+    np.testing.assert_allclose(np.load("maps.npy"), expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+    code, _, err = run(
+        capsys, "explain", "images.onnx", "images.npy", "--baseline-value", "gray", "-o", "maps.npy"
+    )
+    assert code != 0
+    assert "'gray'" in err
+    assert "'blur'" in err
+
+
 @pytest.mark.parametrize("method", attributions.METHODS)
 def test_export(method, folder, capsys):
     needed = {"background": IMAGES.given} if method in NEEDED else {}

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from onnxattr.attributions.blur_path import BlurIG
 from onnxattr.attributions.cam import GradCAM, GradCAMPP, GuidedGradCAM, LayerCAM
 from onnxattr.attributions.expected import ExpectedGradients, GradientShap
 from onnxattr.attributions.gradient import DeconvNet, GradientInput, GuidedBackprop, Saliency
@@ -11,6 +12,7 @@ from onnxattr.attributions.tunnel import NoiseTunnel
 from onnxattr.elsewhere import missing
 
 __all__ = [
+    "BlurIG",
     "DeconvNet",
     "ExpectedGradients",
     "GradCAM",

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from onnxattr.attributions.advice import advice
 from onnxattr.attributions.axes import axis_names
-from onnxattr.attributions.baseline_kinds import Background, Fed
+from onnxattr.attributions.baseline_kinds import OF_PATH, Fed
 from onnxattr.attributions.batches import is_dataset, pairs_of
 from onnxattr.attributions.collected import Collected
 from onnxattr.attributions.definition import Definition
@@ -288,9 +288,10 @@ class Attribution(ABC):
         if baseline_input:
             if not request.baselines:
                 raise ParameterError(f"baseline_input=True: {self.name} has no baseline.")
-            if any(isinstance(kind, Background) for kind in request.baselines):
+            if any(isinstance(kind, OF_PATH) for kind in request.baselines):
                 raise ParameterError(
-                    f"baseline_input=True: {self.name} takes a background set, which is in the file."
+                    f"baseline_input=True: {self.name} does not start at one baseline: a background set is in the "
+                    "file, a blurred copy is made there."
                 )
             request = request.with_baseline_inputs()
         elif any(isinstance(kind, Fed) for kind in request.baselines):

@@ -34,7 +34,8 @@ def computed(kind: str, prepared: Prepared, name: str, channel_axis: int | None,
         ParameterError: If the value has no axes that neighbours lie along.
     """
     value = prepared.value(name)
-    axes = _space(prepared, name, channel_axis, kind) if kind != "uniform" else ()
+    what = f"baseline_value={kind!r}"
+    axes = space_of(prepared, name, channel_axis, what) if kind != "uniform" else ()
     missing = value.producer() is None and may_be_missing(value, prepared.value(prepared.output))
 
     def build(
@@ -56,15 +57,19 @@ def computed(kind: str, prepared: Prepared, name: str, channel_axis: int | None,
     return Computed(named, build, seeded=kind == "uniform")
 
 
-def _space(prepared: Prepared, name: str, channel_axis: int | None, kind: str) -> tuple[int, ...]:
-    """The axes of an image or a series that neighbours lie along: all but samples and channels."""
+def space_of(prepared: Prepared, name: str, channel_axis: int | None, what: str) -> tuple[int, ...]:
+    """The axes of an image or a series that neighbours lie along: all but samples and channels.
+
+    Raises:
+        ParameterError: If there are none: ``what`` is what was asked for.
+    """
     dims = dims_of(prepared.value(name))
     table = name in prepared.features
     if dims is None or len(dims) < 2 or table:
-        what = "a table, whose columns are no neighbours" if table else f"of shape {dims}"
+        is_ = "a table, whose columns are no neighbours" if table else f"of shape {dims}"
         raise ParameterError(
-            f"baseline_value={kind!r} is for images and series, and {name!r} is {what}: give numbers, such as the mean "
-            "of each column over the training data, or rows of the training data as background=."
+            f"{what} is for images and series, and {name!r} is {is_}: start at numbers, such as the mean of each "
+            "column over the training data, or at rows of the training data, with background=."
         )
     if len(dims) == 2:
         return (1,)

@@ -57,5 +57,14 @@ class Background:
     members: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Along:
+    """What a path of its own needs to know of an explained value: the axes that neighbours lie along."""
+
+    axes: tuple[int, ...]
+
+
+#: What a path of its own looks at by itself.
+OF_PATH = (Background, Along)
 #: The baseline of one explained value.
-Baseline = Fixed | Fed | Computed | Background
+Baseline = Fixed | Fed | Computed | Background | Along

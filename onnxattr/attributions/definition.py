@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.attributions.baseline_kinds import Background, Computed, Fed, Fixed
+from onnxattr.attributions.baseline_kinds import OF_PATH, Computed, Fed, Fixed
 from onnxattr.attributions.placed_path import Path
 from onnxattr.attributions.placement import Placement
 from onnxattr.attributions.quadrature import Refinement
@@ -103,13 +103,13 @@ class Definition:
     @property
     def fixed(self) -> bool:
         """Whether there is no baseline, or the same for each sample."""
-        return all(isinstance(baseline, (Fixed, Background)) for baseline in self.baseline or ())
+        return all(isinstance(baseline, (Fixed, *OF_PATH)) for baseline in self.baseline or ())
 
     @property
     def key(self) -> tuple[str, ...] | None:
         """What tells definitions apart that have other baselines; None where numbers are part of the graph."""
         kinds = self.baseline or ()
-        if any(isinstance(kind, (Fixed, Background)) for kind in kinds):
+        if any(isinstance(kind, (Fixed, *OF_PATH)) for kind in kinds):
             return None
         return tuple(kind.name if isinstance(kind, Computed) else "fed" for kind in kinds)
 
@@ -117,7 +117,7 @@ class Definition:
         """The same with baselines that are inputs of the graph: every one, or those that depend on the sample."""
         if self.baseline is None:
             return self
-        kept = () if every else (Fixed, Background)
+        kept = () if every else (Fixed, *OF_PATH)
         return replace(self, baseline=tuple(b if isinstance(b, kept) else Fed() for b in self.baseline))
 
     @property

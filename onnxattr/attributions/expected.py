@@ -10,7 +10,7 @@ from onnxattr.attributions.background import AskedBackground, expected
 from onnxattr.attributions.baselines import Asked
 from onnxattr.attributions.definition import Definition
 from onnxattr.attributions.from_baseline import FromBaseline
-from onnxattr.attributions.options import is_integer
+from onnxattr.attributions.options import MEAN, is_integer
 from onnxattr.errors import ParameterError
 from onnxattr.loading.source import ModelSource
 
@@ -24,7 +24,7 @@ class _Drawn(FromBaseline):
         output_layer: str | int | None = None,
         batch_size: int | None = 32,
         operator: Any = None,
-        reducer: str | None = "mean",
+        reducer: str | None = MEAN,
         nb_samples: int = 50,
         *,
         background: Any = None,
@@ -91,7 +91,7 @@ class GradientShap(_Drawn):
         output_layer: str | int | None = None,
         batch_size: int | None = 32,
         operator: Any = None,
-        reducer: str | None = "mean",
+        reducer: str | None = MEAN,
         nb_samples: int = 50,
         noise: float = 0.0,
         *,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import onnx
 import onnx_ir as ir
 
-from onnxattr.attributions.baseline_kinds import Background, Baseline, Computed, Fed, Fixed
+from onnxattr.attributions.baseline_kinds import OF_PATH, Baseline, Computed, Fed, Fixed
 from onnxattr.attributions.definition import Definition
 from onnxattr.attributions.placed_path import Rows
 from onnxattr.attributions.placement import Placement
@@ -284,7 +284,7 @@ class Rewrite:
         if self.definition.baseline is None:
             return None
         kind, like = self.definition.baseline[position], self.wrt[position]
-        if isinstance(kind, Background):
+        if isinstance(kind, OF_PATH):
             return None
         if isinstance(kind, Fixed):
             return self.op.constant(kind.numbers, like.dtype)
@@ -323,7 +323,7 @@ class Rewrite:
         """
         found = {}
         for position, kind in enumerate(self.request.definition.baseline or ()):
-            if not isinstance(kind, (Fixed, Background)):
+            if not isinstance(kind, (Fixed, *OF_PATH)):
                 x = self.wrt[position]
                 baseline = self.baseline(position, x, number)
                 assert baseline is not None
