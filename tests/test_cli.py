@@ -57,6 +57,14 @@ EXPLAIN = {
         "images", ["--method", "VarGrad", "--nb-samples", 5, "--noise", 0.5, "--seed", 8, "--reducer", "max"],
         "VarGrad", {"nb_samples": 5, "noise": 0.5, "seed": 8, "reducer": "max"}, None,
     ),
+    "class activation map": (
+        "images", ["--method", "GradCAM", "--conv-layer", "c1", "--upsampling", "bilinear"],
+        "GradCAM", {"conv_layer": "c1", "upsampling": "bilinear"}, None,
+    ),
+    "map of the layer's size": (
+        "images", ["--method", "GradCAMPP", "--variant", "paper", "--upsampling", "none"],
+        "GradCAMPP", {"variant": "paper", "upsampling": None}, None,
+    ),
     "layer": (
         "probabilities", ["--method", "Saliency", "--output-layer", "logits"],
         "Saliency", {"output_layer": "logits"}, None,
@@ -409,3 +417,35 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     found = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
     assert (found.returncode, found.stderr) == (0, "")
     assert found.stdout.startswith("Abs")
+
+
+def test_noise_tunnel(folder, capsys):
+    """Draws and noise are those of the tunnel; a file of it needs nothing else."""
+    own = [
+        "--method",
+        "GradCAM",
+        "--noise-tunnel",
+        "variance",
+        "--noise-kind",
+        "relative",
+        "--nb-samples",
+        4,
+        "--noise",
+        0.1,
+    ]
+    assert run(capsys, "explain", "images.onnx", "images.npy", *own, "--seed", 3, "-o", "maps.npy")[0] == 0
+    tunnel = attributions.NoiseTunnel(
+        attributions.GradCAM(IMAGES.model, seed=3), 4, 0.1, "variance", noise_kind="relative"
+    )
+    np.testing.assert_array_equal(np.load("maps.npy"), tunnel.explain(IMAGES.given))
+    assert run(capsys, "export", "images.onnx", *own, "-o", "e.onnx")[0] == 0
+    assert run(capsys, "explain", "e.onnx", "images.npy", "--seed", 3, "-o", "again.npy")[0] == 0
+    np.testing.assert_allclose(np.load("again.npy"), np.load("maps.npy"), rtol=1e-4, atol=1e-7)
+    status, _, error = run(
+        capsys, "explain", "e.onnx", "images.npy", "--noise-tunnel", "mean", "-o", "again.npy"
+    )
+    assert (status, "--noise-tunnel" in error) == (2, True)
+    status, _, error = run(
+        capsys, "explain", "images.onnx", "images.npy", "--noise-kind", "relative", "-o", "again.npy"
+    )
+    assert (status, "--noise-kind is for --noise-tunnel" in error) == (2, True)

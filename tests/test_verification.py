@@ -4,14 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from explained import close
 
 pytest.importorskip("xplique", reason="the comparison needs Xplique and TensorFlow")
 
+from verification import cams
 from verification.compare import (
     FAST,
     TOLERANCE,
     VARIANTS,
     compare,
+    compare_cam,
     converted,
     draws_for,
     product_maps,
@@ -25,8 +28,10 @@ from verification.generic import is_generic, points_of
 from verification.models import BUILDERS, HAPPY, astronaut_face, build_case, one_hot
 from verification.report import full_table
 from verification.tape import METHODS, NOISY, TapeReference, reduce_channels
+from verification.xplique_runner import xplique_explain
 
-from onnxattr.attributions import Saliency
+from onnxattr.attributions import GradCAM, GradCAMPP, GuidedGradCAM, LayerCAM, NoiseTunnel, Saliency
+from onnxattr.noise import draw_noise
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The structure of `inputs`:UserWarning"),
@@ -152,3 +157,59 @@ def test_saturated_softmax_is_as_exact_as_float32_allows(variant, contrast):
         xplique_maps(case, "Saliency", variant, FAST, None),
     ):
         assert relative_error(maps, exact) <= tolerance
+
+
+# Class activation maps
+
+
+@pytest.mark.parametrize("model", cams.LAYERS)
+def test_class_activation_maps_agree(model):
+    settings = replace(FAST, batch_sizes=(None, 1))
+    wanted = [("GradCAM", "whole"), *((method, "cut") for method in cams.METHODS)]
+    rows = [row for each in wanted for row in compare_cam(build_case(model), *each, settings)]
+    assert all(row.ok for row in rows), "\n" + full_table(rows)
+
+
+LAYERS = {"cnn": ("relu_1", "bn_2", 7), "residual": ("concat", "stem"), "grey_images": ("max_pool_2", 0)}
+
+
+@pytest.mark.parametrize(("model", "layer"), [(m, layer) for m, layers in LAYERS.items() for layer in layers])
+def test_any_layer_of_a_map_by_name_and_index(model, layer):
+    """A layer's output is Keras', its activation included, whatever layout the graph has it in."""
+    case = build_case(model)
+    for method in (GradCAM, GradCAMPP):
+        found = method(converted(model), conv_layer=layer).explain(case.inputs, case.targets)
+        expected = xplique_explain(case.model, method.__name__, case.inputs, case.targets, conv_layer=layer)
+        assert relative_error(found, expected) <= 1e-5
+
+
+def test_map_of_a_layer_inside_a_nested_model():
+    case = build_case("nested")
+    for name in ("backbone/inner_conv_2", "inner_conv_2"):
+        found = LayerCAM(converted("nested"), conv_layer=name).explain(case.inputs, case.targets)
+        assert relative_error(found, cams.tape_map(case, "LayerCAM", False)) <= 1e-5
+
+
+def test_guided_grad_cam():
+    case = build_case("cnn")
+    found = GuidedGradCAM(converted("cnn"), reducer=None).explain(case.inputs, case.targets)
+    guided = tape_maps(case, "GuidedBackprop", "whole", FAST, None)
+    assert relative_error(found, guided * cams.tape_map(case, "GradCAM", False)) <= 2e-5
+
+
+@pytest.mark.parametrize(("kind", "statistic"), [
+    ("mean", lambda maps: maps.mean(0)), ("square", lambda maps: (maps**2).mean(0)),
+    ("variance", lambda maps: maps.var(0, ddof=1)),
+])  # fmt: skip
+def test_noise_tunnel_around_a_cam_of_xplique(kind, statistic):
+    """Xplique's maps of the same noisy copies."""
+    case = build_case("cnn")
+    method = GradCAM(converted("cnn"), output_layer=-2)
+    found = NoiseTunnel(method, 6, 0.1, kind, seed=3).explain(case.inputs, case.targets)
+    noisy = case.inputs + np.float32(0.1) * draw_noise(3, case.inputs.shape, 6)
+    copies = noisy.reshape(-1, *case.inputs.shape[1:])
+    maps = xplique_explain(case.cut_model, "GradCAM", copies, np.tile(case.targets, (6, 1)))
+    expected = statistic(
+        maps.reshape(6, *maps.shape[:0], len(case.inputs), *maps.shape[1:]).astype(np.float64)
+    )
+    close(found, expected, 5e-5 if kind == "variance" else 1e-5)

@@ -8,6 +8,8 @@ from typing import Any
 
 from onnxattr import attributions
 from onnxattr.attributions.quadrature import FEWEST, PLACES
+from onnxattr.attributions.tunnel import KINDS, NOISE_KINDS
+from onnxattr.errors import ParameterError
 from onnxattr.files import read_arrays
 from onnxattr.renderings.reducers import REDUCERS
 
@@ -15,7 +17,7 @@ from onnxattr.renderings.reducers import REDUCERS
 PARAMETERS = (
     "output_layer", "operator", "batch_size", "reducer", "steps", "quadrature", "points", "tolerance", "max_steps",
     "baseline_value", "sigma", "background", "nb_samples", "noise", "seed", "relu_policy", "precision", "verify",
-    "conv_layer", "upsampling", "variant",
+    "conv_layer", "upsampling", "variant", "noise_tunnel", "noise_kind",
 )  # fmt: skip
 #: What ``--verify`` says, as the parameter of that name.
 VERIFY: dict[str, bool | str] = {"auto": "auto", "always": True, "never": False}
@@ -52,6 +54,16 @@ def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None
     )
     parser.add_argument("--nb-samples", type=int, help="draws of the noisy methods")
     parser.add_argument("--noise", type=float, help="standard deviation of the noise")
+    parser.add_argument(
+        "--noise-tunnel",
+        choices=KINDS,
+        help="explain noisy copies with the method, --nb-samples of them with --noise, and give this of the maps",
+    )
+    parser.add_argument(
+        "--noise-kind",
+        choices=NOISE_KINDS,
+        help="whether the tunnel's --noise is a share of each sample's range",
+    )
     parser.add_argument("--seed", type=int)
     parser.add_argument(
         "--conv-layer", help="layer of a class activation map; the last convolution unless given"
@@ -92,7 +104,14 @@ def method_of(options: argparse.Namespace) -> attributions.base.Attribution:
         given["background"] = read_arrays(given["background"])
     if options.wrt:
         given["wrt"] = tuple(options.wrt)
-    return getattr(attributions, options.method or "IntegratedGradients")(options.model, **given)
+    kind, tunnel = given.pop("noise_tunnel", None), {}
+    if kind is not None:
+        names = [name for name in ("nb_samples", "noise", "noise_kind") if name in given]
+        tunnel = {name: given.pop(name) for name in names}
+    elif "noise_kind" in given:
+        raise ParameterError("--noise-kind is for --noise-tunnel, which was not given.")
+    method = getattr(attributions, options.method or "IntegratedGradients")(options.model, **given)
+    return method if kind is None else attributions.NoiseTunnel(method, kind=kind, **tunnel)
 
 
 def _baseline(given: str) -> Any:

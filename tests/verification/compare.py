@@ -20,11 +20,13 @@ from onnxattr.converters.keras import to_onnx
 
 import onnxattr.attributions
 from onnxattr.noise import draw_noise
+from verification import cams
 from verification.models import BUILDERS, LOGITS_INDEX, Case, build_case
 from verification.report import Row, full_table, summary_table
 from verification.tape import METHODS, NOISY, RELU_RULES, TapeReference
 from verification.xplique_runner import xplique_explain
 
+ALL_METHODS = (*METHODS, *cams.METHODS)
 VARIANTS = {"whole": None, "cut": LOGITS_INDEX}
 TOLERANCE = 1e-5
 VARGRAD_TOLERANCE = (
@@ -153,13 +155,50 @@ def compare(case: Case, method: str, variant: str, settings: Settings = FAST) ->
     return rows
 
 
+def compare_cam(case: Case, method: str, variant: str, settings: Settings = FAST) -> list[Row]:
+    """Rows of one class activation map at its default layer: against the tape, and Xplique where it has it."""
+    name, parameters = cams.METHODS[method]
+    logits = variant != "whole"
+    explain = [
+        getattr(onnxattr.attributions, name)(
+            converted(case.name),
+            output_layer=VARIANTS[variant],
+            batch_size=batch_size,
+            progress=False,
+            **dict(parameters),
+        ).explain
+        for batch_size in settings.batch_sizes
+    ]
+    maps = [each(case.inputs, case.targets) for each in explain]
+    exact = cams.tape_map(case, method, logits)
+    references = {"tape64": (exact, TOLERANCE)}
+    if method in cams.IN_XPLIQUE and case.name not in cams.NOT_IN_XPLIQUE:
+        theirs = xplique_explain(case.cut_model if logits else case.model, name, case.inputs, case.targets)
+        # Where a softmax is sure, Xplique's own float32 is off by as much as is allowed.
+        references["Xplique"] = (theirs, TOLERANCE + relative_error(theirs, exact))
+    return [
+        Row(
+            method,
+            case.name,
+            variant,
+            reference,
+            max(relative_error(each, expected) for each in maps),
+            tolerance,
+        )
+        for reference, (expected, tolerance) in references.items()
+    ]
+
+
 def table_rows(models: Iterable[str], methods: Iterable[str], settings: Settings) -> Iterator[Row]:
     """All rows; a combination that raises is a failed row, so that the others are still shown."""
     for model in models:
         for variant in VARIANTS:
             for method in methods:
+                if method in cams.METHODS and model not in cams.LAYERS:
+                    continue  # no convolutions
                 try:
-                    yield from compare(build_case(model), method, variant, settings)
+                    row_of = compare_cam if method in cams.METHODS else compare
+                    yield from row_of(build_case(model), method, variant, settings)
                 except Exception as error:
                     note = f"{type(error).__name__}: {error}".splitlines()[0]
                     yield Row(method, model, variant, "-", float("nan"), TOLERANCE, note)
@@ -169,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the tables; the exit status is 1 when a row is outside its tolerance."""
     parser = argparse.ArgumentParser(description="Compare onnxattr with Xplique and with TensorFlow's tape.")
     parser.add_argument("--models", nargs="+", choices=BUILDERS, default=list(BUILDERS))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=ALL_METHODS, default=list(ALL_METHODS))
     parser.add_argument("--fast", action="store_true", help="leave out the run with 50 steps and 50 samples")
     parser.add_argument("--markdown", type=Path, help="also write the tables to this file")
     options = parser.parse_args(arguments)
