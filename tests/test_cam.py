@@ -264,8 +264,9 @@ def test_default_is_the_last_convolution_with_more_than_one_place():
     x = rows(8, 2, 5, 5)
     close(GradCAM(model).explain(x, LABELS), GradCAM(model, conv_layer="c").explain(x, LABELS))
     assert np.ptp(GradCAM(model).explain(x, LABELS), axis=(2, 3)).max() > 0
-    with pytest.warns(UserWarning, match=r"'g' has the shape .*one place.*conv_layer"):
+    with pytest.warns(UserWarning, match=r"'g' has the shape .*one place.*conv_layer") as said:
         maps = GradCAM(model, conv_layer="g").explain(x, LABELS)
+    assert said[0].filename == __file__
     assert np.ptp(maps, axis=(2, 3)).max() < 1e-6
 
 

@@ -255,6 +255,27 @@ def test_baselines_of_the_method_inside(kind, tmp_path):
         agrees(maps_of(loaded.explain(x, LABELS)), expected, 2e-5)
 
 
+def test_background_sets(tmp_path):
+    """Each copy is explained from the whole set; where members are drawn, others for each copy, the same anywhere."""
+    case = mlp()
+    background = rows(9, 6)
+
+    def turns(batch_size):
+        return tunnel(
+            attributions.IntegratedGradients(
+                case.model, steps=3, background=background, batch_size=batch_size
+            )
+        )
+
+    everywhere(turns, case.given, explicit(turns(None).method, case.given, "mean"), 2e-6, tmp_path)
+
+    def drawn(batch_size):
+        options = {"nb_samples": 5, "background": background, "batch_size": batch_size}
+        return tunnel(attributions.ExpectedGradients(case.model, **options))
+
+    everywhere(drawn, case.given, maps_of(drawn(None).explain(case.given, LABELS)), 5e-6, tmp_path)
+
+
 # Parameters
 
 

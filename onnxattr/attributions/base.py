@@ -440,7 +440,11 @@ class Attribution(ABC):
         self.options.check()
 
     def _warn(self) -> None:
-        caller = 3 if type(self).__init__ is Attribution.__init__ else 4
+        caller, frame = 2, inspect.currentframe()
+        while (
+            frame is not None and (frame := frame.f_back) is not None and frame.f_locals.get("self") is self
+        ):
+            caller += 1
         self._plan.warn(caller)
         asked = self.output_layer is not None or self.operator is not None
         request = replace(self._plan.request, prepared=self.prepared)

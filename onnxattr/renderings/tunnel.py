@@ -7,8 +7,8 @@ chunk at once, and what it gives is averaged as gradients are. The three renderi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -34,11 +34,13 @@ class TunnelRequest(Request):
         inner: The method inside, with the noisy values among its model's inputs.
         inner_rows: Most rows in one run of the model; None for no bound.
         with_delta: Whether the mean of the inner convergence deltas is given too.
+        functions: The graphs of inner methods, each built once for all requests that are made of this one.
     """
 
     inner: Request | None = None
     inner_rows: int | None = None
     with_delta: bool = False
+    functions: dict[Any, tuple[Request, ir.Model]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def method(self) -> Request:
@@ -96,13 +98,18 @@ class TunnelRequest(Request):
         """How many rows of the model one image takes in all."""
         return self.definition.points * self.method.points_in_all
 
-    @cached_property
+    @property
     def function(self) -> ir.Model:
         """The inner method as a graph: its points as one batch, or in a loop where they are more than the bound."""
-        inner = replace(self.method, numbered=self.method.seeded)
-        if self.inner_rows is None or inner.points_in_all <= self.inner_rows:
-            return batch_model(inner, labels=False)
-        return loop_model(inner, False, max(self.inner_rows // inner.rows_each, 1))
+        key = id(self.inner), self.inner_rows
+        if key not in self.functions:
+            inner = replace(self.method, numbered=self.method.seeded)
+            if self.inner_rows is None or inner.points_in_all <= self.inner_rows:
+                model = batch_model(inner, labels=False)
+            else:
+                model = loop_model(inner, False, max(self.inner_rows // inner.rows_each, 1))
+            self.functions[key] = self.method, model
+        return self.functions[key][1]
 
     @property
     def maps(self) -> list[ir.Value]:
