@@ -12,7 +12,8 @@ from onnxattr.plots.images import displayable, heatmap
 from onnxattr.plots.lines import series, strips
 from onnxattr.plots.panels import Panel, gallery, panel_sheet
 from onnxattr.plots.sheet import check_path, matplotlib_module
-from onnxattr.plots.tables import bars, summary, tabular, waterfall
+from onnxattr.plots.swarms import summary
+from onnxattr.plots.tables import bars, tabular, waterfall
 from onnxattr.plots.tokens import tokens
 from onnxattr.plots.xplique import (
     plot_attribution,

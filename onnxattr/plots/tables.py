@@ -1,4 +1,4 @@
-"""Attributions of tables: one row as bars or as a waterfall, and all rows together."""
+"""Attributions of one row of a table, as bars or as a waterfall."""
 
 import os
 from collections.abc import Sequence
@@ -16,7 +16,6 @@ from onnxattr.plots.sheet import (
     MARGIN,
     MINUS,
     MUTED,
-    PURPLE,
     RED,
     SHEET_WIDTH,
     Sheet,
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Inches: the width of the sheets, of the names, and the height of a bar with its space.
-_WIDTH, _NAMES, _BAR = 11.0, 3.7, 0.44
+WIDTH, NAMES, BAR = 11.0, 3.7, 0.44
 
 
 def tabular(
@@ -71,7 +70,7 @@ def tabular(
     sheet.text(MARGIN, 1.0, class_and_score(label, score), 14, color=MUTED)
     ax = sheet.axes(4.8, 1.3, SHEET_WIDTH - 4.8 - MARGIN, 0.5 * len(shown))
     _bars(ax, amounts, np.zeros(len(amounts)))
-    _name_lines(sheet, ax, shown, 4.8 - MARGIN - 0.2)
+    name_lines(sheet, ax, shown, 4.8 - MARGIN - 0.2)
     return sheet.finish(path)
 
 
@@ -88,11 +87,11 @@ def bars(
 ) -> "Figure":
     """Draw the bars of `tabular` on a narrower sheet, with any second line; arguments and errors are those of both."""
     shown, amounts = _largest(names, attribution, values, top)
-    head = head_height(_WIDTH, subtitle)
-    sheet = Sheet(head + _BAR * len(shown) + 0.5, width, title, _WIDTH, subtitle)
-    ax = sheet.axes(MARGIN + _NAMES, head + 0.2, _WIDTH - 2 * MARGIN - _NAMES, _BAR * len(shown))
+    head = head_height(WIDTH, subtitle)
+    sheet = Sheet(head + BAR * len(shown) + 0.5, width, title, WIDTH, subtitle)
+    ax = sheet.axes(MARGIN + NAMES, head + 0.2, WIDTH - 2 * MARGIN - NAMES, BAR * len(shown))
     _bars(ax, amounts, np.zeros(len(amounts)))
-    _name_lines(sheet, ax, shown, _NAMES - 0.15)
+    name_lines(sheet, ax, shown, NAMES - 0.15)
     return sheet.finish(path)
 
 
@@ -143,16 +142,16 @@ def waterfall(
     amounts, shown = np.append(amounts, gap), [*shown, "gap: not attributed"]
     # A feature without a number leaves the way where it is.
     starts = start + np.concatenate([[0.0], np.cumsum(np.nan_to_num(amounts, posinf=0, neginf=0))[:-1]])
-    head = head_height(_WIDTH, subtitle) + 0.15
-    sheet = Sheet(head + _BAR * len(shown) + 0.95, width, title, _WIDTH, subtitle)
-    ax = sheet.axes(MARGIN + _NAMES, head + 0.25, _WIDTH - 2 * MARGIN - _NAMES, _BAR * len(shown))
+    head = head_height(WIDTH, subtitle) + 0.15
+    sheet = Sheet(head + BAR * len(shown) + 0.95, width, title, WIDTH, subtitle)
+    ax = sheet.axes(MARGIN + NAMES, head + 0.25, WIDTH - 2 * MARGIN - NAMES, BAR * len(shown))
     _bars(ax, amounts, starts, grey=len(shown) - 1)
     for place, position in enumerate(starts[1:]):
         ax.plot([position, position], [place + 0.33, place + 0.67], color=FAINT, linewidth=1, zorder=0)
-    _name_lines(sheet, ax, shown, _NAMES - 0.15)
+    name_lines(sheet, ax, shown, NAMES - 0.15)
     for position, name, height in ((start, start_name, 1.0), (end, end_name, 0.0)):
         ax.axvline(position, color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=0)
-        _beside(ax, f"{name} {position:.3g}".replace("-", MINUS), position, height, edge=True)
+        beside(ax, f"{name} {position:.3g}".replace("-", MINUS), position, height, edge=True)
     _keep_inside(ax)
     return sheet.finish(path)
 
@@ -195,7 +194,7 @@ def _bars(ax: "Axes", amounts: np.ndarray, starts: np.ndarray, grey: int | None 
         text, color = format_number(amount), MUTED
         if not np.isfinite(amount):
             text, color = ("NaN" if np.isnan(amount) else text), INK
-        label = _beside(ax, text, starts[place] + lengths[place], place)
+        label = beside(ax, text, starts[place] + lengths[place], place)
         right = amount >= 0 or not np.isfinite(amount)
         label.set(color=color, x=6 if right else -6, ha="left" if right else "right")
         if not np.isfinite(amount):
@@ -211,7 +210,7 @@ def _bars(ax: "Axes", amounts: np.ndarray, starts: np.ndarray, grey: int | None 
     ax.spines[:].set_visible(False)
 
 
-def _beside(ax: "Axes", string: str, x: float, y: float, edge: bool = False) -> Any:
+def beside(ax: "Axes", string: str, x: float, y: float, edge: bool = False) -> Any:
     """Write a number right of a place; at an ``edge``, y is 0 or 1 of the axes' height, above or below them."""
     offset, across = ((0, 6 if y else -6), "center") if edge else ((6, 0), "left")
     down = ("bottom" if y else "top") if edge else "center"
@@ -220,7 +219,7 @@ def _beside(ax: "Axes", string: str, x: float, y: float, edge: bool = False) -> 
     return ax.annotate(string, (x, y), offset, xycoords=where, textcoords="offset points", **style)  # type: ignore[arg-type]
 
 
-def _name_lines(sheet: Sheet, ax: "Axes", names: Sequence[str], inches: float, size: float = 14) -> None:
+def name_lines(sheet: Sheet, ax: "Axes", names: Sequence[str], inches: float, size: float = 14) -> None:
     """Write the names of the bars beside them; long ones are shortened, but for the value at their end."""
     ax.tick_params(length=0, labelsize=size, labelcolor=INK, pad=10)
     sheet.tick_names(ax, [str(name) for name in names], size, inches)
@@ -236,134 +235,3 @@ def _keep_inside(ax: "Axes") -> None:
             shift = min(box.x1 - extent.x1, 0) + max(box.x0 - extent.x0, 0)
             x, y = text.get_position()
             text.set_position((x + shift * 72 / figure.dpi, y))
-
-
-def summary(
-    names: Sequence[str],
-    attributions: np.ndarray,
-    *,
-    title: str,
-    values: np.ndarray | None = None,
-    subtitle: str = "",
-    top: int = 12,
-    path: str | os.PathLike | None = None,
-    width: int | None = None,
-) -> "Figure":
-    """Draw the features of all rows, the largest mean |attribution| first: that mean, and a point for each row.
-
-    Args:
-        names: the name of each feature.
-        attributions: (rows, features), float; NaN and infinity are passed over.
-        title: heading of the figure.
-        values: (rows, features), the inputs, which colour the points.
-        subtitle: second line of the heading.
-        top: how many features are shown.
-        path: where to write the figure; the suffix chooses the format (.png, .svg, .pdf).
-        width: of the figure in pixels; by default 100 an inch.
-
-    Returns:
-        The figure.
-
-    Raises:
-        ShapeError: the lengths differ, or the attributions are not two-dimensional, or have no finite number.
-        ParameterError: `top` is below 1, or the path has another suffix.
-        RuntimeMissingError: matplotlib is not installed.
-    """
-    attributions = np.asarray(attributions, np.float64)
-    values = None if values is None else np.asarray(values, np.float64)
-    shapes = [attributions.shape] + ([] if values is None else [values.shape])
-    if attributions.ndim != 2 or len(names) != attributions.shape[1] or len(set(shapes)) > 1:
-        raise ShapeError(
-            f"{len(names)} names, but the attributions (and values) have shape {shapes}; expected (rows, features)"
-        )
-    if top < 1:
-        raise ParameterError(f"top={top}; expected at least 1")
-    require_some(attributions, "the attributions")
-    finite = np.ma.masked_invalid(attributions)
-    means = np.ma.filled(np.abs(finite).mean(axis=0), 0.0)
-    order = np.argsort(-means, kind="stable")[:top]
-    hidden = len(names) - len(order)
-    head = head_height(_WIDTH, subtitle) + 0.15
-    sheet = Sheet(head + _BAR * len(order) + 1.35, width, title, _WIDTH, subtitle)
-    height, left = _BAR * len(order), MARGIN + _NAMES
-    bars = sheet.axes(left, head + 0.25, 2.6, height)
-    bars.barh(range(len(order)), means[order], height=0.66, color=PURPLE)
-    for place, mean in enumerate(means[order]):
-        _beside(bars, format_number(mean), mean, place)
-    bars.set_xlim(0, (means.max() or 1) * 1.35)
-    bars.set_xticks([])
-    bars.spines[:].set_visible(False)
-    _name_lines(sheet, bars, [names[i] for i in order], _NAMES - 0.15)
-    swarm = sheet.axes(left + 2.9, head + 0.25, _WIDTH - MARGIN - left - 2.9, height)
-    drawn = _swarm(swarm, finite[:, order], None if values is None else values[:, order])
-    for ax, what in ((bars, "mean |attribution|"), (swarm, "attribution of each row")):
-        ax.set_ylim(len(order) - 0.5, -0.5)
-        ax.set_title(what, size=12, color=MUTED, loc="left", pad=8)
-    if drawn is not None:
-        _low_high(sheet, _WIDTH - MARGIN - 3, sheet.height - 0.52, drawn)
-    if hidden:
-        sheet.text(
-            MARGIN,
-            sheet.height - 0.25,
-            f"{hidden} features with smaller means are not shown.",
-            12,
-            color=MUTED,
-        )
-    return sheet.finish(path)
-
-
-def _swarm(ax: "Axes", columns: np.ma.MaskedArray, values: np.ndarray | None) -> Any:
-    """Draw a point for each number, those that would hide each other above and below; returns the coloured ones."""
-    size = 16 if len(columns) <= 200 else 7
-    span = float(columns.max() - columns.min()) or 1.0
-    drawn = None
-    ax.axvline(0, color=FAINT, linewidth=1.2, zorder=0)
-    for place in range(columns.shape[1]):
-        ax.axhline(place, color=FAINT, linewidth=0.5, zorder=0)
-        kept = ~np.ma.getmaskarray(columns[:, place])
-        x = np.asarray(columns[kept, place])
-        y = place + spread(x, span)
-        if values is None:
-            ax.scatter(x, y, s=size, color=PURPLE, linewidth=0)
-            continue
-        drawn = ax.scatter(
-            x, y, s=size, c=ranks(values[kept, place]), cmap="viridis", linewidth=0, vmin=0, vmax=1
-        )
-        drawn.set(rasterized=True)
-    ax.set_yticks([])
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.spines["bottom"].set_color(FAINT)
-    ax.tick_params(color=FAINT, labelcolor=MUTED, labelsize=12)
-    ax.locator_params(axis="x", nbins=5)
-    return drawn
-
-
-def spread(x: np.ndarray, span: float) -> np.ndarray:
-    """How far each point is moved from the line, so that close ones form a cloud as wide as they are many."""
-    cells = np.round(x / span * 70).astype(int)
-    offsets = np.zeros(len(x))
-    _, inverse, counts = np.unique(cells, return_inverse=True, return_counts=True)
-    step = min(0.12, 0.72 / max(counts.max(initial=1), 1))
-    for cell in range(len(counts)):
-        members = np.flatnonzero(inverse == cell)
-        order = np.arange(len(members))
-        offsets[members] = step * ((order + 1) // 2) * np.where(order % 2, 1, -1)
-    return offsets
-
-
-def ranks(values: np.ndarray) -> np.ndarray:
-    """Each value's share of the smaller ones, from 0 to 1, equal for equal values; outliers do not flatten it."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    middles = np.cumsum(counts) - (counts + 1) / 2
-    return middles[inverse] / max(len(values) - 1, 1)
-
-
-def _low_high(sheet: Sheet, left: float, top: float, drawn: Any) -> None:
-    """Draw the colour bar of the features' values."""
-    ax = sheet.axes(left, top, 3, 0.09)
-    bar = sheet.figure.colorbar(drawn, cax=ax, orientation="horizontal", ticks=[0, 0.5, 1])
-    bar.outline.set_visible(False)
-    ax.set_xticklabels(["low", "feature's value", "high"])
-    ax.tick_params(length=0, labelsize=12, labelcolor=MUTED, pad=3)
-    ax.get_xticklabels()[0].set_horizontalalignment("left")
-    ax.get_xticklabels()[-1].set_horizontalalignment("right")

@@ -14,7 +14,7 @@ import numpy as np
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.plots.images import displayable
 from onnxattr.plots.sheet import BLUE, RED, format_number, matplotlib_module
-from onnxattr.plots.tables import ranks, spread
+from onnxattr.plots.swarms import ranks, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
