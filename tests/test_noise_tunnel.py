@@ -276,6 +276,21 @@ def test_background_sets(tmp_path):
     everywhere(drawn, case.given, maps_of(drawn(None).explain(case.given, LABELS)), 5e-6, tmp_path)
 
 
+def test_points_that_are_placed_where_they_are_needed(tmp_path):
+    """As the method's own file places them; those that only explain() can add are refused."""
+    case = mlp()
+    inner = attributions.IntegratedGradients(case.model, steps=6, points="adaptive", batch_size=3)
+    inner.export(tmp_path / "inner.onnx")
+    everywhere(
+        lambda batch_size: tunnel(
+            attributions.IntegratedGradients(case.model, steps=6, points="adaptive", batch_size=batch_size)
+        ),
+        case.given, explicit(onnxattr.load(tmp_path / "inner.onnx"), case.given, "mean"), 1e-5, tmp_path,
+    )  # fmt: skip
+    with pytest.raises(ParameterError, match=r"a tolerance and points='uniform'.*points='adaptive'"):
+        tunnel(attributions.IntegratedGradients(case.model, tolerance=0.01))
+
+
 # Parameters
 
 

@@ -101,10 +101,12 @@ class NoiseTunnel(Attribution):
                 f"noise={self.noise!r}: a standard deviation is a finite number that is not negative."
             )
         self.nb_samples, self.noise = int(self.nb_samples), float(self.noise)
-        if self.method._plan.request.definition.refinement is not None:
+        refinement = self.method._plan.request.definition.refinement
+        if refinement is not None and not refinement.adaptive:
             raise ParameterError(
-                f"{self.method.name} adds points until a row is done, which graphs around it cannot wait for: give the "
-                "method a fixed number of steps, points='uniform' and no tolerance."
+                f"{self.method.name} with a tolerance and points='uniform' adds points while explain() runs, which the "
+                "graph around it cannot do: give the method points='adaptive', or a fixed number of steps and no "
+                "tolerance."
             )
         if self.noise == 0 and self.method._plan.request.seeded:
             raise ParameterError(

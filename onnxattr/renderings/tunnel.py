@@ -100,14 +100,18 @@ class TunnelRequest(Request):
 
     @property
     def function(self) -> ir.Model:
-        """The inner method as a graph: its points as one batch, or in a loop where they are more than the bound."""
+        """The inner method as a graph: its points as one batch, or in a loop.
+
+        That is where they are more than the bound, or follow from each other.
+        """
         key = id(self.inner), self.inner_rows
         if key not in self.functions:
             inner = replace(self.method, numbered=self.method.seeded)
-            if self.inner_rows is None or inner.points_in_all <= self.inner_rows:
+            rows = self.inner_rows or inner.points_in_all
+            if inner.definition.refinement is None and inner.points_in_all <= rows:
                 model = batch_model(inner, labels=False)
             else:
-                model = loop_model(inner, False, max(self.inner_rows // inner.rows_each, 1))
+                model = loop_model(inner, False, max(rows // inner.rows_each, 1))
             self.functions[key] = self.method, model
         return self.functions[key][1]
 
