@@ -206,11 +206,12 @@ def test_without_noise_there_is_no_seed(tmp_path):
 
 
 EXPORT_TWICE = """
-import sys, warnings
+import json, sys, warnings
 warnings.simplefilter("ignore")
 import onnxattr.attributions as attributions
+needed = json.loads(sys.argv[3])
 for method in attributions.METHODS:
-    getattr(attributions, method)(sys.argv[1]).export(f"{sys.argv[2]}/{method}.onnx")
+    getattr(attributions, method)(sys.argv[1], **needed.get(method, {})).export(f"{sys.argv[2]}/{method}.onnx")
 """
 
 
@@ -219,7 +220,8 @@ def test_same_parameters_give_the_same_bytes(tmp_path):
     for run_number in "12":
         (tmp_path / run_number).mkdir()
         environment = os.environ | {"PYTHONHASHSEED": run_number}
-        arguments = [sys.executable, "-c", EXPORT_TWICE, emotion.ONNX_FILE, tmp_path / run_number]
+        arguments = [emotion.ONNX_FILE, tmp_path / run_number, json.dumps(NEEDED)]
+        arguments = [sys.executable, "-c", EXPORT_TWICE, *arguments]
         subprocess.run(arguments, check=True, env=environment, cwd=Path(__file__).parent.parent)
     for method in METHODS:
         first, second = ((tmp_path / number / f"{method}.onnx").read_bytes() for number in "12")
