@@ -11,7 +11,8 @@ import onnx_ir as ir
 from onnxattr.autodiff import FLOATS, active_nodes, is_float
 from onnxattr.errors import one_door
 from onnxattr.exported import describe
-from onnxattr.layers import Layer, read_layers
+from onnxattr.inspection_places import place_lines
+from onnxattr.layers import read_layers
 from onnxattr.loading.discrete import unexplained
 from onnxattr.loading.features import read_features
 from onnxattr.loading.free_batch import free_batch
@@ -28,8 +29,8 @@ from onnxattr.subgraphs import captures_of, subgraphs_of
 from onnxattr.values import dims_of
 
 
-def inspect(source: ModelSource, verify: bool | str = False) -> str:
-    """Describes a model: inputs, outputs, layers usable as output_layer, and every operator with its rule.
+def inspect(source: ModelSource, verify: bool | str = False, full: bool = False) -> str:
+    """Describes a model: inputs, outputs, layers or values to name as output_layer or wrt, operators with their rules.
 
     Of an exported explainer it tells the method, its parameters and the model it is of.
 
@@ -37,6 +38,7 @@ def inspect(source: ModelSource, verify: bool | str = False) -> str:
         source: A path, bytes, ``onnx.ModelProto``, ``onnx_ir.Model`` or Keras model.
         verify: Whether the prediction of the model, brought to the form that is explained, is compared with its own
             in ONNX Runtime: "auto" for small models that were changed, True for all, False for none.
+        full: Whether a long table of layers or values is listed to its end.
 
     Raises:
         ModelError: If the model cannot be read, or the predictions differ.
@@ -46,10 +48,10 @@ def inspect(source: ModelSource, verify: bool | str = False) -> str:
     model = load(source)
     with one_door(f"{name_of(source)} cannot be described"):
         verify_model(model, verify)
-        return _described(model)
+        return _described(model, full)
 
 
-def _described(model: ir.Model) -> str:
+def _described(model: ir.Model, full: bool) -> str:
     graph = model.graph
     lines = [f"ai.onnx opset {opset_of(model)}, {len(graph)} nodes", "", "Inputs"]
     lines += [f"  {_describe(value)}" for value in graph.inputs]
@@ -71,7 +73,7 @@ def _described(model: ir.Model) -> str:
     lines += _integer_lines(graph)
     lines += _feature_lines(read_features(model.metadata_props))
     lines += ["", "Rows", f"  {_rows(model)}"]
-    lines += _layer_lines(layers)
+    lines += place_lines(graph, layers, full)
     lines += _operator_lines(graph)
     return "\n".join(lines)
 
@@ -147,18 +149,6 @@ def _feature_lines(features: Mapping[str, Sequence[str]]) -> list[str]:
             f"  {', '.join(columns)}",
         )
     ]
-
-
-def _layer_lines(layers: list[Layer]) -> list[str]:
-    if not layers:
-        return ["", "No layer table; any value or node name serves as output_layer."]
-    lines = ["", "Layers usable as output_layer (index, path, class)"]
-    for layer in layers:
-        index = "" if layer.index is None else str(layer.index)
-        note = "" if layer.outputs else f"   folded: {layer.folded}"
-        relus = "   relu" if any(record.xplique for record in layer.relus) else ""
-        lines.append(f"  {index:>4}  {layer.path}  ({layer.class_name}){relus}{note}")
-    return lines
 
 
 def _on_path(graph: ir.Graph, scores: Sequence[ir.Value], sources: Sequence[ir.Value]) -> list[ir.Node]:

@@ -4,14 +4,25 @@ import inspect
 import itertools
 
 import numpy as np
+import onnx
 import pytest
 from explained import LABELS, close
 from onnx import TensorProto, helper
 from small_models import build, cnn_nchw, embedding, mlp, node, random, rows, series, two_inputs
 
 import onnxattr
-from onnxattr import GradCAM, GradientInput, IntegratedGradients, NoiseTunnel, Saliency, SmoothGrad, VarGrad
+from onnxattr import (
+    GradCAM,
+    GradientInput,
+    IntegratedGradients,
+    NoiseTunnel,
+    Saliency,
+    SmoothGrad,
+    VarGrad,
+    inspection,
+)
 from onnxattr.attributions.options import Unasked
+from onnxattr.cli import main
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.loading.places import nearest
 
@@ -315,3 +326,45 @@ def test_masks_inside_a_noise_tunnel(tmp_path):
     tunnel = NoiseTunnel(GradientInput(IMAGE.model, feature_mask=SEGMENTS), **options)
     for found in everywhere(tunnel, IMAGE.given, tmp_path):
         close(found, sums(whole, SEGMENTS[None]), 1e-5)
+
+
+def test_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    onnx.save(TEXT.model, "text.onnx")
+    np.save("tokens.npy", TOKENS)
+    np.save("mask.npy", np.array([0, 0, 1, 1, 1, 2, 0]))
+    arguments = ["text.onnx", "--method", "GradientInput", "--wrt", "embedded"]
+    given = {"wrt": "embedded", "reducer": "l2"}
+    for options, parameters in (
+        (["--reducer", "l2"], given),
+        (["--reducer", "l2", "--feature-mask", "mask.npy"], given | {"feature_mask": np.load("mask.npy")}),
+        (["--output-layer", "squashed", "--neuron", "2"], {"wrt": "embedded", "output_layer": "squashed", "neuron": 2}),
+        (["--output-layer", "squashed", "--neuron", "2,-1"],
+         {"wrt": "embedded", "output_layer": "squashed", "neuron": (2, -1)}),
+    ):  # fmt: skip
+        main(["explain", *arguments, "tokens.npy", *options, "-o", "maps.npy"])
+        close(np.load("maps.npy"), GradientInput(TEXT.model, **parameters).explain(TOKENS))
+    assert main(["explain", *arguments, "tokens.npy", "--neuron", "a", "-o", "maps.npy"]) == 2
+    assert "--neuron a: expected an integer" in capsys.readouterr().err
+
+
+def chain(length):
+    """Many convolutions over time, behind each other."""
+    nodes = [node("Conv", [f"c{k}", "k"], [f"c{k + 1}"], pads=[1, 1]) for k in range(length)]
+    nodes.append(node("GlobalAveragePool", [f"c{length}"], ["mean"]))
+    return build(nodes, {"c0": ["N", 2, 9]}, {"mean": ["N", 2, 1]}, {"k": random(1, 2, 2, 3)})
+
+
+def listed(model, full):
+    text = inspection.inspect(model, full=full)
+    return text.split("Float values (name, operator, shape)\n")[1].split("\n\n")[0].splitlines()
+
+
+def test_inspect_lists_values_and_marks():
+    assert "  embedded  Gather  (N, 7, 5)   embedding" in listed(TEXT.model, False)
+    short, full = (listed(chain(100), full) for full in (False, True))
+    assert len(full) == 101
+    assert full[-2] in short
+    assert full[-2] == "  c100  Conv  (N, 2, 9)   last convolution"
+    assert short[15] == "  ..."
+    assert short[-1] == "  60 of 101 are shown; `onnxattr inspect --all` lists all."

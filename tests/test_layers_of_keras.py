@@ -10,6 +10,7 @@ from small_models import rows  # noqa: E402
 from test_output_layer import BEFORE, functional, seeded  # noqa: E402, F401
 
 from onnxattr import GradientInput  # noqa: E402
+from onnxattr.inspection import inspect  # noqa: E402
 from onnxattr.landmarks import embeddings, last_convolution  # noqa: E402
 from onnxattr.model import prepare  # noqa: E402
 
@@ -133,3 +134,10 @@ def test_last_convolution_of_a_nested_model(functional):  # noqa: F811
 def test_embeddings_words_first(models):
     prepared = prepare(models["text"][1], wrt=embeddings)
     assert prepared.asked == embeddings(prepared) == ("word", "kind")
+
+
+def test_inspect_lists_layers_with_shapes_and_marks(models):
+    text = inspect(models["branching"][1])
+    assert "   1  conv  (Conv2D)  (N, 4, 4, 4)\n" in text
+    assert "   2  deeper  (Conv2D)  (N, 4, 4, 4)   last convolution\n" in text
+    assert "  word  (Embedding)  (N, 7, 5)   embedding\n" in inspect(models["text"][1])

@@ -84,8 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_to(commands)
     look = commands.add_parser("inspect", help="list inputs, outputs, layers and operators of a model")
     look.add_argument("model")
+    look.add_argument("--all", action="store_true", help="list long tables of layers or values to their end")
     add_verify(look, "never unless given")
-    look.set_defaults(run=lambda options: inspect(options.model, VERIFY[options.verify or "never"]))
+    look.set_defaults(
+        run=lambda options: inspect(options.model, VERIFY[options.verify or "never"], options.all)
+    )
     explain.add_to(commands)
     evaluate.add_to(commands)
     export.add_to(commands)

@@ -17,7 +17,7 @@ from onnxattr.renderings.reducers import REDUCERS
 PARAMETERS = (
     "output_layer", "operator", "batch_size", "reducer", "steps", "quadrature", "points", "tolerance", "max_steps",
     "baseline_value", "sigma", "background", "nb_samples", "noise", "seed", "relu_policy", "precision", "verify",
-    "conv_layer", "upsampling", "variant", "noise_tunnel", "noise_kind",
+    "conv_layer", "upsampling", "variant", "noise_tunnel", "noise_kind", "neuron", "feature_mask",
 )  # fmt: skip
 #: What ``--verify`` says, as the parameter of that name.
 VERIFY: dict[str, bool | str] = {"auto": "auto", "always": True, "never": False}
@@ -32,7 +32,20 @@ def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None
         "--operator", help="the score: a name, such as 'semantic segmentation', or an ONNX file"
     )
     parser.add_argument("--model-output", help="which of several outputs of the model is explained")
-    parser.add_argument("--wrt", action="append", help="value to explain; may be given several times")
+    parser.add_argument(
+        "--neuron",
+        help="explain this channel or unit of the output layer, or the unit at an index such as 3,0,-1",
+    )
+    parser.add_argument(
+        "--wrt",
+        action="append",
+        help="what to explain: layer name or index, value or node name; may be given several times",
+    )
+    parser.add_argument(
+        "--feature-mask",
+        metavar="FILE",
+        help="the group of each feature, over which attributions are summed: .npy of integers; .npz for several inputs",
+    )
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--reducer", choices=[*REDUCERS, "none"])
     parser.add_argument("--steps", type=int, help="points on the path of IntegratedGradients")
@@ -91,9 +104,10 @@ def method_of(options: argparse.Namespace) -> attributions.base.Attribution:
     """The method that the options ask for, on the model that they name."""
     given = {name: value for name in PARAMETERS if (value := getattr(options, name)) is not None}
     given |= {name: None for name in ("reducer", "upsampling") if given.get(name) == "none"}
-    for name in ("output_layer", "conv_layer"):
-        if (layer := given.get(name)) is not None and is_integer(layer):
-            given[name] = int(layer)
+    if "neuron" in given:
+        given["neuron"] = _neuron(given["neuron"])
+    if "feature_mask" in given:
+        given["feature_mask"] = read_arrays(given["feature_mask"])
     if "verify" in given:
         given["verify"] = VERIFY[given["verify"]]
     if options.model_output is not None:
@@ -112,6 +126,15 @@ def method_of(options: argparse.Namespace) -> attributions.base.Attribution:
         raise ParameterError("--noise-kind is for --noise-tunnel, which was not given.")
     method = getattr(attributions, options.method or "IntegratedGradients")(options.model, **given)
     return method if kind is None else attributions.NoiseTunnel(method, kind=kind, **tunnel)
+
+
+def _neuron(given: str) -> int | tuple[int, ...]:
+    """A channel or unit, or the index of a unit."""
+    parts = given.split(",")
+    if not all(is_integer(part.strip()) for part in parts):
+        raise ParameterError(f"--neuron {given}: expected an integer, or integers with commas between.")
+    numbers = tuple(int(part) for part in parts)
+    return numbers if len(numbers) > 1 else numbers[0]
 
 
 def _baseline(given: str) -> Any:

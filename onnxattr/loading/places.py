@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -38,7 +39,7 @@ def find_place(graph: ir.Graph, layers: Sequence[Layer], wanted: str | int, what
     Args:
         graph: The model.
         layers: Its layer table.
-        wanted: The name or the index.
+        wanted: The name or the index; digits that are no name are an index as well.
         what: The parameter that it was given for.
 
     Raises:
@@ -57,6 +58,8 @@ def find_place(graph: ir.Graph, layers: Sequence[Layer], wanted: str | int, what
     for node in graph.all_nodes():
         if node.name == wanted:
             return Place(wanted, node.outputs[0])
+    if re.fullmatch(r"-?[0-9]{1,18}", wanted):
+        return find_place(graph, layers, int(wanted), what)
     raise ModelError(
         f"{what} {wanted!r} is neither a layer, a value nor a node of the model. "
         f"{_suggestion(graph, layers, wanted)} `onnxattr inspect` lists what there is."
