@@ -29,7 +29,7 @@ _ROUNDING = 1e-2
 
 def to_onnx(
     estimator: Any,
-    sample: Any,
+    sample: Any = None,
     path: str | os.PathLike[str] | None = None,
     *,
     opset: int = 18,
@@ -90,6 +90,8 @@ def to_onnx(
 
 
 def _rows(sample: Any) -> np.ndarray:
+    if sample is None:
+        raise ConversionError("The sample is missing: give a few rows as the estimator takes them.")
     try:
         rows = np.asarray(sample, np.float32)
     except (ValueError, TypeError) as error:

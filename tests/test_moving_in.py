@@ -71,6 +71,8 @@ def test_an_estimator_needs_rows():
         Saliency(LogisticRegression().fit(X, Y))
     with pytest.raises(ConversionError, match=r"sample="):
         onnxattr.vjp(LogisticRegression().fit(X, Y))
+    with pytest.raises(ConversionError, match="sample is missing"):
+        sklearn_converter.to_onnx(LogisticRegression().fit(X, Y))
 
 
 def test_metrics_convert_with_their_inputs():

@@ -92,12 +92,15 @@ def _explain(options: argparse.Namespace) -> str:
 def _told(method: Any, text: str) -> str:
     """What was written, and for a method on a path how well its maps add up; nothing where output goes to stdout."""
     gaps = getattr(method, "gaps", None)
-    if not text or gaps is None or not len(gaps):
+    if not text or gaps is None or not np.isfinite(gaps).any():
         return text
-    worst = int(np.argmax(gaps))
+    # Rows whose scores are not finite have a warning of their own.
+    finite = np.isfinite(gaps)
+    worst = int(np.argmax(np.where(finite, gaps, -1)))
     line = f"gap: {gaps[worst]:.2g} of f(x) - f(b)"
     if len(gaps) > 1:
-        line = f"gap: {np.median(gaps):.2g} of f(x) - f(b) in the median, at most {gaps[worst]:.2g}, in row {worst}"
+        median = np.median(gaps[finite])
+        line = f"gap: {median:.2g} of f(x) - f(b) in the median, at most {gaps[worst]:.2g}, in row {worst}"
     spent = getattr(method, "spent_steps", None)
     if spent is not None and len(set(spent)) > 1:
         line += f"; {np.median(spent):.0f} gradients a row in the median, at most {spent.max()}"
