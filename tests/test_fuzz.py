@@ -8,7 +8,7 @@ from fuzz import trial
 from fuzz.generate import Case, draw
 from fuzz.judge import AGREED, CRASHED, WRONG, judge
 from fuzz.minimise import minimise
-from fuzz.oracle import finite_there
+from fuzz.oracle import finite_there, slopes
 from onnx import parser
 
 from onnxattr import vjp
@@ -37,8 +37,8 @@ def test_no_random_model_is_explained_wrongly(first):
 
 
 #: Roots of 0 behind a tie and behind a mean that is subtracted; sums of squares that underflow; sums of equal numbers
-#: over their norm; sizes declared of another batch; rows of old opsets, alone and read by a Loop.
-SEEDS = [4000, 7382, 6186, 7080, 11196, 11514, 6141, 10107, 6559, 7303]
+#: over their norm; a kink within a step; sizes declared of another batch; rows of old opsets, alone and read by a Loop.
+SEEDS = [4000, 7382, 6186, 7080, 11196, 11514, 14221, 6141, 10107, 6559, 7303]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -105,6 +105,24 @@ def test_where_a_gradient_has_to_be_finite(function, at, finite):
     x = np.array([[at, at, 1.0]])
     ct = np.ones(np.asarray(function(x)).shape)
     assert finite_there(function, x, (0, 0), ct) is finite
+
+
+@pytest.mark.parametrize(
+    ("function", "at", "smooth"),
+    [
+        (np.sin, 0.3, True),
+        (lambda x: np.sin(300 * x), 0.3, True),
+        (np.abs, 1e-3, True),
+        (np.abs, 1e-8, False),
+        (lambda x: 5 * x + np.abs(x), 9e-6, False),
+        (lambda x: x + np.maximum(x, 0) ** 2, 1e-8, True),
+        (lambda x: x + 0.03 * np.abs(x), 1e-8, False),
+        (np.sign, 1e-8, False),
+    ],
+)
+def test_where_slopes_are_compared(function, at, smooth):
+    one = np.ones((1, 1))
+    assert slopes(function, at * one, one, one)[1] is smooth
 
 
 def test_another_prediction_is_found(monkeypatch):
