@@ -14,7 +14,8 @@ from onnxattr.values import values_of
 
 def bodies_of(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     """The branches or the body of a node, as a file holds them."""
-    return [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
+    attributes = node.attribute
+    return [a.g for a in attributes if a.type == onnx.AttributeProto.GRAPH] if attributes else []
 
 
 def graphs_in(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
@@ -40,8 +41,10 @@ def values_in(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
 
 def subgraphs_of(node: Any) -> list[ir.Graph]:
     """The graphs among a node's attributes."""
-    attributes = getattr(node, "attributes", {}).values()
-    return [attribute.as_graph() for attribute in attributes if attribute.type == ir.AttributeType.GRAPH]
+    attributes = getattr(node, "attributes", None)
+    if not attributes:  # as most nodes: this is asked of each many times
+        return []
+    return [a.as_graph() for a in attributes.values() if a.type == ir.AttributeType.GRAPH]
 
 
 def captures_of(node: Any) -> list[ir.Value]:
