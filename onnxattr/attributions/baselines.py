@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from onnxattr.arrays import as_array
 from onnxattr.attributions.baseline_graphs import NAMES, computed
+from onnxattr.attributions.baseline_inputs import at_inputs, names_inputs
 from onnxattr.attributions.baseline_kinds import Baseline, Fed, Fixed
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.frames import is_frame, parts_given, row_by_name
@@ -51,6 +52,8 @@ class Asked:
         Raises:
             ParameterError: If it does not fit the model.
         """
+        if names_inputs(self.given, prepared):
+            return (at_inputs(self.given, ran, self.what),) * len(ran.wrt)
         parts = self.parts(prepared)
         found: list[Baseline] = []
         for (name, part), axis in zip(parts.items(), axes, strict=True):
@@ -78,7 +81,7 @@ class Asked:
             if unknown:
                 raise ParameterError(
                     f"{self.what} names {unknown}; the explained values are {list(prepared.asked)}. One that is not "
-                    "named starts at 0."
+                    "named starts at 0. Where layers alone are explained, the names may be those of the model's inputs."
                 )
             aliases = zip(names, prepared.asked, strict=True)
             return {name: given.get(alias, given.get(name, np.zeros(()))) for name, alias in aliases}

@@ -30,7 +30,9 @@ class FromBaseline(Attribution):
       the arrays above, a tuple of them or a dict by name;
     - a pandas Series, or a table with a row for each sample, matched with the model's features by name;
     - a dict of these by the name of the explained value, where one that is not named starts at 0; or a tuple of these
-      in the order of the explained values.
+      in the order of the explained values;
+    - where values inside the model are explained, a dict of numbers, or arrays of one sample, by the names of the
+      model's inputs: paths start at what the layer gives for those, other inputs being those of the sample.
 
     ``background`` is a set of baselines instead, over which a method averages: an array with a row for each member,
     (members, ...), a list of members, each of them a sample or a number, or a dict or tuple of these as above.
