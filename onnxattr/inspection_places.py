@@ -79,7 +79,12 @@ def _marked(mark: str) -> str:
 
 def _shape(value: ir.Value) -> str:
     dims = dims_of(value)
-    return "(?)" if dims is None else f"({', '.join('?' if dim is None else str(dim) for dim in dims)})"
+    return "(?)" if dims is None else f"({', '.join(_size(dim) for dim in dims)})"
+
+
+def _size(dim: int | str | None) -> str:
+    """A size; the names that inference gives to sizes that it does not know tell nothing."""
+    return "?" if dim is None or str(dim).startswith("unk__") else str(dim)
 
 
 def _cut(lines: Sequence[Line], full: bool) -> list[str]:

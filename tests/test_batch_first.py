@@ -10,13 +10,18 @@ from onnxattr import attributions
 
 TEXT = """g (float[N,T,3] x) => (float[N,3] y) <int64[1] zero = {0}> {
     h = Transpose<perm = [1, 0, 2]>(x) s = Mul(h, h) y = ReduceSum<keepdims = 0>(s, zero) }"""
+#: Whose first axis is the batch is lost by shape inference behind a Reshape.
+LOST = """g (float[N,4,3] x) => (float[N,3] y) <int64[1] zero = {0}, int64[3] shape = {-1, 4, 3}> {
+    r = Reshape(x, shape) h = Transpose<perm = [1, 0, 2]>(r) s = Mul(h, h) y = ReduceSum<keepdims = 0>(s, zero) }"""
 LAST = """g (float[N,T,3] x) => (float[N,3] y) <int64[1] zero = {0}> {
     h = Transpose<perm = [1, 2, 0]>(x) s = Mul(h, h) r = ReduceSum<keepdims = 0>(s, zero)
     y = Transpose<perm = [1, 0]>(r) }"""
 
 
 @pytest.mark.parametrize(
-    ("text", "steps"), [(TEXT, 4), (TEXT, 32), (LAST, 4)], ids=["second", "as many", "last"]
+    ("text", "steps"),
+    [(TEXT, 4), (TEXT, 32), (LAST, 4), (LOST, 4)],
+    ids=["second", "as many", "last", "lost"],
 )
 @pytest.mark.parametrize("batch_size", [1, 3, 32])
 @pytest.mark.parametrize("method", ["GradientInput", "IntegratedGradients"])

@@ -19,7 +19,7 @@ from onnxattr.values import dims_of
 
 PROVEN, MEASURED, MIXED, UNDECIDED, SINGLE = "proven", "measured", "mixed", "undecided", "single"
 #: What other dynamic axes are taken to be: the first for which every shape can be followed.
-_EXTENTS = (16, 64, 224)
+EXTENTS = (16, 64, 224)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def independence(
         (batch,) = set(fixed.values())
         return Rows(UNDECIDED, _verdict(graph, opset, ends, 1, batch)[0].why)
     verdict = OPEN
-    for extent in _EXTENTS if sizes is None else (sizes,):
+    for extent in EXTENTS if sizes is None else (sizes,):
         verdict, failed = _verdict(graph, opset, ends, extent)
         if not failed:
             break
