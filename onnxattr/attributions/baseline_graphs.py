@@ -36,7 +36,7 @@ def computed(kind: str, prepared: Prepared, name: str, channel_axis: int | None,
     value = prepared.value(name)
     what = f"baseline_value={kind!r}"
     axes = space_of(prepared, name, channel_axis, what) if kind != "uniform" else ()
-    missing = value.producer() is None and may_be_missing(value, prepared.value(prepared.output))
+    missing = value.producer() is None and may_be_missing([value], prepared.value(prepared.output))[0]
 
     def build(
         op: OpBuilder, x: ir.Value, seed: ir.Value | None, image: ir.Value | None, position: int

@@ -6,6 +6,9 @@ its own: NaN stays NaN there, in its place, and only a Where can leave it out.
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -38,10 +41,9 @@ def path_of_missing(source: ir.Value, output: ir.Value) -> Path:
     path, holding = Path(), {source}
     for node in needed_nodes([output]):
         held = [value for value in inputs_of(node) if value in holding]
-        compares_itself = node.op_type == "Equal" and node.inputs[0] is node.inputs[1]
-        if not held or node.op_type in _HARMLESS or compares_itself:
+        if not held or _harmless(node):
             continue
-        if node.op_type in _CARRY and all(is_float(value) for value in node.outputs):
+        if _carries(node):
             path.replaced |= node.op_type == "Where"
             holding.update(node.outputs)
         else:
@@ -51,7 +53,36 @@ def path_of_missing(source: ir.Value, output: ir.Value) -> Path:
     return path
 
 
-def may_be_missing(source: ir.Value, output: ir.Value) -> bool:
-    """Whether some values of an input may be missing: a Where lies between it and all that computes with it."""
-    path = path_of_missing(source, output)
-    return path.replaced and source not in path.exposed
+def may_be_missing(sources: Sequence[ir.Value], output: ir.Value) -> list[bool]:
+    """Whether some values of each input may be missing: a Where lies between it and all that computes with it.
+
+    All inputs are followed at once: the set of those whose missing values a value may hold is one integer.
+    """
+    places = {source: 1 << k for k, source in enumerate(sources)}
+    holding = dict(places)
+    replaced = exposed = 0
+    for node in needed_nodes([output]):
+        held = [value for value in inputs_of(node) if value in holding]
+        if not held or _harmless(node):
+            continue
+        if _carries(node):
+            carried = functools.reduce(operator.or_, (holding[value] for value in held))
+            replaced |= carried if node.op_type == "Where" else 0
+            for value in node.outputs:
+                holding[value] = carried | places.get(value, 0)
+        else:
+            for value in held:
+                exposed |= places.get(value, 0)
+    return [
+        bool(replaced >> k & 1) and not exposed >> k & 1 and source is not output
+        for k, source in enumerate(sources)
+    ]
+
+
+def _harmless(node: ir.Node) -> bool:
+    compares_itself = node.op_type == "Equal" and node.inputs[0] is node.inputs[1]
+    return node.op_type in _HARMLESS or compares_itself
+
+
+def _carries(node: ir.Node) -> bool:
+    return node.op_type in _CARRY and all(is_float(value) for value in node.outputs)

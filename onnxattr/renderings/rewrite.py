@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -386,7 +387,7 @@ class Rewrite:
     ) -> ir.Value:
         """The method's last step for the explained value at a position, before anything is reduced."""
         full = self.definition.finish(self.op, x, baseline, moments)
-        if self._may_be_missing(position):
+        if self._may_be_missing[position]:
             # The score does not depend on what stands in a missing value's place; 0 * NaN would be NaN.
             full = self.op.Where(self.op.IsNaN(x), 0.0, full)
         return full
@@ -439,11 +440,16 @@ class Rewrite:
         image = next((v for v in self.graph.inputs if v.name == placement.image), None)
         return placement.placed(self.op, full, image)
 
-    def _may_be_missing(self, position: int) -> bool:
-        """Whether the explained value at a position is an input in which the model replaces missing values."""
+    @functools.cached_property
+    def _may_be_missing(self) -> list[bool]:
+        """Whether each explained value is an input in which the model replaces missing values."""
         prepared = self.request.prepared
-        value = prepared.value(prepared.wrt[position])
-        return value.producer() is None and may_be_missing(value, prepared.value(prepared.output))
+        values = prepared.values
+        found = may_be_missing([values[name] for name in prepared.wrt], values[prepared.output])
+        return [
+            missing and values[name].producer() is None
+            for name, missing in zip(prepared.wrt, found, strict=True)
+        ]
 
     def _reduced(
         self, full: ir.Value, position: int, dims: list[int | str | None]
