@@ -11,6 +11,7 @@ from explained import LABELS, close
 from golden import captum_layers
 from onnx import TensorProto, helper
 from small_models import build, cnn_nchw, embedding, mlp, node, random, rows, series, two_inputs
+from tiny_graphs import parse
 
 import onnxattr
 from onnxattr import (
@@ -25,7 +26,8 @@ from onnxattr import (
 )
 from onnxattr.attributions.options import Unasked
 from onnxattr.cli import main
-from onnxattr.errors import ParameterError, ShapeError
+from onnxattr.errors import ModelError, ParameterError, ShapeError
+from onnxattr.landmarks import embeddings, last_convolution
 from onnxattr.loading.places import nearest
 
 TEXT = embedding()
@@ -226,7 +228,7 @@ def test_masks_of_several_inputs(tmp_path):
     close(found["features"], np.pad(sums(whole["features"], shared["features"]), 0), 1e-5)
 
 
-def test_masks_of_tokens_fit_the_length():
+def test_masks_of_tokens_fit_the_length(tmp_path):
     nodes = [
         node("Gather", ["table", "tokens"], ["embedded"]),
         node("ReduceMean", ["embedded", "time"], ["m"], keepdims=0),
@@ -238,6 +240,8 @@ def test_masks_of_tokens_fit_the_length():
     method = GradientInput(model, wrt="embedded", feature_mask=words)
     whole = GradientInput(model, wrt="embedded").explain(TOKENS, LABELS)
     close(method.explain(TOKENS, LABELS), sums(whole, words[:, None]), 1e-5)
+    method.export(tmp_path / "e.onnx")
+    close(onnxattr.load(tmp_path / "e.onnx").explain(TOKENS, LABELS), sums(whole, words[:, None]), 1e-5)
     with pytest.raises(ShapeError, match=r"feature_mask of shape \(7, 1\) does not fit"):
         method.explain(TOKENS[:, :5], LABELS)
 
@@ -465,3 +469,46 @@ def test_layers_of_a_fixed_batch_and_of_half_precision(batch, kind, tolerance):
     close(grouped, sums(GOLDEN["integrated gradients"], mask[None]), tolerance)
     neuron = Saliency(model, output_layer="first", neuron=captum_layers.UNIT, reducer=None)
     close(neuron.explain(x), np.abs(GOLDEN["neuron"]), tolerance)
+
+
+INSIDE = """g (float[N,3] x) => (float[N,3] y) <int64 count = {2}, bool go = {1}> {
+    y = Loop(count, go, x) <body = b (int64 i, bool c, float[N,3] h) => (bool more, float[N,3] k) {
+        more = Identity(c) squared = Mul(h, h) k = Sin(squared) }> }"""
+BESIDE = """g (float[N,3] x) => (float[N,3] y) { unused = Exp(x) y = Sin(x) }"""
+WHOLE = """g (float[N,3] x, int64[N,3] k) => (float[N,3] y) { f = Cast<to = 1>(k) y = Mul(f, x) }"""
+
+
+@pytest.mark.parametrize(
+    ("text", "wrt", "message"),
+    [
+        (INSIDE, "squared", "'squared' is inside a subgraph of the Loop node .* an output of that node: 'y'"),
+        (BESIDE, "unused", "'y' does not depend on wrt 'unused'.*It depends on 'x'; `onnxattr inspect`"),
+        (BESIDE, "unused_", "Nearest: 'unused'"),
+        (BESIDE, ("x", 0), "wrt=0 is an index, but the model has no layer table"),
+        (WHOLE, "k", "'k' is INT64; only float values can be explained: .*'f'"),
+    ],
+)
+def test_places_that_cannot_be_explained(text, wrt, message):
+    with pytest.raises(ModelError, match=message):
+        GradientInput(parse(text), wrt=wrt)
+
+
+def test_one_sample_is_grouped_as_a_whole(tmp_path):
+    """All rows are one sample: the mask has their axis, and one sample's groups come back."""
+    model = parse(
+        "g (float[T,4] x) => (float[4] y) <int64[1] zero = {0}> { s = ReduceSum<keepdims=0>(x, zero) y = Exp(s) }"
+    )
+    x, weights, mask = rows(1, 4)[:2], np.ones(4, np.float32), np.array([[0, 0, 1, 1], [2, 2, 2, 0]])
+    with pytest.warns(UserWarning, match="one sample"):
+        method = GradientInput(model, feature_mask=mask)
+    method.export(tmp_path / "e.onnx", target="weights")
+    whole = x * np.exp(x.sum(axis=0))
+    for found in (method.explain(x, weights), onnxattr.load(tmp_path / "e.onnx").explain(x, weights)):
+        close(found, sums(whole[None], mask)[0], 1e-5)
+
+
+def test_places_that_a_function_finds():
+    assert GradientInput(TEXT.model, wrt=embeddings).explained == ("embedded",)
+    assert GradientInput(IMAGE.model, wrt=last_convolution).explained == ("c2",)
+    with pytest.raises(ModelError, match="No convolution"):
+        GradientInput(TEXT.model, wrt=last_convolution)

@@ -17,6 +17,7 @@ from onnxattr.errors import ModelError, ParameterError, ShapeError
 from onnxattr.frames import row_by_name
 from onnxattr.model import Prepared
 from onnxattr.renderings.groups import FIT, Groups
+from onnxattr.renderings.rewrite import Request
 from onnxattr.values import dims_of
 
 _LISTED = 8
@@ -89,6 +90,18 @@ def _dims_over_image(prepared: Prepared, placement: Placement) -> Dims:
         dims = [image[axis] for axis in placement.image_space]
     dims.insert(placement.channel_there - 1, 1)
     return dims
+
+
+def sizes_of_masks(request: Request) -> dict[str, int]:
+    """Sizes that the model leaves open and masks do not, by their names."""
+    shown, placement, found = request.shown, request.placement, dict[str, int]()
+    for name, groups in zip(shown.wrt, request.map_groups, strict=True):
+        if groups is not None:
+            dims = (dims_of(shown.value(name)) or [])[1:]
+            dims = dims if placement is None else _dims_over_image(shown, placement)
+            pairs = zip(dims, groups.ids.shape, strict=True)
+            found |= {dim: size for dim, size in pairs if isinstance(dim, str) and size > 1}
+    return found
 
 
 def _by_position(prepared: Prepared, given: Any) -> list[Any]:

@@ -14,7 +14,7 @@ from onnxattr.arrays import Targets, as_targets, label_weights, model_inputs, ro
 from onnxattr.attributions.baseline_kinds import Background, Fed, Fixed
 from onnxattr.attributions.baselines import asked, called, check_count, rows_of
 from onnxattr.attributions.definition import Definition
-from onnxattr.attributions.feature_mask import groups_of
+from onnxattr.attributions.feature_mask import groups_of, sizes_of_masks
 from onnxattr.attributions.one_sample import has_classes, targets_of_sample
 from onnxattr.attributions.options import Options
 from onnxattr.attributions.rows import compared, made_up
@@ -110,7 +110,7 @@ class Plan:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Sizes that the model leaves open and the numbers of a baseline do not, by their names."""
+        """Sizes that the model leaves open, and the numbers of a baseline or a mask do not, by their names."""
         ran, found = self.request.prepared, dict[str, int]()
         for name, kind in zip(ran.wrt, self.request.definition.baseline or (), strict=False):
             shape: tuple[int, ...] = ()
@@ -118,7 +118,7 @@ class Plan:
                 shape = kind.numbers.shape if isinstance(kind, Fixed) else kind.members.shape[1:]
             pairs = zip(reversed(dims_of(ran.value(name)) or []), reversed(shape), strict=False)
             found |= {dim: size for dim, size in pairs if isinstance(dim, str) and size > 1}
-        return found
+        return found | sizes_of_masks(self.request)
 
     def of(self, definition: Definition) -> Plan:
         """The same for another definition, on the same sessions where their baselines alone differ and are fed."""

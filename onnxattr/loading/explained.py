@@ -104,6 +104,7 @@ def _what_does(graph: ir.Graph, layers: Sequence[Layer], output: ir.Value) -> st
         str(value.name) for value in reaching(list(graph), output) - {output} if value.const_value is None
     }
     found = [layer.path for layer in layers if names & set(layer.outputs)]
-    found = found or [str(v.name) for node in graph for v in node.outputs if str(v.name) in names]
+    made = [*graph.inputs, *(value for node in graph for value in node.outputs)]
+    found = found or [str(value.name) for value in made if str(value.name) in names]
     more = "`onnxattr inspect` lists all values."
     return f"It depends on {', '.join(map(repr, found[-_LISTED:]))}; {more}" if found else more
