@@ -37,7 +37,8 @@ from onnxattr.renderings.driven import (
     sum_graph,
 )
 from onnxattr.renderings.forward import score_graph
-from onnxattr.renderings.rewrite import Request, own_name
+from onnxattr.renderings.model_graph import own_name
+from onnxattr.renderings.rewrite import Request
 from onnxattr.session import Session, on_cpu
 
 Feeds = dict[str, np.ndarray]

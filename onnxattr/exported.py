@@ -20,8 +20,9 @@ from onnxattr.errors import ModelError, ParameterError
 from onnxattr.model import Prepared
 from onnxattr.renderings.batch import batch_graph
 from onnxattr.renderings.loop import loop_graph
+from onnxattr.renderings.model_graph import own_name, own_names
 from onnxattr.renderings.one_sample import without_sample_axis
-from onnxattr.renderings.rewrite import Request, own_name, own_names
+from onnxattr.renderings.rewrite import Request
 from onnxattr.scores.score import TargetKind
 from onnxattr.subgraphs import graphs_in
 

@@ -14,7 +14,7 @@ from onnxattr.errors import ModelError, ParameterError
 from onnxattr.exported import describe
 from onnxattr.files import check_output, whole_file
 from onnxattr.loading.row_independence import MIXED
-from onnxattr.renderings.rewrite import own_name
+from onnxattr.renderings.model_graph import own_name
 from onnxattr.trial import trial_of
 from onnxattr.weights import check_place, write_model
 

@@ -20,7 +20,7 @@ from onnxattr.noise import normal_like, start_rows
 from onnxattr.values import dims_of
 
 if TYPE_CHECKING:
-    from onnxattr.renderings.rewrite import Rewrite
+    from onnxattr.renderings.points_graph import PointsGraph
 
 #: Stands for a position or a member that is drawn.
 DRAWN = -1
@@ -43,7 +43,7 @@ class FromMembers:
         """Whether numbers are drawn."""
         return bool((self.members == DRAWN).any())
 
-    def at(self, rewrite: Rewrite, x: ir.Value, position: int, rows: Rows) -> tuple[ir.Value, ir.Value]:
+    def at(self, rewrite: PointsGraph, x: ir.Value, position: int, rows: Rows) -> tuple[ir.Value, ir.Value]:
         """The points and slopes."""
         op, kind = rewrite.op, rewrite.definition.baseline[position]
         assert rows.draw is not None

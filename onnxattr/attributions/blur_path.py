@@ -22,7 +22,7 @@ from onnxattr.loading.source import ModelSource
 from onnxattr.model import Prepared
 
 if TYPE_CHECKING:
-    from onnxattr.renderings.rewrite import Rewrite
+    from onnxattr.renderings.points_graph import PointsGraph
 
 #: Behind this many standard deviations a Gaussian is nothing, in float32. An end before that would move with sigma in
 #: steps, and the score with it, which no gradient tells.
@@ -38,7 +38,7 @@ class Blurring:
     max_sigma: float
     seeded: bool = False
 
-    def at(self, rewrite: Rewrite, x: ir.Value, position: int, rows: Rows) -> tuple[ir.Value, ir.Value]:
+    def at(self, rewrite: PointsGraph, x: ir.Value, position: int, rows: Rows) -> tuple[ir.Value, ir.Value]:
         """The points and slopes."""
         op, axes = rewrite.op, rewrite.definition.baseline[position].axes
         share = op.Sub(1.0, op.cast_like(rows.alpha, op.constant(0, ir.DataType.FLOAT)))

@@ -16,7 +16,7 @@ from onnxattr.autodiff import FLOATS, inputs_of
 from onnxattr.builder import GRADIENT_OF
 from onnxattr.driver import Driver
 from onnxattr.renderings.driven import step_rewrite
-from onnxattr.renderings.rewrite import own_name
+from onnxattr.renderings.model_graph import own_name
 from onnxattr.session import Session
 from onnxattr.values import named_values
 

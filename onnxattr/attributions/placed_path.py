@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import onnx_ir as ir
 
 if TYPE_CHECKING:
-    from onnxattr.renderings.rewrite import Rewrite
+    from onnxattr.renderings.points_graph import PointsGraph
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,5 +35,5 @@ class Path(Protocol):
     def seeded(self) -> bool:
         """Whether numbers are drawn."""
 
-    def at(self, rewrite: Rewrite, x: ir.Value, position: int, rows: Rows) -> tuple[ir.Value, ir.Value]:
+    def at(self, rewrite: PointsGraph, x: ir.Value, position: int, rows: Rows) -> tuple[ir.Value, ir.Value]:
         """The points z of an explained value x and the slopes dz/dalpha there, a row for each of x."""

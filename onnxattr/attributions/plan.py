@@ -26,8 +26,9 @@ from onnxattr.loading.heads import is_binary
 from onnxattr.loading.row_independence import SINGLE, UNDECIDED
 from onnxattr.model import Prepared
 from onnxattr.renderings.driven import step_graph
+from onnxattr.renderings.model_graph import own_names
 from onnxattr.renderings.one_sample import as_one_sample, keeps_output
-from onnxattr.renderings.rewrite import Request, own_names
+from onnxattr.renderings.rewrite import Request
 from onnxattr.scores.check import checked_score
 from onnxattr.scores.score import LINEAR, Score
 from onnxattr.values import dims_of

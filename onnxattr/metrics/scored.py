@@ -22,7 +22,8 @@ from onnxattr.errors import ModelError, NonFiniteError, ParameterError, ShapeErr
 from onnxattr.frames import orders_of
 from onnxattr.loading.source import framework_of
 from onnxattr.model import Prepared, named_values
-from onnxattr.renderings.rewrite import Rewrite, own_name
+from onnxattr.renderings.model_graph import own_name
+from onnxattr.renderings.rewrite import Rewrite
 from onnxattr.session import Session
 from onnxattr.values import dims_of
 

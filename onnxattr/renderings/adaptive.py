@@ -12,7 +12,8 @@ from onnxattr.attributions import quadrature
 from onnxattr.builder import OpBuilder
 from onnxattr.renderings.driven import ALPHA, ROW, rows_rewrite
 from onnxattr.renderings.inlining import inline
-from onnxattr.renderings.rewrite import INT64, Rewrite
+from onnxattr.renderings.model_graph import INT64
+from onnxattr.renderings.rewrite import Rewrite
 from onnxattr.values import dims_of
 
 FLOAT = ir.DataType.FLOAT

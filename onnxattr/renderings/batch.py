@@ -10,7 +10,8 @@ from onnxattr.attributions.placed_path import Rows
 from onnxattr.errors import ModelError
 from onnxattr.noise import normal_like
 from onnxattr.renderings.driven import power_of
-from onnxattr.renderings.rewrite import INT64, NUMBER, Request, Rewrite
+from onnxattr.renderings.model_graph import INT64
+from onnxattr.renderings.rewrite import NUMBER, Request, Rewrite
 from onnxattr.values import dims_of
 
 

@@ -9,7 +9,8 @@ from onnxattr.attributions.baseline_kinds import Computed
 from onnxattr.attributions.placed_path import Rows
 from onnxattr.builder import OpBuilder
 from onnxattr.noise import normal_like
-from onnxattr.renderings.rewrite import INT64, Request, Rewrite, own_names
+from onnxattr.renderings.model_graph import INT64, own_names
+from onnxattr.renderings.rewrite import Request, Rewrite
 from onnxattr.values import dims_of
 
 #: What is behind the name of a moment where there is one for each point.

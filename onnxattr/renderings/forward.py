@@ -5,7 +5,8 @@ from __future__ import annotations
 import onnx
 
 from onnxattr.gradient import named_copy
-from onnxattr.renderings.rewrite import Request, Rewrite, own_name
+from onnxattr.renderings.model_graph import own_name
+from onnxattr.renderings.rewrite import Request, Rewrite
 from onnxattr.values import dims_of
 
 

@@ -23,7 +23,8 @@ from onnxattr.renderings.driven import (
     step_rewrite,
 )
 from onnxattr.renderings.inlining import inline
-from onnxattr.renderings.rewrite import INT64, NUMBER, Request, Rewrite, has_rows, own_name
+from onnxattr.renderings.model_graph import INT64, has_rows, own_name
+from onnxattr.renderings.rewrite import NUMBER, Request, Rewrite
 from onnxattr.values import dims_of
 
 

@@ -15,7 +15,8 @@ import onnx_ir as ir
 from onnxattr.attributions.baseline_kinds import Fed
 from onnxattr.builder import OpBuilder
 from onnxattr.model import Prepared
-from onnxattr.renderings.rewrite import Request, has_rows, own_name, own_names
+from onnxattr.renderings.model_graph import has_rows, own_name, own_names
+from onnxattr.renderings.rewrite import Request
 from onnxattr.subgraphs import nodes_in
 from onnxattr.values import dims_of, named_values
 

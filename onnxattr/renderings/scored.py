@@ -15,13 +15,13 @@ from onnxattr.scores.calls import Copies, Model
 OPERATOR = "operator"
 
 if TYPE_CHECKING:
-    from onnxattr.renderings.rewrite import Rewrite
+    from onnxattr.renderings.model_graph import ModelGraph
 
 
 class ScoredModel:
     """The model of a rewrite as an operator's f, and the score that it gives, made once for each target."""
 
-    def __init__(self, rewrite: Rewrite):
+    def __init__(self, rewrite: ModelGraph):
         """Notes the model's nodes, before a method adds its own."""
         self._rewrite = rewrite
         self._nodes = list(rewrite.graph)

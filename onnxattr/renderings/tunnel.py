@@ -21,7 +21,8 @@ from onnxattr.renderings.batch import batch_model
 from onnxattr.renderings.groups import Groups
 from onnxattr.renderings.inlining import inline
 from onnxattr.renderings.loop import loop_model
-from onnxattr.renderings.rewrite import NUMBER, Request, Rewrite, own_name
+from onnxattr.renderings.model_graph import own_name
+from onnxattr.renderings.rewrite import NUMBER, Request, Rewrite
 from onnxattr.subgraphs import prune
 from onnxattr.values import dims_of, named_values
 
@@ -236,7 +237,7 @@ class TunnelRewrite(Rewrite):
             else:
                 name = own_name(shown, "attribution", position)
                 value = self.definition.finish(self.op, found[0], None, found)
-            self._output(value, name, like.dtype, [*dim, *dims])
+            self.add_output(value, name, like.dtype, [*dim, *dims])
 
 
 def _described(value: ir.Value) -> ir.Value:
