@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from onnxattr.autodiff import FLOATS, needed_nodes
+from onnxattr.autodiff import FLOATS, inputs_of, needed_nodes
 from onnxattr.landmarks import convolution_before, embeddings_before
 from onnxattr.layers import Layer
 from onnxattr.rules.registry import op_name
@@ -64,8 +64,11 @@ def _of_layers(graph: ir.Graph, layers: Sequence[Layer], marks: Mapping[str, str
 
 
 def _of_values(graph: ir.Graph, marks: Mapping[str, str]) -> list[Line]:
-    lines = []
+    lines, computed = [], set(graph.inputs)
     for node in needed_nodes(graph.outputs):
+        if computed.isdisjoint(inputs_of(node)):
+            continue  # weights, such as dequantised ones
+        computed.update(node.outputs)
         for value in node.outputs:
             if value.name and value.dtype in FLOATS and dims_of(value) != []:
                 mark = marks.get(value.name, "")

@@ -512,3 +512,45 @@ def test_places_that_a_function_finds():
     assert GradientInput(IMAGE.model, wrt=last_convolution).explained == ("c2",)
     with pytest.raises(ModelError, match="No convolution"):
         GradientInput(TEXT.model, wrt=last_convolution)
+
+
+def both_layouts():
+    """A layer (N, H, W, C) whose values a convolution reads channels first, and a Flatten channels last."""
+    nodes = [
+        node("Conv", ["x", "k"], ["first"]), node("Transpose", ["first"], ["last"], perm=[0, 2, 3, 1]),
+        node("Flatten", ["last"], ["flat"]), node("Conv", ["first", "k2"], ["deeper"]),
+        node("GlobalAveragePool", ["deeper"], ["pooled"]), node("Flatten", ["pooled"], ["mean"]),
+        node("Gemm", ["flat", "w"], ["one"]), node("Gemm", ["mean", "v"], ["other"]),
+        node("Mul", ["one", "other"], ["y"]),
+    ]  # fmt: skip
+    weights = {
+        "k": random(1, 2, 1, 2, 2),
+        "k2": random(2, 3, 2, 2, 2),
+        "w": random(3, 18, 3),
+        "v": random(4, 3, 3),
+    }
+    model = build(nodes, {"x": ["N", 1, 4, 4]}, {"y": ["N", 3]}, weights)
+    row = {"index": None, "class": "Layer", "folded": None}
+    table = [
+        row | {"name": name, "path": name, "output": value}
+        for name, value in (("conv", "last"), ("flat", "flat"))
+    ]
+    helper.set_model_props(model, {"onnxattr.layers": json.dumps({"version": 1, "layers": table})})
+    return model
+
+
+def test_a_layer_is_all_that_reads_it_in_either_layout():
+    """The gradient at the layer is that of both readers; at a layer behind, or a value by its name, of one alone."""
+    model, x = both_layouts(), rows(5, 1, 4, 4)
+    first = Saliency(model, output_layer="first").predict(x)
+    at_first = GradientInput(model, wrt="first", reducer=None).explain(x, LABELS)
+    assert first.shape == (3, 2, 3, 3)
+    at_flat = GradientInput(model, wrt="flat").explain(x, LABELS)
+    through_flat = at_flat.reshape(3, 3, 3, 2).transpose(0, 3, 1, 2)
+    found = GradientInput(model, wrt="conv", reducer=None).explain(x, LABELS)
+    close(found.transpose(0, 3, 1, 2), at_first, 1e-6)
+    assert np.abs(through_flat - at_first).max() > 0.1 * np.abs(at_first).max()
+    helper.set_model_props(model, {})
+    close(
+        GradientInput(model, wrt="last", reducer=None).explain(x, LABELS).transpose(0, 3, 1, 2), through_flat
+    )
