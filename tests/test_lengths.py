@@ -3,10 +3,12 @@
 import numpy as np
 import onnxruntime
 import pytest
+from onnx.reference import ReferenceEvaluator
 from tiny_graphs import parse
 
-from onnxattr import attributions
+from onnxattr import attributions, vjp
 from onnxattr.loading.load import load
+from onnxattr.testing import as_double, check_vjp
 from onnxattr.values import dims_of
 
 TEXT = """g (int64[batch,seq] ids, float[batch,seq] mask, int64[batch,seq] dec) => (float[batch,4] y)
@@ -78,3 +80,40 @@ def test_two_lengths_of_one_input_of_one_name():
     session = onnxruntime.InferenceSession(method.explainer("loop", target="weights").SerializeToString())
     (found,) = session.run(["attribution"], {"x": x, "target": ct})
     np.testing.assert_allclose(found, method.explain(x, ct), rtol=1e-4, atol=1e-5)
+
+
+CROSS = """g (float[seq,N,4] src, float[seq,N,4] tgt) => (float[seq,N,4] y)
+    <float[4,4] w = {0.1, -0.2, 0.3, 0.4, -1, 0.2, 0.3, 0.4, 0.1, 0.7, -0.3, 0.4, 0.1, 0.2, 0.3, -0.4}> {
+    a = MatMul(tgt, w) b = Tanh(a) c = MatMul(src, w) d = Tanh(c) e = Add(d, src)
+    q = Transpose<perm = [1, 0, 2]>(b) k = Transpose<perm = [1, 2, 0]>(e) v = Transpose<perm = [1, 0, 2]>(e)
+    m = MatMul(q, k) p = Softmax<axis = -1>(m) o = MatMul(p, v)
+    u = Transpose<perm = [1, 0, 2]>(o) s = Add(u, tgt) y = Sigmoid(s)
+}"""
+
+
+@pytest.mark.parametrize("lengths", [(5, 3), (3, 5), (4, 4), (9, 1), (1, 9)], ids=str)
+def test_first_axes_of_one_name_that_are_lengths(lengths, tmp_path):
+    """Attention from one sequence to another, both (T, N, C): in float64, in the runtime, by a method and its file."""
+    rng = np.random.default_rng(0)
+    feeds = {
+        name: rng.normal(size=(length, 2, 4)).astype(np.float32)
+        for name, length in zip(("src", "tgt"), lengths, strict=True)
+    }
+    check_vjp(parse(CROSS), feeds)
+    ct = rng.normal(size=feeds["tgt"].shape).astype(np.float32)
+    exact = ReferenceEvaluator(vjp(as_double(parse(CROSS))))
+    wide = {name: array.astype(np.float64) for name, array in (feeds | {"y_cotangent": ct}).items()}
+    y, *gradients = exact.run(["y", "src_gradient", "tgt_gradient"], wide)
+    session = onnxruntime.InferenceSession(vjp(parse(CROSS)).SerializeToString())
+    found = session.run(["y", "src_gradient", "tgt_gradient"], feeds | {"y_cotangent": ct})
+    for got, wanted in zip(found, (y, *gradients), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
+    method = attributions.GradientInput(parse(CROSS), reducer=None)
+    maps = method.explain(feeds, ct)
+    method.export(tmp_path / "e.onnx", target="weights")
+    exported = onnxruntime.InferenceSession(tmp_path / "e.onnx").run(
+        ["attribution_src", "attribution_tgt"], feeds | {"target": ct}
+    )
+    for name, gradient, of_file in zip(("src", "tgt"), gradients, exported, strict=True):
+        np.testing.assert_allclose(maps[name], feeds[name] * gradient, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(of_file, feeds[name] * gradient, rtol=1e-4, atol=1e-6)

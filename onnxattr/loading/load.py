@@ -16,7 +16,7 @@ from onnxattr.loading.call_counts import check_calls
 from onnxattr.loading.cast_pairs import read_before_cast_pairs
 from onnxattr.loading.copied_weights import read_weights_directly
 from onnxattr.loading.functions import expand, inline
-from onnxattr.loading.lengths import tell_lengths_apart
+from onnxattr.loading.lengths import share_first_axis, tell_lengths_apart
 from onnxattr.loading.negative_sizes import check_inferred_sizes, free_negative_sizes
 from onnxattr.loading.old_operators import hide_experimental
 from onnxattr.loading.opsets import (
@@ -31,6 +31,7 @@ from onnxattr.loading.opsets import (
 )
 from onnxattr.loading.other_domains import adopt, write_out
 from onnxattr.loading.pads import pad_every_axis
+from onnxattr.loading.row_independence import MIXED, independence
 from onnxattr.loading.shapes import infer_shapes
 from onnxattr.loading.source import ModelSource, digest, name_of, read_model
 from onnxattr.loading.static_nodes import resolve
@@ -54,13 +55,21 @@ def load(source: ModelSource) -> ir.Model:
     with one_door(f"{name_of(source)} cannot be prepared"):
         located = read_model(source)
         model = _prepared(located.proto, located.folder)
+        if share_first_axis(model.graph) and _mixes_rows(model):
+            # They may be of different lengths, as those of an encoder and a decoder.
+            model = _prepared(located.proto, located.folder, rows=False)
         model.meta[FOLDER], model.meta[FILES] = located.folder, located.files
         model.meta[DIGEST] = digest(source, located.proto)
         model.meta[ORIGINAL] = located.proto
         return model
 
 
-def _prepared(proto: onnx.ModelProto, folder: Path | None) -> ir.Model:
+def _mixes_rows(model: ir.Model) -> bool:
+    graph = model.graph
+    return independence(graph, model.opset_imports.get("", OPSET), graph.outputs).kind == MIXED
+
+
+def _prepared(proto: onnx.ModelProto, folder: Path | None, rows: bool = True) -> ir.Model:
     slim, weights = set_weights_aside(with_small_data(proto, folder))
     append_views(slim)
     if slim.opset_import and not default_opset(slim):
@@ -78,7 +87,7 @@ def _prepared(proto: onnx.ModelProto, folder: Path | None) -> ir.Model:
             slim = inline(slim, default_opset(slim))
         check_inferred_sizes(slim)
         check_sizes(slim, default_opset(slim), weights)
-        tell_lengths_apart(slim.graph)
+        tell_lengths_apart(slim.graph, rows)
         read_weights_directly(slim.graph, weights)
         give_own_values(slim.graph)
         state_defaults(slim)
