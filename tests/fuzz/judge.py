@@ -21,7 +21,7 @@ from fuzz.oracle import (
     slopes,
 )
 from fuzz.trial import Trial
-from onnxattr import GradientInput, OnnxAttrError, SquareGrad
+from onnxattr import GradientInput, OnnxAttrError, SquareGrad, vjp
 from onnxattr.errors import UnforeseenError
 from onnxattr.testing import as_double
 
@@ -177,18 +177,27 @@ def _has_to_be_finite(trial: Trial, x: Array, index: tuple[int, ...]) -> bool:
     if not all(finite_there(f, x, index, ct) for f in (trial.forward, *around) if f is not None):
         return False
     exact = trial.double(as_double(trial.gradient_model), x, "x_gradient")
-    return exact is None or not np.isfinite(exact[index]) or not _underflows(trial, x)
+    return exact is None or not np.isfinite(exact[index]) or not _leaves_the_range(trial, x)
 
 
-def _underflows(trial: Trial, x: Array) -> bool:
-    """Whether an inner value of the model is 0 in float32 and not in float64."""
-    single = inner_values(trial.bare, {"x": x})
-    return any(
-        bool(((a == 0) & (wide != 0)).any())
-        for name, a in single.items()
-        if a.dtype != bool
-        and (wide := trial.double(_giving(as_double(trial.bare), name), x, name)) is not None
-    )
+def _leaves_the_range(trial: Trial, x: Array) -> bool:
+    """Whether an inner value is 0 in float32 and not in float64, or its cotangent is too large for float32."""
+    single = {name: a for name, a in inner_values(trial.bare, {"x": x}).items() if a.dtype != bool}
+    for name, a in single.items():
+        wide = trial.double(_giving(as_double(trial.bare), name), x, name)
+        if wide is not None and ((a == 0) & (wide != 0)).any():
+            return True
+    return any(_cotangent(trial, x, name) > np.finfo(np.float32).max for name in single if name != "y")
+
+
+def _cotangent(trial: Trial, x: Array, name: str) -> float:
+    """The largest magnitude in the cotangent of an inner value, in float64; 0 if nothing needs the value."""
+    try:
+        model = vjp(trial.bare, name, "y")
+    except OnnxAttrError:
+        return 0.0
+    found = trial.double(as_double(model), x, f"{name}_gradient")
+    return 0.0 if found is None else float(np.abs(found).max(initial=0))
 
 
 def _giving(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
