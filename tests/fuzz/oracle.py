@@ -13,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from fuzz.draft import Array
 from onnxattr.evaluator import CORRECTED
+from onnxattr.subgraphs import bodies_of, nodes_in
 from onnxattr.testing import as_double
 
 Forward = Callable[[Array], Array]
@@ -75,8 +76,18 @@ def neighbours(
     ``decided`` comparisons come out as they do for these feeds, equality too.
     """
     rng, values = np.random.default_rng(seed), inner_values(model, feeds)
-    sizes = _sizes(model)
-    return [_scaled(as_double(model), values, sizes, scale, rng, decided) for _ in range(3)]
+    kept = _sizes(model) | (set(values) - _varying(model))
+    return [_scaled(as_double(model), values, kept, scale, rng, decided) for _ in range(3)]
+
+
+def _varying(model: onnx.ModelProto) -> set[str]:
+    """The values that depend on what the inputs hold; others, as exponents that are constants, are exact."""
+    found = {value.name for value in model.graph.input}
+    for node in model.graph.node:
+        read = {*node.input, *(name for body in bodies_of(node) for n in nodes_in(body) for name in n.input)}
+        if node.op_type not in ("Shape", "Size") and not found.isdisjoint(read):
+            found.update(node.output)
+    return found
 
 
 def _sizes(model: onnx.ModelProto) -> set[str]:
@@ -93,7 +104,7 @@ def _sizes(model: onnx.ModelProto) -> set[str]:
 def _scaled(
     double: onnx.ModelProto,
     values: dict[str, Array],
-    sizes: set[str],
+    kept: set[str],
     scale: float,
     rng: np.random.Generator,
     decided: bool,
@@ -107,7 +118,7 @@ def _scaled(
         nodes.append(node)
         for k, name in enumerate(node.output):
             found = values.get(name)
-            if found is None or found.dtype == bool or name in sizes:
+            if found is None or found.dtype == bool or name in kept:
                 continue
             held.append(
                 numpy_helper.from_array(
