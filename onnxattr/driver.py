@@ -336,12 +336,11 @@ class Driver:
         names = self._rows.outputs[: len(gradients)]
         return dict(zip(names, gradients, strict=True)), slopes[:, 0], scores[:, 0]
 
-    def weighted(self, gradients: Feeds, weights: np.ndarray, difference: float) -> Feeds:
-        """The moments of one row from its gradients at points and their weights, beside its f(x) - f(b)."""
+    def weighted(self, gradients: Feeds, weights: np.ndarray) -> Feeds:
+        """The moments of one row from its gradients at points and what they count."""
         fed = {f"{name}{POINTS}": array for name, array in gradients.items()}
         found = self._sum.run(fed | {WEIGHTS: weights[None].astype(self._dtype)})
-        of_row = {DIFFERENCE: np.full((1, 1), difference, self._score_dtype)}
-        return dict(zip(self._sum.outputs, found, strict=True)) | of_row
+        return dict(zip(self._sum.outputs, found, strict=True))
 
     def row_feeds(
         self,

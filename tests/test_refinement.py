@@ -279,10 +279,14 @@ def test_no_background(options):
         method(background=X[:3], **options)
 
 
-@pytest.mark.parametrize("options", [{"points": "adaptive"}, {"tolerance": 0.1}])
-def test_no_tunnel_around_it(options):
+def test_a_tunnel_around_it():
+    """Adaptive points are placed at every noisy copy; uniform ones with a tolerance cannot be, in a graph."""
+    tunnel = NoiseTunnel(method(points="adaptive", tolerance=0.01), nb_samples=4, noise=0.1, seed=5)
+    fine = NoiseTunnel(method(steps=400), nb_samples=4, noise=0.1, seed=5)
+    expected = fine.explain(X, LABELS)
+    np.testing.assert_allclose(tunnel.explain(X, LABELS), expected, rtol=0, atol=0.1 * np.abs(expected).max())
     with pytest.raises(ParameterError, match="a fixed number of steps"):
-        NoiseTunnel(method(**options))
+        NoiseTunnel(method(tolerance=0.1))
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from onnxattr.renderings.driven import DIFFERENCE
 if TYPE_CHECKING:
     from onnxattr.driver import Advance, Driver, Feeds
 
-#: About how many bytes of gradients are kept at a time, until it is known what each counts.
-_KEPT_BYTES, _USUAL_POINTS = 2**28, 64
+#: About how many bytes of gradients are kept at a time until it is known what each counts, of rows that take as many
+#: points as usual; and of rows that take as many as they may.
+_KEPT_BYTES, _USUAL_POINTS, _MOST_BYTES = 2**28, 64, 2**30
 #: Intervals are halved down to this length, which float32 still tells apart everywhere on the path.
 _SHORTEST = 2.0**-20
 #: Quarters of powers of two by which an interval may miss less than the worst and get a point all the same.
@@ -40,14 +41,13 @@ def refined(
     if not refinement.adaptive:
         return _finer_everywhere(driver, refinement, fed, rows, first_row, advance)
     of_row = sum(array.nbytes // len(array) for array in fed.values() if array.ndim)
-    group = max(1, _KEPT_BYTES // (of_row * _USUAL_POINTS))
-    parts, spent = [], []
+    group = max(1, min(_KEPT_BYTES // (of_row * _USUAL_POINTS), _MOST_BYTES // (of_row * refinement.most)))
+    found: list[_Path] = []
     for start in range(0, rows, group):
         part = slice(start, min(start + group, rows))
-        paths = _paths(driver, refinement, take(fed, part), part.stop - start, advance)
-        parts += [driver.weighted(path.gradients(), path.weights(), path.difference) for path in paths]
-        spent += [len(path.alphas) for path in paths]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, np.array(spent)
+        found += _paths(driver, refinement, take(fed, part), part.stop - start, advance)
+    moments = {name: np.concatenate([path.moments[name] for path in found]) for name in found[0].moments}
+    return moments, np.array([len(path.alphas) for path in found])
 
 
 def _finer_everywhere(
@@ -88,7 +88,10 @@ def _paths(driver: Driver, refinement: Refinement, fed: Feeds, rows: int, advanc
         for row in wanted:
             own = np.flatnonzero(image == row)
             paths[row].add(alphas[own], slopes[own], scores[own], take(gradients, own))
-        wanted = {row: more for row in wanted if len(more := paths[row].more(refinement))}
+        after = {row: more for row in wanted if len(more := paths[row].more(refinement))}
+        for row in wanted.keys() - after.keys():
+            paths[row].close(driver)
+        wanted = after
     return paths
 
 
@@ -100,16 +103,19 @@ class _Path:
         alphas: Where they lie.
         slopes: The sum of the gradient times x - b at each: the change of the score with alpha.
         scores: The score at each.
-        parts: The gradients, as they came.
+        parts: The gradients, as they came, until the path is closed.
+        moments: What they add up to, and f(x) - f(b), from then on.
     """
 
     alphas: np.ndarray = field(default_factory=lambda: np.empty(0))
     slopes: np.ndarray = field(default_factory=lambda: np.empty(0))
     scores: np.ndarray = field(default_factory=lambda: np.empty(0))
     parts: list[Feeds] = field(default_factory=list)
+    moments: Feeds = field(default_factory=dict)
 
     def add(self, alphas: np.ndarray, slopes: np.ndarray, scores: np.ndarray, gradients: Feeds) -> None:
         """Adds points."""
+        self.kind = scores.dtype
         self.rounding = quadrature.ROUNDING.get(scores.dtype.itemsize, 1e-6)
         self.alphas = np.append(self.alphas, alphas)
         self.slopes = np.append(self.slopes, slopes.astype(np.float64))
@@ -122,9 +128,18 @@ class _Path:
         order = np.argsort(self.alphas)
         return float(self.scores[order[-1]] - self.scores[order[0]])
 
-    def gradients(self) -> Feeds:
-        """The gradients at all points."""
-        return {name: np.concatenate([part[name] for part in self.parts]) for name in self.parts[0]}
+    def close(self, driver: Driver) -> None:
+        """Adds up the gradients, which are kept no longer."""
+        weights, start = self.weights(), 0
+        for part in self.parts:
+            stop = start + len(next(iter(part.values())))
+            found = driver.weighted(part, weights[start:stop])
+            self.moments = (
+                {name: self.moments[name] + array for name, array in found.items()} if start else found
+            )
+            start = stop
+        self.moments[DIFFERENCE] = np.full((1, 1), self.difference, self.kind)
+        self.parts.clear()
 
     def weights(self) -> np.ndarray:
         """What each gradient counts by the trapezoid rule."""
