@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from methods import ON_ANY_MODEL
+from methods import NEEDED, ON_ANY_MODEL
 from PIL import Image
 
 from models import efficientnet_lite0, emotion, gunpoint, photos
@@ -131,10 +131,10 @@ def photo_crop(name: str, seed: int) -> np.ndarray:
 
 
 def all_methods(steps: int, nb_samples: int, **path: Any) -> dict[str, dict[str, Any]]:
-    """The methods that any model has, with the number of points of those that have several."""
+    """The methods that need a model alone, with the number of points of those that have several."""
     own = {"IntegratedGradients": {"steps": steps, **path}}
     own |= {name: {"nb_samples": nb_samples, "noise": NOISE} for name in NOISY}
-    return {name: own.get(name, {}) for name in ON_ANY_MODEL}
+    return {name: own.get(name, {}) for name in ON_ANY_MODEL if name not in NEEDED}
 
 
 def quadratic() -> onnx.ModelProto:
