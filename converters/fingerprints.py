@@ -52,9 +52,9 @@ def fingerprint(model: Any, framework: str, sample: Any) -> str | None:
 
 def _add_keras(digest: _Digest, model: Any) -> str | None:
     """A model of layers that Keras ships: its configuration and its weights."""
-    config = {"class_name": type(model).__name__, "config": model.get_config()}
     if type(model).__name__ not in ("Functional", "Sequential", "Model"):
         return None
+    config = {"class_name": type(model).__name__, "config": model.get_config()}
     text = json.dumps(config, default=_plain, sort_keys=True)
     try:
         keras_guard.check(json.loads(text), "the model")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from .patching import patched
+from .patching import first_refusal, patched
 from .trust import untrusted
 
 # What a model may make on top of what is stored: weights that are shared, packed or not saved.
@@ -43,13 +43,8 @@ def weights_within(package: Any, stored: int, path: str | os.PathLike[str]) -> I
             raise refused[0]
         return add_weight(layer, *args, **kwargs)
 
-    with patched(layer_class, "add_weight", counted):
-        try:
-            yield
-        except Exception as error:
-            if refused and error is not refused[0]:
-                raise refused[0] from error
-            raise
+    with patched(layer_class, "add_weight", counted), first_refusal(refused):
+        yield
 
 
 def _shape(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:

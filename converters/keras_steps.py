@@ -8,7 +8,7 @@ from typing import Any
 from onnxattr.errors import ConversionError
 
 from . import dependencies
-from .patching import patched
+from .patching import first_refusal, patched
 
 #: Most steps that are written out one by one, and most that are run, in TensorFlow's own loop, to check a model.
 _UNROLLED, _RUN = 2_000, 100_000
@@ -26,13 +26,8 @@ def steps_within() -> Iterator[None]:
         for package in dependencies.keras_packages():
             backend = importlib.import_module(f"{package.__name__}.src.backend")
             stack.enter_context(patched(backend, "rnn", _counted(backend.rnn, refused)))
-        try:
+        with first_refusal(refused):
             yield
-        except Exception as error:
-            # Keras makes errors of its own of those that pass through a layer.
-            if refused and error is not refused[0]:
-                raise refused[0] from error
-            raise
 
 
 def _counted(rnn: Callable[..., Any], refused: list[ConversionError]) -> Callable[..., Any]:
