@@ -14,7 +14,8 @@ from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.baseline_graphs import space_of
 from onnxattr.attributions.baseline_kinds import Along
 from onnxattr.attributions.definition import Definition, first_moment
-from onnxattr.attributions.options import MEAN, is_integer
+from onnxattr.attributions.options import MEAN
+from onnxattr.attributions.parameter_checks import count
 from onnxattr.attributions.placed_path import Rows
 from onnxattr.builder import OpBuilder
 from onnxattr.errors import ParameterError
@@ -141,11 +142,10 @@ class BlurIG(Attribution):
         **options: Any,
     ):
         rules.check_rule(quadrature)
-        if not is_integer(steps, at_least=rules.FEWEST[quadrature]):
-            raise ParameterError(f"steps={steps!r}: expected an integer from {rules.FEWEST[quadrature]} on.")
+        self.steps = count("steps", steps, rules.FEWEST[quadrature])
         if not isinstance(max_sigma, (int, float, np.number)) or not np.isfinite(max_sigma) or max_sigma <= 0:
             raise ParameterError(f"max_sigma={max_sigma!r}: expected a number of elements above 0.")
-        self.steps, self.max_sigma, self.quadrature = int(steps), float(max_sigma), quadrature
+        self.max_sigma, self.quadrature = float(max_sigma), quadrature
         super().__init__(model, output_layer, batch_size, operator, reducer, **options)
 
     def convergence_delta(self, inputs: Any, targets: Any = None) -> np.ndarray:

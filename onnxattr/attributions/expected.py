@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from onnxattr.attributions.background import AskedBackground, expected
 from onnxattr.attributions.baselines import Asked
 from onnxattr.attributions.definition import Definition
 from onnxattr.attributions.from_baseline import FromBaseline
-from onnxattr.attributions.options import MEAN, is_integer
+from onnxattr.attributions.options import MEAN
+from onnxattr.attributions.parameter_checks import count, deviation
 from onnxattr.errors import ParameterError
 from onnxattr.loading.source import ModelSource
 
@@ -30,13 +29,11 @@ class _Drawn(FromBaseline):
         background: Any = None,
         **options: Any,
     ):
-        if not is_integer(nb_samples, at_least=1):
-            raise ParameterError(f"nb_samples={nb_samples!r}: expected an integer from 1 on.")
+        self.nb_samples, self.background = count("nb_samples", nb_samples), background
         if background is None:
             raise ParameterError(
                 f"{self.name} needs background=, a set of baselines: for instance 20 to 200 rows of the training data."
             )
-        self.nb_samples, self.background = int(nb_samples), background
         super().__init__(model, output_layer, batch_size, operator, reducer, **options)
 
 
@@ -98,11 +95,7 @@ class GradientShap(_Drawn):
         background: Any = None,
         **options: Any,
     ):
-        if not isinstance(noise, (int, float, np.number)) or not np.isfinite(noise) or noise < 0:
-            raise ParameterError(
-                f"noise={noise!r}: a standard deviation is a finite number that is not negative."
-            )
-        self.noise = float(noise)
+        self.noise = deviation("noise", noise)
         super().__init__(
             model, output_layer, batch_size, operator, reducer, nb_samples, background=background, **options
         )

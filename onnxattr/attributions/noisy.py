@@ -8,8 +8,8 @@ import numpy as np
 
 from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.definition import Definition, Finish, first_moment, unbiased_variance
-from onnxattr.attributions.options import MEAN, is_integer
-from onnxattr.errors import ParameterError
+from onnxattr.attributions.options import MEAN
+from onnxattr.attributions.parameter_checks import count, deviation
 from onnxattr.loading.source import ModelSource
 
 
@@ -44,13 +44,8 @@ class _NoisyGradient(Attribution):
         noise: float = 0.2,
         **options: Any,
     ):
-        if not is_integer(nb_samples, at_least=self.fewest):
-            raise ParameterError(f"nb_samples={nb_samples!r}: expected an integer from {self.fewest} on.")
-        if not isinstance(noise, (int, float, np.number)) or not np.isfinite(noise) or noise < 0:
-            raise ParameterError(
-                f"noise={noise!r}: a standard deviation is a finite number that is not negative."
-            )
-        self.nb_samples, self.noise = int(nb_samples), float(noise)
+        self.nb_samples = count("nb_samples", nb_samples, self.fewest)
+        self.noise = deviation("noise", noise)
         super().__init__(model, output_layer, batch_size, operator, reducer, **options)
 
     def _sampled(self, finish: Finish, powers: tuple[int, ...], pilot: bool = False) -> Definition:

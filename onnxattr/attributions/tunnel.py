@@ -10,7 +10,8 @@ import numpy as np
 
 from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.definition import Definition, first_moment, unbiased_variance
-from onnxattr.attributions.options import Options, is_integer
+from onnxattr.attributions.options import Options
+from onnxattr.attributions.parameter_checks import count, deviation
 from onnxattr.attributions.plan import Plan
 from onnxattr.driver import Driver, Feeds
 from onnxattr.errors import ParameterError
@@ -93,14 +94,8 @@ class NoiseTunnel(Attribution):
             raise ParameterError(f"kind={self.kind!r}: expected one of {KINDS}.")
         if self.noise_kind not in NOISE_KINDS:
             raise ParameterError(f"noise_kind={self.noise_kind!r}: expected one of {NOISE_KINDS}.")
-        if not is_integer(self.nb_samples, at_least=fewest):
-            raise ParameterError(f"nb_samples={self.nb_samples!r}: expected an integer from {fewest} on.")
-        number = isinstance(self.noise, (int, float, np.number)) and not isinstance(self.noise, bool)
-        if not number or not np.isfinite(self.noise) or self.noise < 0:
-            raise ParameterError(
-                f"noise={self.noise!r}: a standard deviation is a finite number that is not negative."
-            )
-        self.nb_samples, self.noise = int(self.nb_samples), float(self.noise)
+        self.nb_samples = count("nb_samples", self.nb_samples, fewest)
+        self.noise = deviation("noise", self.noise)
         refinement = self.method._plan.request.definition.refinement
         if refinement is not None and not refinement.adaptive:
             raise ParameterError(

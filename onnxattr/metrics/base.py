@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from onnxattr.attributions.options import Options, is_integer
+from onnxattr.attributions.options import Options
 from onnxattr.errors import ParameterError
 from onnxattr.metrics.maps import aligned
 from onnxattr.metrics.scored import ScoredInputs
@@ -99,28 +99,3 @@ class ModelMetric(Metric):
         """The explanations, checked, of the inputs' rank."""
         scored = self.scored
         return aligned(explanations, scored.x, scored.channel_axis, scored.order)
-
-
-def count(name: str, given: Any, at_least: int = 1) -> int:
-    """A parameter that counts something.
-
-    Raises:
-        ParameterError: If it is no integer from the least on.
-    """
-    if not is_integer(given, at_least):
-        raise ParameterError(f"{name}={given!r}: expected an integer from {at_least} on.")
-    return int(given)
-
-
-def number(name: str, given: Any, low: float, high: float = np.inf, *, with_low: bool = False) -> float:
-    """A parameter that is a number in an interval, its upper end included.
-
-    Raises:
-        ParameterError: If it is not.
-    """
-    real = isinstance(given, (int, float, np.number)) and not isinstance(given, bool)
-    if not real or not (low <= given <= high if with_low else low < given <= high) or not np.isfinite(given):
-        start = "from" if with_low else "above"
-        end = "" if high == np.inf else f" and at most {high:g}"
-        raise ParameterError(f"{name}={given!r}: expected a number {start} {low:g} on{end}.")
-    return float(given)

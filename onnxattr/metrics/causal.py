@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from onnxattr.attributions.options import is_integer
+from onnxattr.attributions.parameter_checks import number
 from onnxattr.errors import ParameterError
-from onnxattr.metrics.base import ModelMetric, number
+from onnxattr.metrics.base import ModelMetric
 from onnxattr.metrics.maps import baselines, ranked_features
 
 _STEPS = 10

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from onnxattr.attributions.parameter_checks import count, number
 from onnxattr.errors import ParameterError
-from onnxattr.metrics.base import ModelMetric, count, number
+from onnxattr.metrics.base import ModelMetric
 from onnxattr.metrics.maps import baselines
 from onnxattr.metrics.scored import ScoredInputs
 from onnxattr.metrics.similarity import spearman

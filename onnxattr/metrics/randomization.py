@@ -10,8 +10,8 @@ import numpy as np
 
 from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.options import is_integer
+from onnxattr.attributions.parameter_checks import count
 from onnxattr.errors import ModelError, NonFiniteError, NonFiniteWarning, ParameterError
-from onnxattr.metrics.base import count
 from onnxattr.metrics.maps import aligned
 from onnxattr.metrics.scored import on_prepared
 from onnxattr.metrics.similarity import spearman, ssim

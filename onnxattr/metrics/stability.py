@@ -12,8 +12,9 @@ import numpy as np
 
 from onnxattr.arrays import as_array
 from onnxattr.attributions.base import Attribution
+from onnxattr.attributions.parameter_checks import count, number
 from onnxattr.errors import ModelError, ParameterError
-from onnxattr.metrics.base import ModelMetric, count, number
+from onnxattr.metrics.base import ModelMetric
 from onnxattr.metrics.maps import as_maps
 
 #: (inputs (R, ...), generator) -> changed inputs (R, ...).
