@@ -256,6 +256,15 @@ def label_weights(prepared: Prepared, labels: np.ndarray, prediction: np.ndarray
     return np.eye(prediction.shape[1], dtype=prediction.dtype)[chosen]
 
 
+def weights_of(prepared: Prepared, targets: Targets, prediction: np.ndarray | None) -> np.ndarray:
+    """The targets as weights, where they are labels by the prediction."""
+    if targets.weights is not None:
+        return targets.weights
+    assert targets.labels is not None
+    assert prediction is not None
+    return label_weights(prepared, targets.labels, prediction)
+
+
 def take(feeds: Mapping[str, np.ndarray], rows: slice | Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
     """The given rows of every feed; feeds without a batch axis stay as they are."""
     return {name: array[rows] if array.ndim else array for name, array in feeds.items()}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxattr.arrays import Targets, check_labels, class_count, label_weights, take
+from onnxattr.arrays import Targets, check_labels, class_count, take, weights_of
 from onnxattr.attributions.baseline_kinds import Computed
 from onnxattr.attributions.definition import Definition, first_moment
 from onnxattr.attributions.refine import refined
@@ -212,11 +212,8 @@ class Driver:
 
     def _weights(self, feeds: Feeds, targets: Targets, rows: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Targets as the score takes them, and the prediction where that took it."""
-        if targets.weights is not None:
-            return targets.weights, None
-        assert targets.labels is not None
-        prediction = self.predict(feeds, rows)
-        return label_weights(self.request.prepared, targets.labels, prediction), prediction
+        prediction = None if targets.weights is not None else self.predict(feeds, rows)
+        return weights_of(self.request.prepared, targets, prediction), prediction
 
     def with_baselines(self, feeds: Feeds, rows: int, first_row: int) -> Feeds:
         """The feeds with the baselines that are computed from the samples, a row for each."""

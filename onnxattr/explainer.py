@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.arrays import Targets, as_targets, model_inputs, row_count
+from onnxattr.arrays import Targets, as_targets, model_inputs, row_count, weights_of
 from onnxattr.attributions.baselines import asked, cast, fits, is_function, rows_of
 from onnxattr.attributions.batches import is_dataset, joined, pairs_of
 from onnxattr.attributions.collected import Collected, Details
-from onnxattr.attributions.explained import explanation_of, linear_scores, total_of, weights_of
+from onnxattr.attributions.explained import explanation_of, linear_scores, total_of
 from onnxattr.attributions.finite import Case, Results, check_mode
 from onnxattr.attributions.one_sample import joined_samples, output_with_axis, targets_of_sample
 from onnxattr.attributions.reason import reason_in_file

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxattr.arrays import Targets, label_weights
+from onnxattr.arrays import Targets, weights_of
 from onnxattr.attributions.collected import Collected, Details
 from onnxattr.driver import Driver, Feeds, Run
 from onnxattr.loading.heads import PROBABILITY, is_binary, probability_head
@@ -34,15 +34,6 @@ def scored(driver: Driver, run: Run, feeds: Feeds, targets: Targets, rows: int) 
     if linear and prediction is not None:
         return Details(own, linear_scores(prediction, weights), weights)
     return Details(own, driver.scores(feeds, Targets(weights=weights), rows).astype(np.float32), weights)
-
-
-def weights_of(prepared: Prepared, targets: Targets, prediction: np.ndarray | None) -> np.ndarray:
-    """The targets as weights, where they are labels by the prediction."""
-    if targets.weights is not None:
-        return targets.weights
-    assert targets.labels is not None
-    assert prediction is not None
-    return label_weights(prepared, targets.labels, prediction)
 
 
 def linear_scores(prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -77,9 +68,8 @@ def explanation_of(
         axes = {name: ("row", *names) for name, names in axes.items()}
     unit = prepared.unit == PROBABILITY
     if unit and labels is not None:
-        scores = scores + (labels == 0).astype(
-            np.float32
-        )  # of class 0 it is 1 - p, whose gradient is that of -p
+        # Of class 0 the probability is 1 - p, whose gradient is that of -p.
+        scores = scores + (labels == 0).astype(np.float32)
     softmax = probability_head(prepared.model.graph, prepared.value(prepared.output)) is not None
     return Explanation(
         attributions=maps,
