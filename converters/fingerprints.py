@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from onnxattr.converters.keras import guard as keras_guard
 
 from onnxattr.errors import ConversionError
-
-from . import keras_guard
 
 
 class _Digest:
@@ -71,7 +70,7 @@ def _add_keras(digest: _Digest, model: Any) -> str | None:
 
 def _plain(value: Any) -> Any:
     """What JSON has no form for: Keras' own description of a layer or function, else its text."""
-    from .dependencies import keras
+    from onnxattr.converters.common.dependencies import keras
 
     return keras().saving.serialize_keras_object(value)
 

@@ -5,10 +5,9 @@ from collections import OrderedDict
 from typing import Any
 
 import onnx
+from onnxattr.converters.fingerprints import fingerprint
 
 from onnxattr.errors import ConversionError
-
-from .fingerprints import fingerprint
 
 #: What a conversion was made of, as far as that can be told, and the conversion, by the object's identity.
 _Kept = tuple[weakref.ref[Any], str, onnx.ModelProto]
@@ -58,14 +57,14 @@ def _has_examples(model: Any) -> bool:
 
 def _convert(model: Any, framework: str, sample: Any) -> onnx.ModelProto:
     if framework == "torch":
-        from . import torch
+        from onnxattr.converters import torch
 
         return torch.to_onnx(model, sample)
     if framework == "sklearn":
-        from . import sklearn
+        from onnxattr.converters import sklearn
 
         return sklearn.to_onnx(model, sample)
-    from . import keras
+    from onnxattr.converters import keras
 
     return keras.to_onnx(model, sample=sample)
 

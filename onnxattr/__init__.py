@@ -20,11 +20,12 @@ from onnxattr.attributions import (
     SquareGrad,
     VarGrad,
 )
-from onnxattr.elsewhere import missing
+from onnxattr.attributions.elsewhere import missing
+from onnxattr.compile.gradient import vjp
 from onnxattr.errors import NonFiniteError, NonFiniteWarning, OnnxAttrError
-from onnxattr.explainer import Explainer, load
-from onnxattr.gradient import vjp
+from onnxattr.moved import put_up
 from onnxattr.results import Explanation
+from onnxattr.running.explainer import Explainer, load
 from onnxattr.scores import Tasks, xp
 
 __all__ = [
@@ -54,6 +55,8 @@ __all__ = [
     "vjp",
     "xp",
 ]
+
+put_up()
 
 
 def __getattr__(name: str) -> Any:

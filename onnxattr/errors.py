@@ -36,7 +36,7 @@ class MissingRuleError(UnsupportedOpError):
         super().__init__(
             f"No VJP rule for {len(operators)} operator(s) between the explained value and the score: {listing}. "
             "Explain a value behind them (wrt=...), cut the model before them (output_layer=...), "
-            f"or add a rule with onnxattr.rules.registry.vjp. {' '.join(reasons)}".rstrip()
+            f"or add a rule with onnxattr.autodiff.registry.vjp. {' '.join(reasons)}".rstrip()
         )
 
 

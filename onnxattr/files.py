@@ -15,11 +15,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import onnx
 
-from onnxattr.csv_rows import read_csv
-from onnxattr.errors import ModelError, ParameterError, ShapeError
+from onnxattr.errors import ModelError, ParameterError
 
 AnyPath = str | os.PathLike[str]
 #: How long a FIFO is waited for until something reads from it, in seconds.
@@ -237,31 +235,3 @@ def write(proto: onnx.ModelProto, path: AnyPath, check: Callable[[Path], None] |
         if check is not None:
             file.flush()
             check(Path(file.name))
-
-
-def read_arrays(path: AnyPath) -> Any:
-    """The array of a .npy file, or those of a .npz file by name; the rows of a .csv file. Never unpickles.
-
-    Raises:
-        ShapeError: If the file is missing, damaged, or holds anything but arrays of numbers or text.
-    """
-    if os.fspath(path).lower().endswith(".csv"):
-        return read_csv(path)
-    try:
-        if not os.path.isfile(path):
-            raise OSError("there is no such file")
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            arrays = {name: loaded[name] for name in loaded.files}
-        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-            raise ValueError("not all that is in it are arrays")
-        return arrays
-    except Exception as error:
-        # What NumPy, zipfile and zlib raise on damaged files is no closed list.
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ShapeError(
-            f"{os.fspath(path)} is not a .npy file of numbers, or .npz of several: {reason}. Save it with numpy.save, "
-            "or rows as .csv."
-        ) from error

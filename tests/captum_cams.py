@@ -65,7 +65,7 @@ def golden():
     import torch
     from captum.attr import GuidedGradCam, LayerAttribution, LayerGradCam, NoiseTunnel
 
-    from onnxattr.noise import draw_noise
+    from onnxattr.compile.noise import draw_noise
 
     network, x, target = torch_network(), torch.tensor(inputs()), torch.tensor(LABELS)
     found = {"logits": network(x)}

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import onnx
-from onnxattr.converters.layer_rows import outputs_of, read_rows
-from onnxattr.converters.verify import Session
+from onnxattr.converters.common.layer_rows import outputs_of, read_rows
+from onnxattr.converters.common.verify import Session
 
-from onnxattr.layers import append_views
+from onnxattr.loading.layers import append_views
 
 __all__ = [
     "by_path",

@@ -33,8 +33,8 @@ Written by `make real-models` (tests/real_models_report.py). Every model is a fi
 there; the architectures come from the onnx wheel and get seeded weights.
 
 - *differences*: the gradient along a random direction against a central difference, both in float64 by onnx's
-  evaluator as onnxattr/evaluator.py corrects it. Over a step of 1e-8 (1e-5 for caustic-nmr, 1e-6 for atspm-detector)
-  hardly a ReLU changes its side: what is left is float64's rounding of the difference.
+  evaluator as onnxattr/testing/evaluator.py corrects it. Over a step of 1e-8 (1e-5 for caustic-nmr, 1e-6 for
+  atspm-detector) hardly a ReLU changes its side: what is left is float64's rounding of the difference.
 - *own framework*: the largest difference from the gradient that the model's own framework computes, relative to the
   gradient's largest element, for random cotangents of all outputs; a dash where no package carries the model in
   another form; for "silero-vad, half" and MiniLM of 8 bits, the module with the file's weights. Deployed models run

@@ -20,10 +20,10 @@ from onnx.reference import ReferenceEvaluator
 from real_models import ARCHITECTURES, MODELS
 
 from onnxattr import vjp
-from onnxattr.evaluator import CORRECTED
 from onnxattr.loading.load import load
 from onnxattr.session import Session
 from onnxattr.testing import as_double
+from onnxattr.testing.evaluator import CORRECTED
 
 #: Model inputs, wrt, cotangents -> predictions, gradients.
 Gradients = Callable[

@@ -1,7 +1,7 @@
 """Float64 forward passes, in plain numpy, of operators that onnx's evaluator gets wrong or covers in part.
 
-Those that any model may need are in onnxattr/evaluator.py; these are for attributes that the tests go through, and
-loop over single samples. test_rules.py compares each with ONNX Runtime before it trusts it.
+Those that any model may need are in onnxattr/testing/evaluator.py; these are for attributes that the tests go
+through, and loop over single samples. test_rules.py compares each with ONNX Runtime before it trusts it.
 """
 
 import itertools
@@ -10,7 +10,7 @@ import math
 import numpy as np
 from reference_sampling import SAMPLING_OPS
 
-from onnxattr.evaluator_windows import Corrected
+from onnxattr.testing.evaluator_windows import Corrected
 
 
 class Gelu(Corrected):

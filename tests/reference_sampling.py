@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from onnxattr.evaluator_windows import Corrected
+from onnxattr.testing.evaluator_windows import Corrected
 
 
 def cubic(d, a=-0.75):

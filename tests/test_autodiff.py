@@ -6,12 +6,12 @@ import onnx_ir as ir
 import pytest
 from tiny_graphs import CT, X, parse, run
 
-from onnxattr.autodiff import pullback
-from onnxattr.builder import OpBuilder
-from onnxattr.gradient import vjp
+from onnxattr.autodiff.engine import pullback
+from onnxattr.autodiff.registry import Span
+from onnxattr.autodiff.standard import STANDARD
+from onnxattr.compile.gradient import vjp
+from onnxattr.graph.builder import OpBuilder
 from onnxattr.loading.load import load
-from onnxattr.rules.registry import Span
-from onnxattr.rules.standard import STANDARD
 
 # What comes out
 

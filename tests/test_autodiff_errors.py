@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from tiny_graphs import CT, X, parse, run
 
+from onnxattr.autodiff.registry import NOT_IMPLEMENTED
+from onnxattr.autodiff.standard import STANDARD
+from onnxattr.compile.gradient import vjp
 from onnxattr.errors import ModelError, RuleError, UnsupportedOpError
-from onnxattr.gradient import vjp
-from onnxattr.rules.registry import NOT_IMPLEMENTED
-from onnxattr.rules.standard import STANDARD
 
 
 def test_every_operator_without_a_rule_is_named():

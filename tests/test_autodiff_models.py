@@ -6,7 +6,7 @@ import pytest
 from reference_ops import NEW_OPS
 from tiny_graphs import CT, X, parse, run
 
-from onnxattr.gradient import vjp
+from onnxattr.compile.gradient import vjp
 from onnxattr.testing import check_vjp
 
 FORWARD = """

@@ -12,8 +12,8 @@ from small_models import SMALL, build, elementwise, embedding, node, rows
 
 import onnxattr
 from onnxattr import ExpectedGradients, GradientShap, IntegratedGradients
+from onnxattr.compile.noise import draw_noise, draw_starts
 from onnxattr.errors import ParameterError
-from onnxattr.noise import draw_noise, draw_starts
 
 SHAPE, MEMBERS, DRAWS, NOISE, SEED = (4, 3), 5, 6, 0.3, 11
 X, ONES = rows(1, *SHAPE).astype(np.float64), np.ones((3, *SHAPE))

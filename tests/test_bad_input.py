@@ -11,6 +11,7 @@ from small_models import build, cnn_nchw, elementwise, embedding, mlp, node, row
 
 import onnxattr
 import onnxattr.attributions as attributions
+from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import (
     ConversionError,
     ModelError,
@@ -23,7 +24,6 @@ from onnxattr.errors import (
     UnforeseenError,
     UnsupportedOpError,
 )
-from onnxattr.rules.standard import STANDARD
 from onnxattr.session import Session
 
 MLP, CNN, TWO, TOKENS = mlp(), cnn_nchw(), two_inputs(), embedding()

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 from reference_ops import NEW_OPS
 
-from onnxattr.gradient import vjp
+from onnxattr.compile.gradient import vjp
 from onnxattr.testing import check_vjp
 
 STEPS, BATCH, SIZE, HIDDEN = 4, 3, 2, 5

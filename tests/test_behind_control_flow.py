@@ -7,7 +7,7 @@ from reference_ops import NEW_OPS
 from test_control_flow import gradients
 from tiny_graphs import parse, run
 
-from onnxattr.gradient import vjp
+from onnxattr.compile.gradient import vjp
 from onnxattr.testing import CORRECTED, as_double, check_vjp
 
 RNG = np.random.default_rng(0)

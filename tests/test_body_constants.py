@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxattr.gradient import vjp
+from onnxattr.compile.gradient import vjp
 from onnxattr.testing import check_vjp
 
 

@@ -6,9 +6,9 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from onnxattr.builder import OpBuilder
 from onnxattr.errors import RuleError
-from onnxattr.values import dims_of, same_dims
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of, same_dims
 
 FLOAT, DOUBLE, INT64 = ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.INT64
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny_graphs import parse
 
-from onnxattr.gradient import vjp
+from onnxattr.compile.gradient import vjp
 from onnxattr.testing import check_vjp
 
 CONV = "float[N,3,8,8] x, float[8,3,3,3] w"

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from tiny_graphs import parse
 
-from onnxattr import IntegratedGradients, chunk_size
-from onnxattr.model import prepare
+from onnxattr import IntegratedGradients
+from onnxattr.loading.prepared import prepare
+from onnxattr.running import chunk_size
 from onnxattr.session import Session
 
 CUBE = "m (float[N,3] x) => (float[N,3] y) { s = Mul(x, x) y = Mul(s, x) }"

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxattr
 import onnxattr.attributions as attributions
-from onnxattr.noise import draw_noise
+from onnxattr.compile.noise import draw_noise
 
 # A linear model has no ReLU to override, of which DeconvNet and GuidedBackprop warn.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -7,10 +7,10 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 from tiny_graphs import parse, run
 
+from onnxattr.compile.gradient import vjp
 from onnxattr.errors import ModelError
-from onnxattr.gradient import vjp
 from onnxattr.loading.load import load
-from onnxattr.model import prepare
+from onnxattr.loading.prepared import prepare
 from onnxattr.testing import CORRECTED, as_double, check_vjp
 
 RNG = np.random.default_rng(0)

@@ -8,7 +8,7 @@ from test_control_flow import NESTED, UNTIL, W, X, n
 from tiny_graphs import parse, run
 
 from onnxattr import DeconvNet, GradientInput, GuidedBackprop, IntegratedGradients, Saliency, SmoothGrad
-from onnxattr.gradient import vjp
+from onnxattr.compile.gradient import vjp
 from onnxattr.inspection import inspect
 from onnxattr.testing import check_vjp
 

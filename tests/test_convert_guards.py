@@ -7,9 +7,9 @@ import pytest
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
 from converted import run  # noqa: E402
-from onnxattr.converters import guard_rows, keras_inputs, tf2onnx_patches  # noqa: E402
-from onnxattr.converters.keras import to_onnx  # noqa: E402
-from onnxattr.converters.keras_trace import trace  # noqa: E402
+from onnxattr.converters.keras import guard_rows, tf2onnx_patches, to_onnx  # noqa: E402
+from onnxattr.converters.keras import inputs as keras_inputs  # noqa: E402
+from onnxattr.converters.keras.trace import trace  # noqa: E402
 
 from onnxattr import Saliency  # noqa: E402
 from onnxattr.errors import ConversionError  # noqa: E402

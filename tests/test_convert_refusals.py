@@ -11,7 +11,8 @@ import tensorflow as tf  # noqa: E402
 import tf2onnx  # noqa: E402
 import zoo  # noqa: E402
 from converted import image, read_rows, small_model  # noqa: E402
-from onnxattr.converters import dependencies, keras_check  # noqa: E402
+from onnxattr.converters.common import dependencies  # noqa: E402
+from onnxattr.converters.keras import check as keras_check  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
 
 from onnxattr.errors import ConversionError, RuntimeMissingError  # noqa: E402
@@ -129,7 +130,7 @@ def test_other_keras_backend_is_named(monkeypatch):
 
 def test_too_many_weights_are_refused_before_the_conversion(monkeypatch):
     model = keras.Sequential([L.Input((8,)), L.Dense(4, name="wide")])
-    monkeypatch.setattr("onnxattr.converters.keras._PROTOBUF_LIMIT_BYTES", 100)
+    monkeypatch.setattr("onnxattr.converters.keras.convert._PROTOBUF_LIMIT_BYTES", 100)
     with pytest.raises(ConversionError, match="less than 2 GiB"):
         to_onnx(model)
 

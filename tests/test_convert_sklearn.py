@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("skl2onnx", reason="skl2onnx is not installed: pip install 'onnxattr[sklearn]'")
 
-from onnxattr.converters import dependencies
+from onnxattr.converters.common import dependencies
 from onnxattr.converters.sklearn import to_onnx
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
@@ -54,9 +54,9 @@ from sklearn.random_projection import GaussianRandomProjection
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR, NuSVC, NuSVR
 
 from onnxattr.attributions import DeconvNet, GradientInput, Saliency
+from onnxattr.compile.gradient import vjp
 from onnxattr.errors import ConversionError, ModelError, RuntimeMissingError, UnsupportedOpError
-from onnxattr.gradient import vjp
-from onnxattr.layers import read_layers
+from onnxattr.loading.layers import read_layers
 
 IRIS, KINDS = load_iris(return_X_y=True)
 CANCER, MALIGNANT = load_breast_cancer(return_X_y=True)

@@ -10,14 +10,14 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: `make tes
 pytest.importorskip("onnxscript", reason="onnxscript is not installed: `make test-torch` installs it")
 
 from onnxattr.converters import objects  # noqa: E402
+from onnxattr.converters.common.verify import difference, values  # noqa: E402
 from onnxattr.converters.files import convert_file  # noqa: E402
 from onnxattr.converters.torch import to_onnx  # noqa: E402
-from onnxattr.converters.verify import difference, values  # noqa: E402
 from torch import nn  # noqa: E402
 
 from onnxattr.attributions import DeconvNet, Saliency  # noqa: E402
 from onnxattr.errors import ConversionError  # noqa: E402
-from onnxattr.layers import read_layers  # noqa: E402
+from onnxattr.loading.layers import read_layers  # noqa: E402
 
 
 class Residual(nn.Module):

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from tiny_graphs import parse, run
 
-from onnxattr.gradient import vjp
+from onnxattr.compile.gradient import vjp
 from onnxattr.loading.load import load
 from onnxattr.testing import check_vjp
 

@@ -6,7 +6,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 from small_models import build, node
 
-from onnxattr.evaluator import CORRECTED
+from onnxattr.testing.evaluator import CORRECTED
 
 RNG = np.random.default_rng(0)
 

@@ -16,8 +16,8 @@ from small_models import build, cnn_nchw, mlp, node, two_inputs
 
 import onnxattr.attributions as attributions
 from models import efficientnet_lite0, emotion, photos
+from onnxattr.compile.noise import SEEDS
 from onnxattr.errors import ParameterError
-from onnxattr.noise import SEEDS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

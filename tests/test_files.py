@@ -17,9 +17,10 @@ from small_models import build, mlp, node
 import onnxattr
 from onnxattr import files, plots
 from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency
+from onnxattr.attributions.triton import export_triton
 from onnxattr.cli import main
 from onnxattr.errors import OnnxAttrError, ParameterError, ShapeError
-from onnxattr.triton import export_triton
+from onnxattr.running import array_files
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links, FIFOs and signals of Unix")
 MLP = mlp()
@@ -407,7 +408,7 @@ DAMAGED = [
 def test_damaged_arrays_are_one_clear_error(case, small, capsys):
     (small / "x.npy").write_bytes(damaged_arrays()[case])
     with pytest.raises(ShapeError, match=r"x\.npy is not a \.npy file"):
-        files.read_arrays("x.npy")
+        array_files.read_arrays("x.npy")
     for arguments in (["m.onnx", "x.npy"], ["m.onnx", "m.npy", "--targets", "x.npy"]):
         assert main(["explain", *arguments, "-o", "maps.npy"]) == 2
         shown = capsys.readouterr().err

@@ -15,7 +15,7 @@ from onnxattr.converters.keras import to_onnx  # noqa: E402
 from test_rules import run  # noqa: E402
 
 from onnxattr import IntegratedGradients  # noqa: E402
-from onnxattr.gradient import vjp  # noqa: E402
+from onnxattr.compile.gradient import vjp  # noqa: E402
 
 L = keras.layers
 #: Two ordinary samples, then zeros, equal elements, and samples with zeros in them.

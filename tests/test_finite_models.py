@@ -9,8 +9,8 @@ from test_rules import nodes_of, run
 from tiny_graphs import parse
 
 from onnxattr import IntegratedGradients, SquareGrad
-from onnxattr.gradient import vjp
-from onnxattr.rules.overrides import GUIDED
+from onnxattr.autodiff.overrides import GUIDED
+from onnxattr.compile.gradient import vjp
 
 INF = np.inf
 X = np.array([[-1, 0, 4], [4, 1, -9]], np.float32)

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from models import digits, gunpoint
 from onnxattr import GradientInput, IntegratedGradients, SmoothGrad, VarGrad
 from onnxattr.errors import ModelError
-from onnxattr.model import batch_size_of, prepare
+from onnxattr.loading.prepared import batch_size_of, prepare
 
 METHODS = [GradientInput, IntegratedGradients, SmoothGrad, VarGrad]
 
@@ -140,6 +140,6 @@ def test_fixed_batch_of_one_explains_like_the_dynamic_model(model, method, rows,
     images = model.data()[2][:3]
     expected = method(str(model.ONNX_FILE), operator="classification").explain(images)
     if rows == "one by one":
-        monkeypatch.setattr("onnxattr.model.free_batch", lambda graph, opset: False)
+        monkeypatch.setattr("onnxattr.loading.prepared.free_batch", lambda graph, opset: False)
     found = method(with_batch(model.ONNX_FILE, 1), operator="classification").explain(images)
     assert np.abs(found - expected).max() <= 2e-6 * np.abs(expected).max()

@@ -12,7 +12,7 @@ from fuzz.oracle import finite_there, slopes
 from onnx import parser
 
 from onnxattr import vjp
-from onnxattr.rules.standard import STANDARD
+from onnxattr.autodiff.standard import STANDARD
 
 BLOCK = 20
 MODEL = """<ir_version: 8, opset_import: ["" : 18]>

@@ -18,7 +18,7 @@ tf2onnx = pytest.importorskip("tf2onnx", reason="the comparison needs the conver
 import keras  # noqa: E402
 from keras import activations  # noqa: E402
 
-from onnxattr.gradient import vjp  # noqa: E402
+from onnxattr.compile.gradient import vjp  # noqa: E402
 
 LINE = np.array([[-7, -6, -5, -3, -2, -1, -0.5, 0, 0.5, 1, 2, 3, 5, 5.5, 6, 7]], np.float32)
 FROM_ZERO = np.array([[0, 0.25, 1, 4]], np.float32)

@@ -27,7 +27,7 @@ from onnxattr import (
 from onnxattr.attributions.options import Unasked
 from onnxattr.cli import main
 from onnxattr.errors import ModelError, ParameterError, ShapeError
-from onnxattr.landmarks import embeddings, last_convolution
+from onnxattr.loading.landmarks import embeddings, last_convolution
 from onnxattr.loading.places import nearest
 
 TEXT = embedding()

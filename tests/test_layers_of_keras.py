@@ -11,8 +11,8 @@ from test_output_layer import BEFORE, functional, seeded  # noqa: E402, F401
 
 from onnxattr import GradientInput  # noqa: E402
 from onnxattr.inspection import inspect  # noqa: E402
-from onnxattr.landmarks import embeddings, last_convolution  # noqa: E402
-from onnxattr.model import prepare  # noqa: E402
+from onnxattr.loading.landmarks import embeddings, last_convolution  # noqa: E402
+from onnxattr.loading.prepared import prepare  # noqa: E402
 
 L = keras.layers
 IMAGES, LABELS = rows(4, 8, 8, 3), np.array([2, 0, 1])

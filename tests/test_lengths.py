@@ -7,9 +7,9 @@ from onnx.reference import ReferenceEvaluator
 from tiny_graphs import parse
 
 from onnxattr import attributions, vjp
+from onnxattr.graph.values import dims_of
 from onnxattr.loading.load import load
 from onnxattr.testing import as_double, check_vjp
-from onnxattr.values import dims_of
 
 TEXT = """g (int64[batch,seq] ids, float[batch,seq] mask, int64[batch,seq] dec) => (float[batch,4] y)
     <float[2,4] w = {0.1, 0.2, 0.3, 0.4, 1, 2, 3, 4}, float[2,1] v = {1, 2}, int64[1] one = {1}, int64[1] last = {2}> {

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from small_models import node
 
 from onnxattr.attributions import Saliency
-from onnxattr.builder import OpBuilder
-from onnxattr.gradient import vjp
+from onnxattr.compile.gradient import vjp
+from onnxattr.graph.builder import OpBuilder
 from onnxattr.loading.missing import may_be_missing
 from onnxattr.session import Session
 

@@ -21,8 +21,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import onnxattr
-from onnxattr import attributions, elsewhere, metrics, plots  # noqa: F401
-from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency
+from onnxattr import attributions, metrics
+from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency, elsewhere
 from onnxattr.attributions.options import Options
 from onnxattr.errors import ConversionError, OnnxAttrError, ParameterError
 

@@ -6,7 +6,7 @@ from scipy import stats
 from small_models import SMALL, build, elementwise, node, rows
 
 from onnxattr.attributions import SmoothGrad, SquareGrad, VarGrad
-from onnxattr.noise import SEEDS, draw_noise
+from onnxattr.compile.noise import SEEDS, draw_noise
 
 METHODS = [SmoothGrad, SquareGrad, VarGrad]
 SHAPE, DRAWS = (16, 63, 65), 16  # odd sizes: the generator makes pairs

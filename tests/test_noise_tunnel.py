@@ -14,9 +14,9 @@ from small_models import SMALL, Small, build, cnn_nchw, cnn_nhwc, embedding, mlp
 import onnxattr
 from onnxattr import attributions
 from onnxattr.attributions.base import Attribution
-from onnxattr.attributions.definition import Definition, first_moment
+from onnxattr.compile.method import Definition, first_moment
+from onnxattr.compile.noise import draw_noise
 from onnxattr.errors import OnnxAttrError, ParameterError
-from onnxattr.noise import draw_noise
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

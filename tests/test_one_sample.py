@@ -9,8 +9,8 @@ from row_models import COMPUTED, METHODS, by_differences, inputs, model, run, we
 import onnxattr
 import onnxattr.attributions as attributions
 from onnxattr import GradientInput, IntegratedGradients, Saliency, SmoothGrad
+from onnxattr.attributions.triton import export_triton
 from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError
-from onnxattr.triton import export_triton
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Rows are not", "ignore:The model ends in prob", "ignore:BatchNormalization node"

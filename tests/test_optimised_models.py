@@ -13,8 +13,8 @@ import pytest
 from tiny_graphs import run
 
 from onnxattr.attributions import GuidedBackprop, Saliency
+from onnxattr.compile.gradient import vjp
 from onnxattr.errors import UnsupportedOpError
-from onnxattr.gradient import vjp
 from onnxattr.loading.load import load
 
 ROOT = Path(__file__).resolve().parent.parent

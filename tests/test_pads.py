@@ -5,9 +5,9 @@ import onnx
 import pytest
 from tiny_graphs import parse, run
 
-from onnxattr.gradient import vjp
+from onnxattr.compile.gradient import vjp
+from onnxattr.graph.subgraphs import nodes_in
 from onnxattr.loading.load import load
-from onnxattr.subgraphs import nodes_in
 from onnxattr.testing import check_vjp
 
 X = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)

@@ -12,8 +12,8 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from tiny_graphs import parse, run
 
 from onnxattr.attributions import GradientInput
+from onnxattr.compile.gradient import vjp
 from onnxattr.errors import ModelError, ParameterError
-from onnxattr.gradient import vjp
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # models/ is a folder of the repository, not of the installed package

@@ -10,7 +10,7 @@ from numpy.polynomial import polynomial
 from tiny_graphs import parse
 
 from onnxattr import IntegratedGradients
-from onnxattr.attributions import quadrature
+from onnxattr.compile import quadrature
 from onnxattr.errors import ParameterError
 
 X = np.random.default_rng(3).normal(size=(3, 4)).astype(np.float32)

@@ -11,8 +11,8 @@ from onnxruntime import quantization
 from tiny_graphs import parse, run
 
 from onnxattr.attributions import GradientInput, Saliency
+from onnxattr.compile.gradient import vjp
 from onnxattr.errors import UnsupportedOpError
-from onnxattr.gradient import vjp
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # models/ is a folder of the repository, not of the installed package

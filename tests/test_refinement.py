@@ -9,9 +9,9 @@ from small_models import SMALL, build, node
 from tiny_graphs import parse
 
 from onnxattr import IntegratedGradients, NoiseTunnel, load
-from onnxattr.attributions import quadrature
-from onnxattr.attributions.refine import _Path
+from onnxattr.compile import quadrature
 from onnxattr.errors import ParameterError
+from onnxattr.running.refine import _Path
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

@@ -22,9 +22,9 @@ import onnxattr.attributions as attributions
 from models import digits, emotion, gunpoint, tabular
 from onnxattr import GradientInput, IntegratedGradients
 from onnxattr.cli import main
-from onnxattr.exported import describe
+from onnxattr.compile.explainer_file import describe
 from onnxattr.inspection import inspect
-from onnxattr.model import prepare
+from onnxattr.loading.prepared import prepare
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Rows are not", "ignore:The model ends in prob", "ignore:BatchNormalization node"

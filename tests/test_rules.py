@@ -12,9 +12,9 @@ from onnx.reference import ReferenceEvaluator
 from reference_ops import NEW_OPS
 from rule_cases import VARIANTS, Case, case, const, x
 
-from onnxattr.gradient import vjp
-from onnxattr.rules.definitions import DEFINITIONS
-from onnxattr.rules.standard import STANDARD
+from onnxattr.autodiff.standard import STANDARD
+from onnxattr.compile.gradient import vjp
+from onnxattr.decompositions.standard import DEFINITIONS
 from onnxattr.testing import CORRECTED, as_double, check_vjp
 
 FAMILIES = (

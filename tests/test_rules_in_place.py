@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from rule_cases import Case
 from test_rules import CASES, assert_close, cotangents_of, gradients_of, run
 
-from onnxattr.gradient import vjp
+from onnxattr.compile.gradient import vjp
 
 BOOL, INT64 = TensorProto.BOOL, TensorProto.INT64
 

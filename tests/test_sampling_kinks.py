@@ -5,7 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from onnxattr.gradient import vjp
+from onnxattr.compile.gradient import vjp
 
 IMAGE = [1, 2, 4, 8, 16]
 #: The elements themselves, and beyond both ends.

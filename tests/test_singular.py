@@ -8,8 +8,8 @@ from rule_cases import VARIANTS, Case
 from rule_cases_singular import CASES
 from test_rules import assert_close, cotangents_of, run
 
-from onnxattr.gradient import vjp
-from onnxattr.rules.registry import SINGULAR
+from onnxattr.autodiff.registry import SINGULAR
+from onnxattr.compile.gradient import vjp
 
 REGULAR = 2
 

@@ -5,8 +5,8 @@ import onnx
 import pytest
 from tiny_graphs import parse, run
 
+from onnxattr.compile.gradient import vjp
 from onnxattr.errors import UnsupportedOpError
-from onnxattr.gradient import vjp
 from onnxattr.loading.load import load
 
 X = np.random.default_rng(0).uniform(0.5, 1.5, (2, 3, 4)).astype(np.float32)

@@ -14,9 +14,9 @@ from small_models import build, mlp, node
 import onnxattr
 from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency
 from onnxattr.cli import main
-from onnxattr.csv_rows import Table, read_csv
 from onnxattr.errors import ConversionError, ModelError, ParameterError, ShapeError
 from onnxattr.inspection import inspect
+from onnxattr.running.csv_rows import Table, read_csv
 
 pytest.importorskip("skl2onnx")
 from onnxattr.converters.sklearn import to_onnx

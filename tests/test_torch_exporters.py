@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the comparison needs PyTorch")
 
-from onnxattr.gradient import vjp  # noqa: E402
+from onnxattr.compile.gradient import vjp  # noqa: E402
 
 nn, functional = torch.nn, torch.nn.functional
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -11,9 +11,9 @@ from google.protobuf import text_format
 from small_models import build, mlp, node
 
 from onnxattr import attributions
+from onnxattr.attributions.triton import MAX_BATCH_SIZE, export_triton
 from onnxattr.cli import main
 from onnxattr.errors import ModelError
-from onnxattr.triton import MAX_BATCH_SIZE, export_triton
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 

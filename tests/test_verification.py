@@ -31,7 +31,7 @@ from verification.tape import METHODS, NOISY, TapeReference, reduce_channels
 from verification.xplique_runner import xplique_explain
 
 from onnxattr.attributions import GradCAM, GradCAMPP, GuidedGradCAM, LayerCAM, NoiseTunnel, Saliency
-from onnxattr.noise import draw_noise
+from onnxattr.compile.noise import draw_noise
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The structure of `inputs`:UserWarning"),

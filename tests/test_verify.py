@@ -15,8 +15,8 @@ from onnxattr import Saliency, vjp
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.inspection import inspect
 from onnxattr.loading.load import load
+from onnxattr.loading.prepared import prepare
 from onnxattr.loading.verify import verify_model
-from onnxattr.model import prepare
 
 MODELS = sorted((Path(__file__).parents[1] / "models").glob("*.onnx"))
 SMALL = [

@@ -4,12 +4,12 @@ from typing import Any
 
 from onnxattr.attributions.blur_path import BlurIG
 from onnxattr.attributions.cam import GradCAM, GradCAMPP, GuidedGradCAM, LayerCAM
+from onnxattr.attributions.elsewhere import missing
 from onnxattr.attributions.expected import ExpectedGradients, GradientShap
 from onnxattr.attributions.gradient import DeconvNet, GradientInput, GuidedBackprop, Saliency
 from onnxattr.attributions.noisy import SmoothGrad, SquareGrad, VarGrad
 from onnxattr.attributions.path import IntegratedGradients
 from onnxattr.attributions.tunnel import NoiseTunnel
-from onnxattr.elsewhere import missing
 
 __all__ = [
     "BlurIG",

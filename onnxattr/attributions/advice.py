@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from onnxattr.channels import has_one_place
+from onnxattr.autodiff.overrides import RELU_LIKE
+from onnxattr.compile.relus import relu_spans
+from onnxattr.compile.renderings.rewrite import Request
+from onnxattr.graph.values import dims_of
+from onnxattr.loading.channels import has_one_place
 from onnxattr.loading.discrete import source_of, unexplained
 from onnxattr.loading.heads import probability_head
-from onnxattr.model import Prepared
-from onnxattr.relus import relu_spans
-from onnxattr.renderings.rewrite import Request
-from onnxattr.rules.overrides import RELU_LIKE
-from onnxattr.values import dims_of
+from onnxattr.loading.prepared import Prepared
 
 _LISTED = 5
 

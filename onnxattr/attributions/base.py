@@ -16,30 +16,30 @@ import onnx
 from tqdm import tqdm
 
 from onnxattr.attributions.advice import advice
-from onnxattr.attributions.axes import axis_names
-from onnxattr.attributions.baseline_kinds import OF_PATH, Fed
-from onnxattr.attributions.batches import is_dataset, pairs_of
-from onnxattr.attributions.collected import Collected
-from onnxattr.attributions.definition import Definition
-from onnxattr.attributions.explained import explanation_of, scored
-from onnxattr.attributions.feature_mask import fitting
-from onnxattr.attributions.finite import Case, Results
+from onnxattr.attributions.elsewhere import argument_hints, missing_call, parameter_hints
 from onnxattr.attributions.options import MEAN, Options, Unasked, is_integer
 from onnxattr.attributions.plan import Plan
-from onnxattr.attributions.reason import reason
-from onnxattr.elsewhere import argument_hints, missing_call, parameter_hints
+from onnxattr.compile.axes import axis_names
+from onnxattr.compile.baseline_kinds import OF_PATH, Fed
+from onnxattr.compile.explainer_file import RENDERINGS, build
+from onnxattr.compile.method import Definition
+from onnxattr.compile.renderings.reducers import REDUCERS
 from onnxattr.errors import ParameterError, one_door
-from onnxattr.exported import RENDERINGS, build
 from onnxattr.files import check_output
 from onnxattr.loading.heads import is_binary
 from onnxattr.loading.places import ALL_OUTPUTS
+from onnxattr.loading.prepared import Outputs, Wrt, prepare
 from onnxattr.loading.source import ModelSource, converted, name_of
-from onnxattr.model import Outputs, Wrt, prepare
-from onnxattr.renderings.reducers import REDUCERS
+from onnxattr.loading.weights import check_place, write_model
 from onnxattr.results import Explanation
+from onnxattr.running.batches import is_dataset, pairs_of
+from onnxattr.running.collected import Collected
+from onnxattr.running.explained import explanation_of, scored
+from onnxattr.running.feature_mask import fitting
+from onnxattr.running.finite import Case, Results
+from onnxattr.running.reason import reason
+from onnxattr.running.trial import trial_of
 from onnxattr.scores import score_of
-from onnxattr.trial import trial_of
-from onnxattr.weights import check_place, write_model
 
 
 class Attribution(ABC):

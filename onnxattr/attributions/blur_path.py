@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.attributions import quadrature as rules
 from onnxattr.attributions.base import Attribution
-from onnxattr.attributions.baseline_graphs import space_of
-from onnxattr.attributions.baseline_kinds import Along
-from onnxattr.attributions.definition import Definition, first_moment
 from onnxattr.attributions.options import MEAN
 from onnxattr.attributions.parameter_checks import count
-from onnxattr.attributions.placed_path import Rows
-from onnxattr.builder import OpBuilder
+from onnxattr.compile import quadrature as rules
+from onnxattr.compile.baseline_graphs import space_of
+from onnxattr.compile.baseline_kinds import Along
+from onnxattr.compile.method import Definition, first_moment
+from onnxattr.compile.placed_path import Rows
 from onnxattr.errors import ParameterError
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.source import ModelSource
-from onnxattr.model import Prepared
 
 if TYPE_CHECKING:
-    from onnxattr.renderings.points_graph import PointsGraph
+    from onnxattr.compile.renderings.points_graph import PointsGraph
 
 #: Behind this many standard deviations a Gaussian is nothing, in float32. An end before that would move with sigma in
 #: steps, and the score with it, which no gradient tells.

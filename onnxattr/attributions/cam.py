@@ -10,16 +10,16 @@ import onnx_ir as ir
 
 from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.cam_layer import find_layer, placement_of
-from onnxattr.attributions.definition import Definition, Factor, Finish, first_moment
 from onnxattr.attributions.options import MEAN, is_integer
-from onnxattr.attributions.placement import Placement
-from onnxattr.attributions.upsampling import UPSAMPLINGS
-from onnxattr.builder import OpBuilder
+from onnxattr.autodiff.overrides import GUIDED
+from onnxattr.compile.method import Definition, Factor, Finish, first_moment
+from onnxattr.compile.placement import Placement
+from onnxattr.compile.upsampling import UPSAMPLINGS
 from onnxattr.errors import ParameterError
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
+from onnxattr.loading.prepared import Prepared, Wrt
 from onnxattr.loading.source import ModelSource
-from onnxattr.model import Prepared, Wrt
-from onnxattr.rules.overrides import GUIDED
-from onnxattr.values import dims_of
 
 VARIANTS = ("xplique", "paper")
 #: Where a denominator is 0 so is its numerator.

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from onnxattr.attributions.placement import Placement
-from onnxattr.autodiff import FLOATS, inputs_of, needed_nodes, reaching
-from onnxattr.channels import channel_axis_of_input, channel_axis_of_layer
+from onnxattr.autodiff.engine import FLOATS, inputs_of, needed_nodes, reaching
+from onnxattr.compile.placement import Placement
 from onnxattr.errors import ModelError
-from onnxattr.landmarks import convolution_before, other_layout
+from onnxattr.graph.values import dims_of, named_values
+from onnxattr.loading.channels import channel_axis_of_input, channel_axis_of_layer
+from onnxattr.loading.landmarks import convolution_before, other_layout
 from onnxattr.loading.places import Place, check_outside, find_place
-from onnxattr.model import Prepared
-from onnxattr.values import dims_of, named_values
+from onnxattr.loading.prepared import Prepared
 
 _LISTED = 6
 

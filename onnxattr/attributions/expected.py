@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from onnxattr.attributions.background import AskedBackground, expected
-from onnxattr.attributions.baselines import Asked
-from onnxattr.attributions.definition import Definition
 from onnxattr.attributions.from_baseline import FromBaseline
 from onnxattr.attributions.options import MEAN
 from onnxattr.attributions.parameter_checks import count, deviation
+from onnxattr.compile.method import Definition
 from onnxattr.errors import ParameterError
 from onnxattr.loading.source import ModelSource
+from onnxattr.running.background import AskedBackground, expected
+from onnxattr.running.baselines import Asked
 
 
 class _Drawn(FromBaseline):

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from onnxattr.attributions.background import AskedBackground, asked_background
 from onnxattr.attributions.base import Attribution
-from onnxattr.attributions.baselines import Asked, asked
-from onnxattr.attributions.definition import Definition
 from onnxattr.attributions.plan import Plan
+from onnxattr.compile.method import Definition
 from onnxattr.results import Explanation
+from onnxattr.running.background import AskedBackground, asked_background
+from onnxattr.running.baselines import Asked, asked
 
 
 class FromBaseline(Attribution):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from onnxattr.attributions.base import Attribution
-from onnxattr.attributions.definition import Definition, first_moment, magnitude, times_input
 from onnxattr.attributions.options import MAX
+from onnxattr.autodiff.overrides import DECONVNET, GUIDED
+from onnxattr.compile.method import Definition, first_moment, magnitude, times_input
 from onnxattr.loading.source import ModelSource
-from onnxattr.rules.overrides import DECONVNET, GUIDED
 
 
 class Saliency(Attribution):

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from onnxattr.attributions.base import Attribution
-from onnxattr.attributions.definition import Definition, Finish, first_moment, unbiased_variance
 from onnxattr.attributions.options import MEAN
 from onnxattr.attributions.parameter_checks import count, deviation
+from onnxattr.compile.method import Definition, Finish, first_moment, unbiased_variance
 from onnxattr.loading.source import ModelSource
 
 

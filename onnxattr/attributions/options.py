@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from onnxattr.attributions.finite import check_mode
+from onnxattr.compile.noise import SEEDS
+from onnxattr.compile.relus import POLICIES
 from onnxattr.errors import ParameterError
+from onnxattr.loading.prepared import Outputs, Wrt
 from onnxattr.loading.verify import check_choice
-from onnxattr.model import Outputs, Wrt
-from onnxattr.noise import SEEDS
-from onnxattr.relus import POLICIES
+from onnxattr.running.finite import check_mode
 from onnxattr.session import check_providers
 
 

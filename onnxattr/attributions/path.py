@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from onnxattr.attributions import quadrature as rules
-from onnxattr.attributions.background import AskedBackground, averaged
-from onnxattr.attributions.baselines import Asked, asked
-from onnxattr.attributions.collected import Collected
-from onnxattr.attributions.definition import Definition, times_difference
 from onnxattr.attributions.from_baseline import FromBaseline
 from onnxattr.attributions.options import MEAN, is_integer
+from onnxattr.compile import quadrature as rules
+from onnxattr.compile.method import Definition, times_difference
 from onnxattr.errors import ParameterError
 from onnxattr.loading.source import ModelSource
+from onnxattr.running.background import AskedBackground, averaged
+from onnxattr.running.baselines import Asked, asked
+from onnxattr.running.collected import Collected
 
 
 class IntegratedGradients(FromBaseline):

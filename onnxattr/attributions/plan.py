@@ -10,28 +10,28 @@ from typing import Any
 
 import numpy as np
 
-from onnxattr.arrays import Targets, as_targets, label_weights, model_inputs, row_count
-from onnxattr.attributions.baseline_kinds import Background, Fed, Fixed
-from onnxattr.attributions.baselines import asked, called, check_count, rows_of
-from onnxattr.attributions.definition import Definition
-from onnxattr.attributions.feature_mask import groups_of, sizes_of_masks
-from onnxattr.attributions.one_sample import has_classes, targets_of_sample
 from onnxattr.attributions.options import Options
-from onnxattr.attributions.rows import compared, made_up
-from onnxattr.attributions.sample_shapes import channel_axes, check_apart
-from onnxattr.driver import Driver, Feeds
+from onnxattr.compile.baseline_kinds import Background, Fed, Fixed
+from onnxattr.compile.method import Definition
+from onnxattr.compile.renderings.driven import step_graph
+from onnxattr.compile.renderings.model_graph import own_names
+from onnxattr.compile.renderings.one_sample import as_one_sample, keeps_output
+from onnxattr.compile.renderings.rewrite import Request
+from onnxattr.compile.sample_shapes import channel_axes, check_apart
 from onnxattr.errors import ModelError, ParameterError
-from onnxattr.input_values import check_values
+from onnxattr.graph.values import dims_of
 from onnxattr.loading.heads import is_binary
-from onnxattr.loading.row_independence import SINGLE, UNDECIDED
-from onnxattr.model import Prepared
-from onnxattr.renderings.driven import step_graph
-from onnxattr.renderings.model_graph import own_names
-from onnxattr.renderings.one_sample import as_one_sample, keeps_output
-from onnxattr.renderings.rewrite import Request
+from onnxattr.loading.prepared import Prepared
+from onnxattr.loading.rows.independence import SINGLE, UNDECIDED
+from onnxattr.running.arrays import Targets, as_targets, label_weights, model_inputs, row_count
+from onnxattr.running.baselines import asked, called, check_count, rows_of
+from onnxattr.running.driver import Driver, Feeds
+from onnxattr.running.feature_mask import groups_of, sizes_of_masks
+from onnxattr.running.input_values import check_values
+from onnxattr.running.one_sample import has_classes, targets_of_sample
+from onnxattr.running.rows import compared, made_up
 from onnxattr.scores.check import checked_score
 from onnxattr.scores.score import LINEAR, Score
-from onnxattr.values import dims_of
 
 
 class Plan:

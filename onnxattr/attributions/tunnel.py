@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from onnxattr.attributions.base import Attribution
-from onnxattr.attributions.definition import Definition, first_moment, unbiased_variance
 from onnxattr.attributions.options import Options
 from onnxattr.attributions.parameter_checks import count, deviation
 from onnxattr.attributions.plan import Plan
-from onnxattr.driver import Driver, Feeds
+from onnxattr.compile.method import Definition, first_moment, unbiased_variance
+from onnxattr.compile.renderings.tunnel import TunnelRequest, noisy_values, with_inputs
 from onnxattr.errors import ParameterError
-from onnxattr.renderings.tunnel import TunnelRequest, noisy_values, with_inputs
+from onnxattr.running.driver import Driver, Feeds
 
 KINDS = ("mean", "square", "variance")
 NOISE_KINDS = ("absolute", "relative")

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from onnxattr.cli import convert, evaluate, explain, export
+from onnxattr.cli.console import printable, tell
 from onnxattr.cli.method_options import VERIFY, add_verify
-from onnxattr.console import printable, tell
 from onnxattr.errors import NonFiniteWarning, OnnxAttrError
 from onnxattr.inspection import inspect, supported_operators
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from onnxattr.console import written
+from onnxattr.cli.console import written
 
 
 def add_to(commands: Any) -> None:

@@ -12,16 +12,17 @@ import numpy as np
 
 from onnxattr import attributions, metrics, plots
 from onnxattr.attributions.base import Attribution
+from onnxattr.cli.console import written
 from onnxattr.cli.explain import targets_given
 from onnxattr.cli.method_options import is_integer
-from onnxattr.console import written
 from onnxattr.errors import ParameterError
-from onnxattr.files import check_output, read_arrays
+from onnxattr.files import check_output
 from onnxattr.metrics.average import MaskedMetric
 from onnxattr.metrics.base import Metric
 from onnxattr.metrics.causal import CausalFidelity
 from onnxattr.metrics.concentration import ConcentrationMetric
 from onnxattr.metrics.evaluation import Evaluation, evaluate
+from onnxattr.running.array_files import read_arrays
 
 #: The methods and metrics that are taken unless others are named.
 METHODS = ("Saliency", "GradientInput", "IntegratedGradients", "SmoothGrad", "SquareGrad", "VarGrad")

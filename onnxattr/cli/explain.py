@@ -11,14 +11,15 @@ import numpy as np
 
 from onnxattr import plots
 from onnxattr.attributions.base import Attribution
-from onnxattr.class_names import label_of
+from onnxattr.cli.console import written
 from onnxattr.cli.method_options import PARAMETERS, add_method, is_integer, method_of
-from onnxattr.console import written
-from onnxattr.csv_rows import Table
 from onnxattr.errors import ParameterError, ShapeError
-from onnxattr.explainer import Explainer, is_explainer, load
-from onnxattr.files import AnyPath, check_output, read_arrays, whole_file
+from onnxattr.files import AnyPath, check_output, whole_file
+from onnxattr.loading.class_names import label_of
 from onnxattr.results import Explanation
+from onnxattr.running.array_files import read_arrays
+from onnxattr.running.csv_rows import Table
+from onnxattr.running.explainer import Explainer, is_explainer, load
 
 #: From this relative gap on it is said what narrows it.
 _WIDE = 0.2

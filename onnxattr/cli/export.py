@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from onnxattr.attributions.triton import export_triton
+from onnxattr.cli.console import written
 from onnxattr.cli.method_options import add_method, method_of
-from onnxattr.console import written
-from onnxattr.exported import RENDERINGS
+from onnxattr.compile.explainer_file import RENDERINGS
 from onnxattr.files import check_output
-from onnxattr.triton import export_triton
-from onnxattr.weights import PLACES
+from onnxattr.loading.weights import PLACES
 
 
 def add_to(commands: Any) -> None:

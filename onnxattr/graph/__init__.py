@@ -1,1 +1,1 @@
-"""What can be known of a graph before it runs, and arithmetic that uses it; knows ONNX, knows no gradient."""
+"""What ONNX says of a graph, and nodes written into one; knows no gradient."""

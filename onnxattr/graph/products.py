@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 if TYPE_CHECKING:
-    from onnxattr.builder import OpBuilder
+    from onnxattr.graph.builder import OpBuilder
 
 
 def product(op: OpBuilder, a: ir.Value, b: ir.Value) -> ir.Value:

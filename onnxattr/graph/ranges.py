@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from onnxattr.graph.intervals import ANY, FINITE, FLOATS, TRUTH, Range, range_of_array
 from onnxattr.graph.range_table import range_of_node
-from onnxattr.subgraphs import captures_of, subgraphs_of
+from onnxattr.graph.subgraphs import captures_of, subgraphs_of
 
 #: Weights of more elements are not looked at and count as finite.
 _LARGEST = 2**22

@@ -6,10 +6,10 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.subgraphs import subgraphs_of
+from onnxattr.graph.values import dims_of
 from onnxattr.loading.sequences import Contents, Stack, alike, stacked
-from onnxattr.subgraphs import subgraphs_of
-from onnxattr.values import dims_of
 
 #: What can read a sequence whose length only a run decides.
 _READERS = ("ConcatFromSequence", "SequenceAt", "SequenceLength")

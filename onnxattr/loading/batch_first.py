@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder
-from onnxattr.loading.row_independence import EXTENTS
-from onnxattr.loading.row_sets import MOST_ROWS
-from onnxattr.loading.row_walk import Walk
-from onnxattr.values import dims_of
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
+from onnxattr.loading.rows.independence import EXTENTS
+from onnxattr.loading.rows.sets import MOST_ROWS
+from onnxattr.loading.rows.walk import Walk
 
 
 def put_batch_first(graph: ir.Graph, opset: int, values: Sequence[ir.Value]) -> None:

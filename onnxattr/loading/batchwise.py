@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from onnxattr.subgraphs import bodies_of
+from onnxattr.graph.subgraphs import bodies_of
 
 _RECURRENT = ("LSTM", "GRU", "RNN")
 #: By position among the inputs (X, initial_h, initial_c) and outputs (Y, Y_h, Y_c): the axes of the other layout.

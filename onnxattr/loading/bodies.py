@@ -6,7 +6,7 @@ import itertools
 
 import onnx
 
-from onnxattr.subgraphs import graphs_in
+from onnxattr.graph.subgraphs import graphs_in
 
 
 def give_own_values(graph: onnx.GraphProto) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from onnxattr.subgraphs import Names, bodies_of, graphs_in
+from onnxattr.graph.subgraphs import Names, bodies_of, graphs_in
 
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32)
 #: Elements of a constant that every subgraph may have a copy of; axes and shapes have far fewer.

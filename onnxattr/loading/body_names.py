@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import onnx
 
-from onnxattr.subgraphs import Names, bodies_of, graphs_in
+from onnxattr.graph.subgraphs import Names, bodies_of, graphs_in
 
 
 def with_own_names(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import onnx
 
 from onnxattr.errors import ModelError
-from onnxattr.subgraphs import nodes_in
+from onnxattr.graph.subgraphs import nodes_in
 
 #: Most nodes and bytes that the calls of functions may make, beside a multiple of what the file holds.
 _MOST_NODES, _MOST_BYTES, _TIMES_FILE = 100_000, 2**28, 4

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 
 import onnx
 
-from onnxattr.subgraphs import bodies_of
+from onnxattr.graph.subgraphs import bodies_of
 
 
 def read_weights_directly(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import onnx
 
-from onnxattr.subgraphs import bodies_of, graphs_in
+from onnxattr.graph.subgraphs import bodies_of, graphs_in
 
 #: A value, by the number of its graph (in the order of ``graphs_in``) and its name.
 Key = tuple[int, str]

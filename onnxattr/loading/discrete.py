@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 import onnx_ir as ir
 
-from onnxattr.autodiff import FLOATS, inputs_of, reaching
+from onnxattr.autodiff.engine import FLOATS, inputs_of, reaching
 
 #: What these give depends on the shape of their input alone.
 _SHAPES = ("Shape", "Size")

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from onnxattr.autodiff import FLOATS, reaching
+from onnxattr.autodiff.engine import FLOATS, reaching
 from onnxattr.errors import ModelError
-from onnxattr.layers import Layer
+from onnxattr.graph.values import dims_of
 from onnxattr.loading.discrete import explainable
+from onnxattr.loading.layers import Layer
 from onnxattr.loading.layouts import put_on_path
 from onnxattr.loading.places import Place, check_outside, find_place
-from onnxattr.values import dims_of
 
 _LISTED = 8
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.loading.row_independence import apart
-from onnxattr.loading.row_sets import MOST_ROWS, Shape
-from onnxattr.loading.row_walk import Walk
-from onnxattr.values import dims_of
+from onnxattr.graph.values import dims_of
+from onnxattr.loading.rows.independence import apart
+from onnxattr.loading.rows.sets import MOST_ROWS, Shape
+from onnxattr.loading.rows.walk import Walk
 
 #: The symbol of the rows.
 _ROWS = "N"

@@ -8,10 +8,10 @@ from typing import Any
 import onnx
 import onnx.inliner
 
+from onnxattr.autodiff.registry import NON_DIFFERENTIABLE, op_name
+from onnxattr.autodiff.standard import STANDARD
+from onnxattr.graph.subgraphs import bodies_of, graphs_in, nodes_in, values_in
 from onnxattr.loading.shapes import infer_shapes
-from onnxattr.rules.registry import NON_DIFFERENTIABLE, op_name
-from onnxattr.rules.standard import STANDARD
-from onnxattr.subgraphs import bodies_of, graphs_in, nodes_in, values_in
 
 #: Domain of the functions that stand for definitions until they are inlined.
 _DEFINITIONS = "onnxattr.definitions"

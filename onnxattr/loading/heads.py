@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 
-from onnxattr.autodiff import reachable
-from onnxattr.layers import Layer
-from onnxattr.values import dims_of
+from onnxattr.autodiff.engine import reachable
+from onnxattr.graph.values import dims_of
+from onnxattr.loading.layers import Layer
 
 #: What the only unit of an output gives: the probability of class 1, its logit, or a number that is no class at all.
 PROBABILITY, LOGIT, NUMBER = "probability", "logit", "number"

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.schemas import evaluated
-from onnxattr.subgraphs import subgraphs_of
-from onnxattr.values import dims_of
+from onnxattr.graph.schemas import evaluated
+from onnxattr.graph.subgraphs import subgraphs_of
+from onnxattr.graph.values import dims_of
 
 #: Elements of a weight that is looked at and of a result that is computed, and bytes of all results together.
 _LARGEST, _LARGEST_RESULT, _MOST_BYTES = 4096, 2**20, 2**27

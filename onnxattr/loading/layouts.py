@@ -10,11 +10,11 @@ from collections.abc import Collection, Sequence
 
 import onnx_ir as ir
 
-from onnxattr.autodiff import needed_nodes
-from onnxattr.builder import OpBuilder
-from onnxattr.layers import Layer
+from onnxattr.autodiff.engine import needed_nodes
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of, named_values
+from onnxattr.loading.layers import Layer
 from onnxattr.loading.places import Place
-from onnxattr.values import dims_of, named_values
 
 #: Operators that only lay out their first input otherwise, so that it can be had back.
 _INVERTIBLE = frozenset("Transpose Reshape Flatten Squeeze Unsqueeze Identity".split())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-from onnxattr.values import dims_of
+from onnxattr.graph.values import dims_of
 
 
 def tell_lengths_apart(graph: onnx.GraphProto, rows: bool = True) -> None:

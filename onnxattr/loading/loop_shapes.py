@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import onnx
 
+from onnxattr.graph.subgraphs import bodies_of, nodes_in
 from onnxattr.loading.missing_shapes import infer_all
-from onnxattr.subgraphs import bodies_of, nodes_in
 
 _ANY = onnx.TensorShapeProto.Dimension()
 #: Inference goes over the model once a round: as often as this many visits of nodes allow.

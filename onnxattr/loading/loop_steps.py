@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
+from onnxattr.graph.subgraphs import subgraphs_of
 from onnxattr.loading.known_values import KnownArrays, goes_on
-from onnxattr.subgraphs import subgraphs_of
 
 
 def own_steps(node: ir.Node, known: KnownArrays) -> int | None:

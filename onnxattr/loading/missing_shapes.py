@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import onnx
 
-from onnxattr.subgraphs import bodies_of, nodes_in, values_in
+from onnxattr.graph.subgraphs import bodies_of, nodes_in, values_in
 
 #: What a value's dimensions are known to be: numbers, symbols, or None.
 Shapes = Mapping[str, onnx.TensorShapeProto]

@@ -13,10 +13,10 @@ import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from onnxattr.errors import ModelError, RuleError
+from onnxattr.graph.schemas import infer
+from onnxattr.graph.subgraphs import bodies_of, graphs_in, nodes_in
+from onnxattr.graph.values import dims_of
 from onnxattr.loading.known_values import KnownArrays
-from onnxattr.schemas import infer
-from onnxattr.subgraphs import bodies_of, graphs_in, nodes_in
-from onnxattr.values import dims_of
 
 #: Operators whose outputs are no smaller than an input, or are of the shape that they say.
 _KEEPING = frozenset(

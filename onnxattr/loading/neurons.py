@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder
-from onnxattr.channels import channel_axis_of_layer
 from onnxattr.errors import ParameterError
-from onnxattr.values import dims_of
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
+from onnxattr.loading.channels import channel_axis_of_layer
 
 _END = 2**31 - 1
 

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from onnxattr.subgraphs import Names, bodies_of, graphs_in, nodes_in
+from onnxattr.graph.subgraphs import Names, bodies_of, graphs_in, nodes_in
 
 #: Domain that hides operators from onnx's converter which ONNX Runtime knew before ONNX did.
 _HIDDEN = "onnxattr.hidden"

@@ -6,12 +6,12 @@ from typing import Any
 
 import onnx
 
+from onnxattr.autodiff.registry import op_name
 from onnxattr.errors import ModelError
+from onnxattr.graph.subgraphs import nodes_in
 from onnxattr.loading.functions import write_out_functions
 from onnxattr.loading.old_operators import after_conversion, before_conversion
 from onnxattr.loading.row_scans import upgrade_row_scans
-from onnxattr.rules.registry import op_name
-from onnxattr.subgraphs import nodes_in
 
 #: Models below this opset are upgraded to it; the rewriter emits nodes of the model's opset from here on.
 OPSET = 18

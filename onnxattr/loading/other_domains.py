@@ -9,15 +9,15 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
-from onnxattr.builder import OpBuilder
+from onnxattr.autodiff.refused import WHY
+from onnxattr.autodiff.registry import op_name
+from onnxattr.decompositions.standard import DEFINITIONS
 from onnxattr.errors import RuleError, UnsupportedOpError
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.schemas import infer
+from onnxattr.graph.subgraphs import nodes_in
+from onnxattr.graph.values import dims_of
 from onnxattr.loading.shapes import infer_shapes
-from onnxattr.rules.definitions import DEFINITIONS
-from onnxattr.rules.refused import WHY
-from onnxattr.rules.registry import op_name
-from onnxattr.schemas import infer
-from onnxattr.subgraphs import nodes_in
-from onnxattr.values import dims_of
 
 _CONTRIB = "com.microsoft"
 

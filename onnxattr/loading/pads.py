@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder
-from onnxattr.rules.padding import along_computed
-from onnxattr.values import dims_of
+from onnxattr.autodiff.rules.padding import along_computed
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
 
 
 def pad_every_axis(graph: ir.Graph, opset: int) -> None:

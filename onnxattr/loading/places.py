@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from onnxattr.autodiff import FLOATS
+from onnxattr.autodiff.engine import FLOATS
 from onnxattr.errors import ModelError
-from onnxattr.layers import Layer
-from onnxattr.subgraphs import subgraphs_of
-from onnxattr.values import named_values, values_of
+from onnxattr.graph.subgraphs import subgraphs_of
+from onnxattr.graph.values import named_values, values_of
+from onnxattr.loading.layers import Layer
 
 _NEAREST, _LISTED = 5, 20
 

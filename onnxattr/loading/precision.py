@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.errors import ParameterError
-from onnxattr.values import values_of
+from onnxattr.graph.values import values_of
 
 PRECISIONS = ("model", "float32")
 _HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)

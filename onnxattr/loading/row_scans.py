@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 from onnxattr.errors import ModelError
-from onnxattr.subgraphs import nodes_in
+from onnxattr.graph.subgraphs import nodes_in
 
 #: Domain that hides the old Scans from onnx's converter, which knows them for batches of one row alone.
 _HIDDEN = "onnxattr.row_scans"

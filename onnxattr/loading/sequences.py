@@ -8,9 +8,9 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
 from onnxattr.loading.known_values import KnownArrays
-from onnxattr.values import dims_of
 
 #: More parts than this are not told apart: what reads them takes slices of what is split.
 _MOST_PARTS = 4096

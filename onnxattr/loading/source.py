@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -55,9 +56,7 @@ def read_proto(source: ModelSource) -> onnx.ModelProto:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if is_keras(path):
-            from onnxattr.converters import keras
-
-            return keras.to_onnx(path)
+            return converter("keras").to_onnx(path)
         return _parse(_bytes_of(path), str(path))
     found = converted(source)
     if found is not source:
@@ -81,9 +80,12 @@ def converted(source: ModelSource, sample: Any = None) -> ModelSource:
     framework = framework_of(source)
     if framework is None:
         return source
-    from onnxattr.converters import objects
+    return converter("objects").to_onnx(source, framework, sample)
 
-    return objects.to_onnx(source, framework, sample)
+
+def converter(name: str) -> Any:
+    """A module of the converters. They are built on this package, so they are looked up by name when one is needed."""
+    return importlib.import_module(f"onnxattr.converters.{name}")
 
 
 def framework_of(source: Any) -> str | None:

@@ -12,13 +12,9 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, NameFixPass
 
-from onnxattr.builder import OpBuilder
 from onnxattr.errors import ModelError
-from onnxattr.loading.appended import stack_appended
-from onnxattr.loading.known_values import KnownArrays, goes_on
-from onnxattr.loading.sequences import HANDLERS, Contents
-from onnxattr.loading.shapes import infer_shapes
-from onnxattr.subgraphs import (
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.subgraphs import (
     captures_of,
     drop,
     graphs_in,
@@ -28,7 +24,11 @@ from onnxattr.subgraphs import (
     subgraphs_of,
     values_in,
 )
-from onnxattr.values import dims_of, values_of
+from onnxattr.graph.values import dims_of, values_of
+from onnxattr.loading.appended import stack_appended
+from onnxattr.loading.known_values import KnownArrays, goes_on
+from onnxattr.loading.sequences import HANDLERS, Contents
+from onnxattr.loading.shapes import infer_shapes
 
 #: Loops over sequences of up to this many steps are written out.
 _MOST_STEPS = 64

@@ -18,11 +18,11 @@ import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from onnxattr.errors import ModelError, RuleError
+from onnxattr.graph.schemas import infer
+from onnxattr.graph.subgraphs import bodies_of, graphs_in, nodes_in, subgraphs_of
+from onnxattr.graph.values import dims_of, values_of
 from onnxattr.loading.known_values import KnownArrays
 from onnxattr.loading.loop_steps import all_steps, grows_sequences, own_steps
-from onnxattr.schemas import infer
-from onnxattr.subgraphs import bodies_of, graphs_in, nodes_in, subgraphs_of
-from onnxattr.values import dims_of, values_of
 
 #: What is computed from weights alone may take so many bytes, beside a multiple of what the weights take.
 _MOST_CONSTANT, _TIMES_WEIGHTS = 2**28, 16

@@ -16,11 +16,11 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.errors import ModelError, OnnxAttrError, ParameterError
+from onnxattr.graph.subgraphs import graphs_in, nodes_in
+from onnxattr.graph.values import dims_of
 from onnxattr.loading.known_values import KnownArrays
 from onnxattr.loading.loop_steps import all_steps, loops_of, own_steps
 from onnxattr.session import Session
-from onnxattr.subgraphs import graphs_in, nodes_in
-from onnxattr.values import dims_of
 
 #: What ``load`` notes in a model's ``meta`` for this: the model as it was read.
 ORIGINAL = "original"

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxattr.arrays import as_array
 from onnxattr.errors import NonFiniteError, ParameterError, ShapeError
+from onnxattr.running.arrays import as_array
 
 #: How maps are told in errors.
 _FITS = "one map per input, of the input's shape; an axis may be 1, or for channels be absent"

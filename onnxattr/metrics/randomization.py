@@ -12,12 +12,12 @@ from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.options import is_integer
 from onnxattr.attributions.parameter_checks import count
 from onnxattr.errors import ModelError, NonFiniteError, NonFiniteWarning, ParameterError
+from onnxattr.loading.prepared import Prepared
 from onnxattr.metrics.maps import aligned
 from onnxattr.metrics.scored import on_prepared
 from onnxattr.metrics.similarity import spearman, ssim
 from onnxattr.metrics.stability import ExplainerMetric
 from onnxattr.metrics.weights import DRAWS, Draw, WeightLayer, weight_layers, with_weights_drawn
-from onnxattr.model import Prepared
 
 SIMILARITIES = ("spearman", "ssim")
 _PAPER = "Adebayo et al., 2018, Sanity Checks for Saliency Maps, arXiv 1810.03292"

@@ -12,20 +12,20 @@ import numpy as np
 import onnx_ir as ir
 from tqdm import tqdm
 
-from onnxattr.arrays import label_weights, take
 from onnxattr.attributions.base import Attribution
-from onnxattr.attributions.batches import is_dataset, join, pairs_of
-from onnxattr.attributions.definition import Definition, first_moment
-from onnxattr.builder import OpBuilder
-from onnxattr.driver import Feeds
+from onnxattr.compile.method import Definition, first_moment
+from onnxattr.compile.renderings.model_graph import own_name
+from onnxattr.compile.renderings.rewrite import Rewrite
 from onnxattr.errors import ModelError, NonFiniteError, ParameterError, ShapeError, one_door
-from onnxattr.frames import orders_of
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
+from onnxattr.loading.prepared import Prepared, named_values
 from onnxattr.loading.source import framework_of
-from onnxattr.model import Prepared, named_values
-from onnxattr.renderings.model_graph import own_name
-from onnxattr.renderings.rewrite import Rewrite
+from onnxattr.running.arrays import label_weights, take
+from onnxattr.running.batches import is_dataset, join, pairs_of
+from onnxattr.running.driver import Feeds
+from onnxattr.running.frames import orders_of
 from onnxattr.session import Session
-from onnxattr.values import dims_of
 
 #: (op, y) -> what is put behind the model's output.
 ACTIVATIONS: Mapping[str, Callable[[OpBuilder, ir.Value], ir.Value]] = {

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from onnxattr.arrays import as_array
 from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.parameter_checks import count, number
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.metrics.base import ModelMetric
 from onnxattr.metrics.maps import as_maps
+from onnxattr.running.arrays import as_array
 
 #: (inputs (R, ...), generator) -> changed inputs (R, ...).
 Move = Callable[[np.ndarray, np.random.Generator], np.ndarray]

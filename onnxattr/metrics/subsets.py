@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxattr.arrays import as_array
 from onnxattr.errors import ParameterError
+from onnxattr.running.arrays import as_array
 
 
 class Subsets:

@@ -9,9 +9,9 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.errors import ModelError, ParameterError
-from onnxattr.layers import sources_of_views
-from onnxattr.model import Prepared
-from onnxattr.subgraphs import captures_of
+from onnxattr.graph.subgraphs import captures_of
+from onnxattr.loading.layers import sources_of_views
+from onnxattr.loading.prepared import Prepared
 
 #: (name, weights, generator) -> weights of the same shape.
 Draw = Callable[[str, np.ndarray, np.random.Generator], np.ndarray]

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder
 from onnxattr.errors import OperatorError
+from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import FLOATS
+from onnxattr.graph.values import dims_of
 from onnxattr.scores.indexing import indexed
-from onnxattr.values import dims_of
 
 _INTEGERS = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.INT16, ir.DataType.INT8, ir.DataType.UINT8)
 #: From narrow to wide.

@@ -7,12 +7,12 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff import inputs_of
-from onnxattr.builder import OpBuilder
+from onnxattr.autodiff.engine import inputs_of
 from onnxattr.errors import OperatorError
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.subgraphs import subgraphs_of
+from onnxattr.graph.values import dims_of, values_of
 from onnxattr.scores.arrays import Array
-from onnxattr.subgraphs import subgraphs_of
-from onnxattr.values import dims_of, values_of
 
 #: The values of a model's outputs from those of its inputs, both in the model's order.
 Run = Callable[[Sequence[ir.Value]], Sequence[ir.Value]]

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from onnxattr.autodiff import inputs_of, reachable
-from onnxattr.builder import OpBuilder
+from onnxattr.autodiff.engine import inputs_of, reachable
 from onnxattr.errors import OperatorError
+from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import FLOATS
-from onnxattr.loading.row_independence import MIXED, PROVEN, independence
+from onnxattr.graph.values import dims_of
+from onnxattr.loading.rows.independence import MIXED, PROVEN, independence
 from onnxattr.scores.calls import Model
 from onnxattr.scores.score import Score
-from onnxattr.values import dims_of
 
 
 @dataclass

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.errors import OnnxAttrError, OperatorError, RuleError
+from onnxattr.loading.source import converter
 from onnxattr.scores.score import Dims, Function, Score, TargetKind
 
 #: Libraries whose functions take no symbolic arrays.
@@ -84,7 +85,7 @@ def _by_tensorflow(function: Callable[..., Any], name: str, error: Exception, f:
     """What a function of TensorFlow's operations computes, converted; for other functions the error is raised."""
     if _foreign(error) not in ("tensorflow", "keras"):
         raise OperatorError(_why(name, error)) from error
-    from onnxattr.converters.tensorflow_operator import traced
+    traced = converter("keras.tensorflow_operator").traced
 
     try:
         return traced(function, f, x, y)

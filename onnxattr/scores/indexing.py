@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.builder import OpBuilder
 from onnxattr.errors import OperatorError
-from onnxattr.values import dims_of
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
 
 _LARGE = 2**31 - 1
 

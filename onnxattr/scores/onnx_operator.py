@@ -13,14 +13,14 @@ import onnx_ir as ir
 
 from onnxattr.errors import ModelError, OperatorError
 from onnxattr.graph.intervals import FLOATS
+from onnxattr.graph.values import dims_of
 from onnxattr.loading.load import DIGEST, load
 from onnxattr.loading.opsets import OPSET, downgrade
+from onnxattr.loading.prepared import opset_of
 from onnxattr.loading.source import ModelSource, name_of
-from onnxattr.model import opset_of
 from onnxattr.scores.arrays import Array
 from onnxattr.scores.calls import copied
 from onnxattr.scores.score import Dims, Score, TargetKind
-from onnxattr.values import dims_of
 
 #: What inputs are called: the model's output, the target, the model's input.
 _NAMES = {

@@ -10,9 +10,9 @@ import onnx_ir as ir
 
 from onnxattr.errors import OperatorError
 from onnxattr.graph.intervals import FLOATS
+from onnxattr.graph.values import dims_of
 from onnxattr.scores.arrays import Array
 from onnxattr.scores.calls import Model
-from onnxattr.values import dims_of
 
 #: g(f, x, y) -> one number per sample (N,), of symbolic arrays.
 Function = Callable[[Any, Any, Any], Any]

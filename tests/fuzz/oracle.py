@@ -12,9 +12,9 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from fuzz.draft import Array
-from onnxattr.evaluator import CORRECTED
-from onnxattr.subgraphs import bodies_of, nodes_in
+from onnxattr.graph.subgraphs import bodies_of, nodes_in
 from onnxattr.testing import as_double
+from onnxattr.testing.evaluator import CORRECTED
 
 Forward = Callable[[Array], Array]
 Values = Callable[[Array], list[Array]]

@@ -9,9 +9,9 @@ import numpy as np
 import onnxattr
 from onnxattr.attributions import IntegratedGradients, Saliency
 from onnxattr.errors import OnnxAttrError, TargetError
-from onnxattr.explainer import is_explainer
+from onnxattr.graph.values import dims_of
 from onnxattr.inspection import inspect
-from onnxattr.values import dims_of
+from onnxattr.running.explainer import is_explainer
 
 #: Arrays that a mutant declares larger than this are not fed.
 _MOST_ELEMENTS = 100_000

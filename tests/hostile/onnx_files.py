@@ -225,8 +225,8 @@ FILES: dict[str, tuple[bytes, str]] = {
     # Metadata
     **{
         f"explainer entry {text[:12]!r}": (
-            metadata("onnxattr.explainer", text),
-            "'onnxattr.explainer'.* is damaged",
+            metadata("onnxattr.running.explainer", text),
+            "'onnxattr.running.explainer'.* is damaged",
         )
         for text in (
             "",
@@ -243,7 +243,10 @@ FILES: dict[str, tuple[bytes, str]] = {
         )
     },
     **{
-        f"layer table {text[:12]!r}": (metadata("onnxattr.layers", text), "'onnxattr.layers' is damaged")
+        f"layer table {text[:12]!r}": (
+            metadata("onnxattr.layers", text),
+            "'onnxattr.layers' is damaged",
+        )
         for text in (
             "{}",
             "[1,2]",

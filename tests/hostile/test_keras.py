@@ -21,7 +21,8 @@ if os.environ.get("HIDE_TF_KERAS"):
     sys.modules["tf_keras"] = None
 import tensorflow, keras, h5py, onnxruntime
 from onnxattr import cli
-from onnxattr.converters import keras as _, tf2onnx_patches
+from onnxattr.converters import keras as _
+from onnxattr.converters.keras import tf2onnx_patches
 from onnxattr.converters.files import convert_file
 
 @keras.saving.register_keras_serializable("hostile")

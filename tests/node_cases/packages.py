@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx
 
-from onnxattr.gradient import vjp
+from onnxattr.compile.gradient import vjp
 
 Arrays = Mapping[str, np.ndarray]
 #: Gives the values of the named outputs of a model.

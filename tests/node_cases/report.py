@@ -12,9 +12,9 @@ import onnx
 from node_cases.cases import NodeCase, collect
 from node_cases.judge import OPEN, PASSED, WITHOUT, Verdict
 from node_cases.reasons import INPUTS, OPERATORS, RESTRICTIONS
-from onnxattr.rules.definitions import DEFINITIONS
-from onnxattr.rules.registry import NON_DIFFERENTIABLE
-from onnxattr.rules.standard import STANDARD
+from onnxattr.autodiff.registry import NON_DIFFERENTIABLE
+from onnxattr.autodiff.standard import STANDARD
+from onnxattr.decompositions.standard import DEFINITIONS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
 Verdicts = Mapping[str, Verdict]

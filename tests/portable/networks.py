@@ -16,8 +16,8 @@ from methods import NEEDED, ON_ANY_MODEL
 from PIL import Image
 
 from models import efficientnet_lite0, emotion, gunpoint, photos
-from onnxattr.attributions.quadrature import trapezoid
-from onnxattr.noise import draw_noise
+from onnxattr.compile.noise import draw_noise
+from onnxattr.compile.quadrature import trapezoid
 
 NOISY = ("SmoothGrad", "SquareGrad", "VarGrad")
 REPEATED = ("IntegratedGradients", *NOISY)

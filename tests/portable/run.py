@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from onnxattr import attributions  # noqa: E402
-from onnxattr.noise import draw_noise  # noqa: E402
+from onnxattr.compile.noise import draw_noise  # noqa: E402
 from portable.cases import Entry, load_again, write_cases  # noqa: E402
 from portable.document import write_section  # noqa: E402
 from portable.margins import LEAST_MARGIN, smallest_margin  # noqa: E402

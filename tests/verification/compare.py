@@ -19,7 +19,7 @@ if not __package__:  # started as a script
 from onnxattr.converters.keras import to_onnx
 
 import onnxattr.attributions
-from onnxattr.noise import draw_noise
+from onnxattr.compile.noise import draw_noise
 from verification import cams
 from verification.models import BUILDERS, LOGITS_INDEX, Case, build_case
 from verification.report import Row, full_table, summary_table

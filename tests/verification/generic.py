@@ -16,7 +16,7 @@ import numpy as np
 if not __package__:  # started as a script
     sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[1:3]]
 
-from onnxattr.noise import draw_noise
+from onnxattr.compile.noise import draw_noise
 from verification.compare import DEFAULTS, FAST, FULL_MODELS, VARIANTS, Settings, tape
 from verification.models import BUILDERS, Case, build_case
 

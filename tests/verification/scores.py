@@ -25,7 +25,7 @@ from onnxattr.converters.keras import to_onnx
 
 import onnxattr
 from onnxattr import xp
-from onnxattr.noise import draw_noise
+from onnxattr.compile.noise import draw_noise
 from verification.compare import relative_error, tolerance_of
 from verification.report import render
 from verification.tape import METHODS, NOISY, TapeReference

@@ -14,8 +14,8 @@ from onnxattr.converters.keras import to_onnx
 
 import onnxattr.attributions
 from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency, SmoothGrad, VarGrad
+from onnxattr.compile.noise import draw_noise
 from onnxattr.errors import OnnxAttrError, ParameterError, TargetError
-from onnxattr.noise import draw_noise
 from verification.compare import relative_error, tape
 from verification.models import build_case, randomize_weights
 from verification.tape import METHODS, TapeReference

@@ -1,0 +1,112 @@
+"""Look up the values of a plain ONNX graph and remove what nothing needs."""
+
+from collections.abc import Iterable, Mapping
+
+from onnx import GraphProto, NodeProto
+from onnxattr.converters.common.onnx_finish import subgraphs
+
+# Nodes that move elements without computing: where only these lie between two values, both hold the same numbers.
+LAYOUT_OPERATORS = frozenset({"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})
+
+
+class GraphView:
+    """Producers of the values of a graph; valid until the graph changes."""
+
+    def __init__(self, graph: GraphProto) -> None:
+        self.graph = graph
+        self.producer = {name: node for node in graph.node for name in node.output if name}
+        self.constants = {tensor.name for tensor in graph.initializer}
+
+    def ancestors(self, names: Iterable[str]) -> set[str]:
+        """All values that the given ones are computed from, themselves included."""
+        found: set[str] = set()
+        pending = list(names)
+        while pending:
+            name = pending.pop()
+            if not name or name in found:
+                continue
+            found.add(name)
+            node = self.producer.get(name)
+            if node is not None:
+                pending.extend(outer_inputs(node))
+        return found
+
+    def nodes_between(self, start: str, end: str) -> list[NodeProto] | None:
+        """Nodes computing `end` from `start` and constants alone, in graph order; None if they need more."""
+        needed: set[str] = set()
+        pending = [end]
+        while pending:
+            name = pending.pop()
+            if name == start or not name or name in needed:
+                continue
+            node = self.producer.get(name)
+            if node is None:
+                if name not in self.constants:
+                    return None
+                continue
+            needed.add(name)
+            pending.extend(outer_inputs(node))
+        return [node for node in self.graph.node if needed & set(node.output)]
+
+
+def outer_inputs(node: NodeProto) -> list[str]:
+    """Values that a node or the graphs inside it read."""
+    names = list(node.input)
+    for graph in subgraphs(node):
+        inner = {output for inner_node in graph.node for output in inner_node.output}
+        inner.update(value.name for value in graph.input)
+        inner.update(tensor.name for tensor in graph.initializer)
+        reads = [name for inner_node in graph.node for name in outer_inputs(inner_node)]
+        reads += [value.name for value in graph.output]
+        names += [name for name in reads if name not in inner]
+    return names
+
+
+def remove_dead_nodes(graph: GraphProto, kept: Iterable[str]) -> None:
+    """Remove every node that neither an output nor one of the `kept` values needs."""
+    needed = GraphView(graph).ancestors([*(value.name for value in graph.output), *kept])
+    dead = [index for index, node in enumerate(graph.node) if not needed & set(node.output)]
+    for index in reversed(dead):
+        del graph.node[index]
+
+
+def take_out_dead_nodes(graph: GraphProto) -> GraphProto:
+    """Remove every node that no output needs, and return those nodes with the initializers that they read."""
+    needed = GraphView(graph).ancestors(value.name for value in graph.output)
+    taken = GraphProto()
+    taken.node.extend(node for node in graph.node if not needed & set(node.output))
+    read = {name for node in taken.node for name in outer_inputs(node)}
+    taken.initializer.extend(tensor for tensor in graph.initializer if tensor.name in read)
+    remove_dead_nodes(graph, [])
+    removed = {name for node in taken.node for name in node.output}
+    for index in reversed(range(len(graph.value_info))):
+        if graph.value_info[index].name in removed:
+            del graph.value_info[index]
+    return taken
+
+
+def merge_copies(graph: GraphProto) -> None:
+    """Merge nodes that move the same elements in the same way; of each set the first stays."""
+    outputs = {value.name for value in graph.output}
+    first: dict[tuple[str, ...], str] = {}
+    for node in list(graph.node):
+        if node.op_type not in LAYOUT_OPERATORS - {"Identity"} or node.output[0] in outputs:
+            continue
+        attributes = sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
+        key = (node.op_type, *node.input, repr(attributes))
+        kept = first.setdefault(key, node.output[0])
+        if kept != node.output[0]:
+            graph.node.remove(node)
+            rename_values(graph, {node.output[0]: kept})
+
+
+def rename_values(graph: GraphProto, names: Mapping[str, str]) -> None:
+    """Rename values everywhere in a graph and in the graphs inside its nodes, but not its inputs and outputs."""
+    for node in graph.node:
+        for values in (node.input, node.output):
+            for index, name in enumerate(values):
+                values[index] = names.get(name, name)
+        for inner in subgraphs(node):
+            rename_values(inner, names)
+            for value in inner.output:
+                value.name = names.get(value.name, value.name)

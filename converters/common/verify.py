@@ -1,0 +1,129 @@
+"""Random inputs, ONNX Runtime sessions and differences: the parts of comparing a converted model with its original."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx.reference import ReferenceEvaluator
+from onnxattr.converters.common import dependencies
+
+from onnxattr.errors import ConversionError, RuntimeMissingError
+
+TOLERANCE = 1e-4
+# Rounding of float16 is 5e-4 of a value; a few layers of it stay below this.
+TOLERANCE_FLOAT16 = 1e-2
+
+
+def random_inputs(
+    specs: Sequence[Any], batch: int, highest_id: int | None = None, size: int = 24, seed: int = 0
+) -> list[np.ndarray]:
+    """Random arrays for the inputs of a model.
+
+    Args:
+        specs: One `tf.TensorSpec` per input.
+        batch: Number of rows.
+        highest_id: Integer inputs are drawn from 0 to this, both included; 9 if None.
+        size: Size of the first dynamic axis after the batch; later ones are a sixth smaller each.
+        seed: Of the random generator.
+
+    Raises:
+        ConversionError: An input holds strings or another dtype that the converter does not take.
+    """
+    generator = np.random.default_rng(seed)
+    highest_id = 9 if highest_id is None else highest_id
+    arrays = []
+    for spec in specs:
+        dtype = np.dtype(spec.dtype.as_numpy_dtype)
+        shape = [
+            known if known is not None else size - size // 6 * (axis - 1) if axis else batch
+            for axis, known in enumerate(spec.shape)
+        ]
+        if dtype.kind in "iu":
+            arrays.append(generator.integers(0, highest_id + 1, size=shape).astype(dtype))
+        elif dtype.kind == "b":
+            arrays.append(generator.integers(0, 2, size=shape).astype(bool))
+        elif dtype.kind == "f" or spec.dtype.name == "bfloat16":
+            arrays.append(generator.normal(size=shape).astype(dtype))
+        else:
+            raise ConversionError(
+                f"Input {spec.name!r} has dtype {spec.dtype.name}; only numbers and booleans can be converted. "
+                "Convert the part of the model after its text or lookup layers."
+            )
+    return arrays
+
+
+class Session:
+    """A model loaded in ONNX Runtime on the CPU.
+
+    Raises:
+        ConversionError: ONNX Runtime cannot load it.
+        RuntimeMissingError: ONNX Runtime is not installed.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        runtime = dependencies.onnxruntime()
+        options = runtime.SessionOptions()
+        options.log_severity_level = 4
+        try:
+            self._session = runtime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise ConversionError(f"ONNX Runtime cannot load the converted model: {error}") from error
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Run on one batch; outputs in the order of the graph.
+
+        Raises:
+            ConversionError: ONNX Runtime stops with an error.
+        """
+        try:
+            return self._session.run(None, dict(feeds))
+        except Exception as error:
+            shapes = {name: array.shape for name, array in feeds.items()}
+            raise ConversionError(
+                f"ONNX Runtime cannot run the converted model on inputs of shape {shapes}: {error}"
+            ) from error
+
+
+def _runner(model: onnx.ModelProto) -> Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]:
+    try:
+        return Session(model).run
+    except (RuntimeMissingError, ConversionError):  # no runtime, or none for these dtypes, as bfloat16
+        evaluator = ReferenceEvaluator(model)
+        return lambda feeds: list(evaluator.run(None, dict(feeds)))
+
+
+def values(
+    model: onnx.ModelProto, names: Iterable[str], feeds: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The outputs of a model and other values of its graph in a run: of ONNX Runtime, or else of onnx's evaluator.
+
+    Raises:
+        ConversionError: ONNX Runtime stops with an error.
+    """
+    outputs = model.graph.output
+    own = len(outputs)
+    known = {value.name for value in outputs}
+    outputs.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names) if name not in known)
+    try:
+        results = _runner(model)(feeds)
+        return dict(zip([value.name for value in outputs], results, strict=True))
+    finally:
+        del outputs[own:]
+
+
+def difference(actual: np.ndarray, expected: np.ndarray) -> float:
+    """Largest absolute difference over the largest magnitude of `expected`; inf where shapes or NaNs differ."""
+    if actual.shape != expected.shape:
+        return float("inf")
+    got, want = actual.astype(np.float64), expected.astype(np.float64)
+    finite = np.isfinite(want)
+    if not np.array_equal(got[~finite], want[~finite], equal_nan=True) or not np.isfinite(got[finite]).all():
+        return float("inf")
+    if not finite.any():
+        return 0.0
+    scale = float(np.abs(want[finite]).max())
+    error = float(np.abs(got[finite] - want[finite]).max())
+    return error / scale if scale > 0 else error

@@ -1,0 +1,267 @@
+"""Compare a converted model, and its layer table, with the Keras model it came from."""
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnxattr.converters.common import dependencies
+from onnxattr.converters.common.layer_rows import outputs_of, path_of_call, read_rows, write_rows
+from onnxattr.converters.common.verify import (
+    TOLERANCE,
+    TOLERANCE_FLOAT16,
+    Session,
+    difference,
+    random_inputs,
+    values,
+)
+from onnxattr.converters.keras.guard_rows import fault, guard_batches, nearby, row_scales
+from onnxattr.converters.keras.inputs import ModelInputs, flatten
+from onnxattr.converters.keras.trace import LayerRecorder, Trace
+
+from onnxattr.errors import ConversionError
+
+_BATCHES = (2, 5)
+# Sizes tried for dynamic axes: the first that is large enough for both models to run and give finite numbers. (For
+# a window larger than its input TensorFlow makes empty arrays, ONNX Runtime an error.)
+_SIZES = (24, 96, 224)
+# In one value, for one row: 2 GiB of float32.
+_MOST_ELEMENTS = 2**29
+_TOO_LARGE = f"more than {_MOST_ELEMENTS} elements; convert without the check: verify=False (--no-verify)"
+
+
+def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: Trace, sample: Any) -> None:
+    """Check outputs and layer table of a converted model.
+
+    Args:
+        converted: Outputs that turn out not to have the batch as first axis lose the symbol "N", layers whose value
+            cannot be confirmed are crossed out of the table.
+        model: The Keras model.
+        inputs: Its inputs.
+        traced: Its trace.
+        sample: Inputs to use instead of random ones, nested as the model takes them, or None.
+
+    Raises:
+        ConversionError: An output differs by more than the tolerance; names the first layer that does.
+    """
+    low = any(getattr(c.layer, "compute_dtype", None) in ("float16", "bfloat16") for c in traced.calls)
+    low = low or any(spec.dtype.name in ("float16", "bfloat16") for spec in inputs.specs)
+    tolerance = TOLERANCE_FLOAT16 if low else TOLERANCE
+    session = Session(converted)
+    given = sample is not None
+    batches = [_flat_sample(inputs, sample)] if given else _random_batches(inputs, traced, session)
+    wrong: tuple[str, float] | None = None
+    for arrays in batches:
+        wrong = wrong or _compare(converted, session, inputs, arrays, tolerance)
+    if wrong is None and inputs.fixed_batch is not None and inputs.specs[0].shape[0] is None:
+        _check_smaller_batch(session, inputs, batches[0], tolerance)
+    guarded = None
+    if wrong is None and not given:
+        guarded = _compare_guards(converted, session, inputs, batches[0], traced, tolerance)
+    # The session holds a copy of the weights: let it go before the next one is made.
+    del session
+    shown, sentence = guarded or (batches[0], "")
+    suspect = _check_layers(converted, model, inputs, shown, 10 * tolerance)
+    if wrong is not None:
+        output, error = wrong
+        sentence = (
+            f"Output {output!r} of the converted model differs from the Keras model by {error:.2g} of its"
+        )
+        sentence += " largest value"
+    if sentence:
+        where = f" The first layer whose output differs is {suspect!r}." if suspect else ""
+        raise ConversionError(
+            f"{sentence}; {tolerance:g} is allowed.{where} A model with random operations cannot match; "
+            "sample=<real inputs> compares on your own data; another opset may be converted differently."
+        )
+
+
+def _compare_guards(
+    converted: onnx.ModelProto,
+    session: Session,
+    inputs: ModelInputs,
+    drawn: Sequence[np.ndarray],
+    traced: Trace,
+    tolerance: float,
+) -> tuple[list[np.ndarray], str] | None:
+    """The first batch of special rows in which an output is wrong, and the sentence about it; None if all agree."""
+    names = [value.name for value in converted.graph.output]
+    scales = [float(row_scales(output).max(initial=0.0)) for output in run_original(inputs, drawn)]
+    for rows, arrays in guard_batches(inputs, drawn, traced, tolerance == TOLERANCE_FLOAT16):
+        try:
+            expected = run_original(inputs, arrays)
+        except ConversionError:
+            continue  # the model refuses such rows itself
+        actual = session.run(dict(zip(inputs.names, arrays, strict=True)))
+        moved = functools.cache(functools.partial(run_original, inputs, nearby(arrays)))
+        for k, (got, want) in enumerate(zip(actual, expected, strict=True)):
+            wrong = fault(got, want, tolerance, scales[k], rows, moved, k)
+            if wrong:
+                return arrays, f"Output {names[k]!r} of the converted model {wrong}"
+    return None
+
+
+def run_original(inputs: ModelInputs, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Outputs of the Keras model, flat.
+
+    Raises:
+        ConversionError: The model itself fails on these arrays.
+    """
+    tf = dependencies.tensorflow()
+    try:
+        with tf.device("/cpu:0"):
+            tensors = [
+                tf.constant(array, spec.dtype) for array, spec in zip(arrays, inputs.specs, strict=True)
+            ]
+            return [np.asarray(tensor) for _, tensor in flatten(inputs.call(tensors))]
+    except ConversionError:
+        raise
+    except Exception as error:
+        shapes = {name: array.shape for name, array in zip(inputs.names, arrays, strict=True)}
+        raise ConversionError(
+            f"The Keras model itself fails on inputs of shape {shapes}: {type(error).__name__}: {error}. Pass "
+            "sample=<inputs that it accepts>."
+        ) from error
+
+
+def check_sizes(inputs: ModelInputs, traced: Trace) -> None:
+    """Refuse what would fill the memory: a size is a line of text in a file.
+
+    Raises:
+        ConversionError: A value of one row, or a batch of inputs, is too large; names the layer or the input.
+    """
+    for operation in traced.function.graph.get_operations():
+        for tensor in operation.outputs:
+            sizes = tensor.shape.as_list() if tensor.shape.rank else []
+            if math.prod(size for size in sizes if size is not None) > _MOST_ELEMENTS:
+                place = traced.layer_of(operation.name) or operation.name
+                raise ConversionError(
+                    f"The check would compute a value of shape {tuple(sizes)} (layer {place!r}), {_TOO_LARGE}."
+                )
+    for spec in inputs.specs:
+        sizes = [inputs.fixed_batch or _BATCHES[-1], *(spec.shape.as_list()[1:] if spec.shape.rank else [])]
+        if math.prod(size for size in sizes if size is not None) > _MOST_ELEMENTS:
+            raise ConversionError(
+                f"The check would draw input {spec.name!r} of shape {tuple(sizes)}, {_TOO_LARGE}."
+            )
+
+
+def _compare(
+    converted: onnx.ModelProto,
+    session: Session,
+    inputs: ModelInputs,
+    arrays: Sequence[np.ndarray],
+    tolerance: float,
+) -> tuple[str, float] | None:
+    """The first output that differs and by how much; None if all agree."""
+    expected = run_original(inputs, arrays)
+    actual = session.run(dict(zip(inputs.names, arrays, strict=True)))
+    for value, got, want in zip(converted.graph.output, actual, expected, strict=True):
+        error = difference(got, want)
+        if error > tolerance:
+            return value.name, error
+        dims = value.type.tensor_type.shape.dim
+        if dims and dims[0].dim_param and len(got) != len(arrays[0]):
+            dims[0].ClearField("dim_param")
+    return None
+
+
+def _random_batches(inputs: ModelInputs, traced: Trace, session: Session) -> list[list[np.ndarray]]:
+    sizes = [layer.input_dim for layer in (call.layer for call in traced.calls) if _is_embedding(layer)]
+    highest_id = min(sizes) - 1 if sizes else None
+    batches = _BATCHES if inputs.fixed_batch is None else (inputs.fixed_batch,)
+    dynamic = any(None in spec.shape[1:].as_list() for spec in inputs.specs if spec.shape.rank)
+    for size in _SIZES:
+        made = [random_inputs(inputs.specs, batch, highest_id, size) for batch in batches]
+        if not dynamic:
+            return made
+        try:
+            outputs = run_original(inputs, made[0])
+            session.run(dict(zip(inputs.names, made[0], strict=True)))
+        except ConversionError:
+            if size == _SIZES[-1]:
+                raise
+            continue
+        if all(np.isfinite(array.astype(np.float64)).all() for array in outputs):
+            return made
+    return made
+
+
+def _is_embedding(layer: Any) -> bool:
+    return isinstance(getattr(layer, "input_dim", None), int)
+
+
+def _flat_sample(inputs: ModelInputs, sample: Any) -> list[np.ndarray]:
+    leaves = [leaf for _, leaf in flatten(sample)]
+    if len(leaves) != len(inputs.specs):
+        raise ConversionError(
+            f"sample holds {len(leaves)} arrays, the model has the {len(inputs.specs)} inputs {inputs.names}."
+        )
+    arrays = []
+    for leaf, spec in zip(leaves, inputs.specs, strict=True):
+        array = np.asarray(leaf).astype(spec.dtype.as_numpy_dtype)
+        if not spec.shape.is_compatible_with(array.shape):
+            raise ConversionError(
+                f"sample has shape {array.shape} for input {spec.name!r}, which takes {tuple(spec.shape)}."
+            )
+        arrays.append(array)
+    return arrays
+
+
+def _check_smaller_batch(
+    session: Session, inputs: ModelInputs, arrays: Sequence[np.ndarray], tolerance: float
+) -> None:
+    """A model declared for one batch size must compute its rows independently: "N" promises that."""
+    expected = run_original(inputs, arrays)
+    rows = {name: array[:1] for name, array in zip(inputs.names, arrays, strict=True)}
+    try:
+        same = all(
+            difference(got, want[:1]) <= tolerance
+            for got, want in zip(session.run(rows), expected, strict=True)
+        )
+    except ConversionError:
+        same = False
+    if not same:
+        raise ConversionError(
+            f"The model works for batches of {inputs.fixed_batch} rows only: its batch size is part of the "
+            "computation. Build it with keras.Input(shape=...) instead of batch_shape, and reshape with -1 as "
+            "first axis."
+        )
+
+
+def _check_layers(
+    converted: onnx.ModelProto,
+    model: Any,
+    inputs: ModelInputs,
+    arrays: Sequence[np.ndarray],
+    tolerance: float,
+) -> str | None:
+    """Cross out the rows of the layer table whose values differ from the layers' outputs; the path of the first."""
+    rows = read_rows(converted)
+    recorder = LayerRecorder(model)
+    with recorder.recording():
+        run_original(inputs, arrays)
+    expected, calls = {}, Counter[str]()
+    for call in recorder.calls:
+        calls[call.path] += 1
+        expected[path_of_call(call.path, calls[call.path])] = call.outputs
+    computed = {name for node in converted.graph.node for name in node.output}
+    wanted = [name for row in rows for name in outputs_of(row) if name in computed]
+    found = values(converted, wanted, dict(zip(inputs.names, arrays, strict=True)))
+    first = None
+    for row in rows:
+        pairs = [
+            (found[n], np.asarray(t))
+            for n, t in zip(outputs_of(row), expected.get(row["path"], []), strict=False)
+            if n in found
+        ]
+        if any(difference(got, want) > tolerance for got, want in pairs):
+            first = first or row["path"]
+            row["output"], row["relu"] = None, None
+            row["folded"] = "the value found for it does not equal the layer's output"
+    if first is not None:
+        write_rows(converted, "keras", rows)
+    return first

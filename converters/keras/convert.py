@@ -1,0 +1,168 @@
+"""Keras models to ONNX: `to_onnx` takes a Keras 3 or tf_keras model, or a file of one."""
+
+import os
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnxattr.converters.common import dependencies, onnx_finish
+from onnxattr.converters.common.layer_rows import set_aside_views
+from onnxattr.converters.keras import check as keras_check
+from onnxattr.converters.keras import loading as keras_loading
+from onnxattr.converters.keras.inputs import ModelInputs, model_inputs
+from onnxattr.converters.keras.layers import KerasLayerTable
+from onnxattr.converters.keras.recurrent import RecurrentLayers
+from onnxattr.converters.keras.recurrent_ops import recurrent_handlers
+from onnxattr.converters.keras.steps import steps_within
+from onnxattr.converters.keras.tf2onnx_patches import convert_function
+from onnxattr.converters.keras.trace import Trace, trace
+
+from onnxattr.errors import ConversionError
+from onnxattr.files import check_output, write
+from onnxattr.loading.features import KEY as FEATURES_KEY
+from onnxattr.loading.features import features_text
+from onnxattr.running.frames import column, columns_of, is_frame
+
+_OPSETS = range(13, 19)
+_PROTOBUF_LIMIT_BYTES = 2**31
+
+
+def to_onnx(
+    model_or_path: Any,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    opset: int = 17,
+    verify: bool = True,
+    sample: Any = None,
+    input_signature: Any = None,
+    keep_layers: str | Iterable[str] = (),
+    trust: bool = False,
+) -> onnx.ModelProto:
+    """Convert a Keras model to ONNX and check the result against it.
+
+    The names of inputs, outputs and layers survive; the batch axis of every input is the symbol "N". The metadata
+    entry "onnxattr.layers" says which value of the graph holds the output of which layer: "name" for its only or
+    first call, as `layer.output` does, "name#2" for the second. What only lays such a value out as Keras does is kept
+    in the metadata too, and put into the graph when onnxattr loads the file.
+
+    Args:
+        model_or_path: A Keras 3 or tf_keras model of any kind, or the path of a `.keras`, `.h5` or `.hdf5` file or of
+            a SavedModel folder. A file is loaded if all that its configuration names (layers, functions), or its
+            graphs hold (operators), is known to compute and do nothing else.
+        path: Also write the model to this file.
+        opset: ONNX opset, 13 to 18. At 17 the graphs are smallest.
+        verify: Compare the outputs with the original's on random inputs in ONNX Runtime, batches of 2 and 5.
+        sample: One batch of real inputs (an array, or a list or dict of them as the model takes it). Used for the
+            check, and tells the inputs of a subclassed model. Of a table the names of the columns are kept as those of
+            the model's features.
+        input_signature: `tf.TensorSpec`, or a list or dict of them, for a subclassed model.
+        keep_layers: Names of layers whose output must be a value of the graph even if that keeps the converter from
+            folding batch normalisation into them, or them into a convolution; "all" for every layer.
+        trust: Load a file whatever is in it: Lambda layers, classes that you registered, any TensorFlow function.
+
+    Returns:
+        The ONNX model.
+
+    Raises:
+        ConversionError: The model cannot be loaded, traced or converted, or the outputs differ by more than 1e-4 of
+            their largest value (1e-2 where layers compute in float16); names the layer or operator.
+        RuntimeMissingError: `verify` without ONNX Runtime.
+    """
+    if opset not in _OPSETS:
+        raise ConversionError(
+            f"opset={opset} was asked for, {_OPSETS.start} to {_OPSETS.stop - 1} can be written. Convert at 17 and "
+            "raise the opset with onnx.version_converter if you need more."
+        )
+    if path is not None and not Path(path).absolute().parent.is_dir():
+        raise ConversionError(
+            f"The folder of {str(path)!r}, where the model is to be written, does not exist."
+        )
+    if path is not None:
+        check_output(path, [model_or_path] if isinstance(model_or_path, (str, os.PathLike)) else [])
+    model = keras_loading.load(model_or_path, trust)
+    names = columns_of(sample) if is_frame(sample) else []
+    if names:
+        sample = np.stack([column(sample, name) for name in names], axis=1).astype(np.float32)
+    inputs = model_inputs(model, input_signature, sample)
+    _check_size(model)
+    table = KerasLayerTable(model, inputs, keep_layers)
+    recurrent = RecurrentLayers()
+    with recurrent.replaced(), steps_within():
+        traced = trace(model, inputs, table.choose_taps)
+    if verify:
+        keras_check.check_sizes(inputs, traced)
+    converted = _convert(model, inputs, traced, table, recurrent, opset)
+    if verify:
+        with steps_within():
+            keras_check.check(converted, model, inputs, traced, sample)
+    _warn_of_loops(converted, model)
+    set_aside_views(converted)
+    if names and len(inputs.names) == 1:
+        features = features_text({inputs.names[0]: [str(name) for name in names]})
+        onnx_finish.set_property(converted, FEATURES_KEY, features)
+    if path is not None:
+        write(converted, path)
+    return converted
+
+
+def _convert(
+    model: Any,
+    inputs: ModelInputs,
+    traced: Trace,
+    table: KerasLayerTable,
+    recurrent: RecurrentLayers,
+    opset: int,
+) -> onnx.ModelProto:
+    converted = convert_function(
+        traced.function,
+        traced.inputs,
+        traced.outputs,
+        traced.taps,
+        opset,
+        handlers=recurrent_handlers(recurrent.specs),
+        weight_bytes=_weight_bytes(model),
+        keep_padding=table.keeps_padding(),
+    )
+    converted.ir_version = onnx_finish.IR_VERSION
+    converted.graph.name = model.name
+    converted.doc_string = ""
+    onnx_finish.check_operators(converted, traced.layer_of)
+    table.write(converted, traced)
+    onnx_finish.prune_initializers(converted)
+    onnx_finish.set_inputs(converted, inputs.specs)
+    shapes = [tensor.shape.as_list() for tensor in traced.function.outputs]
+    onnx_finish.set_outputs(converted, shapes[: len(traced.outputs)])
+    onnx_finish.infer_shapes(converted)
+    onnx_finish.check_model(converted, inputs.names)
+    tensorflow = dependencies.tensorflow().__version__
+    onnx_finish.set_versions(converted, opset, ("tf2onnx", "keras"), tensorflow=tensorflow)
+    return converted
+
+
+def _warn_of_loops(converted: onnx.ModelProto, model: Any) -> None:
+    """Names the loops of a SavedModel's function, in which recurrent layers can no longer be told."""
+    loops = [node.name for node in converted.graph.node if node.op_type == "Loop"]
+    if loops and isinstance(model, keras_loading.SavedSignature):
+        warnings.warn(
+            f"The SavedModel {model.name!r} holds loops, recurrent layers perhaps, which are written as Loop nodes "
+            f"({', '.join(loops[:3])}{' ...' if len(loops) > 3 else ''}): their gradient takes longer than that of the "
+            "ONNX operators. Convert the Keras model itself, or its .keras file, to get those.",
+            stacklevel=3,
+        )
+
+
+def _weight_bytes(model: Any) -> int:
+    tf = dependencies.tensorflow()
+    return sum(int(np.prod(weight.shape)) * tf.as_dtype(weight.dtype).size for weight in model.weights)
+
+
+def _check_size(model: Any) -> None:
+    size = _weight_bytes(model)
+    if size >= _PROTOBUF_LIMIT_BYTES:
+        raise ConversionError(
+            f"The weights of model {model.name!r} take {size / 2**30:.1f} GiB; an ONNX file without external "
+            "data holds less than 2 GiB. Convert the model in parts, or in float16."
+        )

@@ -1,0 +1,189 @@
+"""What a Keras model takes and how it is called: names, shapes and the nesting of its inputs."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnxattr.converters.common import dependencies
+from onnxattr.converters.keras.loading import SavedSignature
+
+from onnxattr.errors import ConversionError
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """The flat inputs of a model.
+
+    Attributes:
+        specs: One `tf.TensorSpec` per input in the order of the ONNX inputs, whose names they have. The batch
+            axis is None unless a SavedModel fixes it.
+        call: Runs the model in inference mode on the flat tensors and returns what the model returns.
+        layer_names: Name of the Keras InputLayer of each input, as far as there are any.
+        fixed_batch: The batch size if the model declares one.
+    """
+
+    specs: list[Any]
+    call: Callable[[list[Any]], Any]
+    layer_names: tuple[str, ...] = ()
+    fixed_batch: int | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the inputs."""
+        return [spec.name for spec in self.specs]
+
+
+def model_inputs(model: Any, input_signature: Any = None, sample: Any = None) -> ModelInputs:
+    """Find the inputs of a Keras 3 or tf_keras model.
+
+    Args:
+        model: The model.
+        input_signature: For models without symbolic inputs (subclassed): a `tf.TensorSpec`, or a list or dict of
+            them, nested as the model's `call` takes it.
+        sample: Arrays nested in the same way; their shapes and dtypes serve when there is no signature.
+
+    Raises:
+        ConversionError: The model has no symbolic inputs and neither signature nor sample was given.
+    """
+    if isinstance(model, SavedSignature):
+        return _signature_inputs(model)
+    if input_signature is None and getattr(model, "inputs", None):
+        return _symbolic_inputs(model)
+    if input_signature is None and sample is None:
+        raise ConversionError(
+            f"The model {model.name!r} ({type(model).__name__}) does not say what its inputs are, as subclassed models "
+            "do not. Pass to_onnx(..., input_signature=tf.TensorSpec((None, 8), 'float32', name='x')) or "
+            "sample=<one batch as an array>; lists and dicts of them for several inputs."
+        )
+    return _given_inputs(model, input_signature if input_signature is not None else sample)
+
+
+def flatten(structure: Any) -> list[tuple[str | None, Any]]:
+    """Leaves of nested dicts, lists and tuples with the dict key or None of each; dicts in key order, as in Keras."""
+    if isinstance(structure, dict):
+        return [(inner or key, leaf) for key in sorted(structure) for inner, leaf in flatten(structure[key])]
+    if isinstance(structure, (list, tuple)):
+        return [pair for item in structure for pair in flatten(item)]
+    return [] if structure is None else [(None, structure)]
+
+
+def _pack(structure: Any, leaves: list[Any]) -> Any:
+    """Nest `leaves` (consumed from the front) like `structure`."""
+    if isinstance(structure, dict):
+        packed = {key: _pack(structure[key], leaves) for key in sorted(structure)}
+        return {key: packed[key] for key in structure}
+    if isinstance(structure, (list, tuple)):
+        return [_pack(item, leaves) for item in structure]
+    return None if structure is None else leaves.pop(0)
+
+
+def _symbolic_inputs(model: Any) -> ModelInputs:
+    tf = dependencies.tensorflow()
+    # The attribute that remembers dicts and nesting: Keras 3, then tf_keras; Sequential models have neither.
+    structure = getattr(model, "_inputs_struct", None)
+    if structure is None:
+        structure = getattr(model, "_nested_inputs", None)
+    if structure is None:
+        structure = model.inputs[0] if len(model.inputs) == 1 else model.inputs
+    pairs = flatten(structure)
+    names = _unique([key or tensor.name.split(":")[0] for key, tensor in pairs])
+    specs = [
+        tf.TensorSpec((None, *tensor.shape[1:]), _dtype_name(tensor), name=name)
+        for name, (_, tensor) in zip(names, pairs, strict=True)
+    ]
+    return ModelInputs(
+        specs,
+        lambda tensors: model(_pack(structure, list(tensors)), training=False),
+        tuple(_layer_name(tensor) for _, tensor in pairs),
+        next((tensor.shape[0] for _, tensor in pairs if tensor.shape[0] is not None), None),
+    )
+
+
+def _layer_name(tensor: Any) -> str:
+    """Name of the InputLayer that a symbolic input came from."""
+    history = getattr(tensor, "_keras_history", None)
+    layer = getattr(history, "operation", None) or getattr(history, "layer", None)
+    return tensor.name if layer is None else layer.name
+
+
+def _signature_inputs(saved: SavedSignature) -> ModelInputs:
+    """Inputs of a SavedModel: the keyword arguments of its signature, whose shapes it insists on."""
+    tf = dependencies.tensorflow()
+    keywords = saved.function.structured_input_signature[1]
+    keys = sorted(keywords)
+    specs = [tf.TensorSpec(keywords[key].shape, keywords[key].dtype, name=key) for key in keys]
+    fixed = next((spec.shape[0] for spec in specs if spec.shape.rank and spec.shape[0] is not None), None)
+    return ModelInputs(
+        specs, lambda tensors: saved.function(**dict(zip(keys, tensors, strict=True))), fixed_batch=fixed
+    )
+
+
+def _given_inputs(model: Any, structure: Any) -> ModelInputs:
+    tf = dependencies.tensorflow()
+    if isinstance(structure, (list, tuple)) and len(structure) == 1:
+        structure = structure[0]
+    parameters = _positional_parameters(model)
+    pairs = flatten(structure)
+    positional = isinstance(structure, (list, tuple)) and 1 < len(parameters) == len(structure)
+    if not positional and not isinstance(structure, (dict, list, tuple)):
+        fallback = parameters[:1] or ["input"]
+    elif positional and len(pairs) == len(parameters):
+        fallback = parameters
+    else:
+        fallback = [f"input_{index}" for index in range(len(pairs))]
+    leaves = [leaf if isinstance(leaf, tf.TensorSpec) else _spec_of(leaf) for _, leaf in pairs]
+    names = _unique(
+        [key or leaf.name or name for (key, _), leaf, name in zip(pairs, leaves, fallback, strict=True)]
+    )
+    specs = [
+        tf.TensorSpec((None, *leaf.shape[1:]), leaf.dtype, name=name)
+        for leaf, name in zip(leaves, names, strict=True)
+    ]
+
+    def call(tensors: list[Any]) -> Any:
+        packed = _pack(structure, list(tensors))
+        return model(*packed, training=False) if positional else model(packed, training=False)
+
+    return ModelInputs(specs, call)
+
+
+def _spec_of(leaf: Any) -> Any:
+    tf = dependencies.tensorflow()
+    if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
+        leaf = np.asarray(leaf)
+        if leaf.dtype.kind not in "biufc":
+            raise ConversionError(
+                f"input_signature and sample take tf.TensorSpec objects or arrays of numbers, got {leaf.tolist()!r}."
+            )
+    return tf.TensorSpec(leaf.shape, leaf.dtype)
+
+
+def _positional_parameters(model: Any) -> list[str]:
+    """Names of the parameters of `model.call` that have no default value."""
+    try:
+        parameters = inspect.signature(model.call).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        and parameter.name not in ("training", "mask")
+    ]
+
+
+def _dtype_name(tensor: Any) -> str:
+    dtype = tensor.dtype
+    return dtype if isinstance(dtype, str) else dtype.name
+
+
+def _unique(names: list[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return result

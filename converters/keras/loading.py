@@ -1,0 +1,218 @@
+"""Load Keras models from files without running code from them: `.keras`, `.h5`, `.hdf5`, SavedModel folders."""
+
+import contextlib
+import importlib.util
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onnxattr.converters.common import dependencies
+from onnxattr.converters.keras import archive as keras_archive
+from onnxattr.converters.keras import guard as keras_guard
+from onnxattr.converters.keras import saved_model_guard
+from onnxattr.converters.keras.budget import weights_within
+from onnxattr.converters.keras.steps import steps_within
+
+from onnxattr.errors import ConversionError
+
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_OWN_CODE = (
+    "Load the model yourself and pass the object: to_onnx(keras.models.load_model(path, custom_objects=..., "
+    "compile=False))"
+)
+
+
+@dataclass(frozen=True)
+class SavedSignature:
+    """The serving signature of a SavedModel: a function without layers.
+
+    Attributes:
+        name: Name of the folder.
+        function: The concrete function.
+        weights: The variables it reads.
+        layers: Always empty; a signature remembers no layers.
+        owner: The loaded object, which keeps the variables alive.
+    """
+
+    name: str
+    function: Any
+    weights: Sequence[Any]
+    owner: Any = field(repr=False)
+    layers: tuple[Any, ...] = ()
+
+
+def load(model_or_path: Any, trust: bool = False) -> Any:
+    """The model itself, or the one a path leads to.
+
+    Args:
+        model_or_path: A Keras 3 or tf_keras model, a path, or a SavedSignature.
+        trust: Load a file whatever is in it, Python code too.
+
+    Returns:
+        The Keras model, or a `SavedSignature` for a SavedModel folder.
+
+    Raises:
+        ConversionError: Not a Keras model; no such file; another or a damaged format; a file that may do
+            more than compute, without trust.
+    """
+    if isinstance(model_or_path, (str, os.PathLike)):
+        return _load_path(Path(model_or_path), trust)
+    dependencies.tensorflow()
+    packages = dependencies.keras_packages()
+    if isinstance(model_or_path, SavedSignature) or any(isinstance(model_or_path, p.Model) for p in packages):
+        if type(model_or_path).__module__.startswith("keras."):
+            dependencies.keras()
+        return model_or_path
+    if any(isinstance(model_or_path, package.layers.Layer) for package in packages):
+        raise ConversionError(
+            f"A layer ({type(model_or_path).__name__}) was given, a whole Keras model is needed: wrap it as "
+            "keras.Sequential([keras.Input(shape), layer])."
+        )
+    kind = type(model_or_path)
+    raise ConversionError(
+        f"A Keras model or the path of one is needed, got {kind.__module__}.{kind.__qualname__}. ONNX models are "
+        "used as they are and need no conversion."
+    )
+
+
+def _load_path(path: Path, trust: bool) -> Any:
+    if not path.exists():
+        raise ConversionError(f"There is no file or folder {str(path)!r}.")
+    if path.is_dir():
+        if not (path / "saved_model.pb").is_file():
+            raise ConversionError(
+                f"The folder {str(path)!r} is no SavedModel: it has no saved_model.pb. Pass a .keras, .h5 or .hdf5 "
+                "file, or the folder that model.export() wrote."
+            )
+        return _load_saved_model(path, trust)
+    if not path.is_file():
+        raise ConversionError(f"{str(path)!r} is a device or a pipe. Pass a file, or a SavedModel folder.")
+    hdf5 = _is_hdf5(path)
+    suffixes = (".h5", ".hdf5") if hdf5 else (".keras",)
+    if path.suffix not in suffixes:
+        raise ConversionError(
+            f"{str(path)!r} holds a Keras model of the format {suffixes[0]}; rename it to end in "
+            f"{' or '.join(suffixes)}."
+        )
+    dependencies.keras()
+    if trust:
+        return _load_keras_file(path, None)
+    stored = keras_archive.read_hdf5(path) if hdf5 else keras_archive.read_zip(path)
+    keras_guard.check(stored.config, path)
+    return _load_keras_file(path, stored.elements)
+
+
+def _is_hdf5(path: Path) -> bool:
+    """True for HDF5, False for a `.keras` archive."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise ConversionError(f"{str(path)!r} cannot be read: {error}.") from error
+    if start == _HDF5_MAGIC:
+        return True
+    if not start.startswith(b"PK") or not keras_archive.is_keras_zip(path):
+        raise ConversionError(
+            f"{str(path)!r} is no Keras model file: its contents are neither those of a .keras file (zip with "
+            "config.json) nor HDF5. It may be damaged or incomplete; save the model again with "
+            "model.save('model.keras')."
+        )
+    return False
+
+
+def _load_keras_file(path: Path, elements: int | None) -> Any:
+    """Load with Keras 3, or with tf_keras what only Keras 2 understands.
+
+    Args:
+        path: The file.
+        elements: Number of elements of the stored weights, which bounds what is made; None if the file is trusted.
+    """
+    try:
+        return _load_with(dependencies.keras(), path, elements)
+    except ConversionError:
+        raise
+    except Exception as error:
+        first = error
+    if importlib.util.find_spec("tf_keras") is not None:
+        import tf_keras
+
+        try:
+            return _load_with(tf_keras, path, elements)
+        except ConversionError:
+            raise
+        except Exception:
+            pass  # the error of Keras 3 below says more
+    raise ConversionError(
+        f"Keras cannot load {str(path)!r}: {type(first).__name__}: {' '.join(str(first).split())[:500]}. {_OWN_CODE}"
+    ) from first
+
+
+def _load_with(package: Any, path: Path, elements: int | None) -> Any:
+    bounded = contextlib.nullcontext() if elements is None else weights_within(package, elements, path)
+    with bounded, steps_within():
+        return package.models.load_model(path, compile=False, safe_mode=elements is not None)
+
+
+def _revived(path: Path, trust: bool) -> Any:
+    """The tf_keras model that a SavedModel remembers, with its layers; None if it remembers none or others' code.
+
+    Layers that are not tf_keras' own would be imitations of themselves.
+    """
+    metadata = path / "keras_metadata.pb"
+    if not metadata.is_file() or importlib.util.find_spec("tf_keras") is None:
+        return None
+    import tf_keras
+
+    try:
+        if not trust:
+            _check_metadata(metadata)
+        model = tf_keras.models.load_model(path, compile=False)
+    except Exception:
+        return None  # its signature remains
+    layers = [layer for layer in model._flatten_layers() if layer is not model]
+    own = all(type(layer).__module__.startswith("tf_keras.src.") for layer in [model, *layers])
+    return model if own and layers and type(model).__name__ in ("Functional", "Sequential") else None
+
+
+def _check_metadata(path: Path) -> None:
+    """Each saved object has its configuration, from which tf_keras makes it again.
+
+    Raises:
+        ConversionError: One may do more than compute.
+    """
+    from tf_keras.protobuf import saved_metadata_pb2
+
+    saved = saved_metadata_pb2.SavedMetadata()
+    saved.ParseFromString(path.read_bytes())
+    for node in saved.nodes:
+        config = json.loads(node.metadata)
+        if isinstance(config, dict):
+            keras_guard.check({"class_name": "Model"} | config, path)
+
+
+def _load_saved_model(path: Path, trust: bool) -> Any:
+    tf = dependencies.tensorflow()
+    if not trust:
+        saved_model_guard.check(path)
+    model = _revived(path, trust)
+    if model is not None:
+        return model
+    try:
+        loaded = tf.saved_model.load(str(path))
+        signatures = dict(getattr(loaded, "signatures", {}))
+    except Exception as error:
+        raise ConversionError(
+            f"TensorFlow cannot load the SavedModel {str(path)!r}: {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:500]}. Save it again with model.export(folder)."
+        ) from error
+    name = "serving_default" if "serving_default" in signatures else next(iter(sorted(signatures)), None)
+    if name is None:
+        raise ConversionError(
+            f"The SavedModel {str(path)!r} has no signature, so its inputs and outputs have no names. Save it with "
+            "model.export(folder), or pass the model object."
+        )
+    function = signatures[name]
+    return SavedSignature(path.name, function, tuple(function.variables), loaded)

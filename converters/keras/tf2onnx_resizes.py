@@ -1,0 +1,93 @@
+"""TensorFlow's interpolation of images between fixed sizes, as the matrices that it amounts to.
+
+ONNX Runtime computes where a pixel lies by other roundings than TensorFlow: at the 480th row weights differ by 4e-5. It
+has no cubic interpolation of TensorFlow's kind. Where its weights are TensorFlow's, as in every enlargement by a
+power of two, Resize stays.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from onnxattr.converters.common import dependencies
+from onnxattr.converters.keras.tf2onnx_selects import Handler
+
+#: Largest difference between weights that Resize may have.
+_TOLERANCE = 1e-6
+_NHWC_TO_NCHW, _NCHW_TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
+
+
+def _resize(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """y = Mh x Mw^T per channel, where Mh and Mw hold the weights of the rows and of the columns."""
+    from tf2onnx.onnx_opset.nn import Resize
+
+    sizes = ctx.get_shape(node.input[0])
+    if not sizes or -1 in sizes[1:3] or not node.inputs[1].is_const():
+        Resize.version_11(ctx, node)
+        return
+    targets = [int(size) for size in node.inputs[1].get_tensor_value()]
+    matrices = [_weights(node, old, new) for old, new in zip(sizes[1:3], targets, strict=True)]
+    pairs = zip(sizes[1:3], targets, matrices, strict=True)
+    if all(_is_that_of_onnxruntime(node, old, new, matrix) for old, new, matrix in pairs):
+        Resize.version_11(ctx, node)
+        return
+    x, output = node.input[0], node.output[0]
+    shape, dtype = ctx.get_shape(output), ctx.get_dtype(output)
+    ctx.remove_node(node.name)
+    if ctx.get_dtype(x) != dtype:  # the result is float32, whatever the images are
+        x = ctx.make_node("Cast", [x], attr={"to": dtype}, shapes=[sizes], dtypes=[dtype]).output[0]
+    rows, columns = (
+        ctx.make_const(f"{name}/{axis}", matrix).output[0]
+        for axis, matrix in zip(("rows", "columns"), (matrices[0], matrices[1].T.copy()), strict=True)
+    )
+    image = ctx.make_node("Transpose", [x], attr={"perm": _NHWC_TO_NCHW}).output[0]
+    image = ctx.make_node("MatMul", [rows, image]).output[0]
+    image = ctx.make_node("MatMul", [image, columns]).output[0]
+    ctx.make_node(
+        "Transpose",
+        [image],
+        attr={"perm": _NCHW_TO_NHWC},
+        name=name,
+        outputs=[output],
+        shapes=[shape],
+        dtypes=[dtype],
+    )
+
+
+def _weights(node: Any, old: int, new: int) -> np.ndarray:
+    """The weights of an axis, of shape (new, old): what TensorFlow makes of the unit vectors."""
+    tf = dependencies.tensorflow()
+    resize = getattr(tf.raw_ops, node.type)
+    image = np.eye(old, dtype=np.float32)[None, :, :, None]
+    with tf.Graph().as_default() as graph, tf.device("/cpu:0"), tf.compat.v1.Session(graph=graph) as session:
+        result = resize(
+            images=image,
+            size=[new, old],
+            align_corners=bool(node.get_attr_value("align_corners", 0)),
+            half_pixel_centers=bool(node.get_attr_value("half_pixel_centers", 0)),
+        )
+        weights: np.ndarray = session.run(result)[0, :, :, 0]
+    return weights
+
+
+def _is_that_of_onnxruntime(node: Any, old: int, new: int, matrix: np.ndarray) -> bool:
+    """Whether a linear Resize has these weights."""
+    if node.type != "ResizeBilinear":
+        return False
+    places, scale = np.arange(new, dtype=np.float32), np.float32(new) / np.float32(old)
+    if node.get_attr_value("align_corners", 0):
+        places = places * np.float32(old - 1) / np.float32(max(new - 1, 1))
+    elif node.get_attr_value("half_pixel_centers", 0):
+        places = (places + np.float32(0.5)) / scale - np.float32(0.5)
+    else:
+        places = places / scale
+    places = np.clip(places, 0, old - 1)
+    below = np.minimum(places.astype(int), max(old - 2, 0))
+    share = places - below
+    own = np.zeros_like(matrix)
+    own[np.arange(new), below] = 1 - share
+    own[np.arange(new), np.minimum(below + 1, old - 1)] += share
+    return bool(np.abs(own - matrix).max() <= _TOLERANCE)
+
+
+RESIZES: Mapping[str, Handler] = {"ResizeBilinear": (_resize, []), "ResizeBicubic": (_resize, [])}

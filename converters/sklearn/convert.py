@@ -1,0 +1,222 @@
+"""scikit-learn estimators to ONNX: `to_onnx` takes a fitted estimator or pipeline with sample rows."""
+
+import os
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import onnx
+from onnxattr.converters.common import graph_edit, onnx_finish
+from onnxattr.converters.common.verify import TOLERANCE, Session, values
+from onnxattr.converters.sklearn.layers import step_difference, write_table
+from onnxattr.converters.sklearn.names import by_position, feature_names, numbers_of
+from onnxattr.converters.sklearn.operators import own_converters, write_sigmoids
+from onnxattr.converters.sklearn.steps import chosen_last, steps_of
+
+from onnxattr.errors import ConversionError
+from onnxattr.files import check_output, write
+from onnxattr.loading.class_names import KEY as CLASS_NAMES_KEY
+from onnxattr.loading.class_names import class_names_text
+from onnxattr.loading.features import KEY as FEATURES_KEY
+from onnxattr.loading.features import features_text
+
+_OPSETS = range(13, 23)
+_INPUT = "X"
+# What float32 makes of badly scaled features stays below this part of the largest value.
+_ROUNDING = 1e-2
+
+
+def to_onnx(
+    estimator: Any,
+    sample: Any = None,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    opset: int = 18,
+    verify: bool = True,
+) -> onnx.ModelProto:
+    """Convert a fitted scikit-learn estimator to ONNX and check the result against it.
+
+    The input is "X", float32 (N, features). Where the estimator was fitted on a table, or the sample is one, the names
+    of the features are kept in the metadata, and the columns of tables are matched with them. Classifiers have the
+    outputs "label" and "probabilities", or "scores" where they have no probabilities.
+
+    Args:
+        estimator: A fitted estimator or pipeline that skl2onnx knows.
+        sample: Rows as the estimator takes them, (n, features), numbers alone, an array or a table; they give the
+            number of features and are used for the check.
+        path: Also write the model to this file.
+        opset: Highest ONNX opset to use, 13 to 22; the file declares the lowest that its operators need.
+        verify: Compare the outputs with the estimator's on the sample and on random rows around it.
+
+    Returns:
+        The ONNX model.
+
+    Raises:
+        ConversionError: The estimator is not fitted, not known to skl2onnx, the sample has other columns than it was
+            fitted on, or the outputs differ by more than 1e-4
+            of their largest value.
+        RuntimeMissingError: `verify` without ONNX Runtime.
+    """
+    for name in ("sklearn", "skl2onnx"):
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise ConversionError(
+                f"Converting a scikit-learn estimator needs the package {name!r}, which cannot be imported ({error}): "
+                "pip install 'onnxattr[sklearn]'"
+            ) from error
+    if path is not None:
+        check_output(path)
+    if opset not in _OPSETS:
+        raise ConversionError(
+            f"opset={opset} was asked for, {_OPSETS.start} to {_OPSETS.stop - 1} can be written."
+        )
+    names = feature_names(estimator, sample)
+    rows = _rows(numbers_of(sample, names))
+    estimator = by_position(estimator)
+    converted = _convert(estimator, rows, opset)
+    if verify:
+        _check(converted, estimator, rows)
+    write_table(converted, estimator, _far_apart(estimator, rows))
+    if names is not None:
+        onnx_finish.set_property(converted, FEATURES_KEY, features_text({_INPUT: names}))
+    if (classes := getattr(estimator, "classes_", None)) is not None and np.ndim(classes) == 1:
+        onnx_finish.set_property(converted, CLASS_NAMES_KEY, class_names_text(classes))
+    onnx_finish.set_versions(converted, opset, ("skl2onnx", "scikit-learn"))
+    if path is not None:
+        write(converted, path)
+    return converted
+
+
+def _rows(sample: Any) -> np.ndarray:
+    if sample is None:
+        raise ConversionError("The sample is missing: give a few rows as the estimator takes them.")
+    try:
+        rows = np.asarray(sample, np.float32)
+    except (ValueError, TypeError) as error:
+        raise ConversionError(
+            f"The sample holds more than numbers ({error}). Encode text and categories before the pipeline."
+        ) from error
+    if rows.ndim != 2 or not len(rows):
+        raise ConversionError(f"The sample has shape {rows.shape}; expected rows, (n, features).")
+    return rows
+
+
+def _convert(estimator: Any, rows: np.ndarray, opset: int) -> onnx.ModelProto:
+    import skl2onnx
+    from skl2onnx.common.data_types import FloatTensorType
+    from sklearn.base import is_classifier
+
+    settings: dict[str, Any] = {"target_opset": {"": opset, "ai.onnx.ml": 3}, **own_converters()}
+    if is_classifier(estimator):
+        settings["options"] = _options(estimator)
+    types = [(_INPUT, FloatTensorType([None, rows.shape[1]]))]
+    try:
+        converted = skl2onnx.convert_sklearn(estimator, initial_types=types, **settings)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:500]
+        raise ConversionError(
+            f"skl2onnx could not convert {type(estimator).__name__}: {reason}. Fit the estimator first, and use steps "
+            "that skl2onnx supports."
+        ) from error
+    write_sigmoids(converted.graph)
+    graph_edit.remove_dead_nodes(converted.graph, [])
+    onnx_finish.prune_initializers(converted)
+    _declare_outputs(converted, chosen_last(estimator), rows)
+    _correct_link(converted, estimator, rows)
+    onnx_finish.check_model(converted, [_INPUT])
+    return converted
+
+
+def _declare_outputs(converted: onnx.ModelProto, last: Any, rows: np.ndarray) -> None:
+    """Give the outputs their names, and their shapes in a run: skl2onnx states some wrongly."""
+    graph = converted.graph
+    graph.name = type(last).__name__  # skl2onnx draws a random one
+    if type(last).__name__ == "MLPRegressor" and last.n_outputs_ > 1:
+        # skl2onnx writes the targets of all rows below each other.
+        reshape = next(node for node in graph.node if graph.output[-1].name in node.output)
+        reshape.op_type = "Identity"
+        del reshape.input[1:]
+    if graph.output[-1].name == "probabilities" and not hasattr(last, "predict_proba"):
+        graph_edit.rename_values(graph, {"probabilities": "scores"})
+        graph.output[-1].name = "scores"
+    del graph.value_info[:]
+    for value in graph.output:
+        value.type.tensor_type.ClearField("shape")
+    found = values(converted, [], {_INPUT: rows[:2]})
+    for value in (*graph.input, *graph.output):
+        sizes = rows.shape[1:] if value.name == _INPUT else found[value.name].shape[1:]
+        shape = onnx.helper.make_tensor_value_info("", 1, [onnx_finish.BATCH, *sizes]).type.tensor_type.shape
+        value.type.tensor_type.shape.CopyFrom(shape)
+
+
+def _correct_link(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> None:
+    """Take the function from scores to probabilities with which the model equals the estimator.
+
+    skl2onnx writes softmax(-z, z), the sigmoid of 2 z, for two classes of LinearDiscriminantAnalysis, and sigmoids
+    instead of a softmax for LogisticRegression's solver newton-cholesky.
+    """
+    linear = [node for node in converted.graph.node if node.op_type == "LinearClassifier"]
+    links = [a for node in linear for a in node.attribute if a.name == "post_transform" and a.s != b"NONE"]
+    if len(links) != 1:
+        return
+    expected = steps_of(estimator, rows)[-1].expected
+    errors = {}
+    for link in (links[0].s, b"LOGISTIC", b"SOFTMAX"):
+        links[0].s = link
+        found = values(converted, [], {_INPUT: rows})[converted.graph.output[-1].name]
+        errors[link] = step_difference(found, expected)
+        if errors[link] <= TOLERANCE:
+            return
+    links[0].s = next(iter(errors))
+
+
+def _options(classifier: Any) -> dict[int, dict[str, bool]]:
+    """Plain tensors instead of dictionaries, and scores where there are no probabilities."""
+    from skl2onnx import get_model_alias
+    from skl2onnx.common._registration import get_converter
+
+    last = chosen_last(classifier)
+    wanted = {"zipmap": False} | ({} if hasattr(last, "predict_proba") else {"raw_scores": True})
+    known = get_converter(get_model_alias(type(last))).get_allowed_options() or {}
+    return {id(last): {name: value for name, value in wanted.items() if name in known}}
+
+
+def _around(rows: np.ndarray, spread: float) -> np.ndarray:
+    """Random rows about the mean of the sample, `spread` of its standard deviations wide."""
+    noise = spread * np.random.default_rng(0).normal(size=(5, rows.shape[1]))
+    return (np.nanmean(rows, 0) + noise * (np.nanstd(rows, 0) + 1e-3)).astype(np.float32)
+
+
+def _check(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> None:
+    session = Session(converted)
+    around = _around(rows, 1.0)
+    for batch in (rows, rows[:1], *([around] if _takes(estimator, around) else [])):
+        worst = step_difference(
+            np.asarray(session.run({_INPUT: batch})[-1]), steps_of(estimator, batch)[-1].expected
+        )
+        if not worst <= TOLERANCE:
+            advice = (
+                "Scale the features: it computes in float64, its ONNX form in float32."
+                if worst < _ROUNDING
+                else "That is more than rounding: skl2onnx writes something else. Try other settings, another solver."
+            )
+            raise ConversionError(
+                f"The converted {type(estimator).__name__} differs from the original by {worst:.2g} of its largest "
+                f"value. {advice}"
+            )
+
+
+def _far_apart(estimator: Any, rows: np.ndarray) -> np.ndarray:
+    """Rows of the sample and beyond it, if the estimator takes them."""
+    both = np.concatenate([_around(rows, 3.0), rows])
+    return both if _takes(estimator, both) else rows
+
+
+def _takes(estimator: Any, rows: np.ndarray) -> bool:
+    """Whether an estimator takes rows; an encoder knows no other categories than those it was fitted on."""
+    try:
+        steps_of(estimator, rows)
+    except ConversionError:
+        return False
+    return True

@@ -1,0 +1,153 @@
+"""The calls of a PyTorch model's modules: where they are in an exported program, and what they give for inputs.
+
+The first call of a module is named by its path, "blocks.0.conv1"; the second "blocks.0.conv1#2".
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from onnxattr.converters.common import layer_rows
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a module.
+
+    Attributes:
+        path: The module's path, with the number of the call from the second on.
+        class_name: Class of the module.
+        outputs: The tensors that it returned, in the order of its tuple or dict.
+    """
+
+    path: str
+    class_name: str
+    outputs: list[np.ndarray] = field(repr=False)
+
+
+def as_numpy(tensor: Any) -> np.ndarray:
+    """The numbers of a tensor."""
+    tensor = tensor.detach().cpu()
+    if str(tensor.dtype) == "torch.bfloat16":  # NumPy has it of another package only
+        return tensor.float().numpy().astype(ml_dtypes.bfloat16)
+    return tensor.numpy()
+
+
+def calls_of_nodes(graph: Any) -> dict[str, dict[str, str]]:
+    """Name of each node of an exported program's graph -> the calls that it is part of, outer first, and their classes.
+
+    Args:
+        graph: `ExportedProgram.graph`.
+    """
+    found = {}
+    for node in graph.nodes:
+        calls = {}
+        for key, (path, module_class) in (node.meta.get("nn_module_stack") or {}).items():
+            name = getattr(module_class, "__qualname__", str(module_class)).rpartition(".")[2]
+            if path and path in key:
+                number = key.rpartition("@")[2] if "@" in key else "0"
+                calls[layer_rows.path_of_call(path, int(number) + 1)] = name
+        found[node.name] = calls
+    return found
+
+
+def leaving(graph: Any, parts: Mapping[str, dict[str, str]], path: str) -> list[Any]:
+    """The nodes of a call that others than its own use, in the order of the graph."""
+    return [
+        node
+        for node in graph.nodes
+        if path in parts[node.name] and any(path not in parts[user.name] for user in node.users)
+    ]
+
+
+def named_by_calls(graph: Any, parts: Mapping[str, dict[str, str]]) -> dict[str, list[str]]:
+    """Each call -> its nodes and those that they read: what dropout gives in inference, which computes nothing."""
+    found: dict[str, list[str]] = {}
+    for node in graph.nodes:
+        for call in parts[node.name]:
+            outside = [source.name for source in node.all_input_nodes if call not in parts[source.name]]
+            found.setdefault(call, []).extend([node.name, *outside])
+    return found
+
+
+def calls_of_module(
+    torch: Any, module: Any, inputs: Mapping[str, Any], parts: Mapping[str, dict[str, str]]
+) -> list[Call]:
+    """The calls while a module runs, modules in the order of `named_modules`.
+
+    Args:
+        torch: The package.
+        module: The module, in evaluation mode.
+        inputs: Its inputs by name.
+        parts: The calls of the exported graph; a module with several paths is called by the one that stands there.
+    """
+    returned: dict[int, list[Any]] = {}
+
+    def note(part: Any, _: Any, output: Any) -> None:
+        copies = torch.utils._pytree.tree_map(_copied(torch), output)
+        returned.setdefault(id(part), []).append(copies)
+
+    hooks = [part.register_forward_hook(note) for path, part in module.named_modules() if path]
+    try:
+        with torch.no_grad():
+            module(**inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    paths: dict[int, list[str]] = {}
+    for path, part in module.named_modules(remove_duplicate=False):
+        paths.setdefault(id(part), []).append(path)
+    exported = list(dict.fromkeys(call for calls in parts.values() for call in calls))
+    found = []
+    for path, part in module.named_modules():
+        outputs = returned.get(id(part), [])
+        named = [call for call in exported if call.partition(layer_rows.CALL)[0] in paths[id(part)]]
+        if len(named) != len(outputs):
+            named = [layer_rows.path_of_call(path, number + 1) for number in range(len(outputs))]
+        for name, output in zip(named, outputs, strict=True):
+            found.append(Call(name, type(part).__name__, list(_tensors(torch, output))))
+    return found
+
+
+def calls_of_program(torch: Any, program: Any, inputs: Mapping[Any, Any]) -> list[Call]:
+    """The calls while an exported program runs, in the order of its graph.
+
+    What a module returned is no longer known there; what other parts of the program use of it counts.
+
+    Args:
+        torch: The package.
+        program: The `ExportedProgram`.
+        inputs: Its inputs in their order.
+    """
+    module = program.module()
+    values: dict[str, Any] = {}
+
+    class Recorder(torch.fx.Interpreter):  # type: ignore[misc]
+        def run_node(self, node: Any) -> Any:
+            values[node.name] = super().run_node(node)
+            return values[node.name]
+
+    with torch.no_grad():
+        Recorder(module).run(*inputs.values(), enable_io_processing=False)
+    parts = calls_of_nodes(module.graph)
+    classes: dict[str, str] = {}
+    for calls in parts.values():
+        classes |= {path: name for path, name in calls.items() if path not in classes}
+    return [
+        Call(path, class_name, [
+            array for node in leaving(module.graph, parts, path) for array in _tensors(torch, values[node.name])
+        ])
+        for path, class_name in classes.items()
+    ]  # fmt: skip
+
+
+def _copied(torch: Any) -> Any:
+    """What a module works on in place later is copied."""
+    return lambda leaf: leaf.clone() if isinstance(leaf, torch.Tensor) else leaf
+
+
+def _tensors(torch: Any, output: Any) -> Iterator[np.ndarray]:
+    leaves: Iterable[Any] = torch.utils._pytree.tree_leaves(output)
+    return (as_numpy(leaf) for leaf in leaves if isinstance(leaf, torch.Tensor))

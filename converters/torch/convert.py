@@ -1,0 +1,158 @@
+"""PyTorch modules to ONNX: `to_onnx` takes a module with example inputs, or an exported program."""
+
+import contextlib
+import os
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import onnx
+from onnxattr.converters.common import layer_rows, onnx_finish
+from onnxattr.converters.common.verify import TOLERANCE, TOLERANCE_FLOAT16, Session, difference
+from onnxattr.converters.torch import export as torch_export
+from onnxattr.converters.torch import layers as torch_layers
+from onnxattr.converters.torch.calls import as_numpy, calls_of_module, calls_of_program, named_by_calls
+
+from onnxattr.errors import ConversionError
+from onnxattr.files import check_output, write
+
+_OPSETS = range(18, 24)
+
+
+def to_onnx(
+    module: Any,
+    example_inputs: Any = None,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    opset: int = 18,
+    verify: bool = True,
+    dynamic_batch: bool = True,
+    keep_layers: str | Iterable[str] = (),
+) -> onnx.ModelProto:
+    """Convert a PyTorch module to ONNX and check the result against it.
+
+    The module is exported in evaluation mode by torch.onnx.export (the exporter of torch.export). The metadata entry
+    "onnxattr.layers" says which value of the graph equals the output of which submodule: "path" for its first call,
+    "path#2" for the second; several values where it returns several tensors.
+
+    Args:
+        module: A `torch.nn.Module`, or a `torch.export.ExportedProgram`, which brings its own example inputs.
+        example_inputs: A tensor or array, a tuple or list of them in the order of `forward`, or a dict by name.
+        path: Also write the model to this file.
+        opset: ONNX opset, 18 to 23.
+        verify: Compare the outputs with the module's in ONNX Runtime: the examples, and random inputs of their shapes,
+            batches of 2 and 5. The layer table is filled by comparing values either way.
+        dynamic_batch: Whether the first axis of every input is the batch, of any size and named "N"; the others are
+            fixed to those of the examples.
+        keep_layers: Paths of submodules whose output must be a value of the graph even if that keeps the exporter
+            from folding a normalisation into them; "all" for every one.
+
+    Returns:
+        The ONNX model.
+
+    Raises:
+        ConversionError: The module cannot be exported, or the outputs differ by more than 1e-4 of their largest value
+            (1e-2 where an input or output is of half precision).
+        RuntimeMissingError: `verify` without ONNX Runtime.
+    """
+    torch = _torch()
+    if path is not None:
+        check_output(path)
+    if opset not in _OPSETS:
+        raise ConversionError(
+            f"opset={opset} was asked for; torch.onnx writes {_OPSETS.start} to {_OPSETS.stop - 1} well."
+        )
+    program = module if isinstance(module, torch.export.ExportedProgram) else None
+    if program is not None:
+        positional, named = program.example_inputs
+        examples: dict[Any, Any] = dict(enumerate(positional)) | dict(named)
+        run, dynamic_batch = program.module(), False
+    elif isinstance(module, torch.nn.Module):
+        examples, run = torch_export.named_examples(torch, module, example_inputs, dynamic_batch), module
+    else:
+        raise ConversionError(
+            f"{type(module).__name__} was given; expected a torch.nn.Module or a torch.export.ExportedProgram. "
+            "A state dict holds weights alone: load it into its module."
+        )
+    keep = {keep_layers} if isinstance(keep_layers, str) else set(keep_layers)
+    with torch_export.evaluating(module) if program is None else contextlib.nullcontext():
+        exported = torch_export.export(torch, module, examples, opset, dynamic_batch, keep)
+        converted = exported.model
+        names = [value.name for value in converted.graph.input]
+        onnx_finish.check_model(converted, names)
+        if dynamic_batch:
+            torch_export.check_batch(converted)
+        if verify:
+            _check(torch, converted, run, examples, dynamic_batch)
+        _write_layers(torch, exported, None if program else module, examples)
+    onnx_finish.set_versions(converted, opset, ("torch", "onnxscript"))
+    if path is not None:
+        write(converted, path)
+    return converted
+
+
+def _write_layers(torch: Any, exported: torch_export.Exported, module: Any, examples: dict[Any, Any]) -> None:
+    names = [value.name for value in exported.model.graph.input]
+    feeds = dict(zip(names, map(as_numpy, _in_order(examples, names)), strict=True))
+    if module is None:
+        calls = calls_of_program(torch, exported.program, examples)
+        modules: dict[str, str] = {}
+    else:
+        calls = calls_of_module(torch, module, examples, exported.parts)
+        modules = {path: type(part).__name__ for path, part in module.named_modules() if path}
+    ran = {call.path.partition(layer_rows.CALL)[0] for call in calls}
+    uncalled = {path: name for path, name in modules.items() if path not in ran}
+    named = named_by_calls(exported.program.graph, exported.parts)
+    torch_layers.write_table(exported.model, calls, exported.parts, named, feeds, uncalled)
+
+
+def _in_order(examples: dict[Any, Any], names: list[str]) -> list[Any]:
+    """Example inputs in the order of the model's inputs; a program's positional ones are known by position."""
+    parts = list(examples.values())
+    return [examples[name] if name in examples else parts[index] for index, name in enumerate(names)]
+
+
+def _torch() -> Any:
+    for name in ("onnxscript", "torch"):
+        try:
+            package = import_module(name)
+        except ImportError as error:
+            raise ConversionError(
+                f"Converting a PyTorch module needs the package {name!r}, which cannot be imported ({error}): "
+                "pip install 'onnxattr[torch]'"
+            ) from error
+    return package
+
+
+def _check(torch: Any, converted: onnx.ModelProto, run: Any, examples: dict, dynamic_batch: bool) -> None:
+    session, generator = Session(converted), np.random.default_rng(0)
+    names = [value.name for value in converted.graph.input]
+    drawn = (
+        {name: _random(torch, generator, tensor, rows) for name, tensor in examples.items()}
+        for rows in ((2, 5) if dynamic_batch else (None,))
+    )
+    for batch in (examples, *drawn):
+        with torch.no_grad():
+            positional = [tensor for name, tensor in batch.items() if isinstance(name, int)]
+            outputs = run(*positional, **{k: t for k, t in batch.items() if isinstance(k, str)})
+        expected = [t for t in torch.utils._pytree.tree_leaves(outputs) if isinstance(t, torch.Tensor)]
+        tensors = _in_order(batch, names)
+        found = session.run(dict(zip(names, map(as_numpy, tensors), strict=True)))
+        halves = any(t.dtype in (torch.float16, torch.bfloat16) for t in [*expected, *tensors])
+        for value, array, tensor in zip(converted.graph.output, found, expected, strict=True):
+            worst = difference(np.asarray(array), as_numpy(tensor))
+            if not worst <= (TOLERANCE_FLOAT16 if halves else TOLERANCE):
+                raise ConversionError(
+                    f"Output {value.name!r} of the converted model differs from the module's by {worst:.2g} of its "
+                    "largest value. Check that the module computes the same each time, and try another opset."
+                )
+
+
+def _random(torch: Any, generator: np.random.Generator, example: Any, rows: int | None) -> Any:
+    """Numbers in the shape of an example: normal ones, or integers in the example's range."""
+    shape = [rows if rows and not axis else size for axis, size in enumerate(example.shape)]
+    if example.dtype.is_floating_point:
+        return torch.as_tensor(generator.normal(size=shape)).to(example.dtype)
+    low, high = int(example.min()), int(example.max())
+    return torch.as_tensor(generator.integers(low, high + 1, size=shape)).to(example.dtype)

@@ -1,0 +1,142 @@
+"""An explainer as a model of Triton Inference Server's ONNX Runtime backend: the file and its config.pbtxt."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from onnxattr.compile.explainer_file import describe
+from onnxattr.compile.renderings.model_graph import own_name
+from onnxattr.errors import ModelError, ParameterError
+from onnxattr.files import check_output, whole_file
+from onnxattr.loading.rows.independence import MIXED
+from onnxattr.loading.weights import check_place, write_model
+from onnxattr.running.trial import trial_of
+
+if TYPE_CHECKING:
+    from onnxattr.attributions.base import Attribution
+
+#: Most rows that the server joins into one run, where rows of several requests can be joined.
+MAX_BATCH_SIZE = 8
+
+_TYPES: dict[int, str] = {
+    onnx.TensorProto.FLOAT: "TYPE_FP32",
+    onnx.TensorProto.DOUBLE: "TYPE_FP64",
+    onnx.TensorProto.FLOAT16: "TYPE_FP16",
+    onnx.TensorProto.BFLOAT16: "TYPE_BF16",
+    onnx.TensorProto.BOOL: "TYPE_BOOL",
+    onnx.TensorProto.STRING: "TYPE_STRING",
+}
+_INTEGERS = [f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)]
+_TYPES |= {getattr(onnx.TensorProto, name): f"TYPE_{name}" for name in _INTEGERS}
+
+
+def export_triton(
+    method: Attribution,
+    folder: str | os.PathLike[str],
+    *,
+    weights: str = "auto",
+    check: bool = True,
+    **options: Any,
+) -> None:
+    """Writes a folder for a Triton model repository; the folder's name is the name of the model.
+
+    In it are ``1/model.onnx`` and ``config.pbtxt``. Where there is noise, ``seed`` has the shape (1,): Triton's tensors
+    have an axis at least. Rows of several requests are joined into one run, unless the noise of a row, which depends on
+    its place, would then depend on the other requests.
+
+    Args:
+        method: The method to export.
+        folder: The folder to write; made if it is not there.
+        weights: Where the weights go, as in ``method.export``.
+        check: Whether the model's file is run once before it gets its name, as in ``method.export``.
+        **options: Options of ``method.explainer``.
+
+    Raises:
+        ModelError: If the model has an input that Triton cannot take: a scalar, or of a type of ONNX alone.
+        ParameterError: If an option is outside its domain, or a file cannot be written.
+    """
+    check_place(weights)
+    path, settings = Path(folder) / "1" / "model.onnx", Path(folder) / "config.pbtxt"
+    _check_folder(folder, [path, settings], method.prepared.files)
+    proto = method.explainer(**options)
+    seeds = [value for value in proto.graph.input if value.name == own_name(method.prepared, "seed")]
+    for seed in seeds:
+        # What is computed with it takes either shape, by broadcasting.
+        seed.type.tensor_type.shape.dim.add().dim_value = 1
+    text = config(proto)
+    trial = trial_of(proto, method.prepared, method.options.providers, method.sizes) if check else None
+    missing = [parent for parent in (path.parent, *path.parent.parents) if not parent.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"{folder} cannot be made: {error}. Give the path of a folder.") from error
+    try:
+        write_model(proto, path, weights, method.prepared.folder, method.prepared.files, trial)
+    except BaseException:
+        for made in missing:
+            with contextlib.suppress(OSError):
+                made.rmdir()
+        raise
+    with whole_file(settings) as file:
+        file.write(text.encode())
+
+
+def _check_folder(folder: str | os.PathLike[str], paths: Iterable[Path], reads: Sequence[Path]) -> None:
+    """Checks before the work that the folder's files can be written, as far as there is a folder."""
+    if not os.fspath(folder):
+        raise ParameterError("The name of the folder for Triton is empty. Give the path of a folder.")
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise ParameterError(f"{folder} is a file. Give the path of a folder, new or old.")
+    for path in paths:
+        if path.parent.exists():
+            check_output(path, reads)
+
+
+def config(proto: onnx.ModelProto) -> str:
+    """The text of config.pbtxt for an explainer.
+
+    Raises:
+        ModelError: If an input is a scalar, or a type is not one of Triton's.
+    """
+    values = [*proto.graph.input, *proto.graph.output]
+    for value in values:
+        if not value.type.tensor_type.shape.dim:
+            raise ModelError(
+                f"{value.name!r} is a scalar; Triton's tensors have an axis at least. Give the model a vector instead."
+            )
+    # A baseline may have one row for all rows of x: the rows of two requests cannot be joined then.
+    firsts = [value.type.tensor_type.shape.dim[0] for value in values]
+    about = describe({entry.key: entry.value for entry in proto.metadata_props}) or {}
+    apart = about.get("rows") != MIXED
+    batched = apart and all(_is_free(dim) and dim.dim_param != "baselines" for dim in firsts)
+    lines = ['backend: "onnxruntime"', f"max_batch_size: {MAX_BATCH_SIZE if batched else 0}"]
+    for kind, described in (("input", proto.graph.input), ("output", proto.graph.output)):
+        blocks = ",\n".join(_block(value, batched) for value in described)
+        lines.append(f"{kind} [\n{blocks}\n]")
+    return "\n".join([*lines, *["dynamic_batching { }"] * batched, ""])
+
+
+def _block(value: onnx.ValueInfoProto, batched: bool) -> str:
+    """One input or output; with batching the first axis is Triton's own, and none may be left but by a reshape."""
+    tensor = value.type.tensor_type
+    if tensor.elem_type not in _TYPES:
+        name = onnx.TensorProto.DataType.Name(tensor.elem_type)
+        raise ModelError(
+            f"{value.name!r} is of type {name}, which Triton does not have; its types are {sorted(_TYPES.values())}."
+        )
+    dims = [-1 if _is_free(dim) else dim.dim_value for dim in tensor.shape.dim]
+    dims = dims[1:] if batched else dims
+    lines = [f'name: "{value.name}"', f"data_type: {_TYPES[tensor.elem_type]}", f"dims: {dims or [1]}"]
+    if not dims:
+        lines.append("reshape: { shape: [ ] }")
+    return "  {\n" + "".join(f"    {line}\n" for line in lines) + "  }"
+
+
+def _is_free(dim: onnx.TensorShapeProto.Dimension) -> bool:
+    return dim.WhichOneof("value") != "dim_value"

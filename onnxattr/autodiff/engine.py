@@ -1,0 +1,284 @@
+"""Reverse-mode differentiation of an ONNX graph: one sweep that appends the gradient as standard nodes.
+
+This file mentions no operator; what an operator's gradient is stands in the rule table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxattr.autodiff.refused import reasons, stands_for_reals
+from onnxattr.autodiff.registry import (
+    NON_DIFFERENTIABLE,
+    NOT_IMPLEMENTED,
+    Closure,
+    RuleTable,
+    Span,
+    op_name,
+)
+from onnxattr.errors import MissingRuleError, RuleError, UnsupportedOpError
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.intervals import ANY, FLOATS
+from onnxattr.graph.ranges import is_mask
+from onnxattr.graph.subgraphs import captures_of, subgraphs_of
+from onnxattr.graph.values import dims_of
+
+
+def is_float(value: ir.Value | None) -> bool:
+    """Whether a value can carry a cotangent."""
+    return value is not None and (value.dtype is None or value.dtype in FLOATS)
+
+
+def inputs_of(node: Any) -> list[ir.Value]:
+    """The values a node reads, those that its subgraphs capture included."""
+    return [value for value in node.inputs if value is not None] + captures_of(node)
+
+
+def reachable(nodes: Iterable[Any], wrt: Iterable[ir.Value]) -> set[ir.Value]:
+    """The float or quantised values that depend on ``wrt``, along operators that carry gradient."""
+    reached = set(wrt)
+    for node in nodes:
+        sources = [value for value in inputs_of(node) if value in reached]
+        if sources and op_name(node) not in NON_DIFFERENTIABLE:
+            reals = stands_for_reals(op_name(node))
+            quantized = {value.dtype for value in sources if not is_float(value)}
+            reached.update(v for v in node.outputs if reals or is_float(v) or v.dtype in quantized)
+    return reached
+
+
+def reaching(nodes: Sequence[Any], output: ir.Value, without: Collection[str] = ()) -> set[ir.Value]:
+    """The values that ``output`` depends on, along operators that carry gradient: those that reach it alone.
+
+    Ways through the values named ``without`` do not count.
+    """
+    found = {output}
+    for node in reversed(nodes):
+        if op_name(node) in NON_DIFFERENTIABLE:
+            continue
+        targets = [value for value in node.outputs if value in found and value.name not in without]
+        if not targets:
+            continue
+        always = stands_for_reals(op_name(node)) or any(map(is_float, targets))
+        dtypes = {value.dtype for value in targets}
+        found.update(v for v in inputs_of(node) if always or (not is_float(v) and v.dtype in dtypes))
+    return found
+
+
+def needed_nodes(outputs: Iterable[ir.Value]) -> list[ir.Node]:
+    """The nodes that some values of one graph are computed by, in graph order."""
+    waiting = list(outputs)
+    graph = next((value.graph for value in waiting if value.graph is not None), None)
+    needed: set[ir.Node] = set()
+    while waiting:
+        node = waiting.pop().producer()
+        if node is not None and node not in needed:
+            needed.add(node)
+            waiting += inputs_of(node)
+    return [node for node in graph or () if node in needed]
+
+
+def active_nodes(
+    nodes: Sequence[Any], outputs: Iterable[ir.Value], wrt: Sequence[ir.Value]
+) -> tuple[list[Any], set[ir.Value]]:
+    """The nodes on a path from ``wrt`` to ``outputs`` in graph order, and the values on those paths."""
+    reached = reachable(nodes, wrt)
+    needed, chosen = set(outputs) & reached, []
+    for node in reversed(nodes):
+        sources = [v for v in inputs_of(node) if v in reached]
+        if sources and any(value in needed for value in node.outputs):
+            chosen.append(node)
+            needed.update(sources)
+    return chosen[::-1], needed
+
+
+def with_spans(nodes: Iterable[ir.Node], spans: Mapping[ir.Node, Span]) -> list[Any]:
+    """Graph order with every node that ends a span replaced by the span."""
+    return [spans.get(node, node) for node in nodes]
+
+
+def missing_rules(nodes: Iterable[Any], rules: RuleTable) -> dict[str, list[str]]:
+    """The names of the nodes without a rule, by operator."""
+    missing: dict[str, list[str]] = {}
+    for node in nodes:
+        if op_name(node) not in rules:
+            missing.setdefault(op_name(node), []).append(node.name or "unnamed")
+    return missing
+
+
+@contextlib.contextmanager
+def noting(missing: dict[str, list[str]]) -> Iterator[None]:
+    """Notes the operators of an error about missing rules, for one error at the end."""
+    try:
+        yield
+    except MissingRuleError as error:
+        for name, nodes in error.operators.items():
+            missing.setdefault(name, []).extend(nodes)
+
+
+def pullback(
+    op: OpBuilder,
+    cotangents: Mapping[ir.Value, ir.Value],
+    wrt: Sequence[ir.Value],
+    rules: RuleTable,
+    spans: Mapping[ir.Node, Span] | None = None,
+    graph: ir.Graph | None = None,
+) -> list[ir.Value]:
+    """Appends the vector-Jacobian product of a graph to it.
+
+    Args:
+        op: Builder on the graph; the graph is extended in place.
+        cotangents: Output values of the graph with their cotangents, of the same shape and dtype.
+        wrt: The values to differentiate with respect to.
+        rules: VJP rules by operator.
+        spans: Nodes to be differentiated together with those before them, keyed by the last node of each.
+        graph: The graph to differentiate, if it is not the one that is extended.
+
+    Returns:
+        One cotangent per entry of ``wrt``, of its shape and dtype; zeros where no path leads to the outputs.
+
+    Raises:
+        UnsupportedOpError: If operators on the way have no rule; all of them are named.
+        RuleError: If a rule returns cotangents that do not fit its inputs.
+    """
+    if not op.in_gradient:
+        _note_inputs(op, wrt)
+    with op.gradient():
+        return _swept(op, cotangents, wrt, rules, spans or {}, graph or op.graph)
+
+
+def _note_inputs(op: OpBuilder, wrt: Sequence[ir.Value]) -> None:
+    """Notes that masks which are inputs, and not differentiated, may hold infinities."""
+    sources, waiting = set(wrt), list(wrt)
+    while waiting:
+        node = waiting.pop().producer()
+        found = set() if node is None else set(inputs_of(node)) - sources
+        sources |= found
+        waiting.extend(found)
+    for value in op.graph.inputs:
+        if value not in sources and value not in op.ranges and is_mask(value):
+            op.note_range(value, ANY)
+
+
+def _swept(
+    op: OpBuilder,
+    cotangents: Mapping[ir.Value, ir.Value],
+    wrt: Sequence[ir.Value],
+    rules: RuleTable,
+    spans: Mapping[ir.Node, Span],
+    graph: ir.Graph,
+) -> list[ir.Value]:
+    """The reverse sweep of ``pullback``."""
+    nodes, needed = active_nodes(with_spans(graph, spans), cotangents, wrt)
+    missing = missing_rules(nodes, rules)
+    adjoints: dict[ir.Value, list[ir.Value]] = {}
+    for value, ct in cotangents.items():
+        if value in needed:
+            adjoints.setdefault(value, []).append(ct)
+    for node in reversed(nodes):
+        cts = tuple(_total(op, adjoints, value) for value in node.outputs)
+        if all(ct is None for ct in cts):
+            continue
+        op.gradient_of = node.name
+        if subgraphs_of(node):
+            node = _closure(node, needed, rules, spans)
+        entries = _entries(op, node, cts, rules, missing)
+        if len(entries) != len(node.inputs):
+            raise RuleError(
+                f"The rule of {op_name(node)} gave {len(entries)} cotangents for {len(node.inputs)} inputs."
+            )
+        # With no other float operand nothing was broadcast, and unknown dimensions can be trusted to agree.
+        alone = isinstance(node, Closure) or sum(is_float(value) for value in node.inputs) <= 1
+        for index, (value, entry) in enumerate(zip(node.inputs, entries, strict=True)):
+            if value in needed and entry is not None:
+                adjoints.setdefault(value, []).append(_check(op, node, index, value, entry, alone))
+    op.gradient_of = None
+    if missing:
+        raise MissingRuleError(missing, reasons(missing, nodes))
+    return [_total(op, adjoints, value) or op.zeros_like(value) for value in wrt]
+
+
+def _closure(
+    node: ir.Node, active: Collection[ir.Value], rules: RuleTable, spans: Mapping[ir.Node, Span]
+) -> Closure:
+    return Closure(
+        op_type=node.op_type,
+        domain=node.domain,
+        name=node.name or "",
+        inputs=tuple(node.inputs) + tuple(captures_of(node)),
+        outputs=tuple(node.outputs),
+        node=node,
+        active=active,
+        rules=rules,
+        spans=spans,
+    )
+
+
+def _entries(
+    op: OpBuilder,
+    node: Any,
+    cts: tuple[ir.Value | None, ...],
+    rules: RuleTable,
+    missing: dict[str, list[str]],
+) -> Sequence[Any]:
+    """What a node's rule gives. Where rules are missing the sweep goes on with zeros, to find all that are."""
+    rule = rules.get(op_name(node))
+    with noting(missing):
+        if rule is not None:
+            return tuple(rule(op, node, cts if len(cts) > 1 else cts[0]))
+    return [partial(op.zeros_like, value) if is_float(value) else None for value in node.inputs]
+
+
+def _total(op: OpBuilder, adjoints: dict[ir.Value, list[ir.Value]], value: ir.Value) -> ir.Value | None:
+    """Sums the contributions to a value's cotangent and keeps the sum."""
+    parts = adjoints.get(value)
+    if not parts:
+        return None
+    if len(parts) > 1:
+        parts[:] = [op.Sum(*parts) if len(parts) > 2 else op.Add(*parts)]
+        parts[0].shape = value.shape
+        if is_float(value):
+            parts[0].type = value.type
+    return parts[0]
+
+
+def _check(op: OpBuilder, node: Any, index: int, primal: ir.Value, entry: Any, alone: bool) -> ir.Value:
+    """Brings a rule's entry to the primal's shape and checks what can be checked."""
+    where = f"{op_name(node)} node {node.name!r}, input {index} ({primal.name!r})"
+    if entry is NOT_IMPLEMENTED:
+        raise UnsupportedOpError(f"{where}: the gradient with respect to this input is not implemented.")
+    ct = entry if isinstance(entry, ir.Value) else entry()
+    if ct.dtype is not None and primal.dtype in FLOATS and ct.dtype != primal.dtype:
+        raise RuleError(f"{where}: the cotangent is {ct.dtype}, the primal {primal.dtype}.")
+    if _clash(ct, primal, broadcast=True):
+        raise RuleError(f"{where}: the cotangent has shape {dims_of(ct)}, the primal {dims_of(primal)}.")
+    unsure = dims_of(ct) is None and dims_of(primal) is not None
+    if not alone or unsure or _clash(ct, primal):
+        ct = op.sum_to(ct, primal)
+    if _clash(ct, primal):
+        raise RuleError(f"{where}: the cotangent has shape {dims_of(ct)}, the primal {dims_of(primal)}.")
+    if (
+        ct is not primal
+        and ct.producer() is not None
+        and ct.shape != primal.shape
+        and primal.shape is not None
+    ):
+        ct.shape = primal.shape
+    return ct
+
+
+def _clash(ct: ir.Value, primal: ir.Value, broadcast: bool = False) -> bool:
+    """Whether known dimensions rule out that ct has, or with ``broadcast`` is summed to, the shape of its primal."""
+    have, want = dims_of(ct), dims_of(primal)
+    if have is None or want is None:
+        return False
+    if broadcast and len(have) >= len(want):
+        pairs = zip(have[len(have) - len(want) :], want, strict=True)
+        return any(isinstance(h, int) and isinstance(w, int) and h != w and w != 1 for h, w in pairs)
+    return len(have) != len(want) or any(
+        isinstance(h, int) and isinstance(w, int) and h != w for h, w in zip(have, want, strict=True)
+    )

@@ -1,0 +1,252 @@
+"""Rules of activation functions. At kinks they take TensorFlow's subgradient, stated in each rule."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxattr.autodiff.registry import Cotangent, unary, vjp
+from onnxattr.autodiff.rules.max_pool import Routed
+from onnxattr.graph.builder import OpBuilder
+
+
+def above(op: OpBuilder, value: ir.Value, bound: float, ct: ir.Value) -> ir.Value:
+    """ct where value > bound, else 0; exact for every normal float32. An infinite ct is chosen, not multiplied."""
+    if _has_step(value, bound) and op.range_of(ct).finite:
+        return op.Mul(ct, _step(op, value, bound))
+    return op.Where(op.Greater(value, bound), ct, 0.0)
+
+
+def between(op: OpBuilder, value: ir.Value, low: float, high: float, ct: ir.Value) -> ir.Value:
+    """ct where low < value < high, else 0; as exact as ``above``."""
+    if _has_step(value, low) and _has_step(value, high) and op.range_of(ct).finite:
+        # The masks first: they lie in the same layout, and what they make is moved once where ct lies in another.
+        return op.Mul(ct, op.Mul(_step(op, value, low), _step(op, value, high, sign=-1)))
+    return op.Where(op.And(op.Greater(value, low), op.Less(value, high)), ct, 0.0)
+
+
+def _has_step(value: ir.Value, bound: float) -> bool:
+    exact = math.isfinite(bound) and abs(bound) <= 2.0**20 and not 0 < abs(bound) < 2.0**-100
+    return exact and value.dtype == ir.DataType.FLOAT
+
+
+def _step(op: OpBuilder, value: ir.Value, bound: float, sign: int = 1) -> ir.Value:
+    """1 where value > bound (value < bound for sign -1), else 0.
+
+    It is one HardSigmoid, steep enough that the next float past the bound saturates it: unlike a comparison it stays
+    inside ONNX Runtime's blocked convolution layout. Its slope is a power of two, so that the product with the bound is
+    exact.
+    """
+    slope = sign * (2.0**126 if bound == 0 else 2.0 ** (24 - math.floor(math.log2(abs(bound)))))
+    return op.HardSigmoid(value, alpha=slope, beta=-slope * bound)
+
+
+@unary("Relu")
+def relu(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
+    """y = max(x, 0);  xbar = ybar where y > 0, else 0."""
+    if routed := Routed.of(op, ct):
+        # The winners of a max-pool are as large as what it gives, of which there are fewer.
+        return routed.pull_back(above(op, routed.largest, 0.0, routed.ct))
+    return above(op, y, 0.0, ct)
+
+
+@vjp("Clip")
+def clip(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = min(max(x, low), high);  xbar = ybar inside, 0 outside.
+
+    At the bounds ReLU6 (bounds 0 and 6) passes nothing and every other clip passes ybar.
+    The bounds get the cotangents of the elements they replace; the upper one of all if it is below the lower.
+    """
+    x, low, high = [*node.inputs, None, None][:3]
+    y = node.outputs[0]
+    bounds = [
+        None if v is None or v.const_value is None else v.const_value.numpy().item() for v in (low, high)
+    ]
+
+    def x_ct() -> ir.Value:
+        if bounds == [0.0, 6.0]:
+            return between(op, y, 0.0, 6.0, ct)
+        kept = op.Equal(x, y)
+        known = [bound for bound in bounds if bound is not None]
+        if None not in (low, high) and (len(known) < 2 or known[0] > known[1]):
+            # Where they cross all is the upper bound, elements that happen to equal it too.
+            kept = op.And(kept, op.LessOrEqual(low, high))
+        return op.Where(kept, ct, 0.0)
+
+    def raised() -> ir.Value:
+        return x if low is None else op.Max(x, low)
+
+    entries = [
+        x_ct,
+        lambda: op.Where(op.And(op.Less(x, low), op.Equal(raised(), y)), ct, 0.0),
+        lambda: op.Where(op.Greater(raised(), high), ct, 0.0),
+    ]
+    return entries[: len(node.inputs)]
+
+
+@vjp("LeakyRelu")
+def leaky_relu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x where x > 0, else alpha * x;  xbar = ybar or alpha * ybar (at 0: alpha * ybar)."""
+    alpha = node.attributes.get_float("alpha", 0.01)
+    return (op.Where(op.Greater(node.inputs[0], 0.0), ct, op.Mul(ct, alpha)),)
+
+
+@vjp("PRelu")
+def prelu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x where x > 0, else s * x;  xbar = ybar or s * ybar (at 0: s * ybar), sbar = ybar * min(x, 0)."""
+    x, slope = node.inputs
+    return op.Where(op.Greater(x, 0.0), ct, op.Mul(ct, slope)), lambda: op.Mul(ct, op.Min(x, 0.0))
+
+
+@vjp("ThresholdedRelu")
+def thresholded_relu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x where x > alpha, else 0;  xbar = ybar where x > alpha, else 0."""
+    return (op.Where(op.Greater(node.inputs[0], node.attributes.get_float("alpha", 1.0)), ct, 0.0),)
+
+
+@vjp("Elu")
+def elu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x where x > 0, else a (exp(x) - 1);  xbar = ybar, or ybar * (y + a) where x < 0 (at 0: ybar)."""
+    x, y, alpha = node.inputs[0], node.outputs[0], node.attributes.get_float("alpha", 1.0)
+    return (op.Where(op.Less(x, 0.0), op.Mul(ct, op.Add(y, alpha)), ct),)
+
+
+@vjp("Selu")
+def selu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = g x where x > 0, else g a (exp(x) - 1);  xbar = g ybar, or ybar * (y + g a) where x < 0 (at 0: g ybar)."""
+    x, y = node.inputs[0], node.outputs[0]
+    alpha = node.attributes.get_float("alpha", 1.67326319217681884765625)
+    gamma = node.attributes.get_float("gamma", 1.05070102214813232421875)
+    return (op.Where(op.Less(x, 0.0), op.Mul(ct, op.Add(y, alpha * gamma)), op.Mul(ct, gamma)),)
+
+
+@vjp("Celu")
+def celu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = max(x, 0) + min(0, a (exp(x / a) - 1));  xbar = ybar, or ybar * (y / a + 1) where x < 0 (at 0: ybar)."""
+    x, y, alpha = node.inputs[0], node.outputs[0], node.attributes.get_float("alpha", 1.0)
+    return (op.Where(op.Less(x, 0.0), op.Mul(ct, op.Add(op.Mul(y, 1.0 / alpha), 1.0)), ct),)
+
+
+@unary("Sigmoid")
+def sigmoid(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
+    """y = 1 / (1 + exp(-x));  xbar = ybar * y * (1 - y)."""
+    return op.Mul(ct, op.Mul(y, op.Sub(1.0, y)))
+
+
+@unary("Tanh")
+def tanh(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
+    """y = tanh(x);  xbar = ybar * (1 - y^2)."""
+    return op.Mul(ct, op.Sub(1.0, op.Mul(y, y)))
+
+
+@unary("Softplus")
+def softplus(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
+    """y = log(1 + exp(x));  xbar = ybar * sigmoid(x)."""
+    return op.Mul(ct, op.Sigmoid(x))
+
+
+@unary("Softsign")
+def softsign(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
+    """y = x / (1 + |x|);  xbar = ybar / (1 + |x|)^2."""
+    scale = op.Add(op.Abs(x), 1.0)
+    return op.Div(ct, op.Mul(scale, scale))
+
+
+@vjp("HardSigmoid")
+def hard_sigmoid(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = min(max(a x + b, 0), 1);  xbar = a ybar where 0 < y < 1, else 0."""
+    y, alpha = node.outputs[0], node.attributes.get_float("alpha", 0.2)
+    return (op.Mul(between(op, y, 0.0, 1.0, ct), alpha),)
+
+
+@unary("HardSwish")
+def hard_swish(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
+    """y = x * min(max(x / 6 + 1/2, 0), 1);  xbar = ybar * (gate + x / 6 where 0 < gate < 1)."""
+    gate = op.HardSigmoid(x, alpha=1 / 6, beta=0.5)
+    inside = between(op, x, -3.0, 3.0, op.Mul(x, 1 / 6))
+    return op.Mul(ct, op.Add(gate, inside))
+
+
+@unary("Mish")
+def mish(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
+    """y = x * t with t = tanh(softplus(x));  xbar = ybar * (t + x * sigmoid(x) * (1 - t^2))."""
+    t = op.Tanh(op.Softplus(x))
+    return op.Mul(ct, op.Add(t, op.Mul(op.Mul(x, op.Sigmoid(x)), op.Sub(1.0, op.Mul(t, t)))))
+
+
+@vjp("Swish")
+def swish(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x * s with s = sigmoid(a x);  xbar = ybar * (s + a y (1 - s))."""
+    x, y, alpha = node.inputs[0], node.outputs[0], node.attributes.get_float("alpha", 1.0)
+    s = op.Sigmoid(op.Mul(x, alpha))
+    return (op.Mul(ct, op.Add(s, op.Mul(op.Mul(y, alpha), op.Sub(1.0, s)))),)
+
+
+@vjp("Gelu")
+def gelu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x * P(x);  xbar = ybar * (P(x) + x * P'(x)), P the normal distribution or its tanh approximation."""
+    x = node.inputs[0]
+    if node.attributes.get_string("approximate", "none") == "tanh":
+        c = math.sqrt(2.0 / math.pi)
+        # Beyond 10 the distribution is 0 or 1 in any precision, and the powers of x may be infinite.
+        near = op.Clip(x, -10.0, 10.0)
+        square = op.Mul(near, near)
+        t = op.Tanh(op.Mul(near, op.Add(op.Mul(square, 0.044715 * c), c)))
+        density = op.Mul(op.Mul(op.Sub(1.0, op.Mul(t, t)), op.Add(op.Mul(square, 3 * 0.044715 * c), c)), 0.5)
+    else:
+        t = op.Erf(op.Mul(x, math.sqrt(0.5)))
+        density = op.Mul(op.Exp(op.Mul(op.Mul(x, x), -0.5)), 1.0 / math.sqrt(2.0 * math.pi))
+    probability = op.Mul(op.Add(t, 1.0), 0.5)
+    return (op.Mul(ct, op.Add(probability, op.Mul(x, density))),)
+
+
+@vjp("Shrink")
+def shrink(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x - bias where x > lambd, x + bias where x < -lambd, else 0;  xbar = ybar where |x| > lambd, else 0."""
+    return (op.Where(op.Greater(op.Abs(node.inputs[0]), node.attributes.get_float("lambd", 0.5)), ct, 0.0),)
+
+
+@vjp("Softmax", singular="rows of minus infinity")
+def softmax(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = exp(x) / sum(exp(x));  xbar = y * (ybar - sum(ybar * y)).
+
+    Rows that are masked out as a whole are NaN; where a model drops or replaces them, their ybar is 0 and so is xbar.
+    """
+    y, axis = node.outputs[0], node.attributes.get_int("axis", -1)
+    return (op.Mul(y, op.Sub(ct, op.ReduceSum(op.Mul(ct, y), [axis], keepdims=1))),)
+
+
+@vjp("LogSoftmax", singular="rows of minus infinity")
+def log_softmax(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x - log(sum(exp(x)));  xbar = ybar - exp(y) * sum(ybar)."""
+    y, axis = node.outputs[0], node.attributes.get_int("axis", -1)
+    return (op.Sub(ct, op.Mul(op.Exp(y), op.ReduceSum(ct, [axis], keepdims=1))),)
+
+
+@vjp("Dropout")
+def dropout(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+    """y = x in inference;  xbar = ybar. In training y = x / (1 - ratio) where the mask is drawn, and xbar likewise."""
+    _, ratio, training = [*node.inputs, None, None][:3]
+    ct = ct[0] if isinstance(ct, tuple) else ct
+    if training is None or (training.const_value is not None and not training.const_value.numpy().item()):
+        return [ct, None, None][: len(node.inputs)]
+    warnings.warn(
+        f"Dropout node {node.name!r} is, or may be, in training mode: gradients are those of one random draw. "
+        "Export the model for inference to explain what it predicts.",
+        stacklevel=2,
+    )
+    if len(node.outputs) < 2:
+        node.resize_outputs(2)
+    mask = node.outputs[1]
+    mask.name, mask.dtype, mask.shape = (
+        mask.name or op.unique_name("mask"),
+        ir.DataType.BOOL,
+        node.inputs[0].shape,
+    )
+    kept = op.Sub(1.0, op.constant(0.5, ct.dtype) if ratio is None else op.cast_like(ratio, ct))
+    factor = op.Where(training, op.Reciprocal(kept), 1.0)
+    return [op.Where(mask, op.Mul(ct, factor), 0.0), None, None][: len(node.inputs)]

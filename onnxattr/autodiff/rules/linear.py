@@ -1,0 +1,160 @@
+"""Rules of matrix products."""
+
+from __future__ import annotations
+
+import functools
+import string
+from collections.abc import Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxattr.autodiff.registry import Cotangent, vjp
+from onnxattr.errors import UnsupportedOpError
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.products import contraction, live_rows
+from onnxattr.graph.values import dims_of
+
+
+def rank_of(value: ir.Value, node: Any) -> int:
+    """The rank of a value, which the rule of ``node`` needs to know.
+
+    Raises:
+        UnsupportedOpError: If shape inference could not tell it.
+    """
+    dims = dims_of(value)
+    if dims is None:
+        raise UnsupportedOpError(
+            f"{node.op_type} node {node.name!r}: the rank of {value.name!r} is unknown. Give the model's inputs "
+            "their ranks, or run onnx.shape_inference on a model whose custom operators are removed."
+        )
+    return len(dims)
+
+
+def transpose_last(op: OpBuilder, value: ir.Value, rank: int) -> ir.Value:
+    """Swaps the last two axes."""
+    return op.Transpose(value, perm=[*range(rank - 2), rank - 1, rank - 2])
+
+
+@vjp("MatMul")
+def matmul(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = a b;  abar = ybar b^T, bbar = a^T ybar, over the broadcast leading axes. Vectors count as matrices."""
+    a, b = node.inputs
+    rank_a, rank_b = rank_of(a, node), rank_of(b, node)
+    matrix_a = a if rank_a > 1 else op.Unsqueeze(a, [0])
+    matrix_b = b if rank_b > 1 else op.Unsqueeze(b, [1])
+    # A vector operand lost its unit axis in y: give it back to the cotangent.
+    axes = ([-2] if rank_a == 1 else []) + ([-1] if rank_b == 1 else [])
+    matrix_ct = op.Unsqueeze(ct, axes) if axes else ct
+
+    def a_ct() -> ir.Value:
+        factor = transpose_last(op, matrix_b, max(rank_b, 2))
+        product = contraction(op, matrix_ct, [factor], op.MatMul)
+        return product if rank_a > 1 else op.Squeeze(product, [-2])
+
+    def b_ct() -> ir.Value:
+        # Rows of attention that are masked out as a whole are NaN, and rows of a batch are apart.
+        factor = transpose_last(op, live_rows(op, matrix_ct, matrix_a), max(rank_a, 2))
+        product = op.MatMul(factor, matrix_ct)
+        return product if rank_b > 1 else op.Squeeze(product, [-1])
+
+    return a_ct, b_ct
+
+
+@vjp("Gemm")
+def gemm(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = alpha A' B' + beta C, A' and B' transposed or not;  A'bar = alpha ybar B'^T, B'bar = alpha A'^T ybar."""
+    a, b = node.inputs[:2]
+    alpha, beta = node.attributes.get_float("alpha", 1.0), node.attributes.get_float("beta", 1.0)
+    trans_a, trans_b = node.attributes.get_int("transA", 0), node.attributes.get_int("transB", 0)
+
+    def a_ct() -> ir.Value:
+        if trans_a:
+            return contraction(op, ct, [b], lambda c, f: op.Gemm(f, c, alpha=alpha, transA=trans_b, transB=1))
+        return contraction(op, ct, [b], lambda c, f: op.Gemm(c, f, alpha=alpha, transB=1 - trans_b))
+
+    def b_ct() -> ir.Value:
+        if trans_b:
+            return contraction(op, ct, [a], lambda c, f: op.Gemm(c, f, alpha=alpha, transA=1, transB=trans_a))
+        return contraction(op, ct, [a], lambda c, f: op.Gemm(f, c, alpha=alpha, transA=1 - trans_a))
+
+    return [a_ct, b_ct, lambda: op.Mul(ct, beta)][: len(node.inputs)]
+
+
+@vjp("Einsum")
+def einsum(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = einsum(terms -> out);  the cotangent of one operand is an einsum of ybar with the other operands.
+
+    Letters that only this operand has were summed: they are broadcast back. A letter twice in one operand is a
+    product with the identity matrix.
+    """
+    terms, right = _einsum_terms(node)
+    operands = list(node.inputs)
+    for index in range(len(operands)):
+        for axis, letter in enumerate(terms[index]):
+            if letter in terms[index][:axis]:
+                spare = _unused("".join([*terms, right]))
+                terms[index] = terms[index][:axis] + spare + terms[index][axis + 1 :]
+                terms.append(letter + spare)
+                operands.append(_identity(op, node.inputs[index], axis))
+
+    def entry(index: int) -> ir.Value:
+        others = [(t, v) for i, (t, v) in enumerate(zip(terms, operands, strict=True)) if i != index]
+        known = set(right).union(*(set(term) for term, _ in others))
+        kept = "".join(letter for letter in terms[index] if letter in known)
+        equation = f"{','.join([right, *[t for t, _ in others]])}->{kept}"
+        product = contraction(op, ct, [v for _, v in others], lambda *v: op.Einsum(*v, equation=equation))
+        missing = [axis for axis, letter in enumerate(terms[index]) if letter not in known]
+        if not missing:
+            return product
+        return op.expand_like(op.Unsqueeze(product, missing), node.inputs[index])
+
+    return [functools.partial(entry, index) for index in range(len(node.inputs))]
+
+
+def _einsum_terms(node: Any) -> tuple[list[str], str]:
+    """The terms of an Einsum's operands and of its output, one letter an axis: ellipses and "->" written out."""
+    equation = node.attributes.get_string("equation").replace(" ", "")
+    left, arrow, right = equation.partition("->")
+    terms = left.split(",")
+    if not arrow:
+        letters = sorted(set(left) - {",", "."})
+        right = ("..." if "." in left else "") + "".join(c for c in letters if left.count(c) == 1)
+    if "." not in equation:
+        return terms, right
+    hidden = [
+        rank_of(value, node) - len(term.replace("...", "")) if "." in term else 0
+        for term, value in zip(terms, node.inputs, strict=True)
+    ]
+    spare = ""
+    for _ in range(max(hidden)):
+        spare += _unused(equation + spare)
+    written = [
+        term.replace("...", spare[len(spare) - count :]) for term, count in zip(terms, hidden, strict=True)
+    ]
+    return written, right.replace("...", spare)
+
+
+def _unused(letters: str) -> str:
+    return next(letter for letter in string.ascii_letters if letter not in letters)
+
+
+def _identity(op: OpBuilder, value: ir.Value, axis: int) -> ir.Value:
+    """The identity matrix of the size of an axis, in the dtype of the value."""
+    size = op.shape(value, axis, axis + 1)
+    return op.EyeLike(op.Expand(op.constant(0, value.dtype), op.Concat(size, size, axis=0)))
+
+
+@vjp("Det")
+def det(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = determinant of x;  xbar = ybar times the cofactors of x, also where x has no inverse."""
+    x = node.inputs[0]
+    rank, size = rank_of(x, node), op.Squeeze(op.shape(x, -1))
+    kept, first = op.Range(0, op.Sub(size, 1), 1), op.Unsqueeze(op.Range(0, size, 1), [1])
+    # Row i of the table: all indices but i.
+    others = op.Add(kept, op.Cast(op.GreaterOrEqual(kept, first), to=ir.DataType.INT64.value))
+    minors = op.Gather(op.Gather(x, others, axis=rank - 2), others, axis=rank)
+    order = [*range(rank - 2), rank - 2, rank, rank - 1, rank + 1]
+    odd = op.cast_like(op.Mod(op.Add(first, op.Range(0, size, 1)), 2), x)
+    cofactors = op.Mul(op.Det(op.Transpose(minors, perm=order)), op.Sub(1.0, op.Mul(odd, 2.0)))
+    return (op.Mul(op.Unsqueeze(ct, [-2, -1]), cofactors),)

@@ -1,0 +1,192 @@
+"""The rule of MaxPool: pools along one axis after the other, and their pullbacks in the opposite order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from typing import Any, ClassVar
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.autodiff.registry import Cotangent, attributes_of, vjp
+from onnxattr.autodiff.rules.padding import along
+from onnxattr.autodiff.rules.windows import Windows, pool_windows
+from onnxattr.graph.builder import OpBuilder
+
+
+@vjp("MaxPool")
+def max_pool(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+    """y = largest element of each window;  its ybar goes to the first position, in row-major order, that equals y.
+
+    In three dimensions every position that equals y gets the whole of it: so does TensorFlow's MaxPool3DGrad.
+    The first position is the first in the first row that holds y, so pools along the last axis, then along the one
+    before it, find it with k + k comparisons instead of k * k. Asking MaxPool for its Indices output would slow the
+    forward pass down many times, and its ties differ between execution providers.
+    """
+    pull_back = _pull_back(op, node)
+    ct = ct[0] if isinstance(ct, tuple) else ct
+    result = pull_back(ct)
+    if result is not ct:
+        result.meta[Routed.KEY] = Routed(ct, node.outputs[0], pull_back, op.graph)
+    return (result,)
+
+
+@dataclass(frozen=True)
+class Routed:
+    """What is known of a cotangent that a max-pool made, so that a mask of its places can be one of its elements.
+
+    Attributes:
+        ct: The pool's cotangent, whose elements it holds.
+        largest: What the pool gave, of the shape of ``ct``: x at the place where each element is.
+        pull_back: Gives the cotangent of x for a cotangent of the pool.
+        graph: The graph that it appends to.
+    """
+
+    ct: ir.Value
+    largest: ir.Value
+    pull_back: Callable[[ir.Value], ir.Value]
+    graph: ir.Graph
+
+    KEY: ClassVar[str] = "routed"
+
+    @classmethod
+    def of(cls, op: OpBuilder, ct: ir.Value) -> Routed | None:
+        """What is known of a cotangent; None if no max-pool of the same graph made it, or others were added."""
+        routed: Routed | None = ct.meta.get(cls.KEY)
+        # Outside a branch or a body nothing can be appended that reads what is inside.
+        return routed if routed is not None and routed.graph is op.graph else None
+
+
+def _pull_back(op: OpBuilder, node: Any) -> Callable[[ir.Value], ir.Value]:
+    x, y = node.inputs[0], node.outputs[0]
+    windows = pool_windows(node)
+    spatial = range(2, 2 + windows.rank)
+    axes = [a for a in reversed(range(windows.rank)) if windows.kernel[a] > 1 or windows.strides[a] > 1]
+
+    def channels_last(value: ir.Value) -> ir.Value:
+        # Positions are then cut out and put back as runs of channels, not as single elements.
+        return op.Transpose(value, perm=[0, *spatial, 1])
+
+    begins, outputs, value, pools = windows.begin_values(op, x, y), op.shape(y, 2), x, []
+    for axis in axes:
+        pooled = y if axis == axes[-1] else _pooled(op, node, value, axis)
+        pools.append(
+            _AxisPool(op, windows, axis, channels_last(value), channels_last(pooled), begins, outputs)
+        )
+        value = pooled
+
+    def pull_back(ct: ir.Value) -> ir.Value:
+        if not pools:
+            return ct
+        ct = channels_last(ct)
+        for pool in reversed(pools):
+            ct = pool.pull_back(ct, shared=windows.rank == 3)
+        result = op.Transpose(ct, perm=[0, 1 + windows.rank, *range(1, 1 + windows.rank)])
+        result.shape = x.shape
+        return result
+
+    return pull_back
+
+
+def _pooled(op: OpBuilder, node: Any, x: ir.Value, axis: int) -> ir.Value:
+    """A value pooled along one spatial axis as the node does, and not along the others."""
+    attributes = attributes_of(node)
+    for key in ("kernel_shape", "strides", "dilations"):
+        if key in attributes:
+            attributes[key] = [size if i == axis else 1 for i, size in enumerate(attributes[key])]
+    if "pads" in attributes:
+        rank = len(attributes["kernel_shape"])
+        attributes["pads"] = [pad if i % rank == axis else 0 for i, pad in enumerate(attributes["pads"])]
+    return op.MaxPool(x, **attributes)
+
+
+class _AxisPool:
+    """A max pool along one axis of an (N, ..., C) value, ``pooled`` being what it gives.
+
+    The axis is seen as cells of as many elements as the stride: what the first window holds at position i is the
+    element ``(i * dilation - begin) % stride`` of cell ``(i * dilation - begin) // stride``, and each further window
+    holds the same element of one cell more.
+    """
+
+    def __init__(
+        self,
+        op: OpBuilder,
+        windows: Windows,
+        spatial_axis: int,
+        x: ir.Value,
+        pooled: ir.Value,
+        begins: ir.Value,
+        outputs: ir.Value,
+    ):
+        self.op, self.axis, self.pooled = op, 1 + spatial_axis, pooled
+        self.rank = 2 + windows.rank
+        self.stride = windows.strides[spatial_axis]
+        dilation = windows.dilations[spatial_axis]
+        self.positions = [i * dilation for i in range(windows.kernel[spatial_axis])]
+        padding, self.count = (
+            op.Slice(v, [spatial_axis], [spatial_axis + 1], [0]) for v in (begins, outputs)
+        )
+        self.begin = windows.begins[spatial_axis] or 0
+        # Padding known only at run time becomes part of x, so that cells begin where x does.
+        self.unknown = padding if windows.begins[spatial_axis] is None else self._count(0)
+        self.x = self._pad(x, self.unknown, self._count(0), lowest=True)
+        self.size = op.shape(self.x, self.axis, self.axis + 1)
+        self.cells = op.Div(op.Add(self.size, self.stride - 1), self.stride)
+
+    @cached_property
+    def views(self) -> list[ir.Value]:
+        """The elements at each position of the windows, in the pool's shape."""
+        op = self.op
+        span = op.Mul(op.Sub(self.count, 1), self.stride)
+        end = op.Max(op.Sub(op.Add(span, self.positions[-1] + 1 - self.begin), self.size), 0)
+        padded = self._pad(self.x, self._count(self.begin), end, lowest=True)
+        return [
+            op.Slice(padded, [position], op.Add(span, position + 1), [self.axis], [self.stride])
+            for position in self.positions
+        ]
+
+    def pull_back(self, ct: ir.Value, shared: bool) -> ir.Value:
+        """The cotangent of x: ybar at the first winner of each window, or at each of them if ``shared``."""
+        op, rest, select = self.op, ct, not self.op.range_of(ct).finite
+        elements: list[list[ir.Value]] = [[] for _ in range(self.stride)]
+        for position, view in zip(self.positions, self.views, strict=True):
+            part = rest
+            if shared or view is not self.views[-1]:  # the last one wins where no other did
+                wins = op.Equal(view, self.pooled)
+                part = op.Where(wins, rest, 0.0) if select else op.Mul(op.cast_like(wins, ct), rest)
+                if not shared:
+                    rest = op.Where(wins, 0.0, rest) if select else op.Sub(rest, part)
+            cell, element = divmod(position - self.begin, self.stride)
+            behind = op.Sub(self.cells, op.Add(self.count, cell))
+            elements[element].append(self._pad(part, self._count(cell), behind))
+        return self._join(elements)
+
+    def _join(self, elements: list[list[ir.Value]]) -> ir.Value:
+        """The sums of what each element of the cells gets, side by side and cut to x."""
+        op, after = self.op, self.axis + 1
+        sums = [reduce(op.Add, parts) for parts in elements if parts]
+        line = sums[0]
+        if self.stride > 1:
+            zeros = op.Mul(line, 0.0) if len(sums) < self.stride else None
+            cells = [op.Unsqueeze(sums.pop(0) if parts else zeros, [after]) for parts in elements]
+            length = op.Mul(self.cells, self.stride)
+            shape = op.Concat([0] * self.axis, length, op.shape(self.x, after), axis=0)
+            line = op.Reshape(op.Concat(*cells, axis=after), shape)
+        have, want = op.shape(line, self.axis, after), self.size
+        if have is not want or self.unknown is not self._count(0):
+            line = op.Slice(line, self.unknown, want, [self.axis])
+        return line
+
+    def _count(self, count: int) -> ir.Value:
+        return self.op.constant([count], ir.DataType.INT64)
+
+    def _pad(self, value: ir.Value, begin: ir.Value, end: ir.Value, lowest: bool = False) -> ir.Value:
+        """Pads the axis with zeros or the lowest number, or crops it where the amounts are negative."""
+        op = self.op
+        if all(v.const_value is not None and not v.const_value.numpy().any() for v in (begin, end)):
+            return value
+        amounts = along(op, [self.axis], self.rank, [begin], [end])
+        fill = float(np.finfo(value.dtype.numpy()).min) if lowest else 0.0  # type: ignore[union-attr]
+        return op.Pad(value, amounts, fill)

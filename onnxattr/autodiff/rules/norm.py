@@ -1,0 +1,238 @@
+"""Rules of normalisations."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.autodiff.registry import Cotangent, vjp
+from onnxattr.autodiff.rules.linear import rank_of
+from onnxattr.graph.builder import OpBuilder
+
+#: The default of every epsilon here, as near as an attribute, which is float32 in models of any precision, comes.
+EPSILON = float(np.float32(1e-5))
+
+
+def per_channel(op: OpBuilder, vector: ir.Value, rank: int) -> ir.Value:
+    """A (C,) vector in the shape (C, 1, ...) that broadcasts along the channel axis of a rank-``rank`` value."""
+    return op.Reshape(vector, [-1] + [1] * (rank - 2)) if rank > 2 else vector
+
+
+def three(ct: Any) -> list[ir.Value | None]:
+    """The cotangents of a node's output and of its two statistics, None for those that do not reach the score."""
+    cts = ct if isinstance(ct, tuple) else (ct,)
+    return [*cts, None, None][:3]
+
+
+def total_of(op: OpBuilder, parts: Sequence[ir.Value | None]) -> ir.Value:
+    """The sum of the cotangents that there are; one at least."""
+    present = [part for part in parts if part is not None]
+    return op.Sum(*present) if len(present) > 1 else present[0]
+
+
+@vjp("BatchNormalization", singular="epsilon = 0 with no variance")
+def batch_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+    """y = (x - m) / d * scale + bias with d = sqrt(var + eps) given, not measured;  xbar = ybar * scale / d."""
+    if node.attributes.get_int("training_mode", 0):
+        return _measured_batch_normalization(op, node, ct)
+    x, scale, _, mean, variance = node.inputs
+    ct, rank = three(ct)[0], rank_of(x, node)
+    axes = [0, *range(2, rank)]
+    inverse = op.Reciprocal(op.Sqrt(op.Add(variance, node.attributes.get_float("epsilon", EPSILON))))
+    factor = op.Mul(scale, inverse)
+
+    def total(value: ir.Value) -> ir.Value:
+        return op.ReduceSum(value, axes, keepdims=0)
+
+    def projection() -> ir.Value:
+        centred = op.Sub(x, per_channel(op, mean, rank))
+        return op.Mul(total(op.Mul(ct, centred)), inverse)
+
+    def variance_ct() -> ir.Value:
+        return op.Mul(op.Mul(projection(), -0.5), op.Mul(factor, inverse))
+
+    return (
+        lambda: op.Mul(ct, per_channel(op, factor, rank)),
+        projection,
+        lambda: total(ct),
+        lambda: op.Neg(op.Mul(total(ct), factor)),
+        variance_ct,
+    )
+
+
+def _measured_batch_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+    """y = z * scale + bias with z = x standardised over the batch; running statistics m r + (1 - m) new."""
+    warnings.warn(
+        f"BatchNormalization node {node.name!r} is in training mode: what it gives for a sample depends on the others. "
+        "Export the model for inference to explain single samples.",
+        stacklevel=2,
+    )
+    x, scale = node.inputs[:2]
+    y_ct, mean_ct, variance_ct = three(ct)
+    rank, momentum = rank_of(x, node), node.attributes.get_float("momentum", 0.9)
+    axes = [0, *range(2, rank)]
+    z, inverse = standardize(op, x, axes, node.attributes.get_float("epsilon", EPSILON))
+    count = op.Cast(op.ReduceProd(op.Gather(op.Shape(x), axes), keepdims=0), to=x.dtype.value)  # type: ignore[union-attr]
+
+    def running(statistic_ct: ir.Value | None, factor: float) -> ir.Value | None:
+        return None if statistic_ct is None else op.Mul(op.cast_like(statistic_ct, x), factor)
+
+    def spread(statistic_ct: ir.Value | None) -> ir.Value | None:
+        share = running(statistic_ct, 1.0 - momentum)
+        return None if share is None else op.Div(per_channel(op, share, rank), count)
+
+    def x_ct() -> ir.Value:
+        from_y = y_ct and standardize_ct(op, z, inverse, op.Mul(y_ct, per_channel(op, scale, rank)), axes)
+        from_mean, from_variance = spread(mean_ct), spread(variance_ct)
+        if from_variance is not None:
+            from_variance = op.Mul(op.Mul(from_variance, 2.0), op.Div(z, inverse))
+        return total_of(op, [from_y, from_mean and op.expand_like(from_mean, x), from_variance])
+
+    return (
+        x_ct(),
+        y_ct and op.ReduceSum(op.Mul(y_ct, z), axes, keepdims=0),
+        y_ct and op.ReduceSum(y_ct, axes, keepdims=0),
+        mean_ct and op.Mul(mean_ct, momentum),
+        variance_ct and op.Mul(variance_ct, momentum),
+    )
+
+
+def standardize(
+    op: OpBuilder, x: ir.Value, axes: Sequence[int], epsilon: float, centre: bool = True
+) -> tuple[ir.Value, ir.Value]:
+    """z = (x - mean(x)) / s with s = sqrt(var(x) + eps), and 1 / s; without ``centre`` the mean counts as 0."""
+    centred = op.Sub(x, op.ReduceMean(x, axes, keepdims=1)) if centre else x
+    variance = op.ReduceMean(op.Mul(centred, centred), axes, keepdims=1)
+    inverse = op.Reciprocal(op.Sqrt(op.Add(variance, epsilon)))
+    return op.Mul(centred, inverse), inverse
+
+
+def standardize_ct(
+    op: OpBuilder, z: ir.Value, inverse: ir.Value, ct: ir.Value, axes: Sequence[int], centre: bool = True
+) -> ir.Value:
+    """The cotangent of x in z = standardize(x);  xbar = (zbar - mean(zbar) - z * mean(zbar * z)) / s."""
+    rest = op.Sub(ct, op.Mul(z, op.ReduceMean(op.Mul(ct, z), axes, keepdims=1)))
+    if centre:
+        rest = op.Sub(rest, op.ReduceMean(ct, axes, keepdims=1))
+    return op.Mul(rest, inverse)
+
+
+def _over_last_axes(op: OpBuilder, node: Any, ct: Any, centre: bool) -> list[Cotangent]:
+    x, scale = node.inputs[:2]
+    y_ct, mean_ct, inverse_ct = three(ct)
+    rank = rank_of(x, node)
+    axes = [*range(node.attributes.get_int("axis", -1) % rank, rank)]
+    z, inverse = standardize(op, x, axes, node.attributes.get_float("epsilon", EPSILON), centre)
+
+    def spread(statistic_ct: ir.Value) -> ir.Value:
+        count = op.ReduceProd(op.shape(x, axes[0]), keepdims=0)
+        return op.Div(op.cast_like(statistic_ct, x), op.Cast(count, to=x.dtype.value))
+
+    def x_ct() -> ir.Value:
+        from_y = y_ct and standardize_ct(op, z, inverse, op.Mul(y_ct, scale), axes, centre)
+        from_mean = mean_ct and op.expand_like(spread(mean_ct), x)
+        from_inverse = inverse_ct and op.Neg(op.Mul(op.Mul(spread(inverse_ct), op.Mul(inverse, inverse)), z))
+        return total_of(op, [from_y, from_mean, from_inverse])
+
+    entries: list[Cotangent] = [x_ct, None if y_ct is None else lambda: op.Mul(y_ct, z), y_ct]
+    return entries[: len(node.inputs)]
+
+
+@vjp("LayerNormalization", singular="epsilon = 0 with equal elements")
+def layer_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+    """y = z * scale + bias with z = x standardised over the last axes, of mean m and deviation s;  zbar = ybar * scale.
+
+    The statistics m and 1 / s add mbar / n and -(1/s)bar * z / (n s^2) to xbar.
+    """
+    return _over_last_axes(op, node, ct, centre=True)
+
+
+@vjp("RMSNormalization", singular="epsilon = 0 with zeros")
+def rms_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = z * scale with z = x / sqrt(mean(x^2) + eps) over the last axes;  zbar = ybar * scale."""
+    return _over_last_axes(op, node, ct, centre=False)
+
+
+@vjp("InstanceNormalization", singular="epsilon = 0 with equal elements")
+def instance_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = z * scale + bias with z = x standardised over the spatial axes;  zbar = ybar * scale."""
+    x, scale = node.inputs[:2]
+    rank = rank_of(x, node)
+    spatial = [*range(2, rank)]
+    z, inverse = standardize(op, x, spatial, node.attributes.get_float("epsilon", EPSILON))
+    return (
+        lambda: standardize_ct(op, z, inverse, op.Mul(ct, per_channel(op, scale, rank)), spatial),
+        lambda: op.ReduceSum(op.Mul(ct, z), [0, *spatial], keepdims=0),
+        lambda: op.ReduceSum(ct, [0, *spatial], keepdims=0),
+    )
+
+
+@vjp("GroupNormalization", singular="epsilon = 0 with equal elements")
+def group_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = z * scale + bias with z = x standardised over groups of channels and space;  zbar = ybar * scale."""
+    x, scale, bias = node.inputs
+    groups = op.constant([node.attributes.get_int("num_groups")], ir.DataType.INT64)
+    shape = op.Concat([0], groups, op.Div(op.shape(x, 1, 2), groups), [-1], axis=0)
+    ct_parts, factor = op.Reshape(ct, shape), op.Reshape(scale, op.Concat(groups, [-1], [1], axis=0))
+    z, inverse = standardize(op, op.Reshape(x, shape), [2, 3], node.attributes.get_float("epsilon", EPSILON))
+
+    def x_ct() -> ir.Value:
+        parts = standardize_ct(op, z, inverse, op.Mul(ct_parts, factor), [2, 3])
+        return op.reshape_like(parts, x)
+
+    return (
+        x_ct,
+        lambda: op.reshape_like(op.sum_to(op.Mul(ct_parts, z), factor), scale),
+        lambda: op.reshape_like(op.sum_to(ct_parts, factor), bias),
+    )
+
+
+@vjp("MeanVarianceNormalization")
+def mean_variance_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x standardised over the given axes;  xbar = (ybar - mean(ybar) - y * mean(ybar * y)) / s."""
+    axes = node.attributes.get_ints("axes", [0, 2, 3])
+    z, inverse = standardize(op, node.inputs[0], axes, 1e-9)
+    return (standardize_ct(op, z, inverse, ct, axes),)
+
+
+@vjp("LpNormalization", singular="x = 0")
+def lp_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x / n with n = sum(|x|) or sqrt(sum(x^2));  xbar = (ybar - n' * sum(ybar * y)) / n, 0 where n is 0.
+
+    n' is sign(x), or x / n.
+    """
+    x, y = node.inputs[0], node.outputs[0]
+    axes = [node.attributes.get_int("axis", -1)]
+    p = node.attributes.get_int("p", 2)
+    norm = (op.ReduceL1 if p == 1 else op.ReduceL2)(x, axes, keepdims=1)
+    zero = op.Equal(norm, 0.0)
+    safe = op.Where(zero, 1.0, norm)
+    slope = op.Sign(x) if p == 1 else op.Div(x, safe)
+    projection = op.ReduceSum(op.Mul(ct, op.Where(zero, 0.0, y)), axes, keepdims=1)
+    return (op.Where(zero, 0.0, op.Div(op.Sub(ct, op.Mul(slope, projection)), safe)),)
+
+
+@vjp("LRN")
+def local_response_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x / s^beta with s = bias + alpha * mean of x^2 over near channels.
+
+    xbar = ybar / s^beta - 2 alpha beta x * (mean over near channels of ybar * y / s).
+    """
+    x, y, get = node.inputs[0], node.outputs[0], node.attributes.get_float
+    alpha, beta, bias = get("alpha", 1e-4), get("beta", 0.75), get("bias", 1.0)
+    size = node.attributes.get_int("size")
+    before, after = (size - 1) // 2, size // 2
+    rows = op.Concat([0], [1], op.shape(x, 1, 2), [-1], axis=0)
+
+    def mean(value: ir.Value, begin: int, end: int) -> ir.Value:
+        """Over a window of channels, counting those outside as zeros."""
+        window = {"kernel_shape": [size, 1], "pads": [begin, 0, end, 0], "count_include_pad": 1}
+        return op.reshape_like(op.AveragePool(op.Reshape(value, rows), **window), x)
+
+    s = op.Add(op.Mul(mean(op.Mul(x, x), before, after), alpha), bias)
+    spread = mean(op.Div(op.Mul(ct, y), s), after, before)
+    return (op.Sub(op.Div(ct, op.Pow(s, beta)), op.Mul(op.Mul(x, spread), 2.0 * alpha * beta)),)

@@ -1,0 +1,63 @@
+"""Rules of LSTM, GRU and RNN: any direction, sequence lengths, initial states, activations, peepholes, clipping.
+
+The forward states are read from the node's own Y, so only the LSTM's cell state is recomputed (a Scan of elementwise
+nodes). One Scan then runs backwards in time, with one product in a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxattr.autodiff.registry import Cotangent, vjp
+from onnxattr.autodiff.rules.recurrent_cells import read_cell
+from onnxattr.autodiff.rules.recurrent_gru import GruDirection
+from onnxattr.autodiff.rules.recurrent_lstm import LstmDirection
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
+
+
+@vjp("LSTM", "GRU", "RNN")
+def recurrent(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+    """Y, Yh, Yc = states over time;  xbar, h0bar, c0bar by one Scan per direction, backwards in time.
+
+    The weights' cotangents are products of the steps' with x and the states.
+    """
+    x, lengths = node.inputs[0], [*node.inputs[4:5], None][0]
+    direction = node.attributes.get_string("direction", "forward")
+    directions = 2 if direction == "bidirectional" else 1
+    cts = [*(ct if isinstance(ct, tuple) else (ct,)), None, None][:3]
+    states = _states(op, node)
+    kind = LstmDirection if node.op_type == "LSTM" else GruDirection
+    parts = []
+    for index in range(directions):
+        backward = direction == "reverse" or index == 1
+        cell = read_cell(op, node, index)
+        parts.append(kind(op, node, cell, index, backward, states, cts, lengths).run())
+    x_cts, h_cts, c_cts, weights = zip(*parts, strict=True)
+
+    def stacked(values: Sequence[ir.Value]) -> ir.Value:
+        rows = [op.Unsqueeze(value, [0]) for value in values]
+        return rows[0] if directions == 1 else op.Concat(*rows, axis=0)
+
+    x_ct = x_cts[0] if directions == 1 else op.Add(*x_cts)
+    x_ct.shape = x.shape
+    entries: dict[int, Cotangent] = {0: x_ct, 5: lambda: stacked(h_cts), 6: lambda: stacked(c_cts)}
+    for position in weights[0]:
+        entries[position] = partial(lambda p: stacked([build[p]() for build in weights]), position)
+    return [entries.get(position) for position in range(len(node.inputs))]
+
+
+def _states(op: OpBuilder, node: Any) -> ir.Value:
+    """The node's Y; a node that does not give it is asked for it, its other outputs stay as they are."""
+    y = node.outputs[0]
+    if not y.name:
+        y.name = op.unique_name(f"{node.op_type}_states")
+        x, hidden = node.inputs[0], node.attributes.get_int("hidden_size")
+        dims = dims_of(x) or [None] * 3
+        directions = 2 if node.attributes.get_string("direction", "forward") == "bidirectional" else 1
+        y.dtype, y.shape = x.dtype, ir.Shape([dims[0], directions, dims[1], hidden])
+    return y

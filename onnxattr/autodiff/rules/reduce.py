@@ -1,0 +1,133 @@
+"""Rules of reductions and cumulative sums."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxattr.autodiff.registry import Cotangent, vjp
+from onnxattr.autodiff.rules.elementwise import product_of_others
+from onnxattr.autodiff.rules.linear import rank_of
+from onnxattr.autodiff.rules.pool import split_ties
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.intervals import Range
+from onnxattr.graph.values import dims_of
+
+
+def reduction(
+    *op_types: str, singular: str = ""
+) -> Callable[[Callable[..., ir.Value]], Callable[..., ir.Value]]:
+    """Registers ``f(op, x, y, ct, axes) -> xbar``; y and ct come with the reduced axes kept as 1."""
+
+    def register(function: Callable[..., ir.Value]) -> Callable[..., ir.Value]:
+        def rule(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+            x, y = node.inputs[0], node.outputs[0]
+            axes = node.inputs[1] if len(node.inputs) > 1 else None
+            if axes is not None and dims_of(axes) == [0]:
+                axes = None
+            if axes is None and node.attributes.get_int("noop_with_empty_axes", 0):
+                axes = op.constant([], ir.DataType.INT64)
+                return (op.expand_like(function(op, x, y, ct, axes), x), None)[: len(node.inputs)]
+            kept = axes if axes is not None else op.constant([*range(rank_of(x, node))], ir.DataType.INT64)
+            if not node.attributes.get_int("keepdims", 1):
+                y, ct = op.Unsqueeze(y, kept), op.Unsqueeze(ct, kept)
+            return (op.expand_like(function(op, x, y, ct, kept), x), None)[: len(node.inputs)]
+
+        rule.__name__, rule.__doc__ = function.__name__, function.__doc__
+        vjp(*op_types, singular=singular)(rule)
+        return function
+
+    return register
+
+
+@reduction("ReduceSum")
+def reduce_sum(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
+    """y = sum(x);  xbar = ybar."""
+    return ct
+
+
+@reduction("ReduceMean")
+def reduce_mean(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
+    """y = sum(x) / n;  xbar = ybar / n."""
+    count = op.ReduceProd(op.Gather(op.shape(x), axes), keepdims=0)
+    return op.Div(ct, op.Cast(count, to=x.dtype.value))  # type: ignore[union-attr]
+
+
+@reduction("ReduceMax", "ReduceMin")
+def reduce_extremum(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
+    """y = max(x);  ybar is split evenly over the elements that equal y."""
+    return split_ties(op, x, y, ct, axes)
+
+
+@reduction("ReduceProd")
+def reduce_prod(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
+    """y = product of x;  xbar = ybar times the product of the other elements, also where elements are 0."""
+
+    def fold(value: ir.Value, add: bool) -> ir.Value:
+        return (op.ReduceSum if add else op.ReduceProd)(value, axes, keepdims=1, noop_with_empty_axes=1)
+
+    return op.Mul(ct, product_of_others(op, x, fold))
+
+
+@reduction("ReduceL1")
+def reduce_l1(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
+    """y = sum(|x|);  xbar = ybar * sign(x)."""
+    return op.Mul(ct, op.Sign(x))
+
+
+@reduction("ReduceL2", singular="x = 0")
+def reduce_l2(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
+    """y = sqrt(sum(x^2));  xbar = ybar * x / y, 0 where y is 0."""
+    zero = op.Equal(y, 0.0)
+    return op.Where(zero, 0.0, op.Mul(ct, op.Div(x, op.Where(zero, 1.0, y))))
+
+
+@reduction("ReduceSumSquare")
+def reduce_sum_square(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
+    """y = sum(x^2);  xbar = 2 ybar x."""
+    return op.Mul(op.Mul(ct, x), 2.0)
+
+
+@reduction("ReduceLogSum", singular="sum(x) <= 0")
+def reduce_log_sum(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
+    """y = log(sum(x));  xbar = ybar / exp(y)."""
+    return op.Div(ct, op.Exp(y))
+
+
+@reduction("ReduceLogSumExp", singular="rows of minus infinity")
+def reduce_log_sum_exp(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
+    """y = log(sum(exp(x)));  xbar = ybar * exp(x - y), 0 where y is minus infinity."""
+    share = op.note_range(op.Sub(x, y), Range(high=0.0, below=True, nan=not op.range_of(x).finite))
+    if not op.range_of(x).finite:
+        share = op.Where(op.Equal(y, -math.inf), -math.inf, share)
+    return op.Mul(ct, op.Exp(share))
+
+
+@vjp("CumSum")
+def cum_sum(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = running sum along an axis;  xbar = running sum of ybar from the other end."""
+    reverse, exclusive = node.attributes.get_int("reverse", 0), node.attributes.get_int("exclusive", 0)
+    return op.CumSum(ct, node.inputs[1], reverse=1 - reverse, exclusive=exclusive), None
+
+
+@vjp("CumProd")
+def cum_prod(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = running product along an axis;  xbar = (running sum of ybar y from the other end) / x.
+
+    Where x is 0 for the first time, the products are those of the other elements; behind it, xbar is 0.
+    """
+    x, axis = node.inputs
+    y, forwards = node.outputs[0], 1 - node.attributes.get_int("reverse", 0)
+    exclusive = node.attributes.get_int("exclusive", 0)
+
+    def back(products: ir.Value) -> ir.Value:
+        return op.CumSum(op.Mul(ct, products), axis, reverse=forwards, exclusive=exclusive)
+
+    zero = op.Equal(x, 0.0)
+    before = op.CumSum(op.cast_like(zero, x), axis, reverse=1 - forwards, exclusive=1)
+    first = op.And(zero, op.Equal(before, 0.0))
+    others = op.CumProd(op.Where(first, 1.0, x), axis, reverse=1 - forwards, exclusive=exclusive)
+    return op.Where(first, back(others), op.Div(back(y), op.Where(zero, 1.0, x))), None

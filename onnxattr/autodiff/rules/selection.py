@@ -1,0 +1,224 @@
+"""Rules of operators whose outputs are copies of chosen elements: slices, gathers, scatters, sorted values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxattr.autodiff.registry import Cotangent, attributes_of, vjp
+from onnxattr.autodiff.rules.elementwise import product_of_others
+from onnxattr.autodiff.rules.linear import rank_of
+from onnxattr.autodiff.rules.padding import along
+from onnxattr.graph.builder import OpBuilder
+
+
+def add_at_selection(op: OpBuilder, node: Any, ct: ir.Value) -> ir.Value:
+    """xbar[i] = sum of ybar over the outputs that copy x[i], for any node that only copies elements of its first input.
+
+    The node is run again on the positions 0, 1, 2, ... in place of x: what comes out says where each output came from.
+    """
+    x = node.inputs[0]
+    attributes = attributes_of(node)
+    return add_at(op, x, op.node(node.op_type, [positions_in(op, x), *node.inputs[1:]], attributes), ct)
+
+
+def positions_in(op: OpBuilder, x: ir.Value) -> ir.Value:
+    """The positions 0, 1, 2, ... of the elements of x, in its shape."""
+    return op.reshape_like(op.Range(0, op.Size(x), 1), x)
+
+
+def add_at(op: OpBuilder, x: ir.Value, source: ir.Value, ct: ir.Value) -> ir.Value:
+    """Zeros in the shape of x with ct added at the positions ``source`` of the same shape as ct."""
+    zeros = op.Expand(op.constant([0], x.dtype), op.Reshape(op.Size(x), [1]))
+    flat = op.ScatterElements(zeros, op.Reshape(source, [-1]), op.Reshape(ct, [-1]), axis=0, reduction="add")
+    return op.reshape_like(flat, x)
+
+
+@vjp("Slice")
+def slice_rule(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x[start:end:step];  xbar = ybar at those positions, 0 elsewhere."""
+    x = node.inputs[0]
+    entries: list[Cotangent] = [_pad_slice(op, node, ct) or add_at_selection(op, node, ct)]
+    entries[0].shape = x.shape  # type: ignore[union-attr]
+    return entries + [None] * (len(node.inputs) - 1)
+
+
+def _pad_slice(op: OpBuilder, node: Any, ct: ir.Value) -> ir.Value | None:
+    """The cotangent of a slice of step 1 with known starts, as a Pad; None for other slices."""
+    x = node.inputs[0]
+    starts, _, axes, steps = [*node.inputs[1:], None, None][:4]
+    constants = [
+        None if v is None or v.const_value is None else v.const_value.numpy() for v in (starts, axes, steps)
+    ]
+    if (
+        constants[0] is None
+        or (axes is not None and constants[1] is None)
+        or (steps is not None and constants[2] is None)
+    ):
+        return None
+    if constants[2] is not None and (constants[2] != 1).any():
+        return None
+    rank = rank_of(x, node)
+    where = [int(a) % rank for a in constants[1]] if constants[1] is not None else [*range(len(constants[0]))]
+    return _padded(op, x, ct, rank, where, [int(start) for start in constants[0]])
+
+
+def _padded(
+    op: OpBuilder, x: ir.Value, ct: ir.Value, rank: int, axes: Sequence[int], starts: Sequence[int]
+) -> ir.Value:
+    """The cotangent of a block of x: ct from ``starts`` on, which may count from the end, and zeros around it."""
+    begins, ends = [], []
+    for axis, start in zip(axes, starts, strict=True):
+        size, have = op.shape(x, axis, axis + 1), op.Shape(ct, start=axis, end=axis + 1)
+        begin = op.Min(op.Max([start] if start >= 0 else op.Add(size, [start]), [0]), size)
+        begins.append(begin)
+        ends.append(op.Sub(size, op.Add(begin, have)))
+    return op.Pad(ct, along(op, axes, rank, begins, ends))
+
+
+@vjp("Gather", "GatherElements", "GatherND", "Compress")
+def gather(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x at the given positions;  xbar = ybar added at those positions."""
+    entry = _pad_gather(op, node, ct) if node.op_type == "Gather" else None
+    if entry is not None:
+        entry.shape = node.inputs[0].shape
+    return entry or add_at_selection(op, node, ct), None
+
+
+def _pad_gather(op: OpBuilder, node: Any, ct: ir.Value) -> ir.Value | None:
+    """The cotangent of a gather of one known position, such as the last step of a sequence, as a Pad; else None."""
+    x, indices = node.inputs
+    known = None if indices.const_value is None else indices.const_value.numpy()
+    if known is None or known.size != 1 or known.ndim > 1:
+        return None
+    rank = rank_of(x, node)
+    axis = node.attributes.get_int("axis", 0) % rank
+    part = ct if known.ndim else op.Unsqueeze(ct, [axis])
+    return _padded(op, x, part, rank, [axis], [known.item()])
+
+
+@vjp("Unique")
+def unique(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+    """y = the different elements, or slices along an axis, of x;  xbar = ybar at the first of equal ones, else 0."""
+    x, attributes = node.inputs[0], attributes_of(node)
+    first = op.node("Unique", [x], attributes, outputs=2)[1]
+    positions = positions_in(op, x)
+    if "axis" not in attributes:
+        positions = op.Reshape(positions, [-1])
+    source = op.Gather(positions, first, axis=attributes.get("axis", 0))
+    return (add_at(op, x, source, ct[0] if isinstance(ct, tuple) else ct),)
+
+
+@vjp("OneHot")
+def one_hot(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = values[1] at the given places, values[0] elsewhere;  each value gets the sum of ybar where it stands."""
+    indices, depth, values = node.inputs
+
+    def values_ct() -> ir.Value:
+        hot = op.OneHot(
+            indices, depth, op.constant([0, 1], values.dtype), axis=node.attributes.get_int("axis", -1)
+        )
+        on = op.ReduceSum(op.Mul(ct, hot), keepdims=0)
+        parts = [op.Reshape(part, [1]) for part in (op.Sub(op.ReduceSum(ct, keepdims=0), on), on)]
+        return op.Concat(*parts, axis=0)
+
+    return None, None, values_ct
+
+
+@vjp("TensorScatter")
+def tensor_scatter(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x with an update written from a position of each row on;  xbar = ybar or 0 where overwritten, ubar there.
+
+    The node is run again on the positions in the update, and one more for elements of x that stay.
+    """
+    x, update = node.inputs[:2]
+    stays = op.Size(update)
+    attributes = attributes_of(node)
+    operands = [op.Expand(stays, op.shape(x)), positions_in(op, update), *node.inputs[2:]]
+    source = op.node("TensorScatter", operands, attributes)
+
+    def update_ct() -> ir.Value:
+        kept = op.Equal(source, stays)
+        return add_at(op, update, op.Where(kept, 0, source), op.Where(kept, 0.0, ct))
+
+    return [lambda: op.Where(op.Equal(source, stays), ct, 0.0), update_ct, None][: len(node.inputs)]
+
+
+@vjp("TopK")
+def top_k(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+    """y, i = the k largest elements and their positions;  xbar = ybar at i, 0 elsewhere."""
+    axis = node.attributes.get_int("axis", -1)
+    indices = node.outputs[1]
+    return op.ScatterElements(op.zeros_like(node.inputs[0]), indices, ct[0], axis=axis), None
+
+
+@vjp("ScatterElements")
+def scatter_elements(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x with updates written (added, multiplied, maximum, minimum) at i;  ubar = ybar at i.
+
+    xbar = ybar, 0 where overwritten, times the updates where multiplied; ubar then is ybar x times the other updates.
+    Between equal elements of a maximum x wins; equal updates all win.
+    """
+    indices, axis = node.inputs[1], node.attributes.get_int("axis", 0)
+    return _scatter(
+        op,
+        node,
+        ct,
+        lambda zero: op.ScatterElements(ct, indices, zero, axis=axis),
+        lambda value: op.GatherElements(value, indices, axis=axis),
+        lambda base, value, reduction: op.ScatterElements(
+            base, indices, value, axis=axis, reduction=reduction
+        ),
+    )
+
+
+@vjp("ScatterND")
+def scatter_nd(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x with updates written (added, multiplied, maximum, minimum) at i;  ubar = ybar at i.
+
+    xbar = ybar, 0 where overwritten, times the updates where multiplied; ubar then is ybar x times the other updates.
+    Between equal elements of a maximum x wins; equal updates all win.
+    """
+    indices = node.inputs[1]
+    return _scatter(
+        op,
+        node,
+        ct,
+        lambda zero: op.ScatterND(ct, indices, zero),
+        lambda value: op.GatherND(value, indices),
+        lambda base, value, reduction: op.ScatterND(base, indices, value, reduction=reduction),
+    )
+
+
+def _scatter(
+    op: OpBuilder,
+    node: Any,
+    ct: ir.Value,
+    overwrite: Callable[[ir.Value], ir.Value],
+    at_indices: Callable[[ir.Value], ir.Value],
+    scatter: Callable[[ir.Value, ir.Value, str], ir.Value],
+) -> Sequence[Cotangent]:
+    x, _, updates = node.inputs
+    y, reduction = node.outputs[0], node.attributes.get_string("reduction", "none")
+    if reduction == "add":
+        return ct, None, lambda: at_indices(ct)
+    if reduction == "none":
+        return lambda: overwrite(op.zeros_like(updates)), None, lambda: at_indices(ct)
+    if reduction == "mul":
+
+        def fold(value: ir.Value, add: bool) -> ir.Value:
+            return at_indices(scatter(op.expand_like(0 if add else 1, x), value, "add" if add else "mul"))
+
+        return (
+            lambda: op.Mul(ct, scatter(op.expand_like(1, x), updates, "mul")),
+            None,
+            lambda: op.Mul(at_indices(op.Mul(ct, x)), product_of_others(op, updates, fold)),
+        )
+
+    def updates_ct() -> ir.Value:
+        wins = op.And(op.Equal(at_indices(y), updates), op.Not(op.Equal(at_indices(x), updates)))
+        return op.Where(wins, at_indices(ct), 0.0)
+
+    return lambda: op.Where(op.Equal(x, y), ct, 0.0), None, updates_ct

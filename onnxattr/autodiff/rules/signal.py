@@ -1,0 +1,119 @@
+"""Rules of Fourier transforms. Complex numbers are pairs along the last axis; the adjoint is taken over those pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxattr.autodiff.registry import Cotangent, vjp
+from onnxattr.autodiff.rules.linear import rank_of
+from onnxattr.autodiff.rules.padding import along_computed
+from onnxattr.graph.builder import OpBuilder
+
+
+@vjp("DFT")
+def dft(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = F x, x cut or padded to the transform's length N;  xbar = ybar transformed back, times N (inverse: 1 / N).
+
+    Onesided: missing frequencies of ybar are 0, and xbar is real. Onesided inverse: xbar = F ybar / N, doubled for the
+    frequencies that stand for two.
+    """
+    x, length, _ = [*node.inputs, None, None][:3]
+    rank = rank_of(x, node)
+    axis = _axis(op, node, rank)
+    size = op.Gather(op.shape(x), axis)
+    inverse, onesided = (bool(node.attributes.get_int(name, 0)) for name in ("inverse", "onesided"))
+    if length is None:
+        length = op.Mul(op.Sub(size, 1), 2) if inverse and onesided else size
+    length = op.Reshape(length, op.constant([], ir.DataType.INT64))
+    if inverse and onesided:
+        xbar = _to_size(op, _real_inverse_ct(op, ct, axis, rank, length), axis, rank, _half(op, length), size)
+    else:
+        back = _transform_ct(op, ct, axis, rank, length, inverse, onesided)
+        xbar = _to_size(op, back, axis, rank, length, size)
+    return [_like_components(op, xbar, x), None, None][: len(node.inputs)]
+
+
+@vjp("STFT")
+def stft(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+    """y[f] = F (window * frame f of x);  framebar = window * (ybar[f] transformed back), added onto x.
+
+    windowbar = sum over frames of frame * (ybar[f] transformed back).
+    """
+    x, step, window, length = [*node.inputs, None, None][:4]
+    if length is None:
+        length = op.shape(window, 0, 1) if window is not None else op.shape(x, 1, 2)
+    length, step = (op.Reshape(value, op.constant([], ir.DataType.INT64)) for value in (length, step))
+    onesided, axis = bool(node.attributes.get_int("onesided", 1)), op.constant(2, ir.DataType.INT64)
+    weighted_ct = _like_components(op, _transform_ct(op, ct, axis, 4, length, False, onesided), x)
+    first = op.Mul(op.Range(0, op.Squeeze(op.Shape(ct, start=1, end=2)), 1), step)
+    index = op.Add(op.Unsqueeze(first, [1]), op.Range(0, length, 1))
+
+    def x_ct() -> ir.Value:
+        frames_ct = weighted_ct if window is None else op.Mul(weighted_ct, op.Unsqueeze(window, [1]))
+        parts = op.Transpose(frames_ct, perm=[1, 2, 0, 3])
+        zeros = op.zeros_like(op.Transpose(x, perm=[1, 0, 2]))
+        total = op.ScatterND(zeros, op.Unsqueeze(index, [2]), parts, reduction="add")
+        return op.Transpose(total, perm=[1, 0, 2])
+
+    def window_ct() -> ir.Value:
+        frames = op.Gather(x, index, axis=1)
+        return op.ReduceSum(op.Mul(weighted_ct, frames), [0, 1, 3], keepdims=0)
+
+    return [x_ct, None, window_ct, None][: len(node.inputs)]
+
+
+def _axis(op: OpBuilder, node: Any, rank: int) -> ir.Value:
+    """The axis of a DFT, counted from the front: an attribute before opset 20, an input from then on."""
+    given = node.inputs[2] if len(node.inputs) > 2 else None
+    default = node.attributes.get_int("axis", 1) if op.opset < 20 else -2
+    axis = op.constant(default, ir.DataType.INT64) if given is None else given
+    return op.Mod(op.Reshape(axis, op.constant([], ir.DataType.INT64)), rank)
+
+
+def _transform(op: OpBuilder, x: ir.Value, axis: ir.Value, length: ir.Value, **settings: int) -> ir.Value:
+    if op.opset < 20:
+        return op.DFT(x, length, axis=int(axis.const_value.numpy()), **settings)  # type: ignore[union-attr]
+    return op.DFT(x, length, axis, **settings)
+
+
+def _transform_ct(
+    op: OpBuilder, ct: ir.Value, axis: ir.Value, rank: int, length: ir.Value, inverse: bool, onesided: bool
+) -> ir.Value:
+    """The cotangent of a transform's input, as pairs and in the transform's length."""
+    if onesided:
+        ct = _to_size(op, ct, axis, rank, _half(op, length), length)
+    back = _transform(op, ct, axis, length, inverse=int(not inverse))
+    scale = op.cast_like(length, ct)
+    return op.Div(back, scale) if inverse else op.Mul(back, scale)
+
+
+def _real_inverse_ct(op: OpBuilder, ct: ir.Value, axis: ir.Value, rank: int, length: ir.Value) -> ir.Value:
+    """The cotangent of the half spectrum that a real signal was made of."""
+    spectrum = _transform(op, ct, axis, length, onesided=1)
+    frequency = op.Range(0, _half(op, length), 1)
+    alone = op.Or(op.Equal(frequency, 0), op.Equal(op.Mul(frequency, 2), length))
+    counts = op.Where(alone, op.constant(1.0, ct.dtype), op.constant(2.0, ct.dtype))
+    share = op.Div(counts, op.cast_like(length, ct))
+    return op.Mul(spectrum, op.Reshape(share, op.Where(op.Equal(op.Range(0, rank, 1), axis), -1, 1)))
+
+
+def _half(op: OpBuilder, length: ir.Value) -> ir.Value:
+    """How many frequencies a onesided spectrum has."""
+    return op.Add(op.Div(length, 2), 1)
+
+
+def _to_size(
+    op: OpBuilder, value: ir.Value, axis: ir.Value, rank: int, have: ir.Value, size: ir.Value
+) -> ir.Value:
+    """Cuts an axis at ``size``, or continues it with zeros."""
+    missing = op.Unsqueeze(op.Sub(size, have), [0])
+    pads = op.Concat([0], missing, axis=0)
+    return op.Pad(value, along_computed(op, op.Unsqueeze(axis, [0]), rank, pads))
+
+
+def _like_components(op: OpBuilder, value: ir.Value, x: ir.Value) -> ir.Value:
+    """Pairs, or their real parts where x is real."""
+    return op.Slice(value, [0], op.shape(x, -1), [-1])

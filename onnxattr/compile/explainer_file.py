@@ -1,0 +1,241 @@
+"""An exported explainer: its graph, made small, and the metadata that say what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import itertools
+import json
+from collections.abc import Mapping
+from types import NoneType
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxattr.autodiff.engine import FLOATS
+from onnxattr.compile.axes import axis_names
+from onnxattr.compile.baseline_kinds import Baseline, Fed
+from onnxattr.compile.renderings.batch import batch_graph
+from onnxattr.compile.renderings.loop import loop_graph
+from onnxattr.compile.renderings.model_graph import own_name, own_names
+from onnxattr.compile.renderings.one_sample import without_sample_axis
+from onnxattr.compile.renderings.rewrite import Request
+from onnxattr.errors import ModelError, ParameterError
+from onnxattr.graph.subgraphs import graphs_in
+from onnxattr.loading.prepared import Prepared
+from onnxattr.scores.score import TargetKind
+
+RENDERINGS = ("auto", "batch", "loop")
+#: The key of an explainer's metadata, a JSON object.
+KEY = "onnxattr.running.explainer"
+_OURS = "onnxattr/"
+_FLOATS = frozenset(dtype.value for dtype in FLOATS)
+#: From this rank on a known shape decides which layout, and so which kernel, a runtime takes.
+_LAYOUT_RANK = 3
+#: Numbers of an array that the metadata list.
+_LISTED = 64
+
+
+def build(
+    request: Request,
+    rows: int | None,
+    rendering: str,
+    labels: bool,
+    method: Mapping[str, Any],
+    original: Prepared,
+) -> onnx.ModelProto:
+    """Writes an explainer.
+
+    Args:
+        request: The method and the model.
+        rows: Most rows in one run of the model; None for no bound.
+        rendering: "batch", "loop", or "auto" for a loop if one image alone has more points than ``rows``.
+        labels: Whether targets are labels, not weights.
+        method: What the metadata say of the method: its name and parameters.
+        original: The model as the caller knows it, without an axis of samples where all rows are one.
+
+    Raises:
+        ParameterError: If there is nothing to loop over.
+        ModelError: If all points shall be one batch, and the model's batch is fixed.
+    """
+    refinement = request.definition.refinement
+    if refinement is not None:
+        if not refinement.adaptive:
+            raise ParameterError(
+                "tolerance= with points='uniform' adds points while explain() runs, a file cannot: give "
+                "points='adaptive', which a file can do, or a fixed number of steps and no tolerance."
+            )
+        if rendering == "batch":
+            raise ParameterError(
+                "rendering='batch': adaptive points follow from those before, one run cannot take them all; take "
+                "'loop' or 'auto'."
+            )
+        rendering = "loop"
+    if rendering == "batch":
+        request = request.unbounded()
+    if rendering == "auto":
+        fits = rows is None or request.points_in_all <= rows or request.definition.single
+        rendering = "batch" if fits else "loop"
+    if rendering == "loop" and request.definition.single:
+        raise ParameterError(
+            f"rendering='loop': {method['method']} takes one gradient, there is nothing to repeat."
+        )
+    if rendering == "loop" and rows is None and refinement is None:
+        raise ParameterError(
+            "rendering='loop': say with batch_size how many rows one pass of the loop takes."
+        )
+    if rendering == "batch" and original.rows.mixed and request.definition.points > 1:
+        raise ModelError(
+            f"rendering='batch': {original.rows.why}, so that points cannot be rows of one run; take 'loop' or 'auto'."
+        )
+    if rendering == "batch":
+        proto = batch_graph(request, labels)
+    else:
+        proto = loop_graph(request, labels, max((rows or 1) // request.rows_each, 1))
+    if original.rows.mixed:
+        without_sample_axis(proto, request, original, labels)
+    compact(proto)
+    about = dict(method) | {"rendering": rendering, "batch_size": rows if rendering == "loop" else None}
+    about |= {"rows": original.rows.kind, "rows_why": original.rows.why}
+    text = json.dumps(about | _describe(request, original, labels), default=_array_as_json)
+    proto.metadata_props.append(onnx.StringStringEntryProto(key=KEY, value=text))
+    return proto
+
+
+#: What running an explainer needs of its metadata, and the types that it has.
+_NEEDED: dict[str, Any] = {
+    "method": str, "explained": dict, "inputs": list, "prediction": str, "target": str, "target_kind": str,
+    "seed": (str, NoneType), "convergence_delta": (str, NoneType),
+}  # fmt: skip
+
+
+def describe(metadata: Mapping[str, str]) -> dict[str, Any] | None:
+    """What a model's metadata say of the explainer that it is; None for any other model.
+
+    Raises:
+        ModelError: If they are damaged.
+    """
+    if KEY not in metadata:
+        return None
+    try:
+        found = json.loads(metadata[KEY])
+        wrong = [name for name, kinds in _NEEDED.items() if not isinstance(found[name], kinds)]
+        entries = list(found["explained"].values())
+        wrong += [str(name) for name in found["inputs"] if not isinstance(name, str)]
+        wrong += [str(e) for e in entries if not isinstance(e["attribution"], str)]
+        told = {name: value for name, value in found.get("score", {}).items() if name in TargetKind.TOLD}
+        wrong += [name for name, value in told.items() if not isinstance(value, type(TargetKind.TOLD[name]))]
+        wrong += [str(e) for e in entries if not isinstance(e["baseline"], (str, NoneType))]
+        if wrong or not entries or found["target_kind"] not in ("labels", "weights"):
+            raise ValueError(f"unexpected {wrong[:3] or 'entries'}")
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ModelError(
+            f"The metadata entry {KEY!r}, which makes a file an explainer, is damaged ({error!r}): export it again, or "
+            "remove the entry to use the file as a model."
+        ) from error
+    return dict(found)
+
+
+def _array_as_json(array: Any) -> Any:
+    """A small array in full; a large one, a baseline image, by its hash: as text it would outweigh the graph.
+
+    A function by its name.
+    """
+    if not isinstance(array, np.ndarray):
+        return getattr(array, "__qualname__", type(array).__name__)
+    if array.size <= _LISTED:
+        return array.tolist()
+    digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
+
+
+def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, Any]:
+    prepared = request.shown
+    kinds: list[Baseline | None] = [*request.baselines] or [None] * len(prepared.wrt)
+    rows = zip(
+        prepared.wrt,
+        prepared.asked,
+        own_names(prepared, "attribution"),
+        own_names(prepared, "baseline"),
+        kinds,
+        request.channel_axes,
+        request.map_groups,
+        strict=True,
+    )
+    explained = {
+        asked: {
+            "attribution": attribution,
+            "baseline": baseline if isinstance(kind, Fed) else None,
+            "axes": axis_names(original, name, axis, request.placement, groups is not None),
+            "value": name,
+            "groups": None if groups is None else groups.count,
+        }
+        for name, asked, attribution, baseline, kind, axis, groups in rows
+    }
+    return {
+        "convergence_delta": own_name(prepared, "convergence_delta") if request.has_delta else None,
+        "relative_gap": own_name(prepared, "relative_gap") if request.has_gap else None,
+        "spent_steps": None if request.definition.refinement is None else own_name(prepared, "spent_steps"),
+        "explained": explained,
+        "inputs": [str(value.name) for value in request.prepared.inputs],
+        "model_output": prepared.output,
+        "model_sha256": prepared.digest,
+        "onnxattr": importlib.metadata.version("onnxattr"),
+        "opset": prepared.opset,
+        "prediction": own_name(prepared, "prediction"),
+        "score": {"name": request.score.name, "formula": request.score.formula}
+        | {name: getattr(request.target_kind, name) for name in TargetKind.TOLD},
+        "seed": own_name(prepared, "seed") if request.seeded else None,
+        "target": own_name(prepared, "target"),
+        "target_kind": "labels" if labels else "weights",
+        "unit": prepared.unit,
+    }
+
+
+def compact(proto: onnx.ModelProto) -> None:
+    """Gives what a rewrite added to a model the shortest names, and drops the shapes that make no difference.
+
+    The model's own nodes and values keep their names.
+    """
+    graphs = list(graphs_in(proto.graph))
+    kept = {value.name for value in [*proto.graph.input, *proto.graph.output]}
+    taken = kept | {name for graph in graphs for node in graph.node for name in [*node.input, *node.output]}
+    fresh = (name for name in map(_short, itertools.count()) if name not in taken)
+    names: dict[str, str] = {}
+
+    def short(name: str) -> str:
+        if not name.startswith(_OURS) or name in kept:
+            return name
+        if name not in names:
+            names[name] = next(fresh)
+        return names[name]
+
+    for graph in graphs:
+        for node in graph.node:
+            node.input[:] = [short(name) for name in node.input]
+            node.output[:] = [short(name) for name in node.output]
+            if node.name.startswith(_OURS):
+                node.ClearField("name")
+        for tensor in [*graph.initializer, *graph.input, *graph.output]:
+            tensor.name = short(tensor.name)
+        described = [v for v in graph.value_info if not v.name.startswith(_OURS) or _decides_layout(v)]
+        del graph.value_info[:]
+        graph.value_info.extend(described)
+        for value in graph.value_info:
+            value.name = short(value.name)
+        graph.name = short(graph.name)
+
+
+def _decides_layout(value: onnx.ValueInfoProto) -> bool:
+    tensor = value.type.tensor_type
+    return tensor.elem_type in _FLOATS and len(tensor.shape.dim) >= _LAYOUT_RANK
+
+
+def _short(number: int) -> str:
+    """A name of letters for a number: a, b, ..., z, ba, bb, ..."""
+    letters = ""
+    while number or not letters:
+        number, digit = divmod(number, 26)
+        letters = chr(ord("a") + digit) + letters
+    return letters

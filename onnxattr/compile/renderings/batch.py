@@ -1,0 +1,157 @@
+"""The batch rendering: all points of all images as rows of one run."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnxattr.compile.noise import normal_like
+from onnxattr.compile.placed_path import Rows
+from onnxattr.compile.renderings.driven import power_of
+from onnxattr.compile.renderings.model_graph import INT64
+from onnxattr.compile.renderings.rewrite import NUMBER, Request, Rewrite
+from onnxattr.errors import ModelError
+from onnxattr.graph.values import dims_of
+
+
+def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
+    """The batch rendering as ONNX; see ``batch_model``."""
+    return ir.serde.serialize_model(batch_model(request, labels))
+
+
+def batch_model(request: Request, labels: bool) -> ir.Model:
+    """The batch rendering: prediction and attribution from one run, all points as rows.
+
+    Inputs: the model's; ``target``, with ``labels`` (N,) int64, -1 for the predicted class, else weights on the
+    model's output; with noise ``seed`` () int64. Outputs: ``prediction``, then the attributions.
+
+    Raises:
+        ModelError: If the method has several points and the model's batch is fixed.
+    """
+    rewrite = request.rewrite()
+    op, definition = rewrite.op, rewrite.definition
+    # With noise, x itself is one more row, of weight 0: it gives the prediction and the pilot.
+    extra = int(bool(definition.noise))
+    count = definition.points + extra
+    at_x = 0 if extra else count - 1
+    if count > 1:
+        _check_dynamic(rewrite)
+    seed = rewrite.seed() if definition.noise else None
+    images = _Images(rewrite, count)
+    number = op.input(NUMBER, INT64, ["images"]) if request.numbered else None
+    if count > 1:
+        rewrite.gather_inputs(images.repeat)
+
+    def points(x: ir.Value, position: int) -> ir.Value:
+        if definition.alphas is not None:
+            alpha = images.tile(definition.alphas.astype(np.float32))
+            if not definition.fixed:
+                rewrite.baseline(position, images.pick(x, at_x), number)  # computed once for each image
+            local, draw = images.numbers(), images.tile(np.arange(definition.points))
+            image = local if number is None else images.repeat(number)
+            return rewrite.on_path(x, position, Rows(alpha, local, image, draw))
+        if seed is None:
+            return x
+        draw = images.tile(np.arange(-1, definition.points))
+        image = images.numbers() if number is None else images.repeat(number)
+        rewrite.note_draws(seed, image, draw)
+        noise = normal_like(op, x, seed, image, draw, position)
+        if definition.relative:
+            noise = op.Mul(noise, rewrite.deviation(x))
+            scale = images.tile(np.array([0.0] + [1.0] * definition.points, np.float32))
+        else:
+            scale = images.tile(np.array([0.0] + [definition.noise] * definition.points, np.float32))
+        return op.Add(x, op.Mul(noise, rewrite.column(scale, x)))
+
+    placed = rewrite.place_points(points)
+    dim = _rows_dim(rewrite, count)
+    prediction = rewrite.add_prediction(images.pick(rewrite.score, at_x), dim)
+    target = rewrite.add_target(prediction, labels, dim)
+    target_rows = images.repeat(target) if count > 1 else target
+    gradients = rewrite.gradients(placed, target_rows)
+    xs, moments = [], []
+    for position, (x, gradient) in enumerate(zip(rewrite.likes, gradients, strict=True)):
+        if definition.pilot:
+            gradient = op.Sub(gradient, images.repeat(images.pick(gradient, at_x)))
+        gradient = rewrite.along_path(gradient, position)
+        moments.append(
+            [images.total(power_of(op, gradient, power), definition.weights) for power in definition.powers]
+        )
+        xs.append(images.pick(x, at_x))
+        xs[-1].shape = ir.Shape([dim, *(dims_of(x) or [None])[1:]]) if count > 1 else x.shape
+    difference = None
+    if definition.ends is not None:
+        difference = images.total(rewrite.score_of_rows(target_rows), definition.ends)
+    rewrite.attributions(xs, moments, difference)
+    return rewrite.finished_model()
+
+
+def _rows_dim(rewrite: Rewrite, count: int) -> int | str | None:
+    if count > 1:
+        return "images"
+    return (dims_of(rewrite.with_rows) or [None])[0]
+
+
+def _check_dynamic(rewrite: Rewrite) -> None:
+    for value in rewrite.graph.inputs:
+        dims = dims_of(value)
+        if dims and isinstance(dims[0], int):
+            raise ModelError(
+                f"Input {value.name!r} has a fixed batch of {dims[0]}: its points cannot be rows of one run. "
+                "Export the model with a dynamic first axis, or use explain(), which runs row by row."
+            )
+
+
+class _Images:
+    """Index arithmetic of the batch rendering, where row r holds point r % count of image r // count."""
+
+    def __init__(self, rewrite: Rewrite, count: int):
+        self.rewrite, self.op, self.count = rewrite, rewrite.op, count
+
+    def images(self) -> ir.Value:
+        """The number of images, as an int64 vector of one element."""
+        return self.op.Shape(self.rewrite.with_rows, start=0, end=1)
+
+    def numbers(self) -> ir.Value:
+        """The image of each row: 0, 0, ..., 1, 1, ..."""
+        op = self.op
+        total = op.Mul(self.images(), self.count)
+        return op.Div(op.Range(0, op.Squeeze(total, [0]), 1), self.count)
+
+    def repeat(self, value: ir.Value) -> ir.Value:
+        """Each image ``count`` times in a row."""
+        return self.op.Gather(value, self.numbers(), axis=0)
+
+    def tile(self, per_point: np.ndarray) -> ir.Value:
+        """A value per point, for each row."""
+        return self.op.Tile(self.op.constant(per_point), self.images())
+
+    def grouped(self, value: ir.Value) -> ir.Value:
+        """Rows as (images, points, elements)."""
+        return self.op.Reshape(value, self.op.Concat(self.images(), [self.count, -1], axis=0))
+
+    def pick(self, value: ir.Value, point: int) -> ir.Value:
+        """The rows of one point."""
+        if self.count == 1:
+            return value
+        op = self.op
+        return self._ungroup(op.Gather(self.grouped(value), [point], axis=1), value)
+
+    def total(self, value: ir.Value, weights: np.ndarray) -> ir.Value:
+        """The sum over the last points of each image, by their weights; those before have no part in it.
+
+        Nor do those of weight 0, whatever they are.
+        """
+        if self.count == 1:
+            return value
+        counting = np.flatnonzero(weights)
+        row, grouped = self.op.constant(weights[counting].reshape(1, 1, -1), value.dtype), self.grouped(value)
+        if len(counting) < weights.size:
+            grouped = self.op.Gather(grouped, counting + self.count - weights.size, axis=1)
+        elif self.count > weights.size:
+            grouped = self.op.Slice(grouped, [self.count - weights.size], [2**62], [1])
+        return self._ungroup(self.op.MatMul(row, grouped), value)
+
+    def _ungroup(self, grouped: ir.Value, like: ir.Value) -> ir.Value:
+        return self.op.Reshape(grouped, self.op.Concat(self.images(), self.op.shape(like, 1), axis=0))

@@ -1,0 +1,232 @@
+"""The driven rendering: a step graph run over chunks of rows from outside, and a finish graph run once."""
+
+from __future__ import annotations
+
+import onnx
+import onnx_ir as ir
+
+from onnxattr.compile.baseline_kinds import Computed
+from onnxattr.compile.noise import normal_like
+from onnxattr.compile.placed_path import Rows
+from onnxattr.compile.renderings.model_graph import INT64, own_names
+from onnxattr.compile.renderings.rewrite import Request, Rewrite
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
+
+#: What is behind the name of a moment where there is one for each point.
+POINTS = "_points"
+#: Inputs and outputs of the two graphs; the prefix keeps them apart from any model's own.
+ROW, PLACES, WEIGHTS, ENDS, ALPHA, IMAGE, DRAW, PILOT, MOMENT, DIFFERENCE, SLOPES, SCORES = (
+    f"onnxattr/{name}"
+    for name in (
+        "row",
+        "places",
+        "weights",
+        "ends",
+        "alpha",
+        "image",
+        "draw",
+        "pilot",
+        "moment",
+        "difference",
+        "slopes",
+        "scores",
+    )
+)
+
+
+def step_rewrite(request: Request, masked: bool = False) -> Rewrite:
+    """Moments of the gradients at R rows, summed into the B images they belong to.
+
+    Inputs: the model's (B images), ``row`` (R,) int64 image of each row, ``places`` (B, S) int64 rows of each image
+    and ``weights`` (B, S) what they count, ``target`` (B, ...) weights on the model's output; with a path ``alpha``
+    (R,) and ``ends`` (B, S), with which scores add up to f(x) - f(b), and ``baseline``, B rows or one, where it is not
+    the same for each sample; with noise, or a path of the method's own, ``image`` (R,) and ``draw`` (R,) int64, the
+    numbers of the image and the point, and ``seed`` () where they draw; with a pilot ``pilot_<i>`` like each explained
+    value. An image of fewer than S rows has one of its own again, of weight 0: no row of another image enters its sums,
+    where 0 times NaN would be NaN. With ``masked`` a gradient of weight 0 has no part in them either, whatever it is.
+    Outputs: for each explained value and each power one moment, shaped like the value; with a path ``difference``
+    (B, 1).
+    """
+    rewrite, row, target_rows, gradients = _at_points(request)
+    op, definition = rewrite.op, rewrite.definition
+    places = op.input(PLACES, INT64, ["images", "slots"])
+    weights = op.input(WEIGHTS, rewrite.wrt[0].dtype, ["images", "slots"])
+    pilots = pilot_names(request)
+    for index, (x, gradient) in enumerate(zip(rewrite.likes, gradients, strict=True)):
+        shape = ["images", *(dims_of(x) or [None])[1:]]
+        if definition.pilot:
+            gradient = op.Sub(gradient, op.Gather(op.input(pilots[index], x.dtype, shape), row, axis=0))
+        of_images = _by_image(op, rewrite.along_path(gradient, index), places)
+        for power in definition.powers:
+            powers = power_of(op, of_images, power)
+            if masked:
+                powers = op.Where(op.Equal(op.Unsqueeze(weights, [2]), 0), 0, powers)
+            moment = _weighted(op, powers, weights, x)
+            _add_output(rewrite, moment, f"{MOMENT}_{power}_{index}", shape)
+    if definition.alphas is not None:
+        ends = op.input(ENDS, rewrite.score.dtype, ["images", "slots"])
+        scores = rewrite.score_of_rows(target_rows)
+        difference = _weighted(op, _by_image(op, scores, places), ends, scores)
+        _add_output(rewrite, difference, DIFFERENCE, ["images", 1])
+    return rewrite
+
+
+def rows_rewrite(request: Request) -> Rewrite:
+    """The gradients at R rows on a path, each by itself, and what tells how well a rule integrates them.
+
+    Inputs: the model's (B images), ``row``, ``target``, ``alpha`` and ``baseline`` as in ``step_rewrite``.
+    Outputs: for each explained value its gradient, (R, ...); ``slopes`` (R, 1), the change of the score with alpha,
+    which is the sum of what the gradient alone would attribute; ``scores`` (R, 1).
+    """
+    rewrite, row, target_rows, gradients = _at_points(request)
+    op, slopes, scores = rewrite.op, [], rewrite.score_of_rows(target_rows)
+    for position, (x, gradient) in enumerate(zip(rewrite.wrt, gradients, strict=True)):
+        full = rewrite.attributed(x, position, [gradient], rewrite.baseline_of_rows(position, row))
+        slopes.append(op.cast_like(op.ReduceSum(op.Flatten(full, axis=1), [1], keepdims=1), scores))
+        _add_output(rewrite, gradient, f"{MOMENT}_1_{position}", ["rows", *(dims_of(x) or [None])[1:]])
+    _add_output(rewrite, slopes[0] if len(slopes) == 1 else op.Sum(*slopes), SLOPES, ["rows", 1])
+    _add_output(rewrite, scores, SCORES, ["rows", 1])
+    return rewrite
+
+
+def _at_points(request: Request) -> tuple[Rewrite, ir.Value, ir.Value, list[ir.Value]]:
+    """The model at R points; the input ``row``, what to explain of each row, and the gradients there."""
+    rewrite = request.in_steps.rewrite()
+    op, definition = rewrite.op, rewrite.definition
+    row = op.input(ROW, INT64, ["rows"])
+    rewrite.gather_inputs(lambda value: op.Gather(value, row, axis=0))
+    alpha = op.input(ALPHA, ir.DataType.FLOAT, ["rows"]) if definition.alphas is not None else None
+    number, draw = _counters(rewrite)
+
+    def points(x: ir.Value, position: int) -> ir.Value:
+        z = rewrite.on_path(x, position, Rows(alpha, row, number, draw)) if alpha is not None else x
+        if number is not None and draw is not None and definition.noise:
+            rewrite.note_draws(rewrite.seed(), number, draw)
+            noise = normal_like(op, x, rewrite.seed(), number, draw, position)
+            z = op.Add(z, op.Mul(noise, rewrite.deviation(x)))
+        return z
+
+    placed = rewrite.place_points(points)
+    target_rows = op.Gather(rewrite.target_input("images"), row, axis=0)
+    return rewrite, row, target_rows, rewrite.gradients(placed, target_rows)
+
+
+def _counters(rewrite: Rewrite) -> tuple[ir.Value | None, ir.Value | None]:
+    """The inputs that tell rows apart: the numbers of their images among all, and of their points."""
+    definition = rewrite.definition
+    if not definition.noise and definition.path is None:
+        return None, None
+    return rewrite.op.input(IMAGE, INT64, ["rows"]), rewrite.op.input(DRAW, INT64, ["rows"])
+
+
+def step_graph(request: Request) -> onnx.ModelProto:
+    """The step as a model of its own; see ``step_rewrite``."""
+    return step_rewrite(request).finished()
+
+
+def rows_graph(request: Request) -> onnx.ModelProto:
+    """``rows_rewrite`` as a model of its own."""
+    return rows_rewrite(request).finished()
+
+
+def sum_graph(request: Request) -> onnx.ModelProto:
+    """The moments of one image, from its gradients at K points as the step gives them for a row by itself.
+
+    Inputs: those, (K, ...), named as the step's outputs with ``_points`` behind, and ``weights`` (1, K). Outputs: the
+    moments, (1, ...).
+    """
+    prepared = request.prepared
+    graph = ir.Graph([], [], nodes=[], opset_imports={"": prepared.opset}, name="sum")
+    op = OpBuilder(graph, prepared.opset, prefix="onnxattr")
+    values = [prepared.value(name) for name in prepared.wrt]
+    weights = op.input(WEIGHTS, values[0].dtype, [1, "points"])
+    for index, value in enumerate(values):
+        dims = (dims_of(value) or [None])[1:]
+        for power in request.definition.powers:
+            name = f"{MOMENT}_{power}_{index}"
+            given = op.input(f"{name}{POINTS}", value.dtype, ["points", *dims])
+            flat = op.Reshape(given, op.Concat(op.shape(given, 0, 1), [-1], axis=0))
+            total = op.MatMul(op.cast_like(weights, flat), flat)
+            total = op.Reshape(total, op.Concat([1], op.shape(given, 1), axis=0))
+            total.name, total.shape = op.unique_name(name, exact=True), ir.Shape([1, *dims])
+            total.dtype = value.dtype
+            graph.outputs.append(total)
+    return ir.serde.serialize_model(ir.Model(graph, ir_version=8))
+
+
+def path_score_graph(request: Request) -> onnx.ModelProto:
+    """The scores at R points of a path, without gradients.
+
+    Inputs: the model's (B images), ``row`` (R,) int64 image of each row, ``alpha`` (R,), ``target`` (B, ...) weights on
+    the model's output; ``baseline``, ``seed``, ``image`` and ``draw`` as in ``step_rewrite``. Output: ``scores``
+    (R, 1).
+    """
+    rewrite = Rewrite(request.in_steps)
+    op = rewrite.op
+    row = op.input(ROW, INT64, ["rows"])
+    rewrite.gather_inputs(lambda value: op.Gather(value, row, axis=0))
+    alpha = op.input(ALPHA, ir.DataType.FLOAT, ["rows"])
+    rows = Rows(alpha, row, *_counters(rewrite))
+    rewrite.place_points(lambda x, position: rewrite.on_path(x, position, rows))
+    target_rows = op.Gather(rewrite.target_input("images"), row, axis=0)
+    scores = rewrite.score_of_rows(target_rows)
+    _add_output(rewrite, scores, SCORES, ["rows", 1])
+    return rewrite.finished()
+
+
+def finish_graph(request: Request) -> onnx.ModelProto:
+    """Attributions, and with a path their distance from f(x) - f(b), from the model's inputs and the moments."""
+    rewrite = request.in_steps.rewrite()
+    op, likes = rewrite.op, rewrite.likes
+    moments = [
+        [op.input(f"{MOMENT}_{p}_{index}", x.dtype, dims_of(x) or []) for p in rewrite.definition.powers]
+        for index, x in enumerate(likes)
+    ]
+    difference = None
+    if rewrite.definition.alphas is not None:
+        rows = (dims_of(rewrite.wrt[0]) or [None])[0]
+        difference = op.input(DIFFERENCE, rewrite.score.dtype, [rows, 1])
+    rewrite.attributions(likes, moments, difference)
+    return rewrite.finished()
+
+
+def baselines_graph(request: Request) -> onnx.ModelProto:
+    """The baselines that are computed from the samples, from the model's inputs, ``image`` (N,) and ``seed`` ()."""
+    rewrite = Rewrite(request)
+    image = rewrite.op.input(IMAGE, INT64, ["images"])
+    for position, name in enumerate(own_names(request.prepared, "baseline")):
+        if isinstance(request.definition.baseline[position], Computed):
+            x = rewrite.wrt[position]
+            computed = rewrite.baseline(position, x, image)
+            assert computed is not None
+            _add_output(rewrite, rewrite.op.Identity(computed), name, dims_of(x) or [None])
+    return rewrite.finished()
+
+
+def pilot_names(request: Request) -> list[str]:
+    """The step's inputs for the gradient at x, one for each map."""
+    return [f"{PILOT}_{index}" for index in range(len(request.shown.wrt))]
+
+
+def power_of(op: OpBuilder, value: ir.Value, power: int) -> ir.Value:
+    """The first or second power of a value."""
+    return value if power == 1 else op.Mul(value, value)
+
+
+def _by_image(op: OpBuilder, value: ir.Value, places: ir.Value) -> ir.Value:
+    """R rows as (images, slots, elements)."""
+    flat = op.Reshape(value, op.Concat(op.shape(value, 0, 1), [-1], axis=0))
+    return op.Gather(flat, places, axis=0)
+
+
+def _weighted(op: OpBuilder, of_images: ir.Value, weights: ir.Value, like: ir.Value) -> ir.Value:
+    """Sums the rows of each image by their weights; the axes after the first are those of ``like``."""
+    total = op.MatMul(op.Unsqueeze(op.cast_like(weights, of_images), [1]), of_images)
+    return op.Reshape(total, op.Concat(op.Shape(weights, start=0, end=1), op.shape(like, 1), axis=0))
+
+
+def _add_output(rewrite: Rewrite, value: ir.Value, name: str, shape: list[int | str | None]) -> None:
+    value.name = rewrite.op.unique_name(name, exact=True)
+    value.shape = ir.Shape(shape)
+    rewrite.graph.outputs.append(value)

@@ -1,0 +1,161 @@
+"""The loop rendering: the step as the body of an ONNX Loop over chunks of rows; one run, bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnxattr.compile.renderings.adaptive import adaptive_totals
+from onnxattr.compile.renderings.driven import (
+    ALPHA,
+    DRAW,
+    ENDS,
+    IMAGE,
+    PLACES,
+    ROW,
+    WEIGHTS,
+    pilot_names,
+    step_rewrite,
+)
+from onnxattr.compile.renderings.inlining import inline
+from onnxattr.compile.renderings.model_graph import INT64, has_rows, own_name
+from onnxattr.compile.renderings.rewrite import NUMBER, Request, Rewrite
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
+
+
+def loop_graph(request: Request, labels: bool, rows: int) -> onnx.ModelProto:
+    """The loop rendering as ONNX; see ``loop_model``."""
+    return ir.serde.serialize_model(loop_model(request, labels, rows))
+
+
+def loop_model(request: Request, labels: bool, rows: int) -> ir.Model:
+    """Prediction and attribution from one run that takes ``rows`` (image, point) pairs at a time.
+
+    Inputs and outputs are those of the batch rendering. The prediction, and with a pilot its gradient, are one run of
+    all images.
+    """
+    main = request.rewrite()
+    op, definition = main.op, main.definition
+    dim = (dims_of(main.with_rows) or [None])[0]
+    prediction = main.add_prediction(main.score, dim)
+    images = op.Shape(main.with_rows, start=0, end=1)
+    target = main.add_target(prediction, labels, dim)
+    per_image = {own_name(request.prepared, "target"): target}
+    if definition.pilot:
+        per_image |= dict(zip(pilot_names(request), main.gradients(main.wrt, target), strict=True))
+    shared = {}
+    if request.seeded:
+        shared[own_name(request.prepared, "seed")] = main.seed()
+    number = op.input(NUMBER, INT64, [dim]) if request.numbered else None
+    for value in main.graph.inputs[: len(request.prepared.inputs)]:
+        (per_image if has_rows(value) else shared)[str(value.name)] = value
+    per_image |= main.baselines_per_image(number)
+    if definition.refinement is not None:
+        found, difference, spent = adaptive_totals(main, images, rows, per_image, shared)
+        main.attributions(main.wrt, [[moment] for moment in found], difference)
+        main.add_spent(spent)
+        return main.finished_model()
+    totals = _Loop(main, images, rows, per_image, shared, number).totals()
+    powers, likes = len(definition.powers), main.likes
+    moments = [totals[i * powers : (i + 1) * powers] for i in range(len(likes))]
+    main.attributions(likes, moments, totals[-1] if definition.ends is not None else None)
+    return main.finished_model()
+
+
+@dataclass
+class _Loop:
+    """Row r of all chunks holds point r % points of image r // points, as in the driven rendering.
+
+    Attributes:
+        main: The graph around the loop.
+        images: The number of images, (1,).
+        rows: Most rows of a chunk.
+        per_image: Values with a row for each image, by the name of the step's input that takes a chunk's part.
+        shared: Values that every chunk takes as they are, likewise.
+        number: What the noise of each image is a function of, if not its position.
+    """
+
+    main: Rewrite
+    images: ir.Value
+    rows: int
+    per_image: Mapping[str, ir.Value]
+    shared: Mapping[str, ir.Value]
+    number: ir.Value | None = None
+
+    def totals(self) -> list[ir.Value]:
+        """Appends the Loop; returns the outputs of the step, summed over all chunks."""
+        op, points = self.main.op, self.main.definition.points
+        body = op.body("chunk")
+        number = body.input("number", INT64, [])
+        body.input("go_on", ir.DataType.BOOL, [])
+        count = op.Squeeze(op.Mul(self.images, points), [0])
+        start = body.Mul(number, self.rows)
+        row = body.Range(start, body.Min(body.Add(start, self.rows), count), 1)
+        image, point = body.Div(row, points), body.Mod(row, points)
+        first, end = body.Gather(image, [0]), body.Add(body.Gather(image, [-1]), 1)
+        chunk = body.Range(body.Squeeze(first, [0]), body.Squeeze(end, [0]), 1)
+        # Gather, as the shape behind a Slice with computed ends is unknown to a runtime, and unknown shapes are slow.
+        feeds = {name: body.Gather(value, chunk, axis=0) for name, value in self.per_image.items()}
+        feeds |= self._row_feeds(body, image, point, chunk, start) | dict(self.shared)
+        masked = len(self.main.definition.counting) < points
+        step = step_rewrite(self.main.request, masked).finished_model()
+        parts = inline(step, body, self.main, feeds, "of_chunk")
+        initial, sums = self._zeros(), []
+        for part, zeros in zip(parts, initial, strict=True):
+            total = body.input("total", zeros.dtype, [None, *(dims_of(part) or [])[1:]])
+            there = body.Add(body.Slice(total, first, end, [0]), part)
+            before, after = body.Slice(total, [0], first, [0]), body.Slice(total, end, [2**62], [0])
+            sums.append(body.Concat(before, there, after, axis=0))
+        body.graph.outputs.extend([body.Identity(body.graph.inputs[1]), *sums])
+        trips = op.Div(op.Add(count, self.rows - 1), self.rows)
+        found = op.node("Loop", [trips, np.array(True), *initial], {"body": body.graph}, len(sums))
+        found = list(found) if isinstance(found, tuple) else [found]
+        for value, zeros in zip(found, initial, strict=True):
+            value.dtype, value.shape = zeros.dtype, zeros.shape
+        return found
+
+    def _row_feeds(
+        self, body: OpBuilder, image: ir.Value, point: ir.Value, chunk: ir.Value, start: ir.Value
+    ) -> dict[str, ir.Value]:
+        """What the step needs to know of the rows of a chunk of images; see ``step_rewrite``."""
+        definition, main = self.main.definition, self.main
+        points = definition.points
+        row = body.Sub(image, body.Gather(chunk, [0]))
+        # Positions among the rows of all chunks: an image's rows here are those from ``first`` up to ``end``.
+        ends_at = body.Add(start, body.Shape(image, start=0, end=1))
+        first = body.Unsqueeze(body.Max(body.Mul(chunk, points), start), [1])
+        end = body.Unsqueeze(body.Min(body.Mul(body.Add(chunk, 1), points), ends_at), [1])
+        wanted = body.Add(first, np.arange(min(points, self.rows))[None])
+        within, taken = body.Less(wanted, end), body.Min(wanted, body.Sub(end, 1))
+
+        def per_point(table: np.ndarray, dtype: ir.DataType | None, which: ir.Value) -> ir.Value:
+            return body.Gather(body.constant(table, dtype), which)
+
+        def of_images(table: np.ndarray, dtype: ir.DataType | None) -> ir.Value:
+            return body.Where(within, per_point(table, dtype, body.Mod(taken, points)), 0)
+
+        numbers = image if self.number is None else body.Gather(self.number, image)
+        feeds = {ROW: row, PLACES: body.Sub(taken, start), IMAGE: numbers, DRAW: point}
+        feeds[WEIGHTS] = of_images(definition.weights, main.wrt[0].dtype)
+        if definition.alphas is not None and definition.ends is not None:
+            feeds[ALPHA] = per_point(definition.alphas, ir.DataType.FLOAT, point)
+            feeds[ENDS] = of_images(definition.ends, main.score.dtype)
+        return feeds
+
+    def _zeros(self) -> list[ir.Value]:
+        """The sums before the first chunk, in the order of the step's outputs."""
+        op, found = self.main.op, []
+        for position, x in enumerate(self.main.likes):
+            zeros = self.main.zeros(position, self.images)
+            zeros.shape = x.shape
+            found += [zeros] * len(self.main.definition.powers)
+        if self.main.definition.ends is not None:
+            zeros = op.Expand(op.constant(0, self.main.score.dtype), op.Concat(self.images, [1], axis=0))
+            zeros.shape = ir.Shape([(dims_of(self.main.score) or [None])[0], 1])
+            found.append(zeros)
+        return found

@@ -1,0 +1,121 @@
+"""Where the gradient is taken: baselines, and the points of rows between them and the explained values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from onnxattr.compile.baseline_kinds import OF_PATH, Computed, Fed, Fixed
+from onnxattr.compile.placed_path import Rows
+from onnxattr.compile.renderings.model_graph import ModelGraph, own_name
+from onnxattr.graph.values import dims_of
+
+if TYPE_CHECKING:
+    from onnxattr.compile.renderings.rewrite import Request
+
+
+class PointsGraph(ModelGraph):
+    """A model's graph with the baselines and points of a definition."""
+
+    def __init__(self, request: Request):
+        super().__init__(request)
+        self._baselines: dict[int, ir.Value] = {}
+        self._slopes: dict[int, ir.Value] = {}
+
+    def baseline(
+        self, position: int, x: ir.Value | None = None, image: ir.Value | None = None
+    ) -> ir.Value | None:
+        """The baseline of the explained value at a position, of one row or as many as there are images.
+
+        Args:
+            position: Which of the explained values it is.
+            x: The explained value, a row for each image; needed where the baseline is first asked for and computed.
+            image: The numbers of the images, int64; None if they are counted from 0 on.
+        """
+        if self.definition.baseline is None:
+            return None
+        kind, like = self.definition.baseline[position], self.wrt[position]
+        if isinstance(kind, OF_PATH):
+            return None
+        if isinstance(kind, Fixed):
+            return self.op.constant(kind.numbers, like.dtype)
+        if position not in self._baselines:
+            self._baselines[position] = (
+                self._fed_baseline(like, position)
+                if isinstance(kind, Fed)
+                else self._computed_baseline(kind, position, x, image)
+            )
+        return self._baselines[position]
+
+    def _fed_baseline(self, like: ir.Value, position: int) -> ir.Value:
+        prepared, dims = self.request.prepared, (dims_of(like) or [])[1:]
+        if prepared.value(prepared.wrt[position]).producer() is not None:
+            # What broadcasts to an inner value whose sizes are open is taken too.
+            dims = [dim if isinstance(dim, int) else None for dim in dims]
+        name = own_name(prepared, "baseline", position)
+        return self.op.input(name, like.dtype, ["baselines", *dims])
+
+    def _computed_baseline(
+        self, kind: Computed, position: int, x: ir.Value | None, image: ir.Value | None
+    ) -> ir.Value:
+        assert x is not None
+        if not kind.seeded:
+            return self.op.expand_like(kind.build(self.op, x, None, None, position), x)
+        if image is None:
+            rows = self.op.Shape(x, start=0, end=1)
+            image = self.op.Range(0, self.op.Squeeze(rows, [0]), 1)
+        return self.op.expand_like(kind.build(self.op, x, self.seed(), image, position), x)
+
+    def baselines_per_image(self, number: ir.Value | None) -> dict[str, ir.Value]:
+        """The baselines that are not the same for each image, a row for each, by the names of inputs.
+
+        Args:
+            number: What the numbers drawn for each image are a function of, if not its position.
+        """
+        found = {}
+        for position, kind in enumerate(self.request.definition.baseline or ()):
+            if not isinstance(kind, (Fixed, *OF_PATH)):
+                x = self.wrt[position]
+                baseline = self.baseline(position, x, number)
+                assert baseline is not None
+                name = own_name(self.request.prepared, "baseline", position)
+                found[name] = self.op.expand_like(baseline, x)
+        return found
+
+    def on_path(self, x: ir.Value, position: int, rows: Rows) -> ir.Value:
+        """z = (1 - alpha) b + alpha x: b and x themselves at the ends, to the last bit; or the definition's own path.
+
+        Args:
+            x: The explained value at a position, for each row.
+            position: Which of the explained values it is.
+            rows: Where the rows lie.
+        """
+        if self.definition.path is not None:
+            z, self._slopes[position] = self.definition.path.at(self, x, position, rows)
+            return z
+        op, column = self.op, self.column(rows.alpha, x)
+        baseline = self.baseline_of_rows(position, rows.image)
+        return op.Add(op.Mul(op.Sub(1.0, column), baseline), op.Mul(column, x))
+
+    def baseline_of_rows(self, position: int, image: ir.Value) -> ir.Value:
+        """The baseline of the explained value at a position, for rows of some images."""
+        op, baseline = self.op, self.baseline(position)
+        assert baseline is not None
+        if not isinstance(self.definition.baseline[position], Fixed):
+            baseline = op.Gather(baseline, op.Mod(image, op.Shape(baseline, start=0, end=1)), axis=0)
+        return baseline
+
+    def deviation(self, x: ir.Value) -> ir.Value | float:
+        """The standard deviation of the noise: a number, or for each row a share of its range."""
+        if not self.definition.relative:
+            return self.definition.noise
+        op, axes = self.op, list(range(1, len(dims_of(x) or [None])))
+        spread = op.Sub(op.ReduceMax(x, axes, keepdims=1), op.ReduceMin(x, axes, keepdims=1))
+        share: ir.Value = op.Mul(spread, self.definition.noise)
+        return share
+
+    def along_path(self, gradient: ir.Value, position: int) -> ir.Value:
+        """A gradient of rows times the slope of a path of the definition's own; else the gradient itself."""
+        slope = self._slopes.get(position)
+        return gradient if slope is None else self.op.Mul(gradient, slope)

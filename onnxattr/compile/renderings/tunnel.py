@@ -1,0 +1,278 @@
+"""A noise tunnel in the renderings: where other methods have the gradient at a point, it has a method's whole result.
+
+Points are noisy copies of what goes into the inner method; its graph, a function of those, is called for all rows of a
+chunk at once, and what it gives is averaged as gradients are. The three renderings are those of any method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.autodiff.engine import FLOATS, reaching
+from onnxattr.compile.baseline_kinds import Baseline, Fed
+from onnxattr.compile.placement import Placement
+from onnxattr.compile.renderings.batch import batch_model
+from onnxattr.compile.renderings.groups import Groups
+from onnxattr.compile.renderings.inlining import inline
+from onnxattr.compile.renderings.loop import loop_model
+from onnxattr.compile.renderings.model_graph import own_name
+from onnxattr.compile.renderings.rewrite import NUMBER, Request, Rewrite
+from onnxattr.graph.subgraphs import prune
+from onnxattr.graph.values import dims_of, named_values
+from onnxattr.loading.prepared import Prepared
+
+
+@dataclass(frozen=True)
+class TunnelRequest(Request):
+    """The graphs of a noise tunnel; ``prepared.wrt`` are the values that get noise.
+
+    Attributes:
+        inner: The method inside, with the noisy values among its model's inputs.
+        inner_rows: Most rows in one run of the model; None for no bound.
+        with_delta: Whether the mean of the inner convergence deltas is given too.
+        functions: The graphs of inner methods, each built once for all requests that are made of this one.
+    """
+
+    inner: Request | None = None
+    inner_rows: int | None = None
+    with_delta: bool = False
+    functions: dict[Any, tuple[Request, ir.Model]] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def method(self) -> Request:
+        """The method inside."""
+        assert self.inner is not None
+        return self.inner
+
+    @property
+    def shown(self) -> Prepared:
+        """The model with the values that the maps are of."""
+        return self.method.shown
+
+    @property
+    def placement(self) -> Placement | None:
+        """That of the method inside."""
+        return self.method.placement
+
+    @property
+    def map_groups(self) -> tuple[Groups | None, ...]:
+        """Those of the method inside."""
+        return self.method.map_groups
+
+    @property
+    def has_delta(self) -> bool:
+        """Whether there is a convergence delta."""
+        return self.with_delta
+
+    @property
+    def has_gap(self) -> bool:
+        """A mean of gaps would say nothing of the mean."""
+        return False
+
+    @property
+    def baselines(self) -> Sequence[Baseline]:
+        """Those of the method inside."""
+        return self.method.baselines
+
+    def with_baseline_inputs(self) -> TunnelRequest:
+        """The same with all baselines of the method inside as inputs of the graph."""
+        return replace(self, inner=self.method.with_baseline_inputs())
+
+    @property
+    def in_steps(self) -> TunnelRequest:
+        """The same: what is computed once for each image is in the graph inside."""
+        return self
+
+    @property
+    def rows_each(self) -> int:
+        """How many rows of the model one row of the tunnel takes at once."""
+        points = self.method.points_in_all
+        return points if self.inner_rows is None else min(points, self.inner_rows)
+
+    @property
+    def points_in_all(self) -> int:
+        """How many rows of the model one image takes in all."""
+        return self.definition.points * self.method.points_in_all
+
+    @property
+    def function(self) -> ir.Model:
+        """The inner method as a graph: its points as one batch, or in a loop.
+
+        That is where they are more than the bound, or follow from each other.
+        """
+        key = id(self.inner), self.inner_rows
+        if key not in self.functions:
+            inner = replace(self.method, numbered=self.method.seeded)
+            rows = self.inner_rows or inner.points_in_all
+            if inner.definition.refinement is None and inner.points_in_all <= rows:
+                model = batch_model(inner, labels=False)
+            else:
+                model = loop_model(inner, False, max(rows // inner.rows_each, 1))
+            self.functions[key] = self.method, model
+        return self.functions[key][1]
+
+    @property
+    def maps(self) -> list[ir.Value]:
+        """The outputs of the function that are averaged: the attributions, and the delta where it is asked for."""
+        outputs = list(self.function.graph.outputs)[1:]
+        return outputs[: len(self.shown.wrt) + self.with_delta]
+
+    def unbounded(self) -> TunnelRequest:
+        """The same with all points of the inner method as one batch."""
+        return replace(self, inner=self.method.unbounded(), inner_rows=None)
+
+    def rewrite(self) -> Rewrite:
+        """A clone of the model to build a graph on."""
+        return TunnelRewrite(self)
+
+
+class TunnelRewrite(Rewrite):
+    """The rewrite whose gradients are an inner method's results, and whose last step is a statistic of them."""
+
+    request: TunnelRequest
+
+    def __init__(self, request: TunnelRequest):
+        super().__init__(request)
+        self._inputs = {str(value.name): value for value in self.graph.inputs}
+        self._maps: list[ir.Value] | None = None
+        self._target: ir.Value | None = None
+        self._per_image: dict[str, ir.Value] | None = None
+        self._fed: dict[str, ir.Value] | None = None
+        self._counters: tuple[ir.Value, ir.Value, ir.Value] | None = None
+
+    @property
+    def likes(self) -> Sequence[ir.Value]:
+        """Values of the maps' types and shapes: the maps themselves where they are computed."""
+        return self._maps or [_described(value) for value in self.request.maps]
+
+    def read(self, new: ir.Value, old: ir.Value) -> None:
+        """Notes that the model's nodes read a value in the place of another."""
+        super().read(new, old)
+        self._inputs |= {name: new for name, value in self._inputs.items() if value is old}
+
+    def gather_inputs(self, pick: Callable[[ir.Value], ir.Value]) -> None:
+        """Gives the graph inputs of B rows; the model and the method inside see ``pick`` of them, their rows."""
+        super().gather_inputs(pick)
+        self._fed = {name: pick(value) for name, value in self.baselines_per_image(None).items()}
+
+    def baselines_per_image(self, number: ir.Value | None) -> dict[str, ir.Value]:
+        """The baselines of the method inside that come from outside, a row for each image."""
+        if self._per_image is not None:
+            return self._per_image
+        op, shown, self._per_image = self.op, self.request.shown, {}
+        for position, kind in enumerate(self.request.baselines):
+            if isinstance(kind, Fed):
+                value, own = shown.value(shown.wrt[position]), own_name(shown, "baseline", position)
+                given = op.input(own, value.dtype, ["baselines", *(dims_of(value) or [None])[1:]])
+                images = op.Range(0, op.Squeeze(op.Shape(self.with_rows, start=0, end=1), [0]), 1)
+                row = op.Mod(images, op.Shape(given, start=0, end=1))
+                self._per_image[own] = op.Gather(given, row, axis=0)
+        return self._per_image
+
+    def add_target(self, prediction: ir.Value, labels: bool, rows: int | str | None) -> ir.Value:
+        """The targets as the score takes them."""
+        self._target = super().add_target(prediction, labels, rows)
+        return self._target
+
+    def note_draws(self, seed: ir.Value, image: ir.Value, draw: ir.Value) -> None:
+        """Notes what the noise of rows is a function of."""
+        self._counters = (seed, image, draw)
+
+    def gradients(self, points: Sequence[ir.Value], target: ir.Value) -> list[ir.Value]:
+        """The results of the inner method at the points."""
+        request = self.request
+        noisy = dict(zip(request.prepared.wrt, points, strict=True))
+        if self._fed is None:
+            self._fed = self.baselines_per_image(None)
+        feeds = self._inputs | self._fed | noisy | {own_name(request.method.prepared, "target"): target}
+        if request.method.seeded:
+            feeds |= self._inner_noise(points[0])
+        found = inline(request.function.clone(), self.op, self, feeds, "inside")[1:]
+        self._maps = [value if len(dims_of(value) or []) > 1 else self._column(value) for value in found]
+        self._maps = self._maps[: len(request.maps)]
+        self.graph.sort()
+        return self._maps
+
+    def _column(self, vector: ir.Value) -> ir.Value:
+        column: ir.Value = self.op.Unsqueeze(vector, [1])
+        return column
+
+    def _inner_noise(self, like: ir.Value) -> dict[str, ir.Value]:
+        """The seed of the inner method, and a number for each row that its noise is a function of."""
+        op, name = self.op, own_name(self.request.method.prepared, "seed")
+        if self._counters is None:
+            zeros = op.Expand(op.constant(0, ir.DataType.INT64), op.Shape(like, start=0, end=1))
+            return {name: op.constant(np.array(1, np.int64)), NUMBER: zeros}
+        seed, image, draw = self._counters
+        number = op.Add(op.Mul(image, self.definition.points + 1), op.Add(draw, 1))
+        return {name: op.Add(seed, 1), NUMBER: number}
+
+    def zeros(self, position: int, images: ir.Value) -> ir.Value:
+        """Zeros in the shape of a map of each image."""
+        like = self.request.maps[position]
+        dims = (dims_of(_described(like)) or [None])[1:]
+        if not all(isinstance(dim, int) for dim in dims):
+            assert self._target is not None
+            at_x = self._maps or self.gradients(self.wrt, self._target)
+            return self.op.zeros_like(at_x[position])
+        shape = self.op.Concat(images, np.array(dims, np.int64), axis=0)
+        zeros: ir.Value = self.op.Expand(self.op.constant(0, like.dtype), shape)
+        return zeros
+
+    def attributions(
+        self, xs: Sequence[ir.Value], moments: Sequence[Sequence[ir.Value]], difference: ir.Value | None
+    ) -> None:
+        """Appends the statistics as graph outputs."""
+        shown = self.request.shown
+        dim = (dims_of(xs[0]) or [None])[:1]
+        for position, (like, found) in enumerate(zip(self.request.maps, moments, strict=True)):
+            dims = (dims_of(like) or [None])[1:]
+            if position == len(shown.wrt):
+                name, value = own_name(shown, "convergence_delta"), self.op.Reshape(found[0], [-1])
+            else:
+                name = own_name(shown, "attribution", position)
+                value = self.definition.finish(self.op, found[0], None, found)
+            self.add_output(value, name, like.dtype, [*dim, *dims])
+
+
+def _described(value: ir.Value) -> ir.Value:
+    """A value with the type and shape of a map and at least two axes."""
+    dims = dims_of(value) or [None]
+    return ir.Value(name=value.name, type=value.type, shape=ir.Shape(dims if len(dims) > 1 else [*dims, 1]))
+
+
+def noisy_values(prepared: Prepared) -> tuple[str, ...]:
+    """The values that get noise: explained inputs, the float inputs before explained values, else those themselves."""
+    found: dict[str, None] = {}
+    for name in prepared.wrt:
+        found |= dict.fromkeys(_sources(prepared, prepared.value(name)) or [name])
+    return tuple(found)
+
+
+def _sources(prepared: Prepared, value: ir.Value) -> list[str]:
+    if value.producer() is None:
+        return [str(value.name)]
+    before = reaching(list(prepared.model.graph), value)
+    return [str(v.name) for v in prepared.inputs if v in before and v.dtype in FLOATS and dims_of(v)]
+
+
+def with_inputs(prepared: Prepared, names: Sequence[str]) -> Prepared:
+    """The model with some of its inner values as inputs, so that it is a function of them."""
+    inner = [name for name in names if prepared.value(name).producer() is not None]
+    if not inner:
+        return prepared
+    model = prepared.clone()
+    values = named_values(model.graph)
+    for name in inner:
+        old = values[name]
+        new = ir.Value(name=name, type=old.type, shape=old.shape)
+        old.name = f"{name}/before_noise"
+        ir.convenience.replace_all_uses_with(old, new)
+        model.graph.inputs.append(new)
+    prune(model.graph)
+    return replace(prepared, model=model)

@@ -1,0 +1,1 @@
+"""Operators outside ai.onnx, written in operators of ai.onnx; standard.py gathers them."""

@@ -1,0 +1,214 @@
+"""Definitions of the com.microsoft operators of language models that write text: rotation and grouped attention.
+
+Formulas are those of ONNX Runtime's CPU kernels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from onnxattr.autodiff.rules.linear import rank_of, transpose_last
+from onnxattr.decompositions.contrib_norm import rms
+from onnxattr.decompositions.registry import definition, optional
+from onnxattr.errors import UnsupportedOpError
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
+
+_INT64 = ir.DataType.INT64
+
+
+@definition("com.microsoft::RotaryEmbedding")
+def rotary_embedding(op: OpBuilder, node: Any) -> ir.Value:
+    """Turns the pairs of features of each head by an angle that grows with the position."""
+    x, position_ids, cosines, sines = node.inputs
+    if node.attributes.get_int("is_packed_batching", 0):
+        raise UnsupportedOpError(f"RotaryEmbedding node {node.name!r}: packed batches are not known.")
+    rank, heads = rank_of(x, node), node.attributes.get_int("num_heads", 0)
+    width = node.attributes.get_int("rotary_embedding_dim", 0)
+    # Heads lie behind the positions in rank 3, before them in rank 4.
+    split = [0, 0, heads, -1] if width and heads else [0, 0, -1, 2 * _half(node, cosines)]
+    parts, head_axis = (op.Reshape(x, op.constant(split)), 2) if rank == 3 else (x, 1)
+    if rank_of(position_ids, node) == 1:
+        steps = _range(op, op.shape(parts, 3 - head_axis, 4 - head_axis))
+        position_ids = op.Unsqueeze(op.Add(steps, position_ids), [0])
+    interleaved = bool(node.attributes.get_int("interleaved", 0))
+    y = _rotate(op, node, parts, position_ids, cosines, sines, head_axis, interleaved)
+    return op.reshape_like(y, x) if rank == 3 else y
+
+
+def _half(node: Any, cosines: ir.Value) -> int:
+    """How many pairs of features are turned."""
+    table = dims_of(cosines)
+    if table is None or not isinstance(table[1], int):
+        raise UnsupportedOpError(f"{node.op_type} node {node.name!r}: tables of unknown width are not known.")
+    return table[1]
+
+
+def _range(op: OpBuilder, length: ir.Value) -> ir.Value:
+    """0, 1, ... up to a length given as a vector of one element."""
+    return op.Range(op.constant(0), op.Squeeze(length, [0]), op.constant(1))
+
+
+def _column(op: OpBuilder, vector: ir.Value) -> ir.Value:
+    """A vector as (batch, 1); ONNX's inference takes an unsqueezed one for a shape, and fails on what follows."""
+    return op.Reshape(vector, op.constant([-1, 1]))
+
+
+def _rotate(
+    op: OpBuilder,
+    node: Any,
+    parts: ir.Value,
+    position_ids: ir.Value,
+    cosines: ir.Value,
+    sines: ir.Value,
+    head_axis: int,
+    interleaved: bool,
+) -> ir.Value:
+    """Turns the first features along the last axis by the angles of (batch, length) positions, and keeps the rest."""
+    half, width = _half(node, cosines), (dims_of(parts) or [None])[-1]
+    cos, sin = (op.Unsqueeze(op.Gather(t, position_ids, axis=0), [head_axis]) for t in (cosines, sines))
+    if interleaved:
+        a, b = (op.Slice(parts, [start], [2 * half], [-1], [2]) for start in (0, 1))
+    else:
+        a, b = (op.Slice(parts, [start], [start + half], [-1]) for start in (0, half))
+    turned = [op.Sub(op.Mul(a, cos), op.Mul(b, sin)), op.Add(op.Mul(b, cos), op.Mul(a, sin))]
+    if interleaved:
+        pairs = op.Concat(*[op.Unsqueeze(part, [4]) for part in turned], axis=4)
+        turned = [op.Reshape(pairs, op.constant([0, 0, 0, -1]))]
+    if width != 2 * half:
+        turned.append(op.Slice(parts, [2 * half], [2**31], [-1]))
+    return op.Concat(*turned, axis=-1)
+
+
+@definition("com.microsoft::GroupQueryAttention")
+def group_query_attention(op: OpBuilder, node: Any) -> Sequence[ir.Value]:
+    """y = softmax(q k^T * scale + masks) v for each head; several heads of q share a head of k and v.
+
+    Rows may be shorter than the longest of the batch; what is behind their end has no meaning. Past keys and values
+    are the beginning of the present ones, the second and third output.
+    """
+    query, key, value, past_key, past_value, last, total, cosines, sines, positions, added, sinks, *rest = (
+        optional(node.inputs, 16)
+    )
+    _check_grouped(node, rest[:2])
+    q, k, v = _heads(op, node, query, key, value)
+    if rest[2] is not None and rest[3] is not None:
+        epsilon = node.attributes.get_float("qk_norm_epsilon", 1e-6)
+        q, k = (rms(op, node, part, w, epsilon, -1) for part, w in zip((q, k), rest[2:], strict=True))
+    length = op.shape(q, 1, 2)
+    seen = op.Add(op.Cast(last, to=_INT64.value), 1)
+    before = op.Max(op.Sub(seen, length), 0)
+    places = op.Add(_column(op, before), _range(op, length))
+    total = op.Reshape(op.Cast(total, to=_INT64.value), [1])
+    if node.attributes.get_int("do_rotary", 0):
+        interleaved = bool(node.attributes.get_int("rotary_interleaved", 0))
+        turned = places if positions is None else _given(op, positions, length, total)
+        q, k = (_rotate(op, node, part, turned, cosines, sines, 2, interleaved) for part in (q, k))
+    k, v = (op.Transpose(part, perm=[0, 2, 1, 3]) for part in (k, v))
+    if past_key is not None and past_value is not None:
+        k = _continued(op, past_key, k, before, total)
+        v = _continued(op, past_value, v, before, total)
+    present = k, v
+    if past_key is not None and added is not None:
+        # A cache may have room for more than the longest row.
+        k, v = (op.Slice(part, [0], total, [2]) for part in present)
+    visible = _visible(op, node, places, seen, op.shape(k, 2, 3))
+    return _attend_in_groups(op, node, q, k, v, visible, added, sinks), *present
+
+
+def _given(op: OpBuilder, positions: ir.Value, length: ir.Value, total: ir.Value) -> ir.Value:
+    """The given positions; the first run over a text counts on from the first of them."""
+    counted = op.Add(op.Slice(positions, [0, 0], [1, 1]), _range(op, length))
+    return op.Where(op.Equal(total, length), counted, positions)
+
+
+def _check_grouped(node: Any, cache_scales: Sequence[ir.Value | None]) -> None:
+    """Raises an error if the node uses what is left out here."""
+    quantised = any(scale is not None for scale in cache_scales)
+    if quantised or node.attributes.get_int("sliding_window_cache", 0):
+        raise UnsupportedOpError(
+            f"GroupQueryAttention node {node.name!r} keeps past keys and values in integers or in a window. Export the "
+            "model with a plain cache."
+        )
+
+
+def _heads(
+    op: OpBuilder, node: Any, query: ir.Value, key: ir.Value | None, value: ir.Value | None
+) -> list[ir.Value]:
+    """q, k and v, given apart or side by side, as (batch, length, heads, features)."""
+    heads, groups = node.attributes.get_int("num_heads"), node.attributes.get_int("kv_num_heads")
+    if key is None or value is None:
+        packed = op.Reshape(query, op.constant([0, 0, heads + 2 * groups, -1]))
+        return list(op.Split(packed, op.constant([heads, groups, groups]), axis=2, outputs=3))
+    pairs = ((query, heads), (key, groups), (value, groups))
+    return [op.Reshape(part, op.constant([0, 0, count, -1])) for part, count in pairs]
+
+
+def _continued(op: OpBuilder, past: ir.Value, new: ir.Value, before: ir.Value, total: ir.Value) -> ir.Value:
+    """Keys or values of the past, as many as each row has, and behind them the new ones; (batch, heads, length, n)."""
+    have, both = op.shape(past, 2, 3), op.Concat(past, new, axis=2)
+    length, starts = op.Max(have, total), _column(op, before)
+    place = op.Unsqueeze(_range(op, length), [0])
+    behind = op.Min(op.Add(op.Sub(place, starts), have), op.Sub(op.Shape(both, start=2, end=3), 1))
+    index = op.Unsqueeze(op.Where(op.Less(place, starts), place, behind), [1, 3])
+    shape = op.Concat(op.shape(new, 0, 2), length, op.shape(new, 3, 4), axis=0)
+    return op.GatherElements(both, op.Expand(index, shape), axis=2)
+
+
+def _visible(op: OpBuilder, node: Any, places: ir.Value, seen: ir.Value, length: ir.Value) -> ir.Value:
+    """Which keys the query at each of (batch, length) places sees: (batch, length, keys)."""
+    keys, window = _range(op, length), node.attributes.get_int("local_window_size", -1)
+    if not node.attributes.get_int("causal", 1):
+        return op.Less(keys, op.Unsqueeze(seen, [1, 2]))
+    query = op.Unsqueeze(places, [2])
+    visible = op.LessOrEqual(keys, query)
+    return op.And(visible, op.Greater(keys, op.Sub(query, window))) if window > 0 else visible
+
+
+def _attend_in_groups(
+    op: OpBuilder,
+    node: Any,
+    q: ir.Value,
+    k: ir.Value,
+    v: ir.Value,
+    visible: ir.Value,
+    added: ir.Value | None,
+    sinks: ir.Value | None,
+) -> ir.Value:
+    """The attention of (batch, length, heads, features) queries, in (batch, groups, heads of a group, ...)."""
+    heads, groups = node.attributes.get_int("num_heads"), node.attributes.get_int("kv_num_heads")
+    in_groups = [groups, heads // groups]
+    q = op.Transpose(op.Reshape(q, op.constant([0, 0, *in_groups, -1])), perm=[0, 2, 3, 1, 4])
+    k, v = (op.Unsqueeze(part, [2]) for part in (k, v))
+    scores = op.Mul(op.MatMul(q, transpose_last(op, k, 5)), _scale(op, node, q))
+    cap = node.attributes.get_float("softcap", 0.0)
+    if cap:
+        scores = op.Mul(op.Tanh(op.Div(scores, cap)), cap)
+    if added is not None:
+        of_heads = [1, 1] if (dims_of(added) or [None] * 4)[1] == 1 else in_groups
+        shape = op.Concat(op.shape(added, 0, 1), of_heads, op.shape(added, 2), axis=0)
+        scores = op.Add(scores, op.Reshape(added, shape))
+    lowest = -65504.0 if scores.dtype == ir.DataType.FLOAT16 else -3.0e38
+    scores = op.Where(op.Unsqueeze(visible, [1, 2]), scores, lowest)
+    if sinks is not None or node.attributes.get_int("smooth_softmax", 0) == 1:
+        # One more key, which nothing is read from.
+        sink = 0.0 if sinks is None else op.Reshape(sinks, op.constant([1, *in_groups, 1, 1]))
+        column = op.Slice(op.Mul(scores, 0.0), [0], [1], [-1])
+        scores = op.Concat(scores, op.Add(column, sink), axis=-1)
+        weights = op.Slice(op.Softmax(scores, axis=-1), [0], [-1], [-1])
+    else:
+        weights = op.Softmax(scores, axis=-1)
+    mixed = op.Transpose(op.MatMul(weights, v), perm=[0, 3, 1, 2, 4])
+    return op.Reshape(mixed, op.constant([0, 0, -1]))
+
+
+def _scale(op: OpBuilder, node: Any, q: ir.Value) -> ir.Value | float:
+    """The factor of the scores: as given, or 1 / sqrt(number of features)."""
+    given, width = node.attributes.get_float("scale", 0.0), (dims_of(q) or [None])[-1]
+    if given or isinstance(width, int):
+        return given or 1 / math.sqrt(int(str(width)))
+    return op.Reciprocal(op.Sqrt(op.cast_like(op.Shape(q, start=4), q)))

@@ -1,0 +1,110 @@
+"""Definitions of com.microsoft operators on quantised values, those with a scale for each block of a row among them.
+
+The weights are constants: gradients are those of the activations. Kernels may round the activations too, as
+``accuracy_level`` allows them; here they stay real numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.autodiff.rules.linear import rank_of
+from onnxattr.decompositions.contrib import kept
+from onnxattr.decompositions.registry import definition, optional
+from onnxattr.errors import UnsupportedOpError
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
+
+
+@definition("com.microsoft::MatMulNBits")
+def matmul_n_bits(op: OpBuilder, node: Any) -> ir.Value:
+    """y = a w^T + bias with w = (q - zero point) * scale."""
+    a, packed, scales, zeros, order, bias = optional(node.inputs, 6)
+    rows, columns = node.attributes.get_int("N"), node.attributes.get_int("K")
+    bits, size = _bits(node), node.attributes.get_int("block_size")
+    if order is not None or node.attributes.get_int("weight_prepacked", 0):
+        raise UnsupportedOpError(
+            f"MatMulNBits node {node.name!r} has its weights in another order (g_idx) or in a layout for one kind of "
+            "processor (weight_prepacked). Export the model without either."
+        )
+    blocks = -(-columns // size)
+    numbers = op.Reshape(_unpacked(op, packed, bits), op.constant([rows, blocks, size]))
+    if zeros is not None and zeros.dtype == ir.DataType.UINT8:
+        zeros = op.Reshape(_unpacked(op, zeros, bits), op.constant([rows, -1]))
+        zeros = op.Slice(zeros, [0], [blocks], [1])
+    if zeros is not None:
+        zeros = op.Reshape(zeros, op.constant([rows, blocks, 1]))
+    weights = _real(op, numbers, zeros, op.Reshape(scales, op.constant([rows, blocks, 1])), bits)
+    weights = op.Reshape(weights, op.constant([rows, blocks * size]))
+    if blocks * size > columns:
+        weights = op.Slice(weights, [0], [columns], [1])
+    y = op.MatMul(a, op.Transpose(weights, perm=[1, 0]))
+    return y if bias is None else op.Add(y, bias)
+
+
+@definition("com.microsoft::GatherBlockQuantized")
+def gather_block_quantized(op: OpBuilder, node: Any) -> ir.Value:
+    """y = the chosen rows of w = (q - zero point) * scale."""
+    data, indices, scales, zeros = optional(node.inputs, 4)
+    rank, bits = rank_of(data, node), _bits(node)
+    axis, gathered = (
+        node.attributes.get_int(f"{kind}_axis", k) % rank for kind, k in (("quantize", 1), ("gather", 0))
+    )
+    width = (dims_of(data) or [None])[-1]
+    if data.dtype != ir.DataType.UINT8 or axis != rank - 1 or gathered or not isinstance(width, int):
+        raise UnsupportedOpError(
+            f"GatherBlockQuantized node {node.name!r}: rows of bytes, with blocks along their last axis, are known. "
+            "Export the embeddings in that form, or as floats."
+        )
+    # The block that each position is in; a row ends where the last block may not be full.
+    block = np.arange(width * 8 // bits) // node.attributes.get_int("block_size", 128)
+
+    def chosen(table: ir.Value, few: bool) -> ir.Value:
+        picked = op.Gather(table, indices, axis=0)
+        return _unpacked(op, picked, bits) if few else picked
+
+    spread = op.Gather(chosen(scales, False), block, axis=-1)
+    zeros = None if zeros is None else op.Gather(chosen(zeros, True), block, axis=-1)
+    return _real(op, chosen(data, True), zeros, spread, bits)
+
+
+def _bits(node: Any) -> int:
+    bits = node.attributes.get_int("bits", 4)
+    if bits not in (2, 4, 8):
+        raise UnsupportedOpError(
+            f"{node.op_type} node {node.name!r}: weights of {bits} bits are not known; of 2, 4 and 8 they are."
+        )
+    return bits
+
+
+def _unpacked(op: OpBuilder, packed: ir.Value, bits: int) -> ir.Value:
+    """The numbers that bytes hold along the last axis, the lowest bits first."""
+    if bits == 8:
+        return packed
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    shifted = op.BitShift(op.Unsqueeze(packed, [-1]), shifts, direction="RIGHT")
+    numbers = op.BitwiseAnd(shifted, np.uint8(2**bits - 1))
+    return op.Reshape(numbers, op.constant([*[0] * (len(dims_of(packed) or []) - 1), -1]))
+
+
+def _real(op: OpBuilder, numbers: ir.Value, zeros: ir.Value | None, scales: ir.Value, bits: int) -> ir.Value:
+    """(q - zero point) * scale in the type of the scales; the zero point is the middle of the range by default."""
+    shift = 2.0 ** (bits - 1) if zeros is None else op.cast_like(zeros, scales)
+    return op.Mul(op.Sub(op.cast_like(numbers, scales), shift), scales)
+
+
+@definition("com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear")
+def contrib_linear(op: OpBuilder, node: Any) -> ir.Value:
+    """The operators of ai.onnx, which take other than 8 bits from opset 21 on."""
+    dtype = node.outputs[0].dtype if node.op_type == "QuantizeLinear" else node.inputs[0].dtype
+    zero = node.inputs[2] if len(node.inputs) > 2 else None
+    dtype = zero.dtype if dtype is None and zero is not None else dtype
+    if op.opset < 21 and dtype not in (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT32, None):
+        raise UnsupportedOpError(
+            f"{node.op_type} node {node.name!r} quantises to {dtype.name.lower()}, which ai.onnx has from opset 21 on. "
+            "Bring the model to opset 21 with onnx.version_converter, then quantise it."
+        )
+    return getattr(op, node.op_type)(*node.inputs, **kept(node, "axis"))

@@ -1,0 +1,15 @@
+"""The filled table of decompositions: importing this module registers every family of them."""
+
+from onnxattr.decompositions import (  # noqa: F401
+    contrib,
+    contrib_attention,
+    contrib_decoder,
+    contrib_norm,
+    contrib_quantized,
+    ml,
+    ml_svm,
+    training,
+)
+from onnxattr.decompositions.registry import DEFINITIONS
+
+__all__ = ["DEFINITIONS"]

@@ -1,0 +1,308 @@
+"""OpBuilder: writes standard ai.onnx nodes into an onnx-ir graph, one method call per node.
+
+``op.Mul(ct, 2.0)`` appends a Mul node and returns its output value. Literals become shared constants in the dtype of
+the other operand, every new name is unique in the graph, outputs get their dtype and shape by ONNX's own inference,
+and arithmetic on known shapes is folded while building, so that rules are written once for static and dynamic shapes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnxattr.errors import RuleError
+from onnxattr.graph.intervals import FINITE, FLOATS, Range
+from onnxattr.graph.products import product, quotient
+from onnxattr.graph.ranges import Ranges
+from onnxattr.graph.schemas import folded, infer, schema_of
+from onnxattr.graph.values import dims_of, same_dims, values_of
+
+Operand = ir.Value | int | float | bool | Sequence[int] | Sequence[float] | np.ndarray | np.generic | None
+
+#: Marks values known to be ones in each element.
+_ONES = "ones"
+#: In a node's ``meta``: the name of the node whose gradient it is a part of.
+GRADIENT_OF = "gradient_of"
+#: What stands for an operator in a gradient.
+_GUARDED = {"Mul": product, "Div": quotient}
+
+
+def _times_ones(operands: Sequence[Operand]) -> ir.Value | None:
+    """The factor that a product with ones of its shape leaves as it is; None for other products."""
+    for ones, other in (operands, operands[::-1]):
+        both = isinstance(ones, ir.Value) and isinstance(other, ir.Value)
+        if both and ones.meta.get(_ONES, False) and same_dims(ones, other):  # type: ignore[union-attr, arg-type]
+            return other  # type: ignore[return-value]
+    return None
+
+
+class OpBuilder:
+    """Builds nodes at the end of a graph; see the module's docstring."""
+
+    def __init__(self, graph: ir.Graph, opset: int, prefix: str = "grad", parent: OpBuilder | None = None):
+        """Starts a builder on a graph.
+
+        Args:
+            graph: The graph that receives the nodes and the constants.
+            opset: The ai.onnx opset of the model; op types and attributes are checked against it.
+            prefix: First part of every new name.
+            parent: The builder of the enclosing graph, when ``graph`` is the body of a Loop or Scan. Names are
+                shared with it.
+        """
+        self.graph = graph
+        self.opset = opset
+        self.prefix = prefix
+        #: Name of the node whose gradient is being written, noted in the ``meta`` of the nodes of that gradient.
+        self.gradient_of: str | None = None
+        self._parent = parent
+        self._names: set[str]
+        #: By first part, the number of the last name that was given: the numbers before it are taken.
+        self._counters: dict[str, int]
+        if parent is None:
+            self._names = {value.name for value in values_of(graph) if value.name}
+            self._names |= {node.name for node in graph.all_nodes() if node.name}
+            self._counters = {}
+        else:
+            self._names, self._counters = parent._names, parent._counters
+        self._constants: dict[tuple, ir.Value] = {}
+        self.ranges: Ranges = Ranges() if parent is None else parent.ranges
+        self._gradients = 0
+
+    @contextlib.contextmanager
+    def gradient(self) -> Iterator[None]:
+        """While it lasts, 0 times anything is 0 in the products and quotients that are built."""
+        self._gradients += 1
+        try:
+            yield
+        finally:
+            self._gradients -= 1
+
+    @property
+    def in_gradient(self) -> bool:
+        """Whether a gradient is being built, in this graph or the one around it."""
+        return self._gradients > 0 or (self._parent is not None and self._parent.in_gradient)
+
+    def range_of(self, value: ir.Value) -> Range:
+        """What a value can hold."""
+        return self.ranges(value)
+
+    def note_range(self, value: ir.Value, known: Range) -> ir.Value:
+        """Notes what a value can hold, where its node does not tell; returns the value."""
+        self.ranges.note(value, known)
+        return value
+
+    def __getattr__(self, op_type: str) -> Any:
+        if op_type.startswith("_") or not op_type[0].isupper():
+            raise AttributeError(op_type)
+
+        def build(*operands: Operand, outputs: int = 1, **attributes: Any) -> Any:
+            return self.node(op_type, operands, attributes, outputs)
+
+        return build
+
+    def node(
+        self,
+        op_type: str,
+        operands: Sequence[Operand],
+        attributes: dict[str, Any] | None = None,
+        outputs: int = 1,
+    ) -> Any:
+        """Appends a node and returns its output, or a tuple when ``outputs`` is above one.
+
+        Raises:
+            RuleError: If the op, an attribute or the number of operands does not exist at the builder's opset.
+        """
+        attributes = {key: value for key, value in (attributes or {}).items() if value is not None}
+        if op_type == "Mul" and (factor := _times_ones(operands)) is not None:
+            return factor
+        schema = schema_of(op_type, self.opset, len(operands), attributes)
+        inputs = self._coerce(schema, operands)
+        if self.in_gradient and op_type in _GUARDED:
+            left, right = inputs
+            if left is not None and right is not None and left.dtype in FLOATS:
+                return _GUARDED[op_type](self, left, right)
+        return self.append(op_type, inputs, attributes, outputs)
+
+    def append(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: dict[str, Any] | None = None,
+        outputs: int = 1,
+    ) -> Any:
+        """Appends a node as it is given and returns its output, or a tuple when ``outputs`` is above one."""
+        node = ir.Node(
+            "",
+            op_type,
+            inputs=inputs,
+            attributes=ir.convenience.convert_attributes(attributes or {}),
+            num_outputs=outputs,
+            name=self.unique_name(op_type),
+        )
+        for index, value in enumerate(node.outputs):
+            value.name = self.unique_name(f"{op_type}_{index}" if index else op_type)
+        result = folded(node, self.opset) if outputs == 1 else None
+        if result is not None:
+            for index in range(len(node.inputs)):
+                node.replace_input_with(index, None)
+            return self.constant(result)
+        if self.gradient_of is not None:
+            node.meta[GRADIENT_OF] = self.gradient_of
+        self.graph.append(node)
+        infer(node, self.opset)
+        return node.outputs[0] if outputs == 1 else tuple(node.outputs)
+
+    def constant(self, array: Any, dtype: ir.DataType | None = None) -> ir.Value:
+        """Returns the initializer that holds an array, shared by all equal constants of this builder."""
+        array = np.asarray(array) if dtype is None else np.asarray(array).astype(dtype.numpy())
+        key = (array.dtype.str, array.dtype.name, array.shape, array.tobytes())
+        if self._parent is not None:
+            return self._parent.constant(array)
+        if key not in self._constants:
+            value = ir.Value(
+                name=self.unique_name("const"),
+                type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+                shape=ir.Shape(array.shape),
+                const_value=ir.tensor(array),
+            )
+            self.graph.register_initializer(value)
+            self._constants[key] = value
+        return self._constants[key]
+
+    def input(
+        self, name: str, dtype: ir.DataType | None, shape: Sequence[int | str | None] | None
+    ) -> ir.Value:
+        """Adds a graph input; the name is made unique if it is taken."""
+        if dtype is None:
+            raise RuleError(f"Input {name!r} needs a dtype.")
+        dims = None if shape is None else ir.Shape(shape)
+        value = ir.Value(name=self.unique_name(name, exact=True), type=ir.TensorType(dtype), shape=dims)
+        self.graph.inputs.append(value)
+        self.note_range(value, FINITE)
+        return value
+
+    def unique_name(self, stem: str, exact: bool = False) -> str:
+        """Returns a name that no value or node of the graph has, and reserves it."""
+        base = stem if exact else f"{self.prefix}/{stem}"
+        counter = self._counters.get(base, 0)
+        name = f"{base}_{counter}" if counter else base
+        while name in self._names:
+            counter += 1
+            name = f"{base}_{counter}"
+        self._names.add(name)
+        self._counters[base] = counter
+        return name
+
+    def body(self, prefix: str) -> OpBuilder:
+        """Starts the body graph of a Loop or Scan; it may read this graph's values, and its names are unique too."""
+        graph = ir.Graph([], [], nodes=[], opset_imports={"": self.opset}, name=self.unique_name(prefix))
+        return OpBuilder(graph, self.opset, prefix=self.unique_name(prefix), parent=self)
+
+    def is_constant(self, value: ir.Value | None) -> bool:
+        """Whether a value is an initializer, or computed from initializers alone: the runtime folds it at load."""
+        waiting, seen = [value], {value}
+        while waiting:
+            current = waiting.pop()
+            if current is None or current.const_value is not None:
+                continue
+            node = current.producer()
+            if node is None or not node.inputs:
+                return False
+            new = [source for source in node.inputs if source not in seen]
+            seen.update(new)
+            waiting += new
+        return True
+
+    # Shape helpers. All fold to constants where the shapes are known.
+
+    def shape(self, value: ir.Value, start: int = 0, end: int | None = None) -> ir.Value:
+        """The dimensions ``start:end`` of a value as an int64 vector."""
+        dims = dims_of(value)
+        if dims is not None and all(isinstance(dim, int) for dim in dims[start:end]):
+            return self.constant(np.array(dims[start:end], np.int64))
+        return self.Shape(value, start=start or None, end=end)
+
+    def reshape_like(self, value: ir.Value, like: ir.Value) -> ir.Value:
+        """Reshapes a value to the shape of another."""
+        dims = dims_of(like)
+        if dims is not None and sum(not isinstance(dim, int) for dim in dims) == 1 and 0 not in dims:
+            target = self.constant(np.array([dim if isinstance(dim, int) else -1 for dim in dims], np.int64))
+        else:
+            target = self.shape(like)
+        result = self.Reshape(value, target, allowzero=1 if dims is not None and 0 in dims else None)
+        result.shape = like.shape
+        return result
+
+    def expand_like(self, value: Operand, like: ir.Value) -> ir.Value:
+        """Broadcasts a value or a literal (in the dtype of ``like``) to the shape of another."""
+        operand = value if isinstance(value, ir.Value) else self.constant(value, like.dtype)
+        if same_dims(operand, like):
+            return operand
+        result = self.Expand(operand, self.shape(like))
+        result.shape = like.shape
+        result.meta[_ONES] = not isinstance(value, ir.Value) and bool(np.all(value == 1))
+        return result
+
+    def cast_like(self, value: ir.Value, like: ir.Value) -> ir.Value:
+        """A value in the dtype of another."""
+        return (
+            value
+            if value.dtype == like.dtype or like.dtype is None
+            else self.Cast(value, to=like.dtype.value)
+        )
+
+    def zeros_like(self, like: ir.Value) -> ir.Value:
+        """Zeros in the shape and dtype of a value; not a product with 0, which would be NaN at infinities."""
+        return self.expand_like(0, like)
+
+    def sum_to(self, ct: ir.Value, primal: ir.Value) -> ir.Value:
+        """Undoes broadcasting: sums a cotangent over the axes along which ``primal`` was expanded.
+
+        xbar = sum of ybar over broadcast axes. The axes are decided here where the shapes are known, else in the graph.
+        """
+        if same_dims(ct, primal):
+            return ct
+        have, want = dims_of(ct), dims_of(primal)
+        if have is not None and want is not None:
+            padded = [1] * (len(have) - len(want)) + want
+            pairs = list(zip(have, padded, strict=True))
+            if all(isinstance(p, int) or (h == p and h is not None) for h, p in pairs):
+                axes = [axis for axis, (h, p) in enumerate(pairs) if p == 1 and h != 1]
+                summed = self.ReduceSum(ct, axes, keepdims=1) if axes else ct
+                return summed if len(have) == len(want) else self.reshape_like(summed, primal)
+        return self._sum_to_dynamic(ct, primal)
+
+    def _sum_to_dynamic(self, ct: ir.Value, primal: ir.Value) -> ir.Value:
+        have, want = self.Shape(ct), self.shape(primal)
+        missing = self.Sub(self.Shape(have), self.Shape(want))
+        ones = self.Expand([1], missing)
+        padded = self.Concat(ones, want, axis=0)
+        expanded = self.And(self.Equal(padded, 1), self.Not(self.Equal(have, 1)))
+        axes = self.Reshape(self.NonZero(expanded), [-1])
+        return self.reshape_like(self.ReduceSum(ct, axes, keepdims=1, noop_with_empty_axes=1), primal)
+
+    # Internals.
+
+    def _coerce(self, schema: onnx.defs.OpSchema, operands: Sequence[Operand]) -> list[ir.Value | None]:
+        formals = [schema.inputs[min(index, len(schema.inputs) - 1)] for index in range(len(operands))]
+        dtypes: dict[str, ir.DataType] = {}
+        for formal, operand in zip(formals, operands, strict=True):
+            if isinstance(operand, ir.Value) and operand.dtype is not None:
+                dtypes.setdefault(formal.type_str, operand.dtype)
+        inputs: list[ir.Value | None] = []
+        for formal, operand in zip(formals, operands, strict=True):
+            if operand is None or isinstance(operand, ir.Value):
+                inputs.append(operand)
+            else:
+                array = np.asarray(operand)
+                literal = isinstance(operand, (int, float, list, tuple))
+                default = ir.DataType.FLOAT if literal and array.dtype.kind == "f" else None
+                if array.size == 0 and literal:
+                    default = ir.DataType.INT64
+                inputs.append(self.constant(array, dtypes.get(formal.type_str, default)))
+        return inputs

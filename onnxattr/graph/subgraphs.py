@@ -1,0 +1,112 @@
+"""What the nodes inside nodes read, and how both are removed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+
+from onnxattr.graph.values import values_of
+
+
+def bodies_of(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The branches or the body of a node, as a file holds them."""
+    attributes = node.attribute
+    return [a.g for a in attributes if a.type == onnx.AttributeProto.GRAPH] if attributes else []
+
+
+def graphs_in(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and the graphs inside it, as a file holds them."""
+    yield graph
+    for node in graph.node:
+        for body in bodies_of(node):
+            yield from graphs_in(body)
+
+
+def nodes_in(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph, each followed by those inside it, as a file holds them."""
+    for node in graph.node:
+        yield node
+        for body in bodies_of(node):
+            yield from nodes_in(body)
+
+
+def values_in(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """The values of a graph that have a type, subgraphs apart, as a file holds them."""
+    return [*graph.input, *graph.output, *graph.value_info]
+
+
+def subgraphs_of(node: Any) -> list[ir.Graph]:
+    """The graphs among a node's attributes."""
+    attributes = getattr(node, "attributes", None)
+    if not attributes:  # as most nodes: this is asked of each many times
+        return []
+    return [a.as_graph() for a in attributes.values() if a.type == ir.AttributeType.GRAPH]
+
+
+def captures_of(node: Any) -> list[ir.Value]:
+    """The values of enclosing graphs that a node's subgraphs read, each once."""
+    captured: dict[ir.Value, None] = {}
+    for body in subgraphs_of(node):
+        own = set(values_of(body))
+        read = [value for inner in body.all_nodes() for value in inner.inputs]
+        captured |= dict.fromkeys(value for value in read if value is not None and value not in own)
+    return list(captured)
+
+
+def drop(node: ir.Node) -> None:
+    """Removes a node that nothing needs from its graph, and its subgraphs' hold on what they captured."""
+    for inner in (inner for body in subgraphs_of(node) for inner in body.all_nodes()):
+        for index in range(len(inner.inputs)):
+            inner.replace_input_with(index, None)
+    if node.graph is not None:
+        node.graph.remove(node, safe=True)
+
+
+def prune(graph: ir.Graph) -> None:
+    """Removes the nodes of a graph that nothing needs; what their subgraphs captured may go with them."""
+    for node in reversed(graph):
+        if any(value.uses() or value.is_graph_output() for value in node.outputs):
+            for body in subgraphs_of(node):
+                prune(body)
+        else:
+            drop(node)
+
+
+class Names:
+    """Names that are taken, and new ones; a name is never free again, so that none is tried twice."""
+
+    def __init__(self, taken: Iterable[str | None]):
+        self.counts = Counter(taken)
+        self._next: Counter[str | None] = Counter()
+
+    def fresh(self, stem: str | None) -> str:
+        """A name that nothing has yet: the stem, or the stem and a number; noted as taken."""
+        name = str(stem)
+        while self.counts[name]:
+            name = f"{stem}_{self._next[stem]}"
+            self._next[stem] += 1
+        self.counts[name] += 1
+        return name
+
+
+def hoist_initializers(model: ir.Model) -> None:
+    """Moves the initializers of subgraphs to the main graph, so that copies of a subgraph share them."""
+    names = Names(value.name for value in values_of(model.graph))
+    for graph in model.graph.subgraphs():
+        for index, value in enumerate(graph.outputs):
+            if value.is_initializer() and value.graph is graph:
+                node = ir.node("Identity", [value])
+                node.outputs[0].name = names.fresh(f"{value.name}_output")
+                node.outputs[0].type, node.outputs[0].shape = value.type, value.shape
+                graph.append(node)
+                graph.outputs[index] = node.outputs[0]
+        for name, value in list(graph.initializers.items()):
+            del graph.initializers[name]
+            # The name may mean something else in another subgraph, where it must not come from outside.
+            if names.counts[name] > 1:
+                value.name = names.fresh(name)
+            model.graph.register_initializer(value)

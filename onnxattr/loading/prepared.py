@@ -1,0 +1,257 @@
+"""A loaded model, cut at the layer to be explained: what the rewriter and the methods work on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from onnxattr.autodiff.engine import inputs_of, needed_nodes
+from onnxattr.errors import ModelError, ParameterError, one_door
+from onnxattr.graph.subgraphs import prune
+from onnxattr.graph.values import dims_of, named_values
+from onnxattr.loading.batch_first import put_batch_first
+from onnxattr.loading.class_names import read_class_names
+from onnxattr.loading.explained import find_explained, float_inputs
+from onnxattr.loading.features import read_features
+from onnxattr.loading.free_batch import free_batch
+from onnxattr.loading.heads import NUMBER, unit_of
+from onnxattr.loading.layers import Layer, read_layers
+from onnxattr.loading.load import DIGEST, FILES, FOLDER, load
+from onnxattr.loading.neurons import neuron_of
+from onnxattr.loading.places import find_output, find_outputs
+from onnxattr.loading.precision import set_precision
+from onnxattr.loading.rows.independence import OPEN, Rows, independence
+from onnxattr.loading.source import ModelSource, name_of
+from onnxattr.loading.verify import check_choice, verify_model
+
+
+@dataclass
+class Prepared:
+    """A model ready to be rewritten. ``model`` is never changed; builders work on ``clone()``.
+
+    Attributes:
+        model: The checked, upgraded model whose only output is the explained one.
+        layers: The layer table stored by the converter, empty for other models.
+        output: Name of the value whose score is explained.
+        wrt: Names of the values that are explained: float inputs, or inner values on request.
+        unit: What the output's only unit gives, see ``heads.unit_of``; None where it has several or nothing is known.
+        rows: How the first axis of the inputs is to be understood.
+        others: Names of further outputs that an operator computes with.
+        asked: What results call the explained values: as the caller named them; their own names unless given.
+    """
+
+    model: ir.Model
+    layers: list[Layer]
+    output: str
+    wrt: tuple[str, ...]
+    unit: str | None = None
+    rows: Rows = OPEN
+    asked: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Calls the explained values by their own names unless others are given."""
+        self.asked = self.asked or self.wrt
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs that the score is computed from, the explained one first."""
+        return (self.output, *self.others)
+
+    @property
+    def opset(self) -> int:
+        """The ai.onnx opset of the model and of everything appended to it."""
+        return opset_of(self.model)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the model's external data lies; None if it was not loaded from a file."""
+        return self.model.meta.get(FOLDER)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the model is read from: its own and those of its external data."""
+        return self.model.meta.get(FILES, ())
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the model's file."""
+        return self.model.meta.get(DIGEST, "")
+
+    @property
+    def features(self) -> dict[str, tuple[str, ...]]:
+        """The names of the columns of each input that has some."""
+        return read_features(self.model.metadata_props)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, as far as the model holds them."""
+        return read_class_names(self.model.metadata_props)
+
+    @property
+    def inputs(self) -> list[ir.Value]:
+        """The model's inputs."""
+        return list(self.model.graph.inputs)
+
+    def value(self, name: str) -> ir.Value:
+        """The value of that name in the (unchanged) model."""
+        return self.values[name]
+
+    @cached_property
+    def values(self) -> dict[str, ir.Value]:
+        """Every value of the (unchanged) model by its name."""
+        return named_values(self.model.graph)
+
+    def clone(self) -> ir.Model:
+        """A copy to build on; weights are shared."""
+        return self.model.clone()
+
+    def proto(self) -> onnx.ModelProto:
+        """The cut model itself, as ONNX."""
+        return ir.serde.serialize_model(self.model)
+
+    def part(self, names: Sequence[str]) -> onnx.ModelProto:
+        """The part of the model that computes some values, which are its outputs."""
+        values = self.values
+        needed = needed_nodes(values[name] for name in names)
+        made = {value.name for node in needed for value in node.outputs}
+        read = dict.fromkeys(value for node in needed for value in inputs_of(node))
+        sources = [v for v in read if v.producer() is None and v.const_value is None]
+        proto = self.proto()
+        nodes = [node for node in proto.graph.node if not made.isdisjoint(node.output)]
+        del proto.graph.node[:], proto.graph.input[:], proto.graph.output[:]
+        proto.graph.node.extend(nodes)
+        proto.graph.input.extend(map(ir.serde.serialize_value, sources))
+        proto.graph.output.extend(ir.serde.serialize_value(values[name]) for name in names)
+        return proto
+
+
+def opset_of(model: ir.Model) -> int:
+    """The ai.onnx opset of a model."""
+    return model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
+
+
+#: A value to explain: the name of a layer, value or node, or the index of a layer.
+Named = str | int
+#: What is explained: names; a function that finds them in the model, such as ``landmarks.last_convolution``; None.
+Wrt = Named | Sequence[Named] | Callable[[Prepared], Named | Sequence[Named]] | None
+
+
+#: Which of a model's outputs are explained: the only one, a name, several, or all.
+Outputs = str | Sequence[str] | None
+
+
+def prepare(
+    source: ModelSource,
+    output_layer: str | int | None = None,
+    wrt: Wrt = None,
+    precision: str = "model",
+    operator: str | None = None,
+    verify: bool | str = "auto",
+    outputs: Outputs = None,
+    neuron: int | Sequence[int] | None = None,
+) -> Prepared:
+    """Loads a model and cuts it at the output to be explained.
+
+    Args:
+        source: A path, bytes, ``onnx.ModelProto``, ``onnx_ir.Model`` or Keras model.
+        output_layer: A layer name or index of the layer table, or the name of any value or node. None for the
+            model's own output.
+        wrt: What to explain, in the words that output_layer takes, or several of them, or a function of the model,
+            whole but for its outputs, that finds them. None for every float input.
+        precision: "model", or "float32" to compute what is of half precision in float32.
+        operator: "classification", "regression" or None: what an output of one unit is, where the graph does not tell.
+        verify: Whether the prediction of the prepared model is compared with that of the model itself, in ONNX Runtime
+            on drawn inputs: "auto" for small models that preparing changed, True for all that run, False for none.
+        outputs: Which of the model's outputs are explained, where there are several: a name; names, or ``ALL_OUTPUTS``
+            for all of floats, for an operator that computes with them.
+        neuron: The unit or channel of the output that is explained in its place, see ``neurons.neuron_of``.
+
+    Raises:
+        ModelError: If the model is invalid, the output is ambiguous or unknown, nothing float can be explained, or
+            preparing the model changed its prediction.
+        ParameterError: If a parameter is outside its domain.
+    """
+    check_choice(verify)
+    model = load(source)
+    with one_door(f"{name_of(source)} cannot be prepared"):
+        prepared = _cut(model, output_layer, wrt, precision, operator, outputs, neuron)
+        verify_model(model, verify)
+        return prepared
+
+
+def _cut(
+    model: ir.Model,
+    output_layer: str | int | None,
+    wrt: Wrt,
+    precision: str,
+    operator: str | None,
+    outputs: Outputs,
+    neuron: int | Sequence[int] | None,
+) -> Prepared:
+    set_precision(model, precision)
+    graph, opset = model.graph, opset_of(model)
+    layers = read_layers(model.metadata_props)
+    found = [find_output(graph, layers, output_layer)] if outputs is None else find_outputs(graph, outputs)
+    explained = [_copy_of(graph, value) if value in graph.inputs else value for value in found]
+    output = explained[0]
+    unit = unit_of(graph, output, layers, operator)
+    if neuron is not None:
+        if len(explained) > 1:
+            raise ParameterError(
+                f"neuron={neuron!r} is one of a layer's or an output's; name one of the outputs."
+            )
+        explained = [output := neuron_of(graph, opset, output, neuron)]
+        unit = NUMBER
+    if callable(wrt):
+        wrt = wrt(Prepared(model, layers, str(output.name), ()))
+    if wrt is None:
+        places = float_inputs(graph, explained)
+    else:
+        wanted = wrt if isinstance(wrt, Sequence) and not isinstance(wrt, str) else [wrt]
+        places = find_explained(graph, opset, layers, explained, wanted)
+    graph.outputs[:] = explained
+    prune(graph)
+    RemoveUnusedNodesPass()(model)
+    free_batch(graph, opset)
+    names = tuple(str(place.value.name) for place in places)
+    values = named_values(graph)
+    put_batch_first(graph, opset, [values[name] for name in names])
+    values = named_values(graph)
+    rows = independence(graph, opset, [*explained, *(values[name] for name in names)])
+    asked = tuple(place.name for place in places)
+    others = tuple(str(value.name) for value in explained[1:])
+    return Prepared(model, layers, str(output.name), names, unit, rows, asked, others)
+
+
+def _copy_of(graph: ir.Graph, value: ir.Value) -> ir.Value:
+    """A value of its own for an input that is the output: what is put in the place of one must leave the other."""
+    names = named_values(graph)
+    name = f"{value.name}_output"
+    while name in names:
+        name += "_"
+    node = ir.node("Identity", [value])
+    node.name, node.outputs[0].name = name, name
+    node.outputs[0].type, node.outputs[0].shape = value.type, value.shape
+    graph.append(node)
+    return node.outputs[0]
+
+
+def batch_size_of(value: ir.Value) -> int | None:
+    """The fixed number of rows a value has, or None if it is dynamic.
+
+    Raises:
+        ModelError: If the value has no batch axis at all.
+    """
+    dims = dims_of(value)
+    if not dims:
+        raise ModelError(
+            f"{value.name!r} has no batch axis (shape {dims}); rows along the first axis are explained."
+        )
+    return dims[0] if isinstance(dims[0], int) else None

@@ -1,0 +1,160 @@
+"""Whether the rows of a batch are computed apart: a walk over the graph that notes which rows every element depends on.
+
+The walk is made for two numbers of rows. Shapes, and what is computed from them, are followed as numbers, so that it
+does not matter how a batch is moved, merged with other axes or split off again. The result is a proof: what an operator
+is not known for, or what cannot be followed, is undecided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.graph.values import dims_of
+from onnxattr.loading.rows.sets import COPIES, MOST_ROWS, OWN, UNSEEN, Seen
+from onnxattr.loading.rows.walk import Extent, Walk
+
+PROVEN, MEASURED, MIXED, UNDECIDED, SINGLE = "proven", "measured", "mixed", "undecided", "single"
+#: What other dynamic axes are taken to be: the first for which every shape can be followed.
+EXTENTS = (16, 64, 224)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How the first axis of a model's inputs is to be understood.
+
+    Attributes:
+        kind: "proven": the rows are computed apart, by proof; "measured": by comparison, or by
+            proof for the sizes of the first inputs alone; "mixed": they are not, the
+            whole first axis is one sample; "undecided": neither is proven, a comparison has to tell; "single": the
+            model takes one row at a time.
+        why: For what is mixed or undecided, the reason, with the node it lies in.
+    """
+
+    kind: str
+    why: str = ""
+
+    @property
+    def apart(self) -> bool:
+        """Whether rows may be taken in any chunks."""
+        return self.kind in (PROVEN, MEASURED, SINGLE)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether all of the first axis is one sample."""
+        return self.kind == MIXED
+
+
+OPEN = Rows(UNDECIDED)
+
+
+def independence(
+    graph: ir.Graph, opset: int, ends: Sequence[ir.Value], sizes: Mapping[str, Sequence[int]] | None = None
+) -> Rows:
+    """Whether the rows of a graph's inputs are apart in some of its values.
+
+    Args:
+        graph: A graph, of which every input that is no scalar has the rows along its first axis.
+        opset: Its ai.onnx opset.
+        ends: The values that must have the rows along their first axis, each depending on its own alone.
+        sizes: The shape of each input, for a verdict on those sizes; None for one on all.
+    """
+    firsts = {str(v.name): dims[0] for v in graph.inputs if (dims := dims_of(v))}
+    fixed = {name: size for name, size in firsts.items() if isinstance(size, int)}
+    if fixed and len(fixed) == len(firsts) and len(set(fixed.values())) > 1:
+        return Rows(MIXED, f"the inputs have first axes of different sizes, {fixed}")
+    if 1 in fixed.values():
+        return Rows(SINGLE)
+    if fixed and len(fixed) < len(firsts):
+        name = next(iter(fixed))
+        return Rows(
+            MIXED, f"the first axis of input {name!r} has {fixed[name]} elements however many the others have"
+        )
+    if fixed:
+        (batch,) = set(fixed.values())
+        return Rows(UNDECIDED, _verdict(graph, opset, ends, 1, batch)[0].why)
+    verdict = OPEN
+    for extent in EXTENTS if sizes is None else (sizes,):
+        verdict, failed = _verdict(graph, opset, ends, extent)
+        if not failed:
+            break
+    if verdict.kind == MIXED and sizes is None and _hangs_on_sizes(graph):
+        return Rows(UNDECIDED, verdict.why)
+    if verdict.kind == PROVEN and any(_looks_at_sizes(node) for node in graph.all_nodes()):
+        return _of_one_row(graph, opset, ends, extent)
+    return verdict
+
+
+def _hangs_on_sizes(graph: ir.Graph) -> bool:
+    """Whether a Reshape merges rows at the sizes that dynamic axes are taken to be, and may not at those they have."""
+    inner = [dim for value in graph.inputs for dim in (dims_of(value) or [])[1:]]
+    return not all(isinstance(dim, int) for dim in inner) and any(
+        _fills_rows(node) for node in graph.all_nodes() if node.op_type == "Reshape"
+    )
+
+
+def _fills_rows(node: ir.Node) -> bool:
+    """Whether a Reshape cuts what it is given, whatever its size, into rows of one written size."""
+    target = node.inputs[1].const_value if node.inputs[1] is not None else None
+    sizes = target.numpy().tolist() if target is not None else []
+    return len(sizes) > 1 and sizes[0] == -1 and min(sizes[1:]) > 0
+
+
+def _looks_at_sizes(node: ir.Node) -> bool:
+    """Whether a node may do another thing with one row than with several."""
+    return node.op_type == "If" or (node.op_type == "Squeeze" and len(node.inputs) < 2)
+
+
+def _of_one_row(graph: ir.Graph, opset: int, ends: Sequence[ir.Value], extent: Extent) -> Rows:
+    """The verdict on rows that are apart among others, by what a single row gives."""
+    walk = Walk(graph, opset, 1, extent)
+    walk.run()
+    for end in ends:
+        shape, rank = walk.seen[end].shape, len(dims_of(end) or [])
+        if shape is None or shape[:1] != (1,) or (rank and rank != len(shape)):
+            return Rows(UNDECIDED, f"{end.name!r} may have another shape for one row")
+    return Rows(PROVEN)
+
+
+def _verdict(
+    graph: ir.Graph, opset: int, ends: Sequence[ir.Value], extent: Extent, fixed: int | None = None
+) -> tuple[Rows, bool]:
+    """The verdict at one size of the other dynamic axes, and whether some shape could not be followed."""
+    fewer = Walk(graph, opset, MOST_ROWS - 1, extent, fixed=fixed)
+    fewer.run()
+    walk = Walk(graph, opset, MOST_ROWS, extent, before=fewer, fixed=fixed)
+    walk.run()
+    found = [(end, _of_end(w.seen.get(end), w.batch)) for end in ends for w in (walk, fewer)]
+    for kind, what in ((MIXED, "mixes rows"), (UNDECIDED, "cannot be seen through")):
+        for end, verdict in found:
+            if verdict == kind:
+                node = walk.blame.get(end) or end.producer()
+                where = (
+                    f"{node.op_type} node {node.name!r} {what}"
+                    if node is not None
+                    else f"{end.name!r} {what}"
+                )
+                return Rows(kind, where), kind == UNDECIDED and walk.failed
+    return Rows(PROVEN), False
+
+
+def apart(walk: Walk, ends: Sequence[ir.Value]) -> bool:
+    """Whether a walk found the rows apart in some values."""
+    return all(_of_end(walk.seen.get(end), walk.batch) == PROVEN for end in ends)
+
+
+def _of_end(seen: Seen | None, batch: int) -> str:
+    """The verdict on a value that should have rows along its first axis."""
+    if seen is None or seen.shape is None:
+        return UNDECIDED
+    rows = seen.rows
+    if not seen.shape or seen.shape[0] != batch:
+        return MIXED if (rows & OWN).any() or not rows.any() else UNDECIDED
+    own = np.array([1 << k for k in range(batch)], np.uint8).reshape(-1, *(1,) * (rows.ndim - 1))
+    if (rows & OWN & ~own).any():
+        return MIXED
+    foreign = rows & COPIES & ~(own << MOST_ROWS)
+    return UNDECIDED if foreign.any() or (rows & UNSEEN).any() else PROVEN

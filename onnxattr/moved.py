@@ -1,0 +1,69 @@
+"""Modules by the names they had in version 0.1: importing one says where it is now."""
+
+from __future__ import annotations
+
+import importlib.abc
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+#: By the package that modules were in and the one they are in: their names, with "=" and the new one where it changed.
+_ROOMS: dict[tuple[str, str], str] = {
+    ("", "attributions"): "elsewhere triton",
+    ("", "autodiff"): "rules",
+    ("", "cli"): "console",
+    ("", "compile"): "exported=explainer_file finish_graph=clean_up gradient noise relus renderings",
+    ("", "graph"): "builder schemas subgraphs values",
+    ("", "inspection"): "inspection_places=places",
+    ("", "loading"): "channels class_names landmarks layers model=prepared weights",
+    ("", "running"): "arrays chunk_size csv_rows driver explainer frames input_values trial",
+    ("", "testing"): "evaluator evaluator_windows",
+    ("attributions", "compile"): "axes baseline_graphs baseline_kinds definition=method placed_path placement "
+    "quadrature sample_shapes upsampling",
+    ("attributions", "running"): "background baseline_inputs baselines batches collected explained feature_mask finite "
+    "one_sample origin reason refine rows",
+    ("converters", "converters.common"): "dependencies graph_edit layer_rows onnx_finish patching trust verify",
+    ("converters", "converters.keras"): "guard_rows hdf5_bounds keras_archive=archive keras_budget=budget "
+    "keras_check=check keras_guard=guard keras_inputs=inputs keras_layers=layers "
+    "keras_loading=loading keras_pure=pure keras_recurrent=recurrent keras_steps=steps "
+    "keras_trace=trace keras_values=values recurrent_cells recurrent_ops relu_groups "
+    "saved_model_guard saved_model_ops tensorflow_operator tf2onnx_patches tf2onnx_resizes "
+    "tf2onnx_selects tf2onnx_taps",
+    ("converters", "converters.sklearn"): "sklearn_layers=layers sklearn_names=names "
+    "sklearn_operators=operators sklearn_steps=steps",
+    ("converters", "converters.torch"): "torch_calls=calls torch_export=export torch_layers=layers",
+    ("loading", "loading.rows"): "row_bodies=bodies row_independence=independence row_movement=movement "
+    "row_operators=operators row_sets=sets row_sizes=sizes row_walk=walk",
+}  # fmt: skip
+
+
+def _moves() -> dict[str, str]:
+    """Old names of modules with their new ones."""
+    found = {}
+    for (old_room, new_room), names in _ROOMS.items():
+        for name in names.split():
+            old, _, new = name.partition("=")
+            found[".".join(filter(None, ("onnxattr", old_room, old)))] = f"onnxattr.{new_room}.{new or old}"
+    return found
+
+
+#: Old names of modules with their new ones.
+MOVED = _moves()
+
+
+class _Signpost(importlib.abc.MetaPathFinder):
+    """Asked after all other finders: raises for a module that has another name now, and finds nothing."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname in MOVED:
+            raise ModuleNotFoundError(f"{fullname} is {MOVED[fullname]} now.", name=fullname)
+        return None
+
+
+def put_up() -> None:
+    """Makes imports of old names say the new ones."""
+    if not any(isinstance(finder, _Signpost) for finder in sys.meta_path):
+        sys.meta_path.append(_Signpost())

@@ -1,0 +1,40 @@
+"""Reads arrays from .npy, .npz and .csv files without running what is in them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from onnxattr.errors import ShapeError
+from onnxattr.files import AnyPath
+from onnxattr.running.csv_rows import read_csv
+
+
+def read_arrays(path: AnyPath) -> Any:
+    """The array of a .npy file, or those of a .npz file by name; the rows of a .csv file. Never unpickles.
+
+    Raises:
+        ShapeError: If the file is missing, damaged, or holds anything but arrays of numbers or text.
+    """
+    if os.fspath(path).lower().endswith(".csv"):
+        return read_csv(path)
+    try:
+        if not os.path.isfile(path):
+            raise OSError("there is no such file")
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            arrays = {name: loaded[name] for name in loaded.files}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("not all that is in it are arrays")
+        return arrays
+    except Exception as error:
+        # What NumPy, zipfile and zlib raise on damaged files is no closed list.
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ShapeError(
+            f"{os.fspath(path)} is not a .npy file of numbers, or .npz of several: {reason}. Save it with numpy.save, "
+            "or rows as .csv."
+        ) from error

@@ -1,0 +1,95 @@
+"""Baselines of layers: what the layer gives for a baseline of the model's inputs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.autodiff.engine import inputs_of, needed_nodes
+from onnxattr.compile.baseline_kinds import Computed
+from onnxattr.errors import ParameterError, ShapeError
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
+from onnxattr.loading.prepared import Prepared
+from onnxattr.running.arrays import as_array
+from onnxattr.scores.calls import copied
+
+
+def names_inputs(given: Any, prepared: Prepared) -> bool:
+    """Whether a baseline is one of the model's inputs, by name, though values inside the model are explained."""
+    if not isinstance(given, Mapping) or not given:
+        return False
+    explained = {*prepared.wrt, *prepared.asked}
+    inner = all(prepared.value(name).producer() is not None for name in prepared.wrt)
+    inputs = {str(value.name) for value in prepared.inputs}
+    return inner and inputs.issuperset(given) and explained.isdisjoint(given)
+
+
+def at_inputs(given: Mapping[str, Any], prepared: Prepared, what: str) -> Computed:
+    """What a layer gives where inputs have other values; inputs that are not named keep those of the sample.
+
+    Args:
+        given: For each input a number, or an array that broadcasts to one sample.
+        prepared: The model, with an axis of samples.
+        what: The parameter's name.
+
+    Raises:
+        ParameterError: If numbers do not fit their input, or no explained value depends on it.
+    """
+    numbers = {name: _fitted(part, prepared.value(name), f"{what}[{name!r}]") for name, part in given.items()}
+    for name in prepared.wrt:
+        read = {v.name for node in needed_nodes([prepared.value(name)]) for v in inputs_of(node)}
+        if read.isdisjoint(numbers):
+            raise ParameterError(f"{what} names {list(numbers)}, on which wrt {name!r} does not depend.")
+
+    def build(
+        op: OpBuilder, x: ir.Value, seed: ir.Value | None, image: ir.Value | None, position: int
+    ) -> ir.Value:
+        mapped: dict[ir.Value, ir.Value] = {}
+        for value in op.graph.inputs:
+            if value.name in numbers:
+                mapped[value] = op.Expand(op.constant(numbers[str(value.name)][None]), op.Shape(value))
+                mapped[value].type, mapped[value].shape = value.type, value.shape
+
+        def of(value: ir.Value | None) -> ir.Value | None:
+            return value and mapped.get(value, value)
+
+        op.graph.sort()  # what renderings put before the model stands behind it until then
+        for node in needed_nodes([x]):
+            if any(value in mapped for value in inputs_of(node)):
+                mapped |= dict(zip(node.outputs, copied(op, node, of).outputs, strict=True))
+        return mapped[x]
+
+    digest = hashlib.sha256()
+    for name, array in sorted(numbers.items()):
+        digest.update(f"{name} {array.shape} {array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
+    return Computed(f"inputs {digest.hexdigest()}", build)
+
+
+def _fitted(given: Any, value: ir.Value, what: str) -> np.ndarray:
+    """Numbers in the type of an input, with an axis for each of a sample's."""
+    try:
+        array = as_array(given, what)
+    except ShapeError as error:
+        raise ParameterError(str(error)) from error
+    dims = (dims_of(value) or [None])[1:]
+    known = f"({', '.join('?' if dim is None else str(dim) for dim in dims)})"
+    shape = (1,) * (len(dims) - array.ndim) + array.shape
+    fits = len(shape) == len(dims) and all(
+        n == 1 or not isinstance(dim, int) or n == dim for n, dim in zip(shape, dims, strict=True)
+    )
+    if not fits:
+        raise ParameterError(
+            f"{what} has shape {array.shape}; expected a number, or numbers that broadcast to one sample {known}."
+        )
+    assert value.dtype is not None
+    cast = array.astype(value.dtype.numpy())
+    if not np.array_equal(cast.astype(np.float64), array.astype(np.float64)) and cast.dtype.kind in "iub":
+        raise ParameterError(
+            f"{what} holds {array.reshape(-1)[0]}; the input takes {value.dtype.name.lower()}."
+        )
+    return cast.reshape(shape)

@@ -1,0 +1,305 @@
+"""Reads what a caller gives as a baseline: checks it, fits it to the model, makes rows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.compile.baseline_graphs import NAMES, computed
+from onnxattr.compile.baseline_kinds import Baseline, Fed, Fixed
+from onnxattr.errors import ParameterError, ShapeError
+from onnxattr.graph.values import dims_of
+from onnxattr.loading.prepared import Prepared
+from onnxattr.running.arrays import as_array
+from onnxattr.running.baseline_inputs import at_inputs, names_inputs
+from onnxattr.running.frames import is_frame, parts_given, row_by_name
+from onnxattr.running.input_values import check_range
+
+_EXPECTED = (
+    f"finite numbers, one of the names {', '.join(map(repr, NAMES))}, a function of the inputs, or a dict of these by "
+    "the name of what is explained"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A baseline as the caller asked for it.
+
+    Attributes:
+        given: A number, an array, a name, a function, a table or row with named columns; or a dict or tuple of these.
+        what: The parameter's name.
+        sigma: Standard deviation of "blur", in elements along each axis.
+        feed: Whether numbers are fed into the graph, so that one graph takes any.
+    """
+
+    given: Any
+    what: str = "baseline_value"
+    sigma: float = 10.0
+    feed: bool = False
+
+    def fit(self, prepared: Prepared, ran: Prepared, axes: Sequence[int | None]) -> tuple[Baseline, ...]:
+        """The baseline of each explained value.
+
+        Args:
+            prepared: The model, as the caller knows it.
+            ran: The same, with an axis of samples where all rows are one.
+            axes: The channel axis of each explained value of ``ran``; None for those that are no images.
+
+        Raises:
+            ParameterError: If it does not fit the model.
+        """
+        if names_inputs(self.given, prepared):
+            return (at_inputs(self.given, ran, self.what),) * len(ran.wrt)
+        parts = self.parts(prepared)
+        found: list[Baseline] = []
+        for (name, part), axis in zip(parts.items(), axes, strict=True):
+            if isinstance(part, str):
+                found.append(computed(part, ran, name, axis, self.sigma))
+            elif is_function(part):
+                found.append(Fed(part))
+            else:
+                numbers = cast(part, ran.value(name), self.what)
+                per_sample = fits(numbers, ran.value(name), name, self.what)
+                if per_sample and len(numbers) == 1 and not self.feed:
+                    numbers, per_sample = numbers[0], False
+                found.append(Fed(numbers) if per_sample or self.feed else Fixed(numbers))
+        return tuple(found)
+
+    def parts(self, prepared: Prepared) -> dict[str, Any]:
+        """What was given for each explained value, by its name."""
+        given, names = self.given, prepared.wrt
+        try:
+            given = _by_name(given, prepared)
+        except ShapeError as error:
+            raise ParameterError(f"{self.what}: {error}") from error
+        if isinstance(given, Mapping):
+            unknown = [name for name in given if name not in (*names, *prepared.asked)]
+            if unknown:
+                raise ParameterError(
+                    f"{self.what} names {unknown}; the explained values are {list(prepared.asked)}. One that is not "
+                    "named starts at 0. Where layers alone are explained, the names may be those of the model's inputs."
+                )
+            aliases = zip(names, prepared.asked, strict=True)
+            return {name: given.get(alias, given.get(name, np.zeros(()))) for name, alias in aliases}
+        if isinstance(given, tuple) and (len(names) > 1 or _holds_arrays(given)):
+            if len(given) != len(names):
+                raise ParameterError(
+                    f"{self.what} is a sequence of {len(given)} baselines; expected one for each of "
+                    f"{list(prepared.asked)}. To average over several baselines, give them as background=[...]."
+                )
+            return dict(zip(names, given, strict=True))
+        return dict.fromkeys(names, as_array(given, self.what) if isinstance(given, tuple) else given)
+
+
+def _by_name(given: Any, prepared: Prepared) -> Any:
+    """A row or table with named columns as an array or a dict by input; all else as it is."""
+    if (row := row_by_name(given, prepared.features)) is not None:
+        return as_array(row, "baseline_value")
+    inputs = [str(value.name) for value in prepared.inputs]
+    if is_frame(given):
+        parts = dict(zip(inputs, parts_given(prepared, given), strict=True))
+        return {name: parts[name] for name in prepared.wrt if name in parts} or np.asarray(given)
+    if hasattr(given, "iloc"):
+        entries = dict(given.items())
+        return entries if set(entries) <= set(prepared.wrt) else as_array(given, "baseline_value")
+    return given
+
+
+def asked(given: Any, what: str = "baseline_value", sigma: float = 10.0, feed: bool = False) -> Asked:
+    """Checks what can be checked of a baseline without a model.
+
+    Raises:
+        ParameterError: If it is none.
+    """
+    if not isinstance(sigma, (int, float, np.number)) or not np.isfinite(sigma) or sigma <= 0:
+        raise ParameterError(f"sigma={sigma!r}: expected a number of elements above 0.")
+    if isinstance(given, Mapping):
+        given = {name: checked(part, f"{what}[{name!r}]") for name, part in given.items()}
+    elif isinstance(given, tuple) or _holds_arrays(given):
+        given = tuple(checked(part, what) for part in given)
+    else:
+        given = checked(given, what)
+    return Asked(given, what, float(sigma), feed)
+
+
+def checked(given: Any, what: str) -> Any:
+    """One baseline: numbers as an array, all else as it is.
+
+    Raises:
+        ParameterError: If it is none.
+    """
+    if isinstance(given, str) and given in NAMES:
+        return given
+    if is_function(given) or is_frame(given) or hasattr(given, "iloc"):
+        return given
+    try:
+        array = as_array(given, what)
+    except ShapeError as error:
+        raise ParameterError(f"{what}={given!r}: expected {_EXPECTED}. {error}") from error
+    if not np.isfinite(array).all():
+        raise ParameterError(f"{what}={given!r}: expected finite numbers.")
+    return array
+
+
+def cast(array: Any, value: ir.Value, what: str) -> np.ndarray:
+    """Numbers in the dtype of an explained value.
+
+    Raises:
+        ParameterError: If they are not finite there.
+    """
+    try:
+        array = as_array(array, what)
+        if not np.isfinite(array).all():
+            raise ShapeError(f"{what} holds NaN or infinite values; expected finite numbers.")
+        with np.errstate(over="ignore"):
+            found = array if value.dtype is None else array.astype(value.dtype.numpy())
+        check_range(what, array.astype(np.float64), found)
+    except ShapeError as error:
+        raise ParameterError(str(error)) from error
+    return found
+
+
+def fits(array: np.ndarray, value: ir.Value, name: str, what: str) -> bool:
+    """Whether numbers are a row for each sample; else they broadcast to one sample.
+
+    The rank decides: one axis more than a sample is an axis of samples.
+
+    Args:
+        array: The numbers.
+        value: What is explained, with an axis of samples.
+        name: Its name.
+        what: The parameter's name.
+
+    Raises:
+        ParameterError: If they are neither.
+    """
+    if array.ndim == 0:
+        return False
+    dims = dims_of(value)
+    if dims is None:
+        raise ParameterError(
+            f"{what} has shape {array.shape}; the rank of {name!r} is not known: give a number."
+        )
+    sample = dims[1:]
+    per_sample = array.ndim == len(dims)
+    shape = array.shape[1:] if per_sample else array.shape
+    if len(shape) <= len(sample):
+        behind = sample[len(sample) - len(shape) :]
+        matches = all(n == 1 or not isinstance(d, int) or n == d for n, d in zip(shape, behind, strict=True))
+        if matches and not _ambiguous(shape, sample):
+            return per_sample
+    known = ", ".join(str(d if d is not None else "?") for d in sample)
+    raise ParameterError(
+        f"{what} has shape {array.shape}; expected a number, one sample of {name!r}: ({known}"
+        f"{',' * (len(sample) == 1)}), or numbers that broadcast to it{_where(shape, sample)}; or one row for each "
+        f"sample, (N, {known})."
+    )
+
+
+def _ambiguous(shape: Sequence[int], sample: Sequence[int | str | None]) -> bool:
+    """Whether numbers of fewer axes than a sample would fit other axes than its last ones."""
+    missing = len(sample) - len(shape)
+    return missing > 0 and any(
+        all(n == d for n, d in zip(shape, sample[start:], strict=False))
+        for start in range(missing)
+        if any(n != 1 for n in shape)
+    )
+
+
+def _where(shape: Sequence[int], sample: Sequence[int | str | None]) -> str:
+    """How to write numbers for an axis, for an error message."""
+    if len(shape) != 1 or shape[0] == 1 or len(sample) < 2:
+        return ""
+    fitting = [axis for axis, d in enumerate(sample) if not isinstance(d, int) or d == shape[0]]
+    written = [
+        "(" + ", ".join(str(shape[0] if a == axis else 1) for a in range(len(sample))) + ")"
+        for axis in fitting
+    ]
+    return f", such as {' or '.join(written)}" if written else ""
+
+
+def rows_of(
+    given: np.ndarray, value: ir.Value, own: Sequence[int] | None, part: slice, what: str, more: bool = False
+) -> np.ndarray:
+    """The baselines of some samples, (rows, ...).
+
+    Args:
+        given: Numbers that fit.
+        value: What is explained, with an axis of samples.
+        own: Its shape for these samples; None where that is not known.
+        part: Which samples they are, of all that there are rows for.
+        what: The parameter's name.
+        more: Whether other samples may follow, as in a dataset.
+
+    Raises:
+        ShapeError: If there are rows for another number of samples.
+    """
+    dims = dims_of(value) or []
+    array = given.reshape([1] * (len(dims) - given.ndim) + list(given.shape))
+    if len(array) != 1:
+        if len(array) < part.stop or not more:
+            check_count(array, part.stop, what)
+        array = array[part]
+    sizes = zip(dims[1:], array.shape[1:], (own or array.shape)[1:], strict=True)
+    shape = [d if isinstance(d, int) else max(n, s) for d, n, s in sizes]
+    if own is not None and list(own[1:]) != shape:
+        raise ShapeError(f"{what} has shape {given.shape}, and the input {tuple(own)}: they do not fit.")
+    return np.broadcast_to(array, (part.stop - part.start, *shape))
+
+
+def check_count(array: np.ndarray, rows: int, what: str) -> None:
+    """Checks that there is one row of baselines, or one for each of the samples.
+
+    Raises:
+        ShapeError: If that is not so.
+    """
+    if len(array) not in (1, rows):
+        raise ShapeError(f"{what} has shape {array.shape}, {len(array)} rows; expected 1 or {rows} rows.")
+
+
+def called(
+    function: Any, prepared: Prepared, name: str, feeds: Mapping[str, np.ndarray], what: str
+) -> np.ndarray:
+    """The numbers that a function gives for an explained value.
+
+    Args:
+        function: Takes the model's only input, or a dict of all by name.
+        prepared: The model, with an axis of samples.
+        name: The explained value.
+        feeds: The model's inputs.
+        what: The parameter's name.
+
+    Raises:
+        ParameterError: If it gives something else than a baseline.
+    """
+    inputs = {str(value.name): feeds[str(value.name)] for value in prepared.inputs}
+    if prepared.rows.mixed:  # what the caller gave has no axis of samples
+        inputs = {key: array[0] if array.ndim else array for key, array in inputs.items()}
+    found = function(next(iter(inputs.values())) if len(inputs) == 1 else inputs)
+    if isinstance(found, tuple) and len(found) == len(prepared.wrt):
+        found = found[prepared.wrt.index(name)]
+    if isinstance(found, Mapping):
+        alias = prepared.asked[prepared.wrt.index(name)]
+        if name not in found and alias not in found:
+            raise ParameterError(f"{what}(inputs) gave {sorted(found)}, and nothing for {alias!r}.")
+        found = found[alias] if alias in found else found[name]
+    array = cast(found, prepared.value(name), f"The result of {what}(inputs)")
+    fits(array, prepared.value(name), name, f"The result of {what}(inputs)")
+    return array
+
+
+def is_function(given: Any) -> bool:
+    """Whether something is a function, and no tensor that can be called."""
+    return callable(given) and not hasattr(given, "__array__") and not hasattr(given, "detach")
+
+
+def _holds_arrays(given: Any) -> bool:
+    """Whether something is a list or tuple of arrays, names or functions, and not one of numbers."""
+    return isinstance(given, (list, tuple)) and any(
+        isinstance(part, str) or is_function(part) or (hasattr(part, "shape") and np.ndim(part) > 0)
+        for part in given
+    )

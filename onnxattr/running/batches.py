@@ -1,0 +1,156 @@
+"""Reads datasets: batches as they are needed, single samples gathered into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Number
+from typing import Any
+
+import numpy as np
+
+from onnxattr.errors import OnnxAttrError, ShapeError, TargetError
+from onnxattr.graph.values import dims_of
+from onnxattr.loading.class_names import one_label
+from onnxattr.loading.prepared import Prepared
+from onnxattr.running.arrays import as_array
+from onnxattr.running.frames import is_frame
+
+#: How many single samples are gathered where the method has no batch size.
+_GATHERED = 32
+
+
+def is_dataset(inputs: Any) -> bool:
+    """Whether something is an iterable of batches or samples, and no array, tensor, list or dict of them."""
+    array = hasattr(inputs, "__array__") or hasattr(inputs, "__dlpack__")
+    whole = isinstance(inputs, (Mapping, list, tuple, str, bytes, Number))
+    return isinstance(inputs, Iterable) and not array and not whole
+
+
+def pairs_of(prepared: Prepared, inputs: Any, targets: Any, size: int | None) -> Iterator[tuple[Any, Any]]:
+    """What ``explain`` was given as batches (inputs, targets): a dataset's, or all of it as one.
+
+    Raises:
+        TargetError: If targets are given beside a dataset.
+    """
+    if not is_dataset(inputs):
+        return iter([(inputs, targets)])
+    if targets is None:
+        return batches(prepared, inputs, size)
+    if not isinstance(targets, str) and one_label(targets) is None:
+        raise TargetError(
+            "Targets of a dataset come from the dataset: give an iterable of (inputs, targets) pairs, or one label for "
+            "all rows."
+        )
+    return _all_alike(batches(prepared, inputs, size), targets)
+
+
+def _all_alike(pairs: Iterator[tuple[Any, Any]], target: Any) -> Iterator[tuple[Any, Any]]:
+    """Batches with one label for all rows.
+
+    Raises:
+        TargetError: If the dataset has targets of its own.
+    """
+    for x, y in pairs:
+        if y is not None:
+            raise TargetError(
+                "Targets were given, and the dataset has its own: leave out the one or the other."
+            )
+        yield x, target
+
+
+def batches(prepared: Prepared, dataset: Iterable[Any], size: int | None) -> Iterator[tuple[Any, Any]]:
+    """The batches of a dataset as pairs (inputs, targets), in order.
+
+    Args:
+        prepared: The model; the rank of its inputs tells a sample from a batch.
+        dataset: Elements ``x`` or ``(x, targets)``, where ``x`` is what ``explain`` takes, or one row of it.
+        size: Most samples to gather into a batch.
+
+    Raises:
+        ShapeError: If samples of different shapes follow each other.
+        TargetError: If targets of different shapes do, or only some samples have targets.
+    """
+    samples: list[tuple[Any, Any]] = []
+    for element in dataset:
+        x, y = element if isinstance(element, tuple) and len(element) == 2 else (element, None)
+        sample = _is_sample(prepared, x)
+        if sample:
+            samples.append((x, y))
+        if samples and (not sample or len(samples) == (size or _GATHERED)):
+            yield _gather(samples)
+            samples = []
+        if not sample:
+            yield x, y
+    if samples:
+        yield _gather(samples)
+
+
+def joined(runs: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """The arrays of all batches, each as one.
+
+    Raises:
+        ShapeError: If there is no batch, or they have maps of different sizes.
+    """
+    if not runs:
+        raise ShapeError("The dataset gave no batch; at least one row is needed.")
+    return [join(parts) for parts in zip(*runs, strict=True)]
+
+
+def join(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """The maps of all batches as one array.
+
+    Raises:
+        ShapeError: If the batches have maps of different sizes.
+    """
+    sizes = sorted({part.shape[1:] for part in parts})
+    if len(sizes) > 1:
+        raise ShapeError(
+            f"The batches of the dataset have rows of different shapes {sizes[:5]}, which make no one array: explain "
+            "each batch by itself, or pad them to one shape."
+        )
+    return np.concatenate(parts)
+
+
+def _is_sample(prepared: Prepared, x: Any) -> bool:
+    """Whether every array has one axis less than the model's input: no batch axis, where there is one."""
+    if prepared.rows.mixed:
+        return False
+    names = [value.name for value in prepared.inputs]
+    if is_frame(x):
+        return False
+    if isinstance(x, Mapping):
+        parts = [x.get(name) for name in names]
+    else:
+        parts = list(x) if len(names) > 1 and isinstance(x, (list, tuple)) else [x]
+    if len(parts) != len(names) or any(part is None for part in parts):
+        return False
+    ranks = [as_array(part, f"Input {name!r}").ndim for part, name in zip(parts, names, strict=True)]
+    return ranks == [len(dims_of(value) or [None]) - 1 for value in prepared.inputs]
+
+
+def _gather(samples: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
+    inputs, targets = [x for x, _ in samples], [y for _, y in samples]
+    first = inputs[0]
+    together: Any
+    if isinstance(first, Mapping):
+        together = {name: _stack([x[name] for x in inputs], f"Input {name!r}", ShapeError) for name in first}
+    elif isinstance(first, (list, tuple)) and not np.isscalar(first[0]):
+        together = [_stack(part, "An input", ShapeError) for part in zip(*inputs, strict=True)]
+    else:
+        together = _stack(inputs, "The input", ShapeError)
+    if all(y is None for y in targets):
+        return together, None
+    if any(y is None for y in targets):
+        raise TargetError("Only some samples of the dataset have targets; give them to all, or to none.")
+    return together, _stack(targets, "The targets", TargetError)
+
+
+def _stack(parts: Sequence[Any], what: str, error: type[OnnxAttrError]) -> np.ndarray:
+    arrays = [as_array(part, what) for part in parts]
+    shapes = sorted({array.shape for array in arrays})
+    if len(shapes) > 1:
+        raise error(
+            f"{what} has different shapes in the samples of the dataset: {shapes[:5]}. Samples are explained together: "
+            "pad them to one shape, or give a dataset of batches."
+        )
+    return np.stack(arrays)

@@ -1,0 +1,152 @@
+"""Makes the result of a call: the attributions that were collected, with targets, scores and names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from onnxattr.graph.values import dims_of
+from onnxattr.loading.heads import PROBABILITY, is_binary, probability_head
+from onnxattr.loading.prepared import Prepared
+from onnxattr.results import Explanation
+from onnxattr.running.arrays import Targets, weights_of
+from onnxattr.running.collected import Collected, Details
+from onnxattr.running.driver import Driver, Feeds, Run
+
+
+def scored(driver: Driver, run: Run, feeds: Feeds, targets: Targets, rows: int) -> Details:
+    """What is to be kept of a batch, scores included: from the prediction that was made, else by one forward pass.
+
+    Args:
+        driver: What ran it.
+        run: What that gave.
+        feeds: The model's inputs.
+        targets: What was explained.
+        rows: The number of rows.
+    """
+    linear, prediction = driver.request.score.linear, run.prediction
+    if prediction is None and (linear or targets.weights is None):
+        prediction = driver.predict(feeds, rows)
+    weights = weights_of(driver.request.prepared, targets, prediction)
+    own = {str(value.name): feeds[str(value.name)] for value in driver.request.prepared.inputs}
+    if linear and prediction is not None:
+        return Details(own, linear_scores(prediction, weights), weights)
+    return Details(own, driver.scores(feeds, Targets(weights=weights), rows).astype(np.float32), weights)
+
+
+def linear_scores(prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The sum of each row's outputs times its weights, float32 (N,); a weight of 0 counts 0 whatever the output is."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        counted = np.where(weights == 0, 0, prediction.astype(np.float64) * weights.astype(np.float64))
+        return counted.reshape(len(counted), -1).sum(axis=1).astype(np.float32)
+
+
+def explanation_of(
+    collected: Collected, one_sample: bool, axes: Mapping[str, tuple[str, ...]], about: Mapping[str, Any]
+) -> Explanation:
+    """The result of a call.
+
+    Args:
+        collected: What its batches gave.
+        one_sample: Whether all of the first axis is one sample.
+        axes: What the axes of each explained value are.
+        about: The other fields of ``Explanation`` by name: those that do not depend on the inputs.
+    """
+    prepared = collected.prepared
+    maps = dict(zip(prepared.asked, collected.arrays, strict=True))
+    inner = [name for name in prepared.asked if name not in {str(v.name) for v in prepared.inputs}]
+    scores = np.concatenate([part.scores for part in collected.details])
+    weights = np.concatenate([part.targets for part in collected.details])
+    delta = np.concatenate(collected.deltas) if collected.deltas else None
+    difference = np.concatenate(collected.differences) if collected.differences else None
+    labels = labels_of(prepared, weights)
+    count = 2 if is_binary(prepared.unit) else weights.shape[-1] if weights.ndim > 1 else 0
+    classes = prepared.class_names if len(prepared.class_names) == count else ()
+    if one_sample and collected.dataset:
+        axes = {name: ("row", *names) for name, names in axes.items()}
+    unit = prepared.unit == PROBABILITY
+    if unit and labels is not None:
+        # Of class 0 the probability is 1 - p, whose gradient is that of -p.
+        scores = scores + (labels == 0).astype(np.float32)
+    softmax = probability_head(prepared.model.graph, prepared.value(prepared.output)) is not None
+    return Explanation(
+        attributions=maps,
+        targets=weights if labels is None else labels,
+        target_names=target_names(labels, classes, len(scores)),
+        scores=scores,
+        score_name="probability" if labels is not None and (unit or softmax) else "score",
+        baseline_scores=None if difference is None else (scores - difference).astype(np.float32),
+        delta=delta,
+        relative_gap=np.concatenate(collected.gaps) if collected.gaps else None,
+        model=str(prepared.files[0]) if prepared.files else "",
+        output=prepared.output,
+        classes=classes,
+        layer=", ".join(inner) or None,
+        inputs=collected.inputs(one_sample),
+        axes={name: names for name, names in axes.items() if len(names) == maps[name].ndim},
+        features=_features(collected, maps),
+        one_sample=one_sample and not collected.dataset,
+        as_dict=collected.as_dict,
+        **about,
+    )
+
+
+def total_of(
+    collected: Collected, axes: Mapping[str, tuple[str, ...]], reducer: str | None
+) -> np.ndarray | None:
+    """What each row's attributions add up to before the reducer, (N,); None where it does not tell.
+
+    Args:
+        collected: The attributions.
+        axes: What the axes of each explained value are.
+        reducer: How channels were reduced.
+    """
+    if reducer not in (None, "sum", "mean") or (collected.prepared.rows.mixed and not collected.dataset):
+        return None
+    if collected.grouped and reducer == "mean":
+        return None  # of groups the mean is one of channels only if it was asked for
+    total: np.ndarray | int = 0
+    for name, array in zip(collected.prepared.asked, collected.arrays, strict=True):
+        value = collected.prepared.values.get(name)
+        dims = (dims_of(value) if value is not None else None) or []
+        place = next((k for k, axis in enumerate(axes[name]) if axis in ("channel", "embedding")), 0)
+        channels = dims[place] if place < len(dims) else None
+        reduced = reducer == "mean" and place and array.shape[place] == 1
+        if reduced and not isinstance(channels, int):
+            return None
+        total = total + (channels if reduced else 1) * array.astype(np.float64).reshape(len(array), -1).sum(
+            axis=1
+        )
+    return np.asarray(total, np.float64)
+
+
+def labels_of(prepared: Prepared, weights: np.ndarray) -> np.ndarray | None:
+    """The class that each row's weights pick, (N,) int64; None if they are no classes, or some row's are others."""
+    if is_binary(prepared.unit):
+        flat = weights.reshape(-1)
+        return (flat > 0).astype(np.int64) if np.isin(flat, (-1, 1)).all() else None
+    if weights.ndim != 2 or weights.shape[1] < 2:
+        return None
+    one_hot = ((weights == 0) | (weights == 1)).all() and (weights.sum(axis=1) == 1).all()
+    return weights.argmax(axis=1).astype(np.int64) if one_hot else None
+
+
+def target_names(labels: np.ndarray | None, classes: tuple[str, ...], rows: int) -> tuple[str, ...]:
+    """What each row's target is called: its class's name, or number where that has none."""
+    if labels is None:
+        return ("",) * rows
+    return tuple(classes[k] if k < len(classes) else f"class {k}" for k in labels)
+
+
+def _features(collected: Collected, maps: Mapping[str, np.ndarray]) -> dict[str, tuple[str, ...]]:
+    """The names of columns in the order of the attributions: those of the model, or of the table that was given."""
+    found = {}
+    for name, columns in collected.prepared.features.items():
+        order = (collected.orders or {}).get(name)
+        if name in maps and name not in collected.grouped:
+            found[name] = tuple(columns if order is None else [columns[place] for place in order])
+    if not found and len(maps) == 1 and collected.columns and not collected.grouped:
+        found = {next(iter(maps)): collected.columns}
+    return {name: names for name, names in found.items() if len(names) in maps[name].shape[1:]}

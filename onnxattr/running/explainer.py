@@ -1,0 +1,372 @@
+"""Runs an exported explainer, for those who have this package at hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.compile.explainer_file import KEY, describe
+from onnxattr.compile.renderings.one_sample import keeps_output
+from onnxattr.errors import ModelError, ParameterError, TargetError, one_door
+from onnxattr.graph.values import dims_of
+from onnxattr.loading.heads import is_binary
+from onnxattr.loading.layers import read_layers
+from onnxattr.loading.load import FILES, FOLDER
+from onnxattr.loading.prepared import Prepared
+from onnxattr.loading.rows.independence import PROVEN, Rows
+from onnxattr.loading.source import is_keras, read_model, read_proto
+from onnxattr.results import Explanation
+from onnxattr.running.arrays import Targets, as_targets, model_inputs, row_count, weights_of
+from onnxattr.running.baselines import asked, cast, fits, is_function, rows_of
+from onnxattr.running.batches import is_dataset, joined, pairs_of
+from onnxattr.running.collected import Collected, Details
+from onnxattr.running.explained import explanation_of, linear_scores, total_of
+from onnxattr.running.finite import Case, Results, check_mode
+from onnxattr.running.frames import in_order
+from onnxattr.running.input_values import check_values
+from onnxattr.running.one_sample import joined_samples, output_with_axis, targets_of_sample
+from onnxattr.running.reason import reason_in_file
+from onnxattr.scores.score import TargetKind
+from onnxattr.session import Session
+
+
+class Explainer:
+    """An exported file with the ``explain`` of the method that it was exported from.
+
+    Attributes:
+        metadata: The method, its parameters and what else the file says of itself.
+        seed: Seed of the noise, where the method has noise.
+        gaps: The relative gap of each row of the last call, where the method is on a path; see ``relative_gap``.
+        spent_steps: How many gradients each row of the last call took, where they are as many as it needed.
+        baseline: The baseline, where the file takes one as an input.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        providers: Sequence[Any] | None = None,
+        *,
+        seed: int = 0,
+        baseline: Any = None,
+        check_finite: str = "warn",
+    ):
+        """Loads an explainer.
+
+        Args:
+            path: The file.
+            providers: ONNX Runtime execution providers; None for the best present.
+            seed: Seed of the noise.
+            baseline: The baseline, where the file takes one as an input: a number, an array of one sample's shape or
+                with a row for each sample; with several explained inputs a dict of these by their names.
+            check_finite: "warn", "error" or "ignore" results that are NaN or infinite; see ``Attribution``.
+
+        Raises:
+            ModelError: If the file is missing, damaged or no explainer.
+        """
+        check_mode(check_finite)
+        with one_door(f"{path} cannot be loaded"):
+            located = read_model(path)
+            proto = located.proto
+            metadata = describe({entry.key: entry.value for entry in proto.metadata_props})
+            if metadata is None:
+                raise ModelError(f"{path} is not an explainer; write one with the export() of a method.")
+            self.metadata, self.seed, self.baseline = metadata, seed, baseline
+            self.check_finite, self._providers, self._proto = check_finite, providers, proto
+            self._session = Session(proto, providers, located.folder or Path())
+            interface = ir.serde.deserialize_model(proto)
+            self._inputs = {str(value.name): value for value in interface.graph.inputs}
+            _check_interface(metadata, set(self._inputs), set(self._session.outputs))
+            interface.graph.inputs[:] = [self._inputs[name] for name in metadata["inputs"]]
+            interface.meta[FOLDER], interface.meta[FILES] = located.folder, located.files
+            layers = read_layers(interface.metadata_props)
+            explained, unit = tuple(metadata["explained"]), metadata.get("unit")
+            # A file that does not say took rows for granted.
+            rows = Rows(str(metadata.get("rows", PROVEN)), str(metadata.get("rows_why", "")))
+            self._prepared = Prepared(interface, layers, metadata["prediction"], explained, unit, rows)
+            self._target_kind = self._kind_of_targets()
+
+    def _kind_of_targets(self) -> TargetKind:
+        """What the file takes as targets; labels stand for rows of the output's shape."""
+        about, mixed = self.metadata, self._prepared.rows.mixed
+        labels = about["target_kind"] == "labels"
+        value = self._prepared.value(self._prepared.output) if labels else self._inputs[about["target"]]
+        dims = dims_of(value) or []
+        score = about.get("score", {})
+        assert value.dtype is not None
+        return TargetKind(
+            dims if mixed and not keeps_output(self._prepared) else dims[1:],
+            value.dtype,
+            **{name: score[name] for name in TargetKind.TOLD if name in score},
+        )
+
+    @property
+    def name(self) -> str:
+        """The method's name."""
+        return str(self.metadata["method"])
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the explainer is read from: its own and those of its external data."""
+        return self._prepared.files
+
+    @property
+    def unit(self) -> str | None:
+        """What the output is if it is one unit that tells two classes apart: "probability" or "logit" of class 1."""
+        return self._prepared.unit if is_binary(self._prepared.unit) else None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the model's classes in their order, as far as the file has them."""
+        return self._prepared.class_names
+
+    @property
+    def explained(self) -> tuple[str, ...]:
+        """Names of what is explained, as it was asked for, in the order of the maps."""
+        return self._prepared.wrt
+
+    @property
+    def one_sample(self) -> bool:
+        """Whether all of the inputs' first axis is one sample."""
+        return self._prepared.rows.mixed
+
+    def explain(self, inputs: Any, targets: Any = None, *, baselines: Any = None, full: bool = False) -> Any:
+        """Explains a batch of inputs, as the method did; see ``Attribution.explain``.
+
+        All rows are one run; every batch of a dataset is a run of its own, whose noise starts from its first row.
+        ``baselines`` stand for ``baseline`` in this call, where the file takes a baseline.
+
+        Raises:
+            ShapeError: If an input does not fit the model or is not finite.
+            TargetError: If the targets do not fit the output, or are weights where the file takes labels.
+        """
+        collected = self._collected(inputs, targets, full, baselines)
+        return self._explanation(collected) if full else collected.as_given()
+
+    def __call__(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> Explanation:
+        """The same as an ``Explanation``, which is used like the array of its attributions; see ``explain``."""
+        return self._explanation(self._collected(inputs, targets, True, baselines))
+
+    def predict(self, inputs: Any) -> np.ndarray:
+        """The model's (cut) output for each row."""
+        return self._run(inputs, None, None)[self.metadata["prediction"]]
+
+    def convergence_delta(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
+        """How much the attributions of a method on a path do not add up to f(x) - f(b), (N,).
+
+        Raises:
+            ParameterError: If the method has no path.
+        """
+        return self._run(inputs, targets, Collected(self._prepared, False), baselines)[
+            self._of_path("convergence_delta")
+        ]
+
+    def relative_gap(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
+        """The size of the convergence delta over that of f(x) - f(b), (N,); its size alone where that is 0.
+
+        Raises:
+            ParameterError: If the method has no path, or the file was written before explainers had this output.
+        """
+        return self._run(inputs, targets, Collected(self._prepared, False), baselines)[
+            self._of_path("relative_gap")
+        ]
+
+    def _of_path(self, output: str) -> str:
+        """The name of an output that methods on a path have."""
+        if self.metadata["convergence_delta"] is None:
+            raise ParameterError(
+                f"{self.metadata['method']} has no path, and so no {output.replace('_', ' ')}."
+            )
+        if self.metadata.get(output) is None:
+            raise ParameterError(f"The file has no output {output!r}: export it again.")
+        return str(self.metadata[output])
+
+    def _collected(self, inputs: Any, targets: Any, keep: bool, baselines: Any) -> Collected:
+        """The attributions; with ``keep`` also scores and inputs."""
+        collected = Collected(self._prepared, is_dataset(inputs), keep)
+        outputs = self._run(inputs, targets, collected, baselines)
+        entries, delta = self.metadata["explained"].values(), self.metadata["convergence_delta"]
+        collected.arrays = [outputs[entry["attribution"]].astype(np.float32) for entry in entries]
+        if delta is not None:
+            collected.deltas = [outputs[delta].astype(np.float32)]
+        if self.metadata.get("relative_gap") is not None:
+            collected.gaps = [outputs[self.metadata["relative_gap"]].astype(np.float32)]
+            self.gaps = collected.gaps[0]
+        if self.metadata.get("spent_steps") is not None:
+            collected.spent = [outputs[self.metadata["spent_steps"]]]
+            self.spent_steps = collected.spent[0]
+        return collected
+
+    def _explanation(self, collected: Collected) -> Explanation:
+        parameters = self.metadata.get("parameters") or {}
+        axes = {name: tuple(e.get("axes") or ()) for name, e in self.metadata["explained"].items()}
+        # A delta without a gap is a mean over noisy copies, whose scores are not those of the inputs.
+        known = collected.deltas and self.metadata.get("relative_gap", "") is not None
+        if known and (total := total_of(collected, axes, parameters.get("reducer"))) is not None:
+            collected.differences = [total - collected.deltas[0]]
+        about = {"method": self.name, "parameters": parameters}
+        return explanation_of(collected, self.one_sample, axes, about)
+
+    def _run(
+        self, inputs: Any, targets: Any, collected: Collected | None, baselines: Any = None
+    ) -> dict[str, np.ndarray]:
+        """Every output by name; without ``collected`` predictions alone are looked at."""
+        runs, results, one_sample = [], Results(self.check_finite), self._prepared.rows.mixed
+        given = collected or Collected(self._prepared, is_dataset(inputs))
+        explained = self.metadata["explained"].items()
+        given.grouped = frozenset(name for name, entry in explained if entry.get("groups"))
+        for x, y in pairs_of(self._prepared, inputs, targets, None):
+            feeds = model_inputs(self._prepared, x)
+            given.look_at(x)
+            rows = 1 if one_sample else row_count(feeds)
+            checked = self._targets(y, rows)
+            feeds = self._feeds(feeds, checked, rows, baselines)
+            runs.append(self._session.run(feeds))
+            if one_sample:
+                runs[-1] = [
+                    self._with_axis(n, a) for n, a in zip(self._session.outputs, runs[-1], strict=True)
+                ]
+            found = dict(zip(self._session.outputs, runs[-1], strict=True))
+            prediction = found.pop(self.metadata["prediction"])
+            delta = self.metadata["convergence_delta"]
+            deltas = [found.pop(delta)] if delta is not None else []
+            for measure in ("relative_gap", "spent_steps"):
+                found.pop(self.metadata.get(measure), None)
+            looked = (list(found.values()), deltas) if collected else ([], [])
+            results.look(feeds, rows, looked[0], prediction, checked, looked[1])
+            if given.keep:
+                own = {name: feeds[name] for name in self.metadata["inputs"]}
+                if one_sample:
+                    own = {name: array[None] if array.ndim else array for name, array in own.items()}
+                weights = weights_of(self._prepared, checked, prediction)
+                linear = self.metadata.get("score", {}).get("name") is None
+                scores = linear_scores(prediction, weights) if linear else np.full(rows, np.nan, np.float32)
+                given.details.append(Details(own, scores, weights))
+        results.say(self._reason, stacklevel=3)
+        arrays = joined_samples(runs) if one_sample else joined(runs)
+        outputs = dict(zip(self._session.outputs, arrays, strict=True))
+        if one_sample and not is_dataset(inputs):
+            outputs = {name: array[0] if self._gets_axis(name) else array for name, array in outputs.items()}
+        for name, entry in self.metadata["explained"].items():
+            own = entry["attribution"]
+            if name not in given.grouped:
+                outputs[own] = in_order(outputs[own], (given.orders or {}).get(name))
+        return outputs
+
+    def _gets_axis(self, output: str) -> bool:
+        """Whether an output of a file that takes one sample gets an axis of samples here."""
+        if output == self.metadata["prediction"]:
+            return not keeps_output(self._prepared)
+        measures = ("convergence_delta", "relative_gap", "spent_steps")
+        return output not in [self.metadata.get(measure) for measure in measures]
+
+    def _with_axis(self, output: str, array: np.ndarray) -> np.ndarray:
+        return array[None] if self._gets_axis(output) else array
+
+    def _targets(self, given: Any, rows: int) -> Targets:
+        kind = self._target_kind
+        if not self._prepared.rows.mixed:
+            return as_targets(self._prepared, given, rows, kind)
+        return targets_of_sample(self._prepared, output_with_axis(self._prepared), given, kind)
+
+    def _reason(self, case: Case) -> str:
+        return reason_in_file(self._prepared, self._proto, case.feeds, case.row, self._providers)
+
+    def _feeds(
+        self, feeds: dict[str, np.ndarray], checked: Targets, rows: int, baselines: Any
+    ) -> dict[str, np.ndarray]:
+        about = self.metadata
+        given = checked.labels if about["target_kind"] == "labels" else checked.weights
+        if given is None:
+            other = "weights" if about["target_kind"] == "labels" else "labels"
+            raise TargetError(
+                f"The file takes {about['target_kind']} as targets; export it with target={other!r} for the others."
+            )
+        one_sample = self._prepared.rows.mixed and checked.weights is not None
+        feeds[about["target"]] = given[0] if one_sample and not keeps_output(self._prepared) else given
+        if about["seed"] is not None:
+            feeds[about["seed"]] = np.array(self.seed, np.int64)
+        feeds |= self._baselines(feeds, rows, baselines)
+        check_values(self._prepared, feeds)
+        return feeds
+
+    def _baselines(self, feeds: Mapping[str, np.ndarray], rows: int, given: Any) -> dict[str, np.ndarray]:
+        entries = self.metadata["explained"].items()
+        taken = {name: entry["baseline"] for name, entry in entries if entry["baseline"] is not None}
+        given = self.baseline if given is None else given
+        if not taken and given is not None:
+            raise ParameterError("The file takes no baselines; export it with baseline_input=True.")
+        if taken and given is None:
+            raise ParameterError("The file takes its baseline as an input: load it with baseline=<array>.")
+        parts = asked(given, "baseline").parts(self._prepared) if taken else {}
+        return {
+            own: self._rows_of_baseline(parts[name], name, self._inputs[own], feeds, rows)
+            for name, own in taken.items()
+        }
+
+    def _rows_of_baseline(
+        self, given: Any, name: str, taken: ir.Value, feeds: Mapping[str, np.ndarray], rows: int
+    ) -> np.ndarray:
+        """The rows for an input of the file that takes a baseline."""
+        if isinstance(given, str) or is_function(given):
+            raise ParameterError(f"baseline={given!r}: the file takes numbers; give it {name!r} as an array.")
+        mixed, dims = self._prepared.rows.mixed, dims_of(taken) or []
+        value = ir.Value(name=name, type=taken.type, shape=ir.Shape([1, *dims] if mixed else dims))
+        array = cast(given, value, str(taken.name))
+        fits(array, value, name, str(taken.name))
+        shape = feeds[name].shape if name in feeds else None
+        own = (1, *shape) if mixed and shape is not None else shape
+        found = rows_of(array, value, own, slice(0, rows), str(taken.name))
+        return found[0] if mixed else found
+
+
+def is_explainer(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is an exported explainer.
+
+    Raises:
+        ModelError: If the file is missing, damaged or not ONNX.
+    """
+    if is_keras(Path(path)):
+        return False
+    with one_door(f"{path} cannot be read"):
+        return describe({entry.key: entry.value for entry in read_proto(path).metadata_props}) is not None
+
+
+def _check_interface(metadata: Mapping[str, Any], inputs: set[str], outputs: set[str]) -> None:
+    """Checks that a file has the inputs and outputs that its metadata name."""
+    entries = metadata["explained"].values()
+    named_inputs = [
+        *metadata["inputs"],
+        metadata["target"],
+        metadata["seed"],
+        *(e["baseline"] for e in entries),
+    ]
+    named_outputs = [
+        metadata["prediction"],
+        metadata["convergence_delta"],
+        metadata.get("relative_gap"),
+        metadata.get("spent_steps"),
+        *(e["attribution"] for e in entries),
+    ]
+    missing = ({*named_inputs} - inputs) | ({*named_outputs} - outputs)
+    if missing - {None}:
+        raise ModelError(
+            f"The metadata entry {KEY!r} names {sorted(missing - {None})}, which the file does not have: it "
+            "was changed after the export. Export it again."
+        )
+
+
+def load(
+    path: str | os.PathLike[str],
+    providers: Sequence[Any] | None = None,
+    *,
+    seed: int = 0,
+    baseline: Any = None,
+    check_finite: str = "warn",
+) -> Explainer:
+    """Loads an exported explainer; see ``Explainer``."""
+    return Explainer(path, providers, seed=seed, baseline=baseline, check_finite=check_finite)

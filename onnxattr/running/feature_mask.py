@@ -1,0 +1,193 @@
+"""What ``feature_mask`` asks for: the groups of features over which attributions are summed."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from onnxattr.compile.placement import Placement
+from onnxattr.compile.renderings.groups import FIT, Groups
+from onnxattr.compile.renderings.rewrite import Request
+from onnxattr.errors import ModelError, ParameterError, ShapeError
+from onnxattr.graph.values import dims_of
+from onnxattr.loading.channels import channel_axis_of_layer
+from onnxattr.loading.prepared import Prepared
+from onnxattr.running.arrays import as_array
+from onnxattr.running.frames import row_by_name
+
+_LISTED = 8
+Dims = list[int | str | None]
+
+
+def groups_of(
+    prepared: Prepared, given: Any, reduced: Sequence[int | None], placement: Placement | None
+) -> tuple[Groups | None, ...]:
+    """The groups of each explained value; None for those that are not grouped.
+
+    Args:
+        prepared: The model, with an axis of samples.
+        given: An array of integers; for several explained values a dict by their names, or one for each of them.
+        reduced: The axis of each value over which a reducer that was asked for has reduced it first; None for none.
+        placement: How a map at a layer lies over the image; None where maps are of what is explained.
+
+    Raises:
+        ParameterError: If a mask does not fit its value, or leaves a group without features.
+    """
+    found: list[Groups | None] = []
+    for position, mask in enumerate(_by_position(prepared, given)):
+        if mask is None:
+            found.append(None)
+            continue
+        value, name, axis = (
+            prepared.value(prepared.wrt[position]),
+            prepared.asked[position],
+            reduced[position],
+        )
+        if placement is not None:
+            channels: int | None = placement.channel_there - 1
+            dims = _dims_over_image(prepared, placement)
+        else:
+            dims = (dims_of(value) or [])[1:]
+            channels = channel_axis_of_layer(value) - 1 if len(dims) > 1 else None
+            if axis is not None:
+                dims[axis - 1] = 1
+        ids = _placed(_integers(prepared, mask, name), dims, channels, name)
+        found.append(Groups(ids, int(ids.max()) + 1, axis is not None))
+    return _numbered([groups for groups in found if groups is not None], found)
+
+
+@contextlib.contextmanager
+def fitting(groups: Sequence[Groups | None]) -> Iterator[None]:
+    """Says of a run what is wrong if samples turn out to have another size than their mask.
+
+    Raises:
+        ShapeError: If so.
+    """
+    try:
+        yield
+    except ModelError as error:
+        if FIT not in str(error):
+            raise
+        shapes = [found.ids.shape for found in groups if found is not None]
+        raise ShapeError(
+            f"feature_mask of shape {' or '.join(map(str, shapes))} does not fit these inputs: the sample that it "
+            "groups has another size there. Give a mask for this size, or inputs of the size of the mask."
+        ) from error
+
+
+def _dims_over_image(prepared: Prepared, placement: Placement) -> Dims:
+    """The sizes of a map that a layer has over the image."""
+    if placement.upsampling is None or placement.image is None:
+        layer = dims_of(prepared.value(placement.layer)) or []
+        dims = [dim for axis, dim in enumerate(layer) if axis not in (0, *placement.squeezed)]
+    else:
+        image = dims_of(prepared.value(placement.image)) or []
+        dims = [image[axis] for axis in placement.image_space]
+    dims.insert(placement.channel_there - 1, 1)
+    return dims
+
+
+def sizes_of_masks(request: Request) -> dict[str, int]:
+    """Sizes that the model leaves open and masks do not, by their names."""
+    shown, placement, found = request.shown, request.placement, dict[str, int]()
+    for name, groups in zip(shown.wrt, request.map_groups, strict=True):
+        if groups is not None:
+            dims = (dims_of(shown.value(name)) or [])[1:]
+            dims = dims if placement is None else _dims_over_image(shown, placement)
+            pairs = zip(dims, groups.ids.shape, strict=True)
+            found |= {dim: size for dim, size in pairs if isinstance(dim, str) and size > 1}
+    return found
+
+
+def _by_position(prepared: Prepared, given: Any) -> list[Any]:
+    names = prepared.asked
+    if given is None:
+        return [None] * len(names)
+    if isinstance(given, Mapping):
+        unknown = [str(name) for name in given if name not in names]
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], names, 1) or list(names)
+            raise ParameterError(
+                f"feature_mask names {unknown}; expected what is explained: {', '.join(map(repr, near))}."
+            )
+        return [given.get(name) for name in names]
+    if len(names) == 1:
+        return [given]
+    if not isinstance(given, (list, tuple)) or len(given) != len(names):
+        raise ParameterError(
+            f"feature_mask: {len(names)} values are explained, {list(names)}; give a dict by these names, or a list of "
+            "masks in this order, None for those without."
+        )
+    return list(given)
+
+
+def _integers(prepared: Prepared, given: Any, name: str) -> np.ndarray:
+    try:
+        named = row_by_name(given, prepared.features, "feature_mask")
+        array = as_array(given if named is None else named, "feature_mask")
+    except ShapeError as error:
+        raise ParameterError(f"feature_mask of {name!r}: expected integers from 0 on. {error}") from error
+    whole = array.dtype.kind in "iub" or (named is not None and np.array_equal(array, np.round(array)))
+    if not whole or not array.size:
+        raise ParameterError(
+            f"feature_mask of {name!r} is {array.dtype} of shape {array.shape}; expected integers, the number of each "
+            "feature's group from 0 on."
+        )
+    ids = array.astype(np.int64)
+    if ids.min() < 0:
+        raise ParameterError(
+            f"feature_mask of {name!r} holds {ids.min()}; groups are numbered from 0 on. Give what belongs to no group "
+            "one of its own."
+        )
+    return ids
+
+
+def _placed(ids: np.ndarray, dims: Dims, channels: int | None, name: str) -> np.ndarray:
+    """A mask with as many axes as a sample, of size 1 where it has none of its own."""
+    if ids.ndim == len(dims) + 1 and len(ids) == 1:
+        ids = ids[0]
+    ways = []
+    if ids.ndim <= len(dims):
+        ways.append(ids.reshape((1,) * (len(dims) - ids.ndim) + ids.shape))
+    if channels is not None and ids.ndim == len(dims) - 1:
+        ways.append(np.expand_dims(ids, channels))
+    fitting = {way.shape: way for way in ways if _fits(way.shape, dims)}
+    sample = f"({', '.join('?' if dim is None else str(dim) for dim in dims)})"
+    if len(fitting) > 1:
+        raise ParameterError(
+            f"feature_mask of {name!r} has shape {ids.shape}, which fits a sample of shape {sample} in several ways: "
+            f"give it the shape {' or '.join(map(str, fitting))}."
+        )
+    if not fitting:
+        also = "" if channels is None else ", or the shape without the channel axis"
+        raise ParameterError(
+            f"feature_mask of {name!r} has shape {ids.shape}; expected that of one sample, {sample}, with sizes of 1 "
+            f"where all along an axis are in one group{also}. One mask is for all samples."
+        )
+    return next(iter(fitting.values()))
+
+
+def _fits(shape: Sequence[int], dims: Dims) -> bool:
+    return all(size in (1, dim) or not isinstance(dim, int) for size, dim in zip(shape, dims, strict=True))
+
+
+def _numbered(masks: Sequence[Groups], found: Sequence[Groups | None]) -> tuple[Groups | None, ...]:
+    """Checks that no group is empty; where masks share their groups, each gets them all."""
+    if not masks:
+        return tuple(found)
+    present = np.unique(np.concatenate([groups.ids.reshape(-1) for groups in masks]))
+    count = int(present[-1]) + 1
+    if len(present) < count:
+        missing = np.setdiff1d(np.arange(min(count, 10**6)), present)
+        raise ParameterError(
+            f"feature_mask has {len(present)} groups, numbered up to {count - 1}: no feature is in "
+            f"{missing[:_LISTED].tolist()}{' ...' if len(missing) > _LISTED else ''}. Number the groups 0, 1, 2, ... "
+            "(np.unique(mask, return_inverse=True) does)."
+        )
+    shared = any(len(np.unique(groups.ids)) < groups.count for groups in masks)
+    return tuple(replace(g, count=count) if shared and g is not None else g for g in found)

@@ -1,0 +1,129 @@
+"""Looks at results: rows with NaN or infinite attributions or predictions are named in one warning or error."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from onnxattr.errors import NonFiniteError, NonFiniteWarning, ParameterError
+from onnxattr.running.arrays import Targets
+
+CHECKS = ("warn", "error", "ignore")
+_LISTED = 5
+
+
+def check_mode(mode: str) -> None:
+    """Checks the parameter ``check_finite``.
+
+    Raises:
+        ParameterError: If it is none of its values.
+    """
+    if mode not in CHECKS:
+        raise ParameterError(f"check_finite={mode!r}: expected one of {CHECKS}.")
+
+
+@dataclass
+class Case:
+    """A row whose result is not finite: its feeds, its targets, its position, and whether the prediction is not."""
+
+    feeds: dict[str, np.ndarray]
+    targets: Targets | None
+    row: int
+    in_prediction: bool
+
+
+@dataclass
+class Results:
+    """What is not finite in the results of one call, over all batches.
+
+    Attributes:
+        mode: "warn", "error" or "ignore".
+        rows: Number of rows seen.
+        maps: Rows whose attributions are not finite.
+        predictions: Rows whose predictions are not finite.
+        deltas: Rows whose convergence deltas are not finite.
+        guessed: Rows whose predicted class was chosen among scores that are not finite.
+        first: The first row whose prediction is not finite, else the first of all.
+    """
+
+    mode: str
+    rows: int = 0
+    maps: list[int] = field(default_factory=list)
+    predictions: list[int] = field(default_factory=list)
+    deltas: list[int] = field(default_factory=list)
+    guessed: list[int] = field(default_factory=list)
+    first: Case | None = None
+
+    def look(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        rows: int,
+        maps: Sequence[np.ndarray],
+        prediction: np.ndarray | None,
+        targets: Targets | None = None,
+        deltas: Sequence[np.ndarray] = (),
+    ) -> None:
+        """Looks at the results of the next batch; ``prediction`` is None where it was not computed."""
+        if self.mode != "ignore":
+            bad_maps = sorted({row for array in maps for row in _bad_rows(array)})
+            bad = [] if prediction is None else _bad_rows(prediction)
+            bad_deltas = sorted({row for array in deltas for row in _bad_rows(array)})
+            self.maps += [self.rows + row for row in bad_maps]
+            self.deltas += [self.rows + row for row in bad_deltas]
+            bad_maps = sorted({*bad_maps, *bad_deltas})
+            self.predictions += [self.rows + row for row in bad]
+            if targets is not None and targets.labels is not None:
+                labels = targets.labels
+                self.guessed += [self.rows + row for row in bad if row < len(labels) and labels[row] < 0]
+            if (bad and not (self.first and self.first.in_prediction)) or (bad_maps and self.first is None):
+                row = min(bad or bad_maps)
+                part = slice(row, row + 1)
+                own = targets and targets.part(part)
+                # A baseline may have one row for all.
+                fed = {name: a[part] if a.shape[:1] == (rows,) else a for name, a in feeds.items()}
+                self.first = Case(fed, own, self.rows + row, row in bad)
+        self.rows += rows
+
+    def say(self, why: Callable[[Case], str], stacklevel: int) -> None:
+        """Warns, or raises, if something was not finite; only then is ``why`` asked for the reason.
+
+        Raises:
+            NonFiniteError: With ``check_finite="error"``.
+        """
+        if self.first is None:
+            return
+        text = f"{self._which()} {why(self.first)}"
+        if self.guessed:
+            text += (
+                f" The predicted class of {_rows(self.guessed)} is a guess: their scores are not numbers that can be "
+                "compared. Give targets to say what is explained."
+            )
+        if self.mode == "error":
+            raise NonFiniteError(text)
+        warnings.warn(text, NonFiniteWarning, stacklevel=stacklevel + 1)
+
+    def _which(self) -> str:
+        kinds = (
+            ("the predictions", self.predictions),
+            ("the attributions", self.maps),
+            ("the convergence deltas", self.deltas),
+        )
+        told = " and ".join(f"{kind} of {_rows(rows)}" for kind, rows in kinds if rows)
+        number = len({*self.predictions, *self.maps, *self.deltas})
+        return f"{number} of {self.rows} rows are not finite: {told} are NaN or infinite."
+
+
+def _bad_rows(array: np.ndarray) -> list[int]:
+    """The rows in which some number is not finite."""
+    finite = np.isfinite(array)
+    if finite.all():
+        return []
+    return np.flatnonzero(~finite.reshape(len(array), -1).all(axis=1)).tolist()
+
+
+def _rows(rows: Sequence[int]) -> str:
+    listed = ", ".join(map(str, rows[:_LISTED]))
+    return f"row {listed}" if len(rows) == 1 else f"rows {listed}{', ...' if len(rows) > _LISTED else ''}"

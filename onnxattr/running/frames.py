@@ -1,0 +1,226 @@
+"""Tables with named columns, of pandas, polars or a CSV file: their columns are matched with a model's by name."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnxattr.errors import ShapeError
+from onnxattr.graph.values import dims_of
+
+if TYPE_CHECKING:
+    from onnxattr.loading.prepared import Prepared
+
+_LISTED = 12
+
+
+class Columns:
+    """A dict of columns as a table."""
+
+    def __init__(self, columns: Mapping[str, Any]):
+        """Columns by name."""
+        self.columns, self._given = list(columns), columns
+
+    def __getitem__(self, key: Any) -> Any:
+        """A column by its name."""
+        return self._given[key]
+
+
+def is_frame(value: Any) -> bool:
+    """Whether something is a table with named columns; a NumPy array with named fields is one."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.names is not None
+    named = hasattr(value, "columns") or hasattr(value, "column_names")
+    return (
+        named
+        and not isinstance(value, Mapping)
+        and (hasattr(value, "__array__") or hasattr(value, "to_numpy"))
+    )
+
+
+def columns_of(frame: Any) -> list[Any]:
+    """The names of the columns of a table, in its order."""
+    if isinstance(frame, np.ndarray):
+        return list(frame.dtype.names or ())
+    return list(frame.column_names if hasattr(frame, "column_names") else frame.columns)
+
+
+def column(frame: Any, name: Any) -> np.ndarray:
+    """A column as numbers, (rows,); missing ones as NaN.
+
+    Raises:
+        ShapeError: If it holds something else.
+    """
+    given = frame[name]
+    array = np.asarray(given)
+    if array.dtype.kind in "fiub" or array.dtype.name == "bfloat16":
+        return array
+    try:
+        if array.dtype.kind != "O":
+            raise TypeError(array.dtype)
+        if hasattr(given, "isna"):  # pandas: a missing value of its own kind is no float
+            given = given.to_numpy(dtype=np.float64, na_value=np.nan)
+        return np.asarray(given, np.float64)
+    except (ValueError, TypeError) as error:
+        shown = next((repr(v) for v in array.tolist() if not isinstance(v, (int, float))), "no numbers")
+        raise ShapeError(
+            f"Column {name!r} holds {getattr(frame[name], 'dtype', array.dtype)} values such as {shown}; expected "
+            "numbers. Encode text, categories and dates as the model was trained on them."
+        ) from error
+
+
+def matched(frame: Any, wanted: Sequence[str], what: str) -> dict[str, np.ndarray]:
+    """The columns that a model wants, by name.
+
+    Columns without names, which frames made of plain arrays have numbers for, are taken in order, with a warning.
+
+    Raises:
+        ShapeError: If columns are missing, unknown or named twice: lists them.
+    """
+    given = columns_of(frame)
+    if given and not any(isinstance(name, str) for name in given) and len(given) == len(wanted):
+        warnings.warn(
+            f"{what}: the columns of the table have no names, so they are taken in the model's order, {_few(wanted)}.",
+            stacklevel=6,
+        )
+        return {name: column(frame, own) for name, own in zip(wanted, given, strict=True)}
+    twice = [name for name, count in Counter(given).items() if count > 1]
+    missing = [name for name in wanted if name not in given]
+    unknown = [name for name in given if name not in wanted]
+    if twice or missing or unknown:
+        told = (("missing", missing), ("unknown", unknown), ("named twice", twice))
+        raise ShapeError(
+            f"{what}: the columns of the table are not those of the model; "
+            f"{', '.join(f'{kind}: {_few(names)}' for kind, names in told if names)}. Give exactly these, in any "
+            f"order: {_few(wanted)}."
+        )
+    return {name: column(frame, name) for name in wanted}
+
+
+def parts_of(
+    frame: Any, features: Mapping[str, Sequence[str]], ranks: Mapping[str, int]
+) -> dict[str, np.ndarray]:
+    """The arrays that a model takes of a table: columns side by side, or one column for each input of that name.
+
+    A single input without names of features takes the columns in order.
+
+    Args:
+        frame: The table.
+        features: Names of the columns of each input that has some.
+        ranks: Rank of each input of the model.
+
+    Raises:
+        ShapeError: If the columns do not match the names.
+    """
+    if len(ranks) == 1 and not features and list(ranks) != columns_of(frame):
+        return {name: np.stack([column(frame, c) for c in columns_of(frame)], axis=1) for name in ranks}
+    wanted = {name: list(features.get(name, (name,))) for name in ranks}
+    columns = matched(frame, [name for names in wanted.values() for name in names], "The input")
+    return {
+        name: np.stack([columns[c] for c in wanted[name]], axis=1) if rank == 2 else columns[wanted[name][0]]
+        for name, rank in ranks.items()
+    }
+
+
+def order_of(frame: Any, features: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
+    """Where the columns of a table stand among those of the model's input, in the order of the table."""
+    given = columns_of(frame)
+    return {
+        name: [list(columns).index(column) for column in given]
+        for name, columns in features.items()
+        if sorted(map(str, given)) == sorted(columns) and list(columns) != given
+    }
+
+
+def in_order(array: np.ndarray, order: Sequence[int] | None) -> np.ndarray:
+    """A map (rows, features) with its columns in the order of the table that was given; None for the model's."""
+    return (
+        array if order is None or array.ndim != 2 or array.shape[1] != len(order) else array[:, list(order)]
+    )
+
+
+def row_by_name(
+    row: Any, features: Mapping[str, Sequence[str]], what: str = "baseline_value"
+) -> np.ndarray | None:
+    """The numbers of one row with named entries, such as a pandas Series, in the model's order.
+
+    None if it has no names, or the model has none for a row of that kind.
+
+    Raises:
+        ShapeError: If the names are not those of the model.
+    """
+    index = getattr(row, "index", None)
+    if index is None or callable(index) or not hasattr(row, "to_numpy") or len(features) != 1:
+        return None
+    (wanted,) = features.values()
+    names = list(index)
+    if not any(isinstance(name, str) for name in names):
+        return None
+    columns = Columns({name: np.asarray(row.iloc[place : place + 1]) for place, name in enumerate(names)})
+    return np.concatenate(list(matched(columns, wanted, what).values()))
+
+
+def table_of(prepared: Prepared, given: Any) -> Any:
+    """What was given, if it is a table with named columns or a dict of the columns of the model's input; else None."""
+    if is_frame(given):
+        return given
+    names = {str(value.name) for value in prepared.inputs}
+    if isinstance(given, Mapping) and prepared.features and names.isdisjoint(given):
+        return Columns(given)
+    return None
+
+
+def orders_of(prepared: Prepared, given: Any) -> dict[str, list[int]]:
+    """For each input, where the columns of a table that was given stand in the model, as ``frames.order_of`` tells."""
+    features = prepared.features
+    if not features:
+        return {}
+    if (table := table_of(prepared, given)) is not None:
+        return order_of(table, features)
+    names = [str(value.name) for value in prepared.inputs]
+    parts = (
+        given
+        if isinstance(given, Mapping)
+        else dict(zip(names, given if isinstance(given, (list, tuple)) else (), strict=False))
+    )
+    tables = {name: part for name, part in parts.items() if is_frame(part) and name in features}
+    return {k: v for name, part in tables.items() for k, v in order_of(part, {name: features[name]}).items()}
+
+
+def parts_given(prepared: Prepared, given: Any) -> list[Any]:
+    """What was given for each input of the model."""
+    names = [str(value.name) for value in prepared.inputs]
+    features = prepared.features
+    if (table := table_of(prepared, given)) is not None:
+        ranks = {str(v.name): len(dims_of(v) or [None]) for v in prepared.inputs}
+        return list(parts_of(table, features, ranks).values())
+    if isinstance(given, Mapping):
+        unknown, missing = sorted(set(given) - set(names)), sorted(set(names) - set(given))
+        if unknown or missing:
+            raise ShapeError(f"Inputs {names} are expected; missing: {missing}, unknown: {unknown}.")
+        parts = [given[name] for name in names]
+    elif len(names) == 1:
+        parts = [given]
+    else:
+        if not isinstance(given, (list, tuple)) or len(given) != len(names):
+            raise ShapeError(
+                f"The model has {len(names)} inputs {names}: give a dict by name, or a list in that order."
+            )
+        parts = list(given)
+    return [
+        parts_of(
+            part, {name: features[name]} if name in features else {}, {name: len(dims_of(value) or [None])}
+        )[name]
+        if is_frame(part)
+        else part
+        for name, value, part in zip(names, prepared.inputs, parts, strict=True)
+    ]
+
+
+def _few(names: Sequence[Any]) -> str:
+    more = f", ... ({len(names)} in all)" if len(names) > _LISTED else ""
+    return f"[{', '.join(map(repr, names[:_LISTED]))}{more}]"

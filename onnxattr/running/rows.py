@@ -1,0 +1,114 @@
+"""Whether the rows of a model are apart, where the proof for all sizes cannot tell.
+
+It is made again for the sizes of the inputs; where that does not tell either, rows are compared alone and among others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from onnxattr.errors import ModelError
+from onnxattr.graph.values import dims_of
+from onnxattr.loading.prepared import Prepared
+from onnxattr.loading.rows.independence import MEASURED, MIXED, PROVEN, UNDECIDED, Rows, independence
+from onnxattr.running.arrays import take
+
+Feeds = Mapping[str, np.ndarray]
+Run = Callable[[Feeds], np.ndarray]
+#: How many rows are compared, and what rounding may do, by the size of a float in bytes.
+_COMPARED = 3
+_TOLERANCE = {2: 2e-2, 4: 1e-4, 8: 1e-8}
+#: What unknown sizes are tried as where there are no inputs.
+_EXTENTS = (16, 64, 224)
+
+
+def compared(prepared: Prepared, run: Run, feeds: Feeds) -> Rows:
+    """Whether rows are apart at the sizes given: by proof, or by the outputs for some rows alone and among others.
+
+    Args:
+        prepared: The model, of which ``rows`` says why the proof could not tell.
+        run: Runs the model once.
+        feeds: The model's inputs.
+
+    Raises:
+        ModelError: If the model does not run.
+    """
+    why = prepared.rows.why
+    counts = {name: len(array) for name, array in feeds.items() if array.ndim}
+    if len(set(counts.values())) != 1:
+        return Rows(MIXED, f"the inputs have first axes of different sizes, {counts}")
+    known = _at_sizes(prepared, feeds)
+    if known.kind != UNDECIDED:
+        return known
+    rows = next(iter(counts.values()))
+    picked = {name: _with_neighbours(array, rows) for name, array in feeds.items()}
+    orders = ([0, 1, 2], [2, 1, 0], [1, 2, 0], *([k] for k in range(_COMPARED)))
+    try:
+        results = [run(take(picked, order)) for order in orders]
+    except ModelError as error:
+        run(feeds)  # what does not run at all says so itself
+        return Rows(MIXED, f"{why}, and some rows cannot be run alone or in another order: {error}")
+    together = results[0]
+    for order, result in zip(orders, results, strict=True):
+        if result.shape != (len(order), *together.shape[1:]):
+            return Rows(MIXED, f"{why}, and the output for {len(order)} rows has the shape {result.shape}")
+        if not _close(result, together[order]):
+            return Rows(MIXED, f"{why}, and a row gives another output alone than among others, or elsewhere")
+    return Rows(MEASURED, f"{why}; rows give the same output alone and among others")
+
+
+def _at_sizes(prepared: Prepared, feeds: Feeds) -> Rows:
+    """What the proof says at the sizes of the inputs: a comparison may not see that a branch looks at all rows."""
+    ends = [prepared.value(name) for name in (prepared.output, *prepared.wrt)]
+    shapes = {name: array.shape for name, array in feeds.items()}
+    rows = independence(prepared.model.graph, prepared.opset, ends, shapes)
+    if rows.kind != PROVEN:
+        return rows
+    return Rows(MEASURED, f"{prepared.rows.why}; at the sizes given rows are proven apart")
+
+
+def made_up(prepared: Prepared, run: Run) -> dict[str, np.ndarray] | None:
+    """Inputs of the declared shapes that the model can be run on; None if it takes none that were tried."""
+    rng = np.random.default_rng(0)
+    for extent in _EXTENTS:
+        feeds = {}
+        for value in prepared.inputs:
+            dims = dims_of(value) or []
+            shape = [
+                dim if isinstance(dim, int) else _COMPARED if k == 0 else extent for k, dim in enumerate(dims)
+            ]
+            assert value.dtype is not None
+            floats = np.dtype(value.dtype.numpy()).kind not in "iub"
+            array = np.asarray(rng.normal(size=shape) if floats else rng.integers(0, 2, shape))
+            feeds[str(value.name)] = array.astype(value.dtype.numpy())
+        try:
+            run(feeds)
+        except ModelError:
+            continue
+        return feeds
+    return None
+
+
+def _with_neighbours(array: np.ndarray, rows: int) -> np.ndarray:
+    """Up to two rows of an input and made-up ones, like them, but for scalars."""
+    if not array.ndim:
+        return array
+    rng = np.random.default_rng(1)
+    given = array[[0, rows - 1]] if rows > 1 else array[:1]
+    made = []
+    for _ in range(_COMPARED - len(given)):
+        row = rng.permutation(given[0].reshape(-1)).reshape(given[0].shape)
+        if array.dtype.kind not in "iub":
+            spread = np.abs(row.astype(np.float64)).max(initial=0.0) or 1.0
+            row = (row + spread / 4 * rng.normal(size=row.shape)).astype(array.dtype)
+        made.append(row)
+    return np.concatenate([given, np.stack(made)])
+
+
+def _close(found: np.ndarray, expected: np.ndarray) -> bool:
+    tolerance = _TOLERANCE.get(expected.dtype.itemsize, 1e-4)
+    found, expected = found.astype(np.float64), expected.astype(np.float64)
+    size = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)
+    return np.allclose(found, expected, rtol=0, atol=tolerance * size, equal_nan=True)

@@ -1,0 +1,184 @@
+"""One run of an explainer's file before it gets its name, so that nothing fails at the customer's first."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnxattr.compile.explainer_file import describe
+from onnxattr.errors import ModelError
+from onnxattr.graph.values import dims_of
+from onnxattr.loading.prepared import Prepared
+from onnxattr.loading.rows.independence import MIXED
+from onnxattr.session import Session
+
+#: What unknown sizes are taken to be, one after the other until the model itself runs; the batch is 1.
+_SIZES = (8, 32, 64, 224, 1)
+#: A model above this size cannot be handed to the runtime but as a file.
+_LARGEST = 2**31 - 2**24
+#: How far the prediction may be from the model's own, relative to the largest: other numbers of rows round otherwise.
+_CLOSE, _CLOSE_HALF = 1e-3, 5e-2
+
+Feeds = dict[str, np.ndarray]
+
+
+def trial_of(
+    proto: onnx.ModelProto, prepared: Prepared, providers: Sequence[Any] | None, sizes: Mapping[str, int]
+) -> Callable[[Path], None]:
+    """What runs an explainer's file on a drawn row: it loads, predicts what the model does, its maps have their shapes.
+
+    Where no inputs can be drawn that the model itself takes, a warning says so, and the file is not run.
+
+    Args:
+        proto: The explainer.
+        prepared: The model that it explains.
+        providers: ONNX Runtime's providers.
+        sizes: What sizes the model leaves open have to be, by their names, as a baseline has them.
+
+    Returns:
+        A function of the path of the file; it raises a ModelError if the runtime refuses the file, or it gives
+        something else.
+    """
+    own, reason = _own_run(proto, prepared, providers, sizes)
+    if own is None:
+        warnings.warn(
+            f"The explainer was not run before it is written: {reason}. Run it once on real inputs.",
+            stacklevel=4,
+        )
+        return lambda path: None
+    feeds, prediction, model = own
+    about = describe({entry.key: entry.value for entry in proto.metadata_props}) or {}
+    extra = _extra_feeds(proto, about, feeds, prediction)
+    outputs = list(proto.graph.output)
+
+    def run(path: Path) -> None:
+        try:
+            session = Session(path, providers, as_deployed=True)
+            found = dict(zip(session.outputs, session.run(feeds | extra), strict=True))
+            _compare(outputs, about, found, feeds, prediction, model)
+        except ModelError as error:
+            shapes = {name: list(array.shape) for name, array in feeds.items()}
+            raise ModelError(
+                f"The explainer does not do in ONNX Runtime what it should, and is not written. Run on inputs of "
+                f"shapes {shapes}: {' '.join(str(error).split())} Pass check=False (--no-check) to write it "
+                "nevertheless."
+            ) from error
+
+    return run
+
+
+def _own_run(
+    proto: onnx.ModelProto, prepared: Prepared, providers: Sequence[Any] | None, sizes: Mapping[str, int]
+) -> tuple[tuple[Feeds, np.ndarray, Session] | None, str]:
+    """Inputs that the model itself takes, with its prediction; else None and why not."""
+    if proto.ByteSize() >= _LARGEST:
+        return None, f"it has {proto.ByteSize()} bytes, too many to be run in memory"
+    unknown = [v.name for v in prepared.inputs if dims_of(v) is None or v.dtype in (None, ir.DataType.STRING)]
+    if unknown:
+        return None, f"nothing can be drawn for {unknown}, whose shape is unknown or whose values are text"
+    refused = ""
+    try:
+        model = Session(prepared.proto(), providers, prepared.folder)
+    except ModelError as error:
+        return None, f"the model itself does not load ({error})"
+    for feeds in _draws(prepared.inputs, sizes):
+        try:
+            return (feeds, model.run(feeds)[0], model), ""
+        except ModelError as error:
+            refused = refused or " ".join(str(error).split())[:300]
+    return None, f"the model itself refuses every input that was drawn ({refused})"
+
+
+def _draws(inputs: Sequence[ir.Value], sizes: Mapping[str, int]) -> Iterator[Feeds]:
+    """One row of numbers for every input, with unknown sizes of all lengths."""
+    free = any(not isinstance(dim, int) for value in inputs for dim in (dims_of(value) or [])[1:])
+    whole = any(value.dtype is not None and value.dtype.is_integer() for value in inputs)
+    batch = {dims[0] for value in inputs if (dims := dims_of(value)) and isinstance(dims[0], str)}
+    for size, number in itertools.product(_SIZES if free else _SIZES[:1], (1, 0) if whole else (1,)):
+        rng, feeds = np.random.default_rng(0), {}
+        for value in inputs:
+            dims = dims_of(value) or []
+            shape = [
+                dim if isinstance(dim, int) else sizes.get(str(dim), 1 if axis == 0 or dim in batch else size)
+                for axis, dim in enumerate(dims)
+            ]
+            assert value.dtype is not None
+            drawn = rng.uniform(0.1, 1, shape) if value.dtype.is_floating_point() else np.full(shape, number)
+            feeds[str(value.name)] = drawn.astype(value.dtype.numpy())
+        yield feeds
+
+
+def _extra_feeds(
+    proto: onnx.ModelProto, about: dict[str, Any], feeds: Feeds, prediction: np.ndarray
+) -> Feeds:
+    """What an explainer takes beside the model's inputs."""
+    labels = about["target_kind"] == "labels"
+    # All rows may be one sample, and the label one for all of them.
+    one_sample = about.get("rows") == MIXED
+    label = np.full(1 if one_sample else len(prediction), -1)
+    extra = {about["target"]: label} if labels else {}
+    for value in proto.graph.input:
+        if value.name == about["target"] and not labels:
+            extra[value.name] = _ones(value.type.tensor_type, prediction.shape)
+        if value.name == about["seed"]:
+            extra[value.name] = np.zeros([1] * len(value.type.tensor_type.shape.dim), np.int64)
+    for name, entry in about["explained"].items():
+        if entry["baseline"] is not None and name in feeds:
+            extra[entry["baseline"]] = np.zeros_like(feeds[name] if one_sample else feeds[name][:1])
+        elif entry["baseline"] is not None:
+            (value,) = (v for v in proto.graph.input if v.name == entry["baseline"])
+            tensor = value.type.tensor_type
+            shape = [1, *(dim.dim_value or 1 for dim in tensor.shape.dim[1:])]
+            extra[value.name] = np.zeros(shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    return extra
+
+
+def _ones(tensor: onnx.TypeProto.Tensor, prediction: Sequence[int]) -> np.ndarray:
+    """Ones of a declared shape, with the sizes of the prediction where it leaves them open."""
+    shape = [
+        dim.dim_value or (prediction[axis] if axis < len(prediction) else 1)
+        for axis, dim in enumerate(tensor.shape.dim)
+    ]
+    return np.ones(shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+
+
+def _compare(
+    described: Sequence[onnx.ValueInfoProto],
+    about: dict[str, Any],
+    outputs: Feeds,
+    feeds: Feeds,
+    prediction: np.ndarray,
+    model: Session,
+) -> None:
+    found = outputs[about["prediction"]]
+    if not _close(found, prediction) and _close(model.run(feeds)[0], prediction):
+        raise ModelError(f"its prediction is {_few(found)}, the model's own is {_few(prediction)}.")
+    declared = {value.name: value.type.tensor_type.shape.dim for value in described}
+    for name, entry in about["explained"].items():
+        dims, shape = declared[entry["attribution"]], outputs[entry["attribution"]].shape
+        given = feeds[name].shape if name in feeds and not entry.get("groups") else [None] * len(dims)
+        expected = [dim.dim_value or n for dim, n in zip(dims, given, strict=True)]
+        if len(shape) != len(expected) or any(
+            n not in (None, s) for n, s in zip(expected, shape, strict=True)
+        ):
+            raise ModelError(f"{entry['attribution']} has shape {list(shape)} for {expected}.")
+
+
+def _close(found: np.ndarray, expected: np.ndarray) -> bool:
+    if found.shape != expected.shape:
+        return False
+    close = _CLOSE_HALF if expected.dtype.itemsize == 2 else _CLOSE
+    a, b = found.astype(np.float64), expected.astype(np.float64)
+    scale = np.abs(b[np.isfinite(b)]).max(initial=1e-6)
+    return bool(np.allclose(a, b, rtol=0, atol=close * scale, equal_nan=True))
+
+
+def _few(array: np.ndarray) -> str:
+    return f"{array.ravel()[:3].tolist()}{' ...' if array.size > 3 else ''} of shape {list(array.shape)}"

@@ -1,0 +1,179 @@
+"""A public numeric check of gradients, for any model and any new rule."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+
+from onnxattr.autodiff.registry import RuleTable
+from onnxattr.autodiff.standard import STANDARD
+from onnxattr.compile.gradient import vjp
+from onnxattr.loading.source import ModelSource, read_proto
+from onnxattr.session import Session
+from onnxattr.testing.evaluator import CORRECTED
+
+
+def check_vjp(
+    model: ModelSource,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    wrt: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    rules: RuleTable = STANDARD,
+    runtime: str = "reference",
+    new_ops: Sequence[type[OpRun]] = (),
+    step: float | None = None,
+    tolerance: float | None = None,
+    directions: int = 3,
+    seed: int = 0,
+) -> float:
+    """Compares a model's VJP with central differences.
+
+    For random cotangents and random directions v, <xbar, v> is compared with the slope of <ybar, f(x + t v)>.
+
+    Args:
+        model: The model; for the evaluator, its float32 weights and inputs are taken to float64.
+        inputs: One array per model input.
+        wrt: Inputs to differentiate with respect to; None for all float ones.
+        outputs: Outputs that get a cotangent; None for all float ones.
+        rules: The table of VJP rules.
+        runtime: What runs both graphs: ``"reference"``, onnx's evaluator in float64, or ``"onnxruntime"`` in
+            float32, for large models and for operators that the evaluator lacks or gets wrong.
+        new_ops: Operators that onnx's evaluator should use in place of its own, or in addition.
+        step: Half-width of the central difference; None for 1e-5 in float64, 1e-2 in float32.
+        tolerance: Largest relative difference that passes; None for 1e-6 in float64, 2e-3 in float32.
+        directions: Number of random directions per input.
+        seed: Seed of the random cotangents and directions.
+
+    Returns:
+        The largest relative difference seen.
+
+    Raises:
+        AssertionError: If it is above the tolerance; the message names the input.
+        ValueError: If ``runtime`` is neither of the two.
+    """
+    if runtime not in ("reference", "onnxruntime"):
+        raise ValueError(f"runtime is {runtime!r}; give 'reference' or 'onnxruntime'.")
+    double = runtime == "reference"
+    evaluate = functools.partial(_reference, new_ops=new_ops) if double else _onnxruntime
+    step = step or (1e-5 if double else 1e-2)
+    tolerance = tolerance or (1e-6 if double else 2e-3)
+    proto = as_double(read_proto(model)) if double else read_proto(model)
+    precision = np.float64 if double else np.float32
+    feeds = {k: v.astype(precision) if np.asarray(v).dtype.kind == "f" else v for k, v in inputs.items()}
+    kind = onnx.TensorProto.DOUBLE if double else onnx.TensorProto.FLOAT
+    scores = _named(outputs, proto.graph.output, kind)
+    sources = _named(wrt, proto.graph.input, kind)
+    forward = evaluate(proto)
+    rng = np.random.default_rng(seed)
+    primal = forward(scores, feeds)
+    cotangents = {k: rng.normal(size=y.shape).astype(precision) for k, y in zip(scores, primal, strict=True)}
+    found = evaluate(vjp(proto, sources, scores, rules=rules))(
+        [f"{name}_gradient" for name in sources],
+        feeds | {f"{name}_cotangent": ct for name, ct in cotangents.items()},
+    )
+    worst = 0.0
+    for name, xbar in zip(sources, found, strict=True):
+        if xbar.shape != feeds[name].shape:
+            raise AssertionError(f"The gradient of {name!r} has shape {xbar.shape}, not {feeds[name].shape}.")
+        for _ in range(directions):
+            v: Any = rng.normal(size=feeds[name].shape).astype(precision)
+            up, down = (
+                forward(scores, feeds | {name: np.asarray(feeds[name] + sign * step * v, precision)})
+                for sign in (1, -1)
+            )
+            slope = _slope(up, down, list(cotangents.values()), step)
+            along = float((xbar * v).sum(dtype=np.float64))
+            difference = abs(along - slope) / max(abs(slope), float(np.abs(xbar * v).sum()), 1e-3)
+            worst = max(worst, difference)
+            if not difference <= tolerance:
+                raise AssertionError(
+                    f"Gradient with respect to {name!r}: the rules give {along:.9g} along a random direction, "
+                    f"central differences {slope:.9g} (relative difference {difference:.2g})."
+                )
+    return worst
+
+
+Evaluate = Callable[[Sequence[str], Mapping[str, np.ndarray]], list[np.ndarray]]
+
+
+def _reference(proto: onnx.ModelProto, new_ops: Sequence[type[OpRun]]) -> Evaluate:
+    names = {op.__name__ for op in new_ops}
+    evaluator = ReferenceEvaluator(
+        proto, new_ops=[*new_ops, *(op for op in CORRECTED if op.__name__ not in names)]
+    )
+    return lambda names, feeds: list(evaluator.run(list(names), dict(feeds)))
+
+
+def _onnxruntime(proto: onnx.ModelProto) -> Evaluate:
+    session = Session(proto, ["CPUExecutionProvider"])
+
+    def run(names: Sequence[str], feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        results = dict(zip(session.outputs, session.run(feeds), strict=True))
+        return [results[name] for name in names]
+
+    return run
+
+
+def _slope(
+    up: Sequence[np.ndarray], down: Sequence[np.ndarray], cotangents: Sequence[np.ndarray], step: float
+) -> float:
+    parts = zip(up, down, cotangents, strict=True)
+    return sum(float(((u.astype(np.float64) - d) * ct).sum()) for u, d, ct in parts) / (2 * step)
+
+
+def _named(names: Sequence[str] | None, values: Sequence[onnx.ValueInfoProto], kind: int) -> list[str]:
+    """The given names, or those of all values of a dtype."""
+    if names is not None:
+        return list(names)
+    return [value.name for value in values if value.type.tensor_type.elem_type == kind]
+
+
+def as_double(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a model with every float32 tensor, type and cast taken to float64."""
+    double = onnx.ModelProto()
+    double.CopyFrom(proto)
+    _graph_as_double(double.graph)
+    return double
+
+
+def _graph_as_double(graph: onnx.GraphProto) -> None:
+    single, wide = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+    # Scales of a Resize are float32 whatever it resizes.
+    scales = {
+        name for node in graph.node if node.op_type in ("Resize", "Upsample") for name in node.input[1:3]
+    }
+    for value in [*graph.input, *graph.output, *graph.value_info]:
+        if value.name in scales:
+            continue
+        for tensor_type in (value.type.tensor_type, value.type.sequence_type.elem_type.tensor_type):
+            if tensor_type.elem_type == single:
+                tensor_type.elem_type = wide
+    for tensor in graph.initializer:
+        if tensor.data_type == single and tensor.name not in scales:
+            tensor.CopyFrom(
+                onnx.numpy_helper.from_array(
+                    onnx.numpy_helper.to_array(tensor).astype(np.float64), tensor.name
+                )
+            )
+    for node in graph.node:
+        if node.op_type == "ConstantOfShape" and not node.attribute:
+            node.attribute.append(
+                onnx.helper.make_attribute("value", onnx.helper.make_tensor("", single, [1], [0]))
+            )
+        if node.op_type == "Constant" and node.output[0] in scales:
+            continue
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                _graph_as_double(attribute.g)
+            elif attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type == single:
+                wider = onnx.numpy_helper.to_array(attribute.t).astype(np.float64)
+                attribute.t.CopyFrom(onnx.numpy_helper.from_array(wider, attribute.t.name))
+            elif attribute.name in ("to", "dtype") and attribute.i == single:
+                attribute.i = wide
