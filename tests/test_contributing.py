@@ -1,0 +1,145 @@
+"""CONTRIBUTING.md: its examples, run as they stand, and its rooms, walks and paths."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from explained import close
+from onnx.reference.op_run import OpRun
+from small_models import cnn_nchw
+from test_rooms import ROOMS
+from tiny_graphs import CT, X, parse, run
+
+from onnxattr import GradientInput, vjp
+from onnxattr.autodiff import registry
+from onnxattr.decompositions.registry import DEFINITIONS
+from onnxattr.testing import check_vjp
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def section(title: str) -> str:
+    return PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def code_of(title: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", section(title), re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def _tables_as_before():
+    """What the examples register is gone after them."""
+    before = set(registry.STANDARD), set(DEFINITIONS)
+    yield
+    for table, names in zip((registry._RULES, DEFINITIONS), before, strict=True):
+        for name in set(table) - names:
+            del table[name]
+
+
+class Softsquare(OpRun):
+    """For onnx's evaluator, which has no kernels of other domains."""
+
+    op_domain = "com.example"
+
+    def _run(self, x):
+        return (x**2 / (1 + np.abs(x)),)
+
+
+@pytest.mark.parametrize(
+    ("title", "lines"), [("Add an operator", 10), ("Add a method", 10), ("Override a rule", 5)]
+)
+def test_examples_are_short(title, lines):
+    for code in code_of(title):
+        written = [line for line in code.splitlines() if line and not line.startswith(("from ", "import "))]
+        assert len(written) <= lines
+
+
+def test_operator_by_decomposition():
+    decomposition, _, row = code_of("Add an operator")
+    scope: dict = {}
+    exec(decomposition, scope)
+    exec(row, scope)
+    case = scope["row"]
+    assert check_vjp(case.evaluated(), case.feeds()) < 1e-9
+    values = case.feeds()["v0"]
+    found = run(vjp(case.model("dynamic")), v0=values, y0_cotangent=CT)
+    close(found["y0"], 3 * np.tanh(values / 3))
+    close(found["v0_gradient"], CT * (1 - np.tanh(values / 3) ** 2))
+
+
+def test_operator_by_rule():
+    exec(code_of("Add an operator")[1], {})
+    text = "m (double[2,3] x) => (double[2,3] y) { y = com.example.Softsquare(x) }"
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 18, "com.example": 1]> {text}')
+    assert check_vjp(model, {"x": X}, new_ops=[Softsquare]) < 1e-6
+
+
+def test_method(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    case, scope = cnn_nchw(), {}
+    onnx.save(case.model, "model.onnx")
+    (code,) = code_of("Add a method")
+    exec(code, scope)
+    x, labels = case.given, np.array([1, 4, 0])
+    start = x.mean((2, 3), keepdims=True)
+    plain = GradientInput(case.model, reducer=None)
+    gradients = [
+        plain.explain(z, labels) / z for z in (start * (1 - a) + a * x for a in (0.25, 0.5, 0.75, 1))
+    ]
+    by_hand = ((x - start) * np.mean(gradients, axis=0)).mean(1, keepdims=True)
+    close(scope["late"].explain(x, labels), by_hand, 1e-5)
+
+
+def test_override(tmp_path, monkeypatch):
+    """With no biases relevance is kept: x * xbar adds up to y * ybar; and it has a closed form."""
+    monkeypatch.chdir(tmp_path)
+    model = parse(
+        """m (float[2,3] x) => (float[2,2] y)
+        <float[3,4] a = {1, 2, -1, 0.5, -0.5, 1, 1.5, -2, 0.25, 1, -1, 3},
+         float[4,2] b = {1, -1, 2, 0.5, -2, 1, 0.5, 3}>
+        { h = MatMul(x, a) t = Tanh(h) y = MatMul(t, b) }"""
+    )
+    onnx.save(model, "model.onnx")
+    (code,) = code_of("Override a rule")
+    scope: dict = {}
+    exec(code, scope)
+    ct = CT[:, :2]
+    found = run(scope["gradient_model"], x=X, y_cotangent=ct)
+    close((X * found["x_gradient"]).sum(1), (ct * found["y"]).sum(1), 1e-5)
+    a, b = (onnx.numpy_helper.to_array(weight) for weight in model.graph.initializer)
+    hidden = X @ a
+    close(found["x_gradient"], ct @ b.T * np.tanh(hidden) / hidden @ a.T, 1e-5)
+
+
+def test_the_rooms_are_those_of_the_package_in_order():
+    cells = re.findall(r"^\| (`.*?) \|", section("The rooms"), re.MULTILINE)
+    assert re.findall(r"`(\w+)`", " ".join(cells)) == ROOMS
+
+
+@pytest.mark.parametrize("title", ["From a file to a heatmap", "From a cotangent through one rule"])
+def test_a_walk_names_each_room_once(title):
+    steps = re.findall(r"^\d+\. (.*(?:\n   .*)*)", section(title), re.MULTILINE)
+    rooms = [re.match(r"\*\*(\w+)\*\*", step)[1] for step in steps]
+    assert len(set(rooms)) == len(rooms)
+    assert set(rooms) <= set(ROOMS)
+    for room, step in zip(rooms, steps, strict=True):
+        folder = ROOT / "converters" if room == "converters" else ROOT / "onnxattr" / room
+        for name in re.findall(r"`([\w/]+(?:\.py|/))`", step):
+            assert (folder / name).exists(), f"{room}: {name}"
+
+
+@pytest.mark.parametrize(
+    "page", ["CONTRIBUTING.md", "README.md", *sorted(p.name for p in ROOT.glob("docs/*.md"))]
+)
+def test_paths_and_links_lead_somewhere(page):
+    path = ROOT / page if (ROOT / page).exists() else ROOT / "docs" / page
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
+    named = re.findall(
+        r"`((?:onnxattr|converters|tests|docs|examples|benchmarks|requirements)/[\w/.]*)`", text
+    )
+    missing = [link for link in links if not (path.parent / link).exists()]
+    assert not missing + [name for name in named if not (ROOT / name).exists()]
