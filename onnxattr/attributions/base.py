@@ -19,6 +19,8 @@ from onnxattr.attributions.advice import advice
 from onnxattr.attributions.elsewhere import argument_hints, missing_call, parameter_hints
 from onnxattr.attributions.options import MEAN, Options, Unasked, is_integer
 from onnxattr.attributions.plan import Plan
+from onnxattr.autodiff.registry import RuleTable
+from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.axes import axis_names
 from onnxattr.compile.baseline_kinds import OF_PATH, Fed
 from onnxattr.compile.explainer_file import RENDERINGS, build
@@ -90,6 +92,9 @@ class Attribution(ABC):
         UnsupportedOpError: If an operator on the way has no gradient rule; raised by the first explain or export.
     """
 
+    #: The rule table of the backward pass: what it has a rule for is differentiated by that rule.
+    rules: RuleTable = STANDARD
+
     def __init__(
         self,
         model: ModelSource,
@@ -117,6 +122,7 @@ class Attribution(ABC):
             self.options.verify,
             self._outputs(),
             self.options.neuron,
+            self.rules,
         )
         with one_door(f"{self.name} cannot be set up"):
             self._plan = self._planned()
@@ -327,7 +333,7 @@ class Attribution(ABC):
 
     def _planned(self) -> Plan:
         """How the method runs on its model."""
-        definition, score = self._definition(), self._score
+        definition, score = replace(self._definition(), rules=self.rules), self._score
         return Plan(
             self.prepared,
             definition,

@@ -184,6 +184,7 @@ class GuidedGradCAM(_AtLayer):
     __doc__ = f"{__doc__}\n\n{_AtLayer.__doc__}"
 
     upsamplings = UPSAMPLINGS
+    rules = GUIDED
 
     def __init__(
         self,
@@ -206,9 +207,7 @@ class GuidedGradCAM(_AtLayer):
 
     def _definition(self) -> Definition:
         placement, space = self._placed()
-        return Definition(
-            first_moment, rules=GUIDED, factor=Factor(weighted_by_mean(placement.channel, space), placement)
-        )
+        return Definition(first_moment, factor=Factor(weighted_by_mean(placement.channel, space), placement))
 
 
 def weighted_by_mean(channel: int, space: Sequence[int]) -> Finish:

@@ -59,6 +59,8 @@ class DeconvNet(Attribution):
     Parameters are those of ``Attribution``; by default the result has the inputs' shape.
     """
 
+    rules = DECONVNET
+
     def __init__(
         self,
         model: ModelSource,
@@ -71,7 +73,7 @@ class DeconvNet(Attribution):
         super().__init__(model, output_layer, batch_size, operator, reducer, **options)
 
     def _definition(self) -> Definition:
-        return Definition(first_moment, rules=DECONVNET)
+        return Definition(first_moment)
 
 
 class GuidedBackprop(Attribution):
@@ -81,5 +83,7 @@ class GuidedBackprop(Attribution):
     Parameters are those of ``Attribution``.
     """
 
+    rules = GUIDED
+
     def _definition(self) -> Definition:
-        return Definition(first_moment, rules=GUIDED)
+        return Definition(first_moment)

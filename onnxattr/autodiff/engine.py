@@ -16,6 +16,7 @@ from onnxattr.autodiff.refused import reasons, stands_for_reals
 from onnxattr.autodiff.registry import (
     NON_DIFFERENTIABLE,
     NOT_IMPLEMENTED,
+    STANDARD,
     Closure,
     RuleTable,
     Span,
@@ -39,26 +40,32 @@ def inputs_of(node: Any) -> list[ir.Value]:
     return [value for value in node.inputs if value is not None] + captures_of(node)
 
 
-def reachable(nodes: Iterable[Any], wrt: Iterable[ir.Value]) -> set[ir.Value]:
-    """The float or quantised values that depend on ``wrt``, along operators that carry gradient."""
+def _carries_gradient(node: Any, rules: RuleTable) -> bool:
+    return op_name(node) in rules or op_name(node) not in NON_DIFFERENTIABLE
+
+
+def reachable(nodes: Iterable[Any], wrt: Iterable[ir.Value], rules: RuleTable = STANDARD) -> set[ir.Value]:
+    """The float or quantised values that depend on ``wrt``, along operators that carry gradient by a rule table."""
     reached = set(wrt)
     for node in nodes:
         sources = [value for value in inputs_of(node) if value in reached]
-        if sources and op_name(node) not in NON_DIFFERENTIABLE:
+        if sources and _carries_gradient(node, rules):
             reals = stands_for_reals(op_name(node))
             quantized = {value.dtype for value in sources if not is_float(value)}
             reached.update(v for v in node.outputs if reals or is_float(v) or v.dtype in quantized)
     return reached
 
 
-def reaching(nodes: Sequence[Any], output: ir.Value, without: Collection[str] = ()) -> set[ir.Value]:
-    """The values that ``output`` depends on, along operators that carry gradient: those that reach it alone.
+def reaching(
+    nodes: Sequence[Any], output: ir.Value, without: Collection[str] = (), rules: RuleTable = STANDARD
+) -> set[ir.Value]:
+    """The values that ``output`` depends on, along operators that carry gradient by a rule table.
 
     Ways through the values named ``without`` do not count.
     """
     found = {output}
     for node in reversed(nodes):
-        if op_name(node) in NON_DIFFERENTIABLE:
+        if not _carries_gradient(node, rules):
             continue
         targets = [value for value in node.outputs if value in found and value.name not in without]
         if not targets:
@@ -83,10 +90,13 @@ def needed_nodes(outputs: Iterable[ir.Value]) -> list[ir.Node]:
 
 
 def active_nodes(
-    nodes: Sequence[Any], outputs: Iterable[ir.Value], wrt: Sequence[ir.Value]
+    nodes: Sequence[Any],
+    outputs: Iterable[ir.Value],
+    wrt: Sequence[ir.Value],
+    rules: RuleTable = STANDARD,
 ) -> tuple[list[Any], set[ir.Value]]:
     """The nodes on a path from ``wrt`` to ``outputs`` in graph order, and the values on those paths."""
-    reached = reachable(nodes, wrt)
+    reached = reachable(nodes, wrt, rules)
     needed, chosen = set(outputs) & reached, []
     for node in reversed(nodes):
         sources = [v for v in inputs_of(node) if v in reached]
@@ -173,7 +183,7 @@ def _swept(
     graph: ir.Graph,
 ) -> list[ir.Value]:
     """The reverse sweep of ``pullback``."""
-    nodes, needed = active_nodes(with_spans(graph, spans), cotangents, wrt)
+    nodes, needed = active_nodes(with_spans(graph, spans), cotangents, wrt, rules)
     missing = missing_rules(nodes, rules)
     adjoints: dict[ir.Value, list[ir.Value]] = {}
     for value, ct in cotangents.items():

@@ -41,7 +41,11 @@ Rule = Callable[[OpBuilder, Any, Any], Sequence[Cotangent]]
 
 
 class RuleTable(Mapping[str, Rule]):
-    """A read-only table of VJP rules; ``table | {...}`` makes a new one, nothing global changes."""
+    """A read-only table of VJP rules; ``table | {...}`` makes a new one, nothing global changes.
+
+    From loading to the sweep it is the only one: what it has a rule for is neither written out in other operators nor
+    taken for an operator without gradient.
+    """
 
     def __init__(self, rules: Mapping[str, Rule]):
         self._rules = rules

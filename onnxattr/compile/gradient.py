@@ -37,7 +37,8 @@ def vjp(
         model: A path, bytes, ``onnx.ModelProto``, ``onnx_ir.Model`` or Keras model.
         wrt: Names of the values to differentiate with respect to; None for every float input.
         outputs: Names of the values that get a cotangent; None for every float output.
-        rules: The table of VJP rules.
+        rules: The table of VJP rules. What it has a rule for is differentiated by that rule: operators that loading
+            would write out in others stay.
         precision: "model" for gradients in the dtypes of the model; "float32" to compute what is float16 or bfloat16
             in float32, inputs, outputs and forward pass included.
         verify: Whether the predictions of the model, before the gradient is appended, are compared with those of
@@ -55,7 +56,7 @@ def vjp(
         UnsupportedOpError: If an operator on the way has no rule.
     """
     check_choice(verify)
-    graph_model = load(model)
+    graph_model = load(model, rules)
     with one_door(f"{name_of(model)} cannot be differentiated"):
         set_precision(graph_model, precision)
         verify_model(graph_model, verify)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from onnxattr.autodiff.engine import FLOATS, reaching
+from onnxattr.autodiff.registry import RuleTable
 from onnxattr.errors import ModelError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.discrete import explainable
@@ -17,13 +18,13 @@ from onnxattr.loading.places import Place, check_outside, find_place
 _LISTED = 8
 
 
-def float_inputs(graph: ir.Graph, outputs: Sequence[ir.Value]) -> list[Place]:
-    """The float inputs that reach a score of some outputs.
+def float_inputs(graph: ir.Graph, outputs: Sequence[ir.Value], rules: RuleTable) -> list[Place]:
+    """The float inputs that reach a score of some outputs, by a rule table.
 
     Raises:
         ModelError: If there are none: lists values that can be explained instead.
     """
-    reached = _reaching(graph, outputs)
+    reached = _reaching(graph, outputs, rules)
     chosen = [v for v in graph.inputs if v.dtype in FLOATS and dims_of(v) != [] and v in reached]
     if not chosen:
         suggestion = ", ".join(explainable(graph, outputs[0])[:_LISTED]) or "none found"
@@ -35,8 +36,8 @@ def float_inputs(graph: ir.Graph, outputs: Sequence[ir.Value]) -> list[Place]:
     return [Place(str(value.name), value) for value in chosen]
 
 
-def _reaching(graph: ir.Graph, outputs: Sequence[ir.Value]) -> set[ir.Value]:
-    return set().union(*(reaching(list(graph), output) for output in outputs))
+def _reaching(graph: ir.Graph, outputs: Sequence[ir.Value], rules: RuleTable) -> set[ir.Value]:
+    return set().union(*(reaching(list(graph), output, rules=rules) for output in outputs))
 
 
 def find_explained(
@@ -45,6 +46,7 @@ def find_explained(
     layers: Sequence[Layer],
     outputs: Sequence[ir.Value],
     wanted: Sequence[str | int],
+    rules: RuleTable,
 ) -> list[Place]:
     """The values that a caller names, as layers, values or nodes; an input's name is always the input.
 
@@ -61,7 +63,7 @@ def find_explained(
         output = outputs[0]
         for other in outputs:
             _check(graph, place, other)
-        if not put_on_path(graph, opset, place, layers, _reaching(graph, outputs)):
+        if not put_on_path(graph, opset, place, layers, _reaching(graph, outputs, rules)):
             raise ModelError(
                 f"The explained output {output.name!r} does not depend on wrt {place.name!r}: no gradient flows from "
                 f"there. {_what_does(graph, layers, output)}"

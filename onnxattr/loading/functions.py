@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 import onnx.inliner
 
-from onnxattr.autodiff.registry import NON_DIFFERENTIABLE, op_name
+from onnxattr.autodiff.registry import NON_DIFFERENTIABLE, RuleTable, op_name
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.graph.subgraphs import bodies_of, graphs_in, nodes_in, values_in
 from onnxattr.loading.shapes import infer_shapes
@@ -20,8 +20,8 @@ _DEFINITIONS = "onnxattr.definitions"
 Choice = Callable[[str, Any], bool]
 
 
-def inline(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """A valid model of that opset without functions of its own: their nodes stand where they were called."""
+def inline(proto: onnx.ModelProto, opset: int, rules: RuleTable) -> onnx.ModelProto:
+    """A valid model of that opset whose functions stand where they were called, those with a rule apart."""
     same = onnx.ModelProto()
     same.CopyFrom(proto)
     for function in same.functions:
@@ -29,22 +29,23 @@ def inline(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
             # In a valid model an operator of a function's opset means the same in the model's; the inliner goes by
             # the number.
             entry.version = opset if entry.domain in ("", "ai.onnx") else entry.version
-    return onnx.inliner.inline_local_functions(same)
+    kept = [(f.domain, f.name) for f in same.functions if f"{f.domain}::{f.name}" in rules]
+    return onnx.inliner.inline_selected_functions(same, kept, exclude=True)
 
 
-def expand(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+def expand(proto: onnx.ModelProto, opset: int, rules: RuleTable) -> onnx.ModelProto:
     """Writes out the operators that only their definition can differentiate, such as Attention.
 
     Args:
         proto: A model whose weights are graph inputs or initializers.
         opset: Its ai.onnx opset.
+        rules: The rule table; what it has a rule for stays, as does what a standard rule was taken out of it for.
 
     Returns:
         The model itself if it holds no such operator, else a copy with other nodes; no name but theirs is new.
     """
-    return write_out_functions(
-        proto, opset, lambda op, _: op not in STANDARD and op not in NON_DIFFERENTIABLE
-    )
+    kept = {*rules, *STANDARD, *NON_DIFFERENTIABLE}
+    return write_out_functions(proto, opset, lambda op, _: op not in kept)
 
 
 def write_out_functions(proto: onnx.ModelProto, opset: int, chosen: Choice) -> onnx.ModelProto:

@@ -8,6 +8,8 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
+from onnxattr.autodiff.registry import RuleTable
+from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import ModelError, one_door
 from onnxattr.graph.subgraphs import hoist_initializers
 from onnxattr.loading.batchwise import put_time_first
@@ -44,20 +46,24 @@ from onnxattr.loading.weights_aside import put_weights_back, set_weights_aside, 
 FOLDER, FILES, DIGEST = "folder", "files", "sha256"
 
 
-def load(source: ModelSource) -> ir.Model:
+def load(source: ModelSource, rules: RuleTable = STANDARD) -> ir.Model:
     """Loads a model and prepares a copy: checked, functions inlined, opset in the window, every value typed.
 
-    Operators without a rule that ONNX defines by others are written out.
+    Operators without a rule that have a definition in others are written out.
+
+    Args:
+        source: A path, bytes, ``onnx.ModelProto``, ``onnx_ir.Model`` or Keras model.
+        rules: The rule table that the model is going to be differentiated with.
 
     Raises:
         ModelError: If the model cannot be read, is invalid, or is newer or older than what can be handled.
     """
     with one_door(f"{name_of(source)} cannot be prepared"):
         located = read_model(source)
-        model = _prepared(located.proto, located.folder)
+        model = _prepared(located.proto, located.folder, rules)
         if share_first_axis(model.graph) and _mixes_rows(model):
             # They may be of different lengths, as those of an encoder and a decoder.
-            model = _prepared(located.proto, located.folder, rows=False)
+            model = _prepared(located.proto, located.folder, rules, rows=False)
         model.meta[FOLDER], model.meta[FILES] = located.folder, located.files
         model.meta[DIGEST] = digest(source, located.proto)
         model.meta[ORIGINAL] = located.proto
@@ -69,7 +75,7 @@ def _mixes_rows(model: ir.Model) -> bool:
     return independence(graph, model.opset_imports.get("", OPSET), graph.outputs).kind == MIXED
 
 
-def _prepared(proto: onnx.ModelProto, folder: Path | None, rows: bool = True) -> ir.Model:
+def _prepared(proto: onnx.ModelProto, folder: Path | None, rules: RuleTable, rows: bool = True) -> ir.Model:
     slim, weights = set_weights_aside(with_small_data(proto, folder))
     append_views(slim)
     if slim.opset_import and not default_opset(slim):
@@ -84,7 +90,8 @@ def _prepared(proto: onnx.ModelProto, folder: Path | None, rows: bool = True) ->
         free_negative_sizes(slim)
         _check(slim)
         if slim.functions:
-            slim = inline(slim, default_opset(slim))
+            slim = inline(slim, default_opset(slim), rules)
+        _check_kept(slim)
         check_inferred_sizes(slim)
         check_sizes(slim, default_opset(slim), weights)
         tell_lengths_apart(slim.graph, rows)
@@ -96,8 +103,8 @@ def _prepared(proto: onnx.ModelProto, folder: Path | None, rows: bool = True) ->
             slim = upgrade(slim)
         if default_opset(slim) > NEWEST_OPSET:
             slim = downgrade(slim, default_opset(slim), NEWEST_OPSET)
-        slim = write_out(slim, default_opset(slim))
-        slim = expand(slim, default_opset(slim))
+        slim = write_out(slim, default_opset(slim), rules)
+        slim = expand(slim, default_opset(slim), rules)
         slim = infer_shapes(resolve(slim, default_opset(slim)))
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
         raise ModelError(
@@ -112,6 +119,17 @@ def _prepared(proto: onnx.ModelProto, folder: Path | None, rows: bool = True) ->
     read_before_cast_pairs(model.graph)
     _name_everything(model.graph)
     return model
+
+
+def _check_kept(proto: onnx.ModelProto) -> None:
+    """Checks that functions which a rule keeps need no conversion of their bodies."""
+    opset = default_opset(proto)
+    if proto.functions and not OPSET <= opset <= NEWEST_OPSET:
+        names = ", ".join(f"{function.domain}::{function.name}" for function in proto.functions)
+        raise ModelError(
+            f"The rule table has rules for functions of the model, {names}, and the model is of opset {opset}; "
+            f"functions are kept in opsets {OPSET} to {NEWEST_OPSET}. Convert the model, or take the rules out."
+        )
 
 
 def _check(proto: onnx.ModelProto) -> None:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from onnxattr.autodiff.refused import WHY
-from onnxattr.autodiff.registry import op_name
+from onnxattr.autodiff.registry import RuleTable, op_name
 from onnxattr.decompositions.standard import DEFINITIONS
 from onnxattr.errors import RuleError, UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
@@ -45,12 +45,13 @@ def _give_scores(graph: onnx.GraphProto) -> None:
             )
 
 
-def write_out(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+def write_out(proto: onnx.ModelProto, opset: int, rules: RuleTable) -> onnx.ModelProto:
     """Replaces every node whose operator has a definition by that definition.
 
     Args:
         proto: A model whose weights are graph inputs or initializers.
         opset: Its ai.onnx opset, which the new nodes are of.
+        rules: The rule table; what it has a rule for stays, typed as its definition is.
 
     Returns:
         The model itself if it holds no such operator, else a copy. No other node and no name changes; new values are
@@ -64,11 +65,11 @@ def write_out(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     op = OpBuilder(model.graph, opset, prefix="")
     for graph in [*model.graph.subgraphs(), model.graph]:
-        _replay(op if graph is model.graph else OpBuilder(graph, opset, parent=op))
+        _replay(op if graph is model.graph else OpBuilder(graph, opset, parent=op), rules)
     return ir.serde.serialize_model(model)
 
 
-def _replay(op: OpBuilder) -> None:
+def _replay(op: OpBuilder, rules: RuleTable) -> None:
     """Takes the nodes off the builder's graph and puts them back in order, definitions in the place of their nodes.
 
     What a definition must know of its inputs, their rank and type, is inferred on the way: ONNX's own inference stops
@@ -88,12 +89,24 @@ def _replay(op: OpBuilder) -> None:
             continue
         op.prefix = node.name or node.outputs[0].name or node.op_type
         try:
-            result = define(op, node)
-            _take_over(op, node, [result] if isinstance(result, ir.Value) else result)
+            written = define(op, node)
+            results = [written] if isinstance(written, ir.Value) else written
+            if op_name(node) in rules:
+                _take_types(node, results)
+                graph.append(node)
+            else:
+                _take_over(op, node, results)
         except (RuleError, UnsupportedOpError) as error:
             # It may lie off every path that is ever differentiated.
             node.metadata_props[WHY] = str(error)
             graph.append(node)
+
+
+def _take_types(node: ir.Node, results: Sequence[ir.Value | None]) -> None:
+    """Gives the outputs of a node the types of its definition, whose nodes nothing needs then."""
+    for old, new in zip(node.outputs, results, strict=False):
+        if new is not None and new.dtype is not None:
+            old.type, old.shape = new.type, new.shape
 
 
 def _take_over(op: OpBuilder, node: ir.Node, results: Sequence[ir.Value | None]) -> None:

@@ -12,6 +12,8 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxattr.autodiff.engine import inputs_of, needed_nodes
+from onnxattr.autodiff.registry import RuleTable
+from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import ModelError, ParameterError, one_door
 from onnxattr.graph.subgraphs import prune
 from onnxattr.graph.values import dims_of, named_values
@@ -156,6 +158,7 @@ def prepare(
     verify: bool | str = "auto",
     outputs: Outputs = None,
     neuron: int | Sequence[int] | None = None,
+    rules: RuleTable = STANDARD,
 ) -> Prepared:
     """Loads a model and cuts it at the output to be explained.
 
@@ -172,6 +175,7 @@ def prepare(
         outputs: Which of the model's outputs are explained, where there are several: a name; names, or ``ALL_OUTPUTS``
             for all of floats, for an operator that computes with them.
         neuron: The unit or channel of the output that is explained in its place, see ``neurons.neuron_of``.
+        rules: The rule table that the model is going to be differentiated with, see ``load``.
 
     Raises:
         ModelError: If the model is invalid, the output is ambiguous or unknown, nothing float can be explained, or
@@ -179,9 +183,9 @@ def prepare(
         ParameterError: If a parameter is outside its domain.
     """
     check_choice(verify)
-    model = load(source)
+    model = load(source, rules)
     with one_door(f"{name_of(source)} cannot be prepared"):
-        prepared = _cut(model, output_layer, wrt, precision, operator, outputs, neuron)
+        prepared = _cut(model, output_layer, wrt, precision, operator, outputs, neuron, rules)
         verify_model(model, verify)
         return prepared
 
@@ -194,6 +198,7 @@ def _cut(
     operator: str | None,
     outputs: Outputs,
     neuron: int | Sequence[int] | None,
+    rules: RuleTable,
 ) -> Prepared:
     set_precision(model, precision)
     graph, opset = model.graph, opset_of(model)
@@ -212,10 +217,10 @@ def _cut(
     if callable(wrt):
         wrt = wrt(Prepared(model, layers, str(output.name), ()))
     if wrt is None:
-        places = float_inputs(graph, explained)
+        places = float_inputs(graph, explained, rules)
     else:
         wanted = wrt if isinstance(wrt, Sequence) and not isinstance(wrt, str) else [wrt]
-        places = find_explained(graph, opset, layers, explained, wanted)
+        places = find_explained(graph, opset, layers, explained, wanted, rules)
     graph.outputs[:] = explained
     prune(graph)
     RemoveUnusedNodesPass()(model)

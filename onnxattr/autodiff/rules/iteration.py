@@ -91,7 +91,7 @@ class _Iteration:
         sources |= set(self.captured)
         varied = {k for k, value in enumerate(self.initial) if active_among(self.node, [value])}
         while True:
-            reached = reachable(self.body, sources | {self.before[k] for k in varied})
+            reached = reachable(self.body, sources | {self.before[k] for k in varied}, self.node.rules)
             grown = varied | {k for k, value in enumerate(self.after) if value in reached}
             if grown == varied:
                 break
@@ -100,7 +100,8 @@ class _Iteration:
         scored = {y for y, ct in zip(self.y_step, self.y_cts, strict=True) if ct is not None}
         useful = {k for k in varied if self.final_cts[k] is not None}
         while True:
-            _, needed = active_nodes(list(self.body), scored | {self.after[k] for k in useful}, list(sources))
+            targets = scored | {self.after[k] for k in useful}
+            _, needed = active_nodes(list(self.body), targets, list(sources), self.node.rules)
             grown = useful | {k for k in varied if self.before[k] in needed}
             if grown == useful:
                 return sorted(useful)
