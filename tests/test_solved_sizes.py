@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 
 from onnxattr import vjp
-from onnxattr.loading.shapes import infer_shapes
+from onnxattr.loading.shapes.infer import infer_shapes
 
 HEADER = '<ir_version: 8, opset_import: ["" : 18]> g '
 GATE = "r = Reshape(g, four) y = Mul(x, r)"

@@ -31,7 +31,7 @@ from onnxattr.files import check_output
 from onnxattr.loading.heads import is_binary
 from onnxattr.loading.places import ALL_OUTPUTS
 from onnxattr.loading.prepared import Outputs, Wrt, prepare
-from onnxattr.loading.source import ModelSource, converted, name_of
+from onnxattr.loading.reading.source import ModelSource, converted, name_of
 from onnxattr.loading.weights import check_place, write_model
 from onnxattr.results import Explanation
 from onnxattr.running.batches import is_dataset, pairs_of

@@ -20,7 +20,7 @@ from onnxattr.compile.placed_path import Rows
 from onnxattr.errors import ParameterError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.loading.prepared import Prepared
-from onnxattr.loading.source import ModelSource
+from onnxattr.loading.reading.source import ModelSource
 
 if TYPE_CHECKING:
     from onnxattr.compile.renderings.points_graph import PointsGraph

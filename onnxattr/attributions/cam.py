@@ -19,7 +19,7 @@ from onnxattr.errors import ParameterError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared, Wrt
-from onnxattr.loading.source import ModelSource
+from onnxattr.loading.reading.source import ModelSource
 
 VARIANTS = ("xplique", "paper")
 #: Where a denominator is 0 so is its numerator.

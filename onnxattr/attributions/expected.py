@@ -9,7 +9,7 @@ from onnxattr.attributions.options import MEAN
 from onnxattr.attributions.parameter_checks import count, deviation
 from onnxattr.compile.method import Definition
 from onnxattr.errors import ParameterError
-from onnxattr.loading.source import ModelSource
+from onnxattr.loading.reading.source import ModelSource
 from onnxattr.running.background import AskedBackground, expected
 from onnxattr.running.baselines import Asked
 

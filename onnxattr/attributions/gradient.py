@@ -8,7 +8,7 @@ from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.options import MAX
 from onnxattr.autodiff.overrides import DECONVNET, GUIDED
 from onnxattr.compile.method import Definition, first_moment, magnitude, times_input
-from onnxattr.loading.source import ModelSource
+from onnxattr.loading.reading.source import ModelSource
 
 
 class Saliency(Attribution):

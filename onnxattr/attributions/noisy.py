@@ -10,7 +10,7 @@ from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.options import MEAN
 from onnxattr.attributions.parameter_checks import count, deviation
 from onnxattr.compile.method import Definition, Finish, first_moment, unbiased_variance
-from onnxattr.loading.source import ModelSource
+from onnxattr.loading.reading.source import ModelSource
 
 
 class _NoisyGradient(Attribution):

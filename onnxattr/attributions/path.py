@@ -12,7 +12,7 @@ from onnxattr.attributions.options import MEAN, is_integer
 from onnxattr.compile import quadrature as rules
 from onnxattr.compile.method import Definition, times_difference
 from onnxattr.errors import ParameterError
-from onnxattr.loading.source import ModelSource
+from onnxattr.loading.reading.source import ModelSource
 from onnxattr.running.background import AskedBackground, averaged
 from onnxattr.running.baselines import Asked, asked
 from onnxattr.running.collected import Collected

@@ -11,7 +11,7 @@ from onnx_ir.passes.common import (
 )
 
 from onnxattr.graph.subgraphs import prune
-from onnxattr.loading.cast_pairs import read_before_cast_pairs
+from onnxattr.loading.passes.cast_pairs import read_before_cast_pairs
 
 
 def clean(model: ir.Model) -> None:

@@ -18,7 +18,7 @@ from onnxattr.loading.load import load
 from onnxattr.loading.places import check_outside
 from onnxattr.loading.precision import set_precision
 from onnxattr.loading.prepared import opset_of
-from onnxattr.loading.source import ModelSource, name_of
+from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.loading.verify import check_choice, verify_model
 
 

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnxattr.compile.clean_up import finish
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import FINITE
-from onnxattr.loading.opsets import OPSET
+from onnxattr.loading.passes.opsets import OPSET
 from onnxattr.session import Session
 
 #: Residues modulo this prime keep every product inside int64.

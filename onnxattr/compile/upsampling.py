@@ -16,7 +16,7 @@ import onnx_ir as ir
 from onnxattr.compile.clean_up import finish
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
-from onnxattr.loading.opsets import OPSET
+from onnxattr.loading.passes.opsets import OPSET
 from onnxattr.session import Session
 
 UPSAMPLINGS = ("bicubic", "bilinear", "nearest")

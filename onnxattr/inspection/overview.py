@@ -24,8 +24,8 @@ from onnxattr.loading.heads import is_binary, probability_head, threshold, unit_
 from onnxattr.loading.layers import read_layers
 from onnxattr.loading.load import load
 from onnxattr.loading.prepared import opset_of
+from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.loading.rows.independence import MIXED, PROVEN, SINGLE, UNDECIDED, independence
-from onnxattr.loading.source import ModelSource, name_of
 from onnxattr.loading.verify import check_choice, verify_model
 
 

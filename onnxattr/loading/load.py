@@ -12,17 +12,14 @@ from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import ModelError, one_door
 from onnxattr.graph.subgraphs import hoist_initializers
-from onnxattr.loading.batchwise import put_time_first
-from onnxattr.loading.bodies import give_own_values
-from onnxattr.loading.call_counts import check_calls
-from onnxattr.loading.cast_pairs import read_before_cast_pairs
-from onnxattr.loading.copied_weights import read_weights_directly
-from onnxattr.loading.functions import expand, inline
 from onnxattr.loading.layers import append_views
-from onnxattr.loading.lengths import share_first_axis, tell_lengths_apart
-from onnxattr.loading.negative_sizes import check_inferred_sizes, free_negative_sizes
-from onnxattr.loading.old_operators import hide_experimental
-from onnxattr.loading.opsets import (
+from onnxattr.loading.passes.cast_pairs import read_before_cast_pairs
+from onnxattr.loading.passes.copied_weights import read_weights_directly
+from onnxattr.loading.passes.decompositions import adopt, write_out
+from onnxattr.loading.passes.functions import expand, inline
+from onnxattr.loading.passes.lengths import share_first_axis, tell_lengths_apart
+from onnxattr.loading.passes.old_operators import hide_experimental
+from onnxattr.loading.passes.opsets import (
     NEWEST_IR,
     NEWEST_OPSET,
     OPSET,
@@ -32,15 +29,18 @@ from onnxattr.loading.opsets import (
     state_defaults,
     upgrade,
 )
-from onnxattr.loading.other_domains import adopt, write_out
-from onnxattr.loading.pads import pad_every_axis
+from onnxattr.loading.passes.pads import pad_every_axis
+from onnxattr.loading.passes.static_nodes import resolve
+from onnxattr.loading.passes.time_first import put_time_first
+from onnxattr.loading.reading.bodies import give_own_values
+from onnxattr.loading.reading.call_counts import check_calls
+from onnxattr.loading.reading.detached_weights import put_weights_back, set_weights_aside, with_small_data
+from onnxattr.loading.reading.negative_sizes import check_inferred_sizes, free_negative_sizes
+from onnxattr.loading.reading.source import ModelSource, digest, name_of, read_model
+from onnxattr.loading.reading.value_sizes import check_sizes
 from onnxattr.loading.rows.independence import MIXED, independence
-from onnxattr.loading.shapes import infer_shapes
-from onnxattr.loading.source import ModelSource, digest, name_of, read_model
-from onnxattr.loading.static_nodes import resolve
-from onnxattr.loading.value_sizes import check_sizes
+from onnxattr.loading.shapes.infer import infer_shapes
 from onnxattr.loading.verify import ORIGINAL
-from onnxattr.loading.weights_aside import put_weights_back, set_weights_aside, with_small_data
 
 #: What ``load`` notes in a model's ``meta``: the folder of its external data, the files read, the SHA-256 of its file.
 FOLDER, FILES, DIGEST = "folder", "files", "sha256"

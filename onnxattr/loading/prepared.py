@@ -28,8 +28,8 @@ from onnxattr.loading.load import DIGEST, FILES, FOLDER, load
 from onnxattr.loading.neurons import neuron_of
 from onnxattr.loading.places import find_output, find_outputs
 from onnxattr.loading.precision import set_precision
+from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.loading.rows.independence import OPEN, Rows, independence
-from onnxattr.loading.source import ModelSource, name_of
 from onnxattr.loading.verify import check_choice, verify_model
 
 

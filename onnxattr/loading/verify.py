@@ -18,8 +18,8 @@ import onnx_ir as ir
 from onnxattr.errors import ModelError, OnnxAttrError, ParameterError
 from onnxattr.graph.subgraphs import graphs_in, nodes_in
 from onnxattr.graph.values import dims_of
-from onnxattr.loading.known_values import KnownArrays
-from onnxattr.loading.loop_steps import all_steps, loops_of, own_steps
+from onnxattr.loading.constant_values import ConstantValues
+from onnxattr.loading.reading.loop_steps import all_steps, loops_of, own_steps
 from onnxattr.session import Session
 
 #: What ``load`` notes in a model's ``meta`` for this: the model as it was read.
@@ -145,7 +145,7 @@ def _worthwhile(model: ir.Model, original: onnx.ModelProto) -> bool:
 
 def _ends_soon(model: ir.Model) -> bool:
     """Whether all Loops are known to end, after few steps in all, and what Scans read has no long axis."""
-    known = KnownArrays(model.opset_imports.get("", 1))
+    known = ConstantValues(model.opset_imports.get("", 1))
     nodes = list(model.graph.all_nodes())
     loops = [node for node in nodes if node.op_type == "Loop"]
     scanned = [

@@ -22,7 +22,7 @@ from onnxattr.files import (
     temporary_file,
     write,
 )
-from onnxattr.loading.external_data import entry, read, set_entry
+from onnxattr.loading.reading.external_data import entry, read, set_entry
 
 PLACES = ("auto", "inside", "beside", "shared")
 #: The metadata entry that names the data file which was written together with a model.

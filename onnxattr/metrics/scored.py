@@ -20,7 +20,7 @@ from onnxattr.errors import ModelError, NonFiniteError, ParameterError, ShapeErr
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared, named_values
-from onnxattr.loading.source import framework_of
+from onnxattr.loading.reading.source import framework_of
 from onnxattr.running.arrays import label_weights, take
 from onnxattr.running.batches import is_dataset, join, pairs_of
 from onnxattr.running.driver import Feeds

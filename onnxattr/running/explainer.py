@@ -18,8 +18,8 @@ from onnxattr.loading.heads import is_binary
 from onnxattr.loading.layers import read_layers
 from onnxattr.loading.load import FILES, FOLDER
 from onnxattr.loading.prepared import Prepared
+from onnxattr.loading.reading.source import is_keras, read_model, read_proto
 from onnxattr.loading.rows.independence import PROVEN, Rows
-from onnxattr.loading.source import is_keras, read_model, read_proto
 from onnxattr.results import Explanation
 from onnxattr.running.arrays import Targets, as_targets, model_inputs, row_count, weights_of
 from onnxattr.running.baselines import asked, cast, fits, is_function, rows_of

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.errors import OnnxAttrError, OperatorError, RuleError
-from onnxattr.loading.source import converter
+from onnxattr.loading.reading.source import converter
 from onnxattr.scores.score import Dims, Function, Score, TargetKind
 
 #: Libraries whose functions take no symbolic arrays.

@@ -14,7 +14,7 @@ from onnx.reference.op_run import OpRun
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.gradient import vjp
-from onnxattr.loading.source import ModelSource, read_proto
+from onnxattr.loading.reading.source import ModelSource, read_proto
 from onnxattr.session import Session
 from onnxattr.testing.evaluator import CORRECTED
 

@@ -9,7 +9,7 @@ from onnx.reference import ReferenceEvaluator
 from reference_ops import NEW_OPS
 
 from node_cases.packages import Run
-from onnxattr.loading.opsets import NEWEST_OPSET
+from onnxattr.loading.passes.opsets import NEWEST_OPSET
 from onnxattr.testing import CORRECTED
 
 

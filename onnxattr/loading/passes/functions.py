@@ -11,7 +11,7 @@ import onnx.inliner
 from onnxattr.autodiff.registry import NON_DIFFERENTIABLE, RuleTable, op_name
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.graph.subgraphs import bodies_of, graphs_in, nodes_in, values_in
-from onnxattr.loading.shapes import infer_shapes
+from onnxattr.loading.shapes.infer import infer_shapes
 
 #: Domain of the functions that stand for definitions until they are inlined.
 _DEFINITIONS = "onnxattr.definitions"

@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 
 from onnxattr.graph.subgraphs import graphs_in
-from onnxattr.loading.ceiled_pools import without_ceiled_window
-from onnxattr.loading.declared_shapes import scopes
-from onnxattr.loading.resizes import by_sizes
+from onnxattr.loading.shapes.ceiled_pools import without_ceiled_window
+from onnxattr.loading.shapes.declared import scopes
+from onnxattr.loading.shapes.resizes import by_sizes
 
 #: Takes a node, the dimensions of its first operand and of its output, what constants hold, and a function that adds a
 #: constant to the graph and gives its name; gives the nodes in its place, or None if it may stay.

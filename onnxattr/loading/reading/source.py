@@ -14,8 +14,8 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError, EncodeError
 
 from onnxattr.errors import ModelError
-from onnxattr.loading.external_data import Located, locate
-from onnxattr.loading.wellformed import check_wellformed
+from onnxattr.loading.reading.external_data import Located, locate
+from onnxattr.loading.reading.wellformed import check_wellformed
 
 ModelSource = Any
 #: What protobuf can read at most.

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
-from onnxattr.loading.known_values import KnownArrays
+from onnxattr.loading.constant_values import ConstantValues
 
 #: More parts than this are not told apart: what reads them takes slices of what is split.
 _MOST_PARTS = 4096
@@ -87,7 +87,7 @@ class Contents:
         optionals: What optional values hold, None for nothing.
     """
 
-    known: KnownArrays
+    known: ConstantValues
     replace: Callable[[OpBuilder, ir.Value, ir.Value], None]
     symbols: Set[str]
     sequences: dict[ir.Value, list[ir.Value] | EvenParts | Stack] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.schemas import infer
 from onnxattr.graph.subgraphs import nodes_in
 from onnxattr.graph.values import dims_of
-from onnxattr.loading.shapes import infer_shapes
+from onnxattr.loading.shapes.infer import infer_shapes
 
 _CONTRIB = "com.microsoft"
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import onnx
 
 from onnxattr.graph.subgraphs import bodies_of, nodes_in
-from onnxattr.loading.missing_shapes import infer_all
+from onnxattr.loading.shapes.missing_ranks import infer_all
 
 _ANY = onnx.TensorShapeProto.Dimension()
 #: Inference goes over the model once a round: as often as this many visits of nodes allow.

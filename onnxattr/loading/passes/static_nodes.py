@@ -25,10 +25,10 @@ from onnxattr.graph.subgraphs import (
     values_in,
 )
 from onnxattr.graph.values import dims_of, values_of
-from onnxattr.loading.appended import stack_appended
-from onnxattr.loading.known_values import KnownArrays, goes_on
-from onnxattr.loading.sequences import HANDLERS, Contents
-from onnxattr.loading.shapes import infer_shapes
+from onnxattr.loading.constant_values import ConstantValues, goes_on
+from onnxattr.loading.passes.appended import stack_appended
+from onnxattr.loading.passes.sequences import HANDLERS, Contents
+from onnxattr.loading.shapes.infer import infer_shapes
 
 #: Loops over sequences of up to this many steps are written out.
 _MOST_STEPS = 64
@@ -92,7 +92,7 @@ class _Resolver:
 
     def __init__(self, graph: ir.Graph, opset: int):
         self._op = OpBuilder(graph, opset, prefix="static")
-        self._known = KnownArrays(opset)
+        self._known = ConstantValues(opset)
         symbols = {dim for value in graph.inputs for dim in dims_of(value) or [] if isinstance(dim, str)}
         self._contents = Contents(self._known, self._replace, symbols)
         self._changed = False

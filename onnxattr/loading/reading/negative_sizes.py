@@ -16,7 +16,7 @@ from onnxattr.errors import ModelError, RuleError
 from onnxattr.graph.schemas import infer
 from onnxattr.graph.subgraphs import bodies_of, graphs_in, nodes_in
 from onnxattr.graph.values import dims_of
-from onnxattr.loading.known_values import KnownArrays
+from onnxattr.loading.constant_values import ConstantValues
 
 #: Operators whose outputs are no smaller than an input, or are of the shape that they say.
 _KEEPING = frozenset(
@@ -99,7 +99,7 @@ def _check_one_by_one(proto: onnx.ModelProto) -> None:
     opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
     model = ir.serde.deserialize_model(proto)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    known = KnownArrays(opset)
+    known = ConstantValues(opset)
     for graph in (model.graph, *model.graph.subgraphs()):
         for node in graph:
             if node.domain not in ("", "ai.onnx"):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx
 
-from onnxattr.loading.resizes import Constants
+from onnxattr.loading.shapes.resizes import Constants
 
 
 def without_ceiled_window(

@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 
 from onnxattr.errors import ModelError
-from onnxattr.loading.external_data import byte_count
+from onnxattr.loading.reading.external_data import byte_count
 
 _TYPES = frozenset(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}
 #: The fields that hold one number for each element, by type.

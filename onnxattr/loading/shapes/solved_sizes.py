@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import onnx
 
-from onnxattr.loading.declared_shapes import scopes
+from onnxattr.loading.shapes.declared import scopes
 
 Dim = int | str | None
 #: What onnx names dimensions that it cannot express.

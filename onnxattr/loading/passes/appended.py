@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.subgraphs import subgraphs_of
 from onnxattr.graph.values import dims_of
-from onnxattr.loading.sequences import Contents, Stack, alike, stacked
+from onnxattr.loading.passes.sequences import Contents, Stack, alike, stacked
 
 #: What can read a sequence whose length only a run decides.
 _READERS = ("ConcatFromSequence", "SequenceAt", "SequenceLength")

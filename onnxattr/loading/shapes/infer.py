@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import onnx
 
-from onnxattr.loading.body_constants import with_constants_in_bodies
-from onnxattr.loading.body_names import with_own_names
-from onnxattr.loading.declared_shapes import Types, additions, note, take_off
-from onnxattr.loading.loop_shapes import infer_through_loops
-from onnxattr.loading.runtime_sizes import restate_sizes
-from onnxattr.loading.solved_sizes import solve_sizes
+from onnxattr.loading.passes.own_names import with_own_names
+from onnxattr.loading.shapes.body_constants import with_constants_in_bodies
+from onnxattr.loading.shapes.declared import Types, additions, note, take_off
+from onnxattr.loading.shapes.loops import infer_through_loops
+from onnxattr.loading.shapes.runtime_sizes import restate_sizes
+from onnxattr.loading.shapes.solved_sizes import solve_sizes
 
 #: After so many rounds declared shapes are taken all at once.
 _MOST_ROUNDS = 8

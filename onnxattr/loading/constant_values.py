@@ -16,7 +16,7 @@ _LARGEST, _LARGEST_RESULT, _MOST_BYTES = 4096, 2**20, 2**27
 _RANDOM = ("Random", "Bernoulli", "Multinomial")
 
 
-class KnownArrays:
+class ConstantValues:
     """Looks up what values hold whatever the model is fed, if that is small and easily seen.
 
     Constant nodes have to be initializers. What was found is remembered: for as long as the graph stays as it is.
@@ -80,7 +80,7 @@ class KnownArrays:
         return dims[slice(*(int(operand.item()) for operand in (*operands[:2], *operands[3:])))]
 
 
-def goes_on(body: ir.Graph, known: KnownArrays) -> bool:
+def goes_on(body: ir.Graph, known: ConstantValues) -> bool:
     """Whether a Loop's body never ends it."""
     go: Any = body.outputs[0]
     while (producer := go.producer()) is not None and producer.op_type == "Identity":

@@ -21,8 +21,8 @@ from onnxattr.errors import ModelError, RuleError
 from onnxattr.graph.schemas import infer
 from onnxattr.graph.subgraphs import bodies_of, graphs_in, nodes_in, subgraphs_of
 from onnxattr.graph.values import dims_of, values_of
-from onnxattr.loading.known_values import KnownArrays
-from onnxattr.loading.loop_steps import all_steps, grows_sequences, own_steps
+from onnxattr.loading.constant_values import ConstantValues
+from onnxattr.loading.reading.loop_steps import all_steps, grows_sequences, own_steps
 
 #: What is computed from weights alone may take so many bytes, beside a multiple of what the weights take.
 _MOST_CONSTANT, _TIMES_WEIGHTS = 2**28, 16
@@ -127,7 +127,7 @@ def _computed(proto: onnx.ModelProto, opset: int) -> dict[str, _Type]:
     """The types of values where they follow from integers that nodes compute, in graph order."""
     model = ir.serde.deserialize_model(proto)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    known = KnownArrays(opset)
+    known = ConstantValues(opset)
     for graph in (model.graph, *model.graph.subgraphs()):
         for node in graph:
             if node.domain in ("", "ai.onnx") and _open(node):
@@ -150,7 +150,7 @@ def _open(node: ir.Node) -> bool:
     return tensors and any(d is None or not all(map(_is_size, d)) for d in dims)
 
 
-def _least_dims(value: ir.Value, known: KnownArrays) -> list[int | None]:
+def _least_dims(value: ir.Value, known: ConstantValues) -> list[int | None]:
     """The sizes of a value; unknown ones at least as often as a Tile repeats them or as much as a Pad adds."""
     dims: list[int | None] = [dim if isinstance(dim, int) else None for dim in value.shape or []]
     node = value.producer()
@@ -164,7 +164,7 @@ def _least_dims(value: ir.Value, known: KnownArrays) -> list[int | None]:
     return [least[axis] if dim is None and least[axis] > 1 else dim for axis, dim in enumerate(dims)]
 
 
-def _check_steps(node: ir.Node, known: KnownArrays) -> None:
+def _check_steps(node: ir.Node, known: ConstantValues) -> None:
     """Checks the number of steps of a Loop that does not decide by itself when it ends.
 
     Raises:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from onnxattr.graph.subgraphs import subgraphs_of
-from onnxattr.loading.known_values import KnownArrays, goes_on
+from onnxattr.loading.constant_values import ConstantValues, goes_on
 
 
-def own_steps(node: ir.Node, known: KnownArrays) -> int | None:
+def own_steps(node: ir.Node, known: ConstantValues) -> int | None:
     """Steps of a Loop, None if they are not known or a condition may end it earlier."""
     (body,), trips = subgraphs_of(node), known(node.inputs[0])
     go = node.inputs[1] if len(node.inputs) > 1 else None
@@ -19,7 +19,7 @@ def own_steps(node: ir.Node, known: KnownArrays) -> int | None:
     return int(trips.item())
 
 
-def all_steps(node: ir.Node, known: KnownArrays) -> int:
+def all_steps(node: ir.Node, known: ConstantValues) -> int:
     """Steps of a Loop and of the Loops in it together; one where they are not known."""
     steps = own_steps(node, known)
     inner = sum(all_steps(loop, known) for body in subgraphs_of(node) for loop in loops_of(body))

@@ -9,9 +9,9 @@ import onnx
 from onnxattr.autodiff.registry import op_name
 from onnxattr.errors import ModelError
 from onnxattr.graph.subgraphs import nodes_in
-from onnxattr.loading.functions import write_out_functions
-from onnxattr.loading.old_operators import after_conversion, before_conversion
-from onnxattr.loading.row_scans import upgrade_row_scans
+from onnxattr.loading.passes.functions import write_out_functions
+from onnxattr.loading.passes.old_operators import after_conversion, before_conversion
+from onnxattr.loading.passes.row_scans import upgrade_row_scans
 
 #: Models below this opset are upgraded to it; the rewriter emits nodes of the model's opset from here on.
 OPSET = 18
