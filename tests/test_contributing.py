@@ -143,3 +143,11 @@ def test_paths_and_links_lead_somewhere(page):
     )
     missing = [link for link in links if not (path.parent / link).exists()]
     assert not missing + [name for name in named if not (ROOT / name).exists()]
+
+
+def test_make_help_lists_every_target():
+    text = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    targets = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split()
+    assert set(targets) == set(re.findall(r"^([a-z-]+):.*  ## .", text, re.MULTILINE))
+    named = " ".join(page.read_text() for page in (ROOT / "README.md", *ROOT.glob("docs/*.md"))) + PAGE
+    assert set(re.findall(r"`make ([a-z-]+)", named)) <= set(targets)
