@@ -7,17 +7,18 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import InitVar, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
 from tqdm import tqdm
 
 from onnxattr.attributions.advice import advice
-from onnxattr.attributions.elsewhere import argument_hints, missing_call, parameter_hints
-from onnxattr.attributions.options import MEAN, Options, Unasked, is_integer
+from onnxattr.attributions.elsewhere import argument_hints, missing_call
+from onnxattr.attributions.options import MEAN, OPTIONS, Options, Unasked, check_options, is_integer
+from onnxattr.attributions.parameters import Parameters, own_names
 from onnxattr.attributions.plan import Plan
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
@@ -44,7 +45,7 @@ from onnxattr.running.trial import trial_of
 from onnxattr.scores import score_of
 
 
-class Attribution(ABC):
+class Attribution(Parameters, Options, ABC):
     """A gradient-based attribution method on an ONNX or Keras model.
 
     The explained score is the sum over the last axis of the model's output times the targets, as in Xplique.
@@ -65,26 +66,6 @@ class Attribution(ABC):
             "logsumexp", as TensorFlow names them): how the channel axis of images is reduced. The axis stays, with size
             1. The default acts on values of rank 4, whose channels are more than one; a reducer that is passed also on
             what layers give: on the last axis of tokens (N, T, E), the channels of (N, C, T).
-        output: Which of the model's outputs is explained, where there are several: its name. An operator that is a
-            function or an ONNX model gets all of them, or those of a list of names, by name.
-        wrt: What to explain, in the words that ``output_layer`` takes: a layer's name, path or index, the name of a
-            value or node, or several of them; see docs/layers.md. The name of an input is always that input. None for
-            every float input.
-        providers: ONNX Runtime execution providers; None for CUDA where there is a GPU, else CPU.
-        seed: Seed of the noise, an integer from 0 to 2^31 - 2: the same seed gives the same attribution at any batch
-            size and in any runtime.
-        relu_policy: Which nodes DeconvNet and GuidedBackprop override: "all" ReLU-like ones, or exactly the layers that
-            "xplique" overrides (needs a model converted from Keras).
-        channel_axis: The channel axis of images; None to find out from the graph.
-        progress: True or False to show a progress bar or not; None to show it on a terminal.
-        check_finite: What happens where attributions or predictions are NaN or infinite: "warn": one
-            ``NonFiniteWarning`` a call names the rows, the node that gave the first and what to try; "error": the same
-            as a ``NonFiniteError``; "ignore": nothing.
-        precision: "model": a float16 or bfloat16 model is explained in its own precision; "float32": its weights and
-            inputs are taken to float32 first, exported files included.
-        verify: Whether the prediction of the model, brought to the form that is explained, is compared with its own in
-            ONNX Runtime: "auto" for small models that were changed, True for all, False for none.
-        sample: One batch as the model takes it, with which a PyTorch module or a scikit-learn estimator is converted.
 
     Raises:
         ModelError: If the model cannot be read or explained.
@@ -93,35 +74,25 @@ class Attribution(ABC):
     """
 
     #: The rule table of the backward pass: what it has a rule for is differentiated by that rule.
-    rules: RuleTable = STANDARD
+    rules: ClassVar[RuleTable] = STANDARD
 
-    def __init__(
-        self,
-        model: ModelSource,
-        output_layer: str | int | None = None,
-        batch_size: int | None = 32,
-        operator: Any = None,
-        reducer: str | None = MEAN,
-        **options: Any,
-    ):
-        self._check_names(options)
-        self.options = Options(**options)
-        self.batch_size, self.reducer, self.operator, self.output_layer = (
-            batch_size,
-            reducer,
-            operator,
-            output_layer,
-        )
+    model: InitVar[ModelSource]
+    output_layer: str | int | None = None
+    batch_size: int | None = 32
+    operator: Any = None
+    reducer: str | None = MEAN
+
+    def __post_init__(self, model: ModelSource) -> None:
         self._check_parameters()
         self.prepared = prepare(
             self._source(model),
             self.output_layer,
             self._explained(),
-            self.options.precision,
+            self.precision,
             self._score.unit,
-            self.options.verify,
+            self.verify,
             self._outputs(),
-            self.options.neuron,
+            self.neuron,
             self.rules,
         )
         with one_door(f"{self.name} cannot be set up"):
@@ -130,11 +101,11 @@ class Attribution(ABC):
 
     def _source(self, model: ModelSource) -> ModelSource:
         with one_door(f"{name_of(model)} cannot be converted"):
-            return converted(model, self.options.sample)
+            return converted(model, self.sample)
 
     def _explained(self) -> Wrt:
         """The values that are explained, or the function that chooses them; see ``prepare``."""
-        return self.options.wrt
+        return self.wrt
 
     @abstractmethod
     def _definition(self) -> Definition:
@@ -180,6 +151,15 @@ class Attribution(ABC):
         raise AttributeError(missing_call(self.name, name), name=name, obj=self)
 
     @property
+    def options(self) -> Options:
+        """The parameters that every method takes by keyword."""
+        return Options(**{name: getattr(self, name) for name in OPTIONS})
+
+    @options.setter
+    def options(self, options: Options) -> None:
+        vars(self).update(vars(options))
+
+    @property
     def name(self) -> str:
         """The method's name."""
         return type(self).__name__
@@ -219,7 +199,7 @@ class Attribution(ABC):
         feeds, rows = self._plan.feeds(inputs, stacklevel=2)
         with one_door("The model cannot be run"):
             prediction = self._plan.driver.predict(feeds, rows)
-        results = Results(self.options.check_finite)
+        results = Results(self.check_finite)
         results.look(feeds, len(prediction), [], prediction)
         results.say(self._reason, stacklevel=2)
         return self._plan.as_given(prediction)
@@ -271,7 +251,7 @@ class Attribution(ABC):
         check_place(weights)
         check_output(path, self.prepared.files)
         proto = self.explainer(rendering, target=target, baseline_input=baseline_input)
-        trial = trial_of(proto, self.prepared, self.options.providers, self.sizes) if check else None
+        trial = trial_of(proto, self.prepared, self.providers, self.sizes) if check else None
         write_model(proto, path, weights, self.prepared.folder, self.prepared.files, trial)
 
     def explainer(
@@ -316,7 +296,7 @@ class Attribution(ABC):
         Raises:
             ParameterError: If that is said twice, or there are several and no operator.
         """
-        named = self.options.output
+        named = self.output
         if named is None:
             every = not self._score.linear and not self._score.one_output and self.output_layer is None
             return ALL_OUTPUTS if every else None
@@ -346,10 +326,9 @@ class Attribution(ABC):
 
     def _parameters(self) -> dict[str, Any]:
         """The parameters of the method by name."""
-        own = [name for name in inspect.signature(type(self)).parameters if name not in ("model", "options")]
         shared = ("wrt", "seed", "relu_policy", "channel_axis", "precision", "neuron", "feature_mask")
-        named = {name: getattr(self, name) for name in own} | {n: getattr(self.options, n) for n in shared}
-        if callable(self.options.wrt):
+        named = {name: getattr(self, name) for name in (*own_names(type(self)), *shared)}
+        if callable(self.wrt):
             named["wrt"] = self.explained
         return named | {"operator": self._score.name}
 
@@ -360,7 +339,7 @@ class Attribution(ABC):
         collected = Collected(self.prepared, is_dataset(inputs), keep)
         groups = zip(self.prepared.asked, plan.request.map_groups, strict=True)
         collected.grouped = frozenset(name for name, group in groups if group is not None)
-        results, show = Results(self.options.check_finite), self.options.progress
+        results, show = Results(self.check_finite), self.progress
         disable = None if show is None else not show
         with tqdm(total=0, disable=disable, desc=self.name, unit="grad", leave=False) as bar:
             for inputs, targets in pairs:
@@ -419,19 +398,8 @@ class Attribution(ABC):
                 f"explain() takes no {sorted(unknown)}.{argument_hints(unknown, known)} It takes {known}."
             )
 
-    def _check_names(self, options: Mapping[str, Any]) -> None:
-        known = list(Options.__dataclass_fields__)
-        unknown = sorted(set(options) - set(known))
-        if unknown:
-            own = [
-                name for name in inspect.signature(type(self)).parameters if name not in ("model", "options")
-            ]
-            hints = parameter_hints(unknown, own + known)
-            raise ParameterError(
-                f"{self.name} has no parameters {unknown}.{hints} Beside the model it takes {own + known}."
-            )
-
     def _check_parameters(self) -> None:
+        """Checks what can be checked without the model; a method checks its own parameters first."""
         self._score = score_of(self.operator)
         if self.reducer is not None and not (isinstance(self.reducer, str) and self.reducer in REDUCERS):
             raise ParameterError(f"reducer={self.reducer!r}: expected one of {[*REDUCERS, None]}.")
@@ -443,7 +411,7 @@ class Attribution(ABC):
                     f"output_layer={self.output_layer!r}: expected the name or the index of a layer, or None."
                 )
             self.output_layer = int(self.output_layer)
-        self.options.check()
+        check_options(self)
 
     def _warn(self) -> None:
         caller, frame = 2, inspect.currentframe()
@@ -454,5 +422,5 @@ class Attribution(ABC):
         self._plan.warn(caller)
         asked = self.output_layer is not None or self.operator is not None
         request = replace(self._plan.request, prepared=self.prepared)
-        for text in advice(request, self.name, asked, self.options.wrt is not None):
+        for text in advice(request, self.name, asked, self.wrt is not None):
             warnings.warn(text, stacklevel=caller)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxattr.attributions.base import Attribution
-from onnxattr.attributions.options import MEAN
 from onnxattr.attributions.parameter_checks import count
 from onnxattr.compile import quadrature as rules
 from onnxattr.compile.baseline_graphs import space_of
@@ -20,7 +19,6 @@ from onnxattr.compile.placed_path import Rows
 from onnxattr.errors import ParameterError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.loading.prepared import Prepared
-from onnxattr.loading.reading.source import ModelSource
 
 if TYPE_CHECKING:
     from onnxattr.compile.renderings.points_graph import PointsGraph
@@ -114,39 +112,26 @@ class BlurIG(Attribution):
     row add up to f(x) - f(L(x, max_sigma)), up to the error of the quadrature. For images and series.
 
     Args:
-        model: See ``Attribution``; so are the parameters not listed here.
-        output_layer: See ``Attribution``.
-        batch_size: See ``Attribution``.
-        operator: See ``Attribution``.
-        reducer: See ``Attribution``.
         steps: Number of gradients on the path, evenly spaced in sigma.
         max_sigma: Standard deviation of the blur at the start, in elements along each axis.
         quadrature: See ``IntegratedGradients``; "riemann_right" is the sum of the authors' code.
-        **options: See ``Attribution``.
 
     Raises:
         ParameterError: If a parameter is outside its domain, or an explained value is no image or series.
     """
 
-    def __init__(
-        self,
-        model: ModelSource,
-        output_layer: str | int | None = None,
-        batch_size: int | None = 32,
-        operator: Any = None,
-        reducer: str | None = MEAN,
-        steps: int = 50,
-        max_sigma: float = 50.0,
-        *,
-        quadrature: str = "trapezoid",
-        **options: Any,
-    ):
-        rules.check_rule(quadrature)
-        self.steps = count("steps", steps, rules.FEWEST[quadrature])
-        if not isinstance(max_sigma, (int, float, np.number)) or not np.isfinite(max_sigma) or max_sigma <= 0:
-            raise ParameterError(f"max_sigma={max_sigma!r}: expected a number of elements above 0.")
-        self.max_sigma, self.quadrature = float(max_sigma), quadrature
-        super().__init__(model, output_layer, batch_size, operator, reducer, **options)
+    steps: int = 50
+    max_sigma: float = 50.0
+    quadrature: str = field(default="trapezoid", kw_only=True)
+
+    def _check_parameters(self) -> None:
+        rules.check_rule(self.quadrature)
+        self.steps = count("steps", self.steps, rules.FEWEST[self.quadrature])
+        largest = self.max_sigma
+        if not isinstance(largest, (int, float, np.number)) or not np.isfinite(largest) or largest <= 0:
+            raise ParameterError(f"max_sigma={largest!r}: expected a number of elements above 0.")
+        self.max_sigma = float(largest)
+        super()._check_parameters()
 
     def convergence_delta(self, inputs: Any, targets: Any = None) -> np.ndarray:
         """The sum of a row's attributions minus f(x) - f(L(x, max_sigma)), (N,); see ``IntegratedGradients``."""

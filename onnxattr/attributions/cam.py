@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import field
+from typing import ClassVar
 
 import onnx_ir as ir
 
 from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.cam_layer import find_layer, placement_of
-from onnxattr.attributions.options import MEAN, is_integer
+from onnxattr.attributions.options import is_integer
 from onnxattr.autodiff.overrides import GUIDED
 from onnxattr.compile.method import Definition, Factor, Finish, first_moment
 from onnxattr.compile.placement import Placement
@@ -19,58 +20,43 @@ from onnxattr.errors import ParameterError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared, Wrt
-from onnxattr.loading.reading.source import ModelSource
 
 VARIANTS = ("xplique", "paper")
 #: Where a denominator is 0 so is its numerator.
 _EPSILON = 1e-4
 
 
-_MAP = """The map has the image's size and one channel: (N, H, W, 1) for channels-last images, (N, 1, H, W) for
-    channels-first ones, (N, T, 1) for series."""
-
-
 class _AtLayer(Attribution):
     """A method that looks at a layer.
 
     Args:
-        model: See ``Attribution``; so are the parameters not listed here.
-        output_layer: See ``Attribution``.
-        batch_size: See ``Attribution``.
-        operator: See ``Attribution``.
         conv_layer: The layer, as ``output_layer`` names one: its output A, with the activation that belongs to it.
             None for the last convolution of the model, nested models included.
         upsampling: How the map gets the image's size: "bicubic", equal to Xplique's, "bilinear" or "nearest", equal to
             TensorFlow's; None for a map of the layer's size.
-        **options: See ``Attribution``. ``wrt`` names the input that the map is shown over, where there are several.
+        wrt: The input that the map is shown over, where there are several: its name.
 
     Raises:
         ModelError: If there is no such layer, or the map does not fit an input.
         ParameterError: If a parameter is outside its domain.
     """
 
-    upsamplings: tuple[str | None, ...] = (*UPSAMPLINGS, None)
+    upsamplings: ClassVar[tuple[str | None, ...]] = (*UPSAMPLINGS, None)
 
-    def __init__(
-        self,
-        model: ModelSource,
-        output_layer: str | int | None = None,
-        batch_size: int | None = 32,
-        operator: Any = None,
-        reducer: str | None = None,
-        conv_layer: str | int | None = None,
-        upsampling: str | None = "bicubic",
-        **options: Any,
-    ):
-        if conv_layer is not None and not isinstance(conv_layer, str) and not is_integer(conv_layer):
-            raise ParameterError(
-                f"conv_layer={conv_layer!r}: expected a layer's name or index, or None for the last convolution."
-            )
-        self.conv_layer = conv_layer if conv_layer is None or isinstance(conv_layer, str) else int(conv_layer)
-        if upsampling not in self.upsamplings:
-            raise ParameterError(f"upsampling={upsampling!r}: expected one of {self.upsamplings}.")
-        self.upsampling = upsampling
-        super().__init__(model, output_layer, batch_size, operator, reducer, **options)
+    conv_layer: str | int | None = None
+    upsampling: str | None = "bicubic"
+
+    def _check_parameters(self) -> None:
+        layer = self.conv_layer
+        if layer is not None and not isinstance(layer, str):
+            if not is_integer(layer):
+                raise ParameterError(
+                    f"conv_layer={layer!r}: expected a layer's name or index, or None for the last convolution."
+                )
+            self.conv_layer = int(layer)
+        if self.upsampling not in self.upsamplings:
+            raise ParameterError(f"upsampling={self.upsampling!r}: expected one of {self.upsamplings}.")
+        super()._check_parameters()
 
     def _explained(self) -> Wrt:
         return self._chosen
@@ -83,7 +69,7 @@ class _AtLayer(Attribution):
         return self._layer
 
     def _placement(self, graph: ir.Graph) -> Placement:
-        given = self.options.wrt
+        given = self.wrt
         names = [given] if isinstance(given, str) else given
         if names is not None and not (
             isinstance(names, Sequence) and [type(name) for name in names] == [str]
@@ -92,7 +78,7 @@ class _AtLayer(Attribution):
                 f"wrt={given!r}: {self.name} shows its map over one input; expected its name."
             )
         image = str(names[0]) if names else None
-        return placement_of(graph, self._layer, image, self.options.channel_axis, self.upsampling)
+        return placement_of(graph, self._layer, image, self.channel_axis, self.upsampling)
 
     def _placed(self) -> tuple[Placement, list[int]]:
         """How the map lies over the image, and the layer's axes of space."""
@@ -102,20 +88,15 @@ class _AtLayer(Attribution):
 
 
 class _ClassActivationMap(_AtLayer):
-    """A map of the layer alone."""
+    """A map of the layer alone.
 
-    def __init__(
-        self,
-        model: ModelSource,
-        output_layer: str | int | None = None,
-        batch_size: int | None = 32,
-        operator: Any = None,
-        conv_layer: str | int | None = None,
-        upsampling: str | None = "bicubic",
-        **options: Any,
-    ):
-        self._check_names(options)  # a reducer is none of its parameters
-        super().__init__(model, output_layer, batch_size, operator, None, conv_layer, upsampling, **options)
+    Args:
+        upsampling: How the map gets the image's size: "bicubic", equal to Xplique's, "bilinear" or "nearest", equal to
+            TensorFlow's; None for a map of the layer's size. The map has one channel: (N, H, W, 1) for channels-last
+            images, (N, 1, H, W) for channels-first ones, (N, T, 1) for series.
+    """
+
+    reducer: str | None = field(default=None, init=False)
 
     def _definition(self) -> Definition:
         placement, space = self._placed()
@@ -130,8 +111,6 @@ class _ClassActivationMap(_AtLayer):
 class GradCAM(_ClassActivationMap):
     """relu(sum over channels of mean(g) * A) at a layer A (Selvaraju et al., 2017, arXiv 1610.02391)."""
 
-    __doc__ = f"{__doc__}\n\n{_MAP}\n\n{_AtLayer.__doc__}"
-
     def _map(self, channel: int, space: Sequence[int]) -> Finish:
         return weighted_by_mean(channel, space)
 
@@ -140,27 +119,19 @@ class GradCAMPP(_ClassActivationMap):
     """relu(sum over channels of w * A), w from g^2 / (2 g^2 + A' g^3) * relu(g).
 
     (Chattopadhay et al., 2018, arXiv 1710.11063.)
-    In the paper A' is the sum of A over space, and w the sum over space. With ``variant="xplique"``, the default, both
-    are means, as in Xplique. The paper's factor exp(score), one positive number for a whole map, is left out.
+    The paper's factor exp(score), one positive number for a whole map, is left out.
+
+    Args:
+        variant: "xplique": A' is the mean of A over space, and w a mean over space, as in Xplique; "paper": both are
+            sums.
     """
 
-    __doc__ = f"{__doc__}\n\n{_MAP}\n\n{_AtLayer.__doc__}"
+    variant: str = "xplique"
 
-    def __init__(
-        self,
-        model: ModelSource,
-        output_layer: str | int | None = None,
-        batch_size: int | None = 32,
-        operator: Any = None,
-        conv_layer: str | int | None = None,
-        upsampling: str | None = "bicubic",
-        variant: str = "xplique",
-        **options: Any,
-    ):
-        if variant not in VARIANTS:
-            raise ParameterError(f"variant={variant!r}: expected one of {VARIANTS}.")
-        self.variant = variant
-        super().__init__(model, output_layer, batch_size, operator, conv_layer, upsampling, **options)
+    def _check_parameters(self) -> None:
+        if self.variant not in VARIANTS:
+            raise ParameterError(f"variant={self.variant!r}: expected one of {VARIANTS}.")
+        super()._check_parameters()
 
     def _map(self, channel: int, space: Sequence[int]) -> Finish:
         return weighted_by_alphas(channel, space, "ReduceMean" if self.variant == "xplique" else "ReduceSum")
@@ -168,8 +139,6 @@ class GradCAMPP(_ClassActivationMap):
 
 class LayerCAM(_ClassActivationMap):
     """relu(sum over channels of relu(g) * A) at a layer A (Jiang et al., 2021, doi 10.1109/TIP.2021.3089943)."""
-
-    __doc__ = f"{__doc__}\n\n{_MAP}\n\n{_AtLayer.__doc__}"
 
     def _map(self, channel: int, space: Sequence[int]) -> Finish:
         return weighted_by_place(channel)
@@ -181,25 +150,9 @@ class GuidedGradCAM(_AtLayer):
     The reducer is that of GuidedBackprop's map. GradCAM's gradient is the plain one.
     """
 
-    __doc__ = f"{__doc__}\n\n{_AtLayer.__doc__}"
-
     upsamplings = UPSAMPLINGS
     rules = GUIDED
-
-    def __init__(
-        self,
-        model: ModelSource,
-        output_layer: str | int | None = None,
-        batch_size: int | None = 32,
-        operator: Any = None,
-        reducer: str | None = MEAN,
-        conv_layer: str | int | None = None,
-        upsampling: str = "bicubic",
-        **options: Any,
-    ):
-        super().__init__(
-            model, output_layer, batch_size, operator, reducer, conv_layer, upsampling, **options
-        )
+    upsampling: str = "bicubic"
 
     def _chosen(self, prepared: Prepared) -> str:
         super()._chosen(prepared)

@@ -2,59 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from onnxattr.attributions.from_baseline import FromBaseline
-from onnxattr.attributions.options import MEAN
 from onnxattr.attributions.parameter_checks import count, deviation
 from onnxattr.compile.method import Definition
 from onnxattr.errors import ParameterError
-from onnxattr.loading.reading.source import ModelSource
 from onnxattr.running.background import AskedBackground, expected
 from onnxattr.running.baselines import Asked
 
 
 class _Drawn(FromBaseline):
-    """What the two methods share: ``nb_samples`` draws from ``background``."""
+    """What the two methods share: ``nb_samples`` draws from ``background``.
 
-    def __init__(
-        self,
-        model: ModelSource,
-        output_layer: str | int | None = None,
-        batch_size: int | None = 32,
-        operator: Any = None,
-        reducer: str | None = MEAN,
-        nb_samples: int = 50,
-        *,
-        background: Any = None,
-        **options: Any,
-    ):
-        self.nb_samples, self.background = count("nb_samples", nb_samples), background
-        if background is None:
+    Args:
+        nb_samples: Number of draws, each of which takes a gradient; Captum's ``n_samples``.
+        background: The set of baselines; see ``FromBaseline``.
+        seed: Seed of the draws, an integer from 0 to 2^31 - 2: the same seed gives the same attribution at any batch
+            size and in any runtime.
+
+    Raises:
+        ParameterError: If a parameter is outside its domain, or the background set does not fit the input.
+    """
+
+    nb_samples: int = 50
+
+    def _check_parameters(self) -> None:
+        self.nb_samples = count("nb_samples", self.nb_samples)
+        if self.background is None:
             raise ParameterError(
-                f"{self.name} needs background=, a set of baselines: for instance 20 to 200 rows of the training data."
+                f"{self.name} needs background=, a set of baselines: for instance 20 to 200 samples of the training "
+                "data."
             )
-        super().__init__(model, output_layer, batch_size, operator, reducer, **options)
+        super()._check_parameters()
 
 
 class ExpectedGradients(_Drawn):
     """mean (x - b) g(b + alpha (x - b)) over drawn members b of a set and alpha uniform between 0 and 1.
 
-    (Erion et al., 2021, arXiv 1906.10670.) The attributions of a row add up to f(x) minus the mean of f over the set,
-    up to the error of the draws.
-
-    Args:
-        model: See ``Attribution``; so are the parameters not listed here.
-        output_layer: See ``Attribution``.
-        batch_size: See ``Attribution``.
-        operator: See ``Attribution``.
-        reducer: See ``Attribution``.
-        nb_samples: Number of draws, each of which takes a gradient.
-        background: The set of baselines; see ``FromBaseline``.
-        **options: See ``Attribution``; ``seed`` fixes the draws.
-
-    Raises:
-        ParameterError: If ``nb_samples`` is below 1, or the background set does not fit the input.
+    (Erion et al., 2021, arXiv 1906.10670.) The attributions of a sample add up to f(x) minus the mean of f over the
+    set, up to the error of the draws.
     """
 
     def _definition_from(self, start: Asked | AskedBackground) -> Definition:
@@ -68,37 +53,14 @@ class GradientShap(_Drawn):
     (Lundberg and Lee, 2017, arXiv 1705.07874, as in Captum.) Without noise it is ``ExpectedGradients``.
 
     Args:
-        model: See ``Attribution``; so are the parameters not listed here.
-        output_layer: See ``Attribution``.
-        batch_size: See ``Attribution``.
-        operator: See ``Attribution``.
-        reducer: See ``Attribution``.
-        nb_samples: Number of draws, each of which takes a gradient; Captum's ``n_samples``.
         noise: Standard deviation of e, in input units; Captum's ``stdevs``.
-        background: The set of baselines; see ``FromBaseline``.
-        **options: See ``Attribution``; ``seed`` fixes the draws.
-
-    Raises:
-        ParameterError: If a parameter is outside its domain, or the background set does not fit the input.
     """
 
-    def __init__(
-        self,
-        model: ModelSource,
-        output_layer: str | int | None = None,
-        batch_size: int | None = 32,
-        operator: Any = None,
-        reducer: str | None = MEAN,
-        nb_samples: int = 50,
-        noise: float = 0.0,
-        *,
-        background: Any = None,
-        **options: Any,
-    ):
-        self.noise = deviation("noise", noise)
-        super().__init__(
-            model, output_layer, batch_size, operator, reducer, nb_samples, background=background, **options
-        )
+    noise: float = 0.0
+
+    def _check_parameters(self) -> None:
+        self.noise = deviation("noise", self.noise)
+        super()._check_parameters()
 
     def _definition_from(self, start: Asked | AskedBackground) -> Definition:
         assert isinstance(start, AskedBackground)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,9 @@ class FromBaseline(Attribution):
     (members, ...), a list of members, each of them a sample or a number, or a dict or tuple of these as above.
     """
 
-    background: Any = None
-    sigma: float = 10.0
-    _asked: Asked = asked(0.0)
+    background: Any = field(default=None, kw_only=True)
+    sigma = 10.0
+    _asked = asked(0.0)
 
     def explain(
         self, inputs: Any, targets: Any = None, *, full: bool = False, baselines: Any = None, **unknown: Any

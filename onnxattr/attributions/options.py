@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -27,9 +27,36 @@ class Unasked(str):
 MEAN, MAX = Unasked("mean"), Unasked("max")
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Options:
-    """Options that every method takes beside Xplique's, by keyword; see ``Attribution``."""
+    """The parameters that every method takes by keyword.
+
+    Args:
+        wrt: What to explain, in the words that ``output_layer`` takes: a layer's name, path or index, the name of a
+            value or node, or several of them; see docs/layers.md. The name of an input is always that input. None for
+            every float input.
+        output: Which of the model's outputs is explained, where there are several: its name. An operator that is a
+            function or an ONNX model gets all of them, or those of a list of names, by name.
+        providers: ONNX Runtime execution providers; None for CUDA where there is a GPU, else CPU.
+        seed: Seed of the noise, an integer from 0 to 2^31 - 2: the same seed gives the same attribution at any batch
+            size and in any runtime.
+        relu_policy: Which nodes DeconvNet and GuidedBackprop override: "all" ReLU-like ones, or exactly the layers that
+            "xplique" overrides (needs a model converted from Keras).
+        channel_axis: The channel axis of images; None to find out from the graph.
+        neuron: The score is a unit of the output layer, or the mean of a channel: its number, an integer, or the index
+            of one unit in a sample's output, a tuple; see docs/layers.md.
+        feature_mask: The group of each feature, an array of integers: attributions are summed over each group; see
+            docs/layers.md.
+        progress: True or False to show a progress bar or not; None to show it on a terminal.
+        precision: "model": a float16 or bfloat16 model is explained in its own precision; "float32": its weights and
+            inputs are taken to float32 first, exported files included.
+        check_finite: What happens where attributions or predictions are NaN or infinite: "warn": one
+            ``NonFiniteWarning`` a call names the samples, the node that gave the first and what to try; "error": the
+            same as a ``NonFiniteError``; "ignore": nothing.
+        verify: Whether the prediction of the model, brought to the form that is explained, is compared with its own in
+            ONNX Runtime: "auto" for small models that were changed, True for all, False for none.
+        sample: One batch as the model takes it, with which a PyTorch module or a scikit-learn estimator is converted.
+    """
 
     wrt: Wrt = None
     output: Outputs = None
@@ -45,58 +72,64 @@ class Options:
     verify: bool | str = "auto"
     sample: Any = None
 
-    def check(self) -> None:
-        """Checks what can be checked without a model.
 
-        Raises:
-            ParameterError: If a parameter is outside its domain.
-        """
-        check_mode(self.check_finite)
-        check_choice(self.verify)
-        if self.relu_policy not in POLICIES:
-            raise ParameterError(f"relu_policy={self.relu_policy!r}: expected one of {POLICIES}.")
-        if not is_integer(self.seed, at_least=0) or self.seed >= SEEDS:
-            raise ParameterError(f"seed={self.seed!r}: expected an integer from 0 to {SEEDS - 1}.")
-        if self.channel_axis is not None and self.channel_axis not in (-3, -2, -1, 1, 2, 3):
-            raise ParameterError(
-                f"channel_axis={self.channel_axis!r}: expected 1, 2 or 3 (or -1 for the last axis)."
-            )
-        self._check_wrt()
-        self._check_output()
-        self._check_neuron()
-        if self.providers is not None:
-            check_providers(self.providers)
+#: The names of those parameters.
+OPTIONS = tuple(field.name for field in fields(Options))
 
-    def _check_output(self) -> None:
-        names = self.output
-        if names is None or (isinstance(names, str) and names):
-            return
-        texts = isinstance(names, (list, tuple)) and names and all(isinstance(name, str) for name in names)
-        if not texts or len(set(names)) < len(names):
-            raise ParameterError(
-                f"output={names!r}: expected the name of an output of the model, or for an operator that computes with "
-                "several a list of names, each once."
-            )
 
-    def _check_wrt(self) -> None:
-        names = self.wrt
-        if names is None or callable(names) or is_place(names):
-            return
-        if not isinstance(names, Sequence) or not names or not all(map(is_place, names)):
-            raise ParameterError(
-                f"wrt={names!r}: expected the name or index of a layer, the name of a value or node, several of them, "
-                "or None."
-            )
-        if len(set(names)) < len(names):
-            raise ParameterError(f"wrt={names!r}: name every value once.")
+def check_options(options: Options) -> None:
+    """Checks what can be checked without a model.
 
-    def _check_neuron(self) -> None:
-        parts = self.neuron if isinstance(self.neuron, (tuple, list)) else (self.neuron,)
-        if self.neuron is not None and not (parts and all(map(is_integer, parts))):
-            raise ParameterError(
-                f"neuron={self.neuron!r}: expected an integer, the channel or unit, or a tuple of integers, the index "
-                "of one unit in a sample's output."
-            )
+    Raises:
+        ParameterError: If a parameter is outside its domain.
+    """
+    check_mode(options.check_finite)
+    check_choice(options.verify)
+    if options.relu_policy not in POLICIES:
+        raise ParameterError(f"relu_policy={options.relu_policy!r}: expected one of {POLICIES}.")
+    if not is_integer(options.seed, at_least=0) or options.seed >= SEEDS:
+        raise ParameterError(f"seed={options.seed!r}: expected an integer from 0 to {SEEDS - 1}.")
+    if options.channel_axis is not None and options.channel_axis not in (-3, -2, -1, 1, 2, 3):
+        raise ParameterError(
+            f"channel_axis={options.channel_axis!r}: expected 1, 2 or 3 (or -1 for the last axis)."
+        )
+    _check_wrt(options.wrt)
+    _check_output(options.output)
+    _check_neuron(options.neuron)
+    if options.providers is not None:
+        check_providers(options.providers)
+
+
+def _check_output(names: Any) -> None:
+    if names is None or (isinstance(names, str) and names):
+        return
+    texts = isinstance(names, (list, tuple)) and names and all(isinstance(name, str) for name in names)
+    if not texts or len(set(names)) < len(names):
+        raise ParameterError(
+            f"output={names!r}: expected the name of an output of the model, or for an operator that computes with "
+            "several a list of names, each once."
+        )
+
+
+def _check_wrt(names: Any) -> None:
+    if names is None or callable(names) or is_place(names):
+        return
+    if not isinstance(names, Sequence) or not names or not all(map(is_place, names)):
+        raise ParameterError(
+            f"wrt={names!r}: expected the name or index of a layer, the name of a value or node, several of them, "
+            "or None."
+        )
+    if len(set(names)) < len(names):
+        raise ParameterError(f"wrt={names!r}: name every value once.")
+
+
+def _check_neuron(neuron: Any) -> None:
+    parts = neuron if isinstance(neuron, (tuple, list)) else (neuron,)
+    if neuron is not None and not (parts and all(map(is_integer, parts))):
+        raise ParameterError(
+            f"neuron={neuron!r}: expected an integer, the channel or unit, or a tuple of integers, the index "
+            "of one unit in a sample's output."
+        )
 
 
 def is_place(value: Any) -> bool:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from onnxattr.attributions.from_baseline import FromBaseline
-from onnxattr.attributions.options import MEAN, is_integer
+from onnxattr.attributions.options import is_integer
 from onnxattr.compile import quadrature as rules
 from onnxattr.compile.method import Definition, times_difference
 from onnxattr.errors import ParameterError
-from onnxattr.loading.reading.source import ModelSource
 from onnxattr.running.background import AskedBackground, averaged
 from onnxattr.running.baselines import Asked, asked
 from onnxattr.running.collected import Collected
@@ -24,11 +24,6 @@ class IntegratedGradients(FromBaseline):
     Without a reducer the attributions of a row add up to f(x) - f(b), up to the error of the quadrature.
 
     Args:
-        model: See ``Attribution``; so are the parameters not listed here.
-        output_layer: See ``Attribution``.
-        batch_size: See ``Attribution``.
-        operator: See ``Attribution``.
-        reducer: See ``Attribution``.
         steps: Number of gradients on the path; at least 2 for the trapezoid rule, which takes both ends, else 1.
         baseline_value: b; see ``FromBaseline``.
         quadrature: "trapezoid", as in Xplique; "riemann_left", "riemann_right", "riemann_middle" or "gauss_legendre",
@@ -45,45 +40,39 @@ class IntegratedGradients(FromBaseline):
         sigma: Standard deviation of ``baseline_value="blur"``, in elements along each axis.
         background: Baselines to average over, instead of ``baseline_value``; see ``FromBaseline``. Every member has a
             path of its own, so that there are ``steps`` gradients for each.
-        **options: See ``Attribution``.
 
     Raises:
         ParameterError: If ``steps`` is too small, there is no such rule or the baseline does not fit the input.
     """
 
-    def __init__(
-        self,
-        model: ModelSource,
-        output_layer: str | int | None = None,
-        batch_size: int | None = 32,
-        operator: Any = None,
-        reducer: str | None = MEAN,
-        steps: int = 50,
-        baseline_value: Any = 0.0,
-        *,
-        quadrature: str = "trapezoid",
-        points: str = "uniform",
-        tolerance: float | None = None,
-        max_steps: int | None = None,
-        sigma: float = 10.0,
-        background: Any = None,
-        **options: Any,
-    ):
-        rules.check_rule(quadrature)
-        fewest = rules.FEWEST[quadrature]
-        if not is_integer(steps, at_least=fewest):
+    steps: int = 50
+    baseline_value: Any = 0.0
+    quadrature: str = field(default="trapezoid", kw_only=True)
+    points: str = field(default="uniform", kw_only=True)
+    tolerance: float | None = field(default=None, kw_only=True)
+    max_steps: int | None = field(default=None, kw_only=True)
+    sigma: float = field(default=10.0, kw_only=True)
+
+    def _check_parameters(self) -> None:
+        rules.check_rule(self.quadrature)
+        fewest = rules.FEWEST[self.quadrature]
+        if not is_integer(self.steps, at_least=fewest):
             least = "at least its 2 ends" if fewest == 2 else "at least 1"
-            raise ParameterError(f"steps={steps!r}: the path needs an integer number of points, {least}.")
-        self.steps, self.quadrature, self.sigma = int(steps), quadrature, sigma
-        self.points, self.tolerance, self.max_steps = points, tolerance, max_steps
-        self._refinement = rules.refinement(quadrature, self.steps, points, tolerance, max_steps)
-        self._asked = asked(baseline_value, sigma=sigma)
-        self.baseline_value, self.background = self._asked.given, background
-        if background is not None and not (np.ndim(baseline_value) == 0 and np.all(baseline_value == 0)):
+            raise ParameterError(
+                f"steps={self.steps!r}: the path needs an integer number of points, {least}."
+            )
+        self.steps = int(self.steps)
+        self._refinement = rules.refinement(
+            self.quadrature, self.steps, self.points, self.tolerance, self.max_steps
+        )
+        given = self.baseline_value
+        self._asked = asked(given, sigma=self.sigma)
+        self.baseline_value = self._asked.given
+        if self.background is not None and not (np.ndim(given) == 0 and np.all(given == 0)):
             raise ParameterError(
                 "baseline_value and background were both given; paths start at one or the other."
             )
-        super().__init__(model, output_layer, batch_size, operator, reducer, **options)
+        super()._check_parameters()
 
     def _definition_from(self, start: Asked | AskedBackground) -> Definition:
         more = self._refinement

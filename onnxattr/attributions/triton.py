@@ -70,7 +70,7 @@ def export_triton(
         # What is computed with it takes either shape, by broadcasting.
         seed.type.tensor_type.shape.dim.add().dim_value = 1
     text = config(proto)
-    trial = trial_of(proto, method.prepared, method.options.providers, method.sizes) if check else None
+    trial = trial_of(proto, method.prepared, method.providers, method.sizes) if check else None
     missing = [parent for parent in (path.parent, *path.parent.parents) if not parent.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

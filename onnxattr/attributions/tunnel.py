@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxattr.attributions.base import Attribution
-from onnxattr.attributions.options import Options
+from onnxattr.attributions.options import Options, check_options
 from onnxattr.attributions.parameter_checks import count, deviation
 from onnxattr.attributions.plan import Plan
 from onnxattr.compile.method import Definition, first_moment, unbiased_variance
@@ -61,13 +61,13 @@ class NoiseTunnel(Attribution):
             )
         self.method = method
         self.nb_samples, self.noise, self.kind, self.noise_kind = nb_samples, noise, kind, noise_kind
-        self.options: Options = replace(
+        self.options = replace(
             method.options,
             seed=method.options.seed if seed is None else seed,
             progress=method.options.progress if progress is None else progress,
         )
         self._check_own()
-        self.options.check()
+        check_options(self)
         self.prepared, self._score = method.prepared, method._score
         self.batch_size, self.reducer = method.batch_size, method.reducer
         self.operator, self.output_layer = method.operator, method.output_layer
@@ -134,7 +134,7 @@ class NoiseTunnel(Attribution):
     def _parameters(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("nb_samples", "noise", "kind", "noise_kind")}
         inner = {"method": self.method.name, "parameters": self.method._parameters()}
-        return {"method": inner, **own, "seed": self.options.seed}
+        return {"method": inner, **own, "seed": self.seed}
 
 
 class _TunnelPlan(Plan):

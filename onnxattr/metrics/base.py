@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from onnxattr.attributions.options import Options
+from onnxattr.attributions.options import OPTIONS
 from onnxattr.errors import ParameterError
 from onnxattr.metrics.maps import aligned
 from onnxattr.metrics.scored import ScoredInputs
@@ -88,12 +88,12 @@ class ModelMetric(Metric):
         **options: Any,
     ):
         own = [name for name in inspect.signature(type(self)).parameters if name != "options"]
-        shared = ["output_layer", *Options.__dataclass_fields__]
+        shared = ["output_layer", *OPTIONS]
         unknown = sorted(set(options) - set(shared))
         if unknown:
             raise ParameterError(f"{self.name} has no parameters {unknown}; it takes {own + shared}.")
         self.scored = ScoredInputs(model, inputs, targets, batch_size, operator, activation, options)
-        self.seed = self.scored.method.options.seed
+        self.seed = self.scored.method.seed
 
     def _maps(self, explanations: Any) -> np.ndarray:
         """The explanations, checked, of the inputs' rank."""

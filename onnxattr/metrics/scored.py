@@ -193,7 +193,7 @@ class ScoredInputs:
 
     def progress(self, total: int, name: str | None, unit: str = "row") -> tqdm:
         """A progress bar, shown as those of methods are."""
-        show = self.method.options.progress if name else False
+        show = self.method.progress if name else False
         return tqdm(
             total=total, disable=None if show is None else not show, desc=name, unit=unit, leave=False
         )

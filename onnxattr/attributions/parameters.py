@@ -1,0 +1,108 @@
+"""Parameters of methods: annotated attributes of their classes, of which constructors and docstrings are made."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, dataclass_transform
+
+from onnxattr.attributions.elsewhere import parameter_hints
+from onnxattr.attributions.options import OPTIONS
+from onnxattr.errors import ParameterError
+
+_SECTION = re.compile(r"^(Args|Raises):\n", re.MULTILINE)
+_ENTRY = re.compile(r"^    (\w+): ", re.MULTILINE)
+
+
+@dataclass_transform(field_specifiers=(field,))
+class Parameters:
+    """The base of classes whose constructor takes their annotated attributes, inherited ones first, as a dataclass's.
+
+    A parameter, its type and its default so stand once: a subclass names what it adds, and what has another default.
+    Keyword-only parameters stand behind the others, those of a class before those that it inherits. Docstrings are
+    completed with the entries of inherited parameters and errors. Checkers of types and editors see the parameters
+    too. A class with a constructor of its own keeps it.
+    """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "__init__" in vars(cls):
+            return
+        if inspect.get_annotations(cls):
+            dataclass(eq=False, repr=False, match_args=False)(cls)
+            setattr(cls, "__init__", _checked(cls))  # noqa: B010
+        if cls.__doc__:
+            cls.__doc__ = _documented(cls)
+
+
+def own_names(kind: type) -> list[str]:
+    """The parameters that a class takes beside the model and the options of every method."""
+    parameters = inspect.signature(kind).parameters.values()
+    named = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    return [name for name in named if name not in ("model", *OPTIONS)]
+
+
+def _checked(cls: type) -> Callable[..., None]:
+    """The constructor of a dataclass, which refuses names that it does not take and says what they may have meant."""
+    generated: Callable[..., None] = vars(cls)["__init__"]
+    signature = inspect.signature(generated)
+    order = [name for kind in cls.__mro__ for name in inspect.get_annotations(kind)]
+
+    def place(parameter: inspect.Parameter) -> tuple[int, int]:
+        return parameter.kind, order.index(parameter.name) if parameter.kind == parameter.KEYWORD_ONLY else 0
+
+    @wraps(generated)
+    def initialise(self: Any, *given: Any, **named: Any) -> None:
+        unknown = sorted(set(named) - set(signature.parameters))
+        if unknown:
+            kind = type(self)
+            known = [*own_names(kind), *OPTIONS]
+            raise ParameterError(
+                f"{kind.__name__} has no parameters {unknown}.{parameter_hints(unknown, known)} Beside the model it "
+                f"takes {known}."
+            )
+        generated(self, *given, **named)
+
+    parameters = [_without_init_var(p) for p in sorted(signature.parameters.values(), key=place)]
+    setattr(initialise, "__signature__", signature.replace(parameters=parameters))  # noqa: B010
+    return initialise
+
+
+def _without_init_var(parameter: inspect.Parameter) -> inspect.Parameter:
+    """A parameter with the type that callers give."""
+    annotation = parameter.annotation
+    if isinstance(annotation, str) and (found := re.fullmatch(r"InitVar\[(.*)\]", annotation)):
+        return parameter.replace(annotation=found[1])
+    return parameter
+
+
+def _documented(cls: type) -> str:
+    """A class's docstring with the entries that its bases have for its parameters and errors."""
+    prose = _sections(cls.__doc__ or "")[0]
+    arguments, errors = dict[str, str](), dict[str, str]()
+    for kind in reversed(cls.__mro__):
+        found = _sections(vars(kind).get("__doc__") or "")[1]
+        arguments |= found.get("Args", {})
+        errors |= found.get("Raises", {})
+    arguments = {name: arguments[name] for name in inspect.signature(cls).parameters if name in arguments}
+    listed = [
+        f"{title}:\n" + "\n".join(entries.values())
+        for title, entries in (("Args", arguments), ("Raises", errors))
+    ]
+    return "\n\n".join([prose, *listed])
+
+
+def _sections(docstring: str) -> tuple[str, dict[str, dict[str, str]]]:
+    """The text of a docstring, and the entries of its sections by name."""
+    prose, *parts = _SECTION.split(inspect.cleandoc(docstring))
+    found = {}
+    for title, text in zip(parts[::2], parts[1::2], strict=True):
+        _, *entries = _ENTRY.split(text.rstrip())
+        found[title] = {
+            name: f"    {name}: {entry.rstrip()}"
+            for name, entry in zip(entries[::2], entries[1::2], strict=True)
+        }
+    return prose.rstrip(), found
