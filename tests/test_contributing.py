@@ -18,7 +18,7 @@ from onnxattr.decompositions.registry import DEFINITIONS
 from onnxattr.testing import check_vjp
 
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "CONTRIBUTING.md").read_text()
+PAGE, README = ((ROOT / name).read_text() for name in ("CONTRIBUTING.md", "README.md"))
 
 
 def section(title: str) -> str:
@@ -119,6 +119,13 @@ def test_the_rooms_are_those_of_the_package_in_order():
     assert re.findall(r"`(\w+)`", " ".join(cells)) == ROOMS
 
 
+def test_the_map_of_the_readme_has_every_room_in_twelve_lines():
+    map_ = README.split("\n## Folders\n")[1].split("```")[1].strip().splitlines()
+    assert len(map_) <= 12
+    folders = {room for room in ROOMS if (ROOT / "onnxattr" / room).is_dir()} | {"converters"}
+    assert folders <= set(re.findall(r"(\w+)/", " ".join(map_)))
+
+
 @pytest.mark.parametrize("title", ["From a file to a heatmap", "From a cotangent through one rule"])
 def test_a_walk_names_each_room_once(title):
     steps = re.findall(r"^\d+\. (.*(?:\n   .*)*)", section(title), re.MULTILINE)
@@ -149,5 +156,5 @@ def test_make_help_lists_every_target():
     text = (ROOT / "Makefile").read_text().replace("\\\n", " ")
     targets = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)[1].split()
     assert set(targets) == set(re.findall(r"^([a-z-]+):.*  ## .", text, re.MULTILINE))
-    named = " ".join(page.read_text() for page in (ROOT / "README.md", *ROOT.glob("docs/*.md"))) + PAGE
+    named = " ".join(page.read_text() for page in ROOT.glob("docs/*.md")) + PAGE + README
     assert set(re.findall(r"`make ([a-z-]+)", named)) <= set(targets)
