@@ -230,6 +230,18 @@ def test_verify(folder, capsys, verify, status, said):
         ["inspect", "gather.onnx"],
         ["explain", "gather.onnx", "both.npz", "--method", "Saliency", "--wrt", "x", "-o", "maps.npy"],
         ["export", "gather.onnx", "--method", "Saliency", "--wrt", "x", "-o", "e.onnx", "--no-check"],
+        [
+            "evaluate",
+            "gather.onnx",
+            "both.npz",
+            "--wrt",
+            "x",
+            "--methods",
+            "Saliency",
+            "--metrics",
+            "Sparseness",
+            "--no-controls",
+        ],
     )
     for command in commands:
         found, _, err = run(capsys, *command, *verify)
@@ -245,12 +257,13 @@ def test_ops(capsys):
     assert "ArgMax" in out.split("No gradient by nature:")[1]
 
 
-def test_convert(folder, capsys):
+@pytest.mark.parametrize("quick", [["--no-verify"], ["--verify", "never"]], ids=" ".join)
+def test_convert(folder, capsys, quick):
     pytest.importorskip("keras")
     (folder / "tabular.keras").write_bytes(tabular.KERAS_FILE.read_bytes())
     status, out, _ = run(capsys, "convert", "tabular.keras")
     assert (status, out) == (0, "wrote tabular.onnx\n")
-    status, out, _ = run(capsys, "convert", "tabular.keras", "-o", "other.onnx", "--no-verify", "--opset", 18)
+    status, out, _ = run(capsys, "convert", "tabular.keras", "-o", "other.onnx", *quick, "--opset", 18)
     assert (status, out) == (0, "wrote other.onnx\n")
     x = tabular.data()[2][:5]
     predictions = []

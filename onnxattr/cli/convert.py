@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxattr.cli.console import written
+from onnxattr.cli.method_options import VERIFY
 
 
 def add_to(commands: Any) -> None:
@@ -30,7 +31,13 @@ def add_to(commands: Any) -> None:
         "--keep-layer", action="append", default=[], help="layer that must stay usable; 'all' keeps all"
     )
     convert.add_argument(
-        "--no-verify", action="store_true", help="do not compare the result with the original"
+        "--verify",
+        choices=tuple(VERIFY),
+        default="auto",
+        help="whether the result is compared with the original; auto (which always does) unless given",
+    )
+    convert.add_argument(
+        "--no-verify", action="store_const", const="never", dest="verify", help="the same as --verify never"
     )
     convert.set_defaults(run=_convert)
 
@@ -43,7 +50,7 @@ def _convert(options: argparse.Namespace) -> str:
         options.model,
         output,
         opset=options.opset,
-        verify=not options.no_verify,
+        verify=options.verify != "never",
         keep_layers="all" if "all" in options.keep_layer else tuple(options.keep_layer),
         sample=options.sample,
         trust=options.trust,

@@ -14,7 +14,7 @@ from onnxattr import attributions, metrics, plots
 from onnxattr.attributions.base import Attribution
 from onnxattr.cli.console import written
 from onnxattr.cli.explain import targets_given
-from onnxattr.cli.method_options import is_integer
+from onnxattr.cli.method_options import VERIFY, add_verify, is_integer
 from onnxattr.errors import ParameterError
 from onnxattr.files import check_output
 from onnxattr.metrics.average import MaskedMetric
@@ -68,6 +68,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-controls", action="store_true", help="leave out the maps that explain nothing")
+    add_verify(parser, "auto (small models that were changed) unless given")
     parser.add_argument(
         "-o", "--output", help="also write the table: .csv, or .json with every sample's numbers"
     )
@@ -145,6 +146,7 @@ def _method(name: str, options: argparse.Namespace) -> Attribution:
         "batch_size": options.batch_size,
         "operator": options.operator,
         "seed": options.seed,
+        "verify": VERIFY[options.verify or "auto"],
     }
     layer = options.output_layer
     given["output_layer"] = int(layer) if layer is not None and is_integer(layer) else layer
@@ -162,10 +164,11 @@ def _method(name: str, options: argparse.Namespace) -> Attribution:
 def _metric(
     name: str, method: Attribution, inputs: Any, targets: np.ndarray | None, options: argparse.Namespace
 ) -> Metric:
-    kind = getattr(metrics, name)
+    kind: Any = getattr(metrics, name)
     if issubclass(kind, ConcentrationMetric):
         axis = method._plan.request.channel_axes[0]
-        return kind(channel_axis=axis)
+        concentration: Metric = kind(channel_axis=axis)
+        return concentration
     given: dict[str, Any] = {"batch_size": options.batch_size, "seed": options.seed}
     if issubclass(kind, CausalFidelity):
         given["steps"] = options.steps
@@ -173,4 +176,5 @@ def _metric(
         given["baseline_mode"] = options.baseline_value
     if issubclass(kind, (CausalFidelity, metrics.MuFidelity, metrics.Infidelity, MaskedMetric)):
         given["activation"] = options.activation
-    return kind(method, inputs, targets, **given)
+    metric: Metric = kind(method, inputs, targets, **given)
+    return metric
