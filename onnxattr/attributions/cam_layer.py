@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import FLOATS, inputs_of, needed_nodes, reaching
+from onnxattr.autodiff.engine import inputs_of, needed_nodes, reaching
 from onnxattr.compile.placement import Placement
 from onnxattr.errors import ModelError
+from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.channels import channel_axis_of_input, channel_axis_of_layer
 from onnxattr.loading.landmarks import convolution_before, other_layout

@@ -139,4 +139,4 @@ def _block(value: onnx.ValueInfoProto, batched: bool) -> str:
 
 
 def _is_free(dim: onnx.TensorShapeProto.Dimension) -> bool:
-    return dim.WhichOneof("value") != "dim_value"
+    return bool(dim.WhichOneof("value") != "dim_value")

@@ -8,12 +8,13 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import FLOATS, active_nodes, is_float
+from onnxattr.autodiff.engine import active_nodes, is_float
 from onnxattr.autodiff.registry import NON_DIFFERENTIABLE, op_name
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.explainer_file import describe
 from onnxattr.decompositions.standard import DEFINITIONS
 from onnxattr.errors import one_door
+from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.subgraphs import captures_of, subgraphs_of
 from onnxattr.graph.values import dims_of
 from onnxattr.inspection.places import place_lines

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import FLOATS, inputs_of, needed_nodes
+from onnxattr.autodiff.engine import inputs_of, needed_nodes
 from onnxattr.autodiff.registry import op_name
+from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.landmarks import convolution_before, embeddings_before
 from onnxattr.loading.layers import Layer

@@ -55,7 +55,7 @@ class AverageDropMetric(MaskedMetric):
     paper = "Chattopadhay et al., 2018, Grad-CAM++, arXiv 1710.11063"
 
     def _compare(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        return np.maximum(before - after, 0) / (before + _EPSILON)
+        return np.asarray(np.maximum(before - after, 0) / (before + _EPSILON))
 
 
 class AverageIncreaseMetric(MaskedMetric):
@@ -77,4 +77,4 @@ class AverageGainMetric(MaskedMetric):
     paper = "Zhang et al., 2024, Opti-CAM, arXiv 2301.07002"
 
     def _compare(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        return np.maximum(after - before, 0) / (1 - before + _EPSILON)
+        return np.asarray(np.maximum(after - before, 0) / (1 - before + _EPSILON))

@@ -97,14 +97,16 @@ class CausalFidelity(ModelMetric):
         per_row = (-1, *[1] * (start.ndim - 1))
 
         def change(image: np.ndarray, draw: np.ndarray) -> np.ndarray:
-            return np.where(ranks[image] < counts[draw].reshape(per_row), end[image], start[image])
+            return np.asarray(
+                np.where(ranks[image] < counts[draw].reshape(per_row), end[image], start[image])
+            )
 
         return counts, self.scored.of(change, len(counts), self.name)
 
     def of_samples(self, explanations: Any) -> np.ndarray:
         """The area under each sample's curve, by the trapezoid rule over [0, 1], (N,)."""
         _, scores = self.curves(explanations)
-        return (scores[:, :-1] + scores[:, 1:]).mean(axis=1) / 2
+        return np.asarray((scores[:, :-1] + scores[:, 1:]).mean(axis=1) / 2)
 
     def detailed_evaluate(self, explanations: Any) -> dict[int, float]:
         """The mean score by the number of features that have changed."""

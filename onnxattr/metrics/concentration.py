@@ -60,7 +60,7 @@ class Sparseness(ConcentrationMetric):
     def _of_shares(self, shares: np.ndarray) -> np.ndarray:
         rising, n = np.sort(shares, axis=1), shares.shape[1]
         weighted = 2 * (rising * np.arange(1, n + 1)).sum(axis=1)
-        return weighted / (n * rising.sum(axis=1) + _EPSILON) - (n + 1) / n
+        return np.asarray(weighted / (n * rising.sum(axis=1) + _EPSILON) - (n + 1) / n)
 
 
 class Complexity(ConcentrationMetric):
@@ -73,4 +73,4 @@ class Complexity(ConcentrationMetric):
     )
 
     def _of_shares(self, shares: np.ndarray) -> np.ndarray:
-        return -(shares * np.log(shares + _EPSILON)).sum(axis=1)
+        return np.asarray(-(shares * np.log(shares + _EPSILON)).sum(axis=1))

@@ -21,7 +21,7 @@ def random(x: np.ndarray, channel_axis: int | None, seed: int) -> np.ndarray:
 def magnitude(x: np.ndarray, channel_axis: int | None, seed: int) -> np.ndarray:
     """|x|, of images the largest of the channels."""
     size = np.abs(x)
-    return size if channel_axis is None else size.max(axis=channel_axis, keepdims=True)
+    return np.asarray(size if channel_axis is None else size.max(axis=channel_axis, keepdims=True))
 
 
 def edges(x: np.ndarray, channel_axis: int | None, seed: int) -> np.ndarray:
@@ -30,7 +30,7 @@ def edges(x: np.ndarray, channel_axis: int | None, seed: int) -> np.ndarray:
         raise ValueError("only images have edges")
     space = tuple(axis for axis in range(1, x.ndim) if axis != channel_axis)
     brightness = x.astype(np.float32).mean(axis=channel_axis, keepdims=True)
-    return np.sqrt(sum(step**2 for step in np.gradient(brightness, axis=space)))
+    return np.asarray(np.sqrt(sum(step**2 for step in np.gradient(brightness, axis=space))))
 
 
 def controls(x: np.ndarray, channel_axis: int | None, seed: int = 0) -> dict[str, np.ndarray]:

@@ -91,7 +91,9 @@ class MuFidelity(ModelMetric):
         sums = self._subsets.sums(self._maps(explanations))
 
         def change(image: np.ndarray, draw: np.ndarray) -> np.ndarray:
-            return np.where(self._subsets.keeps(image, draw), self.scored.x[image], self._baselines[image])
+            return np.asarray(
+                np.where(self._subsets.keeps(image, draw), self.scored.x[image], self._baselines[image])
+            )
 
         scores = self.scored.of(change, self._subsets.draws, self.name)
         return spearman(self.scored.scores[:, None] - scores, sums)
@@ -202,7 +204,7 @@ class Infidelity(ModelMetric):
 
             def change(image: np.ndarray, draw: np.ndarray) -> np.ndarray:
                 kept = self._subsets.keeps(image, draw)
-                return np.where(kept, self.scored.x[image], self._baselines[image])
+                return np.asarray(np.where(kept, self.scored.x[image], self._baselines[image]))
 
         else:
             change = _Perturbed(self, maps, foretold)
@@ -211,7 +213,7 @@ class Infidelity(ModelMetric):
         if self.normalize:
             square = (foretold**2).sum(axis=1, keepdims=True)
             beta = (foretold * drops).sum(axis=1, keepdims=True) / np.where(square > 0, square, 1.0)
-        return ((beta * foretold - drops) ** 2).mean(axis=1)
+        return np.asarray(((beta * foretold - drops) ** 2).mean(axis=1))
 
     def perturbed(self, sample: int) -> tuple[np.ndarray, np.ndarray]:
         """The perturbations I and the perturbed inputs of one sample, each (draws, ...).

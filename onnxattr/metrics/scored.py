@@ -18,8 +18,8 @@ from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.compile.renderings.rewrite import Rewrite
 from onnxattr.errors import ModelError, NonFiniteError, ParameterError, ShapeError, one_door
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.values import dims_of
-from onnxattr.loading.prepared import Prepared, named_values
+from onnxattr.graph.values import dims_of, named_values
+from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import framework_of
 from onnxattr.running.arrays import label_weights, take
 from onnxattr.running.batches import is_dataset, join, pairs_of

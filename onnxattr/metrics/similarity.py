@@ -26,7 +26,7 @@ def spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Spearman's rank correlation of each row, (B, F) and (B, F) to (B,); 0 where a row is constant."""
     a, b = (r - r.mean(axis=1, keepdims=True) for r in (ranks(a), ranks(b)))
     scale = np.sqrt((a**2).mean(axis=1) * (b**2).mean(axis=1))
-    return (a * b).mean(axis=1) / np.where(scale > 0, scale, 1.0)
+    return np.asarray((a * b).mean(axis=1) / np.where(scale > 0, scale, 1.0))
 
 
 def ssim(

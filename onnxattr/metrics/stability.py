@@ -171,7 +171,7 @@ class AverageStability(_Neighbours):
         self.noisy_masks = generator.uniform(0, self.radius, (self.draws, *self.scored.x.shape[1:]))
 
     def _neighbours(self, sample: int) -> np.ndarray:
-        return self.scored.x[sample] + np.asarray(self.noisy_masks, self.scored.x.dtype)
+        return np.asarray(self.scored.x[sample] + np.asarray(self.noisy_masks, self.scored.x.dtype))
 
     def _measure(self, maps: np.ndarray, base: np.ndarray) -> float:
         return float(np.mean([self._distance(phi, base) for phi in maps]))

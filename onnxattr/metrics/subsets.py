@@ -69,7 +69,7 @@ class Subsets:
 
     def keeps(self, image: np.ndarray, draw: np.ndarray) -> np.ndarray:
         """Whether elements stay, for some (sample, draw) pairs, (R, ...); axes that share may be 1."""
-        kept = self._kept[image % len(self._kept), draw]
+        kept: np.ndarray = self._kept[image % len(self._kept), draw]
         for axis, places in enumerate(self._places):
             kept = np.take(kept, places, axis=axis + 1)
         return kept

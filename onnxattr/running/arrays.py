@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import FLOATS
 from onnxattr.errors import ModelError, ShapeError, TargetError
+from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.class_names import one_label, with_labels
 from onnxattr.loading.heads import is_binary, threshold

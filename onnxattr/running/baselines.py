@@ -156,7 +156,7 @@ def cast(array: Any, value: ir.Value, what: str) -> np.ndarray:
         if not np.isfinite(array).all():
             raise ShapeError(f"{what} holds NaN or infinite values; expected finite numbers.")
         with np.errstate(over="ignore"):
-            found = array if value.dtype is None else array.astype(value.dtype.numpy())
+            found: np.ndarray = array if value.dtype is None else array.astype(value.dtype.numpy())
         check_range(what, array.astype(np.float64), found)
     except ShapeError as error:
         raise ParameterError(str(error)) from error

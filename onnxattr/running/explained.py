@@ -40,7 +40,7 @@ def linear_scores(prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The sum of each row's outputs times its weights, float32 (N,); a weight of 0 counts 0 whatever the output is."""
     with np.errstate(invalid="ignore", over="ignore"):
         counted = np.where(weights == 0, 0, prediction.astype(np.float64) * weights.astype(np.float64))
-        return counted.reshape(len(counted), -1).sum(axis=1).astype(np.float32)
+        return np.asarray(counted.reshape(len(counted), -1).sum(axis=1).astype(np.float32))
 
 
 def explanation_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -110,14 +111,15 @@ class _Exposed:
     def places(self, name: str, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
         """The places of an input whose missing values get that far, tried one place in the rows after the other."""
         given = feeds[name]
-        missing = np.isnan(given)
+        missing: np.ndarray = np.isnan(given)
         if given.ndim == 0:
             return missing
         columns = sorted({tuple(index[1:]) for index in np.argwhere(missing).tolist()})
-        reached = np.zeros_like(missing)
+        reached: np.ndarray = np.zeros_like(missing)
         for column in columns[:_TRIED]:
+            there: tuple[Any, ...] = (slice(None), *column)
             places = np.zeros_like(missing)
-            places[(slice(None), *column)] = missing[(slice(None), *column)]
+            places[there] = missing[there]
             alone = np.where(missing & ~places, 0, given).astype(given.dtype)
             if any(np.isnan(found).any() for found in self.run({**feeds, name: alone}).values()):
                 reached |= places

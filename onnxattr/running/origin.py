@@ -10,11 +10,12 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import FLOATS, inputs_of
+from onnxattr.autodiff.engine import inputs_of
 from onnxattr.compile.method import first_moment
 from onnxattr.compile.renderings.driven import step_rewrite
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.graph.builder import GRADIENT_OF
+from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import named_values
 from onnxattr.running.arrays import take
 from onnxattr.running.driver import Driver
