@@ -61,10 +61,10 @@ def _along(op: OpBuilder, matrix: ir.Value, x: ir.Value, axis: int) -> ir.Value:
     """The product of a matrix of each row, (R, n, n), with an axis of size n of x."""
     shape = op.shape(x)
     before, size = op.ReduceProd(op.shape(x, 1, axis), keepdims=1), op.shape(x, axis, axis + 1)
-    parts = [op.shape(x, 0, 1), before, size, [-1]] if axis > 1 else [op.shape(x, 0, 1), [1], size, [-1]]
-    found = op.Reshape(op.MatMul(op.Unsqueeze(matrix, [1]), op.Reshape(x, op.Concat(*parts, axis=0))), shape)
+    rows = op.reshape(x, [op.shape(x, 0, 1), before if axis > 1 else 1, size, -1])
+    found = op.Reshape(op.MatMul(op.Unsqueeze(matrix, [1]), rows), shape)
     found.shape = x.shape
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _matrices(op: OpBuilder, size: ir.Value, sigma: ir.Value, largest: float) -> tuple[ir.Value, ir.Value]:

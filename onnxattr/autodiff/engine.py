@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
 import onnx_ir as ir
 
+from onnxattr.autodiff.node import Closure, Span, op_name, view_of
 from onnxattr.autodiff.refused import reasons, stands_for_reals
 from onnxattr.autodiff.registry import (
     NON_DIFFERENTIABLE,
     NOT_IMPLEMENTED,
     STANDARD,
-    Closure,
+    Cotangent,
     RuleTable,
-    Span,
-    op_name,
+    applied,
+    built,
 )
 from onnxattr.errors import MissingRuleError, RuleError, UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
@@ -194,53 +196,53 @@ def _swept(
         if all(ct is None for ct in cts):
             continue
         op.gradient_of = node.name
-        if subgraphs_of(node):
-            node = _closure(node, needed, rules, spans)
-        entries = _entries(op, node, cts, rules, missing)
-        if len(entries) != len(node.inputs):
-            raise RuleError(
-                f"The rule of {op_name(node)} gave {len(entries)} cotangents for {len(node.inputs)} inputs."
-            )
+        seen = _seen(node, op.opset, needed, rules, spans)
+        entries = _entries(op, seen, cts, rules, missing)
         # With no other float operand nothing was broadcast, and unknown dimensions can be trusted to agree.
-        alone = isinstance(node, Closure) or sum(is_float(value) for value in node.inputs) <= 1
-        for index, (value, entry) in enumerate(zip(node.inputs, entries, strict=True)):
-            if value in needed and entry is not None:
-                adjoints.setdefault(value, []).append(_check(op, node, index, value, entry, alone))
+        alone = isinstance(seen, Closure) or sum(is_float(value) for value in seen.inputs) <= 1
+        for index, (source, entry) in enumerate(zip(seen.inputs, entries, strict=True)):
+            if source is not None and source in needed and entry is not None:
+                adjoints.setdefault(source, []).append(_check(op, seen, index, source, entry, alone))
     op.gradient_of = None
     if missing:
         raise MissingRuleError(missing, reasons(missing, nodes))
     return [_total(op, adjoints, value) or op.zeros_like(value) for value in wrt]
 
 
-def _closure(
-    node: ir.Node, active: Collection[ir.Value], rules: RuleTable, spans: Mapping[ir.Node, Span]
-) -> Closure:
-    return Closure(
-        op_type=node.op_type,
-        domain=node.domain,
-        name=node.name or "",
-        inputs=tuple(node.inputs) + tuple(captures_of(node)),
-        outputs=tuple(node.outputs),
-        node=node,
-        active=active,
-        rules=rules,
-        spans=spans,
-    )
+def _seen(
+    node: ir.Node | Span,
+    opset: int,
+    active: Collection[ir.Value],
+    rules: RuleTable,
+    spans: Mapping[ir.Node, Span],
+) -> Span:
+    """What a node's rule gets for the node."""
+    if isinstance(node, Span):
+        return node
+    view = view_of(node, opset)
+    if not subgraphs_of(node):
+        return view
+    parts = {item.name: getattr(view, item.name) for item in fields(view)}
+    parts["inputs"] = (*node.inputs, *captures_of(node))
+    return Closure(**parts, active=active, rules=rules, spans=spans)
 
 
 def _entries(
     op: OpBuilder,
-    node: Any,
+    node: Span,
     cts: tuple[ir.Value | None, ...],
     rules: RuleTable,
     missing: dict[str, list[str]],
-) -> Sequence[Any]:
+) -> Sequence[Cotangent]:
     """What a node's rule gives. Where rules are missing the sweep goes on with zeros, to find all that are."""
     rule = rules.get(op_name(node))
     with noting(missing):
         if rule is not None:
-            return tuple(rule(op, node, cts if len(cts) > 1 else cts[0]))
-    return [partial(op.zeros_like, value) if is_float(value) else None for value in node.inputs]
+            return applied(rule, op, node, cts)
+    return [
+        partial(op.zeros_like, value) if value is not None and is_float(value) else None
+        for value in node.inputs
+    ]
 
 
 def _total(op: OpBuilder, adjoints: dict[ir.Value, list[ir.Value]], value: ir.Value) -> ir.Value | None:
@@ -256,12 +258,14 @@ def _total(op: OpBuilder, adjoints: dict[ir.Value, list[ir.Value]], value: ir.Va
     return parts[0]
 
 
-def _check(op: OpBuilder, node: Any, index: int, primal: ir.Value, entry: Any, alone: bool) -> ir.Value:
+def _check(
+    op: OpBuilder, node: Span, index: int, primal: ir.Value, entry: Cotangent, alone: bool
+) -> ir.Value:
     """Brings a rule's entry to the primal's shape and checks what can be checked."""
-    where = f"{op_name(node)} node {node.name!r}, input {index} ({primal.name!r})"
+    where = f"{node.where}, input {index} ({primal.name!r})"
     if entry is NOT_IMPLEMENTED:
         raise UnsupportedOpError(f"{where}: the gradient with respect to this input is not implemented.")
-    ct = entry if isinstance(entry, ir.Value) else entry()
+    ct = built(entry, node)
     if ct.dtype is not None and primal.dtype in FLOATS and ct.dtype != primal.dtype:
         raise RuleError(f"{where}: the cotangent is {ct.dtype}, the primal {primal.dtype}.")
     if _clash(ct, primal, broadcast=True):

@@ -5,13 +5,17 @@ A rule has the form::
     @vjp("Softplus")
     def softplus(op, node, ct):
         '''y = log(1 + exp(x));  xbar = ybar * sigmoid(x).'''
-        return (op.Mul(ct, op.Sigmoid(node.inputs[0])),)
+        return (op.Mul(ct, op.Sigmoid(node.x)),)
 
-It returns one entry per node input: a cotangent; ``None`` where no gradient exists (shapes, indices, masks);
+``node`` is a ``NodeView``. Its inputs are as many as the operator can have, None for those that the node leaves out.
+Its attributes are plain values; those left out have their defaults. ``node.x`` and ``node.y`` are the first input and
+the first output.
+
+The rule returns one entry per input: a cotangent; ``None`` where no gradient exists (shapes, indices, masks);
 ``NOT_IMPLEMENTED`` where one exists but is not written, an error only if that input is active; or a function without
-arguments that builds the cotangent, called only if the input is active. Nodes with several outputs get a tuple of
-cotangents, ``None`` for outputs that do not reach the score. Nodes with subgraphs come as a ``Closure``, whose inputs
-include the values that the subgraphs capture.
+arguments that builds the cotangent, called only if the input is active. Entries of inputs that the node leaves out are
+not looked at. Nodes with several outputs get a tuple of cotangents, ``None`` for outputs that do not reach the score.
+Nodes with subgraphs come as a ``Closure``, whose inputs include the values that the subgraphs capture.
 
 Zero contributes zero: in the products and quotients of a rule, 0 times anything is 0, also 0 times infinity or NaN. The
 builder sees to it, at no cost where the graph tells that the operands are finite; a rule has to choose (``op.Where``)
@@ -20,13 +24,36 @@ only where it would multiply by a mask of its own or subtract infinities.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
 
+from onnxattr.autodiff.node import Closure, NodeView, Span, attributes_of, moved, op_name, rank_of
+from onnxattr.errors import OnnxAttrError, RuleError
 from onnxattr.graph.builder import OpBuilder
+
+__all__ = [
+    "NON_DIFFERENTIABLE",
+    "NOT_IMPLEMENTED",
+    "SINGULAR",
+    "STANDARD",
+    "Closure",
+    "Cotangent",
+    "NodeView",
+    "Rule",
+    "RuleTable",
+    "Span",
+    "applied",
+    "attributes_of",
+    "built",
+    "moved",
+    "op_name",
+    "rank_of",
+    "unary",
+    "vjp",
+]
 
 
 class _NotImplementedGradient:
@@ -82,16 +109,6 @@ NON_DIFFERENTIABLE = frozenset(
 )
 
 
-def op_name(node: Any) -> str:
-    """The name of a node's operator as the table spells it."""
-    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
-
-
-def attributes_of(node: Any) -> dict[str, Any]:
-    """The attributes of a node by name, for a node that has them too."""
-    return {name: attribute.value for name, attribute in node.attributes.items()}
-
-
 #: Where the local derivative of an operator is infinite or undefined, by operator name; others have no such points.
 SINGULAR: dict[str, str] = {}
 
@@ -119,8 +136,8 @@ def unary(*op_types: str, singular: str = "") -> Callable[[Callable[..., ir.Valu
     """Registers ``f(op, x, y, ct) -> xbar`` as the rule of operators with one input and one output."""
 
     def register(function: Callable[..., ir.Value]) -> Callable[..., ir.Value]:
-        def rule(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-            return (function(op, node.inputs[0], node.outputs[0], ct),)
+        def rule(op: OpBuilder, node: Span, ct: ir.Value) -> Sequence[Cotangent]:
+            return (function(op, node.x, node.y, ct),)
 
         rule.__name__, rule.__doc__ = function.__name__, function.__doc__
         vjp(*op_types, singular=singular)(rule)
@@ -129,34 +146,41 @@ def unary(*op_types: str, singular: str = "") -> Callable[[Callable[..., ir.Valu
     return register
 
 
-@dataclass(frozen=True)
-class Span:
-    """Several nodes that are differentiated as one, such as the Relu, Min and Max of a ReLU with a ceiling.
+def applied(rule: Rule, op: OpBuilder, node: Span, cts: Sequence[ir.Value | None]) -> Sequence[Cotangent]:
+    """What a rule gives for a node: one entry for each of its inputs, None for those that it leaves out.
 
-    It stands in for a node in the reverse sweep: a rule sees its inputs and outputs as those of a node of type
-    ``op_type``.
+    Raises:
+        RuleError: If the rule fails, or gives fewer entries than the node has inputs, or more than it can have.
     """
+    with _failing(node):
+        entries = tuple(rule(op, node, tuple(cts) if len(cts) > 1 else cts[0]))
+    there = len(node.inputs)
+    given = max((index for index, value in enumerate(node.inputs, 1) if value is not None), default=0)
+    if not given <= len(entries) <= there:
+        most = "" if given == there else f" to {there}"
+        raise RuleError(f"The rule of {node.where} gave {len(entries)} cotangents for {given}{most} inputs.")
+    return (*entries, *[None] * (there - len(entries)))
 
-    op_type: str
-    inputs: tuple[ir.Value, ...]
-    outputs: tuple[ir.Value, ...]
-    name: str
-    domain: str = ""
+
+def built(entry: Cotangent, node: Span) -> ir.Value:
+    """The cotangent that an entry of a rule is or makes."""
+    if isinstance(entry, ir.Value):
+        return entry
+    with _failing(node):
+        return entry()  # type: ignore[misc, operator]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Closure(Span):
-    """A node with subgraphs, as its rule sees it: the values that they capture follow its inputs.
-
-    Attributes:
-        node: The node itself.
-        active: The values that need a cotangent, those among the inputs included.
-        rules: The table to differentiate the subgraphs with.
-        spans: What is to be differentiated as one inside them.
-    """
-
-    inputs: tuple[Any, ...]
-    node: ir.Node
-    active: Collection[ir.Value]
-    rules: RuleTable
-    spans: Mapping[ir.Node, Span]
+@contextlib.contextmanager
+def _failing(node: Span) -> Iterator[None]:
+    """Says of which node's rule an error is, and how rules are called."""
+    try:
+        yield
+    except OnnxAttrError:
+        raise
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        outputs = len(node.outputs)
+        raise RuleError(
+            f"The rule of {node.where} failed: {type(error).__name__}: {error}. A rule gets all {len(node.inputs)} "
+            "inputs that the operator can have, None for those that the node leaves out; attributes as plain Python "
+            f"values; and {'one cotangent' if outputs == 1 else f'a tuple of {outputs} cotangents'}."
+        ) from error

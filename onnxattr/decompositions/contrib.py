@@ -19,7 +19,7 @@ from onnxattr.graph.builder import OpBuilder
 _CONV = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 
 
-def kept(node: Any, *names: str) -> dict[str, object]:
+def kept(node: Any, *names: str) -> dict[str, Any]:
     """Those attributes of a node that have one of these names, for a node that has them too."""
     return {name: node.attributes[name].value for name in names if name in node.attributes}
 

@@ -8,8 +8,8 @@ and arithmetic on known shapes is folded while building, so that rules are writt
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, overload
 
 import numpy as np
 import onnx
@@ -17,15 +17,18 @@ import onnx_ir as ir
 
 from onnxattr.errors import RuleError
 from onnxattr.graph.intervals import FINITE, FLOATS, Range
+from onnxattr.graph.operators import Operand, Operators
 from onnxattr.graph.products import product, quotient
 from onnxattr.graph.ranges import Ranges
 from onnxattr.graph.schemas import folded, infer, schema_of
 from onnxattr.graph.values import dims_of, same_dims, values_of
 
-Operand = ir.Value | int | float | bool | Sequence[int] | Sequence[float] | np.ndarray | np.generic | None
+__all__ = ["GRADIENT_OF", "OpBuilder", "Operand"]
 
 #: Marks values known to be ones in each element.
 _ONES = "ones"
+#: In the ``meta`` of a size: the vector of one element that it was taken from.
+_VECTOR = "vector"
 #: In a node's ``meta``: the name of the node whose gradient it is a part of.
 GRADIENT_OF = "gradient_of"
 #: What stands for an operator in a gradient.
@@ -35,13 +38,14 @@ _GUARDED = {"Mul": product, "Div": quotient}
 def _times_ones(operands: Sequence[Operand]) -> ir.Value | None:
     """The factor that a product with ones of its shape leaves as it is; None for other products."""
     for ones, other in (operands, operands[::-1]):
-        both = isinstance(ones, ir.Value) and isinstance(other, ir.Value)
-        if both and ones.meta.get(_ONES, False) and same_dims(ones, other):  # type: ignore[union-attr, arg-type]
-            return other  # type: ignore[return-value]
+        if not isinstance(ones, ir.Value) or not isinstance(other, ir.Value):
+            return None
+        if ones.meta.get(_ONES, False) and same_dims(ones, other):
+            return other
     return None
 
 
-class OpBuilder:
+class OpBuilder(Operators):
     """Builds nodes at the end of a graph; see the module's docstring."""
 
     def __init__(self, graph: ir.Graph, opset: int, prefix: str = "grad", parent: OpBuilder | None = None):
@@ -69,7 +73,7 @@ class OpBuilder:
             self._counters = {}
         else:
             self._names, self._counters = parent._names, parent._counters
-        self._constants: dict[tuple, ir.Value] = {}
+        self._constants: dict[tuple[Any, ...], ir.Value] = {}
         self.ranges: Ranges = Ranges() if parent is None else parent.ranges
         self._gradients = 0
 
@@ -96,23 +100,43 @@ class OpBuilder:
         self.ranges.note(value, known)
         return value
 
-    def __getattr__(self, op_type: str) -> Any:
-        if op_type.startswith("_") or not op_type[0].isupper():
-            raise AttributeError(op_type)
+    def operator(
+        self, op_type: str, *operands: Operand, outputs: int | None = None, **attributes: Any
+    ) -> Any:
+        """Appends a node, as ``op.Mul(a, b)`` does."""
+        return self.node(op_type, operands, attributes, outputs)
 
-        def build(*operands: Operand, outputs: int = 1, **attributes: Any) -> Any:
-            return self.node(op_type, operands, attributes, outputs)
-
-        return build
-
+    @overload
     def node(
         self,
         op_type: str,
         operands: Sequence[Operand],
-        attributes: dict[str, Any] | None = None,
-        outputs: int = 1,
-    ) -> Any:
-        """Appends a node and returns its output, or a tuple when ``outputs`` is above one.
+        attributes: Mapping[str, Any] | None = None,
+        outputs: None = None,
+    ) -> ir.Value: ...
+    @overload
+    def node(
+        self, op_type: str, operands: Sequence[Operand], attributes: Mapping[str, Any] | None, outputs: int
+    ) -> tuple[ir.Value, ...]: ...
+    @overload
+    def node(
+        self,
+        op_type: str,
+        operands: Sequence[Operand],
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        outputs: int,
+    ) -> tuple[ir.Value, ...]: ...
+    def node(
+        self,
+        op_type: str,
+        operands: Sequence[Operand],
+        attributes: Mapping[str, Any] | None = None,
+        outputs: int | None = None,
+    ) -> ir.Value | tuple[ir.Value, ...]:
+        """Appends a node and returns its output; with a number of ``outputs`` a tuple of so many.
+
+        Attributes that are None are left out.
 
         Raises:
             RuleError: If the op, an attribute or the number of operands does not exist at the builder's opset.
@@ -126,16 +150,17 @@ class OpBuilder:
             left, right = inputs
             if left is not None and right is not None and left.dtype in FLOATS:
                 return _GUARDED[op_type](self, left, right)
-        return self.append(op_type, inputs, attributes, outputs)
+        made = self.append(op_type, inputs, attributes, outputs or 1)
+        return made[0] if outputs is None else made
 
     def append(
         self,
         op_type: str,
         inputs: Sequence[ir.Value | None],
-        attributes: dict[str, Any] | None = None,
+        attributes: Mapping[str, Any] | None = None,
         outputs: int = 1,
-    ) -> Any:
-        """Appends a node as it is given and returns its output, or a tuple when ``outputs`` is above one."""
+    ) -> tuple[ir.Value, ...]:
+        """Appends a node as it is given and returns its outputs."""
         node = ir.Node(
             "",
             op_type,
@@ -150,12 +175,12 @@ class OpBuilder:
         if result is not None:
             for index in range(len(node.inputs)):
                 node.replace_input_with(index, None)
-            return self.constant(result)
+            return (self.constant(result),)
         if self.gradient_of is not None:
             node.meta[GRADIENT_OF] = self.gradient_of
         self.graph.append(node)
         infer(node, self.opset)
-        return node.outputs[0] if outputs == 1 else tuple(node.outputs)
+        return tuple(node.outputs)
 
     def constant(self, array: Any, dtype: ir.DataType | None = None) -> ir.Value:
         """Returns the initializer that holds an array, shared by all equal constants of this builder."""
@@ -227,6 +252,44 @@ class OpBuilder:
             return self.constant(np.array(dims[start:end], np.int64))
         return self.Shape(value, start=start or None, end=end)
 
+    def size(self, value: ir.Value, axis: int) -> ir.Value:
+        """The size of one axis of a value, an int64 scalar."""
+        vector = self.shape(value, axis, axis + 1 or None)
+        result = self.Squeeze(vector, [0])
+        if result.producer() is not None:
+            result.meta[_VECTOR] = vector
+        return result
+
+    def sizes(self, dims: Sequence[int | ir.Value]) -> ir.Value:
+        """An int64 vector of sizes: ints, scalars, and vectors of several sizes, one after another."""
+        parts: list[ir.Value | list[int]] = []
+        for dim in dims:
+            if isinstance(dim, ir.Value):
+                parts.append(self._as_vector(dim))
+            elif parts and isinstance(parts[-1], list):
+                parts[-1].append(int(dim))
+            else:
+                parts.append([int(dim)])
+        values = [
+            self.constant(part, ir.DataType.INT64) if isinstance(part, list) else part for part in parts
+        ]
+        return values[0] if len(values) == 1 else self.Concat(*values, axis=0)
+
+    def _as_vector(self, size: ir.Value) -> ir.Value:
+        """A scalar as a vector of one element; vectors as they are."""
+        vector = size.meta.get(_VECTOR)
+        if isinstance(vector, ir.Value):
+            return vector
+        return self.Unsqueeze(size, [0]) if dims_of(size) == [] else size
+
+    def reshape(self, value: ir.Value, dims: Sequence[int | ir.Value]) -> ir.Value:
+        """Reshapes a value; see ``sizes`` for what ``dims`` may hold. -1 is inferred, 0 keeps the size of its axis."""
+        return self.Reshape(value, self.sizes(dims))
+
+    def expand(self, value: Operand, dims: Sequence[int | ir.Value]) -> ir.Value:
+        """Broadcasts a value to a shape; see ``sizes`` for what ``dims`` may hold."""
+        return self.Expand(value, self.sizes(dims))
+
     def reshape_like(self, value: ir.Value, like: ir.Value) -> ir.Value:
         """Reshapes a value to the shape of another."""
         dims = dims_of(like)
@@ -248,13 +311,13 @@ class OpBuilder:
         result.meta[_ONES] = not isinstance(value, ir.Value) and bool(np.all(value == 1))
         return result
 
+    def cast(self, value: ir.Value, dtype: ir.DataType | None) -> ir.Value:
+        """A value in another dtype; as it is where it has that dtype already, or where ``dtype`` is unknown."""
+        return value if dtype is None or value.dtype == dtype else self.Cast(value, to=dtype.value)
+
     def cast_like(self, value: ir.Value, like: ir.Value) -> ir.Value:
         """A value in the dtype of another."""
-        return (
-            value
-            if value.dtype == like.dtype or like.dtype is None
-            else self.Cast(value, to=like.dtype.value)
-        )
+        return self.cast(value, like.dtype)
 
     def zeros_like(self, like: ir.Value) -> ir.Value:
         """Zeros in the shape and dtype of a value; not a product with 0, which would be NaN at infinities."""

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def product(op: OpBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     """a * b, 0 where a or b is 0."""
     if a is b:
-        return op.append("Mul", [a, b])
+        return op.append("Mul", [a, b])[0]
     left, right = op.range_of(a), op.range_of(b)
-    y = op.append("Mul", [a, b])
+    y = op.append("Mul", [a, b])[0]
     zeros = [
         op.Equal(x, 0.0)
         for x, r, other in ((a, left, right), (b, right, left))
@@ -34,7 +34,7 @@ def product(op: OpBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
 def quotient(op: OpBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     """a / b, 0 where a is 0 or b infinite."""
     top, bottom = op.range_of(a), op.range_of(b)
-    y = op.append("Div", [a, b])
+    y = op.append("Div", [a, b])[0]
     zeros = [op.Equal(a, 0.0)] if top.zero and (bottom.zero or bottom.nan) else []
     if not top.finite and (bottom.below or bottom.above):
         zeros.append(op.Equal(op.Abs(b), math.inf))
@@ -69,7 +69,7 @@ def contraction(
     unsure = [factor for factor in factors if not op.range_of(factor).finite]
     if not unsure:
         return build(ct, *factors)
-    known = {factor: op.Equal(op.append("Sub", [factor, factor]), 0.0) for factor in unsure}
+    known = {factor: op.Equal(op.append("Sub", [factor, factor])[0], 0.0) for factor in unsure}
     numbers = build(ct, *(op.Where(known[f], f, 0.0) if f in known else f for f in factors))
     touched = op.cast_like(op.Not(op.Equal(ct, 0.0)), ct)
     for factor in unsure:
@@ -84,10 +84,10 @@ def _with_infinite_cotangents(
     op: OpBuilder, ct: ir.Value, factors: Sequence[ir.Value], build: Callable[..., ir.Value]
 ) -> ir.Value:
     """The sums of the finite cotangents, except where infinite ones or NaN take part."""
-    known = op.Equal(op.append("Sub", [ct, ct]), 0.0)
+    known = op.Equal(op.append("Sub", [ct, ct])[0], 0.0)
     numbers = build(op.Where(known, ct, 0.0), *factors)
     signs = op.Where(op.Equal(op.Abs(ct), math.inf), op.Sign(ct), 0.0)
-    infinite = op.append("Mul", [build(signs, *factors), op.constant(math.inf, ct.dtype)])
+    infinite = op.append("Mul", [build(signs, *factors), op.constant(math.inf, ct.dtype)])[0]
     used = [op.cast_like(op.Not(op.Equal(factor, 0.0)), factor) for factor in factors]
     touched = op.Greater(build(op.cast_like(op.Not(known), ct), *used), 0.0)
     result = op.Where(touched, infinite, numbers)

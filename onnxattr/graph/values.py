@@ -23,6 +23,13 @@ def dims_of(value: ir.Value | None) -> list[int | str | None] | None:
     return [dim if isinstance(dim, int) else dim.value for dim in value.shape]
 
 
+def ints_of(value: ir.Value | None) -> list[int] | None:
+    """The integers that a constant holds; None for other values."""
+    if value is None or value.const_value is None:
+        return None
+    return [int(number) for number in value.const_value.numpy().reshape(-1)]
+
+
 def same_dims(a: ir.Value, b: ir.Value) -> bool:
     """Whether two values certainly have the same shape: two unknown dimensions need not be equal.
 

@@ -239,14 +239,7 @@ def dropout(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
         "Export the model for inference to explain what it predicts.",
         stacklevel=2,
     )
-    if len(node.outputs) < 2:
-        node.resize_outputs(2)
-    mask = node.outputs[1]
-    mask.name, mask.dtype, mask.shape = (
-        mask.name or op.unique_name("mask"),
-        ir.DataType.BOOL,
-        node.inputs[0].shape,
-    )
+    mask = node.output(op, 1)
     kept = op.Sub(1.0, op.constant(0.5, ct.dtype) if ratio is None else op.cast_like(ratio, ct))
     factor = op.Where(training, op.Reciprocal(kept), 1.0)
     return [op.Where(mask, op.Mul(ct, factor), 0.0), None, None][: len(node.inputs)]

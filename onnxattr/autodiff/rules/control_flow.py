@@ -28,7 +28,7 @@ def branch(op: OpBuilder, node: Closure, ct: Any) -> Sequence[Cotangent]:
     branches: dict[str, ir.Graph] = {}
     missing: dict[str, list[str]] = {}
     for name in ("then_branch", "else_branch"):
-        body, inner = node.node.attributes[name].as_graph(), op.body("pullback")
+        body, inner = node.get_graph(name), op.body("pullback")
         with noting(missing):
             targets = as_targets(inner, zip(body.outputs, cts, strict=True))
             gradients = pullback(inner, targets, wrt, node.rules, node.spans, body)
@@ -38,9 +38,9 @@ def branch(op: OpBuilder, node: Closure, ct: Any) -> Sequence[Cotangent]:
     if missing:
         raise MissingRuleError(missing)
     for name, graph in branches.items():
-        _borrow(op, node.node, node.node.attributes[name].as_graph(), graph)
-    found = dict(zip(wrt, control_node(op, "If", [node.inputs[0]], branches, wrt), strict=True))
-    return [found.get(value) for value in node.inputs]
+        _borrow(op, node.node, node.get_graph(name), graph)
+    found = dict(zip(wrt, control_node(op, "If", [node.x], branches, wrt), strict=True))
+    return [None if value is None else found.get(value) for value in node.inputs]
 
 
 def _borrow(op: OpBuilder, node: ir.Node, body: ir.Graph, reader: ir.Graph) -> None:
@@ -104,5 +104,4 @@ def control_node(
     likes: Sequence[ir.Value],
 ) -> list[ir.Value]:
     """Appends a node with subgraphs; its outputs are typed like other values."""
-    outputs = op.node(op_type, inputs, bodies, outputs=len(likes))
-    return typed_like([outputs] if len(likes) == 1 else outputs, likes)
+    return typed_like(op.node(op_type, inputs, bodies, outputs=len(likes)), likes)

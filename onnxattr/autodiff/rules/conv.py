@@ -86,7 +86,11 @@ def conv_transposed(
         spaced = depthwise_spaced(op, ct, w, windows)
         if spaced is not None:
             return spaced
-    spread = {"group": group, "strides": [*windows.strides], "dilations": [*windows.dilations]}
+    spread: dict[str, Any] = {
+        "group": group,
+        "strides": [*windows.strides],
+        "dilations": [*windows.dilations],
+    }
     if windows.static:
         pads = [int(str(pad)) for pad in (*windows.begins, *windows.ends)]
         lengths = zip(
@@ -119,7 +123,7 @@ def depthwise_spaced(op: OpBuilder, ct: ir.Value, w: ir.Value, windows: Windows)
     return op.Conv(
         op.Mul(repeated, first),
         kernel,
-        group=(dims_of(w) or [1])[0],
+        group=int(str((dims_of(w) or [1])[0])),
         dilations=[*windows.dilations],
         pads=before + after,
     )
@@ -202,7 +206,7 @@ def conv_transpose(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent
     begins, ends = _transpose_pads(op, node, kernel[2:], strides, dilations)
 
     def x_ct() -> ir.Value:
-        spread = {"group": group, "strides": [*strides], "dilations": [*dilations]}
+        spread: dict[str, Any] = {"group": group, "strides": [*strides], "dilations": [*dilations]}
         pads = [None if v.const_value is None else v.const_value.numpy() for v in (begins, ends)]
         if any(amounts is None or amounts.min() < 0 for amounts in pads):
             return contraction(op, pad_spatial(op, ct, begins, ends), [w], lambda *v: op.Conv(*v, **spread))

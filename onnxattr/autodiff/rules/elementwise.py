@@ -7,46 +7,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.registry import Cotangent, unary, vjp
+from onnxattr.autodiff.registry import Cotangent, NodeView, unary, vjp
 from onnxattr.graph.builder import OpBuilder
 
 
 @vjp("Add")
-def add(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def add(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = a + b;  abar = ybar, bbar = ybar."""
     return ct, ct
 
 
 @vjp("Sub")
-def sub(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def sub(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = a - b;  abar = ybar, bbar = -ybar."""
     return ct, lambda: op.Neg(ct)
 
 
 @vjp("Mul")
-def mul(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def mul(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = a * b;  abar = ybar * b, bbar = ybar * a."""
     a, b = node.inputs
     return lambda: op.Mul(ct, b), lambda: op.Mul(ct, a)
 
 
 @vjp("Div", singular="b = 0")
-def div(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def div(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = a / b;  abar = ybar / b, bbar = -ybar * y / b."""
-    b, y = node.inputs[1], node.outputs[0]
+    b, y = node.inputs[1], node.y
     return lambda: op.Div(ct, b), lambda: op.Neg(op.Div(op.Mul(ct, y), b))
 
 
 @vjp("Pow", singular="a = 0 with b < 1, a < 0 with fractions")
-def power(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def power(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = a ^ b;  abar = ybar * b * a^(b - 1), bbar = ybar * y * log(a) where a > 0, else 0."""
-    a, b = node.inputs
-    y = node.outputs[0]
-    exponent = b if b.dtype == a.dtype else op.Cast(b, to=a.dtype.value)
+    a, b = node.required(2)
+    y, exponent = node.y, op.cast(b, a.dtype)
 
     def base_ct() -> ir.Value:
         return op.Mul(ct, op.Mul(exponent, op.Pow(a, op.Sub(exponent, 1.0))))
@@ -54,7 +52,7 @@ def power(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     def exponent_ct() -> ir.Value:
         positive = op.Greater(a, 0.0)
         whole = op.Where(positive, op.Mul(ct, op.Mul(y, op.Log(op.Where(positive, a, 1.0)))), 0.0)
-        return whole if b.dtype == a.dtype else op.Cast(whole, to=b.dtype.value)
+        return op.cast(whole, b.dtype)
 
     return base_ct, exponent_ct
 
@@ -69,46 +67,47 @@ def product_of_others(op: OpBuilder, x: ir.Value, fold: Callable[[ir.Value, bool
     """
     zero = op.Equal(x, 0.0)
     nonzero = op.Where(zero, 1.0, x)
-    product, zeros = fold(nonzero, False), fold(op.Cast(zero, to=x.dtype.value), True)  # type: ignore[union-attr]
+    product, zeros = fold(nonzero, False), fold(op.cast(zero, x.dtype), True)
     at_zero = op.Where(op.Equal(zeros, 1.0), product, 0.0)
     elsewhere = op.Where(op.Equal(zeros, 0.0), op.Div(product, nonzero), 0.0)
     return op.Where(zero, at_zero, elsewhere)
 
 
 @vjp("Sum")
-def sum_of(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def sum_of(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = a + b + ...;  every cotangent is ybar."""
     return [ct] * len(node.inputs)
 
 
 @vjp("Mean")
-def mean_of(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def mean_of(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = (a + b + ...) / n;  every cotangent is ybar / n."""
     return [op.Mul(ct, 1.0 / len(node.inputs))] * len(node.inputs)
 
 
 @vjp("Max", "Min")
-def extremum(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def extremum(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = max(a, b, ...);  the whole of ybar goes to the first operand that equals y, elementwise."""
-    entries, rest = [], ct
+    entries: list[Cotangent] = []
+    rest = ct
     for value in node.inputs[:-1]:
-        wins = op.Equal(value, node.outputs[0])
+        wins = op.Equal(value, node.y)
         entries.append(op.Where(wins, rest, 0.0))
         rest = op.Where(wins, 0.0, rest)
     return [*entries, rest]
 
 
 @vjp("Mod", singular="b = 0")
-def mod(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def mod(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = a - b * q with q the integer quotient;  abar = ybar, bbar = -ybar * q."""
     a, b = node.inputs
-    return ct, lambda: op.Neg(op.Mul(ct, op.Round(op.Div(op.Sub(a, node.outputs[0]), b))))
+    return ct, lambda: op.Neg(op.Mul(ct, op.Round(op.Div(op.Sub(a, node.y), b))))
 
 
 @vjp("Range")
-def range_rule(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def range_rule(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y[i] = start + i * delta;  startbar = sum of ybar, deltabar = sum of i * ybar; the length is no variable."""
-    steps = op.Cast(op.Range(0, op.Size(ct), 1), to=ct.dtype.value)  # type: ignore[union-attr]
+    steps = op.cast(op.Range(0, op.Size(ct), 1), ct.dtype)
     return (
         lambda: op.ReduceSum(ct, keepdims=0),
         None,
@@ -117,22 +116,22 @@ def range_rule(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
 
 
 @vjp("Where")
-def where(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def where(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = c ? a : b;  abar = c ? ybar : 0, bbar = c ? 0 : ybar."""
-    condition = node.inputs[0]
+    condition = node.x
     return None, lambda: op.Where(condition, ct, 0.0), lambda: op.Where(condition, 0.0, ct)
 
 
 @vjp("Cast")
-def cast(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def cast(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x in another dtype;  xbar = ybar in x's dtype. Only casts between float types are reached."""
-    return (op.Cast(ct, to=node.inputs[0].dtype.value),)
+    return (op.cast_like(ct, node.x),)
 
 
 @vjp("CastLike")
-def cast_like(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def cast_like(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x in the dtype of the second input;  xbar = ybar in x's dtype."""
-    return op.Cast(ct, to=node.inputs[0].dtype.value), None
+    return op.cast_like(ct, node.x), None
 
 
 @unary("Identity")

@@ -13,7 +13,7 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxattr.autodiff.engine import active_nodes, pullback, reachable
-from onnxattr.autodiff.registry import SINGULAR, Closure, Cotangent, Span, op_name, vjp
+from onnxattr.autodiff.registry import SINGULAR, Closure, Cotangent, moved, op_name, vjp
 from onnxattr.autodiff.rules.control_flow import active_among, as_output, as_targets, control_node, typed_like
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import ANY, FLOATS
@@ -49,10 +49,7 @@ def _pull(
     spans = {}
     for original, last in zip(body.all_nodes(), inner.graph.all_nodes(), strict=False):
         if span := node.spans.get(original):
-            inputs, outputs = (
-                tuple(copies.get(value, value) for value in side) for side in (span.inputs, span.outputs)
-            )
-            spans[last] = Span(span.op_type, inputs, outputs, span.name, span.domain)
+            spans[last] = moved(span, copies)
     targets = as_targets(inner, ((copies[value], ct) for value, ct in cotangents))
     return pullback(inner, targets, [copies.get(value, value) for value in wrt], node.rules, spans)
 
@@ -61,14 +58,17 @@ class _Iteration:
     """A Loop or a Scan: its states, the slices it reads (x) and the slices it gives (y)."""
 
     def __init__(self, node: Closure, cts: Sequence[ir.Value | None]):
-        self.node, self.body = node, node.node.attributes["body"].as_graph()
+        self.node, self.body = node, node.get_graph("body")
         self.loop = node.op_type == "Loop"
         # A Loop has the trip count and the condition before its states, and the condition before its results.
-        last = len(node.node.inputs) - node.node.attributes.get_int("num_scan_inputs", 0)
+        last = len(node.node.inputs) - (0 if self.loop else node.get_int("num_scan_inputs"))
         self.first = 2 * self.loop
         results = self.body.outputs[int(self.loop) :]
-        self.initial, self.before = node.inputs[self.first : last], self.body.inputs[self.first : last]
-        self.x, self.x_step = node.inputs[last : len(node.node.inputs)], self.body.inputs[last:]
+        self.initial, self.before = (
+            node.given(node.inputs[self.first : last]),
+            self.body.inputs[self.first : last],
+        )
+        self.x, self.x_step = node.given(node.inputs[last : len(node.node.inputs)]), self.body.inputs[last:]
         count = len(self.initial)
         self.after, self.y_step = results[:count], results[count:]
         self.final, self.final_cts, self.y_cts = node.outputs[:count], cts[:count], cts[count:]
@@ -80,9 +80,8 @@ class _Iteration:
 
     def _layout(self, side: str, count: int) -> list[tuple[int, bool]]:
         """The axis of each sliced operand, and whether its slices run backwards."""
-        attributes = self.node.node.attributes
-        axes = attributes.get_ints(f"scan_{side}_axes") or [0] * count
-        backwards = attributes.get_ints(f"scan_{side}_directions") or [0] * count
+        axes = self.node.get_ints(f"scan_{side}_axes") or [0] * count
+        backwards = self.node.get_ints(f"scan_{side}_directions") or [0] * count
         return [(axis, bool(back)) for axis, back in zip(axes, backwards, strict=True)]
 
     def active_states(self) -> list[int]:
@@ -116,9 +115,8 @@ class _Iteration:
     def steps(self, op: OpBuilder) -> ir.Value:
         """The number of steps that the node took."""
         if self.loop:
-            return op.Squeeze(op.Shape(self.save(op, self.body.inputs[0])), [0])
-        axis = _positive(self.x_layout[0][0], self.x_step[0])
-        return op.Squeeze(op.shape(self.x[0], axis, axis + 1), [0])
+            return op.size(self.save(op, self.body.inputs[0]), 0)
+        return op.size(self.x[0], _positive(self.x_layout[0][0], self.x_step[0]))
 
     def save(self, op: OpBuilder, value: ir.Value) -> ir.Value:
         """An input of the body as it was at every step: one more output of the node."""

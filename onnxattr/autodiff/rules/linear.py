@@ -9,26 +9,9 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.registry import Cotangent, vjp
-from onnxattr.errors import UnsupportedOpError
+from onnxattr.autodiff.registry import Cotangent, rank_of, vjp
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.products import contraction, live_rows
-from onnxattr.graph.values import dims_of
-
-
-def rank_of(value: ir.Value, node: Any) -> int:
-    """The rank of a value, which the rule of ``node`` needs to know.
-
-    Raises:
-        UnsupportedOpError: If shape inference could not tell it.
-    """
-    dims = dims_of(value)
-    if dims is None:
-        raise UnsupportedOpError(
-            f"{node.op_type} node {node.name!r}: the rank of {value.name!r} is unknown. Give the model's inputs "
-            "their ranks, or run onnx.shape_inference on a model whose custom operators are removed."
-        )
-    return len(dims)
 
 
 def transpose_last(op: OpBuilder, value: ir.Value, rank: int) -> ir.Value:

@@ -230,8 +230,11 @@ def local_response_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequ
 
     def mean(value: ir.Value, begin: int, end: int) -> ir.Value:
         """Over a window of channels, counting those outside as zeros."""
-        window = {"kernel_shape": [size, 1], "pads": [begin, 0, end, 0], "count_include_pad": 1}
-        return op.reshape_like(op.AveragePool(op.Reshape(value, rows), **window), x)
+        pads = [begin, 0, end, 0]
+        pooled = op.AveragePool(
+            op.Reshape(value, rows), kernel_shape=[size, 1], pads=pads, count_include_pad=1
+        )
+        return op.reshape_like(pooled, x)
 
     s = op.Add(op.Mul(mean(op.Mul(x, x), before, after), alpha), bias)
     spread = mean(op.Div(op.Mul(ct, y), s), after, before)

@@ -17,7 +17,6 @@ from onnxattr.autodiff.rules.recurrent_cells import read_cell
 from onnxattr.autodiff.rules.recurrent_gru import GruDirection
 from onnxattr.autodiff.rules.recurrent_lstm import LstmDirection
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.values import dims_of
 
 
 @vjp("LSTM", "GRU", "RNN")
@@ -30,7 +29,8 @@ def recurrent(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     direction = node.attributes.get_string("direction", "forward")
     directions = 2 if direction == "bidirectional" else 1
     cts = [*(ct if isinstance(ct, tuple) else (ct,)), None, None][:3]
-    states = _states(op, node)
+    # The forward node is asked for its states over time where the model does not use them.
+    states = node.output(op, 0)
     kind = LstmDirection if node.op_type == "LSTM" else GruDirection
     parts = []
     for index in range(directions):
@@ -49,15 +49,3 @@ def recurrent(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     for position in weights[0]:
         entries[position] = partial(lambda p: stacked([build[p]() for build in weights]), position)
     return [entries.get(position) for position in range(len(node.inputs))]
-
-
-def _states(op: OpBuilder, node: Any) -> ir.Value:
-    """The node's Y; a node that does not give it is asked for it, its other outputs stay as they are."""
-    y = node.outputs[0]
-    if not y.name:
-        y.name = op.unique_name(f"{node.op_type}_states")
-        x, hidden = node.inputs[0], node.attributes.get_int("hidden_size")
-        dims = dims_of(x) or [None] * 3
-        directions = 2 if node.attributes.get_string("direction", "forward") == "bidirectional" else 1
-        y.dtype, y.shape = x.dtype, ir.Shape([dims[0], directions, dims[1], hidden])
-    return y

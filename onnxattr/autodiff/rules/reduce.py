@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.registry import Cotangent, vjp
+from onnxattr.autodiff.registry import Cotangent, NodeView, vjp
 from onnxattr.autodiff.rules.elementwise import product_of_others
-from onnxattr.autodiff.rules.linear import rank_of
 from onnxattr.autodiff.rules.pool import split_ties
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import Range
@@ -23,18 +21,17 @@ def reduction(
     """Registers ``f(op, x, y, ct, axes) -> xbar``; y and ct come with the reduced axes kept as 1."""
 
     def register(function: Callable[..., ir.Value]) -> Callable[..., ir.Value]:
-        def rule(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-            x, y = node.inputs[0], node.outputs[0]
-            axes = node.inputs[1] if len(node.inputs) > 1 else None
+        def rule(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
+            x, y, axes = node.x, node.y, node.inputs[1]
             if axes is not None and dims_of(axes) == [0]:
                 axes = None
-            if axes is None and node.attributes.get_int("noop_with_empty_axes", 0):
+            if axes is None and node.get_int("noop_with_empty_axes"):
                 axes = op.constant([], ir.DataType.INT64)
-                return (op.expand_like(function(op, x, y, ct, axes), x), None)[: len(node.inputs)]
-            kept = axes if axes is not None else op.constant([*range(rank_of(x, node))], ir.DataType.INT64)
-            if not node.attributes.get_int("keepdims", 1):
+                return op.expand_like(function(op, x, y, ct, axes), x), None
+            kept = axes if axes is not None else op.constant([*range(node.rank(x))], ir.DataType.INT64)
+            if not node.get_int("keepdims"):
                 y, ct = op.Unsqueeze(y, kept), op.Unsqueeze(ct, kept)
-            return (op.expand_like(function(op, x, y, ct, kept), x), None)[: len(node.inputs)]
+            return op.expand_like(function(op, x, y, ct, kept), x), None
 
         rule.__name__, rule.__doc__ = function.__name__, function.__doc__
         vjp(*op_types, singular=singular)(rule)
@@ -53,7 +50,7 @@ def reduce_sum(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.V
 def reduce_mean(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
     """y = sum(x) / n;  xbar = ybar / n."""
     count = op.ReduceProd(op.Gather(op.shape(x), axes), keepdims=0)
-    return op.Div(ct, op.Cast(count, to=x.dtype.value))  # type: ignore[union-attr]
+    return op.Div(ct, op.cast_like(count, x))
 
 
 @reduction("ReduceMax", "ReduceMin")
@@ -107,21 +104,21 @@ def reduce_log_sum_exp(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, ax
 
 
 @vjp("CumSum")
-def cum_sum(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def cum_sum(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = running sum along an axis;  xbar = running sum of ybar from the other end."""
-    reverse, exclusive = node.attributes.get_int("reverse", 0), node.attributes.get_int("exclusive", 0)
+    reverse, exclusive = node.get_int("reverse"), node.get_int("exclusive")
     return op.CumSum(ct, node.inputs[1], reverse=1 - reverse, exclusive=exclusive), None
 
 
 @vjp("CumProd")
-def cum_prod(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def cum_prod(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = running product along an axis;  xbar = (running sum of ybar y from the other end) / x.
 
     Where x is 0 for the first time, the products are those of the other elements; behind it, xbar is 0.
     """
-    x, axis = node.inputs
-    y, forwards = node.outputs[0], 1 - node.attributes.get_int("reverse", 0)
-    exclusive = node.attributes.get_int("exclusive", 0)
+    x, axis = node.required(2)
+    y, forwards = node.y, 1 - node.get_int("reverse")
+    exclusive = node.get_int("exclusive")
 
     def back(products: ir.Value) -> ir.Value:
         return op.CumSum(op.Mul(ct, products), axis, reverse=forwards, exclusive=exclusive)

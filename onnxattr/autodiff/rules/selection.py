@@ -7,19 +7,19 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.registry import Cotangent, attributes_of, vjp
+from onnxattr.autodiff.registry import Cotangent, NodeView, attributes_of, vjp
 from onnxattr.autodiff.rules.elementwise import product_of_others
-from onnxattr.autodiff.rules.linear import rank_of
 from onnxattr.autodiff.rules.padding import along
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import ints_of
 
 
-def add_at_selection(op: OpBuilder, node: Any, ct: ir.Value) -> ir.Value:
+def add_at_selection(op: OpBuilder, node: NodeView, ct: ir.Value) -> ir.Value:
     """xbar[i] = sum of ybar over the outputs that copy x[i], for any node that only copies elements of its first input.
 
     The node is run again on the positions 0, 1, 2, ... in place of x: what comes out says where each output came from.
     """
-    x = node.inputs[0]
+    x = node.x
     attributes = attributes_of(node)
     return add_at(op, x, op.node(node.op_type, [positions_in(op, x), *node.inputs[1:]], attributes), ct)
 
@@ -37,32 +37,26 @@ def add_at(op: OpBuilder, x: ir.Value, source: ir.Value, ct: ir.Value) -> ir.Val
 
 
 @vjp("Slice")
-def slice_rule(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def slice_rule(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x[start:end:step];  xbar = ybar at those positions, 0 elsewhere."""
-    x = node.inputs[0]
-    entries: list[Cotangent] = [_pad_slice(op, node, ct) or add_at_selection(op, node, ct)]
-    entries[0].shape = x.shape  # type: ignore[union-attr]
-    return entries + [None] * (len(node.inputs) - 1)
+    x = node.x
+    x_ct = _pad_slice(op, node, ct) or add_at_selection(op, node, ct)
+    x_ct.shape = x.shape
+    return x_ct, None, None, None, None
 
 
-def _pad_slice(op: OpBuilder, node: Any, ct: ir.Value) -> ir.Value | None:
+def _pad_slice(op: OpBuilder, node: NodeView, ct: ir.Value) -> ir.Value | None:
     """The cotangent of a slice of step 1 with known starts, as a Pad; None for other slices."""
-    x = node.inputs[0]
-    starts, _, axes, steps = [*node.inputs[1:], None, None][:4]
-    constants = [
-        None if v is None or v.const_value is None else v.const_value.numpy() for v in (starts, axes, steps)
-    ]
-    if (
-        constants[0] is None
-        or (axes is not None and constants[1] is None)
-        or (steps is not None and constants[2] is None)
-    ):
+    x = node.x
+    _, first, _, axes, steps = node.inputs
+    starts = ints_of(first)
+    if starts is None or (axes is not None and ints_of(axes) is None):
         return None
-    if constants[2] is not None and (constants[2] != 1).any():
+    if steps is not None and set(ints_of(steps) or [0]) != {1}:
         return None
-    rank = rank_of(x, node)
-    where = [int(a) % rank for a in constants[1]] if constants[1] is not None else [*range(len(constants[0]))]
-    return _padded(op, x, ct, rank, where, [int(start) for start in constants[0]])
+    rank = node.rank(x)
+    where = [axis % rank for axis in ints_of(axes) or range(len(starts))]
+    return _padded(op, x, ct, rank, where, starts)
 
 
 def _padded(
@@ -79,30 +73,30 @@ def _padded(
 
 
 @vjp("Gather", "GatherElements", "GatherND", "Compress")
-def gather(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def gather(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x at the given positions;  xbar = ybar added at those positions."""
     entry = _pad_gather(op, node, ct) if node.op_type == "Gather" else None
     if entry is not None:
-        entry.shape = node.inputs[0].shape
+        entry.shape = node.x.shape
     return entry or add_at_selection(op, node, ct), None
 
 
-def _pad_gather(op: OpBuilder, node: Any, ct: ir.Value) -> ir.Value | None:
+def _pad_gather(op: OpBuilder, node: NodeView, ct: ir.Value) -> ir.Value | None:
     """The cotangent of a gather of one known position, such as the last step of a sequence, as a Pad; else None."""
-    x, indices = node.inputs
+    x, indices = node.required(2)
     known = None if indices.const_value is None else indices.const_value.numpy()
     if known is None or known.size != 1 or known.ndim > 1:
         return None
-    rank = rank_of(x, node)
-    axis = node.attributes.get_int("axis", 0) % rank
+    rank = node.rank(x)
+    axis = node.get_int("axis") % rank
     part = ct if known.ndim else op.Unsqueeze(ct, [axis])
     return _padded(op, x, part, rank, [axis], [known.item()])
 
 
 @vjp("Unique")
-def unique(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+def unique(op: OpBuilder, node: NodeView, ct: Any) -> Sequence[Cotangent]:
     """y = the different elements, or slices along an axis, of x;  xbar = ybar at the first of equal ones, else 0."""
-    x, attributes = node.inputs[0], attributes_of(node)
+    x, attributes = node.x, attributes_of(node)
     first = op.node("Unique", [x], attributes, outputs=2)[1]
     positions = positions_in(op, x)
     if "axis" not in attributes:
@@ -112,14 +106,12 @@ def unique(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
 
 
 @vjp("OneHot")
-def one_hot(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def one_hot(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = values[1] at the given places, values[0] elsewhere;  each value gets the sum of ybar where it stands."""
-    indices, depth, values = node.inputs
+    indices, depth, values = node.required(3)
 
     def values_ct() -> ir.Value:
-        hot = op.OneHot(
-            indices, depth, op.constant([0, 1], values.dtype), axis=node.attributes.get_int("axis", -1)
-        )
+        hot = op.OneHot(indices, depth, op.constant([0, 1], values.dtype), axis=node.get_int("axis"))
         on = op.ReduceSum(op.Mul(ct, hot), keepdims=0)
         parts = [op.Reshape(part, [1]) for part in (op.Sub(op.ReduceSum(ct, keepdims=0), on), on)]
         return op.Concat(*parts, axis=0)
@@ -128,12 +120,12 @@ def one_hot(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
 
 
 @vjp("TensorScatter")
-def tensor_scatter(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def tensor_scatter(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x with an update written from a position of each row on;  xbar = ybar or 0 where overwritten, ubar there.
 
     The node is run again on the positions in the update, and one more for elements of x that stay.
     """
-    x, update = node.inputs[:2]
+    x, update = node.required(2)
     stays = op.Size(update)
     attributes = attributes_of(node)
     operands = [op.Expand(stays, op.shape(x)), positions_in(op, update), *node.inputs[2:]]
@@ -143,25 +135,25 @@ def tensor_scatter(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent
         kept = op.Equal(source, stays)
         return add_at(op, update, op.Where(kept, 0, source), op.Where(kept, 0.0, ct))
 
-    return [lambda: op.Where(op.Equal(source, stays), ct, 0.0), update_ct, None][: len(node.inputs)]
+    return lambda: op.Where(op.Equal(source, stays), ct, 0.0), update_ct, None
 
 
 @vjp("TopK")
-def top_k(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+def top_k(op: OpBuilder, node: NodeView, ct: Any) -> Sequence[Cotangent]:
     """y, i = the k largest elements and their positions;  xbar = ybar at i, 0 elsewhere."""
-    axis = node.attributes.get_int("axis", -1)
+    axis = node.get_int("axis")
     indices = node.outputs[1]
-    return op.ScatterElements(op.zeros_like(node.inputs[0]), indices, ct[0], axis=axis), None
+    return op.ScatterElements(op.zeros_like(node.x), indices, ct[0], axis=axis), None
 
 
 @vjp("ScatterElements")
-def scatter_elements(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def scatter_elements(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x with updates written (added, multiplied, maximum, minimum) at i;  ubar = ybar at i.
 
     xbar = ybar, 0 where overwritten, times the updates where multiplied; ubar then is ybar x times the other updates.
     Between equal elements of a maximum x wins; equal updates all win.
     """
-    indices, axis = node.inputs[1], node.attributes.get_int("axis", 0)
+    indices, axis = node.inputs[1], node.get_int("axis")
     return _scatter(
         op,
         node,
@@ -175,7 +167,7 @@ def scatter_elements(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotange
 
 
 @vjp("ScatterND")
-def scatter_nd(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def scatter_nd(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x with updates written (added, multiplied, maximum, minimum) at i;  ubar = ybar at i.
 
     xbar = ybar, 0 where overwritten, times the updates where multiplied; ubar then is ybar x times the other updates.
@@ -194,14 +186,14 @@ def scatter_nd(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
 
 def _scatter(
     op: OpBuilder,
-    node: Any,
+    node: NodeView,
     ct: ir.Value,
     overwrite: Callable[[ir.Value], ir.Value],
     at_indices: Callable[[ir.Value], ir.Value],
     scatter: Callable[[ir.Value, ir.Value, str], ir.Value],
 ) -> Sequence[Cotangent]:
-    x, _, updates = node.inputs
-    y, reduction = node.outputs[0], node.attributes.get_string("reduction", "none")
+    x, _, updates = node.required(3)
+    y, reduction = node.y, node.get_string("reduction")
     if reduction == "add":
         return ct, None, lambda: at_indices(ct)
     if reduction == "none":

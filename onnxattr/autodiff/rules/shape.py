@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.autodiff.registry import NOT_IMPLEMENTED, Cotangent, vjp
+from onnxattr.autodiff.registry import NOT_IMPLEMENTED, Cotangent, NodeView, attributes_of, vjp
 from onnxattr.autodiff.rules.conv import cropped
-from onnxattr.autodiff.rules.linear import rank_of
 from onnxattr.autodiff.rules.selection import add_at_selection
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.products import contraction
@@ -18,126 +17,118 @@ from onnxattr.graph.values import dims_of
 
 
 @vjp("Reshape", "Flatten", "Squeeze", "Unsqueeze")
-def reshape(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def reshape(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x in another shape;  xbar = ybar in the shape of x."""
-    return (op.reshape_like(ct, node.inputs[0]), None)[: len(node.inputs)]
+    return op.reshape_like(ct, node.x), None
 
 
 @vjp("Transpose")
-def transpose(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def transpose(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x with axes permuted;  xbar = ybar permuted back."""
-    perm = node.attributes.get_ints("perm")
+    perm = node.get_ints("perm")
     # Without perm all axes are reversed.
     return (op.Transpose(ct, perm=np.argsort(perm).tolist() if perm else None),)
 
 
 @vjp("Expand")
-def expand(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def expand(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x broadcast to a shape;  xbar = ybar summed over the axes that x was repeated along."""
-    return op.sum_to(ct, node.inputs[0]), None
+    return op.sum_to(ct, node.x), None
 
 
 @vjp("Tile")
-def tile(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def tile(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x repeated along each axis;  xbar = sum of the repeats of ybar."""
-    x, repeats = node.inputs
-    rank = rank_of(x, node)
+    x, repeats = node.required(2)
+    rank = node.rank(x)
     pairs = op.Concat(op.Unsqueeze(repeats, [1]), op.Unsqueeze(op.shape(x), [1]), axis=1)
-    parts = op.Reshape(ct, op.Reshape(pairs, [-1]))
+    parts = op.Reshape(ct, op.reshape(pairs, [-1]))
     total = op.ReduceSum(parts, [*range(0, 2 * rank, 2)], keepdims=0)
     total.shape = x.shape
     return total, None
 
 
 @vjp("Concat")
-def concat(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def concat(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = inputs one after another;  each input gets its part of ybar."""
-    if len(node.inputs) == 1:
+    axis, inputs = node.get_int("axis"), node.given(node.inputs)
+    if len(inputs) == 1:
         return (ct,)
-    axis = node.attributes.get_int("axis")
-    sizes = op.Concat(*[op.shape(value, axis, axis + 1 or None) for value in node.inputs], axis=0)
-    parts = op.Split(ct, sizes, axis=axis, outputs=len(node.inputs))
-    for part, value in zip(parts, node.inputs, strict=True):
+    sizes = op.sizes([op.size(value, axis) for value in inputs])
+    parts = op.Split(ct, sizes, axis=axis, outputs=len(inputs))
+    for part, value in zip(parts, inputs, strict=True):
         part.shape = value.shape
     return parts
 
 
 @vjp("Split")
-def split(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+def split(op: OpBuilder, node: NodeView, ct: Any) -> Sequence[Cotangent]:
     """y1, y2, ... = parts of x;  xbar = their cotangents one after another, zeros for unused parts."""
     cts = ct if isinstance(ct, tuple) else (ct,)
     parts = [op.zeros_like(y) if c is None else c for c, y in zip(cts, node.outputs, strict=True)]
-    return [op.Concat(*parts, axis=node.attributes.get_int("axis", 0)), None][: len(node.inputs)]
+    return op.Concat(*parts, axis=node.get_int("axis")), None
 
 
 @vjp("Pad")
-def pad(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def pad(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x with a border;  xbar = ybar without it, or (copied borders) with it added back onto its sources.
 
     The pads are those of every axis: loading writes others so.
     """
-    x = node.inputs[0]
-    value_ct = None
-    if node.attributes.get_string("mode", "constant") == "constant":
-        x_ct = cropped(op, ct, node.inputs[1]) or op.Pad(ct, op.Neg(node.inputs[1]))
-        x_ct.shape = x.shape
-        if len(node.inputs) > 2:
-            # The value may be a vector of one element.
-            value_ct = lambda: op.reshape_like(  # noqa: E731
-                op.Sub(op.ReduceSum(ct, keepdims=0), op.ReduceSum(x_ct, keepdims=0)), node.inputs[2]
-            )
-    else:
-        x_ct = add_at_selection(op, node, ct)
-    return [x_ct, None, value_ct, None][: len(node.inputs)]
+    x, pads = node.required(2)
+    if node.get_string("mode") != "constant":
+        return add_at_selection(op, node, ct), None, None, None
+    x_ct = cropped(op, ct, pads) or op.Pad(ct, op.Neg(pads))
+    x_ct.shape = x.shape
+
+    def value_ct() -> ir.Value:
+        border = op.Sub(op.ReduceSum(ct, keepdims=0), op.ReduceSum(x_ct, keepdims=0))
+        # The value may be a vector of one element.
+        return op.reshape_like(border, node.required(3)[2])
+
+    return x_ct, None, value_ct, None
 
 
 @vjp("DepthToSpace")
-def depth_to_space(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def depth_to_space(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = channel blocks laid out in space;  xbar = space blocks of ybar taken back into channels."""
-    size = node.attributes.get_int("blocksize")
-    if node.attributes.get_string("mode", "DCR") == "DCR":
+    size = node.get_int("blocksize")
+    if node.get_string("mode") == "DCR":
         return (op.SpaceToDepth(ct, blocksize=size),)
-    batch, channels = op.shape(node.inputs[0], 0, 1), op.Div(op.shape(node.inputs[0], 1, 2), size * size)
-    height, width = op.shape(node.inputs[0], 2, 3), op.shape(node.inputs[0], 3, 4)
-    block = op.constant([size], ir.DataType.INT64)
-    parts = op.Reshape(ct, op.Concat(batch, channels, height, block, width, block, axis=0))
-    return (op.reshape_like(op.Transpose(parts, perm=[0, 1, 3, 5, 2, 4]), node.inputs[0]),)
+    batch, channels, height, width = (op.shape(node.x, axis, axis + 1) for axis in range(4))
+    parts = op.reshape(ct, [batch, op.Div(channels, size * size), height, size, width, size])
+    return (op.reshape_like(op.Transpose(parts, perm=[0, 1, 3, 5, 2, 4]), node.x),)
 
 
 @vjp("SpaceToDepth")
-def space_to_depth(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def space_to_depth(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = space blocks taken into channels;  xbar = channel blocks of ybar laid out in space."""
-    return (op.DepthToSpace(ct, blocksize=node.attributes.get_int("blocksize")),)
+    return (op.DepthToSpace(ct, blocksize=node.get_int("blocksize")),)
 
 
 @vjp("Trilu")
-def trilu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def trilu(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = upper or lower triangle of x;  xbar = the same triangle of ybar."""
-    return [op.Trilu(ct, *node.inputs[1:], upper=node.attributes.get_int("upper", 1)), None][
-        : len(node.inputs)
-    ]
+    return op.Trilu(ct, node.inputs[1], upper=node.get_int("upper")), None
 
 
 @vjp("ReverseSequence")
-def reverse_sequence(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def reverse_sequence(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x with the first lengths[i] steps of each row reversed;  xbar = ybar reversed the same way."""
-    axes = {
-        name: node.attributes.get_int(name, default)
-        for name, default in (("batch_axis", 1), ("time_axis", 0))
-    }
-    return op.ReverseSequence(ct, node.inputs[1], **axes), None
+    batch, time = node.get_int("batch_axis"), node.get_int("time_axis")
+    return op.ReverseSequence(ct, node.inputs[1], batch_axis=batch, time_axis=time), None
 
 
 @vjp("Resize")
-def resize(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def resize(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = M1 x M2 ... with one interpolation matrix per resized axis;  xbar = ybar with the transposed matrices.
 
     Each matrix is what Resize itself makes of the identity, so every mode and coordinate rule is covered. A region of
     interest gets a cotangent in linear mode; nearest samples do not change with it.
     """
-    x = node.inputs[0]
-    rank = rank_of(x, node)
-    axes = [axis % rank for axis in node.attributes.get_ints("axes", [*range(rank)])]
+    x = node.x
+    rank = node.rank(x)
+    axes = [axis % rank for axis in node.get_ints("axes") or range(rank)]
 
     def x_ct() -> ir.Value:
         result = ct
@@ -149,24 +140,25 @@ def resize(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
 
     roi_ct: Cotangent = None
     if _crops(node):
-        mode = node.attributes.get_string("mode", "nearest")
+        mode = node.get_string("mode")
         roi_ct = (lambda: _roi_ct(op, node, ct, axes)) if mode == "linear" else None
         roi_ct = NOT_IMPLEMENTED if mode == "cubic" else roi_ct
-    return (x_ct, roi_ct, None, None)[: len(node.inputs)]
+    return x_ct, roi_ct, None, None
 
 
-def _resize_keeps(node: Any, position: int, axis: int) -> bool:
+def _resize_keeps(node: NodeView, position: int, axis: int) -> bool:
     """Whether an axis certainly comes out as it went in."""
-    scales = node.inputs[2] if len(node.inputs) > 2 else None
+    _, _, scales, sizes = node.inputs
     if _crops(node):
         return False
-    if node.attributes.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
+    if node.get_string("keep_aspect_ratio_policy") != "stretch":
         return False
     if scales is not None and scales.const_value is not None and scales.const_value.size:
         return float(scales.const_value.numpy()[position]) == 1.0
-    have, want = dims_of(node.inputs[0]), dims_of(node.outputs[0])
-    known = len(node.inputs) > 3 and have is not None and want is not None
-    return known and isinstance(have[axis], int) and have[axis] == want[axis]  # type: ignore[index]
+    have, want = dims_of(node.x), dims_of(node.y)
+    if sizes is None or have is None or want is None:
+        return False
+    return isinstance(have[axis], int) and have[axis] == want[axis]
 
 
 def _along(op: OpBuilder, value: ir.Value, matrix: ir.Value, axis: int, rank: int) -> ir.Value:
@@ -178,65 +170,63 @@ def _along(op: OpBuilder, value: ir.Value, matrix: ir.Value, axis: int, rank: in
     return op.Transpose(moved, perm=np.argsort(perm).tolist())
 
 
-def _resize_matrix(op: OpBuilder, node: Any, position: int, axes: Sequence[int], **changed: Any) -> ir.Value:
+def _resize_matrix(
+    op: OpBuilder, node: NodeView, position: int, axes: Sequence[int], **changed: Any
+) -> ir.Value:
     """What Resize makes of the unit vectors along one of its axes, one a row; ``changed`` attributes override."""
-    x, y = node.inputs[0], node.outputs[0]
-    _, roi, scales, sizes = [*node.inputs, None, None][:4]
+    x, y = node.x, node.y
+    _, roi, scales, sizes = node.inputs
     axis = axes[position]
     size, target = op.shape(x, axis, axis + 1), op.shape(y, axis, axis + 1)
-    eye = op.Cast(op.EyeLike(op.Expand([0], op.Concat(size, size, axis=0))), to=x.dtype.value)
-    attributes = {
-        key: a.value for key, a in node.attributes.items() if key not in ("axes", "extrapolation_value")
-    } | changed
+    eye = op.cast_like(op.EyeLike(op.expand([0], [size, size])), x)
+    attributes = attributes_of(node) | changed
+    attributes = {key: kept for key, kept in attributes.items() if key not in ("axes", "extrapolation_value")}
     if attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
         return _proportional_matrix(op, node, eye, sizes, position, axes, attributes)
-    one, crops = op.constant([1], ir.DataType.INT64), _crops(node)
+    one = op.constant([1], ir.DataType.INT64)
     # Vectors side by side, or each as an image with one more axis that changes with the shape of the whole.
     alone = _may_be_copied(node, position, axis)
     rows, third = (size, one) if alone else (one, size)
-    image = op.Reshape(eye, op.Concat(rows, one, third, size, axis=0))
+    image = op.reshape(eye, [rows, 1, third, size])
     stretch = _two_if_changed(op, x, y) if alone else one
-    if crops:
-        zeros, ones = op.constant([0.0] * 3, roi.dtype), op.constant([1.0] * 3, roi.dtype)
-        start, end = (op.Slice(roi, [index], [index + 1], [0]) for index in (position, position + len(axes)))
-        roi = op.Concat(zeros, start, ones, end, axis=0)
-    else:
-        roi = None
+    roi = _region(op, roi, position, len(axes)) if roi is not None and _crops(node) else None
     if scales is not None and (scales.const_value is None or scales.const_value.size):
         scale = op.Slice(scales, [position], [position + 1], [0])
-        factors = op.Concat([1.0, 1.0], op.Cast(stretch, to=ir.DataType.FLOAT.value), scale, axis=0)
+        factors = op.Concat([1.0, 1.0], op.cast_like(stretch, scale), scale, axis=0)
         matrix = op.Resize(image, roi, factors, **attributes)
     else:
-        matrix = op.Resize(
-            image, roi, None, op.Concat(rows, one, op.Mul(third, stretch), target, axis=0), **attributes
-        )
+        wanted = op.sizes([rows, 1, op.Mul(third, stretch), target])
+        matrix = op.Resize(image, roi, None, wanted, **attributes)
     if alone:
         matrix = op.Gather(matrix, 0, axis=2)
-    return op.Reshape(matrix, op.Concat(size, target, axis=0))
+    return op.reshape(matrix, [size, target])
 
 
-def _crops(node: Any) -> bool:
-    mode = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
-    return bool(mode == "tf_crop_and_resize")
+def _region(op: OpBuilder, roi: ir.Value, position: int, count: int) -> ir.Value:
+    """The region of an image whose last axis is one of ``count`` resized axes; all of its other axes."""
+    zeros, ones = op.constant([0.0] * 3, roi.dtype), op.constant([1.0] * 3, roi.dtype)
+    start, end = (op.Slice(roi, [index], [index + 1], [0]) for index in (position, position + count))
+    return op.Concat(zeros, start, ones, end, axis=0)
 
 
-def _may_be_copied(node: Any, position: int, axis: int) -> bool:
+def _crops(node: NodeView) -> bool:
+    return node.get_string("coordinate_transformation_mode") == "tf_crop_and_resize"
+
+
+def _may_be_copied(node: NodeView, position: int, axis: int) -> bool:
     """Whether ONNX Runtime might copy an axis that is resized alone, as it does whatever keeps its shape.
 
     Among axes that change, such an axis is sampled by its scale or region like the others.
     """
-    (have, want), scales = (
-        ((dims_of(v) or {axis: None})[axis] for v in (node.inputs[0], node.outputs[0])),
-        None,
-    )
+    have, want = (None if dims is None else dims[axis] for dims in map(dims_of, (node.x, node.y)))
     if isinstance(have, int) and isinstance(want, int):
         return have == want
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        scales = node.inputs[2].const_value
-        if scales is None:
+    scales = node.inputs[2]
+    if scales is not None:
+        if scales.const_value is None:
             return True
-    if scales is not None and scales.size:
-        return 1 <= float(scales.numpy()[position]) < 2
+        if scales.const_value.size:
+            return 1 <= float(scales.const_value.numpy()[position]) < 2
     return _crops(node)
 
 
@@ -245,40 +235,37 @@ def _two_if_changed(op: OpBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     have, want = dims_of(x) or [], dims_of(y) or []
     if any(isinstance(h, int) and isinstance(w, int) and h != w for h, w in zip(have, want, strict=False)):
         return op.constant([2], ir.DataType.INT64)
-    changed = op.Cast(op.Not(op.Equal(op.shape(x), op.shape(y))), to=ir.DataType.INT64.value)
+    changed = op.cast(op.Not(op.Equal(op.shape(x), op.shape(y))), ir.DataType.INT64)
     return op.Add(op.ReduceMax(changed, [0], keepdims=1), 1)
 
 
 def _proportional_matrix(
     op: OpBuilder,
-    node: Any,
+    node: NodeView,
     eye: ir.Value,
-    sizes: ir.Value,
+    sizes: ir.Value | None,
     position: int,
     axes: Sequence[int],
     attributes: dict[str, Any],
 ) -> ir.Value:
     """The matrix of an axis whose scale is that of all axes: each unit vector is spread out over the other axes."""
-    dims = [op.shape(node.inputs[0], axis, axis + 1) for axis in axes]
-    one = op.constant([1], ir.DataType.INT64)
-    vectors = op.Concat(
-        dims[position], one, *[d if i == position else one for i, d in enumerate(dims)], axis=0
-    )
-    image = op.Expand(op.Reshape(eye, vectors), op.Concat(one, one, *dims, axis=0))
+    dims = [op.shape(node.x, axis, axis + 1) for axis in axes]
+    vectors = op.reshape(eye, [dims[position], 1, *(d if i == position else 1 for i, d in enumerate(dims))])
+    image = op.expand(vectors, [1, 1, *dims])
     resized = op.Resize(image, None, None, sizes, **attributes, axes=[*range(2, 2 + len(axes))])
     for axis in reversed([1, *(2 + i for i in range(len(axes)) if i != position)]):
         resized = op.Gather(resized, 0, axis=axis)
     return resized
 
 
-def _roi_ct(op: OpBuilder, node: Any, ct: ir.Value, axes: Sequence[int]) -> ir.Value:
+def _roi_ct(op: OpBuilder, node: NodeView, ct: ir.Value, axes: Sequence[int]) -> ir.Value:
     """y samples x between start and end of each axis, linearly;  the cotangent of all starts, then of all ends.
 
     A sample at the fraction t of the region moves by (1 - t) with its start and by t with its end, in units of the
     axis; y moves by the difference of the neighbours of the sample.
     """
-    x, y, roi = node.inputs[0], node.outputs[0], node.inputs[1]
-    rank, starts, ends = rank_of(x, node), [], []
+    x, y, roi = node.x, node.y, node.required(2)[1]
+    rank, starts, ends = node.rank(x), [], []
     for position, axis in enumerate(axes):
         slope = x
         for index, other in enumerate(axes):
@@ -293,8 +280,8 @@ def _roi_ct(op: OpBuilder, node: Any, ct: ir.Value, axes: Sequence[int]) -> ir.V
             slope = _along(op, slope, matrix, other, rank)
         rest = [a for a in range(rank) if a != axis]
         moved = op.ReduceSum(op.Mul(ct, slope), rest, keepdims=0) if rest else op.Mul(ct, slope)
-        size, count = (op.Cast(op.shape(v, axis, axis + 1), to=x.dtype.value) for v in (x, y))
-        steps = op.Cast(op.Range(0, op.Squeeze(op.shape(y, axis, axis + 1)), 1), to=x.dtype.value)
+        size, count = (op.cast_like(op.shape(v, axis, axis + 1), x) for v in (x, y))
+        steps = op.cast_like(op.Range(0, op.size(y, axis), 1), x)
         fraction = op.Where(op.Equal(count, 1.0), 0.5, op.Div(steps, op.Max(op.Sub(count, 1.0), 1.0)))
         scaled = op.Mul(moved, op.Sub(size, 1.0))
         starts.append(op.ReduceSum(op.Mul(scaled, op.Sub(1.0, fraction)), [0], keepdims=1))

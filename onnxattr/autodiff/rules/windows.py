@@ -15,8 +15,10 @@ from onnxattr.graph.values import dims_of
 def repeat(op: OpBuilder, value: ir.Value, times: tuple[int, ...]) -> ir.Value:
     """Each element repeated along the spatial axes: windows that lie side by side see one element each."""
     scales = np.array([1, 1, *times], np.float32)
-    attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    return op.Resize(value, None, scales, **attributes)
+    mode, position = "nearest", "asymmetric"
+    return op.Resize(
+        value, None, scales, mode=mode, coordinate_transformation_mode=position, nearest_mode="floor"
+    )
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,8 @@ def adaptive_totals(
     *totals, differences, numbers = found
     dim = (dims_of(main.with_rows) or [None])[0]
     for total, x in zip(totals, main.wrt, strict=True):
-        total.dtype, total.shape = x.dtype, ir.Shape([dim, *(dims_of(x) or [None])[1:]])
-    differences.dtype, differences.shape = main.score.dtype, ir.Shape([dim, 1])
+        total.type, total.shape = x.type, ir.Shape([dim, *(dims_of(x) or [None])[1:]])
+    differences.type, differences.shape = main.score.type, ir.Shape([dim, 1])
     numbers.dtype, numbers.shape = INT64, ir.Shape([dim])
     return totals, differences, numbers
 
@@ -105,17 +105,17 @@ class _Rounds:
         moments, taken = [], None
         for stack, x in zip(stacks, self.main.wrt, strict=True):
             dims = (dims_of(x) or [None])[1:]
-            stack.dtype, stack.shape = x.dtype, ir.Shape([None, self.each, *dims])
+            stack.type, stack.shape = x.type, ir.Shape([None, self.each, *dims])
             taken = body.Mul(body.Shape(stack, start=0, end=1), self.each)
             weights = body.Unsqueeze(body.Slice(path.weights(), [0], taken, [0]), [0])
             flat = body.Reshape(stack, body.Concat(taken, [-1], axis=0))
             total = body.MatMul(body.cast_like(weights, flat), flat)
             total = body.Reshape(total, body.shape(stack, 2))
-            total.dtype, total.shape = x.dtype, ir.Shape(dims)
+            total.type, total.shape = x.type, ir.Shape(dims)
             moments.append(total)
         assert taken is not None
         difference = body.Reshape(body.cast_like(path.difference(), self.main.score), [1])
-        difference.dtype, difference.shape = self.main.score.dtype, ir.Shape([1])
+        difference.type, difference.shape = self.main.score.type, ir.Shape([1])
         spent = body.Squeeze(taken, [0])
         spent.dtype, spent.shape = INT64, ir.Shape([])
         return moments, difference, spent

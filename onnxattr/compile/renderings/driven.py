@@ -150,7 +150,7 @@ def sum_graph(request: Request) -> onnx.ModelProto:
             total = op.MatMul(op.cast_like(weights, flat), flat)
             total = op.Reshape(total, op.Concat([1], op.shape(given, 1), axis=0))
             total.name, total.shape = op.unique_name(name, exact=True), ir.Shape([1, *dims])
-            total.dtype = value.dtype
+            total.type = value.type
             graph.outputs.append(total)
     return ir.serde.serialize_model(ir.Model(graph, ir_version=8))
 

@@ -113,10 +113,9 @@ class _Loop:
             sums.append(body.Concat(before, there, after, axis=0))
         body.graph.outputs.extend([body.Identity(body.graph.inputs[1]), *sums])
         trips = op.Div(op.Add(count, self.rows - 1), self.rows)
-        found = op.node("Loop", [trips, np.array(True), *initial], {"body": body.graph}, len(sums))
-        found = list(found) if isinstance(found, tuple) else [found]
+        found = list(op.node("Loop", [trips, np.array(True), *initial], {"body": body.graph}, len(sums)))
         for value, zeros in zip(found, initial, strict=True):
-            value.dtype, value.shape = zeros.dtype, zeros.shape
+            value.type, value.shape = zeros.type, zeros.shape
         return found
 
     def _row_feeds(

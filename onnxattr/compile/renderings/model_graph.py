@@ -149,7 +149,8 @@ class ModelGraph:
         """Appends a value as a graph output of a name, type and shape."""
         result = self.op.Identity(value)
         result.name = self.op.unique_name(name, exact=True)
-        result.dtype, result.shape = dtype, ir.Shape(dims)
+        result.type = None if dtype is None else ir.TensorType(dtype)
+        result.shape = ir.Shape(dims)
         self.graph.outputs.append(result)
 
     def finished_model(self) -> ir.Model:

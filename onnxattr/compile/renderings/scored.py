@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.registry import Span
+from onnxattr.autodiff.registry import Span, moved
 from onnxattr.scores.calls import Copies, Model
 
 #: In a node's ``meta``: the operator that it is a part of.
@@ -66,8 +65,5 @@ class ScoredModel:
             for nodes, values in zip(copies.nodes, copies.values, strict=True):
                 for last, span in spans.items():
                     if last in nodes:
-                        inputs, outputs = (
-                            tuple(values.get(v, v) for v in side) for side in (span.inputs, span.outputs)
-                        )
-                        found[nodes[last]] = replace(span, inputs=inputs, outputs=outputs)
+                        found[nodes[last]] = moved(span, values)
         return found

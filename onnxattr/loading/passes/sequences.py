@@ -187,8 +187,7 @@ def _split_to_sequence(contents: Contents, op: OpBuilder, node: Any) -> None:
     count = (dims_of(lengths) or [None])[0]
     if isinstance(count, int) and count <= _MOST_PARTS:
         lengths = op.Cast(lengths, to=ir.DataType.INT64.value)
-        parts = op.node("Split", [x, lengths], {"axis": axis}, outputs=count)
-        parts = [parts] if count == 1 else list(parts)
+        parts = list(op.node("Split", [x, lengths], {"axis": axis}, outputs=count))
         contents.sequences[node.outputs[0]] = [op.Squeeze(p, [axis]) for p in parts] if squeezed else parts
 
 
