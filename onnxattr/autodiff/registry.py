@@ -156,10 +156,10 @@ def applied(rule: Rule, op: OpBuilder, node: Span, cts: Sequence[ir.Value | None
         entries = tuple(rule(op, node, tuple(cts) if len(cts) > 1 else cts[0]))
     there = len(node.inputs)
     given = max((index for index, value in enumerate(node.inputs, 1) if value is not None), default=0)
-    if not given <= len(entries) <= there:
+    if len(entries) < given or any(entry is not None for entry in entries[there:]):
         most = "" if given == there else f" to {there}"
         raise RuleError(f"The rule of {node.where} gave {len(entries)} cotangents for {given}{most} inputs.")
-    return (*entries, *[None] * (there - len(entries)))
+    return (*entries, *[None] * there)[:there]
 
 
 def built(entry: Cotangent, node: Span) -> ir.Value:
