@@ -1,5 +1,6 @@
 """CONTRIBUTING.md: its examples, run as they stand, and its rooms, walks and paths."""
 
+import pkgutil
 import re
 from pathlib import Path
 
@@ -148,6 +149,8 @@ def test_paths_and_links_lead_somewhere(page):
     named = re.findall(
         r"`((?:onnxattr|converters|tests|docs|examples|benchmarks|requirements)/[\w/.]*)`", text
     )
+    for name in re.findall(r"`(onnxattr(?:\.\w+){2,})[`(]", text):
+        assert pkgutil.resolve_name(name), name
     missing = [link for link in links if not (path.parent / link).exists()]
     assert not missing + [name for name in named if not (ROOT / name).exists()]
 
