@@ -31,6 +31,12 @@ def as_list(maps):
     return list(maps.values()) if isinstance(maps, dict) else maps if isinstance(maps, list) else [maps]
 
 
+def test_files_are_known_by_the_name_that_they_had_from_the_first_version_on(tmp_path):
+    Saliency(mlp().model).export(tmp_path / "e.onnx")
+    about = {entry.key: entry.value for entry in onnx.load(tmp_path / "e.onnx").metadata_props}
+    assert json.loads(about["onnxattr.explainer"])["method"] == "Saliency"
+
+
 @pytest.mark.parametrize("model", [cnn_nchw, mlp, two_inputs])
 @pytest.mark.parametrize("name", CASES)
 def test_a_loaded_file_explains_like_its_method(name, model, tmp_path):

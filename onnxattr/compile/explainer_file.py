@@ -28,7 +28,7 @@ from onnxattr.scores.score import TargetKind
 
 RENDERINGS = ("auto", "batch", "loop")
 #: The key of an explainer's metadata, a JSON object.
-KEY = "onnxattr.running.explainer"
+KEY = "onnxattr.explainer"
 _OURS = "onnxattr/"
 _FLOATS = frozenset(dtype.value for dtype in FLOATS)
 #: From this rank on a known shape decides which layout, and so which kernel, a runtime takes.

@@ -46,7 +46,7 @@ def metadata(key: str, value: str, model: onnx.ModelProto | None = None) -> byte
 def described(**changes: Any) -> bytes:
     """An explainer whose metadata entry has other fields; None removes one."""
     model = explainer(IntegratedGradients, steps=4)
-    entry = next(e for e in model.metadata_props if e.key == "onnxattr.running.explainer")
+    entry = next(e for e in model.metadata_props if e.key == "onnxattr.explainer")
     about = json.loads(entry.value) | changes
     entry.value = json.dumps({key: value for key, value in about.items() if value != "removed"})
     return model.SerializeToString()

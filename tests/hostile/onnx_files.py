@@ -225,8 +225,8 @@ FILES: dict[str, tuple[bytes, str]] = {
     # Metadata
     **{
         f"explainer entry {text[:12]!r}": (
-            metadata("onnxattr.running.explainer", text),
-            "'onnxattr.running.explainer'.* is damaged",
+            metadata("onnxattr.explainer", text),
+            "'onnxattr.explainer'.* is damaged",
         )
         for text in (
             "",
