@@ -1,6 +1,5 @@
 """The typed signatures of the operators agree with ONNX's schemas."""
 
-import inspect
 from pathlib import Path
 
 import onnx
@@ -10,6 +9,7 @@ from onnxattr.graph import operators
 from onnxattr.graph.operator_stubs import EARLIEST, LATEST, stubs
 
 FILE = Path(operators.__file__).with_suffix(".pyi")
+KINDS = ("None = ...) -> ir.Value", "int) -> tuple[ir.Value, ...]")
 
 
 def test_the_file_is_what_the_schemas_say():
@@ -30,8 +30,8 @@ def test_every_operator_of_an_opset_has_a_signature(opset):
         assert schema.deprecated or name in names
 
 
-def test_the_signatures_are_valid_python():
-    space: dict = {}
-    exec(compile("from __future__ import annotations\n" + FILE.read_text(), str(FILE), "exec"), space)
-    split = inspect.signature(space["Operators"].Split)
-    assert list(split.parameters) == ["self", "input", "split", "axis", "num_outputs", "outputs"]
+def test_operators_with_several_outputs_say_how_many():
+    lines = [line.strip() for line in FILE.read_text().splitlines() if line.startswith("    def Split(")]
+    assert [line.endswith(f"outputs: {kind}: ...") for line, kind in zip(lines, KINDS, strict=True)] == [
+        True
+    ] * 2

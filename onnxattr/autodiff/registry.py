@@ -25,6 +25,7 @@ only where it would multiply by a mask of its own or subtract infinities.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -150,7 +151,7 @@ def applied(rule: Rule, op: OpBuilder, node: Span, cts: Sequence[ir.Value | None
     """What a rule gives for a node: one entry for each of its inputs, None for those that it leaves out.
 
     Raises:
-        RuleError: If the rule fails, or gives fewer entries than the node has inputs, or more than it can have.
+        RuleError: If the rule counts on another number of inputs, or gives too few or too many entries.
     """
     with _failing(node):
         entries = tuple(rule(op, node, tuple(cts) if len(cts) > 1 else cts[0]))
@@ -170,17 +171,21 @@ def built(entry: Cotangent, node: Span) -> ir.Value:
         return entry()  # type: ignore[misc, operator]
 
 
+#: What Python says where a rule counts on fewer inputs, on an input that is left out, or on attributes of onnx_ir.
+_MISREAD = re.compile(r"values to unpack|'NoneType' object|has no attribute '(as_\w+|value|type)'")
+
+
 @contextlib.contextmanager
 def _failing(node: Span) -> Iterator[None]:
-    """Says of which node's rule an error is, and how rules are called."""
+    """Says how rules are called where one reads its node in another way."""
     try:
         yield
-    except OnnxAttrError:
-        raise
-    except (TypeError, ValueError, AttributeError, LookupError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, OnnxAttrError) or not _MISREAD.search(str(error)):
+            raise
         outputs = len(node.outputs)
         raise RuleError(
-            f"The rule of {node.where} failed: {type(error).__name__}: {error}. A rule gets all {len(node.inputs)} "
-            "inputs that the operator can have, None for those that the node leaves out; attributes as plain Python "
-            f"values; and {'one cotangent' if outputs == 1 else f'a tuple of {outputs} cotangents'}."
+            f"The rule of {node.where} failed: {error}. A rule gets as many inputs as the operator can have (here "
+            f"{len(node.inputs)}), None for those that the node leaves out; attributes as plain Python values; and "
+            f"{'one cotangent' if outputs == 1 else f'a tuple of {outputs} cotangents'}."
         ) from error
