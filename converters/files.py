@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnxattr.converters.common.trust import TRUST
-from onnxattr.converters.keras.archive import check_members
 
 from onnxattr.errors import ConversionError, ShapeError
 from onnxattr.files import check_output
 from onnxattr.running.array_files import read_arrays
+
+from .common.trust import TRUST
+from .keras.archive import check_members
 
 _WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors")
 _PICKLES = (".pkl", ".pickle", ".joblib")
@@ -55,15 +56,15 @@ def convert_file(
     check_output(output, _files_read(path, sample))
     rows = _rows(sample)
     if suffix == ".pt2":
-        from onnxattr.converters import torch as torch_converter
+        from . import torch as torch_converter
 
         program = _opened(path, "torch", lambda torch: torch.export.load(path))
         return torch_converter.to_onnx(program, None, output, keep_layers=keep_layers, **settings)
     if suffix in _SKLEARN:
-        from onnxattr.converters import sklearn as sklearn_converter
+        from . import sklearn as sklearn_converter
 
         return sklearn_converter.to_onnx(_estimator(path, suffix, trust), rows, output, **settings)
-    from onnxattr.converters import keras
+    from . import keras
 
     return keras.to_onnx(path, output, sample=rows, keep_layers=keep_layers, trust=trust, **settings)
 

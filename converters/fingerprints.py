@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from onnxattr.converters.keras import guard as keras_guard
 
 from onnxattr.errors import ConversionError
+
+from .keras import guard as keras_guard
 
 
 class _Digest:
@@ -70,7 +71,7 @@ def _add_keras(digest: _Digest, model: Any) -> str | None:
 
 def _plain(value: Any) -> Any:
     """What JSON has no form for: Keras' own description of a layer or function, else its text."""
-    from onnxattr.converters.common.dependencies import keras
+    from .common.dependencies import keras
 
     return keras().saving.serialize_keras_object(value)
 

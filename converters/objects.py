@@ -5,9 +5,10 @@ from collections import OrderedDict
 from typing import Any
 
 import onnx
-from onnxattr.converters.fingerprints import fingerprint
 
 from onnxattr.errors import ConversionError
+
+from .fingerprints import fingerprint
 
 #: What a conversion was made of, as far as that can be told, and the conversion, by the object's identity.
 _Kept = tuple[weakref.ref[Any], str, onnx.ModelProto]
@@ -57,14 +58,14 @@ def _has_examples(model: Any) -> bool:
 
 def _convert(model: Any, framework: str, sample: Any) -> onnx.ModelProto:
     if framework == "torch":
-        from onnxattr.converters import torch
+        from . import torch
 
         return torch.to_onnx(model, sample)
     if framework == "sklearn":
-        from onnxattr.converters import sklearn
+        from . import sklearn
 
         return sklearn.to_onnx(model, sample)
-    from onnxattr.converters import keras
+    from . import keras
 
     return keras.to_onnx(model, sample=sample)
 

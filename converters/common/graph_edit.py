@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from onnx import GraphProto, NodeProto
-from onnxattr.converters.common.onnx_finish import subgraphs
+
+from .onnx_finish import subgraphs
 
 # Nodes that move elements without computing: where only these lie between two values, both hold the same numbers.
 LAYOUT_OPERATORS = frozenset({"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})

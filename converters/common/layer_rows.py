@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import onnx
-from onnxattr.converters.common import graph_edit, onnx_finish
 
 from onnxattr.errors import ConversionError
 from onnxattr.loading.layers import METADATA_KEY, VIEWS_KEY
+
+from . import graph_edit, onnx_finish
 
 VERSION = 1
 #: Between a layer's path and the number of a call of it, from the second on.
@@ -25,7 +26,8 @@ def path_of_call(path: str, number: int) -> str:
 def read_rows(converted: onnx.ModelProto) -> list[dict[str, Any]]:
     """The rows of the layer table of a converted model."""
     text = next(entry.value for entry in converted.metadata_props if entry.key == METADATA_KEY)
-    return json.loads(text)["layers"]
+    rows: list[dict[str, Any]] = json.loads(text)["layers"]
+    return rows
 
 
 def write_rows(converted: onnx.ModelProto, framework: str, rows: list[dict[str, Any]]) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
-from onnxattr.converters.common import dependencies
 
 from onnxattr.errors import ConversionError, RuntimeMissingError
+
+from . import dependencies
 
 TOLERANCE = 1e-4
 # Rounding of float16 is 5e-4 of a value; a few layers of it stay below this.
@@ -79,7 +80,7 @@ class Session:
             ConversionError: ONNX Runtime stops with an error.
         """
         try:
-            return self._session.run(None, dict(feeds))
+            return list(self._session.run(None, dict(feeds)))
         except Exception as error:
             shapes = {name: array.shape for name, array in feeds.items()}
             raise ConversionError(

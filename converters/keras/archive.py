@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from onnxattr.converters.common.trust import damaged, untrusted
-from onnxattr.converters.keras.hdf5_bounds import (
+from onnxattr.errors import ConversionError
+
+from ..common.trust import damaged, untrusted
+from .hdf5_bounds import (
     LARGEST_EXPANSION,
     SLACK_BYTES,
     stored_elements,
     text_attribute,
 )
-
-from onnxattr.errors import ConversionError
 
 # Of the configuration; those of the largest published models take 1 to 3 MiB.
 _CONFIG_LIMIT = 16 * 2**20

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from onnxattr.converters.common.patching import first_refusal, patched
-from onnxattr.converters.common.trust import untrusted
+from ..common.patching import first_refusal, patched
+from ..common.trust import untrusted
 
 # What a model may make on top of what is stored: weights that are shared, packed or not saved.
 _SLACK = 2**22

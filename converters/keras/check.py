@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnxattr.converters.common import dependencies
-from onnxattr.converters.common.layer_rows import outputs_of, path_of_call, read_rows, write_rows
-from onnxattr.converters.common.verify import (
+
+from onnxattr.errors import ConversionError
+
+from ..common import dependencies
+from ..common.layer_rows import outputs_of, path_of_call, read_rows, write_rows
+from ..common.verify import (
     TOLERANCE,
     TOLERANCE_FLOAT16,
     Session,
@@ -18,11 +21,9 @@ from onnxattr.converters.common.verify import (
     random_inputs,
     values,
 )
-from onnxattr.converters.keras.guard_rows import fault, guard_batches, nearby, row_scales
-from onnxattr.converters.keras.inputs import ModelInputs, flatten
-from onnxattr.converters.keras.trace import LayerRecorder, Trace
-
-from onnxattr.errors import ConversionError
+from .guard_rows import fault, guard_batches, nearby, row_scales
+from .inputs import ModelInputs, flatten
+from .trace import LayerRecorder, Trace
 
 _BATCHES = (2, 5)
 # Sizes tried for dynamic axes: the first that is large enough for both models to run and give finite numbers. (For

@@ -8,23 +8,24 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnxattr.converters.common import dependencies, onnx_finish
-from onnxattr.converters.common.layer_rows import set_aside_views
-from onnxattr.converters.keras import check as keras_check
-from onnxattr.converters.keras import loading as keras_loading
-from onnxattr.converters.keras.inputs import ModelInputs, model_inputs
-from onnxattr.converters.keras.layers import KerasLayerTable
-from onnxattr.converters.keras.recurrent import RecurrentLayers
-from onnxattr.converters.keras.recurrent_ops import recurrent_handlers
-from onnxattr.converters.keras.steps import steps_within
-from onnxattr.converters.keras.tf2onnx_patches import convert_function
-from onnxattr.converters.keras.trace import Trace, trace
 
 from onnxattr.errors import ConversionError
 from onnxattr.files import check_output, write
 from onnxattr.loading.features import KEY as FEATURES_KEY
 from onnxattr.loading.features import features_text
 from onnxattr.running.frames import column, columns_of, is_frame
+
+from ..common import dependencies, onnx_finish
+from ..common.layer_rows import set_aside_views
+from . import check as keras_check
+from . import loading as keras_loading
+from .inputs import ModelInputs, model_inputs
+from .layers import KerasLayerTable
+from .recurrent import RecurrentLayers
+from .recurrent_ops import recurrent_handlers
+from .steps import steps_within
+from .tf2onnx_patches import convert_function
+from .trace import Trace, trace
 
 _OPSETS = range(13, 19)
 _PROTOBUF_LIMIT_BYTES = 2**31

@@ -4,10 +4,10 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from onnxattr.converters.common.trust import untrusted
-from onnxattr.converters.keras import pure as keras_pure
-
 from onnxattr.errors import ConversionError
+
+from ..common.trust import untrusted
+from . import pure as keras_pure
 
 # A model within a model adds about six levels; Python itself gives up at about 300 of these.
 _DEEPEST = 200

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from onnxattr.converters.keras.inputs import ModelInputs
-from onnxattr.converters.keras.trace import Trace
+
+from .inputs import ModelInputs
+from .trace import Trace
 
 _LARGE = 1e3
 _SMALL = 1e-6
@@ -112,7 +113,8 @@ def nearby(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
 def row_scales(output: np.ndarray) -> np.ndarray:
     """Largest finite magnitude of each row."""
     values = np.abs(np.atleast_1d(output).astype(np.float64).reshape(len(np.atleast_1d(output)), -1))
-    return np.where(np.isfinite(values), values, 0.0).max(axis=1, initial=0.0)
+    scales: np.ndarray = np.where(np.isfinite(values), values, 0.0).max(axis=1, initial=0.0)
+    return scales
 
 
 def fault(
@@ -156,4 +158,5 @@ def _row_differences(got: np.ndarray, want: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         error = np.where(np.isfinite(b), np.abs(a - b), 0.0)
     error[np.isnan(error)] = np.inf
-    return error.max(axis=1, initial=0.0)
+    largest: np.ndarray = error.max(axis=1, initial=0.0)
+    return largest

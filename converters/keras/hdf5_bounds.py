@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from onnxattr.converters.common.trust import damaged, untrusted
+from ..common.trust import damaged, untrusted
 
 # Keras writes weights as they are. What unpacks to more than this is made to fill the memory.
 SLACK_BYTES = 64 * 2**20

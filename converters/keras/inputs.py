@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onnxattr.converters.common import dependencies
-from onnxattr.converters.keras.loading import SavedSignature
 
 from onnxattr.errors import ConversionError
+
+from ..common import dependencies
+from .loading import SavedSignature
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def _layer_name(tensor: Any) -> str:
     """Name of the InputLayer that a symbolic input came from."""
     history = getattr(tensor, "_keras_history", None)
     layer = getattr(history, "operation", None) or getattr(history, "layer", None)
-    return tensor.name if layer is None else layer.name
+    return str(tensor.name if layer is None else layer.name)
 
 
 def _signature_inputs(saved: SavedSignature) -> ModelInputs:

@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import onnx
-from onnxattr.converters.common import graph_edit
-from onnxattr.converters.common.graph_edit import GraphView
-from onnxattr.converters.common.layer_rows import CALL, check_kept, outputs_of, path_of_call, row, write_rows
-from onnxattr.converters.keras.inputs import ModelInputs
-from onnxattr.converters.keras.relu_groups import ReluGroup, find_relu_groups
-from onnxattr.converters.keras.trace import LayerCall, Trace, operation_owners
-from onnxattr.converters.keras.values import Resolved, name_values, relu_record, resolve
+
+from ..common import graph_edit
+from ..common.graph_edit import GraphView
+from ..common.layer_rows import CALL, check_kept, outputs_of, path_of_call, row, write_rows
+from .inputs import ModelInputs
+from .relu_groups import ReluGroup, find_relu_groups
+from .trace import LayerCall, Trace, operation_owners
+from .values import Resolved, name_values, relu_record, resolve
 
 _CONVOLUTIONS = ("Conv2D", "Conv3D", "Conv2DBackpropInput", "Conv3DBackpropInputV2")
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onnxattr.converters.common import dependencies
-from onnxattr.converters.keras import archive as keras_archive
-from onnxattr.converters.keras import guard as keras_guard
-from onnxattr.converters.keras import saved_model_guard
-from onnxattr.converters.keras.budget import weights_within
-from onnxattr.converters.keras.steps import steps_within
-
 from onnxattr.errors import ConversionError
+
+from ..common import dependencies
+from . import archive as keras_archive
+from . import guard as keras_guard
+from . import saved_model_guard
+from .budget import weights_within
+from .steps import steps_within
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _OWN_CODE = (

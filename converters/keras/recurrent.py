@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from onnxattr.converters.common import dependencies
-from onnxattr.converters.common.patching import patched
-from onnxattr.converters.keras.recurrent_cells import RecurrentSpec, describe_cell
 
 from onnxattr.errors import ConversionError
+
+from ..common import dependencies
+from ..common.patching import patched
+from .recurrent_cells import RecurrentSpec, describe_cell
 
 # Longer sequences than this stay loops when a cell has no ONNX operator: unrolling costs nodes for every step.
 _UNROLL_LIMIT = 64

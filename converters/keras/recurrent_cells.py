@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onnxattr.converters.common import dependencies
+
+from ..common import dependencies
 
 #: Name, alpha and beta of an ONNX activation.
 Activation = tuple[str, float | None, float | None]

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 from onnx import TensorProto
-from onnxattr.converters.keras.recurrent_cells import RecurrentSpec
-from onnxattr.converters.keras.tf2onnx_patches import Handler
+
+from .recurrent_cells import RecurrentSpec
+from .tf2onnx_selects import Handler
 
 # Keras gate order -> ONNX gate order.
 _GATES = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "RNN": (0,)}
@@ -45,11 +46,16 @@ class _Emitter:
         from tf2onnx import utils
 
         array = value if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value, np.int64)
-        return self._ctx.make_const(utils.make_name(self._name), np.asarray(array)).output[0]
+        return str(self._ctx.make_const(utils.make_name(self._name), np.asarray(array)).output[0])
 
-    def __call__(
-        self, op_type: str, *inputs: Any, outputs: int = 1, name: str = "", **attributes: Any
-    ) -> Any:
+    def __call__(self, op_type: str, *inputs: Any, name: str = "", **attributes: Any) -> str:
+        """Add a node; returns the name of its only output."""
+        return self.several(op_type, *inputs, outputs=1, name=name, **attributes)[0]
+
+    def several(
+        self, op_type: str, *inputs: Any, outputs: int, name: str = "", **attributes: Any
+    ) -> list[str]:
+        """Add a node of several outputs; returns their names."""
         from tf2onnx import utils
 
         names = [value if isinstance(value, str) else self.constant(value) for value in inputs]
@@ -60,7 +66,7 @@ class _Emitter:
             output_count=outputs,
             name=utils.make_name(name or f"{self._name}/{op_type}"),
         )
-        return node.output[0] if outputs == 1 else list(node.output)
+        return list(node.output)
 
     def reverse(self, value: str, axis: int) -> str:
         """Reverse one axis."""
@@ -137,7 +143,7 @@ class _RecurrentWriter:
         scalar = emit("Squeeze", time, [0])
         position = emit("Range", np.array(0, np.int64), scalar, np.array(1, np.int64))
         rank = emit("Where", mask, emit("Sub", time, position), emit("Neg", position))
-        _, order = emit("TopK", emit("Cast", rank, to=TensorProto.FLOAT), time, outputs=2, axis=1)
+        _, order = emit.several("TopK", emit("Cast", rank, to=TensorProto.FLOAT), time, outputs=2, axis=1)
         return order
 
     def _gather_steps(self, data: str, index: str) -> str:
@@ -166,7 +172,7 @@ class _RecurrentWriter:
         by_time = emit("Transpose", sequences, perm=[1, 0, 2])
         initial = [emit("Unsqueeze", state, [0]) for state in states]
         weights = [emit.constant(array) if array is not None else "" for array in _onnx_weights(spec)]
-        results = emit(
+        results = emit.several(
             spec.operator,
             by_time,
             *weights,
@@ -221,4 +227,5 @@ def _undone(ctx: Any, source: str, axes: list[int]) -> str | None:
         node = node.inputs[0]
     if node is None or node.type != "Slice" or _REVERSAL not in node.name:
         return None
-    return node.input[0] if node.inputs[3].get_tensor_value(as_list=True) == axes else None
+    same = node.inputs[3].get_tensor_value(as_list=True) == axes
+    return str(node.input[0]) if same else None

@@ -7,8 +7,8 @@ A single ReLU-like function can be several nodes (PReLU is two Relu), and a Relu
 from dataclasses import dataclass
 from typing import Any
 
-from onnxattr.converters.common import dependencies
-from onnxattr.converters.keras.trace import LayerCall
+from ..common import dependencies
+from .trace import LayerCall
 
 
 @dataclass

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from onnxattr.converters.common import dependencies
-from onnxattr.converters.common.trust import damaged, untrusted
-from onnxattr.converters.keras.saved_model_ops import CHECKPOINT, PURE
+from ..common import dependencies
+from ..common.trust import damaged, untrusted
+from .saved_model_ops import CHECKPOINT, PURE
 
 _LARGEST_FILL = 2**24
 _RUN_AT_LOAD = ("saved_model_main_op", "legacy_init_op", "table_initializer")

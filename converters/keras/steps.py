@@ -5,10 +5,10 @@ import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from onnxattr.converters.common import dependencies
-from onnxattr.converters.common.patching import first_refusal, patched
-
 from onnxattr.errors import ConversionError
+
+from ..common import dependencies
+from ..common.patching import first_refusal, patched
 
 #: Most steps that are written out one by one, and most that are run, in TensorFlow's own loop, to check a model.
 _UNROLLED, _RUN = 2_000, 100_000

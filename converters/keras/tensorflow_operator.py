@@ -11,8 +11,6 @@ from typing import Any
 
 import onnx
 import onnx_ir as ir
-from onnxattr.converters.common import dependencies
-from onnxattr.converters.keras.tf2onnx_patches import convert_function
 
 from onnxattr.errors import ConversionError, OperatorError
 from onnxattr.graph.subgraphs import subgraphs_of
@@ -20,6 +18,9 @@ from onnxattr.graph.values import dims_of
 from onnxattr.loading.load import load
 from onnxattr.scores.arrays import Array
 from onnxattr.scores.calls import Model, copied
+
+from ..common import dependencies
+from .tf2onnx_patches import convert_function
 
 #: Most calls of the model in one operator.
 _MOST_CALLS = 8

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnxattr.converters.common import dependencies
-from onnxattr.converters.common.patching import patched
-from onnxattr.converters.keras.tf2onnx_resizes import RESIZES
-from onnxattr.converters.keras.tf2onnx_selects import SELECTS, Handler, bands_selected
-from onnxattr.converters.keras.tf2onnx_taps import optimizers_for_taps
 
 from onnxattr.errors import ConversionError
+
+from ..common import dependencies
+from ..common.patching import patched
+from .tf2onnx_resizes import RESIZES
+from .tf2onnx_selects import SELECTS, Handler, bands_selected
+from .tf2onnx_taps import optimizers_for_taps
 
 # Above this size TensorFlow's grappler, which copies every constant several times, is left out. It would fold a
 # few constants that tf2onnx leaves in the graph; the results are the same.
@@ -166,7 +167,7 @@ def replace_node(ctx: Any, node: Any, build: Callable[[Any, np.dtype], str]) -> 
         made = ctx.make_node(
             op_type, names, attr=attributes, shapes=[shape], dtypes=[dtype], name=utils.make_name(node.name)
         )
-        return made.output[0]
+        return str(made.output[0])
 
     result = build(emit, utils.map_onnx_to_numpy_type(dtype))
     ctx.make_node("Identity", [result], outputs=[output], shapes=[shape], dtypes=[dtype])

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from onnxattr.converters.common import dependencies
-from onnxattr.converters.keras.tf2onnx_selects import Handler
+
+from ..common import dependencies
+from .tf2onnx_selects import Handler
 
 #: Largest difference between weights that Resize may have.
 _TOLERANCE = 1e-6

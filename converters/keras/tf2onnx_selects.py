@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnxattr.converters.common.patching import patched
+
+from ..common.patching import patched
 
 Handler = tuple[Callable[..., None], list[Any]]
 
@@ -108,14 +109,14 @@ def _made(ctx: Any, node: Any, op_type: str, inputs: list[str], like: str | None
     made = ctx.make_node(
         op_type, inputs, shapes=[ctx.get_shape(shaped)], dtypes=[ctx.get_dtype(node.output[0])]
     )
-    return made.output[0]
+    return str(made.output[0])
 
 
 def _constant(ctx: Any, node: Any, number: int, dtype: int | None = None) -> str:
     from tf2onnx import utils
 
     kind = utils.map_onnx_to_numpy_type(ctx.get_dtype(node.output[0]) if dtype is None else dtype)
-    return ctx.make_const(utils.make_name(node.name), np.array(number, kind)).output[0]
+    return str(ctx.make_const(utils.make_name(node.name), np.array(number, kind)).output[0])
 
 
 def _per_row(ctx: Any, node: Any, condition: str) -> str:
@@ -127,4 +128,5 @@ def _per_row(ctx: Any, node: Any, condition: str) -> str:
     if node.type != "Select" or shapes[0] is None or len(shapes[0]) != 1 or rank in (1, None):
         return condition
     target = ctx.make_const(utils.make_name(node.name), np.array([-1] + [1] * (rank - 1), np.int64))
-    return ctx.make_node("Reshape", [condition, target.output[0]], dtypes=[onnx.TensorProto.BOOL]).output[0]
+    made = ctx.make_node("Reshape", [condition, target.output[0]], dtypes=[onnx.TensorProto.BOOL])
+    return str(made.output[0])

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
-from onnxattr.converters.common import dependencies
-from onnxattr.converters.common.graph_edit import LAYOUT_OPERATORS
+from ..common import dependencies
+from ..common.graph_edit import LAYOUT_OPERATORS
 
 
 def optimizers_for_taps(taps: Collection[str]) -> "collections.OrderedDict[str, Any]":

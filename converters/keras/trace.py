@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from onnxattr.converters.common import dependencies
-from onnxattr.converters.keras.inputs import ModelInputs, flatten
-
 from onnxattr.errors import ConversionError
+
+from ..common import dependencies
+from .inputs import ModelInputs, flatten
 
 
 @dataclass

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import onnx
-from onnxattr.converters.common import graph_edit
-from onnxattr.converters.common.graph_edit import LAYOUT_OPERATORS, GraphView
-from onnxattr.converters.keras.relu_groups import ReluGroup
-from onnxattr.converters.keras.trace import Trace
+
+from ..common import graph_edit
+from ..common.graph_edit import LAYOUT_OPERATORS, GraphView
+from .relu_groups import ReluGroup
+from .trace import Trace
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnxattr.converters.common import graph_edit, onnx_finish
-from onnxattr.converters.common.verify import TOLERANCE, Session, values
-from onnxattr.converters.sklearn.layers import step_difference, write_table
-from onnxattr.converters.sklearn.names import by_position, feature_names, numbers_of
-from onnxattr.converters.sklearn.operators import own_converters, write_sigmoids
-from onnxattr.converters.sklearn.steps import chosen_last, steps_of
 
 from onnxattr.errors import ConversionError
 from onnxattr.files import check_output, write
@@ -19,6 +13,13 @@ from onnxattr.loading.class_names import KEY as CLASS_NAMES_KEY
 from onnxattr.loading.class_names import class_names_text
 from onnxattr.loading.features import KEY as FEATURES_KEY
 from onnxattr.loading.features import features_text
+
+from ..common import graph_edit, onnx_finish
+from ..common.verify import TOLERANCE, Session, values
+from .layers import step_difference, write_table
+from .names import by_position, feature_names, numbers_of
+from .operators import own_converters, write_sigmoids
+from .steps import chosen_last, steps_of
 
 _OPSETS = range(13, 23)
 _INPUT = "X"
@@ -112,7 +113,7 @@ def _convert(estimator: Any, rows: np.ndarray, opset: int) -> onnx.ModelProto:
         settings["options"] = _options(estimator)
     types = [(_INPUT, FloatTensorType([None, rows.shape[1]]))]
     try:
-        converted = skl2onnx.convert_sklearn(estimator, initial_types=types, **settings)
+        converted: onnx.ModelProto = skl2onnx.convert_sklearn(estimator, initial_types=types, **settings)
     except Exception as error:
         reason = " ".join(str(error).split())[:500]
         raise ConversionError(
@@ -185,7 +186,8 @@ def _options(classifier: Any) -> dict[int, dict[str, bool]]:
 def _around(rows: np.ndarray, spread: float) -> np.ndarray:
     """Random rows about the mean of the sample, `spread` of its standard deviations wide."""
     noise = spread * np.random.default_rng(0).normal(size=(5, rows.shape[1]))
-    return (np.nanmean(rows, 0) + noise * (np.nanstd(rows, 0) + 1e-3)).astype(np.float32)
+    around: np.ndarray = np.nanmean(rows, 0) + noise * (np.nanstd(rows, 0) + 1e-3)
+    return around.astype(np.float32)
 
 
 def _check(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> None:

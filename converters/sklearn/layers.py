@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import numpy_helper
-from onnxattr.converters.common import graph_edit, layer_rows
-from onnxattr.converters.common.verify import TOLERANCE, difference, values
-from onnxattr.converters.sklearn.steps import Step, steps_of
+
+from ..common import graph_edit, layer_rows
+from ..common.verify import TOLERANCE, difference, values
+from .steps import Step, steps_of
 
 _MOST_ROWS = 100
 

@@ -35,7 +35,7 @@ def _power_transformer(scope: Any, operator: Any, container: Any) -> None:
                 array, value = np.asarray(value, np.float32), scope.get_unique_variable_name("constant")
                 container.add_initializer(value, onnx.TensorProto.FLOAT, array.shape, array.ravel())
             names.append(value)
-        output = scope.get_unique_variable_name("power")
+        output: str = scope.get_unique_variable_name("power")
         container.add_node(op_type, names, output, name=scope.get_unique_operator_name(op_type))
         return output
 

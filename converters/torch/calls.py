@@ -9,7 +9,8 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from onnxattr.converters.common import layer_rows
+
+from ..common import layer_rows
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class Call:
 def as_numpy(tensor: Any) -> np.ndarray:
     """The numbers of a tensor."""
     tensor = tensor.detach().cpu()
-    if str(tensor.dtype) == "torch.bfloat16":  # NumPy has it of another package only
-        return tensor.float().numpy().astype(ml_dtypes.bfloat16)
-    return tensor.numpy()
+    half = str(tensor.dtype) == "torch.bfloat16"  # NumPy has this type from another package only
+    array: np.ndarray = (tensor.float() if half else tensor).numpy()
+    return array.astype(ml_dtypes.bfloat16) if half else array
 
 
 def calls_of_nodes(graph: Any) -> dict[str, dict[str, str]]:
@@ -124,13 +125,16 @@ def calls_of_program(torch: Any, program: Any, inputs: Mapping[Any, Any]) -> lis
     module = program.module()
     values: dict[str, Any] = {}
 
-    class Recorder(torch.fx.Interpreter):  # type: ignore[misc]
-        def run_node(self, node: Any) -> Any:
-            values[node.name] = super().run_node(node)
-            return values[node.name]
+    interpreter = torch.fx.Interpreter(module)
+    run_node = interpreter.run_node
 
+    def noted(node: Any) -> Any:
+        values[node.name] = run_node(node)
+        return values[node.name]
+
+    interpreter.run_node = noted
     with torch.no_grad():
-        Recorder(module).run(*inputs.values(), enable_io_processing=False)
+        interpreter.run(*inputs.values(), enable_io_processing=False)
     parts = calls_of_nodes(module.graph)
     classes: dict[str, str] = {}
     for calls in parts.values():

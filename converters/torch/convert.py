@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnxattr.converters.common import layer_rows, onnx_finish
-from onnxattr.converters.common.verify import TOLERANCE, TOLERANCE_FLOAT16, Session, difference
-from onnxattr.converters.torch import export as torch_export
-from onnxattr.converters.torch import layers as torch_layers
-from onnxattr.converters.torch.calls import as_numpy, calls_of_module, calls_of_program, named_by_calls
 
 from onnxattr.errors import ConversionError
 from onnxattr.files import check_output, write
+
+from ..common import layer_rows, onnx_finish
+from ..common.verify import TOLERANCE, TOLERANCE_FLOAT16, Session, difference
+from . import export as torch_export
+from . import layers as torch_layers
+from .calls import as_numpy, calls_of_module, calls_of_program, named_by_calls
 
 _OPSETS = range(18, 24)
 
@@ -125,7 +126,9 @@ def _torch() -> Any:
     return package
 
 
-def _check(torch: Any, converted: onnx.ModelProto, run: Any, examples: dict, dynamic_batch: bool) -> None:
+def _check(
+    torch: Any, converted: onnx.ModelProto, run: Any, examples: dict[Any, Any], dynamic_batch: bool
+) -> None:
     session, generator = Session(converted), np.random.default_rng(0)
     names = [value.name for value in converted.graph.input]
     drawn = (

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import onnx
-from onnxattr.converters.common import layer_rows, onnx_finish
-from onnxattr.converters.torch.calls import calls_of_nodes, leaving
 
 from onnxattr.errors import ConversionError
+
+from ..common import layer_rows, onnx_finish
+from .calls import calls_of_nodes, leaving
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,12 @@ def evaluating(module: Any) -> Iterator[None]:
 
 
 def export(
-    torch: Any, source: Any, examples: dict, opset: int, dynamic_batch: bool, keep: Iterable[str] = ()
+    torch: Any,
+    source: Any,
+    examples: dict[Any, Any],
+    opset: int,
+    dynamic_batch: bool,
+    keep: Iterable[str] = (),
 ) -> Exported:
     """Export a module or an exported program and let the exporter's optimiser run over it.
 

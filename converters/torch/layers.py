@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnxattr.converters.common import layer_rows
-from onnxattr.converters.common.verify import TOLERANCE, TOLERANCE_FLOAT16, difference, values
-from onnxattr.converters.torch.calls import Call
+
+from ..common import layer_rows
+from ..common.verify import TOLERANCE, TOLERANCE_FLOAT16, difference, values
+from .calls import Call
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _RELUS = {"ReLU": "relu", "ReLU6": "relu6"}
@@ -71,7 +72,7 @@ def _row(graph: onnx.GraphProto, call: Call, outputs: list[str], tops: list[str]
 def _exported_name(node: onnx.NodeProto) -> str:
     """The name of the exported program's node that a node was made of."""
     text = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), "['']")
-    return ast.literal_eval(text)[-1]
+    return str(ast.literal_eval(text)[-1])
 
 
 def _leaving(graph: onnx.GraphProto, inside: dict[str, dict[str, str]], path: str) -> Iterator[str]:
