@@ -15,12 +15,10 @@ from onnxattr.plots.sheet import check_path, matplotlib_module
 from onnxattr.plots.swarms import summary
 from onnxattr.plots.tables import bars, tabular, waterfall
 from onnxattr.plots.tokens import tokens
-from onnxattr.plots.xplique import (
-    plot_attribution,
-    plot_attributions,
+from onnxattr.plots.xplique import plot_attribution, plot_attributions, plot_timeseries_attributions
+from onnxattr.plots.xplique_features import (
     plot_feature_impact,
     plot_mean_feature_impact,
-    plot_timeseries_attributions,
     summary_plot_tabular,
 )
 

@@ -24,7 +24,7 @@ def score_curves(
     title: str,
     notes: Mapping[str, str] | None = None,
     controls: tuple[str, ...] = (),
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
     width: int = 1600,
 ) -> "Figure":
     """Draw for each metric the mean score of each method on the way, with a band from quartile to quartile.

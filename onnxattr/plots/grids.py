@@ -54,7 +54,7 @@ def grid(
     channel_axis: int | None = None,
     stretch: bool = False,
     subtitle: str = "",
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
     percentile: float = 99.0,
     width: int | None = None,
 ) -> "Figure":

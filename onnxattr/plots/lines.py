@@ -40,7 +40,7 @@ def series(
     title: str,
     label: str = "",
     score: float | None = None,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
     percentile: float = 99.0,
     width: int = 1600,
 ) -> "Figure":
@@ -91,7 +91,7 @@ def strips(
     captions: Sequence[str] = (),
     channels: Sequence[str] = (),
     subtitle: str = "",
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
     percentile: float = 99.0,
     width: int | None = None,
 ) -> "Figure":

@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class Panel:
         """Height over width."""
         if self.image is not None:
             height, width = displayable(self.image).shape[:2]
-            return height / width
+            return float(height / width)
         assert self.attribution is not None
         shape = np.shape(self.attribution)
         shape = shape[1:] if len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3) else shape
@@ -103,7 +103,7 @@ def panel_sheet(
     *,
     title: str,
     subtitle: str = "",
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
     percentile: float = 99.0,
     width: int | None = None,
     inches: float | None = None,
@@ -149,7 +149,7 @@ def gallery(
     label: str = "",
     score: float | None = None,
     notes: Mapping[str, str] | None = None,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
     percentile: float = 99.0,
     width: int = 1600,
 ) -> "Figure":
@@ -181,5 +181,5 @@ def gallery(
         for name, attribution in attributions.items()
     ]
     columns = math.ceil(math.sqrt(len(panels)))
-    options = {"title": title, "path": path, "percentile": percentile, "width": width}
-    return panel_sheet(panels, columns, inches=SHEET_WIDTH, **options)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"title": title, "path": path, "percentile": percentile, "width": width}
+    return panel_sheet(panels, columns, inches=SHEET_WIDTH, **options)

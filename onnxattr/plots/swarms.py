@@ -24,7 +24,7 @@ def summary(
     values: np.ndarray | None = None,
     subtitle: str = "",
     top: int = 12,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
     width: int | None = None,
 ) -> "Figure":
     """Draw the features of all rows, the largest mean |attribution| first: that mean, and a point for each row.

@@ -41,7 +41,7 @@ def tabular(
     label: str = "",
     score: float | None = None,
     top: int = 12,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
     width: int = 1600,
 ) -> "Figure":
     """Draw horizontal bars of the features with the largest attributions, and one bar that sums the others.
@@ -82,7 +82,7 @@ def bars(
     values: np.ndarray | None = None,
     subtitle: str = "",
     top: int = 12,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
     width: int | None = None,
 ) -> "Figure":
     """Draw the bars of `tabular` on a narrower sheet, with any second line; arguments and errors are those of both."""
@@ -107,7 +107,7 @@ def waterfall(
     start_name: str = "baseline",
     end_name: str = "score",
     top: int = 12,
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
     width: int | None = None,
 ) -> "Figure":
     """Draw how the attributions of one row lead from the baseline's score to its own.
@@ -215,8 +215,8 @@ def beside(ax: "Axes", string: str, x: float, y: float, edge: bool = False) -> A
     offset, across = ((0, 6 if y else -6), "center") if edge else ((6, 0), "left")
     down = ("bottom" if y else "top") if edge else "center"
     where = ax.get_xaxis_transform() if edge else "data"
-    style = {"size": 12, "color": MUTED, "ha": across, "va": down, "parse_math": False}
-    return ax.annotate(string, (x, y), offset, xycoords=where, textcoords="offset points", **style)  # type: ignore[arg-type]
+    style: dict[str, Any] = {"size": 12, "color": MUTED, "ha": across, "va": down, "parse_math": False}
+    return ax.annotate(string, (x, y), offset, xycoords=where, textcoords="offset points", **style)
 
 
 def name_lines(sheet: Sheet, ax: "Axes", names: Sequence[str], inches: float, size: float = 14) -> None:

@@ -4,7 +4,7 @@ import html
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -91,7 +91,7 @@ def tokens(
     names: Sequence[str] = (),
     captions: Sequence[str] = (),
     subtitle: str = "",
-    path: str | os.PathLike | None = None,
+    path: str | os.PathLike[str] | None = None,
     percentile: float = 100.0,
     width: int | None = None,
 ) -> "Figure":
@@ -204,11 +204,11 @@ def _size(piece: Piece) -> float:
     return _SIZE * 0.75 if piece.special else _SIZE
 
 
-def _draw_piece(sheet: Sheet, piece: Piece, left: float, top: float, colors: object) -> None:
+def _draw_piece(sheet: Sheet, piece: Piece, left: float, top: float, colors: Any) -> None:
     """Draw the background of a piece and its text."""
     inches = _width(sheet, piece)
     to_rgba = matplotlib_module(".colors").to_rgba
-    color = colors.to_rgba(piece.value) if np.isfinite(piece.value) else to_rgba(BAD)  # type: ignore[attr-defined]
+    color = colors.to_rgba(piece.value) if np.isfinite(piece.value) else to_rgba(BAD)
     patch = matplotlib_module(".patches").Rectangle(
         (left / sheet.width, 1 - (top + _LINE - 0.08) / sheet.height),
         inches / sheet.width,
