@@ -109,8 +109,8 @@ def whole_file(path: AnyPath) -> Iterator[BinaryIO]:
     check_output(path)
     try:
         if is_stream(path):
-            with tempfile.NamedTemporaryFile() as file:
-                yield file  # type: ignore[misc]
+            with tempfile.TemporaryFile() as file:
+                yield file
                 file.seek(0)
                 with _opened(path) as stream:
                     shutil.copyfileobj(file, stream)

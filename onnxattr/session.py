@@ -51,7 +51,8 @@ def default_providers() -> list[str]:
 
 def on_cpu(providers: Sequence[Any] | None) -> bool:
     """Whether sessions with these providers compute on the CPU."""
-    return _name((default_providers() if providers is None else providers)[0]) == _CPU
+    first = (default_providers() if providers is None else providers)[0]
+    return bool(_name(first) == _CPU)
 
 
 def check_providers(providers: Sequence[Any]) -> list[Any]:
@@ -186,7 +187,7 @@ class Session:
         """
         own = {name: array for name, array in feeds.items() if name in self._inputs}
         try:
-            return self._session.run(None, own)
+            return list(self._session.run(None, own))
         except Exception as error:
             shapes = {name: array.shape for name, array in own.items()}
             raise ModelError(

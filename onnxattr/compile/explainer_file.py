@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxattr.autodiff.engine import FLOATS
 from onnxattr.compile.axes import axis_names
 from onnxattr.compile.baseline_kinds import Baseline, Fed
 from onnxattr.compile.renderings.batch import batch_graph
@@ -22,6 +21,7 @@ from onnxattr.compile.renderings.model_graph import own_name, own_names
 from onnxattr.compile.renderings.one_sample import without_sample_axis
 from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.errors import ModelError, ParameterError
+from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.subgraphs import graphs_in
 from onnxattr.loading.prepared import Prepared
 from onnxattr.scores.score import TargetKind

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import onnx
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import FLOATS, pullback
+from onnxattr.autodiff.engine import pullback
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.clean_up import finish
 from onnxattr.errors import ModelError, one_door
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.load import load
 from onnxattr.loading.places import check_outside

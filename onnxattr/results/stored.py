@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,8 @@ def save(explanation: Explanation, path: str | os.PathLike[str]) -> None:
     text = json.dumps(about, default=_as_json)
     arrays[_ABOUT] = np.frombuffer(text.encode(), np.uint8)
     with whole_file(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        write: Callable[..., None] = np.savez
+        write(file, **arrays)
 
 
 def load(path: str | os.PathLike[str]) -> Explanation:

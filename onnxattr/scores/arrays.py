@@ -6,6 +6,7 @@ Arithmetic, comparisons, indexing and methods append nodes. Names and meanings a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,6 @@ from onnxattr.graph.values import dims_of
 from onnxattr.scores.indexing import indexed
 
 _INTEGERS = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.INT16, ir.DataType.INT8, ir.DataType.UINT8)
-#: From narrow to wide.
-_WIDTH = {ir.DataType.BFLOAT16: 0, ir.DataType.FLOAT16: 1, ir.DataType.FLOAT: 2, ir.DataType.DOUBLE: 3}
 
 
 class Array:
@@ -35,9 +34,18 @@ class Array:
     def __init__(self, op: OpBuilder, value: ir.Value, real: ir.DataType):
         self.op, self.value, self.real = op, value, real
 
-    if TYPE_CHECKING:
+    if TYPE_CHECKING:  # what onnxattr.scores.xp gives to the class
 
         def __getattr__(self, name: str) -> Any: ...
+
+        def _operator(self, other: Any) -> Array: ...
+
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _operator
+        __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __floordiv__ = __rfloordiv__ = _operator
+        __mod__ = __rmod__ = __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = _operator
+        __lt__ = __gt__ = __le__ = __ge__ = _operator
+
+        def __neg__(self) -> Array: ...
 
     # What it is.
 
@@ -79,19 +87,22 @@ class Array:
     @property
     def T(self) -> Array:  # noqa: N802
         """The transposed matrix."""
-        return self.__array_namespace__().permute_dims(self)
+        transposed: Array = self.__array_namespace__().permute_dims(self)
+        return transposed
 
     @property
     def mT(self) -> Array:  # noqa: N802
         """The last two axes swapped."""
-        return self.__array_namespace__().matrix_transpose(self)
+        swapped: Array = self.__array_namespace__().matrix_transpose(self)
+        return swapped
 
     @property
     def size(self) -> Any:
         """The number of its elements: an integer, or an integer array () if only a run tells."""
         dims = dims_of(self.value) or []
-        if all(isinstance(d, int) for d in dims):
-            return int(np.prod(dims, dtype=np.int64))  # type: ignore[arg-type]
+        fixed = [d for d in dims if isinstance(d, int)]
+        if len(fixed) == len(dims):
+            return math.prod(fixed)
         return self.new(self.op.Size(self.value))
 
     def new(self, value: ir.Value) -> Array:
@@ -137,16 +148,18 @@ class Array:
 
     def __len__(self) -> int:
         first = self.shape[0] if self.ndim else None
-        return first if isinstance(first, int) else _no_number("len()")
+        if not isinstance(first, int):
+            raise _no_number("len()")
+        return first
 
     def __float__(self) -> float:
-        return _no_number("float()")
+        raise _no_number("float()")
 
     def __int__(self) -> int:
-        return _no_number("int()")
+        raise _no_number("int()")
 
     def __index__(self) -> int:
-        return _no_number("range() or an index")
+        raise _no_number("range() or an index")
 
     def __array__(self, *_: Any, **__: Any) -> np.ndarray:
         raise OperatorError(
@@ -197,8 +210,8 @@ class Array:
         )
 
 
-def _no_number(what: str) -> Any:
-    raise OperatorError(
+def _no_number(what: str) -> OperatorError:
+    return OperatorError(
         f"The operator needs the number that a traced array holds, for {what}, but it has none yet: go on computing "
         "with arrays, and take fixed sizes and indices from the model."
     )
@@ -232,83 +245,3 @@ def _kind_of(dtype: Any, real: ir.DataType) -> ir.DataType:
     if kind not in (*FLOATS, *_INTEGERS, ir.DataType.BOOL):
         raise OperatorError(f"The operator casts to {dtype!r}, which no traced array can hold.")
     return kind
-
-
-def common(*given: Any) -> list[Array]:
-    """Operands as arrays of one type: what the function brings along takes the type of the traced arrays.
-
-    Raises:
-        OperatorError: If none is a traced array, or something is no number.
-    """
-    traced = [operand for operand in given if isinstance(operand, Array)]
-    if not traced:
-        raise OperatorError(
-            f"The operator calls a function of onnxattr.xp on {', '.join(type(g).__name__ for g in given)}; expected "
-            "at least one traced array."
-        )
-    first, kind = traced[0], traced[0].kind
-    for other in traced[1:]:
-        kind = wider(kind, other.kind)
-    plain = [np.asarray(g) for g in given if not isinstance(g, Array)]
-    for array in plain:
-        if array.dtype.kind == "f" and kind not in FLOATS:
-            kind = first.real
-        elif array.dtype.kind in "iu" and kind == ir.DataType.BOOL:
-            kind = ir.DataType.INT64
-    return [g.astype(kind) if isinstance(g, Array) else first.constant(g, kind) for g in given]
-
-
-def wider(a: ir.DataType, b: ir.DataType) -> ir.DataType:
-    """The type that holds both: floats before integers before booleans, the wider of two."""
-    if a in _WIDTH and b in _WIDTH:
-        return max(a, b, key=_WIDTH.__getitem__)
-    for kind, other in ((a, b), (b, a)):
-        if kind in FLOATS or other == ir.DataType.BOOL:
-            return kind
-    return a if a == b else ir.DataType.INT64
-
-
-def axes_of(array: Array, axis: Any) -> list[int] | None:
-    """Axes as numbers from 0 on; None for all.
-
-    Raises:
-        OperatorError: If an array does not have one.
-    """
-    if axis is None:
-        return None
-    rank, given = array.ndim, [axis] if isinstance(axis, (int, np.integer)) else list(axis)
-    for entry in given:
-        if not isinstance(entry, (int, np.integer)) or not -rank <= entry < rank:
-            raise OperatorError(
-                f"The operator names axis {entry!r:.40} of a traced array of {rank} axes, {array!r}."
-            )
-    return [int(entry) % rank for entry in given]
-
-
-def binary(op_type: str, real: bool = False) -> Any:
-    """A function of two operands that is one node; ``real``: integers become real numbers first."""
-
-    def function(a: Any, b: Any) -> Array:
-        left, right = common(a, b)
-        if real or (left.kind == ir.DataType.BOOL and op_type not in ("Equal", "And", "Or", "Xor")):
-            kind = left.real if real else ir.DataType.INT64
-            left, right = (v if v.kind in FLOATS else v.astype(kind) for v in (left, right))
-        return left.new(left.op.node(op_type, [left.value, right.value]))
-
-    return function
-
-
-def unary(op_type: str, real: bool = True) -> Any:
-    """A function of one operand that is one node; ``real``: integers become real numbers first."""
-
-    def function(a: Any) -> Array:
-        (array,) = common(a)
-        array = array.as_real() if real else array
-        return array.new(array.op.node(op_type, [array.value]))
-
-    return function
-
-
-def negated(function: Any) -> Any:
-    """A comparison that is true where another is not."""
-    return lambda a, b: (found := function(a, b)).new(found.op.Not(found.value))

@@ -226,5 +226,6 @@ def _read_others(op: OpBuilder, body: ir.Graph, of: Callable[[ir.Value | None], 
             value.name = op.unique_name(value.name)
     for graph in (body, *(g for n in body.all_nodes() for g in subgraphs_of(n))):
         for place, value in enumerate(graph.outputs):
-            if value not in own and of(value) is not value:
-                graph.outputs[place] = of(value)  # type: ignore[assignment]
+            new = value if value in own else of(value)
+            if new is not None and new is not value:
+                graph.outputs[place] = new

@@ -81,7 +81,7 @@ class _Operator:
             return TargetKind(dims[1:], value.dtype)
         return TargetKind(own, value.dtype, labels=False, what="targets")
 
-    def __call__(self, f: Any, x: Any, y: Any) -> Array:
+    def __call__(self, f: Any, x: Any, y: Array) -> Array:
         """Appends the nodes."""
         op, graph = y.op, self._at_opset(y.op.opset).graph
         xs = {"x": x} if isinstance(x, Array) else dict(x)
@@ -145,8 +145,9 @@ def _roles(
 ) -> list[tuple[str, str | None]]:
     """What each input of an operator is: (role, name of the model's output or input)."""
     found = [_role(name, outputs, inputs) for name in names]
-    if all(role is not None for role in found) and len(set(found)) == len(found):
-        return found  # type: ignore[return-value]
+    roles = [role for role in found if role is not None]
+    if len(roles) == len(found) == len(set(found)):
+        return roles
     if len(names) > len(_ORDER):
         raise OperatorError(
             f"The operator has the inputs {list(names)}; expected scores, target and x, or names of the model's "

@@ -82,8 +82,7 @@ class Score:
         """What targets are for a model's output, the axis of samples left out."""
         assert output.dtype is not None
         dims = dims_of(output) or []
-        own = self.target is None
-        kind = TargetKind(dims[1:], output.dtype) if own else self.target(dims, output.dtype)  # type: ignore[misc]
+        kind = (self.target or _weights)(dims, output.dtype)
         return replace(kind, optional=not self.needs_target)
 
     def build(self, model: Model, target: ir.Value) -> ir.Value:
@@ -107,6 +106,11 @@ class Score:
 LINEAR = Score()
 
 
+def _weights(dims: Dims, dtype: ir.DataType) -> TargetKind:
+    """Targets that are weights on the output."""
+    return TargetKind(dims[1:], dtype)
+
+
 def checked(found: Any) -> ir.Value:
     """The value of an operator's result.
 
@@ -117,7 +121,7 @@ def checked(found: Any) -> ir.Value:
     if not isinstance(found, Array):
         hint = " It returns nothing: is a return missing?" if found is None else ""
         raise OperatorError(f"The operator gave {type(found).__name__}; {wanted}, computed from f(x).{hint}")
-    if found.ndim > 1 and all(size == 1 for size in dims_of(found.value)[1:]):  # type: ignore[index]
+    if found.ndim > 1 and all(size == 1 for size in (dims_of(found.value) or [])[1:]):
         found = found.reshape(-1)
     if found.ndim != 1:
         hint = "sum or mean over the other axes, as in (f(x) * y).sum(axis=-1)"

@@ -24,7 +24,7 @@ def _mask(dims: Dims, dtype: ir.DataType) -> TargetKind:
 
 #: Scores by name.
 TASKS: dict[str, Score] = {
-    score.name: score  # type: ignore[misc]
+    str(score.name): score
     for score in (
         Score("classification", unit="classification"),
         Score("regression", unit="regression"),

@@ -129,7 +129,7 @@ class ModelGraph:
         sign = op.Where(op.Or(predicted, op.Equal(target, 1)), 1.0, -1.0)
         sign = op.Where(op.Greater(target, 1), 0.0, sign)
         weights = op.cast_like(op.Reshape(sign, [-1] + [1] * (len(dims) - 1)), self.score)
-        weights.shape = ir.Shape([dims_of(target)[0], *dims[1:]])  # type: ignore[index]
+        weights.shape = ir.Shape([*(dims_of(target) or [None])[:1], *dims[1:]])
         return weights
 
     def seed(self) -> ir.Value:

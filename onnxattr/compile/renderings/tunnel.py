@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import FLOATS, reaching
+from onnxattr.autodiff.engine import reaching
 from onnxattr.compile.baseline_kinds import Baseline, Fed
 from onnxattr.compile.placement import Placement
 from onnxattr.compile.renderings.batch import batch_model
@@ -22,6 +22,7 @@ from onnxattr.compile.renderings.inlining import inline
 from onnxattr.compile.renderings.loop import loop_model
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.compile.renderings.rewrite import NUMBER, Request, Rewrite
+from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.subgraphs import prune
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.prepared import Prepared

@@ -7,13 +7,11 @@ arrays of nothing traced, such as ``arange(5)``, are NumPy's.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
-from numpy import arange, e, eye, full, inf, linspace, nan, newaxis, ones, pi, tril, triu, zeros  # noqa: F401
+from numpy import arange, e, eye, full, inf, linspace, nan, newaxis, ones, pi, tril, triu, zeros
 
-from onnxattr.scores.arrays import Array
-from onnxattr.scores.xp.elementwise import (  # noqa: F401
+from onnxattr.scores.xp.elementwise import (
     abs,
     acos,
     acosh,
@@ -72,7 +70,8 @@ from onnxattr.scores.xp.elementwise import (  # noqa: F401
     trunc,
     where,
 )  # fmt: skip
-from onnxattr.scores.xp.reductions import (  # noqa: F401
+from onnxattr.scores.xp.methods import give_methods
+from onnxattr.scores.xp.reductions import (
     all,
     any,
     argmax,
@@ -91,7 +90,7 @@ from onnxattr.scores.xp.reductions import (  # noqa: F401
     vecdot,
     vector_norm,
 )  # fmt: skip
-from onnxattr.scores.xp.shapes import (  # noqa: F401
+from onnxattr.scores.xp.shapes import (
     asarray,
     astype,
     broadcast_to,
@@ -113,6 +112,122 @@ from onnxattr.scores.xp.shapes import (  # noqa: F401
     zeros_like,
 )  # fmt: skip
 
+__all__ = [
+    "abs",
+    "acos",
+    "acosh",
+    "add",
+    "all",
+    "any",
+    "arange",
+    "argmax",
+    "argmin",
+    "asarray",
+    "asin",
+    "asinh",
+    "astype",
+    "atan",
+    "atanh",
+    "bool",
+    "broadcast_to",
+    "ceil",
+    "clip",
+    "concat",
+    "cos",
+    "cosh",
+    "cumulative_sum",
+    "divide",
+    "e",
+    "equal",
+    "erf",
+    "exp",
+    "expand_dims",
+    "expm1",
+    "eye",
+    "flip",
+    "float16",
+    "float32",
+    "float64",
+    "floor",
+    "floor_divide",
+    "full",
+    "full_like",
+    "greater",
+    "greater_equal",
+    "hypot",
+    "inf",
+    "int32",
+    "int64",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "less",
+    "less_equal",
+    "linalg",
+    "linspace",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "log_softmax",
+    "logaddexp",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "matmul",
+    "matrix_transpose",
+    "max",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "moveaxis",
+    "multiply",
+    "nan",
+    "negative",
+    "newaxis",
+    "not_equal",
+    "ones",
+    "ones_like",
+    "permute_dims",
+    "pi",
+    "positive",
+    "pow",
+    "prod",
+    "reciprocal",
+    "remainder",
+    "reshape",
+    "roll",
+    "round",
+    "sigmoid",
+    "sign",
+    "sin",
+    "sinh",
+    "softmax",
+    "sqrt",
+    "square",
+    "squeeze",
+    "stack",
+    "std",
+    "subtract",
+    "sum",
+    "take",
+    "take_along_axis",
+    "tan",
+    "tanh",
+    "tile",
+    "tril",
+    "triu",
+    "trunc",
+    "var",
+    "vecdot",
+    "vector_norm",
+    "where",
+    "zeros",
+    "zeros_like",
+]  # fmt: skip
+
 float16, float32, float64, int32, int64, bool = (
     np.dtype(name) for name in ("float16", "float32", "float64", "int32", "int64", "bool")
 )
@@ -122,54 +237,4 @@ linalg = SimpleNamespace(
     matmul=matmul, matrix_transpose=matrix_transpose, vecdot=vecdot, vector_norm=vector_norm
 )
 
-
-def _as_method(name: str, function: Any) -> None:
-    def method(self: Array, *arguments: Any, **options: Any) -> Array:
-        return function(self, *arguments, **options)
-
-    method.__name__, method.__doc__ = name, function.__doc__
-    setattr(Array, name, method)
-
-
-def _give_methods() -> None:
-    """Gives arrays the methods and operators that NumPy's have."""
-    for name in "sum prod mean max min any all var std argmax argmin clip round squeeze take".split():
-        _as_method(name, globals()[name])
-    _as_method("reshape", lambda a, *shape: reshape(a, shape[0] if len(shape) == 1 else shape))
-    _as_method(
-        "transpose", lambda a, *axes: permute_dims(a, (axes[0] if len(axes) == 1 and axes else axes) or None)
-    )
-    _as_method("flatten", lambda a: reshape(a, (-1,)))
-    pairs = {
-        "add": add, "sub": subtract, "mul": multiply, "truediv": divide, "pow": _power, "matmul": matmul,
-        "floordiv": floor_divide, "mod": remainder, "and": logical_and, "or": logical_or, "xor": logical_xor,
-    }  # fmt: skip
-    for name, function in pairs.items():
-        _as_method(f"__{name}__", function)
-        _as_method(f"__r{name}__", lambda a, b, function=function: function(b, a))
-    compared = {
-        "lt": less,
-        "gt": greater,
-        "le": less_equal,
-        "ge": greater_equal,
-        "eq": equal,
-        "ne": not_equal,
-    }
-    for name, function in {
-        **compared,
-        "neg": negative,
-        "pos": positive,
-        "abs": abs,
-        "invert": logical_not,
-    }.items():
-        _as_method(f"__{name}__", function)
-
-
-def _power(a: Any, b: Any) -> Array:
-    """a ** b; squares and roots as what they are, whose gradients are exact at 0."""
-    if not isinstance(b, Array) and np.ndim(b) == 0 and float(b) in (1.0, 2.0, 0.5):
-        return {1.0: positive, 2.0: square, 0.5: sqrt}[float(b)](a)
-    return pow(a, b)
-
-
-_give_methods()
+give_methods()

@@ -10,7 +10,8 @@ import onnx_ir as ir
 
 from onnxattr.errors import OperatorError
 from onnxattr.graph.intervals import FLOATS
-from onnxattr.scores.arrays import Array, binary, common, negated, unary
+from onnxattr.scores.arrays import Array
+from onnxattr.scores.operands import Binary, binary, common, negated, unary
 
 add, subtract, multiply = binary("Add"), binary("Sub"), binary("Mul")
 divide, pow = binary("Div", real=True), binary("Pow", real=True)
@@ -121,7 +122,7 @@ def logical_not(a: Any) -> Array:
     return array.new(array.op.Not(array.value))
 
 
-def _logical(op_type: str) -> Any:
+def _logical(op_type: str) -> Binary:
     def function(a: Any, b: Any) -> Array:
         left, right = (v.astype(ir.DataType.BOOL) for v in common(a, b))
         return left.new(left.op.node(op_type, [left.value, right.value]))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.scores.arrays import Array, axes_of, binary, common
+from onnxattr.scores.arrays import Array
+from onnxattr.scores.operands import axes_of, binary, common
 from onnxattr.scores.xp.elementwise import divide, multiply, sqrt, square, subtract, truth
 from onnxattr.scores.xp.shapes import ones_like, reshape
 
@@ -16,7 +17,21 @@ from onnxattr.scores.xp.shapes import ones_like, reshape
 Axis = int | Sequence[int] | None
 
 
-def _reduction(op_type: str, real: Any = False) -> Any:
+class Reduction(Protocol):
+    """A function that reduces an array along axes."""
+
+    def __call__(self, a: Any, axis: Axis = None, *, keepdims: Any = False) -> Array:  # noqa: D102
+        ...
+
+
+class ArgReduction(Protocol):
+    """A function that gives places along one axis, or in the flat array."""
+
+    def __call__(self, a: Any, axis: int | None = None, *, keepdims: Any = False) -> Array:  # noqa: D102
+        ...
+
+
+def _reduction(op_type: str, real: Any = False) -> Reduction:
     def function(a: Any, axis: Axis = None, *, keepdims: Any = False) -> Array:
         (array,) = common(a)
         if real:
@@ -61,7 +76,7 @@ def std(a: Any, axis: Axis = None, *, correction: float = 0.0, keepdims: Any = F
     return sqrt(var(a, axis, correction=correction, keepdims=keepdims))
 
 
-def _arg(op_type: str) -> Any:
+def _arg(op_type: str) -> ArgReduction:
     def function(a: Any, axis: int | None = None, *, keepdims: Any = False) -> Array:
         (array,) = common(a)
         if axis is None:

@@ -9,7 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.errors import OperatorError
-from onnxattr.scores.arrays import Array, axes_of, common
+from onnxattr.scores.arrays import Array
+from onnxattr.scores.operands import axes_of, common
 
 #: An axis, several, or all.
 Axis = int | Sequence[int] | None
