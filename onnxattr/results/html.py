@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 from onnxattr.errors import OnnxAttrError
 from onnxattr.plots.tokens import tokens_html
+from onnxattr.results.captions import gaps, number
 from onnxattr.results.explanation import Explanation
-from onnxattr.results.picture import gaps, kind_of, number, text_of, title_of
+from onnxattr.results.picture import kind_of, title_of
+from onnxattr.results.sequences import text_of
 
 _MOST = 12
 _CELL = "text-align:left;padding:2px 12px 2px 0;vertical-align:top"
