@@ -184,19 +184,6 @@ def test_expand_and_zeros_like(dims):
 # Names and bodies
 
 
-@pytest.mark.parametrize("order", [1, -1])
-@pytest.mark.parametrize(
-    ("filled", "dims", "dropped"), [(1, ["n", 3], True), (2, ["n", 3], False), (1, ["m", 3], False)]
-)
-def test_a_product_with_ones_is_its_other_factor(filled, dims, dropped, order):
-    op = builder()
-    x, like = op.input("x", FLOAT, ["n", 3]), op.input("like", FLOAT, dims)
-    product = op.Mul(*(op.expand_like(filled, like), x)[::order])
-    assert (product is x) == dropped
-    array = np.arange(6, dtype=np.float32).reshape(2, 3)
-    np.testing.assert_array_equal(evaluate(op, product, x=array, like=array[:2]), filled * array)
-
-
 def test_names_are_unique_also_in_bodies():
     op = builder()
     taken = op.input("x", FLOAT, [3])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -24,12 +25,16 @@ from onnxattr.autodiff.registry import (
     applied,
     built,
 )
+from onnxattr.autodiff.rewrites import Backward, Rewrite, chosen
 from onnxattr.errors import MissingRuleError, RuleError, UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import ANY, FLOATS
 from onnxattr.graph.ranges import is_mask
 from onnxattr.graph.subgraphs import captures_of, subgraphs_of
 from onnxattr.graph.values import dims_of
+
+#: The rewrites of the sweep that is under way, which sweeps of rules inside it take as well.
+_UNDER_WAY: ContextVar[Sequence[Rewrite] | None] = ContextVar("rewrites", default=None)
 
 
 def is_float(value: ir.Value | None) -> bool:
@@ -139,6 +144,7 @@ def pullback(
     rules: RuleTable,
     spans: Mapping[ir.Node, Span] | None = None,
     graph: ir.Graph | None = None,
+    rewrites: Collection[str] | None = None,
 ) -> list[ir.Value]:
     """Appends the vector-Jacobian product of a graph to it.
 
@@ -149,18 +155,29 @@ def pullback(
         rules: VJP rules by operator.
         spans: Nodes to be differentiated together with those before them, keyed by the last node of each.
         graph: The graph to differentiate, if it is not the one that is extended.
+        rewrites: Names of the rewrites that may make the result cheaper; None for all of them, and inside another
+            sweep for those of that sweep.
 
     Returns:
         One cotangent per entry of ``wrt``, of its shape and dtype; zeros where no path leads to the outputs.
 
     Raises:
         UnsupportedOpError: If operators on the way have no rule; all of them are named.
+        ParameterError: If there is no rewrite of a name.
         RuleError: If a rule returns cotangents that do not fit its inputs.
     """
     if not op.in_gradient:
         _note_inputs(op, wrt)
-    with op.gradient():
-        return _swept(op, cotangents, wrt, rules, spans or {}, graph or op.graph)
+    passes = _UNDER_WAY.get() if rewrites is None else None
+    passes = chosen(rewrites) if passes is None else passes
+    last = op.graph[-1] if len(op.graph) else None
+    token = _UNDER_WAY.set(passes)
+    try:
+        with op.gradient():
+            found = _swept(op, cotangents, wrt, rules, spans or {}, graph or op.graph)
+            return Backward(op, last, found).run(passes)
+    finally:
+        _UNDER_WAY.reset(token)
 
 
 def _note_inputs(op: OpBuilder, wrt: Sequence[ir.Value]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -29,6 +29,7 @@ def vjp(
     outputs: str | Sequence[str] | None = None,
     *,
     rules: RuleTable = STANDARD,
+    rewrites: Collection[str] | None = None,
     precision: str = "model",
     verify: bool | str = "auto",
 ) -> onnx.ModelProto:
@@ -40,6 +41,8 @@ def vjp(
         outputs: Names of the values that get a cotangent; None for every float output.
         rules: The table of VJP rules. What it has a rule for is differentiated by that rule: operators that loading
             would write out in others stay.
+        rewrites: Names of the passes that may make the gradient cheaper, of ``onnxattr.autodiff.rewrites.REWRITES``;
+            None for all. They leave its numbers up to rounding, and are left out for tests and measurements.
         precision: "model" for gradients in the dtypes of the model; "float32" to compute what is float16 or bfloat16
             in float32, inputs, outputs and forward pass included.
         verify: Whether the predictions of the model, before the gradient is appended, are compared with those of
@@ -53,7 +56,7 @@ def vjp(
 
     Raises:
         ModelError: If the model is invalid, a name is unknown or not float, or preparing it changed its prediction.
-        ParameterError: If ``precision`` or ``verify`` is none of these.
+        ParameterError: If ``precision``, ``rewrites`` or ``verify`` is none of these.
         UnsupportedOpError: If an operator on the way has no rule.
     """
     check_choice(verify)
@@ -61,7 +64,7 @@ def vjp(
     with one_door(f"{name_of(model)} cannot be differentiated"):
         set_precision(graph_model, precision)
         verify_model(graph_model, verify)
-        return _with_gradients(graph_model, wrt, outputs, rules)
+        return _with_gradients(graph_model, wrt, outputs, rules, rewrites)
 
 
 def _with_gradients(
@@ -69,13 +72,14 @@ def _with_gradients(
     wrt: str | Sequence[str] | None,
     outputs: str | Sequence[str] | None,
     rules: RuleTable,
+    rewrites: Collection[str] | None,
 ) -> onnx.ModelProto:
     graph = graph_model.graph
     sources = _pick(graph, wrt, graph.inputs, "wrt")
     scores = _pick(graph, outputs, graph.outputs, "outputs")
     op = OpBuilder(graph, opset_of(graph_model), prefix="vjp")
     cotangents = {y: op.input(f"{y.name}_cotangent", y.dtype, dims_of(y)) for y in scores}
-    gradients = pullback(op, cotangents, sources, rules)
+    gradients = pullback(op, cotangents, sources, rules, rewrites=rewrites)
     graph.outputs.extend(y for y in scores if not y.is_graph_output())
     for x, gradient in zip(sources, gradients, strict=True):
         graph.outputs.append(named_copy(op, gradient, f"{x.name}_gradient", x))

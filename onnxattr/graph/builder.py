@@ -25,24 +25,12 @@ from onnxattr.graph.values import dims_of, same_dims, values_of
 
 __all__ = ["GRADIENT_OF", "OpBuilder", "Operand"]
 
-#: Marks values known to be ones in each element.
-_ONES = "ones"
 #: In the ``meta`` of a size: the vector of one element that it was taken from.
 _VECTOR = "vector"
 #: In a node's ``meta``: the name of the node whose gradient it is a part of.
 GRADIENT_OF = "gradient_of"
 #: What stands for an operator in a gradient.
 _GUARDED = {"Mul": product, "Div": quotient}
-
-
-def _times_ones(operands: Sequence[Operand]) -> ir.Value | None:
-    """The factor that a product with ones of its shape leaves as it is; None for other products."""
-    for ones, other in (operands, operands[::-1]):
-        if not isinstance(ones, ir.Value) or not isinstance(other, ir.Value):
-            return None
-        if ones.meta.get(_ONES, False) and same_dims(ones, other):
-            return other
-    return None
 
 
 class OpBuilder(Operators):
@@ -142,8 +130,6 @@ class OpBuilder(Operators):
             RuleError: If the op, an attribute or the number of operands does not exist at the builder's opset.
         """
         attributes = {key: value for key, value in (attributes or {}).items() if value is not None}
-        if op_type == "Mul" and (factor := _times_ones(operands)) is not None:
-            return factor
         schema = schema_of(op_type, self.opset, len(operands), attributes)
         inputs = self._coerce(schema, operands)
         if self.in_gradient and op_type in _GUARDED:
@@ -308,7 +294,6 @@ class OpBuilder(Operators):
             return operand
         result = self.Expand(operand, self.shape(like))
         result.shape = like.shape
-        result.meta[_ONES] = not isinstance(value, ir.Value) and bool(np.all(value == 1))
         return result
 
     def cast(self, value: ir.Value, dtype: ir.DataType | None) -> ir.Value:

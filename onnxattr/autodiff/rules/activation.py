@@ -10,47 +10,22 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxattr.autodiff.registry import Cotangent, unary, vjp
-from onnxattr.autodiff.rules.max_pool import Routed
 from onnxattr.graph.builder import OpBuilder
 
 
 def above(op: OpBuilder, value: ir.Value, bound: float, ct: ir.Value) -> ir.Value:
-    """ct where value > bound, else 0; exact for every normal float32. An infinite ct is chosen, not multiplied."""
-    if _has_step(value, bound) and op.range_of(ct).finite:
-        return op.Mul(ct, _step(op, value, bound))
+    """ct where value > bound, else 0."""
     return op.Where(op.Greater(value, bound), ct, 0.0)
 
 
 def between(op: OpBuilder, value: ir.Value, low: float, high: float, ct: ir.Value) -> ir.Value:
-    """ct where low < value < high, else 0; as exact as ``above``."""
-    if _has_step(value, low) and _has_step(value, high) and op.range_of(ct).finite:
-        # The masks first: they lie in the same layout, and what they make is moved once where ct lies in another.
-        return op.Mul(ct, op.Mul(_step(op, value, low), _step(op, value, high, sign=-1)))
+    """ct where low < value < high, else 0."""
     return op.Where(op.And(op.Greater(value, low), op.Less(value, high)), ct, 0.0)
-
-
-def _has_step(value: ir.Value, bound: float) -> bool:
-    exact = math.isfinite(bound) and abs(bound) <= 2.0**20 and not 0 < abs(bound) < 2.0**-100
-    return exact and value.dtype == ir.DataType.FLOAT
-
-
-def _step(op: OpBuilder, value: ir.Value, bound: float, sign: int = 1) -> ir.Value:
-    """1 where value > bound (value < bound for sign -1), else 0.
-
-    It is one HardSigmoid, steep enough that the next float past the bound saturates it: unlike a comparison it stays
-    inside ONNX Runtime's blocked convolution layout. Its slope is a power of two, so that the product with the bound is
-    exact.
-    """
-    slope = sign * (2.0**126 if bound == 0 else 2.0 ** (24 - math.floor(math.log2(abs(bound)))))
-    return op.HardSigmoid(value, alpha=slope, beta=-slope * bound)
 
 
 @unary("Relu")
 def relu(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     """y = max(x, 0);  xbar = ybar where y > 0, else 0."""
-    if routed := Routed.of(op, ct):
-        # The winners of a max-pool are as large as what it gives, of which there are fewer.
-        return routed.pull_back(above(op, routed.largest, 0.0, routed.ct))
     return above(op, y, 0.0, ct)
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property, reduce
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxattr.autodiff.registry import Cotangent, attributes_of, vjp
+from onnxattr.autodiff.rewrites.patterns import Routed
 from onnxattr.autodiff.rules.padding import along
 from onnxattr.autodiff.rules.windows import Windows, pool_windows
 from onnxattr.graph.builder import OpBuilder
@@ -25,45 +25,13 @@ def max_pool(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     before it, find it with k + k comparisons instead of k * k. Asking MaxPool for its Indices output would slow the
     forward pass down many times, and its ties differ between execution providers.
     """
-    pull_back = _pull_back(op, node)
     ct = ct[0] if isinstance(ct, tuple) else ct
-    result = pull_back(ct)
-    if result is not ct:
-        result.meta[Routed.KEY] = Routed(ct, node.outputs[0], pull_back, op.graph)
-    return (result,)
-
-
-@dataclass(frozen=True)
-class Routed:
-    """What is known of a cotangent that a max-pool made, so that a mask of its places can be one of its elements.
-
-    Attributes:
-        ct: The pool's cotangent, whose elements it holds.
-        largest: What the pool gave, of the shape of ``ct``: x at the place where each element is.
-        pull_back: Gives the cotangent of x for a cotangent of the pool.
-        graph: The graph that it appends to.
-    """
-
-    ct: ir.Value
-    largest: ir.Value
-    pull_back: Callable[[ir.Value], ir.Value]
-    graph: ir.Graph
-
-    KEY: ClassVar[str] = "routed"
-
-    @classmethod
-    def of(cls, op: OpBuilder, ct: ir.Value) -> Routed | None:
-        """What is known of a cotangent; None if no max-pool of the same graph made it, or others were added."""
-        routed: Routed | None = ct.meta.get(cls.KEY)
-        # Outside a branch or a body nothing can be appended that reads what is inside.
-        return routed if routed is not None and routed.graph is op.graph else None
-
-
-def _pull_back(op: OpBuilder, node: Any) -> Callable[[ir.Value], ir.Value]:
     x, y = node.inputs[0], node.outputs[0]
     windows = pool_windows(node)
     spatial = range(2, 2 + windows.rank)
     axes = [a for a in reversed(range(windows.rank)) if windows.kernel[a] > 1 or windows.strides[a] > 1]
+    if not axes:
+        return (ct,)
 
     def channels_last(value: ir.Value) -> ir.Value:
         # Positions are then cut out and put back as runs of channels, not as single elements.
@@ -72,22 +40,16 @@ def _pull_back(op: OpBuilder, node: Any) -> Callable[[ir.Value], ir.Value]:
     begins, outputs, value, pools = windows.begin_values(op, x, y), op.shape(y, 2), x, []
     for axis in axes:
         pooled = y if axis == axes[-1] else _pooled(op, node, value, axis)
-        pools.append(
-            _AxisPool(op, windows, axis, channels_last(value), channels_last(pooled), begins, outputs)
-        )
+        ends = channels_last(value), channels_last(pooled)
+        pools.append(_AxisPool(op, windows, axis, *ends, begins, outputs))
         value = pooled
-
-    def pull_back(ct: ir.Value) -> ir.Value:
-        if not pools:
-            return ct
-        ct = channels_last(ct)
-        for pool in reversed(pools):
-            ct = pool.pull_back(ct, shared=windows.rank == 3)
-        result = op.Transpose(ct, perm=[0, 1 + windows.rank, *range(1, 1 + windows.rank)])
-        result.shape = x.shape
-        return result
-
-    return pull_back
+    moved = channels_last(ct)
+    for pool in reversed(pools):
+        moved = pool.pull_back(moved, shared=windows.rank == 3)
+    result = op.Transpose(moved, perm=[0, 1 + windows.rank, *range(1, 1 + windows.rank)])
+    result.shape = x.shape
+    Routed(x, y, ct).note(result)
+    return (result,)
 
 
 def _pooled(op: OpBuilder, node: Any, x: ir.Value, axis: int) -> ir.Value:
@@ -149,15 +111,15 @@ class _AxisPool:
 
     def pull_back(self, ct: ir.Value, shared: bool) -> ir.Value:
         """The cotangent of x: ybar at the first winner of each window, or at each of them if ``shared``."""
-        op, rest, select = self.op, ct, not self.op.range_of(ct).finite
+        op, rest = self.op, ct
         elements: list[list[ir.Value]] = [[] for _ in range(self.stride)]
         for position, view in zip(self.positions, self.views, strict=True):
             part = rest
             if shared or view is not self.views[-1]:  # the last one wins where no other did
                 wins = op.Equal(view, self.pooled)
-                part = op.Where(wins, rest, 0.0) if select else op.Mul(op.cast_like(wins, ct), rest)
+                part = op.Where(wins, rest, 0.0)
                 if not shared:
-                    rest = op.Where(wins, 0.0, rest) if select else op.Sub(rest, part)
+                    rest = op.Where(wins, 0.0, rest)
             cell, element = divmod(position - self.begin, self.stride)
             behind = op.Sub(self.cells, op.Add(self.count, cell))
             elements[element].append(self._pad(part, self._count(cell), behind))

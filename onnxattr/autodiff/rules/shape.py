@@ -9,7 +9,6 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.autodiff.registry import NOT_IMPLEMENTED, Cotangent, NodeView, attributes_of, vjp
-from onnxattr.autodiff.rules.conv import cropped
 from onnxattr.autodiff.rules.selection import add_at_selection
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.products import contraction
@@ -78,7 +77,7 @@ def pad(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     x, pads = node.required(2)
     if node.get_string("mode") != "constant":
         return add_at_selection(op, node, ct), None, None, None
-    x_ct = cropped(op, ct, pads) or op.Pad(ct, op.Neg(pads))
+    x_ct = op.Pad(ct, op.Neg(pads))
     x_ct.shape = x.shape
 
     def value_ct() -> ir.Value:

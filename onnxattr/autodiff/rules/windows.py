@@ -5,20 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
-
-
-def repeat(op: OpBuilder, value: ir.Value, times: tuple[int, ...]) -> ir.Value:
-    """Each element repeated along the spatial axes: windows that lie side by side see one element each."""
-    scales = np.array([1, 1, *times], np.float32)
-    mode, position = "nearest", "asymmetric"
-    return op.Resize(
-        value, None, scales, mode=mode, coordinate_transformation_mode=position, nearest_mode="floor"
-    )
 
 
 @dataclass(frozen=True)
@@ -49,9 +39,23 @@ class Windows:
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
 
     @property
-    def static(self) -> bool:
-        """Whether every spatial dimension and pad is known."""
-        return None not in self.begins + self.ends + self.sizes + self.outputs
+    def pads(self) -> list[int] | None:
+        """The padding before each axis, then behind each; None where it depends on dimensions of a run."""
+        pads = [pad for pad in self.begins + self.ends if pad is not None]
+        return pads if len(pads) == 2 * self.rank else None
+
+    @property
+    def rests(self) -> list[int] | None:
+        """How many elements behind the last window of each axis none reads; None where that is decided in a run."""
+        if self.pads is None:
+            return None
+        rests = []
+        for axis, stride in enumerate(self.strides):
+            size, begin, end = self.sizes[axis], self.begins[axis], self.ends[axis]
+            if size is None and stride > 1:
+                return None
+            rests.append(((size or 0) + (begin or 0) + (end or 0) - self.extents[axis]) % stride)
+        return rests
 
     def begin_values(self, op: OpBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
         """The padding before each axis as an int64 vector, computed in the graph where a dimension is dynamic."""

@@ -1,0 +1,118 @@
+"""Cheaper forms of masks: ct where a condition holds, 0 elsewhere."""
+
+from __future__ import annotations
+
+import math
+
+import onnx_ir as ir
+
+from onnxattr.autodiff.rewrites.patterns import Routed, Threshold, filled_with, thresholds_of
+from onnxattr.autodiff.rewrites.registry import Backward, rewrite
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import same_dims
+
+
+@rewrite(
+    "Where",
+    why="The winners of a max-pool are as large as what it gives, of which there are fewer than it reads.",
+    gains="VGG16: 1 % of the CPU time of a gradient",
+)
+def mask_before_pool(backward: Backward, node: ir.Node) -> ir.Value | None:
+    """The pullback of y = maxpool(x), masked by x > bound -> the pullback of a cotangent masked by y > bound."""
+    op, (condition, ct, other) = backward.op, node.inputs
+    routed = None if ct is None else Routed.of(ct)
+    found = thresholds_of(condition)
+    if routed is None or ct is None or not filled_with(other, 0) or backward.only_reader(ct) is not node:
+        return None
+    if not found or any(threshold.value is not routed.x for threshold in found):
+        return None
+    reader = _reader(backward, routed.ct, ct)
+    if reader is None:
+        return None
+    last = op.graph[-1]
+    mask = found[0].build(op, routed.largest)
+    for threshold in found[1:]:
+        mask = op.And(mask, threshold.build(op, routed.largest))
+    masked = op.Where(mask, routed.ct, 0.0)
+    masked.shape = routed.ct.shape
+    backward.before(reader, last)
+    reader.replace_input_with(list(reader.inputs).index(routed.ct), masked)
+    return ct
+
+
+def _reader(backward: Backward, source: ir.Value, result: ir.Value) -> ir.Node | None:
+    """The node that reads ``source`` on its way to ``result``; None if there are several, or none is left."""
+    found: list[ir.Node] = []
+    seen, waiting = set(), [backward.producer(result)]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        found += [node for value in node.inputs if value is source]
+        waiting += [backward.producer(value) for value in node.inputs if value is not source]
+    return found[0] if len(found) == 1 else None
+
+
+@rewrite(
+    "Where",
+    why="Unlike a comparison, a HardSigmoid stays inside ONNX Runtime's blocked layout of convolutions.",
+    gains="MobileNetV2: 44 % of the CPU time of a gradient; ResNet50: 7 %, VGG16: 5 %",
+)
+def mask_by_steps(backward: Backward, node: ir.Node) -> ir.Value | None:
+    """where(low < v < high, ct, 0) -> ct * step(v - low) * step(high - v), for finite ct."""
+    op, (condition, ct, other) = backward.op, node.inputs
+    found = thresholds_of(condition)
+    if not found or ct is None or not filled_with(other, 0) or not all(map(_has_step, found)):
+        return None
+    if not op.range_of(ct).finite:
+        return None
+    # The masks first: they lie in the same layout, and what they make is moved once where ct lies in another.
+    mask = _step(op, found[0])
+    for threshold in found[1:]:
+        mask = op.Mul(mask, _step(op, threshold))
+    return op.Mul(ct, mask)
+
+
+def _has_step(threshold: Threshold) -> bool:
+    bound = threshold.bound
+    exact = math.isfinite(bound) and abs(bound) <= 2.0**20 and not 0 < abs(bound) < 2.0**-100
+    return exact and threshold.value.dtype == ir.DataType.FLOAT
+
+
+def _step(op: OpBuilder, threshold: Threshold) -> ir.Value:
+    """1 where the comparison holds, else 0.
+
+    It is one HardSigmoid, steep enough that the next float past the bound saturates it. Its slope is a power of two, so
+    that the product with the bound is exact.
+    """
+    bound, sign = threshold.bound, 1 if threshold.op_type == "Greater" else -1
+    slope = sign * (2.0**126 if bound == 0 else 2.0 ** (24 - math.floor(math.log2(abs(bound)))))
+    return op.HardSigmoid(threshold.value, alpha=slope, beta=-slope * bound)
+
+
+@rewrite(
+    "Where",
+    why="ONNX Runtime multiplies and subtracts arrays faster than it chooses between an array and a number.",
+    gains="VGG16: 4 % of the CPU time of a gradient, ResNet50: 3 %",
+)
+def mask_by_product(backward: Backward, node: ir.Node) -> ir.Value | None:
+    """where(a = b, ct, 0) -> m ct with m = cast(a = b), and where(a = b, 0, ct) beside it -> ct - m ct; finite ct."""
+    op, (condition, chosen, other) = backward.op, node.inputs
+    equal = backward.producer(condition)
+    if equal is None or equal.op_type != "Equal" or condition is None or chosen is None or other is None:
+        return None
+    if filled_with(other, 0) and same_dims(condition, chosen) and op.range_of(chosen).finite:
+        return op.Mul(op.cast_like(condition, chosen), chosen)
+    if filled_with(chosen, 0) and (part := _masked_part(condition, other)) is not None:
+        return op.Sub(other, part)
+    return None
+
+
+def _masked_part(condition: ir.Value, ct: ir.Value) -> ir.Value | None:
+    """The product of ct with a mask that is there already."""
+    for cast in (use.node for use in condition.uses() if use.node.op_type == "Cast"):
+        for product in (use.node for use in cast.outputs[0].uses() if use.node.op_type == "Mul"):
+            if ct in product.inputs:
+                return product.outputs[0]
+    return None

@@ -1,0 +1,228 @@
+"""Rewrites make gradients cheaper: the numbers stay, the work is left out, and each can be switched off."""
+
+import importlib
+from collections import Counter
+
+import numpy as np
+import onnx
+import pytest
+from rule_cases import VARIANTS
+from test_rules import FAMILIES, assert_close, cotangents_of, gradients_of, nodes_of, run
+from tiny_graphs import parse
+
+from onnxattr.autodiff.rewrites import REWRITES
+from onnxattr.compile.gradient import vjp
+from onnxattr.errors import ParameterError
+from onnxattr.testing import check_vjp
+
+#: The families of rules whose gradients rewrites change; the others are slow tests, as the zoo is.
+FAST = ("conv", "pool", "activation")
+ROWS = [
+    pytest.param(row, id=str(row), marks=() if family in FAST else pytest.mark.slow)
+    for family in FAMILIES
+    for row in importlib.import_module(f"rule_cases_{family}").CASES
+]
+
+IMAGE = "g (float[N,2,6,6] x) => (float[N,2,3,3] y)"
+POOL = "y = MaxPool<kernel_shape=[2,2], strides=[2,2]>(r) }"
+BOUNDS = "<float a = {0.0}, float b = {1.0}>"
+CONV = "g (float[N,8,6,6] x, float[4,8,3,3] w) => (float[N,4,M,L] y)"
+FEW = "g (float[N,3,6,6] x, float[4,3,3,3] w) => (float[N,4,4,4] y)"
+DEPTHWISE = "g (float[N,3,8,8] x, float[3,1,3,3] w) => (float[N,3,M,L] y)"
+SERIES = "g (float[N,8,9] x, float[4,8,3] w) => (float[N,4,L] y)"
+CHANNELS, ONE_COLUMN = "<float[1,4,1,1] k = {1,2,3,4}>", "<float[1,1,1,4] k = {1,2,3,4}>"
+LSTM = "g (float[3,N,2] x, float[1,20,2] w, float[1,20,5] r) => (float[3,1,N,5] y) { y = LSTM<hidden_size=5>(x, w, r) }"
+
+# By rewrite: models, and whether its pattern is in their gradients.
+EACH = {
+    "ones": [(LSTM, True), ("g (float[N,3] x) => (float[N,3] y) { y = Tanh(x) }", False)],
+    "mask_before_pool": [
+        (f"{IMAGE} {{ r = Relu(x) {POOL}", True),
+        (f"{IMAGE} {BOUNDS} {{ r = Relu(x) s = Neg(r) {POOL.replace('(r)', '(s)')}", False),
+        (f"{IMAGE.replace('y)', 'y, float[N,2,6,6] z)')} {{ r = Relu(x) z = Tanh(r) {POOL}", False),
+        (
+            "g (float[N,2,4,4,4] x) => (float[N,2,2,2,2] y)"
+            " { r = Relu(x) y = MaxPool<kernel_shape=[2,2,2], strides=[2,2,2]>(r) }",
+            True,
+        ),
+        ("g (float[N,2,9] x) => (float[N,2,7] y) { r = Relu(x) y = MaxPool<kernel_shape=[3]>(r) }", True),
+        (f"{IMAGE} {{ r = Relu(x) y = AveragePool<kernel_shape=[2,2], strides=[2,2]>(r) }}", False),
+    ],
+    "mask_by_steps": [
+        ("g (float[N,3] x) => (float[N,3] y) { y = Relu(x) }", True),
+        ("g (float[N,3] x) => (float[N,3] y) { y = HardSigmoid(x) }", True),
+        ("g (float[N,3] x) => (float[N,3] y) { y = ThresholdedRelu<alpha=0.25>(x) }", True),
+        # An infinite cotangent would be multiplied with 0.
+        ("g (float[N,3] x) => (float[N,3] y) { r = Relu(x) y = Sqrt(r) }", False),
+        ("g (float16[N,3] x) => (float16[N,3] y) { y = Relu(x) }", False),
+    ],
+    "mask_by_product": [
+        (f"{IMAGE} {{ r = Tanh(x) {POOL}", True),
+        ("g (float[N,2,9] x) => (float[N,2,7] y) { y = MaxPool<kernel_shape=[3]>(x) }", True),
+        (
+            "g (float[N,2,9] x) => (float[N,2,7] z) { q = Abs(x) y = MaxPool<kernel_shape=[3]>(q) z = Sqrt(y) }",
+            False,
+        ),
+    ],
+    "scale_in_kernel": [
+        (f"{CONV} {CHANNELS} {{ c = Conv(x, w) y = Mul(c, k) }}", True),
+        (f"{CONV} {CHANNELS} {{ c = Conv<strides=[2,2], pads=[1,1,1,1]>(x, w) y = Mul(k, c) }}", True),
+        (f"{CONV} {ONE_COLUMN} {{ c = Conv(x, w) y = Mul(c, k) }}", False),
+        (f"{CONV} {{ c = Conv(x, w) y = Mul(c, c) }}", False),
+    ],
+    "conv_at_stride_1": [
+        (f"{CONV} {{ y = Conv<pads=[1,2,0,1]>(x, w) }}", True),
+        (f"{CONV} {{ y = Conv<dilations=[2,1]>(x, w) }}", True),
+        (f"{SERIES} {{ y = Conv(x, w) }}", True),
+        (f'{DEPTHWISE} {{ y = Conv<group=3, auto_pad="SAME_UPPER">(x, w) }}', True),
+        (f"{FEW} {{ y = Conv(x, w) }}", False),
+        (f"{CONV} {{ y = Conv<pads=[3,0,0,0]>(x, w) }}", False),
+        (f"{CONV} {{ y = Conv<strides=[1,2]>(x, w) }}", False),
+    ],
+    "spaced_depthwise": [
+        (f"{DEPTHWISE} {{ y = Conv<group=3, strides=[2,2], pads=[0,0,1,1]>(x, w) }}", True),
+        (f"{DEPTHWISE} {{ y = Conv<group=3, strides=[3,2]>(x, w) }}", True),
+        (f"{DEPTHWISE} {{ y = Conv<group=3, strides=[1,2]>(x, w) }}", False),
+        (f"{DEPTHWISE} {{ y = Conv<group=3, strides=[2,2], pads=[3,3,3,3]>(x, w) }}", False),
+        (f"{CONV} {{ y = Conv<strides=[2,2]>(x, w) }}", False),
+    ],
+    "crop_in_conv": [
+        (
+            f"{CONV} <int64[8] p = {{0,0,0,0,0,0,1,1}}> {{ r = Pad(x, p) y = Conv<strides=[2,2]>(r, w) }}",
+            True,
+        ),
+        (f"{SERIES} <int64[6] p = {{0,0,1,0,0,2}}> {{ r = Pad(x, p) y = Conv(r, w) }}", True),
+        (f"{SERIES} <int64[6] p = {{0,0,-1,0,0,2}}> {{ r = Pad(x, p) y = Conv(r, w) }}", False),
+        (f"{CONV} <int64[8] p = {{0,1,0,0,0,-1,1,1}}> {{ r = Pad(x, p) y = Conv(r, w) }}", False),
+        (
+            f"{SERIES} <int64[6] p = {{0,0,1,0,0,2}}> {{ r = Pad(x, p) y = MaxPool<kernel_shape=[3]>(r) }}",
+            False,
+        ),
+    ],
+}
+EACH_ROWS = [(name, text, fits) for name, rows in EACH.items() for text, fits in rows]
+
+# What the gradient with all rewrites holds: how many nodes of an operator.
+LEFT_OUT = {
+    "a border before a convolution": (
+        "g (float[N,3,8,8] x, float[8,3,3,3] w) => (float[N,8,6,6] y) <int64[8] p = {0,0,0,1,0,0,0,-1}>"
+        ' { q = Tanh(x) r = Pad(q, p) y = Conv<auto_pad="VALID">(r, w) }',
+        ("Pad", 2),
+    ),
+    "a border before a convolution, left out": (
+        "g (float[N,3,8,8] x, float[8,3,3,3] w) => (float[N,8,7,8] y) <int64[8] p = {0,0,0,1,0,0,1,1}>"
+        " { r = Pad(x, p) y = Conv(r, w) }",
+        ("Pad", 1),
+    ),
+    "a border before a strided convolution": (
+        "g (float[N,3,8,8] x, float[8,3,3,3] w) => (float[N,8,4,4] y) <int64[8] p = {0,0,0,0,0,0,1,1}>"
+        " { r = Pad(x, p) y = Conv<strides=[2,2]>(r, w) }",
+        ("Pad", 1),
+    ),
+    "a border before a strided depthwise convolution": (
+        "g (float[N,3,8,8] x, float[3,1,3,3] w) => (float[N,3,4,4] y) <int64[8] p = {0,0,0,0,0,0,1,1}>"
+        " { r = Pad(x, p) y = Conv<strides=[2,2], group=3>(r, w) }",
+        ("Pad", 1),
+    ),
+    "a border used twice": (
+        "g (float[N,3,8,8] x, float[8,3,3,3] w) => (float[N,8,7,7] y, float[N,3,9,9] z)"
+        " <int64[8] p = {0,0,0,0,0,0,1,1}> { r = Pad(x, p) y = Conv(r, w) z = Tanh(r) }",
+        ("Pad", 2),
+    ),
+    "a ReLU before a max-pool": (f"{IMAGE} {{ r = Relu(x) {POOL}", ("HardSigmoid", 1)),
+    "a ReLU with a ceiling before a max-pool": (
+        f"{IMAGE} <float a = {{0.0}}, float b = {{6.0}}> {{ r = Clip(x, a, b) {POOL}",
+        ("HardSigmoid", 2),
+    ),
+    "a ReLU before a max-pool and more": (
+        f"{IMAGE.replace('y)', 'y, float[N,2,6,6] z)')} {{ r = Relu(x) z = Tanh(r) {POOL}",
+        ("HardSigmoid", 1),
+    ),
+}
+
+
+def shape_of(model: onnx.ModelProto) -> Counter:
+    """The nodes of a model by operator and by what their inputs are computed with."""
+    made = {name: node.op_type for node in nodes_of(model.graph) for name in node.output}
+    return Counter((n.op_type, *(made.get(name, "") for name in n.input)) for n in nodes_of(model.graph))
+
+
+def feeds_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """Distinct values far from 0, so that no difference crosses a kink."""
+    rng, feeds = np.random.default_rng(0), {}
+    for value in model.graph.input:
+        shape = [dim.dim_value or 2 for dim in value.type.tensor_type.shape.dim]
+        array = (rng.permutation(np.prod(shape)) - np.prod(shape) / 2 + 0.3).reshape(shape) / 30
+        feeds[value.name] = array.astype(
+            onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        )
+    return feeds
+
+
+def assert_same_gradients(plain: onnx.ModelProto, cheap: onnx.ModelProto, feeds: dict, what: str) -> None:
+    expected, found = (gradients_of(run(model, feeds)) for model in (plain, cheap))
+    for name, array in expected.items():
+        assert_close(found[name], array, f"{name}, {what}")
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_rules_give_the_same_with_and_without(row):
+    for variant in (VARIANTS[0], VARIANTS[-1 if row.dynamic else 1]):
+        plain, cheap = (
+            vjp(row.model(variant), row.wrt(), rewrites=names, verify=False) for names in ((), None)
+        )
+        if shape_of(plain) != shape_of(cheap):
+            feeds = row.feeds() | cotangents_of(plain, row.primal())
+            assert_same_gradients(plain, cheap, feeds, variant)
+
+
+@pytest.mark.parametrize(("name", "text", "fits"), EACH_ROWS)
+def test_each_alone(name, text, fits):
+    model = parse(text)
+    plain, cheap = (vjp(model, "x", rewrites=names) for names in ([], [name]))
+    onnx.checker.check_model(cheap, full_check=True)
+    assert (shape_of(plain) != shape_of(cheap)) == fits
+    feeds = feeds_of(model)
+    feeds |= cotangents_of(plain, run(model, feeds))
+    for value in plain.graph.input:
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        feeds[value.name] = feeds[value.name].astype(dtype)
+    assert_same_gradients(plain, cheap, feeds, name)
+
+
+def test_each_has_models_that_it_fits_and_does_not_fit():
+    assert set(EACH) == set(REWRITES)
+    assert all({fits for _, fits in rows} == {True, False} for rows in EACH.values())
+
+
+@pytest.mark.parametrize("name", REWRITES)
+def test_each_says_why_and_what_it_gains(name):
+    found = REWRITES[name]
+    assert found.why.endswith(".")
+    assert found.gains
+    assert "->" in found.replacement.__doc__
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_work_is_left_out(name):
+    text, (operator, count) = LEFT_OUT[name]
+    model = parse(text)
+    assert check_vjp(model, feeds_of(model), wrt=["x"]) < 1e-6
+    gradient = vjp(model, "x").graph
+    assert sum(node.op_type == operator for node in gradient.node) == count
+
+
+def test_the_mask_of_a_relu_before_a_max_pool_is_as_small_as_the_pool():
+    masks = [
+        node.input[0]
+        for name in ("a ReLU before a max-pool", "a ReLU before a max-pool and more")
+        for node in vjp(parse(LEFT_OUT[name][0])).graph.node
+        if node.op_type == "HardSigmoid"
+    ]
+    assert masks == ["y", "r"]
+
+
+@pytest.mark.parametrize("names", [["fast"], "ones", ["ones", "fast"]])
+def test_unknown_names_are_refused(names):
+    with pytest.raises(ParameterError, match="expected None for all rewrites, or a list of some of"):
+        vjp(parse(LSTM), rewrites=names)
