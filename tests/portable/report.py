@@ -22,20 +22,20 @@ def summary(versions: Mapping[str, str], results: Sequence[Result]) -> str:
     same = sum(result.identical for result in node)
     worst = ", ".join(f"{TITLES[runtime]} {error:.1e}" for runtime, error in worst_errors(results).items())
     lines = [
-        "Each cell: the largest difference from the driven rendering in Python (`method.explain`), of the map relative",
-        "to its maximum, of prediction and convergence delta relative to the largest output; and the time of an",
-        "explanation in plain predictions of the same rows in the same runtime, on one thread (processor time; in",
-        "Chromium, which has no such clock, what passed). The limit is 1e-5.",
+        "Each cell has two numbers. The first is the largest difference from `method.explain` in Python: of the",
+        "map, relative to its maximum, and of prediction and convergence delta, relative to the largest output.",
+        "The limit is 1e-5. The second is the time of an explanation, in predictions of the same samples in the",
+        "same runtime, on one thread (processor time; in Chromium, which has no such clock, elapsed time).",
         "",
         f"- Python: a fresh environment of ONNX Runtime {versions['python']} and NumPy.",
-        f"- onnxruntime-node {versions['onnxruntime-node']}: {same} of {len(node)} give exactly Python's bits.",
+        f"- onnxruntime-node {versions['onnxruntime-node']}: {same} of {len(node)} files give the same bits as Python.",
         f"- onnxruntime-web (wasm): in Node {versions['onnxruntime-web']} and in Chromium {versions['chromium']}.",
-        f"- The worst: {worst}.",
+        f"- The largest differences: {worst}.",
         "",
-        "emotion: one face, 10 points; gunpoint: three series, 50 points; efficientnet_lite0: one photo of 224 x 224,",
-        "3 points at the pixels, 8 at its last feature map (head). Loops take 2 or 4 points at a time. \"Fed\": the",
-        "file takes its baseline as an input (`baseline_input=True`); weights: it was exported with",
-        "`target=\"weights\"`.",
+        "emotion: one face, 10 points; gunpoint: three series, 50 points; efficientnet_lite0: one photo of 224 x",
+        "224, 3 points at the pixels, 8 at its last feature map (head). Loops compute 2 or 4 points at a time.",
+        "\"Fed\" means that the baseline is an input of the file (`baseline_input=True`), \"weights as targets\" that",
+        "it was exported with `target=\"weights\"`.",
         "",
         *table(results),
     ]  # fmt: skip
@@ -67,11 +67,12 @@ def comparability(noise: Mapping[str, float], loaded: float, margins: Mapping[st
     """The noise, the files loaded again, and how far decisions are from the other side."""
     drawn = ", ".join(f"{TITLES[runtime]} {error:.1e}" for runtime, error in noise.items())
     return "\n".join([
-        f"The seed gives the same noise: largest difference from Python's, in standard deviations: {drawn}.",
-        f"`onnxattr.load` of the same files: at most {loaded:.1e} from the method that exported them.",
+        f"The same seed gives the same noise. Largest difference from Python's noise, in standard deviations: {drawn}.",
+        f"Maps of `onnxattr.load` on the same files differ from the method that exported them by at most {loaded:.1e}.",
         "",
-        "The closest decision of a ReLU or max-pool at any point where a gradient is taken, in float64, in float32",
-        "roundings of its layer. The inputs were chosen by it (`tests/portable/find_inputs.py`):",
+        "A ReLU or max-pool that is decided by rounding would give other gradients in another runtime. The inputs were",
+        "chosen so that none is (`tests/portable/find_inputs.py`). Smallest distance of any such decision from its",
+        "threshold, at all points where a gradient is taken, in float32 roundings of its layer, computed in float64:",
         "",
         *(f"- {where}: {margin:.1f}" for where, margin in margins.items()),
     ])  # fmt: skip
