@@ -195,3 +195,23 @@ def test_command_line_with_an_explainer(folder, capsys):
     assert main(["export", "m.onnx", "-o", "e.onnx"]) == 0
     assert main(["explain", "e.onnx", "x.npy", "-o", "maps.npy"]) == 3
     assert "rows 1, 3" in capsys.readouterr().err
+
+
+PATH = {"tolerance": 1e-7, "max_steps": 9, "points": "adaptive", "progress": False}
+CALLS = {
+    "explain": lambda: Saliency(SOFTPLUS).explain(ROWS),
+    "call": lambda: Saliency(SOFTPLUS)(ROWS),
+    "dataset": lambda: Saliency(SOFTPLUS).explain(iter([ROWS])),
+    "predict": lambda: Saliency(SOFTPLUS).predict(ROWS),
+    "tunnel": lambda: attributions.NoiseTunnel(Saliency(SOFTPLUS), 2).explain(ROWS),
+    "a path that misses": lambda: IntegratedGradients(SOFTPLUS, **PATH).explain(ROWS[:1]),
+    "its gap": lambda: IntegratedGradients(SOFTPLUS, **PATH).relative_gap(ROWS[:1]),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_warnings_name_the_callers_code(name):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        CALLS[name]()
+    assert {warning.filename for warning in found} == {__file__}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
+from typing import Any
 
 import onnx_ir as ir
 
@@ -53,6 +55,14 @@ def advice(request: Request, method: str, score_chosen: bool, wrt_chosen: bool) 
             "is one number everywhere. Name a layer before the pooling with conv_layer."
         )
     yield from _of_integers(prepared, wrt_chosen)
+
+
+def caller_of(made: Any) -> int:
+    """The ``stacklevel`` for a method of an object that names the code which made the object."""
+    level, frame = 0, inspect.currentframe()
+    while frame is not None and (frame := frame.f_back) is not None and frame.f_locals.get("self") is made:
+        level += 1
+    return level + 1
 
 
 def _of_integers(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:

@@ -2,50 +2,49 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import InitVar, replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import onnx
-from tqdm import tqdm
 
-from onnxattr.attributions.advice import advice
+from onnxattr.attributions.advice import advice, caller_of
+from onnxattr.attributions.collecting import collect
 from onnxattr.attributions.elsewhere import argument_hints, missing_call
-from onnxattr.attributions.options import MEAN, OPTIONS, Options, Unasked, check_options, is_integer
+from onnxattr.attributions.exporting import check_choices, explainer_of
+from onnxattr.attributions.options import MEAN, OPTIONS, Options, Unasked, check_options
+from onnxattr.attributions.parameter_checks import (
+    check_batch_size,
+    check_reducer,
+    checked_layer,
+    chosen_outputs,
+)
 from onnxattr.attributions.parameters import Parameters, own_names
 from onnxattr.attributions.plan import Plan
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
-from onnxattr.compile.axes import axis_names
-from onnxattr.compile.baseline_kinds import OF_PATH, Fed
-from onnxattr.compile.explainer_file import RENDERINGS, build
 from onnxattr.compile.method import Definition
-from onnxattr.compile.renderings.reducers import REDUCERS
 from onnxattr.errors import ParameterError, one_door
 from onnxattr.files import check_output
-from onnxattr.loading.heads import is_binary
-from onnxattr.loading.places import ALL_OUTPUTS
-from onnxattr.loading.prepared import Outputs, Wrt, prepare
+from onnxattr.loading.prepared import Wrt, prepare
 from onnxattr.loading.reading.source import ModelSource, converted, name_of
 from onnxattr.loading.weights import check_place, write_model
 from onnxattr.results import Explanation
+from onnxattr.running.about_model import AboutModel
 from onnxattr.running.batches import is_dataset, pairs_of
 from onnxattr.running.collected import Collected
-from onnxattr.running.explained import explanation_of, scored
-from onnxattr.running.feature_mask import fitting
-from onnxattr.running.finite import Case, Results
+from onnxattr.running.explained import explanation_of
+from onnxattr.running.finite import Results
 from onnxattr.running.reason import reason
 from onnxattr.running.trial import trial_of
 from onnxattr.scores import score_of
 
 
-class Attribution(Parameters, Options, ABC):
+class Attribution(Parameters, Options, AboutModel, ABC):
     """A gradient-based attribution method on an ONNX or Keras model.
 
     The explained score is the sum over the last axis of the model's output times the targets, as in Xplique.
@@ -84,24 +83,22 @@ class Attribution(Parameters, Options, ABC):
 
     def __post_init__(self, model: ModelSource) -> None:
         self._check_parameters()
+        with one_door(f"{name_of(model)} cannot be converted"):
+            source = converted(model, self.sample)
         self.prepared = prepare(
-            self._source(model),
+            source,
             self.output_layer,
             self._explained(),
             self.precision,
             self._score.unit,
             self.verify,
-            self._outputs(),
+            chosen_outputs(self.output, self.output_layer, self._score),
             self.neuron,
             self.rules,
         )
         with one_door(f"{self.name} cannot be set up"):
             self._plan = self._planned()
         self._warn()
-
-    def _source(self, model: ModelSource) -> ModelSource:
-        with one_door(f"{name_of(model)} cannot be converted"):
-            return converted(model, self.sample)
 
     def _explained(self) -> Wrt:
         """The values that are explained, or the function that chooses them; see ``prepare``."""
@@ -165,21 +162,6 @@ class Attribution(Parameters, Options, ABC):
         return type(self).__name__
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """The files that the model is read from: its own and those of its external data."""
-        return self.prepared.files
-
-    @property
-    def unit(self) -> str | None:
-        """What the output is if it is one unit that tells two classes apart: "probability" or "logit" of class 1."""
-        return self.prepared.unit if is_binary(self.prepared.unit) else None
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The names of the model's classes in their order, as far as the file has them."""
-        return self.prepared.class_names
-
-    @property
     def explained(self) -> tuple[str, ...]:
         """Names of what is explained, as it was asked for, in the order of the maps."""
         return self.prepared.asked
@@ -201,7 +183,7 @@ class Attribution(Parameters, Options, ABC):
             prediction = self._plan.driver.predict(feeds, rows)
         results = Results(self.check_finite)
         results.look(feeds, len(prediction), [], prediction)
-        results.say(self._reason, stacklevel=2)
+        results.say(lambda case: reason(self._plan.driver, case), stacklevel=2)
         return self._plan.as_given(prediction)
 
     def score(self, inputs: Any, targets: Any = None) -> np.ndarray:
@@ -261,55 +243,10 @@ class Attribution(Parameters, Options, ABC):
 
         The arguments and errors are those of ``export``.
         """
-        for name, given, allowed in (
-            ("rendering", rendering, RENDERINGS),
-            ("target", target, ("auto", "labels", "weights")),
-        ):
-            if given not in allowed:
-                raise ParameterError(f"{name}={given!r}: expected one of {allowed}.")
+        check_choices(rendering, target)
         self._plan.decide(None, stacklevel=3)
-        if self._plan.misfit is not None:
-            raise self._plan.misfit
-        request = self._plan.request
-        if baseline_input:
-            if not request.baselines:
-                raise ParameterError(f"baseline_input=True: {self.name} has no baseline.")
-            if any(isinstance(kind, OF_PATH) for kind in request.baselines):
-                raise ParameterError(
-                    f"baseline_input=True: {self.name} does not start at one baseline: a background set is in the "
-                    "file, a blurred copy is made there."
-                )
-            request = request.with_baseline_inputs()
-        elif any(isinstance(kind, Fed) for kind in request.baselines):
-            raise ParameterError(
-                "The baseline is a function, or has a row for each sample, which a file cannot hold: export it with "
-                "baseline_input=True, and the file takes baselines as an input."
-            )
-        labels = self._plan.labels(target)
-        method = {"method": self.name, "parameters": self._parameters()}
-        with one_door(f"The explainer of {self.name} cannot be built"):
-            return build(request, self._plan.driver.rows, rendering, labels, method, self.prepared)
-
-    def _outputs(self) -> Outputs:
-        """Which of the model's outputs are explained; an operator takes them all unless told otherwise.
-
-        Raises:
-            ParameterError: If that is said twice, or there are several and no operator.
-        """
-        named = self.output
-        if named is None:
-            every = not self._score.linear and not self._score.one_output and self.output_layer is None
-            return ALL_OUTPUTS if every else None
-        if self.output_layer is not None:
-            raise ParameterError(
-                f"output={named!r} and output_layer={self.output_layer!r} both say what is explained; give one of them."
-            )
-        if not isinstance(named, str) and len(named) > 1 and (self._score.linear or self._score.one_output):
-            raise ParameterError(
-                f"output={named!r}: several outputs need an operator that makes one number of them; name one, or give "
-                "operator=<function or ONNX model>."
-            )
-        return named
+        about = {"method": self.name, "parameters": self._parameters()}
+        return explainer_of(self._plan, self.prepared, about, rendering, target, baseline_input)
 
     def _planned(self) -> Plan:
         """How the method runs on its model."""
@@ -335,61 +272,20 @@ class Attribution(Parameters, Options, ABC):
     def _collected(self, inputs: Any, targets: Any, keep: bool, plan: Plan | None = None) -> Collected:
         """The attributions; with ``keep`` also scores, inputs, and for a method on a path how far they miss them."""
         plan = plan or self._plan
-        pairs = pairs_of(self.prepared, inputs, targets, self.batch_size)
+        batches = pairs_of(self.prepared, inputs, targets, self.batch_size)
         collected = Collected(self.prepared, is_dataset(inputs), keep)
-        groups = zip(self.prepared.asked, plan.request.map_groups, strict=True)
-        collected.grouped = frozenset(name for name, group in groups if group is not None)
-        results, show = Results(self.check_finite), self.progress
-        disable = None if show is None else not show
-        with tqdm(total=0, disable=disable, desc=self.name, unit="grad", leave=False) as bar:
-            for inputs, targets in pairs:
-                feeds, rows = plan.feeds(inputs, stacklevel=3)
-                feeds = feeds | plan.baselines(feeds, rows, results.rows, collected.dataset)
-                collected.look_at(inputs)
-                checked = plan.targets(targets, feeds, rows)
-                driver = plan.driver
-                bar.total += driver.work(rows)
-                bar.refresh()
-                with one_door(f"{self.name} cannot explain the model"), fitting(plan.request.map_groups):
-                    run = driver.explain(feeds, checked, rows, results.rows, bar.update)
-                    kept = scored(driver, run, feeds, checked, rows) if keep else None
-                with np.errstate(over="ignore"):
-                    collected.maps.append([array.astype(np.float32, copy=False) for array in run.maps])
-                    for kept_in, array in (
-                        (collected.deltas, run.delta),
-                        (collected.differences, run.difference),
-                        (collected.gaps, run.gap),
-                    ):
-                        kept_in += [] if array is None else [array.astype(np.float32)]
-                    if run.spent is not None:
-                        collected.spent.append(run.spent)
-                deltas = [] if run.delta is None else collected.deltas[-1:]
-                results.look(feeds, rows, collected.maps[-1], run.prediction, checked, deltas)
-                collected.details += [] if kept is None else [kept]
-        collected.join(plan.one_sample)
-        if collected.dataset:
-            plan.check_baselines(results.rows)
-        results.say(lambda case: reason(plan.driver, case), stacklevel=3)
+        results = Results(self.check_finite)
+        collect(plan, self.name, batches, collected, results, self.progress, stacklevel=4)
         self._look(collected, stacklevel=4)
         return collected
 
     def _explanation(self, collected: Collected) -> Explanation:
-        request = self._plan.request
-        named = zip(self.prepared.asked, self.prepared.wrt, request.channel_axes, strict=True)
-        placement, grouped = request.placement, collected.grouped
-        axes = {
-            asked: axis_names(self.prepared, name, axis, placement, asked in grouped)
-            for asked, name, axis in named
-        }
         about = {"method": self.name, "parameters": self._parameters()}
-        return explanation_of(collected, self._plan.one_sample, axes, about)
+        return explanation_of(collected, self._plan.one_sample, self._plan.axes(collected.grouped), about)
 
     def _look(self, collected: Collected, stacklevel: int) -> None:
         """Looks at what a call found beside the attributions; a method on a path may have to say something of it."""
         return
-
-    def _reason(self, case: Case) -> str:
-        return reason(self._plan.driver, case)
 
     def _check_arguments(self, unknown: Mapping[str, Any], *own: str) -> None:
         if unknown:
@@ -401,24 +297,13 @@ class Attribution(Parameters, Options, ABC):
     def _check_parameters(self) -> None:
         """Checks what can be checked without the model; a method checks its own parameters first."""
         self._score = score_of(self.operator)
-        if self.reducer is not None and not (isinstance(self.reducer, str) and self.reducer in REDUCERS):
-            raise ParameterError(f"reducer={self.reducer!r}: expected one of {[*REDUCERS, None]}.")
-        if self.batch_size is not None and not is_integer(self.batch_size, at_least=1):
-            raise ParameterError(f"batch_size={self.batch_size!r}: expected an integer from 1 on, or None.")
-        if self.output_layer is not None and not isinstance(self.output_layer, str):
-            if not is_integer(self.output_layer):
-                raise ParameterError(
-                    f"output_layer={self.output_layer!r}: expected the name or the index of a layer, or None."
-                )
-            self.output_layer = int(self.output_layer)
+        check_reducer(self.reducer)
+        check_batch_size(self.batch_size)
+        self.output_layer = checked_layer(self.output_layer)
         check_options(self)
 
     def _warn(self) -> None:
-        caller, frame = 2, inspect.currentframe()
-        while (
-            frame is not None and (frame := frame.f_back) is not None and frame.f_locals.get("self") is self
-        ):
-            caller += 1
+        caller = caller_of(self)
         self._plan.warn(caller)
         asked = self.output_layer is not None or self.operator is not None
         request = replace(self._plan.request, prepared=self.prepared)

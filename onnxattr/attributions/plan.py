@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from onnxattr.attributions.options import Options
+from onnxattr.compile.axes import axis_names
 from onnxattr.compile.baseline_kinds import Background, Fed, Fixed
 from onnxattr.compile.method import Definition
 from onnxattr.compile.renderings.driven import step_graph
@@ -244,6 +245,15 @@ class Plan:
     def as_given(self, prediction: np.ndarray) -> np.ndarray:
         """The model's output as the model itself gives it."""
         return prediction[0] if self.one_sample and not keeps_output(self.prepared) else prediction
+
+    def axes(self, grouped: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """What the axes of each map are, by what is explained; of those named the maps are sums over groups."""
+        request = self.request
+        named = zip(self.prepared.asked, self.prepared.wrt, request.channel_axes, strict=True)
+        return {
+            asked: axis_names(self.prepared, name, axis, request.placement, asked in grouped)
+            for asked, name, axis in named
+        }
 
     def labels(self, target: str) -> bool:
         """Whether the targets of an exported file are labels.

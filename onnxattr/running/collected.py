@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.batches import joined
+from onnxattr.running.driver import Run
 from onnxattr.running.frames import columns_of, in_order, is_frame, orders_of, table_of
 from onnxattr.running.one_sample import joined_samples
 
@@ -66,6 +67,19 @@ class Collected:
             self.orders = orders_of(self.prepared, inputs)
             table = table_of(self.prepared, inputs)
             self.columns = () if table is None else tuple(map(str, _columns(table)))
+
+    def add(self, run: Run, details: Details | None) -> None:
+        """Takes in what a batch gave."""
+        with np.errstate(over="ignore"):
+            self.maps.append([array.astype(np.float32, copy=False) for array in run.maps])
+            for kept, array in (
+                (self.deltas, run.delta),
+                (self.differences, run.difference),
+                (self.gaps, run.gap),
+            ):
+                kept += [] if array is None else [array.astype(np.float32)]
+        self.spent += [] if run.spent is None else [run.spent]
+        self.details += [] if details is None else [details]
 
     def join(self, one_sample: bool) -> None:
         """Makes ``arrays`` of the attributions of all batches.

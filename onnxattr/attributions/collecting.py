@@ -1,0 +1,61 @@
+"""Runs a method over all batches of a call and collects what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from onnxattr.attributions.plan import Plan
+from onnxattr.errors import one_door
+from onnxattr.running.collected import Collected
+from onnxattr.running.explained import scored
+from onnxattr.running.feature_mask import fitting
+from onnxattr.running.finite import Results
+from onnxattr.running.reason import reason
+
+
+def collect(
+    plan: Plan,
+    name: str,
+    batches: Iterable[tuple[Any, Any]],
+    collected: Collected,
+    results: Results,
+    progress: bool | None,
+    stacklevel: int,
+) -> None:
+    """Explains batches.
+
+    Args:
+        plan: The method on its model.
+        name: The method's name.
+        batches: Inputs and targets.
+        collected: Gets what the batches give.
+        results: Looks for numbers that are not finite.
+        progress: Whether a progress bar is shown; None to show it on a terminal.
+        stacklevel: Whose code warnings name: 1 for that of this function, 2 for its caller's.
+    """
+    groups = zip(plan.prepared.asked, plan.request.map_groups, strict=True)
+    collected.grouped = frozenset(asked for asked, group in groups if group is not None)
+    disable = None if progress is None else not progress
+    with tqdm(total=0, disable=disable, desc=name, unit="grad", leave=False) as bar:
+        for inputs, targets in batches:
+            feeds, samples = plan.feeds(inputs, stacklevel)
+            feeds = feeds | plan.baselines(feeds, samples, results.rows, collected.dataset)
+            collected.look_at(inputs)
+            checked = plan.targets(targets, feeds, samples)
+            driver = plan.driver
+            bar.total += driver.work(samples)
+            bar.refresh()
+            with one_door(f"{name} cannot explain the model"), fitting(plan.request.map_groups):
+                run = driver.explain(feeds, checked, samples, results.rows, bar.update)
+                details = scored(driver, run, feeds, checked, samples) if collected.keep else None
+            collected.add(run, details)
+            deltas: list[np.ndarray] = [] if run.delta is None else collected.deltas[-1:]
+            results.look(feeds, samples, collected.maps[-1], run.prediction, checked, deltas)
+    collected.join(plan.one_sample)
+    if collected.dataset:
+        plan.check_baselines(results.rows)
+    results.say(lambda case: reason(plan.driver, case), stacklevel)
