@@ -10,6 +10,7 @@ from rule_cases import VARIANTS
 from test_rules import FAMILIES, assert_close, cotangents_of, gradients_of, nodes_of, run
 from tiny_graphs import parse
 
+from onnxattr.attributions import GuidedGradCAM, IntegratedGradients, Saliency, VarGrad
 from onnxattr.autodiff.rewrites import REWRITES
 from onnxattr.compile.gradient import vjp
 from onnxattr.errors import ParameterError
@@ -220,6 +221,20 @@ def test_the_mask_of_a_relu_before_a_max_pool_is_as_small_as_the_pool():
         if node.op_type == "HardSigmoid"
     ]
     assert masks == ["y", "r"]
+
+
+@pytest.mark.parametrize("method", [Saliency, IntegratedGradients, GuidedGradCAM, VarGrad])
+def test_methods_give_the_same_with_and_without(method):
+    x = np.random.default_rng(0).normal(size=(3, 3, 8, 8)).astype(np.float32)
+    kernel = ",".join(f"{v:.3f}" for v in np.random.default_rng(1).normal(size=27))
+    model = parse(
+        f"g (float[N,3,8,8] x) => (float[N,3] s) <float[3,1,3,3] w = {{{kernel}}}>"
+        " { c = Conv<group=3, strides=[2,2], pads=[1,1,1,1]>(x, w) r = Relu(c)"
+        " p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(r) a = GlobalAveragePool(p) s = Flatten(a) }"
+    )
+    maps = [method(model, rewrites=names).explain(x, [0, 1, 2]) for names in ([], ["mask_by_steps"], None)]
+    assert_close(maps[1], maps[0], "one")
+    assert_close(maps[2], maps[0], "all")
 
 
 @pytest.mark.parametrize("names", [["fast"], "ones", ["ones", "fast"]])

@@ -12,7 +12,16 @@ from onnxattr.converters.keras import to_onnx  # noqa: E402
 from onnxattr import vjp  # noqa: E402
 from onnxattr.session import Session  # noqa: E402
 
-CASES = [pytest.param(name, marks=pytest.mark.slow if case.slow else ()) for name, case in zoo.CASES.items()]
+SLOW = pytest.mark.slow
+#: Names, and the rewrites of the gradient: all, and for small models none as well.
+CASES = [
+    pytest.param(name, None, id=name, marks=SLOW if case.slow else ()) for name, case in zoo.CASES.items()
+]
+CASES += [
+    pytest.param(name, (), id=f"{name}, no rewrites", marks=SLOW)
+    for name, case in zoo.CASES.items()
+    if not case.slow
+]
 #: Half precision rounds at 5e-4.
 TOLERANCE = {"float16": 2e-3, "mixed precision": 2e-3}
 
@@ -71,8 +80,8 @@ def in_float64(case, model):
     return wide
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_gradient_equals_tensorflow(name):
+@pytest.mark.parametrize(("name", "rewrites"), CASES)
+def test_gradient_equals_tensorflow(name, rewrites):
     case = zoo.CASES[name]
     model = case.model()
     arrays = case.inputs(model, 3 if not case.slow else 1)
@@ -90,7 +99,7 @@ def test_gradient_equals_tensorflow(name):
     sources = [name for name, array in zip(names, arrays, strict=True) if array.dtype.kind == "f"]
     if not sources:
         sources = [next(layer.name for layer in model.layers if isinstance(layer, keras.layers.Embedding))]
-    gradient = vjp(converted, sources)
+    gradient = vjp(converted, sources, rewrites=rewrites)
     onnx.checker.check_model(gradient, full_check=True)
     feeds = dict(zip(names, arrays, strict=True))
     for value, ct in zip(converted.graph.output, cotangents, strict=True):

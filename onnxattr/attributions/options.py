@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from onnxattr.autodiff.rewrites import chosen
 from onnxattr.compile.noise import SEEDS
 from onnxattr.compile.relus import POLICIES
 from onnxattr.errors import ParameterError
@@ -56,6 +57,8 @@ class Options:
         verify: Whether the prediction of the model, brought to the form that is explained, is compared with its own in
             ONNX Runtime: "auto" for small models that were changed, True for all, False for none.
         sample: One batch as the model takes it, with which a PyTorch module or a scikit-learn estimator is converted.
+        rewrites: Names of the passes that may make the gradient cheaper; None for all. For measurements: they leave
+            attributions as they are up to rounding.
     """
 
     wrt: Wrt = None
@@ -71,6 +74,7 @@ class Options:
     check_finite: str = "warn"
     verify: bool | str = "auto"
     sample: Any = None
+    rewrites: Collection[str] | None = None
 
 
 #: The names of those parameters.
@@ -93,6 +97,7 @@ def check_options(options: Options) -> None:
         raise ParameterError(
             f"channel_axis={options.channel_axis!r}: expected 1, 2 or 3 (or -1 for the last axis)."
         )
+    chosen(options.rewrites)
     _check_wrt(options.wrt)
     _check_output(options.output)
     _check_neuron(options.neuron)

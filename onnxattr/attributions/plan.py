@@ -88,8 +88,9 @@ class Plan:
         definition = self._fitted(ran, axes)
         reduced = axes if self._reducer is not None and self._reducer_asked else (None,) * len(axes)
         groups = groups_of(ran, self._options.feature_mask, reduced, definition.placement)
+        policy, rewrites = self._options.relu_policy, self._options.rewrites
         self.request = Request(
-            ran, definition, self._reducer, axes, self._options.relu_policy, score=score, groups=groups
+            ran, definition, self._reducer, axes, policy, score=score, groups=groups, rewrites=rewrites
         )
         key = self._made_for.kind, definition.key
         if definition.key is None or key not in self._drivers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -42,6 +42,8 @@ class Request:
     groups: tuple[Groups | None, ...] = ()
     #: Whether the graph has the input ``NUMBER``.
     numbered: bool = False
+    #: Names of the passes that may make the gradient cheaper; None for all.
+    rewrites: Collection[str] | None = None
 
     @property
     def shown(self) -> Prepared:
@@ -140,10 +142,12 @@ class Rewrite(PointsGraph):
             score = self._scored.score(target)
             cotangents = {score: self.op.expand_like(1.0, score)}
             spans = self._scored.with_copies(spans)
-        gradients = pullback(self.op, cotangents, points, self.definition.rules, spans)
+        passes = self.request.rewrites
+        gradients = pullback(self.op, cotangents, points, self.definition.rules, spans, rewrites=passes)
         if (factor := self.definition.factor) is not None:
             layer = self._values[factor.placement.layer]
-            full = factor.finish(self.op, layer, None, pullback(self.op, cotangents, [layer], factor.rules))
+            found = pullback(self.op, cotangents, [layer], factor.rules, rewrites=passes)
+            full = factor.finish(self.op, layer, None, found)
             self._factor = self._placed(factor.placement, full)
         if spans and not _depend(gradients, points, target):
             warnings.warn(
