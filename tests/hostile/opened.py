@@ -1,8 +1,11 @@
 """Opens files each in a process of its own, with limits of memory and time, and tells what became of each.
 
-One process does the slow imports and forks a child for each file, so that importing TensorFlow is paid once.
+A server does the slow imports and forks a child for each file, so that importing TensorFlow is paid once. It lives as
+long as the process that started it, and serves all files that want the same imports.
 """
 
+import atexit
+import functools
 import hashlib
 import json
 import os
@@ -70,24 +73,53 @@ def open_each(
     job = {
         "paths": [os.path.abspath(path) for path in paths],
         "action": action,
-        "imports": imports,
         "seconds": seconds,
         "megabytes": megabytes,
+        "folder": os.path.abspath(folder),
     }
-    with tempfile.TemporaryDirectory() as scratch:
-        asked, answered = Path(scratch, "job.json"), Path(scratch, "outcomes.json")
-        asked.write_text(json.dumps(job))
-        done = subprocess.run(
-            [sys.executable, "-P", __file__, str(asked), str(answered)],
-            cwd=folder,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {})},
-            capture_output=True,
-            text=True,
-            timeout=120 + seconds * len(job["paths"]),
+    server = _server(imports, tuple(sorted((environment or {}).items())))
+    return [Outcome(**row) for row in server.ask(job, within=120 + seconds * len(job["paths"]))]
+
+
+class _Server:
+    """The process that forks a child for each file."""
+
+    def __init__(self, imports: str, environment: dict[str, str]):
+        self._said = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", __file__],
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
         )
-        if not answered.exists():
-            raise RuntimeError(f"The imports failed: {done.stderr[-2000:]}")
-        return [Outcome(**row) for row in json.loads(answered.read_text())]
+        atexit.register(self._process.kill)
+        self._send(imports)
+
+    def ask(self, job: dict[str, Any], within: float) -> list[dict[str, Any]]:
+        """The outcomes of one call of `open_each`."""
+        self._send(job)
+        ready, _, _ = select.select([self._process.stdout], [], [], within)
+        answer = self._process.stdout.readline() if ready else b""  # type: ignore[union-attr]
+        if not answer:
+            self._process.kill()
+            _server.cache_clear()
+            self._said.seek(0)
+            said = self._said.read().decode(errors="replace")[-2000:]
+            raise RuntimeError(f"The imports failed: {said}" if ready else f"No answer in {within} s: {said}")
+        return json.loads(answer)
+
+    def _send(self, message: Any) -> None:
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")  # type: ignore[union-attr]
+            self._process.stdin.flush()  # type: ignore[union-attr]
+        except BrokenPipeError:
+            pass  # it has ended: there is no answer to read either
+
+
+@functools.cache
+def _server(imports: str, environment: tuple[tuple[str, str], ...]) -> _Server:
+    return _Server(imports, dict(environment))
 
 
 def fingerprint(folder: os.PathLike[str] | str) -> dict[str, str]:
@@ -99,17 +131,40 @@ def fingerprint(folder: os.PathLike[str] | str) -> dict[str, str]:
         if path.is_symlink():
             content = f"link to {os.readlink(path)}"
         elif path.is_file():
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            content = _content(path)
         found[str(path.relative_to(folder))] = f"{status.st_mode:o} {content}"
     return found
 
 
-def _serve(asked: str, answered: str) -> None:
-    job = json.loads(Path(asked).read_text())
+def _content(path: Path) -> str:
+    """The size and the SHA-256 of what is written in a file, with its places; what was never written reads as zeros."""
+    digest, end = hashlib.sha256(), 0
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        while end < size:
+            try:
+                start = os.lseek(file.fileno(), end, os.SEEK_DATA)
+            except OSError:  # none up to the end
+                break
+            end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            digest.update(b"%d-%d" % (start, end))
+            os.lseek(file.fileno(), start, os.SEEK_SET)
+            for at in range(start, end, 1 << 20):
+                digest.update(os.read(file.fileno(), min(1 << 20, end - at)))
+    return f"{size} bytes {digest.hexdigest()}"
+
+
+def _serve() -> None:
+    """Does the imports of the first line that is read; answers each further one."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what is printed is no answer
     names: dict[str, Any] = {}
-    exec(job["imports"], names)
-    outcomes = [_watched(path, job, names) for path in job["paths"]]
-    Path(answered).write_text(json.dumps([asdict(outcome) for outcome in outcomes]))
+    exec(json.loads(sys.stdin.readline()), names)
+    for line in sys.stdin:
+        job = json.loads(line)
+        outcomes = [_watched(path, job, names) for path in job["paths"]]
+        answers.write(json.dumps([asdict(outcome) for outcome in outcomes]).encode() + b"\n")
+        answers.flush()
 
 
 def _watched(path: str, job: dict[str, Any], names: dict[str, Any]) -> Outcome:
@@ -119,6 +174,7 @@ def _watched(path: str, job: dict[str, Any], names: dict[str, Any]) -> Outcome:
     child = os.fork()
     if not child:
         os.close(read)
+        os.chdir(job["folder"])
         os.setsid()
         _act(path, job, names, write)
     os.close(write)
@@ -207,4 +263,4 @@ def _memory(field: str) -> float:
 
 
 if __name__ == "__main__":
-    _serve(*sys.argv[1:])
+    _serve()
