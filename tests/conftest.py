@@ -1,9 +1,17 @@
 """Fixtures of several test modules."""
 
+import gc
+
 import pytest
 
 # Its assertions then show their values, like those of the test modules.
 pytest.register_assert_rewrite("explained")
+
+
+def pytest_collection_finish():
+    """What is there before the first test stays to the end: collections, one in every fresh session of Keras, skip it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
