@@ -21,7 +21,7 @@ demo: $(VENV)/.demo  ## Explain five photographs with two networks and print a t
 	$(RUN) examples/demo.py
 
 test: $(VENV)/.test  ## The fast tests, two processes
-	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow"
+	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow"
 
 # Which lines the fast tests run, and the commands that they start; reports/coverage/index.html shows them.
 coverage: $(VENV)/.test  ## Which lines the fast tests run, as a table and as pages

@@ -9,7 +9,7 @@ pytest.register_assert_rewrite("explained")
 
 
 def pytest_collection_finish():
-    """What is there before the first test stays to the end: collections, one in every fresh session of Keras, skip it."""
+    """What is there before the first test stays to the end: the collections of every fresh Keras session skip it."""
     gc.collect()
     gc.freeze()
 

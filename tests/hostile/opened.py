@@ -85,7 +85,7 @@ class _Server:
     """The process that forks a child for each file."""
 
     def __init__(self, imports: str, environment: dict[str, str]):
-        self._said = tempfile.TemporaryFile()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-P", __file__],
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
