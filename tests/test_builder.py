@@ -132,6 +132,69 @@ def test_what_the_runtime_can_fold():
     assert not op.is_constant(op.RandomUniform(shape=[3]))
 
 
+# Sizes
+
+DIMS = {
+    "ints": (lambda op, x: [4, -1], (4, 6), []),
+    "a size among ints": (lambda op, x: [op.size(x, 1), -1], (3, 8), []),
+    "a dynamic size": (lambda op, x: [op.size(x, 0), -1, 3], (2, 4, 3), ["Shape"]),
+    "a part of a shape": (lambda op, x: [op.shape(x, 1), -1], (3, 4, 2), []),
+    "a vector of one element": (lambda op, x: [op.shape(x, 0, 1), 12], (2, 12), ["Shape"]),
+    "0 keeps an axis": (lambda op, x: [0, -1], (2, 12), []),
+    "a computed scalar": (
+        lambda op, x: [op.Mul(op.size(x, 0), 2), -1],
+        (4, 6),
+        ["Shape", "Squeeze", "Mul", "Unsqueeze"],
+    ),
+    "a size from the end": (lambda op, x: [-1, op.size(x, -1)], (6, 4), []),
+}
+
+
+@pytest.mark.parametrize(("dims", "expected", "nodes"), DIMS.values(), ids=DIMS)
+def test_shapes_of_values_among_ints(dims, expected, nodes):
+    """A size that is read back costs no more nodes than the vector that it came from."""
+    op = builder()
+    x = op.input("x", FLOAT, ["N", 3, 4])
+    y = op.reshape(x, dims(op, x))
+    array = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    np.testing.assert_array_equal(evaluate(op, y, x=array), array.reshape(expected))
+    ir.passes.common.RemoveUnusedNodesPass()(ir.Model(op.graph, ir_version=8))
+    assert [kind for kind in operators(op) if kind not in ("Concat", "Reshape")] == nodes
+
+
+def test_expanding_to_a_size():
+    op = builder()
+    x = op.input("x", FLOAT, ["N", 3])
+    y = op.expand(np.float32(2), [op.size(x, 0), 1, op.size(x, 1)])
+    np.testing.assert_array_equal(evaluate(op, y, x=np.zeros((4, 3), np.float32)), np.full((4, 1, 3), 2.0))
+
+
+def test_casts_to_the_dtype_at_hand_cost_nothing():
+    op = builder()
+    x = op.input("x", FLOAT, [3])
+    assert op.cast(x, FLOAT) is x
+    assert op.cast(x, None) is x
+    assert op.cast(x, DOUBLE).dtype == DOUBLE
+    assert operators(op) == ["Cast"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_several_outputs_are_a_tuple(count):
+    op = builder()
+    x = op.input("x", FLOAT, [6])
+    parts = op.Split(x, [6 // count] * count, outputs=count)
+    assert isinstance(parts, tuple)
+    assert len(parts) == count
+    assert op.node("Split", [x, [6]], outputs=1)[0].dtype == FLOAT
+
+
+def test_inputs_left_out_at_the_end_are_not_written():
+    op = builder()
+    x = op.input("x", FLOAT, [3])
+    assert list(op.Clip(x, None, None).producer().inputs) == [x]
+    assert len(op.Resize(x, None, [2.0], None).producer().inputs) == 3
+
+
 # Shapes
 
 

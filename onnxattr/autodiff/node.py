@@ -127,24 +127,24 @@ class NodeView(Span):
     opset: int
     attributes: Attributes = field(compare=False)
 
-    def _attribute(self, name: str, kind: type[T]) -> T:
-        value = self.attributes.get(name)
+    def _attribute(self, name: str, kind: type[T], default: T | None) -> T:
+        value = self.attributes.get(name, default)
         if not isinstance(value, kind):
             given = "it is missing and has no default" if value is None else f"it is {value!r}"
             raise RuleError(f"{self.where} needs the attribute {name!r}, {_NAMES[kind]}; {given}.")
         return value
 
-    def get_int(self, name: str) -> int:
-        """An integer attribute, or its default."""
-        return self._attribute(name, int)
+    def get_int(self, name: str, default: int | None = None) -> int:
+        """An integer attribute, or the default of the schema, or the given one."""
+        return self._attribute(name, int, default)
 
-    def get_float(self, name: str) -> float:
-        """A float attribute, or its default."""
-        return float(self._attribute(name, float))
+    def get_float(self, name: str, default: float | None = None) -> float:
+        """A float attribute; see ``get_int``."""
+        return float(self._attribute(name, float, default))
 
-    def get_string(self, name: str) -> str:
-        """A text attribute, or its default."""
-        return self._attribute(name, str)
+    def get_string(self, name: str, default: str | None = None) -> str:
+        """A text attribute; see ``get_int``."""
+        return self._attribute(name, str, default)
 
     def get_ints(self, name: str) -> list[int]:
         """A list of integers, empty where the node leaves it out."""
@@ -154,9 +154,13 @@ class NodeView(Span):
         """A list of floats, empty where the node leaves it out."""
         return [float(number) for number in self.attributes.get(name) or ()]
 
+    def get_strings(self, name: str) -> list[str]:
+        """A list of texts, empty where the node leaves it out."""
+        return [str(text) for text in self.attributes.get(name) or ()]
+
     def get_graph(self, name: str) -> ir.Graph:
         """A subgraph."""
-        return self._attribute(name, ir.Graph)
+        return self._attribute(name, ir.Graph, None)
 
     def output(self, op: OpBuilder, index: int) -> ir.Value:
         """An output of the forward node, which is asked for it where the model does not use it."""
@@ -195,9 +199,18 @@ class Closure(NodeView):
     spans: Mapping[ir.Node, Span]
 
 
-def view_of(node: ir.Node, opset: int) -> NodeView:
-    """What a rule sees of a node of a graph of an opset."""
+def view_of(node: ir.Node | NodeView, opset: int, inputs: int = 0) -> NodeView:
+    """What a rule sees of a node.
+
+    Args:
+        node: The node.
+        opset: The ai.onnx opset of its graph.
+        inputs: How many inputs its operator can have, if ONNX has no schema of it.
+    """
+    if isinstance(node, NodeView):
+        return node
     most, defaults = _signature(node.op_type, node.domain, opset)
+    most = most or inputs
     return NodeView(
         op_type=node.op_type,
         domain=node.domain,
@@ -220,10 +233,9 @@ def attributes_of(node: ir.Node | NodeView) -> dict[str, Any]:
 @functools.cache
 def _signature(op_type: str, domain: str, opset: int) -> tuple[int, dict[str, Any]]:
     """How many inputs an operator can have (0 if any number, or not known), and the defaults of its attributes."""
-    if domain not in ("", "ai.onnx"):
-        return 0, {}
     try:
-        schema = onnx.defs.get_schema(op_type, opset, "")
+        ours = domain in ("", "ai.onnx")
+        schema = onnx.defs.get_schema(op_type, opset, "") if ours else onnx.defs.get_schema(op_type, domain)
     except onnx.defs.SchemaError:
         return 0, {}
     variadic = bool(schema.inputs) and schema.inputs[-1].option == _VARIADIC

@@ -11,26 +11,27 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.rules.linear import rank_of, transpose_last
-from onnxattr.decompositions.registry import definition, optional
+from onnxattr.autodiff.node import NodeView
+from onnxattr.autodiff.rules.linear import transpose_last
+from onnxattr.decompositions.registry import definition
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 
 _CONV = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 
 
-def kept(node: Any, *names: str) -> dict[str, Any]:
+def kept(node: NodeView, *names: str) -> dict[str, Any]:
     """Those attributes of a node that have one of these names, for a node that has them too."""
-    return {name: node.attributes[name].value for name in names if name in node.attributes}
+    return {name: value for name, value in node.attributes.written.items() if name in names}
 
 
-def activate(op: OpBuilder, node: Any, y: ir.Value, parameters: Sequence[float]) -> ir.Value:
+def activate(op: OpBuilder, node: NodeView, y: ir.Value, parameters: Sequence[float]) -> ir.Value:
     """The activation that a fused node applies at its end; none without one."""
-    kind = node.attributes.get_string("activation", "")
+    kind = node.get_string("activation", "")
     if not kind:
         return y
     if kind in ("Relu", "Tanh", "Sigmoid", "HardSwish", "Softsign", "Softplus"):
-        return getattr(op, kind)(y)
+        return op.node(kind, [y])
     if kind == "Clip":
         return op.Clip(y, *parameters)
     names: dict[str, tuple[str, ...]] = {
@@ -44,22 +45,22 @@ def activate(op: OpBuilder, node: Any, y: ir.Value, parameters: Sequence[float])
             f"{node.op_type} node {node.name!r}: its activation {kind!r} is not known. "
             "Save the model with a lower level of graph optimisation."
         )
-    return getattr(op, kind)(y, **dict(zip(names[kind], parameters, strict=False)))
+    return op.node(kind, [y], dict(zip(names[kind], parameters, strict=False)))
 
 
-@definition("com.microsoft::FusedConv")
-def fused_conv(op: OpBuilder, node: Any) -> ir.Value:
+@definition("com.microsoft::FusedConv", inputs=4)
+def fused_conv(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = activation(conv(x, w) + b + z)."""
-    x, weight, bias, z = optional(node.inputs, 4)
+    x, weight, bias, z = node.inputs
     operands = [x, weight] if bias is None else [x, weight, bias]
     y = op.Conv(*operands, **kept(node, *_CONV))
     if z is not None:
         y = op.Add(y, z)
-    return activate(op, node, y, node.attributes.get_floats("activation_params", []))
+    return activate(op, node, y, node.get_floats("activation_params"))
 
 
 @definition("com.microsoft::FusedGemm")
-def fused_gemm(op: OpBuilder, node: Any) -> ir.Value:
+def fused_gemm(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = activation(alpha A' B' + beta C)."""
     operands = [value for value in node.inputs if value is not None]
     y = op.Gemm(*operands, **kept(node, "alpha", "beta", "transA", "transB"))
@@ -68,17 +69,17 @@ def fused_gemm(op: OpBuilder, node: Any) -> ir.Value:
 
 
 @definition("com.microsoft::FusedMatMul", "com.microsoft::TransposeMatMul")
-def fused_matmul(op: OpBuilder, node: Any) -> ir.Value:
+def fused_matmul(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = alpha A' B'; ``transBatch`` brings the first axis behind the batch axes, ``trans`` swaps the last two."""
     operands = []
-    for value, side in zip(node.inputs, "AB", strict=True):
-        rank = rank_of(value, node)
-        if node.attributes.get_int(f"transBatch{side}", 0) and rank > 2:
+    for value, side in zip(node.required(2), "AB", strict=True):
+        rank = node.rank(value)
+        if node.get_int(f"transBatch{side}", 0) and rank > 2:
             value = op.Transpose(value, perm=[*range(1, rank - 1), 0, rank - 1])
-        if node.attributes.get_int(f"trans{side}", 0) and rank > 1:
+        if node.get_int(f"trans{side}", 0) and rank > 1:
             value = transpose_last(op, value, rank)
         operands.append(value)
-    alpha = node.attributes.get_float("alpha", 1.0)
+    alpha = node.get_float("alpha", 1.0)
     return op.MatMul(*operands) if alpha == 1 else op.Mul(op.MatMul(*operands), alpha)
 
 
@@ -95,62 +96,62 @@ def gelu(op: OpBuilder, x: ir.Value, approximate: str = "none") -> ir.Value:
 
 
 @definition("com.microsoft::Gelu")
-def plain_gelu(op: OpBuilder, node: Any) -> ir.Value:
+def plain_gelu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = gelu(x)."""
-    return gelu(op, node.inputs[0])
+    return gelu(op, node.x)
 
 
 @definition("com.microsoft::BiasGelu")
-def bias_gelu(op: OpBuilder, node: Any) -> ir.Value:
+def bias_gelu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = gelu(a + b)."""
     return gelu(op, op.Add(*node.inputs))
 
 
-@definition("com.microsoft::FastGelu")
-def fast_gelu(op: OpBuilder, node: Any) -> ir.Value:
+@definition("com.microsoft::FastGelu", inputs=2)
+def fast_gelu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = gelu(x + bias) by the tanh approximation."""
-    x, bias = optional(node.inputs, 2)
+    x, bias = node.x, node.inputs[1]
     return gelu(op, x if bias is None else op.Add(x, bias), "tanh")
 
 
 @definition("com.microsoft::QuickGelu")
-def quick_gelu(op: OpBuilder, node: Any) -> ir.Value:
+def quick_gelu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = x * sigmoid(alpha x)."""
-    x = node.inputs[0]
-    return op.Mul(x, op.Sigmoid(op.Mul(x, node.attributes.get_float("alpha", 1.702))))
+    x = node.x
+    return op.Mul(x, op.Sigmoid(op.Mul(x, node.get_float("alpha", 1.702))))
 
 
 @definition("com.microsoft::BiasSplitGelu")
-def bias_split_gelu(op: OpBuilder, node: Any) -> ir.Value:
+def bias_split_gelu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = left * gelu(right), the halves of x + bias. ONNX Runtime has no kernel for it on a CPU."""
     left, right = op.Split(op.Add(*node.inputs), num_outputs=2, axis=-1, outputs=2)
     return op.Mul(left, gelu(op, right))
 
 
 @definition("com.microsoft::BiasAdd")
-def bias_add(op: OpBuilder, node: Any) -> ir.Value:
+def bias_add(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = x + bias + skip. ONNX Runtime has no kernel for it on a CPU."""
     x, bias, skip = node.inputs
     return op.Add(op.Add(x, bias), skip)
 
 
 @definition("com.microsoft::BiasSoftmax")
-def bias_softmax(op: OpBuilder, node: Any) -> ir.Value:
+def bias_softmax(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = softmax(x + bias) over the axes from ``axis`` on. ONNX Runtime has no kernel for it on a CPU."""
-    x, rank = node.inputs[0], rank_of(node.inputs[0], node)
-    axis = node.attributes.get_int("axis", 1) % rank
+    x, rank = node.x, node.rank(node.x)
+    axis = node.get_int("axis", 1) % rank
     scores = op.Add(*node.inputs)
     if axis == rank - 1:
         return op.Softmax(scores, axis=-1)
-    flat = op.Reshape(scores, op.constant([*[0] * axis, -1]))
+    flat = op.reshape(scores, [*[0] * axis, -1])
     return op.reshape_like(op.Softmax(flat, axis=-1), x)
 
 
 @definition("com.microsoft::CDist")
-def distances(op: OpBuilder, node: Any) -> ir.Value:
+def distances(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = the (squared) Euclidean distances between the rows of two matrices, 0 ones without a derivative."""
     a, b = (op.Unsqueeze(value, [axis]) for value, axis in zip(node.inputs, (1, 0), strict=True))
-    metric = node.attributes.get_string("metric", "sqeuclidean")
+    metric = node.get_string("metric", "sqeuclidean")
     if metric not in ("sqeuclidean", "euclidean"):
         raise UnsupportedOpError(
             f"CDist node {node.name!r}: metric {metric!r} is not known; 'sqeuclidean' and 'euclidean' are, as in ONNX "
@@ -160,32 +161,32 @@ def distances(op: OpBuilder, node: Any) -> ir.Value:
     return (op.ReduceSumSquare if metric == "sqeuclidean" else op.ReduceL2)(difference, [2], keepdims=0)
 
 
-@definition("com.microsoft::ScaledSiLU")
-def scaled_silu(op: OpBuilder, node: Any) -> ir.Value:
+@definition("com.microsoft::ScaledSiLU", inputs=2)
+def scaled_silu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = z * sigmoid(z) with z = scale * x."""
-    x, scale = optional(node.inputs, 2)
-    factor = node.attributes.get_float("alpha", 1.0) if scale is None else op.cast_like(scale, x)
+    x, scale = node.x, node.inputs[1]
+    factor = node.get_float("alpha", 1.0) if scale is None else op.cast_like(scale, x)
     z = op.Mul(x, factor)
     return op.Mul(z, op.Sigmoid(z))
 
 
 @definition("com.microsoft::GatedAdd")
-def gated_add(op: OpBuilder, node: Any) -> ir.Value:
+def gated_add(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = a + b * gate, one gate for each row."""
     a, b, gate = node.inputs
     return op.Add(a, op.Mul(b, gate))
 
 
 @definition("com.microsoft::Trilu")
-def triangle(op: OpBuilder, node: Any) -> ir.Value:
+def triangle(op: OpBuilder, node: NodeView) -> ir.Value:
     """The operator of ai.onnx, which exporters wrote before opset 14 had it."""
     return op.Trilu(*node.inputs, **kept(node, "upper"))
 
 
 @definition("com.microsoft::GridSample")
-def grid_sample(op: OpBuilder, node: Any) -> ir.Value:
+def grid_sample(op: OpBuilder, node: NodeView) -> ir.Value:
     """The operator of ai.onnx, which exporters wrote before opset 16 had it."""
-    mode = node.attributes.get_string("mode", "bilinear")
+    mode = node.get_string("mode", "bilinear")
     if op.opset >= 20:
         mode = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
     return op.GridSample(*node.inputs, mode=mode, **kept(node, "align_corners", "padding_mode"))

@@ -7,64 +7,61 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.rules.linear import rank_of
-from onnxattr.decompositions.registry import definition, optional
+from onnxattr.autodiff.node import NodeView
+from onnxattr.decompositions.registry import definition
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 
 
-@definition("com.microsoft::MultiHeadAttention")
-def multi_head_attention(op: OpBuilder, node: Any) -> Sequence[ir.Value]:
+@definition("com.microsoft::MultiHeadAttention", inputs=10)
+def multi_head_attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """y = softmax(q k^T * scale + masks) v for each head; q, k and v are given apart or packed.
 
     Past keys and values are the beginning of the present ones, the second and third output.
     """
-    query, key, value, bias, padding, added, past_key, past_value, *cache = optional(node.inputs, 10)
+    query, (key, value, bias, padding, added, past_key, past_value, *cache) = node.x, node.inputs[1:]
     _refuse_cache(node, cache)
-    heads = node.attributes.get_int("num_heads")
-    if rank_of(query, node) == 5:
+    heads = node.get_int("num_heads")
+    if node.rank(query) == 5:
         query, key, value = _unpack(op, query, 3)
     elif key is not None and value is None:
         key, value = _unpack(op, key, 2)
     parts = [query, key, value]
     if bias is not None:
         parts = [
-            part if part is None or rank_of(part, node) == 4 else op.Add(part, shift)
+            part if part is None or node.rank(part) == 4 else op.Add(part, shift)
             for part, shift in zip(parts, _split_bias(op, node, bias, query, value), strict=True)
         ]
     q, k, v = (
-        part if rank_of(part, node) == 4 else _split_heads(op, part, heads)
-        for part in parts
-        if part is not None
+        part if node.rank(part) == 4 else _split_heads(op, part, heads) for part in parts if part is not None
     )
     if past_key is not None and past_value is not None:
         k, v = op.Concat(past_key, k, axis=2), op.Concat(past_value, v, axis=2)
     return _attend(op, node, q, k, v, [_padding(op, node, padding, k), added]), k, v
 
 
-@definition("com.microsoft::Attention")
-def attention(op: OpBuilder, node: Any) -> Sequence[ir.Value | None]:
+@definition("com.microsoft::Attention", inputs=7)
+def attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     """y = softmax(q k^T * scale + masks) v for each head, with [q, k, v] = x w + b.
 
     Past keys and values, one above the other, are the beginning of the present ones, the second output.
     """
-    x, weights, bias, mask, past, added, *cache = optional(node.inputs, 7)
+    x, weights, bias, mask, past, added, *cache = node.inputs
     _refuse_cache(node, cache)
-    if weights is None or node.attributes.get_int("do_rotary", 0):
+    if weights is None or node.get_int("do_rotary", 0):
         raise UnsupportedOpError(
             f"Attention node {node.name!r}: rotation and inputs that are projected before are not known. "
             "Save the model with a lower level of graph optimisation."
         )
-    heads = node.attributes.get_int("num_heads")
+    heads = node.get_int("num_heads")
     projected = op.MatMul(x, weights)
     if bias is not None:
         projected = op.Add(projected, bias)
-    sizes = node.attributes.get_ints("qkv_hidden_sizes", [])
+    sizes = node.get_ints("qkv_hidden_sizes")
     if sizes:
         parts = op.Split(projected, op.constant(list(sizes)), axis=-1, outputs=3)
     else:
@@ -81,7 +78,7 @@ def attention(op: OpBuilder, node: Any) -> Sequence[ir.Value | None]:
     return _attend(op, node, q, k, v, [_padding(op, node, mask, k), added]), present
 
 
-def _refuse_cache(node: Any, cache: Sequence[ir.Value | None]) -> None:
+def _refuse_cache(node: NodeView, cache: Sequence[ir.Value | None]) -> None:
     if any(value is not None for value in cache):
         raise UnsupportedOpError(
             f"{node.op_type} node {node.name!r} shares one buffer for past and present keys and values. Export the "
@@ -96,11 +93,11 @@ def _unpack(op: OpBuilder, packed: ir.Value, count: int) -> list[ir.Value]:
 
 
 def _split_bias(
-    op: OpBuilder, node: Any, bias: ir.Value, query: ir.Value, value: ir.Value | None
+    op: OpBuilder, node: NodeView, bias: ir.Value, query: ir.Value, value: ir.Value | None
 ) -> Sequence[ir.Value]:
     """The biases of q, k and v, which lie one behind the other."""
     width, total = (dims_of(query) or [None])[-1], (dims_of(bias) or [None])[-1]
-    if not isinstance(width, int) or not isinstance(total, int) or rank_of(query, node) != 3:
+    if not isinstance(width, int) or not isinstance(total, int) or node.rank(query) != 3:
         raise UnsupportedOpError(
             f"{node.op_type} node {node.name!r}: a bias needs queries of rank 3 and known width. Run "
             "onnxruntime.tools.symbolic_shape_infer on the model."
@@ -110,39 +107,39 @@ def _split_bias(
 
 def _split_heads(op: OpBuilder, value: ir.Value, heads: int) -> ir.Value:
     """(batch, length, heads * features) as (batch, heads, length, features)."""
-    return op.Transpose(op.Reshape(value, op.constant([0, 0, heads, -1])), perm=[0, 2, 1, 3])
+    return op.Transpose(op.reshape(value, [0, 0, heads, -1]), perm=[0, 2, 1, 3])
 
 
 def _attend(
-    op: OpBuilder, node: Any, q: ir.Value, k: ir.Value, v: ir.Value, masks: Sequence[ir.Value | None]
+    op: OpBuilder, node: NodeView, q: ir.Value, k: ir.Value, v: ir.Value, masks: Sequence[ir.Value | None]
 ) -> ir.Value:
     width = (dims_of(q) or [None])[-1]
-    scale = node.attributes.get_float("scale", 0.0)
+    scale = node.get_float("scale", 0.0)
     if not scale and not isinstance(width, int):
         raise UnsupportedOpError(
             f"{node.op_type} node {node.name!r}: the width of its heads is unknown, and it has no scale. Run "
             "onnxruntime.tools.symbolic_shape_infer on the model."
         )
     scores = op.Mul(op.MatMul(q, op.Transpose(k, perm=[0, 1, 3, 2])), scale or 1 / math.sqrt(int(str(width))))
-    if node.attributes.get_int("unidirectional", 0):
+    if node.get_int("unidirectional", 0):
         scores = op.Add(scores, _causal(op, node, q, k))
     for mask in masks:
         if mask is not None:
             scores = op.Add(scores, mask)
     mixed = op.Transpose(op.MatMul(op.Softmax(scores, axis=-1), v), perm=[0, 2, 1, 3])
-    return op.Reshape(mixed, op.constant([0, 0, -1]))
+    return op.reshape(mixed, [0, 0, -1])
 
 
-def _masked(op: OpBuilder, node: Any, visible: ir.Value, like: ir.Value) -> ir.Value:
+def _masked(op: OpBuilder, node: NodeView, visible: ir.Value, like: ir.Value) -> ir.Value:
     """0 where visible, the filter value elsewhere."""
     return op.Where(
         visible,
         op.constant(0, like.dtype),
-        op.constant(node.attributes.get_float("mask_filter_value", -10000.0), like.dtype),
+        op.constant(node.get_float("mask_filter_value", -10000.0), like.dtype),
     )
 
 
-def _causal(op: OpBuilder, node: Any, q: ir.Value, k: ir.Value) -> ir.Value:
+def _causal(op: OpBuilder, node: NodeView, q: ir.Value, k: ir.Value) -> ir.Value:
     """Hides later keys from every query; the last query sees all."""
     rows, columns = op.shape(q, 2, 3), op.shape(k, 2, 3)
     ones = op.Expand(op.constant(True), op.Concat(rows, columns, axis=0))
@@ -151,11 +148,11 @@ def _causal(op: OpBuilder, node: Any, q: ir.Value, k: ir.Value) -> ir.Value:
     return op.Where(visible, op.constant(0, q.dtype), op.constant(lowest, q.dtype))
 
 
-def _padding(op: OpBuilder, node: Any, mask: ir.Value | None, k: ir.Value) -> ir.Value | None:
+def _padding(op: OpBuilder, node: NodeView, mask: ir.Value | None, k: ir.Value) -> ir.Value | None:
     """The mask of padded keys, from one number a key or from the lengths of the rows."""
     if mask is None:
         return None
-    rank = rank_of(mask, node)
+    rank = node.rank(mask)
     if rank == 1:
         count, rows = ((dims_of(value) or [None])[0] for value in (mask, k))
         if isinstance(count, int) and isinstance(rows, int) and count != rows:
@@ -163,9 +160,9 @@ def _padding(op: OpBuilder, node: Any, mask: ir.Value | None, k: ir.Value) -> ir
                 f"{node.op_type} node {node.name!r}: a mask of start and end positions is not known. "
                 "Give a mask with one number for each position."
             )
-        length = op.Squeeze(op.shape(k, 2, 3), [0])
-        positions = op.Range(op.constant(0), length, op.constant(1))
-        lengths = op.Unsqueeze(op.Cast(mask, to=ir.DataType.INT64.value), [1])
+        length = op.size(k, 2)
+        positions = op.Range(0, length, 1)
+        lengths = op.Unsqueeze(op.cast(mask, ir.DataType.INT64), [1])
         visible = op.Less(op.Unsqueeze(positions, [0]), lengths)
         return _masked(op, node, op.Unsqueeze(visible, [1, 2]), k)
     visible = op.Greater(mask, op.constant(0, mask.dtype))

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.rules.linear import rank_of, transpose_last
+from onnxattr.autodiff.node import NodeView
+from onnxattr.autodiff.rules.linear import transpose_last
 from onnxattr.decompositions.contrib_norm import rms
-from onnxattr.decompositions.registry import definition, optional
+from onnxattr.decompositions.registry import definition
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
@@ -22,25 +22,25 @@ _INT64 = ir.DataType.INT64
 
 
 @definition("com.microsoft::RotaryEmbedding")
-def rotary_embedding(op: OpBuilder, node: Any) -> ir.Value:
+def rotary_embedding(op: OpBuilder, node: NodeView) -> ir.Value:
     """Turns the pairs of features of each head by an angle that grows with the position."""
-    x, position_ids, cosines, sines = node.inputs
-    if node.attributes.get_int("is_packed_batching", 0):
+    x, position_ids, cosines, sines = node.required(4)
+    if node.get_int("is_packed_batching", 0):
         raise UnsupportedOpError(f"RotaryEmbedding node {node.name!r}: packed batches are not known.")
-    rank, heads = rank_of(x, node), node.attributes.get_int("num_heads", 0)
-    width = node.attributes.get_int("rotary_embedding_dim", 0)
+    rank, heads = node.rank(x), node.get_int("num_heads", 0)
+    width = node.get_int("rotary_embedding_dim", 0)
     # Heads lie behind the positions in rank 3, before them in rank 4.
     split = [0, 0, heads, -1] if width and heads else [0, 0, -1, 2 * _half(node, cosines)]
     parts, head_axis = (op.Reshape(x, op.constant(split)), 2) if rank == 3 else (x, 1)
-    if rank_of(position_ids, node) == 1:
+    if node.rank(position_ids) == 1:
         steps = _range(op, op.shape(parts, 3 - head_axis, 4 - head_axis))
         position_ids = op.Unsqueeze(op.Add(steps, position_ids), [0])
-    interleaved = bool(node.attributes.get_int("interleaved", 0))
+    interleaved = bool(node.get_int("interleaved", 0))
     y = _rotate(op, node, parts, position_ids, cosines, sines, head_axis, interleaved)
     return op.reshape_like(y, x) if rank == 3 else y
 
 
-def _half(node: Any, cosines: ir.Value) -> int:
+def _half(node: NodeView, cosines: ir.Value) -> int:
     """How many pairs of features are turned."""
     table = dims_of(cosines)
     if table is None or not isinstance(table[1], int):
@@ -55,12 +55,12 @@ def _range(op: OpBuilder, length: ir.Value) -> ir.Value:
 
 def _column(op: OpBuilder, vector: ir.Value) -> ir.Value:
     """A vector as (batch, 1); ONNX's inference takes an unsqueezed one for a shape, and fails on what follows."""
-    return op.Reshape(vector, op.constant([-1, 1]))
+    return op.reshape(vector, [-1, 1])
 
 
 def _rotate(
     op: OpBuilder,
-    node: Any,
+    node: NodeView,
     parts: ir.Value,
     position_ids: ir.Value,
     cosines: ir.Value,
@@ -78,34 +78,36 @@ def _rotate(
     turned = [op.Sub(op.Mul(a, cos), op.Mul(b, sin)), op.Add(op.Mul(b, cos), op.Mul(a, sin))]
     if interleaved:
         pairs = op.Concat(*[op.Unsqueeze(part, [4]) for part in turned], axis=4)
-        turned = [op.Reshape(pairs, op.constant([0, 0, 0, -1]))]
+        turned = [op.reshape(pairs, [0, 0, 0, -1])]
     if width != 2 * half:
         turned.append(op.Slice(parts, [2 * half], [2**31], [-1]))
     return op.Concat(*turned, axis=-1)
 
 
-@definition("com.microsoft::GroupQueryAttention")
-def group_query_attention(op: OpBuilder, node: Any) -> Sequence[ir.Value]:
+@definition("com.microsoft::GroupQueryAttention", inputs=16)
+def group_query_attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """y = softmax(q k^T * scale + masks) v for each head; several heads of q share a head of k and v.
 
     Rows may be shorter than the longest of the batch; what is behind their end has no meaning. Past keys and values
     are the beginning of the present ones, the second and third output.
     """
-    query, key, value, past_key, past_value, last, total, cosines, sines, positions, added, sinks, *rest = (
-        optional(node.inputs, 16)
-    )
-    _check_grouped(node, rest[:2])
-    q, k, v = _heads(op, node, query, key, value)
-    if rest[2] is not None and rest[3] is not None:
-        epsilon = node.attributes.get_float("qk_norm_epsilon", 1e-6)
-        q, k = (rms(op, node, part, w, epsilon, -1) for part, w in zip((q, k), rest[2:], strict=True))
+    key, value, past_key, past_value = node.inputs[1:5]
+    positions, added, sinks, *cache_scales = node.inputs[9:14]
+    _check_grouped(node, cache_scales)
+    q, k, v = _heads(op, node, node.x, key, value)
+    scales = [scale for scale in node.inputs[14:] if scale is not None]
+    if len(scales) == 2:
+        epsilon = node.get_float("qk_norm_epsilon", 1e-6)
+        q, k = (rms(op, node, part, w, epsilon, -1) for part, w in zip((q, k), scales, strict=True))
+    last, total = node.given(node.inputs[5:7])
     length = op.shape(q, 1, 2)
-    seen = op.Add(op.Cast(last, to=_INT64.value), 1)
+    seen = op.Add(op.cast(last, _INT64), 1)
     before = op.Max(op.Sub(seen, length), 0)
     places = op.Add(_column(op, before), _range(op, length))
-    total = op.Reshape(op.Cast(total, to=_INT64.value), [1])
-    if node.attributes.get_int("do_rotary", 0):
-        interleaved = bool(node.attributes.get_int("rotary_interleaved", 0))
+    total = op.Reshape(op.cast(total, _INT64), [1])
+    if node.get_int("do_rotary", 0):
+        interleaved = bool(node.get_int("rotary_interleaved", 0))
+        cosines, sines = node.given(node.inputs[7:9])
         turned = places if positions is None else _given(op, positions, length, total)
         q, k = (_rotate(op, node, part, turned, cosines, sines, 2, interleaved) for part in (q, k))
     k, v = (op.Transpose(part, perm=[0, 2, 1, 3]) for part in (k, v))
@@ -126,10 +128,10 @@ def _given(op: OpBuilder, positions: ir.Value, length: ir.Value, total: ir.Value
     return op.Where(op.Equal(total, length), counted, positions)
 
 
-def _check_grouped(node: Any, cache_scales: Sequence[ir.Value | None]) -> None:
+def _check_grouped(node: NodeView, cache_scales: Sequence[ir.Value | None]) -> None:
     """Raises an error if the node uses what is left out here."""
     quantised = any(scale is not None for scale in cache_scales)
-    if quantised or node.attributes.get_int("sliding_window_cache", 0):
+    if quantised or node.get_int("sliding_window_cache", 0):
         raise UnsupportedOpError(
             f"GroupQueryAttention node {node.name!r} keeps past keys and values in integers or in a window. Export the "
             "model with a plain cache."
@@ -137,15 +139,15 @@ def _check_grouped(node: Any, cache_scales: Sequence[ir.Value | None]) -> None:
 
 
 def _heads(
-    op: OpBuilder, node: Any, query: ir.Value, key: ir.Value | None, value: ir.Value | None
+    op: OpBuilder, node: NodeView, query: ir.Value, key: ir.Value | None, value: ir.Value | None
 ) -> list[ir.Value]:
     """q, k and v, given apart or side by side, as (batch, length, heads, features)."""
-    heads, groups = node.attributes.get_int("num_heads"), node.attributes.get_int("kv_num_heads")
+    heads, groups = node.get_int("num_heads"), node.get_int("kv_num_heads")
     if key is None or value is None:
-        packed = op.Reshape(query, op.constant([0, 0, heads + 2 * groups, -1]))
+        packed = op.reshape(query, [0, 0, heads + 2 * groups, -1])
         return list(op.Split(packed, op.constant([heads, groups, groups]), axis=2, outputs=3))
     pairs = ((query, heads), (key, groups), (value, groups))
-    return [op.Reshape(part, op.constant([0, 0, count, -1])) for part, count in pairs]
+    return [op.reshape(part, [0, 0, count, -1]) for part, count in pairs]
 
 
 def _continued(op: OpBuilder, past: ir.Value, new: ir.Value, before: ir.Value, total: ir.Value) -> ir.Value:
@@ -155,14 +157,14 @@ def _continued(op: OpBuilder, past: ir.Value, new: ir.Value, before: ir.Value, t
     place = op.Unsqueeze(_range(op, length), [0])
     behind = op.Min(op.Add(op.Sub(place, starts), have), op.Sub(op.Shape(both, start=2, end=3), 1))
     index = op.Unsqueeze(op.Where(op.Less(place, starts), place, behind), [1, 3])
-    shape = op.Concat(op.shape(new, 0, 2), length, op.shape(new, 3, 4), axis=0)
-    return op.GatherElements(both, op.Expand(index, shape), axis=2)
+    spread = op.expand(index, [op.shape(new, 0, 2), length, op.shape(new, 3, 4)])
+    return op.GatherElements(both, spread, axis=2)
 
 
-def _visible(op: OpBuilder, node: Any, places: ir.Value, seen: ir.Value, length: ir.Value) -> ir.Value:
+def _visible(op: OpBuilder, node: NodeView, places: ir.Value, seen: ir.Value, length: ir.Value) -> ir.Value:
     """Which keys the query at each of (batch, length) places sees: (batch, length, keys)."""
-    keys, window = _range(op, length), node.attributes.get_int("local_window_size", -1)
-    if not node.attributes.get_int("causal", 1):
+    keys, window = _range(op, length), node.get_int("local_window_size", -1)
+    if not node.get_int("causal", 1):
         return op.Less(keys, op.Unsqueeze(seen, [1, 2]))
     query = op.Unsqueeze(places, [2])
     visible = op.LessOrEqual(keys, query)
@@ -171,7 +173,7 @@ def _visible(op: OpBuilder, node: Any, places: ir.Value, seen: ir.Value, length:
 
 def _attend_in_groups(
     op: OpBuilder,
-    node: Any,
+    node: NodeView,
     q: ir.Value,
     k: ir.Value,
     v: ir.Value,
@@ -180,35 +182,35 @@ def _attend_in_groups(
     sinks: ir.Value | None,
 ) -> ir.Value:
     """The attention of (batch, length, heads, features) queries, in (batch, groups, heads of a group, ...)."""
-    heads, groups = node.attributes.get_int("num_heads"), node.attributes.get_int("kv_num_heads")
+    heads, groups = node.get_int("num_heads"), node.get_int("kv_num_heads")
     in_groups = [groups, heads // groups]
-    q = op.Transpose(op.Reshape(q, op.constant([0, 0, *in_groups, -1])), perm=[0, 2, 3, 1, 4])
+    q = op.Transpose(op.reshape(q, [0, 0, *in_groups, -1]), perm=[0, 2, 3, 1, 4])
     k, v = (op.Unsqueeze(part, [2]) for part in (k, v))
     scores = op.Mul(op.MatMul(q, transpose_last(op, k, 5)), _scale(op, node, q))
-    cap = node.attributes.get_float("softcap", 0.0)
+    cap = node.get_float("softcap", 0.0)
     if cap:
         scores = op.Mul(op.Tanh(op.Div(scores, cap)), cap)
     if added is not None:
         of_heads = [1, 1] if (dims_of(added) or [None] * 4)[1] == 1 else in_groups
-        shape = op.Concat(op.shape(added, 0, 1), of_heads, op.shape(added, 2), axis=0)
-        scores = op.Add(scores, op.Reshape(added, shape))
+        parts = op.reshape(added, [op.shape(added, 0, 1), *of_heads, op.shape(added, 2)])
+        scores = op.Add(scores, parts)
     lowest = -65504.0 if scores.dtype == ir.DataType.FLOAT16 else -3.0e38
     scores = op.Where(op.Unsqueeze(visible, [1, 2]), scores, lowest)
-    if sinks is not None or node.attributes.get_int("smooth_softmax", 0) == 1:
+    if sinks is not None or node.get_int("smooth_softmax", 0) == 1:
         # One more key, which nothing is read from.
-        sink = 0.0 if sinks is None else op.Reshape(sinks, op.constant([1, *in_groups, 1, 1]))
+        sink = 0.0 if sinks is None else op.reshape(sinks, [1, *in_groups, 1, 1])
         column = op.Slice(op.Mul(scores, 0.0), [0], [1], [-1])
         scores = op.Concat(scores, op.Add(column, sink), axis=-1)
         weights = op.Slice(op.Softmax(scores, axis=-1), [0], [-1], [-1])
     else:
         weights = op.Softmax(scores, axis=-1)
     mixed = op.Transpose(op.MatMul(weights, v), perm=[0, 3, 1, 2, 4])
-    return op.Reshape(mixed, op.constant([0, 0, -1]))
+    return op.reshape(mixed, [0, 0, -1])
 
 
-def _scale(op: OpBuilder, node: Any, q: ir.Value) -> ir.Value | float:
+def _scale(op: OpBuilder, node: NodeView, q: ir.Value) -> ir.Value | float:
     """The factor of the scores: as given, or 1 / sqrt(number of features)."""
-    given, width = node.attributes.get_float("scale", 0.0), (dims_of(q) or [None])[-1]
+    given, width = node.get_float("scale", 0.0), (dims_of(q) or [None])[-1]
     if given or isinstance(width, int):
         return given or 1 / math.sqrt(int(str(width)))
     return op.Reciprocal(op.Sqrt(op.cast_like(op.Shape(q, start=4), q)))

@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.rules.linear import rank_of
+from onnxattr.autodiff.node import NodeView
 from onnxattr.autodiff.rules.norm import EPSILON, per_channel, standardize
 from onnxattr.decompositions.contrib import kept
-from onnxattr.decompositions.registry import definition, optional
+from onnxattr.decompositions.registry import definition
 from onnxattr.graph.builder import OpBuilder
 
 
-def rms(op: OpBuilder, node: Any, x: ir.Value, scale: ir.Value, epsilon: float, axis: int) -> ir.Value:
+def rms(op: OpBuilder, node: NodeView, x: ir.Value, scale: ir.Value, epsilon: float, axis: int) -> ir.Value:
     """x / sqrt(mean(x^2) + eps) * scale over the last axes; the operator where the opset has it."""
     if op.opset >= 23:
         return op.RMSNormalization(x, scale, axis=axis, epsilon=epsilon)
-    rank = rank_of(x, node) if axis != -1 else 0
+    rank = node.rank(x) if axis != -1 else 0
     axes = [*range(axis % rank, rank)] if rank else [-1]
     return op.Mul(standardize(op, x, axes, epsilon, centre=False)[0], scale)
 
 
 @definition("com.microsoft::SimplifiedLayerNormalization")
-def simplified_layer_normalization(op: OpBuilder, node: Any) -> ir.Value:
+def simplified_layer_normalization(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = x / sqrt(mean(x^2) + eps) * scale."""
-    x, scale = node.inputs[:2]
-    axis = node.attributes.get_int("axis", -1)
-    return rms(op, node, x, scale, node.attributes.get_float("epsilon", EPSILON), axis)
+    x, scale = node.required(2)
+    axis = node.get_int("axis", -1)
+    return rms(op, node, x, scale, node.get_float("epsilon", EPSILON), axis)
 
 
 @definition("com.microsoft::LayerNormalization")
-def layer_normalization(op: OpBuilder, node: Any) -> ir.Value:
+def layer_normalization(op: OpBuilder, node: NodeView) -> ir.Value:
     """The operator of ai.onnx 17, which ONNX Runtime writes into older models too."""
-    return op.LayerNormalization(*node.inputs, **kept(node, "axis", "epsilon", "stash_type"))
+    return op.node("LayerNormalization", node.inputs, kept(node, "axis", "epsilon", "stash_type"))
 
 
 def _skip_sum(op: OpBuilder, *parts: ir.Value | None) -> ir.Value:
@@ -45,42 +44,42 @@ def _skip_sum(op: OpBuilder, *parts: ir.Value | None) -> ir.Value:
     return total
 
 
-@definition("com.microsoft::SkipLayerNormalization")
-def skip_layer_normalization(op: OpBuilder, node: Any) -> Sequence[ir.Value | None]:
+@definition("com.microsoft::SkipLayerNormalization", inputs=5)
+def skip_layer_normalization(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     """y = layer_normalization(s) with s = x + skip + bias, s also being the fourth output."""
-    x, skip, gamma, beta, bias = optional(node.inputs, 5)
+    x, skip, gamma, beta, bias = node.inputs
     total = _skip_sum(op, x, skip, bias)
     scales = [gamma] if beta is None else [gamma, beta]
-    epsilon = node.attributes.get_float("epsilon", 1e-12)
+    epsilon = node.get_float("epsilon", 1e-12)
     return op.LayerNormalization(total, *scales, axis=-1, epsilon=epsilon), None, None, total
 
 
-@definition("com.microsoft::SkipSimplifiedLayerNormalization")
-def skip_simplified_layer_normalization(op: OpBuilder, node: Any) -> Sequence[ir.Value | None]:
+@definition("com.microsoft::SkipSimplifiedLayerNormalization", inputs=4)
+def skip_simplified_layer_normalization(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     """y = s / sqrt(mean(s^2) + eps) * gamma with s = x + skip + bias, s also being the fourth output."""
-    x, skip, gamma, bias = optional(node.inputs, 4)
+    (x, skip, gamma), bias = node.required(3), node.inputs[3]
     total = _skip_sum(op, x, skip, bias)
-    epsilon = node.attributes.get_float("epsilon", 1e-12)
+    epsilon = node.get_float("epsilon", 1e-12)
     return rms(op, node, total, gamma, epsilon, -1), None, None, total
 
 
-@definition("com.microsoft::EmbedLayerNormalization")
-def embed_layer_normalization(op: OpBuilder, node: Any) -> Sequence[ir.Value | None]:
+@definition("com.microsoft::EmbedLayerNormalization", inputs=9)
+def embed_layer_normalization(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     """y = layer_normalization(e), e the sum of a token's word, position and segment embeddings, the third output.
 
     Ids carry no gradient; the embeddings are values that can be explained.
     """
-    ids, segments, words, positions, segment_table, gamma, beta, mask, position_ids = optional(node.inputs, 9)
+    ids, (segments, words, positions, segment_table, gamma, beta, mask, position_ids) = (
+        node.x,
+        node.inputs[1:],
+    )
     if position_ids is None:
-        length = op.Squeeze(op.shape(ids, 1, 2), [0])
-        position_ids = op.Unsqueeze(op.Range(op.constant(0), length, op.constant(1)), [0])
+        position_ids = op.Unsqueeze(op.Range(0, op.size(ids, 1), 1), [0])
     total = op.Add(op.Gather(words, ids, axis=0), op.Gather(positions, position_ids, axis=0))
     if segments is not None and segment_table is not None:
         total = op.Add(total, op.Gather(segment_table, segments, axis=0))
-    y = op.LayerNormalization(
-        total, gamma, beta, axis=-1, epsilon=node.attributes.get_float("epsilon", 1e-12)
-    )
-    if mask is None or not node.attributes.get_int("mask_index_type", 1):
+    y = op.LayerNormalization(total, gamma, beta, axis=-1, epsilon=node.get_float("epsilon", 1e-12))
+    if mask is None or not node.get_int("mask_index_type", 1):
         counts = op.Expand(op.constant(0, ir.DataType.INT32), op.shape(ids, 0, 1))
     else:
         counts = op.ReduceSum(mask, [1], keepdims=0)
@@ -88,46 +87,46 @@ def embed_layer_normalization(op: OpBuilder, node: Any) -> Sequence[ir.Value | N
 
 
 @definition("com.microsoft::GatedRMSNorm")
-def gated_rms_norm(op: OpBuilder, node: Any) -> ir.Value:
+def gated_rms_norm(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = n * g(gate), n the runs of as many elements as the scale has, normalised; g(z) = z sigmoid(z), or sigmoid."""
-    x, scale, gate = node.inputs
-    rank = rank_of(x, node)
-    runs = op.Reshape(x, op.Concat(op.shape(x, 0, rank - 1), [-1], op.shape(scale), axis=0))
-    epsilon = node.attributes.get_float("epsilon", 1e-5)
+    x, scale, gate = node.required(3)
+    rank = node.rank(x)
+    runs = op.reshape(x, [op.shape(x, 0, rank - 1), -1, op.shape(scale)])
+    epsilon = node.get_float("epsilon", 1e-5)
     y = op.reshape_like(rms(op, node, runs, op.cast_like(scale, x), epsilon, -1), x)
     opened = op.Sigmoid(gate)
-    if node.attributes.get_string("activation", "silu") != "sigmoid":
+    if node.get_string("activation", "silu") != "sigmoid":
         opened = op.Mul(gate, opened)
     return op.Mul(y, opened)
 
 
 @definition("com.microsoft::GroupNorm")
-def group_norm(op: OpBuilder, node: Any) -> ir.Value:
+def group_norm(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = x standardised over groups of channels and space, * gamma + beta, at choice times its own sigmoid.
 
     ONNX Runtime has no kernel for it on a CPU.
     """
-    return _group_norm(op, node, *node.inputs)
+    return _group_norm(op, node, *node.required(3))
 
 
-@definition("com.microsoft::SkipGroupNorm")
-def skip_group_norm(op: OpBuilder, node: Any) -> Sequence[ir.Value]:
+@definition("com.microsoft::SkipGroupNorm", inputs=5)
+def skip_group_norm(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """y = group_norm(s) with s = x + skip + bias, the second output. ONNX Runtime has no kernel for it on a CPU."""
-    x, gamma, beta, skip, bias = optional(node.inputs, 5)
-    last = node.attributes.get_int("channels_last", 1)
-    if rank_of(skip, node) == 2:
+    (x, gamma, beta, skip), bias = node.required(4), node.inputs[4]
+    last = node.get_int("channels_last", 1)
+    if node.rank(skip) == 2:
         skip = op.Unsqueeze(skip, [1, 2] if last else [2, 3])
     total = _skip_sum(op, x, skip, bias if last or bias is None else per_channel(op, bias, 4))
     return _group_norm(op, node, total, gamma, beta), total
 
 
-def _group_norm(op: OpBuilder, node: Any, x: ir.Value, gamma: ir.Value, beta: ir.Value) -> ir.Value:
-    last = node.attributes.get_int("channels_last", 1)
+def _group_norm(op: OpBuilder, node: NodeView, x: ir.Value, gamma: ir.Value, beta: ir.Value) -> ir.Value:
+    last = node.get_int("channels_last", 1)
     first = op.Transpose(x, perm=[0, 3, 1, 2]) if last else x
-    groups = op.Reshape(first, op.constant([0, node.attributes.get_int("groups"), -1]))
-    z = standardize(op, groups, [2], node.attributes.get_float("epsilon", EPSILON))[0]
+    groups = op.reshape(first, [0, node.get_int("groups"), -1])
+    z = standardize(op, groups, [2], node.get_float("epsilon", EPSILON))[0]
     scale, shift = (per_channel(op, op.cast_like(vector, x), 4) for vector in (gamma, beta))
     y = op.Add(op.Mul(op.reshape_like(z, first), scale), shift)
-    if node.attributes.get_int("activation"):
+    if node.get_int("activation"):
         y = op.Mul(y, op.Sigmoid(y))
     return op.Transpose(y, perm=[0, 2, 3, 1]) if last else y

@@ -6,53 +6,50 @@ The weights are constants: gradients are those of the activations. Kernels may r
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.autodiff.rules.linear import rank_of
+from onnxattr.autodiff.node import NodeView
 from onnxattr.decompositions.contrib import kept
-from onnxattr.decompositions.registry import definition, optional
+from onnxattr.decompositions.registry import definition
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 
 
-@definition("com.microsoft::MatMulNBits")
-def matmul_n_bits(op: OpBuilder, node: Any) -> ir.Value:
+@definition("com.microsoft::MatMulNBits", inputs=6)
+def matmul_n_bits(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = a w^T + bias with w = (q - zero point) * scale."""
-    a, packed, scales, zeros, order, bias = optional(node.inputs, 6)
-    rows, columns = node.attributes.get_int("N"), node.attributes.get_int("K")
-    bits, size = _bits(node), node.attributes.get_int("block_size")
-    if order is not None or node.attributes.get_int("weight_prepacked", 0):
+    a, packed, scales = node.required(3)
+    zeros, order, bias = node.inputs[3:]
+    rows, columns = node.get_int("N"), node.get_int("K")
+    bits, size = _bits(node), node.get_int("block_size")
+    if order is not None or node.get_int("weight_prepacked", 0):
         raise UnsupportedOpError(
             f"MatMulNBits node {node.name!r} has its weights in another order (g_idx) or in a layout for one kind of "
             "processor (weight_prepacked). Export the model without either."
         )
     blocks = -(-columns // size)
-    numbers = op.Reshape(_unpacked(op, packed, bits), op.constant([rows, blocks, size]))
+    numbers = op.reshape(_unpacked(op, packed, bits), [rows, blocks, size])
     if zeros is not None and zeros.dtype == ir.DataType.UINT8:
-        zeros = op.Reshape(_unpacked(op, zeros, bits), op.constant([rows, -1]))
+        zeros = op.reshape(_unpacked(op, zeros, bits), [rows, -1])
         zeros = op.Slice(zeros, [0], [blocks], [1])
     if zeros is not None:
-        zeros = op.Reshape(zeros, op.constant([rows, blocks, 1]))
-    weights = _real(op, numbers, zeros, op.Reshape(scales, op.constant([rows, blocks, 1])), bits)
-    weights = op.Reshape(weights, op.constant([rows, blocks * size]))
+        zeros = op.reshape(zeros, [rows, blocks, 1])
+    weights = _real(op, numbers, zeros, op.reshape(scales, [rows, blocks, 1]), bits)
+    weights = op.reshape(weights, [rows, blocks * size])
     if blocks * size > columns:
         weights = op.Slice(weights, [0], [columns], [1])
     y = op.MatMul(a, op.Transpose(weights, perm=[1, 0]))
     return y if bias is None else op.Add(y, bias)
 
 
-@definition("com.microsoft::GatherBlockQuantized")
-def gather_block_quantized(op: OpBuilder, node: Any) -> ir.Value:
+@definition("com.microsoft::GatherBlockQuantized", inputs=4)
+def gather_block_quantized(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = the chosen rows of w = (q - zero point) * scale."""
-    data, indices, scales, zeros = optional(node.inputs, 4)
-    rank, bits = rank_of(data, node), _bits(node)
-    axis, gathered = (
-        node.attributes.get_int(f"{kind}_axis", k) % rank for kind, k in (("quantize", 1), ("gather", 0))
-    )
+    (data, indices, scales), zeros = node.required(3), node.inputs[3]
+    rank, bits = node.rank(data), _bits(node)
+    axis, gathered = (node.get_int(f"{kind}_axis", k) % rank for kind, k in (("quantize", 1), ("gather", 0)))
     width = (dims_of(data) or [None])[-1]
     if data.dtype != ir.DataType.UINT8 or axis != rank - 1 or gathered or not isinstance(width, int):
         raise UnsupportedOpError(
@@ -60,7 +57,7 @@ def gather_block_quantized(op: OpBuilder, node: Any) -> ir.Value:
             "Export the embeddings in that form, or as floats."
         )
     # The block that each position is in; a row ends where the last block may not be full.
-    block = np.arange(width * 8 // bits) // node.attributes.get_int("block_size", 128)
+    block = np.arange(width * 8 // bits) // node.get_int("block_size", 128)
 
     def chosen(table: ir.Value, few: bool) -> ir.Value:
         picked = op.Gather(table, indices, axis=0)
@@ -71,8 +68,8 @@ def gather_block_quantized(op: OpBuilder, node: Any) -> ir.Value:
     return _real(op, chosen(data, True), zeros, spread, bits)
 
 
-def _bits(node: Any) -> int:
-    bits = node.attributes.get_int("bits", 4)
+def _bits(node: NodeView) -> int:
+    bits = node.get_int("bits", 4)
     if bits not in (2, 4, 8):
         raise UnsupportedOpError(
             f"{node.op_type} node {node.name!r}: weights of {bits} bits are not known; of 2, 4 and 8 they are."
@@ -87,7 +84,7 @@ def _unpacked(op: OpBuilder, packed: ir.Value, bits: int) -> ir.Value:
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
     shifted = op.BitShift(op.Unsqueeze(packed, [-1]), shifts, direction="RIGHT")
     numbers = op.BitwiseAnd(shifted, np.uint8(2**bits - 1))
-    return op.Reshape(numbers, op.constant([*[0] * (len(dims_of(packed) or []) - 1), -1]))
+    return op.reshape(numbers, [*[0] * (len(dims_of(packed) or []) - 1), -1])
 
 
 def _real(op: OpBuilder, numbers: ir.Value, zeros: ir.Value | None, scales: ir.Value, bits: int) -> ir.Value:
@@ -96,15 +93,15 @@ def _real(op: OpBuilder, numbers: ir.Value, zeros: ir.Value | None, scales: ir.V
     return op.Mul(op.Sub(op.cast_like(numbers, scales), shift), scales)
 
 
-@definition("com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear")
-def contrib_linear(op: OpBuilder, node: Any) -> ir.Value:
+@definition("com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear", inputs=3)
+def contrib_linear(op: OpBuilder, node: NodeView) -> ir.Value:
     """The operators of ai.onnx, which take other than 8 bits from opset 21 on."""
-    dtype = node.outputs[0].dtype if node.op_type == "QuantizeLinear" else node.inputs[0].dtype
-    zero = node.inputs[2] if len(node.inputs) > 2 else None
+    dtype = node.y.dtype if node.op_type == "QuantizeLinear" else node.x.dtype
+    zero = node.inputs[2]
     dtype = zero.dtype if dtype is None and zero is not None else dtype
     if op.opset < 21 and dtype not in (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT32, None):
         raise UnsupportedOpError(
-            f"{node.op_type} node {node.name!r} quantises to {dtype.name.lower()}, which ai.onnx has from opset 21 on. "
+            f"{node.op_type} node {node.name!r} quantises to {str(dtype).lower()}, which ai.onnx has from opset 21 on. "
             "Bring the model to opset 21 with onnx.version_converter, then quantise it."
         )
-    return getattr(op, node.op_type)(*node.inputs, **kept(node, "axis"))
+    return op.node(node.op_type, node.inputs, kept(node, "axis"))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.autodiff.rules.linear import rank_of
+from onnxattr.autodiff.node import NodeView
 from onnxattr.decompositions.registry import definition
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
@@ -22,20 +22,20 @@ _FLOAT = ir.DataType.FLOAT
 
 def as_float(op: OpBuilder, x: ir.Value) -> ir.Value:
     """A value in float32, in which ONNX Runtime computes."""
-    return x if x.dtype == _FLOAT else op.Cast(x, to=_FLOAT.value)
+    return op.cast(x, _FLOAT)
 
 
-def floats(node: Any, name: str) -> np.ndarray:
+def floats(node: NodeView, name: str) -> np.ndarray:
     """The numbers of an attribute; none without it."""
-    return np.array(node.attributes.get_floats(name, []), np.float32)
+    return np.array(node.get_floats(name), np.float32)
 
 
-def transform_of(node: Any) -> str:
+def transform_of(node: NodeView) -> str:
     """What a node does to its scores at the end."""
-    return node.attributes.get_string("post_transform", "NONE")
+    return node.get_string("post_transform", "NONE")
 
 
-def transformed(op: OpBuilder, node: Any, scores: ir.Value) -> ir.Value:
+def transformed(op: OpBuilder, node: NodeView, scores: ir.Value) -> ir.Value:
     """The scores, (N, classes), after their transform at the end."""
     kind = transform_of(node)
     if kind in ("NONE", "LOGISTIC"):
@@ -65,28 +65,28 @@ def _probit(op: OpBuilder, p: ir.Value) -> ir.Value:
 
 
 @definition("ai.onnx.ml::LinearRegressor")
-def linear_regressor(op: OpBuilder, node: Any) -> ir.Value:
+def linear_regressor(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = post_transform(x W^T + b)."""
-    targets = node.attributes.get_int("targets", 1)
+    targets = node.get_int("targets", 1)
     weights, intercepts = floats(node, "coefficients").reshape(targets, -1), floats(node, "intercepts")
-    y = op.MatMul(as_float(op, node.inputs[0]), weights.T.copy())
+    y = op.MatMul(as_float(op, node.x), weights.T.copy())
     y = op.Add(y, intercepts) if intercepts.size else y
     # ONNX Runtime transforms a single target by PROBIT alone.
     return transformed(op, node, y) if targets > 1 or transform_of(node) == "PROBIT" else y
 
 
 @definition("ai.onnx.ml::LinearClassifier")
-def linear_classifier(op: OpBuilder, node: Any) -> Sequence[ir.Value]:
+def linear_classifier(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """scores = post_transform(x W^T + b), a single one doubled for two classes; label = that of the largest score."""
     labels, intercepts = class_labels(node), floats(node, "intercepts")
     rows = intercepts.size or len(labels)
     weights = floats(node, "coefficients").reshape(rows, -1)
-    scores = op.MatMul(as_float(op, node.inputs[0]), weights.T.copy())
+    scores = op.MatMul(as_float(op, node.x), weights.T.copy())
     if intercepts.size:
         scores = op.Add(scores, intercepts)
     if rows == 1 and len(labels) == 2:
         refuse_probit(node)
-        best = op.Cast(op.Squeeze(op.Greater(scores, 0.0), [1]), to=ir.DataType.INT64.value)
+        best = op.cast(op.Squeeze(op.Greater(scores, 0.0), [1]), ir.DataType.INT64)
         # As ONNX Runtime does it: the rest to 1, whether or not the score is a probability.
         if transform_of(node) == "LOGISTIC":
             scores = op.Sigmoid(scores)
@@ -97,7 +97,7 @@ def linear_classifier(op: OpBuilder, node: Any) -> Sequence[ir.Value]:
     return chosen_labels(op, labels, best), scores
 
 
-def refuse_probit(node: Any) -> None:
+def refuse_probit(node: NodeView) -> None:
     """Raises an error for the transform that ONNX Runtime's kernels leave half undone for two classes."""
     if transform_of(node) == "PROBIT":
         raise UnsupportedOpError(
@@ -106,11 +106,9 @@ def refuse_probit(node: Any) -> None:
         )
 
 
-def class_labels(node: Any) -> list[Any]:
+def class_labels(node: NodeView) -> list[Any]:
     """The labels of a classifier, integers or strings."""
-    attributes = node.attributes
-    numbers = attributes.get_ints("classlabels_ints", [])
-    return list(numbers) or list(attributes.get_strings("classlabels_strings", []))
+    return node.get_ints("classlabels_ints") or node.get_strings("classlabels_strings")
 
 
 def chosen_labels(op: OpBuilder, labels: list[Any], index: ir.Value) -> ir.Value:
@@ -133,15 +131,15 @@ def _labels(op: OpBuilder, labels: list[Any]) -> ir.Value:
 
 
 @definition("ai.onnx.ml::Scaler")
-def scaler(op: OpBuilder, node: Any) -> ir.Value:
+def scaler(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = (x - offset) * scale."""
-    return op.Mul(op.Sub(as_float(op, node.inputs[0]), floats(node, "offset")), floats(node, "scale"))
+    return op.Mul(op.Sub(as_float(op, node.x), floats(node, "offset")), floats(node, "scale"))
 
 
 @definition("ai.onnx.ml::Normalizer")
-def normalizer(op: OpBuilder, node: Any) -> ir.Value:
+def normalizer(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = x / n, n the largest element, the sum of absolute values or the length of a row; x where n is 0."""
-    x, kind = as_float(op, node.inputs[0]), node.attributes.get_string("norm", "MAX")
+    x, kind = as_float(op, node.x), node.get_string("norm", "MAX")
     if kind == "MAX":
         norm = op.ReduceMax(x, [-1], keepdims=1)
     else:
@@ -150,54 +148,54 @@ def normalizer(op: OpBuilder, node: Any) -> ir.Value:
 
 
 @definition("ai.onnx.ml::Imputer")
-def imputer(op: OpBuilder, node: Any) -> ir.Value:
+def imputer(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = the imputed value where x is missing, else x."""
-    x, values = node.inputs[0], floats(node, "imputed_value_floats")
+    x, values = node.x, floats(node, "imputed_value_floats")
     if x.dtype not in (_FLOAT, ir.DataType.DOUBLE) or not values.size:
         raise UnsupportedOpError(
             f"Imputer node {node.name!r} works on integers, which have no gradient. "
             "Export the pipeline with float inputs."
         )
-    replaced = node.attributes.get_float("replaced_value_float", 0.0)
+    replaced = node.get_float("replaced_value_float", 0.0)
     missing = op.IsNaN(x) if np.isnan(replaced) else op.Equal(x, replaced)
     return op.Where(missing, op.constant(values, x.dtype), x)
 
 
 @definition("ai.onnx.ml::FeatureVectorizer")
-def feature_vectorizer(op: OpBuilder, node: Any) -> ir.Value:
+def feature_vectorizer(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = the inputs side by side."""
-    parts = [as_float(op, value) for value in node.inputs]
-    parts = [part if rank_of(part, node) > 1 else op.Unsqueeze(part, [0]) for part in parts]
+    parts = [as_float(op, value) for value in node.given(node.inputs)]
+    parts = [part if node.rank(part) > 1 else op.Unsqueeze(part, [0]) for part in parts]
     return op.Concat(*parts, axis=1)
 
 
 @definition("ai.onnx.ml::ArrayFeatureExtractor")
-def array_feature_extractor(op: OpBuilder, node: Any) -> ir.Value:
+def array_feature_extractor(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = the chosen elements of the last axis."""
-    x, chosen = node.inputs
-    y = op.Gather(x, op.Reshape(chosen, op.constant([-1])), axis=-1)
+    x, chosen = node.required(2)
+    y = op.Gather(x, op.reshape(chosen, [-1]), axis=-1)
     return op.Unsqueeze(y, [0]) if len(dims_of(x) or []) == 1 else y
 
 
 @definition("ai.onnx.ml::Binarizer")
-def binarizer(op: OpBuilder, node: Any) -> ir.Value:
+def binarizer(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = 1 where x > threshold, else 0."""
-    x = node.inputs[0]
-    above = op.Greater(x, op.constant(node.attributes.get_float("threshold", 0.0), x.dtype))
-    return op.Cast(above, to=x.dtype.value)
+    x = node.x
+    above = op.Greater(x, op.constant(node.get_float("threshold", 0.0), x.dtype))
+    return op.cast(above, x.dtype)
 
 
 @definition("ai.onnx.ml::OneHotEncoder")
-def one_hot_encoder(op: OpBuilder, node: Any) -> ir.Value:
+def one_hot_encoder(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = 1 at the category that a number is without its fraction, and 0 at the others: a step function."""
-    x, categories = node.inputs[0], node.attributes.get_ints("cats_int64s", [])
+    x, categories = node.x, node.get_ints("cats_int64s")
     if not categories or x.dtype == ir.DataType.STRING:
         raise UnsupportedOpError(f"OneHotEncoder node {node.name!r} encodes strings, which have no gradient.")
-    whole = op.Unsqueeze(op.Cast(x, to=ir.DataType.INT64.value), [-1])
+    whole = op.Unsqueeze(op.cast(x, ir.DataType.INT64), [-1])
     return op.Cast(op.Equal(whole, op.constant(list(categories), ir.DataType.INT64)), to=_FLOAT.value)
 
 
 @definition("ai.onnx.ml::ZipMap")
-def zip_map(op: OpBuilder, node: Any) -> ir.Value:
+def zip_map(op: OpBuilder, node: NodeView) -> ir.Value:
     """The scores themselves, (N, classes), in place of a dictionary for each row."""
-    return op.Identity(node.inputs[0])
+    return op.Identity(node.x)

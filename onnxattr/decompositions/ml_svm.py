@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxattr.autodiff.node import NodeView
 from onnxattr.autodiff.rules.control_flow import as_output, control_node
 from onnxattr.decompositions.ml import (
     as_float,
@@ -26,23 +27,23 @@ _FLOAT, _INT64 = ir.DataType.FLOAT, ir.DataType.INT64
 
 
 @definition("ai.onnx.ml::SVMRegressor")
-def svm_regressor(op: OpBuilder, node: Any) -> ir.Value:
+def svm_regressor(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = sum of c_i k(x, v_i) + rho over support vectors v_i, or x w + rho without them.
 
     ONNX Runtime leaves the post_transform out.
     """
-    x, coefficients = as_float(op, node.inputs[0]), floats(node, "coefficients")
-    count = node.attributes.get_int("n_supports", 0)
+    x, coefficients = as_float(op, node.x), floats(node, "coefficients")
+    count = node.get_int("n_supports", 0)
     features = _kernel(op, node, x, floats(node, "support_vectors").reshape(count, -1)) if count else x
     y = op.Add(op.MatMul(features, coefficients.reshape(-1, 1)), floats(node, "rho")[:1])
-    if node.attributes.get_int("one_class", 0):
+    if node.get_int("one_class", 0):
         return op.Where(op.Greater(y, 0.0), op.constant(1.0, _FLOAT), op.constant(-1.0, _FLOAT))
     return y
 
 
-def _kernel(op: OpBuilder, node: Any, x: ir.Value, supports: np.ndarray) -> ir.Value:
+def _kernel(op: OpBuilder, node: NodeView, x: ir.Value, supports: np.ndarray) -> ir.Value:
     """k(x, v) of every row with every support vector."""
-    kind = node.attributes.get_string("kernel_type", "LINEAR")
+    kind = node.get_string("kernel_type", "LINEAR")
     gamma, offset, degree = [*floats(node, "kernel_params").tolist(), 0.0, 0.0, 0.0][:3]
     products = op.MatMul(x, supports.T.copy())
     if kind == "LINEAR":
@@ -55,21 +56,21 @@ def _kernel(op: OpBuilder, node: Any, x: ir.Value, supports: np.ndarray) -> ir.V
 
 
 @definition("ai.onnx.ml::SVMClassifier")
-def svm_classifier(op: OpBuilder, node: Any) -> Sequence[ir.Value]:
+def svm_classifier(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """scores = one decision value for each pair of classes, or a probability for each class.
 
     Decision values are sums of c_i k(x, v_i) + rho over the support vectors of the pair; the label is that of the class
     that wins most pairs, also where the probabilities say otherwise. Without support vectors scores are x W^T + rho.
     """
-    labels, x = class_labels(node), as_float(op, node.inputs[0])
-    counts, rho = node.attributes.get_ints("vectors_per_class", []), floats(node, "rho")
+    labels, x = class_labels(node), as_float(op, node.x)
+    counts, rho = node.get_ints("vectors_per_class"), floats(node, "rho")
     if not sum(counts):
         return _linear(op, node, x, labels, rho)
     supports = floats(node, "support_vectors").reshape(sum(counts), -1)
     pairs = list(itertools.combinations(range(len(counts)), 2))
     weights = _pair_weights(floats(node, "coefficients").reshape(-1, sum(counts)), counts, pairs)
     decisions = op.Add(op.MatMul(_kernel(op, node, x, supports), weights), rho[: len(pairs)])
-    wins = op.Cast(op.Greater(decisions, 0.0), to=_FLOAT.value)
+    wins = op.cast(op.Greater(decisions, 0.0), _FLOAT)
     gains, given = np.zeros((2, len(pairs), len(counts)), np.float32)
     for number, (i, j) in enumerate(pairs):
         gains[number, i], gains[number, j], given[number, j] = 1, -1, 1
@@ -81,7 +82,9 @@ def svm_classifier(op: OpBuilder, node: Any) -> Sequence[ir.Value]:
     return chosen_labels(op, labels, best), scores
 
 
-def _linear(op: OpBuilder, node: Any, x: ir.Value, labels: list[Any], rho: np.ndarray) -> Sequence[ir.Value]:
+def _linear(
+    op: OpBuilder, node: NodeView, x: ir.Value, labels: list[Any], rho: np.ndarray
+) -> Sequence[ir.Value]:
     weights = floats(node, "coefficients").reshape(len(labels), -1)
     scores = op.Add(op.MatMul(x, weights.T.copy()), rho[:1])
     best = op.ArgMax(scores, axis=1, keepdims=0)
@@ -106,7 +109,7 @@ def _pair_weights(
     return weights
 
 
-def _both(op: OpBuilder, node: Any, decision: ir.Value) -> ir.Value:
+def _both(op: OpBuilder, node: NodeView, decision: ir.Value) -> ir.Value:
     """The scores of two classes, from the one decision value of their pair."""
     refuse_probit(node)
     kind = transform_of(node)
@@ -116,7 +119,7 @@ def _both(op: OpBuilder, node: Any, decision: ir.Value) -> ir.Value:
 
 
 def _probabilities(
-    op: OpBuilder, node: Any, decisions: ir.Value, classes: int, pairs: Sequence[tuple[int, int]]
+    op: OpBuilder, node: NodeView, decisions: ir.Value, classes: int, pairs: Sequence[tuple[int, int]]
 ) -> ir.Value:
     """The probabilities p of the classes that fit r best, the probabilities of the first class of each pair.
 
@@ -131,7 +134,7 @@ def _probabilities(
     for number, (i, j) in enumerate(pairs):
         signs[number, i * classes + j], signs[number, j * classes + i] = 1, -1
         offsets[j * classes + i] = 1
-    r = op.Reshape(op.Add(op.MatMul(first, signs), offsets), op.constant([-1, classes, classes]))
+    r = op.reshape(op.Add(op.MatMul(first, signs), offsets), [-1, classes, classes])
     squares = op.Unsqueeze(op.ReduceSumSquare(r, [1], keepdims=0), [2])
     q = op.Sub(op.Mul(squares, np.eye(classes, dtype=np.float32)), op.Mul(r, op.Transpose(r, perm=[0, 2, 1])))
     start = op.Add(op.Mul(op.ReduceSum(r, [2], keepdims=0), 0.0), 1.0 / classes)
@@ -158,8 +161,8 @@ def _descent(op: OpBuilder, q: ir.Value, start: ir.Value, classes: int) -> ir.Va
         energy = inner.Div(inner.Add(energy, gain), inner.Mul(total, total))
         qp = inner.Div(inner.Add(qp, inner.Mul(step, row)), total)
     result = inner.Where(arrived, p, moved)
-    left = inner.ReduceMax(inner.Cast(inner.Not(arrived), to=_INT64.value), keepdims=0)
-    go_on = inner.Cast(left, to=ir.DataType.BOOL.value)
+    left = inner.ReduceMax(inner.cast(inner.Not(arrived), _INT64), keepdims=0)
+    go_on = inner.cast(left, ir.DataType.BOOL)
     inner.graph.outputs[:] = [as_output(inner, value) for value in (go_on, result)]
     rounds = op.constant(max(100, classes), _INT64)
     return control_node(op, "Loop", [rounds, op.constant(True), start], {"body": inner.graph}, [start])[0]

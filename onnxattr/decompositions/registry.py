@@ -7,38 +7,44 @@ A definition has the form::
         '''y = gelu(a + b).'''
         return gelu(op, op.Add(*node.inputs))
 
-It returns the node's output, or a tuple of the first outputs with None for those that it cannot give. Written-out
-models are differentiated like all others and hold operators of ai.onnx alone.
+The node is a ``NodeView``, as a rule gets it. The function returns the node's output, or a tuple of the first outputs
+with None for those that it cannot give. Written-out models are differentiated like all others and hold operators of
+ai.onnx alone.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import onnx_ir as ir
 
+from onnxattr.autodiff.node import NodeView, view_of
 from onnxattr.graph.builder import OpBuilder
 
-Definition = Callable[[OpBuilder, Any], ir.Value | Sequence[ir.Value | None]]
+Definition = Callable[[OpBuilder, NodeView], ir.Value | Sequence[ir.Value | None]]
 
-#: The definitions by operator name, as in the table of VJP rules.
-DEFINITIONS: dict[str, Definition] = {}
+#: The definitions by operator name, as in the table of VJP rules; they take a node as it is in the graph.
+DEFINITIONS: dict[str, Callable[[OpBuilder, ir.Node], ir.Value | Sequence[ir.Value | None]]] = {}
 
 
-def definition(*op_types: str) -> Callable[[Definition], Definition]:
-    """Registers a function as the definition of one or more operators."""
+def definition(*op_types: str, inputs: int = 0) -> Callable[[Definition], Definition]:
+    """Registers a function as the definition of one or more operators.
+
+    Args:
+        op_types: The operators.
+        inputs: How many inputs they can have; the function gets None for those that a node leaves out.
+    """
 
     def register(function: Definition) -> Definition:
+        @functools.wraps(function)
+        def define(op: OpBuilder, node: ir.Node) -> ir.Value | Sequence[ir.Value | None]:
+            return function(op, view_of(node, op.opset, inputs))
+
         for op_type in op_types:
             if op_type in DEFINITIONS:
                 raise ValueError(f"{op_type} has a definition already.")
-            DEFINITIONS[op_type] = function
+            DEFINITIONS[op_type] = define
         return function
 
     return register
-
-
-def optional(values: Sequence[Any], count: int) -> list[Any]:
-    """The inputs of a node, None for those left out, as many as its operator can have."""
-    return [*values, *[None] * count][:count]

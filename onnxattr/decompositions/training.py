@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import onnx_ir as ir
 
+from onnxattr.autodiff.node import NodeView
 from onnxattr.decompositions.registry import definition
 from onnxattr.graph.builder import OpBuilder
 
 _DOMAIN = "ai.onnx.preview.training"
 
 
-def _tensors(node: Any, states: int) -> list[tuple[ir.Value, ...]]:
+def _tensors(node: NodeView, states: int) -> list[tuple[ir.Value, ...]]:
     """Each optimised tensor with its gradient and its states; the operator's inputs hold all tensors first."""
-    values = node.inputs[2:]
+    values = node.given(node.inputs[2:])
     count = len(values) // (2 + states)
     return [tuple(values[index::count]) for index in range(count)]
 
@@ -25,22 +25,22 @@ def _in_order(results: Sequence[Sequence[ir.Value]]) -> list[ir.Value]:
     return [value for kind in zip(*results, strict=True) for value in kind]
 
 
-def _regularised(op: OpBuilder, node: Any, x: ir.Value, gradient: ir.Value) -> ir.Value:
+def _regularised(op: OpBuilder, node: NodeView, x: ir.Value, gradient: ir.Value) -> ir.Value:
     """The gradient with that of the squared norm of x added."""
-    norm = node.attributes.get_float("norm_coefficient", 0.0)
+    norm = node.get_float("norm_coefficient", 0.0)
     return op.Add(op.Mul(x, norm), gradient) if norm else gradient
 
 
 @definition(f"{_DOMAIN}::Momentum")
-def momentum(op: OpBuilder, node: Any) -> Sequence[ir.Value]:
+def momentum(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """v' = alpha v + beta g (beta is 1 in the first step);  x' = x - r v', or x - r (g + alpha v') of Nesterov."""
-    rate, step = node.inputs[:2]
-    alpha = node.attributes.get_float("alpha")
-    nesterov = node.attributes.get_string("mode") == "nesterov"
+    rate, step = node.required(2)
+    alpha = node.get_float("alpha")
+    nesterov = node.get_string("mode") == "nesterov"
     results = []
     for x, gradient, v in _tensors(node, 1):
         g = _regularised(op, node, x, gradient)
-        one, beta = (op.constant(value, x.dtype) for value in (1.0, node.attributes.get_float("beta")))
+        one, beta = (op.constant(value, x.dtype) for value in (1.0, node.get_float("beta")))
         new = op.Add(op.Mul(v, alpha), op.Mul(g, op.Where(op.Greater(step, 0), beta, one)))
         descent = op.Add(g, op.Mul(new, alpha)) if nesterov else new
         results.append((op.Sub(x, op.Mul(op.cast_like(rate, x), descent)), new))
@@ -48,12 +48,12 @@ def momentum(op: OpBuilder, node: Any) -> Sequence[ir.Value]:
 
 
 @definition(f"{_DOMAIN}::Adagrad")
-def adagrad(op: OpBuilder, node: Any) -> Sequence[ir.Value]:
+def adagrad(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """h' = h + g^2;  x' = x - r / (1 + decay t) * g / (sqrt(h') + eps)."""
-    rate, step = node.inputs[:2]
+    rate, step = node.required(2)
     decay, epsilon = (
-        node.attributes.get_float("decay_factor", 0.0),
-        node.attributes.get_float("epsilon", 1e-6),
+        node.get_float("decay_factor", 0.0),
+        node.get_float("epsilon", 1e-6),
     )
     results = []
     for x, gradient, h in _tensors(node, 1):
@@ -65,13 +65,13 @@ def adagrad(op: OpBuilder, node: Any) -> Sequence[ir.Value]:
 
 
 @definition(f"{_DOMAIN}::Adam")
-def adam(op: OpBuilder, node: Any) -> Sequence[ir.Value]:
+def adam(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """v' = alpha v + (1 - alpha) g, h' = beta h + (1 - beta) g^2;  x' = (1 - post) (x - r' v' / (sqrt(h') + eps)).
 
     r' = r sqrt(1 - beta^t) / (1 - alpha^t), or r in the first step (Kingma and Ba, 2015, arXiv 1412.6980).
     """
-    rate, step = node.inputs[:2]
-    get = node.attributes.get_float
+    rate, step = node.required(2)
+    get = node.get_float
     alpha, beta, epsilon = get("alpha", 0.9), get("beta", 0.999), get("epsilon", 1e-6)
     results = []
     for x, gradient, v, h in _tensors(node, 2):

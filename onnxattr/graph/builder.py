@@ -131,6 +131,9 @@ class OpBuilder(Operators):
         """
         attributes = {key: value for key, value in (attributes or {}).items() if value is not None}
         schema = schema_of(op_type, self.opset, len(operands), attributes)
+        # Inputs left out at the end are not written.
+        while len(operands) > schema.min_input and operands[-1] is None:
+            operands = operands[:-1]
         inputs = self._coerce(schema, operands)
         if self.in_gradient and op_type in _GUARDED:
             left, right = inputs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import onnx_ir as ir
 
@@ -24,7 +23,7 @@ _OPPOSITES = {
 }
 
 
-def chosen(condition: Any, value: ir.Value, known: Range, holds: bool) -> Range:
+def chosen(condition: ir.Value | None, value: ir.Value | None, known: Range, holds: bool) -> Range:
     """The range of a value where a condition holds, or where it does not.
 
     Args:
@@ -33,7 +32,7 @@ def chosen(condition: Any, value: ir.Value, known: Range, holds: bool) -> Range:
         known: Its range everywhere.
         holds: Whether the condition holds.
     """
-    node = condition.producer()
+    node = None if condition is None else condition.producer()
     if node is None:
         return known
     kind = node.op_type
@@ -55,11 +54,11 @@ def chosen(condition: Any, value: ir.Value, known: Range, holds: bool) -> Range:
     return known
 
 
-def _compared(node: Any, kind: str, value: ir.Value, known: Range, holds: bool) -> Range:
+def _compared(node: ir.Node, kind: str, value: ir.Value | None, known: Range, holds: bool) -> Range:
     x, bound = node.inputs
     if bound is value:
         x, bound, kind = bound, x, _MIRRORED[kind]
-    if x is not value or bound.const_value is None or bound.const_value.size != 1:
+    if x is not value or bound is None or bound.const_value is None or bound.const_value.size != 1:
         return known
     limit = range_of_array(bound.const_value.numpy())
     if not limit.finite:

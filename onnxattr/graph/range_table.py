@@ -38,10 +38,10 @@ _BOUNDED = {
 #: Where exp is infinite, and where it is 0.
 _EXPONENTS = {ir.DataType.DOUBLE: (709.0, -745.0), ir.DataType.FLOAT16: (11.0, -17.0)}
 
-_TABLE: dict[str, Callable[[Any, At, Any], Range]] = {}
+_TABLE: dict[str, Callable[[ir.Node, At, Any], Range]] = {}
 
 
-def range_of_node(node: Any, dtype: ir.DataType | None, at: At) -> Range:
+def range_of_node(node: ir.Node, dtype: ir.DataType | None, at: At) -> Range:
     """The range of the outputs of a node without subgraphs.
 
     Args:
@@ -70,7 +70,7 @@ def _entry(*kinds: str) -> Callable[[Callable[..., Range]], Callable[..., Range]
 
 
 @_entry("ReduceMean", "GlobalAveragePool", "Mean")
-def _mean(node: Any, at: At, dtype: Any) -> Range:
+def _mean(node: ir.Node, at: At, dtype: Any) -> Range:
     parts = at if node.op_type == "Mean" else at[:1]
     result = functools.reduce(Range.or_, parts)
     return _plain(result.low, result.high, parts)
@@ -92,12 +92,12 @@ def _sum(parts: Sequence[Range]) -> Range:
 
 
 @_entry("Add", "Sum")
-def _add(node: Any, at: At, dtype: Any) -> Range:
+def _add(node: ir.Node, at: At, dtype: Any) -> Range:
     return _sum(at)
 
 
 @_entry("Sub")
-def _sub(node: Any, at: At, dtype: Any) -> Range:
+def _sub(node: ir.Node, at: At, dtype: Any) -> Range:
     return _sum([at[0], _negative(at[1])])
 
 
@@ -106,7 +106,7 @@ def _negative(r: Range) -> Range:
 
 
 @_entry("Neg")
-def _neg(node: Any, at: At, dtype: Any) -> Range:
+def _neg(node: ir.Node, at: At, dtype: Any) -> Range:
     return _negative(at[0])
 
 
@@ -117,7 +117,7 @@ def _product(a: Range, b: Range) -> Range:
 
 
 @_entry("Mul")
-def _mul(node: Any, at: At, dtype: Any) -> Range:
+def _mul(node: ir.Node, at: At, dtype: Any) -> Range:
     if node.inputs[0] is node.inputs[1]:
         return _square(at[0], dtype)
     return _product(*at)
@@ -136,19 +136,19 @@ def _square(r: Range, dtype: Any) -> Range:
 
 
 @_entry("Abs")
-def _abs(node: Any, at: At, dtype: Any) -> Range:
+def _abs(node: ir.Node, at: At, dtype: Any) -> Range:
     (r,) = at
     low = 0.0 if r.zero or r.low * r.high < 0 or r.low == 0 or r.high == 0 else min(abs(r.low), abs(r.high))
     return Range(low, max(abs(r.low), abs(r.high)), not r.zero, r.whole, above=r.above or r.below, nan=r.nan)
 
 
 @_entry("ReduceSumSquare", "ReduceL1", "ReduceL2")
-def _magnitude(node: Any, at: At, dtype: Any) -> Range:
+def _magnitude(node: ir.Node, at: At, dtype: Any) -> Range:
     return _even(at[0])
 
 
 @_entry("ReduceSum", "ReduceProd")
-def _reduced(node: Any, at: At, dtype: Any) -> Range:
+def _reduced(node: ir.Node, at: At, dtype: Any) -> Range:
     r = at[0]
     if node.op_type == "ReduceProd":
         return _plain(1.0, INF, [r], r.whole) if r.low >= 1 else _plain(-INF, INF, [r], r.whole)
@@ -156,43 +156,43 @@ def _reduced(node: Any, at: At, dtype: Any) -> Range:
 
 
 @_entry("Shape", "Size")
-def _size(node: Any, at: At, dtype: Any) -> Range:
+def _size(node: ir.Node, at: At, dtype: Any) -> Range:
     return Range(1.0, INF, True, whole=True)  # Nothing is divided by the size of an empty value.
 
 
 @_entry("Range")
-def _range(node: Any, at: At, dtype: Any) -> Range:
+def _range(node: ir.Node, at: At, dtype: Any) -> Range:
     start, limit, delta = at
     return Range(start.low if delta.low > 0 else -INF, limit.high if delta.low > 0 else INF, whole=True)
 
 
 @_entry("Relu")
-def _relu(node: Any, at: At, dtype: Any) -> Range:
+def _relu(node: ir.Node, at: At, dtype: Any) -> Range:
     return Range(max(at[0].low, 0.0), max(at[0].high, 0.0), at[0].low > 0, above=at[0].above, nan=at[0].nan)
 
 
 @_entry("Softplus")
-def _softplus(node: Any, at: At, dtype: Any) -> Range:
+def _softplus(node: ir.Node, at: At, dtype: Any) -> Range:
     return Range(0.0, INF, above=at[0].above, nan=at[0].nan)
 
 
 @_entry("Sin", "Cos", "Softsign")
-def _wave(node: Any, at: At, dtype: Any) -> Range:
+def _wave(node: ir.Node, at: At, dtype: Any) -> Range:
     return Range(-1.0, 1.0, nan=not at[0].finite)
 
 
 @_entry("Softmax")
-def _softmax(node: Any, at: At, dtype: Any) -> Range:
+def _softmax(node: ir.Node, at: At, dtype: Any) -> Range:
     return Range(0.0, 1.0, nan=not at[0].finite)
 
 
 @_entry("LogSoftmax")
-def _log_softmax(node: Any, at: At, dtype: Any) -> Range:
+def _log_softmax(node: ir.Node, at: At, dtype: Any) -> Range:
     return Range(-INF, 0.0, below=not at[0].finite, nan=not at[0].finite)
 
 
 @_entry("Clip")
-def _clip(node: Any, at: At, dtype: Any) -> Range:
+def _clip(node: ir.Node, at: At, dtype: Any) -> Range:
     r, low, high = [*at, None, None][:3]
     result = r.within(-INF if low is None else low.low, INF if high is None else high.high)
     # Numbers outside are brought to the bounds.
@@ -204,7 +204,7 @@ def _clip(node: Any, at: At, dtype: Any) -> Range:
 
 
 @_entry("Max", "Min")
-def _extremum(node: Any, at: At, dtype: Any) -> Range:
+def _extremum(node: ir.Node, at: At, dtype: Any) -> Range:
     largest = node.op_type == "Max"
     pick = max if largest else min
     low, high, nan = pick(r.low for r in at), pick(r.high for r in at), any(r.nan for r in at)
@@ -214,14 +214,14 @@ def _extremum(node: Any, at: At, dtype: Any) -> Range:
 
 
 @_entry("Sqrt")
-def _sqrt(node: Any, at: At, dtype: Any) -> Range:
+def _sqrt(node: ir.Node, at: At, dtype: Any) -> Range:
     (r,) = at
     low = math.sqrt(r.low) if r.low > 0 else 0.0
     return Range(low, INF, r.low >= 0 and not r.zero, above=r.above, nan=r.nan or r.below or r.low < 0)
 
 
 @_entry("Log", "ReduceLogSum")
-def _log(node: Any, at: At, dtype: Any) -> Range:
+def _log(node: ir.Node, at: At, dtype: Any) -> Range:
     r = at[0]
     positive = r.low >= 0 and not r.zero
     low = math.log(r.low) if r.low > 0 else -INF
@@ -229,7 +229,7 @@ def _log(node: Any, at: At, dtype: Any) -> Range:
 
 
 @_entry("Exp", "Sinh", "Cosh")
-def _exp(node: Any, at: At, dtype: Any) -> Range:
+def _exp(node: ir.Node, at: At, dtype: Any) -> Range:
     (r,) = at
     largest, smallest = _EXPONENTS.get(dtype, (88.0, -103.0))
     if node.op_type == "Exp":
@@ -240,12 +240,12 @@ def _exp(node: Any, at: At, dtype: Any) -> Range:
 
 
 @_entry("Div")
-def _div(node: Any, at: At, dtype: Any) -> Range:
+def _div(node: ir.Node, at: At, dtype: Any) -> Range:
     return _quotient(*at)
 
 
 @_entry("Reciprocal")
-def _reciprocal(node: Any, at: At, dtype: Any) -> Range:
+def _reciprocal(node: ir.Node, at: At, dtype: Any) -> Range:
     return _quotient(Range(1.0, 1.0, True), at[0])
 
 
@@ -261,7 +261,7 @@ def _quotient(a: Range, b: Range) -> Range:
 
 
 @_entry("Pow")
-def _pow(node: Any, at: At, dtype: Any) -> Range:
+def _pow(node: ir.Node, at: At, dtype: Any) -> Range:
     a, b = at
     if not a.finite or not b.finite:
         return ANY
@@ -279,7 +279,7 @@ def _pow(node: Any, at: At, dtype: Any) -> Range:
 
 
 @_entry("Acos", "Asin", "Atanh", "Acosh")
-def _inverse(node: Any, at: At, dtype: Any) -> Range:
+def _inverse(node: ir.Node, at: At, dtype: Any) -> Range:
     (r,) = at
     if node.op_type == "Acosh":
         return FINITE if r.finite and r.low >= 1 else ANY
@@ -290,7 +290,7 @@ def _inverse(node: Any, at: At, dtype: Any) -> Range:
 
 
 @_entry("Mod")
-def _mod(node: Any, at: At, dtype: Any) -> Range:
+def _mod(node: ir.Node, at: At, dtype: Any) -> Range:
     return FINITE if at[0].finite and at[1].finite and not at[1].zero else ANY
 
 
@@ -301,24 +301,25 @@ def _mod(node: Any, at: At, dtype: Any) -> Range:
     "GroupNormalization",
     "BatchNormalization",
 )
-def _standardised(node: Any, at: At, dtype: Any) -> Range:
+def _standardised(node: ir.Node, at: At, dtype: Any) -> Range:
     finite = all(r.finite for r in at if r is not None)
     return FINITE if finite and node.attributes.get_float("epsilon", 1e-5) > 0 else ANY
 
 
 @_entry("Where")
-def _where(node: Any, at: At, dtype: Any) -> Range:
+def _where(node: ir.Node, at: At, dtype: Any) -> Range:
     condition, a, b = node.inputs
-    return chosen(condition, a, at[1], True).or_(chosen(condition, b, at[2], False))
+    either: Range = chosen(condition, a, at[1], True)
+    return either.or_(chosen(condition, b, at[2], False))
 
 
 @_entry("Concat")
-def _concat(node: Any, at: At, dtype: Any) -> Range:
+def _concat(node: ir.Node, at: Sequence[Range], dtype: Any) -> Range:
     return functools.reduce(Range.or_, at)
 
 
 @_entry("Pad", "Trilu", "AveragePool", "ScatterElements", "ScatterND")
-def _filled(node: Any, at: At, dtype: Any) -> Range:
+def _filled(node: ir.Node, at: At, dtype: Any) -> Range:
     """The first operand beside zeros, a fill value or updates."""
     fill = {"Pad": at[2] if len(at) > 2 else None, "ScatterElements": at[-1], "ScatterND": at[-1]}.get(
         node.op_type
@@ -326,11 +327,12 @@ def _filled(node: Any, at: At, dtype: Any) -> Range:
     reduced = node.attributes.get_string("reduction", "none") not in ("none", "max", "min")
     if reduced:
         return FINITE if at[0].finite and at[2].finite else ANY
-    return at[0].or_(fill or Range(0.0, 0.0, whole=True))
+    moved: Range = at[0]
+    return moved.or_(fill or Range(0.0, 0.0, whole=True))
 
 
 @_entry("Constant", "ConstantOfShape")
-def _constant(node: Any, at: At, dtype: Any) -> Range:
+def _constant(node: ir.Node, at: At, dtype: Any) -> Range:
     attributes = node.attributes
     if "value" in attributes:
         return range_of_array(attributes["value"].as_tensor().numpy())

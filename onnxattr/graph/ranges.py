@@ -79,12 +79,13 @@ class Ranges:
             waiting.pop()
         return self._found[value]
 
-    def clear(self, node: Any) -> bool:
+    def clear(self, node: ir.Node) -> bool:
         """Whether it is proven that a node stays away from the points where its derivative is infinite."""
         if node.op_type.endswith("Normalization"):
             return node.attributes.get_float("epsilon", 0.0 if node.op_type.startswith("Lp") else 1e-5) > 0
         if node.op_type in _STEEP_AT_ZERO:
-            operand = self(node.inputs[-1])
+            last = node.inputs[-1]
+            operand = ANY if last is None else self(last)
             return operand.finite and not operand.zero
         return node.op_type in _AS_STEEP_AS_HIGH and self(node.outputs[0]).finite
 

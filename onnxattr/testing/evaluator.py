@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,20 +11,23 @@ from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_batch_normalization import BatchNormalization_14
 from onnx.reference.ops.op_pad import Pad_18
 
-from onnxattr.testing.evaluator_windows import WINDOW_OPS, Corrected
+from onnxattr.testing.evaluator_windows import WINDOW_OPS, Attributes, Corrected
 
 
 class Pad(Pad_18):  # noqa: D101
     op_domain = ""
 
-    def _run(self, data, pads, constant_value=None, axes=None, mode=None):  # type: ignore[no-untyped-def]
+    def _run(
+        self, data: Any, pads: Any, constant_value: Any = None, axes: Any = None, mode: Any = None
+    ) -> Any:
         """Negative pads crop, which onnx's own evaluator does not know."""
         where = [axis % data.ndim for axis in axes] if axes is not None else [*range(data.ndim)]
         cut = [slice(None)] * data.ndim
         for index, axis in enumerate(where):
             begin, end = int(pads[index]), int(pads[index + len(where)])
             cut[axis] = slice(max(-begin, 0), data.shape[axis] - max(-end, 0))
-        return super()._run(data[tuple(cut)], np.maximum(pads, 0), constant_value, axes, mode)
+        pads = np.maximum(pads, 0)
+        return super()._run(data[tuple(cut)], pads, constant_value, axes, mode)  # type: ignore[no-untyped-call]
 
 
 class BatchNormalization(BatchNormalization_14):
@@ -35,7 +39,7 @@ class BatchNormalization(BatchNormalization_14):
 class Erf(OpRun):  # noqa: D101
     op_domain = ""
 
-    def _run(self, x):  # type: ignore[no-untyped-def]
+    def _run(self, x: Any) -> Any:
         """In the precision of x; onnx's own evaluator rounds to float32."""
         return (np.vectorize(math.erf, otypes=[x.dtype])(x),)
 
@@ -43,7 +47,7 @@ class Erf(OpRun):  # noqa: D101
 class GlobalMaxPool(OpRun):  # noqa: D101
     op_domain = ""
 
-    def _run(self, x):  # type: ignore[no-untyped-def]
+    def _run(self, x: Any) -> Any:
         """For any rank; onnx's own evaluator reduces the right axes for images only."""
         return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
 
@@ -51,7 +55,7 @@ class GlobalMaxPool(OpRun):  # noqa: D101
 class GatherElements(OpRun):  # noqa: D101
     op_domain = ""
 
-    def _run(self, x, indices, axis=0):  # type: ignore[no-untyped-def]
+    def _run(self, x: Any, indices: Any, axis: Any = 0) -> Any:
         """Where x is larger than the indices along other axes too, which onnx's own evaluator refuses."""
         axis %= x.ndim
         cut = [slice(None) if i == axis else slice(n) for i, n in enumerate(indices.shape)]
@@ -59,7 +63,7 @@ class GatherElements(OpRun):  # noqa: D101
 
 
 class LRN(Corrected):  # noqa: D101
-    def compute(self, attributes, x):  # type: ignore[no-untyped-def, override]
+    def compute(self, attributes: Attributes, x: Any) -> Any:
         """Of all channels; onnx's own evaluator sums for as many of them as there are samples."""
         size, total = attributes["size"], np.zeros(x.shape)
         for channel in range(x.shape[1]):
@@ -72,7 +76,7 @@ class LRN(Corrected):  # noqa: D101
 class _Rows(Corrected):
     """Operators that below opset 13 saw a matrix: all axes from ``axis`` on as one; onnx's own evaluator does not."""
 
-    def compute(self, attributes, x):  # type: ignore[no-untyped-def, override]
+    def compute(self, attributes: Attributes, x: Any) -> Any:
         whole = self.run_params["opsets"][""] < 13
         axis = attributes.get("axis", 1 if whole else -1) % max(x.ndim, 1)
         if whole:
@@ -110,22 +114,28 @@ class _Steps(OpRun):
     """What Loop and Scan share: a body that reads values of the enclosing graphs."""
 
     op_domain = ""
+    #: Set by onnx from the node's attributes.
+    body: Any
+    num_scan_inputs: int
+    _run_body: Any
 
     def need_context(self) -> bool:
         return True
 
-    def step(self, inputs, context, bindings):  # type: ignore[no-untyped-def]
+    def step(self, inputs: Any, context: Any, bindings: Any) -> Any:
         """The outputs of the body."""
         feeds = dict(context or {}) | dict(zip(self.body.input_names, inputs, strict=True))
         return self._run_body(feeds, bindings=bindings)
 
 
 class Loop(_Steps):  # noqa: D101
-    def _run(self, trips, condition, *states, context=None, bindings=None, **_):  # type: ignore[no-untyped-def]
+    def _run(
+        self, trips: Any, condition: Any, *states: Any, context: Any = None, bindings: Any = None, **_: Any
+    ) -> Any:
         """Without a condition too, without steps, and with results of any rank stacked: onnx's own does neither."""
         go, count, step = condition is None or bool(condition), len(states), 0
         declared = self.body.proto_.output[1 + count :]
-        stacks = [[] for _ in declared]
+        stacks: list[list[Any]] = [[] for _ in declared]
         while go and (trips is None or step < trips):
             go, *results = self.step([np.array(step), np.array(go), *states], context, bindings)
             states = results[:count]
@@ -137,10 +147,11 @@ class Loop(_Steps):  # noqa: D101
 
 
 class Scan(_Steps):  # noqa: D101
-    def _run(self, *args, context=None, bindings=None, **_):  # type: ignore[no-untyped-def]
+    def _run(self, *args: Any, context: Any = None, bindings: Any = None, **_: Any) -> Any:
         """Along any axis and backwards, which onnx's own evaluator refuses."""
         count = len(args) - self.num_scan_inputs
-        states, stacks = args[:count], [[] for _ in self.body.output_names[count:]]
+        states = args[:count]
+        stacks: list[list[Any]] = [[] for _ in self.body.output_names[count:]]
         layout = self._layout("input", len(args) - count)
         slices = [_slices(x, *where) for x, where in zip(args[count:], layout, strict=True)]
         for inputs in zip(*slices, strict=True):
@@ -152,7 +163,7 @@ class Scan(_Steps):  # noqa: D101
         ys = [np.stack(s[:: -1 if back else 1], axis) for s, (axis, back) in zip(stacks, layout, strict=True)]
         return self._check_and_fix_outputs((*states, *ys))
 
-    def _layout(self, side, count):  # type: ignore[no-untyped-def]
+    def _layout(self, side: Any, count: Any) -> Any:
         """The axis of each scanned operand, and whether it runs backwards."""
         axes = getattr(self, f"scan_{side}_axes") or [0] * count
         return list(zip(axes, getattr(self, f"scan_{side}_directions") or [0] * count, strict=True))
@@ -171,7 +182,7 @@ def _empty(declared: onnx.TypeProto.Tensor) -> np.ndarray:
 class Optional(OpRun):  # noqa: D101
     op_domain = ""
 
-    def _run(self, x=None, type=None):  # type: ignore[no-untyped-def]
+    def _run(self, x: Any = None, type: Any = None) -> Any:
         """What is there, or None; onnx's own evaluator never takes it out of a list again."""
         return (x,)
 

@@ -24,13 +24,13 @@ class Corrected(OpRun):
 
     op_domain = ""
 
-    def _run(self, *inputs, **_):  # type: ignore[no-untyped-def]
+    def _run(self, *inputs: Any, **_: Any) -> Any:
         attributes = {a.name: helper.get_attribute_value(a) for a in self.onnx_node.attribute}
         attributes = {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
         result = self.compute(attributes, *inputs)
         return result if isinstance(result, tuple) else (result,)
 
-    def compute(self, attributes: Attributes, *inputs: Any) -> Any:
+    def compute(self, attributes: Attributes, *inputs: Any, **_: Any) -> Any:
         """One array, or a tuple of them."""
         raise NotImplementedError
 
@@ -85,11 +85,11 @@ def _by_group(x: np.ndarray, groups: int) -> np.ndarray:
 
 
 class Conv(Corrected):  # noqa: D101
-    def compute(self, attributes, x, w, b=None):  # type: ignore[no-untyped-def, override]
+    def compute(self, attributes: Attributes, x: Any, w: Any, b: Any = None) -> Any:
         """A matrix product for each kernel position."""
         groups = attributes.get("group", 1)
         taps = w.reshape(groups, -1, *w.shape[1:])
-        total = 0
+        total: Any = 0
         for offset, view in views(x, attributes, w.shape[2:], 0.0):
             total = total + taps[(..., *offset)] @ _by_group(view, groups)
         y = total.reshape(x.shape[0], w.shape[0], *view.shape[2:])
@@ -97,7 +97,7 @@ class Conv(Corrected):  # noqa: D101
 
 
 class ConvTranspose(Corrected):  # noqa: D101
-    def compute(self, attributes, x, w, b=None):  # type: ignore[no-untyped-def, override]
+    def compute(self, attributes: Attributes, x: Any, w: Any, b: Any = None) -> Any:
         """A matrix product for each kernel position, added where it belongs; the padding is cut off at the end."""
         kernel, size = w.shape[2:], x.shape[2:]
         rank, groups = len(kernel), attributes.get("group", 1)
@@ -136,7 +136,7 @@ class ConvTranspose(Corrected):  # noqa: D101
 
 
 class MaxPool(Corrected):  # noqa: D101
-    def compute(self, attributes, x):  # type: ignore[no-untyped-def, override]
+    def compute(self, attributes: Attributes, x: Any) -> Any:
         """The values alone; indices, which no gradient reads here, are zeros."""
         y = functools.reduce(
             np.maximum, (view for _, view in views(x, attributes, attributes["kernel_shape"], -np.inf))
@@ -145,7 +145,7 @@ class MaxPool(Corrected):  # noqa: D101
 
 
 class AveragePool(Corrected):  # noqa: D101
-    def compute(self, attributes, x):  # type: ignore[no-untyped-def, override]
+    def compute(self, attributes: Attributes, x: Any) -> Any:
         """The sum over what a window covers, by how much of that counts."""
         kernel = attributes["kernel_shape"]
         inside = np.ones(x.shape)
@@ -162,7 +162,7 @@ class AveragePool(Corrected):  # noqa: D101
 
 
 class LpPool(Corrected):  # noqa: D101
-    def compute(self, attributes, x):  # type: ignore[no-untyped-def, override]
+    def compute(self, attributes: Attributes, x: Any) -> Any:
         """The p-norm of what a window covers."""
         p = attributes.get("p", 2)
         parts = views(np.abs(x) ** p, attributes, attributes["kernel_shape"], 0.0)
