@@ -51,7 +51,7 @@ def explainer_of(
     request = _with_baselines(plan.request, about["method"], baseline_input)
     labels = plan.labels(target)
     with one_door(f"The explainer of {about['method']} cannot be built"):
-        return build(request, plan.driver.rows, rendering, labels, dict(about), prepared)
+        return build(request, plan.driver.chunk, rendering, labels, dict(about), prepared)
 
 
 def _with_baselines(request: Request, method: str, as_input: bool) -> Request:

@@ -26,11 +26,12 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import SINGLE, UNDECIDED
 from onnxattr.running.arrays import Targets, as_targets, label_weights, model_inputs, row_count
 from onnxattr.running.baselines import asked, called, check_count, rows_of
-from onnxattr.running.driver import Driver, Feeds
+from onnxattr.running.driver import Driver
 from onnxattr.running.feature_mask import groups_of, sizes_of_masks
 from onnxattr.running.input_values import check_values
 from onnxattr.running.one_sample import has_classes, targets_of_sample
 from onnxattr.running.rows import compared, made_up
+from onnxattr.running.runs import Feeds
 from onnxattr.scores.check import checked_score
 from onnxattr.scores.score import LINEAR, Score
 

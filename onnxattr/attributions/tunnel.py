@@ -15,7 +15,8 @@ from onnxattr.attributions.plan import Plan
 from onnxattr.compile.method import Definition, first_moment, unbiased_variance
 from onnxattr.compile.renderings.tunnel import TunnelRequest, noisy_values, with_inputs
 from onnxattr.errors import ParameterError
-from onnxattr.running.driver import Driver, Feeds
+from onnxattr.running.driver import Driver
+from onnxattr.running.runs import Feeds
 
 KINDS = ("mean", "square", "variance")
 NOISE_KINDS = ("absolute", "relative")
@@ -158,7 +159,7 @@ class _TunnelPlan(Plan):
             inner.relu_policy,
             score=inner.score,
             inner=replace(inner, prepared=with_inputs(inner.prepared, noisy)),
-            inner_rows=self._inner.driver.rows,
+            inner_rows=self._inner.driver.chunk,
             with_delta=self._mean and inner.has_delta,
         )
         self.driver = Driver(self.request, self._batch_size, self._options.seed, self._options.providers)

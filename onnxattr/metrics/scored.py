@@ -23,8 +23,8 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import framework_of
 from onnxattr.running.arrays import label_weights, take
 from onnxattr.running.batches import is_dataset, join, pairs_of
-from onnxattr.running.driver import Feeds
 from onnxattr.running.frames import orders_of
+from onnxattr.running.runs import Feeds
 from onnxattr.session import Session
 
 #: (op, y) -> what is put behind the model's output.

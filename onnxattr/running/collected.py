@@ -10,9 +10,9 @@ import numpy as np
 
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.batches import joined
-from onnxattr.running.driver import Run
 from onnxattr.running.frames import columns_of, in_order, is_frame, orders_of, table_of
 from onnxattr.running.one_sample import joined_samples
+from onnxattr.running.runs import Run
 
 
 @dataclass

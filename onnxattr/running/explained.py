@@ -13,7 +13,8 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.results import Explanation
 from onnxattr.running.arrays import Targets, weights_of
 from onnxattr.running.collected import Collected, Details
-from onnxattr.running.driver import Driver, Feeds, Run
+from onnxattr.running.driver import Driver
+from onnxattr.running.runs import Feeds, Run
 
 
 def scored(driver: Driver, run: Run, feeds: Feeds, targets: Targets, rows: int) -> Details:

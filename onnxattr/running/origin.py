@@ -76,8 +76,8 @@ def origin_in_gradient(driver: Driver, feeds: Feeds, target: np.ndarray, row: in
     graph = step_rewrite(request).finished_model()
     fed = dict(feeds) | {own_name(prepared, "target"): target}
     for point in definition.counting:
-        at_point = fed | probe.row_feeds(np.array([0]), np.array([point]), 0, row)
-        if all(np.isfinite(found).all() for found in probe.step.run(at_point)):
+        at_point = fed | probe.step_feeds(np.array([0]), np.array([point]), 0, row)
+        if all(np.isfinite(found).all() for found in probe.graphs.step.run(at_point)):
             continue
         outputs = [str(value.name) for value in graph.graph.outputs]
         proto = ir.serde.serialize_model(graph)

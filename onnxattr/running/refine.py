@@ -1,4 +1,4 @@
-"""Takes more points on the path, row by row, until the attributions add up to f(x) - f(b)."""
+"""Takes more points on the path, sample by sample, until the attributions add up to f(x) - f(b)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from onnxattr.compile.renderings.driven import DIFFERENCE
 from onnxattr.running.arrays import take
 
 if TYPE_CHECKING:
-    from onnxattr.running.driver import Advance, Driver, Feeds
+    from onnxattr.running.driver import Driver
+    from onnxattr.running.runs import Advance, Feeds
 
-#: About how many bytes of gradients are kept at a time until it is known what each counts, of rows that take as many
-#: points as usual; and of rows that take as many as they may.
+#: About how many bytes of gradients are kept at a time until it is known what each counts, of samples that take as many
+#: points as usual; and of samples that take as many as they may.
 _KEPT_BYTES, _USUAL_POINTS, _MOST_BYTES = 2**28, 64, 2**30
 #: Intervals are halved down to this length, which float32 still tells apart everywhere on the path.
 _SHORTEST = 2.0**-20
@@ -25,38 +26,40 @@ _NEGLIGIBLE = 4 * 8
 
 
 def refined(
-    driver: Driver, fed: Feeds, rows: int, first_row: int, advance: Advance
+    driver: Driver, fed: Feeds, samples: int, first_sample: int, advance: Advance
 ) -> tuple[Feeds, np.ndarray]:
-    """The moments of all rows, and how many gradients each row took, (N,).
+    """The moments of all samples, and how many gradients each sample took, (N,).
 
     Args:
         driver: The method, whose definition says how points are added.
         fed: The model's inputs, what to explain and baselines, a row for each sample.
-        rows: Number of rows.
-        first_row: Position of the first row in the whole input.
+        samples: Number of samples.
+        first_sample: Position of the first sample in the whole input.
         advance: Called with the number of gradients done.
     """
     refinement = driver.request.definition.refinement
     assert refinement is not None
     if not refinement.adaptive:
-        return _finer_everywhere(driver, refinement, fed, rows, first_row, advance)
-    of_row = sum(array.nbytes // len(array) for array in fed.values() if array.ndim)
-    group = max(1, min(_KEPT_BYTES // (of_row * _USUAL_POINTS), _MOST_BYTES // (of_row * refinement.most)))
+        return _finer_everywhere(driver, refinement, fed, samples, first_sample, advance)
+    of_sample = sum(array.nbytes // len(array) for array in fed.values() if array.ndim)
+    group = max(
+        1, min(_KEPT_BYTES // (of_sample * _USUAL_POINTS), _MOST_BYTES // (of_sample * refinement.most))
+    )
     found: list[_Path] = []
-    for start in range(0, rows, group):
-        part = slice(start, min(start + group, rows))
+    for start in range(0, samples, group):
+        part = slice(start, min(start + group, samples))
         found += _paths(driver, refinement, take(fed, part), part.stop - start, advance)
     moments = {name: np.concatenate([path.moments[name] for path in found]) for name in found[0].moments}
     return moments, np.array([len(path.alphas) for path in found])
 
 
 def _finer_everywhere(
-    driver: Driver, refinement: Refinement, fed: Feeds, rows: int, first_row: int, advance: Advance
+    driver: Driver, refinement: Refinement, fed: Feeds, samples: int, first_sample: int, advance: Advance
 ) -> tuple[Feeds, np.ndarray]:
-    """More points on the whole path of the rows that miss by more than the tolerance."""
+    """More points on the whole path of the samples that miss by more than the tolerance."""
     definition, steps = driver.request.definition, refinement.steps
-    totals = driver.moments_at(definition, fed, rows, first_row, advance)
-    missing, spent = np.arange(rows), np.full(rows, steps)
+    totals = driver.moments_at(definition, fed, samples, first_sample, advance)
+    missing, spent = np.arange(samples), np.full(samples, steps)
     while True:
         found = driver.finish(take(fed | totals, missing), len(missing))
         missing = missing[found[-1] > refinement.tolerance]
@@ -69,24 +72,24 @@ def _finer_everywhere(
             weights=finer.weights,
             ends=np.zeros(len(finer.alphas), np.float32),
         )
-        added = driver.moments_at(table, take(fed, missing), len(missing), first_row, advance)
+        added = driver.moments_at(table, take(fed, missing), len(missing), first_sample, advance)
         for name in totals.keys() - {DIFFERENCE}:
             totals[name][missing] = totals[name][missing] * finer.kept + added[name]
         spent[missing] += len(finer.alphas)
         steps = finer.steps
 
 
-def _paths(driver: Driver, refinement: Refinement, fed: Feeds, rows: int, advance: Advance) -> list[_Path]:
-    """The points of each row, placed where its intervals miss their own change of the score."""
-    paths = [_Path() for _ in range(rows)]
+def _paths(driver: Driver, refinement: Refinement, fed: Feeds, samples: int, advance: Advance) -> list[_Path]:
+    """The points of each sample, placed where its intervals miss their own change of the score."""
+    paths = [_Path() for _ in range(samples)]
     start = quadrature.trapezoid(refinement.steps)[0]
-    wanted = dict.fromkeys(range(rows), start)
+    wanted = dict.fromkeys(range(samples), start)
     while wanted:
-        image = np.repeat(list(wanted), [len(alphas) for alphas in wanted.values()])
+        sample = np.repeat(list(wanted), [len(alphas) for alphas in wanted.values()])
         alphas = np.concatenate(list(wanted.values()))
-        gradients, slopes, scores = driver.gradients_at(fed, image, alphas, advance)
+        gradients, slopes, scores = driver.gradients_at(fed, sample, alphas, advance)
         for row in wanted:
-            own = np.flatnonzero(image == row)
+            own = np.flatnonzero(sample == row)
             paths[row].add(alphas[own], slopes[own], scores[own], take(gradients, own))
         after = {row: more for row in wanted if len(more := paths[row].more(refinement))}
         for row in wanted.keys() - after.keys():
@@ -97,7 +100,7 @@ def _paths(driver: Driver, refinement: Refinement, fed: Feeds, rows: int, advanc
 
 @dataclass
 class _Path:
-    """The points of one row in the order in which they were taken.
+    """The points of one sample in the order in which they were taken.
 
     Attributes:
         alphas: Where they lie.

@@ -1,0 +1,107 @@
+"""The graphs that the driver runs, each with a session that is made on first use and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import onnx
+
+from onnxattr.compile.method import Definition, first_moment
+from onnxattr.compile.renderings.batch import batch_graph
+from onnxattr.compile.renderings.driven import (
+    baselines_graph,
+    finish_graph,
+    path_score_graph,
+    rows_graph,
+    step_graph,
+    sum_graph,
+)
+from onnxattr.compile.renderings.forward import score_graph
+from onnxattr.compile.renderings.rewrite import Request
+from onnxattr.session import Session
+
+
+class Graphs:
+    """The graphs of one method on one model."""
+
+    def __init__(self, request: Request, providers: Sequence[Any] | None):
+        self._request, self._providers = request, providers
+
+    def _session(self, graph: onnx.ModelProto) -> Session:
+        return Session(graph, self._providers, self._request.prepared.folder)
+
+    @cached_property
+    def predict(self) -> Session:
+        """The model itself, cut."""
+        return self._session(self._request.prepared.proto())
+
+    @cached_property
+    def score(self) -> Session:
+        """The explained score of each sample."""
+        return self._session(score_graph(self._request))
+
+    @cached_property
+    def by_label(self) -> Session:
+        """Prediction and attribution of each sample in one run, for labels."""
+        return self._session(batch_graph(self._request, labels=True))
+
+    @cached_property
+    def by_weight(self) -> Session:
+        """The same for weights on the output."""
+        return self._session(batch_graph(self._request, labels=False))
+
+    @cached_property
+    def pilot(self) -> Session:
+        """The gradient at each sample itself, which is subtracted before squaring."""
+        plain = Definition(first_moment, rules=self._request.definition.rules)
+        request = replace(self._request, definition=plain, reducer=None, groups=())
+        return self._session(batch_graph(request, labels=False))
+
+    @cached_property
+    def baselines(self) -> Session:
+        """The baselines that are computed from the samples."""
+        return self._session(baselines_graph(self._request))
+
+    @cached_property
+    def step(self) -> Session:
+        """Moments from a chunk of points; see ``step_rewrite``."""
+        return self._session(step_graph(self._request))
+
+    @cached_property
+    def path_scores(self) -> Session:
+        """The score at points of a path."""
+        return self._session(path_score_graph(self._request))
+
+    @cached_property
+    def gradients(self) -> Session:
+        """The gradient at each point of a chunk by itself."""
+        return self._session(rows_graph(self._request))
+
+    @cached_property
+    def sum(self) -> Session:
+        """Moments from the gradients of one sample."""
+        return self._session(sum_graph(self._request))
+
+    @cached_property
+    def finish(self) -> Session:
+        """Attributions from moments."""
+        return self._session(finish_graph(self._request))
+
+    @cached_property
+    def dtype(self) -> Any:
+        """The dtype of the first explained value."""
+        return _numpy_dtype(self._request, self._request.prepared.wrt[0])
+
+    @cached_property
+    def score_dtype(self) -> Any:
+        """The dtype of the explained output."""
+        return _numpy_dtype(self._request, self._request.prepared.output)
+
+
+def _numpy_dtype(request: Request, name: str) -> Any:
+    dtype = request.prepared.value(name).dtype
+    assert dtype is not None
+    return dtype.numpy()
