@@ -34,6 +34,26 @@ _MOST_ELEMENTS = 2**29
 _TOO_LARGE = f"more than {_MOST_ELEMENTS} elements; convert without the check: verify=False (--no-verify)"
 
 
+class _Original:
+    """The Keras model, run once on each of the batches that the checks share: recurrent layers take long."""
+
+    def __init__(self, inputs: ModelInputs):
+        self.inputs = inputs
+        self._known: list[tuple[Sequence[np.ndarray], list[np.ndarray]]] = []
+
+    def outputs(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Its outputs, flat.
+
+        Raises:
+            ConversionError: The model itself fails on these arrays.
+        """
+        for seen, outputs in self._known:
+            if seen is arrays:
+                return outputs
+        self._known.append((arrays, run_original(self.inputs, arrays)))
+        return self._known[-1][1]
+
+
 def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: Trace, sample: Any) -> None:
     """Check outputs and layer table of a converted model.
 
@@ -51,17 +71,17 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
     low = any(getattr(c.layer, "compute_dtype", None) in ("float16", "bfloat16") for c in traced.calls)
     low = low or any(spec.dtype.name in ("float16", "bfloat16") for spec in inputs.specs)
     tolerance = TOLERANCE_FLOAT16 if low else TOLERANCE
-    session = Session(converted)
+    session, original = Session(converted), _Original(inputs)
     given = sample is not None
-    batches = [_flat_sample(inputs, sample)] if given else _random_batches(inputs, traced, session)
+    batches = [_flat_sample(inputs, sample)] if given else _random_batches(original, traced, session)
     wrong: tuple[str, float] | None = None
     for arrays in batches:
-        wrong = wrong or _compare(converted, session, inputs, arrays, tolerance)
+        wrong = wrong or _compare(converted, session, original, arrays, tolerance)
     if wrong is None and inputs.fixed_batch is not None and inputs.specs[0].shape[0] is None:
-        _check_smaller_batch(session, inputs, batches[0], tolerance)
+        _check_smaller_batch(session, original, batches[0], tolerance)
     guarded = None
     if wrong is None and not given:
-        guarded = _compare_guards(converted, session, inputs, batches[0], traced, tolerance)
+        guarded = _compare_guards(converted, session, original, batches[0], traced, tolerance)
     # The session holds a copy of the weights: let it go before the next one is made.
     del session
     shown, sentence = guarded or (batches[0], "")
@@ -83,14 +103,14 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
 def _compare_guards(
     converted: onnx.ModelProto,
     session: Session,
-    inputs: ModelInputs,
+    original: _Original,
     drawn: Sequence[np.ndarray],
     traced: Trace,
     tolerance: float,
 ) -> tuple[list[np.ndarray], str] | None:
     """The first batch of special rows in which an output is wrong, and the sentence about it; None if all agree."""
-    names = [value.name for value in converted.graph.output]
-    scales = [float(row_scales(output).max(initial=0.0)) for output in run_original(inputs, drawn)]
+    names, inputs = [value.name for value in converted.graph.output], original.inputs
+    scales = [float(row_scales(output).max(initial=0.0)) for output in original.outputs(drawn)]
     for rows, arrays in guard_batches(inputs, drawn, traced, tolerance == TOLERANCE_FLOAT16):
         try:
             expected = run_original(inputs, arrays)
@@ -153,13 +173,13 @@ def check_sizes(inputs: ModelInputs, traced: Trace) -> None:
 def _compare(
     converted: onnx.ModelProto,
     session: Session,
-    inputs: ModelInputs,
+    original: _Original,
     arrays: Sequence[np.ndarray],
     tolerance: float,
 ) -> tuple[str, float] | None:
     """The first output that differs and by how much; None if all agree."""
-    expected = run_original(inputs, arrays)
-    actual = session.run(dict(zip(inputs.names, arrays, strict=True)))
+    expected = original.outputs(arrays)
+    actual = session.run(dict(zip(original.inputs.names, arrays, strict=True)))
     for value, got, want in zip(converted.graph.output, actual, expected, strict=True):
         error = difference(got, want)
         if error > tolerance:
@@ -170,7 +190,8 @@ def _compare(
     return None
 
 
-def _random_batches(inputs: ModelInputs, traced: Trace, session: Session) -> list[list[np.ndarray]]:
+def _random_batches(original: _Original, traced: Trace, session: Session) -> list[list[np.ndarray]]:
+    inputs = original.inputs
     sizes = [layer.input_dim for layer in (call.layer for call in traced.calls) if _is_embedding(layer)]
     highest_id = min(sizes) - 1 if sizes else None
     batches = _BATCHES if inputs.fixed_batch is None else (inputs.fixed_batch,)
@@ -180,7 +201,7 @@ def _random_batches(inputs: ModelInputs, traced: Trace, session: Session) -> lis
         if not dynamic:
             return made
         try:
-            outputs = run_original(inputs, made[0])
+            outputs = original.outputs(made[0])
             session.run(dict(zip(inputs.names, made[0], strict=True)))
         except ConversionError:
             if size == _SIZES[-1]:
@@ -213,10 +234,10 @@ def _flat_sample(inputs: ModelInputs, sample: Any) -> list[np.ndarray]:
 
 
 def _check_smaller_batch(
-    session: Session, inputs: ModelInputs, arrays: Sequence[np.ndarray], tolerance: float
+    session: Session, original: _Original, arrays: Sequence[np.ndarray], tolerance: float
 ) -> None:
     """A model declared for one batch size must compute its rows independently: "N" promises that."""
-    expected = run_original(inputs, arrays)
+    expected, inputs = original.outputs(arrays), original.inputs
     rows = {name: array[:1] for name, array in zip(inputs.names, arrays, strict=True)}
     try:
         same = all(
