@@ -8,6 +8,8 @@ STATISTICS = {"oracle": "onnxruntime", "because": "the statistics are float32, w
 
 SINGLE = {"oracle": "onnxruntime", "because": "ONNX's own definition holds float32 constants"}
 
+TRAINING = {"training_mode": 1, "momentum": 0.6, "outputs": "fff"}
+
 CASES = [
     *(
         case("BatchNormalization", x(2, 3, *size), w(3), w(3), w(3), w(3, low=0.3))
@@ -17,6 +19,10 @@ CASES = [
     case("BatchNormalization", x(2, 3, 4, 2), x(3), x(3), x(3), x(3, low=0.3)),
     case("BatchNormalization", x(4, 3), x(3), x(3), x(3), x(3, low=0.3), epsilon=0.1),
     case("BatchNormalization", x(2, 3, 4), w(3), w(3), w(3), w(3, low=0.3), opset=7, **OLD),
+    *(
+        case("BatchNormalization", x(4, 3, *size), x(3), x(3), x(3), x(3, low=0.3), **TRAINING)
+        for size in ((), (2,), (2, 2))
+    ),
     case("LayerNormalization", x(2, 3, 4), w(4)),
     case("LayerNormalization", x(2, 3, 4), x(4), x(4), epsilon=0.1),
     case("LayerNormalization", x(2, 3, 4), x(3, 4), w(3, 4), axis=1),

@@ -6,6 +6,8 @@ from rule_cases import Case, case, const, feed, x
 #: x1, y1, x2, y2 inside the image and over its border.
 REGIONS = {"low": np.array([-1.5, -1.5, 3, 3]), "high": np.array([2.5, 2.5, 8, 7])}
 MODES = ("half_pixel", "output_half_pixel")
+#: Whose width and height are below 1, which "output_half_pixel" raises to 1: the far ends have no gradient.
+SMALL = {"low": np.array([0.6, 1.6, 0.9, 1.9]), "high": np.array([0.7, 1.7, 1.3, 2.3])}
 #: Far outside; smaller than a bin; over all borders.
 ODD = [[9.1, -7.3, 12.2, -5.6], [2.13, 3.21, 2.37, 3.83], [-3.3, -2.2, 8.3, 7.9]]
 
@@ -29,6 +31,17 @@ CASES = [
     ),
     *(
         align(const(ODD, np.float32), feed([1, 0, 0]), mode=mode, coordinate_transformation_mode=coordinates)
+        for mode in ("avg", "max")
+        for coordinates in MODES
+    ),
+    *(
+        align(
+            x(3, 4, **SMALL),
+            const([1, 0, 1]),
+            mode=mode,
+            coordinate_transformation_mode=coordinates,
+            label="small",
+        )
         for mode in ("avg", "max")
         for coordinates in MODES
     ),

@@ -58,6 +58,15 @@ PROVEN = {
         ],
         [1, 2], 1, zero=np.array([0], INT), one=np.array([1], INT), rest=np.array([2, 2], INT),
     ),
+    "transposed and back": tiny(
+        [
+            node("Transpose", ["x"], ["t"], perm=[1, 0]),
+            node("ReduceLogSumExp", ["t", "axes"], ["s"]),
+            node("MatMul", ["v", "s"], ["u"]),
+            node("Transpose", ["u"], ["y"], perm=[1, 0]),
+        ],
+        [2, 3], 2, axes=np.array([0], INT), v=W[:1].T,
+    ),
     "array of the input's shape": tiny(
         [
             node("Shape", ["x"], ["a"]),
@@ -110,7 +119,11 @@ def test_proven_models_take_any_number_of_rows(case):
     expected = np.concatenate(
         [original.run(None, {"x": x[i : i + fixed]})[0] for i in range(0, len(x), fixed)]
     )
-    np.testing.assert_allclose(GradientInput(model, operator="regression").predict(x), expected, rtol=1e-6)
+    method = GradientInput(model, operator="regression")
+    np.testing.assert_allclose(method.predict(x), expected, rtol=1e-6)
+    target = np.ones(expected.shape, np.float32)
+    maps = [method.explain(x[i : i + fixed], target[:fixed]) for i in range(0, len(x), fixed)]
+    np.testing.assert_allclose(method.explain(x, target), np.concatenate(maps), rtol=1e-6)
 
 
 @pytest.mark.parametrize("case", UNPROVEN)

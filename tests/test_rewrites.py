@@ -94,6 +94,12 @@ EACH = {
         ),
         (f"{SERIES} <int64[6] p = {{0,0,1,0,0,2}}> {{ r = Pad(x, p) y = Conv(r, w) }}", True),
         (f"{SERIES} <int64[6] p = {{0,0,-1,0,0,2}}> {{ r = Pad(x, p) y = Conv(r, w) }}", False),
+        # Wider than what the gradient's convolution is padded with: its pads would be negative.
+        (
+            "g (float[N,8,9] x, float[8,4,3] w) => (float[N,4,L] y) <int64[6] p = {0,0,1,0,0,2}>"
+            " { r = Pad(x, p) y = ConvTranspose<pads=[0,1]>(r, w) }",
+            False,
+        ),
         (f"{CONV} <int64[8] p = {{0,1,0,0,0,-1,1,1}}> {{ r = Pad(x, p) y = Conv(r, w) }}", False),
         (
             f"{SERIES} <int64[6] p = {{0,0,1,0,0,2}}> {{ r = Pad(x, p) y = MaxPool<kernel_shape=[3]>(r) }}",
@@ -124,6 +130,16 @@ LEFT_OUT = {
         "g (float[N,3,8,8] x, float[3,1,3,3] w) => (float[N,3,4,4] y) <int64[8] p = {0,0,0,0,0,0,1,1}>"
         " { r = Pad(x, p) y = Conv<strides=[2,2], group=3>(r, w) }",
         ("Pad", 1),
+    ),
+    "a border wider than the pads": (
+        "g (float[N,9,6,6] x, float[9,9,2,2] w) => (float[N,9,9,11] y) <int64[8] p = {0,0,1,2,0,0,3,4}>"
+        " { r = Pad(x, p) y = Conv(r, w) }",
+        ("Pad", 2),
+    ),
+    "a border wider than the pads of a depthwise convolution": (
+        "g (float[N,3,6,6] x, float[3,1,3,3] w) => (float[N,3,8,7] y) <int64[8] p = {0,0,0,3,0,0,4,0}>"
+        " { r = Pad(x, p) y = Conv<group=3>(r, w) }",
+        ("Pad", 2),
     ),
     "a border used twice": (
         "g (float[N,3,8,8] x, float[8,3,3,3] w) => (float[N,8,7,7] y, float[N,3,9,9] z)"
