@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxattr.autodiff.node import NodeView
 from onnxattr.autodiff.registry import Cotangent, attributes_of, vjp
 from onnxattr.autodiff.rewrites.patterns import Routed
 from onnxattr.autodiff.rules.padding import along
-from onnxattr.autodiff.rules.windows import Windows, pool_windows
+from onnxattr.autodiff.rules.windows import Windows, known, pool_windows
 from onnxattr.graph.builder import OpBuilder
 
 
 @vjp("MaxPool")
-def max_pool(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+def max_pool(op: OpBuilder, node: NodeView, ct: Any) -> Sequence[Cotangent]:
     """y = largest element of each window;  its ybar goes to the first position, in row-major order, that equals y.
 
     In three dimensions every position that equals y gets the whole of it: so does TensorFlow's MaxPool3DGrad.
@@ -26,8 +27,8 @@ def max_pool(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     forward pass down many times, and its ties differ between execution providers.
     """
     ct = ct[0] if isinstance(ct, tuple) else ct
-    x, y = node.inputs[0], node.outputs[0]
-    windows = pool_windows(node)
+    (x,), y = node.required(1), node.outputs[0]
+    windows = pool_windows(op, node)
     spatial = range(2, 2 + windows.rank)
     axes = [a for a in reversed(range(windows.rank)) if windows.kernel[a] > 1 or windows.strides[a] > 1]
     if not axes:
@@ -37,11 +38,10 @@ def max_pool(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
         # Positions are then cut out and put back as runs of channels, not as single elements.
         return op.Transpose(value, perm=[0, *spatial, 1])
 
-    begins, outputs, value, pools = windows.begin_values(op, x, y), op.shape(y, 2), x, []
+    value, pools = x, []
     for axis in axes:
         pooled = y if axis == axes[-1] else _pooled(op, node, value, axis)
-        ends = channels_last(value), channels_last(pooled)
-        pools.append(_AxisPool(op, windows, axis, *ends, begins, outputs))
+        pools.append(_AxisPool(op, windows, axis, channels_last(value), channels_last(pooled)))
         value = pooled
     moved = channels_last(ct)
     for pool in reversed(pools):
@@ -52,7 +52,7 @@ def max_pool(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     return (result,)
 
 
-def _pooled(op: OpBuilder, node: Any, x: ir.Value, axis: int) -> ir.Value:
+def _pooled(op: OpBuilder, node: NodeView, x: ir.Value, axis: int) -> ir.Value:
     """A value pooled along one spatial axis as the node does, and not along the others."""
     attributes = attributes_of(node)
     for key in ("kernel_shape", "strides", "dilations"):
@@ -72,27 +72,20 @@ class _AxisPool:
     holds the same element of one cell more.
     """
 
-    def __init__(
-        self,
-        op: OpBuilder,
-        windows: Windows,
-        spatial_axis: int,
-        x: ir.Value,
-        pooled: ir.Value,
-        begins: ir.Value,
-        outputs: ir.Value,
-    ):
+    def __init__(self, op: OpBuilder, windows: Windows, spatial_axis: int, x: ir.Value, pooled: ir.Value):
         self.op, self.axis, self.pooled = op, 1 + spatial_axis, pooled
         self.rank = 2 + windows.rank
         self.stride = windows.strides[spatial_axis]
         dilation = windows.dilations[spatial_axis]
         self.positions = [i * dilation for i in range(windows.kernel[spatial_axis])]
         padding, self.count = (
-            op.Slice(v, [spatial_axis], [spatial_axis + 1], [0]) for v in (begins, outputs)
+            op.Slice(vector, [spatial_axis], [spatial_axis + 1], [0])
+            for vector in (windows.begins, op.shape(windows.strided, 2))
         )
-        self.begin = windows.begins[spatial_axis] or 0
+        begins = known(windows.begins)
+        self.begin = begins[spatial_axis] if begins else 0
         # Padding known only at run time becomes part of x, so that cells begin where x does.
-        self.unknown = padding if windows.begins[spatial_axis] is None else self._count(0)
+        self.unknown = self._count(0) if begins else padding
         self.x = self._pad(x, self.unknown, self._count(0), lowest=True)
         self.size = op.shape(self.x, self.axis, self.axis + 1)
         self.cells = op.Div(op.Add(self.size, self.stride - 1), self.stride)

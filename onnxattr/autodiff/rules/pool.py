@@ -9,58 +9,47 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxattr.autodiff.node import NodeView
 from onnxattr.autodiff.registry import Cotangent, attributes_of, unary, vjp
-from onnxattr.autodiff.rules.conv import crop_to
 from onnxattr.autodiff.rules.linear import rank_of
 from onnxattr.autodiff.rules.windows import Windows, pool_windows
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import Range
 
 
-def _channels_as_rows(op: OpBuilder, value: ir.Value, like: ir.Value) -> ir.Value:
-    """Folds the channel axis into the batch, leaving one channel, so that one small kernel serves every channel."""
-    return op.Reshape(value, op.Concat([-1, 1], op.shape(like, 2), axis=0))
-
-
-def _spread(
-    op: OpBuilder, rows: ir.Value, kernel: np.ndarray, windows: Windows, x: ir.Value, y: ir.Value
-) -> ir.Value:
-    """Transposed convolution of single-channel rows with a constant kernel, cropped to x and back in its shape."""
-    weights = op.constant(kernel, x.dtype)
-    full = op.ConvTranspose(rows, weights, strides=[*windows.strides], dilations=[*windows.dilations])
-    placed = crop_to(op, full, windows.begin_values(op, x, y), x)
-    return op.reshape_like(placed, x)
+def _spread(op: OpBuilder, share: ir.Value, windows: Windows) -> ir.Value:
+    """Adds each element to what its window covers, each channel on its own."""
+    # Channels become rows of one channel, so that one small kernel serves them all.
+    rows = op.Reshape(share, op.sizes([-1, 1, op.shape(windows.strided, 2)]))
+    kernel = op.constant(np.ones((1, 1, *windows.kernel)), share.dtype)
+    spread = windows.spread(op, rows, kernel)
+    return op.reshape_like(spread, windows.padded)
 
 
 @vjp("AveragePool")
-def average_pool(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def average_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = mean of each window;  each element gets the sum of ybar / count over its windows.
 
     The count is the kernel's size, or without count_include_pad the number of elements of x in the window.
     """
-    x, y = node.inputs[0], node.outputs[0]
-    windows = pool_windows(node)
-    share = op.Div(ct, _counts(op, node, windows, x, y))
-    return (_spread(op, _channels_as_rows(op, share, y), np.ones((1, 1, *windows.kernel)), windows, x, y),)
+    windows = pool_windows(op, node)
+    return (_spread(op, op.Div(ct, _counts(op, node, windows)), windows),)
 
 
-def _counts(op: OpBuilder, node: Any, windows: Windows, x: ir.Value, y: ir.Value) -> ir.Value:
+def _counts(op: OpBuilder, node: NodeView, windows: Windows) -> ir.Value:
     """How many elements each window averages: a scalar, or a map of shape (1, 1, ...)."""
-    size = float(math.prod(windows.kernel))
-    ceil_mode = node.attributes.get_int("ceil_mode", 0)
-    include_pad = node.attributes.get_int("count_include_pad", 0)
-    padded = any(pad != 0 for pad in windows.begins + windows.ends)
+    x, size, include_pad = windows.padded, float(math.prod(windows.kernel)), node.get_int("count_include_pad")
     # Windows of auto_pad never reach past their padding, whatever ceil_mode says.
-    ceil_mode = ceil_mode and node.attributes.get_string("auto_pad", "NOTSET") == "NOTSET"
-    if not ceil_mode and (include_pad or not padded):
+    past_padding = node.get_int("ceil_mode") and node.get_string("auto_pad") == "NOTSET"
+    if not past_padding and (include_pad or (windows.pads is not None and not any(windows.pads))):
         return op.constant(size, x.dtype)
-    begins, inside = windows.begin_values(op, x, y), op.shape(x, 2)
-    zeros, ones = op.constant([0, 0], ir.DataType.INT64), op.constant([1, 1], ir.DataType.INT64)
+    begins, inside = windows.begins, op.shape(x, 2)
+    zeros = op.constant([0, 0], ir.DataType.INT64)
     if include_pad:
-        inside = op.Add(inside, [b + e for b, e in zip(windows.begins, windows.ends, strict=True)])  # type: ignore[operator]
+        inside = op.Add(inside, op.Add(windows.begins, windows.ends))
         begins = op.constant([0] * windows.rank, ir.DataType.INT64)
-    elements = op.Expand(op.constant(1, x.dtype), op.Concat(ones, inside, axis=0))
-    ends = op.Sub(windows.spans(op, y), op.Add(inside, begins))
+    elements = op.Expand(op.constant(1, x.dtype), op.sizes([1, 1, inside]))
+    ends = op.Sub(windows.spans(op), op.Add(inside, begins))
     elements = op.Pad(elements, op.Concat(zeros, begins, zeros, ends, axis=0))
     kernel = op.constant(np.ones((1, 1, *windows.kernel)), x.dtype)
     counts = op.Conv(elements, kernel, strides=[*windows.strides], dilations=[*windows.dilations])
@@ -68,12 +57,10 @@ def _counts(op: OpBuilder, node: Any, windows: Windows, x: ir.Value, y: ir.Value
 
 
 @vjp("LpPool", singular="x = 0")
-def lp_pool(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def lp_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = (sum of |x|^p over each window)^(1/p);  xbar = sign(x) |x|^(p-1) * sum of ybar / y^(p-1), 0 where y is 0."""
-    x, y, p = node.inputs[0], node.outputs[0], node.attributes.get_int("p", 2)
-    windows = pool_windows(node)
-    rows = _channels_as_rows(op, _over_power(op, ct, y, p), y)
-    spread = _spread(op, rows, np.ones((1, 1, *windows.kernel)), windows, x, y)
+    (x,), y, p = node.required(1), node.outputs[0], node.get_int("p")
+    spread = _spread(op, _over_power(op, ct, y, p), pool_windows(op, node))
     return (op.Mul(spread, _signed_power(op, x, p)),)
 
 

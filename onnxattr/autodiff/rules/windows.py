@@ -1,32 +1,43 @@
-"""The window arithmetic that convolutions and pools share: kernel, strides, dilations, pads, positions."""
+"""How the windows of convolutions and pools lie: kernel, strides, dilations, pads, and what follows from them.
+
+Loading states pads as numbers wherever they can be known; what is left depends on sizes that a run decides.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import onnx_ir as ir
 
+from onnxattr.autodiff.node import NodeView
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 
 
 @dataclass(frozen=True)
 class Windows:
-    """How windows of a kernel lie over the spatial axes of an input.
+    """How windows of a kernel lie over the spatial axes of a value.
 
     Window ``o`` covers the positions ``o * stride - begin + i * dilation`` for ``i < kernel`` along each axis.
-    ``begins`` and ``sizes`` hold integers, or None where they depend on a dimension known only at run time.
+
+    Attributes:
+        kernel: The size of a window along each axis.
+        strides: The distance from one window to the next.
+        dilations: The distance from one position of a window to the next.
+        begins: The padding before each axis, an int64 vector; a constant unless a run decides it.
+        ends: The same behind each axis.
+        padded: What the windows lie over.
+        strided: What has an element for each window.
     """
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
-    begins: tuple[int | None, ...]
-    ends: tuple[int | None, ...]
-    sizes: tuple[int | None, ...]
-    outputs: tuple[int | None, ...]
-    upper: bool
+    begins: ir.Value
+    ends: ir.Value
+    padded: ir.Value
+    strided: ir.Value
 
     @property
     def rank(self) -> int:
@@ -34,40 +45,93 @@ class Windows:
         return len(self.kernel)
 
     @property
-    def extents(self) -> tuple[int, ...]:
+    def extents(self) -> list[int]:
         """Span of one window, dilation included."""
-        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
+        return _extents(self.kernel, self.dilations)
 
     @property
     def pads(self) -> list[int] | None:
-        """The padding before each axis, then behind each; None where it depends on dimensions of a run."""
-        pads = [pad for pad in self.begins + self.ends if pad is not None]
-        return pads if len(pads) == 2 * self.rank else None
+        """The padding before each axis, then behind each; None where a run decides it."""
+        begins, ends = known(self.begins), known(self.ends)
+        return None if begins is None or ends is None else begins + ends
 
     @property
     def rests(self) -> list[int] | None:
-        """How many elements behind the last window of each axis none reads; None where that is decided in a run."""
-        if self.pads is None:
-            return None
-        rests = []
+        """How many elements behind the last window of each axis none reads; None where that is not known to be some."""
+        pads = self.pads
+        sizes, counts = (
+            (dims_of(side) or [None] * (self.rank + 2))[2:] for side in (self.padded, self.strided)
+        )
+        rests = [0] * self.rank
         for axis, stride in enumerate(self.strides):
-            size, begin, end = self.sizes[axis], self.begins[axis], self.ends[axis]
-            if size is None and stride > 1:
+            size, count = sizes[axis], counts[axis]
+            if pads is None or (stride > 1 and not (isinstance(size, int) and isinstance(count, int))):
                 return None
-            rests.append(((size or 0) + (begin or 0) + (end or 0) - self.extents[axis]) % stride)
-        return rests
+            if isinstance(size, int) and isinstance(count, int):
+                padded = size + pads[axis] + pads[axis + self.rank]
+                rests[axis] = padded - (count - 1) * stride - self.extents[axis]
+        return rests if all(0 <= r < s for r, s in zip(rests, self.strides, strict=True)) else None
 
-    def begin_values(self, op: OpBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
-        """The padding before each axis as an int64 vector, computed in the graph where a dimension is dynamic."""
-        if None not in self.begins:
-            return op.constant([*self.begins], ir.DataType.INT64)
-        total = op.Max(op.Sub(self.spans(op, y), op.shape(x, 2)), 0)
-        return op.Div(total if self.upper else op.Add(total, 1), 2)
+    def spans(self, op: OpBuilder) -> ir.Value:
+        """The length that all windows cover along each axis: (count - 1) * stride + extent."""
+        return _spans(op, self.strided, self.strides, self.extents)
 
-    def spans(self, op: OpBuilder, y: ir.Value) -> ir.Value:
-        """The length that all windows cover along each axis: (outputs - 1) * stride + extent."""
-        steps = op.Mul(op.Sub(op.shape(y, 2), 1), [*self.strides])
-        return op.Add(steps, [*self.extents])
+    def spread(self, op: OpBuilder, ct: ir.Value, w: ir.Value, group: int = 1) -> ir.Value:
+        """Adds each element of ct, times the kernel w, to what its window covers: the pullback of a convolution."""
+        strides, dilations = [*self.strides], [*self.dilations]
+        pads, rests = self.pads, self.rests
+        if pads is not None and rests is not None and min(pads) >= 0:
+            return op.ConvTranspose(
+                ct, w, group=group, strides=strides, dilations=dilations, pads=pads, output_padding=rests
+            )
+        full = op.ConvTranspose(ct, w, group=group, strides=strides, dilations=dilations)
+        # From the padding on, with zeros where no window reaches the end.
+        length = op.Sub(op.Shape(full, start=2), self.begins)
+        return pad_spatial(op, full, op.Neg(self.begins), op.Sub(op.shape(self.padded, 2), length))
+
+
+def windows_of(
+    op: OpBuilder,
+    node: NodeView,
+    kernel: Sequence[int],
+    padded: ir.Value,
+    strided: ir.Value,
+    rests: Sequence[int] = (),
+) -> Windows:
+    """The windows of a convolution, a transposed one or a pool.
+
+    Args:
+        op: The builder.
+        node: The node.
+        kernel: The size of its windows.
+        padded: What the windows lie over: the node's input, or the output of a transposed convolution.
+        strided: What has an element for each window: the other one.
+        rests: For each axis, how many elements there are behind the last window at least.
+    """
+    rank = len(kernel)
+    strides, dilations = (tuple(node.get_ints(name) or [1] * rank) for name in ("strides", "dilations"))
+    auto_pad, pads = node.get_string("auto_pad"), node.get_ints("pads") or [0] * (2 * rank)
+    if auto_pad == "VALID":
+        pads = [0] * (2 * rank)
+    begins, ends = (op.constant(part, ir.DataType.INT64) for part in (pads[:rank], pads[rank:]))
+    if auto_pad.startswith("SAME") or node.get_ints("output_shape"):
+        reach = [e + r for e, r in zip(_extents(kernel, dilations), rests or [0] * rank, strict=True)]
+        total = op.Max(op.Sub(_spans(op, strided, strides, reach), op.shape(padded, 2)), 0)
+        small = op.Div(total, 2)
+        large = op.Sub(total, small)
+        begins, ends = (small, large) if auto_pad == "SAME_UPPER" else (large, small)
+    return Windows(tuple(kernel), strides, dilations, begins, ends, padded, strided)
+
+
+def pool_windows(op: OpBuilder, node: NodeView) -> Windows:
+    """The windows of a pool."""
+    (x,) = node.required(1)
+    return windows_of(op, node, node.get_ints("kernel_shape"), x, node.outputs[0])
+
+
+def known(numbers: ir.Value) -> list[int] | None:
+    """The numbers of an integer vector; None where a run decides them."""
+    return None if numbers.const_value is None else [int(n) for n in numbers.const_value.numpy()]
 
 
 def pad_spatial(op: OpBuilder, x: ir.Value, begins: ir.Value, ends: ir.Value) -> ir.Value:
@@ -76,47 +140,9 @@ def pad_spatial(op: OpBuilder, x: ir.Value, begins: ir.Value, ends: ir.Value) ->
     return op.Pad(x, op.Concat(zeros, begins, zeros, ends, axis=0))
 
 
-def windows_of(node: Any, kernel: tuple[int, ...], x: ir.Value, y: ir.Value) -> Windows:
-    """Reads the window geometry of a Conv or pool node whose padded, strided side is ``x`` and other side ``y``."""
-    rank = len(kernel)
-    attributes = node.attributes
-    strides = tuple(attributes.get_ints("strides", [1] * rank))
-    dilations = tuple(attributes.get_ints("dilations", [1] * rank))
-    sizes, outputs = (_spatial(value, rank) for value in (x, y))
-    auto_pad = attributes.get_string("auto_pad", "NOTSET")
-    extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-    begins: list[int | None] = [0] * rank
-    ends: list[int | None] = [0] * rank
-    if auto_pad == "NOTSET":
-        pads = attributes.get_ints("pads", [0] * (2 * rank))
-        begins, ends = list(pads[:rank]), list(pads[rank:])
-    elif auto_pad.startswith("SAME"):
-        for axis in range(rank):
-            begins[axis], ends[axis] = _same_pads(
-                sizes[axis], strides[axis], extents[axis], auto_pad == "SAME_UPPER"
-            )
-    return Windows(
-        kernel, strides, dilations, tuple(begins), tuple(ends), sizes, outputs, auto_pad != "SAME_LOWER"
-    )
+def _extents(kernel: Sequence[int], dilations: Sequence[int]) -> list[int]:
+    return [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
 
 
-def pool_windows(node: Any) -> Windows:
-    """The window geometry of a pooling node."""
-    kernel = tuple(node.attributes.get_ints("kernel_shape"))
-    return windows_of(node, kernel, node.inputs[0], node.outputs[0])
-
-
-def _spatial(value: ir.Value, rank: int) -> tuple[int | None, ...]:
-    dims = dims_of(value) or [None] * (rank + 2)
-    return tuple(dim if isinstance(dim, int) else None for dim in dims[2:])
-
-
-def _same_pads(size: int | None, stride: int, extent: int, upper: bool) -> tuple[int | None, int | None]:
-    if size is None:
-        if stride > 1:
-            return None, None
-        total = extent - 1
-    else:
-        total = max((-(-size // stride) - 1) * stride + extent - size, 0)
-    small, large = total // 2, total - total // 2
-    return (small, large) if upper else (large, small)
+def _spans(op: OpBuilder, strided: ir.Value, strides: Sequence[int], reach: Sequence[int]) -> ir.Value:
+    return op.Add(op.Mul(op.Sub(op.shape(strided, 2), 1), [*strides]), [*reach])
