@@ -26,7 +26,7 @@ test: $(VENV)/.test  ## The fast tests, two processes
 # Which lines the fast tests run, and the commands that they start; reports/coverage/index.html shows them.
 coverage: $(VENV)/.test  ## Which lines the fast tests run, as a table and as pages
 	$(RUN) -m pip install --quiet --requirement requirements/coverage.txt
-	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html:reports/coverage
+	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html:reports/coverage
 
 # A wheel and a source distribution in build/release/dist, and the wheel at work where nothing of the source tree is.
 release-check:  ## Build the wheel and the source distribution; try the wheel in a fresh environment

@@ -6,6 +6,7 @@ are complete; it is installed with ``[cpu]`` in a fresh virtual environment, and
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 import sys
@@ -16,8 +17,8 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Files of the package that are not Python.
-DATA = ("py.typed",)
+#: Files of the package: modules, their types, the mark that they have some.
+FILES = ("*.py", "*.pyi", "py.typed")
 
 
 def main(folder: Path) -> None:
@@ -55,9 +56,8 @@ def package_files() -> set[str]:
     """The names in the wheel of every file of the package that is in the source tree."""
     found = set()
     for folder, prefix in ((ROOT / "onnxattr", "onnxattr"), (ROOT / "converters", "onnxattr/converters")):
-        for path in folder.rglob("*"):
-            if path.suffix == ".py" or path.name in DATA:
-                found.add(f"{prefix}/{path.relative_to(folder).as_posix()}")
+        for path in itertools.chain.from_iterable(folder.rglob(pattern) for pattern in FILES):
+            found.add(f"{prefix}/{path.relative_to(folder).as_posix()}")
     return found
 
 
