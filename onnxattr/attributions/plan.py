@@ -25,7 +25,8 @@ from onnxattr.loading.heads import is_binary
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import SINGLE, UNDECIDED
 from onnxattr.running.arrays import Targets, as_targets, label_weights, model_inputs, row_count
-from onnxattr.running.baselines import asked, called, check_count, rows_of
+from onnxattr.running.baseline_shapes import check_count, rows_of
+from onnxattr.running.baselines import asked, called
 from onnxattr.running.driver import Driver
 from onnxattr.running.feature_mask import groups_of, sizes_of_masks
 from onnxattr.running.input_values import check_values

@@ -17,7 +17,8 @@ from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array
-from onnxattr.running.baselines import asked, cast, fits
+from onnxattr.running.baseline_shapes import cast, fits
+from onnxattr.running.baselines import asked
 
 if TYPE_CHECKING:
     from onnxattr.compile.renderings.points_graph import PointsGraph

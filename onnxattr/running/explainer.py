@@ -10,32 +10,29 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.compile.explainer_file import KEY, describe
+from onnxattr.compile.explainer_file import describe
 from onnxattr.compile.renderings.one_sample import keeps_output
-from onnxattr.errors import ModelError, ParameterError, TargetError, one_door
-from onnxattr.graph.values import dims_of
-from onnxattr.loading.heads import is_binary
+from onnxattr.errors import ModelError, ParameterError, one_door
 from onnxattr.loading.layers import read_layers
 from onnxattr.loading.load import FILES, FOLDER
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import is_keras, read_model, read_proto
 from onnxattr.loading.rows.independence import PROVEN, Rows
 from onnxattr.results import Explanation
-from onnxattr.running.arrays import Targets, as_targets, model_inputs, row_count, weights_of
-from onnxattr.running.baselines import asked, cast, fits, is_function, rows_of
+from onnxattr.running.about_model import AboutModel
+from onnxattr.running.arrays import Targets, model_inputs, row_count, weights_of
 from onnxattr.running.batches import is_dataset, joined, pairs_of
 from onnxattr.running.collected import Collected, Details
 from onnxattr.running.explained import explanation_of, linear_scores, total_of
+from onnxattr.running.explainer_inputs import FileInputs, check_interface
 from onnxattr.running.finite import Case, Results, check_mode
 from onnxattr.running.frames import in_order
-from onnxattr.running.input_values import check_values
-from onnxattr.running.one_sample import joined_samples, output_with_axis, targets_of_sample
+from onnxattr.running.one_sample import joined_samples
 from onnxattr.running.reason import reason_in_file
-from onnxattr.scores.score import TargetKind
 from onnxattr.session import Session
 
 
-class Explainer:
+class Explainer(AboutModel):
     """An exported file with the ``explain`` of the method that it was exported from.
 
     Attributes:
@@ -79,30 +76,16 @@ class Explainer:
             self.check_finite, self._providers, self._proto = check_finite, providers, proto
             self._session = Session(proto, providers, located.folder or Path())
             interface = ir.serde.deserialize_model(proto)
-            self._inputs = {str(value.name): value for value in interface.graph.inputs}
-            _check_interface(metadata, set(self._inputs), set(self._session.outputs))
-            interface.graph.inputs[:] = [self._inputs[name] for name in metadata["inputs"]]
+            inputs = {str(value.name): value for value in interface.graph.inputs}
+            check_interface(metadata, set(inputs), set(self._session.outputs))
+            interface.graph.inputs[:] = [inputs[name] for name in metadata["inputs"]]
             interface.meta[FOLDER], interface.meta[FILES] = located.folder, located.files
             layers = read_layers(interface.metadata_props)
             explained, unit = tuple(metadata["explained"]), metadata.get("unit")
             # A file that does not say took rows for granted.
             rows = Rows(str(metadata.get("rows", PROVEN)), str(metadata.get("rows_why", "")))
-            self._prepared = Prepared(interface, layers, metadata["prediction"], explained, unit, rows)
-            self._target_kind = self._kind_of_targets()
-
-    def _kind_of_targets(self) -> TargetKind:
-        """What the file takes as targets; labels stand for rows of the output's shape."""
-        about, mixed = self.metadata, self._prepared.rows.mixed
-        labels = about["target_kind"] == "labels"
-        value = self._prepared.value(self._prepared.output) if labels else self._inputs[about["target"]]
-        dims = dims_of(value) or []
-        score = about.get("score", {})
-        assert value.dtype is not None
-        return TargetKind(
-            dims if mixed and not keeps_output(self._prepared) else dims[1:],
-            value.dtype,
-            **{name: score[name] for name in TargetKind.TOLD if name in score},
-        )
+            self.prepared = Prepared(interface, layers, metadata["prediction"], explained, unit, rows)
+            self._file_inputs = FileInputs(metadata, self.prepared, inputs)
 
     @property
     def name(self) -> str:
@@ -110,29 +93,14 @@ class Explainer:
         return str(self.metadata["method"])
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """The files that the explainer is read from: its own and those of its external data."""
-        return self._prepared.files
-
-    @property
-    def unit(self) -> str | None:
-        """What the output is if it is one unit that tells two classes apart: "probability" or "logit" of class 1."""
-        return self._prepared.unit if is_binary(self._prepared.unit) else None
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The names of the model's classes in their order, as far as the file has them."""
-        return self._prepared.class_names
-
-    @property
     def explained(self) -> tuple[str, ...]:
         """Names of what is explained, as it was asked for, in the order of the maps."""
-        return self._prepared.wrt
+        return self.prepared.wrt
 
     @property
     def one_sample(self) -> bool:
         """Whether all of the inputs' first axis is one sample."""
-        return self._prepared.rows.mixed
+        return self.prepared.rows.mixed
 
     def explain(self, inputs: Any, targets: Any = None, *, baselines: Any = None, full: bool = False) -> Any:
         """Explains a batch of inputs, as the method did; see ``Attribution.explain``.
@@ -161,7 +129,7 @@ class Explainer:
         Raises:
             ParameterError: If the method has no path.
         """
-        return self._run(inputs, targets, Collected(self._prepared, False), baselines)[
+        return self._run(inputs, targets, Collected(self.prepared, False), baselines)[
             self._of_path("convergence_delta")
         ]
 
@@ -171,7 +139,7 @@ class Explainer:
         Raises:
             ParameterError: If the method has no path, or the file was written before explainers had this output.
         """
-        return self._run(inputs, targets, Collected(self._prepared, False), baselines)[
+        return self._run(inputs, targets, Collected(self.prepared, False), baselines)[
             self._of_path("relative_gap")
         ]
 
@@ -187,7 +155,7 @@ class Explainer:
 
     def _collected(self, inputs: Any, targets: Any, keep: bool, baselines: Any) -> Collected:
         """The attributions; with ``keep`` also scores and inputs."""
-        collected = Collected(self._prepared, is_dataset(inputs), keep)
+        collected = Collected(self.prepared, is_dataset(inputs), keep)
         outputs = self._run(inputs, targets, collected, baselines)
         entries, delta = self.metadata["explained"].values(), self.metadata["convergence_delta"]
         collected.arrays = [outputs[entry["attribution"]].astype(np.float32) for entry in entries]
@@ -215,16 +183,17 @@ class Explainer:
         self, inputs: Any, targets: Any, collected: Collected | None, baselines: Any = None
     ) -> dict[str, np.ndarray]:
         """Every output by name; without ``collected`` predictions alone are looked at."""
-        runs, results, one_sample = [], Results(self.check_finite), self._prepared.rows.mixed
-        given = collected or Collected(self._prepared, is_dataset(inputs))
+        runs, results, one_sample = [], Results(self.check_finite), self.prepared.rows.mixed
+        given = collected or Collected(self.prepared, is_dataset(inputs))
         explained = self.metadata["explained"].items()
         given.grouped = frozenset(name for name, entry in explained if entry.get("groups"))
-        for x, y in pairs_of(self._prepared, inputs, targets, None):
-            feeds = model_inputs(self._prepared, x)
+        for x, y in pairs_of(self.prepared, inputs, targets, None):
+            feeds = model_inputs(self.prepared, x)
             given.look_at(x)
-            rows = 1 if one_sample else row_count(feeds)
-            checked = self._targets(y, rows)
-            feeds = self._feeds(feeds, checked, rows, baselines)
+            samples = 1 if one_sample else row_count(feeds)
+            checked = self._file_inputs.targets(y, samples)
+            start = self.baseline if baselines is None else baselines
+            feeds = self._file_inputs.feeds(feeds, checked, samples, self.seed, start)
             runs.append(self._session.run(feeds))
             if one_sample:
                 runs[-1] = [
@@ -237,15 +206,9 @@ class Explainer:
             for measure in ("relative_gap", "spent_steps"):
                 found.pop(self.metadata.get(measure), None)
             looked = (list(found.values()), deltas) if collected else ([], [])
-            results.look(feeds, rows, looked[0], prediction, checked, looked[1])
+            results.look(feeds, samples, looked[0], prediction, checked, looked[1])
             if given.keep:
-                own = {name: feeds[name] for name in self.metadata["inputs"]}
-                if one_sample:
-                    own = {name: array[None] if array.ndim else array for name, array in own.items()}
-                weights = weights_of(self._prepared, checked, prediction)
-                linear = self.metadata.get("score", {}).get("name") is None
-                scores = linear_scores(prediction, weights) if linear else np.full(rows, np.nan, np.float32)
-                given.details.append(Details(own, scores, weights))
+                given.details.append(self._details(feeds, checked, prediction, samples))
         results.say(self._reason, stacklevel=3)
         arrays = joined_samples(runs) if one_sample else joined(runs)
         outputs = dict(zip(self._session.outputs, arrays, strict=True))
@@ -257,71 +220,30 @@ class Explainer:
                 outputs[own] = in_order(outputs[own], (given.orders or {}).get(name))
         return outputs
 
+    def _details(
+        self, feeds: Mapping[str, np.ndarray], checked: Targets, prediction: np.ndarray, samples: int
+    ) -> Details:
+        """What is to be kept of a batch; of a score that is no sum of outputs the file does not tell the value."""
+        own = {name: feeds[name] for name in self.metadata["inputs"]}
+        if self.prepared.rows.mixed:
+            own = {name: array[None] if array.ndim else array for name, array in own.items()}
+        weights = weights_of(self.prepared, checked, prediction)
+        linear = self.metadata.get("score", {}).get("name") is None
+        scores = linear_scores(prediction, weights) if linear else np.full(samples, np.nan, np.float32)
+        return Details(own, scores, weights)
+
     def _gets_axis(self, output: str) -> bool:
         """Whether an output of a file that takes one sample gets an axis of samples here."""
         if output == self.metadata["prediction"]:
-            return not keeps_output(self._prepared)
+            return not keeps_output(self.prepared)
         measures = ("convergence_delta", "relative_gap", "spent_steps")
         return output not in [self.metadata.get(measure) for measure in measures]
 
     def _with_axis(self, output: str, array: np.ndarray) -> np.ndarray:
         return array[None] if self._gets_axis(output) else array
 
-    def _targets(self, given: Any, rows: int) -> Targets:
-        kind = self._target_kind
-        if not self._prepared.rows.mixed:
-            return as_targets(self._prepared, given, rows, kind)
-        return targets_of_sample(self._prepared, output_with_axis(self._prepared), given, kind)
-
     def _reason(self, case: Case) -> str:
-        return reason_in_file(self._prepared, self._proto, case.feeds, case.row, self._providers)
-
-    def _feeds(
-        self, feeds: dict[str, np.ndarray], checked: Targets, rows: int, baselines: Any
-    ) -> dict[str, np.ndarray]:
-        about = self.metadata
-        given = checked.labels if about["target_kind"] == "labels" else checked.weights
-        if given is None:
-            other = "weights" if about["target_kind"] == "labels" else "labels"
-            raise TargetError(
-                f"The file takes {about['target_kind']} as targets; export it with target={other!r} for the others."
-            )
-        one_sample = self._prepared.rows.mixed and checked.weights is not None
-        feeds[about["target"]] = given[0] if one_sample and not keeps_output(self._prepared) else given
-        if about["seed"] is not None:
-            feeds[about["seed"]] = np.array(self.seed, np.int64)
-        feeds |= self._baselines(feeds, rows, baselines)
-        check_values(self._prepared, feeds)
-        return feeds
-
-    def _baselines(self, feeds: Mapping[str, np.ndarray], rows: int, given: Any) -> dict[str, np.ndarray]:
-        entries = self.metadata["explained"].items()
-        taken = {name: entry["baseline"] for name, entry in entries if entry["baseline"] is not None}
-        given = self.baseline if given is None else given
-        if not taken and given is not None:
-            raise ParameterError("The file takes no baselines; export it with baseline_input=True.")
-        if taken and given is None:
-            raise ParameterError("The file takes its baseline as an input: load it with baseline=<array>.")
-        parts = asked(given, "baseline").parts(self._prepared) if taken else {}
-        return {
-            own: self._rows_of_baseline(parts[name], name, self._inputs[own], feeds, rows)
-            for name, own in taken.items()
-        }
-
-    def _rows_of_baseline(
-        self, given: Any, name: str, taken: ir.Value, feeds: Mapping[str, np.ndarray], rows: int
-    ) -> np.ndarray:
-        """The rows for an input of the file that takes a baseline."""
-        if isinstance(given, str) or is_function(given):
-            raise ParameterError(f"baseline={given!r}: the file takes numbers; give it {name!r} as an array.")
-        mixed, dims = self._prepared.rows.mixed, dims_of(taken) or []
-        value = ir.Value(name=name, type=taken.type, shape=ir.Shape([1, *dims] if mixed else dims))
-        array = cast(given, value, str(taken.name))
-        fits(array, value, name, str(taken.name))
-        shape = feeds[name].shape if name in feeds else None
-        own = (1, *shape) if mixed and shape is not None else shape
-        found = rows_of(array, value, own, slice(0, rows), str(taken.name))
-        return found[0] if mixed else found
+        return reason_in_file(self.prepared, self._proto, case.feeds, case.row, self._providers)
 
 
 def is_explainer(path: str | os.PathLike[str]) -> bool:
@@ -334,30 +256,6 @@ def is_explainer(path: str | os.PathLike[str]) -> bool:
         return False
     with one_door(f"{path} cannot be read"):
         return describe({entry.key: entry.value for entry in read_proto(path).metadata_props}) is not None
-
-
-def _check_interface(metadata: Mapping[str, Any], inputs: set[str], outputs: set[str]) -> None:
-    """Checks that a file has the inputs and outputs that its metadata name."""
-    entries = metadata["explained"].values()
-    named_inputs = [
-        *metadata["inputs"],
-        metadata["target"],
-        metadata["seed"],
-        *(e["baseline"] for e in entries),
-    ]
-    named_outputs = [
-        metadata["prediction"],
-        metadata["convergence_delta"],
-        metadata.get("relative_gap"),
-        metadata.get("spent_steps"),
-        *(e["attribution"] for e in entries),
-    ]
-    missing = ({*named_inputs} - inputs) | ({*named_outputs} - outputs)
-    if missing - {None}:
-        raise ModelError(
-            f"The metadata entry {KEY!r} names {sorted(missing - {None})}, which the file does not have: it "
-            "was changed after the export. Export it again."
-        )
 
 
 def load(

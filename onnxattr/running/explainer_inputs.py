@@ -1,0 +1,149 @@
+"""What an exported file takes: its targets, seed and baselines beside the model's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.compile.explainer_file import KEY
+from onnxattr.compile.renderings.one_sample import keeps_output
+from onnxattr.errors import ModelError, ParameterError, TargetError
+from onnxattr.graph.values import dims_of
+from onnxattr.loading.prepared import Prepared
+from onnxattr.running.arrays import Targets, as_targets
+from onnxattr.running.baseline_shapes import cast, fits, rows_of
+from onnxattr.running.baselines import asked, is_function
+from onnxattr.running.input_values import check_values
+from onnxattr.running.one_sample import output_with_axis, targets_of_sample
+from onnxattr.scores.score import TargetKind
+
+
+class FileInputs:
+    """The inputs of an exported file."""
+
+    def __init__(self, about: Mapping[str, Any], prepared: Prepared, inputs: Mapping[str, ir.Value]):
+        """Reads what the targets are.
+
+        Args:
+            about: What the file says of itself.
+            prepared: The model in the file.
+            inputs: All inputs of the file by name.
+        """
+        self._about, self._prepared, self._inputs = about, prepared, inputs
+        self._target_kind = self._kind_of_targets()
+
+    def _kind_of_targets(self) -> TargetKind:
+        """What the file takes as targets; labels stand for rows of the output's shape."""
+        about, mixed = self._about, self._prepared.rows.mixed
+        labels = about["target_kind"] == "labels"
+        value = self._prepared.value(self._prepared.output) if labels else self._inputs[about["target"]]
+        dims = dims_of(value) or []
+        score = about.get("score", {})
+        assert value.dtype is not None
+        return TargetKind(
+            dims if mixed and not keeps_output(self._prepared) else dims[1:],
+            value.dtype,
+            **{name: score[name] for name in TargetKind.TOLD if name in score},
+        )
+
+    def targets(self, given: Any, samples: int) -> Targets:
+        """What the caller wants explained, checked.
+
+        Raises:
+            TargetError: If it does not fit the output.
+        """
+        kind = self._target_kind
+        if not self._prepared.rows.mixed:
+            return as_targets(self._prepared, given, samples, kind)
+        return targets_of_sample(self._prepared, output_with_axis(self._prepared), given, kind)
+
+    def feeds(
+        self, inputs: Mapping[str, np.ndarray], checked: Targets, samples: int, seed: int, baselines: Any
+    ) -> dict[str, np.ndarray]:
+        """Everything that the file takes.
+
+        Args:
+            inputs: The model's inputs.
+            checked: What is explained.
+            samples: The number of samples.
+            seed: Seed of the noise.
+            baselines: The baselines, where the file takes them.
+
+        Raises:
+            ParameterError: If baselines are missing, or the file takes none.
+            ShapeError: If an input or a baseline does not fit.
+            TargetError: If the file takes labels and weights were given, or the other way round.
+        """
+        about, feeds = self._about, dict(inputs)
+        given = checked.labels if about["target_kind"] == "labels" else checked.weights
+        if given is None:
+            other = "weights" if about["target_kind"] == "labels" else "labels"
+            raise TargetError(
+                f"The file takes {about['target_kind']} as targets; export it with target={other!r} for the others."
+            )
+        one_sample = self._prepared.rows.mixed and checked.weights is not None
+        feeds[about["target"]] = given[0] if one_sample and not keeps_output(self._prepared) else given
+        if about["seed"] is not None:
+            feeds[about["seed"]] = np.array(seed, np.int64)
+        feeds |= self._baselines(feeds, samples, baselines)
+        check_values(self._prepared, feeds)
+        return feeds
+
+    def _baselines(self, feeds: Mapping[str, np.ndarray], samples: int, given: Any) -> dict[str, np.ndarray]:
+        entries = self._about["explained"].items()
+        taken = {name: entry["baseline"] for name, entry in entries if entry["baseline"] is not None}
+        if not taken and given is not None:
+            raise ParameterError("The file takes no baselines; export it with baseline_input=True.")
+        if taken and given is None:
+            raise ParameterError("The file takes its baseline as an input: load it with baseline=<array>.")
+        parts = asked(given, "baseline").parts(self._prepared) if taken else {}
+        return {
+            own: self._rows_of_baseline(parts[name], name, self._inputs[own], feeds, samples)
+            for name, own in taken.items()
+        }
+
+    def _rows_of_baseline(
+        self, given: Any, name: str, taken: ir.Value, feeds: Mapping[str, np.ndarray], samples: int
+    ) -> np.ndarray:
+        """The rows for an input of the file that takes a baseline."""
+        if isinstance(given, str) or is_function(given):
+            raise ParameterError(f"baseline={given!r}: the file takes numbers; give it {name!r} as an array.")
+        mixed, dims = self._prepared.rows.mixed, dims_of(taken) or []
+        value = ir.Value(name=name, type=taken.type, shape=ir.Shape([1, *dims] if mixed else dims))
+        array = cast(given, value, str(taken.name))
+        fits(array, value, name, str(taken.name))
+        shape = feeds[name].shape if name in feeds else None
+        own = (1, *shape) if mixed and shape is not None else shape
+        found = rows_of(array, value, own, slice(0, samples), str(taken.name))
+        return found[0] if mixed else found
+
+
+def check_interface(metadata: Mapping[str, Any], inputs: set[str], outputs: set[str]) -> None:
+    """Checks that a file has the inputs and outputs that its metadata name.
+
+    Raises:
+        ModelError: If it does not.
+    """
+    entries = metadata["explained"].values()
+    named_inputs = [
+        *metadata["inputs"],
+        metadata["target"],
+        metadata["seed"],
+        *(e["baseline"] for e in entries),
+    ]
+    named_outputs = [
+        metadata["prediction"],
+        metadata["convergence_delta"],
+        metadata.get("relative_gap"),
+        metadata.get("spent_steps"),
+        *(e["attribution"] for e in entries),
+    ]
+    missing = ({*named_inputs} - inputs) | ({*named_outputs} - outputs)
+    if missing - {None}:
+        raise ModelError(
+            f"The metadata entry {KEY!r} names {sorted(missing - {None})}, which the file does not have: it "
+            "was changed after the export. Export it again."
+        )
