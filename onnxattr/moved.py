@@ -28,7 +28,7 @@ _ROOMS: dict[tuple[str, str], str] = {
     "keras_check=check keras_guard=guard keras_inputs=inputs keras_layers=layers "
     "keras_loading=loading keras_pure=pure keras_recurrent=recurrent keras_steps=steps "
     "keras_trace=trace keras_values=values recurrent_cells recurrent_ops relu_groups "
-    "saved_model_guard saved_model_ops tensorflow_operator tf2onnx_patches tf2onnx_resizes "
+    "saved_model_guard saved_model_ops tensorflow_operator tf2onnx_patches=tf2onnx_driver tf2onnx_resizes "
     "tf2onnx_selects tf2onnx_taps",
     ("converters", "converters.sklearn"): "sklearn_layers=layers sklearn_names=names "
     "sklearn_operators=operators sklearn_steps=steps",

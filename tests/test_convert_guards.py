@@ -7,7 +7,7 @@ import pytest
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
 from converted import run  # noqa: E402
-from onnxattr.converters.keras import guard_rows, tf2onnx_patches, to_onnx  # noqa: E402
+from onnxattr.converters.keras import guard_rows, tf2onnx_driver, tf2onnx_handlers, to_onnx  # noqa: E402
 from onnxattr.converters.keras import inputs as keras_inputs  # noqa: E402
 from onnxattr.converters.keras.trace import trace  # noqa: E402
 
@@ -80,7 +80,7 @@ def poisoning(ctx, node, name, args):
         rest = emit("Sub", [np.array(1, dtype), chosen])
         return emit("Add", [emit("Mul", [chosen, a]), emit("Mul", [rest, b])])
 
-    tf2onnx_patches.replace_node(ctx, node, build)
+    tf2onnx_handlers.replace_node(ctx, node, build)
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def poisoning(ctx, node, name, args):
     [("safe reciprocal", "zeros"), ("entropy", "zeros"), ("sinc", "zeros"), ("softplus", "large")],
 )
 def test_the_check_finds_a_guard_that_is_lost(name, row, monkeypatch):
-    handlers = {**tf2onnx_patches.BASIC_HANDLERS, "SelectV2": (poisoning, [])}
-    monkeypatch.setattr(tf2onnx_patches, "BASIC_HANDLERS", handlers)
+    handlers = {**tf2onnx_handlers.BASIC_HANDLERS, "SelectV2": (poisoning, [])}
+    monkeypatch.setattr(tf2onnx_driver, "BASIC_HANDLERS", handlers)
     with pytest.raises(ConversionError, match=f"not finite where the original is, in a row of {row}.*lambda"):
         to_onnx(model_of(GUARDED[name][0]))
 
@@ -105,7 +105,7 @@ def shifted(ctx, node, name, args):
         step = emit("Where", [above, np.array(1, dtype), np.array(0, dtype)])
         return emit("Add", [step, emit("Sub", [np.array(1, dtype), emit("Erf", [x])])])
 
-    tf2onnx_patches.replace_node(ctx, node, build)
+    tf2onnx_handlers.replace_node(ctx, node, build)
 
 
 def test_the_check_visits_the_range_of_the_training_data(monkeypatch):
@@ -115,7 +115,7 @@ def test_the_check_visits_the_range_of_the_training_data(monkeypatch):
     model = keras.Model(z, L.Lambda(lambda t: tf.math.erfc(t / 100))(z) + 0 * layer(z))
     to_onnx(model)
     monkeypatch.setattr(
-        tf2onnx_patches, "BASIC_HANDLERS", {**tf2onnx_patches.BASIC_HANDLERS, "Erfc": (shifted, [])}
+        tf2onnx_driver, "BASIC_HANDLERS", {**tf2onnx_handlers.BASIC_HANDLERS, "Erfc": (shifted, [])}
     )
     with pytest.raises(ConversionError, match=r"in a row of mean .* of the training data"):
         to_onnx(model)

@@ -31,7 +31,7 @@ REFUSED = {
     "a layer": (lambda: L.Dense(3), {}, r"layer \(Dense\) was given.*keras.Sequential"),
     "no file": (lambda: "there/is/none.keras", {}, r"no file or folder 'there/is/none.keras'"),
     "no folder to write to": (small_model, {"path": "there/is/none.onnx"}, r"folder of 'there/is/none.onnx'"),
-    "opset": (small_model, {"opset": 19}, r"opset=19 was asked for, 13 to 18"),
+    "opset": (small_model, {"opset": 19}, r"unsupported opset=19; supported: 13 to 18"),
     "no inputs": (zoo.Residual, {}, r"input_signature=tf.TensorSpec.*sample"),
     "wrong signature": (
         zoo.Residual,

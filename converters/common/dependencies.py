@@ -14,13 +14,6 @@ from onnxattr.errors import ConversionError, RuntimeMissingError
 _TF2ONNX_FUNCTIONS = {
     "tf2onnx.convert": ("_convert_common",),
     "tf2onnx.tf_loader": ("from_function",),
-    "tf2onnx.graph": ("Graph", "Node"),
-    "tf2onnx.optimizer": (
-        "_get_optimizers",
-        "BackToBackOptimizer",
-        "IdentityOptimizer",
-        "MergeDuplicatedNodesOptimizer",
-    ),
 }
 
 

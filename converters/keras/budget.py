@@ -3,33 +3,33 @@
 import contextlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..common.patching import first_refusal, patched
+from onnxattr.errors import ConversionError
+
+from ..common.patching import applied, first_refusal
 from ..common.trust import untrusted
+from .patches import group
 
 # What a model may make on top of what is stored: weights that are shared, packed or not saved.
 _SLACK = 2**22
 
 
 @contextlib.contextmanager
-def weights_within(package: Any, stored: int, path: str | os.PathLike[str]) -> Iterator[None]:
+def weights_within(stored: int, path: str | os.PathLike[str]) -> Iterator[None]:
     """Within the block layers may add weights of twice as many elements as are stored, and a few more.
 
     Args:
-        package: keras or tf_keras.
         stored: Number of elements in the file.
         path: The file, for the message.
 
     Raises:
         ConversionError: A layer asks for more, before it gets them; also if Keras makes another error of it.
     """
-    layer_class = package.layers.Layer
-    add_weight = layer_class.add_weight
-    allowed, refused = 2 * stored + _SLACK, []
+    allowed, refused = 2 * stored + _SLACK, list[ConversionError]()
 
-    def counted(layer: Any, *args: Any, **kwargs: Any) -> Any:
+    def check(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         nonlocal allowed
         allowed -= _size(args, kwargs)
         if allowed < 0:
@@ -41,9 +41,15 @@ def weights_within(package: Any, stored: int, path: str | os.PathLike[str]) -> I
                 )
             )
             raise refused[0]
-        return add_weight(layer, *args, **kwargs)
 
-    with patched(layer_class, "add_weight", counted), first_refusal(refused):
+    def counted(add_weight: Callable[..., Any]) -> Callable[..., Any]:
+        def add(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            check(layer, args, kwargs)
+            return add_weight(layer, *args, **kwargs)
+
+        return add
+
+    with applied(group("weights"), counted), first_refusal(refused):
         yield
 
 

@@ -24,7 +24,7 @@ from .layers import KerasLayerTable
 from .recurrent import RecurrentLayers
 from .recurrent_ops import recurrent_handlers
 from .steps import steps_within
-from .tf2onnx_patches import convert_function
+from .tf2onnx_driver import convert_function
 from .trace import Trace, trace
 
 _OPSETS = range(13, 19)
@@ -74,7 +74,7 @@ def to_onnx(
     """
     if opset not in _OPSETS:
         raise ConversionError(
-            f"opset={opset} was asked for, {_OPSETS.start} to {_OPSETS.stop - 1} can be written. Convert at 17 and "
+            f"unsupported opset={opset}; supported: {_OPSETS.start} to {_OPSETS.stop - 1}. Convert at 17 and "
             "raise the opset with onnx.version_converter if you need more."
         )
     if path is not None and not Path(path).absolute().parent.is_dir():

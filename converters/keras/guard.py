@@ -126,7 +126,7 @@ def _check_nodes(value: dict[str, Any], where: str, path: str | os.PathLike[str]
     for node in nodes if isinstance(nodes, list) else ():
         if not _refers(node):
             raise untrusted(
-                path, f"{where} ({value['class_name']}) computes something of constants while it is loaded"
+                path, f"{where} ({value['class_name']}) computes a value from constants while it is loaded"
             )
 
 

@@ -151,7 +151,7 @@ def _load_keras_file(path: Path, elements: int | None) -> Any:
 
 
 def _load_with(package: Any, path: Path, elements: int | None) -> Any:
-    bounded = contextlib.nullcontext() if elements is None else weights_within(package, elements, path)
+    bounded = contextlib.nullcontext() if elements is None else weights_within(elements, path)
     with bounded, steps_within():
         return package.models.load_model(path, compile=False, safe_mode=elements is not None)
 

@@ -14,7 +14,8 @@ import numpy as np
 from onnxattr.errors import ConversionError
 
 from ..common import dependencies
-from ..common.patching import patched
+from ..common.patching import applied
+from .patches import group
 from .recurrent_cells import RecurrentSpec, describe_cell
 
 # Longer sequences than this stay loops when a cell has no ONNX operator: unrolling costs nodes for every step.
@@ -31,23 +32,10 @@ class RecurrentLayers:
     @contextlib.contextmanager
     def replaced(self) -> Iterator[None]:
         """Patch the recurrent layer classes of the imported Keras packages; undone on exit."""
-        with contextlib.ExitStack() as stack:
-            for package in dependencies.keras_packages():
-                layers = package.layers
-                if hasattr(layers.RNN, "inner_loop"):
-                    for owner in (layers.RNN, layers.LSTM, layers.GRU):
-                        stack.enter_context(patched(owner, "inner_loop", self._inner_loop(owner.inner_loop)))
-                    # The fused path exists for GPUs only and would bypass the layers.
-                    for name in ("_can_attempt_fused_lstm", "_can_attempt_fused_gru"):
-                        if hasattr(layers.Bidirectional, name):
-                            refuse = lambda *args, **kwargs: False  # noqa: E731
-                            stack.enter_context(patched(layers.Bidirectional, name, refuse))
-                else:
-                    for owner in (layers.LSTM, layers.GRU, layers.SimpleRNN, layers.RNN):
-                        stack.enter_context(patched(owner, "call", self._legacy_call(owner.call)))
+        with applied(group("recurrent"), self):
             yield
 
-    def _inner_loop(self, original: Any) -> Any:
+    def inner_loop(self, original: Any) -> Any:
         """Replacement for `inner_loop` of Keras 3 recurrent layers."""
 
         def inner_loop(
@@ -70,7 +58,7 @@ class RecurrentLayers:
 
         return inner_loop
 
-    def _legacy_call(self, original: Any) -> Any:
+    def legacy_call(self, original: Any) -> Any:
         """Replacement for `call` of tf_keras recurrent layers."""
 
         def call(

@@ -1,14 +1,14 @@
 """Bounds the steps of recurrent layers: their number is a line of text in a file."""
 
 import contextlib
-import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from onnxattr.errors import ConversionError
 
 from ..common import dependencies
-from ..common.patching import first_refusal, patched
+from ..common.patching import applied, first_refusal
+from .patches import group
 
 #: Most steps that are written out one by one, and most that are run, in TensorFlow's own loop, to check a model.
 _UNROLLED, _RUN = 2_000, 100_000
@@ -22,12 +22,8 @@ def steps_within() -> Iterator[None]:
         ConversionError: A layer would take more, before it does.
     """
     refused: list[ConversionError] = []
-    with contextlib.ExitStack() as stack:
-        for package in dependencies.keras_packages():
-            backend = importlib.import_module(f"{package.__name__}.src.backend")
-            stack.enter_context(patched(backend, "rnn", _counted(backend.rnn, refused)))
-        with first_refusal(refused):
-            yield
+    with applied(group("steps"), lambda rnn: _counted(rnn, refused)), first_refusal(refused):
+        yield
 
 
 def _counted(rnn: Callable[..., Any], refused: list[ConversionError]) -> Callable[..., Any]:

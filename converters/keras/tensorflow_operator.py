@@ -20,7 +20,7 @@ from onnxattr.scores.arrays import Array
 from onnxattr.scores.calls import Model, copied
 
 from ..common import dependencies
-from .tf2onnx_patches import convert_function
+from .tf2onnx_driver import convert_function
 
 #: Most calls of the model in one operator.
 _MOST_CALLS = 8

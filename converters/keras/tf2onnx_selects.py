@@ -4,14 +4,11 @@ tf2onnx writes c * a + (1 - c) * b, which is NaN wherever the value that was not
 model guards a division or a logarithm.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import onnx
-
-from ..common.patching import patched
 
 Handler = tuple[Callable[..., None], list[Any]]
 
@@ -63,20 +60,13 @@ SELECTS: Mapping[str, Handler] = {
 }
 
 
-@contextlib.contextmanager
-def bands_selected() -> Iterator[None]:
-    """MatrixBandPart and triangles choose between the matrix and 0 too: tf2onnx multiplies by a mask."""
-    from tf2onnx.onnx_opset.nn import MatrixBandPart
-
-    def apply(cls: Any, ctx: Any, node: Any, mask: Any) -> None:
-        dtype = ctx.get_dtype(node.output[0])
-        kept = mask.output[0]
-        if ctx.get_dtype(kept) != onnx.TensorProto.BOOL:
-            kept = ctx.make_node("Cast", [kept], attr={"to": onnx.TensorProto.BOOL}).output[0]
-        _replace(ctx, node, kept, node.input[0], _constant(ctx, node, 0, dtype))
-
-    with patched(MatrixBandPart, "_apply_mask_and_transform", classmethod(apply)):
-        yield
+def select_band(cls: Any, ctx: Any, node: Any, mask: Any) -> None:
+    """The matrix where the mask is true, 0 elsewhere, in place of their product."""
+    dtype = ctx.get_dtype(node.output[0])
+    kept = mask.output[0]
+    if ctx.get_dtype(kept) != onnx.TensorProto.BOOL:
+        kept = ctx.make_node("Cast", [kept], attr={"to": onnx.TensorProto.BOOL}).output[0]
+    _replace(ctx, node, kept, node.input[0], _constant(ctx, node, 0, dtype))
 
 
 def _replace(ctx: Any, node: Any, condition: str, then: str, other: str) -> None:

@@ -4,63 +4,54 @@ A tap is a graph output that is taken away later. To tf2onnx it is one more read
 refuse to touch a Transpose or Squeeze with two readers. So each tap gets a copy of those nodes for itself.
 """
 
-import collections
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from ..common import dependencies
 from ..common.graph_edit import LAYOUT_OPERATORS
 
+Method = Callable[..., Any]
 
-def optimizers_for_taps(taps: Collection[str]) -> "collections.OrderedDict[str, Any]":
-    """tf2onnx's optimisers by name, for a graph that has outputs named `taps` besides its own."""
-    dependencies.tf2onnx()
-    from tf2onnx import optimizer
 
-    # Asking for another round only when the main path is smaller than ever before makes the rounds end: copies
-    # for taps are merged back and made again in each.
-    fewest = [sys.maxsize]
+class Taps:
+    """The names of the taps of a conversion, and methods of tf2onnx's optimiser passes that know them."""
 
-    def is_smaller(graph: Any) -> bool:
-        count = len(_main_nodes(graph, taps))
-        smaller = count < fewest[0]
-        fewest[0] = min(count, fewest[0])
-        return smaller
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = frozenset(names)
+        self._fewest = sys.maxsize
 
-    class SplittingBackToBackOptimizer(optimizer.BackToBackOptimizer):
-        """Removes pairs like Transpose-Transpose also where a tap reads the value between them."""
+    def splitting(self, optimize: Method) -> Method:
+        """`BackToBackOptimizer._optimize` that removes pairs also where a tap reads the value between them."""
 
-        def _optimize(self, graph: Any) -> Any:
-            split_for_taps(graph, taps)
-            graph = super()._optimize(graph)
-            self.graph_been_opt = is_smaller(graph)
+        def _optimize(optimizer: Any, graph: Any) -> Any:
+            split_for_taps(graph, self.names)
+            graph = optimize(optimizer, graph)
+            # Copies for taps are merged back and made again in each round: another one is asked for only where the
+            # main path is smaller than ever before, or the rounds would not end.
+            count = len(_main_nodes(graph, self.names))
+            optimizer.graph_been_opt = count < self._fewest
+            self._fewest = min(count, self._fewest)
             return graph
 
-    class QuietMergeOptimizer(optimizer.MergeDuplicatedNodesOptimizer):
-        """Leaves it to the pass above to ask for another round."""
+        return _optimize
 
-        def _optimize(self, graph: Any) -> Any:
-            graph = super()._optimize(graph)
-            self.graph_been_opt = False
+    def quiet(self, optimize: Method) -> Method:
+        """`MergeDuplicatedNodesOptimizer._optimize` that leaves it to `splitting` to ask for another round."""
+
+        def _optimize(optimizer: Any, graph: Any) -> Any:
+            graph = optimize(optimizer, graph)
+            optimizer.graph_been_opt = False
             return graph
 
-    class TapKeepingIdentityOptimizer(optimizer.IdentityOptimizer):
-        """Keeps the Identity before a tap: without it the producer counts as output and nothing moves past it."""
+        return _optimize
 
-        def _handle_graph_output_identity(self, graph: Any, identity: Any, graph_outputs: Any) -> bool:
-            if identity.output[0] in taps:
-                return False
-            return super()._handle_graph_output_identity(graph, identity, graph_outputs)
+    def keeping(self, handle: Method) -> Method:
+        """`IdentityOptimizer._handle_graph_output_identity` that leaves the Identity before a tap."""
 
-    replaced = {
-        "merge_duplication": QuietMergeOptimizer,
-        "remove_back_to_back": SplittingBackToBackOptimizer,
-        "remove_identity": TapKeepingIdentityOptimizer,
-    }
-    return collections.OrderedDict(
-        (name, replaced.get(name, factory)) for name, factory in optimizer._get_optimizers().items()
-    )
+        def _handle(optimizer: Any, graph: Any, identity: Any, graph_outputs: Any) -> Any:
+            return identity.output[0] not in self.names and handle(optimizer, graph, identity, graph_outputs)
+
+        return _handle
 
 
 def split_for_taps(graph: Any, taps: Collection[str]) -> None:

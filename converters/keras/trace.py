@@ -8,7 +8,9 @@ from typing import Any
 from onnxattr.errors import ConversionError
 
 from ..common import dependencies
+from ..common.patching import applied
 from .inputs import ModelInputs, flatten
+from .patches import group
 
 
 @dataclass
@@ -151,18 +153,12 @@ class LayerRecorder:
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
         """Note every layer call while the context is open; the patch of the layer classes ends with it."""
-        layer_classes = [package.layers.Layer for package in dependencies.keras_packages()]
-        originals = [layer_class.__call__ for layer_class in layer_classes]
         self._graph = dependencies.tensorflow().compat.v1.get_default_graph()
-        try:
-            for layer_class, original in zip(layer_classes, originals, strict=True):
-                layer_class.__call__ = self._hook(original)
+        with applied(group("calls"), self):
             yield
-        finally:
-            for layer_class, original in zip(layer_classes, originals, strict=True):
-                layer_class.__call__ = original
 
-    def _hook(self, original: Any) -> Any:
+    def hook(self, original: Any) -> Any:
+        """`Layer.__call__` that notes the calls made in the traced graph."""
         recorder = self
 
         def call(layer: Any, *args: Any, **kwargs: Any) -> Any:

@@ -69,9 +69,7 @@ def to_onnx(
     if path is not None:
         check_output(path)
     if opset not in _OPSETS:
-        raise ConversionError(
-            f"opset={opset} was asked for, {_OPSETS.start} to {_OPSETS.stop - 1} can be written."
-        )
+        raise ConversionError(f"unsupported opset={opset}; supported: {_OPSETS.start} to {_OPSETS.stop - 1}.")
     names = feature_names(estimator, sample)
     rows = _rows(numbers_of(sample, names))
     estimator = by_position(estimator)

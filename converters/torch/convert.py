@@ -61,9 +61,7 @@ def to_onnx(
     if path is not None:
         check_output(path)
     if opset not in _OPSETS:
-        raise ConversionError(
-            f"opset={opset} was asked for; torch.onnx writes {_OPSETS.start} to {_OPSETS.stop - 1} well."
-        )
+        raise ConversionError(f"unsupported opset={opset}; supported: {_OPSETS.start} to {_OPSETS.stop - 1}.")
     program = module if isinstance(module, torch.export.ExportedProgram) else None
     if program is not None:
         positional, named = program.example_inputs

@@ -22,7 +22,7 @@ if os.environ.get("HIDE_TF_KERAS"):
 import tensorflow, keras, h5py, onnxruntime
 from onnxattr import cli
 from onnxattr.converters import keras as _
-from onnxattr.converters.keras import tf2onnx_patches
+from onnxattr.converters.keras import tf2onnx_driver
 from onnxattr.converters.files import convert_file
 
 @keras.saving.register_keras_serializable("hostile")

@@ -1,0 +1,109 @@
+"""Converts traced TensorFlow functions with tf2onnx 1.17.0, patched and set for the while."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import onnx
+
+from onnxattr.errors import ConversionError
+
+from ..common import dependencies
+from ..common.patching import applied
+from .patches import PATCHES
+from .tf2onnx_handlers import BASIC_HANDLERS
+from .tf2onnx_selects import Handler
+from .tf2onnx_taps import Taps
+
+# Above this size TensorFlow's grappler, which copies every constant several times, is left out. It would fold a
+# few constants that tf2onnx leaves in the graph; the results are the same.
+_GRAPPLER_LIMIT_BYTES = 64 * 2**20
+
+
+def convert_function(
+    function: Any,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+    taps: Mapping[str, str],
+    opset: int,
+    handlers: Mapping[str, Handler],
+    weight_bytes: int,
+    keep_padding: bool = False,
+) -> onnx.ModelProto:
+    """Convert a traced TensorFlow function.
+
+    Args:
+        function: The concrete function.
+        inputs: TensorFlow name -> ONNX name of each input, without captured constants, which get frozen.
+        outputs: TensorFlow name -> ONNX name of each output.
+        taps: The same of the extra outputs, which must not change how the rest is converted.
+        opset: ONNX opset to write.
+        handlers: tf2onnx op handlers beside `BASIC_HANDLERS`.
+        weight_bytes: Size of the model's weights; decides how much memory the conversion may spend.
+        keep_padding: Whether a Pad stays a node of its own, instead of becoming pads of the convolution after it.
+
+    Returns:
+        The model as tf2onnx wrote it: unknown operators may be left in it.
+
+    Raises:
+        ConversionError: tf2onnx fails.
+    """
+    tf = dependencies.tensorflow()
+    tf2onnx = dependencies.tf2onnx()
+    large = weight_bytes > _GRAPPLER_LIMIT_BYTES
+    fetched = [*outputs, *taps]
+    groups = ["tf2onnx", "padding"] if keep_padding else ["tf2onnx"]
+    patches = [patch for patch in PATCHES if patch.group in groups]
+    with (
+        applied(patches, Taps(taps.values())),
+        _quiet_without_copies(),
+        tf.device("/cpu:0"),
+        _failures_named(opset),
+    ):
+        model: onnx.ModelProto
+        graph_def = tf2onnx.tf_loader.from_function(function, list(inputs), fetched, large_model=large)
+        model, _ = tf2onnx.convert._convert_common(
+            graph_def,
+            name="keras model",
+            opset=opset,
+            input_names=list(inputs),
+            output_names=fetched,
+            tensors_to_rename={**inputs, **outputs, **taps},
+            custom_op_handlers={**BASIC_HANDLERS, **handlers},
+        )
+    return model
+
+
+@contextlib.contextmanager
+def _failures_named(opset: int) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise ConversionError(
+            f"tf2onnx fails on the traced graph at opset {opset}: {type(error).__name__}: {error}. Another opset may "
+            "work (13 to 18); otherwise write the operation that it names differently."
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet_without_copies() -> Iterator[None]:
+    """Settings of tf2onnx: no copy of the graph before each pass of its optimiser, and no log.
+
+    It deep-copies the graph unless the environment has TF2ONNX_CATCH_ERRORS, whatever the value. It logs operators that
+    it does not know as errors; the checks that follow raise them.
+    """
+    variable = os.environ.get("TF2ONNX_CATCH_ERRORS")
+    logger = logging.getLogger("tf2onnx")
+    level = logger.level
+    os.environ["TF2ONNX_CATCH_ERRORS"] = "off"
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if variable is None:
+            del os.environ["TF2ONNX_CATCH_ERRORS"]
+        else:
+            os.environ["TF2ONNX_CATCH_ERRORS"] = variable

@@ -1,0 +1,85 @@
+"""TensorFlow operators that tf2onnx does not know, or converts to others than it should: handlers for it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+
+from .tf2onnx_resizes import RESIZES
+from .tf2onnx_selects import SELECTS, Handler
+
+
+def replace_node(ctx: Any, node: Any, build: Callable[[Any, np.dtype], str]) -> None:
+    """Replace a one-output node of a tf2onnx graph.
+
+    Args:
+        ctx: The tf2onnx graph.
+        node: The node that goes away.
+        build: Called with `emit(op_type, inputs, **attributes) -> value name` and the numpy dtype of the output;
+            returns the name of the value that replaces the output. Every emitted value has the output's shape.
+    """
+    from tf2onnx import utils
+
+    output = node.output[0]
+    shape, dtype = ctx.get_shape(output), ctx.get_dtype(output)
+    ctx.remove_node(node.name)
+
+    def emit(op_type: str, inputs: list[Any], **attributes: Any) -> str:
+        names = [
+            value if isinstance(value, str) else ctx.make_const(utils.make_name(node.name), value).output[0]
+            for value in inputs
+        ]
+        made = ctx.make_node(
+            op_type, names, attr=attributes, shapes=[shape], dtypes=[dtype], name=utils.make_name(node.name)
+        )
+        return str(made.output[0])
+
+    result = build(emit, utils.map_onnx_to_numpy_type(dtype))
+    ctx.make_node("Identity", [result], outputs=[output], shapes=[shape], dtypes=[dtype])
+
+
+def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """Erfc(x) = 1 - erf(x), the exact GELU of Keras."""
+    (x,) = node.input
+    replace_node(ctx, node, lambda emit, dtype: emit("Sub", [np.array(1, dtype), emit("Erf", [x])]))
+
+
+def _expm1(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """expm1(x) = exp(x) - 1, as in CELU."""
+    (x,) = node.input
+    replace_node(ctx, node, lambda emit, dtype: emit("Sub", [emit("Exp", [x]), np.array(1, dtype)]))
+
+
+def _log1p(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """log1p(x) = log(1 + x)."""
+    (x,) = node.input
+    replace_node(ctx, node, lambda emit, dtype: emit("Log", [emit("Add", [x, np.array(1, dtype)])]))
+
+
+def _sign_bit(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """Bitcast(x) & sign bit, by which Keras' argmax tells -0.0 from 0.0: 1 / x is below 0."""
+    source, mask = node.inputs
+    if source.type != "Bitcast" or not mask.is_const() or mask.get_tensor_value() != np.iinfo(np.int32).min:
+        return  # reported as an unknown operator
+    x, output = source.input[0], node.output[0]
+    shape, dtype = ctx.get_shape(output), ctx.get_dtype(output)
+    floating = ctx.get_dtype(x)
+    zero = ctx.make_const(name + "/zero", np.array(0, np.float32)).output[0]
+    none = ctx.make_const(name + "/none", np.array(0, np.int32)).output[0]
+    ctx.remove_node(node.name)
+    inverse = ctx.make_node("Reciprocal", [x], shapes=[shape], dtypes=[floating]).output[0]
+    negative = ctx.make_node("Less", [inverse, zero], shapes=[shape], dtypes=[onnx.TensorProto.BOOL]).output[
+        0
+    ]
+    ctx.make_node("Where", [negative, mask.output[0], none], outputs=[output], shapes=[shape], dtypes=[dtype])
+
+
+BASIC_HANDLERS: Mapping[str, Handler] = {
+    "Erfc": (_erfc, []),
+    "Expm1": (_expm1, []),
+    "Log1p": (_log1p, []),
+    "BitwiseAnd": (_sign_bit, []),
+    **RESIZES,
+    **SELECTS,
+}
