@@ -229,7 +229,7 @@ def write(proto: onnx.ModelProto, path: AnyPath, check: Callable[[Path], None] |
             data = proto.SerializeToString()
         except Exception as error:
             raise ModelError(
-                f"The model cannot be one file: {error}. Of more than 2 GiB it needs weights='beside'."
+                f"The model cannot be written as one file: {error}. A model above 2 GiB needs weights='beside'."
             ) from error
         file.write(data)
         if check is not None:

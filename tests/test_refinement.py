@@ -263,7 +263,7 @@ def test_exported_rows_are_apart_and_bounded(tmp_path):
 @pytest.mark.parametrize(
     ("options", "rendering", "words"),
     [
-        ({"points": "adaptive"}, "batch", "adaptive points follow from those before"),
+        ({"points": "adaptive"}, "batch", "adaptive points follow from those before them"),
         ({"tolerance": 0.1}, "auto", "adds points while explain"),
     ],
 )
@@ -298,14 +298,14 @@ def test_a_tunnel_around_it():
         ({"tolerance": "1%"}, "tolerance='1%'"),
         ({"tolerance": True}, "tolerance=True"),
         ({"tolerance": float("nan")}, "tolerance=nan"),
-        ({"max_steps": 100}, "max_steps=100 bounds tolerance="),
+        ({"max_steps": 100}, "max_steps=100 limits the points that tolerance= adds"),
         ({"max_steps": 40, "tolerance": 0.1}, "max_steps=40: expected an integer from 50 on"),
         (
             {"max_steps": 1, "tolerance": 0.1, "points": "adaptive"},
             "max_steps=1: expected an integer from 2 on",
         ),
         ({"max_steps": 9.5, "tolerance": 0.1}, "max_steps=9.5"),
-        ({"points": "adaptive", "quadrature": "gauss_legendre"}, "adaptive points halve intervals"),
+        ({"points": "adaptive", "quadrature": "gauss_legendre"}, "adaptive points need 'trapezoid'"),
     ],
 )
 def test_bad_parameters(options, words):

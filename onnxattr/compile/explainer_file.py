@@ -63,13 +63,13 @@ def build(
     if refinement is not None:
         if not refinement.adaptive:
             raise ParameterError(
-                "tolerance= with points='uniform' adds points while explain() runs, a file cannot: give "
-                "points='adaptive', which a file can do, or a fixed number of steps and no tolerance."
+                "tolerance= with points='uniform' adds points while explain() runs, which an exported file cannot do. "
+                "Use points='adaptive', or a fixed number of steps without tolerance."
             )
         if rendering == "batch":
             raise ParameterError(
-                "rendering='batch': adaptive points follow from those before, one run cannot take them all; take "
-                "'loop' or 'auto'."
+                "rendering='batch' takes all points in one run, but adaptive points follow from those before them. "
+                "Use 'loop' or 'auto'."
             )
         rendering = "loop"
     if rendering == "batch":
@@ -79,15 +79,16 @@ def build(
         rendering = "batch" if fits else "loop"
     if rendering == "loop" and request.definition.single:
         raise ParameterError(
-            f"rendering='loop': {method['method']} takes one gradient, there is nothing to repeat."
+            f"rendering='loop' repeats gradients, but {method['method']} takes a single one and has nothing to repeat. "
+            "Use 'batch' or 'auto'."
         )
     if rendering == "loop" and rows is None and refinement is None:
         raise ParameterError(
-            "rendering='loop': say with batch_size how many rows one pass of the loop takes."
+            "rendering='loop' needs batch_size, the number of rows that one pass of the loop takes."
         )
     if rendering == "batch" and original.rows.mixed and request.definition.points > 1:
         raise ModelError(
-            f"rendering='batch': {original.rows.why}, so that points cannot be rows of one run; take 'loop' or 'auto'."
+            f"rendering='batch' makes rows of points, but {original.rows.why}. Use 'loop' or 'auto'."
         )
     if rendering == "batch":
         proto = batch_graph(request, labels)

@@ -150,16 +150,15 @@ def refinement(
         )
     if max_steps is not None and tolerance is None:
         raise ParameterError(
-            f"max_steps={max_steps!r} bounds tolerance=, which is None; steps= sets the points."
+            f"max_steps={max_steps!r} limits the points that tolerance= adds, and tolerance is None. Set the number of "
+            "points with steps=, or give a tolerance."
         )
     integer = isinstance(max_steps, (int, np.integer)) and not isinstance(max_steps, bool)
     if max_steps is not None and not integer:
         raise ParameterError(f"max_steps={max_steps!r}: expected an integer, or None for {MOST}.")
     adaptive = places == "adaptive"
     if adaptive and rule != "trapezoid":
-        raise ParameterError(
-            f"quadrature={rule!r} with points='adaptive': adaptive points halve intervals, which is for 'trapezoid'."
-        )
+        raise ParameterError(f"quadrature={rule!r} with points='adaptive': adaptive points need 'trapezoid'.")
     if tolerance is None and not adaptive:
         return None
     most = steps if tolerance is None else max(MOST, steps) if max_steps is None else max_steps

@@ -26,8 +26,8 @@ def check_apart(prepared: Prepared, definition: Definition) -> None:
         above = next((name for name in names if name != below and name in before), None)
         if above is not None:
             raise ParameterError(
-                f"wrt {names[below]!r} is computed from wrt {names[above]!r}: points on a path, or with noise, "
-                "cannot be chosen for both at once. Explain one at a time."
+                f"wrt {names[below]!r} is computed from wrt {names[above]!r}: a path or noise cannot "
+                "set both at once. Explain one at a time."
             )
 
 
@@ -52,8 +52,8 @@ def channel_axes(
     at_layer = definition.placement or (definition.factor and definition.factor.placement)
     if at_layer and prepared.rows.mixed:
         raise ModelError(
-            f"{prepared.rows.why}, so that all rows are one sample; a map at a layer needs rows that are apart, one "
-            "image each. Saliency and IntegratedGradients explain such a model."
+            f"A map at a layer needs one image for each row, but {prepared.rows.why}: all rows are one sample. Use "
+            "Saliency or IntegratedGradients for this model."
         )
     if (placement := definition.placement) is not None:
         return (placement.channel_there if len(placement.image_space) == 2 else None,)

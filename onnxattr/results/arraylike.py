@@ -96,8 +96,8 @@ class ArrayLike(NDArrayOperatorsMixin):
         if len(self.attributions) != 1:
             names = list(self.attributions)
             raise TypeError(
-                f"{len(names)} values are explained, {names}, which make no one array: take one by its name or "
-                f"place, as in explanation[{names[0]!r}] or explanation[0]."
+                f"The explanation holds {len(names)} arrays, of {names}, and cannot be used as one. Select one by name "
+                f"or position: explanation[{names[0]!r}] or explanation[0]."
             )
         return next(iter(self.attributions.values()))
 

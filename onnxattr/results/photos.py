@@ -73,7 +73,8 @@ def _slices(maps: np.ndarray, axis: int | None) -> np.ndarray:
     """The slice of each volume, over the first axis of its space, that holds the most."""
     if maps.ndim != 5:
         raise ShapeError(
-            f"Attributions of shape {maps.shape} are no images; pictures have 2 or 3 axes beside rows."
+            f"Attributions of shape {maps.shape} cannot be drawn as images; expected (N, H, W) or (N, D, H, W), with "
+            "or without a channel axis."
         )
     first = 2 if axis == 1 or (axis is None and maps.shape[1] in _COLORS) else 1
     maps = np.moveaxis(maps, first, 1)

@@ -123,8 +123,8 @@ class _Operator:
         if clash:
             shape = ", ".join("?" if d is None else str(d) for d in wanted or [])
             raise OperatorError(
-                f"The operator {self._name} takes {value.name!r} of shape ({shape}), and gets {given!r}; make its "
-                "inputs of the shapes of the model's output, the targets and the model's input."
+                f"The operator {self._name} takes {value.name!r} of shape ({shape}), and gets {given!r}. Give its "
+                "inputs the shapes of the model's output, the targets and the model's input."
             )
         return given if value.dtype is None else given.astype(value.dtype)
 
