@@ -96,7 +96,7 @@ def test_weights_of_a_large_model_are_stored_once(method, tmp_path):
     assert np.abs(outputs["attribution"] - maps).max() <= 5e-6 * np.abs(maps).max()
 
 
-INPUT = ("image", "float", ["images", 3, 8, 9])
+INPUT = ("image", "float", ["samples", 3, 8, 9])
 INTERFACES = {
     ("Saliency", "max"): [1, 8, 9],
     ("GradientInput", None): [3, 8, 9],

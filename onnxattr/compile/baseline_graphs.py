@@ -39,13 +39,13 @@ def computed(kind: str, prepared: Prepared, name: str, channel_axis: int | None,
     missing = value.producer() is None and may_be_missing([value], prepared.value(prepared.output))[0]
 
     def build(
-        op: OpBuilder, x: ir.Value, seed: ir.Value | None, image: ir.Value | None, position: int
+        op: OpBuilder, x: ir.Value, seed: ir.Value | None, sample: ir.Value | None, position: int
     ) -> ir.Value:
         wide = op.Cast(x, to=ir.DataType.FLOAT.value) if _is_half(x) else x
         if kind == "uniform":
             assert seed is not None
-            assert image is not None
-            found = _uniform(op, wide, seed, image, position, missing)
+            assert sample is not None
+            found = _uniform(op, wide, seed, sample, position, missing)
         elif kind == "mean":
             found = _mean(op, wide, axes, missing)
         else:
@@ -105,7 +105,7 @@ def _mean(op: OpBuilder, x: ir.Value, axes: Sequence[int], missing: bool) -> ir.
 
 
 def _uniform(
-    op: OpBuilder, x: ir.Value, seed: ir.Value, image: ir.Value, position: int, missing: bool
+    op: OpBuilder, x: ir.Value, seed: ir.Value, sample: ir.Value, position: int, missing: bool
 ) -> ir.Value:
     """b = min x + u (max x - min x) with u uniform between 0 and 1, the range that of the sample."""
     axes = list(range(1, len(dims_of(x) or [None])))
@@ -116,7 +116,7 @@ def _uniform(
     if missing:
         none = op.Greater(low, high)
         low, high = op.Where(none, 0.0, low), op.Where(none, 0.0, high)
-    noise = op.cast_like(uniform_like(op, x, seed, image, op.Mul(image, 0), position), x)
+    noise = op.cast_like(uniform_like(op, x, seed, sample, op.Mul(sample, 0), position), x)
     return op.Add(low, op.Mul(noise, op.Sub(high, low)))
 
 

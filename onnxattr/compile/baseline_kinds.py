@@ -11,8 +11,8 @@ import onnx_ir as ir
 
 from onnxattr.graph.builder import OpBuilder
 
-#: (op, x, seed, image, position) -> baseline of x's shape, or one that broadcasts to it; ``seed``, an int64 scalar, and
-#: ``image``, (N,) int64, are None where nothing is drawn.
+#: (op, x, seed, sample, position) -> baseline of x's shape, or one that broadcasts to it; ``seed``, an int64 scalar,
+#: and ``sample``, (N,) int64, are None where nothing is drawn.
 Compute = Callable[[OpBuilder, ir.Value, ir.Value | None, ir.Value | None, int], ir.Value]
 
 

@@ -26,7 +26,7 @@ _ELEMENT, _OFFSET, _FACTOR, _SHIFT = 48271, 1103515245, 69069007, 1662860475
 
 
 def normal_like(
-    op: OpBuilder, like: ir.Value, seed: ir.Value, image: ir.Value, draw: ir.Value, position: int = 0
+    op: OpBuilder, like: ir.Value, seed: ir.Value, sample: ir.Value, draw: ir.Value, position: int = 0
 ) -> ir.Value:
     """Standard normal noise in the shape and dtype of a value.
 
@@ -34,7 +34,7 @@ def normal_like(
         op: Builder on the graph.
         like: Value of shape (R, ...).
         seed: int64 scalar.
-        image: int64 (R,), which row of the input each row belongs to.
+        sample: int64 (R,), which row of the input each row belongs to.
         draw: int64 (R,), which draw each row is.
         position: Which of several explained values this is.
 
@@ -46,7 +46,7 @@ def normal_like(
     half = op.Div(op.Add(elements, 1), 2)
     # The number of elements once more, from the value itself: a known one would be folded into a table of all counters.
     counted = op.Div(op.Add(op.Div(op.Size(like), op.Squeeze(rows, [0])), 1), 2)
-    uniform = _uniform(op, op.Mul(counted, 2), _row_key(op, seed, image, draw, _NORMAL + position))
+    uniform = _uniform(op, op.Mul(counted, 2), _row_key(op, seed, sample, draw, _NORMAL + position))
     middle = op.Reshape(half, [1])
     radius = op.Sqrt(op.Mul(op.Log(op.Slice(uniform, [0], middle, [1])), -2.0))
     angle = op.Mul(op.Slice(uniform, middle, [2**62], [1]), 2.0 * math.pi)
@@ -60,23 +60,23 @@ def normal_like(
 
 
 def uniform_like(
-    op: OpBuilder, like: ir.Value, seed: ir.Value, image: ir.Value, draw: ir.Value, position: int = 0
+    op: OpBuilder, like: ir.Value, seed: ir.Value, sample: ir.Value, draw: ir.Value, position: int = 0
 ) -> ir.Value:
     """Noise that is uniform between 0 and 1, float32, in the shape of a value; arguments as of ``normal_like``."""
     rows = op.shape(like, 0, 1)
     counted = op.Div(op.Size(like), op.Squeeze(rows, [0]))
-    uniform = _uniform(op, counted, _row_key(op, seed, image, draw, _UNIFORM + position))
+    uniform = _uniform(op, counted, _row_key(op, seed, sample, draw, _UNIFORM + position))
     return op.Reshape(uniform, op.Concat(rows, op.shape(like, 1), axis=0))
 
 
 def start_rows(
-    op: OpBuilder, seed: ir.Value, image: ir.Value, draw: ir.Value, members: int
+    op: OpBuilder, seed: ir.Value, sample: ir.Value, draw: ir.Value, members: int
 ) -> tuple[ir.Value, ir.Value]:
     """For each row a position, uniform between 0 and 1, float32 (R,), and one of some members, int64 (R,).
 
     The other arguments are those of ``normal_like``.
     """
-    uniform = _uniform(op, op.constant(2, ir.DataType.INT64), _row_key(op, seed, image, draw, _ROWS))
+    uniform = _uniform(op, op.constant(2, ir.DataType.INT64), _row_key(op, seed, sample, draw, _ROWS))
     position, share = (op.Squeeze(op.Slice(uniform, [n], [n + 1], [1]), [1]) for n in range(2))
     member = op.Cast(op.Floor(op.Mul(share, float(members))), to=ir.DataType.INT64.value)
     return position, op.Min(member, members - 1)
@@ -96,10 +96,10 @@ def _uniform(op: OpBuilder, count: ir.Value, key: ir.Value) -> ir.Value:
     return op.Mul(op.Add(op.Cast(bits, to=ir.DataType.FLOAT.value), 0.5), 2.0**-31)
 
 
-def _row_key(op: OpBuilder, seed: ir.Value, image: ir.Value, draw: ir.Value, purpose: int) -> ir.Value:
-    """Hashes seed, image, draw and purpose into one residue a row."""
+def _row_key(op: OpBuilder, seed: ir.Value, sample: ir.Value, draw: ir.Value, purpose: int) -> ir.Value:
+    """Hashes seed, sample, draw and purpose into one residue a row."""
     state = op.Mod(op.Add(op.Mod(seed, _PRIME), 12345), _PRIME)
-    for part in (image, draw, op.constant(purpose, ir.DataType.INT64)):
+    for part in (sample, draw, op.constant(purpose, ir.DataType.INT64)):
         state = op.Mod(op.Add(op.Add(op.Mul(state, state), op.Mul(part, _ELEMENT)), _OFFSET), _PRIME)
         state = op.Mod(op.Add(op.Mul(state, _FACTOR), _SHIFT), _PRIME)
         state = op.Mod(op.Add(op.Mul(state, state), state), _PRIME)
@@ -125,11 +125,11 @@ def draw_noise(
     op = OpBuilder(graph, OPSET, prefix="noise")
     rows = nb_samples * shape[0]
     like = op.input("like", ir.DataType.FLOAT, [rows, *shape[1:]])
-    image, draw = (op.input(name, ir.DataType.INT64, [rows]) for name in ("image", "draw"))
-    noise = normal_like(op, like, op.input("seed", ir.DataType.INT64, []), image, draw, position)
+    sample, draw = (op.input(name, ir.DataType.INT64, [rows]) for name in ("sample", "draw"))
+    noise = normal_like(op, like, op.input("seed", ir.DataType.INT64, []), sample, draw, position)
     graph.outputs.append(noise)
-    draws, images = np.divmod(np.arange(rows, dtype=np.int64), shape[0])
-    feeds = {"image": images + first_row, "draw": draws, "seed": np.array(seed, np.int64)}
+    draws, samples = np.divmod(np.arange(rows, dtype=np.int64), shape[0])
+    feeds = {"sample": samples + first_row, "draw": draws, "seed": np.array(seed, np.int64)}
     feeds["like"] = np.zeros((rows, *shape[1:]), np.float32)
     (made,) = Session(finish(ir.Model(graph, ir_version=8))).run(feeds)
     return made.reshape(nb_samples, *shape)
@@ -152,9 +152,9 @@ def draw_starts(
     """
     graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="starts")
     op = OpBuilder(graph, OPSET, prefix="starts")
-    image, draw = (op.input(name, ir.DataType.INT64, ["rows"]) for name in ("image", "draw"))
-    graph.outputs.extend(start_rows(op, op.input("seed", ir.DataType.INT64, []), image, draw, members))
-    draws, images = np.divmod(np.arange(nb_samples * rows, dtype=np.int64), rows)
-    feeds = {"image": images + first_row, "draw": draws, "seed": np.array(seed, np.int64)}
+    sample, draw = (op.input(name, ir.DataType.INT64, ["rows"]) for name in ("sample", "draw"))
+    graph.outputs.extend(start_rows(op, op.input("seed", ir.DataType.INT64, []), sample, draw, members))
+    draws, samples = np.divmod(np.arange(nb_samples * rows, dtype=np.int64), rows)
+    feeds = {"sample": samples + first_row, "draw": draws, "seed": np.array(seed, np.int64)}
     alphas, chosen = Session(finish(ir.Model(graph, ir_version=8))).run(feeds)
     return alphas.reshape(nb_samples, rows), chosen.reshape(nb_samples, rows)

@@ -17,13 +17,13 @@ class Rows:
 
     Attributes:
         alpha: The position, float32; what a negative one means is the path's to say.
-        image: The image among those of the run, int64.
-        number: The image among all, int64.
+        sample: The sample among those of the run, int64.
+        number: The sample among all, int64.
         draw: The number of the point, int64.
     """
 
     alpha: ir.Value
-    image: ir.Value
+    sample: ir.Value
     number: ir.Value | None = None
     draw: ir.Value | None = None
 

@@ -1,4 +1,4 @@
-"""The loop rendering of adaptive points: rounds of points for each image, placed by what the graph has found so far."""
+"""The loop rendering of adaptive points: rounds for each sample, whose points follow from the gradients so far."""
 
 from __future__ import annotations
 
@@ -25,33 +25,35 @@ _UNUSED = 2.0
 
 def adaptive_totals(
     main: Rewrite,
-    images: ir.Value,
+    samples: ir.Value,
     rows: int,
-    per_image: Mapping[str, ir.Value],
+    per_sample: Mapping[str, ir.Value],
     shared: Mapping[str, ir.Value],
 ) -> tuple[list[ir.Value], ir.Value, ir.Value]:
-    """Appends a Loop over images around a Loop over rounds.
+    """Appends a Loop over samples around a Loop over rounds.
 
     Args:
         main: The graph around the loops.
-        images: The number of images, (1,).
+        samples: The number of samples, (1,).
         rows: Most rows in one run of the model.
-        per_image: Values with a row for each image, by the name of the step's input.
+        per_sample: Values with a row for each sample, by the name of the step's input.
         shared: Values that are the same for all, likewise.
 
     Returns:
-        The moments of each explained value, f(x) - f(b), (N, 1), and how many points each image took, (N,).
+        The moments of each explained value, f(x) - f(b), (N, 1), and how many points each sample took, (N,).
     """
     op = main.op
-    body = op.body("image")
-    image = body.input("number", INT64, [])
+    body = op.body("sample")
+    sample = body.input("number", INT64, [])
     body.input("go_on", ir.DataType.BOOL, [])
     feeds = {
-        name: body.Gather(value, body.Reshape(image, [1]), axis=0) for name, value in per_image.items()
+        name: body.Gather(value, body.Reshape(sample, [1]), axis=0) for name, value in per_sample.items()
     } | dict(shared)
     moments, difference, spent = _Rounds(main, body, feeds, rows).appended()
     body.graph.outputs.extend([body.Identity(body.graph.inputs[1]), *moments, difference, spent])
-    found = op.node("Loop", [op.Squeeze(images, [0]), np.array(True)], {"body": body.graph}, len(moments) + 2)
+    found = op.node(
+        "Loop", [op.Squeeze(samples, [0]), np.array(True)], {"body": body.graph}, len(moments) + 2
+    )
     *totals, differences, numbers = found
     dim = (dims_of(main.with_rows) or [None])[0]
     for total, x in zip(totals, main.wrt, strict=True):
@@ -63,15 +65,15 @@ def adaptive_totals(
 
 @dataclass
 class _Rounds:
-    """The rounds of one image.
+    """The rounds of one sample.
 
     Points have places in the order in which they are taken, ``each`` a round; the Loop stacks their gradients in the
     same order.
 
     Attributes:
         main: The graph around the loops.
-        body: The body of the Loop over images.
-        feeds: What the step takes of the image, a row, by the name of the step's input.
+        body: The body of the Loop over samples.
+        feeds: What the step takes of the sample, a row, by the name of the step's input.
         rows: Most rows in one run of the model.
     """
 
@@ -155,7 +157,7 @@ class _Rounds:
 
 
 class _Path:
-    """The points of one image in ascending order, places that are not in use behind them.
+    """The points of one sample in ascending order, places that are not in use behind them.
 
     Args of the constructor: where to append; alphas, slopes and scores by place; the number of places.
     """

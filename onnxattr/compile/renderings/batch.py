@@ -1,4 +1,4 @@
-"""The batch rendering: all points of all images as rows of one run."""
+"""The batch rendering: all points of all samples as rows of one run."""
 
 from __future__ import annotations
 
@@ -38,58 +38,58 @@ def batch_model(request: Request, labels: bool) -> ir.Model:
     if count > 1:
         _check_dynamic(rewrite)
     seed = rewrite.seed() if definition.noise else None
-    images = _Images(rewrite, count)
-    number = op.input(NUMBER, INT64, ["images"]) if request.numbered else None
+    samples = _Samples(rewrite, count)
+    number = op.input(NUMBER, INT64, ["samples"]) if request.numbered else None
     if count > 1:
-        rewrite.gather_inputs(images.repeat)
+        rewrite.gather_inputs(samples.repeat)
 
     def points(x: ir.Value, position: int) -> ir.Value:
         if definition.alphas is not None:
-            alpha = images.tile(definition.alphas.astype(np.float32))
+            alpha = samples.tile(definition.alphas.astype(np.float32))
             if not definition.fixed:
-                rewrite.baseline(position, images.pick(x, at_x), number)  # computed once for each image
-            local, draw = images.numbers(), images.tile(np.arange(definition.points))
-            image = local if number is None else images.repeat(number)
-            return rewrite.on_path(x, position, Rows(alpha, local, image, draw))
+                rewrite.baseline(position, samples.pick(x, at_x), number)  # computed once for each sample
+            local, draw = samples.numbers(), samples.tile(np.arange(definition.points))
+            sample = local if number is None else samples.repeat(number)
+            return rewrite.on_path(x, position, Rows(alpha, local, sample, draw))
         if seed is None:
             return x
-        draw = images.tile(np.arange(-1, definition.points))
-        image = images.numbers() if number is None else images.repeat(number)
-        rewrite.note_draws(seed, image, draw)
-        noise = normal_like(op, x, seed, image, draw, position)
+        draw = samples.tile(np.arange(-1, definition.points))
+        sample = samples.numbers() if number is None else samples.repeat(number)
+        rewrite.note_draws(seed, sample, draw)
+        noise = normal_like(op, x, seed, sample, draw, position)
         if definition.relative:
             noise = op.Mul(noise, rewrite.deviation(x))
-            scale = images.tile(np.array([0.0] + [1.0] * definition.points, np.float32))
+            scale = samples.tile(np.array([0.0] + [1.0] * definition.points, np.float32))
         else:
-            scale = images.tile(np.array([0.0] + [definition.noise] * definition.points, np.float32))
+            scale = samples.tile(np.array([0.0] + [definition.noise] * definition.points, np.float32))
         return op.Add(x, op.Mul(noise, rewrite.column(scale, x)))
 
     placed = rewrite.place_points(points)
     dim = _rows_dim(rewrite, count)
-    prediction = rewrite.add_prediction(images.pick(rewrite.score, at_x), dim)
+    prediction = rewrite.add_prediction(samples.pick(rewrite.score, at_x), dim)
     target = rewrite.add_target(prediction, labels, dim)
-    target_rows = images.repeat(target) if count > 1 else target
+    target_rows = samples.repeat(target) if count > 1 else target
     gradients = rewrite.gradients(placed, target_rows)
     xs, moments = [], []
     for position, (x, gradient) in enumerate(zip(rewrite.likes, gradients, strict=True)):
         if definition.pilot:
-            gradient = op.Sub(gradient, images.repeat(images.pick(gradient, at_x)))
+            gradient = op.Sub(gradient, samples.repeat(samples.pick(gradient, at_x)))
         gradient = rewrite.along_path(gradient, position)
         moments.append(
-            [images.total(power_of(op, gradient, power), definition.weights) for power in definition.powers]
+            [samples.total(power_of(op, gradient, power), definition.weights) for power in definition.powers]
         )
-        xs.append(images.pick(x, at_x))
+        xs.append(samples.pick(x, at_x))
         xs[-1].shape = ir.Shape([dim, *(dims_of(x) or [None])[1:]]) if count > 1 else x.shape
     difference = None
     if definition.ends is not None:
-        difference = images.total(rewrite.score_of_rows(target_rows), definition.ends)
+        difference = samples.total(rewrite.score_of_rows(target_rows), definition.ends)
     rewrite.attributions(xs, moments, difference)
     return rewrite.finished_model()
 
 
 def _rows_dim(rewrite: Rewrite, count: int) -> int | str | None:
     if count > 1:
-        return "images"
+        return "samples"
     return (dims_of(rewrite.with_rows) or [None])[0]
 
 
@@ -103,33 +103,33 @@ def _check_dynamic(rewrite: Rewrite) -> None:
             )
 
 
-class _Images:
-    """Index arithmetic of the batch rendering, where row r holds point r % count of image r // count."""
+class _Samples:
+    """Index arithmetic of the batch rendering, where row r holds point r % count of sample r // count."""
 
     def __init__(self, rewrite: Rewrite, count: int):
         self.rewrite, self.op, self.count = rewrite, rewrite.op, count
 
-    def images(self) -> ir.Value:
-        """The number of images, as an int64 vector of one element."""
+    def samples(self) -> ir.Value:
+        """The number of samples, as an int64 vector of one element."""
         return self.op.Shape(self.rewrite.with_rows, start=0, end=1)
 
     def numbers(self) -> ir.Value:
-        """The image of each row: 0, 0, ..., 1, 1, ..."""
+        """The sample of each row: 0, 0, ..., 1, 1, ..."""
         op = self.op
-        total = op.Mul(self.images(), self.count)
+        total = op.Mul(self.samples(), self.count)
         return op.Div(op.Range(0, op.Squeeze(total, [0]), 1), self.count)
 
     def repeat(self, value: ir.Value) -> ir.Value:
-        """Each image ``count`` times in a row."""
+        """Each sample ``count`` times in a row."""
         return self.op.Gather(value, self.numbers(), axis=0)
 
     def tile(self, per_point: np.ndarray) -> ir.Value:
         """A value per point, for each row."""
-        return self.op.Tile(self.op.constant(per_point), self.images())
+        return self.op.Tile(self.op.constant(per_point), self.samples())
 
     def grouped(self, value: ir.Value) -> ir.Value:
-        """Rows as (images, points, elements)."""
-        return self.op.Reshape(value, self.op.Concat(self.images(), [self.count, -1], axis=0))
+        """Rows as (samples, points, elements)."""
+        return self.op.Reshape(value, self.op.Concat(self.samples(), [self.count, -1], axis=0))
 
     def pick(self, value: ir.Value, point: int) -> ir.Value:
         """The rows of one point."""
@@ -139,7 +139,7 @@ class _Images:
         return self._ungroup(op.Gather(self.grouped(value), [point], axis=1), value)
 
     def total(self, value: ir.Value, weights: np.ndarray) -> ir.Value:
-        """The sum over the last points of each image, by their weights; those before have no part in it.
+        """The sum over the last points of each sample, by their weights; those before have no part in it.
 
         Nor do those of weight 0, whatever they are.
         """
@@ -154,4 +154,4 @@ class _Images:
         return self._ungroup(self.op.MatMul(row, grouped), value)
 
     def _ungroup(self, grouped: ir.Value, like: ir.Value) -> ir.Value:
-        return self.op.Reshape(grouped, self.op.Concat(self.images(), self.op.shape(like, 1), axis=0))
+        return self.op.Reshape(grouped, self.op.Concat(self.samples(), self.op.shape(like, 1), axis=0))

@@ -16,7 +16,7 @@ from onnxattr.graph.values import dims_of
 #: What is behind the name of a moment where there is one for each point.
 POINTS = "_points"
 #: Inputs and outputs of the two graphs; the prefix keeps them apart from any model's own.
-ROW, PLACES, WEIGHTS, ENDS, ALPHA, IMAGE, DRAW, PILOT, MOMENT, DIFFERENCE, SLOPES, SCORES = (
+ROW, PLACES, WEIGHTS, ENDS, ALPHA, SAMPLE, DRAW, PILOT, MOMENT, DIFFERENCE, SLOPES, SCORES = (
     f"onnxattr/{name}"
     for name in (
         "row",
@@ -24,7 +24,7 @@ ROW, PLACES, WEIGHTS, ENDS, ALPHA, IMAGE, DRAW, PILOT, MOMENT, DIFFERENCE, SLOPE
         "weights",
         "ends",
         "alpha",
-        "image",
+        "sample",
         "draw",
         "pilot",
         "moment",
@@ -35,47 +35,51 @@ ROW, PLACES, WEIGHTS, ENDS, ALPHA, IMAGE, DRAW, PILOT, MOMENT, DIFFERENCE, SLOPE
 )
 
 
-def step_rewrite(request: Request, masked: bool = False) -> Rewrite:
-    """Moments of the gradients at R rows, summed into the B images they belong to.
+#: The same under the name that the driver imports.
+IMAGE = SAMPLE
 
-    Inputs: the model's (B images), ``row`` (R,) int64 image of each row, ``places`` (B, S) int64 rows of each image
+
+def step_rewrite(request: Request, masked: bool = False) -> Rewrite:
+    """Moments of the gradients at R rows, summed into the B samples they belong to.
+
+    Inputs: the model's (B samples), ``row`` (R,) int64 sample of each row, ``places`` (B, S) int64 rows of each sample
     and ``weights`` (B, S) what they count, ``target`` (B, ...) weights on the model's output; with a path ``alpha``
     (R,) and ``ends`` (B, S), with which scores add up to f(x) - f(b), and ``baseline``, B rows or one, where it is not
-    the same for each sample; with noise, or a path of the method's own, ``image`` (R,) and ``draw`` (R,) int64, the
-    numbers of the image and the point, and ``seed`` () where they draw; with a pilot ``pilot_<i>`` like each explained
-    value. An image of fewer than S rows has one of its own again, of weight 0: no row of another image enters its sums,
-    where 0 times NaN would be NaN. With ``masked`` a gradient of weight 0 has no part in them either, whatever it is.
+    the same for each sample; with noise, or a path of the method's own, ``sample`` (R,) and ``draw`` (R,) int64, the
+    numbers of the sample and the point, and ``seed`` () where they draw; with a pilot ``pilot_<i>`` like each explained
+    value. A sample of fewer than S rows repeats one of its own with weight 0: no row of another sample enters its
+    sums, where 0 times NaN would be NaN. With ``masked`` a gradient of weight 0 has no part in them either.
     Outputs: for each explained value and each power one moment, shaped like the value; with a path ``difference``
     (B, 1).
     """
     rewrite, row, target_rows, gradients = _at_points(request)
     op, definition = rewrite.op, rewrite.definition
-    places = op.input(PLACES, INT64, ["images", "slots"])
-    weights = op.input(WEIGHTS, rewrite.wrt[0].dtype, ["images", "slots"])
+    places = op.input(PLACES, INT64, ["samples", "slots"])
+    weights = op.input(WEIGHTS, rewrite.wrt[0].dtype, ["samples", "slots"])
     pilots = pilot_names(request)
     for index, (x, gradient) in enumerate(zip(rewrite.likes, gradients, strict=True)):
-        shape = ["images", *(dims_of(x) or [None])[1:]]
+        shape = ["samples", *(dims_of(x) or [None])[1:]]
         if definition.pilot:
             gradient = op.Sub(gradient, op.Gather(op.input(pilots[index], x.dtype, shape), row, axis=0))
-        of_images = _by_image(op, rewrite.along_path(gradient, index), places)
+        of_samples = _by_sample(op, rewrite.along_path(gradient, index), places)
         for power in definition.powers:
-            powers = power_of(op, of_images, power)
+            powers = power_of(op, of_samples, power)
             if masked:
                 powers = op.Where(op.Equal(op.Unsqueeze(weights, [2]), 0), 0, powers)
             moment = _weighted(op, powers, weights, x)
             _add_output(rewrite, moment, f"{MOMENT}_{power}_{index}", shape)
     if definition.alphas is not None:
-        ends = op.input(ENDS, rewrite.score.dtype, ["images", "slots"])
+        ends = op.input(ENDS, rewrite.score.dtype, ["samples", "slots"])
         scores = rewrite.score_of_rows(target_rows)
-        difference = _weighted(op, _by_image(op, scores, places), ends, scores)
-        _add_output(rewrite, difference, DIFFERENCE, ["images", 1])
+        difference = _weighted(op, _by_sample(op, scores, places), ends, scores)
+        _add_output(rewrite, difference, DIFFERENCE, ["samples", 1])
     return rewrite
 
 
 def rows_rewrite(request: Request) -> Rewrite:
     """The gradients at R rows on a path, each by itself, and what tells how well a rule integrates them.
 
-    Inputs: the model's (B images), ``row``, ``target``, ``alpha`` and ``baseline`` as in ``step_rewrite``.
+    Inputs: the model's (B samples), ``row``, ``target``, ``alpha`` and ``baseline`` as in ``step_rewrite``.
     Outputs: for each explained value its gradient, (R, ...); ``slopes`` (R, 1), the change of the score with alpha,
     which is the sum of what the gradient alone would attribute; ``scores`` (R, 1).
     """
@@ -108,16 +112,16 @@ def _at_points(request: Request) -> tuple[Rewrite, ir.Value, ir.Value, list[ir.V
         return z
 
     placed = rewrite.place_points(points)
-    target_rows = op.Gather(rewrite.target_input("images"), row, axis=0)
+    target_rows = op.Gather(rewrite.target_input("samples"), row, axis=0)
     return rewrite, row, target_rows, rewrite.gradients(placed, target_rows)
 
 
 def _counters(rewrite: Rewrite) -> tuple[ir.Value | None, ir.Value | None]:
-    """The inputs that tell rows apart: the numbers of their images among all, and of their points."""
+    """The inputs that tell rows apart: the numbers of their samples among all, and of their points."""
     definition = rewrite.definition
     if not definition.noise and definition.path is None:
         return None, None
-    return rewrite.op.input(IMAGE, INT64, ["rows"]), rewrite.op.input(DRAW, INT64, ["rows"])
+    return rewrite.op.input(SAMPLE, INT64, ["rows"]), rewrite.op.input(DRAW, INT64, ["rows"])
 
 
 def step_graph(request: Request) -> onnx.ModelProto:
@@ -131,7 +135,7 @@ def rows_graph(request: Request) -> onnx.ModelProto:
 
 
 def sum_graph(request: Request) -> onnx.ModelProto:
-    """The moments of one image, from its gradients at K points as the step gives them for a row by itself.
+    """The moments of one sample, from its gradients at K points as the step gives them for a row by itself.
 
     Inputs: those, (K, ...), named as the step's outputs with ``_points`` behind, and ``weights`` (1, K). Outputs: the
     moments, (1, ...).
@@ -158,8 +162,8 @@ def sum_graph(request: Request) -> onnx.ModelProto:
 def path_score_graph(request: Request) -> onnx.ModelProto:
     """The scores at R points of a path, without gradients.
 
-    Inputs: the model's (B images), ``row`` (R,) int64 image of each row, ``alpha`` (R,), ``target`` (B, ...) weights on
-    the model's output; ``baseline``, ``seed``, ``image`` and ``draw`` as in ``step_rewrite``. Output: ``scores``
+    Inputs: the model's (B samples), ``row`` (R,) int64 sample of each row, ``alpha`` (R,), ``target`` (B, ...) weights
+    on the model's output; ``baseline``, ``seed``, ``sample`` and ``draw`` as in ``step_rewrite``. Output: ``scores``
     (R, 1).
     """
     rewrite = Rewrite(request.in_steps)
@@ -169,7 +173,7 @@ def path_score_graph(request: Request) -> onnx.ModelProto:
     alpha = op.input(ALPHA, ir.DataType.FLOAT, ["rows"])
     rows = Rows(alpha, row, *_counters(rewrite))
     rewrite.place_points(lambda x, position: rewrite.on_path(x, position, rows))
-    target_rows = op.Gather(rewrite.target_input("images"), row, axis=0)
+    target_rows = op.Gather(rewrite.target_input("samples"), row, axis=0)
     scores = rewrite.score_of_rows(target_rows)
     _add_output(rewrite, scores, SCORES, ["rows", 1])
     return rewrite.finished()
@@ -192,13 +196,13 @@ def finish_graph(request: Request) -> onnx.ModelProto:
 
 
 def baselines_graph(request: Request) -> onnx.ModelProto:
-    """The baselines that are computed from the samples, from the model's inputs, ``image`` (N,) and ``seed`` ()."""
+    """The baselines that are computed from the samples, from the model's inputs, ``sample`` (N,) and ``seed`` ()."""
     rewrite = Rewrite(request)
-    image = rewrite.op.input(IMAGE, INT64, ["images"])
+    sample = rewrite.op.input(SAMPLE, INT64, ["samples"])
     for position, name in enumerate(own_names(request.prepared, "baseline")):
         if isinstance(request.definition.baseline[position], Computed):
             x = rewrite.wrt[position]
-            computed = rewrite.baseline(position, x, image)
+            computed = rewrite.baseline(position, x, sample)
             assert computed is not None
             _add_output(rewrite, rewrite.op.Identity(computed), name, dims_of(x) or [None])
     return rewrite.finished()
@@ -214,15 +218,15 @@ def power_of(op: OpBuilder, value: ir.Value, power: int) -> ir.Value:
     return value if power == 1 else op.Mul(value, value)
 
 
-def _by_image(op: OpBuilder, value: ir.Value, places: ir.Value) -> ir.Value:
-    """R rows as (images, slots, elements)."""
+def _by_sample(op: OpBuilder, value: ir.Value, places: ir.Value) -> ir.Value:
+    """R rows as (samples, slots, elements)."""
     flat = op.Reshape(value, op.Concat(op.shape(value, 0, 1), [-1], axis=0))
     return op.Gather(flat, places, axis=0)
 
 
-def _weighted(op: OpBuilder, of_images: ir.Value, weights: ir.Value, like: ir.Value) -> ir.Value:
-    """Sums the rows of each image by their weights; the axes after the first are those of ``like``."""
-    total = op.MatMul(op.Unsqueeze(op.cast_like(weights, of_images), [1]), of_images)
+def _weighted(op: OpBuilder, of_samples: ir.Value, weights: ir.Value, like: ir.Value) -> ir.Value:
+    """Sums the rows of each sample by their weights; the axes after the first are those of ``like``."""
+    total = op.MatMul(op.Unsqueeze(op.cast_like(weights, of_samples), [1]), of_samples)
     return op.Reshape(total, op.Concat(op.Shape(weights, start=0, end=1), op.shape(like, 1), axis=0))
 
 

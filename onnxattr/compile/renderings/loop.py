@@ -14,9 +14,9 @@ from onnxattr.compile.renderings.driven import (
     ALPHA,
     DRAW,
     ENDS,
-    IMAGE,
     PLACES,
     ROW,
+    SAMPLE,
     WEIGHTS,
     pilot_names,
     step_rewrite,
@@ -34,33 +34,33 @@ def loop_graph(request: Request, labels: bool, rows: int) -> onnx.ModelProto:
 
 
 def loop_model(request: Request, labels: bool, rows: int) -> ir.Model:
-    """Prediction and attribution from one run that takes ``rows`` (image, point) pairs at a time.
+    """Prediction and attribution from one run that takes ``rows`` (sample, point) pairs at a time.
 
     Inputs and outputs are those of the batch rendering. The prediction, and with a pilot its gradient, are one run of
-    all images.
+    all samples.
     """
     main = request.rewrite()
     op, definition = main.op, main.definition
     dim = (dims_of(main.with_rows) or [None])[0]
     prediction = main.add_prediction(main.score, dim)
-    images = op.Shape(main.with_rows, start=0, end=1)
+    samples = op.Shape(main.with_rows, start=0, end=1)
     target = main.add_target(prediction, labels, dim)
-    per_image = {own_name(request.prepared, "target"): target}
+    per_sample = {own_name(request.prepared, "target"): target}
     if definition.pilot:
-        per_image |= dict(zip(pilot_names(request), main.gradients(main.wrt, target), strict=True))
+        per_sample |= dict(zip(pilot_names(request), main.gradients(main.wrt, target), strict=True))
     shared = {}
     if request.seeded:
         shared[own_name(request.prepared, "seed")] = main.seed()
     number = op.input(NUMBER, INT64, [dim]) if request.numbered else None
     for value in main.graph.inputs[: len(request.prepared.inputs)]:
-        (per_image if has_rows(value) else shared)[str(value.name)] = value
-    per_image |= main.baselines_per_image(number)
+        (per_sample if has_rows(value) else shared)[str(value.name)] = value
+    per_sample |= main.baselines_per_sample(number)
     if definition.refinement is not None:
-        found, difference, spent = adaptive_totals(main, images, rows, per_image, shared)
+        found, difference, spent = adaptive_totals(main, samples, rows, per_sample, shared)
         main.attributions(main.wrt, [[moment] for moment in found], difference)
         main.add_spent(spent)
         return main.finished_model()
-    totals = _Loop(main, images, rows, per_image, shared, number).totals()
+    totals = _Loop(main, samples, rows, per_sample, shared, number).totals()
     powers, likes = len(definition.powers), main.likes
     moments = [totals[i * powers : (i + 1) * powers] for i in range(len(likes))]
     main.attributions(likes, moments, totals[-1] if definition.ends is not None else None)
@@ -69,21 +69,21 @@ def loop_model(request: Request, labels: bool, rows: int) -> ir.Model:
 
 @dataclass
 class _Loop:
-    """Row r of all chunks holds point r % points of image r // points, as in the driven rendering.
+    """Row r of all chunks holds point r % points of sample r // points, as in the driven rendering.
 
     Attributes:
         main: The graph around the loop.
-        images: The number of images, (1,).
+        samples: The number of samples, (1,).
         rows: Most rows of a chunk.
-        per_image: Values with a row for each image, by the name of the step's input that takes a chunk's part.
+        per_sample: Values with a row for each sample, by the name of the step's input that takes a chunk's part.
         shared: Values that every chunk takes as they are, likewise.
-        number: What the noise of each image is a function of, if not its position.
+        number: What the noise of each sample is a function of, if not its position.
     """
 
     main: Rewrite
-    images: ir.Value
+    samples: ir.Value
     rows: int
-    per_image: Mapping[str, ir.Value]
+    per_sample: Mapping[str, ir.Value]
     shared: Mapping[str, ir.Value]
     number: ir.Value | None = None
 
@@ -93,15 +93,15 @@ class _Loop:
         body = op.body("chunk")
         number = body.input("number", INT64, [])
         body.input("go_on", ir.DataType.BOOL, [])
-        count = op.Squeeze(op.Mul(self.images, points), [0])
+        count = op.Squeeze(op.Mul(self.samples, points), [0])
         start = body.Mul(number, self.rows)
         row = body.Range(start, body.Min(body.Add(start, self.rows), count), 1)
-        image, point = body.Div(row, points), body.Mod(row, points)
-        first, end = body.Gather(image, [0]), body.Add(body.Gather(image, [-1]), 1)
+        sample, point = body.Div(row, points), body.Mod(row, points)
+        first, end = body.Gather(sample, [0]), body.Add(body.Gather(sample, [-1]), 1)
         chunk = body.Range(body.Squeeze(first, [0]), body.Squeeze(end, [0]), 1)
         # Gather, as the shape behind a Slice with computed ends is unknown to a runtime, and unknown shapes are slow.
-        feeds = {name: body.Gather(value, chunk, axis=0) for name, value in self.per_image.items()}
-        feeds |= self._row_feeds(body, image, point, chunk, start) | dict(self.shared)
+        feeds = {name: body.Gather(value, chunk, axis=0) for name, value in self.per_sample.items()}
+        feeds |= self._row_feeds(body, sample, point, chunk, start) | dict(self.shared)
         masked = len(self.main.definition.counting) < points
         step = step_rewrite(self.main.request, masked).finished_model()
         parts = inline(step, body, self.main, feeds, "of_chunk")
@@ -119,14 +119,14 @@ class _Loop:
         return found
 
     def _row_feeds(
-        self, body: OpBuilder, image: ir.Value, point: ir.Value, chunk: ir.Value, start: ir.Value
+        self, body: OpBuilder, sample: ir.Value, point: ir.Value, chunk: ir.Value, start: ir.Value
     ) -> dict[str, ir.Value]:
-        """What the step needs to know of the rows of a chunk of images; see ``step_rewrite``."""
+        """What the step needs to know of the rows of a chunk of samples; see ``step_rewrite``."""
         definition, main = self.main.definition, self.main
         points = definition.points
-        row = body.Sub(image, body.Gather(chunk, [0]))
-        # Positions among the rows of all chunks: an image's rows here are those from ``first`` up to ``end``.
-        ends_at = body.Add(start, body.Shape(image, start=0, end=1))
+        row = body.Sub(sample, body.Gather(chunk, [0]))
+        # Positions among the rows of all chunks: a sample's rows here are those from ``first`` up to ``end``.
+        ends_at = body.Add(start, body.Shape(sample, start=0, end=1))
         first = body.Unsqueeze(body.Max(body.Mul(chunk, points), start), [1])
         end = body.Unsqueeze(body.Min(body.Mul(body.Add(chunk, 1), points), ends_at), [1])
         wanted = body.Add(first, np.arange(min(points, self.rows))[None])
@@ -135,26 +135,26 @@ class _Loop:
         def per_point(table: np.ndarray, dtype: ir.DataType | None, which: ir.Value) -> ir.Value:
             return body.Gather(body.constant(table, dtype), which)
 
-        def of_images(table: np.ndarray, dtype: ir.DataType | None) -> ir.Value:
+        def of_samples(table: np.ndarray, dtype: ir.DataType | None) -> ir.Value:
             return body.Where(within, per_point(table, dtype, body.Mod(taken, points)), 0)
 
-        numbers = image if self.number is None else body.Gather(self.number, image)
-        feeds = {ROW: row, PLACES: body.Sub(taken, start), IMAGE: numbers, DRAW: point}
-        feeds[WEIGHTS] = of_images(definition.weights, main.wrt[0].dtype)
+        numbers = sample if self.number is None else body.Gather(self.number, sample)
+        feeds = {ROW: row, PLACES: body.Sub(taken, start), SAMPLE: numbers, DRAW: point}
+        feeds[WEIGHTS] = of_samples(definition.weights, main.wrt[0].dtype)
         if definition.alphas is not None and definition.ends is not None:
             feeds[ALPHA] = per_point(definition.alphas, ir.DataType.FLOAT, point)
-            feeds[ENDS] = of_images(definition.ends, main.score.dtype)
+            feeds[ENDS] = of_samples(definition.ends, main.score.dtype)
         return feeds
 
     def _zeros(self) -> list[ir.Value]:
         """The sums before the first chunk, in the order of the step's outputs."""
         op, found = self.main.op, []
         for position, x in enumerate(self.main.likes):
-            zeros = self.main.zeros(position, self.images)
+            zeros = self.main.zeros(position, self.samples)
             zeros.shape = x.shape
             found += [zeros] * len(self.main.definition.powers)
         if self.main.definition.ends is not None:
-            zeros = op.Expand(op.constant(0, self.main.score.dtype), op.Concat(self.images, [1], axis=0))
+            zeros = op.Expand(op.constant(0, self.main.score.dtype), op.Concat(self.samples, [1], axis=0))
             zeros.shape = ir.Shape([(dims_of(self.main.score) or [None])[0], 1])
             found.append(zeros)
         return found

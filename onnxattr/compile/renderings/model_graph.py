@@ -45,7 +45,7 @@ class ModelGraph:
 
     @property
     def with_rows(self) -> ir.Value:
-        """An input that has a row for each image."""
+        """An input that has a row for each sample."""
         return next(value for value in self.graph.inputs if has_rows(value))
 
     def read(self, new: ir.Value, old: ir.Value) -> None:
@@ -57,7 +57,7 @@ class ModelGraph:
         for index, old in enumerate(list(self.graph.inputs)[: len(self.request.prepared.inputs)]):
             if not has_rows(old):
                 continue
-            shape = ["images" if not isinstance(d, int) else d for d in (dims_of(old) or [])[:1]] + (
+            shape = ["samples" if not isinstance(d, int) else d for d in (dims_of(old) or [])[:1]] + (
                 dims_of(old) or []
             )[1:]
             new = ir.Value(name=old.name, type=old.type, shape=ir.Shape(shape))

@@ -24,14 +24,14 @@ class PointsGraph(ModelGraph):
         self._slopes: dict[int, ir.Value] = {}
 
     def baseline(
-        self, position: int, x: ir.Value | None = None, image: ir.Value | None = None
+        self, position: int, x: ir.Value | None = None, sample: ir.Value | None = None
     ) -> ir.Value | None:
-        """The baseline of the explained value at a position, of one row or as many as there are images.
+        """The baseline of the explained value at a position, of one row or as many as there are samples.
 
         Args:
             position: Which of the explained values it is.
-            x: The explained value, a row for each image; needed where the baseline is first asked for and computed.
-            image: The numbers of the images, int64; None if they are counted from 0 on.
+            x: The explained value, a row for each sample; needed where the baseline is first asked for and computed.
+            sample: The numbers of the samples, int64; None if they are counted from 0 on.
         """
         if self.definition.baseline is None:
             return None
@@ -44,7 +44,7 @@ class PointsGraph(ModelGraph):
             self._baselines[position] = (
                 self._fed_baseline(like, position)
                 if isinstance(kind, Fed)
-                else self._computed_baseline(kind, position, x, image)
+                else self._computed_baseline(kind, position, x, sample)
             )
         return self._baselines[position]
 
@@ -57,21 +57,21 @@ class PointsGraph(ModelGraph):
         return self.op.input(name, like.dtype, ["baselines", *dims])
 
     def _computed_baseline(
-        self, kind: Computed, position: int, x: ir.Value | None, image: ir.Value | None
+        self, kind: Computed, position: int, x: ir.Value | None, sample: ir.Value | None
     ) -> ir.Value:
         assert x is not None
         if not kind.seeded:
             return self.op.expand_like(kind.build(self.op, x, None, None, position), x)
-        if image is None:
+        if sample is None:
             rows = self.op.Shape(x, start=0, end=1)
-            image = self.op.Range(0, self.op.Squeeze(rows, [0]), 1)
-        return self.op.expand_like(kind.build(self.op, x, self.seed(), image, position), x)
+            sample = self.op.Range(0, self.op.Squeeze(rows, [0]), 1)
+        return self.op.expand_like(kind.build(self.op, x, self.seed(), sample, position), x)
 
-    def baselines_per_image(self, number: ir.Value | None) -> dict[str, ir.Value]:
-        """The baselines that are not the same for each image, a row for each, by the names of inputs.
+    def baselines_per_sample(self, number: ir.Value | None) -> dict[str, ir.Value]:
+        """The baselines that are not the same for each sample, a row for each, by the names of inputs.
 
         Args:
-            number: What the numbers drawn for each image are a function of, if not its position.
+            number: What the numbers drawn for each sample are a function of, if not its position.
         """
         found = {}
         for position, kind in enumerate(self.request.definition.baseline or ()):
@@ -95,15 +95,15 @@ class PointsGraph(ModelGraph):
             z, self._slopes[position] = self.definition.path.at(self, x, position, rows)
             return z
         op, column = self.op, self.column(rows.alpha, x)
-        baseline = self.baseline_of_rows(position, rows.image)
+        baseline = self.baseline_of_rows(position, rows.sample)
         return op.Add(op.Mul(op.Sub(1.0, column), baseline), op.Mul(column, x))
 
-    def baseline_of_rows(self, position: int, image: ir.Value) -> ir.Value:
-        """The baseline of the explained value at a position, for rows of some images."""
+    def baseline_of_rows(self, position: int, sample: ir.Value) -> ir.Value:
+        """The baseline of the explained value at a position, for rows of some samples."""
         op, baseline = self.op, self.baseline(position)
         assert baseline is not None
         if not isinstance(self.definition.baseline[position], Fixed):
-            baseline = op.Gather(baseline, op.Mod(image, op.Shape(baseline, start=0, end=1)), axis=0)
+            baseline = op.Gather(baseline, op.Mod(sample, op.Shape(baseline, start=0, end=1)), axis=0)
         return baseline
 
     def deviation(self, x: ir.Value) -> ir.Value | float:

@@ -24,7 +24,7 @@ from onnxattr.loading.missing import may_be_missing
 from onnxattr.loading.prepared import Prepared
 from onnxattr.scores.score import LINEAR, Score, TargetKind
 
-#: The input of a graph that says, for each image, what its noise is a function of, if not its position.
+#: The input of a graph that says, for each sample, what its noise is a function of, if not its position.
 NUMBER = "onnxattr/number"
 
 
@@ -91,7 +91,7 @@ class Request:
 
     @property
     def points_in_all(self) -> int:
-        """How many rows of the model one image takes in all."""
+        """How many rows of the model one sample takes in all."""
         return self.definition.points
 
     def unbounded(self) -> Request:
@@ -109,7 +109,7 @@ class Request:
 
     @property
     def in_steps(self) -> Request:
-        """The same for graphs that take from outside what is computed once for each image."""
+        """The same for graphs that take from outside what is computed once for each sample."""
         return replace(self, definition=self.definition.fed(every=False))
 
 
@@ -125,11 +125,11 @@ class Rewrite(PointsGraph):
         """Values of the types and shapes of the moments: the explained ones."""
         return self.wrt
 
-    def zeros(self, position: int, images: ir.Value) -> ir.Value:
-        """Zeros in the shape of a moment; ``images`` (1,) is the number of images."""
+    def zeros(self, position: int, samples: ir.Value) -> ir.Value:
+        """Zeros in the shape of a moment; ``samples`` (1,) is the number of samples."""
         return self.op.zeros_like(self.wrt[position])
 
-    def note_draws(self, seed: ir.Value, image: ir.Value, draw: ir.Value) -> None:
+    def note_draws(self, seed: ir.Value, sample: ir.Value, draw: ir.Value) -> None:
         """Takes note of what the noise of rows is a function of; see ``normal_like``."""
 
     def gradients(self, points: Sequence[ir.Value], target: ir.Value) -> list[ir.Value]:
@@ -215,7 +215,7 @@ class Rewrite(PointsGraph):
                 self.add_output(value, name, difference.dtype, (dims_of(xs[0]) or [None])[:1])
 
     def add_spent(self, spent: ir.Value) -> None:
-        """Appends how many gradients each image took as the graph output ``spent_steps``, (N,) int64."""
+        """Appends how many gradients each sample took as the graph output ``spent_steps``, (N,) int64."""
         self.add_output(
             spent, own_name(self.request.prepared, "spent_steps"), INT64, dims_of(spent) or [None]
         )

@@ -86,7 +86,7 @@ class TunnelRequest(Request):
 
     @property
     def in_steps(self) -> TunnelRequest:
-        """The same: what is computed once for each image is in the graph inside."""
+        """The same: what is computed once for each sample is in the graph inside."""
         return self
 
     @property
@@ -97,7 +97,7 @@ class TunnelRequest(Request):
 
     @property
     def points_in_all(self) -> int:
-        """How many rows of the model one image takes in all."""
+        """How many rows of the model one sample takes in all."""
         return self.definition.points * self.method.points_in_all
 
     @property
@@ -142,7 +142,7 @@ class TunnelRewrite(Rewrite):
         self._inputs = {str(value.name): value for value in self.graph.inputs}
         self._maps: list[ir.Value] | None = None
         self._target: ir.Value | None = None
-        self._per_image: dict[str, ir.Value] | None = None
+        self._per_sample: dict[str, ir.Value] | None = None
         self._fed: dict[str, ir.Value] | None = None
         self._counters: tuple[ir.Value, ir.Value, ir.Value] | None = None
 
@@ -159,37 +159,37 @@ class TunnelRewrite(Rewrite):
     def gather_inputs(self, pick: Callable[[ir.Value], ir.Value]) -> None:
         """Gives the graph inputs of B rows; the model and the method inside see ``pick`` of them, their rows."""
         super().gather_inputs(pick)
-        self._fed = {name: pick(value) for name, value in self.baselines_per_image(None).items()}
+        self._fed = {name: pick(value) for name, value in self.baselines_per_sample(None).items()}
 
-    def baselines_per_image(self, number: ir.Value | None) -> dict[str, ir.Value]:
-        """The baselines of the method inside that come from outside, a row for each image."""
-        if self._per_image is not None:
-            return self._per_image
-        op, shown, self._per_image = self.op, self.request.shown, {}
+    def baselines_per_sample(self, number: ir.Value | None) -> dict[str, ir.Value]:
+        """The baselines of the method inside that come from outside, a row for each sample."""
+        if self._per_sample is not None:
+            return self._per_sample
+        op, shown, self._per_sample = self.op, self.request.shown, {}
         for position, kind in enumerate(self.request.baselines):
             if isinstance(kind, Fed):
                 value, own = shown.value(shown.wrt[position]), own_name(shown, "baseline", position)
                 given = op.input(own, value.dtype, ["baselines", *(dims_of(value) or [None])[1:]])
-                images = op.Range(0, op.Squeeze(op.Shape(self.with_rows, start=0, end=1), [0]), 1)
-                row = op.Mod(images, op.Shape(given, start=0, end=1))
-                self._per_image[own] = op.Gather(given, row, axis=0)
-        return self._per_image
+                samples = op.Range(0, op.Squeeze(op.Shape(self.with_rows, start=0, end=1), [0]), 1)
+                row = op.Mod(samples, op.Shape(given, start=0, end=1))
+                self._per_sample[own] = op.Gather(given, row, axis=0)
+        return self._per_sample
 
     def add_target(self, prediction: ir.Value, labels: bool, rows: int | str | None) -> ir.Value:
         """The targets as the score takes them."""
         self._target = super().add_target(prediction, labels, rows)
         return self._target
 
-    def note_draws(self, seed: ir.Value, image: ir.Value, draw: ir.Value) -> None:
+    def note_draws(self, seed: ir.Value, sample: ir.Value, draw: ir.Value) -> None:
         """Notes what the noise of rows is a function of."""
-        self._counters = (seed, image, draw)
+        self._counters = (seed, sample, draw)
 
     def gradients(self, points: Sequence[ir.Value], target: ir.Value) -> list[ir.Value]:
         """The results of the inner method at the points."""
         request = self.request
         noisy = dict(zip(request.prepared.wrt, points, strict=True))
         if self._fed is None:
-            self._fed = self.baselines_per_image(None)
+            self._fed = self.baselines_per_sample(None)
         feeds = self._inputs | self._fed | noisy | {own_name(request.method.prepared, "target"): target}
         if request.method.seeded:
             feeds |= self._inner_noise(points[0])
@@ -209,19 +209,19 @@ class TunnelRewrite(Rewrite):
         if self._counters is None:
             zeros = op.Expand(op.constant(0, ir.DataType.INT64), op.Shape(like, start=0, end=1))
             return {name: op.constant(np.array(1, np.int64)), NUMBER: zeros}
-        seed, image, draw = self._counters
-        number = op.Add(op.Mul(image, self.definition.points + 1), op.Add(draw, 1))
+        seed, sample, draw = self._counters
+        number = op.Add(op.Mul(sample, self.definition.points + 1), op.Add(draw, 1))
         return {name: op.Add(seed, 1), NUMBER: number}
 
-    def zeros(self, position: int, images: ir.Value) -> ir.Value:
-        """Zeros in the shape of a map of each image."""
+    def zeros(self, position: int, samples: ir.Value) -> ir.Value:
+        """Zeros in the shape of a map of each sample."""
         like = self.request.maps[position]
         dims = (dims_of(_described(like)) or [None])[1:]
         if not all(isinstance(dim, int) for dim in dims):
             assert self._target is not None
             at_x = self._maps or self.gradients(self.wrt, self._target)
             return self.op.zeros_like(at_x[position])
-        shape = self.op.Concat(images, np.array(dims, np.int64), axis=0)
+        shape = self.op.Concat(samples, np.array(dims, np.int64), axis=0)
         zeros: ir.Value = self.op.Expand(self.op.constant(0, like.dtype), shape)
         return zeros
 
