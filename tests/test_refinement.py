@@ -82,6 +82,10 @@ def test_every_row_is_within_the_tolerance(places, tolerance):
     np.testing.assert_allclose(refined.relative_gap(X, LABELS), gaps, atol=1e-5)
     assert len(set(refined.spent_steps)) > 1
     assert refined.spent_steps.min() >= 9
+    found = refined(X, LABELS)
+    np.testing.assert_array_equal(found.spent_steps, refined.spent_steps)
+    np.testing.assert_array_equal(found.select([2]).spent_steps, refined.spent_steps[2:3])
+    assert found.spent_steps.dtype == np.int64
     if places == "adaptive":
         error = np.abs(maps - exact(X, LABELS)).max() / np.abs(maps).max()
         assert error <= 0.1
@@ -247,6 +251,7 @@ def test_exported_rows_are_apart_and_bounded(tmp_path):
     file = load(tmp_path / "e.onnx", check_finite="ignore")
     maps, spent = file.explain(X, LABELS), file.spent_steps
     assert spent.max() == 30
+    np.testing.assert_array_equal(file(X, LABELS).spent_steps, spent)
     for row in (0, 3, 6):
         np.testing.assert_allclose(
             file.explain(X[row : row + 1], LABELS[row : row + 1])[0], maps[row], rtol=1e-6

@@ -85,6 +85,7 @@ def test_scores_and_gaps_of_a_path(path_method, labels):
         None,
     )
     np.testing.assert_array_equal(found.inputs["x"], X)
+    assert found.spent_steps is None
 
 
 @pytest.mark.parametrize("reducer", [None, "mean", "sum", "max"])
@@ -335,6 +336,7 @@ def rich() -> Explanation:
         baseline_scores=np.zeros(3, np.float32),
         delta=np.array([1e-45, 1, 2], np.float32),
         relative_gap=np.array([0.1, np.inf, 0], np.float32),
+        spent_steps=np.array([9, 800, 50]),
         parameters={"steps": 50, "baseline_value": np.arange(3.0), "operator": len, "wrt": None},
         model="/tmp/<img src=x>.onnx",
         output="logits&<i>",

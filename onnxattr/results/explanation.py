@@ -36,6 +36,7 @@ class Explanation(ArrayLike):
         baseline_scores: The score f(b) of the baseline for each row, float32 (N,); None without a path.
         delta: How much a row's attributions miss f(x) - f(b) before the reducer, float32 (N,); None without a path.
         relative_gap: |delta| / |f(x) - f(b)|, |delta| where that is 0, float32 (N,); None without a path.
+        spent_steps: How many gradients each sample took, (N,) int64, where a path takes as many as it needs; else None.
         axes: What the axes of each explained value are: "row", "height", "width", "channel", "step", "feature",
             "token", or "axis 2" where that is not known.
         features: The names of the columns of each explained value that has some, in the order of the attributions.
@@ -54,6 +55,7 @@ class Explanation(ArrayLike):
     baseline_scores: np.ndarray | None = None
     delta: np.ndarray | None = None
     relative_gap: np.ndarray | None = None
+    spent_steps: np.ndarray | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     model: str = ""
     output: str = ""
@@ -100,6 +102,7 @@ class Explanation(ArrayLike):
             baseline_scores=part(self.baseline_scores),
             delta=part(self.delta),
             relative_gap=part(self.relative_gap),
+            spent_steps=part(self.spent_steps),
             tokens=tuple(self.tokens[i] for i in picked) if self.tokens else (),
         )
 

@@ -20,7 +20,7 @@ VERSION = 1
 _ABOUT = "about"
 _GROUPS = ("attributions", "inputs")
 _ARRAYS = ("targets", "scores")
-_OPTIONAL = ("baseline_scores", "delta", "relative_gap")
+_OPTIONAL = ("baseline_scores", "delta", "relative_gap", "spent_steps")
 _TEXTS = ("method", "model", "output", "score_name")
 #: The number types that files hold; bfloat16, which NumPy lacks, is written as uint16.
 _KINDS, _BFLOAT16 = "fiub", "bfloat16"

@@ -81,6 +81,7 @@ def explanation_of(
         baseline_scores=None if difference is None else (scores - difference).astype(np.float32),
         delta=delta,
         relative_gap=np.concatenate(collected.gaps) if collected.gaps else None,
+        spent_steps=np.concatenate(collected.spent).astype(np.int64) if collected.spent else None,
         model=str(prepared.files[0]) if prepared.files else "",
         output=prepared.output,
         classes=classes,
