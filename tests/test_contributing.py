@@ -2,6 +2,7 @@
 
 import pkgutil
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from small_models import cnn_nchw
 from test_rooms import ROOMS
 from tiny_graphs import CT, X, parse, run
 
-from onnxattr import GradientInput, vjp
+from onnxattr import GradientInput, cli, vjp
 from onnxattr.autodiff import registry
 from onnxattr.autodiff.rewrites import REWRITES
 from onnxattr.decompositions.registry import DEFINITIONS
@@ -143,6 +144,34 @@ def test_the_map_of_the_readme_has_every_room_in_twelve_lines():
     assert len(map_) <= 12
     folders = {room for room in ROOMS if (ROOT / "onnxattr" / room).is_dir()} | {"converters"}
     assert folders <= set(re.findall(r"(\w+)/", " ".join(map_)))
+
+
+def test_the_walk_from_a_file_enters_its_rooms(tmp_path, monkeypatch):
+    """On an ONNX file with an operator of another domain."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    text = "m (float[N,3] x) => (float[N,3] y) { y = com.microsoft.Gelu(x) }"
+    onnx.save(
+        onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 18, "com.microsoft": 1]> {text}'),
+        "model.onnx",
+    )
+    np.save("x.npy", X)
+    files: set[str] = set()
+
+    def note(frame, event, _):
+        if event == "call" and frame.f_code.co_name != "<module>":
+            files.add(frame.f_code.co_filename)
+
+    sys.setprofile(note)
+    try:
+        arguments = "explain model.onnx x.npy --method IntegratedGradients -o maps.npy --picture why.png"
+        assert cli.main(arguments.split()) in (0, None)
+    finally:
+        sys.setprofile(None)
+    top = ROOT / "onnxattr"
+    entered = {path.relative_to(top).parts[0] for path in map(Path, files) if top in path.parents}
+    walk = re.findall(r"^\d+\. \*\*(\w+)\*\*", section("From a file to a heatmap"), re.MULTILINE)
+    assert set(walk) - {"converters"} <= entered
 
 
 @pytest.mark.parametrize("title", ["From a file to a heatmap", "From a cotangent through one rule"])
