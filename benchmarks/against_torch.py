@@ -1,4 +1,6 @@
-"""The same explanations by PyTorch with Captum, by onnx-ad and here: medians of interleaved runs, as ratios.
+"""Measures the same explanations by PyTorch with Captum, by onnx-ad and by onnxattr, as ratios of median times.
+
+Ratios above 1 mean that the other library is slower.
 
 `make benchmark-torch` runs it. The networks have the sizes of deployed ones and seeded weights; every gradient is
 compared before it is timed.
@@ -107,13 +109,13 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where both sides compute")
     options = parser.parse_args()
     torch.backends.cudnn.allow_tf32 = False  # float32 on both sides
-    print(f"{'model':16} {'what':28} {'elsewhere / here':>16} {'here, ms':>10}")
+    print(f"{'model':16} {'what':28} {'other / onnxattr':>16} {'onnxattr, ms':>12}")
     for name in options.models:
         build, shape, rows = MODELS[name]
         torch.manual_seed(0)
         for what, (ours, theirs) in contenders(build().eval(), shape, rows, options.device).items():
             here, elsewhere = measure([ours, theirs], options.repeats)
-            print(f"{name:16} {what:28} {elsewhere / here:16.2f} {here * 1e3:10.2f}", flush=True)
+            print(f"{name:16} {what:28} {elsewhere / here:16.2f} {here * 1e3:12.2f}", flush=True)
 
 
 Run = Callable[[], object]

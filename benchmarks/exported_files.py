@@ -1,4 +1,4 @@
-"""What exported files cost: bytes beside the model's, and the memory of their two renderings.
+"""Measures exported files: the bytes that they add to the model, and the memory of their two renderings.
 
 `make benchmark-files` runs it. The memory is the peak of a process that holds ONNX Runtime, the file and one run.
 """

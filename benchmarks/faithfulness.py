@@ -1,4 +1,4 @@
-"""Which explanations are faithful, at what cost: methods and controls times metrics, on two networks and their photos.
+"""Measures how faithful explanations are and what they cost, on two networks and their photos.
 
 `make benchmark-metrics` runs it and writes the sections of docs/metrics.md and their pictures.
 """

@@ -1,8 +1,9 @@
-"""How many gradients Integrated Gradients take until a map adds up to f(x) - f(b), by the way points are placed.
+"""Counts the gradients that Integrated Gradients need until a map adds up to f(x) - f(b), for each placement of points.
 
-`make benchmark-points` runs it: EfficientNet-Lite0, 1 and 2 on ten photographs, the emotion network on ten faces, each
-at the class it predicts, from the baseline 0. Captum's Gauss-Legendre takes the fewest of 10, 20, 30, ... steps whose
-gap is within the tolerance, uniform trapezoids the fewest of 50, 99, 197, ..., as tolerance= finds them.
+`make benchmark-points` runs it on EfficientNet-Lite0, 1 and 2 with ten photographs and on the emotion network with ten
+faces, at the predicted class, from the baseline 0. For Captum's Gauss-Legendre the result is the smallest of 10, 20,
+30, ... steps whose gap is within the tolerance; for uniform trapezoids the smallest of 50, 99, 197, ..., which
+``tolerance=`` tries.
 """
 
 from __future__ import annotations

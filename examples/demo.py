@@ -1,8 +1,8 @@
-"""The main job on real input: a Keras network and an ImageNet network explain real photographs in ONNX Runtime.
+"""Explains real photographs in ONNX Runtime: with a Keras network of emotions and with an ImageNet network.
 
-`make demo` runs it. Into the folder demo/ go a gallery of heatmaps for each photo, the converted emotion network, and
-one explainer file for each network; the table on the terminal says what was predicted, how far Integrated Gradients is
-from adding up to the score, and what an explanation costs.
+`make demo` runs it. It writes a gallery of heatmaps for each photo, the converted emotion network and one explainer
+file for each network into the folder demo/. The table on the terminal shows the predictions, the gap of Integrated
+Gradients and the time of an explanation.
 """
 
 import argparse

