@@ -182,7 +182,7 @@ class OpBuilder(Operators):
                 name=self.unique_name("const"),
                 type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
                 shape=ir.Shape(array.shape),
-                const_value=ir.tensor(array),
+                const_value=ir.Tensor(array),  # ir.tensor asks for what kind of object it is, at length
             )
             self.graph.register_initializer(value)
             self._constants[key] = value
