@@ -23,3 +23,12 @@ def close(found: np.ndarray, expected: np.ndarray, tolerance=1e-6) -> None:
     """Assert equal shapes, and a difference within the tolerance, relative to the largest expected value."""
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+def in_chunks(explainer, batch_size: int | None):
+    """The same explainer with another ``batch_size``: its graphs and sessions, which do not depend on it, are kept."""
+    plan = explainer._plan
+    explainer.batch_size = plan._batch_size = batch_size
+    for driver in plan._drivers.values():
+        driver.chunk = batch_size
+    return explainer

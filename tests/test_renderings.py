@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from explained import in_chunks
 from methods import NEEDED, ON_A_PATH, ON_ANY_MODEL
 from small_models import SMALL, Small
 
@@ -88,21 +89,24 @@ def test_renderings_agree(name, method, tmp_path):
     tolerance = VARIANCE_TOLERANCE if method == "VarGrad" else TOLERANCE
     reference = make(name, method, batch_size=None)
     expected = reference.explain(case.given, LABELS)
+    predicted = reference.predict(case.given)
+    if method in ON_A_PATH:
+        own = reference.convergence_delta(case.given, LABELS)
+        size = np.abs(own / reference.relative_gap(case.given, LABELS))
     assert all(np.abs(maps).max() > 0 for maps in as_list(expected))
+    assert make(name, method, batch_size=7)._plan.driver.chunk == 7  # what is set anew from here on
     for chunk in CHUNKS:
-        maps = make(name, method, batch_size=chunk).explain(case.given, LABELS)
+        maps = in_chunks(reference, chunk).explain(case.given, LABELS)
         assert largest_difference(maps, expected) <= tolerance, f"chunks of {chunk}"
     for rendering, chunk in [("batch", 32), *(("loop", chunk) for chunk in LOOPS if method in OPTIONS)]:
-        explainer = make(name, method, batch_size=chunk)
+        explainer = in_chunks(reference, chunk)
         outputs = exported_run(explainer, case.inputs, tmp_path / "explainer.onnx", rendering)
         prediction, delta = outputs.pop("prediction"), outputs.pop("convergence_delta", None)
         gap = outputs.pop("relative_gap", None)
         where = f"{rendering} of {chunk}"
         assert largest_difference(list(outputs.values()), expected) <= tolerance, where
-        np.testing.assert_allclose(prediction, reference.predict(case.given), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(prediction, predicted, rtol=1e-6, atol=1e-6)
         assert (delta is not None) == (method in ON_A_PATH)
         if delta is not None:
-            own = reference.convergence_delta(case.given, LABELS)
             np.testing.assert_allclose(delta, own, rtol=0, atol=1e-5 * (1 + np.abs(prediction).max()))
-            size = np.abs(own / reference.relative_gap(case.given, LABELS))
             np.testing.assert_allclose(gap * size, np.abs(own), rtol=0, atol=1e-5 * (1 + size.max()))

@@ -16,6 +16,7 @@ import numpy as np
 if not __package__:  # started as a script
     sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[1:3]]
 
+from explained import in_chunks
 from onnxattr.converters.keras import to_onnx
 
 import onnxattr.attributions
@@ -57,6 +58,24 @@ FAST = Settings()
 DEFAULTS = Settings(steps=50, nb_samples=50, batch_sizes=(32,))
 #: The models that are compared with the default numbers of steps and samples as well.
 FULL_MODELS = ("cnn",)
+
+
+class Kept:
+    """Maps of references that several tests compare with, by what they are of."""
+
+    def __init__(self, function):
+        self._function = function
+        self._maps: dict[tuple, tuple[Case, np.ndarray]] = {}
+
+    def __call__(
+        self, case: Case, method: str, variant: str, settings: Settings, draws, **options
+    ) -> np.ndarray:
+        drawn = None if draws is None else draws.tobytes()
+        key = (id(case), method, variant, settings, drawn, *sorted(options.items()))
+        if key not in self._maps:
+            # The case is held, so that no other gets its id.
+            self._maps[key] = case, self._function(case, method, variant, settings, draws, **options)
+        return self._maps[key][1]
 
 
 def map_errors(maps: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -102,16 +121,20 @@ def reference_options(case: Case, method: str, settings: Settings) -> dict:
     return {key: value for key, value in given.items() if key not in ("seed", "nb_samples")}
 
 
+@Kept
 def tape_maps(
     case: Case, method: str, variant: str, settings: Settings, draws, relu_policy="all", exact=False
 ) -> np.ndarray:
     """The tape's maps without a reducer: in float64 for VarGrad and where they shall be exact, else in float32."""
+    if method not in RELU_RULES:
+        relu_policy = "all"  # says nothing then: one tape is traced for both
     dtype = "float64" if exact or method == "VarGrad" else "float32"
     reference = tape(case.name, VARIANTS[variant], dtype, relu_policy)
     options = reference_options(case, method, settings)
     return reference.explain(method, case.inputs, case.targets, draws=draws, **options)
 
 
+@Kept
 def xplique_maps(case: Case, method: str, variant: str, settings: Settings, draws, **options) -> np.ndarray:
     """Xplique's maps; no reducer unless one is given."""
     model = case.model if variant == "whole" else case.cut_model
@@ -121,11 +144,15 @@ def xplique_maps(case: Case, method: str, variant: str, settings: Settings, draw
 
 def product_maps(case: Case, method: str, variant: str, settings: Settings, **options) -> np.ndarray:
     """onnxattr's maps of the converted model; no reducer unless one is given."""
+    return explainer_of(case, method, variant, settings, **options).explain(case.inputs, case.targets)
+
+
+def explainer_of(case: Case, method: str, variant: str, settings: Settings, **options):
+    """onnxattr's method on the converted model."""
     options = {"reducer": None, "progress": False, **settings.options(case, method), **options}
-    explainer = getattr(onnxattr.attributions, method)(
+    return getattr(onnxattr.attributions, method)(
         converted(case.name), output_layer=VARIANTS[variant], **options
     )
-    return explainer.explain(case.inputs, case.targets)
 
 
 def compare(case: Case, method: str, variant: str, settings: Settings = FAST) -> list[Row]:
@@ -145,8 +172,11 @@ def compare(case: Case, method: str, variant: str, settings: Settings = FAST) ->
         relu_policy = {"relu_policy": policy} if method in RELU_RULES else {}
         key = relu_policy.get("relu_policy", "")
         if key not in maps:
+            explainer = explainer_of(
+                case, method, variant, settings, batch_size=settings.batch_sizes[0], **relu_policy
+            )
             maps[key] = [
-                product_maps(case, method, variant, settings, batch_size=batch_size, **relu_policy)
+                in_chunks(explainer, batch_size).explain(case.inputs, case.targets)
                 for batch_size in settings.batch_sizes
             ]
         expected = reference(case, method, variant, settings, draws)
@@ -159,17 +189,14 @@ def compare_cam(case: Case, method: str, variant: str, settings: Settings = FAST
     """Rows of one class activation map at its default layer: against the tape, and Xplique where it has it."""
     name, parameters = cams.METHODS[method]
     logits = variant != "whole"
-    explain = [
-        getattr(onnxattr.attributions, name)(
-            converted(case.name),
-            output_layer=VARIANTS[variant],
-            batch_size=batch_size,
-            progress=False,
-            **dict(parameters),
-        ).explain
-        for batch_size in settings.batch_sizes
-    ]
-    maps = [each(case.inputs, case.targets) for each in explain]
+    explainer = getattr(onnxattr.attributions, name)(
+        converted(case.name),
+        output_layer=VARIANTS[variant],
+        batch_size=settings.batch_sizes[0],
+        progress=False,
+        **dict(parameters),
+    )
+    maps = [in_chunks(explainer, n).explain(case.inputs, case.targets) for n in settings.batch_sizes]
     exact = cams.tape_map(case, method, logits)
     references = {"tape64": (exact, TOLERANCE)}
     if method in cams.IN_XPLIQUE and case.name not in cams.NOT_IN_XPLIQUE:
