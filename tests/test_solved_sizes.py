@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 
@@ -45,7 +46,9 @@ def test_sizes(inputs, nodes, expected):
     )
     rank = ",".join("?" * len(expected))
     model = onnx.parser.parse_model(f"{HEADER}({inputs}) => (float[{rank}] y) {constants} {{ {nodes} }}")
-    (y,) = infer_shapes(model).graph.output
+    read = ir.serde.deserialize_model(model)
+    infer_shapes(read)
+    (y,) = ir.serde.serialize_model(read).graph.output
     dims = [d.dim_value if d.HasField("dim_value") else d.dim_param for d in y.type.tensor_type.shape.dim]
     names = [d if not isinstance(d, str) or d in "NM" else None for d in dims]
     assert names == expected

@@ -39,6 +39,11 @@ def values_in(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     return [*graph.input, *graph.output, *graph.value_info]
 
 
+def is_standard(node: Any, *op_types: str) -> bool:
+    """Whether a node, of a file or of onnx_ir, is one of these operators of ai.onnx."""
+    return node.op_type in op_types and node.domain in ("", "ai.onnx")
+
+
 def subgraphs_of(node: Any) -> list[ir.Graph]:
     """The graphs among a node's attributes."""
     attributes = getattr(node, "attributes", None)
@@ -93,10 +98,13 @@ class Names:
         return name
 
 
-def hoist_initializers(model: ir.Model) -> None:
-    """Moves the initializers of subgraphs to the main graph, so that copies of a subgraph share them."""
+def hoist_initializers(model: ir.Model) -> bool:
+    """Moves the initializers of subgraphs to the main graph, so that copies of a subgraph share them; whether any."""
+    graphs = [graph for graph in model.graph.subgraphs() if graph.initializers]
+    if not graphs:
+        return False
     names = Names(value.name for value in values_of(model.graph))
-    for graph in model.graph.subgraphs():
+    for graph in graphs:
         for index, value in enumerate(graph.outputs):
             if value.is_initializer() and value.graph is graph:
                 node = ir.node("Identity", [value])
@@ -110,3 +118,4 @@ def hoist_initializers(model: ir.Model) -> None:
             if names.counts[name] > 1:
                 value.name = names.fresh(name)
             model.graph.register_initializer(value)
+    return True

@@ -47,8 +47,11 @@ class Layer:
     relus: tuple[ReluRecord, ...]
 
 
-def append_views(model: onnx.ModelProto) -> None:
+def append_views(model: onnx.ModelProto) -> bool:
     """Appends the nodes that make layers' outputs of other values, which the converter kept out of the graph.
+
+    Returns:
+        Whether there were any.
 
     Raises:
         ModelError: If the metadata entry that holds them is damaged.
@@ -61,10 +64,12 @@ def append_views(model: onnx.ModelProto) -> None:
     constants = [tensor for tensor in views.initializer if tensor.name not in present]
     graph.initializer.extend(constants)
     present.update(tensor.name for tensor in constants)
+    count = len(graph.node)
     for node in views.node:
         if present.issuperset(node.input) and present.isdisjoint(node.output):
             graph.node.append(node)
             present.update(node.output)
+    return bool(constants) or len(graph.node) > count
 
 
 def sources_of_views(metadata: Mapping[str, str]) -> dict[str, str]:

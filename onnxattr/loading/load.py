@@ -1,4 +1,8 @@
-"""Brings a model to the form that the rewriter works on."""
+"""Brings a model to the form that rules take: by a list of passes, ``PASSES``.
+
+A file is read and checked as protobuf, by the passes above the one that reads it into onnx_ir; from there on the model
+is an onnx_ir model until it is serialised. What still needs protobuf in between crosses ``passes/bridge.py``.
+"""
 
 from __future__ import annotations
 
@@ -6,44 +10,130 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import ModelError, one_door
-from onnxattr.graph.subgraphs import hoist_initializers
 from onnxattr.loading.layers import append_views
 from onnxattr.loading.passes.cast_pairs import read_before_cast_pairs
+from onnxattr.loading.passes.constants import lift_constants
+from onnxattr.loading.passes.contract import Draft, Fact, check, run_passes, step, table
 from onnxattr.loading.passes.copied_weights import read_weights_directly
-from onnxattr.loading.passes.decompositions import adopt, write_out
-from onnxattr.loading.passes.functions import expand, inline
+from onnxattr.loading.passes.decompositions import write_out
+from onnxattr.loading.passes.functions import expand
 from onnxattr.loading.passes.lengths import share_first_axis, tell_lengths_apart
+from onnxattr.loading.passes.node_names import name_nodes
 from onnxattr.loading.passes.old_operators import hide_experimental
 from onnxattr.loading.passes.opsets import (
-    NEWEST_IR,
     NEWEST_OPSET,
     OPSET,
     check_versions,
     default_opset,
     downgrade,
+    set_ir_version,
     state_defaults,
     upgrade,
 )
 from onnxattr.loading.passes.pads import pad_every_axis
 from onnxattr.loading.passes.static_nodes import resolve
 from onnxattr.loading.passes.time_first import put_time_first
-from onnxattr.loading.reading.bodies import give_own_values
 from onnxattr.loading.reading.call_counts import check_calls
-from onnxattr.loading.reading.detached_weights import put_weights_back, set_weights_aside, with_small_data
+from onnxattr.loading.reading.checker import check_valid
+from onnxattr.loading.reading.detached_weights import attach_weights, detach_weights, with_small_data
+from onnxattr.loading.reading.functions import check_kept, inline
+from onnxattr.loading.reading.imports import adopt, import_default
 from onnxattr.loading.reading.negative_sizes import check_inferred_sizes, free_negative_sizes
+from onnxattr.loading.reading.outputs import give_own_values, type_given_outputs
 from onnxattr.loading.reading.source import ModelSource, digest, name_of, read_model
 from onnxattr.loading.reading.value_sizes import check_sizes
 from onnxattr.loading.rows.independence import MIXED, independence
 from onnxattr.loading.shapes.infer import infer_shapes
 from onnxattr.loading.verify import ORIGINAL
 
-#: What ``load`` notes in a model's ``meta``: the folder of its external data, the files read, the SHA-256 of its file.
-FOLDER, FILES, DIGEST = "folder", "files", "sha256"
+#: What ``load`` notes in a model's ``meta``: the folder of its external data, the files read, the SHA-256 of its file,
+#: the passes that changed it.
+FOLDER, FILES, DIGEST, CHANGED_BY = "folder", "files", "sha256", "changed_by"
+
+
+def _detach(draft: Draft) -> bool:
+    draft.proto, draft.weights = detach_weights(with_small_data(draft.proto, draft.folder))
+    return bool(draft.weights)
+
+
+def _inline(draft: Draft) -> bool:
+    if draft.proto.functions:
+        draft.proto = inline(draft.proto, default_opset(draft.proto), draft.rules)
+        check_kept(draft.proto)
+        return True
+    return False
+
+
+def _read(draft: Draft) -> bool:
+    draft.model = ir.serde.deserialize_model(draft.proto)
+    return True
+
+
+F = Fact
+#: What is true of a model that was read, before the first pass.
+READ = frozenset({F.WELL_FORMED})
+#: All passes, in order. A new one is a line here: each fact that it requires has to be ensured above.
+PASSES = (
+    # On protobuf: what a file must be before anything else looks at it.
+    step("detach large weights", _detach, [F.WELL_FORMED], [F.DETACHED]),
+    step("append other views of layers' outputs", lambda d: append_views(d.proto), [F.DETACHED]),
+    step("import ai.onnx", lambda d: import_default(d.proto), [F.DETACHED]),
+    check("check versions", lambda d: check_versions(d.proto), [], [F.VERSIONS]),
+    check("check calls of functions", lambda d: check_calls(d.proto), [], [F.CALLS]),
+    step("adopt contrib operators", lambda d: adopt(d.proto), [F.VERSIONS], [F.IMPORTED]),
+    step("write out experimental operators", lambda d: hide_experimental(d.proto), [F.IMPORTED]),
+    step("free sizes of -1", lambda d: free_negative_sizes(d.proto), [], [F.FREE_SIZES]),
+    check(
+        "run onnx's checker",
+        lambda d: check_valid(d.proto),
+        [F.IMPORTED, F.FREE_SIZES],
+        [F.VALID],
+    ),
+    step("inline functions", _inline, [F.CALLS, F.VALID], [F.INLINED]),
+    check("check for negative sizes", lambda d: check_inferred_sizes(d.proto), [F.VALID, F.INLINED]),
+    check(
+        "check sizes of values",
+        lambda d: check_sizes(d.proto, default_opset(d.proto), d.weights),
+        [F.VALID, F.INLINED],
+        [F.BOUNDED],
+    ),
+    step(
+        "give subgraphs values of their own",
+        lambda d: give_own_values(d.proto.graph),
+        [F.INLINED],
+        [F.BODIES],
+    ),
+    step(
+        "type outputs that are inputs", lambda d: type_given_outputs(d.proto.graph), [F.DETACHED], [F.OUTPUTS]
+    ),
+    step("read into onnx_ir", _read, [F.DETACHED, F.BOUNDED, F.BODIES, F.OUTPUTS], [F.IN_IR]),
+    # On onnx_ir.
+    step("tell lengths apart", lambda d: tell_lengths_apart(d.model.graph, d.rows), [F.IN_IR], [F.LENGTHS]),
+    step("read weights directly", lambda d: read_weights_directly(d.model.graph, d.weights), [F.IN_IR]),
+    step("state forgotten defaults", lambda d: state_defaults(d.model.graph), [F.IN_IR], [F.DEFAULTS]),
+    step("put the time of recurrent nodes first", lambda d: put_time_first(d.model.graph), [F.IN_IR]),
+    step("upgrade the opset", lambda d: upgrade(d.model), [F.BOUNDED, F.DEFAULTS]),
+    step("downgrade the opset", lambda d: downgrade(d.model, NEWEST_OPSET), [F.BOUNDED], [F.IN_WINDOW]),
+    step("lift constants", lambda d: lift_constants(d.model), [F.IN_WINDOW], [F.NO_CONSTANTS]),
+    step("write out decompositions", lambda d: write_out(d.model, d.rules), [F.NO_CONSTANTS], [F.STANDARD]),
+    step("write out functions of ONNX", lambda d: expand(d.model, d.rules), [F.STANDARD], [F.HAVE_RULES]),
+    step("resolve what is decided before a run", lambda d: resolve(d.model), [F.NO_CONSTANTS], [F.RESOLVED]),
+    step("infer types", lambda d: infer_shapes(d.model), [F.LENGTHS, F.HAVE_RULES, F.RESOLVED], [F.TYPED]),
+    step("set the IR version", lambda d: set_ir_version(d.model), [F.IN_WINDOW]),
+    step(
+        "attach weights",
+        lambda d: attach_weights(d.model.graph, d.weights, d.folder),
+        [F.DETACHED, F.TYPED],
+        [F.COMPLETE],
+    ),
+    step("pad every axis", lambda d: pad_every_axis(d.model.graph, d.model.opset_imports[""]), [F.TYPED]),
+    step("read before pairs of casts", lambda d: read_before_cast_pairs(d.model.graph), [F.TYPED]),
+    step("name nodes", lambda d: name_nodes(d.model.graph), [F.IN_IR], [F.NAMED]),
+)
 
 
 def load(source: ModelSource, rules: RuleTable = STANDARD) -> ir.Model:
@@ -76,93 +166,21 @@ def _mixes_rows(model: ir.Model) -> bool:
 
 
 def _prepared(proto: onnx.ModelProto, folder: Path | None, rules: RuleTable, rows: bool = True) -> ir.Model:
-    slim, weights = set_weights_aside(with_small_data(proto, folder))
-    append_views(slim)
-    if slim.opset_import and not default_opset(slim):
-        # Only other domains: the rules need the default one.
-        slim.opset_import.append(onnx.helper.make_opsetid("", OPSET))
-    check_versions(slim)
-    check_calls(slim)
-    adopt(slim, default_opset(slim))
-    if default_opset(slim) < 10:
-        hide_experimental(slim)
+    draft = Draft(proto, folder, rules, rows)
     try:
-        free_negative_sizes(slim)
-        _check(slim)
-        if slim.functions:
-            slim = inline(slim, default_opset(slim), rules)
-        _check_kept(slim)
-        check_inferred_sizes(slim)
-        check_sizes(slim, default_opset(slim), weights)
-        tell_lengths_apart(slim.graph, rows)
-        read_weights_directly(slim.graph, weights)
-        give_own_values(slim.graph)
-        state_defaults(slim)
-        put_time_first(slim.graph)
-        if default_opset(slim) < OPSET:
-            slim = upgrade(slim)
-        if default_opset(slim) > NEWEST_OPSET:
-            slim = downgrade(slim, default_opset(slim), NEWEST_OPSET)
-        slim = write_out(slim, default_opset(slim), rules)
-        slim = expand(slim, default_opset(slim), rules)
-        slim = infer_shapes(resolve(slim, default_opset(slim)))
+        changed_by = run_passes(PASSES, draft)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
         raise ModelError(
             f"The model is not valid ONNX of opset {default_opset(proto)}: {_first_lines(error)}"
         ) from error
-    slim.ir_version = min(max(slim.ir_version, 8), NEWEST_IR)
-    model = ir.serde.deserialize_model(slim)
-    put_weights_back(model.graph, weights, folder)
-    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    hoist_initializers(model)
-    pad_every_axis(model.graph, default_opset(slim))
-    read_before_cast_pairs(model.graph)
-    _name_everything(model.graph)
-    return model
-
-
-def _check_kept(proto: onnx.ModelProto) -> None:
-    """Checks that functions which a rule keeps need no conversion of their bodies."""
-    opset = default_opset(proto)
-    if proto.functions and not OPSET <= opset <= NEWEST_OPSET:
-        names = ", ".join(f"{function.domain}::{function.name}" for function in proto.functions)
-        raise ModelError(
-            f"The rule table has rules for functions of the model, {names}, and the model is of opset {opset}; "
-            f"functions are kept in opsets {OPSET} to {NEWEST_OPSET}. Convert the model, or take the rules out."
-        )
-
-
-def _check(proto: onnx.ModelProto) -> None:
-    """Checks a model; its outputs need no types and its inputs no shapes, though the checker asks for them.
-
-    Raises:
-        onnx.checker.ValidationError: If it is not valid.
-    """
-    given = [(value, value.type.SerializeToString()) for value in (*proto.graph.output, *proto.graph.input)]
-    for value in proto.graph.output:
-        if value.type.WhichOneof("value") is None:
-            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
-    for value, _ in given:
-        if value.type.HasField("tensor_type"):
-            value.type.tensor_type.shape.SetInParent()
-    try:
-        onnx.checker.check_model(proto)
-    finally:
-        for value, serialized in given:
-            value.type.ParseFromString(serialized)
+    draft.model.meta[CHANGED_BY] = changed_by
+    return draft.model
 
 
 def _first_lines(error: Exception) -> str:
     return " ".join(str(error).split())[:600]
 
 
-def _name_everything(graph: ir.Graph) -> None:
-    """Gives unnamed nodes a name, so that errors and tables can point at them."""
-    taken = {node.name for node in graph.all_nodes() if node.name}
-    for index, node in enumerate(graph.all_nodes()):
-        if not node.name:
-            name = f"{node.op_type}_{index}"
-            while name in taken:
-                name += "_"
-            node.name = name
-            taken.add(name)
+def passes_table() -> str:
+    """The passes in order, as a table in Markdown, and the facts in words."""
+    return table(PASSES)

@@ -173,11 +173,10 @@ def _converted(model: ir.Model, opset: int, name: str) -> ir.Model:
     own = opset_of(model)
     if own == opset:
         return model
-    proto = ir.serde.serialize_model(model)
     try:
-        if own > opset:
-            return load(downgrade(proto, own, opset))
-        return load(onnx.version_converter.convert_version(proto, opset))
+        if downgrade(model, opset):
+            return load(model)
+        return load(onnx.version_converter.convert_version(ir.serde.serialize_model(model), opset))
     except (
         RuntimeError,
         ModelError,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from onnxattr.graph.subgraphs import is_standard
+
 _INTEGERS = {f"{sign}INT{bits}": bits - (not sign) for bits in (8, 16, 32, 64) for sign in ("", "U")}
 #: Bits of the numbers that each type holds all of, and the types that hold more beside.
 _BITS = {"BOOL": 1, "BFLOAT16": 8, "FLOAT16": 11, "FLOAT": 24, "DOUBLE": 53} | _INTEGERS
 _WIDER_FLOATS = {"BFLOAT16": ("FLOAT", "DOUBLE"), "FLOAT16": ("FLOAT", "DOUBLE"), "FLOAT": ("DOUBLE",)}
 
 
-def read_before_cast_pairs(graph: ir.Graph) -> None:
-    """Lets subgraphs that read a value cast to a wider type and back read the value itself, in place."""
+def read_before_cast_pairs(graph: ir.Graph) -> bool:
+    """Lets subgraphs that read a value cast to a wider type and back read the value itself, in place; whether any."""
+    changed = False
     for node in list(graph.all_nodes()):
         first = node.inputs[0].producer() if _is_cast(node) and node.inputs[0] is not None else None
         source = first.inputs[0] if first is not None and _is_cast(first) else None
@@ -23,10 +26,12 @@ def read_before_cast_pairs(graph: ir.Graph) -> None:
         for use in list(node.outputs[0].uses()):
             if use.node.graph is not node.graph:
                 use.node.replace_input_with(use.idx, source)
+                changed = True
+    return changed
 
 
 def _is_cast(node: ir.Node) -> bool:
-    return node.op_type == "Cast" and node.domain in ("", "ai.onnx")
+    return is_standard(node, "Cast")
 
 
 def _target(cast: ir.Node) -> ir.DataType:

@@ -5,39 +5,34 @@ Behind an Identity neither the shape that a Reshape takes nor the bounds of a Cl
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
-import onnx
+import onnx_ir as ir
 
-from onnxattr.graph.subgraphs import bodies_of
+from onnxattr.graph.subgraphs import is_standard
 
 
-def read_weights_directly(
-    graph: onnx.GraphProto, weights: Collection[str], originals: Mapping[str, str] | None = None
-) -> None:
+def read_weights_directly(graph: ir.Graph, weights: Collection[str]) -> bool:
     """Lets what reads an Identity of a constant read the constant, subgraphs included; in place.
 
     Args:
         graph: The graph.
-        weights: Names of values that are constant, beside the graph's initializers and Constant nodes.
-        originals: The constants that copies of enclosing graphs stand for.
+        weights: Names of graph inputs that stand for weights.
+
+    Returns:
+        Whether there was one.
     """
-    constants = {*weights, *(tensor.name for tensor in graph.initializer)}
-    renamed, kept = dict(originals or {}), []
-    results = {value.name for value in graph.output}
-    for node in graph.node:
-        node.input[:] = [renamed.get(name, name) for name in node.input]
-        if node.domain in ("", "ai.onnx") and node.op_type == "Constant":
-            constants.add(node.output[0])
-        copied = node.domain in ("", "ai.onnx") and node.op_type == "Identity" and node.input[0] in constants
-        if copied and node.output[0] not in results:
-            renamed[node.output[0]] = node.input[0]
-            continue
-        for body in bodies_of(node):
-            read_weights_directly(body, constants, renamed)
-        kept.append(node)
-    if len(kept) < len(graph.node):
-        del graph.node[:]
-        graph.node.extend(kept)
-    for value in graph.output:
-        value.name = renamed.get(value.name, value.name)
+    detached = {value for value in graph.inputs if value.name in weights}
+    changed = False
+    for part in (graph, *graph.subgraphs()):
+        for node in list(part):
+            source = node.inputs[0] if is_standard(node, "Identity") and node.inputs else None
+            if source is None or node.outputs[0].is_graph_output():
+                continue
+            producer = source.producer()
+            constant = producer is not None and is_standard(producer, "Constant")
+            if constant or source.const_value is not None or source in detached:
+                ir.convenience.replace_all_uses_with(node.outputs[0], source)
+                part.remove(node, safe=True)
+                changed = True
+    return changed

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from onnxattr.autodiff.refused import WHY
 from onnxattr.autodiff.registry import RuleTable, op_name
@@ -15,58 +14,31 @@ from onnxattr.decompositions.standard import DEFINITIONS
 from onnxattr.errors import RuleError, UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.schemas import infer
-from onnxattr.graph.subgraphs import nodes_in
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.shapes.infer import infer_shapes
 
-_CONTRIB = "com.microsoft"
 
+def write_out(model: ir.Model, rules: RuleTable) -> bool:
+    """Replaces every node whose operator has a decomposition by that, in place.
 
-def adopt(proto: onnx.ModelProto, opset: int) -> None:
-    """Mends what ONNX Runtime's optimisers leave: operators that ai.onnx lacks in that opset, imports that miss."""
-    nodes = list(nodes_in(proto.graph))
-    for node in nodes:
-        known = node.domain not in ("", "ai.onnx") or onnx.defs.has(node.op_type, opset, "")
-        if not known and f"{_CONTRIB}::{node.op_type}" in DEFINITIONS:
-            node.domain = _CONTRIB
-    _give_scores(proto.graph)
-    imported = any(entry.domain == _CONTRIB for entry in proto.opset_import)
-    if not imported and any(node.domain == _CONTRIB for node in nodes):
-        proto.opset_import.append(onnx.helper.make_opsetid(_CONTRIB, 1))
-
-
-def _give_scores(graph: onnx.GraphProto) -> None:
-    """Types outputs of ZipMap as the tensors of scores that they are made of: there is no other use of dictionaries."""
-    zipped = {name for node in graph.node if op_name(node) == "ai.onnx.ml::ZipMap" for name in node.output}
-    for value in graph.output:
-        if value.name in zipped:
-            value.CopyFrom(
-                onnx.helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, [None, None])
-            )
-
-
-def write_out(proto: onnx.ModelProto, opset: int, rules: RuleTable) -> onnx.ModelProto:
-    """Replaces every node whose operator has a definition by that definition.
+    No other node and no name changes; new values are named after the node. A node that uses a part of its operator that
+    the decomposition lacks stays, with a note.
 
     Args:
-        proto: A model whose weights are graph inputs or initializers.
-        opset: Its ai.onnx opset, which the new nodes are of.
+        model: A model whose large weights may be graph inputs.
         rules: The rule table; what it has a rule for stays, typed as its definition is.
 
     Returns:
-        The model itself if it holds no such operator, else a copy. No other node and no name changes; new values are
-        named after the node. A node that uses a part of its operator that the definition lacks stays, with a note.
+        Whether there was such a node.
     """
-    if not any(op_name(node) in DEFINITIONS for node in nodes_in(proto.graph)):
-        return proto
+    if not any(op_name(node) in DEFINITIONS for node in model.graph.all_nodes()):
+        return False
     with contextlib.suppress(onnx.shape_inference.InferenceError):
-        proto = infer_shapes(proto, strict=False)
-    model = ir.serde.deserialize_model(proto)
-    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    op = OpBuilder(model.graph, opset, prefix="")
+        infer_shapes(model, strict=False)
+    op = OpBuilder(model.graph, model.opset_imports[""], prefix="")
     for graph in [*model.graph.subgraphs(), model.graph]:
-        _replay(op if graph is model.graph else OpBuilder(graph, opset, parent=op), rules)
-    return ir.serde.serialize_model(model)
+        _replay(op if graph is model.graph else OpBuilder(graph, op.opset, parent=op), rules)
+    return True
 
 
 def _replay(op: OpBuilder, rules: RuleTable) -> None:
@@ -82,7 +54,7 @@ def _replay(op: OpBuilder, rules: RuleTable) -> None:
         define = DEFINITIONS.get(op_name(node))
         if define is None:
             graph.append(node)
-            if node.domain in ("", "ai.onnx") and any(dims_of(value) is None for value in node.outputs):
+            if not node.domain and any(dims_of(value) is None for value in node.outputs):
                 # What is wrong with a node of the model, the loader says better.
                 with contextlib.suppress(RuleError):
                     infer(node, op.opset)

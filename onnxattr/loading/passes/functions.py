@@ -7,10 +7,13 @@ from typing import Any
 
 import onnx
 import onnx.inliner
+import onnx_ir as ir
 
 from onnxattr.autodiff.registry import NON_DIFFERENTIABLE, RuleTable, op_name
 from onnxattr.autodiff.standard import STANDARD
-from onnxattr.graph.subgraphs import bodies_of, graphs_in, nodes_in, values_in
+from onnxattr.graph.subgraphs import bodies_of, graphs_in, values_in
+from onnxattr.loading.passes.bridge import as_proto
+from onnxattr.loading.passes.constants import lift_constants
 from onnxattr.loading.shapes.infer import infer_shapes
 
 #: Domain of the functions that stand for definitions until they are inlined.
@@ -20,59 +23,55 @@ _DEFINITIONS = "onnxattr.definitions"
 Choice = Callable[[str, Any], bool]
 
 
-def inline(proto: onnx.ModelProto, opset: int, rules: RuleTable) -> onnx.ModelProto:
-    """A valid model of that opset whose functions stand where they were called, those with a rule apart."""
-    same = onnx.ModelProto()
-    same.CopyFrom(proto)
-    for function in same.functions:
-        for entry in function.opset_import:
-            # In a valid model an operator of a function's opset means the same in the model's; the inliner goes by
-            # the number.
-            entry.version = opset if entry.domain in ("", "ai.onnx") else entry.version
-    kept = [(f.domain, f.name) for f in same.functions if f"{f.domain}::{f.name}" in rules]
-    return onnx.inliner.inline_selected_functions(same, kept, exclude=True)
-
-
-def expand(proto: onnx.ModelProto, opset: int, rules: RuleTable) -> onnx.ModelProto:
-    """Writes out the operators that only their definition can differentiate, such as Attention.
+def expand(model: ir.Model, rules: RuleTable) -> bool:
+    """Writes out the operators that only their definition can differentiate, such as Attention, in place.
 
     Args:
-        proto: A model whose weights are graph inputs or initializers.
-        opset: Its ai.onnx opset.
+        model: A model whose large weights may be graph inputs.
         rules: The rule table; what it has a rule for stays, as does what a standard rule was taken out of it for.
 
     Returns:
-        The model itself if it holds no such operator, else a copy with other nodes; no name but theirs is new.
+        Whether there was one; no name but those of new values is new.
     """
     kept = {*rules, *STANDARD, *NON_DIFFERENTIABLE}
-    return write_out_functions(proto, opset, lambda op, _: op not in kept)
+    return write_out_functions(model, lambda op, _: op not in kept)
 
 
-def write_out_functions(proto: onnx.ModelProto, opset: int, chosen: Choice) -> onnx.ModelProto:
-    """Replaces the chosen operators, wherever the graph holds them, by their definitions."""
-    opsets = {entry.domain: entry.version for entry in proto.opset_import} | {"": opset}
-    result = proto
+def write_out_functions(model: ir.Model, chosen: Choice) -> bool:
+    """Replaces the chosen operators, wherever the graph holds them, by their definitions; whether there was one."""
+    changed = False
     # A definition may itself hold operators that are chosen.
-    while any(_schema(node, opsets, chosen) is not None for node in nodes_in(result.graph)):
-        called = onnx.ModelProto()
+    while any(_schema(node, model.opset_imports, chosen) is not None for node in model.graph.all_nodes()):
         # A definition depends on the types of a node's inputs.
-        called.CopyFrom(infer_shapes(_with_typed_weights(result), strict=False))
-        called.ir_version = max(called.ir_version, 8)
-        called.opset_import.append(onnx.helper.make_opsetid(_DEFINITIONS, 1))
-        _call_definitions(called, called.graph, opsets, chosen, {})
-        # The inliner looks for the types of values inside subgraphs among those of the main graph.
-        inner = {value.name: value for graph in graphs_in(called.graph) for value in values_in(graph)}
-        known = {value.name for value in values_in(called.graph)}
-        called.graph.value_info.extend(value for name, value in inner.items() if name not in known)
-        inlined = onnx.inliner.inline_local_functions(called, convert_version=True)
-        result = onnx.ModelProto()
-        result.CopyFrom(proto)
-        del result.graph.node[:]
-        result.graph.node.extend(inlined.graph.node)
+        infer_shapes(model, strict=False)
+        with as_proto(model, "writing out functions") as crossing:
+            crossing.proto = _written_out(crossing.proto, model.opset_imports, chosen)
+        lift_constants(model)
+        changed = True
+    return changed
+
+
+def _written_out(proto: onnx.ModelProto, opsets: Mapping[str, int], chosen: Choice) -> onnx.ModelProto:
+    """A copy of a typed model with the definitions of the chosen operators in their place."""
+    called = _with_typed_weights(proto)
+    # What a rule keeps of the model's own functions stays a call.
+    del called.functions[:]
+    called.ir_version = max(called.ir_version, 8)
+    called.opset_import.append(onnx.helper.make_opsetid(_DEFINITIONS, 1))
+    _call_definitions(called, called.graph, opsets, chosen, {})
+    # The inliner looks for the types of values inside subgraphs among those of the main graph.
+    inner = {value.name: value for graph in graphs_in(called.graph) for value in values_in(graph)}
+    outer = {value.name for value in values_in(called.graph)}
+    called.graph.value_info.extend(value for name, value in inner.items() if name not in outer)
+    inlined = onnx.inliner.inline_local_functions(called, convert_version=True)
+    result = onnx.ModelProto()
+    result.CopyFrom(proto)
+    del result.graph.node[:]
+    result.graph.node.extend(inlined.graph.node)
     return result
 
 
-def _schema(node: onnx.NodeProto, opsets: Mapping[str, int], chosen: Choice) -> Any:
+def _schema(node: onnx.NodeProto | ir.Node, opsets: Mapping[str, int], chosen: Choice) -> Any:
     """The schema of a node that is chosen and has a definition, else None."""
     opset = opsets.get(node.domain, 0)
     if not onnx.defs.has(node.op_type, opset, node.domain):

@@ -7,30 +7,33 @@ must not take the lengths for equal: neither the rules, nor the runtime, which r
 
 from __future__ import annotations
 
-import onnx
 import onnx_ir as ir
 
 from onnxattr.graph.values import dims_of
 
 
-def tell_lengths_apart(graph: onnx.GraphProto, rows: bool = True) -> None:
-    """Gives every length of every input a symbol that no other has, in place.
+def tell_lengths_apart(graph: ir.Graph, rows: bool = True) -> bool:
+    """Gives every length of every input a symbol that no other has, in place; whether one is new.
 
     A first axis is the batch, and what is called like it is as long, unless ``rows`` is False: the first axes of a
     transformer that takes (T, N, C) are lengths too.
     """
-    inputs = [value for value in graph.input if value.type.HasField("tensor_type")]
-    dims = {value.name: value.type.tensor_type.shape.dim for value in inputs}
-    batch = {axes[0].dim_param for axes in dims.values() if axes and rows}
-    taken = {dim.dim_param for axes in dims.values() for dim in axes}
+    dims = {value: dims_of(value) or [] for value in graph.inputs}
+    batch = {axes[0] for axes in dims.values() if axes and rows}
+    taken = {dim for axes in dims.values() for dim in axes if isinstance(dim, str)}
     met: set[str] = set()
-    for name, axes in dims.items():
-        for dim in axes[1 if rows else 0 :]:
-            symbol = dim.dim_param
+    changed = False
+    for value, axes in dims.items():
+        for axis, symbol in enumerate(list(axes)):
+            if not isinstance(symbol, str) or (axis == 0 and rows):
+                continue
             if symbol in met:
-                dim.dim_param = _fresh(f"{symbol}_of_{name}", taken)
-            elif symbol and symbol not in batch:
+                axes[axis] = _fresh(f"{symbol}_of_{value.name}", taken)
+                value.shape = ir.Shape(axes)
+                changed = True
+            elif symbol not in batch:
                 met.add(symbol)
+    return changed
 
 
 def share_first_axis(graph: ir.Graph) -> bool:

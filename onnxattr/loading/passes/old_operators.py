@@ -12,11 +12,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from onnxattr.graph.subgraphs import Names, bodies_of, graphs_in, nodes_in
+from onnxattr.graph.subgraphs import Names, bodies_of, graphs_in, is_standard, nodes_in
 
 #: Domain that hides operators from onnx's converter which ONNX Runtime knew before ONNX did.
 _HIDDEN = "onnxattr.hidden"
 Nodes = list[onnx.NodeProto]
+
+
+def default_opset(proto: onnx.ModelProto) -> int:
+    """The ai.onnx opset of a model; 0 if it imports none."""
+    return next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
 
 def _names_of(graph: onnx.GraphProto) -> Names:
@@ -26,13 +31,23 @@ def _names_of(graph: onnx.GraphProto) -> Names:
     return names
 
 
-def hide_experimental(proto: onnx.ModelProto) -> None:
-    """Writes out the operators that ONNX Runtime has before opset 10 and ONNX lacks; ThresholdedRelu is hidden."""
+def hide_experimental(proto: onnx.ModelProto) -> bool:
+    """Writes out the operators that ONNX Runtime has before opset 10 and ONNX lacks; ThresholdedRelu is hidden.
+
+    Args:
+        proto: The model, of any opset; changed in place.
+
+    Returns:
+        Whether there was one.
+    """
+    if default_opset(proto) >= 10 or not any(is_standard(n, *_EXPERIMENTAL) for n in nodes_in(proto.graph)):
+        return False
     names = _names_of(proto.graph)
     for graph in graphs_in(proto.graph):
         _replace(graph, lambda node: _EXPERIMENTAL.get(node.op_type, _stays)(node, names))
     if any(node.domain == _HIDDEN for node in nodes_in(proto.graph)):
         proto.opset_import.append(onnx.helper.make_opsetid(_HIDDEN, 1))
+    return True
 
 
 def before_conversion(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:

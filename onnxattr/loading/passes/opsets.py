@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import onnx
+import onnx_ir as ir
 
 from onnxattr.autodiff.registry import op_name
 from onnxattr.errors import ModelError
 from onnxattr.graph.subgraphs import nodes_in
+from onnxattr.loading.passes.bridge import as_proto
 from onnxattr.loading.passes.functions import write_out_functions
-from onnxattr.loading.passes.old_operators import after_conversion, before_conversion
+from onnxattr.loading.passes.old_operators import after_conversion, before_conversion, default_opset
 from onnxattr.loading.passes.row_scans import upgrade_row_scans
 
 #: Models below this opset are upgraded to it; the rewriter emits nodes of the model's opset from here on.
@@ -27,23 +30,28 @@ _FLOATS = (
 )
 
 
-def upgrade(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Brings a model to OPSET.
+def upgrade(model: ir.Model) -> bool:
+    """Brings a model of an older opset to OPSET, in place; whether it was of one.
+
+    onnx's version converter takes protobuf, and so does what prepares and mends its work.
 
     Raises:
         ModelError: If an operator has no newer form.
     """
+    if model.opset_imports[""] >= OPSET:
+        return False
+    with as_proto(model, "version converter") as crossing:
+        crossing.proto = _upgraded(crossing.proto)
+    return True
+
+
+def _upgraded(proto: onnx.ModelProto) -> onnx.ModelProto:
     opset = default_opset(proto)
     plain = before_conversion(proto, opset)
     upsampled = {node.output[0] for node in nodes_in(plain.graph) if node.op_type == "Upsample"}
     upgraded = onnx.version_converter.convert_version(upgrade_row_scans(plain) if opset < 9 else plain, OPSET)
     after_conversion(upgraded, opset, upsampled)
     return upgraded
-
-
-def default_opset(proto: onnx.ModelProto) -> int:
-    """The ai.onnx opset of a model; 0 if it imports none."""
-    return next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
 
 def check_versions(proto: onnx.ModelProto) -> None:
@@ -65,27 +73,36 @@ def check_versions(proto: onnx.ModelProto) -> None:
         )
 
 
-def downgrade(proto: onnx.ModelProto, opset: int, newest: int) -> onnx.ModelProto:
-    """Brings a model of an opset that runtimes do not know yet to the newest that they do.
+def downgrade(model: ir.Model, newest: int) -> bool:
+    """Brings a model of an opset that runtimes do not know yet to the newest that they do, in place.
 
     Operators that are new since then are written out by their definitions; those that only changed are converted, or
     written out where they have no form in the older opset.
 
+    Returns:
+        Whether it was of a newer one.
+
     Raises:
-        RuntimeError: If an operator has neither.
+        RuntimeError: If an operator has no older form and no definition.
     """
+    if model.opset_imports[""] <= newest:
+        return False
 
     def changed(op: str, schema: Any) -> bool:
-        return schema.domain == "" and schema.since_version > newest
+        return schema.domain == "" and bool(schema.since_version > newest)
 
-    known = write_out_functions(
-        proto, opset, lambda op, s: changed(op, s) and not onnx.defs.has(op, newest, "")
-    )
-    known = _without_floored_mod(known)
-    try:
-        return _converted(known, newest)
-    except (RuntimeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
-        return _converted(write_out_functions(known, opset, changed), newest)
+    write_out_functions(model, lambda op, s: changed(op, s) and not onnx.defs.has(op, newest, ""))
+    with as_proto(model, "version converter") as crossing:
+        crossing.proto = plain = _without_floored_mod(crossing.proto)
+        with contextlib.suppress(
+            RuntimeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError
+        ):
+            crossing.proto = _converted(plain, newest)
+    if model.opset_imports[""] > newest:
+        write_out_functions(model, changed)
+        with as_proto(model, "version converter") as crossing:
+            crossing.proto = _converted(crossing.proto, newest)
+    return True
 
 
 def _without_floored_mod(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -124,12 +141,25 @@ def _converted(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 
 
 #: Defaults that ONNX's shape inference forgets: it takes a missing onesided for 0, and fails on missing axes.
-_DEFAULTS = {"STFT": ("onesided", 1), "MeanVarianceNormalization": ("axes", [0, 2, 3])}
+_DEFAULTS: dict[str, tuple[str, int | list[int]]] = {
+    "STFT": ("onesided", 1),
+    "MeanVarianceNormalization": ("axes", [0, 2, 3]),
+}
 
 
-def state_defaults(proto: onnx.ModelProto) -> None:
-    """Writes the defaults of attributes on nodes where ONNX's shape inference would forget them."""
-    for node in nodes_in(proto.graph):
-        name, value = _DEFAULTS.get(op_name(node), ("", None))
-        if name and all(attribute.name != name for attribute in node.attribute):
-            node.attribute.append(onnx.helper.make_attribute(name, value))
+def state_defaults(graph: ir.Graph) -> bool:
+    """Writes the defaults of attributes on nodes where ONNX's shape inference would forget them; whether there were."""
+    changed = False
+    for node in graph.all_nodes():
+        name, value = _DEFAULTS.get(op_name(node), ("", 0))
+        if name and name not in node.attributes:
+            node.attributes[name] = ir.convenience.convert_attribute(name, value)
+            changed = True
+    return changed
+
+
+def set_ir_version(model: ir.Model) -> bool:
+    """Gives a model an IR version that its opset and runtimes take, in place; whether it had another."""
+    version = min(max(model.ir_version, 8), NEWEST_IR)
+    changed, model.ir_version = version != model.ir_version, version
+    return changed

@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import onnx_ir as ir
 
-import onnx
-
-from onnxattr.graph.subgraphs import Names, bodies_of, graphs_in
-
-
-def with_own_names(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of a model in which no name stands for two values; itself if that is so already."""
-    graphs = [*graphs_in(proto.graph)]
-    defined = [name for graph in graphs for name in _defined(graph)]
-    if len(graphs) == 1 or len(set(defined)) == len(defined):
-        return proto
-    result = onnx.ModelProto()
-    result.CopyFrom(proto)
-    _rename(result.graph, {}, set(_defined(result.graph)), Names(defined))
-    return result
+from onnxattr.graph.subgraphs import Names
+from onnxattr.graph.values import values_of
 
 
-def _defined(graph: onnx.GraphProto) -> list[str]:
-    """The names that a graph gives, each once; those inside its nodes are their own."""
-    names = [value.name for value in (*graph.input, *graph.initializer)]
-    names += [name for node in graph.node for name in node.output if name]
-    return [*dict.fromkeys(names)]
+def give_own_names(graph: ir.Graph) -> bool:
+    """Renames what a subgraph calls by a name that stands for a value already, in place; whether it did."""
+    bodies = list(graph.subgraphs())
+    if not bodies:
+        return False
+    taken = Names(value.name for value in dict.fromkeys(values_of(graph)) if value.name)
+    inner = [value for body in bodies for value in own_values(body)]
+    seen = {value.name for value in own_values(graph)}
+    changed = False
+    for value in dict.fromkeys(inner):
+        if value.name and value.name in seen:
+            value.name = taken.fresh(value.name)
+            changed = True
+        seen.add(value.name)
+    return changed
 
 
-def _rename(graph: onnx.GraphProto, outer: Mapping[str, str], seen: set[str], taken: Names) -> None:
-    """Renames what a graph reads and gives; ``seen`` holds the names that stand for a value already."""
-    for node in graph.node:
-        node.input[:] = [outer.get(name, name) for name in node.input]
-        node.output[:] = [outer.get(name, name) for name in node.output]
-        for body in bodies_of(node):
-            names = {name: name for name in _defined(body)}
-            for name in names:
-                if name in seen:
-                    names[name] = taken.fresh(name)
-                seen.add(names[name])
-            _rename(body, {**outer, **names}, seen, taken)
-    for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
-        value.name = outer.get(value.name, value.name)
+def own_values(graph: ir.Graph) -> list[ir.Value]:
+    """The values of a graph, subgraphs apart: inputs, initializers, node outputs."""
+    outputs = (value for node in graph for value in node.outputs)
+    return [*graph.inputs, *graph.initializers.values(), *outputs]

@@ -6,14 +6,15 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.rules.padding import along_computed
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.subgraphs import is_standard
 from onnxattr.graph.values import dims_of
 
 
-def pad_every_axis(graph: ir.Graph, opset: int) -> None:
-    """Rewrites every Pad with an ``axes`` input, those in subgraphs included, as one without; in place."""
+def pad_every_axis(graph: ir.Graph, opset: int) -> bool:
+    """Rewrites every Pad with an ``axes`` input, subgraphs included, as one without, in place; whether any."""
     nodes = [node for node in graph.all_nodes() if _has_axes(node)]
     if not nodes:
-        return
+        return False
     main = OpBuilder(graph, opset, prefix="pads")
     builders = {graph: main}
     for node in nodes:
@@ -31,8 +32,8 @@ def pad_every_axis(graph: ir.Graph, opset: int) -> None:
         node.resize_inputs(3 if node.inputs[2] is not None else 2)
     for part in builders:
         part.sort()
+    return True
 
 
 def _has_axes(node: ir.Node) -> bool:
-    standard = node.op_type == "Pad" and node.domain in ("", "ai.onnx")
-    return standard and len(node.inputs) > 3 and node.inputs[3] is not None
+    return is_standard(node, "Pad") and len(node.inputs) > 3 and node.inputs[3] is not None

@@ -8,21 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import LiftConstantsToInitializersPass, NameFixPass
+from onnx_ir.passes.common import NameFixPass
 
 from onnxattr.errors import ModelError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.subgraphs import (
     captures_of,
     drop,
-    graphs_in,
-    hoist_initializers,
-    nodes_in,
     prune,
     subgraphs_of,
-    values_in,
 )
 from onnxattr.graph.values import dims_of, values_of
 from onnxattr.loading.constant_values import ConstantValues, goes_on
@@ -36,55 +31,56 @@ _MOST_STEPS = 64
 _MOST_NODES = 50_000
 
 
-def resolve(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+def resolve(model: ir.Model) -> bool:
     """Inlines the branches that are always taken, and replaces sequences and optional values by what they hold.
 
     What only a run decides stays as it is; a model without such operators is left alone.
 
     Args:
-        proto: A model whose large weights may be graph inputs.
-        opset: Its ai.onnx opset.
+        model: A model without Constant nodes, whose large weights may be graph inputs; changed in place.
 
     Returns:
-        The model itself if nothing could be resolved, else another with the same inputs and outputs.
+        Whether anything was resolved.
     """
+    changed = False
     # Every branch that is inlined may let the shapes be known that decide the next one.
     while True:
-        inferred = infer_shapes(proto, strict=False)
-        if not _RESOLVED & _operators(proto.graph) and not _lacks_shapes(inferred.graph):
-            break
-        model = ir.serde.deserialize_model(inferred)
-        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-        hoist_initializers(model)
-        if not _Resolver(model.graph, opset).run():
-            break
+        restated = infer_shapes(model, strict=False)
+        changed = changed or restated
+        if not _RESOLVED & _operators(model.graph) and not _lacks_shapes(model.graph):
+            return changed
+        if not _Resolver(model.graph, model.opset_imports[""]).run():
+            return changed
         NameFixPass()(model)
-        proto = ir.serde.serialize_model(model)
-    return proto
+        changed = True
 
 
-def _operators(graph: onnx.GraphProto) -> set[str]:
+def _operators(graph: ir.Graph) -> set[str]:
     """The operators of a graph; a Squeeze counts where its axes are not given."""
-    nodes = (node for node in nodes_in(graph) if node.domain in ("", "ai.onnx"))
-    return {node.op_type for node in nodes if node.op_type != "Squeeze" or len(node.input) == 1}
+    nodes = (node for node in graph.all_nodes() if not node.domain)
+    return {node.op_type for node in nodes if node.op_type != "Squeeze" or len(node.inputs) == 1}
 
 
-def _lacks_shapes(graph: onnx.GraphProto) -> bool:
+def _lacks_shapes(graph: ir.Graph) -> bool:
     """Whether the rank of a node's result is unknown, or the shape of a kernel."""
-    static = {tensor.name for part in graphs_in(graph) for tensor in part.initializer}
-    ranked = set(static)
-    for value in (value for part in graphs_in(graph) for value in values_in(part)):
-        tensor = value.type.tensor_type
-        if tensor.HasField("shape") or not value.type.HasField("tensor_type"):
-            ranked.add(value.name)
-            if all(dim.HasField("dim_value") for dim in tensor.shape.dim):
-                static.add(value.name)
     return any(
-        any(name and name not in ranked for name in node.output)
-        or (node.op_type in ("Conv", "ConvTranspose") and node.input[1] not in static)
-        for node in nodes_in(graph)
-        if node.domain in ("", "ai.onnx")
+        any(value.name and not _is_ranked(value) for value in node.outputs)
+        or (node.op_type in ("Conv", "ConvTranspose") and not _is_static(node.inputs[1]))
+        for node in graph.all_nodes()
+        if not node.domain
     )
+
+
+def _is_ranked(value: ir.Value) -> bool:
+    """Whether the rank of a value is known, or it is no tensor."""
+    return value.shape is not None or (value.type is not None and not isinstance(value.type, ir.TensorType))
+
+
+def _is_static(value: ir.Value | None) -> bool:
+    """Whether all sizes of a value are known."""
+    if value is None:
+        return False
+    return value.const_value is not None or all(isinstance(dim, int) for dim in dims_of(value) or [None])
 
 
 class _Resolver:
@@ -100,11 +96,19 @@ class _Resolver:
 
     def run(self) -> bool:
         """Whether anything was resolved."""
-        self._walk(self._op, list(self._op.graph))
+        graph = self._op.graph
+        nodes, constants = set(graph.all_nodes()), set(graph.initializers)
+        self._walk(self._op, list(graph))
         if self._changed:
-            prune(self._op.graph)
-            self._op.graph.sort()
-        return self._changed
+            prune(graph)
+            graph.sort()
+            return True
+        # What was tried is of no use to anything.
+        for node in [node for node in graph.all_nodes() if node not in nodes][::-1]:
+            drop(node)
+        for name in graph.initializers.keys() - constants:
+            del graph.initializers[name]
+        return False
 
     def _walk(self, op: OpBuilder, nodes: Iterable[ir.Node]) -> None:
         for node in nodes:

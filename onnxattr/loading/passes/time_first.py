@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
-import onnx
+import onnx_ir as ir
 
-from onnxattr.graph.subgraphs import bodies_of
+from onnxattr.graph.subgraphs import is_standard
 
-_RECURRENT = ("LSTM", "GRU", "RNN")
 #: By position among the inputs (X, initial_h, initial_c) and outputs (Y, Y_h, Y_c): the axes of the other layout.
 _INPUTS = {0: [1, 0, 2], 5: [1, 0, 2], 6: [1, 0, 2]}
 _OUTPUTS = {0: [2, 0, 1, 3], 1: [1, 0, 2], 2: [1, 0, 2]}
 
 
-def put_time_first(graph: onnx.GraphProto) -> None:
+def put_time_first(graph: ir.Graph) -> bool:
     """Puts Transposes around the recurrent nodes of a graph and its subgraphs that have layout=1, in place."""
-    nodes = []
-    for node in graph.node:
-        for body in bodies_of(node):
-            put_time_first(body)
-        layout = next((a for a in node.attribute if a.name == "layout" and a.i == 1), None)
-        if node.op_type in _RECURRENT and node.domain in ("", "ai.onnx") and layout is not None:
-            node.attribute.remove(layout)
-            nodes += _with_transposes(node)
-        else:
-            nodes.append(node)
-    del graph.node[:]
-    graph.node.extend(nodes)
+    found = [node for node in graph.all_nodes() if is_standard(node, "LSTM", "GRU", "RNN")]
+    found = [node for node in found if node.attributes.get_int("layout", 0) == 1]
+    for node in found:
+        _put_transposes(node)
+    return bool(found)
 
 
-def _with_transposes(node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    stem = next(name for name in (node.name, *node.output) if name)
-    before, after = [], []
+def _put_transposes(node: ir.Node) -> None:
+    graph = node.graph
+    assert graph is not None
+    stem = node.name or next(value.name for value in node.outputs if value.name)
+    del node.attributes["layout"]
     for index, perm in _INPUTS.items():
-        if index < len(node.input) and node.input[index]:
-            name = f"{stem}/time_first/input_{index}"
-            before.append(onnx.helper.make_node("Transpose", [node.input[index]], [name], perm=perm))
-            node.input[index] = name
+        value = node.inputs[index] if index < len(node.inputs) else None
+        if value is not None:
+            before = _transpose(value, perm)
+            before.outputs[0].name = f"{stem}/time_first/input_{index}"
+            graph.insert_before(node, before)
+            node.replace_input_with(index, before.outputs[0])
     for index, perm in _OUTPUTS.items():
-        if index < len(node.output) and node.output[index]:
-            name = f"{stem}/time_first/output_{index}"
-            after.append(onnx.helper.make_node("Transpose", [name], [node.output[index]], perm=perm))
-            node.output[index] = name
-    return [*before, node, *after]
+        value = node.outputs[index] if index < len(node.outputs) else None
+        if value is not None and value.name:
+            after = _transpose(None, perm)
+            result = after.outputs[0]
+            value.replace_all_uses_with(result, replace_graph_outputs=True)
+            after.replace_input_with(0, value)
+            graph.insert_after(node, after)
+            result.name, value.name = value.name, f"{stem}/time_first/output_{index}"
+            result.type, result.shape, value.shape = value.type, value.shape, None
+
+
+def _transpose(value: ir.Value | None, perm: list[int]) -> ir.Node:
+    return ir.Node("", "Transpose", [value], [ir.AttrInt64s("perm", perm)])

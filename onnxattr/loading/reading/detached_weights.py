@@ -1,4 +1,4 @@
-"""Sets weights aside, so that large models are neither copied nor bound by protobuf's 2 GiB."""
+"""Detaches weights, so that large models are neither copied nor bound by protobuf's 2 GiB."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def with_small_data(proto: onnx.ModelProto, folder: Path | None) -> onnx.ModelPr
     return copy
 
 
-def set_weights_aside(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, onnx.TensorProto]]:
+def detach_weights(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, onnx.TensorProto]]:
     """A copy of the model in which large initializers are inputs, and those initializers by name.
 
     The other initializers are no inputs there, as before IR version 4 they had to be.
@@ -73,8 +73,8 @@ def set_weights_aside(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str
     return slim, weights
 
 
-def put_weights_back(graph: ir.Graph, weights: dict[str, onnx.TensorProto], folder: Path | None) -> None:
-    """Makes the weights initializers again."""
+def attach_weights(graph: ir.Graph, weights: dict[str, onnx.TensorProto], folder: Path | None) -> bool:
+    """Makes the weights initializers again; whether there are any."""
     given = list(graph.inputs)
     graph.inputs[:] = [v for v in given if v.name not in weights]
     for value in given:
@@ -90,3 +90,4 @@ def put_weights_back(graph: ir.Graph, weights: dict[str, onnx.TensorProto], fold
                     ) from error
             value.const_value = tensor
             graph.register_initializer(value)
+    return bool(weights)

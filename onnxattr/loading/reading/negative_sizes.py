@@ -32,12 +32,13 @@ _KEEPING = frozenset(
 _OPAQUE = "onnxattr.opaque"
 
 
-def free_negative_sizes(proto: onnx.ModelProto) -> None:
-    """Makes a declared size of -1 an unknown one.
+def free_negative_sizes(proto: onnx.ModelProto) -> bool:
+    """Makes a declared size of -1 an unknown one, in place; whether there was one.
 
     Raises:
         ModelError: If another negative size is declared.
     """
+    changed = False
     for value, dim in _negative(proto):
         if dim.dim_value < -1:
             raise ModelError(
@@ -45,6 +46,8 @@ def free_negative_sizes(proto: onnx.ModelProto) -> None:
                 "with a name for a size that is free."
             )
         dim.ClearField("dim_value")
+        changed = True
+    return changed
 
 
 def check_inferred_sizes(proto: onnx.ModelProto) -> None:

@@ -20,23 +20,21 @@ Types = dict[Key, onnx.TypeProto]
 Scope = Mapping[str, onnx.TypeProto]
 
 
-def take_off(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, Types]:
-    """A copy of a model that declares the shapes of its inputs alone, and what it declared beside them.
+def take_off(proto: onnx.ModelProto) -> Types:
+    """Lets a model declare the shapes of its inputs alone, in place; returns what it declared beside them.
 
     The types of outputs and of the inputs and outputs of subgraphs stay, without their shapes. Only the step's number
     and the condition of a Loop's body keep theirs, a scalar or one element, as the file chose.
     """
-    bare = onnx.ModelProto()
-    bare.CopyFrom(proto)
     declared: Types = {}
-    _take_off(bare.graph, itertools.count(), len(bare.graph.input), declared)
-    return bare, declared
+    _take_off(proto.graph, itertools.count(), len(proto.graph.input), declared)
+    return declared
 
 
 def _take_off(graph: onnx.GraphProto, numbers: Iterator[int], kept: int, declared: Types) -> None:
     number = next(numbers)
-    held = {t.name: onnx.helper.make_tensor_type_proto(t.data_type, t.dims) for t in graph.initializer}
-    held = {value.name: value.type for value in graph.input} | held
+    held = {value.name: value.type for value in graph.input}
+    held |= {t.name: onnx.helper.make_tensor_type_proto(t.data_type, t.dims) for t in graph.initializer}
     for value in (*graph.value_info, *graph.output, *graph.input[kept:]):
         declared[number, value.name] = onnx.TypeProto()
         declared[number, value.name].CopyFrom(value.type)

@@ -1,13 +1,17 @@
 """Inference of all types and shapes of a model: by its nodes, with the runtime's arithmetic, through Loops.
 
-What the file declares about inner values and outputs only adds to that.
+What the file declares about inner values and outputs only adds to that. The arithmetic is onnx's, which takes protobuf:
+the model crosses the bridge, and types come back.
 """
 
 from __future__ import annotations
 
 import onnx
+import onnx_ir as ir
 
-from onnxattr.loading.passes.own_names import with_own_names
+from onnxattr.graph.subgraphs import graphs_in, values_in
+from onnxattr.loading.passes.bridge import as_proto
+from onnxattr.loading.passes.own_names import give_own_names
 from onnxattr.loading.shapes.body_constants import with_constants_in_bodies
 from onnxattr.loading.shapes.declared import Types, additions, note, take_off
 from onnxattr.loading.shapes.loops import infer_through_loops
@@ -18,34 +22,72 @@ from onnxattr.loading.shapes.solved_sizes import solve_sizes
 _MOST_ROUNDS = 8
 
 
-def infer_shapes(proto: onnx.ModelProto, strict: bool = True) -> onnx.ModelProto:
-    """Infers all types and shapes of a model.
+def infer_shapes(model: ir.Model, strict: bool = True) -> bool:
+    """Infers all types and shapes of a model, in place.
+
+    Inner values and outputs get the inferred types. Where inference says nothing, they have the declared rank, and the
+    declared sizes if all inputs have fixed ones and no declaration was found wrong. Nodes whose sizes ONNX infers
+    otherwise than ONNX Runtime computes them are written so that both agree.
 
     Args:
-        proto: The model, of opset 18 or newer; its large weights may be graph inputs.
+        model: The model; its large weights may be graph inputs.
         strict: Whether what contradicts itself is an error; else it stays untyped.
 
     Returns:
-        A copy whose inner values and outputs have the inferred types. Where inference says nothing, they have the
-        declared rank, and the declared sizes if all inputs have fixed ones and no declaration was found wrong. Nodes
-        whose sizes ONNX infers otherwise than ONNX Runtime computes them are written so that both agree.
+        Whether a name or a node is another; types are noted in any case.
 
     Raises:
         onnx.shape_inference.InferenceError: If the nodes contradict each other.
     """
-    bare, declared = take_off(with_constants_in_bodies(with_own_names(proto)))
-    inferred = infer_through_loops(bare, strict)
-    # A size that is put right may be wrong for the next node, and what is known behind a value may follow from it.
-    while restate_sizes(bare, inferred):
-        inferred = infer_through_loops(bare, strict)
-    added: Types = {}
-    for attempt in range(_MOST_ROUNDS + 1):
-        new = additions(inferred, declared, everything=attempt == _MOST_ROUNDS)
-        if not new.keys() - added.keys():
-            break
-        added = new | added
-        inferred = infer_through_loops(note(bare, added), strict)
-        while restate_sizes(bare, inferred):
-            inferred = infer_through_loops(note(bare, added), strict)
-    solve_sizes(inferred)
-    return inferred
+    renamed = give_own_names(model.graph)
+    inference = _Inference(model, strict)
+    _note(model.graph, inference.run())
+    return renamed or inference.restated
+
+
+class _Inference:
+    """One inference: the model with the declarations taken off, and whether nodes of it were restated."""
+
+    def __init__(self, model: ir.Model, strict: bool):
+        self._model, self._strict = model, strict
+        self._bare, self._declared = self._taken_off()
+        self.restated = False
+
+    def run(self) -> onnx.ModelProto:
+        """The model with all types."""
+        added: Types = {}
+        inferred = self._infer(added)
+        for attempt in range(_MOST_ROUNDS + 1):
+            new = additions(inferred, self._declared, everything=attempt == _MOST_ROUNDS)
+            if not new.keys() - added.keys():
+                break
+            added = new | added
+            inferred = self._infer(added)
+        solve_sizes(inferred)
+        return inferred
+
+    def _infer(self, added: Types) -> onnx.ModelProto:
+        """The model with the types that follow from its nodes and from those that are added."""
+        while True:
+            inferred = infer_through_loops(note(self._bare, added) if added else self._bare, self._strict)
+            # A size that is put right may be wrong for the next node, and what is known behind a value may follow.
+            if not restate_sizes(self._model, inferred):
+                return inferred
+            self.restated = True
+            self._bare, _ = self._taken_off()
+
+    def _taken_off(self) -> tuple[onnx.ModelProto, Types]:
+        with as_proto(self._model, "shape inference") as crossing:
+            bare = with_constants_in_bodies(crossing.proto)
+            return bare, take_off(bare)
+
+
+def _note(graph: ir.Graph, inferred: onnx.ModelProto) -> None:
+    """Gives the values of a graph and its subgraphs the types that inference found; none where it found none."""
+    found = {value.name: value.type for part in graphs_in(inferred.graph) for value in values_in(part)}
+    for part in (graph, *graph.subgraphs()):
+        given = [*part.inputs] if part is not graph else []
+        for value in (*given, *(value for node in part for value in node.outputs)):
+            known = found.get(value.name or "")
+            value.type = None if known is None else ir.serde.deserialize_type_proto_for_type(known)
+            value.shape = None if known is None else ir.serde.deserialize_type_proto_for_shape(known)

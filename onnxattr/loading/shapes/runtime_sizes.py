@@ -5,20 +5,20 @@ ONNX Runtime infers shapes as ONNX does before it runs, and could refuse or misc
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-import numpy as np
 import onnx
+import onnx_ir as ir
 
-from onnxattr.graph.subgraphs import graphs_in
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.subgraphs import graphs_in, is_standard, values_in
 from onnxattr.loading.shapes.ceiled_pools import without_ceiled_window
-from onnxattr.loading.shapes.declared import scopes
 from onnxattr.loading.shapes.resizes import by_sizes
 
-#: Takes a node, the dimensions of its first operand and of its output, what constants hold, and a function that adds a
-#: constant to the graph and gives its name; gives the nodes in its place, or None if it may stay.
-Rewrite = Callable[..., list[onnx.NodeProto] | None]
+Dims = Sequence[int | None]
+#: Takes a builder, a node, the dimensions of its first operand and of its output; rewrites the node if it may not stay,
+#: and returns whether it did.
+Rewrite = Callable[[OpBuilder, ir.Node, Dims, Dims], bool]
 _REWRITES: dict[str, Rewrite] = {
     "Resize": by_sizes,
     "MaxPool": without_ceiled_window,
@@ -27,77 +27,48 @@ _REWRITES: dict[str, Rewrite] = {
 }
 
 
-def restate_sizes(proto: onnx.ModelProto, inferred: onnx.ModelProto) -> bool:
+def restate_sizes(model: ir.Model, inferred: onnx.ModelProto) -> bool:
     """Rewrites the nodes of a model whose inferred sizes are not those that the runtime computes, in place.
 
     Args:
-        proto: The model, of opset 18 or newer.
+        model: The model, of opset 18 or newer.
         inferred: The same model with inferred shapes.
 
     Returns:
         Whether a node was rewritten.
     """
-    changed = False
-    constants: dict[str, np.ndarray] | None = None
-    for graph, (_, scope) in zip(graphs_in(proto.graph), scopes(inferred.graph), strict=True):
-        nodes: list[onnx.NodeProto] = []
-        add = functools.partial(_add, graph)
-        for node in graph.node:
-            rewrite = _REWRITES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-            x, y = (
-                (_dims(scope.get(name)) for name in (node.input[0], node.output[0]))
-                if rewrite
-                else (None, None)
-            )
-            new = None
-            if rewrite is not None and x is not None and y is not None:
-                constants = _constants(proto.graph) if constants is None else constants
-                new = rewrite(node, x, y, constants, add)
-            nodes += [node] if new is None else new
-            changed = changed or new is not None
-        if changed:
-            del graph.node[:]
-            graph.node.extend(nodes)
-    return changed
+    nodes = [node for node in model.graph.all_nodes() if _may_differ(node)]
+    if not nodes:
+        return False
+    dims = {value.name: _dims(value.type) for part in graphs_in(inferred.graph) for value in values_in(part)}
+    dims |= {tensor.name: list(tensor.dims) for tensor in inferred.graph.initializer}
+    main = OpBuilder(model.graph, model.opset_imports[""], prefix="")
+    changed: dict[ir.Graph, None] = {}
+    for node in nodes:
+        source, graph = node.inputs[0], node.graph
+        x, y = (dims.get(str(value.name)) for value in (source, node.outputs[0]) if value is not None)
+        assert isinstance(graph, ir.Graph)
+        if x is None or y is None:
+            continue
+        op = main if graph is model.graph else OpBuilder(graph, main.opset, parent=main)
+        op.prefix = node.name or str(node.outputs[0].name)
+        if _REWRITES[node.op_type](op, node, x, y):
+            changed[graph] = None
+    for graph in changed:
+        graph.sort()
+    return bool(changed)
 
 
-def _dims(type_proto: onnx.TypeProto | None) -> list[int | None] | None:
-    if type_proto is None or not type_proto.tensor_type.HasField("shape"):
+def _may_differ(node: ir.Node) -> bool:
+    """Whether a node is a Resize by scales or a pool that rounds sizes up."""
+    if not is_standard(node, *_REWRITES) or not node.inputs or node.inputs[0] is None:
+        return False
+    if node.op_type == "Resize":
+        return len(node.inputs) > 2 and node.inputs[2] is not None
+    return node.attributes.get_int("ceil_mode", 0) != 0
+
+
+def _dims(type_proto: onnx.TypeProto) -> list[int | None] | None:
+    if not type_proto.tensor_type.HasField("shape"):
         return None
     return [dim.dim_value if dim.HasField("dim_value") else None for dim in type_proto.tensor_type.shape.dim]
-
-
-def _add(graph: onnx.GraphProto, stem: str, array: np.ndarray) -> str:
-    """Gives a graph a constant; the name is made unique in it."""
-    taken = {tensor.name for tensor in graph.initializer} | {n for node in graph.node for n in node.output}
-    name = stem
-    while name in taken:
-        name += "_"
-    graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-    return name
-
-
-def _constants(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
-    """The small float constants of a graph and of those inside it; a name that means several is left out."""
-    found: dict[str, np.ndarray] = {}
-    twice = set()
-    for part in graphs_in(graph):
-        for tensor in (*part.initializer, *filter(None, map(_constant, part.node))):
-            if tensor.data_type == onnx.TensorProto.FLOAT:
-                twice |= {tensor.name} & found.keys()
-                found[tensor.name] = onnx.numpy_helper.to_array(tensor).ravel()
-    return {name: array for name, array in found.items() if name not in twice}
-
-
-def _constant(node: onnx.NodeProto) -> onnx.TensorProto | None:
-    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
-        return None
-    value = onnx.helper.get_attribute_value(node.attribute[0])
-    if node.attribute[0].name == "value":
-        tensor = onnx.TensorProto()
-        tensor.CopyFrom(value)
-        tensor.name = node.output[0]
-        return tensor
-    if node.attribute[0].name == "value_floats":
-        return onnx.numpy_helper.from_array(np.array(value, np.float32), node.output[0])
-    return None

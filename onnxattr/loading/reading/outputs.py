@@ -1,4 +1,4 @@
-"""What shape inference and ONNX Runtime need of subgraphs, beyond what ONNX asks for."""
+"""What shape inference, ONNX Runtime and onnx_ir need of outputs, beyond what ONNX asks for."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import onnx
 from onnxattr.graph.subgraphs import graphs_in
 
 
-def give_own_values(graph: onnx.GraphProto) -> None:
-    """Lets every subgraph give values of its own nodes alone, each once; in place.
+def give_own_values(graph: onnx.GraphProto) -> bool:
+    """Lets every subgraph give values of its own nodes alone, each once, in place; whether one did not.
 
     Of a value that is given twice ONNX Runtime fills one result with what lies in memory, and inference loses the shape
     of an input that is given as it is.
@@ -28,6 +28,17 @@ def give_own_values(graph: onnx.GraphProto) -> None:
             taken.add(name)
             body.node.append(onnx.helper.make_node("Identity", [value.name], [name]))
             value.name = name
+    return bool(taken)
+
+
+def type_given_outputs(graph: onnx.GraphProto) -> bool:
+    """Gives outputs that are inputs or initializers the type of those, in place; whether one was declared otherwise."""
+    held = {t.name: onnx.helper.make_tensor_type_proto(t.data_type, t.dims) for t in graph.initializer}
+    held = {value.name: value.type for value in graph.input} | held
+    wrong = [value for value in graph.output if value.name in held and value.type != held[value.name]]
+    for value in wrong:
+        value.type.CopyFrom(held[value.name])
+    return bool(wrong)
 
 
 def _names(graph: onnx.GraphProto) -> set[str]:

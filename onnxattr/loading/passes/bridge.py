@@ -1,0 +1,50 @@
+"""The one way from an onnx_ir model to protobuf and back while a model is prepared.
+
+onnx's version converter, shape inference and function inliner are C++ that takes protobuf, and onnx-ir has no equal of
+them: its own shape inference pass calls onnx's, and its inliner does not convert a function's opset.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import onnx
+import onnx_ir as ir
+
+#: In a model's ``meta``: how often it was serialised and read again, by what for.
+CROSSINGS = "crossings"
+
+
+@dataclass
+class Crossing:
+    """A model as protobuf; the model is read again from ``proto`` if that is replaced."""
+
+    proto: onnx.ModelProto
+
+
+@contextmanager
+def as_proto(model: ir.Model, why: str) -> Iterator[Crossing]:
+    """Gives a model as protobuf, with the weights that it holds.
+
+    Args:
+        model: The model; changed in place if the crossing's ``proto`` is replaced, its ``meta`` stays.
+        why: What needs protobuf; counted in the model's ``meta``.
+    """
+    crossing = Crossing(given := ir.serde.serialize_model(model))
+    count: Counter[str] = model.meta.setdefault(CROSSINGS, Counter())
+    count[why] += 1
+    yield crossing
+    if crossing.proto is not given:
+        count[f"{why}, back"] += 1
+        take_over(model, ir.serde.deserialize_model(crossing.proto))
+
+
+def take_over(model: ir.Model, other: ir.Model) -> None:
+    """Gives a model the graph, the opsets and the IR version of another."""
+    model.graph = other.graph
+    model.ir_version = other.ir_version
+    model.functions.clear()
+    model.functions.update(other.functions)

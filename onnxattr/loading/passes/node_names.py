@@ -1,0 +1,20 @@
+"""Names of nodes."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+
+def name_nodes(graph: ir.Graph) -> bool:
+    """Gives unnamed nodes a name, so that errors and tables can point at them; whether there were any."""
+    changed = False
+    taken = {node.name for node in graph.all_nodes() if node.name}
+    for index, node in enumerate(graph.all_nodes()):
+        if not node.name:
+            name = f"{node.op_type}_{index}"
+            while name in taken:
+                name += "_"
+            node.name = name
+            taken.add(name)
+            changed = True
+    return changed
