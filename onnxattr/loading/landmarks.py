@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.engine import FLOATS, needed_nodes, reaching
 from onnxattr.errors import ModelError
+from onnxattr.graph.subgraphs import nodes_of
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.channels import has_one_place
 from onnxattr.loading.discrete import first_floats
@@ -181,7 +182,7 @@ def _of_constants(value: ir.Value) -> bool:
 
 def _no_convolution(graph: ir.Graph, output: str) -> str:
     kinds = _CONVOLUTIONS | _QUANTIZED
-    inside = sorted({str(n.name) for n in graph.all_nodes() if n.op_type in kinds and n.graph is not graph})
+    inside = sorted({str(n.name) for n in nodes_of(graph) if n.op_type in kinds and n.graph is not graph})
     why = f" Those inside subgraphs, {inside[:3]}, have no one value." if inside else ""
     quantized = [str(node.name) for node in graph if node.op_type in _QUANTIZED]
     why += f" Those of integers, {quantized[:3]}, have no float value." if quantized else ""

@@ -35,7 +35,7 @@ from onnxattr.loading.passes.opsets import (
     upgrade,
 )
 from onnxattr.loading.passes.pads import pad_every_axis
-from onnxattr.loading.passes.static_nodes import resolve
+from onnxattr.loading.passes.static_nodes import infer_and_resolve
 from onnxattr.loading.passes.time_first import put_time_first
 from onnxattr.loading.reading.call_counts import check_calls
 from onnxattr.loading.reading.checker import check_valid
@@ -47,7 +47,6 @@ from onnxattr.loading.reading.outputs import give_own_values, type_given_outputs
 from onnxattr.loading.reading.source import ModelSource, digest, name_of, read_model
 from onnxattr.loading.reading.value_sizes import check_sizes
 from onnxattr.loading.rows.independence import MIXED, independence
-from onnxattr.loading.shapes.infer import infer_shapes
 from onnxattr.loading.verify import ORIGINAL
 
 #: What ``load`` notes in a model's ``meta``: the folder of its external data, the files read, the SHA-256 of its file,
@@ -121,8 +120,12 @@ PASSES = (
     step("lift constants", lambda d: lift_constants(d.model), [F.IN_WINDOW], [F.NO_CONSTANTS]),
     step("write out decompositions", lambda d: write_out(d.model, d.rules), [F.NO_CONSTANTS], [F.STANDARD]),
     step("write out functions of ONNX", lambda d: expand(d.model, d.rules), [F.STANDARD], [F.HAVE_RULES]),
-    step("resolve what is decided before a run", lambda d: resolve(d.model), [F.NO_CONSTANTS], [F.RESOLVED]),
-    step("infer types", lambda d: infer_shapes(d.model), [F.LENGTHS, F.HAVE_RULES, F.RESOLVED], [F.TYPED]),
+    step(
+        "infer types, resolve what is decided before a run",
+        lambda d: infer_and_resolve(d.model),
+        [F.LENGTHS, F.NO_CONSTANTS, F.HAVE_RULES],
+        [F.RESOLVED, F.TYPED],
+    ),
     step("set the IR version", lambda d: set_ir_version(d.model), [F.IN_WINDOW]),
     step(
         "attach weights",

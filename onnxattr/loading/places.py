@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.engine import FLOATS
 from onnxattr.errors import ModelError
-from onnxattr.graph.subgraphs import subgraphs_of
+from onnxattr.graph.subgraphs import nodes_of, subgraphs_of
 from onnxattr.graph.values import named_values, values_of
 from onnxattr.loading.layers import Layer
 
@@ -55,7 +55,7 @@ def find_place(graph: ir.Graph, layers: Sequence[Layer], wanted: str | int, what
         return Place(wanted, _output_of(values, layer_named, what), layer_named)
     if wanted in values:
         return Place(wanted, values[wanted])
-    for node in graph.all_nodes():
+    for node in nodes_of(graph):
         if node.name == wanted:
             return Place(wanted, node.outputs[0])
     if re.fullmatch(r"-?[0-9]{1,18}", wanted):

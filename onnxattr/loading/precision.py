@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.errors import ParameterError
+from onnxattr.graph.subgraphs import nodes_of
 from onnxattr.graph.values import values_of
 
 PRECISIONS = ("model", "float32")
@@ -37,7 +38,7 @@ def set_precision(model: ir.Model, precision: str) -> None:
             value.type = ir.TensorType(ir.DataType.FLOAT)
         if tensor is not None and tensor.dtype in _HALF:
             value.const_value = _widened(tensor)
-    for node in model.graph.all_nodes():
+    for node in nodes_of(model.graph):
         for attribute in list(node.attributes.values()):
             if attribute.type == ir.AttributeType.TENSOR and attribute.as_tensor().dtype in _HALF:
                 node.attributes[attribute.name] = ir.AttrTensor(

@@ -16,7 +16,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.errors import ModelError, OnnxAttrError, ParameterError
-from onnxattr.graph.subgraphs import graphs_in, nodes_in
+from onnxattr.graph.subgraphs import graphs_in, nodes_in, nodes_of
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.constant_values import ConstantValues
 from onnxattr.loading.reading.loop_steps import all_steps, loops_of, own_steps
@@ -126,7 +126,7 @@ def _worthwhile(model: ir.Model, original: onnx.ModelProto) -> bool:
     """Whether a model was changed, and is small."""
     nodes = [*nodes_in(original.graph)]
     before = sorted((node.op_type, node.domain) for node in nodes if node.op_type != "Constant")
-    after = sorted((node.op_type, node.domain) for node in model.graph.all_nodes())
+    after = sorted((node.op_type, node.domain) for node in nodes_of(model.graph))
     opset = next((e.version for e in original.opset_import if e.domain in ("", "ai.onnx")), 0)
     if (before == after and opset == model.opset_imports.get("", 0)) or _takes_anything(original):
         return False
@@ -146,7 +146,7 @@ def _worthwhile(model: ir.Model, original: onnx.ModelProto) -> bool:
 def _ends_soon(model: ir.Model) -> bool:
     """Whether all Loops are known to end, after few steps in all, and what Scans read has no long axis."""
     known = ConstantValues(model.opset_imports.get("", 1))
-    nodes = list(model.graph.all_nodes())
+    nodes = list(nodes_of(model.graph))
     loops = [node for node in nodes if node.op_type == "Loop"]
     scanned = [
         value for node in nodes if node.op_type == "Scan" for value in node.inputs if value is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxattr.graph.subgraphs import is_standard
+from onnxattr.graph.subgraphs import is_standard, nodes_of
 
 _INTEGERS = {f"{sign}INT{bits}": bits - (not sign) for bits in (8, 16, 32, 64) for sign in ("", "U")}
 #: Bits of the numbers that each type holds all of, and the types that hold more beside.
@@ -15,7 +15,7 @@ _WIDER_FLOATS = {"BFLOAT16": ("FLOAT", "DOUBLE"), "FLOAT16": ("FLOAT", "DOUBLE")
 def read_before_cast_pairs(graph: ir.Graph) -> bool:
     """Lets subgraphs that read a value cast to a wider type and back read the value itself, in place; whether any."""
     changed = False
-    for node in list(graph.all_nodes()):
+    for node in list(nodes_of(graph)):
         first = node.inputs[0].producer() if _is_cast(node) and node.inputs[0] is not None else None
         source = first.inputs[0] if first is not None and _is_cast(first) else None
         if source is None or source.dtype is None or source.dtype != _target(node):

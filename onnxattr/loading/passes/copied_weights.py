@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 import onnx_ir as ir
 
-from onnxattr.graph.subgraphs import is_standard
+from onnxattr.graph.subgraphs import graphs_of, is_standard
 
 
 def read_weights_directly(graph: ir.Graph, weights: Collection[str]) -> bool:
@@ -24,7 +24,7 @@ def read_weights_directly(graph: ir.Graph, weights: Collection[str]) -> bool:
     """
     detached = {value for value in graph.inputs if value.name in weights}
     changed = False
-    for part in (graph, *graph.subgraphs()):
+    for part in graphs_of(graph):
         for node in list(part):
             source = node.inputs[0] if is_standard(node, "Identity") and node.inputs else None
             if source is None or node.outputs[0].is_graph_output():

@@ -14,6 +14,7 @@ from onnxattr.decompositions.standard import DEFINITIONS
 from onnxattr.errors import RuleError, UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.schemas import infer
+from onnxattr.graph.subgraphs import graphs_of, nodes_of
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.shapes.infer import infer_shapes
 
@@ -31,12 +32,13 @@ def write_out(model: ir.Model, rules: RuleTable) -> bool:
     Returns:
         Whether there was such a node.
     """
-    if not any(op_name(node) in DEFINITIONS for node in model.graph.all_nodes()):
+    if not any(op_name(node) in DEFINITIONS for node in nodes_of(model.graph)):
         return False
     with contextlib.suppress(onnx.shape_inference.InferenceError):
         infer_shapes(model, strict=False)
     op = OpBuilder(model.graph, model.opset_imports[""], prefix="")
-    for graph in [*model.graph.subgraphs(), model.graph]:
+    main, *bodies = graphs_of(model.graph)
+    for graph in [*bodies, main]:
         _replay(op if graph is model.graph else OpBuilder(graph, op.opset, parent=op), rules)
     return True
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.registry import NON_DIFFERENTIABLE, RuleTable, op_name
 from onnxattr.autodiff.standard import STANDARD
-from onnxattr.graph.subgraphs import bodies_of, graphs_in, values_in
+from onnxattr.graph.subgraphs import bodies_of, graphs_in, nodes_of, values_in
 from onnxattr.loading.passes.bridge import as_proto
 from onnxattr.loading.passes.constants import lift_constants
 from onnxattr.loading.shapes.infer import infer_shapes
@@ -41,7 +41,7 @@ def write_out_functions(model: ir.Model, chosen: Choice) -> bool:
     """Replaces the chosen operators, wherever the graph holds them, by their definitions; whether there was one."""
     changed = False
     # A definition may itself hold operators that are chosen.
-    while any(_schema(node, model.opset_imports, chosen) is not None for node in model.graph.all_nodes()):
+    while any(_schema(node, model.opset_imports, chosen) is not None for node in nodes_of(model.graph)):
         # A definition depends on the types of a node's inputs.
         infer_shapes(model, strict=False)
         with as_proto(model, "writing out functions") as crossing:

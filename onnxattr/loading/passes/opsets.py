@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.registry import op_name
 from onnxattr.errors import ModelError
-from onnxattr.graph.subgraphs import nodes_in
+from onnxattr.graph.subgraphs import nodes_in, nodes_of
 from onnxattr.loading.passes.bridge import as_proto
 from onnxattr.loading.passes.functions import write_out_functions
 from onnxattr.loading.passes.old_operators import after_conversion, before_conversion, default_opset
@@ -150,7 +150,7 @@ _DEFAULTS: dict[str, tuple[str, int | list[int]]] = {
 def state_defaults(graph: ir.Graph) -> bool:
     """Writes the defaults of attributes on nodes where ONNX's shape inference would forget them; whether there were."""
     changed = False
-    for node in graph.all_nodes():
+    for node in nodes_of(graph):
         name, value = _DEFAULTS.get(op_name(node), ("", 0))
         if name and name not in node.attributes:
             node.attributes[name] = ir.convenience.convert_attribute(name, value)

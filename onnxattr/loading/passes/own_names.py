@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxattr.graph.subgraphs import Names
+from onnxattr.graph.subgraphs import Names, graphs_of
 from onnxattr.graph.values import values_of
 
 
 def give_own_names(graph: ir.Graph) -> bool:
     """Renames what a subgraph calls by a name that stands for a value already, in place; whether it did."""
-    bodies = list(graph.subgraphs())
+    _, *bodies = graphs_of(graph)
     if not bodies:
         return False
     taken = Names(value.name for value in dict.fromkeys(values_of(graph)) if value.name)

@@ -6,13 +6,13 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.rules.padding import along_computed
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.subgraphs import is_standard
+from onnxattr.graph.subgraphs import is_standard, nodes_of
 from onnxattr.graph.values import dims_of
 
 
 def pad_every_axis(graph: ir.Graph, opset: int) -> bool:
     """Rewrites every Pad with an ``axes`` input, subgraphs included, as one without, in place; whether any."""
-    nodes = [node for node in graph.all_nodes() if _has_axes(node)]
+    nodes = [node for node in nodes_of(graph) if _has_axes(node)]
     if not nodes:
         return False
     main = OpBuilder(graph, opset, prefix="pads")

@@ -8,17 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import NameFixPass
 
 from onnxattr.errors import ModelError
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.subgraphs import (
-    captures_of,
-    drop,
-    prune,
-    subgraphs_of,
-)
+from onnxattr.graph.subgraphs import captures_of, drop, nodes_of, prune, subgraphs_of
 from onnxattr.graph.values import dims_of, values_of
 from onnxattr.loading.constant_values import ConstantValues, goes_on
 from onnxattr.loading.passes.appended import stack_appended
@@ -31,33 +27,38 @@ _MOST_STEPS = 64
 _MOST_NODES = 50_000
 
 
-def resolve(model: ir.Model) -> bool:
-    """Inlines the branches that are always taken, and replaces sequences and optional values by what they hold.
+def infer_and_resolve(model: ir.Model) -> bool:
+    """Infers all types, inlines the branches that are always taken, replaces sequences and optional values.
 
-    What only a run decides stays as it is; a model without such operators is left alone.
+    What only a run decides stays as it is; in a model without such operators types are noted and no more.
 
     Args:
         model: A model without Constant nodes, whose large weights may be graph inputs; changed in place.
 
     Returns:
-        Whether anything was resolved.
+        Whether a name or a node is another.
+
+    Raises:
+        onnx.shape_inference.InferenceError: If nodes contradict each other.
     """
     changed = False
     # Every branch that is inlined may let the shapes be known that decide the next one.
     while True:
-        restated = infer_shapes(model, strict=False)
-        changed = changed or restated
-        if not _RESOLVED & _operators(model.graph) and not _lacks_shapes(model.graph):
-            return changed
-        if not _Resolver(model.graph, model.opset_imports[""]).run():
-            return changed
+        try:
+            changed, typed = infer_shapes(model) or changed, True
+        except (onnx.shape_inference.InferenceError, RuntimeError):
+            # What contradicts itself may lie in a branch that is never taken.
+            changed, typed = infer_shapes(model, strict=False) or changed, False
+        resolvable = _RESOLVED & _operators(model.graph) or _lacks_shapes(model.graph)
+        if not resolvable or not _Resolver(model.graph, model.opset_imports[""]).run():
+            return changed if typed else infer_shapes(model) or changed
         NameFixPass()(model)
         changed = True
 
 
 def _operators(graph: ir.Graph) -> set[str]:
     """The operators of a graph; a Squeeze counts where its axes are not given."""
-    nodes = (node for node in graph.all_nodes() if not node.domain)
+    nodes = (node for node in nodes_of(graph) if not node.domain)
     return {node.op_type for node in nodes if node.op_type != "Squeeze" or len(node.inputs) == 1}
 
 
@@ -66,7 +67,7 @@ def _lacks_shapes(graph: ir.Graph) -> bool:
     return any(
         any(value.name and not _is_ranked(value) for value in node.outputs)
         or (node.op_type in ("Conv", "ConvTranspose") and not _is_static(node.inputs[1]))
-        for node in graph.all_nodes()
+        for node in nodes_of(graph)
         if not node.domain
     )
 
@@ -97,14 +98,14 @@ class _Resolver:
     def run(self) -> bool:
         """Whether anything was resolved."""
         graph = self._op.graph
-        nodes, constants = set(graph.all_nodes()), set(graph.initializers)
+        nodes, constants = set(nodes_of(graph)), set(graph.initializers)
         self._walk(self._op, list(graph))
         if self._changed:
             prune(graph)
             graph.sort()
             return True
         # What was tried is of no use to anything.
-        for node in [node for node in graph.all_nodes() if node not in nodes][::-1]:
+        for node in [node for node in nodes_of(graph) if node not in nodes][::-1]:
             drop(node)
         for name in graph.initializers.keys() - constants:
             del graph.initializers[name]
@@ -192,7 +193,7 @@ class _Resolver:
 
     def _fits(self, body: ir.Graph, steps: int) -> bool:
         """Whether so many steps may be written out beside those that are; if so, they count."""
-        nodes = steps * sum(1 for _ in body.all_nodes())
+        nodes = steps * sum(1 for _ in nodes_of(body))
         if nodes > self._room:
             return False
         self._room -= nodes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxattr.graph.subgraphs import is_standard
+from onnxattr.graph.subgraphs import is_standard, nodes_of
 
 #: By position among the inputs (X, initial_h, initial_c) and outputs (Y, Y_h, Y_c): the axes of the other layout.
 _INPUTS = {0: [1, 0, 2], 5: [1, 0, 2], 6: [1, 0, 2]}
@@ -13,7 +13,7 @@ _OUTPUTS = {0: [2, 0, 1, 3], 1: [1, 0, 2], 2: [1, 0, 2]}
 
 def put_time_first(graph: ir.Graph) -> bool:
     """Puts Transposes around the recurrent nodes of a graph and its subgraphs that have layout=1, in place."""
-    found = [node for node in graph.all_nodes() if is_standard(node, "LSTM", "GRU", "RNN")]
+    found = [node for node in nodes_of(graph) if is_standard(node, "LSTM", "GRU", "RNN")]
     found = [node for node in found if node.attributes.get_int("layout", 0) == 1]
     for node in found:
         _put_transposes(node)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from onnxattr.graph.subgraphs import subgraphs_of
+from onnxattr.graph.subgraphs import nodes_of, subgraphs_of
 from onnxattr.loading.constant_values import ConstantValues, goes_on
 
 
@@ -39,7 +39,7 @@ def loops_of(graph: ir.Graph) -> Iterator[ir.Node]:
 def grows_sequences(node: ir.Node) -> bool:
     """Whether a Loop, or one in it, hands a sequence from step to step."""
     (body,) = subgraphs_of(node)
-    loops = (node, *(inner for inner in body.all_nodes() if inner.op_type == "Loop"))
+    loops = (node, *(inner for inner in nodes_of(body) if inner.op_type == "Loop"))
     values = (
         value for loop in loops for body in subgraphs_of(loop) for value in (*body.inputs, *body.outputs)
     )

@@ -14,7 +14,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from onnxattr.errors import ModelError, RuleError
 from onnxattr.graph.schemas import infer
-from onnxattr.graph.subgraphs import bodies_of, graphs_in, nodes_in
+from onnxattr.graph.subgraphs import bodies_of, graphs_in, graphs_of, nodes_in
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.constant_values import ConstantValues
 
@@ -103,7 +103,7 @@ def _check_one_by_one(proto: onnx.ModelProto) -> None:
     model = ir.serde.deserialize_model(proto)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     known = ConstantValues(opset)
-    for graph in (model.graph, *model.graph.subgraphs()):
+    for graph in graphs_of(model.graph):
         for node in graph:
             if node.domain not in ("", "ai.onnx"):
                 continue

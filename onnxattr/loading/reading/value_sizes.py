@@ -19,7 +19,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from onnxattr.errors import ModelError, RuleError
 from onnxattr.graph.schemas import infer
-from onnxattr.graph.subgraphs import bodies_of, graphs_in, nodes_in, subgraphs_of
+from onnxattr.graph.subgraphs import bodies_of, graphs_in, graphs_of, nodes_in, subgraphs_of
 from onnxattr.graph.values import dims_of, values_of
 from onnxattr.loading.constant_values import ConstantValues
 from onnxattr.loading.reading.loop_steps import all_steps, grows_sequences, own_steps
@@ -128,7 +128,7 @@ def _computed(proto: onnx.ModelProto, opset: int) -> dict[str, _Type]:
     model = ir.serde.deserialize_model(proto)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     known = ConstantValues(opset)
-    for graph in (model.graph, *model.graph.subgraphs()):
+    for graph in graphs_of(model.graph):
         for node in graph:
             if node.domain in ("", "ai.onnx") and _open(node):
                 # What is wrong with a node is said later.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from onnxattr.graph.subgraphs import nodes_of
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.rows.sets import COPIES, MOST_ROWS, OWN, UNSEEN, Seen
 from onnxattr.loading.rows.walk import Extent, Walk
@@ -83,7 +84,7 @@ def independence(
             break
     if verdict.kind == MIXED and sizes is None and _hangs_on_sizes(graph):
         return Rows(UNDECIDED, verdict.why)
-    if verdict.kind == PROVEN and any(_looks_at_sizes(node) for node in graph.all_nodes()):
+    if verdict.kind == PROVEN and any(_looks_at_sizes(node) for node in nodes_of(graph)):
         return _of_one_row(graph, opset, ends, extent)
     return verdict
 
@@ -92,7 +93,7 @@ def _hangs_on_sizes(graph: ir.Graph) -> bool:
     """Whether a Reshape merges rows at the sizes that dynamic axes are taken to be, and may not at those they have."""
     inner = [dim for value in graph.inputs for dim in (dims_of(value) or [])[1:]]
     return not all(isinstance(dim, int) for dim in inner) and any(
-        _fills_rows(node) for node in graph.all_nodes() if node.op_type == "Reshape"
+        _fills_rows(node) for node in nodes_of(graph) if node.op_type == "Reshape"
     )
 
 

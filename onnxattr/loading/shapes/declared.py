@@ -62,6 +62,16 @@ def scopes(graph: onnx.GraphProto, outer: Scope | None = None) -> Iterator[tuple
             yield from scopes(body, scope)
 
 
+def dims_in(type_proto: onnx.TypeProto) -> list[int | str | None] | None:
+    """The dimensions of a tensor's type: numbers, names, None for those of no name; None without a rank."""
+    if not type_proto.tensor_type.HasField("shape"):
+        return None
+    return [
+        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None
+        for dim in type_proto.tensor_type.shape.dim
+    ]
+
+
 def has_shape(type_proto: onnx.TypeProto | None) -> bool:
     """Whether a type is known with its rank; sequences and optional values have none of their own."""
     if type_proto is None or type_proto.WhichOneof("value") is None:

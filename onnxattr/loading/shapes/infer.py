@@ -9,11 +9,11 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-from onnxattr.graph.subgraphs import graphs_in, values_in
+from onnxattr.graph.subgraphs import graphs_in, graphs_of, values_in
 from onnxattr.loading.passes.bridge import as_proto
 from onnxattr.loading.passes.own_names import give_own_names
 from onnxattr.loading.shapes.body_constants import with_constants_in_bodies
-from onnxattr.loading.shapes.declared import Types, additions, note, take_off
+from onnxattr.loading.shapes.declared import Types, additions, dims_in, note, take_off
 from onnxattr.loading.shapes.loops import infer_through_loops
 from onnxattr.loading.shapes.runtime_sizes import restate_sizes
 from onnxattr.loading.shapes.solved_sizes import solve_sizes
@@ -85,9 +85,14 @@ class _Inference:
 def _note(graph: ir.Graph, inferred: onnx.ModelProto) -> None:
     """Gives the values of a graph and its subgraphs the types that inference found; none where it found none."""
     found = {value.name: value.type for part in graphs_in(inferred.graph) for value in values_in(part)}
-    for part in (graph, *graph.subgraphs()):
+    for part in graphs_of(graph):
         given = [*part.inputs] if part is not graph else []
         for value in (*given, *(value for node in part for value in node.outputs)):
             known = found.get(value.name or "")
-            value.type = None if known is None else ir.serde.deserialize_type_proto_for_type(known)
-            value.shape = None if known is None else ir.serde.deserialize_type_proto_for_shape(known)
+            if known is not None and known.HasField("tensor_type"):
+                dims = dims_in(known)
+                value.type = ir.TensorType(ir.DataType(known.tensor_type.elem_type))
+                value.shape = None if dims is None else ir.Shape(dims)
+            else:
+                value.type = None if known is None else ir.serde.deserialize_type_proto_for_type(known)
+                value.shape = None if known is None else ir.serde.deserialize_type_proto_for_shape(known)

@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.subgraphs import graphs_in, is_standard, values_in
+from onnxattr.graph.subgraphs import graphs_in, is_standard, nodes_of, values_in
 from onnxattr.loading.shapes.ceiled_pools import without_ceiled_window
 from onnxattr.loading.shapes.resizes import by_sizes
 
@@ -37,7 +37,7 @@ def restate_sizes(model: ir.Model, inferred: onnx.ModelProto) -> bool:
     Returns:
         Whether a node was rewritten.
     """
-    nodes = [node for node in model.graph.all_nodes() if _may_differ(node)]
+    nodes = [node for node in nodes_of(model.graph) if _may_differ(node)]
     if not nodes:
         return False
     dims = {value.name: _dims(value.type) for part in graphs_in(inferred.graph) for value in values_in(part)}

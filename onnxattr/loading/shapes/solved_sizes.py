@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import onnx
 
-from onnxattr.loading.shapes.declared import scopes
+from onnxattr.loading.shapes.declared import dims_in, scopes
 
 Dim = int | str | None
 #: What onnx names dimensions that it cannot express.
@@ -24,13 +24,13 @@ def solve_sizes(inferred: onnx.ModelProto) -> None:
     Args:
         inferred: A model after inference, its nodes in order.
     """
-    given = {dim for value in inferred.graph.input for dim in _dims(value.type) or []}
+    given = {dim for value in inferred.graph.input for dim in dims_in(value.type) or []}
     solved: dict[str, Dim] = {}
     for graph, scope in scopes(inferred.graph):
         for node in graph.node:
             rule = _RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
             names = [node.output[0], *node.input] if rule else []
-            shapes = [_dims(scope[name]) for name in names if name in scope]
+            shapes = [dims_in(scope[name]) for name in names if name in scope]
             if rule is None or len(shapes) < len(names) or None in shapes:
                 continue
             after, *before = ([_solved(dim, solved) for dim in shape or []] for shape in shapes)
@@ -91,16 +91,6 @@ def _quotient(before: Sequence[Dim], after: Sequence[Dim]) -> Dim:
 
 def _solved(dim: Dim, solved: dict[str, Dim]) -> Dim:
     return solved.get(dim, dim) if isinstance(dim, str) else dim
-
-
-def _dims(type_proto: onnx.TypeProto) -> list[Dim] | None:
-    """The dimensions of a tensor's type: numbers, names, None for those of no name; None without a rank."""
-    if not type_proto.tensor_type.HasField("shape"):
-        return None
-    return [
-        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None
-        for dim in type_proto.tensor_type.shape.dim
-    ]
 
 
 def _all_dims(graph: onnx.GraphProto) -> Iterator[onnx.TensorShapeProto.Dimension]:
