@@ -61,7 +61,7 @@ test-portable: $(PORTABLE)  ## Exported files in a fresh Python, Node and headle
 	@if test -x "$(CHROMIUM)"; then node tests/portable/page.mjs demo/web reports/web; \
 	else echo "NOT TESTED IN A BROWSER: no Chromium at $(CHROMIUM), and apt-get could not install it."; fi
 
-# docs/portability.md anew: the numbers above with times, older versions of ONNX Runtime, sizes and memory.
+# Writes docs/portability.md: the numbers above with times, older versions of ONNX Runtime, sizes and memory.
 measure-portability: $(PORTABLE)  ## Write docs/portability.md: the same with times, sizes, memory, older ONNX Runtimes
 	@$(BROWSER)
 	$(RUN) tests/portable/run.py build/portable/cases --python build/portable/venv/bin/python --write
@@ -107,7 +107,7 @@ benchmark-rewrites: $(VENV)/.test  ## What each rewrite of the backward graph ga
 benchmark-files: $(VENV)/.demo  ## Size and memory of exported files
 	$(RUN) benchmarks/exported_files.py
 
-# docs/metrics.md anew: which explanations are faithful, at what cost.
+# Writes docs/metrics.md.
 benchmark-metrics: $(VENV)/.demo  ## Write docs/metrics.md: which explanations are faithful, at what cost
 	$(RUN) benchmarks/faithfulness.py --write
 

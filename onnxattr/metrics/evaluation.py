@@ -53,7 +53,7 @@ class Evaluation:
     curves: dict[str, dict[str, Curve]] = field(default_factory=dict)
 
     def best(self, metric: str) -> list[str]:
-        """The best method of a metric, and those that it is not told apart from.
+        """The best method of a metric, and those that are not distinguishable from it.
 
         The latter are those whose mean paired difference from it, sample by sample, is within two standard errors.
         """
@@ -90,18 +90,18 @@ class Evaluation:
         return "\n".join([*text, "", *self.verdicts()])
 
     def verdicts(self) -> list[str]:
-        """A sentence for each metric: which method is the best, and which are not told apart from it."""
+        """A sentence for each metric: which method is the best, and which are not distinguishable from it."""
         sentences = []
         for name in self.metrics:
             found = self.best(name)
             if not found:
                 continue
-            alike = f"; not told apart from {', '.join(found[1:])}" if found[1:] else ""
+            alike = f"; not distinguishable from {', '.join(found[1:])}" if found[1:] else ""
             sentences.append(f"{name}: {found[0]} is the best{alike}.")
         if sentences:
             sentences.append(
-                "Numbers are means over samples and their standard errors. Not told apart: the paired difference is "
-                "within two standard errors."
+                "Numbers are means over samples and their standard errors. Not distinguishable: the paired difference "
+                "is within two standard errors."
             )
         return sentences
 
