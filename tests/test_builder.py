@@ -146,6 +146,7 @@ DIMS = {
         (4, 6),
         ["Shape", "Squeeze", "Mul", "Unsqueeze"],
     ),
+    "one element as a scalar": (lambda op, x: [op.shape(x, 2), -1], (4, 6), []),
     "a size from the end": (lambda op, x: [-1, op.size(x, -1)], (6, 4), []),
 }
 

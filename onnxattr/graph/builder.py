@@ -262,7 +262,9 @@ class OpBuilder(Operators):
         values = [
             self.constant(part, ir.DataType.INT64) if isinstance(part, list) else part for part in parts
         ]
-        return values[0] if len(values) == 1 else self.Concat(*values, axis=0)
+        if len(values) < 2:
+            return values[0] if values else self.constant([], ir.DataType.INT64)
+        return self.Concat(*values, axis=0)
 
     def _as_vector(self, size: ir.Value) -> ir.Value:
         """A scalar as a vector of one element; vectors as they are."""

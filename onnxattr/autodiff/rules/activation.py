@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.registry import Cotangent, unary, vjp
+from onnxattr.autodiff.registry import Cotangent, NodeView, unary, vjp
 from onnxattr.graph.builder import OpBuilder
 
 
@@ -30,14 +30,13 @@ def relu(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
 
 
 @vjp("Clip")
-def clip(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def clip(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = min(max(x, low), high);  xbar = ybar inside, 0 outside.
 
     At the bounds ReLU6 (bounds 0 and 6) passes nothing and every other clip passes ybar.
     The bounds get the cotangents of the elements they replace; the upper one of all if it is below the lower.
     """
-    x, low, high = [*node.inputs, None, None][:3]
-    y = node.outputs[0]
+    x, y, (low, high) = node.x, node.y, node.inputs[1:]
     bounds = [
         None if v is None or v.const_value is None else v.const_value.numpy().item() for v in (low, high)
     ]
@@ -55,54 +54,53 @@ def clip(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     def raised() -> ir.Value:
         return x if low is None else op.Max(x, low)
 
-    entries = [
+    return (
         x_ct,
         lambda: op.Where(op.And(op.Less(x, low), op.Equal(raised(), y)), ct, 0.0),
         lambda: op.Where(op.Greater(raised(), high), ct, 0.0),
-    ]
-    return entries[: len(node.inputs)]
+    )
 
 
 @vjp("LeakyRelu")
-def leaky_relu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def leaky_relu(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x where x > 0, else alpha * x;  xbar = ybar or alpha * ybar (at 0: alpha * ybar)."""
-    alpha = node.attributes.get_float("alpha", 0.01)
-    return (op.Where(op.Greater(node.inputs[0], 0.0), ct, op.Mul(ct, alpha)),)
+    alpha = node.get_float("alpha")
+    return (op.Where(op.Greater(node.x, 0.0), ct, op.Mul(ct, alpha)),)
 
 
 @vjp("PRelu")
-def prelu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def prelu(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x where x > 0, else s * x;  xbar = ybar or s * ybar (at 0: s * ybar), sbar = ybar * min(x, 0)."""
     x, slope = node.inputs
     return op.Where(op.Greater(x, 0.0), ct, op.Mul(ct, slope)), lambda: op.Mul(ct, op.Min(x, 0.0))
 
 
 @vjp("ThresholdedRelu")
-def thresholded_relu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def thresholded_relu(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x where x > alpha, else 0;  xbar = ybar where x > alpha, else 0."""
-    return (op.Where(op.Greater(node.inputs[0], node.attributes.get_float("alpha", 1.0)), ct, 0.0),)
+    return (op.Where(op.Greater(node.x, node.get_float("alpha")), ct, 0.0),)
 
 
 @vjp("Elu")
-def elu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def elu(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x where x > 0, else a (exp(x) - 1);  xbar = ybar, or ybar * (y + a) where x < 0 (at 0: ybar)."""
-    x, y, alpha = node.inputs[0], node.outputs[0], node.attributes.get_float("alpha", 1.0)
+    x, y, alpha = node.x, node.y, node.get_float("alpha")
     return (op.Where(op.Less(x, 0.0), op.Mul(ct, op.Add(y, alpha)), ct),)
 
 
 @vjp("Selu")
-def selu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def selu(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = g x where x > 0, else g a (exp(x) - 1);  xbar = g ybar, or ybar * (y + g a) where x < 0 (at 0: g ybar)."""
-    x, y = node.inputs[0], node.outputs[0]
-    alpha = node.attributes.get_float("alpha", 1.67326319217681884765625)
-    gamma = node.attributes.get_float("gamma", 1.05070102214813232421875)
+    x, y = node.x, node.y
+    alpha = node.get_float("alpha")
+    gamma = node.get_float("gamma")
     return (op.Where(op.Less(x, 0.0), op.Mul(ct, op.Add(y, alpha * gamma)), op.Mul(ct, gamma)),)
 
 
 @vjp("Celu")
-def celu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def celu(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = max(x, 0) + min(0, a (exp(x / a) - 1));  xbar = ybar, or ybar * (y / a + 1) where x < 0 (at 0: ybar)."""
-    x, y, alpha = node.inputs[0], node.outputs[0], node.attributes.get_float("alpha", 1.0)
+    x, y, alpha = node.x, node.y, node.get_float("alpha")
     return (op.Where(op.Less(x, 0.0), op.Mul(ct, op.Add(op.Mul(y, 1.0 / alpha), 1.0)), ct),)
 
 
@@ -132,9 +130,9 @@ def softsign(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
 
 
 @vjp("HardSigmoid")
-def hard_sigmoid(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def hard_sigmoid(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = min(max(a x + b, 0), 1);  xbar = a ybar where 0 < y < 1, else 0."""
-    y, alpha = node.outputs[0], node.attributes.get_float("alpha", 0.2)
+    y, alpha = node.y, node.get_float("alpha")
     return (op.Mul(between(op, y, 0.0, 1.0, ct), alpha),)
 
 
@@ -154,18 +152,18 @@ def mish(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
 
 
 @vjp("Swish")
-def swish(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def swish(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x * s with s = sigmoid(a x);  xbar = ybar * (s + a y (1 - s))."""
-    x, y, alpha = node.inputs[0], node.outputs[0], node.attributes.get_float("alpha", 1.0)
+    x, y, alpha = node.x, node.y, node.get_float("alpha")
     s = op.Sigmoid(op.Mul(x, alpha))
     return (op.Mul(ct, op.Add(s, op.Mul(op.Mul(y, alpha), op.Sub(1.0, s)))),)
 
 
 @vjp("Gelu")
-def gelu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def gelu(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x * P(x);  xbar = ybar * (P(x) + x * P'(x)), P the normal distribution or its tanh approximation."""
-    x = node.inputs[0]
-    if node.attributes.get_string("approximate", "none") == "tanh":
+    x = node.x
+    if node.get_string("approximate") == "tanh":
         c = math.sqrt(2.0 / math.pi)
         # Beyond 10 the distribution is 0 or 1 in any precision, and the powers of x may be infinite.
         near = op.Clip(x, -10.0, 10.0)
@@ -180,35 +178,35 @@ def gelu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
 
 
 @vjp("Shrink")
-def shrink(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def shrink(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x - bias where x > lambd, x + bias where x < -lambd, else 0;  xbar = ybar where |x| > lambd, else 0."""
-    return (op.Where(op.Greater(op.Abs(node.inputs[0]), node.attributes.get_float("lambd", 0.5)), ct, 0.0),)
+    return (op.Where(op.Greater(op.Abs(node.x), node.get_float("lambd")), ct, 0.0),)
 
 
 @vjp("Softmax", singular="rows of minus infinity")
-def softmax(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def softmax(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = exp(x) / sum(exp(x));  xbar = y * (ybar - sum(ybar * y)).
 
     Rows that are masked out as a whole are NaN; where a model drops or replaces them, their ybar is 0 and so is xbar.
     """
-    y, axis = node.outputs[0], node.attributes.get_int("axis", -1)
+    y, axis = node.y, node.get_int("axis")
     return (op.Mul(y, op.Sub(ct, op.ReduceSum(op.Mul(ct, y), [axis], keepdims=1))),)
 
 
 @vjp("LogSoftmax", singular="rows of minus infinity")
-def log_softmax(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def log_softmax(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x - log(sum(exp(x)));  xbar = ybar - exp(y) * sum(ybar)."""
-    y, axis = node.outputs[0], node.attributes.get_int("axis", -1)
+    y, axis = node.y, node.get_int("axis")
     return (op.Sub(ct, op.Mul(op.Exp(y), op.ReduceSum(ct, [axis], keepdims=1))),)
 
 
 @vjp("Dropout")
-def dropout(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+def dropout(op: OpBuilder, node: NodeView, ct: Any) -> Sequence[Cotangent]:
     """y = x in inference;  xbar = ybar. In training y = x / (1 - ratio) where the mask is drawn, and xbar likewise."""
-    _, ratio, training = [*node.inputs, None, None][:3]
+    _, ratio, training = node.inputs
     ct = ct[0] if isinstance(ct, tuple) else ct
     if training is None or (training.const_value is not None and not training.const_value.numpy().item()):
-        return [ct, None, None][: len(node.inputs)]
+        return ct, None, None
     warnings.warn(
         f"Dropout node {node.name!r} is, or may be, in training mode: gradients are those of one random draw. "
         "Export the model for inference to explain what it predicts.",
@@ -217,4 +215,4 @@ def dropout(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
     mask = node.output(op, 1)
     kept = op.Sub(1.0, op.constant(0.5, ct.dtype) if ratio is None else op.cast_like(ratio, ct))
     factor = op.Where(training, op.Reciprocal(kept), 1.0)
-    return [op.Where(mask, op.Mul(ct, factor), 0.0), None, None][: len(node.inputs)]
+    return op.Where(mask, op.Mul(ct, factor), 0.0), None, None

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.autodiff.registry import Cotangent, vjp
-from onnxattr.autodiff.rules.linear import rank_of
+from onnxattr.autodiff.registry import Cotangent, NodeView, vjp
 from onnxattr.graph.builder import OpBuilder
 
 #: The default of every epsilon here, as near as an attribute, which is float32 in models of any precision, comes.
@@ -35,14 +34,14 @@ def total_of(op: OpBuilder, parts: Sequence[ir.Value | None]) -> ir.Value:
 
 
 @vjp("BatchNormalization", singular="epsilon = 0 with no variance")
-def batch_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+def batch_normalization(op: OpBuilder, node: NodeView, ct: Any) -> Sequence[Cotangent]:
     """y = (x - m) / d * scale + bias with d = sqrt(var + eps) given, not measured;  xbar = ybar * scale / d."""
-    if node.attributes.get_int("training_mode", 0):
+    if node.get_int("training_mode"):
         return _measured_batch_normalization(op, node, ct)
-    x, scale, _, mean, variance = node.inputs
-    ct, rank = three(ct)[0], rank_of(x, node)
+    x, scale, _, mean, variance = node.required(5)
+    ct, rank = three(ct)[0], node.rank(x)
     axes = [0, *range(2, rank)]
-    inverse = op.Reciprocal(op.Sqrt(op.Add(variance, node.attributes.get_float("epsilon", EPSILON))))
+    inverse = op.Reciprocal(op.Sqrt(op.Add(variance, node.get_float("epsilon"))))
     factor = op.Mul(scale, inverse)
 
     def total(value: ir.Value) -> ir.Value:
@@ -64,19 +63,19 @@ def batch_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent
     )
 
 
-def _measured_batch_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+def _measured_batch_normalization(op: OpBuilder, node: NodeView, ct: Any) -> Sequence[Cotangent]:
     """y = z * scale + bias with z = x standardised over the batch; running statistics m r + (1 - m) new."""
     warnings.warn(
         f"BatchNormalization node {node.name!r} is in training mode: what it gives for a sample depends on the others. "
         "Export the model for inference to explain single samples.",
         stacklevel=2,
     )
-    x, scale = node.inputs[:2]
+    x, scale = node.required(2)
     y_ct, mean_ct, variance_ct = three(ct)
-    rank, momentum = rank_of(x, node), node.attributes.get_float("momentum", 0.9)
+    rank, momentum = node.rank(x), node.get_float("momentum")
     axes = [0, *range(2, rank)]
-    z, inverse = standardize(op, x, axes, node.attributes.get_float("epsilon", EPSILON))
-    count = op.Cast(op.ReduceProd(op.Gather(op.Shape(x), axes), keepdims=0), to=x.dtype.value)  # type: ignore[union-attr]
+    z, inverse = standardize(op, x, axes, node.get_float("epsilon"))
+    count = op.cast_like(op.ReduceProd(op.Gather(op.Shape(x), axes), keepdims=0), x)
 
     def running(statistic_ct: ir.Value | None, factor: float) -> ir.Value | None:
         return None if statistic_ct is None else op.Mul(op.cast_like(statistic_ct, x), factor)
@@ -121,16 +120,16 @@ def standardize_ct(
     return op.Mul(rest, inverse)
 
 
-def _over_last_axes(op: OpBuilder, node: Any, ct: Any, centre: bool) -> list[Cotangent]:
-    x, scale = node.inputs[:2]
+def _over_last_axes(op: OpBuilder, node: NodeView, ct: Any, centre: bool) -> Sequence[Cotangent]:
+    x, scale = node.required(2)
     y_ct, mean_ct, inverse_ct = three(ct)
-    rank = rank_of(x, node)
-    axes = [*range(node.attributes.get_int("axis", -1) % rank, rank)]
-    z, inverse = standardize(op, x, axes, node.attributes.get_float("epsilon", EPSILON), centre)
+    rank = node.rank(x)
+    axes = [*range(node.get_int("axis") % rank, rank)]
+    z, inverse = standardize(op, x, axes, node.get_float("epsilon"), centre)
 
     def spread(statistic_ct: ir.Value) -> ir.Value:
         count = op.ReduceProd(op.shape(x, axes[0]), keepdims=0)
-        return op.Div(op.cast_like(statistic_ct, x), op.Cast(count, to=x.dtype.value))
+        return op.Div(op.cast_like(statistic_ct, x), op.cast_like(count, x))
 
     def x_ct() -> ir.Value:
         from_y = y_ct and standardize_ct(op, z, inverse, op.Mul(y_ct, scale), axes, centre)
@@ -138,12 +137,11 @@ def _over_last_axes(op: OpBuilder, node: Any, ct: Any, centre: bool) -> list[Cot
         from_inverse = inverse_ct and op.Neg(op.Mul(op.Mul(spread(inverse_ct), op.Mul(inverse, inverse)), z))
         return total_of(op, [from_y, from_mean, from_inverse])
 
-    entries: list[Cotangent] = [x_ct, None if y_ct is None else lambda: op.Mul(y_ct, z), y_ct]
-    return entries[: len(node.inputs)]
+    return x_ct, None if y_ct is None else lambda: op.Mul(y_ct, z), y_ct
 
 
 @vjp("LayerNormalization", singular="epsilon = 0 with equal elements")
-def layer_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+def layer_normalization(op: OpBuilder, node: NodeView, ct: Any) -> Sequence[Cotangent]:
     """y = z * scale + bias with z = x standardised over the last axes, of mean m and deviation s;  zbar = ybar * scale.
 
     The statistics m and 1 / s add mbar / n and -(1/s)bar * z / (n s^2) to xbar.
@@ -152,18 +150,19 @@ def layer_normalization(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent
 
 
 @vjp("RMSNormalization", singular="epsilon = 0 with zeros")
-def rms_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def rms_normalization(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = z * scale with z = x / sqrt(mean(x^2) + eps) over the last axes;  zbar = ybar * scale."""
-    return _over_last_axes(op, node, ct, centre=False)
+    x_ct, scale_ct, _ = _over_last_axes(op, node, ct, centre=False)
+    return x_ct, scale_ct
 
 
 @vjp("InstanceNormalization", singular="epsilon = 0 with equal elements")
-def instance_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def instance_normalization(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = z * scale + bias with z = x standardised over the spatial axes;  zbar = ybar * scale."""
-    x, scale = node.inputs[:2]
-    rank = rank_of(x, node)
+    x, scale = node.required(2)
+    rank = node.rank(x)
     spatial = [*range(2, rank)]
-    z, inverse = standardize(op, x, spatial, node.attributes.get_float("epsilon", EPSILON))
+    z, inverse = standardize(op, x, spatial, node.get_float("epsilon"))
     return (
         lambda: standardize_ct(op, z, inverse, op.Mul(ct, per_channel(op, scale, rank)), spatial),
         lambda: op.ReduceSum(op.Mul(ct, z), [0, *spatial], keepdims=0),
@@ -172,13 +171,13 @@ def instance_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[C
 
 
 @vjp("GroupNormalization", singular="epsilon = 0 with equal elements")
-def group_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def group_normalization(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = z * scale + bias with z = x standardised over groups of channels and space;  zbar = ybar * scale."""
-    x, scale, bias = node.inputs
-    groups = op.constant([node.attributes.get_int("num_groups")], ir.DataType.INT64)
-    shape = op.Concat([0], groups, op.Div(op.shape(x, 1, 2), groups), [-1], axis=0)
-    ct_parts, factor = op.Reshape(ct, shape), op.Reshape(scale, op.Concat(groups, [-1], [1], axis=0))
-    z, inverse = standardize(op, op.Reshape(x, shape), [2, 3], node.attributes.get_float("epsilon", EPSILON))
+    x, scale, bias = node.required(3)
+    groups = node.get_int("num_groups")
+    shape = op.sizes([0, groups, op.Div(op.shape(x, 1, 2), groups), -1])
+    ct_parts, factor = op.Reshape(ct, shape), op.reshape(scale, [groups, -1, 1])
+    z, inverse = standardize(op, op.Reshape(x, shape), [2, 3], node.get_float("epsilon"))
 
     def x_ct() -> ir.Value:
         parts = standardize_ct(op, z, inverse, op.Mul(ct_parts, factor), [2, 3])
@@ -192,22 +191,22 @@ def group_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cota
 
 
 @vjp("MeanVarianceNormalization")
-def mean_variance_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def mean_variance_normalization(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x standardised over the given axes;  xbar = (ybar - mean(ybar) - y * mean(ybar * y)) / s."""
-    axes = node.attributes.get_ints("axes", [0, 2, 3])
-    z, inverse = standardize(op, node.inputs[0], axes, 1e-9)
+    axes = node.get_ints("axes")
+    z, inverse = standardize(op, node.x, axes, 1e-9)
     return (standardize_ct(op, z, inverse, ct, axes),)
 
 
 @vjp("LpNormalization", singular="x = 0")
-def lp_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def lp_normalization(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x / n with n = sum(|x|) or sqrt(sum(x^2));  xbar = (ybar - n' * sum(ybar * y)) / n, 0 where n is 0.
 
     n' is sign(x), or x / n.
     """
-    x, y = node.inputs[0], node.outputs[0]
-    axes = [node.attributes.get_int("axis", -1)]
-    p = node.attributes.get_int("p", 2)
+    x, y = node.x, node.y
+    axes = [node.get_int("axis")]
+    p = node.get_int("p")
     norm = (op.ReduceL1 if p == 1 else op.ReduceL2)(x, axes, keepdims=1)
     zero = op.Equal(norm, 0.0)
     safe = op.Where(zero, 1.0, norm)
@@ -217,16 +216,16 @@ def lp_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotange
 
 
 @vjp("LRN")
-def local_response_normalization(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def local_response_normalization(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x / s^beta with s = bias + alpha * mean of x^2 over near channels.
 
     xbar = ybar / s^beta - 2 alpha beta x * (mean over near channels of ybar * y / s).
     """
-    x, y, get = node.inputs[0], node.outputs[0], node.attributes.get_float
-    alpha, beta, bias = get("alpha", 1e-4), get("beta", 0.75), get("bias", 1.0)
-    size = node.attributes.get_int("size")
+    x, y = node.x, node.y
+    alpha, beta, bias = (node.get_float(name) for name in ("alpha", "beta", "bias"))
+    size = node.get_int("size")
     before, after = (size - 1) // 2, size // 2
-    rows = op.Concat([0], [1], op.shape(x, 1, 2), [-1], axis=0)
+    rows = op.sizes([0, 1, op.shape(x, 1, 2), -1])
 
     def mean(value: ir.Value, begin: int, end: int) -> ir.Value:
         """Over a window of channels, counting those outside as zeros."""

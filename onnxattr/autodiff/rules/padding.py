@@ -17,9 +17,8 @@ def along(
     op: OpBuilder, axes: Sequence[int], rank: int, begins: Sequence[ir.Value], ends: Sequence[ir.Value]
 ) -> ir.Value:
     """The pads of all axes from those of some, given as vectors of one element each; the others get 0."""
-    zero = op.constant([0], ir.DataType.INT64)
     before, after = (dict(zip(axes, side, strict=True)) for side in (begins, ends))
-    return op.Concat(*(side.get(axis, zero) for side in (before, after) for axis in range(rank)), axis=0)
+    return op.sizes([side.get(axis, 0) for side in (before, after) for axis in range(rank)])
 
 
 def along_computed(op: OpBuilder, axes: ir.Value, rank: int | ir.Value, pads: ir.Value) -> ir.Value:
@@ -37,8 +36,8 @@ def along_computed(op: OpBuilder, axes: ir.Value, rank: int | ir.Value, pads: ir
         places = np.full(2 * rank, 2 * len(known))
         for index, axis in enumerate(known % rank):
             places[[axis, axis + rank]] = index, index + len(known)
-        return op.Gather(op.Concat(pads, [0], axis=0), places)
+        return op.Gather(op.sizes([pads, 0]), places)
     size = op.constant([rank], ir.DataType.INT64) if isinstance(rank, int) else rank
-    begins = op.Mod(op.Cast(axes, to=ir.DataType.INT64.value), size)
+    begins = op.Mod(op.cast(axes, ir.DataType.INT64), size)
     none = op.Expand(op.constant([0], ir.DataType.INT64), op.Mul(size, 2))
-    return op.ScatterElements(none, op.Concat(begins, op.Add(begins, size), axis=0), pads, axis=0)
+    return op.ScatterElements(none, op.sizes([begins, op.Add(begins, size)]), pads, axis=0)

@@ -88,7 +88,7 @@ def max_unpool(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     itself is asked where 1, 2, 3, ... go.
     """
     x, indices = node.inputs[:2]
-    if len(node.inputs) == 2:
+    if node.inputs[2] is None:
         return op.Gather(op.Reshape(ct, [-1]), indices), None
     count = op.Add(op.Size(x), 1)
     order = op.reshape_like(op.cast_like(op.Range(1, count, 1), x), x)

@@ -12,7 +12,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.registry import Cotangent, vjp
+from onnxattr.autodiff.registry import Cotangent, NodeView, vjp
 from onnxattr.autodiff.rules.recurrent_cells import read_cell
 from onnxattr.autodiff.rules.recurrent_gru import GruDirection
 from onnxattr.autodiff.rules.recurrent_lstm import LstmDirection
@@ -20,13 +20,13 @@ from onnxattr.graph.builder import OpBuilder
 
 
 @vjp("LSTM", "GRU", "RNN")
-def recurrent(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+def recurrent(op: OpBuilder, node: NodeView, ct: Any) -> Sequence[Cotangent]:
     """Y, Yh, Yc = states over time;  xbar, h0bar, c0bar by one Scan per direction, backwards in time.
 
     The weights' cotangents are products of the steps' with x and the states.
     """
-    x, lengths = node.inputs[0], [*node.inputs[4:5], None][0]
-    direction = node.attributes.get_string("direction", "forward")
+    x, lengths = node.x, node.inputs[4]
+    direction = node.get_string("direction")
     directions = 2 if direction == "bidirectional" else 1
     cts = [*(ct if isinstance(ct, tuple) else (ct,)), None, None][:3]
     # The forward node is asked for its states over time where the model does not use them.

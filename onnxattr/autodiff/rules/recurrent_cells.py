@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import onnx_ir as ir
 
+from onnxattr.autodiff.node import NodeView
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 
@@ -140,45 +140,45 @@ def _affine(op: OpBuilder, x: ir.Value, weights: ir.Value, bias: ir.Value | None
     return product if bias is None else op.Add(product, bias)
 
 
-def read_cell(op: OpBuilder, node: Any, index: int) -> Cell:
+def read_cell(op: OpBuilder, node: NodeView, index: int) -> Cell:
     """The cell of one direction of a recurrent node."""
-    kind, hidden = node.op_type, node.attributes.get_int("hidden_size")
-    inputs = [*node.inputs, *[None] * (8 - len(node.inputs))]
+    kind, hidden = node.op_type, node.get_int("hidden_size")
+    (_, weights, recurrence), both_biases, peephole_rows = node.required(3), node.inputs[3], node.inputs[-1]
 
     def pick(value: ir.Value) -> ir.Value:
         return op.Squeeze(op.Slice(value, [index], [index + 1], [0]), [0])
 
-    recurrence, reset, bias, recurrent_bias = pick(inputs[2]), None, None, None
-    if inputs[3] is not None:
+    recurrence, reset, bias, recurrent_bias = pick(recurrence), None, None, None
+    if both_biases is not None:
         size = _GATES[kind] * hidden
-        bias, recurrent_bias = op.Split(pick(inputs[3]), [size, size], axis=0, outputs=2)
-    if kind == "GRU" and not node.attributes.get_int("linear_before_reset", 0):
+        bias, recurrent_bias = op.Split(pick(both_biases), [size, size], axis=0, outputs=2)
+    if kind == "GRU" and not node.get_int("linear_before_reset"):
         recurrence, reset = op.Split(recurrence, [2 * hidden, hidden], axis=0, outputs=2)
         bias = None if bias is None else op.Add(bias, recurrent_bias)
         recurrent_bias = None
     peepholes = None
-    if inputs[7] is not None:
-        peepholes = op.Split(pick(inputs[7]), [hidden] * 3, axis=0, outputs=3)
+    if kind == "LSTM" and peephole_rows is not None:
+        peepholes = op.Split(pick(peephole_rows), [hidden] * 3, axis=0, outputs=3)
     return Cell(
         kind=kind,
         hidden=hidden,
-        weights=pick(inputs[1]),
+        weights=pick(weights),
         recurrence=recurrence,
         reset_recurrence=reset,
         bias=bias,
         recurrent_bias=recurrent_bias,
         peepholes=peepholes,
         activations=_activations(node, index),
-        clip=node.attributes.get_float("clip", None),
-        input_forget=bool(node.attributes.get_int("input_forget", 0)),
+        clip=node.attributes.get("clip"),
+        input_forget=bool(node.get_int("input_forget")),
     )
 
 
-def _activations(node: Any, index: int) -> list[Activation]:
+def _activations(node: NodeView, index: int) -> list[Activation]:
     defaults = _DEFAULTS[node.op_type]
-    names = list(node.attributes.get_strings("activations") or defaults * 2)
-    alphas = list(node.attributes.get_floats("activation_alpha") or [])
-    betas = list(node.attributes.get_floats("activation_beta") or [])
+    names = node.get_strings("activations") or defaults * 2
+    alphas = node.get_floats("activation_alpha")
+    betas = node.get_floats("activation_beta")
     made = []
     for name in names:
         canonical = next((known for known in _CANONICAL if known.lower() == name.lower()), None)

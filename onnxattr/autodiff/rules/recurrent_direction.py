@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import onnx_ir as ir
 
+from onnxattr.autodiff.node import NodeView
 from onnxattr.autodiff.rules.recurrent_cells import Cell
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import ANY
@@ -42,7 +42,7 @@ class Direction(ABC):
     def __init__(
         self,
         op: OpBuilder,
-        node: Any,
+        node: NodeView,
         cell: Cell,
         index: int,
         backward: bool,
@@ -52,7 +52,7 @@ class Direction(ABC):
     ):
         self.op, self.node, self.cell, self.index = op, node, cell, index
         self.backward, self.states, self.cts, self.lengths = backward, states, cts, lengths
-        self.x = node.inputs[0]
+        self.x = node.x
         dims = dims_of(self.x) or [None] * 3
         self.row = [dims[1], cell.hidden]
 
@@ -68,12 +68,11 @@ class Direction(ABC):
 
     def initial(self, position: int) -> ir.Value:
         """An initial state, zeros if the node has none."""
-        op, inputs = self.op, self.node.inputs
-        if len(inputs) > position and inputs[position] is not None:
-            state = self.pick(inputs[position], 0)
+        op, given = self.op, self.node.inputs[position]
+        if given is not None:
+            state = self.pick(given, 0)
         else:
-            shape = op.Concat(op.shape(self.x, 1, 2), [self.cell.hidden], axis=0)
-            state = op.Expand(op.constant(0, self.x.dtype), shape)
+            state = op.expand(op.constant(0, self.x.dtype), [op.shape(self.x, 1, 2), self.cell.hidden])
         state.shape = ir.Shape(self.row)
         return state
 
@@ -92,15 +91,15 @@ class Direction(ABC):
             shifted = op.Concat(start, op.Slice(after, [0], [-1], [0]), axis=0)
         if self.lengths is not None and self.backward:
             # A padded step gives zeros in Y, but the state that reaches the last valid step is the initial one.
-            following = op.Add(op.Range(0, op.Squeeze(op.shape(self.x, 0, 1)), 1), 1)
-            inside = op.Less(op.Unsqueeze(following, [1, 2]), self._lengths_row())
+            following = op.Add(op.Range(0, op.size(self.x, 0), 1), 1)
+            inside = op.Less(op.Unsqueeze(following, [1, 2]), self._lengths_row(self.lengths))
             shifted = op.Where(inside, shifted, start)
         dims = dims_of(self.x) or [None]
         shifted.shape = ir.Shape([dims[0], *self.row])
         return shifted
 
-    def _lengths_row(self) -> ir.Value:
-        return self.op.Unsqueeze(self.op.Cast(self.lengths, to=ir.DataType.INT64.value), [0, 2])
+    def _lengths_row(self, lengths: ir.Value) -> ir.Value:
+        return self.op.Unsqueeze(self.op.cast(lengths, ir.DataType.INT64), [0, 2])
 
     def h_before(self) -> ir.Value:
         """The state h before each step, from the node's Y."""
@@ -115,8 +114,8 @@ class Direction(ABC):
         if self.lengths is None:
             return {}
         op = self.op
-        steps = op.Unsqueeze(op.Range(0, op.Squeeze(op.shape(self.x, 0, 1)), 1), [1, 2])
-        return {"valid": op.Cast(op.Less(steps, self._lengths_row()), to=self.x.dtype.value)}
+        steps = op.Unsqueeze(op.Range(0, op.size(self.x, 0), 1), [1, 2])
+        return {"valid": op.cast_like(op.Less(steps, self._lengths_row(self.lengths)), self.x)}
 
     def scan(
         self,
@@ -154,6 +153,6 @@ class Direction(ABC):
         steps = (dims_of(self.x) or [None])[0]
         for value, result, index in zip(values, results, range(len(results)), strict=True):
             inside = dims_of(result) or [None, None]
-            value.dtype = dtype
+            value.type = self.x.type
             value.shape = ir.Shape(inside if index < len(carried) else [steps, *inside])
         return list(values)

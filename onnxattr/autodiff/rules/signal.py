@@ -3,52 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.registry import Cotangent, vjp
-from onnxattr.autodiff.rules.linear import rank_of
+from onnxattr.autodiff.registry import Cotangent, NodeView, vjp
 from onnxattr.autodiff.rules.padding import along_computed
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import ints_of
 
 
 @vjp("DFT")
-def dft(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def dft(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = F x, x cut or padded to the transform's length N;  xbar = ybar transformed back, times N (inverse: 1 / N).
 
     Onesided: missing frequencies of ybar are 0, and xbar is real. Onesided inverse: xbar = F ybar / N, doubled for the
     frequencies that stand for two.
     """
-    x, length, _ = [*node.inputs, None, None][:3]
-    rank = rank_of(x, node)
+    x, length = node.x, node.inputs[1]
+    rank = node.rank(x)
     axis = _axis(op, node, rank)
     size = op.Gather(op.shape(x), axis)
-    inverse, onesided = (bool(node.attributes.get_int(name, 0)) for name in ("inverse", "onesided"))
+    inverse, onesided = (bool(node.get_int(name)) for name in ("inverse", "onesided"))
     if length is None:
         length = op.Mul(op.Sub(size, 1), 2) if inverse and onesided else size
-    length = op.Reshape(length, op.constant([], ir.DataType.INT64))
+    length = op.reshape(length, [])
     if inverse and onesided:
         xbar = _to_size(op, _real_inverse_ct(op, ct, axis, rank, length), axis, rank, _half(op, length), size)
     else:
         back = _transform_ct(op, ct, axis, rank, length, inverse, onesided)
         xbar = _to_size(op, back, axis, rank, length, size)
-    return [_like_components(op, xbar, x), None, None][: len(node.inputs)]
+    return _like_components(op, xbar, x), None, None
 
 
 @vjp("STFT")
-def stft(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def stft(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y[f] = F (window * frame f of x);  framebar = window * (ybar[f] transformed back), added onto x.
 
     windowbar = sum over frames of frame * (ybar[f] transformed back).
     """
-    x, step, window, length = [*node.inputs, None, None][:4]
+    (x, step), (window, length) = node.required(2), node.inputs[2:]
     if length is None:
         length = op.shape(window, 0, 1) if window is not None else op.shape(x, 1, 2)
-    length, step = (op.Reshape(value, op.constant([], ir.DataType.INT64)) for value in (length, step))
-    onesided, axis = bool(node.attributes.get_int("onesided", 1)), op.constant(2, ir.DataType.INT64)
+    length, step = (op.reshape(value, []) for value in (length, step))
+    onesided, axis = bool(node.get_int("onesided")), op.constant(2, ir.DataType.INT64)
     weighted_ct = _like_components(op, _transform_ct(op, ct, axis, 4, length, False, onesided), x)
-    first = op.Mul(op.Range(0, op.Squeeze(op.Shape(ct, start=1, end=2)), 1), step)
+    first = op.Mul(op.Range(0, op.size(ct, 1), 1), step)
     index = op.Add(op.Unsqueeze(first, [1]), op.Range(0, length, 1))
 
     def x_ct() -> ir.Value:
@@ -62,20 +61,20 @@ def stft(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
         frames = op.Gather(x, index, axis=1)
         return op.ReduceSum(op.Mul(weighted_ct, frames), [0, 1, 3], keepdims=0)
 
-    return [x_ct, None, window_ct, None][: len(node.inputs)]
+    return x_ct, None, window_ct, None
 
 
-def _axis(op: OpBuilder, node: Any, rank: int) -> ir.Value:
+def _axis(op: OpBuilder, node: NodeView, rank: int) -> ir.Value:
     """The axis of a DFT, counted from the front: an attribute before opset 20, an input from then on."""
-    given = node.inputs[2] if len(node.inputs) > 2 else None
-    default = node.attributes.get_int("axis", 1) if op.opset < 20 else -2
+    given = node.inputs[2] if op.opset >= 20 else None
+    default = node.get_int("axis") if op.opset < 20 else -2
     axis = op.constant(default, ir.DataType.INT64) if given is None else given
-    return op.Mod(op.Reshape(axis, op.constant([], ir.DataType.INT64)), rank)
+    return op.Mod(op.reshape(axis, []), rank)
 
 
 def _transform(op: OpBuilder, x: ir.Value, axis: ir.Value, length: ir.Value, **settings: int) -> ir.Value:
     if op.opset < 20:
-        return op.DFT(x, length, axis=int(axis.const_value.numpy()), **settings)  # type: ignore[union-attr]
+        return op.DFT(x, length, axis=(ints_of(axis) or [1])[0], **settings)
     return op.DFT(x, length, axis, **settings)
 
 
@@ -110,8 +109,7 @@ def _to_size(
 ) -> ir.Value:
     """Cuts an axis at ``size``, or continues it with zeros."""
     missing = op.Unsqueeze(op.Sub(size, have), [0])
-    pads = op.Concat([0], missing, axis=0)
-    return op.Pad(value, along_computed(op, op.Unsqueeze(axis, [0]), rank, pads))
+    return op.Pad(value, along_computed(op, op.Unsqueeze(axis, [0]), rank, op.sizes([0, missing])))
 
 
 def _like_components(op: OpBuilder, value: ir.Value, x: ir.Value) -> ir.Value:
