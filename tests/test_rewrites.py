@@ -75,6 +75,7 @@ EACH = {
         (f"{CONV} {{ y = Conv<pads=[1,2,0,1]>(x, w) }}", True),
         (f"{CONV} {{ y = Conv<dilations=[2,1]>(x, w) }}", True),
         (f"{SERIES} {{ y = Conv(x, w) }}", True),
+        (f'{SERIES.replace("9", "T")} {{ y = Conv<auto_pad="SAME_UPPER">(x, w) }}', True),
         (f'{DEPTHWISE} {{ y = Conv<group=3, auto_pad="SAME_UPPER">(x, w) }}', True),
         (f"{FEW} {{ y = Conv(x, w) }}", False),
         (f"{CONV} {{ y = Conv<pads=[3,0,0,0]>(x, w) }}", False),
@@ -168,7 +169,7 @@ def feeds_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     """Distinct values far from 0, so that no difference crosses a kink."""
     rng, feeds = np.random.default_rng(0), {}
     for value in model.graph.input:
-        shape = [dim.dim_value or 2 for dim in value.type.tensor_type.shape.dim]
+        shape = [dim.dim_value or {"N": 2}.get(dim.dim_param, 5) for dim in value.type.tensor_type.shape.dim]
         array = (rng.permutation(np.prod(shape)) - np.prod(shape) / 2 + 0.3).reshape(shape) / 30
         feeds[value.name] = array.astype(
             onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)

@@ -1,0 +1,73 @@
+"""Loading writes auto_pad, output_shape and ceil_mode as pads where they can be known; the forward pass stays."""
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from tiny_graphs import parse, run
+
+from onnxattr.loading.load import load
+
+W, DEEP = "float[4,2,3,2] w", "float[2,4,3,2] w"
+STATIC, DYNAMIC = "float[N,2,7,6] x", "float[N,2,H,L] x"
+CONV, TRANSPOSED = "y = Conv<%s>(x, w)", "y = ConvTranspose<%s>(x, w)"
+MAX, MEAN, NORM = (f"y = {name}Pool<kernel_shape=[3,2], %s>(x)" for name in ("Max", "Average", "Lp"))
+
+# A node, its input, its attributes, the pads that loading states; None where the node stays as it is.
+CASES = [
+    (CONV, STATIC, 'auto_pad="SAME_UPPER"', [1, 0, 1, 1]),
+    (CONV, STATIC, 'auto_pad="SAME_LOWER"', [1, 1, 1, 0]),
+    (CONV, STATIC, 'auto_pad="SAME_UPPER", strides=[2,4]', [1, 0, 1, 0]),
+    (CONV, STATIC, 'auto_pad="SAME_LOWER", strides=[3,1]', [1, 1, 1, 0]),
+    (CONV, STATIC, 'auto_pad="VALID"', [0, 0, 0, 0]),
+    (CONV, STATIC, "pads=[0,1,2,0]", None),
+    (CONV, DYNAMIC, 'auto_pad="SAME_UPPER"', [1, 0, 1, 1]),
+    (CONV, DYNAMIC, 'auto_pad="SAME_UPPER", strides=[2,1]', None),
+    (CONV, "float[N,2,7,L] x", 'auto_pad="SAME_UPPER", strides=[2,1]', [1, 0, 1, 1]),
+    (CONV, DYNAMIC, 'auto_pad="VALID", strides=[2,1]', [0, 0, 0, 0]),
+    (TRANSPOSED, STATIC, 'auto_pad="SAME_UPPER", strides=[2,1]', [0, 0, 1, 1]),
+    (TRANSPOSED, DYNAMIC, 'auto_pad="SAME_LOWER", strides=[2,2]', [1, 0, 0, 0]),
+    (TRANSPOSED, STATIC, 'auto_pad="SAME_LOWER", strides=[4,1]', None),
+    (TRANSPOSED, STATIC, "output_shape=[14,11], strides=[2,2]", [1, 1, 0, 0]),
+    (TRANSPOSED, DYNAMIC, "output_shape=[14,11], strides=[2,2]", None),
+    (TRANSPOSED, STATIC, 'auto_pad="VALID", strides=[2,2]', [0, 0, 0, 0]),
+    (MAX, STATIC, "ceil_mode=1, strides=[3,2]", [0, 0, 2, 0]),
+    (MAX, STATIC, "ceil_mode=1, strides=[2,2], pads=[1,0,0,0]", [1, 0, 1, 0]),
+    (MAX, DYNAMIC, "ceil_mode=1, strides=[3,3]", None),
+    (MAX, STATIC, 'auto_pad="SAME_UPPER", strides=[2,2]', [1, 0, 1, 0]),
+    (MAX, STATIC, 'auto_pad="SAME_UPPER", strides=[2,2], ceil_mode=1', [1, 0, 1, 0]),
+    (MEAN, STATIC, "ceil_mode=1, strides=[3,2]", [0, 0, 2, 0]),
+    # A longer border would count, and without ceil_mode ONNX Runtime sums in another order.
+    (MEAN, STATIC, "ceil_mode=1, strides=[3,2], count_include_pad=1", None),
+    (MEAN, STATIC, "ceil_mode=1, strides=[2,2], count_include_pad=1", None),
+    (NORM, STATIC, "ceil_mode=1, strides=[3,2]", [0, 0, 2, 0]),
+    (MEAN, STATIC, 'auto_pad="SAME_LOWER", strides=[2,2], count_include_pad=1', [1, 0, 1, 0]),
+    (NORM, STATIC, 'auto_pad="SAME_LOWER"', [1, 1, 1, 0]),
+]
+
+
+@pytest.mark.parametrize(("node", "x", "attributes", "pads"), CASES)
+def test_pads(node, x, attributes, pads):
+    weights = [DEEP if node is TRANSPOSED else W] if "w)" in node else []
+    model = parse(f"g ({', '.join([x, *weights])}) => (float[N,C,M,K] y) {{ {node % attributes} }}")
+    loaded = load(model)
+    (found,) = loaded.graph
+    kept = {"auto_pad", "output_shape", "ceil_mode"} & set(found.attributes)
+    if pads is None:
+        assert kept or "auto" not in attributes
+        given = model.graph.node[0].attribute
+        assert {a.name for a in given} <= set(found.attributes)
+    else:
+        assert not kept
+        assert list(found.attributes.get_ints("pads")) == pads
+    feeds = {
+        value.name: np.random.default_rng(0)
+        .normal(
+            size=[
+                d.dim_value or {"H": 7, "L": 6}.get(d.dim_param, 2) for d in value.type.tensor_type.shape.dim
+            ]
+        )
+        .astype(np.float32)
+        for value in model.graph.input
+    }
+    expected, got = (run(m, **feeds)["y"] for m in (model, ir.serde.serialize_model(loaded)))
+    np.testing.assert_array_equal(got, expected)
