@@ -82,7 +82,7 @@ def broken(op, node, ct):
 def failing(model=None) -> attributions.Saliency:
     method = attributions.Saliency(mlp().model if model is None else model)
     rules = STANDARD | {"Relu": broken, "Tanh": broken, "MatMul": STANDARD["MatMul"]}
-    object.__setattr__(method._plan.request.definition, "rules", rules)
+    object.__setattr__(method._plan.request.method, "rules", rules)
     return method
 
 

@@ -63,7 +63,7 @@ REDUCED = {
 def everywhere(method, x, folder, targets=LABELS, **options):
     """The maps driven, and of the exported renderings."""
     yield method.explain(x, targets)
-    renderings = ("batch", "loop") if method._plan.request.definition.points > 1 else ("batch",)
+    renderings = ("batch", "loop") if method._plan.request.method.points > 1 else ("batch",)
     for rendering in renderings:
         method.export(folder / f"{rendering}.onnx", rendering)
         explainer = onnxattr.load(folder / f"{rendering}.onnx")

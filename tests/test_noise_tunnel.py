@@ -14,7 +14,7 @@ from small_models import SMALL, Small, build, cnn_nchw, cnn_nhwc, embedding, mlp
 import onnxattr
 from onnxattr import attributions
 from onnxattr.attributions.base import Attribution
-from onnxattr.compile.method import Definition, first_moment
+from onnxattr.compile.method import Method, first_moment
 from onnxattr.compile.noise import draw_noise
 from onnxattr.errors import OnnxAttrError, ParameterError
 
@@ -33,8 +33,8 @@ LABELS = np.array([1, -1, 0])
 class Gradient(Attribution):
     """g itself."""
 
-    def _definition(self):
-        return Definition(first_moment)
+    def _method(self):
+        return Method(first_moment)
 
 
 def tunnel(method, kind="mean", **options):

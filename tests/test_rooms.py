@@ -57,3 +57,8 @@ def test_old_names_say_the_new_ones(old):
     assert importlib.import_module(MOVED[old])
     with pytest.raises(ModuleNotFoundError, match=MOVED[old].replace(".", r"\.")):
         importlib.import_module(old)
+
+
+def test_the_class_of_methods_says_its_name():
+    with pytest.raises(ImportError, match="Definition is called Method now"):
+        from onnxattr.compile.method import Definition  # noqa: F401

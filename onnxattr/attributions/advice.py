@@ -40,14 +40,12 @@ def advice(request: Request, method: str, score_chosen: bool, wrt_chosen: bool) 
             "The model ends in probabilities, whose gradients mix all classes and fade where the model is sure. "
             f"To explain the logits, pass output_layer={logits!r}."
         )
-    if RELU_LIKE in request.definition.rules and not relu_spans(graph, prepared.layers, request.relu_policy):
+    if RELU_LIKE in request.method.rules and not relu_spans(graph, prepared.layers, request.relu_policy):
         yield (
             f"{method} overrides ReLUs, and the model has none (relu_policy={request.relu_policy!r}): the result "
             "equals the plain gradient."
         )
-    at_layer = request.definition.placement or (
-        request.definition.factor and request.definition.factor.placement
-    )
+    at_layer = request.method.placement or (request.method.factor and request.method.factor.placement)
     if at_layer and has_one_place(prepared.value(at_layer.layer)):
         shape = dims_of(prepared.value(at_layer.layer))
         yield (

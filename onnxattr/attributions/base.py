@@ -27,7 +27,7 @@ from onnxattr.attributions.parameters import Parameters, own_names
 from onnxattr.attributions.plan import Plan
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
-from onnxattr.compile.method import Definition
+from onnxattr.compile.method import Method
 from onnxattr.errors import ParameterError, one_door
 from onnxattr.files import check_output
 from onnxattr.loading.prepared import Wrt, prepare
@@ -105,7 +105,7 @@ class Attribution(Parameters, Options, AboutModel, ABC):
         return self.wrt
 
     @abstractmethod
-    def _definition(self) -> Definition:
+    def _method(self) -> Method:
         """The method, with its parameters checked."""
 
     def explain(self, inputs: Any, targets: Any = None, *, full: bool = False, **unknown: Any) -> Any:
@@ -250,10 +250,10 @@ class Attribution(Parameters, Options, AboutModel, ABC):
 
     def _planned(self) -> Plan:
         """How the method runs on its model."""
-        definition, score = replace(self._definition(), rules=self.rules), self._score
+        method, score = replace(self._method(), rules=self.rules), self._score
         return Plan(
             self.prepared,
-            definition,
+            method,
             self.reducer,
             self.batch_size,
             self.options,

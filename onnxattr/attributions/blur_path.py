@@ -14,7 +14,7 @@ from onnxattr.attributions.parameter_checks import count
 from onnxattr.compile import quadrature as rules
 from onnxattr.compile.baseline_graphs import space_of
 from onnxattr.compile.baseline_kinds import Along
-from onnxattr.compile.method import Definition, first_moment
+from onnxattr.compile.method import Method, first_moment
 from onnxattr.compile.placed_path import Rows
 from onnxattr.errors import ParameterError
 from onnxattr.graph.builder import OpBuilder
@@ -39,7 +39,7 @@ class Blurring:
 
     def at(self, rewrite: PointsGraph, x: ir.Value, position: int, rows: Rows) -> tuple[ir.Value, ir.Value]:
         """The points and slopes."""
-        op, axes = rewrite.op, rewrite.definition.baseline[position].axes
+        op, axes = rewrite.op, rewrite.method.baseline[position].axes
         share = op.Sub(1.0, op.cast_like(rows.alpha, op.constant(0, ir.DataType.FLOAT)))
         sigma = op.Reshape(op.Max(op.Mul(share, self.max_sigma), _SMALLEST), [-1, 1, 1])
         z, slope = op.cast_like(x, sigma), None
@@ -141,7 +141,7 @@ class BlurIG(Attribution):
         """The size of the convergence delta over that of the difference, (N,); see ``IntegratedGradients``."""
         return np.concatenate(self._collected(inputs, targets, False, self._plan).gaps)
 
-    def _definition(self) -> Definition:
+    def _method(self) -> Method:
         points, path = rules.points(self.quadrature, self.steps), Blurring(self.max_sigma)
         start = _AskedAxes(self.name)
-        return Definition(first_moment, points.weights, points.alphas, start, ends=points.ends, path=path)
+        return Method(first_moment, points.weights, points.alphas, start, ends=points.ends, path=path)

@@ -13,7 +13,7 @@ from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.cam_layer import find_layer, placement_of
 from onnxattr.attributions.options import is_integer
 from onnxattr.autodiff.overrides import GUIDED
-from onnxattr.compile.method import Definition, Factor, Finish, first_moment
+from onnxattr.compile.method import Factor, Finish, Method, first_moment
 from onnxattr.compile.placement import Placement
 from onnxattr.compile.upsampling import UPSAMPLINGS
 from onnxattr.errors import ParameterError
@@ -98,10 +98,10 @@ class _ClassActivationMap(_AtLayer):
 
     reducer: str | None = field(default=None, init=False)
 
-    def _definition(self) -> Definition:
+    def _method(self) -> Method:
         placement, space = self._placed()
         self.prepared.asked = (self.layer,)
-        return Definition(self._map(placement.channel, space), placement=placement)
+        return Method(self._map(placement.channel, space), placement=placement)
 
     @abstractmethod
     def _map(self, channel: int, space: Sequence[int]) -> Finish:
@@ -158,9 +158,9 @@ class GuidedGradCAM(_AtLayer):
         super()._chosen(prepared)
         return str(self._placement(prepared.model.graph).image)
 
-    def _definition(self) -> Definition:
+    def _method(self) -> Method:
         placement, space = self._placed()
-        return Definition(first_moment, factor=Factor(weighted_by_mean(placement.channel, space), placement))
+        return Method(first_moment, factor=Factor(weighted_by_mean(placement.channel, space), placement))
 
 
 def weighted_by_mean(channel: int, space: Sequence[int]) -> Finish:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnxattr.attributions.from_baseline import FromBaseline
 from onnxattr.attributions.parameter_checks import count, deviation
-from onnxattr.compile.method import Definition
+from onnxattr.compile.method import Method
 from onnxattr.errors import ParameterError
 from onnxattr.running.background import AskedBackground, expected
 from onnxattr.running.baselines import Asked
@@ -42,7 +42,7 @@ class ExpectedGradients(_Drawn):
     set, up to the error of the draws.
     """
 
-    def _definition_from(self, start: Asked | AskedBackground) -> Definition:
+    def _method_from(self, start: Asked | AskedBackground) -> Method:
         assert isinstance(start, AskedBackground)
         return expected(start, self.nb_samples)
 
@@ -62,6 +62,6 @@ class GradientShap(_Drawn):
         self.noise = deviation("noise", self.noise)
         super()._check_parameters()
 
-    def _definition_from(self, start: Asked | AskedBackground) -> Definition:
+    def _method_from(self, start: Asked | AskedBackground) -> Method:
         assert isinstance(start, AskedBackground)
         return expected(start, self.nb_samples, self.noise)

@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.plan import Plan
-from onnxattr.compile.method import Definition
+from onnxattr.compile.method import Method
 from onnxattr.results import Explanation
 from onnxattr.running.background import AskedBackground, asked_background
 from onnxattr.running.baselines import Asked, asked
@@ -87,12 +87,12 @@ class FromBaseline(Attribution):
         return np.concatenate(self._collected(inputs, targets, False, self._plan_for(baselines)).gaps)
 
     @abstractmethod
-    def _definition_from(self, start: Asked | AskedBackground) -> Definition:
+    def _method_from(self, start: Asked | AskedBackground) -> Method:
         """The method from one baseline, or from a background set."""
 
-    def _definition(self) -> Definition:
+    def _method(self) -> Method:
         background = self.background
-        return self._definition_from(
+        return self._method_from(
             self._asked if background is None else asked_background(background, self.prepared)
         )
 
@@ -104,4 +104,4 @@ class FromBaseline(Attribution):
             start = asked(baselines, "baselines", self.sigma, feed=True)
         else:
             start = asked_background(baselines, self.prepared, "baselines")
-        return self._plan.of(self._definition_from(start))
+        return self._plan.of(self._method_from(start))

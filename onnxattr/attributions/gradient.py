@@ -5,7 +5,7 @@ from __future__ import annotations
 from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.options import MAX
 from onnxattr.autodiff.overrides import DECONVNET, GUIDED
-from onnxattr.compile.method import Definition, first_moment, magnitude, times_input
+from onnxattr.compile.method import Method, first_moment, magnitude, times_input
 
 
 class Saliency(Attribution):
@@ -16,8 +16,8 @@ class Saliency(Attribution):
 
     reducer: str | None = MAX
 
-    def _definition(self) -> Definition:
-        return Definition(magnitude)
+    def _method(self) -> Method:
+        return Method(magnitude)
 
 
 class GradientInput(Attribution):
@@ -29,8 +29,8 @@ class GradientInput(Attribution):
     batch_size: int | None = 64
     reducer: str | None = None
 
-    def _definition(self) -> Definition:
-        return Definition(times_input)
+    def _method(self) -> Method:
+        return Method(times_input)
 
 
 class DeconvNet(Attribution):
@@ -42,8 +42,8 @@ class DeconvNet(Attribution):
     rules = DECONVNET
     reducer: str | None = None
 
-    def _definition(self) -> Definition:
-        return Definition(first_moment)
+    def _method(self) -> Method:
+        return Method(first_moment)
 
 
 class GuidedBackprop(Attribution):
@@ -54,5 +54,5 @@ class GuidedBackprop(Attribution):
 
     rules = GUIDED
 
-    def _definition(self) -> Definition:
-        return Definition(first_moment)
+    def _method(self) -> Method:
+        return Method(first_moment)

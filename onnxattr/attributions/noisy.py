@@ -6,7 +6,7 @@ import numpy as np
 
 from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.parameter_checks import count, deviation
-from onnxattr.compile.method import Definition, Finish, first_moment, unbiased_variance
+from onnxattr.compile.method import Finish, Method, first_moment, unbiased_variance
 
 
 class _NoisyGradient(Attribution):
@@ -30,24 +30,24 @@ class _NoisyGradient(Attribution):
         self.noise = deviation("noise", self.noise)
         super()._check_parameters()
 
-    def _sampled(self, finish: Finish, powers: tuple[int, ...], pilot: bool = False) -> Definition:
+    def _sampled(self, finish: Finish, powers: tuple[int, ...], pilot: bool = False) -> Method:
         if self.noise == 0:
-            return Definition(finish, powers=powers)  # every draw is x itself: one stands for all
+            return Method(finish, powers=powers)  # every draw is x itself: one stands for all
         weights = np.full(self.nb_samples, 1.0 / self.nb_samples)
-        return Definition(finish, weights, noise=self.noise, powers=powers, pilot=pilot)
+        return Method(finish, weights, noise=self.noise, powers=powers, pilot=pilot)
 
 
 class SmoothGrad(_NoisyGradient):
     """mean g(x + e), signed (Smilkov et al., 2017, arXiv 1706.03825)."""
 
-    def _definition(self) -> Definition:
+    def _method(self) -> Method:
         return self._sampled(first_moment, (1,))
 
 
 class SquareGrad(_NoisyGradient):
     """mean g(x + e)^2 (Hooker et al., 2019, arXiv 1806.10758)."""
 
-    def _definition(self) -> Definition:
+    def _method(self) -> Method:
         return self._sampled(first_moment, (2,))
 
 
@@ -59,5 +59,5 @@ class VarGrad(_NoisyGradient):
 
     fewest = 2
 
-    def _definition(self) -> Definition:
+    def _method(self) -> Method:
         return self._sampled(unbiased_variance(self.nb_samples), (1, 2), pilot=True)

@@ -11,7 +11,7 @@ import numpy as np
 from onnxattr.attributions.from_baseline import FromBaseline
 from onnxattr.attributions.options import is_integer
 from onnxattr.compile import quadrature as rules
-from onnxattr.compile.method import Definition, times_difference
+from onnxattr.compile.method import Method, times_difference
 from onnxattr.errors import ParameterError
 from onnxattr.running.background import AskedBackground, averaged
 from onnxattr.running.baselines import Asked, asked
@@ -74,26 +74,26 @@ class IntegratedGradients(FromBaseline):
             )
         super()._check_parameters()
 
-    def _definition_from(self, start: Asked | AskedBackground) -> Definition:
+    def _method_from(self, start: Asked | AskedBackground) -> Method:
         more = self._refinement
         points = rules.points(self.quadrature, self.steps if more is None else more.steps)
-        definition = Definition(
+        method = Method(
             times_difference, points.weights, points.alphas, start, ends=points.ends, refinement=more
         )
         if not isinstance(start, AskedBackground):
-            return definition
+            return method
         if more is not None:
             raise ParameterError(
                 "A background has a path for each of its members, with the same points for all: give steps, and "
                 "neither tolerance nor points='adaptive'."
             )
-        return averaged(definition, start)
+        return averaged(method, start)
 
     def _look(self, collected: Collected, stacklevel: int) -> None:
         if not collected.gaps:
             return
         self.gaps = gaps = np.concatenate(collected.gaps)
-        fixed = np.full(len(gaps), len(self._plan.request.definition.counting))
+        fixed = np.full(len(gaps), len(self._plan.request.method.counting))
         self.spent_steps = np.concatenate(collected.spent) if collected.spent else fixed
         if self.tolerance is None:
             return

@@ -13,7 +13,7 @@ import numpy as np
 from onnxattr.attributions.options import Options
 from onnxattr.compile.axes import axis_names
 from onnxattr.compile.baseline_kinds import Background, Fed, Fixed
-from onnxattr.compile.method import Definition
+from onnxattr.compile.method import Method
 from onnxattr.compile.renderings.driven import step_graph
 from onnxattr.compile.renderings.model_graph import own_names
 from onnxattr.compile.renderings.one_sample import as_one_sample, keeps_output
@@ -53,7 +53,7 @@ class Plan:
     def __init__(
         self,
         prepared: Prepared,
-        definition: Definition,
+        method: Method,
         reducer: str | None,
         batch_size: int | None,
         options: Options,
@@ -67,7 +67,7 @@ class Plan:
             ParameterError: If the baseline or a mask of features does not fit, or one explained value is computed from
                 another and the method needs a path or noise at both.
         """
-        self.prepared, self._definition, self._reducer = prepared, definition, reducer
+        self.prepared, self._method, self._reducer = prepared, method, reducer
         self._batch_size, self._options, self._score = batch_size, options, score
         self._drivers: dict[Any, Driver] = {}
         self._reducer_asked = reducer_asked
@@ -85,39 +85,39 @@ class Plan:
             self.prepared.unit = ran.unit
         self._made_for = self.prepared.rows
         score = self._checked_score(ran)
-        check_apart(ran, self._definition)
-        axes = channel_axes(self.prepared, self._definition, self._options.channel_axis, self._reducer_asked)
-        definition = self._fitted(ran, axes)
+        check_apart(ran, self._method)
+        axes = channel_axes(self.prepared, self._method, self._options.channel_axis, self._reducer_asked)
+        method = self._fitted(ran, axes)
         reduced = axes if self._reducer is not None and self._reducer_asked else (None,) * len(axes)
-        groups = groups_of(ran, self._options.feature_mask, reduced, definition.placement)
+        groups = groups_of(ran, self._options.feature_mask, reduced, method.placement)
         policy, rewrites = self._options.relu_policy, self._options.rewrites
         self.request = Request(
-            ran, definition, self._reducer, axes, policy, score=score, groups=groups, rewrites=rewrites
+            ran, method, self._reducer, axes, policy, score=score, groups=groups, rewrites=rewrites
         )
-        key = self._made_for.kind, definition.key
-        if definition.key is None or key not in self._drivers:
+        key = self._made_for.kind, method.key
+        if method.key is None or key not in self._drivers:
             options = self._options
             self._drivers[key] = Driver(self.request, self._batch_size, options.seed, options.providers)
         self.driver = self._drivers[key]
 
-    def _fitted(self, ran: Prepared, axes: Sequence[int | None]) -> Definition:
-        """The definition with the baseline that was asked for as it fits the model."""
+    def _fitted(self, ran: Prepared, axes: Sequence[int | None]) -> Method:
+        """The method with the baseline that was asked for as it fits the model."""
         self.misfit: ParameterError | None = None
-        if (wanted := self._definition.baseline) is None:
-            return self._definition
+        if (wanted := self._method.baseline) is None:
+            return self._method
         try:
             baseline = wanted.fit(self.prepared, ran, axes)
         except ParameterError as error:
             if self.prepared.rows.kind != UNDECIDED:
                 raise
             self.misfit, baseline = error, asked(0.0).fit(self.prepared, ran, axes)
-        return replace(self._definition, baseline=baseline)
+        return replace(self._method, baseline=baseline)
 
     @property
     def sizes(self) -> dict[str, int]:
         """Sizes that the model leaves open, and the numbers of a baseline or a mask do not, by their names."""
         ran, found = self.request.prepared, dict[str, int]()
-        for name, kind in zip(ran.wrt, self.request.definition.baseline or (), strict=False):
+        for name, kind in zip(ran.wrt, self.request.method.baseline or (), strict=False):
             shape: tuple[int, ...] = ()
             if isinstance(kind, (Fixed, Background)):
                 shape = kind.numbers.shape if isinstance(kind, Fixed) else kind.members.shape[1:]
@@ -125,10 +125,10 @@ class Plan:
             found |= {dim: size for dim, size in pairs if isinstance(dim, str) and size > 1}
         return found | sizes_of_masks(self.request)
 
-    def of(self, definition: Definition) -> Plan:
-        """The same for another definition, on the same sessions where their baselines alone differ and are fed."""
+    def of(self, method: Method) -> Plan:
+        """The same for another method, on the same sessions where their baselines alone differ and are fed."""
         other = copy.copy(self)
-        other._definition = definition
+        other._method = method
         other._make()
         return other
 
@@ -139,11 +139,11 @@ class Plan:
             ShapeError: If there are rows for another number of samples.
         """
         found, ran, part = {}, self.request.prepared, slice(first_row, first_row + rows)
-        names = zip(ran.wrt, own_names(ran, "baseline"), self.request.definition.baseline or (), strict=False)
+        names = zip(ran.wrt, own_names(ran, "baseline"), self.request.method.baseline or (), strict=False)
         for name, own, kind in names:
             if not isinstance(kind, Fed):
                 continue
-            what, value, given = self._definition.baseline.what, ran.value(name), kind.given
+            what, value, given = self._method.baseline.what, ran.value(name), kind.given
             shape = feeds[name].shape if name in feeds else None
             if isinstance(given, np.ndarray):
                 found[own] = rows_of(given, value, shape, part, what, dataset)
@@ -159,10 +159,10 @@ class Plan:
             ShapeError: If it had not.
         """
         ran = self.request.prepared
-        for name, kind in zip(ran.wrt, self.request.definition.baseline or (), strict=False):
+        for name, kind in zip(ran.wrt, self.request.method.baseline or (), strict=False):
             given = kind.given if isinstance(kind, Fed) else None
             if isinstance(given, np.ndarray) and given.ndim == len(dims_of(ran.value(name)) or []):
-                check_count(given, rows, self._definition.baseline.what)
+                check_count(given, rows, self._method.baseline.what)
 
     def _checked_score(self, ran: Prepared) -> Score:
         one_row = self.one_sample or ran.rows.kind == SINGLE

@@ -12,7 +12,7 @@ from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.options import Options, check_options
 from onnxattr.attributions.parameter_checks import count, deviation
 from onnxattr.attributions.plan import Plan
-from onnxattr.compile.method import Definition, first_moment, unbiased_variance
+from onnxattr.compile.method import Method, first_moment, unbiased_variance
 from onnxattr.compile.renderings.tunnel import TunnelRequest, noisy_values, with_inputs
 from onnxattr.errors import ParameterError
 from onnxattr.running.driver import Driver
@@ -97,7 +97,7 @@ class NoiseTunnel(Attribution):
             raise ParameterError(f"noise_kind={self.noise_kind!r}: expected one of {NOISE_KINDS}.")
         self.nb_samples = count("nb_samples", self.nb_samples, fewest)
         self.noise = deviation("noise", self.noise)
-        refinement = self.method._plan.request.definition.refinement
+        refinement = self.method._plan.request.method.refinement
         if refinement is not None and not refinement.adaptive:
             raise ParameterError(
                 f"{self.method.name} with a tolerance and points='uniform' adds points while explain() runs, which the "
@@ -109,13 +109,13 @@ class NoiseTunnel(Attribution):
                 f"noise=0: {self.method.name} draws noise of its own, and the tunnel would add none; take it by itself."
             )
 
-    def _definition(self) -> Definition:
+    def _method(self) -> Method:
         finish = unbiased_variance(self.nb_samples) if self.kind == "variance" else first_moment
         powers = {"mean": (1,), "square": (2,), "variance": (1, 2)}[self.kind]
         if self.noise == 0:
-            return Definition(finish, powers=powers)  # every draw is x itself: one stands for all
+            return Method(finish, powers=powers)  # every draw is x itself: one stands for all
         weights = np.full(self.nb_samples, 1.0 / self.nb_samples)
-        return Definition(
+        return Method(
             finish,
             weights,
             noise=self.noise,
@@ -130,7 +130,7 @@ class NoiseTunnel(Attribution):
             method = copy.copy(self.method)
             method.prepared = self.prepared
             inner = method._planned()
-        return _TunnelPlan(inner, self._definition(), self.batch_size, self.options, self.kind == "mean")
+        return _TunnelPlan(inner, self._method(), self.batch_size, self.options, self.kind == "mean")
 
     def _parameters(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("nb_samples", "noise", "kind", "noise_kind")}
@@ -141,11 +141,9 @@ class NoiseTunnel(Attribution):
 class _TunnelPlan(Plan):
     """The plan of a tunnel, made again whenever that of the method inside is."""
 
-    def __init__(
-        self, inner: Plan, definition: Definition, batch_size: int | None, options: Options, mean: bool
-    ):
+    def __init__(self, inner: Plan, method: Method, batch_size: int | None, options: Options, mean: bool):
         self._inner, self._mean = inner, mean
-        super().__init__(inner.prepared, definition, None, batch_size, options)
+        super().__init__(inner.prepared, method, None, batch_size, options)
 
     def _make(self) -> None:
         inner = self._seen = self._inner.request
@@ -153,7 +151,7 @@ class _TunnelPlan(Plan):
         noisy = noisy_values(inner.prepared)
         self.request = TunnelRequest(
             replace(inner.prepared, wrt=noisy, asked=noisy),
-            self._definition,
+            self._method,
             None,
             inner.channel_axes,
             inner.relu_policy,

@@ -59,7 +59,7 @@ def build(
         ParameterError: If there is nothing to loop over.
         ModelError: If all points shall be one batch, and the model's batch is fixed.
     """
-    refinement = request.definition.refinement
+    refinement = request.method.refinement
     if refinement is not None:
         if not refinement.adaptive:
             raise ParameterError(
@@ -75,9 +75,9 @@ def build(
     if rendering == "batch":
         request = request.unbounded()
     if rendering == "auto":
-        fits = rows is None or request.points_in_all <= rows or request.definition.single
+        fits = rows is None or request.points_in_all <= rows or request.method.single
         rendering = "batch" if fits else "loop"
-    if rendering == "loop" and request.definition.single:
+    if rendering == "loop" and request.method.single:
         raise ParameterError(
             f"rendering='loop' repeats gradients, but {method['method']} takes a single one and has nothing to repeat. "
             "Use 'batch' or 'auto'."
@@ -86,7 +86,7 @@ def build(
         raise ParameterError(
             "rendering='loop' needs batch_size, the number of rows that one pass of the loop takes."
         )
-    if rendering == "batch" and original.rows.mixed and request.definition.points > 1:
+    if rendering == "batch" and original.rows.mixed and request.method.points > 1:
         raise ModelError(
             f"rendering='batch' makes rows of points, but {original.rows.why}. Use 'loop' or 'auto'."
         )
@@ -177,7 +177,7 @@ def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, A
     return {
         "convergence_delta": own_name(prepared, "convergence_delta") if request.has_delta else None,
         "relative_gap": own_name(prepared, "relative_gap") if request.has_gap else None,
-        "spent_steps": None if request.definition.refinement is None else own_name(prepared, "spent_steps"),
+        "spent_steps": None if request.method.refinement is None else own_name(prepared, "spent_steps"),
         "explained": explained,
         "inputs": [str(value.name) for value in request.prepared.inputs],
         "model_output": prepared.output,

@@ -37,7 +37,7 @@ class Factor:
 
 
 @dataclass(frozen=True, eq=False)
-class Definition:
+class Method:
     """A gradient method.
 
     Gradients g_k are taken at points z_k = b + alpha_k (x - b) + noise * e_k; the moments are
@@ -107,13 +107,13 @@ class Definition:
 
     @property
     def key(self) -> tuple[str, ...] | None:
-        """What tells definitions apart that have other baselines; None where numbers are part of the graph."""
+        """What tells methods apart that have other baselines; None where numbers are part of the graph."""
         kinds = self.baseline or ()
         if any(isinstance(kind, (Fixed, *OF_PATH)) for kind in kinds):
             return None
         return tuple(kind.name if isinstance(kind, Computed) else "fed" for kind in kinds)
 
-    def fed(self, every: bool) -> Definition:
+    def fed(self, every: bool) -> Method:
         """The same with baselines that are inputs of the graph: every one, or those that depend on the sample."""
         if self.baseline is None:
             return self
@@ -124,6 +124,13 @@ class Definition:
     def single(self) -> bool:
         """Whether the only point is x itself."""
         return self.alphas is None and self.noise == 0.0 and not self.pilot
+
+
+def __getattr__(name: str) -> Any:
+    """Says how the class of methods was called before."""
+    if name == "Definition":
+        raise ImportError("onnxattr.compile.method.Definition is called Method now.", name=__name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def first_moment(

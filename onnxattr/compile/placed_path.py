@@ -1,4 +1,4 @@
-"""Paths other than the straight one from one baseline: what a definition takes for them."""
+"""Paths other than the straight one from one baseline: what a method takes for them."""
 
 from __future__ import annotations
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from onnxattr.autodiff.engine import inputs_of, needed_nodes
-from onnxattr.compile.method import Definition
+from onnxattr.compile.method import Method
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.channels import channel_axis_of_layer, find_channel_axis
 from onnxattr.loading.prepared import Prepared
 
 
-def check_apart(prepared: Prepared, definition: Definition) -> None:
+def check_apart(prepared: Prepared, method: Method) -> None:
     """Refuses points of a value that is computed from another explained value, which has points of its own.
 
     At the values themselves, each gradient is that of the value alone, the others being computed from it.
@@ -18,7 +18,7 @@ def check_apart(prepared: Prepared, definition: Definition) -> None:
     Raises:
         ParameterError: Names two such values.
     """
-    if definition.single or len(prepared.wrt) < 2:
+    if method.single or len(prepared.wrt) < 2:
         return
     names = dict(zip(prepared.wrt, prepared.asked, strict=True))
     for below in prepared.wrt:
@@ -32,7 +32,7 @@ def check_apart(prepared: Prepared, definition: Definition) -> None:
 
 
 def channel_axes(
-    prepared: Prepared, definition: Definition, given: int | None, asked: bool = False
+    prepared: Prepared, method: Method, given: int | None, asked: bool = False
 ) -> tuple[int | None, ...]:
     """The channel axis of the map of each explained value, over which it may be reduced; None where it is not.
 
@@ -42,20 +42,20 @@ def channel_axes(
 
     Args:
         prepared: The model.
-        definition: The method.
+        method: The method.
         given: The channel axis, where the caller said it.
         asked: Whether the caller asked for the reducer.
 
     Raises:
         ModelError: If the map is one at a layer, and all rows are one sample.
     """
-    at_layer = definition.placement or (definition.factor and definition.factor.placement)
+    at_layer = method.placement or (method.factor and method.factor.placement)
     if at_layer and prepared.rows.mixed:
         raise ModelError(
             f"A map at a layer needs one image for each row, but {prepared.rows.why}: all rows are one sample. Use "
             "Saliency or IntegratedGradients for this model."
         )
-    if (placement := definition.placement) is not None:
+    if (placement := method.placement) is not None:
         return (placement.channel_there if len(placement.image_space) == 2 else None,)
     axes: list[int | None] = []
     for value in map(prepared.value, prepared.wrt):

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from tqdm import tqdm
 
 from onnxattr.attributions.base import Attribution
-from onnxattr.compile.method import Definition, first_moment
+from onnxattr.compile.method import Method, first_moment
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.compile.renderings.rewrite import Rewrite
 from onnxattr.errors import ModelError, NonFiniteError, ParameterError, ShapeError, one_door
@@ -43,8 +43,8 @@ _SAMPLE = 8
 class Forward(Attribution):
     """A model of which only scores are wanted; it explains nothing and has no advice on what to explain."""
 
-    def _definition(self) -> Definition:
-        return Definition(first_moment)
+    def _method(self) -> Method:
+        return Method(first_moment)
 
     def _warn(self) -> None:
         pass

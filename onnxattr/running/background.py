@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.compile.baseline_kinds import Background, Baseline
-from onnxattr.compile.method import Definition, first_moment
+from onnxattr.compile.method import Method, first_moment
 from onnxattr.compile.noise import normal_like, start_rows
 from onnxattr.compile.placed_path import Rows
 from onnxattr.errors import ParameterError, ShapeError
@@ -46,7 +46,7 @@ class FromMembers:
 
     def at(self, rewrite: PointsGraph, x: ir.Value, position: int, rows: Rows) -> tuple[ir.Value, ir.Value]:
         """The points and slopes."""
-        op, kind = rewrite.op, rewrite.definition.baseline[position]
+        op, kind = rewrite.op, rewrite.method.baseline[position]
         assert rows.draw is not None
         assert rows.number is not None
         alpha, member = rows.alpha, op.Gather(self.members.astype(np.int64), rows.draw)
@@ -146,28 +146,28 @@ def _stacked(members: Sequence[Any], what: str) -> np.ndarray:
     return np.stack(arrays)
 
 
-def averaged(definition: Definition, background: AskedBackground) -> Definition:
+def averaged(method: Method, background: AskedBackground) -> Method:
     """The mean over all members of a method on a path from one baseline."""
     count = background.count
     return replace(
-        definition,
+        method,
         finish=first_moment,
-        weights=np.tile(definition.weights, count) / count,
-        alphas=np.tile(definition.alphas, count),  # type: ignore[arg-type]
-        ends=np.tile(definition.ends, count) / count,  # type: ignore[arg-type]
+        weights=np.tile(method.weights, count) / count,
+        alphas=np.tile(method.alphas, count),  # type: ignore[arg-type]
+        ends=np.tile(method.ends, count) / count,  # type: ignore[arg-type]
         baseline=background,
-        path=FromMembers(np.repeat(np.arange(count), definition.points)),
+        path=FromMembers(np.repeat(np.arange(count), method.points)),
     )
 
 
-def expected(background: AskedBackground, draws: int, noise: float = 0.0) -> Definition:
+def expected(background: AskedBackground, draws: int, noise: float = 0.0) -> Method:
     """(x' - b) g(z) at drawn members b and positions of z, averaged.
 
     Behind the draws there are points for the score alone, at all members and at x: f(x) - mean f(b).
     """
     count = background.count
     drawn, rest = np.full(draws, DRAWN), np.zeros(count + 1)
-    return Definition(
+    return Method(
         first_moment,
         weights=np.append(np.full(draws, 1.0 / draws), rest),
         alphas=np.concatenate([drawn, np.zeros(count), [1.0]]),

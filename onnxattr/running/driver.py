@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxattr.compile.baseline_kinds import Computed
-from onnxattr.compile.method import Definition
+from onnxattr.compile.method import Method
 from onnxattr.compile.renderings.driven import (
     ALPHA,
     DIFFERENCE,
@@ -89,7 +89,7 @@ class Driver:
 
     def work(self, samples: int) -> int:
         """How many gradients ``explain`` takes for that many samples."""
-        return samples * len(self.request.definition.counting)
+        return samples * len(self.request.method.counting)
 
     def explain(
         self, feeds: Feeds, targets: Targets, samples: int, first_sample: int, advance: Advance
@@ -103,11 +103,11 @@ class Driver:
             first_sample: Position of the first sample in the whole input; the noise depends on it.
             advance: Called with the number of gradients done after each chunk.
         """
-        if self.request.definition.single:
+        if self.request.method.single:
             return self._explain_single(feeds, targets, samples, advance)
         weights, prediction = self._weights(feeds, targets, samples)
         feeds = self.with_baselines(feeds, samples, first_sample)
-        if self.request.definition.refinement is not None:
+        if self.request.method.refinement is not None:
             moments, spent = refined(self, feeds | {self._target: weights}, samples, first_sample, advance)
         else:
             moments, spent = self._moments(feeds, weights, samples, first_sample, advance), None
@@ -142,7 +142,7 @@ class Driver:
 
     def with_baselines(self, feeds: Feeds, samples: int, first_sample: int) -> Feeds:
         """The feeds with the baselines that are computed from the samples, a row for each."""
-        if not any(isinstance(kind, Computed) for kind in self.request.definition.baseline or ()):
+        if not any(isinstance(kind, Computed) for kind in self.request.method.baseline or ()):
             return feeds
         fed = feeds | {IMAGE: np.arange(first_sample, first_sample + samples)}
         seed = {self._seed: np.array(self.seed, np.int64)}
@@ -167,56 +167,56 @@ class Driver:
         self, feeds: Feeds, target: np.ndarray, samples: int, first_sample: int, advance: Advance
     ) -> Feeds:
         """Runs the step over all (sample, point) pairs in full chunks and sums each sample's moments."""
-        definition = self.request.definition
+        method = self.request.method
         fed = feeds | {self._target: target}
-        if definition.pilot:
+        if method.pilot:
             pilots = zip(
                 *[self.graphs.pilot.run(take(fed, part))[1:] for part in self.chunks(feeds, samples)],
                 strict=True,
             )
             fed |= dict(zip(pilot_names(self.request), map(np.concatenate, pilots), strict=True))
-        return self.moments_at(definition, fed, samples, first_sample, advance)
+        return self.moments_at(method, fed, samples, first_sample, advance)
 
     def moments_at(
-        self, definition: Definition, fed: Feeds, samples: int, first_sample: int, advance: Advance
+        self, method: Method, fed: Feeds, samples: int, first_sample: int, advance: Advance
     ) -> Feeds:
-        """The moments of each sample, and for a path its f(x) - f(b), from the points of a definition of the method.
+        """The moments of each sample, and for a path its f(x) - f(b), from the points of a method.
 
         Args:
-            definition: The method's own, or the same with other points.
+            method: The method's own, or the same with other points.
             fed: What the step takes that has a row for each sample.
             samples: Number of samples.
             first_sample: Position of the first sample in the whole input.
             advance: Called with the number of gradients done after each chunk.
         """
         totals: Feeds = {}
-        counting = definition.counting
+        counting = method.counting
         for part in self.chunks(fed, samples * len(counting)):
             sample, point = np.divmod(np.arange(part.start, part.stop), len(counting))
             point = counting[point]
             span = slice(int(sample[0]), int(sample[-1]) + 1)
-            of_pairs = self.step_feeds(sample, point, span.start, first_sample, definition)
+            of_pairs = self.step_feeds(sample, point, span.start, first_sample, method)
             found = self.graphs.step.run(take(fed, span) | of_pairs)
             for name, moment in zip(self.graphs.step.outputs, found, strict=True):
                 if name not in totals:
                     totals[name] = np.zeros((samples, *moment.shape[1:]), moment.dtype)
                 totals[name][span] += moment
             advance(part.stop - part.start)
-        if len(counting) < definition.points and definition.ends is not None:
-            self._add_scores(definition, totals[DIFFERENCE], fed, samples, first_sample)
+        if len(counting) < method.points and method.ends is not None:
+            self._add_scores(method, totals[DIFFERENCE], fed, samples, first_sample)
         return totals
 
     def _add_scores(
-        self, definition: Definition, differences: np.ndarray, fed: Feeds, samples: int, first_sample: int
+        self, method: Method, differences: np.ndarray, fed: Feeds, samples: int, first_sample: int
     ) -> None:
         """Adds the scores of the points whose gradients do not count to f(x) - f(b), which needs no gradient."""
-        assert definition.ends is not None
-        assert definition.alphas is not None
-        points = np.setdiff1d(np.flatnonzero(definition.ends), definition.counting)
+        assert method.ends is not None
+        assert method.alphas is not None
+        points = np.setdiff1d(np.flatnonzero(method.ends), method.counting)
         sample, point = (array.ravel() for array in np.meshgrid(np.arange(samples), points, indexing="ij"))
         numbers = {IMAGE: sample + first_sample, DRAW: point}
-        scores = self.scores_on_path(fed, sample, definition.alphas[point], numbers)
-        np.add.at(differences, sample, definition.ends[point, None] * scores)
+        scores = self.scores_on_path(fed, sample, method.alphas[point], numbers)
+        np.add.at(differences, sample, method.ends[point, None] * scores)
 
     def scores_on_path(
         self, fed: Feeds, sample: np.ndarray, alphas: np.ndarray, numbers: Mapping[str, np.ndarray] = {}
@@ -271,10 +271,10 @@ class Driver:
         point: np.ndarray,
         start: int,
         first_sample: int,
-        definition: Definition | None = None,
+        method: Method | None = None,
     ) -> Feeds:
         """What the step takes beside the model's inputs, for some points of some samples from ``start`` on."""
-        definition = definition or self.request.definition
+        method = method or self.request.method
         row = sample - start
         counts = np.bincount(row)
         slots = np.arange(counts.max())
@@ -286,10 +286,10 @@ class Driver:
 
         feeds = {ROW: row, PLACES: places, IMAGE: sample + first_sample, DRAW: point}
         feeds |= {
-            WEIGHTS: of_samples(definition.weights, self.graphs.dtype),
+            WEIGHTS: of_samples(method.weights, self.graphs.dtype),
             self._seed: np.array(self.seed, np.int64),
         }
-        if definition.alphas is not None and definition.ends is not None:
-            feeds[ALPHA] = definition.alphas[point].astype(np.float32)
-            feeds[ENDS] = of_samples(definition.ends, self.graphs.score_dtype)
+        if method.alphas is not None and method.ends is not None:
+            feeds[ALPHA] = method.alphas[point].astype(np.float32)
+            feeds[ENDS] = of_samples(method.ends, self.graphs.score_dtype)
         return feeds

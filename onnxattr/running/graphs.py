@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 
-from onnxattr.compile.method import Definition, first_moment
+from onnxattr.compile.method import Method, first_moment
 from onnxattr.compile.renderings.batch import batch_graph
 from onnxattr.compile.renderings.driven import (
     baselines_graph,
@@ -56,8 +56,8 @@ class Graphs:
     @cached_property
     def pilot(self) -> Session:
         """The gradient at each sample itself, which is subtracted before squaring."""
-        plain = Definition(first_moment, rules=self._request.definition.rules)
-        request = replace(self._request, definition=plain, reducer=None, groups=())
+        plain = Method(first_moment, rules=self._request.method.rules)
+        request = replace(self._request, method=plain, reducer=None, groups=())
         return self._session(batch_graph(request, labels=False))
 
     @cached_property

@@ -69,20 +69,20 @@ def origin_in_gradient(driver: Driver, feeds: Feeds, target: np.ndarray, row: in
         row: Its position in the whole input; the noise depends on it.
     """
     prepared = driver.request.prepared
-    definition = replace(driver.request.definition, pilot=False, powers=(1,), finish=first_moment)
-    request = replace(driver.request, definition=definition)
+    method = replace(driver.request.method, pilot=False, powers=(1,), finish=first_moment)
+    request = replace(driver.request, method=method)
     probe = Driver(request, 1, driver.seed, driver.providers)
     feeds = driver.with_baselines(dict(feeds), 1, row)
     graph = step_rewrite(request).finished_model()
     fed = dict(feeds) | {own_name(prepared, "target"): target}
-    for point in definition.counting:
+    for point in method.counting:
         at_point = fed | probe.step_feeds(np.array([0]), np.array([point]), 0, row)
         if all(np.isfinite(found).all() for found in probe.graphs.step.run(at_point)):
             continue
         outputs = [str(value.name) for value in graph.graph.outputs]
         proto = ir.serde.serialize_model(graph)
         origin = first_origin(graph.graph, proto, outputs, at_point, driver.providers, prepared.folder)
-        return origin and replace(origin, point=None if definition.single else int(point))
+        return origin and replace(origin, point=None if method.single else int(point))
     return None
 
 

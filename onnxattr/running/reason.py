@@ -34,12 +34,12 @@ def reason(driver: Driver, case: Case) -> str:
         origin = _origin(driver, case)
     except (OnnxAttrError, ValueError, IndexError) as error:
         return f"Where they come from could not be found: {error}"
-    prepared, definition = driver.request.prepared, driver.request.definition
+    prepared, method = driver.request.prepared, driver.request.method
     tries, point = [], ""
     if origin is not None and origin.point is not None:
-        point = f", at point {origin.point + 1} of {definition.points}"
-        tries += ["another baseline_value"] * (definition.alphas is not None) + ["less noise"] * (
-            definition.noise > 0
+        point = f", at point {origin.point + 1} of {method.points}"
+        tries += ["another baseline_value"] * (method.alphas is not None) + ["less noise"] * (
+            method.noise > 0
         )
     return _told(prepared, origin, case.row, point, tries)
 

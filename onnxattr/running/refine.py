@@ -31,13 +31,13 @@ def refined(
     """The moments of all samples, and how many gradients each sample took, (N,).
 
     Args:
-        driver: The method, whose definition says how points are added.
+        driver: The driver of the method, which says how points are added.
         fed: The model's inputs, what to explain and baselines, a row for each sample.
         samples: Number of samples.
         first_sample: Position of the first sample in the whole input.
         advance: Called with the number of gradients done.
     """
-    refinement = driver.request.definition.refinement
+    refinement = driver.request.method.refinement
     assert refinement is not None
     if not refinement.adaptive:
         return _finer_everywhere(driver, refinement, fed, samples, first_sample, advance)
@@ -57,8 +57,8 @@ def _finer_everywhere(
     driver: Driver, refinement: Refinement, fed: Feeds, samples: int, first_sample: int, advance: Advance
 ) -> tuple[Feeds, np.ndarray]:
     """More points on the whole path of the samples that miss by more than the tolerance."""
-    definition, steps = driver.request.definition, refinement.steps
-    totals = driver.moments_at(definition, fed, samples, first_sample, advance)
+    method, steps = driver.request.method, refinement.steps
+    totals = driver.moments_at(method, fed, samples, first_sample, advance)
     missing, spent = np.arange(samples), np.full(samples, steps)
     while True:
         found = driver.finish(take(fed | totals, missing), len(missing))
@@ -67,7 +67,7 @@ def _finer_everywhere(
         if not missing.size or spent[missing[0]] + len(finer.alphas) > refinement.most:
             return totals, spent
         table = replace(
-            definition,
+            method,
             alphas=finer.alphas,
             weights=finer.weights,
             ends=np.zeros(len(finer.alphas), np.float32),

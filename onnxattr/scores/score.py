@@ -121,15 +121,16 @@ def checked(found: Any) -> ir.Value:
     if not isinstance(found, Array):
         hint = " It returns nothing: is a return missing?" if found is None else ""
         raise OperatorError(f"The operator gave {type(found).__name__}; {wanted}, computed from f(x).{hint}")
-    if found.ndim > 1 and all(size == 1 for size in (dims_of(found.value) or [])[1:]):
-        found = found.reshape(-1)
-    if found.ndim != 1:
+    array: Array = found
+    if array.ndim > 1 and all(size == 1 for size in (dims_of(array.value) or [])[1:]):
+        array = array.reshape(-1)
+    if array.ndim != 1:
         hint = "sum or mean over the other axes, as in (f(x) * y).sum(axis=-1)"
-        if found.ndim == 0:
+        if array.ndim == 0:
             hint = "name the axes to reduce, all but the first: without axis= the samples are mixed"
-        raise OperatorError(f"The operator gave {found!r}; {wanted}: {hint}.")
-    if found.kind not in FLOATS:
+        raise OperatorError(f"The operator gave {array!r}; {wanted}: {hint}.")
+    if array.kind not in FLOATS:
         raise OperatorError(
-            f"The operator gave {found!r}, whole numbers or truth values, which have no gradient; {wanted} of floats."
+            f"The operator gave {array!r}, whole numbers or truth values, which have no gradient; {wanted} of floats."
         )
-    return found.value
+    return array.value

@@ -83,7 +83,7 @@ class _Rounds:
     rows: int
 
     def __post_init__(self) -> None:
-        refinement = self.main.definition.refinement
+        refinement = self.main.method.refinement
         assert refinement is not None
         self.refinement = refinement
         first = refinement.steps

@@ -30,38 +30,38 @@ def batch_model(request: Request, labels: bool) -> ir.Model:
         ModelError: If the method has several points and the model's batch is fixed.
     """
     rewrite = request.rewrite()
-    op, definition = rewrite.op, rewrite.definition
+    op, method = rewrite.op, rewrite.method
     # With noise, x itself is one more row, of weight 0: it gives the prediction and the pilot.
-    extra = int(bool(definition.noise))
-    count = definition.points + extra
+    extra = int(bool(method.noise))
+    count = method.points + extra
     at_x = 0 if extra else count - 1
     if count > 1:
         _check_dynamic(rewrite)
-    seed = rewrite.seed() if definition.noise else None
+    seed = rewrite.seed() if method.noise else None
     samples = _Samples(rewrite, count)
     number = op.input(NUMBER, INT64, ["samples"]) if request.numbered else None
     if count > 1:
         rewrite.gather_inputs(samples.repeat)
 
     def points(x: ir.Value, position: int) -> ir.Value:
-        if definition.alphas is not None:
-            alpha = samples.tile(definition.alphas.astype(np.float32))
-            if not definition.fixed:
+        if method.alphas is not None:
+            alpha = samples.tile(method.alphas.astype(np.float32))
+            if not method.fixed:
                 rewrite.baseline(position, samples.pick(x, at_x), number)  # computed once for each sample
-            local, draw = samples.numbers(), samples.tile(np.arange(definition.points))
+            local, draw = samples.numbers(), samples.tile(np.arange(method.points))
             sample = local if number is None else samples.repeat(number)
             return rewrite.on_path(x, position, Rows(alpha, local, sample, draw))
         if seed is None:
             return x
-        draw = samples.tile(np.arange(-1, definition.points))
+        draw = samples.tile(np.arange(-1, method.points))
         sample = samples.numbers() if number is None else samples.repeat(number)
         rewrite.note_draws(seed, sample, draw)
         noise = normal_like(op, x, seed, sample, draw, position)
-        if definition.relative:
+        if method.relative:
             noise = op.Mul(noise, rewrite.deviation(x))
-            scale = samples.tile(np.array([0.0] + [1.0] * definition.points, np.float32))
+            scale = samples.tile(np.array([0.0] + [1.0] * method.points, np.float32))
         else:
-            scale = samples.tile(np.array([0.0] + [definition.noise] * definition.points, np.float32))
+            scale = samples.tile(np.array([0.0] + [method.noise] * method.points, np.float32))
         return op.Add(x, op.Mul(noise, rewrite.column(scale, x)))
 
     placed = rewrite.place_points(points)
@@ -72,17 +72,17 @@ def batch_model(request: Request, labels: bool) -> ir.Model:
     gradients = rewrite.gradients(placed, target_rows)
     xs, moments = [], []
     for position, (x, gradient) in enumerate(zip(rewrite.likes, gradients, strict=True)):
-        if definition.pilot:
+        if method.pilot:
             gradient = op.Sub(gradient, samples.repeat(samples.pick(gradient, at_x)))
         gradient = rewrite.along_path(gradient, position)
         moments.append(
-            [samples.total(power_of(op, gradient, power), definition.weights) for power in definition.powers]
+            [samples.total(power_of(op, gradient, power), method.weights) for power in method.powers]
         )
         xs.append(samples.pick(x, at_x))
         xs[-1].shape = ir.Shape([dim, *(dims_of(x) or [None])[1:]]) if count > 1 else x.shape
     difference = None
-    if definition.ends is not None:
-        difference = samples.total(rewrite.score_of_rows(target_rows), definition.ends)
+    if method.ends is not None:
+        difference = samples.total(rewrite.score_of_rows(target_rows), method.ends)
     rewrite.attributions(xs, moments, difference)
     return rewrite.finished_model()
 

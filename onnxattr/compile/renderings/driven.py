@@ -53,22 +53,22 @@ def step_rewrite(request: Request, masked: bool = False) -> Rewrite:
     (B, 1).
     """
     rewrite, row, target_rows, gradients = _at_points(request)
-    op, definition = rewrite.op, rewrite.definition
+    op, method = rewrite.op, rewrite.method
     places = op.input(PLACES, INT64, ["samples", "slots"])
     weights = op.input(WEIGHTS, rewrite.wrt[0].dtype, ["samples", "slots"])
     pilots = pilot_names(request)
     for index, (x, gradient) in enumerate(zip(rewrite.likes, gradients, strict=True)):
         shape = ["samples", *(dims_of(x) or [None])[1:]]
-        if definition.pilot:
+        if method.pilot:
             gradient = op.Sub(gradient, op.Gather(op.input(pilots[index], x.dtype, shape), row, axis=0))
         of_samples = _by_sample(op, rewrite.along_path(gradient, index), places)
-        for power in definition.powers:
+        for power in method.powers:
             powers = power_of(op, of_samples, power)
             if masked:
                 powers = op.Where(op.Equal(op.Unsqueeze(weights, [2]), 0), 0, powers)
             moment = _weighted(op, powers, weights, x)
             _add_output(rewrite, moment, f"{MOMENT}_{power}_{index}", shape)
-    if definition.alphas is not None:
+    if method.alphas is not None:
         ends = op.input(ENDS, rewrite.score.dtype, ["samples", "slots"])
         scores = rewrite.score_of_rows(target_rows)
         difference = _weighted(op, _by_sample(op, scores, places), ends, scores)
@@ -97,15 +97,15 @@ def rows_rewrite(request: Request) -> Rewrite:
 def _at_points(request: Request) -> tuple[Rewrite, ir.Value, ir.Value, list[ir.Value]]:
     """The model at R points; the input ``row``, what to explain of each row, and the gradients there."""
     rewrite = request.in_steps.rewrite()
-    op, definition = rewrite.op, rewrite.definition
+    op, method = rewrite.op, rewrite.method
     row = op.input(ROW, INT64, ["rows"])
     rewrite.gather_inputs(lambda value: op.Gather(value, row, axis=0))
-    alpha = op.input(ALPHA, ir.DataType.FLOAT, ["rows"]) if definition.alphas is not None else None
+    alpha = op.input(ALPHA, ir.DataType.FLOAT, ["rows"]) if method.alphas is not None else None
     number, draw = _counters(rewrite)
 
     def points(x: ir.Value, position: int) -> ir.Value:
         z = rewrite.on_path(x, position, Rows(alpha, row, number, draw)) if alpha is not None else x
-        if number is not None and draw is not None and definition.noise:
+        if number is not None and draw is not None and method.noise:
             rewrite.note_draws(rewrite.seed(), number, draw)
             noise = normal_like(op, x, rewrite.seed(), number, draw, position)
             z = op.Add(z, op.Mul(noise, rewrite.deviation(x)))
@@ -118,8 +118,8 @@ def _at_points(request: Request) -> tuple[Rewrite, ir.Value, ir.Value, list[ir.V
 
 def _counters(rewrite: Rewrite) -> tuple[ir.Value | None, ir.Value | None]:
     """The inputs that tell rows apart: the numbers of their samples among all, and of their points."""
-    definition = rewrite.definition
-    if not definition.noise and definition.path is None:
+    method = rewrite.method
+    if not method.noise and method.path is None:
         return None, None
     return rewrite.op.input(SAMPLE, INT64, ["rows"]), rewrite.op.input(DRAW, INT64, ["rows"])
 
@@ -147,7 +147,7 @@ def sum_graph(request: Request) -> onnx.ModelProto:
     weights = op.input(WEIGHTS, values[0].dtype, [1, "points"])
     for index, value in enumerate(values):
         dims = (dims_of(value) or [None])[1:]
-        for power in request.definition.powers:
+        for power in request.method.powers:
             name = f"{MOMENT}_{power}_{index}"
             given = op.input(f"{name}{POINTS}", value.dtype, ["points", *dims])
             flat = op.Reshape(given, op.Concat(op.shape(given, 0, 1), [-1], axis=0))
@@ -184,11 +184,11 @@ def finish_graph(request: Request) -> onnx.ModelProto:
     rewrite = request.in_steps.rewrite()
     op, likes = rewrite.op, rewrite.likes
     moments = [
-        [op.input(f"{MOMENT}_{p}_{index}", x.dtype, dims_of(x) or []) for p in rewrite.definition.powers]
+        [op.input(f"{MOMENT}_{p}_{index}", x.dtype, dims_of(x) or []) for p in rewrite.method.powers]
         for index, x in enumerate(likes)
     ]
     difference = None
-    if rewrite.definition.alphas is not None:
+    if rewrite.method.alphas is not None:
         rows = (dims_of(rewrite.wrt[0]) or [None])[0]
         difference = op.input(DIFFERENCE, rewrite.score.dtype, [rows, 1])
     rewrite.attributions(likes, moments, difference)
@@ -200,7 +200,7 @@ def baselines_graph(request: Request) -> onnx.ModelProto:
     rewrite = Rewrite(request)
     sample = rewrite.op.input(SAMPLE, INT64, ["samples"])
     for position, name in enumerate(own_names(request.prepared, "baseline")):
-        if isinstance(request.definition.baseline[position], Computed):
+        if isinstance(request.method.baseline[position], Computed):
             x = rewrite.wrt[position]
             computed = rewrite.baseline(position, x, sample)
             assert computed is not None

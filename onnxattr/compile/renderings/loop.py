@@ -40,13 +40,13 @@ def loop_model(request: Request, labels: bool, rows: int) -> ir.Model:
     all samples.
     """
     main = request.rewrite()
-    op, definition = main.op, main.definition
+    op, method = main.op, main.method
     dim = (dims_of(main.with_rows) or [None])[0]
     prediction = main.add_prediction(main.score, dim)
     samples = op.Shape(main.with_rows, start=0, end=1)
     target = main.add_target(prediction, labels, dim)
     per_sample = {own_name(request.prepared, "target"): target}
-    if definition.pilot:
+    if method.pilot:
         per_sample |= dict(zip(pilot_names(request), main.gradients(main.wrt, target), strict=True))
     shared = {}
     if request.seeded:
@@ -55,15 +55,15 @@ def loop_model(request: Request, labels: bool, rows: int) -> ir.Model:
     for value in main.graph.inputs[: len(request.prepared.inputs)]:
         (per_sample if has_rows(value) else shared)[str(value.name)] = value
     per_sample |= main.baselines_per_sample(number)
-    if definition.refinement is not None:
+    if method.refinement is not None:
         found, difference, spent = adaptive_totals(main, samples, rows, per_sample, shared)
         main.attributions(main.wrt, [[moment] for moment in found], difference)
         main.add_spent(spent)
         return main.finished_model()
     totals = _Loop(main, samples, rows, per_sample, shared, number).totals()
-    powers, likes = len(definition.powers), main.likes
+    powers, likes = len(method.powers), main.likes
     moments = [totals[i * powers : (i + 1) * powers] for i in range(len(likes))]
-    main.attributions(likes, moments, totals[-1] if definition.ends is not None else None)
+    main.attributions(likes, moments, totals[-1] if method.ends is not None else None)
     return main.finished_model()
 
 
@@ -89,7 +89,7 @@ class _Loop:
 
     def totals(self) -> list[ir.Value]:
         """Appends the Loop; returns the outputs of the step, summed over all chunks."""
-        op, points = self.main.op, self.main.definition.points
+        op, points = self.main.op, self.main.method.points
         body = op.body("chunk")
         number = body.input("number", INT64, [])
         body.input("go_on", ir.DataType.BOOL, [])
@@ -102,7 +102,7 @@ class _Loop:
         # Gather, as the shape behind a Slice with computed ends is unknown to a runtime, and unknown shapes are slow.
         feeds = {name: body.Gather(value, chunk, axis=0) for name, value in self.per_sample.items()}
         feeds |= self._row_feeds(body, sample, point, chunk, start) | dict(self.shared)
-        masked = len(self.main.definition.counting) < points
+        masked = len(self.main.method.counting) < points
         step = step_rewrite(self.main.request, masked).finished_model()
         parts = inline(step, body, self.main, feeds, "of_chunk")
         initial, sums = self._zeros(), []
@@ -122,8 +122,8 @@ class _Loop:
         self, body: OpBuilder, sample: ir.Value, point: ir.Value, chunk: ir.Value, start: ir.Value
     ) -> dict[str, ir.Value]:
         """What the step needs to know of the rows of a chunk of samples; see ``step_rewrite``."""
-        definition, main = self.main.definition, self.main
-        points = definition.points
+        method, main = self.main.method, self.main
+        points = method.points
         row = body.Sub(sample, body.Gather(chunk, [0]))
         # Positions among the rows of all chunks: a sample's rows here are those from ``first`` up to ``end``.
         ends_at = body.Add(start, body.Shape(sample, start=0, end=1))
@@ -140,10 +140,10 @@ class _Loop:
 
         numbers = sample if self.number is None else body.Gather(self.number, sample)
         feeds = {ROW: row, PLACES: body.Sub(taken, start), SAMPLE: numbers, DRAW: point}
-        feeds[WEIGHTS] = of_samples(definition.weights, main.wrt[0].dtype)
-        if definition.alphas is not None and definition.ends is not None:
-            feeds[ALPHA] = per_point(definition.alphas, ir.DataType.FLOAT, point)
-            feeds[ENDS] = of_samples(definition.ends, main.score.dtype)
+        feeds[WEIGHTS] = of_samples(method.weights, main.wrt[0].dtype)
+        if method.alphas is not None and method.ends is not None:
+            feeds[ALPHA] = per_point(method.alphas, ir.DataType.FLOAT, point)
+            feeds[ENDS] = of_samples(method.ends, main.score.dtype)
         return feeds
 
     def _zeros(self) -> list[ir.Value]:
@@ -152,8 +152,8 @@ class _Loop:
         for position, x in enumerate(self.main.likes):
             zeros = self.main.zeros(position, self.samples)
             zeros.shape = x.shape
-            found += [zeros] * len(self.main.definition.powers)
-        if self.main.definition.ends is not None:
+            found += [zeros] * len(self.main.method.powers)
+        if self.main.method.ends is not None:
             zeros = op.Expand(op.constant(0, self.main.score.dtype), op.Concat(self.samples, [1], axis=0))
             zeros.shape = ir.Shape([(dims_of(self.main.score) or [None])[0], 1])
             found.append(zeros)

@@ -28,7 +28,7 @@ class ModelGraph:
 
     def __init__(self, request: Request):
         self.request = request
-        self.definition = request.definition
+        self.method = request.method
         self.model = request.prepared.clone()
         self.graph = self.model.graph
         self.op = OpBuilder(self.graph, request.prepared.opset, prefix="onnxattr")

@@ -84,7 +84,7 @@ def without_sample_axis(proto: onnx.ModelProto, request: Request, original: Prep
     prepared = request.shown
     inputs = {str(value.name) for value in original.inputs if has_rows(value)}
     outputs = set(own_names(prepared, "attribution"))
-    baselines = zip(own_names(prepared, "baseline"), request.definition.baseline or (), strict=False)
+    baselines = zip(own_names(prepared, "baseline"), request.method.baseline or (), strict=False)
     inputs |= {name for name, kind in baselines if isinstance(kind, Fed)}
     if not keeps_output(original):
         inputs |= set() if labels else {own_name(prepared, "target")}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PointsGraph(ModelGraph):
-    """A model's graph with the baselines and points of a definition."""
+    """A model's graph with the baselines and points of a method."""
 
     def __init__(self, request: Request):
         super().__init__(request)
@@ -33,9 +33,9 @@ class PointsGraph(ModelGraph):
             x: The explained value, a row for each sample; needed where the baseline is first asked for and computed.
             sample: The numbers of the samples, int64; None if they are counted from 0 on.
         """
-        if self.definition.baseline is None:
+        if self.method.baseline is None:
             return None
-        kind, like = self.definition.baseline[position], self.wrt[position]
+        kind, like = self.method.baseline[position], self.wrt[position]
         if isinstance(kind, OF_PATH):
             return None
         if isinstance(kind, Fixed):
@@ -74,7 +74,7 @@ class PointsGraph(ModelGraph):
             number: What the numbers drawn for each sample are a function of, if not its position.
         """
         found = {}
-        for position, kind in enumerate(self.request.definition.baseline or ()):
+        for position, kind in enumerate(self.request.method.baseline or ()):
             if not isinstance(kind, (Fixed, *OF_PATH)):
                 x = self.wrt[position]
                 baseline = self.baseline(position, x, number)
@@ -84,15 +84,15 @@ class PointsGraph(ModelGraph):
         return found
 
     def on_path(self, x: ir.Value, position: int, rows: Rows) -> ir.Value:
-        """z = (1 - alpha) b + alpha x: b and x themselves at the ends, to the last bit; or the definition's own path.
+        """z = (1 - alpha) b + alpha x: b and x themselves at the ends, to the last bit; or the method's own path.
 
         Args:
             x: The explained value at a position, for each row.
             position: Which of the explained values it is.
             rows: Where the rows lie.
         """
-        if self.definition.path is not None:
-            z, self._slopes[position] = self.definition.path.at(self, x, position, rows)
+        if self.method.path is not None:
+            z, self._slopes[position] = self.method.path.at(self, x, position, rows)
             return z
         op, column = self.op, self.column(rows.alpha, x)
         baseline = self.baseline_of_rows(position, rows.sample)
@@ -102,20 +102,20 @@ class PointsGraph(ModelGraph):
         """The baseline of the explained value at a position, for rows of some samples."""
         op, baseline = self.op, self.baseline(position)
         assert baseline is not None
-        if not isinstance(self.definition.baseline[position], Fixed):
+        if not isinstance(self.method.baseline[position], Fixed):
             baseline = op.Gather(baseline, op.Mod(sample, op.Shape(baseline, start=0, end=1)), axis=0)
         return baseline
 
     def deviation(self, x: ir.Value) -> ir.Value | float:
         """The standard deviation of the noise: a number, or for each row a share of its range."""
-        if not self.definition.relative:
-            return self.definition.noise
+        if not self.method.relative:
+            return self.method.noise
         op, axes = self.op, list(range(1, len(dims_of(x) or [None])))
         spread = op.Sub(op.ReduceMax(x, axes, keepdims=1), op.ReduceMin(x, axes, keepdims=1))
-        share: ir.Value = op.Mul(spread, self.definition.noise)
+        share: ir.Value = op.Mul(spread, self.method.noise)
         return share
 
     def along_path(self, gradient: ir.Value, position: int) -> ir.Value:
-        """A gradient of rows times the slope of a path of the definition's own; else the gradient itself."""
+        """A gradient of rows times the slope of a path of the method's own; else the gradient itself."""
         slope = self._slopes.get(position)
         return gradient if slope is None else self.op.Mul(gradient, slope)

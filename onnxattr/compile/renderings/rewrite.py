@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnxattr.autodiff.engine import inputs_of, pullback
 from onnxattr.autodiff.overrides import RELU_LIKE
 from onnxattr.compile.baseline_kinds import Baseline
-from onnxattr.compile.method import Definition
+from onnxattr.compile.method import Method
 from onnxattr.compile.placement import Placement
 from onnxattr.compile.relus import relu_spans
 from onnxattr.compile.renderings.groups import Groups, summed
@@ -33,7 +33,7 @@ class Request:
     """Everything that determines the graphs of a method on a model."""
 
     prepared: Prepared
-    definition: Definition
+    method: Method
     reducer: str | None
     channel_axes: tuple[int | None, ...]
     relu_policy: str
@@ -53,7 +53,7 @@ class Request:
     @property
     def placement(self) -> Placement | None:
         """How maps at a layer lie over the image."""
-        return self.definition.placement
+        return self.method.placement
 
     @property
     def map_groups(self) -> tuple[Groups | None, ...]:
@@ -63,26 +63,26 @@ class Request:
     @property
     def has_delta(self) -> bool:
         """Whether there is a convergence delta."""
-        return self.definition.ends is not None
+        return self.method.ends is not None
 
     @property
     def has_gap(self) -> bool:
         """Whether there is a relative gap."""
-        return self.definition.ends is not None
+        return self.method.ends is not None
 
     @property
     def seeded(self) -> bool:
         """Whether numbers are drawn."""
-        return self.definition.seeded
+        return self.method.seeded
 
     @property
     def baselines(self) -> Sequence[Baseline]:
         """The baseline of each map; none where there is no path."""
-        return self.definition.baseline or ()
+        return self.method.baseline or ()
 
     def with_baseline_inputs(self) -> Request:
         """The same with all baselines as inputs of the graph."""
-        return replace(self, definition=self.definition.fed(every=True))
+        return replace(self, method=self.method.fed(every=True))
 
     @property
     def rows_each(self) -> int:
@@ -92,7 +92,7 @@ class Request:
     @property
     def points_in_all(self) -> int:
         """How many rows of the model one sample takes in all."""
-        return self.definition.points
+        return self.method.points
 
     def unbounded(self) -> Request:
         """The same where nothing bounds the rows of a run."""
@@ -110,7 +110,7 @@ class Request:
     @property
     def in_steps(self) -> Request:
         """The same for graphs that take from outside what is computed once for each sample."""
-        return replace(self, definition=self.definition.fed(every=False))
+        return replace(self, method=self.method.fed(every=False))
 
 
 class Rewrite(PointsGraph):
@@ -135,7 +135,7 @@ class Rewrite(PointsGraph):
     def gradients(self, points: Sequence[ir.Value], target: ir.Value) -> list[ir.Value]:
         """The gradients of the score at the points; ``target`` has a row for each of them."""
         spans = {}
-        if RELU_LIKE in self.definition.rules:
+        if RELU_LIKE in self.method.rules:
             spans = relu_spans(self.graph, self.request.prepared.layers, self.request.relu_policy)
         cotangents = {self.score: target}
         if not self.request.score.linear:
@@ -143,8 +143,8 @@ class Rewrite(PointsGraph):
             cotangents = {score: self.op.expand_like(1.0, score)}
             spans = self._scored.with_copies(spans)
         passes = self.request.rewrites
-        gradients = pullback(self.op, cotangents, points, self.definition.rules, spans, rewrites=passes)
-        if (factor := self.definition.factor) is not None:
+        gradients = pullback(self.op, cotangents, points, self.method.rules, spans, rewrites=passes)
+        if (factor := self.method.factor) is not None:
             layer = self._values[factor.placement.layer]
             found = pullback(self.op, cotangents, [layer], factor.rules, rewrites=passes)
             full = factor.finish(self.op, layer, None, found)
@@ -169,7 +169,7 @@ class Rewrite(PointsGraph):
         self, x: ir.Value, position: int, moments: Sequence[ir.Value], baseline: ir.Value | None
     ) -> ir.Value:
         """The method's last step for the explained value at a position, before anything is reduced."""
-        full = self.definition.finish(self.op, x, baseline, moments)
+        full = self.method.finish(self.op, x, baseline, moments)
         if self._may_be_missing[position]:
             # The score does not depend on what stands in a missing value's place; 0 * NaN would be NaN.
             full = self.op.Where(self.op.IsNaN(x), 0.0, full)
@@ -195,7 +195,7 @@ class Rewrite(PointsGraph):
                 totals.append(op.cast_like(full_sum, difference))
             if self._factor is not None:
                 full = op.Mul(full, self._factor)
-            if (placement := self.definition.placement) is not None:
+            if (placement := self.method.placement) is not None:
                 result = self._placed(placement, full)
                 dims = list(dims_of(result) or [])
             else:

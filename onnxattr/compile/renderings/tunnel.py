@@ -45,7 +45,7 @@ class TunnelRequest(Request):
     functions: dict[Any, tuple[Request, ir.Model]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
-    def method(self) -> Request:
+    def inside(self) -> Request:
         """The method inside."""
         assert self.inner is not None
         return self.inner
@@ -53,17 +53,17 @@ class TunnelRequest(Request):
     @property
     def shown(self) -> Prepared:
         """The model with the values that the maps are of."""
-        return self.method.shown
+        return self.inside.shown
 
     @property
     def placement(self) -> Placement | None:
         """That of the method inside."""
-        return self.method.placement
+        return self.inside.placement
 
     @property
     def map_groups(self) -> tuple[Groups | None, ...]:
         """Those of the method inside."""
-        return self.method.map_groups
+        return self.inside.map_groups
 
     @property
     def has_delta(self) -> bool:
@@ -78,11 +78,11 @@ class TunnelRequest(Request):
     @property
     def baselines(self) -> Sequence[Baseline]:
         """Those of the method inside."""
-        return self.method.baselines
+        return self.inside.baselines
 
     def with_baseline_inputs(self) -> TunnelRequest:
         """The same with all baselines of the method inside as inputs of the graph."""
-        return replace(self, inner=self.method.with_baseline_inputs())
+        return replace(self, inner=self.inside.with_baseline_inputs())
 
     @property
     def in_steps(self) -> TunnelRequest:
@@ -92,13 +92,13 @@ class TunnelRequest(Request):
     @property
     def rows_each(self) -> int:
         """How many rows of the model one row of the tunnel takes at once."""
-        points = self.method.points_in_all
+        points = self.inside.points_in_all
         return points if self.inner_rows is None else min(points, self.inner_rows)
 
     @property
     def points_in_all(self) -> int:
         """How many rows of the model one sample takes in all."""
-        return self.definition.points * self.method.points_in_all
+        return self.method.points * self.inside.points_in_all
 
     @property
     def function(self) -> ir.Model:
@@ -108,13 +108,13 @@ class TunnelRequest(Request):
         """
         key = id(self.inner), self.inner_rows
         if key not in self.functions:
-            inner = replace(self.method, numbered=self.method.seeded)
+            inner = replace(self.inside, numbered=self.inside.seeded)
             rows = self.inner_rows or inner.points_in_all
-            if inner.definition.refinement is None and inner.points_in_all <= rows:
+            if inner.method.refinement is None and inner.points_in_all <= rows:
                 model = batch_model(inner, labels=False)
             else:
                 model = loop_model(inner, False, max(rows // inner.rows_each, 1))
-            self.functions[key] = self.method, model
+            self.functions[key] = self.inside, model
         return self.functions[key][1]
 
     @property
@@ -125,7 +125,7 @@ class TunnelRequest(Request):
 
     def unbounded(self) -> TunnelRequest:
         """The same with all points of the inner method as one batch."""
-        return replace(self, inner=self.method.unbounded(), inner_rows=None)
+        return replace(self, inner=self.inside.unbounded(), inner_rows=None)
 
     def rewrite(self) -> Rewrite:
         """A clone of the model to build a graph on."""
@@ -190,8 +190,8 @@ class TunnelRewrite(Rewrite):
         noisy = dict(zip(request.prepared.wrt, points, strict=True))
         if self._fed is None:
             self._fed = self.baselines_per_sample(None)
-        feeds = self._inputs | self._fed | noisy | {own_name(request.method.prepared, "target"): target}
-        if request.method.seeded:
+        feeds = self._inputs | self._fed | noisy | {own_name(request.inside.prepared, "target"): target}
+        if request.inside.seeded:
             feeds |= self._inner_noise(points[0])
         found = inline(request.function.clone(), self.op, self, feeds, "inside")[1:]
         self._maps = [value if len(dims_of(value) or []) > 1 else self._column(value) for value in found]
@@ -205,12 +205,12 @@ class TunnelRewrite(Rewrite):
 
     def _inner_noise(self, like: ir.Value) -> dict[str, ir.Value]:
         """The seed of the inner method, and a number for each row that its noise is a function of."""
-        op, name = self.op, own_name(self.request.method.prepared, "seed")
+        op, name = self.op, own_name(self.request.inside.prepared, "seed")
         if self._counters is None:
             zeros = op.Expand(op.constant(0, ir.DataType.INT64), op.Shape(like, start=0, end=1))
             return {name: op.constant(np.array(1, np.int64)), NUMBER: zeros}
         seed, sample, draw = self._counters
-        number = op.Add(op.Mul(sample, self.definition.points + 1), op.Add(draw, 1))
+        number = op.Add(op.Mul(sample, self.method.points + 1), op.Add(draw, 1))
         return {name: op.Add(seed, 1), NUMBER: number}
 
     def zeros(self, position: int, samples: ir.Value) -> ir.Value:
@@ -237,7 +237,7 @@ class TunnelRewrite(Rewrite):
                 name, value = own_name(shown, "convergence_delta"), self.op.Reshape(found[0], [-1])
             else:
                 name = own_name(shown, "attribution", position)
-                value = self.definition.finish(self.op, found[0], None, found)
+                value = self.method.finish(self.op, found[0], None, found)
             self.add_output(value, name, like.dtype, [*dim, *dims])
 
 
