@@ -1,6 +1,7 @@
 """Fixtures of several test modules."""
 
 import gc
+import os
 
 import pytest
 
@@ -20,3 +21,12 @@ def fresh_keras():
     keras = pytest.importorskip("keras")
     keras.utils.clear_session()
     keras.utils.set_random_seed(1)
+
+
+@pytest.fixture(scope="session")
+def zoo_folder(tmp_path_factory):
+    """A folder of this run of the tests, the same for all its workers; nothing is left in it from another run."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "zoo"
+    folder.mkdir(exist_ok=True)
+    return folder

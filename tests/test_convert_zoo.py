@@ -8,7 +8,7 @@ keras = pytest.importorskip("keras")
 import zoo  # noqa: E402
 from converted import outputs_of, read_rows, run, values, with_outputs  # noqa: E402
 from onnxattr.converters.common.verify import difference  # noqa: E402
-from onnxattr.converters.keras import to_onnx  # noqa: E402
+from zoo import conversions  # noqa: E402
 
 CASES = [pytest.param(name, marks=pytest.mark.slow if case.slow else ()) for name, case in zoo.CASES.items()]
 
@@ -90,11 +90,10 @@ def check_upgrade(name, converted, arrays):
 
 @pytest.mark.filterwarnings("ignore:Layer 'conv_lstm2d'")  # unrolled: ONNX has no such operator
 @pytest.mark.parametrize("name", CASES)
-def test_model_of_the_zoo(name):
+def test_model_of_the_zoo(name, zoo_folder):
     case = zoo.CASES[name]
     model = case.model()
-    sample = case.inputs(model, 2) if case.signature else None
-    converted = to_onnx(model, sample=sample)
+    converted = conversions.converted(name, model, zoo_folder)
     onnx.checker.check_model(converted, full_check=True)
     check_interface(converted)
     check_outputs(name, model, converted)
