@@ -23,10 +23,11 @@ demo: $(VENV)/.demo  ## Explain five photographs with two networks and print a t
 test: $(VENV)/.test  ## The fast tests, two processes
 	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow"
 
-# Which lines the fast tests run, and the commands that they start; reports/coverage/index.html shows them.
-coverage: $(VENV)/.test  ## Which lines the fast tests run, as a table and as pages
+# Commands that the tests start are measured too. reports/coverage/index.html shows the lines; CONTRIBUTING.md gets the figure.
+coverage: $(VENV)/.test  ## Measure which lines and branches the fast tests run
 	$(RUN) -m pip install --quiet --requirement requirements/coverage.txt
 	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow" --cov --cov-report=term:skip-covered --cov-report=html:reports/coverage
+	$(RUN) tests/release/coverage_figure.py
 
 # A wheel and a source distribution in build/release/dist, and the wheel at work where nothing of the source tree is.
 release-check:  ## Build the wheel and the source distribution; try the wheel in a fresh environment
