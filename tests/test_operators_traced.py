@@ -33,6 +33,7 @@ FUNCTIONS = {
         z.std(axis=1) + np.var(z, axis=(1, 2))[:, None] + np.std(z + y, axis=-1, keepdims=True)[:, 0]
     ),
     "matmul": lambda z, y, np: z @ y.transpose(0, 2, 1) + np.matmul(y, z.transpose((0, 2, 1))),
+    "vectors": lambda z, y, np: z @ [1.0, 2.0, -3.0] + [0.5, -1.0] @ z[:, :, :2] * y[:, 0, :2],
     "constant matrix": lambda z, y, np: z @ [[1.0, 2.0], [0.5, -1.0], [3.0, 0.1]] @ W22,
     "indexing": lambda z, y, np: z[:, 0] * z[:, -1, ::-1] + z[..., 1:, :][:, 0] + z[:, None, 1, 1:][:, 0, :1],
     "arrays of places": lambda z, y, np: z[:, :, [2, 0]] + np.take(z, np.array([1, 1]), axis=2) * z[:, [1, 0], :2],

@@ -22,6 +22,7 @@ from onnxattr.loading.passes.copied_weights import read_weights_directly
 from onnxattr.loading.passes.decompositions import write_out
 from onnxattr.loading.passes.functions import expand
 from onnxattr.loading.passes.lengths import share_first_axis, tell_lengths_apart
+from onnxattr.loading.passes.matrices import multiply_matrices
 from onnxattr.loading.passes.node_names import name_nodes
 from onnxattr.loading.passes.old_operators import hide_experimental
 from onnxattr.loading.passes.opsets import (
@@ -135,6 +136,9 @@ PASSES = (
         [F.COMPLETE],
     ),
     step("pad every axis", lambda d: pad_every_axis(d.model.graph, d.model.opset_imports[""]), [F.TYPED]),
+    step(
+        "multiply matrices", lambda d: multiply_matrices(d.model.graph, d.model.opset_imports[""]), [F.TYPED]
+    ),
     step("state pads", lambda d: state_pads(d.model.graph), [F.TYPED]),
     step("read before pairs of casts", lambda d: read_before_cast_pairs(d.model.graph), [F.TYPED]),
     step("name nodes", lambda d: name_nodes(d.model.graph), [F.IN_IR], [F.NAMED]),

@@ -9,6 +9,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from onnxattr.autodiff.node import NodeView
 from onnxattr.autodiff.registry import Cotangent, rank_of, vjp
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.products import contraction, live_rows
@@ -20,26 +21,19 @@ def transpose_last(op: OpBuilder, value: ir.Value, rank: int) -> ir.Value:
 
 
 @vjp("MatMul")
-def matmul(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = a b;  abar = ybar b^T, bbar = a^T ybar, over the broadcast leading axes. Vectors count as matrices."""
-    a, b = node.inputs
-    rank_a, rank_b = rank_of(a, node), rank_of(b, node)
-    matrix_a = a if rank_a > 1 else op.Unsqueeze(a, [0])
-    matrix_b = b if rank_b > 1 else op.Unsqueeze(b, [1])
-    # A vector operand lost its unit axis in y: give it back to the cotangent.
-    axes = ([-2] if rank_a == 1 else []) + ([-1] if rank_b == 1 else [])
-    matrix_ct = op.Unsqueeze(ct, axes) if axes else ct
+def matmul(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = a b;  abar = ybar b^T, bbar = a^T ybar, over the broadcast leading axes.
+
+    Loading writes vectors as matrices of one row or column.
+    """
+    a, b = node.required(2)
 
     def a_ct() -> ir.Value:
-        factor = transpose_last(op, matrix_b, max(rank_b, 2))
-        product = contraction(op, matrix_ct, [factor], op.MatMul)
-        return product if rank_a > 1 else op.Squeeze(product, [-2])
+        return contraction(op, ct, [transpose_last(op, b, rank_of(b, node))], op.MatMul)
 
     def b_ct() -> ir.Value:
         # Rows of attention that are masked out as a whole are NaN, and rows of a batch are apart.
-        factor = transpose_last(op, live_rows(op, matrix_ct, matrix_a), max(rank_a, 2))
-        product = op.MatMul(factor, matrix_ct)
-        return product if rank_b > 1 else op.Squeeze(product, [-1])
+        return op.MatMul(transpose_last(op, live_rows(op, ct, a), rank_of(a, node)), ct)
 
     return a_ct, b_ct
 

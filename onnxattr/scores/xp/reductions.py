@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnxattr.scores.arrays import Array
 from onnxattr.scores.operands import axes_of, binary, common
 from onnxattr.scores.xp.elementwise import divide, multiply, sqrt, square, subtract, truth
-from onnxattr.scores.xp.shapes import ones_like, reshape
+from onnxattr.scores.xp.shapes import expand_dims, ones_like, reshape, squeeze
 
 #: An axis, several, or all.
 Axis = int | Sequence[int] | None
@@ -110,8 +110,12 @@ def log_softmax(a: Any, axis: int = -1) -> Array:
 
 
 def matmul(a: Any, b: Any) -> Array:
-    """The product of matrices, or stacks of them."""
-    return binary("MatMul")(a, b)
+    """The product of matrices, or stacks of them; a vector counts as a row or column."""
+    left, right = common(a, b)
+    row, column = left.ndim == 1, right.ndim == 1
+    matrices = expand_dims(left, 0) if row else left, expand_dims(right, 1) if column else right
+    product = binary("MatMul")(*matrices)
+    return squeeze(product, [-2] * row + [-1] * column) if row or column else product
 
 
 def vecdot(a: Any, b: Any, *, axis: int = -1) -> Array:

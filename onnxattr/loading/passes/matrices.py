@@ -1,0 +1,58 @@
+"""Products with vectors, written as products of matrices: what a rule of MatMul takes."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
+
+
+def multiply_matrices(graph: ir.Graph, opset: int) -> bool:
+    """Writes vectors that a MatMul reads as rows or columns, in subgraphs too, in place; whether there were any."""
+    nodes = [node for node in graph.all_nodes() if _reads_a_vector(node)]
+    if not nodes:
+        return False
+    main = OpBuilder(graph, opset, prefix="matrices")
+    builders = {graph: main}
+    for node in nodes:
+        part = node.graph
+        assert isinstance(part, ir.Graph)
+        if part not in builders:
+            builders[part] = OpBuilder(part, opset, prefix="matrices", parent=main)
+        _write_out(builders[part], part, node)
+    return True
+
+
+def _reads_a_vector(node: ir.Node) -> bool:
+    standard = node.op_type == "MatMul" and node.domain in ("", "ai.onnx")
+    return standard and any(_is_vector(value) for value in node.inputs)
+
+
+def _is_vector(value: ir.Value | None) -> bool:
+    return value is not None and value.shape is not None and len(value.shape) == 1
+
+
+def _write_out(op: OpBuilder, part: ir.Graph, node: ir.Node) -> None:
+    """a b -> squeeze(row(a) column(b)), under the names that the node and its output had."""
+    (a, b), y, last = node.inputs, node.outputs[0], part[-1]
+    assert a is not None
+    assert b is not None
+    row, column = _is_vector(a), _is_vector(b)
+    product = op.MatMul(op.Unsqueeze(a, [0]) if row else a, op.Unsqueeze(b, [1]) if column else b)
+    result = op.Squeeze(product, [-2] * row + [-1] * column)
+    new = []
+    for written in reversed(part):
+        if written is last:
+            break
+        new.append(written)
+    part.insert_before(node, new[::-1])
+    dims, made = dims_of(y), product.producer()
+    result.type, result.shape = y.type, y.shape if dims is not None else result.shape
+    result.metadata_props.update(y.metadata_props)
+    ir.convenience.replace_all_uses_with(y, result, replace_graph_outputs=True)
+    part.remove(node, safe=True)
+    result.name, y.name = y.name, None
+    if made is not None:
+        made.name, made.doc_string = node.name, node.doc_string
+        made.metadata_props.update(node.metadata_props)
