@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import FLOATS, reaching
+from onnxattr.autodiff.engine import reaching
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.errors import ModelError
+from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.discrete import explainable
 from onnxattr.loading.layers import Layer

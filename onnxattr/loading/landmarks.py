@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import FLOATS, needed_nodes, reaching
+from onnxattr.autodiff.engine import needed_nodes, reaching
 from onnxattr.errors import ModelError
+from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.subgraphs import nodes_of
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.channels import has_one_place

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import FLOATS
 from onnxattr.errors import ModelError
+from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.subgraphs import nodes_of, subgraphs_of
 from onnxattr.graph.values import named_values, values_of
 from onnxattr.loading.layers import Layer
