@@ -21,12 +21,15 @@ from onnxattr.graph.operators import Operand, Operators
 from onnxattr.graph.products import product, quotient
 from onnxattr.graph.ranges import Ranges
 from onnxattr.graph.schemas import folded, infer, schema_of
+from onnxattr.graph.sizes import contents, name_sizes
 from onnxattr.graph.values import dims_of, same_dims, values_of
 
 __all__ = ["GRADIENT_OF", "OpBuilder", "Operand"]
 
 #: In the ``meta`` of a size: the vector of one element that it was taken from.
 _VECTOR = "vector"
+#: In the ``meta`` of values that a definition beside a node is written with.
+_WRITTEN = "written"
 #: In a node's ``meta``: the name of the node whose gradient it is a part of.
 GRADIENT_OF = "gradient_of"
 #: What stands for an operator in a gradient.
@@ -63,7 +66,9 @@ class OpBuilder(Operators):
             self._names, self._counters = parent._names, parent._counters
         self._constants: dict[tuple[Any, ...], ir.Value] = {}
         self.ranges: Ranges = Ranges() if parent is None else parent.ranges
-        self._gradients = 0
+        self._gradients = self._primals = 0
+        #: By the name of a size, the vector of one element that holds it, while a definition is written.
+        self._holders: dict[str, ir.Value] = {}
 
     @contextlib.contextmanager
     def gradient(self) -> Iterator[None]:
@@ -74,9 +79,21 @@ class OpBuilder(Operators):
         finally:
             self._gradients -= 1
 
+    @contextlib.contextmanager
+    def primal(self) -> Iterator[None]:
+        """While it lasts, products and quotients are those of a forward pass, inside a gradient too."""
+        self._primals += 1
+        self._holders.clear()
+        try:
+            yield
+        finally:
+            self._primals -= 1
+
     @property
     def in_gradient(self) -> bool:
         """Whether a gradient is being built, in this graph or the one around it."""
+        if self._primals:
+            return False
         return self._gradients > 0 or (self._parent is not None and self._parent.in_gradient)
 
     def range_of(self, value: ir.Value) -> Range:
@@ -169,7 +186,19 @@ class OpBuilder(Operators):
             node.meta[GRADIENT_OF] = self.gradient_of
         self.graph.append(node)
         infer(node, self.opset)
+        name_sizes(node)
+        if self._primals:
+            self._note_written(node)
         return tuple(node.outputs)
+
+    def _note_written(self, node: ir.Node) -> None:
+        """Notes of a definition's nodes what sizes they hold: nothing but the gradient itself shall need the others."""
+        for value in node.outputs:
+            value.meta[_WRITTEN] = True
+        if dims_of(node.outputs[0]) == [1] and isinstance(
+            size := (contents(node.outputs[0]) or [None])[0], str
+        ):
+            self._holders.setdefault(size, node.outputs[0])
 
     def constant(self, array: Any, dtype: ir.DataType | None = None) -> ir.Value:
         """Returns the initializer that holds an array, shared by all equal constants of this builder."""
@@ -239,6 +268,12 @@ class OpBuilder(Operators):
         dims = dims_of(value)
         if dims is not None and all(isinstance(dim, int) for dim in dims[start:end]):
             return self.constant(np.array(dims[start:end], np.int64))
+        if dims is not None and value.meta.get(_WRITTEN, False):
+            sizes = [
+                [dim] if isinstance(dim, int) else self._holders.get(str(dim)) for dim in dims[start:end]
+            ]
+            if sizes and None not in sizes:
+                return self.Concat(*sizes, axis=0) if len(sizes) > 1 else sizes[0]  # type: ignore[return-value]
         return self.Shape(value, start=start or None, end=end)
 
     def size(self, value: ir.Value, axis: int) -> ir.Value:

@@ -18,6 +18,10 @@ from onnxattr.graph.values import dims_of
 @vjp("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 def reshape(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x in another shape;  xbar = ybar in the shape of x."""
+    back = {"Squeeze": op.Unsqueeze, "Unsqueeze": op.Squeeze}.get(node.op_type)
+    open_sizes = sum(not isinstance(size, int) for size in dims_of(node.x) or [None, None])
+    if back is not None and node.inputs[1] is not None and open_sizes > 1:
+        return back(ct, node.inputs[1]), None
     return op.reshape_like(ct, node.x), None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from onnxattr.graph.sizes import UNKNOWN
 from onnxattr.graph.values import dims_of
 
 
@@ -33,6 +34,14 @@ def tell_lengths_apart(graph: ir.Graph, rows: bool = True) -> bool:
                 changed = True
             elif symbol not in batch:
                 met.add(symbol)
+        if None in axes:
+            # Lengths without a name would equal nothing, themselves neither.
+            named = [
+                _fresh(f"{UNKNOWN}{k}_{value.name}", taken) if dim is None else dim
+                for k, dim in enumerate(axes)
+            ]
+            value.shape = ir.Shape(named)
+            changed = True
     return changed
 
 
