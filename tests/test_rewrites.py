@@ -37,6 +37,11 @@ LSTM = "g (float[3,N,2] x, float[1,20,2] w, float[1,20,5] r) => (float[3,1,N,5] 
 # By rewrite: models, and whether its pattern is in their gradients.
 EACH = {
     "ones": [(LSTM, True), ("g (float[N,3] x) => (float[N,3] y) { y = Tanh(x) }", False)],
+    "outer": [
+        ("g (float[N,3,1,4] w, float[N,3,4,5] x) => (float[N,3,1,5] y) { y = MatMul(w, x) }", True),
+        ("g (float[N,3,4,1] w, float[1,5] x) => (float[N,3,4,5] y) { y = MatMul(w, x) }", False),
+        ("g (float[N,2,4] w, float[4,5] x) => (float[N,2,5] y) { y = MatMul(w, x) }", False),
+    ],
     "mask_before_pool": [
         (f"{IMAGE} {{ r = Relu(x) {POOL}", True),
         (f"{IMAGE} {BOUNDS} {{ r = Relu(x) s = Neg(r) {POOL.replace('(r)', '(s)')}", False),

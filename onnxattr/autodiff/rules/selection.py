@@ -75,7 +75,9 @@ def _padded(
 @vjp("Gather", "GatherElements", "GatherND", "Compress")
 def gather(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x at the given positions;  xbar = ybar added at those positions."""
-    entry = _pad_gather(op, node, ct) if node.op_type == "Gather" else None
+    entry = None
+    if node.op_type == "Gather":
+        entry = _pad_gather(op, node, ct) or _add_slices(op, node, ct)
     if entry is not None:
         entry.shape = node.x.shape
     return entry or add_at_selection(op, node, ct), None
@@ -91,6 +93,16 @@ def _pad_gather(op: OpBuilder, node: NodeView, ct: ir.Value) -> ir.Value | None:
     axis = node.get_int("axis") % rank
     part = ct if known.ndim else op.Unsqueeze(ct, [axis])
     return _padded(op, x, part, rank, [axis], [known.item()])
+
+
+def _add_slices(op: OpBuilder, node: NodeView, ct: ir.Value) -> ir.Value | None:
+    """The cotangent of a gather along the first axis, added slice by slice; None for other axes."""
+    x, indices = node.required(2)
+    if node.get_int("axis") not in (0, -node.rank(x)):
+        return None
+    if indices.dtype != ir.DataType.INT64:
+        indices = op.Cast(indices, to=ir.DataType.INT64.value)
+    return op.ScatterND(op.zeros_like(x), op.Unsqueeze(indices, [-1]), ct, reduction="add")
 
 
 @vjp("Unique")
