@@ -143,7 +143,7 @@ def pullback(
     wrt: Sequence[ir.Value],
     rules: RuleTable,
     spans: Mapping[ir.Node, Span] | None = None,
-    graph: ir.Graph | None = None,
+    graph: Iterable[ir.Node] | None = None,
     rewrites: Collection[str] | None = None,
 ) -> list[ir.Value]:
     """Appends the vector-Jacobian product of a graph to it.
@@ -154,7 +154,7 @@ def pullback(
         wrt: The values to differentiate with respect to.
         rules: VJP rules by operator.
         spans: Nodes to be differentiated together with those before them, keyed by the last node of each.
-        graph: The graph to differentiate, if it is not the one that is extended.
+        graph: The graph to differentiate, or its nodes in order, if it is not the whole one that is extended.
         rewrites: Names of the rewrites that may make the result cheaper; None for all of them, and inside another
             sweep for those of that sweep.
 
@@ -174,7 +174,7 @@ def pullback(
     token = _UNDER_WAY.set(passes)
     try:
         with op.gradient():
-            found = _swept(op, cotangents, wrt, rules, spans or {}, graph or op.graph)
+            found = _swept(op, cotangents, wrt, rules, spans or {}, op.graph if graph is None else graph)
             return Backward(op, last, found).run(passes)
     finally:
         _UNDER_WAY.reset(token)
@@ -199,7 +199,7 @@ def _swept(
     wrt: Sequence[ir.Value],
     rules: RuleTable,
     spans: Mapping[ir.Node, Span],
-    graph: ir.Graph,
+    graph: Iterable[ir.Node],
 ) -> list[ir.Value]:
     """The reverse sweep of ``pullback``."""
     nodes, needed = active_nodes(with_spans(graph, spans), cotangents, wrt, rules)

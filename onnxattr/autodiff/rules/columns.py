@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxattr.autodiff.derived import derived
 from onnxattr.autodiff.registry import Cotangent, vjp
 from onnxattr.autodiff.rules.conv import kernel_dims
 from onnxattr.autodiff.rules.linear import rank_of
@@ -16,46 +17,26 @@ from onnxattr.autodiff.rules.windows import pad_spatial
 from onnxattr.graph.builder import OpBuilder
 
 
-@vjp("DeformConv")
-def deform_conv(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+@derived("DeformConv")
+def deform_conv(op: OpBuilder, node: Any) -> ir.Value:
     """y = w times columns + b, columns = mask * x sampled at window positions moved by offset.
 
     columns' cotangent = w transposed times ybar; from there xbar, offsetbar and maskbar as for GridSample, zeros
     outside; wbar = ybar times the columns transposed.
     """
-    x, w, offset, b, mask = [*node.inputs, None, None][:5]
-    kernel, group = kernel_dims(node)[2:], node.attributes.get_int("group", 1)
+    x, w, _, b, mask = [*node.inputs, None, None][:5]
+    y, kernel, group = node.outputs[0], kernel_dims(node)[2:], node.attributes.get_int("group", 1)
     sets = op.Mul(op.shape(x, 0, 1), node.attributes.get_int("offset_group", 1))
-    found = _moved_windows(op, node, kernel, sets)
-    groups = op.Concat(op.shape(ct, 0, 1), [group, -1], op.ReduceProd(op.shape(ct, 2), keepdims=1), axis=0)
-    grouped_ct = op.Reshape(ct, groups)
+    columns = _moved_windows(op, node, kernel, sets).values(op)
+    if mask is not None:
+        columns = op.Mul(columns, op.Reshape(mask, op.Concat(op.shape(columns, 0, 2), [1], axis=0)))
+    # (N * sets, K * P, C / sets) to (N, G, C / G * K, P).
+    rows = op.Mul(op.shape(w, 1, 2), int(np.prod(kernel)))
+    groups = op.Concat(op.shape(y, 0, 1), [group], rows, op.ReduceProd(op.shape(y, 2), keepdims=1), axis=0)
+    columns = op.Reshape(op.Transpose(columns, perm=[0, 2, 1]), groups)
     grouped_w = op.Reshape(w, op.Concat([group], op.Div(op.shape(w, 0, 1), group), [-1], axis=0))
-    # (N, G, C / G * K, P) to (N * sets, K * P, C / sets): one row of channels per sample.
-    columns_ct = op.MatMul(op.Transpose(grouped_w, perm=[0, 2, 1]), grouped_ct)
-    channels = op.shape(found.x, 1, 2)
-    rows = op.Transpose(op.Reshape(columns_ct, op.Concat(sets, channels, [-1], axis=0)), perm=[0, 2, 1])
-    share = None if mask is None else op.Reshape(mask, op.Concat(sets, [-1, 1], axis=0))
-
-    def shared(value: ir.Value) -> ir.Value:
-        return value if share is None else op.Mul(value, share)
-
-    def w_ct() -> ir.Value:
-        columns = op.Reshape(op.Transpose(shared(found.values(op)), perm=[0, 2, 1]), groups)
-        products = op.MatMul(grouped_ct, op.Transpose(columns, perm=[0, 1, 3, 2]))
-        return op.reshape_like(op.ReduceSum(products, [0], keepdims=0), w)
-
-    def offset_ct() -> ir.Value:
-        apart = op.Concat(sets, [int(np.prod(kernel)), 1, -1], axis=0)
-        parts = [op.Reshape(part, apart) for part in found.position_cts(op, shared(rows))]
-        return op.reshape_like(op.Concat(*parts, axis=2), offset)
-
-    return [
-        lambda: op.reshape_like(found.x_ct(op, shared(rows)), x),
-        w_ct,
-        offset_ct,
-        b and (lambda: op.ReduceSum(ct, [0, *range(2, 2 + len(kernel))], keepdims=0)),
-        mask and (lambda: op.reshape_like(op.ReduceSum(op.Mul(rows, found.values(op)), [2]), mask)),
-    ][: len(node.inputs)]
+    product = op.reshape_like(op.MatMul(grouped_w, columns), y)
+    return product if b is None else op.Add(product, op.Reshape(b, [-1, *[1] * len(kernel)]))
 
 
 def _moved_windows(op: OpBuilder, node: Any, kernel: Sequence[int], sets: ir.Value) -> Samples:

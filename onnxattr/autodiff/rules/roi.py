@@ -1,4 +1,4 @@
-"""Rules of operators that pool regions of interest: RoiAlign and MaxRoiPool.
+"""Definitions of operators that pool regions of interest: RoiAlign and MaxRoiPool.
 
 A mean over interpolated samples is a product with one matrix per region and axis, however many samples there are. A
 maximum has to look at every element it chooses among.
@@ -6,19 +6,18 @@ maximum has to look at every element it chooses among.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.autodiff.registry import Cotangent, vjp
+from onnxattr.autodiff.derived import derived
 from onnxattr.autodiff.rules.sampling import (
     Samples,
     Taps,
-    add_elements,
-    channels_last,
+    channels_first,
     clip_to_axis,
     elements_of,
     linear_taps,
@@ -26,50 +25,27 @@ from onnxattr.autodiff.rules.sampling import (
     samples,
 )
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.products import contraction
 
 
 @dataclass(frozen=True)
 class Bins:
-    """Where the bins of every region sample one axis: at start + place * extent / bins.
+    """Where the bins of every region sample one axis.
 
     Attributes:
         taps: The elements read, of shape (regions, bins, samples, 2).
-        place: Of shape (regions, bins, samples): in bins from the region's start.
         counted: Which samples exist, of shape (regions, 1, samples): a region may have fewer than others.
         share: One over the number of samples, of shape (regions, 1, 1).
-        clamped: Whether the extent was raised to 1, of shape (regions,); None where it never is.
     """
 
     taps: Taps
-    place: ir.Value
     counted: ir.Value
     share: ir.Value
-    clamped: ir.Value | None
-
-    def dense(self, op: OpBuilder, values: ir.Value, size: ir.Value) -> ir.Value:
-        """Values per tap laid out over the axis: (regions, bins, samples, 2, size)."""
-        here = op.Equal(op.Unsqueeze(self.taps.index, [4]), op.Range(0, size, 1))
-        return op.Where(here, op.Unsqueeze(values, [4]), 0.0)
 
     def matrix(self, op: OpBuilder, size: ir.Value) -> ir.Value:
         """What each element of the axis counts in the mean of each bin: (regions, bins, size)."""
-        return op.Mul(op.ReduceSum(self.dense(op, self.taps.weight, size), [2, 3], keepdims=0), self.share)
-
-    def position_ct(self, op: OpBuilder, matrix_ct: ir.Value, size: ir.Value) -> ir.Value:
-        """The cotangent of the positions (regions, bins, samples), given that of the matrix."""
-        slopes = op.Mul(self.dense(op, self.taps.slope, size), op.Unsqueeze(matrix_ct, [2, 3]))
-        return op.Mul(op.ReduceSum(slopes, [3, 4], keepdims=0), self.share)
-
-    def ends_ct(
-        self, op: OpBuilder, node: Any, bins: int, start_ct: ir.Value, place_ct: ir.Value
-    ) -> tuple[ir.Value, ir.Value]:
-        """The cotangents of the region's two ends, given the sums of the positions' and of place times it."""
-        scale = node.attributes.get_float("spatial_scale", 1.0)
-        extent_ct = op.Div(place_ct, float(bins))
-        if self.clamped is not None:
-            extent_ct = op.Where(self.clamped, 0.0, extent_ct)
-        return op.Mul(op.Sub(start_ct, extent_ct), scale), op.Mul(extent_ct, scale)
+        here = op.Equal(op.Unsqueeze(self.taps.index, [4]), op.Range(0, size, 1))
+        dense = op.Where(here, op.Unsqueeze(self.taps.weight, [4]), 0.0)
+        return op.Mul(op.ReduceSum(dense, [2, 3], keepdims=0), self.share)
 
 
 def _bins(op: OpBuilder, node: Any, rois: ir.Value, column: int, bins: int, size: ir.Value) -> Bins:
@@ -80,8 +56,8 @@ def _bins(op: OpBuilder, node: Any, rois: ir.Value, column: int, bins: int, size
         op.Sub(op.Mul(op.Gather(rois, c, axis=1), scale), 0.5 if half else 0.0) for c in (column, column + 2)
     )
     extent = op.Sub(end, start)
-    clamped = None if half else op.LessOrEqual(extent, 1.0)
-    extent = extent if half else op.Max(extent, 1.0)
+    # Where the extent is raised to 1, it does not depend on the region, at 1 itself neither.
+    extent = extent if half else op.Where(op.LessOrEqual(extent, 1.0), 1.0, extent)
     width = op.Div(extent, float(bins))
     ratio = node.attributes.get_int("sampling_ratio", 0)
     counts = op.expand_like(float(ratio), width) if ratio > 0 else op.Ceil(width)
@@ -99,11 +75,11 @@ def _bins(op: OpBuilder, node: Any, rois: ir.Value, column: int, bins: int, size
     taps = linear_taps(
         op, clip_to_axis(op, position, length), length, lambda p, n: clip_to_axis(op, p, n)
     ).where(op, op.Unsqueeze(op.And(near, counted), [3]))
-    return Bins(taps, place, counted, share, clamped)
+    return Bins(taps, counted, share)
 
 
-@vjp("RoiAlign")
-def roi_align(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+@derived("RoiAlign")
+def roi_align(op: OpBuilder, node: Any) -> ir.Value:
     """y = mean (or maximum) of samples of x in each bin of each region;  xbar = ybar times the samples' weights.
 
     roisbar = ybar times the slopes of x, moved with the region's ends; the number of samples is constant. At an element
@@ -114,91 +90,33 @@ def roi_align(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     shape = [node.attributes.get_int(name, 1) for name in ("output_height", "output_width")]
     sizes = [op.Squeeze(op.shape(x, axis, axis + 1)) for axis in (2, 3)]
     axes = [_bins(op, node, rois, 1 - axis, shape[axis], sizes[axis]) for axis in range(2)]
-    if node.attributes.get_string("mode", "avg") == "max":
-        x_ct, moments = _maximum(op, x, images, axes, ct)
-    else:
-        x_ct, moments = _mean(op, x, images, axes, sizes, ct)
-
-    def rois_ct() -> ir.Value:
-        ends = [axes[axis].ends_ct(op, node, shape[axis], *moments(axis)) for axis in (1, 0)]
-        columns = [ends[axis][end] for end in range(2) for axis in range(2)]
-        return op.Concat(*[op.Unsqueeze(column, [1]) for column in columns], axis=1)
-
-    return x_ct, rois_ct, None
-
-
-def _mean(
-    op: OpBuilder,
-    x: ir.Value,
-    images: ir.Value,
-    axes: Sequence[Bins],
-    sizes: Sequence[ir.Value],
-    ct: ir.Value,
-) -> tuple[Any, Any]:
-    """xbar, and per axis the sums of the positions' cotangents, alone and times place, as functions.
-
-    y = rows x[image] columns transposed, with a matrix of rows and one of columns per region.
-    """
-    rows, columns = (bins.matrix(op, size) for bins, size in zip(axes, sizes, strict=True))
-    count = op.Squeeze(op.shape(x, 0, 1))
-    one_hot = op.cast_like(op.Equal(op.Unsqueeze(images, [1]), op.Range(0, count, 1)), x)
-    of_image = op.Unsqueeze(one_hot, [1, 3])
-
-    def half(matrix: ir.Value, swap: bool) -> ir.Value:
-        """Ybar times the other axis' matrix: (regions * bins, C * elements)."""
-        turned = op.Transpose(ct, perm=[0, 1, 3, 2]) if swap else ct
-        part = contraction(op, turned, [op.Unsqueeze(matrix, [1])], op.MatMul, sparse=True)
-        return op.Flatten(op.Transpose(part, perm=[0, 2, 1, 3]), axis=2)
-
-    def x_ct() -> ir.Value:
-        flat = op.Flatten(op.Mul(op.Unsqueeze(rows, [2]), of_image), axis=2)
-        spread = op.Transpose(flat, perm=[1, 0])
-        total = contraction(op, half(columns, False), [spread], lambda c, f: op.MatMul(f, c), sparse=True)
-        order = op.Concat(*[op.shape(x, axis, axis + 1) for axis in (0, 2, 1, 3)], axis=0)
-        return op.Transpose(op.Reshape(total, order), perm=[0, 2, 1, 3])
-
-    def moments(axis: int) -> tuple[ir.Value, ...]:
-        other = half((columns, rows)[axis], bool(axis))
-        elements = op.Transpose(x, perm=[1, 3, 0, 2] if axis == 0 else [1, 2, 0, 3])
-        product = op.MatMul(other, op.Flatten(elements, axis=2))
-        matrix = (rows, columns)[axis]
-        apart = op.Concat(op.shape(matrix, start=0, end=2), op.shape(elements, 2), axis=0)
-        matrix_ct = op.ReduceSum(op.Mul(op.Reshape(product, apart), of_image), [2], keepdims=0)
-        position_ct = axes[axis].position_ct(op, matrix_ct, sizes[axis])
-        return _sums(op, position_ct, op.Mul(position_ct, axes[axis].place))
-
-    return x_ct, moments
-
-
-def _maximum(
-    op: OpBuilder, x: ir.Value, images: ir.Value, axes: Sequence[Bins], ct: ir.Value
-) -> tuple[Any, Any]:
-    """As _mean, for the maximum."""
+    if node.attributes.get_string("mode", "avg") != "max":
+        return _mean(op, x, images, *(bins.matrix(op, size) for bins, size in zip(axes, sizes, strict=True)))
     counted = [op.Expand(op.Unsqueeze(bins.counted, [3]), op.shape(bins.taps.index)) for bins in axes]
     found, exists = _bin_elements(op, x, images, [bins.taps for bins in axes], counted)
-    pick, rows = _largest(op, found, exists), channels_last(op, ct)
-    index = pick(found.index)
-
-    def moments(axis: int) -> tuple[ir.Value, ...]:
-        places = [op.Expand(op.Unsqueeze(axes[axis].place, [3]), op.shape(axes[axis].taps.index))] * 2
-        places[1 - axis] = op.expand_like(1, axes[1 - axis].taps.weight)
-        place = pick(outer(op, op.Mul, *_over_bins(op, places)))
-        position_ct = op.Mul(op.Mul(rows, elements_of(op, x, index)), pick(found.slopes[axis]))
-        return _sums(op, position_ct, op.Mul(position_ct, place))
-
-    return lambda: add_elements(op, x, index, op.Mul(rows, pick(found.weight))), moments
+    return channels_first(op, _largest(op, found, exists), node.outputs[0])
 
 
-def _sums(op: OpBuilder, *values: ir.Value) -> tuple[ir.Value, ...]:
-    """The sums over all but the first axis of values of rank 3."""
-    return tuple(op.ReduceSum(value, [1, 2], keepdims=0) for value in values)
+def _mean(op: OpBuilder, x: ir.Value, images: ir.Value, rows: ir.Value, columns: ir.Value) -> ir.Value:
+    """y = rows x[image] columns transposed, with a matrix of rows and one of columns per region.
+
+    One product with all images, whose other rows are zeros: no image is copied for each of its regions.
+    """
+    one_hot = op.cast_like(
+        op.Equal(op.Unsqueeze(images, [1]), op.Range(0, op.Squeeze(op.shape(x, 0, 1)), 1)), x
+    )
+    spread = op.Flatten(op.Mul(op.Unsqueeze(rows, [2]), op.Unsqueeze(one_hot, [1, 3])), axis=2)
+    product = op.MatMul(spread, op.Flatten(op.Transpose(x, perm=[0, 2, 1, 3]), axis=2))
+    apart = op.Reshape(product, op.Concat(op.shape(rows, 0, 2), op.shape(x, 1, 2), op.shape(x, 3, 4), axis=0))
+    turned = op.Transpose(columns, perm=[0, 2, 1])
+    return op.MatMul(op.Transpose(apart, perm=[0, 2, 1, 3]), op.Unsqueeze(turned, [1]))
 
 
 def _bin_elements(
     op: OpBuilder, x: ir.Value, images: ir.Value, axes: Sequence[Taps], counted: Sequence[ir.Value]
 ) -> tuple[Samples, ir.Value]:
     """All elements in each bin: samples (regions, bins, elements), and which of the elements exist."""
-    parts = [_over_bins(op, [getattr(taps, name) for taps in axes]) for name in ("index", "weight", "slope")]
+    parts = [_over_bins(op, [getattr(taps, name) for taps in axes]) for name in ("index", "weight")]
     flat = [Taps(*(part[axis] for part in parts)) for axis in range(2)]
     return samples(op, x, flat, images), outer(op, op.And, *_over_bins(op, counted))
 
@@ -215,32 +133,28 @@ def _over_bins(op: OpBuilder, values: Sequence[ir.Value]) -> list[ir.Value]:
     return spread
 
 
-def _largest(op: OpBuilder, found: Samples, exists: ir.Value) -> Callable[[ir.Value], ir.Value]:
-    """What picks, from a value per element of each bin, that of the first largest weighted element of each channel."""
+def _largest(op: OpBuilder, found: Samples, exists: ir.Value) -> ir.Value:
+    """The first largest weighted element of each bin and channel: (regions, bins, C)."""
     lowest = float(np.finfo(found.x.dtype.numpy()).min)  # type: ignore[union-attr]
     weighted = op.Mul(found.elements(op), op.Unsqueeze(found.weight, [3]))
     values = op.Where(op.Unsqueeze(exists, [3]), weighted, lowest)
     winner = op.Unsqueeze(op.ArgMax(values, axis=2, keepdims=0), [3])
-    return lambda value: op.GatherND(value, winner, batch_dims=2)
+    index, weight = (op.GatherND(value, winner, batch_dims=2) for value in (found.index, found.weight))
+    return op.Mul(elements_of(op, found.x, index), weight)
 
 
-@vjp("MaxRoiPool")
-def max_roi_pool(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+@derived("MaxRoiPool")
+def max_roi_pool(op: OpBuilder, node: Any) -> ir.Value:
     """y = largest element of each bin of each region;  its ybar goes to the first element that equals y.
 
     The regions are rounded to elements: no gradient.
     """
     x, rois = node.inputs
     bins = node.attributes.get_ints("pooled_shape")
-    found, exists = _bin_elements(
-        op,
-        x,
-        op.Cast(op.Gather(rois, 0, axis=1), to=ir.DataType.INT64.value),
-        *zip(*[_whole_elements(op, node, x, rois, axis, bins[axis]) for axis in range(2)], strict=True),
-    )
-    pick = _largest(op, found, exists)
-    share = op.Mul(channels_last(op, ct), pick(found.weight))
-    return lambda: add_elements(op, x, pick(found.index), share), None
+    images = op.Cast(op.Gather(rois, 0, axis=1), to=ir.DataType.INT64.value)
+    axes = [_whole_elements(op, node, x, rois, axis, bins[axis]) for axis in range(2)]
+    found, exists = _bin_elements(op, x, images, *zip(*axes, strict=True))
+    return channels_first(op, _largest(op, found, exists), node.outputs[0])
 
 
 def _whole_elements(
@@ -267,4 +181,4 @@ def _whole_elements(
     exists = op.Less(place, op.Unsqueeze(high, [2]))
     index = op.Cast(op.Min(place, op.Sub(length, 1.0)), to=ir.DataType.INT64.value)
     ones = op.cast_like(exists, x)
-    return Taps(index, ones, ones), exists
+    return Taps(index, ones), exists

@@ -1,8 +1,7 @@
-"""Interpolation at positions between elements: the weights, and the rules of the grid operators.
+"""Interpolation at positions between elements, and the definitions of the grid operators.
 
 A sample is a weighted sum of a few elements, its taps. Along one axis they come as ``Taps``; the product of the axes
-gives ``Samples``, whose gradients are a gather, a product and a scatter. Resize needs none of this: its positions are
-the same for all images, so that a matrix per axis does.
+gives ``Samples``. Resize needs none of this: its positions are the same for all images, so that a matrix per axis does.
 """
 
 from __future__ import annotations
@@ -14,9 +13,11 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.autodiff.registry import Cotangent, vjp
+from onnxattr.autodiff.derived import derived
+from onnxattr.autodiff.registry import Cotangent, NodeView, vjp
 from onnxattr.autodiff.rules.linear import rank_of
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
 
 #: Coefficient of the cubic convolution kernel, that of PyTorch and ONNX Runtime.
 _CUBIC = -0.75
@@ -30,17 +31,15 @@ class Taps:
 
     Attributes:
         index: Positions of the elements, int64 of shape (..., taps), inside the axis.
-        weight: Their weights, of the same shape.
-        slope: The derivatives of the weights by the sample's position.
+        weight: Their weights, of the same shape, which depend on the sample's position.
     """
 
     index: ir.Value
     weight: ir.Value
-    slope: ir.Value
 
     def where(self, op: OpBuilder, valid: ir.Value) -> Taps:
         """The taps with weight 0 where ``valid`` is false."""
-        return Taps(self.index, op.Where(valid, self.weight, 0.0), op.Where(valid, self.slope, 0.0))
+        return Taps(self.index, op.Where(valid, self.weight, 0.0))
 
 
 def clip_to_axis(op: OpBuilder, position: ir.Value, size: ir.Value) -> ir.Value:
@@ -68,15 +67,15 @@ def linear_taps(op: OpBuilder, position: ir.Value, size: ir.Value, pad: Padding 
         pad: Brings positions inside the axis; None for zeros outside.
     """
     below = op.Floor(position)
-    distance = op.Unsqueeze(op.Sub(position, below), [-1])
-    weight = op.Concat(op.Sub(1.0, distance), distance, axis=-1)
-    slope = op.expand_like(np.array([-1.0, 1.0]), weight)
-    taps = _padded(op, below, (0, 1), weight, slope, size, pad)
-    if pad is None:
-        return taps
-    inside = pad(position, size)
-    smooth = op.And(op.Greater(inside, 0.0), op.Less(inside, op.Sub(size, 1.0)))
-    return Taps(taps.index, taps.weight, op.Where(op.Unsqueeze(smooth, [-1]), taps.slope, 0.0))
+    distance = op.Sub(position, below)
+    if pad is not None:
+        # At the ends both taps are the same element, or the distance is 0.
+        inside = pad(position, size)
+        distance = op.Where(
+            op.And(op.Greater(inside, 0.0), op.Less(inside, op.Sub(size, 1.0))), distance, 0.0
+        )
+    distance = op.Unsqueeze(distance, [-1])
+    return _padded(op, below, (0, 1), op.Concat(op.Sub(1.0, distance), distance, axis=-1), size, pad)
 
 
 def cubic_taps(op: OpBuilder, position: ir.Value, size: ir.Value, pad: Padding | None = None) -> Taps:
@@ -84,19 +83,15 @@ def cubic_taps(op: OpBuilder, position: ir.Value, size: ir.Value, pad: Padding |
     below, offsets, a = op.Floor(position), (-1, 0, 1, 2), _CUBIC
     away = op.Sub(op.Unsqueeze(op.Sub(position, below), [-1]), op.constant(offsets, position.dtype))
     d = op.Abs(away)
-    near = (
-        _polynomial(op, d, [a + 2, -(a + 3), 0.0, 1.0]),
-        _polynomial(op, d, [3 * (a + 2), -2 * (a + 3), 0.0]),
-    )
-    far = _polynomial(op, d, [a, -5 * a, 8 * a, -4 * a]), _polynomial(op, d, [3 * a, -10 * a, 8 * a])
-    weight, slope = (op.Where(op.Less(d, 1.0), n, f) for n, f in zip(near, far, strict=True))
-    return _padded(op, below, offsets, weight, op.Mul(slope, op.Sign(away)), size, pad)
+    near = _polynomial(op, d, [a + 2, -(a + 3), 0.0, 1.0])
+    far = _polynomial(op, d, [a, -5 * a, 8 * a, -4 * a])
+    return _padded(op, below, offsets, op.Where(op.Less(d, 1.0), near, far), size, pad)
 
 
 def nearest_taps(op: OpBuilder, position: ir.Value, size: ir.Value, pad: Padding | None = None) -> Taps:
     """The element nearest to each position, the even one of two; arguments as linear_taps."""
     one = op.Unsqueeze(op.expand_like(1, position), [-1])
-    return _padded(op, op.Round(position), (0,), one, op.zeros_like(one), size, pad)
+    return _padded(op, op.Round(position), (0,), one, size, pad)
 
 
 def _polynomial(op: OpBuilder, d: ir.Value, coefficients: Sequence[float]) -> ir.Value:
@@ -111,13 +106,12 @@ def _padded(
     first: ir.Value,
     offsets: Sequence[int],
     weight: ir.Value,
-    slope: ir.Value,
     size: ir.Value,
     pad: Padding | None,
 ) -> Taps:
     place = op.Add(op.Unsqueeze(first, [-1]), op.constant(offsets, first.dtype))
     index = op.Cast(clip_to_axis(op, pad(place, size) if pad else place, size), to=ir.DataType.INT64.value)
-    taps = Taps(index, weight, slope)
+    taps = Taps(index, weight)
     if pad is not None:
         return taps
     return taps.where(op, op.And(op.GreaterOrEqual(place, 0.0), op.Less(place, size)))
@@ -131,13 +125,11 @@ class Samples:
         x: The images, of shape (images, C, ...).
         index: Rows of the taps among all elements of all images, int64 of shape (N, P, K).
         weight: Their weights, of the same shape.
-        slopes: Per axis the derivatives of the weights by the sample's position.
     """
 
     x: ir.Value
     index: ir.Value
     weight: ir.Value
-    slopes: tuple[ir.Value, ...]
 
     def elements(self, op: OpBuilder) -> ir.Value:
         """The elements that the taps point at, of shape (N, P, K, C)."""
@@ -147,15 +139,6 @@ class Samples:
         """The samples themselves, of shape (N, P, C)."""
         return op.Squeeze(op.MatMul(op.Unsqueeze(self.weight, [2]), self.elements(op)), [2])
 
-    def x_ct(self, op: OpBuilder, ct: ir.Value) -> ir.Value:
-        """xbar = ybar times the weights, added onto the taps; ct has shape (N, P, C)."""
-        return add_rows(op, self.x, self.index, op.Mul(op.Unsqueeze(self.weight, [3]), op.Unsqueeze(ct, [2])))
-
-    def position_cts(self, op: OpBuilder, ct: ir.Value) -> list[ir.Value]:
-        """Per axis the cotangent of the positions, of shape (N, P): ybar times the slopes times the elements."""
-        products = op.Squeeze(op.MatMul(self.elements(op), op.Unsqueeze(ct, [3])), [3])
-        return [op.ReduceSum(op.Mul(products, slope), [2], keepdims=0) for slope in self.slopes]
-
 
 def samples(op: OpBuilder, x: ir.Value, axes: Sequence[Taps], images: ir.Value | None = None) -> Samples:
     """The product of the taps (N, P, taps) along every spatial axis of x.
@@ -164,18 +147,28 @@ def samples(op: OpBuilder, x: ir.Value, axes: Sequence[Taps], images: ir.Value |
     """
     step = op.ReduceProd(op.shape(x, 2), keepdims=0)
     if images is None:
-        images = op.Range(0, op.Squeeze(op.shape(x, 0, 1)), 1)
+        images = op.Range(0, op.Squeeze(op.shape(axes[0].index, 0, 1)), 1)
     index = op.Unsqueeze(op.Mul(images, step), [1, 2])
     weight: ir.Value | None = None
-    slopes: list[ir.Value] = []
     for axis, taps in enumerate(axes):
         step = op.Div(step, op.Squeeze(op.shape(x, 2 + axis, 3 + axis)))
         index = outer(op, op.Add, index, op.Mul(taps.index, step))
-        slopes = [outer(op, op.Mul, slope, taps.weight) for slope in slopes]
-        slopes.append(taps.slope if weight is None else outer(op, op.Mul, weight, taps.slope))
-        weight = taps.weight if weight is None else outer(op, op.Mul, weight, taps.weight)
+        weight = taps.weight if weight is None else _weights(op, weight, taps.weight)
     assert weight is not None
-    return Samples(x, index, weight, tuple(slopes))
+    return Samples(x, index, weight)
+
+
+def _weights(op: OpBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+    """The products of every pair of a's and b's last axis, where their lengths are known.
+
+    Each pair is laid out by a product with zeros and ones: its adjoint is one product, that of ``outer`` a sum over an
+    axis of a few elements, which runtimes are slow at.
+    """
+    m, n = ((dims_of(value) or [None])[-1] for value in (a, b))
+    if not isinstance(m, int) or not isinstance(n, int):
+        return outer(op, op.Mul, a, b)
+    rows, columns = np.repeat(np.eye(m), n, axis=1), np.tile(np.eye(n), m)
+    return op.Mul(op.MatMul(a, op.constant(rows, a.dtype)), op.MatMul(b, op.constant(columns, b.dtype)))
 
 
 def outer(op: OpBuilder, combine: Callable[..., ir.Value], a: ir.Value, b: ir.Value) -> ir.Value:
@@ -190,41 +183,15 @@ def rows_of(op: OpBuilder, x: ir.Value) -> ir.Value:
     return op.Reshape(channels_last(op, x), op.Concat([-1], op.shape(x, 1, 2), axis=0))
 
 
-def add_rows(op: OpBuilder, x: ir.Value, index: ir.Value, rows: ir.Value) -> ir.Value:
-    """Zeros in the shape of x with ``rows`` (..., C) added onto the rows ``index`` (...): the adjoint of a gather."""
-    channels = op.shape(x, 1, 2)
-    flat = op.Reshape(rows, op.Concat([-1], channels, axis=0))
-    zeros = op.Expand(op.constant(0, x.dtype), op.Concat(_row_count(op, x), channels, axis=0))
-    return _images(op, x, op.ScatterND(zeros, op.Reshape(index, [-1, 1]), flat, reduction="add"))
-
-
 def elements_of(op: OpBuilder, x: ir.Value, index: ir.Value) -> ir.Value:
     """One element per channel, from the rows ``index`` (..., C)."""
     return op.Gather(op.Reshape(rows_of(op, x), [-1]), _of_channels(op, x, index))
-
-
-def add_elements(op: OpBuilder, x: ir.Value, index: ir.Value, values: ir.Value) -> ir.Value:
-    """Zeros in the shape of x with ``values`` added onto the rows ``index`` (both (..., C)): adjoint of elements_of."""
-    count = op.Mul(_row_count(op, x), op.shape(x, 1, 2))
-    zeros = op.Expand(op.constant(0, x.dtype), count)
-    where = op.Unsqueeze(_of_channels(op, x, index), [-1])
-    return _images(op, x, op.ScatterND(zeros, where, values, reduction="add"))
-
-
-def _row_count(op: OpBuilder, x: ir.Value) -> ir.Value:
-    return op.Mul(op.shape(x, 0, 1), op.ReduceProd(op.shape(x, 2), keepdims=1))
 
 
 def _of_channels(op: OpBuilder, x: ir.Value, index: ir.Value) -> ir.Value:
     """Positions among all elements in the order of rows_of: row ``index[..., c]``, channel c."""
     channels = op.shape(x, 1, 2)
     return op.Add(op.Mul(index, channels), op.Range(0, op.Squeeze(channels), 1))
-
-
-def _images(op: OpBuilder, x: ir.Value, rows: ir.Value) -> ir.Value:
-    """Undoes rows_of."""
-    apart = op.Reshape(rows, op.Concat(op.shape(x, 0, 1), [-1], op.shape(x, 1, 2), axis=0))
-    return op.reshape_like(op.Transpose(apart, perm=[0, 2, 1]), x)
 
 
 def channels_last(op: OpBuilder, value: ir.Value) -> ir.Value:
@@ -234,8 +201,13 @@ def channels_last(op: OpBuilder, value: ir.Value) -> ir.Value:
     return op.Transpose(flat, perm=[0, 2, 1])
 
 
-@vjp("GridSample")
-def grid_sample(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def channels_first(op: OpBuilder, rows: ir.Value, like: ir.Value) -> ir.Value:
+    """Undoes channels_last, for values in the shape of ``like``."""
+    return op.reshape_like(op.Transpose(rows, perm=[0, 2, 1]), like)
+
+
+@derived("GridSample")
+def grid_sample(op: OpBuilder, node: Any) -> ir.Value:
     """y = x sampled at the grid's positions;  xbar = ybar times the weights, added onto the elements read.
 
     gridbar = sum over channels of ybar times the slope of x at the position: 0 for nearest; at kinks as linear_taps.
@@ -252,10 +224,9 @@ def grid_sample(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
     }
     taps_of = {"linear": linear_taps, "cubic": cubic_taps, "nearest": nearest_taps}[mode]
     flat = op.cast_like(op.Reshape(grid, op.Concat(op.shape(grid, 0, 1), [-1, rank], axis=0)), x)
-    axes, factors = [], []
+    axes = []
     for axis in range(rank):
         size = op.Cast(op.Squeeze(op.shape(x, 2 + axis, 3 + axis)), to=x.dtype.value)
-        factors.append(op.Mul(op.Sub(size, 1.0) if corners else size, 0.5))
         # Rounded as the forward pass rounds, so that both see the same neighbours.
         shifted = op.Add(op.Gather(flat, rank - 1 - axis, axis=2), 1.0)
         if corners:
@@ -263,27 +234,21 @@ def grid_sample(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
         else:
             position = op.Mul(op.Sub(op.Mul(shifted, size), 1.0), 0.5)
         axes.append(taps_of(op, position, size, pads[padding]))
-    found, rows = samples(op, x, axes), channels_last(op, ct)
-
-    def grid_ct() -> ir.Value:
-        cts = zip(found.position_cts(op, rows), factors, strict=True)
-        columns = [op.Unsqueeze(op.Mul(position_ct, factor), [2]) for position_ct, factor in cts]
-        return op.reshape_like(op.cast_like(op.Concat(*columns[::-1], axis=2), grid), grid)
-
-    return lambda: found.x_ct(op, rows), None if mode == "nearest" else grid_ct
+    return channels_first(op, samples(op, x, axes).values(op), node.outputs[0])
 
 
 @vjp("AffineGrid")
-def affine_grid(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def affine_grid(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = positions (p, 1) times theta transposed;  thetabar = ybar transposed times the positions (p, 1).
 
-    The positions are what AffineGrid itself makes of the identity.
+    The positions are what AffineGrid itself makes of the identity. Not derived: the product that the engine derives
+    transposes the other factor, which takes 1.34 times the CPU time (64 x 64 positions).
     """
-    theta, size = node.inputs
-    rank = rank_of(node.outputs[0], node) - 2
+    theta, size = node.required(2)
+    rank = node.rank(node.y) - 2
     identity = op.constant(np.eye(rank, rank + 1)[None], theta.dtype)
     single = op.Concat([1], op.Slice(size, [1], [rank + 2]), axis=0)
-    corners = node.attributes.get_int("align_corners", 0)
+    corners = node.get_int("align_corners")
     positions = op.Reshape(op.AffineGrid(identity, single, align_corners=corners), [-1, rank])
     ones = op.Expand(op.constant(1, theta.dtype), op.Concat(op.Shape(positions, start=0, end=1), [1], axis=0))
     flat = op.Reshape(ct, op.Concat(op.shape(ct, 0, 1), [-1, rank], axis=0))
