@@ -13,6 +13,7 @@ import onnx_ir as ir
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxattr.compile.gradient import vjp
 from onnxattr.loading.load import load
 
 VARIANTS = ("static", "batch", "dynamic")
@@ -146,6 +147,14 @@ class Case:
         """The model of one node, with static shapes, a symbolic batch, or nothing known but the ranks."""
         return self._model(variant, {name: array.ndim for name, array in self.primal().items()})
 
+    def gradient(self, variant: str = "static") -> onnx.ModelProto:
+        """The gradient graph; that of static shapes is kept for the tests that put the row in other places."""
+        if variant != "static":
+            return vjp(self.model(variant), self.wrt())
+        if str(self) not in _GRADIENTS:
+            _GRADIENTS[str(self)] = vjp(self.model(), self.wrt())
+        return _GRADIENTS[str(self)]
+
     def evaluated(self) -> onnx.ModelProto:
         """The model for onnx's evaluator: an operator outside its default domain is written out."""
         model, (domain, _, op_type) = self.model(), self.op.rpartition("::")
@@ -194,6 +203,7 @@ class Case:
 
 
 _PRIMALS: dict[str, dict[str, np.ndarray]] = {}
+_GRADIENTS: dict[str, onnx.ModelProto] = {}
 
 
 def case(op: str, *operands: Operand | None, **settings: Any) -> Case:

@@ -5,6 +5,7 @@ Its own attributions may be finite zeros, where nothing contributes; its predict
 
 import numpy as np
 import pytest
+from explained import in_chunks
 from methods import ON_A_PATH
 from small_models import SMALL, build, node, rows
 from test_renderings import LABELS, METHODS, OPTIONS, largest_difference, plain_run
@@ -61,8 +62,9 @@ def as_dict(maps, inputs):
 @pytest.mark.parametrize("case", CASES)
 def test_driven(case, method, recwarn):
     model, fine, bad = CASES[case]()
+    explainer = getattr(attributions, method)(model, **OPTIONS.get(method, {}))
     for chunk in (1, 4, 7, None):
-        explainer = getattr(attributions, method)(model, batch_size=chunk, **OPTIONS.get(method, {}))
+        explainer = in_chunks(explainer, chunk)
         expected = as_dict(explainer.explain(fine, LABELS), fine)
         with pytest.warns(NonFiniteWarning, match=rf"^1 of 3 rows are not finite: .* of row {BAD} "):
             found = as_dict(explainer.explain(bad, LABELS), bad)
@@ -76,8 +78,9 @@ def test_driven(case, method, recwarn):
 @pytest.mark.parametrize("case", CASES)
 def test_exported(case, method, tmp_path, recwarn):
     model, fine, bad = CASES[case]()
+    explainer = getattr(attributions, method)(model, **OPTIONS.get(method, {}))
     for rendering, chunk in [("batch", 32), *(("loop", size) for size in (1, 4, 7) if method in OPTIONS)]:
-        explainer = getattr(attributions, method)(model, batch_size=chunk, **OPTIONS.get(method, {}))
+        explainer = in_chunks(explainer, chunk)
         explainer.export(tmp_path / "explainer.onnx", rendering)
         feeds = {"target": LABELS, **({"seed": np.array(9)} if hasattr(explainer, "nb_samples") else {})}
         expected, found = (plain_run(tmp_path / "explainer.onnx", feeds | x) for x in (fine, bad))
