@@ -205,7 +205,7 @@ def test_inner_values():
     close(method.explain(case.given, [0, 1, 2]), np.mean(apart, axis=0))
 
 
-@pytest.mark.filterwarnings("ignore:Rows are not")
+@pytest.mark.filterwarnings("ignore:The samples of a batch are not")
 @pytest.mark.parametrize("name", list(COMPUTED)[:3])
 def test_models_whose_first_axis_is_no_batch(name, tmp_path):
     x, proto = inputs(name), model(name)

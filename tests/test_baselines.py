@@ -283,7 +283,7 @@ def test_named_columns():
             IntegratedGradients(proto, baseline_value=name)
 
 
-@pytest.mark.filterwarnings("ignore:Rows are not")
+@pytest.mark.filterwarnings("ignore:The samples of a batch are not")
 @pytest.mark.parametrize("name", list(COMPUTED)[:3])
 def test_models_whose_first_axis_is_no_batch(name, tmp_path):
     x, proto = inputs(name), model(name)

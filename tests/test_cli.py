@@ -289,7 +289,7 @@ BAD = {
     "picture of another kind": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--picture", "why.gif"],
                                 [".png, .svg or .pdf"]),
     "row beyond the last": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--picture", "why.png", "--row", 3],
-                            ["--row 3", "mlp.npy has rows 0 to 2"]),
+                            ["--row 3", "mlp.npy has samples 0 to 2"]),
     "seed": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--seed", -1], ["seed=-1"]),
     "unknown layer": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--output-layer", "top"], ["'top'", "onnxattr inspect"]),
     "layer index": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--output-layer", "-2"], ["-2", "no layer table"]),
@@ -388,11 +388,11 @@ def test_explain_by_an_explainer(method, options, folder, capsys):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], r"gap: [0-9.e-]+ of f\(x\) - f\(b\) in the median, at most [0-9.e-]+, in row \d"),
-        (["--steps", 2], "Much of the score is not told: --points adaptive --tolerance 0.05 adds points"),
+        ([], r"gap: [0-9.e-]+ of f\(x\) - f\(b\) in the median, at most [0-9.e-]+, in sample \d"),
+        (["--steps", 2], "The maps miss much of the score: --points adaptive --tolerance 0.05 adds points"),
         (
             ["--points", "adaptive", "--tolerance", 0.02, "--max-steps", 300],
-            r"at most 0\.0\d+, in row \d(; \d+ gradients a row in the median, at most \d+)?$",
+            r"at most 0\.0\d+, in sample \d(; \d+ gradients per sample in the median, at most \d+)?$",
         ),
         (["--quadrature", "gauss_legendre", "--steps", 30], "gap: "),
         (["--method", "Saliency"], "^wrote maps.npy$"),
@@ -461,4 +461,4 @@ def test_noise_tunnel(folder, capsys):
     status, _, error = run(
         capsys, "explain", "images.onnx", "images.npy", "--noise-kind", "relative", "-o", "again.npy"
     )
-    assert (status, "--noise-kind is for --noise-tunnel" in error) == (2, True)
+    assert (status, "--noise-kind needs --noise-tunnel" in error) == (2, True)

@@ -170,7 +170,7 @@ def test_what_the_model_refuses_is_said(tmp_path):
         warnings.simplefilter("always")
         make("Saliency", model).export(tmp_path / "e.onnx")
     rows, run = (str(warning.message) for warning in heard)
-    assert "Whether rows are apart is not known: Reshape node" in rows
+    assert "Whether the samples of a batch are independent is not known: Reshape node" in rows
     assert "not run before it is written: the model itself refuses every input" in run
     assert (tmp_path / "e.onnx").exists()
 

@@ -55,22 +55,26 @@ def test_one_warning_names_the_rows_and_the_node(method):
     explain = getattr(attributions, method)(SOFTPLUS, **NEEDED.get(method, {})).explain
     _, messages = heard(lambda: explain(ROWS, [0, 0, 0, 1]))
     assert len(messages) == 1
-    assert "the predictions of rows 1, 3" in messages[0]
+    assert "the predictions of samples 1, 3" in messages[0]
     assert "value 'e' of the Exp node 'exp'" in messages[0]
     assert heard(lambda: explain(ROWS[[0, 2]], [0, 0]))[1] == []
 
 
 CASES = {
-    "overflow": (SOFTPLUS, ROWS, [0] * 4, {}, ["4 rows", "predictions of rows 1, 3", "in row 1", "Exp node 'exp'"]),
-    "derivative": (ROOT, [[1, 4], [0, 4]], [0, 0], {}, ["attributions of row 1 ", "gradient of the Sqrt node 'root'"]),
-    "half precision": (HALF, [[12, 1]], [0], {}, ["row 0", "'exp'", "precision='float32'"]),
+    "overflow": (
+        SOFTPLUS, ROWS, [0] * 4, {}, ["4 samples", "predictions of samples 1, 3", "in sample 1", "Exp node 'exp'"]
+    ),
+    "derivative": (
+        ROOT, [[1, 4], [0, 4]], [0, 0], {}, ["attributions of sample 1 ", "gradient of the Sqrt node 'root'"]
+    ),
+    "half precision": (HALF, [[12, 1]], [0], {}, ["sample 0", "'exp'", "precision='float32'"]),
     "a row that is masked": (
         MASKED, {"x": np.ones((2, 2)), "mask": [[0, -np.inf], [-np.inf, -np.inf]]}, [0, 0], {"wrt": "x"},
-        ["predictions of row 1 ", "NaN in row 1", "Softmax node 'softmax'", "mask"],
+        ["predictions of sample 1 ", "NaN in sample 1", "Softmax node 'softmax'", "mask"],
     ),
     "the logits help": (SIGMOIDS, [[-200, -300]], [0], {}, ["Div node 'share'", "output_layer='z'"]),
-    "guessed": (SOFTPLUS, ROWS, None, {}, ["predicted class of rows 1, 3 is a guess", "targets"]),
-    "guessed by request": (SOFTPLUS, ROWS, [0, 0, 0, -1], {}, ["predicted class of row 3 is a guess"]),
+    "guessed": (SOFTPLUS, ROWS, None, {}, ["predicted class of samples 1, 3 is a guess", "targets"]),
+    "guessed by request": (SOFTPLUS, ROWS, [0, 0, 0, -1], {}, ["predicted class of sample 3 is a guess"]),
 }  # fmt: skip
 
 
@@ -109,16 +113,16 @@ def test_the_point_is_named(method, options, x, fragments):
 def test_rows_of_a_dataset_are_counted_as_a_whole():
     batches = [ROWS[:2], ROWS[:1], ROWS]
     _, (message,) = heard(lambda: Saliency(SOFTPLUS).explain(iter(batches)))
-    assert "of 7 rows" in message
-    assert "predictions of rows 1, 4, 6 " in message
+    assert "of 7 samples" in message
+    assert "predictions of samples 1, 4, 6 " in message
     many = heard(lambda: Saliency(SOFTPLUS).explain(iter([ROWS] * 9)))[1][0]
-    assert "predictions of rows 1, 3, 5, 7, 9, ... " in many
+    assert "predictions of samples 1, 3, 5, 7, 9, ... " in many
 
 
 @pytest.mark.parametrize("method", [Saliency, IntegratedGradients])
 def test_error_and_silence(method):
     for call in ("explain", "predict"):
-        with pytest.raises(NonFiniteError, match=r"rows 1, 3.*Exp node 'exp'"):
+        with pytest.raises(NonFiniteError, match=r"samples 1, 3.*Exp node 'exp'"):
             getattr(method(SOFTPLUS, check_finite="error"), call)(ROWS)
         quiet = method(SOFTPLUS, check_finite="ignore")
         loud, messages = heard(lambda call=call: getattr(method(SOFTPLUS), call)(ROWS))
@@ -132,7 +136,7 @@ def test_error_and_silence(method):
 
 def test_convergence_delta_is_looked_at():
     _, (message,) = heard(lambda: IntegratedGradients(SOFTPLUS).convergence_delta(ROWS))
-    assert "predictions of rows 1, 3" in message
+    assert "predictions of samples 1, 3" in message
 
 
 @pytest.mark.parametrize("rendering", ["batch", "loop"])
@@ -140,9 +144,9 @@ def test_exported_files(rendering, tmp_path):
     IntegratedGradients(SOFTPLUS, steps=4, batch_size=2).export(tmp_path / "e.onnx", rendering)
     for call in ("explain", "predict", "convergence_delta"):
         _, (message,) = heard(lambda call=call: getattr(onnxattr.load(tmp_path / "e.onnx"), call)(ROWS))
-        assert "the predictions of rows 1, 3" in message
+        assert "the predictions of samples 1, 3" in message
         assert "Exp node 'exp'" in message
-        with pytest.raises(NonFiniteError, match="rows 1, 3"):
+        with pytest.raises(NonFiniteError, match="samples 1, 3"):
             getattr(onnxattr.load(tmp_path / "e.onnx", check_finite="error"), call)(ROWS)
     assert heard(lambda: onnxattr.load(tmp_path / "e.onnx", check_finite="ignore").explain(ROWS))[1] == []
 
@@ -152,7 +156,7 @@ def test_the_gradient_in_an_exported_file(tmp_path):
     _, (message,) = heard(
         lambda: onnxattr.load(tmp_path / "e.onnx").explain(np.array([[0, 1]], np.float32), [0])
     )
-    assert "attributions of row 0" in message
+    assert "attributions of sample 0" in message
     assert "Sqrt node 'root'" in message
 
 
@@ -183,18 +187,18 @@ def test_command_line(method, folder, capsys):
     out, err = capsys.readouterr()
     assert out.startswith("wrote maps.npy\n")
     assert "nan" not in out
-    assert "rows 1, 3" in err
+    assert "samples 1, 3" in err
     assert "--allow-nonfinite" in err.splitlines()[-1]
     assert np.load("maps.npy").shape == (4, 2)
     assert main([*arguments, "--allow-nonfinite"]) == 0
-    assert "rows 1, 3" in capsys.readouterr().err
+    assert "samples 1, 3" in capsys.readouterr().err
     assert main(["explain", "good.onnx", "good.npy", "-o", "maps.npy", "--targets", "0"]) == 0
 
 
 def test_command_line_with_an_explainer(folder, capsys):
     assert main(["export", "m.onnx", "-o", "e.onnx"]) == 0
     assert main(["explain", "e.onnx", "x.npy", "-o", "maps.npy"]) == 3
-    assert "rows 1, 3" in capsys.readouterr().err
+    assert "samples 1, 3" in capsys.readouterr().err
 
 
 PATH = {"tolerance": 1e-7, "max_steps": 9, "points": "adaptive", "progress": False}

@@ -415,7 +415,7 @@ def test_what_is_no_method():
     for given in ("model.onnx", attributions.Saliency, None):
         with pytest.raises(OnnxAttrError, match="expected a method on a model"):
             attributions.NoiseTunnel(given)
-    with pytest.raises(ParameterError, match="noise=0: SmoothGrad draws noise of its own"):
+    with pytest.raises(ParameterError, match="noise=0: the tunnel would add no noise to that of SmoothGrad"):
         attributions.NoiseTunnel(attributions.SmoothGrad(mlp().model), noise=0)
 
 

@@ -66,7 +66,9 @@ def test_driven(case, method, recwarn):
     for chunk in (1, 4, 7, None):
         explainer = in_chunks(explainer, chunk)
         expected = as_dict(explainer.explain(fine, LABELS), fine)
-        with pytest.warns(NonFiniteWarning, match=rf"^1 of 3 rows are not finite: .* of row {BAD} "):
+        with pytest.warns(
+            NonFiniteWarning, match=rf"^1 of 3 samples have a result that is not finite: .* of sample {BAD} "
+        ):
             found = as_dict(explainer.explain(bad, LABELS), bad)
         _check_kept(expected, found, f"chunks of {chunk}")
         if method in ON_A_PATH:

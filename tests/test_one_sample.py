@@ -13,7 +13,7 @@ from onnxattr.attributions.triton import export_triton
 from onnxattr.errors import ModelError, ParameterError, ShapeError, TargetError
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:Rows are not", "ignore:The model ends in prob", "ignore:BatchNormalization node"
+    "ignore:The samples of a batch are not", "ignore:The model ends in prob", "ignore:BatchNormalization node"
 )
 
 

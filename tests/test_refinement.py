@@ -142,7 +142,7 @@ def test_a_fixed_number_of_adaptive_points():
 def test_rows_that_do_not_get_there_are_named():
     refined = method(points="adaptive", tolerance=1e-5, max_steps=12)
     with pytest.warns(
-        UserWarning, match=r"rows miss f\(x\) - f\(b\) by more than tolerance=1e-05 .* row \d"
+        UserWarning, match=r"samples miss f\(x\) - f\(b\) by more than tolerance=1e-05 .* sample \d"
     ) as heard:
         refined.explain(X, LABELS)
     assert refined.spent_steps.max() <= 12

@@ -27,7 +27,7 @@ from onnxattr.inspection import inspect
 from onnxattr.loading.prepared import prepare
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:Rows are not", "ignore:The model ends in prob", "ignore:BatchNormalization node"
+    "ignore:The samples of a batch are not", "ignore:The model ends in prob", "ignore:BatchNormalization node"
 )
 
 
@@ -93,7 +93,7 @@ def test_undecided_models_are_measured(name, tmp_path):
     for size in (1, 5):
         method = GradientInput(proto, batch_size=2)
         if mixed:
-            with pytest.warns(UserWarning, match="Rows are not computed apart"):
+            with pytest.warns(UserWarning, match="The samples of a batch are not computed independently"):
                 prediction = method.predict(x[:size])
         else:
             prediction = method.predict(x[:size])
@@ -105,7 +105,7 @@ def test_undecided_models_are_measured(name, tmp_path):
     )
     fresh = IntegratedGradients(proto, reducer=None)
     if mixed:
-        with pytest.warns(UserWarning, match="Rows are not computed apart"):
+        with pytest.warns(UserWarning, match="The samples of a batch are not computed independently"):
             fresh.export(tmp_path / "e.onnx", target="weights")
     else:
         fresh.export(tmp_path / "e.onnx", target="weights")
@@ -135,8 +135,8 @@ def test_said_in_warning_inspect_and_file(tmp_path, monkeypatch, capsys):
     assert "rows: mixed" in inspect("e.onnx")
     onnx.save(proto, "m.onnx")
     assert "one sample: LSTM node" in inspect("m.onnx")
-    assert "apart, by proof" in inspect(model("elementwise"))
-    assert "open" in inspect(model("number of rows"))
+    assert "independent of each other, by proof" in inspect(model("elementwise"))
+    assert "not known: run alone" in inspect(model("number of rows"))
     np.save("x.npy", x)
     assert main(["explain", "e.onnx", "x.npy", "-o", "maps.npy", "--targets", "0"]) == 2
     np.save("t.npy", target)

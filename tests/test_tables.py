@@ -194,7 +194,7 @@ COLUMNS = build(
 )  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:Integers reach:UserWarning")
+@pytest.mark.filterwarnings("ignore:The score depends on integers:UserWarning")
 @pytest.mark.parametrize("kind", FRAMES)
 def test_a_model_with_an_input_for_each_column(kind):
     names, values = ["kind", "weight", "age"], np.array([[1, 2, 3], [4, 5, 6]], float)

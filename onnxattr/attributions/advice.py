@@ -37,8 +37,8 @@ def advice(request: Request, method: str, score_chosen: bool, wrt_chosen: bool) 
         layers = [layer for layer in prepared.layers if logits in layer.outputs or layer.name == "logits"]
         logits = layers[0].path if layers else logits
         yield (
-            "The model ends in probabilities, whose gradients mix all classes and fade where the model is sure. "
-            f"To explain the logits, pass output_layer={logits!r}."
+            "The model ends in probabilities. Their gradients mix all classes, and are nearly 0 where the model is "
+            f"sure. To explain the logits, pass output_layer={logits!r}."
         )
     if RELU_LIKE in request.method.rules and not relu_spans(graph, prepared.layers, request.relu_policy):
         yield (
@@ -49,8 +49,8 @@ def advice(request: Request, method: str, score_chosen: bool, wrt_chosen: bool) 
     if at_layer and has_one_place(prepared.value(at_layer.layer)):
         shape = dims_of(prepared.value(at_layer.layer))
         yield (
-            f"The layer {at_layer.layer!r} has the shape {shape}, one place for all of the image, so that its map "
-            "is one number everywhere. Name a layer before the pooling with conv_layer."
+            f"The layer {at_layer.layer!r} has the shape {shape}, with one position for the whole image: its map is "
+            "the same number everywhere. Name a layer before the pooling with conv_layer."
         )
     yield from _of_integers(prepared, wrt_chosen)
 
@@ -80,7 +80,7 @@ def _of_integers(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
     if told:
         more = f" and {len(told) - _LISTED} more" if len(told) > _LISTED else ""
         yield (
-            f"Integers reach the score, which have no gradient: {', '.join(told[:_LISTED])}{more}. What they do is not "
-            f"in the attribution. To explain the float values made of them, such as embeddings, pass them as wrt: "
-            f"{', '.join(map(repr, names[:_LISTED]))}{', ...' if len(names) > _LISTED else ''}."
+            f"The score depends on integers, which have no gradient: {', '.join(told[:_LISTED])}{more}. Their effect "
+            f"is not in the attribution. To explain the float values made of them, such as embeddings, pass them as "
+            f"wrt: {', '.join(map(repr, names[:_LISTED]))}{', ...' if len(names) > _LISTED else ''}."
         )

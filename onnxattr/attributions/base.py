@@ -54,8 +54,8 @@ class Attribution(Parameters, Options, AboutModel, ABC):
             module or a scikit-learn estimator. What a framework made is converted once for all methods it is given to.
         output_layer: Where to cut the model: a layer name or index of the converted model, or the name of any value
             or node. None for the model's output.
-        batch_size: Most rows (images times points) in one run of the model; None for no limit. On a CPU a run holds
-            fewer where that is faster, which is where their values would not fit its cache; the numbers are the same.
+        batch_size: Most pairs of a sample and a point in one run of the model, a chunk; None for no limit. On a CPU a
+            chunk is smaller where its values would not fit the cache, which is faster; the numbers are the same.
         operator: What is explained, one number for each sample. None, "classification" or "regression": the sum of the
             output times the targets; they say what an output of one unit is, where labels depend on it:
             "classification" the logit of class 1, "regression" a number without classes, None: as the graph has it, a
@@ -117,9 +117,9 @@ class Attribution(Parameters, Options, AboutModel, ABC):
                 is matched by name with the columns that the model was converted with, or with its inputs. Or a
                 ``tf.data.Dataset`` or any other iterable of batches ``x`` or ``(x, targets)``, read as it is needed.
             targets: One-hot rows or any float weights of the output's shape, integer labels (N,) with -1 for the
-                predicted class, or None for the predicted class of every row. One label is for all rows. Where the
-                model holds the names of its classes, names (N,), or one for all. Where one unit, (N, 1) or (N,), tells
-                two classes apart, label 1 is the unit and label 0 its negative.
+                predicted class, or None for the predicted class of every sample. One label is for all samples. Where
+                the model holds the names of its classes, names (N,), or one for all. Where one unit, (N, 1) or (N,),
+                tells two classes apart, label 1 is the unit and label 0 its negative.
             full: Whether to return an ``Explanation``, as calling the method does: the attributions with targets,
                 scores, names and the gap of a path, which draws and saves itself.
             **unknown: None; other libraries' arguments are refused with what they are called here.
@@ -177,7 +177,7 @@ class Attribution(Parameters, Options, AboutModel, ABC):
         return self._plan.sizes
 
     def predict(self, inputs: Any) -> np.ndarray:
-        """The (cut) model's output for each row; the arguments and errors are those of ``explain``."""
+        """The (cut) model's output for each sample; the arguments and errors are those of ``explain``."""
         feeds, rows = self._plan.feeds(inputs, stacklevel=2)
         with one_door("The model cannot be run"):
             prediction = self._plan.driver.predict(feeds, rows)
@@ -187,7 +187,7 @@ class Attribution(Parameters, Options, AboutModel, ABC):
         return self._plan.as_given(prediction)
 
     def score(self, inputs: Any, targets: Any = None) -> np.ndarray:
-        """The explained score of each row, float32 (N,); the arguments and errors are those of ``explain``."""
+        """The explained score of each sample, float32 (N,); the arguments and errors are those of ``explain``."""
         with one_door("The model cannot be run"):
             return self._plan.scores(inputs, targets, stacklevel=2).astype(np.float32)
 
@@ -206,14 +206,14 @@ class Attribution(Parameters, Options, AboutModel, ABC):
         Its inputs are the model's own; ``target``; where there is noise ``seed``, an int64 scalar. A label that the
         model has no class for gives zeros: a graph cannot raise. Its outputs are ``prediction``, ``attribution``
         (``attribution_<name>`` for each of several explained inputs) and, for a method on a path,
-        ``convergence_delta``, (N,): the sum of a row's attributions minus f(x) - f(b), and ``relative_gap``, (N,): its
-        size over that of f(x) - f(b). The metadata entry
+        ``convergence_delta``, (N,): the sum of a sample's attributions minus f(x) - f(b), and ``relative_gap``, (N,):
+        its size over that of f(x) - f(b). The metadata entry
         ``onnxattr.explainer``, a JSON object, holds the method, its parameters and the SHA-256 of the model's file.
 
         Args:
             path: The file to write.
-            rendering: "batch": all points of all rows in one run of the model; "loop": ``batch_size`` of them at a
-                time, in bounded memory; "auto": a loop if one row alone has more points than ``batch_size``.
+            rendering: "batch": all points of all samples in one run of the model; "loop": ``batch_size`` of them at a
+                time, in bounded memory; "auto": a loop if one sample alone has more points than ``batch_size``.
             target: "labels": int64 (N,), -1 for the predicted class; "weights": floats of the output's shape; "auto":
                 labels where the output has the shape (N, classes), or is one unit that tells two classes apart.
             baseline_input: Whether a path's baseline is an input of the file, ``baseline`` (``baseline_<name>`` for
@@ -221,9 +221,9 @@ class Attribution(Parameters, Options, AboutModel, ABC):
             weights: "inside" the file; "beside" it, in ``<path>.data``, or ``<path>.1.data`` where that is taken;
                 "shared": where the model's own external data are, which must lie in the folder of ``path``; "auto":
                 shared if they do, else inside, beside above 2 GiB.
-            check: Whether the file is run once on a drawn row before it gets its name: it must load, predict what the
-                model predicts and give maps of the right shapes. A warning says so where the model takes nothing that
-                can be drawn.
+            check: Whether the file is run once on a drawn sample before it gets its name: it must load, predict what
+                the model predicts and give maps of the right shapes. A warning says so where the model takes nothing
+                that can be drawn.
 
         Raises:
             ModelError: If the model's batch is fixed, the method has several points and they shall be one batch; or if

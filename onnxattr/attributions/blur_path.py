@@ -109,7 +109,7 @@ class BlurIG(Attribution):
     """integral over sigma of -g(L(x, sigma)) dL/dsigma, L a Gaussian blur (Xu et al., 2020, arXiv 2004.03383).
 
     The path goes from x blurred with ``max_sigma`` to x, and adds no edges that x does not have. The attributions of a
-    row add up to f(x) - f(L(x, max_sigma)), up to the error of the quadrature. For images and series.
+    sample add up to f(x) - f(L(x, max_sigma)), up to the error of the quadrature. For images and series.
 
     Args:
         steps: Number of gradients on the path, evenly spaced in sigma.
@@ -129,12 +129,14 @@ class BlurIG(Attribution):
         self.steps = count("steps", self.steps, rules.FEWEST[self.quadrature])
         largest = self.max_sigma
         if not isinstance(largest, (int, float, np.number)) or not np.isfinite(largest) or largest <= 0:
-            raise ParameterError(f"max_sigma={largest!r}: expected a number of elements above 0.")
+            raise ParameterError(
+                f"max_sigma={largest!r}: expected a finite number above 0, in elements along each axis."
+            )
         self.max_sigma = float(largest)
         super()._check_parameters()
 
     def convergence_delta(self, inputs: Any, targets: Any = None) -> np.ndarray:
-        """The sum of a row's attributions minus f(x) - f(L(x, max_sigma)), (N,); see ``IntegratedGradients``."""
+        """The sum of a sample's attributions minus f(x) - f(L(x, max_sigma)), (N,); see ``IntegratedGradients``."""
         return np.concatenate(self._collected(inputs, targets, False, self._plan).deltas)
 
     def relative_gap(self, inputs: Any, targets: Any = None) -> np.ndarray:

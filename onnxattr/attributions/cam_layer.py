@@ -53,8 +53,8 @@ def find_layer(prepared: Prepared, wanted: str | int | None) -> Place:
     dims = dims_of(found)
     if dims is None or len(dims) < 3 or found.dtype not in FLOATS:
         raise ModelError(
-            f"conv_layer={wanted!r} has the shape {dims}; expected a float value with rows, channels and one or more "
-            f"axes of space. {_candidates(prepared, reached)}"
+            f"conv_layer={wanted!r} has the shape {dims}; expected a float value with an axis of samples, one of "
+            f"channels and one or more axes of space. {_candidates(prepared, reached)}"
         )
     return replace(place, value=found)
 

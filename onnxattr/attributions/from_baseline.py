@@ -70,7 +70,7 @@ class FromBaseline(Attribution):
         return self._explanation(self._collected(inputs, targets, True, self._plan_for(baselines)))
 
     def convergence_delta(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
-        """How much the attributions do not add up to f(x) - f(b): sum of a row's attributions minus that difference.
+        """How much the attributions do not add up to f(x) - f(b): sum of a sample's attributions minus that difference.
 
         It is the error of the quadrature or of the draws, and shrinks with more points. For a background set f(b) is
         the mean over its members. The arguments are those of ``explain``, the sum is taken before the reducer; returns
@@ -79,7 +79,7 @@ class FromBaseline(Attribution):
         return np.concatenate(self._collected(inputs, targets, False, self._plan_for(baselines)).deltas)
 
     def relative_gap(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
-        """The size of the convergence delta over that of f(x) - f(b): how much of a row's score its map does not tell.
+        """The size of the convergence delta over that of f(x) - f(b): how much of a score its map does not explain.
 
         0.05 means that the attributions add up to f(x) - f(b) up to 5 %. Where f(x) = f(b) it is the size of the delta
         itself, in units of the score. The arguments are those of ``explain``; returns float32 (N,).

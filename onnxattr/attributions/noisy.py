@@ -10,7 +10,7 @@ from onnxattr.compile.method import Finish, Method, first_moment, unbiased_varia
 
 
 class _NoisyGradient(Attribution):
-    """Statistics of g(x + e) with e ~ N(0, noise^2), independent per element, row and draw.
+    """Statistics of g(x + e) with e ~ N(0, noise^2), independent per element, sample and draw.
 
     Args:
         nb_samples: Number of draws.

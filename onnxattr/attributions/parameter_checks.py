@@ -48,7 +48,7 @@ def deviation(name: str, given: Any) -> float:
     real = isinstance(given, (int, float, np.number)) and not isinstance(given, bool)
     if not real or not np.isfinite(given) or given < 0:
         raise ParameterError(
-            f"{name}={given!r}: a standard deviation is a finite number that is not negative."
+            f"{name}={given!r}: expected a standard deviation, a finite number that is not negative."
         )
     return float(given)
 

@@ -21,7 +21,7 @@ from onnxattr.running.collected import Collected
 class IntegratedGradients(FromBaseline):
     """(x - b) * integral of g along the straight path from b to x (Sundararajan et al., 2017, arXiv 1703.01365).
 
-    Without a reducer the attributions of a row add up to f(x) - f(b), up to the error of the quadrature.
+    Without a reducer the attributions of a sample add up to f(x) - f(b), up to the error of the quadrature.
 
     Args:
         steps: Number of gradients on the path; at least 2 for the trapezoid rule, which takes both ends, else 1.
@@ -29,14 +29,15 @@ class IntegratedGradients(FromBaseline):
         quadrature: "trapezoid", as in Xplique; "riemann_left", "riemann_right", "riemann_middle" or "gauss_legendre",
             as in Captum. Those without end points need the score at the ends all the same, for the convergence delta:
             two predictions, and in exported files two gradients, which count nothing.
-        points: "uniform": where the rule has them; "adaptive": more where they are needed, for each row by itself. They
-            begin with 9, and intervals whose trapezoids miss their own change of the score the most get a point
-            in the middle, until there are ``steps`` of them or, with ``tolerance``, until the row is within it.
-        tolerance: The relative gap that every row shall reach, 0.01 for instance; see ``relative_gap``. Points are
+        points: "uniform": where the rule has them; "adaptive": more where they are needed, for each sample by itself.
+            They begin with 9, and intervals whose trapezoids miss their own change of the score the most get a point
+            in the middle, until there are ``steps`` of them or, with ``tolerance``, until the sample is within it.
+        tolerance: The relative gap that every sample shall reach, 0.01 for instance; see ``relative_gap``. Points are
             added until it does: uniform ones begin with ``steps`` and double, keeping those there are (three times as
             many of "riemann_middle"; "gauss_legendre" begins again). After a call the attributes ``spent_steps`` and
-            ``gaps``, (N,), say what each row took and what is left, and a warning names rows that did not get there.
-        max_steps: Most gradients of a row with ``tolerance``; None for 800, or ``steps`` if that is more.
+            ``gaps``, (N,), say what each sample took and what is left, and a warning names samples that did not get
+            there.
+        max_steps: Most gradients of a sample with ``tolerance``; None for 800, or ``steps`` if that is more.
         sigma: Standard deviation of ``baseline_value="blur"``, in elements along each axis.
         background: Baselines to average over, instead of ``baseline_value``; see ``FromBaseline``. Every member has a
             path of its own, so that there are ``steps`` gradients for each.
@@ -57,10 +58,8 @@ class IntegratedGradients(FromBaseline):
         rules.check_rule(self.quadrature)
         fewest = rules.FEWEST[self.quadrature]
         if not is_integer(self.steps, at_least=fewest):
-            least = "at least its 2 ends" if fewest == 2 else "at least 1"
-            raise ParameterError(
-                f"steps={self.steps!r}: the path needs an integer number of points, {least}."
-            )
+            least = "at least 2 (both ends of the path)" if fewest == 2 else "at least 1"
+            raise ParameterError(f"steps={self.steps!r}: expected an integer, {least}.")
         self.steps = int(self.steps)
         self._refinement = rules.refinement(
             self.quadrature, self.steps, self.points, self.tolerance, self.max_steps
@@ -69,9 +68,7 @@ class IntegratedGradients(FromBaseline):
         self._asked = asked(given, sigma=self.sigma)
         self.baseline_value = self._asked.given
         if self.background is not None and not (np.ndim(given) == 0 and np.all(given == 0)):
-            raise ParameterError(
-                "baseline_value and background were both given; paths start at one or the other."
-            )
+            raise ParameterError("baseline_value and background were both given; give one of them.")
         super()._check_parameters()
 
     def _method_from(self, start: Asked | AskedBackground) -> Method:
@@ -84,8 +81,8 @@ class IntegratedGradients(FromBaseline):
             return method
         if more is not None:
             raise ParameterError(
-                "A background has a path for each of its members, with the same points for all: give steps, and "
-                "neither tolerance nor points='adaptive'."
+                "With a background, all members have paths with the same points: give steps, and neither "
+                "tolerance nor points='adaptive'."
             )
         return averaged(method, start)
 
@@ -101,8 +98,9 @@ class IntegratedGradients(FromBaseline):
         if missed.size:
             listed = ", ".join(f"{row} ({gaps[row]:.2g})" for row in missed[:5])
             warnings.warn(
-                f"{missed.size} of {len(gaps)} rows miss f(x) - f(b) by more than tolerance={self.tolerance:g} with up "
-                f"to {self.spent_steps[missed].max()} gradients, of max_steps={self.max_steps or rules.MOST}: "
-                f"row {listed}{', ...' if missed.size > 5 else ''}. Allow more with max_steps, or a larger tolerance.",
+                f"{missed.size} of {len(gaps)} samples miss f(x) - f(b) by more than tolerance={self.tolerance:g} "
+                f"with up to {self.spent_steps[missed].max()} gradients, of max_steps={self.max_steps or rules.MOST}: "
+                f"sample {listed}{', ...' if missed.size > 5 else ''}. Allow more with max_steps, or a larger "
+                f"tolerance.",
                 stacklevel=stacklevel,
             )

@@ -1,4 +1,4 @@
-"""How a method runs on a model: its graphs and chunks, by what is known of the rows."""
+"""How a method runs on a model: its graphs and chunks, by what is known of the samples of a batch."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from onnxattr.scores.score import LINEAR, Score
 
 
 class Plan:
-    """A method on a model. Whether rows may be taken in chunks is decided before the first run, if not by proof.
+    """A method on a model. Whether samples may be run in chunks is decided before the first run, if not by proof.
 
     Attributes:
         prepared: The model, as the caller knows it.
@@ -133,7 +133,7 @@ class Plan:
         return other
 
     def baselines(self, feeds: Feeds, rows: int, first_row: int, dataset: bool) -> Feeds:
-        """The baselines that come from outside the graph, for some rows of a dataset, or for all rows there are.
+        """The baselines that come from outside the graph, for some samples of a dataset, or for all samples.
 
         Raises:
             ShapeError: If there are rows for another number of samples.
@@ -172,7 +172,7 @@ class Plan:
         )
 
     def decide(self, feeds: Feeds | None, stacklevel: int) -> None:
-        """Finds out whether rows are apart, where that is open, by runs on some of the inputs or on made-up ones.
+        """Finds out whether samples are independent, where that is open, by runs on some inputs or on made-up ones.
 
         Raises:
             ModelError: If the model does not run.
@@ -185,8 +185,9 @@ class Plan:
         try:
             if feeds is None and (feeds := made_up(self.prepared, run)) is None:
                 warnings.warn(
-                    f"Whether rows are apart is not known: {self.prepared.rows.why}, and the model refuses every input "
-                    "that was made up to compare them. The file takes them to be; call predict() on real inputs first.",
+                    f"Whether the samples of a batch are independent is not known: {self.prepared.rows.why}, and the "
+                    f"model refuses every input that was made up to compare them. The file assumes that they are; "
+                    f"call predict() on real inputs first.",
                     stacklevel=stacklevel + 1,
                 )
                 return
@@ -199,16 +200,16 @@ class Plan:
         self.warn(stacklevel + 1)
 
     def warn(self, stacklevel: int) -> None:
-        """Says that all rows are one sample, if so."""
+        """Warns if the whole first axis is one sample."""
         if self.one_sample:
             warnings.warn(
-                f"Rows are not computed apart: {self.prepared.rows.why}. All of the first axis is explained as one "
-                "sample; give one sample at a time.",
+                f"The samples of a batch are not computed independently: {self.prepared.rows.why}. The whole first "
+                f"axis is explained as one sample; give one sample at a time.",
                 stacklevel=stacklevel + 1,
             )
 
     def feeds(self, inputs: Any, stacklevel: int) -> tuple[Feeds, int]:
-        """What the caller gave as feeds of the driver, checked, and their number of rows.
+        """What the caller gave as feeds of the driver, checked, and the number of samples.
 
         Raises:
             ShapeError: If an input does not fit the model.
@@ -276,7 +277,7 @@ class Plan:
             classes = has_classes(self.prepared)
             if target == "labels" and not classes:
                 raise ParameterError(
-                    f"target='labels': {self.prepared.rows.why}, so that all rows are one sample, and the output is "
-                    "not one row of classes; export with target='weights'."
+                    f"target='labels': {self.prepared.rows.why}, so that the whole first axis is one sample, and the "
+                    f"output is not one row of classes; export with target='weights'."
                 )
         return target == "labels" or (target == "auto" and classes)

@@ -77,8 +77,8 @@ class NoiseTunnel(Attribution):
     def convergence_delta(self, inputs: Any, targets: Any = None) -> np.ndarray:
         """How much the attributions do not add up, for a method on a path.
 
-        For ``kind="mean"`` the mean over the draws of the method's deltas: the sum of a row's mean attributions minus
-        the mean of f(x + e) - f(b). Squares and variances add up to nothing: for them that of the method at x.
+        For ``kind="mean"`` the mean over the draws of the method's deltas: the sum of a sample's mean attributions
+        minus the mean of f(x + e) - f(b). Squares and variances add up to nothing: for them that of the method at x.
 
         Raises:
             ParameterError: If the method has no path.
@@ -106,7 +106,8 @@ class NoiseTunnel(Attribution):
             )
         if self.noise == 0 and self.method._plan.request.seeded:
             raise ParameterError(
-                f"noise=0: {self.method.name} draws noise of its own, and the tunnel would add none; take it by itself."
+                f"noise=0: the tunnel would add no noise to that of {self.method.name}; use {self.method.name} "
+                f"without a tunnel."
             )
 
     def _method(self) -> Method:
@@ -163,7 +164,7 @@ class _TunnelPlan(Plan):
         self.driver = Driver(self.request, self._batch_size, self._options.seed, self._options.providers)
 
     def decide(self, feeds: Feeds | None, stacklevel: int) -> None:
-        """Finds out whether rows are apart, as the plan of the method does."""
+        """Finds out whether samples are independent, as the plan of the method does."""
         self._inner.decide(feeds, stacklevel + 1)
         if self._inner.request is not self._seen:
             self._make()

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 130
     if not status and NonFiniteWarning in heard and not getattr(options, "allow_nonfinite", True):
         tell(
-            "onnxattr: the attributions are written as they are, NaN or infinite in places, and the exit status is 3; "
+            "onnxattr: the written attributions hold NaN or infinite values, and the exit status is 3; "
             "--allow-nonfinite makes it 0."
         )
         return 3

@@ -20,7 +20,7 @@ def add_to(commands: Any) -> None:
     convert.add_argument("-o", "--output", help="ONNX file to write (default: beside the model)")
     convert.add_argument("--opset", type=int, help="17 for Keras, 18 for the others unless given")
     convert.add_argument(
-        "--sample", help=".npy or .csv file with real rows to check with; scikit-learn models need it"
+        "--sample", help=".npy or .csv file with real samples to check with; scikit-learn models need it"
     )
     convert.add_argument(
         "--trust",

@@ -51,7 +51,9 @@ def add_to(commands: Any) -> None:
         default=",".join(METRICS),
         help=f"names with commas between them, of {', '.join(ALL_METRICS)}; {', '.join(METRICS)} unless given",
     )
-    parser.add_argument("--targets", help="label for all rows, or a .npy or .csv file of labels or weights")
+    parser.add_argument(
+        "--targets", help="label for all samples, or a .npy or .csv file of labels or weights"
+    )
     parser.add_argument("--operator", help="the score that is explained, by name")
     parser.add_argument("--output-layer", help="layer name or index, or value name, to cut the model at")
     parser.add_argument("--wrt", help="the input that is explained and changed, where there are several")

@@ -28,7 +28,7 @@ _WIDE = 0.2
 def add_to(commands: Any) -> None:
     """Adds the command to the parser's."""
     explain = commands.add_parser(
-        "explain", help="explain rows of a .npy or .csv file (.npz for several inputs)"
+        "explain", help="explain the samples of a .npy or .csv file (.npz for several inputs)"
     )
     add_method(explain, ", or an explainer, which has its method and parameters already")
     explain.add_argument(
@@ -40,10 +40,11 @@ def add_to(commands: Any) -> None:
         "-o", "--output", required=True, help=".npy file for the attributions (.npz for several)"
     )
     explain.add_argument(
-        "--targets", help="label or name of a class for all rows, or a .npy or .csv file of labels or weights"
+        "--targets",
+        help="label or name of a class for all samples, or a .npy or .csv file of labels or weights",
     )
     explain.add_argument("--picture", help="also draw one row: .png, .svg or .pdf")
-    explain.add_argument("--row", type=int, default=0, help="the row that is drawn, from 0 on")
+    explain.add_argument("--row", type=int, default=0, help="the sample that is drawn, from 0 on")
     explain.add_argument(
         "--allow-nonfinite",
         action="store_true",
@@ -95,18 +96,20 @@ def _told(method: Any, text: str) -> str:
     gaps = getattr(method, "gaps", None)
     if not text or gaps is None or not np.isfinite(gaps).any():
         return text
-    # Rows whose scores are not finite have a warning of their own.
+    # Samples whose scores are not finite have a warning of their own.
     finite = np.isfinite(gaps)
     worst = int(np.argmax(np.where(finite, gaps, -1)))
     line = f"gap: {gaps[worst]:.2g} of f(x) - f(b)"
     if len(gaps) > 1:
         median = np.median(gaps[finite])
-        line = f"gap: {median:.2g} of f(x) - f(b) in the median, at most {gaps[worst]:.2g}, in row {worst}"
+        line = f"gap: {median:.2g} of f(x) - f(b) in the median, at most {gaps[worst]:.2g}, in sample {worst}"
     spent = getattr(method, "spent_steps", None)
     if spent is not None and len(set(spent)) > 1:
-        line += f"; {np.median(spent):.0f} gradients a row in the median, at most {spent.max()}"
+        line += f"; {np.median(spent):.0f} gradients per sample in the median, at most {spent.max()}"
     if gaps[worst] > _WIDE and isinstance(method, Attribution):
-        line += ". Much of the score is not told: --points adaptive --tolerance 0.05 adds points where they are needed"
+        line += (
+            ". The maps miss much of the score: --points adaptive --tolerance 0.05 adds points where needed"
+        )
     return f"{text}\n{line}"
 
 
@@ -125,9 +128,9 @@ def _check_picture(options: argparse.Namespace, inputs: Any) -> None:
     plots.check_path(options.picture)
     plots.matplotlib_module()
     if not isinstance(inputs, (np.ndarray, Table)) or not inputs.shape:
-        raise ShapeError("A picture shows the rows of one input, given as a .npy or .csv file.")
+        raise ShapeError("A picture shows samples of one input, given as a .npy or .csv file.")
     if not 0 <= options.row < len(inputs):
-        raise ParameterError(f"--row {options.row}: {options.inputs} has rows 0 to {len(inputs) - 1}.")
+        raise ParameterError(f"--row {options.row}: {options.inputs} has samples 0 to {len(inputs) - 1}.")
 
 
 def _arrays(full: Explanation) -> Any:
@@ -136,7 +139,7 @@ def _arrays(full: Explanation) -> Any:
 
 
 def targets_given(given: str | None, inputs: Any, method: Any) -> Any:
-    """Targets from a file, or one label or name of a class for every row, or for all rows where they are one sample."""
+    """Targets from a file, or one label or name of a class for every sample."""
     one_sample = method.one_sample
     file = given is not None and (given.lower().endswith((".npy", ".npz", ".csv")) or os.path.exists(given))
     if given is not None and not file and not is_integer(given):

@@ -51,13 +51,13 @@ def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None
     parser.add_argument("--steps", type=int, help="points on the path of IntegratedGradients")
     parser.add_argument("--points", choices=PLACES, help="adaptive: more points where the path needs them")
     parser.add_argument("--tolerance", type=float, help="add points until the relative gap is below it")
-    parser.add_argument("--max-steps", type=int, help="most gradients of a row with --tolerance")
+    parser.add_argument("--max-steps", type=int, help="most gradients of a sample with --tolerance")
     parser.add_argument("--quadrature", choices=tuple(FEWEST), help="trapezoid unless given")
     parser.add_argument(
         "--baseline-value",
         metavar="VALUE",
-        help="where paths start: a number; blur, mean or uniform, made of each row; or a .npy or .csv file (.npz for "
-        "several inputs) of one row, or as many as are explained",
+        help="where paths start: a number; blur, mean or uniform, made of each sample; or a .npy or .csv file (.npz "
+        "for several inputs) of one row, or as many as are explained",
     )
     parser.add_argument("--sigma", type=float, help="standard deviation of blur, in pixels or time steps")
     parser.add_argument(
@@ -123,7 +123,7 @@ def method_of(options: argparse.Namespace) -> attributions.base.Attribution:
         names = [name for name in ("nb_samples", "noise", "noise_kind") if name in given]
         tunnel = {name: given.pop(name) for name in names}
     elif "noise_kind" in given:
-        raise ParameterError("--noise-kind is for --noise-tunnel, which was not given.")
+        raise ParameterError("--noise-kind needs --noise-tunnel.")
     method = getattr(attributions, options.method or "IntegratedGradients")(options.model, **given)
     return method if kind is None else attributions.NoiseTunnel(method, kind=kind, **tunnel)
 

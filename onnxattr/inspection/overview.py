@@ -73,7 +73,7 @@ def _described(model: ir.Model, full: bool) -> str:
         return "\n".join([*lines, "", "Explainer", *_nested(explainer)])
     lines += _integer_lines(graph)
     lines += _feature_lines(read_features(model.metadata_props))
-    lines += ["", "Rows", f"  {_rows(model)}"]
+    lines += ["", "Samples", f"  {_rows(model)}"]
     lines += place_lines(graph, layers, full)
     lines += _operator_lines(graph)
     return "\n".join(lines)
@@ -94,10 +94,10 @@ def _formulas(functions: Mapping[str, Any]) -> list[str]:
 
 
 _KINDS = {
-    PROVEN: "apart, by proof: explained in any chunks",
-    MIXED: "all of the first axis is one sample",
-    UNDECIDED: "open, compared alone and among others before the first explanation",
-    SINGLE: "one row a run: the model has a fixed batch of 1",
+    PROVEN: "independent of each other, by proof: explained in any chunks",
+    MIXED: "the whole first axis is one sample",
+    UNDECIDED: "not known: run alone and among others, and compared, before the first explanation",
+    SINGLE: "one a run: the model has a fixed batch of 1",
 }
 
 

@@ -102,8 +102,8 @@ class ScoredInputs:
         prepared = self._plan.request.prepared
         if self._plan.one_sample:
             raise ModelError(
-                f"Metrics score many changed copies of a sample in one run, and rows are not computed apart: "
-                f"{prepared.rows.why}. Give a model whose first axis is that of samples."
+                f"Metrics score many changed copies of a sample in one run, but samples are not computed "
+                f"independently: {prepared.rows.why}. Give a model whose first axis is that of samples."
             )
         if len(prepared.wrt) > 1:
             raise ModelError(
@@ -248,7 +248,7 @@ def _whole(method: Attribution, inputs: Any, targets: Any) -> tuple[Any, Any]:
         return inputs, targets
     pairs = list(pairs_of(method.prepared, inputs, targets, method.batch_size))
     if not pairs:
-        raise ShapeError("The dataset gave no batch; at least one row is needed.")
+        raise ShapeError("The dataset gave no batch; at least one sample is needed.")
     if isinstance(pairs[0][0], (Mapping, list, tuple)):
         raise ShapeError("A dataset of several inputs is not read by metrics; give the arrays.")
     given = [y for _, y in pairs]

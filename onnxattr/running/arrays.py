@@ -53,7 +53,7 @@ def model_inputs(prepared: Prepared, given: Any) -> dict[str, np.ndarray]:
     }
     rows = {name: len(feeds[name]) for name in feeds if feeds[name].ndim}
     if prepared.rows.apart and len(set(rows.values())) > 1:
-        raise ShapeError(f"The inputs have different numbers of rows: {rows}.")
+        raise ShapeError(f"The inputs have different numbers of samples: {rows}.")
     return feeds
 
 
@@ -71,7 +71,9 @@ def row_count(feeds: Mapping[str, np.ndarray]) -> int:
     """
     counts = [len(array) for array in feeds.values() if array.ndim]
     if not counts:
-        raise ModelError("The model has no input with a batch axis; nothing can be explained row by row.")
+        raise ModelError(
+            "No input of the model has a batch axis; expected one whose first axis is that of samples."
+        )
     return counts[0]
 
 
@@ -83,7 +85,7 @@ def _checked(value: ir.Value, array: np.ndarray, one_sample: bool) -> np.ndarray
         if array.ndim != len(dims):
             hint = " Add the batch axis with x[None]." if array.ndim == len(dims) - 1 else ""
             if one_sample:
-                hint = " All of the first axis is one sample: give one at a time."
+                hint = " The whole first axis is one sample: give one at a time."
             raise ShapeError(
                 f"{what} has shape {array.shape}; the model expects {expected}, rank {len(dims)}.{hint}"
             )
@@ -94,7 +96,7 @@ def _checked(value: ir.Value, array: np.ndarray, one_sample: bool) -> np.ndarray
                 f"{what} has shape {array.shape}; the model expects {expected}: axis {clash[0]} differs."
             )
     if array.ndim and len(array) == 0:
-        raise ShapeError(f"{what} is an empty batch (shape {array.shape}); at least one row is needed.")
+        raise ShapeError(f"{what} is an empty batch (shape {array.shape}); at least one sample is needed.")
     assert value.dtype is not None
     if value.dtype in FLOATS:
         with np.errstate(over="ignore"):
@@ -179,14 +181,14 @@ def as_targets(prepared: Prepared, given: Any, rows: int, kind: TargetKind | Non
         also = f", or integer labels of shape ({rows},)" if labelled else ""
         also += f", or ({rows}, {kind.dims[-1]}) for one box each" if kind.one_box else ""
         raise TargetError(
-            f"targets have shape {array.shape}; expected {kind.what} of shape {shape}{also}. Nothing is broadcast."
+            f"targets have shape {array.shape}; expected {kind.what} of shape {shape}{also}. Targets are not broadcast."
         )
     array = array.astype(kind.dtype.numpy())
     if not np.isfinite(array.astype(np.float32)).all():
         raise TargetError("targets hold NaN or infinite values; expected finite weights.")
     if kind.not_zero and (empty := np.flatnonzero(~array.reshape(rows, -1).any(axis=1))).size:
         raise TargetError(
-            f"targets are 0 everywhere in row {empty[0]}; expected {kind.what}, with something to explain in each row."
+            f"targets are 0 everywhere in sample {empty[0]}; expected {kind.what}, with a target in each sample."
         )
     if labelled and is_binary(prepared.unit) and (array == 0).any():
         _warn(
@@ -198,7 +200,7 @@ def as_targets(prepared: Prepared, given: Any, rows: int, kind: TargetKind | Non
 
 def _labels(prepared: Prepared, array: np.ndarray, rows: int) -> Targets:
     if len(array) != rows:
-        raise TargetError(f"{len(array)} labels were given for {rows} rows; give one for each.")
+        raise TargetError(f"{len(array)} labels were given for {rows} samples; give one for each.")
     classes = class_count(prepared, dims_of(prepared.value(prepared.output)) or [])
     check_labels(array, classes if isinstance(classes, int) else None)
     if classes == 1 and prepared.unit is None and (array == 0).any():

@@ -116,7 +116,7 @@ def rows_of(
     sizes = zip(dims[1:], array.shape[1:], (own or array.shape)[1:], strict=True)
     shape = [d if isinstance(d, int) else max(n, s) for d, n, s in sizes]
     if own is not None and list(own[1:]) != shape:
-        raise ShapeError(f"{what} has shape {given.shape}, and the input {tuple(own)}: they do not fit.")
+        raise ShapeError(f"{what} has shape {given.shape}, and the input {tuple(own)}: their sizes differ.")
     return np.broadcast_to(array, (part.stop - part.start, *shape))
 
 

@@ -39,22 +39,20 @@ def pairs_of(prepared: Prepared, inputs: Any, targets: Any, size: int | None) ->
     if not isinstance(targets, str) and one_label(targets) is None:
         raise TargetError(
             "Targets of a dataset come from the dataset: give an iterable of (inputs, targets) pairs, or one label for "
-            "all rows."
+            "all samples."
         )
     return _all_alike(batches(prepared, inputs, size), targets)
 
 
 def _all_alike(pairs: Iterator[tuple[Any, Any]], target: Any) -> Iterator[tuple[Any, Any]]:
-    """Batches with one label for all rows.
+    """Batches with one label for all samples.
 
     Raises:
         TargetError: If the dataset has targets of its own.
     """
     for x, y in pairs:
         if y is not None:
-            raise TargetError(
-                "Targets were given, and the dataset has its own: leave out the one or the other."
-            )
+            raise TargetError("Targets were given, and the dataset has its own: leave one of them out.")
         yield x, target
 
 
@@ -92,7 +90,7 @@ def joined(runs: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
         ShapeError: If there is no batch, or they have maps of different sizes.
     """
     if not runs:
-        raise ShapeError("The dataset gave no batch; at least one row is needed.")
+        raise ShapeError("The dataset gave no batch; at least one sample is needed.")
     return [join(parts) for parts in zip(*runs, strict=True)]
 
 
@@ -105,8 +103,8 @@ def join(parts: Sequence[np.ndarray]) -> np.ndarray:
     sizes = sorted({part.shape[1:] for part in parts})
     if len(sizes) > 1:
         raise ShapeError(
-            f"The batches of the dataset have rows of different shapes {sizes[:5]}, which make no one array: explain "
-            "each batch by itself, or pad them to one shape."
+            f"The batches of the dataset have samples of different shapes {sizes[:5]}, which do not fit into one "
+            f"array: explain each batch by itself, or pad them to one shape."
         )
     return np.concatenate(parts)
 

@@ -17,7 +17,7 @@ from onnxattr.running.runs import Run
 
 @dataclass
 class Details:
-    """What a batch gave beside its attributions, each with an axis of rows."""
+    """What a batch gave beside its attributions, each with an axis of samples."""
 
     feeds: Mapping[str, np.ndarray]
     scores: np.ndarray
@@ -36,7 +36,7 @@ class Collected:
         deltas: For each batch how much they miss the difference, (N,); empty without a path.
         gaps: For each batch the size of the delta relative to f(x) - f(b), (N,); empty without a path.
         differences: For each batch f(x) - f(b), (N,); empty without a path, or where it is not known.
-        spent: For each batch how many gradients each row took, (N,), where that differs; else empty.
+        spent: For each batch how many gradients each sample took, (N,), where that differs; else empty.
         details: For each batch what else it gave, if that is wanted.
         arrays: The attributions of each explained value as the caller gets them, of all batches.
         as_dict: Whether the caller gave the inputs by name, and so gets the attributions by name.

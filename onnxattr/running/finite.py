@@ -1,4 +1,4 @@
-"""Looks at results: rows with NaN or infinite attributions or predictions are named in one warning or error."""
+"""Looks at results: samples with NaN or infinite attributions or predictions are named in one warning or error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_mode(mode: str) -> None:
 
 @dataclass
 class Case:
-    """A row whose result is not finite: its feeds, its targets, its position, and whether the prediction is not."""
+    """A sample whose result is not finite: its feeds, its targets, its position, and whether the prediction is not."""
 
     feeds: dict[str, np.ndarray]
     targets: Targets | None
@@ -68,9 +68,9 @@ class Results:
     ) -> None:
         """Looks at the results of the next batch; ``prediction`` is None where it was not computed."""
         if self.mode != "ignore":
-            bad_maps = sorted({row for array in maps for row in _bad_rows(array)})
-            bad = [] if prediction is None else _bad_rows(prediction)
-            bad_deltas = sorted({row for array in deltas for row in _bad_rows(array)})
+            bad_maps = sorted({row for array in maps for row in _bad_samples(array)})
+            bad = [] if prediction is None else _bad_samples(prediction)
+            bad_deltas = sorted({row for array in deltas for row in _bad_samples(array)})
             self.maps += [self.rows + row for row in bad_maps]
             self.deltas += [self.rows + row for row in bad_deltas]
             bad_maps = sorted({*bad_maps, *bad_deltas})
@@ -82,7 +82,7 @@ class Results:
                 row = min(bad or bad_maps)
                 part = slice(row, row + 1)
                 own = targets and targets.part(part)
-                # A baseline may have one row for all.
+                # A baseline may have one row for all samples.
                 fed = {name: a[part] if a.shape[:1] == (rows,) else a for name, a in feeds.items()}
                 self.first = Case(fed, own, self.rows + row, row in bad)
         self.rows += rows
@@ -98,8 +98,8 @@ class Results:
         text = f"{self._which()} {why(self.first)}"
         if self.guessed:
             text += (
-                f" The predicted class of {_rows(self.guessed)} is a guess: their scores are not numbers that can be "
-                "compared. Give targets to say what is explained."
+                f" The predicted class of {_samples(self.guessed)} is a guess, because scores that are NaN or "
+                f"infinite cannot be compared. Give targets to say what is explained."
             )
         if self.mode == "error":
             raise NonFiniteError(text)
@@ -111,19 +111,23 @@ class Results:
             ("the attributions", self.maps),
             ("the convergence deltas", self.deltas),
         )
-        told = " and ".join(f"{kind} of {_rows(rows)}" for kind, rows in kinds if rows)
+        told = " and ".join(f"{kind} of {_samples(rows)}" for kind, rows in kinds if rows)
         number = len({*self.predictions, *self.maps, *self.deltas})
-        return f"{number} of {self.rows} rows are not finite: {told} are NaN or infinite."
+        return (
+            f"{number} of {self.rows} samples have a result that is not finite: {told} are NaN or infinite."
+        )
 
 
-def _bad_rows(array: np.ndarray) -> list[int]:
-    """The rows in which some number is not finite."""
+def _bad_samples(array: np.ndarray) -> list[int]:
+    """The samples in which some number is not finite."""
     finite = np.isfinite(array)
     if finite.all():
         return []
     return np.flatnonzero(~finite.reshape(len(array), -1).all(axis=1)).tolist()
 
 
-def _rows(rows: Sequence[int]) -> str:
+def _samples(rows: Sequence[int]) -> str:
     listed = ", ".join(map(str, rows[:_LISTED]))
-    return f"row {listed}" if len(rows) == 1 else f"rows {listed}{', ...' if len(rows) > _LISTED else ''}"
+    return (
+        f"sample {listed}" if len(rows) == 1 else f"samples {listed}{', ...' if len(rows) > _LISTED else ''}"
+    )

@@ -48,10 +48,10 @@ def targets_of_sample(prepared: Prepared, with_axis: Prepared, given: Any, kind:
     )
     also = " or a label" if classes else ""
     wanted = (
-        f"All of the first axis is one sample ({prepared.rows.why}), so that targets are weights of the output's shape "
+        f"The whole first axis is one sample ({prepared.rows.why}), so that targets are weights of the output's shape "
         f"{shape}{also}; the explained score is the sum of the output times the weights."
         if kind.what == "weights"
-        else f"All of the first axis is one sample ({prepared.rows.why}); expected {kind.what} of shape {shape}."
+        else f"The whole first axis is one sample ({prepared.rows.why}); expected {kind.what} of shape {shape}."
     )
     if given is None:
         raise TargetError(f"The output {output.name!r} needs targets. {wanted}")

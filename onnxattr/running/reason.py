@@ -33,7 +33,7 @@ def reason(driver: Driver, case: Case) -> str:
     try:
         origin = _origin(driver, case)
     except (OnnxAttrError, ValueError, IndexError) as error:
-        return f"Where they come from could not be found: {error}"
+        return f"Their origin could not be found: {error}"
     prepared, method = driver.request.prepared, driver.request.method
     tries, point = [], ""
     if origin is not None and origin.point is not None:
@@ -67,7 +67,7 @@ def reason_in_file(
     try:
         origin = first_origin(graph, copied, outputs, feeds, providers, prepared.folder)
     except (OnnxAttrError, ValueError, IndexError) as error:
-        return f"Where they come from could not be found: {error}"
+        return f"Their origin could not be found: {error}"
     return _told(prepared, origin, row, "", [])
 
 
@@ -85,7 +85,7 @@ def _origin(driver: Driver, case: Case) -> Origin | None:
 def _told(prepared: Prepared, origin: Origin | None, row: int, point: str, tries: list[str]) -> str:
     if origin is None:
         return (
-            "No value of the model or of its gradient is the cause: the last step of the method leaves the range of "
+            "All values of the model and of its gradient are finite; the last step of the method leaves the range of "
             "float32. Scale the inputs."
         )
     if any(value.dtype in _HALVES for value in origin.node.outputs):
@@ -97,8 +97,8 @@ def _told(prepared: Prepared, origin: Origin | None, row: int, point: str, tries
     if origin.masked:
         tries.append("a large finite number in a mask instead of infinity")
     return (
-        f"The first {origin.found} in row {row} is {_place(prepared, origin)}{point}. Try {'; or '.join(tries)}; or "
-        "leave such rows out. check_finite='error' or 'ignore' changes what happens."
+        f"The first {origin.found} in sample {row} is {_place(prepared, origin)}{point}. Try {'; or '.join(tries)}; or "
+        "leave such samples out. check_finite='error' or 'ignore' changes what happens."
     )
 
 
