@@ -263,3 +263,28 @@ def test_methods_give_the_same_with_and_without(method):
 def test_unknown_names_are_refused(names):
     with pytest.raises(ParameterError, match="expected None for all rewrites, or a list of some of"):
         vjp(parse(LSTM), rewrites=names)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "g (float[N,2,6,6] x, bool c) => (float[N,2,3,3] y) { t = Tanh(x) y = If<"
+        "then_branch = a () => (float[N,2,3,3] p) { r = Relu(t) p = MaxPool<kernel_shape=[2,2], strides=[2,2]>(r) },"
+        " else_branch = b () => (float[N,2,3,3] q) { s = AveragePool<kernel_shape=[2,2], strides=[2,2]>(t)"
+        " q = Relu(s) }>(c) }",
+        "g (float[N,2,6,6] x) => (float[N,2,6,6] y) <int64 n = {2}, bool go = {1}> { y = Loop<body = b"
+        " (int64 i, bool d, float[N,2,6,6] s) => (bool e, float[N,2,6,6] o) { e = Identity(d) r = Relu(s)"
+        " p = MaxPool<kernel_shape=[3,3], pads=[1,1,1,1]>(r) o = Sub(p, s) }>(n, go, x) }",
+    ],
+    ids=["If", "Loop"],
+)
+def test_bodies_are_rewritten(text):
+    model = parse(text)
+    plain, cheap = (vjp(model, "x", rewrites=names) for names in ([], None))
+    masks = [node.op_type for node in nodes_of(cheap.graph)].count("HardSigmoid")
+    assert masks == (2 if "If" in text else 1)
+    for taken in (True, False):
+        x = np.random.default_rng(0).normal(size=(2, 2, 6, 6)).astype(np.float32)
+        feeds = {"x": x} | ({"c": np.array(taken)} if "If" in text else {})
+        feeds |= cotangents_of(plain, run(model, feeds))
+        assert_same_gradients(plain, cheap, feeds, str(taken))
