@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import string
 from collections.abc import Sequence
-from typing import Any
 
 import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
-from onnxattr.autodiff.registry import Cotangent, rank_of, vjp
+from onnxattr.autodiff.node import rank_of as rank_of
+from onnxattr.autodiff.registry import Cotangent, vjp
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.products import contraction, live_rows
 
@@ -29,21 +29,21 @@ def matmul(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     a, b = node.required(2)
 
     def a_ct() -> ir.Value:
-        return contraction(op, ct, [transpose_last(op, b, rank_of(b, node))], op.MatMul)
+        return contraction(op, ct, [transpose_last(op, b, node.rank(b))], op.MatMul)
 
     def b_ct() -> ir.Value:
         # Rows of attention that are masked out as a whole are NaN, and rows of a batch are apart.
-        return op.MatMul(transpose_last(op, live_rows(op, ct, a), rank_of(a, node)), ct)
+        return op.MatMul(transpose_last(op, live_rows(op, ct, a), node.rank(a)), ct)
 
     return a_ct, b_ct
 
 
 @vjp("Gemm")
-def gemm(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def gemm(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = alpha A' B' + beta C, A' and B' transposed or not;  A'bar = alpha ybar B'^T, B'bar = alpha A'^T ybar."""
-    a, b = node.inputs[:2]
-    alpha, beta = node.attributes.get_float("alpha", 1.0), node.attributes.get_float("beta", 1.0)
-    trans_a, trans_b = node.attributes.get_int("transA", 0), node.attributes.get_int("transB", 0)
+    a, b = node.required(2)
+    alpha, beta = node.get_float("alpha"), node.get_float("beta")
+    trans_a, trans_b = node.get_int("transA"), node.get_int("transB")
 
     def a_ct() -> ir.Value:
         if trans_a:
@@ -55,25 +55,26 @@ def gemm(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
             return contraction(op, ct, [a], lambda c, f: op.Gemm(c, f, alpha=alpha, transA=1, transB=trans_a))
         return contraction(op, ct, [a], lambda c, f: op.Gemm(f, c, alpha=alpha, transA=1 - trans_a))
 
-    return [a_ct, b_ct, lambda: op.Mul(ct, beta)][: len(node.inputs)]
+    return a_ct, b_ct, lambda: op.Mul(ct, beta)
 
 
 @vjp("Einsum")
-def einsum(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def einsum(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = einsum(terms -> out);  the cotangent of one operand is an einsum of ybar with the other operands.
 
     Letters that only this operand has were summed: they are broadcast back. A letter twice in one operand is a
     product with the identity matrix.
     """
     terms, right = _einsum_terms(node)
-    operands = list(node.inputs)
+    given = node.given(node.inputs)
+    operands = list(given)
     for index in range(len(operands)):
         for axis, letter in enumerate(terms[index]):
             if letter in terms[index][:axis]:
                 spare = _unused("".join([*terms, right]))
                 terms[index] = terms[index][:axis] + spare + terms[index][axis + 1 :]
                 terms.append(letter + spare)
-                operands.append(_identity(op, node.inputs[index], axis))
+                operands.append(_identity(op, given[index], axis))
 
     def entry(index: int) -> ir.Value:
         others = [(t, v) for i, (t, v) in enumerate(zip(terms, operands, strict=True)) if i != index]
@@ -84,14 +85,14 @@ def einsum(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
         missing = [axis for axis, letter in enumerate(terms[index]) if letter not in known]
         if not missing:
             return product
-        return op.expand_like(op.Unsqueeze(product, missing), node.inputs[index])
+        return op.expand_like(op.Unsqueeze(product, missing), given[index])
 
-    return [functools.partial(entry, index) for index in range(len(node.inputs))]
+    return [functools.partial(entry, index) for index in range(len(given))]
 
 
-def _einsum_terms(node: Any) -> tuple[list[str], str]:
+def _einsum_terms(node: NodeView) -> tuple[list[str], str]:
     """The terms of an Einsum's operands and of its output, one letter an axis: ellipses and "->" written out."""
-    equation = node.attributes.get_string("equation").replace(" ", "")
+    equation = node.get_string("equation").replace(" ", "")
     left, arrow, right = equation.partition("->")
     terms = left.split(",")
     if not arrow:
@@ -100,8 +101,8 @@ def _einsum_terms(node: Any) -> tuple[list[str], str]:
     if "." not in equation:
         return terms, right
     hidden = [
-        rank_of(value, node) - len(term.replace("...", "")) if "." in term else 0
-        for term, value in zip(terms, node.inputs, strict=True)
+        node.rank(value) - len(term.replace("...", "")) if "." in term else 0
+        for term, value in zip(terms, node.given(node.inputs), strict=True)
     ]
     spare = ""
     for _ in range(max(hidden)):
@@ -118,18 +119,18 @@ def _unused(letters: str) -> str:
 
 def _identity(op: OpBuilder, value: ir.Value, axis: int) -> ir.Value:
     """The identity matrix of the size of an axis, in the dtype of the value."""
-    size = op.shape(value, axis, axis + 1)
-    return op.EyeLike(op.Expand(op.constant(0, value.dtype), op.Concat(size, size, axis=0)))
+    size = op.size(value, axis)
+    return op.EyeLike(op.expand(op.constant(0, value.dtype), [size, size]))
 
 
 @vjp("Det")
-def det(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def det(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = determinant of x;  xbar = ybar times the cofactors of x, also where x has no inverse."""
-    x = node.inputs[0]
-    rank, size = rank_of(x, node), op.Squeeze(op.shape(x, -1))
+    x = node.x
+    rank, size = node.rank(x), op.size(x, -1)
     kept, first = op.Range(0, op.Sub(size, 1), 1), op.Unsqueeze(op.Range(0, size, 1), [1])
     # Row i of the table: all indices but i.
-    others = op.Add(kept, op.Cast(op.GreaterOrEqual(kept, first), to=ir.DataType.INT64.value))
+    others = op.Add(kept, op.cast(op.GreaterOrEqual(kept, first), ir.DataType.INT64))
     minors = op.Gather(op.Gather(x, others, axis=rank - 2), others, axis=rank)
     order = [*range(rank - 2), rank - 2, rank, rank - 1, rank + 1]
     odd = op.cast_like(op.Mod(op.Add(first, op.Range(0, size, 1)), 2), x)

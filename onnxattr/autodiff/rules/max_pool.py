@@ -61,7 +61,7 @@ def _pooled(op: OpBuilder, node: NodeView, x: ir.Value, axis: int) -> ir.Value:
     if "pads" in attributes:
         rank = len(attributes["kernel_shape"])
         attributes["pads"] = [pad if i % rank == axis else 0 for i, pad in enumerate(attributes["pads"])]
-    return op.MaxPool(x, **attributes)
+    return op.node("MaxPool", [x], attributes)
 
 
 class _AxisPool:
@@ -127,8 +127,8 @@ class _AxisPool:
             zeros = op.Mul(line, 0.0) if len(sums) < self.stride else None
             cells = [op.Unsqueeze(sums.pop(0) if parts else zeros, [after]) for parts in elements]
             length = op.Mul(self.cells, self.stride)
-            shape = op.Concat([0] * self.axis, length, op.shape(self.x, after), axis=0)
-            line = op.Reshape(op.Concat(*cells, axis=after), shape)
+            side_by_side = op.Concat(*cells, axis=after)
+            line = op.reshape(side_by_side, [*[0] * self.axis, length, op.shape(self.x, after)])
         have, want = op.shape(line, self.axis, after), self.size
         if have is not want or self.unknown is not self._count(0):
             line = op.Slice(line, self.unknown, want, [self.axis])

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
-from onnxattr.autodiff.registry import Cotangent, attributes_of, unary, vjp
-from onnxattr.autodiff.rules.linear import rank_of
+from onnxattr.autodiff.registry import Cotangent, attributes_of, rank_of, unary, vjp
 from onnxattr.autodiff.rules.windows import Windows, pool_windows
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import Range
@@ -81,19 +79,19 @@ def _signed_power(op: OpBuilder, x: ir.Value, p: int) -> ir.Value:
 
 
 @vjp("MaxUnpool")
-def max_unpool(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def max_unpool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x at the given flat positions, 0 elsewhere;  xbar = ybar at those positions.
 
     ONNX Runtime counts the positions in output_shape, other runtimes in the shape that would be without it: MaxUnpool
     itself is asked where 1, 2, 3, ... go.
     """
-    x, indices = node.inputs[:2]
+    x, indices = node.required(2)
     if node.inputs[2] is None:
         return op.Gather(op.Reshape(ct, [-1]), indices), None
     count = op.Add(op.Size(x), 1)
     order = op.reshape_like(op.cast_like(op.Range(1, count, 1), x), x)
     attributes = attributes_of(node)
-    source = op.Cast(op.MaxUnpool(order, *node.inputs[1:], **attributes), to=ir.DataType.INT64.value)
+    source = op.cast(op.MaxUnpool(order, *node.inputs[1:], **attributes), ir.DataType.INT64)
     length = op.Reshape(count, [1])
     zeros = op.Expand(op.constant(0, x.dtype), length)
     flat = op.ScatterElements(zeros, op.Reshape(source, [-1]), op.Reshape(ct, [-1]), axis=0, reduction="add")
@@ -101,10 +99,10 @@ def max_unpool(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
 
 
 @vjp("GlobalAveragePool")
-def global_average_pool(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def global_average_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = mean over the spatial axes;  xbar = ybar / count."""
-    x = node.inputs[0]
-    count = op.Cast(op.ReduceProd(op.shape(x, 2), keepdims=0), to=x.dtype.value)
+    x = node.x
+    count = op.cast_like(op.ReduceProd(op.shape(x, 2), keepdims=0), x)
     return (op.expand_like(op.Div(ct, count), x),)
 
 
@@ -119,7 +117,7 @@ def split_ties(
     op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: Sequence[int] | ir.Value
 ) -> ir.Value:
     """xbar = ybar / ties where x = y, else 0; y and ybar keep the reduced axes as 1."""
-    mask = op.Cast(op.Equal(x, y), to=x.dtype.value)  # type: ignore[union-attr]
+    mask = op.cast_like(op.Equal(x, y), x)
     ties = op.ReduceSum(mask, axes, keepdims=1, noop_with_empty_axes=1)
     if not op.range_of(x).nan:
         op.note_range(ties, Range(low=1.0))
