@@ -50,7 +50,7 @@ def how(op: str) -> str:
     if op in NON_DIFFERENTIABLE or op in OPERATORS or not _carries_floats(schema):
         return "no derivative"
     if op in DEFINITIONS or schema.has_function or schema.has_context_dependent_function:
-        return "definition"
+        return "decomposition"
     if schema.deprecated:
         return "newer form"
     return "resolved" if _holds_tensors(schema) else "open"
@@ -166,7 +166,7 @@ def page(runs: Mapping[tuple[str, bool], Verdicts]) -> str:
     parts = [
         HEAD.format(total=len(verdicts), version=onnx.__version__, summary=summary(runs)),
         "## By operator\n",
-        "`rule`: has a VJP rule; `definition`: written in operators that have one, mostly by its function in ONNX; "
+        "`rule`: has a VJP rule; `decomposition`: written in operators that have one, mostly by its function in ONNX; "
         "`newer form`: converted to the operator that replaced it; `resolved`: sequences and optional values whose "
         "content is known before the model runs are replaced by their content. *ORT* counts the passed cases whose "
         "gradient graph gives the same numbers in ONNX Runtime, in the precision of the case.\n",
