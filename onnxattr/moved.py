@@ -23,7 +23,8 @@ _ROOMS: dict[tuple[str, str], str] = {
     "quadrature sample_shapes upsampling",
     ("attributions", "running"): "background baseline_inputs baselines batches collected explained feature_mask finite "
     "one_sample origin reason refine rows",
-    ("converters", "converters.common"): "dependencies graph_edit layer_rows onnx_finish patching trust verify",
+    ("converters", "converters.common"): "dependencies graph_edit layer_rows onnx_finish=onnx_model patching "
+    "trust verify",
     ("converters", "converters.keras"): "guard_rows hdf5_bounds keras_archive=archive keras_budget=budget "
     "keras_check=check keras_guard=guard keras_inputs=inputs keras_layers=layers "
     "keras_loading=loading keras_pure=pure keras_recurrent=recurrent keras_steps=steps "

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from onnx import GraphProto, NodeProto
 
-from .onnx_finish import subgraphs
+from .onnx_model import subgraphs
 
 # Nodes that move elements without computing: where only these lie between two values, both hold the same numbers.
 LAYOUT_OPERATORS = frozenset({"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})

@@ -11,7 +11,7 @@ import onnx
 from onnxattr.errors import ConversionError
 from onnxattr.loading.layers import METADATA_KEY, VIEWS_KEY
 
-from . import graph_edit, onnx_finish
+from . import graph_edit, onnx_model
 
 VERSION = 1
 #: Between a layer's path and the number of a call of it, from the second on.
@@ -33,7 +33,7 @@ def read_rows(converted: onnx.ModelProto) -> list[dict[str, Any]]:
 def write_rows(converted: onnx.ModelProto, framework: str, rows: list[dict[str, Any]]) -> None:
     """Store a layer table in the metadata."""
     table = {"version": VERSION, "framework": framework, "layers": rows}
-    onnx_finish.set_property(converted, METADATA_KEY, json.dumps(table))
+    onnx_model.set_property(converted, METADATA_KEY, json.dumps(table))
 
 
 def set_aside_views(converted: onnx.ModelProto) -> None:
@@ -43,10 +43,10 @@ def set_aside_views(converted: onnx.ModelProto) -> None:
     in another layout is computed from the values between: predictions would take up to three times as long.
     """
     views = graph_edit.take_out_dead_nodes(converted.graph)
-    onnx_finish.prune_initializers(converted)
+    onnx_model.prune_initializers(converted)
     if views.node:
         text = base64.b64encode(views.SerializeToString(deterministic=True)).decode()
-        onnx_finish.set_property(converted, VIEWS_KEY, text)
+        onnx_model.set_property(converted, VIEWS_KEY, text)
 
 
 def row(

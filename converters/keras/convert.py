@@ -15,7 +15,7 @@ from onnxattr.loading.features import KEY as FEATURES_KEY
 from onnxattr.loading.features import features_text
 from onnxattr.running.frames import column, columns_of, is_frame
 
-from ..common import dependencies, onnx_finish
+from ..common import dependencies, onnx_model
 from ..common.layer_rows import set_aside_views
 from . import check as keras_check
 from . import loading as keras_loading
@@ -103,7 +103,7 @@ def to_onnx(
     set_aside_views(converted)
     if names and len(inputs.names) == 1:
         features = features_text({inputs.names[0]: [str(name) for name in names]})
-        onnx_finish.set_property(converted, FEATURES_KEY, features)
+        onnx_model.set_property(converted, FEATURES_KEY, features)
     if path is not None:
         write(converted, path)
     return converted
@@ -127,19 +127,19 @@ def _convert(
         weight_bytes=_weight_bytes(model),
         keep_padding=table.keeps_padding(),
     )
-    converted.ir_version = onnx_finish.IR_VERSION
+    converted.ir_version = onnx_model.IR_VERSION
     converted.graph.name = model.name
     converted.doc_string = ""
-    onnx_finish.check_operators(converted, traced.layer_of)
+    onnx_model.check_operators(converted, traced.layer_of)
     table.write(converted, traced)
-    onnx_finish.prune_initializers(converted)
-    onnx_finish.set_inputs(converted, inputs.specs)
+    onnx_model.prune_initializers(converted)
+    onnx_model.set_inputs(converted, inputs.specs)
     shapes = [tensor.shape.as_list() for tensor in traced.function.outputs]
-    onnx_finish.set_outputs(converted, shapes[: len(traced.outputs)])
-    onnx_finish.infer_shapes(converted)
-    onnx_finish.check_model(converted, inputs.names)
+    onnx_model.set_outputs(converted, shapes[: len(traced.outputs)])
+    onnx_model.infer_shapes(converted)
+    onnx_model.check_model(converted, inputs.names)
     tensorflow = dependencies.tensorflow().__version__
-    onnx_finish.set_versions(converted, opset, ("tf2onnx", "keras"), tensorflow=tensorflow)
+    onnx_model.set_versions(converted, opset, ("tf2onnx", "keras"), tensorflow=tensorflow)
     return converted
 
 

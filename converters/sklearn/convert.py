@@ -14,7 +14,7 @@ from onnxattr.loading.class_names import class_names_text
 from onnxattr.loading.features import KEY as FEATURES_KEY
 from onnxattr.loading.features import features_text
 
-from ..common import graph_edit, onnx_finish
+from ..common import graph_edit, onnx_model
 from ..common.verify import TOLERANCE, Session, values
 from .layers import step_difference, write_table
 from .names import by_position, feature_names, numbers_of
@@ -78,10 +78,10 @@ def to_onnx(
         _check(converted, estimator, rows)
     write_table(converted, estimator, _far_apart(estimator, rows))
     if names is not None:
-        onnx_finish.set_property(converted, FEATURES_KEY, features_text({_INPUT: names}))
+        onnx_model.set_property(converted, FEATURES_KEY, features_text({_INPUT: names}))
     if (classes := getattr(estimator, "classes_", None)) is not None and np.ndim(classes) == 1:
-        onnx_finish.set_property(converted, CLASS_NAMES_KEY, class_names_text(classes))
-    onnx_finish.set_versions(converted, opset, ("skl2onnx", "scikit-learn"))
+        onnx_model.set_property(converted, CLASS_NAMES_KEY, class_names_text(classes))
+    onnx_model.set_versions(converted, opset, ("skl2onnx", "scikit-learn"))
     if path is not None:
         write(converted, path)
     return converted
@@ -120,10 +120,10 @@ def _convert(estimator: Any, rows: np.ndarray, opset: int) -> onnx.ModelProto:
         ) from error
     write_sigmoids(converted.graph)
     graph_edit.remove_dead_nodes(converted.graph, [])
-    onnx_finish.prune_initializers(converted)
+    onnx_model.prune_initializers(converted)
     _declare_outputs(converted, chosen_last(estimator), rows)
     _correct_link(converted, estimator, rows)
-    onnx_finish.check_model(converted, [_INPUT])
+    onnx_model.check_model(converted, [_INPUT])
     return converted
 
 
@@ -145,7 +145,7 @@ def _declare_outputs(converted: onnx.ModelProto, last: Any, rows: np.ndarray) ->
     found = values(converted, [], {_INPUT: rows[:2]})
     for value in (*graph.input, *graph.output):
         sizes = rows.shape[1:] if value.name == _INPUT else found[value.name].shape[1:]
-        shape = onnx.helper.make_tensor_value_info("", 1, [onnx_finish.BATCH, *sizes]).type.tensor_type.shape
+        shape = onnx.helper.make_tensor_value_info("", 1, [onnx_model.BATCH, *sizes]).type.tensor_type.shape
         value.type.tensor_type.shape.CopyFrom(shape)
 
 

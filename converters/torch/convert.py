@@ -12,7 +12,7 @@ import onnx
 from onnxattr.errors import ConversionError
 from onnxattr.files import check_output, write
 
-from ..common import layer_rows, onnx_finish
+from ..common import layer_rows, onnx_model
 from ..common.verify import TOLERANCE, TOLERANCE_FLOAT16, Session, difference
 from . import export as torch_export
 from . import layers as torch_layers
@@ -79,13 +79,13 @@ def to_onnx(
         exported = torch_export.export(torch, module, examples, opset, dynamic_batch, keep)
         converted = exported.model
         names = [value.name for value in converted.graph.input]
-        onnx_finish.check_model(converted, names)
+        onnx_model.check_model(converted, names)
         if dynamic_batch:
             torch_export.check_batch(converted)
         if verify:
             _check(torch, converted, run, examples, dynamic_batch)
         _write_layers(torch, exported, None if program else module, examples)
-    onnx_finish.set_versions(converted, opset, ("torch", "onnxscript"))
+    onnx_model.set_versions(converted, opset, ("torch", "onnxscript"))
     if path is not None:
         write(converted, path)
     return converted

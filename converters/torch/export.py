@@ -12,7 +12,7 @@ import onnx
 
 from onnxattr.errors import ConversionError
 
-from ..common import layer_rows, onnx_finish
+from ..common import layer_rows, onnx_model
 from .calls import calls_of_nodes, leaving
 
 
@@ -98,7 +98,7 @@ def export(
     """
     settings: dict[str, Any] = {"dynamo": True, "opset_version": opset, "verbose": False, "optimize": False}
     if isinstance(source, torch.nn.Module):
-        batch = torch.export.Dim(onnx_finish.BATCH, min=1)
+        batch = torch.export.Dim(onnx_model.BATCH, min=1)
         shapes = {name: {0: batch} for name in examples} if dynamic_batch else None
         settings |= {"kwargs": examples, "dynamic_shapes": shapes}
     try:
@@ -171,9 +171,7 @@ def check_batch(converted: onnx.ModelProto) -> None:
         ConversionError: Names the inputs.
     """
     fixed = [
-        v.name
-        for v in converted.graph.input
-        if v.type.tensor_type.shape.dim[0].dim_param != onnx_finish.BATCH
+        v.name for v in converted.graph.input if v.type.tensor_type.shape.dim[0].dim_param != onnx_model.BATCH
     ]
     if fixed:
         raise ConversionError(

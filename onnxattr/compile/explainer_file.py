@@ -59,37 +59,9 @@ def build(
         ParameterError: If there is nothing to loop over.
         ModelError: If all points shall be one batch, and the model's batch is fixed.
     """
-    refinement = request.method.refinement
-    if refinement is not None:
-        if not refinement.adaptive:
-            raise ParameterError(
-                "tolerance= with points='uniform' adds points while explain() runs, which an exported file cannot do. "
-                "Use points='adaptive', or a fixed number of steps without tolerance."
-            )
-        if rendering == "batch":
-            raise ParameterError(
-                "rendering='batch' takes all points in one run, but adaptive points follow from those before them. "
-                "Use 'loop' or 'auto'."
-            )
-        rendering = "loop"
     if rendering == "batch":
         request = request.unbounded()
-    if rendering == "auto":
-        fits = rows is None or request.points_in_all <= rows or request.method.single
-        rendering = "batch" if fits else "loop"
-    if rendering == "loop" and request.method.single:
-        raise ParameterError(
-            f"rendering='loop' repeats gradients, but {method['method']} takes a single one and has nothing to repeat. "
-            "Use 'batch' or 'auto'."
-        )
-    if rendering == "loop" and rows is None and refinement is None:
-        raise ParameterError(
-            "rendering='loop' needs batch_size, the number of rows that one pass of the loop takes."
-        )
-    if rendering == "batch" and original.rows.mixed and request.method.points > 1:
-        raise ModelError(
-            f"rendering='batch' makes rows of points, but {original.rows.why}. Use 'loop' or 'auto'."
-        )
+    rendering = _chosen_rendering(request, rows, rendering, method["method"], original)
     if rendering == "batch":
         proto = batch_graph(request, labels)
     else:
@@ -109,6 +81,47 @@ _NEEDED: dict[str, Any] = {
     "method": str, "explained": dict, "inputs": list, "prediction": str, "target": str, "target_kind": str,
     "seed": (str, NoneType), "convergence_delta": (str, NoneType),
 }  # fmt: skip
+
+
+def _chosen_rendering(
+    request: Request, rows: int | None, rendering: str, name: str, original: Prepared
+) -> str:
+    """The rendering to write, if the method and the model can be rendered as asked.
+
+    Raises:
+        ParameterError: If there is nothing to loop over.
+        ModelError: If the points cannot be rows of one run.
+    """
+    refinement = request.method.refinement
+    if refinement is not None:
+        if not refinement.adaptive:
+            raise ParameterError(
+                "tolerance= with points='uniform' adds points while explain() runs, which an exported file cannot do. "
+                "Use points='adaptive', or a fixed number of steps without tolerance."
+            )
+        if rendering == "batch":
+            raise ParameterError(
+                "rendering='batch' takes all points in one run, but adaptive points follow from those before them. "
+                "Use 'loop' or 'auto'."
+            )
+        rendering = "loop"
+    if rendering == "auto":
+        fits = rows is None or request.points_in_all <= rows or request.method.single
+        rendering = "batch" if fits else "loop"
+    if rendering == "loop" and request.method.single:
+        raise ParameterError(
+            f"rendering='loop' repeats gradients, but {name} takes a single one and has nothing to repeat. "
+            "Use 'batch' or 'auto'."
+        )
+    if rendering == "loop" and rows is None and refinement is None:
+        raise ParameterError(
+            "rendering='loop' needs batch_size, the number of rows that one pass of the loop takes."
+        )
+    if rendering == "batch" and original.rows.mixed and request.method.points > 1:
+        raise ModelError(
+            f"rendering='batch' makes rows of points, but {original.rows.why}. Use 'loop' or 'auto'."
+        )
+    return rendering
 
 
 def describe(metadata: Mapping[str, str]) -> dict[str, Any] | None:
@@ -153,32 +166,11 @@ def _array_as_json(array: Any) -> Any:
 
 def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, Any]:
     prepared = request.shown
-    kinds: list[Baseline | None] = [*request.baselines] or [None] * len(prepared.wrt)
-    rows = zip(
-        prepared.wrt,
-        prepared.asked,
-        own_names(prepared, "attribution"),
-        own_names(prepared, "baseline"),
-        kinds,
-        request.channel_axes,
-        request.map_groups,
-        strict=True,
-    )
-    explained = {
-        asked: {
-            "attribution": attribution,
-            "baseline": baseline if isinstance(kind, Fed) else None,
-            "axes": axis_names(original, name, axis, request.placement, groups is not None),
-            "value": name,
-            "groups": None if groups is None else groups.count,
-        }
-        for name, asked, attribution, baseline, kind, axis, groups in rows
-    }
     return {
         "convergence_delta": own_name(prepared, "convergence_delta") if request.has_delta else None,
         "relative_gap": own_name(prepared, "relative_gap") if request.has_gap else None,
         "spent_steps": None if request.method.refinement is None else own_name(prepared, "spent_steps"),
-        "explained": explained,
+        "explained": _explained(request, original),
         "inputs": [str(value.name) for value in request.prepared.inputs],
         "model_output": prepared.output,
         "model_sha256": prepared.digest,
@@ -191,6 +183,32 @@ def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, A
         "target": own_name(prepared, "target"),
         "target_kind": "labels" if labels else "weights",
         "unit": prepared.unit,
+    }
+
+
+def _explained(request: Request, original: Prepared) -> dict[str, Any]:
+    """By the name of each explained value: its attribution and baseline in the file, its axes and its groups."""
+    prepared = request.shown
+    kinds: list[Baseline | None] = [*request.baselines] or [None] * len(prepared.wrt)
+    rows = zip(
+        prepared.wrt,
+        prepared.asked,
+        own_names(prepared, "attribution"),
+        own_names(prepared, "baseline"),
+        kinds,
+        request.channel_axes,
+        request.map_groups,
+        strict=True,
+    )
+    return {
+        asked: {
+            "attribution": attribution,
+            "baseline": baseline if isinstance(kind, Fed) else None,
+            "axes": axis_names(original, name, axis, request.placement, groups is not None),
+            "value": name,
+            "groups": None if groups is None else groups.count,
+        }
+        for name, asked, attribution, baseline, kind, axis, groups in rows
     }
 
 

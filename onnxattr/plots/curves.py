@@ -69,7 +69,7 @@ def score_curves(
         12,
         color=MUTED,
     )
-    return sheet.finish(path)
+    return sheet.save(path)
 
 
 def _draw(

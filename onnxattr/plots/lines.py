@@ -79,7 +79,7 @@ def series(
         sheet.color_bar(SHEET_WIDTH - MARGIN - 3, top + 0.12, 3, drawn)
         kinds |= kinds_of(drawn)
     sheet.foot(legend(percentile, kinds))
-    return sheet.finish(path)
+    return sheet.save(path)
 
 
 def strips(
@@ -142,7 +142,7 @@ def strips(
         kinds |= kinds_of(drawn)
         top += height + 1.15
     sheet.foot(legend(percentile, kinds))
-    return sheet.finish(path)
+    return sheet.save(path)
 
 
 def _height(line: np.ndarray | None, values: np.ndarray) -> float:

@@ -138,7 +138,7 @@ def panel_sheet(
         top += height + room
     if kinds:
         sheet.foot(legend(percentile, kinds))
-    return sheet.finish(path)
+    return sheet.save(path)
 
 
 def gallery(

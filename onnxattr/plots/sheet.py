@@ -114,7 +114,7 @@ class Sheet:
         ax.get_xticklabels()[0].set_horizontalalignment("left")
         ax.get_xticklabels()[-1].set_horizontalalignment("right")
 
-    def finish(self, path: str | os.PathLike[str] | None) -> "Figure":
+    def save(self, path: str | os.PathLike[str] | None) -> "Figure":
         """Write the figure as a whole file, if there is a path; return it."""
         if path is not None:
             file_format = check_path(path)

@@ -65,12 +65,7 @@ def summary(
     sheet = Sheet(head + BAR * len(order) + 1.35, width, title, WIDTH, subtitle)
     height, left = BAR * len(order), MARGIN + NAMES
     bars = sheet.axes(left, head + 0.25, 2.6, height)
-    bars.barh(range(len(order)), means[order], height=0.66, color=PURPLE)
-    for place, mean in enumerate(means[order]):
-        beside(bars, format_number(mean), mean, place)
-    bars.set_xlim(0, (means.max() or 1) * 1.35)
-    bars.set_xticks([])
-    bars.spines[:].set_visible(False)
+    _draw_means(bars, means[order])
     name_lines(sheet, bars, [names[i] for i in order], NAMES - 0.15)
     swarm = sheet.axes(left + 2.9, head + 0.25, WIDTH - MARGIN - left - 2.9, height)
     drawn = _swarm(swarm, finite[:, order], None if values is None else values[:, order])
@@ -80,14 +75,19 @@ def summary(
     if drawn is not None:
         _low_high(sheet, WIDTH - MARGIN - 3, sheet.height - 0.52, drawn)
     if hidden:
-        sheet.text(
-            MARGIN,
-            sheet.height - 0.25,
-            f"{hidden} features with smaller means are not shown.",
-            12,
-            color=MUTED,
-        )
-    return sheet.finish(path)
+        told = f"{hidden} features with smaller means are not shown."
+        sheet.text(MARGIN, sheet.height - 0.25, told, 12, color=MUTED)
+    return sheet.save(path)
+
+
+def _draw_means(ax: "Axes", means: np.ndarray) -> None:
+    """Draw the means as bars with their numbers."""
+    ax.barh(range(len(means)), means, height=0.66, color=PURPLE)
+    for place, mean in enumerate(means):
+        beside(ax, format_number(mean), mean, place)
+    ax.set_xlim(0, (means.max() or 1) * 1.35)
+    ax.set_xticks([])
+    ax.spines[:].set_visible(False)
 
 
 def _swarm(ax: "Axes", columns: np.ma.MaskedArray, values: np.ndarray | None) -> Any:

@@ -71,7 +71,7 @@ def tabular(
     ax = sheet.axes(4.8, 1.3, SHEET_WIDTH - 4.8 - MARGIN, 0.5 * len(shown))
     _bars(ax, amounts, np.zeros(len(amounts)))
     name_lines(sheet, ax, shown, 4.8 - MARGIN - 0.2)
-    return sheet.finish(path)
+    return sheet.save(path)
 
 
 def bars(
@@ -92,7 +92,7 @@ def bars(
     ax = sheet.axes(MARGIN + NAMES, head + 0.2, WIDTH - 2 * MARGIN - NAMES, BAR * len(shown))
     _bars(ax, amounts, np.zeros(len(amounts)))
     name_lines(sheet, ax, shown, NAMES - 0.15)
-    return sheet.finish(path)
+    return sheet.save(path)
 
 
 def waterfall(
@@ -153,7 +153,7 @@ def waterfall(
         ax.axvline(position, color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=0)
         beside(ax, f"{name} {position:.3g}".replace("-", MINUS), position, height, edge=True)
     _keep_inside(ax)
-    return sheet.finish(path)
+    return sheet.save(path)
 
 
 def _largest(

@@ -142,7 +142,7 @@ def tokens(
     sheet.color_bar(_WIDTH - MARGIN - 3, sheet.height - 0.75, 3, drawn)
     bad = {"bad"} if np.ma.is_masked(drawn.get_array()) else set()
     sheet.foot(legend(percentile, bad | {"signed" if low < 0 else "unsigned"}))
-    return sheet.finish(path)
+    return sheet.save(path)
 
 
 def tokens_html(

@@ -15,10 +15,10 @@ from onnxattr.compile.renderings.driven import (
     DIFFERENCE,
     DRAW,
     ENDS,
-    IMAGE,
     PLACES,
     POINTS,
     ROW,
+    SAMPLE,
     WEIGHTS,
     pilot_names,
 )
@@ -144,7 +144,7 @@ class Driver:
         """The feeds with the baselines that are computed from the samples, a row for each."""
         if not any(isinstance(kind, Computed) for kind in self.request.method.baseline or ()):
             return feeds
-        fed = feeds | {IMAGE: np.arange(first_sample, first_sample + samples)}
+        fed = feeds | {SAMPLE: np.arange(first_sample, first_sample + samples)}
         seed = {self._seed: np.array(self.seed, np.int64)}
         parts = [self.graphs.baselines.run(take(fed, part) | seed) for part in self.chunks(feeds, samples)]
         found = map(np.concatenate, zip(*parts, strict=True))
@@ -214,7 +214,7 @@ class Driver:
         assert method.alphas is not None
         points = np.setdiff1d(np.flatnonzero(method.ends), method.counting)
         sample, point = (array.ravel() for array in np.meshgrid(np.arange(samples), points, indexing="ij"))
-        numbers = {IMAGE: sample + first_sample, DRAW: point}
+        numbers = {SAMPLE: sample + first_sample, DRAW: point}
         scores = self.scores_on_path(fed, sample, method.alphas[point], numbers)
         np.add.at(differences, sample, method.ends[point, None] * scores)
 
@@ -284,7 +284,7 @@ class Driver:
         def of_samples(table: np.ndarray, dtype: Any) -> np.ndarray:
             return np.where(within, table[point[places]], 0).astype(dtype)
 
-        feeds = {ROW: row, PLACES: places, IMAGE: sample + first_sample, DRAW: point}
+        feeds = {ROW: row, PLACES: places, SAMPLE: sample + first_sample, DRAW: point}
         feeds |= {
             WEIGHTS: of_samples(method.weights, self.graphs.dtype),
             self._seed: np.array(self.seed, np.int64),

@@ -45,24 +45,8 @@ def batch_model(request: Request, labels: bool) -> ir.Model:
 
     def points(x: ir.Value, position: int) -> ir.Value:
         if method.alphas is not None:
-            alpha = samples.tile(method.alphas.astype(np.float32))
-            if not method.fixed:
-                rewrite.baseline(position, samples.pick(x, at_x), number)  # computed once for each sample
-            local, draw = samples.numbers(), samples.tile(np.arange(method.points))
-            sample = local if number is None else samples.repeat(number)
-            return rewrite.on_path(x, position, Rows(alpha, local, sample, draw))
-        if seed is None:
-            return x
-        draw = samples.tile(np.arange(-1, method.points))
-        sample = samples.numbers() if number is None else samples.repeat(number)
-        rewrite.note_draws(seed, sample, draw)
-        noise = normal_like(op, x, seed, sample, draw, position)
-        if method.relative:
-            noise = op.Mul(noise, rewrite.deviation(x))
-            scale = samples.tile(np.array([0.0] + [1.0] * method.points, np.float32))
-        else:
-            scale = samples.tile(np.array([0.0] + [method.noise] * method.points, np.float32))
-        return op.Add(x, op.Mul(noise, rewrite.column(scale, x)))
+            return _on_path(rewrite, samples, x, position, at_x, number)
+        return x if seed is None else _noisy(rewrite, samples, x, position, seed, number)
 
     placed = rewrite.place_points(points)
     dim = _rows_dim(rewrite, count)
@@ -85,6 +69,36 @@ def batch_model(request: Request, labels: bool) -> ir.Model:
         difference = samples.total(rewrite.score_of_rows(target_rows), method.ends)
     rewrite.attributions(xs, moments, difference)
     return rewrite.finished_model()
+
+
+def _on_path(
+    rewrite: Rewrite, samples: _Samples, x: ir.Value, position: int, at_x: int, number: ir.Value | None
+) -> ir.Value:
+    """The points of all samples on their paths."""
+    method = rewrite.method
+    assert method.alphas is not None
+    alpha = samples.tile(method.alphas.astype(np.float32))
+    if not method.fixed:
+        rewrite.baseline(position, samples.pick(x, at_x), number)  # computed once for each sample
+    local, draw = samples.numbers(), samples.tile(np.arange(method.points))
+    sample = local if number is None else samples.repeat(number)
+    return rewrite.on_path(x, position, Rows(alpha, local, sample, draw))
+
+
+def _noisy(
+    rewrite: Rewrite, samples: _Samples, x: ir.Value, position: int, seed: ir.Value, number: ir.Value | None
+) -> ir.Value:
+    """The noisy copies of all samples, each behind the sample itself."""
+    op, method = rewrite.op, rewrite.method
+    draw = samples.tile(np.arange(-1, method.points))
+    sample = samples.numbers() if number is None else samples.repeat(number)
+    rewrite.note_draws(seed, sample, draw)
+    noise = normal_like(op, x, seed, sample, draw, position)
+    if method.relative:
+        noise = op.Mul(noise, rewrite.deviation(x))
+    std = 1.0 if method.relative else method.noise
+    scale = samples.tile(np.array([0.0] + [std] * method.points, np.float32))
+    return op.Add(x, op.Mul(noise, rewrite.column(scale, x)))
 
 
 def _rows_dim(rewrite: Rewrite, count: int) -> int | str | None:

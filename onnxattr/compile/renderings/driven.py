@@ -35,10 +35,6 @@ ROW, PLACES, WEIGHTS, ENDS, ALPHA, SAMPLE, DRAW, PILOT, MOMENT, DIFFERENCE, SLOP
 )
 
 
-#: The same under the name that the driver imports.
-IMAGE = SAMPLE
-
-
 def step_rewrite(request: Request, masked: bool = False) -> Rewrite:
     """Moments of the gradients at R rows, summed into the B samples they belong to.
 
