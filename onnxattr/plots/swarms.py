@@ -1,4 +1,4 @@
-"""Attributions of all rows of a table together: the mean size of each feature's, and a point for each row."""
+"""Attributions of all samples of a table: the mean size of each feature's, and a point for each sample."""
 
 import os
 from collections.abc import Sequence
@@ -27,13 +27,13 @@ def summary(
     path: str | os.PathLike[str] | None = None,
     width: int | None = None,
 ) -> "Figure":
-    """Draw the features of all rows, the largest mean |attribution| first: that mean, and a point for each row.
+    """Draw the features of all samples, the largest mean |attribution| first: that mean, and a point for each sample.
 
     Args:
         names: the name of each feature.
-        attributions: (rows, features), float; NaN and infinity are passed over.
+        attributions: (samples, features), float; NaN and infinity are passed over.
         title: heading of the figure.
-        values: (rows, features), the inputs, which colour the points.
+        values: (samples, features), the inputs, which colour the points.
         subtitle: second line of the heading.
         top: how many features are shown.
         path: where to write the figure; the suffix chooses the format (.png, .svg, .pdf).
@@ -52,7 +52,7 @@ def summary(
     shapes = [attributions.shape] + ([] if values is None else [values.shape])
     if attributions.ndim != 2 or len(names) != attributions.shape[1] or len(set(shapes)) > 1:
         raise ShapeError(
-            f"{len(names)} names, but the attributions (and values) have shape {shapes}; expected (rows, features)"
+            f"{len(names)} names, but the attributions (and values) have shape {shapes}; expected (samples, features)"
         )
     if top < 1:
         raise ParameterError(f"top={top}; expected at least 1")

@@ -28,19 +28,19 @@ class Explanation(ArrayLike):
         output: The name of the value whose score is explained.
         layer: What was asked to be explained in place of the inputs, a layer's or value's name; None for inputs.
         inputs: The model's inputs by name.
-        targets: What is explained for each row: the class, (N,) int64, or the weights that were given.
-        target_names: What each row's target is called; "" for weights that pick no class.
-        scores: The explained score f(x) of each row, float32 (N,); 1 - p for class 0 of one unit that is the
+        targets: What is explained for each sample: the class, (N,) int64, or the weights that were given.
+        target_names: What each sample's target is called; "" for weights that pick no class.
+        scores: The explained score f(x) of each sample, float32 (N,); 1 - p for class 0 of one unit that is the
             probability p of class 1. NaN where an exported file of another score does not tell.
         score_name: "probability" where the output is one, else "score".
-        baseline_scores: The score f(b) of the baseline for each row, float32 (N,); None without a path.
-        delta: How much a row's attributions miss f(x) - f(b) before the reducer, float32 (N,); None without a path.
+        baseline_scores: The score f(b) of the baseline for each sample, float32 (N,); None without a path.
+        delta: How much a sample's attributions miss f(x) - f(b) before the reducer, float32 (N,); None without a path.
         relative_gap: |delta| / |f(x) - f(b)|, |delta| where that is 0, float32 (N,); None without a path.
         spent_steps: How many gradients each sample took, (N,) int64, where a path takes as many as it needs; else None.
         axes: What the axes of each explained value are: "row", "height", "width", "channel", "step", "feature",
             "token", or "axis 2" where that is not known.
         features: The names of the columns of each explained value that has some, in the order of the attributions.
-        tokens: The tokens of each row, for texts; empty if they were not given.
+        tokens: The tokens of each sample, for texts; empty if they were not given.
         classes: The names of the classes; empty if they are not known.
         one_sample: Whether all of the attributions' first axis is one sample.
         as_dict: Whether the inputs were given by name, so that iterating gives names.
@@ -74,17 +74,17 @@ class Explanation(ArrayLike):
         return len(self.scores)
 
     def row(self, index: int) -> Explanation:
-        """The explanation of one row, with an axis of rows of size 1.
+        """The explanation of one sample, with an axis of samples of size 1.
 
         Raises:
-            ParameterError: If there is no such row.
+            ParameterError: If there is no such sample.
         """
         if not -self.rows <= index < self.rows:
             raise ParameterError(f"row={index}: the explanation has rows 0 to {self.rows - 1}.")
         return self.select([index % self.rows])
 
     def select(self, rows: Sequence[int] | slice) -> Explanation:
-        """The explanation of some rows."""
+        """The explanation of some samples."""
         if self.one_sample and len(self.attributions) and self.rows == 1:
             return self
         picked = np.arange(self.rows)[rows]
@@ -117,7 +117,7 @@ class Explanation(ArrayLike):
 
         Args:
             features: The names of the columns; by explained value where there are several.
-            tokens: The tokens of each row; rows that are padded may have fewer tokens than the attributions.
+            tokens: The tokens of each sample; padded ones may have fewer tokens than the attributions.
             classes: The names of the classes, in their order or by label.
 
         Raises:
@@ -129,7 +129,7 @@ class Explanation(ArrayLike):
         if tokens is not None:
             if isinstance(tokens, str) or len(tokens) != self.rows or any(isinstance(t, str) for t in tokens):
                 raise ShapeError(
-                    f"tokens={tokens!r:.80}: expected {self.rows} sequences of tokens, one for each row."
+                    f"tokens={tokens!r:.80}: expected {self.rows} sequences of tokens, one for each sample."
                 )
             found = replace(found, tokens=tuple(tuple(map(str, row)) for row in tokens))
         if classes is not None:
@@ -162,14 +162,14 @@ class Explanation(ArrayLike):
         """Draws the explanation; what is drawn is chosen by the kind of data.
 
         Args:
-            row: The row to draw; None for all: up to 12 images, series or texts, and of a table a summary.
+            row: The sample to draw; None for all: up to 12 images, series or texts, and of a table a summary.
             kind: "photo", "series", "table" or "tokens"; None to choose it by the axes, names and ranks.
             path: Where to write the figure; the suffix chooses the format (.png, .svg, .pdf).
             **options: What the picture of that kind takes, such as ``images``, ``title``, ``percentile``, ``top``; see
                 ``onnxattr.results.picture``.
 
         Raises:
-            ParameterError: If there is no such row or kind, or the path has another suffix.
+            ParameterError: If there is no such sample or kind, or the path has another suffix.
             ShapeError: If what is explained cannot be drawn so.
             RuntimeMissingError: If matplotlib is not installed.
         """

@@ -43,7 +43,7 @@ def png(explanation: Explanation) -> bytes | None:
 
 
 def _facts(explanation: Explanation) -> str:
-    """What is the same for all rows."""
+    """What is the same for all samples."""
     shapes = ", ".join(f"{name} {array.shape}" for name, array in explanation.attributions.items())
     facts = {"explained": shapes, "score": explanation.output, "layer": explanation.layer or ""}
     cells = "".join(f"<div>{_safe(key)}: {_safe(value)}</div>" for key, value in facts.items() if value)
@@ -51,7 +51,7 @@ def _facts(explanation: Explanation) -> str:
 
 
 def _rows(explanation: Explanation, name: str) -> str:
-    """A table of the first rows: target, scores, gap; of texts their tokens."""
+    """A table of the first samples: target, scores, gap; of texts their tokens."""
     texts: Sequence[str] = ()
     if _is_text(explanation, name):
         rows, maps = text_of(explanation, name)

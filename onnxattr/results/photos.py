@@ -29,7 +29,7 @@ def photo(explanation: Explanation, name: str, options: dict[str, Any]) -> Figur
     if images is None:
         images = _images_of(explanation, name, axis)
     elif len(images) != len(maps):
-        raise ShapeError(f"{len(images)} images were given for {len(maps)} rows; expected one for each.")
+        raise ShapeError(f"{len(images)} images were given for {len(maps)} samples; expected one for each.")
     style = options.pop("style", None) or ("cam" if explanation.method in _SMOOTH else "grain")
     marks = plots.Marks(
         options.pop("masks", None) or _masks(explanation, maps.shape, axis),
@@ -84,7 +84,7 @@ def _slices(maps: np.ndarray, axis: int | None) -> np.ndarray:
 
 
 def _masks(explanation: Explanation, shape: tuple[int, ...], axis: int | None) -> list[np.ndarray]:
-    """The regions that the targets of a segmentation pick, one (H, W) for each row; none for other targets."""
+    """The regions that the targets of a segmentation pick, one (H, W) for each sample; none for other targets."""
     targets = explanation.targets
     if targets.ndim < 3 or len(targets) != shape[0]:
         return []

@@ -18,7 +18,7 @@ from onnxattr.results.tables import table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: From this many columns without names on, a row is taken for a series.
+#: An input of at least this many columns without names is taken for a series.
 _SERIES = 64
 
 
@@ -31,7 +31,7 @@ def picture(
     """Draws an explanation.
 
     Args:
-        explanation: What is drawn: one row as fully as possible, several beside each other, a table as a summary.
+        explanation: What is drawn: one sample in full, several beside each other, several of a table as a summary.
         kind: "photo", "series", "table" or "tokens"; None for ``kind_of``.
         path: Where to write the figure.
         options: By name, ``of``: the explained value to draw, where there are several; ``title``; for photos

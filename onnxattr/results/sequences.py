@@ -49,7 +49,7 @@ def _series_of(explanation: Explanation, name: str, maps: np.ndarray, steps_last
 
 
 def text_of(explanation: Explanation, name: str) -> tuple[list[tuple[str, ...]], list[np.ndarray]]:
-    """The tokens of each row and one attribution for each; embeddings are summed up, for display only."""
+    """The tokens of each sample and one attribution for each; embeddings are summed up, for display only."""
     maps = batched(explanation, name)
     if maps.ndim == 3:
         maps = maps.sum(axis=-1)

@@ -107,7 +107,7 @@ def _explanation(about: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Exp
     sized = [arrays[name] for name in (*_ARRAYS, *_OPTIONAL) if name in arrays]
     target_names = _texts(about["target_names"])
     if any(array.ndim == 0 or len(array) != rows for array in sized) or len(target_names) not in (0, rows):
-        raise ValueError("its parts are of different numbers of rows")
+        raise ValueError("its parts hold different numbers of samples")
     if not groups["attributions"] or any(about[name].__class__ is not str for name in _TEXTS):
         raise ValueError("parts are missing")
     layer = about["layer"]
