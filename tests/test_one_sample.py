@@ -91,7 +91,7 @@ class TestInputsOfOneSample:
             method.explain(x[None], np.zeros((1, 5, 2)))
 
     def test_points_never_become_rows(self, tmp_path):
-        with pytest.raises(ModelError, match="points cannot be rows"):
+        with pytest.raises(ModelError, match="makes rows of points"):
             IntegratedGradients(model("centred")).export(tmp_path / "e.onnx", "batch", target="weights")
         with pytest.raises(ParameterError, match="one row of classes"):
             IntegratedGradients(model("centred")).export(tmp_path / "e.onnx", target="labels")
