@@ -201,6 +201,10 @@ def test_command_line_with_an_explainer(folder, capsys):
     assert "samples 1, 3" in capsys.readouterr().err
 
 
+SUM = node("ReduceSum", ["x", "axis"], ["s"])
+SUMMED = {"x": ["N", 2]}, {"y": ["N", 1]}, {"axis": np.array([1])}
+ONE_UNIT = build([SUM, node("Sigmoid", ["s"], ["y"])], *SUMMED)
+ONE_NUMBER = build([SUM, node("Neg", ["s"], ["y"])], *SUMMED)
 PATH = {"tolerance": 1e-7, "max_steps": 9, "points": "adaptive", "progress": False}
 CALLS = {
     "explain": lambda: Saliency(SOFTPLUS).explain(ROWS),
@@ -208,6 +212,8 @@ CALLS = {
     "dataset": lambda: Saliency(SOFTPLUS).explain(iter([ROWS])),
     "predict": lambda: Saliency(SOFTPLUS).predict(ROWS),
     "tunnel": lambda: attributions.NoiseTunnel(Saliency(SOFTPLUS), 2).explain(ROWS),
+    "weights of 0 on one unit": lambda: Saliency(ONE_UNIT).explain(ROWS, np.zeros((4, 1), np.float32)),
+    "labels of one number": lambda: Saliency(ONE_NUMBER).explain(ROWS, np.array([0, 0, 0, 0])),
     "a path that misses": lambda: IntegratedGradients(SOFTPLUS, **PATH).explain(ROWS[:1]),
     "its gap": lambda: IntegratedGradients(SOFTPLUS, **PATH).relative_gap(ROWS[:1]),
 }

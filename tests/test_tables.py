@@ -174,8 +174,9 @@ def test_kinds_of_columns(model):
     twice = pandas.concat([frame, frame[["age"]]], axis=1)
     with pytest.raises(ShapeError, match=r"named twice: \['age'\]"):
         method.explain(twice)
-    with pytest.warns(UserWarning, match="have no names.*'age', 'height'"):
+    with pytest.warns(UserWarning, match="have no names.*'age', 'height'") as said:
         np.testing.assert_array_equal(method.explain(pandas.DataFrame(plain)), method.explain(plain))
+    assert {warning.filename for warning in said} == {__file__}
 
 
 def test_a_baseline_with_names(model):

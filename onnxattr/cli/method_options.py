@@ -48,6 +48,23 @@ def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None
     )
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--reducer", choices=[*REDUCERS, "none"])
+    _add_path(parser)
+    _add_noise(parser)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument(
+        "--conv-layer", help="layer of a class activation map; the last convolution unless given"
+    )
+    parser.add_argument("--upsampling", choices=["bicubic", "bilinear", "nearest", "none"])
+    parser.add_argument("--variant", choices=["xplique", "paper"], help="form of GradCAMPP")
+    parser.add_argument("--relu-policy", choices=["all", "xplique"])
+    parser.add_argument(
+        "--precision", choices=["model", "float32"], help="float32 widens a half-precision model"
+    )
+    add_verify(parser, "auto (small models that were changed) unless given")
+
+
+def _add_path(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of methods on a path."""
     parser.add_argument("--steps", type=int, help="points on the path of IntegratedGradients")
     parser.add_argument("--points", choices=PLACES, help="adaptive: more points where the path needs them")
     parser.add_argument("--tolerance", type=float, help="add points until the relative gap is below it")
@@ -65,6 +82,10 @@ def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None
         metavar="FILE",
         help="baselines to average over, one a row: .npy or .csv; .npz for several inputs",
     )
+
+
+def _add_noise(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of noisy methods and of the tunnel."""
     parser.add_argument("--nb-samples", type=int, help="draws of the noisy methods")
     parser.add_argument("--noise", type=float, help="standard deviation of the noise")
     parser.add_argument(
@@ -77,17 +98,6 @@ def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None
         choices=NOISE_KINDS,
         help="whether the tunnel's --noise is a share of each sample's range",
     )
-    parser.add_argument("--seed", type=int)
-    parser.add_argument(
-        "--conv-layer", help="layer of a class activation map; the last convolution unless given"
-    )
-    parser.add_argument("--upsampling", choices=["bicubic", "bilinear", "nearest", "none"])
-    parser.add_argument("--variant", choices=["xplique", "paper"], help="form of GradCAMPP")
-    parser.add_argument("--relu-policy", choices=["all", "xplique"])
-    parser.add_argument(
-        "--precision", choices=["model", "float32"], help="float32 widens a half-precision model"
-    )
-    add_verify(parser, "auto (small models that were changed) unless given")
 
 
 def add_verify(parser: argparse.ArgumentParser, otherwise: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from onnxattr.graph.values import dims_of
 from onnxattr.loading.class_names import one_label, with_labels
 from onnxattr.loading.heads import is_binary, threshold
 from onnxattr.loading.prepared import Prepared
+from onnxattr.running.callers import warn_caller
 from onnxattr.running.frames import parts_given
 from onnxattr.running.input_values import check_range
 from onnxattr.scores.score import TargetKind
@@ -152,16 +152,7 @@ def as_targets(prepared: Prepared, given: Any, rows: int, kind: TargetKind | Non
     labelled = kind.labels and (len(dims) == 2 or is_binary(prepared.unit))
     shape = f"({', '.join([str(rows), *(str(d if d is not None else '?') for d in kind.dims)])}{',' * (not kind.dims)})"
     if given is None:
-        if labelled:
-            return Targets(labels=np.full(rows, -1, np.int64))
-        if len(dims) == 1 and kind.labels:
-            return Targets(weights=np.ones(rows, output.dtype.numpy()))
-        if kind.optional:
-            sizes = [dim if isinstance(dim, int) else 1 for dim in kind.dims]
-            return Targets(weights=np.zeros((rows, *sizes), kind.dtype.numpy()))
-        raise TargetError(
-            f"The output {output.name!r} has rank {len(dims)}: give targets, {kind.what} of shape {shape}."
-        )
+        return _default_targets(output, kind, labelled, rows, shape)
     if labelled:
         given = with_labels(given, prepared.class_names, class_count(prepared, dims), rows)
         given = given if (label := one_label(given)) is None else np.full(rows, label)
@@ -184,18 +175,47 @@ def as_targets(prepared: Prepared, given: Any, rows: int, kind: TargetKind | Non
             f"targets have shape {array.shape}; expected {kind.what} of shape {shape}{also}. Targets are not broadcast."
         )
     array = array.astype(kind.dtype.numpy())
+    _check_weights(array, kind, labelled and is_binary(prepared.unit))
+    return Targets(weights=array)
+
+
+def _default_targets(output: ir.Value, kind: TargetKind, labelled: bool, samples: int, shape: str) -> Targets:
+    """What is explained where nothing is given: the predicted class, or the only number there is.
+
+    Raises:
+        TargetError: If there is more than one number and no class.
+    """
+    dims = dims_of(output) or []
+    assert output.dtype is not None
+    if labelled:
+        return Targets(labels=np.full(samples, -1, np.int64))
+    if len(dims) == 1 and kind.labels:
+        return Targets(weights=np.ones(samples, output.dtype.numpy()))
+    if kind.optional:
+        sizes = [dim if isinstance(dim, int) else 1 for dim in kind.dims]
+        return Targets(weights=np.zeros((samples, *sizes), kind.dtype.numpy()))
+    raise TargetError(
+        f"The output {output.name!r} has rank {len(dims)}: give targets, {kind.what} of shape {shape}."
+    )
+
+
+def _check_weights(array: np.ndarray, kind: TargetKind, one_unit: bool) -> None:
+    """Checks weights on the output; ``one_unit``: whether the output is one unit that tells two classes apart.
+
+    Raises:
+        TargetError: If they are not finite, or explain nothing where something must be explained.
+    """
     if not np.isfinite(array.astype(np.float32)).all():
         raise TargetError("targets hold NaN or infinite values; expected finite weights.")
-    if kind.not_zero and (empty := np.flatnonzero(~array.reshape(rows, -1).any(axis=1))).size:
+    if kind.not_zero and (empty := np.flatnonzero(~array.reshape(len(array), -1).any(axis=1))).size:
         raise TargetError(
             f"targets are 0 everywhere in sample {empty[0]}; expected {kind.what}, with a target in each sample."
         )
-    if labelled and is_binary(prepared.unit) and (array == 0).any():
-        _warn(
+    if one_unit and (array == 0).any():
+        warn_caller(
             f"targets of shape {array.shape} are weights on the output's only unit: a weight of 0 explains nothing, "
             "its map is 0. Give classes as integer labels of shape (N,), or weights: +1 for class 1, -1 for class 0."
         )
-    return Targets(weights=array)
 
 
 def _labels(prepared: Prepared, array: np.ndarray, rows: int) -> Targets:
@@ -204,7 +224,7 @@ def _labels(prepared: Prepared, array: np.ndarray, rows: int) -> Targets:
     classes = class_count(prepared, dims_of(prepared.value(prepared.output)) or [])
     check_labels(array, classes if isinstance(classes, int) else None)
     if classes == 1 and prepared.unit is None and (array == 0).any():
-        _warn(
+        warn_caller(
             f"Label 0 explains the output's only column as it is. {_ONE_COLUMN} operator='regression' for a number."
         )
     return Targets(labels=array.astype(np.int64))
@@ -214,11 +234,6 @@ _ONE_COLUMN = (
     "It is not behind a sigmoid: if it is the logit of a binary classifier, pass operator='classification' for labels "
     "0 and 1, or weights of shape (N, 1), +1 for class 1 and -1 for class 0;"
 )
-
-
-def _warn(text: str) -> None:
-    """Warns at the caller of explain()."""
-    warnings.warn(text, stacklevel=6)
 
 
 def class_count(prepared: Prepared, shape: Sequence[Any]) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from onnxattr.errors import ShapeError
 from onnxattr.graph.values import dims_of
+from onnxattr.running.callers import warn_caller
 
 if TYPE_CHECKING:
     from onnxattr.loading.prepared import Prepared
@@ -83,9 +83,8 @@ def matched(frame: Any, wanted: Sequence[str], what: str) -> dict[str, np.ndarra
     """
     given = columns_of(frame)
     if given and not any(isinstance(name, str) for name in given) and len(given) == len(wanted):
-        warnings.warn(
-            f"{what}: the columns of the table have no names, so they are taken in the model's order, {_few(wanted)}.",
-            stacklevel=6,
+        warn_caller(
+            f"{what}: the columns of the table have no names, so they are taken in the model's order, {_few(wanted)}."
         )
         return {name: column(frame, own) for name, own in zip(wanted, given, strict=True)}
     twice = [name for name, count in Counter(given).items() if count > 1]
