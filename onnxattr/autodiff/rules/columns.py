@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxattr.autodiff.derived import derived
-from onnxattr.autodiff.registry import Cotangent, vjp
+from onnxattr.autodiff.registry import Cotangent, NodeView, vjp
 from onnxattr.autodiff.rules.conv import kernel_dims
-from onnxattr.autodiff.rules.linear import rank_of
 from onnxattr.autodiff.rules.sampling import Samples, linear_taps, samples
 from onnxattr.autodiff.rules.windows import pad_spatial
 from onnxattr.graph.builder import OpBuilder
 
 
 @derived("DeformConv")
-def deform_conv(op: OpBuilder, node: Any) -> ir.Value:
+def deform_conv(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = w times columns + b, columns = mask * x sampled at window positions moved by offset.
 
     columns' cotangent = w transposed times ybar; from there xbar, offsetbar and maskbar as for GridSample, zeros
     outside; wbar = ybar times the columns transposed.
     """
-    x, w, _, b, mask = [*node.inputs, None, None][:5]
-    y, kernel, group = node.outputs[0], kernel_dims(node)[2:], node.attributes.get_int("group", 1)
-    sets = op.Mul(op.shape(x, 0, 1), node.attributes.get_int("offset_group", 1))
+    (x, w, _), (b, mask) = node.required(3), node.inputs[3:]
+    y, kernel, group = node.outputs[0], kernel_dims(node)[2:], node.get_int("group")
+    sets = op.Mul(op.shape(x, 0, 1), node.get_int("offset_group"))
     columns = _moved_windows(op, node, kernel, sets).values(op)
     if mask is not None:
         columns = op.Mul(columns, op.Reshape(mask, op.Concat(op.shape(columns, 0, 2), [1], axis=0)))
@@ -39,14 +37,14 @@ def deform_conv(op: OpBuilder, node: Any) -> ir.Value:
     return product if b is None else op.Add(product, op.Reshape(b, [-1, *[1] * len(kernel)]))
 
 
-def _moved_windows(op: OpBuilder, node: Any, kernel: Sequence[int], sets: ir.Value) -> Samples:
+def _moved_windows(op: OpBuilder, node: NodeView, kernel: Sequence[int], sets: ir.Value) -> Samples:
     """The samples under every window of a DeformConv: x as (N * sets, C / sets, ...), samples in order (K, P)."""
-    x, _, offset = node.inputs[:3]
+    x, _, offset = node.required(3)
     rank, count = len(kernel), int(np.prod(kernel))
     strides, dilations = (node.attributes.get_ints(name, [1] * rank) for name in ("strides", "dilations"))
     pads = node.attributes.get_ints("pads", [0] * 2 * rank)
     moves = op.Reshape(offset, op.Concat(sets, [count, rank], op.shape(offset, 2), axis=0))
-    channels = op.Div(op.shape(x, 1, 2), node.attributes.get_int("offset_group", 1))
+    channels = op.Div(op.shape(x, 1, 2), node.get_int("offset_group"))
     parts = op.Reshape(x, op.Concat(sets, channels, op.shape(x, 2), axis=0))
     axes = []
     for axis, places in enumerate(np.indices(kernel).reshape(rank, count)):
@@ -61,10 +59,13 @@ def _moved_windows(op: OpBuilder, node: Any, kernel: Sequence[int], sets: ir.Val
 
 
 @vjp("Col2Im")
-def col2im(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = columns added onto the windows they belong to;  xbar = the windows of ybar laid out as columns."""
-    x, image, block = node.inputs
-    rank = rank_of(node.outputs[0], node) - 2
+def col2im(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = columns added onto the windows they belong to;  xbar = the windows of ybar laid out as columns.
+
+    Not derived: the operator is linear, and its adjoint is shorter than the operator itself.
+    """
+    x, image, block = node.required(3)
+    rank = node.rank(node.y) - 2
     strides, dilations = (node.attributes.get_ints(name, [1] * rank) for name in ("strides", "dilations"))
     pads = node.attributes.get_ints("pads", [0] * 2 * rank)
     windows = pad_spatial(op, ct, op.constant([*pads[:rank]]), op.constant([*pads[rank:]]))

@@ -125,7 +125,10 @@ def _identity(op: OpBuilder, value: ir.Value, axis: int) -> ir.Value:
 
 @vjp("Det")
 def det(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = determinant of x;  xbar = ybar times the cofactors of x, also where x has no inverse."""
+    """y = determinant of x;  xbar = ybar times the cofactors of x, also where x has no inverse.
+
+    Not derived: other operators give the determinant of a matrix of known size alone.
+    """
     x = node.x
     rank, size = node.rank(x), op.size(x, -1)
     kept, first = op.Range(0, op.Sub(size, 1), 1), op.Unsqueeze(op.Range(0, size, 1), [1])

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from onnxattr.autodiff.derived import derived
+from onnxattr.autodiff.registry import NodeView
 from onnxattr.autodiff.rules.sampling import (
     Samples,
     Taps,
@@ -48,9 +48,9 @@ class Bins:
         return op.Mul(op.ReduceSum(dense, [2, 3], keepdims=0), self.share)
 
 
-def _bins(op: OpBuilder, node: Any, rois: ir.Value, column: int, bins: int, size: ir.Value) -> Bins:
+def _bins(op: OpBuilder, node: NodeView, rois: ir.Value, column: int, bins: int, size: ir.Value) -> Bins:
     """The bins along one axis; ``column`` of the regions holds its start, ``column`` + 2 its end."""
-    scale = node.attributes.get_float("spatial_scale", 1.0)
+    scale = node.get_float("spatial_scale")
     half = node.attributes.get_string("coordinate_transformation_mode", "half_pixel") == "half_pixel"
     start, end = (
         op.Sub(op.Mul(op.Gather(rois, c, axis=1), scale), 0.5 if half else 0.0) for c in (column, column + 2)
@@ -59,7 +59,7 @@ def _bins(op: OpBuilder, node: Any, rois: ir.Value, column: int, bins: int, size
     # Where the extent is raised to 1, it does not depend on the region, at 1 itself neither.
     extent = extent if half else op.Where(op.LessOrEqual(extent, 1.0), 1.0, extent)
     width = op.Div(extent, float(bins))
-    ratio = node.attributes.get_int("sampling_ratio", 0)
+    ratio = node.get_int("sampling_ratio")
     counts = op.expand_like(float(ratio), width) if ratio > 0 else op.Ceil(width)
     # The 1 stands in where there are no regions.
     most = op.ReduceMax(op.Concat(counts, op.constant([1.0], rois.dtype), axis=0), keepdims=0)
@@ -79,15 +79,15 @@ def _bins(op: OpBuilder, node: Any, rois: ir.Value, column: int, bins: int, size
 
 
 @derived("RoiAlign")
-def roi_align(op: OpBuilder, node: Any) -> ir.Value:
+def roi_align(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = mean (or maximum) of samples of x in each bin of each region;  xbar = ybar times the samples' weights.
 
     roisbar = ybar times the slopes of x, moved with the region's ends; the number of samples is constant. At an element
     the slope is the one to its right, outside the image 0. The maximum is over single elements times their weight, as
     in ONNX Runtime; its ybar goes to the first, in the order of bins' samples.
     """
-    x, rois, images = node.inputs
-    shape = [node.attributes.get_int(name, 1) for name in ("output_height", "output_width")]
+    x, rois, images = node.required(3)
+    shape = [node.get_int(name) for name in ("output_height", "output_width")]
     sizes = [op.Squeeze(op.shape(x, axis, axis + 1)) for axis in (2, 3)]
     axes = [_bins(op, node, rois, 1 - axis, shape[axis], sizes[axis]) for axis in range(2)]
     if node.attributes.get_string("mode", "avg") != "max":
@@ -144,13 +144,13 @@ def _largest(op: OpBuilder, found: Samples, exists: ir.Value) -> ir.Value:
 
 
 @derived("MaxRoiPool")
-def max_roi_pool(op: OpBuilder, node: Any) -> ir.Value:
+def max_roi_pool(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = largest element of each bin of each region;  its ybar goes to the first element that equals y.
 
     The regions are rounded to elements: no gradient.
     """
-    x, rois = node.inputs
-    bins = node.attributes.get_ints("pooled_shape")
+    x, rois = node.required(2)
+    bins = node.get_ints("pooled_shape")
     images = op.Cast(op.Gather(rois, 0, axis=1), to=ir.DataType.INT64.value)
     axes = [_whole_elements(op, node, x, rois, axis, bins[axis]) for axis in range(2)]
     found, exists = _bin_elements(op, x, images, *zip(*axes, strict=True))
@@ -158,13 +158,13 @@ def max_roi_pool(op: OpBuilder, node: Any) -> ir.Value:
 
 
 def _whole_elements(
-    op: OpBuilder, node: Any, x: ir.Value, rois: ir.Value, axis: int, bins: int
+    op: OpBuilder, node: NodeView, x: ir.Value, rois: ir.Value, axis: int, bins: int
 ) -> tuple[Taps, ir.Value]:
     """The elements of each bin along an axis, of shape (regions, bins, elements), and which of them exist.
 
     In float32, as ONNX Runtime rounds.
     """
-    scale = np.float32(node.attributes.get_float("spatial_scale", 1.0))
+    scale = np.float32(node.get_float("spatial_scale"))
     regions = op.Mul(op.Cast(rois, to=ir.DataType.FLOAT.value), op.constant(scale))
     whole = op.Mul(op.Sign(regions), op.Floor(op.Add(op.Abs(regions), 0.5)))
     start, end = (op.Gather(whole, column - axis, axis=1) for column in (2, 4))

@@ -15,7 +15,6 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.derived import derived
 from onnxattr.autodiff.registry import Cotangent, NodeView, vjp
-from onnxattr.autodiff.rules.linear import rank_of
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 
@@ -207,16 +206,16 @@ def channels_first(op: OpBuilder, rows: ir.Value, like: ir.Value) -> ir.Value:
 
 
 @derived("GridSample")
-def grid_sample(op: OpBuilder, node: Any) -> ir.Value:
+def grid_sample(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = x sampled at the grid's positions;  xbar = ybar times the weights, added onto the elements read.
 
     gridbar = sum over channels of ybar times the slope of x at the position: 0 for nearest; at kinks as linear_taps.
     """
-    x, grid = node.inputs
-    rank = rank_of(x, node) - 2
-    corners = bool(node.attributes.get_int("align_corners", 0))
-    mode = node.attributes.get_string("mode", "linear").removeprefix("bi")
-    padding = node.attributes.get_string("padding_mode", "zeros")
+    x, grid = node.required(2)
+    rank = node.rank(x) - 2
+    corners = bool(node.get_int("align_corners"))
+    mode = node.get_string("mode").removeprefix("bi")
+    padding = node.get_string("padding_mode")
     pads: dict[str, Padding | None] = {
         "zeros": None,
         "border": lambda position, size: clip_to_axis(op, position, size),
@@ -226,7 +225,7 @@ def grid_sample(op: OpBuilder, node: Any) -> ir.Value:
     flat = op.cast_like(op.Reshape(grid, op.Concat(op.shape(grid, 0, 1), [-1, rank], axis=0)), x)
     axes = []
     for axis in range(rank):
-        size = op.Cast(op.Squeeze(op.shape(x, 2 + axis, 3 + axis)), to=x.dtype.value)
+        size = op.cast_like(op.Squeeze(op.shape(x, 2 + axis, 3 + axis)), x)
         # Rounded as the forward pass rounds, so that both see the same neighbours.
         shifted = op.Add(op.Gather(flat, rank - 1 - axis, axis=2), 1.0)
         if corners:
