@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.registry import Cotangent
+from onnxattr.autodiff.registry import Cotangent, Span
 from onnxattr.autodiff.rules.activation import above
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.graph.builder import OpBuilder
@@ -19,14 +18,14 @@ from onnxattr.graph.builder import OpBuilder
 RELU_LIKE = "ReluLike"
 
 
-def deconvnet_relu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def deconvnet_relu(op: OpBuilder, node: Span, ct: ir.Value) -> Sequence[Cotangent]:
     """y = relu(x);  xbar = relu(ybar), whatever x was (Zeiler and Fergus, 2014, arXiv 1311.2901)."""
     return (op.Relu(ct),)
 
 
-def guided_relu(op: OpBuilder, node: Any, ct: ir.Value) -> Sequence[Cotangent]:
+def guided_relu(op: OpBuilder, node: Span, ct: ir.Value) -> Sequence[Cotangent]:
     """y = relu(x);  xbar = relu(ybar) where x > 0, else 0 (Springenberg et al., 2015, arXiv 1412.6806)."""
-    return (above(op, node.inputs[0], 0.0, op.Relu(ct)),)
+    return (above(op, node.x, 0.0, op.Relu(ct)),)
 
 
 DECONVNET = STANDARD | {RELU_LIKE: deconvnet_relu}

@@ -192,7 +192,7 @@ def one_hot_encoder(op: OpBuilder, node: NodeView) -> ir.Value:
     if not categories or x.dtype == ir.DataType.STRING:
         raise UnsupportedOpError(f"OneHotEncoder node {node.name!r} encodes strings, which have no gradient.")
     whole = op.Unsqueeze(op.cast(x, ir.DataType.INT64), [-1])
-    return op.Cast(op.Equal(whole, op.constant(list(categories), ir.DataType.INT64)), to=_FLOAT.value)
+    return op.cast(op.Equal(whole, op.constant(list(categories), ir.DataType.INT64)), _FLOAT)
 
 
 @definition("ai.onnx.ml::ZipMap")

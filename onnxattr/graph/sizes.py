@@ -112,13 +112,14 @@ def contents(value: ir.Value | None) -> list[Size | None] | None:
         return None
     if "sizes" not in value.meta:
         value.meta["sizes"] = _contents(node)
-    return value.meta["sizes"]
+    known: list[Size | None] | None = value.meta["sizes"]
+    return known
 
 
 def _contents(node: ir.Node) -> list[Size | None] | None:
     if node.op_type == "Shape":
         dims = dims_of(node.inputs[0])
-        last = node.attributes.get_int("end", None)  # type: ignore[arg-type]
+        last = node.attributes.get_int("end", None)
         return None if dims is None else dims[node.attributes.get_int("start", 0) : last]
     first = contents(node.inputs[0]) if node.inputs else None
     if first is None:

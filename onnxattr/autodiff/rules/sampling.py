@@ -97,7 +97,8 @@ def _polynomial(op: OpBuilder, d: ir.Value, coefficients: Sequence[float]) -> ir
     result: Any = coefficients[0]
     for coefficient in coefficients[1:]:
         result = op.Add(op.Mul(d, result), coefficient)
-    return result
+    value: ir.Value = result
+    return value
 
 
 def _padded(

@@ -100,9 +100,8 @@ def _add_slices(op: OpBuilder, node: NodeView, ct: ir.Value) -> ir.Value | None:
     x, indices = node.required(2)
     if node.get_int("axis") not in (0, -node.rank(x)):
         return None
-    if indices.dtype != ir.DataType.INT64:
-        indices = op.Cast(indices, to=ir.DataType.INT64.value)
-    return op.ScatterND(op.zeros_like(x), op.Unsqueeze(indices, [-1]), ct, reduction="add")
+    places = op.Unsqueeze(op.cast(indices, ir.DataType.INT64), [-1])
+    return op.ScatterND(op.zeros_like(x), places, ct, reduction="add")
 
 
 @vjp("Unique")
