@@ -170,7 +170,7 @@ def read_cell(op: OpBuilder, node: NodeView, index: int) -> Cell:
         peepholes=peepholes,
         activations=_activations(node, index),
         clip=node.attributes.get("clip"),
-        input_forget=bool(node.get_int("input_forget")),
+        input_forget=kind == "LSTM" and bool(node.get_int("input_forget")),
     )
 
 
