@@ -351,7 +351,7 @@ def test_rows_that_are_not_apart_are_refused():
     ]  # fmt: skip
     weights = {"k": random(1, 3, 2, 3, 3), "axes": np.array([0])}
     model = build(nodes, {"x": ["N", 2, 6, 6]}, {"y": ["N", 3]}, weights)
-    with pytest.raises(ModelError, match="all rows are one sample; a map at a layer needs"):
+    with pytest.raises(ModelError, match=r"map at a layer needs .*all rows are one sample"):
         GradCAM(model)
 
 
