@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from onnx import GraphProto, NodeProto
 
-from .onnx_model import subgraphs
+from onnxattr.graph.subgraphs import bodies_of
 
 # Nodes that move elements without computing: where only these lie between two values, both hold the same numbers.
 LAYOUT_OPERATORS = frozenset({"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})
@@ -53,7 +53,7 @@ class GraphView:
 def outer_inputs(node: NodeProto) -> list[str]:
     """Values that a node or the graphs inside it read."""
     names = list(node.input)
-    for graph in subgraphs(node):
+    for graph in bodies_of(node):
         inner = {output for inner_node in graph.node for output in inner_node.output}
         inner.update(value.name for value in graph.input)
         inner.update(tensor.name for tensor in graph.initializer)
@@ -107,7 +107,7 @@ def rename_values(graph: GraphProto, names: Mapping[str, str]) -> None:
         for values in (node.input, node.output):
             for index, name in enumerate(values):
                 values[index] = names.get(name, name)
-        for inner in subgraphs(node):
+        for inner in bodies_of(node):
             rename_values(inner, names)
             for value in inner.output:
                 value.name = names.get(value.name, value.name)

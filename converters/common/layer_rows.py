@@ -36,7 +36,7 @@ def write_rows(converted: onnx.ModelProto, framework: str, rows: list[dict[str, 
     onnx_model.set_property(converted, METADATA_KEY, json.dumps(table))
 
 
-def set_aside_views(converted: onnx.ModelProto) -> None:
+def detach_views(converted: onnx.ModelProto) -> None:
     """Move the nodes that only the layer table needs, such as transpositions, from the graph to the metadata.
 
     ONNX Runtime computes every node of a file, and does not fuse a convolution with what follows if a layer's output

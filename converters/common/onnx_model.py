@@ -1,20 +1,21 @@
 """Finish a converted model: dimension names, shapes, versions, and the checks that need no other framework."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
+from onnx import ModelProto, NodeProto, ValueInfoProto
 
 from onnxattr.errors import ConversionError
+from onnxattr.graph.subgraphs import nodes_in
+from onnxattr.loading.reading.detached_weights import detach_weights
 
 BATCH = "N"
 CONVERTER_KEY = "onnxattr.converter"
 IR_VERSION = 8
-_SMALL_INITIALIZER_BYTES = 1024
 
 
 def set_inputs(model: ModelProto, specs: list[Any]) -> None:
@@ -91,19 +92,10 @@ def infer_shapes(model: ModelProto) -> None:
 
 
 def _without_weights(model: ModelProto) -> ModelProto:
-    """The model with its large initializers as inputs: shapes depend on the small ones only."""
-    light = ModelProto(ir_version=IR_VERSION)
-    light.opset_import.extend(model.opset_import)
-    graph = light.graph
-    graph.name = model.graph.name
-    graph.node.extend(model.graph.node)
-    graph.input.extend(model.graph.input)
-    graph.output.extend(model.graph.output)
-    for tensor in model.graph.initializer:
-        if tensor.ByteSize() <= _SMALL_INITIALIZER_BYTES:
-            graph.initializer.append(tensor)
-        else:
-            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    """The model with its large initializers as inputs, and without what it declares of inner values."""
+    light, _ = detach_weights(model)
+    light.ir_version = IR_VERSION
+    del light.graph.value_info[:]
     return light
 
 
@@ -133,7 +125,7 @@ def check_operators(model: ModelProto, layer_of: Callable[[str], str | None]) ->
         ConversionError: Lists operators, nodes, layers and what to do.
     """
     opsets = {entry.domain: entry.version for entry in model.opset_import}
-    unknown = [node for node in walk(model.graph) if not _has_schema(node, opsets)]
+    unknown = [node for node in nodes_in(model.graph) if not _has_schema(node, opsets)]
     if not unknown:
         return
     places = []
@@ -167,19 +159,6 @@ def check_model(model: ModelProto, inputs: list[str]) -> None:
         ) from error
 
 
-def walk(graph: GraphProto) -> Iterator[NodeProto]:
-    """All nodes of a graph and of the graphs inside them."""
-    for node in graph.node:
-        yield node
-        for inner in subgraphs(node):
-            yield from walk(inner)
-
-
-def subgraphs(node: NodeProto) -> list[GraphProto]:
-    """The graphs inside a node, as in If and Loop."""
-    return [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
-
-
 def set_property(model: ModelProto, key: str, value: str) -> None:
     """Set one entry of `metadata_props` and leave the others."""
     for entry in model.metadata_props:
@@ -197,7 +176,7 @@ def set_versions(model: ModelProto, opset: int, packages: Iterable[str], **other
 
 def prune_initializers(model: ModelProto) -> None:
     """Remove initializers that no node reads and that are no output."""
-    used = {name for node in walk(model.graph) for name in node.input}
+    used = {name for node in nodes_in(model.graph) for name in node.input}
     used.update(value.name for value in model.graph.output)
     unused = [index for index, tensor in enumerate(model.graph.initializer) if tensor.name not in used]
     for index in reversed(unused):

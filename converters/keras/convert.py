@@ -16,7 +16,7 @@ from onnxattr.loading.features import features_text
 from onnxattr.running.frames import column, columns_of, is_frame
 
 from ..common import dependencies, onnx_model
-from ..common.layer_rows import set_aside_views
+from ..common.layer_rows import detach_views
 from . import check as keras_check
 from . import loading as keras_loading
 from .inputs import ModelInputs, model_inputs
@@ -100,7 +100,7 @@ def to_onnx(
         with steps_within():
             keras_check.check(converted, model, inputs, traced, sample)
     _warn_of_loops(converted, model)
-    set_aside_views(converted)
+    detach_views(converted)
     if names and len(inputs.names) == 1:
         features = features_text({inputs.names[0]: [str(name) for name in names]})
         onnx_model.set_property(converted, FEATURES_KEY, features)

@@ -18,7 +18,7 @@ def write_table(model: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> Non
     """Store which value equals which step's output for some rows.
 
     A step's value lies behind the value of the step before, so of several equal ones the first is taken. The scores
-    of a linear classifier are inside one operator: what computes them is set aside, for onnxattr to put back.
+    of a linear classifier are inside one operator: what computes them is detached, for onnxattr to append.
 
     Args:
         model: The converted model; its values get the names of the steps, its metadata the table.
@@ -46,7 +46,7 @@ def write_table(model: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> Non
         table.append(row)
     _rename(graph, table)
     layer_rows.write_rows(model, "sklearn", table)
-    layer_rows.set_aside_views(model)
+    layer_rows.detach_views(model)
 
 
 def step_difference(found: np.ndarray, expected: np.ndarray) -> float:

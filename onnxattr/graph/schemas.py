@@ -68,19 +68,26 @@ def folded(node: ir.Node, opset: int) -> np.ndarray | None:
         if tensor is None or tensor.size > _FOLD_LIMIT or tensor.dtype not in _INTEGERS:
             return None
         arrays[str(value.name)] = tensor.numpy()
-    results = evaluated(ir.serde.serialize_node(node), opset, arrays, _FOLD_LIMIT)
+    results = evaluated(node, opset, arrays, _FOLD_LIMIT)
     if results is None or ir.DataType.from_numpy(results[0].dtype) not in _INTEGERS:
         return None
     return results[0]
 
 
+def run_node(node: ir.Node, opset: int, arrays: Mapping[str, np.ndarray]) -> list[Any]:
+    """The outputs of a node of ai.onnx on arrays by name, by ONNX's own evaluator."""
+    proto = ir.serde.serialize_node(node)
+    results: Any = ReferenceEvaluator(proto, opsets={"": opset}).run(None, dict(arrays))
+    return list(results)
+
+
 def evaluated(
-    node: onnx.NodeProto, opset: int, arrays: Mapping[str, np.ndarray], most: int
+    node: ir.Node, opset: int, arrays: Mapping[str, np.ndarray], most: int
 ) -> list[np.ndarray] | None:
-    """The outputs of a node of ai.onnx, by ONNX's own evaluator.
+    """The outputs of a node on constants, where they are small.
 
     Args:
-        node: The node; it has no subgraphs.
+        node: The node of ai.onnx; it has no subgraphs.
         opset: Its opset.
         arrays: Its inputs by name.
         most: Most elements that an output may have.
@@ -91,12 +98,11 @@ def evaluated(
     """
     if node.op_type not in _BOUNDED or math.prod(_elements(node, opset, arrays)) > most:
         return None
-    results: Any = ReferenceEvaluator(node, opsets={"": opset}).run(None, dict(arrays))
-    results = list(results)
+    results = run_node(node, opset, arrays)
     return None if any(getattr(result, "size", 0) > most for result in results) else results
 
 
-def _elements(node: onnx.NodeProto, opset: int, arrays: Mapping[str, np.ndarray]) -> list[int]:
+def _elements(node: ir.Node, opset: int, arrays: Mapping[str, np.ndarray]) -> list[int]:
     """Numbers whose product no output of a node has more elements than."""
     if node.op_type == "Concat":
         return [sum(array.size for array in arrays.values())]
@@ -112,8 +118,9 @@ def _elements(node: onnx.NodeProto, opset: int, arrays: Mapping[str, np.ndarray]
     data = {name: onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()}
     imports = [onnx.helper.make_opsetid("", opset)]
     schema = onnx.defs.get_schema(node.op_type, opset, "")
-    inferred = onnx.shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=imports)
-    dims = inferred[node.output[0]].tensor_type.shape.dim
+    proto = ir.serde.serialize_node(node)
+    inferred = onnx.shape_inference.infer_node_outputs(schema, proto, types, data, opset_imports=imports)
+    dims = inferred[proto.output[0]].tensor_type.shape.dim
     # What inference can't tell is taken for too much.
     return [dim.dim_value if dim.HasField("dim_value") else sys.maxsize for dim in dims]
 

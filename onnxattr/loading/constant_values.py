@@ -60,7 +60,7 @@ class ConstantValues:
         if not feeds or subgraphs_of(node) or len(feeds) < len({source.name for source in sources}):
             return None
         try:
-            results = evaluated(ir.serde.serialize_node(node), self._opset, feeds, _LARGEST_RESULT)
+            results = evaluated(node, self._opset, feeds, _LARGEST_RESULT)
         except Exception:
             # Whatever it stumbled over: what cannot be evaluated is not known.
             return None
@@ -80,12 +80,12 @@ class ConstantValues:
         return dims[slice(*(int(operand.item()) for operand in (*operands[:2], *operands[3:])))]
 
 
-def goes_on(body: ir.Graph, known: ConstantValues) -> bool:
+def goes_on(body: ir.Graph, constants: ConstantValues) -> bool:
     """Whether a Loop's body never ends it."""
     go: Any = body.outputs[0]
     while (producer := go.producer()) is not None and producer.op_type == "Identity":
         go = producer.inputs[0]
-    array = known(go)
+    array = constants(go)
     return go is body.inputs[1] or (array is not None and bool(array))
 
 

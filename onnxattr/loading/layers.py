@@ -84,7 +84,9 @@ def sources_of_views(metadata: Mapping[str, str]) -> dict[str, str]:
 
 def _views(text: str) -> onnx.GraphProto:
     try:
-        return onnx.GraphProto.FromString(base64.b64decode(text, validate=True))
+        views = onnx.GraphProto()
+        views.ParseFromString(base64.b64decode(text, validate=True))
+        return views
     except (ValueError, DecodeError) as error:
         raise ModelError(
             f"The metadata entry {VIEWS_KEY!r} is damaged ({error!r}); convert the model again."

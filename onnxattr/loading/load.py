@@ -24,12 +24,11 @@ from onnxattr.loading.passes.functions import expand
 from onnxattr.loading.passes.lengths import share_first_axis, tell_lengths_apart
 from onnxattr.loading.passes.matrices import multiply_matrices
 from onnxattr.loading.passes.node_names import name_nodes
-from onnxattr.loading.passes.old_operators import hide_experimental
+from onnxattr.loading.passes.old_operators import default_opset, hide_experimental
 from onnxattr.loading.passes.opsets import (
     NEWEST_OPSET,
     OPSET,
     check_versions,
-    default_opset,
     downgrade,
     set_ir_version,
     state_defaults,

@@ -79,12 +79,13 @@ class Prepared:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files that the model is read from: its own and those of its external data."""
-        return self.model.meta.get(FILES, ())
+        files: tuple[Path, ...] = self.model.meta.get(FILES, ())
+        return files
 
     @property
     def digest(self) -> str:
         """The SHA-256 of the model's file."""
-        return self.model.meta.get(DIGEST, "")
+        return str(self.model.meta.get(DIGEST, ""))
 
     @property
     def features(self) -> dict[str, tuple[str, ...]]:

@@ -145,15 +145,15 @@ def _worthwhile(model: ir.Model, original: onnx.ModelProto) -> bool:
 
 def _ends_soon(model: ir.Model) -> bool:
     """Whether all Loops are known to end, after few steps in all, and what Scans read has no long axis."""
-    known = ConstantValues(model.opset_imports.get("", 1))
+    constants = ConstantValues(model.opset_imports.get("", 1))
     nodes = list(nodes_of(model.graph))
     loops = [node for node in nodes if node.op_type == "Loop"]
     scanned = [
         value for node in nodes if node.op_type == "Scan" for value in node.inputs if value is not None
     ]
     longest = max((d for value in scanned for d in dims_of(value) or [] if isinstance(d, int)), default=0)
-    counted = longest <= _MOST_STEPS and all(own_steps(node, known) is not None for node in loops)
-    return counted and sum(all_steps(node, known) for node in loops_of(model.graph)) <= _MOST_STEPS
+    counted = longest <= _MOST_STEPS and all(own_steps(node, constants) is not None for node in loops)
+    return counted and sum(all_steps(node, constants) for node in loops_of(model.graph)) <= _MOST_STEPS
 
 
 def _takes_anything(proto: onnx.ModelProto) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from onnxattr.errors import ModelError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
-from onnxattr.loading.rows.independence import MEASURED, MIXED, PROVEN, UNDECIDED, Rows, independence
+from onnxattr.loading.rows.independence import EXTENTS, MEASURED, MIXED, PROVEN, UNDECIDED, Rows, independence
 from onnxattr.running.arrays import take
 
 Feeds = Mapping[str, np.ndarray]
@@ -20,8 +20,6 @@ Run = Callable[[Feeds], np.ndarray]
 #: How many rows are compared, and what rounding may do, by the size of a float in bytes.
 _COMPARED = 3
 _TOLERANCE = {2: 2e-2, 4: 1e-4, 8: 1e-8}
-#: What unknown sizes are tried as where there are no inputs.
-_EXTENTS = (16, 64, 224)
 
 
 def compared(prepared: Prepared, run: Run, feeds: Feeds) -> Rows:
@@ -72,7 +70,7 @@ def _at_sizes(prepared: Prepared, feeds: Feeds) -> Rows:
 def made_up(prepared: Prepared, run: Run) -> dict[str, np.ndarray] | None:
     """Inputs of the declared shapes that the model can be run on; None if it takes none that were tried."""
     rng = np.random.default_rng(0)
-    for extent in _EXTENTS:
+    for extent in EXTENTS:
         feeds = {}
         for value in prepared.inputs:
             dims = dims_of(value) or []

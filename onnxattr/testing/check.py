@@ -14,6 +14,7 @@ from onnx.reference.op_run import OpRun
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.gradient import vjp
+from onnxattr.graph.subgraphs import bodies_of
 from onnxattr.loading.reading.source import ModelSource, read_proto
 from onnxattr.session import Session
 from onnxattr.testing.evaluator import CORRECTED
@@ -169,10 +170,10 @@ def _graph_as_double(graph: onnx.GraphProto) -> None:
             )
         if node.op_type == "Constant" and node.output[0] in scales:
             continue
+        for body in bodies_of(node):
+            _graph_as_double(body)
         for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                _graph_as_double(attribute.g)
-            elif attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type == single:
+            if attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type == single:
                 wider = onnx.numpy_helper.to_array(attribute.t).astype(np.float64)
                 attribute.t.CopyFrom(onnx.numpy_helper.from_array(wider, attribute.t.name))
             elif attribute.name in ("to", "dtype") and attribute.i == single:

@@ -80,14 +80,14 @@ class Contents:
     """What is known of the values of these types in one graph and its subgraphs.
 
     Attributes:
-        known: Looks up arrays that are known before a run.
+        constants: Looks up constant values.
         replace: Lets all that reads a value read another.
         symbols: The sizes of the model's inputs that have names.
         sequences: The elements of sequences, or how they are made from one value.
         optionals: What optional values hold, None for nothing.
     """
 
-    known: ConstantValues
+    constants: ConstantValues
     replace: Callable[[OpBuilder, ir.Value, ir.Value], None]
     symbols: Set[str]
     sequences: dict[ir.Value, list[ir.Value] | EvenParts | Stack] = field(default_factory=dict)
@@ -112,7 +112,7 @@ class Contents:
 
 
 def _sequence_at(contents: Contents, op: OpBuilder, node: Any) -> None:
-    held, position = contents.sequences.get(node.inputs[0]), contents.known(node.inputs[1])
+    held, position = contents.sequences.get(node.inputs[0]), contents.constants(node.inputs[1])
     if isinstance(held, (EvenParts, Stack)):
         contents.replace(op, node.outputs[0], held.at(op, node.inputs[1]))
     elif held and position is None and alike(held):
@@ -141,7 +141,7 @@ def _sequence_edit(contents: Contents, op: OpBuilder, node: Any) -> None:
     """SequenceInsert and SequenceErase; without a position, at the end."""
     held, insert = contents.elements(node.inputs[0]), node.op_type == "SequenceInsert"
     place = node.inputs[1 + insert] if len(node.inputs) > 1 + insert else None
-    position = contents.known(place)
+    position = contents.constants(place)
     if held is None or len(held) > _MOST_EDITED or (place is not None and position is None):
         return
     edited = list(held)
@@ -162,7 +162,7 @@ def _sequence_length(contents: Contents, op: OpBuilder, node: Any) -> None:
 
 def _split_to_sequence(contents: Contents, op: OpBuilder, node: Any) -> None:
     x, split = node.inputs[0], node.inputs[1] if len(node.inputs) > 1 else None
-    dims, sizes = dims_of(x), contents.known(split)
+    dims, sizes = dims_of(x), contents.constants(split)
     if dims is None:
         return
     axis = node.attributes.get_int("axis", 0) % len(dims)

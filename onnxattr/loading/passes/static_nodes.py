@@ -89,9 +89,9 @@ class _Resolver:
 
     def __init__(self, graph: ir.Graph, opset: int):
         self._op = OpBuilder(graph, opset, prefix="static")
-        self._known = ConstantValues(opset)
+        self._constants = ConstantValues(opset)
         symbols = {dim for value in graph.inputs for dim in dims_of(value) or [] if isinstance(dim, str)}
-        self._contents = Contents(self._known, self._replace, symbols)
+        self._contents = Contents(self._constants, self._replace, symbols)
         self._changed = False
         self._room = _MOST_NODES
 
@@ -136,12 +136,12 @@ class _Resolver:
     def _fold(self, op: OpBuilder, node: ir.Node) -> None:
         """Writes known integers down: ONNX's inference follows fewer operators, and shapes depend on them."""
         for value in node.outputs:
-            array = self._known(value) if value.uses() and not value.is_graph_output() else None
+            array = self._constants(value) if value.uses() and not value.is_graph_output() else None
             if array is not None and array.dtype.kind in "ib":
                 self._replace(op, value, op.constant(array))
 
     def _if(self, op: OpBuilder, node: ir.Node) -> None:
-        condition = self._known(node.inputs[0])
+        condition = self._constants(node.inputs[0])
         if condition is None:
             return
         body = node.attributes["then_branch" if condition.item() else "else_branch"].as_graph()
@@ -159,13 +159,13 @@ class _Resolver:
 
         A Loop of another number of steps may do nothing but append to sequences.
         """
-        (body,), trips, go = subgraphs_of(node), self._known(node.inputs[0]), node.inputs[1]
+        (body,), trips, go = subgraphs_of(node), self._constants(node.inputs[0]), node.inputs[1]
         count, slices = len(node.inputs) - 2, len(body.outputs) - len(node.inputs) + 1
         held = any(map(self._contents.holds, (*node.inputs, *captures_of(node))))
-        unending = go is None or (self._known(go) is not None and bool(self._known(go)))
+        unending = go is None or (self._constants(go) is not None and bool(self._constants(go)))
         if not held:
             return
-        steps = -1 if trips is None or not unending or not goes_on(body, self._known) else int(trips)
+        steps = -1 if trips is None or not unending or not goes_on(body, self._constants) else int(trips)
         if not bool(slices) <= steps <= _MOST_STEPS or not self._fits(body, steps):
             if self._as_far_as_read(op, node, body):
                 return
@@ -209,7 +209,7 @@ class _Resolver:
             return False
         k, final = used[0], node.outputs[used[0]]
         readers = [reader for reader, _ in final.uses()]
-        places = [self._known(reader.inputs[1]) for reader in readers if reader.op_type == "SequenceAt"]
+        places = [self._constants(reader.inputs[1]) for reader in readers if reader.op_type == "SequenceAt"]
         known = [int(place) for place in places if place is not None]
         if len(known) < len(readers) or min(known) < 0:
             return False

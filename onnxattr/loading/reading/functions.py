@@ -7,7 +7,8 @@ import onnx.inliner
 
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.errors import ModelError
-from onnxattr.loading.passes.opsets import NEWEST_OPSET, OPSET, default_opset
+from onnxattr.loading.passes.old_operators import default_opset
+from onnxattr.loading.passes.opsets import NEWEST_OPSET, OPSET
 
 
 def inline(proto: onnx.ModelProto, opset: int, rules: RuleTable) -> onnx.ModelProto:

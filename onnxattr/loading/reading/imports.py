@@ -7,7 +7,8 @@ import onnx
 from onnxattr.autodiff.registry import op_name
 from onnxattr.decompositions.standard import DEFINITIONS
 from onnxattr.graph.subgraphs import nodes_in
-from onnxattr.loading.passes.opsets import OPSET, default_opset
+from onnxattr.loading.passes.old_operators import default_opset
+from onnxattr.loading.passes.opsets import OPSET
 
 _CONTRIB = "com.microsoft"
 

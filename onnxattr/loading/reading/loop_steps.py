@@ -10,19 +10,19 @@ from onnxattr.graph.subgraphs import nodes_of, subgraphs_of
 from onnxattr.loading.constant_values import ConstantValues, goes_on
 
 
-def own_steps(node: ir.Node, known: ConstantValues) -> int | None:
+def own_steps(node: ir.Node, constants: ConstantValues) -> int | None:
     """Steps of a Loop, None if they are not known or a condition may end it earlier."""
-    (body,), trips = subgraphs_of(node), known(node.inputs[0])
+    (body,), trips = subgraphs_of(node), constants(node.inputs[0])
     go = node.inputs[1] if len(node.inputs) > 1 else None
-    if trips is None or trips.size != 1 or not goes_on(body, known) or not (go is None or known(go)):
+    if trips is None or trips.size != 1 or not goes_on(body, constants) or not (go is None or constants(go)):
         return None
     return int(trips.item())
 
 
-def all_steps(node: ir.Node, known: ConstantValues) -> int:
+def all_steps(node: ir.Node, constants: ConstantValues) -> int:
     """Steps of a Loop and of the Loops in it together; one where they are not known."""
-    steps = own_steps(node, known)
-    inner = sum(all_steps(loop, known) for body in subgraphs_of(node) for loop in loops_of(body))
+    steps = own_steps(node, constants)
+    inner = sum(all_steps(loop, constants) for body in subgraphs_of(node) for loop in loops_of(body))
     return (1 if steps is None else steps) * max(inner, 1)
 
 

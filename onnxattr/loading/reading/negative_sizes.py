@@ -102,14 +102,14 @@ def _check_one_by_one(proto: onnx.ModelProto) -> None:
     opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
     model = ir.serde.deserialize_model(proto)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    known = ConstantValues(opset)
+    constants = ConstantValues(opset)
     for graph in graphs_of(model.graph):
         for node in graph:
             if node.domain not in ("", "ai.onnx"):
                 continue
             # What is wrong with a node is said later.
             with contextlib.suppress(RuleError, onnx.defs.SchemaError, RuntimeError):
-                infer(node, opset, known)
+                infer(node, opset, constants)
             for value in node.outputs:
                 for size in dims_of(value) or []:
                     if isinstance(size, int) and size < 0:

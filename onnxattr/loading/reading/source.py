@@ -56,9 +56,10 @@ def read_proto(source: ModelSource) -> onnx.ModelProto:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if is_keras(path):
-            return converter("keras").to_onnx(path)
+            proto: onnx.ModelProto = converter("keras").to_onnx(path)
+            return proto
         return _parse(_bytes_of(path), str(path))
-    found = converted(source)
+    found: onnx.ModelProto = converted(source)
     if found is not source:
         return found
     raise ModelError(

@@ -88,8 +88,8 @@ def check_sizes(proto: onnx.ModelProto, opset: int, weights: Collection[str]) ->
 def _stored(proto: onnx.ModelProto, weights: Collection[str]) -> int:
     """Bytes of the weights."""
     inside = sum(len(tensor.raw_data) for graph in graphs_in(proto.graph) for tensor in graph.initializer)
-    aside = _types(proto.graph)
-    return inside + int(sum(aside[name].size for name in weights if name in aside))
+    detached = _types(proto.graph)
+    return inside + int(sum(detached[name].size for name in weights if name in detached))
 
 
 def _types(graph: onnx.GraphProto) -> dict[str, _Type]:
@@ -127,17 +127,17 @@ def _computed(proto: onnx.ModelProto, opset: int) -> dict[str, _Type]:
     """The types of values where they follow from integers that nodes compute, in graph order."""
     model = ir.serde.deserialize_model(proto)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    known = ConstantValues(opset)
+    constants = ConstantValues(opset)
     for graph in graphs_of(model.graph):
         for node in graph:
             if node.domain in ("", "ai.onnx") and _open(node):
                 # What is wrong with a node is said later.
                 with contextlib.suppress(RuleError, onnx.defs.SchemaError, RuntimeError):
-                    infer(node, opset, known)
+                    infer(node, opset, constants)
             if node.op_type == "Loop":
-                _check_steps(node, known)
+                _check_steps(node, constants)
     return {
-        str(value.name): _Type(_itemsize(value.dtype), _least_dims(value, known))
+        str(value.name): _Type(_itemsize(value.dtype), _least_dims(value, constants))
         for value in values_of(model.graph)
         if value.dtype is not None and value.shape is not None
     }
@@ -150,13 +150,13 @@ def _open(node: ir.Node) -> bool:
     return tensors and any(d is None or not all(map(_is_size, d)) for d in dims)
 
 
-def _least_dims(value: ir.Value, known: ConstantValues) -> list[int | None]:
+def _least_dims(value: ir.Value, constants: ConstantValues) -> list[int | None]:
     """The sizes of a value; unknown ones at least as often as a Tile repeats them or as much as a Pad adds."""
     dims: list[int | None] = [dim if isinstance(dim, int) else None for dim in value.shape or []]
     node = value.producer()
     if None not in dims or node is None or len(node.inputs) < 2:
         return dims
-    given = known(node.inputs[1]) if node.op_type in ("Tile", "Pad") else None
+    given = constants(node.inputs[1]) if node.op_type in ("Tile", "Pad") else None
     if given is None or len(node.inputs) > 3:
         return dims
     added = given if node.op_type == "Tile" else given.reshape(2, -1).sum(axis=0)
@@ -164,16 +164,16 @@ def _least_dims(value: ir.Value, known: ConstantValues) -> list[int | None]:
     return [least[axis] if dim is None and least[axis] > 1 else dim for axis, dim in enumerate(dims)]
 
 
-def _check_steps(node: ir.Node, known: ConstantValues) -> None:
+def _check_steps(node: ir.Node, constants: ConstantValues) -> None:
     """Checks the number of steps of a Loop that does not decide by itself when it ends.
 
     Raises:
         ModelError: If it takes too many, or they give more than the memory holds.
     """
-    (body,), steps = subgraphs_of(node), own_steps(node, known)
+    (body,), steps = subgraphs_of(node), own_steps(node, constants)
     if steps is None:
         return
-    total, limit = all_steps(node, known), _MOST_STEPS
+    total, limit = all_steps(node, constants), _MOST_STEPS
     of_sequences = ""
     if grows_sequences(node):
         limit, of_sequences = _MOST_STEPS_OF_SEQUENCES, " over sequences"

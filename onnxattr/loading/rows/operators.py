@@ -40,7 +40,8 @@ def _others(seen: Any, start: int = 1) -> np.ndarray:
     """Weights as a number: what depends on no row, or cannot be seen through."""
     rest = [value.rows for value in seen[start:] if value is not None]
     flat = [near(rows.reshape(-1), [0]) for rows in rest]
-    return union([nothing(1), *flat])[0]
+    read: np.ndarray = union([nothing(1), *flat])[0]
+    return read
 
 
 def _over_axis(default: int) -> Handler:

@@ -138,7 +138,8 @@ def copies(rows: np.ndarray, axis: int, shape: Shape, batch: int) -> np.ndarray:
     if shape[axis] % batch:
         return rows | np.uint8(UNSEEN)
     bits = np.repeat(1 << (MOST_ROWS + np.arange(batch)), shape[axis] // batch).astype(np.uint8)
-    return rows | at_axis(bits, axis, len(shape))
+    united: np.ndarray = rows | at_axis(bits, axis, len(shape))
+    return united
 
 
 def compared(first: np.ndarray | None, second: np.ndarray, batch: int) -> np.ndarray:

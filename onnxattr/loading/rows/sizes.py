@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
 
+from onnxattr.graph.schemas import run_node
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.rows.operators import ELEMENTWISE
 from onnxattr.loading.rows.sets import Seen, Shape
@@ -77,14 +77,12 @@ def evaluated(
     feeds = {
         str(value.name): operand.known
         for value, operand in zip(node.inputs, operands, strict=True)
-        if value is not None and operand is not None
+        if value is not None and operand is not None and operand.known is not None
     }
     try:
-        proto = ir.serde.serialize_node(node)
-        results = ReferenceEvaluator(proto, opsets={"": opset}).run(None, feeds)
+        arrays = [np.asarray(result) for result in run_node(node, opset, feeds)]
     except Exception:
         return None
-    arrays = [np.asarray(result) for result in results]  # type: ignore[union-attr]
     return arrays if all(array.size <= LARGEST for array in arrays) else None
 
 

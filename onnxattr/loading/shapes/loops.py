@@ -121,7 +121,7 @@ def _known(type_proto: onnx.TypeProto) -> onnx.TypeProto.Tensor | None:
 def _states(proto: onnx.ModelProto) -> Iterator[State]:
     """The states of every Loop, those of outer Loops first."""
     for number, (graph, node, scope) in enumerate(_loops(proto.graph, {})):
-        body = next(a.g for a in node.attribute if a.name == "body")
+        (body,) = bodies_of(node)
         inputs = list(node.input[2:])
         triples = zip(inputs, body.input[2:], body.output[1:], node.output, strict=False)
         for k, (start, before, after, final) in enumerate(triples):
