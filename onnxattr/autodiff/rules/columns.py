@@ -23,16 +23,16 @@ def deform_conv(op: OpBuilder, node: NodeView) -> ir.Value:
     outside; wbar = ybar times the columns transposed.
     """
     (x, w, _), (b, mask) = node.required(3), node.inputs[3:]
-    y, kernel, group = node.outputs[0], kernel_dims(node)[2:], node.get_int("group")
+    y, kernel, group = node.y, kernel_dims(node)[2:], node.get_int("group")
     sets = op.Mul(op.shape(x, 0, 1), node.get_int("offset_group"))
     columns = _moved_windows(op, node, kernel, sets).values(op)
     if mask is not None:
-        columns = op.Mul(columns, op.Reshape(mask, op.Concat(op.shape(columns, 0, 2), [1], axis=0)))
+        columns = op.Mul(columns, op.reshape(mask, [op.shape(columns, 0, 2), 1]))
     # (N * sets, K * P, C / sets) to (N, G, C / G * K, P).
     rows = op.Mul(op.shape(w, 1, 2), int(np.prod(kernel)))
     groups = op.Concat(op.shape(y, 0, 1), [group], rows, op.ReduceProd(op.shape(y, 2), keepdims=1), axis=0)
     columns = op.Reshape(op.Transpose(columns, perm=[0, 2, 1]), groups)
-    grouped_w = op.Reshape(w, op.Concat([group], op.Div(op.shape(w, 0, 1), group), [-1], axis=0))
+    grouped_w = op.reshape(w, [group, op.Div(op.shape(w, 0, 1), group), -1])
     product = op.reshape_like(op.MatMul(grouped_w, columns), y)
     return product if b is None else op.Add(product, op.Reshape(b, [-1, *[1] * len(kernel)]))
 
@@ -41,19 +41,19 @@ def _moved_windows(op: OpBuilder, node: NodeView, kernel: Sequence[int], sets: i
     """The samples under every window of a DeformConv: x as (N * sets, C / sets, ...), samples in order (K, P)."""
     x, _, offset = node.required(3)
     rank, count = len(kernel), int(np.prod(kernel))
-    strides, dilations = (node.attributes.get_ints(name, [1] * rank) for name in ("strides", "dilations"))
-    pads = node.attributes.get_ints("pads", [0] * 2 * rank)
-    moves = op.Reshape(offset, op.Concat(sets, [count, rank], op.shape(offset, 2), axis=0))
+    strides, dilations = ((node.get_ints(name) or [1] * rank) for name in ("strides", "dilations"))
+    pads = node.get_ints("pads") or [0] * 2 * rank
+    moves = op.reshape(offset, [sets, count, rank, op.shape(offset, 2)])
     channels = op.Div(op.shape(x, 1, 2), node.get_int("offset_group"))
-    parts = op.Reshape(x, op.Concat(sets, channels, op.shape(x, 2), axis=0))
+    parts = op.reshape(x, [sets, channels, op.shape(x, 2)])
     axes = []
     for axis, places in enumerate(np.indices(kernel).reshape(rank, count)):
         inside = op.constant((places * dilations[axis] - pads[axis]).reshape(count, *[1] * rank), x.dtype)
-        outputs = op.Squeeze(op.shape(offset, 2 + axis, 3 + axis))
+        outputs = op.size(offset, 2 + axis)
         windows = op.cast_like(op.Mul(op.Range(0, outputs, 1), strides[axis]), x)
         first = op.Add(inside, op.Reshape(windows, [-1, *[1] * (rank - 1 - axis)]))
-        position = op.Reshape(op.Add(op.Gather(moves, axis, axis=2), first), op.Concat(sets, [-1], axis=0))
-        size = op.cast_like(op.Squeeze(op.shape(x, 2 + axis, 3 + axis)), x)
+        position = op.reshape(op.Add(op.Gather(moves, axis, axis=2), first), [sets, -1])
+        size = op.cast_like(op.size(x, 2 + axis), x)
         axes.append(linear_taps(op, position, size))
     return samples(op, parts, axes)
 
@@ -66,8 +66,8 @@ def col2im(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """
     x, image, block = node.required(3)
     rank = node.rank(node.y) - 2
-    strides, dilations = (node.attributes.get_ints(name, [1] * rank) for name in ("strides", "dilations"))
-    pads = node.attributes.get_ints("pads", [0] * 2 * rank)
+    strides, dilations = ((node.get_ints(name) or [1] * rank) for name in ("strides", "dilations"))
+    pads = node.get_ints("pads") or [0] * 2 * rank
     windows = pad_spatial(op, ct, op.constant([*pads[:rank]]), op.constant([*pads[rank:]]))
     for axis in range(rank):
         length, size = (op.Gather(value, axis) for value in (image, block))

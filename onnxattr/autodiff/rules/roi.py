@@ -51,7 +51,7 @@ class Bins:
 def _bins(op: OpBuilder, node: NodeView, rois: ir.Value, column: int, bins: int, size: ir.Value) -> Bins:
     """The bins along one axis; ``column`` of the regions holds its start, ``column`` + 2 its end."""
     scale = node.get_float("spatial_scale")
-    half = node.attributes.get_string("coordinate_transformation_mode", "half_pixel") == "half_pixel"
+    half = node.get_string("coordinate_transformation_mode") == "half_pixel"
     start, end = (
         op.Sub(op.Mul(op.Gather(rois, c, axis=1), scale), 0.5 if half else 0.0) for c in (column, column + 2)
     )
@@ -63,7 +63,7 @@ def _bins(op: OpBuilder, node: NodeView, rois: ir.Value, column: int, bins: int,
     counts = op.expand_like(float(ratio), width) if ratio > 0 else op.Ceil(width)
     # The 1 stands in where there are no regions.
     most = op.ReduceMax(op.Concat(counts, op.constant([1.0], rois.dtype), axis=0), keepdims=0)
-    sample = op.cast_like(op.Range(0, op.Cast(most, to=ir.DataType.INT64.value), 1), rois)
+    sample = op.cast_like(op.Range(0, op.cast(most, ir.DataType.INT64), 1), rois)
     counts = op.Unsqueeze(counts, [1, 2])
     share = op.Div(1.0, op.Max(counts, 1.0))
     bin_index = op.constant(np.arange(bins).reshape(1, bins, 1), rois.dtype)
@@ -88,13 +88,13 @@ def roi_align(op: OpBuilder, node: NodeView) -> ir.Value:
     """
     x, rois, images = node.required(3)
     shape = [node.get_int(name) for name in ("output_height", "output_width")]
-    sizes = [op.Squeeze(op.shape(x, axis, axis + 1)) for axis in (2, 3)]
+    sizes = [op.size(x, axis) for axis in (2, 3)]
     axes = [_bins(op, node, rois, 1 - axis, shape[axis], sizes[axis]) for axis in range(2)]
-    if node.attributes.get_string("mode", "avg") != "max":
+    if node.get_string("mode") != "max":
         return _mean(op, x, images, *(bins.matrix(op, size) for bins, size in zip(axes, sizes, strict=True)))
     counted = [op.Expand(op.Unsqueeze(bins.counted, [3]), op.shape(bins.taps.index)) for bins in axes]
     found, exists = _bin_elements(op, x, images, [bins.taps for bins in axes], counted)
-    return channels_first(op, _largest(op, found, exists), node.outputs[0])
+    return channels_first(op, _largest(op, found, exists), node.y)
 
 
 def _mean(op: OpBuilder, x: ir.Value, images: ir.Value, rows: ir.Value, columns: ir.Value) -> ir.Value:
@@ -102,12 +102,10 @@ def _mean(op: OpBuilder, x: ir.Value, images: ir.Value, rows: ir.Value, columns:
 
     One product with all images, whose other rows are zeros: no image is copied for each of its regions.
     """
-    one_hot = op.cast_like(
-        op.Equal(op.Unsqueeze(images, [1]), op.Range(0, op.Squeeze(op.shape(x, 0, 1)), 1)), x
-    )
+    one_hot = op.cast_like(op.Equal(op.Unsqueeze(images, [1]), op.Range(0, op.size(x, 0), 1)), x)
     spread = op.Flatten(op.Mul(op.Unsqueeze(rows, [2]), op.Unsqueeze(one_hot, [1, 3])), axis=2)
     product = op.MatMul(spread, op.Flatten(op.Transpose(x, perm=[0, 2, 1, 3]), axis=2))
-    apart = op.Reshape(product, op.Concat(op.shape(rows, 0, 2), op.shape(x, 1, 2), op.shape(x, 3, 4), axis=0))
+    apart = op.reshape(product, [op.shape(rows, 0, 2), op.shape(x, 1, 2), op.shape(x, 3, 4)])
     turned = op.Transpose(columns, perm=[0, 2, 1])
     return op.MatMul(op.Transpose(apart, perm=[0, 2, 1, 3]), op.Unsqueeze(turned, [1]))
 
@@ -127,9 +125,9 @@ def _over_bins(op: OpBuilder, values: Sequence[ir.Value]) -> list[ir.Value]:
     spread = []
     for value, axis in zip(values, (2, 1), strict=True):
         count = op.ReduceProd(op.shape(value, 2), keepdims=1)
-        flat = op.Unsqueeze(op.Reshape(value, op.Concat(op.shape(value, 0, 2), count, axis=0)), [axis])
-        repeated = op.Expand(flat, op.Concat(regions, rows, columns, [1], axis=0))
-        spread.append(op.Reshape(repeated, op.Concat(regions, op.Mul(rows, columns), count, axis=0)))
+        flat = op.Unsqueeze(op.reshape(value, [op.shape(value, 0, 2), count]), [axis])
+        repeated = op.expand(flat, [regions, rows, columns, 1])
+        spread.append(op.reshape(repeated, [regions, op.Mul(rows, columns), count]))
     return spread
 
 
@@ -151,10 +149,10 @@ def max_roi_pool(op: OpBuilder, node: NodeView) -> ir.Value:
     """
     x, rois = node.required(2)
     bins = node.get_ints("pooled_shape")
-    images = op.Cast(op.Gather(rois, 0, axis=1), to=ir.DataType.INT64.value)
+    images = op.cast(op.Gather(rois, 0, axis=1), ir.DataType.INT64)
     axes = [_whole_elements(op, node, x, rois, axis, bins[axis]) for axis in range(2)]
     found, exists = _bin_elements(op, x, images, *zip(*axes, strict=True))
-    return channels_first(op, _largest(op, found, exists), node.outputs[0])
+    return channels_first(op, _largest(op, found, exists), node.y)
 
 
 def _whole_elements(
@@ -165,20 +163,20 @@ def _whole_elements(
     In float32, as ONNX Runtime rounds.
     """
     scale = np.float32(node.get_float("spatial_scale"))
-    regions = op.Mul(op.Cast(rois, to=ir.DataType.FLOAT.value), op.constant(scale))
+    regions = op.Mul(op.cast(rois, ir.DataType.FLOAT), op.constant(scale))
     whole = op.Mul(op.Sign(regions), op.Floor(op.Add(op.Abs(regions), 0.5)))
     start, end = (op.Gather(whole, column - axis, axis=1) for column in (2, 4))
     width = op.Unsqueeze(op.Div(op.Max(op.Add(op.Sub(end, start), 1.0), 1.0), float(bins)), [1])
     order = op.constant(np.arange(bins, dtype=np.float32))
-    length = op.Cast(op.Squeeze(op.shape(x, 2 + axis, 3 + axis)), to=ir.DataType.FLOAT.value)
+    length = op.cast(op.size(x, 2 + axis), ir.DataType.FLOAT)
     low, high = (
         op.Min(op.Max(op.Add(edge, op.Unsqueeze(start, [1])), 0.0), length)
         for edge in (op.Floor(op.Mul(width, order)), op.Ceil(op.Mul(width, op.Add(order, 1.0))))
     )
     most = op.ReduceMax(op.Concat(op.Reshape(op.Sub(high, low), [-1]), [1.0], axis=0), keepdims=0)
-    steps = op.Range(0, op.Cast(most, to=ir.DataType.INT64.value), 1)
-    place = op.Add(op.Unsqueeze(low, [2]), op.Cast(steps, to=ir.DataType.FLOAT.value))
+    steps = op.Range(0, op.cast(most, ir.DataType.INT64), 1)
+    place = op.Add(op.Unsqueeze(low, [2]), op.cast(steps, ir.DataType.FLOAT))
     exists = op.Less(place, op.Unsqueeze(high, [2]))
-    index = op.Cast(op.Min(place, op.Sub(length, 1.0)), to=ir.DataType.INT64.value)
+    index = op.cast(op.Min(place, op.Sub(length, 1.0)), ir.DataType.INT64)
     ones = op.cast_like(exists, x)
     return Taps(index, ones), exists

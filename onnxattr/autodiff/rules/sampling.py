@@ -110,7 +110,7 @@ def _padded(
     pad: Padding | None,
 ) -> Taps:
     place = op.Add(op.Unsqueeze(first, [-1]), op.constant(offsets, first.dtype))
-    index = op.Cast(clip_to_axis(op, pad(place, size) if pad else place, size), to=ir.DataType.INT64.value)
+    index = op.cast(clip_to_axis(op, pad(place, size) if pad else place, size), ir.DataType.INT64)
     taps = Taps(index, weight)
     if pad is not None:
         return taps
@@ -147,11 +147,11 @@ def samples(op: OpBuilder, x: ir.Value, axes: Sequence[Taps], images: ir.Value |
     """
     step = op.ReduceProd(op.shape(x, 2), keepdims=0)
     if images is None:
-        images = op.Range(0, op.Squeeze(op.shape(axes[0].index, 0, 1)), 1)
+        images = op.Range(0, op.size(axes[0].index, 0), 1)
     index = op.Unsqueeze(op.Mul(images, step), [1, 2])
     weight: ir.Value | None = None
     for axis, taps in enumerate(axes):
-        step = op.Div(step, op.Squeeze(op.shape(x, 2 + axis, 3 + axis)))
+        step = op.Div(step, op.size(x, 2 + axis))
         index = outer(op, op.Add, index, op.Mul(taps.index, step))
         weight = taps.weight if weight is None else _weights(op, weight, taps.weight)
     assert weight is not None
@@ -175,12 +175,12 @@ def outer(op: OpBuilder, combine: Callable[..., ir.Value], a: ir.Value, b: ir.Va
     """Every pair of a's and b's last axis."""
     pairs = combine(op.Unsqueeze(a, [3]), op.Unsqueeze(b, [2]))
     count = op.Mul(op.shape(a, 2, 3), op.shape(b, 2, 3))
-    return op.Reshape(pairs, op.Concat(op.shape(pairs, 0, 2), count, axis=0))
+    return op.reshape(pairs, [op.shape(pairs, 0, 2), count])
 
 
 def rows_of(op: OpBuilder, x: ir.Value) -> ir.Value:
     """Images (N, C, ...) as one row of channels per position: (N * positions, C)."""
-    return op.Reshape(channels_last(op, x), op.Concat([-1], op.shape(x, 1, 2), axis=0))
+    return op.reshape(channels_last(op, x), [-1, op.shape(x, 1, 2)])
 
 
 def elements_of(op: OpBuilder, x: ir.Value, index: ir.Value) -> ir.Value:
@@ -197,7 +197,7 @@ def _of_channels(op: OpBuilder, x: ir.Value, index: ir.Value) -> ir.Value:
 def channels_last(op: OpBuilder, value: ir.Value) -> ir.Value:
     """Images (N, C, ...) as (N, positions, C)."""
     count = op.ReduceProd(op.shape(value, 2), keepdims=1)
-    flat = op.Reshape(value, op.Concat(op.shape(value, 0, 2), count, axis=0))
+    flat = op.reshape(value, [op.shape(value, 0, 2), count])
     return op.Transpose(flat, perm=[0, 2, 1])
 
 
@@ -223,10 +223,10 @@ def grid_sample(op: OpBuilder, node: NodeView) -> ir.Value:
         "reflection": lambda position, size: reflect(op, position, size, corners),
     }
     taps_of = {"linear": linear_taps, "cubic": cubic_taps, "nearest": nearest_taps}[mode]
-    flat = op.cast_like(op.Reshape(grid, op.Concat(op.shape(grid, 0, 1), [-1, rank], axis=0)), x)
+    flat = op.cast_like(op.reshape(grid, [op.shape(grid, 0, 1), -1, rank]), x)
     axes = []
     for axis in range(rank):
-        size = op.cast_like(op.Squeeze(op.shape(x, 2 + axis, 3 + axis)), x)
+        size = op.cast_like(op.size(x, 2 + axis), x)
         # Rounded as the forward pass rounds, so that both see the same neighbours.
         shifted = op.Add(op.Gather(flat, rank - 1 - axis, axis=2), 1.0)
         if corners:
@@ -234,7 +234,7 @@ def grid_sample(op: OpBuilder, node: NodeView) -> ir.Value:
         else:
             position = op.Mul(op.Sub(op.Mul(shifted, size), 1.0), 0.5)
         axes.append(taps_of(op, position, size, pads[padding]))
-    return channels_first(op, samples(op, x, axes).values(op), node.outputs[0])
+    return channels_first(op, samples(op, x, axes).values(op), node.y)
 
 
 @vjp("AffineGrid")
@@ -250,6 +250,6 @@ def affine_grid(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotange
     single = op.Concat([1], op.Slice(size, [1], [rank + 2]), axis=0)
     corners = node.get_int("align_corners")
     positions = op.Reshape(op.AffineGrid(identity, single, align_corners=corners), [-1, rank])
-    ones = op.Expand(op.constant(1, theta.dtype), op.Concat(op.Shape(positions, start=0, end=1), [1], axis=0))
-    flat = op.Reshape(ct, op.Concat(op.shape(ct, 0, 1), [-1, rank], axis=0))
+    ones = op.expand(op.constant(1, theta.dtype), [op.Shape(positions, start=0, end=1), 1])
+    flat = op.reshape(ct, [op.shape(ct, 0, 1), -1, rank])
     return op.MatMul(op.Transpose(flat, perm=[0, 2, 1]), op.Concat(positions, ones, axis=1)), None
