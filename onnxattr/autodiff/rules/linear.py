@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
-from onnxattr.autodiff.node import rank_of as rank_of
 from onnxattr.autodiff.registry import Cotangent, vjp
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.products import contraction, live_rows
