@@ -41,7 +41,7 @@ from onnxattr.loading.passes.time_first import put_time_first
 from onnxattr.loading.reading.call_counts import check_calls
 from onnxattr.loading.reading.checker import check_valid
 from onnxattr.loading.reading.detached_weights import attach_weights, detach_weights, with_small_data
-from onnxattr.loading.reading.functions import check_kept, inline
+from onnxattr.loading.reading.functions import check_kept, drop_references, inline
 from onnxattr.loading.reading.imports import adopt, import_default
 from onnxattr.loading.reading.negative_sizes import check_inferred_sizes, free_negative_sizes
 from onnxattr.loading.reading.outputs import give_own_values, type_given_outputs
@@ -94,6 +94,7 @@ PASSES = (
         [F.VALID],
     ),
     step("inline functions", _inline, [F.CALLS, F.VALID], [F.INLINED]),
+    step("drop references to attributes", lambda d: drop_references(d.proto), [F.INLINED]),
     check("check for negative sizes", lambda d: check_inferred_sizes(d.proto), [F.VALID, F.INLINED]),
     check(
         "check sizes of values",

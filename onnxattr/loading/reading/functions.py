@@ -7,6 +7,7 @@ import onnx.inliner
 
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.errors import ModelError
+from onnxattr.graph.subgraphs import nodes_in
 from onnxattr.loading.passes.old_operators import default_opset
 from onnxattr.loading.passes.opsets import NEWEST_OPSET, OPSET
 
@@ -37,3 +38,18 @@ def check_kept(proto: onnx.ModelProto) -> None:
             f"The rule table has rules for functions of the model, {names}, and the model is of opset {opset}; "
             f"functions are kept in opsets {OPSET} to {NEWEST_OPSET}. Convert the model, or take the rules out."
         )
+
+
+def drop_references(proto: onnx.ModelProto) -> bool:
+    """Removes attributes that refer to those of a function from nodes outside functions, in place; whether any.
+
+    Nothing gives them a value there, so that their defaults count.
+    """
+    changed = False
+    for node in nodes_in(proto.graph):
+        kept = [attribute for attribute in node.attribute if not attribute.ref_attr_name]
+        if len(kept) < len(node.attribute):
+            del node.attribute[:]
+            node.attribute.extend(kept)
+            changed = True
+    return changed
