@@ -71,3 +71,25 @@ def test_pads(node, x, attributes, pads):
     }
     expected, got = (run(m, **feeds)["y"] for m in (model, ir.serde.serialize_model(loaded)))
     np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        'MaxPool<kernel_shape=[3,3], strides=[2,2], auto_pad="SAME_UPPER">(v)',
+        'Conv<strides=[2,2], auto_pad="SAME_UPPER">(v, w)',
+        "MaxPool<kernel_shape=[3,3], strides=[2,2], ceil_mode=1>(v)",
+    ],
+)
+def test_sizes_that_a_file_declares_move_no_window(node):
+    """v is 8 x 8 and declared 7 x 7; what a Reshape gives has no rank where their number is open."""
+    model = parse(
+        "g (float[1,1,64] x, float[4] sizes, float[1,1,3,3] w) => (float[1,1,M,K] y) <float[1,1,7,7] v> "
+        f"{{ n = Cast<to=7>(sizes) b = Cast<to=9>(sizes) m = Compress(n, b) v = Reshape(x, m) y = {node} }}"
+    )
+    rng = np.random.default_rng(0)
+    feeds = {"x": rng.normal(size=(1, 1, 64)).astype("f"), "sizes": np.array([1, 1, 8, 8], "f")}
+    feeds["w"] = rng.normal(size=(1, 1, 3, 3)).astype("f")
+    np.testing.assert_array_equal(
+        run(ir.serde.serialize_model(load(model)), **feeds)["y"], run(model, **feeds)["y"]
+    )

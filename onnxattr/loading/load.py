@@ -139,7 +139,7 @@ PASSES = (
     step(
         "multiply matrices", lambda d: multiply_matrices(d.model.graph, d.model.opset_imports[""]), [F.TYPED]
     ),
-    step("state pads", lambda d: state_pads(d.model.graph), [F.TYPED]),
+    step("state pads", lambda d: state_pads(d.model), [F.TYPED]),
     step("read before pairs of casts", lambda d: read_before_cast_pairs(d.model.graph), [F.TYPED]),
     step("name nodes", lambda d: name_nodes(d.model.graph), [F.IN_IR], [F.NAMED]),
 )

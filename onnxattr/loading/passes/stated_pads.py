@@ -2,7 +2,8 @@
 
 ``auto_pad`` and ``output_shape`` are written as the pads that they stand for, and ``ceil_mode`` as padding of which the
 last windows read nothing else. The windows lie where they lay, so that the numbers stay; where the pads depend on sizes
-that a run decides, or would change what an average counts, a node is left as it is.
+that a run decides, or would change what an average counts, a node is left as it is. So it is where sizes rest on what
+the file declares of inner values: the forward pass does not go by declarations, which may be wrong.
 """
 
 from __future__ import annotations
@@ -12,33 +13,41 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from onnxattr.graph.values import dims_of
+from onnxattr.loading.shapes.infer import DECLARED_SIZES
 
 _POOLS = ("AveragePool", "LpPool", "MaxPool")
 
 
-def state_pads(graph: ir.Graph) -> bool:
+def state_pads(model: ir.Model) -> bool:
     """Rewrites the attributes of convolutions and pools, those in subgraphs included, in place; whether of any."""
-    changed = [_state_pads(node) for node in graph.all_nodes() if node.domain in ("", "ai.onnx")]
+    sized = not model.meta.get(DECLARED_SIZES, False)
+    nodes = [node for node in model.graph.all_nodes() if node.domain in ("", "ai.onnx")]
+    changed = [_state_pads(node, sized) for node in nodes]
     return any(changed)
 
 
-def _state_pads(node: ir.Node) -> bool:
+def _state_pads(node: ir.Node, sized: bool) -> bool:
     if node.op_type == "ConvTranspose":
-        transposed = _Geometry(node, node.outputs[0], node.inputs[0])
+        transposed = _Geometry(node, node.outputs[0], node.inputs[0], sized)
         return _state(node, _pads_of_transposed(transposed), "output_shape")
     if node.op_type not in ("Conv", *_POOLS):
         return False
     # With these pads no window reaches past the padding: ceil_mode says nothing.
-    changed = _state(node, _pads_by_rule(_Geometry(node, node.inputs[0], node.outputs[0])), "ceil_mode")
+    changed = _state(
+        node, _pads_by_rule(_Geometry(node, node.inputs[0], node.outputs[0], sized)), "ceil_mode"
+    )
     if not node.attributes.get_int("ceil_mode", 0):
         return changed
-    return _state(node, _pads_of_ceiled(_Geometry(node, node.inputs[0], node.outputs[0])), "ceil_mode")
+    return _state(node, _pads_of_ceiled(_Geometry(node, node.inputs[0], node.outputs[0], sized)), "ceil_mode")
 
 
 class _Geometry:
-    """What a node says of its windows, ``padded`` being what they lie over and ``strided`` having one element each."""
+    """What a node says of its windows, ``padded`` being what they lie over and ``strided`` having one element each.
 
-    def __init__(self, node: ir.Node, padded: ir.Value | None, strided: ir.Value | None):
+    Their sizes count only if they are ``sized``, known from the nodes.
+    """
+
+    def __init__(self, node: ir.Node, padded: ir.Value | None, strided: ir.Value | None, sized: bool):
         attributes, kernel = node.attributes, list(node.attributes.get_ints("kernel_shape", []))
         if not kernel and node.op_type not in _POOLS:
             kernel = [dim if isinstance(dim, int) else 0 for dim in (dims_of(node.inputs[1]) or [])[2:]]
@@ -48,7 +57,7 @@ class _Geometry:
         self.extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
         self.auto_pad = attributes.get_string("auto_pad", "NOTSET")
         self.pads = list(attributes.get_ints("pads", [0] * 2 * self.rank))
-        self.sizes, self.counts = (self._spatial(side) for side in (padded, strided))
+        self.sizes, self.counts = (self._spatial(side if sized else None) for side in (padded, strided))
         self.known = self.rank > 0 and min(kernel) > 0
 
     def _spatial(self, side: ir.Value | None) -> list[int | None]:

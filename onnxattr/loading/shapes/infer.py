@@ -18,6 +18,8 @@ from onnxattr.loading.shapes.loops import infer_through_loops
 from onnxattr.loading.shapes.runtime_sizes import restate_sizes
 from onnxattr.loading.shapes.solved_sizes import solve_sizes
 
+#: In the ``meta`` of a model: whether sizes of inner values rest on what its file declares of them.
+DECLARED_SIZES = "declared_sizes"
 #: After so many rounds declared shapes are taken all at once.
 _MOST_ROUNDS = 8
 
@@ -63,6 +65,8 @@ class _Inference:
                 break
             added = new | added
             inferred = self._infer(added)
+        if any(dim.dim_value > 0 for told in added.values() for dim in told.tensor_type.shape.dim):
+            self._model.meta[DECLARED_SIZES] = True
         solve_sizes(inferred)
         return inferred
 
