@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import onnx
 
@@ -109,8 +109,9 @@ def whole_file(path: AnyPath) -> Iterator[BinaryIO]:
     check_output(path)
     try:
         if is_stream(path):
-            with tempfile.TemporaryFile() as file:
-                yield file
+            # Checks read it by its name.
+            with tempfile.NamedTemporaryFile() as file:
+                yield cast(BinaryIO, file)
                 file.seek(0)
                 with _opened(path) as stream:
                     shutil.copyfileobj(file, stream)
