@@ -264,7 +264,7 @@ def test_default_is_the_last_convolution_with_more_than_one_place():
     x = rows(8, 2, 5, 5)
     close(GradCAM(model).explain(x, LABELS), GradCAM(model, conv_layer="c").explain(x, LABELS))
     assert np.ptp(GradCAM(model).explain(x, LABELS), axis=(2, 3)).max() > 0
-    with pytest.warns(UserWarning, match=r"'g' has the shape .*one place.*conv_layer") as said:
+    with pytest.warns(UserWarning, match=r"'g' has the shape .*one position.*conv_layer") as said:
         maps = GradCAM(model, conv_layer="g").explain(x, LABELS)
     assert said[0].filename == __file__
     assert np.ptp(maps, axis=(2, 3)).max() < 1e-6
@@ -373,7 +373,7 @@ def test_bytes_are_no_reason_for_a_warning_where_all_goes_through_the_layer():
 
 
 def test_loops_have_nothing_to_repeat():
-    with pytest.raises(ParameterError, match="GradCAM takes one gradient"):
+    with pytest.raises(ParameterError, match="GradCAM takes a single one"):
         GradCAM(cnn_nchw().model).explainer("loop")
 
 

@@ -11,7 +11,7 @@ from node_cases.run import judge_all, judge_named
 #: Of the cases of an operator, the last that is not an expansion: the first is often the plainest.
 CHOSEN = {case.op: name for name, case in collect().items() if not case.expanded}
 ROW = re.compile(
-    r"\| ([\w.:]+) \| (rule|definition|no derivative|newer form|resolved|open) \| (?:no case|\d+ / \d+ / (\d+)) \|"
+    r"\| ([\w.:]+) \| (rule|decomposition|no derivative|newer form|resolved|open) \| (?:no case|\d+ / \d+ / (\d+)) \|"
 )
 
 

@@ -135,7 +135,7 @@ def test_only_gradients_that_count_are_taken():
         ({"quadrature": None}, "quadrature=None: expected one of"),
         ({"quadrature": "gauss_legendre", "steps": 0}, "steps=0: .* at least 1"),
         ({"quadrature": "riemann_left", "steps": 2.0}, "steps=2.0: "),
-        ({"steps": 1}, "steps=1: .* at least its 2 ends"),
+        ({"steps": 1}, r"steps=1: .* at least 2 \(both ends of the path\)"),
     ],
 )
 def test_bad_parameters(options, words):

@@ -280,7 +280,7 @@ def test_what_cannot_be_exported(options, rendering, words, tmp_path):
 
 @pytest.mark.parametrize("options", [{"points": "adaptive"}, {"tolerance": 0.1}])
 def test_no_background(options):
-    with pytest.raises(ParameterError, match="A background has a path for each"):
+    with pytest.raises(ParameterError, match="all members have paths with the same points"):
         method(background=X[:3], **options)
 
 
