@@ -53,6 +53,8 @@ def free_negative_sizes(proto: onnx.ModelProto) -> bool:
 def check_inferred_sizes(proto: onnx.ModelProto) -> None:
     """Checks a valid model for values of negative size, as far as they can be told without Slice.
 
+    In a subgraph, which may never run, they are let be unless a Slice depends on them.
+
     Raises:
         ModelError: If there is one.
     """
@@ -64,8 +66,11 @@ def check_inferred_sizes(proto: onnx.ModelProto) -> None:
     for node in nodes_in(opaque.graph):
         if node.op_type == "Slice":
             node.domain = _OPAQUE
-    for value, dim in _negative(onnx.shape_inference.infer_shapes(opaque, data_prop=True)):
-        raise _would_have(value.name, dim.dim_value)
+    inferred = onnx.shape_inference.infer_shapes(opaque, data_prop=True)
+    own = {name for node in proto.graph.node for name in node.output}
+    for value, dim in _negative(inferred):
+        if value.name in own or _slices_depend_on(inferred.graph, value.name):
+            raise _would_have(value.name, dim.dim_value)
     if _slices_what_slices_lead_to(proto):
         _check_one_by_one(proto)
 
@@ -75,6 +80,18 @@ def _would_have(name: str, size: int) -> ModelError:
         f"{name!r} would have the size {size}: its node takes a larger input, or a smaller kernel or padding. Check "
         "the shapes of the model's inputs and of that node."
     )
+
+
+def _slices_depend_on(graph: onnx.GraphProto, name: str) -> bool:
+    """Whether a Slice of a graph or its subgraphs reads a value, or one that depends on it."""
+    reached = {name}
+    for node in nodes_in(graph):
+        if reached.isdisjoint(node.input):
+            continue
+        if node.op_type == "Slice":
+            return True
+        reached.update(node.output)
+    return False
 
 
 def _slices_what_slices_lead_to(proto: onnx.ModelProto) -> bool:
@@ -111,9 +128,9 @@ def _check_one_by_one(proto: onnx.ModelProto) -> None:
             with contextlib.suppress(RuleError, onnx.defs.SchemaError, RuntimeError):
                 infer(node, opset, constants)
             for value in node.outputs:
-                for size in dims_of(value) or []:
-                    if isinstance(size, int) and size < 0:
-                        raise _would_have(str(value.name), size)
+                size = min((dim for dim in dims_of(value) or [] if isinstance(dim, int)), default=0)
+                if size < 0 and (graph is model.graph or _slices_depend_on(proto.graph, str(value.name))):
+                    raise _would_have(str(value.name), size)
 
 
 def _negative(
