@@ -16,7 +16,6 @@ these operators decide between subgradients, so does the derived one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import takewhile
 from typing import Any
 
 import onnx_ir as ir
@@ -24,6 +23,7 @@ import onnx_ir as ir
 from onnxattr.autodiff.engine import is_float, pullback
 from onnxattr.autodiff.registry import STANDARD, Cotangent, vjp
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.subgraphs import nodes_behind
 
 Definition = Callable[[OpBuilder, Any], ir.Value | Sequence[ir.Value | None]]
 
@@ -59,7 +59,7 @@ def pulled_back(op: OpBuilder, node: Any, ct: Any, define: Definition) -> list[C
         if result is not None and output_ct is not None:
             result.shape = output.shape
             targets[result] = output_ct
-    nodes = list(takewhile(lambda other: other is not last, reversed(op.graph)))[::-1]
+    nodes = list(nodes_behind(op.graph, last))[::-1]
     wrt = list(dict.fromkeys(value for value in node.inputs if is_float(value)))
     # A value that is read twice has one cotangent, the sum.
     found = dict(zip(wrt, pullback(op, targets, wrt, STANDARD, graph=nodes), strict=True))

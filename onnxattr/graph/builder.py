@@ -246,6 +246,10 @@ class OpBuilder(Operators):
         graph = ir.Graph([], [], nodes=[], opset_imports={"": self.opset}, name=self.unique_name(prefix))
         return OpBuilder(graph, self.opset, prefix=self.unique_name(prefix), parent=self)
 
+    def inside(self, graph: ir.Graph) -> OpBuilder:
+        """A builder on a graph inside this one, whose names are unique too; this builder for its own graph."""
+        return self if graph is self.graph else OpBuilder(graph, self.opset, prefix=self.prefix, parent=self)
+
     def is_constant(self, value: ir.Value | None) -> bool:
         """Whether a value is an initializer, or computed from initializers alone: the runtime folds it at load."""
         waiting, seen = [value], {value}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import Any
 
 import onnx
@@ -66,6 +67,11 @@ def nodes_of(graph: ir.Graph) -> Iterator[ir.Node]:
         yield node
         for body in subgraphs_of(node):
             yield from nodes_of(body)
+
+
+def nodes_behind(graph: ir.Graph, last: ir.Node | None) -> Iterator[ir.Node]:
+    """The nodes of a graph behind one of them, from the end on; all of them for None."""
+    return takewhile(lambda node: node is not last, reversed(graph))
 
 
 def captures_of(node: Any) -> list[ir.Value]:

@@ -15,15 +15,14 @@ node. Rewrites run in the order of registration, each on what those before it le
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from onnxattr.errors import ParameterError
 from onnxattr.graph.builder import GRADIENT_OF, OpBuilder
-from onnxattr.graph.subgraphs import drop
+from onnxattr.graph.subgraphs import drop, is_standard, nodes_behind
 
 Replacement = Callable[["Backward", ir.Node], ir.Value | None]
 
@@ -92,7 +91,7 @@ class Backward:
         """Takes the nodes of ``op.graph`` behind the node ``after``; all of them for None."""
         self.op, self.results = op, list(results)
         self._nodes: set[ir.Node] = set()
-        for node in self._behind(after):
+        for node in nodes_behind(self.op.graph, after):
             if self._unused(node):
                 drop(node)
             else:
@@ -112,21 +111,18 @@ class Backward:
     def run(self, rewrites: Sequence[Rewrite]) -> list[ir.Value]:
         """Applies rewrites one after another; returns the results, in the order given."""
         for found in rewrites:
-            for node in [node for node in self._behind(self._after) if node.op_type in found.op_types][::-1]:
-                if node in self._nodes and node.domain in ("", "ai.onnx"):
+            behind = nodes_behind(self.op.graph, self._after)
+            for node in [node for node in behind if is_standard(node, *found.op_types)][::-1]:
+                if node in self._nodes:
                     self._replace(node, found)
         return self.results
 
     def before(self, node: ir.Node, last: ir.Node | None) -> None:
         """Moves the nodes written since ``last`` before another node."""
-        new = list(self._behind(last))
+        new = list(nodes_behind(self.op.graph, last))
         self._nodes.update(new)
         if new:
             self.op.graph.insert_before(node, new[::-1])
-
-    def _behind(self, last: ir.Node | None) -> Iterator[ir.Node]:
-        """The nodes of the graph behind one of them, from the end on."""
-        return itertools.takewhile(lambda node: node is not last, reversed(self.op.graph))
 
     def _unused(self, node: ir.Node) -> bool:
         return not any(

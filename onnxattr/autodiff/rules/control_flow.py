@@ -54,9 +54,8 @@ def _borrow(op: OpBuilder, node: ir.Node, body: ir.Graph, reader: ir.Graph) -> N
     node.resize_outputs(first + len(uses))
     for lent, (value, places) in zip(node.outputs[first:], uses.items(), strict=True):
         for other in subgraphs_of(node):
-            inside = OpBuilder(other, op.opset, prefix=op.prefix, parent=op)
             nothing = op.constant(np.zeros([0] * len(dims_of(value) or [])), value.dtype)
-            other.outputs.append(as_output(inside, value if other is body else nothing))
+            other.outputs.append(as_output(op.inside(other), value if other is body else nothing))
         lent.name, lent.type = op.unique_name(f"{value.name}_lent"), value.type
         # Runtimes plan their memory by shapes, which the other branch does not keep to.
         lent.shape = None if value.shape is None else ir.Shape([None] * len(value.shape))

@@ -121,9 +121,7 @@ class _Iteration:
     def save(self, op: OpBuilder, value: ir.Value) -> ir.Value:
         """An input of the body as it was at every step: one more output of the node."""
         node = self.node.node
-        self.body.outputs.append(
-            as_output(OpBuilder(self.body, op.opset, prefix=op.prefix, parent=op), value)
-        )
+        self.body.outputs.append(as_output(op.inside(self.body), value))
         for name in ("scan_output_axes", "scan_output_directions"):
             if name in node.attributes:
                 node.attributes[name] = ir.AttrInt64s(name, [*node.attributes[name].as_ints(), 0])

@@ -31,7 +31,7 @@ def stack_appended(contents: Contents, op: OpBuilder, node: Any) -> ir.Node | No
         list(body.outputs),
     )
     inserts = [results[1 + k].producer() for k in appended]
-    inner = OpBuilder(body, op.opset, prefix=op.prefix, parent=op)
+    inner = op.inside(body)
     stacks = [inner.Identity(value) for value in appended.values()]
     body.outputs[:] = [results[0], *(results[1 + k] for k in kept), *results[1 + count :], *stacks]
     body.remove([insert for insert in inserts if insert is not None], safe=True)

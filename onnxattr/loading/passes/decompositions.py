@@ -39,7 +39,7 @@ def write_out(model: ir.Model, rules: RuleTable) -> bool:
     op = OpBuilder(model.graph, model.opset_imports[""], prefix="")
     main, *bodies = graphs_of(model.graph)
     for graph in [*bodies, main]:
-        _replay(op if graph is model.graph else OpBuilder(graph, op.opset, parent=op), rules)
+        _replay(op.inside(graph), rules)
     return True
 
 

@@ -5,28 +5,24 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.subgraphs import graphs_of, is_standard, nodes_behind, nodes_of
 from onnxattr.graph.values import dims_of
 
 
 def multiply_matrices(graph: ir.Graph, opset: int) -> bool:
     """Writes vectors that a MatMul reads as rows or columns, in subgraphs too, in place; whether there were any."""
-    nodes = [node for node in graph.all_nodes() if _reads_a_vector(node)]
-    if not nodes:
+    if not any(_reads_a_vector(node) for node in nodes_of(graph)):
         return False
     main = OpBuilder(graph, opset, prefix="matrices")
-    builders = {graph: main}
-    for node in nodes:
-        part = node.graph
-        assert isinstance(part, ir.Graph)
-        if part not in builders:
-            builders[part] = OpBuilder(part, opset, prefix="matrices", parent=main)
-        _write_out(builders[part], part, node)
+    for part in list(graphs_of(graph)):
+        op = main.inside(part)
+        for node in [node for node in part if _reads_a_vector(node)]:
+            _write_out(op, part, node)
     return True
 
 
 def _reads_a_vector(node: ir.Node) -> bool:
-    standard = node.op_type == "MatMul" and node.domain in ("", "ai.onnx")
-    return standard and any(_is_vector(value) for value in node.inputs)
+    return is_standard(node, "MatMul") and any(_is_vector(value) for value in node.inputs)
 
 
 def _is_vector(value: ir.Value | None) -> bool:
@@ -41,12 +37,7 @@ def _write_out(op: OpBuilder, part: ir.Graph, node: ir.Node) -> None:
     row, column = _is_vector(a), _is_vector(b)
     product = op.MatMul(op.Unsqueeze(a, [0]) if row else a, op.Unsqueeze(b, [1]) if column else b)
     result = op.Squeeze(product, [-2] * row + [-1] * column)
-    new = []
-    for written in reversed(part):
-        if written is last:
-            break
-        new.append(written)
-    part.insert_before(node, new[::-1])
+    part.insert_before(node, list(nodes_behind(part, last))[::-1])
     dims, made = dims_of(y), product.producer()
     result.type, result.shape = y.type, y.shape if dims is not None else result.shape
     result.metadata_props.update(y.metadata_props)

@@ -121,7 +121,7 @@ class _Resolver:
             else:
                 self._fold(op, node)
             for body in subgraphs_of(node) if node.graph is not None else ():
-                self._walk(OpBuilder(body, op.opset, prefix=op.prefix, parent=op), list(body))
+                self._walk(op.inside(body), list(body))
 
     def _replace(self, op: OpBuilder, old: ir.Value, new: ir.Value) -> None:
         """Lets all that reads a value read another; a graph output keeps its name."""

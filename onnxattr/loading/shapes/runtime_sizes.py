@@ -50,7 +50,7 @@ def restate_sizes(model: ir.Model, inferred: onnx.ModelProto) -> bool:
         assert isinstance(graph, ir.Graph)
         if x is None or y is None:
             continue
-        op = main if graph is model.graph else OpBuilder(graph, main.opset, parent=main)
+        op = main.inside(graph)
         op.prefix = node.name or str(node.outputs[0].name)
         if _REWRITES[node.op_type](op, node, x, y):
             changed[graph] = None
