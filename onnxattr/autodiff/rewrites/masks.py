@@ -62,8 +62,8 @@ def _reader(backward: Backward, source: ir.Value, result: ir.Value) -> ir.Node |
 def mask_by_steps(backward: Backward, node: ir.Node) -> ir.Value | None:
     """where(low < v < high, ct, 0) -> ct * step(v - low) * step(high - v), for finite ct and v that is never NaN.
 
-    A comparison with NaN holds nowhere, which a step does not tell. Comparisons of the model itself stay: they may keep
-    a value from a pole at the bound, next to which a step is not yet 1 (within 2^-126 of 0).
+    A comparison with NaN is false, but the step of NaN is NaN. Comparisons of the model itself stay: they may guard a
+    pole at the bound, and within 2^-126 of 0 the step is below 1.
     """
     op, (condition, ct, other) = backward.op, node.inputs
     found = [] if backward.producer(condition) is None else thresholds_of(condition)

@@ -2,8 +2,8 @@
 
 ``auto_pad`` and ``output_shape`` are written as the pads that they stand for, and ``ceil_mode`` as padding of which the
 last windows read nothing else. The windows lie where they lay, so that the numbers stay; where the pads depend on sizes
-that a run decides, or would change what an average counts, a node is left as it is. So it is where sizes rest on what
-the file declares of inner values: the forward pass does not go by declarations, which may be wrong.
+that a run decides, or would change what an average counts, a node is left as it is. The same holds where sizes come
+from the file's declarations of inner values: these may be wrong, and must not change the forward pass.
 """
 
 from __future__ import annotations

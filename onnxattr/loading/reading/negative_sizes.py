@@ -53,7 +53,7 @@ def free_negative_sizes(proto: onnx.ModelProto) -> bool:
 def check_inferred_sizes(proto: onnx.ModelProto) -> None:
     """Checks a valid model for values of negative size, as far as they can be told without Slice.
 
-    In a subgraph, which may never run, they are let be unless a Slice depends on them.
+    A subgraph may never run: a negative size in it is an error only if a Slice depends on it.
 
     Raises:
         ModelError: If there is one.

@@ -18,7 +18,7 @@ from onnxattr.loading.shapes.loops import infer_through_loops
 from onnxattr.loading.shapes.runtime_sizes import restate_sizes
 from onnxattr.loading.shapes.solved_sizes import solve_sizes
 
-#: In the ``meta`` of a model: whether sizes of inner values rest on what its file declares of them.
+#: In the ``meta`` of a model: whether sizes of inner values come from the declarations in its file.
 DECLARED_SIZES = "declared_sizes"
 #: After so many rounds declared shapes are taken all at once.
 _MOST_ROUNDS = 8
