@@ -127,10 +127,37 @@ def _scaled(
             )
             node.output[k] = f"{name}/exact"
             nodes.append(helper.make_node("Mul", [f"{name}/exact", f"{name}/factor"], [name]))
+    for node in nodes:
+        for body in bodies_of(node):
+            _scale_inside(body, scale, rng)
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del double.graph.node[:]
     double.graph.node.extend(copies)
     return double
+
+
+#: Operators of floats alone, whose results in a body can be told from integers without shape inference.
+_OF_FLOATS = frozenset(
+    "Tanh Sigmoid Exp Log Sin Cos Tan Sqrt Reciprocal Softplus Softsign Erf Softmax LogSoftmax Atan Sinh Cosh".split()
+)
+
+
+def _scale_inside(body: onnx.GraphProto, scale: float, rng: np.random.Generator) -> None:
+    """Multiplies what the functions in a body give by 1 + scale * noise, one number for each node."""
+    nodes = []
+    for node in body.node:
+        for inner in bodies_of(node):
+            _scale_inside(inner, scale, rng)
+        nodes.append(node)
+        if node.op_type in _OF_FLOATS:
+            name = node.output[0]
+            factor = numpy_helper.from_array(np.asarray(1 + scale * rng.normal()))
+            node.output[0] = f"{name}/exact"
+            nodes.append(helper.make_node("Constant", [], [f"{name}/factor"], value=factor))
+            nodes.append(helper.make_node("Mul", [f"{name}/exact", f"{name}/factor"], [name]))
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del body.node[:]
+    body.node.extend(copies)
 
 
 def inner_values(model: onnx.ModelProto, feeds: dict[str, Array]) -> dict[str, Array]:
