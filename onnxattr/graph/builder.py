@@ -17,26 +17,23 @@ import onnx_ir as ir
 
 from onnxattr.errors import RuleError
 from onnxattr.graph.intervals import FINITE, FLOATS, Range
-from onnxattr.graph.operators import Operand, Operators
+from onnxattr.graph.operators import Operand
 from onnxattr.graph.products import product, quotient
 from onnxattr.graph.ranges import Ranges
 from onnxattr.graph.schemas import folded, infer, schema_of
-from onnxattr.graph.sizes import contents, name_sizes
-from onnxattr.graph.values import dims_of, same_dims, values_of
+from onnxattr.graph.shaping import Shaping
+from onnxattr.graph.sizes import name_sizes
+from onnxattr.graph.values import values_of
 
 __all__ = ["GRADIENT_OF", "OpBuilder", "Operand"]
 
-#: In the ``meta`` of a size: the vector of one element that it was taken from.
-_VECTOR = "vector"
-#: In the ``meta`` of values that a definition beside a node is written with.
-_WRITTEN = "written"
 #: In a node's ``meta``: the name of the node whose gradient it is a part of.
 GRADIENT_OF = "gradient_of"
 #: What stands for an operator in a gradient.
 _GUARDED = {"Mul": product, "Div": quotient}
 
 
-class OpBuilder(Operators):
+class OpBuilder(Shaping):
     """Builds nodes at the end of a graph; see the module's docstring."""
 
     def __init__(self, graph: ir.Graph, opset: int, prefix: str = "grad", parent: OpBuilder | None = None):
@@ -191,15 +188,6 @@ class OpBuilder(Operators):
             self._note_written(node)
         return tuple(node.outputs)
 
-    def _note_written(self, node: ir.Node) -> None:
-        """Notes of a definition's nodes what sizes they hold: nothing but the gradient itself shall need the others."""
-        for value in node.outputs:
-            value.meta[_WRITTEN] = True
-        if dims_of(node.outputs[0]) == [1] and isinstance(
-            size := (contents(node.outputs[0]) or [None])[0], str
-        ):
-            self._holders.setdefault(size, node.outputs[0])
-
     def constant(self, array: Any, dtype: ir.DataType | None = None) -> ir.Value:
         """Returns the initializer that holds an array, shared by all equal constants of this builder."""
         array = np.asarray(array) if dtype is None else np.asarray(array).astype(dtype.numpy())
@@ -264,121 +252,6 @@ class OpBuilder(Operators):
             seen.update(new)
             waiting += new
         return True
-
-    # Shape helpers. All fold to constants where the shapes are known.
-
-    def shape(self, value: ir.Value, start: int = 0, end: int | None = None) -> ir.Value:
-        """The dimensions ``start:end`` of a value as an int64 vector."""
-        dims = dims_of(value)
-        if dims is not None and all(isinstance(dim, int) for dim in dims[start:end]):
-            return self.constant(np.array(dims[start:end], np.int64))
-        if dims is not None and value.meta.get(_WRITTEN, False):
-            sizes = [
-                [dim] if isinstance(dim, int) else self._holders.get(str(dim)) for dim in dims[start:end]
-            ]
-            if sizes and None not in sizes:
-                return self.Concat(*sizes, axis=0) if len(sizes) > 1 else sizes[0]  # type: ignore[return-value]
-        return self.Shape(value, start=start or None, end=end)
-
-    def size(self, value: ir.Value, axis: int) -> ir.Value:
-        """The size of one axis of a value, an int64 scalar."""
-        vector = self.shape(value, axis, axis + 1 or None)
-        result = self.Squeeze(vector, [0])
-        if result.producer() is not None:
-            result.meta[_VECTOR] = vector
-        return result
-
-    def sizes(self, dims: Sequence[int | ir.Value]) -> ir.Value:
-        """An int64 vector of sizes: ints, scalars, and vectors of several sizes, one after another."""
-        parts: list[ir.Value | list[int]] = []
-        for dim in dims:
-            if isinstance(dim, ir.Value):
-                parts.append(self._as_vector(dim))
-            elif parts and isinstance(parts[-1], list):
-                parts[-1].append(int(dim))
-            else:
-                parts.append([int(dim)])
-        values = [
-            self.constant(part, ir.DataType.INT64) if isinstance(part, list) else part for part in parts
-        ]
-        if len(values) < 2:
-            return values[0] if values else self.constant([], ir.DataType.INT64)
-        return self.Concat(*values, axis=0)
-
-    def _as_vector(self, size: ir.Value) -> ir.Value:
-        """A scalar as a vector of one element; vectors as they are."""
-        vector = size.meta.get(_VECTOR)
-        if isinstance(vector, ir.Value):
-            return vector
-        return self.Unsqueeze(size, [0]) if dims_of(size) == [] else size
-
-    def reshape(self, value: ir.Value, dims: Sequence[int | ir.Value]) -> ir.Value:
-        """Reshapes a value; see ``sizes`` for what ``dims`` may hold. -1 is inferred, 0 keeps the size of its axis."""
-        return self.Reshape(value, self.sizes(dims))
-
-    def expand(self, value: Operand, dims: Sequence[int | ir.Value]) -> ir.Value:
-        """Broadcasts a value to a shape; see ``sizes`` for what ``dims`` may hold."""
-        return self.Expand(value, self.sizes(dims))
-
-    def reshape_like(self, value: ir.Value, like: ir.Value) -> ir.Value:
-        """Reshapes a value to the shape of another."""
-        dims = dims_of(like)
-        if dims is not None and sum(not isinstance(dim, int) for dim in dims) == 1 and 0 not in dims:
-            target = self.constant(np.array([dim if isinstance(dim, int) else -1 for dim in dims], np.int64))
-        else:
-            target = self.shape(like)
-        result = self.Reshape(value, target, allowzero=1 if dims is not None and 0 in dims else None)
-        result.shape = like.shape
-        return result
-
-    def expand_like(self, value: Operand, like: ir.Value) -> ir.Value:
-        """Broadcasts a value or a literal (in the dtype of ``like``) to the shape of another."""
-        operand = value if isinstance(value, ir.Value) else self.constant(value, like.dtype)
-        if same_dims(operand, like):
-            return operand
-        result = self.Expand(operand, self.shape(like))
-        result.shape = like.shape
-        return result
-
-    def cast(self, value: ir.Value, dtype: ir.DataType | None) -> ir.Value:
-        """A value in another dtype; as it is where it has that dtype already, or where ``dtype`` is unknown."""
-        return value if dtype is None or value.dtype == dtype else self.Cast(value, to=dtype.value)
-
-    def cast_like(self, value: ir.Value, like: ir.Value) -> ir.Value:
-        """A value in the dtype of another."""
-        return self.cast(value, like.dtype)
-
-    def zeros_like(self, like: ir.Value) -> ir.Value:
-        """Zeros in the shape and dtype of a value; not a product with 0, which would be NaN at infinities."""
-        return self.expand_like(0, like)
-
-    def sum_to(self, ct: ir.Value, primal: ir.Value) -> ir.Value:
-        """Undoes broadcasting: sums a cotangent over the axes along which ``primal`` was expanded.
-
-        xbar = sum of ybar over broadcast axes. The axes are decided here where the shapes are known, else in the graph.
-        """
-        if same_dims(ct, primal):
-            return ct
-        have, want = dims_of(ct), dims_of(primal)
-        if have is not None and want is not None:
-            padded = [1] * (len(have) - len(want)) + want
-            pairs = list(zip(have, padded, strict=True))
-            if all(isinstance(p, int) or (h == p and h is not None) for h, p in pairs):
-                axes = [axis for axis, (h, p) in enumerate(pairs) if p == 1 and h != 1]
-                summed = self.ReduceSum(ct, axes, keepdims=1) if axes else ct
-                return summed if len(have) == len(want) else self.reshape_like(summed, primal)
-        return self._sum_to_dynamic(ct, primal)
-
-    def _sum_to_dynamic(self, ct: ir.Value, primal: ir.Value) -> ir.Value:
-        have, want = self.Shape(ct), self.shape(primal)
-        missing = self.Sub(self.Shape(have), self.Shape(want))
-        ones = self.Expand([1], missing)
-        padded = self.Concat(ones, want, axis=0)
-        expanded = self.And(self.Equal(padded, 1), self.Not(self.Equal(have, 1)))
-        axes = self.Reshape(self.NonZero(expanded), [-1])
-        return self.reshape_like(self.ReduceSum(ct, axes, keepdims=1, noop_with_empty_axes=1), primal)
-
-    # Internals.
 
     def _coerce(self, schema: onnx.defs.OpSchema, operands: Sequence[Operand]) -> list[ir.Value | None]:
         formals = [schema.inputs[min(index, len(schema.inputs) - 1)] for index in range(len(operands))]
