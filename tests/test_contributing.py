@@ -17,7 +17,7 @@ from tiny_graphs import CT, X, parse, run
 from onnxattr import GradientInput, cli, vjp
 from onnxattr.autodiff import registry
 from onnxattr.autodiff.rewrites import REWRITES
-from onnxattr.decompositions.registry import DEFINITIONS
+from onnxattr.decompositions.registry import DECOMPOSITIONS
 from onnxattr.testing import check_vjp
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +35,7 @@ def code_of(title: str) -> list[str]:
 @pytest.fixture(autouse=True)
 def _tables_as_before():
     """What the examples register is gone after them."""
-    tables = registry._RULES, DEFINITIONS, REWRITES
+    tables = registry._RULES, DECOMPOSITIONS, REWRITES
     before = [set(table) for table in tables]
     yield
     for table, names in zip(tables, before, strict=True):

@@ -59,6 +59,15 @@ def test_old_names_say_the_new_ones(old):
         importlib.import_module(old)
 
 
-def test_the_class_of_methods_says_its_name():
-    with pytest.raises(ImportError, match="Definition is called Method now"):
-        from onnxattr.compile.method import Definition  # noqa: F401
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("compile.method", "Definition", "Method"),
+        ("decompositions.registry", "definition", "decomposition"),
+        ("decompositions.registry", "DEFINITIONS", "DECOMPOSITIONS"),
+        ("metrics.stability", "ExplainerMetric", "MethodMetric"),
+    ],
+)
+def test_names_that_changed_say_so(module, old, new):
+    with pytest.raises(ImportError, match=f"{old} is called {new} now"):
+        getattr(importlib.import_module(f"onnxattr.{module}"), old)

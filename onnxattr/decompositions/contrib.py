@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
 from onnxattr.autodiff.rules.linear import transpose_last
-from onnxattr.decompositions.registry import definition
+from onnxattr.decompositions.registry import decomposition
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 
@@ -48,7 +48,7 @@ def activate(op: OpBuilder, node: NodeView, y: ir.Value, parameters: Sequence[fl
     return op.node(kind, [y], dict(zip(names[kind], parameters, strict=False)))
 
 
-@definition("com.microsoft::FusedConv", inputs=4)
+@decomposition("com.microsoft::FusedConv", inputs=4)
 def fused_conv(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = activation(conv(x, w) + b + z)."""
     x, weight, bias, z = node.inputs
@@ -59,7 +59,7 @@ def fused_conv(op: OpBuilder, node: NodeView) -> ir.Value:
     return activate(op, node, y, node.get_floats("activation_params"))
 
 
-@definition("com.microsoft::FusedGemm")
+@decomposition("com.microsoft::FusedGemm")
 def fused_gemm(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = activation(alpha A' B' + beta C)."""
     operands = [value for value in node.inputs if value is not None]
@@ -68,7 +68,7 @@ def fused_gemm(op: OpBuilder, node: NodeView) -> ir.Value:
     return activate(op, node, y, [float(str(value)) for value in parameters.values()])
 
 
-@definition("com.microsoft::FusedMatMul", "com.microsoft::TransposeMatMul")
+@decomposition("com.microsoft::FusedMatMul", "com.microsoft::TransposeMatMul")
 def fused_matmul(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = alpha A' B'; ``transBatch`` brings the first axis behind the batch axes, ``trans`` swaps the last two."""
     operands = []
@@ -95,47 +95,47 @@ def gelu(op: OpBuilder, x: ir.Value, approximate: str = "none") -> ir.Value:
     return op.Mul(op.Mul(x, 0.5), op.Add(t, 1.0))
 
 
-@definition("com.microsoft::Gelu")
+@decomposition("com.microsoft::Gelu")
 def plain_gelu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = gelu(x)."""
     return gelu(op, node.x)
 
 
-@definition("com.microsoft::BiasGelu")
+@decomposition("com.microsoft::BiasGelu")
 def bias_gelu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = gelu(a + b)."""
     return gelu(op, op.Add(*node.inputs))
 
 
-@definition("com.microsoft::FastGelu", inputs=2)
+@decomposition("com.microsoft::FastGelu", inputs=2)
 def fast_gelu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = gelu(x + bias) by the tanh approximation."""
     x, bias = node.x, node.inputs[1]
     return gelu(op, x if bias is None else op.Add(x, bias), "tanh")
 
 
-@definition("com.microsoft::QuickGelu")
+@decomposition("com.microsoft::QuickGelu")
 def quick_gelu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = x * sigmoid(alpha x)."""
     x = node.x
     return op.Mul(x, op.Sigmoid(op.Mul(x, node.get_float("alpha", 1.702))))
 
 
-@definition("com.microsoft::BiasSplitGelu")
+@decomposition("com.microsoft::BiasSplitGelu")
 def bias_split_gelu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = left * gelu(right), the halves of x + bias. ONNX Runtime has no kernel for it on a CPU."""
     left, right = op.Split(op.Add(*node.inputs), num_outputs=2, axis=-1, outputs=2)
     return op.Mul(left, gelu(op, right))
 
 
-@definition("com.microsoft::BiasAdd")
+@decomposition("com.microsoft::BiasAdd")
 def bias_add(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = x + bias + skip. ONNX Runtime has no kernel for it on a CPU."""
     x, bias, skip = node.inputs
     return op.Add(op.Add(x, bias), skip)
 
 
-@definition("com.microsoft::BiasSoftmax")
+@decomposition("com.microsoft::BiasSoftmax")
 def bias_softmax(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = softmax(x + bias) over the axes from ``axis`` on. ONNX Runtime has no kernel for it on a CPU."""
     x, rank = node.x, node.rank(node.x)
@@ -147,7 +147,7 @@ def bias_softmax(op: OpBuilder, node: NodeView) -> ir.Value:
     return op.reshape_like(op.Softmax(flat, axis=-1), x)
 
 
-@definition("com.microsoft::CDist")
+@decomposition("com.microsoft::CDist")
 def distances(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = the (squared) Euclidean distances between the rows of two matrices, 0 ones without a derivative."""
     a, b = (op.Unsqueeze(value, [axis]) for value, axis in zip(node.inputs, (1, 0), strict=True))
@@ -161,7 +161,7 @@ def distances(op: OpBuilder, node: NodeView) -> ir.Value:
     return (op.ReduceSumSquare if metric == "sqeuclidean" else op.ReduceL2)(difference, [2], keepdims=0)
 
 
-@definition("com.microsoft::ScaledSiLU", inputs=2)
+@decomposition("com.microsoft::ScaledSiLU", inputs=2)
 def scaled_silu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = z * sigmoid(z) with z = scale * x."""
     x, scale = node.x, node.inputs[1]
@@ -170,20 +170,20 @@ def scaled_silu(op: OpBuilder, node: NodeView) -> ir.Value:
     return op.Mul(z, op.Sigmoid(z))
 
 
-@definition("com.microsoft::GatedAdd")
+@decomposition("com.microsoft::GatedAdd")
 def gated_add(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = a + b * gate, one gate for each row."""
     a, b, gate = node.inputs
     return op.Add(a, op.Mul(b, gate))
 
 
-@definition("com.microsoft::Trilu")
+@decomposition("com.microsoft::Trilu")
 def triangle(op: OpBuilder, node: NodeView) -> ir.Value:
     """The operator of ai.onnx, which exporters wrote before opset 14 had it."""
     return op.Trilu(*node.inputs, **kept(node, "upper"))
 
 
-@definition("com.microsoft::GridSample")
+@decomposition("com.microsoft::GridSample")
 def grid_sample(op: OpBuilder, node: NodeView) -> ir.Value:
     """The operator of ai.onnx, which exporters wrote before opset 16 had it."""
     mode = node.get_string("mode", "bilinear")

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
-from onnxattr.decompositions.registry import definition
+from onnxattr.decompositions.registry import decomposition
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 
 
-@definition("com.microsoft::MultiHeadAttention", inputs=10)
+@decomposition("com.microsoft::MultiHeadAttention", inputs=10)
 def multi_head_attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """y = softmax(q k^T * scale + masks) v for each head; q, k and v are given apart or packed.
 
@@ -44,7 +44,7 @@ def multi_head_attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     return _attend(op, node, q, k, v, [_padding(op, node, padding, k), added]), k, v
 
 
-@definition("com.microsoft::Attention", inputs=7)
+@decomposition("com.microsoft::Attention", inputs=7)
 def attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     """y = softmax(q k^T * scale + masks) v for each head, with [q, k, v] = x w + b.
 

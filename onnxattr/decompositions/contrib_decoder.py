@@ -13,7 +13,7 @@ import onnx_ir as ir
 from onnxattr.autodiff.node import NodeView
 from onnxattr.autodiff.rules.linear import transpose_last
 from onnxattr.decompositions.contrib_norm import rms
-from onnxattr.decompositions.registry import definition
+from onnxattr.decompositions.registry import decomposition
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
@@ -21,7 +21,7 @@ from onnxattr.graph.values import dims_of
 _INT64 = ir.DataType.INT64
 
 
-@definition("com.microsoft::RotaryEmbedding")
+@decomposition("com.microsoft::RotaryEmbedding")
 def rotary_embedding(op: OpBuilder, node: NodeView) -> ir.Value:
     """Turns the pairs of features of each head by an angle that grows with the position."""
     x, position_ids, cosines, sines = node.required(4)
@@ -84,7 +84,7 @@ def _rotate(
     return op.Concat(*turned, axis=-1)
 
 
-@definition("com.microsoft::GroupQueryAttention", inputs=16)
+@decomposition("com.microsoft::GroupQueryAttention", inputs=16)
 def group_query_attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """y = softmax(q k^T * scale + masks) v for each head; several heads of q share a head of k and v.
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnxattr.autodiff.node import NodeView
 from onnxattr.autodiff.rules.norm import EPSILON, per_channel, standardize
 from onnxattr.decompositions.contrib import kept
-from onnxattr.decompositions.registry import definition
+from onnxattr.decompositions.registry import decomposition
 from onnxattr.graph.builder import OpBuilder
 
 
@@ -22,7 +22,7 @@ def rms(op: OpBuilder, node: NodeView, x: ir.Value, scale: ir.Value, epsilon: fl
     return op.Mul(standardize(op, x, axes, epsilon, centre=False)[0], scale)
 
 
-@definition("com.microsoft::SimplifiedLayerNormalization")
+@decomposition("com.microsoft::SimplifiedLayerNormalization")
 def simplified_layer_normalization(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = x / sqrt(mean(x^2) + eps) * scale."""
     x, scale = node.required(2)
@@ -30,7 +30,7 @@ def simplified_layer_normalization(op: OpBuilder, node: NodeView) -> ir.Value:
     return rms(op, node, x, scale, node.get_float("epsilon", EPSILON), axis)
 
 
-@definition("com.microsoft::LayerNormalization")
+@decomposition("com.microsoft::LayerNormalization")
 def layer_normalization(op: OpBuilder, node: NodeView) -> ir.Value:
     """The operator of ai.onnx 17, which ONNX Runtime writes into older models too."""
     return op.node("LayerNormalization", node.inputs, kept(node, "axis", "epsilon", "stash_type"))
@@ -44,7 +44,7 @@ def _skip_sum(op: OpBuilder, *parts: ir.Value | None) -> ir.Value:
     return total
 
 
-@definition("com.microsoft::SkipLayerNormalization", inputs=5)
+@decomposition("com.microsoft::SkipLayerNormalization", inputs=5)
 def skip_layer_normalization(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     """y = layer_normalization(s) with s = x + skip + bias, s also being the fourth output."""
     x, skip, gamma, beta, bias = node.inputs
@@ -54,7 +54,7 @@ def skip_layer_normalization(op: OpBuilder, node: NodeView) -> Sequence[ir.Value
     return op.LayerNormalization(total, *scales, axis=-1, epsilon=epsilon), None, None, total
 
 
-@definition("com.microsoft::SkipSimplifiedLayerNormalization", inputs=4)
+@decomposition("com.microsoft::SkipSimplifiedLayerNormalization", inputs=4)
 def skip_simplified_layer_normalization(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     """y = s / sqrt(mean(s^2) + eps) * gamma with s = x + skip + bias, s also being the fourth output."""
     (x, skip, gamma), bias = node.required(3), node.inputs[3]
@@ -63,7 +63,7 @@ def skip_simplified_layer_normalization(op: OpBuilder, node: NodeView) -> Sequen
     return rms(op, node, total, gamma, epsilon, -1), None, None, total
 
 
-@definition("com.microsoft::EmbedLayerNormalization", inputs=9)
+@decomposition("com.microsoft::EmbedLayerNormalization", inputs=9)
 def embed_layer_normalization(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     """y = layer_normalization(e), e the sum of a token's word, position and segment embeddings, the third output.
 
@@ -86,7 +86,7 @@ def embed_layer_normalization(op: OpBuilder, node: NodeView) -> Sequence[ir.Valu
     return y, counts, total
 
 
-@definition("com.microsoft::GatedRMSNorm")
+@decomposition("com.microsoft::GatedRMSNorm")
 def gated_rms_norm(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = n * g(gate), n the runs of as many elements as the scale has, normalised; g(z) = z sigmoid(z), or sigmoid."""
     x, scale, gate = node.required(3)
@@ -100,7 +100,7 @@ def gated_rms_norm(op: OpBuilder, node: NodeView) -> ir.Value:
     return op.Mul(y, opened)
 
 
-@definition("com.microsoft::GroupNorm")
+@decomposition("com.microsoft::GroupNorm")
 def group_norm(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = x standardised over groups of channels and space, * gamma + beta, at choice times its own sigmoid.
 
@@ -109,7 +109,7 @@ def group_norm(op: OpBuilder, node: NodeView) -> ir.Value:
     return _group_norm(op, node, *node.required(3))
 
 
-@definition("com.microsoft::SkipGroupNorm", inputs=5)
+@decomposition("com.microsoft::SkipGroupNorm", inputs=5)
 def skip_group_norm(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """y = group_norm(s) with s = x + skip + bias, the second output. ONNX Runtime has no kernel for it on a CPU."""
     (x, gamma, beta, skip), bias = node.required(4), node.inputs[4]

@@ -11,13 +11,13 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
 from onnxattr.decompositions.contrib import kept
-from onnxattr.decompositions.registry import definition
+from onnxattr.decompositions.registry import decomposition
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 
 
-@definition("com.microsoft::MatMulNBits", inputs=6)
+@decomposition("com.microsoft::MatMulNBits", inputs=6)
 def matmul_n_bits(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = a w^T + bias with w = (q - zero point) * scale."""
     a, packed, scales = node.required(3)
@@ -44,7 +44,7 @@ def matmul_n_bits(op: OpBuilder, node: NodeView) -> ir.Value:
     return y if bias is None else op.Add(y, bias)
 
 
-@definition("com.microsoft::GatherBlockQuantized", inputs=4)
+@decomposition("com.microsoft::GatherBlockQuantized", inputs=4)
 def gather_block_quantized(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = the chosen rows of w = (q - zero point) * scale."""
     (data, indices, scales), zeros = node.required(3), node.inputs[3]
@@ -93,7 +93,7 @@ def _real(op: OpBuilder, numbers: ir.Value, zeros: ir.Value | None, scales: ir.V
     return op.Mul(op.Sub(op.cast_like(numbers, scales), shift), scales)
 
 
-@definition("com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear", inputs=3)
+@decomposition("com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear", inputs=3)
 def contrib_linear(op: OpBuilder, node: NodeView) -> ir.Value:
     """The operators of ai.onnx, which take other than 8 bits from opset 21 on."""
     dtype = node.y.dtype if node.op_type == "QuantizeLinear" else node.x.dtype

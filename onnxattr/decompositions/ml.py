@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
-from onnxattr.decompositions.registry import definition
+from onnxattr.decompositions.registry import decomposition
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
@@ -64,7 +64,7 @@ def _probit(op: OpBuilder, p: ir.Value) -> ir.Value:
     return op.Mul(op.Mul(op.Sign(y), op.Sqrt(root)), 1.41421356)
 
 
-@definition("ai.onnx.ml::LinearRegressor")
+@decomposition("ai.onnx.ml::LinearRegressor")
 def linear_regressor(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = post_transform(x W^T + b)."""
     targets = node.get_int("targets", 1)
@@ -75,7 +75,7 @@ def linear_regressor(op: OpBuilder, node: NodeView) -> ir.Value:
     return transformed(op, node, y) if targets > 1 or transform_of(node) == "PROBIT" else y
 
 
-@definition("ai.onnx.ml::LinearClassifier")
+@decomposition("ai.onnx.ml::LinearClassifier")
 def linear_classifier(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """scores = post_transform(x W^T + b), a single one doubled for two classes; label = that of the largest score."""
     labels, intercepts = class_labels(node), floats(node, "intercepts")
@@ -130,13 +130,13 @@ def _labels(op: OpBuilder, labels: list[Any]) -> ir.Value:
     return value
 
 
-@definition("ai.onnx.ml::Scaler")
+@decomposition("ai.onnx.ml::Scaler")
 def scaler(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = (x - offset) * scale."""
     return op.Mul(op.Sub(as_float(op, node.x), floats(node, "offset")), floats(node, "scale"))
 
 
-@definition("ai.onnx.ml::Normalizer")
+@decomposition("ai.onnx.ml::Normalizer")
 def normalizer(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = x / n, n the largest element, the sum of absolute values or the length of a row; x where n is 0."""
     x, kind = as_float(op, node.x), node.get_string("norm", "MAX")
@@ -147,7 +147,7 @@ def normalizer(op: OpBuilder, node: NodeView) -> ir.Value:
     return op.Div(x, op.Where(op.Equal(norm, 0.0), op.constant(1.0, _FLOAT), norm))
 
 
-@definition("ai.onnx.ml::Imputer")
+@decomposition("ai.onnx.ml::Imputer")
 def imputer(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = the imputed value where x is missing, else x."""
     x, values = node.x, floats(node, "imputed_value_floats")
@@ -161,7 +161,7 @@ def imputer(op: OpBuilder, node: NodeView) -> ir.Value:
     return op.Where(missing, op.constant(values, x.dtype), x)
 
 
-@definition("ai.onnx.ml::FeatureVectorizer")
+@decomposition("ai.onnx.ml::FeatureVectorizer")
 def feature_vectorizer(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = the inputs side by side."""
     parts = [as_float(op, value) for value in node.given(node.inputs)]
@@ -169,7 +169,7 @@ def feature_vectorizer(op: OpBuilder, node: NodeView) -> ir.Value:
     return op.Concat(*parts, axis=1)
 
 
-@definition("ai.onnx.ml::ArrayFeatureExtractor")
+@decomposition("ai.onnx.ml::ArrayFeatureExtractor")
 def array_feature_extractor(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = the chosen elements of the last axis."""
     x, chosen = node.required(2)
@@ -177,7 +177,7 @@ def array_feature_extractor(op: OpBuilder, node: NodeView) -> ir.Value:
     return op.Unsqueeze(y, [0]) if len(dims_of(x) or []) == 1 else y
 
 
-@definition("ai.onnx.ml::Binarizer")
+@decomposition("ai.onnx.ml::Binarizer")
 def binarizer(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = 1 where x > threshold, else 0."""
     x = node.x
@@ -185,7 +185,7 @@ def binarizer(op: OpBuilder, node: NodeView) -> ir.Value:
     return op.cast(above, x.dtype)
 
 
-@definition("ai.onnx.ml::OneHotEncoder")
+@decomposition("ai.onnx.ml::OneHotEncoder")
 def one_hot_encoder(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = 1 at the category that a number is without its fraction, and 0 at the others: a step function."""
     x, categories = node.x, node.get_ints("cats_int64s")
@@ -195,7 +195,7 @@ def one_hot_encoder(op: OpBuilder, node: NodeView) -> ir.Value:
     return op.cast(op.Equal(whole, op.constant(list(categories), ir.DataType.INT64)), _FLOAT)
 
 
-@definition("ai.onnx.ml::ZipMap")
+@decomposition("ai.onnx.ml::ZipMap")
 def zip_map(op: OpBuilder, node: NodeView) -> ir.Value:
     """The scores themselves, (N, classes), in place of a dictionary for each row."""
     return op.Identity(node.x)

@@ -20,13 +20,13 @@ from onnxattr.decompositions.ml import (
     transform_of,
     transformed,
 )
-from onnxattr.decompositions.registry import definition
+from onnxattr.decompositions.registry import decomposition
 from onnxattr.graph.builder import OpBuilder
 
 _FLOAT, _INT64 = ir.DataType.FLOAT, ir.DataType.INT64
 
 
-@definition("ai.onnx.ml::SVMRegressor")
+@decomposition("ai.onnx.ml::SVMRegressor")
 def svm_regressor(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = sum of c_i k(x, v_i) + rho over support vectors v_i, or x w + rho without them.
 
@@ -55,7 +55,7 @@ def _kernel(op: OpBuilder, node: NodeView, x: ir.Value, supports: np.ndarray) ->
     return op.Tanh(inner) if kind == "SIGMOID" else op.Pow(inner, degree)
 
 
-@definition("ai.onnx.ml::SVMClassifier")
+@decomposition("ai.onnx.ml::SVMClassifier")
 def svm_classifier(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """scores = one decision value for each pair of classes, or a probability for each class.
 

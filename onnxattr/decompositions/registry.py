@@ -1,8 +1,8 @@
-"""Operators outside ai.onnx that are defined by operators of ai.onnx.
+"""Operators outside ai.onnx, written in operators of ai.onnx.
 
-A definition has the form::
+A decomposition has the form::
 
-    @definition("com.microsoft::BiasGelu")
+    @decomposition("com.microsoft::BiasGelu")
     def bias_gelu(op, node):
         '''y = gelu(a + b).'''
         return gelu(op, op.Add(*node.inputs))
@@ -16,35 +16,46 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView, view_of
 from onnxattr.graph.builder import OpBuilder
 
-Definition = Callable[[OpBuilder, NodeView], ir.Value | Sequence[ir.Value | None]]
+Decomposition = Callable[[OpBuilder, NodeView], ir.Value | Sequence[ir.Value | None]]
 
-#: The definitions by operator name, as in the table of VJP rules; they take a node as it is in the graph.
-DEFINITIONS: dict[str, Callable[[OpBuilder, ir.Node], ir.Value | Sequence[ir.Value | None]]] = {}
+#: The decompositions by operator name, as in the table of VJP rules; they take a node as it is in the graph.
+DECOMPOSITIONS: dict[str, Callable[[OpBuilder, ir.Node], ir.Value | Sequence[ir.Value | None]]] = {}
 
 
-def definition(*op_types: str, inputs: int = 0) -> Callable[[Definition], Definition]:
-    """Registers a function as the definition of one or more operators.
+def decomposition(*op_types: str, inputs: int = 0) -> Callable[[Decomposition], Decomposition]:
+    """Registers a function as the decomposition of one or more operators.
 
     Args:
         op_types: The operators.
         inputs: How many inputs they can have; the function gets None for those that a node leaves out.
     """
 
-    def register(function: Definition) -> Definition:
+    def register(function: Decomposition) -> Decomposition:
         @functools.wraps(function)
         def define(op: OpBuilder, node: ir.Node) -> ir.Value | Sequence[ir.Value | None]:
             return function(op, view_of(node, op.opset, inputs))
 
         for op_type in op_types:
-            if op_type in DEFINITIONS:
-                raise ValueError(f"{op_type} has a definition already.")
-            DEFINITIONS[op_type] = define
+            if op_type in DECOMPOSITIONS:
+                raise ValueError(f"{op_type} has a decomposition already.")
+            DECOMPOSITIONS[op_type] = define
         return function
 
     return register
+
+
+def __getattr__(name: str) -> Any:
+    """Says how the names of version 0.1 are called now."""
+    new = {"definition": "decomposition", "DEFINITIONS": "DECOMPOSITIONS", "Definition": "Decomposition"}.get(
+        name
+    )
+    if new is not None:
+        raise ImportError(f"{__name__}.{name} is called {new} now.", name=__name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,6 +10,6 @@ from onnxattr.decompositions import (  # noqa: F401
     ml_svm,
     training,
 )
-from onnxattr.decompositions.registry import DEFINITIONS
+from onnxattr.decompositions.registry import DECOMPOSITIONS
 
-__all__ = ["DEFINITIONS"]
+__all__ = ["DECOMPOSITIONS"]

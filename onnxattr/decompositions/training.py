@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
-from onnxattr.decompositions.registry import definition
+from onnxattr.decompositions.registry import decomposition
 from onnxattr.graph.builder import OpBuilder
 
 _DOMAIN = "ai.onnx.preview.training"
@@ -31,7 +31,7 @@ def _regularised(op: OpBuilder, node: NodeView, x: ir.Value, gradient: ir.Value)
     return op.Add(op.Mul(x, norm), gradient) if norm else gradient
 
 
-@definition(f"{_DOMAIN}::Momentum")
+@decomposition(f"{_DOMAIN}::Momentum")
 def momentum(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """v' = alpha v + beta g (beta is 1 in the first step);  x' = x - r v', or x - r (g + alpha v') of Nesterov."""
     rate, step = node.required(2)
@@ -47,7 +47,7 @@ def momentum(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     return _in_order(results)
 
 
-@definition(f"{_DOMAIN}::Adagrad")
+@decomposition(f"{_DOMAIN}::Adagrad")
 def adagrad(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """h' = h + g^2;  x' = x - r / (1 + decay t) * g / (sqrt(h') + eps)."""
     rate, step = node.required(2)
@@ -64,7 +64,7 @@ def adagrad(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     return _in_order(results)
 
 
-@definition(f"{_DOMAIN}::Adam")
+@decomposition(f"{_DOMAIN}::Adam")
 def adam(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """v' = alpha v + (1 - alpha) g, h' = beta h + (1 - beta) g^2;  x' = (1 - post) (x - r' v' / (sqrt(h') + eps)).
 

@@ -12,7 +12,7 @@ from onnxattr.autodiff.engine import active_nodes, is_float
 from onnxattr.autodiff.registry import NON_DIFFERENTIABLE, op_name
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.explainer_file import describe
-from onnxattr.decompositions.standard import DEFINITIONS
+from onnxattr.decompositions.standard import DECOMPOSITIONS
 from onnxattr.errors import one_door
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.subgraphs import captures_of, subgraphs_of
@@ -82,7 +82,7 @@ def _described(model: ir.Model, full: bool) -> str:
 def supported_operators() -> str:
     """The operators with a VJP rule and its formula, those written out in others, those without gradient by nature."""
     lines = _formulas(STANDARD)
-    lines += ["", "Written out in operators of ai.onnx", *_formulas(DEFINITIONS)]
+    lines += ["", "Written out in operators of ai.onnx", *_formulas(DECOMPOSITIONS)]
     return "\n".join([*lines, "", "No gradient by nature: " + ", ".join(sorted(NON_DIFFERENTIABLE))])
 
 

@@ -16,7 +16,7 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.metrics.maps import aligned
 from onnxattr.metrics.scored import on_prepared
 from onnxattr.metrics.similarity import spearman, ssim
-from onnxattr.metrics.stability import ExplainerMetric
+from onnxattr.metrics.stability import MethodMetric
 from onnxattr.metrics.weights import DRAWS, Draw, WeightLayer, weight_layers, with_weights_drawn
 
 SIMILARITIES = ("spearman", "ssim")
@@ -89,7 +89,7 @@ class ProgressiveLayerRandomization(ModelRandomizationStrategy):
         return walk[: self.stop_layer]
 
 
-class _Sanity(ExplainerMetric):
+class _Sanity(MethodMetric):
     """Similarity of explanations before and after a change that should change them."""
 
     better, paper = "lower", _PAPER

@@ -25,7 +25,7 @@ _DISTANCES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 }
 
 
-class ExplainerMetric(ModelMetric):
+class MethodMetric(ModelMetric):
     """A metric that explains changed inputs itself.
 
     It is called with a method, an explainer file that was loaded, or a function of inputs and weights on the output.
@@ -77,7 +77,7 @@ class ExplainerMetric(ModelMetric):
         return twin
 
 
-class _Neighbours(ExplainerMetric):
+class _Neighbours(MethodMetric):
     """Compares each sample's map with those of its neighbours."""
 
     draws: int
@@ -231,3 +231,10 @@ class MaxSensitivity(_Neighbours):
     def _measure(self, maps: np.ndarray, base: np.ndarray) -> float:
         size = float(np.linalg.norm(base.ravel(), self.norm)) or 1.0
         return float(np.linalg.norm((maps - base).reshape(len(maps), -1), self.norm, axis=1).max()) / size
+
+
+def __getattr__(name: str) -> Any:
+    """Says how the class was called before."""
+    if name == "ExplainerMetric":
+        raise ImportError(f"{__name__}.ExplainerMetric is called MethodMetric now.", name=__name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from node_cases.judge import OPEN, PASSED, WITHOUT, Verdict
 from node_cases.reasons import INPUTS, OPERATORS, RESTRICTIONS
 from onnxattr.autodiff.registry import NON_DIFFERENTIABLE
 from onnxattr.autodiff.standard import STANDARD
-from onnxattr.decompositions.standard import DEFINITIONS
+from onnxattr.decompositions.standard import DECOMPOSITIONS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
 Verdicts = Mapping[str, Verdict]
@@ -49,7 +49,7 @@ def how(op: str) -> str:
         return "rule"
     if op in NON_DIFFERENTIABLE or op in OPERATORS or not _carries_floats(schema):
         return "no derivative"
-    if op in DEFINITIONS or schema.has_function or schema.has_context_dependent_function:
+    if op in DECOMPOSITIONS or schema.has_function or schema.has_context_dependent_function:
         return "decomposition"
     if schema.deprecated:
         return "newer form"

@@ -1,4 +1,4 @@
-"""Writes out operators outside ai.onnx that have a definition."""
+"""Writes out operators outside ai.onnx that have a decomposition."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.refused import WHY
 from onnxattr.autodiff.registry import RuleTable, op_name
-from onnxattr.decompositions.standard import DEFINITIONS
+from onnxattr.decompositions.standard import DECOMPOSITIONS
 from onnxattr.errors import RuleError, UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.schemas import infer
@@ -27,12 +27,12 @@ def write_out(model: ir.Model, rules: RuleTable) -> bool:
 
     Args:
         model: A model whose large weights may be graph inputs.
-        rules: The rule table; what it has a rule for stays, typed as its definition is.
+        rules: The rule table; what it has a rule for stays, typed as its decomposition is.
 
     Returns:
         Whether there was such a node.
     """
-    if not any(op_name(node) in DEFINITIONS for node in nodes_of(model.graph)):
+    if not any(op_name(node) in DECOMPOSITIONS for node in nodes_of(model.graph)):
         return False
     with contextlib.suppress(onnx.shape_inference.InferenceError):
         infer_shapes(model, strict=False)
@@ -44,16 +44,16 @@ def write_out(model: ir.Model, rules: RuleTable) -> bool:
 
 
 def _replay(op: OpBuilder, rules: RuleTable) -> None:
-    """Takes the nodes off the builder's graph and puts them back in order, definitions in the place of their nodes.
+    """Takes the nodes off the builder's graph and puts them back in order, decompositions in the place of their nodes.
 
-    What a definition must know of its inputs, their rank and type, is inferred on the way: ONNX's own inference stops
-    at operators that it does not know.
+    What a decomposition must know of its inputs, their rank and type, is inferred on the way: ONNX's own inference
+    stops at operators that it does not know.
     """
     graph = op.graph
     nodes = list(graph)
     graph.remove(nodes)
     for node in nodes:
-        define = DEFINITIONS.get(op_name(node))
+        define = DECOMPOSITIONS.get(op_name(node))
         if define is None:
             graph.append(node)
             if not node.domain and any(dims_of(value) is None for value in node.outputs):
@@ -77,19 +77,19 @@ def _replay(op: OpBuilder, rules: RuleTable) -> None:
 
 
 def _take_types(node: ir.Node, results: Sequence[ir.Value | None]) -> None:
-    """Gives the outputs of a node the types of its definition, whose nodes nothing needs then."""
+    """Gives the outputs of a node the types of its decomposition, whose nodes nothing needs then."""
     for old, new in zip(node.outputs, results, strict=False):
         if new is not None and new.dtype is not None:
             old.type, old.shape = new.type, new.shape
 
 
 def _take_over(op: OpBuilder, node: ir.Node, results: Sequence[ir.Value | None]) -> None:
-    """Gives the values of a definition the names and the uses of the node's outputs."""
+    """Gives the values of a decomposition the names and the uses of the node's outputs."""
     given = [*results, *[None] * len(node.outputs)]
     for index, old in enumerate(node.outputs):
         if given[index] is None and (old.uses() or old in op.graph.outputs):
             raise UnsupportedOpError(
-                f"{op_name(node)} node {node.name!r}: output {index} ({old.name!r}) is used, and its definition "
+                f"{op_name(node)} node {node.name!r}: output {index} ({old.name!r}) is used, and its decomposition "
                 "gives none. Export the model without its graph optimisations."
             )
     for old, new in zip(node.outputs, given, strict=False):

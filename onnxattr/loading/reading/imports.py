@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 from onnxattr.autodiff.registry import op_name
-from onnxattr.decompositions.standard import DEFINITIONS
+from onnxattr.decompositions.standard import DECOMPOSITIONS
 from onnxattr.graph.subgraphs import nodes_in
 from onnxattr.loading.passes.old_operators import default_opset
 from onnxattr.loading.passes.opsets import OPSET
@@ -37,7 +37,7 @@ def adopt(proto: onnx.ModelProto) -> bool:
     nodes, opset, changed = list(nodes_in(proto.graph)), default_opset(proto), False
     for node in nodes:
         known = node.domain not in ("", "ai.onnx") or onnx.defs.has(node.op_type, opset, "")
-        if not known and f"{_CONTRIB}::{node.op_type}" in DEFINITIONS:
+        if not known and f"{_CONTRIB}::{node.op_type}" in DECOMPOSITIONS:
             node.domain, changed = _CONTRIB, True
     changed = _give_scores(proto.graph) or changed
     imported = any(entry.domain == _CONTRIB for entry in proto.opset_import)
