@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib.metadata
 import os
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ import onnx
 from onnxattr.errors import ModelError, ParameterError, RuntimeMissingError
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+_NEED_CUDA = (_CUDA, "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
 
 
 def runtime() -> Any:
@@ -84,12 +86,22 @@ def check_providers(providers: Sequence[Any]) -> list[Any]:
 _EXACT_CUDA = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
 
+def preload_cuda(providers: Sequence[Any]) -> None:
+    """Loads the CUDA and cuDNN libraries that pip installs with onnxattr[gpu], if a provider of the list needs them.
+
+    Without it ONNX Runtime finds only libraries in the folders of the system, and a session falls back to the CPU.
+    """
+    if any(_name(entry) in _NEED_CUDA for entry in providers):
+        _load_cuda_libraries()
+
+
 @functools.cache
-def _preload_cuda() -> None:
-    """Loads the CUDA and cuDNN libraries that pip installs, where the system has none in its own folders."""
+def _load_cuda_libraries() -> None:
     preload = getattr(runtime(), "preload_dlls", None)
     if preload is not None:
-        preload()
+        # It prints which libraries it could not load; the standard output belongs to results.
+        with contextlib.redirect_stdout(sys.stderr):
+            preload()
 
 
 def exact(providers: Sequence[Any]) -> list[Any]:
@@ -160,8 +172,8 @@ class Session:
                 "session.model_external_initializers_file_folder_path", str(folder)
             )
         chosen = exact(default_providers() if providers is None else check_providers(providers))
+        preload_cuda(chosen)
         if not on_cpu(chosen):
-            _preload_cuda()
             # A node left to the CPU inside a Loop cannot read packed weights of the graph around it: the process ends.
             options.add_session_config_entry("session.disable_prepacking", "1")
         try:
@@ -174,7 +186,8 @@ class Session:
         if providers is not None and _name(chosen[0]) not in self._session.get_providers():
             raise RuntimeMissingError(
                 f"{_name(chosen[0])} was asked for but could not be started (got {self._session.get_providers()}). "
-                "For CUDA install onnxattr[gpu] with the CUDA and cuDNN libraries it needs, or leave providers out."
+                "CUDA needs NVIDIA's driver and `pip install onnxattr[gpu]`, which brings CUDA and cuDNN; "
+                "or leave providers out."
             )
         self.outputs = [output.name for output in self._session.get_outputs()]
         self._inputs = {value.name for value in self._session.get_inputs()}

@@ -1,8 +1,18 @@
 """What sessions ask of ONNX Runtime's providers."""
 
-import pytest
+import tomllib
+from pathlib import Path
 
+import numpy as np
+import onnxruntime
+import pytest
+from packaging.requirements import Requirement
+from small_models import mlp
+
+from onnxattr import Saliency, session
 from onnxattr.session import exact
+
+ROOT = Path(__file__).parents[1]
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 FLOAT32 = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
@@ -19,3 +29,49 @@ FLOAT32 = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 )
 def test_cuda_computes_in_float32_unless_its_options_say_otherwise(given, expected):
     assert exact(given) == expected
+
+
+@pytest.fixture
+def preloaded(monkeypatch):
+    """How often the libraries of CUDA were asked for, by sessions that this test makes."""
+    calls, load = [], onnxruntime.preload_dlls
+
+    def counted():
+        calls.append(1)
+        print("as it does where a library is missing")
+        load()
+
+    monkeypatch.setattr(onnxruntime, "preload_dlls", counted)
+    session._load_cuda_libraries.cache_clear()
+    yield calls
+    session._load_cuda_libraries.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("providers", "times"),
+    [
+        ([CPU], 0),
+        ([CUDA, CPU], 1),
+        ([CPU, (CUDA, {"device_id": "1"})], 1),
+        (["TensorrtExecutionProvider", CUDA, CPU], 1),
+        (["CoreMLExecutionProvider", CPU], 0),
+    ],
+)
+def test_libraries_of_cuda_are_loaded_once_where_cuda_is_asked_for(providers, times, preloaded, capsys):
+    session.preload_cuda(providers)
+    session.preload_cuda(providers)
+    assert len(preloaded) == times
+    # Results may go to the standard output.
+    assert capsys.readouterr().out == ""
+
+
+def test_sessions_on_the_cpu_load_no_libraries_of_cuda(preloaded):
+    model = mlp()
+    assert np.isfinite(Saliency(model.model, providers=[CPU]).explain(model.given)).all()
+    assert preloaded == []
+
+
+def test_the_gpu_extra_brings_the_libraries_of_cuda():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (wheel,) = map(Requirement, extras["gpu"])
+    assert (wheel.name, wheel.extras) == ("onnxruntime-gpu", {"cuda", "cudnn"})

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from onnxattr import attributions  # noqa: E402
-from onnxattr.session import default_providers, exact, runtime  # noqa: E402
+from onnxattr.session import default_providers, exact, preload_cuda, runtime  # noqa: E402
 from portable.cases import Entry, write_cases  # noqa: E402
 from portable.networks import networks  # noqa: E402
 from portable.run import relative  # noqa: E402
@@ -38,6 +38,7 @@ def main() -> None:
     print(f"ONNX Runtime {runtime().__version__}, {providers}")
     if "CUDA" not in str(providers[0]):
         sys.exit("No CUDA: it needs a GPU, onnxruntime-gpu, and the CUDA and cuDNN libraries.")
+    preload_cuda(providers)
     warnings.simplefilter("ignore", UserWarning)
     failed = []
     print(
