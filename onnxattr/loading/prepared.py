@@ -25,9 +25,11 @@ from onnxattr.loading.free_batch import free_batch
 from onnxattr.loading.heads import NUMBER, unit_of
 from onnxattr.loading.layers import Layer, read_layers
 from onnxattr.loading.load import DIGEST, FILES, FOLDER, load
+from onnxattr.loading.meaning import Meaning, read_meaning
 from onnxattr.loading.neurons import neuron_of
 from onnxattr.loading.places import find_output, find_outputs
 from onnxattr.loading.precision import set_precision
+from onnxattr.loading.preprocessing import Preprocessing, read_preprocessing
 from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.loading.rows.independence import OPEN, Rows, independence
 from onnxattr.loading.verify import check_choice, verify_model
@@ -96,6 +98,16 @@ class Prepared:
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes, as far as the model holds them."""
         return read_class_names(self.model.metadata_props)
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """What happens to images before the network, in the model or as it expects; None if the file does not say."""
+        return read_preprocessing(self.model.metadata_props)
+
+    @property
+    def meaning(self) -> Meaning:
+        """What the inputs and outputs mean, as far as the model's file says."""
+        return read_meaning(self.model.metadata_props)
 
     @property
     def inputs(self) -> list[ir.Value]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from onnxattr.loading.heads import is_binary
+from onnxattr.loading.meaning import Meaning
 from onnxattr.loading.prepared import Prepared
+from onnxattr.loading.preprocessing import Preprocessing
 
 
 class AboutModel:
@@ -31,3 +33,13 @@ class AboutModel:
     def class_names(self) -> tuple[str, ...]:
         """The names of the model's classes in their order, as far as the file has them."""
         return self.prepared.class_names
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """What happens to images before the network, in the file or as it expects; None if the file does not say."""
+        return self.prepared.preprocessing
+
+    @property
+    def meaning(self) -> Meaning:
+        """What the model's inputs and outputs mean, as far as the file says."""
+        return self.prepared.meaning
