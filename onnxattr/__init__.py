@@ -1,5 +1,6 @@
 """Attribution methods as ONNX graphs: explanations that run wherever ONNX Runtime runs."""
 
+from importlib import metadata
 from typing import Any
 
 from onnxattr.attributions import (
@@ -55,6 +56,8 @@ __all__ = [
     "vjp",
     "xp",
 ]
+
+__version__ = metadata.version("onnxattr")
 
 put_up()
 

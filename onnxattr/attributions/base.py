@@ -23,7 +23,7 @@ from onnxattr.attributions.parameter_checks import (
     checked_layer,
     chosen_outputs,
 )
-from onnxattr.attributions.parameters import Parameters, own_names
+from onnxattr.attributions.parameters import Parameters, own_names, shown
 from onnxattr.attributions.plan import Plan
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
@@ -34,6 +34,7 @@ from onnxattr.loading.prepared import Wrt, prepare
 from onnxattr.loading.reading.source import ModelSource, converted, name_of
 from onnxattr.loading.weights import check_place, write_model
 from onnxattr.results import Explanation
+from onnxattr.results.spelled import call
 from onnxattr.running.about_model import AboutModel
 from onnxattr.running.batches import is_dataset, pairs_of
 from onnxattr.running.collected import Collected
@@ -146,6 +147,9 @@ class Attribution(Parameters, Options, AboutModel, ABC):
     def __getattr__(self, name: str) -> Any:
         """Says what stands in the place of other libraries' calls."""
         raise AttributeError(missing_call(self.name, name), name=name, obj=self)
+
+    def __repr__(self) -> str:
+        return call(self.name, shown(self, Attribution), self.model_text)
 
     @property
     def options(self) -> Options:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, dataclass_transform
 
+import numpy as np
+
 from onnxattr.attributions.elsewhere import parameter_hints
 from onnxattr.attributions.options import OPTIONS
 from onnxattr.errors import ParameterError
@@ -43,6 +45,26 @@ def own_names(kind: type) -> list[str]:
     parameters = inspect.signature(kind).parameters.values()
     named = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
     return [name for name in named if name not in ("model", *OPTIONS)]
+
+
+def shown(given: Any, shared: type) -> dict[str, Any]:
+    """The parameters of an object that its ``repr`` shows: those of its own class, and others that were set.
+
+    Args:
+        given: The object.
+        shared: The class whose parameters every one of its kind has; they are shown where they differ from the default.
+    """
+    found = {}
+    for name, parameter in inspect.signature(type(given)).parameters.items():
+        value: Any = getattr(given, name, None)
+        default: Any = parameter.default
+        own = parameter.kind == parameter.POSITIONAL_OR_KEYWORD and name not in inspect.get_annotations(
+            shared
+        )
+        same = value is default or (type(value) is type(default) and np.array_equal(value, default))
+        if name != "model" and (own or not same):
+            found[name] = value
+    return found
 
 
 def _checked(cls: type) -> Callable[..., None]:

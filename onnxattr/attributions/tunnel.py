@@ -15,6 +15,7 @@ from onnxattr.attributions.plan import Plan
 from onnxattr.compile.method import Method, first_moment, unbiased_variance
 from onnxattr.compile.renderings.tunnel import TunnelRequest, noisy_values, with_inputs
 from onnxattr.errors import ParameterError
+from onnxattr.results.spelled import call
 from onnxattr.running.driver import Driver
 from onnxattr.running.runs import Feeds
 
@@ -73,6 +74,10 @@ class NoiseTunnel(Attribution):
         self.batch_size, self.reducer = method.batch_size, method.reducer
         self.operator, self.output_layer = method.operator, method.output_layer
         self._plan = self._planned()
+
+    def __repr__(self) -> str:
+        parameters = ("nb_samples", "noise", "kind", "noise_kind", "seed")
+        return call(self.name, {name: getattr(self, name) for name in parameters}, repr(self.method))
 
     def convergence_delta(self, inputs: Any, targets: Any = None) -> np.ndarray:
         """How much the attributions do not add up, for a method on a path.

@@ -8,10 +8,12 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Any
 
 from onnxattr.cli import convert, evaluate, explain, export
 from onnxattr.cli.console import printable, tell
+from onnxattr.cli.examples import command
 from onnxattr.cli.method_options import VERIFY, add_verify
 from onnxattr.errors import NonFiniteWarning, OnnxAttrError
 from onnxattr.inspection import inspect, supported_operators
@@ -80,9 +82,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="onnxattr", description="Explanations that ship with the model.")
+    parser.add_argument("--version", action="version", version=f"onnxattr {metadata.version('onnxattr')}")
     commands = parser.add_subparsers(required=True, metavar="command")
     convert.add_to(commands)
-    look = commands.add_parser("inspect", help="list inputs, outputs, layers and operators of a model")
+    look = command(commands, "inspect", "list inputs, outputs, layers and operators of a model")
     look.add_argument("model")
     look.add_argument("--all", action="store_true", help="list long tables of layers or values to their end")
     add_verify(look, "never unless given")
@@ -92,6 +95,6 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_to(commands)
     evaluate.add_to(commands)
     export.add_to(commands)
-    ops = commands.add_parser("ops", help="list the operators that can be differentiated")
+    ops = command(commands, "ops", "list the operators that can be differentiated")
     ops.set_defaults(run=lambda options: supported_operators())
     return parser

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from onnxattr.cli.console import written
+from onnxattr.cli.examples import command
 from onnxattr.cli.method_options import VERIFY
 
 
 def add_to(commands: Any) -> None:
     """Adds the command to the parser's."""
-    convert = commands.add_parser("convert", help="convert a model of Keras, PyTorch or scikit-learn")
+    convert = command(commands, "convert", "convert a model of Keras, PyTorch or scikit-learn")
     convert.add_argument(
         "model",
         help=".keras, .h5, .hdf5 or SavedModel; .pt2 of torch.export; .skops, .joblib or .pkl of scikit-learn",

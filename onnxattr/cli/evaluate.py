@@ -13,6 +13,7 @@ import numpy as np
 from onnxattr import attributions, metrics, plots
 from onnxattr.attributions.base import Attribution
 from onnxattr.cli.console import written
+from onnxattr.cli.examples import command
 from onnxattr.cli.explain import targets_given
 from onnxattr.cli.method_options import VERIFY, add_verify, is_integer
 from onnxattr.errors import ParameterError
@@ -36,8 +37,10 @@ ALL_METRICS = tuple(
 
 def add_to(commands: Any) -> None:
     """Adds the command to the parser's."""
-    parser = commands.add_parser(
-        "evaluate", help="measure explanations: a table of methods and metrics, and what each method costs"
+    parser = command(
+        commands,
+        "evaluate",
+        "measure explanations: a table of methods and metrics, and what each method costs",
     )
     parser.add_argument("model", help="ONNX file")
     parser.add_argument("inputs", help=".npy array of shape (N, ...), .npz with one array per input, or .csv")

@@ -12,6 +12,7 @@ import numpy as np
 from onnxattr import plots
 from onnxattr.attributions.base import Attribution
 from onnxattr.cli.console import written
+from onnxattr.cli.examples import command
 from onnxattr.cli.method_options import PARAMETERS, add_method, is_integer, method_of
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.files import AnyPath, check_output, whole_file
@@ -27,8 +28,8 @@ _WIDE = 0.2
 
 def add_to(commands: Any) -> None:
     """Adds the command to the parser's."""
-    explain = commands.add_parser(
-        "explain", help="explain the samples of a .npy or .csv file (.npz for several inputs)"
+    explain = command(
+        commands, "explain", "explain the samples of a .npy or .csv file (.npz for several inputs)"
     )
     add_method(explain, ", or an explainer, which has its method and parameters already")
     explain.add_argument(

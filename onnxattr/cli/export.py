@@ -7,6 +7,7 @@ from typing import Any
 
 from onnxattr.attributions.triton import export_triton
 from onnxattr.cli.console import written
+from onnxattr.cli.examples import command
 from onnxattr.cli.method_options import add_method, method_of
 from onnxattr.compile.explainer_file import RENDERINGS
 from onnxattr.files import check_output
@@ -15,7 +16,7 @@ from onnxattr.loading.weights import PLACES
 
 def add_to(commands: Any) -> None:
     """Adds the command to the parser's."""
-    export = commands.add_parser("export", help="write one ONNX file that predicts and explains")
+    export = command(commands, "export", "write one ONNX file that predicts and explains")
     add_method(export)
     place = export.add_mutually_exclusive_group(required=True)
     place.add_argument("-o", "--output", help="the file to write")

@@ -11,6 +11,7 @@ import numpy as np
 
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.results.arraylike import ArrayLike
+from onnxattr.results.spelled import call, said
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -216,7 +217,8 @@ class Explanation(ArrayLike):
         shapes = ", ".join(f"{name!r}: {array.shape}" for name, array in self.attributions.items())
         names = ", ".join(self.target_names[:3]) + (", ..." if len(self.target_names) > 3 else "")
         gap = "" if self.relative_gap is None else f", gap up to {np.max(self.relative_gap, initial=0):.2g}"
-        return f"Explanation({self.method}: {{{shapes}}}, targets: {names}{gap})"
+        method = call(self.method, said(self.parameters), *([repr(self.model)] if self.model else []))
+        return f"Explanation({{{shapes}}}, targets: {names}{gap}, by {method})"
 
 
 def _named_classes(explanation: Explanation, given: Sequence[str] | Mapping[int, str]) -> dict[str, Any]:

@@ -25,6 +25,11 @@ class AboutModel:
         return self.prepared.files
 
     @property
+    def model_text(self) -> str:
+        """The model's file as it stands in ``repr``; the name of its graph where it came from no file."""
+        return repr(str(self.files[0])) if self.files else f"<model {self.prepared.model.graph.name!r}>"
+
+    @property
     def unit(self) -> str | None:
         """What the output is if it is one unit that tells two classes apart: "probability" or "logit" of class 1."""
         return self.prepared.unit if is_binary(self.prepared.unit) else None

@@ -19,6 +19,7 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import is_keras, read_model, read_proto
 from onnxattr.loading.rows.independence import PROVEN, Rows
 from onnxattr.results import Explanation
+from onnxattr.results.spelled import call, said
 from onnxattr.running.about_model import AboutModel
 from onnxattr.running.arrays import Targets, model_inputs, row_count, weights_of
 from onnxattr.running.batches import is_dataset, joined, pairs_of
@@ -86,6 +87,11 @@ class Explainer(AboutModel):
             rows = Rows(str(metadata.get("rows", PROVEN)), str(metadata.get("rows_why", "")))
             self.prepared = Prepared(interface, layers, metadata["prediction"], explained, unit, rows)
             self._file_inputs = FileInputs(metadata, self.prepared, inputs)
+
+    def __repr__(self) -> str:
+        parameters = said(self.metadata.get("parameters") or {}, ["seed"])
+        seed = {} if self.metadata["seed"] is None else {"seed": self.seed}
+        return call("Explainer", seed, self.model_text, call(self.name, parameters))
 
     @property
     def name(self) -> str:

@@ -1,0 +1,46 @@
+"""Commands as they are typed, for the help of each command."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+EXAMPLES = {
+    "convert": (
+        "onnxattr convert model.keras -o model.onnx",
+        "onnxattr convert pipeline.skops --sample rows.csv -o model.onnx",
+        "onnxattr convert module.pt2 --trust -o model.onnx",
+    ),
+    "inspect": (
+        "onnxattr inspect model.onnx",
+        "onnxattr inspect model.onnx --all",
+        "onnxattr inspect explainer.onnx",
+    ),
+    "explain": (
+        "onnxattr explain explainer.onnx rows.csv -o maps.npy",
+        "onnxattr explain model.onnx images.npy --method SmoothGrad -o maps.npy --picture why.png",
+        "onnxattr explain model.onnx images.npy --output-layer logits --targets 281 -o maps.npy",
+    ),
+    "evaluate": (
+        "onnxattr evaluate model.onnx images.npy --methods Saliency,GradCAM -o table.csv",
+        "onnxattr evaluate model.onnx rows.csv --metrics Deletion,Insertion --picture curves.png",
+    ),
+    "export": (
+        "onnxattr export model.onnx -o explainer.onnx",
+        "onnxattr export model.onnx --method GradCAM --output-layer logits -o explainer.onnx",
+        "onnxattr export model.onnx --triton models/",
+    ),
+    "ops": ("onnxattr ops",),
+}
+
+
+def command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
+    """Adds a command, whose help ends with its examples."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog="\n".join(["examples:", *(f"  {example}" for example in EXAMPLES[name])]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
