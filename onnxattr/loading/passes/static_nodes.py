@@ -18,6 +18,7 @@ from onnxattr.graph.subgraphs import captures_of, drop, nodes_of, prune, subgrap
 from onnxattr.graph.values import dims_of, values_of
 from onnxattr.loading.constant_values import ConstantValues, goes_on
 from onnxattr.loading.passes.appended import stack_appended
+from onnxattr.loading.passes.range_ends import read_scalars
 from onnxattr.loading.passes.sequences import HANDLERS, Contents
 from onnxattr.loading.shapes.infer import infer_shapes
 
@@ -41,7 +42,7 @@ def infer_and_resolve(model: ir.Model) -> bool:
     Raises:
         onnx.shape_inference.InferenceError: If nodes contradict each other.
     """
-    changed = False
+    changed, opset = False, model.opset_imports[""]
     # Every branch that is inlined may let the shapes be known that decide the next one.
     while True:
         try:
@@ -49,11 +50,15 @@ def infer_and_resolve(model: ir.Model) -> bool:
         except (onnx.shape_inference.InferenceError, RuntimeError):
             # What contradicts itself may lie in a branch that is never taken.
             changed, typed = infer_shapes(model, strict=False) or changed, False
-        resolvable = _RESOLVED & _operators(model.graph) or _lacks_shapes(model.graph)
-        if not resolvable or not _Resolver(model.graph, model.opset_imports[""]).run():
-            return changed if typed else infer_shapes(model) or changed
-        NameFixPass()(model)
+        if not read_scalars(model.graph, opset):
+            resolvable = _RESOLVED & _operators(model.graph) or _lacks_shapes(model.graph)
+            if not resolvable or not _Resolver(model.graph, opset).run():
+                break
+            NameFixPass()(model)
         changed = True
+    if read_scalars(model.graph, opset, unknown=True):
+        changed, typed = True, False
+    return changed if typed else infer_shapes(model) or changed
 
 
 def _operators(graph: ir.Graph) -> set[str]:

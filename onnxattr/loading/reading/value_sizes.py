@@ -18,10 +18,12 @@ import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from onnxattr.errors import ModelError, RuleError
+from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.schemas import infer
 from onnxattr.graph.subgraphs import bodies_of, graphs_in, graphs_of, nodes_in, subgraphs_of
 from onnxattr.graph.values import dims_of, values_of
 from onnxattr.loading.constant_values import ConstantValues
+from onnxattr.loading.passes.range_ends import reads_vectors, reshape_ends
 from onnxattr.loading.reading.loop_steps import all_steps, grows_sequences, own_steps
 
 #: What is computed from weights alone may take so many bytes, beside a multiple of what the weights take.
@@ -128,8 +130,12 @@ def _computed(proto: onnx.ModelProto, opset: int) -> dict[str, _Type]:
     model = ir.serde.deserialize_model(proto)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     constants = ConstantValues(opset)
+    builder = None
     for graph in graphs_of(model.graph):
         for node in graph:
+            if reads_vectors(node):
+                builder = builder or OpBuilder(model.graph, opset, prefix="sizes")
+                reshape_ends(builder.inside(graph), node)
             if node.domain in ("", "ai.onnx") and _open(node):
                 # What is wrong with a node is said later.
                 with contextlib.suppress(RuleError, onnx.defs.SchemaError, RuntimeError):
