@@ -5,7 +5,7 @@ import re
 import pytest
 from node_cases import report
 from node_cases.cases import collect
-from node_cases.judge import OPEN
+from node_cases.judge import OPEN, PASSED
 from node_cases.run import judge_all, judge_named
 
 #: Of the cases of an operator, the last that is not an expansion: the first is often the plainest.
@@ -35,6 +35,21 @@ NEGATIVE = ["affine_grid_3d_expanded", "affine_grid_3d_align_corners_expanded"]
 def test_case(name: str):
     verdict = judge_named("onnxattr", False, name)
     assert verdict.status != OPEN or name in open_cases(), verdict.detail
+
+
+@pytest.mark.parametrize("constants", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "affine_grid_2d_expanded",
+        "affine_grid_3d_align_corners_expanded",
+        "attention_4d_with_past_and_present_qk_matmul_bias_4d_mask_causal",
+    ],
+)
+def test_case_in_onnx_runtime(name: str, constants: bool):
+    """Ends of a Range that are vectors; masked scores that the runtime writes as its lowest number."""
+    verdict = judge_named("onnxattr", constants, name)
+    assert (verdict.status, verdict.onnxruntime) == (PASSED, "agrees"), verdict
 
 
 @pytest.mark.slow

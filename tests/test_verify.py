@@ -82,6 +82,23 @@ def test_it_can_be_left_out():
     verify_model(changed("y = Softmax<axis = 2>(x)", other_axis), verify=False)
 
 
+def test_masks_are_infinite_or_as_low_as_the_type_allows():
+    """ONNX Runtime writes the lowest number into the scores where ONNX defines minus infinity."""
+    attention = "y, k, v, s = Attention<is_causal = 1, qk_matmul_output_mode = 2>(x, x, x, m, p, p)"
+    model = parser.parse_model(
+        f"""<ir_version: 11, opset_import: ["" : 23]> g (float[1,2,3,4] x, float[3,5] m, float[1,2,2,4] p)
+        => (float[1,2,3,4] y, float[1,2,3,5] s) {{ {attention} }}"""
+    )
+    vjp(model, ["x"], ["y", "s"], verify=True)
+
+
+def test_numbers_beside_a_mask_are_compared():
+    low = "low = Constant<value = float {-3.4028235e38}>() z = Constant<value = float {0.0}>()"
+    masked = f"{low} c = Greater(x, z) [late] b = Softmax<axis = 2>(x) y = Where(c, b, low)"
+    with pytest.raises(ModelError, match="changed its prediction: Softmax node 'late'"):
+        verify_model(changed(masked, other_axis), True)
+
+
 @pytest.mark.parametrize(
     "nodes", ["a = RandomNormalLike(x) y = Add(a, x)", "y = Softmax(x)", "y = Hardmax(x)", "y = Dropout(x)"]
 )
