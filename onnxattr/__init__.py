@@ -3,6 +3,7 @@
 from importlib import metadata
 from typing import Any
 
+from onnxattr import without_sympy  # noqa: F401  (before anything imports onnx_ir)
 from onnxattr.attributions import (
     BlurIG,
     DeconvNet,
