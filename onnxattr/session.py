@@ -208,7 +208,9 @@ class Session:
             ) from error
 
 
+@functools.cache
 def _warn_of_two_wheels() -> None:
+    """Once: looking for the wheels takes longer than loading a small model."""
     installed = []
     for name in ("onnxruntime", "onnxruntime-gpu"):
         try:

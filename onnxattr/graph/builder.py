@@ -168,7 +168,7 @@ class OpBuilder(Shaping):
             "",
             op_type,
             inputs=inputs,
-            attributes=ir.convenience.convert_attributes(attributes or {}),
+            attributes=[_attribute(name, value) for name, value in (attributes or {}).items()],
             num_outputs=outputs,
             name=self.unique_name(op_type),
         )
@@ -271,3 +271,10 @@ class OpBuilder(Shaping):
                     default = ir.DataType.INT64
                 inputs.append(self.constant(array, dtypes.get(formal.type_str, default)))
         return inputs
+
+
+def _attribute(name: str, value: Any) -> ir.Attr:
+    """An attribute; for lists of integers without onnx_ir's checks of what else they could be, which are slow."""
+    if isinstance(value, (list, tuple)) and value and all(type(item) is int for item in value):
+        return ir.AttrInt64s(name, value)
+    return ir.convenience.convert_attribute(name, value)

@@ -50,7 +50,7 @@ def subgraphs_of(node: Any) -> list[ir.Graph]:
     attributes = getattr(node, "attributes", None)
     if not attributes:  # as most nodes: this is asked of each many times
         return []
-    return [a.as_graph() for a in attributes.values() if a.type == ir.AttributeType.GRAPH]
+    return [a.as_graph() for a in attributes.data.values() if a.type == ir.AttributeType.GRAPH]
 
 
 def graphs_of(graph: ir.Graph) -> Iterator[ir.Graph]:
