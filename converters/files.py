@@ -11,7 +11,7 @@ import onnx
 
 from onnxattr.errors import ConversionError, ShapeError
 from onnxattr.files import check_output
-from onnxattr.running.array_files import read_arrays
+from onnxattr.inputs.array_files import read_arrays
 
 from .common.trust import TRUST
 from .keras.archive import check_members

@@ -17,7 +17,9 @@ _ROOMS: dict[tuple[str, str], str] = {
     ("", "graph"): "builder schemas subgraphs values",
     ("", "inspection"): "inspection_places=places",
     ("", "loading"): "channels class_names landmarks layers model=prepared weights",
-    ("", "running"): "arrays chunk_size csv_rows driver explainer frames input_values trial",
+    ("", "inputs"): "csv_rows",
+    ("running", "inputs"): "array_files csv_rows",
+    ("", "running"): "arrays chunk_size driver explainer frames input_values trial",
     ("", "testing"): "evaluator evaluator_windows",
     ("attributions", "compile"): "axes baseline_graphs baseline_kinds definition=method placed_path placement "
     "quadrature sample_shapes upsampling",

@@ -253,7 +253,7 @@ INPUTS = {
     "beyond float32": (MLP, spoilt(X.astype(np.float64), 1e300), ["'x'", "1 NaN or infinite"]),
     "empty batch": (MLP, X[:0], ["'x'", "empty batch", "(0, 6)", "at least one sample"]),
     "text": (MLP, np.array([["a"] * 6]), ["'x'", "<U1", "expected numbers"]),
-    "a file name": (MLP, "photo.png", ["'x'", "<U9", "expected numbers"]),
+    "a file name": (MLP, "photo.png", ["photo.png", "there is no such file"]),
     "nothing": (MLP, None, ["'x'", "object", "expected numbers"]),
     "complex": (MLP, X.astype(complex), ["'x'", "complex128", "expected numbers"]),
     "ragged lists": (MLP, [[1.0] * 6, [1.0] * 5], ["'x'", "not an array"]),

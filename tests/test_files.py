@@ -20,7 +20,7 @@ from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency
 from onnxattr.attributions.triton import export_triton
 from onnxattr.cli import main
 from onnxattr.errors import OnnxAttrError, ParameterError, ShapeError
-from onnxattr.running import array_files
+from onnxattr.inputs import array_files
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links, FIFOs and signals of Unix")
 MLP = mlp()

@@ -15,8 +15,8 @@ import onnxattr
 from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency
 from onnxattr.cli import main
 from onnxattr.errors import ConversionError, ModelError, ParameterError, ShapeError
+from onnxattr.inputs.csv_rows import Table, read_csv
 from onnxattr.inspection import inspect
-from onnxattr.running.csv_rows import Table, read_csv
 
 pytest.importorskip("skl2onnx")
 from onnxattr.converters.sklearn import to_onnx

@@ -18,12 +18,12 @@ from onnxattr.cli.explain import targets_given
 from onnxattr.cli.method_options import VERIFY, add_verify, is_integer
 from onnxattr.errors import ParameterError
 from onnxattr.files import check_output
+from onnxattr.inputs.array_files import read_arrays
 from onnxattr.metrics.average import MaskedMetric
 from onnxattr.metrics.base import Metric
 from onnxattr.metrics.causal import CausalFidelity
 from onnxattr.metrics.concentration import ConcentrationMetric
 from onnxattr.metrics.evaluation import Evaluation, evaluate
-from onnxattr.running.array_files import read_arrays
 
 #: The methods and metrics that are taken unless others are named.
 METHODS = ("Saliency", "GradientInput", "IntegratedGradients", "SmoothGrad", "SquareGrad", "VarGrad")

@@ -16,10 +16,10 @@ from onnxattr.cli.examples import command
 from onnxattr.cli.method_options import PARAMETERS, add_method, is_integer, method_of
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.files import AnyPath, check_output, whole_file
+from onnxattr.inputs.array_files import read_arrays
+from onnxattr.inputs.csv_rows import Table
 from onnxattr.loading.class_names import label_of
 from onnxattr.results import Explanation
-from onnxattr.running.array_files import read_arrays
-from onnxattr.running.csv_rows import Table
 from onnxattr.running.explainer import Explainer, is_explainer, load
 
 #: From this relative gap on it is said what narrows it.

@@ -11,7 +11,7 @@ from onnxattr.attributions.tunnel import KINDS, NOISE_KINDS
 from onnxattr.compile.quadrature import FEWEST, PLACES
 from onnxattr.compile.renderings.reducers import REDUCERS
 from onnxattr.errors import ParameterError
-from onnxattr.running.array_files import read_arrays
+from onnxattr.inputs.array_files import read_arrays
 
 #: The parameters of the methods that options set.
 PARAMETERS = (

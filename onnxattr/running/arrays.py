@@ -12,6 +12,7 @@ import onnx_ir as ir
 from onnxattr.errors import ModelError, ShapeError, TargetError
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of
+from onnxattr.inputs.samples import is_files, together
 from onnxattr.loading.class_names import one_label, with_labels
 from onnxattr.loading.heads import is_binary, threshold
 from onnxattr.loading.prepared import Prepared
@@ -40,13 +41,14 @@ def as_array(value: Any, what: str) -> np.ndarray:
 def model_inputs(prepared: Prepared, given: Any) -> dict[str, np.ndarray]:
     """The model's feeds, by name, from one array or table, a list of them in the model's order, or a dict.
 
-    The columns of a table are matched by name, where the model has names for them or an input for each.
+    The columns of a table are matched by name, where the model has names for them or an input for each. Paths and
+    images of Pillow are read.
 
     Raises:
         ShapeError: If an input is missing or unknown, has the wrong rank, size or kind, is empty, or is beyond the
             range of the model's dtype.
     """
-    parts = parts_given(prepared, given)
+    parts = parts_given(prepared, together(given, prepared) if is_files(given, prepared) else given)
     feeds = {
         str(v.name): _checked(v, _array_of(v, part, len(parts) > 1), prepared.rows.mixed)
         for v, part in zip(prepared.inputs, parts, strict=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxattr.errors import OnnxAttrError, ShapeError, TargetError
 from onnxattr.graph.values import dims_of
+from onnxattr.inputs.samples import Samples, is_files, samples_of
 from onnxattr.loading.class_names import one_label
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array
@@ -27,11 +28,13 @@ def is_dataset(inputs: Any) -> bool:
 
 
 def pairs_of(prepared: Prepared, inputs: Any, targets: Any, size: int | None) -> Iterator[tuple[Any, Any]]:
-    """What ``explain`` was given as batches (inputs, targets): a dataset's, or all of it as one.
+    """What ``explain`` was given as batches (inputs, targets): a dataset's, those of files, or all of it as one.
 
     Raises:
         TargetError: If targets are given beside a dataset.
     """
+    if is_files(inputs, prepared):
+        return iter(_of_files(samples_of(inputs, prepared), targets))
     if not is_dataset(inputs):
         return iter([(inputs, targets)])
     if targets is None:
@@ -42,6 +45,18 @@ def pairs_of(prepared: Prepared, inputs: Any, targets: Any, size: int | None) ->
             "all samples."
         )
     return _all_alike(batches(prepared, inputs, size), targets)
+
+
+def _of_files(samples: Sequence[Samples], targets: Any) -> list[tuple[Any, Any]]:
+    """The batches of files, with the targets of each; photos of other sizes are a batch of their own."""
+    if len(samples) == 1 or targets is None or isinstance(targets, str) or one_label(targets) is not None:
+        return [(part.inputs, targets) for part in samples]
+    counts = [len(part.names) for part in samples]
+    if not hasattr(targets, "__len__") or len(targets) != sum(counts):
+        raise TargetError(f"Targets for {sum(counts)} samples are expected, one for each.")
+    ends = np.cumsum(counts)
+    pairs = zip(samples, ends - counts, ends, strict=True)
+    return [(part.inputs, targets[start:end]) for part, start, end in pairs]
 
 
 def _all_alike(pairs: Iterator[tuple[Any, Any]], target: Any) -> Iterator[tuple[Any, Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from onnxattr.errors import ShapeError
 from onnxattr.files import AnyPath
-from onnxattr.running.csv_rows import read_csv
+from onnxattr.inputs.csv_rows import read_csv
 
 
 def read_arrays(path: AnyPath) -> Any:

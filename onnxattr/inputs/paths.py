@@ -1,0 +1,86 @@
+"""Which files are meant: those that are named, and those of folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from onnxattr.errors import ShapeError
+from onnxattr.files import AnyPath
+from onnxattr.inputs import photos, sounds
+
+#: By kind the suffixes of its files.
+KINDS: dict[str, tuple[str, ...]] = {
+    "photo": photos.SUFFIXES,
+    "sound": sounds.SUFFIXES,
+    "table": (".csv",),
+    "array": (".npy",),
+    "arrays": (".npz",),
+}
+#: Pictures that ``onnxattr explain`` writes beside photos; they are no photos to be explained.
+WRITTEN = ".why.png"
+_LISTED = 3
+
+
+def kind_of(path: AnyPath) -> str | None:
+    """The kind of a file by its suffix; None for others."""
+    suffix = os.path.splitext(os.fspath(path))[1].lower()
+    return next((kind for kind, suffixes in KINDS.items() if suffix in suffixes), None)
+
+
+def files_in(paths: AnyPath | Iterable[AnyPath]) -> list[Path]:
+    """The files that paths name, those of a folder in the order of their names.
+
+    Of a folder the photos, sounds, tables or arrays right in it are taken, without hidden files, other kinds of files
+    and what ``onnxattr explain`` has written.
+
+    Raises:
+        ShapeError: If one is missing or of no known kind, a folder has none, or kinds are mixed.
+    """
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    if not given:
+        raise ShapeError("No file was given; expected photos, sounds, tables or arrays, or a folder of them.")
+    found: list[Path] = []
+    for path in map(Path, given):
+        found += _of_folder(path) if path.is_dir() else [_file(path)]
+    kinds = {str(kind_of(path)): path for path in reversed(found)}
+    if len(kinds) > 1:
+        told = ", ".join(f"{path} ({kind})" for kind, path in sorted(kinds.items()))
+        raise ShapeError(f"The files are of several kinds: {told}. Give files of one kind in a call.")
+    return found
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        raise ShapeError(f"{path}: there is no such file or folder.")
+    if kind_of(path) is None:
+        raise ShapeError(
+            f"{path}: files of this kind are not read; expected {_expected()}, or a folder of them."
+        )
+    return path
+
+
+def _of_folder(folder: Path) -> list[Path]:
+    try:
+        entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    except OSError as error:
+        raise ShapeError(f"{folder} cannot be read: {error.strerror}.") from error
+    shown = [entry for entry in entries if not entry.name.startswith(".")]
+    found = [
+        e for e in shown if e.is_file() and kind_of(e) is not None and not e.name.lower().endswith(WRITTEN)
+    ]
+    if found:
+        return found
+    inside = [entry.name for entry in shown if entry.is_dir()]
+    more = f" Name its folders themselves: {_few(inside)}." if inside else ""
+    what = f"; it has {_few([entry.name for entry in shown])}" if shown else ""
+    raise ShapeError(f"The folder {folder} holds no file that is read ({_expected()}){what}.{more}")
+
+
+def _expected() -> str:
+    return "photos (.jpg, .png, .webp, ...), .wav, .csv, .npy or .npz"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")

@@ -1,0 +1,179 @@
+"""From paths to samples for a model, batch by batch: the only place that reads what is explained from files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.errors import ShapeError
+from onnxattr.files import AnyPath
+from onnxattr.inputs.array_files import read_arrays
+from onnxattr.inputs.paths import files_in, kind_of
+from onnxattr.inputs.photos import is_picture, read_photo
+from onnxattr.inputs.pixels import pixel_input
+from onnxattr.inputs.waveforms import sound_array
+from onnxattr.loading.prepared import Prepared
+
+#: Most samples of a batch unless a size is given.
+SIZE = 32
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples that are explained together.
+
+    Attributes:
+        inputs: What ``explain`` takes: an array or table with a row for each sample, or a dict of arrays.
+        names: What each sample is called: the file's name, with the row's number where a file has several.
+    """
+
+    inputs: Any
+    names: tuple[str, ...]
+
+
+def read_samples(
+    paths: AnyPath | Iterable[AnyPath], prepared: Prepared, size: int | None = None
+) -> Iterator[Samples]:
+    """Reads samples from files, or from the files of folders, as a model takes them.
+
+    Files are read as they are needed. Photos and sounds of one shape that follow each other make up a batch. An array
+    (.npy) is a batch, or one sample if it has an axis less than the input.
+
+    Args:
+        paths: Photos, sounds, .csv, .npy or .npz files of one kind, or folders of them. All are found, and their
+            kinds checked, at once.
+        prepared: The model.
+        size: Most samples of a batch; None for 32 photos or sounds, and for all that a table or array holds.
+
+    Raises:
+        ShapeError: If a file is missing, damaged, or does not fit the model.
+        RuntimeMissingError: If a package that decodes the files is not installed.
+    """
+    files = files_in(paths)
+    return _batches(files, prepared, size)
+
+
+def _batches(files: Sequence[Path], prepared: Prepared, size: int | None) -> Iterator[Samples]:
+    kind = kind_of(files[0])
+    if kind in ("photo", "sound"):
+        single = _photos(files, prepared) if kind == "photo" else _sounds(files, prepared)
+        yield from _gathered(single, size or SIZE)
+        return
+    for path in files:
+        yield from _parts(_whole(path, prepared), size)
+
+
+def _photos(photos: Iterable[Any], prepared: Prepared) -> Iterator[tuple[str, np.ndarray]]:
+    """Each photo as a batch of one, with its name."""
+    taken = pixel_input(prepared)
+    for number, photo in enumerate(photos):
+        name = _name_of(photo, number)
+        told = name if is_picture(photo) else os.fspath(photo)
+        yield name, taken.array(read_photo(photo, taken.channels), told)
+
+
+def _sounds(files: Iterable[Path], prepared: Prepared) -> Iterator[tuple[str, np.ndarray]]:
+    return ((path.name, sound_array(path, prepared)) for path in files)
+
+
+def _name_of(photo: Any, number: int) -> str:
+    given = getattr(photo, "filename", "") if is_picture(photo) else os.fspath(photo)
+    return os.path.basename(given or "") or f"image {number}"
+
+
+def _gathered(single: Iterable[tuple[str, np.ndarray]], size: int) -> Iterator[Samples]:
+    """Batches of at most ``size`` samples of one shape that follow each other."""
+    names: list[str] = []
+    arrays: list[np.ndarray] = []
+    for name, array in single:
+        if arrays and (len(arrays) == size or array.shape != arrays[0].shape):
+            yield Samples(np.concatenate(arrays), tuple(names))
+            names, arrays = [], []
+        names.append(name)
+        arrays.append(array)
+    if arrays:
+        yield Samples(np.concatenate(arrays), tuple(names))
+
+
+def _whole(path: Path, prepared: Prepared) -> Samples:
+    """All samples of a table or of arrays."""
+    inputs = read_arrays(path)
+    if isinstance(inputs, np.ndarray) and len(prepared.inputs) == 1 and not prepared.rows.mixed:
+        shape = prepared.inputs[0].shape
+        inputs = inputs[None] if shape is not None and inputs.ndim == len(shape) - 1 else inputs
+    first = next(iter(inputs.values()), np.empty(0)) if isinstance(inputs, Mapping) else inputs
+    count = len(first) if np.ndim(first) and not prepared.rows.mixed else 1
+    return Samples(
+        inputs, (path.name,) if count == 1 else tuple(f"{path.name}, {row}" for row in range(count))
+    )
+
+
+def _parts(whole: Samples, size: int | None) -> Iterator[Samples]:
+    count = len(whole.names)
+    if size is None or count <= size:
+        yield whole
+        return
+    for start in range(0, count, size):
+        rows = slice(start, start + size)
+        given = whole.inputs
+        part = (
+            {name: array[rows] if array.ndim else array for name, array in given.items()}
+            if isinstance(given, Mapping)
+            else given[rows]
+        )
+        yield Samples(part, whole.names[rows])
+
+
+def is_files(given: Any, prepared: Prepared) -> bool:
+    """Whether something stands for samples in files: a path, an image of Pillow, or a list of these.
+
+    Texts are the samples themselves of a model that takes text.
+    """
+    if any(value.dtype == ir.DataType.STRING for value in prepared.inputs):
+        return isinstance(given, os.PathLike)
+    one = isinstance(given, (str, os.PathLike)) or is_picture(given)
+    several = isinstance(given, (list, tuple)) and bool(given)
+    return one or (several and all(isinstance(g, (str, os.PathLike)) or is_picture(g) for g in given))
+
+
+def samples_of(given: Any, prepared: Prepared) -> list[Samples]:
+    """The samples that a caller of a method names; the arguments and errors are those of ``read_samples``.
+
+    Args:
+        given: A path of a file or folder, an image of Pillow, or a list of these.
+        prepared: The model.
+    """
+    parts = list(given) if isinstance(given, (list, tuple)) else [given]
+    if not any(map(is_picture, parts)):
+        return list(read_samples(parts, prepared))
+    mixed: list[Any] = []
+    for part in parts:
+        mixed += [part] if is_picture(part) else files_in(part)
+    if odd := [path for path in mixed if not is_picture(path) and kind_of(path) != "photo"]:
+        raise ShapeError(
+            f"{odd[0]} is no photo, and images were given with it; give files of one kind in a call."
+        )
+    return list(_gathered(_photos(mixed, prepared), SIZE))
+
+
+def together(given: Any, prepared: Prepared) -> Any:
+    """The samples that a caller names as one batch; the arguments and errors are those of ``samples_of``.
+
+    Raises:
+        ShapeError: If they have different shapes.
+    """
+    found = samples_of(given, prepared)
+    if len(found) == 1:
+        return found[0].inputs
+    shapes = sorted({np.shape(part.inputs)[1:] for part in found})
+    if len(shapes) > 1 or not all(isinstance(part.inputs, np.ndarray) for part in found):
+        raise ShapeError(
+            f"The files hold samples of different shapes, {shapes[:3]}, which are no one batch: give them one by one."
+        )
+    return np.concatenate([part.inputs for part in found])
