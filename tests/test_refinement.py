@@ -222,7 +222,7 @@ EXPORTED = {
 
 @pytest.mark.parametrize("name", EXPORTED)
 def test_exported_adaptive_points(name, tmp_path):
-    """A file adds points by itself, for each row until it is within the tolerance."""
+    """A file takes the same points as ``explain``, for each row until it is within the tolerance."""
     build_model, options, dtype = EXPORTED[name]
     tolerance = options.get("tolerance", 0.02)
     options = {"points": "adaptive", "tolerance": 0.02, "max_steps": 300, "progress": False} | options
@@ -238,11 +238,10 @@ def test_exported_adaptive_points(name, tmp_path):
     file = load(tmp_path / "e.onnx", seed=options.get("seed", 0))
     found, expected = as_list(file.explain(x, target)), as_list(refined.explain(x, target))
     assert (file.gaps <= tolerance * 1.01).all()
-    assert file.spent_steps.shape == file.gaps.shape
+    np.testing.assert_array_equal(file.spent_steps, refined.spent_steps)
     assert (file.spent_steps < 300).all()
-    # Rounds of three points here, of an eighth of the points there: each within the tolerance by its own points.
     for a, b in zip(found, expected, strict=True):
-        assert np.abs(a - b).max() <= 0.2 * np.abs(b).max()
+        assert np.abs(a - b).max() <= (1e-3 if name == "float16" else 1e-5) * np.abs(b).max()
 
 
 def test_exported_rows_are_apart_and_bounded(tmp_path):
@@ -250,7 +249,7 @@ def test_exported_rows_are_apart_and_bounded(tmp_path):
     method(points="adaptive", tolerance=1e-6, max_steps=31).export(tmp_path / "e.onnx")
     file = load(tmp_path / "e.onnx", check_finite="ignore")
     maps, spent = file.explain(X, LABELS), file.spent_steps
-    assert spent.max() == 30
+    assert spent.max() == 31
     np.testing.assert_array_equal(file(X, LABELS).spent_steps, spent)
     for row in (0, 3, 6):
         np.testing.assert_allclose(

@@ -129,8 +129,19 @@ class Refinement:
 #: What a score is exact to, relative to its size, by the size of its type in bytes: nothing is refined below it.
 ROUNDING = {2: 2.0**-9, 4: 1e-6, 8: 1e-14}
 PLACES = ("uniform", "adaptive")
+#: Adaptive points: a round takes one for each so many there are. An interval's error times the square root of its
+#: length is compared in quarters of powers of two, NONE below TINY; in a round one that many quarters below the largest
+#: gets no point.
+EACH, TINY, NONE, NEGLIGIBLE = 8, 1e-37, -1000.0, 4 * 8
+#: Intervals are halved down to this length, which float32 still tells apart everywhere on the path.
+SHORTEST = 2.0**-20
 #: Most points of a row unless the caller says so, and how many points adaptive paths begin with.
 MOST, _FIRST = 800, (9, 5, 3, 2)
+
+
+def at_once(points: int) -> int:
+    """How many points a round adds to so many."""
+    return max(1, points // EACH)
 
 
 def refinement(

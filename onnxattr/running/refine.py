@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 #: About how many bytes of gradients are kept at a time until it is known what each counts, of samples that take as many
 #: points as usual; and of samples that take as many as they may.
 _KEPT_BYTES, _USUAL_POINTS, _MOST_BYTES = 2**28, 64, 2**30
-#: Intervals are halved down to this length, which float32 still tells apart everywhere on the path.
-_SHORTEST = 2.0**-20
-#: Quarters of powers of two by which an interval may miss less than the worst and get a point all the same.
-_NEGLIGIBLE = 4 * 8
 
 
 def refined(
@@ -164,13 +160,14 @@ class _Path:
             enough = max(refinement.tolerance * size * 0.999, self.rounding * np.abs(scores).max())
             if not abs(misses.sum()) > enough:
                 return np.empty(0)
-        number = min(max(1, count // 8), most - count)
-        worth = np.abs(misses) * np.sqrt(lengths) * (lengths > _SHORTEST)
+        number = min(quadrature.at_once(count), most - count)
+        worth = np.abs(misses) * np.sqrt(lengths)
         # Nearly equal ones go from left to right, so that rounding does not decide; those that miss nothing by length.
-        with np.errstate(divide="ignore"):
-            steps = np.floor(4 * np.log2(worth))
-        picked = np.lexsort((np.arange(len(lengths)), -lengths, -steps))[: max(0, number)]
-        picked = picked[lengths[picked] > _SHORTEST]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            steps = np.where(worth > quadrature.TINY, np.floor(4 * np.log2(worth)), quadrature.NONE)
+        halved = lengths > quadrature.SHORTEST
+        picked = np.lexsort((np.arange(len(lengths)), -lengths, -steps, ~halved))[: max(0, number)]
+        picked = picked[halved[picked]]
         if refinement.tolerance is not None and picked.size:
-            picked = picked[steps[picked] >= steps[picked[0]] - _NEGLIGIBLE]
+            picked = picked[steps[picked] >= steps[picked[0]] - quadrature.NEGLIGIBLE]
         return np.sort((alphas[picked] + alphas[picked + 1]) / 2)

@@ -17,8 +17,8 @@ from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 
 FLOAT = ir.DataType.FLOAT
-#: Points of a round, which are one run of the model.
-_ROUND = 3
+#: Of what the choice of points is computed in, here and in ``running.refine``, so that both choose the same.
+DOUBLE = ir.DataType.DOUBLE
 #: Where a place for a point is not in use; behind all that are.
 _UNUSED = 2.0
 
@@ -26,16 +26,14 @@ _UNUSED = 2.0
 def adaptive_totals(
     main: Rewrite,
     samples: ir.Value,
-    rows: int,
     per_sample: Mapping[str, ir.Value],
     shared: Mapping[str, ir.Value],
 ) -> tuple[list[ir.Value], ir.Value, ir.Value]:
-    """Appends a Loop over samples around a Loop over rounds.
+    """Appends a Loop over samples around a Loop over points.
 
     Args:
         main: The graph around the loops.
         samples: The number of samples, (1,).
-        rows: Most rows in one run of the model.
         per_sample: Values with a row for each sample, by the name of the step's input.
         shared: Values that are the same for all, likewise.
 
@@ -49,7 +47,7 @@ def adaptive_totals(
     feeds = {
         name: body.Gather(value, body.Reshape(sample, [1]), axis=0) for name, value in per_sample.items()
     } | dict(shared)
-    moments, difference, spent = _Rounds(main, body, feeds, rows).appended()
+    moments, difference, spent = _Points(main, body, feeds).appended()
     body.graph.outputs.extend([body.Identity(body.graph.inputs[1]), *moments, difference, spent])
     found = op.node(
         "Loop", [op.Squeeze(samples, [0]), np.array(True)], {"body": body.graph}, len(moments) + 2
@@ -64,51 +62,47 @@ def adaptive_totals(
 
 
 @dataclass
-class _Rounds:
-    """The rounds of one sample.
+class _Points:
+    """The points of one sample, one in each run of the model.
 
-    Points have places in the order in which they are taken, ``each`` a round; the Loop stacks their gradients in the
-    same order.
+    Points have places in the order in which they are taken; the Loop stacks their gradients in the same order. As in
+    ``running.refine``, several are chosen at a time; those that wait for their turn are a state of the Loop.
 
     Attributes:
         main: The graph around the loops.
         body: The body of the Loop over samples.
         feeds: What the step takes of the sample, a row, by the name of the step's input.
-        rows: Most rows in one run of the model.
     """
 
     main: Rewrite
     body: OpBuilder
     feeds: Mapping[str, ir.Value]
-    rows: int
 
     def __post_init__(self) -> None:
         refinement = self.main.method.refinement
         assert refinement is not None
         self.refinement = refinement
-        first = refinement.steps
-        self.each = _ROUND if first % _ROUND == 0 and self.rows >= _ROUND else 1
-        self.trips = max(refinement.most, first) // self.each
-        self.first = quadrature.trapezoid(first)[0].astype(np.float32).reshape(-1, self.each)
+        self.places = refinement.most
+        self.first = quadrature.trapezoid(refinement.steps)[0].astype(np.float32)
+        score = self.main.score.dtype
+        self.rounding = quadrature.ROUNDING.get(int(score.itemsize) if score else 4, 1e-6)
 
     def appended(self) -> tuple[list[ir.Value], ir.Value, ir.Value]:
         """The moments, f(x) - f(b), (1,), and the number of points, ()."""
-        body, places = self.body, self.trips * self.each
-        empty = [np.full(places, _UNUSED, np.float32), *[np.zeros(places, np.float32)] * 2]
-        initial = [*map(body.constant, empty), body.constant(self.first[0])]
-        rounds, count = self._round(), len(self.main.wrt)
+        body, places = self.body, self.places
+        states: list[np.ndarray] = [np.full(places, _UNUSED), *[np.zeros(places)] * 2]
+        states += [np.zeros(quadrature.at_once(places)), np.array(0), self.first[:1]]
+        constants = map(body.constant, states)
+        outputs = len(states) + len(self.main.wrt)
         found = body.node(
-            "Loop", [np.array(self.trips), np.array(True), *initial], {"body": rounds.graph}, 4 + count
+            "Loop", [np.array(places), np.array(True), *constants], {"body": self._point().graph}, outputs
         )
-        alphas, slopes, scores, _, *stacks = found
-        for value in (alphas, slopes, scores):
-            value.dtype, value.shape = FLOAT, ir.Shape([places])
-        path = _Path(body, (alphas, slopes, scores), places)
+        path = _Path(body, found[:3], places)
         moments, taken = [], None
-        for stack, x in zip(stacks, self.main.wrt, strict=True):
+        for stack, x in zip(found[len(states) :], self.main.wrt, strict=True):
             dims = (dims_of(x) or [None])[1:]
-            stack.type, stack.shape = x.type, ir.Shape([None, self.each, *dims])
-            taken = body.Mul(body.Shape(stack, start=0, end=1), self.each)
+            stack.type, stack.shape = x.type, ir.Shape([None, 1, *dims])
+            taken = body.Shape(stack, start=0, end=1)
             weights = body.Unsqueeze(body.Slice(path.weights(), [0], taken, [0]), [0])
             flat = body.Reshape(stack, body.Concat(taken, [-1], axis=0))
             total = body.MatMul(body.cast_like(weights, flat), flat)
@@ -122,37 +116,34 @@ class _Rounds:
         spent.dtype, spent.shape = INT64, ir.Shape([])
         return moments, difference, spent
 
-    def _round(self) -> OpBuilder:
-        """The body of the inner Loop: takes the points that the round before has chosen, and chooses the next."""
-        body, places = self.body.body("round"), self.trips * self.each
+    def _point(self) -> OpBuilder:
+        """The body of the inner Loop: takes a point, and chooses the next ones when no others wait."""
+        body, places = self.body.body("point"), self.places
         number = body.input("number", INT64, [])
         body.input("go_on", ir.DataType.BOOL, [])
-        states = [body.input(name, FLOAT, [places]) for name in ("alphas", "slopes", "scores")]
-        wanted = body.input("wanted", FLOAT, [self.each])
-        feeds = dict(self.feeds) | {ALPHA: wanted, ROW: body.constant(np.zeros(self.each, np.int64))}
+        states = [body.input(name, DOUBLE, [places]) for name in ("alphas", "slopes", "scores")]
+        waiting = body.input("waiting", DOUBLE, [quadrature.at_once(places)])
+        left, wanted = body.input("left", INT64, []), body.input("wanted", FLOAT, [1])
+        feeds = dict(self.feeds) | {ALPHA: wanted, ROW: body.constant(np.zeros(1, np.int64))}
         *gradients, slopes, scores = inline(
-            rows_rewrite(self.main.request).finished_model(), body, self.main, feeds, "of_round"
+            rows_rewrite(self.main.request).finished_model(), body, self.main, feeds, "of_point"
         )
-        own = body.Equal(body.constant(np.arange(places) // self.each), number)
-        news = [wanted, *(body.Reshape(body.Cast(v, to=FLOAT.value), [self.each]) for v in (slopes, scores))]
-        states = [
-            body.Where(own, body.Tile(new, [self.trips]), old) for new, old in zip(news, states, strict=True)
-        ]
+        own = body.Equal(body.constant(np.arange(places)), number)
+        news = [body.Reshape(body.Cast(v, to=DOUBLE.value), [1]) for v in (wanted, slopes, scores)]
+        states = [body.Where(own, new, old) for new, old in zip(news, states, strict=True)]
         for state in states:
-            state.dtype, state.shape = FLOAT, ir.Shape([places])
-        path, after = _Path(body, states, places), body.Add(number, 1)
-        begins = body.Less(after, len(self.first))
-        begun = body.Gather(body.constant(self.first), body.Min(after, len(self.first) - 1), axis=0)
-        chosen = body.Where(begins, begun, path.worst(self.each))
-        chosen.dtype, chosen.shape = FLOAT, ir.Shape([self.each])
-        tolerance = self.refinement.tolerance
-        go_on = body.Identity(body.graph.inputs[1])
-        if tolerance is not None:
-            dtype = self.main.score.dtype
-            rounding = quadrature.ROUNDING[max(int(dtype.itemsize) if dtype else 4, 2)]
-            # The state is kept in float32.
-            go_on = body.Or(begins, path.misses_by_more(tolerance, max(rounding, 1e-6)))
-        body.graph.outputs.extend([go_on, *states, chosen, *gradients])
+            state.dtype, state.shape = DOUBLE, ir.Shape([places])
+        path, count = _Path(body, states, places), body.Add(number, 1)
+        begins, some_left = body.Less(count, len(self.first)), body.Greater(left, 0)
+        chosen, how_many = path.next_points(count, self.refinement, self.rounding)
+        waiting = body.Where(some_left, waiting, chosen)
+        left = body.Where(begins, 0, body.Sub(body.Where(some_left, left, how_many), 1))
+        begun = body.Gather(body.constant(self.first), body.Min(count, len(self.first) - 1), axis=0)
+        then = body.Cast(body.Gather(waiting, body.Max(left, 0), axis=0), to=FLOAT.value)
+        wanted = body.Reshape(body.Where(begins, begun, then), [1])
+        waiting.dtype, waiting.shape = DOUBLE, ir.Shape([quadrature.at_once(places)])
+        go_on = body.Or(begins, body.GreaterOrEqual(left, 0))
+        body.graph.outputs.extend([go_on, *states, waiting, left, wanted, *gradients])
         return body
 
 
@@ -164,15 +155,18 @@ class _Path:
 
     def __init__(self, op: OpBuilder, state: Sequence[ir.Value], places: int):
         self.op, self.places = op, places
+        for value in state:
+            value.dtype, value.shape = DOUBLE, ir.Shape([places])
         alphas, slopes, scores = state
         self.alphas, self.order = op.node("TopK", [alphas, [places]], {"largest": 0, "sorted": 1}, 2)
         self.slopes, self.scores = (op.Gather(value, self.order) for value in (slopes, scores))
         self.used = op.Less(self.alphas, 1.5)
         within = op.Less(self._above(self.alphas), 1.5)
         self.lengths = op.Where(within, op.Sub(self._above(self.alphas), self._below(self.alphas)), 0.0)
-        mean = op.Mul(op.Add(self._above(self.slopes), self._below(self.slopes)), 0.5)
+        sums = op.Add(self._above(self.slopes), self._below(self.slopes))
         change = op.Sub(self._above(self.scores), self._below(self.scores))
-        self.misses = op.Where(within, op.Sub(op.Mul(self.lengths, mean), change), 0.0)
+        misses = op.Sub(op.Mul(op.Mul(self.lengths, sums), 0.5), change)
+        self.misses = op.Where(within, misses, 0.0)
 
     def _below(self, value: ir.Value) -> ir.Value:
         return self.op.Slice(value, [0], [self.places - 1], [0])
@@ -180,14 +174,38 @@ class _Path:
     def _above(self, value: ir.Value) -> ir.Value:
         return self.op.Slice(value, [1], [self.places], [0])
 
-    def worst(self, count: int) -> ir.Value:
-        """The middles of the intervals that miss the most, as ``refine`` weighs them."""
-        op = self.op
+    def next_points(
+        self, count: ir.Value, refinement: quadrature.Refinement, rounding: float
+    ) -> tuple[ir.Value, ir.Value]:
+        """The middles of the intervals that miss the most, and how many of them to take, (), as ``refine`` does.
+
+        Args:
+            count: The number of points so far, ().
+            refinement: When it is enough.
+            rounding: What a score is exact to, relative to its size.
+        """
+        op, most = self.op, quadrature.at_once(refinement.most)
         worth = op.Mul(op.Abs(self.misses), op.Sqrt(self.lengths))
-        worth = op.Where(op.Greater(self.lengths, 2.0**-20), op.Add(worth, op.Mul(self.lengths, 1e-20)), 0.0)
-        _, which = op.node("TopK", [worth, [count]], {"largest": 1, "sorted": 1}, 2)
+        steps = op.Floor(op.Mul(op.Log(op.Max(worth, quadrature.TINY)), 4 / np.log(2)))
+        steps = op.Where(op.Greater(worth, quadrature.TINY), steps, quadrature.NONE)
+        halved = op.Greater(self.lengths, quadrature.SHORTEST)
+        places = op.Round(op.Mul(op.Log(op.Max(self.lengths, quadrature.SHORTEST)), 1 / np.log(2)))
+        # A number whose order is that of (steps, length), both integers; places that are equal come from left to right.
+        rank = op.Add(op.Mul(steps, 32.0), places)
+        rank = op.Where(halved, rank, 64 * quadrature.NONE)
+        _, which = op.node("TopK", [rank, [most]], {"largest": 1, "sorted": 1}, 2)
         ends = [op.Gather(part(self.alphas), which) for part in (self._below, self._above)]
-        return op.Mul(op.Add(*ends), 0.5)
+        good = op.Gather(halved, which)
+        if refinement.tolerance is not None:
+            of_chosen = op.Gather(steps, which)
+            least = op.Sub(op.Slice(of_chosen, [0], [1], [0]), float(quadrature.NEGLIGIBLE))
+            good = op.And(good, op.GreaterOrEqual(of_chosen, least))
+        number = op.Min(op.Max(op.Div(count, quadrature.EACH), 1), op.Sub(refinement.most, count))
+        good = op.And(good, op.Less(op.constant(np.arange(most)), number))
+        how_many = op.ReduceSum(op.Cast(good, to=INT64.value), keepdims=0)
+        if refinement.tolerance is not None:
+            how_many = op.Where(self._misses_by_more(refinement.tolerance, rounding), how_many, 0)
+        return op.Mul(op.Add(*ends), 0.5), how_many
 
     def difference(self) -> ir.Value:
         """f(x) - f(b), ()."""
@@ -195,7 +213,7 @@ class _Path:
         at_x = op.ReduceSum(op.Where(op.Equal(self.alphas, 1.0), self.scores, 0.0), keepdims=0)
         return op.Sub(at_x, op.Squeeze(op.Slice(self.scores, [0], [1], [0]), [0]))
 
-    def misses_by_more(self, tolerance: float, rounding: float) -> ir.Value:
+    def _misses_by_more(self, tolerance: float, rounding: float) -> ir.Value:
         """Whether the sum of all intervals misses f(x) - f(b) by more than a share of it and than rounding, ()."""
         op = self.op
         size = op.Abs(self.difference())
@@ -209,4 +227,4 @@ class _Path:
         op = self.op
         halves = op.Mul(self.lengths, 0.5)
         sorted_weights = op.Add(op.Concat(halves, [0.0], axis=0), op.Concat([0.0], halves, axis=0))
-        return op.ScatterElements(np.zeros(self.places, np.float32), self.order, sorted_weights, axis=0)
+        return op.ScatterElements(np.zeros(self.places), self.order, sorted_weights, axis=0)

@@ -56,7 +56,7 @@ def loop_model(request: Request, labels: bool, rows: int) -> ir.Model:
         (per_sample if has_rows(value) else shared)[str(value.name)] = value
     per_sample |= main.baselines_per_sample(number)
     if method.refinement is not None:
-        found, difference, spent = adaptive_totals(main, samples, rows, per_sample, shared)
+        found, difference, spent = adaptive_totals(main, samples, per_sample, shared)
         main.attributions(main.wrt, [[moment] for moment in found], difference)
         main.add_spent(spent)
         return main.finished_model()
