@@ -15,6 +15,7 @@ import onnx
 
 from onnxattr.compile.axes import axis_names
 from onnxattr.compile.baseline_kinds import Baseline, Fed
+from onnxattr.compile.body_arguments import own_arguments
 from onnxattr.compile.renderings.batch import batch_graph
 from onnxattr.compile.renderings.loop import loop_graph
 from onnxattr.compile.renderings.model_graph import own_name, own_names
@@ -68,6 +69,7 @@ def build(
         proto = loop_graph(request, labels, max((rows or 1) // request.rows_each, 1))
     if original.rows.mixed:
         without_sample_axis(proto, request, original, labels)
+    own_arguments(proto.graph)
     compact(proto)
     about = dict(method) | {"rendering": rendering, "batch_size": rows if rendering == "loop" else None}
     about |= {"rows": original.rows.kind, "rows_why": original.rows.why}

@@ -1,0 +1,51 @@
+"""Constants that nodes inside loops and branches take as arguments, held by the graph of the node itself."""
+
+from __future__ import annotations
+
+import onnx
+
+from onnxattr.graph.subgraphs import Names, bodies_of, graphs_in, is_standard
+
+#: Float arguments that runtimes read on the host while the data lie on the device, by operator: positions of inputs.
+_ARGUMENTS = {"Clip": (1, 2), "Pad": (2,), "Resize": (1, 2)}
+#: Elements of an argument that is copied: scales have one for each axis.
+_SMALL = 8
+
+
+def own_arguments(graph: onnx.GraphProto) -> None:
+    """Gives nodes inside loops and branches constants of their own where they share one with a graph around theirs.
+
+    WebGPU's provider of ONNX Runtime (0.4.0) otherwise reads the fill of such a Pad and the bounds of such a Clip from
+    memory that holds something else, if a node outside has the constant on the device. The numbers do not change.
+    """
+    names = Names(value for inner in graphs_in(graph) for value in _names(inner))
+    _own(graph, {}, names)
+
+
+def _own(graph: onnx.GraphProto, around: dict[str, onnx.TensorProto], names: Names) -> None:
+    own = {tensor.name: tensor for tensor in graph.initializer}
+    copies: dict[str, str] = {}
+    for node in graph.node:
+        for position in _ARGUMENTS.get(node.op_type, ()) if is_standard(node, *_ARGUMENTS) else ():
+            name = node.input[position] if position < len(node.input) else ""
+            if name in around and name not in own and _is_small_float(around[name]):
+                if name not in copies:
+                    copies[name] = names.fresh(name)
+                    graph.initializer.add().CopyFrom(around[name])
+                    graph.initializer[-1].name = copies[name]
+                node.input[position] = copies[name]
+        for body in bodies_of(node):
+            _own(body, around | own, names)
+
+
+def _is_small_float(tensor: onnx.TensorProto) -> bool:
+    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+    count = 1
+    for size in tensor.dims:
+        count *= size
+    return tensor.data_type in floats and count <= _SMALL
+
+
+def _names(graph: onnx.GraphProto) -> list[str]:
+    produced = [name for node in graph.node for name in node.output]
+    return [*produced, *(tensor.name for tensor in [*graph.initializer, *graph.input])]
