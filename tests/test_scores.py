@@ -169,3 +169,76 @@ def test_a_model_whose_rows_are_one_sample(tmp_path):
     close(method.explain(x, y), expected, 2e-6)
     method.export(tmp_path / "e.onnx")
     close(onnxattr.load(tmp_path / "e.onnx").explain(x, y), expected, 2e-6)
+
+
+TWO_OUTPUTS = """m (float[N,2] x) => (float[N,3] z, float[N,2] t)
+    <float[2,3] w = {1, -2, 0.5, 0.25, 1.5, -1}> { z = MatMul(x, w) t = Tanh(x) }"""
+
+
+def of_both(f, x, y):
+    """sum of z y, times the first of t."""
+    outputs = f(x)
+    return (outputs["z"] * y).sum(axis=-1) * outputs["t"][:, 0]
+
+
+@pytest.mark.parametrize("target", ["labels", "weights"])
+@pytest.mark.parametrize(
+    ("build", "options", "rendering"),
+    [
+        (Saliency, {}, "batch"),
+        (IntegratedGradients, {"steps": 5}, "batch"),
+        (IntegratedGradients, {"steps": 5}, "loop"),
+        (IntegratedGradients, {"points": "adaptive", "tolerance": 0.02}, "loop"),
+        (SmoothGrad, {"nb_samples": 4}, "batch"),
+        (SmoothGrad, {"nb_samples": 4}, "loop"),
+    ],
+)
+def test_a_file_tells_the_score_and_what_it_is_computed_from(build, options, rendering, target, tmp_path):
+    """Its outputs are those of NumPy, and the result of a file has the scores of the method's own."""
+    labels, rows = np.array([0, 2, 1]), np.arange(3)
+    expected = (X @ W)[rows, labels] * np.tanh(X[:, 0])
+    method = build(parse(TWO_OUTPUTS), operator=of_both, progress=False, **options)
+    method.export(tmp_path / "e.onnx", rendering, target=target)
+    file = onnxattr.load(tmp_path / "e.onnx")
+    given = labels if target == "labels" else np.eye(3, dtype=np.float32)[labels]
+    feeds = {"x": X, "target": given} | ({"seed": np.array(0)} if "nb_samples" in options else {})
+    outputs = dict(zip(file._session.outputs, file._session.run(feeds), strict=True))
+    np.testing.assert_allclose(outputs["prediction"], X @ W, rtol=1e-6)
+    np.testing.assert_allclose(outputs["prediction_t"], np.tanh(X), rtol=1e-6)
+    np.testing.assert_allclose(outputs["score"], expected, rtol=1e-6)
+    for found in (file(X, given), method(X, given)):
+        np.testing.assert_allclose(found.scores, expected, rtol=1e-6)
+    np.testing.assert_allclose(file.score(X, given), method.score(X, given), rtol=1e-6)
+
+
+@pytest.mark.parametrize("operator", [None, "classification", "regression"])
+def test_a_file_of_a_sum_of_outputs_tells_its_score(operator, tmp_path):
+    method = Saliency(parse(LINEAR_MODEL), operator=operator)
+    method.export(tmp_path / "e.onnx", target="weights")
+    file = onnxattr.load(tmp_path / "e.onnx")
+    assert "score" not in file._session.outputs
+    np.testing.assert_allclose(file(X, Y).scores, (X @ W * Y).sum(axis=1), rtol=1e-6)
+
+
+def infinite(f, x, y):
+    """A score that is infinite where x is positive, whose gradient is finite."""
+    return (f(x) * y).sum(axis=-1) + xp.where(x[:, 0] > 0, xp.inf, 0.0)
+
+
+def no_number(f, x, y):
+    """A score that is NaN where x is positive: its gradient does not reach the root."""
+    return (f(x) * y).sum(axis=-1) + xp.where(x[:, 0] > 0, xp.sqrt(-1.0 - 0.0 * y[:, 0]), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("operator", "why"), [(infinite, "an infinity that the operator"), (no_number, "Sqrt")]
+)
+def test_a_score_that_is_not_finite_is_said(operator, why, tmp_path):
+    """Although the map is finite, by explain, by results and by a file."""
+    method = Saliency(parse(LINEAR_MODEL), operator=operator)
+    method.export(tmp_path / "e.onnx", target="weights")
+    said = r"2 of 3 samples .* the scores of samples 0, 1 are NaN or infinite\. "
+    for call in (method.explain, method, onnxattr.load(tmp_path / "e.onnx")):
+        with pytest.warns(onnxattr.errors.NonFiniteWarning, match=said) as heard:
+            assert np.isfinite(np.asarray(call(X, Y))).all()
+        assert why in str(heard[0].message)

@@ -54,7 +54,8 @@ def collect(
                 details = scored(driver, run, feeds, checked, samples) if collected.keep else None
             collected.add(run, details)
             deltas: list[np.ndarray] = [] if run.delta is None else collected.deltas[-1:]
-            results.look(feeds, samples, collected.maps[-1], run.prediction, checked, deltas)
+            scores = run.scores if details is None else details.scores
+            results.look(feeds, samples, collected.maps[-1], run.prediction, checked, deltas, scores)
     collected.join(plan.one_sample)
     if collected.dataset:
         plan.check_baselines(results.rows)

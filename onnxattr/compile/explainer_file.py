@@ -64,7 +64,7 @@ def build(
         request = request.unbounded()
     rendering = _chosen_rendering(request, rows, rendering, method["method"], original)
     if rendering == "batch":
-        proto = batch_graph(request, labels)
+        proto = batch_graph(request, labels, tells=True)
     else:
         proto = loop_graph(request, labels, max((rows or 1) // request.rows_each, 1))
     if original.rows.mixed:
@@ -143,6 +143,9 @@ def describe(metadata: Mapping[str, str]) -> dict[str, Any] | None:
         told = {name: value for name, value in found.get("score", {}).items() if name in TargetKind.TOLD}
         wrong += [name for name, value in told.items() if not isinstance(value, type(TargetKind.TOLD[name]))]
         wrong += [str(e) for e in entries if not isinstance(e["baseline"], (str, NoneType))]
+        others = found.get("predictions", {})
+        wrong += [f"{k}: {v}" for k, v in others.items() if not isinstance(v, str)]
+        wrong += [] if isinstance(found.get("score", {}).get("output"), (str, NoneType)) else ["output"]
         if wrong or not entries or found["target_kind"] not in ("labels", "weights"):
             raise ValueError(f"unexpected {wrong[:3] or 'entries'}")
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -179,7 +182,12 @@ def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, A
         "onnxattr": importlib.metadata.version("onnxattr"),
         "opset": prepared.opset,
         "prediction": own_name(prepared, "prediction"),
-        "score": {"name": request.score.name, "formula": request.score.formula}
+        "predictions": {name: own_name(prepared, f"prediction_{name}") for name in prepared.others},
+        "score": {
+            "name": request.score.name,
+            "formula": request.score.formula,
+            "output": None if request.score.linear else own_name(prepared, "score"),
+        }
         | {name: getattr(request.target_kind, name) for name in TargetKind.TOLD},
         "seed": own_name(prepared, "seed") if request.seeded else None,
         "target": own_name(prepared, "target"),

@@ -161,7 +161,8 @@ class Driver:
                 check_labels(target[part], class_count(self.request.prepared, parts[-1][0].shape))
             advance(part.stop - part.start)
         prediction, *found = (np.concatenate(outputs) for outputs in zip(*parts, strict=True))
-        return self._run(found, prediction)
+        scores = None if self.request.score.linear else found[-1]
+        return replace(self._run(found, prediction), scores=scores)
 
     def _moments(
         self, feeds: Feeds, target: np.ndarray, samples: int, first_sample: int, advance: Advance

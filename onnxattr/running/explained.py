@@ -34,6 +34,8 @@ def scored(driver: Driver, run: Run, feeds: Feeds, targets: Targets, rows: int) 
     own = {str(value.name): feeds[str(value.name)] for value in driver.request.prepared.inputs}
     if linear and prediction is not None:
         return Details(own, linear_scores(prediction, weights), weights)
+    if run.scores is not None:
+        return Details(own, run.scores.astype(np.float32), weights)
     return Details(own, driver.scores(feeds, Targets(weights=weights), rows).astype(np.float32), weights)
 
 
@@ -71,6 +73,8 @@ def explanation_of(
     if unit and labels is not None:
         # Of class 0 the probability is 1 - p, whose gradient is that of -p.
         scores = scores + (labels == 0).astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        starts = None if difference is None else (scores - difference).astype(np.float32)
     softmax = probability_head(prepared.model.graph, prepared.value(prepared.output)) is not None
     return Explanation(
         attributions=maps,
@@ -78,7 +82,7 @@ def explanation_of(
         target_names=target_names(labels, classes, len(scores)),
         scores=scores,
         score_name="probability" if labels is not None and (unit or softmax) else "score",
-        baseline_scores=None if difference is None else (scores - difference).astype(np.float32),
+        baseline_scores=starts,
         delta=delta,
         relative_gap=np.concatenate(collected.gaps) if collected.gaps else None,
         spent_steps=np.concatenate(collected.spent).astype(np.int64) if collected.spent else None,

@@ -32,6 +32,9 @@ from onnxattr.running.one_sample import joined_samples
 from onnxattr.running.reason import reason_in_file
 from onnxattr.session import Session
 
+#: Names of scores that are sums of outputs times targets.
+_LINEAR = (None, "classification", "regression")
+
 
 class Explainer(AboutModel):
     """An exported file with the ``explain`` of the method that it was exported from.
@@ -125,6 +128,31 @@ class Explainer(AboutModel):
         """The same as an ``Explanation``, which is used like the array of its attributions; see ``explain``."""
         return self._explanation(self._collected(inputs, targets, True, baselines))
 
+    @property
+    def _score_output(self) -> str | None:
+        """The name of the output that is the score, where it is no sum of outputs."""
+        output: str | None = self.metadata.get("score", {}).get("output")
+        return output
+
+    @property
+    def _tells_score(self) -> bool:
+        """Whether the score is a sum of outputs or an output itself; in older files it may be neither."""
+        score = self.metadata.get("score", {})
+        return "output" in score or score.get("name") in _LINEAR
+
+    def score(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
+        """The explained score of each row, float32 (N,), from the same run as the attributions.
+
+        Raises:
+            ParameterError: If the file was written before explainers had this output, and the score is no sum of
+                outputs.
+        """
+        if not self._tells_score:
+            raise ParameterError("The file has no output 'score': export it again.")
+        collected = Collected(self.prepared, is_dataset(inputs), True)
+        self._run(inputs, targets, collected, baselines)
+        return np.concatenate([part.scores for part in collected.details])
+
     def predict(self, inputs: Any) -> np.ndarray:
         """The model's (cut) output for each row."""
         return self._run(inputs, None, None)[self.metadata["prediction"]]
@@ -209,12 +237,14 @@ class Explainer(AboutModel):
             prediction = found.pop(self.metadata["prediction"])
             delta = self.metadata["convergence_delta"]
             deltas = [found.pop(delta)] if delta is not None else []
-            for measure in ("relative_gap", "spent_steps"):
-                found.pop(self.metadata.get(measure), None)
+            told = [self.metadata.get(measure) for measure in ("relative_gap", "spent_steps")]
+            for name in (*told, *self.metadata.get("predictions", {}).values()):
+                found.pop(name, None)
+            score = found.pop(self._score_output, None)
             looked = (list(found.values()), deltas) if collected else ([], [])
-            results.look(feeds, samples, looked[0], prediction, checked, looked[1])
+            results.look(feeds, samples, looked[0], prediction, checked, looked[1], score)
             if given.keep:
-                given.details.append(self._details(feeds, checked, prediction, samples))
+                given.details.append(self._details(feeds, checked, prediction, score, samples))
         results.say(self._reason, stacklevel=3)
         arrays = joined_samples(runs) if one_sample else joined(runs)
         outputs = dict(zip(self._session.outputs, arrays, strict=True))
@@ -227,29 +257,34 @@ class Explainer(AboutModel):
         return outputs
 
     def _details(
-        self, feeds: Mapping[str, np.ndarray], checked: Targets, prediction: np.ndarray, samples: int
+        self,
+        feeds: Mapping[str, np.ndarray],
+        checked: Targets,
+        prediction: np.ndarray,
+        score: np.ndarray | None,
+        samples: int,
     ) -> Details:
-        """What is to be kept of a batch; of a score that is no sum of outputs the file does not tell the value."""
+        """What is to be kept of a batch; files of before do not tell a score that is no sum of outputs: it is NaN."""
         own = {name: feeds[name] for name in self.metadata["inputs"]}
         if self.prepared.rows.mixed:
             own = {name: array[None] if array.ndim else array for name, array in own.items()}
         weights = weights_of(self.prepared, checked, prediction)
-        linear = self.metadata.get("score", {}).get("name") is None
-        scores = linear_scores(prediction, weights) if linear else np.full(samples, np.nan, np.float32)
-        return Details(own, scores, weights)
+        if score is None:
+            score = linear_scores(prediction, weights) if self._tells_score else np.full(samples, np.nan)
+        return Details(own, score.astype(np.float32), weights)
 
     def _gets_axis(self, output: str) -> bool:
         """Whether an output of a file that takes one sample gets an axis of samples here."""
         if output == self.metadata["prediction"]:
             return not keeps_output(self.prepared)
         measures = ("convergence_delta", "relative_gap", "spent_steps")
-        return output not in [self.metadata.get(measure) for measure in measures]
+        return output not in [self._score_output, *(self.metadata.get(measure) for measure in measures)]
 
     def _with_axis(self, output: str, array: np.ndarray) -> np.ndarray:
         return array[None] if self._gets_axis(output) else array
 
     def _reason(self, case: Case) -> str:
-        return reason_in_file(self.prepared, self._proto, case.feeds, case.row, self._providers)
+        return reason_in_file(self.prepared, self._proto, case, self._providers)
 
 
 def is_explainer(path: str | os.PathLike[str]) -> bool:

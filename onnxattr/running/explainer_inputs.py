@@ -139,6 +139,8 @@ def check_interface(metadata: Mapping[str, Any], inputs: set[str], outputs: set[
         metadata["convergence_delta"],
         metadata.get("relative_gap"),
         metadata.get("spent_steps"),
+        metadata.get("score", {}).get("output"),
+        *metadata.get("predictions", {}).values(),
         *(e["attribution"] for e in entries),
     ]
     missing = ({*named_inputs} - inputs) | ({*named_outputs} - outputs)

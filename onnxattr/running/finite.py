@@ -27,12 +27,21 @@ def check_mode(mode: str) -> None:
 
 @dataclass
 class Case:
-    """A sample whose result is not finite: its feeds, its targets, its position, and whether the prediction is not."""
+    """A sample whose result is not finite.
+
+    Attributes:
+        feeds: Its feeds.
+        targets: Its targets.
+        row: Its position.
+        in_prediction: Whether the prediction is not finite.
+        in_score: Whether nothing but the score is not.
+    """
 
     feeds: dict[str, np.ndarray]
     targets: Targets | None
     row: int
     in_prediction: bool
+    in_score: bool = False
 
 
 @dataclass
@@ -45,6 +54,7 @@ class Results:
         maps: Rows whose attributions are not finite.
         predictions: Rows whose predictions are not finite.
         deltas: Rows whose convergence deltas are not finite.
+        scores: Rows whose scores are not finite.
         guessed: Rows whose predicted class was chosen among scores that are not finite.
         first: The first row whose prediction is not finite, else the first of all.
     """
@@ -54,6 +64,7 @@ class Results:
     maps: list[int] = field(default_factory=list)
     predictions: list[int] = field(default_factory=list)
     deltas: list[int] = field(default_factory=list)
+    scores: list[int] = field(default_factory=list)
     guessed: list[int] = field(default_factory=list)
     first: Case | None = None
 
@@ -65,15 +76,19 @@ class Results:
         prediction: np.ndarray | None,
         targets: Targets | None = None,
         deltas: Sequence[np.ndarray] = (),
+        scores: np.ndarray | None = None,
     ) -> None:
-        """Looks at the results of the next batch; ``prediction`` is None where it was not computed."""
+        """Looks at the results of the next batch; ``prediction`` and ``scores`` are None where not computed."""
         if self.mode != "ignore":
             bad_maps = sorted({row for array in maps for row in _bad_samples(array)})
             bad = [] if prediction is None else _bad_samples(prediction)
             bad_deltas = sorted({row for array in deltas for row in _bad_samples(array)})
             self.maps += [self.rows + row for row in bad_maps]
             self.deltas += [self.rows + row for row in bad_deltas]
-            bad_maps = sorted({*bad_maps, *bad_deltas})
+            bad_scores = [] if scores is None else _bad_samples(scores)
+            self.scores += [self.rows + row for row in bad_scores]
+            in_maps = {*bad_maps, *bad_deltas}
+            bad_maps = sorted({*in_maps, *bad_scores})
             self.predictions += [self.rows + row for row in bad]
             if targets is not None and targets.labels is not None:
                 labels = targets.labels
@@ -84,7 +99,7 @@ class Results:
                 own = targets and targets.part(part)
                 # A baseline may have one row for all samples.
                 fed = {name: a[part] if a.shape[:1] == (rows,) else a for name, a in feeds.items()}
-                self.first = Case(fed, own, self.rows + row, row in bad)
+                self.first = Case(fed, own, self.rows + row, row in bad, row not in {*bad, *in_maps})
         self.rows += rows
 
     def say(self, why: Callable[[Case], str], stacklevel: int) -> None:
@@ -110,9 +125,10 @@ class Results:
             ("the predictions", self.predictions),
             ("the attributions", self.maps),
             ("the convergence deltas", self.deltas),
+            ("the scores", self.scores),
         )
         told = " and ".join(f"{kind} of {_samples(rows)}" for kind, rows in kinds if rows)
-        number = len({*self.predictions, *self.maps, *self.deltas})
+        number = len({*self.predictions, *self.maps, *self.deltas, *self.scores})
         return (
             f"{number} of {self.rows} samples have a result that is not finite: {told} are NaN or infinite."
         )

@@ -46,12 +46,12 @@ class Graphs:
     @cached_property
     def by_label(self) -> Session:
         """Prediction and attribution of each sample in one run, for labels."""
-        return self._session(batch_graph(self._request, labels=True))
+        return self._session(batch_graph(self._request, labels=True, tells=not self._request.score.linear))
 
     @cached_property
     def by_weight(self) -> Session:
         """The same for weights on the output."""
-        return self._session(batch_graph(self._request, labels=False))
+        return self._session(batch_graph(self._request, labels=False, tells=not self._request.score.linear))
 
     @cached_property
     def pilot(self) -> Session:

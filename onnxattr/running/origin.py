@@ -13,6 +13,7 @@ import onnx_ir as ir
 from onnxattr.autodiff.engine import inputs_of
 from onnxattr.compile.method import first_moment
 from onnxattr.compile.renderings.driven import step_rewrite
+from onnxattr.compile.renderings.forward import score_model
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.graph.builder import GRADIENT_OF
 from onnxattr.graph.intervals import FLOATS
@@ -57,6 +58,15 @@ def origin_in_prediction(driver: Driver, feeds: Feeds) -> Origin | None:
     return first_origin(
         prepared.model.graph, prepared.proto(), [prepared.output], feeds, driver.providers, prepared.folder
     )
+
+
+def origin_in_score(driver: Driver, feeds: Feeds, target: np.ndarray) -> Origin | None:
+    """The origin of what is not finite in the score of one row; ``target`` has the weights for the row."""
+    prepared, graph = driver.request.prepared, score_model(driver.request)
+    fed = dict(feeds) | {own_name(prepared, "target"): target}
+    outputs = [str(value.name) for value in graph.graph.outputs]
+    proto = ir.serde.serialize_model(graph)
+    return first_origin(graph.graph, proto, outputs, fed, driver.providers, prepared.folder)
 
 
 def origin_in_gradient(driver: Driver, feeds: Feeds, target: np.ndarray, row: int) -> Origin | None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -19,7 +18,13 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import label_weights
 from onnxattr.running.driver import Driver
 from onnxattr.running.finite import Case
-from onnxattr.running.origin import Origin, first_origin, origin_in_gradient, origin_in_prediction
+from onnxattr.running.origin import (
+    Origin,
+    first_origin,
+    origin_in_gradient,
+    origin_in_prediction,
+    origin_in_score,
+)
 
 _HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _GUARD = (
@@ -41,23 +46,18 @@ def reason(driver: Driver, case: Case) -> str:
         tries += ["another baseline_value"] * (method.alphas is not None) + ["less noise"] * (
             method.noise > 0
         )
-    return _told(prepared, origin, case.row, point, tries)
+    return _told(prepared, origin, case, point, tries)
 
 
 def reason_in_file(
-    prepared: Prepared,
-    proto: onnx.ModelProto,
-    feeds: Mapping[str, np.ndarray],
-    row: int,
-    providers: Sequence[Any] | None,
+    prepared: Prepared, proto: onnx.ModelProto, case: Case, providers: Sequence[Any] | None
 ) -> str:
     """The same for an exported explainer, whose graph is that of the method.
 
     Args:
         prepared: The explainer's graph; its output is the prediction, its last outputs the attributions.
         proto: The explainer.
-        feeds: All of its inputs for the row.
-        row: The row's position in the whole input.
+        case: All of its inputs for the row.
         providers: ONNX Runtime execution providers.
     """
     graph = prepared.model.graph
@@ -65,10 +65,10 @@ def reason_in_file(
     copied = onnx.ModelProto()
     copied.CopyFrom(proto)
     try:
-        origin = first_origin(graph, copied, outputs, feeds, providers, prepared.folder)
+        origin = first_origin(graph, copied, outputs, case.feeds, providers, prepared.folder)
     except (OnnxAttrError, ValueError, IndexError) as error:
         return f"Their origin could not be found: {error}"
-    return _told(prepared, origin, row, "", [])
+    return _told(prepared, origin, case, "", [])
 
 
 def _origin(driver: Driver, case: Case) -> Origin | None:
@@ -79,10 +79,17 @@ def _origin(driver: Driver, case: Case) -> Origin | None:
     if weights is None:
         assert targets.labels is not None
         weights = label_weights(driver.request.prepared, targets.labels, driver.predict(case.feeds, 1))
+    if case.in_score:
+        return origin_in_score(driver, case.feeds, weights)
     return origin_in_gradient(driver, case.feeds, weights, case.row)
 
 
-def _told(prepared: Prepared, origin: Origin | None, row: int, point: str, tries: list[str]) -> str:
+def _told(prepared: Prepared, origin: Origin | None, case: Case, point: str, tries: list[str]) -> str:
+    if origin is None and case.in_score:
+        return (
+            "It comes from an infinity that the operator or the model holds. Attributions are of the score's gradient, "
+            "which is finite; the score itself tells nothing."
+        )
     if origin is None:
         return (
             "All values of the model and of its gradient are finite; the last step of the method leaves the range of "
@@ -97,8 +104,8 @@ def _told(prepared: Prepared, origin: Origin | None, row: int, point: str, tries
     if origin.masked:
         tries.append("a large finite number in a mask instead of infinity")
     return (
-        f"The first {origin.found} in sample {row} is {_place(prepared, origin)}{point}. Try {'; or '.join(tries)}; or "
-        "leave such samples out. check_finite='error' or 'ignore' changes what happens."
+        f"The first {origin.found} in sample {case.row} is {_place(prepared, origin)}{point}. "
+        f"Try {'; or '.join(tries)}; or leave such samples out. check_finite='error' or 'ignore' changes what happens."
     )
 
 

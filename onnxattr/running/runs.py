@@ -25,6 +25,7 @@ class Run:
         gap: Its size relative to that of the difference, (N,); None without a path.
         difference: f(x) - f(b), (N,); None without a path, or where it is not known.
         spent: How many gradients each sample took, (N,), where that differs; else None.
+        scores: The explained scores, (N,), where they were computed and are no sum of outputs; else None.
     """
 
     maps: list[np.ndarray]
@@ -33,3 +34,4 @@ class Run:
     gap: np.ndarray | None = None
     difference: np.ndarray | None = None
     spent: np.ndarray | None = None
+    scores: np.ndarray | None = None

@@ -15,16 +15,17 @@ from onnxattr.errors import ModelError
 from onnxattr.graph.values import dims_of
 
 
-def batch_graph(request: Request, labels: bool) -> onnx.ModelProto:
+def batch_graph(request: Request, labels: bool, tells: bool = False) -> onnx.ModelProto:
     """The batch rendering as ONNX; see ``batch_model``."""
-    return ir.serde.serialize_model(batch_model(request, labels))
+    return ir.serde.serialize_model(batch_model(request, labels, tells))
 
 
-def batch_model(request: Request, labels: bool) -> ir.Model:
+def batch_model(request: Request, labels: bool, tells: bool = False) -> ir.Model:
     """The batch rendering: prediction and attribution from one run, all points as rows.
 
     Inputs: the model's; ``target``, with ``labels`` (N,) int64, -1 for the predicted class, else weights on the
-    model's output; with noise ``seed`` () int64. Outputs: ``prediction``, then the attributions.
+    model's output; with noise ``seed`` () int64. Outputs: ``prediction``, then the attributions; with ``tells`` also
+    what ``Rewrite.add_scores`` appends.
 
     Raises:
         ModelError: If the method has several points and the model's batch is fixed.
@@ -68,6 +69,8 @@ def batch_model(request: Request, labels: bool) -> ir.Model:
     if method.ends is not None:
         difference = samples.total(rewrite.score_of_rows(target_rows), method.ends)
     rewrite.attributions(xs, moments, difference)
+    if tells:
+        rewrite.add_scores(target_rows, dim, lambda rows: samples.pick(rows, at_x))
     return rewrite.finished_model()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import onnx
+import onnx_ir as ir
 
 from onnxattr.compile.gradient import named_copy
 from onnxattr.compile.renderings.model_graph import own_name
@@ -11,6 +12,11 @@ from onnxattr.graph.values import dims_of
 
 
 def score_graph(request: Request) -> onnx.ModelProto:
+    """The score as ONNX; see ``score_model``."""
+    return ir.serde.serialize_model(score_model(request))
+
+
+def score_model(request: Request) -> ir.Model:
     """The model's output and the explained score of each row.
 
     Inputs: the model's; ``target``, as the score takes it, a row for each of the model's. Outputs: ``prediction``, and
@@ -22,4 +28,4 @@ def score_graph(request: Request) -> onnx.ModelProto:
     target = rewrite.target_input(rows)
     score = rewrite.op.Reshape(rewrite.score_of_rows(target), [-1])
     rewrite.graph.outputs.append(named_copy(rewrite.op, score, own_name(request.prepared, "score"), score))
-    return rewrite.finished()
+    return rewrite.finished_model()

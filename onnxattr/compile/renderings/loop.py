@@ -30,10 +30,10 @@ from onnxattr.graph.values import dims_of
 
 def loop_graph(request: Request, labels: bool, rows: int) -> onnx.ModelProto:
     """The loop rendering as ONNX; see ``loop_model``."""
-    return ir.serde.serialize_model(loop_model(request, labels, rows))
+    return ir.serde.serialize_model(loop_model(request, labels, rows, tells=True))
 
 
-def loop_model(request: Request, labels: bool, rows: int) -> ir.Model:
+def loop_model(request: Request, labels: bool, rows: int, tells: bool = False) -> ir.Model:
     """Prediction and attribution from one run that takes ``rows`` (sample, point) pairs at a time.
 
     Inputs and outputs are those of the batch rendering. The prediction, and with a pilot its gradient, are one run of
@@ -59,11 +59,15 @@ def loop_model(request: Request, labels: bool, rows: int) -> ir.Model:
         found, difference, spent = adaptive_totals(main, samples, per_sample, shared)
         main.attributions(main.wrt, [[moment] for moment in found], difference)
         main.add_spent(spent)
+        if tells:
+            main.add_scores(target, dim)
         return main.finished_model()
     totals = _Loop(main, samples, rows, per_sample, shared, number).totals()
     powers, likes = len(method.powers), main.likes
     moments = [totals[i * powers : (i + 1) * powers] for i in range(len(likes))]
     main.attributions(likes, moments, totals[-1] if method.ends is not None else None)
+    if tells:
+        main.add_scores(target, dim)
     return main.finished_model()
 
 

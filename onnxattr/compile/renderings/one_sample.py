@@ -89,6 +89,8 @@ def without_sample_axis(proto: onnx.ModelProto, request: Request, original: Prep
     if not keeps_output(original):
         inputs |= set() if labels else {own_name(prepared, "target")}
         outputs.add(own_name(prepared, "prediction"))
+    others = {name for name in original.others if not _has_axis(original, name)}
+    outputs |= {own_name(prepared, f"prediction_{name}") for name in others}
     graph = proto.graph
     graph.initializer.append(onnx.helper.make_tensor(_AXES, onnx.TensorProto.INT64, [1], [0]))
     before = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -164,6 +164,31 @@ class Rewrite(PointsGraph):
             return op.cast_like(op.Reshape(self._scored.score(target), [-1, 1]), self.score)
         weighted = op.Flatten(op.Mul(self.score, target), axis=1)
         return op.ReduceSum(weighted, [1], keepdims=1)
+
+    def add_scores(
+        self,
+        target: ir.Value,
+        dim: int | str | None,
+        at_x: Callable[[ir.Value], ir.Value] = lambda rows: rows,
+    ) -> None:
+        """Appends as graph outputs what the prediction does not tell of the score.
+
+        ``prediction_<name>`` for each further output that the score is computed from, and where it is no sum of
+        outputs ``score``, (N,).
+
+        Args:
+            target: The targets of all rows.
+            dim: The number of samples.
+            at_x: Picks the rows of the samples themselves.
+        """
+        prepared = self.request.shown
+        for name in prepared.others:
+            value = self.value(name)
+            dims = [dim, *(dims_of(value) or [None])[1:]]
+            self.add_output(at_x(value), own_name(prepared, f"prediction_{name}"), value.dtype, dims)
+        if not self.request.score.linear:
+            score = self.op.Reshape(at_x(self.score_of_rows(target)), [-1])
+            self.add_output(score, own_name(prepared, "score"), self.score.dtype, [dim])
 
     def attributed(
         self, x: ir.Value, position: int, moments: Sequence[ir.Value], baseline: ir.Value | None
