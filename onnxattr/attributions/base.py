@@ -31,6 +31,7 @@ from onnxattr.compile.method import Method
 from onnxattr.errors import ParameterError, one_door
 from onnxattr.files import check_output
 from onnxattr.loading.prepared import Wrt, prepare
+from onnxattr.loading.preprocessing_files import preprocessing_of
 from onnxattr.loading.reading.source import ModelSource, converted, name_of
 from onnxattr.loading.weights import check_place, write_model
 from onnxattr.results import Explanation
@@ -84,6 +85,7 @@ class Attribution(Parameters, Options, AboutModel, ABC):
 
     def __post_init__(self, model: ModelSource) -> None:
         self._check_parameters()
+        spec = None if self.preprocess is None else preprocessing_of(self.preprocess)
         with one_door(f"{name_of(model)} cannot be converted"):
             source = converted(model, self.sample)
         self.prepared = prepare(
@@ -96,6 +98,8 @@ class Attribution(Parameters, Options, AboutModel, ABC):
             chosen_outputs(self.output, self.output_layer, self._score),
             self.neuron,
             self.rules,
+            spec,
+            self.attributions_at,
         )
         with one_door(f"{self.name} cannot be set up"):
             self._plan = self._planned()

@@ -68,7 +68,7 @@ class _AtLayer(Attribution):
         self.layer, self._layer = place.name, str(place.value.name)
         return self._layer
 
-    def _placement(self, graph: ir.Graph) -> Placement:
+    def _placement(self, prepared: Prepared) -> Placement:
         given = self.wrt
         names = [given] if isinstance(given, str) else given
         if names is not None and not (
@@ -78,11 +78,11 @@ class _AtLayer(Attribution):
                 f"wrt={given!r}: {self.name} shows its map over one input; expected its name."
             )
         image = str(names[0]) if names else None
-        return placement_of(graph, self._layer, image, self.channel_axis, self.upsampling)
+        return placement_of(prepared, self._layer, image, self.channel_axis, self.upsampling)
 
     def _placed(self) -> tuple[Placement, list[int]]:
         """How the map lies over the image, and the layer's axes of space."""
-        placement = self._placement(self.prepared.model.graph)
+        placement = self._placement(self.prepared)
         rank = len(dims_of(self.prepared.value(placement.layer)) or [])
         return placement, [axis for axis in range(1, rank) if axis != placement.channel]
 
@@ -156,7 +156,7 @@ class GuidedGradCAM(_AtLayer):
 
     def _chosen(self, prepared: Prepared) -> str:
         super()._chosen(prepared)
-        return str(self._placement(prepared.model.graph).image)
+        return str(self._placement(prepared).image)
 
     def _method(self) -> Method:
         placement, space = self._placed()

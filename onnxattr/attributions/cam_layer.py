@@ -13,6 +13,7 @@ from onnxattr.errors import ModelError
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.channels import channel_axis_of_input, channel_axis_of_layer
+from onnxattr.loading.geometry import is_whole
 from onnxattr.loading.landmarks import convolution_before, other_layout
 from onnxattr.loading.places import Place, check_outside, find_place
 from onnxattr.loading.prepared import Prepared
@@ -77,34 +78,42 @@ def _candidates(prepared: Prepared, reached: Collection[ir.Value]) -> str:
 
 
 def placement_of(
-    graph: ir.Graph, layer: str, image: str | None, channel_axis: int | None, upsampling: str | None
+    prepared: Prepared, layer: str, image: str | None, channel_axis: int | None, upsampling: str | None
 ) -> Placement:
     """How a map at a layer lies over the image.
 
     Args:
-        graph: The model.
+        prepared: The model.
         layer: Name of the layer's value.
-        image: Name of the input; None for the only one that has as many axes of space as the layer.
+        image: Name of the input; None for the only one that has as many axes of space as the layer. With preprocessing
+            in front, the pixels or the network's own input, whichever is explained.
         channel_axis: The channel axis of images, where the caller has said it.
         upsampling: See ``Placement``.
 
     Raises:
         ModelError: If there is no such input, or are several, and the map shall have its size.
     """
-    value = named_values(graph)[layer]
+    graph = prepared.model.graph
+    values, spec = named_values(graph), prepared.preprocessing
+    value = values[layer]
+    inputs = list(graph.inputs)
+    if spec is not None and spec.in_graph:
+        own = image or (spec.name if spec.at_pixels else spec.feeds)
+        inputs = [values[spec.feeds] if v.name == spec.name and own == spec.feeds else v for v in inputs]
     rank, channel = len(dims_of(value) or []), channel_axis_of_layer(value)
     space = tuple(axis for axis in range(1, rank) if axis != channel)
     read = {v for node in needed_nodes([value]) for v in inputs_of(node)}
-    sources = [v for v in graph.inputs if v in read and image in (None, v.name)]
+    sources = [v for v in inputs if v in read and image in (None, v.name)]
     found = {str(v.name): fit for v in sources if (fit := _fit(v, value, space, channel_axis)) is not None}
     if len(found) == 1:
         name, (axis, image_space, kept) = next(iter(found.items()))
         squeezed = tuple(k for k in range(1, rank) if k not in kept)
         at = len(image_space) + 1 if axis is None else axis
-        return Placement(layer, channel, squeezed, name, at, image_space, upsampling)
+        part = spec is not None and spec.in_graph and name == spec.name and not is_whole(spec)
+        return Placement(layer, channel, squeezed, name, at, image_space, upsampling, spec if part else None)
     if upsampling is not None:
-        inputs = {str(v.name): tuple(dims_of(v) or []) for v in graph.inputs}
-        several = f"several inputs, {sorted(found)}, have" if found else f"of the inputs {inputs} none has"
+        shapes = {str(v.name): tuple(dims_of(v) or []) for v in graph.inputs}
+        several = f"several inputs, {sorted(found)}, have" if found else f"of the inputs {shapes} none has"
         raise ModelError(
             f"The layer {layer!r} of shape {tuple(dims_of(value) or [])} has {len(space)} axes of space; {several} as "
             "many. Say with wrt=<input> which the map is shown over, or take upsampling=None for a map of the layer's "

@@ -13,6 +13,7 @@ from onnxattr.compile.noise import SEEDS
 from onnxattr.compile.relus import POLICIES
 from onnxattr.errors import ParameterError
 from onnxattr.loading.prepared import Outputs, Wrt
+from onnxattr.loading.preprocessing import PLACES as PIXELS_OR_INPUT
 from onnxattr.loading.verify import check_choice
 from onnxattr.running.finite import check_mode
 from onnxattr.session import check_providers
@@ -59,6 +60,12 @@ class Options:
         sample: One batch as the model takes it, with which a PyTorch module or a scikit-learn estimator is converted.
         rewrites: Names of the passes that may make the gradient cheaper; None for all. For measurements: they leave
             attributions as they are up to rounding.
+        preprocess: What is put in front of the model's image input, which then takes pixels of 0 to 255, RGB, of any
+            size: "imagenet", "keras-tf", "keras-caffe", "keras-torch", "0..1", "-1..1" or "0..255"; a JSON file or a
+            dict; torchvision's ``weights.transforms()``; see docs/preprocessing.md. None for nothing.
+        attributions_at: With preprocessing in front, "pixels": the pixels given are explained, and baselines and noise
+            are in units of 0 to 255; "input": the model's own input, and its units. None for pixels, or what the
+            model's file says.
     """
 
     wrt: Wrt = None
@@ -75,6 +82,8 @@ class Options:
     verify: bool | str = "auto"
     sample: Any = None
     rewrites: Collection[str] | None = None
+    preprocess: Any = None
+    attributions_at: str | None = None
 
 
 #: The names of those parameters.
@@ -98,6 +107,8 @@ def check_options(options: Options) -> None:
             f"channel_axis={options.channel_axis!r}: expected 1, 2 or 3 (or -1 for the last axis)."
         )
     chosen(options.rewrites)
+    if options.attributions_at not in (None, *PIXELS_OR_INPUT):
+        raise ParameterError(f"attributions_at={options.attributions_at!r}: expected 'pixels' or 'input'.")
     _check_wrt(options.wrt)
     _check_output(options.output)
     _check_neuron(options.neuron)

@@ -16,6 +16,7 @@ import onnx
 from onnxattr.compile.axes import axis_names
 from onnxattr.compile.baseline_kinds import Baseline, Fed
 from onnxattr.compile.body_arguments import own_arguments
+from onnxattr.compile.pixels import take_bytes
 from onnxattr.compile.renderings.batch import batch_graph
 from onnxattr.compile.renderings.loop import loop_graph
 from onnxattr.compile.renderings.model_graph import own_name, own_names
@@ -71,6 +72,7 @@ def build(
         without_sample_axis(proto, request, original, labels)
     own_arguments(proto.graph)
     compact(proto)
+    take_bytes(proto, original.preprocessing)
     about = dict(method) | {"rendering": rendering, "batch_size": rows if rendering == "loop" else None}
     about |= {"rows": original.rows.kind, "rows_why": original.rows.why}
     text = json.dumps(about | _describe(request, original, labels), default=_array_as_json)

@@ -15,13 +15,16 @@ import onnx_ir as ir
 
 from onnxattr.compile.clean_up import finish
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.interpolation import kernel
 from onnxattr.graph.values import dims_of
+from onnxattr.loading.geometry import axes_of, spreading
 from onnxattr.loading.passes.opsets import OPSET
+from onnxattr.loading.preprocessing import Preprocessing
 from onnxattr.session import Session
 
 UPSAMPLINGS = ("bicubic", "bilinear", "nearest")
-#: Keys' cubic kernel, with TensorFlow's coefficient; TensorFlow looks it up in a table of that many steps a pixel.
-_A, _STEPS = -0.5, 1024
+#: TensorFlow looks the cubic kernel up in a table of that many steps a pixel.
+_STEPS = 1024
 
 
 def resized(
@@ -63,6 +66,35 @@ def resized(
     return value
 
 
+def spread(
+    op: OpBuilder,
+    value: ir.Value,
+    photo: ir.Value,
+    axes: Sequence[int],
+    method: str,
+    seen: Preprocessing,
+) -> ir.Value:
+    """A map (N, h, w) of what a network sees as one of the photo, 0 where the network does not see it.
+
+    Args:
+        op: Builder on the graph.
+        value: The map.
+        photo: The photo's pixels.
+        axes: Where they have their height and width.
+        method: One of ``UPSAMPLINGS``.
+        seen: How the network's image is made of the photo.
+    """
+    there = seen.crop or seen.size
+    assert there is not None
+    have, want = dims_of(value) or [], dims_of(photo) or []
+    vertical, horizontal = axes_of(op, photo, (axes[0], axes[1]), seen, there)
+    rows = op.cast_like(spreading(op, vertical, op.size(value, 1), method), value)
+    columns = op.cast_like(spreading(op, horizontal, op.size(value, 2), method), value)
+    value = op.MatMul(op.MatMul(rows, value), op.Transpose(columns, perm=[1, 0]))
+    value.shape = ir.Shape([have[0], want[axes[0]], want[axes[1]]])
+    return value
+
+
 def _matrix(
     op: OpBuilder, value: ir.Value, axis: int, like: ir.Value, like_axis: int, method: str, transposed: bool
 ) -> ir.Value:
@@ -95,15 +127,8 @@ def matrix_nodes(op: OpBuilder, here: ir.Value, there: ir.Value, method: str) ->
     if method == "bicubic":
         offset = op.Div(op.Round(op.Mul(offset, float(_STEPS))), float(_STEPS))
     distance = op.Abs(op.Sub(op.Sub(columns, pixel), offset))
-    weights = op.Max(op.Sub(1.0, distance), 0.0) if method == "bilinear" else _cubic(op, distance)
+    weights = kernel(op, distance, method)
     return op.Div(weights, op.ReduceSum(weights, [1], keepdims=1))
-
-
-def _cubic(op: OpBuilder, d: ir.Value) -> ir.Value:
-    """Keys' kernel: (a + 2) d^3 - (a + 3) d^2 + 1 up to 1, a (d^3 - 5 d^2 + 8 d - 4) up to 2, then 0."""
-    near = op.Add(op.Mul(op.Mul(op.Sub(op.Mul(d, _A + 2.0), _A + 3.0), d), d), 1.0)
-    far = op.Sub(op.Mul(op.Add(op.Mul(op.Sub(op.Mul(d, _A), 5.0 * _A), d), 8.0 * _A), d), 4.0 * _A)
-    return op.Where(op.Less(d, 1.0), near, op.Where(op.Less(d, 2.0), far, 0.0))
 
 
 @cache

@@ -17,6 +17,8 @@ _CHANNELS_SECOND = frozenset(
 _OTHER_AXES = frozenset("MatMul Gemm Gather Einsum Shape GatherND OneHot Loop Scan If".split())
 _COUNTS = (1, 3, 4)
 
+#: First part of the names of nodes that preprocess a photo: behind them, no operator knows the network's channels.
+PREPROCESSING = "onnxattr_preprocessing"
 #: For each axis of a value the axis of another value that it is; None for one that the other does not have.
 Places = list[int | None]
 
@@ -64,6 +66,8 @@ def channel_axis_of_input(value: ir.Value) -> int | None:
 
 def channel_axis_of_layer(value: ir.Value) -> int:
     """The channel axis of a value inside a model: of the convolution before it, or of what reads it; else the last."""
+    if _preprocesses(value.producer()) and len(dims_of(value) or []) == 4:
+        return find_channel_axis(value)
     axis = _axis_behind(value)
     if axis is None:
         axis = _axis_ahead(value)[1]
@@ -105,7 +109,7 @@ def _axis_behind(value: ir.Value) -> int | None:
     way: list[tuple[ir.Node, ir.Value]] = []
     while True:
         node = value.producer()
-        if node is None:
+        if node is None or _preprocesses(node):
             return None
         if node.op_type in _CHANNELS_SECOND - {"Resize"}:
             axis = 1
@@ -128,6 +132,11 @@ def _axis_behind(value: ir.Value) -> int | None:
             return None
         places = moved
     return places.index(axis) if axis in places else None
+
+
+def _preprocesses(node: ir.Node | None) -> bool:
+    """Whether a node belongs to the preprocessing in front of a model."""
+    return node is not None and str(node.name).startswith(f"{PREPROCESSING}/")
 
 
 def _moved(node: ir.Node, read: ir.Value, places: Places) -> Places | None:

@@ -35,6 +35,7 @@ from onnxattr.loading.passes.opsets import (
     upgrade,
 )
 from onnxattr.loading.passes.pads import pad_every_axis
+from onnxattr.loading.passes.pixels import take_floats
 from onnxattr.loading.passes.stated_pads import state_pads
 from onnxattr.loading.passes.static_nodes import infer_and_resolve
 from onnxattr.loading.passes.time_first import put_time_first
@@ -140,6 +141,7 @@ PASSES = (
         "multiply matrices", lambda d: multiply_matrices(d.model.graph, d.model.opset_imports[""]), [F.TYPED]
     ),
     step("state pads", lambda d: state_pads(d.model), [F.TYPED]),
+    step("take pixels as floats", lambda d: take_floats(d.model), [F.TYPED]),
     step("read before pairs of casts", lambda d: read_before_cast_pairs(d.model.graph), [F.TYPED]),
     step("name nodes", lambda d: name_nodes(d.model.graph), [F.IN_IR], [F.NAMED]),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from onnxattr.loading.class_names import read_class_names
 from onnxattr.loading.explained import find_explained, float_inputs
 from onnxattr.loading.features import read_features
 from onnxattr.loading.free_batch import free_batch
+from onnxattr.loading.front import fitted, put_in_front
 from onnxattr.loading.heads import NUMBER, unit_of
 from onnxattr.loading.layers import Layer, read_layers
 from onnxattr.loading.load import DIGEST, FILES, FOLDER, load
@@ -29,6 +30,7 @@ from onnxattr.loading.meaning import Meaning, read_meaning
 from onnxattr.loading.neurons import neuron_of
 from onnxattr.loading.places import find_output, find_outputs
 from onnxattr.loading.precision import set_precision
+from onnxattr.loading.preprocessing import KEY as PREPROCESSING
 from onnxattr.loading.preprocessing import Preprocessing, read_preprocessing
 from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.loading.rows.independence import OPEN, Rows, independence
@@ -172,6 +174,8 @@ def prepare(
     outputs: Outputs = None,
     neuron: int | Sequence[int] | None = None,
     rules: RuleTable = STANDARD,
+    preprocess: Preprocessing | None = None,
+    attributions_at: str | None = None,
 ) -> Prepared:
     """Loads a model and cuts it at the output to be explained.
 
@@ -189,6 +193,9 @@ def prepare(
             for all of floats, for an operator that computes with them.
         neuron: The unit or channel of the output that is explained in its place, see ``neurons.neuron_of``.
         rules: The rule table that the model is going to be differentiated with, see ``load``.
+        preprocess: What is put in front of the model's image input.
+        attributions_at: "pixels" or "input": whether pixels are explained, or the model's own input, unless ``wrt``
+            says so; None for what ``preprocess``, or the model's file, says.
 
     Raises:
         ModelError: If the model is invalid, the output is ambiguous or unknown, nothing float can be explained, or
@@ -198,9 +205,40 @@ def prepare(
     check_choice(verify)
     model = load(source, rules)
     with one_door(f"{name_of(source)} cannot be prepared"):
+        if preprocess is not None:
+            verify_model(model, verify)
+            put_in_front(model, fitted(preprocess, model))
+        image = _explained_image(model, wrt, attributions_at)
+        wrt = image if wrt is None else wrt
         prepared = _cut(model, output_layer, wrt, precision, operator, outputs, neuron, rules)
         verify_model(model, verify)
         return prepared
+
+
+def _explained_image(model: ir.Model, wrt: Wrt, attributions_at: str | None) -> str | None:
+    """The image that is explained of a model with preprocessing in front; None for all float inputs.
+
+    Raises:
+        ParameterError: If there is none and a place was asked for, or ``wrt`` names another one.
+    """
+    spec = read_preprocessing(model.metadata_props)
+    if spec is None or not spec.in_graph:
+        if attributions_at is not None:
+            raise ParameterError(
+                f"attributions_at={attributions_at!r}: the model has no preprocessing in front, so that there is one "
+                "image to explain; put it there with preprocess=."
+            )
+        return None
+    named = {spec.name: "pixels", spec.feeds: "input"}.get(wrt) if isinstance(wrt, str) else None
+    if named is not None and attributions_at not in (None, named):
+        raise ParameterError(
+            f"wrt={wrt!r} and attributions_at={attributions_at!r} name two places: {spec.name!r} are the pixels, "
+            f"{spec.feeds!r} is the network's input. Give one of the two."
+        )
+    place = named or attributions_at or spec.attributions_at
+    if place != spec.attributions_at:
+        model.metadata_props[PREPROCESSING] = replace(spec, attributions_at=place).text()
+    return spec.name if place == "pixels" else spec.feeds
 
 
 def _cut(

@@ -19,6 +19,7 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.running.callers import warn_caller
 from onnxattr.running.frames import parts_given
 from onnxattr.running.input_values import check_range
+from onnxattr.running.pixel_values import check_pixels
 from onnxattr.scores.score import TargetKind
 
 
@@ -49,6 +50,7 @@ def model_inputs(prepared: Prepared, given: Any) -> dict[str, np.ndarray]:
             range of the model's dtype.
     """
     parts = parts_given(prepared, together(given, prepared) if is_files(given, prepared) else given)
+    check_pixels(prepared, parts)
     feeds = {
         str(v.name): _checked(v, _array_of(v, part, len(parts) > 1), prepared.rows.mixed)
         for v, part in zip(prepared.inputs, parts, strict=True)

@@ -61,7 +61,7 @@ def trial_of(
     def run(path: Path) -> None:
         try:
             session = Session(path, providers, as_deployed=True)
-            found = dict(zip(session.outputs, session.run(feeds | extra), strict=True))
+            found = dict(zip(session.outputs, session.run(_as_taken(proto, feeds | extra)), strict=True))
             _compare(outputs, about, found, feeds, prediction, model)
         except ModelError as error:
             shapes = {name: list(array.shape) for name, array in feeds.items()}
@@ -72,6 +72,14 @@ def trial_of(
             ) from error
 
     return run
+
+
+def _as_taken(proto: onnx.ModelProto, feeds: Feeds) -> Feeds:
+    """Feeds in the types that an explainer takes: pixels as bytes, which the model itself takes as floats."""
+    types = {value.name: value.type.tensor_type.elem_type for value in proto.graph.input}
+    return {
+        name: array.astype(onnx.helper.tensor_dtype_to_np_dtype(types[name])) for name, array in feeds.items()
+    }
 
 
 def _own_run(
@@ -88,7 +96,7 @@ def _own_run(
         model = Session(prepared.proto(), providers, prepared.folder)
     except ModelError as error:
         return None, f"the model itself does not load ({error})"
-    for feeds in _draws(prepared.inputs, sizes):
+    for feeds in _draws(prepared, sizes):
         try:
             return (feeds, model.run(feeds)[0], model), ""
         except ModelError as error:
@@ -96,8 +104,10 @@ def _own_run(
     return None, f"the model itself refuses every input that was drawn ({refused})"
 
 
-def _draws(inputs: Sequence[ir.Value], sizes: Mapping[str, int]) -> Iterator[Feeds]:
+def _draws(prepared: Prepared, sizes: Mapping[str, int]) -> Iterator[Feeds]:
     """One row of numbers for every input, with unknown sizes of all lengths."""
+    inputs, spec = prepared.inputs, prepared.preprocessing
+    pixels = spec.name if spec is not None and spec.in_graph else None
     free = any(not isinstance(dim, int) for value in inputs for dim in (dims_of(value) or [])[1:])
     whole = any(value.dtype is not None and value.dtype.is_integer() for value in inputs)
     batch = {dims[0] for value in inputs if (dims := dims_of(value)) and isinstance(dims[0], str)}
@@ -111,6 +121,7 @@ def _draws(inputs: Sequence[ir.Value], sizes: Mapping[str, int]) -> Iterator[Fee
             ]
             assert value.dtype is not None
             drawn = rng.uniform(0.1, 1, shape) if value.dtype.is_floating_point() else np.full(shape, number)
+            drawn = rng.integers(0, 256, shape) if value.name == pixels else drawn
             feeds[str(value.name)] = drawn.astype(value.dtype.numpy())
         yield feeds
 

@@ -247,7 +247,8 @@ class Rewrite(PointsGraph):
 
     def _placed(self, placement: Placement, full: ir.Value) -> ir.Value:
         """A map at a layer as one over the image."""
-        image = next((v for v in self.graph.inputs if v.name == placement.image), None)
+        inner = self._values.get(str(placement.image))
+        image = next((v for v in self.graph.inputs if v.name == placement.image), inner)
         return placement.placed(self.op, full, image)
 
     @functools.cached_property

@@ -258,7 +258,11 @@ def noisy_values(prepared: Prepared) -> tuple[str, ...]:
 def _sources(prepared: Prepared, value: ir.Value) -> list[str]:
     if value.producer() is None:
         return [str(value.name)]
-    before = reaching(list(prepared.model.graph), value)
+    before, spec = reaching(list(prepared.model.graph), value), prepared.preprocessing
+    if spec is not None and spec.in_graph and not spec.at_pixels:
+        before |= {value}
+        image = prepared.values.get(spec.feeds)
+        return [spec.feeds] if image in before else []
     return [str(v.name) for v in prepared.inputs if v in before and v.dtype in FLOATS and dims_of(v)]
 
 

@@ -1,0 +1,31 @@
+"""Pixels as bytes: what was rewritten with floats in their place takes them as photos have them."""
+
+from __future__ import annotations
+
+import onnx
+
+from onnxattr.graph.subgraphs import nodes_in
+from onnxattr.loading.preprocessing import Preprocessing
+
+_FLOATS = "_floats"
+
+
+def take_bytes(proto: onnx.ModelProto, spec: Preprocessing | None) -> None:
+    """Lets the input of pixels of a model take uint8, cast to floats by its first node, in place.
+
+    Nothing happens where the preprocessing is not in the model, or takes floats.
+    """
+    pixels = next((v for v in proto.graph.input if spec is not None and v.name == spec.name), None)
+    if spec is None or not spec.in_graph or spec.dtype != "uint8" or pixels is None:
+        return
+    taken = {name for node in nodes_in(proto.graph) for name in node.output}
+    floats = f"{pixels.name}{_FLOATS}"
+    while floats in taken:
+        floats += "_"
+    for node in nodes_in(proto.graph):
+        node.input[:] = [floats if name == pixels.name else name for name in node.input]
+    pixels.type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    cast = onnx.helper.make_node("Cast", [pixels.name], [floats], to=onnx.TensorProto.FLOAT)
+    nodes = [cast, *proto.graph.node]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)

@@ -1,0 +1,233 @@
+"""Puts preprocessing in front of a model, as nodes: its image input then takes pixels of a photo of any size."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from onnxattr.errors import ModelError, ParameterError
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.intervals import FLOATS
+from onnxattr.graph.values import dims_of, named_values
+from onnxattr.loading.channels import PREPROCESSING, channel_axis_of_input
+from onnxattr.loading.geometry import Axis, axes_of, covered, resizing
+from onnxattr.loading.meaning import read_meaning
+from onnxattr.loading.preprocessing import KEY, Preprocessing, read_preprocessing
+
+#: The share of an image that ImageNet networks are tested on: 224 of 256 pixels.
+_CENTRE = 0.875
+_OLDEST_OPSET = 13
+_FLOAT = ir.DataType.FLOAT
+
+
+def fitted(preprocessing: Preprocessing, model: ir.Model) -> Preprocessing:
+    """A preprocessing with all that it leaves open as the model's image input wants it.
+
+    Sizes that are not given are the model's; for "shortest_edge" 8/7 of that, of which the middle is cut out.
+
+    Args:
+        preprocessing: What was asked for.
+        model: The model, with typed values.
+
+    Raises:
+        ParameterError: If the model takes no image, or one that the preprocessing does not give.
+    """
+    graph = model.graph
+    present = read_preprocessing(model.metadata_props)
+    if present is not None and present.in_graph:
+        raise ParameterError(
+            f"preprocess: the model's file has preprocessing in front already ({present.source or present.resize}); "
+            "leave preprocess out, or start from the model without it."
+        )
+    image = _image_input(graph, preprocessing.feeds)
+    axis, dims = channel_axis_of_input(image), dims_of(image) or []
+    axis = 3 if axis not in (1, 3) else axis
+    channels = dims[axis]
+    if not isinstance(channels, int):
+        channels = preprocessing.channels
+    if channels not in (1, 3):
+        raise ParameterError(
+            f"preprocess: the input {image.name!r} of shape {_shape(image)} has {channels} channels; photos have 3 "
+            "or 1."
+        )
+    named = replace(preprocessing, channels=channels, feeds="")
+    found = replace(_sized(named, image, axis), feeds=str(image.name))
+    _warn_of_two(model, found)
+    return found
+
+
+def _image_input(graph: ir.Graph, name: str) -> ir.Value:
+    """The input that takes an image: the one of that name, or the only one of floats with four axes."""
+    fits = [v for v in graph.inputs if v.dtype in FLOATS and len(dims_of(v) or []) == 4]
+    if name:
+        fits = [v for v in fits if v.name == name]
+    if len(fits) == 1:
+        return fits[0]
+    shapes = ", ".join(f"{v.name!r} {_shape(v)}" for v in graph.inputs)
+    which = f"an input {name!r}" if name else f"{'several inputs' if fits else 'an input'}"
+    raise ParameterError(
+        f"preprocess: the inputs are {shapes}; expected {which} of floats (N, 3, height, width) or (N, height, width, "
+        "3)" + (": name the one that takes the photo with 'feeds'." if len(fits) > 1 else ", an image.")
+    )
+
+
+def _shape(value: ir.Value) -> str:
+    return "(" + ", ".join("?" if dim is None else str(dim) for dim in dims_of(value) or []) + ")"
+
+
+def _sized(spec: Preprocessing, image: ir.Value, axis: int) -> Preprocessing:
+    """A preprocessing with the sizes that give the model what it takes."""
+    dims = dims_of(image) or []
+    own = tuple(dim if isinstance(dim, int) else None for k, dim in enumerate(dims[1:], 1) if k != axis)
+    size, crop = spec.size, spec.crop
+    given = crop or (size if spec.resize in ("stretch", "letterbox") else None)
+    if given is None and None in own and spec.resize != "none":
+        raise ParameterError(
+            f"preprocess: the input {image.name!r} of shape {_shape(image)} takes images of any size; say which one "
+            "with a JSON file or dict: size, and crop for shortest_edge."
+        )
+    there = given or own
+    if any(o is not None and o != t for o, t in zip(own, there, strict=True)):
+        raise ParameterError(
+            f"preprocess: it gives images of {there[0]} x {there[1]} pixels, and the input {image.name!r} of shape "
+            f"{_shape(image)} takes {own[0]} x {own[1]}."
+        )
+    if spec.resize == "none":
+        return spec if crop else replace(spec, height=own[0], width=own[1])
+    height, width = there
+    assert height is not None
+    assert width is not None
+    if spec.resize == "shortest_edge":
+        edge = int(max(height, width) / _CENTRE) if size is None else size[0]
+        return replace(spec, size=(edge, edge), crop=(height, width))
+    return replace(spec, size=size or (height, width))
+
+
+def put_in_front(model: ir.Model, preprocessing: Preprocessing, as_bytes: bool = False) -> Preprocessing:
+    """Appends the nodes to a model, in place; the value that was its input keeps its name.
+
+    Args:
+        model: The model, of opset 13 or newer.
+        preprocessing: What was ``fitted`` to it.
+        as_bytes: Whether the new input has the dtype of the preprocessing; else it takes the same numbers as floats.
+
+    Returns:
+        The preprocessing, with the name that the new input has.
+
+    Raises:
+        ModelError: If the opset is older.
+    """
+    graph, opset = model.graph, model.opset_imports.get("", 0)
+    if opset < _OLDEST_OPSET:
+        raise ModelError(
+            f"preprocess: the model has ai.onnx opset {opset}; preprocessing is written with opset {_OLDEST_OPSET} or "
+            "newer. Convert it with onnx.version_converter first."
+        )
+    op = OpBuilder(graph, opset, prefix=PREPROCESSING)
+    old = next(value for value in graph.inputs if value.name == preprocessing.feeds)
+    spec = replace(preprocessing, in_graph=True, name=op.unique_name(preprocessing.name, exact=True))
+    dtype = ir.DataType.UINT8 if as_bytes and spec.dtype == "uint8" else _FLOAT
+    batch = (dims_of(old) or [None])[0]
+    pixels = ir.Value(name=spec.name, type=ir.TensorType(dtype), shape=ir.Shape(_pixel_dims(spec, batch)))
+    graph.inputs[list(graph.inputs).index(old)] = pixels
+    name, old.name = old.name, op.unique_name(f"{old.name}/before")
+    readers = list(old.uses())
+    floats = op.cast(pixels, _FLOAT)
+    floats.shape = pixels.shape
+    result = op.cast_like(_network_image(op, floats, old, spec), old)
+    if result is floats:
+        result = op.Identity(result)
+    result.name, result.type, result.shape = name, old.type, old.shape
+    for reader in readers:
+        reader.node.replace_input_with(reader.idx, result)
+    outputs = [result if value is old else value for value in graph.outputs]
+    graph.outputs[:] = outputs
+    graph.sort()
+    model.metadata_props[KEY] = spec.text()
+    return spec
+
+
+def _pixel_dims(spec: Preprocessing, batch: int | str | None) -> list[int | str | None]:
+    """The shape of what the new input takes."""
+    space: list[int | str | None] = [spec.height or "height", spec.width or "width"]
+    return [batch, *space, spec.channels] if spec.layout == "NHWC" else [batch, spec.channels, *space]
+
+
+def _network_image(op: OpBuilder, pixels: ir.Value, like: ir.Value, spec: Preprocessing) -> ir.Value:
+    """The image that a network takes, from pixels as floats."""
+    dims, channels = dims_of(like) or [], spec.channels
+    last = dims[3] == channels and (dims[1] != channels or channel_axis_of_input(like) == 3)
+    x = op.Transpose(pixels, perm=[0, 3, 1, 2]) if spec.layout == "NHWC" else pixels
+    if spec.resize != "none" or spec.crop is not None:
+        x = _resized(op, x, spec)
+    if spec.order == "BGR":
+        red, green, blue = op.Split(x, [1, 1, 1], axis=1, outputs=3)
+        x = op.Concat(blue, green, red, axis=1)
+    for op_type, numbers, neutral in (("Mul", (spec.scale,), 1), ("Sub", spec.mean, 0), ("Div", spec.std, 1)):
+        if any(number != neutral for number in numbers):
+            constant = op.constant([[[[number]] for number in numbers]], _FLOAT)
+            x = op.node(op_type, [x, constant])
+    return op.Transpose(x, perm=[0, 2, 3, 1]) if last else x
+
+
+def _resized(op: OpBuilder, x: ir.Value, spec: Preprocessing) -> ir.Value:
+    """(N, C, H, W) resized, and cut out or padded."""
+    batch, channels, _, width = dims_of(x) or [None] * 4
+    there = spec.crop or spec.size
+    assert there is not None
+    vertical, horizontal = axes_of(op, x, (2, 3), spec, there)
+    x = op.MatMul(resizing(op, vertical, spec.kernel, spec.antialias), x)
+    x.shape = ir.Shape([batch, channels, there[0], width])
+    x = op.MatMul(x, op.Transpose(resizing(op, horizontal, spec.kernel, spec.antialias), perm=[1, 0]))
+    x.shape = ir.Shape([batch, channels, *there])
+    if any(spec.pad):
+        x = op.Add(x, _padding(op, spec, vertical, horizontal))
+    return x
+
+
+def _padding(op: OpBuilder, spec: Preprocessing, vertical: Axis, horizontal: Axis) -> ir.Value:
+    """The colour of what lies beside the photo, 0 inside; (1, C, there, there)."""
+    inside = op.MatMul(covered(op, vertical), op.Transpose(covered(op, horizontal), perm=[1, 0]))
+    colour = op.constant([[[[number]] for number in spec.pad]], _FLOAT)
+    return op.Mul(op.Sub(1.0, inside), colour)
+
+
+def normalizing_nodes(model: ir.Model, name: str) -> list[str]:
+    """What a model does to an input that is normalisation: layers that its file tells of, or the first nodes."""
+    meaning = read_meaning(model.metadata_props).inputs.get(name)
+    if meaning is not None and meaning.normalized_by:
+        return list(meaning.normalized_by)
+    value, found = named_values(model.graph).get(name), []
+    while value is not None:
+        readers = list(value.consumers())
+        node = readers[0] if len(readers) == 1 else None
+        if node is None or node.op_type not in ("Cast", "Identity", "Transpose", *_ARITHMETIC):
+            break
+        if node.op_type in _ARITHMETIC:
+            if not _by_constant(node, value):
+                break
+            found.append(node.op_type)
+        value = node.outputs[0]
+    return found
+
+
+_ARITHMETIC = ("Mul", "Div", "Sub", "Add")
+_FEW = 4
+
+
+def _by_constant(node: ir.Node, value: ir.Value) -> bool:
+    """Whether the other operand is a constant with a number for each channel at most."""
+    others = [v.const_value for v in node.inputs if v is not None and v is not value]
+    return all(tensor is not None and tensor.size <= _FEW for tensor in others)
+
+
+def _warn_of_two(model: ir.Model, spec: Preprocessing) -> None:
+    changes = spec.scale != 1 or any(spec.mean) or any(number != 1 for number in spec.std)
+    if changes and (found := normalizing_nodes(model, spec.feeds)):
+        warnings.warn(
+            f"The model normalises its input {spec.feeds!r} itself ({', '.join(found)}), and preprocess does it too: "
+            "check that both belong there, or take preprocess='0..255', which only resizes.",
+            stacklevel=6,
+        )
