@@ -322,7 +322,7 @@ USAGE = {
     "no command": [],
     "unknown command": ["explode"],
     "unknown method": ["export", "mlp.onnx", "--method", "Magic", "-o", "e.onnx"],
-    "no output": ["explain", "mlp.onnx", "mlp.npy"],
+    "no output": ["export", "mlp.onnx"],
     "steps are text": ["export", "mlp.onnx", "-o", "e.onnx", "--steps", "many"],
 }
 

@@ -200,7 +200,7 @@ def test_photos_of_several_sizes(tmp_path):
 
 
 WRONG = {
-    "folder without": (lambda p: (p / "x").mkdir(), "x", "holds no file that is read"),
+    "folder without": (lambda p: (p / "x").mkdir(), "x", "a folder without photos"),
     "folders in it": (lambda p: (p / "x" / "cats").mkdir(parents=True), "x", "Name its folders themselves: cats"),
     "mixed": (lambda p: np.save(p / "a.npy", RGB), ".", "several kinds"),
     "unknown": (lambda p: (p / "x.doc").write_text("a"), "x.doc", "files of this kind are not read"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,18 @@ from onnxattr import plots
 from onnxattr.attributions.base import Attribution
 from onnxattr.cli.console import written
 from onnxattr.cli.examples import command
+from onnxattr.cli.guesses import lines
 from onnxattr.cli.method_options import PARAMETERS, add_method, is_integer, method_of
-from onnxattr.errors import ParameterError, ShapeError
+from onnxattr.errors import ParameterError, ShapeError, TargetError
 from onnxattr.files import AnyPath, check_output, whole_file
+from onnxattr.graph.values import dims_of
 from onnxattr.inputs.array_files import read_arrays
-from onnxattr.inputs.csv_rows import Table
+from onnxattr.inputs.paths import WRITTEN, files_in, kind_of
+from onnxattr.inputs.samples import Samples, read_samples
 from onnxattr.loading.class_names import label_of
 from onnxattr.results import Explanation
+from onnxattr.results.sheets import sheet
+from onnxattr.results.writing import PICTURES, suffix_of, write
 from onnxattr.running.explainer import Explainer, is_explainer, load
 
 #: From this relative gap on it is said what narrows it.
@@ -28,24 +35,29 @@ _WIDE = 0.2
 
 def add_to(commands: Any) -> None:
     """Adds the command to the parser's."""
-    explain = command(
-        commands, "explain", "explain the samples of a .npy or .csv file (.npz for several inputs)"
-    )
+    explain = command(commands, "explain", "explain photos, sounds, tables or arrays")
     add_method(explain, ", or an explainer, which has its method and parameters already")
     explain.add_argument(
         "inputs",
-        help=".npy array of shape (N, ...); .npz with one array per model input; or .csv, whose columns are matched by "
-        "name where its first line and the model have names",
+        nargs="+",
+        help="photos (.jpg, .png, .webp, ...), .wav files, or folders of them; .npy array of shape (N, ...); .npz with "
+        "one array per model input; or .csv, whose columns are matched by name where its first line and the model have "
+        "names",
     )
     explain.add_argument(
-        "-o", "--output", required=True, help=".npy file for the attributions (.npz for several)"
+        "-o",
+        "--output",
+        help="what the suffix says: .npy, .npz (several values, or photos of several sizes), .csv (tables), .json, "
+        ".html, .png, .svg or .pdf; photos alone need none: a picture is written beside each, photo.why.png",
     )
     explain.add_argument(
         "--targets",
         help="label or name of a class for all samples, or a .npy or .csv file of labels or weights",
     )
-    explain.add_argument("--picture", help="also draw one row: .png, .svg or .pdf")
-    explain.add_argument("--row", type=int, default=0, help="the sample that is drawn, from 0 on")
+    explain.add_argument(
+        "--picture", help="also draw a picture: all photos, else one sample: .png, .svg or .pdf"
+    )
+    explain.add_argument("--row", type=int, help="the sample that is drawn, from 0 on")
     explain.add_argument(
         "--allow-nonfinite",
         action="store_true",
@@ -66,30 +78,65 @@ def _explainer(options: argparse.Namespace) -> Explainer:
 
 
 def _explain(options: argparse.Namespace) -> str:
-    _check_outputs(options, [options.model, options.inputs, options.targets or ""])
-    inputs = read_arrays(options.inputs)
-    if options.picture is not None:
-        _check_picture(options, inputs)
+    files = files_in(options.inputs)
+    photos = kind_of(files[0]) in ("photo", "sound")
+    beside = _check_wanted(options, files)
+    _check_outputs(options, beside, [options.model, *files, options.targets or ""])
     method: Any = _explainer(options) if is_explainer(options.model) else method_of(options)
-    _check_outputs(options, method.files)
-    targets = targets_given(options.targets, inputs, method)
-    full = method(inputs, targets) if options.picture is not None else None
-    result = method.explain(inputs, targets) if full is None else _arrays(full)
-    with whole_file(options.output) as file:
-        if isinstance(result, np.ndarray):
-            np.save(file, result)
-        else:
-            maps = result.values() if isinstance(result, dict) else result
-            np.savez(file, **dict(zip(method.explained, maps, strict=True)))
-    if options.picture is None:
+    _check_outputs(options, beside, method.files)
+    _check_form(options, method)
+    batches = list(read_samples(files, method.prepared))
+    _check_row(options, batches)
+    _check_sizes(options, method, batches)
+    pairs = list(zip(batches, _targets(options.targets, batches, method), strict=True))
+    if not photos and len(batches) == 1 and options.picture is None and _is_plain(options.output):
+        ((batch, targets),) = pairs
+        _write_plain(method, method.explain(batch.inputs, targets), options.output)
         return _told(method, written(options.output))
-    assert full is not None
-    full.plot(
-        None if method.one_sample else options.row,
-        title=f"{options.model}, {method.name}",
-        path=options.picture,
-    )
-    return _told(method, written(options.output, options.picture))
+    found = [method(batch.inputs, targets) for batch, targets in pairs]
+    if photos or len(files) > 1:
+        found = [replace(each, sample_names=batch.names) for each, batch in zip(found, batches, strict=True)]
+    title = f"{options.model}, {method.name}"
+    paths = [path for path in (options.output, options.picture) if path is not None]
+    if options.output is not None:
+        write(found, options.output, title)
+    if options.picture is not None:
+        _draw(found, options, photos, title)
+    if beside:
+        rows = [each.row(row) for each in found for row in range(each.rows)]
+        for path, each in zip(beside, rows, strict=True):
+            each.plot(title=title, path=path)
+    told = written(*paths, *beside)
+    return f"{lines(found)}\n{told}" if photos else _told(method, told)
+
+
+def _is_plain(path: str) -> bool:
+    """Whether nothing but attributions is written."""
+    return suffix_of(path) in (".npy", ".npz")
+
+
+def _write_plain(method: Any, result: Any, path: str) -> None:
+    """Writes what ``explain`` gives."""
+    with whole_file(path) as file:
+        if suffix_of(path) == ".npy":
+            np.save(file, result)
+            return
+        maps = [*result.values()] if isinstance(result, dict) else result
+        maps = maps if isinstance(maps, list) else [maps]
+        np.savez(file, **dict(zip(method.explained, maps, strict=True)))
+
+
+def _draw(found: Sequence[Explanation], options: argparse.Namespace, photos: bool, title: str) -> None:
+    """Draws all photos, or one sample of other inputs."""
+    row = options.row if options.row is not None or photos else 0
+    if row is None or found[0].one_sample:
+        sheet(found, options.picture, title)
+        return
+    for each in found:
+        if row < each.rows:
+            each.plot(row, title=title, path=options.picture)
+            return
+        row -= each.rows
 
 
 def _told(method: Any, text: str) -> str:
@@ -114,29 +161,92 @@ def _told(method: Any, text: str) -> str:
     return f"{text}\n{line}"
 
 
-def _check_outputs(options: argparse.Namespace, reads: Iterable[AnyPath]) -> None:
+def _check_wanted(options: argparse.Namespace, files: Sequence[Path]) -> list[Path]:
+    """Checks what shall be written; the pictures beside photos, where nothing else is asked for."""
+    if options.output is not None:
+        suffix_of(options.output)
+    if options.picture is not None:
+        plots.check_path(options.picture)
+    drawn = options.picture is not None or options.output is None or suffix_of(options.output) in PICTURES
+    if drawn and (options.output, options.picture) == (None, None) and kind_of(files[0]) != "photo":
+        raise ParameterError(
+            "Say what to write: -o maps.npy (or .npz, .csv, .json, .html, .png) or --picture why.png."
+        )
+    if drawn:
+        plots.matplotlib_module()
+    if options.output is not None or options.picture is not None:
+        return []
+    names = [path.with_suffix(WRITTEN) for path in files]
+    # a.jpg and a.png get pictures of their own.
+    return [
+        path.with_name(path.name + WRITTEN) if names.count(name) > 1 else name
+        for path, name in zip(files, names, strict=True)
+    ]
+
+
+def _check_outputs(options: argparse.Namespace, beside: Iterable[AnyPath], reads: Iterable[AnyPath]) -> None:
     """Checks before the work that what shall be written can be, and is nothing that is read."""
     reads = list(reads)
-    check_output(options.output, reads)
+    for path in (*beside, *([] if options.output is None else [options.output])):
+        check_output(path, reads)
     if options.picture is not None:
-        if os.path.realpath(options.picture) == os.path.realpath(options.output):
+        if options.output is not None and os.path.realpath(options.picture) == os.path.realpath(
+            options.output
+        ):
             raise ParameterError(f"-o and --picture are both {options.picture}. Give two names.")
         if os.path.isdir(os.path.dirname(os.path.abspath(options.picture))):
             check_output(options.picture, reads)
 
 
-def _check_picture(options: argparse.Namespace, inputs: Any) -> None:
-    plots.check_path(options.picture)
-    plots.matplotlib_module()
-    if not isinstance(inputs, (np.ndarray, Table)) or not inputs.shape:
-        raise ShapeError("A picture shows samples of one input, given as a .npy or .csv file.")
-    if not 0 <= options.row < len(inputs):
-        raise ParameterError(f"--row {options.row}: {options.inputs} has samples 0 to {len(inputs) - 1}.")
+def _check_form(options: argparse.Namespace, method: Any) -> None:
+    """Checks that the form that is asked for can hold what is explained."""
+    suffix = "" if options.output is None else suffix_of(options.output)
+    if suffix == ".npy" and len(method.explained) > 1:
+        raise ParameterError(
+            f"{options.output}: a .npy file holds one array, and {list(method.explained)} are explained; write a .npz "
+            "file."
+        )
+    ranks = [len(dims_of(method.prepared.value(name)) or []) for name in method.prepared.wrt]
+    if suffix == ".csv" and any(rank not in (0, 2) for rank in ranks):
+        raise ParameterError(
+            f"{options.output}: a .csv file holds maps of tables, (N, F), and what is explained has rank "
+            f"{max(ranks)}; write a .npy or .npz file."
+        )
 
 
-def _arrays(full: Explanation) -> Any:
-    """The attributions as ``explain`` returns them."""
-    return full.numpy() if len(full.attributions) == 1 else dict(full.attributions)
+def _check_row(options: argparse.Namespace, batches: Sequence[Samples]) -> None:
+    count = sum(len(batch.names) for batch in batches)
+    if options.picture is not None and isinstance(batches[0].inputs, dict):
+        raise ShapeError("A picture shows samples of one input, given as photos, .npy or .csv files.")
+    if options.row is not None and not 0 <= options.row < count:
+        raise ParameterError(
+            f"--row {options.row}: {', '.join(options.inputs)} has samples 0 to {count - 1}."
+        )
+
+
+def _check_sizes(options: argparse.Namespace, method: Any, batches: Sequence[Samples]) -> None:
+    """Checks that maps of samples of several sizes are not to become one array."""
+    spec = method.preprocessing
+    alike = len({np.shape(batch.inputs)[1:] for batch in batches}) == 1
+    if options.output is None or suffix_of(options.output) != ".npy" or alike:
+        return
+    if spec is None or not spec.in_graph or spec.at_pixels:
+        raise ParameterError(
+            f"{options.output}: the samples have several sizes, and so have their maps; write a .npz file."
+        )
+
+
+def _targets(given: str | None, batches: Sequence[Samples], method: Any) -> list[Any]:
+    """The targets of each batch."""
+    if len(batches) == 1 or given is None:
+        return [targets_given(given, batch.inputs, method) for batch in batches]
+    found = targets_given(given, np.empty(sum(len(batch.names) for batch in batches)), method)
+    if len(found) != sum(len(batch.names) for batch in batches):
+        raise TargetError(
+            f"{given} holds {len(found)} targets for {sum(len(b.names) for b in batches)} samples."
+        )
+    ends = np.cumsum([len(batch.names) for batch in batches])
+    return [found[end - len(batch.names) : end] for batch, end in zip(batches, ends, strict=True)]
 
 
 def targets_given(given: str | None, inputs: Any, method: Any) -> Any:

@@ -52,9 +52,10 @@ def files_in(paths: AnyPath | Iterable[AnyPath]) -> list[Path]:
 
 
 def _file(path: Path) -> Path:
-    if not path.is_file():
+    kind = kind_of(path)
+    if kind in ("photo", "sound", None) and not path.is_file():
         raise ShapeError(f"{path}: there is no such file or folder.")
-    if kind_of(path) is None:
+    if kind is None:
         raise ShapeError(
             f"{path}: files of this kind are not read; expected {_expected()}, or a folder of them."
         )
@@ -75,7 +76,7 @@ def _of_folder(folder: Path) -> list[Path]:
     inside = [entry.name for entry in shown if entry.is_dir()]
     more = f" Name its folders themselves: {_few(inside)}." if inside else ""
     what = f"; it has {_few([entry.name for entry in shown])}" if shown else ""
-    raise ShapeError(f"The folder {folder} holds no file that is read ({_expected()}){what}.{more}")
+    raise ShapeError(f"{folder}: there is no such file; it is a folder without {_expected()}{what}.{more}")
 
 
 def _expected() -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.results.arraylike import ArrayLike
+from onnxattr.results.guesses import Guess, guesses
 from onnxattr.results.spelled import call, said
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ class Explanation(ArrayLike):
         features: The names of the columns of each explained value that has some, in the order of the attributions.
         tokens: The tokens of each sample, for texts; empty if they were not given.
         classes: The names of the classes; empty if they are not known.
+        predictions: What the model gives for each class, float32 (N, C), two for one unit that tells two classes apart:
+            p and 1 - p of a probability, z and -z of a logit; None for other outputs.
+        prediction_kind: "probabilities", "logits" or "", as far as that is known.
+        sample_names: What each sample is called, such as the file it was read from; empty where they have no names.
         one_sample: Whether all of the attributions' first axis is one sample.
         as_dict: Whether the inputs were given by name, so that iterating gives names.
     """
@@ -66,6 +71,9 @@ class Explanation(ArrayLike):
     features: dict[str, tuple[str, ...]] = field(default_factory=dict)
     tokens: tuple[tuple[str, ...], ...] = ()
     classes: tuple[str, ...] = ()
+    predictions: np.ndarray | None = None
+    prediction_kind: str = ""
+    sample_names: tuple[str, ...] = ()
     one_sample: bool = False
     as_dict: bool = False
 
@@ -105,7 +113,13 @@ class Explanation(ArrayLike):
             relative_gap=part(self.relative_gap),
             spent_steps=part(self.spent_steps),
             tokens=tuple(self.tokens[i] for i in picked) if self.tokens else (),
+            predictions=part(self.predictions),
+            sample_names=tuple(self.sample_names[i] for i in picked) if self.sample_names else (),
         )
+
+    def top(self, count: int = 5) -> list[list[Guess]]:
+        """For each sample the classes that the model gives most, the largest first; see ``results.guesses``."""
+        return guesses(self, count)
 
     def named(
         self,

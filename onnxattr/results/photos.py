@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +21,31 @@ _SMOOTH = ("GradCAM", "GradCAMPP", "LayerCAM", "ScoreCAM")
 _COLORS = (1, 3)
 
 
-def photo(explanation: Explanation, name: str, options: dict[str, Any]) -> Figure:
-    """The maps over the photos among the inputs, or over ``images``; one panel for each sample."""
+@dataclass(frozen=True)
+class Drawn:
+    """Photos with their maps, a row for each sample.
+
+    Attributes:
+        images: (N, H, W, C); None to draw the maps alone.
+        maps: The maps.
+        axis: The channel axis of a map; None where maps have none.
+        style: "grain" or "cam".
+        names: What is explained in each.
+        captions: What else is said of each.
+        notes: What is said of each map.
+    """
+
+    images: Sequence[np.ndarray] | np.ndarray | None
+    maps: np.ndarray
+    axis: int | None
+    style: str
+    names: Sequence[str]
+    captions: Sequence[str]
+    notes: Sequence[str]
+
+
+def drawn_photos(explanation: Explanation, name: str, options: dict[str, Any]) -> Drawn:
+    """What is drawn of an explained value; takes ``images`` and ``style`` out of the options."""
     maps, axes = batched(explanation, name), explanation.axes.get(name, ())
     axis = axes.index("channel") + explanation.one_sample if "channel" in axes else None
     maps = _slices(maps, axis) if maps.ndim > 4 else maps
@@ -31,23 +56,32 @@ def photo(explanation: Explanation, name: str, options: dict[str, Any]) -> Figur
     elif len(images) != len(maps):
         raise ShapeError(f"{len(images)} images were given for {len(maps)} samples; expected one for each.")
     style = options.pop("style", None) or ("cam" if explanation.method in _SMOOTH else "grain")
+    said = captions(explanation, gap=False)
+    names = list(explanation.target_names)
+    return Drawn(images, maps, None if axis is None else axis - 1, style, names, said, gaps(explanation))
+
+
+def photo(explanation: Explanation, name: str, options: dict[str, Any]) -> Figure:
+    """The maps over the photos among the inputs, or over ``images``; one panel for each sample."""
+    drawn = drawn_photos(explanation, name, options)
+    axis = None if drawn.axis is None else drawn.axis + 1
     marks = plots.Marks(
-        options.pop("masks", None) or _masks(explanation, maps.shape, axis),
+        options.pop("masks", None) or _masks(explanation, drawn.maps.shape, axis),
         options.pop("boxes", ()),
         options.pop("labels", ()),
     )
-    method, names, said = explanation.method, list(explanation.target_names), captions(explanation, gap=False)
-    if len(maps) == 1:  # beside its map, the photo is told as the input
+    method, names, said = explanation.method, drawn.names, drawn.captions
+    if len(drawn.maps) == 1:  # beside its map, the photo is told as the input
         names, said = [""], [", ".join(filter(None, [*names, *said]))]
     return plots.grid(
-        images,
-        {method: maps},
+        drawn.images,
+        {method: drawn.maps},
         names=names,
         captions=said,
-        notes={method: gaps(explanation)},
-        styles={method: style},
+        notes={method: drawn.notes},
+        styles={method: drawn.style},
         marks=marks,
-        channel_axis=None if axis is None else axis - 1,
+        channel_axis=drawn.axis,
         stretch=True,
         **options,
     )

@@ -20,8 +20,10 @@ VERSION = 1
 _ABOUT = "about"
 _GROUPS = ("attributions", "inputs")
 _ARRAYS = ("targets", "scores")
-_OPTIONAL = ("baseline_scores", "delta", "relative_gap", "spent_steps")
+_OPTIONAL = ("baseline_scores", "delta", "relative_gap", "spent_steps", "predictions")
 _TEXTS = ("method", "model", "output", "score_name")
+#: Entries that files of before do not have.
+_NEW = ("prediction_kind", "sample_names")
 #: The number types that files hold; bfloat16, which NumPy lacks, is written as uint16.
 _KINDS, _BFLOAT16 = "fiub", "bfloat16"
 
@@ -47,6 +49,7 @@ def save(explanation: Explanation, path: str | os.PathLike[str]) -> None:
     about = {name: getattr(explanation, name) for name in _TEXTS}
     about |= {group: list(getattr(explanation, group)) for group in _GROUPS}
     about |= {name: getattr(explanation, name) for name in ("axes", "features", "tokens", "classes", "layer")}
+    about |= {name: getattr(explanation, name) for name in _NEW}
     about |= {name: getattr(explanation, name) for name in ("target_names", "one_sample", "as_dict")}
     about |= {"parameters": explanation.parameters, _BFLOAT16: halves, "version": VERSION}
     text = json.dumps(about, default=_as_json)
@@ -110,6 +113,9 @@ def _explanation(about: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Exp
         raise ValueError("its parts hold different numbers of samples")
     if not groups["attributions"] or any(about[name].__class__ is not str for name in _TEXTS):
         raise ValueError("parts are missing")
+    sample_names, kind = _texts(about.get("sample_names", [])), about.get("prediction_kind", "")
+    if len(sample_names) not in (0, rows) or not isinstance(kind, str):
+        raise ValueError("names of samples are missing")
     layer = about["layer"]
     if layer is not None and not isinstance(layer, str):
         raise ValueError(f"layer {layer!r}")
@@ -119,6 +125,8 @@ def _explanation(about: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Exp
         **{name: about[name] for name in _TEXTS},
         target_names=target_names,
         layer=layer,
+        sample_names=sample_names,
+        prediction_kind=kind,
         axes={name: _texts(names) for name, names in _mapping(about["axes"]).items()},
         features={name: _texts(names) for name, names in _mapping(about["features"]).items()},
         tokens=tuple(_texts(row) for row in about["tokens"]),

@@ -17,11 +17,12 @@ from onnxattr.running.runs import Run
 
 @dataclass
 class Details:
-    """What a batch gave beside its attributions, each with an axis of samples."""
+    """What a batch gave beside its attributions, each with an axis of samples; no prediction where none was made."""
 
     feeds: Mapping[str, np.ndarray]
     scores: np.ndarray
     targets: np.ndarray
+    prediction: np.ndarray | None = None
 
 
 @dataclass

@@ -33,10 +33,11 @@ def scored(driver: Driver, run: Run, feeds: Feeds, targets: Targets, rows: int) 
     weights = weights_of(driver.request.prepared, targets, prediction)
     own = {str(value.name): feeds[str(value.name)] for value in driver.request.prepared.inputs}
     if linear and prediction is not None:
-        return Details(own, linear_scores(prediction, weights), weights)
-    if run.scores is not None:
-        return Details(own, run.scores.astype(np.float32), weights)
-    return Details(own, driver.scores(feeds, Targets(weights=weights), rows).astype(np.float32), weights)
+        return Details(own, linear_scores(prediction, weights), weights, prediction)
+    scores = run.scores
+    if scores is None:
+        scores = driver.scores(feeds, Targets(weights=weights), rows)
+    return Details(own, scores.astype(np.float32), weights, prediction)
 
 
 def linear_scores(prediction: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -76,6 +77,7 @@ def explanation_of(
     with np.errstate(invalid="ignore"):
         starts = None if difference is None else (scores - difference).astype(np.float32)
     softmax = probability_head(prepared.model.graph, prepared.value(prepared.output)) is not None
+    predictions = _predictions(collected, len(scores))
     return Explanation(
         attributions=maps,
         targets=weights if labels is None else labels,
@@ -93,10 +95,40 @@ def explanation_of(
         inputs=collected.inputs(one_sample),
         axes={name: names for name, names in axes.items() if len(names) == maps[name].ndim},
         features=_features(collected, maps),
+        predictions=predictions,
+        prediction_kind="" if predictions is None else _kind_of(prepared, softmax),
         one_sample=one_sample and not collected.dataset,
         as_dict=collected.as_dict,
         **about,
     )
+
+
+def _predictions(collected: Collected, samples: int) -> np.ndarray | None:
+    """What the model gives for each class, float32 (N, C); see ``Explanation``."""
+    binary = is_binary(collected.prepared.unit)
+    parts = [
+        array.astype(np.float32).reshape(-1, 1) if binary else array.astype(np.float32, copy=False)
+        for part in collected.details
+        if (array := part.prediction) is not None and (binary or array.ndim == 2)
+    ]
+    if len(parts) < len(collected.details):
+        return None
+    given = np.concatenate(parts)
+    if binary:
+        positive = given[:, -1:]
+        probability = collected.prepared.unit == PROBABILITY
+        given = np.concatenate([1 - positive if probability else -positive, positive], axis=1)
+    return given if len(given) == samples and given.shape[1] > 1 else None
+
+
+def _kind_of(prepared: Prepared, softmax: bool) -> str:
+    """What the output gives for classes, as far as the graph or the file says."""
+    if softmax or prepared.unit == PROBABILITY:
+        return "probabilities"
+    meaning = prepared.meaning.outputs.get(prepared.output)
+    kind = meaning.kind if meaning is not None else None
+    # Of one unit z the two columns are z and -z, whose softmax is that of 2 z.
+    return str(kind) if kind in ("probabilities", "logits") and not is_binary(prepared.unit) else ""
 
 
 def total_of(

@@ -271,7 +271,7 @@ class Explainer(AboutModel):
         weights = weights_of(self.prepared, checked, prediction)
         if score is None:
             score = linear_scores(prediction, weights) if self._tells_score else np.full(samples, np.nan)
-        return Details(own, score.astype(np.float32), weights)
+        return Details(own, score.astype(np.float32), weights, prediction)
 
     def _gets_axis(self, output: str) -> bool:
         """Whether an output of a file that takes one sample gets an axis of samples here."""

@@ -1,0 +1,176 @@
+"""Results in the form that a file's name asks for: arrays, tables, pictures, pages."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from onnxattr.errors import ParameterError, ShapeError
+from onnxattr.files import AnyPath, is_stream, whole_file
+from onnxattr.results.explanation import Explanation
+from onnxattr.results.html import html
+from onnxattr.results.sheets import sheet
+from onnxattr.results.tables import table_of
+
+PICTURES = (".png", ".svg", ".pdf")
+SUFFIXES = (".npy", ".npz", ".csv", ".json", ".html", *PICTURES)
+
+
+def suffix_of(path: AnyPath) -> str:
+    """The suffix that chooses what is written; ".npy" for names without one, and for devices and FIFOs.
+
+    Raises:
+        ParameterError: If there is no such form.
+    """
+    suffix = os.path.splitext(os.fspath(path))[1].lower()
+    if suffix not in SUFFIXES:
+        if not suffix or is_stream(path):
+            return ".npy"
+        raise ParameterError(
+            f"{os.fspath(path)!r}: the suffix says what is written. Give a name that ends in {', '.join(SUFFIXES)}."
+        )
+    return suffix
+
+
+def write(found: Sequence[Explanation], path: AnyPath, title: str | None = None) -> None:
+    """Writes results of one method as the suffix of the file says.
+
+    - .npy: the attributions of all samples, as one array.
+    - .npz: an array for each sample that has a name of its own, else one for each explained value.
+    - .csv: a line for each sample, with a column for each feature; of maps (N, F) alone.
+    - .json: for each sample its target, score, first classes, gap and attributions.
+    - .html: a page that shows them, without any request to elsewhere.
+    - .png, .svg, .pdf: a picture of all of them.
+
+    Args:
+        found: The results, in order; several where the samples have several shapes.
+        path: The file.
+        title: The heading of a picture.
+
+    Raises:
+        ParameterError: If the file cannot be written, or its form cannot hold the results.
+        ShapeError: If the maps do not fit one array.
+    """
+    suffix = suffix_of(path)
+    if suffix in PICTURES:
+        sheet(found, path, title)
+        return
+    if suffix in (".npy", ".npz"):
+        _write_arrays(found, path, suffix)
+        return
+    text = {".csv": _csv, ".json": _json, ".html": _page}[suffix](found)
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
+def _write_arrays(found: Sequence[Explanation], path: AnyPath, suffix: str) -> None:
+    arrays = _named(found) if suffix == ".npz" else {"": _one_array(found)}
+    with whole_file(path) as file:
+        if suffix == ".npy":
+            np.save(file, arrays[""])
+        else:
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # a name could be that of its own parameter
+
+
+def _one_array(found: Sequence[Explanation]) -> np.ndarray:
+    names = list(found[0].attributions)
+    if len(names) > 1:
+        raise ParameterError(f"A .npy file holds one array, and {names} are explained: write a .npz file.")
+    parts = [each.attributions[names[0]] for each in found]
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise ShapeError("The maps have several sizes, and a .npy file holds one array: write a .npz file.")
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+def _named(found: Sequence[Explanation]) -> dict[str, np.ndarray]:
+    """By the names of samples where they have names, else by those of the explained values."""
+    if not all(each.sample_names for each in found):
+        (only,) = found
+        return dict(only.attributions)
+    arrays: dict[str, np.ndarray] = {}
+    for each in found:
+        for row, sample in enumerate(each.sample_names):
+            for value, array in each.attributions.items():
+                name = sample if len(each.attributions) == 1 else f"{sample}/{value}"
+                while name in arrays:
+                    name += "_"
+                arrays[name] = array[row]
+    return arrays
+
+
+def _csv(found: Sequence[Explanation]) -> str:
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    for place, each in enumerate(found):
+        if any(array.ndim != 2 for array in each.attributions.values()):
+            shapes = [array.shape for array in each.attributions.values()]
+            raise ShapeError(
+                f"A .csv file holds maps (N, F); these have the shapes {shapes}: write .npy or .npz."
+            )
+        columns, maps, _ = table_of(each, next(iter(each.attributions)))
+        about = _about(each)
+        if not place:
+            writer.writerow([*about[0], *columns])
+        writer.writerows([*row.values(), *array.tolist()] for row, array in zip(about, maps, strict=True))
+    return lines.getvalue()
+
+
+def _about(explanation: Explanation) -> list[dict[str, Any]]:
+    """What is known of each sample: its name, target, score and gap."""
+    rows: list[dict[str, Any]] = []
+    for row in range(explanation.rows):
+        names = explanation.sample_names
+        entry: dict[str, Any] = {"sample": names[row] if names else row}
+        if explanation.targets.ndim == 1:
+            entry["target"] = explanation.targets[row].item()
+        if any(explanation.target_names):
+            entry["target_name"] = explanation.target_names[row]
+        entry["score"] = float(explanation.scores[row])
+        if explanation.baseline_scores is not None:
+            entry["baseline_score"] = float(explanation.baseline_scores[row])
+        if explanation.relative_gap is not None:
+            entry["gap"] = float(explanation.relative_gap[row])
+        rows.append(entry)
+    return rows
+
+
+def _json(found: Sequence[Explanation]) -> str:
+    """One object: the method and a list of samples. Numbers that JSON has none for are null."""
+    samples = []
+    for each in found:
+        top = each.top() if each.predictions is not None else [[]] * each.rows
+        for row, entry in enumerate(_about(each)):
+            entry["top"] = [
+                {"label": g.label, "name": g.name, "value": g.value, "probability": g.probability}
+                for g in top[row]
+            ]
+            entry["attributions"] = {
+                name: (array if each.one_sample else array[row]).tolist()
+                for name, array in each.attributions.items()
+            }
+            samples.append(entry)
+    first = found[0]
+    about = {"method": first.method, "model": first.model, "output": first.output, "score": first.score_name}
+    features = {name: list(columns) for name, columns in first.features.items()}
+    return json.dumps(_finite(about | {"features": features, "samples": samples}), ensure_ascii=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _page(found: Sequence[Explanation]) -> str:
+    body = "\n".join(html(each) for each in found)
+    head = f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{escape(found[0].method)}</title>'
+    return f"{head}\n{body}\n</html>\n"
