@@ -1,5 +1,7 @@
 """The reverse sweep itself, on models small enough to differentiate by hand."""
 
+import json
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -11,6 +13,7 @@ from onnxattr.autodiff.registry import Span
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.gradient import vjp
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.loading.layers import METADATA_KEY
 from onnxattr.loading.load import load
 
 # What comes out
@@ -186,3 +189,40 @@ def test_a_span_is_differentiated_as_one_node():
     found = run(ir.serde.serialize_model(model), x=X, ct=CT)["gradient"]
     capped = np.minimum(X**2, 5)
     np.testing.assert_allclose(found, CT * capped + CT * X * 10 * 2 * X, rtol=1e-6)
+
+
+# What is named
+
+
+def layered():
+    """y = tanh(x)^2 z with a layer table, and a node with a name."""
+    model = parse(
+        "g (float[2,3] x, float[2,3] z) => (float[2,3] y) { t = Tanh(x) s = Mul(t, t) y = Mul(s, z) }"
+    )
+    model.graph.node[1].name = "squared"
+    rows = [
+        {"name": "tanh", "index": 1, "class": "Activation", "path": "block/tanh", "output": "t"},
+        {"name": "out", "index": 2, "class": "Multiply", "path": "out", "output": "y"},
+    ]
+    model.metadata_props.add(key=METADATA_KEY, value=json.dumps({"layers": rows}))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("wrt", "outputs", "expected"),
+    [
+        ("block/tanh", None, {"block/tanh_gradient": 2 * np.tanh(X) * X * CT}),
+        ("tanh", "y", {"tanh_gradient": 2 * np.tanh(X) * X * CT}),
+        (1, -1, {"block/tanh_gradient": 2 * np.tanh(X) * X * CT}),
+        ("squared", "out", {"squared_gradient": X * CT}),
+        (["z", "s", 1], 2, {"z_gradient": np.tanh(X) ** 2 * CT, "s_gradient": X * CT, "block/tanh_gradient": 2 * np.tanh(X) * X * CT}),
+        ("x", "block/tanh", {"x_gradient": CT * (1 - np.tanh(X) ** 2)}),
+    ],
+)  # fmt: skip
+def test_layers_and_nodes_are_taken_by_name_path_and_index(wrt, outputs, expected):
+    gradient = vjp(layered(), wrt, outputs)
+    fed = [value.name for value in gradient.graph.input if value.name.endswith("_cotangent")]
+    found = run(gradient, x=X, z=X, **dict.fromkeys(fed, CT))
+    assert {name for name in found if name.endswith("_gradient")} == set(expected)
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-6)

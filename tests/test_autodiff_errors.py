@@ -90,9 +90,11 @@ def test_entries_of_inactive_inputs_are_not_asked_for():
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ({"wrt": "nothing"}, "'nothing' is not a value"),
-        ({"outputs": "nothing"}, "'nothing' is not a value"),
+        ({"wrt": "nothing"}, "wrt 'nothing' is neither a layer, a value nor a node"),
+        ({"outputs": "nothing"}, "outputs 'nothing' is neither a layer, a value nor a node"),
+        ({"wrt": 3}, "wrt=3 is an index, but the model has no layer table"),
         ({"wrt": "i"}, "only float values"),
+        ({"wrt": ["x", "x"]}, "'x' is named twice"),
     ],
 )
 def test_names_that_cannot_be_differentiated(names, message):

@@ -15,18 +15,23 @@ from onnxattr.errors import ModelError, one_door
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of, named_values
+from onnxattr.loading.layers import Layer, read_layers
 from onnxattr.loading.load import load
-from onnxattr.loading.places import check_outside
+from onnxattr.loading.places import Place, check_outside, find_place
 from onnxattr.loading.precision import set_precision
 from onnxattr.loading.prepared import opset_of
 from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.loading.verify import check_choice, verify_model
 
 
+#: Names of values, layers or nodes, and indices of layers.
+Names = str | int | Sequence[str | int] | None
+
+
 def vjp(
     model: ModelSource,
-    wrt: str | Sequence[str] | None = None,
-    outputs: str | Sequence[str] | None = None,
+    wrt: Names = None,
+    outputs: Names = None,
     *,
     rules: RuleTable = STANDARD,
     rewrites: Collection[str] | None = None,
@@ -37,8 +42,9 @@ def vjp(
 
     Args:
         model: A path, bytes, ``onnx.ModelProto``, ``onnx_ir.Model`` or Keras model.
-        wrt: Names of the values to differentiate with respect to; None for every float input.
-        outputs: Names of the values that get a cotangent; None for every float output.
+        wrt: What to differentiate with respect to: names of values, or what ``output_layer`` of a method takes: names,
+            paths and indices of layers, names of nodes. None for every float input.
+        outputs: What gets a cotangent, in the same words; None for every float output.
         rules: The table of VJP rules. What it has a rule for is differentiated by that rule: operators that loading
             would write out in others stay.
         rewrites: Names of the passes that may make the gradient cheaper, of ``onnxattr.autodiff.rewrites.REWRITES``;
@@ -51,6 +57,7 @@ def vjp(
     Returns:
         The model with one more input per entry of ``outputs``, ``<output>_cotangent`` of the output's shape and
         dtype, and one more output per entry of ``wrt``, ``<wrt>_gradient``: xbar = sum over outputs of ybar dy/dx.
+        A layer that is named by its index is called by its path there.
         Nodes of the model are left as they were, but identical ones are merged and those that nothing needs
         removed; the model's own outputs and ``outputs`` stay outputs.
 
@@ -69,20 +76,23 @@ def vjp(
 
 def _with_gradients(
     graph_model: ir.Model,
-    wrt: str | Sequence[str] | None,
-    outputs: str | Sequence[str] | None,
+    wrt: Names,
+    outputs: Names,
     rules: RuleTable,
     rewrites: Collection[str] | None,
 ) -> onnx.ModelProto:
     graph = graph_model.graph
-    sources = _pick(graph, wrt, graph.inputs, "wrt")
-    scores = _pick(graph, outputs, graph.outputs, "outputs")
+    layers = read_layers(graph_model.metadata_props)
+    sources = _pick(graph, layers, wrt, graph.inputs, "wrt")
+    scores = _pick(graph, layers, outputs, graph.outputs, "outputs")
     op = OpBuilder(graph, opset_of(graph_model), prefix="vjp")
-    cotangents = {y: op.input(f"{y.name}_cotangent", y.dtype, dims_of(y)) for y in scores}
-    gradients = pullback(op, cotangents, sources, rules, rewrites=rewrites)
-    graph.outputs.extend(y for y in scores if not y.is_graph_output())
+    cotangents = {
+        y.value: op.input(f"{y.name}_cotangent", y.value.dtype, dims_of(y.value)) for y in scores
+    }
+    gradients = pullback(op, cotangents, [x.value for x in sources], rules, rewrites=rewrites)
+    graph.outputs.extend(y.value for y in scores if not y.value.is_graph_output())
     for x, gradient in zip(sources, gradients, strict=True):
-        graph.outputs.append(named_copy(op, gradient, f"{x.name}_gradient", x))
+        graph.outputs.append(named_copy(op, gradient, f"{x.name}_gradient", x.value))
     return finish(graph_model)
 
 
@@ -95,22 +105,25 @@ def named_copy(op: OpBuilder, value: ir.Value, name: str, like: ir.Value) -> ir.
 
 
 def _pick(
-    graph: ir.Graph, names: str | Sequence[str] | None, default: Sequence[ir.Value], what: str
-) -> list[ir.Value]:
+    graph: ir.Graph, layers: Sequence[Layer], names: Names, default: Sequence[ir.Value], what: str
+) -> list[Place]:
     if names is None:
-        chosen = [value for value in default if value.dtype in FLOATS]
+        chosen = [Place(str(value.name), value) for value in default if value.dtype in FLOATS]
         if not chosen:
             raise ModelError(
                 f"The model has no float value among {[v.name for v in default]}; name {what} yourself."
             )
         return chosen
-    values = named_values(graph)
-    chosen = []
-    for name in [names] if isinstance(names, str) else names:
-        if name not in values:
-            raise ModelError(f"{what}: {name!r} is not a value of the model.")
-        check_outside(graph, values[name], what)
-        if values[name].dtype not in FLOATS:
-            raise ModelError(f"{what}: {name!r} is {values[name].dtype}; only float values have a gradient.")
-        chosen.append(values[name])
+    values, chosen = named_values(graph), []
+    for name in [names] if isinstance(names, (str, int)) else names:
+        if isinstance(name, str) and name in values:
+            place = Place(name, values[name])
+        else:
+            place = find_place(graph, layers, name, what)
+        check_outside(graph, place.value, what)
+        if place.value.dtype not in FLOATS:
+            raise ModelError(f"{what}: {name!r} is {place.value.dtype}; only float values have a gradient.")
+        if any(place.value is other.value for other in chosen):
+            raise ModelError(f"{what}: {name!r} is named twice, perhaps as a layer and as its value.")
+        chosen.append(place)
     return chosen
