@@ -203,6 +203,52 @@ def test_a_reducer_that_is_asked_for_acts_before_a_mask():
         Saliency(IMAGE.model, reducer="max", feature_mask=MASKS["every value"])
 
 
+PER_SAMPLE = np.stack([SEGMENTS[None], SEGMENTS[None, ::-1], np.where(SEGMENTS[None] > 1, 3, 4)])
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 32])
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        (Saliency, {}),
+        (GradientInput, {"reducer": "l2"}),
+        (IntegratedGradients, {"steps": 3}),
+        (IntegratedGradients, {"points": "adaptive", "steps": 12}),
+        (SmoothGrad, {"nb_samples": 3}),
+        (GradCAM, {}),
+    ],
+)
+def test_a_mask_for_each_sample(method, options, batch_size):
+    """Each sample's attributions are summed over its own groups; one that has none of a group gets 0 there."""
+    per_pixel = method(IMAGE.model, **{"reducer": None} | options if method is not GradCAM else options)
+    maps = per_pixel.explain(IMAGE.given, LABELS)
+    expected = [sums(maps[k : k + 1], mask)[0] for k, mask in enumerate(PER_SAMPLE)]
+    expected = np.stack([np.pad(row, (0, PER_SAMPLE.max() + 1 - len(row))) for row in expected])
+    grouped = method(IMAGE.model, feature_mask=PER_SAMPLE, batch_size=batch_size, **options)
+    close(grouped.explain(IMAGE.given, LABELS), expected, 1e-5)
+    batches = ((IMAGE.given[k : k + 1], LABELS[k : k + 1]) for k in range(3))
+    if method is not SmoothGrad:
+        close(grouped.explain(batches), expected, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"), [(2, "rows for 3 samples, and there are 2"), (4, "rows for 3 samples, and there are 4")]
+)
+def test_a_mask_for_each_sample_of_other_samples(rows, said):
+    method = Saliency(IMAGE.model, feature_mask=PER_SAMPLE)
+    with pytest.raises(ShapeError, match=said):
+        method.explain(np.resize(IMAGE.given, (rows, *IMAGE.given.shape[1:])), 0)
+
+
+def test_a_mask_for_each_sample_is_not_in_a_file(tmp_path):
+    method = GradientInput(IMAGE.model, feature_mask=PER_SAMPLE)
+    with pytest.raises(ParameterError, match="one mask for all samples"):
+        method.export(tmp_path / "e.onnx")
+    with pytest.raises(ParameterError, match="one mask for all samples"):
+        NoiseTunnel(method, nb_samples=2)
+    assert not (tmp_path / "e.onnx").exists()
+
+
 def test_the_convergence_delta_is_that_of_the_groups():
     method = IntegratedGradients(IMAGE.model, steps=5, feature_mask=SEGMENTS)
     difference = (
@@ -266,7 +312,7 @@ BAD = [
     (IMAGE.model, {"feature_mask": SEGMENTS / 3}, "float64.*expected integers"),
     (IMAGE.model, {"feature_mask": np.zeros((0, 9), int)}, "expected integers"),
     (IMAGE.model, {"feature_mask": "segments"}, "expected integers"),
-    (IMAGE.model, {"feature_mask": np.stack([SEGMENTS[None]] * 3)}, "One mask is for all samples"),
+    (IMAGE.model, {"feature_mask": np.stack([SEGMENTS[None, :5]] * 3)}, "a row of that shape for each sample"),
     (IMAGE.model, {"feature_mask": {"images": SEGMENTS}}, "'images'.*'image'"),
     (TWO, {"feature_mask": np.zeros(4, int)}, "2 values are explained"),
     (mlp().model, {"neuron": 10, "output_layer": "hidden"}, r"neuron=10: 'hidden' has shape \(N, 10\).*0 to 9; got 10"),

@@ -12,7 +12,7 @@ from onnxattr.attributions.plan import Plan
 from onnxattr.errors import one_door
 from onnxattr.running.collected import Collected
 from onnxattr.running.explained import scored
-from onnxattr.running.feature_mask import fitting
+from onnxattr.running.feature_mask import fitting, masks_of
 from onnxattr.running.finite import Results
 from onnxattr.running.reason import reason
 
@@ -44,6 +44,7 @@ def collect(
         for inputs, targets in batches:
             feeds, samples = plan.feeds(inputs, stacklevel)
             feeds = feeds | plan.baselines(feeds, samples, results.rows, collected.dataset)
+            feeds |= masks_of(plan.request, samples, results.rows, collected.dataset)
             collected.look_at(inputs)
             checked = plan.targets(targets, feeds, samples)
             driver = plan.driver

@@ -48,6 +48,11 @@ def explainer_of(
     """
     if plan.misfit is not None:
         raise plan.misfit
+    if any(groups is not None and groups.per_sample for groups in plan.request.map_groups):
+        raise ParameterError(
+            "feature_mask has a row for each sample, which a file cannot hold: export with one mask for all samples, "
+            "or without one, and sum what the file gives over the groups."
+        )
     request = _with_baselines(plan.request, about["method"], baseline_input)
     labels = plan.labels(target)
     with one_door(f"The explainer of {about['method']} cannot be built"):

@@ -47,8 +47,8 @@ class Options:
         channel_axis: The channel axis of images; None to find out from the graph.
         neuron: The score is a unit of the output layer, or the mean of a channel: its number, an integer, or the index
             of one unit in a sample's output, a tuple; see docs/layers.md.
-        feature_mask: The group of each feature, an array of integers: attributions are summed over each group; see
-            docs/layers.md.
+        feature_mask: The group of each feature, an array of integers: attributions are summed over each group; one
+            for all samples, or with a row for each; see docs/layers.md.
         progress: True or False to show a progress bar or not; None to show it on a terminal.
         precision: "model": a float16 or bfloat16 model is explained in its own precision; "float32": its weights and
             inputs are taken to float32 first, exported files included.

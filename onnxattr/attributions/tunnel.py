@@ -109,6 +109,11 @@ class NoiseTunnel(Attribution):
                 "graph around it cannot do: give the method points='adaptive', or a fixed number of steps and no "
                 "tolerance."
             )
+        if any(groups is not None and groups.per_sample for groups in self.method._plan.request.map_groups):
+            raise ParameterError(
+                f"{self.method.name} has a feature_mask with a row for each sample, which the graph of a tunnel cannot "
+                "take. Give it one mask for all samples."
+            )
         if self.noise == 0 and self.method._plan.request.seeded:
             raise ParameterError(
                 f"noise=0: the tunnel would add no noise to that of {self.method.name}; use {self.method.name} "

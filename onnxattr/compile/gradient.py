@@ -23,7 +23,6 @@ from onnxattr.loading.prepared import opset_of
 from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.loading.verify import check_choice, verify_model
 
-
 #: Names of values, layers or nodes, and indices of layers.
 Names = str | int | Sequence[str | int] | None
 
@@ -86,9 +85,7 @@ def _with_gradients(
     sources = _pick(graph, layers, wrt, graph.inputs, "wrt")
     scores = _pick(graph, layers, outputs, graph.outputs, "outputs")
     op = OpBuilder(graph, opset_of(graph_model), prefix="vjp")
-    cotangents = {
-        y.value: op.input(f"{y.name}_cotangent", y.value.dtype, dims_of(y.value)) for y in scores
-    }
+    cotangents = {y.value: op.input(f"{y.name}_cotangent", y.value.dtype, dims_of(y.value)) for y in scores}
     gradients = pullback(op, cotangents, [x.value for x in sources], rules, rewrites=rewrites)
     graph.outputs.extend(y.value for y in scores if not y.value.is_graph_output())
     for x, gradient in zip(sources, gradients, strict=True):

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from onnxattr.compile.placement import Placement
-from onnxattr.compile.renderings.groups import FIT, Groups
+from onnxattr.compile.renderings.groups import FIT, MASK, Groups
+from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.errors import ModelError, ParameterError, ShapeError
 from onnxattr.graph.values import dims_of
@@ -56,9 +57,40 @@ def groups_of(
             channels = channel_axis_of_layer(value) - 1 if len(dims) > 1 else None
             if axis is not None:
                 dims[axis - 1] = 1
-        ids = _placed(_integers(prepared, mask, name), dims, channels, name)
-        found.append(Groups(ids, int(ids.max()) + 1, axis is not None))
+        ids = _integers(prepared, mask, name)
+        per_sample = ids.ndim == len(dims) + 1 and len(ids) > 1
+        if per_sample:
+            _placed(ids[0], dims, None, name)
+        else:
+            ids = _placed(ids, dims, channels, name)
+        found.append(Groups(ids, int(ids.max()) + 1, axis is not None, per_sample))
     return _numbered([groups for groups in found if groups is not None], found)
+
+
+def masks_of(request: Request, samples: int, first: int, dataset: bool) -> dict[str, np.ndarray]:
+    """The rows of masks that have one for each sample, by the names of the graph's inputs.
+
+    Args:
+        request: The method on its model.
+        samples: The number of samples of a batch.
+        first: Position of the first of them.
+        dataset: Whether more batches may follow.
+
+    Raises:
+        ShapeError: If there are rows for another number of samples.
+    """
+    found = {}
+    for position, groups in enumerate(request.map_groups):
+        if groups is None or not groups.per_sample:
+            continue
+        rows = groups.ids[first : first + samples]
+        if len(rows) < samples or (not dataset and len(groups.ids) > samples):
+            raise ShapeError(
+                f"feature_mask has rows for {len(groups.ids)} samples, and there are {first + samples}"
+                f"{' or more' if dataset else ''}. Give one mask for all samples, or a row for each of them."
+            )
+        found[own_name(request.prepared, MASK, position)] = rows
+    return found
 
 
 @contextlib.contextmanager
@@ -73,7 +105,7 @@ def fitting(groups: Sequence[Groups | None]) -> Iterator[None]:
     except ModelError as error:
         if FIT not in str(error):
             raise
-        shapes = [found.ids.shape for found in groups if found is not None]
+        shapes = [found.shape for found in groups if found is not None]
         raise ShapeError(
             f"feature_mask of shape {' or '.join(map(str, shapes))} does not fit these inputs: the sample that it "
             "groups has another size there. Give a mask for this size, or inputs of the size of the mask."
@@ -99,7 +131,7 @@ def sizes_of_masks(request: Request) -> dict[str, int]:
         if groups is not None:
             dims = (dims_of(shown.value(name)) or [])[1:]
             dims = dims if placement is None else _dims_over_image(shown, placement)
-            pairs = zip(dims, groups.ids.shape, strict=True)
+            pairs = zip(dims, groups.shape, strict=True)
             found |= {dim: size for dim, size in pairs if isinstance(dim, str) and size > 1}
     return found
 
@@ -167,7 +199,7 @@ def _placed(ids: np.ndarray, dims: Dims, channels: int | None, name: str) -> np.
         also = "" if channels is None else ", or the shape without the channel axis"
         raise ParameterError(
             f"feature_mask of {name!r} has shape {ids.shape}; expected that of one sample, {sample}, with sizes of 1 "
-            f"where all along an axis are in one group{also}. One mask is for all samples."
+            f"where all along an axis are in one group{also}; or a row of that shape for each sample, (N, ...)."
         )
     return next(iter(fitting.values()))
 

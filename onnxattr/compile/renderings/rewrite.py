@@ -15,7 +15,7 @@ from onnxattr.compile.baseline_kinds import Baseline
 from onnxattr.compile.method import Method
 from onnxattr.compile.placement import Placement
 from onnxattr.compile.relus import relu_spans
-from onnxattr.compile.renderings.groups import Groups, summed
+from onnxattr.compile.renderings.groups import MASK, Groups, summed
 from onnxattr.compile.renderings.model_graph import INT64, own_name
 from onnxattr.compile.renderings.points_graph import PointsGraph
 from onnxattr.compile.renderings.reducers import REDUCERS
@@ -227,7 +227,8 @@ class Rewrite(PointsGraph):
                 result, dims = self._reduced(full, position, list(dims_of(x) or []))
             if (groups := self.request.map_groups[position]) is not None:
                 result.shape = ir.Shape(dims)
-                result, dims = summed(op, result, groups), [dims[0], groups.count]
+                result = summed(op, result, groups, self._rows_of_mask(position, groups))
+                dims = [dims[0], groups.count]
             name = own_name(self.request.prepared, "attribution", position)
             self.add_output(result, name, result.dtype or x.dtype, dims)
         if difference is not None:
@@ -238,6 +239,14 @@ class Rewrite(PointsGraph):
             for stem, value in (("convergence_delta", delta), ("relative_gap", gap)):
                 name = own_name(self.request.prepared, stem)
                 self.add_output(value, name, difference.dtype, (dims_of(xs[0]) or [None])[:1])
+
+    def _rows_of_mask(self, position: int, groups: Groups) -> ir.Value | None:
+        """The input that says the groups of each sample, where they are not the same for all."""
+        if not groups.per_sample:
+            return None
+        name = own_name(self.request.prepared, MASK, position)
+        rows = (dims_of(self.wrt[position]) or [None])[0]
+        return self.op.input(name, INT64, [rows if isinstance(rows, int) else None, *groups.shape])
 
     def add_spent(self, spent: ir.Value) -> None:
         """Appends how many gradients each sample took as the graph output ``spent_steps``, (N,) int64."""
