@@ -6,6 +6,7 @@ long as the process that started it, and serves all files that want the same imp
 
 import atexit
 import functools
+import gc
 import hashlib
 import json
 import os
@@ -160,6 +161,9 @@ def _serve() -> None:
     os.dup2(2, 1)  # what is printed is no answer
     names: dict[str, Any] = {}
     exec(json.loads(sys.stdin.readline()), names)
+    # No child goes through what was imported, and so copies it, to look for garbage.
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         job = json.loads(line)
         outcomes = [_watched(path, job, names) for path in job["paths"]]
