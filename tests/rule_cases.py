@@ -157,9 +157,11 @@ class Case:
 
     def evaluated(self) -> onnx.ModelProto:
         """The model for onnx's evaluator: an operator outside its default domain is written out."""
-        model, (domain, _, op_type) = self.model(), self.op.rpartition("::")
-        known = not domain and onnx.defs.has(op_type, self.opset, "")
-        return model if known else ir.serde.serialize_model(load(model))
+        if str(self) not in _EVALUATED:
+            model, (domain, _, op_type) = self.model(), self.op.rpartition("::")
+            known = not domain and onnx.defs.has(op_type, self.opset, "")
+            _EVALUATED[str(self)] = model if known else ir.serde.serialize_model(load(model))
+        return _EVALUATED[str(self)]
 
     def _model(self, variant: str, ranks: dict[str, int] | None) -> onnx.ModelProto:
         arrays, feeds = self.arrays(), self.feeds()
@@ -204,6 +206,7 @@ class Case:
 
 _PRIMALS: dict[str, dict[str, np.ndarray]] = {}
 _GRADIENTS: dict[str, onnx.ModelProto] = {}
+_EVALUATED: dict[str, onnx.ModelProto] = {}
 
 
 def case(op: str, *operands: Operand | None, **settings: Any) -> Case:

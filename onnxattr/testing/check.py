@@ -33,6 +33,7 @@ def check_vjp(
     tolerance: float | None = None,
     directions: int = 3,
     seed: int = 0,
+    gradient: onnx.ModelProto | None = None,
 ) -> float:
     """Compares a model's VJP with central differences.
 
@@ -51,6 +52,8 @@ def check_vjp(
         tolerance: Largest relative difference that passes; None for 1e-6 in float64, 2e-3 in float32.
         directions: Number of random directions per input.
         seed: Seed of the random cotangents and directions.
+        gradient: The gradient graph to compare, as ``vjp`` gives it for ``as_double(model)`` (for the evaluator) or
+            ``model``; None to make it.
 
     Returns:
         The largest relative difference seen.
@@ -75,7 +78,7 @@ def check_vjp(
     rng = np.random.default_rng(seed)
     primal = forward(scores, feeds)
     cotangents = {k: rng.normal(size=y.shape).astype(precision) for k, y in zip(scores, primal, strict=True)}
-    found = evaluate(vjp(proto, sources, scores, rules=rules))(
+    found = evaluate(gradient or vjp(proto, sources, scores, rules=rules))(
         [f"{name}_gradient" for name in sources],
         feeds | {f"{name}_cotangent": ct for name, ct in cotangents.items()},
     )
