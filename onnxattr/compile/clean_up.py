@@ -18,9 +18,41 @@ def clean(model: ir.Model) -> None:
     """Merges equal nodes of a rewritten model and drops unused ones."""
     prune(model.graph)
     read_before_cast_pairs(model.graph)
-    CommonSubexpressionEliminationPass()(model)
+    _merge(model)
     RemoveUnusedNodesPass()(model)
     RemoveUnusedOpsetsPass()(model)
+
+
+def _merge(model: ir.Model) -> None:
+    """Merges equal nodes; outputs keep their names.
+
+    For each output that it merges, onnx_ir's pass goes through all outputs of the graph: it is given none, and nodes
+    that read them instead.
+    """
+    graph, outputs = model.graph, list(model.graph.outputs)
+    readers = [
+        ir.node("Output", [value], {"index": index}, domain="onnxattr.outputs")
+        for index, value in enumerate(outputs)
+    ]
+    graph.extend(readers)
+    graph.outputs.clear()
+    CommonSubexpressionEliminationPass()(model)
+    merged = [value for reader in readers for value in reader.inputs if value is not None]
+    graph.remove(readers, safe=True)
+    own = {value for value, old in zip(merged, outputs, strict=True) if value is old}
+    for value, old in zip(merged, outputs, strict=True):
+        if value is old:
+            graph.outputs.append(value)
+        elif value in own or value.producer() is None:
+            copy = ir.node("Identity", [value])
+            copy.outputs[0].name, old.name = old.name, None
+            copy.outputs[0].type, copy.outputs[0].shape = old.type, old.shape
+            graph.append(copy)
+            graph.outputs.append(copy.outputs[0])
+        else:
+            own.add(value)
+            value.name, old.name = old.name, None
+            graph.outputs.append(value)
 
 
 def finish(model: ir.Model) -> onnx.ModelProto:

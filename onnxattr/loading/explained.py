@@ -58,13 +58,17 @@ def find_explained(
     """
     inputs = {value.name: value for value in graph.inputs}
     places: list[Place] = []
+    reached, nodes = _reaching(graph, outputs, rules), len(graph)
     for name in wanted:
         known = inputs.get(name) if isinstance(name, str) else None
         place = find_place(graph, layers, name, "wrt") if known is None else Place(str(name), known)
         output = outputs[0]
         for other in outputs:
             _check(graph, place, other)
-        if not put_on_path(graph, opset, place, layers, _reaching(graph, outputs, rules)):
+        on_path = put_on_path(graph, opset, place, layers, reached)
+        if len(graph) != nodes:
+            reached, nodes = _reaching(graph, outputs, rules), len(graph)
+        if not on_path:
             raise ModelError(
                 f"The explained output {output.name!r} does not depend on wrt {place.name!r}: no gradient flows from "
                 f"there. {_what_does(graph, layers, output)}"
