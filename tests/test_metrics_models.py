@@ -6,10 +6,12 @@ import numpy as np
 import onnx
 import pytest
 from linear_score import W, X
+from scipy import stats
 from small_models import build, cnn_nhwc, embedding, mlp, node, two_inputs
 
 from onnxattr import load, metrics
 from onnxattr.attributions import GradCAM, GradientInput, IntegratedGradients, NoiseTunnel, Saliency
+from onnxattr.errors import ParameterError
 from onnxattr.metrics.weights import weight_layers, with_weights_drawn
 
 IMAGES = cnn_nhwc()
@@ -281,3 +283,50 @@ def test_layers_with_weights(name):
         before, after = (i[weight].const_value.numpy() for i in (prepared.model.graph.initializers, drawn))
         assert before.dtype == after.dtype
         assert not np.array_equal(before, after)
+
+
+TEXT = embedding()
+TABLE, HEAD = (onnx.numpy_helper.to_array(TEXT.model.graph.initializer[k]) for k in (0, 2))
+TOKEN_CLASSES = np.array([0, 1, 2])
+
+
+def at_embedding(embedded, classes, head=HEAD):
+    """The gradient of the classes' logits, mean over tokens of tanh times the head."""
+    return (1 - np.tanh(embedded) ** 2) * head.T[classes][:, None] / embedded.shape[1]
+
+
+def ranked(before, after):
+    return [stats.spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(before, after, strict=True)]
+
+
+def test_metrics_that_explain_again_take_inner_values():
+    """Neighbours are those of the embedding; weights and classes change behind the same tokens."""
+    method = GradientInput(TEXT.model, wrt="embedded", reducer=None)
+    given, embedded = (method, TEXT.given, TOKEN_CLASSES), TABLE[TEXT.given]
+    maps = embedded * at_embedding(embedded, TOKEN_CLASSES)
+    stable = metrics.AverageStability(*given, radius=0.2, nb_samples=5)
+    moved = embedded[:, None] + stable.noisy_masks
+    of_moved = np.stack(
+        [m * at_embedding(m, np.full(5, c)) for m, c in zip(moved, TOKEN_CLASSES, strict=True)]
+    )
+    distances = np.sqrt(((of_moved - maps[:, None]) ** 2).sum(axis=(2, 3)))
+    np.testing.assert_allclose(stable.of_samples(method), distances.mean(axis=1), rtol=1e-4)
+    sensitive = metrics.MaxSensitivity(*given, nb_samples=1, perturbation=lambda x, rng: 0.9 * x)
+    moved = 0.9 * embedded
+    distances = np.sqrt(((moved * at_embedding(moved, TOKEN_CLASSES) - maps) ** 2).sum(axis=(1, 2)))
+    expected = distances / np.sqrt((maps**2).sum(axis=(1, 2)))
+    np.testing.assert_allclose(sensitive.of_samples(method), expected, rtol=1e-4)
+    logit = metrics.RandomLogitMetric(*given, similarity="spearman", classes=np.array([1, 2, 0]))
+    others = embedded * at_embedding(embedded, [1, 2, 0])
+    np.testing.assert_allclose(logit.of_samples(method), ranked(maps.mean(-1), others.mean(-1)), rtol=1e-4)
+    strategy = metrics.ProgressiveLayerRandomization(1.0, draw=lambda name, weights, rng: weights[::-1])
+    drawn = metrics.ModelRandomizationMetric(*given, strategy)
+    others = TABLE[::-1][TEXT.given] * at_embedding(TABLE[::-1][TEXT.given], TOKEN_CLASSES, HEAD[::-1])
+    np.testing.assert_allclose(drawn.of_samples(method), ranked(maps.mean(-1), others.mean(-1)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("explainer", [lambda x, y: x, Saliency(TEXT.model, wrt="squashed")])
+def test_inner_values_are_changed_for_methods_at_the_same_value_alone(explainer):
+    metric = metrics.MaxSensitivity(TEXT.model, TEXT.given, TOKEN_CLASSES, wrt="embedded")
+    with pytest.raises(ParameterError, match="a method with the same wrt="):
+        metric.of_samples(explainer)

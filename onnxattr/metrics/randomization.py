@@ -118,7 +118,7 @@ class _Sanity(MethodMetric):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NonFiniteWarning)  # the error says more
             try:
-                maps = self._explain(explainer, self.scored.x, samples)
+                maps = self._explain(explainer, None, samples)
             except NonFiniteError as error:
                 raise NonFiniteError(f"{what}: {error}") from error
         return aligned(maps.astype(np.float32), self.scored.x, self.scored.channel_axis)

@@ -12,9 +12,11 @@ import numpy as np
 
 from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.parameter_checks import count, number
-from onnxattr.errors import ModelError, ParameterError
+from onnxattr.compile.renderings.tunnel import with_inputs
+from onnxattr.errors import ParameterError
 from onnxattr.metrics.base import ModelMetric
 from onnxattr.metrics.maps import as_maps
+from onnxattr.metrics.scored import on_prepared
 from onnxattr.running.arrays import as_array
 
 #: (inputs (R, ...), generator) -> changed inputs (R, ...).
@@ -37,34 +39,30 @@ class MethodMetric(ModelMetric):
     def of_samples(self, explanations: Any) -> np.ndarray:
         """The number of each sample, (N,), of a method, an explainer file, or a function (inputs, weights)."""
 
-    def _explain(self, explainer: Any, inputs: np.ndarray, samples: np.ndarray) -> np.ndarray:
-        """Maps of changed inputs, (R, ...), float64.
+    def _explain(self, explainer: Any, inputs: np.ndarray | None, samples: np.ndarray) -> np.ndarray:
+        """Maps of inputs, (R, ...), float64.
 
         Args:
             explainer: A method or an explainer file, or a function of inputs and targets as weights.
-            inputs: What stands in the place of the input that is changed, (R, ...).
+            inputs: What stands in the place of the value that is changed, (R, ...); None for the inputs as they are.
             samples: Which sample each row is made of, (R,).
         """
         scored = self.scored
-        others = {k: v[samples] if v.ndim else v for k, v in scored.feeds.items() if k != scored.name}
-        given = others | {scored.name: inputs} if others else inputs
+        fed = {k: v[samples] if v.ndim else v for k, v in scored.feeds.items()}
+        fed |= {} if inputs is None else {scored.name: inputs}
+        given = fed if len(fed) > 1 else next(iter(fed.values()))
         explain, targets = getattr(explainer, "explain", None), scored.weights
         if explain is not None and scored.labels is not None:
             targets = scored.labels  # which explainer files may take alone
-        return as_maps((explain or explainer)(given, targets[samples])).astype(np.float64)
+        maps = (explain or explainer)(given, targets[samples])
+        return as_maps(next(iter(maps.values())) if isinstance(maps, dict) else maps).astype(np.float64)
 
     def _quiet(self, explainer: Any) -> Any:
         """A method without a progress bar of its own; anything else as it is.
 
         Raises:
-            ModelError: If an inner value is explained, so that no input is there to be changed.
             ParameterError: If it is neither a method nor a function.
         """
-        if self.scored.name not in self.scored.feeds:
-            raise ModelError(
-                f"{self.name} changes inputs and explains them again, and {self.scored.name!r} is an inner value. "
-                "Name an input with wrt=<name>."
-            )
         if not callable(getattr(explainer, "explain", explainer)):
             raise ParameterError(
                 f"{self.name} takes a method, or a function of inputs and targets that gives maps; got "
@@ -101,10 +99,10 @@ class _Neighbours(MethodMetric):
         """
         explainer, x, rows = self._quiet(explanations), self.scored.x, self.scored.rows
         if base_explanations is None:
-            base = self._explain(explainer, x, np.arange(rows))
+            base = self._explain(explainer, None, np.arange(rows))
         else:
             base = as_maps(base_explanations).astype(np.float64)
-        found = np.empty(rows)
+        explainer, found = self._at_changed(explainer), np.empty(rows)
         with self.scored.progress(rows * self.draws, self.name, unit="map") as bar:
             for sample in range(rows):
                 neighbours = np.asarray(self._neighbours(sample), x.dtype)
@@ -118,6 +116,22 @@ class _Neighbours(MethodMetric):
         return float(np.mean(self.of_samples(explanations, base_explanations)))
 
     __call__ = evaluate
+
+    def _at_changed(self, explainer: Any) -> Any:
+        """The method as one that takes what is changed as an input.
+
+        Raises:
+            ParameterError: If an inner value is explained, and not by a method at the same value.
+        """
+        scored = self.scored
+        if scored.name in scored.feeds:
+            return explainer
+        if not isinstance(explainer, Attribution) or explainer.prepared.wrt != (scored.name,):
+            raise ParameterError(
+                f"{self.name} changes {scored.name!r}, a value inside the model, which only a method with the same "
+                f"wrt= can explain at other numbers; got {explainer!r}."
+            )
+        return on_prepared(explainer, with_inputs(explainer.prepared, [scored.name]))
 
     @abstractmethod
     def _neighbours(self, sample: int) -> np.ndarray:
