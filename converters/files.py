@@ -9,9 +9,12 @@ from typing import Any
 
 import onnx
 
-from onnxattr.errors import ConversionError, ShapeError
-from onnxattr.files import check_output
+from onnxattr.errors import ConversionError, ParameterError, ShapeError
+from onnxattr.files import check_output, write
 from onnxattr.inputs.array_files import read_arrays
+from onnxattr.loading.annotate import annotated
+from onnxattr.loading.reading.source import read_model
+from onnxattr.loading.weights import write_model
 
 from .common.trust import TRUST
 from .keras.archive import check_members
@@ -30,6 +33,9 @@ def convert_file(
     keep_layers: str | Iterable[str] = (),
     sample: Any = None,
     trust: bool = False,
+    preprocess: Any = None,
+    labels: Any = None,
+    attributions_at: str | None = None,
 ) -> onnx.ModelProto:
     """Convert a file of another framework; nothing that could run code of its own is opened without `trust`.
 
@@ -42,19 +48,53 @@ def convert_file(
         keep_layers: Layers that must stay usable, of Keras and PyTorch models.
         sample: Rows as a scikit-learn estimator takes them, or a batch for a Keras model: an array, or a `.npy` file.
         trust: Open files whose loading can run code.
+        preprocess: What is put in front of the model's image input, as methods take it; a `.onnx` file is taken too
+            then.
+        labels: The names of the classes: a list, or a `.txt` or `.json` file.
+        attributions_at: "pixels" or "input": what is explained of the file unless somebody asks for the other.
 
     Returns:
         The ONNX model.
 
     Raises:
+        ParameterError: The preprocessing or the names do not fit the model.
         ConversionError: Not a file of these, not to be opened without trust, without the sample that it needs, or not
             convertible.
     """
     suffix = Path(path).suffix.lower()
+    adds = preprocess is not None or labels is not None
+    if attributions_at is not None and preprocess is None:
+        raise ParameterError(
+            "attributions_at (--attributions-at) says where preprocessing is explained: it needs preprocess."
+        )
+    described = [given for given in (preprocess, labels) if isinstance(given, (str, os.PathLike))]
+    check_output(output, [*_files_read(path, sample), *described])
+    if adds and suffix == ".onnx":
+        located = read_model(path)
+        model = annotated(path, preprocess, labels, attributions_at)
+        write_model(model, output, "auto", located.folder, located.files)
+        return model
     settings: dict[str, Any] = {"verify": verify} | ({} if opset is None else {"opset": opset})
     _check(path, suffix, sample, keep_layers, trust)
-    check_output(output, _files_read(path, sample))
-    rows = _rows(sample)
+    converted = _converted(
+        path, None if adds else output, suffix, _rows(sample), keep_layers, trust, settings
+    )
+    if adds:
+        converted = annotated(converted, preprocess, labels, attributions_at)
+        write(converted, output)
+    return converted
+
+
+def _converted(
+    path: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None,
+    suffix: str,
+    rows: Any,
+    keep_layers: str | Iterable[str],
+    trust: bool,
+    settings: dict[str, Any],
+) -> onnx.ModelProto:
+    """The ONNX model of a file that may be opened, which is also written where there is an `output`."""
     if suffix == ".pt2":
         from . import torch as torch_converter
 
@@ -73,7 +113,8 @@ def _check(path: Any, suffix: str, sample: Any, keep_layers: Any, trust: bool) -
     """Refuse what cannot be converted before anything is opened."""
     if suffix == ".onnx":
         raise ConversionError(
-            f"{path} is ONNX already: `onnxattr explain` and `onnxattr export` take it as it is."
+            f"{path} is ONNX already: `onnxattr explain` and `onnxattr export` take it as it is. With --preprocess or "
+            "--labels it is written anew."
         )
     if suffix in _WEIGHTS:
         raise ConversionError(

@@ -30,6 +30,7 @@ from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.method import Method
 from onnxattr.errors import ParameterError, one_door
 from onnxattr.files import check_output
+from onnxattr.loading.label_files import labels_of
 from onnxattr.loading.prepared import Wrt, prepare
 from onnxattr.loading.preprocessing_files import preprocessing_of
 from onnxattr.loading.reading.source import ModelSource, converted, name_of
@@ -86,6 +87,7 @@ class Attribution(Parameters, Options, AboutModel, ABC):
     def __post_init__(self, model: ModelSource) -> None:
         self._check_parameters()
         spec = None if self.preprocess is None else preprocessing_of(self.preprocess)
+        names = None if self.labels is None else labels_of(self.labels)
         with one_door(f"{name_of(model)} cannot be converted"):
             source = converted(model, self.sample)
         self.prepared = prepare(
@@ -100,6 +102,7 @@ class Attribution(Parameters, Options, AboutModel, ABC):
             self.rules,
             spec,
             self.attributions_at,
+            names,
         )
         with one_door(f"{self.name} cannot be set up"):
             self._plan = self._planned()

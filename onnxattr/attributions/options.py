@@ -66,6 +66,7 @@ class Options:
         attributions_at: With preprocessing in front, "pixels": the pixels given are explained, and baselines and noise
             are in units of 0 to 255; "input": the model's own input, and its units. None for pixels, or what the
             model's file says.
+        labels: The names of the classes: a list, or a ``.txt`` or ``.json`` file. None for those of the model's file.
     """
 
     wrt: Wrt = None
@@ -84,6 +85,7 @@ class Options:
     rewrites: Collection[str] | None = None
     preprocess: Any = None
     attributions_at: str | None = None
+    labels: Any = None
 
 
 #: The names of those parameters.

@@ -8,7 +8,7 @@ from typing import Any
 
 from onnxattr.cli.console import written
 from onnxattr.cli.examples import command
-from onnxattr.cli.method_options import VERIFY
+from onnxattr.cli.method_options import VERIFY, add_preprocessing
 
 
 def add_to(commands: Any) -> None:
@@ -16,7 +16,8 @@ def add_to(commands: Any) -> None:
     convert = command(commands, "convert", "convert a model of Keras, PyTorch or scikit-learn")
     convert.add_argument(
         "model",
-        help=".keras, .h5, .hdf5 or SavedModel; .pt2 of torch.export; .skops, .joblib or .pkl of scikit-learn",
+        help=".keras, .h5, .hdf5 or SavedModel; .pt2 of torch.export; .skops, .joblib or .pkl of scikit-learn; .onnx "
+        "with --preprocess or --labels",
     )
     convert.add_argument("-o", "--output", help="ONNX file to write (default: beside the model)")
     convert.add_argument("--opset", type=int, help="17 for Keras, 18 for the others unless given")
@@ -40,6 +41,7 @@ def add_to(commands: Any) -> None:
     convert.add_argument(
         "--no-verify", action="store_const", const="never", dest="verify", help="the same as --verify never"
     )
+    add_preprocessing(convert)
     convert.set_defaults(run=_convert)
 
 
@@ -55,5 +57,8 @@ def _convert(options: argparse.Namespace) -> str:
         keep_layers="all" if "all" in options.keep_layer else tuple(options.keep_layer),
         sample=options.sample,
         trust=options.trust,
+        preprocess=options.preprocess,
+        labels=options.labels,
+        attributions_at=options.attributions_at,
     )
     return written(output)

@@ -10,6 +10,7 @@ EXAMPLES = {
         "onnxattr convert model.keras -o model.onnx",
         "onnxattr convert pipeline.skops --sample rows.csv -o model.onnx",
         "onnxattr convert module.pt2 --trust -o model.onnx",
+        "onnxattr convert model.onnx --preprocess imagenet --labels names.txt -o photos.onnx",
     ),
     "inspect": (
         "onnxattr inspect model.onnx",

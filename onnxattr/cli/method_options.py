@@ -12,12 +12,15 @@ from onnxattr.compile.quadrature import FEWEST, PLACES
 from onnxattr.compile.renderings.reducers import REDUCERS
 from onnxattr.errors import ParameterError
 from onnxattr.inputs.array_files import read_arrays
+from onnxattr.loading.preprocessing import PLACES as PIXELS_OR_INPUT
+from onnxattr.loading.preprocessing_files import PRESETS
 
 #: The parameters of the methods that options set.
 PARAMETERS = (
     "output_layer", "operator", "batch_size", "reducer", "steps", "quadrature", "points", "tolerance", "max_steps",
     "baseline_value", "sigma", "background", "nb_samples", "noise", "seed", "relu_policy", "precision", "verify",
-    "conv_layer", "upsampling", "variant", "noise_tunnel", "noise_kind", "neuron", "feature_mask",
+    "conv_layer", "upsampling", "variant", "noise_tunnel", "noise_kind", "neuron", "feature_mask", "preprocess",
+    "attributions_at", "labels",
 )  # fmt: skip
 #: What ``--verify`` says, as the parameter of that name.
 VERIFY: dict[str, bool | str] = {"auto": "auto", "always": True, "never": False}
@@ -60,7 +63,24 @@ def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None
     parser.add_argument(
         "--precision", choices=["model", "float32"], help="float32 widens a half-precision model"
     )
+    add_preprocessing(parser)
     add_verify(parser, "auto (small models that were changed) unless given")
+
+
+def add_preprocessing(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of what a file holds beside the model: preprocessing and names of classes."""
+    parser.add_argument(
+        "--preprocess",
+        metavar="NAME|FILE.json",
+        help=f"put preprocessing in front, so that photos go in as they are: {', '.join(PRESETS)}, or a JSON file, "
+        "Hugging Face's and timm's included",
+    )
+    parser.add_argument(
+        "--attributions-at",
+        choices=PIXELS_OR_INPUT,
+        help="with preprocessing in front: maps of the photo, or of what the network sees",
+    )
+    parser.add_argument("--labels", metavar="FILE", help="names of the classes: .txt, one a line, or .json")
 
 
 def _add_path(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,8 @@ from onnxattr.loading.preprocessing import KEY, Preprocessing, read_preprocessin
 
 #: The share of an image that ImageNet networks are tested on: 224 of 256 pixels.
 _CENTRE = 0.875
-_OLDEST_OPSET = 13
+#: From this opset on the nodes can be written.
+OLDEST_OPSET = 15
 _FLOAT = ir.DataType.FLOAT
 
 
@@ -52,8 +53,8 @@ def fitted(preprocessing: Preprocessing, model: ir.Model) -> Preprocessing:
             f"preprocess: the input {image.name!r} of shape {_shape(image)} has {channels} channels; photos have 3 "
             "or 1."
         )
-    named = replace(preprocessing, channels=channels, feeds="")
-    found = replace(_sized(named, image, axis), feeds=str(image.name))
+    named = replace(preprocessing, channels=channels, feeds=str(image.name))
+    found = _sized(named, image, axis)
     _warn_of_two(model, found)
     return found
 
@@ -109,7 +110,7 @@ def put_in_front(model: ir.Model, preprocessing: Preprocessing, as_bytes: bool =
     """Appends the nodes to a model, in place; the value that was its input keeps its name.
 
     Args:
-        model: The model, of opset 13 or newer.
+        model: The model, of opset 15 or newer.
         preprocessing: What was ``fitted`` to it.
         as_bytes: Whether the new input has the dtype of the preprocessing; else it takes the same numbers as floats.
 
@@ -120,9 +121,9 @@ def put_in_front(model: ir.Model, preprocessing: Preprocessing, as_bytes: bool =
         ModelError: If the opset is older.
     """
     graph, opset = model.graph, model.opset_imports.get("", 0)
-    if opset < _OLDEST_OPSET:
+    if opset < OLDEST_OPSET:
         raise ModelError(
-            f"preprocess: the model has ai.onnx opset {opset}; preprocessing is written with opset {_OLDEST_OPSET} or "
+            f"preprocess: the model has ai.onnx opset {opset}; preprocessing is written with opset {OLDEST_OPSET} or "
             "newer. Convert it with onnx.version_converter first."
         )
     op = OpBuilder(graph, opset, prefix=PREPROCESSING)

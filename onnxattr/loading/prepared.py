@@ -24,6 +24,7 @@ from onnxattr.loading.features import read_features
 from onnxattr.loading.free_batch import free_batch
 from onnxattr.loading.front import fitted, put_in_front
 from onnxattr.loading.heads import NUMBER, unit_of
+from onnxattr.loading.label_files import store_labels
 from onnxattr.loading.layers import Layer, read_layers
 from onnxattr.loading.load import DIGEST, FILES, FOLDER, load
 from onnxattr.loading.meaning import Meaning, read_meaning
@@ -176,6 +177,7 @@ def prepare(
     rules: RuleTable = STANDARD,
     preprocess: Preprocessing | None = None,
     attributions_at: str | None = None,
+    labels: Sequence[str] | None = None,
 ) -> Prepared:
     """Loads a model and cuts it at the output to be explained.
 
@@ -196,6 +198,7 @@ def prepare(
         preprocess: What is put in front of the model's image input.
         attributions_at: "pixels" or "input": whether pixels are explained, or the model's own input, unless ``wrt``
             says so; None for what ``preprocess``, or the model's file, says.
+        labels: The names of the classes; None for those that the model's file has.
 
     Raises:
         ModelError: If the model is invalid, the output is ambiguous or unknown, nothing float can be explained, or
@@ -205,6 +208,8 @@ def prepare(
     check_choice(verify)
     model = load(source, rules)
     with one_door(f"{name_of(source)} cannot be prepared"):
+        if labels is not None:
+            store_labels(model, labels)
         if preprocess is not None:
             verify_model(model, verify)
             put_in_front(model, fitted(preprocess, model))

@@ -94,7 +94,7 @@ class Preprocessing:
                 raise _wrong(name, side, "a number of pixels, or null for any")
         for name in ("size", "crop"):
             object.__setattr__(self, name, _sides(name, getattr(self, name)))
-        if self.resize != "none" and self.size is None and self.feeds:
+        if self.resize != "none" and self.size is None and self.in_graph:
             raise _wrong("size", self.size, f"[height, width] for resize={self.resize!r}")
         for name in ("pad", "mean", "std"):
             object.__setattr__(self, name, _numbers(name, getattr(self, name), self.channels))
