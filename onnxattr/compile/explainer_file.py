@@ -16,6 +16,7 @@ import onnx
 from onnxattr.compile.axes import axis_names
 from onnxattr.compile.baseline_kinds import Baseline, Fed
 from onnxattr.compile.body_arguments import own_arguments
+from onnxattr.compile.noise import VERSION
 from onnxattr.compile.pixels import take_bytes
 from onnxattr.compile.renderings.batch import batch_graph
 from onnxattr.compile.renderings.loop import loop_graph
@@ -131,6 +132,8 @@ def _chosen_rendering(
 def describe(metadata: Mapping[str, str]) -> dict[str, Any] | None:
     """What a model's metadata say of the explainer that it is; None for any other model.
 
+    ``noise`` is the version of the generator in the file, None without one; files that do not tell it have the first.
+
     Raises:
         ModelError: If they are damaged.
     """
@@ -155,7 +158,7 @@ def describe(metadata: Mapping[str, str]) -> dict[str, Any] | None:
             f"The metadata entry {KEY!r}, which makes a file an explainer, is damaged ({error!r}): export it again, or "
             "remove the entry to use the file as a model."
         ) from error
-    return dict(found)
+    return {"noise": 1 if found["seed"] else None, **found}
 
 
 def _array_as_json(array: Any) -> Any:
@@ -180,6 +183,7 @@ def _describe(request: Request, original: Prepared, labels: bool) -> dict[str, A
         "explained": _explained(request, original),
         "inputs": [str(value.name) for value in request.prepared.inputs],
         "model_output": prepared.output,
+        "noise": VERSION if request.seeded else None,
         "model_sha256": prepared.digest,
         "onnxattr": importlib.metadata.version("onnxattr"),
         "opset": prepared.opset,

@@ -13,16 +13,23 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.compile.clean_up import finish
+from onnxattr.compile.hashing import PAIRS, SEEDS, elements, row_keys
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import FINITE
+from onnxattr.graph.values import dims_of
 from onnxattr.loading.passes.opsets import OPSET
 from onnxattr.session import Session
 
-#: Residues modulo this prime keep every product inside int64.
-_PRIME = 2**31 - 1
-#: Seeds below this number give different noise; greater ones are taken modulo it.
-SEEDS = _PRIME
-_ELEMENT, _OFFSET, _FACTOR, _SHIFT = 48271, 1103515245, 69069007, 1662860475
+__all__ = ["SEEDS", "VERSION", "draw_noise", "draw_starts", "normal_like", "start_rows", "uniform_like"]
+
+#: Of the generator, told in the metadata of an explainer. The first one computed in int64.
+VERSION = 2
+#: What keeps the draws for different purposes apart; the position of an explained value is added.
+_ROWS, _NORMAL, _UNIFORM = 0, 7, 2**20
+#: sin(2 pi s) = s * (c0 + c1 s^2 + ...) for |s| <= 1/4, to 3e-8.
+_SINE = (6.28318528, -41.34168061, 81.60247637, -76.58117264, 39.75982707)
+#: Above this a logarithm is a series: those of runtimes are right to 5e-7, which is much where they are near 0.
+_NEAR = 0.75
 
 
 def normal_like(
@@ -35,25 +42,21 @@ def normal_like(
         like: Value of shape (R, ...).
         seed: int64 scalar.
         sample: int64 (R,), which row of the input each row belongs to.
-        draw: int64 (R,), which draw each row is.
+        draw: int64 (R,), which draw each row is; -1 where what is drawn is not used.
         position: Which of several explained values this is.
 
     Returns:
         Noise of the shape and dtype of ``like``: Box-Muller on two hashed uniforms per pair of elements.
     """
-    rows = op.shape(like, 0, 1)
-    elements = op.ReduceProd(op.shape(like, 1), keepdims=0)
-    half = op.Div(op.Add(elements, 1), 2)
-    # The number of elements once more, from the value itself: a known one would be folded into a table of all counters.
-    counted = op.Div(op.Add(op.Div(op.Size(like), op.Squeeze(rows, [0])), 1), 2)
-    uniform = _uniform(op, op.Mul(counted, 2), _row_key(op, seed, sample, draw, _NORMAL + position))
+    count = _count(op, like)
+    half = op.Div(op.Add(count, 1), 2)
+    keys = row_keys(op, seed, sample, draw, _NORMAL + position)
+    made = elements(op, op.Mul(half, 2), keys, _few(like))
     middle = op.Reshape(half, [1])
-    radius = op.Sqrt(op.Mul(op.Log(op.Slice(uniform, [0], middle, [1])), -2.0))
-    angle = op.Mul(op.Slice(uniform, middle, [2**62], [1]), 2.0 * math.pi)
-    pairs = op.Concat(op.Mul(radius, op.Cos(angle)), op.Mul(radius, op.Sin(angle)), axis=1)
-    flat = op.Slice(pairs, [0], op.Reshape(elements, [1]), [1])
-    noise = op.Reshape(flat, op.Concat(rows, op.shape(like, 1), axis=0))
-    noise = op.cast_like(noise, like)
+    radius = _radius(op, op.Slice(made, [0], middle, [1]))
+    pairs = op.Mul(op.Unsqueeze(radius, [1]), _cosine_and_sine(op, op.Slice(made, middle, [2**62], [1])))
+    flat = op.Slice(op.Flatten(pairs, axis=1), [0], op.Reshape(count, [1]), [1])
+    noise = op.cast_like(_shaped(op, flat, like), like)
     noise.shape = like.shape
     # A uniform is above 0, which its nodes do not tell.
     return op.note_range(noise, FINITE)
@@ -63,10 +66,8 @@ def uniform_like(
     op: OpBuilder, like: ir.Value, seed: ir.Value, sample: ir.Value, draw: ir.Value, position: int = 0
 ) -> ir.Value:
     """Noise that is uniform between 0 and 1, float32, in the shape of a value; arguments as of ``normal_like``."""
-    rows = op.shape(like, 0, 1)
-    counted = op.Div(op.Size(like), op.Squeeze(rows, [0]))
-    uniform = _uniform(op, counted, _row_key(op, seed, sample, draw, _UNIFORM + position))
-    return op.Reshape(uniform, op.Concat(rows, op.shape(like, 1), axis=0))
+    keys = row_keys(op, seed, sample, draw, _UNIFORM + position)
+    return _shaped(op, _share(op, elements(op, _count(op, like), keys, _few(like))), like)
 
 
 def start_rows(
@@ -76,34 +77,63 @@ def start_rows(
 
     The other arguments are those of ``normal_like``.
     """
-    uniform = _uniform(op, op.constant(2, ir.DataType.INT64), _row_key(op, seed, sample, draw, _ROWS))
-    position, share = (op.Squeeze(op.Slice(uniform, [n], [n + 1], [1]), [1]) for n in range(2))
+    made = elements(op, op.constant(2, ir.DataType.INT64), row_keys(op, seed, sample, draw, _ROWS), few=True)
+    position, share = (op.Squeeze(op.Slice(_share(op, made), [n], [n + 1], [1]), [1]) for n in range(2))
     member = op.Cast(op.Floor(op.Mul(share, float(members))), to=ir.DataType.INT64.value)
     return position, op.Min(member, members - 1)
 
 
-#: What keeps the draws for different purposes apart; the position of an explained value is added.
-_ROWS, _NORMAL, _UNIFORM = 0, 7, 2**20
+def _count(op: OpBuilder, like: ir.Value) -> ir.Value:
+    """The number of elements of a row, from the value itself: a known one would be folded into a table of counters."""
+    return op.Div(op.Size(like), op.Squeeze(op.shape(like, 0, 1), [0]))
 
 
-def _uniform(op: OpBuilder, count: ir.Value, key: ir.Value) -> ir.Value:
-    """Numbers from 0 to 1, float32 (R, count), hashed from the keys of the rows and the positions in them."""
-    key = op.Unsqueeze(key, [1])
-    counter = op.Unsqueeze(op.Range(0, count, 1), [0])
-    state = op.Mod(op.Add(key, op.Mul(counter, _ELEMENT)), _PRIME)
-    first = op.Mod(op.Add(op.Mul(state, state), key), _PRIME)
-    bits = op.Mod(op.Add(op.Mul(first, first), state), _PRIME)
-    return op.Mul(op.Add(op.Cast(bits, to=ir.DataType.FLOAT.value), 0.5), 2.0**-31)
+def _few(like: ir.Value) -> bool:
+    """Whether a row is known to have fewer elements than there are pairs of residues."""
+    dims = (dims_of(like) or [None])[1:]
+    return all(isinstance(dim, int) for dim in dims) and math.prod(map(int, dims)) < PAIRS  # type: ignore[arg-type]
 
 
-def _row_key(op: OpBuilder, seed: ir.Value, sample: ir.Value, draw: ir.Value, purpose: int) -> ir.Value:
-    """Hashes seed, sample, draw and purpose into one residue a row."""
-    state = op.Mod(op.Add(op.Mod(seed, _PRIME), 12345), _PRIME)
-    for part in (sample, draw, op.constant(purpose, ir.DataType.INT64)):
-        state = op.Mod(op.Add(op.Add(op.Mul(state, state), op.Mul(part, _ELEMENT)), _OFFSET), _PRIME)
-        state = op.Mod(op.Add(op.Mul(state, _FACTOR), _SHIFT), _PRIME)
-        state = op.Mod(op.Add(op.Mul(state, state), state), _PRIME)
-    return state
+def _shaped(op: OpBuilder, flat: ir.Value, like: ir.Value) -> ir.Value:
+    return op.Reshape(flat, op.Concat(op.shape(like, 0, 1), op.shape(like, 1), axis=0))
+
+
+def _share(op: OpBuilder, made: ir.Value) -> ir.Value:
+    """u = (made + 1) / ``PAIRS``, above 0 and at most 1, in float32."""
+    return op.Mul(op.Cast(op.Add(made, 1), to=ir.DataType.FLOAT.value), 1 / PAIRS)
+
+
+def _radius(op: OpBuilder, made: ir.Value) -> ir.Value:
+    """r = sqrt(-2 log(u)).
+
+    Near 1 with z = (1 - u) / (1 + u), -2 log(u) = 4 (z + z^3 / 3 + z^5 / 5 + z^7 / 7), and 1 - u from the integers.
+    """
+    above = op.Mul(op.Cast(op.Sub(PAIRS - 1, made), to=ir.DataType.FLOAT.value), 1 / PAIRS)
+    z = op.Div(above, op.Sub(2.0, above))
+    near = op.Mul(z, _polynomial(op, op.Mul(z, z), (4, 4 / 3, 4 / 5, 4 / 7)))
+    far = op.Mul(op.Log(_share(op, made)), -2.0)
+    return op.Sqrt(op.Where(op.Less(above, 1 - _NEAR), near, far))
+
+
+def _cosine_and_sine(op: OpBuilder, made: ir.Value) -> ir.Value:
+    """cos(2 pi u) and sin(2 pi u), (R, 2, n): the sine of a quarter turn at most, |u - 1/2| - 1/4 and its like.
+
+    Written out, as the sine of some runtimes is off by 2e-4.
+    """
+    u = _share(op, made)
+    for_sine = op.Abs(op.Sub(op.Abs(op.Sub(u, 0.25)), 0.5))
+    folded = op.Concat(*(op.Unsqueeze(v, [1]) for v in (op.Abs(op.Sub(u, 0.5)), for_sine)), axis=1)
+    quarter = op.Sub(folded, 0.25)
+    return op.Mul(quarter, _polynomial(op, op.Mul(quarter, quarter), _SINE))
+
+
+def _polynomial(op: OpBuilder, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
+    """c0 + c1 x + c2 x^2 + ..."""
+    *lower, result = coefficients
+    total: ir.Value | float = result
+    for coefficient in reversed(lower):
+        total = op.Add(op.Mul(x, total), coefficient)
+    return total  # type: ignore[return-value]
 
 
 def draw_noise(
