@@ -67,6 +67,8 @@ def convert_file(
         raise ParameterError(
             "attributions_at (--attributions-at) says where preprocessing is explained: it needs preprocess."
         )
+    if not adds or suffix != ".onnx":
+        _check(path, suffix, sample, keep_layers, trust)
     described = [given for given in (preprocess, labels) if isinstance(given, (str, os.PathLike))]
     check_output(output, [*_files_read(path, sample), *described])
     if adds and suffix == ".onnx":
@@ -75,7 +77,6 @@ def convert_file(
         write_model(model, output, "auto", located.folder, located.files)
         return model
     settings: dict[str, Any] = {"verify": verify} | ({} if opset is None else {"opset": opset})
-    _check(path, suffix, sample, keep_layers, trust)
     converted = _converted(
         path, None if adds else output, suffix, _rows(sample), keep_layers, trust, settings
     )
