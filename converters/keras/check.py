@@ -2,8 +2,9 @@
 
 import functools
 import math
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,14 +36,23 @@ _TOO_LARGE = f"more than {_MOST_ELEMENTS} elements; convert without the check: v
 
 
 class _Original:
-    """The Keras model, run once on each of the batches that the checks share: recurrent layers take long."""
+    """The Keras model, run once on each of the batches that the checks share.
 
-    def __init__(self, inputs: ModelInputs):
-        self.inputs = inputs
+    With recurrent layers it is compiled: Python takes longer for one run of their steps than for that.
+    """
+
+    def __init__(self, model: Any, inputs: ModelInputs, traced: Trace):
+        self.inputs, self._recorder = inputs, LayerRecorder(model)
         self._known: list[tuple[Sequence[np.ndarray], list[np.ndarray]]] = []
+        tf = dependencies.tensorflow()
+        self._compiled = (
+            tf.function(self._with_layers, input_signature=inputs.specs, autograph=False)
+            if any(_loops(call.layer) for call in traced.calls)
+            else None
+        )
 
     def outputs(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Its outputs, flat.
+        """Its outputs, flat; remembered.
 
         Raises:
             ConversionError: The model itself fails on these arrays.
@@ -50,8 +60,64 @@ class _Original:
         for seen, outputs in self._known:
             if seen is arrays:
                 return outputs
-        self._known.append((arrays, run_original(self.inputs, arrays)))
+        self._known.append((arrays, self.run(arrays)))
         return self._known[-1][1]
+
+    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Its outputs, flat.
+
+        Raises:
+            ConversionError: The model itself fails on these arrays.
+        """
+        if self._compiled is None:
+            outputs = self._called(lambda *tensors: self.inputs.call(list(tensors)), arrays)
+        else:
+            outputs, _ = self._called(self._compiled, arrays)
+        return [np.asarray(tensor) for _, tensor in flatten(outputs)]
+
+    def layers(self, arrays: Sequence[np.ndarray]) -> dict[str, list[Any]]:
+        """The outputs of each call of a layer, as tensors, by the path of the call."""
+        _, found = self._called(self._compiled or self._with_layers, arrays)
+        calls, paths = Counter[str](), []
+        for call in self._recorder.calls:
+            calls[call.path] += 1
+            paths.append(path_of_call(call.path, calls[call.path]))
+        return dict(zip(paths, found, strict=True))
+
+    def _with_layers(self, *tensors: Any) -> tuple[Any, list[list[Any]]]:
+        """The outputs of the model and of each call of a layer."""
+        self._recorder.calls.clear()
+        with self._recorder.recording():
+            outputs = self.inputs.call(list(tensors))
+        return outputs, [call.outputs for call in self._recorder.calls]
+
+    def _called(self, function: Callable[..., Any], arrays: Sequence[np.ndarray]) -> Any:
+        tf, inputs = dependencies.tensorflow(), self.inputs
+        try:
+            with tf.device("/cpu:0"):
+                return function(
+                    *(
+                        tf.constant(array, spec.dtype)
+                        for array, spec in zip(arrays, inputs.specs, strict=True)
+                    )
+                )
+        except ConversionError:
+            raise
+        except Exception as error:
+            shapes = {name: array.shape for name, array in zip(inputs.names, arrays, strict=True)}
+            raise ConversionError(
+                f"The Keras model itself fails on inputs of shape {shapes}: {type(error).__name__}: {error}. Pass "
+                "sample=<inputs that it accepts>."
+            ) from error
+
+
+def _loops(layer: Any) -> bool:
+    """Whether a layer is a recurrent one of Keras 3 whose steps are run in a loop.
+
+    tf_keras compiles its own, and steps that are written out one by one are compiled one by one.
+    """
+    keras = sys.modules.get("keras")
+    return keras is not None and isinstance(layer, keras.layers.RNN) and not layer.unroll
 
 
 def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: Trace, sample: Any) -> None:
@@ -71,7 +137,7 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
     low = any(getattr(c.layer, "compute_dtype", None) in ("float16", "bfloat16") for c in traced.calls)
     low = low or any(spec.dtype.name in ("float16", "bfloat16") for spec in inputs.specs)
     tolerance = TOLERANCE_FLOAT16 if low else TOLERANCE
-    session, original = Session(converted), _Original(inputs)
+    session, original = Session(converted), _Original(model, inputs, traced)
     given = sample is not None
     batches = [_flat_sample(inputs, sample)] if given else _random_batches(original, traced, session)
     wrong: tuple[str, float] | None = None
@@ -85,7 +151,7 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
     # The session holds a copy of the weights: let it go before the next one is made.
     del session
     shown, sentence = guarded or (batches[0], "")
-    suspect = _check_layers(converted, model, inputs, shown, 10 * tolerance)
+    suspect = _check_layers(converted, original, shown, 10 * tolerance)
     if wrong is not None:
         output, error = wrong
         sentence = (
@@ -113,39 +179,16 @@ def _compare_guards(
     scales = [float(row_scales(output).max(initial=0.0)) for output in original.outputs(drawn)]
     for rows, arrays in guard_batches(inputs, drawn, traced, tolerance == TOLERANCE_FLOAT16):
         try:
-            expected = run_original(inputs, arrays)
+            expected = original.run(arrays)
         except ConversionError:
             continue  # the model refuses such rows itself
         actual = session.run(dict(zip(inputs.names, arrays, strict=True)))
-        moved = functools.cache(functools.partial(run_original, inputs, nearby(arrays)))
+        moved = functools.cache(functools.partial(original.run, nearby(arrays)))
         for k, (got, want) in enumerate(zip(actual, expected, strict=True)):
             wrong = fault(got, want, tolerance, scales[k], rows, moved, k)
             if wrong:
                 return arrays, f"Output {names[k]!r} of the converted model {wrong}"
     return None
-
-
-def run_original(inputs: ModelInputs, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Outputs of the Keras model, flat.
-
-    Raises:
-        ConversionError: The model itself fails on these arrays.
-    """
-    tf = dependencies.tensorflow()
-    try:
-        with tf.device("/cpu:0"):
-            tensors = [
-                tf.constant(array, spec.dtype) for array, spec in zip(arrays, inputs.specs, strict=True)
-            ]
-            return [np.asarray(tensor) for _, tensor in flatten(inputs.call(tensors))]
-    except ConversionError:
-        raise
-    except Exception as error:
-        shapes = {name: array.shape for name, array in zip(inputs.names, arrays, strict=True)}
-        raise ConversionError(
-            f"The Keras model itself fails on inputs of shape {shapes}: {type(error).__name__}: {error}. Pass "
-            "sample=<inputs that it accepts>."
-        ) from error
 
 
 def check_sizes(inputs: ModelInputs, traced: Trace) -> None:
@@ -255,29 +298,18 @@ def _check_smaller_batch(
 
 
 def _check_layers(
-    converted: onnx.ModelProto,
-    model: Any,
-    inputs: ModelInputs,
-    arrays: Sequence[np.ndarray],
-    tolerance: float,
+    converted: onnx.ModelProto, original: _Original, arrays: Sequence[np.ndarray], tolerance: float
 ) -> str | None:
     """Cross out the rows of the layer table whose values differ from the layers' outputs; the path of the first."""
-    rows = read_rows(converted)
-    recorder = LayerRecorder(model)
-    with recorder.recording():
-        run_original(inputs, arrays)
-    expected, calls = {}, Counter[str]()
-    for call in recorder.calls:
-        calls[call.path] += 1
-        expected[path_of_call(call.path, calls[call.path])] = call.outputs
+    rows, expected = read_rows(converted), original.layers(arrays)
     computed = {name for node in converted.graph.node for name in node.output}
     wanted = [name for row in rows for name in outputs_of(row) if name in computed]
-    found = values(converted, wanted, dict(zip(inputs.names, arrays, strict=True)))
+    found = values(converted, wanted, dict(zip(original.inputs.names, arrays, strict=True)))
     first = None
     for row in rows:
         pairs = [
-            (found[n], np.asarray(t))
-            for n, t in zip(outputs_of(row), expected.get(row["path"], []), strict=False)
+            (found[n], np.asarray(tensor))
+            for n, tensor in zip(outputs_of(row), expected.get(row["path"], []), strict=False)
             if n in found
         ]
         if any(difference(got, want) > tolerance for got, want in pairs):

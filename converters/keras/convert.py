@@ -97,7 +97,7 @@ def to_onnx(
         keras_check.check_sizes(inputs, traced)
     converted = _convert(model, inputs, traced, table, recurrent, opset)
     if verify:
-        with steps_within():
+        with steps_within(run=True):
             keras_check.check(converted, model, inputs, traced, sample)
     _warn_of_loops(converted, model)
     detach_views(converted)

@@ -15,18 +15,21 @@ _UNROLLED, _RUN = 2_000, 100_000
 
 
 @contextlib.contextmanager
-def steps_within() -> Iterator[None]:
+def steps_within(run: bool = False) -> Iterator[None]:
     """Within the block recurrent layers of Keras take so many steps and no more.
+
+    Args:
+        run: Whether models that are traced in the block are run as well.
 
     Raises:
         ConversionError: A layer would take more, before it does.
     """
     refused: list[ConversionError] = []
-    with applied(group("steps"), lambda rnn: _counted(rnn, refused)), first_refusal(refused):
+    with applied(group("steps"), lambda rnn: _counted(rnn, refused, run)), first_refusal(refused):
         yield
 
 
-def _counted(rnn: Callable[..., Any], refused: list[ConversionError]) -> Callable[..., Any]:
+def _counted(rnn: Callable[..., Any], refused: list[ConversionError], run: bool) -> Callable[..., Any]:
     tf = dependencies.tensorflow()
 
     def counted(step: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -39,7 +42,7 @@ def _counted(rnn: Callable[..., Any], refused: list[ConversionError]) -> Callabl
                 f"Recurrent layer{_name(step)} has unroll=True and {steps} steps; supported: up to {_UNROLLED}. Set "
                 "unroll=False, which computes the same."
             )
-        elif steps is not None and tf.executing_eagerly() and steps > _RUN:
+        elif steps is not None and (run or tf.executing_eagerly()) and steps > _RUN:
             reason = (
                 f"To check the model, recurrent layer{_name(step)} would take {steps} steps, of at most {_RUN}; "
                 "convert without the check: verify=False (--no-verify)."
