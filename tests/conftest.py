@@ -4,10 +4,10 @@ import gc
 import os
 
 import pytest
-from quiet_sessions import use_quiet_sessions
+from support.quiet_sessions import use_quiet_sessions
 
 # Its assertions then show their values, like those of the test modules.
-pytest.register_assert_rewrite("explained")
+pytest.register_assert_rewrite("support.explained")
 
 
 def pytest_configure():

@@ -3,8 +3,8 @@
 import numpy as np
 import onnx_ir as ir
 import pytest
-from rule_cases import case, const, feed, x
-from tiny_graphs import run
+from support.rule_cases import case, const, feed, x
+from support.tiny_graphs import run
 
 from onnxattr.loading.load import load
 from onnxattr.testing import check_vjp

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from tiny_graphs import CT, X, parse, run
+from support.tiny_graphs import CT, X, parse, run
 
 from onnxattr.autodiff.engine import pullback
 from onnxattr.autodiff.registry import Span

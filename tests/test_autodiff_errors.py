@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tiny_graphs import CT, X, parse, run
+from support.tiny_graphs import CT, X, parse, run
 
 from onnxattr.autodiff.registry import NOT_IMPLEMENTED
 from onnxattr.autodiff.standard import STANDARD

@@ -3,8 +3,8 @@
 import numpy as np
 import onnx
 import pytest
-from reference_ops import NEW_OPS
-from tiny_graphs import CT, X, parse, run
+from support.reference_ops import NEW_OPS
+from support.tiny_graphs import CT, X, parse, run
 
 from onnxattr.compile.gradient import vjp
 from onnxattr.testing import check_vjp

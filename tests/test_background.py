@@ -3,12 +3,12 @@
 import itertools
 import json
 
-import captum_baselines as captum
 import numpy as np
 import onnxruntime
 import pytest
-from row_models import COMPUTED, inputs, model, weights
-from small_models import SMALL, build, elementwise, embedding, node, rows
+from golden import captum_baselines as captum
+from support.row_models import COMPUTED, inputs, model, weights
+from support.small_models import SMALL, build, elementwise, embedding, node, rows
 
 import onnxattr
 from onnxattr import ExpectedGradients, GradientShap, IntegratedGradients

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import onnx
 import pytest
-from methods import NEEDED, ON_ANY_MODEL
 from onnx import TensorProto, helper
-from small_models import build, cnn_nchw, elementwise, embedding, mlp, node, rows, two_inputs
+from support.methods import NEEDED, ON_ANY_MODEL
+from support.small_models import build, cnn_nchw, elementwise, embedding, mlp, node, rows, two_inputs
 
 import onnxattr
 import onnxattr.attributions as attributions

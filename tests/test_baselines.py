@@ -3,9 +3,9 @@
 import numpy as np
 import onnx
 import pytest
-from row_models import COMPUTED, inputs, model, weights
 from scipy.ndimage import gaussian_filter
-from small_models import SMALL, build, elementwise, embedding, mlp, node, rows, series
+from support.row_models import COMPUTED, inputs, model, weights
+from support.small_models import SMALL, build, elementwise, embedding, mlp, node, rows, series
 
 import onnxattr
 from onnxattr import IntegratedGradients

@@ -3,8 +3,8 @@
 import numpy as np
 import onnxruntime
 import pytest
-from row_models import model
-from tiny_graphs import parse
+from support.row_models import model
+from support.tiny_graphs import parse
 
 from onnxattr import attributions
 

@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
-from reference_ops import NEW_OPS
+from support.reference_ops import NEW_OPS
 
 from onnxattr.compile.gradient import vjp
 from onnxattr.testing import check_vjp

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
-from small_models import SMALL, build, elementwise, mlp, node, rows
+from support.small_models import SMALL, build, elementwise, mlp, node, rows
 
 import onnxattr
 from onnxattr import BlurIG, NoiseTunnel

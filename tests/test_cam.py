@@ -9,11 +9,22 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from cam_formulas import CAMS, grad_cam, resized
-from explained import close
-from methods import AT_LAYER
 from onnx import TensorProto
-from small_models import build, cnn_nchw, cnn_nhwc, embedding, mlp, node, random, rows, series, two_inputs
+from support.cam_formulas import CAMS, grad_cam, resized
+from support.explained import close
+from support.methods import AT_LAYER
+from support.small_models import (
+    build,
+    cnn_nchw,
+    cnn_nhwc,
+    embedding,
+    mlp,
+    node,
+    random,
+    rows,
+    series,
+    two_inputs,
+)
 
 import onnxattr
 import onnxattr.attributions as attributions

@@ -1,10 +1,10 @@
 """Class activation maps and noise tunnels against Captum's numbers, from ``captum_cams.py``."""
 
-import captum_cams
 import numpy as np
 import pytest
-from captum_cams import DRAWS, LABELS, NOISE, SEED
-from explained import close
+from golden import captum_cams
+from golden.captum_cams import DRAWS, LABELS, NOISE, SEED
+from support.explained import close
 
 from onnxattr import GradCAM, GuidedGradCAM, NoiseTunnel, Saliency
 

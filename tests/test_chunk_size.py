@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tiny_graphs import parse
+from support.tiny_graphs import parse
 
 from onnxattr import IntegratedGradients
 from onnxattr.loading.prepared import prepare

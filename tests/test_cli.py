@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from methods import NEEDED
-from small_models import build, cnn_nhwc, embedding, mlp, node, two_inputs
+from support.methods import NEEDED
+from support.small_models import build, cnn_nhwc, embedding, mlp, node, two_inputs
 
 import onnxattr.attributions as attributions
 from models import tabular

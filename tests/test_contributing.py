@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from explained import close
 from onnx.reference.op_run import OpRun
-from small_models import cnn_nchw
+from support.explained import close
+from support.small_models import cnn_nchw
+from support.tiny_graphs import CT, X, parse, run
 from test_rooms import ROOMS
-from tiny_graphs import CT, X, parse, run
 
 from onnxattr import GradientInput, cli, vjp
 from onnxattr.autodiff import registry

@@ -5,7 +5,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from onnx.reference import ReferenceEvaluator
-from tiny_graphs import parse, run
+from support.tiny_graphs import parse, run
 
 from onnxattr.compile.gradient import vjp
 from onnxattr.errors import ModelError

@@ -6,10 +6,10 @@ import pytest
 
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
-from converted import run  # noqa: E402
 from onnxattr.converters.keras import guard_rows, tf2onnx_driver, tf2onnx_handlers, to_onnx  # noqa: E402
 from onnxattr.converters.keras import inputs as keras_inputs  # noqa: E402
 from onnxattr.converters.keras.trace import trace  # noqa: E402
+from support.converted import run  # noqa: E402
 
 from onnxattr import Saliency  # noqa: E402
 from onnxattr.errors import ConversionError  # noqa: E402

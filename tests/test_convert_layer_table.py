@@ -7,9 +7,9 @@ import pytest
 
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
-from converted import by_path, read_rows, values  # noqa: E402
 from onnxattr.converters.common.verify import difference  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
+from support.converted import by_path, read_rows, values  # noqa: E402
 
 from onnxattr.errors import ConversionError  # noqa: E402
 

@@ -6,9 +6,9 @@ import pytest
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
 import zoo  # noqa: E402
-from converted import names_of, read_rows, run  # noqa: E402
 from onnxattr.converters.common.verify import difference  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
+from support.converted import names_of, read_rows, run  # noqa: E402
 
 from onnxattr.errors import ConversionError  # noqa: E402
 

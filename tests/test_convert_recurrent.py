@@ -11,8 +11,8 @@ from onnx import ModelProto
 keras = pytest.importorskip("keras")
 L = keras.layers
 import tensorflow as tf  # noqa: E402
-from converted import by_path, run, values  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
+from support.converted import by_path, run, values  # noqa: E402
 
 from onnxattr.attributions import GradientInput  # noqa: E402
 from onnxattr.errors import ConversionError  # noqa: E402

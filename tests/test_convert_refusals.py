@@ -10,10 +10,10 @@ keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
 import tf2onnx  # noqa: E402
 import zoo  # noqa: E402
-from converted import image, read_rows, small_model  # noqa: E402
 from onnxattr.converters.common import dependencies  # noqa: E402
 from onnxattr.converters.keras import check as keras_check  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
+from support.converted import image, read_rows, small_model  # noqa: E402
 
 from onnxattr.errors import ConversionError, RuntimeMissingError  # noqa: E402
 

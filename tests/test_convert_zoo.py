@@ -6,8 +6,8 @@ import pytest
 
 keras = pytest.importorskip("keras")
 import zoo  # noqa: E402
-from converted import outputs_of, read_rows, run, values, with_outputs  # noqa: E402
 from onnxattr.converters.common.verify import difference  # noqa: E402
+from support.converted import outputs_of, read_rows, run, values, with_outputs  # noqa: E402
 from zoo import conversions  # noqa: E402
 
 CASES = [pytest.param(name, marks=pytest.mark.slow if case.slow else ()) for name, case in zoo.CASES.items()]

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from tiny_graphs import parse, run
+from support.tiny_graphs import parse, run
 
 from onnxattr.compile.gradient import vjp
 from onnxattr.loading.load import load

@@ -5,7 +5,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from onnx import helper, parser
-from small_models import build, node
+from support.small_models import build, node
 
 from onnxattr import Saliency
 from onnxattr.loading.load import load

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from tiny_graphs import CT, X, parse, run
+from support.tiny_graphs import CT, X, parse, run
 
 from onnxattr.autodiff.derived import pulled_back
 from onnxattr.autodiff.standard import STANDARD

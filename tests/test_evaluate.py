@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
-from small_models import cnn_nhwc, mlp, two_inputs
+from support.small_models import cnn_nhwc, mlp, two_inputs
 
 from onnxattr import metrics
 from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency

@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
-from small_models import build, node
+from support.small_models import build, node
 
 from onnxattr.testing.evaluator import CORRECTED
 

@@ -8,7 +8,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from small_models import cnn_nchw, mlp, two_inputs
+from support.small_models import cnn_nchw, mlp, two_inputs
 
 import onnxattr
 from models import emotion

@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from methods import NEEDED, ON_A_PATH, ON_ANY_MODEL
-from small_models import build, cnn_nchw, mlp, node, two_inputs
+from support.methods import NEEDED, ON_A_PATH, ON_ANY_MODEL
+from support.small_models import build, cnn_nchw, mlp, node, two_inputs
 
 import onnxattr.attributions as attributions
 from models import efficientnet_lite0, emotion, photos

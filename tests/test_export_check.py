@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from small_models import build, cnn_nchw, mlp, node, two_inputs
-from tiny_graphs import parse
+from support.small_models import build, cnn_nchw, mlp, node, two_inputs
+from support.tiny_graphs import parse
 
 import onnxattr
 import onnxattr.attributions as attributions

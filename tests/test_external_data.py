@@ -9,7 +9,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from small_models import build, node
+from support.small_models import build, node
 
 import onnxattr
 from onnxattr.attributions import GradientInput, Saliency

@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 import onnx
 import pytest
-from small_models import build, mlp, node
+from support.small_models import build, mlp, node
 
 import onnxattr
 from onnxattr import files, plots

@@ -12,7 +12,7 @@ tf = pytest.importorskip("tensorflow", reason="the comparison needs TensorFlow")
 import keras  # noqa: E402
 from keras import ops  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
-from test_rules import run  # noqa: E402
+from support.gradient_graphs import run  # noqa: E402
 
 from onnxattr import IntegratedGradients  # noqa: E402
 from onnxattr.compile.gradient import vjp  # noqa: E402

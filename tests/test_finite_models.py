@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
-from test_rules import nodes_of, run
-from tiny_graphs import parse
+from support.gradient_graphs import nodes_of, run
+from support.tiny_graphs import parse
 
 from onnxattr import IntegratedGradients, SquareGrad
 from onnxattr.autodiff.overrides import GUIDED

@@ -5,9 +5,9 @@ import warnings
 import numpy as np
 import onnx
 import pytest
-from methods import NEEDED, ON_ANY_MODEL
 from onnx import TensorProto
-from small_models import build, mlp, node
+from support.methods import NEEDED, ON_ANY_MODEL
+from support.small_models import build, mlp, node
 
 import onnxattr
 import onnxattr.attributions as attributions

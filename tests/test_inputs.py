@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from explained import LABELS, close, make
-from methods import ON_ANY_MODEL
 from onnx import TensorProto
-from small_models import build, elementwise, mlp, node, rows, two_inputs
+from support.explained import LABELS, close, make
+from support.methods import ON_ANY_MODEL
+from support.small_models import build, elementwise, mlp, node, rows, two_inputs
 
 import onnxattr.attributions as attributions
 from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency, SmoothGrad

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from onnx import TensorProto
-from small_models import build, embedding, mlp, node, random, two_inputs
+from support.small_models import build, embedding, mlp, node, random, two_inputs
 
 from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency
 from onnxattr.inspection import inspect

@@ -7,11 +7,11 @@ import json
 import numpy as np
 import onnx
 import pytest
-from explained import LABELS, close
 from golden import captum_layers
 from onnx import TensorProto, helper
-from small_models import build, cnn_nchw, embedding, mlp, node, random, rows, series, two_inputs
-from tiny_graphs import parse
+from support.explained import LABELS, close
+from support.small_models import build, cnn_nchw, embedding, mlp, node, random, rows, series, two_inputs
+from support.tiny_graphs import parse
 
 import onnxattr
 from onnxattr import (

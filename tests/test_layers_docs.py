@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from small_models import cnn_nchw, embedding
+from support.small_models import cnn_nchw, embedding
 
 PAGE = (Path(__file__).parents[1] / "docs" / "layers.md").read_text()
 

@@ -6,7 +6,7 @@ import pytest
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
-from small_models import rows  # noqa: E402
+from support.small_models import rows  # noqa: E402
 from test_output_layer import BEFORE, functional, seeded  # noqa: E402, F401
 
 from onnxattr import GradientInput  # noqa: E402

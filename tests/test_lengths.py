@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
-from tiny_graphs import parse
+from support.tiny_graphs import parse
 
 from onnxattr import attributions, vjp
 from onnxattr.graph.values import dims_of

@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from small_models import node
+from support.small_models import node
 
 from onnxattr.attributions import Saliency
 from onnxattr.compile.gradient import vjp

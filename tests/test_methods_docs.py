@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from small_models import cnn_nchw
+from support.small_models import cnn_nchw
 
 import onnxattr.attributions as attributions
 from onnxattr import ExpectedGradients, IntegratedGradients

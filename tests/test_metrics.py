@@ -2,11 +2,11 @@
 
 import json
 
-import captum_metrics as captum
 import numpy as np
 import pytest
-from linear_score import ABOVE, LINEAR, ONES, PARTS, W, X, gradient
-from small_models import build, node
+from golden import captum_metrics as captum
+from support.linear_score import ABOVE, LINEAR, ONES, PARTS, W, X, gradient
+from support.small_models import build, node
 
 from onnxattr import metrics
 from onnxattr.attributions import GradientInput

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import onnx
 import pytest
-from linear_score import W, X
 from scipy import stats
-from small_models import build, cnn_nhwc, embedding, mlp, node, two_inputs
+from support.linear_score import W, X
+from support.small_models import build, cnn_nhwc, embedding, mlp, node, two_inputs
 
 from onnxattr import load, metrics
 from onnxattr.attributions import GradCAM, GradientInput, IntegratedGradients, NoiseTunnel, Saliency

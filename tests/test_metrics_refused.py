@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from linear_score import LINEAR, ONES, X
-from small_models import build, node, two_inputs
+from support.linear_score import LINEAR, ONES, X
+from support.small_models import build, node, two_inputs
 
 from onnxattr import metrics
 from onnxattr.attributions import Saliency

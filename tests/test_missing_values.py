@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from explained import make
-from methods import ON_ANY_MODEL
-from small_models import build, node
+from support.explained import make
+from support.methods import ON_ANY_MODEL
+from support.small_models import build, node
 
 import onnxattr
 from onnxattr.attributions import GradientInput, IntegratedGradients

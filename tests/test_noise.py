@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
-from small_models import SMALL, build, elementwise, node, rows
+from support.small_models import SMALL, build, elementwise, node, rows
 
 from onnxattr.attributions import SmoothGrad, SquareGrad, VarGrad
 from onnxattr.compile.noise import SEEDS, draw_noise

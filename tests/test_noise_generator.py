@@ -9,7 +9,7 @@ import onnx_ir as ir
 import pytest
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
-from small_models import elementwise, mlp
+from support.small_models import elementwise, mlp
 
 import onnxattr
 from onnxattr.attributions import IntegratedGradients, SmoothGrad

@@ -7,9 +7,21 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from explained import close
 from onnx import TensorProto
-from small_models import SMALL, Small, build, cnn_nchw, cnn_nhwc, embedding, mlp, node, random, rows, series
+from support.explained import close
+from support.small_models import (
+    SMALL,
+    Small,
+    build,
+    cnn_nchw,
+    cnn_nhwc,
+    embedding,
+    mlp,
+    node,
+    random,
+    rows,
+    series,
+)
 
 import onnxattr
 from onnxattr import attributions

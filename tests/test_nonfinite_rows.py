@@ -5,9 +5,9 @@ Its own attributions may be finite zeros, where nothing contributes; its predict
 
 import numpy as np
 import pytest
-from explained import in_chunks
-from methods import ON_A_PATH
-from small_models import SMALL, build, node, rows
+from support.explained import in_chunks
+from support.methods import ON_A_PATH
+from support.small_models import SMALL, build, node, rows
 from test_renderings import LABELS, METHODS, OPTIONS, largest_difference, plain_run
 
 import onnxattr.attributions as attributions

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import parser
-from row_models import COMPUTED, METHODS, by_differences, inputs, model, run, weights
+from support.row_models import COMPUTED, METHODS, by_differences, inputs, model, run, weights
 
 import onnxattr
 import onnxattr.attributions as attributions

@@ -5,10 +5,10 @@ import warnings
 import numpy as np
 import onnx
 import pytest
-from explained import close, make
-from methods import ON_ANY_MODEL
 from onnx import TensorProto
-from small_models import build, node, random, rows
+from support.explained import close, make
+from support.methods import ON_ANY_MODEL
+from support.small_models import build, node, random, rows
 
 import onnxattr
 from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency

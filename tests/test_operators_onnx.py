@@ -5,8 +5,8 @@ import json
 import numpy as np
 import onnx
 import pytest
-from explained import close
-from tiny_graphs import parse
+from support.explained import close
+from support.tiny_graphs import parse
 
 import onnxattr
 from onnxattr import GradientInput, IntegratedGradients, Saliency

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from tiny_graphs import parse
+from support.tiny_graphs import parse
 
 from onnxattr import GradientInput, IntegratedGradients, Saliency, xp
 from onnxattr.errors import OnnxAttrError

@@ -4,13 +4,13 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import minilm
 import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
-from tiny_graphs import run
+from support import minilm
+from support.tiny_graphs import run
 
 from onnxattr.attributions import GuidedBackprop, Saliency
 from onnxattr.compile.gradient import vjp

@@ -6,7 +6,7 @@ import pytest
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
-from small_models import rows  # noqa: E402
+from support.small_models import rows  # noqa: E402
 
 from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency  # noqa: E402
 from onnxattr.errors import ModelError  # noqa: E402

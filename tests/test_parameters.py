@@ -4,9 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
-from explained import LABELS, close, make
-from methods import ON_ANY_MODEL
-from small_models import build, cnn_nchw, cnn_nhwc, elementwise, mlp, node, random, rows
+from support.explained import LABELS, close, make
+from support.methods import ON_ANY_MODEL
+from support.small_models import build, cnn_nchw, cnn_nhwc, elementwise, mlp, node, random, rows
 
 import onnxattr.attributions as attributions
 from onnxattr.attributions import DeconvNet, IntegratedGradients, Saliency

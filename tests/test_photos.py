@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from small_models import build, node, random
+from support.small_models import build, node, random
 
 import onnxattr
 from onnxattr import GradientInput, OnnxAttrError, Saliency

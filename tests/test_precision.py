@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnxruntime.transformers.float16 import convert_float_to_float16
-from tiny_graphs import parse, run
+from support.tiny_graphs import parse, run
 
 from onnxattr.attributions import GradientInput
 from onnxattr.compile.gradient import vjp

@@ -2,9 +2,9 @@
 
 import numpy as np
 import onnx_ir as ir
-import photo_reference as reference
 import pytest
 from onnx import TensorProto, helper
+from support import photo_reference as reference
 
 from models import photos
 from onnxattr.loading.front import fitted, put_in_front

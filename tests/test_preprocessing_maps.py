@@ -2,8 +2,8 @@
 
 import numpy as np
 import onnx
-import photo_reference as reference
 import pytest
+from support import photo_reference as reference
 
 from models import photos
 from onnxattr import attributions

@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from packaging.requirements import Requirement
-from small_models import mlp
+from support.small_models import mlp
 
 from onnxattr import Saliency, session
 from onnxattr.session import exact

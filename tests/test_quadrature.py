@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 from golden import captum_quadrature as captum
 from numpy.polynomial import polynomial
-from tiny_graphs import parse
+from support.tiny_graphs import parse
 
 from onnxattr import IntegratedGradients
 from onnxattr.compile import quadrature

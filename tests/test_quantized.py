@@ -8,7 +8,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnxruntime import quantization
-from tiny_graphs import parse, run
+from support.tiny_graphs import parse, run
 
 from onnxattr.attributions import GradientInput, Saliency
 from onnxattr.compile.gradient import vjp

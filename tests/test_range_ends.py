@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tiny_graphs import parse, run
+from support.tiny_graphs import parse, run
 
 from onnxattr import vjp
 from onnxattr.errors import OnnxAttrError

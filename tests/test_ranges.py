@@ -7,7 +7,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from onnx import helper, numpy_helper
-from tiny_graphs import parse, run
+from support.tiny_graphs import parse, run
 
 from onnxattr.graph.intervals import Range, range_of_array
 from onnxattr.graph.ranges import Ranges

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from explained import close
+from support.explained import close
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -2,12 +2,11 @@
 
 import importlib.util
 
-import light_models
 import numpy as np
 import onnx_ir as ir
 import pytest
-import real_models_sources as sources
-from real_models import ARCHITECTURES, MODELS, REFUSED
+from real_models import ARCHITECTURES, MODELS, REFUSED, sources
+from support import light_models
 
 from onnxattr import vjp
 from onnxattr.attributions import Saliency

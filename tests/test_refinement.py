@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 import pytest
 from onnx import helper
-from small_models import SMALL, build, node
-from tiny_graphs import parse
+from support.small_models import SMALL, build, node
+from support.tiny_graphs import parse
 
 from onnxattr import IntegratedGradients, NoiseTunnel, load
 from onnxattr.compile import quadrature

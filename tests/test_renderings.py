@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from explained import in_chunks
-from methods import NEEDED, ON_A_PATH, ON_ANY_MODEL
-from small_models import SMALL, Small
+from support.explained import in_chunks
+from support.methods import NEEDED, ON_A_PATH, ON_ANY_MODEL
+from support.small_models import SMALL, Small
 
 import onnxattr.attributions as attributions
 from models import emotion, gunpoint, photos

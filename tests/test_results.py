@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pandas
 import pytest
-from tiny_graphs import parse
+from support.tiny_graphs import parse
 
 import onnxattr
 from onnxattr import Explanation, GradientInput, IntegratedGradients, Saliency, SmoothGrad

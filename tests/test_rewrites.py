@@ -6,9 +6,10 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
-from rule_cases import VARIANTS
-from test_rules import FAMILIES, assert_close, cotangents_of, gradients_of, nodes_of, run
-from tiny_graphs import parse
+from support.gradient_graphs import assert_close, cotangents_of, gradients_of, nodes_of, run
+from support.rule_cases import VARIANTS
+from support.rule_cases.tables import FAMILIES
+from support.tiny_graphs import parse
 
 from onnxattr.attributions import GuidedGradCAM, IntegratedGradients, Saliency, VarGrad
 from onnxattr.autodiff.rewrites import REWRITES
@@ -21,7 +22,7 @@ FAST = ("conv", "pool", "activation")
 ROWS = [
     pytest.param(row, id=str(row), marks=() if family in FAST else pytest.mark.slow)
     for family in FAMILIES
-    for row in importlib.import_module(f"rule_cases_{family}").CASES
+    for row in importlib.import_module(f"support.rule_cases.{family}").CASES
 ]
 
 IMAGE = "g (float[N,2,6,6] x) => (float[N,2,3,3] y)"

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import onnx
 import pytest
-from row_models import (
+from support.row_models import (
     METHODS,
     MIXED,
     PROVEN,
@@ -16,7 +16,7 @@ from row_models import (
     run,
     weights,
 )
-from small_models import SMALL, embedding
+from support.small_models import SMALL, embedding
 
 import onnxattr.attributions as attributions
 from models import digits, emotion, gunpoint, tabular

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from tiny_graphs import CT, X, run
+from support.tiny_graphs import CT, X, run
 
 from onnxattr import Saliency, vjp
 from onnxattr.autodiff.standard import STANDARD

@@ -1,79 +1,20 @@
 """Every rule against central differences, and its float32 graph in ONNX Runtime against the float64 one."""
 
-import importlib
 from collections import Counter
-from collections.abc import Iterator
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
-from reference_ops import NEW_OPS
-from rule_cases import VARIANTS, Case, case, const, x
+from support.gradient_graphs import assert_close, cotangents_of, gradients_of, nodes_of, run
+from support.reference_ops import NEW_OPS
+from support.rule_cases import VARIANTS, Case, case, const, x
+from support.rule_cases.tables import CASES
 
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.gradient import vjp
 from onnxattr.decompositions.standard import DECOMPOSITIONS
 from onnxattr.testing import CORRECTED, as_double, check_vjp
-
-FAMILIES = (
-    "elementwise",
-    "activation",
-    "linear",
-    "conv",
-    "pool",
-    "reduce",
-    "norm",
-    "shape",
-    "selection",
-    "sampling",
-    "roi",
-    "signal",
-    "loss",
-    "recurrent",
-    "defined",
-    "contrib",
-    "contrib_norm",
-    "decoder",
-    "quantization",
-    "ml",
-)
-CASES: list[Case] = [
-    row for family in FAMILIES for row in importlib.import_module(f"rule_cases_{family}").CASES
-]
-
-
-def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from nodes_of(attribute.g)
-
-
-def run(model: onnx.ModelProto, feeds: dict) -> dict[str, np.ndarray]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(None, feeds), strict=True))
-
-
-def cotangents_of(model: onnx.ModelProto, primal: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(1)
-    wanted = [v.name for v in model.graph.input if v.name.endswith("_cotangent")]
-    return {
-        name: rng.normal(size=primal[name.removesuffix("_cotangent")].shape).astype(np.float32)
-        for name in wanted
-    }
-
-
-def gradients_of(results: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: array for name, array in results.items() if name.endswith("_gradient")}
 
 
 def as_float64(feeds: dict) -> dict[str, np.ndarray]:
@@ -107,11 +48,6 @@ def gradients_by_differences(row: Case, feeds: dict, cotangents: dict) -> dict[s
             gradient[index] = sum(((u - d) * ct).sum() for u, d, ct in parts) / (2 * step)
         found[f"{name}_gradient"] = gradient
     return found
-
-
-def assert_close(found: np.ndarray, expected: np.ndarray, what: str) -> None:
-    atol = 1e-4 * np.abs(expected).max(initial=0.0) + 1e-7
-    np.testing.assert_allclose(found, expected, rtol=0, atol=atol, err_msg=what)
 
 
 def check_primal(row: Case) -> None:

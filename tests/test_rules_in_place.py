@@ -13,8 +13,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from rule_cases import Case
-from test_rules import CASES, assert_close, cotangents_of, gradients_of, run
+from support.gradient_graphs import assert_close, cotangents_of, gradients_of, run
+from support.rule_cases import Case
+from support.rule_cases.tables import CASES
 
 from onnxattr.compile.gradient import vjp
 

@@ -5,7 +5,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from onnx import parser
-from test_rules import run
+from support.gradient_graphs import run
 
 from onnxattr import GradientInput
 from onnxattr.loading.load import load

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import numpy as np
-from explained import close
-from tiny_graphs import parse
+from support.explained import close
+from support.tiny_graphs import parse
 
 import onnxattr
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from explained import close
 from onnxattr.converters.keras import to_onnx
+from support.explained import close
 
 import onnxattr
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from explained import close
-from tiny_graphs import parse
+from support.explained import close
+from support.tiny_graphs import parse
 
 import onnxattr
 from onnxattr import GradientInput, IntegratedGradients, Saliency

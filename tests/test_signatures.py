@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from small_models import mlp
+from support.small_models import mlp
 
 import onnxattr
 from onnxattr import attributions, metrics

@@ -4,9 +4,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
-from rule_cases import VARIANTS, Case
-from rule_cases_singular import CASES
-from test_rules import assert_close, cotangents_of, run
+from support.gradient_graphs import assert_close, cotangents_of, run
+from support.rule_cases import VARIANTS, Case
+from support.rule_cases.singular import CASES
 
 from onnxattr.autodiff.registry import SINGULAR
 from onnxattr.compile.gradient import vjp

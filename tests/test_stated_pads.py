@@ -3,7 +3,7 @@
 import numpy as np
 import onnx_ir as ir
 import pytest
-from tiny_graphs import parse, run
+from support.tiny_graphs import parse, run
 
 from onnxattr.loading.load import load
 

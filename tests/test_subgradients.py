@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from rule_cases import VARIANTS, Case, at, case, const
-from test_rules import gradients_of, run
-from tiny_graphs import parse
-from tiny_graphs import run as run_model
+from support.gradient_graphs import gradients_of, run
+from support.rule_cases import VARIANTS, Case, at, case, const
+from support.tiny_graphs import parse
+from support.tiny_graphs import run as run_model
 
 from onnxattr.compile.gradient import vjp
 

@@ -9,7 +9,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from small_models import build, mlp, node
+from support.small_models import build, mlp, node
 
 import onnxattr
 from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency

@@ -3,9 +3,9 @@
 import numpy as np
 import onnxruntime
 import pytest
-from explained import close, make
-from methods import ON_ANY_MODEL
-from small_models import build, cnn_nhwc, mlp, node, two_inputs
+from support.explained import close, make
+from support.methods import ON_ANY_MODEL
+from support.small_models import build, cnn_nhwc, mlp, node, two_inputs
 
 from onnxattr.attributions import Saliency
 

@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 from google.protobuf import text_format
-from small_models import build, mlp, node
+from support.small_models import build, mlp, node
 
 from onnxattr import attributions
 from onnxattr.attributions.triton import MAX_BATCH_SIZE, export_triton

@@ -8,7 +8,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from onnx import helper, parser
-from test_rules import run
+from support.gradient_graphs import run
 
 from onnxattr.loading.load import load
 from onnxattr.testing import check_vjp

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from explained import close
+from support.explained import close
 
 pytest.importorskip("xplique", reason="the comparison needs Xplique and TensorFlow")
 

@@ -7,9 +7,9 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
-import small_models
 from onnx import parser
-from small_models import Small, build, node
+from support import small_models
+from support.small_models import Small, build, node
 
 from onnxattr import Saliency, vjp
 from onnxattr.errors import ModelError, ParameterError

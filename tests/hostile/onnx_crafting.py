@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from small_models import build, mlp, node
+from support.small_models import build, mlp, node
 
 from hostile.onnx_mutants import CONTROL, explainer
 from onnxattr.attributions import IntegratedGradients

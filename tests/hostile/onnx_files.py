@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto, helper
-from small_models import build, mlp, node
+from support.small_models import build, mlp, node
 
 from hostile.onnx_crafting import (
     VECTOR,

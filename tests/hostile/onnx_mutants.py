@@ -10,7 +10,7 @@ import onnx
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from onnx import helper, numpy_helper, parser
-from small_models import cnn_nchw, embedding, mlp, series, two_inputs
+from support.small_models import cnn_nchw, embedding, mlp, series, two_inputs
 
 from onnxattr.attributions import IntegratedGradients, SmoothGrad
 

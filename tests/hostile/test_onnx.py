@@ -21,7 +21,7 @@ import sys
 sys.path[:0] = [{str(TESTS)!r}, {str(TESTS.parent)!r}]
 import onnxattr
 from hostile.onnx_actions import everything
-from quiet_sessions import use_quiet_sessions
+from support.quiet_sessions import use_quiet_sessions
 use_quiet_sessions()
 """
 #: Megabytes that a file of some kilobytes may take, ONNX Runtime's sessions included.

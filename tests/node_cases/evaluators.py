@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx.reference import ReferenceEvaluator
-from reference_ops import NEW_OPS
+from support.reference_ops import NEW_OPS
 
 from node_cases.packages import Run
 from onnxattr.loading.passes.opsets import NEWEST_OPSET

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from methods import NEEDED, ON_ANY_MODEL
 from PIL import Image
+from support.methods import NEEDED, ON_ANY_MODEL
 
 from models import efficientnet_lite0, emotion, gunpoint, photos
 from onnxattr.compile.noise import draw_noise

@@ -5,7 +5,7 @@ from functools import cache
 import keras
 import numpy as np
 import tensorflow as tf
-from cam_formulas import CAMS, resized
+from support.cam_formulas import CAMS, resized
 
 from verification.models import Case, build_case
 from verification.tape import rebuild

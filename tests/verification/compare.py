@@ -16,8 +16,8 @@ import numpy as np
 if not __package__:  # started as a script
     sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[1:3]]
 
-from explained import in_chunks
 from onnxattr.converters.keras import to_onnx
+from support.explained import in_chunks
 
 import onnxattr.attributions
 from onnxattr.compile.noise import draw_noise

@@ -1,0 +1,1 @@
+"""What tests share: small models, rows of the rule tables, references, comparisons."""

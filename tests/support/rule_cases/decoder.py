@@ -1,0 +1,70 @@
+"""Rows of the com.microsoft operators of language models: rotation, grouped attention and weights of few bits.
+
+Their forward pass is ONNX Runtime's own kernel; onnx's evaluator runs what they are written out as.
+"""
+
+import functools
+
+import numpy as np
+
+from support.rule_cases import case, const, feed, w, x
+
+FIXED = {"dynamic": False}
+RNG = np.random.default_rng(11)
+#: Each row has as many keys as the longest; the second input is that length.
+LAST, TOTAL = feed([4, 4], np.int32), const(5, np.int32)
+ANGLES = (w(10, 8), w(10, 8))
+APART = (x(2, 5, 32), x(2, 5, 16), x(2, 5, 16))
+ONE = (x(2, 1, 32), x(2, 1, 16), x(2, 1, 16))
+PAST = (x(2, 2, 4, 8), x(2, 2, 4, 8))
+WIDE = (x(2, 5, 64), x(2, 5, 32), x(2, 5, 32))
+NONE = (None, None)
+
+
+def few_bits(*shape):
+    return const(RNG.integers(0, 256, shape), np.uint8)
+
+
+def contrib(op, *operands, **settings):
+    return case(f"com.microsoft::{op}", *operands, **settings)
+
+
+gqa = functools.partial(contrib, "GroupQueryAttention", num_heads=4, kv_num_heads=2, symbolic_axis=0)
+matmul = functools.partial(contrib, "MatMulNBits", K=40, N=6, block_size=16)
+
+
+def rows(table, *rest, **settings):
+    return contrib("GatherBlockQuantized", table, feed([[1, 4, 2]]), *rest, block_size=16, **settings)
+
+
+CASES = [
+    contrib("RotaryEmbedding", x(2, 5, 16), const([[0, 1, 2, 3, 4], [9, 8, 3, 4, 7]]), w(10, 4), w(10, 4)),
+    contrib("RotaryEmbedding", x(2, 5, 16), const([3]), w(10, 4), w(10, 4), interleaved=1),
+    contrib("RotaryEmbedding", x(2, 2, 5, 8), const([3]), w(10, 4), w(10, 4)),
+    gqa(*APART, *NONE, LAST, TOTAL),
+    gqa(*APART, *NONE, LAST, TOTAL, label="present", outputs="fff"),
+    gqa(x(2, 5, 64), None, None, *NONE, LAST, TOTAL, label="packed"),
+    gqa(*APART, *NONE, LAST, TOTAL, scale=0.3, softcap=0.7),
+    gqa(*APART, *NONE, LAST, TOTAL, local_window_size=2),
+    gqa(*APART, *NONE, LAST, TOTAL, smooth_softmax=1),
+    gqa(*APART, *NONE, LAST, TOTAL, *NONE, None, None, x(4), label="sinks"),
+    gqa(*APART, *NONE, LAST, TOTAL, *NONE, None, x(2, 4, 5, 5), label="added", **FIXED),
+    gqa(*APART, *NONE, LAST, TOTAL, *NONE, None, x(1, 1, 5, 5), label="added to all", **FIXED),
+    gqa(*APART, *NONE, feed([2, 4], np.int32), TOTAL, causal=0),
+    gqa(*WIDE, *NONE, LAST, TOTAL, *ANGLES, do_rotary=1),
+    gqa(*WIDE, *NONE, LAST, TOTAL, *ANGLES, const([[2, 3, 4, 5, 6]] * 2), do_rotary=1, rotary_interleaved=1),
+    gqa(*ONE, *PAST, LAST, TOTAL, outputs="fff"),
+    gqa(*ONE, *PAST, LAST, TOTAL, *NONE, None, x(2, 4, 1, 5), label="added", outputs="fff", **FIXED),
+    gqa(x(1, 3, 64), x(1, 3, 32), x(1, 3, 32), x(1, 2, 4, 16), x(1, 2, 4, 16), feed([6], np.int32),
+        const(7, np.int32), *ANGLES, do_rotary=1, outputs="fff"),
+    gqa(x(2, 1, 64), x(2, 1, 32), x(2, 1, 32), x(2, 2, 4, 16), x(2, 2, 4, 16), LAST, TOTAL, *ANGLES,
+        const([[4], [4]]), do_rotary=1, outputs="fff"),
+    matmul(x(2, 3, 40), few_bits(6, 3, 8), w(6, 3)),
+    matmul(x(2, 3, 40), few_bits(6, 3, 8), w(18), few_bits(6, 2), None, x(6), label="zero points, bias"),
+    matmul(x(2, 40), few_bits(6, 3, 8), w(6, 3), w(6, 3, low=0.0, high=15.0), label="float zero points"),
+    matmul(x(2, 40), few_bits(6, 3, 16), w(6, 3), few_bits(6, 3), bits=8),
+    matmul(x(2, 40), few_bits(6, 3, 4), w(6, 3), few_bits(6, 1), bits=2),
+    rows(few_bits(5, 20), x(5, 3)),
+    rows(few_bits(5, 20), x(5, 3), few_bits(5, 2), label="zero points"),
+    rows(few_bits(5, 40), x(5, 3), few_bits(5, 3), bits=8),
+]  # fmt: skip
