@@ -179,7 +179,7 @@ INSPECT = {
 
 @pytest.mark.parametrize("name", INSPECT)
 def test_inspect(name, folder, capsys):
-    status, out, err = run(capsys, "inspect", name)
+    status, out, err = run(capsys, "inspect", name, "--verbose")
     assert (status, err) == (0, "")
     assert [part for part in INSPECT[name] if part not in out] == []
 
@@ -201,9 +201,12 @@ def test_inspect_says_which_operator_has_no_rule(folder, capsys):
     model.graph.node[1].op_type, model.graph.node[1].domain = "Fancy", "com.example"
     model.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
     onnx.save(model, "fancy.onnx")
-    status, out, _ = run(capsys, "inspect", "fancy.onnx")
+    status, out, _ = run(capsys, "inspect", "fancy.onnx", "--verbose")
     assert status == 0
     assert any("com.example::Fancy" in line and "NO RULE" in line for line in out.splitlines())
+    status, out, _ = run(capsys, "inspect", "fancy.onnx")
+    assert "NO RULE for these operators on the way" in out
+    assert "  com.example::Fancy\n" in out + "\n"
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ def test_operators_that_only_their_definition_differentiates_inside_a_loop():
 
 
 def test_inspection_counts_what_is_inside():
-    lines = inspect(parse(NESTED)).splitlines()
+    lines = inspect(parse(NESTED), verbose=True).splitlines()
     counts = {
         words[2]: (int(words[0]), int(words[1]))
         for words in map(str.split, lines)

@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
-from onnxattr.cli import convert, evaluate, explain, export
+from onnxattr.cli import convert, evaluate, explain, export, inspect
 from onnxattr.cli.console import printable, tell
 from onnxattr.cli.examples import command
-from onnxattr.cli.method_options import VERIFY, add_verify
 from onnxattr.errors import NonFiniteWarning, OnnxAttrError
-from onnxattr.inspection import inspect, supported_operators
+from onnxattr.inspection import supported_operators
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,13 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"onnxattr {metadata.version('onnxattr')}")
     commands = parser.add_subparsers(required=True, metavar="command")
     convert.add_to(commands)
-    look = command(commands, "inspect", "list inputs, outputs, layers and operators of a model")
-    look.add_argument("model")
-    look.add_argument("--all", action="store_true", help="list long tables of layers or values to their end")
-    add_verify(look, "never unless given")
-    look.set_defaults(
-        run=lambda options: inspect(options.model, VERIFY[options.verify or "never"], options.all)
-    )
+    inspect.add_to(commands)
     explain.add_to(commands)
     evaluate.add_to(commands)
     export.add_to(commands)

@@ -14,11 +14,13 @@ EXAMPLES = {
     ),
     "inspect": (
         "onnxattr inspect model.onnx",
-        "onnxattr inspect model.onnx --all",
-        "onnxattr inspect explainer.onnx",
+        "onnxattr inspect model.onnx --verbose --measure",
+        "onnxattr inspect explainer.onnx --json",
     ),
     "explain": (
-        "onnxattr explain explainer.onnx rows.csv -o maps.npy",
+        "onnxattr explain explainer.onnx photo.jpg",
+        "onnxattr explain explainer.onnx photos/ --picture sheet.png -o maps.npz",
+        "onnxattr explain explainer.onnx rows.csv -o maps.csv",
         "onnxattr explain model.onnx images.npy --method SmoothGrad -o maps.npy --picture why.png",
         "onnxattr explain model.onnx images.npy --output-layer logits --targets 281 -o maps.npy",
     ),

@@ -1,5 +1,6 @@
 """What a model holds for someone who wants to explain it."""
 
-from onnxattr.inspection.overview import inspect, supported_operators
+from onnxattr.inspection.model_facts import facts
+from onnxattr.inspection.overview import inspect, inspect_json, supported_operators
 
-__all__ = ["inspect", "supported_operators"]
+__all__ = ["facts", "inspect", "inspect_json", "supported_operators"]

@@ -1,37 +1,38 @@
-"""What a model holds for someone who wants to explain it: inputs, outputs, layers, operators and their rules."""
+"""What a model holds for someone who wants to explain it, as text: what goes in, what comes out, what to type."""
 
 from __future__ import annotations
 
-from collections import Counter
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import active_nodes, is_float
-from onnxattr.autodiff.registry import NON_DIFFERENTIABLE, op_name
+from onnxattr.autodiff.registry import NON_DIFFERENTIABLE
 from onnxattr.autodiff.standard import STANDARD
-from onnxattr.compile.explainer_file import describe
 from onnxattr.decompositions.standard import DECOMPOSITIONS
 from onnxattr.errors import one_door
-from onnxattr.graph.intervals import FLOATS
-from onnxattr.graph.subgraphs import captures_of, subgraphs_of
-from onnxattr.graph.values import dims_of
+from onnxattr.inspection.inputs import told
+from onnxattr.inspection.model_facts import facts, facts_of
 from onnxattr.inspection.places import place_lines
-from onnxattr.loading.discrete import unexplained
-from onnxattr.loading.features import read_features
-from onnxattr.loading.free_batch import free_batch
-from onnxattr.loading.heads import is_binary, probability_head, threshold, unit_of
+from onnxattr.loading.heads import threshold
 from onnxattr.loading.layers import read_layers
 from onnxattr.loading.load import load
-from onnxattr.loading.prepared import opset_of
 from onnxattr.loading.reading.source import ModelSource, name_of
-from onnxattr.loading.rows.independence import MIXED, PROVEN, SINGLE, UNDECIDED, independence
+from onnxattr.loading.rows.independence import MIXED, PROVEN, SINGLE, UNDECIDED
 from onnxattr.loading.verify import check_choice, verify_model
 
 
-def inspect(source: ModelSource, verify: bool | str = False, full: bool = False) -> str:
-    """Describes a model: inputs, outputs, layers or values to name as output_layer or wrt, operators with their rules.
+def inspect(
+    source: ModelSource,
+    verify: bool | str = False,
+    full: bool = False,
+    *,
+    verbose: bool = False,
+    measured: bool = False,
+) -> str:
+    """Describes a model: inputs and outputs, what can be explained, what it costs, and a command that does it.
 
     Of an exported explainer it tells the method, its parameters and the model it is of.
 
@@ -40,6 +41,8 @@ def inspect(source: ModelSource, verify: bool | str = False, full: bool = False)
         verify: Whether the prediction of the model, brought to the form that is explained, is compared with its own
             in ONNX Runtime: "auto" for small models that were changed, True for all, False for none.
         full: Whether a long table of layers or values is listed to its end.
+        verbose: Whether the operators are listed, each with its gradient rule.
+        measured: Whether the cost is measured on a drawn sample, not estimated.
 
     Raises:
         ModelError: If the model cannot be read, or the predictions differ.
@@ -49,34 +52,140 @@ def inspect(source: ModelSource, verify: bool | str = False, full: bool = False)
     model = load(source)
     with one_door(f"{name_of(source)} cannot be described"):
         verify_model(model, verify)
-        return _described(model, full)
+        return _described(model, facts_of(model, source, measured), full, verbose)
 
 
-def _described(model: ir.Model, full: bool) -> str:
-    graph = model.graph
-    lines = [f"ai.onnx opset {opset_of(model)}, {len(graph)} nodes", "", "Inputs"]
-    lines += [f"  {_describe(value)}" for value in graph.inputs]
-    lines += ["", "Outputs"]
-    layers = read_layers(model.metadata_props)
-    for value in graph.outputs:
-        logits = probability_head(graph, value)
-        lines.append(f"  {_describe(value)}" + (f"   probabilities; logits: {logits}" if logits else ""))
-        unit = unit_of(graph, value, layers)
-        if is_binary(unit):
-            lines.append(
-                f"    one unit, the {unit} of class 1: label 1 explains it, label 0 its negative; predicted: 1 above "
-                f"{threshold(unit):g}"
-            )
-    explainer = describe(model.metadata_props)
+def inspect_json(source: ModelSource, verify: bool | str = False, *, measured: bool = False) -> str:
+    """The same facts as one JSON object; docs/inspect.md lists its keys. The errors are those of ``inspect``."""
+    return json.dumps(facts(source, verify, measured=measured), indent=2, ensure_ascii=False, default=str)
+
+
+def _described(model: ir.Model, known: dict[str, Any], full: bool, verbose: bool) -> str:
+    lines = [f"ai.onnx opset {known['opset']}, {known['nodes']} nodes", "", "Inputs"]
+    for one in known["inputs"]:
+        said = told(one)
+        lines.append(f"  {_value(one)}" + (f"   {said}" if said else ""))
+    lines += ["", "Outputs", *(line for output in known["outputs"] for line in _output(output))]
+    explainer = known["explainer"]
+    lines += _preprocessing(known["preprocessing"])
+    if explainer is None:
+        lines += _integer_lines(known["made_of_integers"])
+    lines += _feature_lines(known["inputs"]) + _class_lines(known["classes"])
     if explainer is not None:
-        lines += _feature_lines(read_features(model.metadata_props))
-        return "\n".join([*lines, "", "Explainer", *_nested(explainer)])
-    lines += _integer_lines(graph)
-    lines += _feature_lines(read_features(model.metadata_props))
-    lines += ["", "Samples", f"  {_rows(model)}"]
-    lines += place_lines(graph, layers, full)
-    lines += _operator_lines(graph)
-    return "\n".join(lines)
+        return "\n".join([*lines, "", "Explainer", *_nested(explainer), *_command(known)])
+    lines += ["", "Samples", f"  {_samples(known)}"]
+    lines += _landmarks(known) + ([] if known["without_rule"] else _cost(known["cost"]))
+    lines += place_lines(model.graph, read_layers(model.metadata_props), full)
+    if verbose:
+        lines += _operator_lines(known["operators"])
+    elif known["without_rule"]:
+        lines += [
+            "",
+            "NO RULE for these operators on the way from input to output (--verbose lists all operators)",
+        ]
+        lines += [f"  {name}" for name in known["without_rule"]]
+    return "\n".join([*lines, *_command(known)])
+
+
+def _value(one: Mapping[str, Any]) -> str:
+    dims = ", ".join("?" if dim is None else str(dim) for dim in one["shape"] or [])
+    return f"{one['name']}: {one['type']} ({dims})"
+
+
+def _output(output: Mapping[str, Any]) -> list[str]:
+    text = f"  {_value(output)}"
+    if "logits" in output:
+        text += f"   probabilities; logits: {output['logits']}"
+    elif "kind" in output and "unit" not in output:
+        text += f"   {output['kind']}"
+    lines = [text]
+    if unit := output.get("unit"):
+        lines.append(
+            f"    one unit, the {unit} of class 1: label 1 explains it, label 0 its negative; predicted: 1 above "
+            f"{threshold(unit):g}"
+        )
+    return lines
+
+
+def _preprocessing(spec: Mapping[str, Any] | None) -> list[str]:
+    if spec is None:
+        return []
+    size, crop = spec["size"], spec["crop"]
+    steps = [] if spec["resize"] == "none" or size is None else [f"{spec['resize']} to {size[0]} x {size[1]}"]
+    steps += [f"the middle {crop[0]} x {crop[1]}"] if crop else []
+    steps += [f"{spec['order']}, (x * {spec['scale']:.6g} - {_few(spec['mean'])}) / {_few(spec['std'])}"]
+    place = "in the file" if spec["in_graph"] else "expected, not in the file: --preprocess puts it there"
+    return ["", f"Preprocessing of photos ({place})", f"  {', '.join(steps)}"]
+
+
+def _few(numbers: Sequence[float]) -> str:
+    return f"{numbers[0]:.6g}" if len(numbers) == 1 else f"[{', '.join(f'{x:.6g}' for x in numbers)}]"
+
+
+def _class_lines(classes: Sequence[str]) -> list[str]:
+    if not classes:
+        return []
+    some = ", ".join(classes[:6]) + (", ..." if len(classes) > 6 else "")
+    return ["", f"Classes ({len(classes)}, which --targets takes by name)", f"  {some}"]
+
+
+def _samples(known: Mapping[str, Any]) -> str:
+    kind, why = known["samples"]["kind"], known["samples"]["why"]
+    text = f"{_KINDS[kind]}: {why}" if why else _KINDS[kind]
+    if isinstance(known["batch"], int):
+        return f"a fixed batch of {known['batch']}, which cannot be explained: export the model with a free one. {text}"
+    return f"any number in a call; {text}" if known["batch"] == "free" else text
+
+
+def _landmarks(known: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for table in known["embeddings"]:
+        dims = ", ".join("?" if dim is None else str(dim) for dim in table["shape"] or [])
+        of = f"of {table['ids']}" if table["ids"] else "of integers that the model computes"
+        words = "the words: " if table["words"] else ""
+        lines.append(f"  {words}--wrt {table['name']}  ({dims}), an embedding {of}, {table['rows']} rows")
+    if (last := known["last_convolution"]) is not None:
+        dims = ", ".join("?" if dim is None else str(dim) for dim in last["shape"] or [])
+        lines.append(f"  last convolution: {last['name']} ({dims}), which GradCAM and LayerCAM show")
+    return ["", "What to explain beside the inputs", *lines] if lines else []
+
+
+def _cost(cost: Mapping[str, Any] | None) -> list[str]:
+    if cost is None:
+        return [
+            "",
+            "Cost",
+            "  not estimated, as sizes are known in a run alone; --measure runs a drawn sample",
+        ]
+    ratio, gradients = cost["gradient_in_predictions"], cost["default_gradients"]
+    lines = ["", f"Cost ({cost['how']}{'' if cost['how'] == 'measured' else '; --measure runs it'})"]
+    lines.append(
+        f"  a gradient takes {ratio:g} predictions, IntegratedGradients with 50 steps about {ratio * gradients:.0f}"
+    )
+    if "gradient_seconds" in cost:
+        times = [f"{1e3 * cost[name]:.3g} ms" for name in ("prediction_seconds", "gradient_seconds")]
+        lines.append(f"  {times[0]} for a prediction, {times[1]} for a gradient of one sample")
+    if cost.get("memory_bytes"):
+        kept, weights = (_megabytes(cost[name]) for name in ("memory_bytes", "weights_bytes"))
+        lines.append(f"  memory, estimated: {kept} for each sample of a chunk, beside {weights} of weights")
+    if cost["sizes"]:
+        lines.append(f"  with {', '.join(f'{name} = {size}' for name, size in cost['sizes'].items())}")
+    return lines
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.3g} MB" if count >= 1e5 else f"{count / 1e3:.3g} kB"
+
+
+def _command(known: Mapping[str, Any]) -> list[str]:
+    if known["without_rule"]:
+        return []
+    return [
+        "",
+        "Try",
+        f"  {known['command']}",
+        f"    {shlex.split(known['command'])[3]}: {known['command_reads']}",
+    ]
 
 
 def supported_operators() -> str:
@@ -101,19 +210,6 @@ _KINDS = {
 }
 
 
-def _rows(model: ir.Model) -> str:
-    """Whether the rows of the inputs are apart in the float outputs."""
-    graph, opset = model.clone().graph, opset_of(model)
-    free_batch(graph, opset)
-    rows = independence(graph, opset, [value for value in graph.outputs if value.dtype in FLOATS])
-    return f"{_KINDS[rows.kind]}: {rows.why}" if rows.why else _KINDS[rows.kind]
-
-
-def _describe(value: ir.Value) -> str:
-    dims = ", ".join("?" if dim is None else str(dim) for dim in dims_of(value) or [])
-    return f"{value.name}: {value.dtype.name.lower() if value.dtype else 'unknown'} ({dims})"
-
-
 def _nested(entries: Mapping[str, Any], indent: str = "  ") -> list[str]:
     """The entries of an explainer's metadata, a line each."""
     lines = []
@@ -126,56 +222,34 @@ def _nested(entries: Mapping[str, Any], indent: str = "  ") -> list[str]:
     return lines
 
 
-def _integer_lines(graph: ir.Graph) -> list[str]:
-    """The integers that reach each float output, with the float values that are made of them."""
-    found: dict[str, list[str]] = {}
-    for output in graph.outputs:
-        if output.dtype in FLOATS:
-            for code, names in unexplained(graph, output).items():
-                found[code] = list(dict.fromkeys([*found.get(code, []), *names]))
-    if not found:
+def _integer_lines(made: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The integers that reach the outputs, with the float values that are made of them."""
+    if not made:
         return []
+    names: dict[str, list[str]] = {}
+    for one in made:
+        names.setdefault(one["of"], []).append(one["name"])
     lines = ["", "Integers without gradient, and the float values made of them to explain instead (wrt=...)"]
-    return lines + [f"  {code}:  {',  '.join(names)}" for code, names in found.items()]
+    return lines + [f"  {code}:  {',  '.join(values)}" for code, values in names.items()]
 
 
-def _feature_lines(features: Mapping[str, Sequence[str]]) -> list[str]:
+def _feature_lines(inputs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The names of the columns of each input that has some."""
     return [
         line
-        for name, columns in features.items()
+        for one in inputs
+        if "features" in one
         for line in (
             "",
-            f"Features of {name}, by which the columns of tables are matched",
-            f"  {', '.join(columns)}",
+            f"Features of {one['name']}, by which the columns of tables are matched",
+            f"  {', '.join(one['features'])}",
         )
     ]
 
 
-def _on_path(graph: ir.Graph, scores: Sequence[ir.Value], sources: Sequence[ir.Value]) -> list[ir.Node]:
-    """The nodes between sources and scores; inside subgraphs, those between whatever goes in and comes out."""
-    chosen, needed = active_nodes(list(graph), scores, sources)
-    inside = []
-    for node in chosen:
-        captured = [value for value in captures_of(node) if value in needed]
-        for body in subgraphs_of(node):
-            ends = [value for value in body.outputs if is_float(value)]
-            inside += _on_path(body, ends, [*filter(is_float, body.inputs), *captured])
-    return [*chosen, *inside]
-
-
-def _operator_lines(graph: ir.Graph) -> list[str]:
-    sources = [value for value in graph.inputs if value.dtype in FLOATS]
-    scores = [value for value in graph.outputs if value.dtype in FLOATS]
-    counts = Counter(op_name(node) for node in graph.all_nodes())
-    on_path = Counter(op_name(node) for node in _on_path(graph, scores, sources))
+def _operator_lines(operators: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = ["", "Operators (count, on the way from input to output, rule)"]
-    for name, count in sorted(counts.items()):
-        if name in STANDARD:
-            rule = (STANDARD[name].__doc__ or "").splitlines()[0]
-        elif name in NON_DIFFERENTIABLE:
-            rule = "no gradient by nature"
-        else:
-            rule = "NO RULE" + ("" if on_path[name] else ", not needed")
-        lines.append(f"  {count:>5} {on_path[name]:>5}  {name:24} {rule}")
+    for one in operators:
+        rule = one["rule"] or ("NO RULE" + ("" if one["on_path"] else ", not needed"))
+        lines.append(f"  {one['count']:>5} {one['on_path']:>5}  {one['name']:24} {rule}")
     return lines

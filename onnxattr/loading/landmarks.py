@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
@@ -53,7 +54,7 @@ def last_convolution(prepared: Prepared) -> str:
 
 
 def embeddings(prepared: Prepared) -> tuple[str, ...]:
-    """The names of the values (N, T, E) that tables give for integers; the one of the largest table, words, first."""
+    """The names of the values (N, T, E) that tables give for integers; words first, see ``tables_before``."""
     return tuple(
         str(v.name) for v in embeddings_before(prepared.model.graph, prepared.value(prepared.output))
     )
@@ -137,10 +138,57 @@ def _steps(value: ir.Value, found: ir.Value, inside: frozenset[str]) -> int | No
 
 def embeddings_before(graph: ir.Graph, output: ir.Value) -> list[ir.Value]:
     """See ``embeddings``."""
+    return [found.value for found in tables_before(graph, output)]
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A value that a table gives for integers.
+
+    Attributes:
+        value: The value.
+        rows: How many rows the table has.
+        ids: The integer input that it is looked up by; None for integers that the model computes, such as positions.
+    """
+
+    value: ir.Value
+    rows: int
+    ids: str | None
+
+    @property
+    def words(self) -> bool:
+        """Whether the table may be that of words: its ids are an input, and none of positions, kinds or masks."""
+        return self.ids is not None and not _NO_WORDS.search(self.ids)
+
+
+#: Inputs of integers that are no words.
+_NO_WORDS = re.compile(r"pos|type|segment|mask", re.IGNORECASE)
+#: What hands on the ids of words as they are.
+_SAME_IDS = frozenset("Cast Identity Reshape Squeeze Unsqueeze Flatten Transpose Slice Clip Max Min".split())
+
+
+def tables_before(graph: ir.Graph, output: ir.Value) -> list[Lookup]:
+    """The values that tables give for integers on the way to an output: words first, then by the number of rows."""
     reached = reaching(list(graph), output) - {output}
-    found = [(rows, value) for value in first_floats(graph) if (rows := _rows_of_table(value)) is not None]
-    found = [(rows, _from_one_hot(value)) for rows, value in found]
-    return [value for _, value in sorted(found, key=lambda pair: -pair[0]) if value in reached]
+    found = []
+    for value in first_floats(graph):
+        rows, table = _rows_of_table(value), _from_one_hot(value)
+        if rows is not None and table in reached:
+            found.append(Lookup(table, rows, _ids_of(graph, value)))
+    return sorted(found, key=lambda lookup: (not lookup.words, -lookup.rows))
+
+
+def _ids_of(graph: ir.Graph, value: ir.Value) -> str | None:
+    """The integer input that a value is looked up by, as it is; None for integers that the model computes."""
+    node = value.producer()
+    while node is not None and node.op_type in ("DequantizeLinear", "Cast", "Identity"):
+        node = node.inputs[0].producer() if node.inputs[0] is not None else None
+    if node is None:
+        return None
+    ids = node.inputs[1 if node.op_type.startswith("Gather") else 0]
+    while ids is not None and (before := ids.producer()) is not None and before.op_type in _SAME_IDS:
+        ids = before.inputs[0]
+    return str(ids.name) if ids is not None and ids in graph.inputs else None
 
 
 def _rows_of_table(value: ir.Value) -> int | None:

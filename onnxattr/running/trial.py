@@ -96,7 +96,7 @@ def _own_run(
         model = Session(prepared.proto(), providers, prepared.folder)
     except ModelError as error:
         return None, f"the model itself does not load ({error})"
-    for feeds in _draws(prepared, sizes):
+    for feeds in draws(prepared, sizes):
         try:
             return (feeds, model.run(feeds)[0], model), ""
         except ModelError as error:
@@ -104,7 +104,7 @@ def _own_run(
     return None, f"the model itself refuses every input that was drawn ({refused})"
 
 
-def _draws(prepared: Prepared, sizes: Mapping[str, int]) -> Iterator[Feeds]:
+def draws(prepared: Prepared, sizes: Mapping[str, int]) -> Iterator[Feeds]:
     """One row of numbers for every input, with unknown sizes of all lengths."""
     inputs, spec = prepared.inputs, prepared.preprocessing
     pixels = spec.name if spec is not None and spec.in_graph else None

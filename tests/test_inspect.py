@@ -1,0 +1,187 @@
+"""What ``onnxattr inspect`` says is true of the model, and the command that it tells works as it stands."""
+
+import json
+import re
+import shlex
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto
+from small_models import build, cnn_nhwc, embedding, mlp, node, random, two_inputs
+
+from models import digits, emotion, gunpoint, tabular
+from onnxattr import GradientInput
+from onnxattr.cli import main
+from onnxattr.inspection import facts, inspect
+from onnxattr.loading.landmarks import embeddings
+from onnxattr.loading.prepared import prepare
+
+INT64 = TensorProto.INT64
+
+
+IDS = ("token_type_ids", "attention_mask", "position_ids", "input_ids")
+
+
+def words():
+    """Ids of words, kinds, a mask and positions, whose table is larger than that of the words."""
+    nodes = [
+        node("Gather", ["kind_table", "token_type_ids"], ["kinds"]),
+        node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        node("Gather", ["place_table", "position_ids"], ["placed"]),
+        node("Gather", ["word_table", "input_ids"], ["words"]), node("Add", ["words", "kinds"], ["sum"]),
+        node("Add", ["sum", "placed"], ["embedded"]), node("Unsqueeze", ["mask", "last"], ["mask3"]),
+        node("Mul", ["embedded", "mask3"], ["masked"]), node("Tanh", ["masked"], ["squashed"]),
+        node("ReduceMean", ["squashed", "axis"], ["mean"], keepdims=0), node("MatMul", ["mean", "w"], ["logits"]),
+    ]  # fmt: skip
+    tables = {
+        "kind_table": random(0, 2, 6),
+        "place_table": random(1, 300, 6),
+        "word_table": random(2, 100, 6),
+    }
+    others = {"axis": np.array([1]), "last": np.array([2]), "w": random(3, 6, 3)}
+    inputs = {name: (["N", "T"], INT64) for name in IDS}
+    return build(nodes, inputs, {"logits": ["N", 3]}, tables | others)
+
+
+def test_words_come_first_however_large_other_tables_are():
+    found = facts(words())["embeddings"]
+    assert [(one["name"], one["rows"], one["ids"], one["words"]) for one in found] == [
+        ("words", 100, "input_ids", True),
+        ("placed", 300, "position_ids", False),
+        ("kinds", 2, "token_type_ids", False),
+    ]
+    assert "beside the inputs\n  the words: --wrt words  (N, T" in inspect(words())
+    assert prepare(words(), wrt=embeddings).asked == ("words", "placed", "kinds")
+
+
+def test_words_come_first_after_the_optimiser(tmp_path):
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "o.onnx")
+    ort.InferenceSession(words().SerializeToString(), options, providers=["CPUExecutionProvider"])
+    assert facts(tmp_path / "o.onnx")["embeddings"][0]["name"] == "words"
+
+
+def ids_and_floats():
+    nodes = [node("Gather", ["table", "ids"], ["e"]), node("Flatten", ["e"], ["flat"])]
+    nodes += [node("Concat", ["flat", "x"], ["all"], axis=1), node("MatMul", ["all", "w"], ["y"])]
+    inputs = {"x": ["N", 2], "ids": (["N", 4], INT64)}
+    return build(nodes, inputs, {"y": ["N", 3]}, {"table": random(0, 9, 5), "w": random(1, 22, 3)})
+
+
+SMALL = {
+    "table": (mlp().model, {"x": np.ones((2, 6), np.float32)}),
+    "probabilities": (mlp(head="Softmax").model, None),
+    "images": (cnn_nhwc().model, None),
+    "ids": (embedding().model, None),
+    "several inputs": (two_inputs().model, None),
+    "words": (
+        words(),
+        {n: np.ones((2, 5), np.int64) for n in IDS},
+    ),
+    "floats and ids": (
+        ids_and_floats(),
+        {"x": np.ones((2, 2), np.float32), "ids": np.ones((2, 4), np.int64)},
+    ),
+    "digits": (onnx.load(digits.ONNX_FILE), None),
+    "emotion": (onnx.load(emotion.ONNX_FILE), None),
+    "series": (onnx.load(gunpoint.ONNX_FILE), None),
+    "tumours": (onnx.load(tabular.ONNX_FILE), None),
+}
+
+
+def feeds_of(found, given):
+    """Two samples for each input."""
+    if given is not None:
+        return given
+    rng = np.random.default_rng(0)
+    feeds = {}
+    for one in found["inputs"]:
+        shape = [2 if not axis else dim for axis, dim in enumerate(one["shape"])]
+        feeds[one["name"]] = (
+            np.ones(shape, np.int64) if "int" in one["type"] else rng.random(shape, np.float32)
+        )
+    return feeds
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", SMALL)
+def test_the_command_works_as_it_stands(name, tmp_path, monkeypatch, capsys):
+    """Also for the explainer that the same options export."""
+    monkeypatch.chdir(tmp_path)
+    model, given = SMALL[name]
+    onnx.save(model, "a model.onnx")
+    found = facts("a model.onnx")
+    command, file = shlex.split(found["command"]), shlex.split(found["command"])[3]
+    feeds = feeds_of(found, given)
+    np.savez(file, **feeds) if file.endswith(".npz") else np.save(file, next(iter(feeds.values())))
+    assert command[:3] == ["onnxattr", "explain", "a model.onnx"]
+    assert main(command[1:]) == 0, capsys.readouterr().err
+    assert f"Try\n  {found['command']}\n    {file}: " in inspect("a model.onnx")
+    options = command[4 : command.index("-o")]
+    assert main(["export", "a model.onnx", *options, "-o", "e.onnx"]) == 0
+    assert main(shlex.split(facts("e.onnx")["command"])[1:]) == 0, capsys.readouterr().err
+
+
+def test_facts_of_an_image_model(capsys):
+    assert main(["inspect", str(digits.ONNX_FILE), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (image,), (output,) = found["inputs"], found["outputs"]
+    assert image == {
+        "name": "image", "type": "float", "shape": ["N", 28, 28, 1], "kind": "image", "layout": "NHWC", "height": 28,
+        "width": 28, "channels": 1,
+    }  # fmt: skip
+    assert (output["kind"], output["logits"]) == ("probabilities", "logits")
+    assert (found["batch"], found["explained"], found["without_rule"]) == ("free", ["image"], [])
+    assert found["last_convolution"]["shape"] == ["N", 14, 14, 32]
+    assert found["cost"]["how"] == "estimated"
+    text = inspect(digits.ONNX_FILE)
+    assert "image of 28 x 28 pixels, grey, NHWC" in text
+    assert "Operators" not in text
+    assert "Operators" in inspect(digits.ONNX_FILE, verbose=True)
+
+
+def test_the_keys_are_those_of_the_docs():
+    documented = (digits.ONNX_FILE.parents[1] / "docs" / "inspect.md").read_text().split("| key |")[1]
+    keys = {key for line in documented.splitlines()[2:] for key in re.findall(r"`(\w+)`", line.split("|")[1])}
+    assert keys == facts(digits.ONNX_FILE).keys()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_cost():
+    """Multiplications of a chain of products are counted; what is measured is the time of a gradient."""
+    nodes = [node("MatMul", ["x", "a"], ["h"]), node("MatMul", ["h", "b"], ["y"])]
+    model = build(
+        nodes, {"x": ["N", 100]}, {"y": ["N", 50]}, {"a": random(0, 100, 200), "b": random(1, 200, 50)}
+    )
+    cost = facts(model)["cost"]
+    assert cost["multiplications"] == 100 * 200 + 200 * 50
+    assert (cost["gradient_in_predictions"], cost["how"]) == (2.0, "estimated")
+    assert cost["memory_bytes"] == 4 * (200 + 50)
+    assert cost["weights_bytes"] == 4 * (100 * 200 + 200 * 50)
+    measured = facts(model, measured=True)["cost"]
+    assert measured["how"] == "measured"
+    assert measured["gradient_seconds"] > 0
+    assert measured["memory_bytes"] == cost["memory_bytes"]
+    assert "ms for a prediction" in inspect(model, measured=True)
+
+
+BATCHES = {
+    "free": (["N", 3], "free", "any number in a call"),
+    "one": ([1, 3], "free", "any number in a call"),
+    "fixed": ([4, 3], "free", "any number in a call"),
+}
+
+
+@pytest.mark.parametrize("case", BATCHES)
+def test_batch(case):
+    shape, batch, says = BATCHES[case]
+    model = build([node("Tanh", ["x"], ["y"])], {"x": shape}, {"y": shape})
+    found = facts(model)
+    x = np.ones((2, 3), np.float32)
+    assert GradientInput(model).explain(x).shape == (2, 3)
+    if found["samples"]["kind"] != "single":
+        assert found["batch"] == batch
+        assert says in inspect(model)
