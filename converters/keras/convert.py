@@ -21,6 +21,7 @@ from . import check as keras_check
 from . import loading as keras_loading
 from .inputs import ModelInputs, model_inputs
 from .layers import KerasLayerTable
+from .meaning import describe
 from .recurrent import RecurrentLayers
 from .recurrent_ops import recurrent_handlers
 from .steps import steps_within
@@ -100,6 +101,7 @@ def to_onnx(
         with steps_within(run=True):
             keras_check.check(converted, model, inputs, traced, sample)
     _warn_of_loops(converted, model)
+    describe(converted, model)
     detach_views(converted)
     if names and len(inputs.names) == 1:
         features = features_text({inputs.names[0]: [str(name) for name in names]})

@@ -13,6 +13,8 @@ from onnxattr.loading.class_names import KEY as CLASS_NAMES_KEY
 from onnxattr.loading.class_names import class_names_text
 from onnxattr.loading.features import KEY as FEATURES_KEY
 from onnxattr.loading.features import features_text
+from onnxattr.loading.meaning import KEY as MEANING_KEY
+from onnxattr.loading.meaning import InputMeaning, Meaning, OutputMeaning
 
 from ..common import graph_edit, onnx_model
 from ..common.verify import TOLERANCE, Session, values
@@ -23,6 +25,7 @@ from .steps import chosen_last, steps_of
 
 _OPSETS = range(13, 23)
 _INPUT = "X"
+_KINDS = {"probabilities": "probabilities", "variable": "value"}
 # What float32 makes of badly scaled features stays below this part of the largest value.
 _ROUNDING = 1e-2
 
@@ -81,6 +84,13 @@ def to_onnx(
         onnx_model.set_property(converted, FEATURES_KEY, features_text({_INPUT: names}))
     if (classes := getattr(estimator, "classes_", None)) is not None and np.ndim(classes) == 1:
         onnx_model.set_property(converted, CLASS_NAMES_KEY, class_names_text(classes))
+    outputs = {
+        value.name: OutputMeaning(_KINDS[value.name])
+        for value in converted.graph.output
+        if value.name in _KINDS
+    }
+    meaning = Meaning({_INPUT: InputMeaning("table")}, outputs)
+    onnx_model.set_property(converted, MEANING_KEY, meaning.text())
     onnx_model.set_versions(converted, opset, ("skl2onnx", "scikit-learn"))
     if path is not None:
         write(converted, path)

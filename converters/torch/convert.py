@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -11,6 +12,12 @@ import onnx
 
 from onnxattr.errors import ConversionError
 from onnxattr.files import check_output, write
+from onnxattr.loading.class_names import KEY as CLASS_NAMES_KEY
+from onnxattr.loading.class_names import class_names_text
+from onnxattr.loading.front import fitted
+from onnxattr.loading.load import load
+from onnxattr.loading.preprocessing import KEY as PREPROCESSING_KEY
+from onnxattr.loading.preprocessing_files import preprocessing_of
 
 from ..common import layer_rows, onnx_model
 from ..common.verify import TOLERANCE, TOLERANCE_FLOAT16, Session, difference
@@ -30,6 +37,7 @@ def to_onnx(
     verify: bool = True,
     dynamic_batch: bool = True,
     keep_layers: str | Iterable[str] = (),
+    weights: Any = None,
 ) -> onnx.ModelProto:
     """Convert a PyTorch module to ONNX and check the result against it.
 
@@ -48,6 +56,8 @@ def to_onnx(
             fixed to those of the examples.
         keep_layers: Paths of submodules whose output must be a value of the graph even if that keeps the exporter
             from folding a normalisation into them; "all" for every one.
+        weights: The weights of torchvision that the module was made with, such as `ResNet50_Weights.DEFAULT`: the names
+            of their classes, and the preprocessing that their `transforms()` do, are kept in the metadata.
 
     Returns:
         The ONNX model.
@@ -85,6 +95,8 @@ def to_onnx(
         if verify:
             _check(torch, converted, run, examples, dynamic_batch)
         _write_layers(torch, exported, None if program else module, examples)
+    if weights is not None:
+        _describe(converted, weights)
     onnx_model.set_versions(converted, opset, ("torch", "onnxscript"))
     if path is not None:
         write(converted, path)
@@ -157,3 +169,11 @@ def _random(torch: Any, generator: np.random.Generator, example: Any, rows: int 
         return torch.as_tensor(generator.normal(size=shape)).to(example.dtype)
     low, high = int(example.min()), int(example.max())
     return torch.as_tensor(generator.integers(low, high + 1, size=shape)).to(example.dtype)
+
+
+def _describe(converted: onnx.ModelProto, weights: Any) -> None:
+    """Write the names of classes and the preprocessing of torchvision's weights into the metadata."""
+    spec = replace(preprocessing_of(weights.transforms()), source=f"torchvision {weights}")
+    onnx_model.set_property(converted, PREPROCESSING_KEY, fitted(spec, load(converted)).text())
+    if (names := weights.meta.get("categories")) is not None:
+        onnx_model.set_property(converted, CLASS_NAMES_KEY, class_names_text(names))

@@ -86,7 +86,7 @@ class Attribution(Parameters, Options, AboutModel, ABC):
 
     def __post_init__(self, model: ModelSource) -> None:
         self._check_parameters()
-        spec = None if self.preprocess is None else preprocessing_of(self.preprocess)
+        spec = self.preprocess if self.preprocess in (None, "model") else preprocessing_of(self.preprocess)
         names = None if self.labels is None else labels_of(self.labels)
         with one_door(f"{name_of(model)} cannot be converted"):
             source = converted(model, self.sample)

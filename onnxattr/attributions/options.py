@@ -62,7 +62,8 @@ class Options:
             attributions as they are up to rounding.
         preprocess: What is put in front of the model's image input, which then takes pixels of 0 to 255, RGB, of any
             size: "imagenet", "keras-tf", "keras-caffe", "keras-torch", "0..1", "-1..1" or "0..255"; a JSON file or a
-            dict; torchvision's ``weights.transforms()``; see docs/preprocessing.md. None for nothing.
+            dict; torchvision's ``weights.transforms()``; "model" for what the model's file says that it expects; see
+            docs/preprocessing.md. None for nothing.
         attributions_at: With preprocessing in front, "pixels": the pixels given are explained, and baselines and noise
             are in units of 0 to 255; "input": the model's own input, and its units. None for pixels, or what the
             model's file says.

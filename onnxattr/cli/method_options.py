@@ -73,7 +73,7 @@ def add_preprocessing(parser: argparse.ArgumentParser) -> None:
         "--preprocess",
         metavar="NAME|FILE.json",
         help=f"put preprocessing in front, so that photos go in as they are: {', '.join(PRESETS)}, or a JSON file, "
-        "Hugging Face's and timm's included",
+        "Hugging Face's and timm's included; model for what the model's file says that it expects",
     )
     parser.add_argument(
         "--attributions-at",

@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.errors import one_door
-from onnxattr.loading.front import OLDEST_OPSET, fitted, put_in_front
+from onnxattr.loading.front import OLDEST_OPSET, expected, fitted, put_in_front
 from onnxattr.loading.label_files import labels_of, store_labels
 from onnxattr.loading.load import load
 from onnxattr.loading.passes.old_operators import default_opset
@@ -35,14 +35,15 @@ def annotated(
         ModelError: If the model cannot be read.
         ParameterError: If the preprocessing or the names do not fit it.
     """
-    spec = None if preprocess is None else preprocessing_of(preprocess)
-    if spec is not None and attributions_at is not None:
-        spec = replace(spec, attributions_at=attributions_at)
+    spec = None if preprocess in (None, "model") else preprocessing_of(preprocess)
     names = None if labels is None else labels_of(labels)
     with one_door(f"{name_of(source)} cannot be prepared"):
         proto = read_model(source).proto
         typed = load(source)
         model = typed if default_opset(proto) < OLDEST_OPSET else ir.serde.deserialize_model(proto)
+        spec = expected(typed) if preprocess == "model" else spec
+        if spec is not None and attributions_at is not None:
+            spec = replace(spec, attributions_at=attributions_at)
         if spec is not None:
             put_in_front(model, fitted(spec, typed), as_bytes=True)
         if names is not None:

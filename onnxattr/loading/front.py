@@ -23,6 +23,21 @@ OLDEST_OPSET = 15
 _FLOAT = ir.DataType.FLOAT
 
 
+def expected(model: ir.Model) -> Preprocessing:
+    """The preprocessing that a model's file says that it expects.
+
+    Raises:
+        ParameterError: If it does not say.
+    """
+    spec = read_preprocessing(model.metadata_props)
+    if spec is None:
+        raise ParameterError(
+            "preprocess='model': the model's file does not say what preprocessing it expects; name it, or describe it "
+            "in a JSON file."
+        )
+    return spec
+
+
 def fitted(preprocessing: Preprocessing, model: ir.Model) -> Preprocessing:
     """A preprocessing with all that it leaves open as the model's image input wants it.
 

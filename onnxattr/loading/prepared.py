@@ -22,7 +22,7 @@ from onnxattr.loading.class_names import read_class_names
 from onnxattr.loading.explained import find_explained, float_inputs
 from onnxattr.loading.features import read_features
 from onnxattr.loading.free_batch import free_batch
-from onnxattr.loading.front import fitted, put_in_front
+from onnxattr.loading.front import expected, fitted, put_in_front
 from onnxattr.loading.heads import NUMBER, unit_of
 from onnxattr.loading.label_files import store_labels
 from onnxattr.loading.layers import Layer, read_layers
@@ -175,7 +175,7 @@ def prepare(
     outputs: Outputs = None,
     neuron: int | Sequence[int] | None = None,
     rules: RuleTable = STANDARD,
-    preprocess: Preprocessing | None = None,
+    preprocess: Preprocessing | str | None = None,
     attributions_at: str | None = None,
     labels: Sequence[str] | None = None,
 ) -> Prepared:
@@ -195,7 +195,7 @@ def prepare(
             for all of floats, for an operator that computes with them.
         neuron: The unit or channel of the output that is explained in its place, see ``neurons.neuron_of``.
         rules: The rule table that the model is going to be differentiated with, see ``load``.
-        preprocess: What is put in front of the model's image input.
+        preprocess: What is put in front of the model's image input; "model" for what its file says that it expects.
         attributions_at: "pixels" or "input": whether pixels are explained, or the model's own input, unless ``wrt``
             says so; None for what ``preprocess``, or the model's file, says.
         labels: The names of the classes; None for those that the model's file has.
@@ -212,7 +212,8 @@ def prepare(
             store_labels(model, labels)
         if preprocess is not None:
             verify_model(model, verify)
-            put_in_front(model, fitted(preprocess, model))
+            spec = expected(model) if isinstance(preprocess, str) else preprocess
+            put_in_front(model, fitted(spec, model))
         image = _explained_image(model, wrt, attributions_at)
         wrt = image if wrt is None else wrt
         prepared = _cut(model, output_layer, wrt, precision, operator, outputs, neuron, rules)
