@@ -11,7 +11,7 @@ from onnxattr.moved import MOVED
 ROOT = Path(__file__).parents[1]
 #: From the top down: a module imports from its own room and from those after it alone.
 ROOMS = (
-    "cli metrics inspection testing attributions converters running inputs compile scores loading decompositions "
+    "cli bulk metrics inspection testing attributions converters running inputs compile scores loading decompositions "
     "autodiff graph results plots session files errors moved without_sympy"
 ).split()
 

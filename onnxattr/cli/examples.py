@@ -22,6 +22,7 @@ EXAMPLES = {
         "onnxattr explain explainer.onnx photos/ --picture sheet.png -o maps.npz",
         "onnxattr explain explainer.onnx rows.csv -o maps.csv",
         "onnxattr explain model.onnx images.npy --method SmoothGrad -o maps.npy --picture why.png",
+        "onnxattr explain explainer.onnx rows/ -o maps/",
         "onnxattr explain model.onnx images.npy --output-layer logits --targets 281 -o maps.npy",
     ),
     "evaluate": (

@@ -13,6 +13,7 @@ import numpy as np
 
 from onnxattr import plots
 from onnxattr.attributions.base import Attribution
+from onnxattr.cli import bulk_options
 from onnxattr.cli.console import written
 from onnxattr.cli.examples import command
 from onnxattr.cli.guesses import lines
@@ -48,7 +49,9 @@ def add_to(commands: Any) -> None:
         "-o",
         "--output",
         help="what the suffix says: .npy, .npz (several values, or photos of several sizes), .csv (tables), .json, "
-        ".html, .png, .svg or .pdf; photos alone need none: a picture is written beside each, photo.why.png",
+        ".html, .png, .svg or .pdf; photos alone need none: a picture is written beside each, photo.why.png; a folder "
+        "(out/) gets a file for each input file, of folders inside folders and Parquet files too, and a job that was "
+        "ended goes on where it was",
     )
     explain.add_argument(
         "--targets",
@@ -63,21 +66,36 @@ def add_to(commands: Any) -> None:
         action="store_true",
         help="exit with 0 although results are NaN or infinite, not with 3",
     )
+    bulk_options.add_to(explain)
     explain.set_defaults(run=_explain)
 
 
 def _explainer(options: argparse.Namespace) -> Explainer:
     """The explainer that the model's file is."""
+    _check_options_of_explainer(options)
+    return load(options.model, seed=options.seed or 0)
+
+
+def _check_options_of_explainer(options: argparse.Namespace) -> None:
     given = [name for name in ("method", "wrt", *PARAMETERS) if getattr(options, name) is not None]
     if set(given) - {"seed"}:
         raise ParameterError(
             f"{options.model} is an explainer, whose method and parameters are fixed, but for the seed: "
             f"leave out {', '.join('--' + name.replace('_', '-') for name in given)}, or give the model itself."
         )
-    return load(options.model, seed=options.seed or 0)
+
+
+def _path_of_explainer(options: argparse.Namespace) -> str | None:
+    """The model's file if it is an explainer, whose options are checked."""
+    if not is_explainer(options.model):
+        return None
+    _check_options_of_explainer(options)
+    return str(options.model)
 
 
 def _explain(options: argparse.Namespace) -> str:
+    if bulk_options.is_job(options):
+        return bulk_options.run(options, _path_of_explainer(options) or method_of(options))
     files = files_in(options.inputs)
     photos = kind_of(files[0]) in ("photo", "sound")
     beside = _check_wanted(options, files)

@@ -40,7 +40,7 @@ def read_photo(photo: Any, channels: int = 3) -> np.ndarray:
     are scaled to 8.
 
     Args:
-        photo: A path, or an image of Pillow.
+        photo: A path, an image of Pillow, or a file that is open for reading and has a name.
         channels: 1 for grey (0.299 R + 0.587 G + 0.114 B), 3 for red, green and blue, 4 with opacity.
 
     Returns:
@@ -59,7 +59,9 @@ def read_photo(photo: Any, channels: int = 3) -> np.ndarray:
 
 def _named(photo: Any) -> str:
     """What a photo is called in messages."""
-    return (getattr(photo, "filename", "") or "The image") if is_picture(photo) else os.fspath(photo)
+    if is_picture(photo):
+        return getattr(photo, "filename", "") or "The image"
+    return str(photo.name) if hasattr(photo, "read") else os.fspath(photo)
 
 
 @contextmanager
@@ -78,7 +80,7 @@ def _opened(photo: Any) -> Iterator[Image]:
             _check(photo, name)
             yield photo
         return
-    if not os.path.isfile(photo):
+    if not hasattr(photo, "read") and not os.path.isfile(photo):
         raise ShapeError(f"{name}: there is no such file.")
     with _told(name), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # _check refuses those

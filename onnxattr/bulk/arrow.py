@@ -1,0 +1,119 @@
+"""PyArrow, which is an extra, and arrays of its columns."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnxattr.errors import RuntimeMissingError, ShapeError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def pyarrow_module() -> Any:
+    """PyArrow.
+
+    Raises:
+        RuntimeMissingError: If it is not installed.
+    """
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise RuntimeMissingError(
+            "Arrow batches and Parquet files need PyArrow: pip install onnxattr[bulk] (or pip install pyarrow)."
+        ) from error
+    return pyarrow
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a column has an array in each row."""
+    types = pyarrow_module().types
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def holds_files(kind: pa.DataType) -> bool:
+    """Whether a column has the content of a file in each row: bytes, or an object of bytes and path."""
+    types = pyarrow_module().types
+    if types.is_struct(kind):
+        return bool(any(field.name == "bytes" and holds_files(field.type) for field in kind))
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def is_array(kind: pa.DataType) -> bool:
+    """Whether each row of a column is a sample of its own: an array, a tensor, or a picture's file."""
+    return is_list(storage(kind)) or holds_files(kind)
+
+
+def storage(kind: pa.DataType) -> pa.DataType:
+    """The type that an extension type is stored as; others as they are."""
+    while hasattr(kind, "storage_type"):
+        kind = kind.storage_type
+    return kind
+
+
+def whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """A column in one piece, without extension types."""
+    array = column.combine_chunks() if hasattr(column, "chunks") else column
+    if hasattr(array, "chunks"):  # what has no rows stays in chunks
+        array = pyarrow_module().array([], array.type)
+    while hasattr(array, "storage"):
+        array = array.storage
+    return array
+
+
+def numbers(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray:
+    """A column of numbers, or of arrays of one shape, (rows, ...). Missing numbers are NaN.
+
+    Raises:
+        ShapeError: If a row is missing, rows differ in shape, or hold no numbers: names the column.
+    """
+    array, shape = whole(column), [len(column)]
+    while is_list(array.type):
+        if array.null_count:
+            raise ShapeError(f"Column {name!r}: row {_first_null(array)} is null; expected an array.")
+        if hasattr(array.type, "list_size"):
+            size = array.type.list_size
+            array = array.flatten()
+        else:
+            lengths = np.diff(array.offsets.to_numpy())
+            size = int(lengths[0]) if len(lengths) else 0
+            if odd := np.flatnonzero(lengths != size).tolist():
+                raise ShapeError(
+                    f"Column {name!r}: the arrays have different lengths, {size} and {int(lengths[odd[0]])}."
+                )
+            array = array.flatten()
+        shape.append(size)
+    types = pyarrow_module().types
+    kind = array.type
+    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+        raise ShapeError(f"Column {name!r} holds {kind}; expected numbers, or arrays of numbers.")
+    return np.asarray(array.to_numpy(zero_copy_only=False)).reshape(shape)
+
+
+def files(column: pa.ChunkedArray | pa.Array, name: str) -> list[Any]:
+    """The files that a column holds, open for reading.
+
+    Raises:
+        ShapeError: If a row is null.
+    """
+    array = whole(column)
+    if hasattr(array.type, "names") or pyarrow_module().types.is_struct(array.type):
+        array = array.field("bytes")
+    if array.null_count:
+        raise ShapeError(f"Column {name!r}: row {_first_null(array)} is null; expected the bytes of a file.")
+    return [_file(content, f"column {name!r}, row {row}") for row, content in enumerate(array.to_pylist())]
+
+
+def _file(content: bytes, name: str) -> io.BytesIO:
+    file = io.BytesIO(content)
+    file.name = name
+    return file
+
+
+def _first_null(array: pa.Array) -> int:
+    nulls: Sequence[bool] = array.is_null().to_pylist()
+    return nulls.index(True)

@@ -1,0 +1,145 @@
+"""Which columns of a table go into a model, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.bulk import arrow
+from onnxattr.errors import ParameterError, ShapeError
+from onnxattr.graph.values import dims_of
+from onnxattr.inputs.photos import read_photo
+from onnxattr.inputs.pixels import pixel_input
+from onnxattr.loading.prepared import Prepared
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_LISTED = 12
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """What goes into each input: one column of arrays, or columns of numbers side by side.
+
+    Attributes:
+        columns: Names of columns by input; a single one for a column of arrays, or of numbers for an input (N,).
+        named: Whether the columns are the model's features, which are matched by name.
+    """
+
+    columns: Mapping[str, tuple[str, ...]]
+    named: bool = False
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """All columns that are fed."""
+        return tuple(name for names in self.columns.values() for name in names)
+
+
+def feeding_of(schema: pa.Schema, prepared: Prepared, column: str | Mapping[str, str] | None) -> Feeding:
+    """Finds the columns that a model takes.
+
+    In this order: the columns that are named; those called as the model's features; those called as its inputs; for a
+    model of one input the only column of arrays, tensors or pictures.
+
+    Args:
+        schema: The table's.
+        prepared: The model.
+        column: The name of the column, or names by input; None to find them.
+
+    Raises:
+        ParameterError: If a named column or input does not exist.
+        ShapeError: If no columns fit.
+    """
+    inputs = [str(value.name) for value in prepared.inputs]
+    if column is not None:
+        return _given(schema, inputs, column)
+    features = {name: prepared.features[name] for name in inputs if prepared.features.get(name)}
+    wanted = {name: tuple(features.get(name, (name,))) for name in inputs}
+    if all(name in schema.names for names in wanted.values() for name in names):
+        return Feeding(wanted, named=bool(features))
+    arrays = [field.name for field in schema if arrow.is_array(field.type)]
+    if len(inputs) == 1 and len(arrays) == 1:
+        return Feeding({inputs[0]: (arrays[0],)})
+    missing = [name for names in wanted.values() for name in names if name not in schema.names]
+    raise ShapeError(
+        f"The columns {_few(schema.names)} do not tell what the model takes: there is no column {_few(missing)}, and "
+        f"{len(arrays)} columns hold arrays. Name it: column='NAME' (--column NAME), or by input a dict."
+    )
+
+
+def _given(schema: pa.Schema, inputs: Sequence[str], column: str | Mapping[str, str]) -> Feeding:
+    if isinstance(column, str):
+        if len(inputs) > 1:
+            raise ParameterError(
+                f"column={column!r}: the model has {len(inputs)} inputs; give a dict of columns by input, "
+                f"{_few(inputs)}."
+            )
+        column = {inputs[0]: column}
+    if odd := [name for name in (*column, *inputs) if name not in inputs or name not in column]:
+        raise ParameterError(
+            f"column={dict(column)!r}: {odd[0]!r}; expected a column for each of {_few(inputs)}."
+        )
+    if missing := [name for name in column.values() if name not in schema.names]:
+        raise ParameterError(f"There is no column {missing[0]!r}; the table has {_few(schema.names)}.")
+    return Feeding({name: (own,) for name, own in column.items()})
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:_LISTED])) + (", ..." if len(names) > _LISTED else "")
+
+
+def batches_of(table: pa.Table, feeding: Feeding, prepared: Prepared) -> list[tuple[int, Any]]:
+    """What ``explain`` takes, in runs of rows that have one shape: (number of rows, inputs).
+
+    Raises:
+        ShapeError: If a column does not fit its input.
+    """
+    if feeding.named and len(feeding.columns) == 1:
+        return [(len(table), table.select(feeding.used))]
+    arrays = {value: _array(table, feeding.columns[str(value.name)], value) for value in prepared.inputs
+              if not _pictures(table, feeding.columns[str(value.name)])}  # fmt: skip
+    if len(arrays) == len(prepared.inputs):
+        return [(len(table), {str(value.name): array for value, array in arrays.items()})]
+    if len(prepared.inputs) > 1:
+        raise ShapeError("Pictures in a column are read for models of one input.")
+    return _photos(table, next(iter(feeding.columns.values()))[0], prepared)
+
+
+def _pictures(table: pa.Table, names: Sequence[str]) -> bool:
+    return len(names) == 1 and arrow.holds_files(table.schema.field(names[0]).type)
+
+
+def _photos(table: pa.Table, name: str, prepared: Prepared) -> list[tuple[int, Any]]:
+    taken = pixel_input(prepared)
+    runs: list[list[np.ndarray]] = []
+    for file in arrow.files(table.column(name), name):
+        array = taken.array(read_photo(file, taken.channels), file.name)
+        if not runs or runs[-1][0].shape != array.shape:
+            runs.append([])
+        runs[-1].append(array)
+    return [(len(run), np.concatenate(run)) for run in runs]
+
+
+def _array(table: pa.Table, names: Sequence[str], value: ir.Value) -> np.ndarray:
+    """The array for an input; flat arrays get the shape of a sample."""
+    columns = [arrow.numbers(table.column(name), name) for name in names]
+    dims = (dims_of(value) or [None])[1:]
+    if len(columns) > 1:
+        return np.stack(columns, axis=1)
+    (array,) = columns
+    if array.ndim - 1 == len(dims):
+        return array
+    known = [size for size in dims if isinstance(size, int)]
+    free = len(dims) - len(known)
+    size, rest = int(np.prod(array.shape[1:])), int(np.prod(known))
+    if free > 1 or (free == 0 and size != rest) or (free and (rest == 0 or size % rest)):
+        raise ShapeError(
+            f"Column {names[0]!r} has arrays of the shape {list(array.shape[1:])}; the input {value.name!r} takes "
+            f"{[d if isinstance(d, int) else '?' for d in dims]}."
+        )
+    return array.reshape(len(array), *(d if isinstance(d, int) else size // rest for d in dims))

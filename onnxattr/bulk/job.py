@@ -1,0 +1,150 @@
+"""A job over folders: one output file for each input file, whole or not there, so that it resumes where it ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from onnxattr.bulk.mapping import CHUNK
+from onnxattr.bulk.signature import check_signature
+from onnxattr.bulk.work import Task, Worker, tasks_of
+from onnxattr.errors import ParameterError
+from onnxattr.files import AnyPath
+from onnxattr.results.writing import SUFFIXES
+
+ENGINES = ("plain", "ray")
+
+
+@dataclass
+class Report:
+    """What a job did.
+
+    Attributes:
+        written: Output files of this run.
+        skipped: Output files that were there already.
+        failed: By input file what was wrong with it; the other files are done.
+        samples: How many samples were explained in this run.
+    """
+
+    written: list[Path] = field(default_factory=list)
+    skipped: list[Path] = field(default_factory=list)
+    failed: dict[Path, str] = field(default_factory=dict)
+    samples: int = 0
+
+
+def explain_folder(
+    explainer: Any,
+    inputs: AnyPath | Iterable[AnyPath],
+    out: AnyPath,
+    *,
+    form: str | None = None,
+    column: str | Mapping[str, str] | None = None,
+    targets: int | str | None = None,
+    target_column: str | None = None,
+    keep: str | Sequence[str] = "others",
+    chunk: int = CHUNK,
+    seed: int = 0,
+    engine: str = "plain",
+    address: str | None = None,
+    overwrite: bool = False,
+    check_finite: str = "warn",
+    progress: bool | None = None,
+) -> Report:
+    """Explains all files of folders, those of folders inside too, into a folder of the same structure.
+
+    Each output file appears under its name when it is whole. A file whose output is there already and not older than
+    the file itself is skipped, so a job that was ended, by whatever, goes on where it was when it is started again.
+    ``out`` remembers the explainer and the parameters in ``.onnxattr-job.json``; others are refused there.
+
+    Args:
+        explainer: Path of an exported explainer; or a method, with the engine "plain".
+        inputs: Folders or files: photos, sounds, .parquet, .csv, .npy, .npz.
+        out: The folder to write to; made if it is missing. A Parquet file becomes a Parquet file, see ``Mapper``;
+            a photo a picture, name.why.png; a sound .npz; others keep their suffix.
+        form: Another suffix for what is written of files that are not Parquet: ".npy", ".npz", ".csv", ".json",
+            ".html", ".png", ".svg" or ".pdf".
+        column: The column that is explained in Parquet files; see ``Mapper``.
+        targets: One label or class name for all samples; None for what the model gives most.
+        target_column: The column of Parquet files that holds labels.
+        keep: Which other columns of Parquet files are written too; see ``Mapper``.
+        chunk: Rows that are explained in one run.
+        seed: Seed of the noise.
+        engine: "plain": this process; "ray": Ray actors, which are started again when they die.
+        address: Address of a Ray cluster, whose machines see the same paths; None for this machine.
+        overwrite: Whether files that are there are written anew.
+        check_finite: "warn", "error" or "ignore" results that are NaN or infinite.
+        progress: Whether a bar shows files and the rate; None for terminals alone.
+
+    Returns:
+        What was done. Files that cannot be read do not end the job; they are listed in ``failed``.
+
+    Raises:
+        ParameterError: If ``out`` belongs to another job or would be written over the inputs; or an engine, form or
+            option is unknown.
+        ModelError: If the explainer is missing or damaged.
+        ShapeError: If there are no input files.
+        RuntimeMissingError: If Ray, or what reads the files, is not installed.
+    """
+    _check(explainer, form, engine, address)
+    tasks = tasks_of(inputs, out, form)
+    options = {"targets": targets, "keep": keep, "seed": seed, "chunk": chunk, "check_finite": check_finite}
+    worker = Worker(explainer, column, target_column, options)
+    worker.check(tasks)
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"{folder} cannot be made: {error.strerror}. Give another folder.") from error
+    parameters = {"form": form, "column": column, "target_column": target_column} | {
+        name: options[name] for name in ("targets", "keep", "seed", "chunk")
+    }
+    check_signature(folder, worker.method, parameters, overwrite)
+    report, todo = Report(), []
+    for task in tasks:
+        done = not overwrite and task.is_done()
+        report.skipped += [task.target] if done else []
+        todo += [] if done else [task]
+    run = _plain if engine == "plain" else _ray(address)
+    with tqdm(total=len(tasks), initial=len(report.skipped), unit="file", disable=_hidden(progress)) as bar:
+        for task, samples, wrong in run(worker, todo):
+            if wrong is None:
+                report.written.append(task.target)
+                report.samples += samples
+            else:
+                report.failed[task.source] = wrong
+            bar.update()
+            rate = report.samples / max(bar.format_dict["elapsed"], 1e-9)
+            bar.set_postfix_str(f"{report.samples} samples, {rate:.3g}/s")
+    return report
+
+
+def _hidden(progress: bool | None) -> bool | None:
+    """What tqdm takes: None hides the bar where there is no terminal."""
+    return None if progress is None else not progress
+
+
+def _plain(worker: Worker, tasks: Sequence[Task]) -> Iterator[tuple[Task, int, str | None]]:
+    for task in tasks:
+        yield (task, *worker.run(task))
+
+
+def _ray(address: str | None) -> Callable[[Worker, Sequence[Task]], Iterator[tuple[Task, int, str | None]]]:
+    from onnxattr.bulk.ray_engine import run
+
+    return lambda worker, tasks: run(worker, tasks, address)
+
+
+def _check(explainer: Any, form: str | None, engine: str, address: str | None) -> None:
+    if engine not in ENGINES:
+        raise ParameterError(f"engine={engine!r}: expected one of {', '.join(map(repr, ENGINES))}.")
+    if address is not None and engine != "ray":
+        raise ParameterError(f"address={address!r} needs engine='ray'.")
+    if engine == "ray" and not isinstance(explainer, (str, os.PathLike)):
+        raise ParameterError("engine='ray' needs the path of an exported explainer: export the method first.")
+    if form is not None and form not in SUFFIXES:
+        raise ParameterError(f"form={form!r}: expected one of {', '.join(SUFFIXES)}.")

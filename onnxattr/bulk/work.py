@@ -1,0 +1,202 @@
+"""One file of a job: where its output goes, whether it is done, and the work itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from onnxattr import plots
+from onnxattr.bulk.arrow import pyarrow_module
+from onnxattr.bulk.mapping import Mapper
+from onnxattr.errors import OnnxAttrError, ParameterError, ShapeError
+from onnxattr.files import AnyPath, check_output, whole_file
+from onnxattr.inputs.paths import WRITTEN, kind_of
+from onnxattr.inputs.samples import read_samples
+from onnxattr.results.writing import PICTURES, write
+
+PARQUET = (".parquet", ".pq")
+
+
+@dataclass(frozen=True)
+class Task:
+    """An input file and its output file."""
+
+    source: Path
+    target: Path
+
+    def is_done(self) -> bool:
+        """Whether the output is there and not older than the input."""
+        try:
+            return self.target.stat().st_mtime_ns >= self.source.stat().st_mtime_ns
+        except FileNotFoundError:
+            return False
+
+
+def is_parquet(path: AnyPath) -> bool:
+    """Whether a file is a Parquet file by its name."""
+    return os.path.splitext(os.fspath(path))[1].lower() in PARQUET
+
+
+def tasks_of(inputs: AnyPath | Iterable[AnyPath], out: AnyPath, form: str | None) -> list[Task]:
+    """Each input file with its output file, in the order of their names.
+
+    Raises:
+        ShapeError: If there is no input file, or one is of no known kind.
+        ParameterError: If two outputs would have one name, or an output is an input.
+    """
+    given = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
+    folder, found = Path(out), []
+    for path in map(Path, given):
+        if path.is_dir():
+            found += [(file, file.relative_to(path)) for file in _below(path, folder)]
+        elif not path.is_file():
+            raise ShapeError(f"{path}: there is no such file or folder.")
+        elif kind_of(path) is None and not is_parquet(path):
+            raise ShapeError(f"{path}: files of this kind are not read; expected photos, sounds, .parquet, .csv, "
+                             ".npy or .npz, or folders of them.")  # fmt: skip
+        else:
+            found.append((path, Path(path.name)))
+    if not found:
+        told = ", ".join(map(str, given))
+        raise ShapeError(f"{told}: no photos, sounds, .parquet, .csv, .npy or .npz files were found.")
+    names = [folder / _output_name(relative, form) for _, relative in found]
+    # a.jpg and a.png get outputs of their own.
+    tasks = [
+        Task(
+            source,
+            name if names.count(name) == 1 else name.with_name(relative.name + _suffix(relative, form)),
+        )
+        for (source, relative), name in zip(found, names, strict=True)
+    ]
+    _check_apart(tasks)
+    return tasks
+
+
+def _below(folder: Path, out: Path) -> list[Path]:
+    """The files of a folder and of those inside, but for hidden ones and those of the outputs."""
+    found, outputs = [], os.path.realpath(out)
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(
+            name for name in folders
+            if not name.startswith(".") and os.path.realpath(os.path.join(place, name)) != outputs
+        )  # fmt: skip
+        for name in sorted(files):
+            known = kind_of(name) is not None or is_parquet(name)
+            if known and not name.startswith(".") and not name.lower().endswith(WRITTEN):
+                found.append(Path(place, name))
+    return found
+
+
+def _suffix(path: Path, form: str | None) -> str:
+    if is_parquet(path):
+        return path.suffix
+    kind = kind_of(path)
+    if kind == "photo":
+        return WRITTEN if form in (None, ".png") else str(form)
+    return form or (".npz" if kind == "sound" else path.suffix)
+
+
+def _output_name(path: Path, form: str | None) -> Path:
+    return path.with_name(path.stem + _suffix(path, form))
+
+
+def _check_apart(tasks: Sequence[Task]) -> None:
+    sources = {os.path.realpath(task.source): task.source for task in tasks}
+    targets: dict[str, Path] = {}
+    for task in tasks:
+        real = os.path.realpath(task.target)
+        if real in sources:
+            raise ParameterError(f"{task.target} is an input of the job; give another output folder.")
+        if real in targets:
+            raise ParameterError(
+                f"{targets[real]} and {task.source} would both become {task.target}; rename one."
+            )
+        targets[real] = task.source
+
+
+class Worker:
+    """What does the tasks, in this process or in others; the model is loaded once in each."""
+
+    def __init__(
+        self,
+        explainer: Any,
+        column: str | Mapping[str, str] | None,
+        target_column: str | None,
+        options: Mapping[str, Any],
+    ):
+        """Takes what ``Mapper`` takes; PyArrow is asked for where there are Parquet files alone."""
+        self._explainer, self._column, self._target_column = explainer, column, target_column
+        self._options = dict(options)
+        self._mapper: Mapper | None = None
+
+    @property
+    def method(self) -> Any:
+        """The explainer or method."""
+        return self.mapper.method
+
+    @property
+    def mapper(self) -> Mapper:
+        """The mapper of Parquet files, which holds the method for the others too."""
+        if self._mapper is None:
+            self._mapper = Mapper(
+                self._explainer, self._column, target_column=self._target_column, **self._options
+            )
+        return self._mapper
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_mapper": None}
+
+    def check(self, tasks: Sequence[Task]) -> None:
+        """Loads the model, and checks that what reads and writes the files is there.
+
+        Raises:
+            RuntimeMissingError: If a package is missing.
+            ModelError: If the model is missing or damaged.
+            ParameterError: If the target column is given without Parquet files.
+        """
+        if any(is_parquet(task.source) for task in tasks):
+            pyarrow_module()
+        elif self._target_column is not None or self._column is not None:
+            raise ParameterError("Columns are named for Parquet files, and there is none among the inputs.")
+        if any(task.target.suffix in PICTURES for task in tasks):
+            plots.matplotlib_module()
+        for read in self.method.files:
+            for task in tasks:
+                if task.target.parent.is_dir():
+                    check_output(task.target, [read])
+
+    def run(self, task: Task) -> tuple[int, str | None]:
+        """Does a task: the number of samples, and what is wrong with the file, if anything is."""
+        try:
+            task.target.parent.mkdir(parents=True, exist_ok=True)
+            return (self._parquet(task) if is_parquet(task.source) else self._other(task)), None
+        except OnnxAttrError as error:
+            return 0, str(error)
+
+    def _parquet(self, task: Task) -> int:
+        pa = pyarrow_module()
+        import pyarrow.parquet as pq
+
+        samples = 0
+        try:
+            with pq.ParquetFile(task.source) as file:
+                schema = self.mapper.schema(file.schema_arrow)
+                with whole_file(task.target) as out, pq.ParquetWriter(out, schema) as writer:
+                    for batch in self.mapper(file.iter_batches(self._options["chunk"])):
+                        writer.write_batch(batch)
+                        samples += batch.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise ShapeError(f"{task.source} cannot be read as a Parquet file: {error}") from error
+        return samples
+
+    def _other(self, task: Task) -> int:
+        chunk = self._options["chunk"]
+        found, targets = [], self._options["targets"]
+        for batch in read_samples([task.source], self.method.prepared, chunk):
+            each = self.method.explain(batch.inputs, targets, full=True)
+            found.append(replace(each, sample_names=batch.names))
+        write(found, task.target, f"{task.source.name}, {self.method.name}")
+        return sum(each.rows for each in found)
