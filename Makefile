@@ -9,7 +9,7 @@ BROWSER = test -x "$(CHROMIUM)" || { apt-get update -qq && apt-get install --yes
 export CHROMIUM
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: help demo demo-web test coverage release-check test-slow test-portable measure-portability test-torch test-cuda fuzz \
+.PHONY: help demo demo-web test coverage release-check test-slow test-portable measure-portability test-torch test-bulk test-cuda fuzz \
   hostile verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files benchmark-metrics benchmark-points \
   benchmark-rewrites clean
 .DEFAULT_GOAL := help
@@ -40,6 +40,11 @@ test-slow: $(VENV)/.test  ## Tests that take minutes or gigabytes
 test-torch: $(VENV)/.test requirements/torch.txt  ## Tests of the PyTorch converter; installs PyTorch
 	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --requirement requirements/torch.txt
 	$(RUN) -m pytest -n 2 tests/test_convert_torch.py tests/test_torch_exporters.py
+
+# Ray and Spark are 730 MB, and Spark needs Java 17.
+test-bulk: $(VENV)/.test requirements/engines.txt  ## Bulk jobs on Ray and Spark, a worker killed in each; installs both
+	$(RUN) -m pip install --quiet --requirement requirements/engines.txt
+	$(RUN) -m pytest -m "slow or not slow" tests/test_bulk_engines.py
 
 # With a GPU and onnxruntime-gpu in place of onnxruntime: exported files and methods on CUDA, beside the CPU.
 test-cuda: $(VENV)/.test  ## Exported files and methods on CUDA beside the CPU; needs a GPU and onnxruntime-gpu
