@@ -16,6 +16,7 @@ EXAMPLES = {
         "onnxattr inspect model.onnx",
         "onnxattr inspect model.onnx --verbose --measure",
         "onnxattr inspect explainer.onnx --json",
+        "onnxattr inspect explainer.onnx --runtime webgpu",
     ),
     "explain": (
         "onnxattr explain explainer.onnx photo.jpg",

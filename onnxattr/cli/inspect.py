@@ -7,7 +7,7 @@ from typing import Any
 
 from onnxattr.cli.examples import command
 from onnxattr.cli.method_options import VERIFY, add_verify
-from onnxattr.inspection import inspect, inspect_json
+from onnxattr.inspection import RUNTIMES, inspect, inspect_json
 
 
 def add_to(commands: Any) -> None:
@@ -22,6 +22,11 @@ def add_to(commands: Any) -> None:
         "--measure", action="store_true", help="run the model on a drawn sample to measure the cost"
     )
     look.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        help="list the nodes that leave the accelerator there, are refused or are known to be wrong",
+    )
+    look.add_argument(
         "--json", action="store_true", help="the same facts as JSON; docs/inspect.md has the keys"
     )
     add_verify(look, "never unless given")
@@ -31,5 +36,12 @@ def add_to(commands: Any) -> None:
 def _inspect(options: argparse.Namespace) -> str:
     verify = VERIFY[options.verify or "never"]
     if options.json:
-        return inspect_json(options.model, verify, measured=options.measure)
-    return inspect(options.model, verify, options.all, verbose=options.verbose, measured=options.measure)
+        return inspect_json(options.model, verify, measured=options.measure, runtime=options.runtime)
+    return inspect(
+        options.model,
+        verify,
+        options.all,
+        verbose=options.verbose,
+        measured=options.measure,
+        runtime=options.runtime,
+    )

@@ -2,5 +2,6 @@
 
 from onnxattr.inspection.model_facts import facts
 from onnxattr.inspection.overview import inspect, inspect_json, supported_operators
+from onnxattr.inspection.runtimes import RUNTIMES, findings
 
-__all__ = ["facts", "inspect", "inspect_json", "supported_operators"]
+__all__ = ["RUNTIMES", "facts", "findings", "inspect", "inspect_json", "supported_operators"]

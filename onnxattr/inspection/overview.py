@@ -16,6 +16,7 @@ from onnxattr.errors import one_door
 from onnxattr.inspection.inputs import told
 from onnxattr.inspection.model_facts import facts, facts_of
 from onnxattr.inspection.places import place_lines
+from onnxattr.inspection.runtimes import runtime_facts, runtime_lines
 from onnxattr.loading.heads import threshold
 from onnxattr.loading.layers import read_layers
 from onnxattr.loading.load import load
@@ -31,6 +32,7 @@ def inspect(
     *,
     verbose: bool = False,
     measured: bool = False,
+    runtime: str | None = None,
 ) -> str:
     """Describes a model: inputs and outputs, what can be explained, what it costs, and a command that does it.
 
@@ -43,21 +45,32 @@ def inspect(
         full: Whether a long table of layers or values is listed to its end.
         verbose: Whether the operators are listed, each with its gradient rule.
         measured: Whether the cost is measured on a drawn sample, not estimated.
+        runtime: "openvino", "webgpu", "cuda", "coreml", "directml" or "tensorrt": also tell which nodes of the file
+            leave the accelerator there, are refused or are known to be wrong, from tables with versions and sources.
 
     Raises:
         ModelError: If the model cannot be read, or the predictions differ.
-        ParameterError: If ``verify`` is none of these.
+        ParameterError: If ``verify`` or ``runtime`` is none of these.
     """
     check_choice(verify)
+    there = [] if runtime is None else runtime_lines(source, runtime)
     model = load(source)
     with one_door(f"{name_of(source)} cannot be described"):
         verify_model(model, verify)
-        return _described(model, facts_of(model, source, measured), full, verbose)
+        return "\n".join([_described(model, facts_of(model, source, measured), full, verbose), *there])
 
 
-def inspect_json(source: ModelSource, verify: bool | str = False, *, measured: bool = False) -> str:
+def inspect_json(
+    source: ModelSource,
+    verify: bool | str = False,
+    *,
+    measured: bool = False,
+    runtime: str | None = None,
+) -> str:
     """The same facts as one JSON object; docs/inspect.md lists its keys. The errors are those of ``inspect``."""
-    return json.dumps(facts(source, verify, measured=measured), indent=2, ensure_ascii=False, default=str)
+    there = {} if runtime is None else {"runtime": runtime_facts(source, runtime)}
+    known = facts(source, verify, measured=measured) | there
+    return json.dumps(known, indent=2, ensure_ascii=False, default=str)
 
 
 def _described(model: ir.Model, known: dict[str, Any], full: bool, verbose: bool) -> str:

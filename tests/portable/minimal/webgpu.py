@@ -1,0 +1,38 @@
+"""Minimal files for WebGPU's provider of ONNX Runtime."""
+
+import numpy as np
+from onnx.parser import parse_model
+
+ANGLES = np.linspace(0, 2 * np.pi, 100_001, dtype=np.float32)
+
+#: The constant is on the device for the Mul outside; the node inside the loop reads it as an argument.
+_LOOP = """<ir_version: 8, opset_import: ["" : 18]>
+main (float[2,5,4] x) => (float[2,5,4] y)
+<float c = {{0.75}}, int64[6] pads = {{0, 1, 0, 0, -1, 0}}, int64 trips = {{3}}, bool go = {{1}}> {{
+  start = Mul (x, c)
+  y = Loop (trips, go, start) <body = body (int64 i, bool on, float[2,5,4] s) => (bool still, float[2,5,4] out) {{
+    still = Identity (on)
+    inside = {node}
+    out = Add (s, inside)
+  }}>
+}}"""
+
+
+def of_angles(operator):
+    model = parse_model(
+        f'<ir_version: 8, opset_import: ["" : 18]> main (float[n] x) => (float[n] y) {{ y = {operator} (x) }}'
+    )
+    return model, {"x": ANGLES}
+
+
+def in_loop(written):
+    x = np.random.default_rng(0).normal(size=(2, 5, 4)).astype(np.float32)
+    return parse_model(_LOOP.format(node=written)), {"x": x}
+
+
+MINIMAL = {
+    "sin": lambda: of_angles("Sin"),
+    "cos": lambda: of_angles("Cos"),
+    "pad_in_loop": lambda: in_loop("Pad (x, pads, c)"),
+    "clip_in_loop": lambda: in_loop("Clip (x, , c)"),
+}

@@ -1,0 +1,124 @@
+"""What `onnxattr inspect --runtime` says, from the tables alone; `make test-portable` compares them with runtimes."""
+
+import json
+from collections import Counter
+
+import onnx
+import pytest
+from onnx.parser import parse_model as parse
+from portable.minimal import MINIMAL
+
+from models import digits, gunpoint
+from onnxattr import IntegratedGradients, Saliency
+from onnxattr.cli import main
+from onnxattr.errors import ParameterError
+from onnxattr.inspection import RUNTIMES, findings, inspect
+from onnxattr.inspection.runtimes.tables import WHAT_HAPPENS, table_of
+
+
+def found(source, runtime):
+    return Counter((one.node.op_type, one.kind, one.happens) for one in findings(source, runtime))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_tables_say_their_version_and_source(runtime):
+    table = table_of(runtime)
+    assert table.version
+    assert table.source
+    for known in table.known:
+        assert known.happens in WHAT_HAPPENS
+        onnx.defs.get_schema(known.operator)
+        # What was measured has a file that shows it.
+        assert known.minimal or runtime not in MINIMAL
+    for operator in table.kernels or []:
+        onnx.defs.get_schema(operator)
+
+
+NODES = {
+    "product of sizes": ("int64[3] x", "int64[1] y", "y = ReduceProd (x)"),
+    "remainder": ("int64[3] x", "int64[3] y", "y = Mod (x, x)"),
+    "floats": ("float[3] x", "float[3] y", "y = Mul (x, x)"),
+    "where of integers": ("bool[3] x, int64[3] a", "int64[3] y", "y = Where (x, a, a)"),
+    "sum": ("float[3] x", "float[3] y", "y = Sum (x, x, x)"),
+    "step": ("float[3] x", "float[3] y", "y = HardSigmoid <alpha = 1.0, beta = 0.0> (x)"),
+    "step with a beta": ("float[3] x", "float[3] y", "y = HardSigmoid <alpha = 1.0, beta = -0.5> (x)"),
+    "unequal pads": (
+        "float[1,1,4] x, float[1,1,3] w", "float[1,1,5] y",
+        "y = ConvTranspose <pads = [0, 1]> (x, w)",
+    ),
+    "equal pads": (
+        "float[1,1,4] x, float[1,1,3] w", "float[1,1,4] y",
+        "y = ConvTranspose <pads = [1, 1]> (x, w)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "runtime", "expected"),
+    [
+        ("product of sizes", "cuda", {("ReduceProd", "i64", "leaves"): 1}),
+        ("product of sizes", "directml", {}),
+        ("remainder", "cuda", {}),
+        ("remainder", "directml", {("Mod", "i64", "leaves"): 1}),
+        ("remainder", "webgpu", {("Mod", "i64", "leaves"): 1}),
+        ("remainder", "coreml", {("Mod", "i64", "leaves"): 1}),
+        ("remainder", "tensorrt", {("Mod", "i64", "leaves"): 1}),
+        ("remainder", "openvino", {}),
+        *(("floats", runtime, {}) for runtime in RUNTIMES),
+        ("where of integers", "cuda", {}),
+        ("where of integers", "webgpu", {("Where", "i64", "leaves"): 1}),
+        ("sum", "webgpu", {("Sum", "f32", "leaves"): 1}),
+        ("sum", "cuda", {}),
+        ("step", "openvino", {("HardSigmoid", "f32", "wrong"): 1}),
+        ("step with a beta", "openvino", {}),
+        ("unequal pads", "cuda", {("ConvTranspose", "f32", "leaves"): 1}),
+        ("equal pads", "cuda", {}),
+        ("equal pads", "coreml", {("ConvTranspose", "f32", "leaves"): 1}),
+    ],
+)
+def test_nodes(name, runtime, expected):
+    inputs, outputs, node = NODES[name]
+    model = parse(f'<ir_version: 8, opset_import: ["" : 18]> main ({inputs}) => ({outputs}) {{ {node} }}')
+    assert found(model, runtime) == expected
+
+
+@pytest.mark.parametrize(
+    ("runtime", "name"), [(runtime, name) for runtime in MINIMAL for name in MINIMAL[runtime]]
+)
+def test_minimal_files_are_found(runtime, name):
+    model, _ = MINIMAL[runtime][name]()
+    named = [one for one in findings(model, runtime) if one.minimal == name]
+    assert named
+    assert {one.happens for one in named} <= {"wrong", "refused"}
+    assert name in {known.minimal for known in table_of(runtime).known}
+
+
+def test_weights_that_are_computed_from_weights_are_constant(tmp_path):
+    Saliency(gunpoint.ONNX_FILE, -2).export(tmp_path / "saliency.onnx")
+    file = onnx.load(tmp_path / "saliency.onnx")
+    assert any(node.op_type in ("Slice", "Transpose") and "/" in node.input[0] for node in file.graph.node)
+    assert ("Conv", "f32", "leaves") not in found(tmp_path / "saliency.onnx", "tensorrt")
+
+
+def test_the_text_counts_nodes_inside_loops(tmp_path):
+    IntegratedGradients(digits.ONNX_FILE, -2, 2, steps=4).export(tmp_path / "loop.onnx", "loop")
+    counts = found(tmp_path / "loop.onnx", "webgpu")
+    assert counts[("Mod", "i64", "leaves")] == 3
+    assert not any(happens == "wrong" for _, _, happens in counts)
+    text = inspect(tmp_path / "loop.onnx", runtime="webgpu")
+    assert f"{sum(counts.values())} of " in text
+    assert "    3  Mod i64              no kernel: " in text
+    assert "onnxruntime-ep-webgpu 0.4.0" in text
+
+
+def test_command_line(tmp_path, capsys):
+    Saliency(digits.ONNX_FILE, -2).export(tmp_path / "saliency.onnx")
+    assert main(["inspect", str(tmp_path / "saliency.onnx"), "--runtime", "cuda"]) == 0
+    assert "On cuda: CUDA provider of ONNX Runtime" in capsys.readouterr().out
+    assert main(["inspect", str(tmp_path / "saliency.onnx"), "--runtime", "webgpu", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["runtime"]
+    counts = {(one["operator"], one["type"]): len(one["nodes"]) for one in told["findings"]}
+    assert sum(counts.values()) == len(findings(tmp_path / "saliency.onnx", "webgpu"))
+    assert counts["OneHot", "f32"] == 1
+    with pytest.raises(ParameterError, match="unknown runtime 'metal'; there are tables of openvino, webgpu"):
+        inspect(tmp_path / "saliency.onnx", runtime="metal")
