@@ -4,12 +4,15 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 CHROMIUM ?= /usr/bin/chromium
 PORTABLE := $(VENV)/.demo node_modules/.ready build/portable/venv/.ready
+# Environments with one runtime and NumPy, and how the scripts of tests/portable are told of them.
+ACCELERATORS := build/portable/openvino/.ready build/portable/webgpu/.ready
+OTHERS := --openvino build/portable/openvino/bin/python --webgpu build/portable/webgpu/bin/python
 # Debian's, installed as root where it is missing.
 BROWSER = test -x "$(CHROMIUM)" || { apt-get update -qq && apt-get install --yes -qq chromium; } || true
 export CHROMIUM
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: help demo demo-web test coverage release-check test-slow test-portable measure-portability test-torch test-bulk test-cuda fuzz \
+.PHONY: help demo demo-web test coverage release-check test-slow test-portable portability measure-portability test-torch test-bulk test-cuda fuzz \
   hostile verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files benchmark-metrics benchmark-points \
   benchmark-rewrites clean
 .DEFAULT_GOAL := help
@@ -59,10 +62,10 @@ fuzz: N := 1000
 fuzz: $(VENV)/.test  ## N=1000 random models, each checked for what holds for any model
 	$(RUN) tests/fuzz/run.py $(N)
 
-# In every runtime: a fresh Python environment, Node and headless Chromium.
-test-portable: $(PORTABLE)  ## Exported files in a fresh Python, Node and headless Chromium; needs Node 20 and npm
+# In every runtime: a fresh Python environment, Node, headless Chromium, OpenVINO, and WebGPU without a GPU.
+test-portable: $(PORTABLE) $(ACCELERATORS)  ## Exported files in a fresh Python, Node, Chromium, OpenVINO, WebGPU; needs Node 20
 	@$(BROWSER)
-	$(RUN) tests/portable/run.py build/portable/cases --python build/portable/venv/bin/python
+	$(RUN) tests/portable/run.py build/portable/cases --python build/portable/venv/bin/python $(OTHERS)
 	$(RUN) examples/web/build_site.py demo/web
 	@if test -x "$(CHROMIUM)"; then node tests/portable/page.mjs demo/web reports/web; \
 	else echo "NOT TESTED IN A BROWSER: no Chromium at $(CHROMIUM), and apt-get could not install it."; fi
@@ -73,6 +76,11 @@ measure-portability: $(PORTABLE)  ## Write docs/portability.md: the same with ti
 	$(RUN) tests/portable/run.py build/portable/cases --python build/portable/venv/bin/python --write
 	$(RUN) tests/portable/old_versions.py build/portable/old --write
 	$(RUN) benchmarks/exported_files.py --write
+
+# Large networks take minutes a file on WebGPU without a GPU.
+portability: $(PORTABLE) $(ACCELERATORS)  ## Write the table of docs/portability.md: every file in every runtime; an hour
+	@$(BROWSER)
+	$(RUN) tests/portable/matrix.py build/portable/matrix --python build/portable/venv/bin/python $(OTHERS) --write
 
 # The page of examples/web on localhost; everything it needs is built here.
 demo-web: $(VENV)/.demo node_modules/.ready  ## Serve a page on localhost that predicts and explains photos; needs Node 20 and npm
@@ -141,6 +149,11 @@ node_modules/.ready: package.json package-lock.json
 	touch $@
 
 build/portable/venv/.ready: tests/portable/requirements.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+build/portable/%/.ready: requirements/%.txt
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --quiet --requirement $<
 	touch $@

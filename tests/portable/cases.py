@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,24 +9,8 @@ import numpy as np
 import onnxattr
 from onnxattr import attributions
 from onnxattr.attributions.base import Attribution
-from portable.networks import REPEATED, Network, Variant, networks
-
-
-@dataclass
-class Entry:
-    """One explainer: what a runtime needs to run it, and what has to come out."""
-
-    network: str
-    method: str
-    rendering: str
-    variant: Variant
-    expected: dict[str, np.ndarray]
-
-    @property
-    def name(self) -> str:
-        """Of its files."""
-        parts = [self.network, self.method, self.rendering, *self.variant.note.split()]
-        return "-".join(parts)
+from portable.network import REPEATED, Entry, Network, Variant
+from portable.networks import networks
 
 
 def write_cases(folder: Path, repeats: int) -> list[Entry]:
@@ -46,8 +29,10 @@ def write_cases(folder: Path, repeats: int) -> list[Entry]:
                 for entry in _export(folder, name, method, variant):
                     entries.append(entry)
                     manifest.append({
-                        "name": entry.name, "file": f"{entry.name}.onnx", "plain": f"{name}.onnx",
+                        "name": entry.name, "network": name, "file": f"{entry.name}.onnx", "plain": f"{name}.onnx",
                         "feeds": _write_feeds(folder, entry), "repeats": repeats,
+                        # Minutes on WebGPU without a GPU.
+                        "heavy": name == "efficientnet_lite0",
                     })  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
     return entries

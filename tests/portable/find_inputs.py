@@ -19,7 +19,9 @@ sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[1:3]]
 
 from models import efficientnet_lite0, photos  # noqa: E402
 from portable.margins import LEAST_MARGIN, decision_nodes, layer_roundings, smallest_margin  # noqa: E402
-from portable.networks import PHOTO, Network, decisions, emotion_network, lite0_network, photo_crop  # noqa: E402
+from portable.network import Network  # noqa: E402
+from portable.networks import PHOTO, decisions, emotion_network, lite0_network, photo_crop  # noqa: E402
+from portable.zoo_networks import digits_network, tabular_network  # noqa: E402
 
 OTHERS = ("chelsea", "coffee", "motorcycle", "grace_hopper", "china")
 
@@ -27,6 +29,13 @@ OTHERS = ("chelsea", "coffee", "motorcycle", "grace_hopper", "china")
 def main() -> None:
     """Prints the first seed of each kind."""
     print("EMOTION_SEED =", next(seed for seed in itertools.count() if is_generic(emotion_network(seed))))
+    print(
+        "DIGITS_SEED =",
+        next(seed for seed in itertools.count() if is_generic(digits_network(seed))),
+        flush=True,
+    )
+    starts = (slice(start, start + 3) for start in itertools.count())
+    print("TABLE_ROWS =", next(rows for rows in starts if is_generic(tabular_network(rows))), flush=True)
     quick = quick_margin(efficientnet_lite0.build())
     crop = next(crop_seeds(quick))
     print("CROP_SEED =", crop, flush=True)

@@ -29,10 +29,13 @@ def smallest_margin(model: onnx.ModelProto, points: np.ndarray) -> float:
         points: (R, ...), the points at which gradients are taken.
     """
     bounds = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    off = {node.output[0] for node in model.graph.node if node.op_type == "Relu"}
     margins = []
     for node, z, rounding in _measured(model, points):
         if node.op_type == "MaxPool":
-            gap = _gaps(z, node).min()
+            gaps, largest = _gaps(z, node)
+            # Behind a ReLU that is off in a whole window all values are 0 in any runtime, and stay equal.
+            gap = gaps[largest > 0].min() if node.input[0] in off else gaps.min()
         else:
             edges = [bounds[name] for name in node.input[1:]] or [0.0]
             gap = min(np.abs(z - edge).min() for edge in edges)
@@ -64,8 +67,8 @@ def _measured(
             yield node, z, float(np.sqrt(np.mean((z32 - z) ** 2)))
 
 
-def _gaps(z: np.ndarray, node: onnx.NodeProto) -> np.ndarray:
-    """How far the second largest value of each window is below the largest."""
+def _gaps(z: np.ndarray, node: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray]:
+    """How far the second largest value of each window is below the largest, and the largest."""
     given = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
     kernel, strides, axes = given["kernel_shape"], given["strides"], tuple(range(2, z.ndim))
     spatial = len(kernel)
@@ -74,7 +77,7 @@ def _gaps(z: np.ndarray, node: onnx.NodeProto) -> np.ndarray:
     windows = sliding_window_view(np.pad(z, padding, constant_values=-np.inf), kernel, axes)
     windows = windows[(slice(None), slice(None), *(slice(None, None, step) for step in strides))]
     ranked = np.partition(windows.reshape(*windows.shape[: 2 + spatial], -1), -2, axis=-1)
-    return ranked[..., -1] - ranked[..., -2]
+    return ranked[..., -1] - ranked[..., -2], ranked[..., -1]
 
 
 def _float32(model: onnx.ModelProto, names: list[str]) -> onnxruntime.InferenceSession:

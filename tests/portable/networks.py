@@ -1,4 +1,4 @@
-"""The models and rows that are explained in every runtime, in generic position.
+"""The models and rows that are explained in every runtime, in generic position; ``zoo_networks.py`` has more.
 
 No decision of a ReLU or max-pool is close at any point where a method takes a gradient (``margins.py``): else two
 runtimes that round differently could take different sides. Rows, seeds and baselines are the first that
@@ -6,67 +6,23 @@ runtimes that round differently could take different sides. Rows, seeds and base
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import numpy as np
 import onnx
 from PIL import Image
-from support.methods import NEEDED, ON_ANY_MODEL
 
 from models import efficientnet_lite0, emotion, gunpoint, photos
 from onnxattr.compile.noise import draw_noise
 from onnxattr.compile.quadrature import trapezoid
-
-NOISY = ("SmoothGrad", "SquareGrad", "VarGrad")
-REPEATED = ("IntegratedGradients", *NOISY)
-NOISE = 0.2
+from portable.network import NOISE, NOISY, Network, Variant, all_methods
+from portable.zoo_networks import zoo_networks
 
 EMOTION_SEED = 1
 """Of the noise and of the textured baseline."""
 PHOTO, CROP_SEED, COLOUR_SEED = "motorcycle", 9204, 5194
 """The photo that EfficientNet-Lite0 sees, its crop, and the colour that its path starts from."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What an explainer is asked in one export.
-
-    Attributes:
-        note: What is special, for the table.
-        target: Labels (N,), -1 for the predicted class, or weights (N, classes).
-        baseline: (1 or N, ...) float32 where the file takes its baseline as an input.
-    """
-
-    note: str
-    target: np.ndarray
-    baseline: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Network:
-    """A model and its rows.
-
-    Attributes:
-        model: The ONNX model.
-        rows: (N, ...) float32.
-        target: Labels, -1 for the predicted class.
-        methods: The methods with their own parameters.
-        seed: Of the noise.
-        output_layer: Where the model is cut.
-        chunk: Points that a loop takes at a time: such that there are several chunks, the last of them shorter.
-        variants: More exports of a method.
-    """
-
-    model: onnx.ModelProto
-    rows: np.ndarray
-    target: tuple[int, ...]
-    methods: dict[str, dict[str, Any]]
-    seed: int = 0
-    output_layer: Any = None
-    chunk: int = 4
-    variants: dict[str, list[Variant]] = field(default_factory=dict)
 
 
 @cache
@@ -75,9 +31,12 @@ def networks() -> dict[str, Network]:
     small = {"emotion": emotion_network(EMOTION_SEED), "gunpoint": gunpoint_network()}
     zeros = np.zeros((2, 30, 7), np.float32)
     lite0 = lite0_network(CROP_SEED, COLOUR_SEED)
-    head = Network(lite0.model, lite0.rows, (-1,), {"IntegratedGradients": {"steps": 8, "wrt": "head"}})
+    at_head: dict[str, dict[str, Any]] = {"IntegratedGradients": {"steps": 8, "wrt": "head"}}
+    at_head |= {name: {"nb_samples": 5, "noise": NOISE, "wrt": "head"} for name in NOISY}
+    head = Network(lite0.model, lite0.rows, (-1,), at_head, chunk=2)
     noise = Network(quadratic(), zeros, (0, 0), {"SmoothGrad": {"nb_samples": 1}}, seed=2**31 - 2)
-    return small | {"efficientnet_lite0": lite0, "efficientnet_lite0_head": head, "quadratic": noise}
+    large = {"efficientnet_lite0": lite0, "efficientnet_lite0_head": head}
+    return small | zoo_networks() | large | {"quadratic": noise}
 
 
 def emotion_network(seed: int) -> Network:
@@ -128,13 +87,6 @@ def photo_crop(name: str, seed: int) -> np.ndarray:
     return efficientnet_lite0.preprocess(
         np.asarray(photo.resize((224, 224), Image.Resampling.BICUBIC, box=box))
     )[None]
-
-
-def all_methods(steps: int, nb_samples: int, **path: Any) -> dict[str, dict[str, Any]]:
-    """The methods that need a model alone, with the number of points of those that have several."""
-    own = {"IntegratedGradients": {"steps": steps, **path}}
-    own |= {name: {"nb_samples": nb_samples, "noise": NOISE} for name in NOISY}
-    return {name: own.get(name, {}) for name in ON_ANY_MODEL if name not in NEEDED}
 
 
 def quadratic() -> onnx.ModelProto:

@@ -13,8 +13,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from portable.cases import Entry, write_cases  # noqa: E402
+from portable.cases import write_cases  # noqa: E402
 from portable.document import write_section  # noqa: E402
+from portable.network import Entry  # noqa: E402
 from portable.run import TOLERANCE, error_of  # noqa: E402
 
 #: The NumPy that a wheel works with, by version of ONNX Runtime.
@@ -55,14 +56,20 @@ def main() -> None:
         write_section("Older versions of ONNX Runtime", text)
 
 
-def worst_error(folder: Path, entries: list[Entry], version: str) -> float:
-    """The largest error of any file in one version."""
+def environment_of(folder: Path, version: str) -> Path:
+    """The interpreter of an environment with a version, which is made where it is missing."""
     environment = folder / f"onnxruntime-{version}"
     python = environment / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", environment], check=True)
         wanted = [f"onnxruntime=={version}", VERSIONS[version]]
         subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
+    return python
+
+
+def worst_error(folder: Path, entries: list[Entry], version: str) -> float:
+    """The largest error of any file in one version."""
+    python = environment_of(folder, version)
     command = [python, "-I", "run_python.py", folder / "cases", version]
     subprocess.run(command, cwd=Path(__file__).parent, check=True)
     return max(error_of(folder / "cases", entry, version) for entry in entries)

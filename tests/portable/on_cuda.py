@@ -21,7 +21,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from onnxattr import attributions  # noqa: E402
 from onnxattr.session import default_providers, exact, preload_cuda, runtime  # noqa: E402
-from portable.cases import Entry, write_cases  # noqa: E402
+from portable.cases import write_cases  # noqa: E402
+from portable.network import Entry  # noqa: E402
 from portable.networks import networks  # noqa: E402
 from portable.run import relative  # noqa: E402
 

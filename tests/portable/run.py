@@ -21,10 +21,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from onnxattr import attributions  # noqa: E402
 from onnxattr.compile.noise import draw_noise  # noqa: E402
-from portable.cases import Entry, load_again, write_cases  # noqa: E402
+from portable import accelerators  # noqa: E402
+from portable.cases import load_again, write_cases  # noqa: E402
 from portable.document import write_section  # noqa: E402
 from portable.margins import LEAST_MARGIN, smallest_margin  # noqa: E402
-from portable.networks import NOISE, decisions, networks  # noqa: E402
+from portable.network import NOISE, Entry  # noqa: E402
+from portable.networks import decisions, networks  # noqa: E402
 from portable.report import comparability, summary  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
@@ -60,6 +62,10 @@ def main() -> None:
     parser.add_argument(
         "--python", type=Path, required=True, help="of an environment with ONNX Runtime and NumPy only"
     )
+    parser.add_argument("--openvino", type=Path, help="the same with OpenVINO and NumPy only")
+    parser.add_argument(
+        "--webgpu", type=Path, help="the same with ONNX Runtime, its plugin for WebGPU and NumPy only"
+    )
     parser.add_argument(
         "--write", action="store_true", help="measure times as well and write docs/portability.md"
     )
@@ -74,6 +80,9 @@ def main() -> None:
     entries = write_cases(folder, REPEATS if options.write else 0)
     for command in commands.values():
         subprocess.run([str(part) for part in command], cwd=HERE, check=True)
+    others = accelerators.commands(*(path and path.absolute() for path in (options.openvino, options.webgpu)))
+    for other in others.values():
+        other.run(folder, everything=False)
     results = [judge(folder, entry, runtime) for entry in entries for runtime in commands]
     loaded = max(relative(load_again(folder, entry), entry.expected["attribution"]) for entry in entries)
     noise = {runtime: noise_error(folder, runtime) for runtime in commands}
@@ -83,8 +92,10 @@ def main() -> None:
     errors |= {f"noise in {runtime}": error for runtime, error in noise.items()} | {"onnxattr.load": loaded}
     errors |= check_examples(folder, python)
     failed = [f"{what}: {error:.1e}" for what, error in errors.items() if not error <= TOLERANCE]
+    failed += accelerators.disagreements(folder, entries, others)
+    failed += accelerators.minimal_that_are_right(folder, others)
     if failed:
-        sys.exit("Too far from the driven rendering:\n" + "\n".join(failed))
+        sys.exit("Too far from the driven rendering, or not as a table says:\n" + "\n".join(failed))
     if options.write:
         write_section("In every runtime", numbers)
         write_section("What makes it comparable", why)
@@ -105,7 +116,7 @@ def runtimes(folder: Path, python: Path) -> dict[str, list[str | Path]]:
 def check_margins() -> dict[str, float]:
     """The closest decision of each network, in roundings; exits if one is too close to compare runtimes."""
     found = {}
-    for name in ("emotion", "gunpoint", "efficientnet_lite0"):
+    for name in ("emotion", "gunpoint", "digits", "tabular", "efficientnet_lite0"):
         network = networks()[name]
         for where, points in decisions(network):
             found[f"{name}, {where}"] = smallest_margin(network.model, points)
@@ -118,7 +129,10 @@ def check_margins() -> dict[str, float]:
 
 
 def judge(folder: Path, entry: Entry, runtime: str) -> Result:
-    """One explainer's error, time, and whether all its outputs are Python's."""
+    """One explainer's error, time, and whether all its outputs are Python's; an infinite error if it was refused."""
+    if entry.name in (refused := json.loads((folder / runtime / "refused.json").read_text())):
+        print(f"{entry.name} is refused in {runtime}: {refused[entry.name]}", file=sys.stderr)
+        return Result(entry, runtime, float("inf"), None, False)
     times = json.loads((folder / runtime / "times.json").read_text()).get(entry.name)
     ratio = times and times["explain_ms"] / times["predict_ms"]
     same = all(
@@ -172,8 +186,8 @@ def read(folder: Path, runtime: str, entry: str, output: str) -> np.ndarray:
 
 
 def relative(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference over the map's maximum."""
-    return float(np.abs(found.ravel() - expected.ravel()).max() / np.abs(expected).max())
+    """The largest difference over the map's maximum; the difference itself where the map is 0."""
+    return float(np.abs(found.ravel() - expected.ravel()).max() / (np.abs(expected).max() or 1.0))
 
 
 def versions(folder: Path, python: Path) -> dict[str, str]:

@@ -1,4 +1,5 @@
-// node run_browser.mjs FOLDER: runs every case of FOLDER/manifest.json in headless Chromium, on a page from localhost.
+// node run_browser.mjs FOLDER [webgpu [--light]]: runs every case of FOLDER/manifest.json in headless Chromium, on a
+// page from localhost; on WebGPU by SwiftShader, which needs no GPU. --light leaves the heavy cases out.
 
 import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -7,12 +8,17 @@ import { fileURLToPath } from "node:url";
 import { serve } from "../../examples/web/serve.mjs";
 import { launch } from "./chromium.mjs";
 
+const [folder, provider = "wasm", light] = process.argv.slice(2);
+const webgpu = provider === "webgpu";
+const MODULE = webgpu ? "ort.webgpu.min.mjs" : "ort.wasm.min.mjs";
+const BINARY = webgpu ? "ort-wasm-simd-threaded.asyncify" : "ort-wasm-simd-threaded";
+
 const PAGE = `<!doctype html><title>cases</title><script type="module">
-  import * as ort from "./ort/ort.wasm.min.mjs";
+  import * as ort from "./ort/${MODULE}";
   import { runCase } from "./run_case.mjs";
   ort.env.wasm.wasmPaths = new URL("./ort/", location.href).href;
   ort.env.wasm.numThreads = 1;
-  const options = { executionProviders: ["wasm"], logSeverityLevel: 3 };
+  const options = { executionProviders: ["${provider}"], logSeverityLevel: 3 };
   const load = async (file) => new Uint8Array(await (await fetch(file)).arrayBuffer());
   const text = (data) => Array.from(new Uint8Array(data.buffer), (byte) => String.fromCharCode(byte)).join("");
   window.run = async (entry) => {
@@ -23,32 +29,47 @@ const PAGE = `<!doctype html><title>cases</title><script type="module">
   window.ready = true;
 </script>`;
 
-const folder = process.argv[2];
-const target = join(folder, "chromium");
+const name = webgpu ? "chromium-webgpu" : "chromium";
+const target = join(folder, name);
 await mkdir(target, { recursive: true });
-await writeFile(join(folder, "index.html"), PAGE);
+await writeFile(join(folder, `${name}.html`), PAGE);
 await cp(fileURLToPath(new URL("./run_case.mjs", import.meta.url)), join(folder, "run_case.mjs"));
 const runtime = dirname(createRequire(import.meta.url).resolve("onnxruntime-web"));
-for (const file of ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"]) {
+for (const file of [MODULE, `${BINARY}.mjs`, `${BINARY}.wasm`]) {
   await cp(join(runtime, file), join(folder, "ort", file));
 }
 
 const { server, address } = await serve(folder);
-const browser = await launch();
+const browser = await launch(webgpu);
 try {
-  const page = await browser.newPage();
-  page.on("pageerror", (error) => console.error(error));
-  await page.goto(address);
-  await page.waitForFunction(() => window.ready);
   const times = { browser: browser.version() };
+  const refused = {};
+  let page;
+  let network;
   for (const entry of JSON.parse(await readFile(join(folder, "manifest.json"), "utf8"))) {
-    const { outputs, times: spent } = await page.evaluate((given) => window.run(given), entry);
-    times[entry.name] = spent;
-    for (const [name, data] of Object.entries(outputs)) {
-      await writeFile(join(target, `${entry.name}.${name}`), Buffer.from(data, "base64"));
+    if (entry.heavy && light) continue;
+    if (entry.network !== network) {
+      // A page for each network: what one leaves behind, another does not see.
+      await page?.close();
+      page = await browser.newPage();
+      page.on("pageerror", (error) => console.error(error));
+      await page.goto(new URL(`${name}.html`, address).href);
+      await page.waitForFunction(() => window.ready);
+      network = entry.network;
+    }
+    try {
+      const { outputs, times: spent } = await page.evaluate((given) => window.run(given), entry);
+      times[entry.name] = spent;
+      for (const [output, data] of Object.entries(outputs)) {
+        await writeFile(join(target, `${entry.name}.${output}`), Buffer.from(data, "base64"));
+      }
+    } catch (error) {
+      refused[entry.name] = String(error);
+      network = undefined;
     }
   }
   await writeFile(join(target, "times.json"), JSON.stringify(times, null, 1));
+  await writeFile(join(target, "refused.json"), JSON.stringify(refused, null, 1));
 } finally {
   await browser.close();
   server.close();

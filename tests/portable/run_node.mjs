@@ -18,11 +18,17 @@ const clock = () => {
 const target = join(folder, runtime);
 await mkdir(target, { recursive: true });
 const times = {};
+const refused = {};
 for (const entry of JSON.parse(await readFile(join(folder, "manifest.json"), "utf8"))) {
-  const { outputs, times: spent } = await runCase(ort, options, entry, (file) => readFile(join(folder, file)), clock);
-  times[entry.name] = spent;
-  for (const [name, data] of Object.entries(outputs)) {
-    await writeFile(join(target, `${entry.name}.${name}`), Buffer.from(data.buffer, data.byteOffset, data.byteLength));
+  try {
+    const { outputs, times: spent } = await runCase(ort, options, entry, (file) => readFile(join(folder, file)), clock);
+    times[entry.name] = spent;
+    for (const [name, data] of Object.entries(outputs)) {
+      await writeFile(join(target, `${entry.name}.${name}`), Buffer.from(data.buffer, data.byteOffset, data.byteLength));
+    }
+  } catch (error) {
+    refused[entry.name] = String(error);
   }
 }
 await writeFile(join(target, "times.json"), JSON.stringify(times, null, 1));
+await writeFile(join(target, "refused.json"), JSON.stringify(refused, null, 1));

@@ -1,56 +1,160 @@
-"""python run_python.py FOLDER NAME: runs every case of FOLDER/manifest.json, with ONNX Runtime and NumPy alone.
+"""python run_python.py FOLDER NAME [cpu|openvino|webgpu]: runs every case of FOLDER/manifest.json in one runtime.
 
-Outputs go to FOLDER/NAME.
+Outputs go to FOLDER/NAME, and refused.json there says what did not run and why. On OpenVINO and WebGPU the cases of
+each network have a process of their own; if a case ends it, another process runs those that are left.
 """
 
 import importlib.util
 import json
+import multiprocessing
+import queue
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+
+#: Plugins of this process.
+registered: set[str] = set()
 
 
 def main() -> None:
-    """Writes each output as raw bytes, and the times."""
+    """Writes each output as raw bytes, the times and what was refused."""
     unwanted = [name for name in ("onnxattr", "onnx", "tensorflow") if importlib.util.find_spec(name)]
     if unwanted:
         sys.exit(f"{unwanted} are installed in this environment, which has to be without them.")
-    folder = Path(sys.argv[1])
-    target, times = folder / sys.argv[2], {}
+    folder, runtime = Path(sys.argv[1]), [*sys.argv, "cpu"][3]
+    target, times, refused = folder / sys.argv[2], {}, {}
     target.mkdir(exist_ok=True)
-    for entry in json.loads((folder / "manifest.json").read_text()):
-        feeds = {
-            feed["name"]: np.fromfile(folder / feed["file"], feed["type"]).reshape(feed["dims"])
-            for feed in entry["feeds"]
-        }
-        outputs, explained = timed(folder / entry["file"], feeds, entry["repeats"])
-        if entry["repeats"]:
-            plain = timed(folder / entry["plain"], feeds, entry["repeats"])[1]
-            times[entry["name"]] = {"explain_ms": explained, "predict_ms": plain}
-        for name, array in outputs.items():
-            array.tofile(target / f"{entry['name']}.{name}")
+    entries = json.loads((folder / "manifest.json").read_text())
+    if "--light" in sys.argv:
+        entries = [entry for entry in entries if not entry["heavy"]]
+    results = in_this_process if runtime == "cpu" else in_others
+    for name, told in results(folder, target, entries, runtime):
+        if "refused" in told:
+            refused[name] = told["refused"]
+        elif "explain_ms" in told:
+            times[name] = told
     (target / "times.json").write_text(json.dumps(times, indent=1))
+    (target / "refused.json").write_text(json.dumps(refused, indent=1))
 
 
-def timed(
-    path: Path, feeds: dict[str, np.ndarray], repeats: int
-) -> tuple[dict[str, np.ndarray], float | None]:
+def in_this_process(folder: Path, target: Path, entries: list[dict], runtime: str):
+    """(name, what is told) of each case."""
+    for entry in entries:
+        yield entry["name"], run_case(folder, target, entry, runtime)
+
+
+def in_others(folder: Path, target: Path, entries: list[dict], runtime: str):
+    """The same from a process for each network, and a new one after each case that ends its process."""
+    context = multiprocessing.get_context("spawn")
+    left = list(entries)
+    while left:
+        network = [entry for entry in left if entry["network"] == left[0]["network"]]
+        results = context.Queue()
+        process = context.Process(target=put_cases, args=(results, folder, target, network, runtime))
+        process.start()
+        for entry in network:
+            left.remove(entry)
+            told = next_result(results, process)
+            yield entry["name"], told or {"refused": f"the process ended with status {process.exitcode}"}
+            if told is None:
+                break
+        process.join()
+
+
+def next_result(results, process):
+    """What the process puts next; None if it ended without."""
+    while True:
+        try:
+            return results.get(timeout=1)
+        except queue.Empty:
+            if not process.is_alive():
+                return results.get_nowait() if not results.empty() else None
+
+
+def put_cases(results, folder: Path, target: Path, entries: list[dict], runtime: str) -> None:
+    for _, told in in_this_process(folder, target, entries, runtime):
+        results.put(told)
+
+
+def run_case(folder: Path, target: Path, entry: dict, runtime: str) -> dict:
+    """Runs a case; returns its times, or the runtime's reason for refusing it."""
+    feeds = {
+        feed["name"]: np.fromfile(folder / feed["file"], feed["type"]).reshape(feed["dims"])
+        for feed in entry["feeds"]
+    }
+    load = {"cpu": on_cpu, "openvino": on_openvino, "webgpu": on_webgpu}[runtime]
+    try:
+        outputs, explained = timed(load(folder / entry["file"]), feeds, entry["repeats"])
+    except Exception as error:
+        return {"refused": f"{type(error).__name__}: {error}"[:1000]}
+    for name, array in outputs.items():
+        array.tofile(target / f"{entry['name']}.{name}")
+    if not entry["repeats"]:
+        return {}
+    plain = timed(load(folder / entry["plain"]), feeds, entry["repeats"])[1]
+    return {"explain_ms": explained, "predict_ms": plain}
+
+
+def timed(run, feeds: dict[str, np.ndarray], repeats: int) -> tuple[dict[str, np.ndarray], float | None]:
     """Outputs of the first run, and the shortest time of the processor of more of them, in milliseconds."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 3, 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    own = {value.name: feeds[value.name] for value in session.get_inputs()}
-    names = [value.name for value in session.get_outputs()]
-    outputs = dict(zip(names, session.run(names, own), strict=True))
+    outputs = run(feeds)
     durations: list[float] = []
     while len(durations) < repeats and sum(durations) < 3000:
         start = time.process_time()
-        session.run(names, own)
+        run(feeds)
         durations.append((time.process_time() - start) * 1e3)
     return outputs, min(durations, default=None)
+
+
+def on_cpu(path: Path):
+    """A function from feeds to outputs, by name."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 3, 1
+    return of_session(onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
+
+
+def on_webgpu(path: Path):
+    """The same on the plugin of ONNX Runtime for WebGPU."""
+    import onnxruntime
+    import onnxruntime_ep_webgpu as plugin
+
+    if "webgpu" not in registered:
+        onnxruntime.register_execution_provider_library("webgpu", plugin.get_library_path())
+        registered.add("webgpu")
+    devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == plugin.get_ep_name()]
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.add_provider_for_devices(devices[:1], {})
+    return of_session(onnxruntime.InferenceSession(str(path), options))
+
+
+def of_session(session):
+    names = [value.name for value in session.get_outputs()]
+    own = [value.name for value in session.get_inputs()]
+    return lambda feeds: dict(
+        zip(names, session.run(names, {name: feeds[name] for name in own}), strict=True)
+    )
+
+
+def on_openvino(path: Path):
+    """The same on OpenVINO's CPU plugin; without the hint it computes in bfloat16 on a Xeon with AMX."""
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(path)
+    names = [port.any_name for port in model.outputs]
+    own = [port.any_name for port in model.inputs]
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def run(feeds):
+        found = compiled({name: feeds[name] for name in own})
+        return {name: np.array(found[number]) for number, name in enumerate(names)}
+
+    return run
 
 
 if __name__ == "__main__":

@@ -1,0 +1,137 @@
+"""Writes the table of docs/portability.md that says which file is right in which runtime: ``make portability``.
+
+Seven models, each method in each rendering: 84 files, in ONNX Runtime of three versions, Node, wasm, WebGPU and
+OpenVINO. Minutes on most runtimes, an hour on WebGPU without a GPU. --keep RUNTIME ... reads what an earlier run left.
+"""
+
+import argparse
+import subprocess
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from onnxattr.inspection import findings  # noqa: E402
+from onnxattr.inspection.runtimes.tables import table_of  # noqa: E402
+from portable import accelerators  # noqa: E402
+from portable.accelerators import NOT_RUN, RIGHT, TABLES, WRONG, state  # noqa: E402
+from portable.cases import write_cases  # noqa: E402
+from portable.document import write_section  # noqa: E402
+from portable.network import Entry  # noqa: E402
+from portable.old_versions import environment_of  # noqa: E402
+from portable.run import HERE, runtimes  # noqa: E402
+
+OLD = ("1.15.0", "1.22.1")
+TITLES = {
+    "1.15.0": "ONNX Runtime 1.15", "1.22.1": "1.22", "python": "1.30", "onnxruntime-node": "Node",
+    "onnxruntime-web": "wasm in Node", "chromium": "wasm in Chromium", "webgpu": "WebGPU, native",
+    "chromium-webgpu": "WebGPU in Chromium", "openvino": "OpenVINO",
+}  # fmt: skip
+Cells = Mapping[str, Mapping[str, tuple[str, float]]]
+
+
+def main() -> None:
+    """Runs every file in every runtime, prints the table and, with --write, puts it into the docs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="where explainers and results go")
+    for name in ("python", "openvino", "webgpu"):
+        parser.add_argument(f"--{name}", type=Path, required=True, help="an interpreter; see run.py")
+    parser.add_argument(
+        "--keep", nargs="*", default=[], choices=TITLES, help="runtimes that are not run again"
+    )
+    parser.add_argument("--write", action="store_true", help="write docs/portability.md")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore", UserWarning)
+    folder = options.folder.absolute()
+    entries = [entry for entry in write_cases(folder, 0) if is_counted(entry)]
+    run(folder, options)
+    cells = {
+        runtime: {entry.name: state(folder, runtime, entry.name, entry.expected) for entry in entries}
+        for runtime in TITLES
+        if (folder / runtime / "refused.json").exists()
+    }
+    text = "\n".join([*summary(cells), "", *known(folder, entries, cells), "", *table(entries, cells)])
+    print(text)
+    if options.write:
+        write_section("Every file in every runtime", text)
+
+
+def is_counted(entry: Entry) -> bool:
+    """Whether a file is one of the 84: the plain exports; EfficientNet-Lite0 at its pixels, its noise at the head."""
+    if entry.variant.note or entry.network == "quadratic":
+        return False
+    return entry.network != "efficientnet_lite0_head" or entry.method != "IntegratedGradients"
+
+
+def run(folder: Path, options: argparse.Namespace) -> None:
+    """Runs all that is not kept; the heavy files too."""
+    paths = [path.absolute() for path in (options.python, options.openvino, options.webgpu)]
+    for version in set(OLD) - set(options.keep):
+        python = environment_of(folder.parent / "old", version)
+        subprocess.run([python, "-I", "run_python.py", folder, version], cwd=HERE, check=True)
+    for name, words in runtimes(folder, paths[0]).items():
+        if name not in options.keep:
+            subprocess.run([str(word) for word in words], cwd=HERE, check=True)
+    for name, command in accelerators.commands(*paths[1:]).items():
+        if name not in options.keep:
+            command.run(folder)
+
+
+def summary(cells: Cells) -> list[str]:
+    """How many files are right, refused, wrong in each runtime."""
+    lines = ["| runtime | right | wrong | refused | not run |", "| --- | --- | --- | --- | --- |"]
+    for runtime, found in cells.items():
+        counts = Counter(there for there, _ in found.values())
+        title = TITLES[runtime] if not TITLES[runtime][0].isdigit() else f"ONNX Runtime {TITLES[runtime]}"
+        lines.append(
+            f"| {title} | {counts[RIGHT]} | {counts[WRONG]} | {counts['refused']} | {counts[NOT_RUN]} |"
+        )
+    return [
+        f"{len(next(iter(cells.values())))} files: seven models, each method in each rendering. Right: within 1e-5 of",
+        "`method.explain` in Python, of the map's maximum. Not run: minutes each without a GPU.",
+        "",
+        *lines,
+    ]
+
+
+def known(folder: Path, entries: Sequence[Entry], cells: Cells) -> list[str]:
+    """Why files are wrong or refused, and the smallest file that shows it; a file without a reason says so."""
+    lines, files = [], {entry.name: folder / f"{entry.name}.onnx" for entry in entries}
+    for runtime, found in cells.items():
+        reasons: Counter[str] = Counter()
+        for name, (there, _) in found.items():
+            if there in (RIGHT, NOT_RUN):
+                continue
+            listed = [] if runtime not in TABLES else findings(files[name], TABLES[runtime])
+            texts = {
+                f"{one.node.op_type}: {one.reason} (`{one.minimal}`)"
+                for one in listed
+                if one.happens == there
+            }
+            reasons.update(sorted(texts) or ["no reason found"])
+        version = f", {table_of(TABLES[runtime]).version}" if reasons and runtime in TABLES else ""
+        lines += [
+            f"- {TITLES[runtime]}{version}: {reason}, {count} files" for reason, count in reasons.items()
+        ]
+    if not lines:
+        return ["No file is wrong or refused."]
+    return ["Names in brackets are of the minimal files in `tests/portable/minimal`.", "", *lines]
+
+
+def table(entries: Sequence[Entry], cells: Cells) -> list[str]:
+    """One row for each file, one column for each runtime."""
+    titles = [TITLES[runtime] for runtime in cells]
+    lines = [f"| model | method | rendering | {' | '.join(titles)} |", "| --- " * (3 + len(titles)) + "|"]
+    for entry in entries:
+        found = [cells[runtime][entry.name] for runtime in cells]
+        words = [f"{there} {error:.0e}" if there == WRONG else there for there, error in found]
+        lines.append("| " + " | ".join([entry.network, entry.method, entry.rendering, *words]) + " |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
