@@ -31,8 +31,11 @@ from onnxattr.metrics.evaluation import Evaluation, evaluate  # noqa: E402
 DOCUMENT = ROOT / "docs" / "metrics.md"
 METHODS = (
     "Saliency", "GradientInput", "IntegratedGradients", "SmoothGrad", "SquareGrad", "VarGrad", "GuidedBackprop",
-    "DeconvNet", "GradCAM", "GradCAMPP", "LayerCAM", "GuidedGradCAM",
+    "DeconvNet", "GradCAM", "GradCAMPP", "LayerCAM", "GuidedGradCAM", "ExpectedGradients", "GradientShap",
 )  # fmt: skip
+NOISY = ("SmoothGrad", "SquareGrad", "VarGrad", "GradientShap")
+#: Members of a background set.
+MEMBERS = 20
 #: Those whose curves are drawn.
 SHOWN = (
     "Saliency", "GradientInput", "IntegratedGradients", "SquareGrad", "GuidedBackprop", "GradCAM", "random", "edges",
@@ -75,9 +78,10 @@ def photographs() -> tuple[str, str, Evaluation]:
     text = (
         f"{len(x)} photographs from scikit-image, scikit-learn and matplotlib. The target is the class that the "
         "network predicts, right or wrong; its logit is explained, and the metrics use its probability. Features are "
-        "pixels, and the baseline is mid grey. The last two columns of metrics are measured on the first four photos."
+        "pixels, and the baseline is mid grey; ExpectedGradients and GradientShap start at the photographs. The last two "
+        "columns of metrics are measured on the first four photos."
     )
-    result = measured(model, None, x, "softmax", fidelity_draws=50, sanity=4)
+    result = measured(model, None, x, "softmax", x, fidelity_draws=50, sanity=4)
     return "EfficientNet-Lite0", text, result
 
 
@@ -87,9 +91,13 @@ def faces() -> tuple[str, str, Evaluation]:
     text = (
         f"{len(x)} views of two faces, the astronaut's and Grace Hopper's: unchanged, mirrored, nearer, farther, to "
         "one side, darker. The samples are therefore less independent than photos of twelve people. The target "
-        "is the emotion that the network predicts; its logit is explained, and the metrics use its probability."
+        "is the emotion that the network predicts; its logit is explained, and the metrics use its probability. "
+        f"ExpectedGradients and GradientShap start at {MEMBERS} other faces (LFW)."
     )
-    result = measured(str(emotion.ONNX_FILE), -2, x, None, fidelity_draws=200, sanity=len(x))
+    others = np.load(str(files("skimage") / "data" / "lfw_subset.npy"))[:MEMBERS]
+    scaled = [Image.fromarray((face * 255).astype(np.uint8)).resize((64, 64)) for face in others]
+    background = emotion.preprocess(np.stack([*map(np.asarray, scaled)]))
+    result = measured(str(emotion.ONNX_FILE), -2, x, None, background, fidelity_draws=200, sanity=len(x))
     return "The emotion network", text, result
 
 
@@ -109,7 +117,13 @@ def views(name: str, box: tuple[int, int, int, int]) -> list[np.ndarray]:
 
 
 def measured(
-    model: Any, logits: int | None, x: np.ndarray, activation: str | None, fidelity_draws: int, sanity: int
+    model: Any,
+    logits: int | None,
+    x: np.ndarray,
+    activation: str | None,
+    background: np.ndarray,
+    fidelity_draws: int,
+    sanity: int,
 ) -> Evaluation:
     """All methods and controls on one network.
 
@@ -118,13 +132,15 @@ def measured(
         logits: The layer that methods explain.
         x: The inputs.
         activation: What makes probabilities of the network's output.
+        background: Where the paths of methods with a background set start.
         fidelity_draws: Subsets of MuFidelity.
         sanity: How many samples the metrics take that explain changed inputs or models themselves.
     """
     labels = attributions.Saliency(model, operator="classification").predict(x).argmax(axis=1)
     methods: dict[str, Attribution] = {}
     for name in METHODS:
-        options = {"noise": 0.2} if name in ("SmoothGrad", "SquareGrad", "VarGrad") else {}
+        options: dict[str, Any] = {"noise": 0.2} if name in NOISY else {}
+        options |= {"background": background} if name in ("ExpectedGradients", "GradientShap") else {}
         methods[name] = getattr(attributions, name)(model, output_layer=logits, **options)
     plain, few = {"operator": "classification"}, (x[:sanity], labels[:sanity])
     made: list[Metric] = [
