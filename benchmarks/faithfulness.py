@@ -78,8 +78,8 @@ def photographs() -> tuple[str, str, Evaluation]:
     text = (
         f"{len(x)} photographs from scikit-image, scikit-learn and matplotlib. The target is the class that the "
         "network predicts, right or wrong; its logit is explained, and the metrics use its probability. Features are "
-        "pixels, and the baseline is mid grey; ExpectedGradients and GradientShap start at the photographs. The last two "
-        "columns of metrics are measured on the first four photos."
+        "pixels, and the baseline is mid grey; ExpectedGradients and GradientShap start at the photographs. The last "
+        "two columns of metrics are measured on the first four photos."
     )
     result = measured(model, None, x, "softmax", x, fidelity_draws=50, sanity=4)
     return "EfficientNet-Lite0", text, result

@@ -11,6 +11,7 @@ import numpy as np
 
 from onnxattr.errors import ConversionError
 
+from .common.labels import class_names_of
 from .keras import guard as keras_guard
 
 
@@ -64,6 +65,7 @@ def _add_keras(digest: _Digest, model: Any) -> str | None:
     if any("call" in vars(layer) for layer in layers):
         return None
     digest.write(text.encode())
+    digest.write(repr(class_names_of(model)).encode())
     for weight in model.weights:
         digest.write(np.ascontiguousarray(weight.numpy()).data.cast("B"))
     return digest.sha.hexdigest()

@@ -1,5 +1,6 @@
 """Attribution methods as ONNX graphs: explanations that run wherever ONNX Runtime runs."""
 
+import importlib
 from importlib import metadata
 from typing import Any
 
@@ -62,7 +63,12 @@ __version__ = metadata.version("onnxattr")
 
 put_up()
 
+#: What ``import onnxattr`` leaves for later.
+_ROOMS = ("inspection", "metrics", "plots", "results", "testing")
+
 
 def __getattr__(name: str) -> Any:
-    """Says what stands in the place of other libraries' names."""
+    """A room that is imported when it is first asked for; of other libraries' names, what stands in their place."""
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
     raise missing(__name__, name)

@@ -255,3 +255,40 @@ def test_parameters_that_hints_name_are_there():
 @pytest.mark.parametrize("name", [name for name in elsewhere.RENAMED.values() if name.isidentifier()])
 def test_renamed_names_are_there(name):
     assert hasattr(onnxattr, name)
+
+
+class Config:
+    """What Hugging Face's models have."""
+
+    def __init__(self, names):
+        self.id2label = names
+
+
+NAMED = {
+    "a list": ("class_names", ["ok", "warn", "stop"]),
+    "a dict by index": ("names", {1: "warn", 0: "ok", 2: "stop"}),
+    "a configuration": ("config", Config({"0": "ok", "2": "stop", "1": "warn"})),
+}
+
+
+@pytest.mark.parametrize("form", NAMED)
+def test_names_of_classes_that_a_model_knows(form, conversions):
+    """They are targets, and named in results; names that were set later are seen."""
+    model = keras_model()
+    with pytest.raises(OnnxAttrError, match="no names of classes"):
+        Saliency(model).explain(X[:3], "warn")
+    setattr(model, *NAMED[form])
+    method = Saliency(model)
+    assert len(conversions) == 2
+    np.testing.assert_array_equal(method.explain(X[:3], "warn"), method.explain(X[:3], 1))
+    assert method(X[:3], [0, 2, 1]).target_names == ("ok", "stop", "warn")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["ok", "warn"], {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}, [1, 2, 3], {0: "ok", 5: "x", 6: "y"}],
+)
+def test_names_that_do_not_fit_are_left_out(names):
+    model = keras_model()
+    model.config = Config(names)
+    assert Saliency(model)(X[:2], [0, 2]).target_names == ("class 0", "class 2")

@@ -16,6 +16,7 @@ from onnxattr.loading.features import features_text
 from onnxattr.running.frames import column, columns_of, is_frame
 
 from ..common import dependencies, onnx_model
+from ..common.labels import write_class_names
 from ..common.layer_rows import detach_views
 from . import check as keras_check
 from . import loading as keras_loading
@@ -106,6 +107,7 @@ def to_onnx(
     if names and len(inputs.names) == 1:
         features = features_text({inputs.names[0]: [str(name) for name in names]})
         onnx_model.set_property(converted, FEATURES_KEY, features)
+    write_class_names(converted, model)
     if path is not None:
         write(converted, path)
     return converted

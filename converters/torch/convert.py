@@ -20,6 +20,7 @@ from onnxattr.loading.preprocessing import KEY as PREPROCESSING_KEY
 from onnxattr.loading.preprocessing_files import preprocessing_of
 
 from ..common import layer_rows, onnx_model
+from ..common.labels import write_class_names
 from ..common.verify import TOLERANCE, TOLERANCE_FLOAT16, Session, difference
 from . import export as torch_export
 from . import layers as torch_layers
@@ -95,6 +96,7 @@ def to_onnx(
         if verify:
             _check(torch, converted, run, examples, dynamic_batch)
         _write_layers(torch, exported, None if program else module, examples)
+    write_class_names(converted, module)
     if weights is not None:
         _describe(converted, weights)
     onnx_model.set_versions(converted, opset, ("torch", "onnxscript"))
