@@ -17,7 +17,8 @@ from onnxattr.loading.class_names import one_label, with_labels
 from onnxattr.loading.heads import is_binary, threshold
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.callers import warn_caller
-from onnxattr.running.frames import parts_given
+from onnxattr.running.class_targets import by_class, warn_of_names
+from onnxattr.running.frames import is_frame, parts_given
 from onnxattr.running.input_values import check_range
 from onnxattr.running.pixel_values import check_pixels
 from onnxattr.scores.score import TargetKind
@@ -26,17 +27,34 @@ from onnxattr.scores.score import TargetKind
 def as_array(value: Any, what: str) -> np.ndarray:
     """A numpy array of numbers or booleans from an array, a nested list, or a tensor of another framework.
 
+    What is masked in a masked array is missing, NaN; a sparse matrix of SciPy is written out.
+
     Raises:
         ShapeError: If the value is ragged, holds text or objects, or cannot be read.
     """
     try:
         detached = value.detach().cpu() if hasattr(value, "detach") else value
-        array = np.asarray(detached)
+        array = np.asarray(_written_out(detached))
     except (ValueError, TypeError, RuntimeError) as error:
         raise ShapeError(f"{what} is not an array: {error}.") from error
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         raise ShapeError(f"{what} holds {array.dtype} values; expected numbers.")
     return array
+
+
+def _written_out(value: Any) -> Any:
+    """A masked array with NaN for what is masked, a sparse matrix with its zeros; anything else as it is."""
+    if is_sparse(value):
+        return value.toarray()
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value) and value.dtype.kind in "fiub":
+        floats = value.dtype if value.dtype.kind == "f" else np.dtype(np.float64)
+        return np.ma.filled(value.astype(floats), np.nan)
+    return value
+
+
+def is_sparse(value: Any) -> bool:
+    """Whether something is a sparse matrix or array of SciPy, which NumPy takes for an object."""
+    return hasattr(value, "toarray") and hasattr(value, "nnz")
 
 
 def model_inputs(prepared: Prepared, given: Any) -> dict[str, np.ndarray]:
@@ -157,15 +175,23 @@ def as_targets(prepared: Prepared, given: Any, rows: int, kind: TargetKind | Non
     shape = f"({', '.join([str(rows), *(str(d if d is not None else '?') for d in kind.dims)])}{',' * (not kind.dims)})"
     if given is None:
         return _default_targets(output, kind, labelled, rows, shape)
+    if labelled and is_frame(given):
+        given = by_class(given, prepared.class_names)
+    numbers = given
     if labelled:
         given = with_labels(given, prepared.class_names, class_count(prepared, dims), rows)
+        numbers = given if given is numbers else None
         given = given if (label := one_label(given)) is None else np.full(rows, label)
     try:
         array = as_array(given, "targets")
     except ShapeError as error:
         raise TargetError(str(error)) from error
-    if array.ndim == 1 and labelled and array.dtype.kind in ("iub" if is_binary(prepared.unit) else "iu"):
-        return _labels(prepared, array, rows)
+    two = labelled and class_count(prepared, dims) == 2
+    if array.ndim == 1 and labelled and array.dtype.kind in ("iub" if two else "iu"):
+        labels = _labels(prepared, array, rows)
+        if numbers is not None:
+            warn_of_names(array, prepared.class_names)
+        return labels
     if kind.one_box and array.ndim == len(kind.dims):
         array = array[:, None]
     fits = array.ndim == 1 + len(kind.dims) and len(array) == rows
@@ -176,7 +202,8 @@ def as_targets(prepared: Prepared, given: Any, rows: int, kind: TargetKind | Non
         also = f", or integer labels of shape ({rows},)" if labelled else ""
         also += f", or ({rows}, {kind.dims[-1]}) for one box each" if kind.one_box else ""
         raise TargetError(
-            f"targets have shape {array.shape}; expected {kind.what} of shape {shape}{also}. Targets are not broadcast."
+            f"targets are {array.dtype} of shape {array.shape}; expected {kind.what} of shape {shape}{also}. Targets "
+            "are not broadcast."
         )
     array = array.astype(kind.dtype.numpy())
     _check_weights(array, kind, labelled and is_binary(prepared.unit))

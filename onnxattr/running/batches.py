@@ -13,7 +13,7 @@ from onnxattr.graph.values import dims_of
 from onnxattr.inputs.samples import Samples, is_files, samples_of
 from onnxattr.loading.class_names import one_label
 from onnxattr.loading.prepared import Prepared
-from onnxattr.running.arrays import as_array
+from onnxattr.running.arrays import as_array, is_sparse
 from onnxattr.running.frames import is_frame
 
 #: How many single samples are gathered where the method has no batch size.
@@ -22,7 +22,7 @@ _GATHERED = 32
 
 def is_dataset(inputs: Any) -> bool:
     """Whether something is an iterable of batches or samples, and no array, tensor, list or dict of them."""
-    array = hasattr(inputs, "__array__") or hasattr(inputs, "__dlpack__")
+    array = hasattr(inputs, "__array__") or hasattr(inputs, "__dlpack__") or is_sparse(inputs)
     whole = isinstance(inputs, (Mapping, list, tuple, str, bytes, Number))
     return isinstance(inputs, Iterable) and not array and not whole
 
