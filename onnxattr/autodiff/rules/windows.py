@@ -1,6 +1,8 @@
 """How the windows of convolutions and pools lie: kernel, strides, dilations, pads, and what follows from them.
 
-Loading states pads as numbers wherever they can be known; what is left depends on sizes that a run decides.
+Loading states pads as numbers wherever they can be known (``passes/stated_pads.py``); what is left depends on sizes
+that a run decides. As padding of its own before the node it would cost time in the forward pass, and change what an
+average counts and where MaxPool finds its maxima.
 """
 
 from __future__ import annotations
@@ -13,41 +15,51 @@ import onnx_ir as ir
 from onnxattr.autodiff.node import NodeView
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
+from onnxattr.graph.windows import Layout, layout_of
 
 
 @dataclass(frozen=True)
 class Windows:
     """How windows of a kernel lie over the spatial axes of a value.
 
-    Window ``o`` covers the positions ``o * stride - begin + i * dilation`` for ``i < kernel`` along each axis.
-
     Attributes:
-        kernel: The size of a window along each axis.
-        strides: The distance from one window to the next.
-        dilations: The distance from one position of a window to the next.
+        layout: Kernel, strides and dilations.
         begins: The padding before each axis, an int64 vector; a constant unless a run decides it.
         ends: The same behind each axis.
         padded: What the windows lie over.
         strided: What has an element for each window.
     """
 
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilations: tuple[int, ...]
+    layout: Layout
     begins: ir.Value
     ends: ir.Value
     padded: ir.Value
     strided: ir.Value
 
     @property
+    def kernel(self) -> tuple[int, ...]:
+        """The size of a window along each axis."""
+        return self.layout.kernel
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """The distance from one window to the next."""
+        return self.layout.strides
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        """The distance from one position of a window to the next."""
+        return self.layout.dilations
+
+    @property
     def rank(self) -> int:
         """Number of spatial axes."""
-        return len(self.kernel)
+        return self.layout.rank
 
     @property
     def extents(self) -> list[int]:
         """Span of one window, dilation included."""
-        return _extents(self.kernel, self.dilations)
+        return self.layout.extents
 
     @property
     def pads(self) -> list[int] | None:
@@ -68,8 +80,7 @@ class Windows:
             if pads is None or (stride > 1 and not (isinstance(size, int) and isinstance(count, int))):
                 return None
             if isinstance(size, int) and isinstance(count, int):
-                padded = size + pads[axis] + pads[axis + self.rank]
-                rests[axis] = padded - (count - 1) * stride - self.extents[axis]
+                rests[axis] = pads[axis] + pads[axis + self.rank] - self.layout.padding(axis, size, count)
         return rests if all(0 <= r < s for r, s in zip(rests, self.strides, strict=True)) else None
 
     def spans(self, op: OpBuilder) -> ir.Value:
@@ -108,19 +119,14 @@ def windows_of(
         strided: What has an element for each window: the other one.
         rests: For each axis, how many elements there are behind the last window at least.
     """
-    rank = len(kernel)
-    strides, dilations = (tuple(node.get_ints(name) or [1] * rank) for name in ("strides", "dilations"))
-    auto_pad, pads = node.get_string("auto_pad"), node.get_ints("pads") or [0] * (2 * rank)
-    if auto_pad == "VALID":
-        pads = [0] * (2 * rank)
-    begins, ends = (op.constant(part, ir.DataType.INT64) for part in (pads[:rank], pads[rank:]))
-    if auto_pad.startswith("SAME") or node.get_ints("output_shape"):
-        reach = [e + r for e, r in zip(_extents(kernel, dilations), rests or [0] * rank, strict=True)]
-        total = op.Max(op.Sub(_spans(op, strided, strides, reach), op.shape(padded, 2)), 0)
+    layout = layout_of(node.attributes, kernel)
+    begins, ends = (op.constant(part, ir.DataType.INT64) for part in (layout.begins, layout.ends))
+    if layout.auto_pad.startswith("SAME") or node.get_ints("output_shape"):
+        reach = [e + r for e, r in zip(layout.extents, rests or [0] * layout.rank, strict=True)]
+        total = op.Max(op.Sub(_spans(op, strided, layout.strides, reach), op.shape(padded, 2)), 0)
         small = op.Div(total, 2)
-        large = op.Sub(total, small)
-        begins, ends = (small, large) if auto_pad == "SAME_UPPER" else (large, small)
-    return Windows(tuple(kernel), strides, dilations, begins, ends, padded, strided)
+        begins, ends = layout.halves(small, op.Sub(total, small))
+    return Windows(layout, begins, ends, padded, strided)
 
 
 def pool_windows(op: OpBuilder, node: NodeView) -> Windows:
@@ -138,10 +144,6 @@ def pad_spatial(op: OpBuilder, x: ir.Value, begins: ir.Value, ends: ir.Value) ->
     """Pads (or, where negative, crops) the spatial axes with zeros."""
     zeros = op.constant([0, 0], ir.DataType.INT64)
     return op.Pad(x, op.Concat(zeros, begins, zeros, ends, axis=0))
-
-
-def _extents(kernel: Sequence[int], dilations: Sequence[int]) -> list[int]:
-    return [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
 
 
 def _spans(op: OpBuilder, strided: ir.Value, strides: Sequence[int], reach: Sequence[int]) -> ir.Value:

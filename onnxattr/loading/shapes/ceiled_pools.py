@@ -11,27 +11,25 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.windows import layout_of
 
 
 def without_ceiled_window(
     op: OpBuilder, node: ir.Node, x: Sequence[int | None], y: Sequence[int | None]
 ) -> bool:
     """Takes what no window reads off the end of the axes where one window too many is inferred: padding, then input."""
-    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-    kernel, auto_pad = attributes.get("kernel_shape", []), attributes.get("auto_pad", "NOTSET")
-    rank = len(kernel)
-    if not attributes.get("ceil_mode") or len(x) != rank + 2 or auto_pad not in ("NOTSET", "VALID"):
+    layout = layout_of({name: attribute.value for name, attribute in node.attributes.items()})
+    rank = layout.rank
+    if not layout.ceil_mode or len(x) != rank + 2 or layout.auto_pad not in ("NOTSET", "VALID"):
         return False
-    pads = [0] * (2 * rank) if auto_pad == "VALID" else list(attributes.get("pads") or [0] * (2 * rank))
-    strides, dilations = (attributes.get(key) or [1] * rank for key in ("strides", "dilations"))
+    pads = list(layout.pads)
     sizes: dict[int, int] = {}
-    for axis in range(rank):
-        size, stride, begin, end = x[2 + axis], strides[axis], pads[axis], pads[rank + axis]
+    for axis, (size, stride) in enumerate(zip(x[2:], layout.strides, strict=True)):
         if size is None:
             continue
-        room = size + begin + end - dilations[axis] * (kernel[axis] - 1) - 1
+        room, end = layout.room(axis, size), pads[rank + axis]
         last = -(-room // stride)
-        if last * stride >= size + begin and y[2 + axis] == last + 1:
+        if last * stride >= size + pads[axis] and y[2 + axis] == last + 1:
             unread = room % stride
             pads[rank + axis] = max(end - unread, 0)
             sizes[2 + axis] = size - max(unread - end, 0)
