@@ -39,8 +39,8 @@ _ROOMS: dict[tuple[str, str], str] = {
     ("loading", "loading"): "known_values=constant_values",
     ("loading", "loading.passes"): "appended batchwise=time_first body_names=own_names cast_pairs copied_weights "
     "functions lengths old_operators opsets other_domains=decompositions pads row_scans sequences static_nodes",
-    ("loading", "loading.reading"): "bodies=outputs call_counts external_data loop_steps negative_sizes source "
-    "value_sizes weights_aside=detached_weights wellformed",
+    ("loading", "loading.checks"): "call_counts loop_steps negative_sizes value_sizes",
+    ("loading", "loading.reading"): "bodies=outputs external_data source weights_aside=detached_weights wellformed",
     ("loading", "loading.shapes"): "body_constants ceiled_pools declared_shapes=declared loop_shapes=loops "
     "missing_shapes=missing_ranks resizes runtime_sizes solved_sizes",
     ("loading", "loading.rows"): "row_bodies=bodies row_independence=independence row_movement=movement "

@@ -69,7 +69,7 @@ def test_a_pass_says_whether_it_changed_anything(name):
 
     def state():
         if not hasattr(draft, "model"):
-            return draft.proto.SerializeToString(deterministic=True)
+            return draft.file.SerializeToString(deterministic=True)
         proto = ir.serde.serialize_model(draft.model)
         for graph in _graphs(proto.graph):
             del graph.value_info[:]
@@ -112,12 +112,15 @@ def test_passes_that_change_a_model(name, changed_by):
 @pytest.mark.parametrize(
     ("name", "crossings"),
     [
-        ("nothing to do", {"shape inference": 1}),
-        ("a branch and a contrib operator", {"shape inference": 3}),
+        ("nothing to do", {}),
+        ("a branch and a contrib operator", {"checker": 1, "shape inference": 3}),
         ("an old opset", {"version converter": 1, "version converter, back": 1, "shape inference": 1}),
         ("a Loop", {"shape inference": 1}),
     ],
 )
 def test_what_crosses_to_protobuf(name, crossings):
-    """Shape inference reads the model and gives types alone; the version converter gives another model."""
+    """What no pass has changed is still the protobuf that was read; the version converter gives another model.
+
+    The FastGelu has no domain: giving it one is a change that the checker has to see.
+    """
     assert dict(load(model_of(name)).meta[CROSSINGS]) == crossings

@@ -1,7 +1,8 @@
 """Brings a model to the form that rules take: by a list of passes, ``PASSES``.
 
-A file is read and checked as protobuf, by the passes above the one that reads it into onnx_ir; from there on the model
-is an onnx_ir model until it is serialised. What still needs protobuf in between crosses ``passes/bridge.py``.
+A file comes as protobuf, from which its weights and what onnx_ir cannot hold are taken off; from there on the model is
+an onnx_ir model until it is serialised. onnx's checker, inference, inliner and version converter, which need protobuf,
+get it from ``passes/bridge.py``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ import onnx_ir as ir
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import ModelError, one_door
+from onnxattr.loading.checks.call_counts import check_calls
+from onnxattr.loading.checks.checker import check_valid
+from onnxattr.loading.checks.negative_sizes import check_inferred_sizes, free_negative_sizes
+from onnxattr.loading.checks.value_sizes import check_sizes
 from onnxattr.loading.layers import append_views
 from onnxattr.loading.passes.cast_pairs import read_before_cast_pairs
 from onnxattr.loading.passes.constants import lift_constants
@@ -21,10 +26,12 @@ from onnxattr.loading.passes.contract import Draft, Fact, check, run_passes, ste
 from onnxattr.loading.passes.copied_weights import read_weights_directly
 from onnxattr.loading.passes.decompositions import write_out
 from onnxattr.loading.passes.functions import expand
+from onnxattr.loading.passes.imports import adopt, import_default
+from onnxattr.loading.passes.inlining import drop_references, inline
 from onnxattr.loading.passes.lengths import share_first_axis, tell_lengths_apart
 from onnxattr.loading.passes.matrices import multiply_matrices
 from onnxattr.loading.passes.node_names import name_nodes
-from onnxattr.loading.passes.old_operators import default_opset, hide_experimental
+from onnxattr.loading.passes.old_operators import hide_experimental
 from onnxattr.loading.passes.opsets import (
     NEWEST_OPSET,
     OPSET,
@@ -39,15 +46,14 @@ from onnxattr.loading.passes.pixels import take_floats
 from onnxattr.loading.passes.stated_pads import state_pads
 from onnxattr.loading.passes.static_nodes import infer_and_resolve
 from onnxattr.loading.passes.time_first import put_time_first
-from onnxattr.loading.reading.call_counts import check_calls
-from onnxattr.loading.reading.checker import check_valid
-from onnxattr.loading.reading.detached_weights import attach_weights, detach_weights, with_small_data
-from onnxattr.loading.reading.functions import check_kept, drop_references, inline
-from onnxattr.loading.reading.imports import adopt, import_default
-from onnxattr.loading.reading.negative_sizes import check_inferred_sizes, free_negative_sizes
+from onnxattr.loading.reading.detached_weights import (
+    attach_weights,
+    detach_weights,
+    read_tensors,
+    with_small_data,
+)
 from onnxattr.loading.reading.outputs import give_own_values, type_given_outputs
-from onnxattr.loading.reading.source import ModelSource, digest, name_of, read_model
-from onnxattr.loading.reading.value_sizes import check_sizes
+from onnxattr.loading.reading.source import ModelSource, default_opset, digest, name_of, read_model
 from onnxattr.loading.rows.independence import MIXED, independence
 from onnxattr.loading.verify import ORIGINAL
 
@@ -57,20 +63,18 @@ FOLDER, FILES, DIGEST, CHANGED_BY = "folder", "files", "sha256", "changed_by"
 
 
 def _detach(draft: Draft) -> bool:
-    draft.proto, draft.weights = detach_weights(with_small_data(draft.proto, draft.folder))
-    return bool(draft.weights)
-
-
-def _inline(draft: Draft) -> bool:
-    if draft.proto.functions:
-        draft.proto = inline(draft.proto, default_opset(draft.proto), draft.rules)
-        check_kept(draft.proto)
-        return True
-    return False
+    draft.proto, weights = detach_weights(with_small_data(draft.file, draft.folder))
+    draft.weights = read_tensors(weights, draft.folder)
+    return bool(weights)
 
 
 def _read(draft: Draft) -> bool:
-    draft.model = ir.serde.deserialize_model(draft.proto)
+    try:
+        draft.model = ir.serde.deserialize_model(draft.file)
+    except (ir.serde.SerdeError, ValueError, LookupError, AssertionError) as error:
+        # onnx's checker says it better, of what it finds.
+        check_valid(draft.file)
+        raise ModelError(f"The model cannot be read: {_first_lines(error)}. Export it again.") from error
     return True
 
 
@@ -79,60 +83,70 @@ F = Fact
 READ = frozenset({F.WELL_FORMED})
 #: All passes, in order. A new one is a line here: each fact that it requires has to be ensured above.
 PASSES = (
-    # On protobuf: what a file must be before anything else looks at it.
+    # On protobuf: what onnx_ir cannot hold, or should not.
     step("detach large weights", _detach, [F.WELL_FORMED], [F.DETACHED]),
-    step("append other views of layers' outputs", lambda d: append_views(d.proto), [F.DETACHED]),
-    step("import ai.onnx", lambda d: import_default(d.proto), [F.DETACHED]),
-    check("check versions", lambda d: check_versions(d.proto), [], [F.VERSIONS]),
-    check("check calls of functions", lambda d: check_calls(d.proto), [], [F.CALLS]),
-    step("adopt contrib operators", lambda d: adopt(d.proto), [F.VERSIONS], [F.IMPORTED]),
-    step("write out experimental operators", lambda d: hide_experimental(d.proto), [F.IMPORTED]),
-    step("free sizes of -1", lambda d: free_negative_sizes(d.proto), [], [F.FREE_SIZES]),
+    step("append other views of layers' outputs", lambda d: append_views(d.file), [F.DETACHED]),
+    step("give subgraphs values of their own", lambda d: give_own_values(d.file.graph), [], [F.BODIES]),
+    step(
+        "type outputs that are inputs", lambda d: type_given_outputs(d.file.graph), [F.DETACHED], [F.OUTPUTS]
+    ),
+    step("read into onnx_ir", _read, [F.DETACHED, F.BODIES, F.OUTPUTS], [F.IN_IR]),
+    # On onnx_ir: what a model must be before anything makes it larger.
+    step("import ai.onnx", lambda d: import_default(d.model), [F.IN_IR]),
+    check("check versions", lambda d: check_versions(d.model), [F.IN_IR], [F.VERSIONS]),
+    check("check calls of functions", lambda d: check_calls(d.model), [F.IN_IR], [F.CALLS]),
+    step("adopt contrib operators", lambda d: adopt(d.model), [F.VERSIONS], [F.IMPORTED]),
+    step("write out experimental operators", lambda d: hide_experimental(d.model), [F.IMPORTED]),
+    step("free sizes of -1", lambda d: free_negative_sizes(d.model.graph), [F.IN_IR], [F.FREE_SIZES]),
     check(
         "run onnx's checker",
-        lambda d: check_valid(d.proto),
+        lambda d: check_valid(d.protobuf("checker")),
         [F.IMPORTED, F.FREE_SIZES],
         [F.VALID],
     ),
-    step("inline functions", _inline, [F.CALLS, F.VALID], [F.INLINED]),
-    step("drop references to attributes", lambda d: drop_references(d.proto), [F.INLINED]),
-    check("check for negative sizes", lambda d: check_inferred_sizes(d.proto), [F.VALID, F.INLINED]),
+    step(
+        "inline functions",
+        lambda d: inline(d.model, d.rules, d.protobuf),
+        [F.CALLS, F.VALID],
+        [F.INLINED],
+    ),
+    step("drop references to attributes", lambda d: drop_references(d.model.graph), [F.INLINED]),
+    check(
+        "check for negative sizes",
+        lambda d: check_inferred_sizes(d.model, d.protobuf),
+        [F.VALID, F.INLINED],
+    ),
     check(
         "check sizes of values",
-        lambda d: check_sizes(d.proto, default_opset(d.proto), d.weights),
+        lambda d: check_sizes(d.model, d.protobuf, d.weights),
         [F.VALID, F.INLINED],
         [F.BOUNDED],
     ),
-    step(
-        "give subgraphs values of their own",
-        lambda d: give_own_values(d.proto.graph),
-        [F.INLINED],
-        [F.BODIES],
-    ),
-    step(
-        "type outputs that are inputs", lambda d: type_given_outputs(d.proto.graph), [F.DETACHED], [F.OUTPUTS]
-    ),
-    step("read into onnx_ir", _read, [F.DETACHED, F.BOUNDED, F.BODIES, F.OUTPUTS], [F.IN_IR]),
-    # On onnx_ir.
+    # On onnx_ir: the form that rules take.
     step("tell lengths apart", lambda d: tell_lengths_apart(d.model.graph, d.rows), [F.IN_IR], [F.LENGTHS]),
     step("read weights directly", lambda d: read_weights_directly(d.model.graph, d.weights), [F.IN_IR]),
     step("state forgotten defaults", lambda d: state_defaults(d.model.graph), [F.IN_IR], [F.DEFAULTS]),
     step("put the time of recurrent nodes first", lambda d: put_time_first(d.model.graph), [F.IN_IR]),
-    step("upgrade the opset", lambda d: upgrade(d.model), [F.BOUNDED, F.DEFAULTS]),
+    step("upgrade the opset", lambda d: upgrade(d.model, d.proto), [F.BOUNDED, F.DEFAULTS]),
     step("downgrade the opset", lambda d: downgrade(d.model, NEWEST_OPSET), [F.BOUNDED], [F.IN_WINDOW]),
     step("lift constants", lambda d: lift_constants(d.model), [F.IN_WINDOW], [F.NO_CONSTANTS]),
-    step("write out decompositions", lambda d: write_out(d.model, d.rules), [F.NO_CONSTANTS], [F.STANDARD]),
+    step(
+        "write out decompositions",
+        lambda d: write_out(d.model, d.rules, d.proto),
+        [F.NO_CONSTANTS],
+        [F.STANDARD],
+    ),
     step("write out functions of ONNX", lambda d: expand(d.model, d.rules), [F.STANDARD], [F.HAVE_RULES]),
     step(
         "infer types, resolve what is decided before a run",
-        lambda d: infer_and_resolve(d.model),
+        lambda d: infer_and_resolve(d.model, d.proto),
         [F.LENGTHS, F.NO_CONSTANTS, F.HAVE_RULES],
         [F.RESOLVED, F.TYPED],
     ),
     step("set the IR version", lambda d: set_ir_version(d.model), [F.IN_WINDOW]),
     step(
         "attach weights",
-        lambda d: attach_weights(d.model.graph, d.weights, d.folder),
+        lambda d: attach_weights(d.model.graph, d.weights),
         [F.DETACHED, F.TYPED],
         [F.COMPLETE],
     ),

@@ -18,8 +18,9 @@ import onnx_ir as ir
 from onnxattr.errors import ModelError, OnnxAttrError, ParameterError
 from onnxattr.graph.subgraphs import graphs_in, nodes_in, nodes_of
 from onnxattr.graph.values import dims_of
+from onnxattr.loading.checks.loop_steps import all_steps, loops_of, own_steps
 from onnxattr.loading.constant_values import ConstantValues
-from onnxattr.loading.reading.loop_steps import all_steps, loops_of, own_steps
+from onnxattr.loading.reading.source import default_opset
 from onnxattr.session import Session
 
 #: What ``load`` notes in a model's ``meta`` for this: the model as it was read.
@@ -127,7 +128,7 @@ def _worthwhile(model: ir.Model, original: onnx.ModelProto) -> bool:
     nodes = [*nodes_in(original.graph)]
     before = sorted((node.op_type, node.domain) for node in nodes if node.op_type != "Constant")
     after = sorted((node.op_type, node.domain) for node in nodes_of(model.graph))
-    opset = next((e.version for e in original.opset_import if e.domain in ("", "ai.onnx")), 0)
+    opset = default_opset(original)
     if (before == after and opset == model.opset_imports.get("", 0)) or _takes_anything(original):
         return False
     weights = [value.const_value for value in model.graph.initializers.values()]

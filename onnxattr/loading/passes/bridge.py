@@ -26,18 +26,21 @@ class Crossing:
 
 
 @contextmanager
-def as_proto(model: ir.Model, why: str) -> Iterator[Crossing]:
+def as_proto(model: ir.Model, why: str, same: onnx.ModelProto | None = None) -> Iterator[Crossing]:
     """Gives a model as protobuf, with the weights that it holds.
 
     Args:
         model: The model; changed in place if the crossing's ``proto`` is replaced, its ``meta`` stays.
         why: What needs protobuf; counted in the model's ``meta``.
+        same: The model as protobuf, if it is at hand; the model is not serialised then.
     """
-    crossing = Crossing(given := ir.serde.serialize_model(model))
     count: Counter[str] = model.meta.setdefault(CROSSINGS, Counter())
-    count[why] += 1
+    if same is None:
+        same = ir.serde.serialize_model(model)
+        count[why] += 1
+    crossing = Crossing(same)
     yield crossing
-    if crossing.proto is not given:
+    if crossing.proto is not same:
         count[f"{why}, back"] += 1
         take_over(model, ir.serde.deserialize_model(crossing.proto))
 

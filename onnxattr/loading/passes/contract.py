@@ -11,6 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.autodiff.registry import RuleTable
+from onnxattr.loading.passes.bridge import as_proto
 
 
 class Fact(Enum):
@@ -45,7 +46,8 @@ class Draft:
     """A model on its way through the passes.
 
     Attributes:
-        proto: The model as the file holds it, until it is read into onnx_ir; passes may change and replace it.
+        proto: The model as the file holds it, until it is read into onnx_ir; passes may change and replace it. Later
+            the same as ``model``, until a pass changes that: what needs protobuf asks for ``protobuf``.
         folder: The folder of its external data.
         rules: The rule table that it is going to be differentiated with.
         rows: Whether equal names of first axes stand for equal numbers of rows.
@@ -53,12 +55,30 @@ class Draft:
         model: The model as onnx_ir holds it; passes change it in place.
     """
 
-    proto: onnx.ModelProto
+    proto: onnx.ModelProto | None
     folder: Path | None
     rules: RuleTable
     rows: bool = True
-    weights: dict[str, onnx.TensorProto] = field(default_factory=dict)
+    weights: dict[str, ir.TensorProtocol] = field(default_factory=dict)
     model: ir.Model = field(init=False)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the model is one of onnx_ir."""
+        return hasattr(self, "model")
+
+    @property
+    def file(self) -> onnx.ModelProto:
+        """The model as protobuf, before it is read."""
+        assert self.proto is not None
+        return self.proto
+
+    def protobuf(self, why: str) -> onnx.ModelProto:
+        """The model as protobuf, not to be changed; it is serialised only if a pass has changed it since."""
+        if self.proto is None:
+            with as_proto(self.model, why) as crossing:
+                self.proto = crossing.proto
+        return self.proto
 
 
 @dataclass(frozen=True)
@@ -82,7 +102,15 @@ def step(
     name: str, run: Callable[[Draft], bool], requires: Iterable[Fact], ensures: Iterable[Fact] = ()
 ) -> Pass:
     """A pass, written in one line of a list."""
-    return Pass(name, run, frozenset(requires), frozenset(ensures))
+
+    def run_once(draft: Draft) -> bool:
+        was_read = draft.is_read
+        changed = run(draft)
+        if changed and was_read:
+            draft.proto = None
+        return changed
+
+    return Pass(name, run_once, frozenset(requires), frozenset(ensures))
 
 
 def check(

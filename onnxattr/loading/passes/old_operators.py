@@ -9,277 +9,209 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto
+import onnx_ir as ir
 
-from onnxattr.graph.subgraphs import Names, bodies_of, graphs_in, is_standard, nodes_in
+from onnxattr.autodiff.registry import attributes_of
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.subgraphs import graphs_of, is_standard, nodes_of
+from onnxattr.loading.passes.replay import Results, replay
 
 #: Domain that hides operators from onnx's converter which ONNX Runtime knew before ONNX did.
 _HIDDEN = "onnxattr.hidden"
-Nodes = list[onnx.NodeProto]
+#: What stands for an operator: its outputs, or None where the node stays, maybe with other attributes.
+Write = Callable[[OpBuilder, ir.Node], Results]
 
 
-def default_opset(proto: onnx.ModelProto) -> int:
-    """The ai.onnx opset of a model; 0 if it imports none."""
-    return next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
-
-
-def _names_of(graph: onnx.GraphProto) -> Names:
-    names = Names(name for node in nodes_in(graph) for name in (*node.input, *node.output))
-    for part in graphs_in(graph):
-        names.counts.update(value.name for value in (*part.input, *part.output, *part.initializer))
-    return names
-
-
-def hide_experimental(proto: onnx.ModelProto) -> bool:
+def hide_experimental(model: ir.Model) -> bool:
     """Writes out the operators that ONNX Runtime has before opset 10 and ONNX lacks; ThresholdedRelu is hidden.
 
     Args:
-        proto: The model, of any opset; changed in place.
+        model: The model, of any opset; changed in place.
 
     Returns:
         Whether there was one.
     """
-    if default_opset(proto) >= 10 or not any(is_standard(n, *_EXPERIMENTAL) for n in nodes_in(proto.graph)):
+    opset = model.opset_imports[""]
+    if opset >= 10 or not any(is_standard(node, *_EXPERIMENTAL) for node in nodes_of(model.graph)):
         return False
-    names = _names_of(proto.graph)
-    for graph in graphs_in(proto.graph):
-        _replace(graph, lambda node: _EXPERIMENTAL.get(node.op_type, _stays)(node, names))
-    if any(node.domain == _HIDDEN for node in nodes_in(proto.graph)):
-        proto.opset_import.append(onnx.helper.make_opsetid(_HIDDEN, 1))
+    _replace(model, opset, _EXPERIMENTAL)
+    if any(node.domain == _HIDDEN for node in nodes_of(model.graph)):
+        model.opset_imports[_HIDDEN] = 1
     return True
 
 
-def before_conversion(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """A copy of a model of an opset below 13 without what the converter would change or refuse."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    names = _names_of(copy.graph)
+def before_conversion(model: ir.Model) -> bool:
+    """Writes out what the converter would change or refuse in a model of an opset below 13, in place.
+
+    Returns:
+        Whether there was an operator that may have to be written out.
+    """
+    opset = model.opset_imports[""]
     chosen = {op: write for op, oldest, newest, write in _BEFORE if oldest <= opset <= newest}
-    for graph in graphs_in(copy.graph):
-        if opset < 13:
-            captured = _captured(graph)
-            _replace(graph, lambda node, read=captured: _row_operator(node, names, read))  # type: ignore[misc]
-        _replace(graph, lambda node: chosen.get(node.op_type, _stays)(node, names))
-    return copy
+    found = any(is_standard(node, *chosen) for node in nodes_of(model.graph))
+    if found:
+        _replace(model, opset, chosen)
+    return found
 
 
-def _captured(graph: onnx.GraphProto) -> set[str]:
-    """The names that the bodies of a graph's nodes read; some may be values of their own."""
-    inner = [part for node in graph.node for body in bodies_of(node) for part in graphs_in(body)]
-    return {name for part in inner for node in part.node for name in node.input} | {
-        value.name for part in inner for value in part.output
-    }
-
-
-def after_conversion(proto: onnx.ModelProto, opset: int, upsampled: set[str]) -> None:
+def after_conversion(model: ir.Model, opset: int, upsampled: set[str | None]) -> None:
     """Mends a converted model, in place.
 
     Args:
-        proto: The model, of opset 18.
+        model: The model, of opset 18.
         opset: The opset that it had.
         upsampled: Names of the outputs of its Upsamples.
     """
     if opset >= 11:
         return
-    names = _names_of(proto.graph)
-    known = {tensor.name: tensor for graph in graphs_in(proto.graph) for tensor in graph.initializer}
-    known |= {n.output[0]: n.attribute[0].t for n in nodes_in(proto.graph) if n.op_type == "Constant"}
-    for graph in graphs_in(proto.graph):
-        for node in graph.node:
-            if node.domain == _HIDDEN:
-                node.domain = ""
+    for node in nodes_of(model.graph):
+        if node.domain == _HIDDEN:
+            node.domain = ""
+    model.opset_imports.pop(_HIDDEN, None)
+    if any(is_standard(node, "Resize") for node in nodes_of(model.graph)):
         _replace(
-            graph,
-            lambda node: (
-                _sampled_as_before(node, names, known.get(node.input[2]), node.output[0] in upsampled)
-                if node.op_type == "Resize"
-                else None
-            ),
+            model,
+            model.opset_imports[""],
+            {"Resize": lambda op, node: _sampled_as_before(op, node, node.outputs[0].name in upsampled)},
         )
-    imports = [entry for entry in proto.opset_import if entry.domain != _HIDDEN]
-    del proto.opset_import[:]
-    proto.opset_import.extend(imports)
 
 
-def _replace(graph: onnx.GraphProto, write: Callable[[onnx.NodeProto], Nodes | None]) -> None:
-    nodes: Nodes = []
-    for node in graph.node:
-        new = write(node) if node.domain in ("", "ai.onnx") else None
-        nodes += [node] if new is None else new
-    del graph.node[:]
-    graph.node.extend(nodes)
+def _replace(model: ir.Model, opset: int, writers: dict[str, Write]) -> None:
+    """Writes operators of ai.onnx out, in a graph and those inside it."""
+    op = OpBuilder(model.graph, opset, prefix="")
+
+    def write(inner: OpBuilder, node: ir.Node) -> Results:
+        if not is_standard(node, *writers):
+            return None
+        inner.prefix = node.name or node.outputs[0].name or node.op_type
+        return writers[node.op_type](inner, node)
+
+    for graph in list(graphs_of(model.graph)):
+        replay(op.inside(graph), write)
 
 
-def _stays(node: onnx.NodeProto, names: Names) -> None:
-    return None
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-
-
-def _constant(names: Names, stem: str, array: np.ndarray) -> onnx.NodeProto:
-    name = names.fresh(stem)
-    return onnx.helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(array, name))
-
-
-def _chain(node: onnx.NodeProto, names: Names, *steps: tuple[str, Any]) -> Nodes:
-    """Elementwise operators one after the other, each with a constant as its second operand or with none."""
-    nodes: Nodes = []
-    value = node.input[0]
-    for position, (op_type, operand) in enumerate(steps):
-        output = node.output[0] if position == len(steps) - 1 else names.fresh(f"{node.output[0]}_{op_type}")
-        operands = [value]
-        if operand is not None:
-            nodes.append(_constant(names, f"{output}_constant", np.asarray(operand, np.float32)))
-            operands.append(nodes[-1].output[0])
-        nodes.append(onnx.helper.make_node(op_type, operands, [output]))
-        value = output
-    return nodes
-
-
-def _hidden(node: onnx.NodeProto, names: Names) -> None:
+def _hidden(op: OpBuilder, node: ir.Node) -> None:
     node.domain = _HIDDEN
 
 
-def _affine(node: onnx.NodeProto, names: Names) -> Nodes:
-    given = _attributes(node)
-    return _chain(node, names, ("Mul", given.get("alpha", 1.0)), ("Add", given.get("beta", 0.0)))
+def _affine(op: OpBuilder, node: ir.Node) -> Results:
+    """y = alpha * x + beta."""
+    given = attributes_of(node)
+    return [op.Add(op.Mul(node.inputs[0], given.get("alpha", 1.0)), given.get("beta", 0.0))]
 
 
-def _image_scaler(node: onnx.NodeProto, names: Names) -> Nodes:
-    given = _attributes(node)
+def _image_scaler(op: OpBuilder, node: ir.Node) -> Results:
+    """y = scale * x + bias, one for each channel."""
+    given = attributes_of(node)
     bias = np.asarray(given.get("bias", [0.0]), np.float32)[:, None, None]
-    return _chain(node, names, ("Mul", given.get("scale", 1.0)), ("Add", bias))
+    return [op.Add(op.Mul(node.inputs[0], given.get("scale", 1.0)), bias)]
 
 
-def _scaled(op_type: str) -> Callable[[onnx.NodeProto, Names], Nodes]:
+def _scaled(op_type: str) -> Write:
     """y = alpha * f(beta * x)."""
 
-    def write(node: onnx.NodeProto, names: Names) -> Nodes:
-        given = _attributes(node)
-        steps = (("Mul", given.get("beta", 1.0)), (op_type, None), ("Mul", given.get("alpha", 1.0)))
-        return _chain(node, names, *steps)
+    def write(op: OpBuilder, node: ir.Node) -> Results:
+        given = attributes_of(node)
+        inner = op.node(op_type, [op.Mul(node.inputs[0], given.get("beta", 1.0))])
+        return [op.Mul(inner, given.get("alpha", 1.0))]
 
     return write
 
 
-_EXPERIMENTAL: dict[str, Callable[[onnx.NodeProto, Names], Nodes | None]] = {
+_EXPERIMENTAL: dict[str, Write] = {
     "ThresholdedRelu": _hidden,
     "Affine": _affine,
     "ImageScaler": _image_scaler,
     "ParametricSoftplus": _scaled("Softplus"),
     "ScaledTanh": _scaled("Tanh"),
-    "Scale": lambda node, names: _chain(node, names, ("Mul", _attributes(node).get("scale", 1.0))),
+    "Scale": lambda op, node: [op.Mul(node.inputs[0], attributes_of(node).get("scale", 1.0))],
 }
 
 
-def _row_operator(node: onnx.NodeProto, names: Names, captured: set[str]) -> Nodes | None:
+def _row_operator(op: OpBuilder, node: ir.Node) -> Results:
     """A Softmax or LogSoftmax that a body reads: onnx's converter fails where it puts a Reshape behind it."""
-    softmax = node.op_type in ("Softmax", "LogSoftmax")
-    return _of_rows(node, names) if softmax and captured & set(node.output) else None
+    readers = [reader for reader, _ in node.outputs[0].uses()]
+    return _of_rows(op, node) if any(reader.graph is not node.graph for reader in readers) else None
 
 
-def _of_rows(node: onnx.NodeProto, names: Names) -> Nodes:
+def _of_rows(op: OpBuilder, node: ir.Node) -> Results:
     """Of the rows of a matrix, as which Softmax and its kin saw all tensors before opset 13."""
-    x, y = node.input[0], node.output[0]
-    shape, flat, rows = (names.fresh(f"{y}_{part}") for part in ("shape", "flat", "rows"))
-    axis = _attributes(node).get("axis", 1)
-    return [
-        onnx.helper.make_node("Shape", [x], [shape]),
-        onnx.helper.make_node("Flatten", [x], [flat], axis=axis),
-        onnx.helper.make_node(node.op_type, [flat], [rows], node.name, axis=1),
-        onnx.helper.make_node("Reshape", [rows, shape], [y]),
-    ]
+    x, axis = node.inputs[0], attributes_of(node).get("axis", 1)
+    rows = op.node(node.op_type, [op.Flatten(x, axis=axis)], {"axis": 1})
+    return [op.Reshape(_named_as(node, rows), op.Shape(x))]
 
 
-def _pad(node: onnx.NodeProto, names: Names) -> None:
+def _named_as(node: ir.Node, value: ir.Value) -> ir.Value:
+    """A value whose node takes the name of another, that layer tables may hold."""
+    made = value.producer()
+    if made is not None:
+        made.name, node.name = node.name, None
+    return value
+
+
+def _pad(op: OpBuilder, node: ir.Node) -> None:
     """Without the value that only padding with a constant uses."""
-    for attribute in list(node.attribute):
-        if attribute.name == "value" and _attributes(node).get("mode", b"constant") != b"constant":
-            node.attribute.remove(attribute)
+    if attributes_of(node).get("mode", "constant") != "constant":
+        node.attributes.pop("value", None)
 
 
-def _dropout(node: onnx.NodeProto, names: Names) -> Nodes | None:
+def _dropout(op: OpBuilder, node: ir.Node) -> Results:
     """ONNX Runtime's mask of an inference was zeros before opset 12; it is ones since."""
-    if len(node.output) < 2 or not node.output[1]:
+    if len(node.outputs) < 2 or not node.outputs[1].name:
         return None
-    mask, x = node.output.pop(), node.input[0]
-    return [node, onnx.helper.make_node("Greater", [x, x], [mask])]
+    x = node.inputs[0]
+    return [_named_as(node, op.node("Dropout", [x], attributes_of(node))), op.Greater(x, x)]
 
 
-def _float_dropout(node: onnx.NodeProto, names: Names) -> Nodes | None:
+def _float_dropout(op: OpBuilder, node: ir.Node) -> Results:
     """Before opset 10 the mask was of x's type."""
-    nodes = _dropout(node, names)
-    if nodes is not None:
-        mask = nodes[-1].output[0]
-        nodes[-1].output[0] = names.fresh(f"{mask}_bool")
-        nodes.append(onnx.helper.make_node("Cast", [nodes[-1].output[0]], [mask], to=TensorProto.FLOAT))
-    return nodes
+    results = _dropout(op, node)
+    return results and [results[0], op.Cast(results[1], to=ir.DataType.FLOAT.value)]
 
 
-def _batch_normalization(node: onnx.NodeProto, names: Names) -> Nodes | None:
+def _batch_normalization(op: OpBuilder, node: ir.Node) -> Results:
     """With statistics of each element: y = (x - mean) / sqrt(variance + epsilon) * scale + shift."""
-    given = _attributes(node)
-    if given.get("spatial", 1) or len(node.output) > 1:
+    given = attributes_of(node)
+    if given.get("spatial", 1) or len([value for value in node.outputs if value.name]) > 1:
         return None
-    x, scale, shift, mean, variance = node.input
-    y = node.output[0]
-    epsilon = _constant(names, f"{y}_epsilon", np.float32(given.get("epsilon", 1e-5)))  # type: ignore[arg-type]
-    parts = [names.fresh(f"{y}_{part}") for part in ("centred", "variance", "deviation", "normal", "scaled")]
-    centred, larger, deviation, normal, scaled = parts
-    return [
-        epsilon,
-        onnx.helper.make_node("Sub", [x, mean], [centred]),
-        onnx.helper.make_node("Add", [variance, epsilon.output[0]], [larger]),
-        onnx.helper.make_node("Sqrt", [larger], [deviation]),
-        onnx.helper.make_node("Div", [centred, deviation], [normal]),
-        onnx.helper.make_node("Mul", [normal, scale], [scaled]),
-        onnx.helper.make_node("Add", [scaled, shift], [y]),
-    ]
+    x, scale, shift, mean, variance = node.inputs
+    deviation = op.Sqrt(op.Add(variance, given.get("epsilon", 1e-5)))
+    return [op.Add(op.Mul(op.Div(op.Sub(x, mean), deviation), scale), shift)]
 
 
-def _sampled_as_before(
-    node: onnx.NodeProto, names: Names, scales: onnx.TensorProto | None, upsampled: bool
-) -> Nodes | None:
+def _sampled_as_before(op: OpBuilder, node: ir.Node, upsampled: bool) -> Results:
     """Before opset 11 Resize and Upsample sampled at x / scale, the nearest above along axes that shrink, else below.
 
     A Resize that does both becomes two, the one that shrinks first.
     """
-    settings = _attributes(node) | {"coordinate_transformation_mode": "asymmetric"}
-    y, stem = node.output[0], node.name or node.output[0]
+    settings: dict[str, Any] = attributes_of(node) | {"coordinate_transformation_mode": "asymmetric"}
+    x, scales = node.inputs[0], node.inputs[2]
 
-    def resize(x: str, scales: str, output: str, nearest_mode: str, name: str) -> onnx.NodeProto:
-        nearest = {"nearest_mode": nearest_mode}
-        return onnx.helper.make_node("Resize", [x, "", scales], [output], name, **settings | nearest)
+    def resize(x: ir.Value | None, scales: ir.Value | np.ndarray | None, nearest_mode: str) -> ir.Value:
+        return op.node("Resize", [x, None, scales], settings | {"nearest_mode": nearest_mode})
 
-    if settings.get("mode", b"nearest") != b"nearest" or upsampled:
-        return [resize(node.input[0], node.input[2], y, "floor", node.name)]
-    between, stem = names.fresh(f"{y}_shrunk"), names.fresh(f"{stem}_then")
-    if scales is not None:
-        factors = onnx.numpy_helper.to_array(scales).astype(np.float32)
-        shrinks, grows = (factors < 1).any(), (factors > 1).any()
-        if not (shrinks and grows):
-            return [resize(node.input[0], node.input[2], y, "ceil" if shrinks else "floor", node.name)]
-        parts = [_constant(names, f"{y}_scales", f(factors, np.float32(1))) for f in (np.minimum, np.maximum)]
-    else:
-        one = _constant(names, f"{y}_one", np.ones(1, np.float32))
-        parts = [one]
-        for op_type in ("Min", "Max"):
-            operands = [node.input[2], one.output[0]]
-            parts.append(onnx.helper.make_node(op_type, operands, [names.fresh(f"{y}_{op_type}")]))
-    less, more = (part.output[0] for part in parts[-2:])
-    first = resize(node.input[0], less, between, "ceil", node.name)
-    return [*parts, first, resize(between, more, y, "floor", stem)]
+    if settings.get("mode", "nearest") != "nearest" or upsampled:
+        return [_named_as(node, resize(x, scales, "floor"))]
+    constant = ir.convenience.get_const_tensor(scales) if scales is not None else None
+    if constant is None:
+        less, more = op.Min(scales, np.ones(1, np.float32)), op.Max(scales, np.ones(1, np.float32))
+        return [resize(_named_as(node, resize(x, less, "ceil")), more, "floor")]
+    factors = constant.numpy().astype(np.float32)
+    shrinks, grows = (factors < 1).any(), (factors > 1).any()
+    if not (shrinks and grows):
+        return [_named_as(node, resize(x, scales, "ceil" if shrinks else "floor"))]
+    one = np.float32(1)
+    shrunk = resize(x, np.minimum(factors, one), "ceil")
+    return [resize(_named_as(node, shrunk), np.maximum(factors, one), "floor")]
 
 
-Write = Callable[[onnx.NodeProto, Names], Nodes | None]
 #: The opsets with an old meaning, and what writes it in operators whose meaning stays.
 _BEFORE: list[tuple[str, int, int, Write]] = [
     ("BatchNormalization", 7, 8, _batch_normalization),
     ("Dropout", 7, 9, _float_dropout),
     ("Dropout", 10, 11, _dropout),
     ("Hardmax", 7, 12, _of_rows),
+    ("LogSoftmax", 7, 12, _row_operator),
     ("Pad", 7, 10, _pad),
+    ("Softmax", 7, 12, _row_operator),
 ]

@@ -10,11 +10,15 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.registry import op_name
 from onnxattr.errors import ModelError
-from onnxattr.graph.subgraphs import nodes_in, nodes_of
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.intervals import FLOATS
+from onnxattr.graph.subgraphs import graphs_of, is_standard, nodes_of
 from onnxattr.loading.passes.bridge import as_proto
 from onnxattr.loading.passes.functions import write_out_functions
-from onnxattr.loading.passes.old_operators import after_conversion, before_conversion, default_opset
+from onnxattr.loading.passes.old_operators import after_conversion, before_conversion
+from onnxattr.loading.passes.replay import Results, replay
 from onnxattr.loading.passes.row_scans import upgrade_row_scans
+from onnxattr.loading.shapes.infer import infer_shapes
 
 #: Models below this opset are upgraded to it; the rewriter emits nodes of the model's opset from here on.
 OPSET = 18
@@ -22,53 +26,45 @@ OPSET = 18
 NEWEST_OPSET, NEWEST_IR = 26, 13
 OLDEST_OPSET = 7
 
-_FLOATS = (
-    onnx.TensorProto.FLOAT,
-    onnx.TensorProto.DOUBLE,
-    onnx.TensorProto.FLOAT16,
-    onnx.TensorProto.BFLOAT16,
-)
 
-
-def upgrade(model: ir.Model) -> bool:
+def upgrade(model: ir.Model, same: onnx.ModelProto | None = None) -> bool:
     """Brings a model of an older opset to OPSET, in place; whether it was of one.
 
-    onnx's version converter takes protobuf, and so does what prepares and mends its work.
+    Args:
+        model: The model.
+        same: The model as protobuf, if it is at hand.
 
     Raises:
         ModelError: If an operator has no newer form.
     """
-    if model.opset_imports[""] >= OPSET:
+    opset = model.opset_imports[""]
+    if opset >= OPSET:
         return False
-    with as_proto(model, "version converter") as crossing:
-        crossing.proto = _upgraded(crossing.proto)
+    changed = before_conversion(model)
+    upsampled = {node.outputs[0].name for node in nodes_of(model.graph) if is_standard(node, "Upsample")}
+    if opset < 9:
+        changed = upgrade_row_scans(model) or changed
+    with as_proto(model, "version converter", None if changed else same) as crossing:
+        crossing.proto = onnx.version_converter.convert_version(crossing.proto, OPSET)
+    after_conversion(model, opset, upsampled)
     return True
 
 
-def _upgraded(proto: onnx.ModelProto) -> onnx.ModelProto:
-    opset = default_opset(proto)
-    plain = before_conversion(proto, opset)
-    upsampled = {node.output[0] for node in nodes_in(plain.graph) if node.op_type == "Upsample"}
-    upgraded = onnx.version_converter.convert_version(upgrade_row_scans(plain) if opset < 9 else plain, OPSET)
-    after_conversion(upgraded, opset, upsampled)
-    return upgraded
-
-
-def check_versions(proto: onnx.ModelProto) -> None:
+def check_versions(model: ir.Model) -> None:
     """Checks that a model's versions can be handled.
 
     Raises:
         ModelError: If they are older or newer.
     """
-    opset, newest = default_opset(proto), onnx.defs.onnx_opset_version()
+    opset, newest = model.opset_imports.get("", 0), onnx.defs.onnx_opset_version()
     if not OLDEST_OPSET <= opset <= newest:
         raise ModelError(
             f"The model has ai.onnx opset {opset}; opsets {OLDEST_OPSET} to {newest} can be explained. "
             "Export it with an opset in that range (18 runs on the most runtimes)."
         )
-    if proto.ir_version > onnx.IR_VERSION:
+    if model.ir_version > onnx.IR_VERSION:
         raise ModelError(
-            f"The model has IR version {proto.ir_version}; the installed onnx reads up to {onnx.IR_VERSION}. "
+            f"The model has IR version {model.ir_version}; the installed onnx reads up to {onnx.IR_VERSION}. "
             "Export it with an older one."
         )
 
@@ -92,12 +88,12 @@ def downgrade(model: ir.Model, newest: int) -> bool:
         return schema.domain == "" and bool(schema.since_version > newest)
 
     write_out_functions(model, lambda op, s: changed(op, s) and not onnx.defs.has(op, newest, ""))
-    with as_proto(model, "version converter") as crossing:
-        crossing.proto = plain = _without_floored_mod(crossing.proto)
-        with contextlib.suppress(
-            RuntimeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError
-        ):
-            crossing.proto = _converted(plain, newest)
+    _write_out_floored_mod(model)
+    with (
+        as_proto(model, "version converter") as crossing,
+        contextlib.suppress(RuntimeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError),
+    ):
+        crossing.proto = _converted(crossing.proto, newest)
     if model.opset_imports[""] > newest:
         write_out_functions(model, changed)
         with as_proto(model, "version converter") as crossing:
@@ -105,33 +101,23 @@ def downgrade(model: ir.Model, newest: int) -> bool:
     return True
 
 
-def _without_floored_mod(proto: onnx.ModelProto) -> onnx.ModelProto:
+def _write_out_floored_mod(model: ir.Model) -> None:
     """Writes out Mod of floats with the sign of the divisor, new in opset 28: a - b * floor(a / b)."""
-    types = {value.name: value.type.tensor_type.elem_type for value in proto.graph.input}
-    types |= {
-        v.name: v.type.tensor_type.elem_type
-        for v in onnx.shape_inference.infer_shapes(proto).graph.value_info
-    }
-    types |= {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
-    result = onnx.ModelProto()
-    result.CopyFrom(proto)
-    del result.graph.node[:]
-    for node in proto.graph.node:
-        floored = node.op_type == "Mod" and not any(a.name == "fmod" and a.i for a in node.attribute)
-        if floored and types.get(node.input[0]) in _FLOATS:
-            (a, b), y = node.input, node.output[0]
-            steps = [
-                ("Div", [a, b]),
-                ("Floor", [f"{y}/Div"]),
-                ("Mul", [b, f"{y}/Floor"]),
-                ("Sub", [a, f"{y}/Mul"]),
-            ]
-            for op_type, inputs in steps:
-                output = y if op_type == "Sub" else f"{y}/{op_type}"
-                result.graph.node.append(onnx.helper.make_node(op_type, inputs, [output]))
-        else:
-            result.graph.node.append(node)
-    return result
+
+    def is_floored(node: ir.Node) -> bool:
+        return is_standard(node, "Mod") and not node.attributes.get_int("fmod", 0)
+
+    def write(op: OpBuilder, node: ir.Node) -> Results:
+        a, b = node.inputs if is_floored(node) else (None, None)
+        if a is None or b is None or a.dtype not in FLOATS:
+            return None
+        return [op.Sub(a, op.Mul(b, op.Floor(op.Div(a, b))))]
+
+    if any(is_floored(node) for node in nodes_of(model.graph)):
+        infer_shapes(model, strict=False)
+        op = OpBuilder(model.graph, model.opset_imports[""], prefix="Mod")
+        for graph in list(graphs_of(model.graph)):
+            replay(op.inside(graph), write)
 
 
 def _converted(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:

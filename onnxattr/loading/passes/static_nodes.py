@@ -28,13 +28,14 @@ _MOST_STEPS = 64
 _MOST_NODES = 50_000
 
 
-def infer_and_resolve(model: ir.Model) -> bool:
+def infer_and_resolve(model: ir.Model, same: onnx.ModelProto | None = None) -> bool:
     """Infers all types, inlines the branches that are always taken, replaces sequences and optional values.
 
     What only a run decides stays as it is; in a model without such operators types are noted and no more.
 
     Args:
         model: A model without Constant nodes, whose large weights may be graph inputs; changed in place.
+        same: The model as protobuf, if it is at hand.
 
     Returns:
         Whether a name or a node is another.
@@ -46,10 +47,11 @@ def infer_and_resolve(model: ir.Model) -> bool:
     # Every branch that is inlined may let the shapes be known that decide the next one.
     while True:
         try:
-            changed, typed = infer_shapes(model) or changed, True
+            changed, typed = infer_shapes(model, same=same) or changed, True
         except (onnx.shape_inference.InferenceError, RuntimeError):
             # What contradicts itself may lie in a branch that is never taken.
             changed, typed = infer_shapes(model, strict=False) or changed, False
+        same = None
         if not read_scalars(model.graph, opset):
             resolvable = _RESOLVED & _operators(model.graph) or _lacks_shapes(model.graph)
             if not resolvable or not _Resolver(model.graph, opset).run():

@@ -73,15 +73,28 @@ def detach_weights(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, o
     return slim, weights
 
 
-def attach_weights(graph: ir.Graph, weights: dict[str, onnx.TensorProto], folder: Path | None) -> bool:
-    """Makes the weights initializers again; whether there are any."""
+def read_tensors(weights: dict[str, onnx.TensorProto], folder: Path | None) -> dict[str, ir.TensorProtocol]:
+    """The weights as onnx_ir holds them; nothing is copied, and data files are not opened yet."""
+    return {name: _read_tensor(proto, folder) for name, proto in weights.items()}
+
+
+def _read_tensor(proto: onnx.TensorProto, folder: Path | None) -> ir.TensorProtocol:
+    tensor = ir.serde.deserialize_tensor(proto, base_path=str(folder or ""))
+    return DataTensor(tensor) if isinstance(tensor, ir.ExternalTensor) else tensor
+
+
+def attach_weights(graph: ir.Graph, weights: dict[str, ir.TensorProtocol]) -> bool:
+    """Makes the weights initializers again; whether there are any.
+
+    Raises:
+        ModelError: If a data file cannot be read.
+    """
     given = list(graph.inputs)
     graph.inputs[:] = [v for v in given if v.name not in weights]
     for value in given:
         if value.name in weights:
-            tensor = ir.serde.deserialize_tensor(weights[value.name], base_path=str(folder or ""))
-            if isinstance(tensor, ir.ExternalTensor):
-                tensor = DataTensor(tensor)
+            tensor = weights[value.name]
+            if isinstance(tensor, DataTensor):
                 try:
                     tensor.numpy()
                 except OSError as error:

@@ -1,4 +1,7 @@
-"""What shape inference, ONNX Runtime and onnx_ir need of outputs, beyond what ONNX asks for."""
+"""What shape inference, ONNX Runtime and onnx_ir need of outputs, beyond what ONNX asks for.
+
+onnx_ir cannot hold these things, or loses a part of them: they are mended before a model is read into it.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +35,27 @@ def give_own_values(graph: onnx.GraphProto) -> bool:
 
 
 def type_given_outputs(graph: onnx.GraphProto) -> bool:
-    """Gives outputs that are inputs or initializers the type of those, in place; whether one was declared otherwise."""
+    """Gives outputs that are inputs or initializers the type of those, in place; whether one was declared otherwise.
+
+    Outputs of ZipMap become the tensors of scores that they are made of: there is no other use of dictionaries.
+    """
+    zipped = _type_scores(graph)
     held = {t.name: onnx.helper.make_tensor_type_proto(t.data_type, t.dims) for t in graph.initializer}
     held = {value.name: value.type for value in graph.input} | held
     wrong = [value for value in graph.output if value.name in held and value.type != held[value.name]]
     for value in wrong:
         value.type.CopyFrom(held[value.name])
-    return bool(wrong)
+    return bool(wrong) or zipped
+
+
+def _type_scores(graph: onnx.GraphProto) -> bool:
+    names = {name for node in graph.node if node.op_type == "ZipMap" for name in node.output}
+    for value in graph.output:
+        if value.name in names:
+            value.CopyFrom(
+                onnx.helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, [None, None])
+            )
+    return any(value.name in names for value in graph.output)
 
 
 def _names(graph: onnx.GraphProto) -> set[str]:

@@ -151,6 +151,11 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
     return proto
 
 
+def default_opset(proto: onnx.ModelProto) -> int:
+    """The ai.onnx opset of a model; 0 if it imports none."""
+    return next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
+
+
 def name_of(source: ModelSource) -> str:
     """What errors call a model."""
     return str(Path(source)) if isinstance(source, (str, os.PathLike)) else "The model"

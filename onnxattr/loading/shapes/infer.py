@@ -24,7 +24,7 @@ DECLARED_SIZES = "declared_sizes"
 _MOST_ROUNDS = 8
 
 
-def infer_shapes(model: ir.Model, strict: bool = True) -> bool:
+def infer_shapes(model: ir.Model, strict: bool = True, same: onnx.ModelProto | None = None) -> bool:
     """Infers all types and shapes of a model, in place.
 
     Inner values and outputs get the inferred types. Where inference says nothing, they have the declared rank, and the
@@ -34,6 +34,7 @@ def infer_shapes(model: ir.Model, strict: bool = True) -> bool:
     Args:
         model: The model; its large weights may be graph inputs.
         strict: Whether what contradicts itself is an error; else it stays untyped.
+        same: The model as protobuf, if it is at hand.
 
     Returns:
         Whether a name or a node is another; types are noted in any case.
@@ -42,7 +43,7 @@ def infer_shapes(model: ir.Model, strict: bool = True) -> bool:
         onnx.shape_inference.InferenceError: If the nodes contradict each other.
     """
     renamed = give_own_names(model.graph)
-    inference = _Inference(model, strict)
+    inference = _Inference(model, strict, None if renamed else same)
     _note(model.graph, inference.run())
     return renamed or inference.restated
 
@@ -50,9 +51,9 @@ def infer_shapes(model: ir.Model, strict: bool = True) -> bool:
 class _Inference:
     """One inference: the model with the declarations taken off, and whether nodes of it were restated."""
 
-    def __init__(self, model: ir.Model, strict: bool):
+    def __init__(self, model: ir.Model, strict: bool, same: onnx.ModelProto | None):
         self._model, self._strict = model, strict
-        self._bare, self._declared = self._taken_off()
+        self._bare, self._declared = self._taken_off(same)
         self.restated = False
 
     def run(self) -> onnx.ModelProto:
@@ -80,9 +81,12 @@ class _Inference:
             self.restated = True
             self._bare, _ = self._taken_off()
 
-    def _taken_off(self) -> tuple[onnx.ModelProto, Types]:
-        with as_proto(self._model, "shape inference") as crossing:
+    def _taken_off(self, same: onnx.ModelProto | None = None) -> tuple[onnx.ModelProto, Types]:
+        with as_proto(self._model, "shape inference", same) as crossing:
             bare = with_constants_in_bodies(crossing.proto)
+            if bare is same:
+                bare = onnx.ModelProto()
+                bare.CopyFrom(crossing.proto)
             return bare, take_off(bare)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import onnx
+import onnx_ir as ir
 
 from onnxattr.errors import ModelError
-from onnxattr.graph.subgraphs import nodes_in
+from onnxattr.graph.subgraphs import nodes_of
 
 #: Most nodes and bytes that the calls of functions may make, beside a multiple of what the file holds.
 _MOST_NODES, _MOST_BYTES, _TIMES_FILE = 100_000, 2**28, 4
+#: What a node takes beside its constants.
+_NODE = 64
 #: How deep calls may be nested: onnx's checker reads no more.
 _DEEPEST = 100
 
@@ -26,19 +28,19 @@ class _Cost(NamedTuple):
     depth: int
 
 
-def check_calls(proto: onnx.ModelProto) -> None:
+def check_calls(model: ir.Model) -> None:
     """Checks that the calls of a model's functions can be written out.
 
     Raises:
         ModelError: If functions call themselves, are nested too deep, or make too many nodes.
     """
-    functions = {(f.domain, f.name, f.overload): f for f in proto.functions}
+    functions = dict(model.functions)
     if not functions:
         return
     costs = _costs(functions)
-    own = sum(1 for _ in nodes_in(proto.graph))
-    written = own + sum(len(f.node) for f in proto.functions)
-    called = [(key, costs[key]) for key in _calls(nodes_in(proto.graph), functions)]
+    nodes_written = list(nodes_of(model.graph))
+    written = len(nodes_written) + sum(len(f) for f in functions.values())
+    called = [(key, costs[key]) for key in _calls(nodes_written, functions)]
     nodes, size = sum(c.nodes for _, c in called), sum(c.size for _, c in called)
     if not called:
         return
@@ -55,7 +57,8 @@ def check_calls(proto: onnx.ModelProto) -> None:
             f"function {name!r}) from the {written} in the file; supported: up to "
             f"{_MOST_NODES + _TIMES_FILE * written}. {advice}"
         )
-    most_bytes = _MOST_BYTES + _TIMES_FILE * proto.ByteSize()
+    in_functions = sum(_size(nodes_of(function.graph)) for function in functions.values())
+    most_bytes = _MOST_BYTES + _TIMES_FILE * (_size(nodes_written) + in_functions)
     if size > most_bytes:
         raise ModelError(
             f"Written out where they are called, the model's functions make {size} bytes ({most.size} in one call of "
@@ -63,19 +66,18 @@ def check_calls(proto: onnx.ModelProto) -> None:
         )
 
 
-def _calls(nodes: Iterable[onnx.NodeProto], functions: dict[_Key, onnx.FunctionProto]) -> list[_Key]:
+def _calls(nodes: Iterable[ir.Node], functions: dict[_Key, ir.Function]) -> list[_Key]:
     """The functions that some nodes call, one entry a call."""
-    keys = ((node.domain, node.op_type, node.overload) for node in nodes)
-    return [key for key in keys if key in functions]
+    return [key for node in nodes if (key := node.op_identifier()) in functions]
 
 
-def _costs(functions: dict[_Key, onnx.FunctionProto]) -> dict[_Key, _Cost]:
+def _costs(functions: dict[_Key, ir.Function]) -> dict[_Key, _Cost]:
     """The cost of a call of each function; functions are visited after those that they call.
 
     Raises:
         ModelError: If a function calls itself, through others or not.
     """
-    inside = {key: list(nodes_in(function)) for key, function in functions.items()}
+    inside = {key: list(nodes_of(function.graph)) for key, function in functions.items()}
     calls = {key: _calls(nodes, functions) for key, nodes in inside.items()}
     costs: dict[_Key, _Cost] = {}
     for start in functions:
@@ -84,7 +86,7 @@ def _costs(functions: dict[_Key, onnx.FunctionProto]) -> dict[_Key, _Cost]:
             key = next(reversed(path))
             callee = next((called for called in path[key] if called not in costs), None)
             if callee is None:
-                costs[key] = _cost(functions[key], len(inside[key]), [costs[c] for c in calls[key]])
+                costs[key] = _cost(inside[key], [costs[c] for c in calls[key]])
                 del path[key]
             elif callee in path:
                 raise ModelError(
@@ -96,9 +98,26 @@ def _costs(functions: dict[_Key, onnx.FunctionProto]) -> dict[_Key, _Cost]:
     return costs
 
 
-def _cost(function: onnx.FunctionProto, nodes: int, called: list[_Cost]) -> _Cost:
+def _cost(nodes: list[ir.Node], called: list[_Cost]) -> _Cost:
     return _Cost(
-        nodes - len(called) + sum(c.nodes for c in called),
-        function.ByteSize() + sum(c.size for c in called),
+        len(nodes) - len(called) + sum(c.nodes for c in called),
+        _size(nodes) + sum(c.size for c in called),
         1 + max((c.depth for c in called), default=0),
     )
+
+
+def _size(nodes: Iterable[ir.Node]) -> int:
+    """About the bytes that nodes take: those of their constants, and some for each node itself."""
+    return sum(_NODE + sum(map(_held, node.attributes.values())) for node in nodes)
+
+
+def _held(attribute: ir.Attr) -> int:
+    """Bytes of the tensors and lists of an attribute."""
+    if attribute.is_ref() or attribute.value is None:
+        return 0
+    if attribute.type == ir.AttributeType.TENSOR:
+        return int(attribute.as_tensor().nbytes)
+    if attribute.type == ir.AttributeType.TENSORS:
+        return sum(int(tensor.nbytes) for tensor in attribute.as_tensors())
+    value = attribute.value
+    return 4 * len(value) if isinstance(value, (str, bytes, list, tuple)) else 0

@@ -9,22 +9,22 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from onnxattr.errors import ModelError, RuleError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.schemas import infer
-from onnxattr.graph.subgraphs import bodies_of, graphs_in, graphs_of, nodes_in, subgraphs_of
+from onnxattr.graph.subgraphs import graphs_in, graphs_of, nodes_of, subgraphs_of
 from onnxattr.graph.values import dims_of, values_of
+from onnxattr.loading.checks.loop_steps import all_steps, grows_sequences, own_steps
+from onnxattr.loading.checks.trial_copy import trial_copy
 from onnxattr.loading.constant_values import ConstantValues
 from onnxattr.loading.passes.range_ends import reads_vectors, reshape_ends
-from onnxattr.loading.reading.loop_steps import all_steps, grows_sequences, own_steps
 
 #: What is computed from weights alone may take so many bytes, beside a multiple of what the weights take.
 _MOST_CONSTANT, _TIMES_WEIGHTS = 2**28, 16
@@ -65,33 +65,43 @@ class _Type(NamedTuple):
         return f"{_said(self.size)}, shape ({', '.join('?' if d is None else str(d) for d in self.dims)})"
 
 
-def check_sizes(proto: onnx.ModelProto, opset: int, weights: Collection[str]) -> None:
+def check_sizes(
+    model: ir.Model, protobuf: Callable[[str], onnx.ModelProto], weights: Collection[str]
+) -> None:
     """Checks that no value of a model is larger than what can be meant.
 
     Args:
-        proto: The model, without functions.
-        opset: Its ai.onnx opset.
+        model: The model, without functions.
+        protobuf: Gives it as protobuf, by what for.
         weights: The graph inputs that stand for weights.
 
     Raises:
         ModelError: If a value computed from weights alone, or a value of one row, takes too much memory, a vector is
             too long for shape inference, or a Loop takes too many steps.
     """
+    proto = protobuf("check sizes of values")
     with contextlib.suppress(onnx.shape_inference.InferenceError):
         proto = onnx.shape_inference.infer_shapes(proto)
-    stored = _stored(proto, weights)
-    types = [_types(graph) for graph in graphs_in(proto.graph)]
-    found = {name: known for part in types for name, known in part.items()}
-    if _undecided(proto, found):
-        found |= _computed(proto, opset)
-    _Check(found, set(weights), stored).run(proto.graph)
+    found: dict[str, _Type] = {}
+    for graph in graphs_in(proto.graph):
+        found |= _types(graph)
+    if _undecided(model.graph, found):
+        found |= _computed(model)
+    _Check(found, set(weights), _stored(model.graph, weights)).run(model.graph)
 
 
-def _stored(proto: onnx.ModelProto, weights: Collection[str]) -> int:
+def _stored(graph: ir.Graph, weights: Collection[str]) -> int:
     """Bytes of the weights."""
-    inside = sum(len(tensor.raw_data) for graph in graphs_in(proto.graph) for tensor in graph.initializer)
-    detached = _types(proto.graph)
-    return inside + int(sum(detached[name].size for name in weights if name in detached))
+    held = [value.const_value for part in graphs_of(graph) for value in part.initializers.values()]
+    detached = [value for value in graph.inputs if value.name in weights]
+    return int(
+        sum(tensor.nbytes for tensor in held if tensor is not None)
+        + sum(_Type(_itemsize(v.dtype or 0), _known_dims(v)).size for v in detached)
+    )
+
+
+def _known_dims(value: ir.Value) -> list[int | None]:
+    return [dim if isinstance(dim, int) else None for dim in value.shape or ()]
 
 
 def _types(graph: onnx.GraphProto) -> dict[str, _Type]:
@@ -113,30 +123,29 @@ def _itemsize(data_type: int) -> float:
     return 1
 
 
-def _undecided(proto: onnx.ModelProto, types: Mapping[str, _Type]) -> bool:
+def _undecided(graph: ir.Graph, types: Mapping[str, _Type]) -> bool:
     """Whether the size of some value depends on integers that nodes compute."""
     return any(
         node.op_type == "Loop"
         or (
             node.op_type in _SIZED_BY_DATA
-            and any(name not in types or None in types[name].dims for name in node.output if name)
+            and any(v.name not in types or None in types[v.name].dims for v in node.outputs if v.name)
         )
-        for node in nodes_in(proto.graph)
+        for node in nodes_of(graph)
     )
 
 
-def _computed(proto: onnx.ModelProto, opset: int) -> dict[str, _Type]:
+def _computed(model: ir.Model) -> dict[str, _Type]:
     """The types of values where they follow from integers that nodes compute, in graph order."""
-    model = ir.serde.deserialize_model(proto)
-    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    opset, copy = model.opset_imports[""], trial_copy(model)
     constants = ConstantValues(opset)
     builder = None
-    for graph in graphs_of(model.graph):
+    for graph in graphs_of(copy.graph):
         for node in graph:
             if reads_vectors(node):
-                builder = builder or OpBuilder(model.graph, opset, prefix="sizes")
+                builder = builder or OpBuilder(copy.graph, opset, prefix="sizes")
                 reshape_ends(builder.inside(graph), node)
-            if node.domain in ("", "ai.onnx") and _open(node):
+            if not node.domain and _open(node):
                 # What is wrong with a node is said later.
                 with contextlib.suppress(RuleError, onnx.defs.SchemaError, RuntimeError):
                     infer(node, opset, constants)
@@ -144,7 +153,7 @@ def _computed(proto: onnx.ModelProto, opset: int) -> dict[str, _Type]:
                 _check_steps(node, constants)
     return {
         str(value.name): _Type(_itemsize(value.dtype), _least_dims(value, constants))
-        for value in values_of(model.graph)
+        for value in values_of(copy.graph)
         if value.dtype is not None and value.shape is not None
     }
 
@@ -158,7 +167,7 @@ def _open(node: ir.Node) -> bool:
 
 def _least_dims(value: ir.Value, constants: ConstantValues) -> list[int | None]:
     """The sizes of a value; unknown ones at least as often as a Tile repeats them or as much as a Pad adds."""
-    dims: list[int | None] = [dim if isinstance(dim, int) else None for dim in value.shape or []]
+    dims = _known_dims(value)
     node = value.producer()
     if None not in dims or node is None or len(node.inputs) < 2:
         return dims
@@ -213,27 +222,27 @@ class _Check:
         self._made: set[str] = set()
         self._followed = self._kept = 0.0
 
-    def run(self, graph: onnx.GraphProto) -> None:
+    def run(self, graph: ir.Graph) -> None:
         """Checks a graph and those inside it."""
-        self._constants |= {tensor.name for tensor in graph.initializer}
-        for value in graph.input:
-            if value.name in self._types and self._types[value.name].size > self._memory:
-                self._refuse(
-                    f"Input {value.name!r}", self._types[value.name], self._memory, "this machine has"
-                )
-        outputs = {value.name for value in graph.output}
-        for node in graph.node:
-            self._node(node, outputs)
-            for body in bodies_of(node):
+        self._constants |= set(graph.initializers)
+        for name in (str(value.name) for value in graph.inputs):
+            if name in self._types and self._types[name].size > self._memory:
+                self._refuse(f"Input {name!r}", self._types[name], self._memory, "this machine has")
+        outputs = {value.name for value in graph.outputs if value.name}
+        for node in graph:
+            bodies = subgraphs_of(node)
+            self._node(node, outputs, bool(bodies))
+            for body in bodies:
                 self.run(body)
 
-    def _node(self, node: onnx.NodeProto, outputs: set[str]) -> None:
-        what = f"{node.op_type} node {node.name or next(iter(node.output), '')!r}"
-        read = [name for name in node.input if name]
-        constant = all(name in self._constants for name in read) and not bodies_of(node)
+    def _node(self, node: ir.Node, outputs: set[str], has_bodies: bool) -> None:
+        made = [value.name for value in node.outputs if value.name]
+        what = f"{node.op_type} node {node.name or next(iter(made), '')!r}"
+        read = [value.name for value in node.inputs if value is not None and value.name]
+        constant = not has_bodies and all(name in self._constants for name in read)
         if node.op_type not in _TAKES_LONG_VECTORS:
             self._follow(what, read, 0 if node.op_type in _FOLLOWED else _LONG)
-        for name in filter(None, node.output):
+        for name in made:
             if constant:
                 self._constants.add(name)
                 self._made.add(name)
@@ -243,7 +252,7 @@ class _Check:
                     self._refuse(what, value, self._most_constant, "what comes of weights alone may take")
                 if value.size > self._memory:
                     self._refuse(what, value, self._memory, "this machine has")
-        self._keep(what, outputs.intersection(node.output) if constant else read)
+        self._keep(what, outputs.intersection(made) if constant else read)
 
     def _keep(self, what: str, names: Collection[str]) -> None:
         """Counts what is computed from weights alone and stays in memory, as something else needs it."""

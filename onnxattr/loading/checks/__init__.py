@@ -1,0 +1,1 @@
+"""Checks of a model before anything makes it larger: calls of functions, sizes of values, steps of Loops."""

@@ -1,0 +1,46 @@
+"""The domains and opsets that a model imports, and what its operators need of them."""
+
+from __future__ import annotations
+
+import onnx
+import onnx_ir as ir
+
+from onnxattr.decompositions.standard import DECOMPOSITIONS
+from onnxattr.graph.subgraphs import nodes_of
+from onnxattr.loading.passes.opsets import OPSET
+
+_CONTRIB = "com.microsoft"
+
+
+def import_default(model: ir.Model) -> bool:
+    """Lets a model import ai.onnx, under its short name, in place: a file may have operators of other domains alone."""
+    imports = model.opset_imports
+    changed = "ai.onnx" in imports
+    if changed:
+        imports.setdefault("", imports.pop("ai.onnx"))
+    if imports and not imports.get(""):
+        imports[""] = OPSET
+        return True
+    return changed
+
+
+def adopt(model: ir.Model) -> bool:
+    """Mends what ONNX Runtime's optimisers leave: operators that ai.onnx lacks in that opset, imports that miss.
+
+    Args:
+        model: The model; changed in place.
+
+    Returns:
+        Whether anything was mended.
+    """
+    nodes, imports, changed = list(nodes_of(model.graph)), model.opset_imports, False
+    for op_type in {node.op_type for node in nodes if not node.domain}:
+        known = onnx.defs.has(op_type, imports[""], "")
+        if not known and f"{_CONTRIB}::{op_type}" in DECOMPOSITIONS:
+            for node in nodes:
+                if node.op_type == op_type and not node.domain:
+                    node.domain, changed = _CONTRIB, True
+    if _CONTRIB not in imports and any(node.domain == _CONTRIB for node in nodes):
+        imports[_CONTRIB] = 1
+        return True
+    return changed

@@ -1,0 +1,55 @@
+"""Writes nodes in other operators, in their place in the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import onnx_ir as ir
+
+from onnxattr.graph.builder import OpBuilder
+
+#: What stands for the outputs of a node, None for those that nothing needs; None for a node that stays.
+Results = Sequence[ir.Value | None] | None
+
+
+def replay(op: OpBuilder, write: Callable[[OpBuilder, ir.Node], Results]) -> bool:
+    """Takes the nodes off the builder's graph and puts them back in order, with others in the place of some.
+
+    Args:
+        op: The builder on the graph.
+        write: Appends what stands for a node, or returns None and leaves the node, which it may change.
+
+    Returns:
+        Whether there are other nodes.
+    """
+    graph, changed = op.graph, False
+    nodes = list(graph)
+    graph.remove(nodes)
+    for node in nodes:
+        results = write(op, node)
+        if results is None:
+            graph.append(node)
+        else:
+            _take_over(op, node, results)
+            changed = True
+    return changed
+
+
+def _take_over(op: OpBuilder, node: ir.Node, results: Sequence[ir.Value | None]) -> None:
+    """Gives the values that stand for a node's outputs the names and the uses of those."""
+    given = [*results, *[None] * len(node.outputs)]
+    for old, new in zip(node.outputs, given, strict=False):
+        if new is None:
+            continue
+        if new in node.inputs or new.producer() is None:
+            # A node of its own, also where the builder would give a constant.
+            copy = ir.node("Identity", [new], name=op.unique_name("Identity"))
+            op.graph.append(copy)
+            copy.outputs[0].type, copy.outputs[0].shape = new.type, new.shape
+            new = copy.outputs[0]
+        old.replace_all_uses_with(new, replace_graph_outputs=True)
+        new.name, old.name = old.name, None
+        if new.dtype is None:
+            new.type = old.type
+    for index in range(len(node.inputs)):
+        node.replace_input_with(index, None)
