@@ -17,7 +17,7 @@ SPLIT = (
 
 
 def derive(define):
-    return lambda op, node, ct: pulled_back(op, node, ct, define)
+    return lambda op, node, ct: pulled_back(op, node, define)
 
 
 def squares(op, node):
@@ -101,3 +101,23 @@ def test_products_of_a_definition_are_those_of_a_forward_pass():
     found = run(gradient, x=x, y_cotangent=np.ones(2, np.float32))["x_gradient"]
     assert np.isnan(found[0])
     np.testing.assert_allclose(found[1], 1.0, rtol=1e-6)
+
+
+DYNAMIC = {
+    "GridSample": "g (float[N,C,H,W] x, float[N,P,Q,2] g) => (float[N,C,P,Q] y) { y = GridSample(x, g) }",
+    "DeformConv": "g (float[N,4,H,W] x, float[N,18,P,Q] o, float[N,9,P,Q] m, float[6,4,3,3] w, float[6] b) "
+    "=> (float[N,6,P,Q] y) { y = DeformConv<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(x, w, o, b, m) }",
+}
+
+
+@pytest.mark.parametrize("operator", DYNAMIC)
+def test_nothing_is_computed_for_its_shape_alone(operator):
+    """The sizes of a definition's values are those of the inputs: its forward pass need not run to know them."""
+    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 20]> {DYNAMIC[operator]}')
+    graph = vjp(model).graph
+    needed = {value.name for value in graph.output}
+    for node in reversed(graph.node):
+        if node.op_type != "Shape" and needed.intersection(node.output):
+            needed.update(node.input)
+    wasted = [node for node in graph.node if not needed.intersection(node.output)]
+    assert [node.op_type for node in wasted if node.op_type != "Shape"] == []

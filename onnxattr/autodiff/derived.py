@@ -38,7 +38,7 @@ def derived(*op_types: str, singular: str = "") -> Callable[[Definition], Defini
 
     def register(define: Definition) -> Definition:
         def rule(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
-            return pulled_back(op, node, ct, define)
+            return pulled_back(op, node, define)
 
         rule.__name__, rule.__doc__ = define.__name__, define.__doc__
         vjp(*op_types, singular=singular)(rule)
@@ -47,15 +47,14 @@ def derived(*op_types: str, singular: str = "") -> Callable[[Definition], Defini
     return register
 
 
-def pulled_back(op: OpBuilder, node: Any, ct: Any, define: Definition) -> list[Cotangent]:
+def pulled_back(op: OpBuilder, node: Any, define: Definition) -> list[Cotangent]:
     """The cotangents of a node's inputs, by a definition that is written at the end of the builder's graph."""
     last = op.graph[-1] if len(op.graph) else None
     with op.primal():
         written = define(op, node)
     results = [written] if isinstance(written, ir.Value) else written
-    cts = ct if isinstance(ct, tuple) else (ct,)
     targets: dict[ir.Value, ir.Value] = {}
-    for result, output, output_ct in zip(results, node.outputs, cts, strict=False):
+    for result, output, output_ct in zip(results, node.outputs, node.cts, strict=False):
         if result is not None and output_ct is not None:
             result.shape = output.shape
             targets[result] = output_ct

@@ -71,6 +71,8 @@ class Span:
     outputs: tuple[ir.Value, ...]
     name: str
     domain: str = ""
+    #: The cotangents of the outputs while a rule is called, None for those that do not reach the score.
+    cts: tuple[ir.Value | None, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def x(self) -> ir.Value:

@@ -14,7 +14,8 @@ the first output.
 The rule returns one entry per input: a cotangent; ``None`` where no gradient exists (shapes, indices, masks);
 ``NOT_IMPLEMENTED`` where one exists but is not written, an error only if that input is active; or a function without
 arguments that builds the cotangent, called only if the input is active. Entries of inputs that the node leaves out are
-not looked at. Nodes with several outputs get a tuple of cotangents, ``None`` for outputs that do not reach the score.
+not looked at. ``ct`` is the cotangent of the first output. A rule of an operator with several reads them in
+``node.cts``, one for each output of the node, None for those that do not reach the score; so may ``ct`` be then.
 Nodes with subgraphs come as a ``Closure``, whose inputs include the values that the subgraphs capture.
 
 Zero contributes zero: in the products and quotients of a rule, 0 times anything is 0, also 0 times infinity or NaN. The
@@ -27,6 +28,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import onnx_ir as ir
@@ -153,8 +155,9 @@ def applied(rule: Rule, op: OpBuilder, node: Span, cts: Sequence[ir.Value | None
     Raises:
         RuleError: If the rule counts on another number of inputs, or gives too few or too many entries.
     """
+    node = replace(node, cts=tuple(cts))
     with _failing(node):
-        entries = tuple(rule(op, node, tuple(cts) if len(cts) > 1 else cts[0]))
+        entries = tuple(rule(op, node, cts[0]))
     there = len(node.inputs)
     given = max((index for index, value in enumerate(node.inputs, 1) if value is not None), default=0)
     if len(entries) < given or any(entry is not None for entry in entries[there:]):
@@ -183,9 +186,8 @@ def _failing(node: Span) -> Iterator[None]:
     except (TypeError, ValueError, AttributeError) as error:
         if isinstance(error, OnnxAttrError) or not _MISREAD.search(str(error)):
             raise
-        outputs = len(node.outputs)
         raise RuleError(
             f"The rule of {node.where} failed: {error}. A rule gets as many inputs as the operator can have (here "
             f"{len(node.inputs)}), None for those that the node leaves out; attributes as plain Python values; and "
-            f"{'one cotangent' if outputs == 1 else f'a tuple of {outputs} cotangents'}."
+            "the cotangent of the first output, those of all outputs being node.cts."
         ) from error

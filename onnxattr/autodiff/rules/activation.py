@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import onnx_ir as ir
 
@@ -201,10 +200,9 @@ def log_softmax(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotange
 
 
 @vjp("Dropout")
-def dropout(op: OpBuilder, node: NodeView, ct: Any) -> Sequence[Cotangent]:
+def dropout(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x in inference;  xbar = ybar. In training y = x / (1 - ratio) where the mask is drawn, and xbar likewise."""
     _, ratio, training = node.inputs
-    ct = ct[0] if isinstance(ct, tuple) else ct
     if training is None or (training.const_value is not None and not training.const_value.numpy().item()):
         return ct, None, None
     warnings.warn(

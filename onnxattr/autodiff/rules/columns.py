@@ -46,13 +46,15 @@ def _moved_windows(op: OpBuilder, node: NodeView, kernel: Sequence[int], sets: i
     moves = op.reshape(offset, [sets, count, rank, op.shape(offset, 2)])
     channels = op.Div(op.shape(x, 1, 2), node.get_int("offset_group"))
     parts = op.reshape(x, [sets, channels, op.shape(x, 2)])
+    # A size that is computed has a name: none of the forward pass is needed for its shape alone.
+    positions = op.Mul(op.ReduceProd(op.shape(offset, 2), keepdims=1), count)
     axes = []
     for axis, places in enumerate(np.indices(kernel).reshape(rank, count)):
         inside = op.constant((places * dilations[axis] - pads[axis]).reshape(count, *[1] * rank), x.dtype)
         outputs = op.size(offset, 2 + axis)
         windows = op.cast_like(op.Mul(op.Range(0, outputs, 1), strides[axis]), x)
         first = op.Add(inside, op.Reshape(windows, [-1, *[1] * (rank - 1 - axis)]))
-        position = op.reshape(op.Add(op.Gather(moves, axis, axis=2), first), [sets, -1])
+        position = op.reshape(op.Add(op.Gather(moves, axis, axis=2), first), [sets, positions])
         size = op.cast_like(op.size(x, 2 + axis), x)
         axes.append(linear_taps(op, position, size))
     return samples(op, parts, axes)
@@ -62,13 +64,15 @@ def _moved_windows(op: OpBuilder, node: NodeView, kernel: Sequence[int], sets: i
 def col2im(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = columns added onto the windows they belong to;  xbar = the windows of ybar laid out as columns.
 
-    Not derived: the operator is linear, and its adjoint is shorter than the operator itself.
+    Not derived: the operator is linear, and its adjoint is shorter than the operator itself (10 nodes, derived 19).
     """
     x, image, block = node.required(3)
     rank = node.rank(node.y) - 2
     strides, dilations = ((node.get_ints(name) or [1] * rank) for name in ("strides", "dilations"))
     pads = node.get_ints("pads") or [0] * 2 * rank
     windows = pad_spatial(op, ct, op.constant([*pads[:rank]]), op.constant([*pads[rank:]]))
+    # Where the elements of all windows lie, of shape (kernel ..., windows ...).
+    places: ir.Value | None = None
     for axis in range(rank):
         length, size = (op.Gather(value, axis) for value in (image, block))
         reach = op.Add(op.Mul(op.Sub(size, 1), dilations[axis]), 1)
@@ -76,6 +80,13 @@ def col2im(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
         count = op.Add(op.Div(op.Sub(padded, reach), strides[axis]), 1)
         inside = op.Mul(op.Range(0, size, 1), dilations[axis])
         first = op.Mul(op.Range(0, count, 1), strides[axis])
-        windows = op.Gather(windows, op.Add(op.Unsqueeze(inside, [1]), first), axis=2 + 2 * axis)
-    order = [0, 1, *range(2, 2 + 2 * rank, 2), *range(3, 3 + 2 * rank, 2)]
-    return op.reshape_like(op.Transpose(windows, perm=order), x), None, None
+        along = op.Add(op.Unsqueeze(inside, [1]), first)
+        others = [a for a in range(2 * rank) if a not in (axis, rank + axis)]
+        along = op.Unsqueeze(along, others) if others else along
+        places = along if places is None else op.Add(op.Mul(places, padded), along)
+    # Runs of channels are copied, not single elements.
+    rows = op.Transpose(
+        op.reshape(windows, [op.Mul(op.shape(ct, 0, 1), op.shape(ct, 1, 2)), -1]), perm=[1, 0]
+    )
+    columns = op.Transpose(op.Gather(rows, op.Reshape(places, [-1]), axis=0), perm=[1, 0])
+    return op.reshape_like(columns, x), None, None

@@ -23,14 +23,13 @@ from onnxattr.graph.values import dims_of
 @vjp("If")
 def branch(op: OpBuilder, node: Closure, ct: Any) -> Sequence[Cotangent]:
     """y = f(z) or g(z);  zbar by an If on the same condition, whose branches hold the pullbacks of f and g."""
-    cts = ct if isinstance(ct, tuple) else (ct,)
     wrt = active_among(node, node.inputs)
     branches: dict[str, ir.Graph] = {}
     missing: dict[str, list[str]] = {}
     for name in ("then_branch", "else_branch"):
         body, inner = node.get_graph(name), op.body("pullback")
         with noting(missing):
-            targets = as_targets(inner, zip(body.outputs, cts, strict=True))
+            targets = as_targets(inner, zip(body.outputs, node.cts, strict=True))
             gradients = pullback(inner, targets, wrt, node.rules, node.spans, body)
             inner.graph.outputs[:] = [as_output(inner, gradient) for gradient in gradients]
         prune(inner.graph)

@@ -24,7 +24,7 @@ from onnxattr.graph.values import dims_of, values_of
 @vjp("Loop", "Scan")
 def iterate(op: OpBuilder, node: Closure, ct: Any) -> Sequence[Cotangent]:
     """s, y = f(s, x, z) repeated;  sbar, xbar and the sum of zbar by a Loop from the last step to the first."""
-    return _Reverse(op, _Iteration(node, ct if isinstance(ct, tuple) else (ct,))).run()
+    return _Reverse(op, _Iteration(node, node.cts)).run()
 
 
 def _copy(op: OpBuilder, body: ir.Graph) -> tuple[OpBuilder, dict[ir.Value, ir.Value]]:

@@ -126,7 +126,8 @@ def _identity(op: OpBuilder, value: ir.Value, axis: int) -> ir.Value:
 def det(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = determinant of x;  xbar = ybar times the cofactors of x, also where x has no inverse.
 
-    Not derived: other operators give the determinant of a matrix of known size alone.
+    Not derived: other operators give the determinant of a matrix of known size alone, and of 3 x 3 with 226 nodes where
+    these are 12.
     """
     x = node.x
     rank, size = node.rank(x), op.size(x, -1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property, reduce
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -18,7 +17,7 @@ from onnxattr.graph.builder import OpBuilder
 
 
 @vjp("MaxPool")
-def max_pool(op: OpBuilder, node: NodeView, ct: Any) -> Sequence[Cotangent]:
+def max_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = largest element of each window;  its ybar goes to the first position, in row-major order, that equals y.
 
     In three dimensions every position that equals y gets the whole of it: so does TensorFlow's MaxPool3DGrad.
@@ -26,7 +25,6 @@ def max_pool(op: OpBuilder, node: NodeView, ct: Any) -> Sequence[Cotangent]:
     before it, find it with k + k comparisons instead of k * k. Asking MaxPool for its Indices output would slow the
     forward pass down many times, and its ties differ between execution providers.
     """
-    ct = ct[0] if isinstance(ct, tuple) else ct
     (x,), y = node.required(1), node.outputs[0]
     windows = pool_windows(op, node)
     spatial = range(2, 2 + windows.rank)

@@ -27,10 +27,9 @@ def per_channel(op: OpBuilder, vector: ir.Value, rank: int) -> ir.Value:
     return op.Reshape(vector, [-1] + [1] * (rank - 2)) if rank > 2 else vector
 
 
-def three(ct: Any) -> list[ir.Value | None]:
+def three(node: NodeView) -> list[ir.Value | None]:
     """The cotangents of a node's output and of its two statistics, None for those that do not reach the score."""
-    cts = ct if isinstance(ct, tuple) else (ct,)
-    return [*cts, None, None][:3]
+    return [*node.cts, None, None][:3]
 
 
 def total_of(op: OpBuilder, parts: Sequence[ir.Value | None]) -> ir.Value:
@@ -88,9 +87,9 @@ def standardize_ct(
     return op.Mul(rest, inverse)
 
 
-def _over_last_axes(op: OpBuilder, node: NodeView, ct: Any, centre: bool) -> Sequence[Cotangent]:
+def _over_last_axes(op: OpBuilder, node: NodeView, centre: bool) -> Sequence[Cotangent]:
     x, scale = node.required(2)
-    y_ct, mean_ct, inverse_ct = three(ct)
+    y_ct, mean_ct, inverse_ct = three(node)
     rank = node.rank(x)
     axes = [*range(node.get_int("axis") % rank, rank)]
     z, inverse = standardize(op, x, axes, node.get_float("epsilon"), centre)
@@ -114,13 +113,13 @@ def layer_normalization(op: OpBuilder, node: NodeView, ct: Any) -> Sequence[Cota
 
     The statistics m and 1 / s add mbar / n and -(1/s)bar * z / (n s^2) to xbar.
     """
-    return _over_last_axes(op, node, ct, centre=True)
+    return _over_last_axes(op, node, centre=True)
 
 
 @vjp("RMSNormalization", singular="epsilon = 0 with zeros")
 def rms_normalization(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = z * scale with z = x / sqrt(mean(x^2) + eps) over the last axes;  zbar = ybar * scale."""
-    x_ct, scale_ct, _ = _over_last_axes(op, node, ct, centre=False)
+    x_ct, scale_ct, _ = _over_last_axes(op, node, centre=False)
     return x_ct, scale_ct
 
 

@@ -223,7 +223,9 @@ def grid_sample(op: OpBuilder, node: NodeView) -> ir.Value:
         "reflection": lambda position, size: reflect(op, position, size, corners),
     }
     taps_of = {"linear": linear_taps, "cubic": cubic_taps, "nearest": nearest_taps}[mode]
-    flat = op.cast_like(op.reshape(grid, [op.shape(grid, 0, 1), -1, rank]), x)
+    # A size that is computed has a name: none of the forward pass is needed for its shape alone.
+    count = op.ReduceProd(op.shape(grid, 1, 1 + rank), keepdims=1)
+    flat = op.cast_like(op.reshape(grid, [op.shape(grid, 0, 1), count, rank]), x)
     axes = []
     for axis in range(rank):
         size = op.cast_like(op.size(x, 2 + axis), x)

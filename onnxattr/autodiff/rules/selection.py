@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import onnx_ir as ir
 
@@ -105,7 +104,7 @@ def _add_slices(op: OpBuilder, node: NodeView, ct: ir.Value) -> ir.Value | None:
 
 
 @vjp("Unique")
-def unique(op: OpBuilder, node: NodeView, ct: Any) -> Sequence[Cotangent]:
+def unique(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = the different elements, or slices along an axis, of x;  xbar = ybar at the first of equal ones, else 0."""
     x, attributes = node.x, attributes_of(node)
     first = op.node("Unique", [x], attributes, outputs=2)[1]
@@ -113,7 +112,7 @@ def unique(op: OpBuilder, node: NodeView, ct: Any) -> Sequence[Cotangent]:
     if "axis" not in attributes:
         positions = op.Reshape(positions, [-1])
     source = op.Gather(positions, first, axis=attributes.get("axis", 0))
-    return (add_at(op, x, source, ct[0] if isinstance(ct, tuple) else ct),)
+    return (add_at(op, x, source, ct),)
 
 
 @vjp("OneHot")
@@ -150,11 +149,11 @@ def tensor_scatter(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cota
 
 
 @vjp("TopK")
-def top_k(op: OpBuilder, node: NodeView, ct: Any) -> Sequence[Cotangent]:
+def top_k(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y, i = the k largest elements and their positions;  xbar = ybar at i, 0 elsewhere."""
     axis = node.get_int("axis")
     indices = node.outputs[1]
-    return op.ScatterElements(op.zeros_like(node.x), indices, ct[0], axis=axis), None
+    return op.ScatterElements(op.zeros_like(node.x), indices, ct, axis=axis), None
 
 
 @vjp("ScatterElements")

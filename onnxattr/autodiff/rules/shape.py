@@ -67,8 +67,7 @@ def concat(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
 @vjp("Split")
 def split(op: OpBuilder, node: NodeView, ct: Any) -> Sequence[Cotangent]:
     """y1, y2, ... = parts of x;  xbar = their cotangents one after another, zeros for unused parts."""
-    cts = ct if isinstance(ct, tuple) else (ct,)
-    parts = [op.zeros_like(y) if c is None else c for c, y in zip(cts, node.outputs, strict=True)]
+    parts = [op.zeros_like(y) if c is None else c for c, y in zip(node.cts, node.outputs, strict=True)]
     return op.Concat(*parts, axis=node.get_int("axis")), None
 
 
