@@ -12,9 +12,8 @@ from onnxattr.errors import one_door
 from onnxattr.loading.front import OLDEST_OPSET, expected, fitted, put_in_front
 from onnxattr.loading.label_files import labels_of, store_labels
 from onnxattr.loading.load import load
-from onnxattr.loading.passes.old_operators import default_opset
 from onnxattr.loading.preprocessing_files import preprocessing_of
-from onnxattr.loading.reading.source import ModelSource, name_of, read_model
+from onnxattr.loading.reading.source import ModelSource, default_opset, name_of, read_model
 
 
 def annotated(
