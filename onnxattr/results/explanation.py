@@ -48,6 +48,8 @@ class Explanation(ArrayLike):
             p and 1 - p of a probability, z and -z of a logit; None for other outputs.
         prediction_kind: "probabilities", "logits" or "", as far as that is known.
         sample_names: What each sample is called, such as the file it was read from; empty where they have no names.
+        seen: Where maps are of what the network sees of photos, that part of them: top, left, bottom, right, in pixels;
+            beyond a photo there is padding. None where maps are of the inputs.
         one_sample: Whether all of the attributions' first axis is one sample.
         as_dict: Whether the inputs were given by name, so that iterating gives names.
     """
@@ -74,6 +76,7 @@ class Explanation(ArrayLike):
     predictions: np.ndarray | None = None
     prediction_kind: str = ""
     sample_names: tuple[str, ...] = ()
+    seen: tuple[int, int, int, int] | None = None
     one_sample: bool = False
     as_dict: bool = False
 

@@ -53,6 +53,7 @@ def drawn_photos(explanation: Explanation, name: str, options: dict[str, Any]) -
     images = options.pop("images", None)
     if images is None:
         images = _images_of(explanation, name, axis)
+        images = images if images is None or explanation.seen is None else _seen(images, explanation.seen)
     elif len(images) != len(maps):
         raise ShapeError(f"{len(images)} images were given for {len(maps)} samples; expected one for each.")
     style = options.pop("style", None) or ("cam" if explanation.method in _SMOOTH else "grain")
@@ -101,6 +102,17 @@ def _images_of(explanation: Explanation, name: str, axis: int | None) -> np.ndar
     if images.shape[-1] in _COLORS:
         return images
     return images[..., :3] if images.shape[-1] == 4 else images.mean(axis=-1, keepdims=True)
+
+
+def _seen(images: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """The part of photos (N, H, W, C) that the network sees, black beyond them."""
+    top, left, bottom, right = box
+    height, width = images.shape[1:3]
+    room = ((max(-top, 0), max(bottom - height, 0)), (max(-left, 0), max(right - width, 0)))
+    padded = np.pad(images, ((0, 0), *room, (0, 0)))
+    top, left = max(top, 0), max(left, 0)
+    found: np.ndarray = padded[:, top : bottom + room[0][0], left : right + room[1][0]]
+    return found
 
 
 def _slices(maps: np.ndarray, axis: int | None) -> np.ndarray:

@@ -23,7 +23,7 @@ _ARRAYS = ("targets", "scores")
 _OPTIONAL = ("baseline_scores", "delta", "relative_gap", "spent_steps", "predictions")
 _TEXTS = ("method", "model", "output", "score_name")
 #: Entries that files of before do not have.
-_NEW = ("prediction_kind", "sample_names")
+_NEW = ("prediction_kind", "sample_names", "seen")
 #: The number types that files hold; bfloat16, which NumPy lacks, is written as uint16.
 _KINDS, _BFLOAT16 = "fiub", "bfloat16"
 
@@ -116,6 +116,9 @@ def _explanation(about: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Exp
     sample_names, kind = _texts(about.get("sample_names", [])), about.get("prediction_kind", "")
     if len(sample_names) not in (0, rows) or not isinstance(kind, str):
         raise ValueError("names of samples are missing")
+    seen = about.get("seen")
+    if seen is not None and (len(seen) != 4 or not all(isinstance(side, int) for side in seen)):
+        raise ValueError(f"seen {seen!r:.80}")
     layer = about["layer"]
     if layer is not None and not isinstance(layer, str):
         raise ValueError(f"layer {layer!r}")
@@ -127,6 +130,7 @@ def _explanation(about: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Exp
         layer=layer,
         sample_names=sample_names,
         prediction_kind=kind,
+        seen=None if seen is None else tuple(seen),
         axes={name: _texts(names) for name, names in _mapping(about["axes"]).items()},
         features={name: _texts(names) for name, names in _mapping(about["features"]).items()},
         tokens=tuple(_texts(row) for row in about["tokens"]),

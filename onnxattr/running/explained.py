@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from onnxattr.compile.explainer_file import describe
 from onnxattr.graph.values import dims_of
+from onnxattr.inputs.view import seen_part
 from onnxattr.loading.heads import PROBABILITY, is_binary, probability_head
 from onnxattr.loading.prepared import Prepared
 from onnxattr.results import Explanation
@@ -97,6 +99,7 @@ def explanation_of(
         features=_features(collected, maps),
         predictions=predictions,
         prediction_kind="" if predictions is None else _kind_of(prepared, softmax),
+        seen=_seen(prepared, collected.inputs(one_sample), maps),
         one_sample=one_sample and not collected.dataset,
         as_dict=collected.as_dict,
         **about,
@@ -121,11 +124,28 @@ def _predictions(collected: Collected, samples: int) -> np.ndarray | None:
     return given if len(given) == samples and given.shape[1] > 1 else None
 
 
+def _seen(
+    prepared: Prepared, inputs: Mapping[str, np.ndarray], maps: Mapping[str, np.ndarray]
+) -> tuple[int, int, int, int] | None:
+    """What the network sees of photos, where maps are of that; None where they are of the photos."""
+    spec = prepared.preprocessing
+    if spec is None or not spec.in_graph or spec.at_pixels or spec.name in maps or spec.name not in inputs:
+        return None
+    shape = inputs[spec.name].shape
+    if len(shape) != 4:
+        return None
+    height, width = shape[1:3] if spec.layout == "NHWC" else shape[2:4]
+    return seen_part(spec, height, width)
+
+
 def _kind_of(prepared: Prepared, softmax: bool) -> str:
     """What the output gives for classes, as far as the graph or the file says."""
     if softmax or prepared.unit == PROBABILITY:
         return "probabilities"
-    meaning = prepared.meaning.outputs.get(prepared.output)
+    explainer = describe(prepared.model.metadata_props)
+    # An explainer's prediction is an output of its model under another name.
+    name = prepared.output if explainer is None else str(explainer.get("model_output"))
+    meaning = prepared.meaning.outputs.get(name)
     kind = meaning.kind if meaning is not None else None
     # Of one unit z the two columns are z and -z, whose softmax is that of 2 z.
     return str(kind) if kind in ("probabilities", "logits") and not is_binary(prepared.unit) else ""
