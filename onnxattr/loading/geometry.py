@@ -12,10 +12,13 @@ import onnx_ir as ir
 
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.interpolation import kernel
+from onnxattr.graph.values import dims_of
 from onnxattr.loading.preprocessing import Preprocessing
 
 #: Between a quotient of integers and the next whole number there is more than this share of the divisor.
 _HALF = 0.5
+#: Beyond any kernel; and less than the sum of any kernel over the pixels that exist.
+_FAR, _LEAST = 4.0, 0.25
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Axis:
 
     Attributes:
         here: The photo's pixels, int64 scalar.
+        dim: How many they are, or the name of that size.
         size: The same, float32.
         new: How many they are after the resize, float32 scalar.
         shift: Which of those is the first that the network sees, float32 scalar; negative where there is padding.
@@ -31,6 +35,7 @@ class Axis:
     """
 
     here: ir.Value
+    dim: int | str | None
     size: ir.Value
     new: ir.Value
     shift: ir.Value
@@ -50,11 +55,13 @@ def axes_of(
         there: The height and width that the network sees.
     """
     heres = [op.size(photo, axis) for axis in axes]
-    sizes = [op.Cast(here, to=ir.DataType.FLOAT.value) for here in heres]
+    # A photo has a pixel; said here, it follows that no entry of the matrices is infinite, as gradients look for.
+    sizes = [op.Max(op.Cast(here, to=ir.DataType.FLOAT.value), 1.0) for here in heres]
     news = _resized(op, spec, sizes)
+    dims = dims_of(photo) or []
     found = [
-        Axis(here, size, new, _shift(op, spec, new, out), out)
-        for here, size, new, out in zip(heres, sizes, news, there, strict=True)
+        Axis(here, dims[axis], size, new, _shift(op, spec, new, out), out)
+        for here, axis, size, new, out in zip(heres, axes, sizes, news, there, strict=True)
     ]
     return found[0], found[1]
 
@@ -72,7 +79,7 @@ def _resized(op: OpBuilder, spec: Preprocessing, sizes: list[ir.Value]) -> list[
     if spec.resize == "shortest_edge":
         short = op.Min(*sizes)
         edge = float(spec.size[0])
-        return [op.Floor(op.Div(op.Add(op.Mul(size, edge), _HALF), short)) for size in sizes]
+        return [op.Max(op.Floor(op.Div(op.Add(op.Mul(size, edge), _HALF), short)), 1.0) for size in sizes]
     height, width = sizes
     box_h, box_w = (float(side) for side in spec.size)
     wide = op.LessOrEqual(op.Mul(height, box_w), op.Mul(width, box_h))
@@ -102,14 +109,24 @@ def resizing(op: OpBuilder, axis: Axis, method: str, antialias: bool) -> ir.Valu
     middle = op.Div(op.Mul(op.Add(place, 0.5), axis.size), axis.new)
     columns = _counted(op, axis.here, 0)
     if method == "nearest":
-        hit = op.Equal(op.Floor(middle), columns)
-        return op.Cast(op.And(hit, inside), to=ir.DataType.FLOAT.value)
+        hit = op.And(op.Equal(op.Floor(middle), columns), inside)
+        chosen = op.Cast(hit, to=ir.DataType.FLOAT.value)
+        chosen.shape = ir.Shape([axis.there, axis.dim])
+        return chosen
     distance = op.Abs(op.Sub(columns, op.Sub(middle, 0.5)))
     if antialias:
         distance = op.Div(distance, op.Max(op.Div(axis.size, axis.new), 1.0))
-    weights = kernel(op, distance, method)
-    total = op.Where(inside, op.ReduceSum(weights, [1], keepdims=1), 1.0)
-    return op.Div(op.Where(inside, weights, 0.0), total)
+    return _scaled(op, distance, inside, method, [axis.there, axis.dim])
+
+
+def _scaled(
+    op: OpBuilder, distance: ir.Value, there: ir.Value, method: str, dims: list[int | str | None]
+) -> ir.Value:
+    """The matrix of kernels at some distances, each row scaled to the sum 1, or 0 where it is beside the image."""
+    weights = op.Where(there, kernel(op, op.Min(distance, _FAR), method), 0.0)
+    matrix: ir.Value = op.Div(weights, op.Max(op.ReduceSum(weights, [1], keepdims=1), _LEAST))
+    matrix.shape = ir.Shape(dims)
+    return matrix
 
 
 def covered(op: OpBuilder, axis: Axis) -> ir.Value:
@@ -136,9 +153,8 @@ def spreading(op: OpBuilder, axis: Axis, cells: ir.Value, method: str) -> ir.Val
     columns = _counted(op, cells, 0)
     if method == "nearest":
         return op.Cast(op.And(op.Equal(op.Floor(middle), columns), seen), to=ir.DataType.FLOAT.value)
-    weights = kernel(op, op.Abs(op.Sub(columns, op.Sub(middle, 0.5))), method)
-    total = op.Where(seen, op.ReduceSum(weights, [1], keepdims=1), 1.0)
-    return op.Div(op.Where(seen, weights, 0.0), total)
+    distance = op.Abs(op.Sub(columns, op.Sub(middle, 0.5)))
+    return _scaled(op, distance, seen, method, [axis.dim, None])
 
 
 def is_whole(spec: Preprocessing) -> bool:
