@@ -21,16 +21,16 @@ def pytest_configure():
 
 
 def pytest_collection_finish():
-    """What is there before the first test stays to the end: the collections of every fresh Keras session skip it."""
+    """What is there before the first test stays to the end: looking for garbage skips it."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture
 def fresh_keras():
-    """Keras without the names and the random state that other tests have left."""
+    """Keras without the names and the random state that other tests have left; garbage is Python's own business."""
     keras = pytest.importorskip("keras")
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(1)
 
 

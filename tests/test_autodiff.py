@@ -3,9 +3,9 @@
 import json
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 import pytest
+from support.small_models import build, node
 from support.tiny_graphs import CT, X, parse, run
 
 from onnxattr.autodiff.engine import pullback
@@ -127,16 +127,9 @@ def test_broadcasting_is_undone(a, b, known):
         return [f"{name}{axis}" for axis in range(len(shape))]
 
     full = np.broadcast_shapes(a, b)
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Mul", ["a", "b"], ["y"])],
-        "g",
-        [
-            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, dims(name, shape))
-            for name, shape in (("a", a), ("b", b))
-        ],
-        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [None] * len(full))],
+    model = build(
+        [node("Mul", ["a", "b"], ["y"])], {"a": dims("a", a), "b": dims("b", b)}, {"y": [None] * len(full)}
     )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
     ct = rng.normal(size=full).astype(np.float32)
     found = run(vjp(model), a=arrays[0], b=arrays[1], y_cotangent=ct)
     for name, shape, other in (("a", a, arrays[1]), ("b", b, arrays[0])):

@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from support.reference_ops import NEW_OPS
+from support.small_models import build
 from support.tiny_graphs import CT, X, parse, run
 
 from onnxattr.compile.gradient import vjp
@@ -198,17 +199,8 @@ def cnn(opset: int) -> onnx.ModelProto:
         add("Unsqueeze", ["logits", constant("front", [0])], "lifted")
         add("Squeeze", ["lifted", "front"], "lowered")
     add("Softmax", ["lowered"], "y", axis=1)
-    graph = onnx.helper.make_graph(
-        nodes,
-        "cnn",
-        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 2, 9, 9])],
-        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", 3])],
-        [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
-    )
     ir_version = 8 if opset < 21 else 10
-    return onnx.helper.make_model(
-        graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=ir_version
-    )
+    return build(nodes, {"x": ["N", 2, 9, 9]}, {"y": ["N", 3]}, weights, opset, ir_version=ir_version)
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 from onnx.reference import ReferenceEvaluator
 from support.reference_ops import NEW_OPS
+from support.small_models import build
 
 from onnxattr.compile.gradient import vjp
 from onnxattr.testing import check_vjp
@@ -34,19 +35,8 @@ def batch_first(op: str, direction: str) -> tuple[onnx.ModelProto, dict[str, np.
     node = helper.make_node(
         op, [*shapes], outputs, hidden_size=HIDDEN, layout=1, direction=direction, name="cell"
     )
-    graph = helper.make_graph(
-        [node],
-        "batch_first",
-        [
-            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
-            for name, v in feeds.items()
-        ],
-        [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * (4 if name == "y" else 3))
-            for name in outputs
-        ],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), feeds
+    kinds = {name: (v.shape, helper.np_dtype_to_tensor_dtype(v.dtype)) for name, v in feeds.items()}
+    return build([node], kinds, {name: [None] * (4 if name == "y" else 3) for name in outputs}), feeds
 
 
 @pytest.mark.parametrize("op", GATES)

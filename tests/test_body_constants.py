@@ -2,7 +2,8 @@
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from support.small_models import build
 
 from onnxattr.compile.gradient import vjp
 from onnxattr.testing import check_vjp
@@ -37,19 +38,8 @@ def scan_model() -> onnx.ModelProto:
         helper.make_node("Scan", ["x"], ["stack"], num_scan_inputs=1, body=body),
         helper.make_node("MatMul", ["stack", "z"], ["y"]),
     ]
-    inputs = {"x": [3, 4], "w": [5], "z": [5, 2]}
-    graph = helper.make_graph(
-        nodes,
-        "captures",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()]
-        + [helper.make_tensor_value_info("yes", TensorProto.BOOL, [])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 4, 2])],
-        [
-            numpy_helper.from_array(np.array([0]), "first"),
-            numpy_helper.from_array(np.array([4, 1]), "shape"),
-        ],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    inputs = {"x": [3, 4], "w": [5], "z": [5, 2], "yes": ([], TensorProto.BOOL)}
+    return build(nodes, inputs, {"y": [3, 4, 2]}, {"first": [0], "shape": [4, 1]})
 
 
 def test_gradient_through_ranks_that_captured_constants_decide():

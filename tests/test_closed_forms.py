@@ -5,7 +5,8 @@ import warnings
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
+from support.small_models import build
 
 import onnxattr
 import onnxattr.attributions as attributions
@@ -33,13 +34,7 @@ def graph(nodes, input_shape, output_shape, **constants):
         helper.make_node(op, inputs.split(), [output], name=f"{op}_{index}", **attributes)
         for index, (op, inputs, output, attributes) in enumerate(nodes)
     ]
-    values = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape])
-        for name, shape in (("x", input_shape), ("y", output_shape))
-    ]
-    initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
-    body = helper.make_graph(made, "closed_form", values[:1], values[1:], initializers)
-    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = build(made, {"x": ["N", *input_shape]}, {"y": ["N", *output_shape]}, constants, opset=17)
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -279,9 +274,7 @@ def test_deconvnet_without_pools_does_not_look_at_the_input(method, pool, same):
 )
 def test_a_model_whose_output_is_its_input(method, expected, tmp_path):
     """It has no nodes; what a method puts in the place of the input must not take the output with it."""
-    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
-    imports = {"opset_imports": [helper.make_opsetid("", 18)], "ir_version": 8}
-    model = helper.make_model(helper.make_graph([], "g", [value], [value]), **imports)
+    model = build([], {"x": ["N", 4]}, {"x": ["N", 4]})
     explainer = getattr(attributions, method)(model)
     x, target = np.full((2, 4), 3, np.float32), [1, 2]
     wanted = np.zeros((2, 4))

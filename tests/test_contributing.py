@@ -78,7 +78,7 @@ def test_operator_by_decomposition():
 def test_operator_by_rule():
     exec(code_of("Add an operator")[1], {})
     text = "m (double[2,3] x) => (double[2,3] y) { y = com.example.Softsquare(x) }"
-    model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 18, "com.example": 1]> {text}')
+    model = parse(text, domains="com.example")
     assert check_vjp(model, {"x": X}, new_ops=[Softsquare]) < 1e-6
 
 
@@ -151,10 +151,7 @@ def test_the_walk_from_a_file_enters_its_rooms(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     text = "m (float[N,3] x) => (float[N,3] y) { y = com.microsoft.Gelu(x) }"
-    onnx.save(
-        onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": 18, "com.microsoft": 1]> {text}'),
-        "model.onnx",
-    )
+    onnx.save(parse(text, domains="com.microsoft"), "model.onnx")
     np.save("x.npy", X)
     files: set[str] = set()
 

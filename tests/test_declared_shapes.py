@@ -4,8 +4,9 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from onnx import helper, parser
+from onnx import helper
 from support.small_models import build, node
+from support.tiny_graphs import parse
 
 from onnxattr import Saliency
 from onnxattr.loading.load import load
@@ -40,9 +41,8 @@ BY_INPUT = "{ a = Reshape(x, size) y = Mul(a, x) }"
 
 
 def rows_of_four(body, given="", opset=18):
-    text = f"""<ir_version: 8, opset_import: ["" : {opset}]> g (float[N,4] x{given}) => (float[M,4] y)
-        <int64[1] zero = {{0}}, int64[1] one = {{1}}> {body}"""
-    return parser.parse_model(text)
+    constants = "<int64[1] zero = {0}, int64[1] one = {1}>"
+    return parse(f"g (float[N,4] x{given}) => (float[M,4] y) {constants} {body}", opset)
 
 
 def declare(model, name, dims):
@@ -152,7 +152,7 @@ def test_maps_of_a_file_traced_with_one_row():
     ids=["no type", "no shape", "an input", "a weight", "a weight as input", "both", "a shape as input"],
 )
 def test_outputs_and_weights_as_files_give_them(text):
-    model = parser.parse_model(f'<ir_version: 8, opset_import: ["" : 18]> g {text}')
+    model = parse(f"g {text}")
     if " (y) " in text:
         model.graph.output[0].ClearField("type")
     check_vjp(model, {"x": X}, wrt=["x"], outputs=["y"], runtime="onnxruntime")

@@ -4,7 +4,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from support.small_models import build, node
 
 from models import digits, gunpoint
 from onnxattr import GradientInput, IntegratedGradients, SmoothGrad, VarGrad
@@ -26,19 +27,11 @@ def with_batch(path, size):
 
 def tiny(nodes, output_shape, batch, **weights):
     """A model x (batch, 4) -> y of the given nodes."""
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 4])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, output_shape)],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
-    )
-    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 18)])
+    return build(nodes, {"x": [batch, 4]}, {"y": output_shape}, weights)
 
 
 W = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 INT = np.int64
-node = helper.make_node
 
 PROVEN = {
     "dense": tiny([node("MatMul", ["x", "w"], ["y"])], [1, 3], 1, w=W),

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from support.small_models import build, node
 
 tf = pytest.importorskip("tensorflow", reason="the comparison needs TensorFlow")
 tf2onnx = pytest.importorskip("tf2onnx", reason="the comparison needs the converter")
@@ -160,32 +161,17 @@ def test_converted_function(name, function, x, operators):
 )
 def test_operator(operator, attributes, constants, function, x):
     cotangent, expected = taped(function, x)
-    weights = [
-        onnx.numpy_helper.from_array(np.array(value, np.int64 if name == "axes" else np.float32), name)
-        for name, value in constants.items()
-    ]
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node(operator, ["x", *constants], ["y"], **attributes)],
-        "kink",
-        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, x.shape)],
-        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, cotangent.shape)],
-        weights,
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    weights = {k: np.array(v, np.int64 if k == "axes" else np.float32) for k, v in constants.items()}
+    made = node(operator, ["x", *constants], ["y"], **attributes)
+    model = build([made], {"x": list(x.shape)}, {"y": list(cotangent.shape)}, weights)
     assert_same_subgradient(gradient_in_ort(model, x, cotangent), expected)
 
 
 def test_prelu_node_takes_its_slope_at_zero():
     """Keras never makes this node (its PReLU has gradient 0 at 0, above); PyTorch does, with the slope."""
     x = np.array([[-1, 0, 1]], np.float32)
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("PRelu", ["x", "slope"], ["y"])],
-        "kink",
-        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3])],
-        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 3])],
-        [onnx.numpy_helper.from_array(np.array([0.25], np.float32), "slope")],
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    slope = {"slope": np.array([0.25], np.float32)}
+    model = build([node("PRelu", ["x", "slope"], ["y"])], {"x": [1, 3]}, {"y": [1, 3]}, slope)
     np.testing.assert_array_equal(
         gradient_in_ort(model, x, np.full((1, 3), 4, np.float32)), [[1.0, 1.0, 4.0]]
     )

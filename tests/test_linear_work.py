@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from support.small_models import node
+from support.small_models import build, node
 
 from onnxattr.attributions import Saliency
 from onnxattr.compile.gradient import vjp
@@ -27,9 +27,7 @@ def info(name, dims=VECTOR, dtype=TensorProto.FLOAT):
 
 
 def model(nodes, inputs=("x",), outputs=("y",), **weights):
-    arrays = [numpy_helper.from_array(np.asarray(array), name) for name, array in weights.items()]
-    graph = helper.make_graph(nodes, "g", [info(i) for i in inputs], [info(o) for o in outputs], arrays)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    return build(nodes, dict.fromkeys(inputs, VECTOR), dict.fromkeys(outputs, VECTOR), weights)
 
 
 def names(count, first="x", last="y", stem="v"):

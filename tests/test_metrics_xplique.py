@@ -39,7 +39,7 @@ def network(kind):
 @pytest.fixture(scope="module")
 def cases():
     """By kind of input: the Keras model, its ONNX form, inputs, one-hot targets and signed maps."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     made = {}
     for kind, shape in SHAPES.items():
         generator, model = np.random.default_rng(len(kind)), network(kind)

@@ -3,8 +3,8 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import parser
 from support.row_models import COMPUTED, METHODS, by_differences, inputs, model, run, weights
+from support.tiny_graphs import parse
 
 import onnxattr
 import onnxattr.attributions as attributions
@@ -60,8 +60,8 @@ def test_attributions_of_one_sample_add_up(name):
 class TestInputsOfOneSample:
     def test_labels_and_the_predicted_class(self, tmp_path):
         """(T, 2) -> (1, 2): classes of the whole."""
-        proto = parser.parse_model(
-            """<ir_version: 8, opset_import: ["" : 18]> g (float[T,2] x) => (float[1,2] y) <int64[1] zero = {0}> {
+        proto = parse(
+            """g (float[T,2] x) => (float[1,2] y) <int64[1] zero = {0}> {
             t = Tanh(x) y = ReduceMean(t, zero) }"""
         )
         x = inputs("unbatched")
@@ -105,10 +105,8 @@ class TestInputsOfOneSample:
         """Images that share their mean: the reducer and the file's metadata know the channels."""
         shape = "N,3,4,5" if perm is None else "N,4,5,3"
         images = "i = Identity(x)" if perm is None else "i = Transpose<perm = [0, 3, 1, 2]>(x)"
-        proto = parser.parse_model(
-            f"""<ir_version: 8, opset_import: ["" : 18]> g (float[{
-                shape
-            }] x) => (float[N,3] y) <int64[1] zero = {{0}}> {{
+        proto = parse(
+            f"""g (float[{shape}] x) => (float[N,3] y) <int64[1] zero = {{0}}> {{
             {images} m = ReduceMean(x, zero) c = Sub(x, m) t = Tanh(c) j = {
                 "Identity" if perm is None else "Transpose<perm = [0, 3, 1, 2]>"
             }(t) p = GlobalAveragePool(j) f = Flatten(p) y = Tanh(f) }}"""
@@ -135,8 +133,8 @@ class TestInputsOfOneSample:
 
     def test_a_graph_with_edges(self):
         """Nodes (N, 2), edges (2, E): inputs without a common first axis."""
-        proto = parser.parse_model(
-            """<ir_version: 8, opset_import: ["" : 18]> g (float[N,2] nodes, int64[2,E] edges) => (float[N,2] y)
+        proto = parse(
+            """g (float[N,2] nodes, int64[2,E] edges) => (float[N,2] y)
             <int64 i0 = {0}, int64 i1 = {1}, int64[1] one = {1}> {
             from = Gather(edges, i0) to = Gather(edges, i1) sent = Gather(nodes, from) u = Unsqueeze(to, one)
             t = Tanh(nodes) y = ScatterND<reduction = "add">(t, u, sent) }"""

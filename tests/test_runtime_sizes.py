@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from onnx import parser
 from support.gradient_graphs import run
+from support.tiny_graphs import parse
 
 from onnxattr import GradientInput
 from onnxattr.loading.load import load
@@ -26,9 +26,11 @@ def resize(
     node = f"Resize<{attributes}>({operands})" if attributes else f"Resize({operands})"
     numbers = ", ".join(repr(float(np.float32(scale))) for scale in scales)
     body = body.replace("R", node, 1)
-    return parser.parse_model(f"""<ir_version: 8, opset_import: ["" : {opset}]>
-        g (float[{shape}] x) => ({result}) <float[{len(scales)}] s = {{{numbers}}},
-            float[8] region = {{0, 0, 0.1, 0.2, 1, 1, 0.75, 0.85}}> {{ {body} }}""")
+    return parse(
+        f"""g (float[{shape}] x) => ({result}) <float[{len(scales)}] s = {{{numbers}}},
+            float[8] region = {{0, 0, 0.1, 0.2, 1, 1, 0.75, 0.85}}> {{ {body} }}""",
+        opset,
+    )
 
 
 def check(model, shape, exact=True):
@@ -147,6 +149,7 @@ POOLS = [
 @pytest.mark.parametrize("symbols", [False, True])
 def test_a_window_behind_the_input(op, size, attributes, symbols):
     dims = "H,W" if symbols else f"{size[0]},{size[1]}"
-    model = parser.parse_model(f"""<ir_version: 9, opset_import: ["" : 19]>
-        g (float[N,2,{dims}] x) => (float[a,b,c,d] y) {{ y = {op}<ceil_mode = 1, {attributes}>(x) }}""")
+    model = parse(
+        f"g (float[N,2,{dims}] x) => (float[a,b,c,d] y) {{ y = {op}<ceil_mode = 1, {attributes}>(x) }}", 19, 9
+    )
     check(model, (2, 2, *size))

@@ -1,9 +1,9 @@
 """GridSample's slopes exactly at elements and at the image's ends, where it has a kink."""
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
+from support.small_models import build, node
 
 from onnxattr.compile.gradient import vjp
 
@@ -28,15 +28,8 @@ def test_slopes_are_those_of_pytorch(padding, mode):
     expected = SLOPES[padding, mode]
     grid = np.zeros((1, 1, len(expected), 2), np.float32)
     grid[..., 0] = POSITIONS[: len(expected)]
-    node = onnx.helper.make_node(
-        "GridSample", ["x", "grid"], ["y"], mode=mode, padding_mode=padding, align_corners=1
-    )
-    values = [
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
-        for name, shape in (("x", [1, 1, 1, 5]), ("grid", grid.shape), ("y", [1, 1, 1, len(expected)]))
-    ]
-    graph = onnx.helper.make_graph([node], "kinks", values[:2], values[2:])
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    sample = node("GridSample", ["x", "grid"], ["y"], mode=mode, padding_mode=padding, align_corners=1)
+    model = build([sample], {"x": [1, 1, 1, 5], "grid": list(grid.shape)}, {"y": [1, 1, 1, len(expected)]})
     session = onnxruntime.InferenceSession(
         vjp(model, "grid").SerializeToString(), providers=["CPUExecutionProvider"]
     )

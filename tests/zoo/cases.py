@@ -32,7 +32,7 @@ class Case:
 
     def model(self) -> keras.Model:
         """The model with random weights; the same each time."""
-        keras.utils.clear_session()
+        keras.utils.clear_session(free_memory=False)
         keras.utils.set_random_seed(0)
         return randomise(self.build())
 
