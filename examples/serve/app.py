@@ -1,0 +1,74 @@
+"""Predicts and explains photos over HTTP; run as `EXPLAINER=explainer.onnx uvicorn app:app`.
+
+The explainer takes photos, as `onnxattr export model.onnx --preprocess imagenet --labels names.txt -o explainer.onnx`
+writes it. Neither onnxattr nor the framework of the model is needed here. docs/serving.md shows requests.
+"""
+
+import base64
+import io
+import json
+import os
+
+import numpy as np
+import onnxruntime
+from fastapi import Body, FastAPI, HTTPException, Response
+from PIL import Image, ImageOps
+
+session = onnxruntime.InferenceSession(
+    os.environ["EXPLAINER"], providers=onnxruntime.get_available_providers()
+)
+metadata = session.get_modelmeta().custom_metadata_map
+about, names = json.loads(metadata["onnxattr.explainer"]), json.loads(metadata.get("onnxattr.labels", "[]"))
+layout = json.loads(metadata["onnxattr.preprocessing"])["layout"]
+app = FastAPI(title=f"{about['method']} of {os.environ['EXPLAINER']}")
+
+
+@app.post("/explain")
+def explain(photo: bytes = Body(media_type="image/jpeg"), target: int = -1, picture: bool = False):
+    """The first five classes, what is explained, its gap, and the heatmap over the photo; -1: the predicted class."""
+    try:
+        image = ImageOps.exif_transpose(
+            Image.open(io.BytesIO(photo), formats=["JPEG", "PNG", "WEBP"])
+        ).convert("RGB")
+    except Exception as error:  # what decoders raise on damaged files is no closed list
+        raise HTTPException(
+            415, f"The body is no JPEG, PNG or WebP photo that can be read: {error}"
+        ) from error
+    found, scores = run(np.asarray(image), target)
+    overlay = base64.b64encode(png := heatmap(image, found["attribution"])).decode()
+    if picture:
+        return Response(png, media_type="image/png")
+    top = [{"label": int(k), "name": name(k), "value": float(scores[k])} for k in np.argsort(-scores)[:5]]
+    label = target if target >= 0 else int(np.argmax(scores))
+    gap = float(found["relative_gap"][0]) if "relative_gap" in found else None
+    return {"top": top, "explained": name(label), "gap": gap, "picture": f"data:image/png;base64,{overlay}"}
+
+
+def run(pixels: np.ndarray, target: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Every output of the explainer by name, and the scores of the classes."""
+    taken = [value.name for value in session.get_inputs()]
+    batch = pixels[None] if layout == "NHWC" else pixels.transpose(2, 0, 1)[None]
+    feeds = {taken[0]: batch, about["target"]: np.array([target]), "seed": np.array(0)}
+    outputs = [value.name for value in session.get_outputs()]
+    found = dict(zip(outputs, session.run(outputs, {n: feeds[n] for n in taken}), strict=True))
+    scores = found[about["prediction"]][0]
+    if not -1 <= target < len(scores):
+        raise HTTPException(422, f"target={target}: expected a class from 0 to {len(scores) - 1}, or -1.")
+    return found, scores
+
+
+def name(label: int) -> str:
+    """The name of a class, where the file has it."""
+    return str(names[label]) if label < len(names) else str(label)
+
+
+def heatmap(image: Image.Image, attribution: np.ndarray) -> bytes:
+    """The photo in grey, and in red where the attributions are large, as a PNG file."""
+    strength = np.abs(attribution[0]).sum(axis=-1 if layout == "NHWC" else 0)
+    strength = np.clip(strength / max(float(np.quantile(strength, 0.99)), 1e-12), 0, 1)[..., None]
+    mask = Image.fromarray((255 * strength[..., 0]).astype(np.uint8)).resize(image.size)
+    shown = Image.composite(
+        Image.new("RGB", image.size, (230, 30, 30)), image.convert("L").convert("RGB"), mask
+    )
+    shown.save(file := io.BytesIO(), "PNG")
+    return file.getvalue()

@@ -1,0 +1,103 @@
+"""The server of examples/serve: a real process, a real network, a photograph in one POST."""
+
+import base64
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import onnxattr
+from models import efficientnet_lite0, photos
+from onnxattr import IntegratedGradients
+
+APP = Path(__file__).parents[1] / "examples" / "serve"
+
+
+@pytest.fixture(scope="module")
+def explainer(tmp_path_factory):
+    """Integrated Gradients of EfficientNet-Lite0, which takes photos of any size and names its classes."""
+    path = tmp_path_factory.mktemp("serving") / "explainer.onnx"
+    spec = {"preset": "imagenet", "scale": 1, "mean": 127, "std": 128}
+    method = IntegratedGradients(
+        efficientnet_lite0.build(), steps=4, preprocess=spec, labels=efficientnet_lite0.class_names()
+    )
+    method.export(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(explainer):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--log-level", "warning"]
+    process = subprocess.Popen(command, cwd=APP, env=os.environ | {"EXPLAINER": str(explainer)})
+    try:
+        for _ in range(600):
+            if process.poll() is not None:
+                pytest.fail("the server ended")
+            with socket.socket() as trial:
+                if trial.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}/explain"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def jpeg(pixels):
+    Image.fromarray(pixels).save(file := io.BytesIO(), "JPEG", quality=95)
+    return file.getvalue()
+
+
+def post(url, body):
+    request = urllib.request.Request(url, body, {"Content-Type": "image/jpeg"})
+    with urllib.request.urlopen(request, timeout=120) as reply:
+        return reply.headers["Content-Type"], reply.read()
+
+
+CHELSEA = jpeg(photos.centre_crop("chelsea"))
+
+
+def test_a_photo_in_one_post(server, explainer):
+    kind, body = post(server, CHELSEA)
+    assert kind == "application/json"
+    found = json.loads(body)
+    pixels = np.asarray(Image.open(io.BytesIO(CHELSEA)))[None]
+    expected = onnxattr.load(explainer)(pixels)
+    guesses = expected.top(5)[0]
+    assert [each["name"] for each in found["top"]] == [guess.name for guess in guesses]
+    np.testing.assert_allclose([t["value"] for t in found["top"]], [g.value for g in guesses], rtol=1e-5)
+    assert found["explained"] == guesses[0].name
+    assert found["gap"] == pytest.approx(float(expected.relative_gap[0]), rel=1e-3)
+    picture = Image.open(io.BytesIO(base64.b64decode(found["picture"].split(",")[1])))
+    assert picture.size == (224, 224)
+    kind, png = post(server + "?picture=true&target=285", CHELSEA)
+    assert kind == "image/png"
+    assert Image.open(io.BytesIO(png)).size == (224, 224)
+
+
+REFUSED = {
+    "text": ("", b"hello", 415, "no JPEG, PNG or WebP photo"),
+    "truncated": ("", CHELSEA[:2000], 415, "no JPEG, PNG or WebP photo"),
+    "no such class": ("?target=1000", CHELSEA, 422, "expected a class from 0 to 999"),
+}
+
+
+@pytest.mark.parametrize(("query", "body", "status", "message"), REFUSED.values(), ids=REFUSED)
+def test_refused(query, body, status, message, server):
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        post(server + query, body)
+    assert raised.value.code == status
+    assert message in raised.value.read().decode()
