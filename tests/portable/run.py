@@ -27,6 +27,7 @@ from portable.document import write_section  # noqa: E402
 from portable.margins import LEAST_MARGIN, smallest_margin  # noqa: E402
 from portable.network import NOISE, Entry  # noqa: E402
 from portable.networks import decisions, networks  # noqa: E402
+from portable.placement import FILES, misplaced  # noqa: E402
 from portable.report import comparability, summary  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
@@ -94,6 +95,8 @@ def main() -> None:
     failed = [f"{what}: {error:.1e}" for what, error in errors.items() if not error <= TOLERANCE]
     failed += accelerators.disagreements(folder, entries, others)
     failed += accelerators.minimal_that_are_right(folder, others)
+    if "webgpu" in others:
+        failed += [line for name in FILES for line in misplaced(folder, name, options.webgpu.absolute())]
     if failed:
         sys.exit("Too far from the driven rendering, or not as a table says:\n" + "\n".join(failed))
     if options.write:

@@ -57,7 +57,8 @@ def in_others(folder: Path, target: Path, entries: list[dict], runtime: str):
         for entry in network:
             left.remove(entry)
             told = next_result(results, process)
-            yield entry["name"], told or {"refused": f"the process ended with status {process.exitcode}"}
+            ended = {"refused": f"the process ended with status {process.exitcode}"}
+            yield entry["name"], ended if told is None else told
             if told is None:
                 break
         process.join()
@@ -122,6 +123,7 @@ def on_webgpu(path: Path):
     import onnxruntime
     import onnxruntime_ep_webgpu as plugin
 
+    onnxruntime.set_default_logger_severity(3)
     if "webgpu" not in registered:
         onnxruntime.register_execution_provider_library("webgpu", plugin.get_library_path())
         registered.add("webgpu")

@@ -8,7 +8,10 @@ from typing import Any
 
 import onnx
 
+from onnxattr.graph.subgraphs import bodies_of
+
 _ZEROS = "any but zeros"
+_MOVE = ("Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
 @dataclass
@@ -22,6 +25,7 @@ class Scope:
         initializers: Those of the graphs around it.
         readers: The operators that read a value as this input, as (operator, position), by its name.
         shapes: The sizes of a value, by name, None for those that are not known.
+        makers: The node that makes a value, by its name.
     """
 
     types: dict[str, int] = field(default_factory=dict)
@@ -30,17 +34,42 @@ class Scope:
     initializers: set[str] = field(default_factory=set)
     readers: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
     shapes: dict[str, list[int | None]] = field(default_factory=dict)
+    makers: dict[str, onnx.NodeProto] = field(default_factory=dict)
 
 
 def holds(when: Mapping[str, Any], node: onnx.NodeProto, scope: Scope) -> bool:
     """Whether all conditions hold for a node.
 
-    ``computed``: one of the inputs at these positions depends on an input of the model. ``captured``: one of them is an
-    initializer of a graph around that of the node. ``types``: the first input is of one of these element types.
-    ``uneven_pads``: the pads of both sides differ. ``shared_with``: the initializer at input 1 is read by this operator
-    too, which has as many input as output channels. Any other name is an attribute: its value, or "any but zeros".
+    - ``computed``: one of the inputs at these positions depends on an input of the model.
+    - ``captured``: one of them is an initializer of a graph around that of the node.
+    - ``unknown_size``: one of them has a dimension that does not follow from the file.
+    - ``captures_computed``: a body of the node reads a value of a graph around it that is no initializer.
+    - ``behind``: one of these operators makes the first input, but for what moves values or takes the largest.
+    - ``types``: the first input is of one of these element types.
+    - ``uneven_pads``: the pads of both sides differ.
+    - ``shared_with``: the initializer at input 1 is read by this operator too, and has as many outputs as inputs.
+    - Any other name is an attribute: its value, or "any but zeros".
     """
     return all(_holds(name, wanted, node, scope) for name, wanted in when.items())
+
+
+def captured_by(body: onnx.GraphProto) -> set[str]:
+    """The names of values that a body, and the bodies inside it, read of the graphs around."""
+    own = {value.name for value in [*body.input, *body.initializer]}
+    own |= {name for node in body.node for name in node.output}
+    read = {name for node in body.node for name in node.input if name}
+    for node in body.node:
+        for inner in bodies_of(node):
+            read |= captured_by(inner)
+    return (read | {value.name for value in body.output}) - own
+
+
+def _maker(name: str, scope: Scope) -> str:
+    """The operator behind a value, but for those that move values or take the largest."""
+    maker = scope.makers.get(name)
+    while maker is not None and maker.op_type in _MOVE and maker.input[0] in scope.makers:
+        maker = scope.makers[maker.input[0]]
+    return maker.op_type if maker is not None else ""
 
 
 def _holds(name: str, wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
@@ -52,6 +81,13 @@ def _holds(name: str, wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
         return any(given(p) and given(p) not in scope.constant for p in wanted)
     if name == "captured":
         return any(given(p) in scope.initializers and given(p) not in scope.own for p in wanted)
+    if name == "unknown_size":
+        return any(given(p) and None in scope.shapes.get(given(p), [None]) for p in wanted)
+    if name == "captures_computed":
+        around = scope.own | scope.initializers
+        return any(not captured_by(body) <= around for body in bodies_of(node)) is wanted
+    if name == "behind":
+        return _maker(given(0), scope) in wanted
     if name == "types":
         kinds = {onnx.TensorProto.DataType.Value(kind) for kind in wanted}
         return scope.types.get(given(0)) in kinds

@@ -143,12 +143,17 @@ def _scope_of(graph: onnx.GraphProto, around: Scope) -> Scope:
         initializers=around.initializers | around.own,
         readers={name: set(readers) for name, readers in around.readers.items()},
         shapes=dict(around.shapes),
+        makers=around.makers | {name: node for node in graph.node for name in node.output},
     )
     for tensor in graph.initializer:
         scope.types[tensor.name], scope.shapes[tensor.name] = tensor.data_type, list(tensor.dims)
     for value in [*graph.input, *graph.output, *graph.value_info]:
         if value.type.HasField("tensor_type"):
-            scope.types[value.name] = value.type.tensor_type.elem_type
+            tensor = value.type.tensor_type
+            scope.types[value.name] = tensor.elem_type
+            if tensor.HasField("shape"):
+                sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
+                scope.shapes[value.name] = sizes
     for node in graph.node:
         if _is_constant(node, scope):
             scope.constant.update(node.output)

@@ -1,6 +1,7 @@
 """Minimal files for OpenVINO."""
 
 import numpy as np
+from onnx.parser import parse_model
 from support.small_models import build, node
 
 #: On both sides of the step.
@@ -8,9 +9,12 @@ SIGNS = np.float32([[-3, -1e-3, 0, 1e-3, 0.5, 3]])
 
 
 def hard_sigmoid():
-    """The step at 0 as HardSigmoid with beta = 0."""
-    model = build([node("HardSigmoid", ["x"], ["y"], alpha=2.0**126, beta=0.0)], {"x": [1, 6]}, {"y": [1, 6]})
-    return model, {"x": SIGNS}
+    """The step at 0 as HardSigmoid with beta = 0, behind a ReLU."""
+    nodes = [
+        node("Relu", ["x"], ["on"]),
+        node("HardSigmoid", ["on"], ["y"], alpha=2.0**126, beta=0.0),
+    ]
+    return build(nodes, {"x": [1, 6]}, {"y": [1, 6]}), {"x": SIGNS}
 
 
 def shared_kernel():
@@ -30,4 +34,38 @@ def shared_kernel():
     return build(nodes, shapes, {"c": ["N", 32, 8, 8], "y": ["N", 32, 15, 15]}, {"w": kernel}), feeds
 
 
-MINIMAL = {"hard_sigmoid": hard_sigmoid, "shared_kernel": shared_kernel}
+def axes_of_unknown_length():
+    """A sum over the axes where a mask is true."""
+    model = parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]> main (float[2,3] x, bool[2] mask) => (float[a,b] y)
+        <int64[1] first = {0}> {
+          where = NonZero (mask)
+          axes = Squeeze (where, first)
+          y = ReduceSum (x, axes)
+        }"""
+    )
+    return model, {"x": SIGNS.reshape(2, 3), "mask": np.array([True, False])}
+
+
+def scan_captures():
+    """Running sums of products with a value that is computed outside."""
+    model = parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]>
+        main (float[3,2] x, float[2] start) => (float[2] last, float[3,2] y) {
+          factor = Add (start, start)
+          last, y = Scan <num_scan_inputs = 1, body = b (float[2] sum, float[2] row) => (float[2] next, float[2] out) {
+            product = Mul (row, factor)
+            next = Add (sum, product)
+            out = Identity (next)
+          }> (start, x)
+        }"""
+    )
+    return model, {"x": SIGNS.reshape(3, 2), "start": np.ones(2, np.float32)}
+
+
+MINIMAL = {
+    "hard_sigmoid": hard_sigmoid,
+    "shared_kernel": shared_kernel,
+    "axes_of_unknown_length": axes_of_unknown_length,
+    "scan_captures": scan_captures,
+}
