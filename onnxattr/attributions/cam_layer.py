@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import inputs_of, needed_nodes, reaching
+from onnxattr.autodiff.paths import inputs_of, needed_nodes, reaching
 from onnxattr.compile.placement import Placement
 from onnxattr.errors import ModelError
 from onnxattr.graph.intervals import FLOATS

@@ -20,7 +20,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import is_float, pullback
+from onnxattr.autodiff.engine import pullback
+from onnxattr.autodiff.paths import is_float
 from onnxattr.autodiff.registry import STANDARD, Cotangent, vjp
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.subgraphs import nodes_behind

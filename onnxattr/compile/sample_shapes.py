@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxattr.autodiff.engine import inputs_of, needed_nodes
+from onnxattr.autodiff.paths import inputs_of, needed_nodes
 from onnxattr.compile.method import Method
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.graph.values import dims_of

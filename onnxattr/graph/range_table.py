@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,15 @@ import onnx_ir as ir
 
 from onnxattr.graph.conditions import chosen
 from onnxattr.graph.intervals import ANY, FINITE, FLOATS, INF, Range, range_of_array
+from onnxattr.graph.range_arithmetic import (
+    bounded_by,
+    even_power,
+    negative,
+    product_of,
+    quotient_of,
+    square,
+    sum_of,
+)
 
 At = Sequence[Any]
 
@@ -73,66 +81,29 @@ def _entry(*kinds: str) -> Callable[[Callable[..., Range]], Callable[..., Range]
 def _mean(node: ir.Node, at: At, dtype: Any) -> Range:
     parts = at if node.op_type == "Mean" else at[:1]
     result = functools.reduce(Range.or_, parts)
-    return _plain(result.low, result.high, parts)
-
-
-def _plain(low: float, high: float, given: Sequence[Range], whole: bool = False) -> Range:
-    """Bounds of arithmetic that makes infinities and NaN of infinities and NaN alone."""
-    if not all(r.finite for r in given):
-        return Range(low, high, below=low < 0, above=True, nan=True)
-    return Range(low, high, low > 0 or high < 0, whole)
-
-
-def _sum(parts: Sequence[Range]) -> Range:
-    low, high = sum(r.low for r in parts), sum(r.high for r in parts)
-    below, above = any(r.below for r in parts), any(r.above for r in parts)
-    nonzero = low > 0 or high < 0 or (all(r.low >= 0 for r in parts) and any(not r.zero for r in parts))
-    nan = any(r.nan for r in parts) or (below and above)
-    return Range(low, high, nonzero, all(r.whole for r in parts), below, above, nan)
+    return bounded_by(result.low, result.high, parts)
 
 
 @_entry("Add", "Sum")
 def _add(node: ir.Node, at: At, dtype: Any) -> Range:
-    return _sum(at)
+    return sum_of(at)
 
 
 @_entry("Sub")
 def _sub(node: ir.Node, at: At, dtype: Any) -> Range:
-    return _sum([at[0], _negative(at[1])])
-
-
-def _negative(r: Range) -> Range:
-    return Range(-r.high, -r.low, r.nonzero, r.whole, below=r.above, above=r.below, nan=r.nan)
+    return sum_of([at[0], negative(at[1])])
 
 
 @_entry("Neg")
 def _neg(node: ir.Node, at: At, dtype: Any) -> Range:
-    return _negative(at[0])
-
-
-def _product(a: Range, b: Range) -> Range:
-    corners = [0.0 if 0 in (x, y) else x * y for x in (a.low, a.high) for y in (b.low, b.high)]
-    result = _plain(min(corners), max(corners), [a, b], a.whole and b.whole)
-    return result.within(nonzero=not a.zero and not b.zero)
+    return negative(at[0])
 
 
 @_entry("Mul")
 def _mul(node: ir.Node, at: At, dtype: Any) -> Range:
     if node.inputs[0] is node.inputs[1]:
-        return _square(at[0], dtype)
-    return _product(*at)
-
-
-def _even(r: Range) -> Range:
-    """An even power: 0 or more."""
-    return _plain(0.0, INF, [r], r.whole).within(nonzero=not r.zero)
-
-
-def _square(r: Range, dtype: Any) -> Range:
-    """A second or higher power: in float16 it is infinite from 256 on, which activations reach."""
-    largest = max(-r.low, r.high)
-    even = _even(r).within(high=largest * largest)
-    return replace(even, above=even.above or (dtype == ir.DataType.FLOAT16 and largest > 255))
+        return square(at[0], dtype)
+    return product_of(*at)
 
 
 @_entry("Abs")
@@ -144,15 +115,15 @@ def _abs(node: ir.Node, at: At, dtype: Any) -> Range:
 
 @_entry("ReduceSumSquare", "ReduceL1", "ReduceL2")
 def _magnitude(node: ir.Node, at: At, dtype: Any) -> Range:
-    return _even(at[0])
+    return even_power(at[0])
 
 
 @_entry("ReduceSum", "ReduceProd")
 def _reduced(node: ir.Node, at: At, dtype: Any) -> Range:
     r = at[0]
     if node.op_type == "ReduceProd":
-        return _plain(1.0, INF, [r], r.whole) if r.low >= 1 else _plain(-INF, INF, [r], r.whole)
-    return _plain(r.low if r.low >= 0 else -INF, r.high if r.high <= 0 else INF, [r], r.whole)
+        return bounded_by(1.0, INF, [r], r.whole) if r.low >= 1 else bounded_by(-INF, INF, [r], r.whole)
+    return bounded_by(r.low if r.low >= 0 else -INF, r.high if r.high <= 0 else INF, [r], r.whole)
 
 
 @_entry("Shape", "Size")
@@ -241,23 +212,12 @@ def _exp(node: ir.Node, at: At, dtype: Any) -> Range:
 
 @_entry("Div")
 def _div(node: ir.Node, at: At, dtype: Any) -> Range:
-    return _quotient(*at)
+    return quotient_of(*at)
 
 
 @_entry("Reciprocal")
 def _reciprocal(node: ir.Node, at: At, dtype: Any) -> Range:
-    return _quotient(Range(1.0, 1.0, True), at[0])
-
-
-def _quotient(a: Range, b: Range) -> Range:
-    nonnegative = a.low >= 0 and b.low >= 0
-    if b.zero or b.nan or not a.finite:
-        return Range(0.0, INF, above=True, nan=True) if nonnegative else ANY
-    if b.low <= 0:
-        return Range(nonzero=not a.zero and b.finite)
-    low = a.low / (b.low if a.low < 0 else b.high)
-    high = a.high / b.low if a.high >= 0 else 0.0
-    return Range(0.0 if b.above and low > 0 else low, high, not a.zero and not b.above)
+    return quotient_of(Range(1.0, 1.0, True), at[0])
 
 
 @_entry("Pow")

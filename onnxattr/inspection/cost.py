@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.attributions import GradientInput
-from onnxattr.autodiff.engine import inputs_of
+from onnxattr.autodiff.paths import inputs_of
 from onnxattr.errors import ModelError, ShapeError
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.subgraphs import subgraphs_of

@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import active_nodes, is_float
+from onnxattr.autodiff.paths import active_nodes, is_float
 from onnxattr.autodiff.registry import NON_DIFFERENTIABLE, op_name
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.explainer_file import describe

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import inputs_of, needed_nodes
+from onnxattr.autodiff.paths import inputs_of, needed_nodes
 from onnxattr.autodiff.registry import op_name
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of, named_values

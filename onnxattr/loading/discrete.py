@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import inputs_of, reaching
+from onnxattr.autodiff.paths import inputs_of, reaching
 from onnxattr.graph.intervals import FLOATS
 
 #: What these give depends on the shape of their input alone.

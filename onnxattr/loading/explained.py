@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import reaching
+from onnxattr.autodiff.paths import reaching
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.errors import ModelError
 from onnxattr.graph.intervals import FLOATS

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import reachable
+from onnxattr.autodiff.paths import reachable
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.layers import Layer
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import needed_nodes, reaching
+from onnxattr.autodiff.paths import needed_nodes, reaching
 from onnxattr.errors import ModelError
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.subgraphs import nodes_of

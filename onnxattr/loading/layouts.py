@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import needed_nodes
+from onnxattr.autodiff.paths import needed_nodes
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.layers import Layer

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import inputs_of, is_float, needed_nodes
+from onnxattr.autodiff.paths import inputs_of, is_float, needed_nodes
 
 #: Hand NaN on, element by element; Where hands on what it selects.
 _CARRY = frozenset(

@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from onnxattr.autodiff.engine import inputs_of, needed_nodes
+from onnxattr.autodiff.paths import inputs_of, needed_nodes
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import ModelError, ParameterError, one_door

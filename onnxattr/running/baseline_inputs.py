@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import inputs_of, needed_nodes
+from onnxattr.autodiff.paths import inputs_of, needed_nodes
 from onnxattr.compile.baseline_kinds import Computed
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.graph.builder import OpBuilder

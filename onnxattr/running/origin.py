@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import inputs_of
+from onnxattr.autodiff.paths import inputs_of
 from onnxattr.compile.method import first_moment
 from onnxattr.compile.renderings.driven import step_rewrite
 from onnxattr.compile.renderings.forward import score_model

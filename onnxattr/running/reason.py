@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import inputs_of, needed_nodes
+from onnxattr.autodiff.paths import inputs_of, needed_nodes
 from onnxattr.autodiff.registry import op_name
 from onnxattr.compile.renderings.scored import OPERATOR
 from onnxattr.errors import OnnxAttrError

@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import inputs_of
+from onnxattr.autodiff.paths import inputs_of
 from onnxattr.errors import OperatorError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.subgraphs import subgraphs_of

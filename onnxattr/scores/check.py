@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import inputs_of, reachable
+from onnxattr.autodiff.paths import inputs_of, reachable
 from onnxattr.errors import OperatorError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import FLOATS

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import is_float, noting, pullback
+from onnxattr.autodiff.engine import noting, pullback
+from onnxattr.autodiff.paths import is_float
 from onnxattr.autodiff.registry import Closure, Cotangent, vjp
 from onnxattr.errors import MissingRuleError
 from onnxattr.graph.builder import OpBuilder

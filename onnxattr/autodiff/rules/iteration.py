@@ -12,7 +12,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import active_nodes, pullback, reachable
+from onnxattr.autodiff.engine import pullback
+from onnxattr.autodiff.paths import active_nodes, reachable
 from onnxattr.autodiff.registry import SINGULAR, Closure, Cotangent, moved, op_name, vjp
 from onnxattr.autodiff.rules.control_flow import active_among, as_output, as_targets, control_node, typed_like
 from onnxattr.graph.builder import OpBuilder

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import inputs_of, pullback
+from onnxattr.autodiff.engine import pullback
 from onnxattr.autodiff.overrides import RELU_LIKE
+from onnxattr.autodiff.paths import inputs_of
 from onnxattr.compile.baseline_kinds import Baseline
 from onnxattr.compile.method import Method
 from onnxattr.compile.placement import Placement

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.autodiff.engine import reaching
+from onnxattr.autodiff.paths import reaching
 from onnxattr.compile.baseline_kinds import Baseline, Fed
 from onnxattr.compile.placement import Placement
 from onnxattr.compile.renderings.batch import batch_model

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import onnx
@@ -22,6 +20,7 @@ from onnxattr.graph.schemas import infer
 from onnxattr.graph.subgraphs import graphs_in, graphs_of, nodes_of, subgraphs_of
 from onnxattr.graph.values import dims_of, values_of
 from onnxattr.loading.checks.loop_steps import all_steps, grows_sequences, own_steps
+from onnxattr.loading.checks.memory import in_words, memory
 from onnxattr.loading.checks.trial_copy import trial_copy
 from onnxattr.loading.constant_values import ConstantValues
 from onnxattr.loading.passes.range_ends import reads_vectors, reshape_ends
@@ -62,7 +61,7 @@ class _Type(NamedTuple):
         return self.elements * self.itemsize
 
     def __str__(self) -> str:
-        return f"{_said(self.size)}, shape ({', '.join('?' if d is None else str(d) for d in self.dims)})"
+        return f"{in_words(self.size)}, shape ({', '.join('?' if d is None else str(d) for d in self.dims)})"
 
 
 def check_sizes(
@@ -203,8 +202,8 @@ def _check_steps(node: ir.Node, constants: ConstantValues) -> None:
         size = steps * math.prod(dims) * _itemsize(value.dtype or 0)
         if size > memory():
             raise ModelError(
-                f"Loop node {node.name or node.outputs[0].name!r} gives {_said(size)} in {steps} steps; this machine "
-                f"has {_said(memory())}. {_ADVICE}"
+                f"Loop node {node.name or node.outputs[0].name!r} gives {in_words(size)} in {steps} steps; this "
+                f"machine has {in_words(memory())}. {_ADVICE}"
             )
 
 
@@ -262,7 +261,8 @@ class _Check:
                 self._kept += self._types[name].size
                 if self._kept > self._most_constant:
                     self._refuse(
-                        f"With what {what} reads, the model computes {_said(self._kept)} from weights alone; its value",
+                        f"With what {what} reads, the model computes {in_words(self._kept)} from weights alone; "
+                        "its value",
                         self._types[name],
                         self._most_constant,
                         "all of them may take",
@@ -280,27 +280,4 @@ class _Check:
             )
 
     def _refuse(self, what: str, value: _Type, most: float, limit: str) -> None:
-        raise ModelError(f"{what} takes {value}; {limit} {_said(most)}. {_ADVICE}")
-
-
-def memory() -> int:
-    """Bytes of memory that this process may take: of the machine, its container, and its own limit."""
-    limits = [2**47]
-    # Each of these is there on some systems only.
-    with contextlib.suppress(AttributeError, OSError, ValueError):
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    with contextlib.suppress(OSError, ValueError):
-        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    with contextlib.suppress(ImportError):
-        import resource
-
-        limits.append(resource.getrlimit(resource.RLIMIT_AS)[0])
-    return min(limit for limit in limits if limit > 0)
-
-
-def _said(size: float) -> str:
-    """A number of bytes in words."""
-    for unit, power in (("TB", 40), ("GB", 30), ("MB", 20)):
-        if size >= 2**power:
-            return f"{size / 2**power:.4g} {unit}"
-    return f"{size:.0f} bytes"
+        raise ModelError(f"{what} takes {value}; {limit} {in_words(most)}. {_ADVICE}")

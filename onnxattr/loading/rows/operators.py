@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxattr.loading.rows.einsum import einsum
 from onnxattr.loading.rows.movement import MOVEMENT, Handler, Result, axis_of
 from onnxattr.loading.rows.sets import UNSEEN, aligned, at_axis, near, nothing, over, union
 
@@ -106,42 +107,6 @@ def _gemm(node: Any, seen: Any, shapes: Any) -> Result:
     b = b.T if node.attributes.get_int("transB", 0) else b
     parts = [over(a, [1]), over(b, [0])]
     return [union([*parts, *(aligned(value.rows, 2) for value in seen[2:] if value is not None)])]
-
-
-def _einsum(node: Any, seen: Any, shapes: Any) -> Result:
-    """Over the axes that the result does not have; those of an ellipsis are letters of their own."""
-    inputs, arrow, result = node.attributes.get_string("equation").replace(" ", "").partition("->")
-    terms = inputs.split(",")
-    lengths = [len(v.shape) - len(t.replace("...", "")) for t, v in zip(terms, seen, strict=True) if "." in t]
-    rest = [chr(ord("\u0100") + k) for k in range(max(lengths, default=0))]
-    if not arrow:
-        letters = "".join(terms).replace(".", "")
-        result = "..." * bool(rest) + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
-    result = result.replace("...", "".join(rest))
-    total = nothing(len(result))
-    for term, value in zip(terms, seen, strict=True):
-        here = len(value.shape) - len(term.replace("...", ""))
-        total = total | _placed(term.replace("...", "".join(rest[len(rest) - here :])), value.rows, result)
-    return [total]
-
-
-def _placed(term: str, rows: np.ndarray, result: str) -> np.ndarray:
-    """The rows of an operand of Einsum, with the axes of the result."""
-    letters = list(term)
-    for letter in term:
-        while letters.count(letter) > 1:
-            first = letters.index(letter)
-            second = letters.index(letter, first + 1)
-            size = max(rows.shape[first], rows.shape[second])
-            full = [size if k in (first, second) else n for k, n in enumerate(rows.shape)]
-            rows = np.diagonal(np.broadcast_to(rows, full), 0, first, second)
-            letters = [c for k, c in enumerate(letters) if k not in (first, second)] + [letter]
-    gone = tuple(k for k, letter in enumerate(letters) if letter not in result)
-    rows = np.squeeze(over(rows, gone), gone)
-    left = [letter for letter in letters if letter in result]
-    rows = rows.transpose([left.index(letter) for letter in result if letter in left])
-    sizes = iter(rows.shape)
-    return rows.reshape([next(sizes) if letter in left else 1 for letter in result])
 
 
 def _windows(node: Any, seen: Any, shapes: Any) -> Result:
@@ -269,7 +234,7 @@ _OPERATORS: dict[str, Handler] = MOVEMENT | {
     "Det": _determinant,
     "DequantizeLinear": _quantized,
     "DynamicQuantizeLinear": _all,
-    "Einsum": _einsum,
+    "Einsum": einsum,
     "GRU": _recurrent,
     "Gemm": _gemm,
     "GlobalAveragePool": _over_space,
