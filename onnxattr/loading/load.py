@@ -94,7 +94,7 @@ PASSES = (
     # On onnx_ir: what a model must be before anything makes it larger.
     step("import ai.onnx", lambda d: import_default(d.model), [F.IN_IR]),
     check("check versions", lambda d: check_versions(d.model), [F.IN_IR], [F.VERSIONS]),
-    check("check calls of functions", lambda d: check_calls(d.model), [F.IN_IR], [F.CALLS]),
+    check("check calls of functions", lambda d: check_calls(d.model, d.protobuf), [F.IN_IR], [F.CALLS]),
     step("adopt contrib operators", lambda d: adopt(d.model), [F.VERSIONS], [F.IMPORTED]),
     step("write out experimental operators", lambda d: hide_experimental(d.model), [F.IMPORTED]),
     step("free sizes of -1", lambda d: free_negative_sizes(d.model.graph), [F.IN_IR], [F.FREE_SIZES]),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import onnx
 import onnx_ir as ir
 
 from onnxattr.errors import ModelError
@@ -12,8 +13,6 @@ from onnxattr.graph.subgraphs import nodes_of
 
 #: Most nodes and bytes that the calls of functions may make, beside a multiple of what the file holds.
 _MOST_NODES, _MOST_BYTES, _TIMES_FILE = 100_000, 2**28, 4
-#: What a node takes beside its constants.
-_NODE = 64
 #: How deep calls may be nested: onnx's checker reads no more.
 _DEEPEST = 100
 
@@ -28,8 +27,12 @@ class _Cost(NamedTuple):
     depth: int
 
 
-def check_calls(model: ir.Model) -> None:
+def check_calls(model: ir.Model, protobuf: Callable[[str], onnx.ModelProto]) -> None:
     """Checks that the calls of a model's functions can be written out.
+
+    Args:
+        model: The model.
+        protobuf: Gives it as protobuf, by what for; called if there are functions.
 
     Raises:
         ModelError: If functions call themselves, are nested too deep, or make too many nodes.
@@ -37,7 +40,8 @@ def check_calls(model: ir.Model) -> None:
     functions = dict(model.functions)
     if not functions:
         return
-    costs = _costs(functions)
+    proto = protobuf("check calls of functions")
+    costs = _costs(functions, {(f.domain, f.name, f.overload): f.ByteSize() for f in proto.functions})
     nodes_written = list(nodes_of(model.graph))
     written = len(nodes_written) + sum(len(f) for f in functions.values())
     called = [(key, costs[key]) for key in _calls(nodes_written, functions)]
@@ -57,8 +61,7 @@ def check_calls(model: ir.Model) -> None:
             f"function {name!r}) from the {written} in the file; supported: up to "
             f"{_MOST_NODES + _TIMES_FILE * written}. {advice}"
         )
-    in_functions = sum(_size(nodes_of(function.graph)) for function in functions.values())
-    most_bytes = _MOST_BYTES + _TIMES_FILE * (_size(nodes_written) + in_functions)
+    most_bytes = _MOST_BYTES + _TIMES_FILE * proto.ByteSize()
     if size > most_bytes:
         raise ModelError(
             f"Written out where they are called, the model's functions make {size} bytes ({most.size} in one call of "
@@ -71,7 +74,7 @@ def _calls(nodes: Iterable[ir.Node], functions: dict[_Key, ir.Function]) -> list
     return [key for node in nodes if (key := node.op_identifier()) in functions]
 
 
-def _costs(functions: dict[_Key, ir.Function]) -> dict[_Key, _Cost]:
+def _costs(functions: dict[_Key, ir.Function], sizes: dict[_Key, int]) -> dict[_Key, _Cost]:
     """The cost of a call of each function; functions are visited after those that they call.
 
     Raises:
@@ -86,7 +89,7 @@ def _costs(functions: dict[_Key, ir.Function]) -> dict[_Key, _Cost]:
             key = next(reversed(path))
             callee = next((called for called in path[key] if called not in costs), None)
             if callee is None:
-                costs[key] = _cost(inside[key], [costs[c] for c in calls[key]])
+                costs[key] = _cost(len(inside[key]), sizes[key], [costs[c] for c in calls[key]])
                 del path[key]
             elif callee in path:
                 raise ModelError(
@@ -98,26 +101,9 @@ def _costs(functions: dict[_Key, ir.Function]) -> dict[_Key, _Cost]:
     return costs
 
 
-def _cost(nodes: list[ir.Node], called: list[_Cost]) -> _Cost:
+def _cost(nodes: int, size: int, called: list[_Cost]) -> _Cost:
     return _Cost(
-        len(nodes) - len(called) + sum(c.nodes for c in called),
-        _size(nodes) + sum(c.size for c in called),
+        nodes - len(called) + sum(c.nodes for c in called),
+        size + sum(c.size for c in called),
         1 + max((c.depth for c in called), default=0),
     )
-
-
-def _size(nodes: Iterable[ir.Node]) -> int:
-    """About the bytes that nodes take: those of their constants, and some for each node itself."""
-    return sum(_NODE + sum(map(_held, node.attributes.values())) for node in nodes)
-
-
-def _held(attribute: ir.Attr) -> int:
-    """Bytes of the tensors and lists of an attribute."""
-    if attribute.is_ref() or attribute.value is None:
-        return 0
-    if attribute.type == ir.AttributeType.TENSOR:
-        return int(attribute.as_tensor().nbytes)
-    if attribute.type == ir.AttributeType.TENSORS:
-        return sum(int(tensor.nbytes) for tensor in attribute.as_tensors())
-    value = attribute.value
-    return 4 * len(value) if isinstance(value, (str, bytes, list, tuple)) else 0
