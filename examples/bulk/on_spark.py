@@ -3,6 +3,7 @@
 Needs pip install "onnxattr[cpu,bulk]" pyspark, and Java 17.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from onnxattr.bulk import mapper
 
 def main(explainer: str, source: str, out: str) -> None:
     """Each row of the files in ``source`` once in ``out``, with its attributions; what is killed is done again."""
+    # Workers are processes of the Python that Spark is told of.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     # Two cores of this machine, a task tried four times; a cluster has its own master.
     spark = SparkSession.builder.master("local[2,4]").getOrCreate()
     explain = mapper(explainer, chunk=8)
