@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 from support.small_models import build, node, random
 
-from models import efficientnet_lite0, photos
+import onnxattr
+from models import digits, efficientnet_lite0, photos
 from onnxattr import Explanation, GradCAM, GradientInput, IntegratedGradients
 from onnxattr.cli import main
 from onnxattr.inputs.view import seen_part
@@ -285,3 +286,15 @@ def test_the_first_classes():
         assert [guess.name for guess in guesses] == [["cat", "dog", "bird"][k] for k in order]
         np.testing.assert_allclose([guess.value for guess in guesses], logits[row, order], rtol=1e-6)
         assert guesses[0].probability is None  # the file does not say that these are logits
+
+
+def test_logits_before_a_softmax_have_a_share(tmp_path):
+    """A model cut before its softmax gives logits, and the shares are what the softmax gives."""
+    x = np.random.default_rng(0).random((3, 28, 28, 1), np.float32)
+    whole = GradientInput(digits.ONNX_FILE, operator="classification").predict(x)
+    method = GradientInput(digits.ONNX_FILE, output_layer="logits")
+    method.export(tmp_path / "e.onnx")
+    for found in (method(x), onnxattr.load(tmp_path / "e.onnx")(x)):
+        for row, guesses in enumerate(found.top(3)):
+            shares = [guess.probability for guess in guesses]
+            np.testing.assert_allclose(shares, np.sort(whole[row])[::-1][:3], rtol=1e-4, atol=1e-6)

@@ -9,14 +9,16 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto
+from PIL import Image
 from support.small_models import build, cnn_nhwc, embedding, mlp, node, random, two_inputs
 
-from models import digits, emotion, gunpoint, tabular
+from models import digits, gunpoint, tabular
 from onnxattr import GradientInput
 from onnxattr.cli import main
 from onnxattr.inspection import facts, inspect, inspect_json
 from onnxattr.loading.landmarks import embeddings
 from onnxattr.loading.prepared import prepare
+from onnxattr.loading.preprocessing import KEY, Preprocessing
 
 INT64 = TensorProto.INT64
 
@@ -86,7 +88,6 @@ SMALL = {
         {"x": np.ones((2, 2), np.float32), "ids": np.ones((2, 4), np.int64)},
     ),
     "digits": (onnx.load(digits.ONNX_FILE), None),
-    "emotion": (onnx.load(emotion.ONNX_FILE), None),
     "series": (onnx.load(gunpoint.ONNX_FILE), None),
     "tumours": (onnx.load(tabular.ONNX_FILE), None),
 }
@@ -158,7 +159,7 @@ def test_cost():
     )
     cost = facts(model)["cost"]
     assert cost["multiplications"] == 100 * 200 + 200 * 50
-    assert (cost["gradient_in_predictions"], cost["how"]) == (2.0, "estimated")
+    assert (cost["gradient_in_predictions"], cost["how"]) == (2.4, "estimated")
     assert cost["memory_bytes"] == 4 * (200 + 50)
     assert cost["weights_bytes"] == 4 * (100 * 200 + 200 * 50)
     measured = facts(model, measured=True)["cost"]
@@ -185,3 +186,24 @@ def test_batch(case):
     if found["samples"]["kind"] != "single":
         assert found["batch"] == batch
         assert says in inspect(model)
+
+
+def test_a_model_that_takes_photos(tmp_path, monkeypatch, capsys):
+    """What its file expects, what it holds, and commands with a photo for the model and its explainer."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)).save("photo.jpg")
+    model = cnn_nhwc().model
+    spec = Preprocessing("image", resize="stretch", size=(8, 9), scale=1 / 255)
+    onnx.helper.set_model_props(model, {KEY: spec.text()})
+    onnx.save(model, "m.onnx")
+    assert main(["export", "m.onnx", "--preprocess", "model", "-o", "e.onnx"]) == 0
+    for name, place in (("m.onnx", "expected, not in the file"), ("e.onnx", "in the file")):
+        capsys.readouterr()
+        command = facts(name)["command"]
+        assert command == f"onnxattr explain {name} photo.jpg"
+        assert f"Preprocessing of photos ({place}" in inspect(name)
+        assert main(shlex.split(command)[1:]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "wrote photo.why.png"
+    assert main(["export", "m.onnx", "-o", "plain.onnx"]) == 0
+    assert main(["explain", "plain.onnx", "photo.jpg"]) == 2
+    assert "--preprocess model" in capsys.readouterr().err

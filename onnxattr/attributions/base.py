@@ -123,7 +123,9 @@ class Attribution(Parameters, Options, AboutModel, ABC):
             inputs: Array of shape (N, ...), or for models with several inputs a list in the model's order or a dict by
                 name; numpy arrays and tensors of TensorFlow or PyTorch alike. A table of named columns (pandas, polars)
                 is matched by name with the columns that the model was converted with, or with its inputs. Or a
-                ``tf.data.Dataset`` or any other iterable of batches ``x`` or ``(x, targets)``, read as it is needed.
+                ``tf.data.Dataset`` or any other iterable of batches ``x`` or ``(x, targets)``, read as it is needed. Or
+                files: a path of a photo, sound, table or array, of a folder, a list of these, or images of Pillow; see
+                docs/files.md.
             targets: One-hot rows or any float weights of the output's shape, integer labels (N,) with -1 for the
                 predicted class, or None for the predicted class of every sample. One label is for all samples. Where
                 the model holds the names of its classes, names (N,), or one for all. Where one unit, (N, 1) or (N,),

@@ -25,7 +25,7 @@ from onnxattr.inputs.array_files import read_arrays
 from onnxattr.inputs.paths import WRITTEN, files_in, kind_of
 from onnxattr.inputs.samples import Samples, read_samples
 from onnxattr.loading.class_names import label_of
-from onnxattr.loading.preprocessing import Preprocessing, read_preprocessing
+from onnxattr.loading.preprocessing import read_preprocessing
 from onnxattr.loading.reading.source import is_keras, read_proto
 from onnxattr.results import Explanation
 from onnxattr.results.sheets import sheet
@@ -96,19 +96,19 @@ def _path_of_explainer(options: argparse.Namespace) -> str | None:
     return str(options.model)
 
 
-def _expected_preprocessing(model: str) -> Preprocessing | None:
-    """What a model's file says happens to photos before it, where its nodes do not do it."""
+def _expects_preprocessing(model: str) -> bool:
+    """Whether a model's file says what happens to photos before it, and its nodes do not do it."""
     if is_keras(Path(model)):
-        return None
+        return False
     with one_door(f"{model} cannot be read"):
         spec = read_preprocessing({entry.key: entry.value for entry in read_proto(model).metadata_props})
-    return None if spec is None or spec.in_graph else spec
+    return spec is not None and not spec.in_graph
 
 
 def _method(options: argparse.Namespace, kind: str | None) -> Attribution:
     """The method on a model; for photos with the preprocessing in front that the model's file says it expects."""
-    if kind == "photo" and options.preprocess is None:
-        options.preprocess = _expected_preprocessing(options.model)
+    if kind == "photo" and options.preprocess is None and _expects_preprocessing(options.model):
+        options.preprocess = "model"
     return method_of(options)
 
 

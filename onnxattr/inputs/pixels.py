@@ -97,7 +97,7 @@ def _own(prepared: Prepared) -> PixelInput:
     if prepared.preprocessing is not None:
         raise ShapeError(
             f"The model's file says how a photo becomes its input {_listed(images[:1])}, and leaves it to the caller: "
-            "make the method again with preprocess=method.preprocessing. `onnxattr explain` does so by itself."
+            "make the method, or export the explainer, with preprocess='model' (--preprocess model)."
         )
     raise ShapeError(
         f"The model does not say how a photo becomes its input {_listed(images[:1])}: add --preprocess with the "

@@ -86,8 +86,10 @@ def _file(facts: Mapping[str, Any]) -> tuple[str, str]:
         return "inputs.npz", f"an array for each input: {held}"
     (only,) = inputs
     spec = facts["preprocessing"]
-    if only["kind"] == "image" and ((spec and spec["in_graph"]) or only.get("normalized_by")):
-        return "photo.jpg", "a photo" + ("" if spec and spec["in_graph"] else " of the model's size")
+    if only["kind"] == "image" and ((spec and facts["explainer"] is None) or (spec and spec["in_graph"])):
+        return "photo.jpg", "a photo; a picture is written beside it"
+    if only["kind"] == "image" and only.get("normalized_by"):
+        return "photo.jpg", "a photo of the model's size; a picture is written beside it"
     file = _FILES[only["kind"]]
     held = _type_and_shape(only)
     if "features" in only:

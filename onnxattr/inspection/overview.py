@@ -127,7 +127,11 @@ def _preprocessing(spec: Mapping[str, Any] | None) -> list[str]:
     steps = [] if spec["resize"] == "none" or size is None else [f"{spec['resize']} to {size[0]} x {size[1]}"]
     steps += [f"the middle {crop[0]} x {crop[1]}"] if crop else []
     steps += [f"{spec['order']}, (x * {spec['scale']:.6g} - {_few(spec['mean'])}) / {_few(spec['std'])}"]
-    place = "in the file" if spec["in_graph"] else "expected, not in the file: --preprocess puts it there"
+    place = (
+        "in the file"
+        if spec["in_graph"]
+        else "expected, not in the file: --preprocess model puts it in front"
+    )
     return ["", f"Preprocessing of photos ({place})", f"  {', '.join(steps)}"]
 
 

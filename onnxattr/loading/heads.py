@@ -53,6 +53,14 @@ def unit_of(
     return LOGIT if behind or scores or operator == "classification" else None
 
 
+def gives_logits(graph: ir.Graph, value: ir.Value) -> bool:
+    """Whether one of a graph's outputs is the softmax of a value, which so are logits."""
+    heads = (_head(graph, output) for output in graph.outputs if output is not value)
+    return any(
+        head is not None and head.op_type == "Softmax" and value in _views(head.inputs[0]) for head in heads
+    )
+
+
 def is_binary(unit: str | None) -> bool:
     """Whether label 1 stands for the unit and label 0 for its negative."""
     return unit in (PROBABILITY, LOGIT)

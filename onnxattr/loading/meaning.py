@@ -8,7 +8,7 @@ the fields of ``InputMeaning`` and ``OutputMeaning``; fields that are not known 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
@@ -86,6 +86,13 @@ def read_meaning(metadata: Mapping[str, str]) -> Meaning:
             f"The metadata entry {KEY!r} is damaged ({error}); convert the model again."
         ) from error
     return Meaning(inputs, outputs)
+
+
+def note_output(metadata: MutableMapping[str, str], name: str, kind: str) -> None:
+    """Notes what an output gives in a model's metadata, unless they say it already."""
+    known = read_meaning(metadata)
+    if name not in known.outputs:
+        metadata[KEY] = Meaning(known.inputs, {**known.outputs, name: OutputMeaning(kind)}).text()
 
 
 def _known(meaning: InputMeaning | OutputMeaning) -> dict[str, Any]:

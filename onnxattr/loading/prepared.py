@@ -23,11 +23,11 @@ from onnxattr.loading.explained import find_explained, float_inputs
 from onnxattr.loading.features import read_features
 from onnxattr.loading.free_batch import free_batch
 from onnxattr.loading.front import expected, fitted, put_in_front
-from onnxattr.loading.heads import NUMBER, unit_of
+from onnxattr.loading.heads import NUMBER, gives_logits, unit_of
 from onnxattr.loading.label_files import store_labels
 from onnxattr.loading.layers import Layer, read_layers
 from onnxattr.loading.load import DIGEST, FILES, FOLDER, load
-from onnxattr.loading.meaning import Meaning, read_meaning
+from onnxattr.loading.meaning import Meaning, note_output, read_meaning
 from onnxattr.loading.neurons import neuron_of
 from onnxattr.loading.places import find_output, find_outputs
 from onnxattr.loading.precision import set_precision
@@ -264,6 +264,8 @@ def _cut(
     explained = [_copy_of(graph, value) if value in graph.inputs else value for value in found]
     output = explained[0]
     unit = unit_of(graph, output, layers, operator)
+    if gives_logits(graph, output):
+        note_output(model.metadata_props, str(output.name), "logits")
     if neuron is not None:
         if len(explained) > 1:
             raise ParameterError(

@@ -56,7 +56,8 @@ def _rows(explanation: Explanation, name: str) -> str:
     if _is_text(explanation, name):
         rows, maps = text_of(explanation, name)
         texts = tokens_html(rows[:_MOST], maps[:_MOST])
-    columns: dict[str, Sequence[str]] = {"row": [str(index) for index in range(explanation.rows)]}
+    numbers = [str(index) for index in range(explanation.rows)]
+    columns: dict[str, Sequence[str]] = {"row": explanation.sample_names or numbers}
     if any(explanation.target_names):
         columns["target"] = explanation.target_names
     columns[explanation.score_name] = [number(score) for score in explanation.scores]
