@@ -5,10 +5,11 @@ import onnx
 import pytest
 from support import photo_reference as reference
 
-from models import photos
-from onnxattr import attributions
+from models import efficientnet_lite0, photos
+from onnxattr import attributions, vjp
 from onnxattr.errors import ParameterError
 from onnxattr.running.explainer import load
+from onnxattr.session import Session
 
 tf = pytest.importorskip("tensorflow")
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -243,3 +244,51 @@ def test_two_places_are_refused(network, wrt, place):
     wrt = converted.graph.input[0].name if wrt == "input_layer" else wrt
     with pytest.raises(ParameterError, match="name two places"):
         attributions.Saliency(converted, preprocess="keras-tf", wrt=wrt, attributions_at=place)
+
+
+def test_noise_that_no_pixel_shows_is_said(network):
+    _, converted = network
+    with pytest.warns(UserWarning, match=r"noise=0.2 is added to pixels of 0 to 255"):
+        attributions.SmoothGrad(converted, preprocess="keras-tf")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("given", [{"noise": 25.0}, {"attributions_at": "input"}])
+def test_noise_of_the_right_size_is_not_said(network, given):
+    attributions.SmoothGrad(network[1], preprocess="keras-tf", **given)
+
+
+def test_a_network_for_imagenet_on_photographs():
+    """EfficientNet-Lite0: logits of Pillow's resize, and the gradient at the pixels that of TensorFlow's resize."""
+    spec = {"resize": "shortest_edge", "mean": 127, "std": 128}
+    model = efficientnet_lite0.build()
+    plain, gradient = attributions.GradientInput(model), Session(vjp(model), ["CPUExecutionProvider"])
+    pixels = attributions.GradientInput(model, preprocess=spec, labels=efficientnet_lite0.class_names())
+    seen = attributions.Saliency(model, preprocess=spec, attributions_at="input", reducer=None)
+    front = Session(pixels.prepared.part(["image"]), ["CPUExecutionProvider"])
+    for name in ("chelsea", "coffee", "grace_hopper", "flower"):
+        photo = photos.load(name)
+        new = reference.torchvision_sizes(*photo.shape[:2], 256)
+        top, left = (round((n - 224) / 2) for n in new)
+        image = (reference.centre(reference.pillow_resized(photo, *new), 224, 224) - 127) / 128
+        # A rounding turns some of the network's ReLUs: the gradient is taken at the very image that it sees.
+        (x,) = front.run({"pixels": photo[None].astype(np.float32)})
+        np.testing.assert_allclose(x[0], np.moveaxis(image, -1, 0), rtol=0, atol=5e-5)
+        prediction = pixels.predict(photo[None])
+        np.testing.assert_allclose(prediction, plain.predict(x), rtol=0, atol=1e-4)
+        label = int(prediction.argmax())
+        assert photos.PHOTOS[name].shows in (pixels.class_names[k] for k in prediction[0].argsort()[::-1][:3])
+        one_hot = np.eye(1000, dtype=np.float32)[[label]]
+        g = dict(zip(gradient.outputs, gradient.run({"image": x, "logits_cotangent": one_hot}), strict=True))[
+            "image_gradient"
+        ]
+        floats = tf.constant(photo[None].astype(np.float32))
+        with tf.GradientTape() as tape:
+            tape.watch(floats)
+            resized = tf.image.resize(floats, new, antialias=True)[:, top : top + 224, left : left + 224]
+            total = tf.reduce_sum(resized / 128 * np.moveaxis(g, 1, -1))
+        right = tape.gradient(total, floats).numpy()
+        found = pixels.explain(photo[None], [label]) / np.maximum(photo[None], 1)
+        shown = photo[None] > 0
+        assert np.abs(found - right)[shown].max() <= 1e-4 * np.abs(right).max()
+        close(seen.explain(photo[None], [label]), np.abs(g), 1e-4)

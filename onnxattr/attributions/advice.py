@@ -18,6 +18,8 @@ from onnxattr.loading.heads import probability_head
 from onnxattr.loading.prepared import Prepared
 
 _LISTED = 5
+#: Noise of pixels below this is no noise to a network; about a tenth of their range is usual.
+_VISIBLE, _USUAL = 2.0, 25
 
 
 def advice(request: Request, method: str, score_chosen: bool, wrt_chosen: bool) -> Iterator[str]:
@@ -51,6 +53,13 @@ def advice(request: Request, method: str, score_chosen: bool, wrt_chosen: bool) 
         yield (
             f"The layer {at_layer.layer!r} has the shape {shape}, with one position for the whole image: its map is "
             "the same number everywhere. Name a layer before the pooling with conv_layer."
+        )
+    spec, noise = prepared.preprocessing, request.method.noise
+    at_pixels = spec is not None and spec.in_graph and spec.name in prepared.wrt
+    if at_pixels and 0 < noise < _VISIBLE and not request.method.relative:
+        yield (
+            f"noise={noise:g} is added to pixels of 0 to 255, where it is next to nothing: take noise={_USUAL}, or "
+            "attributions_at='input' for noise in units of the network's input."
         )
     yield from _of_integers(prepared, wrt_chosen)
 
