@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 
 from onnxattr.errors import RuleError
@@ -20,7 +19,7 @@ from onnxattr.graph.intervals import FINITE, FLOATS, Range
 from onnxattr.graph.operators import Operand
 from onnxattr.graph.products import product, quotient
 from onnxattr.graph.ranges import Ranges
-from onnxattr.graph.schemas import folded, infer, schema_of
+from onnxattr.graph.schemas import Signature, folded, infer, signature_of
 from onnxattr.graph.shaping import Shaping
 from onnxattr.graph.sizes import name_sizes
 from onnxattr.graph.values import values_of
@@ -144,11 +143,11 @@ class OpBuilder(Shaping):
             RuleError: If the op, an attribute or the number of operands does not exist at the builder's opset.
         """
         attributes = {key: value for key, value in (attributes or {}).items() if value is not None}
-        schema = schema_of(op_type, self.opset, len(operands), attributes)
+        signature = signature_of(op_type, self.opset, len(operands), attributes)
         # Inputs left out at the end are not written.
-        while len(operands) > schema.min_input and operands[-1] is None:
+        while len(operands) > signature.fewest and operands[-1] is None:
             operands = operands[:-1]
-        inputs = self._coerce(schema, operands)
+        inputs = self._coerce(signature, operands)
         if self.in_gradient and op_type in _GUARDED:
             left, right = inputs
             if left is not None and right is not None and left.dtype in FLOATS:
@@ -253,14 +252,13 @@ class OpBuilder(Shaping):
             waiting += new
         return True
 
-    def _coerce(self, schema: onnx.defs.OpSchema, operands: Sequence[Operand]) -> list[ir.Value | None]:
-        formals = [schema.inputs[min(index, len(schema.inputs) - 1)] for index in range(len(operands))]
+    def _coerce(self, signature: Signature, operands: Sequence[Operand]) -> list[ir.Value | None]:
         dtypes: dict[str, ir.DataType] = {}
-        for formal, operand in zip(formals, operands, strict=True):
+        for index, operand in enumerate(operands):
             if isinstance(operand, ir.Value) and operand.dtype is not None:
-                dtypes.setdefault(formal.type_str, operand.dtype)
+                dtypes.setdefault(signature.type_of(index), operand.dtype)
         inputs: list[ir.Value | None] = []
-        for formal, operand in zip(formals, operands, strict=True):
+        for index, operand in enumerate(operands):
             if operand is None or isinstance(operand, ir.Value):
                 inputs.append(operand)
             else:
@@ -269,7 +267,7 @@ class OpBuilder(Shaping):
                 default = ir.DataType.FLOAT if literal and array.dtype.kind == "f" else None
                 if array.size == 0 and literal:
                     default = ir.DataType.INT64
-                inputs.append(self.constant(array, dtypes.get(formal.type_str, default)))
+                inputs.append(self.constant(array, dtypes.get(signature.type_of(index), default)))
         return inputs
 
 

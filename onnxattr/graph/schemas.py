@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,26 +36,52 @@ _BOUNDED = _GROWING | frozenset(
 )
 
 
-def schema_of(op_type: str, opset: int, arity: int, attributes: dict[str, Any]) -> onnx.defs.OpSchema:
-    """The schema of an ai.onnx operator.
+@dataclass(frozen=True)
+class Signature:
+    """What a builder asks of a schema; the schema itself makes its lists anew each time.
+
+    Attributes:
+        fewest: Least number of operands.
+        most: Largest number of operands.
+        types: The names of the types of the formal inputs; the last one is that of all further operands.
+        attributes: The names of the attributes.
+    """
+
+    fewest: int
+    most: int
+    types: tuple[str, ...]
+    attributes: frozenset[str]
+
+    def type_of(self, index: int) -> str:
+        """The name of the type of an operand."""
+        return self.types[min(index, len(self.types) - 1)]
+
+
+@functools.cache
+def _signature(op_type: str, opset: int) -> Signature:
+    schema = onnx.defs.get_schema(op_type, opset, "")
+    types = tuple(formal.type_str for formal in schema.inputs)
+    return Signature(schema.min_input, schema.max_input, types, frozenset(schema.attributes))
+
+
+def signature_of(op_type: str, opset: int, arity: int, attributes: Mapping[str, Any]) -> Signature:
+    """The signature of an ai.onnx operator.
 
     Raises:
         RuleError: If the operator, an attribute or the number of operands does not exist at the opset.
     """
     try:
-        schema = onnx.defs.get_schema(op_type, opset, "")
+        signature = _signature(op_type, opset)
     except onnx.defs.SchemaError as error:
         raise RuleError(f"{op_type} does not exist in ai.onnx opset {opset}.") from error
-    unknown = sorted(set(attributes) - set(schema.attributes))
+    unknown = sorted(attributes.keys() - signature.attributes)
     if unknown:
         raise RuleError(
-            f"{op_type} has no attribute {unknown} in opset {opset}; it has {sorted(schema.attributes)}."
+            f"{op_type} has no attribute {unknown} in opset {opset}; it has {sorted(signature.attributes)}."
         )
-    if not schema.min_input <= arity <= schema.max_input:
-        raise RuleError(
-            f"{op_type} takes {schema.min_input} to {schema.max_input} inputs, {arity} were given."
-        )
-    return schema
+    if not signature.fewest <= arity <= signature.most:
+        raise RuleError(f"{op_type} takes {signature.fewest} to {signature.most} inputs, {arity} were given.")
+    return signature
 
 
 def folded(node: ir.Node, opset: int) -> np.ndarray | None:

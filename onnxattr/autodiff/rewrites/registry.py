@@ -91,11 +91,13 @@ class Backward:
         """Takes the nodes of ``op.graph`` behind the node ``after``; all of them for None."""
         self.op, self.results = op, list(results)
         self._nodes: set[ir.Node] = set()
+        #: The operators that were among the nodes at any time: most rewrites have nothing to look at.
+        self._operators: set[str] = set()
         for node in nodes_behind(self.op.graph, after):
             if self._unused(node):
                 drop(node)
             else:
-                self._nodes.add(node)
+                self._add([node])
         self._after = after
 
     def producer(self, value: ir.Value | None) -> ir.Node | None:
@@ -111,6 +113,8 @@ class Backward:
     def run(self, rewrites: Sequence[Rewrite]) -> list[ir.Value]:
         """Applies rewrites one after another; returns the results, in the order given."""
         for found in rewrites:
+            if self._operators.isdisjoint(found.op_types):
+                continue
             behind = nodes_behind(self.op.graph, self._after)
             for node in [node for node in behind if is_standard(node, *found.op_types)][::-1]:
                 if node in self._nodes:
@@ -120,9 +124,13 @@ class Backward:
     def before(self, node: ir.Node, last: ir.Node | None) -> None:
         """Moves the nodes written since ``last`` before another node."""
         new = list(nodes_behind(self.op.graph, last))
-        self._nodes.update(new)
+        self._add(new)
         if new:
             self.op.graph.insert_before(node, new[::-1])
+
+    def _add(self, nodes: Sequence[ir.Node]) -> None:
+        self._nodes.update(nodes)
+        self._operators.update(node.op_type for node in nodes)
 
     def _unused(self, node: ir.Node) -> bool:
         return not any(
