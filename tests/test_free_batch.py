@@ -133,12 +133,6 @@ def test_unproven_models_keep_their_batch_and_run_row_by_row(case, tmp_path):
         method.export(tmp_path / "never.onnx", rendering="batch")
 
 
-def test_a_larger_fixed_batch_that_cannot_be_freed_is_refused():
-    model = tiny([node("Softmax", ["x"], ["y"], axis=0)], [3, 4], 3)
-    with pytest.raises(ModelError, match="dynamic batch"):
-        GradientInput(model)
-
-
 @pytest.mark.parametrize("rows", ["freed", "one by one"])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("model", [digits, gunpoint])

@@ -47,6 +47,39 @@ def test_one_sample_in_every_method_and_rendering(name, tmp_path):
         )
 
 
+def fixed(name, x):
+    """The model exported for inputs of one shape."""
+    proto = model(name)
+    shape = proto.graph.input[0].type.tensor_type.shape
+    for dim, size in zip(shape.dim, x.shape, strict=True):
+        dim.dim_value = size
+    return proto
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_a_fixed_first_axis_that_is_no_batch_is_one_sample(name, tmp_path):
+    x = inputs(name)
+    target, proto = weights(name, x), fixed(name, x)
+    with pytest.warns(UserWarning, match="samples of a batch are not|one sample"):
+        method = IntegratedGradients(proto, steps=7, reducer=None)
+    assert method.one_sample
+    np.testing.assert_array_equal(method.predict(x), run(proto, x=x)[0])
+    expected = IntegratedGradients(model(name), steps=7, reducer=None).explain(x, target)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(method.explain(x, target), expected, rtol=1e-5, atol=1e-5 * scale)
+    gradient, differences = SmoothGrad(proto, noise=0.0, reducer=None), by_differences(proto, x, target)
+    np.testing.assert_allclose(
+        gradient.explain(x, target), differences, rtol=0, atol=2e-3 * (1 + np.abs(differences).max())
+    )
+    method.export(tmp_path / "e.onnx", target="weights")
+    prediction, found, *_ = run(onnx.load(tmp_path / "e.onnx"), x=x, target=target)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * scale)
+    np.testing.assert_allclose(prediction, run(proto, x=x)[0], rtol=1e-6, atol=1e-6)
+    assert "fixed first axis" in onnxattr.load(tmp_path / "e.onnx").metadata["rows_why"]
+    with pytest.raises(ShapeError, match="one at a time"):
+        method.explain(np.concatenate([x, x])[None], target)
+
+
 @pytest.mark.parametrize("name", COMPUTED)
 def test_attributions_of_one_sample_add_up(name):
     x = inputs(name)

@@ -76,7 +76,8 @@ def independence(
         )
     if fixed:
         (batch,) = set(fixed.values())
-        return Rows(UNDECIDED, _verdict(graph, opset, ends, 1, batch)[0].why)
+        why = _verdict(graph, opset, ends, 1, batch)[0].why
+        return Rows(MIXED, f"the inputs have a fixed first axis of {batch}{f', and {why}' if why else ''}")
     verdict = OPEN
     for extent in EXTENTS if sizes is None else (sizes,):
         verdict, failed = _verdict(graph, opset, ends, extent)
