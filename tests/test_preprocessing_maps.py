@@ -292,3 +292,23 @@ def test_a_network_for_imagenet_on_photographs():
         shown = photo[None] > 0
         assert np.abs(found - right)[shown].max() <= 1e-4 * np.abs(right).max()
         close(seen.explain(photo[None], [label]), np.abs(g), 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({}, True),
+        ({"attributions_at": "input"}, False),
+        ({"wrt": "second"}, False),
+        ({"wrt": "second", "preprocess": "keras-tf"}, True),
+        ({"attributions_at": "input", "preprocess": "keras-tf"}, True),
+    ],
+)
+def test_maps_are_drawn_over_photos_that_they_lie_over(network, given, shown, tmp_path):
+    """What a network sees of a photo that is cut is not drawn over the whole photo."""
+    method = attributions.Saliency(network[1], **({"preprocess": SPECS["imagenet"]} | given))
+    found = method(small("chelsea")[None], [1])
+    assert ("pixels" in found.inputs) == shown
+    found.plot(path=tmp_path / "map.png")
+    cam = attributions.GradCAM(network[1], conv_layer="second", preprocess=SPECS["imagenet"])
+    assert "pixels" in cam(small("chelsea")[None], [1]).inputs

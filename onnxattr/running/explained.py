@@ -10,6 +10,7 @@ import numpy as np
 from onnxattr.compile.explainer_file import describe
 from onnxattr.graph.values import dims_of
 from onnxattr.inputs.view import seen_part
+from onnxattr.loading.geometry import is_whole
 from onnxattr.loading.heads import PROBABILITY, is_binary, probability_head
 from onnxattr.loading.prepared import Prepared
 from onnxattr.results import Explanation
@@ -94,7 +95,7 @@ def explanation_of(
         output=prepared.output,
         classes=classes,
         layer=", ".join(inner) or None,
-        inputs=collected.inputs(one_sample),
+        inputs=_shown_with(maps, collected.inputs(one_sample), prepared),
         axes={name: names for name, names in axes.items() if len(names) == maps[name].ndim},
         features=_features(collected, maps),
         predictions=predictions,
@@ -149,6 +150,23 @@ def _kind_of(prepared: Prepared, softmax: bool) -> str:
     kind = meaning.kind if meaning is not None else None
     # Of one unit z the two columns are z and -z, whose softmax is that of 2 z.
     return str(kind) if kind in ("probabilities", "logits") and not is_binary(prepared.unit) else ""
+
+
+def _shown_with(
+    maps: Mapping[str, np.ndarray], inputs: dict[str, np.ndarray], prepared: Prepared
+) -> dict[str, np.ndarray]:
+    """The inputs, without a photo that maps do not lie over, as the network sees a part of it, or more.
+
+    A map of the photo's size lies over all of it.
+    """
+    spec = prepared.preprocessing
+    if spec is None or not spec.in_graph or is_whole(spec) or spec.name not in inputs:
+        return inputs
+    shape = inputs[spec.name].shape
+    sides = shape[-3:-1] if spec.layout == "NHWC" else shape[-2:]
+    if all(sides in (array.shape[-3:-1], array.shape[-2:]) for array in maps.values()):
+        return inputs
+    return {name: array for name, array in inputs.items() if name != spec.name}
 
 
 def total_of(
