@@ -293,6 +293,8 @@ BAD = {
                                 [".png, .svg or .pdf"]),
     "row beyond the last": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--picture", "why.png", "--row", 3],
                             ["--row 3", "mlp.npy has samples 0 to 2"]),
+    "sample beyond the last": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--picture", "why.png", "--sample", 3],
+                               ["--sample 3", "mlp.npy has samples 0 to 2"]),
     "seed": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--seed", -1], ["seed=-1"]),
     "unknown layer": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--output-layer", "top"], ["'top'", "onnxattr inspect"]),
     "layer index": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--output-layer", "-2"], ["-2", "no layer table"]),
@@ -412,6 +414,7 @@ def test_the_gap_is_told(options, words, folder, capsys):
     ("name", "options", "shown"),
     [
         ("mlp", ["--row", 2], "feature 0"),
+        ("mlp", ["--sample", 2], "feature 0"),
         ("images", ["--targets", 3], "class 3, score"),
         ("images", ["--targets", "weights5.npy"], "Input"),
     ],

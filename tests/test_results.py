@@ -300,14 +300,26 @@ def test_names_that_do_not_fit(given, message, explained):
         explained.named(**given)
 
 
-def test_rows_are_picked(explained):
-    second, some = explained.row(1), explained.select([2, 0])
+def test_samples_are_picked(explained):
+    second, some = explained.sample(1), explained.select([2, 0])
     np.testing.assert_array_equal(second.numpy(), explained.numpy()[1:2])
     np.testing.assert_array_equal(some.scores, explained.scores[[2, 0]])
     np.testing.assert_array_equal(some.inputs["x"], X[[2, 0]])
     assert some.target_names == (explained.target_names[2], explained.target_names[0])
-    np.testing.assert_array_equal(explained.row(-1).delta, explained.delta[-1:])
-    with pytest.raises(ParameterError, match="rows 0 to 2"):
+    np.testing.assert_array_equal(explained.sample(-1).delta, explained.delta[-1:])
+    with pytest.raises(ParameterError, match="samples 0 to 2"):
+        explained.sample(3)
+
+
+def test_names_of_version_0_1_say_the_new_ones(explained):
+    with pytest.warns(DeprecationWarning, match="sample now"):
+        np.testing.assert_array_equal(explained.row(-1).delta, explained.delta[-1:])
+    with pytest.warns(DeprecationWarning, match="sample_count now"):
+        assert explained.rows == explained.sample_count == 3
+    with (
+        pytest.warns(DeprecationWarning, match="sample now"),
+        pytest.raises(ParameterError, match="rows 0 to 2"),
+    ):
         explained.row(3)
 
 

@@ -199,7 +199,7 @@ class Mapper:
         return numbers(column, self._target_column)
 
     def _columns(self, found: Explanation) -> list[pa.Array]:
-        pa, rows = pyarrow_module(), found.rows
+        pa, rows = pyarrow_module(), found.sample_count
         columns = []
         for value in self._attributions():
             array = np.ascontiguousarray(found.attributions[value], np.float32)

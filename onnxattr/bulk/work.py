@@ -199,4 +199,4 @@ class Worker:
             each = self.method.explain(batch.inputs, targets, full=True)
             found.append(replace(each, sample_names=batch.names))
         write(found, task.target, f"{task.source.name}, {self.method.name}")
-        return sum(each.rows for each in found)
+        return sum(each.sample_count for each in found)

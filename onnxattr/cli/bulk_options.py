@@ -52,9 +52,9 @@ def is_job(options: argparse.Namespace) -> bool:
     if given and not folder:
         told = ", ".join("--" + name.replace("_", "-") for name in given)
         raise ParameterError(f"{told}: for jobs over folders; give a folder to write to, -o out/.")
-    if folder and (options.picture is not None or options.row is not None):
+    if folder and any(given is not None for given in (options.picture, options.sample, options.row)):
         raise ParameterError(
-            f"-o {out} is a folder: --form .png writes pictures; leave out --picture and --row."
+            f"-o {out} is a folder: --form .png writes pictures; leave out --picture and --sample."
         )
     return bool(folder)
 

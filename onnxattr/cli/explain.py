@@ -63,7 +63,10 @@ def add_to(commands: Any) -> None:
     explain.add_argument(
         "--picture", help="also draw a picture: all photos, else one sample: .png, .svg or .pdf"
     )
-    explain.add_argument("--row", type=int, help="the sample that is drawn, from 0 on")
+    explain.add_argument(
+        "--sample", type=int, help="the sample that is drawn, from 0 on; --row in version 0.1"
+    )
+    explain.add_argument("--row", type=int, help=argparse.SUPPRESS)
     explain.add_argument(
         "--allow-nonfinite",
         action="store_true",
@@ -123,7 +126,7 @@ def _explain(options: argparse.Namespace) -> str:
     _check_outputs(options, beside, method.files)
     _check_form(options, method)
     batches = list(read_samples(files, method.prepared))
-    _check_row(options, batches)
+    _check_sample(options, batches)
     _check_sizes(options, method, batches)
     pairs = list(zip(batches, _targets(options.targets, batches, method), strict=True))
     if not photos and len(batches) == 1 and options.picture is None and _is_plain(options.output):
@@ -140,8 +143,8 @@ def _explain(options: argparse.Namespace) -> str:
     if options.picture is not None:
         _draw(found, options, photos, title)
     if beside:
-        rows = [each.row(row) for each in found for row in range(each.rows)]
-        for path, each in zip(beside, rows, strict=True):
+        samples = [each.sample(index) for each in found for index in range(each.sample_count)]
+        for path, each in zip(beside, samples, strict=True):
             each.plot(title=title, path=path)
     told = written(*paths, *beside)
     if not photos:
@@ -169,15 +172,21 @@ def _write_plain(method: Any, result: Any, path: str) -> None:
 
 def _draw(found: Sequence[Explanation], options: argparse.Namespace, photos: bool, title: str) -> None:
     """Draws all photos, or one sample of other inputs."""
-    row = options.row if options.row is not None or photos else 0
-    if row is None or found[0].one_sample:
+    asked, _ = _asked(options)
+    left = asked if asked is not None or photos else 0
+    if left is None or found[0].one_sample:
         sheet(found, options.picture, title)
         return
     for each in found:
-        if row < each.rows:
-            each.plot(row, title=title, path=options.picture)
+        if left < each.sample_count:
+            each.plot(left, title=title, path=options.picture)
             return
-        row -= each.rows
+        left -= each.sample_count
+
+
+def _asked(options: argparse.Namespace) -> tuple[int | None, str]:
+    """The sample that is to be drawn, None for no certain one, and the option that said so."""
+    return (options.row, "--row") if options.sample is None else (options.sample, "--sample")
 
 
 def _told(method: Any, text: str) -> str:
@@ -253,14 +262,13 @@ def _check_form(options: argparse.Namespace, method: Any) -> None:
         )
 
 
-def _check_row(options: argparse.Namespace, batches: Sequence[Samples]) -> None:
+def _check_sample(options: argparse.Namespace, batches: Sequence[Samples]) -> None:
     count = sum(len(batch.names) for batch in batches)
     if options.picture is not None and isinstance(batches[0].inputs, dict):
         raise ShapeError("A picture shows samples of one input, given as photos, .npy or .csv files.")
-    if options.row is not None and not 0 <= options.row < count:
-        raise ParameterError(
-            f"--row {options.row}: {', '.join(options.inputs)} has samples 0 to {count - 1}."
-        )
+    asked, option = _asked(options)
+    if asked is not None and not 0 <= asked < count:
+        raise ParameterError(f"{option} {asked}: {', '.join(options.inputs)} has samples 0 to {count - 1}.")
 
 
 def _check_sizes(options: argparse.Namespace, method: Any, batches: Sequence[Samples]) -> None:

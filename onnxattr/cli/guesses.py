@@ -12,15 +12,15 @@ _CLASSES, _SAMPLES = 5, 12
 
 def lines(found: Sequence[Explanation]) -> str:
     """A paragraph for each sample; a line for each where there are many."""
-    many = sum(each.rows for each in found) > _SAMPLES
+    many = sum(each.sample_count for each in found) > _SAMPLES
     return "\n".join(line for each in found for line in (_short(each) if many else _long(each)))
 
 
 def _long(explanation: Explanation) -> list[str]:
     told = []
-    for row in range(explanation.rows):
+    for row in range(explanation.sample_count):
         told.append(_name(explanation, row))
-        guesses = explanation.row(row).top(_CLASSES)[0] if explanation.predictions is not None else []
+        guesses = explanation.sample(row).top(_CLASSES)[0] if explanation.predictions is not None else []
         width = max((len(guess.name) for guess in guesses), default=0)
         for guess in guesses:
             share = "" if guess.probability is None else f"{guess.probability:8.1%}"
@@ -31,7 +31,10 @@ def _long(explanation: Explanation) -> list[str]:
 
 
 def _short(explanation: Explanation) -> list[str]:
-    return [f"{_name(explanation, row)}: {_explained(explanation, row)}" for row in range(explanation.rows)]
+    return [
+        f"{_name(explanation, row)}: {_explained(explanation, row)}"
+        for row in range(explanation.sample_count)
+    ]
 
 
 def _name(explanation: Explanation, row: int) -> str:

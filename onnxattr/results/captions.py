@@ -23,7 +23,7 @@ def captions(explanation: Explanation, gap: bool = True) -> list[str]:
 def gaps(explanation: Explanation) -> list[str]:
     """The relative gap of each sample as text."""
     if explanation.relative_gap is None:
-        return [""] * explanation.rows
+        return [""] * explanation.sample_count
     return [f"gap {100 * gap:.2g} %" for gap in explanation.relative_gap]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -81,28 +82,47 @@ class Explanation(ArrayLike):
     as_dict: bool = False
 
     @property
-    def rows(self) -> int:
+    def sample_count(self) -> int:
         """The number of samples."""
         return len(self.scores)
 
-    def row(self, index: int) -> Explanation:
+    def sample(self, index: int) -> Explanation:
         """The explanation of one sample, with an axis of samples of size 1.
 
         Raises:
             ParameterError: If there is no such sample.
         """
-        if not -self.rows <= index < self.rows:
-            raise ParameterError(f"row={index}: the explanation has rows 0 to {self.rows - 1}.")
-        return self.select([index % self.rows])
+        return self._one(index, "sample")
 
-    def select(self, rows: Sequence[int] | slice) -> Explanation:
+    @property
+    def rows(self) -> int:
+        """The name of ``sample_count`` in version 0.1."""
+        warnings.warn("Explanation.rows is called sample_count now.", DeprecationWarning, stacklevel=2)
+        return self.sample_count
+
+    def row(self, index: int) -> Explanation:
+        """The name of ``sample`` in version 0.1."""
+        warnings.warn("Explanation.row is called sample now.", DeprecationWarning, stacklevel=2)
+        return self._one(index, "row")
+
+    def _one(self, index: int, word: str) -> Explanation:
+        count = self.sample_count
+        if not -count <= index < count:
+            raise ParameterError(f"{word}={index}: the explanation has {word}s 0 to {count - 1}.")
+        return self.select([index % count])
+
+    def select(self, samples: Sequence[int] | slice) -> Explanation:
         """The explanation of some samples."""
-        if self.one_sample and len(self.attributions) and self.rows == 1:
+        if self.one_sample and len(self.attributions) and self.sample_count == 1:
             return self
-        picked = np.arange(self.rows)[rows]
+        picked = np.arange(self.sample_count)[samples]
 
         def part(array: np.ndarray | None) -> Any:
-            return array[picked] if array is not None and array.ndim and len(array) == self.rows else array
+            return (
+                array[picked]
+                if array is not None and array.ndim and len(array) == self.sample_count
+                else array
+            )
 
         return replace(
             self,
@@ -145,9 +165,13 @@ class Explanation(ArrayLike):
         if features is not None:
             found = replace(found, features=self.features | self._features(features))
         if tokens is not None:
-            if isinstance(tokens, str) or len(tokens) != self.rows or any(isinstance(t, str) for t in tokens):
+            if (
+                isinstance(tokens, str)
+                or len(tokens) != self.sample_count
+                or any(isinstance(t, str) for t in tokens)
+            ):
                 raise ShapeError(
-                    f"tokens={tokens!r:.80}: expected {self.rows} sequences of tokens, one for each sample."
+                    f"tokens={tokens!r:.80}: expected {self.sample_count} sequences of tokens, one for each sample."
                 )
             found = replace(found, tokens=tuple(tuple(map(str, row)) for row in tokens))
         if classes is not None:
@@ -171,18 +195,20 @@ class Explanation(ArrayLike):
 
     def plot(
         self,
-        row: int | None = None,
+        sample: int | None = None,
         *,
         kind: str | None = None,
         path: str | os.PathLike[str] | None = None,
+        row: int | None = None,
         **options: Any,
     ) -> Figure:
         """Draws the explanation; what is drawn is chosen by the kind of data.
 
         Args:
-            row: The sample to draw; None for all: up to 12 images, series or texts, and of a table a summary.
+            sample: The sample to draw; None for all: up to 12 images, series or texts, and of a table a summary.
             kind: "photo", "series", "table" or "tokens"; None to choose it by the axes, names and ranks.
             path: Where to write the figure; the suffix chooses the format (.png, .svg, .pdf).
+            row: The name of ``sample`` in version 0.1.
             **options: What the picture of that kind takes, such as ``images``, ``title``, ``percentile``, ``top``; see
                 ``onnxattr.results.picture``.
 
@@ -193,7 +219,8 @@ class Explanation(ArrayLike):
         """
         from onnxattr.results.picture import picture
 
-        return picture(self if row is None else self.row(row), kind, path, options)
+        drawn = self if row is None else self.row(row)
+        return picture(drawn if sample is None else drawn.sample(sample), kind, path, options)
 
     def save(self, path: str | os.PathLike[str], *, inputs: bool = True) -> None:
         """Writes the explanation as a .npz file that ``Explanation.load`` reads.

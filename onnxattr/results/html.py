@@ -56,7 +56,7 @@ def _rows(explanation: Explanation, name: str) -> str:
     if _is_text(explanation, name):
         rows, maps = text_of(explanation, name)
         texts = tokens_html(rows[:_MOST], maps[:_MOST])
-    numbers = [str(index) for index in range(explanation.rows)]
+    numbers = [str(index) for index in range(explanation.sample_count)]
     columns: dict[str, Sequence[str]] = {"row": explanation.sample_names or numbers}
     if any(explanation.target_names):
         columns["target"] = explanation.target_names
@@ -68,11 +68,11 @@ def _rows(explanation: Explanation, name: str) -> str:
     head = "".join(f'<th style="{_CELL}">{_safe(column)}</th>' for column in columns)
     head += f'<th style="{_CELL}">tokens</th>' if texts else ""
     lines = [f"<tr>{head}</tr>"]
-    for index in range(min(explanation.rows, _MOST)):
+    for index in range(min(explanation.sample_count, _MOST)):
         cells = "".join(f'<td style="{_CELL}">{_safe(column[index])}</td>' for column in columns.values())
         cells += f'<td style="{_CELL};line-height:2">{texts[index]}</td>' if texts else ""
         lines.append(f"<tr>{cells}</tr>")
-    more = explanation.rows - _MOST
+    more = explanation.sample_count - _MOST
     rest = f"<div>{more} more row{'s' if more > 1 else ''}</div>" if more > 0 else ""
     return f'<table style="border-collapse:collapse;margin:6px 0">{"".join(lines)}</table>{rest}'
 

@@ -92,7 +92,7 @@ def _images_of(explanation: Explanation, name: str, axis: int | None) -> np.ndar
     """The photos among the model's inputs, (N, H, W, C); None where there are none."""
     own = [explanation.inputs[name]] if name in explanation.inputs else list(explanation.inputs.values())
     own = [array[None] if explanation.one_sample and array.ndim else array for array in own]
-    found = [array for array in own if array.ndim == 4 and len(array) == explanation.rows]
+    found = [array for array in own if array.ndim == 4 and len(array) == explanation.sample_count]
     if not found:
         return None
     images = found[0]

@@ -125,7 +125,7 @@ def _csv(found: Sequence[Explanation]) -> str:
 def _about(explanation: Explanation) -> list[dict[str, Any]]:
     """What is known of each sample: its name, target, score and gap."""
     rows: list[dict[str, Any]] = []
-    for row in range(explanation.rows):
+    for row in range(explanation.sample_count):
         names = explanation.sample_names
         entry: dict[str, Any] = {"sample": names[row] if names else row}
         if explanation.targets.ndim == 1:
@@ -145,7 +145,7 @@ def _json(found: Sequence[Explanation]) -> str:
     """One object: the method and a list of samples. Numbers that JSON has none for are null."""
     samples = []
     for each in found:
-        top = each.top() if each.predictions is not None else [[]] * each.rows
+        top = each.top() if each.predictions is not None else [[]] * each.sample_count
         for row, entry in enumerate(_about(each)):
             entry["top"] = [
                 {"label": g.label, "name": g.name, "value": g.value, "probability": g.probability}
