@@ -115,7 +115,7 @@ def test_passes_that_change_a_model(name, changed_by):
         ("nothing to do", {}),
         ("a branch and a contrib operator", {"checker": 1, "shape inference": 3}),
         ("an old opset", {"version converter": 1, "version converter, back": 1, "shape inference": 1}),
-        ("a Loop", {"shape inference": 1}),
+        ("a Loop", {"check sizes of values, back": 1, "shape inference": 1}),
     ],
 )
 def test_what_crosses_to_protobuf(name, crossings):

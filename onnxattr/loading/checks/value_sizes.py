@@ -85,7 +85,7 @@ def check_sizes(
     for graph in graphs_in(proto.graph):
         found |= _types(graph)
     if _undecided(model.graph, found):
-        found |= _computed(model)
+        found |= _computed(model, proto)
     _Check(found, set(weights), _stored(model.graph, weights)).run(model.graph)
 
 
@@ -134,9 +134,9 @@ def _undecided(graph: ir.Graph, types: Mapping[str, _Type]) -> bool:
     )
 
 
-def _computed(model: ir.Model) -> dict[str, _Type]:
+def _computed(model: ir.Model, typed: onnx.ModelProto) -> dict[str, _Type]:
     """The types of values where they follow from integers that nodes compute, in graph order."""
-    opset, copy = model.opset_imports[""], trial_copy(model)
+    opset, copy = model.opset_imports[""], trial_copy(model, typed)
     constants = ConstantValues(opset)
     builder = None
     for graph in graphs_of(copy.graph):

@@ -41,8 +41,13 @@ def as_proto(model: ir.Model, why: str, same: onnx.ModelProto | None = None) -> 
     crossing = Crossing(same)
     yield crossing
     if crossing.proto is not same:
-        count[f"{why}, back"] += 1
-        take_over(model, ir.serde.deserialize_model(crossing.proto))
+        take_over(model, read_back(model, crossing.proto, why))
+
+
+def read_back(model: ir.Model, proto: onnx.ModelProto, why: str) -> ir.Model:
+    """What became of a model as protobuf, as a model of onnx_ir; counted in the ``meta`` of the model that it was."""
+    model.meta.setdefault(CROSSINGS, Counter())[f"{why}, back"] += 1
+    return ir.serde.deserialize_model(proto)
 
 
 def take_over(model: ir.Model, other: ir.Model) -> None:
