@@ -16,7 +16,7 @@ from onnxattr.attributions.options import OPTIONS
 from onnxattr.errors import ParameterError
 
 _SECTION = re.compile(r"^(Args|Raises):\n", re.MULTILINE)
-_ENTRY = re.compile(r"^    (\w+): ", re.MULTILINE)
+_ENTRY = re.compile(r"^    (\*{0,2}\w+): ", re.MULTILINE)
 
 
 @dataclass_transform(field_specifiers=(field,))
@@ -37,7 +37,7 @@ class Parameters:
             dataclass(eq=False, repr=False, match_args=False)(cls)
             setattr(cls, "__init__", _checked(cls))  # noqa: B010
         if cls.__doc__:
-            cls.__doc__ = _documented(cls)
+            cls.__doc__ = documented(cls)
 
 
 def own_names(kind: type) -> list[str]:
@@ -101,7 +101,7 @@ def _without_init_var(parameter: inspect.Parameter) -> inspect.Parameter:
     return parameter
 
 
-def _documented(cls: type) -> str:
+def documented(cls: type) -> str:
     """A class's docstring with the entries that its bases have for its parameters and errors."""
     prose = _sections(cls.__doc__ or "")[0]
     arguments, errors = dict[str, str](), dict[str, str]()
@@ -109,7 +109,9 @@ def _documented(cls: type) -> str:
         found = _sections(vars(kind).get("__doc__") or "")[1]
         arguments |= found.get("Args", {})
         errors |= found.get("Raises", {})
-    arguments = {name: arguments[name] for name in inspect.signature(cls).parameters if name in arguments}
+    spelled = (str(parameter).partition(":")[0] for parameter in inspect.signature(cls).parameters.values())
+    names = [name.partition("=")[0].strip() for name in spelled]
+    arguments = {name: arguments[name] for name in names if name in arguments}
     listed = [
         f"{title}:\n" + "\n".join(entries.values())
         for title, entries in (("Args", arguments), ("Raises", errors))

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from onnxattr.attributions.options import OPTIONS
+from onnxattr.attributions.parameters import documented
 from onnxattr.errors import ParameterError
 from onnxattr.metrics.maps import aligned
 from onnxattr.metrics.scored import ScoredInputs
@@ -76,6 +77,12 @@ class ModelMetric(Metric):
         ShapeError: If the inputs do not fit the model.
         TargetError: If the targets do not fit its output.
     """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.__doc__:
+            # What every metric takes is said once, above.
+            cls.__doc__ = documented(cls)
 
     def __init__(
         self,

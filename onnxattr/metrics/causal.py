@@ -20,17 +20,10 @@ class CausalFidelity(ModelMetric):
     """The area under the score's curve as features change, the most important first.
 
     Args:
-        model: See ``ModelMetric``; so are the parameters not listed here.
-        inputs: See ``ModelMetric``.
-        targets: See ``ModelMetric``.
-        batch_size: See ``ModelMetric``.
         baseline_mode: What features are set to: a number, an array that broadcasts to the inputs, or a function of the
             inputs (N, ...) that gives one of these.
         steps: Number of intervals between start and end; -1 for one feature at a time.
         max_percentage_perturbed: Share of the features that change, in (0, 1].
-        operator: See ``ModelMetric``.
-        activation: See ``ModelMetric``.
-        **options: See ``ModelMetric``.
 
     Raises:
         ParameterError: If a parameter is outside its domain.

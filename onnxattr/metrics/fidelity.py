@@ -25,20 +25,14 @@ class MuFidelity(ModelMetric):
     The drop is that of setting the subset to the baseline. Images are cut into the cells of a grid, series along time.
 
     Args:
-        model: See ``ModelMetric``; so are the parameters not listed here.
-        inputs: See ``ModelMetric``.
-        targets: See ``ModelMetric``.
-        batch_size: See ``ModelMetric``.
         grid_size: Cells along each axis of images, or along time; None for single elements. Tables have no grid.
         subset_percent: Probability of a cell to be in the subset, in (0, 1).
         baseline_mode: What features are set to: a number, an array that broadcasts to the inputs, or a function of the
             inputs (N, ...) that gives one of these.
         nb_samples: Number of subsets; all samples have the same.
-        operator: See ``ModelMetric``.
-        activation: See ``ModelMetric``.
         masks: Subsets from outside in place of drawn ones, 1 where an element stays and 0 where it is set to the
             baseline: (S, ...) for all samples or (N, S, ...).
-        **options: See ``ModelMetric``; ``seed`` fixes the subsets.
+        **options: What every method takes by keyword (``Attribution``); ``seed`` fixes the subsets.
 
     Raises:
         ParameterError: If a parameter is outside its domain.
@@ -117,10 +111,6 @@ class Infidelity(ModelMetric):
     function (inputs, generator) -> (I, perturbed inputs), as Captum's.
 
     Args:
-        model: See ``ModelMetric``; so are the parameters not listed here.
-        inputs: See ``ModelMetric``.
-        targets: See ``ModelMetric``.
-        batch_size: See ``ModelMetric``.
         perturbation: "gaussian", "subset" or a function of inputs (R, ...) and a ``numpy.random.Generator`` that gives
             I and the perturbed inputs, both (R, ...). A function is called once a sample, with as many copies as
             there are draws.
@@ -130,10 +120,8 @@ class Infidelity(ModelMetric):
         baseline_mode: The baseline b of "subset", as ``Deletion``'s.
         nb_samples: Number of perturbations of each sample.
         normalize: Whether phi is scaled first by what fits the drops best, so that its scale does not matter.
-        operator: See ``ModelMetric``.
-        activation: See ``ModelMetric``.
         masks: Subsets from outside, as ``MuFidelity``'s, for perturbation "subset".
-        **options: See ``ModelMetric``; ``seed`` fixes the perturbations.
+        **options: What every method takes by keyword (``Attribution``); ``seed`` fixes the perturbations.
 
     Raises:
         ParameterError: If a parameter is outside its domain.

@@ -139,15 +139,13 @@ class ModelRandomizationMetric(_Sanity):
     Maps that stay as they are do not show what the model has learnt. It is called with a method.
 
     Args:
-        model: See ``ModelMetric``; so are the parameters not listed here. Weights are drawn anew in the method's model.
-        inputs: See ``ModelMetric``.
-        targets: See ``ModelMetric``.
+        model: A path, bytes, ``onnx.ModelProto``, ``onnx_ir.Model`` or Keras model, or a method, in whose model weights
+            are drawn anew.
         randomization_strategy: Which weights are drawn anew; None for ``ProgressiveLayerRandomization(0.25)``.
-        batch_size: See ``ModelMetric``; methods have their own.
-        activation: See ``ModelMetric``; a method explains its own model.
+        batch_size: Most rows in one run of the model; None for no limit. Methods have a batch size of their own.
+        activation: "sigmoid", "softmax" or None: what is put behind the output. A method explains its own model.
         seed: Seed of the draws.
         similarity: "spearman": rank correlation, of images averaged over channels; "ssim": structural similarity.
-        **options: See ``ModelMetric``.
 
     Raises:
         ParameterError: If a parameter is outside its domain.
@@ -228,15 +226,12 @@ class RandomLogitMetric(_Sanity):
     """Similarity of a method's maps for the target and for another class drawn at random; lower is better.
 
     Args:
-        model: See ``ModelMetric``; so are the parameters not listed here.
-        inputs: See ``ModelMetric``.
-        targets: See ``ModelMetric``; the class is that of the largest weight.
-        batch_size: See ``ModelMetric``; methods have their own.
-        activation: See ``ModelMetric``.
+        targets: Weights, one-hot rows, labels (N,), or None for the predicted class; the class of a sample is that of the
+            largest weight.
+        batch_size: Most rows in one run of the model; None for no limit. Methods have a batch size of their own.
         seed: Seed of the draws.
         similarity: "ssim": structural similarity of images; "spearman": rank correlation, of any input.
         classes: The other classes, (N,), in place of drawn ones.
-        **options: See ``ModelMetric``.
 
     Raises:
         ModelError: If the output has no classes to choose among.

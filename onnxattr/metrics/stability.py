@@ -146,14 +146,11 @@ class AverageStability(_Neighbours):
     """Mean distance of a sample's map from those of inputs with uniform noise on top; lower is better.
 
     Args:
-        model: See ``ModelMetric``; so are the parameters not listed here.
-        inputs: See ``ModelMetric``.
-        targets: See ``ModelMetric``.
-        batch_size: See ``ModelMetric``; methods have their own.
+        batch_size: Most rows in one run of the model; None for no limit. Methods have a batch size of their own.
         radius: The noise is uniform in [0, radius), in input units.
         distance: "l1", "l2", or a function of two maps that gives a number.
         nb_samples: Number of neighbours of each sample; all samples have the same noise, ``noisy_masks``.
-        **options: See ``ModelMetric``; ``seed`` fixes the noise.
+        **options: What every method takes by keyword (``Attribution``); ``seed`` fixes the noise.
 
     Raises:
         ParameterError: If a parameter is outside its domain.
@@ -195,16 +192,13 @@ class MaxSensitivity(_Neighbours):
     """The largest distance of a sample's map from those of inputs around it, relative to its size; lower is better.
 
     Args:
-        model: See ``ModelMetric``; so are the parameters not listed here.
-        inputs: See ``ModelMetric``.
-        targets: See ``ModelMetric``.
-        batch_size: See ``ModelMetric``; methods have their own.
+        batch_size: Most rows in one run of the model; None for no limit. Methods have a batch size of their own.
         radius: Neighbours are drawn uniformly, each element at most this far away, in input units.
         nb_samples: Number of neighbours of each sample.
         norm: Order of the norm: 1, 2 or ``numpy.inf``, or any that ``numpy.linalg.norm`` takes for vectors.
         perturbation: In place of uniform noise, a function of inputs (R, ...), copies of one sample, and a
             ``numpy.random.Generator`` that gives its neighbours, (R, ...).
-        **options: See ``ModelMetric``; ``seed`` fixes the neighbours.
+        **options: What every method takes by keyword (``Attribution``); ``seed`` fixes the neighbours.
 
     Raises:
         ParameterError: If a parameter is outside its domain.
