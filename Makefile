@@ -14,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL = 3
 
 .PHONY: help demo demo-web test coverage release-check test-slow test-portable portability measure-portability test-torch test-bulk test-cuda fuzz \
   hostile verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files benchmark-metrics benchmark-points \
-  benchmark-rewrites clean
+  benchmark-rewrites benchmark-derived clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -117,6 +117,9 @@ benchmark-points: $(VENV)/.demo  ## Points on the path of Integrated Gradients b
 
 benchmark-rewrites: $(VENV)/.test  ## What each rewrite of the backward graph gains
 	$(RUN) benchmarks/rewrites.py
+
+benchmark-derived: $(VENV)/.test  ## What it costs to derive the rules that are written by hand
+	$(RUN) benchmarks/derived_rules.py
 
 benchmark-files: $(VENV)/.demo  ## Size and memory of exported files
 	$(RUN) benchmarks/exported_files.py

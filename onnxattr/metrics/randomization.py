@@ -226,8 +226,8 @@ class RandomLogitMetric(_Sanity):
     """Similarity of a method's maps for the target and for another class drawn at random; lower is better.
 
     Args:
-        targets: Weights, one-hot rows, labels (N,), or None for the predicted class; the class of a sample is that of the
-            largest weight.
+        targets: Weights, one-hot rows, labels (N,), or None for the predicted class. The class of a sample is that of
+            its largest weight.
         batch_size: Most rows in one run of the model; None for no limit. Methods have a batch size of their own.
         seed: Seed of the draws.
         similarity: "ssim": structural similarity of images; "spearman": rank correlation, of any input.

@@ -64,7 +64,8 @@ def _moved_windows(op: OpBuilder, node: NodeView, kernel: Sequence[int], sets: i
 def col2im(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = columns added onto the windows they belong to;  xbar = the windows of ybar laid out as columns.
 
-    Not derived: the operator is linear, and its adjoint is shorter than the operator itself (10 nodes, derived 19).
+    Not derived: the operator is linear, and its adjoint is shorter than the operator itself: 10 nodes, derived 19 that
+    take as long.
     """
     x, image, block = node.required(3)
     rank = node.rank(node.y) - 2
