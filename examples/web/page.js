@@ -154,7 +154,7 @@ function tell(result, settings) {
 /** By how much attributions miss f(x) - f(b): as a share of it where the explainer tells, else in units of the score. */
 function missed({ delta, gap }) {
   if (gap === undefined) return Math.abs(delta).toPrecision(2);
-  return `${(100 * gap).toPrecision(2)} % of it`;
+  return `${Number((100 * gap).toPrecision(2))} % of it`; // as a number, or 156 % would read 1.6e+2
 }
 
 function classRow(index, name, score, share, pressed) {

@@ -95,6 +95,9 @@ const checks = {
     await page.waitForSelector("#summary h2", LONG);
     assert.match(await heading(page), /cat|tabby/);
     assert.match(await page.textContent("#high"), /for/);
+    const facts = await page.textContent("#facts");
+    const [, missed] = facts.match(/attributions miss the change of the score by ([0-9.]+) % of it/) ?? assert.fail(facts);
+    assert.ok(missed > 0 && missed < 1000, facts);
     await shot(page, "desktop-cat");
     const second = page.locator("#classes button").nth(1);
     const name = await second.locator("span").first().textContent();
