@@ -4,6 +4,7 @@ import gc
 import os
 
 import pytest
+from support import one_thread  # noqa: F401  (before anything imports NumPy)
 from support.quiet_sessions import use_quiet_sessions
 
 # Its assertions then show their values, like those of the test modules.
