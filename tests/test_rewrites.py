@@ -1,6 +1,7 @@
 """Rewrites make gradients cheaper: the numbers stay, the work is left out, and each can be switched off."""
 
 import importlib
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -32,6 +33,9 @@ CONV = "g (float[N,8,6,6] x, float[4,8,3,3] w) => (float[N,4,M,L] y)"
 FEW = "g (float[N,3,6,6] x, float[4,3,3,3] w) => (float[N,4,4,4] y)"
 DEPTHWISE = "g (float[N,3,8,8] x, float[3,1,3,3] w) => (float[N,3,M,L] y)"
 SERIES = "g (float[N,8,9] x, float[4,8,3] w) => (float[N,4,L] y)"
+NUMBERS = ",".join(str((7 * i) % 11 - 5) for i in range(36))
+SQUARE = f"g (float[N,2,6,6] x) => (float[N,2,M,L] y) <float[2,2,3,3] w = {{{NUMBERS}}}>"
+MATRIX = "g (float[N,3] x) => (float[N,3] y) <float[3,3] w = {1,-2,3,4,5,-6,7,8,9}>"
 CHANNELS, ONE_COLUMN = "<float[1,4,1,1] k = {1,2,3,4}>", "<float[1,1,1,4] k = {1,2,3,4}>"
 LSTM = "g (float[3,N,2] x, float[1,20,2] w, float[1,20,5] r) => (float[3,1,N,5] y) { y = LSTM<hidden_size=5>(x, w, r) }"
 
@@ -112,6 +116,31 @@ EACH = {
             f"{SERIES} <int64[6] p = {{0,0,1,0,0,2}}> {{ r = Pad(x, p) y = MaxPool<kernel_shape=[3]>(r) }}",
             False,
         ),
+    ],
+    "even_pads": [
+        *(
+            (f"{CONV} {{ y = Conv<strides=[{strides}], pads=[{pads}]>(x, w) }}", uneven)
+            for strides, pads, uneven in [
+                ("2,2", "0,0,1,1", True),
+                ("3,2", "2,0,0,1", True),
+                ("2,2", "0,2,2,0", True),
+                ("1,1", "0,2,1,0", True),
+                ("2,2", "1,1,1,1", False),
+                ("3,3", "2,2,0,1", True),
+                ("2,1", "0,0,0,2", True),
+            ]
+        ),
+        (f"{SERIES} {{ y = Conv<strides=[3], pads=[2,0]>(x, w) }}", True),
+        (f"{CONV} {{ y = Conv<strides=[2,2], dilations=[2,1], pads=[0,1,1,0]>(x, w) }}", True),
+    ],
+    "own_kernel": [
+        (f"{SQUARE} {{ y = Conv<strides=[2,2], pads=[1,1,1,1]>(x, w) }}", True),
+        (f"{SQUARE} {{ y = Conv<pads=[1,1,1,1]>(x, w) }}", True),
+        (f"{MATRIX} {{ y = MatMul(x, w) }}", True),
+        (f"{MATRIX} {{ y = Gemm(x, w) }}", True),
+        (f"{MATRIX} {{ y = Gemm<transB=1>(x, w) }}", True),
+        ("g (float[N,3] x) => (float[N,2] y) <float[3,2] w = {1,2,3,4,5,6}> { y = MatMul(x, w) }", False),
+        (f"{CONV} {{ y = Conv<strides=[2,2]>(x, w) }}", False),
     ],
 }
 EACH_ROWS = [(name, text, fits) for name, rows in EACH.items() for text, fits in rows]
@@ -212,6 +241,24 @@ def test_each_alone(name, text, fits):
         dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
         feeds[value.name] = feeds[value.name].astype(dtype)
     assert_same_gradients(plain, cheap, feeds, name)
+
+
+@pytest.mark.parametrize("strides", [(2, 2), (3, 2), (2, 1)])
+@pytest.mark.parametrize("dilations", [(1, 1), (2, 1)])
+def test_no_transposed_convolution_has_uneven_pads(strides, dilations):
+    """ONNX Runtime has no kernel for them on CUDA."""
+    for pads in itertools.product(range(3), repeat=4):
+        given = (
+            f"strides=[{strides[0]},{strides[1]}], dilations=[{dilations[0]},{dilations[1]}], pads={[*pads]}"
+        )
+        model = parse(f"{CONV} {{ y = Conv<{given}>(x, w) }}")
+        plain, cheap = (vjp(model, "x", rewrites=names, verify=False) for names in ([], None))
+        for node in cheap.graph.node:
+            found = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}.get("pads", [])
+            assert node.op_type != "ConvTranspose" or found[:2] == found[2:]
+        feeds = feeds_of(model)
+        feeds |= cotangents_of(plain, run(model, feeds))
+        assert_same_gradients(plain, cheap, feeds, str(pads))
 
 
 def test_each_has_models_that_it_fits_and_does_not_fit():

@@ -60,7 +60,7 @@ class Blurring:
 def _along(op: OpBuilder, matrix: ir.Value, x: ir.Value, axis: int) -> ir.Value:
     """The product of a matrix of each row, (R, n, n), with an axis of size n of x."""
     shape = op.shape(x)
-    before, size = op.ReduceProd(op.shape(x, 1, axis), keepdims=1), op.shape(x, axis, axis + 1)
+    before, size = op.elements(x, 1, axis), op.shape(x, axis, axis + 1)
     rows = op.reshape(x, [op.shape(x, 0, 1), before if axis > 1 else 1, size, -1])
     found = op.Reshape(op.MatMul(op.Unsqueeze(matrix, [1]), rows), shape)
     found.shape = x.shape

@@ -130,7 +130,7 @@ def blurred(op: OpBuilder, x: ir.Value, axes: Sequence[int], sigma: float) -> ir
             flat = op.Reshape(x, op.Concat([-1], op.shape(x, axis, axis + 1), axis=0))
             flat = op.MatMul(flat, op.Transpose(matrix, perm=[1, 0]))
         else:
-            before = op.ReduceProd(op.shape(x, 0, axis), keepdims=1)
+            before = op.elements(x, 0, axis)
             size = op.shape(x, axis, axis + 1)
             flat = op.MatMul(matrix, op.Reshape(x, op.Concat(before, size, [-1], axis=0)))
         dims = x.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -49,6 +50,25 @@ class Shaping(Operators):
         if result.producer() is not None:
             result.meta[_VECTOR] = vector
         return result
+
+    def elements(
+        self, value: ir.Value, start: int = 0, end: int | None = None, axes: Sequence[int] | None = None
+    ) -> ir.Value:
+        """The product of the dimensions ``start:end`` of a value, or of some axes, an int64 vector of one element.
+
+        ReduceProd, of which CUDA has none for int64, multiplies known sizes only, and those of unknown rank in float64.
+        """
+        dims = dims_of(value)
+        if dims is None:
+            sizes = self.Cast(self.shape(value, start, end), to=ir.DataType.DOUBLE.value)
+            return self.Cast(self.ReduceProd(sizes, keepdims=1), to=ir.DataType.INT64.value)
+        chosen = range(len(dims))[start:end] if axes is None else [axis % len(dims) for axis in axes]
+        known = math.prod(dim for axis in chosen if isinstance(dim := dims[axis], int))
+        parts = [self.shape(value, axis, axis + 1) for axis in chosen if not isinstance(dims[axis], int)]
+        result = parts[0] if parts else self.constant([known], ir.DataType.INT64)
+        for part in parts[1:]:
+            result = self.Mul(result, part)
+        return self.Mul(result, known) if parts and known != 1 else result
 
     def sizes(self, dims: Sequence[int | ir.Value]) -> ir.Value:
         """An int64 vector of sizes: ints, scalars, and vectors of several sizes, one after another."""
@@ -132,13 +152,41 @@ class Shaping(Operators):
         return self._sum_to_dynamic(ct, primal)
 
     def _sum_to_dynamic(self, ct: ir.Value, primal: ir.Value) -> ir.Value:
-        have, want = self.Shape(ct), self.shape(primal)
-        missing = self.Sub(self.Shape(have), self.Shape(want))
+        """Sums over the axes that a run finds expanded."""
+        have, want = dims_of(ct), dims_of(primal)
+        if have is not None and want is not None:
+            return self._sum_over_shares(ct, primal, have, want)
+        sizes, wanted = self.Shape(ct), self.shape(primal)
+        missing = self.Sub(self.Shape(sizes), self.Shape(wanted))
         ones = self.Expand([1], missing)
-        padded = self.Concat(ones, want, axis=0)
-        expanded = self.And(self.Equal(padded, 1), self.Not(self.Equal(have, 1)))
+        padded = self.Concat(ones, wanted, axis=0)
+        expanded = self.And(self.Equal(padded, 1), self.Not(self.Equal(sizes, 1)))
         axes = self.Reshape(self.NonZero(expanded), [-1])
         return self.reshape_like(self.ReduceSum(ct, axes, keepdims=1, noop_with_empty_axes=1), primal)
+
+    def _sum_over_shares(
+        self, ct: ir.Value, primal: ir.Value, have: list[int | str | None], want: list[int | str | None]
+    ) -> ir.Value:
+        """Each axis of h elements as (h / p, p), where the primal has p, 1 or h; summed over the first of the two.
+
+        So the axes of the sum are known, which some runtimes ask for, and no GPU waits for them.
+        """
+        new = len(have) - len(want)
+        sizes: list[int | ir.Value] = []
+        axes = [*range(new)]
+        for axis, h in enumerate(have):
+            size = h if isinstance(h, int) else self.shape(ct, axis, axis + 1)
+            p = want[axis - new] if axis >= new else h
+            if axis < new or (p == h and h is not None) or (isinstance(p, int) and p != 1):
+                sizes.append(size)
+                continue
+            own = self.shape(primal, axis - new, axis - new + 1)
+            axes.append(len(sizes))
+            sizes += [size, 1] if p == 1 else [self.Div(self.sizes([size]), self.Max(own, 1)), own]
+        # An axis of no elements is none to copy from ``ct``.
+        shares = self.Reshape(ct, self.sizes(sizes), allowzero=1)
+        summed = self.ReduceSum(shares, axes, keepdims=0)
+        return self.reshape_like(summed, primal)
 
     def _note_written(self, node: ir.Node) -> None:
         """Notes of a definition's nodes what sizes they hold: nothing but the gradient itself shall need the others."""

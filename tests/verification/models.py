@@ -28,7 +28,7 @@ SEEDS: dict[str, tuple[int, ...]] = {
     "residual": (0, 0, 0),
     "grey_images": (0, 0, 0, 0),
     "nested": (0, 0, 0),
-    "emotion": (29, 4, 42),
+    "emotion": (25, 24, 1),
 }
 HAPPY, SURPRISE = (emotion_network.LABELS.index(label) for label in ("happy", "surprise"))
 

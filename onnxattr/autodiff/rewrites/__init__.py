@@ -6,7 +6,17 @@ imports.
 """
 
 from onnxattr.autodiff.rewrites import masks, products  # noqa: I001  the order in which they run
-from onnxattr.autodiff.rewrites import convolutions
+from onnxattr.autodiff.rewrites import convolutions, portability
 from onnxattr.autodiff.rewrites.registry import REWRITES, Backward, Rewrite, chosen, rewrite
 
-__all__ = ["REWRITES", "Backward", "Rewrite", "chosen", "convolutions", "masks", "products", "rewrite"]
+__all__ = [
+    "REWRITES",
+    "Backward",
+    "Rewrite",
+    "chosen",
+    "convolutions",
+    "masks",
+    "portability",
+    "products",
+    "rewrite",
+]

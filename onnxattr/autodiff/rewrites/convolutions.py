@@ -13,7 +13,7 @@ from onnxattr.graph.values import dims_of
 _FEWEST_CHANNELS = 8
 
 
-class _Spread:
+class Spread:
     """A ConvTranspose node of the backward graph: its operands and attributes with their defaults."""
 
     def __init__(self, node: ir.Node):
@@ -41,7 +41,7 @@ class _Spread:
 )
 def scale_in_kernel(backward: Backward, node: ir.Node) -> ir.Value | None:
     """(k ct) spread by w -> ct spread by (k w), for a constant k per channel, as normalisation leaves it."""
-    op, spread = backward.op, _Spread(node)
+    op, spread = backward.op, Spread(node)
     scaling = None if spread.ct is None else spread.ct.producer()
     if scaling is None or scaling.op_type != "Mul" or scaling.graph is not op.graph or not spread.plain:
         return None
@@ -55,7 +55,7 @@ def scale_in_kernel(backward: Backward, node: ir.Node) -> ir.Value | None:
             and op.is_constant(factor)
         ):
             kernel = op.Mul(spread.w, op.Reshape(factor, [-1] + [1] * (len(spread.dims) - 1)))
-            return _again(op, node, rest, kernel)
+            return again(op, node, rest, kernel)
     return None
 
 
@@ -67,7 +67,7 @@ def scale_in_kernel(backward: Backward, node: ir.Node) -> ir.Value | None:
 )
 def conv_at_stride_1(backward: Backward, node: ir.Node) -> ir.Value | None:
     """ct spread by w at stride 1 -> ct convolved with w, flipped and its channels exchanged."""
-    spread = _Spread(node)
+    spread = Spread(node)
     if spread.ct is None or not spread.plain or set(spread.strides) != {1} or spread.more.any():
         return None
     many = spread.dims[1] == 1 if spread.group > 1 else spread.dims[1] >= _FEWEST_CHANNELS
@@ -84,7 +84,7 @@ def conv_at_stride_1(backward: Backward, node: ir.Node) -> ir.Value | None:
 )
 def spaced_depthwise(backward: Backward, node: ir.Node) -> ir.Value | None:
     """ct spread by a depthwise w at larger strides -> ct with zeros between its elements, convolved with w flipped."""
-    op, spread = backward.op, _Spread(node)
+    op, spread = backward.op, Spread(node)
     outputs = [dim for dim in (dims_of(spread.ct) or [])[2:] if isinstance(dim, int)]
     depthwise = spread.group > 1 and spread.dims[:2] == [spread.group, 1] and min(spread.strides) > 1
     if spread.ct is None or not (spread.plain and depthwise and len(outputs) == len(spread.strides)):
@@ -122,10 +122,10 @@ def crop_in_conv(backward: Backward, node: ir.Node) -> ir.Value | None:
         return None
     sign = -1 if made.op_type == "Conv" else 1
     pads = np.array(made.attributes.get_ints("pads")) + sign * border[:, 2:].ravel()
-    return None if pads.min() < 0 else _again(op, made, *made.inputs, pads=pads.tolist())
+    return None if pads.min() < 0 else again(op, made, *made.inputs, pads=pads.tolist())
 
 
-def _again(op: OpBuilder, node: ir.Node, *operands: ir.Value | None, **changed: object) -> ir.Value:
+def again(op: OpBuilder, node: ir.Node, *operands: ir.Value | None, **changed: object) -> ir.Value:
     """A node with other operands or attributes."""
     attributes = {name: attribute.value for name, attribute in node.attributes.items()} | changed
     result: ir.Value = op.node(node.op_type, operands, attributes)

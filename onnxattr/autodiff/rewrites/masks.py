@@ -92,7 +92,8 @@ def _step(op: OpBuilder, threshold: Threshold) -> ir.Value:
     """
     bound, sign = threshold.bound, 1 if threshold.op_type == "Greater" else -1
     slope = sign * (2.0**126 if bound == 0 else 2.0 ** (24 - math.floor(math.log2(abs(bound)))))
-    return op.HardSigmoid(threshold.value, alpha=slope, beta=-slope * bound)
+    # OpenVINO takes a beta of 0 for one that is not given, and so for 1/2. This one changes no bit of the result.
+    return op.HardSigmoid(threshold.value, alpha=slope, beta=-slope * bound or -(2.0**-126))
 
 
 @rewrite(

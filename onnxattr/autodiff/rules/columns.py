@@ -30,7 +30,7 @@ def deform_conv(op: OpBuilder, node: NodeView) -> ir.Value:
         columns = op.Mul(columns, op.reshape(mask, [op.shape(columns, 0, 2), 1]))
     # (N * sets, K * P, C / sets) to (N, G, C / G * K, P).
     rows = op.Mul(op.shape(w, 1, 2), int(np.prod(kernel)))
-    groups = op.Concat(op.shape(y, 0, 1), [group], rows, op.ReduceProd(op.shape(y, 2), keepdims=1), axis=0)
+    groups = op.Concat(op.shape(y, 0, 1), [group], rows, op.elements(y, 2), axis=0)
     columns = op.Reshape(op.Transpose(columns, perm=[0, 2, 1]), groups)
     grouped_w = op.reshape(w, [group, op.Div(op.shape(w, 0, 1), group), -1])
     product = op.reshape_like(op.MatMul(grouped_w, columns), y)

@@ -95,7 +95,7 @@ def _over_last_axes(op: OpBuilder, node: NodeView, centre: bool) -> Sequence[Cot
     z, inverse = standardize(op, x, axes, node.get_float("epsilon"), centre)
 
     def spread(statistic_ct: ir.Value) -> ir.Value:
-        count = op.ReduceProd(op.shape(x, axes[0]), keepdims=0)
+        count = op.Squeeze(op.elements(x, axes[0]), [0])
         return op.Div(op.cast_like(statistic_ct, x), op.cast_like(count, x))
 
     def x_ct() -> ir.Value:

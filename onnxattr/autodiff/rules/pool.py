@@ -105,7 +105,7 @@ def max_unpool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangen
 def global_average_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = mean over the spatial axes;  xbar = ybar / count."""
     x = node.x
-    count = op.cast_like(op.ReduceProd(op.shape(x, 2), keepdims=0), x)
+    count = op.cast_like(op.Squeeze(op.elements(x, 2), [0]), x)
     return (op.expand_like(op.Div(ct, count), x),)
 
 

@@ -49,7 +49,10 @@ def reduce_sum(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.V
 @reduction("ReduceMean")
 def reduce_mean(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
     """y = sum(x) / n;  xbar = ybar / n."""
-    count = op.ReduceProd(op.Gather(op.shape(x), axes), keepdims=0)
+    if dims_of(x) is not None and axes.const_value is not None:
+        count = op.elements(x, axes=[int(axis) for axis in axes.const_value.numpy()])
+    else:
+        count = op.Div(op.Size(x), op.Max(op.Size(y), 1))
     return op.Div(ct, op.cast_like(count, x))
 
 

@@ -124,7 +124,7 @@ def _over_bins(op: OpBuilder, values: Sequence[ir.Value]) -> list[ir.Value]:
     regions, rows, columns = (op.shape(values[i], j, j + 1) for i, j in ((0, 0), (0, 1), (1, 1)))
     spread = []
     for value, axis in zip(values, (2, 1), strict=True):
-        count = op.ReduceProd(op.shape(value, 2), keepdims=1)
+        count = op.elements(value, 2)
         flat = op.Unsqueeze(op.reshape(value, [op.shape(value, 0, 2), count]), [axis])
         repeated = op.expand(flat, [regions, rows, columns, 1])
         spread.append(op.reshape(repeated, [regions, op.Mul(rows, columns), count]))

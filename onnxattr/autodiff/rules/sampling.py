@@ -145,7 +145,7 @@ def samples(op: OpBuilder, x: ir.Value, axes: Sequence[Taps], images: ir.Value |
 
     Row n of the taps reads image n of x, or image ``images[n]``.
     """
-    step = op.ReduceProd(op.shape(x, 2), keepdims=0)
+    step = op.Squeeze(op.elements(x, 2), [0])
     if images is None:
         images = op.Range(0, op.size(axes[0].index, 0), 1)
     index = op.Unsqueeze(op.Mul(images, step), [1, 2])
@@ -196,7 +196,7 @@ def _of_channels(op: OpBuilder, x: ir.Value, index: ir.Value) -> ir.Value:
 
 def channels_last(op: OpBuilder, value: ir.Value) -> ir.Value:
     """Images (N, C, ...) as (N, positions, C)."""
-    count = op.ReduceProd(op.shape(value, 2), keepdims=1)
+    count = op.elements(value, 2)
     flat = op.reshape(value, [op.shape(value, 0, 2), count])
     return op.Transpose(flat, perm=[0, 2, 1])
 

@@ -135,6 +135,10 @@ class Rewrite(PointsGraph):
 
     def gradients(self, points: Sequence[ir.Value], target: ir.Value) -> list[ir.Value]:
         """The gradients of the score at the points; ``target`` has a row for each of them."""
+        if target.producer() is not None:
+            target.shape = (
+                self.score.shape
+            )  # gathered and repeated rows are as many, which their nodes do not tell
         spans = {}
         if RELU_LIKE in self.method.rules:
             spans = relu_spans(self.graph, self.request.prepared.layers, self.request.relu_policy)

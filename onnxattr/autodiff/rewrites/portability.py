@@ -1,0 +1,68 @@
+"""Other forms of nodes that some runtimes have no kernel for, or compute wrongly; they run last."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from onnxattr.autodiff.rewrites.convolutions import Spread, again
+from onnxattr.autodiff.rewrites.registry import Backward, rewrite
+from onnxattr.graph.values import dims_of
+
+
+@rewrite(
+    "ConvTranspose",
+    why="ONNX Runtime has no kernel for uneven pads on CUDA: the node, and what it reads, would go to the CPU.",
+    gains="on CUDA two copies of a cotangent between GPU and CPU for each strided convolution with uneven pads",
+)
+def even_pads(backward: Backward, node: ir.Node) -> ir.Value | None:
+    """A transposed convolution with uneven pads -> one with even pads, and what it gives too much cut off."""
+    op, spread = backward.op, Spread(node)
+    rank = len(spread.strides)
+    begins, ends = spread.pads[:rank], spread.pads[rank:]
+    if (begins == ends).all():
+        return None
+    # What the end loses: less than nothing where the result gets longer.
+    lost = ends - spread.more
+    longer = begins - lost
+    cut = (longer < 0) | (longer >= spread.strides)
+    pads = [int(min(b, max(e, 0)) if c else b) for b, e, c in zip(begins, lost, cut, strict=True)]
+    more = [max(int(-e), 0) if c else int(m) for e, m, c in zip(lost, longer, cut, strict=True)]
+    result = again(op, node, *node.inputs, pads=pads * 2, output_padding=more)
+    result.shape = None
+    first = [int(b) - p if c else 0 for b, p, c in zip(begins, pads, cut, strict=True)]
+    last = [p - int(e) if c and e > p else 2**62 for e, p, c in zip(lost, pads, cut, strict=True)]
+    if cut.any():
+        result = op.Slice(result, first, last, [*range(2, 2 + rank)])
+    result.shape = node.outputs[0].shape
+    return result
+
+
+@rewrite(
+    "ConvTranspose",
+    "MatMul",
+    "Gemm",
+    why="Where two nodes read one square kernel, one of them transposed, OpenVINO 2026.4 computes one of them wrongly.",
+    gains="right maps in OpenVINO for strided convolutions that keep the number of channels, and for square matrices",
+)
+def own_kernel(backward: Backward, node: ir.Node) -> ir.Value | None:
+    """A kernel of as many inputs as outputs that other nodes read too -> its double negative, folded when loaded."""
+    op, operands = backward.op, [*node.inputs]
+    turned = backward.producer(operands[1])
+    transposed = turned is not None and turned.op_type == "Transpose"
+    kernel = turned.inputs[0] if turned is not None and transposed else operands[1]
+    if (
+        kernel is None
+        or not op.is_constant(kernel)
+        or kernel.producer() is not None
+        or len(kernel.uses()) < 2
+    ):
+        return None
+    dims = [dim if isinstance(dim, int) else -1 for dim in dims_of(kernel) or []]
+    rows, columns = dims[:2] if node.op_type == "ConvTranspose" else [0, 1, *dims][-2:]
+    if len(dims) < 2 or rows != columns * node.attributes.get_int("group", 1):
+        return None
+    copy: ir.Value = op.Neg(op.Neg(kernel))
+    if turned is not None and transposed:
+        copy = op.Transpose(copy, perm=[*turned.attributes.get_ints("perm")])
+    operands[1] = copy
+    return again(op, node, *operands)
