@@ -11,9 +11,10 @@ from portable.minimal import MINIMAL
 from models import digits, gunpoint
 from onnxattr import IntegratedGradients, Saliency
 from onnxattr.cli import main
+from onnxattr.compile.explainer_file import describe
 from onnxattr.errors import ParameterError
+from onnxattr.graph.runtimes.tables import WHAT_HAPPENS, table_of
 from onnxattr.inspection import RUNTIMES, findings, inspect
-from onnxattr.inspection.runtimes.tables import WHAT_HAPPENS, table_of
 
 
 def found(source, runtime):
@@ -113,6 +114,34 @@ def test_the_text_counts_nodes_inside_loops(tmp_path):
     assert f"{sum(counts.values())} of " in text
     assert "    3  Mod i64              no kernel: " in text
     assert "onnxruntime-ep-webgpu 0.4.0" in text
+
+
+#: A path through a sine, which WebGPU rounds; a mask whose axes are summed over, which OpenVINO refuses.
+SINE = """<ir_version: 8, opset_import: ["" : 18]> main (float[N,3] x) => (float[N,3] y) { y = Sin (x) }"""
+
+
+@pytest.mark.parametrize(
+    ("model", "layer", "rendering"),
+    [
+        (SINE, None, "batch"),
+        (SINE, None, "loop"),
+        (digits.ONNX_FILE, -2, "batch"),
+        (gunpoint.ONNX_FILE, -2, "loop"),
+    ],
+)
+def test_files_say_where_they_are_known_to_be_wrong(model, layer, rendering, tmp_path):
+    method = IntegratedGradients(parse(model) if layer is None else model, layer, 2, steps=4)
+    method.export(tmp_path / "file.onnx", rendering)
+    about = describe({p.key: p.value for p in onnx.load(tmp_path / "file.onnx").metadata_props})
+    expected = {}
+    for runtime in MINIMAL:
+        found = [one for one in findings(tmp_path / "file.onnx", runtime) if one.happens != "leaves"]
+        if found:
+            expected[runtime] = sorted({f"{one.happens}: {one.node.op_type}, {one.reason}" for one in found})
+    assert about.get("runtimes", {}) == expected
+    if layer is None:
+        reason = "absolute error up to 1.9e-4, which WGSL allows"
+        assert expected["webgpu"] == [f"wrong: Cos, {reason}", f"wrong: Sin, {reason}"]
 
 
 def test_command_line(tmp_path, capsys):

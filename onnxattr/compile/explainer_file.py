@@ -25,6 +25,7 @@ from onnxattr.compile.renderings.one_sample import without_sample_axis
 from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.graph.intervals import FLOATS
+from onnxattr.graph.runtimes import known_faults
 from onnxattr.graph.subgraphs import graphs_in
 from onnxattr.loading.prepared import Prepared
 from onnxattr.scores.score import TargetKind
@@ -72,10 +73,14 @@ def build(
     if original.rows.mixed:
         without_sample_axis(proto, request, original, labels)
     own_arguments(proto.graph)
+    # Before the names and shapes of inner values are dropped.
+    faults = known_faults(proto)
     compact(proto)
     take_bytes(proto, original.preprocessing)
     about = dict(method) | {"rendering": rendering, "batch_size": rows if rendering == "loop" else None}
     about |= {"rows": original.rows.kind, "rows_why": original.rows.why}
+    if faults:
+        about["runtimes"] = faults
     text = json.dumps(about | _describe(request, original, labels), default=_array_as_json)
     proto.metadata_props.append(onnx.StringStringEntryProto(key=KEY, value=text))
     return proto

@@ -31,8 +31,8 @@ def write_cases(folder: Path, repeats: int) -> list[Entry]:
                     manifest.append({
                         "name": entry.name, "network": name, "file": f"{entry.name}.onnx", "plain": f"{name}.onnx",
                         "feeds": _write_feeds(folder, entry), "repeats": repeats,
-                        # Minutes on WebGPU without a GPU.
-                        "heavy": name == "efficientnet_lite0",
+                        # Long on WebGPU without a GPU.
+                        "heavy": name in ("emotion", "efficientnet_lite0", "efficientnet_lite0_head"),
                     })  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
     return entries

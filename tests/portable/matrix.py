@@ -15,8 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from onnxattr.graph.runtimes.tables import table_of  # noqa: E402
 from onnxattr.inspection import findings  # noqa: E402
-from onnxattr.inspection.runtimes.tables import table_of  # noqa: E402
 from portable import accelerators  # noqa: E402
 from portable.accelerators import NOT_RUN, RIGHT, TABLES, WRONG, state  # noqa: E402
 from portable.cases import write_cases  # noqa: E402

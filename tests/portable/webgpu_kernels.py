@@ -1,4 +1,4 @@
-"""Writes the kernels of onnxattr/inspection/runtimes/webgpu.toml: which operators WebGPU's provider takes, by type.
+"""Writes the kernels of onnxattr/graph/runtimes/webgpu.toml: which operators WebGPU's provider takes, by type.
 
 python tests/portable/webgpu_kernels.py build/portable/webgpu/bin/python
 
@@ -21,10 +21,10 @@ from onnx.backend.test.case.node import collect_testcases
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from onnxattr.inspection.runtimes.tables import TYPED_BY, TYPES  # noqa: E402
+from onnxattr.graph.runtimes.tables import TYPED_BY, TYPES  # noqa: E402
 from portable.swiftshader import environment  # noqa: E402
 
-TABLE = ROOT / "onnxattr" / "inspection" / "runtimes" / "webgpu.toml"
+TABLE = ROOT / "onnxattr" / "graph" / "runtimes" / "webgpu.toml"
 OPSET = 18
 LOAD = """
 import json, sys

@@ -78,7 +78,7 @@ def table_of(runtime: str) -> Table:
     if runtime not in RUNTIMES:
         raise ParameterError(f"unknown runtime {runtime!r}; there are tables of {', '.join(RUNTIMES)}")
     data = tomllib.loads(
-        files("onnxattr.inspection.runtimes").joinpath(f"{runtime}.toml").read_text(encoding="utf-8")
+        files("onnxattr.graph.runtimes").joinpath(f"{runtime}.toml").read_text(encoding="utf-8")
     )
     kernels = {
         operator: frozenset(TYPES[kind] for kind in group["types"].split())
