@@ -88,14 +88,12 @@ def dequantize_linear(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[C
 
 
 @vjp("DynamicQuantizeLinear")
-def dynamic_quantize_linear(
-    op: OpBuilder, node: NodeView, ct: Sequence[ir.Value | None]
-) -> Sequence[Cotangent]:
+def dynamic_quantize_linear(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = round(x / s) + z with s and z from the range of x, which count as constants;  xbar = ybar / s.
 
     Where s alone reaches the score, s = (max(x, 0) - min(x, 0)) / 255 passes sbar to the ends of the range.
     """
-    x, (y_ct, scale_ct, _) = node.x, ct
+    x, (y_ct, scale_ct, _) = node.x, node.cts
     if y_ct is not None or scale_ct is None:
         return (None if y_ct is None else op.Div(y_ct, node.outputs[1]),)
     axes, share = [*range(node.rank(x))], op.Div(scale_ct, 255.0)
