@@ -184,6 +184,9 @@ def test_lists_and_folders_of_photos(tmp_path):
     np.testing.assert_array_equal(method.explain(tmp_path, [0, 1, 2, 3]), method.explain(x, [0, 1, 2, 3]))
     two = [tmp_path / "3.png", tmp_path / "0.png"]
     np.testing.assert_array_equal(method.explain(two), method.explain(x[[3, 0]]))
+    np.testing.assert_array_equal(method.explain(map(str, two)), method.explain(two))
+    pairs = ((path, label) for path, label in zip(two, (4, 2), strict=True))
+    np.testing.assert_array_equal(method.explain(pairs), method.explain(two, [4, 2]))
     found = list(read_samples(tmp_path, prepare(pixels_model()), 3))
     assert [part.names for part in found] == [("0.png", "1.png", "2.png"), ("3.png",)]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxattr.errors import OnnxAttrError, ShapeError, TargetError
 from onnxattr.graph.values import dims_of
-from onnxattr.inputs.samples import Samples, is_files, samples_of
+from onnxattr.inputs.samples import Samples, is_files, samples_of, together
 from onnxattr.loading.class_names import one_label
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array, is_sparse
@@ -86,6 +86,7 @@ def batches(prepared: Prepared, dataset: Iterable[Any], size: int | None) -> Ite
     samples: list[tuple[Any, Any]] = []
     for element in dataset:
         x, y = element if isinstance(element, tuple) and len(element) == 2 else (element, None)
+        x = together(x, prepared) if is_files(x, prepared) else x
         sample = _is_sample(prepared, x)
         if sample:
             samples.append((x, y))
