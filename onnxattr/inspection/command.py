@@ -84,6 +84,8 @@ def _file(facts: Mapping[str, Any]) -> tuple[str, str]:
     if len(inputs) > 1:
         held = "; ".join(f"{one['name']} {_type_and_shape(one)}" for one in inputs)
         return "inputs.npz", f"an array for each input: {held}"
+    if not inputs:
+        return "inputs.npz", "nothing: the model has no input"
     (only,) = inputs
     spec = facts["preprocessing"]
     if only["kind"] == "image" and ((spec and facts["explainer"] is None) or (spec and spec["in_graph"])):

@@ -61,7 +61,7 @@ def facts_of(model: ir.Model, source: ModelSource, measured: bool = False) -> di
     outputs = [value for value in graph.outputs if value.dtype in FLOATS]
     sources = [value for value in graph.inputs if value.dtype in FLOATS]
     rows, batch = _rows(model)
-    named = str((outputs or list(graph.outputs))[0].name)
+    named = next((str(value.name) for value in (*outputs, *graph.outputs)), "")
     prepared = Prepared(model, layers, named, tuple(str(v.name) for v in sources), rows=rows)
     explainer, spec = describe(model.metadata_props), prepared.preprocessing
     on_path = _on_path(graph, outputs, sources or [value for out in outputs for value in _made(graph, out)])
