@@ -54,12 +54,19 @@ from onnxattr.loading.reading.detached_weights import (
 )
 from onnxattr.loading.reading.outputs import give_own_values, type_given_outputs
 from onnxattr.loading.reading.source import ModelSource, default_opset, digest, name_of, read_model
+from onnxattr.loading.reading.sparse_weights import write_out_sparse
 from onnxattr.loading.rows.independence import MIXED, independence
 from onnxattr.loading.verify import ORIGINAL
 
 #: What ``load`` notes in a model's ``meta``: the folder of its external data, the files read, the SHA-256 of its file,
 #: the passes that changed it.
 FOLDER, FILES, DIGEST, CHANGED_BY = "folder", "files", "sha256", "changed_by"
+
+
+def _write_out_sparse(draft: Draft) -> bool:
+    given = draft.file
+    draft.proto = write_out_sparse(given)
+    return draft.proto is not given
 
 
 def _detach(draft: Draft) -> bool:
@@ -84,7 +91,8 @@ READ = frozenset({F.WELL_FORMED})
 #: All passes, in order. A new one is a line here: each fact that it requires has to be ensured above.
 PASSES = (
     # On protobuf: what onnx_ir cannot hold, or should not.
-    step("detach large weights", _detach, [F.WELL_FORMED], [F.DETACHED]),
+    step("write out sparse weights", _write_out_sparse, [F.WELL_FORMED], [F.DENSE]),
+    step("detach large weights", _detach, [F.WELL_FORMED, F.DENSE], [F.DETACHED]),
     step("append other views of layers' outputs", lambda d: append_views(d.file), [F.DETACHED]),
     step("give subgraphs values of their own", lambda d: give_own_values(d.file.graph), [], [F.BODIES]),
     step(

@@ -18,6 +18,7 @@ class Fact(Enum):
     """What passes require and ensure; the value says it in words."""
 
     WELL_FORMED = "names are text, types exist, tensors have the bytes of their shape"
+    DENSE = "weights are dense"
     DETACHED = "large weights are inputs of the graph, kept beside the model"
     VERSIONS = "opset and IR version are supported"
     IMPORTED = "the domains of all operators are imported, ai.onnx among them"

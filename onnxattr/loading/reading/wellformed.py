@@ -70,6 +70,7 @@ def _names(graph: Any) -> Iterator[Any]:
             yield value.name
             yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
         yield from (tensor.name for tensor in graph.initializer)
+        yield from (sparse.values.name for sparse in graph.sparse_initializer)
     for node in graph.node:
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
         yield from (attribute.name for attribute in node.attribute)
@@ -79,15 +80,14 @@ def _tensors(graph: Any) -> Iterator[onnx.TensorProto]:
     """The tensors in a graph or function, those inside its subgraphs not included."""
     if isinstance(graph, onnx.GraphProto):
         yield from graph.initializer
-        if graph.sparse_initializer:
-            raise ModelError(
-                f"The weights {graph.sparse_initializer[0].values.name!r} are sparse; expected dense ones. Write "
-                "them as a dense initializer (onnx.numpy_helper.from_array)."
-            )
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
+            if attribute.HasField("sparse_tensor"):
+                yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
             yield from attribute.tensors
 
 
