@@ -18,6 +18,7 @@ from onnxattr.loading.meaning import InputMeaning, Meaning, OutputMeaning
 
 from ..common import graph_edit, onnx_model
 from ..common.verify import TOLERANCE, Session, values
+from . import mixed
 from .layers import step_difference, write_table
 from .names import by_position, feature_names, numbers_of
 from .operators import own_converters, write_sigmoids
@@ -40,13 +41,14 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """Convert a fitted scikit-learn estimator to ONNX and check the result against it.
 
-    The input is "X", float32 (N, features). Where the estimator was fitted on a table, or the sample is one, the names
+    The input is "X", float32 (N, features); of a table with columns of text there is one for each column, (N, 1), under its
+    name, and text goes in as it is. Where the estimator was fitted on a table, or the sample is one, the names
     of the features are kept in the metadata, and the columns of tables are matched with them. Classifiers have the
     outputs "label" and "probabilities", or "scores" where they have no probabilities.
 
     Args:
         estimator: A fitted estimator or pipeline that skl2onnx knows.
-        sample: Rows as the estimator takes them, (n, features), numbers alone, an array or a table; they give the
+        sample: Rows as the estimator takes them, (n, features), an array or a table; they give the
             number of features and are used for the check.
         path: Also write the model to this file.
         opset: Highest ONNX opset to use, 13 to 22; the file declares the lowest that its operators need.
@@ -73,6 +75,8 @@ def to_onnx(
         check_output(path)
     if opset not in _OPSETS:
         raise ConversionError(f"unsupported opset={opset}; supported: {_OPSETS.start} to {_OPSETS.stop - 1}.")
+    if texts := mixed.text_columns(sample):
+        return _mixed(estimator, sample, texts, path, opset, verify)
     names = feature_names(estimator, sample)
     rows = _rows(numbers_of(sample, names))
     estimator = by_position(estimator)
@@ -82,16 +86,35 @@ def to_onnx(
     write_table(converted, estimator, _far_apart(estimator, rows))
     if names is not None:
         onnx_model.set_property(converted, FEATURES_KEY, features_text({_INPUT: names}))
+    _describe(converted, estimator, {_INPUT: InputMeaning("table")}, opset)
+    if path is not None:
+        write(converted, path)
+    return converted
+
+
+def _describe(
+    converted: onnx.ModelProto, estimator: Any, inputs: dict[str, InputMeaning], opset: int
+) -> None:
+    """Write what the estimator tells of classes, inputs and outputs."""
     if (classes := getattr(estimator, "classes_", None)) is not None and np.ndim(classes) == 1:
         onnx_model.set_property(converted, CLASS_NAMES_KEY, class_names_text(classes))
-    outputs = {
-        value.name: OutputMeaning(_KINDS[value.name])
-        for value in converted.graph.output
-        if value.name in _KINDS
-    }
-    meaning = Meaning({_INPUT: InputMeaning("table")}, outputs)
-    onnx_model.set_property(converted, MEANING_KEY, meaning.text())
+    outputs = {v.name: OutputMeaning(_KINDS[v.name]) for v in converted.graph.output if v.name in _KINDS}
+    onnx_model.set_property(converted, MEANING_KEY, Meaning(inputs, outputs).text())
     onnx_model.set_versions(converted, opset, ("skl2onnx", "scikit-learn"))
+
+
+def _mixed(
+    estimator: Any, sample: Any, texts: list[str], path: Any, opset: int, verify: bool
+) -> onnx.ModelProto:
+    """The model of an estimator that takes a table with columns of text."""
+    converted = _converted(estimator, mixed.types_of(sample, texts), opset)
+    for value in (*converted.graph.input, *converted.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = onnx_model.BATCH
+    if verify:
+        mixed.check(converted, estimator, sample, texts)
+    mixed.describe(converted, texts)
+    inputs = {value.name: InputMeaning("table") for value in converted.graph.input}
+    _describe(converted, estimator, inputs, opset)
     if path is not None:
         write(converted, path)
     return converted
@@ -112,14 +135,23 @@ def _rows(sample: Any) -> np.ndarray:
 
 
 def _convert(estimator: Any, rows: np.ndarray, opset: int) -> onnx.ModelProto:
-    import skl2onnx
     from skl2onnx.common.data_types import FloatTensorType
+
+    converted = _converted(estimator, [(_INPUT, FloatTensorType([None, rows.shape[1]]))], opset)
+    _declare_outputs(converted, chosen_last(estimator), rows)
+    _correct_link(converted, estimator, rows)
+    onnx_model.check_model(converted, [_INPUT])
+    return converted
+
+
+def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx.ModelProto:
+    """What skl2onnx makes of an estimator with some inputs."""
+    import skl2onnx
     from sklearn.base import is_classifier
 
     settings: dict[str, Any] = {"target_opset": {"": opset, "ai.onnx.ml": 3}, **own_converters()}
     if is_classifier(estimator):
         settings["options"] = _options(estimator)
-    types = [(_INPUT, FloatTensorType([None, rows.shape[1]]))]
     try:
         converted: onnx.ModelProto = skl2onnx.convert_sklearn(estimator, initial_types=types, **settings)
     except Exception as error:
@@ -131,9 +163,6 @@ def _convert(estimator: Any, rows: np.ndarray, opset: int) -> onnx.ModelProto:
     write_sigmoids(converted.graph)
     graph_edit.remove_dead_nodes(converted.graph, [])
     onnx_model.prune_initializers(converted)
-    _declare_outputs(converted, chosen_last(estimator), rows)
-    _correct_link(converted, estimator, rows)
-    onnx_model.check_model(converted, [_INPUT])
     return converted
 
 

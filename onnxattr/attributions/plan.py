@@ -28,7 +28,7 @@ from onnxattr.running.arrays import Targets, as_targets, label_weights, model_in
 from onnxattr.running.baseline_shapes import check_count, rows_of
 from onnxattr.running.baselines import asked, called
 from onnxattr.running.driver import Driver
-from onnxattr.running.feature_mask import groups_of, sizes_of_masks
+from onnxattr.running.feature_mask import columns_mask, groups_of, sizes_of_masks
 from onnxattr.running.input_values import check_values
 from onnxattr.running.one_sample import has_classes, targets_of_sample
 from onnxattr.running.rows import compared, made_up
@@ -89,7 +89,9 @@ class Plan:
         axes = channel_axes(self.prepared, self._method, self._options.channel_axis, self._reducer_asked)
         method = self._fitted(ran, axes)
         reduced = axes if self._reducer is not None and self._reducer_asked else (None,) * len(axes)
-        groups = groups_of(ran, self._options.feature_mask, reduced, method.placement)
+        mask = self._options.feature_mask
+        mask = columns_mask(ran) if mask is None and method.placement is None else mask
+        groups = groups_of(ran, mask, reduced, method.placement)
         policy, rewrites = self._options.relu_policy, self._options.rewrites
         self.request = Request(
             ran, method, self._reducer, axes, policy, score=score, groups=groups, rewrites=rewrites

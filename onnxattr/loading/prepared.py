@@ -19,6 +19,7 @@ from onnxattr.graph.subgraphs import prune
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.batch_first import put_batch_first
 from onnxattr.loading.class_names import read_class_names
+from onnxattr.loading.columns import read_columns
 from onnxattr.loading.explained import find_explained, float_inputs
 from onnxattr.loading.features import read_features
 from onnxattr.loading.free_batch import free_batch
@@ -216,7 +217,11 @@ def prepare(
             put_in_front(model, fitted(spec, model))
         image = _explained_image(model, wrt, attributions_at)
         wrt = image if wrt is None else wrt
+        columns = read_columns(model.metadata_props) if wrt is None and neuron is None else {}
+        wrt = tuple(columns.values()) or wrt
         prepared = _cut(model, output_layer, wrt, precision, operator, outputs, neuron, rules)
+        if columns:
+            prepared.asked = tuple(columns)
         verify_model(model, verify)
         return prepared
 

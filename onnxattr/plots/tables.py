@@ -174,7 +174,7 @@ def _largest(
     order = np.argsort(-np.where(np.isfinite(attribution), np.abs(attribution), np.inf), kind="stable")
     if len(order) == top + 1:
         top += 1  # a bar of its own takes no more room than one for "the others"
-    shown = [names[i] if values is None else f"{names[i]} = {values[i]:.4g}" for i in order[:top]]
+    shown = [names[i] if values is None else f"{names[i]} = {_told(values[i])}" for i in order[:top]]
     amounts = list(attribution[order[:top]])
     if len(order) > top:
         shown.append(f"the other {len(order) - top} together")
@@ -235,3 +235,8 @@ def _keep_inside(ax: "Axes") -> None:
             shift = min(box.x1 - extent.x1, 0) + max(box.x0 - extent.x0, 0)
             x, y = text.get_position()
             text.set_position((x + shift * 72 / figure.dpi, y))
+
+
+def _told(value: Any) -> str:
+    """A number of a column in few digits, or its text."""
+    return value if isinstance(value, str) else f"{value:.4g}"

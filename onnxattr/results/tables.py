@@ -19,7 +19,9 @@ def table(explanation: Explanation, name: str, options: dict[str, Any]) -> Figur
     names, maps, values = table_of(explanation, name)
     label = next(iter(explanation.target_names), "")
     if len(maps) > 1:
-        return plots.summary(names, maps, values=values, **options)
+        # Text has no place on a scale of colours.
+        numbers = values is not None and values.dtype != object
+        return plots.summary(names, maps, values=values if numbers else None, **options)
     subtitle = ", ".join(filter(None, [label, *captions(explanation)]))
     common: dict[str, Any] = {"values": None if values is None else values[0]} | options
     if explanation.baseline_scores is not None and _complete(explanation):

@@ -42,6 +42,19 @@ def as_array(value: Any, what: str) -> np.ndarray:
     return array
 
 
+def text_array(value: Any, what: str) -> np.ndarray:
+    """A numpy array of text.
+
+    Raises:
+        ShapeError: If something else is in it.
+    """
+    array = np.asarray(value, object)
+    wrong = [text for text in array.ravel().tolist() if not isinstance(text, str)]
+    if wrong:
+        raise ShapeError(f"{what} holds {wrong[0]!r}; expected text, as the model was trained on.")
+    return array
+
+
 def _written_out(value: Any) -> Any:
     """A masked array with NaN for what is masked, a sparse matrix with its zeros; anything else as it is."""
     if is_sparse(value):
@@ -81,7 +94,8 @@ def model_inputs(prepared: Prepared, given: Any) -> dict[str, np.ndarray]:
 
 def _array_of(value: ir.Value, part: Any, several: bool) -> np.ndarray:
     """An array for an input; of a model with several, a column (N,) is taken for an input (N, 1)."""
-    array, dims = as_array(part, f"Input {value.name!r}"), dims_of(value) or []
+    read = text_array if value.dtype == ir.DataType.STRING else as_array
+    array, dims = read(part, f"Input {value.name!r}"), dims_of(value) or []
     return array[:, None] if several and array.ndim == 1 and len(dims) == 2 and dims[1] == 1 else array
 
 
@@ -120,6 +134,8 @@ def _checked(value: ir.Value, array: np.ndarray, one_sample: bool) -> np.ndarray
     if array.ndim and len(array) == 0:
         raise ShapeError(f"{what} is an empty batch (shape {array.shape}); at least one sample is needed.")
     assert value.dtype is not None
+    if value.dtype == ir.DataType.STRING:
+        return array
     if value.dtype in FLOATS:
         with np.errstate(over="ignore"):
             cast = array.astype(value.dtype.numpy(), copy=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import onnx_ir as ir
+
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
 
@@ -34,7 +36,8 @@ def rows_in_cache(prepared: Prepared, shapes: Mapping[str, Sequence[int]]) -> in
     for value in (*graph.inputs, *(output for node in graph for output in node.outputs)):
         dims = dims_of(value) or []
         row = [sizes.get(dim) if isinstance(dim, str) else dim for dim in dims[1:]]
-        if dims and dims[0] in batches and None not in row and value.dtype is not None:
+        numbers = value.dtype not in (None, ir.DataType.STRING)
+        if dims and dims[0] in batches and None not in row and numbers and value.dtype is not None:
             widest = max(widest, math.ceil(math.prod(row) * value.dtype.itemsize))  # type: ignore[arg-type]
     weights = sum(v.const_value.nbytes for v in graph.initializers.values() if v.const_value is not None)
     return max(1, int(max(_CACHE_BYTES, weights * _PART_OF_WEIGHTS)) // widest)

@@ -17,6 +17,7 @@ from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.errors import ModelError, ParameterError, ShapeError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.channels import channel_axis_of_layer
+from onnxattr.loading.columns import read_columns
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array
 from onnxattr.running.frames import row_by_name
@@ -65,6 +66,19 @@ def groups_of(
             ids = _placed(ids, dims, channels, name)
         found.append(Groups(ids, int(ids.max()) + 1, axis is not None, per_sample))
     return _numbered([groups for groups in found if groups is not None], found)
+
+
+def columns_mask(prepared: Prepared) -> dict[str, np.ndarray] | None:
+    """One group for what an encoder makes of each column of text, where a model takes columns one by one; else None."""
+    columns = read_columns(prepared.model.metadata_props)
+    found = {}
+    for column, name in columns.items():
+        dims = (
+            (dims_of(prepared.value(name)) or [])[1:] if column != name and column in prepared.asked else []
+        )
+        if dims and all(isinstance(dim, int) for dim in dims):
+            found[column] = np.zeros(dims, np.int64)  # type: ignore[arg-type]
+    return found or None
 
 
 def masks_of(request: Request, samples: int, first: int, dataset: bool) -> dict[str, np.ndarray]:

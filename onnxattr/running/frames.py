@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx_ir as ir
 
 from onnxattr.errors import ShapeError
 from onnxattr.graph.values import dims_of
@@ -73,8 +74,10 @@ def column(frame: Any, name: Any) -> np.ndarray:
         ) from error
 
 
-def matched(frame: Any, wanted: Sequence[str], what: str) -> dict[str, np.ndarray]:
-    """The columns that a model wants, by name.
+def matched(
+    frame: Any, wanted: Sequence[str], what: str, texts: Collection[str] = ()
+) -> dict[str, np.ndarray]:
+    """The columns that a model wants, by name; those of ``texts`` as they are, the others as numbers.
 
     Columns without names, which frames made of plain arrays have numbers for, are taken in order, with a warning.
 
@@ -86,7 +89,7 @@ def matched(frame: Any, wanted: Sequence[str], what: str) -> dict[str, np.ndarra
         warn_caller(
             f"{what}: the columns of the table have no names, so they are taken in the model's order, {_few(wanted)}."
         )
-        return {name: column(frame, own) for name, own in zip(wanted, given, strict=True)}
+        return {name: _column(frame, own, name in texts) for name, own in zip(wanted, given, strict=True)}
     twice = [name for name, count in Counter(given).items() if count > 1]
     missing = [name for name in wanted if name not in given]
     unknown = [name for name in given if name not in wanted]
@@ -97,11 +100,18 @@ def matched(frame: Any, wanted: Sequence[str], what: str) -> dict[str, np.ndarra
             f"{', '.join(f'{kind}: {_few(names)}' for kind, names in told if names)}. Give exactly these, in any "
             f"order: {_few(wanted)}."
         )
-    return {name: column(frame, name) for name in wanted}
+    return {name: _column(frame, name, name in texts) for name in wanted}
+
+
+def _column(frame: Any, name: Any, text: bool) -> np.ndarray:
+    return np.asarray(frame[name], object) if text else column(frame, name)
 
 
 def parts_of(
-    frame: Any, features: Mapping[str, Sequence[str]], ranks: Mapping[str, int]
+    frame: Any,
+    features: Mapping[str, Sequence[str]],
+    ranks: Mapping[str, int],
+    texts: Collection[str] = (),
 ) -> dict[str, np.ndarray]:
     """The arrays that a model takes of a table: columns side by side, or one column for each input of that name.
 
@@ -111,6 +121,7 @@ def parts_of(
         frame: The table.
         features: Names of the columns of each input that has some.
         ranks: Rank of each input of the model.
+        texts: Names of the inputs that take text.
 
     Raises:
         ShapeError: If the columns do not match the names.
@@ -118,7 +129,7 @@ def parts_of(
     if len(ranks) == 1 and not features and list(ranks) != columns_of(frame):
         return {name: np.stack([column(frame, c) for c in columns_of(frame)], axis=1) for name in ranks}
     wanted = {name: list(features.get(name, (name,))) for name in ranks}
-    columns = matched(frame, [name for names in wanted.values() for name in names], "The input")
+    columns = matched(frame, [name for names in wanted.values() for name in names], "The input", texts)
     return {
         name: np.stack([columns[c] for c in wanted[name]], axis=1) if rank == 2 else columns[wanted[name][0]]
         for name, rank in ranks.items()
@@ -196,7 +207,8 @@ def parts_given(prepared: Prepared, given: Any) -> list[Any]:
     features = prepared.features
     if (table := table_of(prepared, given)) is not None:
         ranks = {str(v.name): len(dims_of(v) or [None]) for v in prepared.inputs}
-        return list(parts_of(table, features, ranks).values())
+        texts = [str(v.name) for v in prepared.inputs if v.dtype == ir.DataType.STRING]
+        return list(parts_of(table, features, ranks, texts).values())
     if isinstance(given, Mapping):
         unknown, missing = sorted(set(given) - set(names)), sorted(set(names) - set(given))
         if unknown or missing:

@@ -1,0 +1,95 @@
+"""Estimators of tables with columns of text: one input for each column, explained by what encoders make of the text."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxattr.errors import ConversionError
+from onnxattr.loading.columns import KEY, columns_text
+from onnxattr.loading.discrete import unexplained
+from onnxattr.loading.load import load
+from onnxattr.running.frames import columns_of, is_frame
+
+from ..common import onnx_model
+from ..common.verify import TOLERANCE, Session
+
+_NUMBERS = "fiub"
+
+
+def text_columns(sample: Any) -> list[str]:
+    """The names of the columns of a table that hold text."""
+    if not is_frame(sample):
+        return []
+    return [name for name in columns_of(sample) if _is_text(sample[name])]
+
+
+def _is_text(column: Any) -> bool:
+    array = np.asarray(column)
+    return array.dtype.kind not in _NUMBERS and any(
+        isinstance(value, str) for value in array.ravel().tolist()
+    )
+
+
+def types_of(sample: Any, texts: list[str]) -> list[tuple[str, Any]]:
+    """The inputs of the model: one for each column."""
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+
+    return [
+        (name, StringTensorType([None, 1]) if name in texts else FloatTensorType([None, 1]))
+        for name in columns_of(sample)
+    ]
+
+
+def feeds_of(sample: Any, texts: list[str]) -> dict[str, np.ndarray]:
+    """A table as the model takes it."""
+    return {
+        name: np.asarray(sample[name], object if name in texts else np.float32).reshape(-1, 1)
+        for name in columns_of(sample)
+    }
+
+
+def check(converted: onnx.ModelProto, estimator: Any, sample: Any, texts: list[str]) -> None:
+    """Compare the model with the estimator on the sample.
+
+    Raises:
+        ConversionError: They differ.
+    """
+    expected = next(
+        getattr(estimator, name)(sample)
+        for name in ("predict_proba", "decision_function", "predict", "transform")
+        if hasattr(estimator, name)
+    )
+    found = np.asarray(Session(converted).run(feeds_of(sample, texts))[-1])
+    if expected.dtype.kind not in _NUMBERS or found.size != expected.size:
+        raise ConversionError(
+            f"{type(estimator).__name__} gives {expected.dtype} of shape {expected.shape}, and its ONNX form "
+            f"{found.dtype} of shape {found.shape}; expected the same numbers."
+        )
+    difference = np.abs(found.reshape(expected.shape) - expected).max() / max(np.abs(expected).max(), 1e-30)
+    if not difference <= TOLERANCE:
+        raise ConversionError(
+            f"The converted {type(estimator).__name__} differs from the original by {difference:.2g} of its largest "
+            "value."
+        )
+
+
+def describe(converted: onnx.ModelProto, texts: list[str]) -> None:
+    """Write into the metadata which value explains which column.
+
+    Raises:
+        ConversionError: A column of text is encoded together with another one, or not at all.
+    """
+    model = load(converted)
+    output = list(model.graph.outputs)[-1]
+    encoded = unexplained(model.graph, output)
+    values: dict[str, str] = {}
+    for value in converted.graph.input:
+        found = encoded.get(value.name, []) if value.name in texts else [value.name]
+        if len(found) != 1 or found[0] in values.values():
+            raise ConversionError(
+                f"The column {value.name!r} of text is encoded as {found or 'no float value'}; expected one value of "
+                "its own. Use a OneHotEncoder, an OrdinalEncoder for each column, or encode it before the pipeline."
+            )
+        values[value.name] = found[0]
+    onnx_model.set_property(converted, KEY, columns_text(values))

@@ -1,0 +1,140 @@
+"""Tables with columns of text: text goes in, and attributions are summed over what encoders make of each column."""
+
+import numpy as np
+import pytest
+
+from onnxattr import GradientInput, IntegratedGradients, SmoothGrad
+from onnxattr.errors import ConversionError, ShapeError
+from onnxattr.running.explainer import load
+
+pd = pytest.importorskip("pandas")
+pytest.importorskip("skl2onnx")
+compose = pytest.importorskip("sklearn.compose")
+from onnxattr.converters.sklearn import to_onnx  # noqa: E402
+from sklearn.linear_model import LinearRegression, LogisticRegression  # noqa: E402
+from sklearn.neural_network import MLPRegressor  # noqa: E402
+from sklearn.pipeline import make_pipeline  # noqa: E402
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler  # noqa: E402
+
+RNG = np.random.default_rng(0)
+ROWS = pd.DataFrame(
+    {
+        "age": RNG.normal(40, 9, 120),
+        "city": RNG.choice(["Paris", "Rome", "Oslo"], 120),
+        "income": RNG.normal(3, 1, 120),
+        "size": RNG.choice(["S", "M"], 120),
+    }
+).astype({"age": np.float32, "income": np.float32})
+PRICE = ROWS.age / 40 + 2 * (ROWS.city == "Rome") - (ROWS["size"] == "M") * ROWS.income
+NUMBERS, TEXTS = ["age", "income"], ["city", "size"]
+
+
+def pipeline(last, encoder=None):
+    encoder = encoder or OneHotEncoder(handle_unknown="ignore")
+    # An encoder of codes puts those of several columns into one value: each column has its own.
+    parts = (
+        [(encoder, [name]) for name in TEXTS] if isinstance(encoder, OrdinalEncoder) else [(encoder, TEXTS)]
+    )
+    columns = compose.make_column_transformer((StandardScaler(), NUMBERS), *parts)
+    return make_pipeline(columns, last)
+
+
+def test_a_linear_model_is_told_exactly():
+    """Each column's attribution is its own term of the sum; that of text the weight of its category."""
+    model = pipeline(LinearRegression()).fit(ROWS, PRICE)
+    converted = to_onnx(model, ROWS)
+    method = IntegratedGradients(converted, steps=2)
+    assert method.explained == ("age", "city", "income", "size")
+    found = method.explain(ROWS[:7])
+    scaler, encoder = (model[0].named_transformers_[name] for name in ("standardscaler", "onehotencoder"))
+    weights = dict(zip(NUMBERS, model[-1].coef_[:2] / scaler.scale_, strict=True))
+    places = [
+        f"{name}_{text}" for name, texts in zip(TEXTS, encoder.categories_, strict=True) for text in texts
+    ]
+    by_text = dict(zip(places, model[-1].coef_[2:], strict=True))
+    for name in NUMBERS:
+        np.testing.assert_allclose(found[name][:, 0], weights[name] * ROWS[name][:7], rtol=1e-4, atol=1e-6)
+    for name in TEXTS:
+        right = [by_text[f"{name}_{text}"] for text in ROWS[name][:7]]
+        assert found[name].shape == (7, 1)
+        np.testing.assert_allclose(found[name][:, 0], right, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "last", [MLPRegressor(hidden_layer_sizes=(8,), max_iter=300, random_state=0), LinearRegression()]
+)
+@pytest.mark.parametrize("encoder", [OneHotEncoder(), OrdinalEncoder()])
+def test_attributions_of_columns_add_up(last, encoder, tmp_path):
+    model = pipeline(last, encoder).fit(ROWS, PRICE)
+    converted = to_onnx(model, ROWS)
+    method = IntegratedGradients(converted, steps=400)
+    found = method.explain(ROWS[:5])
+    total = sum(array.reshape(5, -1).sum(axis=1) for array in found.values())
+    np.testing.assert_allclose(
+        total, method.convergence_delta(ROWS[:5]) + _difference(model, encoder), rtol=2e-3, atol=2e-3
+    )
+    np.testing.assert_allclose(
+        method.predict(ROWS[:5]).reshape(-1), model.predict(ROWS[:5]), rtol=1e-3, atol=1e-4
+    )
+    method.export(tmp_path / "explainer.onnx", check=False)
+    again = load(tmp_path / "explainer.onnx").explain(ROWS[:5])
+    for name, array in found.items():
+        np.testing.assert_allclose(again[name], array, rtol=1e-3, atol=1e-4)
+
+
+def _difference(model, encoder):
+    """f(x) - f(b), where b is 0 in numbers and no category, or the first, in text."""
+    inside = model[0].transform(ROWS[:5])
+    start = inside.copy()
+    start[:, :2] = (0 - model[0].named_transformers_["standardscaler"].mean_) / model[0].named_transformers_[
+        "standardscaler"
+    ].scale_
+    start[:, 2:] = 0
+    return model[-1].predict(inside) - model[-1].predict(start)
+
+
+def test_classifiers_and_other_methods():
+    model = pipeline(LogisticRegression()).fit(ROWS, PRICE > 1)
+    converted = to_onnx(model, ROWS)
+    for method in (
+        GradientInput(converted, output="probabilities"),
+        SmoothGrad(converted, output="probabilities", nb_samples=3),
+    ):
+        found = method.explain(ROWS[:3], [1, 0, 1])
+        assert {name: array.shape for name, array in found.items()} == dict.fromkeys(ROWS.columns, (3, 1))
+    np.testing.assert_allclose(
+        GradientInput(converted, output="probabilities").predict(ROWS[:9]),
+        model.predict_proba(ROWS[:9]),
+        atol=1e-5,
+    )
+
+
+def test_text_that_is_none_is_refused():
+    model = pipeline(LinearRegression()).fit(ROWS, PRICE)
+    method = GradientInput(to_onnx(model, ROWS))
+    with pytest.raises(ShapeError, match="'city' holds 3; expected text"):
+        method.explain(ROWS[:2].assign(city=[3, 4]))
+
+
+def test_text_that_is_not_encoded_is_refused():
+    numbers = make_pipeline(
+        compose.make_column_transformer((StandardScaler(), NUMBERS)), LinearRegression()
+    ).fit(ROWS, PRICE)
+    with pytest.raises(ConversionError, match="'city' of text is encoded as no float value"):
+        to_onnx(numbers, ROWS)
+
+
+def test_codes_of_several_columns_in_one_value_are_refused():
+    both = compose.make_column_transformer((StandardScaler(), NUMBERS), (OrdinalEncoder(), TEXTS))
+    with pytest.raises(ConversionError, match="an OrdinalEncoder for each column"):
+        to_onnx(make_pipeline(both, LinearRegression()).fit(ROWS, PRICE), ROWS)
+
+
+def test_pictures_and_files_of_text(tmp_path):
+    model = pipeline(LinearRegression()).fit(ROWS, PRICE)
+    method = IntegratedGradients(to_onnx(model, ROWS), steps=3)
+    method(ROWS[:1]).plot(path=tmp_path / "one.svg")
+    assert f"city = {ROWS.city[0]}" in (tmp_path / "one.svg").read_text()
+    method(ROWS[:5]).plot(path=tmp_path / "many.svg")
+    with pytest.warns(UserWarning, match="whose shape is unknown or whose values are text"):
+        method.export(tmp_path / "explainer.onnx")
