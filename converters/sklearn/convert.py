@@ -41,10 +41,10 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """Convert a fitted scikit-learn estimator to ONNX and check the result against it.
 
-    The input is "X", float32 (N, features); of a table with columns of text there is one for each column, (N, 1), under its
-    name, and text goes in as it is. Where the estimator was fitted on a table, or the sample is one, the names
-    of the features are kept in the metadata, and the columns of tables are matched with them. Classifiers have the
-    outputs "label" and "probabilities", or "scores" where they have no probabilities.
+    The input is "X", float32 (N, features); of a table with columns of text there is one for each column, (N, 1),
+    under its name, and text goes in as it is. Where the estimator was fitted on a table, or the sample is one, the
+    names of the features are kept in the metadata, and the columns of tables are matched with them. Classifiers have
+    the outputs "label" and "probabilities", or "scores" where they have no probabilities.
 
     Args:
         estimator: A fitted estimator or pipeline that skl2onnx knows.
