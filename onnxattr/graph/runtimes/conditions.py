@@ -47,7 +47,8 @@ def holds(when: Mapping[str, Any], node: onnx.NodeProto, scope: Scope) -> bool:
     - ``behind``: one of these operators makes the first input, but for what moves values or takes the largest.
     - ``types``: the first input is of one of these element types.
     - ``uneven_pads``: the pads of both sides differ.
-    - ``shared_with``: the initializer at input 1 is read by this operator too, and has as many outputs as inputs.
+    - ``shared_with``: the initializer at input 1 is read by this operator too, and has as many outputs as inputs. A
+      Transpose that reads it stands for the operator that reads the transposed one.
     - Any other name is an attribute: its value, or "any but zeros".
     """
     return all(_holds(name, wanted, node, scope) for name, wanted in when.items())
@@ -97,7 +98,8 @@ def _holds(name: str, wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
         return (pads[:half] != pads[half:]) is wanted
     if name == "shared_with":
         shape = scope.shapes.get(given(1)) or [None, 0]
-        return (wanted, 1) in scope.readers.get(given(1), set()) and shape[0] == shape[1]
+        position = 0 if wanted == "Transpose" else 1
+        return (wanted, position) in scope.readers.get(given(1), set()) and shape[0] == shape[1]
     value = attributes.get(name)
     if isinstance(value, bytes):
         value = value.decode()

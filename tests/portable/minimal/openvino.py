@@ -34,6 +34,20 @@ def shared_kernel():
     return build(nodes, shapes, {"c": ["N", 32, 8, 8], "y": ["N", 32, 15, 15]}, {"w": kernel}), feeds
 
 
+def shared_matrix():
+    """Two products with one square matrix, as it is and transposed."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        node("MatMul", ["x", "w"], ["y"]),
+        node("Transpose", ["w"], ["turned"], perm=[1, 0]),
+        node("MatMul", ["u", "turned"], ["z"]),
+    ]
+    feeds = {name: rng.standard_normal((2, 20, 16)).astype(np.float32) for name in "xu"}
+    matrix = rng.standard_normal((16, 16)).astype(np.float32)
+    outputs = {name: ["N", 20, 16] for name in "yz"}
+    return build(nodes, {name: ["N", 20, 16] for name in "xu"}, outputs, {"w": matrix}), feeds
+
+
 def axes_of_unknown_length():
     """A sum over the axes where a mask is true."""
     model = parse_model(
@@ -66,6 +80,7 @@ def scan_captures():
 MINIMAL = {
     "hard_sigmoid": hard_sigmoid,
     "shared_kernel": shared_kernel,
+    "shared_matrix": shared_matrix,
     "axes_of_unknown_length": axes_of_unknown_length,
     "scan_captures": scan_captures,
 }
