@@ -311,6 +311,12 @@ def test_a_baseline_without_a_finite_gradient_is_named():
 
 X6 = mlp().given
 WRONG = {
+    "a colour's name": (
+        {"baseline_value": "Black"},
+        ["'Black': what number that is depends on how", "give the number"],
+    ),
+    "a name of zero": ({"baseline_value": "zeros"}, ["'zeros': give 0.0"]),
+    "another name of noise": ({"baseline_value": "gaussian"}, ["'uniform' draws"]),
     "another name": ({"baseline_value": "black"}, ["'black'", "'blur'", "numbers"]),
     "two baselines": ({"baseline_value": [X6[0], X6[1]]}, ["2 baselines", "background="]),
     "a list of rows": ({"baseline_value": [0.0, 1.0]}, ["(2,)", "(6,)", "(N, 6)"]),

@@ -22,6 +22,15 @@ _EXPECTED = (
     "the name of what is explained"
 )
 
+_SCALED = "what number that is depends on how the model's input is scaled; give the number, such as 0.0, 1.0 or -1.0"
+#: Names that other libraries or users have for baselines, and what to give.
+_INSTEAD = (
+    dict.fromkeys(("black", "white", "gray", "grey", "min", "max", "minimum", "maximum"), _SCALED)
+    | dict.fromkeys(("zero", "zeros"), "give 0.0")
+    | dict.fromkeys(("random", "noise", "gaussian"), "'uniform' draws numbers in the range of the sample")
+    | {"average": "'mean' is the mean of each channel of the sample"}
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Asked:
@@ -134,6 +143,8 @@ def checked(given: Any, what: str) -> Any:
         return given
     if is_function(given) or is_frame(given) or hasattr(given, "iloc"):
         return given
+    if isinstance(given, str) and given.lower() in _INSTEAD:
+        raise ParameterError(f"{what}={given!r}: {_INSTEAD[given.lower()]}. Expected {_EXPECTED}.")
     try:
         array = as_array(given, what)
     except ShapeError as error:
