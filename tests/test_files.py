@@ -176,6 +176,10 @@ def test_names_that_cannot_be_written(name, writer, small):
     (small / "sealed").chmod(0o444)
     if name == "sealed" and os.access("sealed", os.W_OK):
         pytest.skip("root writes read-only files")
+    if (name, writer) == ("e/", "command"):  # the name of a folder, which a job makes and writes into
+        writers()[writer](name)
+        assert "m.npy" in os.listdir("e")
+        return
     before = contents()
     with pytest.raises(ParameterError):
         writers()[writer](name)
