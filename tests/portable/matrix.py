@@ -113,13 +113,17 @@ def known(folder: Path, entries: Sequence[Entry], cells: Cells) -> list[str]:
                 if one.happens == there
             }
             reasons.update(sorted(texts) or ["no reason found"])
-        version = f", {table_of(TABLES[runtime]).version}" if reasons and runtime in TABLES else ""
-        lines += [
-            f"- {TITLES[runtime]}{version}: {reason}, {count} files" for reason, count in reasons.items()
-        ]
+        if reasons:
+            version = f", {table_of(TABLES[runtime]).version}" if runtime in TABLES else ""
+            lines += [f"{TITLES[runtime]}{version}:", ""]
+            lines += [*(f"- {count} files: {reason}" for reason, count in reasons.items()), ""]
     if not lines:
         return ["No file is wrong or refused."]
-    return ["Names in brackets are of the minimal files in `tests/portable/minimal`.", "", *lines]
+    return [
+        "The names are those of the smallest files that show it, in `tests/portable/minimal`.",
+        "",
+        *lines[:-1],
+    ]
 
 
 def table(entries: Sequence[Entry], cells: Cells) -> list[str]:
