@@ -90,6 +90,10 @@ FILES: dict[str, tuple[bytes, str]] = {
         "not an output",
     ),
     "no outputs": (build([node("Tanh", ["x"], ["h"])], VECTOR[0], {}).SerializeToString(), "float"),
+    "an input of no type": (
+        changed(lambda m: m.graph.input[0].type.tensor_type.ClearField("elem_type")),
+        "Input 'x' is declared as a tensor of no type",
+    ),
     "no inputs": (
         build(
             [node("Tanh", ["w"], ["y"])], {}, VECTOR[1], {"w": np.ones((1, 4), np.float32)}

@@ -36,6 +36,7 @@ def check_wellformed(proto: onnx.ModelProto) -> None:
     _check_texts("of the model", (entry.key for entry in proto.metadata_props))
     _check_texts("of the model's metadata", (entry.value for entry in proto.metadata_props))
     _check_texts("of an opset", (entry.domain for entry in proto.opset_import))
+    _check_inputs(proto.graph)
     level: list[Any] = [proto.graph, *proto.functions]
     for _ in range(_DEEPEST):
         for graph in level:
@@ -116,6 +117,20 @@ def _check_tensor(tensor: onnx.TensorProto) -> None:
             raise ModelError(
                 f"The tensor {tensor.name!r} has {has} elements; its shape {list(tensor.dims)} takes {needs}. The file "
                 "is damaged: export the model again."
+            )
+
+
+def _check_inputs(graph: onnx.GraphProto) -> None:
+    held = {tensor.name for tensor in graph.initializer}
+    for value in graph.input:
+        if (
+            value.type.HasField("tensor_type")
+            and not value.type.tensor_type.elem_type
+            and value.name not in held
+        ):
+            raise ModelError(
+                f"Input {value.name!r} is declared as a tensor of no type; expected one such as float. Export the "
+                "model again."
             )
 
 
