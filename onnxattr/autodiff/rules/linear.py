@@ -32,7 +32,10 @@ def matmul(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
 
     def b_ct() -> ir.Value:
         # Rows of attention that are masked out as a whole are NaN, and rows of a batch are apart.
-        return op.MatMul(transpose_last(op, live_rows(op, ct, a), node.rank(a)), ct)
+        rows = live_rows(op, ct, a)
+        # Told apart by the rows of the cotangent, the factor has its leading axes.
+        rank = node.rank(a) if rows is a else max(node.rank(a), len(ct.shape or ()))
+        return op.MatMul(transpose_last(op, rows, rank), ct)
 
     return a_ct, b_ct
 
