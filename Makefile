@@ -66,8 +66,9 @@ fuzz: $(VENV)/.test  ## N=1000 random models, each checked for what holds for an
 test-portable: $(PORTABLE) $(ACCELERATORS)  ## Exported files in a fresh Python, Node, Chromium, OpenVINO, WebGPU; needs Node 20
 	@$(BROWSER)
 	$(RUN) tests/portable/run.py build/portable/cases --python build/portable/venv/bin/python $(OTHERS)
+	$(RUN) tests/portable/photos.py build/portable/photos
 	$(RUN) examples/web/build_site.py demo/web
-	@if test -x "$(CHROMIUM)"; then node tests/portable/page.mjs demo/web reports/web; \
+	@if test -x "$(CHROMIUM)"; then node tests/portable/page.mjs demo/web reports/web build/portable/photos/explainer.onnx; \
 	else echo "NOT TESTED IN A BROWSER: no Chromium at $(CHROMIUM), and apt-get could not install it."; fi
 
 # Writes docs/portability.md: the numbers above with times, older versions of ONNX Runtime, sizes and memory.

@@ -1,17 +1,62 @@
-// Predicts and explains one row in Node: node explain.mjs explainer.onnx row.csv [label]
-// `npm install onnxruntime-node` is all it needs; the explainer is a file that `method.export(...)` wrote.
+// Predicts and explains a photo or a row in Node: node explain.mjs explainer.onnx photo.jpg|row.csv [label]
+// `npm install onnxruntime-node sharp` is all it needs; the explainer is a file that `method.export(...)` wrote, for
+// photos with preprocess=. Beside a photo it writes photo.why.png, the photo in grey and red where it counts.
 
 import { readFileSync } from "node:fs";
 import * as ort from "onnxruntime-node";
+import sharp from "sharp";
+import { metadataOf } from "../web/metadata.js";
 
-const [file, csv, label = "-1"] = process.argv.slice(2); // -1: the predicted class
+const [file, given, label = "-1"] = process.argv.slice(2); // -1: the predicted class
 const session = await ort.InferenceSession.create(file);
+const metadata = metadataOf(readFileSync(file));
 const [input] = session.inputMetadata;
+const csv = given.toLowerCase().endsWith(".csv");
 
-const row = Float32Array.from(readFileSync(csv, "utf8").trim().split(/[\s,]+/), Number);
-const feeds = { [input.name]: new ort.Tensor("float32", row, [1, ...input.shape.slice(1)]) };
+const feeds = { [input.name]: csv ? row() : await photo() };
 feeds.target = new ort.Tensor("int64", BigInt64Array.of(BigInt(label)), [1]);
 if (session.inputNames.includes("seed")) feeds.seed = new ort.Tensor("int64", BigInt64Array.of(0n), []);
+const { prediction, attribution, relative_gap: gap } = await session.run(feeds);
 
-const { prediction, attribution } = await session.run(feeds);
-console.log(JSON.stringify({ prediction: [...prediction.data], attribution: [...attribution.data] }));
+if (csv) console.log(JSON.stringify({ prediction: [...prediction.data], attribution: [...attribution.data] }));
+else {
+  const names = JSON.parse(metadata["onnxattr.labels"] ?? "[]");
+  const ranked = [...prediction.data].map((value, k) => ({ label: k, name: names[k] ?? `${k}`, value }));
+  const top = ranked.toSorted((a, b) => b.value - a.value).slice(0, 5);
+  const explained = label === "-1" ? top[0].name : ranked[Number(label)].name;
+  const picture = given.replace(/\.[^.]*$/, "") + ".why.png";
+  await draw(picture);
+  console.log(JSON.stringify({ top, explained, gap: gap ? gap.data[0] : null, picture }));
+}
+
+function row() {
+  const values = Float32Array.from(readFileSync(given, "utf8").trim().split(/[\s,]+/), Number);
+  return new ort.Tensor("float32", values, [1, ...input.shape.slice(1)]);
+}
+
+/** The pixels, upright, without transparency, in the layout that the file takes. */
+async function photo() {
+  if (!metadata["onnxattr.preprocessing"]) throw new Error(`${file} takes no photos: export it with preprocess=.`);
+  const upright = sharp(given).rotate().flatten({ background: "#fff" }).toColourspace("srgb").removeAlpha();
+  const { data, info } = await upright.raw().toBuffer({ resolveWithObject: true });
+  const { width, height, channels } = info;
+  if (JSON.parse(metadata["onnxattr.preprocessing"]).layout === "NHWC") {
+    return new ort.Tensor("uint8", new Uint8Array(data), [1, height, width, channels]);
+  }
+  const planes = new Uint8Array(data.length);
+  data.forEach((value, at) => (planes[(at % channels) * width * height + Math.floor(at / channels)] = value));
+  return new ort.Tensor("uint8", planes, [1, channels, height, width]);
+}
+
+/** Writes the photo in grey, and in red where the attributions are large. */
+async function draw(picture) {
+  const [, height, width] = attribution.dims;
+  const channels = attribution.data.length / (height * width);
+  const size = (at) => attribution.data.subarray(at * channels, (at + 1) * channels).reduce((sum, v) => sum + Math.abs(v), 0);
+  const strength = Float32Array.from({ length: height * width }, (_, at) => size(at));
+  const largest = strength.toSorted()[Math.floor(0.99 * (strength.length - 1))] || 1;
+  const red = Buffer.from(Array.from(strength, (value) => [230, 30, 30, 255 * Math.min(value / largest, 1)]).flat());
+  const shown = { input: red, raw: { width, height, channels: 4 } };
+  const grey = await sharp(given).rotate().flatten({ background: "#fff" }).resize(width, height).greyscale().toColourspace("srgb").png().toBuffer();
+  await sharp(grey).toColourspace("srgb").composite([shown]).png().toFile(picture);
+}

@@ -27,6 +27,7 @@ PAGE = (
     "picture.js",
     "heatmap.js",
     "explainers.js",
+    "metadata.js",
     "worker.js",
     "icon.svg",
 )

@@ -1,5 +1,10 @@
 // The worker that runs explainers, as functions that wait for it.
 
+import { metadataOf } from "./metadata.js";
+
+/** The side of the square that explainers of photos of any size get. */
+const SIDE = 448;
+
 export class Explainers {
   constructor() {
     this.worker = null;
@@ -19,8 +24,8 @@ export class Explainers {
 
   /** Runs an explainer on one image; `told` hears of every stage. */
   async run(settings, image, target, told) {
-    const { key, url, bytes, input, dims } = settings;
-    const { result } = await this.ask({ key, url, bytes, feeds: { input, image, dims, target } }, told);
+    const { key, url, bytes, input, dims, type } = settings;
+    const { result } = await this.ask({ key, url, bytes, feeds: { input, image, dims, type, target } }, told);
     if (settings.group) this.pace.set(settings.group, result.milliseconds / settings.points);
     return result;
   }
@@ -37,14 +42,19 @@ export class Explainers {
     const target = described.inputs.find((each) => each.name === "target");
     if (target && target.type !== "int64") throw new Error(`${name} wants weights as its target; this page gives labels.`);
     const [image] = inputs;
+    const metadata = metadataOf(bytes);
+    const labels = JSON.parse(metadata["onnxattr.labels"] ?? "[]");
+    if (inputs.length === 1 && image.type === "uint8" && image.shape?.length === 4) {
+      return { key, bytes, ...takesPhotos(image, JSON.parse(metadata["onnxattr.preprocessing"] ?? "{}")), labels, shares: false };
+    }
     const shape = image?.shape ?? [];
     const channelAxis = [1, 3].find((axis) => shape[axis] === 1 || shape[axis] === 3);
     const dims = [1, ...shape.slice(1)];
     if (inputs.length !== 1 || image.type !== "float32" || shape.length !== 4 || !channelAxis || !dims.every(Number.isInteger)) {
       const found = inputs.map((each) => `${each.name}: ${each.type} [${(each.shape ?? []).join(", ")}]`).join("; ");
-      throw new Error(`${name} takes ${found}. This page can use explainers with one float32 image of a fixed size, with 1 or 3 channels.`);
+      throw new Error(`${name} takes ${found}. This page can use explainers with one float32 image of a fixed size, with 1 or 3 channels, and those exported with preprocess=.`);
     }
-    return { key, bytes, input: image.name, dims, channelAxis, shares: false };
+    return { key, bytes, input: image.name, dims, channelAxis, labels, shares: false };
   }
 
   /** Sends one message to the worker and waits for its last answer. */
@@ -76,6 +86,13 @@ export class Explainers {
     this.pending?.(Object.assign(new Error("stopped"), { name: "AbortError" }));
     this.pending = null;
   }
+}
+
+/** What an explainer of photos as they are gets: bytes, of its own size or of SIDE. */
+function takesPhotos({ name, shape }, { layout = "NHWC", channels = 3 }) {
+  const channelAxis = layout === "NCHW" ? 1 : 3;
+  const dims = shape.map((size, axis) => (axis === 0 ? 1 : axis === channelAxis ? channels : Number.isInteger(size) ? size : SIDE));
+  return { input: name, dims, channelAxis, type: "uint8", mean: 0, scale: 1 };
 }
 
 /** The runtime's message, with what to do about it. */

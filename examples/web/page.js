@@ -43,7 +43,7 @@ function chosen() {
   }
   if (!state.own) throw new Error("Choose the .onnx file of an explainer first.");
   const [mean, scale] = at("range").value.split(" ").map(Number);
-  return { ...state.own, mean, scale };
+  return { mean, scale, ...state.own };
 }
 
 // ---- picture
@@ -107,6 +107,7 @@ async function chooseExplainer(file) {
     busy("reading the file");
     state.own = await explainers.describe(file.name, bytes);
     at("own-name").textContent = file.name;
+    at("range").disabled = state.own.type === "uint8"; // its graph scales pixels itself
     changed();
   });
 }

@@ -46,8 +46,8 @@ async function open({ key, url, bytes }) {
 }
 
 /** The picture, the class to explain, and a fixed seed: each only where the explainer has such an input. */
-function tensors(session, { input, image, dims, target }) {
-  const feeds = { [input]: new ort.Tensor("float32", image, dims) };
+function tensors(session, { input, image, dims, type = "float32", target }) {
+  const feeds = { [input]: new ort.Tensor(type, type === "uint8" ? Uint8Array.from(image, Math.round) : image, dims) };
   if (session.inputNames.includes("target")) feeds.target = new ort.Tensor("int64", BigInt64Array.of(BigInt(target)), [1]);
   if (session.inputNames.includes("seed")) feeds.seed = new ort.Tensor("int64", BigInt64Array.of(0n), []);
   return feeds;

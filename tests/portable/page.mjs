@@ -1,4 +1,4 @@
-// node page.mjs SITE SHOTS: uses the demo page in Chromium as people do; throws where it does not do what it should.
+// node page.mjs SITE SHOTS EXPLAINER: EXPLAINER takes photos; uses the demo page in Chromium as people do; throws where it does not do what it should.
 
 import assert from "node:assert/strict";
 import { mkdir, readFile } from "node:fs/promises";
@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { serve } from "../../examples/web/serve.mjs";
 import { launch } from "./chromium.mjs";
 
-const [site, shots] = process.argv.slice(2);
+const [site, shots, photoExplainer] = process.argv.slice(2);
 const LONG = { timeout: 240000 };
 await mkdir(shots, { recursive: true });
 const { server, address } = await serve(site);
@@ -130,6 +130,18 @@ const checks = {
     await drop(page, "plain.onnx", await readFile(new URL("../../models/emotion.onnx", import.meta.url)));
     assert.match(await problem(page), /plain\.onnx has no output "prediction": it is a model, not an explainer/);
     await shot(page, "desktop-problem");
+  },
+
+  async "an explainer of photos brings its preprocessing and names"() {
+    const page = await open({ width: 1280, height: 800 });
+    await page.click("#samples button[title=Cat]");
+    await drop(page, "photos.onnx", await readFile(photoExplainer));
+    await page.waitForFunction(() => document.getElementById("own-name").textContent === "photos.onnx", null, LONG);
+    assert.ok(await page.isDisabled("#range"));
+    await page.click("#explain");
+    await page.waitForSelector("#summary h2", LONG);
+    assert.match(await heading(page), /cat|tabby/);
+    await shot(page, "desktop-photos");
   },
 
   async "an explainer of one's own runs"() {
