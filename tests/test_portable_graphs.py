@@ -9,6 +9,7 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
+from support.rule_cases.tables import CASES
 
 from models import digits, emotion, gunpoint, tabular
 from onnxattr.attributions import GuidedBackprop, IntegratedGradients, Saliency, VarGrad
@@ -56,6 +57,18 @@ def shared_square_kernels(graph: onnx.GraphProto) -> int:
 
 def is_square(tensor: onnx.TensorProto) -> bool:
     return tensor.dims[0] == tensor.dims[1] if len(tensor.dims) > 2 else tensor.dims[-1] == tensor.dims[-2]
+
+
+@pytest.mark.parametrize("row", CASES, ids=str)
+def test_rules_write_none(row):
+    for variant in ("static", "dynamic") if row.dynamic else ("static", "batch"):
+        own, gradient = findings(row.model(variant)), findings(row.gradient(variant))
+        more = gradient - own - own  # a copy of a node of the model is the model's
+        if row.op == "ConvTranspose":
+            more.pop("uneven pads", None)  # those of the model's own node, which loading states
+        if variant == "dynamic":
+            more.pop("NonZero", None)  # inference does not know the rank of every value
+        assert not more, f"{variant}: {dict(more)}"
 
 
 FILES = {

@@ -47,7 +47,7 @@ def _moved_windows(op: OpBuilder, node: NodeView, kernel: Sequence[int], sets: i
     channels = op.Div(op.shape(x, 1, 2), node.get_int("offset_group"))
     parts = op.reshape(x, [sets, channels, op.shape(x, 2)])
     # A size that is computed has a name: none of the forward pass is needed for its shape alone.
-    positions = op.Mul(op.ReduceProd(op.shape(offset, 2), keepdims=1), count)
+    positions = op.Mul(op.elements(offset, 2), count)
     axes = []
     for axis, places in enumerate(np.indices(kernel).reshape(rank, count)):
         inside = op.constant((places * dilations[axis] - pads[axis]).reshape(count, *[1] * rank), x.dtype)

@@ -224,7 +224,7 @@ def grid_sample(op: OpBuilder, node: NodeView) -> ir.Value:
     }
     taps_of = {"linear": linear_taps, "cubic": cubic_taps, "nearest": nearest_taps}[mode]
     # A size that is computed has a name: none of the forward pass is needed for its shape alone.
-    count = op.ReduceProd(op.shape(grid, 1, 1 + rank), keepdims=1)
+    count = op.elements(grid, 1, 1 + rank)
     flat = op.cast_like(op.reshape(grid, [op.shape(grid, 0, 1), count, rank]), x)
     axes = []
     for axis in range(rank):
