@@ -235,7 +235,7 @@ class Plan:
         label = given is None or (np.ndim(given) < 2 and np.size(given) == 1)
         if label and self.request.target_kind.labels and len(dims) == 2 and not isinstance(dims[0], int):
             prediction = self.driver.output(feeds)[0]
-            if len(prediction) == 1:
+            if np.ndim(prediction) == 2 and len(prediction) == 1:
                 # One row of classes, though the model does not declare that.
                 labels = np.full(1, -1 if given is None else np.reshape(np.asarray(given), ())[()])
                 return Targets(
