@@ -129,3 +129,18 @@ def test_a_rule_asks_the_forward_node_for_another_output(outputs):
     ct = np.array([[[[10, 20]]]], np.float32)
     found = run(vjp(parse(model), rules=STANDARD | {"MaxPool": rule}), x=x, y_cotangent=ct)["x_gradient"]
     np.testing.assert_array_equal(found, np.where(np.isin(x, [5, 7]), np.repeat(ct, 2, axis=3), 0))
+
+
+@pytest.mark.parametrize("sizes", ["A,B,C,D E,F,G,H", "A,B,3,4 C,D,4,2", "2,B,3,4 C,5,4,2"])
+def test_operands_of_einsum_that_a_run_broadcasts(sizes):
+    """ONNX's inference names the sizes of a product after its first operand, whatever broadcasts that."""
+    a, b = sizes.split()
+    text = f"g (float[{a}] a, float[{b}] b) => (float[I,J,K,L] y)"
+    gradient = vjp(parse(f'{text} {{ y = Einsum<equation = "...ij,...jk->...ik">(a, b) }}'))
+    rng = np.random.default_rng(0)
+    a, b, ct = (rng.normal(size=s).astype(np.float32) for s in ((2, 1, 3, 4), (1, 5, 4, 2), (2, 5, 3, 2)))
+    found = run(gradient, a=a, b=b, y_cotangent=ct)
+    a_ct = np.einsum("uvik,vjk->uij", ct, b[0])[:, None]
+    b_ct = np.einsum("uij,uvik->vjk", a[:, 0], ct)[None]
+    np.testing.assert_allclose(found["a_gradient"], a_ct, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found["b_gradient"], b_ct, rtol=1e-5, atol=1e-5)

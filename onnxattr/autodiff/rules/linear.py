@@ -12,6 +12,7 @@ from onnxattr.autodiff.node import NodeView
 from onnxattr.autodiff.registry import Cotangent, vjp
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.products import contraction, live_rows
+from onnxattr.graph.values import dims_of
 
 
 def transpose_last(op: OpBuilder, value: ir.Value, rank: int) -> ir.Value:
@@ -84,12 +85,24 @@ def einsum(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
         kept = "".join(letter for letter in terms[index] if letter in known)
         equation = f"{','.join([right, *[t for t, _ in others]])}->{kept}"
         product = contraction(op, ct, [v for _, v in others], lambda *v: op.Einsum(*v, equation=equation))
+        if _may_broadcast([(right, ct), *others]):
+            # ONNX's inference takes the sizes of the first operand, which another may broadcast.
+            product.shape = None
         missing = [axis for axis, letter in enumerate(terms[index]) if letter not in known]
         if not missing:
             return product
         return op.expand_like(op.Unsqueeze(product, missing), given[index])
 
     return [functools.partial(entry, index) for index in range(len(given))]
+
+
+def _may_broadcast(operands: Sequence[tuple[str, ir.Value]]) -> bool:
+    """Whether a letter of an Einsum may stand for several sizes, some of which a run decides."""
+    sizes: dict[str, set[int | str | None]] = {}
+    for term, value in operands:
+        for letter, size in zip(term, dims_of(value) or [None] * len(term), strict=True):
+            sizes.setdefault(letter, set()).add(size)
+    return any(len(found) > 1 and not all(isinstance(n, int) for n in found) for found in sizes.values())
 
 
 def _einsum_terms(node: NodeView) -> tuple[list[str], str]:
