@@ -274,7 +274,9 @@ _PATH = ((0.0, 0.25), (0.5, 0.5), (1.0, 0.25))
 def _rounding_of_path(trial: Trial, x: Array) -> Array:
     """What rounding makes of Integrated Gradients, ties at the baseline that it breaks included."""
     parts = [weight * trial.rounding((alpha * x).astype(np.float32), "x_gradient") for alpha, weight in _PATH]
-    return np.abs(x * np.asarray(sum(parts)))
+    (start, weight), *_ = _PATH
+    broken = trial.broken_ties((start * x).astype(np.float32))
+    return np.abs(x * np.asarray(sum(parts))) + np.abs(x * weight * broken)
 
 
 def _renderings(trial: Trial) -> None:

@@ -11,7 +11,7 @@ import onnx
 from fuzz.draft import Array
 from fuzz.generate import Case
 from fuzz.oracle import Forward, double_forward, in_double, neighbours, session
-from onnxattr import IntegratedGradients, vjp
+from onnxattr import IntegratedGradients, OnnxAttrError, vjp
 from onnxattr.loading.verify import without_declared_shapes
 from onnxattr.testing import as_double
 
@@ -74,6 +74,20 @@ class Trial:
         found = [self.double(model, x, name) for model in (as_double(self.gradient_model), *near)]
         there = [a for a in found if a is not None]
         return np.ptp(there, axis=0) if len(there) == len(found) else np.zeros(())
+
+    def broken_ties(self, x: Array) -> Array:
+        """How far x's gradient moves where rounding makes equal values of the model differ; 0 if unknown.
+
+        Zeros stay zeros. A runtime's kernel may compute the last elements of a row, which fill no vector, in another
+        way than the others, so which of equal elements is the largest depends on how many samples a run has.
+        """
+        near = neighbours(self.bare, {"x": x}, 2.0**-23, self.case.seed)
+        try:
+            models = [as_double(self.gradient_model), *(vjp(model, "x", "y") for model in near)]
+        except OnnxAttrError:
+            return np.zeros(())
+        found = [self.double(model, x, "x_gradient") for model in models]
+        return np.zeros(()) if any(a is None for a in found) else np.ptp(found, axis=0)  # type: ignore[arg-type]
 
     def method(self, cls: type, **parameters: object):  # type: ignore[no-untyped-def]
         """A method for the case's model."""
