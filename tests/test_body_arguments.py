@@ -55,7 +55,8 @@ def test_arguments_of_nested_bodies_are_copied_and_the_numbers_stay():
     assert all(name in own for _, name, own in found)
     names = [t.name for graph in bodies(model.graph) for t in graph.initializer]
     assert len(set(names)) == len(names)
-    assert [t.name for t in model.graph.initializer] == ["zero", "high", "pads", "trips", "go"]
+    # Nothing outside reads "high": a runtime would warn of it.
+    assert [t.name for t in model.graph.initializer] == ["zero", "pads", "trips", "go"]
 
 
 def bodies(graph):

@@ -19,12 +19,24 @@ def own_arguments(graph: onnx.GraphProto) -> None:
     memory that holds something else, if a node outside has the constant on the device. The numbers do not change.
     """
     names = Names(value for inner in graphs_in(graph) for value in _names(inner))
-    _own(graph, {}, names)
+    copied = _own(graph, {}, names)
+    inside = list(graphs_in(graph))
+    read = {name for inner in inside for node in inner.node for name in node.input}
+    read.update(value.name for inner in inside for value in inner.output)
+    # Runtimes warn of constants that nothing reads any more.
+    for inner in inside:
+        kept = [tensor for tensor in inner.initializer if tensor.name in read or tensor.name not in copied]
+        if len(kept) < len(inner.initializer):
+            kept = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
+            del inner.initializer[:]
+            inner.initializer.extend(kept)
 
 
-def _own(graph: onnx.GraphProto, around: dict[str, onnx.TensorProto], names: Names) -> None:
+def _own(graph: onnx.GraphProto, around: dict[str, onnx.TensorProto], names: Names) -> set[str]:
+    """Copies into a graph and its bodies; the names of what was copied."""
     own = {tensor.name: tensor for tensor in graph.initializer}
     copies: dict[str, str] = {}
+    copied: set[str] = set()
     for node in graph.node:
         for position in _ARGUMENTS.get(node.op_type, ()) if is_standard(node, *_ARGUMENTS) else ():
             name = node.input[position] if position < len(node.input) else ""
@@ -35,7 +47,8 @@ def _own(graph: onnx.GraphProto, around: dict[str, onnx.TensorProto], names: Nam
                     graph.initializer[-1].name = copies[name]
                 node.input[position] = copies[name]
         for body in bodies_of(node):
-            _own(body, around | own, names)
+            copied |= _own(body, around | own, names)
+    return copied | copies.keys()
 
 
 def _is_small_float(tensor: onnx.TensorProto) -> bool:
