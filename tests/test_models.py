@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 
@@ -119,7 +120,8 @@ def test_lite0_script_writes_the_model(lite0, tmp_path):
     script = ROOT / "models" / "efficientnet_lite0.py"
     subprocess.run([sys.executable, script, "-o", tmp_path / "lite0.onnx"], check=True, capture_output=True)
     assert [file.name for file in tmp_path.iterdir()] == ["lite0.onnx"]
-    assert (tmp_path / "lite0.onnx").read_bytes() == lite0.SerializeToString()
+    expected = onnx.ModelProto.FromString(lite0.SerializeToString())
+    assert onnx.load(tmp_path / "lite0.onnx") == efficientnet_lite0.with_description(expected)
 
 
 class Trap:

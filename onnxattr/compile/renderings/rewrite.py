@@ -135,10 +135,10 @@ class Rewrite(PointsGraph):
 
     def gradients(self, points: Sequence[ir.Value], target: ir.Value) -> list[ir.Value]:
         """The gradients of the score at the points; ``target`` has a row for each of them."""
-        if target.producer() is not None:
-            target.shape = (
-                self.score.shape
-            )  # gathered and repeated rows are as many, which their nodes do not tell
+        if target.producer() is not None and target.shape is not None and self.score.shape is not None:
+            # Gathered and repeated rows are as many as the score's, which their nodes do not tell. The other axes are
+            # the target's own: boxes to be found are not as many as those of the output.
+            target.shape = ir.Shape([self.score.shape[0], *list(target.shape)[1:]])
         spans = {}
         if RELU_LIKE in self.method.rules:
             spans = relu_spans(self.graph, self.request.prepared.layers, self.request.relu_policy)
