@@ -6,13 +6,12 @@ CHROMIUM ?= /usr/bin/chromium
 PORTABLE := $(VENV)/.demo node_modules/.ready build/portable/venv/.ready
 # Environments with one runtime and NumPy, and how the scripts of tests/portable are told of them.
 ACCELERATORS := build/portable/openvino/.ready build/portable/webgpu/.ready
-OTHERS := --openvino build/portable/openvino/bin/python --webgpu build/portable/webgpu/bin/python
 # Debian's, installed as root where it is missing.
 BROWSER = test -x "$(CHROMIUM)" || { apt-get update -qq && apt-get install --yes -qq chromium; } || true
 export CHROMIUM
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: help docs demo demo-web test coverage release-check test-slow test-portable portability measure-portability test-torch test-bulk test-cuda fuzz \
+.PHONY: help docs demo demo-web test coverage release-check test-slow test-portable test-webgpu portability measure-portability test-torch test-bulk test-cuda fuzz \
   hostile verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files benchmark-metrics benchmark-points \
   benchmark-rewrites benchmark-derived clean
 .DEFAULT_GOAL := help
@@ -62,14 +61,21 @@ fuzz: N := 1000
 fuzz: $(VENV)/.test  ## N=1000 random models, each checked for what holds for any model
 	$(RUN) tests/fuzz/run.py $(N)
 
-# In every runtime: a fresh Python environment, Node, headless Chromium, OpenVINO, and WebGPU without a GPU.
-test-portable: $(PORTABLE) $(ACCELERATORS)  ## Exported files in a fresh Python, Node, Chromium, OpenVINO, WebGPU; needs Node 20
+# In a fresh Python environment, Node, headless Chromium and OpenVINO.
+test-portable: $(PORTABLE) build/portable/openvino/.ready  ## Exported files in a fresh Python, Node, Chromium, OpenVINO; needs Node 20
 	@$(BROWSER)
-	$(RUN) tests/portable/run.py build/portable/cases --python build/portable/venv/bin/python $(OTHERS)
+	$(RUN) tests/portable/run.py build/portable/cases --python build/portable/venv/bin/python \
+	  --openvino build/portable/openvino/bin/python
 	$(RUN) tests/portable/photos.py build/portable/photos
 	$(RUN) examples/web/build_site.py demo/web
 	@if test -x "$(CHROMIUM)"; then node tests/portable/page.mjs demo/web reports/web build/portable/photos/explainer.onnx; \
 	else echo "NOT TESTED IN A BROWSER: no Chromium at $(CHROMIUM), and apt-get could not install it."; fi
+
+# SwiftShader of Debian's Chromium computes it on the CPU, which takes ten minutes and more.
+test-webgpu: $(PORTABLE) build/portable/webgpu/.ready  ## Exported files on WebGPU, natively and in Chromium, without a GPU
+	@$(BROWSER)
+	$(RUN) tests/portable/run.py build/portable/cases --python build/portable/venv/bin/python \
+	  --webgpu build/portable/webgpu/bin/python
 
 # Writes docs/portability.md: the numbers above with times, older versions of ONNX Runtime, sizes and memory.
 measure-portability: $(PORTABLE)  ## Write docs/portability.md: the same with times, sizes, memory, older ONNX Runtimes
@@ -81,7 +87,8 @@ measure-portability: $(PORTABLE)  ## Write docs/portability.md: the same with ti
 # Large networks take minutes a file on WebGPU without a GPU.
 portability: $(PORTABLE) $(ACCELERATORS)  ## Write the table of docs/portability.md: every file in every runtime; an hour
 	@$(BROWSER)
-	$(RUN) tests/portable/matrix.py build/portable/matrix --python build/portable/venv/bin/python $(OTHERS) --write
+	$(RUN) tests/portable/matrix.py build/portable/matrix --python build/portable/venv/bin/python \
+	  --openvino build/portable/openvino/bin/python --webgpu build/portable/webgpu/bin/python --write
 
 # The page of examples/web on localhost; everything it needs is built here.
 demo-web: $(VENV)/.demo node_modules/.ready  ## Serve a page on localhost that predicts and explains photos; needs Node 20 and npm
