@@ -55,12 +55,13 @@ def commands(openvino: Path | None, webgpu: Path | None) -> dict[str, Command]:
     light = ["--light"]
     if openvino is not None:
         found["openvino"] = Command([openvino, "-I", "run_python.py", "{folder}", "openvino", "openvino"])
+    if webgpu is None:
+        return found
     if swiftshader.folder() is None:
         print("NOT TESTED ON WEBGPU: there is no Chromium with SwiftShader.", file=sys.stderr)
         return found
-    if webgpu is not None:
-        words = [webgpu, "-I", "run_python.py", "{folder}", "webgpu", "webgpu"]
-        found["webgpu"] = Command(words, swiftshader.environment(), light)
+    words = [webgpu, "-I", "run_python.py", "{folder}", "webgpu", "webgpu"]
+    found["webgpu"] = Command(words, swiftshader.environment(), light)
     found["chromium-webgpu"] = Command(["node", "run_browser.mjs", "{folder}", "webgpu"], None, light)
     return found
 
