@@ -13,7 +13,7 @@ from onnxattr.bulk.arrow import pyarrow_module
 from onnxattr.bulk.mapping import Mapper
 from onnxattr.errors import OnnxAttrError, ParameterError, ShapeError
 from onnxattr.files import AnyPath, check_output, whole_file
-from onnxattr.inputs.paths import WRITTEN, kind_of
+from onnxattr.inputs.paths import WRITTEN, is_input, kind_of, output_names
 from onnxattr.inputs.samples import read_samples
 from onnxattr.results.writing import PICTURES, write
 
@@ -62,15 +62,9 @@ def tasks_of(inputs: AnyPath | Iterable[AnyPath], out: AnyPath, form: str | None
     if not found:
         told = ", ".join(map(str, given))
         raise ShapeError(f"{told}: no photos, sounds, .parquet, .csv, .npy or .npz files were found.")
-    names = [folder / _output_name(relative, form) for _, relative in found]
-    # a.jpg and a.png get outputs of their own.
-    tasks = [
-        Task(
-            source,
-            name if names.count(name) == 1 else name.with_name(relative.name + _suffix(relative, form)),
-        )
-        for (source, relative), name in zip(found, names, strict=True)
-    ]
+    suffixes = [_suffix(relative, form) for _, relative in found]
+    targets = output_names([folder / relative for _, relative in found], suffixes)
+    tasks = [Task(source, target) for (source, _), target in zip(found, targets, strict=True)]
     _check_apart(tasks)
     return tasks
 
@@ -83,10 +77,11 @@ def _below(folder: Path, out: Path) -> list[Path]:
             name for name in folders
             if not name.startswith(".") and os.path.realpath(os.path.join(place, name)) != outputs
         )  # fmt: skip
-        for name in sorted(files):
-            known = kind_of(name) is not None or is_parquet(name)
-            if known and not name.startswith(".") and not name.lower().endswith(WRITTEN):
-                found.append(Path(place, name))
+        found += [
+            Path(place, name)
+            for name in sorted(files)
+            if is_input(name) and (kind_of(name) is not None or is_parquet(name))
+        ]
     return found
 
 
@@ -97,10 +92,6 @@ def _suffix(path: Path, form: str | None) -> str:
     if kind == "photo":
         return WRITTEN if form in (None, ".png") else str(form)
     return form or (".npz" if kind == "sound" else path.suffix)
-
-
-def _output_name(path: Path, form: str | None) -> Path:
-    return path.with_name(path.stem + _suffix(path, form))
 
 
 def _check_apart(tasks: Sequence[Task]) -> None:

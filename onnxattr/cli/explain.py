@@ -22,7 +22,7 @@ from onnxattr.errors import ParameterError, ShapeError, TargetError, one_door
 from onnxattr.files import AnyPath, check_output, whole_file
 from onnxattr.graph.values import dims_of
 from onnxattr.inputs.array_files import read_arrays
-from onnxattr.inputs.paths import WRITTEN, files_in, kind_of
+from onnxattr.inputs.paths import WRITTEN, files_in, kind_of, output_names
 from onnxattr.inputs.samples import Samples, read_samples
 from onnxattr.loading.class_names import label_of
 from onnxattr.loading.preprocessing import read_preprocessing
@@ -224,12 +224,7 @@ def _check_wanted(options: argparse.Namespace, files: Sequence[Path]) -> list[Pa
         plots.matplotlib_module()
     if options.output is not None or options.picture is not None:
         return []
-    names = [path.with_suffix(WRITTEN) for path in files]
-    # a.jpg and a.png get pictures of their own.
-    return [
-        path.with_name(path.name + WRITTEN) if names.count(name) > 1 else name
-        for path, name in zip(files, names, strict=True)
-    ]
+    return output_names(files, [WRITTEN] * len(files))
 
 
 def _check_outputs(options: argparse.Namespace, beside: Iterable[AnyPath], reads: Iterable[AnyPath]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -51,6 +52,24 @@ def files_in(paths: AnyPath | Iterable[AnyPath]) -> list[Path]:
     return found
 
 
+def is_input(name: str) -> bool:
+    """Whether a file in a folder is one of its inputs: not hidden, and not what ``onnxattr explain`` has written."""
+    return not name.startswith(".") and not name.lower().endswith(WRITTEN)
+
+
+def output_names(files: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
+    """What is written for each file: its name with that suffix in place of its own.
+
+    Where two files would get one name, as a.jpg and a.png do, the suffix follows the whole name.
+    """
+    names = [path.with_suffix(suffix) for path, suffix in zip(files, suffixes, strict=True)]
+    counts = Counter(names)
+    return [
+        name if counts[name] == 1 else path.with_name(path.name + suffix)
+        for path, suffix, name in zip(files, suffixes, names, strict=True)
+    ]
+
+
 def _file(path: Path) -> Path:
     kind = kind_of(path)
     if kind in ("photo", "sound", None) and not path.is_file():
@@ -68,9 +87,7 @@ def _of_folder(folder: Path) -> list[Path]:
     except OSError as error:
         raise ShapeError(f"{folder} cannot be read: {error.strerror}.") from error
     shown = [entry for entry in entries if not entry.name.startswith(".")]
-    found = [
-        e for e in shown if e.is_file() and kind_of(e) is not None and not e.name.lower().endswith(WRITTEN)
-    ]
+    found = [e for e in shown if e.is_file() and kind_of(e) is not None and is_input(e.name)]
     if found:
         return found
     inside = [entry.name for entry in shown if entry.is_dir()]
