@@ -77,7 +77,6 @@ def numbers(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray:
             raise ShapeError(f"Column {name!r}: row {_first_null(array)} is null; expected an array.")
         if hasattr(array.type, "list_size"):
             size = array.type.list_size
-            array = array.flatten()
         else:
             lengths = np.diff(array.offsets.to_numpy())
             size = int(lengths[0]) if len(lengths) else 0
@@ -85,7 +84,7 @@ def numbers(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray:
                 raise ShapeError(
                     f"Column {name!r}: the arrays have different lengths, {size} and {int(lengths[odd[0]])}."
                 )
-            array = array.flatten()
+        array = array.flatten()
         shape.append(size)
     types = pyarrow_module().types
     kind = array.type
@@ -101,7 +100,7 @@ def files(column: pa.ChunkedArray | pa.Array, name: str) -> list[Any]:
         ShapeError: If a row is null.
     """
     array = whole(column)
-    if hasattr(array.type, "names") or pyarrow_module().types.is_struct(array.type):
+    if pyarrow_module().types.is_struct(array.type):
         array = array.field("bytes")
     if array.null_count:
         raise ShapeError(f"Column {name!r}: row {_first_null(array)} is null; expected the bytes of a file.")

@@ -73,7 +73,7 @@ def explain_folder(
         target_column: The column of Parquet files that holds labels.
         keep: Which other columns of Parquet files are written too; see ``Mapper``.
         chunk: Rows that are explained in one run.
-        seed: Seed of the noise.
+        seed: Seed of the noise of an explainer's file; a method has its own.
         engine: "plain": this process; "ray": Ray actors, which are started again when they die.
         address: Address of a Ray cluster, whose machines see the same paths; None for this machine.
         overwrite: Whether files that are there are written anew.

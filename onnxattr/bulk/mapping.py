@@ -169,21 +169,21 @@ class Mapper:
 
     def _stream(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
+            schema = self.schema(batch.schema)
+            feeding = feeding_of(batch.schema, self.method.prepared, self._column)
             for start in range(0, batch.num_rows, self._chunk):
-                yield self._explained(batch.slice(start, self._chunk))
+                yield self._explained(batch.slice(start, self._chunk), feeding, schema)
 
-    def _explained(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def _explained(self, batch: pa.RecordBatch, feeding: Feeding, schema: pa.Schema) -> pa.RecordBatch:
         pa = pyarrow_module()
-        schema = self.schema(batch.schema)
-        feeding = feeding_of(batch.schema, self.method.prepared, self._column)
         table, columns, start = pa.Table.from_batches([batch]), [], 0
         for rows, inputs in batches_of(table, feeding, self.method.prepared):
             found = self.method.explain(inputs, self._targets_of(table, start, rows), full=True)
             columns.append(self._columns(found))
             start += rows
         made = [pa.concat_arrays(parts) for parts in zip(*columns, strict=True)]
-        return pa.RecordBatch.from_arrays([*(batch.column(n) for n in self._kept(batch.schema, feeding)), *made],
-                                          schema=schema)  # fmt: skip
+        kept = [batch.column(name) for name in self._kept(batch.schema, feeding)]
+        return pa.RecordBatch.from_arrays([*kept, *made], schema=schema)
 
     def _targets_of(self, table: pa.Table, start: int, rows: int) -> Any:
         if self._target_column is None:
@@ -216,9 +216,5 @@ class Mapper:
         return columns
 
 
-def mapper(explainer: Any, column: str | Mapping[str, str] | None = None, **options: Any) -> Mapper:
-    """A function from Arrow batches to Arrow batches, for ``mapInArrow``, ``map_batches`` and plain loops.
-
-    Arguments, columns that come out and errors are those of ``Mapper``.
-    """
-    return Mapper(explainer, column, **options)
+#: By this name it is the function that ``mapInArrow``, ``map_batches`` and plain loops take.
+mapper = Mapper
