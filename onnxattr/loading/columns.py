@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
-from onnxattr.errors import ModelError
+from onnxattr.loading.entries import read_entry
 
 KEY = "onnxattr.columns"
 
@@ -21,19 +22,14 @@ def read_columns(metadata: Mapping[str, str]) -> dict[str, str]:
     Raises:
         ModelError: If the entry is damaged.
     """
-    text = metadata.get(KEY)
-    if not text:
-        return {}
-    try:
-        found = json.loads(text)
-        if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-            raise ValueError("names that are no text")
-        if len(set(found.values())) < len(found):
-            raise ValueError("a value twice")
-    except (ValueError, RecursionError) as error:
-        raise ModelError(
-            f"The metadata entry {KEY!r} is damaged ({error}); convert the model again."
-        ) from error
+    return read_entry(metadata, KEY, _read, {})
+
+
+def _read(found: Any) -> dict[str, str]:
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise ValueError("names that are no text")
+    if len(set(found.values())) < len(found):
+        raise ValueError("a value twice")
     return found
 
 

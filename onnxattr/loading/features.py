@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from onnxattr.errors import ModelError
+from onnxattr.loading.entries import read_entry
 
 KEY = "onnxattr.features"
 
@@ -16,22 +17,16 @@ def read_features(metadata: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     Raises:
         ModelError: If the entry is damaged.
     """
-    text = metadata.get(KEY)
-    if not text:
-        return {}
-    try:
-        found = {str(name): tuple(columns) for name, columns in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise _damaged(repr(error)) from error
+    return read_entry(metadata, KEY, _read, {})
+
+
+def _read(entry: Any) -> dict[str, tuple[str, ...]]:
+    found = {str(name): tuple(columns) for name, columns in entry.items()}
     if not all(isinstance(name, str) for columns in found.values() for name in columns):
-        raise _damaged("names that are no text")
+        raise ValueError("names that are no text")
     return found
 
 
 def features_text(names: Mapping[str, Sequence[str]]) -> str:
     """The metadata entry for the names of the columns of inputs."""
     return json.dumps({name: list(columns) for name, columns in names.items()})
-
-
-def _damaged(why: str) -> ModelError:
-    return ModelError(f"The metadata entry {KEY!r} is damaged ({why}); convert the model again.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from onnxattr.errors import ModelError
+from onnxattr.loading.entries import read_entry
 
 _T = TypeVar("_T")
 
@@ -99,15 +99,7 @@ def read_layers(metadata: Mapping[str, str]) -> list[Layer]:
     Raises:
         ModelError: If the table is damaged.
     """
-    text = metadata.get(METADATA_KEY)
-    if not text:
-        return []
-    try:
-        return [_layer(entry) for entry in json.loads(text)["layers"]]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelError(
-            f"The metadata entry {METADATA_KEY!r} is damaged ({error!r}); convert the model again."
-        ) from error
+    return read_entry(metadata, METADATA_KEY, lambda found: [_layer(entry) for entry in found["layers"]], [])
 
 
 def _layer(entry: Mapping[str, Any]) -> Layer:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
-from onnxattr.errors import ModelError
+from onnxattr.loading.entries import read_entry
 
 KEY = "onnxattr.meaning"
 INPUT_KINDS = ("image", "table", "tokens", "series", "audio")
@@ -74,18 +74,14 @@ def read_meaning(metadata: Mapping[str, str]) -> Meaning:
     Raises:
         ModelError: If the entry is damaged.
     """
-    text = metadata.get(KEY)
-    if not text:
-        return Meaning()
-    try:
-        found = json.loads(text)
-        inputs = {str(n): _read(InputMeaning, m) for n, m in found.get("inputs", {}).items()}
-        outputs = {str(n): _read(OutputMeaning, m) for n, m in found.get("outputs", {}).items()}
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelError(
-            f"The metadata entry {KEY!r} is damaged ({error}); convert the model again."
-        ) from error
-    return Meaning(inputs, outputs)
+    return read_entry(metadata, KEY, _read_all, Meaning())
+
+
+def _read_all(found: Any) -> Meaning:
+    return Meaning(
+        {str(n): _read(InputMeaning, m) for n, m in found.get("inputs", {}).items()},
+        {str(n): _read(OutputMeaning, m) for n, m in found.get("outputs", {}).items()},
+    )
 
 
 def note_output(metadata: MutableMapping[str, str], name: str, kind: str) -> None:
