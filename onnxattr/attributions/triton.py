@@ -14,6 +14,7 @@ from onnxattr.compile.explainer_file import describe
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.files import check_output, whole_file
+from onnxattr.loading.reading.source import metadata_of
 from onnxattr.loading.rows.independence import MIXED
 from onnxattr.loading.weights import check_place, write_model
 from onnxattr.running.trial import trial_of
@@ -112,7 +113,7 @@ def config(proto: onnx.ModelProto) -> str:
             )
     # A baseline may have one row for all rows of x: the rows of two requests cannot be joined then.
     firsts = [value.type.tensor_type.shape.dim[0] for value in values]
-    about = describe({entry.key: entry.value for entry in proto.metadata_props}) or {}
+    about = describe(metadata_of(proto)) or {}
     apart = about.get("rows") != MIXED
     batched = apart and all(_is_free(dim) and dim.dim_param != "baselines" for dim in firsts)
     lines = ['backend: "onnxruntime"', f"max_batch_size: {MAX_BATCH_SIZE if batched else 0}"]

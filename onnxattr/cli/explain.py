@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from onnxattr.cli.console import written
 from onnxattr.cli.examples import command
 from onnxattr.cli.guesses import lines
 from onnxattr.cli.method_options import PARAMETERS, add_method, is_integer, method_of
-from onnxattr.errors import ParameterError, ShapeError, TargetError, one_door
+from onnxattr.compile.explainer_file import describe
+from onnxattr.errors import ParameterError, ShapeError, TargetError
 from onnxattr.files import AnyPath, check_output, whole_file
 from onnxattr.graph.values import dims_of
 from onnxattr.inputs.array_files import read_arrays
@@ -26,7 +27,7 @@ from onnxattr.inputs.paths import WRITTEN, files_in, kind_of, output_names
 from onnxattr.inputs.samples import Samples, read_samples
 from onnxattr.loading.class_names import label_of
 from onnxattr.loading.preprocessing import read_preprocessing
-from onnxattr.loading.reading.source import is_keras, read_proto
+from onnxattr.loading.reading.source import read_metadata
 from onnxattr.results import Explanation
 from onnxattr.results.sheets import sheet
 from onnxattr.results.writing import PICTURES, suffix_of, write
@@ -99,18 +100,10 @@ def _path_of_explainer(options: argparse.Namespace) -> str | None:
     return str(options.model)
 
 
-def _expects_preprocessing(model: str) -> bool:
-    """Whether a model's file says what happens to photos before it, and its nodes do not do it."""
-    if is_keras(Path(model)):
-        return False
-    with one_door(f"{model} cannot be read"):
-        spec = read_preprocessing({entry.key: entry.value for entry in read_proto(model).metadata_props})
-    return spec is not None and not spec.in_graph
-
-
-def _method(options: argparse.Namespace, kind: str | None) -> Attribution:
+def _method(options: argparse.Namespace, kind: str | None, metadata: Mapping[str, str]) -> Attribution:
     """The method on a model; for photos with the preprocessing in front that the model's file says it expects."""
-    if kind == "photo" and options.preprocess is None and _expects_preprocessing(options.model):
+    spec = read_preprocessing(metadata) if kind == "photo" and options.preprocess is None else None
+    if spec is not None and not spec.in_graph:
         options.preprocess = "model"
     return method_of(options)
 
@@ -122,7 +115,9 @@ def _explain(options: argparse.Namespace) -> str:
     photos = kind_of(files[0]) in ("photo", "sound")
     beside = _check_wanted(options, files)
     _check_outputs(options, beside, [options.model, *files, options.targets or ""])
-    method: Any = _explainer(options) if is_explainer(options.model) else _method(options, kind_of(files[0]))
+    metadata = read_metadata(options.model)
+    explainer = describe(metadata) is not None
+    method: Any = _explainer(options) if explainer else _method(options, kind_of(files[0]), metadata)
     _check_outputs(options, beside, method.files)
     _check_form(options, method)
     batches = list(read_samples(files, method.prepared))

@@ -16,7 +16,7 @@ from onnxattr.errors import ModelError, ParameterError, one_door
 from onnxattr.loading.layers import read_layers
 from onnxattr.loading.load import FILES, FOLDER
 from onnxattr.loading.prepared import Prepared
-from onnxattr.loading.reading.source import is_keras, read_model, read_proto
+from onnxattr.loading.reading.source import metadata_of, read_metadata, read_model
 from onnxattr.loading.rows.independence import PROVEN, Rows
 from onnxattr.results import Explanation
 from onnxattr.results.spelled import call, said
@@ -73,7 +73,7 @@ class Explainer(AboutModel):
         with one_door(f"{path} cannot be loaded"):
             located = read_model(path)
             proto = located.proto
-            metadata = describe({entry.key: entry.value for entry in proto.metadata_props})
+            metadata = describe(metadata_of(proto))
             if metadata is None:
                 raise ModelError(f"{path} is not an explainer; write one with the export() of a method.")
             self.metadata, self.seed, self.baseline = metadata, seed, baseline
@@ -293,10 +293,7 @@ def is_explainer(path: str | os.PathLike[str]) -> bool:
     Raises:
         ModelError: If the file is missing, damaged or not ONNX.
     """
-    if is_keras(Path(path)):
-        return False
-    with one_door(f"{path} cannot be read"):
-        return describe({entry.key: entry.value for entry in read_proto(path).metadata_props}) is not None
+    return describe(read_metadata(path)) is not None
 
 
 def load(

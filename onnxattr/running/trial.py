@@ -16,6 +16,7 @@ from onnxattr.compile.explainer_file import describe
 from onnxattr.errors import ModelError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
+from onnxattr.loading.reading.source import metadata_of
 from onnxattr.loading.rows.independence import MIXED
 from onnxattr.session import Session
 
@@ -54,7 +55,7 @@ def trial_of(
         )
         return lambda path: None
     feeds, prediction, model = own
-    about = describe({entry.key: entry.value for entry in proto.metadata_props}) or {}
+    about = describe(metadata_of(proto)) or {}
     extra = _extra_feeds(proto, about, feeds, prediction)
     outputs = list(proto.graph.output)
 

@@ -13,7 +13,7 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError, EncodeError
 
-from onnxattr.errors import ModelError
+from onnxattr.errors import ModelError, one_door
 from onnxattr.loading.reading.external_data import Located, locate
 from onnxattr.loading.reading.wellformed import check_wellformed
 
@@ -35,6 +35,23 @@ def read_model(source: ModelSource) -> Located:
     path = Path(source)
     located = locate(proto, None if is_keras(path) else path)
     return replace(located, files=(path, *located.files) if path.is_file() else located.files)
+
+
+def metadata_of(proto: onnx.ModelProto) -> dict[str, str]:
+    """The metadata of a model, by their keys."""
+    return {entry.key: entry.value for entry in proto.metadata_props}
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The metadata of an ONNX file; none for a Keras model, which is not converted for them.
+
+    Raises:
+        ModelError: If the file is missing, damaged or not ONNX.
+    """
+    if is_keras(Path(path)):
+        return {}
+    with one_door(f"{path} cannot be read"):
+        return metadata_of(read_proto(path))
 
 
 def read_proto(source: ModelSource) -> onnx.ModelProto:
