@@ -1,4 +1,5 @@
-// node page.mjs SITE SHOTS EXPLAINER: EXPLAINER takes photos; uses the demo page in Chromium as people do; throws where it does not do what it should.
+// node page.mjs SITE SHOTS EXPLAINER: uses the demo page in Chromium as people do; throws where it does not do what it
+// should. EXPLAINER is a file that takes photos.
 
 import assert from "node:assert/strict";
 import { mkdir, readFile } from "node:fs/promises";
