@@ -160,6 +160,17 @@ def test_photos_become_pictures(tmp_path):
         assert Image.open(path).size[0] > 100
 
 
+def test_only_parquet_files_need_pyarrow(explainer, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in/rows.npy", ROWS[:5])
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    report = explain_folder(explainer, tmp_path / "in", tmp_path / "out")
+    assert [path.name for path in report.written] == ["rows.npy"]
+    pq.write_table(pa.table({"x": ROWS[:5].tolist()}), tmp_path / "in/rows.parquet")
+    with pytest.raises(OnnxAttrError, match="pip install pyarrow"):
+        explain_folder(explainer, tmp_path / "in", tmp_path / "other")
+
+
 REFUSED = {
     "the folder of the inputs": ({}, "in", "is an input of the job; give another output folder"),
     "an unknown engine": ({"engine": "dask"}, "out", "expected one of 'plain', 'ray'"),

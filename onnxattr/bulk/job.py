@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from onnxattr.bulk.mapping import CHUNK
+from onnxattr.bulk.mapping import CHUNK, check_chunk
 from onnxattr.bulk.signature import check_signature
 from onnxattr.bulk.work import Task, Worker, tasks_of
 from onnxattr.errors import ParameterError
@@ -91,6 +91,7 @@ def explain_folder(
         RuntimeMissingError: If Ray, or what reads the files, is not installed.
     """
     _check(explainer, form, engine, address)
+    check_chunk(chunk)
     tasks = tasks_of(inputs, out, form)
     options = {"targets": targets, "keep": keep, "seed": seed, "chunk": chunk, "check_finite": check_finite}
     worker = Worker(explainer, column, target_column, options)

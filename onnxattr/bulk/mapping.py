@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 CHUNK = 64
 
 
+def check_chunk(chunk: Any) -> None:
+    """Checks how many rows a run takes.
+
+    Raises:
+        ParameterError: If it is no number of at least 1.
+    """
+    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
+        raise ParameterError(f"chunk={chunk!r}: expected a number of rows of at least 1.")
+
+
 class Mapper:
     """Explains the rows of Arrow tables, record batches, or iterators of record batches.
 
@@ -67,8 +77,7 @@ class Mapper:
         pyarrow_module()
         if targets is not None and target_column is not None:
             raise ParameterError("Give targets or target_column, not both.")
-        if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
-            raise ParameterError(f"chunk={chunk!r}: expected a number of rows of at least 1.")
+        check_chunk(chunk)
         if isinstance(keep, str) and keep not in ("others", "all"):
             raise ParameterError(f"keep={keep!r}: expected 'others', 'all' or a list of columns.")
         self._source, self._column, self._targets = explainer, column, targets

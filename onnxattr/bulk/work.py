@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from onnxattr.files import AnyPath, check_output, whole_file
 from onnxattr.inputs.paths import WRITTEN, is_input, kind_of, output_names
 from onnxattr.inputs.samples import read_samples
 from onnxattr.results.writing import PICTURES, write
+from onnxattr.running.explainer import load
 
 PARQUET = (".parquet", ".pq")
 
@@ -121,24 +123,22 @@ class Worker:
         """Takes what ``Mapper`` takes; PyArrow is asked for where there are Parquet files alone."""
         self._explainer, self._column, self._target_column = explainer, column, target_column
         self._options = dict(options)
-        self._mapper: Mapper | None = None
 
-    @property
+    @functools.cached_property
     def method(self) -> Any:
         """The explainer or method."""
-        return self.mapper.method
+        if not isinstance(self._explainer, (str, os.PathLike)):
+            return self._explainer
+        options = {name: self._options[name] for name in ("seed", "check_finite")}
+        return load(self._explainer, **options)
 
-    @property
+    @functools.cached_property
     def mapper(self) -> Mapper:
-        """The mapper of Parquet files, which holds the method for the others too."""
-        if self._mapper is None:
-            self._mapper = Mapper(
-                self._explainer, self._column, target_column=self._target_column, **self._options
-            )
-        return self._mapper
+        """The mapper of Parquet files."""
+        return Mapper(self.method, self._column, target_column=self._target_column, **self._options)
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_mapper": None}
+        return {name: value for name, value in vars(self).items() if name not in ("method", "mapper")}
 
     def check(self, tasks: Sequence[Task]) -> None:
         """Loads the model, and checks that what reads and writes the files is there.
@@ -146,10 +146,11 @@ class Worker:
         Raises:
             RuntimeMissingError: If a package is missing.
             ModelError: If the model is missing or damaged.
-            ParameterError: If the target column is given without Parquet files.
+            ParameterError: If a column is named without Parquet files, or options of the mapper are wrong.
+            ShapeError: If there are Parquet files, and rows of the model are not independent.
         """
         if any(is_parquet(task.source) for task in tasks):
-            pyarrow_module()
+            self.mapper.method  # noqa: B018 - it is refused here if rows of a table are no samples
         elif self._target_column is not None or self._column is not None:
             raise ParameterError("Columns are named for Parquet files, and there is none among the inputs.")
         if any(task.target.suffix in PICTURES for task in tasks):
