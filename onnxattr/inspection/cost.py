@@ -55,19 +55,21 @@ def estimate(model: ir.Model, on_path: Sequence[ir.Node], images: Sequence[str])
         forward += work
         backward += work * factors if node in back else 0
         kept += sum(_bytes(value, shapes) for value in node.outputs if node in back)
-    weights = sum(
-        v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None
-    )
     if not forward:
         return None
     return {
         "gradient_in_predictions": round(1 + _BACK * backward / forward, 1),
         "multiplications": int(forward),
         "memory_bytes": int(kept),
-        "weights_bytes": int(weights),
+        "weights_bytes": _weights_bytes(model),
         "how": "estimated",
         "sizes": sizes,
     }
+
+
+def _weights_bytes(model: ir.Model) -> int:
+    held = (value.const_value for value in model.graph.initializers.values())
+    return sum(int(tensor.nbytes) for tensor in held if tensor is not None)
 
 
 def _shapes(
@@ -99,10 +101,7 @@ def _inferred(
     model: ir.Model, images: Sequence[str], sizes: dict[str, int]
 ) -> dict[str, tuple[Any, ...]] | None:
     """Shapes as onnx infers them for one sample of sizes of our choice."""
-    weights = sum(
-        v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None
-    )
-    if weights > _MOST_BYTES:
+    if _weights_bytes(model) > _MOST_BYTES:
         return None
     proto = without_declared_shapes(ir.serde.serialize_model(model))
     for value in proto.graph.input:
