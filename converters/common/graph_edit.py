@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from onnx import GraphProto, NodeProto
 
-from onnxattr.graph.subgraphs import bodies_of
+from onnxattr.graph.subgraphs import bodies_of, read_by
 
 # Nodes that move elements without computing: where only these lie between two values, both hold the same numbers.
 LAYOUT_OPERATORS = frozenset({"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})
@@ -29,7 +29,7 @@ class GraphView:
             found.add(name)
             node = self.producer.get(name)
             if node is not None:
-                pending.extend(outer_inputs(node))
+                pending.extend(read_by(node))
         return found
 
     def nodes_between(self, start: str, end: str) -> list[NodeProto] | None:
@@ -46,21 +46,8 @@ class GraphView:
                     return None
                 continue
             needed.add(name)
-            pending.extend(outer_inputs(node))
+            pending.extend(read_by(node))
         return [node for node in self.graph.node if needed & set(node.output)]
-
-
-def outer_inputs(node: NodeProto) -> list[str]:
-    """Values that a node or the graphs inside it read."""
-    names = list(node.input)
-    for graph in bodies_of(node):
-        inner = {output for inner_node in graph.node for output in inner_node.output}
-        inner.update(value.name for value in graph.input)
-        inner.update(tensor.name for tensor in graph.initializer)
-        reads = [name for inner_node in graph.node for name in outer_inputs(inner_node)]
-        reads += [value.name for value in graph.output]
-        names += [name for name in reads if name not in inner]
-    return names
 
 
 def remove_dead_nodes(graph: GraphProto, kept: Iterable[str]) -> None:
@@ -76,7 +63,7 @@ def take_out_dead_nodes(graph: GraphProto) -> GraphProto:
     needed = GraphView(graph).ancestors(value.name for value in graph.output)
     taken = GraphProto()
     taken.node.extend(node for node in graph.node if not needed & set(node.output))
-    read = {name for node in taken.node for name in outer_inputs(node)}
+    read = {name for node in taken.node for name in read_by(node)}
     taken.initializer.extend(tensor for tensor in graph.initializer if tensor.name in read)
     remove_dead_nodes(graph, [])
     removed = {name for node in taken.node for name in node.output}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import onnx
 
 from onnxattr.graph.subgraphs import Names, bodies_of, graphs_in, is_standard
@@ -53,10 +55,7 @@ def _own(graph: onnx.GraphProto, around: dict[str, onnx.TensorProto], names: Nam
 
 def _is_small_float(tensor: onnx.TensorProto) -> bool:
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
-    count = 1
-    for size in tensor.dims:
-        count *= size
-    return tensor.data_type in floats and count <= _SMALL
+    return tensor.data_type in floats and math.prod(tensor.dims) <= _SMALL
 
 
 def _names(graph: onnx.GraphProto) -> list[str]:

@@ -35,6 +35,19 @@ def nodes_in(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
             yield from nodes_in(body)
 
 
+def captured_by(body: onnx.GraphProto) -> list[str]:
+    """The names of values that a body, and the bodies inside it, read of the graphs around."""
+    own = {value.name for value in [*body.input, *body.initializer]}
+    own.update(name for node in body.node for name in node.output)
+    read = [name for node in body.node for name in read_by(node)]
+    return [name for name in [*read, *(value.name for value in body.output)] if name and name not in own]
+
+
+def read_by(node: onnx.NodeProto) -> list[str]:
+    """The names of values that a node and the graphs inside it read, "" where an input is left out."""
+    return [*node.input, *(name for body in bodies_of(node) for name in captured_by(body))]
+
+
 def values_in(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     """The values of a graph that have a type, subgraphs apart, as a file holds them."""
     return [*graph.input, *graph.output, *graph.value_info]

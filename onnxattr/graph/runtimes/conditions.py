@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx
 
-from onnxattr.graph.subgraphs import bodies_of
+from onnxattr.graph.subgraphs import bodies_of, captured_by
 
 _ZEROS = "any but zeros"
 _MOVE = ("Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
@@ -54,17 +54,6 @@ def holds(when: Mapping[str, Any], node: onnx.NodeProto, scope: Scope) -> bool:
     return all(_holds(name, wanted, node, scope) for name, wanted in when.items())
 
 
-def captured_by(body: onnx.GraphProto) -> set[str]:
-    """The names of values that a body, and the bodies inside it, read of the graphs around."""
-    own = {value.name for value in [*body.input, *body.initializer]}
-    own |= {name for node in body.node for name in node.output}
-    read = {name for node in body.node for name in node.input if name}
-    for node in body.node:
-        for inner in bodies_of(node):
-            read |= captured_by(inner)
-    return (read | {value.name for value in body.output}) - own
-
-
 def _maker(name: str, scope: Scope) -> str:
     """The operator behind a value, but for those that move values or take the largest."""
     maker = scope.makers.get(name)
@@ -86,7 +75,7 @@ def _holds(name: str, wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
         return any(given(p) and None in scope.shapes.get(given(p), [None]) for p in wanted)
     if name == "captures_computed":
         around = scope.own | scope.initializers
-        return any(not captured_by(body) <= around for body in bodies_of(node)) is wanted
+        return any(not around.issuperset(captured_by(body)) for body in bodies_of(node)) is wanted
     if name == "behind":
         return _maker(given(0), scope) in wanted
     if name == "types":
