@@ -58,7 +58,8 @@ REFUSED = {
         lambda: metrics.ModelRandomizationMetric(LINEAR, X, ONES)(lambda x, y: x),
     ),
     "unknown": (
-        ParameterError, r"Deletion has no parameters \['step'\]; it takes", lambda: metrics.Deletion(LINEAR, X, step=3),
+        ParameterError, r"Deletion has no parameters \['step'\]. Here, for step take steps=. Beside the model it takes",
+        lambda: metrics.Deletion(LINEAR, X, step=3),
     ),
     "rows not apart": (ModelError, "mixes rows", lambda: metrics.Deletion(MIXED, X, [0] * 4)),
     "layer": (

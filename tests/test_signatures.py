@@ -5,7 +5,9 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from support.linear_score import LINEAR, ONES, X
 from support.small_models import mlp
 
 import onnxattr
@@ -20,12 +22,19 @@ SHARED = (
     "rewrites=None, preprocess=None, attributions_at=None, labels=None"
 )
 LAYER = "conv_layer=None, upsampling='bicubic'"
+SEEDLESS = SHARED.replace("seed=0, ", "")
 INPUTS = "model, inputs, targets=None, batch_size=64"
-SCORE = "operator=None, activation=None"
 
 
 def method(own="", keywords="", reducer="'mean'", size=32):
     parts = [MODEL.format(size=size), reducer and f"reducer={reducer}", own, "*", keywords, SHARED]
+    return f"({', '.join(filter(None, parts))})"
+
+
+def metric(own="", keywords=""):
+    """Xplique has the score's parameters behind those of the metric."""
+    shared = [keywords, "output_layer=None", SHARED]
+    parts = [INPUTS, own, "operator=None, activation=None", "*", *shared]
     return f"({', '.join(filter(None, parts))})"
 
 
@@ -51,27 +60,26 @@ SIGNATURES = {
     "NoiseTunnel": (
         "(method, nb_samples=50, noise=0.2, kind='mean', *, noise_kind='absolute', seed=None, progress=None)"
     ),
-    "AverageDropMetric": f"({INPUTS}, {SCORE}, **options)",
-    "AverageGainMetric": f"({INPUTS}, {SCORE}, **options)",
-    "AverageIncreaseMetric": f"({INPUTS}, {SCORE}, **options)",
-    "AverageStability": f"({INPUTS}, radius=0.1, distance='l2', nb_samples=20, **options)",
-    "MaxSensitivity": f"({INPUTS}, radius=0.02, nb_samples=10, norm=2, perturbation=None, **options)",
-    "Deletion": f"({INPUTS}, baseline_mode=0.0, steps=10, max_percentage_perturbed=1.0, {SCORE}, **options)",
-    "Insertion": f"({INPUTS}, baseline_mode=0.0, steps=10, max_percentage_perturbed=1.0, {SCORE}, **options)",
-    "MuFidelity": (
-        f"({INPUTS}, grid_size=9, subset_percent=0.2, baseline_mode=0.0, nb_samples=200, {SCORE}, *, masks=None, "
-        "**options)"
-    ),
-    "Infidelity": (
-        f"({INPUTS}, perturbation='subset', noise=0.1, grid_size=9, subset_percent=0.2, baseline_mode=0.0, "
-        f"nb_samples=100, normalize=False, {SCORE}, *, masks=None, **options)"
+    "AverageDropMetric": metric(),
+    "AverageGainMetric": metric(),
+    "AverageIncreaseMetric": metric(),
+    "AverageStability": metric("radius=0.1, distance='l2', nb_samples=20"),
+    "MaxSensitivity": metric("radius=0.02, nb_samples=10, norm=2, perturbation=None"),
+    "Deletion": metric("baseline_mode=0.0, steps=10, max_percentage_perturbed=1.0"),
+    "Insertion": metric("baseline_mode=0.0, steps=10, max_percentage_perturbed=1.0"),
+    "MuFidelity": metric("grid_size=9, subset_percent=0.2, baseline_mode=0.0, nb_samples=200", "masks=None"),
+    "Infidelity": metric(
+        "perturbation='subset', noise=0.1, grid_size=9, subset_percent=0.2, baseline_mode=0.0, nb_samples=100, "
+        "normalize=False",
+        "masks=None",
     ),
     "ModelRandomizationMetric": (
         "(model, inputs, targets=None, randomization_strategy=None, batch_size=64, activation=None, seed=42, "
-        "similarity='spearman', **options)"
+        f"similarity='spearman', *, operator=None, output_layer=None, {SEEDLESS})"
     ),
     "RandomLogitMetric": (
-        f"({INPUTS}, activation=None, seed=42, similarity='ssim', *, classes=None, **options)"
+        f"({INPUTS}, activation=None, seed=42, similarity='ssim', *, classes=None, operator=None, output_layer=None, "
+        f"{SEEDLESS})"
     ),
     "ModelRandomizationStrategy": "()",
     "ProgressiveLayerRandomization": "(stop_layer, reverse=True, draw='shuffle')",
@@ -142,15 +150,18 @@ def test_wrong_names_are_told_what_they_may_have_meant(name, arguments, said):
     assert str(refused.value) == f"{said} Beside the model it takes {parameters}."
 
 
-@pytest.mark.parametrize("name", attributions.METHODS)
+MEASURED = [name for name, signature in SIGNATURES.items() if signature.startswith("(model, inputs")]
+
+
+@pytest.mark.parametrize("name", [*attributions.METHODS, *MEASURED, "Sparseness", "Complexity"])
 def test_docstrings_show_every_parameter(name):
-    kind = getattr(attributions, name)
+    kind = getattr(attributions, name, None) or getattr(metrics, name)
     documented = re.findall(
         r"^    (\w+): ", kind.__doc__.partition("Args:\n")[2].partition("Raises:\n")[0], re.MULTILINE
     )
     assert documented == list(inspect.signature(kind).parameters)
     assert not re.search(r"see ``Attribution``", kind.__doc__, re.IGNORECASE)
-    assert kind.__doc__.count("ParameterError: ") == 1
+    assert kind.__doc__.count("ParameterError: ") == (name not in ("Sparseness", "Complexity"))
 
 
 def test_parameters_of_a_subclass_are_its_annotations():
@@ -182,6 +193,36 @@ def test_methods_are_equal_to_themselves_alone():
     assert len({first, second}) == 2
 
 
+def test_parameters_of_metrics_are_taken_by_position_as_by_name():
+    """Xplique's order, in which the score's parameters stand last."""
+    given = ("regression", "sigmoid")
+    by_place = metrics.Deletion(LINEAR, X, ONES, 64, 0.5, 4, 0.75, *given)
+    by_name = metrics.Deletion(
+        LINEAR,
+        X,
+        ONES,
+        activation=given[1],
+        operator=given[0],
+        max_percentage_perturbed=0.75,
+        steps=4,
+        baseline_mode=0.5,
+    )
+    assert (by_place.operator, by_place.activation) == (by_name.operator, by_name.activation) == given
+    np.testing.assert_array_equal(by_place.of_samples(X), by_name.of_samples(X))
+    strategy = metrics.ProgressiveLayerRandomization(1.0)
+    drawn = metrics.ModelRandomizationMetric(LINEAR, X, ONES, strategy, 3, None, 7, "spearman")
+    assert (drawn.randomization_strategy, drawn.batch_size, drawn.draw_seed) == (strategy, 3, 7)
+    with pytest.raises(TypeError, match="activation"):
+        metrics.Deletion(LINEAR, X, ONES, 64, 0.5, 4, 0.75, *given, activation=None)
+    with pytest.raises(TypeError, match="positional arguments"):
+        metrics.Deletion(LINEAR, X, ONES, 64, 0.5, 4, 0.75, *given, "more")
+
+
+@pytest.mark.parametrize(("given", "seed"), [({}, 5), ({"seed": 0}, 0), ({"seed": 3}, 3)])
+def test_a_metric_of_a_method_has_its_seed_or_one_that_is_given(given, seed):
+    assert metrics.MuFidelity(attributions.SmoothGrad(LINEAR, seed=5), X, ONES, **given).seed == seed
+
+
 CHECKED = """
 from onnxattr import GradCAM, IntegratedGradients, Saliency
 IntegratedGradients("m.onnx", "layer", 32, None, "mean", 100, 0.0, quadrature="trapezoid", wrt="x").explain([1.0])
@@ -189,6 +230,10 @@ IntegratedGradients("m.onnx", n_steps=3)
 Saliency("m.onnx", seed="three")
 GradCAM("m.onnx", reducer="mean")
 Saliency()
+from onnxattr.metrics import Deletion, ModelRandomizationMetric
+Deletion("m.onnx", [1.0], None, 64, 0.5, 4, operator="regression", wrt="x", seed=3)
+Deletion("m.onnx", [1.0], step=3)
+ModelRandomizationMetric("m.onnx", [1.0], None, None, similarity=3)
 """
 
 
@@ -202,4 +247,9 @@ def test_type_checkers_see_the_parameters(tmp_path):
         ("5", 'Argument "seed" to "Saliency" has incompatible type "str"; expected "int"'),
         ("6", 'Unexpected keyword argument "reducer" for "GradCAM"'),
         ("7", 'Missing positional argument "model" in call to "Saliency"'),
+        ("10", 'Unexpected keyword argument "step" for "Deletion"; did you mean "steps"?'),
+        (
+            "11",
+            'Argument "similarity" to "ModelRandomizationMetric" has incompatible type "int"; expected "str"',
+        ),
     ]

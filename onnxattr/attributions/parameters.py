@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any, dataclass_transform
+from typing import Any, ClassVar, dataclass_transform
 
 import numpy as np
 
@@ -28,6 +28,12 @@ class Parameters:
     completed with the entries of inherited parameters and errors. Checkers of types and editors see the parameters
     too. A class with a constructor of its own keeps it.
     """
+
+    #: Keyword-only parameters that are also taken by position, behind the others. A dataclass has inherited parameters
+    #: first; so those that stand behind a subclass's own are declared as keywords, which is how type checkers see them.
+    by_position: ClassVar[tuple[str, ...]] = ()
+    #: The names of the parameters that the caller gave.
+    given_names: frozenset[str]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -67,14 +73,13 @@ def shown(given: Any, shared: type) -> dict[str, Any]:
     return found
 
 
-def _checked(cls: type) -> Callable[..., None]:
+def _checked(cls: type[Parameters]) -> Callable[..., None]:
     """The constructor of a dataclass, which refuses names that it does not take and says what they may have meant."""
     generated: Callable[..., None] = vars(cls)["__init__"]
     signature = inspect.signature(generated)
-    order = [name for kind in cls.__mro__ for name in inspect.get_annotations(kind)]
-
-    def place(parameter: inspect.Parameter) -> tuple[int, int]:
-        return parameter.kind, order.index(parameter.name) if parameter.kind == parameter.KEYWORD_ONLY else 0
+    public = signature.replace(parameters=_as_seen(cls, signature))
+    names = list(public.parameters)
+    declared = [p.name for p in signature.parameters.values() if p.kind == p.POSITIONAL_OR_KEYWORD]
 
     @wraps(generated)
     def initialise(self: Any, *given: Any, **named: Any) -> None:
@@ -86,11 +91,28 @@ def _checked(cls: type) -> Callable[..., None]:
                 f"{kind.__name__} has no parameters {unknown}.{parameter_hints(unknown, known)} Beside the model it "
                 f"takes {known}."
             )
-        generated(self, *given, **named)
+        most = len(declared) - 1  # without self
+        behind, too_many = given[most:], given[most + len(cls.by_position) :]
+        self.given_names = frozenset([*names[1 : len(given) + 1], *named])
+        more = dict(zip(cls.by_position, behind, strict=False))
+        generated(self, *given[:most], *too_many, **more, **named)
 
-    parameters = [_without_init_var(p) for p in sorted(signature.parameters.values(), key=place)]
-    setattr(initialise, "__signature__", signature.replace(parameters=parameters))  # noqa: B010
+    setattr(initialise, "__signature__", public)  # noqa: B010
     return initialise
+
+
+def _as_seen(cls: type[Parameters], signature: inspect.Signature) -> list[inspect.Parameter]:
+    """The parameters in the order that callers see: keywords last, those of a class before those it inherits."""
+    order = [name for kind in cls.__mro__ for name in inspect.get_annotations(kind)]
+    by_position, keywords = [], []
+    for parameter in map(_without_init_var, signature.parameters.values()):
+        if parameter.kind != parameter.KEYWORD_ONLY:
+            by_position.append(parameter)
+        elif parameter.name not in cls.by_position:
+            keywords.append(parameter)
+    last = [_without_init_var(signature.parameters[name]) for name in cls.by_position]
+    last = [parameter.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for parameter in last]
+    return [*by_position, *last, *sorted(keywords, key=lambda parameter: order.index(parameter.name))]
 
 
 def _without_init_var(parameter: inspect.Parameter) -> inspect.Parameter:

@@ -15,7 +15,7 @@ _EPSILON = 1e-8
 class MaskedMetric(ModelMetric):
     """A metric of the score on x times a mask: magnitudes, averaged over channels, brought to [0, 1] for each sample.
 
-    Parameters are those of ``ModelMetric``. Meant for scores in [0, 1]: give ``activation`` where the output is logits.
+    Meant for scores in [0, 1]: give ``activation`` where the output is logits.
     """
 
     @property

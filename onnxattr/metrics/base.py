@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
+from dataclasses import InitVar, field
 from typing import Any, ClassVar
 
 import numpy as np
 
-from onnxattr.attributions.options import OPTIONS
-from onnxattr.attributions.parameters import documented
-from onnxattr.errors import ParameterError
+from onnxattr.attributions.options import OPTIONS, Options
+from onnxattr.attributions.parameters import Parameters
 from onnxattr.metrics.maps import aligned
 from onnxattr.metrics.scored import ScoredInputs
 
@@ -54,7 +53,7 @@ class Metric(ABC):
         return 0
 
 
-class ModelMetric(Metric):
+class ModelMetric(Metric, Parameters, Options):
     """A metric that looks at the model's scores on inputs.
 
     Args:
@@ -68,8 +67,8 @@ class ModelMetric(Metric):
         operator: The score, as every method's.
         activation: "sigmoid", "softmax" or None: what is put behind the model's output, for instance to measure drops
             of probability on a model of logits.
-        **options: What every method takes by keyword (``Attribution``): ``output_layer``, ``wrt``, ``providers``,
-            ``channel_axis``, ``progress``, ``seed``, ...
+        output_layer: Where to cut the model, as every method's.
+        seed: Seed of what the metric draws. That of a method given as the model, where no other is given.
 
     Raises:
         ModelError: If the model cannot be read, rows are not computed apart, or several inputs are explained.
@@ -78,29 +77,35 @@ class ModelMetric(Metric):
         TargetError: If the targets do not fit its output.
     """
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        if cls.__doc__:
-            # What every metric takes is said once, above.
-            cls.__doc__ = documented(cls)
+    by_position: ClassVar[tuple[str, ...]] = ("operator", "activation")
 
-    def __init__(
-        self,
-        model: Any,
-        inputs: Any,
-        targets: Any = None,
-        batch_size: int | None = 64,
-        operator: Any = None,
-        activation: str | None = None,
-        **options: Any,
-    ):
-        own = [name for name in inspect.signature(type(self)).parameters if name != "options"]
-        shared = ["output_layer", *OPTIONS]
-        unknown = sorted(set(options) - set(shared))
-        if unknown:
-            raise ParameterError(f"{self.name} has no parameters {unknown}; it takes {own + shared}.")
-        self.scored = ScoredInputs(model, inputs, targets, batch_size, operator, activation, options)
+    model: InitVar[Any]
+    inputs: InitVar[Any]
+    targets: InitVar[Any] = None
+    batch_size: int | None = 64
+    operator: Any = field(default=None, kw_only=True)
+    activation: str | None = field(default=None, kw_only=True)
+    output_layer: str | int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self, model: Any, inputs: Any, targets: Any) -> None:
+        self._check_parameters()
+        # A method that is given as the model keeps its own options but for those that are given here.
+        options = {
+            name: getattr(self, name) for name in ("output_layer", *OPTIONS) if name in self.given_names
+        }
+        self.scored = ScoredInputs(
+            model, inputs, targets, self.batch_size, self.operator, self.activation, options
+        )
         self.seed = self.scored.method.seed
+        self._prepare()
+
+    def _check_parameters(self) -> None:
+        """Checks the metric's own parameters, before the model is read."""
+        return
+
+    def _prepare(self) -> None:
+        """What the metric makes of the inputs once, when they and the model have been read."""
+        return
 
     def _maps(self, explanations: Any) -> np.ndarray:
         """The explanations, checked, of the inputs' rank."""

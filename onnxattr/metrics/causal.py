@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from onnxattr.attributions.advice import caller_of
 from onnxattr.attributions.options import is_integer
 from onnxattr.attributions.parameter_checks import number
 from onnxattr.errors import ParameterError
@@ -24,43 +25,34 @@ class CausalFidelity(ModelMetric):
             inputs (N, ...) that gives one of these.
         steps: Number of intervals between start and end; -1 for one feature at a time.
         max_percentage_perturbed: Share of the features that change, in (0, 1].
-
-    Raises:
-        ParameterError: If a parameter is outside its domain.
     """
 
     #: Whether features go from the input to the baseline, or back.
     removes: ClassVar[bool]
     paper = "Petsiuk et al., 2018, RISE, arXiv 1806.07421"
 
-    def __init__(
-        self,
-        model: Any,
-        inputs: Any,
-        targets: Any = None,
-        batch_size: int | None = 64,
-        baseline_mode: Any = 0.0,
-        steps: int = _STEPS,
-        max_percentage_perturbed: float = 1.0,
-        operator: Any = None,
-        activation: str | None = None,
-        **options: Any,
-    ):
-        if not is_integer(steps) or (steps < 1 and steps != -1):
+    baseline_mode: Any = 0.0
+    steps: int = _STEPS
+    max_percentage_perturbed: float = 1.0
+
+    def _check_parameters(self) -> None:
+        if not is_integer(self.steps) or (self.steps < 1 and self.steps != -1):
             raise ParameterError(
-                f"steps={steps!r}: expected an integer from 1 on, or -1 for one feature at a time."
+                f"steps={self.steps!r}: expected an integer from 1 on, or -1 for one feature at a time."
             )
-        self.steps = int(steps)
-        self.max_percentage_perturbed = number("max_percentage_perturbed", max_percentage_perturbed, 0, 1)
-        super().__init__(model, inputs, targets, batch_size, operator, activation, **options)
-        self._baselines = baselines(baseline_mode, self.scored.x)
+        self.steps = int(self.steps)
+        share = number("max_percentage_perturbed", self.max_percentage_perturbed, 0, 1)
+        self.max_percentage_perturbed = share
+
+    def _prepare(self) -> None:
+        self._baselines = baselines(self.baseline_mode, self.scored.x)
         axis, shape = self.scored.channel_axis, self.scored.x.shape
         self._features = int(np.prod(shape[1:])) // (1 if axis is None else shape[axis])
         most = int(self._counts(self._features)[-1])
         if self.steps > most and self.steps != _STEPS:
             warnings.warn(
                 f"steps={self.steps}, and there are {most} features to change: one feature a step.",
-                stacklevel=2,
+                stacklevel=caller_of(self),
             )
 
     @property
@@ -119,12 +111,10 @@ class CausalFidelity(ModelMetric):
 class Deletion(CausalFidelity):
     """The area under the score as the most important features are set to the baseline; lower is better."""
 
-    __doc__ = f"{__doc__}\n\n{CausalFidelity.__doc__}"
     better, removes = "lower", True
 
 
 class Insertion(CausalFidelity):
     """The area under the score as the most important features are put into the baseline; higher is better."""
 
-    __doc__ = f"{__doc__}\n\n{CausalFidelity.__doc__}"
     better, removes = "higher", False

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
+from onnxattr.attributions.parameters import Parameters
 from onnxattr.metrics.base import Metric
 from onnxattr.metrics.maps import as_maps
 
@@ -14,7 +16,7 @@ _EPSILON = 1e-8
 _CHANNELS = (1, 3, 4)
 
 
-class ConcentrationMetric(Metric):
+class ConcentrationMetric(Metric, Parameters):
     """A metric of the maps alone.
 
     Args:
@@ -23,8 +25,8 @@ class ConcentrationMetric(Metric):
             or the second where that one has the size of channels (1, 3 or 4) and the last has not.
     """
 
-    def __init__(self, batch_size: int | None = 32, *, channel_axis: int | None = None):
-        self.batch_size, self.channel_axis = batch_size, channel_axis
+    batch_size: int | None = 32
+    channel_axis: int | None = field(default=None, kw_only=True)
 
     def of_samples(self, explanations: Any) -> np.ndarray:
         """The number of each map, (N,).
@@ -53,7 +55,6 @@ class ConcentrationMetric(Metric):
 class Sparseness(ConcentrationMetric):
     """The Gini index of the magnitudes: 0 where all are equal, nearly 1 where one has all; higher is sparser."""
 
-    __doc__ = f"{__doc__}\n\n{ConcentrationMetric.__doc__}"
     better = "higher"
     paper = "Chalasani et al., 2020, Concise Explanations of Neural Networks, ICML"
 
@@ -66,7 +67,6 @@ class Sparseness(ConcentrationMetric):
 class Complexity(ConcentrationMetric):
     """The entropy of the magnitudes in nats: 0 if one has all, log(features) if all are equal; lower is better."""
 
-    __doc__ = f"{__doc__}\n\n{ConcentrationMetric.__doc__}"
     better = "lower"
     paper = (
         "Bhatt et al., 2020, Evaluating and Aggregating Feature-based Model Explanations, arXiv 2005.00631"

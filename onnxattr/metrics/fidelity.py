@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from onnxattr.attributions.parameter_checks import count, number
 from onnxattr.errors import ParameterError
 from onnxattr.metrics.base import ModelMetric
 from onnxattr.metrics.maps import baselines
-from onnxattr.metrics.scored import ScoredInputs
 from onnxattr.metrics.similarity import spearman
 from onnxattr.metrics.subsets import Subsets
 
@@ -32,10 +32,6 @@ class MuFidelity(ModelMetric):
         nb_samples: Number of subsets; all samples have the same.
         masks: Subsets from outside in place of drawn ones, 1 where an element stays and 0 where it is set to the
             baseline: (S, ...) for all samples or (N, S, ...).
-        **options: What every method takes by keyword (``Attribution``); ``seed`` fixes the subsets.
-
-    Raises:
-        ParameterError: If a parameter is outside its domain.
     """
 
     better = "higher"
@@ -43,29 +39,19 @@ class MuFidelity(ModelMetric):
         "Bhatt et al., 2020, Evaluating and Aggregating Feature-based Model Explanations, arXiv 2005.00631"
     )
 
-    def __init__(
-        self,
-        model: Any,
-        inputs: Any,
-        targets: Any = None,
-        batch_size: int | None = 64,
-        grid_size: int | None = 9,
-        subset_percent: float = 0.2,
-        baseline_mode: Any = 0.0,
-        nb_samples: int = 200,
-        operator: Any = None,
-        activation: str | None = None,
-        *,
-        masks: Any = None,
-        **options: Any,
-    ):
-        draws = count("nb_samples", nb_samples, at_least=2)
-        percent = number("subset_percent", subset_percent, 0, 1)
-        grid = None if grid_size is None else count("grid_size", grid_size)
-        super().__init__(model, inputs, targets, batch_size, operator, activation, **options)
-        x = self.scored.x
-        self._baselines = baselines(baseline_mode, x)
-        self._subsets = _subsets(self.scored, masks, draws, grid, percent, self.seed)
+    grid_size: int | None = 9
+    subset_percent: float = 0.2
+    baseline_mode: Any = 0.0
+    nb_samples: int = 200
+    masks: Any = field(default=None, kw_only=True)
+
+    def _check_parameters(self) -> None:
+        self.nb_samples = count("nb_samples", self.nb_samples, at_least=2)
+        _check_grid(self)
+
+    def _prepare(self) -> None:
+        self._baselines = baselines(self.baseline_mode, self.scored.x)
+        self._subsets = _subsets(self)
 
     @property
     def passes(self) -> int:
@@ -93,15 +79,6 @@ class MuFidelity(ModelMetric):
         return spearman(self.scored.scores[:, None] - scores, sums)
 
 
-def _subsets(
-    scored: ScoredInputs, masks: Any, draws: int, grid_size: int | None, percent: float, seed: int
-) -> Subsets:
-    """The subsets that were given, else drawn ones."""
-    if masks is not None:
-        return Subsets.given(masks, scored.x.shape)
-    return Subsets(scored.x.shape, scored.channel_axis, draws, grid_size, percent, seed)
-
-
 class Infidelity(ModelMetric):
     """E (I . phi - (f(x) - f(x - I)))^2 over random perturbations I of the input; lower is better.
 
@@ -121,53 +98,38 @@ class Infidelity(ModelMetric):
         nb_samples: Number of perturbations of each sample.
         normalize: Whether phi is scaled first by what fits the drops best, so that its scale does not matter.
         masks: Subsets from outside, as ``MuFidelity``'s, for perturbation "subset".
-        **options: What every method takes by keyword (``Attribution``); ``seed`` fixes the perturbations.
-
-    Raises:
-        ParameterError: If a parameter is outside its domain.
     """
 
     better = "lower"
     paper = "Yeh et al., 2019, On the (In)fidelity and Sensitivity of Explanations, arXiv 1901.09392"
 
-    def __init__(
-        self,
-        model: Any,
-        inputs: Any,
-        targets: Any = None,
-        batch_size: int | None = 64,
-        perturbation: str | Perturb = "subset",
-        noise: float = 0.1,
-        grid_size: int | None = 9,
-        subset_percent: float = 0.2,
-        baseline_mode: Any = 0.0,
-        nb_samples: int = 100,
-        normalize: bool = False,
-        operator: Any = None,
-        activation: str | None = None,
-        *,
-        masks: Any = None,
-        **options: Any,
-    ):
-        if perturbation not in ("gaussian", "subset") and not callable(perturbation):
+    perturbation: str | Perturb = "subset"
+    noise: float = 0.1
+    grid_size: int | None = 9
+    subset_percent: float = 0.2
+    baseline_mode: Any = 0.0
+    nb_samples: int = 100
+    normalize: bool = False
+    masks: Any = field(default=None, kw_only=True)
+
+    def _check_parameters(self) -> None:
+        if self.perturbation not in ("gaussian", "subset") and not callable(self.perturbation):
             raise ParameterError(
-                f"perturbation={perturbation!r}: expected 'gaussian', 'subset' or a function of inputs and a generator."
+                f"perturbation={self.perturbation!r}: expected 'gaussian', 'subset' or a function of inputs and a "
+                "generator."
             )
-        self.draws = count("nb_samples", nb_samples)
-        self.noise = number("noise", noise, 0)
-        percent = number("subset_percent", subset_percent, 0, 1)
-        grid = None if grid_size is None else count("grid_size", grid_size)
-        super().__init__(model, inputs, targets, batch_size, operator, activation, **options)
-        x = self.scored.x
-        self.perturbation, self.normalize = perturbation, bool(normalize)
-        self._baselines = baselines(baseline_mode, x)
-        self._subsets = _subsets(self.scored, masks, self.draws, grid, percent, self.seed)
-        if masks is not None:
-            if perturbation != "subset":
-                raise ParameterError(
-                    f"masks were given, and perturbation={perturbation!r}; expected 'subset'."
-                )
-            self.draws = self._subsets.draws
+        if self.masks is not None and self.perturbation != "subset":
+            raise ParameterError(
+                f"masks were given, and perturbation={self.perturbation!r}; expected 'subset'."
+            )
+        self.nb_samples = count("nb_samples", self.nb_samples)
+        self.noise = number("noise", self.noise, 0)
+        _check_grid(self)
+
+    def _prepare(self) -> None:
+        self._baselines = baselines(self.baseline_mode, self.scored.x)
+        self._subsets = _subsets(self)
+        self.draws = self._subsets.draws
 
     @property
     def passes(self) -> int:
@@ -223,6 +185,21 @@ class Infidelity(ModelMetric):
                 f"inputs, two arrays of shape {copies.shape}."
             )
         return np.asarray(found[0]), np.asarray(found[1])
+
+
+def _check_grid(metric: MuFidelity | Infidelity) -> None:
+    """Checks the parameters of drawn subsets."""
+    metric.subset_percent = number("subset_percent", metric.subset_percent, 0, 1)
+    if metric.grid_size is not None:
+        metric.grid_size = count("grid_size", metric.grid_size)
+
+
+def _subsets(metric: MuFidelity | Infidelity) -> Subsets:
+    """The subsets that were given, else drawn ones."""
+    shape, axis = metric.scored.x.shape, metric.scored.channel_axis
+    if metric.masks is not None:
+        return Subsets.given(metric.masks, shape)
+    return Subsets(shape, axis, metric.nb_samples, metric.grid_size, metric.subset_percent, metric.seed)
 
 
 class _Perturbed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -90,18 +91,30 @@ class ProgressiveLayerRandomization(ModelRandomizationStrategy):
 
 
 class _Sanity(MethodMetric):
-    """Similarity of explanations before and after a change that should change them."""
+    """Similarity of explanations before and after a change that should change them.
+
+    Args:
+        activation: "sigmoid", "softmax" or None: what is put behind the output. A method explains its own model.
+        seed: Seed of the draws.
+        similarity: "spearman": rank correlation, of images averaged over channels; "ssim": structural similarity of
+            images.
+    """
 
     better, paper = "lower", _PAPER
 
-    def _set_similarity(self, similarity: str) -> None:
-        if similarity not in SIMILARITIES:
-            raise ParameterError(f"similarity={similarity!r}: expected one of {SIMILARITIES}.")
-        if similarity == "ssim" and self.scored.x.ndim != 4:
+    seed: int = field(default=42, kw_only=True)
+    similarity: str = field(default="spearman", kw_only=True)
+
+    def _check_parameters(self) -> None:
+        self.draw_seed = count("seed", self.seed, at_least=0)
+        if self.similarity not in SIMILARITIES:
+            raise ParameterError(f"similarity={self.similarity!r}: expected one of {SIMILARITIES}.")
+
+    def _prepare(self) -> None:
+        if self.similarity == "ssim" and self.scored.x.ndim != 4:
             raise ParameterError(
                 f"similarity='ssim' compares images, and the inputs have shape {self.scored.x.shape}; take 'spearman'."
             )
-        self.similarity = similarity
 
     @property
     def explanations(self) -> int:
@@ -142,31 +155,16 @@ class ModelRandomizationMetric(_Sanity):
         model: A path, bytes, ``onnx.ModelProto``, ``onnx_ir.Model`` or Keras model, or a method, in whose model weights
             are drawn anew.
         randomization_strategy: Which weights are drawn anew; None for ``ProgressiveLayerRandomization(0.25)``.
-        batch_size: Most rows in one run of the model; None for no limit. Methods have a batch size of their own.
-        activation: "sigmoid", "softmax" or None: what is put behind the output. A method explains its own model.
-        seed: Seed of the draws.
-        similarity: "spearman": rank correlation, of images averaged over channels; "ssim": structural similarity.
-
-    Raises:
-        ParameterError: If a parameter is outside its domain.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        inputs: Any,
-        targets: Any = None,
-        randomization_strategy: ModelRandomizationStrategy | None = None,
-        batch_size: int | None = 64,
-        activation: str | None = None,
-        seed: int = 42,
-        similarity: str = "spearman",
-        **options: Any,
-    ):
-        super().__init__(model, inputs, targets, batch_size, None, activation, **options)
-        self.randomization_strategy = randomization_strategy or ProgressiveLayerRandomization(0.25)
-        self.draw_seed = count("seed", seed, at_least=0)
-        self._set_similarity(similarity)
+    by_position = ("batch_size", "activation", "seed", "similarity")
+
+    randomization_strategy: ModelRandomizationStrategy | None = None
+    batch_size: int | None = field(default=MethodMetric.batch_size, kw_only=True)
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._strategy = self.randomization_strategy or ProgressiveLayerRandomization(0.25)
 
     def of_samples(self, explanations: Any) -> np.ndarray:
         """The similarity of each sample's maps, (N,), of a method.
@@ -177,7 +175,7 @@ class ModelRandomizationMetric(_Sanity):
             ParameterError: If it is called with anything but a method.
         """
         method = self._method(explanations)
-        drawn = self.randomization_strategy.randomize(method.prepared, self.draw_seed)
+        drawn = self._strategy.randomize(method.prepared, self.draw_seed)
         before = self._own_maps(method, f"{method.name} on the model")
         after = self._own_maps(on_prepared(method, drawn), _on_drawn(method))
         return self._similarities(before, after)
@@ -204,9 +202,7 @@ class ModelRandomizationMetric(_Sanity):
         before, found = self._own_maps(method, f"{method.name} on the model"), {}
         with self.scored.progress(len(ends), self.name, unit="layer") as bar:
             for end in ends:
-                drawn = with_weights_drawn(
-                    method.prepared, layers[:end], self.randomization_strategy.draw, self.draw_seed
-                )
+                drawn = with_weights_drawn(method.prepared, layers[:end], self._strategy.draw, self.draw_seed)
                 after = self._own_maps(on_prepared(method, drawn), _on_drawn(method))
                 found[layers[end - 1].name] = float(self._similarities(before, after).mean())
                 bar.update(1)
@@ -228,42 +224,31 @@ class RandomLogitMetric(_Sanity):
     Args:
         targets: Weights, one-hot rows, labels (N,), or None for the predicted class. The class of a sample is that of
             its largest weight.
-        batch_size: Most rows in one run of the model; None for no limit. Methods have a batch size of their own.
-        seed: Seed of the draws.
-        similarity: "ssim": structural similarity of images; "spearman": rank correlation, of any input.
         classes: The other classes, (N,), in place of drawn ones.
 
     Raises:
-        ModelError: If the output has no classes to choose among.
-        ParameterError: If a parameter is outside its domain.
+        ModelError: If the model cannot be read, rows are not computed apart, several inputs are explained, or the
+            output has no classes to choose among.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        inputs: Any,
-        targets: Any = None,
-        batch_size: int | None = 64,
-        activation: str | None = None,
-        seed: int = 42,
-        similarity: str = "ssim",
-        *,
-        classes: Any = None,
-        **options: Any,
-    ):
-        super().__init__(model, inputs, targets, batch_size, None, activation, **options)
-        self._set_similarity(similarity)
+    by_position = ("activation", "seed", "similarity")
+
+    similarity: str = field(default="ssim", kw_only=True)
+    classes: Any = field(default=None, kw_only=True)
+
+    def _prepare(self) -> None:
+        super()._prepare()
         weights = self.scored.weights
         if weights.ndim != 2 or weights.shape[1] < 2:
             raise ModelError(
                 f"The output has shape {weights.shape}: there is no other class. RandomLogitMetric takes (N, classes)."
             )
-        if classes is None:
-            generator = np.random.default_rng([count("seed", seed, at_least=0), 5])
+        if self.classes is None:
+            generator = np.random.default_rng([self.draw_seed, 5])
             drawn = generator.integers(0, weights.shape[1] - 1, len(weights))
             self.classes = drawn + (drawn >= weights.argmax(axis=1))
         else:
-            self.classes = np.asarray(classes)
+            self.classes = np.asarray(self.classes)
         fits = self.classes.shape == (len(weights),) and self.classes.dtype.kind in "iu"
         if not fits or not ((self.classes >= 0) & (self.classes < weights.shape[1])).all():
             raise ParameterError(f"classes: expected {len(weights)} labels from 0 to {weights.shape[1] - 1}.")

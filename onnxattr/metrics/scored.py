@@ -98,7 +98,7 @@ class ScoredInputs:
         self.method = _forward(model, batch_size, operator, options)
         self._activation, self._plan = activation, self.method._plan
         inputs, targets = _whole(self.method, inputs, targets)
-        self.feeds, self.rows = self._plan.feeds(inputs, stacklevel=4)
+        self.feeds, self.rows = self._plan.feeds(inputs, stacklevel=5)
         prepared = self._plan.request.prepared
         if self._plan.one_sample:
             raise ModelError(

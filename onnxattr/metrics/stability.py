@@ -21,7 +21,9 @@ from onnxattr.running.arrays import as_array
 
 #: (inputs (R, ...), generator) -> changed inputs (R, ...).
 Move = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-_DISTANCES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+#: Two maps to how far they are apart.
+Distance = Callable[[np.ndarray, np.ndarray], float]
+_DISTANCES: dict[str, Distance] = {
     "l1": lambda a, b: float(np.abs(a - b).sum()),
     "l2": lambda a, b: float(np.sqrt(((a - b) ** 2).sum())),
 }
@@ -31,6 +33,9 @@ class MethodMetric(ModelMetric):
     """A metric that explains changed inputs itself.
 
     It is called with a method, an explainer file that was loaded, or a function of inputs and weights on the output.
+
+    Args:
+        batch_size: Most rows in one run of the model; None for no limit. Methods have a batch size of their own.
     """
 
     takes = "method"
@@ -78,7 +83,9 @@ class MethodMetric(ModelMetric):
 class _Neighbours(MethodMetric):
     """Compares each sample's map with those of its neighbours."""
 
-    draws: int
+    radius: float = 0.1
+    #: Number of neighbours of each sample.
+    draws = 0
 
     @property
     def explanations(self) -> int:
@@ -117,6 +124,9 @@ class _Neighbours(MethodMetric):
 
     __call__ = evaluate
 
+    def _check_neighbours(self, nb_samples: int) -> None:
+        self.radius, self.draws = number("radius", self.radius, 0), count("nb_samples", nb_samples)
+
     def _at_changed(self, explainer: Any) -> Any:
         """The method as one that takes what is changed as an input.
 
@@ -146,14 +156,9 @@ class AverageStability(_Neighbours):
     """Mean distance of a sample's map from those of inputs with uniform noise on top; lower is better.
 
     Args:
-        batch_size: Most rows in one run of the model; None for no limit. Methods have a batch size of their own.
         radius: The noise is uniform in [0, radius), in input units.
         distance: "l1", "l2", or a function of two maps that gives a number.
         nb_samples: Number of neighbours of each sample; all samples have the same noise, ``noisy_masks``.
-        **options: What every method takes by keyword (``Attribution``); ``seed`` fixes the noise.
-
-    Raises:
-        ParameterError: If a parameter is outside its domain.
     """
 
     better = "lower"
@@ -161,22 +166,18 @@ class AverageStability(_Neighbours):
         "Bhatt et al., 2020, Evaluating and Aggregating Feature-based Model Explanations, arXiv 2005.00631"
     )
 
-    def __init__(
-        self,
-        model: Any,
-        inputs: Any,
-        targets: Any = None,
-        batch_size: int | None = 64,
-        radius: float = 0.1,
-        distance: str | Callable[[np.ndarray, np.ndarray], float] = "l2",
-        nb_samples: int = 20,
-        **options: Any,
-    ):
-        if not callable(distance) and distance not in _DISTANCES:
-            raise ParameterError(f"distance={distance!r}: expected 'l1', 'l2' or a function of two maps.")
-        self.radius, self.draws = number("radius", radius, 0), count("nb_samples", nb_samples)
-        self._distance = distance if callable(distance) else _DISTANCES[distance]
-        super().__init__(model, inputs, targets, batch_size, **options)
+    distance: str | Distance = "l2"
+    nb_samples: int = 20
+
+    def _check_parameters(self) -> None:
+        if not callable(self.distance) and self.distance not in _DISTANCES:
+            raise ParameterError(
+                f"distance={self.distance!r}: expected 'l1', 'l2' or a function of two maps."
+            )
+        self._distance = self.distance if callable(self.distance) else _DISTANCES[self.distance]
+        self._check_neighbours(self.nb_samples)
+
+    def _prepare(self) -> None:
         generator = np.random.default_rng([self.seed, 2])
         #: What is added to each sample, (draws, ...).
         self.noisy_masks = generator.uniform(0, self.radius, (self.draws, *self.scored.x.shape[1:]))
@@ -192,39 +193,26 @@ class MaxSensitivity(_Neighbours):
     """The largest distance of a sample's map from those of inputs around it, relative to its size; lower is better.
 
     Args:
-        batch_size: Most rows in one run of the model; None for no limit. Methods have a batch size of their own.
         radius: Neighbours are drawn uniformly, each element at most this far away, in input units.
         nb_samples: Number of neighbours of each sample.
         norm: Order of the norm: 1, 2 or ``numpy.inf``, or any that ``numpy.linalg.norm`` takes for vectors.
         perturbation: In place of uniform noise, a function of inputs (R, ...), copies of one sample, and a
             ``numpy.random.Generator`` that gives its neighbours, (R, ...).
-        **options: What every method takes by keyword (``Attribution``); ``seed`` fixes the neighbours.
-
-    Raises:
-        ParameterError: If a parameter is outside its domain.
     """
 
     better = "lower"
     paper = "Yeh et al., 2019, On the (In)fidelity and Sensitivity of Explanations, arXiv 1901.09392"
 
-    def __init__(
-        self,
-        model: Any,
-        inputs: Any,
-        targets: Any = None,
-        batch_size: int | None = 64,
-        radius: float = 0.02,
-        nb_samples: int = 10,
-        norm: float = 2,
-        perturbation: Move | None = None,
-        **options: Any,
-    ):
-        if perturbation is not None and not callable(perturbation):
+    radius: float = 0.02
+    nb_samples: int = 10
+    norm: float = 2
+    perturbation: Move | None = None
+
+    def _check_parameters(self) -> None:
+        if self.perturbation is not None and not callable(self.perturbation):
             raise ParameterError("perturbation: expected a function of inputs and a generator, or None.")
-        self.radius, self.draws = number("radius", radius, 0), count("nb_samples", nb_samples)
-        self.norm = norm if norm == np.inf else number("norm", norm, 0)
-        self.perturbation = perturbation
-        super().__init__(model, inputs, targets, batch_size, **options)
+        self.norm = self.norm if self.norm == np.inf else number("norm", self.norm, 0)
+        self._check_neighbours(self.nb_samples)
 
     def _neighbours(self, sample: int) -> np.ndarray:
         generator = np.random.default_rng([self.seed, 3, sample])
