@@ -16,6 +16,7 @@ from onnxattr.attributions.advice import advice, caller_of
 from onnxattr.attributions.collecting import collect
 from onnxattr.attributions.elsewhere import argument_hints, missing_call
 from onnxattr.attributions.exporting import check_choices, explainer_of
+from onnxattr.attributions.for_photos import TakesPhotos
 from onnxattr.attributions.options import MEAN, OPTIONS, Options, Unasked, check_options
 from onnxattr.attributions.parameter_checks import (
     check_batch_size,
@@ -37,7 +38,6 @@ from onnxattr.loading.reading.source import ModelSource, converted, name_of
 from onnxattr.loading.weights import check_place, write_model
 from onnxattr.results import Explanation
 from onnxattr.results.spelled import call
-from onnxattr.running.about_model import AboutModel
 from onnxattr.running.batches import is_dataset, pairs_of
 from onnxattr.running.collected import Collected
 from onnxattr.running.explained import explanation_of
@@ -47,7 +47,7 @@ from onnxattr.running.trial import trial_of
 from onnxattr.scores import score_of
 
 
-class Attribution(Parameters, Options, AboutModel, ABC):
+class Attribution(Parameters, Options, TakesPhotos, ABC):
     """A gradient-based attribution method on an ONNX or Keras model.
 
     The explained score is the sum over the last axis of the model's output times the targets, as in Xplique.
@@ -106,6 +106,8 @@ class Attribution(Parameters, Options, AboutModel, ABC):
         )
         with one_door(f"{self.name} cannot be set up"):
             self._plan = self._planned()
+        if self._expects_more:
+            self._source = source
         self._warn()
 
     def _explained(self) -> Wrt:
@@ -191,18 +193,19 @@ class Attribution(Parameters, Options, AboutModel, ABC):
 
     def predict(self, inputs: Any) -> np.ndarray:
         """The (cut) model's output for each sample; the arguments and errors are those of ``explain``."""
-        feeds, rows = self._plan.feeds(inputs, stacklevel=2)
+        plan = self._taking(inputs)._plan
+        feeds, rows = plan.feeds(inputs, stacklevel=2)
         with one_door("The model cannot be run"):
-            prediction = self._plan.driver.predict(feeds, rows)
+            prediction = plan.driver.predict(feeds, rows)
         results = Results(self.check_finite)
         results.look(feeds, len(prediction), [], prediction)
-        results.say(lambda case: reason(self._plan.driver, case), stacklevel=2)
-        return self._plan.as_given(prediction)
+        results.say(lambda case: reason(plan.driver, case), stacklevel=2)
+        return plan.as_given(prediction)
 
     def score(self, inputs: Any, targets: Any = None) -> np.ndarray:
         """The explained score of each sample, float32 (N,); the arguments and errors are those of ``explain``."""
         with one_door("The model cannot be run"):
-            return self._plan.scores(inputs, targets, stacklevel=2).astype(np.float32)
+            return self._taking(inputs)._plan.scores(inputs, targets, stacklevel=2).astype(np.float32)
 
     def export(
         self,
@@ -282,19 +285,25 @@ class Attribution(Parameters, Options, AboutModel, ABC):
             named["wrt"] = self.explained
         return named | {"operator": self._score.name}
 
-    def _collected(self, inputs: Any, targets: Any, keep: bool, plan: Plan | None = None) -> Collected:
+    def _plan_for(self, baselines: Any) -> Plan:
+        """How the method runs with other baselines; itself without."""
+        return self._plan
+
+    def _collected(self, inputs: Any, targets: Any, keep: bool, baselines: Any = None) -> Collected:
         """The attributions; with ``keep`` also scores, inputs, and for a method on a path how far they miss them."""
-        plan = plan or self._plan
-        batches = pairs_of(self.prepared, inputs, targets, self.batch_size)
-        collected = Collected(self.prepared, is_dataset(inputs), keep)
+        method = self._taking(inputs)
+        plan = method._plan_for(baselines)
+        batches = pairs_of(method.prepared, inputs, targets, self.batch_size)
+        collected = Collected(method.prepared, is_dataset(inputs), keep)
         results = Results(self.check_finite)
         collect(plan, self.name, batches, collected, results, self.progress, stacklevel=4)
         self._look(collected, stacklevel=4)
         return collected
 
     def _explanation(self, collected: Collected) -> Explanation:
-        about = {"method": self.name, "parameters": self._parameters()}
-        return explanation_of(collected, self._plan.one_sample, self._plan.axes(collected.grouped), about)
+        method = self if collected.prepared is self.prepared else self.for_photos()
+        plan, about = method._plan, {"method": self.name, "parameters": method._parameters()}
+        return explanation_of(collected, plan.one_sample, plan.axes(collected.grouped), about)
 
     def _look(self, collected: Collected, stacklevel: int) -> None:
         """Looks at what a call found beside the attributions; a method on a path may have to say something of it."""

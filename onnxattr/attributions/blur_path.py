@@ -137,11 +137,11 @@ class BlurIG(Attribution):
 
     def convergence_delta(self, inputs: Any, targets: Any = None) -> np.ndarray:
         """The sum of a sample's attributions minus f(x) - f(L(x, max_sigma)), (N,); see ``IntegratedGradients``."""
-        return np.concatenate(self._collected(inputs, targets, False, self._plan).deltas)
+        return np.concatenate(self._collected(inputs, targets, False).deltas)
 
     def relative_gap(self, inputs: Any, targets: Any = None) -> np.ndarray:
         """The size of the convergence delta over that of the difference, (N,); see ``IntegratedGradients``."""
-        return np.concatenate(self._collected(inputs, targets, False, self._plan).gaps)
+        return np.concatenate(self._collected(inputs, targets, False).gaps)
 
     def _method(self) -> Method:
         points, path = rules.points(self.quadrature, self.steps), Blurring(self.max_sigma)

@@ -62,12 +62,12 @@ class FromBaseline(Attribution):
             ShapeError: If it has rows for another number of samples.
         """
         self._check_arguments(unknown, "baselines")
-        found = self._collected(inputs, targets, full, self._plan_for(baselines))
+        found = self._collected(inputs, targets, full, baselines)
         return self._explanation(found) if full else found.as_given()
 
     def __call__(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> Explanation:
         """The same as an ``Explanation``, which is used like the array of its attributions; see ``explain``."""
-        return self._explanation(self._collected(inputs, targets, True, self._plan_for(baselines)))
+        return self._explanation(self._collected(inputs, targets, True, baselines))
 
     def convergence_delta(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
         """How much the attributions do not add up to f(x) - f(b): sum of a sample's attributions minus that difference.
@@ -76,7 +76,7 @@ class FromBaseline(Attribution):
         the mean over its members. The arguments are those of ``explain``, the sum is taken before the reducer; returns
         float32 (N,), in units of the explained score.
         """
-        return np.concatenate(self._collected(inputs, targets, False, self._plan_for(baselines)).deltas)
+        return np.concatenate(self._collected(inputs, targets, False, baselines).deltas)
 
     def relative_gap(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
         """The size of the convergence delta over that of f(x) - f(b): how much of a score its map does not explain.
@@ -84,7 +84,7 @@ class FromBaseline(Attribution):
         0.05 means that the attributions add up to f(x) - f(b) up to 5 %. Where f(x) = f(b) it is the size of the delta
         itself, in units of the score. The arguments are those of ``explain``; returns float32 (N,).
         """
-        return np.concatenate(self._collected(inputs, targets, False, self._plan_for(baselines)).gaps)
+        return np.concatenate(self._collected(inputs, targets, False, baselines).gaps)
 
     @abstractmethod
     def _method_from(self, start: Asked | AskedBackground) -> Method:

@@ -94,6 +94,10 @@ class NoiseTunnel(Attribution):
             return np.asarray(self.method.convergence_delta(inputs, targets))
         return np.concatenate(self._collected(inputs, targets, False).deltas)
 
+    def _with_preprocessing(self) -> NoiseTunnel:
+        options = {name: getattr(self, name) for name in ("noise_kind", "seed", "progress")}
+        return NoiseTunnel(self.method.for_photos(), self.nb_samples, self.noise, self.kind, **options)
+
     def _check_own(self) -> None:
         fewest = 2 if self.kind == "variance" else 1
         if self.kind not in KINDS:

@@ -34,6 +34,10 @@ class Feeding:
     columns: Mapping[str, tuple[str, ...]]
     named: bool = False
 
+    def of_pictures(self, schema: pa.Schema) -> bool:
+        """Whether the only column that is fed holds pictures."""
+        return len(self.used) == 1 and arrow.holds_files(schema.field(self.used[0]).type)
+
     @property
     def used(self) -> tuple[str, ...]:
         """All columns that are fed."""
@@ -101,13 +105,13 @@ def batches_of(table: pa.Table, feeding: Feeding, prepared: Prepared) -> list[tu
     """
     if feeding.named and len(feeding.columns) == 1:
         return [(len(table), table.select(feeding.used))]
+    if feeding.of_pictures(table.schema):
+        return _photos(table, feeding.used[0], prepared)
     arrays = {value: _array(table, feeding.columns[str(value.name)], value) for value in prepared.inputs
               if not _pictures(table, feeding.columns[str(value.name)])}  # fmt: skip
     if len(arrays) == len(prepared.inputs):
         return [(len(table), {str(value.name): array for value, array in arrays.items()})]
-    if len(prepared.inputs) > 1:
-        raise ShapeError("Pictures in a column are read for models of one input.")
-    return _photos(table, next(iter(feeding.columns.values()))[0], prepared)
+    raise ShapeError("Pictures in a column are read for models of one input.")
 
 
 def _pictures(table: pa.Table, names: Sequence[str]) -> bool:

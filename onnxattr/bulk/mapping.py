@@ -128,9 +128,10 @@ class Mapper:
         """
         pa = pyarrow_module()
         feeding = feeding_of(schema, self.method.prepared, self._column)
+        method = self._method_of(schema, feeding)
         fields = [schema.field(name) for name in self._kept(schema, feeding)]
-        for value, column in self._attributions().items():
-            features = self.method.prepared.features.get(value)
+        for value, column in _attributions(method).items():
+            features = method.prepared.features.get(value)
             about = {"onnxattr.features": json.dumps(list(features))} if features else None
             shape = column.replace("attribution", "attribution_shape", 1)
             fields += [
@@ -149,9 +150,9 @@ class Mapper:
             )
         return pa.schema(fields)
 
-    def _attributions(self) -> dict[str, str]:
-        explained = [str(name) for name in self.method.explained]
-        return {n: "attribution" if len(explained) == 1 else f"attribution_{n}" for n in explained}
+    def _method_of(self, schema: pa.Schema, feeding: Feeding) -> Any:
+        """The method that explains what is fed: for pictures with the preprocessing that its model expects."""
+        return self.method.for_photos() if feeding.of_pictures(schema) else self.method
 
     def _kept(self, schema: pa.Schema, feeding: Feeding) -> list[str]:
         if isinstance(self._keep, str):
@@ -186,9 +187,10 @@ class Mapper:
     def _explained(self, batch: pa.RecordBatch, feeding: Feeding, schema: pa.Schema) -> pa.RecordBatch:
         pa = pyarrow_module()
         table, columns, start = pa.Table.from_batches([batch]), [], 0
-        for rows, inputs in batches_of(table, feeding, self.method.prepared):
-            found = self.method.explain(inputs, self._targets_of(table, start, rows), full=True)
-            columns.append(self._columns(found))
+        method = self._method_of(batch.schema, feeding)
+        for rows, inputs in batches_of(table, feeding, method.prepared):
+            found = method.explain(inputs, self._targets_of(table, start, rows), full=True)
+            columns.append(_columns(found, _attributions(method)))
             start += rows
         made = [pa.concat_arrays(parts) for parts in zip(*columns, strict=True)]
         kept = [batch.column(name) for name in self._kept(batch.schema, feeding)]
@@ -207,22 +209,30 @@ class Mapper:
             return column.to_pylist()
         return numbers(column, self._target_column)
 
-    def _columns(self, found: Explanation) -> list[pa.Array]:
-        pa, rows = pyarrow_module(), found.sample_count
-        columns = []
-        for value in self._attributions():
-            array = np.ascontiguousarray(found.attributions[value], np.float32)
-            size = int(np.prod(array.shape[1:]))
-            ends = np.arange(rows + 1, dtype=np.int32)
-            columns.append(pa.ListArray.from_arrays(ends * size, pa.array(array.reshape(-1))))
-            shape = np.tile(np.array(array.shape[1:], np.int32), rows)
-            columns.append(pa.ListArray.from_arrays(ends * (array.ndim - 1), pa.array(shape, pa.int32())))
-        label = found.targets.ndim == 1 and found.targets.dtype.kind in "iu"
-        columns.append(pa.array(found.scores.astype(np.float32)))
-        columns.append(pa.array(found.targets.astype(np.int64)) if label else pa.nulls(rows, pa.int64()))
-        gap = found.relative_gap
-        columns.append(pa.nulls(rows, pa.float32()) if gap is None else pa.array(gap.astype(np.float32)))
-        return columns
+
+def _attributions(method: Any) -> dict[str, str]:
+    """By explained value the name of the column that its attributions get."""
+    explained = [str(name) for name in method.explained]
+    return {n: "attribution" if len(explained) == 1 else f"attribution_{n}" for n in explained}
+
+
+def _columns(found: Explanation, values: Iterable[str]) -> list[pa.Array]:
+    """The columns of some rows."""
+    pa, rows = pyarrow_module(), found.sample_count
+    columns = []
+    for value in values:
+        array = np.ascontiguousarray(found.attributions[value], np.float32)
+        size = int(np.prod(array.shape[1:]))
+        ends = np.arange(rows + 1, dtype=np.int32)
+        columns.append(pa.ListArray.from_arrays(ends * size, pa.array(array.reshape(-1))))
+        shape = np.tile(np.array(array.shape[1:], np.int32), rows)
+        columns.append(pa.ListArray.from_arrays(ends * (array.ndim - 1), pa.array(shape, pa.int32())))
+    label = found.targets.ndim == 1 and found.targets.dtype.kind in "iu"
+    columns.append(pa.array(found.scores.astype(np.float32)))
+    columns.append(pa.array(found.targets.astype(np.int64)) if label else pa.nulls(rows, pa.int64()))
+    gap = found.relative_gap
+    columns.append(pa.nulls(rows, pa.float32()) if gap is None else pa.array(gap.astype(np.float32)))
+    return columns
 
 
 #: By this name it is the function that ``mapInArrow``, ``map_batches`` and plain loops take.

@@ -15,6 +15,7 @@ from onnxattr.bulk.mapping import Mapper
 from onnxattr.errors import OnnxAttrError, ParameterError, ShapeError
 from onnxattr.files import AnyPath, check_output, whole_file
 from onnxattr.inputs.paths import WRITTEN, is_input, kind_of, output_names
+from onnxattr.inputs.pixels import pixel_input
 from onnxattr.inputs.samples import read_samples
 from onnxattr.results.writing import PICTURES, write
 from onnxattr.running.explainer import load
@@ -147,12 +148,15 @@ class Worker:
             RuntimeMissingError: If a package is missing.
             ModelError: If the model is missing or damaged.
             ParameterError: If a column is named without Parquet files, or options of the mapper are wrong.
-            ShapeError: If there are Parquet files, and rows of the model are not independent.
+            ShapeError: If there are Parquet files, and rows of the model are not independent; or all are photos, and it
+                is not known how a photo goes into the model.
         """
         if any(is_parquet(task.source) for task in tasks):
             self.mapper.method  # noqa: B018 - it is refused here if rows of a table are no samples
         elif self._target_column is not None or self._column is not None:
             raise ParameterError("Columns are named for Parquet files, and there is none among the inputs.")
+        if tasks and all(kind_of(task.source) == "photo" for task in tasks):
+            pixel_input(self.method.for_photos().prepared)
         if any(task.target.suffix in PICTURES for task in tasks):
             plots.matplotlib_module()
         for read in self.method.files:
@@ -185,10 +189,11 @@ class Worker:
         return samples
 
     def _other(self, task: Task) -> int:
-        chunk = self._options["chunk"]
+        chunk, photo = self._options["chunk"], kind_of(task.source) == "photo"
         found, targets = [], self._options["targets"]
-        for batch in read_samples([task.source], self.method.prepared, chunk):
-            each = self.method.explain(batch.inputs, targets, full=True)
+        method = self.method.for_photos() if photo else self.method
+        for batch in read_samples([task.source], method.prepared, chunk):
+            each = method.explain(batch.inputs, targets, full=True)
             found.append(replace(each, sample_names=batch.names))
-        write(found, task.target, f"{task.source.name}, {self.method.name}")
+        write(found, task.target, f"{task.source.name}, {method.name}")
         return sum(each.sample_count for each in found)

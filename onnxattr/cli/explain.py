@@ -105,7 +105,8 @@ def _method(options: argparse.Namespace, kind: str | None, metadata: Mapping[str
     spec = read_preprocessing(metadata) if kind == "photo" and options.preprocess is None else None
     if spec is not None and not spec.in_graph:
         options.preprocess = "model"
-    return method_of(options)
+    method = method_of(options)
+    return method.for_photos() if kind == "photo" else method
 
 
 def _explain(options: argparse.Namespace) -> str:

@@ -142,6 +142,14 @@ def is_files(given: Any, prepared: Prepared) -> bool:
     return one or (several and all(isinstance(g, (str, os.PathLike)) or is_picture(g) for g in given))
 
 
+def are_photos(given: Any, prepared: Prepared) -> bool:
+    """Whether something stands for photos: paths of them or of folders that hold them, or images of Pillow."""
+    if not is_files(given, prepared):
+        return False
+    first = given[0] if isinstance(given, (list, tuple)) else given
+    return is_picture(first) or kind_of(files_in(first)[0]) == "photo"
+
+
 def samples_of(given: Any, prepared: Prepared) -> list[Samples]:
     """The samples that a caller of a method names; the arguments and errors are those of ``read_samples``.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 from onnxattr.loading.heads import is_binary
 from onnxattr.loading.meaning import Meaning
@@ -48,3 +49,7 @@ class AboutModel:
     def meaning(self) -> Meaning:
         """What the model's inputs and outputs mean, as far as the file says."""
         return self.prepared.meaning
+
+    def for_photos(self) -> Self:
+        """What explains photos: itself, but for a method whose model leaves preprocessing to the caller."""
+        return self
