@@ -36,6 +36,7 @@ SERIES = "g (float[N,8,9] x, float[4,8,3] w) => (float[N,4,L] y)"
 NUMBERS = ",".join(str((7 * i) % 11 - 5) for i in range(36))
 SQUARE = f"g (float[N,2,6,6] x) => (float[N,2,M,L] y) <float[2,2,3,3] w = {{{NUMBERS}}}>"
 MATRIX = "g (float[N,3] x) => (float[N,3] y) <float[3,3] w = {1,-2,3,4,5,-6,7,8,9}>"
+RELU6 = "g (float[N,8,6,6] x, float[8,8,3,3] w) => (float[N,8,M,L] y) <float a = {0.0}, float b = {6.0}>"
 CHANNELS, ONE_COLUMN = "<float[1,4,1,1] k = {1,2,3,4}>", "<float[1,1,1,4] k = {1,2,3,4}>"
 LSTM = "g (float[3,N,2] x, float[1,20,2] w, float[1,20,5] r) => (float[3,1,N,5] y) { y = LSTM<hidden_size=5>(x, w, r) }"
 
@@ -66,6 +67,17 @@ EACH = {
         # An infinite cotangent would be multiplied with 0.
         ("g (float[N,3] x) => (float[N,3] y) { r = Relu(x) y = Sqrt(r) }", False),
         ("g (float16[N,3] x) => (float16[N,3] y) { y = Relu(x) }", False),
+    ],
+    "mask_by_conv": [
+        (f"{RELU6} {{ c = Conv(x, w) y = Clip(c, a, b) }}", True),
+        (f"{RELU6} {{ c = Conv(x, w) d = Mul(c, b) y = Clip(d, a, b) }}", True),
+        (f"{RELU6} {{ c = Conv(x, w) y = HardSigmoid(c) }}", True),
+        (f"{RELU6} {{ c = Conv(x, w) y = Relu(c) }}", False),
+        (f"{RELU6} {{ c = Conv(x, w) y = HardSwish(c) }}", False),
+        (f"{RELU6} {{ c = Conv(x, w) d = Clip(c, a, b) y = Sqrt(d) }}", False),
+        (f"{RELU6} {{ c = Tanh(x) y = Clip(c, a, b) }}", False),
+        (f"{FEW} <float a = {{0.0}}, float b = {{6.0}}> {{ c = Conv(x, w) y = Clip(c, a, b) }}", False),
+        (f"{SERIES} <float a = {{0.0}}, float b = {{6.0}}> {{ c = Conv(x, w) y = Clip(c, a, b) }}", False),
     ],
     "mask_by_product": [
         (f"{IMAGE} {{ r = Tanh(x) {POOL}", True),

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxattr.autodiff.rewrites.patterns import Routed, Threshold, filled_with, thresholds_of
 from onnxattr.autodiff.rewrites.registry import Backward, rewrite
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.values import same_dims
+from onnxattr.graph.subgraphs import is_standard
+from onnxattr.graph.values import dims_of, same_dims
+
+#: What a value passes on its way from a convolution without leaving ONNX Runtime's blocked layout.
+_AFTER_CONV = frozenset("Clip HardSigmoid Add Mul BatchNormalization".split())
+#: Below this many channels blocks of that layout stay empty.
+_FEWEST_CHANNELS = 8
 
 
 @rewrite(
@@ -56,6 +63,63 @@ def _reader(backward: Backward, source: ir.Value, result: ir.Value) -> ir.Node |
 
 @rewrite(
     "Where",
+    why="ONNX Runtime adds a value to what a convolution gives, and applies a HardSigmoid to the sum, in one pass.",
+    gains="MobileNetV2 and EfficientNet-Lite0: 2 to 4 % of the CPU time of a gradient of one row",
+)
+def mask_by_conv(backward: Backward, node: ir.Node) -> ir.Value | None:
+    """where(0 < v < high, ct, 0) -> ct * step(step(v) - v / high), for 0 <= v <= high behind a convolution.
+
+    The quotient is a depthwise convolution. The mask is exact for all floats, those below 2^-126 too, whether or not
+    the runtime rounds products before it adds them.
+    """
+    op, ct, found = backward.op, node.inputs[1], _steps(backward, node)
+    if ct is None or [(bound.op_type, bound.bound == 0) for bound in found] != [
+        ("Greater", True),
+        ("Less", False),
+    ]:
+        return None
+    low, high = found
+    dims, factor = dims_of(low.value) or [], _factor_to_0(high.bound)
+    channels = dims[1] if len(dims) == 4 else None
+    if low.value is not high.value or factor is None or op.range_of(low.value).low < 0:
+        return None
+    if not isinstance(channels, int) or channels < _FEWEST_CHANNELS or not _behind_conv(low.value):
+        return None
+    kernel = op.constant(np.full((channels, 1, 1, 1), factor, np.float32))
+    falling = op.Conv(low.value, kernel, group=channels)
+    return op.Mul(ct, _step(op, Threshold("Greater", op.Add(falling, _step(op, low)), 0.0)))
+
+
+def _factor_to_0(high: float) -> np.float32 | None:
+    """The float32 factor with 1 + factor * v > 0 for 0 <= v < high, and not for high; None if there is none."""
+    if high < 2.0**-20:
+        return None
+    bound, nearest = np.float32(high), np.float32(-1 / high)
+    below = np.nextafter(bound, np.float32(0))
+    for factor in (nearest, np.nextafter(nearest, np.float32(-np.inf))):
+        once = [
+            1 + float(factor) * float(v) for v in (below, bound)
+        ]  # rounded once, as fused multiply-adds do
+        twice = [float(np.float32(1) + factor * v) for v in (below, bound)]
+        if min(once[0], twice[0]) > 0 >= max(once[1], twice[1]):
+            return np.float32(factor)
+    return None
+
+
+def _behind_conv(value: ir.Value) -> bool:
+    """Whether a value lies in the layout of the convolution that it comes from."""
+    waiting = [value]
+    while waiting:
+        node = waiting.pop().producer()
+        if node is not None and is_standard(node, "Conv"):
+            return True
+        if node is not None and is_standard(node, *_AFTER_CONV):
+            waiting += [source for source in node.inputs[:2] if source is not None]
+    return False
+
+
+@rewrite(
+    "Where",
     why="Unlike a comparison, a HardSigmoid stays inside ONNX Runtime's blocked layout of convolutions.",
     gains="MobileNetV2: 44 % of the CPU time of a gradient; ResNet50: 7 %, VGG16: 5 %",
 )
@@ -65,17 +129,25 @@ def mask_by_steps(backward: Backward, node: ir.Node) -> ir.Value | None:
     A comparison with NaN is false, but the step of NaN is NaN. Comparisons of the model itself stay: they may guard a
     pole at the bound, and within 2^-126 of 0 the step is below 1.
     """
-    op, (condition, ct, other) = backward.op, node.inputs
-    found = [] if backward.producer(condition) is None else thresholds_of(condition)
-    if not found or ct is None or not filled_with(other, 0) or not all(map(_has_step, found)):
-        return None
-    if not op.range_of(ct).finite or any(op.range_of(threshold.value).nan for threshold in found):
+    op, ct, found = backward.op, node.inputs[1], _steps(backward, node)
+    if ct is None or not found:
         return None
     # The masks first: they lie in the same layout, and what they make is moved once where ct lies in another.
     mask = _step(op, found[0])
     for threshold in found[1:]:
         mask = op.Mul(mask, _step(op, threshold))
     return op.Mul(ct, mask)
+
+
+def _steps(backward: Backward, node: ir.Node) -> list[Threshold]:
+    """The comparisons that a mask is made of, if it can be the product of their steps; else none."""
+    op, (condition, ct, other) = backward.op, node.inputs
+    found = [] if backward.producer(condition) is None else thresholds_of(condition)
+    if not found or ct is None or not filled_with(other, 0) or not all(map(_has_step, found)):
+        return []
+    if not op.range_of(ct).finite or any(op.range_of(threshold.value).nan for threshold in found):
+        return []
+    return found
 
 
 def _has_step(threshold: Threshold) -> bool:
