@@ -84,8 +84,8 @@ measure-portability: $(PORTABLE)  ## Write docs/portability.md: the same with ti
 	$(RUN) tests/portable/old_versions.py build/portable/old --write
 	$(RUN) benchmarks/exported_files.py --write
 
-# Large networks take minutes a file on WebGPU without a GPU.
-portability: $(PORTABLE) $(ACCELERATORS)  ## Write the table of docs/portability.md: every file in every runtime; an hour
+# Large networks take minutes a file on WebGPU without a GPU; a run that was killed goes on where it was.
+portability: $(PORTABLE) $(ACCELERATORS)  ## Write the table of docs/portability.md: every file in every runtime; hours, can be killed and goes on
 	@$(BROWSER)
 	$(RUN) tests/portable/matrix.py build/portable/matrix --python build/portable/venv/bin/python \
 	  --openvino build/portable/openvino/bin/python --webgpu build/portable/webgpu/bin/python --write

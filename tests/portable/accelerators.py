@@ -19,6 +19,7 @@ from onnxattr.inspection import findings
 from portable import swiftshader
 from portable.minimal import MINIMAL
 from portable.network import Entry
+from portable.told import key_of, told
 
 HERE = Path(__file__).resolve().parent
 TOLERANCE = 1e-5
@@ -41,12 +42,11 @@ class Command:
     environment: Mapping[str, str] | None = None
     options: list[str] = field(default_factory=list)
 
-    def run(self, folder: Path, everything: bool = True) -> None:
-        """Runs the cases."""
+    def run(self, folder: Path, everything: bool = True, resume: bool = False) -> None:
+        """Runs the cases; the light ones alone, or those alone that an earlier run has not done."""
         words = [str(word).replace("{folder}", str(folder)) for word in self.words]
-        subprocess.run(
-            [*words, *([] if everything else self.options)], cwd=HERE, check=True, env=self.environment
-        )
+        words += [*([] if everything else self.options), *(["--resume"] if resume else [])]
+        subprocess.run(words, cwd=HERE, check=True, env=self.environment)
 
 
 def commands(openvino: Path | None, webgpu: Path | None) -> dict[str, Command]:
@@ -81,7 +81,7 @@ def write_minimal(folder: Path, runtime: str) -> dict[str, dict[str, np.ndarray]
             })  # fmt: skip
         manifest.append({
             "name": name, "network": name, "file": f"{name}.onnx", "plain": f"{name}.onnx", "feeds": described,
-            "repeats": 0, "heavy": False,
+            "repeats": 0, "heavy": False, "key": key_of([folder / f"{name}.onnx"]),
         })  # fmt: skip
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         names = [value.name for value in session.get_outputs()]
@@ -92,11 +92,11 @@ def write_minimal(folder: Path, runtime: str) -> dict[str, dict[str, np.ndarray]
 
 def state(folder: Path, runtime: str, name: str, expected: Mapping[str, np.ndarray]) -> tuple[str, float]:
     """What a runtime did with a file, and its error: of a map relative to its maximum, of others to the prediction."""
-    refused = json.loads((folder / runtime / "refused.json").read_text())
-    if name in refused:
-        return REFUSED, np.nan
-    if not all((folder / runtime / f"{name}.{output}").exists() for output in expected):
+    line = told(folder, runtime).get(name)
+    if line is None:
         return NOT_RUN, np.nan
+    if "refused" in line:
+        return REFUSED, np.nan
     scales = {output: np.abs(array).max() or 1.0 for output, array in expected.items()}
     error = 0.0
     for output, array in expected.items():

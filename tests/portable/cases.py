@@ -11,6 +11,7 @@ from onnxattr import attributions
 from onnxattr.attributions.base import Attribution
 from portable.network import REPEATED, Entry, Network, Variant
 from portable.networks import networks
+from portable.told import key_of
 
 
 def write_cases(folder: Path, repeats: int) -> list[Entry]:
@@ -28,9 +29,11 @@ def write_cases(folder: Path, repeats: int) -> list[Entry]:
             for variant in [Variant("", np.array(network.target)), *network.variants.get(method, [])]:
                 for entry in _export(folder, name, method, variant):
                     entries.append(entry)
+                    feeds = _write_feeds(folder, entry)
+                    files = [folder / f"{entry.name}.onnx", *(folder / feed["file"] for feed in feeds)]
                     manifest.append({
                         "name": entry.name, "network": name, "file": f"{entry.name}.onnx", "plain": f"{name}.onnx",
-                        "feeds": _write_feeds(folder, entry), "repeats": repeats,
+                        "feeds": feeds, "repeats": repeats, "key": key_of(files),
                         # Long on WebGPU without a GPU.
                         "heavy": name in ("emotion", "efficientnet_lite0", "efficientnet_lite0_head"),
                     })  # fmt: skip

@@ -29,6 +29,7 @@ from portable.network import NOISE, Entry  # noqa: E402
 from portable.networks import decisions, networks  # noqa: E402
 from portable.placement import FILES, misplaced  # noqa: E402
 from portable.report import comparability, summary  # noqa: E402
+from portable.told import told  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 TOLERANCE = 1e-5
@@ -133,11 +134,11 @@ def check_margins() -> dict[str, float]:
 
 def judge(folder: Path, entry: Entry, runtime: str) -> Result:
     """One explainer's error, time, and whether all its outputs are Python's; an infinite error if it was refused."""
-    if entry.name in (refused := json.loads((folder / runtime / "refused.json").read_text())):
-        print(f"{entry.name} is refused in {runtime}: {refused[entry.name]}", file=sys.stderr)
+    line = told(folder, runtime)[entry.name]
+    if "refused" in line:
+        print(f"{entry.name} is refused in {runtime}: {line['refused']}", file=sys.stderr)
         return Result(entry, runtime, float("inf"), None, False)
-    times = json.loads((folder / runtime / "times.json").read_text()).get(entry.name)
-    ratio = times and times["explain_ms"] / times["predict_ms"]
+    ratio = line["explain_ms"] / line["predict_ms"] if "explain_ms" in line else None
     same = all(
         np.array_equal(read(folder, runtime, entry.name, name), read(folder, "python", entry.name, name))
         for name in entry.expected
@@ -201,12 +202,12 @@ def versions(folder: Path, python: Path) -> dict[str, str]:
         "onnxruntime-node": ["node", "-p", "require('onnxruntime-node/package.json').version"],
         "onnxruntime-web": ["node", "-p", "process.version"],
     }
-    told = {
+    found = {
         key: subprocess.run(command, cwd=HERE, check=True, capture_output=True, text=True).stdout.strip()
         for key, command in asked.items()
     }
-    browser = folder / "chromium" / "times.json"
-    return told | {"chromium": json.loads(browser.read_text())["browser"] if browser.exists() else "none"}
+    in_browser = [one["version"].rsplit(" ", 1)[1] for one in told(folder, "chromium").values()]
+    return found | {"chromium": [*in_browser, "none"][0]}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-// node run_browser.mjs FOLDER [webgpu [--light]]: runs every case of FOLDER/manifest.json in headless Chromium, on a
-// page from localhost; on WebGPU by SwiftShader, which needs no GPU. --light leaves the heavy cases out.
+// node run_browser.mjs FOLDER [wasm|webgpu] [--light] [--resume]: runs every case of FOLDER/manifest.json in headless
+// Chromium, on a page from localhost; on WebGPU by SwiftShader, which needs no GPU. --light leaves the heavy cases out,
+// --resume those that are done (told.mjs).
 
 import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -7,8 +8,10 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { serve } from "../../examples/web/serve.mjs";
 import { launch } from "./chromium.mjs";
+import { start } from "./told.mjs";
 
-const [folder, provider = "wasm", light] = process.argv.slice(2);
+const [folder, provider = "wasm"] = process.argv.slice(2).filter((word) => !word.startsWith("--"));
+const [light, resume] = ["--light", "--resume"].map((word) => process.argv.includes(word));
 const webgpu = provider === "webgpu";
 const MODULE = webgpu ? "ort.webgpu.min.mjs" : "ort.wasm.min.mjs";
 const BINARY = webgpu ? "ort-wasm-simd-threaded.asyncify" : "ort-wasm-simd-threaded";
@@ -35,6 +38,7 @@ await mkdir(target, { recursive: true });
 await writeFile(join(folder, `${name}.html`), PAGE);
 await cp(fileURLToPath(new URL("./run_case.mjs", import.meta.url)), join(folder, "run_case.mjs"));
 const runtime = dirname(createRequire(import.meta.url).resolve("onnxruntime-web"));
+const VERSION = JSON.parse(await readFile(join(runtime, "..", "package.json"), "utf8")).version;
 for (const file of [MODULE, `${BINARY}.mjs`, `${BINARY}.wasm`]) {
   await cp(join(runtime, file), join(folder, "ort", file));
 }
@@ -42,12 +46,12 @@ for (const file of [MODULE, `${BINARY}.mjs`, `${BINARY}.wasm`]) {
 const { server, address } = await serve(folder);
 const browser = await launch(webgpu);
 try {
-  const times = { browser: browser.version() };
-  const refused = {};
+  const entries = JSON.parse(await readFile(join(folder, "manifest.json"), "utf8"));
+  const version = `onnxruntime-web ${VERSION}, Chromium ${browser.version()}`;
+  const { left, tell } = await start(target, entries.filter(({ heavy }) => !(heavy && light)), version, resume);
   let page;
   let network;
-  for (const entry of JSON.parse(await readFile(join(folder, "manifest.json"), "utf8"))) {
-    if (entry.heavy && light) continue;
+  for (const entry of left) {
     if (entry.network !== network) {
       // A page for each network: what one leaves behind, another does not see.
       await page?.close();
@@ -59,17 +63,15 @@ try {
     }
     try {
       const { outputs, times: spent } = await page.evaluate((given) => window.run(given), entry);
-      times[entry.name] = spent;
       for (const [output, data] of Object.entries(outputs)) {
         await writeFile(join(target, `${entry.name}.${output}`), Buffer.from(data, "base64"));
       }
+      await tell(entry, spent);
     } catch (error) {
-      refused[entry.name] = String(error);
+      await tell(entry, { refused: String(error) });
       network = undefined;
     }
   }
-  await writeFile(join(target, "times.json"), JSON.stringify(times, null, 1));
-  await writeFile(join(target, "refused.json"), JSON.stringify(refused, null, 1));
 } finally {
   await browser.close();
   server.close();

@@ -1,8 +1,9 @@
 // node run_node.mjs onnxruntime-node|onnxruntime-web FOLDER: runs every case of FOLDER/manifest.json in this process.
 
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { runCase } from "./run_case.mjs";
+import { start } from "./told.mjs";
 
 const [runtime, folder] = process.argv.slice(2);
 const ort = await import(runtime);
@@ -16,19 +17,16 @@ const clock = () => {
 };
 
 const target = join(folder, runtime);
-await mkdir(target, { recursive: true });
-const times = {};
-const refused = {};
-for (const entry of JSON.parse(await readFile(join(folder, "manifest.json"), "utf8"))) {
+const entries = JSON.parse(await readFile(join(folder, "manifest.json"), "utf8"));
+const { left, tell } = await start(target, entries, `${runtime} ${ort.env.versions.common}, Node ${process.version}`);
+for (const entry of left) {
   try {
     const { outputs, times: spent } = await runCase(ort, options, entry, (file) => readFile(join(folder, file)), clock);
-    times[entry.name] = spent;
     for (const [name, data] of Object.entries(outputs)) {
       await writeFile(join(target, `${entry.name}.${name}`), Buffer.from(data.buffer, data.byteOffset, data.byteLength));
     }
+    await tell(entry, spent);
   } catch (error) {
-    refused[entry.name] = String(error);
+    await tell(entry, { refused: String(error) });
   }
 }
-await writeFile(join(target, "times.json"), JSON.stringify(times, null, 1));
-await writeFile(join(target, "refused.json"), JSON.stringify(refused, null, 1));

@@ -1,10 +1,14 @@
 """python run_python.py FOLDER NAME [cpu|openvino|webgpu]: runs every case of FOLDER/manifest.json in one runtime.
 
-Outputs go to FOLDER/NAME, and refused.json there says what did not run and why. On OpenVINO and WebGPU the cases of
-each network have a process of their own; if a case ends it, another process runs those that are left.
+Outputs go to FOLDER/NAME, and a line of told.jsonl there for each case, when it is done: its times, or why it was
+refused. --resume keeps the lines whose files and runtime are still the same, so that a run that was killed goes on.
+On OpenVINO and WebGPU the cases of each network have a process of their own; if a case ends it, another process runs
+those that are left.
 """
 
+import importlib.metadata
 import importlib.util
+import itertools
 import json
 import multiprocessing
 import queue
@@ -24,33 +28,54 @@ def main() -> None:
     if unwanted:
         sys.exit(f"{unwanted} are installed in this environment, which has to be without them.")
     folder, runtime = Path(sys.argv[1]), [*sys.argv, "cpu"][3]
-    target, times, refused = folder / sys.argv[2], {}, {}
+    target, lines = folder / sys.argv[2], []
     target.mkdir(exist_ok=True)
     entries = json.loads((folder / "manifest.json").read_text())
     if "--light" in sys.argv:
         entries = [entry for entry in entries if not entry["heavy"]]
+    version = versions()
+    if "--resume" in sys.argv:
+        lines = still_true(target / "told.jsonl", entries, version)
+        done = {one["name"] for one in lines}
+        entries = [entry for entry in entries if entry["name"] not in done]
     results = in_this_process if runtime == "cpu" else in_others
-    for name, told in results(folder, target, entries, runtime):
-        if "refused" in told:
-            refused[name] = told["refused"]
-        elif "explain_ms" in told:
-            times[name] = told
-    (target / "times.json").write_text(json.dumps(times, indent=1))
-    (target / "refused.json").write_text(json.dumps(refused, indent=1))
+    with (target / "told.jsonl").open("w") as file:
+        file.writelines(json.dumps(one) + "\n" for one in lines)
+        file.flush()
+        for entry, told in results(folder, target, entries, runtime):
+            one = {"name": entry["name"], "key": entry["key"], "version": version, **told}
+            file.write(json.dumps(one) + "\n")
+            file.flush()
+
+
+def still_true(path: Path, entries: list[dict], version: str) -> list[dict]:
+    """The lines of an earlier run whose files and runtime are the same; a line that was cut off is none."""
+    keys = {(entry["name"], entry["key"]) for entry in entries}
+    text = path.read_text() if path.exists() else ""
+    lines = [json.loads(line) for line in text.split("\n")[:-1]]
+    return [one for one in lines if (one["name"], one["key"]) in keys and one["version"] == version]
+
+
+def versions() -> str:
+    """Of the runtimes that are installed here."""
+    names = ("onnxruntime", "onnxruntime-ep-webgpu", "openvino")
+    found = [name for name in names if importlib.util.find_spec(name.replace("-", "_"))]
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in found)
 
 
 def in_this_process(folder: Path, target: Path, entries: list[dict], runtime: str):
-    """(name, what is told) of each case."""
+    """(case, what is told of it) of each case."""
     for entry in entries:
-        yield entry["name"], run_case(folder, target, entry, runtime)
+        yield entry, run_case(folder, target, entry, runtime)
 
 
 def in_others(folder: Path, target: Path, entries: list[dict], runtime: str):
-    """The same from a process for each network, and a new one after each case that ends its process."""
+    """The same from a process for the cases of a network in a row, and a new one after each that ends its process."""
     context = multiprocessing.get_context("spawn")
     left = list(entries)
     while left:
-        network = [entry for entry in left if entry["network"] == left[0]["network"]]
+        _, group = next(itertools.groupby(left, key=lambda entry: entry["network"]))
+        network = list(group)
         results = context.Queue()
         process = context.Process(target=put_cases, args=(results, folder, target, network, runtime))
         process.start()
@@ -58,7 +83,7 @@ def in_others(folder: Path, target: Path, entries: list[dict], runtime: str):
             left.remove(entry)
             told = next_result(results, process)
             ended = {"refused": f"the process ended with status {process.exitcode}"}
-            yield entry["name"], ended if told is None else told
+            yield entry, ended if told is None else told
             if told is None:
                 break
         process.join()
