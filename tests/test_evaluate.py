@@ -2,17 +2,21 @@
 
 import csv
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from PIL import Image
-from support.small_models import cnn_nhwc, mlp, two_inputs
+from support.small_models import build, cnn_nhwc, mlp, node, random, two_inputs
 
 from onnxattr import metrics
 from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency
 from onnxattr.cli import main
 from onnxattr.errors import ParameterError, ShapeError
+from onnxattr.loading.preprocessing import KEY
+from onnxattr.loading.preprocessing_files import preprocessing_of
 from onnxattr.metrics.evaluation import Evaluation
 
 IMAGES, LABELS = cnn_nhwc(), np.array([1, 4, 0])
@@ -172,3 +176,125 @@ def test_command_refuses(name, folder, capsys):
     assert (status, out) == (2, "")
     assert text in err
     assert err.count("\n") == 1
+
+
+SIZES = {"a.png": (9, 12), "b.png": (14, 10), "c.png": (9, 12), "d.png": (12, 12)}
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """Photos of three sizes, interleaved, and a network of named classes for images of 6 x 6."""
+    nodes = [node("Conv", ["image", "k"], ["c"]), node("Sigmoid", ["c"], ["s"])]
+    nodes += [node("GlobalAveragePool", ["s"], ["mean"]), node("Flatten", ["mean"], ["logits"])]
+    kernel = 4 * random(1, 3, 3, 3, 3)
+    model = build(nodes, {"image": ["N", 3, 6, 6]}, {"logits": ["N", 3]}, {"k": kernel})
+    monkeypatch.chdir(tmp_path)
+    onnx.save(model, "plain.onnx")
+    onnx.helper.set_model_props(
+        model, {KEY: preprocessing_of("0..1").text(), "onnxattr.labels": '["cat", "dog", "owl"]'}
+    )
+    onnx.save(model, "model.onnx")
+    (tmp_path / "photos").mkdir()
+    pixels = {}
+    for number, (name, size) in enumerate(SIZES.items()):
+        pixels[name] = np.random.default_rng(number).integers(0, 256, (*size, 3), np.uint8)
+        Image.fromarray(pixels[name]).save(f"photos/{name}")
+    return pixels
+
+
+PHOTOS = ["--methods", "Saliency,GradientInput", "--metrics", "Deletion,Sparseness", "--steps", "4"]
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters"),
+    [
+        (["model.onnx"], {}),
+        (["model.onnx", "--attributions-at", "input"], {"attributions_at": "input"}),
+        (["plain.onnx", "--preprocess", "0..1", "--labels", "names.txt"], {}),
+    ],
+    ids=["expected", "at the input", "asked for"],
+)
+def test_photos_of_several_sizes(options, parameters, photos, capsys):
+    """Each photo's number is that of the metric on it alone, in the order of the files; classes have names."""
+    Path("names.txt").write_text("cat\ndog\nowl\n")
+    model, *rest = options
+    status, out, err = run(
+        capsys, model, "photos", *rest, *PHOTOS, "-o", "table.json", "--picture", "curves.png"
+    )
+    assert (status, err) == (0, "")
+    found = json.loads(Path("table.json").read_text())
+    method = GradientInput("model.onnx", preprocess="0..1", **parameters)
+    for row, (name, pixels) in enumerate(photos.items()):
+        label = int(method.predict(pixels[None]).argmax())
+        target = ["cat", "dog", "owl"][label]
+        assert found["samples"][row] == {"sample": name, "target": target}
+        assert out.splitlines()[row] == f"{name}: {target}"
+        expected = metrics.Deletion(method, pixels[None], steps=4).of_samples(method.explain(pixels[None]))
+        numbers = found["methods"]["GradientInput"]["scores"]["Deletion"]
+        assert numbers[row] == pytest.approx(expected[0], rel=1e-5)
+        sparse = metrics.Sparseness(channel_axis=method._plan.request.channel_axes[0])
+        numbers = found["methods"]["GradientInput"]["scores"]["Sparseness"]
+        assert numbers[row] == pytest.approx(sparse.of_samples(method.explain(pixels[None]))[0], rel=1e-5)
+    assert found["methods"]["Saliency"]["gradients"] == 4
+    assert set(found["methods"]) == {"Saliency", "GradientInput", "random", "|x|", "edges"}
+
+
+def test_targets_of_photos_in_the_order_of_files(photos, capsys):
+    np.save("labels.npy", np.array([2, 0, 1, 2]))
+    for given, labels in (("labels.npy", [2, 0, 1, 2]), ("owl", [2] * 4), ("1", [1] * 4)):
+        command = ["model.onnx", "photos", *PHOTOS, "--targets", given, "-o", "table.json", "--no-controls"]
+        assert run(capsys, *command)[0] == 0
+        found = json.loads(Path("table.json").read_text())
+        assert [s["target"] for s in found["samples"]] == [["cat", "dog", "owl"][label] for label in labels]
+        method = GradientInput("model.onnx", preprocess="0..1")
+        for row, (pixels, label) in enumerate(zip(photos.values(), labels, strict=True)):
+            maps = method.explain(pixels[None], label)
+            expected = metrics.Deletion(method, pixels[None], [label], steps=4).of_samples(maps)
+            numbers = found["methods"]["GradientInput"]["scores"]["Deletion"]
+            assert numbers[row] == pytest.approx(expected[0], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["plain.onnx", "photos"], "add --preprocess"),
+        (["model.onnx", "photos", "--steps", "-1", "--picture", "p.png"], "curves of several lengths"),
+        (["model.onnx", "photos", "--targets", "emu"], "none of the model's 3 classes"),
+        (["model.onnx", "nowhere"], "nowhere: there is no such file or folder"),
+        (
+            ["model.onnx", "photos/a.png", "photos/b.png", "--targets", "labels.npy"],
+            "3 targets for 2 samples",
+        ),
+        (["model.onnx", "photos", "-o", "photos/a.png"], "ends in .csv or .json"),
+    ],
+)
+def test_photos_refused(arguments, says, photos, capsys):
+    np.save("labels.npy", np.array([2, 0, 1]))
+    status, out, err = run(capsys, *arguments, *PHOTOS[:4])
+    assert (status, out) == (2, "")
+    assert says in err
+    assert len(err.splitlines()) == 1
+
+
+def test_many_photos_are_counted_by_class(photos, capsys):
+    for number in range(13):
+        shutil.copy("photos/a.png", f"photos/copy{number:02}.png")
+    status, out, _ = run(capsys, "model.onnx", "photos", *PHOTOS[:4], "--no-controls", "--targets", "dog")
+    assert status == 0
+    assert out.splitlines()[0] == "explained: dog (17)"
+
+
+def test_several_arrays_are_one_evaluation(folder, capsys):
+    """Files of one shape are one batch; numbers are those of one file with all of the samples."""
+    np.save("first.npy", IMAGES.given[:1])
+    np.save("second.npy", IMAGES.given[1:])
+    tables = []
+    for files in (["images.npy"], ["first.npy", "second.npy"]):
+        command = ["images.onnx", *files, *PHOTOS, "--no-controls", "-o", "table.json"]
+        assert run(capsys, *command)[0] == 0
+        found = json.loads(Path("table.json").read_text())
+        assert "samples" not in found
+        tables.append({name: entry["scores"] for name, entry in found["methods"].items()})
+    for name, scores in tables[0].items():
+        for metric, numbers in scores.items():
+            np.testing.assert_allclose(tables[1][name][metric], numbers, rtol=1e-5)

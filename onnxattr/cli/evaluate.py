@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,16 +16,20 @@ from onnxattr import attributions, metrics, plots
 from onnxattr.attributions.base import Attribution
 from onnxattr.cli.console import written
 from onnxattr.cli.examples import command
-from onnxattr.cli.explain import targets_given
-from onnxattr.cli.method_options import VERIFY, add_verify, is_integer
+from onnxattr.cli.explain import targets_of
+from onnxattr.cli.method_options import VERIFY, add_preprocessing, add_verify, expect_photos, is_integer
 from onnxattr.errors import ParameterError
 from onnxattr.files import check_output
-from onnxattr.inputs.array_files import read_arrays
+from onnxattr.inputs.paths import files_in, kind_of
+from onnxattr.inputs.samples import groups_of, read_samples
+from onnxattr.loading.reading.source import read_metadata
 from onnxattr.metrics.average import MaskedMetric
 from onnxattr.metrics.base import Metric
 from onnxattr.metrics.causal import CausalFidelity
 from onnxattr.metrics.concentration import ConcentrationMetric
 from onnxattr.metrics.evaluation import Evaluation, evaluate
+from onnxattr.metrics.joined import joined
+from onnxattr.metrics.scored import ScoredInputs
 
 #: The methods and metrics that are taken unless others are named.
 METHODS = ("Saliency", "GradientInput", "IntegratedGradients", "SmoothGrad", "SquareGrad", "VarGrad")
@@ -34,6 +40,9 @@ ALL_METRICS = tuple(
     if isinstance(found := getattr(metrics, name), type) and issubclass(found, Metric)
 )
 
+#: Most samples, or classes, that are listed.
+_LISTED = 12
+
 
 def add_to(commands: Any) -> None:
     """Adds the command to the parser's."""
@@ -43,7 +52,12 @@ def add_to(commands: Any) -> None:
         "measure explanations: a table of methods and metrics, and what each method costs",
     )
     parser.add_argument("model", help="ONNX file")
-    parser.add_argument("inputs", help=".npy array of shape (N, ...), .npz with one array per input, or .csv")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        help="photos, .wav files, or folders of them; .npy array of shape (N, ...), .npz with one array per input, or "
+        ".csv",
+    )
     parser.add_argument(
         "--methods",
         default=",".join(METHODS),
@@ -55,7 +69,8 @@ def add_to(commands: Any) -> None:
         help=f"names with commas between them, of {', '.join(ALL_METRICS)}; {', '.join(METRICS)} unless given",
     )
     parser.add_argument(
-        "--targets", help="label for all samples, or a .npy or .csv file of labels or weights"
+        "--targets",
+        help="label or name of a class for all samples, or a .npy or .csv file of labels or weights",
     )
     parser.add_argument("--operator", help="the score that is explained, by name")
     parser.add_argument("--output-layer", help="layer name or index, or value name, to cut the model at")
@@ -73,6 +88,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-controls", action="store_true", help="leave out the maps that explain nothing")
+    add_preprocessing(parser)
     add_verify(parser, "auto (small models that were changed) unless given")
     parser.add_argument(
         "-o", "--output", help="also write the table: .csv, or .json with every sample's numbers"
@@ -86,23 +102,79 @@ def add_to(commands: Any) -> None:
 def _evaluate(options: argparse.Namespace) -> str:
     names = _named(options.methods, attributions.METHODS, "--methods")
     wanted = _named(options.metrics, ALL_METRICS, "--metrics")
-    _check_outputs(options, wanted)
-    inputs = read_arrays(options.inputs)
-    methods: dict[str, Any] = {name: _method(name, options) for name in names}
+    files = files_in(options.inputs)
+    _check_outputs(options, wanted, files)
+    photos = kind_of(files[0]) == "photo"
+    methods = _methods(names, options, photos)
     first = methods[names[0]]
-    targets = targets_given(options.targets, inputs, first)
-    made = [_metric(name, first, inputs, targets, options) for name in wanted]
-    if not options.no_controls:
-        scored = next((metric.scored for metric in made if hasattr(metric, "scored")), None)
-        scored = scored or metrics.Deletion(first, inputs, targets).scored
-        methods |= metrics.controls(scored.x, scored.channel_axis, options.seed)
-    result = evaluate(methods, inputs, targets, made)
+    batches = list(read_samples(files, first.prepared))
+    groups = groups_of(batches)
+    if options.picture is not None and options.steps < 0 and len(groups) > 1:
+        raise ParameterError(
+            "--steps -1: samples of several shapes have curves of several lengths; give a number of steps."
+        )
+    targets, named = targets_of(options.targets, batches, first), photos or bool(first.class_names)
+    told, parts = dict[int, tuple[str, str]](), []
+    for group, places in groups:
+        wished = targets[0] if len(batches) == 1 else _of_group(targets, places)
+        part, scored = _measured(methods, wanted, group.inputs, wished, options, named)
+        parts.append(part)
+        if scored is not None and named:
+            told |= zip(places, zip(group.names, _explained(first, scored), strict=True), strict=True)
+    result = joined(parts, [places for _, places in groups])
+    result.samples = [told[place] for place in sorted(told)]
     paths = [path for path in (options.output, options.picture) if path is not None]
     if options.output is not None:
         result.write(options.output)
     if options.picture is not None:
         draw(result, os.path.basename(options.model), options.picture)
-    return result.table() + ("\n\n" + written(*paths) if paths else "")
+    shown = [*_classes(result.samples), result.table()]
+    return "\n".join(shown) + ("\n\n" + written(*paths) if paths else "")
+
+
+def _of_group(targets: Sequence[Any], places: Sequence[int]) -> Any:
+    """The targets of some of the samples; None for the classes predicted."""
+    return None if targets[0] is None else np.concatenate(targets)[list(places)]
+
+
+def _measured(
+    methods: Mapping[str, Attribution],
+    wanted: Sequence[str],
+    inputs: Any,
+    targets: Any,
+    options: argparse.Namespace,
+    named: bool,
+) -> tuple[Evaluation, ScoredInputs | None]:
+    """The evaluation of samples of one shape, and what was scored; None where nobody needs it."""
+    first = next(iter(methods.values()))
+    made = [_metric(name, first, inputs, targets, options) for name in wanted]
+    scored: ScoredInputs | None = next((metric.scored for metric in made if hasattr(metric, "scored")), None)
+    if scored is None and (named or not options.no_controls):
+        scored = metrics.Deletion(first, inputs, targets).scored
+    shown: dict[str, Any] = dict(methods)
+    if not options.no_controls:
+        assert scored is not None
+        shown |= metrics.controls(scored.x, scored.channel_axis, options.seed)
+    return evaluate(shown, inputs, targets, made), scored
+
+
+def _explained(method: Attribution, scored: ScoredInputs) -> list[str]:
+    """What is explained of each sample: the name of its class, or the label; empty for other targets."""
+    if scored.labels is None:
+        return [""] * scored.rows
+    names = method.class_names
+    return [names[label] if label < len(names) else str(label) for label in map(int, scored.labels)]
+
+
+def _classes(samples: Sequence[tuple[str, str]]) -> list[str]:
+    """A line for each sample with what is explained of it; for many samples one with their number by class."""
+    if not samples or not all(target for _, target in samples):
+        return []
+    if len(samples) <= _LISTED:
+        return [*(f"{sample}: {target}" for sample, target in samples), ""]
+    counts = Counter(target for _, target in samples).most_common(_LISTED + 1)
+    more = ", ..." if len(counts) > _LISTED else ""
+    return [f"explained: {', '.join(f'{name} ({count})' for name, count in counts[:_LISTED])}{more}", ""]
 
 
 def draw(
@@ -129,9 +201,9 @@ def _named(text: str, known: Any, option: str) -> list[str]:
     return names
 
 
-def _check_outputs(options: argparse.Namespace, wanted: list[str]) -> None:
+def _check_outputs(options: argparse.Namespace, wanted: list[str], files: Sequence[Path]) -> None:
     """Checks before the work that what shall be written can be."""
-    reads = [options.model, options.inputs, options.targets or ""]
+    reads = [options.model, *files, options.targets or ""]
     if options.output is not None:
         if not options.output.lower().endswith((".csv", ".json")):
             raise ParameterError(f"-o {options.output!r}: expected a name that ends in .csv or .json.")
@@ -146,6 +218,14 @@ def _check_outputs(options: argparse.Namespace, wanted: list[str]) -> None:
             )
 
 
+def _methods(names: Sequence[str], options: argparse.Namespace, photos: bool) -> dict[str, Attribution]:
+    """The methods by name, as they take photos or other inputs."""
+    if photos:
+        expect_photos(options, read_metadata(options.model))
+    made = {name: _method(name, options) for name in names}
+    return {name: method.for_photos() for name, method in made.items()} if photos else made
+
+
 def _method(name: str, options: argparse.Namespace) -> Attribution:
     given: dict[str, Any] = {
         "batch_size": options.batch_size,
@@ -155,8 +235,9 @@ def _method(name: str, options: argparse.Namespace) -> Attribution:
     }
     layer = options.output_layer
     given["output_layer"] = int(layer) if layer is not None and is_integer(layer) else layer
-    if options.wrt is not None:
-        given["wrt"] = options.wrt
+    for option in ("wrt", "preprocess", "attributions_at", "labels"):
+        if getattr(options, option) is not None:
+            given[option] = getattr(options, option)
     kind: Callable[..., Attribution] = getattr(attributions, name)
     own = inspect.signature(kind).parameters
     if "baseline_value" in own:

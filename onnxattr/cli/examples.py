@@ -28,6 +28,7 @@ EXAMPLES = {
     ),
     "evaluate": (
         "onnxattr evaluate model.onnx images.npy --methods Saliency,GradCAM -o table.csv",
+        "onnxattr evaluate model.onnx photos/ --preprocess imagenet --labels names.txt",
         "onnxattr evaluate model.onnx rows.csv --metrics Deletion,Insertion --picture curves.png",
     ),
     "export": (

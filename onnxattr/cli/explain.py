@@ -17,7 +17,7 @@ from onnxattr.cli import bulk_options
 from onnxattr.cli.console import written
 from onnxattr.cli.examples import command
 from onnxattr.cli.guesses import lines
-from onnxattr.cli.method_options import PARAMETERS, add_method, is_integer, method_of
+from onnxattr.cli.method_options import PARAMETERS, add_method, expect_photos, is_integer, method_of
 from onnxattr.compile.explainer_file import describe
 from onnxattr.errors import ParameterError, ShapeError, TargetError
 from onnxattr.files import AnyPath, check_output, whole_file
@@ -26,7 +26,6 @@ from onnxattr.inputs.array_files import read_arrays
 from onnxattr.inputs.paths import WRITTEN, files_in, kind_of, output_names
 from onnxattr.inputs.samples import Samples, read_samples
 from onnxattr.loading.class_names import label_of
-from onnxattr.loading.preprocessing import read_preprocessing
 from onnxattr.loading.reading.source import read_metadata
 from onnxattr.results import Explanation
 from onnxattr.results.sheets import sheet
@@ -102,11 +101,10 @@ def _path_of_explainer(options: argparse.Namespace) -> str | None:
 
 def _method(options: argparse.Namespace, kind: str | None, metadata: Mapping[str, str]) -> Attribution:
     """The method on a model; for photos with the preprocessing in front that the model's file says it expects."""
-    spec = read_preprocessing(metadata) if kind == "photo" and options.preprocess is None else None
-    if spec is not None and not spec.in_graph:
-        options.preprocess = "model"
-    method = method_of(options)
-    return method.for_photos() if kind == "photo" else method
+    if kind != "photo":
+        return method_of(options)
+    expect_photos(options, metadata)
+    return method_of(options).for_photos()
 
 
 def _explain(options: argparse.Namespace) -> str:
@@ -124,7 +122,7 @@ def _explain(options: argparse.Namespace) -> str:
     batches = list(read_samples(files, method.prepared))
     _check_sample(options, batches)
     _check_sizes(options, method, batches)
-    pairs = list(zip(batches, _targets(options.targets, batches, method), strict=True))
+    pairs = list(zip(batches, targets_of(options.targets, batches, method), strict=True))
     if not photos and len(batches) == 1 and options.picture is None and _is_plain(options.output):
         ((batch, targets),) = pairs
         _write_plain(method, method.explain(batch.inputs, targets), options.output)
@@ -274,7 +272,7 @@ def _check_sizes(options: argparse.Namespace, method: Any, batches: Sequence[Sam
         )
 
 
-def _targets(given: str | None, batches: Sequence[Samples], method: Any) -> list[Any]:
+def targets_of(given: str | None, batches: Sequence[Samples], method: Any) -> list[Any]:
     """The targets of each batch."""
     if len(batches) == 1 or given is None:
         return [targets_given(given, batch.inputs, method) for batch in batches]

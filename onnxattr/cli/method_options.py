@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from onnxattr import attributions
@@ -13,6 +14,7 @@ from onnxattr.compile.renderings.reducers import REDUCERS
 from onnxattr.errors import ParameterError
 from onnxattr.inputs.array_files import read_arrays
 from onnxattr.loading.preprocessing import PLACES as PIXELS_OR_INPUT
+from onnxattr.loading.preprocessing import read_preprocessing
 from onnxattr.loading.preprocessing_files import PRESETS
 
 #: The parameters of the methods that options set.
@@ -156,6 +158,13 @@ def method_of(options: argparse.Namespace) -> attributions.base.Attribution:
         raise ParameterError("--noise-kind needs --noise-tunnel.")
     method = getattr(attributions, options.method or "IntegratedGradients")(options.model, **given)
     return method if kind is None else attributions.NoiseTunnel(method, kind=kind, **tunnel)
+
+
+def expect_photos(options: argparse.Namespace, metadata: Mapping[str, str]) -> None:
+    """Asks for the preprocessing that the model's file says it expects, where photos come and none is asked for."""
+    spec = read_preprocessing(metadata) if options.preprocess is None else None
+    if spec is not None and not spec.in_graph:
+        options.preprocess = "model"
 
 
 def _neuron(given: str) -> int | tuple[int, ...]:

@@ -130,6 +130,22 @@ def _parts(whole: Samples, size: int | None) -> Iterator[Samples]:
         yield Samples(part, whole.names[rows])
 
 
+def groups_of(batches: Sequence[Samples]) -> list[tuple[Samples, list[int]]]:
+    """Samples of one shape together, with their places among all; tables and several inputs stay as they are."""
+    ends = np.cumsum([len(batch.names) for batch in batches])
+    groups: dict[Any, list[tuple[Samples, range]]] = {}
+    for number, (batch, end) in enumerate(zip(batches, ends.tolist(), strict=True)):
+        array = isinstance(batch.inputs, np.ndarray) and len(batch.inputs) == len(batch.names)
+        key = (batch.inputs.shape[1:], batch.inputs.dtype) if array else number
+        groups.setdefault(key, []).append((batch, range(end - len(batch.names), end)))
+    found = []
+    for parts in groups.values():
+        first, names = parts[0][0].inputs, [name for batch, _ in parts for name in batch.names]
+        inputs = np.concatenate([batch.inputs for batch, _ in parts]) if len(parts) > 1 else first
+        found.append((Samples(inputs, tuple(names)), [place for _, places in parts for place in places]))
+    return found
+
+
 def is_files(given: Any, prepared: Prepared) -> bool:
     """Whether something stands for samples in files: a path, an image of Pillow, or a list of these.
 

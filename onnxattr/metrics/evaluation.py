@@ -43,6 +43,8 @@ class Evaluation:
         seconds: How long a method took to explain all samples.
         gradients: How many gradients that took.
         curves: By metric and method the curves of ``Deletion`` and ``Insertion``.
+        samples: What each sample is called, and what is explained of it: the name of a class, or a label; empty where
+            that is not known.
     """
 
     methods: list[str] = field(default_factory=list)
@@ -51,6 +53,7 @@ class Evaluation:
     seconds: dict[str, float] = field(default_factory=dict)
     gradients: dict[str, int] = field(default_factory=dict)
     curves: dict[str, dict[str, Curve]] = field(default_factory=dict)
+    samples: list[tuple[str, str]] = field(default_factory=list)
 
     def best(self, metric: str) -> list[str]:
         """The best method of a metric, and those that are not distinguishable from it.
@@ -147,7 +150,8 @@ class Evaluation:
                     }
                     for method in self.methods
                 },
-            },
+            }
+            | ({"samples": [{"sample": s, "target": t} for s, t in self.samples]} if self.samples else {}),
             indent=1,
         )
 
