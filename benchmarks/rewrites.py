@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from onnxattr.converters.keras import to_onnx
 
-from benchmarks.gradient_cost import transformer
+from benchmarks.bench.networks import transformer
 from onnxattr import vjp
 from onnxattr.autodiff.rewrites import REWRITES
 

