@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
+from support.control_flow import gradients
 from support.reference_ops import NEW_OPS
 from support.tiny_graphs import parse, run
-from test_control_flow import gradients
 
 from onnxattr.compile.gradient import vjp
 from onnxattr.testing import CORRECTED, as_double, check_vjp

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx.reference.op_run import OpRun
 from support.explained import close
+from support.rooms import ROOMS
 from support.small_models import cnn_nchw
 from support.tiny_graphs import CT, X, parse, run
-from test_rooms import ROOMS
 
 from onnxattr import GradientInput, cli, vjp
 from onnxattr.autodiff import registry

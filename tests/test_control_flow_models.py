@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from support.control_flow import NESTED, UNTIL, W, X, n
 from support.tiny_graphs import parse, run
-from test_control_flow import NESTED, UNTIL, W, X, n
 
 from onnxattr import DeconvNet, GradientInput, GuidedBackprop, IntegratedGradients, Saliency, SmoothGrad
 from onnxattr.compile.gradient import vjp

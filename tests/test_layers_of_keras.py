@@ -6,8 +6,8 @@ import pytest
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
+from support.small_keras import seeded, with_a_backbone  # noqa: E402
 from support.small_models import rows  # noqa: E402
-from test_output_layer import BEFORE, functional, seeded  # noqa: E402, F401
 
 from onnxattr import GradientInput  # noqa: E402
 from onnxattr.inspection import inspect  # noqa: E402
@@ -127,8 +127,8 @@ def test_last_convolution(models, name):
     assert last_convolution(prepared) == prepared.wrt[0]
 
 
-def test_last_convolution_of_a_nested_model(functional):  # noqa: F811
-    assert prepare(to_onnx(functional), wrt=last_convolution).asked == ("backbone/inner_conv",)
+def test_last_convolution_of_a_nested_model():
+    assert prepare(to_onnx(with_a_backbone()), wrt=last_convolution).asked == ("backbone/inner_conv",)
 
 
 def test_embeddings_words_first(models):

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
+from support.tiny_graphs import parse
 
 from onnxattr import Saliency
 from onnxattr.errors import ModelError, ParameterError
@@ -69,13 +70,8 @@ def test_wrong_fields_are_refused():
 
 
 def test_methods_and_their_files_tell(tmp_path):
-    graph = helper.make_graph(
-        [helper.make_node("ReduceMean", ["image"], ["logits"], axes=[2, 3], keepdims=0)],
-        "mean",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, 4, 4])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 3])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    text = "g (float[N,3,4,4] image) => (float[N,3] logits) { logits = ReduceMean<axes=[2, 3], keepdims=0>(image) }"
+    model = parse(text, 17)
     helper.set_model_props(model, {preprocessing.KEY: SPECS[0].text(), meaning.KEY: MEANING.text()})
     method = Saliency(model)
     method.export(tmp_path / "explainer.onnx")

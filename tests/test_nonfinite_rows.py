@@ -5,10 +5,9 @@ Its own attributions may be finite zeros, where nothing contributes; its predict
 
 import numpy as np
 import pytest
-from support.explained import in_chunks
-from support.methods import ON_A_PATH
+from support.explained import FIVE_DRAWS, GIVEN_OR_PREDICTED, in_chunks, largest_difference, plain_run
+from support.methods import ON_A_PATH, ON_ANY_MODEL
 from support.small_models import SMALL, build, node, rows
-from test_renderings import LABELS, METHODS, OPTIONS, largest_difference, plain_run
 
 import onnxattr.attributions as attributions
 from onnxattr.errors import NonFiniteWarning
@@ -58,33 +57,36 @@ def as_dict(maps, inputs):
     return maps if isinstance(maps, dict) else {next(iter(inputs)): maps}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ON_ANY_MODEL)
 @pytest.mark.parametrize("case", CASES)
 def test_driven(case, method, recwarn):
     model, fine, bad = CASES[case]()
-    explainer = getattr(attributions, method)(model, **OPTIONS.get(method, {}))
+    explainer = getattr(attributions, method)(model, **FIVE_DRAWS.get(method, {}))
     for chunk in (1, 4, 7, None):
         explainer = in_chunks(explainer, chunk)
-        expected = as_dict(explainer.explain(fine, LABELS), fine)
+        expected = as_dict(explainer.explain(fine, GIVEN_OR_PREDICTED), fine)
         with pytest.warns(
             NonFiniteWarning, match=rf"^1 of 3 samples have a result that is not finite: .* of sample {BAD} "
         ):
-            found = as_dict(explainer.explain(bad, LABELS), bad)
+            found = as_dict(explainer.explain(bad, GIVEN_OR_PREDICTED), bad)
         _check_kept(expected, found, f"chunks of {chunk}")
         if method in ON_A_PATH:
-            expected, found = (explainer.convergence_delta(x, LABELS) for x in (fine, bad))
+            expected, found = (explainer.convergence_delta(x, GIVEN_OR_PREDICTED) for x in (fine, bad))
             np.testing.assert_allclose(found[KEPT], expected[KEPT], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ON_ANY_MODEL)
 @pytest.mark.parametrize("case", CASES)
 def test_exported(case, method, tmp_path, recwarn):
     model, fine, bad = CASES[case]()
-    explainer = getattr(attributions, method)(model, **OPTIONS.get(method, {}))
-    for rendering, chunk in [("batch", 32), *(("loop", size) for size in (1, 4, 7) if method in OPTIONS)]:
+    explainer = getattr(attributions, method)(model, **FIVE_DRAWS.get(method, {}))
+    for rendering, chunk in [("batch", 32), *(("loop", size) for size in (1, 4, 7) if method in FIVE_DRAWS)]:
         explainer = in_chunks(explainer, chunk)
         explainer.export(tmp_path / "explainer.onnx", rendering)
-        feeds = {"target": LABELS, **({"seed": np.array(9)} if hasattr(explainer, "nb_samples") else {})}
+        feeds = {
+            "target": GIVEN_OR_PREDICTED,
+            **({"seed": np.array(9)} if hasattr(explainer, "nb_samples") else {}),
+        }
         expected, found = (plain_run(tmp_path / "explainer.onnx", feeds | x) for x in (fine, bad))
         where = f"{rendering} of {chunk}"
         assert any(not np.isfinite(found[name][BAD]).all() for name in found), f"{where}: nothing overflowed"

@@ -3,8 +3,9 @@
 import numpy as np
 import onnx_ir as ir
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto
 from support import photo_reference as reference
+from support.small_models import build, node
 
 from models import photos
 from onnxattr.loading.front import fitted, put_in_front
@@ -19,10 +20,8 @@ LITE0 = {"resize": "shortest_edge", "mean": 127, "std": 128}
 def identity(height, width, channels=3, first=True, dtype=TensorProto.FLOAT):
     """A model that gives the image that it takes."""
     dims = ["N", channels, height, width] if first else ["N", height, width, channels]
-    described = [helper.make_tensor_value_info(name, dtype, dims) for name in ("image", "same")]
-    nodes = [helper.make_node("Identity", ["image"], ["same"])]
-    graph = helper.make_graph(nodes, "identity", described[:1], described[1:])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    nodes = [node("Identity", ["image"], ["same"])]
+    return build(nodes, {"image": (dims, dtype)}, {"same": (dims, dtype)}, opset=17)
 
 
 def seen(spec, photo, height=224, width=224, **model):

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from support.small_models import build, node
+from support.tiny_graphs import parse
 
 from models import photos
 from onnxattr import GradientInput, Saliency
@@ -25,20 +26,16 @@ WEIGHTS = RNG.normal(size=(4, 3, 3, 3)).astype(np.float32)
 def classifier(opset=17, side=12, shape=None, before=(), extra=(), classes=4):
     """A convolution, a ReLU and the mean of each channel, after what stands before them."""
     dims = ["N", 3, side, side] if shape is None else shape
-    nodes = [helper.make_node(*node) for node in before]
+    nodes = [node(*given) for given in before]
     first = before[-1][2][0] if before else "image"
     nodes += [
-        helper.make_node("Conv", [first, "w"], ["c"]),
-        helper.make_node("Relu", ["c"], ["r"]),
-        helper.make_node("GlobalAveragePool", ["r"], ["p"]),
-        helper.make_node("Flatten", ["p"], ["logits"]),
+        node("Conv", [first, "w"], ["c"]),
+        node("Relu", ["c"], ["r"]),
+        node("GlobalAveragePool", ["r"], ["p"]),
+        node("Flatten", ["p"], ["logits"]),
     ]
-    constants = [helper.make_tensor("k", TensorProto.FLOAT, [], [0.1])]
-    constants.append(onnx.numpy_helper.from_array(WEIGHTS, "w"))
-    inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, dims), *extra]
-    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", classes])]
-    graph = helper.make_graph(nodes, "classifier", inputs, outputs, constants)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    weights = {"k": np.float32(0.1), "w": WEIGHTS}
+    return build(nodes, {"image": dims, **dict(extra)}, {"logits": ["N", classes]}, weights, opset=opset)
 
 
 def described(name):
@@ -151,7 +148,7 @@ def test_descriptions_of_the_field_are_read(name, tmp_path):
         assert {field: getattr(spec, field) for field in expected} == expected
 
 
-MANY = helper.make_tensor_value_info("other", TensorProto.FLOAT, ["N", 3, 12, 12])
+MANY = {"other": ["N", 3, 12, 12]}
 ROWS = ["N", 3]
 
 
@@ -185,13 +182,7 @@ def test_what_does_not_fit_is_refused(given, model, says):
 
 
 def test_tables_are_no_images():
-    graph = helper.make_graph(
-        [helper.make_node("Relu", ["x"], ["y"])],
-        "rows",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 30])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 30])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = parse("g (float[N,30] x) => (float[N,30] y) { y = Relu(x) }", 17)
     with pytest.raises(
         ParameterError, match=r"the inputs are 'x' \(N, 30\); expected an input of floats .*, an image"
     ):
@@ -201,7 +192,7 @@ def test_tables_are_no_images():
 
 
 def test_the_image_among_several_inputs_is_named():
-    model = classifier(before=[("Add", ["image", "other"], ["sum"])], extra=[MANY])
+    model = classifier(before=[("Add", ["image", "other"], ["sum"])], extra=MANY)
     with pytest.raises(
         ParameterError, match=r"several inputs.*name the one that takes the photo with 'feeds'"
     ):

@@ -8,6 +8,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnxruntime import quantization
+from support.small_models import build
 from support.tiny_graphs import parse, run
 
 from onnxattr.attributions import GradientInput, Saliency
@@ -163,10 +164,8 @@ def only(model, index):
     node = onnx.NodeProto()
     node.CopyFrom(model.graph.node[index])
     node.input[0], node.output[0] = "x", "y"
-    kind = onnx.helper.make_tensor_value_info
-    ends = [[kind(name, onnx.TensorProto.FLOAT, [None, None])] for name in ("x", "y")]
-    graph = onnx.helper.make_graph([node], "one", *ends, model.graph.initializer)
-    return onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=8)
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    return build([node], {"x": [None] * 2}, {"y": [None] * 2}, weights, opset_imports=model.opset_import)
 
 
 def refused(model, match):

@@ -5,15 +5,11 @@ import importlib
 from pathlib import Path
 
 import pytest
+from support.rooms import ROOMS
 
 from onnxattr.moved import MOVED
 
 ROOT = Path(__file__).parents[1]
-#: From the top down: a module imports from its own room and from those after it alone.
-ROOMS = (
-    "cli bulk metrics inspection testing attributions converters running inputs compile scores loading decompositions "
-    "autodiff graph results plots session files errors moved without_sympy"
-).split()
 
 
 def imported(path: Path) -> set[str]:
@@ -71,9 +67,3 @@ def test_old_names_say_the_new_ones(old):
 def test_names_that_changed_say_so(module, old, new):
     with pytest.raises(ImportError, match=f"{old} is called {new} now"):
         getattr(importlib.import_module(f"onnxattr.{module}"), old)
-
-
-def test_helper_modules_of_the_tests_are_in_packages():
-    """A bare name on the path can be that of anything."""
-    names = [path.name for path in (ROOT / "tests").glob("*.py")]
-    assert [name for name in names if name != "conftest.py" and not name.startswith("test_")] == []

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from support.small_models import build
 
 from fuzz import control, elementwise, layers, structure
 from fuzz.draft import Array, Draft, Value, info
@@ -66,11 +67,8 @@ def draw(seed: int) -> Case:
     y = _as_output(d, y)
     extra = _extra_outputs(d, y)
     points = [_point(rng, x.shape, special) for special in (False, False, True)]
-    graph = helper.make_graph(d.nodes, "fuzz", [info(x)], [info(y, [None] * y.rank), *extra],
-                              [numpy_helper.from_array(a, n) for n, a in d.weights.items()])  # fmt: skip
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", d.opset)], ir_version=7 if d.opset < 15 else 8
-    )
+    outputs, ir_version = [info(y, [None] * y.rank), *extra], 7 if d.opset < 15 else 8
+    model = build(d.nodes, [info(x)], outputs, d.weights, d.opset, ir_version=ir_version)
     return Case(seed, declare(model, declared), d.apart, points, declared)
 
 

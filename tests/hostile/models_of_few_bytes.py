@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from onnx.helper import make_node as node
+from support.small_models import build, node
 
 HUGE = 2**40
 DIMS = ["N", 4]
@@ -24,9 +24,7 @@ def model(
     nodes: Sequence[onnx.NodeProto], opset: int = 18, dims: Sequence[int | str] = DIMS, **arrays
 ) -> onnx.ModelProto:
     """x to y, of these nodes."""
-    weights = [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()]
-    graph = helper.make_graph(list(nodes), "g", [info("x", dims)], [info("y", dims)], weights)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    return build(nodes, {"x": dims}, {"y": dims}, arrays, opset)
 
 
 def added(*nodes: onnx.NodeProto, opset: int = 18, **arrays) -> onnx.ModelProto:

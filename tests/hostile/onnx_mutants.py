@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
-from onnx import helper, numpy_helper, parser
-from support.small_models import cnn_nchw, embedding, mlp, series, two_inputs
+from onnx import parser
+from support.small_models import build, cnn_nchw, embedding, mlp, node, series, two_inputs
 
 from onnxattr.attributions import IntegratedGradients, SmoothGrad
 
@@ -33,15 +33,12 @@ def recurrent() -> onnx.ModelProto:
     rng = np.random.default_rng(0)
     weights = {"W": rng.normal(size=(1, 12, 4)), "R": rng.normal(size=(1, 12, 3))}
     nodes = [
-        helper.make_node("Transpose", ["x"], ["steps"], perm=[1, 0, 2]),
-        helper.make_node("LSTM", ["steps", "W", "R"], ["", "h"], hidden_size=3, layout=0),
-        helper.make_node("Squeeze", ["h", "axes"], ["y"]),
+        node("Transpose", ["x"], ["steps"], perm=[1, 0, 2]),
+        node("LSTM", ["steps", "W", "R"], ["", "h"], hidden_size=3, layout=0),
+        node("Squeeze", ["h", "axes"], ["y"]),
     ]
-    tensors = [numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()]
-    tensors.append(numpy_helper.from_array(np.array([0]), "axes"))
-    values = [helper.make_tensor_value_info(n, 1, s) for n, s in (("x", ["N", 5, 4]), ("y", ["N", 3]))]
-    graph = helper.make_graph(nodes, "g", values[:1], values[1:], tensors)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    arrays = {name: array.astype(np.float32) for name, array in weights.items()} | {"axes": np.array([0])}
+    return build(nodes, {"x": ["N", 5, 4]}, {"y": ["N", 3]}, arrays)
 
 
 def explainer(cls: type, **options) -> onnx.ModelProto:

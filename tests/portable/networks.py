@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 from PIL import Image
+from support.small_models import build, node
 
 from models import efficientnet_lite0, emotion, gunpoint, photos
 from onnxattr.compile.noise import draw_noise
@@ -91,19 +92,14 @@ def photo_crop(name: str, seed: int) -> np.ndarray:
 
 def quadratic() -> onnx.ModelProto:
     """y = the sum of x squared over 2: its gradient at x = 0 is the noise itself."""
-    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 30, 7])
-    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", 1])
-    half = onnx.numpy_helper.from_array(np.float32(0.5), "half")
-    shape = onnx.numpy_helper.from_array(np.array([-1, 1]), "shape")
-    axes = onnx.numpy_helper.from_array(np.array([1, 2]), "axes")
     nodes = [
-        onnx.helper.make_node("Mul", ["x", "x"], ["square"]),
-        onnx.helper.make_node("ReduceSum", ["square", "axes"], ["sum"], keepdims=0),
-        onnx.helper.make_node("Mul", ["sum", "half"], ["halved"]),
-        onnx.helper.make_node("Reshape", ["halved", "shape"], ["y"]),
+        node("Mul", ["x", "x"], ["square"]),
+        node("ReduceSum", ["square", "axes"], ["sum"], keepdims=0),
+        node("Mul", ["sum", "half"], ["halved"]),
+        node("Reshape", ["halved", "shape"], ["y"]),
     ]
-    graph = onnx.helper.make_graph(nodes, "quadratic", [x], [y], [half, shape, axes])
-    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    constants = {"half": np.float32(0.5), "shape": np.array([-1, 1]), "axes": np.array([1, 2])}
+    return build(nodes, {"x": ["N", 30, 7]}, {"y": ["N", 1]}, constants, opset=17)
 
 
 def decisions(network: Network) -> Iterator[tuple[str, np.ndarray]]:

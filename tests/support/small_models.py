@@ -1,6 +1,6 @@
 """Tiny ONNX models with seeded weights, one per kind of input that users bring, with rows to explain."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,20 +30,26 @@ def build(nodes, inputs, outputs, weights=(), opset=OPSET, **options) -> onnx.Mo
 
     Args:
         nodes: The nodes in order.
-        inputs: Shape by name, or (shape, element type).
+        inputs: Shape by name, or (shape, element type); or declarations of values.
         outputs: The same for the outputs.
-        weights: Arrays by name.
+        weights: Arrays or tensors by name.
         opset: The ai.onnx opset.
         **options: Further arguments of ``helper.make_model``, such as ``ir_version``.
     """
 
     def values(specs):
-        for name, spec in specs.items():
-            shape, kind = spec if isinstance(spec, tuple) else (spec, TensorProto.FLOAT)
-            yield helper.make_tensor_value_info(name, kind, shape)
+        if not isinstance(specs, Mapping):
+            return list(specs)
+        typed = {
+            n: spec if isinstance(spec, tuple) else (spec, TensorProto.FLOAT) for n, spec in specs.items()
+        }
+        return [helper.make_tensor_value_info(name, kind, shape) for name, (shape, kind) in typed.items()]
 
-    initializers = [numpy_helper.from_array(np.asarray(array), name) for name, array in dict(weights).items()]
-    graph = helper.make_graph(nodes, "small", list(values(inputs)), list(values(outputs)), initializers)
+    initializers = [
+        array if isinstance(array, TensorProto) else numpy_helper.from_array(np.asarray(array), name)
+        for name, array in dict(weights).items()
+    ]
+    graph = helper.make_graph(nodes, "small", values(inputs), values(outputs), initializers)
     options = {"ir_version": IR_VERSION, "opset_imports": [helper.make_opsetid("", opset)]} | options
     return helper.make_model(graph, **options)
 

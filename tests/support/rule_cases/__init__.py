@@ -11,10 +11,11 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from onnxattr.compile.gradient import vjp
 from onnxattr.loading.load import load
+from support.small_models import build
 
 VARIANTS = ("static", "batch", "dynamic")
 KINDS = {"f": TensorProto.FLOAT, "i": TensorProto.INT64, "j": TensorProto.INT32}
@@ -167,27 +168,21 @@ class Case:
         arrays, feeds = self.arrays(), self.feeds()
         names = [f"v{i}" if o is not None else "" for i, o in enumerate(self.operands)]
         results = [f"y{i}" if kind != "-" else "" for i, kind in enumerate(self.outputs)]
-        outputs = [
-            helper.make_tensor_value_info(name, KINDS[kind], [None] * ranks[name] if ranks else None)
+        outputs = {
+            name: ([None] * ranks[name] if ranks else None, KINDS[kind])
             for name, kind in zip(results, self.outputs, strict=True)
             if name
-        ]
-        inputs = [
-            helper.make_tensor_value_info(
-                name, helper.np_dtype_to_tensor_dtype(array.dtype), self._dims(name, array, variant)
-            )
+        }
+        inputs = {
+            name: (self._dims(name, array, variant), helper.np_dtype_to_tensor_dtype(array.dtype))
             for name, array in feeds.items()
-        ]
-        weights = [
-            numpy_helper.from_array(array, name) for name, array in arrays.items() if name not in feeds
-        ]
+        }
+        weights = {name: array for name, array in arrays.items() if name not in feeds}
         domain, _, op_type = self.op.rpartition("::")
         node = helper.make_node(op_type, names, results, name="node", domain=domain, **self.attributes)
-        return helper.make_model(
-            helper.make_graph([node], "case", inputs, outputs, weights),
-            opset_imports=[helper.make_opsetid("", self.opset), *self._other_domain(domain)],
-            ir_version=8 if self.opset < 21 else 10,
-        )
+        imports = [helper.make_opsetid("", self.opset), *self._other_domain(domain)]
+        ir_version = 8 if self.opset < 21 else 10
+        return build([node], inputs, outputs, weights, opset_imports=imports, ir_version=ir_version)
 
     def _other_domain(self, domain: str) -> list[onnx.OperatorSetIdProto]:
         return [helper.make_opsetid(domain, 3 if domain == "ai.onnx.ml" else 1)] if domain else []
