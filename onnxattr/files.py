@@ -130,6 +130,28 @@ def whole_file(path: AnyPath) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
+def made_folder(folder: AnyPath) -> Iterator[Path]:
+    """A folder, made where it is not there; what was made is removed again after an error, as far as it is empty.
+
+    Raises:
+        ParameterError: If it cannot be made, or is a file.
+    """
+    path = Path(folder)
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"{folder} cannot be made: {error}. Give the path of a folder.") from error
+    try:
+        yield path
+    except BaseException:
+        for made in missing:
+            with contextlib.suppress(OSError):
+                made.rmdir()
+        raise
+
+
+@contextlib.contextmanager
 def temporary_file(folder: Path) -> Iterator[BinaryIO]:
     """A new file in a folder, removed at the end unless it was renamed; its mode is that of any new file."""
     name = folder / f".onnxattr-{secrets.token_hex(8)}.part"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import onnx
 from onnxattr.compile.explainer_file import describe
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.errors import ModelError, ParameterError
-from onnxattr.files import check_output, whole_file
+from onnxattr.files import check_output, made_folder, whole_file
 from onnxattr.loading.reading.source import metadata_of
 from onnxattr.loading.rows.independence import MIXED
 from onnxattr.loading.weights import check_place, write_model
@@ -72,18 +71,8 @@ def export_triton(
         seed.type.tensor_type.shape.dim.add().dim_value = 1
     text = config(proto)
     trial = trial_of(proto, method.prepared, method.providers, method.sizes) if check else None
-    missing = [parent for parent in (path.parent, *path.parent.parents) if not parent.exists()]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ParameterError(f"{folder} cannot be made: {error}. Give the path of a folder.") from error
-    try:
+    with made_folder(path.parent):
         write_model(proto, path, weights, method.prepared.folder, method.prepared.files, trial)
-    except BaseException:
-        for made in missing:
-            with contextlib.suppress(OSError):
-                made.rmdir()
-        raise
     with whole_file(settings) as file:
         file.write(text.encode())
 
