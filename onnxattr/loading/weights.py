@@ -6,10 +6,8 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 import onnx
-from google.protobuf.message import DecodeError
 
 from onnxattr.errors import ParameterError
 from onnxattr.files import (
@@ -22,15 +20,13 @@ from onnxattr.files import (
     temporary_file,
     write,
 )
+from onnxattr.loading.data_file import DataFile, own_data_of
 from onnxattr.loading.reading.external_data import entry, read, set_entry
+from onnxattr.loading.reading.own_data import digest_of, forget_data, note_data
 
 PLACES = ("auto", "inside", "beside", "shared")
-#: The metadata entry that names the data file which was written together with a model.
-_OWN_DATA = "onnxattr.data"
 #: What protobuf can write at most, less some room for the graph.
 _LIMIT = 2**31 - 2**24
-#: Tensors from this size on go into a file of weights, each at a page boundary so that it can be mapped.
-_LARGE, _PAGE = 1024, 4096
 
 
 def check_place(place: str) -> None:
@@ -65,9 +61,7 @@ def write_model(
         ParameterError: If a file cannot be written, or the weights cannot be where they shall.
     """
     check_output(path, reads)
-    others = [kept for kept in proto.metadata_props if kept.key != _OWN_DATA]
-    del proto.metadata_props[:]
-    proto.metadata_props.extend(others)
+    forget_data(proto)
     external = [t for t in proto.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
     size = proto.ByteSize() + sum(int(entry(tensor, "length")) for tensor in external)
     home = destination(path).parent
@@ -84,7 +78,7 @@ def write_model(
             f"weights='inside': {size} bytes are too many for one file; take weights='beside'."
         )
     if place != "inside":
-        _check_beside(path)
+        check_beside(path)
     if place == "shared":
         for tensor in external:
             set_entry(tensor, "location", _file_of(tensor, folder).relative_to(home).as_posix())
@@ -98,7 +92,7 @@ def write_model(
             _write_beside(proto, path, folder, check)
 
 
-def _check_beside(path: AnyPath) -> None:
+def check_beside(path: AnyPath) -> None:
     """Refuses a path beside which there can be no data, since runtimes look for it beside the name that they open.
 
     Raises:
@@ -126,12 +120,13 @@ def _write_beside(
     ]
     if not os.path.lexists(names[0]):
         check_output(names[0])
-    own = _own_data(final)
+    own = own_data_of(final)
     replaced = {name: _identity(name) for name in names if name.name == own}
     try:
         with temporary_file(final.parent) as file:
-            tensors = _write_data(proto, file, folder)
+            tensors = DataFile(file).take(proto, folder)
             file.flush()
+            digest = digest_of(Path(file.name))
             data = claim(file.name, names)
     except OSError as error:
         raise ParameterError(
@@ -140,7 +135,7 @@ def _write_beside(
     try:
         for tensor in tensors:
             set_entry(tensor, "location", data.name)
-        proto.metadata_props.append(onnx.StringStringEntryProto(key=_OWN_DATA, value=data.name))
+        note_data(proto, data.name, digest)
         write(proto, path, check)
     except BaseException:
         data.unlink(missing_ok=True)
@@ -159,37 +154,6 @@ def _identity(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _write_data(proto: onnx.ModelProto, file: BinaryIO, folder: Path | None) -> list[onnx.TensorProto]:
-    """Moves the large tensors of a model into a file; returns them."""
-    moved = []
-    for tensor in proto.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            read(tensor, folder)
-        if tensor.ByteSize() < _LARGE or tensor.data_type == onnx.TensorProto.STRING:
-            continue
-        raw = tensor.raw_data or onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor)).raw_data
-        file.write(b"\0" * (-file.tell() % _PAGE))
-        offset = file.tell()
-        file.write(raw)
-        for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
-            tensor.ClearField(field)
-        tensor.data_location = onnx.TensorProto.EXTERNAL
-        set_entry(tensor, "offset", str(offset))
-        set_entry(tensor, "length", str(len(raw)))
-        moved.append(tensor)
-    return moved
-
-
-def _own_data(path: Path) -> str:
-    """The name of the data file that was written together with the model at a path; empty if there is none."""
-    proto = onnx.ModelProto()
-    try:
-        proto.ParseFromString(path.read_bytes())
-    except (OSError, DecodeError):
-        return ""
-    return next((kept.value for kept in proto.metadata_props if kept.key == _OWN_DATA), "")
 
 
 def _file_of(tensor: onnx.TensorProto, folder: Path | None) -> Path:

@@ -19,6 +19,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.errors import ModelError
+from onnxattr.loading.reading.own_data import check_data
 
 #: Most bytes that are taken into the model itself, which protobuf bounds.
 _MOST_INSIDE = 2**31 - 2**24
@@ -75,7 +76,8 @@ def locate(proto: onnx.ModelProto, path: Path | None, folder: Path | None = None
         folder: Where to look for the data of a model from no file; the current folder if None.
 
     Raises:
-        ModelError: If a tensor's data is not in a regular file inside the model's folder, or not as the tensor says.
+        ModelError: If a tensor's data is not in a regular file inside the model's folder, or not as the tensor says; or
+            if the file is not the one that the model was written with, as far as its metadata tell.
     """
     if not any(map(_is_external, (*proto.graph.initializer, *_inner_tensors(proto)))):
         return Located(proto, path.parent if path else None, ())
@@ -95,6 +97,7 @@ def locate(proto: onnx.ModelProto, path: Path | None, folder: Path | None = None
         read(tensor, data[0].parent)
     outer = list(filter(_is_external, proto.graph.initializer))
     found = [search.data(tensor) for tensor in outer]
+    check_data({entry.key: entry.value for entry in proto.metadata_props}, search.files)
     files = tuple(dict.fromkeys(file for file, _, _ in found))
     base = search.common_folder(files)
     for tensor, data in zip(outer, found, strict=True):
@@ -141,6 +144,11 @@ class _Search:
         self.folders = list(dict.fromkeys(folders))
         self.allowed = list(dict.fromkeys(Path(os.path.realpath(folder)) for folder in folders))
         self._known: dict[str, tuple[Path, int]] = {}
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The data files that were found, by their locations."""
+        return {location: file for location, (file, _) in self._known.items()}
 
     def data(self, tensor: onnx.TensorProto) -> tuple[Path, int, int]:
         """The file, offset and length of a tensor's data."""
