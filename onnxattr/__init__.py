@@ -24,6 +24,7 @@ from onnxattr.attributions import (
     VarGrad,
 )
 from onnxattr.attributions.elsewhere import missing
+from onnxattr.attributions.several import export
 from onnxattr.compile.gradient import vjp
 from onnxattr.errors import NonFiniteError, NonFiniteWarning, OnnxAttrError
 from onnxattr.moved import put_up
@@ -54,6 +55,7 @@ __all__ = [
     "SquareGrad",
     "Tasks",
     "VarGrad",
+    "export",
     "load",
     "vjp",
     "xp",

@@ -59,6 +59,11 @@ def explainer_of(
         return build(request, plan.driver.chunk, rendering, labels, dict(about), prepared)
 
 
+def takes_baseline(request: Request) -> bool:
+    """Whether a method starts at one baseline, which can be an input of a file."""
+    return bool(request.baselines) and not any(isinstance(kind, OF_PATH) for kind in request.baselines)
+
+
 def _with_baselines(request: Request, method: str, as_input: bool) -> Request:
     """The request, with its baselines as inputs where that is wanted."""
     if not as_input:

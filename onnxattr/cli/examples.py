@@ -34,6 +34,7 @@ EXAMPLES = {
     "export": (
         "onnxattr export model.onnx -o explainer.onnx",
         "onnxattr export model.onnx --method GradCAM --output-layer logits -o explainer.onnx",
+        "onnxattr export model.onnx --method Saliency --method GradCAM -o explainers/",
         "onnxattr export model.onnx --triton models/",
     ),
     "ops": ("onnxattr ops",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 from onnxattr import attributions
@@ -24,14 +25,20 @@ PARAMETERS = (
     "conv_layer", "upsampling", "variant", "noise_tunnel", "noise_kind", "neuron", "feature_mask", "preprocess",
     "attributions_at", "labels",
 )  # fmt: skip
+_DEFAULT = "IntegratedGradients"
 #: What ``--verify`` says, as the parameter of that name.
 VERIFY: dict[str, bool | str] = {"auto": "auto", "always": True, "never": False}
 
 
-def add_method(parser: argparse.ArgumentParser, help_of_model: str = "") -> None:
-    """Adds the options of methods to a command."""
+def add_method(parser: argparse.ArgumentParser, help_of_model: str = "", several: bool = False) -> None:
+    """Adds the options of methods to a command, which may take several methods."""
     parser.add_argument("model", help="ONNX file" + help_of_model)
-    parser.add_argument("--method", choices=attributions.METHODS, help="IntegratedGradients unless given")
+    parser.add_argument(
+        "--method",
+        choices=attributions.METHODS,
+        action="append" if several else "store",
+        help="IntegratedGradients unless given" + ("; may be given several times" if several else ""),
+    )
     parser.add_argument("--output-layer", help="layer name or index, or value name, to cut the model at")
     parser.add_argument(
         "--operator", help="the score: a name, such as 'semantic segmentation', or an ONNX file"
@@ -134,6 +141,40 @@ def add_verify(parser: argparse.ArgumentParser, otherwise: str) -> None:
 
 def method_of(options: argparse.Namespace) -> attributions.base.Attribution:
     """The method that the options ask for, on the model that they name."""
+    return _made(options, options.method or _DEFAULT, _given(options))
+
+
+def methods_of(options: argparse.Namespace) -> list[attributions.base.Attribution]:
+    """The methods that the options ask for; each is given those of the options that it has.
+
+    Raises:
+        ParameterError: If a method is named twice, or none of several has an option.
+    """
+    names: list[str] = options.method or [_DEFAULT]
+    given = _given(options)
+    if len(names) == 1:
+        return [_made(options, names[0], given)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ParameterError(
+            f"--method {twice[0]} is given twice; from Python, export() takes names for the files."
+        )
+    taken = {name: set(signature(getattr(attributions, name)).parameters) for name in names}
+    tunnel = (
+        set(signature(attributions.NoiseTunnel).parameters) if options.noise_tunnel is not None else set()
+    )
+    known = tunnel.union(*taken.values(), ("noise_tunnel",))
+    if unknown := [name for name in given if name not in known]:
+        raise ParameterError(f"None of {names} has an option --{unknown[0].replace('_', '-')}.")
+    kept = tunnel | {"noise_tunnel"}
+    return [
+        _made(options, name, {key: value for key, value in given.items() if key in taken[name] | kept})
+        for name in names
+    ]
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """The parameters that the options set, by their names in Python."""
     given = {name: value for name in PARAMETERS if (value := getattr(options, name)) is not None}
     given |= {name: None for name in ("reducer", "upsampling") if given.get(name) == "none"}
     if "neuron" in given:
@@ -150,13 +191,19 @@ def method_of(options: argparse.Namespace) -> attributions.base.Attribution:
         given["background"] = read_arrays(given["background"])
     if options.wrt:
         given["wrt"] = tuple(options.wrt)
+    return given
+
+
+def _made(options: argparse.Namespace, name: str, given: dict[str, Any]) -> attributions.base.Attribution:
+    """A method on the model, in a tunnel where that is wanted."""
+    given = dict(given)
     kind, tunnel = given.pop("noise_tunnel", None), {}
     if kind is not None:
-        names = [name for name in ("nb_samples", "noise", "noise_kind") if name in given]
-        tunnel = {name: given.pop(name) for name in names}
+        names = [key for key in ("nb_samples", "noise", "noise_kind") if key in given]
+        tunnel = {key: given.pop(key) for key in names}
     elif "noise_kind" in given:
         raise ParameterError("--noise-kind needs --noise-tunnel.")
-    method = getattr(attributions, options.method or "IntegratedGradients")(options.model, **given)
+    method = getattr(attributions, name)(options.model, **given)
     return method if kind is None else attributions.NoiseTunnel(method, kind=kind, **tunnel)
 
 

@@ -20,6 +20,7 @@ from onnxattr.graph.subgraphs import captures_of, subgraphs_of
 from onnxattr.graph.values import dims_of
 from onnxattr.inspection.command import command_for, options_for
 from onnxattr.inspection.cost import estimate, measure
+from onnxattr.inspection.data_file import data_facts
 from onnxattr.inspection.inputs import input_facts, output_facts, shape_of
 from onnxattr.loading.discrete import unexplained
 from onnxattr.loading.explained import float_inputs
@@ -82,6 +83,7 @@ def facts_of(model: ir.Model, source: ModelSource, measured: bool = False) -> di
         "operators": _operators(graph, on_path),
         "without_rule": [] if explainer else _without_rule(on_path),
         "explainer": explainer,
+        "data_file": data_facts(source, model.metadata_props),
     }
     if explainer is not None:
         _tell_apart(found["inputs"], explainer)

@@ -13,6 +13,7 @@ from onnxattr.autodiff.registry import NON_DIFFERENTIABLE
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.decompositions.standard import DECOMPOSITIONS
 from onnxattr.errors import one_door
+from onnxattr.inspection.data_file import data_lines
 from onnxattr.inspection.inputs import told
 from onnxattr.inspection.model_facts import facts, facts_of
 from onnxattr.inspection.places import place_lines
@@ -84,6 +85,7 @@ def _described(model: ir.Model, known: dict[str, Any], full: bool, verbose: bool
     if explainer is None:
         lines += _integer_lines(known["made_of_integers"])
     lines += _feature_lines(known["inputs"]) + _class_lines(known["classes"])
+    lines += data_lines(known["data_file"])
     if explainer is not None:
         return "\n".join([*lines, "", "Explainer", *_nested(explainer), *_command(known)])
     lines += ["", "Samples", f"  {_samples(known)}"]
