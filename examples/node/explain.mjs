@@ -2,14 +2,17 @@
 // `npm install onnxruntime-node sharp` is all it needs; the explainer is a file that `method.export(...)` wrote, for
 // photos with preprocess=. Beside a photo it writes photo.why.png, the photo in grey and red where it counts.
 
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import * as ort from "onnxruntime-node";
 import sharp from "sharp";
 import { metadataOf } from "../web/metadata.js";
 
 const [file, given, label = "-1"] = process.argv.slice(2); // -1: the predicted class
-const session = await ort.InferenceSession.create(file);
 const metadata = metadataOf(readFileSync(file));
+checkWeights();
+const session = await ort.InferenceSession.create(file); // which reads weights beside the file itself
 const [input] = session.inputMetadata;
 const csv = given.toLowerCase().endsWith(".csv");
 
@@ -27,6 +30,14 @@ else {
   const picture = given.replace(/\.[^.]*$/, "") + ".why.png";
   await draw(picture);
   console.log(JSON.stringify({ top, explained, gap: gap ? gap.data[0] : null, picture }));
+}
+
+/** Weights beside the file must be those that it was written with: the runtime looks at their size alone. */
+function checkWeights() {
+  const { "onnxattr.data": name, "onnxattr.data_sha256": expected } = metadata;
+  if (!expected) return;
+  const found = createHash("sha256").update(readFileSync(join(dirname(file), name))).digest("hex");
+  if (found !== expected) throw new Error(`${name} is not the file of weights that ${file} was written with: export both again.`);
 }
 
 function row() {
