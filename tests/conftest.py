@@ -4,7 +4,7 @@ import gc
 import os
 
 import pytest
-from support import one_thread  # noqa: F401  (before anything imports NumPy)
+from support import kept, one_thread  # noqa: F401  (one_thread before anything imports NumPy)
 from support.quiet_sessions import use_quiet_sessions
 
 # Its assertions then show their values, like those of the test modules.
@@ -35,10 +35,11 @@ def fresh_keras():
     keras.utils.set_random_seed(1)
 
 
-@pytest.fixture(scope="session")
-def zoo_folder(tmp_path_factory):
+@pytest.fixture(scope="session", autouse=True)
+def run_folder(tmp_path_factory):
     """A folder of this run of the tests, the same for all its workers; nothing is left in it from another run."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "zoo"
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kept"
     folder.mkdir(exist_ok=True)
+    kept.use(folder)
     return folder

@@ -90,10 +90,10 @@ def check_upgrade(name, converted, arrays):
 
 @pytest.mark.filterwarnings("ignore:Layer 'conv_lstm2d'")  # unrolled: ONNX has no such operator
 @pytest.mark.parametrize("name", CASES)
-def test_model_of_the_zoo(name, zoo_folder):
+def test_model_of_the_zoo(name):
     case = zoo.CASES[name]
     model = case.model()
-    converted = conversions.converted(name, model, zoo_folder)
+    converted = conversions.converted(name, model)
     onnx.checker.check_model(converted, full_check=True)
     check_interface(converted)
     check_outputs(name, model, converted)

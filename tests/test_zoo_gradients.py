@@ -84,13 +84,13 @@ def in_float64(case, model):
 
 @pytest.mark.parametrize(("name", "rewrites"), CASES)
 @pytest.mark.filterwarnings("ignore:Layer 'conv_lstm2d'")
-def test_gradient_equals_tensorflow(name, rewrites, zoo_folder):
+def test_gradient_equals_tensorflow(name, rewrites):
     case = zoo.CASES[name]
     model = case.model()
     arrays = case.inputs(model, 3 if not case.slow else 1)
     if case.signature:
         flat_call(model, [tf.constant(array) for array in arrays])
-    converted = conversions.converted(name, model, zoo_folder)
+    converted = conversions.converted(name, model)
     if case.slow:
         wide = in_float64(case, model)
         expected, cotangents = tape_gradients(

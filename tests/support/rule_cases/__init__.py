@@ -1,4 +1,4 @@
-"""What a row of the rule tables is, and the one-node model it stands for; the rows are in rule_cases_*.py."""
+"""What a row of the rule tables is, and the one-node model it stands for; the rows are in the files beside."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 
 from onnxattr.compile.gradient import vjp
 from onnxattr.loading.load import load
+from support import kept
 from support.small_models import build
 
 VARIANTS = ("static", "batch", "dynamic")
@@ -149,12 +150,8 @@ class Case:
         return self._model(variant, {name: array.ndim for name, array in self.primal().items()})
 
     def gradient(self, variant: str = "static") -> onnx.ModelProto:
-        """The gradient graph; that of static shapes is kept for the tests that put the row in other places."""
-        if variant != "static":
-            return vjp(self.model(variant), self.wrt())
-        if str(self) not in _GRADIENTS:
-            _GRADIENTS[str(self)] = vjp(self.model(), self.wrt())
-        return _GRADIENTS[str(self)]
+        """The gradient graph, made once in a run of the tests: of the same rows several things are tested."""
+        return kept.once("gradient", f"{variant} {self}", lambda: vjp(self.model(variant), self.wrt()))
 
     def evaluated(self) -> onnx.ModelProto:
         """The model for onnx's evaluator: an operator outside its default domain is written out."""
@@ -200,7 +197,6 @@ class Case:
 
 
 _PRIMALS: dict[str, dict[str, np.ndarray]] = {}
-_GRADIENTS: dict[str, onnx.ModelProto] = {}
 _EVALUATED: dict[str, onnx.ModelProto] = {}
 
 
