@@ -68,6 +68,9 @@ class Options:
             are in units of 0 to 255; "input": the model's own input, and its units. None for pixels, or what the
             model's file says.
         labels: The names of the classes: a list, or a ``.txt`` or ``.json`` file. None for those of the model's file.
+        share: Whether what is the same at all points of a sample is computed once for it: on a straight path all that
+            the model does before its first nonlinearity, forth and back. "auto" where it is estimated to be faster,
+            True wherever the graph allows it, False nowhere; the numbers are the same up to rounding.
     """
 
     wrt: Wrt = None
@@ -87,6 +90,7 @@ class Options:
     preprocess: Any = None
     attributions_at: str | None = None
     labels: Any = None
+    share: bool | str = "auto"
 
 
 #: The names of those parameters.
@@ -101,6 +105,8 @@ def check_options(options: Options) -> None:
     """
     check_mode(options.check_finite)
     check_choice(options.verify)
+    if not isinstance(options.share, bool) and options.share != "auto":
+        raise ParameterError(f"share={options.share!r}: expected 'auto', True or False.")
     if options.relu_policy not in POLICIES:
         raise ParameterError(f"relu_policy={options.relu_policy!r}: expected one of {POLICIES}.")
     if not is_integer(options.seed, at_least=0) or options.seed >= SEEDS:

@@ -33,6 +33,7 @@ from onnxattr.running.input_values import check_values
 from onnxattr.running.one_sample import has_classes, targets_of_sample
 from onnxattr.running.rows import compared, made_up
 from onnxattr.running.runs import Feeds
+from onnxattr.running.sharing import SharingDriver
 from onnxattr.scores.check import checked_score
 from onnxattr.scores.score import LINEAR, Score
 
@@ -92,14 +93,16 @@ class Plan:
         mask = self._options.feature_mask
         mask = columns_mask(ran) if mask is None and method.placement is None else mask
         groups = groups_of(ran, mask, reduced, method.placement)
-        policy, rewrites = self._options.relu_policy, self._options.rewrites
+        options = self._options
         self.request = Request(
-            ran, method, self._reducer, axes, policy, score=score, groups=groups, rewrites=rewrites
-        )
+            ran, method, self._reducer, axes, options.relu_policy,
+            score=score, groups=groups, rewrites=options.rewrites, share=options.share,
+        )  # fmt: skip
         key = self._made_for.kind, method.key
         if method.key is None or key not in self._drivers:
-            options = self._options
-            self._drivers[key] = Driver(self.request, self._batch_size, options.seed, options.providers)
+            self._drivers[key] = SharingDriver(
+                self.request, self._batch_size, options.seed, options.providers
+            )
         self.driver = self._drivers[key]
 
     def _fitted(self, ran: Prepared, axes: Sequence[int | None]) -> Method:

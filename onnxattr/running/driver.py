@@ -31,7 +31,7 @@ from onnxattr.running.chunk_size import rows_in_cache
 from onnxattr.running.graphs import Graphs
 from onnxattr.running.refine import refined
 from onnxattr.running.runs import Advance, Feeds, Run
-from onnxattr.session import on_cpu
+from onnxattr.session import Session, on_cpu
 
 
 class Driver:
@@ -106,17 +106,30 @@ class Driver:
         if self.request.method.single:
             return self._explain_single(feeds, targets, samples, advance)
         weights, prediction = self._weights(feeds, targets, samples)
-        feeds = self.with_baselines(feeds, samples, first_sample)
-        if self.request.method.refinement is not None:
-            moments, spent = refined(self, feeds | {self._target: weights}, samples, first_sample, advance)
-        else:
-            moments, spent = self._moments(feeds, weights, samples, first_sample, advance), None
+        fed = self.with_baselines(feeds, samples, first_sample) | {self._target: weights}
+        return replace(self.run_of(fed, samples, first_sample, advance), prediction=prediction)
+
+    def run_of(self, fed: Feeds, samples: int, first_sample: int, advance: Advance) -> Run:
+        """What ``explain`` finds, but for the prediction, with targets and baselines among the feeds."""
+        moments, spent = self.summed(fed, samples, first_sample, advance)
         difference = moments[DIFFERENCE].reshape(-1) if DIFFERENCE in moments else None
-        return replace(self._run(self.finish(feeds | moments, samples), prediction, difference), spent=spent)
+        return replace(self._run(self.finish(fed | moments, samples), None, difference), spent=spent)
+
+    def summed(
+        self, fed: Feeds, samples: int, first_sample: int, advance: Advance
+    ) -> tuple[Feeds, np.ndarray | None]:
+        """The moments of each sample, and how many gradients it took, (N,), where that differs."""
+        if self.request.method.refinement is not None:
+            return refined(self, fed, samples, first_sample, advance)
+        return self._moments(fed, samples, first_sample, advance), None
 
     def finish(self, fed: Feeds, samples: int) -> list[np.ndarray]:
         """The last step, from the model's inputs and the moments of each sample."""
-        parts = [self.graphs.finish.run(take(fed, part)) for part in self.chunks(fed, samples)]
+        return self.in_chunks(self.graphs.finish, fed, samples)
+
+    def in_chunks(self, session: Session, fed: Feeds, samples: int) -> list[np.ndarray]:
+        """The outputs of a graph that has a row for each sample."""
+        parts = [session.run(take(fed, part)) for part in self.chunks(fed, samples)]
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
     def _run(
@@ -146,8 +159,7 @@ class Driver:
             return feeds
         fed = feeds | {SAMPLE: np.arange(first_sample, first_sample + samples)}
         seed = {self._seed: np.array(self.seed, np.int64)}
-        parts = [self.graphs.baselines.run(take(fed, part) | seed) for part in self.chunks(feeds, samples)]
-        found = map(np.concatenate, zip(*parts, strict=True))
+        found = self.in_chunks(self.graphs.baselines, fed | seed, samples)
         return feeds | dict(zip(self.graphs.baselines.outputs, found, strict=True))
 
     def _explain_single(self, feeds: Feeds, targets: Targets, samples: int, advance: Advance) -> Run:
@@ -164,15 +176,12 @@ class Driver:
         scores = None if self.request.score.linear else found[-1]
         return replace(self._run(found, prediction), scores=scores)
 
-    def _moments(
-        self, feeds: Feeds, target: np.ndarray, samples: int, first_sample: int, advance: Advance
-    ) -> Feeds:
+    def _moments(self, fed: Feeds, samples: int, first_sample: int, advance: Advance) -> Feeds:
         """Runs the step over all (sample, point) pairs in full chunks and sums each sample's moments."""
         method = self.request.method
-        fed = feeds | {self._target: target}
         if method.pilot:
             pilots = zip(
-                *[self.graphs.pilot.run(take(fed, part))[1:] for part in self.chunks(feeds, samples)],
+                *[self.graphs.pilot.run(take(fed, part))[1:] for part in self.chunks(fed, samples)],
                 strict=True,
             )
             fed |= dict(zip(pilot_names(self.request), map(np.concatenate, pilots), strict=True))

@@ -21,6 +21,7 @@ from onnxattr.compile.renderings.driven import (
 )
 from onnxattr.compile.renderings.forward import score_graph
 from onnxattr.compile.renderings.rewrite import Request
+from onnxattr.compile.renderings.tail import ends_graph
 from onnxattr.session import Session
 
 
@@ -79,6 +80,17 @@ class Graphs:
     def gradients(self) -> Session:
         """The gradient at each point of a chunk by itself."""
         return self._session(rows_graph(self._request))
+
+    @cached_property
+    def ends(self) -> Session:
+        """What is computed once for each sample, where work is shared; see ``ends_graph``."""
+        assert self._request.tail is not None
+        return self._session(ends_graph(self._request, self._request.tail))
+
+    @cached_property
+    def finish_of_cut(self) -> Session:
+        """Attributions from the moments of the gradients by the values of the cut, where work is shared."""
+        return self._session(finish_graph(self._request, self._request.tail))
 
     @cached_property
     def sum(self) -> Session:

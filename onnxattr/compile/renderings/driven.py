@@ -10,6 +10,7 @@ from onnxattr.compile.noise import normal_like
 from onnxattr.compile.placed_path import Rows
 from onnxattr.compile.renderings.model_graph import INT64, own_names
 from onnxattr.compile.renderings.rewrite import Request, Rewrite
+from onnxattr.compile.renderings.tail import Tail, before_cut
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 
@@ -175,14 +176,20 @@ def path_score_graph(request: Request) -> onnx.ModelProto:
     return rewrite.finished()
 
 
-def finish_graph(request: Request) -> onnx.ModelProto:
-    """Attributions, and with a path their distance from f(x) - f(b), from the model's inputs and the moments."""
+def finish_graph(request: Request, tail: Tail | None = None) -> onnx.ModelProto:
+    """Attributions, and with a path their distance from f(x) - f(b), from the model's inputs and the moments.
+
+    With a ``tail`` the moments are those of the gradients by the values of the cut.
+    """
     rewrite = request.in_steps.rewrite()
     op, likes = rewrite.op, rewrite.likes
+    summed = likes if tail is None else [rewrite.value(name) for name in tail.cut.frontier]
     moments = [
         [op.input(f"{MOMENT}_{p}_{index}", x.dtype, dims_of(x) or []) for p in rewrite.method.powers]
-        for index, x in enumerate(likes)
+        for index, x in enumerate(summed)
     ]
+    if tail is not None:
+        moments = [[total] for total in before_cut(rewrite, tail, [first for (first,) in moments])]
     difference = None
     if rewrite.method.alphas is not None:
         rows = (dims_of(rewrite.wrt[0]) or [None])[0]

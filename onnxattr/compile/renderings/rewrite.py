@@ -20,6 +20,7 @@ from onnxattr.compile.renderings.groups import MASK, Groups, summed
 from onnxattr.compile.renderings.model_graph import INT64, own_name
 from onnxattr.compile.renderings.points_graph import PointsGraph
 from onnxattr.compile.renderings.reducers import REDUCERS
+from onnxattr.compile.renderings.tail import Tail, tail_of
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.missing import may_be_missing
 from onnxattr.loading.prepared import Prepared
@@ -45,6 +46,13 @@ class Request:
     numbered: bool = False
     #: Names of the passes that may make the gradient cheaper; None for all.
     rewrites: Collection[str] | None = None
+    #: Whether what is the same at all points of a sample is computed once for it; see ``compile.cut.find_cut``.
+    share: bool | str = "auto"
+
+    @functools.cached_property
+    def tail(self) -> Tail | None:
+        """What is computed at each point alone, where the rest is computed once for each sample."""
+        return tail_of(self)
 
     @property
     def shown(self) -> Prepared:

@@ -45,6 +45,10 @@ class TunnelRequest(Request):
     functions: dict[Any, tuple[Request, ir.Model]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
+    def tail(self) -> None:
+        """None: a tunnel's points are whole maps; the method inside may have one."""
+
+    @property
     def inside(self) -> Request:
         """The method inside."""
         assert self.inner is not None

@@ -143,6 +143,30 @@ def _verdict(
     return Rows(PROVEN), False
 
 
+def apart_in(graph: ir.Graph, opset: int, ends: Sequence[ir.Value]) -> set[ir.Value]:
+    """Those of some values that certainly have the rows along their first axis, each depending on its own alone.
+
+    The arguments are those of ``independence``.
+    """
+    firsts = [dims[0] for value in graph.inputs if (dims := dims_of(value))]
+    if 1 in firsts:
+        return {end for end in ends if (dims_of(end) or [None])[0] == 1}
+    if any(isinstance(size, int) for size in firsts):
+        return set()
+    found: set[ir.Value] = set()
+    for extent in EXTENTS:
+        fewer = Walk(graph, opset, MOST_ROWS - 1, extent)
+        fewer.run()
+        walk = Walk(graph, opset, MOST_ROWS, extent, before=fewer)
+        walk.run()
+        found = {end for end in ends if all(apart(w, [end]) for w in (walk, fewer))}
+        if not walk.failed:
+            break
+    if any(_looks_at_sizes(node) for node in nodes_of(graph)):
+        found = {end for end in found if _of_one_row(graph, opset, [end], extent).kind == PROVEN}
+    return found
+
+
 def apart(walk: Walk, ends: Sequence[ir.Value]) -> bool:
     """Whether a walk found the rows apart in some values."""
     return all(_of_end(walk.seen.get(end), walk.batch) == PROVEN for end in ends)

@@ -1,0 +1,220 @@
+"""Where a model is cut in two: what is computed once for each sample, and what at each of its points.
+
+From the explained values x to the first operators that are not affine a model is h = A x + c. On a straight path from b
+to x, h goes straight from h(b) to h(x), and the sum of gradients by x is A^T times the sum of gradients by h: both are
+computed once for each sample. So is what does not depend on x at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.autodiff.node import op_name
+from onnxattr.autodiff.paths import inputs_of, is_float
+from onnxattr.autodiff.registry import STANDARD, RuleTable
+from onnxattr.graph.affine import is_affine
+from onnxattr.graph.ranges import Ranges
+from onnxattr.graph.subgraphs import captures_of, prune
+from onnxattr.graph.values import dims_of, named_values
+from onnxattr.loading.prepared import Prepared
+from onnxattr.loading.rows.independence import apart_in
+
+#: What a number costs that an operator writes, and one that goes back through it, in multiplications of a product.
+_WRITTEN, _BACK = 12, 24
+#: How much slower the multiplications of a product are on the way back.
+_SLOWER_BACK = 1.4
+#: What a number costs in which points are placed: it is gathered, interpolated, and its gradients are summed.
+_PLACED = 84
+#: How often what lies before the cut goes forth and back for each sample: forth at both ends, back once.
+_ENDS = 1.5
+#: The share of the work, and the multiplications for each sample, from which on a cut pays for its own graphs.
+_LEAST_SHARE, _LEAST_WORK = 0.02, 5e7
+#: What sizes are taken to be that the model leaves open.
+_OPEN_SIZE = 64
+#: Constants of larger numbers are not interpolated: sums of parts of them may overflow.
+_LARGEST = 1e30
+#: Operators that read no more than the shape of a value.
+_SIZES = ("Shape", "Size")
+#: Operators whose results are other ones in each run.
+_DRAWING = frozenset(
+    "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split()
+)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Names of the values that the part behind a cut takes, computed once for each sample.
+
+    Attributes:
+        frontier: Values that are affine in the explained ones, on every way from these to the score.
+        given: Values that do not depend on the explained ones, or of which only the shape is read.
+    """
+
+    frontier: tuple[str, ...]
+    given: tuple[str, ...] = ()
+
+
+def find_cut(prepared: Prepared, rules: RuleTable, points: int, wanted: bool | str) -> Cut | None:
+    """Where to cut a model for a straight path; None where that does not pay, or nothing may be shared.
+
+    Args:
+        prepared: The model.
+        rules: The rule table of its gradient.
+        points: Points for each sample.
+        wanted: "auto" for a cut that pays by its estimated work; True for one wherever the graph allows it.
+    """
+    if not wanted or points < 2 or not prepared.rows.apart or prepared.others:
+        return None
+    return _Search(prepared, rules, points, wanted is True).found()
+
+
+@dataclass
+class _Search:
+    """The search for a cut of one model."""
+
+    prepared: Prepared
+    rules: RuleTable
+    points: int
+    forced: bool
+    varying: set[ir.Value] = field(default_factory=set)
+    affine: list[ir.Node] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.graph = self.prepared.model.graph
+        self.wrt = [self.prepared.value(name) for name in self.prepared.wrt]
+        self.ranges = Ranges()
+        self._look()
+
+    def _look(self) -> None:
+        """Finds the values that depend on the explained ones, and the nodes that are affine in these."""
+        affine = set(self.wrt)
+        self.varying.update(self.wrt)
+        for node in self.graph:
+            if node.op_type in _SIZES or not any(v in self.varying for v in inputs_of(node)):
+                continue
+            self.varying.update(node.outputs)
+            if self._is_affine(node, affine):
+                self.affine.append(node)
+                affine.update(node.outputs)
+
+    def _is_affine(self, node: ir.Node, affine: Collection[ir.Value]) -> bool:
+        varying = [place for place, value in enumerate(node.inputs) if value in self.varying]
+        if any(node.inputs[place] not in affine for place in varying) or not is_affine(node, varying):
+            return False
+        if any(value in self.varying for value in captures_of(node)):
+            return False
+        if self.rules.get(op_name(node)) is not STANDARD.get(op_name(node)):
+            return False
+        given = [value for value in node.inputs if value is not None and value not in self.varying]
+        sure = all(map(self._is_moderate, filter(is_float, given)))
+        return sure and all(is_float(v) and dims_of(v) and not v.is_graph_output() for v in node.outputs)
+
+    def _is_moderate(self, value: ir.Value) -> bool:
+        """Whether a value is finite as far as the graph tells, and as a constant far from what floats end at."""
+        if not self.ranges(value).finite:
+            return False
+        if value.const_value is None or value.const_value.size > 2**22:
+            return True
+        return not value.const_value.size or float(np.abs(value.const_value.numpy()).max()) < _LARGEST
+
+    def found(self) -> Cut | None:
+        """The cut of the largest gain, of those whose values have a row for each sample."""
+        for gain, number, frontier in sorted(self._cuts(), key=lambda cut: -cut[0]):
+            if not self.forced and gain < max(_LEAST_SHARE * self._work, _LEAST_WORK / self.points):
+                return None
+            given = [value for value in self._measured(number) if value not in frontier]
+            if all(value in self._apart for value in (*frontier, *given)):
+                return Cut(*(tuple(str(value.name) for value in values) for values in (frontier, given)))
+        return None
+
+    def _measured(self, number: int) -> Iterator[ir.Value]:
+        """The values before a cut behind some of the affine nodes whose shapes are read."""
+        for value in (*self.wrt, *(value for node in self.affine[:number] for value in node.outputs)):
+            if value.producer() is not None and any(use.node.op_type in _SIZES for use in value.uses()):
+                yield value
+
+    def _cuts(self) -> Iterator[tuple[float, int, list[ir.Value]]]:
+        """Cuts behind the first, the first two, ... of the affine nodes: their gains, numbers and frontiers."""
+        nodes = [node for node in self.graph if node.op_type not in _SIZES]
+        readers = Counter(value for node in nodes for value in set(inputs_of(node)))
+        frontier = dict.fromkeys(self.wrt)
+        gain = 0.0
+        for number, node in enumerate(self.affine, 1):
+            gain += self._cost(node) * (1 - _ENDS / self.points)
+            for value in {value for value in node.inputs if value in frontier}:
+                readers[value] -= 1
+                if not readers[value]:
+                    del frontier[value]
+                    gain += _PLACED * self._count(value)
+            for value in node.outputs:
+                if readers[value]:
+                    frontier[value] = None
+                    gain -= _PLACED * self._count(value)
+            yield gain, number, list(frontier)
+
+    @cached_property
+    def _apart(self) -> set[ir.Value]:
+        """The values along whose first axis the samples lie, as a function of the explained values too."""
+        values = [*self.wrt, *(value for node in self.affine for value in node.outputs)]
+        model = self.prepared.clone()
+        own = named_values(model.graph)
+        as_inputs(model.graph, [own[str(value.name)] for value in self.wrt])
+        own = named_values(model.graph)
+        copies = {own[str(value.name)]: value for value in values}
+        model.graph.outputs[:] = list(copies)
+        prune(model.graph)
+        found = apart_in(model.graph, self.prepared.opset, list(copies))
+        return {copies[value] for value in found}
+
+    @cached_property
+    def _work(self) -> float:
+        """The work at one point."""
+        placed = sum(_PLACED * self._count(value) for value in self.wrt)
+        return placed + sum(
+            self._cost(node) for node in self.graph if any(value in self.varying for value in node.outputs)
+        )
+
+    def _cost(self, node: ir.Node) -> float:
+        """What a node costs at one point, forth and back, in multiplications of a product."""
+        out = sum(map(self._count, node.outputs))
+        return (1 + _SLOWER_BACK) * self._products(node, out) + (_WRITTEN + _BACK) * out
+
+    def _products(self, node: ir.Node, out: int) -> float:
+        first, second = (*node.inputs, None, None)[:2]
+        weights = _sizes(second)
+        if node.op_type == "Conv" and len(weights) > 2:
+            return out * math.prod(weights[1:])
+        if node.op_type == "ConvTranspose" and len(weights) > 2:
+            return self._count(first) * math.prod(weights[1:])
+        if node.op_type in ("MatMul", "Gemm"):
+            inner = _sizes(first)
+            return out * (inner[0] if node.attributes.get_int("transA", 0) else inner[-1]) if inner else 0
+        if node.op_type in ("LSTM", "GRU", "RNN"):
+            return self._count(first) * math.prod(weights[1:-1]) * 2 if weights else 0
+        return 0
+
+    def _count(self, value: ir.Value | None) -> int:
+        """The numbers of a value for one sample."""
+        return math.prod(_sizes(value)[1:])
+
+
+def _sizes(value: ir.Value | None) -> Sequence[int]:
+    return [dim if isinstance(dim, int) else _OPEN_SIZE for dim in dims_of(value) or []]
+
+
+def as_inputs(graph: ir.Graph, values: Sequence[ir.Value]) -> None:
+    """Makes inner values inputs of their graph, under their names; what computed them has others."""
+    for old in values:
+        if old.producer() is None:
+            continue
+        new = ir.Value(name=old.name, type=old.type, shape=old.shape)
+        old.name = f"{old.name}/before_cut"
+        ir.convenience.replace_all_uses_with(old, new)
+        graph.inputs.append(new)

@@ -1,0 +1,197 @@
+"""The part of a model behind a cut, as a model whose explained values are those of the cut; see ``compile.cut``.
+
+A method on it is the method itself: on the way from b to x, the values h of the cut go straight from h(b) to h(x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import onnx
+import onnx_ir as ir
+
+from onnxattr.autodiff.engine import pullback
+from onnxattr.autodiff.overrides import RELU_LIKE
+from onnxattr.autodiff.paths import inputs_of, needed_nodes
+from onnxattr.compile.baseline_kinds import Fed, Fixed
+from onnxattr.compile.cut import Cut, as_inputs, find_cut
+from onnxattr.compile.method import times_difference
+from onnxattr.compile.renderings.model_graph import has_rows, own_names
+from onnxattr.graph.subgraphs import prune
+from onnxattr.graph.values import dims_of, named_values
+from onnxattr.scores.calls import copied
+
+if TYPE_CHECKING:
+    from onnxattr.compile.renderings.rewrite import Request, Rewrite
+
+
+@dataclass(frozen=True, eq=False)
+class Tail:
+    """A cut of a model and what is behind it.
+
+    Attributes:
+        cut: Where.
+        request: The method on the part behind it, which takes the values of the cut and their baselines.
+        one_start: Whether the values of the cut at the baselines are the same for all samples.
+    """
+
+    cut: Cut
+    request: Request
+    one_start: bool
+
+    @property
+    def starts(self) -> list[str]:
+        """What the part behind calls the baselines of its values."""
+        return own_names(self.request.prepared, "baseline")
+
+
+def tail_of(request: Request) -> Tail | None:
+    """The part behind the cut that pays for a method on a model; None where there is none."""
+    method = request.method
+    straight = method.alphas is not None and method.path is None and not method.noise
+    if not straight or method.powers != (1,) or method.pilot or method.factor is not None:
+        return None
+    if RELU_LIKE in method.rules or not request.score.linear:
+        return None
+    cut = find_cut(request.prepared, method.rules, method.points, request.share)
+    if cut is None:
+        return None
+    model = request.prepared.clone()
+    values = named_values(model.graph)
+    as_inputs(model.graph, [values[name] for name in (*cut.frontier, *cut.given)])
+    prune(model.graph)
+    unused = [value for value in model.graph.inputs if not value.uses()]
+    for value in unused:
+        model.graph.inputs.remove(value)
+    prepared = replace(request.prepared, model=model, wrt=cut.frontier, asked=cut.frontier)
+    count = len(cut.frontier)
+    behind = replace(
+        request,
+        prepared=prepared,
+        method=replace(method, finish=times_difference, baseline=(Fed(),) * count, placement=None),
+        reducer=None,
+        channel_axes=(None,) * count,
+        groups=(),
+        share=False,
+    )
+    fixed = all(isinstance(kind, Fixed) for kind in method.baseline or ())
+    taken = {value.name for value in model.graph.inputs}
+    cut = replace(cut, given=tuple(name for name in cut.given if name in taken))
+    return Tail(cut, behind, fixed and not _reads_samples(request, cut))
+
+
+def _reads_samples(request: Request, cut: Cut) -> bool:
+    """Whether the values of a cut depend on inputs that are not explained."""
+    prepared = request.prepared
+    seen = {prepared.value(name) for name in prepared.wrt}
+    waiting = [prepared.value(name) for name in cut.frontier]
+    while waiting:
+        value = waiting.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        node = value.producer()
+        if node is None and value.const_value is None:
+            return True
+        waiting += [] if node is None else inputs_of(node)
+    return False
+
+
+def at_ends(rewrite: Rewrite, tail: Tail) -> tuple[list[ir.Value], list[ir.Value]]:
+    """The values of the cut at the samples and at the baselines, appended to the graph of a model.
+
+    Both are rows of one run of what is before the cut, so that they are rounded alike.
+
+    Args:
+        rewrite: The model, with a row for each sample; its baselines are known.
+        tail: The cut.
+
+    Returns:
+        The values at the samples; those at the baselines, of one row or of one for each sample.
+    """
+    op = rewrite.op
+    frontier = [rewrite.value(name) for name in tail.cut.frontier]
+    starts = {x: _start(rewrite, tail, position) for position, x in enumerate(rewrite.wrt)}
+    if isinstance((dims_of(rewrite.with_rows) or [None])[0], int):
+        # Of a fixed batch: the rows are those of two runs.
+        return frontier, _copied(rewrite, frontier, starts)
+    both = {x: op.Concat(x, start, axis=0) for x, start in starts.items()}
+    for value in [] if tail.one_start else rewrite.graph.inputs[: len(rewrite.request.prepared.inputs)]:
+        if value not in both and has_rows(value):
+            both[value] = op.Concat(value, value, axis=0)
+    for value, rows in both.items():
+        rows.shape, rows.type = _of_both(value), value.type
+    count = op.shape(rewrite.with_rows, 0, 1)
+    found = _copied(rewrite, frontier, both)
+    at_x: list[ir.Value] = []
+    at_start: list[ir.Value] = []
+    for rows, value in zip(found, frontier, strict=True):
+        for part, first, end in ((at_x, [0], count), (at_start, count, [2**62])):
+            part.append(op.Slice(rows, first, end, [0]))
+            part[-1].type = value.type
+            part[-1].shape = value.shape if part is at_x else _of_both(value, "starts")
+    return at_x, at_start
+
+
+def _start(rewrite: Rewrite, tail: Tail, position: int) -> ir.Value:
+    """The baseline of an explained value: one row, or one for each sample."""
+    op, x = rewrite.op, rewrite.wrt[position]
+    baseline = rewrite.baseline(position, x)
+    assert baseline is not None
+    shape = op.Concat([1], op.shape(x, 1), axis=0) if tail.one_start else op.shape(x)
+    start = op.Expand(baseline, shape)
+    if isinstance((dims_of(rewrite.with_rows) or [None])[0], int):
+        # What is computed of constants alone is computed by other kernels, and rounded in another way.
+        start = op.Add(start, op.Mul(x, 0.0))
+    start.shape, start.type = _of_both(x, "starts"), x.type
+    return start
+
+
+def _copied(
+    rewrite: Rewrite, values: Sequence[ir.Value], others: Mapping[ir.Value, ir.Value]
+) -> list[ir.Value]:
+    """Values as they are where some of those that they are computed from are others."""
+    mapped = dict(others)
+
+    def of(value: ir.Value | None) -> ir.Value | None:
+        return value and mapped.get(value, value)
+
+    for node in needed_nodes(values):
+        if any(of(value) is not value for value in inputs_of(node)) and node.outputs[0] not in others:
+            copy = copied(rewrite.op, node, of)
+            for old, new in zip(node.outputs, copy.outputs, strict=True):
+                new.shape = _of_both(old)
+                mapped[old] = new
+    return [mapped[value] for value in values]
+
+
+def _of_both(value: ir.Value, rows: str = "both") -> ir.Shape | None:
+    """A shape whose open sizes are others than the value's: there is another number of rows."""
+    dims = dims_of(value)
+    if dims is None:
+        return None
+    return ir.Shape([f"{dim}_of_{rows}" if isinstance(dim, str) else dim for dim in dims])
+
+
+def before_cut(rewrite: Rewrite, tail: Tail, gradients: Sequence[ir.Value]) -> list[ir.Value]:
+    """The gradients by the explained values from those by the values of the cut, a row for each sample."""
+    frontier = [rewrite.value(name) for name in tail.cut.frontier]
+    cotangents = dict(zip(frontier, gradients, strict=True))
+    rules, passes = rewrite.method.rules, rewrite.request.rewrites
+    return pullback(rewrite.op, cotangents, rewrite.wrt, rules, rewrites=passes)
+
+
+def ends_graph(request: Request, tail: Tail) -> onnx.ModelProto:
+    """What is computed once for each sample, as a model.
+
+    Inputs: the model's, and baselines that are not the same for all samples. Outputs: the values of the cut at the
+    samples, those that do not depend on the explained ones, and the values of the cut at the baselines.
+    """
+    rewrite = request.in_steps.rewrite()
+    at_x, at_start = at_ends(rewrite, tail)
+    found = [*at_x, *(rewrite.value(name) for name in tail.cut.given), *at_start]
+    for number, value in enumerate(found):
+        rewrite.add_output(value, f"onnxattr/end_{number}", value.dtype, dims_of(value) or [None])
+    return rewrite.finished()

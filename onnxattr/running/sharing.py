@@ -1,0 +1,96 @@
+"""The driver that computes once for each sample what is the same at all of its points; see ``compile.cut``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from onnxattr.compile.renderings.tail import Tail
+from onnxattr.running.arrays import take
+from onnxattr.running.driver import Driver
+from onnxattr.running.runs import Advance, Feeds, Run
+
+#: About how many bytes of values at the cut are kept at a time.
+_KEPT_BYTES = 2**27
+#: Before the name of what the whole method takes and what is behind the cut takes too.
+_OF_WHOLE = "onnxattr/whole/"
+
+
+class SharingDriver(Driver):
+    """A driver that shares work where that pays."""
+
+    def run_of(self, fed: Feeds, samples: int, first_sample: int, advance: Advance) -> Run:
+        """What ``explain`` finds, but for the prediction, with targets and baselines among the feeds."""
+        behind = self._behind
+        if behind is None:
+            return super().run_of(fed, samples, first_sample, advance)
+        runs = []
+        for part in self._groups(fed, samples):
+            own, count, first = take(fed, part), part.stop - part.start, first_sample + part.start
+            ends = behind.ends(own, count)
+            if all(np.isfinite(array).all() for array in ends.values() if array.dtype.kind == "f"):
+                runs.append(behind.run_of(own | ends, count, first, advance))
+            else:
+                # Between infinity and a number there is no straight way, but there may be one between the samples.
+                runs.append(super().run_of(own, count, first, advance))
+        return runs[0] if len(runs) == 1 else _joined(runs)
+
+    @cached_property
+    def _behind(self) -> _Behind | None:
+        tail = self.request.tail
+        return None if tail is None else _Behind(self, tail)
+
+    def _groups(self, fed: Feeds, samples: int) -> Iterator[slice]:
+        """Slices of samples whose values at the cut, and their gradients, are not too large to be kept."""
+        assert self._behind is not None
+        size = samples
+        if self.chunk is not None and samples > self.chunk:
+            one = self._behind.ends(take(fed, slice(0, 1)), 1)
+            size = max(1, _KEPT_BYTES // max(2 * sum(array.nbytes for array in one.values()), 1))
+        for start in range(0, samples, size):
+            yield slice(start, min(start + size, samples))
+
+
+class _Behind(Driver):
+    """The driver of what is behind a cut; the last step is that of the whole method."""
+
+    def __init__(self, whole: Driver, tail: Tail):
+        super().__init__(tail.request, whole.chunk, whole.seed, whole.providers)
+        self._whole, self._tail = whole, tail
+
+    def ends(self, fed: Feeds, samples: int) -> Feeds:
+        """What the step takes of each sample: the values of the cut there and at the baseline."""
+        names = [*self._tail.cut.frontier, *self._tail.cut.given, *self._tail.starts]
+        found = dict(zip(names, self._whole.in_chunks(self._whole.graphs.ends, fed, samples), strict=True))
+        for name in self._tail.starts:
+            if self._tail.one_start:
+                found[name] = np.broadcast_to(found[name][:1], (samples, *found[name].shape[1:]))
+        # Both may call their baselines alike.
+        kept = {f"{_OF_WHOLE}{name}": fed[name] for name in found if name in fed}
+        return found | kept | {self._target: fed[self._whole._target]}
+
+    def finish(self, fed: Feeds, samples: int) -> list[np.ndarray]:
+        """The last step, from the model's inputs and the moments of each sample."""
+        own = {name.removeprefix(_OF_WHOLE): fed[name] for name in fed if name.startswith(_OF_WHOLE)}
+        return self._whole.in_chunks(self._whole.graphs.finish_of_cut, fed | own, samples)
+
+    def _run(
+        self, found: list[np.ndarray], prediction: np.ndarray | None, difference: np.ndarray | None = None
+    ) -> Run:
+        return self._whole._run(found, prediction, difference)
+
+
+def _joined(runs: list[Run]) -> Run:
+    """The runs of several groups of samples as one."""
+
+    def joined(name: str) -> Any:
+        parts = [getattr(run, name) for run in runs]
+        if name == "maps":
+            return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+        return None if parts[0] is None else np.concatenate(parts)
+
+    return replace(runs[0], **{field.name: joined(field.name) for field in fields(Run)})

@@ -1,0 +1,383 @@
+"""What is the same at all points of a sample is computed once for it; the maps are those of points by themselves."""
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper
+from support.small_models import build, node
+from support.tiny_graphs import parse
+
+from onnxattr import IntegratedGradients
+from onnxattr.graph.affine import is_affine
+
+RNG = np.random.default_rng(5)
+ROWS = 5
+
+
+def weights(*shape):
+    return (RNG.normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
+
+
+def vector_model(nodes, **tensors):
+    return build(nodes, {"x": ["N", 6]}, {"y": ["N", 3]}, {"v": weights(8, 3), "w": weights(6, 8)} | tensors)
+
+
+def ends(value):
+    """The part behind the cut: two nonlinearities."""
+    return [node("Tanh", [value], ["t"]), node("MatMul", ["t", "v"], ["m"]), node("Atan", ["m"], ["y"])]
+
+
+def image_model(nodes, last, **tensors):
+    back = [
+        node("Relu", [last], ["r"]),
+        node("GlobalAveragePool", ["r"], ["p"]),
+        node("Flatten", ["p"], ["f"]),
+        node("MatMul", ["f", "v"], ["y"]),
+    ]
+    return build(
+        nodes + back,
+        {"x": ["N", 2, 6, 6]},
+        {"y": ["N", 3]},
+        {"v": weights(4, 3), "k": weights(4, 2, 3, 3)} | tensors,
+    )
+
+
+BATCH_NORM = {name: np.abs(weights(4)) + 0.1 for name in ("scale", "shift", "mean", "var")}
+#: By name: the model, and the frontier of its largest cut.
+MODELS = {
+    "MatMul and Add": (
+        lambda: vector_model(
+            [node("MatMul", ["x", "w"], ["h"]), node("Add", ["h", "c"], ["a"]), *ends("a")], c=weights(8)
+        ),
+        ["a"],
+    ),
+    "Gemm with transposed weights": (
+        lambda: vector_model(
+            [node("Gemm", ["x", "wt", "c"], ["h"], transB=1, alpha=0.5), *ends("h")],
+            wt=weights(8, 6),
+            c=weights(8),
+        ),
+        ["h"],
+    ),
+    "branches that join": (
+        lambda: vector_model(
+            [
+                node("Slice", ["x", "zero", "three", "one"], ["s"]),
+                node("MatMul", ["s", "w3"], ["g"]),
+                node("MatMul", ["x", "w"], ["h"]),
+                node("Sub", ["h", "g"], ["d"]),
+                node("Mul", ["d", "c"], ["a"]),
+                *ends("a"),
+            ],
+            w3=weights(3, 8),
+            c=weights(8),
+            zero=np.array([0]),
+            one=np.array([1]),
+            three=np.array([3]),
+        ),
+        ["a"],
+    ),
+    "a way around the cut": (
+        lambda: vector_model(
+            [
+                node("MatMul", ["x", "w"], ["h"]),
+                node("Mul", ["x", "x"], ["q"]),
+                node("MatMul", ["q", "w"], ["g"]),
+                node("Add", ["h", "g"], ["a"]),
+                *ends("a"),
+            ]
+        ),
+        ["h", "x"],
+    ),
+    "sizes of the input read behind the cut": (
+        lambda: vector_model(
+            [
+                node("MatMul", ["x", "w"], ["h"]),
+                node("Relu", ["h"], ["a"]),
+                node("Shape", ["x"], ["sx"], end=1),
+                node("Concat", ["sx", "rest"], ["sizes"], axis=0),
+                node("Reshape", ["a", "sizes"], ["q"]),
+                node("ReduceMean", ["q", "two"], ["p"], keepdims=0),
+                node("MatMul", ["p", "v4"], ["y"]),
+            ],
+            rest=np.array([4, 2]),
+            two=np.array([2]),
+            v4=weights(4, 3),
+        ),
+        ["h"],
+    ),
+    "sizes of an inner value read behind the cut": (
+        lambda: vector_model(
+            [
+                node("Flatten", ["x"], ["g"]),
+                node("MatMul", ["g", "w"], ["h"]),
+                node("Relu", ["h"], ["r"]),
+                node("Shape", ["g"], ["sx"], end=1),
+                node("Concat", ["sx", "rest"], ["sizes"], axis=0),
+                node("Reshape", ["r", "sizes"], ["q"]),
+                node("ReduceMean", ["q", "two"], ["p"], keepdims=0),
+                node("MatMul", ["p", "v4"], ["y"]),
+            ],
+            rest=np.array([4, 2]),
+            two=np.array([2]),
+            v4=weights(4, 3),
+        ),
+        ["h"],
+    ),
+    "convolution, normalisation and pads": (
+        lambda: image_model(
+            [
+                node("Pad", ["x", "pads"], ["b"]),
+                node("Conv", ["b", "k"], ["h"], strides=[2, 2]),
+                node("BatchNormalization", ["h", "scale", "shift", "mean", "var"], ["n"]),
+            ],
+            "n",
+            pads=np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+            **BATCH_NORM,
+        ),
+        ["n"],
+    ),
+    "pools, concatenation and a transposed layout": (
+        lambda: image_model(
+            [
+                node("Transpose", ["x"], ["last"], perm=[0, 2, 3, 1]),
+                node("Transpose", ["last"], ["first"], perm=[0, 3, 1, 2]),
+                node("AveragePool", ["first"], ["a"], kernel_shape=[2, 2], strides=[1, 1]),
+                node("Neg", ["a"], ["m"]),
+                node("Concat", ["a", "m"], ["c"], axis=1),
+            ],
+            "c",
+        ),
+        ["c"],
+    ),
+}
+
+
+def inputs(model, rows=ROWS):
+    dims = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][1:]
+    return np.random.default_rng(3).normal(size=(rows, *dims)).astype(np.float32)
+
+
+def both(model, **options):
+    """The method without and with shared work."""
+    options = {"steps": 7, "reducer": None, "progress": False} | options
+    return [IntegratedGradients(model, **options, share=share) for share in (False, True)]
+
+
+def largest_difference(found, expected):
+    return np.abs(found - expected).max() / np.abs(expected).max()
+
+
+BASELINES = {
+    "a number": 0.25,
+    "computed from the sample": "mean",
+    "drawn": "uniform",
+    "a function": lambda x: 0.5 * x[::-1],
+}
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("name", MODELS)
+def test_maps_are_the_same(name, baseline):
+    build_model, frontier = MODELS[name]
+    model = build_model()
+    plain, shared = both(model, baseline_value=BASELINES[baseline])
+    tail = shared._plan.request.tail
+    assert sorted(tail.cut.frontier) == frontier
+    assert plain._plan.request.tail is None
+    x, labels = inputs(model), np.array([0, 1, 2, -1, 1])
+    for chunk in (1, 4, 32):
+        for method in (plain, shared):
+            method.batch_size = chunk
+        expected, found = plain.explain(x, labels), shared.explain(x, labels)
+        assert largest_difference(found, expected) <= 2e-6
+    np.testing.assert_allclose(
+        shared.convergence_delta(x, labels), plain.convergence_delta(x, labels), rtol=0, atol=2e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"quadrature": "riemann_middle"},
+        {"quadrature": "gauss_legendre", "steps": 4},
+        {"points": "adaptive", "steps": 24},
+        {"tolerance": 0.01, "steps": 5},
+        {"points": "adaptive", "tolerance": 0.01, "steps": 24},
+    ],
+    ids=str,
+)
+def test_other_points_on_the_path(options):
+    model = MODELS["MatMul and Add"][0]()
+    plain, shared = both(model, **options)
+    x, labels = inputs(model), np.array([0, 1, 2, 2, 1])
+    assert largest_difference(shared.explain(x, labels), plain.explain(x, labels)) <= 2e-6
+    np.testing.assert_array_equal(shared.spent_steps, plain.spent_steps)
+
+
+def test_groups_of_samples(monkeypatch):
+    """Values at the cut are kept for some samples at a time."""
+    monkeypatch.setattr("onnxattr.running.sharing._KEPT_BYTES", 300)
+    model = MODELS["MatMul and Add"][0]()
+    plain, shared = both(model, batch_size=3, baseline_value="mean", points="adaptive", steps=20)
+    x, labels = inputs(model, 11), np.arange(11) % 3
+    assert len(list(shared._plan.driver._groups({"x": x, **baseline_feeds(shared, x)}, 11))) > 3
+    assert largest_difference(shared.explain(x, labels), plain.explain(x, labels)) <= 2e-6
+
+
+def baseline_feeds(method, x):
+    fed = {"x": x, "target": np.ones((len(x), 3), np.float32)}
+    return method._plan.driver.with_baselines(fed, len(x), 0)
+
+
+def test_points_are_exact():
+    """Integral by the trapezoid rule in float64, with the model's own formula."""
+    w, c, v = weights(6, 8), weights(8), weights(8, 3)
+    model = vector_model(
+        [
+            node("MatMul", ["x", "w"], ["h"]),
+            node("Add", ["h", "c"], ["a"]),
+            node("Tanh", ["a"], ["t"]),
+            node("MatMul", ["t", "v"], ["y"]),
+        ],
+        w=w,
+        c=c,
+        v=v,
+    )
+    x = inputs(model)
+    found = both(model, baseline_value=0.25)[1].explain(x, np.ones(ROWS, int))
+    alphas, b = np.linspace(0, 1, 7), np.full((ROWS, 6), 0.25)
+    weight = np.full(7, 1 / 6)
+    weight[[0, -1]] /= 2
+    at = [1 - np.tanh((b + a * (x - b)) @ w.astype(float) + c) ** 2 for a in alphas]
+    slope = sum(p * (s * v[:, 1]) @ w.T.astype(float) for p, s in zip(weight, at, strict=True))
+    assert largest_difference(found, (x - b) * slope) <= 2e-6
+
+
+def test_both_ends_are_rounded_alike():
+    """Where the sample is the baseline nothing is to be explained, to the last bit."""
+    model = MODELS["MatMul and Add"][0]()
+    x = inputs(model)
+    shared = both(model, baseline_value=x[0])[1]
+    np.testing.assert_array_equal(shared.explain(x[:1], [1]), 0)
+    np.testing.assert_array_equal(shared.convergence_delta(x[:1], [1]), 0)
+
+
+HUGE = {
+    # Behind these weights the sample is infinite, and points near the baseline are not.
+    "the sample overflows": (1e30, 1e30, 0.0),
+    "the baseline overflows": (1.0, 1e30, 1e30),
+    "large numbers, no overflow": (1e15, 1e10, 0.0),
+}
+
+
+@pytest.mark.parametrize("case", HUGE)
+def test_numbers_that_overflow_are_as_without_a_cut(case):
+    size, factor, baseline = HUGE[case]
+    model = vector_model(
+        [node("MatMul", ["x", "w"], ["h"]), node("Relu", ["h"], ["r"]), node("MatMul", ["r", "v"], ["y"])],
+        w=np.abs(weights(6, 8)) * np.float32(factor),
+        v=np.abs(weights(8, 3)),
+    )
+    plain, shared = both(model, baseline_value=baseline, check_finite="ignore")
+    x = inputs(model)
+    x[2] = size
+    expected, found = plain.explain(x, np.zeros(ROWS, int)), shared.explain(x, np.zeros(ROWS, int))
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
+    there = np.isfinite(expected)
+    np.testing.assert_allclose(found[there], expected[there], rtol=3e-6)
+
+
+def test_a_missing_value_is_as_without_a_cut():
+    model = parse(
+        """m (float[N,4] x) => (float[N,2] y) <float zero = {0}, float[4,2] w = {1,2,3,4,5,6,7,8}> {
+            gone = IsNaN(x) kept = Where(gone, zero, x) h = MatMul(kept, w) y = Tanh(h) }"""
+    )
+    plain, shared = both(model)
+    x = np.array([[0.1, np.nan, 0.2, 0.3], [0.1, 0.1, 0.1, 0.1]], np.float32)
+    np.testing.assert_allclose(shared.explain(x, [0, 1]), plain.explain(x, [0, 1]), rtol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "frontier"),
+    [
+        ("h = MatMul(x, w) y = Relu(h)", ["h"]),
+        ("h = Add(x, far) y = Relu(h)", None),  # sums with numbers near the end of float32 may overflow
+        ("h = Add(x, endless) y = Relu(h)", None),
+        ("h = Mul(x, x) y = Relu(h)", None),
+        ("h = Relu(x) y = MatMul(h, w)", None),
+        ("y = MatMul(x, w)", None),  # the score itself is no cut
+        (
+            "h = Transpose<perm = [1, 0]>(x) g = Relu(h) y = Transpose<perm = [1, 0]>(g)",
+            None,
+        ),  # no rows there
+    ],
+)
+def test_where_a_model_is_cut(text, frontier):
+    constants = (
+        "float[4,4] w = {1,2,3,4,5,6,7,8,1,2,3,4,5,6,7,8}, float far = {-3.4e38}, float endless = {-inf}"
+    )
+    if "endless" in text:
+        constants = constants.replace(", float endless = {-inf}", "")
+    model = parse(f"m (float[N,4] x) => (float[N,4] y) <{constants}> {{ {text} }}")
+    if "endless" in text:
+        model.graph.initializer.append(helper.make_tensor("endless", TensorProto.FLOAT, [], [-np.inf]))
+    _, shared = both(model)
+    tail = shared._plan.request.tail
+    assert (None if tail is None else list(tail.cut.frontier)) == frontier
+
+
+def test_a_cut_is_made_where_it_pays():
+    wide = build(
+        [node("MatMul", ["x", "w"], ["h"]), node("Relu", ["h"], ["r"]), node("MatMul", ["r", "v"], ["y"])],
+        {"x": ["N", 5000]},
+        {"y": ["N", 2]},
+        {"w": weights(5000, 64), "v": weights(64, 2)},
+    )
+    narrow = MODELS["MatMul and Add"][0]()
+    decided = [IntegratedGradients(m, steps=200)._plan.request.tail is not None for m in (wide, narrow)]
+    assert decided == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("op_type", "varying", "attributes", "expected"),
+    [
+        ("Gemm", [0], {}, True),
+        ("Gemm", [0, 2], {}, True),
+        ("Gemm", [0, 1], {}, False),
+        ("Mul", [1], {}, True),
+        ("Mul", [0, 1], {}, False),
+        ("Div", [0], {}, True),
+        ("Div", [1], {}, False),
+        ("Where", [1, 2], {}, True),
+        ("Where", [0], {}, False),
+        ("Concat", [0, 1, 2], {}, True),
+        ("BatchNormalization", [0], {}, True),
+        ("BatchNormalization", [0], {"training_mode": 1}, False),
+        ("Relu", [0], {}, False),
+        ("Cast", [0], {}, False),
+    ],
+)
+def test_operators(op_type, varying, attributes, expected):
+    values = [ir.Value(name=f"v{i}") for i in range(5)]
+    assert is_affine(ir.node(op_type, values, attributes), varying) == expected
+
+
+@pytest.mark.parametrize("batch", [1, "N"])
+def test_a_fixed_batch_and_an_inner_value(batch):
+    """The explained value is a layer, behind which the model is affine up to the next nonlinearity."""
+    nodes = [
+        node("MatMul", ["x", "w"], ["h"]),
+        node("Softplus", ["h"], ["s"]),
+        node("MatMul", ["s", "u"], ["g"]),
+        node("Add", ["g", "c"], ["a"]),
+        *ends("a"),
+    ]
+    tensors = {"w": weights(6, 8), "v": weights(8, 3), "u": weights(8, 8), "c": weights(8)}
+    model = build(nodes, {"x": [batch, 6]}, {"y": [batch, 3]}, tensors)
+    for wrt in (None, "s"):
+        plain, shared = both(model, wrt=wrt, baseline_value=0.5)
+        assert shared._plan.request.tail.cut.frontier == (("h",) if wrt is None else ("a",))
+        x = inputs(model)
+        labels = np.arange(ROWS) % 3
+        assert largest_difference(shared.explain(x, labels), plain.explain(x, labels)) <= 2e-6
