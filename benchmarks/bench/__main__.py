@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import itertools
-import subprocess
-import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
-from benchmarks.bench import plan, report
+from benchmarks.bench import files, kinds, plan, preparation, report, start
+from benchmarks.bench.cases import CASES
 from benchmarks.bench.files import ROOT
 from benchmarks.bench.plan import Cell
 from benchmarks.bench.race import processes, race
@@ -22,25 +20,39 @@ def main() -> None:
     options = arguments()
     results = Results(options.results)
     asked = [word for word in options.only.replace(", ", ",").lower().split(",") if word]
-    start = time.perf_counter()
-    for group in selected(options.part, asked):
-        cells = [cell for cell in group if options.fresh or not results.current(cell.key)]
-        measure(cells, results)
-    for name, part in PARTS.items():
-        if options.part in ("all", name) and (not asked or name in asked):
-            part(results, options.fresh)
+    began = time.perf_counter()
+    for step in STEPS if options.part == "all" else [options.part]:
+        if step in PARTS:
+            if not asked or step in asked or options.part == step:
+                names = [n for n in CASES if n.lower() in asked] or list(CASES)
+                PARTS[step](results, names, options.fresh)
+            continue
+        for group in selected(step, asked):
+            measure([c for c in group if options.fresh or not results.current(c.key)], results)
     if options.document:
         report.write(results.data, options.document)
     print(report.summary(results.data))
-    print(f"{time.perf_counter() - start:.0f} s; {options.results}", flush=True)
+    print(f"{time.perf_counter() - began:.0f} s; {options.results}", flush=True)
+
+
+#: Races by groups of cells.
+RACES = {"headline": plan.headline, "growth": plan.growth, "methods": plan.others}
+#: What is measured in fresh processes, one network or size after the other.
+PARTS = {
+    "start": start.measure,
+    "profile": kinds.measure,
+    "preparation": lambda results, names, fresh: preparation.measure(results, fresh),
+}
+#: The order of everything: what takes hours comes last.
+STEPS = ("headline", *PARTS, "growth", "methods")
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--part", default="all", choices=["all", "headline", "methods", "growth", *PARTS])
+    parser.add_argument("--part", default="all", choices=["all", *STEPS])
     parser.add_argument(
-        "--only", default="", help="comma-separated: networks, tasks, '8 rows', 'all threads'"
+        "--only", default="", help="comma-separated: networks, tasks, '8 rows', 'all threads', start, profile"
     )
     parser.add_argument("--fresh", action="store_true", help="measure again what is measured")
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "speed.json")
@@ -48,26 +60,29 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def selected(part: str, asked: Sequence[str]) -> Iterable[list[Cell]]:
-    """The measurements of a part, in groups that share their processes.
+def selected(step: str, asked: Sequence[str]) -> Iterator[list[Cell]]:
+    """The measurements of a step, in groups that share their processes.
 
     A measurement is selected when each kind of word that is asked for has one of its own.
     """
-    makers = {"headline": plan.headline, "methods": plan.others, "growth": plan.growth}
-    groups = itertools.chain.from_iterable(make() for name, make in makers.items() if part in ("all", name))
-    every = list(groups)
-    known = set().union(*(cell.words for group in every for cell in group)) | set(PARTS)
+    every = [cell for make in RACES.values() for group in make() for cell in group]
+    known = set().union(*(cell.words for cell in every)) | set(PARTS)
     unknown = [word for word in asked if word not in known]
-    if unknown and part in ("all", *makers):
+    if unknown:
         raise SystemExit(f"Nothing is called {', '.join(unknown)}; there are: {', '.join(sorted(known))}.")
-    networks = {cell.case.name.lower() for group in every for cell in group}
-    kinds = [
-        [w for w in asked if w in networks],
-        [w for w in asked if w not in networks and not w[0].isdigit()],
-    ]
-    kinds.append([word for word in asked if word[0].isdigit()])
-    for group in every:
-        yield [c for c in group if all(not kind or c.words.intersection(kind) for kind in kinds)]
+    networks = {cell.case.name.lower() for cell in every}
+    by_kind: dict[str, set[str]] = {}
+    for word in asked:
+        by_kind.setdefault(kind_of_word(word, networks), set()).add(word)
+    for group in RACES[step]():
+        yield [cell for cell in group if all(cell.words & words for words in by_kind.values())]
+
+
+def kind_of_word(word: str, networks: Set[str]) -> str:
+    """What a word of `ONLY=` is about."""
+    if word in networks:
+        return "network"
+    return word.split()[-1].rstrip("s") if " " in word else "task"
 
 
 def measure(cells: Sequence[Cell], results: Results) -> None:
@@ -81,9 +96,7 @@ def measure(cells: Sequence[Cell], results: Results) -> None:
     if not runnable:
         return
     first = runnable[0]
-    # TensorFlow stays out of this process.
-    command = f"from benchmarks.bench import cases, files; files.make(cases.case({first.case.name!r}))"
-    subprocess.run([sys.executable, "-c", command], cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+    files.make_apart(first.case)
     sides = dict.fromkeys(side for cell in runnable for side in cell.sides)
     with processes(list(sides), first.case.name, first.threads) as workers:
         for cell in runnable:
@@ -104,8 +117,6 @@ def line(cell: Cell, entry: dict) -> str:
     missing = "".join(f"; no {side}: {why}" for side, why in entry["missing"].items())
     return f"{cell.key}: {', '.join(found)}; {rounds} rounds{missing}"
 
-
-PARTS: dict = {}
 
 if __name__ == "__main__":
     main()

@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.bench import cases, files
@@ -44,6 +45,7 @@ def main() -> None:
     """Prints a line for each watched ratio; ends with 1 if one is worse."""
     parser = argparse.ArgumentParser(prog="make bench-quick", description=__doc__)
     parser.add_argument("--write", action="store_true", help="make the ratios of this state those to hold")
+    parser.add_argument("--only", default="", help="entries whose name has this in it")
     parser.add_argument("--measure", type=int, help="print the ratio of one watched entry and end")
     options = parser.parse_args()
     if options.measure is not None:
@@ -52,20 +54,30 @@ def main() -> None:
     held = json.loads(PATH.read_text()) if PATH.exists() else {"ratios": {}}
     if held["ratios"] and held["machine"]["processor"] != machine()["processor"]:
         print(f"Note: the ratios to hold were measured on {held['machine']['processor']}.")
-    found, worse = {}, []
+    found: dict[str, float] = {}
     for index, (task, network, rows, _) in enumerate(WATCHED):
         name = f"{task}, {network}, {rows} rows"
+        if options.only not in name:
+            continue
         before = held["ratios"].get(name)
         found[name] = value = measured(index, before)
         said = "new" if before is None else f"{before:.2f} before, {value / before - 1:+.0%}"
         print(f"{name:36} {value:7.2f} predictions ({said})", flush=True)
-        if before is not None and value > before * TOLERATED:
-            worse.append(f"{name}: {before:.2f} predictions before, {value:.2f} now")
+    worse = losses(held["ratios"], found)
     if options.write:
-        content = {"ratios": found, "machine": machine(), "versions": versions()}
+        content = {"ratios": {**held["ratios"], **found}, "machine": machine(), "versions": versions()}
         PATH.write_text(json.dumps(content, indent=1) + "\n")
     elif worse:
         raise SystemExit("Slower than before by more than a tenth:\n" + "\n".join(worse))
+
+
+def losses(held: Mapping[str, float], found: Mapping[str, float]) -> list[str]:
+    """A sentence for each ratio that is worse by more than a tenth."""
+    return [
+        f"{name}: {held[name]:.2f} predictions before, {value:.2f} now"
+        for name, value in found.items()
+        if name in held and value > held[name] * TOLERATED
+    ]
 
 
 def measured(index: int, before: float | None) -> float:
@@ -87,10 +99,7 @@ def measured(index: int, before: float | None) -> float:
 def ratio(task: str, network: str, rows: int, points: int) -> float:
     """Processor time of a task over that of a prediction of as many rows, both the least of runs in turn."""
     case = cases.case(network)
-    # The files in a process of its own: TensorFlow's threads stay out of this one.
-    making = f"from benchmarks.bench import cases, files; files.make(cases.case({network!r}))"
-    if not files.made(case):
-        subprocess.run([sys.executable, "-c", making], cwd=ROOT, check=True, capture_output=True)
+    files.make_apart(case)
     from benchmarks.bench.sides.ours import Ours
 
     side = Ours(case, threads=1)

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bench import details
 from benchmarks.bench.cases import CASES
+from benchmarks.bench.details import markdown
 from benchmarks.bench.results import ratio
 
 Data = Mapping[str, Any]
@@ -40,12 +42,6 @@ def summary(data: Data) -> str:
     """The tables that `make bench-headline` is for."""
     names = ("gradient", "Integrated Gradients", "SquareGrad")
     return "\n\n".join(f"{name}\n{TABLES[name](data)}" for name in names)
-
-
-def markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def shown(pair: tuple[float, float] | None) -> str:
@@ -157,10 +153,17 @@ TABLES: dict[str, Callable[[Data], str]] = {
     "gradient": gradients,
     "Integrated Gradients": lambda data: methods(data, ["IG-50"], [1]),
     "SquareGrad": lambda data: methods(data, ["SquareGrad-50"], [1]),
+    "missing": missing,
+    "profile": details.profile,
+    "start": details.start,
+    "memory": details.memory,
+    "preparation": details.preparation,
+    "steps": lambda data: details.growth(data, "IG"),
+    "growth with rows": lambda data: details.growth(data, "rows"),
+    "image sizes": lambda data: details.growth(data, "sides"),
     "other methods": lambda data: methods(data, ["saliency", "DeconvNet", "GradCAM"]),
     "rows": lambda data: gradients(data, rows=[1, 8, 32]),
     "many samples": lambda data: methods(data, ["IG-50", "SquareGrad-50"], [2, 8, 32]),
     "all threads": lambda data: gradients(data, 0, [1, 2, 8]),
     "methods, all threads": lambda data: methods(data, ["IG-50", "SquareGrad-50"], [1], 0),
-    "missing": missing,
 }

@@ -41,7 +41,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": entries.get("model name", platform.processor()),
         "cores": os.cpu_count(),
-        "vectors": max((f for f in ("avx2", "avx512f", "avx512_bf16") if f in flags), default="", key=len),
+        "vectors": next((f for f in ("avx512f", "avx2", "avx") if f in flags), "unknown"),
         "cache": entries.get("cache size", ""),
         "memory GiB": round(pages / 2**30, 1),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",

@@ -1,0 +1,149 @@
+"""Tables of this project alone: profile, start, memory, preparation, growth."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.bench.cases import CASES
+from benchmarks.bench.kinds import KINDS
+from benchmarks.bench.preparation import SIZES
+
+Data = Mapping[str, Any]
+
+
+def markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table, or that there is none yet."""
+    if not rows:
+        return "Not measured yet."
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def profile(data: Data) -> str:
+    """Shares of the kernels' time by kind of work, and the bound."""
+    lines = []
+    for case in CASES.values():
+        measured = data["measured"].get(f"profile/{case.name}/{case.rows} rows")
+        if measured:
+            found = measured["profile"]
+            shares = [f"{100 * found['shares'][kind]:.0f} %" for kind in KINDS]
+            ends = [f"{found['gradient / prediction']:.2f}", f"{found['bound']:.2f}"]
+            lines.append([case.name, str(case.rows), *shares, *ends])
+    return markdown(["network", "rows", *KINDS, "gradient / own prediction", "bound"], lines)
+
+
+def started(data: Data) -> list[tuple[str, dict[str, Any]]]:
+    """What was measured in fresh processes, by network."""
+    found = [(case.name, data["measured"].get(f"start/{case.name}")) for case in CASES.values()]
+    return [(name, measured["start"]) for name, measured in found if measured]
+
+
+def number(found: Mapping[str, Any], who: str, name: str, digits: int = 2) -> str:
+    """One number, or a dash."""
+    value = found.get(who, {}).get(name)
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def over(found: Mapping[str, Any], above: tuple[str, str], below: tuple[str, str]) -> str:
+    """The ratio of two numbers, or a dash."""
+    a, b = (found.get(who, {}).get(name) for who, name in (above, below))
+    return "-" if a is None or not b else f"{a / b:.1f}"
+
+
+def start(data: Data) -> str:
+    """Seconds until the first gradient is there."""
+    lines = []
+    for name, found in started(data):
+        seconds = [number(found, "vjp", "seconds"), number(found, "forward", "session")]
+        seconds += [number(found, "gradient", "session"), number(found, "gradient", "first")]
+        seconds.append(number(found, "gradient", "later"))
+        for who in ("TensorFlow", "PyTorch"):
+            seconds += [number(found, who, "session"), number(found, who, "first")]
+        lines.append([name, *seconds])
+    titles = [
+        "network",
+        "`vjp`",
+        "session of the model",
+        "session of the gradient",
+        "first gradient",
+        "a later one",
+    ]
+    rivals = [f"{who}, {what}" for who in ("TensorFlow", "PyTorch") for what in ("load", "first gradient")]
+    return markdown([*titles, *rivals], lines)
+
+
+def memory(data: Data) -> str:
+    """MiB that a process takes beyond its imports."""
+    lines = []
+    for name, found in started(data):
+        rows = str(CASES[name].rows)
+        own = [
+            f"{found['file']:.0f}",
+            number(found, "forward", "resident", 0),
+            number(found, "gradient", "resident", 0),
+        ]
+        peaks = [number(found, "forward", "peak", 0), number(found, "gradient", "peak", 0)]
+        peaks.append(over(found, ("gradient", "peak"), ("forward", "peak")))
+        chunk = [number(found, "IG", "rows", 0), number(found, "IG", "peak", 0)]
+        chunk.append(over(found, ("IG", "peak"), ("forward, chunk", "peak")))
+        rivals = [number(found, who, "peak", 0) for who in ("TensorFlow", "PyTorch")]
+        lines.append([name, *own, rows, *peaks, *chunk, *rivals])
+    titles = [
+        "network",
+        "file",
+        "model loaded",
+        "gradient loaded",
+        "rows",
+        "peak of a prediction",
+        "of a gradient",
+        "ratio",
+    ]
+    titles += ["rows of a run of IG-50", "its peak", "over a prediction of these rows"]
+    return markdown([*titles, "TensorFlow's gradient", "PyTorch's gradient"], lines)
+
+
+def preparation(data: Data) -> str:
+    """Milliseconds a node, by kind and number of nodes."""
+    lines = []
+    for kind, sizes in SIZES.items():
+        for nodes in sizes:
+            measured = data["measured"].get(f"preparation/{kind}/{nodes} nodes")
+            if measured:
+                found = measured["preparation"]
+                count = found["nodes"]
+                times = [found.get(name) for name in ("vjp", "session", "gradient session")]
+                per_node = ["-" if t is None else f"{1e3 * t / count:.2f}" for t in times]
+                lines.append([kind, f"{count:,}", f"{found['gradient nodes']:,}", *per_node])
+    titles = ["kind", "nodes", "nodes with the gradient", "`vjp`, ms a node"]
+    return markdown([*titles, "session of the model, ms a node", "session of the gradient, ms a node"], lines)
+
+
+def growth(data: Data, kind: str) -> str:
+    """Time of one step, row or pixel, over that of the first size."""
+    found: dict[str, dict[int, float]] = {}
+    for key, measured in data["measured"].items():
+        task, network, rows = (*key.split("/"), "", "")[:3]
+        if not key.endswith("1 thread") or "onnxattr" not in measured.get("times", {}):
+            continue
+        seconds = statistics.median(measured["times"]["onnxattr"]["cpu"])
+        base, _, side = network.partition("@")
+        count = int(rows.split()[0])
+        if kind == "IG" and (steps := re.fullmatch(r"IG-(\d+)", task)) and count == 1:
+            found.setdefault(network, {})[int(steps[1])] = seconds / int(steps[1])
+        elif kind == "rows" and task == "gradient" and not side:
+            found.setdefault(network, {})[count] = seconds / count
+        elif kind == "sides" and task == "gradient" and side:
+            found.setdefault(base, {})[int(side)] = seconds / int(side) ** 2
+    columns = {"IG": (10, 20, 50, 100, 200), "rows": (1, 2, 4, 8, 16, 32, 64), "sides": (112, 224, 336, 448)}[
+        kind
+    ]
+    lines = []
+    for network, times in found.items():
+        if len(times) >= 3:
+            first = times[min(times)]
+            lines.append([network, *(f"{times[n] / first:.2f}" if n in times else "-" for n in columns)])
+    names = {"IG": "{} steps", "rows": "{} rows", "sides": "{0} x {0}"}[kind]
+    return markdown(["network", *(names.format(n) for n in columns)], lines)
