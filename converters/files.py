@@ -14,6 +14,7 @@ from onnxattr.files import check_output, write
 from onnxattr.inputs.array_files import read_arrays
 from onnxattr.loading.annotate import annotated
 from onnxattr.loading.reading.source import read_model
+from onnxattr.loading.stated import Stated
 from onnxattr.loading.weights import write_model
 
 from .common.trust import TRUST
@@ -34,8 +35,8 @@ def convert_file(
     sample: Any = None,
     trust: bool = False,
     preprocess: Any = None,
-    labels: Any = None,
     attributions_at: str | None = None,
+    **stated: Any,
 ) -> onnx.ModelProto:
     """Convert a file of another framework; nothing that could run code of its own is opened without `trust`.
 
@@ -50,30 +51,31 @@ def convert_file(
         trust: Open files whose loading can run code.
         preprocess: What is put in front of the model's image input, as methods take it; a `.onnx` file is taken too
             then.
-        labels: The names of the classes: a list, or a `.txt` or `.json` file.
         attributions_at: "pixels" or "input": what is explained of the file unless somebody asks for the other.
+        **stated: `labels`, `units`, `sampling_rate`, `vocabulary` and `output_kind`, as methods take them.
 
     Returns:
         The ONNX model.
 
     Raises:
-        ParameterError: The preprocessing or the names do not fit the model.
+        ParameterError: The preprocessing, or what is said, does not fit the model.
         ConversionError: Not a file of these, not to be opened without trust, without the sample that it needs, or not
             convertible.
     """
     suffix = Path(path).suffix.lower()
-    adds = preprocess is not None or labels is not None
+    said = Stated(**stated)
+    adds = preprocess is not None or bool(said)
     if attributions_at is not None and preprocess is None:
         raise ParameterError(
             "attributions_at (--attributions-at) says where preprocessing is explained: it needs preprocess."
         )
     if not adds or suffix != ".onnx":
         _check(path, suffix, sample, keep_layers, trust)
-    described = [given for given in (preprocess, labels) if isinstance(given, (str, os.PathLike))]
+    described = [given for given in (preprocess, *said.files) if isinstance(given, (str, os.PathLike))]
     check_output(output, [*_files_read(path, sample), *described])
     if adds and suffix == ".onnx":
         located = read_model(path)
-        model = annotated(path, preprocess, labels, attributions_at)
+        model = annotated(path, preprocess, attributions_at=attributions_at, **stated)
         write_model(model, output, "auto", located.folder, located.files)
         return model
     settings: dict[str, Any] = {"verify": verify} | ({} if opset is None else {"opset": opset})
@@ -81,7 +83,7 @@ def convert_file(
         path, None if adds else output, suffix, _rows(sample), keep_layers, trust, settings
     )
     if adds:
-        converted = annotated(converted, preprocess, labels, attributions_at)
+        converted = annotated(converted, preprocess, attributions_at=attributions_at, **stated)
         write(converted, output)
     return converted
 
@@ -115,7 +117,7 @@ def _check(path: Any, suffix: str, sample: Any, keep_layers: Any, trust: bool) -
     if suffix == ".onnx":
         raise ConversionError(
             f"{path} is ONNX already: `onnxattr explain` and `onnxattr export` take it as it is. With --preprocess or "
-            "--labels it is written anew."
+            "--labels it is written anew, and so with --vocabulary, --units, --sampling-rate and --output-kind."
         )
     if suffix in _WEIGHTS:
         raise ConversionError(

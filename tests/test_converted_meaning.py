@@ -107,3 +107,113 @@ def test_weights_of_torchvision_bring_names_and_preprocessing():
     spec = method.preprocessing
     assert (spec.size, spec.crop, spec.kernel, spec.std) == ((36, 36), (32, 32), "bicubic", (0.25,) * 3)
     assert method.explain(photos.load("coffee")[None], "dog").shape == (1, 400, 600, 1)
+
+
+FILMS = ["a good film", "a bad film", "very nice"]
+
+
+def text_networks(keras):
+    """By name a network that begins with a table of words, and what it takes in place of texts."""
+    words = keras.layers.TextVectorization(max_tokens=20, output_sequence_length=5, name="words")
+    words.adapt(FILMS)
+    lookup = keras.layers.StringLookup(vocabulary=["red", "green"], output_mode="one_hot", name="colour")
+    numbers = keras.layers.IntegerLookup(vocabulary=[50, 70], name="code")
+    text, extra = keras.Input((1,), dtype="string", name="text"), keras.Input((2,), name="extra")
+    embedded = keras.layers.Embedding(20, 4, name="embedded")(words(text))
+    pooled = keras.layers.GlobalAveragePooling1D()(embedded)
+    colour, code = keras.Input((1,), dtype="string"), keras.Input((1,), dtype="int64")
+    coded = keras.layers.Flatten()(keras.layers.Embedding(3, 2)(numbers(code)))
+    stacked = [keras.layers.Embedding(20, 4, name="embedded"), keras.layers.GlobalAveragePooling1D()]
+    dense = keras.layers.Dense
+    return {
+        "functional": (keras.Model(text, dense(2)(pooled)), words),
+        "sequential": (
+            keras.Sequential([keras.Input((1,), dtype="string"), words, *stacked, dense(2)]),
+            words,
+        ),
+        "beside numbers": (
+            keras.Model([text, extra], dense(2)(keras.layers.Concatenate()([pooled, extra]))),
+            words,
+        ),
+        "one-hot": (keras.Model(colour, dense(2)(lookup(colour))), lookup),
+        "numbers": (keras.Model(code, dense(2)(coded)), numbers),
+    }
+
+
+@pytest.mark.parametrize("name", ["functional", "sequential", "beside numbers", "one-hot", "numbers"])
+def test_tables_of_words_stay_outside(name, keras):
+    """The file takes what the layer gives, predicts what the model predicts for the texts, and holds the words."""
+    import tensorflow as tf
+    from onnxattr.converters.keras import to_onnx
+
+    model, layer = text_networks(keras)[name]
+    given = {"one-hot": [["red"], ["blue"]], "numbers": [[70], [3]]}.get(name, [["good film"], ["nice one"]])
+    given = np.array(given)
+    inputs = {"text": given, "extra": np.ones((2, 2), np.float32)} if name == "beside numbers" else given
+    with pytest.warns(UserWarning, match=f"{layer.name!r} is a table of words, which ONNX does not have"):
+        converted = to_onnx(model, sample=inputs)
+    ids = np.asarray(layer(tf.constant(given)))
+    feeds = {layer.name: ids} | ({"extra": inputs["extra"]} if name == "beside numbers" else {})
+    method = GradientInput(converted, wrt=None if name == "one-hot" else _first_embedding(converted))
+    expected = model(
+        {k: tf.constant(v) for k, v in inputs.items()} if name == "beside numbers" else tf.constant(given)
+    )
+    np.testing.assert_allclose(method.predict(feeds), expected, rtol=1e-5, atol=1e-6)
+    own = [str(word) or "[PAD]" for word in layer.get_vocabulary()]
+    if name == "one-hot":
+        assert method(feeds).features == {layer.name: tuple(own)}
+        return
+    assert method.prepared.vocabularies == {layer.name: tuple(own)}
+    assert method.meaning.inputs[layer.name].kind == "tokens"
+    assert method(feeds).tokens == tuple(tuple(own[k] for k in row) for row in ids.tolist())
+
+
+def _first_embedding(converted):
+    return next(node.output[0] for node in converted.graph.node if node.op_type == "Gather")
+
+
+def test_layers_and_texts_as_vocabularies(keras):
+    from onnxattr.converters.keras import to_onnx
+
+    model, layer = text_networks(keras)["functional"]
+    behind = keras.Model(model.get_layer("words").output, model.outputs)
+    found = Saliency(to_onnx(behind, verify=False), wrt="embedded", vocabulary=layer)
+    (words,) = found.prepared.vocabularies.values()
+    assert words == tuple(str(word) or "[PAD]" for word in layer.get_vocabulary())
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind"),
+    [
+        ("mse", "value"),
+        ("MeanAbsoluteError", "value"),
+        ("logits", "logits"),
+        ("sparse_categorical_crossentropy", None),
+        (None, None),
+    ],
+)
+def test_losses_tell_what_outputs_give(loss, kind, keras):
+    from onnxattr.converters.keras import to_onnx
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+    losses = keras.losses
+    given = {
+        "logits": losses.CategoricalCrossentropy(from_logits=True),
+        "MeanAbsoluteError": losses.MeanAbsoluteError(),
+    }
+    if loss is not None:
+        model.compile(loss=given.get(loss, loss))
+    found = read_meaning(entries(to_onnx(model, verify=False))).outputs
+    assert [one.kind for one in found.values()] == ([] if kind is None else [kind])
+
+
+def test_tables_that_layers_normalise(keras):
+    from onnxattr.converters.keras import to_onnx
+
+    normalization = keras.layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[1.0, 4.0, 9.0])
+    model = keras.Sequential([keras.Input((3,), name="rows"), normalization, keras.layers.Dense(2)])
+    converted = to_onnx(model, verify=False)
+    (name,) = [value.name for value in converted.graph.input]
+    assert read_meaning(entries(converted)).inputs == {
+        name: InputMeaning("table", normalized_by=("Normalization",))
+    }

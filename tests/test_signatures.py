@@ -19,7 +19,8 @@ MODEL = "model, output_layer=None, batch_size={size}, operator=None"
 SHARED = (
     "wrt=None, output=None, providers=None, seed=0, relu_policy='all', channel_axis=None, neuron=None, "
     "feature_mask=None, progress=None, precision='model', check_finite='warn', verify='auto', sample=None, "
-    "rewrites=None, preprocess=None, attributions_at=None, labels=None, share='auto'"
+    "rewrites=None, preprocess=None, attributions_at=None, labels=None, share='auto', units=None, sampling_rate=None, "
+    "vocabulary=None, output_kind=None"
 )
 LAYER = "conv_layer=None, upsampling='bicubic'"
 SEEDLESS = SHARED.replace("seed=0, ", "")

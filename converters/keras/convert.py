@@ -28,6 +28,7 @@ from .recurrent_ops import recurrent_handlers
 from .steps import steps_within
 from .tf2onnx_driver import convert_function
 from .trace import Trace, trace
+from .words import without_lookups
 
 _OPSETS = range(13, 19)
 _PROTOBUF_LIMIT_BYTES = 2**31
@@ -85,7 +86,9 @@ def to_onnx(
         )
     if path is not None:
         check_output(path, [model_or_path] if isinstance(model_or_path, (str, os.PathLike)) else [])
-    model = keras_loading.load(model_or_path, trust)
+    whole = keras_loading.load(model_or_path, trust)
+    model, words = without_lookups(whole)
+    sample = words.sample(sample)
     names = columns_of(sample) if is_frame(sample) else []
     if names:
         sample = np.stack([column(sample, name) for name in names], axis=1).astype(np.float32)
@@ -102,7 +105,7 @@ def to_onnx(
         with steps_within(run=True):
             keras_check.check(converted, model, inputs, traced, sample)
     _warn_of_loops(converted, model)
-    describe(converted, model)
+    describe(converted, whole, words)
     detach_views(converted)
     if names and len(inputs.names) == 1:
         features = features_text({inputs.names[0]: [str(name) for name in names]})

@@ -31,10 +31,11 @@ from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.method import Method
 from onnxattr.errors import ParameterError, one_door
 from onnxattr.files import check_output
-from onnxattr.loading.label_files import labels_of
 from onnxattr.loading.prepared import Wrt, prepare
 from onnxattr.loading.preprocessing_files import preprocessing_of
 from onnxattr.loading.reading.source import ModelSource, converted, name_of
+from onnxattr.loading.stated import NAMES as STATED
+from onnxattr.loading.stated import Stated
 from onnxattr.loading.weights import check_place, write_model
 from onnxattr.results import Explanation
 from onnxattr.results.spelled import call
@@ -87,7 +88,7 @@ class Attribution(Parameters, Options, TakesPhotos, ABC):
     def __post_init__(self, model: ModelSource) -> None:
         self._check_parameters()
         spec = self.preprocess if self.preprocess in (None, "model") else preprocessing_of(self.preprocess)
-        names = None if self.labels is None else labels_of(self.labels)
+        stated = Stated(**{name: getattr(self, name) for name in STATED}).read()
         with one_door(f"{name_of(model)} cannot be converted"):
             source = converted(model, self.sample)
         self.prepared = prepare(
@@ -102,7 +103,7 @@ class Attribution(Parameters, Options, TakesPhotos, ABC):
             self.rules,
             spec,
             self.attributions_at,
-            names,
+            stated,
         )
         with one_door(f"{self.name} cannot be set up"):
             self._plan = self._planned()

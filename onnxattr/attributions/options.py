@@ -71,6 +71,13 @@ class Options:
         share: Whether what is the same at all points of a sample is computed once for it: on a straight path all that
             the model does before its first nonlinearity, forth and back. "auto" where it is estimated to be faster,
             True wherever the graph allows it, False nowhere; the numbers are the same up to rounding.
+        units: The unit of the model's only input of floats, "mV", or a dict of units by input and output.
+        sampling_rate: How many steps of a series, or samples of audio, there are for each second; a number, or a dict
+            by input.
+        vocabulary: The words of token ids: a list, a Keras ``TextVectorization`` or ``StringLookup`` layer, a Hugging
+            Face tokenizer, or a ``.txt`` or ``.json`` file; or a dict of these by input.
+        output_kind: What the output gives: "logits", "probabilities", "log-probabilities", "value", "distance" or
+            "embedding"; a dict by output where there are several.
     """
 
     wrt: Wrt = None
@@ -91,6 +98,10 @@ class Options:
     attributions_at: str | None = None
     labels: Any = None
     share: bool | str = "auto"
+    units: Any = None
+    sampling_rate: Any = None
+    vocabulary: Any = None
+    output_kind: Any = None
 
 
 #: The names of those parameters.

@@ -8,7 +8,7 @@ from typing import Any
 
 from onnxattr.cli.console import written
 from onnxattr.cli.examples import command
-from onnxattr.cli.method_options import VERIFY, add_preprocessing
+from onnxattr.cli.method_options import VERIFY, add_preprocessing, stated_of
 
 
 def add_to(commands: Any) -> None:
@@ -17,7 +17,7 @@ def add_to(commands: Any) -> None:
     convert.add_argument(
         "model",
         help=".keras, .h5, .hdf5 or SavedModel; .pt2 of torch.export; .skops, .joblib or .pkl of scikit-learn; .onnx "
-        "with --preprocess or --labels",
+        "with --preprocess, --labels, --vocabulary, --units, --sampling-rate or --output-kind",
     )
     convert.add_argument("-o", "--output", help="ONNX file to write (default: beside the model)")
     convert.add_argument("--opset", type=int, help="17 for Keras, 18 for the others unless given")
@@ -58,7 +58,7 @@ def _convert(options: argparse.Namespace) -> str:
         sample=options.sample,
         trust=options.trust,
         preprocess=options.preprocess,
-        labels=options.labels,
         attributions_at=options.attributions_at,
+        **stated_of(options),
     )
     return written(output)

@@ -17,7 +17,14 @@ from onnxattr.attributions.base import Attribution
 from onnxattr.cli.console import written
 from onnxattr.cli.examples import command
 from onnxattr.cli.explain import targets_of
-from onnxattr.cli.method_options import VERIFY, add_preprocessing, add_verify, expect_photos, is_integer
+from onnxattr.cli.method_options import (
+    VERIFY,
+    add_preprocessing,
+    add_verify,
+    expect_photos,
+    is_integer,
+    stated_of,
+)
 from onnxattr.errors import ParameterError
 from onnxattr.files import check_output
 from onnxattr.inputs.paths import files_in, kind_of
@@ -235,9 +242,10 @@ def _method(name: str, options: argparse.Namespace) -> Attribution:
     }
     layer = options.output_layer
     given["output_layer"] = int(layer) if layer is not None and is_integer(layer) else layer
-    for option in ("wrt", "preprocess", "attributions_at", "labels"):
+    for option in ("wrt", "preprocess", "attributions_at"):
         if getattr(options, option) is not None:
             given[option] = getattr(options, option)
+    given |= stated_of(options)
     kind: Callable[..., Attribution] = getattr(attributions, name)
     own = inspect.signature(kind).parameters
     if "baseline_value" in own:

@@ -35,6 +35,8 @@ EXAMPLES = {
         "onnxattr export model.onnx -o explainer.onnx",
         "onnxattr export model.onnx --method GradCAM --output-layer logits -o explainer.onnx",
         "onnxattr export model.onnx --method Saliency --method GradCAM -o explainers/",
+        "onnxattr export text.onnx --wrt embeddings --vocabulary tokenizer.json -o explainer.onnx",
+        "onnxattr export ecg.onnx --sampling-rate 360 --units mV -o explainer.onnx",
         "onnxattr export model.onnx --triton models/",
     ),
     "ops": ("onnxattr ops",),

@@ -44,7 +44,10 @@ def _name(explanation: Explanation, row: int) -> str:
 def _explained(explanation: Explanation, row: int) -> str:
     """What is explained, its score, and the gap as a share of f(x) - f(b)."""
     name = explanation.target_names[row] if explanation.target_names else ""
-    text = f"explained: {name or 'the score'}, {explanation.score_name} {explanation.scores[row]:.4g}"
+    unit = (
+        f" {explanation.score_unit}" if explanation.score_unit and explanation.score_name == "score" else ""
+    )
+    text = f"explained: {name or 'the score'}, {explanation.score_name} {explanation.scores[row]:.4g}{unit}"
     if explanation.relative_gap is not None:
         text += f"; gap: {explanation.relative_gap[row]:.2g} of f(x) - f(b)"
     return text

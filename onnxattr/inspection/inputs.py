@@ -58,6 +58,8 @@ def input_facts(prepared: Prepared, value: ir.Value) -> dict[str, Any]:
             if (given := getattr(meaning, name)) is not None
         }
         found |= {"normalized_by": list(meaning.normalized_by)} if meaning.normalized_by else {}
+    if value.name in prepared.vocabularies:
+        found["words"] = len(prepared.vocabularies[str(value.name)])
     if value.name in prepared.features:
         found["features"] = list(prepared.features[str(value.name)])
     return found
@@ -133,5 +135,6 @@ def told(facts: Mapping[str, Any]) -> str:
         return f"image of {size}, {channels}, {facts['layout']}"
     layout = f", {facts['layout']}" if "layout" in facts else ""
     more = [f"in {facts['unit']}"] if "unit" in facts else []
-    more += [f"{facts['sampling_rate']} samples a second"] if "sampling_rate" in facts else []
+    more += [f"{facts['sampling_rate']:g} samples a second"] if "sampling_rate" in facts else []
+    more += [f"{facts['words']} words"] if "words" in facts else []
     return ", ".join([f"{kind}{layout}", *more]) if kind != "numbers" or more else ""

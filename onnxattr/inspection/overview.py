@@ -113,6 +113,7 @@ def _output(output: Mapping[str, Any]) -> list[str]:
         text += f"   probabilities; logits: {output['logits']}"
     elif "kind" in output and "unit" not in output:
         text += f"   {output['kind']}"
+    text += f"{',' if text.count('   ') else '  '} in {output['of']}" if "of" in output else ""
     lines = [text]
     if unit := output.get("unit"):
         lines.append(

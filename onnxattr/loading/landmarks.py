@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
@@ -16,7 +17,9 @@ from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.channels import has_one_place
 from onnxattr.loading.discrete import first_floats
 from onnxattr.loading.layers import Layer
-from onnxattr.loading.prepared import Prepared
+
+if TYPE_CHECKING:
+    from onnxattr.loading.prepared import Prepared
 
 _CONVOLUTIONS = frozenset("Conv ConvTranspose DeformConv".split())
 _QUANTIZED = frozenset("QLinearConv ConvInteger".split())
@@ -186,9 +189,21 @@ def _ids_of(graph: ir.Graph, value: ir.Value) -> str | None:
     if node is None:
         return None
     ids = node.inputs[1 if node.op_type.startswith("Gather") else 0]
-    while ids is not None and (before := ids.producer()) is not None and before.op_type in _SAME_IDS:
-        ids = before.inputs[0]
+    while ids is not None and (before := ids.producer()) is not None:
+        if before.op_type == "Where" and _counts_from_the_end(before):
+            ids = before.inputs[2]
+        elif before.op_type in _SAME_IDS:
+            ids = before.inputs[0]
+        else:
+            break
     return str(ids.name) if ids is not None and ids in graph.inputs else None
+
+
+def _counts_from_the_end(node: ir.Node) -> bool:
+    """Whether a Where adds a number to ids, as Keras does to negative ones, and else leaves them as they are."""
+    added, ids = node.inputs[1], node.inputs[2]
+    adding = added.producer() if added is not None else None
+    return adding is not None and adding.op_type == "Add" and ids in adding.inputs
 
 
 def _rows_of_table(value: ir.Value) -> int | None:

@@ -2,7 +2,8 @@
 
 The metadata entry ``onnxattr.meaning`` is a JSON object, ``{"inputs": {name: {...}}, "outputs": {name: {...}}}`` with
 the fields of ``InputMeaning`` and ``OutputMeaning``; fields that are not known are left out. Names of classes are in
-``onnxattr.labels``, names of columns in ``onnxattr.features``, see ``class_names`` and ``features``.
+``onnxattr.labels``, names of columns in ``onnxattr.features``, words in ``onnxattr.vocabulary``, see ``class_names``,
+``features`` and ``vocabularies``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class InputMeaning:
     Attributes:
         kind: One of ``INPUT_KINDS``.
         unit: The unit of its numbers, such as "mV".
-        vocabulary: Path of the file of tokens, relative to the model's, one a line or a tokenizer.json.
+        vocabulary: Name of the file that the words were read from; they are in ``onnxattr.vocabulary``, see
+            ``vocabularies``.
         sampling_rate: Samples of audio or of a series for each second.
         normalized_by: Layers of the model that normalise it, such as "Rescaling": pixels go in as they are.
         categories: For a column of text, its known values.
@@ -36,7 +38,7 @@ class InputMeaning:
     kind: str | None = None
     unit: str | None = None
     vocabulary: str | None = None
-    sampling_rate: int | None = None
+    sampling_rate: float | None = None
     normalized_by: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
 
@@ -100,7 +102,7 @@ def _read(kind: type[_T], entry: Mapping[str, Any]) -> _T:
     given = {f.name: entry[f.name] for f in fields(kind) if f.name in entry}
     for name, value in given.items():
         several = name in ("normalized_by", "categories")
-        expected: Any = list if several else int if name == "sampling_rate" else str
+        expected: Any = list if several else (int, float) if name == "sampling_rate" else str
         if not isinstance(value, expected):
             raise TypeError(f"{name} is {value!r}")
         if several:

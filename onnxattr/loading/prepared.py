@@ -25,7 +25,6 @@ from onnxattr.loading.features import read_features
 from onnxattr.loading.free_batch import free_batch
 from onnxattr.loading.front import expected, fitted, put_in_front
 from onnxattr.loading.heads import NUMBER, gives_logits, unit_of
-from onnxattr.loading.label_files import store_labels
 from onnxattr.loading.layers import Layer, read_layers
 from onnxattr.loading.load import DIGEST, FILES, FOLDER, load
 from onnxattr.loading.meaning import Meaning, note_output, read_meaning
@@ -36,7 +35,9 @@ from onnxattr.loading.preprocessing import KEY as PREPROCESSING
 from onnxattr.loading.preprocessing import Preprocessing, read_preprocessing
 from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.loading.rows.independence import OPEN, Rows, independence
+from onnxattr.loading.stated import Stated
 from onnxattr.loading.verify import check_choice, verify_model
+from onnxattr.loading.vocabularies import read_vocabularies
 
 
 @dataclass
@@ -114,6 +115,11 @@ class Prepared:
         return read_meaning(self.model.metadata_props)
 
     @property
+    def vocabularies(self) -> dict[str, tuple[str, ...]]:
+        """The words of the ids of each input that has some."""
+        return read_vocabularies(self.model.metadata_props)
+
+    @property
     def inputs(self) -> list[ir.Value]:
         """The model's inputs."""
         return list(self.model.graph.inputs)
@@ -178,7 +184,7 @@ def prepare(
     rules: RuleTable = STANDARD,
     preprocess: Preprocessing | str | None = None,
     attributions_at: str | None = None,
-    labels: Sequence[str] | None = None,
+    stated: Stated | None = None,
 ) -> Prepared:
     """Loads a model and cuts it at the output to be explained.
 
@@ -199,7 +205,7 @@ def prepare(
         preprocess: What is put in front of the model's image input; "model" for what its file says that it expects.
         attributions_at: "pixels" or "input": whether pixels are explained, or the model's own input, unless ``wrt``
             says so; None for what ``preprocess``, or the model's file, says.
-        labels: The names of the classes; None for those that the model's file has.
+        stated: What the caller says of inputs and outputs, ``read``; None for what the model's file says alone.
 
     Raises:
         ModelError: If the model is invalid, the output is ambiguous or unknown, nothing float can be explained, or
@@ -209,8 +215,8 @@ def prepare(
     check_choice(verify)
     model = load(source, rules)
     with one_door(f"{name_of(source)} cannot be prepared"):
-        if labels is not None:
-            store_labels(model, labels)
+        if stated:
+            stated.store(model, model)
         if preprocess is not None:
             verify_model(model, verify)
             spec = expected(model) if isinstance(preprocess, str) else preprocess

@@ -90,6 +90,8 @@ def strips(
     names: Sequence[str] = (),
     captions: Sequence[str] = (),
     channels: Sequence[str] = (),
+    sampling_rate: float | None = None,
+    unit: str = "",
     subtitle: str = "",
     path: str | os.PathLike[str] | None = None,
     percentile: float = 99.0,
@@ -107,6 +109,8 @@ def strips(
         names: what is explained in each series.
         captions: a second line for each series, such as its score.
         channels: the names of the channels.
+        sampling_rate: steps a second, so that the axis is in seconds; None for an axis of steps.
+        unit: the unit of the series.
         subtitle: second line of the heading.
         path: where to write the figure; the suffix chooses the format (.png, .svg, .pdf).
         percentile: where colours saturate, see `color_limits`.
@@ -134,15 +138,25 @@ def strips(
     sheet = Sheet(head + sum(heights) + 1.15 * len(maps) + 0.4, width, title, _WIDTH, subtitle)
     top, kinds = head, set()
     for place, (line, values, height) in enumerate(zip(lines, maps, heights, strict=True)):
-        said = [part[place] if len(part) else "" for part in (names, captions)]
-        sheet.text(MARGIN, top + 0.3, said[0] or f"row {place}", 16, fit=_WIDTH - 4.2, weight="bold")
-        sheet.text(MARGIN, top + 0.56, said[1], 13, fit=_WIDTH - 4.2, color=MUTED)
-        drawn = _draw_channels(sheet, top + 0.7, height, line, values, channels, percentile)
+        heading = [part[place] if len(part) else "" for part in (names, captions)]
+        sheet.text(MARGIN, top + 0.3, heading[0] or f"row {place}", 16, fit=_WIDTH - 4.2, weight="bold")
+        sheet.text(MARGIN, top + 0.56, heading[1], 13, fit=_WIDTH - 4.2, color=MUTED)
+        drawn = _draw_channels(
+            sheet, top + 0.7, height, line, values, channels, percentile, sampling_rate or 1.0
+        )
+        if said := _axes_text(sampling_rate, unit if line is not None and values.shape[1] <= _LINES else ""):
+            sheet.text(_WIDTH - MARGIN, top + 0.98 + height, said, 12, color=MUTED, ha="right")
         sheet.color_bar(_WIDTH - MARGIN - 3, top + 0.2, 3, drawn)
         kinds |= kinds_of(drawn)
         top += height + 1.15
     sheet.foot(legend(percentile, kinds))
     return sheet.save(path)
+
+
+def _axes_text(sampling_rate: float | None, unit: str) -> str:
+    """What the axes of a series count; nothing for plain steps and numbers without a unit."""
+    parts = [f"values in {unit}"] if unit else []
+    return ", ".join([*parts, "time in seconds"] if sampling_rate else parts)
 
 
 def _height(line: np.ndarray | None, values: np.ndarray) -> float:
@@ -161,6 +175,7 @@ def _draw_channels(
     values: np.ndarray,
     channels: Sequence[str],
     percentile: float,
+    rate: float,
 ) -> Any:
     """Draw one series; returns something with its colours."""
     count, limits = values.shape[1], color_limits(values, percentile)
@@ -174,12 +189,13 @@ def _draw_channels(
         shown = np.ma.masked_invalid(values.T)
         colors = color_scale(limits[0] < 0, None)
         return ax.imshow(
-            shown, cmap=colors, vmin=limits[0], vmax=limits[1], aspect="auto", interpolation="nearest"
-        )
+            shown, cmap=colors, vmin=limits[0], vmax=limits[1], aspect="auto", interpolation="nearest",
+            extent=(-0.5 / rate, (len(values) - 0.5) / rate, count - 0.5, -0.5),
+        )  # fmt: skip
     each = height / count
     for place in range(count):
         ax = sheet.axes(left, top + place * each, width, each - 0.12)
-        drawn = _colored_lines(ax, line[:, place : place + 1], values[:, place : place + 1], limits)
+        drawn = _colored_lines(ax, line[:, place : place + 1], values[:, place : place + 1], limits, rate)
         ax.locator_params(axis="y", nbins=3, prune="both" if count > 1 else None)
         if place < count - 1:
             ax.set_xticklabels([])
@@ -199,9 +215,11 @@ def _fitting(attribution: np.ndarray, shape: tuple[int, ...], what: str) -> np.n
     return np.broadcast_to(values, shape)
 
 
-def _colored_lines(ax: "Axes", lines: np.ndarray, values: np.ndarray, limits: tuple[float, float]) -> Any:
+def _colored_lines(
+    ax: "Axes", lines: np.ndarray, values: np.ndarray, limits: tuple[float, float], rate: float = 1.0
+) -> Any:
     """Draw each column of `lines` in grey, and over it in the colours of `values`; return the coloured part."""
-    steps, points = np.arange(len(lines)), []
+    steps, points = np.arange(len(lines)) / rate, []
     for line in lines.T:
         ax.plot(steps, line, color=FAINT, linewidth=1.5, zorder=1)
         # Each step colours its own surroundings: from the middle to the step before to the middle to the next.
@@ -220,7 +238,7 @@ def _colored_lines(ax: "Axes", lines: np.ndarray, values: np.ndarray, limits: tu
     collection.set_array(np.ma.masked_invalid(values.T.ravel()))
     collection.set_clim(*limits)
     ax.add_collection(collection)
-    ax.set_xlim(0, len(lines) - 1)
+    ax.set_xlim(0, steps[-1])
     ax.margins(y=0.12)
     _tidy(ax)
     return collection

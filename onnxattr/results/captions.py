@@ -10,7 +10,8 @@ from onnxattr.results.explanation import Explanation
 def captions(explanation: Explanation, gap: bool = True) -> list[str]:
     """The name and score of each sample, and with ``gap`` how far the attributions along a path miss it."""
     kind = " (probability)" if explanation.score_name == "probability" else ""
-    found = ["" if np.isnan(s) else f"score {number(s)}{kind}" for s in explanation.scores]
+    unit = f" {explanation.score_unit}" if explanation.score_unit and not kind else ""
+    found = ["" if np.isnan(s) else f"score {number(s)}{unit}{kind}" for s in explanation.scores]
     if gap and explanation.relative_gap is not None:
         found = [", ".join(filter(None, parts)) for parts in zip(found, gaps(explanation), strict=True)]
     if explanation.sample_names:

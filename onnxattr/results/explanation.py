@@ -49,6 +49,9 @@ class Explanation(ArrayLike):
             p and 1 - p of a probability, z and -z of a logit; None for other outputs.
         prediction_kind: "probabilities", "logits" or "", as far as that is known.
         sample_names: What each sample is called, such as the file it was read from; empty where they have no names.
+        units: The unit of each explained value that has one, such as "mV".
+        sampling_rates: How many steps of each explained series there are for each second, where that is known.
+        score_unit: The unit of the score; "" where it has none, or it is not known.
         seen: Where maps are of what the network sees of photos, that part of them: top, left, bottom, right, in pixels;
             beyond a photo there is padding. None where maps are of the inputs.
         one_sample: Whether all of the attributions' first axis is one sample.
@@ -77,6 +80,9 @@ class Explanation(ArrayLike):
     predictions: np.ndarray | None = None
     prediction_kind: str = ""
     sample_names: tuple[str, ...] = ()
+    units: dict[str, str] = field(default_factory=dict)
+    sampling_rates: dict[str, float] = field(default_factory=dict)
+    score_unit: str = ""
     seen: tuple[int, int, int, int] | None = None
     one_sample: bool = False
     as_dict: bool = False

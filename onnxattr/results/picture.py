@@ -36,7 +36,8 @@ def picture(
         path: Where to write the figure.
         options: By name, ``of``: the explained value to draw, where there are several; ``title``; for photos
             ``images`` (what is shown below the maps in place of the model's inputs), ``style`` ("grain" or "cam"),
-            ``masks``, ``boxes`` and ``labels`` (see ``plots.Marks``); for tables ``top``; for series ``channels``;
+            ``masks``, ``boxes`` and ``labels`` (see ``plots.Marks``); for tables ``top``; for series ``channels``,
+            ``sampling_rate`` (steps a second, so that the axis is in seconds) and ``unit``;
             ``percentile`` and ``width``, see ``plots``.
 
     Raises:
@@ -72,6 +73,8 @@ def kind_of(explanation: Explanation, name: str) -> str:
         return "photo"
     if rank == 3 or "step" in axes:
         return "series"
+    if rank == 2 and name in explanation.sampling_rates:
+        return "series"
     named = name in explanation.features or len(explanation.attributions) > 1
     return "table" if named or rank < 2 or explanation.attributions[name].shape[-1] < _SERIES else "series"
 
@@ -88,7 +91,7 @@ def title_of(explanation: Explanation, name: str) -> str:
 
 _KINDS: dict[str, tuple[Callable[[Explanation, str, dict[str, Any]], Figure], tuple[str, ...]]] = {
     "photo": (photo, ("images", "style", "masks", "boxes", "labels", "percentile")),
-    "series": (series, ("channels", "percentile")),
+    "series": (series, ("channels", "percentile", "sampling_rate", "unit")),
     "table": (table, ("top",)),
     "tokens": (tokens, ("percentile",)),
 }

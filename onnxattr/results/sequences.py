@@ -27,6 +27,9 @@ def series(explanation: Explanation, name: str, options: dict[str, Any]) -> Figu
     shown = slice(0, _MOST)
     if len(maps) > _MOST:
         options.setdefault("subtitle", f"the first {_MOST} of {len(maps)}")
+    if (rate := explanation.sampling_rates.get(name)) is not None:
+        options.setdefault("sampling_rate", rate)
+    options.setdefault("unit", explanation.units.get(name, ""))
     options.setdefault("channels", explanation.features.get(name, ()) if maps.ndim == 3 else ())
     return plots.strips(
         [None] * len(maps[shown]) if xs is None else xs[shown],

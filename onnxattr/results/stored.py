@@ -23,7 +23,8 @@ _ARRAYS = ("targets", "scores")
 _OPTIONAL = ("baseline_scores", "delta", "relative_gap", "spent_steps", "predictions")
 _TEXTS = ("method", "model", "output", "score_name")
 #: Entries that files of before do not have.
-_NEW = ("prediction_kind", "sample_names", "seen")
+_NEW = ("prediction_kind", "sample_names", "seen", "units", "sampling_rates", "score_unit")
+_SAID: dict[str, type] = {"units": dict, "sampling_rates": dict, "score_unit": str}
 #: The number types that files hold; bfloat16, which NumPy lacks, is written as uint16.
 _KINDS, _BFLOAT16 = "fiub", "bfloat16"
 
@@ -119,6 +120,11 @@ def _explanation(about: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Exp
     seen = about.get("seen")
     if seen is not None and (len(seen) != 4 or not all(isinstance(side, int) for side in seen)):
         raise ValueError(f"seen {seen!r:.80}")
+    units, rates, score_unit = (about.get(name, kind()) for name, kind in _SAID.items())
+    if not isinstance(score_unit, str) or not all(isinstance(unit, str) for unit in _mapping(units).values()):
+        raise ValueError("units that are no text")
+    if not all(isinstance(rate, (int, float)) and rate > 0 for rate in _mapping(rates).values()):
+        raise ValueError("sampling rates that are no numbers")
     layer = about["layer"]
     if layer is not None and not isinstance(layer, str):
         raise ValueError(f"layer {layer!r}")
@@ -130,6 +136,9 @@ def _explanation(about: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Exp
         layer=layer,
         sample_names=sample_names,
         prediction_kind=kind,
+        units=units,
+        sampling_rates=rates,
+        score_unit=score_unit,
         seen=None if seen is None else tuple(seen),
         axes={name: _texts(names) for name, names in _mapping(about["axes"]).items()},
         features={name: _texts(names) for name, names in _mapping(about["features"]).items()},

@@ -151,13 +151,22 @@ def _json(found: Sequence[Explanation]) -> str:
                 {"label": g.label, "name": g.name, "value": g.value, "probability": g.probability}
                 for g in top[row]
             ]
+            if each.tokens:
+                entry["tokens"] = list(each.tokens[row])
             entry["attributions"] = {
                 name: (array if each.one_sample else array[row]).tolist()
                 for name, array in each.attributions.items()
             }
             samples.append(entry)
     first = found[0]
-    about = {"method": first.method, "model": first.model, "output": first.output, "score": first.score_name}
+    about: dict[str, Any] = {
+        "method": first.method,
+        "model": first.model,
+        "output": first.output,
+        "score": first.score_name,
+    }
+    about |= {"score_unit": first.score_unit} if first.score_unit else {}
+    about |= {name: getattr(first, name) for name in ("units", "sampling_rates") if getattr(first, name)}
     features = {name: list(columns) for name, columns in first.features.items()}
     return json.dumps(_finite(about | {"features": features, "samples": samples}), ensure_ascii=False) + "\n"
 

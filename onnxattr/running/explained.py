@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from onnxattr.compile.explainer_file import describe
 from onnxattr.graph.values import dims_of
 from onnxattr.inputs.view import seen_part
 from onnxattr.loading.geometry import is_whole
@@ -17,6 +16,7 @@ from onnxattr.results import Explanation
 from onnxattr.running.arrays import Targets, weights_of
 from onnxattr.running.collected import Collected, Details
 from onnxattr.running.driver import Driver
+from onnxattr.running.meant import model_output, said_of
 from onnxattr.running.runs import Feeds, Run
 
 
@@ -101,6 +101,7 @@ def explanation_of(
         predictions=predictions,
         prediction_kind="" if predictions is None else _kind_of(prepared, softmax),
         seen=_seen(prepared, collected.inputs(one_sample), maps),
+        **said_of(prepared, maps, axes, collected.inputs(one_sample), about),
         one_sample=one_sample and not collected.dataset,
         as_dict=collected.as_dict,
         **about,
@@ -143,10 +144,7 @@ def _kind_of(prepared: Prepared, softmax: bool) -> str:
     """What the output gives for classes, as far as the graph or the file says."""
     if softmax or prepared.unit == PROBABILITY:
         return "probabilities"
-    explainer = describe(prepared.model.metadata_props)
-    # An explainer's prediction is an output of its model under another name.
-    name = prepared.output if explainer is None else str(explainer.get("model_output"))
-    meaning = prepared.meaning.outputs.get(name)
+    meaning = prepared.meaning.outputs.get(model_output(prepared))
     kind = meaning.kind if meaning is not None else None
     # Of one unit z the two columns are z and -z, whose softmax is that of 2 z.
     return str(kind) if kind in ("probabilities", "logits") and not is_binary(prepared.unit) else ""

@@ -1,0 +1,119 @@
+"""The words of a model's token ids: read from what a caller has, stored once in the model's metadata.
+
+The metadata entry ``onnxattr.vocabulary`` is a JSON object: by the name of an integer input the words of its ids, in
+their order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from onnxattr.errors import ParameterError
+from onnxattr.loading.entries import read_entry
+
+KEY = "onnxattr.vocabulary"
+_LARGEST = 2**26
+_EXPECTED = (
+    "a list of words, a dict of ids by word, a Keras layer or a tokenizer, a .txt file with one word on each line, or "
+    "a .json file: tokenizer.json, vocab.json or a list"
+)
+
+
+def read_vocabularies(metadata: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The words of each input that has some; none without the metadata entry.
+
+    Raises:
+        ModelError: If the entry is damaged.
+    """
+    return read_entry(metadata, KEY, _read_all, {})
+
+
+def _read_all(entry: Any) -> dict[str, tuple[str, ...]]:
+    found = {str(name): tuple(words) for name, words in entry.items()}
+    if not all(isinstance(word, str) for words in found.values() for word in words):
+        raise ValueError("words that are no text")
+    return found
+
+
+def note_vocabulary(metadata: MutableMapping[str, str], name: str, words: Sequence[str]) -> None:
+    """Writes the words of an input into a model's metadata."""
+    known = read_vocabularies(metadata) | {name: tuple(words)}
+    metadata[KEY] = json.dumps({name: list(words) for name, words in known.items()}, ensure_ascii=False)
+
+
+def vocabulary_of(given: Any) -> tuple[str, ...]:
+    """The words by their ids, from 0 on; ids between that stand for no word get the name "[unused7]".
+
+    Args:
+        given: A list of words; a dict of ids by word; an object with ``get_vocabulary()`` (Keras' ``TextVectorization``
+            and ``StringLookup``) or ``get_vocab()`` (Hugging Face's tokenizers); or the path of a ``.txt`` file, one
+            word on each line, or of a ``.json`` file: Hugging Face's ``tokenizer.json``, a ``vocab.json`` of ids by
+            word, or a list of words.
+
+    Raises:
+        ParameterError: If there are none.
+    """
+    if isinstance(given, (str, os.PathLike)):
+        return _listed(_file(given), f"vocabulary: {given}")
+    for call in ("get_vocabulary", "get_vocab"):
+        if callable(getattr(given, call, None)):
+            return _listed(getattr(given, call)(), "vocabulary")
+    return _listed(given, "vocabulary")
+
+
+def _file(path: str | os.PathLike[str]) -> Any:
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".txt", ".json"):
+        raise ParameterError(f"vocabulary={str(path)!r}: expected {_EXPECTED}.")
+    try:
+        if os.stat(path).st_size > _LARGEST:
+            raise ValueError(f"it has more than {_LARGEST} bytes")
+        text = Path(path).read_text("utf-8-sig")
+        if suffix == ".txt":
+            return [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
+        return _of_tokenizer(json.loads(text))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ParameterError(f"vocabulary: {path} cannot be read: {error}. Expected {_EXPECTED}.") from error
+
+
+def _of_tokenizer(found: Any) -> Any:
+    """The vocabulary in a ``tokenizer.json``, with the tokens that were added; other values as they are."""
+    if not isinstance(found, dict) or not isinstance(found.get("model"), dict):
+        return found
+    words = found["model"].get("vocab")
+    if isinstance(words, list):  # Unigram: pairs of a piece and its score
+        words = {
+            pair[0] if isinstance(pair, list) and pair else pair: index for index, pair in enumerate(words)
+        }
+    if not isinstance(words, dict):
+        raise ValueError("its model has no vocab")
+    added = found.get("added_tokens") or []
+    return words | {
+        token["content"]: token["id"] for token in added if isinstance(token, dict) and "id" in token
+    }
+
+
+def _listed(found: Any, what: str) -> tuple[str, ...]:
+    if isinstance(found, Mapping):
+        ids = list(found.values())
+        if not all(
+            isinstance(index, int) and not isinstance(index, bool) and 0 <= index < _LARGEST for index in ids
+        ):
+            raise ParameterError(
+                f"{what}: the dict holds {ids[:3]}; expected ids by word. Expected {_EXPECTED}."
+            )
+        words = [f"[unused{index}]" for index in range(max(ids, default=-1) + 1)]
+        for word, index in found.items():
+            words[index] = word
+        found = words
+    found = found.tolist() if hasattr(found, "tolist") else found
+    if not isinstance(found, Sequence) or isinstance(found, (str, bytes)) or not found:
+        raise ParameterError(f"{what} holds no words; expected {_EXPECTED}.")
+    if odd := [word for word in found if not isinstance(word, str)]:
+        raise ParameterError(f"{what} holds {odd[0]!r}, which is no word; expected {_EXPECTED}.")
+    # Keras pads texts with a word that is empty.
+    return tuple(word or "[PAD]" for word in found)
