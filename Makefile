@@ -66,6 +66,8 @@ test-portable: $(PORTABLE) build/portable/openvino/.ready  ## Exported files in 
 	@$(BROWSER)
 	$(RUN) tests/portable/run.py build/portable/cases --python build/portable/venv/bin/python \
 	  --openvino build/portable/openvino/bin/python
+	$(RUN) tests/portable/shared.py build/portable/shared --python build/portable/venv/bin/python \
+	  --openvino build/portable/openvino/bin/python
 	$(RUN) tests/portable/photos.py build/portable/photos
 	$(RUN) examples/web/build_site.py demo/web
 	@if test -x "$(CHROMIUM)"; then node tests/portable/page.mjs demo/web reports/web build/portable/photos/explainer.onnx; \
