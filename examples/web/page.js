@@ -8,6 +8,8 @@ const at = (id) => document.getElementById(id);
 const view = at("view").getContext("2d");
 const OWN = "own";
 const SHOWN = 5;
+/** The share of f(x) - f(b) that attributions may miss before the page offers more points. */
+const CLOSE = 0.01;
 
 const site = await (await fetch("site.json")).json();
 const explainers = new Explainers();
@@ -21,6 +23,10 @@ function fill(select, entries) {
 }
 
 const network = () => site.networks.find(({ id }) => id === at("model").value);
+const method = () => network().methods.find(({ id }) => id === at("method").value);
+
+/** What the points of a method are called, by the parameter that counts them. */
+const UNITS = { steps: ["Steps", "steps"], nb_samples: ["Noisy copies", "copies"] };
 
 function showChoices() {
   const own = at("model").value === OWN;
@@ -31,15 +37,27 @@ function showChoices() {
     const before = at("method").value;
     fill(at("method"), network().methods);
     if (network().methods.some(({ id }) => id === before)) at("method").value = before;
-    at("method-hint").textContent = network().methods.find(({ id }) => id === at("method").value).hint;
+    at("method-hint").textContent = method().hint;
+    showPoints();
   }
+  at("points-field").hidden = own || !method().unit;
+}
+
+/** The numbers of points that the method is there with; the one chosen before stays chosen. */
+function showPoints() {
+  const before = at("points").value;
+  const { unit, files } = method();
+  fill(at("points"), files.map(({ points }) => ({ id: points, title: points })));
+  if (files.some(({ points }) => String(points) === before)) at("points").value = before;
+  if (unit) [at("points-label").textContent] = UNITS[unit];
 }
 
 /** What the worker needs to run the chosen explainer. */
 function chosen() {
   if (at("model").value !== OWN) {
-    const { id, file, hint, ...method } = network().methods.find((each) => each.id === at("method").value);
-    return { ...method, ...network().input, key: file, url: file, labels: network().labels, logits: network().logits, group: network().id };
+    const { points, file } = method().files.find((each) => String(each.points) === at("points").value);
+    const { id, input, labels, logits, weights } = network();
+    return { points, ...input, key: file, url: file, weights, labels, logits, group: id };
   }
   if (!state.own) throw new Error("Choose the .onnx file of an explainer first.");
   const [mean, scale] = at("range").value.split(" ").map(Number);
@@ -64,6 +82,7 @@ function changed() {
   at("view-hint").hidden = false;
   at("classes").replaceChildren();
   at("facts").textContent = "";
+  at("more").hidden = true;
   say("", "Press <b>Explain</b> to see what the network makes of this.");
   draw();
 }
@@ -99,13 +118,16 @@ function addSamples() {
   at("credits").textContent = `Samples: ${site.samples.map(({ title, credit }) => `${title}: ${credit}`).join("; ")}. ${site.credit}`;
 }
 
-async function chooseExplainer(file) {
+/** An explainer of one's own: an .onnx file, and the file of its weights where it has them beside it. */
+async function chooseExplainer(files) {
   await attempt(async () => {
+    const file = files.find(({ name }) => name.endsWith(".onnx"));
+    if (!file) throw new Error(`${files[0].name} is no explainer: choose the .onnx file with it.`);
     const bytes = new Uint8Array(await file.arrayBuffer());
     at("model").value = OWN;
     showChoices();
     busy("reading the file");
-    state.own = await explainers.describe(file.name, bytes);
+    state.own = await explainers.describe(file.name, bytes, files);
     at("own-name").textContent = file.name;
     at("range").disabled = state.own.type === "uint8"; // its graph scales pixels itself
     changed();
@@ -123,19 +145,45 @@ async function explain() {
     busy("starting");
     reveal(at("result"));
     const result = await explainers.run(settings, image, state.target, (stage) => busy(stage, explainers.expected(settings)));
-    state.heat = flatten(result.attribution, settings.channelAxis);
-    at("opacity").disabled = false;
-    at("scale").hidden = false;
-    at("view-hint").hidden = true;
-    const labels = paintScale(at("bar").getContext("2d"), state.heat);
-    ["low", "middle", "high"].forEach((id, index) => (at(id).textContent = labels[index]));
-    draw();
-    tell(result, settings);
+    showResult(result, settings, `Predicted and explained in ${seconds(result.milliseconds)} on your device.`);
   });
 }
 
+function showResult(result, settings, lead) {
+  state.heat = flatten(result.attribution, settings.channelAxis);
+  at("opacity").disabled = false;
+  at("scale").hidden = false;
+  at("view-hint").hidden = true;
+  const labels = paintScale(at("bar").getContext("2d"), state.heat);
+  ["low", "middle", "high"].forEach((id, index) => (at(id).textContent = labels[index]));
+  draw();
+  tell(result, settings, lead);
+  offerMore(result, settings);
+}
+
+/** The result that was computed when the page was built, for its first sample: nothing is loaded or run for it. */
+function showExample() {
+  const { network: id, method: name, points, result } = site.example;
+  at("model").value = id;
+  showChoices();
+  at("method").value = name;
+  showChoices();
+  at("points").value = points;
+  showResult(result, chosen(), "An example, computed when this page was built; press Explain to compute it on your device.");
+}
+
+/** A button for the next larger number of points, where the attributions do not add up yet. */
+function offerMore({ gap }, settings) {
+  const more = at("model").value === OWN ? undefined : method().files.find(({ points }) => points > settings.points);
+  at("more").hidden = !more || !(gap > CLOSE);
+  if (!at("more").hidden) {
+    at("more").textContent = `Take ${more.points} ${UNITS[method().unit][1]}`;
+    at("more").value = more.points;
+  }
+}
+
 /** The prediction in words, the most likely classes, and what it took. */
-function tell(result, settings) {
+function tell(result, settings, how) {
   const scores = settings.logits ? softmax(result.prediction.values) : Array.from(result.prediction.values);
   const order = scores.map((_, index) => index).sort((a, b) => scores[b] - scores[a]);
   const explained = state.target < 0 ? order[0] : state.target;
@@ -149,7 +197,7 @@ function tell(result, settings) {
   if (!rows.includes(explained)) rows.push(explained);
   at("classes").replaceChildren(...rows.map((index) => classRow(index, name(index), score(index), scores[index], index === explained)));
   const delta = result.delta === undefined ? "" : ` Its attributions miss the change of the score by ${missed(result)}.`;
-  at("facts").textContent = `Predicted and explained in ${seconds(result.milliseconds)} on your device.${delta}`;
+  at("facts").textContent = `${how}${delta}`;
 }
 
 /** By how much attributions miss f(x) - f(b): as a share of it where the explainer tells, else in units of the score. */
@@ -246,7 +294,15 @@ at("controls").addEventListener("submit", (event) => {
 });
 at("cancel").addEventListener("click", () => explainers.stop());
 at("picture").addEventListener("change", ({ target }) => target.files[0] && choosePicture(target.files[0]));
-at("explainer").addEventListener("change", ({ target }) => target.files[0] && chooseExplainer(target.files[0]));
+at("explainer").addEventListener("change", ({ target }) => target.files[0] && chooseExplainer([...target.files]));
+at("more").addEventListener("click", ({ target }) => {
+  const { target: label } = state;
+  at("points").value = target.value;
+  changed();
+  state.target = label; // the class that was explained
+  explain();
+});
+at("points").addEventListener("change", changed);
 at("opacity").addEventListener("input", ({ target }) => {
   target.setAttribute("aria-valuetext", `${target.value} percent`);
   draw();
@@ -290,12 +346,15 @@ addEventListener("dragleave", () => document.body.classList.remove("dragging"));
 addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dragging");
-  const [file] = event.dataTransfer.files;
-  if (file) file.name.endsWith(".onnx") ? chooseExplainer(file) : choosePicture(file);
+  const files = [...event.dataTransfer.files];
+  if (files.some(({ name }) => name.endsWith(".onnx"))) chooseExplainer(files);
+  else if (files.length) choosePicture(files[0]);
 });
 
 fill(at("model"), [...site.networks, { id: OWN, title: "Your own explainer (.onnx)" }]);
 addSamples();
 showChoices();
-await chooseSample(site.samples[0], at("samples").firstElementChild);
+const first = chooseSample(site.samples[0], at("samples").firstElementChild);
+await first;
+if (state.reading === first && state.picture) showExample();
 document.body.dataset.ready = "true";

@@ -21,7 +21,8 @@ export async function serve(folder, port = 0) {
         "Content-Type": TYPES[extname(file)] ?? "application/octet-stream",
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Embedder-Policy": "require-corp",
-        "Cache-Control": "no-cache",
+        // The name of a file of weights tells its content.
+        "Cache-Control": /weights-[0-9a-f]{16}\.data$/.test(file) ? "max-age=31536000, immutable" : "no-cache",
       });
       response.end(body);
     } catch {

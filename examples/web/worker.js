@@ -6,8 +6,13 @@ ort.env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
 ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
 
 let kept = { key: null, session: null };
+/** The weights that came last, which the explainers of a network share. */
+let weights;
 
-/** Messages in: { key, url | bytes, feed(s) }; out: { stage } on the way, then { result } or { problem }. */
+/**
+ * Messages in: { key, url | bytes, weights, feeds }, weights without data where they are those that came last;
+ * out: { stage } on the way, then { result } or { problem }.
+ */
 self.onmessage = async ({ data }) => {
   try {
     const session = await open(data);
@@ -29,18 +34,20 @@ self.onmessage = async ({ data }) => {
   }
 };
 
-async function open({ key, url, bytes }) {
+async function open({ key, url, bytes, weights: given }) {
+  if (given?.data) weights = given.data;
   if (kept.key === key) return kept.session;
   await kept.session?.release();
   kept = { key: null, session: null };
   if (!bytes) {
-    self.postMessage({ stage: "loading the network" });
+    self.postMessage({ stage: "loading the method" });
     const answer = await fetch(url);
     if (!answer.ok) throw new Error(`${url} is not there (${answer.status}); build the page with "make demo-web".`);
     bytes = new Uint8Array(await answer.arrayBuffer());
   }
   self.postMessage({ stage: "preparing the network" });
-  const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: 3 });
+  const externalData = given ? [{ path: given.path, data: weights }] : undefined;
+  const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: 3, externalData });
   kept = { key, session };
   return session;
 }
