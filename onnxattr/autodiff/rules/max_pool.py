@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from functools import cached_property, reduce
+from functools import reduce
 
 import numpy as np
 import onnx_ir as ir
@@ -22,8 +23,8 @@ def max_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]
 
     In three dimensions every position that equals y gets the whole of it: so does TensorFlow's MaxPool3DGrad.
     The first position is the first in the first row that holds y, so pools along the last axis, then along the one
-    before it, find it with k + k comparisons instead of k * k. Asking MaxPool for its Indices output would slow the
-    forward pass down many times, and its ties differ between execution providers.
+    before it, find it with k + k comparisons instead of k * k where windows overlap. Asking MaxPool for its Indices
+    output would slow the forward pass down many times, and its ties differ between execution providers.
     """
     (x,), y = node.required(1), node.outputs[0]
     windows = pool_windows(op, node)
@@ -36,14 +37,17 @@ def max_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]
         # Positions are then cut out and put back as runs of channels, not as single elements.
         return op.Transpose(value, perm=[0, *spatial, 1])
 
-    value, pools = x, []
-    for axis in axes:
-        pooled = y if axis == axes[-1] else _pooled(op, node, value, axis)
-        pools.append(_AxisPool(op, windows, axis, channels_last(value), channels_last(pooled)))
-        value = pooled
-    moved = channels_last(ct)
-    for pool in reversed(pools):
-        moved = pool.pull_back(moved, shared=windows.rank == 3)
+    if len(axes) == 2 and _divide(windows):
+        moved = _apart_in_cells(op, windows, *map(channels_last, (x, y, ct)))
+    else:
+        value, pools = x, []
+        for axis in axes:
+            pooled = y if axis == axes[-1] else _pooled(op, node, value, axis)
+            pools.append(_AxisPool(op, windows, axis, channels_last(value), channels_last(pooled)))
+            value = pooled
+        moved = channels_last(ct)
+        for pool in reversed(pools):
+            moved = pool.pull_back(moved, shared=windows.rank == 3)
     result = op.Transpose(moved, perm=[0, 1 + windows.rank, *range(1, 1 + windows.rank)])
     result.shape = x.shape
     Routed(x, y, ct).note(result)
@@ -60,6 +64,50 @@ def _pooled(op: OpBuilder, node: NodeView, x: ir.Value, axis: int) -> ir.Value:
         rank = len(attributes["kernel_shape"])
         attributes["pads"] = [pad if i % rank == axis else 0 for i, pad in enumerate(attributes["pads"])]
     return op.node("MaxPool", [x], attributes)
+
+
+def _apart(op: OpBuilder, ct: ir.Value, views: Sequence[ir.Value], pooled: ir.Value) -> list[ir.Value]:
+    """What each view gets of ct, the first that equals the pooled value; at the end what is left for one view more."""
+    parts, rest = [], ct
+    for view in views:
+        wins = op.Equal(view, pooled)
+        parts.append(op.Where(wins, rest, 0.0))
+        rest = op.Where(wins, 0.0, rest)
+    return [*parts, rest]
+
+
+def _apart_in_cells(op: OpBuilder, windows: Windows, x: ir.Value, pooled: ir.Value, ct: ir.Value) -> ir.Value:
+    """The cotangent of an (N, H, W, C) value that windows divide into cells.
+
+    Its positions are compared in row-major order, k * k - 1 of them: as many numbers in all as along one axis after
+    the other, and without the pool along one axis that this would take.
+    """
+    counts, sizes, strides = op.shape(pooled, 1, 3), op.shape(x, 1, 3), [*windows.strides]
+    span = op.Mul(op.Sub(counts, 1), strides)
+    places = [*itertools.product(*map(range, strides))]
+    views = [
+        op.Slice(x, [*place], op.Add(span, [index + 1 for index in place]), [1, 2], strides)
+        for place in places[:-1]
+    ]
+    parts, width = _apart(op, ct, views, pooled), strides[1]
+    lines = [op.Concat(*parts[row : row + width], axis=3) for row in range(0, len(parts), width)]
+    cells = op.Concat(*(op.Unsqueeze(line, [2]) for line in lines), axis=2)
+    covered = op.Mul(counts, strides)
+    result = op.reshape(cells, [0, covered, op.shape(x, 3)])
+    rest = op.Sub(sizes, covered)
+    if rest.const_value is not None and not rest.const_value.numpy().any():
+        return result
+    zero = op.constant([0], ir.DataType.INT64)
+    return op.Pad(result, op.sizes([0, 0, 0, 0, zero, rest, zero]), 0.0)
+
+
+def _divide(windows: Windows) -> bool:
+    """Whether the windows of an image lie side by side, none of them past its end."""
+    sizes, layout = windows.pads, windows.layout
+    side_by_side = layout.kernel == layout.strides and set(layout.dilations) == {1} and windows.rank == 2
+    if not side_by_side or sizes is None or any(sizes):
+        return False
+    return not layout.ceil_mode or windows.rests is not None
 
 
 class _AxisPool:
@@ -88,29 +136,42 @@ class _AxisPool:
         self.size = op.shape(self.x, self.axis, self.axis + 1)
         self.cells = op.Div(op.Add(self.size, self.stride - 1), self.stride)
 
-    @cached_property
-    def views(self) -> list[ir.Value]:
-        """The elements at each position of the windows, in the pool's shape."""
+    def views(self, positions: Sequence[int]) -> list[ir.Value]:
+        """The elements at some positions of the windows, in the pool's shape; the lowest number for padding."""
         op = self.op
+        if not positions:
+            return []
         span = op.Mul(op.Sub(self.count, 1), self.stride)
-        end = op.Max(op.Sub(op.Add(span, self.positions[-1] + 1 - self.begin), self.size), 0)
+        if self.size.const_value is not None and self.count.const_value is not None:
+            return [self._view(position - self.begin, span) for position in positions]
+        end = op.Max(op.Sub(op.Add(span, positions[-1] + 1 - self.begin), self.size), 0)
         padded = self._pad(self.x, self._count(self.begin), end, lowest=True)
         return [
             op.Slice(padded, [position], op.Add(span, position + 1), [self.axis], [self.stride])
-            for position in self.positions
+            for position in positions
         ]
+
+    def _view(self, first: int, span: ir.Value) -> ir.Value:
+        """The elements from ``first`` on, one for each window: what is padded is no more than a view."""
+        op, axis = self.op, self.axis
+        if self.stride == 1:
+            behind = op.Sub(op.Add(self.count, first), self.size)
+            return self._pad(self.x, self._count(-first), behind, lowest=True)
+        before = max(-(first // self.stride), 0)
+        begin = first + before * self.stride
+        view = op.Slice(self.x, [begin], op.Add(span, first + 1), [axis], [self.stride])
+        behind = op.Sub(self.count, op.Add(op.shape(view, axis, axis + 1), before))
+        return self._pad(view, self._count(before), behind, lowest=True)
 
     def pull_back(self, ct: ir.Value, shared: bool) -> ir.Value:
         """The cotangent of x: ybar at the first winner of each window, or at each of them if ``shared``."""
-        op, rest = self.op, ct
+        op = self.op
         elements: list[list[ir.Value]] = [[] for _ in range(self.stride)]
-        for position, view in zip(self.positions, self.views, strict=True):
-            part = rest
-            if shared or view is not self.views[-1]:  # the last one wins where no other did
-                wins = op.Equal(view, self.pooled)
-                part = op.Where(wins, rest, 0.0)
-                if not shared:
-                    rest = op.Where(wins, 0.0, rest)
+        # The last one wins where no other did.
+        views = self.views(self.positions if shared else self.positions[:-1])
+        parts = [op.Where(op.Equal(view, self.pooled), ct, 0.0) for view in views] if shared else []
+        parts = parts or _apart(op, ct, views, self.pooled)
+        for position, part in zip(self.positions, parts, strict=True):
             cell, element = divmod(position - self.begin, self.stride)
             behind = op.Sub(self.cells, op.Add(self.count, cell))
             elements[element].append(self._pad(part, self._count(cell), behind))
