@@ -8,7 +8,7 @@ import importlib.metadata
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,22 +160,10 @@ class Session:
         """
         ort = runtime()
         _warn_of_two_wheels()
-        options = ort.SessionOptions()
-        options.log_severity_level = 4  # what fails is raised
         _share_cpu_memory()
-        options.add_session_config_entry("session.use_env_allocators", "1")
-        # Idle threads that wait for work in a loop would take the cores from the next session, up to half of its speed.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.enable_mem_pattern = as_deployed
-        if folder is not None:
-            options.add_session_config_entry(
-                "session.model_external_initializers_file_folder_path", str(folder)
-            )
         chosen = exact(default_providers() if providers is None else check_providers(providers))
         preload_cuda(chosen)
-        if not on_cpu(chosen):
-            # A node left to the CPU inside a Loop cannot read packed weights of the graph around it: the process ends.
-            options.add_session_config_entry("session.disable_prepacking", "1")
+        options = _options(folder, as_deployed, on_cpu(chosen))
         try:
             given = os.fspath(model) if isinstance(model, Path) else model.SerializeToString()
             self._session = ort.InferenceSession(given, options, providers=chosen)
@@ -206,6 +194,44 @@ class Session:
             raise ModelError(
                 f"ONNX Runtime could not run the model on inputs of shapes {shapes}: {error}"
             ) from error
+
+
+def _options(folder: str | os.PathLike[str] | None, as_deployed: bool, cpu: bool) -> Any:
+    """The options of a session; ``cpu``: whether it runs on the CPU alone."""
+    options = runtime().SessionOptions()
+    options.log_severity_level = 4  # what fails is raised
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    # Idle threads that wait for work in a loop would take the cores from the next session, up to half of its speed.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.enable_mem_pattern = as_deployed
+    if folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+    if not cpu:
+        # A node left to the CPU inside a Loop cannot read packed weights of the graph around it: the process ends.
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    return options
+
+
+@contextlib.contextmanager
+def outputs_asked(proto: onnx.ModelProto, names: Iterable[str]) -> Iterator[list[str]]:
+    """While it lasts, the outputs of a model are these values of it, inner ones too; gives their names, each once.
+
+    Their shapes are left out, as a file may declare them wrongly.
+    """
+    own = list(proto.graph.output)
+    typed = {value.name: value.type for value in (*own, *proto.graph.value_info)}
+    wanted = list(dict.fromkeys(names))
+    asked = [onnx.ValueInfoProto(name=name) for name in wanted]
+    for value in asked:
+        if value.name in typed and typed[value.name].HasField("tensor_type"):
+            value.type.tensor_type.elem_type = typed[value.name].tensor_type.elem_type
+    del proto.graph.output[:]
+    proto.graph.output.extend(asked)
+    try:
+        yield wanted
+    finally:
+        del proto.graph.output[:]
+        proto.graph.output.extend(own)
 
 
 @functools.cache

@@ -5,9 +5,7 @@ from collections.abc import Iterable, Mapping
 from onnx import GraphProto, NodeProto
 
 from onnxattr.graph.subgraphs import bodies_of, read_by
-
-# Nodes that move elements without computing: where only these lie between two values, both hold the same numbers.
-LAYOUT_OPERATORS = frozenset({"Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"})
+from onnxattr.graph.values import LAYOUTS
 
 
 class GraphView:
@@ -78,7 +76,7 @@ def merge_copies(graph: GraphProto) -> None:
     outputs = {value.name for value in graph.output}
     first: dict[tuple[str, ...], str] = {}
     for node in list(graph.node):
-        if node.op_type not in LAYOUT_OPERATORS - {"Identity"} or node.output[0] in outputs:
+        if node.op_type not in LAYOUTS - {"Identity"} or node.output[0] in outputs:
             continue
         attributes = sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
         key = (node.op_type, *node.input, repr(attributes))

@@ -10,7 +10,7 @@ import onnx
 from onnx import ModelProto, NodeProto, ValueInfoProto
 
 from onnxattr.errors import ConversionError
-from onnxattr.graph.subgraphs import nodes_in
+from onnxattr.graph.subgraphs import names_read_in, nodes_in
 from onnxattr.loading.reading.detached_weights import detach_weights
 
 BATCH = "N"
@@ -176,8 +176,7 @@ def set_versions(model: ModelProto, opset: int, packages: Iterable[str], **other
 
 def prune_initializers(model: ModelProto) -> None:
     """Remove initializers that no node reads and that are no output."""
-    used = {name for node in nodes_in(model.graph) for name in node.input}
-    used.update(value.name for value in model.graph.output)
+    used = names_read_in(model.graph)
     unused = [index for index, tensor in enumerate(model.graph.initializer) if tensor.name not in used]
     for index in reversed(unused):
         del model.graph.initializer[index]

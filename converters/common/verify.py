@@ -7,7 +7,8 @@ import numpy as np
 import onnx
 from onnx.reference import ReferenceEvaluator
 
-from onnxattr.errors import ConversionError, RuntimeMissingError
+from onnxattr import session
+from onnxattr.errors import ConversionError, ModelError, RuntimeMissingError
 
 from . import dependencies
 
@@ -55,7 +56,7 @@ def random_inputs(
 
 
 class Session:
-    """A model loaded in ONNX Runtime on the CPU.
+    """A converted model in ONNX Runtime on the CPU.
 
     Raises:
         ConversionError: ONNX Runtime cannot load it.
@@ -63,15 +64,11 @@ class Session:
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        runtime = dependencies.onnxruntime()
-        options = runtime.SessionOptions()
-        options.log_severity_level = 4
+        dependencies.onnxruntime()
         try:
-            self._session = runtime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            raise ConversionError(f"ONNX Runtime cannot load the converted model: {error}") from error
+            self._session = session.Session(model, ["CPUExecutionProvider"])
+        except ModelError as error:
+            raise ConversionError(f"The converted model does not load: {error}") from error
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Run on one batch; outputs in the order of the graph.
@@ -80,12 +77,9 @@ class Session:
             ConversionError: ONNX Runtime stops with an error.
         """
         try:
-            return list(self._session.run(None, dict(feeds)))
-        except Exception as error:
-            shapes = {name: array.shape for name, array in feeds.items()}
-            raise ConversionError(
-                f"ONNX Runtime cannot run the converted model on inputs of shape {shapes}: {error}"
-            ) from error
+            return self._session.run(feeds)
+        except ModelError as error:
+            raise ConversionError(f"The converted model does not run: {error}") from error
 
 
 def _runner(model: onnx.ModelProto) -> Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]:
@@ -104,15 +98,9 @@ def values(
     Raises:
         ConversionError: ONNX Runtime stops with an error.
     """
-    outputs = model.graph.output
-    own = len(outputs)
-    known = {value.name for value in outputs}
-    outputs.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names) if name not in known)
-    try:
-        results = _runner(model)(feeds)
-        return dict(zip([value.name for value in outputs], results, strict=True))
-    finally:
-        del outputs[own:]
+    own = [value.name for value in model.graph.output]
+    with session.outputs_asked(model, [*own, *names]) as asked:
+        return dict(zip(asked, _runner(model)(feeds), strict=True))
 
 
 def difference(actual: np.ndarray, expected: np.ndarray) -> float:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from ..common.graph_edit import LAYOUT_OPERATORS
+from onnxattr.graph.values import LAYOUTS
 
 Method = Callable[..., Any]
 
@@ -64,7 +64,7 @@ def split_for_taps(graph: Any, taps: Collection[str]) -> None:
     main = _main_nodes(graph, taps)
     graph.topological_sort(graph.get_nodes())
     for node in reversed(list(graph.get_nodes())):
-        if node.name not in main or node.type not in LAYOUT_OPERATORS or node.output[0] in graph.outputs:
+        if node.name not in main or node.type not in LAYOUTS or node.output[0] in graph.outputs:
             continue
         consumers = graph.find_output_consumers(node.output[0])
         side = [consumer for consumer in consumers if consumer.name not in main]

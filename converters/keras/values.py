@@ -6,8 +6,10 @@ from typing import Any
 
 import onnx
 
+from onnxattr.graph.values import LAYOUTS
+
 from ..common import graph_edit
-from ..common.graph_edit import LAYOUT_OPERATORS, GraphView
+from ..common.graph_edit import GraphView
 from .relu_groups import ReluGroup
 from .trace import Trace
 
@@ -32,7 +34,7 @@ def resolve(graph: onnx.GraphProto, traced: Trace) -> dict[str, Resolved]:
     resolved = {}
     for tensor_name, name in traced.values.items():
         value = _through(view, name, {"Identity"}, stop=set())
-        main = _through(view, value, LAYOUT_OPERATORS, stop=main_path)
+        main = _through(view, value, LAYOUTS, stop=main_path)
         if main in main_path:
             resolved[tensor_name] = Resolved(value, main)
     return resolved
@@ -69,9 +71,9 @@ def relu_record(group: ReluGroup, resolved: dict[str, Resolved], view: GraphView
     if group.input.name not in resolved or group.output.name not in resolved:
         return None
     start, end = resolved[group.input.name].main, resolved[group.output.name].main
-    end = _through(view, end, LAYOUT_OPERATORS, stop={start})
+    end = _through(view, end, LAYOUTS, stop={start})
     nodes = view.nodes_between(start, end)
-    while nodes and nodes[0].op_type in LAYOUT_OPERATORS and sum(start in node.input for node in nodes) == 1:
+    while nodes and nodes[0].op_type in LAYOUTS and sum(start in node.input for node in nodes) == 1:
         start = nodes.pop(0).output[0]
     if not nodes:
         return None

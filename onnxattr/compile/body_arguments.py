@@ -6,7 +6,7 @@ import math
 
 import onnx
 
-from onnxattr.graph.subgraphs import Names, bodies_of, graphs_in, is_standard
+from onnxattr.graph.subgraphs import Names, bodies_of, graphs_in, is_standard, names_read_in
 
 #: Float arguments that runtimes read on the host while the data lie on the device, by operator: positions of inputs.
 _ARGUMENTS = {"Clip": (1, 2), "Pad": (2,), "Resize": (1, 2)}
@@ -22,11 +22,9 @@ def own_arguments(graph: onnx.GraphProto) -> None:
     """
     names = Names(value for inner in graphs_in(graph) for value in _names(inner))
     copied = _own(graph, {}, names)
-    inside = list(graphs_in(graph))
-    read = {name for inner in inside for node in inner.node for name in node.input}
-    read.update(value.name for inner in inside for value in inner.output)
+    read = names_read_in(graph)
     # Runtimes warn of constants that nothing reads any more.
-    for inner in inside:
+    for inner in graphs_in(graph):
         kept = [tensor for tensor in inner.initializer if tensor.name in read or tensor.name not in copied]
         if len(kept) < len(inner.initializer):
             kept = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]

@@ -19,6 +19,14 @@ def bodies_of(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     return [a.g for a in attributes if a.type == onnx.AttributeProto.GRAPH] if attributes else []
 
 
+def held_by(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """Every graph in a node's attributes, whatever kind they say they are: of a file that has not been checked."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
 def graphs_in(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """A graph and the graphs inside it, as a file holds them."""
     yield graph
@@ -27,8 +35,8 @@ def graphs_in(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
             yield from graphs_in(body)
 
 
-def nodes_in(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of a graph, each followed by those inside it, as a file holds them."""
+def nodes_in(graph: onnx.GraphProto | onnx.FunctionProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph or function, each followed by those inside it, as a file holds them."""
     for node in graph.node:
         yield node
         for body in bodies_of(node):
@@ -46,6 +54,13 @@ def captured_by(body: onnx.GraphProto) -> list[str]:
 def read_by(node: onnx.NodeProto) -> list[str]:
     """The names of values that a node and the graphs inside it read, "" where an input is left out."""
     return [*node.input, *(name for body in bodies_of(node) for name in captured_by(body))]
+
+
+def names_read_in(graph: onnx.GraphProto) -> set[str]:
+    """The names that nodes and outputs read, in a graph and in those inside it."""
+    graphs = list(graphs_in(graph))
+    read = {name for inner in graphs for node in inner.node for name in node.input}
+    return read.union(value.name for inner in graphs for value in inner.output)
 
 
 def values_in(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
+#: Operators that lay the elements of their first input out otherwise and compute nothing: both hold the same numbers.
+LAYOUTS = frozenset("Flatten Identity Reshape Squeeze Transpose Unsqueeze".split())
+
 
 def values_of(graph: ir.Graph) -> Iterator[ir.Value]:
     """Yields every value of a graph and of its subgraphs: inputs, initializers, node outputs."""

@@ -7,15 +7,13 @@ from collections.abc import Iterator, Sequence
 import onnx_ir as ir
 
 from onnxattr.autodiff.paths import reachable
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import LAYOUTS, dims_of
 from onnxattr.loading.layers import Layer
 
 #: What the only unit of an output gives: the probability of class 1, its logit, or a number that is no class at all.
 PROBABILITY, LOGIT, NUMBER = "probability", "logit", "number"
 #: Values that differ only by moving or rounding data, so that the score's kind can be seen through them.
-_TRANSPARENT = (
-    "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast", "QuantizeLinear", "DequantizeLinear"
-)  # fmt: skip
+_TRANSPARENT = LAYOUTS | {"Cast", "QuantizeLinear", "DequantizeLinear"}
 
 
 def probability_head(graph: ir.Graph, output: ir.Value) -> str | None:

@@ -13,7 +13,7 @@ from onnxattr.autodiff.paths import needed_nodes, reaching
 from onnxattr.errors import ModelError
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.subgraphs import nodes_of
-from onnxattr.graph.values import dims_of, named_values
+from onnxattr.graph.values import LAYOUTS, dims_of, named_values
 from onnxattr.loading.channels import has_one_place
 from onnxattr.loading.discrete import first_floats
 from onnxattr.loading.layers import Layer
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 _CONVOLUTIONS = frozenset("Conv ConvTranspose DeformConv".split())
 _QUANTIZED = frozenset("QLinearConv ConvInteger".split())
 #: What lays out a convolution's values otherwise, or activates them inside the layer that holds it.
-_LAYOUT = frozenset(
-    "Transpose Reshape Flatten Squeeze Unsqueeze Identity Cast QuantizeLinear DequantizeLinear".split()
-)
+_LAYOUT = LAYOUTS | {"Cast", "QuantizeLinear", "DequantizeLinear"}
 _ACTIVATION = frozenset(
     "Add Clip Elu Erf Gelu HardSigmoid HardSwish LeakyRelu Mish Mul PRelu Relu Selu Sigmoid Softplus Softsign Swish "
     "Tanh ThresholdedRelu".split()

@@ -12,12 +12,9 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.paths import needed_nodes
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.values import dims_of, named_values
+from onnxattr.graph.values import LAYOUTS, dims_of, named_values
 from onnxattr.loading.layers import Layer
 from onnxattr.loading.places import Place
-
-#: Operators that only lay out their first input otherwise, so that it can be had back.
-_INVERTIBLE = frozenset("Transpose Reshape Flatten Squeeze Unsqueeze Identity".split())
 
 
 def put_on_path(
@@ -57,9 +54,7 @@ def _chain(
     chain: list[ir.Node] = []
     value, others = place.value, _others(place, graph, layers)
     while (
-        (node := value.producer()) is not None
-        and node.op_type in _INVERTIBLE
-        and node.domain in ("", "ai.onnx")
+        (node := value.producer()) is not None and node.op_type in LAYOUTS and node.domain in ("", "ai.onnx")
     ):
         source = node.inputs[0]
         if source is None or source.const_value is not None or dims_of(source) is None:
@@ -90,7 +85,7 @@ def _others(place: Place, graph: ir.Graph, layers: Sequence[Layer]) -> dict[ir.V
         while value is not None:
             distances[value] = min(distance, distances.get(value, distance))
             node, distance = value.producer(), distance + 1
-            value = node.inputs[0] if node is not None and node.op_type in _INVERTIBLE else None
+            value = node.inputs[0] if node is not None and node.op_type in LAYOUTS else None
     return distances
 
 

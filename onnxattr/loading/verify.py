@@ -21,7 +21,7 @@ from onnxattr.graph.values import dims_of
 from onnxattr.loading.checks.loop_steps import all_steps, loops_of, own_steps
 from onnxattr.loading.constant_values import ConstantValues
 from onnxattr.loading.reading.source import default_opset
-from onnxattr.session import Session
+from onnxattr.session import Session, outputs_asked
 
 #: What ``load`` notes in a model's ``meta`` for this: the model as it was read.
 ORIGINAL = "original"
@@ -220,18 +220,11 @@ def _run(
     proto: onnx.ModelProto, outputs: Iterable[str], feeds: Mapping[str, np.ndarray], folder: Any
 ) -> dict[str, Any]:
     """The named values of a model, which need not be its outputs."""
-    wanted = dict.fromkeys(outputs)
     asked = onnx.ModelProto()
     asked.CopyFrom(proto)
-    typed = {value.name: value for value in (*proto.graph.output, *proto.graph.value_info)}
-    del asked.graph.output[:]
-    for name in wanted:
-        # Without a shape, which the file may declare wrongly.
-        value = asked.graph.output.add(name=name)
-        if name in typed and typed[name].type.HasField("tensor_type"):
-            value.type.tensor_type.elem_type = typed[name].type.tensor_type.elem_type
-    session = Session(asked, ["CPUExecutionProvider"], folder)
-    return dict(zip(session.outputs, session.run(feeds), strict=True))
+    with outputs_asked(asked, outputs) as names:
+        results = Session(asked, ["CPUExecutionProvider"], folder).run(feeds)
+    return dict(zip(names, results, strict=True))
 
 
 def _tolerance(model: ir.Model, original: onnx.ModelProto) -> float:

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.graph.subgraphs import captures_of
+from onnxattr.graph.values import LAYOUTS
 from onnxattr.loading.layers import sources_of_views
 from onnxattr.loading.prepared import Prepared
 
@@ -31,7 +32,7 @@ _JOINING = frozenset("Add Sub Mul Div".split())
 _PRODUCTS = frozenset("MatMul Gemm Conv ConvTranspose Einsum ConvInteger MatMulInteger".split())
 #: How many nodes a layer has behind one with weights, at most.
 _LONGEST_LAYER = 24
-_VIEWS = frozenset("Reshape Transpose Squeeze Unsqueeze Identity Cast Flatten".split())
+_VIEWS = LAYOUTS | {"Cast"}
 
 
 @dataclass

@@ -20,7 +20,7 @@ from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import named_values
 from onnxattr.running.arrays import take
 from onnxattr.running.driver import Driver
-from onnxattr.session import Session
+from onnxattr.session import Session, outputs_asked
 
 #: Most inner values that one run gives out, so that a large model's are not all in memory at once.
 _AT_ONCE = 64
@@ -137,10 +137,9 @@ def _not_finite(
     names = [str(value.name) for value in values if value.name]
     found = {}
     for start in range(0, len(names), _AT_ONCE):
-        part = names[start : start + _AT_ONCE]
-        del proto.graph.output[:]
-        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in part)
-        for name, array in zip(part, Session(proto, providers, folder).run(feeds), strict=True):
+        with outputs_asked(proto, names[start : start + _AT_ONCE]) as part:
+            results = Session(proto, providers, folder).run(feeds)
+        for name, array in zip(part, results, strict=True):
             array = np.asarray(array)
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 found[name] = "NaN" if np.isnan(array).any() else "infinity"

@@ -19,6 +19,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.errors import ModelError
+from onnxattr.graph.subgraphs import held_by
 from onnxattr.loading.reading.own_data import check_data
 
 #: Most bytes that are taken into the model itself, which protobuf bounds.
@@ -272,11 +273,14 @@ def _inner_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
                 yield from graph.initializer
             yield from _dense(graph.sparse_initializer)
             nodes = list(graph.node)
-        for attribute in nodes.pop().attribute if nodes else ():
+        if not nodes:
+            continue
+        node = nodes.pop()
+        for attribute in node.attribute:
             yield from (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors)
             if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
                 yield from _dense([attribute.sparse_tensor, *attribute.sparse_tensors])
-            graphs.extend([*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs])
+        graphs.extend(held_by(node))
 
 
 def _dense(tensors: Iterable[onnx.SparseTensorProto]) -> Iterator[onnx.TensorProto]:

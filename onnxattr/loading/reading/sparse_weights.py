@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -9,7 +10,7 @@ import numpy as np
 import onnx
 
 from onnxattr.errors import ModelError
-from onnxattr.graph.subgraphs import graphs_in
+from onnxattr.graph.subgraphs import graphs_in, nodes_in
 from onnxattr.loading.reading.external_data import byte_count
 
 #: All of them together may take so many bytes, beside a multiple of what the file stores for them.
@@ -55,18 +56,9 @@ def _sparse_in(proto: onnx.ModelProto) -> Iterator[onnx.SparseTensorProto]:
 
 def _attributes(proto: onnx.ModelProto) -> Iterator[onnx.AttributeProto]:
     """The attributes of Constants that may hold sparse values, those in functions included."""
-    nodes = [node for graph in graphs_in(proto.graph) for node in graph.node]
-    for function in proto.functions:
-        nodes += [*function.node, *(n for node in function.node for g in _inner(node) for n in g.node)]
-    for node in nodes:
+    for node in itertools.chain(nodes_in(proto.graph), *map(nodes_in, proto.functions)):
         if node.op_type == "Constant":
             yield from (attribute for attribute in node.attribute if attribute.name == "sparse_value")
-
-
-def _inner(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield from graphs_in(attribute.g)
 
 
 def _size(sparse: onnx.SparseTensorProto) -> int:

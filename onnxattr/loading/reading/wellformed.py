@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 
 from onnxattr.errors import ModelError
+from onnxattr.graph.subgraphs import held_by
 from onnxattr.loading.reading.external_data import byte_count
 
 _TYPES = frozenset(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}
@@ -45,20 +46,13 @@ def check_wellformed(proto: onnx.ModelProto) -> None:
                 _check_tensor(tensor)
             if isinstance(graph, onnx.GraphProto):
                 _check_types(graph)
-        level = [body for graph in level for node in graph.node for body in _bodies(node)]
+        level = [body for graph in level for node in graph.node for body in held_by(node)]
         if not level:
             return
     raise ModelError(
         f"The model has subgraphs nested more than {_DEEPEST} deep, which cannot be followed. Export it with fewer "
         "branches and loops inside each other."
     )
-
-
-def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
 
 
 def _names(graph: Any) -> Iterator[Any]:
