@@ -11,8 +11,8 @@ import tensorflow as tf  # noqa: E402
 import tf2onnx  # noqa: E402
 import zoo  # noqa: E402
 from onnxattr.converters.common import dependencies  # noqa: E402
-from onnxattr.converters.keras import check as keras_check  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
+from onnxattr.converters.keras.trace import LayerRecorder  # noqa: E402
 from support.converted import image, read_rows, small_model  # noqa: E402
 
 from onnxattr.errors import ConversionError, RuntimeMissingError  # noqa: E402
@@ -147,14 +147,14 @@ def test_failure_inside_tf2onnx_is_a_conversion_error(monkeypatch):
 def test_wrong_layer_value_is_crossed_out_of_the_table(monkeypatch):
     """A table row is only kept if the value in the graph equals what the layer returns."""
     model = small_model()
-    inputs = keras_check.LayerRecorder.recording
+    inputs = LayerRecorder.recording
 
     def altered(recorder):
         context = inputs(recorder)
         recorder.calls = _Doubling("conv")
         return context
 
-    monkeypatch.setattr(keras_check.LayerRecorder, "recording", altered)
+    monkeypatch.setattr(LayerRecorder, "recording", altered)
     converted = to_onnx(model)
     rows = {row["name"]: row for row in read_rows(converted)}
     assert rows["conv"]["output"] is None

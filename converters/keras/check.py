@@ -2,9 +2,7 @@
 
 import functools
 import math
-import sys
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +10,7 @@ import onnx
 
 from onnxattr.errors import ConversionError
 
-from ..common import dependencies
-from ..common.layer_rows import outputs_of, path_of_call, read_rows, write_rows
+from ..common.layer_rows import outputs_of, read_rows, write_rows
 from ..common.verify import (
     TOLERANCE,
     TOLERANCE_FLOAT16,
@@ -24,7 +21,8 @@ from ..common.verify import (
 )
 from .guard_rows import fault, guard_batches, nearby, row_scales
 from .inputs import ModelInputs, flatten
-from .trace import LayerRecorder, Trace
+from .original import Original
+from .trace import Trace
 
 _BATCHES = (2, 5)
 # Sizes tried for dynamic axes: the first that is large enough for both models to run and give finite numbers. (For
@@ -33,91 +31,6 @@ _SIZES = (24, 96, 224)
 # In one value, for one row: 2 GiB of float32.
 _MOST_ELEMENTS = 2**29
 _TOO_LARGE = f"more than {_MOST_ELEMENTS} elements; convert without the check: verify=False (--no-verify)"
-
-
-class _Original:
-    """The Keras model, run once on each of the batches that the checks share.
-
-    With recurrent layers it is compiled: Python takes longer for one run of their steps than for that.
-    """
-
-    def __init__(self, model: Any, inputs: ModelInputs, traced: Trace):
-        self.inputs, self._recorder = inputs, LayerRecorder(model)
-        self._known: list[tuple[Sequence[np.ndarray], list[np.ndarray]]] = []
-        tf = dependencies.tensorflow()
-        self._compiled = (
-            tf.function(self._with_layers, input_signature=inputs.specs, autograph=False)
-            if any(_loops(call.layer) for call in traced.calls)
-            else None
-        )
-
-    def outputs(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Its outputs, flat; remembered.
-
-        Raises:
-            ConversionError: The model itself fails on these arrays.
-        """
-        for seen, outputs in self._known:
-            if seen is arrays:
-                return outputs
-        self._known.append((arrays, self.run(arrays)))
-        return self._known[-1][1]
-
-    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Its outputs, flat.
-
-        Raises:
-            ConversionError: The model itself fails on these arrays.
-        """
-        if self._compiled is None:
-            outputs = self._called(lambda *tensors: self.inputs.call(list(tensors)), arrays)
-        else:
-            outputs, _ = self._called(self._compiled, arrays)
-        return [np.asarray(tensor) for _, tensor in flatten(outputs)]
-
-    def layers(self, arrays: Sequence[np.ndarray]) -> dict[str, list[Any]]:
-        """The outputs of each call of a layer, as tensors, by the path of the call."""
-        _, found = self._called(self._compiled or self._with_layers, arrays)
-        calls, paths = Counter[str](), []
-        for call in self._recorder.calls:
-            calls[call.path] += 1
-            paths.append(path_of_call(call.path, calls[call.path]))
-        return dict(zip(paths, found, strict=True))
-
-    def _with_layers(self, *tensors: Any) -> tuple[Any, list[list[Any]]]:
-        """The outputs of the model and of each call of a layer."""
-        self._recorder.calls.clear()
-        with self._recorder.recording():
-            outputs = self.inputs.call(list(tensors))
-        return outputs, [call.outputs for call in self._recorder.calls]
-
-    def _called(self, function: Callable[..., Any], arrays: Sequence[np.ndarray]) -> Any:
-        tf, inputs = dependencies.tensorflow(), self.inputs
-        try:
-            with tf.device("/cpu:0"):
-                return function(
-                    *(
-                        tf.constant(array, spec.dtype)
-                        for array, spec in zip(arrays, inputs.specs, strict=True)
-                    )
-                )
-        except ConversionError:
-            raise
-        except Exception as error:
-            shapes = {name: array.shape for name, array in zip(inputs.names, arrays, strict=True)}
-            raise ConversionError(
-                f"The Keras model itself fails on inputs of shape {shapes}: {type(error).__name__}: {error}. Pass "
-                "sample=<inputs that it accepts>."
-            ) from error
-
-
-def _loops(layer: Any) -> bool:
-    """Whether a layer is a recurrent one of Keras 3 whose steps are run in a loop.
-
-    tf_keras compiles its own, and steps that are written out one by one are compiled one by one.
-    """
-    keras = sys.modules.get("keras")
-    return keras is not None and isinstance(layer, keras.layers.RNN) and not layer.unroll
 
 
 def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: Trace, sample: Any) -> None:
@@ -137,7 +50,7 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
     low = any(getattr(c.layer, "compute_dtype", None) in ("float16", "bfloat16") for c in traced.calls)
     low = low or any(spec.dtype.name in ("float16", "bfloat16") for spec in inputs.specs)
     tolerance = TOLERANCE_FLOAT16 if low else TOLERANCE
-    session, original = Session(converted), _Original(model, inputs, traced)
+    session, original = Session(converted), Original(model, inputs, traced)
     given = sample is not None
     batches = [_flat_sample(inputs, sample)] if given else _random_batches(original, traced, session)
     wrong: tuple[str, float] | None = None
@@ -169,7 +82,7 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
 def _compare_guards(
     converted: onnx.ModelProto,
     session: Session,
-    original: _Original,
+    original: Original,
     drawn: Sequence[np.ndarray],
     traced: Trace,
     tolerance: float,
@@ -216,7 +129,7 @@ def check_sizes(inputs: ModelInputs, traced: Trace) -> None:
 def _compare(
     converted: onnx.ModelProto,
     session: Session,
-    original: _Original,
+    original: Original,
     arrays: Sequence[np.ndarray],
     tolerance: float,
 ) -> tuple[str, float] | None:
@@ -233,7 +146,7 @@ def _compare(
     return None
 
 
-def _random_batches(original: _Original, traced: Trace, session: Session) -> list[list[np.ndarray]]:
+def _random_batches(original: Original, traced: Trace, session: Session) -> list[list[np.ndarray]]:
     inputs = original.inputs
     sizes = [layer.input_dim for layer in (call.layer for call in traced.calls) if _is_embedding(layer)]
     highest_id = min(sizes) - 1 if sizes else None
@@ -277,7 +190,7 @@ def _flat_sample(inputs: ModelInputs, sample: Any) -> list[np.ndarray]:
 
 
 def _check_smaller_batch(
-    session: Session, original: _Original, arrays: Sequence[np.ndarray], tolerance: float
+    session: Session, original: Original, arrays: Sequence[np.ndarray], tolerance: float
 ) -> None:
     """A model declared for one batch size must compute its rows independently: "N" promises that."""
     expected, inputs = original.outputs(arrays), original.inputs
@@ -298,7 +211,7 @@ def _check_smaller_batch(
 
 
 def _check_layers(
-    converted: onnx.ModelProto, original: _Original, arrays: Sequence[np.ndarray], tolerance: float
+    converted: onnx.ModelProto, original: Original, arrays: Sequence[np.ndarray], tolerance: float
 ) -> str | None:
     """Cross out the rows of the layer table whose values differ from the layers' outputs; the path of the first."""
     rows, expected = read_rows(converted), original.layers(arrays)

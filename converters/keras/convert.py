@@ -75,23 +75,10 @@ def to_onnx(
             their largest value (1e-2 where layers compute in float16); names the layer or operator.
         RuntimeMissingError: `verify` without ONNX Runtime.
     """
-    if opset not in _OPSETS:
-        raise ConversionError(
-            f"unsupported opset={opset}; supported: {_OPSETS.start} to {_OPSETS.stop - 1}. Convert at 17 and "
-            "raise the opset with onnx.version_converter if you need more."
-        )
-    if path is not None and not Path(path).absolute().parent.is_dir():
-        raise ConversionError(
-            f"The folder of {str(path)!r}, where the model is to be written, does not exist."
-        )
-    if path is not None:
-        check_output(path, [model_or_path] if isinstance(model_or_path, (str, os.PathLike)) else [])
+    _check_options(model_or_path, path, opset)
     whole = keras_loading.load(model_or_path, trust)
     model, words = without_lookups(whole)
-    sample = words.sample(sample)
-    names = columns_of(sample) if is_frame(sample) else []
-    if names:
-        sample = np.stack([column(sample, name) for name in names], axis=1).astype(np.float32)
+    sample, names = _with_columns(words.sample(sample))
     inputs = model_inputs(model, input_signature, sample)
     _check_size(model)
     table = KerasLayerTable(model, inputs, keep_layers)
@@ -108,12 +95,40 @@ def to_onnx(
     describe(converted, whole, words)
     detach_views(converted)
     if names and len(inputs.names) == 1:
-        features = features_text({inputs.names[0]: [str(name) for name in names]})
-        onnx_model.set_property(converted, FEATURES_KEY, features)
+        onnx_model.set_property(converted, FEATURES_KEY, features_text({inputs.names[0]: names}))
     write_class_names(converted, model)
     if path is not None:
         write(converted, path)
     return converted
+
+
+def _check_options(model_or_path: Any, path: str | os.PathLike[str] | None, opset: int) -> None:
+    """Checks what can be checked before the model is loaded.
+
+    Raises:
+        ConversionError: The opset is not supported, or the file cannot be written.
+    """
+    if opset not in _OPSETS:
+        raise ConversionError(
+            f"unsupported opset={opset}; supported: {_OPSETS.start} to {_OPSETS.stop - 1}. Convert at 17 and "
+            "raise the opset with onnx.version_converter if you need more."
+        )
+    if path is None:
+        return
+    if not Path(path).absolute().parent.is_dir():
+        raise ConversionError(
+            f"The folder of {str(path)!r}, where the model is to be written, does not exist."
+        )
+    check_output(path, [model_or_path] if isinstance(model_or_path, (str, os.PathLike)) else [])
+
+
+def _with_columns(sample: Any) -> tuple[Any, list[str]]:
+    """A sample as an array where it is a table, and the names of the table's columns."""
+    if not is_frame(sample):
+        return sample, []
+    names = columns_of(sample)
+    array = np.stack([column(sample, name) for name in names], axis=1).astype(np.float32)
+    return array, [str(name) for name in names]
 
 
 def _convert(

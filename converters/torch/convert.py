@@ -73,20 +73,11 @@ def to_onnx(
         check_output(path)
     if opset not in _OPSETS:
         raise ConversionError(f"unsupported opset={opset}; supported: {_OPSETS.start} to {_OPSETS.stop - 1}.")
-    program = module if isinstance(module, torch.export.ExportedProgram) else None
-    if program is not None:
-        positional, named = program.example_inputs
-        examples: dict[Any, Any] = dict(enumerate(positional)) | dict(named)
-        run, dynamic_batch = program.module(), False
-    elif isinstance(module, torch.nn.Module):
-        examples, run = torch_export.named_examples(torch, module, example_inputs, dynamic_batch), module
-    else:
-        raise ConversionError(
-            f"{type(module).__name__} was given; expected a torch.nn.Module or a torch.export.ExportedProgram. "
-            "A state dict holds weights alone: load it into its module."
-        )
+    program = isinstance(module, torch.export.ExportedProgram)
+    dynamic_batch = dynamic_batch and not program
+    examples, run = _examples_and_run(torch, module, example_inputs, dynamic_batch)
     keep = {keep_layers} if isinstance(keep_layers, str) else set(keep_layers)
-    with torch_export.evaluating(module) if program is None else contextlib.nullcontext():
+    with contextlib.nullcontext() if program else torch_export.evaluating(module):
         exported = torch_export.export(torch, module, examples, opset, dynamic_batch, keep)
         converted = exported.model
         names = [value.name for value in converted.graph.input]
@@ -103,6 +94,23 @@ def to_onnx(
     if path is not None:
         write(converted, path)
     return converted
+
+
+def _examples_and_run(torch: Any, module: Any, given: Any, dynamic_batch: bool) -> tuple[dict[Any, Any], Any]:
+    """The example inputs by name, those of a program by position too, and what computes the outputs.
+
+    Raises:
+        ConversionError: Something else was given than a module or a program.
+    """
+    if isinstance(module, torch.export.ExportedProgram):
+        positional, named = module.example_inputs
+        return dict(enumerate(positional)) | dict(named), module.module()
+    if not isinstance(module, torch.nn.Module):
+        raise ConversionError(
+            f"{type(module).__name__} was given; expected a torch.nn.Module or a torch.export.ExportedProgram. "
+            "A state dict holds weights alone: load it into its module."
+        )
+    return torch_export.named_examples(torch, module, given, dynamic_batch), module
 
 
 def _write_layers(torch: Any, exported: torch_export.Exported, module: Any, examples: dict[Any, Any]) -> None:

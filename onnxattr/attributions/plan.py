@@ -24,7 +24,7 @@ from onnxattr.graph.values import dims_of
 from onnxattr.loading.heads import is_binary
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import SINGLE, UNDECIDED
-from onnxattr.running.arrays import Targets, as_targets, label_weights, model_inputs, row_count
+from onnxattr.running.arrays import model_inputs, row_count
 from onnxattr.running.baseline_shapes import check_count, rows_of
 from onnxattr.running.baselines import asked, called
 from onnxattr.running.driver import Driver
@@ -34,6 +34,7 @@ from onnxattr.running.one_sample import has_classes, targets_of_sample
 from onnxattr.running.rows import compared, made_up
 from onnxattr.running.runs import Feeds
 from onnxattr.running.sharing import SharingDriver
+from onnxattr.running.targets import Targets, as_targets, label_weights
 from onnxattr.scores.check import checked_score
 from onnxattr.scores.score import LINEAR, Score
 

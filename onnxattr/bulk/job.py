@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +37,14 @@ class Report:
     skipped: list[Path] = field(default_factory=list)
     failed: dict[Path, str] = field(default_factory=dict)
     samples: int = 0
+
+    def add(self, task: Task, samples: int, wrong: str | None) -> None:
+        """Notes what became of a file: how many samples were explained, or what was wrong with it."""
+        if wrong is None:
+            self.written.append(task.target)
+            self.samples += samples
+        else:
+            self.failed[task.source] = wrong
 
 
 def explain_folder(
@@ -96,32 +106,37 @@ def explain_folder(
     options = {"targets": targets, "keep": keep, "seed": seed, "chunk": chunk, "check_finite": check_finite}
     worker = Worker(explainer, column, target_column, options)
     worker.check(tasks)
-    folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ParameterError(f"{folder} cannot be made: {error.strerror}. Give another folder.") from error
+    folder = _made(out)
     parameters = {"form": form, "column": column, "target_column": target_column} | {
         name: options[name] for name in ("targets", "keep", "seed", "chunk")
     }
     check_signature(folder, worker.method, parameters, overwrite)
-    report, todo = Report(), []
-    for task in tasks:
-        done = not overwrite and task.is_done()
-        report.skipped += [task.target] if done else []
-        todo += [] if done else [task]
+    there = [not overwrite and task.is_done() for task in tasks]
+    done = list(itertools.compress(tasks, there))
+    todo = list(itertools.compress(tasks, map(operator.not_, there)))
+    report = Report(skipped=[task.target for task in done])
     run = _plain if engine == "plain" else _ray(address)
-    with tqdm(total=len(tasks), initial=len(report.skipped), unit="file", disable=_hidden(progress)) as bar:
+    with tqdm(total=len(tasks), initial=len(done), unit="file", disable=_hidden(progress)) as bar:
         for task, samples, wrong in run(worker, todo):
-            if wrong is None:
-                report.written.append(task.target)
-                report.samples += samples
-            else:
-                report.failed[task.source] = wrong
+            report.add(task, samples, wrong)
             bar.update()
             rate = report.samples / max(bar.format_dict["elapsed"], 1e-9)
             bar.set_postfix_str(f"{report.samples} samples, {rate:.3g}/s")
     return report
+
+
+def _made(folder: AnyPath) -> Path:
+    """A folder that exists from now on.
+
+    Raises:
+        ParameterError: If it cannot be made.
+    """
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(f"{path} cannot be made: {error.strerror}. Give another folder.") from error
+    return path
 
 
 def _hidden(progress: bool | None) -> bool | None:

@@ -21,10 +21,11 @@ from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import framework_of
-from onnxattr.running.arrays import label_weights, take
+from onnxattr.running.arrays import take
 from onnxattr.running.batches import is_dataset, join, pairs_of
 from onnxattr.running.frames import orders_of
 from onnxattr.running.runs import Feeds
+from onnxattr.running.targets import Targets, label_weights
 from onnxattr.session import Session
 
 #: (op, y) -> what is put behind the model's output.
@@ -100,30 +101,23 @@ class ScoredInputs:
         inputs, targets = _whole(self.method, inputs, targets)
         self.feeds, self.rows = self._plan.feeds(inputs, stacklevel=5)
         prepared = self._plan.request.prepared
-        if self._plan.one_sample:
-            raise ModelError(
-                f"Metrics score many changed copies of a sample in one run, but samples are not computed "
-                f"independently: {prepared.rows.why}. Give a model whose first axis is that of samples."
-            )
-        if len(prepared.wrt) > 1:
-            raise ModelError(
-                f"Metrics change one input, and the model is explained at {list(prepared.wrt)}. Name one of them with "
-                "wrt=<name>; the others stay as they are."
-            )
+        _check_scorable(prepared, self._plan.one_sample)
         self.name, self.order = prepared.wrt[0], orders_of(prepared, inputs).get(prepared.wrt[0])
         checked = self._plan.targets(targets, self.feeds, self.rows)
         self.channel_axis = self._plan.request.channel_axes[0]
         with one_door("The model cannot be run"):
-            self.labels: np.ndarray | None = None
-            if checked.weights is not None:
-                self.weights = checked.weights
-            else:
-                assert checked.labels is not None
-                prediction = self._plan.driver.predict(self.feeds, self.rows)
-                self.weights = label_weights(prepared, checked.labels, prediction)
-                flat = self.weights.reshape(self.rows, -1)
-                self.labels = flat.argmax(axis=1) if self.method.unit is None else (flat[:, 0] > 0) * 1
+            self.weights, self.labels = self._weights_and_labels(checked)
             self.x = self.feeds[self.name] if self.name in self.feeds else self._inner(prepared)
+
+    def _weights_and_labels(self, targets: Targets) -> tuple[np.ndarray, np.ndarray | None]:
+        """Targets as weights on the output and, where they are classes, as labels."""
+        if targets.weights is not None:
+            return targets.weights, None
+        assert targets.labels is not None
+        prediction = self._plan.driver.predict(self.feeds, self.rows)
+        weights = label_weights(self._plan.request.prepared, targets.labels, prediction)
+        flat = weights.reshape(self.rows, -1)
+        return weights, flat.argmax(axis=1) if self.method.unit is None else (flat[:, 0] > 0) * 1
 
     def _inner(self, prepared: Prepared) -> np.ndarray:
         """The explained inner value at the inputs."""
@@ -196,6 +190,24 @@ class ScoredInputs:
         show = self.method.progress if name else False
         return tqdm(
             total=total, disable=None if show is None else not show, desc=name, unit=unit, leave=False
+        )
+
+
+def _check_scorable(prepared: Prepared, one_sample: bool) -> None:
+    """Refuses models of which changed copies of one input cannot be scored in one run.
+
+    Raises:
+        ModelError: If rows are not computed apart, or several inputs are explained.
+    """
+    if one_sample:
+        raise ModelError(
+            f"Metrics score many changed copies of a sample in one run, but samples are not computed "
+            f"independently: {prepared.rows.why}. Give a model whose first axis is that of samples."
+        )
+    if len(prepared.wrt) > 1:
+        raise ModelError(
+            f"Metrics change one input, and the model is explained at {list(prepared.wrt)}. Name one of them with "
+            "wrt=<name>; the others stay as they are."
         )
 
 

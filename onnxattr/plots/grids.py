@@ -1,7 +1,7 @@
 """Several images by several methods."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -88,21 +88,23 @@ def grid(
         RuntimeMissingError: matplotlib is not installed.
     """
     count = _count(images, attributions, names)
-    marks = marks or Marks()
-    about: dict[str, Any] = {"channel_axis": channel_axis, "stretch": stretch}
     alone = len(attributions) == 1 and (count > LINES or images is None)
-    panels = []
-    for index in range(min(count, MOST)):
+
+    def panels_of(index: int) -> Iterator[Panel]:
+        """The image, unless its only map stands alone, and the maps."""
         image = None if images is None else np.asarray(images[index])
         name = names[index] if len(names) else ""
-        caption, over = captions[index] if len(captions) else "", marks.of(index)
+        caption, over = captions[index] if len(captions) else "", (marks or Marks()).of(index)
         if image is not None and not alone:
-            panels.append(Panel(name or "Input", caption, image, **over))
+            yield Panel(name or "Input", caption, image, **over)
         for method, maps in attributions.items():
             said = (notes or {}).get(method, [""] * count)[index]
-            first, second = (name or f"row {index}", _joined(caption, said)) if alone else (method, said)
+            first, second = (name or f"sample {index}", _joined(caption, said)) if alone else (method, said)
             style = (styles or {}).get(method, "grain")
-            panels.append(Panel(first, second, image, np.asarray(maps[index]), style, **about, **over))
+            shown: dict[str, Any] = {"channel_axis": channel_axis, "stretch": stretch, **over}
+            yield Panel(first, second, image, np.asarray(maps[index]), style, **shown)
+
+    panels = [panel for index in range(min(count, MOST)) for panel in panels_of(index)]
     columns = len(attributions) + (images is not None)
     if len(attributions) == 1 and images is not None and 1 < count <= LINES:
         columns, panels = count, panels[::2] + panels[1::2]

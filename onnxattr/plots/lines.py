@@ -139,7 +139,7 @@ def strips(
     top, kinds = head, set()
     for place, (line, values, height) in enumerate(zip(lines, maps, heights, strict=True)):
         heading = [part[place] if len(part) else "" for part in (names, captions)]
-        sheet.text(MARGIN, top + 0.3, heading[0] or f"row {place}", 16, fit=_WIDTH - 4.2, weight="bold")
+        sheet.text(MARGIN, top + 0.3, heading[0] or f"sample {place}", 16, fit=_WIDTH - 4.2, weight="bold")
         sheet.text(MARGIN, top + 0.56, heading[1], 13, fit=_WIDTH - 4.2, color=MUTED)
         drawn = _draw_channels(
             sheet, top + 0.7, height, line, values, channels, percentile, sampling_rate or 1.0

@@ -49,14 +49,7 @@ def summary(
     """
     attributions = np.asarray(attributions, np.float64)
     values = None if values is None else np.asarray(values, np.float64)
-    shapes = [attributions.shape] + ([] if values is None else [values.shape])
-    if attributions.ndim != 2 or len(names) != attributions.shape[1] or len(set(shapes)) > 1:
-        raise ShapeError(
-            f"{len(names)} names, but the attributions (and values) have shape {shapes}; expected (samples, features)"
-        )
-    if top < 1:
-        raise ParameterError(f"top={top}; expected at least 1")
-    require_some(attributions, "the attributions")
+    _check(names, attributions, values, top)
     finite = np.ma.masked_invalid(attributions)
     means = np.ma.filled(np.abs(finite).mean(axis=0), 0.0)
     order = np.argsort(-means, kind="stable")[:top]
@@ -69,7 +62,7 @@ def summary(
     name_lines(sheet, bars, [names[i] for i in order], NAMES - 0.15)
     swarm = sheet.axes(left + 2.9, head + 0.25, WIDTH - MARGIN - left - 2.9, height)
     drawn = _swarm(swarm, finite[:, order], None if values is None else values[:, order])
-    for ax, what in ((bars, "mean |attribution|"), (swarm, "attribution of each row")):
+    for ax, what in ((bars, "mean |attribution|"), (swarm, "attribution of each sample")):
         ax.set_ylim(len(order) - 0.5, -0.5)
         ax.set_title(what, size=12, color=MUTED, loc="left", pad=8)
     if drawn is not None:
@@ -78,6 +71,18 @@ def summary(
         told = f"{hidden} features with smaller means are not shown."
         sheet.text(MARGIN, sheet.height - 0.25, told, 12, color=MUTED)
     return sheet.save(path)
+
+
+def _check(names: Sequence[str], attributions: np.ndarray, values: np.ndarray | None, top: int) -> None:
+    """Checks what is drawn; the errors are those of ``summary``."""
+    shapes = [attributions.shape] + ([] if values is None else [values.shape])
+    if attributions.ndim != 2 or len(names) != attributions.shape[1] or len(set(shapes)) > 1:
+        raise ShapeError(
+            f"{len(names)} names, but the attributions (and values) have shape {shapes}; expected (samples, features)"
+        )
+    if top < 1:
+        raise ParameterError(f"top={top}; expected at least 1")
+    require_some(attributions, "the attributions")
 
 
 def _draw_means(ax: "Axes", means: np.ndarray) -> None:

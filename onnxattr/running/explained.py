@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,11 @@ from onnxattr.loading.geometry import is_whole
 from onnxattr.loading.heads import PROBABILITY, is_binary, probability_head
 from onnxattr.loading.prepared import Prepared
 from onnxattr.results import Explanation
-from onnxattr.running.arrays import Targets, weights_of
 from onnxattr.running.collected import Collected, Details
 from onnxattr.running.driver import Driver
 from onnxattr.running.meant import model_output, said_of
 from onnxattr.running.runs import Feeds, Run
+from onnxattr.running.targets import Targets, weights_of
 
 
 def scored(driver: Driver, run: Run, feeds: Feeds, targets: Targets, rows: int) -> Details:
@@ -64,21 +64,13 @@ def explanation_of(
     prepared = collected.prepared
     maps = dict(zip(prepared.asked, collected.arrays, strict=True))
     inner = [name for name in prepared.asked if name not in {str(v.name) for v in prepared.inputs}]
-    scores = np.concatenate([part.scores for part in collected.details])
     weights = np.concatenate([part.targets for part in collected.details])
-    delta = np.concatenate(collected.deltas) if collected.deltas else None
-    difference = np.concatenate(collected.differences) if collected.differences else None
     labels = labels_of(prepared, weights)
     count = 2 if is_binary(prepared.unit) else weights.shape[-1] if weights.ndim > 1 else 0
     classes = prepared.class_names if len(prepared.class_names) == count else ()
     if one_sample and collected.dataset:
         axes = {name: ("row", *names) for name, names in axes.items()}
-    unit = prepared.unit == PROBABILITY
-    if unit and labels is not None:
-        # Of class 0 the probability is 1 - p, whose gradient is that of -p.
-        scores = scores + (labels == 0).astype(np.float32)
-    with np.errstate(invalid="ignore"):
-        starts = None if difference is None else (scores - difference).astype(np.float32)
+    scores, starts = _scores_at_both_ends(collected, labels)
     softmax = probability_head(prepared.model.graph, prepared.value(prepared.output)) is not None
     predictions = _predictions(collected, len(scores))
     return Explanation(
@@ -86,11 +78,13 @@ def explanation_of(
         targets=weights if labels is None else labels,
         target_names=target_names(labels, classes, len(scores)),
         scores=scores,
-        score_name="probability" if labels is not None and (unit or softmax) else "score",
+        score_name="probability"
+        if labels is not None and (prepared.unit == PROBABILITY or softmax)
+        else "score",
         baseline_scores=starts,
-        delta=delta,
-        relative_gap=np.concatenate(collected.gaps) if collected.gaps else None,
-        spent_steps=np.concatenate(collected.spent).astype(np.int64) if collected.spent else None,
+        delta=_joined(collected.deltas),
+        relative_gap=_joined(collected.gaps),
+        spent_steps=_joined([spent.astype(np.int64) for spent in collected.spent]),
         model=str(prepared.files[0]) if prepared.files else "",
         output=prepared.output,
         classes=classes,
@@ -106,6 +100,24 @@ def explanation_of(
         as_dict=collected.as_dict,
         **about,
     )
+
+
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray | None:
+    """What batches gave, as one; None where they gave nothing."""
+    return np.concatenate(parts) if parts else None
+
+
+def _scores_at_both_ends(
+    collected: Collected, labels: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The scores of the samples, and those of their baselines where the method has some, (N,) each."""
+    scores = np.concatenate([part.scores for part in collected.details])
+    if collected.prepared.unit == PROBABILITY and labels is not None:
+        # Of class 0 the probability is 1 - p, whose gradient is that of -p.
+        scores = scores + (labels == 0).astype(np.float32)
+    difference = _joined(collected.differences)
+    with np.errstate(invalid="ignore"):
+        return scores, None if difference is None else (scores - difference).astype(np.float32)
 
 
 def _predictions(collected: Collected, samples: int) -> np.ndarray | None:

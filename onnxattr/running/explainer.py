@@ -21,7 +21,7 @@ from onnxattr.loading.rows.independence import PROVEN, Rows
 from onnxattr.results import Explanation
 from onnxattr.results.spelled import call, said
 from onnxattr.running.about_model import AboutModel
-from onnxattr.running.arrays import Targets, model_inputs, row_count, weights_of
+from onnxattr.running.arrays import model_inputs, row_count
 from onnxattr.running.batches import is_dataset, joined, pairs_of
 from onnxattr.running.collected import Collected, Details
 from onnxattr.running.explained import explanation_of, linear_scores, total_of
@@ -30,6 +30,7 @@ from onnxattr.running.finite import Case, Results, check_mode
 from onnxattr.running.frames import in_order
 from onnxattr.running.one_sample import joined_samples
 from onnxattr.running.reason import reason_in_file
+from onnxattr.running.targets import Targets, weights_of
 from onnxattr.session import Session
 
 #: Names of scores that are sums of outputs times targets.

@@ -13,11 +13,11 @@ from onnxattr.compile.renderings.one_sample import keeps_output
 from onnxattr.errors import ModelError, ParameterError, TargetError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
-from onnxattr.running.arrays import Targets, as_targets
 from onnxattr.running.baseline_shapes import cast, fits, rows_of
 from onnxattr.running.baselines import asked, is_function
 from onnxattr.running.input_values import check_values
 from onnxattr.running.one_sample import output_with_axis, targets_of_sample
+from onnxattr.running.targets import Targets, as_targets
 from onnxattr.scores.score import TargetKind
 
 

@@ -13,7 +13,8 @@ from onnxattr.errors import ShapeError, TargetError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.class_names import with_labels
 from onnxattr.loading.prepared import Prepared
-from onnxattr.running.arrays import Targets, as_array, as_targets, class_count
+from onnxattr.running.arrays import as_array
+from onnxattr.running.targets import Targets, as_targets, class_count
 from onnxattr.scores.score import TargetKind
 
 

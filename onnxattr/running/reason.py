@@ -15,7 +15,6 @@ from onnxattr.compile.renderings.scored import OPERATOR
 from onnxattr.errors import OnnxAttrError
 from onnxattr.loading.heads import probability_head
 from onnxattr.loading.prepared import Prepared
-from onnxattr.running.arrays import label_weights
 from onnxattr.running.driver import Driver
 from onnxattr.running.finite import Case
 from onnxattr.running.origin import (
@@ -25,6 +24,7 @@ from onnxattr.running.origin import (
     origin_in_prediction,
     origin_in_score,
 )
+from onnxattr.running.targets import label_weights
 
 _HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _GUARD = (

@@ -14,9 +14,9 @@ from onnx.reference.op_run import OpRun
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.gradient import vjp
-from onnxattr.graph.subgraphs import bodies_of
 from onnxattr.loading.reading.source import ModelSource, read_proto
 from onnxattr.session import Session
+from onnxattr.testing.double import as_double
 from onnxattr.testing.evaluator import CORRECTED
 
 
@@ -93,15 +93,24 @@ def check_vjp(
                 for sign in (1, -1)
             )
             slope = _slope(up, down, list(cotangents.values()), step)
-            along = float((xbar * v).sum(dtype=np.float64))
-            difference = abs(along - slope) / max(abs(slope), float(np.abs(xbar * v).sum()), 1e-3)
-            worst = max(worst, difference)
-            if not difference <= tolerance:
-                raise AssertionError(
-                    f"Gradient with respect to {name!r}: the rules give {along:.9g} along a random direction, "
-                    f"central differences {slope:.9g} (relative difference {difference:.2g})."
-                )
+            worst = max(worst, _compared(name, xbar * v, slope, tolerance))
     return worst
+
+
+def _compared(name: str, parts: np.ndarray, slope: float, tolerance: float) -> float:
+    """The relative difference of a gradient's parts along a direction, which add up to the slope, and the slope.
+
+    Raises:
+        AssertionError: If it is above the tolerance.
+    """
+    along = float(parts.sum(dtype=np.float64))
+    difference = abs(along - slope) / max(abs(slope), float(np.abs(parts).sum()), 1e-3)
+    if not difference <= tolerance:
+        raise AssertionError(
+            f"Gradient with respect to {name!r}: the rules give {along:.9g} along a random direction, central "
+            f"differences {slope:.9g} (relative difference {difference:.2g})."
+        )
+    return difference
 
 
 Evaluate = Callable[[Sequence[str], Mapping[str, np.ndarray]], list[np.ndarray]]
@@ -137,47 +146,3 @@ def _named(names: Sequence[str] | None, values: Sequence[onnx.ValueInfoProto], k
     if names is not None:
         return list(names)
     return [value.name for value in values if value.type.tensor_type.elem_type == kind]
-
-
-def as_double(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of a model with every float32 tensor, type and cast taken to float64."""
-    double = onnx.ModelProto()
-    double.CopyFrom(proto)
-    _graph_as_double(double.graph)
-    return double
-
-
-def _graph_as_double(graph: onnx.GraphProto) -> None:
-    single, wide = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
-    # Scales of a Resize are float32 whatever it resizes.
-    scales = {
-        name for node in graph.node if node.op_type in ("Resize", "Upsample") for name in node.input[1:3]
-    }
-    for value in [*graph.input, *graph.output, *graph.value_info]:
-        if value.name in scales:
-            continue
-        for tensor_type in (value.type.tensor_type, value.type.sequence_type.elem_type.tensor_type):
-            if tensor_type.elem_type == single:
-                tensor_type.elem_type = wide
-    for tensor in graph.initializer:
-        if tensor.data_type == single and tensor.name not in scales:
-            tensor.CopyFrom(
-                onnx.numpy_helper.from_array(
-                    onnx.numpy_helper.to_array(tensor).astype(np.float64), tensor.name
-                )
-            )
-    for node in graph.node:
-        if node.op_type == "ConstantOfShape" and not node.attribute:
-            node.attribute.append(
-                onnx.helper.make_attribute("value", onnx.helper.make_tensor("", single, [1], [0]))
-            )
-        if node.op_type == "Constant" and node.output[0] in scales:
-            continue
-        for body in bodies_of(node):
-            _graph_as_double(body)
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type == single:
-                wider = onnx.numpy_helper.to_array(attribute.t).astype(np.float64)
-                attribute.t.CopyFrom(onnx.numpy_helper.from_array(wider, attribute.t.name))
-            elif attribute.name in ("to", "dtype") and attribute.i == single:
-                attribute.i = wide
