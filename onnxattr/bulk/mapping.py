@@ -30,7 +30,7 @@ def check_chunk(chunk: Any) -> None:
         ParameterError: If it is no number of at least 1.
     """
     if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
-        raise ParameterError(f"chunk={chunk!r}: expected a number of rows of at least 1.")
+        raise ParameterError(f"chunk={chunk!r}: expected a number of samples, at least 1.")
 
 
 class Mapper:
@@ -114,7 +114,8 @@ class Mapper:
                 found = load(self._source, **self._options) if path else self._source
                 if found.one_sample:
                     raise ShapeError(
-                        f"{found!r}: all rows of this model's inputs are one sample, so rows of a table are no samples."
+                        f"{found!r}: the model computes the rows of its inputs together, so the rows of a table "
+                        "cannot be explained one by one."
                     )
                 self._method = found
         return self._method

@@ -93,7 +93,8 @@ def _check(graph: ir.Graph, place: Place, output: ir.Value) -> None:
     unfit = _why_unfit(value, output)
     if unfit:
         raise ModelError(
-            f"wrt {place.name!r} is {unfit}; expected a float value that depends on the inputs, one row each."
+            f"wrt {place.name!r} is {unfit}; expected a float value that depends on the inputs, with samples along its "
+            "first axis."
         )
 
 

@@ -327,6 +327,6 @@ def batch_size_of(value: ir.Value) -> int | None:
     dims = dims_of(value)
     if not dims:
         raise ModelError(
-            f"{value.name!r} has no batch axis (shape {dims}); rows along the first axis are explained."
+            f"{value.name!r} has no batch axis (shape {dims}); expected samples along the first axis."
         )
     return dims[0] if isinstance(dims[0], int) else None

@@ -125,7 +125,7 @@ class ScoredInputs:
         chunks = self._plan.driver.chunks(self.feeds, self.rows)
         found = np.concatenate([session.run(take(self.feeds, part))[0] for part in chunks])
         if len(found) != self.rows:
-            raise ModelError(f"wrt {self.name!r} has {len(found)} rows for {self.rows} inputs.")
+            raise ModelError(f"wrt {self.name!r} has a first axis of {len(found)} for {self.rows} samples.")
         return found
 
     @cached_property
@@ -185,7 +185,7 @@ class ScoredInputs:
             )
         return scores
 
-    def progress(self, total: int, name: str | None, unit: str = "row") -> tqdm:
+    def progress(self, total: int, name: str | None, unit: str = "copy") -> tqdm:
         """A progress bar, shown as those of methods are."""
         show = self.method.progress if name else False
         return tqdm(

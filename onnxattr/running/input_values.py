@@ -64,7 +64,7 @@ def places(bad: np.ndarray) -> str:
     """The first places of an array where something is true: the row, then the index in the row."""
     found = [tuple(map(int, index)) for index in np.argwhere(bad)[: _LISTED + 1]]
     more = ", ..." if len(found) > _LISTED else ""
-    return f"at [row, ...] = {', '.join(str(list(index)) for index in found[:_LISTED])}{more}"
+    return f"at [sample, ...] = {', '.join(str(list(index)) for index in found[:_LISTED])}{more}"
 
 
 def _count(bad: np.ndarray) -> str:
