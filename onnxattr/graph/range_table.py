@@ -284,8 +284,7 @@ def _filled(node: ir.Node, at: At, dtype: Any) -> Range:
     fill = {"Pad": at[2] if len(at) > 2 else None, "ScatterElements": at[-1], "ScatterND": at[-1]}.get(
         node.op_type
     )
-    reduced = node.attributes.get_string("reduction", "none") not in ("none", "max", "min")
-    if reduced:
+    if node.attributes.get_string("reduction", "none") not in ("none", "max", "min"):
         return FINITE if at[0].finite and at[2].finite else ANY
     moved: Range = at[0]
     return moved.or_(fill or Range(0.0, 0.0, whole=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import onnx_ir as ir
 
@@ -163,6 +164,32 @@ def put_in_front(model: ir.Model, preprocessing: Preprocessing, as_bytes: bool =
     graph.sort()
     model.metadata_props[KEY] = spec.text()
     return spec
+
+
+def explained_image(model: ir.Model, wrt: Any, attributions_at: str | None) -> str | None:
+    """The image that is explained of a model with preprocessing in front; None for all float inputs.
+
+    Raises:
+        ParameterError: If there is none and a place was asked for, or ``wrt`` names another one.
+    """
+    spec = read_preprocessing(model.metadata_props)
+    if spec is None or not spec.in_graph:
+        if attributions_at is not None:
+            raise ParameterError(
+                f"attributions_at={attributions_at!r}: the model has no preprocessing in front, so that there is one "
+                "image to explain; put it there with preprocess=."
+            )
+        return None
+    named = {spec.name: "pixels", spec.feeds: "input"}.get(wrt) if isinstance(wrt, str) else None
+    if named is not None and attributions_at not in (None, named):
+        raise ParameterError(
+            f"wrt={wrt!r} and attributions_at={attributions_at!r} name two places: {spec.name!r} are the pixels, "
+            f"{spec.feeds!r} is the network's input. Give one of the two."
+        )
+    place = named or attributions_at or spec.attributions_at
+    if place != spec.attributions_at:
+        model.metadata_props[KEY] = replace(spec, attributions_at=place).text()
+    return spec.name if place == "pixels" else spec.feeds
 
 
 def _pixel_dims(spec: Preprocessing, batch: int | str | None) -> list[int | str | None]:

@@ -118,6 +118,19 @@ def _only_output(graph: ir.Graph) -> ir.Value:
     )
 
 
+def copy_of(graph: ir.Graph, value: ir.Value) -> ir.Value:
+    """A value of its own for an input that is the output: what is put in the place of one must leave the other."""
+    names = named_values(graph)
+    name = f"{value.name}_output"
+    while name in names:
+        name += "_"
+    node = ir.node("Identity", [value])
+    node.name, node.outputs[0].name = name, name
+    node.outputs[0].type, node.outputs[0].shape = value.type, value.shape
+    graph.append(node)
+    return node.outputs[0]
+
+
 def check_outside(graph: ir.Graph, value: ir.Value, what: str) -> None:
     """Refuses values inside subgraphs.
 

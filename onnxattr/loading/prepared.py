@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -23,15 +23,14 @@ from onnxattr.loading.columns import read_columns
 from onnxattr.loading.explained import find_explained, float_inputs
 from onnxattr.loading.features import read_features
 from onnxattr.loading.free_batch import free_batch
-from onnxattr.loading.front import expected, fitted, put_in_front
+from onnxattr.loading.front import expected, explained_image, fitted, put_in_front
 from onnxattr.loading.heads import NUMBER, gives_logits, unit_of
 from onnxattr.loading.layers import Layer, read_layers
 from onnxattr.loading.load import DIGEST, FILES, FOLDER, load
 from onnxattr.loading.meaning import Meaning, note_output, read_meaning
 from onnxattr.loading.neurons import neuron_of
-from onnxattr.loading.places import find_output, find_outputs
+from onnxattr.loading.places import copy_of, find_output, find_outputs
 from onnxattr.loading.precision import set_precision
-from onnxattr.loading.preprocessing import KEY as PREPROCESSING
 from onnxattr.loading.preprocessing import Preprocessing, read_preprocessing
 from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.loading.rows.independence import OPEN, Rows, independence
@@ -221,7 +220,7 @@ def prepare(
             verify_model(model, verify)
             spec = expected(model) if isinstance(preprocess, str) else preprocess
             put_in_front(model, fitted(spec, model))
-        image = _explained_image(model, wrt, attributions_at)
+        image = explained_image(model, wrt, attributions_at)
         wrt = image if wrt is None else wrt
         columns = read_columns(model.metadata_props) if wrt is None and neuron is None else {}
         wrt = tuple(columns.values()) or wrt
@@ -230,32 +229,6 @@ def prepare(
             prepared.asked = tuple(columns)
         verify_model(model, verify)
         return prepared
-
-
-def _explained_image(model: ir.Model, wrt: Wrt, attributions_at: str | None) -> str | None:
-    """The image that is explained of a model with preprocessing in front; None for all float inputs.
-
-    Raises:
-        ParameterError: If there is none and a place was asked for, or ``wrt`` names another one.
-    """
-    spec = read_preprocessing(model.metadata_props)
-    if spec is None or not spec.in_graph:
-        if attributions_at is not None:
-            raise ParameterError(
-                f"attributions_at={attributions_at!r}: the model has no preprocessing in front, so that there is one "
-                "image to explain; put it there with preprocess=."
-            )
-        return None
-    named = {spec.name: "pixels", spec.feeds: "input"}.get(wrt) if isinstance(wrt, str) else None
-    if named is not None and attributions_at not in (None, named):
-        raise ParameterError(
-            f"wrt={wrt!r} and attributions_at={attributions_at!r} name two places: {spec.name!r} are the pixels, "
-            f"{spec.feeds!r} is the network's input. Give one of the two."
-        )
-    place = named or attributions_at or spec.attributions_at
-    if place != spec.attributions_at:
-        model.metadata_props[PREPROCESSING] = replace(spec, attributions_at=place).text()
-    return spec.name if place == "pixels" else spec.feeds
 
 
 def _cut(
@@ -272,7 +245,7 @@ def _cut(
     graph, opset = model.graph, opset_of(model)
     layers = read_layers(model.metadata_props)
     found = [find_output(graph, layers, output_layer)] if outputs is None else find_outputs(graph, outputs)
-    explained = [_copy_of(graph, value) if value in graph.inputs else value for value in found]
+    explained = [copy_of(graph, value) if value in graph.inputs else value for value in found]
     output = explained[0]
     unit = unit_of(graph, output, layers, operator)
     if gives_logits(graph, output):
@@ -291,31 +264,24 @@ def _cut(
     else:
         wanted = wrt if isinstance(wrt, Sequence) and not isinstance(wrt, str) else [wrt]
         places = find_explained(graph, opset, layers, explained, wanted, rules)
+    others = tuple(str(value.name) for value in explained[1:])
+    names = tuple(str(place.value.name) for place in places)
+    asked = tuple(place.name for place in places)
+    rows = _reduced(model, explained, names)
+    return Prepared(model, layers, str(output.name), names, unit, rows, asked, others)
+
+
+def _reduced(model: ir.Model, explained: Sequence[ir.Value], wrt: Sequence[str]) -> Rows:
+    """Makes some values the outputs, removes what they do not need, and frees the batch; how rows are then computed."""
+    graph, opset = model.graph, opset_of(model)
     graph.outputs[:] = explained
     prune(graph)
     RemoveUnusedNodesPass()(model)
     free_batch(graph, opset)
-    names = tuple(str(place.value.name) for place in places)
     values = named_values(graph)
-    put_batch_first(graph, opset, [values[name] for name in names])
+    put_batch_first(graph, opset, [values[name] for name in wrt])
     values = named_values(graph)
-    rows = independence(graph, opset, [*explained, *(values[name] for name in names)])
-    asked = tuple(place.name for place in places)
-    others = tuple(str(value.name) for value in explained[1:])
-    return Prepared(model, layers, str(output.name), names, unit, rows, asked, others)
-
-
-def _copy_of(graph: ir.Graph, value: ir.Value) -> ir.Value:
-    """A value of its own for an input that is the output: what is put in the place of one must leave the other."""
-    names = named_values(graph)
-    name = f"{value.name}_output"
-    while name in names:
-        name += "_"
-    node = ir.node("Identity", [value])
-    node.name, node.outputs[0].name = name, name
-    node.outputs[0].type, node.outputs[0].shape = value.type, value.shape
-    graph.append(node)
-    return node.outputs[0]
+    return independence(graph, opset, [*explained, *(values[name] for name in wrt)])
 
 
 def batch_size_of(value: ir.Value) -> int | None:
