@@ -13,6 +13,7 @@ from onnx import helper
 from fuzz.draft import Array
 from fuzz.generate import Case
 from fuzz.oracle import (
+    Forward,
     finite_there,
     inner_values,
     neighbours,
@@ -21,7 +22,7 @@ from fuzz.oracle import (
     slopes,
 )
 from fuzz.trial import Trial
-from onnxattr import GradientInput, OnnxAttrError, SquareGrad, vjp
+from onnxattr import GradientInput, OnnxAttrError, SquareGrad
 from onnxattr.errors import UnforeseenError
 from onnxattr.testing import as_double
 
@@ -177,13 +178,20 @@ def _has_to_be_finite(trial: Trial, x: Array, index: tuple[int, ...]) -> bool:
     ct = trial.cotangent.astype(np.float64)
     if trial.forward is None:
         return False
-    around = [running(model, x) for model in neighbours(trial.bare, {"x": x}, 1e-2, trial.case.seed)]
+    around = trial.once("around", x, lambda: _around(trial, x))
     if not all(finite_there(f, x, index, ct) for f in (trial.forward, *around) if f is not None):
         return False
-    if _adds_infinities(trial, x):
+    if trial.once("adds infinities", x, lambda: _adds_infinities(trial, x)):
         return False
-    exact = trial.double(as_double(trial.gradient_model), x, "x_gradient")
-    return exact is None or not np.isfinite(exact[index]) or not _leaves_the_range(trial, x)
+    exact = trial.once("exact", x, lambda: trial.double(as_double(trial.gradient_model), x, "x_gradient"))
+    if exact is None or not np.isfinite(exact[index]):
+        return True
+    return not trial.once("leaves the range", x, lambda: _leaves_the_range(trial, x))
+
+
+def _around(trial: Trial, x: Array) -> list[Forward | None]:
+    """The models in float64 that rounding might make of this one."""
+    return [running(model, x) for model in neighbours(trial.bare, {"x": x}, 1e-2, trial.case.seed)]
 
 
 #: Operators that add cotangents up.
@@ -224,17 +232,8 @@ def _leaves_the_range(trial: Trial, x: Array) -> bool:
         wide = trial.double(_giving(as_double(trial.bare), name), x, name)
         if wide is not None and ((a == 0) & (wide != 0)).any():
             return True
-    return any(_cotangent(trial, x, name) > np.finfo(np.float32).max for name in single if name != "y")
-
-
-def _cotangent(trial: Trial, x: Array, name: str) -> float:
-    """The largest magnitude in the cotangent of an inner value, in float64; 0 if nothing needs the value."""
-    try:
-        model = vjp(trial.bare, name, "y")
-    except OnnxAttrError:
-        return 0.0
-    found = trial.double(as_double(model), x, f"{name}_gradient")
-    return 0.0 if found is None else float(np.abs(found).max(initial=0))
+    largest = trial.largest_cotangents(x, [name for name in single if name != "y"])
+    return any(size > np.finfo(np.float32).max for size in largest)
 
 
 def _giving(model: onnx.ModelProto, name: str) -> onnx.ModelProto:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -15,12 +16,15 @@ from onnxattr import IntegratedGradients, OnnxAttrError, vjp
 from onnxattr.loading.verify import without_declared_shapes
 from onnxattr.testing import as_double
 
+Known = TypeVar("Known")
+
 
 class Trial:
     """A case with what its checks share, each computed once."""
 
     def __init__(self, case: Case):
         self.case = case
+        self._known: dict[tuple[str, bytes], object] = {}
         session(case.model)
         # What the file says of inner values may be stale, and then misleads the runtime itself.
         self.bare = without_declared_shapes(case.model)
@@ -54,6 +58,13 @@ class Trial:
                 return double_forward(self.bare, x, y)
         return None
 
+    def once(self, what: str, x: Array, find: Callable[[], Known]) -> Known:
+        """What is found at x, looked for once."""
+        key = (what, x.tobytes())
+        if key not in self._known:
+            self._known[key] = find()
+        return self._known[key]  # type: ignore[return-value]
+
     def feeds(self, x: Array) -> dict[str, Array]:
         """The inputs of the gradient graph."""
         return {"x": x, "y_cotangent": self.cotangent}
@@ -64,6 +75,29 @@ class Trial:
         for run in in_double(model, [name], **more):
             try:
                 return run(x)[0]
+            except Exception:  # operators that this one lacks in float64
+                continue
+        return None
+
+    def largest_cotangents(self, x: Array, names: Sequence[str]) -> list[float]:
+        """The largest magnitude in the cotangent of each inner value, in float64; 0 if it has none or none is found."""
+        if not names:
+            return []
+        found = self._cotangents(x, names)
+        if found is None and len(names) > 1:
+            return [size for name in names for size in self.largest_cotangents(x, [name])]
+        return [0.0] if found is None else [float(np.abs(ct).max(initial=0)) for ct in found]
+
+    def _cotangents(self, x: Array, names: Sequence[str]) -> list[Array] | None:
+        """The cotangents of inner values, in float64; None if one has none or they do not run together."""
+        try:
+            model = as_double(vjp(self.bare, names, "y"))
+        except OnnxAttrError:
+            return None
+        more = {"y_cotangent": self.cotangent.astype(np.float64)}
+        for run in in_double(model, [f"{name}_gradient" for name in names], **more):
+            try:
+                return run(x)
             except Exception:  # operators that this one lacks in float64
                 continue
         return None
