@@ -22,6 +22,9 @@ help:  ## This list
 demo: $(VENV)/.demo  ## Explain five photographs with two networks and print a table
 	$(RUN) examples/demo.py
 
+# Compiled once, not anew in each of the programs that tests start.
+test coverage: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(VENV)/.test  ## The fast tests, two processes
 	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow"
 
