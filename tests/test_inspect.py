@@ -207,3 +207,106 @@ def test_a_model_that_takes_photos(tmp_path, monkeypatch, capsys):
     assert main(["export", "m.onnx", "-o", "plain.onnx"]) == 0
     assert main(["explain", "plain.onnx", "photo.jpg"]) == 2
     assert "--preprocess model" in capsys.readouterr().err
+
+
+def _body(*nodes, inputs, outputs):
+    """A body of some nodes; shapes by name, of booleans for ``go`` and integers for ``step``."""
+    kinds = {"go": onnx.TensorProto.BOOL, "go2": onnx.TensorProto.BOOL, "step": onnx.TensorProto.INT64}
+
+    def values(given):
+        return [onnx.helper.make_tensor_value_info(n, kinds.get(n, 1), shape) for n, shape in given.items()]
+
+    return onnx.helper.make_graph(list(nodes), "body", values(inputs), values(outputs))
+
+
+def _repeated(kind, steps, trips="given"):
+    """h = tanh(h @ w) some times over, as a Loop, a Scan or an If around it, or node by node."""
+    product = [node("MatMul", ["h", "w"], ["p"]), node("Tanh", ["p"], ["h2"])]
+    weights, inputs = {"w": random(1, 64, 64), "n": np.array(steps), "yes": np.array(True)}, {"x": ["N", 64]}
+    if kind == "nodes":
+        nodes, last = [], "x"
+        for step in range(steps):
+            nodes += [node("MatMul", [last, "w"], [f"p{step}"]), node("Tanh", [f"p{step}"], [f"h{step}"])]
+            last = f"h{step}"
+        nodes += [node("Identity", [last], ["y"])]
+    elif kind == "Loop":
+        ends = [node("Identity", ["go"], ["go2"])]
+        if trips != "given":
+            ends = [node("ReduceMax", ["h2"], ["most"], keepdims=0), node("Less", ["most", "limit"], ["go2"])]
+            weights["limit"] = np.array(0.9, np.float32)
+        body = _body(
+            *product,
+            *ends,
+            inputs={"step": [], "go": [], "h": ["N", 64]},
+            outputs={"go2": [], "h2": ["N", 64]},
+        )
+        nodes = [node("Loop", ["n", "yes", "x"], ["y"], body=body)]
+    elif kind == "Scan":
+        body = _body(
+            node("Add", ["h", "slice"], ["a"]), node("MatMul", ["a", "w"], ["p"]), node("Tanh", ["p"], ["h2"]),
+            inputs={"h": [64], "slice": [64]}, outputs={"h2": [64]},
+        )  # fmt: skip
+        weights |= {"start": np.zeros(64, np.float32)}
+        nodes = [node("Scan", ["start", "x"], ["y"], body=body, num_scan_inputs=1)]
+        return build(nodes, {"x": [steps, 64]}, {"y": [64]}, weights)
+    else:
+        dear = _body(
+            node("MatMul", ["x", "w"], ["q"]),
+            node("MatMul", ["q", "w"], ["y1"]),
+            inputs={},
+            outputs={"y1": ["N", 64]},
+        )
+        cheap = _body(node("Tanh", ["x"], ["y2"]), inputs={}, outputs={"y2": ["N", 64]})
+        nodes = [node("If", ["which"], ["y"], then_branch=dear, else_branch=cheap)]
+        inputs["which"] = ([], onnx.TensorProto.BOOL)
+    return build(nodes, inputs, {"y": ["N", 64]}, weights)
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+def test_cost_of_loops(steps):
+    """A Loop of known length costs what its nodes cost one after the other, and on the way back each step once more."""
+    plain, loop = (facts(_repeated(kind, steps))["cost"] for kind in ("nodes", "Loop"))
+    one = 64 * 64 + 12 * 64
+    assert plain["multiplications"] == steps * one + 12 * 64  # an Identity at the end
+    assert loop["multiplications"] == steps * (one + 12)  # an Identity of the condition in each step
+    back = 64 * 64 + 24 * 64
+    assert loop["gradient_in_predictions"] == round(1 + 1.4 * (one + 12 + back) / (one + 12), 1)
+    assert loop["gradient_in_predictions"] > plain["gradient_in_predictions"]
+    assert loop["memory_bytes"] >= 4 * 64 * steps
+
+
+def test_cost_of_scans_and_branches():
+    scan = facts(_repeated("Scan", 5))["cost"]
+    assert scan["how"] == "estimated"
+    assert scan["multiplications"] == 5 * (64 * 64 + 4 * 12 * 64)  # a vector gets an axis and loses it
+    branch = facts(_repeated("If", 1))["cost"]
+    assert branch["multiplications"] == 2 * 64 * 64  # the dearer one
+
+
+def test_cost_of_a_loop_in_a_loop():
+    inner = _body(
+        node("MatMul", ["k", "w"], ["k2"]), node("Identity", ["go"], ["go2"]),
+        inputs={"step": [], "go": [], "k": ["N", 64]}, outputs={"go2": [], "k2": ["N", 64]},
+    )  # fmt: skip
+    outer = _body(
+        node("Loop", ["three", "yes", "h"], ["h2"], body=inner), node("Identity", ["go"], ["go2"]),
+        inputs={"step": [], "go": [], "h": ["N", 64]}, outputs={"go2": [], "h2": ["N", 64]},
+    )  # fmt: skip
+    weights = {"w": random(1, 64, 64), "n": np.array(4), "three": np.array(3), "yes": np.array(True)}
+    model = build(
+        [node("Loop", ["n", "yes", "x"], ["y"], body=outer)], {"x": ["N", 64]}, {"y": ["N", 64]}, weights
+    )
+    assert facts(model)["cost"]["multiplications"] == 4 * (3 * (64 * 64 + 12) + 12)
+
+
+def test_cost_of_loops_of_unknown_length(tmp_path):
+    onnx.save(_repeated("Loop", 5, "open"), tmp_path / "open.onnx")
+    cost = facts(tmp_path / "open.onnx")["cost"]
+    assert cost["how"] == "unknown"
+    assert "a run alone decides how many steps the Loop" in cost["why"]
+    told = inspect(tmp_path / "open.onnx")
+    assert "  unknown: a run alone decides how many steps the Loop" in told
+    measured = facts(tmp_path / "open.onnx", measured=True)["cost"]
+    assert measured["how"] == "measured"
+    assert measured["gradient_seconds"] > 0
+    assert "Cost (measured)" in inspect(tmp_path / "open.onnx", measured=True)

@@ -11,16 +11,16 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.attributions import GradientInput
-from onnxattr.autodiff.paths import inputs_of
 from onnxattr.errors import ModelError, ShapeError
 from onnxattr.graph.intervals import FLOATS
-from onnxattr.graph.subgraphs import subgraphs_of
+from onnxattr.graph.subgraphs import graphs_in, graphs_of, nodes_in, nodes_of, values_in
 from onnxattr.graph.values import dims_of
+from onnxattr.inspection.work import Counter
+from onnxattr.loading.constant_values import ConstantValues
+from onnxattr.loading.shapes.loops import infer_through_loops
 from onnxattr.loading.verify import without_declared_shapes
 from onnxattr.running.trial import draws
 
-#: What one number costs that is no product of matrices, in multiplications of one: it is read and written.
-_ELEMENT = 12
 #: How much slower the same multiplications are on the way back, on average over the models of docs/real-models.md.
 _BACK = 1.4
 #: Sizes that stand for those that a model leaves open: sides of images, lengths of others.
@@ -30,11 +30,12 @@ _MOST_BYTES = 1 << 30
 _RUNS = 5
 
 
-def estimate(model: ir.Model, on_path: Sequence[ir.Node], images: Sequence[str]) -> dict[str, Any] | None:
+def estimate(model: ir.Model, on_path: Sequence[ir.Node], images: Sequence[str]) -> dict[str, Any]:
     """The cost of one sample: multiplications, bytes of values and weights, and a gradient's share of a prediction.
 
     Of products each multiplication counts once, on the way back once more for each factor that depends on the input;
-    of other operators each number counts as some multiplications, on the way back twice.
+    of other operators each number counts as some multiplications, on the way back twice. Steps of Loops and Scans
+    count as often as they are run, see ``work.Counter``.
 
     Args:
         model: The model.
@@ -42,25 +43,23 @@ def estimate(model: ir.Model, on_path: Sequence[ir.Node], images: Sequence[str])
         images: Names of the inputs that are images.
 
     Returns:
-        The facts, with the sizes that were taken for those that the model leaves open; None where sizes are not known.
+        The facts, with the sizes that were taken for those that the model leaves open; ``how`` is "unknown" with
+        ``why`` where sizes, or the number of steps of a Loop, are not known.
     """
     sizes: dict[str, int] = {}
     shapes = _shapes(model, images, sizes)
-    if shapes is None or any(subgraphs_of(node) for node in model.graph):
-        return None
-    forward = backward = kept = 0.0
-    back = set(on_path)
-    for node in model.graph:
-        work, factors = _work(node, shapes)
-        forward += work
-        backward += work * factors if node in back else 0
-        kept += sum(_bytes(value, shapes) for value in node.outputs if node in back)
-    if not forward:
-        return None
+    if shapes is None:
+        return {"how": "unknown", "why": "sizes are known in a run alone"}
+    counter = Counter(shapes, ConstantValues(model.opset_imports.get("", 0)))
+    work = counter.of(model.graph, frozenset(on_path))
+    if counter.unknown:
+        return {"how": "unknown", "why": "; ".join(dict.fromkeys(counter.unknown))}
+    if not work.forward:
+        return {"how": "unknown", "why": "sizes are known in a run alone"}
     return {
-        "gradient_in_predictions": round(1 + _BACK * backward / forward, 1),
-        "multiplications": int(forward),
-        "memory_bytes": int(kept),
+        "gradient_in_predictions": round(1 + _BACK * work.backward / work.forward, 1),
+        "multiplications": int(work.forward),
+        "memory_bytes": int(work.kept),
         "weights_bytes": _weights_bytes(model),
         "how": "estimated",
         "sizes": sizes,
@@ -78,18 +77,19 @@ def _shapes(
     """The shapes of all values for one sample, by name; None where they are not known."""
     known = {
         str(value.name): tuple(dims_of(value) or ())
-        for node in model.graph
-        for value in node.outputs
+        for graph in graphs_of(model.graph)
+        for value in (*graph.inputs, *(v for node in graph for v in node.outputs))
         if value.name and dims_of(value) is not None
     }
-    known |= {str(value.name): tuple(dims_of(value) or ()) for value in model.graph.inputs}
     batch = {
         dims[0] for value in model.graph.inputs if (dims := dims_of(value)) and not isinstance(dims[0], int)
     }
     resolved = {name: tuple(1 if dim in batch else dim for dim in dims) for name, dims in known.items()}
     if any(not isinstance(dim, int) for dims in resolved.values() for dim in dims):
         resolved = _inferred(model, images, sizes) or {}
-    needed = [str(v.name) for node in model.graph for v in node.outputs if v.dtype in FLOATS and v.name]
+    needed = [
+        str(v.name) for node in nodes_of(model.graph) for v in node.outputs if v.dtype in FLOATS and v.name
+    ]
     sure = sum(name in resolved and all(isinstance(d, int) for d in resolved[name]) for name in needed)
     # A few values of control flow whose sizes only a run shows count little.
     if not needed or sure < 0.95 * len(needed):
@@ -116,51 +116,33 @@ def _inferred(
                 sizes.setdefault(f"axis {axis} of {value.name}", size)
             dim.dim_value = size
     try:
+        if any(node.op_type == "Loop" for node in nodes_in(proto.graph)):
+            _copy_outputs_of_loops(proto)
+            proto = infer_through_loops(proto, strict=False)
         found = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     except Exception:
         return None
-    values = [*found.graph.value_info, *found.graph.output, *found.graph.input]
+    values = [value for graph in graphs_in(found.graph) for value in values_in(graph)]
     return {
         value.name: tuple(
             dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim
         )
         for value in values
+        if value.type.tensor_type.HasField("shape")
     }
 
 
-def _work(node: ir.Node, shapes: Mapping[str, tuple[int, ...]]) -> tuple[float, int]:
-    """The multiplications of a node, and how often they are done on the way back."""
-    out = max((_count(value, shapes) for value in node.outputs), default=0)
-    first = _shape(node.inputs[0], shapes) if node.inputs else ()
-    second = _shape(node.inputs[1], shapes) if len(node.inputs) > 1 else ()
-    varying = sum(value.const_value is None for value in inputs_of(node))
-    if node.op_type == "Conv" and len(second) > 2:
-        return out * math.prod(second[1:]), 1
-    if node.op_type == "ConvTranspose" and len(second) > 2:
-        return math.prod(first) * math.prod(second[1:]), 1
-    if node.op_type in ("MatMul", "Gemm") and first:
-        inner = first[0] if node.attributes.get_int("transA", 0) else first[-1]
-        return out * inner, max(1, min(varying, 2))
-    if node.op_type in ("LSTM", "GRU", "RNN") and len(first) == 3:
-        weights = sum(math.prod(_shape(value, shapes)) for value in node.inputs[1:3])
-        return first[0] * first[1] * weights, 2  # steps are computed once more on the way back
-    return out * _ELEMENT, 2
-
-
-def _shape(value: ir.Value | None, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-    if value is None:
-        return ()
-    if value.const_value is not None:
-        return tuple(value.const_value.numpy().shape)
-    return shapes.get(str(value.name), ())
-
-
-def _count(value: ir.Value, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    return math.prod(shapes[str(value.name)]) if value.name in shapes else 0
-
-
-def _bytes(value: ir.Value, shapes: Mapping[str, tuple[int, ...]]) -> float:
-    return _count(value, shapes) * (value.dtype.itemsize if value.dtype else 0)
+def _copy_outputs_of_loops(proto: onnx.ModelProto) -> None:
+    """Puts an Identity between a Loop and an output of its graph: inference types what is inside graphs alone."""
+    for graph in graphs_in(proto.graph):
+        outputs = {value.name for value in graph.output}
+        nodes = list(graph.node)
+        del graph.node[:]
+        for node in nodes:
+            ends = [name for name in node.output if name in outputs] if node.op_type == "Loop" else []
+            node.output[:] = [f"{name}/of_loop" if name in ends else name for name in node.output]
+            graph.node.append(node)
+            graph.node.extend(onnx.helper.make_node("Identity", [f"{name}/of_loop"], [name]) for name in ends)
 
 
 def measure(source: Any, options: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -109,7 +109,7 @@ def _cost(
     on_path: Sequence[ir.Node],
     found: dict[str, Any],
     options: dict[str, Any] | None,
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     images = [one["name"] for one in found["inputs"] if one["kind"] == "image"]
     cost = estimate(model, on_path, images)
     if options is not None:
@@ -117,8 +117,10 @@ def _cost(
             times = measure(source, options)
         except OnnxAttrError:
             times = None
-        cost = cost if times is None else {"memory_bytes": None, "sizes": {}} | (cost or {}) | times
-    return None if cost is None else cost | {"default_gradients": _STEPS + 1}
+        if times is not None:
+            known = {name: fact for name, fact in cost.items() if name != "why"}
+            cost = {"memory_bytes": None, "sizes": {}} | known | times
+    return cost | {"default_gradients": _STEPS + 1}
 
 
 def _rows(model: ir.Model) -> tuple[Rows, str | int]:

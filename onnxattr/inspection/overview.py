@@ -171,12 +171,9 @@ def _landmarks(known: Mapping[str, Any]) -> list[str]:
 
 
 def _cost(cost: Mapping[str, Any] | None) -> list[str]:
-    if cost is None:
-        return [
-            "",
-            "Cost",
-            "  not estimated, as sizes are known in a run alone; --measure runs a drawn sample",
-        ]
+    if cost is None or cost["how"] == "unknown":
+        why = "nothing is differentiated" if cost is None else f"{cost['why']}; --measure runs a drawn sample"
+        return ["", "Cost", f"  unknown: {why}"]
     ratio, gradients = cost["gradient_in_predictions"], cost["default_gradients"]
     lines = ["", f"Cost ({cost['how']}{'' if cost['how'] == 'measured' else '; --measure runs it'})"]
     lines.append(
