@@ -107,39 +107,15 @@ def _explanation(about: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Exp
         group: {name: arrays[f"{group}/{place}"] for place, name in enumerate(_texts(about[group]))}
         for group in _GROUPS
     }
-    rows = len(arrays["scores"])
-    sized = [arrays[name] for name in (*_ARRAYS, *_OPTIONAL) if name in arrays]
-    target_names = _texts(about["target_names"])
-    if any(array.ndim == 0 or len(array) != rows for array in sized) or len(target_names) not in (0, rows):
-        raise ValueError("its parts hold different numbers of samples")
-    if not groups["attributions"] or any(about[name].__class__ is not str for name in _TEXTS):
+    if not groups["attributions"]:
         raise ValueError("parts are missing")
-    sample_names, kind = _texts(about.get("sample_names", [])), about.get("prediction_kind", "")
-    if len(sample_names) not in (0, rows) or not isinstance(kind, str):
-        raise ValueError("names of samples are missing")
-    seen = about.get("seen")
-    if seen is not None and (len(seen) != 4 or not all(isinstance(side, int) for side in seen)):
-        raise ValueError(f"seen {seen!r:.80}")
-    units, rates, score_unit = (about.get(name, kind()) for name, kind in _SAID.items())
-    if not isinstance(score_unit, str) or not all(isinstance(unit, str) for unit in _mapping(units).values()):
-        raise ValueError("units that are no text")
-    if not all(isinstance(rate, (int, float)) and rate > 0 for rate in _mapping(rates).values()):
-        raise ValueError("sampling rates that are no numbers")
-    layer = about["layer"]
-    if layer is not None and not isinstance(layer, str):
-        raise ValueError(f"layer {layer!r}")
     given: dict[str, Any] = groups | {name: arrays.get(name) for name in (*_ARRAYS, *_OPTIONAL)}
-    return Explanation(
+    found = Explanation(
         **given,
-        **{name: about[name] for name in _TEXTS},
-        target_names=target_names,
-        layer=layer,
-        sample_names=sample_names,
-        prediction_kind=kind,
-        units=units,
-        sampling_rates=rates,
-        score_unit=score_unit,
-        seen=None if seen is None else tuple(seen),
+        **_plain(about),
+        **_of_values(about),
+        target_names=_texts(about["target_names"]),
+        sample_names=_texts(about.get("sample_names", [])),
         axes={name: _texts(names) for name, names in _mapping(about["axes"]).items()},
         features={name: _texts(names) for name, names in _mapping(about["features"]).items()},
         tokens=tuple(_texts(row) for row in about["tokens"]),
@@ -148,6 +124,44 @@ def _explanation(about: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Exp
         one_sample=bool(about["one_sample"]),
         as_dict=bool(about["as_dict"]),
     )
+    _check_counts(found)
+    return found
+
+
+def _plain(about: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that are one text or a few numbers."""
+    texts = {name: about[name] for name in _TEXTS}
+    texts["prediction_kind"] = about.get("prediction_kind", "")
+    layer, seen = about["layer"], about.get("seen")
+    if not all(type(text) is str for text in texts.values()):
+        raise ValueError("parts are missing")
+    if layer is not None and not isinstance(layer, str):
+        raise ValueError(f"layer {layer!r}")
+    if seen is not None and (len(seen) != 4 or not all(isinstance(side, int) for side in seen)):
+        raise ValueError(f"seen {seen!r:.80}")
+    return texts | {"layer": layer, "seen": None if seen is None else tuple(seen)}
+
+
+def _of_values(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Units and sampling rates, as far as the file has some."""
+    said = {name: about.get(name, kind()) for name, kind in _SAID.items()}
+    units, rates = _mapping(said["units"]), _mapping(said["sampling_rates"])
+    if not all(isinstance(unit, str) for unit in (said["score_unit"], *units.values())):
+        raise ValueError("units that are no text")
+    if not all(isinstance(rate, (int, float)) and rate > 0 for rate in rates.values()):
+        raise ValueError("sampling rates that are no numbers")
+    return said
+
+
+def _check_counts(found: Explanation) -> None:
+    """Checks that what stands for samples has an entry for each."""
+    rows = len(found.scores)
+    sized = [array for name in (*_ARRAYS, *_OPTIONAL) if (array := getattr(found, name)) is not None]
+    named = [found.target_names, found.sample_names]
+    if any(array.ndim == 0 or len(array) != rows for array in sized) or any(
+        len(n) not in (0, rows) for n in named
+    ):
+        raise ValueError("its parts hold different numbers of samples")
 
 
 def _texts(given: Any) -> tuple[str, ...]:
