@@ -139,3 +139,35 @@ def test_minilm(tmp_path, optimise, operators):
     small = optimise(model, tmp_path)
     assert fused(small) == operators
     assert_same_gradient(model, small, TOKENS, ("words", "words"))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "node", "said"),
+    [
+        (
+            "float[2,4] x",
+            'CDist <metric: string = "cityblock"> (x, x)',
+            "metric 'cityblock'; supported.*'euclidean'",
+        ),
+        (
+            "float[1,1,4,4] x, float[1,1,3,3] w",
+            'FusedConv <activation: string = "Mish"> (x, w)',
+            "activation 'Mish'; supported: Relu, .*LeakyRelu",
+        ),
+        (
+            "float[2,32] x, uint8[4,1,20] w, float[4] s",
+            "MatMulNBits <K: int = 32, N: int = 4, bits: int = 5, block_size: int = 32> (x, w, s)",
+            "bit width 5; supported: 2, 4, 8",
+        ),
+        (
+            "float[2,3,8] x, int64[1] p, float[9,2] c",
+            "RotaryEmbedding <is_packed_batching: int = 1, num_heads: int = 2> (x, p, c, c)",
+            "is_packed_batching=1; supported: 0",
+        ),
+    ],
+)
+def test_options_that_are_not_supported_are_named_beside_those_that_are(inputs, node, said):
+    model = onnx.parser.parse_model(f"""<ir_version: 8, opset_import: ["": 18, "com.microsoft": 1]>
+    agraph ({inputs}) => (float[] y) {{ y = com.microsoft.{node} }}""")
+    with pytest.raises(UnsupportedOpError, match=f"{node.split(' ')[0]} node .*: unsupported {said}"):
+        vjp(model, "x")

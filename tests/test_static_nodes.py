@@ -178,5 +178,5 @@ REFUSED = {
 
 @pytest.mark.parametrize("op", REFUSED)
 def test_refused(op):
-    with pytest.raises(UnsupportedOpError, match=f"{op}: .*Sequences are differentiated where"):
+    with pytest.raises(UnsupportedOpError, match=f"{op}: .*Sequences are supported if"):
         vjp(model(REFUSED[op], 3))

@@ -17,13 +17,13 @@ _QUANTIZED = re.compile(
 REFUSED = (
     (
         r"Sequence\w+|ConcatFromSequence|SplitToSequence",
-        "Sequences are differentiated where the elements that are read are known before the model runs, or where a "
-        "Loop appends elements of one shape to them: stack their elements into a tensor instead.",
+        "Sequences are supported if it follows from the file which elements are read, or if a Loop appends elements of "
+        "one shape to them. Stack the elements into a tensor instead.",
     ),
     (
         r"Optional\w*",
-        "Optional values are differentiated where it is known before the model runs what they hold: give the value "
-        "itself to the model instead.",
+        "Optional values are supported if it follows from the file what they hold. Give the value itself to the model "
+        "instead.",
     ),
     (
         r"(com\.microsoft::)?(DynamicQuantize(?!Linear)\w+|QLinear\w+|QGemm|QAttention|QEmbedLayerNormalization"

@@ -18,6 +18,7 @@ from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 
 _CONV = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+_WITHOUT_PARAMETERS = ("Relu", "Tanh", "Sigmoid", "HardSwish", "Softsign", "Softplus")
 
 
 def kept(node: NodeView, *names: str) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def activate(op: OpBuilder, node: NodeView, y: ir.Value, parameters: Sequence[fl
     kind = node.get_string("activation", "")
     if not kind:
         return y
-    if kind in ("Relu", "Tanh", "Sigmoid", "HardSwish", "Softsign", "Softplus"):
+    if kind in _WITHOUT_PARAMETERS:
         return op.node(kind, [y])
     if kind == "Clip":
         return op.Clip(y, *parameters)
@@ -42,8 +43,9 @@ def activate(op: OpBuilder, node: NodeView, y: ir.Value, parameters: Sequence[fl
     names |= {"HardSigmoid": ("alpha", "beta"), "Selu": ("alpha", "gamma")}
     if kind not in names:
         raise UnsupportedOpError(
-            f"{node.op_type} node {node.name!r}: its activation {kind!r} is not known. "
-            "Save the model with a lower level of graph optimisation."
+            f"{node.op_type} node {node.name!r}: unsupported activation {kind!r}; supported: "
+            f"{', '.join([*_WITHOUT_PARAMETERS, 'Clip', *names])}. Save the model with a lower level of graph "
+            "optimisation."
         )
     return op.node(kind, [y], dict(zip(names[kind], parameters, strict=False)))
 
@@ -154,8 +156,8 @@ def distances(op: OpBuilder, node: NodeView) -> ir.Value:
     metric = node.get_string("metric", "sqeuclidean")
     if metric not in ("sqeuclidean", "euclidean"):
         raise UnsupportedOpError(
-            f"CDist node {node.name!r}: metric {metric!r} is not known; 'sqeuclidean' and 'euclidean' are, as in ONNX "
-            "Runtime."
+            f"CDist node {node.name!r}: unsupported metric {metric!r}; supported, as in ONNX Runtime: 'sqeuclidean', "
+            "'euclidean'."
         )
     difference = op.Sub(a, b)
     return (op.ReduceSumSquare if metric == "sqeuclidean" else op.ReduceL2)(difference, [2], keepdims=0)

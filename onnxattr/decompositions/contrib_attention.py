@@ -54,7 +54,7 @@ def attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     _refuse_cache(node, cache)
     if weights is None or node.get_int("do_rotary", 0):
         raise UnsupportedOpError(
-            f"Attention node {node.name!r}: rotation and inputs that are projected before are not known. "
+            f"Attention node {node.name!r}: unsupported do_rotary=1, or no weights for queries, keys and values. "
             "Save the model with a lower level of graph optimisation."
         )
     heads = node.get_int("num_heads")
@@ -157,8 +157,8 @@ def _padding(op: OpBuilder, node: NodeView, mask: ir.Value | None, k: ir.Value) 
         count, rows = ((dims_of(value) or [None])[0] for value in (mask, k))
         if isinstance(count, int) and isinstance(rows, int) and count != rows:
             raise UnsupportedOpError(
-                f"{node.op_type} node {node.name!r}: a mask of start and end positions is not known. "
-                "Give a mask with one number for each position."
+                f"{node.op_type} node {node.name!r}: unsupported mask of start and end positions; supported: one "
+                "number for each position, or a length for each row."
             )
         length = op.size(k, 2)
         positions = op.Range(0, length, 1)

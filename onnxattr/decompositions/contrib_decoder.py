@@ -26,7 +26,10 @@ def rotary_embedding(op: OpBuilder, node: NodeView) -> ir.Value:
     """Turns the pairs of features of each head by an angle that grows with the position."""
     x, position_ids, cosines, sines = node.required(4)
     if node.get_int("is_packed_batching", 0):
-        raise UnsupportedOpError(f"RotaryEmbedding node {node.name!r}: packed batches are not known.")
+        raise UnsupportedOpError(
+            f"RotaryEmbedding node {node.name!r}: unsupported is_packed_batching=1; supported: 0. Export the model for "
+            "batches of one length."
+        )
     rank, heads = node.rank(x), node.get_int("num_heads", 0)
     width = node.get_int("rotary_embedding_dim", 0)
     # Heads lie behind the positions in rank 3, before them in rank 4.
@@ -44,7 +47,10 @@ def _half(node: NodeView, cosines: ir.Value) -> int:
     """How many pairs of features are turned."""
     table = dims_of(cosines)
     if table is None or not isinstance(table[1], int):
-        raise UnsupportedOpError(f"{node.op_type} node {node.name!r}: tables of unknown width are not known.")
+        raise UnsupportedOpError(
+            f"{node.op_type} node {node.name!r}: the width of its tables of cosines and sines is not given; expected a "
+            "number. Export the model with tables of a fixed width."
+        )
     return table[1]
 
 

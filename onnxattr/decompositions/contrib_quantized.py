@@ -53,8 +53,8 @@ def gather_block_quantized(op: OpBuilder, node: NodeView) -> ir.Value:
     width = (dims_of(data) or [None])[-1]
     if data.dtype != ir.DataType.UINT8 or axis != rank - 1 or gathered or not isinstance(width, int):
         raise UnsupportedOpError(
-            f"GatherBlockQuantized node {node.name!r}: rows of bytes, with blocks along their last axis, are known. "
-            "Export the embeddings in that form, or as floats."
+            f"GatherBlockQuantized node {node.name!r}: unsupported layout; supported: rows of bytes of a given width, "
+            "with blocks along the last axis, gathered along the first. Export the embeddings so, or as floats."
         )
     # The block that each position is in; a row ends where the last block may not be full.
     block = np.arange(width * 8 // bits) // node.get_int("block_size", 128)
@@ -72,7 +72,7 @@ def _bits(node: NodeView) -> int:
     bits = node.get_int("bits", 4)
     if bits not in (2, 4, 8):
         raise UnsupportedOpError(
-            f"{node.op_type} node {node.name!r}: weights of {bits} bits are not known; of 2, 4 and 8 they are."
+            f"{node.op_type} node {node.name!r}: unsupported bit width {bits}; supported: 2, 4, 8."
         )
     return bits
 

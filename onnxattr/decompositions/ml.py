@@ -101,8 +101,8 @@ def refuse_probit(node: NodeView) -> None:
     """Raises an error for the transform that ONNX Runtime's kernels leave half undone for two classes."""
     if transform_of(node) == "PROBIT":
         raise UnsupportedOpError(
-            f"{node.op_type} node {node.name!r}: post_transform 'PROBIT' of one score for two classes is not known; "
-            "ONNX Runtime gives numbers from elsewhere in memory for it. Export the model with NONE or LOGISTIC."
+            f"{node.op_type} node {node.name!r}: unsupported post_transform 'PROBIT' of one score for two classes, for "
+            "which ONNX Runtime reads numbers from elsewhere in memory. Export the model with NONE or LOGISTIC."
         )
 
 
