@@ -94,20 +94,16 @@ def _apart_in_cells(op: OpBuilder, windows: Windows, x: ir.Value, pooled: ir.Val
     cells = op.Concat(*(op.Unsqueeze(line, [2]) for line in lines), axis=2)
     covered = op.Mul(counts, strides)
     result = op.reshape(cells, [0, covered, op.shape(x, 3)])
-    rest = op.Sub(sizes, covered)
-    if rest.const_value is not None and not rest.const_value.numpy().any():
-        return result
-    zero = op.constant([0], ir.DataType.INT64)
-    return op.Pad(result, op.sizes([0, 0, 0, 0, zero, rest, zero]), 0.0)
+    rests = known(op.Sub(sizes, covered)) or []
+    return op.Pad(result, [0, 0, 0, 0, 0, *rests, 0], 0.0) if any(rests) else result
 
 
 def _divide(windows: Windows) -> bool:
-    """Whether the windows of an image lie side by side, none of them past its end."""
-    sizes, layout = windows.pads, windows.layout
+    """Whether the windows of an image of known size lie side by side, none of them past its end."""
+    layout = windows.layout
     side_by_side = layout.kernel == layout.strides and set(layout.dilations) == {1} and windows.rank == 2
-    if not side_by_side or sizes is None or any(sizes):
-        return False
-    return not layout.ceil_mode or windows.rests is not None
+    # A runtime may give an image smaller than a window an output of one element, for a window past its end.
+    return side_by_side and windows.rests is not None and not any(windows.pads or [])
 
 
 class _AxisPool:
