@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 #: Most rows that the server joins into one run, where rows of several requests can be joined.
 MAX_BATCH_SIZE = 8
 
+#: The file of the names of classes, which Triton reads.
+LABELS = "labels.txt"
+
 _TYPES: dict[int, str] = {
     onnx.TensorProto.FLOAT: "TYPE_FP32",
     onnx.TensorProto.DOUBLE: "TYPE_FP64",
@@ -46,7 +49,9 @@ def export_triton(
 ) -> None:
     """Writes a folder for a Triton model repository; the folder's name is the name of the model.
 
-    In it are ``1/model.onnx`` and ``config.pbtxt``. Where there is noise, ``seed`` has the shape (1,): Triton's tensors
+    In it are ``1/model.onnx`` and ``config.pbtxt``, and ``labels.txt`` if the model names its classes, so that requests
+    may ask for classes by name (Triton's classification extension). With preprocessing in front it takes photos of any
+    size, uint8; the server joins those of one size. Where there is noise, ``seed`` has the shape (1,): Triton's tensors
     have an axis at least. Rows of several requests are joined into one run, unless the noise of a row, which depends on
     its place, would then depend on the other requests.
 
@@ -62,19 +67,32 @@ def export_triton(
         ParameterError: If an option is outside its domain, or a file cannot be written.
     """
     check_place(weights)
-    path, settings = Path(folder) / "1" / "model.onnx", Path(folder) / "config.pbtxt"
-    _check_folder(folder, [path, settings], method.prepared.files)
+    path, settings, names = (
+        Path(folder, *parts) for parts in (("1", "model.onnx"), ("config.pbtxt",), (LABELS,))
+    )
+    _check_folder(folder, [path, settings, names], method.prepared.files)
     proto = method.explainer(**options)
     seeds = [value for value in proto.graph.input if value.name == own_name(method.prepared, "seed")]
     for seed in seeds:
         # What is computed with it takes either shape, by broadcasting.
         seed.type.tensor_type.shape.dim.add().dim_value = 1
-    text = config(proto)
+    labels = _labels(proto, method)
+    text = config(proto, LABELS if labels else None)
     trial = trial_of(proto, method.prepared, method.providers, method.sizes) if check else None
     with made_folder(path.parent):
         write_model(proto, path, weights, method.prepared.folder, method.prepared.files, trial)
     with whole_file(settings) as file:
         file.write(text.encode())
+    if labels:
+        with whole_file(names) as file:
+            file.write("".join(f"{label}\n" for label in labels).encode())
+
+
+def _labels(proto: onnx.ModelProto, method: Attribution) -> list[str]:
+    """A line for each class that a row of the prediction has; none where names are not known, or of other classes."""
+    dims = proto.graph.output[0].type.tensor_type.shape.dim
+    labels = [" ".join(label.split()) for label in method.class_names]
+    return labels if len(dims) == 2 and dims[1].dim_value == len(labels) else []
 
 
 def _check_folder(folder: str | os.PathLike[str], paths: Iterable[Path], reads: Sequence[Path]) -> None:
@@ -88,8 +106,12 @@ def _check_folder(folder: str | os.PathLike[str], paths: Iterable[Path], reads: 
             check_output(path, reads)
 
 
-def config(proto: onnx.ModelProto) -> str:
+def config(proto: onnx.ModelProto, labels: str | None = None) -> str:
     """The text of config.pbtxt for an explainer.
+
+    Args:
+        proto: The explainer.
+        labels: The name of the file of the prediction's classes, in the folder.
 
     Raises:
         ModelError: If an input is a scalar, or a type is not one of Triton's.
@@ -107,12 +129,15 @@ def config(proto: onnx.ModelProto) -> str:
     batched = apart and all(_is_free(dim) and dim.dim_param != "baselines" for dim in firsts)
     lines = ['backend: "onnxruntime"', f"max_batch_size: {MAX_BATCH_SIZE if batched else 0}"]
     for kind, described in (("input", proto.graph.input), ("output", proto.graph.output)):
-        blocks = ",\n".join(_block(value, batched) for value in described)
+        prediction = described[0].name if kind == "output" else None
+        blocks = ",\n".join(
+            _block(value, batched, labels if value.name == prediction else None) for value in described
+        )
         lines.append(f"{kind} [\n{blocks}\n]")
     return "\n".join([*lines, *["dynamic_batching { }"] * batched, ""])
 
 
-def _block(value: onnx.ValueInfoProto, batched: bool) -> str:
+def _block(value: onnx.ValueInfoProto, batched: bool, labels: str | None = None) -> str:
     """One input or output; with batching the first axis is Triton's own, and none may be left but by a reshape."""
     tensor = value.type.tensor_type
     if tensor.elem_type not in _TYPES:
@@ -125,6 +150,8 @@ def _block(value: onnx.ValueInfoProto, batched: bool) -> str:
     lines = [f'name: "{value.name}"', f"data_type: {_TYPES[tensor.elem_type]}", f"dims: {dims or [1]}"]
     if not dims:
         lines.append("reshape: { shape: [ ] }")
+    if labels is not None:
+        lines.append(f'label_filename: "{labels}"')
     return "  {\n" + "".join(f"    {line}\n" for line in lines) + "  }"
 
 
