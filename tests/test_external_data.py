@@ -15,6 +15,7 @@ import onnxattr
 from onnxattr.attributions import GradientInput, Saliency
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.inspection import inspect
+from onnxattr.testing import check_vjp
 
 SIZE = 60  # 14,400 bytes: more than what is taken into the model at once
 WEIGHTS = np.random.default_rng(0).normal(size=(SIZE, SIZE)).astype(np.float32)
@@ -166,6 +167,11 @@ def test_exports_of_such_layouts(layout, place, tmp_path):
         check(onnxattr.load(exported).explain(X, LABELS))
         session = onnxruntime.InferenceSession(str(exported))
         check(session.run(["attribution"], {"x": X, "target": np.array(LABELS)})[0])
+
+
+def test_gradients_are_checked_of_such_models(tmp_path):
+    assert check_vjp(hub_cache(tmp_path), {"x": X}) < 1e-6
+    assert check_vjp(hard_link(tmp_path / "m"), {"x": X}, runtime="onnxruntime") < 2e-3
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -155,6 +155,20 @@ def test_external_data_of_the_model_stays_where_it_is(tmp_path):
     assert before == weights.tobytes()
 
 
+def test_the_origin_of_a_nan_is_found_with_the_weights_beside(tmp_path):
+    """Whatever folder the process is in."""
+    weights = {"w": wide()[1]}
+    nodes = [node("MatMul", ["x", "w"], ["m"]), node("Log", ["m"], ["y"], name="the_log")]
+    model = build(nodes, {"x": ["N", SIZE]}, {"y": ["N", SIZE]}, weights)
+    paths = onnxattr.export([Saliency(model)], tmp_path, check=False)
+    Saliency(model).export(tmp_path / "single.onnx", weights="beside", check=False)
+    for path in (paths["Saliency"], tmp_path / "single.onnx"):
+        with pytest.warns(
+            onnxattr.NonFiniteWarning, match="The first NaN in sample 0 is .* of the Log node 'the_log'"
+        ):
+            onnxattr.load(path).explain(X, [3, 5])
+
+
 # ---- foreign data
 
 

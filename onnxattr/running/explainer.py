@@ -16,6 +16,7 @@ from onnxattr.errors import ModelError, ParameterError, one_door
 from onnxattr.loading.layers import read_layers
 from onnxattr.loading.load import FILES, FOLDER
 from onnxattr.loading.prepared import Prepared
+from onnxattr.loading.reading.data_tensor import place_tensors
 from onnxattr.loading.reading.source import metadata_of, read_metadata, read_model
 from onnxattr.loading.rows.independence import PROVEN, Rows
 from onnxattr.results import Explanation
@@ -81,6 +82,7 @@ class Explainer(AboutModel):
             self.check_finite, self._providers, self._proto = check_finite, providers, proto
             self._session = Session(proto, providers, located.folder or Path())
             interface = ir.serde.deserialize_model(proto)
+            place_tensors(interface.graph, located.folder)
             inputs = {str(value.name): value for value in interface.graph.inputs}
             check_interface(metadata, set(inputs), set(self._session.outputs))
             interface.graph.inputs[:] = [inputs[name] for name in metadata["inputs"]]

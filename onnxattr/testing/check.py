@@ -14,7 +14,8 @@ from onnx.reference.op_run import OpRun
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.gradient import vjp
-from onnxattr.loading.reading.source import ModelSource, read_proto
+from onnxattr.loading.reading.external_data import with_data_inside
+from onnxattr.loading.reading.source import ModelSource, read_model
 from onnxattr.session import Session
 from onnxattr.testing.double import as_double
 from onnxattr.testing.evaluator import CORRECTED
@@ -68,7 +69,8 @@ def check_vjp(
     evaluate = functools.partial(_reference, new_ops=new_ops) if double else _onnxruntime
     step = step or (1e-5 if double else 1e-2)
     tolerance = tolerance or (1e-6 if double else 2e-3)
-    proto = as_double(read_proto(model)) if double else read_proto(model)
+    proto = with_data_inside(read_model(model))
+    proto = as_double(proto) if double else proto
     precision = np.float64 if double else np.float32
     feeds = {k: v.astype(precision) if np.asarray(v).dtype.kind == "f" else v for k, v in inputs.items()}
     kind = onnx.TensorProto.DOUBLE if double else onnx.TensorProto.FLOAT

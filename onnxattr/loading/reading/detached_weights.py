@@ -8,7 +8,8 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.errors import ModelError
-from onnxattr.loading.reading.external_data import DataTensor, byte_count, read
+from onnxattr.loading.reading.data_tensor import DataTensor
+from onnxattr.loading.reading.external_data import byte_count, read
 
 #: Tensors of up to so many bytes stay in the model: they may be shapes, which inference and the runtime must see.
 _SMALL = 4096

@@ -13,7 +13,6 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
 
 import onnx
 import onnx_ir as ir
@@ -24,33 +23,6 @@ from onnxattr.loading.reading.own_data import check_data
 
 #: Most bytes that are taken into the model itself, which protobuf bounds.
 _MOST_INSIDE = 2**31 - 2**24
-
-
-class DataTensor(ir.ExternalTensor):
-    """A tensor in a data file that has been checked, which is read also where the file has several names."""
-
-    def __init__(self, tensor: ir.ExternalTensor):
-        where, what = (tensor.offset, tensor.length, tensor.dtype), (tensor.shape, tensor.name)
-        super().__init__(
-            tensor.location, *where, shape=what[0], name=what[1], base_dir=tensor.base_dir
-        )  # fmt: skip
-        # With no folder onnx-ir checks nothing itself: it would refuse a file with several hard links.
-        self._data = ir.ExternalTensor(os.path.abspath(tensor.path), *where, shape=what[0], name=what[1])
-
-    def numpy(self) -> Any:
-        """The tensor as an array, mapped into memory."""
-        return self._data.numpy()
-
-    def tobytes(self) -> bytes:
-        """The bytes of the tensor."""
-        return self._data.tobytes()
-
-    def tofile(self, file: Any) -> None:
-        """Writes the bytes of the tensor to a file."""
-        self._data.tofile(file)
-
-    def __array__(self, dtype: Any = None) -> Any:
-        return self._data.__array__(dtype)
 
 
 @dataclass(frozen=True)
@@ -124,6 +96,17 @@ def read(tensor: onnx.TensorProto, folder: Path | None) -> None:
     tensor.raw_data = data
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]
+
+
+def with_data_inside(located: Located) -> onnx.ModelProto:
+    """A model that was located, with its external data in it.
+
+    Raises:
+        ModelError: If a data file is gone, or has become shorter.
+    """
+    for tensor in filter(_is_external, located.proto.graph.initializer):
+        read(tensor, located.folder)
+    return located.proto
 
 
 def entry(tensor: onnx.TensorProto, key: str) -> str:
