@@ -247,6 +247,15 @@ def write(proto: onnx.ModelProto, path: AnyPath, check: Callable[[Path], None] |
         ParameterError: If the file cannot be written.
         ModelError: If the model is too large or too deep for one file.
     """
+    with checked_file(proto, path, check):
+        pass
+
+
+@contextlib.contextmanager
+def checked_file(
+    proto: onnx.ModelProto, path: AnyPath, check: Callable[[Path], None] | None = None
+) -> Iterator[None]:
+    """Writes a model, whose file gets its name at the end; the arguments and errors are those of ``write``."""
     with whole_file(path) as file:
         try:
             data = proto.SerializeToString()
@@ -258,3 +267,4 @@ def write(proto: onnx.ModelProto, path: AnyPath, check: Callable[[Path], None] |
         if check is not None:
             file.flush()
             check(Path(file.name))
+        yield

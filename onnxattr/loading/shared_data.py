@@ -8,12 +8,13 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import onnx
 
 from onnxattr.errors import ParameterError
-from onnxattr.files import AnyPath, check_output, stopped_tidily, temporary_file, whole_file
+from onnxattr.files import AnyPath, check_output, checked_file, stopped_tidily, temporary_file
 from onnxattr.loading.data_file import DataFile, own_data_of
 from onnxattr.loading.reading.external_data import set_entry
 from onnxattr.loading.reading.own_data import digest_of, note_data
@@ -71,7 +72,7 @@ def write_together(members: Sequence[Member], reads: Collection[AnyPath] = ()) -
     replaced = {own_data_of(member.path) for member in members}
     with stopped_tidily(), _data_file(folder, members) as (protos, data), contextlib.ExitStack() as files:
         for member, proto in zip(members, protos, strict=True):
-            files.enter_context(_checked(member, proto))
+            files.enter_context(checked_file(proto, member.path, partial(member.check, proto)))
     kept = {os.path.realpath(read) for read in reads}
     for name in replaced - {"" if data is None else data.name}:
         old = folder / name
@@ -98,8 +99,9 @@ def _data_file(
                 digest = digest_of(Path(file.name))
                 data = folder / _NAME.format(digest[:16])
                 new = not data.exists()
-                # What has this name has this content, unless it is damaged.
-                os.replace(file.name, data)
+                # Sessions may have the file mapped, which is replaced only if it is damaged.
+                if new or digest_of(data) != digest:
+                    os.replace(file.name, data)
     except OSError as error:
         raise ParameterError(
             f"The weights cannot be written into {folder}: {error}. Make room, or give another folder."
@@ -118,16 +120,6 @@ def _data_file(
         if new and not any(own_data_of(member.path) == data.name for member in members):
             data.unlink(missing_ok=True)
         raise
-
-
-@contextlib.contextmanager
-def _checked(member: Member, proto: onnx.ModelProto) -> Iterator[None]:
-    """A model's file, looked at; it gets its name at the end."""
-    with whole_file(member.path) as file:
-        file.write(proto.SerializeToString())
-        file.flush()
-        member.check(proto, Path(file.name))
-        yield
 
 
 def _named(data: str, folder: Path) -> bool:
