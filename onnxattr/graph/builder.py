@@ -22,7 +22,7 @@ from onnxattr.graph.ranges import Ranges
 from onnxattr.graph.schemas import Signature, folded, infer, signature_of
 from onnxattr.graph.shaping import Shaping
 from onnxattr.graph.sizes import name_sizes
-from onnxattr.graph.values import values_of
+from onnxattr.graph.values import ints_of, values_of
 
 __all__ = ["GRADIENT_OF", "OpBuilder", "Operand"]
 
@@ -203,6 +203,12 @@ class OpBuilder(Shaping):
             self.graph.register_initializer(value)
             self._constants[key] = value
         return self._constants[key]
+
+    def dft(self, x: ir.Value, length: ir.Value, axis: ir.Value, **settings: int) -> ir.Value:
+        """A Fourier transform along an axis, which is a constant below opset 20: it is an attribute there."""
+        if self.opset < 20:
+            return self.DFT(x, length, axis=(ints_of(axis) or [1])[0], **settings)
+        return self.DFT(x, length, axis, **settings)
 
     def input(
         self, name: str, dtype: ir.DataType | None, shape: Sequence[int | str | None] | None

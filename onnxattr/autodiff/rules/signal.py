@@ -9,7 +9,6 @@ import onnx_ir as ir
 from onnxattr.autodiff.registry import Cotangent, NodeView, vjp
 from onnxattr.autodiff.rules.padding import along_computed
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.values import ints_of
 
 
 @vjp("DFT")
@@ -66,17 +65,10 @@ def stft(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
 
 
 def _axis(op: OpBuilder, node: NodeView, rank: int) -> ir.Value:
-    """The axis of a DFT, counted from the front: an attribute before opset 20, an input from then on."""
-    given = node.inputs[2] if op.opset >= 20 else None
-    default = node.get_int("axis") if op.opset < 20 else -2
-    axis = op.constant(default, ir.DataType.INT64) if given is None else given
+    """The axis of a DFT, counted from the front: an attribute of older opsets, an input of newer ones."""
+    given = next(iter(node.inputs[2:]), None)
+    axis = op.constant(node.get_int("axis", -2), ir.DataType.INT64) if given is None else given
     return op.Mod(op.reshape(axis, []), rank)
-
-
-def _transform(op: OpBuilder, x: ir.Value, axis: ir.Value, length: ir.Value, **settings: int) -> ir.Value:
-    if op.opset < 20:
-        return op.DFT(x, length, axis=(ints_of(axis) or [1])[0], **settings)
-    return op.DFT(x, length, axis, **settings)
 
 
 def _transform_ct(
@@ -85,14 +77,14 @@ def _transform_ct(
     """The cotangent of a transform's input, as pairs and in the transform's length."""
     if onesided:
         ct = _to_size(op, ct, axis, rank, _half(op, length), length)
-    back = _transform(op, ct, axis, length, inverse=int(not inverse))
+    back = op.dft(ct, length, axis, inverse=int(not inverse))
     scale = op.cast_like(length, ct)
     return op.Div(back, scale) if inverse else op.Mul(back, scale)
 
 
 def _real_inverse_ct(op: OpBuilder, ct: ir.Value, axis: ir.Value, rank: int, length: ir.Value) -> ir.Value:
     """The cotangent of the half spectrum that a real signal was made of."""
-    spectrum = _transform(op, ct, axis, length, onesided=1)
+    spectrum = op.dft(ct, length, axis, onesided=1)
     frequency = op.Range(0, _half(op, length), 1)
     alone = op.Or(op.Equal(frequency, 0), op.Equal(op.Mul(frequency, 2), length))
     counts = op.Where(alone, op.constant(1.0, ct.dtype), op.constant(2.0, ct.dtype))
