@@ -114,8 +114,8 @@ class Mapper:
                 found = load(self._source, **self._options) if path else self._source
                 if found.one_sample:
                     raise ShapeError(
-                        f"{found!r}: the model computes the rows of its inputs together, so the rows of a table "
-                        "cannot be explained one by one."
+                        f"{found!r}: all rows of this model's inputs are one sample, so the rows of a table cannot be "
+                        "explained one by one."
                     )
                 self._method = found
         return self._method

@@ -11,7 +11,6 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from onnxattr.autodiff.paths import inputs_of, needed_nodes
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import ModelError, ParameterError, one_door
@@ -142,18 +141,13 @@ class Prepared:
 
     def part(self, names: Sequence[str]) -> onnx.ModelProto:
         """The part of the model that computes some values, which are its outputs."""
-        values = self.values
-        needed = needed_nodes(values[name] for name in names)
-        made = {value.name for node in needed for value in node.outputs}
-        read = dict.fromkeys(value for node in needed for value in inputs_of(node))
-        sources = [v for v in read if v.producer() is None and v.const_value is None]
-        proto = self.proto()
-        nodes = [node for node in proto.graph.node if not made.isdisjoint(node.output)]
-        del proto.graph.node[:], proto.graph.input[:], proto.graph.output[:]
-        proto.graph.node.extend(nodes)
-        proto.graph.input.extend(map(ir.serde.serialize_value, sources))
-        proto.graph.output.extend(ir.serde.serialize_value(values[name]) for name in names)
-        return proto
+        model = self.clone()
+        values, graph = named_values(model.graph), model.graph
+        graph.outputs[:] = [values[name] for name in names]
+        prune(graph)
+        graph.inputs[:] = [value for value in graph.inputs if value.uses() or value.is_graph_output()]
+        RemoveUnusedNodesPass()(model)  # and the initializers that nothing reads
+        return ir.serde.serialize_model(model)
 
 
 def opset_of(model: ir.Model) -> int:
