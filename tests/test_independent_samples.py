@@ -46,7 +46,7 @@ def test_proven(name):
 def test_mixed(name):
     rows = prepare(model(name)).rows
     assert rows.kind == "mixed"
-    assert "mixes rows" in rows.why or "along its first axis" in rows.why
+    assert "mixes samples" in rows.why or "along its first axis" in rows.why
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -126,7 +126,7 @@ def test_said_in_warning_inspect_and_file(tmp_path, monkeypatch, capsys):
         warnings.simplefilter("always")
         method = IntegratedGradients(proto, reducer=None)
         maps = method.explain(x, target)
-    assert [" mixes rows" in str(warning.message) for warning in heard] == [True]
+    assert [" mixes samples" in str(warning.message) for warning in heard] == [True]
     monkeypatch.chdir(tmp_path)
     method.export("e.onnx", target="weights")
     metadata = describe({entry.key: entry.value for entry in onnx.load("e.onnx").metadata_props})
@@ -178,7 +178,7 @@ def test_a_branch_that_looks_at_all_rows_mixes_them():
     )
     method = attributions.IntegratedGradients(model, steps=3, reducer=None)
     x = np.full((2, 5), 0.5, np.float32)
-    with pytest.warns(UserWarning, match="mixes rows"):
+    with pytest.warns(UserWarning, match="mixes samples"):
         found = method.explain(x, np.ones_like(x))
     assert method.prepared.rows.kind == "mixed"
     # At 0 the other branch is taken, whose derivative is -1.

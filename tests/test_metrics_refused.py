@@ -61,7 +61,7 @@ REFUSED = {
         ParameterError, r"Deletion has no parameters \['step'\]. Here, for step take steps=. Beside the model it takes",
         lambda: metrics.Deletion(LINEAR, X, step=3),
     ),
-    "rows not apart": (ModelError, "mixes rows", lambda: metrics.Deletion(MIXED, X, [0] * 4)),
+    "rows not apart": (ModelError, "mixes samples", lambda: metrics.Deletion(MIXED, X, [0] * 4)),
     "layer": (
         ParameterError, "no layer with weights",
         lambda: metrics.ModelRandomizationMetric(

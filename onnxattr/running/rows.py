@@ -47,14 +47,16 @@ def compared(prepared: Prepared, run: Run, feeds: Feeds) -> Rows:
         results = [run(take(picked, order)) for order in orders]
     except ModelError as error:
         run(feeds)  # what does not run at all says so itself
-        return Rows(MIXED, f"{why}, and some rows cannot be run alone or in another order: {error}")
+        return Rows(MIXED, f"{why}, and some samples cannot be run alone or in another order: {error}")
     together = results[0]
     for order, result in zip(orders, results, strict=True):
         if result.shape != (len(order), *together.shape[1:]):
-            return Rows(MIXED, f"{why}, and the output for {len(order)} rows has the shape {result.shape}")
+            return Rows(MIXED, f"{why}, and the output for {len(order)} samples has the shape {result.shape}")
         if not _close(result, together[order]):
-            return Rows(MIXED, f"{why}, and a row gives another output alone than among others, or elsewhere")
-    return Rows(MEASURED, f"{why}; rows give the same output alone and among others")
+            return Rows(
+                MIXED, f"{why}, and a sample has another output alone than among others, or elsewhere"
+            )
+    return Rows(MEASURED, f"{why}; samples have the same output alone and among others")
 
 
 def _at_sizes(prepared: Prepared, feeds: Feeds) -> Rows:
@@ -64,7 +66,7 @@ def _at_sizes(prepared: Prepared, feeds: Feeds) -> Rows:
     rows = independence(prepared.model.graph, prepared.opset, ends, shapes)
     if rows.kind != PROVEN:
         return rows
-    return Rows(MEASURED, f"{prepared.rows.why}; at the sizes given rows are proven apart")
+    return Rows(MEASURED, f"{prepared.rows.why}; at the sizes given samples are proven independent")
 
 
 def made_up(prepared: Prepared, run: Run) -> dict[str, np.ndarray] | None:

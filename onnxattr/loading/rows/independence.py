@@ -117,7 +117,7 @@ def _of_one_row(graph: ir.Graph, opset: int, ends: Sequence[ir.Value], extent: E
     for end in ends:
         shape, rank = walk.seen[end].shape, len(dims_of(end) or [])
         if shape is None or shape[:1] != (1,) or (rank and rank != len(shape)):
-            return Rows(UNDECIDED, f"{end.name!r} may have another shape for one row")
+            return Rows(UNDECIDED, f"{end.name!r} may have another shape for one sample")
     return Rows(PROVEN)
 
 
@@ -130,7 +130,7 @@ def _verdict(
     walk = Walk(graph, opset, MOST_ROWS, extent, before=fewer, fixed=fixed)
     walk.run()
     found = [(end, _of_end(w.seen.get(end), w.batch)) for end in ends for w in (walk, fewer)]
-    for kind, what in ((MIXED, "mixes rows"), (UNDECIDED, "cannot be seen through")):
+    for kind, what in ((MIXED, "mixes samples"), (UNDECIDED, "cannot be seen through")):
         for end, verdict in found:
             if verdict == kind:
                 node = walk.blame.get(end) or end.producer()
