@@ -152,6 +152,24 @@ def made_folder(folder: AnyPath) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def alone_in(folder: AnyPath) -> Iterator[None]:
+    """Waits until no other thread or process writes several files into a folder, where the system has such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Some file systems of networks have no locks.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def temporary_file(folder: Path) -> Iterator[BinaryIO]:
     """A new file in a folder, removed at the end unless it was renamed; its mode is that of any new file."""
     name = folder / f".onnxattr-{secrets.token_hex(8)}.part"

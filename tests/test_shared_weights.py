@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import onnx
@@ -316,6 +317,30 @@ def test_a_finished_export_takes_the_data_of_before_with_it(tmp_path):
     for name, seed in (("other", 1), ("GradientInput", 2)):
         found = onnxattr.load(tmp_path / f"{name}.onnx").explain(X, [3, 5])
         np.testing.assert_allclose(found, X * wide(seed)[1][:, [3, 5]].T, rtol=1e-5)
+
+
+def test_two_threads_in_one_folder(tmp_path):
+    """They take turns with two models, so that each takes the data away that the other one writes."""
+    errors = []
+
+    def go(first):
+        try:
+            for turn in range(4):
+                model = wide((first + turn) % 2)[0]
+                onnxattr.export([Saliency(model), GradientInput(model)], tmp_path, check=False)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=go, args=(first,)) for first in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    found = onnxattr.load(tmp_path / "GradientInput.onnx").explain(X, [3, 5])
+    assert any(np.allclose(found, X * wide(seed)[1][:, [3, 5]].T, rtol=1e-5) for seed in (0, 1))
+    (data,) = tmp_path.glob("weights-*.data")
+    assert sorted(os.listdir(tmp_path)) == ["GradientInput.onnx", "Saliency.onnx", data.name]
 
 
 def test_the_same_methods_give_the_same_bytes(tmp_path):

@@ -6,7 +6,7 @@ import contextlib
 import mmap
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 
 from onnxattr.errors import ParameterError
-from onnxattr.files import AnyPath, check_output, checked_file, stopped_tidily, temporary_file
+from onnxattr.files import AnyPath, alone_in, check_output, checked_file, stopped_tidily, temporary_file
 from onnxattr.loading.data_file import DataFile, own_data_of
 from onnxattr.loading.reading.external_data import set_entry
 from onnxattr.loading.reading.own_data import digest_of, note_data
@@ -69,12 +69,18 @@ def write_together(members: Sequence[Member], reads: Collection[AnyPath] = ()) -
     """
     check_members([member.path for member in members], reads)
     folder = members[0].path.parent
-    replaced = {own_data_of(member.path) for member in members}
-    with stopped_tidily(), _data_file(folder, members) as (protos, data), contextlib.ExitStack() as files:
-        for member, proto in zip(members, protos, strict=True):
-            files.enter_context(checked_file(proto, member.path, partial(member.check, proto)))
+    with stopped_tidily(), alone_in(folder):
+        replaced = {own_data_of(member.path) for member in members}
+        with _data_file(folder, members) as (protos, data), contextlib.ExitStack() as files:
+            for member, proto in zip(members, protos, strict=True):
+                files.enter_context(checked_file(proto, member.path, partial(member.check, proto)))
+        _remove(replaced - {"" if data is None else data.name}, folder, reads)
+
+
+def _remove(names: Iterable[str], folder: Path, reads: Iterable[AnyPath]) -> None:
+    """Removes data files that no model of a folder names any more, but none that is read from."""
     kept = {os.path.realpath(read) for read in reads}
-    for name in replaced - {"" if data is None else data.name}:
+    for name in names:
         old = folder / name
         if _OURS.fullmatch(name) and os.path.realpath(old) not in kept and not _named(name, folder):
             with contextlib.suppress(OSError):
