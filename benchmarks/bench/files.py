@@ -74,7 +74,7 @@ def make(case: Case) -> None:
 
         keras.utils.set_random_seed(0)
         build, *arguments = case.keras
-        model = getattr(networks, build)(*arguments)
+        model = networks.calibrated(getattr(networks, build)(*arguments))
         model.save(keras_file(case))
         onnx.save(to_onnx(model, verify=False), onnx_file(case))
     (FOLDER / f"{case.file}.made").write_text(_state())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 
 L = keras.layers
 
@@ -88,3 +89,17 @@ def application(name: str, side: int = 224) -> keras.Model:
     """A network of keras.applications before its softmax, for images of that side."""
     make = getattr(keras.applications, name)
     return make(weights=None, classifier_activation=None, input_shape=(side, side, 3))
+
+
+def calibrated(model: keras.Model) -> keras.Model:
+    """The model, its batch normalisations knowing random inputs: else values of deep networks shrink to 1e-10."""
+    layers = [layer for layer in model.layers if isinstance(layer, L.BatchNormalization)]
+    if layers:
+        inputs = np.random.default_rng(0).uniform(-1, 1, (4, *model.input_shape[1:])).astype(np.float32)
+        momenta = [layer.momentum for layer in layers]
+        for layer in layers:
+            layer.momentum = 0.0
+        model(inputs, training=True)
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+    return model
