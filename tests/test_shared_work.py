@@ -2,12 +2,14 @@
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from support.small_models import build, node
 from support.tiny_graphs import parse
 
-from onnxattr import IntegratedGradients
+from onnxattr import IntegratedGradients, SmoothGrad, SquareGrad, VarGrad
+from onnxattr.attributions import ExpectedGradients
 from onnxattr.graph.affine import is_affine
 
 RNG = np.random.default_rng(5)
@@ -196,6 +198,60 @@ def test_maps_are_the_same(name, baseline):
     )
 
 
+def run(path, x, labels, **more):
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {"x": x, "target": labels} | more), strict=True))
+
+
+@pytest.mark.parametrize(("rendering", "chunk"), [("batch", 32), ("loop", 1), ("loop", 4), ("loop", 32)])
+@pytest.mark.parametrize("baseline", [0.25, "mean", "uniform", "an input"])
+@pytest.mark.parametrize("name", MODELS)
+def test_exported_maps_are_the_same(name, baseline, rendering, chunk, tmp_path):
+    model = MODELS[name][0]()
+    fed, value = baseline == "an input", 0.25 if baseline == "an input" else baseline
+    plain, shared = both(model, baseline_value=value, batch_size=chunk)
+    x, labels = inputs(model), np.array([0, 1, 2, -1, 1])
+    more = {"seed": np.array(0)} if baseline == "uniform" else {}
+    more |= {"baseline": np.full((1, *x.shape[1:]), 0.25, np.float32)} if fed else {}
+    shared.export(tmp_path / "shared.onnx", rendering, baseline_input=fed, check=False)
+    found = run(tmp_path / "shared.onnx", x, labels, **more)
+    expected = plain.explain(x, labels)
+    assert largest_difference(found["attribution"], expected) <= 2e-6
+    np.testing.assert_allclose(found["prediction"], plain.predict(x), rtol=1e-6, atol=1e-6)
+    delta = plain.convergence_delta(x, labels)
+    np.testing.assert_allclose(found["convergence_delta"], delta, rtol=0, atol=2e-6)
+
+
+def test_exported_adaptive_points(tmp_path):
+    model = MODELS["MatMul and Add"][0]()
+    plain, shared = both(model, points="adaptive", tolerance=0.01, steps=24)
+    x, labels = inputs(model), np.array([0, 1, 2, -1, 1])
+    shared.export(tmp_path / "shared.onnx")
+    found = run(tmp_path / "shared.onnx", x, labels)
+    assert largest_difference(found["attribution"], plain.explain(x, labels)) <= 2e-6
+    np.testing.assert_array_equal(found["spent_steps"], plain.spent_steps)
+
+
+@pytest.mark.parametrize("rendering", ["batch", "loop"])
+def test_what_overflows_in_a_file_is_said(rendering, tmp_path):
+    """A file has no other way: the map of the sample is NaN, those of others are as they are."""
+    w = np.abs(weights(6, 8)) * np.float32(1e28)
+    model = vector_model(
+        [node("MatMul", ["x", "w"], ["h"]), node("Relu", ["h"], ["r"]), node("MatMul", ["r", "v"], ["y"])],
+        w=w,
+    )
+    plain, shared = both(model, check_finite="ignore", batch_size=4)
+    assert shared._plan.request.tail is not None
+    x, labels = inputs(model), np.zeros(ROWS, int)
+    x[2] = 1e30
+    shared.export(tmp_path / "shared.onnx", rendering, check=False)
+    found, expected = run(tmp_path / "shared.onnx", x, labels)["attribution"], plain.explain(x, labels)
+    assert np.isnan(found[2]).all()
+    others = [0, 1, 3, 4]
+    assert largest_difference(found[others], expected[others]) <= 2e-6
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -265,8 +321,8 @@ def test_both_ends_are_rounded_alike():
 
 HUGE = {
     # Behind these weights the sample is infinite, and points near the baseline are not.
-    "the sample overflows": (1e30, 1e30, 0.0),
-    "the baseline overflows": (1.0, 1e30, 1e30),
+    "the sample overflows": (1e30, 1e28, 0.0),
+    "the baseline overflows": (1.0, 1e28, 1e30),
     "large numbers, no overflow": (1e15, 1e10, 0.0),
 }
 
@@ -280,6 +336,7 @@ def test_numbers_that_overflow_are_as_without_a_cut(case):
         v=np.abs(weights(8, 3)),
     )
     plain, shared = both(model, baseline_value=baseline, check_finite="ignore")
+    assert shared._plan.request.tail is not None
     x = inputs(model)
     x[2] = size
     expected, found = plain.explain(x, np.zeros(ROWS, int)), shared.explain(x, np.zeros(ROWS, int))
@@ -381,3 +438,69 @@ def test_a_fixed_batch_and_an_inner_value(batch):
         x = inputs(model)
         labels = np.arange(ROWS) % 3
         assert largest_difference(shared.explain(x, labels), plain.explain(x, labels)) <= 2e-6
+
+
+def two_inputs():
+    """A branch of an input that is not explained, with a mask of infinities behind it, and a layer to explain."""
+    nodes = [
+        node("MatMul", ["z", "w"], ["zh"]),
+        node("Tanh", ["zh"], ["branch"]),
+        node("Log", ["open"], ["mask"]),
+        node("MatMul", ["x", "w"], ["h"]),
+        node("Sigmoid", ["h"], ["layer"]),
+        node("Mul", ["layer", "branch"], ["j"]),
+        node("Add", ["j", "mask"], ["k"]),
+        node("Softmax", ["k"], ["s"]),
+        node("Mul", ["s", "j"], ["t"]),
+        node("MatMul", ["t", "v"], ["y"]),
+    ]
+    given = {"x": ["N", 6], "z": ["N", 6], "open": ["N", 8]}
+    return build(nodes, given, {"y": ["N", 3]}, {"w": weights(6, 8), "v": weights(8, 3)})
+
+
+#: The method, what is explained, and the values that are computed once for each sample.
+ONCE = {
+    "a branch": (IntegratedGradients, "x", {"h", "branch", "mask"}),
+    "a branch and what is before a layer": (IntegratedGradients, "layer", {"j", "mask"}),
+    "a branch, with noise": (SmoothGrad, "x", {"x", "branch", "mask"}),
+    "a branch, with noise at a layer": (VarGrad, "layer", {"layer", "branch", "mask"}),
+    "squares of gradients": (SquareGrad, "layer", {"layer", "branch", "mask"}),
+    "a background": (ExpectedGradients, "x", {"x", "branch", "mask"}),
+}
+
+
+@pytest.mark.parametrize("case", ONCE)
+def test_what_does_not_depend_on_the_explained_value(case, tmp_path):
+    kind, wrt, once = ONCE[case]
+    model = two_inputs()
+    x = {name: inputs(model) for name in "xz"}
+    x["z"] = x["z"][::-1]
+    x["open"] = (RNG.uniform(size=(ROWS, 8)) > 0.3).astype(np.float32)
+    options = {"steps": 7, "baseline_value": 0.25} if kind is IntegratedGradients else {"nb_samples": 7}
+    options |= {"background": RNG.normal(size=(4, 6))} if kind is ExpectedGradients else {}
+    plain, shared = (
+        kind(model, wrt=wrt, reducer=None, progress=False, share=share, **options) for share in (False, True)
+    )
+    tail = shared._plan.request.tail
+    assert {*tail.cut.frontier, *tail.cut.given} == once
+    for chunk in (2, 32):
+        plain.batch_size = shared.batch_size = chunk
+        expected, found = (m.explain(x, np.array([0, 1, 2, -1, 1])) for m in (plain, shared))
+        assert largest_difference(found, expected) <= 1e-5
+        for rendering in ("batch", "loop"):
+            shared.export(tmp_path / "shared.onnx", rendering, check=False)
+            others = {name: x[name] for name in ("z", "open")}
+            seed = {} if kind is IntegratedGradients else {"seed": np.array(0)}
+            file = run(tmp_path / "shared.onnx", x["x"], np.array([0, 1, 2, -1, 1]), **others | seed)
+            assert largest_difference(file["attribution"], expected) <= 1e-5
+
+
+def test_random_numbers_are_drawn_at_each_point():
+    nodes = [
+        node("RandomUniformLike", ["z"], ["r"]),
+        node("MatMul", ["x", "w"], ["h"]),
+        node("Mul", ["h", "r"], ["q"]),
+        node("Relu", ["q"], ["y"]),
+    ]
+    model = build(nodes, {"x": ["N", 6], "z": ["N", 8]}, {"y": ["N", 8]}, {"w": weights(6, 8)})
+    assert IntegratedGradients(model, wrt="x", share=True)._plan.request.tail is None

@@ -21,7 +21,7 @@ from onnxattr.autodiff.paths import inputs_of, is_float
 from onnxattr.autodiff.registry import STANDARD, RuleTable
 from onnxattr.graph.affine import is_affine
 from onnxattr.graph.ranges import Ranges
-from onnxattr.graph.subgraphs import captures_of, prune
+from onnxattr.graph.subgraphs import captures_of, nodes_of, prune
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import apart_in
@@ -61,18 +61,23 @@ class Cut:
     given: tuple[str, ...] = ()
 
 
-def find_cut(prepared: Prepared, rules: RuleTable, points: int, wanted: bool | str) -> Cut | None:
-    """Where to cut a model for a straight path; None where that does not pay, or nothing may be shared.
+def find_cut(
+    prepared: Prepared, rules: RuleTable, points: int, wanted: bool | str, straight: bool = True
+) -> Cut | None:
+    """Where to cut a model; None where that does not pay, or nothing may be shared.
 
     Args:
         prepared: The model.
         rules: The rule table of its gradient.
         points: Points for each sample.
         wanted: "auto" for a cut that pays by its estimated work; True for one wherever the graph allows it.
+        straight: Whether points lie on a straight path; for others the frontier is the explained values themselves.
     """
     if not wanted or points < 2 or not prepared.rows.apart or prepared.others:
         return None
-    return _Search(prepared, rules, points, wanted is True).found()
+    if any(node.op_type in _DRAWING for node in nodes_of(prepared.model.graph)):
+        return None
+    return _Search(prepared, rules, points, wanted is True, straight).found()
 
 
 @dataclass
@@ -83,8 +88,10 @@ class _Search:
     rules: RuleTable
     points: int
     forced: bool
+    straight: bool
     varying: set[ir.Value] = field(default_factory=set)
     affine: list[ir.Node] = field(default_factory=list)
+    sampled: set[ir.Value] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.graph = self.prepared.model.graph
@@ -93,11 +100,18 @@ class _Search:
         self._look()
 
     def _look(self) -> None:
-        """Finds the values that depend on the explained ones, and the nodes that are affine in these."""
+        """Finds the values that depend on the explained ones, the nodes that are affine in these, and the other values.
+
+        Of these the ones that depend on inputs.
+        """
         affine = set(self.wrt)
         self.varying.update(self.wrt)
+        self.sampled.update(value for value in self.graph.inputs if value not in self.varying)
         for node in self.graph:
-            if node.op_type in _SIZES or not any(v in self.varying for v in inputs_of(node)):
+            read = inputs_of(node)
+            if node.op_type in _SIZES or not any(value in self.varying for value in read):
+                if any(value in self.sampled for value in read):
+                    self.sampled.update(value for value in node.outputs if value not in self.varying)
                 continue
             self.varying.update(node.outputs)
             if self._is_affine(node, affine):
@@ -106,7 +120,9 @@ class _Search:
 
     def _is_affine(self, node: ir.Node, affine: Collection[ir.Value]) -> bool:
         varying = [place for place, value in enumerate(node.inputs) if value in self.varying]
-        if any(node.inputs[place] not in affine for place in varying) or not is_affine(node, varying):
+        if not self.straight or any(node.inputs[place] not in affine for place in varying):
+            return False
+        if not is_affine(node, varying):
             return False
         if any(value in self.varying for value in captures_of(node)):
             return False
@@ -129,10 +145,42 @@ class _Search:
         for gain, number, frontier in sorted(self._cuts(), key=lambda cut: -cut[0]):
             if not self.forced and gain < max(_LEAST_SHARE * self._work, _LEAST_WORK / self.points):
                 return None
-            given = [value for value in self._measured(number) if value not in frontier]
+            given = [value for value in (*self._measured(number), *self._once) if value not in frontier]
             if all(value in self._apart for value in (*frontier, *given)):
                 return Cut(*(tuple(str(value.name) for value in values) for values in (frontier, given)))
         return None
+
+    @cached_property
+    def _once(self) -> list[ir.Value]:
+        """The values that do not depend on the explained ones, which nodes that do read; of rows alone.
+
+        Where such a value has no row for each sample, those that it is computed from stand for it.
+        """
+        waiting = [
+            value
+            for node in self.graph
+            if any(value in self.varying for value in node.outputs)
+            for value in inputs_of(node)
+        ]
+        found: dict[ir.Value, None] = {}
+        seen: set[ir.Value] = set()
+        while waiting:
+            value = waiting.pop()
+            node = value.producer()
+            if value in seen or value not in self.sampled or node is None:
+                continue
+            seen.add(value)
+            if value in self._apart:
+                found[value] = None
+            else:
+                waiting += inputs_of(node)
+        return list(found)
+
+    @cached_property
+    def _once_work(self) -> float:
+        """What it costs to compute at each point what does not depend on the explained values, less their rows."""
+        work = sum(self._cost(node, 0.0, 0.0) for node in self.graph if node.outputs[0] in self.sampled)
+        return work - sum(2 * _WRITTEN * self._count(value) for value in self._once) if work else 0.0
 
     def _measured(self, number: int) -> Iterator[ir.Value]:
         """The values before a cut behind some of the affine nodes whose shapes are read."""
@@ -145,7 +193,9 @@ class _Search:
         nodes = [node for node in self.graph if node.op_type not in _SIZES]
         readers = Counter(value for node in nodes for value in set(inputs_of(node)))
         frontier = dict.fromkeys(self.wrt)
-        gain = 0.0
+        gain = self._once_work * (1 - 1 / self.points)
+        if self._once_work:
+            yield gain, 0, list(frontier)
         for number, node in enumerate(self.affine, 1):
             gain += self._cost(node) * (1 - _ENDS / self.points)
             for value in {value for value in node.inputs if value in frontier}:
@@ -163,6 +213,7 @@ class _Search:
     def _apart(self) -> set[ir.Value]:
         """The values along whose first axis the samples lie, as a function of the explained values too."""
         values = [*self.wrt, *(value for node in self.affine for value in node.outputs)]
+        values += [value for value in self.sampled if value.producer() is not None and dims_of(value)]
         model = self.prepared.clone()
         own = named_values(model.graph)
         as_inputs(model.graph, [own[str(value.name)] for value in self.wrt])
@@ -177,14 +228,13 @@ class _Search:
     def _work(self) -> float:
         """The work at one point."""
         placed = sum(_PLACED * self._count(value) for value in self.wrt)
-        return placed + sum(
-            self._cost(node) for node in self.graph if any(value in self.varying for value in node.outputs)
-        )
+        on_path = [node for node in self.graph if any(value in self.varying for value in node.outputs)]
+        return placed + self._once_work + sum(map(self._cost, on_path))
 
-    def _cost(self, node: ir.Node) -> float:
+    def _cost(self, node: ir.Node, slower: float = _SLOWER_BACK, back: float = _BACK) -> float:
         """What a node costs at one point, forth and back, in multiplications of a product."""
         out = sum(map(self._count, node.outputs))
-        return (1 + _SLOWER_BACK) * self._products(node, out) + (_WRITTEN + _BACK) * out
+        return (1 + slower) * self._products(node, out) + (_WRITTEN + back) * out
 
     def _products(self, node: ir.Node, out: int) -> float:
         first, second = (*node.inputs, None, None)[:2]

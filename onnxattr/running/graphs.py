@@ -90,7 +90,12 @@ class Graphs:
     @cached_property
     def finish_of_cut(self) -> Session:
         """Attributions from the moments of the gradients by the values of the cut, where work is shared."""
-        return self._session(finish_graph(self._request, self._request.tail))
+        tail = self._request.tail
+        return (
+            self.finish
+            if tail is None or not tail.straight
+            else self._session(finish_graph(self._request, tail))
+        )
 
     @cached_property
     def sum(self) -> Session:

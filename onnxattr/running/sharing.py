@@ -32,7 +32,7 @@ class SharingDriver(Driver):
         for part in self._groups(fed, samples):
             own, count, first = take(fed, part), part.stop - part.start, first_sample + part.start
             ends = behind.ends(own, count)
-            if all(np.isfinite(array).all() for array in ends.values() if array.dtype.kind == "f"):
+            if behind.on_straight_paths(ends):
                 runs.append(behind.run_of(own | ends, count, first, advance))
             else:
                 # Between infinity and a number there is no straight way, but there may be one between the samples.
@@ -72,6 +72,12 @@ class _Behind(Driver):
         # Both may call their baselines alike.
         kept = {f"{_OF_WHOLE}{name}": fed[name] for name in found if name in fed}
         return found | kept | {self._target: fed[self._whole._target]}
+
+    def on_straight_paths(self, ends: Feeds) -> bool:
+        """Whether there are paths between the ends: whether both are finite; or none are needed."""
+        tail = self._tail
+        names = (*tail.cut.frontier, *tail.starts) if tail.straight else ()
+        return all(bool(np.isfinite(ends[name]).all()) for name in names)
 
     def finish(self, fed: Feeds, samples: int) -> list[np.ndarray]:
         """The last step, from the model's inputs and the moments of each sample."""

@@ -12,7 +12,7 @@ from onnxattr.compile import quadrature
 from onnxattr.compile.renderings.driven import ALPHA, ROW, rows_rewrite
 from onnxattr.compile.renderings.inlining import inline
 from onnxattr.compile.renderings.model_graph import INT64
-from onnxattr.compile.renderings.rewrite import Rewrite
+from onnxattr.compile.renderings.rewrite import Request, Rewrite
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 
@@ -28,6 +28,8 @@ def adaptive_totals(
     samples: ir.Value,
     per_sample: Mapping[str, ir.Value],
     shared: Mapping[str, ir.Value],
+    step: Request,
+    likes: Sequence[ir.Value],
 ) -> tuple[list[ir.Value], ir.Value, ir.Value]:
     """Appends a Loop over samples around a Loop over points.
 
@@ -36,6 +38,8 @@ def adaptive_totals(
         samples: The number of samples, (1,).
         per_sample: Values with a row for each sample, by the name of the step's input.
         shared: Values that are the same for all, likewise.
+        step: The method whose gradients are taken: that of the graph, or of what is behind a cut.
+        likes: Its explained values, a row for each sample.
 
     Returns:
         The moments of each explained value, f(x) - f(b), (N, 1), and how many points each sample took, (N,).
@@ -47,14 +51,14 @@ def adaptive_totals(
     feeds = {
         name: body.Gather(value, body.Reshape(sample, [1]), axis=0) for name, value in per_sample.items()
     } | dict(shared)
-    moments, difference, spent = _Points(main, body, feeds).appended()
+    moments, difference, spent = _Points(main, body, feeds, step, likes).appended()
     body.graph.outputs.extend([body.Identity(body.graph.inputs[1]), *moments, difference, spent])
     found = op.node(
         "Loop", [op.Squeeze(samples, [0]), np.array(True)], {"body": body.graph}, len(moments) + 2
     )
     *totals, differences, numbers = found
     dim = (dims_of(main.with_rows) or [None])[0]
-    for total, x in zip(totals, main.wrt, strict=True):
+    for total, x in zip(totals, likes, strict=True):
         total.type, total.shape = x.type, ir.Shape([dim, *(dims_of(x) or [None])[1:]])
     differences.type, differences.shape = main.score.type, ir.Shape([dim, 1])
     numbers.dtype, numbers.shape = INT64, ir.Shape([dim])
@@ -72,11 +76,15 @@ class _Points:
         main: The graph around the loops.
         body: The body of the Loop over samples.
         feeds: What the step takes of the sample, a row, by the name of the step's input.
+        step: The method whose gradients are taken.
+        likes: Its explained values.
     """
 
     main: Rewrite
     body: OpBuilder
     feeds: Mapping[str, ir.Value]
+    step: Request
+    likes: Sequence[ir.Value]
 
     def __post_init__(self) -> None:
         refinement = self.main.method.refinement
@@ -93,13 +101,13 @@ class _Points:
         states: list[np.ndarray] = [np.full(places, _UNUSED), *[np.zeros(places)] * 2]
         states += [np.zeros(quadrature.at_once(places)), np.array(0), self.first[:1]]
         constants = map(body.constant, states)
-        outputs = len(states) + len(self.main.wrt)
+        outputs = len(states) + len(self.likes)
         found = body.node(
             "Loop", [np.array(places), np.array(True), *constants], {"body": self._point().graph}, outputs
         )
         path = _Path(body, found[:3], places)
         moments, taken = [], None
-        for stack, x in zip(found[len(states) :], self.main.wrt, strict=True):
+        for stack, x in zip(found[len(states) :], self.likes, strict=True):
             dims = (dims_of(x) or [None])[1:]
             stack.type, stack.shape = x.type, ir.Shape([None, 1, *dims])
             taken = body.Shape(stack, start=0, end=1)
@@ -126,7 +134,7 @@ class _Points:
         left, wanted = body.input("left", INT64, []), body.input("wanted", FLOAT, [1])
         feeds = dict(self.feeds) | {ALPHA: wanted, ROW: body.constant(np.zeros(1, np.int64))}
         *gradients, slopes, scores = inline(
-            rows_rewrite(self.main.request).finished_model(), body, self.main, feeds, "of_point"
+            rows_rewrite(self.step).finished_model(), body, self.main, feeds, "of_point"
         )
         own = body.Equal(body.constant(np.arange(places)), number)
         news = [body.Reshape(body.Cast(v, to=DOUBLE.value), [1]) for v in (wanted, slopes, scores)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -9,8 +12,10 @@ import onnx_ir as ir
 from onnxattr.compile.noise import normal_like
 from onnxattr.compile.placed_path import Rows
 from onnxattr.compile.renderings.driven import power_of
-from onnxattr.compile.renderings.model_graph import INT64
+from onnxattr.compile.renderings.inlining import inline
+from onnxattr.compile.renderings.model_graph import INT64, own_name
 from onnxattr.compile.renderings.rewrite import NUMBER, Request, Rewrite
+from onnxattr.compile.renderings.tail import Tail, before_cut, fed_to
 from onnxattr.errors import ModelError
 from onnxattr.graph.values import dims_of
 
@@ -30,6 +35,69 @@ def batch_model(request: Request, labels: bool, tells: bool = False) -> ir.Model
     Raises:
         ModelError: If the method has several points and the model's batch is fixed.
     """
+    if request.tail is not None and request.tail.straight:
+        return _shared(request, request.tail, labels)
+    found = _at_all_points(request, labels)
+    rewrite = found.rewrite
+    rewrite.attributions(found.xs, found.moments, found.difference)
+    if tells:
+        rewrite.add_scores(found.target_rows, found.dim, found.at_x)
+    return rewrite.finished_model()
+
+
+def _shared(request: Request, tail: Tail, labels: bool) -> ir.Model:
+    """The same where work is shared: the batch is that of what is behind the cut."""
+    main = request.rewrite()
+    _check_dynamic(main)
+    op = main.op
+    behind = _at_all_points(tail.request, labels)
+    for index, moments in enumerate(behind.moments):
+        behind.rewrite.add_output(moments[0], f"onnxattr/moment_{index}", moments[0].dtype, [None])
+    if behind.difference is not None:
+        dtype = behind.difference.dtype
+        behind.rewrite.add_output(behind.difference, "onnxattr/difference", dtype, [None, 1])
+    points = behind.rewrite.finished_model()
+    taken = {str(value.name): value for value in points.graph.inputs}
+    main.baselines_per_sample(op.input(NUMBER, INT64, ["samples"]) if request.numbered else None)
+    feeds, ends = fed_to(main, tail)
+    given = taken[own_name(tail.request.prepared, "target")]
+    dim = (dims_of(main.with_rows) or [None])[0]
+    target = op.input(
+        own_name(request.prepared, "target"), given.dtype, [dim, *(dims_of(given) or [None])[1:]]
+    )
+    feeds[str(given.name)] = target
+    prediction, *found = inline(points, op, main, feeds, "of_points")
+    main.add_prediction(prediction, dim)
+    difference = found.pop() if request.method.ends is not None else None
+    main.attributions(main.wrt, [[total] for total in before_cut(main, tail, found, ends)], difference)
+    return main.finished_model()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a batch of all points gives.
+
+    Attributes:
+        rewrite: The graph, with the model's inputs and the prediction.
+        dim: The number of samples.
+        at_x: Picks the rows of the samples themselves.
+        target_rows: What to explain, for each row.
+        xs: The explained values of the samples.
+        moments: For each of them its moments.
+        difference: f(x) - f(b), (N, 1); None without a path.
+    """
+
+    rewrite: Rewrite
+    dim: int | str | None
+    at_x: Callable[[ir.Value], ir.Value]
+    target_rows: ir.Value
+    xs: list[ir.Value]
+    moments: list[list[ir.Value]]
+    difference: ir.Value | None
+
+
+def _at_all_points(request: Request, labels: bool) -> _Found:
+    """The model at all points of all samples, its gradients there and their sums."""
     rewrite = request.rewrite()
     op, method = rewrite.op, rewrite.method
     # With noise, x itself is one more row, of weight 0: it gives the prediction and the pilot.
@@ -68,10 +136,7 @@ def batch_model(request: Request, labels: bool, tells: bool = False) -> ir.Model
     difference = None
     if method.ends is not None:
         difference = samples.total(rewrite.score_of_rows(target_rows), method.ends)
-    rewrite.attributions(xs, moments, difference)
-    if tells:
-        rewrite.add_scores(target_rows, dim, lambda rows: samples.pick(rows, at_x))
-    return rewrite.finished_model()
+    return _Found(rewrite, dim, lambda rows: samples.pick(rows, at_x), target_rows, xs, moments, difference)
 
 
 def _on_path(

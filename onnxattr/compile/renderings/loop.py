@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ from onnxattr.compile.renderings.driven import (
 from onnxattr.compile.renderings.inlining import inline
 from onnxattr.compile.renderings.model_graph import INT64, has_rows, own_name
 from onnxattr.compile.renderings.rewrite import NUMBER, Request, Rewrite
+from onnxattr.compile.renderings.tail import before_cut, fed_to
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 
@@ -55,17 +56,29 @@ def loop_model(request: Request, labels: bool, rows: int, tells: bool = False) -
     for value in main.graph.inputs[: len(request.prepared.inputs)]:
         (per_sample if has_rows(value) else shared)[str(value.name)] = value
     per_sample |= main.baselines_per_sample(number)
+    step, likes, ends = request, main.likes, None
+    tail = request.tail if request.tail is not None and request.tail.straight else None
+    if tail is not None:
+        feeds, ends = fed_to(main, tail)
+        feeds[own_name(tail.request.prepared, "target")] = target
+        once = set(tail.starts) if tail.one_start else set()
+        shared = {name: v for name, v in feeds.items() if name in once or not has_rows(v)}
+        per_sample = {name: v for name, v in feeds.items() if name not in shared}
+        step, likes = tail.request, ends[0]
+    spent = difference = None
     if method.refinement is not None:
-        found, difference, spent = adaptive_totals(main, samples, per_sample, shared)
-        main.attributions(main.wrt, [[moment] for moment in found], difference)
+        found, difference, spent = adaptive_totals(main, samples, per_sample, shared, step, likes)
+        moments = [[moment] for moment in found]
+    else:
+        totals = _Loop(main, samples, rows, per_sample, shared, step, likes, number).totals()
+        powers = len(method.powers)
+        moments = [totals[i * powers : (i + 1) * powers] for i in range(len(likes))]
+        difference = totals[-1] if method.ends is not None else None
+    if tail is not None:
+        moments = [[total] for total in before_cut(main, tail, [first for (first,) in moments], ends)]
+    main.attributions(main.likes, moments, difference)
+    if spent is not None:
         main.add_spent(spent)
-        if tells:
-            main.add_scores(target, dim)
-        return main.finished_model()
-    totals = _Loop(main, samples, rows, per_sample, shared, number).totals()
-    powers, likes = len(method.powers), main.likes
-    moments = [totals[i * powers : (i + 1) * powers] for i in range(len(likes))]
-    main.attributions(likes, moments, totals[-1] if method.ends is not None else None)
     if tells:
         main.add_scores(target, dim)
     return main.finished_model()
@@ -81,6 +94,8 @@ class _Loop:
         rows: Most rows of a chunk.
         per_sample: Values with a row for each sample, by the name of the step's input that takes a chunk's part.
         shared: Values that every chunk takes as they are, likewise.
+        step: The method whose step is the body: that of the graph, or of what is behind a cut.
+        likes: Values of the types and shapes of the sums, a row for each sample.
         number: What the noise of each sample is a function of, if not its position.
     """
 
@@ -89,6 +104,8 @@ class _Loop:
     rows: int
     per_sample: Mapping[str, ir.Value]
     shared: Mapping[str, ir.Value]
+    step: Request
+    likes: Sequence[ir.Value]
     number: ir.Value | None = None
 
     def totals(self) -> list[ir.Value]:
@@ -107,7 +124,7 @@ class _Loop:
         feeds = {name: body.Gather(value, chunk, axis=0) for name, value in self.per_sample.items()}
         feeds |= self._row_feeds(body, sample, point, chunk, start) | dict(self.shared)
         masked = len(self.main.method.counting) < points
-        step = step_rewrite(self.main.request, masked).finished_model()
+        step = step_rewrite(self.step, masked).finished_model()
         parts = inline(step, body, self.main, feeds, "of_chunk")
         initial, sums = self._zeros(), []
         for part, zeros in zip(parts, initial, strict=True):
@@ -153,8 +170,9 @@ class _Loop:
     def _zeros(self) -> list[ir.Value]:
         """The sums before the first chunk, in the order of the step's outputs."""
         op, found = self.main.op, []
-        for position, x in enumerate(self.main.likes):
-            zeros = self.main.zeros(position, self.samples)
+        for position, x in enumerate(self.likes):
+            whole = self.step is self.main.request
+            zeros = self.main.zeros(position, self.samples) if whole else op.zeros_like(x)
             zeros.shape = x.shape
             found += [zeros] * len(self.main.method.powers)
         if self.main.method.ends is not None:

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnxattr.autodiff.engine import pullback
 from onnxattr.autodiff.overrides import RELU_LIKE
 from onnxattr.autodiff.paths import inputs_of, needed_nodes
-from onnxattr.compile.baseline_kinds import Fed, Fixed
+from onnxattr.compile.baseline_kinds import Computed, Fed, Fixed
 from onnxattr.compile.cut import Cut, as_inputs, find_cut
 from onnxattr.compile.method import times_difference
 from onnxattr.compile.renderings.model_graph import has_rows, own_names
@@ -26,6 +26,9 @@ from onnxattr.scores.calls import copied
 if TYPE_CHECKING:
     from onnxattr.compile.renderings.rewrite import Request, Rewrite
 
+#: The values of the cut at the samples and at the baselines.
+Ends = tuple[list[ir.Value], list[ir.Value]]
+
 
 @dataclass(frozen=True, eq=False)
 class Tail:
@@ -35,27 +38,30 @@ class Tail:
         cut: Where.
         request: The method on the part behind it, which takes the values of the cut and their baselines.
         one_start: Whether the values of the cut at the baselines are the same for all samples.
+        straight: Whether points lie on a straight path; for others the cut is at the explained values themselves.
     """
 
     cut: Cut
     request: Request
     one_start: bool
+    straight: bool
 
     @property
     def starts(self) -> list[str]:
-        """What the part behind calls the baselines of its values."""
-        return own_names(self.request.prepared, "baseline")
+        """What the part behind calls the baselines of its values, which come from what is before it."""
+        return [] if not self.straight else own_names(self.request.prepared, "baseline")
 
 
 def tail_of(request: Request) -> Tail | None:
     """The part behind the cut that pays for a method on a model; None where there is none."""
     method = request.method
+    if RELU_LIKE in method.rules or not request.score.linear or method.factor is not None:
+        return None
     straight = method.alphas is not None and method.path is None and not method.noise
-    if not straight or method.powers != (1,) or method.pilot or method.factor is not None:
+    straight &= method.powers == (1,) and not method.pilot
+    if not straight and any(isinstance(kind, Computed | Fed) for kind in method.baseline or ()):
         return None
-    if RELU_LIKE in method.rules or not request.score.linear:
-        return None
-    cut = find_cut(request.prepared, method.rules, method.points, request.share)
+    cut = find_cut(request.prepared, method.rules, method.points, request.share, straight)
     if cut is None:
         return None
     model = request.prepared.clone()
@@ -67,19 +73,23 @@ def tail_of(request: Request) -> Tail | None:
         model.graph.inputs.remove(value)
     prepared = replace(request.prepared, model=model, wrt=cut.frontier, asked=cut.frontier)
     count = len(cut.frontier)
+    inside = replace(method, placement=None)
+    if straight:
+        inside = replace(inside, finish=times_difference, baseline=(Fed(),) * count)
     behind = replace(
         request,
         prepared=prepared,
-        method=replace(method, finish=times_difference, baseline=(Fed(),) * count, placement=None),
+        method=inside,
         reducer=None,
         channel_axes=(None,) * count,
         groups=(),
+        numbered=False,
         share=False,
     )
     fixed = all(isinstance(kind, Fixed) for kind in method.baseline or ())
     taken = {value.name for value in model.graph.inputs}
     cut = replace(cut, given=tuple(name for name in cut.given if name in taken))
-    return Tail(cut, behind, fixed and not _reads_samples(request, cut))
+    return Tail(cut, behind, fixed and not _reads_samples(request, cut), straight)
 
 
 def _reads_samples(request: Request, cut: Cut) -> bool:
@@ -99,7 +109,7 @@ def _reads_samples(request: Request, cut: Cut) -> bool:
     return False
 
 
-def at_ends(rewrite: Rewrite, tail: Tail) -> tuple[list[ir.Value], list[ir.Value]]:
+def at_ends(rewrite: Rewrite, tail: Tail) -> Ends:
     """The values of the cut at the samples and at the baselines, appended to the graph of a model.
 
     Both are rows of one run of what is before the cut, so that they are rounded alike.
@@ -113,6 +123,8 @@ def at_ends(rewrite: Rewrite, tail: Tail) -> tuple[list[ir.Value], list[ir.Value
     """
     op = rewrite.op
     frontier = [rewrite.value(name) for name in tail.cut.frontier]
+    if not tail.straight:
+        return frontier, []
     starts = {x: _start(rewrite, tail, position) for position, x in enumerate(rewrite.wrt)}
     if isinstance((dims_of(rewrite.with_rows) or [None])[0], int):
         # Of a fixed batch: the rows are those of two runs.
@@ -175,12 +187,39 @@ def _of_both(value: ir.Value, rows: str = "both") -> ir.Shape | None:
     return ir.Shape([f"{dim}_of_{rows}" if isinstance(dim, str) else dim for dim in dims])
 
 
-def before_cut(rewrite: Rewrite, tail: Tail, gradients: Sequence[ir.Value]) -> list[ir.Value]:
-    """The gradients by the explained values from those by the values of the cut, a row for each sample."""
-    frontier = [rewrite.value(name) for name in tail.cut.frontier]
+def fed_to(main: Rewrite, tail: Tail) -> tuple[dict[str, ir.Value], Ends]:
+    """What goes from the graph of a whole model into that of the part behind a cut, by names, and the ends of paths.
+
+    The target is not among it. All has a row for each sample, but inputs without rows, and baselines of
+    ``Tail.one_start``.
+    """
+    at_x, at_start = at_ends(main, tail)
+    taken = {value.name for value in tail.request.prepared.inputs}
+    feeds = {str(value.name): value for value in main.graph.inputs if value.name in taken}
+    feeds |= {name: main.value(name) for name in tail.cut.given}
+    feeds |= dict(zip(tail.cut.frontier, at_x, strict=True)) | dict(zip(tail.starts, at_start, strict=True))
+    return feeds, (at_x, at_start)
+
+
+def before_cut(
+    rewrite: Rewrite, tail: Tail, gradients: Sequence[ir.Value], ends: Ends | None = None
+) -> list[ir.Value]:
+    """The gradients by the explained values from those by the values of the cut, a row for each sample.
+
+    With the ``ends`` of paths, what belongs to one that is not finite is NaN: between infinity and a number there is no
+    straight way, and what points on it give is not what points between the samples give.
+    """
+    op, frontier = rewrite.op, [rewrite.value(name) for name in tail.cut.frontier]
+    if ends is not None:
+        gradients = [
+            op.Add(gradient, op.Mul(op.Sub(x, start), 0.0))
+            for gradient, x, start in zip(gradients, *ends, strict=True)
+        ]
+        for gradient, value in zip(gradients, frontier, strict=True):
+            gradient.shape, gradient.type = value.shape, value.type
     cotangents = dict(zip(frontier, gradients, strict=True))
     rules, passes = rewrite.method.rules, rewrite.request.rewrites
-    return pullback(rewrite.op, cotangents, rewrite.wrt, rules, rewrites=passes)
+    return pullback(op, cotangents, rewrite.wrt, rules, rewrites=passes)
 
 
 def ends_graph(request: Request, tail: Tail) -> onnx.ModelProto:
