@@ -49,6 +49,43 @@ NODES = {
         "float[1,1,4] x, float[1,1,3] w", "float[1,1,5] y",
         "y = ConvTranspose <pads = [0, 1]> (x, w)",
     ),
+    "scaled rows of a batch": (
+        "float[T,N,2] x, float[N,2] start", "float[N,2] y",
+        """scale = Constant <value = float[2] {2, 3}> ()
+        y = Scan <num_scan_inputs = 1, body = b (float[N,2] s, float[N,2] row) => (float[N,2] t) {
+          p = Mul (row, scale) t = Add (s, p)
+        }> (start, x)""",
+    ),
+    "scaled rows of 4": (
+        "float[T,4,2] x, float[4,2] start", "float[4,2] y",
+        """scale = Constant <value = float[2] {2, 3}> ()
+        y = Scan <num_scan_inputs = 1, body = b (float[4,2] s, float[4,2] row) => (float[4,2] t) {
+          p = Mul (row, scale) t = Add (s, p)
+        }> (start, x)""",
+    ),
+    "rows of 4, scaled alike": (
+        "float[T,4,2] x, float[4,2] start", "float[4,2] y",
+        """y = Scan <num_scan_inputs = 1, body = b (float[4,2] s, float[4,2] row) => (float[4,2] t) {
+          scale = Constant <value_float = 2.0> () p = Mul (row, scale) t = Add (s, p)
+        }> (start, x)""",
+    ),
+    "two layers": (
+        "float[T,N,2] x, float[1,4,2] w, float[1,4,4] r", "float[T,1,N,4] y, float[1,N,4] z",
+        "y = RNN <hidden_size = 4> (x, w, r) n = Neg (x) m = Neg (n) unused, z = GRU <hidden_size = 4> (m, w, r)",
+    ),
+    "two layers of one sample": (
+        "float[T,1,2] x, float[1,4,2] w, float[1,4,4] r", "float[T,1,1,4] y, float[1,1,4] z",
+        "y = RNN <hidden_size = 4> (x, w, r) unused, z = RNN <hidden_size = 4> (x, w, r)",
+    ),
+    "two layers' last states": (
+        "float[T,N,2] x, float[1,4,2] w, float[1,4,4] r", "float[1,N,4] y, float[1,N,4] z",
+        ", y = RNN <hidden_size = 4> (x, w, r) , z = RNN <hidden_size = 4> (x, w, r)",
+    ),
+    "two layers, one behind the other": (
+        "float[T,N,4] x, float[1,4,4] w, float[1,4,4] r", "float[T,1,N,4] y, float[1,N,4] z",
+        "y = RNN <hidden_size = 4> (x, w, r) one = Constant <value_ints = [1]> () s = Squeeze (y, one) "
+        "unused, z = RNN <hidden_size = 4> (s, w, r)",
+    ),
     "equal pads": (
         "float[1,1,4] x, float[1,1,3] w", "float[1,1,4] y",
         "y = ConvTranspose <pads = [1, 1]> (x, w)",
@@ -76,6 +113,13 @@ NODES = {
         ("step of any sign", "openvino", {}),
         ("step with a beta", "openvino", {}),
         ("axes of a known number", "openvino", {}),
+        ("scaled rows of a batch", "openvino", {}),
+        ("scaled rows of 4", "openvino", {("Scan", "f32", "wrong"): 1}),
+        ("rows of 4, scaled alike", "openvino", {}),
+        ("two layers", "openvino", {("RNN", "f32", "wrong"): 1, ("GRU", "f32", "wrong"): 1}),
+        ("two layers of one sample", "openvino", {}),
+        ("two layers' last states", "openvino", {}),
+        ("two layers, one behind the other", "openvino", {}),
         ("unequal pads", "cuda", {("ConvTranspose", "f32", "leaves"): 1}),
         ("equal pads", "cuda", {}),
         ("equal pads", "coreml", {("ConvTranspose", "f32", "leaves"): 1}),

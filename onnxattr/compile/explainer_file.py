@@ -16,6 +16,7 @@ import onnx
 from onnxattr.compile.axes import axis_names
 from onnxattr.compile.baseline_kinds import Baseline, Fed
 from onnxattr.compile.body_arguments import own_arguments
+from onnxattr.compile.body_weights import own_weights
 from onnxattr.compile.noise import VERSION
 from onnxattr.compile.pixels import take_bytes
 from onnxattr.compile.renderings.batch import batch_graph
@@ -73,6 +74,7 @@ def build(
     if original.rows.mixed:
         without_sample_axis(proto, request, original, labels)
     own_arguments(proto.graph)
+    own_weights(proto.graph)
     # Before the names and shapes of inner values are dropped.
     faults = known_faults(proto)
     compact(proto)

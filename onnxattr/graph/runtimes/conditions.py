@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,8 @@ import onnx
 from onnxattr.graph.subgraphs import bodies_of, captured_by
 
 _ZEROS = "any but zeros"
+_RECURRENT = ("GRU", "LSTM", "RNN")
+_ELEMENTWISE = ("Add", "Div", "Max", "Min", "Mul", "PRelu", "Sub", "Sum")
 _MOVE = ("Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
@@ -43,12 +46,16 @@ def holds(when: Mapping[str, Any], node: onnx.NodeProto, scope: Scope) -> bool:
     - ``computed``: one of the inputs at these positions depends on an input of the model.
     - ``captured``: one of them is an initializer of a graph around that of the node.
     - ``unknown_size``: one of them has a dimension that does not follow from the file.
-    - ``captures_computed``: a body of the node reads a value of a graph around it that is no initializer.
+    - ``captures_computed``: a body of the node reads a value of a graph around it that is no constant of the file.
+    - ``constant_in_static_body``: the body of a Scan, some of whose sizes follow from the file, computes element by
+      element with a constant of several elements.
     - ``behind``: one of these operators makes the first input, but for what moves values or takes the largest.
     - ``types``: the first input is of one of these element types.
     - ``uneven_pads``: the pads of both sides differ.
     - ``shared_with``: the initializer at input 1 is read by this operator too, and has as many outputs as inputs. A
       Transpose that reads it stands for the operator that reads the transposed one.
+    - ``beside_recurrent``: another LSTM, GRU or RNN reads the same sequences, of more than one sample, and one of the
+      two gives the states of all steps.
     - Any other name is an attribute: its value, or "any but zeros".
     """
     return all(_holds(name, wanted, node, scope) for name, wanted in when.items())
@@ -60,6 +67,76 @@ def _maker(name: str, scope: Scope) -> str:
     while maker is not None and maker.op_type in _MOVE and maker.input[0] in scope.makers:
         maker = scope.makers[maker.input[0]]
     return maker.op_type if maker is not None else ""
+
+
+def _is_beside_recurrent(node: onnx.NodeProto, scope: Scope) -> bool:
+    """Whether another recurrent node reads what a recurrent node reads, and one of them gives its Y."""
+    sizes = scope.shapes.get(node.input[0], [None] * 3)
+    found = {id(one): one for one in scope.makers.values() if one.op_type in _RECURRENT}
+    source = _source(node.input[0], scope)
+    others = [one for one in found.values() if one is not node and _source(one.input[0], scope) == source]
+    others = [one for one in others if list(one.output) != list(node.output)]
+    gives = any(one.output[0] for one in others) or (bool(others) and bool(node.output[0]))
+    return gives and sizes[1] != 1
+
+
+def _source(name: str, scope: Scope) -> str:
+    """The value behind others that hold the same numbers in another layout, or their negatives."""
+    maker = scope.makers.get(name)
+    while maker is not None and maker.op_type in (*_MOVE, "Neg") and maker.op_type != "MaxPool":
+        name = maker.input[0]
+        maker = scope.makers.get(name)
+    return name
+
+
+def _is_computed(name: str, scope: Scope) -> bool:
+    """Whether a value of a graph is neither an initializer nor made by a Constant."""
+    maker = scope.makers.get(name)
+    return name not in scope.own | scope.initializers and (maker is None or maker.op_type != "Constant")
+
+
+def _is_static(node: onnx.NodeProto, attributes: Mapping[str, Any], scope: Scope) -> bool:
+    """Whether a state or a slice of a Scan may have the same size in every run."""
+    count = attributes["num_scan_inputs"]
+    axes = attributes.get("scan_input_axes", [0] * count)
+    scanned = list(zip(node.input[-count:], axes, strict=True))
+    for name, axis in [*((name, None) for name in node.input[:-count]), *scanned]:
+        sizes = list(scope.shapes.get(name, []))
+        if sizes and axis is not None:
+            del sizes[axis]
+        if None not in sizes and (sizes or name not in scope.shapes):
+            return True
+    return False
+
+
+def _computes_with_constants(body: onnx.GraphProto, scope: Scope) -> bool:
+    """Whether a node of a body computes element by element with a constant that has several elements."""
+    sizes = {name: _elements(scope.shapes.get(name)) for name in scope.constant}
+    sizes |= {tensor.name: math.prod(tensor.dims) for tensor in body.initializer}
+    constant = scope.constant | set(sizes)
+    for node in body.node:
+        if node.op_type == "Constant" or (node.input and constant.issuperset(filter(None, node.input))):
+            constant.update(node.output)
+            if node.op_type == "Constant":
+                sizes[node.output[0]] = _count(node.attribute[0])
+        elif node.op_type in _ELEMENTWISE and any(
+            name in constant and sizes.get(name) != 1 for name in node.input
+        ):
+            return True
+    return False
+
+
+def _elements(sizes: list[int | None] | None) -> int | None:
+    """How many elements a value has, None if that is not known."""
+    known = [size for size in sizes or [None] if size is not None]
+    return math.prod(known) if sizes is not None and len(known) == len(sizes) else None
+
+
+def _count(attribute: onnx.AttributeProto) -> int:
+    """Elements of the value of a Constant."""
+    if attribute.name == "value":
+        return math.prod(attribute.t.dims)
+    return max(len(attribute.floats), len(attribute.ints), len(attribute.strings)) or 1
 
 
 def _holds(name: str, wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
@@ -74,8 +151,12 @@ def _holds(name: str, wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
     if name == "unknown_size":
         return any(given(p) and None in scope.shapes.get(given(p), [None]) for p in wanted)
     if name == "captures_computed":
-        around = scope.own | scope.initializers
-        return any(not around.issuperset(captured_by(body)) for body in bodies_of(node)) is wanted
+        return (
+            any(_is_computed(name, scope) for body in bodies_of(node) for name in captured_by(body)) is wanted
+        )
+    if name == "constant_in_static_body":
+        bodies = bodies_of(node) if _is_static(node, attributes, scope) else []
+        return any(_computes_with_constants(body, scope) for body in bodies) is wanted
     if name == "behind":
         return _maker(given(0), scope) in wanted
     if name == "types":
@@ -89,6 +170,8 @@ def _holds(name: str, wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
         shape = scope.shapes.get(given(1)) or [None, 0]
         position = 0 if wanted == "Transpose" else 1
         return (wanted, position) in scope.readers.get(given(1), set()) and shape[0] == shape[1]
+    if name == "beside_recurrent":
+        return _is_beside_recurrent(node, scope) is wanted
     value = attributes.get(name)
     if isinstance(value, bytes):
         value = value.decode()

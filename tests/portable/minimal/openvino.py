@@ -77,10 +77,39 @@ def scan_captures():
     return model, {"x": SIGNS.reshape(3, 2), "start": np.ones(2, np.float32)}
 
 
+def scan_constant():
+    """Running sums of scaled rows; with a batch of unknown size the same is right."""
+    model = parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]> main (float[3,2] x, float[2] start) => (float[2] y)
+        <float[2] scale = {2, 3}> {
+          y = Scan <num_scan_inputs = 1, body = b (float[2] sum, float[2] row) => (float[2] next) {
+            product = Mul (row, scale)
+            next = Add (sum, product)
+          }> (start, x)
+        }"""
+    )
+    return model, {"x": SIGNS.reshape(3, 2), "start": np.ones(2, np.float32)}
+
+
+def two_recurrent():
+    """Two layers on the same sequences: all states of the one, the last of the other; right for one sample."""
+    rng = np.random.default_rng(0)
+    sizes = {"w": (1, 8, 5), "r": (1, 8, 8), "v": (1, 8, 5), "s": (1, 8, 8)}
+    weights = {name: rng.normal(scale=0.3, size=size).astype(np.float32) for name, size in sizes.items()}
+    nodes = [
+        node("RNN", ["x", "w", "r"], ["all"], hidden_size=8),
+        node("RNN", ["x", "v", "s"], ["", "last"], hidden_size=8),
+    ]
+    model = build(nodes, {"x": ["T", "N", 5]}, {"all": ["T", 1, "N", 8], "last": [1, "N", 8]}, weights)
+    return model, {"x": rng.normal(size=(7, 2, 5)).astype(np.float32)}
+
+
 MINIMAL = {
     "hard_sigmoid": hard_sigmoid,
     "shared_kernel": shared_kernel,
     "shared_matrix": shared_matrix,
     "axes_of_unknown_length": axes_of_unknown_length,
     "scan_captures": scan_captures,
+    "scan_constant": scan_constant,
+    "two_recurrent": two_recurrent,
 }
