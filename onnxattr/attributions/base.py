@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -10,12 +9,11 @@ from dataclasses import InitVar, replace
 from typing import Any, ClassVar
 
 import numpy as np
-import onnx
 
 from onnxattr.attributions.advice import advice, caller_of
 from onnxattr.attributions.collecting import collect
 from onnxattr.attributions.elsewhere import argument_hints, missing_call
-from onnxattr.attributions.exporting import check_choices, explainer_of
+from onnxattr.attributions.exporting import Exports
 from onnxattr.attributions.for_photos import TakesPhotos
 from onnxattr.attributions.options import MEAN, OPTIONS, Options, Unasked, check_options
 from onnxattr.attributions.parameter_checks import (
@@ -30,13 +28,11 @@ from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.method import Method
 from onnxattr.errors import ParameterError, one_door
-from onnxattr.files import check_output
 from onnxattr.loading.prepared import Wrt, prepare
 from onnxattr.loading.preprocessing_files import preprocessing_of
 from onnxattr.loading.reading.source import ModelSource, converted, name_of
 from onnxattr.loading.stated import NAMES as STATED
 from onnxattr.loading.stated import Stated
-from onnxattr.loading.weights import check_place, write_model
 from onnxattr.results import Explanation
 from onnxattr.results.spelled import call
 from onnxattr.running.batches import is_dataset, pairs_of
@@ -44,11 +40,10 @@ from onnxattr.running.collected import Collected
 from onnxattr.running.explained import explanation_of
 from onnxattr.running.finite import Results
 from onnxattr.running.reason import reason
-from onnxattr.running.trial import trial_of
 from onnxattr.scores import score_of
 
 
-class Attribution(Parameters, Options, TakesPhotos, ABC):
+class Attribution(Parameters, Options, TakesPhotos, Exports, ABC):
     """A gradient-based attribution method on an ONNX or Keras model.
 
     The explained score is the sum over the last axis of the model's output times the targets, as in Xplique.
@@ -207,63 +202,6 @@ class Attribution(Parameters, Options, TakesPhotos, ABC):
         """The explained score of each sample, float32 (N,); the arguments and errors are those of ``explain``."""
         with one_door("The model cannot be run"):
             return self._taking(inputs)._plan.scores(inputs, targets, stacklevel=2).astype(np.float32)
-
-    def export(
-        self,
-        path: str | os.PathLike[str],
-        rendering: str = "auto",
-        *,
-        target: str = "auto",
-        baseline_input: bool = False,
-        weights: str = "auto",
-        check: bool = True,
-    ) -> None:
-        """Writes one model of standard operators that predicts and explains in one run; see docs/deploy.md.
-
-        Its inputs are the model's own; ``target``; where there is noise ``seed``, an int64 scalar. A label that the
-        model has no class for gives zeros: a graph cannot raise. Its outputs are ``prediction``, ``attribution``
-        (``attribution_<name>`` for each of several explained inputs) and, for a method on a path,
-        ``convergence_delta``, (N,): the sum of a sample's attributions minus f(x) - f(b), and ``relative_gap``, (N,):
-        its size over that of f(x) - f(b). The metadata entry
-        ``onnxattr.explainer``, a JSON object, holds the method, its parameters and the SHA-256 of the model's file.
-
-        Args:
-            path: The file to write.
-            rendering: "batch": all points of all samples in one run of the model; "loop": ``batch_size`` of them at a
-                time, in bounded memory; "auto": a loop if one sample alone has more points than ``batch_size``.
-            target: "labels": int64 (N,), -1 for the predicted class; "weights": floats of the output's shape; "auto":
-                labels where the output has the shape (N, classes), or is one unit that tells two classes apart.
-            baseline_input: Whether a path's baseline is an input of the file, ``baseline`` (``baseline_<name>`` for
-                each of several explained inputs), shaped like the explained input with one row, or as many as it has.
-            weights: "inside" the file; "beside" it, in ``<path>.data``, or ``<path>.1.data`` where that is taken;
-                "shared": where the model's own external data are, which must lie in the folder of ``path``; "auto":
-                shared if they do, else inside, beside above 2 GiB.
-            check: Whether the file is run once on a drawn sample before it gets its name: it must load, predict what
-                the model predicts and give maps of the right shapes. A warning says so where the model takes nothing
-                that can be drawn.
-
-        Raises:
-            ModelError: If the model's batch is fixed, the method has several points and they shall be one batch; or if
-                the check fails, and no file is written.
-            ParameterError: If a parameter is outside its domain, or the file cannot be written.
-        """
-        check_place(weights)
-        check_output(path, self.prepared.files)
-        proto = self.explainer(rendering, target=target, baseline_input=baseline_input)
-        trial = trial_of(proto, self.prepared, self.providers, self.sizes) if check else None
-        write_model(proto, path, weights, self.prepared.folder, self.prepared.files, trial)
-
-    def explainer(
-        self, rendering: str = "auto", *, target: str = "auto", baseline_input: bool = False
-    ) -> onnx.ModelProto:
-        """The model that ``export`` writes; external tensors are where the model's own are.
-
-        The arguments and errors are those of ``export``.
-        """
-        check_choices(rendering, target)
-        self._plan.decide(None, stacklevel=3)
-        about = {"method": self.name, "parameters": self._parameters()}
-        return explainer_of(self._plan, self.prepared, about, rendering, target, baseline_input)
 
     def _planned(self) -> Plan:
         """How the method runs on its model."""

@@ -1,8 +1,10 @@
-"""Makes the model that a method exports."""
+"""Files that methods export, and the models in them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -12,9 +14,90 @@ from onnxattr.compile.baseline_kinds import OF_PATH, Fed
 from onnxattr.compile.explainer_file import RENDERINGS, build
 from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.errors import ParameterError, one_door
+from onnxattr.files import check_output
 from onnxattr.loading.prepared import Prepared
+from onnxattr.loading.weights import check_place, write_model
+from onnxattr.running.about_model import AboutModel
+from onnxattr.running.trial import trial_of
 
 TARGETS = ("auto", "labels", "weights")
+
+
+class Exports(AboutModel, ABC):
+    """A method that is written to files.
+
+    Attributes:
+        providers: ONNX Runtime execution providers that a file is checked with.
+    """
+
+    providers: Sequence[Any] | None
+    _plan: Plan
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The method's name."""
+
+    @abstractmethod
+    def _parameters(self) -> dict[str, Any]:
+        """The parameters of the method by name."""
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        rendering: str = "auto",
+        *,
+        target: str = "auto",
+        baseline_input: bool = False,
+        weights: str = "auto",
+        check: bool = True,
+    ) -> None:
+        """Writes one model of standard operators that predicts and explains in one run; see docs/deploy.md.
+
+        Its inputs are the model's own; ``target``; where there is noise ``seed``, an int64 scalar. A label that the
+        model has no class for gives zeros: a graph cannot raise. Its outputs are ``prediction``, ``attribution``
+        (``attribution_<name>`` for each of several explained inputs) and, for a method on a path,
+        ``convergence_delta``, (N,): the sum of a sample's attributions minus f(x) - f(b), and ``relative_gap``, (N,):
+        its size over that of f(x) - f(b). The metadata entry
+        ``onnxattr.explainer``, a JSON object, holds the method, its parameters and the SHA-256 of the model's file.
+
+        Args:
+            path: The file to write.
+            rendering: "batch": all points of all samples in one run of the model; "loop": ``batch_size`` of them at a
+                time, in bounded memory; "auto": a loop if one sample alone has more points than ``batch_size``.
+            target: "labels": int64 (N,), -1 for the predicted class; "weights": floats of the output's shape; "auto":
+                labels where the output has the shape (N, classes), or is one unit that tells two classes apart.
+            baseline_input: Whether a path's baseline is an input of the file, ``baseline`` (``baseline_<name>`` for
+                each of several explained inputs), shaped like the explained input with one row, or as many as it has.
+            weights: "inside" the file; "beside" it, in ``<path>.data``, or ``<path>.1.data`` where that is taken;
+                "shared": where the model's own external data are, which must lie in the folder of ``path``; "auto":
+                shared if they do, else inside, beside above 2 GiB.
+            check: Whether the file is run once on a drawn sample before it gets its name: it must load, predict what
+                the model predicts and give maps of the right shapes. A warning says so where the model takes nothing
+                that can be drawn.
+
+        Raises:
+            ModelError: If the model's batch is fixed, the method has several points and they shall be one batch; or if
+                the check fails, and no file is written.
+            ParameterError: If a parameter is outside its domain, or the file cannot be written.
+        """
+        check_place(weights)
+        check_output(path, self.prepared.files)
+        proto = self.explainer(rendering, target=target, baseline_input=baseline_input)
+        trial = trial_of(proto, self.prepared, self.providers, self._plan.sizes) if check else None
+        write_model(proto, path, weights, self.prepared.folder, self.prepared.files, trial)
+
+    def explainer(
+        self, rendering: str = "auto", *, target: str = "auto", baseline_input: bool = False
+    ) -> onnx.ModelProto:
+        """The model that ``export`` writes; external tensors are where the model's own are.
+
+        The arguments and errors are those of ``export``.
+        """
+        check_choices(rendering, target)
+        self._plan.decide(None, stacklevel=3)
+        about = {"method": self.name, "parameters": self._parameters()}
+        return explainer_of(self._plan, self.prepared, about, rendering, target, baseline_input)
 
 
 def check_choices(rendering: str, target: str) -> None:
