@@ -1,7 +1,8 @@
 """Builds the wheel and the source distribution, and tries the wheel where nothing of the source tree is.
 
 Run as ``python tests/release/check.py build/release``. The wheel is built from the source distribution, so that both
-are complete; it is installed with ``[cpu]`` in a fresh virtual environment, and ``smoke.py`` runs there.
+are complete; twine checks their description as PyPI renders it. The wheel is installed with ``[cpu]`` in a fresh
+virtual environment, and ``smoke.py`` runs there.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ FILES = ("*.py", "*.pyi", "py.typed")
 def main(folder: Path) -> None:
     """Builds, looks at and tries the two files."""
     shutil.rmtree(folder, ignore_errors=True)
-    tools = environment(folder / "tools", "build")
+    tools = environment(folder / "tools", "build", "twine")
     run(tools, "-m", "build", "--quiet", "--outdir", str(folder / "dist"), str(ROOT))
     (wheel,), (source,) = (folder / "dist").glob("*.whl"), (folder / "dist").glob("*.tar.gz")
     check_wheel(wheel)
     check_source(source)
+    run(tools, "-m", "twine", "check", "--strict", str(wheel), str(source))
     fresh = environment(folder / "venv", f"{wheel}[cpu]")
     with tempfile.TemporaryDirectory() as outside:
         smoke = shutil.copy(Path(__file__).with_name("smoke.py"), outside)
@@ -38,11 +40,11 @@ def main(folder: Path) -> None:
     )
 
 
-def environment(folder: Path, requirement: str) -> Path:
-    """The Python of a new virtual environment with one requirement installed."""
+def environment(folder: Path, *requirements: str) -> Path:
+    """The Python of a new virtual environment with some requirements installed."""
     venv.create(folder, clear=True, with_pip=True)
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement)
+    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements)
     return python
 
 
