@@ -74,9 +74,10 @@ def main() -> None:
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    refused = run([*commands["Node"], paths["Saliency"], folder / "row.csv"])
-    if "is not the file of weights" not in refused.stderr:
-        failed.append("Node reads weights that were changed")
+    for runtime in ("Python", "Node"):
+        refused = run([*commands[runtime], paths["Saliency"], folder / "row.csv"])
+        if "is not the file of weights" not in refused.stderr:
+            failed.append(f"the example in {runtime} reads weights that were changed")
     weights.rename(weights.with_name("weights-0123456789abcdef.data"))
     for runtime, command in commands.items():
         more = [described] if runtime == "OpenVINO" else []
