@@ -31,7 +31,7 @@ async function open(viewport, options = {}) {
 
 const heading = (page) => page.textContent("#summary h2");
 /** Waits until the page itself has explained, not the script that built it; returns what it says of that. */
-const explained = (page) => page.waitForFunction(() => /on your device\.( |$)/.test(document.getElementById("facts").textContent), null, LONG).then(() => page.textContent("#facts"));
+const explained = (page) => page.waitForFunction(() => /^Predicted and explained in /.test(document.getElementById("facts").textContent), null, LONG).then(() => page.textContent("#facts"));
 /** The share of f(x) - f(b) that the attributions miss, in percent, as the page says it. */
 const missed = (facts) => Number((facts.match(/attributions miss the change of the score by ([0-9.]+) % of it/) ?? assert.fail(facts))[1]);
 const weightsAsked = (page) => page.asked.filter((url) => url.endsWith(".data")).length;
