@@ -15,6 +15,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from onnxattr.errors import RuleError
+from onnxattr.graph.elementwise import elementwise
 from onnxattr.graph.subgraphs import subgraphs_of
 from onnxattr.graph.values import dims_of
 
@@ -165,6 +166,12 @@ def infer(node: ir.Node, opset: int, known: Callable[[ir.Value], np.ndarray | No
         RuleError: If the node cannot take such inputs.
     """
     if subgraphs_of(node) or any(value is not None and value.dtype is None for value in node.inputs):
+        return
+    plain = elementwise(node, opset)
+    if plain is not None:
+        dtype, dims = plain
+        node.outputs[0].dtype = dtype
+        node.outputs[0].shape = None if dims is None else ir.Shape(dims)
         return
     held = ((value, _integers(value, known)) for value in node.inputs if value is not None)
     arrays = {str(value.name): array for value, array in held if array is not None}
