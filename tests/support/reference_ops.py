@@ -1,10 +1,9 @@
 """Float64 forward passes, in plain numpy, of operators that onnx's evaluator gets wrong or covers in part.
 
 Those that any model may need are in onnxattr/testing/evaluator.py; these are for attributes that the tests go
-through, and loop over single samples. test_rules.py compares each with ONNX Runtime before it trusts it.
+through. test_rules.py compares each with ONNX Runtime before it trusts it.
 """
 
-import itertools
 import math
 
 import numpy as np
@@ -69,7 +68,7 @@ DEFAULTS = {
 
 
 class Recurrent(Corrected):
-    """Loops over directions and samples; ``step`` is one step of one sample."""
+    """Loops over directions and steps; ``step`` is one step of all samples."""
 
     gates: int
     defaults: tuple[str, ...]
@@ -86,23 +85,30 @@ class Recurrent(Corrected):
         directions, _, hidden = r.shape
         b = np.zeros((directions, 2 * self.gates * hidden)) if b is None else b
         p = np.zeros((directions, 3 * hidden)) if p is None else p
-        lengths = [steps] * batch if lengths is None else lengths
+        lengths = np.full(batch, steps) if lengths is None else lengths
         y = np.zeros((steps, directions, batch, hidden))
         last = [
             np.zeros((directions, batch, hidden)) if s is None else s.astype(float).copy() for s in (h0, c0)
         ]
-        for d, n in itertools.product(range(directions), range(batch)):
-            order = range(lengths[n])
+        for d in range(directions):
+            order = range(steps)
             if d == 1 or attributes.get("direction") == "reverse":
                 order = reversed(order)
-            weights = (w[d], r[d], *np.split(b[d], 2), np.split(p[d], 3))
+            biases = b[d].reshape(2, self.gates, hidden)
+            weights = (self.by_gate(w[d]), self.by_gate(r[d]), *biases, p[d].reshape(3, hidden))
             functions = self.functions(attributes, d)
-            h, c = last[0][d, n], last[1][d, n]
+            h, c = last[0][d], last[1][d]
             for t in order:
-                h, c = self.step(attributes, functions, weights, x[t, n], h, c)
-                y[t, d, n] = h
-            last[0][d, n], last[1][d, n] = h, c
+                inside = (t < lengths)[:, None]
+                found = self.step(attributes, functions, weights, x[t], h, c)
+                h, c = (np.where(inside, new, old) for new, old in zip(found, (h, c), strict=True))
+                y[t, d] = np.where(inside, h, 0)
+            last[0][d], last[1][d] = h, c
         return (y, *last)[: len(self.onnx_node.output)]
+
+    def by_gate(self, matrix):
+        """(gates * hidden, n) as one (n, hidden) for each gate, to be multiplied with rows."""
+        return matrix.reshape(self.gates, -1, matrix.shape[1]).swapaxes(1, 2)
 
     def functions(self, attributes, direction):
         names = [
@@ -128,20 +134,20 @@ class RNN(Recurrent):
 
     def step(self, attributes, functions, weights, x, h, c):
         w, r, wb, rb, _ = weights
-        return functions[0](w @ x + r @ h + wb + rb), c
+        return functions[0](x @ w[0] + h @ r[0] + wb[0] + rb[0]), c
 
 
 class GRU(Recurrent):
     gates, defaults = 3, ("Sigmoid", "Tanh")
 
     def step(self, attributes, functions, weights, x, h, c):
-        (wz, wr, wh), (rz, rr, rh), (wbz, wbr, wbh), (rbz, rbr, rbh) = (np.split(m, 3) for m in weights[:4])
+        (wz, wr, wh), (rz, rr, rh), (wbz, wbr, wbh), (rbz, rbr, rbh) = weights[:4]
         f, g = functions
-        z = f(wz @ x + rz @ h + wbz + rbz)
-        r = f(wr @ x + rr @ h + wbr + rbr)
+        z = f(x @ wz + h @ rz + wbz + rbz)
+        r = f(x @ wr + h @ rr + wbr + rbr)
         linear = attributes.get("linear_before_reset", 0)
-        candidate = r * (rh @ h + rbh) if linear else rh @ (r * h) + rbh
-        return (1 - z) * g(wh @ x + wbh + candidate) + z * h, c
+        candidate = r * (h @ rh + rbh) if linear else (r * h) @ rh + rbh
+        return (1 - z) * g(x @ wh + wbh + candidate) + z * h, c
 
 
 class LSTM(Recurrent):
@@ -149,7 +155,7 @@ class LSTM(Recurrent):
 
     def step(self, attributes, functions, weights, x, h, c):
         w, r, wb, rb, (p_i, p_o, p_f) = weights
-        i, o, f, g = np.split(w @ x + r @ h + wb + rb, 4)
+        i, o, f, g = (x @ w[k] + h @ r[k] + wb[k] + rb[k] for k in range(4))
         gate, cell, out = functions
         i = gate(i + p_i * c)
         f = 1 - i if attributes.get("input_forget", 0) else gate(f + p_f * c)
