@@ -303,6 +303,31 @@ def test_a_process_that_is_ended_meanwhile_leaves_all_files_as_they_were(tmp_pat
     assert contents(folder) == before
 
 
+LIMITED = """
+import resource, sys
+import onnxattr
+methods = [onnxattr.Saliency(sys.argv[2]), onnxattr.GradientInput(sys.argv[2])]
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    onnxattr.export(methods, sys.argv[1])
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process")
+def test_a_full_disk_leaves_all_files_as_they_were(tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    beside(folder, 0)
+    before = contents(folder)
+    onnx.save(wide(1)[0], tmp_path / "m.onnx")
+    arguments = [sys.executable, "-c", LIMITED, folder, tmp_path / "m.onnx"]
+    done = subprocess.run(arguments, check=True, capture_output=True, text=True)
+    assert done.stdout.startswith(f"ParameterError The weights cannot be written into {folder}")
+    assert contents(folder) == before
+
+
 def test_a_finished_export_takes_the_data_of_before_with_it(tmp_path):
     """Unless another file reads it; what was there before goes on to read its own data."""
     seen = []

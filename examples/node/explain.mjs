@@ -3,7 +3,7 @@
 // photos with preprocess=. Beside a photo it writes photo.why.png, the photo in grey and red where it counts.
 
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { createReadStream, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import * as ort from "onnxruntime-node";
 import sharp from "sharp";
@@ -11,7 +11,7 @@ import { metadataOf } from "../web/metadata.js";
 
 const [file, given, label = "-1"] = process.argv.slice(2); // -1: the predicted class
 const metadata = metadataOf(readFileSync(file));
-checkWeights();
+await checkWeights();
 const session = await ort.InferenceSession.create(file); // which reads weights beside the file itself
 const [input] = session.inputMetadata;
 const csv = given.toLowerCase().endsWith(".csv");
@@ -33,11 +33,12 @@ else {
 }
 
 /** Weights beside the file must be those that it was written with: the runtime looks at their size alone. */
-function checkWeights() {
+async function checkWeights() {
   const { "onnxattr.data": name, "onnxattr.data_sha256": expected } = metadata;
   if (!expected) return;
-  const found = createHash("sha256").update(readFileSync(join(dirname(file), name))).digest("hex");
-  if (found !== expected) throw new Error(`${name} is not the file of weights that ${file} was written with: export both again.`);
+  const hash = createHash("sha256");
+  for await (const part of createReadStream(join(dirname(file), name))) hash.update(part);
+  if (hash.digest("hex") !== expected) throw new Error(`${name} is not the file of weights that ${file} was written with: export both again.`);
 }
 
 function row() {
