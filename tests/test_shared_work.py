@@ -277,7 +277,8 @@ def test_groups_of_samples(monkeypatch):
     model = MODELS["MatMul and Add"][0]()
     plain, shared = both(model, batch_size=3, baseline_value="mean", points="adaptive", steps=20)
     x, labels = inputs(model, 11), np.arange(11) % 3
-    assert len(list(shared._plan.driver._groups({"x": x, **baseline_feeds(shared, x)}, 11))) > 3
+    driver = shared._plan.driver
+    assert len(list(driver._groups(driver._behind, baseline_feeds(shared, x), 11))) > 3
     assert largest_difference(shared.explain(x, labels), plain.explain(x, labels)) <= 2e-6
 
 

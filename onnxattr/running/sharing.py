@@ -13,6 +13,7 @@ from onnxattr.compile.renderings.tail import Tail
 from onnxattr.running.arrays import take
 from onnxattr.running.driver import Driver
 from onnxattr.running.runs import Advance, Feeds, Run
+from onnxattr.running.targets import Targets
 
 #: About how many bytes of values at the cut are kept at a time.
 _KEPT_BYTES = 2**27
@@ -23,33 +24,51 @@ _OF_WHOLE = "onnxattr/whole/"
 class SharingDriver(Driver):
     """A driver that shares work where that pays."""
 
-    def run_of(self, fed: Feeds, samples: int, first_sample: int, advance: Advance) -> Run:
-        """What ``explain`` finds, but for the prediction, with targets and baselines among the feeds."""
-        behind = self._behind
+    def explain(
+        self, feeds: Feeds, targets: Targets, samples: int, first_sample: int, advance: Advance
+    ) -> Run:
+        """The attributions of each explained value; see ``Driver.explain``."""
+        behind = None if self.request.method.single else self._behind
         if behind is None:
-            return super().run_of(fed, samples, first_sample, advance)
-        runs = []
-        for part in self._groups(fed, samples):
-            own, count, first = take(fed, part), part.stop - part.start, first_sample + part.start
-            ends = behind.ends(own, count)
-            if behind.on_straight_paths(ends):
-                runs.append(behind.run_of(own | ends, count, first, advance))
-            else:
-                # Between infinity and a number there is no straight way, but there may be one between the samples.
-                runs.append(super().run_of(own, count, first, advance))
-        return runs[0] if len(runs) == 1 else _joined(runs)
+            return super().explain(feeds, targets, samples, first_sample, advance)
+        fed = self.with_baselines(feeds, samples, first_sample)
+        groups = list(self._groups(behind, fed, samples))
+        if len(groups) == 1:
+            return self._of_group(behind, fed, targets, samples, first_sample, advance)
+        # All labels are looked at before any gradient is taken.
+        weights, prediction = self._weights(feeds, targets, samples)
+        runs = [
+            self._of_group(
+                behind, take(fed, part), Targets(weights=weights[part]),
+                part.stop - part.start, first_sample + part.start, advance,
+            )
+            for part in groups
+        ]  # fmt: skip
+        return replace(_joined(runs), prediction=prediction)
+
+    def _of_group(
+        self, behind: _Behind, fed: Feeds, targets: Targets, samples: int, first_sample: int, advance: Advance
+    ) -> Run:
+        """What ``explain`` finds for samples whose values at the cut are kept together."""
+        ends = behind.ends(fed, samples)
+        straight = behind.on_straight_paths(ends)
+        # Between infinity and a number there is no straight way, but there may be one between the samples.
+        driver: Driver = behind if straight else self
+        fed = fed | ends if straight else dict(fed)
+        weights, prediction = driver._weights(fed, targets, samples)
+        fed |= {driver._target: weights}
+        return replace(driver.run_of(fed, samples, first_sample, advance), prediction=prediction)
 
     @cached_property
     def _behind(self) -> _Behind | None:
         tail = self.request.tail
         return None if tail is None else _Behind(self, tail)
 
-    def _groups(self, fed: Feeds, samples: int) -> Iterator[slice]:
+    def _groups(self, behind: _Behind, fed: Feeds, samples: int) -> Iterator[slice]:
         """Slices of samples whose values at the cut, and their gradients, are not too large to be kept."""
-        assert self._behind is not None
         size = samples
         if self.chunk is not None and samples > self.chunk:
-            one = self._behind.ends(take(fed, slice(0, 1)), 1)
+            one = behind.ends(take(fed, slice(0, 1)), 1)
             size = max(1, _KEPT_BYTES // max(2 * sum(array.nbytes for array in one.values()), 1))
         for start in range(0, samples, size):
             yield slice(start, min(start + size, samples))
@@ -71,7 +90,7 @@ class _Behind(Driver):
                 found[name] = np.broadcast_to(found[name][:1], (samples, *found[name].shape[1:]))
         # Both may call their baselines alike.
         kept = {f"{_OF_WHOLE}{name}": fed[name] for name in found if name in fed}
-        return found | kept | {self._target: fed[self._whole._target]}
+        return found | kept
 
     def on_straight_paths(self, ends: Feeds) -> bool:
         """Whether there are paths between the ends: whether both are finite; or none are needed."""
