@@ -17,6 +17,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from benchmarks.bench.cases import case
+from benchmarks.bench.sides.base import UnavailableError
 
 SIDES = {
     "onnxattr": ("ours", "Ours"),
@@ -88,6 +89,8 @@ def digest(found: np.ndarray) -> list[float]:
 
 def reason(error: Exception) -> str:
     """Why something was not measured, in one line."""
+    if isinstance(error, UnavailableError):
+        return str(error)
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"[:200]
 
 
