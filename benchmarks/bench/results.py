@@ -77,8 +77,15 @@ class Results:
         self.data |= {"versions": self.versions, "machine": machine()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
-        partial.write_text(json.dumps(self.data, indent=1) + "\n")
+        partial.write_text(written(self.data))
         partial.replace(self.path)
+
+
+def written(data: Mapping[str, Any]) -> str:
+    """The content of the file, one line for each measurement."""
+    lines = [f"{json.dumps(key)}: {json.dumps(entry)}" for key, entry in data["measured"].items()]
+    head = [f"{json.dumps(key)}: {json.dumps(value)},\n" for key, value in data.items() if key != "measured"]
+    return "{\n" + "".join(head) + '"measured": {\n' + ",\n".join(lines) + "\n}\n}\n"
 
 
 def ratio(entry: Mapping[str, Any], over: str, under: str, kind: str = "cpu") -> tuple[float, float] | None:
