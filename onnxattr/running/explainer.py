@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.compile.explainer_file import describe
-from onnxattr.compile.renderings.one_sample import keeps_output
 from onnxattr.errors import ModelError, ParameterError, one_door
 from onnxattr.loading.layers import read_layers
 from onnxattr.loading.load import FILES, FOLDER
@@ -24,18 +23,15 @@ from onnxattr.results.spelled import call, said
 from onnxattr.running.about_model import AboutModel
 from onnxattr.running.arrays import model_inputs, row_count
 from onnxattr.running.batches import is_dataset, joined, pairs_of
-from onnxattr.running.collected import Collected, Details
-from onnxattr.running.explained import explanation_of, linear_scores, total_of
+from onnxattr.running.collected import Collected
+from onnxattr.running.explained import explanation_of, total_of
 from onnxattr.running.explainer_inputs import FileInputs, check_interface
+from onnxattr.running.explainer_outputs import FileOutputs
 from onnxattr.running.finite import Case, Results, check_mode
 from onnxattr.running.frames import in_order
 from onnxattr.running.one_sample import joined_samples
 from onnxattr.running.reason import reason_in_file
-from onnxattr.running.targets import Targets, weights_of
 from onnxattr.session import Session
-
-#: Names of scores that are sums of outputs times targets.
-_LINEAR = (None, "classification", "regression")
 
 
 class Explainer(AboutModel):
@@ -93,6 +89,7 @@ class Explainer(AboutModel):
             rows = Rows(str(metadata.get("rows", PROVEN)), str(metadata.get("rows_why", "")))
             self.prepared = Prepared(interface, layers, metadata["prediction"], explained, unit, rows)
             self._file_inputs = FileInputs(metadata, self.prepared, inputs)
+            self._file_outputs = FileOutputs(metadata, self.prepared)
 
     def __repr__(self) -> str:
         parameters = said(self.metadata.get("parameters") or {}, ["seed"])
@@ -131,18 +128,6 @@ class Explainer(AboutModel):
         """The same as an ``Explanation``, which is used like the array of its attributions; see ``explain``."""
         return self._explanation(self._collected(inputs, targets, True, baselines))
 
-    @property
-    def _score_output(self) -> str | None:
-        """The name of the output that is the score, where it is no sum of outputs."""
-        output: str | None = self.metadata.get("score", {}).get("output")
-        return output
-
-    @property
-    def _tells_score(self) -> bool:
-        """Whether the score is a sum of outputs or an output itself; in older files it may be neither."""
-        score = self.metadata.get("score", {})
-        return "output" in score or score.get("name") in _LINEAR
-
     def score(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
         """The explained score of each row, float32 (N,), from the same run as the attributions.
 
@@ -150,7 +135,7 @@ class Explainer(AboutModel):
             ParameterError: If the file was written before explainers had this output, and the score is no sum of
                 outputs.
         """
-        if not self._tells_score:
+        if not self._file_outputs.tells_score:
             raise ParameterError("The file has no output 'score': export it again.")
         collected = Collected(self.prepared, is_dataset(inputs), True)
         self._run(inputs, targets, collected, baselines)
@@ -167,7 +152,7 @@ class Explainer(AboutModel):
             ParameterError: If the method has no path.
         """
         return self._run(inputs, targets, Collected(self.prepared, False), baselines)[
-            self._of_path("convergence_delta")
+            self._file_outputs.of_path("convergence_delta")
         ]
 
     def relative_gap(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
@@ -177,18 +162,8 @@ class Explainer(AboutModel):
             ParameterError: If the method has no path, or the file was written before explainers had this output.
         """
         return self._run(inputs, targets, Collected(self.prepared, False), baselines)[
-            self._of_path("relative_gap")
+            self._file_outputs.of_path("relative_gap")
         ]
-
-    def _of_path(self, output: str) -> str:
-        """The name of an output that methods on a path have."""
-        if self.metadata["convergence_delta"] is None:
-            raise ParameterError(
-                f"{self.metadata['method']} has no path, and so no {output.replace('_', ' ')}."
-            )
-        if self.metadata.get(output) is None:
-            raise ParameterError(f"The file has no output {output!r}: export it again.")
-        return str(self.metadata[output])
 
     def _collected(self, inputs: Any, targets: Any, keep: bool, baselines: Any) -> Collected:
         """The attributions; with ``keep`` also scores and inputs."""
@@ -231,60 +206,24 @@ class Explainer(AboutModel):
             checked = self._file_inputs.targets(y, samples)
             start = self.baseline if baselines is None else baselines
             feeds = self._file_inputs.feeds(feeds, checked, samples, self.seed, start)
-            runs.append(self._session.run(feeds))
-            if one_sample:
-                runs[-1] = [
-                    self._with_axis(n, a) for n, a in zip(self._session.outputs, runs[-1], strict=True)
-                ]
-            found = dict(zip(self._session.outputs, runs[-1], strict=True))
-            prediction = found.pop(self.metadata["prediction"])
-            delta = self.metadata["convergence_delta"]
-            deltas = [found.pop(delta)] if delta is not None else []
-            told = [self.metadata.get(measure) for measure in ("relative_gap", "spent_steps")]
-            for name in (*told, *self.metadata.get("predictions", {}).values()):
-                found.pop(name, None)
-            score = found.pop(self._score_output, None)
-            looked = (list(found.values()), deltas) if collected else ([], [])
-            results.look(feeds, samples, looked[0], prediction, checked, looked[1], score)
+            run = dict(zip(self._session.outputs, self._session.run(feeds), strict=True))
+            run = self._file_outputs.with_axis(run) if one_sample else run
+            runs.append(list(run.values()))
+            found = self._file_outputs.sorted(run)
+            maps, deltas = (found.maps, found.deltas) if collected else ([], [])
+            results.look(feeds, samples, maps, found.prediction, checked, deltas, found.score)
             if given.keep:
-                given.details.append(self._details(feeds, checked, prediction, score, samples))
+                given.details.append(self._file_outputs.details(feeds, checked, found, samples))
         results.say(self._reason, stacklevel=3)
         arrays = joined_samples(runs) if one_sample else joined(runs)
         outputs = dict(zip(self._session.outputs, arrays, strict=True))
         if one_sample and not is_dataset(inputs):
-            outputs = {name: array[0] if self._gets_axis(name) else array for name, array in outputs.items()}
-        for name, entry in self.metadata["explained"].items():
+            outputs = self._file_outputs.without_axis(outputs)
+        for name, entry in explained:
             own = entry["attribution"]
             if name not in given.grouped:
                 outputs[own] = in_order(outputs[own], (given.orders or {}).get(name))
         return outputs
-
-    def _details(
-        self,
-        feeds: Mapping[str, np.ndarray],
-        checked: Targets,
-        prediction: np.ndarray,
-        score: np.ndarray | None,
-        samples: int,
-    ) -> Details:
-        """What is to be kept of a batch; files of before do not tell a score that is no sum of outputs: it is NaN."""
-        own = {name: feeds[name] for name in self.metadata["inputs"]}
-        if self.prepared.rows.mixed:
-            own = {name: array[None] if array.ndim else array for name, array in own.items()}
-        weights = weights_of(self.prepared, checked, prediction)
-        if score is None:
-            score = linear_scores(prediction, weights) if self._tells_score else np.full(samples, np.nan)
-        return Details(own, score.astype(np.float32), weights, prediction)
-
-    def _gets_axis(self, output: str) -> bool:
-        """Whether an output of a file that takes one sample gets an axis of samples here."""
-        if output == self.metadata["prediction"]:
-            return not keeps_output(self.prepared)
-        measures = ("convergence_delta", "relative_gap", "spent_steps")
-        return output not in [self._score_output, *(self.metadata.get(measure) for measure in measures)]
-
-    def _with_axis(self, output: str, array: np.ndarray) -> np.ndarray:
-        return array[None] if self._gets_axis(output) else array
 
     def _reason(self, case: Case) -> str:
         return reason_in_file(self.prepared, self._proto, case, self._providers)
