@@ -75,6 +75,21 @@ def add_to(commands: Any) -> None:
         default=",".join(METRICS),
         help=f"names with commas between them, of {', '.join(ALL_METRICS)}; {', '.join(METRICS)} unless given",
     )
+    _add_explained(parser)
+    _add_measured(parser)
+    add_preprocessing(parser)
+    add_verify(parser, "auto (small models that were changed) unless given")
+    parser.add_argument(
+        "-o", "--output", help="also write the table: .csv, or .json with every sample's numbers"
+    )
+    parser.add_argument(
+        "--picture", help="also draw the curves of Deletion and Insertion: .png, .svg or .pdf"
+    )
+    parser.set_defaults(run=_evaluate)
+
+
+def _add_explained(parser: argparse.ArgumentParser) -> None:
+    """Adds what is explained, and where."""
     parser.add_argument(
         "--targets",
         help="label or name of a class for all samples, or a .npy or .csv file of labels or weights",
@@ -82,6 +97,10 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--operator", help="the score that is explained, by name")
     parser.add_argument("--output-layer", help="layer name or index, or value name, to cut the model at")
     parser.add_argument("--wrt", help="the input that is explained and changed, where there are several")
+
+
+def _add_measured(parser: argparse.ArgumentParser) -> None:
+    """Adds the parameters of methods and metrics."""
     parser.add_argument(
         "--activation", choices=["sigmoid", "softmax"], help="put behind the output, where metrics look at it"
     )
@@ -95,15 +114,6 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-controls", action="store_true", help="leave out the maps that explain nothing")
-    add_preprocessing(parser)
-    add_verify(parser, "auto (small models that were changed) unless given")
-    parser.add_argument(
-        "-o", "--output", help="also write the table: .csv, or .json with every sample's numbers"
-    )
-    parser.add_argument(
-        "--picture", help="also draw the curves of Deletion and Insertion: .png, .svg or .pdf"
-    )
-    parser.set_defaults(run=_evaluate)
 
 
 def _evaluate(options: argparse.Namespace) -> str:

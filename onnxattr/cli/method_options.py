@@ -66,17 +66,21 @@ def add_method(parser: argparse.ArgumentParser, help_of_model: str = "", several
     _add_path(parser)
     _add_noise(parser)
     parser.add_argument("--seed", type=int)
-    parser.add_argument(
-        "--conv-layer", help="layer of a class activation map; the last convolution unless given"
-    )
-    parser.add_argument("--upsampling", choices=["bicubic", "bilinear", "nearest", "none"])
-    parser.add_argument("--variant", choices=["xplique", "paper"], help="form of GradCAMPP")
+    _add_layer_maps(parser)
     parser.add_argument("--relu-policy", choices=["all", "xplique"])
     parser.add_argument(
         "--precision", choices=["model", "float32"], help="float32 widens a half-precision model"
     )
     add_preprocessing(parser)
     add_verify(parser, "auto (small models that were changed) unless given")
+
+
+def _add_layer_maps(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--conv-layer", help="layer of a class activation map; the last convolution unless given"
+    )
+    parser.add_argument("--upsampling", choices=["bicubic", "bilinear", "nearest", "none"])
+    parser.add_argument("--variant", choices=["xplique", "paper"], help="form of GradCAMPP")
 
 
 def add_preprocessing(parser: argparse.ArgumentParser) -> None:
