@@ -228,3 +228,20 @@ def test_convert_writes_what_is_said(tmp_path, monkeypatch, capsys):
 def test_damaged_vocabularies_are_refused(text):
     with pytest.raises(ModelError, match="damaged"):
         read_vocabularies({KEY: text})
+
+
+def test_a_method_with_many_words_has_a_short_name():
+    """Ids by word, as a tokenizer's get_vocab() gives them."""
+    vocabulary = {f"word{index}": index for index in range(7)} | {"more": 6}
+    assert "vocabulary={'word0': 0" in repr(GradientInput(texts(), wrt="embedded", vocabulary=vocabulary))
+    large = build(
+        [
+            node("Gather", ["table", "ids"], ["embedded"]),
+            node("ReduceSum", ["embedded", "axes"], ["y"], keepdims=0),
+        ],
+        {"ids": (["N", "T"], onnx.TensorProto.INT64)},
+        {"y": ["N", 3]},
+        {"table": random(1, 3000, 3), "axes": np.array([1])},
+    )
+    many = {f"word{index}": index for index in range(3000)}
+    assert "vocabulary=<3000 entries>" in repr(GradientInput(large, wrt="embedded", vocabulary=many))

@@ -9,6 +9,8 @@ import numpy as np
 
 #: Longest text of one value.
 _LONGEST = 80
+#: Most entries of a dict that are told.
+_MOST = 12
 
 
 def call(name: str, parameters: Mapping[str, Any], *first: str) -> str:
@@ -39,6 +41,8 @@ def _value(value: Any) -> str:
         return call(value["method"], said(value["parameters"]))  # the method inside a noise tunnel
     if callable(value):
         return str(getattr(value, "__qualname__", type(value).__name__))
+    if isinstance(value, Mapping) and len(value) > _MOST:
+        return f"<{len(value)} entries>"
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key!r}: {_value(entry)}' for key, entry in value.items())}}}"
     text = repr(str(value)) if isinstance(value, str) else repr(value)
