@@ -87,8 +87,6 @@ def signature_of(op_type: str, opset: int, arity: int, attributes: Mapping[str, 
 
 def folded(node: ir.Node, opset: int) -> np.ndarray | None:
     """The output of a node whose inputs are small integer constants; None for other nodes."""
-    if not node.inputs or subgraphs_of(node):
-        return None
     arrays = {}
     for value in node.inputs:
         if value is None:
@@ -97,6 +95,8 @@ def folded(node: ir.Node, opset: int) -> np.ndarray | None:
         if tensor is None or tensor.size > _FOLD_LIMIT or tensor.dtype not in _INTEGERS:
             return None
         arrays[str(value.name)] = tensor.numpy()
+    if not node.inputs or subgraphs_of(node):
+        return None
     results = evaluated(node, opset, arrays, _FOLD_LIMIT)
     if results is None or ir.DataType.from_numpy(results[0].dtype) not in _INTEGERS:
         return None
@@ -165,13 +165,13 @@ def infer(node: ir.Node, opset: int, known: Callable[[ir.Value], np.ndarray | No
     Raises:
         RuleError: If the node cannot take such inputs.
     """
-    if subgraphs_of(node) or any(value is not None and value.dtype is None for value in node.inputs):
-        return
     plain = elementwise(node, opset)
     if plain is not None:
         dtype, dims = plain
         node.outputs[0].dtype = dtype
         node.outputs[0].shape = None if dims is None else ir.Shape(dims)
+        return
+    if subgraphs_of(node) or any(value is not None and value.dtype is None for value in node.inputs):
         return
     held = ((value, _integers(value, known)) for value in node.inputs if value is not None)
     arrays = {str(value.name): array for value, array in held if array is not None}

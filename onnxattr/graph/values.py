@@ -21,9 +21,8 @@ def values_of(graph: ir.Graph) -> Iterator[ir.Value]:
 
 def dims_of(value: ir.Value | None) -> list[int | str | None] | None:
     """Returns the dimensions of a value (int, symbol or None when unknown), or None if the rank is unknown."""
-    if value is None or value.shape is None:
-        return None
-    return [dim if isinstance(dim, int) else dim.value for dim in value.shape]
+    shape = None if value is None else value.shape
+    return None if shape is None else [dim if isinstance(dim, int) else dim.value for dim in shape]
 
 
 def ints_of(value: ir.Value | None) -> list[int] | None:
