@@ -102,6 +102,25 @@ def nodes_behind(graph: ir.Graph, last: ir.Node | None) -> Iterator[ir.Node]:
     return takewhile(lambda node: node is not last, reversed(graph))
 
 
+def sort(graph: ir.Graph) -> None:
+    """Puts each node of a whole graph behind what it and its subgraphs read, where one is not; the others stay."""
+    if not _in_order(graph, set()):
+        graph.sort()
+
+
+def _in_order(graph: ir.Graph, done: set[ir.Node]) -> bool:
+    """Whether what nodes read is done before them; ``done`` gets the nodes of the graph."""
+    for node in graph:
+        if not all(_in_order(body, done) for body in subgraphs_of(node)):
+            return False
+        for value in node.inputs:
+            producer = None if value is None else value.producer()
+            if producer is not None and producer not in done:
+                return False
+        done.add(node)
+    return True
+
+
 def captures_of(node: Any) -> list[ir.Value]:
     """The values of enclosing graphs that a node's subgraphs read, each once."""
     captured: dict[ir.Value, None] = {}

@@ -13,6 +13,7 @@ from onnxattr.compile.gradient import named_copy
 from onnxattr.compile.renderings.scored import ScoredModel
 from onnxattr.errors import ModelError
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.subgraphs import sort
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.heads import is_binary, threshold
 from onnxattr.loading.prepared import Prepared
@@ -81,7 +82,7 @@ class ModelGraph:
                 use.node.replace_input_with(use.idx, z)
             self.read(z, value)
             placed.append(z)
-        self.graph.sort()
+        sort(self.graph)
         return placed
 
     def add_prediction(self, prediction: ir.Value, rows: int | str | None) -> ir.Value:
@@ -155,7 +156,7 @@ class ModelGraph:
 
     def finished_model(self) -> ir.Model:
         """The model without the nodes that the method does not need."""
-        self.graph.sort()
+        sort(self.graph)
         clean(self.model)
         return self.model
 
