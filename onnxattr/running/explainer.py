@@ -80,7 +80,7 @@ class Explainer(AboutModel):
             interface = ir.serde.deserialize_model(proto)
             place_tensors(interface.graph, located.folder)
             inputs = {str(value.name): value for value in interface.graph.inputs}
-            check_interface(metadata, set(inputs), set(self._session.outputs))
+            check_interface(metadata, inputs, {str(value.name): value for value in interface.graph.outputs})
             interface.graph.inputs[:] = [inputs[name] for name in metadata["inputs"]]
             interface.meta[FOLDER], interface.meta[FILES] = located.folder, located.files
             layers = read_layers(interface.metadata_props)

@@ -121,8 +121,10 @@ class FileInputs:
         return found[0] if mixed else found
 
 
-def check_interface(metadata: Mapping[str, Any], inputs: set[str], outputs: set[str]) -> None:
-    """Checks that a file has the inputs and outputs that its metadata name.
+def check_interface(
+    metadata: Mapping[str, Any], inputs: Mapping[str, ir.Value], outputs: Mapping[str, ir.Value]
+) -> None:
+    """Checks that a file has the inputs and outputs that its metadata name, and says their types.
 
     Raises:
         ModelError: If it does not.
@@ -143,9 +145,14 @@ def check_interface(metadata: Mapping[str, Any], inputs: set[str], outputs: set[
         *metadata.get("predictions", {}).values(),
         *(e["attribution"] for e in entries),
     ]
-    missing = ({*named_inputs} - inputs) | ({*named_outputs} - outputs)
+    missing = ({*named_inputs} - {*inputs}) | ({*named_outputs} - {*outputs})
     if missing - {None}:
         raise ModelError(
             f"The metadata entry {KEY!r} names {sorted(missing - {None})}, which the file does not have: it "
             "was changed after the export. Export it again."
+        )
+    untyped = sorted(name for name, value in {**inputs, **outputs}.items() if value.dtype is None)
+    if untyped:
+        raise ModelError(
+            f"The file does not say what elements {untyped} have: it was changed after the export. Export it again."
         )

@@ -52,6 +52,14 @@ def described(**changes: Any) -> bytes:
     return model.SerializeToString()
 
 
+def untyped(kind: str, number: int, field: str) -> bytes:
+    """An explainer one of whose inputs or outputs has no type, or none of its elements."""
+    model = explainer(IntegratedGradients, steps=4)
+    value = getattr(model.graph, kind)[number]
+    (value if field == "type" else value.type).ClearField(field)
+    return model.SerializeToString()
+
+
 def layer(**changes: Any) -> bytes:
     row = {"name": "a", "index": 0, "class": "Dense", "path": "a", "output": "active", "relu": None} | changes
     return metadata("onnxattr.layers", json.dumps({"version": 1, "layers": [row]}))
