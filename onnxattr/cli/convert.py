@@ -8,7 +8,8 @@ from typing import Any
 
 from onnxattr.cli.console import written
 from onnxattr.cli.examples import command
-from onnxattr.cli.method_options import VERIFY, add_preprocessing, stated_of
+from onnxattr.cli.method_options import VERIFY
+from onnxattr.cli.stated_options import add_preprocessing, stated_of
 
 
 def add_to(commands: Any) -> None:

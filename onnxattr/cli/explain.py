@@ -17,7 +17,8 @@ from onnxattr.cli import bulk_options
 from onnxattr.cli.console import written
 from onnxattr.cli.examples import command
 from onnxattr.cli.guesses import lines
-from onnxattr.cli.method_options import PARAMETERS, add_method, expect_photos, is_integer, method_of
+from onnxattr.cli.method_options import PARAMETERS, add_method, is_integer, method_of
+from onnxattr.cli.stated_options import expect_photos
 from onnxattr.compile.explainer_file import describe
 from onnxattr.errors import ParameterError, ShapeError, TargetError
 from onnxattr.files import AnyPath, check_output, whole_file
