@@ -87,8 +87,12 @@ def memory(data: Data) -> str:
         ]
         peaks = [number(found, "forward", "peak", 0), number(found, "gradient", "peak", 0)]
         peaks.append(over(found, ("gradient", "peak"), ("forward", "peak")))
-        chunk = [number(found, "IG", "rows", 0), number(found, "IG", "peak", 0)]
-        chunk.append(over(found, ("IG", "peak"), ("forward, chunk", "peak")))
+        chunk = [
+            number(found, "IG", "rows", 0),
+            number(found, "IG", "peak", 0),
+            number(found, "IG", "peak later", 0),
+        ]
+        chunk.append(over(found, ("IG", "peak later"), ("forward, chunk", "peak")))
         rivals = [number(found, who, "peak", 0) for who in ("TensorFlow", "PyTorch")]
         lines.append([name, *own, rows, *peaks, *chunk, *rivals])
     titles = [
@@ -101,7 +105,12 @@ def memory(data: Data) -> str:
         "of a gradient",
         "ratio",
     ]
-    titles += ["rows of a run of IG-50", "its peak", "over a prediction of these rows"]
+    titles += [
+        "rows of a run of IG-50",
+        "its first peak",
+        "a later one",
+        "later / a prediction of these rows",
+    ]
     return markdown([*titles, "TensorFlow's gradient", "PyTorch's gradient"], lines)
 
 

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from benchmarks.bench import cases, files
 from benchmarks.bench.results import Results
 
 KINDS = ("convolutions forth", "convolutions back", "masks", "reorders", "pools forth", "pools back", "rest")
-RUNS = 8
+#: Of each session: at least, at most, and seconds until they are enough.
+FEWEST, MOST, ENOUGH = 8, 200, 3.0
 _PRODUCTS = {
     "Conv",
     "FusedConv",
@@ -101,11 +103,13 @@ def profiled(models: Sequence[onnx.ModelProto], rows: int) -> list[tuple[dict[st
     with tempfile.TemporaryDirectory() as folder:
         sessions = [opened(model, f"{folder}/{index}") for index, model in enumerate(models)]
         given = [feeds(session, rows) for session in sessions]
-        for _ in range(RUNS):
+        runs, begin = 0, time.perf_counter()
+        while runs < FEWEST or (runs < MOST and time.perf_counter() - begin < ENOUGH):
             for session, inputs in zip(sessions, given, strict=True):
                 session.run(None, inputs)
+            runs += 1
         return [
-            (seconds(Path(session.end_profiling())), onnx.load(f"{folder}/{index}.onnx"))
+            (seconds(Path(session.end_profiling()), runs), onnx.load(f"{folder}/{index}.onnx"))
             for index, session in enumerate(sessions)
         ]
 
@@ -131,14 +135,14 @@ def feeds(session: onnxruntime.InferenceSession, rows: int) -> dict[str, np.ndar
     return found
 
 
-def seconds(file: Path) -> dict[str, float]:
+def seconds(file: Path, runs: int) -> dict[str, float]:
     """Least seconds of each kernel in a run."""
     per_node = collections.defaultdict(list)
     for event in json.loads(file.read_text()):
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
             per_node[event["name"].removesuffix("_kernel_time")].append(event["dur"] * 1e-6)
     # A node inside a body runs several times in each run.
-    return {name: min(v[1:] or v) * len(v) / RUNS for name, v in per_node.items()}
+    return {name: min(v[1:] or v) * len(v) / runs for name, v in per_node.items()}
 
 
 def kinds(gradient: onnx.ModelProto, optimized: onnx.ModelProto) -> dict[str, str]:
