@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.autodiff.node import op_name
-from onnxattr.autodiff.paths import inputs_of, is_float
+from onnxattr.autodiff.paths import inputs_of, is_float, needed_nodes
 from onnxattr.autodiff.registry import STANDARD, RuleTable
 from onnxattr.graph.affine import is_affine
 from onnxattr.graph.ranges import Ranges
@@ -36,6 +36,8 @@ _PLACED = 84
 _ENDS = 1.5
 #: The share of the work, and the multiplications for each sample, from which on a cut pays for its own graphs.
 _LEAST_SHARE, _LEAST_WORK = 0.02, 5e7
+#: How much wider than the explained values those may be whose gradients are summed in their place.
+_WIDEST = 2
 #: What sizes are taken to be that the model leaves open.
 _OPEN_SIZE = 64
 #: Constants of larger numbers are not interpolated: sums of parts of them may overflow.
@@ -55,14 +57,22 @@ class Cut:
     Attributes:
         frontier: Values that are affine in the explained ones, on every way from these to the score.
         given: Values that do not depend on the explained ones, or of which only the shape is read.
+        summed: Where points do not lie on a straight path, values that are affine in the explained ones and whose
+            gradients are summed in their place; none for gradients by the frontier.
     """
 
     frontier: tuple[str, ...]
     given: tuple[str, ...] = ()
+    summed: tuple[str, ...] = ()
 
 
 def find_cut(
-    prepared: Prepared, rules: RuleTable, points: int, wanted: bool | str, straight: bool = True
+    prepared: Prepared,
+    rules: RuleTable,
+    points: int,
+    wanted: bool | str,
+    straight: bool = True,
+    summing: bool = False,
 ) -> Cut | None:
     """Where to cut a model; None where that does not pay, or nothing may be shared.
 
@@ -72,12 +82,13 @@ def find_cut(
         points: Points for each sample.
         wanted: "auto" for a cut that pays by its estimated work; True for one wherever the graph allows it.
         straight: Whether points lie on a straight path; for others the frontier is the explained values themselves.
+        summing: Whether gradients at points that do not are summed as they are.
     """
     if not wanted or points < 2 or not prepared.rows.apart or prepared.others:
         return None
     if any(node.op_type in _DRAWING for node in nodes_of(prepared.model.graph)):
         return None
-    return _Search(prepared, rules, points, wanted is True, straight).found()
+    return _Search(prepared, rules, points, wanted is True, straight, summing).found()
 
 
 @dataclass
@@ -89,6 +100,7 @@ class _Search:
     points: int
     forced: bool
     straight: bool
+    summing: bool
     varying: set[ir.Value] = field(default_factory=set)
     affine: list[ir.Node] = field(default_factory=list)
     sampled: set[ir.Value] = field(default_factory=set)
@@ -120,7 +132,9 @@ class _Search:
 
     def _is_affine(self, node: ir.Node, affine: Collection[ir.Value]) -> bool:
         varying = [place for place, value in enumerate(node.inputs) if value in self.varying]
-        if not self.straight or any(node.inputs[place] not in affine for place in varying):
+        if not (self.straight or self.summing):
+            return False
+        if any(node.inputs[place] not in affine for place in varying):
             return False
         if not is_affine(node, varying):
             return False
@@ -145,10 +159,27 @@ class _Search:
         for gain, number, frontier in sorted(self._cuts(), key=lambda cut: -cut[0]):
             if not self.forced and gain < max(_LEAST_SHARE * self._work, _LEAST_WORK / self.points):
                 return None
-            given = [value for value in (*self._measured(number), *self._once) if value not in frontier]
+            summed = [] if self.straight or not number else frontier
+            if summed and not self._can_be_summed(summed):
+                continue
+            taken = self.wrt if summed else frontier
+            measured = self._measured(0 if summed else number)
+            given = [value for value in (*measured, *self._once) if value not in taken]
             if all(value in self._apart for value in (*frontier, *given)):
-                return Cut(*(tuple(str(value.name) for value in values) for values in (frontier, given)))
+                return Cut(*(tuple(str(value.name) for value in values) for values in (taken, given, summed)))
         return None
+
+    def _can_be_summed(self, values: Sequence[ir.Value]) -> bool:
+        """Whether the gradients by some values are apart, none being computed from another, and not too large."""
+        read = {value for node in needed_nodes(values) for value in inputs_of(node)}
+        width = sum(map(self._count, self.wrt))
+        return read.isdisjoint(values) and sum(map(self._count, values)) <= _WIDEST * width
+
+    def _saved(self, node: ir.Node) -> float:
+        """What is saved at each point by a node before the cut."""
+        if self.straight:
+            return self._cost(node) * (1 - _ENDS / self.points)
+        return (self._cost(node) - self._cost(node, 0.0, 0.0)) * (1 - 1 / self.points)
 
     @cached_property
     def _once(self) -> list[ir.Value]:
@@ -197,7 +228,7 @@ class _Search:
         if self._once_work:
             yield gain, 0, list(frontier)
         for number, node in enumerate(self.affine, 1):
-            gain += self._cost(node) * (1 - _ENDS / self.points)
+            gain += self._saved(node)
             for value in {value for value in node.inputs if value in frontier}:
                 readers[value] -= 1
                 if not readers[value]:

@@ -91,11 +91,9 @@ class Graphs:
     def finish_of_cut(self) -> Session:
         """Attributions from the moments of the gradients by the values of the cut, where work is shared."""
         tail = self._request.tail
-        return (
-            self.finish
-            if tail is None or not tail.straight
-            else self._session(finish_graph(self._request, tail))
-        )
+        if tail is None or not (tail.straight or tail.cut.summed):
+            return self.finish
+        return self._session(finish_graph(self._request, tail))
 
     @cached_property
     def sum(self) -> Session:

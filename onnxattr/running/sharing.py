@@ -83,6 +83,8 @@ class _Behind(Driver):
 
     def ends(self, fed: Feeds, samples: int) -> Feeds:
         """What the step takes of each sample: the values of the cut there and at the baseline."""
+        if not (self._tail.straight or self._tail.cut.given) and fed.keys() >= set(self._tail.cut.frontier):
+            return {}
         names = [*self._tail.cut.frontier, *self._tail.cut.given, *self._tail.starts]
         found = dict(zip(names, self._whole.in_chunks(self._whole.graphs.ends, fed, samples), strict=True))
         for name in self._tail.starts:

@@ -110,7 +110,8 @@ def _at_points(request: Request) -> tuple[Rewrite, ir.Value, ir.Value, list[ir.V
 
     placed = rewrite.place_points(points)
     target_rows = op.Gather(rewrite.target_input("samples"), row, axis=0)
-    return rewrite, row, target_rows, rewrite.gradients(placed, target_rows)
+    summed = [rewrite.value(name) for name in request.summed] or placed
+    return rewrite, row, target_rows, rewrite.gradients(summed, target_rows)
 
 
 def _counters(rewrite: Rewrite) -> tuple[ir.Value | None, ir.Value | None]:
@@ -183,7 +184,7 @@ def finish_graph(request: Request, tail: Tail | None = None) -> onnx.ModelProto:
     """
     rewrite = request.in_steps.rewrite()
     op, likes = rewrite.op, rewrite.likes
-    summed = likes if tail is None else [rewrite.value(name) for name in tail.cut.frontier]
+    summed = likes if tail is None else [rewrite.value(name) for name in tail.summed]
     moments = [
         [op.input(f"{MOMENT}_{p}_{index}", x.dtype, dims_of(x) or []) for p in rewrite.method.powers]
         for index, x in enumerate(summed)

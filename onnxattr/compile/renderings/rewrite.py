@@ -48,6 +48,8 @@ class Request:
     rewrites: Collection[str] | None = None
     #: Whether what is the same at all points of a sample is computed once for it; see ``compile.cut.find_cut``.
     share: bool | str = "auto"
+    #: Names of the values whose gradients are summed in the place of those of the explained ones; see ``compile.cut``.
+    summed: tuple[str, ...] = ()
 
     @functools.cached_property
     def tail(self) -> Tail | None:
@@ -131,8 +133,8 @@ class Rewrite(PointsGraph):
 
     @property
     def likes(self) -> Sequence[ir.Value]:
-        """Values of the types and shapes of the moments: the explained ones."""
-        return self.wrt
+        """Values of the types and shapes of the moments: the explained ones, or those whose gradients are summed."""
+        return [self.value(name) for name in self.request.summed] or self.wrt
 
     def zeros(self, position: int, samples: ir.Value) -> ir.Value:
         """Zeros in the shape of a moment; ``samples`` (1,) is the number of samples."""

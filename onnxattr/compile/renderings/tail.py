@@ -47,6 +47,11 @@ class Tail:
     straight: bool
 
     @property
+    def summed(self) -> tuple[str, ...]:
+        """The values whose gradients are summed."""
+        return self.cut.summed or self.cut.frontier
+
+    @property
     def starts(self) -> list[str]:
         """What the part behind calls the baselines of its values, which come from what is before it."""
         return [] if not self.straight else own_names(self.request.prepared, "baseline")
@@ -61,7 +66,8 @@ def tail_of(request: Request) -> Tail | None:
     straight &= method.powers == (1,) and not method.pilot
     if not straight and any(isinstance(kind, Computed | Fed) for kind in method.baseline or ()):
         return None
-    cut = find_cut(request.prepared, method.rules, method.points, request.share, straight)
+    summing = method.alphas is None and method.powers == (1,) and not method.pilot and method.path is None
+    cut = find_cut(request.prepared, method.rules, method.points, request.share, straight, summing)
     if cut is None:
         return None
     model = request.prepared.clone()
@@ -85,6 +91,7 @@ def tail_of(request: Request) -> Tail | None:
         groups=(),
         numbered=False,
         share=False,
+        summed=cut.summed,
     )
     fixed = all(isinstance(kind, Fixed) for kind in method.baseline or ())
     taken = {value.name for value in model.graph.inputs}
@@ -209,7 +216,7 @@ def before_cut(
     With the ``ends`` of paths, what belongs to one that is not finite is NaN: between infinity and a number there is no
     straight way, and what points on it give is not what points between the samples give.
     """
-    op, frontier = rewrite.op, [rewrite.value(name) for name in tail.cut.frontier]
+    op, frontier = rewrite.op, [rewrite.value(name) for name in tail.summed]
     if ends is not None:
         gradients = [
             op.Add(gradient, op.Mul(op.Sub(x, start), 0.0))
