@@ -23,6 +23,8 @@ from portable.told import key_of, told
 
 HERE = Path(__file__).resolve().parent
 TOLERANCE = 1e-5
+#: A model and its feeds.
+Case = tuple[onnx.ModelProto, Mapping[str, np.ndarray]]
 #: The table of each runtime.
 TABLES = {"openvino": "openvino", "webgpu": "webgpu", "chromium-webgpu": "webgpu"}
 RIGHT, WRONG, REFUSED, NOT_RUN = "right", "wrong", "refused", "not run"
@@ -66,12 +68,11 @@ def commands(openvino: Path | None, webgpu: Path | None) -> dict[str, Command]:
     return found
 
 
-def write_minimal(folder: Path, runtime: str) -> dict[str, dict[str, np.ndarray]]:
-    """Writes the minimal files of a runtime with a manifest; returns what ONNX Runtime gives on the CPU."""
+def write_manifest(folder: Path, cases: Mapping[str, Case]) -> dict[str, dict[str, np.ndarray]]:
+    """Writes models with their feeds and a manifest; returns what ONNX Runtime gives on the CPU, by name and output."""
     folder.mkdir(parents=True, exist_ok=True)
     manifest, expected = [], {}
-    for name, make in MINIMAL[runtime].items():
-        model, feeds = make()
+    for name, (model, feeds) in cases.items():
         onnx.save(model, folder / f"{name}.onnx")
         described = []
         for key, array in feeds.items():
@@ -79,9 +80,10 @@ def write_minimal(folder: Path, runtime: str) -> dict[str, dict[str, np.ndarray]
             described.append({
                 "name": key, "type": str(array.dtype), "dims": list(array.shape), "file": f"{name}.feed.{key}",
             })  # fmt: skip
+        files = [folder / f"{name}.onnx", *(folder / str(feed["file"]) for feed in described)]
         manifest.append({
             "name": name, "network": name, "file": f"{name}.onnx", "plain": f"{name}.onnx", "feeds": described,
-            "repeats": 0, "heavy": False, "key": key_of([folder / f"{name}.onnx"]),
+            "repeats": 0, "heavy": False, "key": key_of(files),
         })  # fmt: skip
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         names = [value.name for value in session.get_outputs()]
@@ -129,7 +131,8 @@ def minimal_that_are_right(folder: Path, found: Mapping[str, Command]) -> list[s
     """Runs the minimal files of each runtime; the names of those that it computes rightly."""
     lines = []
     for runtime in sorted(set(found) & set(MINIMAL)):
-        expected = write_minimal(folder / "minimal" / runtime, runtime)
+        cases = {name: make() for name, make in MINIMAL[runtime].items()}
+        expected = write_manifest(folder / "minimal" / runtime, cases)
         found[runtime].run(folder / "minimal" / runtime)
         for name, outputs in expected.items():
             if state(folder / "minimal" / runtime, runtime, name, outputs)[0] == RIGHT:

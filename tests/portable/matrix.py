@@ -26,6 +26,7 @@ from portable.cases import write_cases  # noqa: E402
 from portable.document import write_section  # noqa: E402
 from portable.network import Entry  # noqa: E402
 from portable.old_versions import environment_of  # noqa: E402
+from portable.photo_cases import write_photo_cases  # noqa: E402
 from portable.run import HERE, runtimes  # noqa: E402
 
 OLD = ("1.15.0", "1.22.1")
@@ -61,8 +62,33 @@ def main() -> None:
     }
     text = "\n".join([*summary(cells), "", *known(folder, entries, cells), "", *table(entries, cells)])
     print(text)
+    photos = "\n".join(with_photos(folder / "with_photos", options))
+    print(photos)
     if options.write:
         write_section("Every file in every runtime", text)
+        write_section("Photos, with the preprocessing in the file", photos)
+
+
+def with_photos(folder: Path, options: argparse.Namespace) -> list[str]:
+    """The table of the files that take photos: preprocessing x runtime."""
+    expected = write_photo_cases(folder)
+    run(folder, options)
+    found = [runtime for runtime in TITLES if (folder / runtime / "told.jsonl").exists()]
+    lines = [
+        f"| preprocessing, photo | {' | '.join(TITLES[one] for one in found)} |",
+        "| --- " * (1 + len(found)) + "|",
+    ]
+    for name, outputs in expected.items():
+        states = [state(folder, runtime, name, outputs) for runtime in found]
+        words = [f"{there} {error:.0e}" if error == error else there for there, error in states]
+        lines.append("| " + " | ".join([name, *words]) + " |")
+    return [
+        f"{len(expected)} files that take a photo as uint8, of 47 x 61 pixels (shrunk) or 20 x 48 (enlarged), to a",
+        "network of 32 x 32 pixels; maps are of the photo. Largest differences from ONNX Runtime's CPU, relative to",
+        "the map's maximum.",
+        "",
+        *lines,
+    ]
 
 
 def is_counted(entry: Entry) -> bool:

@@ -27,6 +27,7 @@ from portable.document import write_section  # noqa: E402
 from portable.margins import LEAST_MARGIN, smallest_margin  # noqa: E402
 from portable.network import NOISE, Entry  # noqa: E402
 from portable.networks import decisions, networks  # noqa: E402
+from portable.photo_cases import write_photo_cases, wrong  # noqa: E402
 from portable.placement import FILES, misplaced  # noqa: E402
 from portable.report import comparability, summary  # noqa: E402
 from portable.told import told  # noqa: E402
@@ -96,6 +97,10 @@ def main() -> None:
     failed = [f"{what}: {error:.1e}" for what, error in errors.items() if not error <= TOLERANCE]
     failed += accelerators.disagreements(folder, entries, others)
     failed += accelerators.minimal_that_are_right(folder, others)
+    photos = write_photo_cases(folder / "with_photos")
+    for name, other in others.items():
+        other.run(folder / "with_photos")
+        failed += wrong(folder / "with_photos", name, photos)
     if "webgpu" in others:
         failed += [line for name in FILES for line in misplaced(folder, name, options.webgpu.absolute())]
     if failed:

@@ -1,13 +1,14 @@
 // One case of manifest.json in any JavaScript runtime of ONNX Runtime: `ort` is that package, `load` reads a file.
 
-const ARRAYS = { float32: Float32Array, int64: BigInt64Array };
+const ARRAYS = { float32: Float32Array, int64: BigInt64Array, uint8: Uint8Array };
 
 /** Runs the explainer and, for the times, the plain model on the same rows; `clock` gives milliseconds. */
 export async function runCase(ort, options, entry, load, clock) {
   const feeds = {};
   for (const { name, type, dims, file } of entry.feeds) {
     const bytes = await load(file);
-    feeds[name] = new ort.Tensor(type, new ARRAYS[type](bytes.buffer, bytes.byteOffset, bytes.byteLength / (type === "int64" ? 8 : 4)), dims);
+    const length = bytes.byteLength / ARRAYS[type].BYTES_PER_ELEMENT;
+    feeds[name] = new ort.Tensor(type, new ARRAYS[type](bytes.buffer, bytes.byteOffset, length), dims);
   }
   const explained = await timed(ort, options, await load(entry.file), feeds, clock, entry.repeats);
   if (!entry.repeats) return { outputs: explained.outputs };

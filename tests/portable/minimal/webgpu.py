@@ -30,9 +30,18 @@ def in_loop(written):
     return parse_model(_LOOP.format(node=written)), {"x": x}
 
 
+def tanh_behind_conv():
+    model = parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]> main (float[1,1,1,4] x) => (float[1,1,1,4] y)
+        <float[1,1,1,1] w = {1}> { c = Conv (x, w) y = Tanh (c) }"""
+    )
+    return model, {"x": np.float32([-100, -1, 1, 89]).reshape(1, 1, 1, 4)}
+
+
 MINIMAL = {
     "sin": lambda: of_angles("Sin"),
     "cos": lambda: of_angles("Cos"),
     "pad_in_loop": lambda: in_loop("Pad (x, pads, c)"),
+    "tanh_behind_conv": tanh_behind_conv,
     "clip_in_loop": lambda: in_loop("Clip (x, , c)"),
 }
