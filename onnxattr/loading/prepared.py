@@ -11,6 +11,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from onnxattr.autodiff.paths import inputs_of, needed_nodes
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import ModelError, ParameterError, one_door
@@ -141,13 +142,23 @@ class Prepared:
 
     def part(self, names: Sequence[str]) -> onnx.ModelProto:
         """The part of the model that computes some values, which are its outputs."""
-        model = self.clone()
-        values, graph = named_values(model.graph), model.graph
-        graph.outputs[:] = [values[name] for name in names]
-        prune(graph)
-        graph.inputs[:] = [value for value in graph.inputs if value.uses() or value.is_graph_output()]
-        RemoveUnusedNodesPass()(model)  # and the initializers that nothing reads
-        return ir.serde.serialize_model(model)
+        # An explainer's other nodes read what is no input of the model that it explains, so that it has no clone.
+        values = self.values
+        needed = needed_nodes(values[name] for name in names)
+        made = {value.name for node in needed for value in node.outputs}
+        read = dict.fromkeys(value for node in needed for value in inputs_of(node))
+        sources = [v for v in read if v.producer() is None and v.const_value is None]
+        proto = self.proto()
+        nodes = [node for node in proto.graph.node if not made.isdisjoint(node.output)]
+        del proto.graph.node[:], proto.graph.input[:], proto.graph.output[:]
+        proto.graph.node.extend(nodes)
+        weights = {value.name for value in read} | set(names)
+        kept = [tensor for tensor in proto.graph.initializer if tensor.name in weights]
+        del proto.graph.initializer[:]
+        proto.graph.initializer.extend(kept)
+        proto.graph.input.extend(map(ir.serde.serialize_value, sources))
+        proto.graph.output.extend(ir.serde.serialize_value(values[name]) for name in names)
+        return proto
 
 
 def opset_of(model: ir.Model) -> int:
