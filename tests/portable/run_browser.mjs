@@ -68,6 +68,8 @@ try {
       }
       await tell(entry, spent);
     } catch (error) {
+      // Of a browser that has ended, as with a run that is killed, nothing is known of the file.
+      if (!browser.isConnected()) throw error;
       await tell(entry, { refused: String(error) });
       network = undefined;
     }
