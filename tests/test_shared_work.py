@@ -12,12 +12,12 @@ from onnxattr import IntegratedGradients, SmoothGrad, SquareGrad, VarGrad
 from onnxattr.attributions import ExpectedGradients
 from onnxattr.graph.affine import is_affine
 
-RNG = np.random.default_rng(5)
 ROWS = 5
 
 
 def weights(*shape):
-    return (RNG.normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
+    """The same for each test, in whatever order they run."""
+    return (np.random.default_rng(shape).normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
 
 
 def vector_model(nodes, **tensors):
@@ -493,9 +493,11 @@ def test_what_does_not_depend_on_the_explained_value(case, tmp_path):
     model = two_inputs()
     x = {name: inputs(model) for name in "xz"}
     x["z"] = x["z"][::-1]
-    x["open"] = (RNG.uniform(size=(ROWS, 8)) > 0.3).astype(np.float32)
+    x["open"] = (np.random.default_rng(7).uniform(size=(ROWS, 8)) > 0.3).astype(np.float32)
     options = {"steps": 7, "baseline_value": 0.25} if kind is IntegratedGradients else {"nb_samples": 7}
-    options |= {"background": RNG.normal(size=(4, 6))} if kind is ExpectedGradients else {}
+    options |= (
+        {"background": np.random.default_rng(8).normal(size=(4, 6))} if kind is ExpectedGradients else {}
+    )
     plain, shared = (
         kind(model, wrt=wrt, reducer=None, progress=False, share=share, **options) for share in (False, True)
     )
