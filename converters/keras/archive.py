@@ -2,6 +2,7 @@
 
 import io
 import json
+import mmap
 import os
 import zipfile
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from .hdf5_bounds import (
     stored_elements,
     text_attribute,
 )
+from .hdf5_heaps import check_heaps
 
 # Of the configuration; those of the largest published models take 1 to 3 MiB.
 _CONFIG_LIMIT = 16 * 2**20
@@ -61,6 +63,7 @@ def read_zip(path: Path) -> Stored:
         raise
     except Exception as error:  # zipfile, zlib and struct raise eight kinds of them
         raise damaged(path, "The .keras file", error) from error
+    check_heaps(weights, path)
     elements = _elements(io.BytesIO(weights), path, len(weights))
     return Stored(_parsed(text, path), elements)
 
@@ -74,6 +77,8 @@ def read_hdf5(path: Path) -> Stored:
     import h5py
 
     try:
+        with open(path, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            check_heaps(data, path)
         with h5py.File(path, "r") as file:
             text = text_attribute(file, "model_config", path, _CONFIG_LIMIT)
     except ConversionError:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import struct
 import zipfile
 from pathlib import Path
 
@@ -132,6 +133,23 @@ def numbers_attribute(path: Path) -> Path:
     return path
 
 
+def heap_that_stays(path: Path, size: int) -> Path:
+    """A file in whose heap of texts the first object has another number or size.
+
+    Args:
+        path: The file.
+        size: 0: what is left of the heap, of size 0, so that no step leads on; else the object's size.
+    """
+    data = bytearray(write_h5(path.with_suffix(".h5"), sequential(dense())).read_bytes())
+    first = data.index(b"GCOL") + 16
+    data[first : first + 16] = struct.pack("<HHIQ", bool(size), 0, 0, size)
+    if path.suffix == ".keras":
+        path.with_suffix(".h5").unlink()
+        return write_zip(path, sequential(dense()), bytes(data))
+    path.write_bytes(data)
+    return path
+
+
 def long_attribute(path: Path) -> Path:
     with h5py.File(path, "w", libver="latest") as file:
         file.attrs["model_config"] = "[" * (64 * MIB)
@@ -207,6 +225,9 @@ FILES = {
     "unknown_tf_function.h5": lambda path: write_h5(path, operation("math.abs", ["i", 0, 0, {}])),
     "number_as_configuration.h5": numbers_attribute,
     "long_configuration.h5": long_attribute,
+    "heap_of_size_0.h5": lambda path: heap_that_stays(path, 0),
+    "heap_of_size_0.keras": lambda path: heap_that_stays(path, 0),
+    "heap_beyond_its_end.h5": lambda path: heap_that_stays(path, 2**64 - 16),
     "pipe.keras": fifo,
     "pipe.h5": fifo,
     "empty.keras": lambda path: path.write_bytes(b"") and path,

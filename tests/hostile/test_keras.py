@@ -52,6 +52,9 @@ SAID = {
     "config_nested_900.keras": "nested more than 200 levels",
     "huge_units.keras": "asks for a weight of shape (4, 2000000000)",
     "pipe.keras": "a device or a pipe",
+    "heap_of_size_0.h5": "sizes in its heap at byte",
+    "heap_of_size_0.keras": "sizes in its heap at byte",
+    "heap_beyond_its_end.h5": "sizes in its heap at byte",
     "huge_repeat.keras": "--no-verify",
 }
 HAS_TF_KERAS = importlib.util.find_spec("tf_keras") is not None
