@@ -140,11 +140,12 @@ def heap_that_stays(path: Path, size: int) -> Path:
         path: The file.
         size: 0: what is left of the heap, of size 0, so that no step leads on; else the object's size.
     """
-    data = bytearray(write_h5(path.with_suffix(".h5"), sequential(dense())).read_bytes())
+    whole = write_h5(path.with_suffix(".whole"), sequential(dense()))
+    data = bytearray(whole.read_bytes())
+    whole.unlink()
     first = data.index(b"GCOL") + 16
     data[first : first + 16] = struct.pack("<HHIQ", bool(size), 0, 0, size)
     if path.suffix == ".keras":
-        path.with_suffix(".h5").unlink()
         return write_zip(path, sequential(dense()), bytes(data))
     path.write_bytes(data)
     return path
