@@ -363,6 +363,36 @@ def test_numbers_that_overflow_are_as_without_a_cut(case):
     np.testing.assert_allclose(found[there], expected[there], rtol=3e-6)
 
 
+AFFINE = {
+    "nearest neighbours": 'Resize<mode="nearest", nearest_mode="floor">(x, , larger)',
+    "linear interpolation": 'Resize<mode="linear">(x, , larger)',
+    "means": "AveragePool<kernel_shape=[2,2], strides=[2,2]>(x)",
+    "padding": "Pad(x, pads)",
+    "sums": "ReduceSum(x, axis)",
+}
+
+
+@pytest.mark.parametrize("case", AFFINE)
+def test_an_infinite_gradient_behind_the_cut_stays_where_it_is(case):
+    """Of log(h) at a baseline where some h are 0: elements that those do not reach are finite."""
+    model = parse(
+        f"""m (float[N,1,4,4] x) => (float[N,1] y)
+        <float[4] larger = {{1,1,1.5,1.5}}, int64[8] pads = {{0,0,1,1,0,0,0,0}}, int64[1] axis = {{3}},
+         int64[2] axes = {{2,3}}> {{
+            h = {AFFINE[case]} g = Log(h) y = ReduceSum<keepdims=0>(g, axes) }}"""
+    )
+    baseline = np.ones((1, 4, 4), np.float32)
+    baseline[0, :2] = 0
+    plain, shared = both(model, baseline_value=baseline, check_finite="ignore")
+    assert shared._plan.request.tail is not None
+    x = np.random.default_rng(0).uniform(0.5, 1, (2, 1, 4, 4)).astype(np.float32)
+    expected, found = plain.explain(x, [0, 0]), shared.explain(x, [0, 0])
+    there = np.isfinite(expected)
+    assert there.any()
+    np.testing.assert_array_equal(np.isfinite(found), there)
+    np.testing.assert_allclose(found[there], expected[there], rtol=1e-5)
+
+
 def test_a_missing_value_is_as_without_a_cut():
     model = parse(
         """m (float[N,4] x) => (float[N,2] y) <float zero = {0}, float[4,2] w = {1,2,3,4,5,6,7,8}> {

@@ -19,6 +19,7 @@ from onnxattr.compile.baseline_kinds import Computed, Fed, Fixed
 from onnxattr.compile.cut import Cut, as_inputs, find_cut
 from onnxattr.compile.method import times_difference
 from onnxattr.compile.renderings.model_graph import has_rows, own_names
+from onnxattr.graph.intervals import ANY
 from onnxattr.graph.subgraphs import prune
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.scores.calls import copied
@@ -224,6 +225,8 @@ def before_cut(
         ]
         for gradient, value in zip(gradients, frontier, strict=True):
             gradient.shape, gradient.type = value.shape, value.type
+    for gradient in gradients:
+        op.note_range(gradient, ANY)  # what is behind the cut may have infinite derivatives
     cotangents = dict(zip(frontier, gradients, strict=True))
     rules, passes = rewrite.method.rules, rewrite.request.rewrites
     return pullback(op, cotangents, rewrite.wrt, rules, rewrites=passes)
