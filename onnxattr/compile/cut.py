@@ -20,6 +20,7 @@ from onnxattr.autodiff.node import op_name
 from onnxattr.autodiff.paths import inputs_of, is_float, needed_nodes
 from onnxattr.autodiff.registry import STANDARD, RuleTable
 from onnxattr.graph.affine import is_affine
+from onnxattr.graph.multiplications import multiplications
 from onnxattr.graph.ranges import Ranges
 from onnxattr.graph.subgraphs import captures_of, nodes_of, prune
 from onnxattr.graph.values import dims_of, named_values
@@ -112,9 +113,10 @@ class _Search:
         self._look()
 
     def _look(self) -> None:
-        """Finds the values that depend on the explained ones, the nodes that are affine in these, and the other values.
+        """Fills ``varying``, ``affine`` and ``sampled``.
 
-        Of these the ones that depend on inputs.
+        These are the values that depend on the explained ones, the nodes that are affine in the explained ones, and the
+        values that depend on other inputs alone.
         """
         affine = set(self.wrt)
         self.varying.update(self.wrt)
@@ -269,17 +271,10 @@ class _Search:
 
     def _products(self, node: ir.Node, out: int) -> float:
         first, second = (*node.inputs, None, None)[:2]
-        weights = _sizes(second)
-        if node.op_type == "Conv" and len(weights) > 2:
-            return out * math.prod(weights[1:])
-        if node.op_type == "ConvTranspose" and len(weights) > 2:
-            return self._count(first) * math.prod(weights[1:])
-        if node.op_type in ("MatMul", "Gemm"):
-            inner = _sizes(first)
-            return out * (inner[0] if node.attributes.get_int("transA", 0) else inner[-1]) if inner else 0
+        taken, weights = self._count(first), _sizes(second)
         if node.op_type in ("LSTM", "GRU", "RNN"):
-            return self._count(first) * math.prod(weights[1:-1]) * 2 if weights else 0
-        return 0
+            return taken * math.prod(weights[1:-1]) * 2 if weights else 0
+        return multiplications(node, out, taken, _sizes(first), weights) or 0
 
     def _count(self, value: ir.Value | None) -> int:
         """The numbers of a value for one sample."""

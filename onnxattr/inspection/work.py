@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.paths import inputs_of
 from onnxattr.graph.intervals import FLOATS
+from onnxattr.graph.multiplications import multiplications
 from onnxattr.graph.subgraphs import subgraphs_of
 from onnxattr.loading.checks.loop_steps import own_steps
 from onnxattr.loading.constant_values import ConstantValues
@@ -112,13 +113,9 @@ class Counter:
         first = self._shape(node.inputs[0]) if node.inputs else ()
         second = self._shape(node.inputs[1]) if len(node.inputs) > 1 else ()
         varying = sum(value.const_value is None for value in inputs_of(node))
-        if node.op_type == "Conv" and len(second) > 2:
-            return out * math.prod(second[1:]), 1
-        if node.op_type == "ConvTranspose" and len(second) > 2:
-            return math.prod(first) * math.prod(second[1:]), 1
-        if node.op_type in ("MatMul", "Gemm") and first:
-            inner = first[0] if node.attributes.get_int("transA", 0) else first[-1]
-            return out * inner, max(1, min(varying, 2))
+        product = multiplications(node, out, math.prod(first), first, second)
+        if product is not None:
+            return product, max(1, min(varying, 2)) if node.op_type in ("MatMul", "Gemm") else 1
         if node.op_type in ("LSTM", "GRU", "RNN") and len(first) == 3:
             weights = sum(math.prod(self._shape(value)) for value in node.inputs[1:3])
             return first[0] * first[1] * weights, 2  # steps are computed once more on the way back
