@@ -11,6 +11,18 @@ from onnxattr.errors import ModelError
 _T = TypeVar("_T")
 
 
+def texts_by_name(entry: Any) -> dict[str, tuple[str, ...]]:
+    """A JSON object of lists of texts.
+
+    Raises:
+        ValueError: If one holds anything else; what is no object or list raises errors of Python's.
+    """
+    found = {str(name): tuple(texts) for name, texts in entry.items()}
+    if not all(isinstance(text, str) for texts in found.values() for text in texts):
+        raise ValueError("names that are no text")
+    return found
+
+
 def read_entry(metadata: Mapping[str, str], key: str, read: Callable[[Any], _T], absent: _T) -> _T:
     """What a metadata entry says.
 

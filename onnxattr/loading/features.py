@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from onnxattr.loading.entries import read_entry
+from onnxattr.loading.entries import read_entry, texts_by_name
 
 KEY = "onnxattr.features"
 
@@ -17,14 +16,7 @@ def read_features(metadata: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     Raises:
         ModelError: If the entry is damaged.
     """
-    return read_entry(metadata, KEY, _read, {})
-
-
-def _read(entry: Any) -> dict[str, tuple[str, ...]]:
-    found = {str(name): tuple(columns) for name, columns in entry.items()}
-    if not all(isinstance(name, str) for columns in found.values() for name in columns):
-        raise ValueError("names that are no text")
-    return found
+    return read_entry(metadata, KEY, texts_by_name, {})
 
 
 def features_text(names: Mapping[str, Sequence[str]]) -> str:

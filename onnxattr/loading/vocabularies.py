@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxattr.errors import ParameterError
-from onnxattr.loading.entries import read_entry
+from onnxattr.loading.entries import read_entry, texts_by_name
 
 KEY = "onnxattr.vocabulary"
 _LARGEST = 2**26
@@ -29,14 +29,7 @@ def read_vocabularies(metadata: Mapping[str, str]) -> dict[str, tuple[str, ...]]
     Raises:
         ModelError: If the entry is damaged.
     """
-    return read_entry(metadata, KEY, _read_all, {})
-
-
-def _read_all(entry: Any) -> dict[str, tuple[str, ...]]:
-    found = {str(name): tuple(words) for name, words in entry.items()}
-    if not all(isinstance(word, str) for words in found.values() for word in words):
-        raise ValueError("words that are no text")
-    return found
+    return read_entry(metadata, KEY, texts_by_name, {})
 
 
 def note_vocabulary(metadata: MutableMapping[str, str], name: str, words: Sequence[str]) -> None:
