@@ -6,7 +6,7 @@ import math
 
 import onnx
 
-from onnxattr.graph.subgraphs import Names, bodies_of, graphs_in, is_standard, names_read_in
+from onnxattr.graph.subgraphs import Names, bodies_of, graphs_in, is_standard, names_made_in, names_read_in
 
 #: Float arguments that runtimes read on the host while the data lie on the device, by operator: positions of inputs.
 _ARGUMENTS = {"Clip": (1, 2), "Pad": (2,), "Resize": (1, 2)}
@@ -20,7 +20,7 @@ def own_arguments(graph: onnx.GraphProto) -> None:
     WebGPU's provider of ONNX Runtime (0.4.0) otherwise reads the fill of such a Pad and the bounds of such a Clip from
     memory that holds something else, if a node outside has the constant on the device. The numbers do not change.
     """
-    names = Names(value for inner in graphs_in(graph) for value in _names(inner))
+    names = Names(names_made_in(graph))
     copied = _own(graph, {}, names)
     read = names_read_in(graph)
     # Runtimes warn of constants that nothing reads any more.
@@ -54,8 +54,3 @@ def _own(graph: onnx.GraphProto, around: dict[str, onnx.TensorProto], names: Nam
 def _is_small_float(tensor: onnx.TensorProto) -> bool:
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
     return tensor.data_type in floats and math.prod(tensor.dims) <= _SMALL
-
-
-def _names(graph: onnx.GraphProto) -> list[str]:
-    produced = [name for node in graph.node for name in node.output]
-    return [*produced, *(tensor.name for tensor in [*graph.initializer, *graph.input])]

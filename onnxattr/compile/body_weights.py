@@ -7,21 +7,19 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 
-from onnxattr.graph.subgraphs import Names, bodies_of, captured_by, graphs_in, is_standard, read_by
+from onnxattr.graph.subgraphs import (
+    Names,
+    bodies_of,
+    captured_by,
+    graphs_in,
+    is_standard,
+    names_made_in,
+    read_by,
+)
+from onnxattr.graph.values import LAYOUTS
 
 #: Operators that only change how a value lies in memory: runtimes compute them when they load constants.
-_LAYOUT = (
-    "Cast",
-    "Concat",
-    "Flatten",
-    "Identity",
-    "Reshape",
-    "Slice",
-    "Split",
-    "Squeeze",
-    "Transpose",
-    "Unsqueeze",
-)
+_LAYOUT = LAYOUTS | {"Cast", "Concat", "Slice", "Split"}
 
 
 def own_weights(graph: onnx.GraphProto) -> None:
@@ -32,7 +30,7 @@ def own_weights(graph: onnx.GraphProto) -> None:
     """
     if not any(node.op_type == "Scan" for inner in graphs_in(graph) for node in inner.node):
         return
-    names = Names(name for inner in graphs_in(graph) for name in _names(inner))
+    names = Names(names_made_in(graph))
     fed = {value.name for value in graph.input}
     constant = {tensor.name for tensor in graph.initializer if tensor.name not in fed}
     copied = _own(graph, constant, {}, names)
@@ -129,8 +127,3 @@ def _drop_unread(graph: onnx.GraphProto, copied: set[str]) -> None:
         if copied.issuperset(node.output) and not any(reads[name] for name in node.output):
             reads.subtract(node.input)
             del graph.node[index]
-
-
-def _names(graph: onnx.GraphProto) -> list[str]:
-    produced = [name for node in graph.node for name in node.output]
-    return [*produced, *(tensor.name for tensor in [*graph.initializer, *graph.input])]

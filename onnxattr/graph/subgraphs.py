@@ -63,6 +63,13 @@ def names_read_in(graph: onnx.GraphProto) -> set[str]:
     return read.union(value.name for inner in graphs for value in inner.output)
 
 
+def names_made_in(graph: onnx.GraphProto) -> Iterator[str]:
+    """The names that nodes, inputs and initializers give values, in a graph and in those inside it."""
+    for inner in graphs_in(graph):
+        yield from (name for node in inner.node for name in node.output)
+        yield from (value.name for value in [*inner.initializer, *inner.input])
+
+
 def values_in(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     """The values of a graph that have a type, subgraphs apart, as a file holds them."""
     return [*graph.input, *graph.output, *graph.value_info]
