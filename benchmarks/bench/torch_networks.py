@@ -53,16 +53,9 @@ class MiniLM(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         from support import minilm
-        from transformers import BertConfig, BertModel
+        from transformers import BertModel
 
-        config = BertConfig(
-            hidden_size=minilm.WIDTH,
-            num_hidden_layers=6,
-            num_attention_heads=minilm.HEADS,
-            intermediate_size=4 * minilm.WIDTH,
-            layer_norm_eps=minilm.EPSILON,
-        )
-        self.bert = BertModel(config, add_pooling_layer=False)
+        self.bert = BertModel(minilm.bert_config(), add_pooling_layer=False)
         held = minilm.weights()
         self.bert.load_state_dict({k: torch.tensor(np.array(held[k])) for k in self.bert.state_dict()})
 

@@ -128,17 +128,9 @@ def attacut() -> Gradients:
 def sentences(weights: Callable[[], Mapping[str, np.ndarray]], words: str) -> Gradients:
     """MiniLM as transformers' BertModel, at the embedding of the words."""
     import torch
-    from transformers import BertConfig, BertModel
+    from transformers import BertModel
 
-    config = BertConfig(
-        hidden_size=minilm.WIDTH,
-        num_hidden_layers=6,
-        num_attention_heads=minilm.HEADS,
-        intermediate_size=4 * minilm.WIDTH,
-        layer_norm_eps=minilm.EPSILON,
-        attn_implementation="eager",
-    )
-    model = BertModel(config, add_pooling_layer=False).eval()
+    model = BertModel(minilm.bert_config(attn_implementation="eager"), add_pooling_layer=False).eval()
     held = weights()
     model.load_state_dict({name: torch.tensor(np.array(held[name])) for name in model.state_dict()})
 

@@ -29,6 +29,20 @@ def weights() -> dict[str, np.ndarray]:
     }
 
 
+def bert_config(**more):
+    """The configuration of transformers' BertModel that takes these weights."""
+    from transformers import BertConfig
+
+    return BertConfig(
+        hidden_size=WIDTH,
+        num_hidden_layers=6,
+        num_attention_heads=HEADS,
+        intermediate_size=4 * WIDTH,
+        layer_norm_eps=EPSILON,
+        **more,
+    )
+
+
 class _Graph:
     def __init__(self):
         self.nodes, self.weights = [], weights()
