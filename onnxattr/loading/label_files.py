@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
@@ -13,6 +11,7 @@ import onnx_ir as ir
 from onnxattr.errors import ParameterError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.class_names import KEY, class_names_text
+from onnxattr.loading.text_files import read_texts
 
 _LARGEST = 2**24
 _EXPECTED = (
@@ -33,23 +32,12 @@ def labels_of(given: Any) -> tuple[str, ...]:
         ParameterError: If there are none.
     """
     if isinstance(given, (str, os.PathLike)):
-        return _listed(_read(given), str(given))
+        return _listed(read_texts(given, "labels", _EXPECTED, _LARGEST, _lines), str(given))
     return _listed(given, "labels")
 
 
-def _read(path: str | os.PathLike[str]) -> Any:
-    suffix = Path(path).suffix.lower()
-    if suffix not in (".txt", ".json"):
-        raise ParameterError(f"labels={str(path)!r}: expected {_EXPECTED}.")
-    try:
-        if os.stat(path).st_size > _LARGEST:
-            raise ValueError(f"it has more than {_LARGEST} bytes")
-        text = Path(path).read_text("utf-8-sig")
-        if suffix == ".txt":
-            return text.rstrip().splitlines()
-        return json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
-        raise ParameterError(f"labels: {path} cannot be read: {error}. Expected {_EXPECTED}.") from error
+def _lines(text: str) -> list[str]:
+    return text.rstrip().splitlines()
 
 
 def _listed(found: Any, what: str) -> tuple[str, ...]:

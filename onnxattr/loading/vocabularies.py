@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, MutableMapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from onnxattr.errors import ParameterError
 from onnxattr.loading.entries import read_entry, texts_by_name
+from onnxattr.loading.text_files import read_texts
 
 KEY = "onnxattr.vocabulary"
 _LARGEST = 2**26
@@ -51,26 +51,18 @@ def vocabulary_of(given: Any) -> tuple[str, ...]:
         ParameterError: If there are none.
     """
     if isinstance(given, (str, os.PathLike)):
-        return _listed(_file(given), f"vocabulary: {given}")
+        return _listed(
+            read_texts(given, "vocabulary", _EXPECTED, _LARGEST, _lines, _of_tokenizer),
+            f"vocabulary: {given}",
+        )
     for call in ("get_vocabulary", "get_vocab"):
         if callable(getattr(given, call, None)):
             return _listed(getattr(given, call)(), "vocabulary")
     return _listed(given, "vocabulary")
 
 
-def _file(path: str | os.PathLike[str]) -> Any:
-    suffix = Path(path).suffix.lower()
-    if suffix not in (".txt", ".json"):
-        raise ParameterError(f"vocabulary={str(path)!r}: expected {_EXPECTED}.")
-    try:
-        if os.stat(path).st_size > _LARGEST:
-            raise ValueError(f"it has more than {_LARGEST} bytes")
-        text = Path(path).read_text("utf-8-sig")
-        if suffix == ".txt":
-            return [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
-        return _of_tokenizer(json.loads(text))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ParameterError(f"vocabulary: {path} cannot be read: {error}. Expected {_EXPECTED}.") from error
+def _lines(text: str) -> list[str]:
+    return [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
 
 
 def _of_tokenizer(found: Any) -> Any:

@@ -1,0 +1,44 @@
+"""Text and JSON files that a caller gives for a list of texts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from onnxattr.errors import ParameterError
+
+
+def read_texts(
+    path: str | os.PathLike[str],
+    option: str,
+    expected: str,
+    largest: int,
+    lines: Callable[[str], list[str]],
+    parsed: Callable[[Any], Any] = lambda found: found,
+) -> Any:
+    """What a ``.txt`` or ``.json`` file holds.
+
+    Args:
+        path: The file.
+        option: The parameter that it was given for, for messages.
+        expected: What that parameter takes, for messages.
+        largest: The most bytes.
+        lines: The texts of a ``.txt`` file's content.
+        parsed: What is made of the value of a ``.json`` file; raises ValueError if that is no list of texts.
+
+    Raises:
+        ParameterError: If it has another suffix, is too large, or cannot be read.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".txt", ".json"):
+        raise ParameterError(f"{option}={str(path)!r}: expected {expected}.")
+    try:
+        if os.stat(path).st_size > largest:
+            raise ValueError(f"it has more than {largest} bytes")
+        text = Path(path).read_text("utf-8-sig")
+        return lines(text) if suffix == ".txt" else parsed(json.loads(text))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ParameterError(f"{option}: {path} cannot be read: {error}. Expected {expected}.") from error
