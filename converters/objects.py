@@ -2,12 +2,14 @@
 
 import weakref
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import onnx
 
 from onnxattr.errors import ConversionError
 
+from .common.layer_rows import CALL
 from .fingerprints import fingerprint
 
 #: What a conversion was made of, as far as that can be told, and the conversion, by the object's identity.
@@ -17,7 +19,7 @@ _kept: OrderedDict[int, _Kept] = OrderedDict()
 _MOST = 4
 
 
-def to_onnx(model: Any, framework: str, sample: Any = None) -> onnx.ModelProto:
+def to_onnx(model: Any, framework: str, sample: Any = None, keep: Sequence[str] = ()) -> onnx.ModelProto:
     """Convert a model once for all methods that it is given to.
 
     The conversion is kept as long as the object lives and its weights, settings and the sample are the same.
@@ -27,6 +29,8 @@ def to_onnx(model: Any, framework: str, sample: Any = None) -> onnx.ModelProto:
         framework: "keras", "torch" or "sklearn".
         sample: One batch as the model takes it. Keras models need it where they are subclassed, exported programs
             never do.
+        keep: Paths of layers of Keras or PyTorch models whose outputs must stay values of the graph, as the table of
+            layers has them.
 
     Returns:
         The model, which callers do not change.
@@ -40,12 +44,12 @@ def to_onnx(model: Any, framework: str, sample: Any = None) -> onnx.ModelProto:
             f"{what} ({type(model).__name__}) was given without a batch to convert it with: pass sample=<a few rows as "
             f"the model takes them>, or convert it with onnxattr.converters.{framework}.to_onnx(model, rows)."
         )
-    made_of = fingerprint(model, framework, sample)
+    made_of = fingerprint(model, framework, (sample, tuple(keep)))
     found = _kept.get(id(model))
     if found is not None and found[0]() is model and found[1] == made_of:
         _kept.move_to_end(id(model))
         return found[2]
-    converted = _convert(model, framework, sample)
+    converted = _convert(model, framework, sample, [path.partition(CALL)[0] for path in keep])
     if made_of is not None:
         _keep(model, made_of, converted)
     return converted
@@ -56,18 +60,18 @@ def _has_examples(model: Any) -> bool:
     return hasattr(model, "example_inputs")
 
 
-def _convert(model: Any, framework: str, sample: Any) -> onnx.ModelProto:
+def _convert(model: Any, framework: str, sample: Any, keep: Sequence[str]) -> onnx.ModelProto:
     if framework == "torch":
         from . import torch
 
-        return torch.to_onnx(model, sample)
+        return torch.to_onnx(model, sample, keep_layers=keep)
     if framework == "sklearn":
         from . import sklearn
 
         return sklearn.to_onnx(model, sample)
     from . import keras
 
-    return keras.to_onnx(model, sample=sample)
+    return keras.to_onnx(model, sample=sample, keep_layers=keep)
 
 
 def _keep(model: Any, made_of: str, converted: onnx.ModelProto) -> None:

@@ -12,6 +12,14 @@ class ModelError(OnnxAttrError):
     """The model is missing, damaged, not ONNX, or cannot be explained as it is."""
 
 
+class FoldedLayerError(ModelError):
+    """No value of the model equals what a layer gives; a conversion that keeps ``layer``, its path, has one."""
+
+    def __init__(self, message: str, layer: str):
+        self.layer = layer
+        super().__init__(message)
+
+
 class UnforeseenError(ModelError):
     """A library failed on a model in a way that no check has foreseen; what it raised is the cause."""
 

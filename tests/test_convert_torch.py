@@ -15,7 +15,7 @@ from onnxattr.converters.files import convert_file  # noqa: E402
 from onnxattr.converters.torch import to_onnx  # noqa: E402
 from torch import nn  # noqa: E402
 
-from onnxattr.attributions import DeconvNet, Saliency  # noqa: E402
+from onnxattr.attributions import DeconvNet, GradCAM, Saliency  # noqa: E402
 from onnxattr.errors import ConversionError  # noqa: E402
 from onnxattr.loading.layers import read_layers  # noqa: E402
 
@@ -455,3 +455,33 @@ def test_a_module_given_to_methods_is_converted_once_until_it_changes():
     place = converted_once_until_it_changes()
     gc.collect()
     assert place not in objects._kept
+
+
+@pytest.mark.parametrize("layer", ["blocks.0.conv2", "blocks.1.conv1", "blocks.1.norm2"])
+@pytest.mark.parametrize("asked", ["conv_layer", "wrt", "output_layer"])
+def test_a_layer_that_a_conversion_merges_is_kept_for_the_method_that_asks_for_it(layer, asked):
+    module = make(ResNet)
+    x = torch.tensor(rows(IMAGE))
+    seen = {}
+    handle = module.get_submodule(layer).register_forward_hook(
+        lambda part, args, output: seen.__setitem__("layer", output)
+    )
+    z = x.clone().requires_grad_()
+    scores = module(z)
+    handle.remove()
+    a = seen["layer"]
+    if asked == "output_layer":
+        expected = torch.autograd.grad(a[:, 1].sum(), z)[0].abs()
+        unit = np.zeros(a.shape, np.float32)
+        unit[:, 1] = 1
+        found = Saliency(module, output_layer=layer, reducer=None, sample=x).explain(x, unit)
+    else:
+        slope = torch.autograd.grad(scores[:, 1].sum(), a)[0]
+        if asked == "wrt":
+            expected = slope.abs()
+            found = Saliency(module, wrt=layer, reducer=None, sample=x).explain(x, 1)
+        else:
+            expected = torch.relu((slope.mean((2, 3), keepdim=True) * a).sum(1, keepdim=True))
+            found = GradCAM(module, conv_layer=layer, upsampling=None, sample=x).explain(x, 1)
+    expected = expected.detach().numpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * expected.max())

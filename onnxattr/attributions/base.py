@@ -27,8 +27,9 @@ from onnxattr.attributions.plan import Plan
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.method import Method
-from onnxattr.errors import ParameterError, one_door
+from onnxattr.errors import FoldedLayerError, ParameterError, one_door
 from onnxattr.loading.prepared import Wrt, prepare
+from onnxattr.loading.preprocessing import Preprocessing
 from onnxattr.loading.preprocessing_files import preprocessing_of
 from onnxattr.loading.reading.source import ModelSource, converted, name_of
 from onnxattr.loading.stated import NAMES as STATED
@@ -84,27 +85,42 @@ class Attribution(Parameters, Options, TakesPhotos, Exports, ABC):
         self._check_parameters()
         spec = self.preprocess if self.preprocess in (None, "model") else preprocessing_of(self.preprocess)
         stated = Stated(**{name: getattr(self, name) for name in STATED}).read()
-        with one_door(f"{name_of(model)} cannot be converted"):
-            source = converted(model, self.sample)
-        self.prepared = prepare(
-            source,
-            self.output_layer,
-            self._explained(),
-            self.precision,
-            self._score.unit,
-            self.verify,
-            chosen_outputs(self.output, self.output_layer, self._score),
-            self.neuron,
-            self.rules,
-            spec,
-            self.attributions_at,
-            stated,
-        )
+        source = self._prepare(model, spec, stated)
         with one_door(f"{self.name} cannot be set up"):
             self._plan = self._planned()
         if self._expects_more:
             self._source = source
         self._warn()
+
+    def _prepare(self, model: ModelSource, spec: Preprocessing | str | None, stated: Stated) -> ModelSource:
+        """Prepares the model and returns what it was read from: a framework's model is converted.
+
+        Where the conversion merged a layer that is asked for into others, a second conversion keeps it.
+        """
+        keep: list[str] = []
+        while True:
+            with one_door(f"{name_of(model)} cannot be converted"):
+                source = converted(model, self.sample, keep)
+            try:
+                self.prepared = prepare(
+                    source,
+                    self.output_layer,
+                    self._explained(),
+                    self.precision,
+                    self._score.unit,
+                    self.verify,
+                    chosen_outputs(self.output, self.output_layer, self._score),
+                    self.neuron,
+                    self.rules,
+                    spec,
+                    self.attributions_at,
+                    stated,
+                )
+                return source
+            except FoldedLayerError as folded:
+                if source is model or folded.layer in keep:
+                    raise
+                keep.append(folded.layer)
 
     def _explained(self) -> Wrt:
         """The values that are explained, or the function that chooses them; see ``prepare``."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from onnxattr.errors import ModelError
+from onnxattr.errors import FoldedLayerError, ModelError
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.subgraphs import nodes_of, subgraphs_of
 from onnxattr.graph.values import named_values, values_of
@@ -180,9 +180,10 @@ def _output_of(values: dict[str, ir.Value], layer: Layer, what: str) -> ir.Value
         raise ModelError(
             f"Layer {layer.path!r} has several outputs {list(layer.outputs)}: name one of them as {what}."
         )
-    raise ModelError(
-        f"Layer {layer.path!r} is not in the converted model: {layer.folded or 'its output was optimised away'}."
-    )
+    message = f"Layer {layer.path!r} is not in the converted model: {layer.folded or 'its output was optimised away'}."
+    if "keep_layers=" in (layer.folded or ""):
+        raise FoldedLayerError(message, layer.path)
+    raise ModelError(message)
 
 
 def _suggestion(graph: ir.Graph, layers: Sequence[Layer], wanted: str) -> str:

@@ -62,8 +62,9 @@ PAGES = {
             def __init__(self):
                 super().__init__()
                 self.conv1, self.conv2 = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+                self.bn1, self.bn2 = nn.BatchNorm2d(8), nn.BatchNorm2d(8)
             def forward(self, x):
-                return torch.relu(x + self.conv2(torch.relu(self.conv1(x))))
+                return torch.relu(x + self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x))))))
         class Network(nn.Module):
             def __init__(self):
                 super().__init__()

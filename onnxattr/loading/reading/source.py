@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,12 +86,13 @@ def read_proto(source: ModelSource) -> onnx.ModelProto:
     )
 
 
-def converted(source: ModelSource, sample: Any = None) -> ModelSource:
+def converted(source: ModelSource, sample: Any = None, keep: Sequence[str] = ()) -> ModelSource:
     """The ONNX model of an object of Keras, PyTorch or scikit-learn; anything else as it is.
 
     Args:
         source: What was given as a model.
         sample: One batch as the model takes it, which converting may need; not looked at for other models.
+        keep: Paths of layers of Keras or PyTorch models whose outputs must stay values of the graph.
 
     Raises:
         ConversionError: If the model cannot be converted.
@@ -98,7 +100,7 @@ def converted(source: ModelSource, sample: Any = None) -> ModelSource:
     framework = framework_of(source)
     if framework is None:
         return source
-    return converter("objects").to_onnx(source, framework, sample)
+    return converter("objects").to_onnx(source, framework, sample, keep)
 
 
 def converter(name: str) -> Any:
