@@ -16,7 +16,7 @@ from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.layers import Layer, read_layers
-from onnxattr.loading.load import load
+from onnxattr.loading.load import clean, load
 from onnxattr.loading.places import Place, check_outside, find_place
 from onnxattr.loading.precision import set_precision
 from onnxattr.loading.prepared import opset_of
@@ -69,21 +69,22 @@ def vjp(
     graph_model = load(model, rules)
     with one_door(f"{name_of(model)} cannot be differentiated"):
         set_precision(graph_model, precision)
+        graph, layers = graph_model.graph, read_layers(graph_model.metadata_props)
+        sources = _pick(graph, layers, wrt, graph.inputs, "wrt")
+        scores = _pick(graph, layers, outputs, graph.outputs, "outputs")
+        clean(graph_model, [place.value for place in (*sources, *scores)], rules)
         verify_model(graph_model, verify)
-        return _with_gradients(graph_model, wrt, outputs, rules, rewrites)
+        return _with_gradients(graph_model, sources, scores, rules, rewrites)
 
 
 def _with_gradients(
     graph_model: ir.Model,
-    wrt: Names,
-    outputs: Names,
+    sources: Sequence[Place],
+    scores: Sequence[Place],
     rules: RuleTable,
     rewrites: Collection[str] | None,
 ) -> onnx.ModelProto:
     graph = graph_model.graph
-    layers = read_layers(graph_model.metadata_props)
-    sources = _pick(graph, layers, wrt, graph.inputs, "wrt")
-    scores = _pick(graph, layers, outputs, graph.outputs, "outputs")
     op = OpBuilder(graph, opset_of(graph_model), prefix="vjp")
     cotangents = {y.value: op.input(f"{y.name}_cotangent", y.value.dtype, dims_of(y.value)) for y in scores}
     gradients = pullback(op, cotangents, [x.value for x in sources], rules, rewrites=rewrites)

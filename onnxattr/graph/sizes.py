@@ -6,7 +6,7 @@ unknown, the place where it came up first. Equal names mean equal sizes; differe
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Sequence
 
 import onnx_ir as ir
@@ -17,7 +17,9 @@ Size = int | str
 #: First part of the names of unknown sizes, that of ONNX's own inference.
 UNKNOWN = "unk__"
 _PRODUCT = f"{UNKNOWN}*"
-_SINGLE = frozenset("Identity Squeeze Unsqueeze Reshape".split())
+_SINGLE = frozenset("Identity Squeeze Unsqueeze Reshape Cast".split())
+#: Types of the integers that sizes are computed in.
+_COUNTS = (ir.DataType.INT64, ir.DataType.INT32)
 
 
 def name_sizes(node: ir.Node) -> None:
@@ -43,7 +45,7 @@ def _told(node: ir.Node, rank: int) -> list[Size | None] | None:
         first, size, step = (contents(value) for value in node.inputs)
         sizes = size if first == [0] and step == [1] else None
     elif node.op_type == "Reshape":
-        sizes = _reshaped(node)
+        sizes = reshaped_sizes(node)
     elif node.op_type == "Expand":
         sizes = _expanded(node)
     else:
@@ -51,21 +53,17 @@ def _told(node: ir.Node, rank: int) -> list[Size | None] | None:
     return sizes if sizes is not None and len(sizes) == rank else None
 
 
-def _reshaped(node: ir.Node) -> list[Size | None] | None:
+def reshaped_sizes(node: ir.Node) -> list[Size | None] | None:
+    """The sizes of what a Reshape gives, None for those that are unknown; None if their number is."""
     given, target = dims_of(node.inputs[0]), contents(node.inputs[1])
-    if given is None or target is None or node.attributes.get_int("allowzero", 0) == 1:
+    if given is None or target is None or (node.attributes.get_int("allowzero", 0) == 1 and 0 in target):
         return None
     sizes: list[Size | None] = []
     for axis, size in enumerate(target):
         sizes.append(given[axis] if size == 0 and axis < len(given) else size)
     if -1 in sizes:
-        left = list(given)
-        for size in sizes:
-            if size != -1 and size in left:
-                left.remove(size)
-            elif size not in (-1, 1):
-                left = [None]
-        sizes[sizes.index(-1)] = None if None in left else product(left)  # type: ignore[arg-type]
+        place = sizes.index(-1)
+        sizes[place] = quotient(given, [*sizes[:place], *sizes[place + 1 :]])
     return sizes
 
 
@@ -80,20 +78,43 @@ def _expanded(node: ir.Node) -> list[Size | None] | None:
 
 def product(sizes: Sequence[Size]) -> Size:
     """The name of a product of sizes; a number where they are numbers."""
-    factors = [part for size in sizes if isinstance(size, str) for part in _factors(size)]
-    number = math.prod(size for size in sizes if isinstance(size, int))
-    numbers = [int(factor) for factor in factors if factor.isdecimal()]
-    names = sorted(factor for factor in factors if not factor.isdecimal())
-    number *= math.prod(numbers)
+    number, names = _split(sizes)
+    return _named(number, names)
+
+
+def quotient(whole: Sequence[Size | None], parts: Sequence[Size | None]) -> Size | None:
+    """The size that makes up the product ``whole`` together with ``parts``; None if it is unknown."""
+    if None in whole or None in parts:
+        return None
+    number, names = _split(whole)  # type: ignore[arg-type]
+    divisor, others = _split(parts)  # type: ignore[arg-type]
+    if divisor == 0 or number % divisor or others - names:
+        return None
+    return _named(number // divisor, names - others)
+
+
+def _named(number: int, names: Counter[str]) -> Size:
     if not names or number == 0:
         return number
-    if len(names) == 1 and number == 1:
-        return names[0]
-    return _PRODUCT + "*".join([str(number), *names])
+    if names.total() == 1 and number == 1:
+        return next(iter(names))
+    return _PRODUCT + "*".join([str(number), *sorted(names.elements())])
 
 
-def _factors(size: str) -> list[str]:
-    return size.removeprefix(_PRODUCT).split("*") if size.startswith(_PRODUCT) else [size]
+def _split(sizes: Sequence[Size]) -> tuple[int, Counter[str]]:
+    """A product of sizes as a number and names, each as often as it is a factor."""
+    number, names = 1, Counter[str]()
+    for size in sizes:
+        if isinstance(size, int):
+            number *= size
+        elif size.startswith(_PRODUCT):
+            first, *rest = size.removeprefix(_PRODUCT).split("*")
+            number *= int(first)
+            names.update(rest)
+        else:
+            # A file may call a size as products are called here.
+            names[size.replace("*", ".")] += 1
+    return number, names
 
 
 def contents(value: ir.Value | None) -> list[Size | None] | None:
@@ -104,11 +125,11 @@ def contents(value: ir.Value | None) -> list[Size | None] | None:
     if tensor is not None:
         return (
             [int(n) for n in tensor.numpy().flat]
-            if tensor.dtype == ir.DataType.INT64 and tensor.size < 16
+            if tensor.dtype in _COUNTS and tensor.size < 16 and len(tensor.shape) < 2
             else None
         )
     node = value.producer()
-    if node is None or value.dtype != ir.DataType.INT64:
+    if node is None or value.dtype not in _COUNTS:
         return None
     if "sizes" not in value.meta:
         value.meta["sizes"] = _contents(node)
@@ -136,6 +157,13 @@ def _contents(node: ir.Node) -> list[Size | None] | None:
             isinstance(p, int) and -len(first) <= p < len(first) for p in places
         )
         return [first[p] for p in places] if inside and rank < 2 else None  # type: ignore[index, union-attr]
+    if node.op_type == "Slice":
+        ends = [contents(value) for value in (*node.inputs[1:3], *node.inputs[4:])]
+        known = rank == 1 and all(end is not None and isinstance(end[0], int) for end in ends)
+        return first[slice(*(end[0] for end in ends))] if known else None  # type: ignore[index, arg-type]
+    if node.op_type in ("Max", "Min"):
+        # Of operands that are the same; others differ in what a run decides.
+        return first if all(contents(value) == first for value in node.inputs[1:]) else None
     if node.op_type in ("Mul", "ReduceProd"):
         factors = first if node.op_type == "ReduceProd" else [*first, *(contents(node.inputs[1]) or [None])]
         single = node.op_type == "ReduceProd" or len(factors) == 2

@@ -7,6 +7,7 @@ get it from ``passes/bridge.py``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import onnx
@@ -43,6 +44,7 @@ from onnxattr.loading.passes.opsets import (
 )
 from onnxattr.loading.passes.pads import pad_every_axis
 from onnxattr.loading.passes.pixels import take_floats
+from onnxattr.loading.passes.reshapes import write_targets_down
 from onnxattr.loading.passes.stated_pads import state_pads
 from onnxattr.loading.passes.static_nodes import infer_and_resolve
 from onnxattr.loading.passes.time_first import put_time_first
@@ -167,6 +169,14 @@ PASSES = (
     step("read before pairs of casts", lambda d: read_before_cast_pairs(d.model.graph), [F.TYPED]),
     step("name nodes", lambda d: name_nodes(d.model.graph), [F.IN_IR], [F.NAMED]),
 )
+#: What is done to the part of a model that is explained, once everything that a caller names in it is found.
+PASSES_OF_PART = (
+    step(
+        "write targets of Reshapes down",
+        lambda d: write_targets_down(d.model),
+        [F.TYPED, F.NO_CONSTANTS],
+    ),
+)
 
 
 def load(source: ModelSource, rules: RuleTable = STANDARD) -> ir.Model:
@@ -193,6 +203,20 @@ def load(source: ModelSource, rules: RuleTable = STANDARD) -> ir.Model:
         return model
 
 
+def clean(model: ir.Model, kept: Iterable[ir.Value], rules: RuleTable = STANDARD) -> None:
+    """Writes the nodes of a loaded model in fewer, in place; other values than those that are kept may go.
+
+    Args:
+        model: What ``load`` gave, or the part of it that is explained.
+        kept: The values that are asked for, besides the outputs.
+        rules: The rule table that the model is going to be differentiated with.
+    """
+    draft = Draft(None, None, rules, kept=frozenset(kept))
+    draft.model = model
+    changed_by = run_passes(PASSES_OF_PART, draft)
+    model.meta[CHANGED_BY] = (*model.meta.get(CHANGED_BY, ()), *changed_by)
+
+
 def _mixes_rows(model: ir.Model) -> bool:
     graph = model.graph
     return independence(graph, model.opset_imports.get("", OPSET), graph.outputs).kind == MIXED
@@ -215,5 +239,5 @@ def _first_lines(error: Exception) -> str:
 
 
 def passes_table() -> str:
-    """The passes in order, as a table in Markdown, and the facts in words."""
-    return table(PASSES)
+    """The passes in order, as tables in Markdown, and the facts in words."""
+    return table(PASSES, PASSES_OF_PART)

@@ -26,7 +26,7 @@ from onnxattr.loading.free_batch import free_batch
 from onnxattr.loading.front import expected, explained_image, fitted, put_in_front
 from onnxattr.loading.heads import NUMBER, gives_logits, unit_of
 from onnxattr.loading.layers import Layer, read_layers
-from onnxattr.loading.load import DIGEST, FILES, FOLDER, load
+from onnxattr.loading.load import DIGEST, FILES, FOLDER, clean, load
 from onnxattr.loading.meaning import Meaning, note_output, read_meaning
 from onnxattr.loading.neurons import neuron_of
 from onnxattr.loading.places import copy_of, find_output, find_outputs
@@ -272,11 +272,11 @@ def _cut(
     others = tuple(str(value.name) for value in explained[1:])
     names = tuple(str(place.value.name) for place in places)
     asked = tuple(place.name for place in places)
-    rows = _reduced(model, explained, names)
+    rows = _reduced(model, explained, names, rules)
     return Prepared(model, layers, str(output.name), names, unit, rows, asked, others)
 
 
-def _reduced(model: ir.Model, explained: Sequence[ir.Value], wrt: Sequence[str]) -> Rows:
+def _reduced(model: ir.Model, explained: Sequence[ir.Value], wrt: Sequence[str], rules: RuleTable) -> Rows:
     """Makes some values the outputs, removes what they do not need, and frees the batch; how rows are then computed."""
     graph, opset = model.graph, opset_of(model)
     graph.outputs[:] = explained
@@ -286,6 +286,7 @@ def _reduced(model: ir.Model, explained: Sequence[ir.Value], wrt: Sequence[str])
     values = named_values(graph)
     put_batch_first(graph, opset, [values[name] for name in wrt])
     values = named_values(graph)
+    clean(model, [values[name] for name in wrt], rules)
     return independence(graph, opset, [*explained, *(values[name] for name in wrt)])
 
 

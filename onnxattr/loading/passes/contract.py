@@ -53,6 +53,7 @@ class Draft:
         rules: The rule table that it is going to be differentiated with.
         rows: Whether equal names of first axes stand for equal numbers of rows.
         weights: The detached weights by name.
+        kept: The values that stay, of a part that is cut out: those that are asked for.
         model: The model as onnx_ir holds it; passes change it in place.
     """
 
@@ -61,6 +62,7 @@ class Draft:
     rules: RuleTable
     rows: bool = True
     weights: dict[str, ir.TensorProtocol] = field(default_factory=dict)
+    kept: frozenset[ir.Value] = frozenset()
     model: ir.Model = field(init=False)
 
     @property
@@ -131,13 +133,16 @@ def run_passes(passes: Sequence[Pass], draft: Draft) -> tuple[str, ...]:
     return tuple(each.name for each in passes if each.run(draft))
 
 
-def table(passes: Sequence[Pass]) -> str:
-    """The passes in order, one a line, with what they require and ensure, and the facts in words."""
-    rows = ["| pass | requires | ensures |", "| --- | --- | --- |"]
-    for each in passes:
-        needs, gives = (
-            ", ".join(f.name for f in Fact if f in facts) for facts in (each.requires, each.ensures)
-        )
-        rows.append(f"| {each.name} | {needs} | {gives} |")
+def table(*lists: Sequence[Pass]) -> str:
+    """The passes of lists in order, one a line, with what they require and ensure, and the facts in words."""
+    lines: list[str] = []
+    for passes in lists:
+        lines += ["| pass | requires | ensures |", "| --- | --- | --- |"]
+        for each in passes:
+            needs, gives = (
+                ", ".join(f.name for f in Fact if f in facts) for facts in (each.requires, each.ensures)
+            )
+            lines.append(f"| {each.name} | {needs} | {gives} |")
+        lines.append("")
     facts = ["| fact | meaning |", "| --- | --- |", *(f"| {fact.name} | {fact.value} |" for fact in Fact)]
-    return "\n".join([*rows, "", *facts])
+    return "\n".join([*lines, *facts])

@@ -28,7 +28,7 @@ def solve_sizes(inferred: onnx.ModelProto) -> None:
     solved: dict[str, Dim] = {}
     for graph, scope in scopes(inferred.graph):
         for node in graph.node:
-            rule = _RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+            rule = SIZE_RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
             names = [node.output[0], *node.input] if rule else []
             shapes = [dims_in(scope[name]) for name in names if name in scope]
             if rule is None or len(shapes) < len(names) or None in shapes:
@@ -65,7 +65,8 @@ def _multiplied(after: Sequence[Dim], position: int, before: Sequence[Sequence[D
     return _broadcast(after, position, stacks) if matrices else None
 
 
-_RULES = {"Reshape": _reshaped, "MatMul": _multiplied} | dict.fromkeys(
+#: How the size of an axis follows: from the sizes of the output, the axis, and the sizes of all inputs.
+SIZE_RULES = {"Reshape": _reshaped, "MatMul": _multiplied} | dict.fromkeys(
     """
     Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or Pow PRelu Sub Sum Where Xor
     """.split(),
