@@ -18,6 +18,7 @@ from onnxattr.compile.baseline_kinds import Baseline, Fed
 from onnxattr.compile.body_arguments import own_arguments
 from onnxattr.compile.body_weights import own_weights
 from onnxattr.compile.noise import VERSION
+from onnxattr.compile.own_sequences import own_sequences
 from onnxattr.compile.pixels import take_bytes
 from onnxattr.compile.renderings.batch import batch_graph
 from onnxattr.compile.renderings.loop import loop_graph
@@ -75,6 +76,7 @@ def build(
         without_sample_axis(proto, request, original, labels)
     own_arguments(proto.graph)
     own_weights(proto.graph)
+    own_sequences(proto.graph)
     # Before the names and shapes of inner values are dropped.
     faults = known_faults(proto)
     compact(proto)

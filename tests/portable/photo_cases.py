@@ -52,19 +52,20 @@ def write_photo_cases(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     photo = Image.fromarray(photos.load("chelsea"))
     model, cases = network(), {}
     for name, given in PREPROCESSING.items():
-        exported = _export(Saliency(model, preprocess=given))
+        file = exported(Saliency(model, preprocess=given))
         for size, (height, width) in SIZES.items():
             if name != "crop alone" or min(height, width) >= 32:
-                cases[f"{name}, {size}"] = exported, _feeds(photo, height, width)
+                cases[f"{name}, {size}"] = file, _feeds(photo, height, width)
     feeds = _feeds(photo, *SIZES["shrunk"])
     at_input = Saliency(model, preprocess="imagenet", attributions_at="input")
-    cases["imagenet, at the input"] = _export(at_input), feeds
+    cases["imagenet, at the input"] = exported(at_input), feeds
     path = IntegratedGradients(model, batch_size=2, steps=4, preprocess="imagenet", baseline_value=127.0)
-    cases["imagenet, a loop"] = _export(path, "loop"), feeds
+    cases["imagenet, a loop"] = exported(path, "loop"), feeds
     return write_manifest(folder, cases)
 
 
-def _export(method: Saliency | IntegratedGradients, rendering: str = "batch") -> onnx.ModelProto:
+def exported(method: Saliency | IntegratedGradients, rendering: str = "batch") -> onnx.ModelProto:
+    """What a method writes into a file."""
     with tempfile.TemporaryDirectory() as folder:
         method.export(Path(folder) / "file.onnx", rendering)
         return onnx.load(Path(folder) / "file.onnx")

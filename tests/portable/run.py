@@ -29,6 +29,7 @@ from portable.network import NOISE, Entry  # noqa: E402
 from portable.networks import decisions, networks  # noqa: E402
 from portable.photo_cases import write_photo_cases, wrong  # noqa: E402
 from portable.placement import FILES, misplaced  # noqa: E402
+from portable.recurrent_cases import write_recurrent_cases  # noqa: E402
 from portable.report import comparability, summary  # noqa: E402
 from portable.told import told  # noqa: E402
 
@@ -97,10 +98,11 @@ def main() -> None:
     failed = [f"{what}: {error:.1e}" for what, error in errors.items() if not error <= TOLERANCE]
     failed += accelerators.disagreements(folder, entries, others)
     failed += accelerators.minimal_that_are_right(folder, others)
-    photos = write_photo_cases(folder / "with_photos")
-    for name, other in others.items():
-        other.run(folder / "with_photos")
-        failed += wrong(folder / "with_photos", name, photos)
+    for kind, write in (("with_photos", write_photo_cases), ("recurrent", write_recurrent_cases)):
+        expected = write(folder / kind)
+        for name, other in others.items():
+            other.run(folder / kind)
+            failed += wrong(folder / kind, name, expected)
     if "webgpu" in others:
         failed += [line for name in FILES for line in misplaced(folder, name, options.webgpu.absolute())]
     if failed:

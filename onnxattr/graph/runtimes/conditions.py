@@ -9,10 +9,10 @@ from typing import Any
 
 import onnx
 
+from onnxattr.graph.sequences import Sequences, tells_all_states
 from onnxattr.graph.subgraphs import bodies_of, captured_by
 
 _ZEROS = "any but zeros"
-_RECURRENT = ("GRU", "LSTM", "RNN")
 _ELEMENTWISE = ("Add", "Div", "Max", "Min", "Mul", "PRelu", "Sub", "Sum")
 _MOVE = ("Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
@@ -29,6 +29,7 @@ class Scope:
         readers: The operators that read a value as this input, as (operator, position), by its name.
         shapes: The sizes of a value, by name, None for those that are not known.
         makers: The node that makes a value, by its name.
+        sequences: What reads the same sequences in this graph.
     """
 
     types: dict[str, int] = field(default_factory=dict)
@@ -38,6 +39,7 @@ class Scope:
     readers: dict[str, set[tuple[str, int]]] = field(default_factory=dict)
     shapes: dict[str, list[int | None]] = field(default_factory=dict)
     makers: dict[str, onnx.NodeProto] = field(default_factory=dict)
+    sequences: Sequences = field(default_factory=lambda: Sequences([]))
 
 
 def holds(when: Mapping[str, Any], node: onnx.NodeProto, scope: Scope) -> bool:
@@ -54,8 +56,8 @@ def holds(when: Mapping[str, Any], node: onnx.NodeProto, scope: Scope) -> bool:
     - ``uneven_pads``: the pads of both sides differ.
     - ``shared_with``: the initializer at input 1 is read by this operator too, and has as many outputs as inputs. A
       Transpose that reads it stands for the operator that reads the transposed one.
-    - ``beside_recurrent``: another LSTM, GRU or RNN reads the same sequences, of more than one sample, and one of the
-      two gives the states of all steps.
+    - ``beside_recurrent``: another LSTM, GRU or RNN, or a Transpose that exchanges time and samples, reads the same
+      sequences, of more than one sample, and one of the two is recurrent in one direction and gives all its states.
     - Any other name is an attribute: its value, or "any but zeros".
     """
     return all(_holds(name, wanted, node, scope) for name, wanted in when.items())
@@ -70,23 +72,11 @@ def _maker(name: str, scope: Scope) -> str:
 
 
 def _is_beside_recurrent(node: onnx.NodeProto, scope: Scope) -> bool:
-    """Whether another recurrent node reads what a recurrent node reads, and one of them gives its Y."""
-    sizes = scope.shapes.get(node.input[0], [None] * 3)
-    found = {id(one): one for one in scope.makers.values() if one.op_type in _RECURRENT}
-    source = _source(node.input[0], scope)
-    others = [one for one in found.values() if one is not node and _source(one.input[0], scope) == source]
-    others = [one for one in others if list(one.output) != list(node.output)]
-    gives = any(one.output[0] for one in others) or (bool(others) and bool(node.output[0]))
-    return gives and sizes[1] != 1
-
-
-def _source(name: str, scope: Scope) -> str:
-    """The value behind others that hold the same numbers in another layout, or their negatives."""
-    maker = scope.makers.get(name)
-    while maker is not None and maker.op_type in (*_MOVE, "Neg") and maker.op_type != "MaxPool":
-        name = maker.input[0]
-        maker = scope.makers.get(name)
-    return name
+    """Whether a recurrent node and another reader of its sequences meet, and one that is recurrent tells all states."""
+    if scope.shapes.get(node.input[0], [None] * 3)[1] == 1:
+        return False
+    others = scope.sequences.others(node)
+    return any(map(tells_all_states, others)) or (bool(others) and tells_all_states(node))
 
 
 def _is_computed(name: str, scope: Scope) -> bool:

@@ -10,6 +10,7 @@ import onnx
 
 from onnxattr.graph.runtimes.conditions import Scope, holds
 from onnxattr.graph.runtimes.tables import RUNTIMES, TYPED_BY, TYPES, Table, table_of
+from onnxattr.graph.sequences import Sequences
 from onnxattr.graph.subgraphs import bodies_of, is_standard
 
 _NAMES: dict[int, str] = {code: name for name, code in TYPES.items()}
@@ -93,6 +94,7 @@ def _scope_of(graph: onnx.GraphProto, around: Scope) -> Scope:
         readers={name: set(readers) for name, readers in around.readers.items()},
         shapes=dict(around.shapes),
         makers=around.makers | {name: node for node in graph.node for name in node.output},
+        sequences=Sequences(graph.node),
     )
     for tensor in graph.initializer:
         scope.types[tensor.name], scope.shapes[tensor.name] = tensor.data_type, list(tensor.dims)
