@@ -1,174 +1,22 @@
 """What is the same at all points of a sample is computed once for it; the maps are those of points by themselves."""
 
 import numpy as np
-import onnx_ir as ir
-import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from support.affine_starts import (
+    MODELS,
+    ROWS,
+    both,
+    ends,
+    inputs,
+    largest_difference,
+    run,
+    vector_model,
+    weights,
+)
 from support.small_models import build, node
 from support.tiny_graphs import parse
 
-from onnxattr import IntegratedGradients, SmoothGrad, SquareGrad, VarGrad
-from onnxattr.attributions import ExpectedGradients
-from onnxattr.graph.affine import is_affine
-
-ROWS = 5
-
-
-def weights(*shape):
-    """The same for each test, in whatever order they run."""
-    return (np.random.default_rng(shape).normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
-
-
-def vector_model(nodes, **tensors):
-    return build(nodes, {"x": ["N", 6]}, {"y": ["N", 3]}, {"v": weights(8, 3), "w": weights(6, 8)} | tensors)
-
-
-def ends(value):
-    """The part behind the cut: two nonlinearities."""
-    return [node("Tanh", [value], ["t"]), node("MatMul", ["t", "v"], ["m"]), node("Atan", ["m"], ["y"])]
-
-
-def image_model(nodes, last, **tensors):
-    back = [
-        node("Relu", [last], ["r"]),
-        node("GlobalAveragePool", ["r"], ["p"]),
-        node("Flatten", ["p"], ["f"]),
-        node("MatMul", ["f", "v"], ["y"]),
-    ]
-    return build(
-        nodes + back,
-        {"x": ["N", 2, 6, 6]},
-        {"y": ["N", 3]},
-        {"v": weights(4, 3), "k": weights(4, 2, 3, 3)} | tensors,
-    )
-
-
-BATCH_NORM = {name: np.abs(weights(4)) + 0.1 for name in ("scale", "shift", "mean", "var")}
-#: By name: the model, and the frontier of its largest cut.
-MODELS = {
-    "MatMul and Add": (
-        lambda: vector_model(
-            [node("MatMul", ["x", "w"], ["h"]), node("Add", ["h", "c"], ["a"]), *ends("a")], c=weights(8)
-        ),
-        ["a"],
-    ),
-    "Gemm with transposed weights": (
-        lambda: vector_model(
-            [node("Gemm", ["x", "wt", "c"], ["h"], transB=1, alpha=0.5), *ends("h")],
-            wt=weights(8, 6),
-            c=weights(8),
-        ),
-        ["h"],
-    ),
-    "branches that join": (
-        lambda: vector_model(
-            [
-                node("Slice", ["x", "zero", "three", "one"], ["s"]),
-                node("MatMul", ["s", "w3"], ["g"]),
-                node("MatMul", ["x", "w"], ["h"]),
-                node("Sub", ["h", "g"], ["d"]),
-                node("Mul", ["d", "c"], ["a"]),
-                *ends("a"),
-            ],
-            w3=weights(3, 8),
-            c=weights(8),
-            zero=np.array([0]),
-            one=np.array([1]),
-            three=np.array([3]),
-        ),
-        ["a"],
-    ),
-    "a way around the cut": (
-        lambda: vector_model(
-            [
-                node("MatMul", ["x", "w"], ["h"]),
-                node("Mul", ["x", "x"], ["q"]),
-                node("MatMul", ["q", "w"], ["g"]),
-                node("Add", ["h", "g"], ["a"]),
-                *ends("a"),
-            ]
-        ),
-        ["h", "x"],
-    ),
-    "sizes of the input read behind the cut": (
-        lambda: vector_model(
-            [
-                node("MatMul", ["x", "w"], ["h"]),
-                node("Relu", ["h"], ["a"]),
-                node("Shape", ["x"], ["sx"], end=1),
-                node("Concat", ["sx", "rest"], ["sizes"], axis=0),
-                node("Reshape", ["a", "sizes"], ["q"]),
-                node("ReduceMean", ["q", "two"], ["p"], keepdims=0),
-                node("MatMul", ["p", "v4"], ["y"]),
-            ],
-            rest=np.array([4, 2]),
-            two=np.array([2]),
-            v4=weights(4, 3),
-        ),
-        ["h"],
-    ),
-    "sizes of an inner value read behind the cut": (
-        lambda: vector_model(
-            [
-                node("Flatten", ["x"], ["g"]),
-                node("MatMul", ["g", "w"], ["h"]),
-                node("Relu", ["h"], ["r"]),
-                node("Shape", ["g"], ["sx"], end=1),
-                node("Concat", ["sx", "rest"], ["sizes"], axis=0),
-                node("Reshape", ["r", "sizes"], ["q"]),
-                node("ReduceMean", ["q", "two"], ["p"], keepdims=0),
-                node("MatMul", ["p", "v4"], ["y"]),
-            ],
-            rest=np.array([4, 2]),
-            two=np.array([2]),
-            v4=weights(4, 3),
-        ),
-        ["h"],
-    ),
-    "convolution, normalisation and pads": (
-        lambda: image_model(
-            [
-                node("Pad", ["x", "pads"], ["b"]),
-                node("Conv", ["b", "k"], ["h"], strides=[2, 2]),
-                node("BatchNormalization", ["h", "scale", "shift", "mean", "var"], ["n"]),
-            ],
-            "n",
-            pads=np.array([0, 0, 1, 1, 0, 0, 1, 1]),
-            **BATCH_NORM,
-        ),
-        ["n"],
-    ),
-    "pools, concatenation and a transposed layout": (
-        lambda: image_model(
-            [
-                node("Transpose", ["x"], ["last"], perm=[0, 2, 3, 1]),
-                node("Transpose", ["last"], ["first"], perm=[0, 3, 1, 2]),
-                node("AveragePool", ["first"], ["a"], kernel_shape=[2, 2], strides=[1, 1]),
-                node("Neg", ["a"], ["m"]),
-                node("Concat", ["a", "m"], ["c"], axis=1),
-            ],
-            "c",
-        ),
-        ["c"],
-    ),
-}
-
-
-def inputs(model, rows=ROWS):
-    dims = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][1:]
-    return np.random.default_rng(3).normal(size=(rows, *dims)).astype(np.float32)
-
-
-def both(model, **options):
-    """The method without and with shared work."""
-    options = {"steps": 7, "reducer": None, "progress": False} | options
-    return [IntegratedGradients(model, **options, share=share) for share in (False, True)]
-
-
-def largest_difference(found, expected):
-    return np.abs(found - expected).max() / np.abs(expected).max()
-
+from onnxattr.compile.renderings.driven import finish_graph
 
 BASELINES = {
     "a number": 0.25,
@@ -196,29 +44,6 @@ def test_maps_are_the_same(name, baseline):
     np.testing.assert_allclose(
         shared.convergence_delta(x, labels), plain.convergence_delta(x, labels), rtol=0, atol=2e-6
     )
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_gradients_at_noisy_points_are_summed_before_the_prefix(name):
-    build_model, frontier = MODELS[name]
-    model = build_model()
-    plain, shared = (
-        SmoothGrad(model, nb_samples=7, seed=3, reducer=None, progress=False, share=share)
-        for share in (False, True)
-    )
-    # Beside a way around the cut, gradients are those by the explained value; a wide concatenation saves nothing.
-    tail, expected = shared._plan.request.tail, {"h x": [], "c": ["a"]}.get(" ".join(frontier), frontier)
-    assert ([] if tail is None else sorted(tail.cut.summed)) == expected
-    x, labels = inputs(model), np.array([0, 1, 2, -1, 1])
-    for chunk in (1, 4, 32):
-        plain.batch_size = shared.batch_size = chunk
-        assert largest_difference(shared.explain(x, labels), plain.explain(x, labels)) <= 2e-6
-
-
-def run(path, x, labels, **more):
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {"x": x, "target": labels} | more), strict=True))
 
 
 @pytest.mark.parametrize(("rendering", "chunk"), [("batch", 32), ("loop", 1), ("loop", 4), ("loop", 32)])
@@ -403,71 +228,6 @@ def test_a_missing_value_is_as_without_a_cut():
     np.testing.assert_allclose(shared.explain(x, [0, 1]), plain.explain(x, [0, 1]), rtol=2e-6)
 
 
-@pytest.mark.parametrize(
-    ("text", "frontier"),
-    [
-        ("h = MatMul(x, w) y = Relu(h)", ["h"]),
-        ("h = Add(x, far) y = Relu(h)", None),  # sums with numbers near the end of float32 may overflow
-        ("h = Add(x, endless) y = Relu(h)", None),
-        ("h = Mul(x, x) y = Relu(h)", None),
-        ("h = Relu(x) y = MatMul(h, w)", None),
-        ("y = MatMul(x, w)", None),  # the score itself is no cut
-        (
-            "h = Transpose<perm = [1, 0]>(x) g = Relu(h) y = Transpose<perm = [1, 0]>(g)",
-            None,
-        ),  # no rows there
-    ],
-)
-def test_where_a_model_is_cut(text, frontier):
-    constants = (
-        "float[4,4] w = {1,2,3,4,5,6,7,8,1,2,3,4,5,6,7,8}, float far = {-3.4e38}, float endless = {-inf}"
-    )
-    if "endless" in text:
-        constants = constants.replace(", float endless = {-inf}", "")
-    model = parse(f"m (float[N,4] x) => (float[N,4] y) <{constants}> {{ {text} }}")
-    if "endless" in text:
-        model.graph.initializer.append(helper.make_tensor("endless", TensorProto.FLOAT, [], [-np.inf]))
-    _, shared = both(model)
-    tail = shared._plan.request.tail
-    assert (None if tail is None else list(tail.cut.frontier)) == frontier
-
-
-def test_a_cut_is_made_where_it_pays():
-    wide = build(
-        [node("MatMul", ["x", "w"], ["h"]), node("Relu", ["h"], ["r"]), node("MatMul", ["r", "v"], ["y"])],
-        {"x": ["N", 5000]},
-        {"y": ["N", 2]},
-        {"w": weights(5000, 64), "v": weights(64, 2)},
-    )
-    narrow = MODELS["MatMul and Add"][0]()
-    decided = [IntegratedGradients(m, steps=200)._plan.request.tail is not None for m in (wide, narrow)]
-    assert decided == [True, False]
-
-
-@pytest.mark.parametrize(
-    ("op_type", "varying", "attributes", "expected"),
-    [
-        ("Gemm", [0], {}, True),
-        ("Gemm", [0, 2], {}, True),
-        ("Gemm", [0, 1], {}, False),
-        ("Mul", [1], {}, True),
-        ("Mul", [0, 1], {}, False),
-        ("Div", [0], {}, True),
-        ("Div", [1], {}, False),
-        ("Where", [1, 2], {}, True),
-        ("Where", [0], {}, False),
-        ("Concat", [0, 1, 2], {}, True),
-        ("BatchNormalization", [0], {}, True),
-        ("BatchNormalization", [0], {"training_mode": 1}, False),
-        ("Relu", [0], {}, False),
-        ("Cast", [0], {}, False),
-    ],
-)
-def test_operators(op_type, varying, attributes, expected):
-    values = [ir.Value(name=f"v{i}") for i in range(5)]
-    assert is_affine(ir.node(op_type, values, attributes), varying) == expected
-
-
 @pytest.mark.parametrize("batch", [1, "N"])
 def test_a_fixed_batch_and_an_inner_value(batch):
     """The explained value is a layer, behind which the model is affine up to the next nonlinearity."""
@@ -488,69 +248,28 @@ def test_a_fixed_batch_and_an_inner_value(batch):
         assert largest_difference(shared.explain(x, labels), plain.explain(x, labels)) <= 2e-6
 
 
-def two_inputs():
-    """A branch of an input that is not explained, with a mask of infinities behind it, and a layer to explain."""
-    nodes = [
-        node("MatMul", ["z", "w"], ["zh"]),
-        node("Tanh", ["zh"], ["branch"]),
-        node("Log", ["open"], ["mask"]),
-        node("MatMul", ["x", "w"], ["h"]),
-        node("Sigmoid", ["h"], ["layer"]),
-        node("Mul", ["layer", "branch"], ["j"]),
-        node("Add", ["j", "mask"], ["k"]),
-        node("Softmax", ["k"], ["s"]),
-        node("Mul", ["s", "j"], ["t"]),
-        node("MatMul", ["t", "v"], ["y"]),
-    ]
-    given = {"x": ["N", 6], "z": ["N", 6], "open": ["N", 8]}
-    return build(nodes, given, {"y": ["N", 3]}, {"w": weights(6, 8), "v": weights(8, 3)})
-
-
-#: The method, what is explained, and the values that are computed once for each sample.
-ONCE = {
-    "a branch": (IntegratedGradients, "x", {"h", "branch", "mask"}),
-    "a branch and what is before a layer": (IntegratedGradients, "layer", {"j", "mask"}),
-    "a branch, with noise": (SmoothGrad, "x", {"x", "branch", "mask"}),
-    "a branch, with noise at a layer": (VarGrad, "layer", {"layer", "branch", "mask"}),
-    "squares of gradients": (SquareGrad, "layer", {"layer", "branch", "mask"}),
-    "a background": (ExpectedGradients, "x", {"x", "branch", "mask"}),
-}
-
-
-@pytest.mark.parametrize("case", ONCE)
-def test_what_does_not_depend_on_the_explained_value(case, tmp_path):
-    kind, wrt, once = ONCE[case]
-    model = two_inputs()
-    x = {name: inputs(model) for name in "xz"}
-    x["z"] = x["z"][::-1]
-    x["open"] = (np.random.default_rng(7).uniform(size=(ROWS, 8)) > 0.3).astype(np.float32)
-    options = {"steps": 7, "baseline_value": 0.25} if kind is IntegratedGradients else {"nb_samples": 7}
-    options |= (
-        {"background": np.random.default_rng(8).normal(size=(4, 6))} if kind is ExpectedGradients else {}
+@pytest.mark.parametrize(("behind", "products"), [("Tanh", 1), ("Log", 3)])
+def test_guards_against_infinite_gradients_are_those_of_the_part_behind(behind, products):
+    """The last graph goes back through the prefix once where the gradients that it gets are finite."""
+    model = vector_model(
+        [node("MatMul", ["x", "w"], ["h"]), node(behind, ["h"], ["g"]), node("MatMul", ["g", "v"], ["y"])],
+        w=weights(6, 8).round(1),  # some are 0, which times infinity would be NaN
     )
-    plain, shared = (
-        kind(model, wrt=wrt, reducer=None, progress=False, share=share, **options) for share in (False, True)
+    driver = both(model)[1]._plan.driver
+    ranges = driver._behind.graphs.gradient_ranges
+    graph = finish_graph(driver.request, driver.request.tail, ranges).graph
+    assert sum(n.op_type == "MatMul" for n in graph.node) == products
+
+
+def test_rows_of_the_part_behind():
+    """A run holds as many as are no wider together than ``batch_size`` rows of the model."""
+    model = build(
+        [node("MatMul", ["x", "w"], ["h"]), node("Relu", ["h"], ["r"]), node("MatMul", ["r", "v"], ["y"])],
+        {"x": ["N", 100]},
+        {"y": ["N", 3]},
+        {"w": weights(100, 8), "v": weights(8, 3)},
     )
-    tail = shared._plan.request.tail
-    assert {*tail.cut.frontier, *tail.cut.given} == once
-    for chunk in (2, 32):
-        plain.batch_size = shared.batch_size = chunk
-        expected, found = (m.explain(x, np.array([0, 1, 2, -1, 1])) for m in (plain, shared))
-        assert largest_difference(found, expected) <= 1e-5
-        for rendering in ("batch", "loop"):
-            shared.export(tmp_path / "shared.onnx", rendering, check=False)
-            others = {name: x[name] for name in ("z", "open")}
-            seed = {} if kind is IntegratedGradients else {"seed": np.array(0)}
-            file = run(tmp_path / "shared.onnx", x["x"], np.array([0, 1, 2, -1, 1]), **others | seed)
-            assert largest_difference(file["attribution"], expected) <= 1e-5
-
-
-def test_random_numbers_are_drawn_at_each_point():
-    nodes = [
-        node("RandomUniformLike", ["z"], ["r"]),
-        node("MatMul", ["x", "w"], ["h"]),
-        node("Mul", ["h", "r"], ["q"]),
-        node("Relu", ["q"], ["y"]),
-    ]
-    model = build(nodes, {"x": ["N", 6], "z": ["N", 8]}, {"y": ["N", 8]}, {"w": weights(6, 8)})
-    assert IntegratedGradients(model, wrt="x", share=True)._plan.request.tail is None
+    plain, shared = both(model, batch_size=4, steps=13)
+    assert shared._plan.driver._behind.chunk == 4 * (100 // 8)
+    x, labels = inputs(model, 11), np.arange(11) % 3
+    assert largest_difference(shared.explain(x, labels), plain.explain(x, labels)) <= 2e-6

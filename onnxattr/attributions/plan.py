@@ -14,7 +14,7 @@ from onnxattr.attributions.options import Options
 from onnxattr.compile.axes import axis_names
 from onnxattr.compile.baseline_kinds import Background, Fed, Fixed
 from onnxattr.compile.method import Method
-from onnxattr.compile.renderings.driven import step_graph
+from onnxattr.compile.renderings.driven import step_rewrite
 from onnxattr.compile.renderings.model_graph import own_names
 from onnxattr.compile.renderings.one_sample import as_one_sample, keeps_output
 from onnxattr.compile.renderings.rewrite import Request
@@ -199,7 +199,7 @@ class Plan:
                 return
             rows = compared(self.prepared, run, feeds)
         except ModelError:
-            step_graph(self.request)  # an operator without a rule is the better reason
+            step_rewrite(self.request)  # an operator without a rule is the better reason
             raise
         self.prepared.rows = rows
         self._make()

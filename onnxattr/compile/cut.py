@@ -7,7 +7,6 @@ computed once for each sample. So is what does not depend on x at all.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,28 +18,20 @@ import onnx_ir as ir
 from onnxattr.autodiff.node import op_name
 from onnxattr.autodiff.paths import inputs_of, is_float, needed_nodes
 from onnxattr.autodiff.registry import STANDARD, RuleTable
+from onnxattr.compile.cost import PLACED, WRITTEN, both_ways, forth, numbers
 from onnxattr.graph.affine import is_affine
-from onnxattr.graph.multiplications import multiplications
 from onnxattr.graph.ranges import Ranges
 from onnxattr.graph.subgraphs import captures_of, nodes_of, prune
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import apart_in
 
-#: What a number costs that an operator writes, and one that goes back through it, in multiplications of a product.
-_WRITTEN, _BACK = 12, 24
-#: How much slower the multiplications of a product are on the way back.
-_SLOWER_BACK = 1.4
-#: What a number costs in which points are placed: it is gathered, interpolated, and its gradients are summed.
-_PLACED = 84
 #: How often what lies before the cut goes forth and back for each sample: forth at both ends, back once.
 _ENDS = 1.5
 #: The share of the work, and the multiplications for each sample, from which on a cut pays for its own graphs.
 _LEAST_SHARE, _LEAST_WORK = 0.02, 5e7
 #: How much wider than the explained values those may be whose gradients are summed in their place.
 _WIDEST = 2
-#: What sizes are taken to be that the model leaves open.
-_OPEN_SIZE = 64
 #: Constants of larger numbers are not interpolated: sums of parts of them may overflow.
 _LARGEST = 1e30
 #: Operators that read no more than the shape of a value.
@@ -174,14 +165,14 @@ class _Search:
     def _can_be_summed(self, values: Sequence[ir.Value]) -> bool:
         """Whether the gradients by some values are apart, none being computed from another, and not too large."""
         read = {value for node in needed_nodes(values) for value in inputs_of(node)}
-        width = sum(map(self._count, self.wrt))
-        return read.isdisjoint(values) and sum(map(self._count, values)) <= _WIDEST * width
+        width = sum(map(numbers, self.wrt))
+        return read.isdisjoint(values) and sum(map(numbers, values)) <= _WIDEST * width
 
     def _saved(self, node: ir.Node) -> float:
         """What is saved at each point by a node before the cut."""
         if self.straight:
-            return self._cost(node) * (1 - _ENDS / self.points)
-        return (self._cost(node) - self._cost(node, 0.0, 0.0)) * (1 - 1 / self.points)
+            return both_ways(node) * (1 - _ENDS / self.points)
+        return (both_ways(node) - forth(node)) * (1 - 1 / self.points)
 
     @cached_property
     def _once(self) -> list[ir.Value]:
@@ -212,8 +203,8 @@ class _Search:
     @cached_property
     def _once_work(self) -> float:
         """What it costs to compute at each point what does not depend on the explained values, less their rows."""
-        work = sum(self._cost(node, 0.0, 0.0) for node in self.graph if node.outputs[0] in self.sampled)
-        return work - sum(2 * _WRITTEN * self._count(value) for value in self._once) if work else 0.0
+        work = sum(forth(node) for node in self.graph if node.outputs[0] in self.sampled)
+        return work - sum(2 * WRITTEN * numbers(value) for value in self._once) if work else 0.0
 
     def _measured(self, number: int) -> Iterator[ir.Value]:
         """The values before a cut behind some of the affine nodes whose shapes are read."""
@@ -235,11 +226,11 @@ class _Search:
                 readers[value] -= 1
                 if not readers[value]:
                     del frontier[value]
-                    gain += _PLACED * self._count(value)
+                    gain += PLACED * numbers(value)
             for value in node.outputs:
                 if readers[value]:
                     frontier[value] = None
-                    gain -= _PLACED * self._count(value)
+                    gain -= PLACED * numbers(value)
             yield gain, number, list(frontier)
 
     @cached_property
@@ -260,29 +251,9 @@ class _Search:
     @cached_property
     def _work(self) -> float:
         """The work at one point."""
-        placed = sum(_PLACED * self._count(value) for value in self.wrt)
+        placed = sum(PLACED * numbers(value) for value in self.wrt)
         on_path = [node for node in self.graph if any(value in self.varying for value in node.outputs)]
-        return placed + self._once_work + sum(map(self._cost, on_path))
-
-    def _cost(self, node: ir.Node, slower: float = _SLOWER_BACK, back: float = _BACK) -> float:
-        """What a node costs at one point, forth and back, in multiplications of a product."""
-        out = sum(map(self._count, node.outputs))
-        return (1 + slower) * self._products(node, out) + (_WRITTEN + back) * out
-
-    def _products(self, node: ir.Node, out: int) -> float:
-        first, second = (*node.inputs, None, None)[:2]
-        taken, weights = self._count(first), _sizes(second)
-        if node.op_type in ("LSTM", "GRU", "RNN"):
-            return taken * math.prod(weights[1:-1]) * 2 if weights else 0
-        return multiplications(node, out, taken, _sizes(first), weights) or 0
-
-    def _count(self, value: ir.Value | None) -> int:
-        """The numbers of a value for one sample."""
-        return math.prod(_sizes(value)[1:])
-
-
-def _sizes(value: ir.Value | None) -> Sequence[int]:
-    return [dim if isinstance(dim, int) else _OPEN_SIZE for dim in dims_of(value) or []]
+        return placed + self._once_work + sum(map(both_ways, on_path))
 
 
 def as_inputs(graph: ir.Graph, values: Sequence[ir.Value]) -> None:

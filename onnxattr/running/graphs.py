@@ -15,13 +15,14 @@ from onnxattr.compile.renderings.driven import (
     baselines_graph,
     finish_graph,
     path_score_graph,
-    rows_graph,
-    step_graph,
+    rows_rewrite,
+    step_rewrite,
     sum_graph,
 )
 from onnxattr.compile.renderings.forward import score_graph
 from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.compile.renderings.tail import ends_graph
+from onnxattr.graph.intervals import Range
 from onnxattr.session import Session
 
 
@@ -66,20 +67,33 @@ class Graphs:
         """The baselines that are computed from the samples."""
         return self._session(baselines_graph(self._request))
 
-    @cached_property
+    @property
     def step(self) -> Session:
         """Moments from a chunk of points; see ``step_rewrite``."""
-        return self._session(step_graph(self._request))
+        return self._of_points[0]
 
     @cached_property
     def path_scores(self) -> Session:
         """The score at points of a path."""
         return self._session(path_score_graph(self._request))
 
-    @cached_property
+    @property
     def gradients(self) -> Session:
         """The gradient at each point of a chunk by itself."""
-        return self._session(rows_graph(self._request))
+        return self._of_points[0]
+
+    @property
+    def gradient_ranges(self) -> Sequence[Range]:
+        """What the gradients at points can hold, for each explained value."""
+        return self._of_points[1]
+
+    @cached_property
+    def _of_points(self) -> tuple[Session, Sequence[Range]]:
+        """The graph of the gradients at points: summed, or each by itself where adaptive points follow from them."""
+        refinement = self._request.method.refinement
+        build = rows_rewrite if refinement is not None and refinement.adaptive else step_rewrite
+        rewrite = build(self._request)
+        return self._session(rewrite.finished()), rewrite.gradient_ranges
 
     @cached_property
     def ends(self) -> Session:
@@ -87,13 +101,12 @@ class Graphs:
         assert self._request.tail is not None
         return self._session(ends_graph(self._request, self._request.tail))
 
-    @cached_property
-    def finish_of_cut(self) -> Session:
-        """Attributions from the moments of the gradients by the values of the cut, where work is shared."""
-        tail = self._request.tail
-        if tail is None or not (tail.straight or tail.cut.summed):
-            return self.finish
-        return self._session(finish_graph(self._request, tail))
+    def finish_of_cut(self, ranges: Sequence[Range]) -> Session:
+        """A new session for attributions from moments of gradients by the values of the cut, where work is shared.
+
+        ``ranges``: what the gradients at points can hold.
+        """
+        return self._session(finish_graph(self._request, self._request.tail, ranges))
 
     @cached_property
     def sum(self) -> Session:

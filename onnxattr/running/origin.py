@@ -79,7 +79,7 @@ def origin_in_gradient(driver: Driver, feeds: Feeds, target: np.ndarray, row: in
         row: Its position in the whole input; the noise depends on it.
     """
     prepared = driver.request.prepared
-    method = replace(driver.request.method, pilot=False, powers=(1,), finish=first_moment)
+    method = replace(driver.request.method, pilot=False, powers=(1,), finish=first_moment, refinement=None)
     request = replace(driver.request, method=method)
     probe = Driver(request, 1, driver.seed, driver.providers)
     feeds = driver.with_baselines(dict(feeds), 1, row)

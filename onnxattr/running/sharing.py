@@ -14,6 +14,7 @@ from onnxattr.running.arrays import take
 from onnxattr.running.driver import Driver
 from onnxattr.running.runs import Advance, Feeds, Run
 from onnxattr.running.targets import Targets
+from onnxattr.session import Session
 
 #: About how many bytes of values at the cut are kept at a time.
 _KEPT_BYTES = 2**27
@@ -78,7 +79,8 @@ class _Behind(Driver):
     """The driver of what is behind a cut; the last step is that of the whole method."""
 
     def __init__(self, whole: Driver, tail: Tail):
-        super().__init__(tail.request, whole.chunk, whole.seed, whole.providers)
+        chunk = None if whole.chunk is None else tail.rows(whole.chunk)
+        super().__init__(tail.request, chunk, whole.seed, whole.providers)
         self._whole, self._tail = whole, tail
 
     def ends(self, fed: Feeds, samples: int) -> Feeds:
@@ -103,7 +105,14 @@ class _Behind(Driver):
     def finish(self, fed: Feeds, samples: int) -> list[np.ndarray]:
         """The last step, from the model's inputs and the moments of each sample."""
         own = {name.removeprefix(_OF_WHOLE): fed[name] for name in fed if name.startswith(_OF_WHOLE)}
-        return self._whole.in_chunks(self._whole.graphs.finish_of_cut, fed | own, samples)
+        return self._whole.in_chunks(self._last, fed | own, samples)
+
+    @cached_property
+    def _last(self) -> Session:
+        graphs = self._whole.graphs
+        if not (self._tail.straight or self._tail.cut.summed):
+            return graphs.finish
+        return graphs.finish_of_cut(self.graphs.gradient_ranges)
 
     def _run(
         self, found: list[np.ndarray], prediction: np.ndarray | None, difference: np.ndarray | None = None

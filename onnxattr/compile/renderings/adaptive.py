@@ -14,6 +14,7 @@ from onnxattr.compile.renderings.inlining import inline
 from onnxattr.compile.renderings.model_graph import INT64
 from onnxattr.compile.renderings.rewrite import Request, Rewrite
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.intervals import Range
 from onnxattr.graph.values import dims_of
 
 FLOAT = ir.DataType.FLOAT
@@ -30,7 +31,7 @@ def adaptive_totals(
     shared: Mapping[str, ir.Value],
     step: Request,
     likes: Sequence[ir.Value],
-) -> tuple[list[ir.Value], ir.Value, ir.Value]:
+) -> tuple[list[ir.Value], ir.Value, ir.Value, list[Range]]:
     """Appends a Loop over samples around a Loop over points.
 
     Args:
@@ -42,7 +43,8 @@ def adaptive_totals(
         likes: Its explained values, a row for each sample.
 
     Returns:
-        The moments of each explained value, f(x) - f(b), (N, 1), and how many points each sample took, (N,).
+        The moments of each explained value, f(x) - f(b), (N, 1), how many points each sample took, (N,), and what the
+        gradients can hold.
     """
     op = main.op
     body = op.body("sample")
@@ -51,7 +53,8 @@ def adaptive_totals(
     feeds = {
         name: body.Gather(value, body.Reshape(sample, [1]), axis=0) for name, value in per_sample.items()
     } | dict(shared)
-    moments, difference, spent = _Points(main, body, feeds, step, likes).appended()
+    rewrite = rows_rewrite(step)
+    moments, difference, spent = _Points(main, body, feeds, rewrite, likes).appended()
     body.graph.outputs.extend([body.Identity(body.graph.inputs[1]), *moments, difference, spent])
     found = op.node(
         "Loop", [op.Squeeze(samples, [0]), np.array(True)], {"body": body.graph}, len(moments) + 2
@@ -62,7 +65,7 @@ def adaptive_totals(
         total.type, total.shape = x.type, ir.Shape([dim, *(dims_of(x) or [None])[1:]])
     differences.type, differences.shape = main.score.type, ir.Shape([dim, 1])
     numbers.dtype, numbers.shape = INT64, ir.Shape([dim])
-    return totals, differences, numbers
+    return totals, differences, numbers, rewrite.gradient_ranges
 
 
 @dataclass
@@ -76,14 +79,14 @@ class _Points:
         main: The graph around the loops.
         body: The body of the Loop over samples.
         feeds: What the step takes of the sample, a row, by the name of the step's input.
-        step: The method whose gradients are taken.
+        step: The graph that takes a gradient.
         likes: Its explained values.
     """
 
     main: Rewrite
     body: OpBuilder
     feeds: Mapping[str, ir.Value]
-    step: Request
+    step: Rewrite
     likes: Sequence[ir.Value]
 
     def __post_init__(self) -> None:
@@ -133,9 +136,7 @@ class _Points:
         waiting = body.input("waiting", DOUBLE, [quadrature.at_once(places)])
         left, wanted = body.input("left", INT64, []), body.input("wanted", FLOAT, [1])
         feeds = dict(self.feeds) | {ALPHA: wanted, ROW: body.constant(np.zeros(1, np.int64))}
-        *gradients, slopes, scores = inline(
-            rows_rewrite(self.step).finished_model(), body, self.main, feeds, "of_point"
-        )
+        *gradients, slopes, scores = inline(self.step.finished_model(), body, self.main, feeds, "of_point")
         own = body.Equal(body.constant(np.arange(places)), number)
         news = [body.Reshape(body.Cast(v, to=DOUBLE.value), [1]) for v in (wanted, slopes, scores)]
         states = [body.Where(own, new, old) for new, old in zip(news, states, strict=True)]

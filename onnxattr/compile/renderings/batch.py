@@ -15,7 +15,7 @@ from onnxattr.compile.renderings.driven import power_of
 from onnxattr.compile.renderings.inlining import inline
 from onnxattr.compile.renderings.model_graph import INT64, own_name
 from onnxattr.compile.renderings.rewrite import NUMBER, Request, Rewrite
-from onnxattr.compile.renderings.tail import Tail, before_cut, fed_to
+from onnxattr.compile.renderings.tail import Tail, fed_to, moments_of_whole
 from onnxattr.errors import ModelError
 from onnxattr.graph.values import dims_of
 
@@ -35,7 +35,7 @@ def batch_model(request: Request, labels: bool, tells: bool = False) -> ir.Model
     Raises:
         ModelError: If the method has several points and the model's batch is fixed.
     """
-    if request.tail is not None and request.tail.straight:
+    if request.tail is not None:
         return _shared(request, request.tail, labels)
     found = _at_all_points(request, labels)
     rewrite = found.rewrite
@@ -51,15 +51,19 @@ def _shared(request: Request, tail: Tail, labels: bool) -> ir.Model:
     _check_dynamic(main)
     op = main.op
     behind = _at_all_points(tail.request, labels)
-    for index, moments in enumerate(behind.moments):
-        behind.rewrite.add_output(moments[0], f"onnxattr/moment_{index}", moments[0].dtype, [None])
+    for index, moment in enumerate(moment for moments in behind.moments for moment in moments):
+        behind.rewrite.add_output(moment, f"onnxattr/moment_{index}", moment.dtype, [None])
     if behind.difference is not None:
         dtype = behind.difference.dtype
         behind.rewrite.add_output(behind.difference, "onnxattr/difference", dtype, [None, 1])
     points = behind.rewrite.finished_model()
     taken = {str(value.name): value for value in points.graph.inputs}
-    main.baselines_per_sample(op.input(NUMBER, INT64, ["samples"]) if request.numbered else None)
+    number = op.input(NUMBER, INT64, ["samples"]) if request.numbered else None
+    main.baselines_per_sample(number)
     feeds, ends = fed_to(main, tail)
+    if tail.request.seeded:
+        feeds[own_name(tail.request.prepared, "seed")] = main.seed()
+        feeds |= {} if number is None else {NUMBER: number}
     given = taken[own_name(tail.request.prepared, "target")]
     dim = (dims_of(main.with_rows) or [None])[0]
     target = op.input(
@@ -69,7 +73,10 @@ def _shared(request: Request, tail: Tail, labels: bool) -> ir.Model:
     prediction, *found = inline(points, op, main, feeds, "of_points")
     main.add_prediction(prediction, dim)
     difference = found.pop() if request.method.ends is not None else None
-    main.attributions(main.wrt, [[total] for total in before_cut(main, tail, found, ends)], difference)
+    powers = len(request.method.powers)
+    moments = [found[start : start + powers] for start in range(0, len(found), powers)]
+    moments = moments_of_whole(main, tail, moments, behind.rewrite.gradient_ranges, ends)
+    main.attributions(main.wrt, moments, difference)
     return main.finished_model()
 
 

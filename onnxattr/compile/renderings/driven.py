@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx
 import onnx_ir as ir
 
@@ -10,8 +12,9 @@ from onnxattr.compile.noise import normal_like
 from onnxattr.compile.placed_path import Rows
 from onnxattr.compile.renderings.model_graph import INT64, own_names
 from onnxattr.compile.renderings.rewrite import Request, Rewrite
-from onnxattr.compile.renderings.tail import Tail, before_cut
+from onnxattr.compile.renderings.tail import Tail, moments_of_whole
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.intervals import Range
 from onnxattr.graph.values import dims_of
 
 #: What is behind the name of a moment where there is one for each point.
@@ -110,8 +113,7 @@ def _at_points(request: Request) -> tuple[Rewrite, ir.Value, ir.Value, list[ir.V
 
     placed = rewrite.place_points(points)
     target_rows = op.Gather(rewrite.target_input("samples"), row, axis=0)
-    summed = [rewrite.value(name) for name in request.summed] or placed
-    return rewrite, row, target_rows, rewrite.gradients(summed, target_rows)
+    return rewrite, row, target_rows, rewrite.gradients(placed, target_rows)
 
 
 def _counters(rewrite: Rewrite) -> tuple[ir.Value | None, ir.Value | None]:
@@ -120,16 +122,6 @@ def _counters(rewrite: Rewrite) -> tuple[ir.Value | None, ir.Value | None]:
     if not method.noise and method.path is None:
         return None, None
     return rewrite.op.input(SAMPLE, INT64, ["rows"]), rewrite.op.input(DRAW, INT64, ["rows"])
-
-
-def step_graph(request: Request) -> onnx.ModelProto:
-    """The step as a model of its own; see ``step_rewrite``."""
-    return step_rewrite(request).finished()
-
-
-def rows_graph(request: Request) -> onnx.ModelProto:
-    """``rows_rewrite`` as a model of its own."""
-    return rows_rewrite(request).finished()
 
 
 def sum_graph(request: Request) -> onnx.ModelProto:
@@ -177,10 +169,10 @@ def path_score_graph(request: Request) -> onnx.ModelProto:
     return rewrite.finished()
 
 
-def finish_graph(request: Request, tail: Tail | None = None) -> onnx.ModelProto:
+def finish_graph(request: Request, tail: Tail | None = None, ranges: Sequence[Range] = ()) -> onnx.ModelProto:
     """Attributions, and with a path their distance from f(x) - f(b), from the model's inputs and the moments.
 
-    With a ``tail`` the moments are those of the gradients by the values of the cut.
+    With a ``tail`` the moments are those of the gradients by the values of the cut, which hold what ``ranges`` say.
     """
     rewrite = request.in_steps.rewrite()
     op, likes = rewrite.op, rewrite.likes
@@ -190,7 +182,7 @@ def finish_graph(request: Request, tail: Tail | None = None) -> onnx.ModelProto:
         for index, x in enumerate(summed)
     ]
     if tail is not None:
-        moments = [[total] for total in before_cut(rewrite, tail, [first for (first,) in moments])]
+        moments = moments_of_whole(rewrite, tail, moments, ranges)
     difference = None
     if rewrite.method.alphas is not None:
         rows = (dims_of(rewrite.wrt[0]) or [None])[0]

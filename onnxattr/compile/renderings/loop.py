@@ -24,8 +24,9 @@ from onnxattr.compile.renderings.driven import (
 from onnxattr.compile.renderings.inlining import inline
 from onnxattr.compile.renderings.model_graph import INT64, has_rows, own_name
 from onnxattr.compile.renderings.rewrite import NUMBER, Request, Rewrite
-from onnxattr.compile.renderings.tail import before_cut, fed_to
+from onnxattr.compile.renderings.tail import fed_to, moments_of_whole
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.intervals import Range
 from onnxattr.graph.values import dims_of
 
 
@@ -43,39 +44,38 @@ def loop_model(request: Request, labels: bool, rows: int, tells: bool = False) -
     main = request.rewrite()
     op, method = main.op, main.method
     dim = (dims_of(main.with_rows) or [None])[0]
+    number = op.input(NUMBER, INT64, [dim]) if request.numbered else None
+    baselines = main.baselines_per_sample(number)
+    tail = request.tail
+    step, likes, ends, once = request, main.likes, None, set[str]()
+    if tail is None:
+        feeds = {str(value.name): value for value in main.graph.inputs[: len(request.prepared.inputs)]}
+        feeds |= baselines
+    else:
+        (feeds, ends), step, rows = fed_to(main, tail), tail.request, tail.rows(rows)
+        once = set(tail.starts) if tail.one_start else once
+        likes = ends[0] if tail.straight else [main.value(name) for name in tail.cut.summed] or likes
     prediction = main.add_prediction(main.score, dim)
     samples = op.Shape(main.with_rows, start=0, end=1)
     target = main.add_target(prediction, labels, dim)
-    per_sample = {own_name(request.prepared, "target"): target}
+    per_sample, shared = {own_name(request.prepared, "target"): target}, dict[str, ir.Value]()
     if method.pilot:
         per_sample |= dict(zip(pilot_names(request), main.gradients(main.wrt, target), strict=True))
-    shared = {}
     if request.seeded:
         shared[own_name(request.prepared, "seed")] = main.seed()
-    number = op.input(NUMBER, INT64, [dim]) if request.numbered else None
-    for value in main.graph.inputs[: len(request.prepared.inputs)]:
-        (per_sample if has_rows(value) else shared)[str(value.name)] = value
-    per_sample |= main.baselines_per_sample(number)
-    step, likes, ends = request, main.likes, None
-    tail = request.tail if request.tail is not None and request.tail.straight else None
-    if tail is not None:
-        feeds, ends = fed_to(main, tail)
-        feeds[own_name(tail.request.prepared, "target")] = target
-        once = set(tail.starts) if tail.one_start else set()
-        shared = {name: v for name, v in feeds.items() if name in once or not has_rows(v)}
-        per_sample = {name: v for name, v in feeds.items() if name not in shared}
-        step, likes = tail.request, ends[0]
+    for name, value in feeds.items():
+        (shared if name in once or not has_rows(value) else per_sample)[name] = value
     spent = difference = None
     if method.refinement is not None:
-        found, difference, spent = adaptive_totals(main, samples, per_sample, shared, step, likes)
+        found, difference, spent, ranges = adaptive_totals(main, samples, per_sample, shared, step, likes)
         moments = [[moment] for moment in found]
     else:
-        totals = _Loop(main, samples, rows, per_sample, shared, step, likes, number).totals()
+        totals, ranges = _Loop(main, samples, rows, per_sample, shared, step, likes, number).totals()
         powers = len(method.powers)
         moments = [totals[i * powers : (i + 1) * powers] for i in range(len(likes))]
         difference = totals[-1] if method.ends is not None else None
     if tail is not None:
-        moments = [[total] for total in before_cut(main, tail, [first for (first,) in moments], ends)]
+        moments = moments_of_whole(main, tail, moments, ranges, ends)
     main.attributions(main.likes, moments, difference)
     if spent is not None:
         main.add_spent(spent)
@@ -108,8 +108,8 @@ class _Loop:
     likes: Sequence[ir.Value]
     number: ir.Value | None = None
 
-    def totals(self) -> list[ir.Value]:
-        """Appends the Loop; returns the outputs of the step, summed over all chunks."""
+    def totals(self) -> tuple[list[ir.Value], list[Range]]:
+        """Appends the Loop; returns the outputs of the step, summed over all chunks, and the gradients' ranges."""
         op, points = self.main.op, self.main.method.points
         body = op.body("chunk")
         number = body.input("number", INT64, [])
@@ -124,8 +124,8 @@ class _Loop:
         feeds = {name: body.Gather(value, chunk, axis=0) for name, value in self.per_sample.items()}
         feeds |= self._row_feeds(body, sample, point, chunk, start) | dict(self.shared)
         masked = len(self.main.method.counting) < points
-        step = step_rewrite(self.step, masked).finished_model()
-        parts = inline(step, body, self.main, feeds, "of_chunk")
+        step = step_rewrite(self.step, masked)
+        parts = inline(step.finished_model(), body, self.main, feeds, "of_chunk")
         initial, sums = self._zeros(), []
         for part, zeros in zip(parts, initial, strict=True):
             total = body.input("total", zeros.dtype, [None, *(dims_of(part) or [])[1:]])
@@ -137,7 +137,7 @@ class _Loop:
         found = list(op.node("Loop", [trips, np.array(True), *initial], {"body": body.graph}, len(sums)))
         for value, zeros in zip(found, initial, strict=True):
             value.type, value.shape = zeros.type, zeros.shape
-        return found
+        return found, step.gradient_ranges
 
     def _row_feeds(
         self, body: OpBuilder, sample: ir.Value, point: ir.Value, chunk: ir.Value, start: ir.Value

@@ -21,6 +21,7 @@ from onnxattr.compile.renderings.model_graph import INT64, own_name
 from onnxattr.compile.renderings.points_graph import PointsGraph
 from onnxattr.compile.renderings.reducers import REDUCERS
 from onnxattr.compile.renderings.tail import Tail, tail_of
+from onnxattr.graph.intervals import Range
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.missing import may_be_missing
 from onnxattr.loading.prepared import Prepared
@@ -130,6 +131,8 @@ class Rewrite(PointsGraph):
     def __init__(self, request: Request):
         super().__init__(request)
         self._factor: ir.Value | None = None
+        #: What the gradients at points can hold, once they are appended; that of one for each of ``likes``.
+        self.gradient_ranges: list[Range] = []
 
     @property
     def likes(self) -> Sequence[ir.Value]:
@@ -144,7 +147,11 @@ class Rewrite(PointsGraph):
         """Takes note of what the noise of rows is a function of; see ``normal_like``."""
 
     def gradients(self, points: Sequence[ir.Value], target: ir.Value) -> list[ir.Value]:
-        """The gradients of the score at the points; ``target`` has a row for each of them."""
+        """The gradients of the score at the points; ``target`` has a row for each of them.
+
+        They are gradients by the points, or by the values whose gradients are summed in their place.
+        """
+        points = [self.value(name) for name in self.request.summed] or points
         if target.producer() is not None and target.shape is not None and self.score.shape is not None:
             # Gathered and repeated rows are as many as the score's, which their nodes do not tell. The other axes are
             # the target's own: boxes to be found are not as many as those of the output.
@@ -164,6 +171,7 @@ class Rewrite(PointsGraph):
             found = pullback(self.op, cotangents, [layer], factor.rules, rewrites=passes)
             full = factor.finish(self.op, layer, None, found)
             self._factor = self._placed(factor.placement, full)
+        self.gradient_ranges = [self.op.range_of(gradient) for gradient in gradients]
         if spans and not _depend(gradients, points, target):
             warnings.warn(
                 "With its ReLUs overridden, this model's map depends on the target alone, not on the input: no "

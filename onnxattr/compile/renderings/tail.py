@@ -16,10 +16,11 @@ from onnxattr.autodiff.engine import pullback
 from onnxattr.autodiff.overrides import RELU_LIKE
 from onnxattr.autodiff.paths import inputs_of, needed_nodes
 from onnxattr.compile.baseline_kinds import Computed, Fed, Fixed
+from onnxattr.compile.cost import widest
 from onnxattr.compile.cut import Cut, as_inputs, find_cut
 from onnxattr.compile.method import times_difference
 from onnxattr.compile.renderings.model_graph import has_rows, own_names
-from onnxattr.graph.intervals import ANY
+from onnxattr.graph.intervals import ANY, FINITE, Range
 from onnxattr.graph.subgraphs import prune
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.scores.calls import copied
@@ -40,12 +41,18 @@ class Tail:
         request: The method on the part behind it, which takes the values of the cut and their baselines.
         one_start: Whether the values of the cut at the baselines are the same for all samples.
         straight: Whether points lie on a straight path; for others the cut is at the explained values themselves.
+        narrower: How many times the widest value of the model is as wide as that of the part behind the cut.
     """
 
     cut: Cut
     request: Request
     one_start: bool
     straight: bool
+    narrower: int = 1
+
+    def rows(self, most: int) -> int:
+        """How many rows of the part behind take no more room than some number of rows of the whole model."""
+        return most * self.narrower
 
     @property
     def summed(self) -> tuple[str, ...]:
@@ -90,14 +97,16 @@ def tail_of(request: Request) -> Tail | None:
         reducer=None,
         channel_axes=(None,) * count,
         groups=(),
-        numbered=False,
+        numbered=request.numbered and not straight,
         share=False,
         summed=cut.summed,
     )
     fixed = all(isinstance(kind, Fixed) for kind in method.baseline or ())
     taken = {value.name for value in model.graph.inputs}
     cut = replace(cut, given=tuple(name for name in cut.given if name in taken))
-    return Tail(cut, behind, fixed and not _reads_samples(request, cut), straight)
+    whole, part = widest(request.prepared.model.graph), widest(model.graph)
+    narrower = 1 if whole is None or part is None else max(whole // part, 1)
+    return Tail(cut, behind, fixed and not _reads_samples(request, cut), straight, narrower)
 
 
 def _reads_samples(request: Request, cut: Cut) -> bool:
@@ -198,10 +207,16 @@ def _of_both(value: ir.Value, rows: str = "both") -> ir.Shape | None:
 def fed_to(main: Rewrite, tail: Tail) -> tuple[dict[str, ir.Value], Ends]:
     """What goes from the graph of a whole model into that of the part behind a cut, by names, and the ends of paths.
 
-    The target is not among it. All has a row for each sample, but inputs without rows, and baselines of
-    ``Tail.one_start``.
+    The target and the seed are not among it. All has a row for each sample, but inputs without rows, and baselines of
+    ``Tail.one_start``. What is left of the whole model behind the cut reads the ends at the samples as well.
     """
     at_x, at_start = at_ends(main, tail)
+    frontier = [main.value(name) for name in tail.cut.frontier]
+    before = set(needed_nodes(frontier))
+    for value, end in zip(frontier, at_x, strict=True):
+        for use in list(value.uses()) if end is not value and value.producer() is not None else ():
+            if use.node not in before:
+                use.node.replace_input_with(use.idx, end)
     taken = {value.name for value in tail.request.prepared.inputs}
     feeds = {str(value.name): value for value in main.graph.inputs if value.name in taken}
     feeds |= {name: main.value(name) for name in tail.cut.given}
@@ -209,13 +224,43 @@ def fed_to(main: Rewrite, tail: Tail) -> tuple[dict[str, ir.Value], Ends]:
     return feeds, (at_x, at_start)
 
 
+def moments_of_whole(
+    main: Rewrite,
+    tail: Tail,
+    moments: Sequence[Sequence[ir.Value]],
+    ranges: Sequence[Range],
+    ends: Ends | None = None,
+) -> list[list[ir.Value]]:
+    """The moments of the gradients by the explained values, from those by the values of a cut; see ``before_cut``."""
+    if not (tail.straight or tail.cut.summed):
+        for found, value in zip(moments, main.wrt, strict=True):
+            for moment in found:
+                moment.shape, moment.type = value.shape, value.type
+        return [list(found) for found in moments]
+    firsts = [first for (first,) in moments]
+    ends = ends if tail.straight else None
+    return [[total] for total in before_cut(main, tail, firsts, ranges, ends)]
+
+
 def before_cut(
-    rewrite: Rewrite, tail: Tail, gradients: Sequence[ir.Value], ends: Ends | None = None
+    rewrite: Rewrite,
+    tail: Tail,
+    gradients: Sequence[ir.Value],
+    ranges: Sequence[Range],
+    ends: Ends | None = None,
 ) -> list[ir.Value]:
     """The gradients by the explained values from those by the values of the cut, a row for each sample.
 
     With the ``ends`` of paths, what belongs to one that is not finite is NaN: between infinity and a number there is no
     straight way, and what points on it give is not what points between the samples give.
+
+    Args:
+        rewrite: The graph of the whole model.
+        tail: The cut.
+        gradients: The gradients by the values of the cut, summed over points.
+        ranges: What those at points can hold: behind a cut there may be infinite derivatives, which the graph of the
+            whole model does not tell of these sums.
+        ends: The ends of straight paths.
     """
     op, frontier = rewrite.op, [rewrite.value(name) for name in tail.summed]
     if ends is not None:
@@ -223,10 +268,9 @@ def before_cut(
             op.Add(gradient, op.Mul(op.Sub(x, start), 0.0))
             for gradient, x, start in zip(gradients, *ends, strict=True)
         ]
-        for gradient, value in zip(gradients, frontier, strict=True):
-            gradient.shape, gradient.type = value.shape, value.type
-    for gradient in gradients:
-        op.note_range(gradient, ANY)  # what is behind the cut may have infinite derivatives
+    for gradient, known, value in zip(gradients, ranges, frontier, strict=True):
+        gradient.shape, gradient.type = value.shape, value.type
+        op.note_range(gradient, FINITE if known.finite else ANY)
     cotangents = dict(zip(frontier, gradients, strict=True))
     rules, passes = rewrite.method.rules, rewrite.request.rewrites
     return pullback(op, cotangents, rewrite.wrt, rules, rewrites=passes)

@@ -1,0 +1,109 @@
+"""Gradients at noisy points and of branches and layers: what points of a sample share is computed once for it."""
+
+import numpy as np
+import onnx
+import pytest
+from support.affine_starts import (
+    MODELS,
+    ROWS,
+    inputs,
+    largest_difference,
+    run,
+    two_inputs,
+)
+
+from onnxattr import IntegratedGradients, SmoothGrad, SquareGrad, VarGrad
+from onnxattr.attributions import ExpectedGradients
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_at_noisy_points_are_summed_before_the_prefix(name):
+    build_model, frontier = MODELS[name]
+    model = build_model()
+    plain, shared = (
+        SmoothGrad(model, nb_samples=7, seed=3, reducer=None, progress=False, share=share)
+        for share in (False, True)
+    )
+    # Beside a way around the cut, gradients are those by the explained value; a wide concatenation saves nothing.
+    tail, expected = shared._plan.request.tail, {"h x": [], "c": ["a"]}.get(" ".join(frontier), frontier)
+    assert ([] if tail is None else sorted(tail.cut.summed)) == expected
+    x, labels = inputs(model), np.array([0, 1, 2, -1, 1])
+    for chunk in (1, 4, 32):
+        plain.batch_size = shared.batch_size = chunk
+        assert largest_difference(shared.explain(x, labels), plain.explain(x, labels)) <= 2e-6
+
+
+@pytest.mark.parametrize(("rendering", "chunk"), [("batch", 32), ("loop", 1), ("loop", 4), ("loop", 32)])
+@pytest.mark.parametrize("name", MODELS)
+def test_files_sum_gradients_before_the_prefix(name, rendering, chunk, tmp_path):
+    model = MODELS[name][0]()
+    plain, shared = (
+        SmoothGrad(model, batch_size=chunk, nb_samples=7, reducer=None, progress=False, share=share)
+        for share in (False, True)
+    )
+    x, labels = inputs(model), np.array([0, 1, 2, -1, 1])
+    shared.export(tmp_path / "shared.onnx", rendering, check=False)
+    found = run(tmp_path / "shared.onnx", x, labels, seed=np.array(0))
+    assert largest_difference(found["attribution"], plain.explain(x, labels)) <= 2e-6
+    np.testing.assert_allclose(found["prediction"], plain.predict(x), rtol=1e-6, atol=1e-6)
+
+
+#: By method: how often a file goes forth and back through the prefix, outside of its Loop and in it.
+PASSES = {
+    IntegratedGradients: ((1, 1), (0, 0)),  # the prediction is computed from the end at x
+    SmoothGrad: ((1, 1), (1, 0)),
+    SquareGrad: ((1, 0), (1, 1)),
+}
+
+
+@pytest.mark.parametrize("kind", PASSES)
+def test_how_often_a_file_goes_through_the_prefix(kind, tmp_path):
+    model = MODELS["MatMul and Add"][0]()
+    kind(model, batch_size=4, share=True).export(tmp_path / "file.onnx", "loop", check=False)
+    graph = onnx.load(tmp_path / "file.onnx").graph
+    (body,) = [n.attribute[0].g for n in graph.node if n.op_type == "Loop"]
+    turned = {n.output[0] for part in (graph, body) for n in part.node if [*n.input] == ["w"]}
+    products = [[n for n in part.node if n.op_type in ("MatMul", "Gemm")] for part in (graph, body)]
+    found = [
+        (sum("w" in n.input for n in p), sum(not turned.isdisjoint(n.input) for n in p)) for p in products
+    ]
+    assert tuple(found) == PASSES[kind]
+
+
+#: The method, what is explained, and the values that are computed once for each sample.
+ONCE = {
+    "a branch": (IntegratedGradients, "x", {"h", "branch", "mask"}),
+    "a branch and what is before a layer": (IntegratedGradients, "layer", {"j", "mask"}),
+    "a branch, with noise": (SmoothGrad, "x", {"x", "branch", "mask"}),
+    "a branch, with noise at a layer": (VarGrad, "layer", {"layer", "branch", "mask"}),
+    "squares of gradients": (SquareGrad, "layer", {"layer", "branch", "mask"}),
+    "a background": (ExpectedGradients, "x", {"x", "branch", "mask"}),
+}
+
+
+@pytest.mark.parametrize("case", ONCE)
+def test_what_does_not_depend_on_the_explained_value(case, tmp_path):
+    kind, wrt, once = ONCE[case]
+    model = two_inputs()
+    x = {name: inputs(model) for name in "xz"}
+    x["z"] = x["z"][::-1]
+    x["open"] = (np.random.default_rng(7).uniform(size=(ROWS, 8)) > 0.3).astype(np.float32)
+    options = {"steps": 7, "baseline_value": 0.25} if kind is IntegratedGradients else {"nb_samples": 7}
+    options |= (
+        {"background": np.random.default_rng(8).normal(size=(4, 6))} if kind is ExpectedGradients else {}
+    )
+    plain, shared = (
+        kind(model, wrt=wrt, reducer=None, progress=False, share=share, **options) for share in (False, True)
+    )
+    tail = shared._plan.request.tail
+    assert {*tail.cut.frontier, *tail.cut.given} == once
+    for chunk in (2, 32):
+        plain.batch_size = shared.batch_size = chunk
+        expected, found = (m.explain(x, np.array([0, 1, 2, -1, 1])) for m in (plain, shared))
+        assert largest_difference(found, expected) <= 1e-5
+        for rendering in ("batch", "loop"):
+            shared.export(tmp_path / "shared.onnx", rendering, check=False)
+            others = {name: x[name] for name in ("z", "open")}
+            seed = {} if kind is IntegratedGradients else {"seed": np.array(0)}
+            file = run(tmp_path / "shared.onnx", x["x"], np.array([0, 1, 2, -1, 1]), **others | seed)
+            assert largest_difference(file["attribution"], expected) <= 1e-5
