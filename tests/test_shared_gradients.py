@@ -12,7 +12,7 @@ from support.affine_starts import (
     two_inputs,
 )
 
-from onnxattr import IntegratedGradients, SmoothGrad, SquareGrad, VarGrad
+from onnxattr import GradientInput, IntegratedGradients, NoiseTunnel, SmoothGrad, SquareGrad, VarGrad
 from onnxattr.attributions import ExpectedGradients
 
 
@@ -107,3 +107,36 @@ def test_what_does_not_depend_on_the_explained_value(case, tmp_path):
             seed = {} if kind is IntegratedGradients else {"seed": np.array(0)}
             file = run(tmp_path / "shared.onnx", x["x"], np.array([0, 1, 2, -1, 1]), **others | seed)
             assert largest_difference(file["attribution"], expected) <= 1e-5
+
+
+#: The method inside, what it explains, and the kind of the tunnel; noise is at x in each.
+TUNNELS = {
+    "a path": (IntegratedGradients, {"wrt": "x", "steps": 3}, "mean"),
+    "a path at a layer": (IntegratedGradients, {"wrt": "layer", "steps": 3}, "square"),
+    "a gradient": (GradientInput, {"wrt": "x"}, "variance"),
+    "noise inside": (SmoothGrad, {"wrt": "x", "nb_samples": 3}, "mean"),
+}
+
+
+@pytest.mark.parametrize("case", TUNNELS)
+def test_a_branch_is_computed_once_around_a_tunnel(case, tmp_path):
+    kind, options, statistic = TUNNELS[case]
+    model, labels = two_inputs(), np.array([0, 1, 2, -1, 1])
+    x = {name: inputs(model) for name in "xz"}
+    x["z"] = x["z"][::-1]
+    x["open"] = (np.random.default_rng(7).uniform(size=(ROWS, 8)) > 0.3).astype(np.float32)
+    plain, shared = (
+        NoiseTunnel(kind(model, reducer=None, progress=False, share=share, **options), 5, kind=statistic)
+        for share in (False, True)
+    )
+    assert plain._plan.request.tail is None
+    assert {"branch", "mask"} <= set(shared._plan.request.tail.cut.given)
+    for chunk in (2, 32):
+        plain.batch_size = shared.batch_size = chunk
+        expected, found = (m.explain(x, labels) for m in (plain, shared))
+        assert largest_difference(found, expected) <= 1e-5
+    for rendering in ("batch", "loop"):
+        shared.export(tmp_path / "shared.onnx", rendering, check=False)
+        others = {name: x[name] for name in ("z", "open")}
+        file = run(tmp_path / "shared.onnx", x["x"], labels, seed=np.array(0), **others)
+        assert largest_difference(file["attribution"], expected) <= 1e-5

@@ -7,7 +7,8 @@ from support.explained import close, make
 from support.methods import ON_ANY_MODEL
 from support.small_models import build, cnn_nhwc, mlp, node, two_inputs
 
-from onnxattr.attributions import Saliency
+from onnxattr.attributions import DeconvNet, GuidedBackprop, Saliency
+from onnxattr.errors import TargetError
 
 MLP, NHWC, TWO = mlp(), cnn_nhwc(), two_inputs()
 
@@ -67,3 +68,31 @@ def test_predictions_are_those_of_the_model(case, batch_size):
 def test_predictions_of_a_cut_model():
     found = Saliency(mlp(head="Softmax").model, output_layer="logits").predict(MLP.given)
     np.testing.assert_allclose(found, Saliency(MLP.model).predict(MLP.given), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "model", "told"),
+    [
+        (DeconvNet, MLP, False),
+        (GuidedBackprop, MLP, True),
+        (DeconvNet, cnn_nhwc(), True),  # of a max-pool
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*ReLUs:UserWarning", "ignore:.*depends on the target alone:UserWarning")
+def test_a_map_of_the_target_alone_takes_no_prediction(method, model, told):
+    """The graph goes back from labels that are given, and the model is not run; a result with scores runs it."""
+    explainer = method(model.model, reducer=None)
+    labels = np.array([0, 1, 1])
+    found = explainer.explain(model.given, labels)
+    session = explainer._plan.driver.graphs.by_weight
+    assert ("prediction" in session.outputs) is told
+    result = explainer(model.given, labels)
+    np.testing.assert_array_equal(result, found)
+    prediction = explainer.predict(model.given)
+    np.testing.assert_allclose(
+        result.scores, np.take_along_axis(prediction, labels[:, None], 1)[:, 0], rtol=1e-6
+    )
+    by_prediction = np.where(prediction.argmax(axis=1) == labels, -1, labels)
+    np.testing.assert_allclose(explainer.explain(model.given, by_prediction), found, rtol=1e-5, atol=1e-7)
+    with pytest.raises(TargetError, match="out of range"):
+        explainer.explain(model.given, [0, 1, 77])

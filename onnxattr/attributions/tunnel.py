@@ -16,8 +16,8 @@ from onnxattr.compile.method import Method, first_moment, unbiased_variance
 from onnxattr.compile.renderings.tunnel import TunnelRequest, noisy_values, with_inputs
 from onnxattr.errors import ParameterError
 from onnxattr.results.spelled import call
-from onnxattr.running.driver import Driver
 from onnxattr.running.runs import Feeds
+from onnxattr.running.sharing import SharingDriver
 
 KINDS = ("mean", "square", "variance")
 NOISE_KINDS = ("absolute", "relative")
@@ -171,11 +171,14 @@ class _TunnelPlan(Plan):
             inner.channel_axes,
             inner.relu_policy,
             score=inner.score,
+            share=inner.share,
             inner=replace(inner, prepared=with_inputs(inner.prepared, noisy)),
             inner_rows=self._inner.driver.chunk,
             with_delta=self._mean and inner.has_delta,
         )
-        self.driver = Driver(self.request, self._batch_size, self._options.seed, self._options.providers)
+        self.driver = SharingDriver(
+            self.request, self._batch_size, self._options.seed, self._options.providers
+        )
 
     def decide(self, feeds: Feeds | None, stacklevel: int) -> None:
         """Finds out whether samples are independent, as the plan of the method does."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxattr.autodiff.overrides import RELU_LIKE
 from onnxattr.compile.baseline_kinds import Computed
 from onnxattr.compile.method import Method
 from onnxattr.compile.renderings.driven import (
@@ -31,7 +32,7 @@ from onnxattr.running.chunk_size import rows_in_cache
 from onnxattr.running.graphs import Graphs
 from onnxattr.running.refine import refined
 from onnxattr.running.runs import Advance, Feeds, Run
-from onnxattr.running.targets import Targets, check_labels, class_count, weights_of
+from onnxattr.running.targets import Targets, check_labels, class_count, weights_of, without_prediction
 from onnxattr.session import Session, on_cpu
 
 
@@ -164,6 +165,8 @@ class Driver:
         return feeds | dict(zip(self.graphs.baselines.outputs, found, strict=True))
 
     def _explain_single(self, feeds: Feeds, targets: Targets, samples: int, advance: Advance) -> Run:
+        if RELU_LIKE in self.request.method.rules:
+            targets = without_prediction(self.request.prepared, targets)
         target = targets.labels if targets.weights is None else targets.weights
         assert target is not None
         session = self.graphs.by_label if targets.weights is None else self.graphs.by_weight
@@ -173,7 +176,9 @@ class Driver:
             if targets.weights is None:
                 check_labels(target[part], class_count(self.request.prepared, parts[-1][0].shape))
             advance(part.stop - part.start)
-        prediction, *found = (np.concatenate(outputs) for outputs in zip(*parts, strict=True))
+        found = [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+        told = session.outputs[0] == own_name(self.request.prepared, "prediction")
+        prediction = found.pop(0) if told else None
         scores = None if self.request.score.linear else found[-1]
         return replace(self._run(found, prediction), scores=scores)
 

@@ -52,8 +52,9 @@ class Graphs:
 
     @cached_property
     def by_weight(self) -> Session:
-        """The same for weights on the output."""
-        return self._session(batch_graph(self._request, labels=False, tells=not self._request.score.linear))
+        """The same for weights on the output; without a prediction where attributions do not depend on the inputs."""
+        tells = not self._request.score.linear
+        return self._session(batch_graph(self._request, labels=False, tells=tells, needed=True))
 
     @cached_property
     def pilot(self) -> Session:

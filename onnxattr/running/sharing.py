@@ -79,7 +79,7 @@ class _Behind(Driver):
     """The driver of what is behind a cut; the last step is that of the whole method."""
 
     def __init__(self, whole: Driver, tail: Tail):
-        chunk = None if whole.chunk is None else tail.rows(whole.chunk)
+        chunk = None if whole.chunk is None else tail.rows(whole.chunk, whole.request)
         super().__init__(tail.request, chunk, whole.seed, whole.providers)
         self._whole, self._tail = whole, tail
 

@@ -205,6 +205,21 @@ def label_weights(prepared: Prepared, labels: np.ndarray, prediction: np.ndarray
     return np.eye(prediction.shape[1], dtype=prediction.dtype)[chosen]
 
 
+def without_prediction(prepared: Prepared, targets: Targets) -> Targets:
+    """Targets as weights where that takes no prediction: labels of known classes, none of them the predicted one.
+
+    Raises:
+        TargetError: If a label is out of range.
+    """
+    labels, output = targets.labels, prepared.value(prepared.output)
+    dims = (dims_of(output) or [None])[1:]
+    sizes = [dim for dim in dims if isinstance(dim, int)]
+    if labels is None or output.dtype is None or len(sizes) < len(dims) or (labels < 0).any():
+        return targets
+    like = np.zeros((len(labels), *sizes), output.dtype.numpy())
+    return Targets(weights=label_weights(prepared, labels, like))
+
+
 def weights_of(prepared: Prepared, targets: Targets, prediction: np.ndarray | None) -> np.ndarray:
     """The targets as weights, where they are labels by the prediction."""
     if targets.weights is not None:

@@ -20,17 +20,18 @@ from onnxattr.errors import ModelError
 from onnxattr.graph.values import dims_of
 
 
-def batch_graph(request: Request, labels: bool, tells: bool = False) -> onnx.ModelProto:
+def batch_graph(request: Request, labels: bool, tells: bool = False, needed: bool = False) -> onnx.ModelProto:
     """The batch rendering as ONNX; see ``batch_model``."""
-    return ir.serde.serialize_model(batch_model(request, labels, tells))
+    return ir.serde.serialize_model(batch_model(request, labels, tells, needed))
 
 
-def batch_model(request: Request, labels: bool, tells: bool = False) -> ir.Model:
+def batch_model(request: Request, labels: bool, tells: bool = False, needed: bool = False) -> ir.Model:
     """The batch rendering: prediction and attribution from one run, all points as rows.
 
     Inputs: the model's; ``target``, with ``labels`` (N,) int64, -1 for the predicted class, else weights on the
     model's output; with noise ``seed`` () int64. Outputs: ``prediction``, then the attributions; with ``tells`` also
-    what ``Rewrite.add_scores`` appends.
+    what ``Rewrite.add_scores`` appends. With ``needed`` there is no prediction where the attributions do not depend on
+    the inputs, so that the model is not run forth.
 
     Raises:
         ModelError: If the method has several points and the model's batch is fixed.
@@ -42,6 +43,8 @@ def batch_model(request: Request, labels: bool, tells: bool = False) -> ir.Model
     rewrite.attributions(found.xs, found.moments, found.difference)
     if tells:
         rewrite.add_scores(found.target_rows, found.dim, found.at_x)
+    elif needed and not rewrite.looks:
+        del rewrite.graph.outputs[0]
     return rewrite.finished_model()
 
 

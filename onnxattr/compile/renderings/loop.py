@@ -47,14 +47,14 @@ def loop_model(request: Request, labels: bool, rows: int, tells: bool = False) -
     number = op.input(NUMBER, INT64, [dim]) if request.numbered else None
     baselines = main.baselines_per_sample(number)
     tail = request.tail
-    step, likes, ends, once = request, main.likes, None, set[str]()
+    step, sums, ends, once = request, list[ir.Value](), None, set[str]()
     if tail is None:
         feeds = {str(value.name): value for value in main.graph.inputs[: len(request.prepared.inputs)]}
         feeds |= baselines
     else:
-        (feeds, ends), step, rows = fed_to(main, tail), tail.request, tail.rows(rows)
+        (feeds, ends), step, rows = fed_to(main, tail), tail.request, tail.rows(rows, request)
         once = set(tail.starts) if tail.one_start else once
-        likes = ends[0] if tail.straight else [main.value(name) for name in tail.cut.summed] or likes
+        sums = ends[0] if tail.straight else [main.value(name) for name in tail.cut.summed]
     prediction = main.add_prediction(main.score, dim)
     samples = op.Shape(main.with_rows, start=0, end=1)
     target = main.add_target(prediction, labels, dim)
@@ -67,12 +67,14 @@ def loop_model(request: Request, labels: bool, rows: int, tells: bool = False) -
         (shared if name in once or not has_rows(value) else per_sample)[name] = value
     spent = difference = None
     if method.refinement is not None:
-        found, difference, spent, ranges = adaptive_totals(main, samples, per_sample, shared, step, likes)
+        found, difference, spent, ranges = adaptive_totals(
+            main, samples, per_sample, shared, step, sums or main.likes
+        )
         moments = [[moment] for moment in found]
     else:
-        totals, ranges = _Loop(main, samples, rows, per_sample, shared, step, likes, number).totals()
+        totals, ranges = _Loop(main, samples, rows, per_sample, shared, step, sums, number).totals()
         powers = len(method.powers)
-        moments = [totals[i * powers : (i + 1) * powers] for i in range(len(likes))]
+        moments = [totals[i : i + powers] for i in range(0, len(sums or main.likes) * powers, powers)]
         difference = totals[-1] if method.ends is not None else None
     if tail is not None:
         moments = moments_of_whole(main, tail, moments, ranges, ends)
@@ -95,7 +97,7 @@ class _Loop:
         per_sample: Values with a row for each sample, by the name of the step's input that takes a chunk's part.
         shared: Values that every chunk takes as they are, likewise.
         step: The method whose step is the body: that of the graph, or of what is behind a cut.
-        likes: Values of the types and shapes of the sums, a row for each sample.
+        sums: Values of the types and shapes of the sums, a row for each sample; none for those of ``main.likes``.
         number: What the noise of each sample is a function of, if not its position.
     """
 
@@ -105,7 +107,7 @@ class _Loop:
     per_sample: Mapping[str, ir.Value]
     shared: Mapping[str, ir.Value]
     step: Request
-    likes: Sequence[ir.Value]
+    sums: Sequence[ir.Value]
     number: ir.Value | None = None
 
     def totals(self) -> tuple[list[ir.Value], list[Range]]:
@@ -170,9 +172,8 @@ class _Loop:
     def _zeros(self) -> list[ir.Value]:
         """The sums before the first chunk, in the order of the step's outputs."""
         op, found = self.main.op, []
-        for position, x in enumerate(self.likes):
-            whole = self.step is self.main.request
-            zeros = self.main.zeros(position, self.samples) if whole else op.zeros_like(x)
+        for position, x in enumerate(self.sums or self.main.likes):
+            zeros = op.zeros_like(x) if self.sums else self.main.zeros(position, self.samples)
             zeros.shape = x.shape
             found += [zeros] * len(self.main.method.powers)
         if self.main.method.ends is not None:

@@ -131,6 +131,8 @@ class Rewrite(PointsGraph):
     def __init__(self, request: Request):
         super().__init__(request)
         self._factor: ir.Value | None = None
+        #: Whether the gradients depend on the points, once they are appended.
+        self.looks = True
         #: What the gradients at points can hold, once they are appended; that of one for each of ``likes``.
         self.gradient_ranges: list[Range] = []
 
@@ -172,7 +174,8 @@ class Rewrite(PointsGraph):
             full = factor.finish(self.op, layer, None, found)
             self._factor = self._placed(factor.placement, full)
         self.gradient_ranges = [self.op.range_of(gradient) for gradient in gradients]
-        if spans and not _depend(gradients, points, target):
+        self.looks = not spans or _depend(gradients, points, target)
+        if not self.looks:
             warnings.warn(
                 "With its ReLUs overridden, this model's map depends on the target alone, not on the input: no "
                 "max-pool or other operator on the way back looks at it. GuidedBackprop and GradientInput do.",

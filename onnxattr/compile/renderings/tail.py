@@ -5,7 +5,7 @@ A method on it is the method itself: on the way from b to x, the values h of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from onnxattr.compile.renderings.model_graph import has_rows, own_names
 from onnxattr.graph.intervals import ANY, FINITE, Range
 from onnxattr.graph.subgraphs import prune
 from onnxattr.graph.values import dims_of, named_values
+from onnxattr.loading.prepared import Prepared
 from onnxattr.scores.calls import copied
 
 if TYPE_CHECKING:
@@ -41,18 +42,17 @@ class Tail:
         request: The method on the part behind it, which takes the values of the cut and their baselines.
         one_start: Whether the values of the cut at the baselines are the same for all samples.
         straight: Whether points lie on a straight path; for others the cut is at the explained values themselves.
-        narrower: How many times the widest value of the model is as wide as that of the part behind the cut.
     """
 
     cut: Cut
     request: Request
     one_start: bool
     straight: bool
-    narrower: int = 1
 
-    def rows(self, most: int) -> int:
-        """How many rows of the part behind take no more room than some number of rows of the whole model."""
-        return most * self.narrower
+    def rows(self, most: int, whole: Request) -> int:
+        """How many rows of the part behind are no wider than some number of rows of the whole model."""
+        wide, part = (widest(request.prepared.model.graph) for request in (whole, self.request))
+        return most if wide is None or part is None else most * max(wide // part, 1)
 
     @property
     def summed(self) -> tuple[str, ...]:
@@ -78,13 +78,7 @@ def tail_of(request: Request) -> Tail | None:
     cut = find_cut(request.prepared, method.rules, method.points, request.share, straight, summing)
     if cut is None:
         return None
-    model = request.prepared.clone()
-    values = named_values(model.graph)
-    as_inputs(model.graph, [values[name] for name in (*cut.frontier, *cut.given)])
-    prune(model.graph)
-    unused = [value for value in model.graph.inputs if not value.uses()]
-    for value in unused:
-        model.graph.inputs.remove(value)
+    cut, model = cut_off(request.prepared, cut)
     prepared = replace(request.prepared, model=model, wrt=cut.frontier, asked=cut.frontier)
     count = len(cut.frontier)
     inside = replace(method, placement=None)
@@ -102,11 +96,25 @@ def tail_of(request: Request) -> Tail | None:
         summed=cut.summed,
     )
     fixed = all(isinstance(kind, Fixed) for kind in method.baseline or ())
+    return Tail(cut, behind, fixed and not _reads_samples(request, cut), straight)
+
+
+def cut_off(prepared: Prepared, cut: Cut, kept: Collection[str | None] = ()) -> tuple[Cut, ir.Model]:
+    """A model behind a cut, and the cut with the values alone that are read there.
+
+    Args:
+        prepared: The whole model.
+        cut: Where it is cut.
+        kept: Names of inputs that stay although nothing reads them.
+    """
+    model = prepared.clone()
+    values = named_values(model.graph)
+    as_inputs(model.graph, [values[name] for name in (*cut.frontier, *cut.given)])
+    prune(model.graph)
+    for value in [value for value in model.graph.inputs if not value.uses() and value.name not in kept]:
+        model.graph.inputs.remove(value)
     taken = {value.name for value in model.graph.inputs}
-    cut = replace(cut, given=tuple(name for name in cut.given if name in taken))
-    whole, part = widest(request.prepared.model.graph), widest(model.graph)
-    narrower = 1 if whole is None or part is None else max(whole // part, 1)
-    return Tail(cut, behind, fixed and not _reads_samples(request, cut), straight, narrower)
+    return replace(cut, given=tuple(name for name in cut.given if name in taken)), model
 
 
 def _reads_samples(request: Request, cut: Cut) -> bool:
@@ -233,7 +241,7 @@ def moments_of_whole(
 ) -> list[list[ir.Value]]:
     """The moments of the gradients by the explained values, from those by the values of a cut; see ``before_cut``."""
     if not (tail.straight or tail.cut.summed):
-        for found, value in zip(moments, main.wrt, strict=True):
+        for found, value in zip(moments, main.likes, strict=True):
             for moment in found:
                 moment.shape, moment.type = value.shape, value.type
         return [list(found) for found in moments]

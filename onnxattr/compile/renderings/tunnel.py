@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from onnxattr.autodiff.overrides import RELU_LIKE
 from onnxattr.autodiff.paths import reaching
-from onnxattr.compile.baseline_kinds import Baseline, Fed
+from onnxattr.compile.baseline_kinds import Baseline, Computed, Fed
+from onnxattr.compile.cut import find_cut
 from onnxattr.compile.placement import Placement
 from onnxattr.compile.renderings.batch import batch_model
 from onnxattr.compile.renderings.groups import Groups
@@ -22,6 +25,7 @@ from onnxattr.compile.renderings.inlining import inline
 from onnxattr.compile.renderings.loop import loop_model
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.compile.renderings.rewrite import NUMBER, Request, Rewrite
+from onnxattr.compile.renderings.tail import Tail, cut_off
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.subgraphs import prune
 from onnxattr.graph.values import dims_of, named_values
@@ -44,9 +48,29 @@ class TunnelRequest(Request):
     with_delta: bool = False
     functions: dict[Any, tuple[Request, ir.Model]] = field(default_factory=dict, compare=False, repr=False)
 
-    @property
-    def tail(self) -> None:
-        """None: a tunnel's points are whole maps; the method inside may have one."""
+    @cached_property
+    def tail(self) -> Tail | None:
+        """What is computed at each noisy copy, where values that do not depend on the noise are computed once.
+
+        The method inside may have a tail of its own.
+        """
+        inner = self.inside
+        if RELU_LIKE in inner.method.rules or not inner.score.linear or inner.method.factor is not None:
+            return None
+        if any(isinstance(kind, Computed | Fed) for kind in inner.baselines):
+            return None
+        cut = find_cut(self.prepared, inner.method.rules, self.method.points, self.share, straight=False)
+        if cut is None:
+            return None
+        placed = () if inner.placement is None else (inner.placement.image,)
+        cut, model = cut_off(self.prepared, cut, placed)
+        behind = replace(
+            self,
+            prepared=replace(self.prepared, model=model),
+            inner=replace(inner, prepared=replace(inner.prepared, model=model)),
+            share=False,
+        )
+        return Tail(cut, behind, one_start=False, straight=False)
 
     @property
     def inside(self) -> Request:
