@@ -10,7 +10,9 @@ from support.affine_starts import (
     largest_difference,
     run,
     two_inputs,
+    weights,
 )
+from support.small_models import build, node
 
 from onnxattr import GradientInput, IntegratedGradients, NoiseTunnel, SmoothGrad, SquareGrad, VarGrad
 from onnxattr.attributions import ExpectedGradients
@@ -74,6 +76,7 @@ def test_how_often_a_file_goes_through_the_prefix(kind, tmp_path):
 ONCE = {
     "a branch": (IntegratedGradients, "x", {"h", "branch", "mask"}),
     "a branch and what is before a layer": (IntegratedGradients, "layer", {"j", "mask"}),
+    "a layer that nothing affine reads": (IntegratedGradients, "j", {"j", "mask"}),
     "a branch, with noise": (SmoothGrad, "x", {"x", "branch", "mask"}),
     "a branch, with noise at a layer": (VarGrad, "layer", {"layer", "branch", "mask"}),
     "squares of gradients": (SquareGrad, "layer", {"layer", "branch", "mask"}),
@@ -107,6 +110,39 @@ def test_what_does_not_depend_on_the_explained_value(case, tmp_path):
             seed = {} if kind is IntegratedGradients else {"seed": np.array(0)}
             file = run(tmp_path / "shared.onnx", x["x"], np.array([0, 1, 2, -1, 1]), **others | seed)
             assert largest_difference(file["attribution"], expected) <= 1e-5
+
+
+@pytest.mark.parametrize("rendering", [None, "batch", "loop"])
+def test_an_explained_value_among_those_whose_gradients_are_summed(rendering, tmp_path):
+    """The gradients by z, which is read behind the cut as well, are summed beside those by x w."""
+    nodes = [
+        node("MatMul", ["x", "w"], ["h"]),
+        node("MatMul", ["z", "w"], ["g"]),
+        node("Tanh", ["h"], ["t"]),
+        node("Sigmoid", ["g"], ["s"]),
+        node("Mul", ["t", "s"], ["m"]),
+        node("MatMul", ["m", "v"], ["p"]),
+        node("Mul", ["z", "z"], ["q"]),
+        node("MatMul", ["q", "u"], ["r"]),
+        node("Add", ["p", "r"], ["y"]),
+    ]
+    tensors = {"w": weights(6, 8), "v": weights(8, 3), "u": weights(6, 3)}
+    model = build(nodes, {"x": ["N", 6], "z": ["N", 6]}, {"y": ["N", 3]}, tensors)
+    plain, shared = (
+        SmoothGrad(model, nb_samples=5, wrt=["x", "z"], reducer=None, progress=False, share=share)
+        for share in (False, True)
+    )
+    assert "z" in shared._plan.request.tail.cut.summed
+    x, labels = {name: inputs(model) for name in "xz"}, np.array([0, 1, 2, -1, 1])
+    expected = plain.explain(x, labels)
+    if rendering is None:
+        found = shared.explain(x, labels)
+    else:
+        shared.export(tmp_path / "file.onnx", rendering, check=False)
+        file = run(tmp_path / "file.onnx", x["x"], labels, z=x["z"], seed=np.array(0))
+        found = {name: file[f"attribution_{name}"] for name in "xz"}
+    for name in "xz":
+        assert largest_difference(found[name], expected[name]) <= 2e-6
 
 
 #: The method inside, what it explains, and the kind of the tunnel; noise is at x in each.

@@ -139,7 +139,12 @@ class Rewrite(PointsGraph):
     @property
     def likes(self) -> Sequence[ir.Value]:
         """Values of the types and shapes of the moments: the explained ones, or those whose gradients are summed."""
-        return [self.value(name) for name in self.request.summed] or self.wrt
+        return self._summed_at(self.wrt)
+
+    def _summed_at(self, points: Sequence[ir.Value]) -> Sequence[ir.Value]:
+        """The values whose gradients are summed, with points in the place of explained ones; the points by default."""
+        placed = dict(zip(self.request.prepared.wrt, points, strict=True))
+        return [placed.get(name) or self.value(name) for name in self.request.summed] or points
 
     def zeros(self, position: int, samples: ir.Value) -> ir.Value:
         """Zeros in the shape of a moment; ``samples`` (1,) is the number of samples."""
@@ -153,7 +158,7 @@ class Rewrite(PointsGraph):
 
         They are gradients by the points, or by the values whose gradients are summed in their place.
         """
-        points = [self.value(name) for name in self.request.summed] or points
+        points = self._summed_at(points)
         if target.producer() is not None and target.shape is not None and self.score.shape is not None:
             # Gathered and repeated rows are as many as the score's, which their nodes do not tell. The other axes are
             # the target's own: boxes to be found are not as many as those of the output.

@@ -220,9 +220,9 @@ def fed_to(main: Rewrite, tail: Tail) -> tuple[dict[str, ir.Value], Ends]:
     """
     at_x, at_start = at_ends(main, tail)
     frontier = [main.value(name) for name in tail.cut.frontier]
-    before = set(needed_nodes(frontier))
+    before = set(needed_nodes([*frontier, *at_x, *at_start]))
     for value, end in zip(frontier, at_x, strict=True):
-        for use in list(value.uses()) if end is not value and value.producer() is not None else ():
+        for use in list(value.uses()) if end is not value and value not in main.wrt else ():
             if use.node not in before:
                 use.node.replace_input_with(use.idx, end)
     taken = {value.name for value in tail.request.prepared.inputs}
