@@ -35,6 +35,7 @@ DEPTHWISE = "g (float[N,3,8,8] x, float[3,1,3,3] w) => (float[N,3,M,L] y)"
 SERIES = "g (float[N,8,9] x, float[4,8,3] w) => (float[N,4,L] y)"
 NUMBERS = ",".join(str((7 * i) % 11 - 5) for i in range(36))
 SQUARE = f"g (float[N,2,6,6] x) => (float[N,2,M,L] y) <float[2,2,3,3] w = {{{NUMBERS}}}>"
+WEIGHT = "<float[3,4] w = {1,-2,3,4,5,-6,7,8,9,-1,2,3}> { y = MatMul(x, w) }"
 MATRIX = "g (float[N,3] x) => (float[N,3] y) <float[3,3] w = {1,-2,3,4,5,-6,7,8,9}>"
 RELU6 = "g (float[N,8,6,6] x, float[8,8,3,3] w) => (float[N,8,M,L] y) <float a = {0.0}, float b = {6.0}>"
 CHANNELS, ONE_COLUMN = "<float[1,4,1,1] k = {1,2,3,4}>", "<float[1,1,1,4] k = {1,2,3,4}>"
@@ -47,6 +48,23 @@ EACH = {
         ("g (float[N,3,1,4] w, float[N,3,4,5] x) => (float[N,3,1,5] y) { y = MatMul(w, x) }", True),
         ("g (float[N,3,4,1] w, float[1,5] x) => (float[N,3,4,5] y) { y = MatMul(w, x) }", False),
         ("g (float[N,2,4] w, float[4,5] x) => (float[N,2,5] y) { y = MatMul(w, x) }", False),
+    ],
+    "weight_as_it_is": [
+        (f"g (float[N,3] x) => (float[N,4] y) {WEIGHT}", True),
+        (f"g (float[N,5,3] x) => (float[N,5,4] y) {WEIGHT}", True),
+        (f"g (float[2,T,3] x) => (float[2,T,4] y) {WEIGHT}", True),
+        (f"g (float[N,2,5,3] x) => (float[N,2,5,4] y) {WEIGHT}", True),
+        (f"{MATRIX} {{ y = MatMul(x, w) }}", True),
+        (
+            "g (float[N,3] x, float[4,3] v) => (float[N,4] y) { w = Transpose<perm=[1,0]>(v) y = MatMul(x, w) }",
+            False,
+        ),
+        (f"g (float[N,T,3] x) => (float[N,T,4] y) {WEIGHT}", False),
+        ("g (float[N,3] x, float[3,4] w) => (float[N,4] y) { y = MatMul(x, w) }", False),
+        (
+            "g (float[N,2,3] x) => (float[N,2,2] y) <float[1,3,2] w = {1,2,3,4,5,6}> { y = MatMul(x, w) }",
+            False,
+        ),
     ],
     "mask_before_pool": [
         (f"{IMAGE} {{ r = Relu(x) {POOL}", True),
