@@ -10,7 +10,7 @@ from onnx_ir.passes.common import (
     RemoveUnusedOpsetsPass,
 )
 
-from onnxattr.graph.subgraphs import prune
+from onnxattr.graph.subgraphs import nodes_of, prune
 from onnxattr.loading.passes.cast_pairs import read_before_cast_pairs
 
 
@@ -19,8 +19,30 @@ def clean(model: ir.Model) -> None:
     prune(model.graph)
     read_before_cast_pairs(model.graph)
     _merge(model)
-    RemoveUnusedNodesPass()(model)
+    _remove_unused(model)
     RemoveUnusedOpsetsPass()(model)
+
+
+def _remove_unused(model: ir.Model) -> None:
+    """Drops nodes, optional outputs and initializers that nothing needs.
+
+    onnx_ir's pass asks for the schema of every node: it is called only where there is something to find.
+    """
+    if model.functions or any(map(_may_lose, nodes_of(model.graph))):
+        RemoveUnusedNodesPass()(model)
+        return
+    initializers = model.graph.initializers
+    for name, value in list(initializers.items()):
+        if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
+            del initializers[name]
+
+
+def _may_lose(node: ir.Node) -> bool:
+    """Whether a node is not needed, or may have outputs, inputs or attributes that are not."""
+    inputs, outputs = node.inputs, node.outputs
+    if node.op_type == "BatchNormalization" or (inputs and inputs[-1] is None):
+        return True
+    return not all(value.uses() or value.is_graph_output() for value in outputs)
 
 
 def _merge(model: ir.Model) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.errors import RuleError
+from onnxattr.graph.folding import folded_at_once
 from onnxattr.graph.intervals import FINITE, FLOATS, Range
 from onnxattr.graph.operators import Operand
 from onnxattr.graph.products import product, quotient
@@ -163,16 +164,21 @@ class OpBuilder(Shaping):
         outputs: int = 1,
     ) -> tuple[ir.Value, ...]:
         """Appends a node as it is given and returns its outputs."""
+        name = self.unique_name(op_type)
+        names = [self.unique_name(f"{op_type}_{index}" if index else op_type) for index in range(outputs)]
+        result = folded_at_once(op_type, inputs, attributes or {}, self.opset)
+        if result is not None:
+            return (self.constant(result),)
         node = ir.Node(
             "",
             op_type,
             inputs=inputs,
-            attributes=[_attribute(name, value) for name, value in (attributes or {}).items()],
+            attributes=[_attribute(key, value) for key, value in (attributes or {}).items()],
             num_outputs=outputs,
-            name=self.unique_name(op_type),
+            name=name,
         )
-        for index, value in enumerate(node.outputs):
-            value.name = self.unique_name(f"{op_type}_{index}" if index else op_type)
+        for value, own in zip(node.outputs, names, strict=True):
+            value.name = own
         result = folded(node, self.opset) if outputs == 1 else None
         if result is not None:
             for index in range(len(node.inputs)):
@@ -190,7 +196,7 @@ class OpBuilder(Shaping):
     def constant(self, array: Any, dtype: ir.DataType | None = None) -> ir.Value:
         """Returns the initializer that holds an array, shared by all equal constants of this builder."""
         array = np.asarray(array) if dtype is None else np.asarray(array).astype(dtype.numpy())
-        key = (array.dtype.str, array.dtype.name, array.shape, array.tobytes())
+        key = (array.dtype, array.shape, array.tobytes())
         if self._parent is not None:
             return self._parent.constant(array)
         if key not in self._constants:

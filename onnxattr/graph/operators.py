@@ -6,7 +6,6 @@ Type checkers and editors read their signatures in operators.pyi, which operator
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,4 +29,15 @@ class Operators:
     def __getattr__(self, op_type: str) -> Callable[..., Any]:
         if op_type.startswith("_") or not op_type[0].isupper():
             raise AttributeError(f"{type(self).__name__} has no attribute {op_type!r}.")
-        return partial(self.operator, op_type)
+        method = _method(op_type)
+        # Found from now on without this search.
+        setattr(Operators, op_type, method)
+        return method.__get__(self)
+
+
+def _method(op_type: str) -> Any:
+    def method(self: Operators, *operands: Operand, outputs: int | None = None, **attributes: Any) -> Any:
+        return self.operator(op_type, *operands, outputs=outputs, **attributes)
+
+    method.__name__ = op_type
+    return method

@@ -16,11 +16,10 @@ from onnx.reference import ReferenceEvaluator
 
 from onnxattr.errors import RuleError
 from onnxattr.graph.elementwise import elementwise
+from onnxattr.graph.folding import FOLD_LIMIT
 from onnxattr.graph.subgraphs import subgraphs_of
 from onnxattr.graph.values import dims_of
 
-#: Integer constants up to this many elements take part in folding: shapes, pads, axes, window positions.
-_FOLD_LIMIT = 4096
 _INTEGERS = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
 #: Operators whose outputs have as many elements as the values of their inputs say.
 _GROWING = frozenset("ConstantOfShape Expand OneHot Pad Range Tile".split())
@@ -92,12 +91,12 @@ def folded(node: ir.Node, opset: int) -> np.ndarray | None:
         if value is None:
             continue
         tensor = value.const_value
-        if tensor is None or tensor.size > _FOLD_LIMIT or tensor.dtype not in _INTEGERS:
+        if tensor is None or tensor.size > FOLD_LIMIT or tensor.dtype not in _INTEGERS:
             return None
         arrays[str(value.name)] = tensor.numpy()
     if not node.inputs or subgraphs_of(node):
         return None
-    results = evaluated(node, opset, arrays, _FOLD_LIMIT)
+    results = evaluated(node, opset, arrays, FOLD_LIMIT)
     if results is None or ir.DataType.from_numpy(results[0].dtype) not in _INTEGERS:
         return None
     return results[0]
@@ -199,7 +198,7 @@ _REMEMBERED = 4096
 def _integers(value: ir.Value, known: Callable[[ir.Value], np.ndarray | None] | None) -> np.ndarray | None:
     """What a value holds, if inference may depend on it."""
     tensor = value.const_value
-    if tensor is not None and tensor.size <= _FOLD_LIMIT and tensor.dtype in _INTEGERS:
+    if tensor is not None and tensor.size <= FOLD_LIMIT and tensor.dtype in _INTEGERS:
         return tensor.numpy()
     return None if known is None else known(value)
 

@@ -83,9 +83,12 @@ def is_standard(node: Any, *op_types: str) -> bool:
 def subgraphs_of(node: Any) -> list[ir.Graph]:
     """The graphs among a node's attributes."""
     attributes = getattr(node, "attributes", None)
-    if not attributes:  # as most nodes: this is asked of each many times
+    if attributes is None or not attributes.data:  # as most nodes: this is asked of each many times
         return []
-    return [a.as_graph() for a in attributes.data.values() if a.type == ir.AttributeType.GRAPH]
+    return [a.as_graph() for a in attributes.data.values() if a.type == _GRAPH]
+
+
+_GRAPH = ir.AttributeType.GRAPH
 
 
 def graphs_of(graph: ir.Graph) -> Iterator[ir.Graph]:

@@ -22,7 +22,7 @@ def values_of(graph: ir.Graph) -> Iterator[ir.Value]:
 def dims_of(value: ir.Value | None) -> list[int | str | None] | None:
     """Returns the dimensions of a value (int, symbol or None when unknown), or None if the rank is unknown."""
     shape = None if value is None else value.shape
-    return None if shape is None else [dim if isinstance(dim, int) else dim.value for dim in shape]
+    return None if shape is None else [dim if isinstance(dim, int) else dim.value for dim in shape.dims]
 
 
 def ints_of(value: ir.Value | None) -> list[int] | None:
