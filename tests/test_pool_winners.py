@@ -28,6 +28,11 @@ LAYOUTS = [
     ((2, 2), (3, 3), (1, 1), (0, 0, 0, 0), (7, 8), 0),
     # One window past the end, as ONNX Runtime counts.
     ((3, 3), (3, 3), (1, 1), (0, 0, 0, 0), (6, 2), 0),
+    ((1, 3), (1, 1), (1, 1), (0, 1, 0, 1), (1, 9), 0),
+    ((1, 4), (1, 3), (1, 1), (0, 2, 0, 3), (2, 10), 1),
+    ((4, 1), (2, 1), (2, 1), (3, 0, 3, 0), (9, 3), 0),
+    ((3, 1), (2, 2), (1, 1), (1, 0, 1, 0), (8, 6), 0),
+    ((2, 3), (2, 3), (3, 2), (1, 2, 1, 2), (11, 10), 0),
 ]
 
 
@@ -47,14 +52,15 @@ def expected(x, ct, kernel_shape, strides, dilations, pads):
     return result
 
 
+@pytest.mark.parametrize("channels", [3, 16], ids=["few channels", "a block of channels"])
 @pytest.mark.parametrize("sizes_known", [True, False], ids=["static", "dynamic"])
 @pytest.mark.parametrize(("kernel", "strides", "dilations", "pads", "size", "ceil"), LAYOUTS)
-def test_first_winner(kernel, strides, dilations, pads, size, ceil, sizes_known):
+def test_first_winner(kernel, strides, dilations, pads, size, ceil, sizes_known, channels):
     settings = {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "pads": pads}
-    x = np.random.default_rng(0).integers(-2, 2, (2, 3, *size)).astype(np.float32)
-    shape = ["N", 3, *size] if sizes_known else ["N", 3, "H", "W"]
+    x = np.random.default_rng(0).integers(-2, 2, (2, channels, *size)).astype(np.float32)
+    shape = ["N", channels, *size] if sizes_known else ["N", channels, "H", "W"]
     pool = node("MaxPool", ["x"], ["y"], ceil_mode=ceil, **settings)
-    model = build([pool], {"x": shape}, {"y": ["N", 3, None, None]})
+    model = build([pool], {"x": shape}, {"y": ["N", channels, None, None]})
     y = run(model, {"x": x})["y"]
     ct = np.random.default_rng(1).integers(-9, 9, y.shape).astype(np.float32)
     found = run(vjp(model), {"x": x, "y_cotangent": ct})["x_gradient"]

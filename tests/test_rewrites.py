@@ -42,6 +42,7 @@ CHANNELS, ONE_COLUMN = "<float[1,4,1,1] k = {1,2,3,4}>", "<float[1,1,1,4] k = {1
 LSTM = "g (float[3,N,2] x, float[1,20,2] w, float[1,20,5] r) => (float[3,1,N,5] y) { y = LSTM<hidden_size=5>(x, w, r) }"
 
 # By rewrite: models, and whether its pattern is in their gradients.
+BLOCK = "g (float[N,16,6,6] x) => (float[N,16,h,w] y)"
 EACH = {
     "ones": [(LSTM, True), ("g (float[N,3] x) => (float[N,3] y) { y = Tanh(x) }", False)],
     "outer": [
@@ -77,6 +78,23 @@ EACH = {
         ),
         ("g (float[N,2,9] x) => (float[N,2,7] y) { r = Relu(x) y = MaxPool<kernel_shape=[3]>(r) }", True),
         (f"{IMAGE} {{ r = Relu(x) y = AveragePool<kernel_shape=[2,2], strides=[2,2]>(r) }}", False),
+    ],
+    "pool_by_convs": [
+        (f"{BLOCK} {{ y = MaxPool<kernel_shape=[3,3], strides=[2,2], pads=[0,0,1,1]>(x) }}", True),
+        (f"{BLOCK} {{ y = MaxPool<kernel_shape=[2,2], strides=[2,2]>(x) }}", True),
+        (f"{BLOCK} {{ y = MaxPool<kernel_shape=[1,3], pads=[0,1,0,1]>(x) }}", True),
+        (f'{BLOCK} {{ y = MaxPool<kernel_shape=[3,2], auto_pad="SAME_LOWER">(x) }}', True),
+        (f"{BLOCK} {{ r = Relu(x) y = MaxPool<kernel_shape=[2,2], strides=[2,2]>(r) }}", True),
+        # Elements that are in no window.
+        (f"{BLOCK} {{ y = MaxPool<kernel_shape=[2,2], strides=[3,2]>(x) }}", False),
+        (f"{BLOCK} {{ y = AveragePool<kernel_shape=[2,2], strides=[2,2]>(x) }}", False),
+        (f"{BLOCK.replace('6,6]', 'H,W]')} {{ y = MaxPool<kernel_shape=[2,2], strides=[2,2]>(x) }}", False),
+        (f"{BLOCK.replace('float', 'double')} {{ y = MaxPool<kernel_shape=[2,2]>(x) }}", False),
+        (f"{BLOCK.replace('16', '24')} {{ y = MaxPool<kernel_shape=[2,2]>(x) }}", False),
+        ("g (float[N,16,9] x) => (float[N,16,7] y) { y = MaxPool<kernel_shape=[3]>(x) }", False),
+        # Infinite numbers have no difference.
+        (f"{BLOCK} {{ l = Log(x) y = MaxPool<kernel_shape=[2,2]>(l) }}", False),
+        (f"{BLOCK} {{ q = Abs(x) p = MaxPool<kernel_shape=[2,2]>(q) y = Sqrt(p) }}", False),
     ],
     "mask_by_steps": [
         ("g (float[N,3] x) => (float[N,3] y) { y = Relu(x) }", True),

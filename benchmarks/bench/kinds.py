@@ -56,6 +56,8 @@ _PASSING = {
     "Not",
     "And",
 }
+#: The slope of the step that compares in convolutions' layout.
+_COMPARING = -(2.0**127)
 _BEFORE = {"Slice", "Pad", "Transpose", "MaxPool"}
 
 
@@ -162,7 +164,7 @@ def kinds(gradient: onnx.ModelProto, optimized: onnx.ModelProto) -> dict[str, st
 def kind(node: onnx.NodeProto, backward: bool, pools: set[str], weights: Mapping[str, Sequence[int]]) -> str:
     """The kind of one node."""
     op, way = node.op_type, "back" if backward else "forth"
-    if node.name in pools:
+    if node.name.removesuffix("_nchwc") in pools:
         return "pools back"
     if op in _REORDERS:
         return "reorders"
@@ -184,9 +186,18 @@ def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
 
 
 def pools_back(graph: onnx.GraphProto) -> set[str]:
-    """Nodes of max-pools' way back: what is between a comparison with the maxima and convolutions or masks."""
+    """Nodes of max-pools' way back: what is between a comparison with the maxima and convolutions or masks.
+
+    Convolutions of one tap, which only move elements, belong to it, and what compares in their form.
+    """
     producers = {output: node for node in graph.node for output in node.output}
+    taps = one_tap(graph)
+    wins = [n for n in graph.node if n.op_type == "HardSigmoid" and _attribute(n, "alpha", 0.2) == _COMPARING]
     masks = {o for node in graph.node if node.op_type == "HardSigmoid" for o in node.output}
+    masks -= {output for node in wins for output in node.output}
+    moved = [
+        n for n in graph.node if n.op_type == "Conv" and n.name.startswith("vjp/") and n.input[1] in taps
+    ]
     equal = [n for n in graph.node if n.op_type == "Equal" and n.name.startswith("vjp/")]
     found = {node.name for node in equal}
     waiting = [name for node in equal for name in node.input]
@@ -200,12 +211,26 @@ def pools_back(graph: onnx.GraphProto) -> set[str]:
         ):
             found.add(node.name)
             waiting += node.input
-    reached = {output for node in equal for output in node.output}
+    found |= {node.name for node in (*wins, *moved)}
+    found |= {node.name for node in graph.node if node.op_type == "MaxPool" and node.name.startswith("vjp/")}
+    reached = {output for node in (*equal, *wins, *moved) for output in node.output}
     for node in graph.node:
         passing = node.op_type in _PASSING and not masks.intersection(node.input)
         if passing and reached.intersection(node.input):
             found.add(node.name)
             reached.update(node.output)
+    # ONNX Runtime names the nodes of its blocked layout by what they give.
+    return found | {output for node in graph.node if node.name in found for output in node.output}
+
+
+def one_tap(graph: onnx.GraphProto) -> set[str]:
+    """Depthwise kernels of one 1 or -1 for each channel."""
+    found = set()
+    for tensor in graph.initializer:
+        if len(tensor.dims) == 4 and tensor.dims[1] == 1:
+            kernel = np.abs(onnx.numpy_helper.to_array(tensor)).reshape(tensor.dims[0], -1)
+            if kernel.max() == 1 and (kernel.sum(1) == 1).all() and (kernel.max(1) == 1).all():
+                found.add(tensor.name)
     return found
 
 

@@ -51,6 +51,10 @@ class Layout:
         """The stated padding behind each axis."""
         return list(self.pads[self.rank :])
 
+    def positions(self, axis: int) -> list[int]:
+        """Where the positions of the first window lie along an axis, those in the stated padding before it below 0."""
+        return [i * self.dilations[axis] - self.pads[axis] for i in range(self.kernel[axis])]
+
     def room(self, axis: int, size: int) -> int:
         """How far the first window can move to the end of an axis with the stated padding."""
         return size + self.pads[axis] + self.pads[self.rank + axis] - self.extents[axis]

@@ -5,7 +5,7 @@ function with its pattern and replacement, registered with the reason and what i
 imports.
 """
 
-from onnxattr.autodiff.rewrites import masks, products  # noqa: I001  the order in which they run
+from onnxattr.autodiff.rewrites import pools, masks, products  # noqa: I001  the order in which they run
 from onnxattr.autodiff.rewrites import convolutions, portability
 from onnxattr.autodiff.rewrites.registry import REWRITES, Backward, Rewrite, chosen, rewrite
 
@@ -16,6 +16,7 @@ __all__ = [
     "chosen",
     "convolutions",
     "masks",
+    "pools",
     "portability",
     "products",
     "rewrite",

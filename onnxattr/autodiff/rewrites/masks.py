@@ -7,7 +7,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.autodiff.rewrites.patterns import Routed, Threshold, filled_with, thresholds_of
+from onnxattr.autodiff.rewrites.patterns import Threshold, filled_with, thresholds_of
 from onnxattr.autodiff.rewrites.registry import Backward, rewrite
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.subgraphs import is_standard
@@ -17,48 +17,6 @@ from onnxattr.graph.values import dims_of, same_dims
 _AFTER_CONV = frozenset("Clip HardSigmoid Add Mul BatchNormalization".split())
 #: Below this many channels blocks of that layout stay empty.
 _FEWEST_CHANNELS = 8
-
-
-@rewrite(
-    "Where",
-    why="The winners of a max-pool are as large as what it gives, of which there are fewer than it reads.",
-    gains="VGG16: 1 % of the CPU time of a gradient",
-)
-def mask_before_pool(backward: Backward, node: ir.Node) -> ir.Value | None:
-    """The pullback of y = maxpool(x), masked by x > bound -> the pullback of a cotangent masked by y > bound."""
-    op, (condition, ct, other) = backward.op, node.inputs
-    routed = None if ct is None else Routed.of(ct)
-    found = thresholds_of(condition)
-    if routed is None or ct is None or not filled_with(other, 0) or backward.only_reader(ct) is not node:
-        return None
-    if not found or any(threshold.value is not routed.x for threshold in found):
-        return None
-    reader = _reader(backward, routed.ct, ct)
-    if reader is None:
-        return None
-    last = op.graph[-1]
-    mask = found[0].build(op, routed.largest)
-    for threshold in found[1:]:
-        mask = op.And(mask, threshold.build(op, routed.largest))
-    masked = op.Where(mask, routed.ct, 0.0)
-    masked.shape = routed.ct.shape
-    backward.before(reader, last)
-    reader.replace_input_with(list(reader.inputs).index(routed.ct), masked)
-    return ct
-
-
-def _reader(backward: Backward, source: ir.Value, result: ir.Value) -> ir.Node | None:
-    """The node that reads ``source`` on its way to ``result``; None if there are several, or none is left."""
-    found: list[ir.Node] = []
-    seen, waiting = set(), [backward.producer(result)]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        found += [node for value in node.inputs if value is source]
-        waiting += [backward.producer(value) for value in node.inputs if value is not source]
-    return found[0] if len(found) == 1 else None
 
 
 @rewrite(

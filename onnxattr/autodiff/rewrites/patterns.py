@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.windows import Layout
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,13 @@ class Routed:
         x: What was pooled.
         largest: What the pool gave: the element of x at the place where each element of ``ct`` goes.
         ct: The pool's cotangent.
+        layout: How its windows lie, padding in numbers; None where a run decides it.
     """
 
     x: ir.Value
     largest: ir.Value
     ct: ir.Value
+    layout: Layout | None = None
 
     KEY: ClassVar[str] = "routed"
 

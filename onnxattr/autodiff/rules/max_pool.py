@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 
 import numpy as np
@@ -50,7 +51,9 @@ def max_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]
             moved = pool.pull_back(moved, shared=windows.rank == 3)
     result = op.Transpose(moved, perm=[0, 1 + windows.rank, *range(1, 1 + windows.rank)])
     result.shape = x.shape
-    Routed(x, y, ct).note(result)
+    pads = windows.pads
+    layout = None if pads is None else replace(windows.layout, pads=tuple(pads), auto_pad="NOTSET")
+    Routed(x, y, ct, layout).note(result)
     return (result,)
 
 
