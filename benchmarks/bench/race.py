@@ -75,8 +75,13 @@ def processes(sides: Sequence[str], case: str, threads: int) -> Iterator[list[Pr
             process.close()
 
 
-def race(workers: Sequence[Process], task: str, rows: int, points: int = 50) -> dict[str, Any]:
-    """Times of every contender in turn: {"who": {"cpu": [...], "wall": [...], "first": s}}, and who could not."""
+def race(
+    workers: Sequence[Process], task: str, rows: int, points: int = 50, most: int = MOST
+) -> dict[str, Any]:
+    """Times of every contender in turn: {"who": {"cpu": [...], "wall": [...], "first": s}}, and who could not.
+
+    At most ``most`` rounds.
+    """
     times: dict[str, Any] = {}
     missing: dict[str, str] = {}
     turns: list[tuple[Process, str]] = []
@@ -90,7 +95,7 @@ def race(workers: Sequence[Process], task: str, rows: int, points: int = 50) -> 
             times[who] = {"cpu": [], "wall": [], "first": first, "digest": answer["digest"][who]}
             turns.append((worker, who))
     start, rounds = time.perf_counter(), 0
-    while rounds < MOST:
+    while rounds < most:
         began = time.perf_counter()
         for worker, who in turns:
             answer = worker.ask(do="run", who=who)
