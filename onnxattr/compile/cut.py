@@ -175,17 +175,18 @@ class _Search:
         return (both_ways(node) - forth(node)) * (1 - 1 / self.points)
 
     @cached_property
+    def _at_points(self) -> list[ir.Node]:
+        """The nodes that compute values which depend on the explained ones."""
+        behind = self.varying - set(self.wrt)
+        return [node for node in self.graph if not behind.isdisjoint(node.outputs)]
+
+    @cached_property
     def _once(self) -> list[ir.Value]:
         """The values that do not depend on the explained ones, which nodes that do read; of rows alone.
 
         Where such a value has no row for each sample, those that it is computed from stand for it.
         """
-        waiting = [
-            value
-            for node in self.graph
-            if any(value in self.varying for value in node.outputs)
-            for value in inputs_of(node)
-        ]
+        waiting = [value for node in self._at_points for value in inputs_of(node)]
         found: dict[ir.Value, None] = {}
         seen: set[ir.Value] = set()
         while waiting:
@@ -252,8 +253,7 @@ class _Search:
     def _work(self) -> float:
         """The work at one point."""
         placed = sum(PLACED * numbers(value) for value in self.wrt)
-        on_path = [node for node in self.graph if any(value in self.varying for value in node.outputs)]
-        return placed + self._once_work + sum(map(both_ways, on_path))
+        return placed + self._once_work + sum(map(both_ways, self._at_points))
 
 
 def as_inputs(graph: ir.Graph, values: Sequence[ir.Value]) -> None:
