@@ -86,6 +86,29 @@ NODES = {
         "y = RNN <hidden_size = 4> (x, w, r) one = Constant <value_ints = [1]> () s = Squeeze (y, one) "
         "unused, z = RNN <hidden_size = 4> (s, w, r)",
     ),
+    **{
+        f"tanh, {name}": (
+            "float[1,1,4,4] x", f"float[1,1,4,4] y{more}",
+            """k = Constant <value = float[1,1,1,1] {2}> () one = Constant <value = float[1] {1}> ()
+            c = Conv (x, k) """ + nodes,
+        )
+        for name, more, nodes in [
+            ("fused", "", "y = Tanh (c)"),
+            ("fused with a scale", "", "s = Mul (c, one) y = Tanh (s)"),
+            ("twice", ", float[1,1,4,4] z", "y = Tanh (c) z = Tanh (c)"),
+            ("behind a sum of two", "", "s = Add (c, x) y = Tanh (s)"),
+            ("behind a product of the same", "", "s = Mul (c, c) y = Tanh (s)"),
+            ("behind a pool", "", "p = MaxPool <kernel_shape = [1,1]> (c) y = Tanh (p)"),
+            ("and another reader", ", float[1,1,4,4] z", "y = Tanh (c) z = Neg (c)"),
+            ("and an output", ", float[1,1,4,4] c", "y = Tanh (c)"),
+            (
+                "and a branch", ", float[1,1,4,4] z",
+                """on = Constant <value = bool {1}> () y = Tanh (c)
+                z = If (on) <then_branch = a () => (float[1,1,4,4] u) { u = Neg (c) },
+                             else_branch = b () => (float[1,1,4,4] v) { v = Abs (c) }>""",
+            ),
+        ]
+    },
     "equal pads": (
         "float[1,1,4] x, float[1,1,3] w", "float[1,1,4] y",
         "y = ConvTranspose <pads = [1, 1]> (x, w)",
@@ -120,6 +143,15 @@ NODES = {
         ("two layers of one sample", "openvino", {}),
         ("two layers' last states", "openvino", {}),
         ("two layers, one behind the other", "openvino", {}),
+        ("tanh, fused", "webgpu", {("Tanh", "f32", "wrong"): 1}),
+        ("tanh, fused with a scale", "webgpu", {("Tanh", "f32", "wrong"): 1}),
+        ("tanh, twice", "webgpu", {("Tanh", "f32", "wrong"): 2}),
+        ("tanh, behind a sum of two", "webgpu", {}),
+        ("tanh, behind a product of the same", "webgpu", {}),
+        ("tanh, behind a pool", "webgpu", {}),
+        ("tanh, and another reader", "webgpu", {}),
+        ("tanh, and an output", "webgpu", {}),
+        ("tanh, and a branch", "webgpu", {}),
         ("unequal pads", "cuda", {("ConvTranspose", "f32", "leaves"): 1}),
         ("equal pads", "cuda", {}),
         ("equal pads", "coreml", {("ConvTranspose", "f32", "leaves"): 1}),

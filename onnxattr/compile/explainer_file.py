@@ -25,6 +25,7 @@ from onnxattr.compile.renderings.loop import loop_graph
 from onnxattr.compile.renderings.model_graph import own_name, own_names
 from onnxattr.compile.renderings.one_sample import without_sample_axis
 from onnxattr.compile.renderings.rewrite import Request
+from onnxattr.compile.unfused import keep_apart
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.runtimes import known_faults
@@ -77,6 +78,7 @@ def build(
     own_arguments(proto.graph)
     own_weights(proto.graph)
     own_sequences(proto.graph)
+    keep_apart(proto.graph)
     # Before the names and shapes of inner values are dropped.
     faults = known_faults(proto)
     compact(proto)

@@ -9,6 +9,7 @@ from typing import Any
 
 import onnx
 
+from onnxattr.graph.fusions import Readers, is_fused
 from onnxattr.graph.sequences import Sequences, tells_all_states
 from onnxattr.graph.subgraphs import bodies_of, captured_by
 
@@ -30,6 +31,7 @@ class Scope:
         shapes: The sizes of a value, by name, None for those that are not known.
         makers: The node that makes a value, by its name.
         sequences: What reads the same sequences in this graph.
+        values: The readers of the values of this graph, see ``graph.fusions``.
     """
 
     types: dict[str, int] = field(default_factory=dict)
@@ -40,6 +42,7 @@ class Scope:
     shapes: dict[str, list[int | None]] = field(default_factory=dict)
     makers: dict[str, onnx.NodeProto] = field(default_factory=dict)
     sequences: Sequences = field(default_factory=lambda: Sequences([]))
+    values: Readers = field(default_factory=dict)
 
 
 def holds(when: Mapping[str, Any], node: onnx.NodeProto, scope: Scope) -> bool:
@@ -52,6 +55,7 @@ def holds(when: Mapping[str, Any], node: onnx.NodeProto, scope: Scope) -> bool:
     - ``constant_in_static_body``: the body of a Scan, some of whose sizes follow from the file, computes element by
       element with a constant of several elements.
     - ``behind``: one of these operators makes the first input, but for what moves values or takes the largest.
+    - ``fused``: ONNX Runtime computes the node as part of the Conv before it.
     - ``types``: the first input is of one of these element types.
     - ``uneven_pads``: the pads of both sides differ.
     - ``shared_with``: the initializer at input 1 is read by this operator too, and has as many outputs as inputs. A
@@ -149,6 +153,8 @@ def _holds(name: str, wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
         return any(_computes_with_constants(body, scope) for body in bodies) is wanted
     if name == "behind":
         return _maker(given(0), scope) in wanted
+    if name == "fused":
+        return is_fused(node, scope.makers, scope.values, scope.constant) is wanted
     if name == "types":
         kinds = {onnx.TensorProto.DataType.Value(kind) for kind in wanted}
         return scope.types.get(given(0)) in kinds

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import onnx
 
+from onnxattr.graph.fusions import readers_in
 from onnxattr.graph.runtimes.conditions import Scope, holds
 from onnxattr.graph.runtimes.tables import RUNTIMES, TYPED_BY, TYPES, Table, table_of
 from onnxattr.graph.sequences import Sequences
@@ -95,6 +96,7 @@ def _scope_of(graph: onnx.GraphProto, around: Scope) -> Scope:
         shapes=dict(around.shapes),
         makers=around.makers | {name: node for node in graph.node for name in node.output},
         sequences=Sequences(graph.node),
+        values=readers_in(graph),
     )
     for tensor in graph.initializer:
         scope.types[tensor.name], scope.shapes[tensor.name] = tensor.data_type, list(tensor.dims)

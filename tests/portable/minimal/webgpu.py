@@ -18,11 +18,12 @@ main (float[2,5,4] x) => (float[2,5,4] y)
 }}"""
 
 
-def of_angles(operator):
+def of_each(operator, values=ANGLES):
+    """An operator on each of some numbers."""
     model = parse_model(
         f'<ir_version: 8, opset_import: ["" : 18]> main (float[n] x) => (float[n] y) {{ y = {operator} (x) }}'
     )
-    return model, {"x": ANGLES}
+    return model, {"x": np.float32(values)}
 
 
 def in_loop(written):
@@ -38,9 +39,21 @@ def tanh_behind_conv():
     return model, {"x": np.float32([-100, -1, 1, 89]).reshape(1, 1, 1, 4)}
 
 
+def log_sum_exp():
+    model = parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]> main (float[2,2] x) => (float[2,1] y)
+        <int64[1] last = {1}> { y = ReduceLogSumExp (x, last) }"""
+    )
+    return model, {"x": np.float32([[1, 2], [1, 89]])}
+
+
 MINIMAL = {
-    "sin": lambda: of_angles("Sin"),
-    "cos": lambda: of_angles("Cos"),
+    "sin": lambda: of_each("Sin"),
+    "cos": lambda: of_each("Cos"),
+    "tan": lambda: of_each("Tan", np.linspace(-1.4, 1.4, 10_001)),
+    "acos": lambda: of_each("Acos", np.linspace(-1, 1, 10_001)),
+    "asinh": lambda: of_each("Asinh", [-1e4, -1, 0, 1, 1e4]),
+    "log_sum_exp": log_sum_exp,
     "pad_in_loop": lambda: in_loop("Pad (x, pads, c)"),
     "tanh_behind_conv": tanh_behind_conv,
     "clip_in_loop": lambda: in_loop("Clip (x, , c)"),

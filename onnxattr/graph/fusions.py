@@ -1,0 +1,49 @@
+"""What ONNX Runtime computes together with a convolution."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+
+import onnx
+
+from onnxattr.graph.subgraphs import is_standard, read_by
+
+#: What it folds into the weights of a convolution, where the other operands are constants, or leaves out.
+_FOLDED = ("Add", "BatchNormalization", "Dropout", "Identity", "Mul")
+#: The readers of values, by name, equal nodes once: their operator and inputs, "" for the outputs of the graph.
+Readers = Mapping[str, set[tuple[str, ...]]]
+
+
+def readers_in(graph: onnx.GraphProto) -> Readers:
+    """The readers of the values of a graph; the bodies of nodes read too."""
+    found: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for node in graph.node:
+        for name in read_by(node):
+            found[name].add((node.op_type, *node.input))
+    for value in graph.output:
+        found[value.name].add(("", value.name))
+    return found
+
+
+def is_fused(
+    node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto], readers: Readers, constant: Collection[str]
+) -> bool:
+    """Whether an activation becomes part of the Conv before it: nothing else reads what is between them.
+
+    Args:
+        node: The activation.
+        makers: By the name of a value, the node that makes it.
+        readers: See ``readers_in``.
+        constant: The names of values that are constants.
+    """
+    name = node.input[0]
+    while len(readers.get(name, ())) == 1 and name in makers:
+        maker = makers[name]
+        if is_standard(maker, "Conv"):
+            return True
+        computed = [one for one in maker.input if one and one not in constant]
+        if not is_standard(maker, *_FOLDED) or len(computed) != 1:
+            return False
+        name = computed[0]
+    return False
