@@ -17,6 +17,7 @@ from onnx.reference import ReferenceEvaluator
 from onnxattr.errors import RuleError
 from onnxattr.graph.elementwise import elementwise
 from onnxattr.graph.folding import FOLD_LIMIT
+from onnxattr.graph.moved_types import moved
 from onnxattr.graph.subgraphs import subgraphs_of
 from onnxattr.graph.values import dims_of
 
@@ -164,7 +165,7 @@ def infer(node: ir.Node, opset: int, known: Callable[[ir.Value], np.ndarray | No
     Raises:
         RuleError: If the node cannot take such inputs.
     """
-    plain = elementwise(node, opset)
+    plain = elementwise(node, opset) or moved(node, opset)
     if plain is not None:
         dtype, dims = plain
         node.outputs[0].dtype = dtype
