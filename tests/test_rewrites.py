@@ -39,6 +39,8 @@ WEIGHT = "<float[3,4] w = {1,-2,3,4,5,-6,7,8,9,-1,2,3}> { y = MatMul(x, w) }"
 MATRIX = "g (float[N,3] x) => (float[N,3] y) <float[3,3] w = {1,-2,3,4,5,-6,7,8,9}>"
 RELU6 = "g (float[N,8,6,6] x, float[8,8,3,3] w) => (float[N,8,M,L] y) <float a = {0.0}, float b = {6.0}>"
 CHANNELS, ONE_COLUMN = "<float[1,4,1,1] k = {1,2,3,4}>", "<float[1,1,1,4] k = {1,2,3,4}>"
+SCALES = "<float[8,1,1] k = {1,-2,3,4,-5,6,7,8}>"
+ONE_NUMBER, THREE = "<float k = {2.0}>", "<float[1,3,1,1] k = {1,-2,3}>"
 LSTM = "g (float[3,N,2] x, float[1,20,2] w, float[1,20,5] r) => (float[3,1,N,5] y) { y = LSTM<hidden_size=5>(x, w, r) }"
 
 # By rewrite: models, and whether its pattern is in their gradients.
@@ -128,6 +130,25 @@ EACH = {
         (f"{CONV} {CHANNELS} {{ c = Conv<strides=[2,2], pads=[1,1,1,1]>(x, w) y = Mul(k, c) }}", True),
         (f"{CONV} {ONE_COLUMN} {{ c = Conv(x, w) y = Mul(c, k) }}", False),
         (f"{CONV} {{ c = Conv(x, w) y = Mul(c, c) }}", False),
+    ],
+    "scale_through_mask": [
+        (f"{CONV} {SCALES} {{ s = Mul(x, k) r = Relu(s) y = Conv(r, w) }}", True),
+        (
+            f"{CONV} {SCALES} {{ s = Mul(k, x) r = Relu(s) y = Conv<strides=[2,2], pads=[1,1,1,1]>(r, w) }}",
+            True,
+        ),
+        (f"{DEPTHWISE} {THREE} {{ s = Mul(x, k) r = Relu(s) y = Conv<group=3>(r, w) }}", True),
+        (f"{CONV} {ONE_NUMBER} {{ s = Mul(x, k) r = Relu(s) y = Conv(r, w) }}", False),
+        (f"{CONV} {SCALES} {{ s = Mul(x, k) r = Tanh(s) y = Conv(r, w) }}", False),
+        (f"{CONV} {SCALES} {{ s = Mul(x, k) y = Conv(s, w) }}", False),
+        # What the convolution gives is read twice.
+        (f"{CONV} {SCALES} {{ s = Mul(x, k) r = Relu(s) q = Relu(s) t = Add(r, q) y = Conv(t, w) }}", False),
+        # A group of several channels.
+        (
+            "g (float[N,4,6,6] x, float[4,2,3,3] w) => (float[N,4,M,L] y) <float[4,1,1] k = {1,2,3,4}>"
+            " { s = Mul(x, k) r = Relu(s) y = Conv<group=2>(r, w) }",
+            False,
+        ),
     ],
     "conv_at_stride_1": [
         (f"{CONV} {{ y = Conv<pads=[1,2,0,1]>(x, w) }}", True),

@@ -17,12 +17,13 @@ from onnxattr.running.frames import column, columns_of, is_frame
 
 from ..common import dependencies, onnx_model
 from ..common.labels import write_class_names
-from ..common.layer_rows import detach_views
+from ..common.layer_rows import detach_views, outputs_of, read_rows
 from . import check as keras_check
 from . import loading as keras_loading
 from .inputs import ModelInputs, model_inputs
 from .layers import KerasLayerTable
 from .meaning import describe
+from .normalizations import join_normalizations
 from .recurrent import RecurrentLayers
 from .recurrent_ops import recurrent_handlers
 from .steps import steps_within
@@ -159,6 +160,8 @@ def _convert(
     shapes = [tensor.shape.as_list() for tensor in traced.function.outputs]
     onnx_model.set_outputs(converted, shapes[: len(traced.outputs)])
     onnx_model.infer_shapes(converted)
+    join_normalizations(converted, [name for row in read_rows(converted) for name in outputs_of(row)])
+    onnx_model.prune_initializers(converted)
     onnx_model.check_model(converted, inputs.names)
     tensorflow = dependencies.tensorflow().__version__
     onnx_model.set_versions(converted, opset, ("tf2onnx", "keras"), tensorflow=tensorflow)

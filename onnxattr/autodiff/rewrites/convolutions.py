@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from onnxattr.autodiff.rewrites.patterns import filled_with
 from onnxattr.autodiff.rewrites.registry import Backward, rewrite
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
@@ -57,6 +58,62 @@ def scale_in_kernel(backward: Backward, node: ir.Node) -> ir.Value | None:
             kernel = op.Mul(spread.w, op.Reshape(factor, [-1] + [1] * (len(spread.dims) - 1)))
             return again(op, node, rest, kernel)
     return None
+
+
+@rewrite(
+    "Mul",
+    why="The runtime multiplies kernels once, when it loads the model, and activations in every run.",
+    gains="DenseNet121: 1 to 2 % of the CPU time of a gradient",
+)
+def scale_through_mask(backward: Backward, node: ir.Node) -> ir.Value | None:
+    """k mask(ct spread by w) -> mask(ct spread by (k w)), for a constant k per channel, as normalisation leaves it."""
+    op = backward.op
+    for factor, rest in (node.inputs, node.inputs[::-1]):
+        mask, place = _mask(backward, rest)
+        full = None if mask is None else mask.inputs[place]
+        made = backward.producer(full)
+        if (
+            made is None
+            or made.op_type != "ConvTranspose"
+            or full is None
+            or backward.only_reader(full) is not mask
+        ):
+            continue
+        spread, dims = Spread(made), dims_of(full) or []
+        channels = [dims[1] if len(dims) > 2 else -1, *[1] * (len(dims) - 2)]
+        fits = dims_of(factor) in (channels, [1, *channels]) and op.is_constant(factor)
+        depthwise = spread.group > 1 and spread.dims[1] == 1
+        if factor is None or not (fits and spread.plain and (spread.group == 1 or depthwise)):
+            continue
+        if not op.range_of(factor).finite:
+            continue
+        assert mask is not None
+        scale = op.Reshape(factor, [-1, *[1] * (len(dims) - 1)]) if depthwise else factor
+        operands = [*mask.inputs]
+        scaled = again(op, made, spread.ct, op.Mul(spread.w, scale))
+        scaled.shape = full.shape
+        operands[place] = scaled
+        return again(op, mask, *operands)
+    return None
+
+
+def _mask(backward: Backward, value: ir.Value | None) -> tuple[ir.Node | None, int]:
+    """The node that masks a value, if one reader has it, and which of its inputs it masks."""
+    node = backward.producer(value)
+    if node is None or value is None or backward.only_reader(value) is None:
+        return None, 0
+    if node.op_type == "Where" and filled_with(node.inputs[2], 0):
+        return node, 1
+    steps = [at for at, side in enumerate(node.inputs) if _is_step(side)] if node.op_type == "Mul" else []
+    return (node, 1 - steps[0]) if len(steps) == 1 else (None, 0)
+
+
+def _is_step(value: ir.Value | None) -> bool:
+    """Whether a value is a mask of zeros and ones, or a product of such."""
+    node = None if value is None else value.producer()
+    if node is None:
+        return False
+    return node.op_type == "HardSigmoid" or (node.op_type == "Mul" and all(map(_is_step, node.inputs)))
 
 
 @rewrite(
