@@ -36,9 +36,24 @@ from onnxattr.compile.noise import draw_noise
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The structure of `inputs`:UserWarning"),
     pytest.mark.filterwarnings("ignore:The model ends in probabilities:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning"),
 ]
 
 REDUCERS = ("min", "mean", "max", "sum", None)
+
+
+@pytest.fixture(autouse=True)
+def one_by_one(request):
+    """TensorFlow runs its operators one by one: tracing functions for a few runs takes longer than these.
+
+    Gradients of the emotion network, when run so, end the process in TensorFlow's own code.
+    """
+    import tensorflow as tf
+
+    emotion = any(name in request.node.name for name in ("emotion", "saturated_softmax"))
+    tf.config.run_functions_eagerly(not emotion)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 # The references: TensorFlow's tape against Xplique
