@@ -108,12 +108,14 @@ def _mask(backward: Backward, value: ir.Value | None) -> tuple[ir.Node | None, i
     return (node, 1 - steps[0]) if len(steps) == 1 else (None, 0)
 
 
-def _is_step(value: ir.Value | None) -> bool:
-    """Whether a value is a mask of zeros and ones, or a product of such."""
+def _is_step(value: ir.Value | None, factors: int = 4) -> bool:
+    """Whether a value is a mask of zeros and ones, or a product of few such."""
     node = None if value is None else value.producer()
     if node is None:
         return False
-    return node.op_type == "HardSigmoid" or (node.op_type == "Mul" and all(map(_is_step, node.inputs)))
+    if node.op_type == "Mul" and factors > 1:
+        return all(_is_step(side, factors // 2) for side in node.inputs)
+    return node.op_type == "HardSigmoid"
 
 
 @rewrite(
