@@ -44,8 +44,10 @@ def loop_model(request: Request, labels: bool, rows: int, tells: bool = False) -
     main = request.rewrite()
     op, method = main.op, main.method
     dim = (dims_of(main.with_rows) or [None])[0]
+    given = len(main.graph.inputs)
     number = op.input(NUMBER, INT64, [dim]) if request.numbered else None
     baselines = main.baselines_per_sample(number)
+    fed = list(main.graph.inputs[given:])
     tail = request.tail
     step, sums, ends, once = request, list[ir.Value](), None, set[str]()
     if tail is None:
@@ -83,6 +85,8 @@ def loop_model(request: Request, labels: bool, rows: int, tells: bool = False) -
         main.add_spent(spent)
     if tells:
         main.add_scores(target, dim)
+    # Programs may feed files by the order of their inputs: numbers and baselines stand last.
+    main.graph.inputs[:] = [value for value in main.graph.inputs if value not in fed] + fed
     return main.finished_model()
 
 
