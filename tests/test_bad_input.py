@@ -14,6 +14,7 @@ import onnxattr.attributions as attributions
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import (
     ConversionError,
+    FoldedLayerError,
     ModelError,
     OnnxAttrError,
     OperatorError,
@@ -148,6 +149,9 @@ def test_models(case, tmp_path, nothing_runs):
 
 TABLE = mlp_with(layers=LAYERS)
 WITHOUT_TABLE = mlp_with()
+FOLDED = (
+    "Layer 'scaling' is not in the converted model: folded into 'out'; convert with keep_layers=['scaling']"
+)
 PARAMETERS = {
     "steps 1": ("IntegratedGradients", {"steps": 1}, ParameterError, ["steps=1", "2"]),
     "steps 0": ("IntegratedGradients", {"steps": 0}, ParameterError, ["steps=0", "2"]),
@@ -196,8 +200,8 @@ PARAMETERS = {
     "wrt is the score": ("Saliency", {"wrt": "logits"}, ModelError, ["'logits'", "explained output"]),
     "wrt beside the score": ("Saliency", {"wrt": "w1"}, ModelError, ["'w1'", "weight"]),
     "unknown layer": ("Saliency", {"output_layer": "lodgits"}, ModelError, ["'lodgits'", "hidden", "out", "inspect"]),
-    "folded layer": ("Saliency", {"output_layer": "scaling"}, ModelError, ["'scaling'", "keep_layers=['scaling']"]),
-    "folded index": ("Saliency", {"output_layer": 1}, ModelError, ["'scaling'", "keep_layers=['scaling']"]),
+    "folded layer": ("Saliency", {"output_layer": "scaling"}, FoldedLayerError, [FOLDED]),
+    "folded index": ("Saliency", {"output_layer": 1}, FoldedLayerError, [FOLDED]),
     "layer index": ("Saliency", {"output_layer": 3}, ModelError, ["output_layer=3", "0 to 2"]),
     "negative layer index": ("Saliency", {"output_layer": -4}, ModelError, ["output_layer=-4", "0 to 2"]),
     "ambiguous layer": ("Saliency", {"output_layer": "twin"}, ModelError, ["'twin'", "left/twin", "right/twin"]),

@@ -70,7 +70,8 @@ def bodies(graph):
     ("model", "method"), [(digits, IntegratedGradients), (digits, SmoothGrad), (emotion, IntegratedGradients)]
 )
 def test_exported_loops_hold_the_arguments_of_their_nodes(model, method, tmp_path):
-    method(model.ONNX_FILE, -2, 2).export(tmp_path / "loop.onnx", "loop")
+    # Without rewrites: the gradients of max-pools are padded.
+    method(model.ONNX_FILE, -2, 2, rewrites=[]).export(tmp_path / "loop.onnx", "loop")
     found = list(arguments(onnx.load(tmp_path / "loop.onnx").graph))
     assert found
     assert [node.op_type for node, name, own in found if name not in own] == []

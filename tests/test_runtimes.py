@@ -3,10 +3,12 @@
 import json
 from collections import Counter
 
+import numpy as np
 import onnx
 import pytest
 from onnx.parser import parse_model as parse
 from portable.minimal import MINIMAL
+from support.small_models import build, node
 
 from models import digits, gunpoint
 from onnxattr import IntegratedGradients, Saliency
@@ -174,11 +176,16 @@ def test_minimal_files_are_found(runtime, name):
     assert name in {known.minimal for known in table_of(runtime).known}
 
 
-def test_weights_that_are_computed_from_weights_are_constant(tmp_path):
-    Saliency(gunpoint.ONNX_FILE, -2).export(tmp_path / "saliency.onnx")
-    file = onnx.load(tmp_path / "saliency.onnx")
-    assert any(node.op_type in ("Slice", "Transpose") and "/" in node.input[0] for node in file.graph.node)
-    assert ("Conv", "f32", "leaves") not in found(tmp_path / "saliency.onnx", "tensorrt")
+@pytest.mark.parametrize(("source", "leaves"), [("w", 0), ("x", 1)])
+def test_weights_that_are_computed_from_weights_are_constant(source, leaves):
+    nodes = [
+        node("Transpose", [source], ["turned"], perm=[1, 0, 2]),
+        node("Slice", ["turned", "first", "end"], ["kernel"]),
+        node("Conv", ["x", "kernel"], ["y"]),
+    ]
+    weights = {"w": np.ones((2, 3, 3), np.float32), "first": np.int64([0]), "end": np.int64([2])}
+    model = build(nodes, {"x": [2, 2, 8]}, {"y": [2, 2, None]}, weights)
+    assert found(model, "tensorrt")[("Conv", "f32", "leaves")] == leaves
 
 
 def test_the_text_counts_nodes_inside_loops(tmp_path):
