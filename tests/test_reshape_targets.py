@@ -100,15 +100,41 @@ def _run(model, x):
     return session.run(None, {"x": x})[0]
 
 
+def _cleaned(model):
+    loaded = load(model)
+    clean(loaded, [])
+    return ir.serde.serialize_model(loaded)
+
+
+@pytest.mark.parametrize(
+    ("wrt", "outputs", "slopes"),
+    [
+        (["b"], ["y"], {"b_gradient": np.zeros}),
+        (["b", "x"], ["y"], {"b_gradient": np.zeros, "x_gradient": np.ones}),
+        (["x"], ["b"], {"x_gradient": np.ones}),
+        (["x"], ["y", "b"], {"x_gradient": lambda shape: np.full(shape, 2.0)}),
+    ],
+)
+def test_a_value_that_a_caller_names_stays_though_only_a_target_read_it(wrt, outputs, slopes):
+    model = parse(
+        f"g (float[N,12] x) => (float[N,3,4] y) {CONSTANTS} {{ a = Identity(x) b = Identity(x) s = Shape(b) "
+        "n = Gather(s, zero) t = Concat<axis = 0>(n, three, four) y = Reshape(a, t) }"
+    )
+    gradient = vjp(model, wrt=wrt, outputs=outputs)
+    session = onnxruntime.InferenceSession(gradient.SerializeToString(), providers=["CPUExecutionProvider"])
+    ones = {"x": (2, 12), "b_cotangent": (2, 12), "y_cotangent": (2, 3, 4)}
+    feeds = {value.name: np.ones(ones[value.name], np.float32) for value in session.get_inputs()}
+    for name, expected in slopes.items():
+        np.testing.assert_array_equal(session.run([name], feeds)[0], expected((2, 12)))
+
+
 def test_a_target_that_allows_zeros_is_written_down_with_them():
     """Where `allowzero` is set, a size of 0 is itself; symbols are sizes of the input, whatever they are."""
     model = parse(
         f"g (float[N,T,12] x) => (float[N,T,3,4] y) {CONSTANTS} {{ {SHAPE} b = Slice(s, zero, second) "
         "t = Concat<axis = 0>(b, three, four) y = Reshape<allowzero = 1>(x, t) }"
     )
-    loaded = load(model)
-    clean(loaded, [])
-    proto = ir.serde.serialize_model(loaded)
+    proto = _cleaned(model)
     assert [node.op_type for node in proto.graph.node] == ["Reshape"]
     for sizes in ((2, 5, 12), (0, 5, 12), (2, 0, 12)):
         x = np.ones(sizes, np.float32)
@@ -120,9 +146,7 @@ def test_an_axis_of_no_elements_says_nothing_of_the_others():
         f"g (float[N,0,3] x) => (float[?,?,?] y) {CONSTANTS} {{ {BATCH} t = Concat<axis = 0>(n, zero, four) "
         "y = Reshape<allowzero = 1>(x, t) }"
     )
-    loaded = load(model)
-    clean(loaded, [])
-    assert [node.op_type for node in loaded.graph] == ["Shape", "Gather", "Concat", "Reshape"]
+    assert [node.op_type for node in _cleaned(model).graph.node] == ["Shape", "Gather", "Concat", "Reshape"]
 
 
 def test_a_stated_size_that_no_node_shows_is_not_computed_with():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import takewhile
 from typing import Any
 
@@ -150,12 +150,17 @@ def drop(node: ir.Node) -> None:
         node.graph.remove(node, safe=True)
 
 
-def prune(graph: ir.Graph) -> None:
-    """Removes the nodes of a graph that nothing needs; what their subgraphs captured may go with them."""
+def prune(graph: ir.Graph, kept: Collection[ir.Value] = ()) -> None:
+    """Removes the nodes of a graph that nothing needs; what their subgraphs captured may go with them.
+
+    Args:
+        graph: The graph, changed in place.
+        kept: Values that stay although nothing reads them.
+    """
     for node in reversed(graph):
-        if any(value.uses() or value.is_graph_output() for value in node.outputs):
+        if any(value.uses() or value.is_graph_output() or value in kept for value in node.outputs):
             for body in subgraphs_of(node):
-                prune(body)
+                prune(body, kept)
         else:
             drop(node)
 

@@ -173,7 +173,7 @@ PASSES = (
 PASSES_OF_PART = (
     step(
         "write targets of Reshapes down",
-        lambda d: write_targets_down(d.model),
+        lambda d: write_targets_down(d.model, d.kept),
         [F.TYPED, F.NO_CONSTANTS],
     ),
 )

@@ -6,6 +6,8 @@ are known: where a run would have to compare two values, the names of their size
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import onnx_ir as ir
 
@@ -17,8 +19,16 @@ from onnxattr.loading.shapes.infer import DECLARED_SIZES
 from onnxattr.loading.shapes.solved_sizes import SIZE_RULES
 
 
-def write_targets_down(model: ir.Model) -> bool:
-    """Names sizes behind Reshapes and writes the targets down that they decide, in place; whether it did either."""
+def write_targets_down(model: ir.Model, kept: Collection[ir.Value] = ()) -> bool:
+    """Names sizes behind Reshapes and writes the targets down that they decide, in place.
+
+    Args:
+        model: The model.
+        kept: Values that stay where a target was all that they were needed for.
+
+    Returns:
+        Whether it did either.
+    """
     graph = model.graph
     if model.meta.get(DECLARED_SIZES):
         # What a file states, and its nodes do not show, is not certain enough to compute with.
@@ -35,7 +45,7 @@ def write_targets_down(model: ir.Model) -> bool:
                 node.attributes.pop("allowzero", None)
                 written = True
     if written:
-        prune(graph)
+        prune(graph, kept)
     return named or written
 
 
