@@ -18,6 +18,25 @@ def vector_model(nodes, **tensors):
     return build(nodes, {"x": ["N", 6]}, {"y": ["N", 3]}, {"v": weights(8, 3), "w": weights(6, 8)} | tensors)
 
 
+def measured_model(before, value):
+    """What is behind the cut reads the sizes of a value before it."""
+    return vector_model(
+        [
+            *before,
+            node("MatMul", [value, "w"], ["h"]),
+            node("Relu", ["h"], ["r"]),
+            node("Shape", [value], ["sx"], end=1),
+            node("Concat", ["sx", "rest"], ["sizes"], axis=0),
+            node("Reshape", ["r", "sizes"], ["q"]),
+            node("ReduceMean", ["q", "two"], ["p"], keepdims=0),
+            node("MatMul", ["p", "v4"], ["y"]),
+        ],
+        rest=np.array([4, 2]),
+        two=np.array([2]),
+        v4=weights(4, 3),
+    )
+
+
 def ends(value):
     """The part behind the cut: two nonlinearities."""
     return [node("Tanh", [value], ["t"]), node("MatMul", ["t", "v"], ["m"]), node("Atan", ["m"], ["y"])]
@@ -86,38 +105,11 @@ MODELS = {
         ["h", "x"],
     ),
     "sizes of the input read behind the cut": (
-        lambda: vector_model(
-            [
-                node("MatMul", ["x", "w"], ["h"]),
-                node("Relu", ["h"], ["a"]),
-                node("Shape", ["x"], ["sx"], end=1),
-                node("Concat", ["sx", "rest"], ["sizes"], axis=0),
-                node("Reshape", ["a", "sizes"], ["q"]),
-                node("ReduceMean", ["q", "two"], ["p"], keepdims=0),
-                node("MatMul", ["p", "v4"], ["y"]),
-            ],
-            rest=np.array([4, 2]),
-            two=np.array([2]),
-            v4=weights(4, 3),
-        ),
+        lambda: measured_model([], "x"),
         ["h"],
     ),
     "sizes of an inner value read behind the cut": (
-        lambda: vector_model(
-            [
-                node("Flatten", ["x"], ["g"]),
-                node("MatMul", ["g", "w"], ["h"]),
-                node("Relu", ["h"], ["r"]),
-                node("Shape", ["g"], ["sx"], end=1),
-                node("Concat", ["sx", "rest"], ["sizes"], axis=0),
-                node("Reshape", ["r", "sizes"], ["q"]),
-                node("ReduceMean", ["q", "two"], ["p"], keepdims=0),
-                node("MatMul", ["p", "v4"], ["y"]),
-            ],
-            rest=np.array([4, 2]),
-            two=np.array([2]),
-            v4=weights(4, 3),
-        ),
+        lambda: measured_model([node("Flatten", ["x"], ["g"])], "g"),
         ["h"],
     ),
     "convolution, normalisation and pads": (
