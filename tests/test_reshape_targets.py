@@ -12,7 +12,7 @@ from onnxattr.converters.keras import to_onnx
 from support.tiny_graphs import parse
 
 from onnxattr import IntegratedGradients, vjp
-from onnxattr.loading.load import clean, load
+from onnxattr.loading.load import clean_part, load
 from onnxattr.loading.passes.reshapes import write_targets_down
 
 CONSTANTS = """
@@ -102,7 +102,7 @@ def _run(model, x):
 
 def _cleaned(model):
     loaded = load(model)
-    clean(loaded, [])
+    clean_part(loaded, [])
     return ir.serde.serialize_model(loaded)
 
 

@@ -16,7 +16,7 @@ from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.layers import Layer, read_layers
-from onnxattr.loading.load import clean, load
+from onnxattr.loading.load import clean_part, load
 from onnxattr.loading.places import Place, check_outside, find_place
 from onnxattr.loading.precision import set_precision
 from onnxattr.loading.prepared import opset_of
@@ -72,7 +72,7 @@ def vjp(
         graph, layers = graph_model.graph, read_layers(graph_model.metadata_props)
         sources = _pick(graph, layers, wrt, graph.inputs, "wrt")
         scores = _pick(graph, layers, outputs, graph.outputs, "outputs")
-        clean(graph_model, [place.value for place in (*sources, *scores)], rules)
+        clean_part(graph_model, [place.value for place in (*sources, *scores)], rules)
         verify_model(graph_model, verify)
         return _with_gradients(graph_model, sources, scores, rules, rewrites)
 

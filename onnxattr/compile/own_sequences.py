@@ -7,7 +7,7 @@ from collections import Counter
 import onnx
 
 from onnxattr.graph.sequences import RECURRENT, Sequences, tells_all_states
-from onnxattr.graph.subgraphs import Names, graphs_in, is_standard, names_made_in
+from onnxattr.graph.subgraphs import Names, inside_out, names_made_in, set_nodes
 
 
 def own_sequences(graph: onnx.GraphProto) -> None:
@@ -17,12 +17,11 @@ def own_sequences(graph: onnx.GraphProto) -> None:
     tells all states, as in a bidirectional layer: see ``graph.sequences``. It moves no Transpose across a Where. The
     numbers do not change, bit by bit: where x = x the first value is taken, elsewhere (NaN) the second, and both are x.
     """
-    inner = list(graphs_in(graph))
-    if not any(is_standard(node, *RECURRENT) for one in inner for node in one.node):
+    graphs = inside_out(graph, *RECURRENT)
+    if not graphs:
         return
     names = Names(names_made_in(graph))
-    # Bodies before the nodes that hold them, which are written anew.
-    for one in reversed(inner):
+    for one in graphs:
         _own(one, names)
 
 
@@ -41,6 +40,4 @@ def _own(graph: onnx.GraphProto, names: Names) -> None:
             node.input[0] = value
         nodes.append(node)
     if selections:
-        held = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-        del graph.node[:]
-        graph.node.extend(held)
+        set_nodes(graph, nodes)

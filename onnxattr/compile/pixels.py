@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from onnxattr.graph.subgraphs import nodes_in
+from onnxattr.graph.subgraphs import nodes_in, set_nodes
 from onnxattr.loading.preprocessing import Preprocessing
 
 _FLOATS = "_floats"
@@ -26,6 +26,4 @@ def take_bytes(proto: onnx.ModelProto, spec: Preprocessing | None) -> None:
         node.input[:] = [floats if name == pixels.name else name for name in node.input]
     pixels.type.tensor_type.elem_type = onnx.TensorProto.UINT8
     cast = onnx.helper.make_node("Cast", [pixels.name], [floats], to=onnx.TensorProto.FLOAT)
-    nodes = [cast, *proto.graph.node]
-    del proto.graph.node[:]
-    proto.graph.node.extend(nodes)
+    set_nodes(proto.graph, [cast, *proto.graph.node])

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 
 from onnxattr.graph.fusions import is_fused, readers_in
-from onnxattr.graph.subgraphs import Names, graphs_in, is_standard, names_made_in
+from onnxattr.graph.subgraphs import Names, inside_out, is_standard, names_made_in, set_nodes
 
 
 def keep_apart(graph: onnx.GraphProto) -> None:
@@ -15,12 +15,11 @@ def keep_apart(graph: onnx.GraphProto) -> None:
     WebGPU's provider of ONNX Runtime (0.4.0) gives NaN for operands beyond 88 in the Tanh that is part of a Conv, and
     the right numbers in a Tanh of its own. ONNX Runtime copies nothing to add or to remove an axis.
     """
-    inner = list(graphs_in(graph))
-    if not any(is_standard(node, "Tanh") for one in inner for node in one.node):
+    graphs = inside_out(graph, "Tanh")
+    if not graphs:
         return
     names = Names(names_made_in(graph))
-    # Bodies before the nodes that hold them, which are written anew.
-    for one in reversed(inner):
+    for one in graphs:
         _keep_apart(one, names)
 
 
@@ -39,7 +38,5 @@ def _keep_apart(graph: onnx.GraphProto, names: Names) -> None:
         nodes.append(onnx.helper.make_node("Tanh", [more], [result], node.name))
         nodes.append(onnx.helper.make_node("Squeeze", [result, axis], [node.output[0]]))
     if axis:
-        held = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-        del graph.node[:]
-        graph.node.extend(held)
+        set_nodes(graph, nodes)
         graph.initializer.append(onnx.numpy_helper.from_array(np.array([0]), axis))

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 import onnx
 
 from onnxattr.graph.subgraphs import is_standard
+from onnxattr.graph.values import LAYOUTS
 
 RECURRENT = ("GRU", "LSTM", "RNN")
 #: Operators whose result holds the numbers of their first input, negatives apart.
-_SAME_NUMBERS = ("Flatten", "Identity", "Neg", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+_SAME_NUMBERS = LAYOUTS | {"Neg"}
 _EXCHANGED = [1, 0, 2]
 
 

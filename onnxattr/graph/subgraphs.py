@@ -70,6 +70,19 @@ def names_made_in(graph: onnx.GraphProto) -> Iterator[str]:
         yield from (value.name for value in [*inner.initializer, *inner.input])
 
 
+def set_nodes(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
+    """Gives a graph other nodes, some of which it may have already."""
+    held = list(nodes)
+    del graph.node[:]
+    graph.node.extend(held)
+
+
+def inside_out(graph: onnx.GraphProto, *op_types: str) -> list[onnx.GraphProto]:
+    """A graph and those inside it, bodies before the graphs that hold them; none without a node of some operators."""
+    found = list(graphs_in(graph))
+    return found[::-1] if any(is_standard(node, *op_types) for one in found for node in one.node) else []
+
+
 def values_in(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     """The values of a graph that have a type, subgraphs apart, as a file holds them."""
     return [*graph.input, *graph.output, *graph.value_info]

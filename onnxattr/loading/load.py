@@ -203,7 +203,7 @@ def load(source: ModelSource, rules: RuleTable = STANDARD) -> ir.Model:
         return model
 
 
-def clean(model: ir.Model, kept: Iterable[ir.Value], rules: RuleTable = STANDARD) -> None:
+def clean_part(model: ir.Model, kept: Iterable[ir.Value], rules: RuleTable = STANDARD) -> None:
     """Writes the nodes of a loaded model in fewer, in place; other values than those that are kept may go.
 
     Args:

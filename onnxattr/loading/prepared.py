@@ -26,7 +26,7 @@ from onnxattr.loading.free_batch import free_batch
 from onnxattr.loading.front import expected, explained_image, fitted, put_in_front
 from onnxattr.loading.heads import NUMBER, gives_logits, unit_of
 from onnxattr.loading.layers import Layer, read_layers
-from onnxattr.loading.load import DIGEST, FILES, FOLDER, clean, load
+from onnxattr.loading.load import DIGEST, FILES, FOLDER, clean_part, load
 from onnxattr.loading.meaning import Meaning, note_output, read_meaning
 from onnxattr.loading.neurons import neuron_of
 from onnxattr.loading.places import copy_of, find_output, find_outputs
@@ -286,7 +286,7 @@ def _reduced(model: ir.Model, explained: Sequence[ir.Value], wrt: Sequence[str],
     values = named_values(graph)
     put_batch_first(graph, opset, [values[name] for name in wrt])
     values = named_values(graph)
-    clean(model, [values[name] for name in wrt], rules)
+    clean_part(model, [values[name] for name in wrt], rules)
     return independence(graph, opset, [*explained, *(values[name] for name in wrt)])
 
 

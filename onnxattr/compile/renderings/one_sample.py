@@ -16,7 +16,7 @@ from onnxattr.compile.baseline_kinds import Fed
 from onnxattr.compile.renderings.model_graph import has_rows, own_name, own_names
 from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.subgraphs import nodes_in
+from onnxattr.graph.subgraphs import nodes_in, set_nodes
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.prepared import Prepared
 
@@ -102,9 +102,7 @@ def without_sample_axis(proto: onnx.ModelProto, request: Request, original: Prep
         for name in sorted(outputs)
     ]
     _rename(graph, inputs | outputs)
-    nodes = [*before, *graph.node, *after]
-    del graph.node[:]
-    graph.node.extend(nodes)
+    set_nodes(graph, [*before, *graph.node, *after])
     for value in (*graph.input, *graph.output):
         if value.name in inputs | outputs:
             del value.type.tensor_type.shape.dim[0]

@@ -12,10 +12,11 @@ import onnx
 from onnxattr.graph.fusions import Readers, is_fused
 from onnxattr.graph.sequences import Sequences, tells_all_states
 from onnxattr.graph.subgraphs import bodies_of, captured_by
+from onnxattr.graph.values import LAYOUTS
 
 _ZEROS = "any but zeros"
 _ELEMENTWISE = ("Add", "Div", "Max", "Min", "Mul", "PRelu", "Sub", "Sum")
-_MOVE = ("Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+_MOVE = LAYOUTS | {"MaxPool"}
 
 
 @dataclass

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from onnxattr.graph.subgraphs import Names, bodies_of, graphs_in
+from onnxattr.graph.subgraphs import Names, bodies_of, graphs_in, set_nodes
 
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32)
 #: Elements of a constant that every subgraph may have a copy of; axes and shapes have far fewer.
@@ -50,9 +50,7 @@ def _copy_into_bodies(graph: onnx.GraphProto, captured: Mapping[str, TensorProto
             node.input[index] = copies[name].output[0]
         for body in bodies_of(node):
             _copy_into_bodies(body, known, names)
-    nodes = [*copies.values(), *graph.node]
-    del graph.node[:]
-    graph.node.extend(nodes)
+    set_nodes(graph, [*copies.values(), *graph.node])
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, TensorProto]:
