@@ -7,7 +7,9 @@ import numpy as np
 import onnx
 import pytest
 from onnxattr.converters.keras import to_onnx
+from onnxattr.converters.keras.normalizations import join_normalizations
 from support.gradient_graphs import run
+from support.tiny_graphs import parse
 
 from onnxattr.compile.gradient import vjp
 
@@ -72,3 +74,19 @@ def test_masks_behind_it_stay_in_the_layout_of_convolutions():
     operators = Counter(node.op_type for node in vjp(converted).graph.node)
     assert operators["HardSigmoid"] == 1
     assert operators["Where"] == 0
+
+
+@pytest.mark.parametrize(("captured", "joined"), [("m", 0), ("s", 1)])
+def test_a_product_that_a_branch_reads_stays(captured, joined):
+    model = parse(
+        "g (float[N,8,4] x, bool c) => (float[N,8,4] y) <float[8,1] k = {1,2,3,4,5,6,7,8}, "
+        "float[8,1] d = {8,7,6,5,4,3,2,1}> { m = Mul(x, k) s = Add(m, d) y = If(c) <"
+        f"then_branch = a () => (float[N,8,4] p) {{ p = Neg({captured}) }}, "
+        "else_branch = b () => (float[N,8,4] q) { q = Abs(s) }> }"
+    )
+    x = np.random.default_rng(2).normal(size=(2, 8, 4)).astype(np.float32)
+    before = [run(model, {"x": x, "c": np.array(c)})["y"] for c in (True, False)]
+    join_normalizations(model, [])
+    assert sum(node.op_type == "BatchNormalization" for node in model.graph.node) == joined
+    after = [run(model, {"x": x, "c": np.array(c)})["y"] for c in (True, False)]
+    np.testing.assert_allclose(before, after, rtol=1e-6)

@@ -7,6 +7,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from onnxattr.graph.subgraphs import read_by
+
 #: Of fewer channels ONNX Runtime's blocked layout makes nothing, and preprocessing may be meant.
 _FEWEST_CHANNELS = 8
 #: Powers of two: the variance and this are 1 in any arithmetic.
@@ -28,7 +30,7 @@ def join_normalizations(model: onnx.ModelProto, kept: Collection[str]) -> None:
     constants = {tensor.name: tensor for tensor in graph.initializer}
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
-        for name in node.input:
+        for name in read_by(node):
             readers.setdefault(name, []).append(node)
     stay = {*kept, *(value.name for value in graph.output)}
     for node in list(graph.node):
