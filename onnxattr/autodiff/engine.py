@@ -14,6 +14,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from onnxattr.autodiff.groups import Group, grouped
 from onnxattr.autodiff.node import Closure, Span, op_name, view_of
 from onnxattr.autodiff.paths import active_nodes, inputs_of, is_float, with_spans
 from onnxattr.autodiff.refused import reasons
@@ -122,6 +123,7 @@ def _swept(
     """The reverse sweep of ``pullback``."""
     nodes, needed = active_nodes(with_spans(graph, spans), cotangents, wrt, rules)
     missing = missing_rules(nodes, rules)
+    nodes = grouped(nodes, needed, [*cotangents, *wrt], rules)
     adjoints: dict[ir.Value, list[ir.Value]] = {}
     for value, ct in cotangents.items():
         if value in needed:
@@ -170,7 +172,7 @@ def _entries(
     missing: dict[str, list[str]],
 ) -> Sequence[Cotangent]:
     """What a node's rule gives. Where rules are missing the sweep goes on with zeros, to find all that are."""
-    rule = rules.get(op_name(node))
+    rule = node.rule if isinstance(node, Group) else rules.get(op_name(node))
     with noting(missing):
         if rule is not None:
             return applied(rule, op, node, cts)

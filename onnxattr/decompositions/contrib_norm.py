@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
-from onnxattr.autodiff.rules.norm import EPSILON, per_channel, standardize
+from onnxattr.autodiff.rules.norm import EPSILON, per_channel
+from onnxattr.autodiff.standardize import standardize
 from onnxattr.decompositions.contrib import kept
 from onnxattr.decompositions.registry import decomposition
 from onnxattr.graph.builder import OpBuilder

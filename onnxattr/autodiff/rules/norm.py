@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.derived import derived
 from onnxattr.autodiff.registry import Cotangent, NodeView, vjp
+from onnxattr.autodiff.standardize import standardize, standardize_ct
 from onnxattr.graph.builder import OpBuilder
 
 #: The default of every epsilon here, as near as an attribute, which is float32 in models of any precision, comes.
@@ -65,26 +66,6 @@ def batch_normalization(op: OpBuilder, node: NodeView) -> list[ir.Value]:
         for old, new in ((mean, new_mean), (variance, new_variance))
     ]
     return [op.Add(op.Mul(z, per_channel(op, scale, rank)), per_channel(op, bias, rank)), *running]
-
-
-def standardize(
-    op: OpBuilder, x: ir.Value, axes: Sequence[int], epsilon: float, centre: bool = True
-) -> tuple[ir.Value, ir.Value]:
-    """z = (x - mean(x)) / s with s = sqrt(var(x) + eps), and 1 / s; without ``centre`` the mean counts as 0."""
-    centred = op.Sub(x, op.ReduceMean(x, axes, keepdims=1)) if centre else x
-    variance = op.ReduceMean(op.Mul(centred, centred), axes, keepdims=1)
-    inverse = op.Reciprocal(op.Sqrt(op.Add(variance, epsilon)))
-    return op.Mul(centred, inverse), inverse
-
-
-def standardize_ct(
-    op: OpBuilder, z: ir.Value, inverse: ir.Value, ct: ir.Value, axes: Sequence[int], centre: bool = True
-) -> ir.Value:
-    """The cotangent of x in z = standardize(x);  xbar = (zbar - mean(zbar) - z * mean(zbar * z)) / s."""
-    rest = op.Sub(ct, op.Mul(z, op.ReduceMean(op.Mul(ct, z), axes, keepdims=1)))
-    if centre:
-        rest = op.Sub(rest, op.ReduceMean(ct, axes, keepdims=1))
-    return op.Mul(rest, inverse)
 
 
 def _over_last_axes(op: OpBuilder, node: NodeView, centre: bool) -> Sequence[Cotangent]:
