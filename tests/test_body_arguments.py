@@ -66,12 +66,28 @@ def bodies(graph):
             yield from bodies(body)
 
 
+#: Behind a product, so that the loop computes all of it at each point.
+BORDER = """<ir_version: 8, opset_import: ["" : 18]> main (float[N,3] x) => (float[N,4] y)
+<float fill = {0.5}, float high = {0.75}, int64[4] pads = {0, 1, 0, 0}> {
+   square = Mul (x, x)
+   bounded = Clip (square, fill, high)
+   y = Pad (bounded, pads, fill)
+}"""
+
+
 @pytest.mark.parametrize(
-    ("model", "method"), [(digits, IntegratedGradients), (digits, SmoothGrad), (emotion, IntegratedGradients)]
+    ("model", "layer", "method"),
+    [
+        (digits.ONNX_FILE, -2, IntegratedGradients),
+        (digits.ONNX_FILE, -2, SmoothGrad),
+        (emotion.ONNX_FILE, -2, IntegratedGradients),
+        (parse(BORDER), None, IntegratedGradients),
+        (parse(BORDER), None, SmoothGrad),
+    ],
 )
-def test_exported_loops_hold_the_arguments_of_their_nodes(model, method, tmp_path):
+def test_exported_loops_hold_the_arguments_of_their_nodes(model, layer, method, tmp_path):
     # Without rewrites: the gradients of max-pools are padded.
-    method(model.ONNX_FILE, -2, 2, rewrites=[]).export(tmp_path / "loop.onnx", "loop")
+    method(model, layer, 2, rewrites=[]).export(tmp_path / "loop.onnx", "loop")
     found = list(arguments(onnx.load(tmp_path / "loop.onnx").graph))
     assert found
     assert [node.op_type for node, name, own in found if name not in own] == []

@@ -1,4 +1,4 @@
-"""What ONNX Runtime computes together with a convolution."""
+"""What ONNX Runtime computes together with a convolution, and which operands it reads on the host."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from onnxattr.graph.subgraphs import is_standard, read_by
 
 #: What it folds into the weights of a convolution, where the other operands are constants, or leaves out.
 _FOLDED = ("Add", "BatchNormalization", "Dropout", "Identity", "Mul")
+#: Float arguments that runtimes read on the host while the data lie on the device, by operator: positions of inputs.
+ARGUMENTS = {"Clip": (1, 2), "Pad": (2,), "Resize": (1, 2)}
 #: The readers of values, by name, equal nodes once: their operator and inputs, "" for the outputs of the graph.
 Readers = Mapping[str, set[tuple[str, ...]]]
 

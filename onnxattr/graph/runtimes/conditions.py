@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 
-from onnxattr.graph.fusions import Readers, is_fused
+from onnxattr.graph.fusions import ARGUMENTS, Readers, is_fused
 from onnxattr.graph.sequences import Sequences, tells_all_states
 from onnxattr.graph.subgraphs import bodies_of, captured_by
 from onnxattr.graph.values import LAYOUTS
@@ -51,6 +51,8 @@ def holds(when: Mapping[str, Any], node: onnx.NodeProto, scope: Scope) -> bool:
 
     - ``computed``: one of the inputs at these positions depends on an input of the model.
     - ``captured``: one of them is an initializer of a graph around that of the node.
+    - ``captured_argument``: one of them is such an initializer, which a Pad or another node takes as an argument that
+      runtimes read on the host.
     - ``unknown_size``: one of them has a dimension that does not follow from the file.
     - ``captures_computed``: a body of the node reads a value of a graph around it that is no constant of the file.
     - ``constant_in_static_body``: the body of a Scan, some of whose sizes follow from the file, computes element by
@@ -143,6 +145,10 @@ def _holds(name: str, wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
         return any(given(p) and given(p) not in scope.constant for p in wanted)
     if name == "captured":
         return any(given(p) in scope.initializers and given(p) not in scope.own for p in wanted)
+    if name == "captured_argument":
+        arguments = {(operator, place) for operator, places in ARGUMENTS.items() for place in places}
+        shared = [given(p) for p in wanted if given(p) in scope.initializers - scope.own]
+        return any(arguments & scope.readers.get(one, set()) for one in shared)
     if name == "unknown_size":
         return any(given(p) and None in scope.shapes.get(given(p), [None]) for p in wanted)
     if name == "captures_computed":

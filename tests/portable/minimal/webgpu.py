@@ -47,6 +47,24 @@ def log_sum_exp():
     return model, {"x": np.float32([[1, 2], [1, 89]])}
 
 
+def where_in_loop(written="Where (some, s, c)"):
+    """A Pad outside takes the constant as its fill, and so has it on the host."""
+    model = parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 18]> main (float[2,5,4] x) => (float[2,5,4] y)
+        <float c = {{0.75}}, int64[6] pads = {{0, 1, 0, 0, -1, 0}}, int64 trips = {{3}}, bool go = {{1}}> {{
+          start = Pad (x, pads, c)
+          some = Greater (start, x)
+          y = Loop (trips, go, start) <
+          body = body (int64 i, bool on, float[2,5,4] s) => (bool still, float[2,5,4] out) {{
+            still = Identity (on)
+            inside = {written}
+            out = Add (s, inside)
+          }}>
+        }}"""
+    )
+    return model, {"x": np.random.default_rng(0).normal(size=(2, 5, 4)).astype(np.float32)}
+
+
 MINIMAL = {
     "sin": lambda: of_each("Sin"),
     "cos": lambda: of_each("Cos"),
@@ -54,6 +72,7 @@ MINIMAL = {
     "acos": lambda: of_each("Acos", np.linspace(-1, 1, 10_001)),
     "asinh": lambda: of_each("Asinh", [-1e4, -1, 0, 1, 1e4]),
     "log_sum_exp": log_sum_exp,
+    "where_in_loop": where_in_loop,
     "pad_in_loop": lambda: in_loop("Pad (x, pads, c)"),
     "tanh_behind_conv": tanh_behind_conv,
     "clip_in_loop": lambda: in_loop("Clip (x, , c)"),
