@@ -13,7 +13,8 @@ from onnxattr.attributions.options import Options, check_options
 from onnxattr.attributions.parameter_checks import count, deviation
 from onnxattr.attributions.plan import Plan
 from onnxattr.compile.method import Method, first_moment, unbiased_variance
-from onnxattr.compile.renderings.tunnel import TunnelRequest, noisy_values, with_inputs
+from onnxattr.compile.renderings.noisy_values import noisy_values, with_inputs
+from onnxattr.compile.renderings.tunnel import TunnelRequest
 from onnxattr.errors import ParameterError
 from onnxattr.results.spelled import call
 from onnxattr.running.runs import Feeds

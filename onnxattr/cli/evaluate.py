@@ -16,9 +16,9 @@ from onnxattr import attributions, metrics, plots
 from onnxattr.attributions.base import Attribution
 from onnxattr.cli.console import written
 from onnxattr.cli.examples import command
-from onnxattr.cli.explain import targets_of
 from onnxattr.cli.method_options import VERIFY, add_verify, is_integer
 from onnxattr.cli.stated_options import add_preprocessing, expect_photos, stated_of
+from onnxattr.cli.targets import targets_of
 from onnxattr.errors import ParameterError
 from onnxattr.files import check_output
 from onnxattr.inputs.paths import files_in, kind_of

@@ -17,16 +17,15 @@ from onnxattr.cli import bulk_options
 from onnxattr.cli.console import written
 from onnxattr.cli.examples import command
 from onnxattr.cli.guesses import lines
-from onnxattr.cli.method_options import PARAMETERS, add_method, is_integer, method_of
+from onnxattr.cli.method_options import PARAMETERS, add_method, method_of
 from onnxattr.cli.stated_options import expect_photos
+from onnxattr.cli.targets import targets_of
 from onnxattr.compile.explainer_file import describe
-from onnxattr.errors import ParameterError, ShapeError, TargetError
+from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.files import AnyPath, check_output, whole_file
 from onnxattr.graph.values import dims_of
-from onnxattr.inputs.array_files import read_arrays
 from onnxattr.inputs.paths import WRITTEN, files_in, kind_of, output_names
 from onnxattr.inputs.samples import Samples, read_samples
-from onnxattr.loading.class_names import label_of
 from onnxattr.loading.reading.source import read_metadata
 from onnxattr.results import Explanation
 from onnxattr.results.sheets import sheet
@@ -271,38 +270,3 @@ def _check_sizes(options: argparse.Namespace, method: Any, batches: Sequence[Sam
         raise ParameterError(
             f"{options.output}: the samples have several sizes, and so have their maps; write a .npz file."
         )
-
-
-def targets_of(given: str | None, batches: Sequence[Samples], method: Any) -> list[Any]:
-    """The targets of each batch."""
-    if len(batches) == 1 or given is None:
-        return [targets_given(given, batch.inputs, method) for batch in batches]
-    found = targets_given(given, np.empty(sum(len(batch.names) for batch in batches)), method)
-    if len(found) != sum(len(batch.names) for batch in batches):
-        raise TargetError(
-            f"{given} holds {len(found)} targets for {sum(len(b.names) for b in batches)} samples."
-        )
-    ends = np.cumsum([len(batch.names) for batch in batches])
-    return [found[end - len(batch.names) : end] for batch, end in zip(batches, ends, strict=True)]
-
-
-def targets_given(given: str | None, inputs: Any, method: Any) -> Any:
-    """Targets from a file, or one label or name of a class for every sample."""
-    one_sample = method.one_sample
-    file = given is not None and (given.lower().endswith((".npy", ".npz", ".csv")) or os.path.exists(given))
-    if given is not None and not file and not is_integer(given):
-        given = str(label_of(given, method.class_names))
-    if given is None or not is_integer(given):
-        found = None if given is None else read_arrays(given)
-        return found if given is None or not given.lower().endswith(".csv") else _targets_of_table(found)
-    if one_sample:
-        return np.array(int(given))
-    first = next(iter(inputs.values()), np.empty(0)) if isinstance(inputs, dict) else inputs
-    return np.full(first.shape[:1], int(given))
-
-
-def _targets_of_table(table: Any) -> np.ndarray:
-    """Targets of a CSV file: one column of whole numbers is one of labels, all else are weights."""
-    values = np.asarray(table)
-    whole = values.shape[1] == 1 and np.array_equal(values, np.round(values))
-    return values[:, 0].astype(np.int64) if whole else values

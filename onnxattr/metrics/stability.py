@@ -12,7 +12,7 @@ import numpy as np
 
 from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.parameter_checks import count, number
-from onnxattr.compile.renderings.tunnel import with_inputs
+from onnxattr.compile.renderings.noisy_values import with_inputs
 from onnxattr.errors import ParameterError
 from onnxattr.metrics.base import ModelMetric
 from onnxattr.metrics.maps import as_maps

@@ -106,12 +106,12 @@ def grid(
 
     panels = [panel for index in range(min(count, MOST)) for panel in panels_of(index)]
     columns = len(attributions) + (images is not None)
-    if len(attributions) == 1 and images is not None and 1 < count <= LINES:
-        columns, panels = count, panels[::2] + panels[1::2]
-    elif alone:
+    if alone:
         columns = min(4, len(panels)) if len(panels) != 6 else 3
-        method = next(iter(attributions))
+        (method,) = attributions
         subtitle = subtitle or (method if method not in title else "")
+    elif len(attributions) == 1 and count > 1:
+        columns, panels = count, panels[::2] + panels[1::2]
     if count > MOST:
         subtitle = _joined(subtitle, f"the first {MOST} of {count}")
     options: dict[str, Any] = {"path": path, "percentile": percentile, "width": width}

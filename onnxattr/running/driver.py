@@ -17,7 +17,6 @@ from onnxattr.compile.renderings.driven import (
     DRAW,
     ENDS,
     PLACES,
-    POINTS,
     ROW,
     SAMPLE,
     WEIGHTS,
@@ -253,33 +252,6 @@ class Driver:
             of_pairs[self._seed] = np.array(self.seed, np.int64)
             found += self.graphs.path_scores.run(take(fed, span) | of_pairs)
         return np.concatenate(found)
-
-    def gradients_at(
-        self, fed: Feeds, sample: np.ndarray, alphas: np.ndarray, advance: Advance
-    ) -> tuple[Feeds, np.ndarray, np.ndarray]:
-        """The gradients at points of a path, each by itself, their sums times x - b, (R,), and the scores there, (R,).
-
-        Args:
-            fed: What the step takes that has a row for each sample.
-            sample: The sample of each point.
-            alphas: Where the points lie.
-            advance: Called with the number of gradients done after each chunk.
-        """
-        parts = []
-        for part in self.chunks(fed, len(sample)):
-            row = np.arange(part.stop - part.start)
-            points = {ROW: row, ALPHA: alphas[part].astype(np.float32)}
-            parts.append(self.graphs.gradients.run(take(fed, sample[part]) | points))
-            advance(len(row))
-        *gradients, slopes, scores = (np.concatenate(found) for found in zip(*parts, strict=True))
-        names = self.graphs.gradients.outputs[: len(gradients)]
-        return dict(zip(names, gradients, strict=True)), slopes[:, 0], scores[:, 0]
-
-    def weighted(self, gradients: Feeds, weights: np.ndarray) -> Feeds:
-        """The moments of one sample from its gradients at points and what they count."""
-        fed = {f"{name}{POINTS}": array for name, array in gradients.items()}
-        found = self.graphs.sum.run(fed | {WEIGHTS: weights[None].astype(self.graphs.dtype)})
-        return dict(zip(self.graphs.sum.outputs, found, strict=True))
 
     def step_feeds(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 
 from onnxattr.compile import quadrature
 from onnxattr.compile.quadrature import Refinement
-from onnxattr.compile.renderings.driven import DIFFERENCE
+from onnxattr.compile.renderings.driven import ALPHA, DIFFERENCE, POINTS, ROW, WEIGHTS
 from onnxattr.running.arrays import take
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _paths(driver: Driver, refinement: Refinement, fed: Feeds, samples: int, adv
     while wanted:
         sample = np.repeat(list(wanted), [len(alphas) for alphas in wanted.values()])
         alphas = np.concatenate(list(wanted.values()))
-        gradients, slopes, scores = driver.gradients_at(fed, sample, alphas, advance)
+        gradients, slopes, scores = _gradients_at(driver, fed, sample, alphas, advance)
         for row in wanted:
             own = np.flatnonzero(sample == row)
             paths[row].add(alphas[own], slopes[own], scores[own], take(gradients, own))
@@ -92,6 +92,36 @@ def _paths(driver: Driver, refinement: Refinement, fed: Feeds, samples: int, adv
             paths[row].close(driver)
         wanted = after
     return paths
+
+
+def _gradients_at(
+    driver: Driver, fed: Feeds, sample: np.ndarray, alphas: np.ndarray, advance: Advance
+) -> tuple[Feeds, np.ndarray, np.ndarray]:
+    """The gradients at points of a path, each by itself, their sums times x - b, (R,), and the scores there, (R,).
+
+    Args:
+        driver: The driver of the method.
+        fed: What the step takes that has a row for each sample.
+        sample: The sample of each point.
+        alphas: Where the points lie.
+        advance: Called with the number of gradients done after each chunk.
+    """
+    parts = []
+    for part in driver.chunks(fed, len(sample)):
+        row = np.arange(part.stop - part.start)
+        points = {ROW: row, ALPHA: alphas[part].astype(np.float32)}
+        parts.append(driver.graphs.gradients.run(take(fed, sample[part]) | points))
+        advance(len(row))
+    *gradients, slopes, scores = (np.concatenate(found) for found in zip(*parts, strict=True))
+    names = driver.graphs.gradients.outputs[: len(gradients)]
+    return dict(zip(names, gradients, strict=True)), slopes[:, 0], scores[:, 0]
+
+
+def _weighted(driver: Driver, gradients: Feeds, weights: np.ndarray) -> Feeds:
+    """The moments of one sample from its gradients at points and what they count."""
+    fed = {f"{name}{POINTS}": array for name, array in gradients.items()}
+    found = driver.graphs.sum.run(fed | {WEIGHTS: weights[None].astype(driver.graphs.dtype)})
+    return dict(zip(driver.graphs.sum.outputs, found, strict=True))
 
 
 @dataclass
@@ -132,7 +162,7 @@ class _Path:
         weights, start = self.weights(), 0
         for part in self.parts:
             stop = start + len(next(iter(part.values())))
-            found = driver.weighted(part, weights[start:stop])
+            found = _weighted(driver, part, weights[start:stop])
             self.moments = (
                 {name: self.moments[name] + array for name, array in found.items()} if start else found
             )

@@ -67,13 +67,13 @@ def check_vjp(
         raise ValueError(f"runtime is {runtime!r}; give 'reference' or 'onnxruntime'.")
     double = runtime == "reference"
     evaluate = functools.partial(_reference, new_ops=new_ops) if double else _onnxruntime
-    step = step or (1e-5 if double else 1e-2)
-    tolerance = tolerance or (1e-6 if double else 2e-3)
+    step, tolerance = step or (1e-5 if double else 1e-2), tolerance or (1e-6 if double else 2e-3)
     proto = with_data_inside(read_model(model))
     proto = as_double(proto) if double else proto
-    precision = np.float64 if double else np.float32
+    precision, kind = (
+        (np.float64, onnx.TensorProto.DOUBLE) if double else (np.float32, onnx.TensorProto.FLOAT)
+    )
     feeds = {k: v.astype(precision) if np.asarray(v).dtype.kind == "f" else v for k, v in inputs.items()}
-    kind = onnx.TensorProto.DOUBLE if double else onnx.TensorProto.FLOAT
     scores = _named(outputs, proto.graph.output, kind)
     sources = _named(wrt, proto.graph.input, kind)
     forward = evaluate(proto)
@@ -89,11 +89,9 @@ def check_vjp(
         if xbar.shape != feeds[name].shape:
             raise AssertionError(f"The gradient of {name!r} has shape {xbar.shape}, not {feeds[name].shape}.")
         for _ in range(directions):
-            v: Any = rng.normal(size=feeds[name].shape).astype(precision)
-            up, down = (
-                forward(scores, feeds | {name: np.asarray(feeds[name] + sign * step * v, precision)})
-                for sign in (1, -1)
-            )
+            v: Any = rng.normal(size=xbar.shape).astype(precision)
+            ends = [np.asarray(feeds[name] + sign * step * v, precision) for sign in (1, -1)]
+            up, down = (forward(scores, feeds | {name: end}) for end in ends)
             slope = _slope(up, down, list(cotangents.values()), step)
             worst = max(worst, _compared(name, xbar * v, slope, tolerance))
     return worst

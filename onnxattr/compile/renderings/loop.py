@@ -67,17 +67,15 @@ def loop_model(request: Request, labels: bool, rows: int, tells: bool = False) -
         shared[own_name(request.prepared, "seed")] = main.seed()
     for name, value in feeds.items():
         (shared if name in once or not has_rows(value) else per_sample)[name] = value
-    spent = difference = None
-    if method.refinement is not None:
+    spent = None
+    if method.refinement is None:
+        loop = _Loop(main, samples, rows, per_sample, shared, step, sums, number)
+        moments, difference, ranges = loop.moments()
+    else:
         found, difference, spent, ranges = adaptive_totals(
             main, samples, per_sample, shared, step, sums or main.likes
         )
         moments = [[moment] for moment in found]
-    else:
-        totals, ranges = _Loop(main, samples, rows, per_sample, shared, step, sums, number).totals()
-        powers = len(method.powers)
-        moments = [totals[i : i + powers] for i in range(0, len(sums or main.likes) * powers, powers)]
-        difference = totals[-1] if method.ends is not None else None
     if tail is not None:
         moments = moments_of_whole(main, tail, moments, ranges, ends)
     main.attributions(main.likes, moments, difference)
@@ -113,6 +111,14 @@ class _Loop:
     step: Request
     sums: Sequence[ir.Value]
     number: ir.Value | None = None
+
+    def moments(self) -> tuple[list[list[ir.Value]], ir.Value | None, list[Range]]:
+        """The moments of each gradient, f(x) - f(b) of a path, and the gradients' ranges."""
+        totals, ranges = self.totals()
+        powers = len(self.main.method.powers)
+        end = len(self.sums or self.main.likes) * powers
+        moments = [totals[start : start + powers] for start in range(0, end, powers)]
+        return moments, totals[-1] if self.main.method.ends is not None else None, ranges
 
     def totals(self) -> tuple[list[ir.Value], list[Range]]:
         """Appends the Loop; returns the outputs of the step, summed over all chunks, and the gradients' ranges."""
