@@ -79,6 +79,32 @@ def test_a_folder_says_what_single_photos_say(place, capsys):
     ]
 
 
+@pytest.mark.parametrize("labels", [None, (2, 0)])
+def test_generators_say_what_single_photos_say(place, labels):
+    """The first element says whether photos come; nothing is read before it is needed."""
+    read = []
+
+    def photos():
+        for index, name in enumerate(("a.png", "b.png")):
+            read.append(name)
+            yield f"photos/{name}" if labels is None else (f"photos/{name}", labels[index])
+
+    method = GradientInput("model.onnx")
+    generator = photos()
+    assert read == []
+    found = method.explain(generator)
+    assert read == ["a.png", "b.png"]
+    single = GradientInput("model.onnx", preprocess="imagenet")
+    for index, name in enumerate(read):
+        expected = single.explain(pixels(name)[None], None if labels is None else [labels[index]])
+        np.testing.assert_array_equal(found[index : index + 1], expected)
+    # Arrays are what the network takes, as without a generator.
+    images = random(0, 2, 3, 8, 8)
+    np.testing.assert_array_equal(method.explain(iter(images)), method.explain(images))
+    with pytest.raises(OnnxAttrError, match="no batch"):
+        method.explain(iter(()))
+
+
 def test_jobs_of_mixed_folders(place, capsys):
     """Photos get the preprocessing; arrays are what the network takes, as in a call with them alone."""
     images = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)

@@ -36,7 +36,7 @@ from onnxattr.loading.stated import NAMES as STATED
 from onnxattr.loading.stated import Stated
 from onnxattr.results import Explanation
 from onnxattr.results.spelled import call
-from onnxattr.running.batches import is_dataset, pairs_of
+from onnxattr.running.batches import first_of, is_dataset, pairs_of
 from onnxattr.running.collected import Collected
 from onnxattr.running.explained import explanation_of
 from onnxattr.running.finite import Results
@@ -246,7 +246,10 @@ class Attribution(Parameters, Options, TakesPhotos, Exports, ABC):
 
     def _collected(self, inputs: Any, targets: Any, keep: bool, baselines: Any = None) -> Collected:
         """The attributions; with ``keep`` also scores, inputs, and for a method on a path how far they miss them."""
-        method = self._taking(inputs)
+        shown = inputs
+        if self._expects_more and is_dataset(inputs):
+            shown, inputs = first_of(inputs)
+        method = self._taking(shown)
         plan = method._plan_for(baselines)
         batches = pairs_of(method.prepared, inputs, targets, self.batch_size)
         collected = Collected(method.prepared, is_dataset(inputs), keep)

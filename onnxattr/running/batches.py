@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Number
 from typing import Any
@@ -25,6 +26,14 @@ def is_dataset(inputs: Any) -> bool:
     array = hasattr(inputs, "__array__") or hasattr(inputs, "__dlpack__") or is_sparse(inputs)
     whole = isinstance(inputs, (Mapping, list, tuple, str, bytes, Number))
     return isinstance(inputs, Iterable) and not array and not whole
+
+
+def first_of(dataset: Iterable[Any]) -> tuple[Any, Iterable[Any]]:
+    """The inputs of a dataset's first element, None if there is none, and all of the dataset, read no further."""
+    elements = iter(dataset)
+    for element in elements:
+        return _pair(element)[0], itertools.chain([element], elements)
+    return None, elements
 
 
 def pairs_of(prepared: Prepared, inputs: Any, targets: Any, size: int | None) -> Iterator[tuple[Any, Any]]:
@@ -85,7 +94,7 @@ def batches(prepared: Prepared, dataset: Iterable[Any], size: int | None) -> Ite
     """
     samples: list[tuple[Any, Any]] = []
     for element in dataset:
-        x, y = element if isinstance(element, tuple) and len(element) == 2 else (element, None)
+        x, y = _pair(element)
         x = together(x, prepared) if is_files(x, prepared) else x
         sample = _is_sample(prepared, x)
         if sample:
@@ -97,6 +106,11 @@ def batches(prepared: Prepared, dataset: Iterable[Any], size: int | None) -> Ite
             yield x, y
     if samples:
         yield _gather(samples)
+
+
+def _pair(element: Any) -> tuple[Any, Any]:
+    """The inputs and the targets of an element of a dataset."""
+    return element if isinstance(element, tuple) and len(element) == 2 else (element, None)
 
 
 def joined(runs: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
