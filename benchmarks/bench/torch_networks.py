@@ -179,6 +179,13 @@ def _pool(run2d: Any, run1d: Any, value: float) -> Callable[[Attributes], Any]:
     return make
 
 
+def _normalization(attributes: Attributes) -> Any:
+    epsilon = attributes.get("epsilon", 1e-5)
+    return lambda x, scale, bias, mean, var: functional.batch_norm(
+        x, mean, var, scale, bias, False, 0.0, epsilon
+    )
+
+
 def _reshape(sizes: list[int]) -> Any:
     return lambda x: x.reshape([x.shape[i] if n == 0 else n for i, n in enumerate(sizes)])
 
@@ -197,6 +204,7 @@ _WITH_SIZES: dict[str, Callable[[list[int]], Any]] = {
     "Unsqueeze": lambda axes: lambda x: x.unsqueeze(axes[0]),
 }
 _OPERATORS: dict[str, Callable[[Attributes], Any]] = {
+    "BatchNormalization": _normalization,
     "Add": lambda a: torch.add,
     "Mul": lambda a: torch.mul,
     "MatMul": lambda a: torch.matmul,
