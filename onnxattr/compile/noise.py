@@ -112,7 +112,9 @@ def _radius(op: OpBuilder, made: ir.Value) -> ir.Value:
     z = op.Div(above, op.Sub(2.0, above))
     near = op.Mul(z, _polynomial(op, op.Mul(z, z), (4, 4 / 3, 4 / 5, 4 / 7)))
     far = op.Mul(op.Log(_share(op, made)), -2.0)
-    return op.Sqrt(op.Where(op.Less(above, 1 - _NEAR), near, far))
+    # Both are finite and 0 or more, so that a weight of 0 takes one out; Where takes several times as long.
+    is_near = op.Cast(op.Less(above, 1 - _NEAR), to=ir.DataType.FLOAT.value)
+    return op.Sqrt(op.Add(op.Mul(is_near, near), op.Mul(op.Sub(1.0, is_near), far)))
 
 
 def _cosine_and_sine(op: OpBuilder, made: ir.Value) -> ir.Value:
