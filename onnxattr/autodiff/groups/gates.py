@@ -37,7 +37,7 @@ def gelu(node: ir.Node) -> Group | None:
     found = _times_x(top, 0.5, nodes)
     if found is None:
         return None
-    x, y = found
+    x, y, weight = found
     inner = polynomial(node.inputs[0], x, nodes)
     if (
         inner is None
@@ -46,16 +46,20 @@ def gelu(node: ir.Node) -> Group | None:
         or len(dims_of(x) or []) != len(dims_of(y) or [])
     ):
         return None
-    rule = _erf_rule if node.op_type == "Erf" else _tanh_rule
     if not _matches(inner, _INNER[node.op_type], sign, x):
         return None
+    rule = (
+        functools.partial(_erf_rule, node, top, sign, weight)
+        if node.op_type == "Erf"
+        else functools.partial(_tanh_rule, node, top, weight, sign * inner[1], sign * inner[3])
+    )
     return Group(
         op_type="Gelu",
         inputs=(x,),
         outputs=(y,),
         name=node.name or "",
         nodes=frozenset(nodes),
-        rule=functools.partial(rule, node, top, sign),
+        rule=rule,
     )
 
 
@@ -82,8 +86,8 @@ def _plus_one(t: ir.Value, nodes: set[ir.Node]) -> tuple[ir.Value, int] | None:
     return None
 
 
-def _times_x(top: ir.Value, wanted: float, nodes: set[ir.Node]) -> tuple[ir.Value, ir.Value] | None:
-    """x and y of y = wanted * top * x, as products that follow one another; None if there are none."""
+def _times_x(top: ir.Value, wanted: float, nodes: set[ir.Node]) -> tuple[ir.Value, ir.Value, float] | None:
+    """x, y and w of y = w * top * x, as products that follow one another; None if w is not the wanted number."""
     factor, current, other = 1.0, top, None
     for _ in range(_MOST_FACTORS):
         readers = [
@@ -115,31 +119,38 @@ def _times_x(top: ir.Value, wanted: float, nodes: set[ir.Node]) -> tuple[ir.Valu
             scale = (polynomial(other, x, between) or {}).get(1, 0.0)
             if is_close(scale * factor, wanted, current):
                 nodes |= between
-                return x, current
+                return x, current, scale * factor
     return None
 
 
 def _erf_rule(
-    node: ir.Node, top: ir.Value, sign: int, op: OpBuilder, span: Span, ct: ir.Value
+    node: ir.Node, top: ir.Value, sign: int, weight: float, op: OpBuilder, span: Span, ct: ir.Value
 ) -> Sequence[Cotangent]:
-    """xbar = ybar * (P(x) + u * exp(-u^2) / sqrt(pi)) with u = x / sqrt(2);  the Erf is that of sign * u."""
+    """xbar = ybar * w * (top + 2 * u * exp(-u^2) / sqrt(pi)) with u = x / sqrt(2);  the Erf is that of sign * u."""
     u = node.inputs[0]
-    density = op.Exp(op.Sub(-0.5 * math.log(math.pi), op.Mul(u, u)))
+    density = op.Exp(op.Sub(math.log(2.0 * weight) - 0.5 * math.log(math.pi), op.Mul(u, u)))
     rest = op.Mul(u, density)
-    half = op.Mul(top, 0.5)
+    half = op.Mul(top, weight)
     return (op.Mul(ct, op.Add(half, rest) if sign > 0 else op.Sub(half, rest)),)
 
 
 def _tanh_rule(
-    node: ir.Node, top: ir.Value, sign: int, op: OpBuilder, span: Span, ct: ir.Value
+    node: ir.Node,
+    top: ir.Value,
+    weight: float,
+    first: float,
+    third: float,
+    op: OpBuilder,
+    span: Span,
+    ct: ir.Value,
 ) -> Sequence[Cotangent]:
-    """xbar = ybar * (P + x * (1 - t^2) * u' / 2) with t = tanh(u) and u' = sqrt(2 / pi) (1 + 3 * 0.044715 x^2)."""
+    """xbar = ybar * w * (top + x * (1 - t^2) * u') with t = tanh(u), u = a x + c x^3 and u' = a + 3 c x^2."""
     x, t = span.x, node.outputs[0]
     # Beyond 10 the slope is 0 in any precision, and the powers of x may be infinite.
     near = op.Clip(x, -10.0, 10.0)
-    slope = op.Add(op.Mul(op.Mul(near, near), 1.5 * 0.044715 * _ROOT), 0.5 * _ROOT)
+    slope = op.Add(op.Mul(op.Mul(near, near), 3.0 * weight * third), weight * first)
     rest = op.Mul(op.Mul(near, slope), op.Sub(1.0, op.Mul(t, t)))
-    return (op.Mul(ct, op.Add(op.Mul(top, 0.5), rest)),)
+    return (op.Mul(ct, op.Add(op.Mul(top, weight), rest)),)
 
 
 @group("Sigmoid")
@@ -149,7 +160,7 @@ def swish(node: ir.Node) -> Group | None:
     found = _times_x(s, 1.0, nodes)
     if found is None or node.inputs[0] is None:
         return None
-    x, y = found
+    x, y, weight = found
     inner = polynomial(node.inputs[0], x, nodes)
     if inner is None or {power for power, c in inner.items() if c} != {1} or x.dtype != y.dtype:
         return None
@@ -161,11 +172,15 @@ def swish(node: ir.Node) -> Group | None:
         outputs=(y,),
         name=node.name or "",
         nodes=frozenset(nodes),
-        rule=functools.partial(_swish_rule, s, inner[1]),
+        rule=functools.partial(_swish_rule, s, inner[1], weight),
     )
 
 
-def _swish_rule(s: ir.Value, alpha: float, op: OpBuilder, span: Span, ct: ir.Value) -> Sequence[Cotangent]:
-    """xbar = ybar * (s + a y (1 - s)) with s = sigmoid(a x)."""
-    y = span.y if alpha == 1 else op.Mul(span.y, alpha)
-    return (op.Mul(ct, op.Add(s, op.Mul(y, op.Sub(1.0, s)))),)
+def _swish_rule(
+    s: ir.Value, alpha: float, weight: float, op: OpBuilder, span: Span, ct: ir.Value
+) -> Sequence[Cotangent]:
+    """xbar = ybar * (w s + a y (1 - s)) with y = w x s and s = sigmoid(a x)."""
+    rest = op.Sub(1.0, s)
+    # Not a * y, which may be infinite where y is not.
+    rest = op.Mul(span.y, rest if alpha == 1 else op.Mul(rest, alpha))
+    return (op.Mul(ct, op.Add(s if weight == 1 else op.Mul(s, weight), rest)),)

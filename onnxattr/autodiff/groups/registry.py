@@ -98,7 +98,7 @@ def _stands_alone(
     if not own <= free or found.y.producer() not in own:
         return False
     inner = {value for node in own for value in node.outputs} - {found.y}
-    if any(value in outside for value in inner):
+    if any(value in outside for value in inner) or not inner.isdisjoint(found.inputs):
         return False
     read = {value for node in own for value in node.inputs if value in needed}
     if read - inner - set(found.inputs):

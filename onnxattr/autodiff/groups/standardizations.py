@@ -27,7 +27,7 @@ class _Deviation:
         centred: What the mean of squares is taken of: x - mean(x), or x itself.
         x: What is standardised.
         mean: The mean of x; None where it counts as 0.
-        axes: The axes of the means.
+        axes: The axes of the means, counted from the last: what is multiplied or added may have more axes before.
         nodes: The nodes that compute it.
     """
 
@@ -236,7 +236,7 @@ def _squared(value: ir.Value | None) -> tuple[ir.Value, ir.Node] | None:
 
 
 def _mean(value: ir.Value | None) -> tuple[ir.Value, tuple[int, ...], ir.Node] | None:
-    """What a mean over axes that stay is taken of, the axes and the node."""
+    """What a mean over axes that stay is taken of, the axes, counted from the last, and the node."""
     node = made_by(value, "ReduceMean", "GlobalAveragePool")
     x = None if node is None else node.inputs[0]
     dims = dims_of(x)
@@ -244,11 +244,11 @@ def _mean(value: ir.Value | None) -> tuple[ir.Value, tuple[int, ...], ir.Node] |
         return None
     rank = len(dims)
     if node.op_type == "GlobalAveragePool":
-        return x, tuple(range(2, rank)), node
+        return (x, tuple(range(2 - rank, 0)), node) if rank > 2 else None
     if len(node.inputs) > 1 and node.inputs[1] is not None:
         axes = ints_of(node.inputs[1])
     else:
         axes = list(node.attributes.get_ints("axes", []))
     if not axes or node.attributes.get_int("keepdims", 1) != 1:
         return None
-    return x, tuple(sorted({axis % rank for axis in axes})), node
+    return x, tuple(sorted({axis % rank - rank for axis in axes})), node
