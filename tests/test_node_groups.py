@@ -181,7 +181,7 @@ def test_numbers_that_are_nearly_those_of_the_formula():
     model = parse(
         "g (float[N,3,4] x) => (float[N,3,4] y) <float r = {0.7071080}, float one = {1.0}, float h = {0.5000005}, "
         "float n = {0.9999995}> { d = Mul(x, r) t = Erf(d) a = Add(t, one) w = Mul(x, a) z = Mul(w, h) u = Mul(z, r) "
-        "s = Sigmoid(u) v = Mul(z, n) y = Mul(s, v) }"
+        "s = Sigmoid(u) v = Mul(s, n) y = Mul(z, v) }"
     )
     assert sorted(found_in(model)) == ["Gelu", "Swish"]
     assert check_vjp(model, {"x": X}, tolerance=1e-8, step=1e-4) < 1e-8
