@@ -2,10 +2,25 @@
 
 import json
 
-from portable.run_python import still_true
+import pytest
+from portable.run_python import arguments, still_true
 from portable.told import key_of, told
 
 VERSION = "runtime 2.0"
+
+
+@pytest.mark.parametrize(
+    ("words", "runtime", "light", "resume"),
+    [
+        ([], "cpu", False, False),
+        (["--resume"], "cpu", False, True),
+        (["webgpu", "--light"], "webgpu", True, False),
+        (["openvino", "--resume"], "openvino", False, True),
+    ],
+)
+def test_options_are_no_runtime(words, runtime, light, resume):
+    found = arguments(["folder", "1.15.0", *words])
+    assert (found.runtime, found.light, found.resume) == (runtime, light, resume)
 
 
 def test_lines_of_changed_files_and_other_versions_and_cut_lines_are_run_again(tmp_path):

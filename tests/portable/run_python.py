@@ -6,6 +6,7 @@ On OpenVINO and WebGPU the cases of each network have a process of their own; if
 those that are left.
 """
 
+import argparse
 import importlib.metadata
 import importlib.util
 import itertools
@@ -27,14 +28,15 @@ def main() -> None:
     unwanted = [name for name in ("onnxattr", "onnx", "tensorflow") if importlib.util.find_spec(name)]
     if unwanted:
         sys.exit(f"{unwanted} are installed in this environment, which has to be without them.")
-    folder, runtime = Path(sys.argv[1]), [*sys.argv, "cpu"][3]
-    target, lines = folder / sys.argv[2], []
+    options = arguments(sys.argv[1:])
+    folder, runtime, lines = options.folder, options.runtime, []
+    target = folder / options.target
     target.mkdir(exist_ok=True)
     entries = json.loads((folder / "manifest.json").read_text())
-    if "--light" in sys.argv:
+    if options.light:
         entries = [entry for entry in entries if not entry["heavy"]]
     version = versions()
-    if "--resume" in sys.argv:
+    if options.resume:
         lines = still_true(target / "told.jsonl", entries, version)
         done = {one["name"] for one in lines}
         entries = [entry for entry in entries if entry["name"] not in done]
@@ -46,6 +48,17 @@ def main() -> None:
             one = {"name": entry["name"], "key": entry["key"], "version": version, **told}
             file.write(json.dumps(one) + "\n")
             file.flush()
+
+
+def arguments(words: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("target")
+    parser.add_argument("runtime", nargs="?", default="cpu", choices=["cpu", "openvino", "webgpu"])
+    parser.add_argument("--light", action="store_true")
+    parser.add_argument("--resume", action="store_true")
+    return parser.parse_args(words)
 
 
 def still_true(path: Path, entries: list[dict], version: str) -> list[dict]:
