@@ -48,6 +48,7 @@ from onnxattr.loading.passes.reshapes import write_targets_down
 from onnxattr.loading.passes.stated_pads import state_pads
 from onnxattr.loading.passes.static_nodes import infer_and_resolve
 from onnxattr.loading.passes.time_first import put_time_first
+from onnxattr.loading.passes.transposes import join_transposes
 from onnxattr.loading.reading.detached_weights import (
     attach_weights,
     detach_weights,
@@ -176,6 +177,7 @@ PASSES_OF_PART = (
         lambda d: write_targets_down(d.model, d.kept),
         [F.TYPED, F.NO_CONSTANTS],
     ),
+    step("join Transposes", lambda d: join_transposes(d.model, d.kept, d.rules), [F.TYPED]),
 )
 
 
