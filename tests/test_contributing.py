@@ -16,6 +16,7 @@ from support.tiny_graphs import CT, X, parse, run
 
 from onnxattr import GradientInput, cli, vjp
 from onnxattr.autodiff import registry
+from onnxattr.autodiff.groups.registry import GROUPS
 from onnxattr.autodiff.rewrites import REWRITES
 from onnxattr.decompositions.registry import DECOMPOSITIONS
 from onnxattr.testing import check_vjp
@@ -35,7 +36,7 @@ def code_of(title: str) -> list[str]:
 @pytest.fixture(autouse=True)
 def _tables_as_before():
     """What the examples register is gone after them."""
-    tables = registry._RULES, DECOMPOSITIONS, REWRITES
+    tables = registry._RULES, DECOMPOSITIONS, REWRITES, GROUPS
     before = [set(table) for table in tables]
     yield
     for table, names in zip(tables, before, strict=True):
@@ -54,7 +55,13 @@ class Softsquare(OpRun):
 
 @pytest.mark.parametrize(
     ("title", "lines"),
-    [("Add an operator", 10), ("Add a method", 10), ("Override a rule", 5), ("Add a rewrite", 10)],
+    [
+        ("Add an operator", 10),
+        ("Add a method", 10),
+        ("Override a rule", 5),
+        ("Add a node group", 14),
+        ("Add a rewrite", 10),
+    ],
 )
 def test_examples_are_short(title, lines):
     for code in code_of(title):
@@ -120,6 +127,25 @@ def test_override(tmp_path, monkeypatch):
     close(found["x_gradient"], ct @ b.T * np.tanh(hidden) / hidden @ a.T, 1e-5)
     maps = scope["Relevance"](model).explain(X, np.array([0, 1]))
     close(maps.sum(1), found["y"][[0, 1], [0, 1]], 1e-5)
+
+
+def test_node_group():
+    """Three nodes have one Sigmoid and one product on the way back."""
+    (code,) = code_of("Add a node group")
+    model = parse(
+        "m (float[2,3] x) => (float[2,3] y) <float one = {1}> { e = Exp(x) s = Add(e, one) y = Log(s) }"
+    )
+    before = vjp(model)
+    exec(code, {})
+    grouped = vjp(model)
+    backward = [
+        node.op_type for node in grouped.graph.node if node.op_type not in ("Exp", "Add", "Log", "Identity")
+    ]
+    assert backward == ["Sigmoid", "Mul"]
+    assert len(grouped.graph.node) < len(before.graph.node)
+    assert check_vjp(model, {"x": X}) < 1e-6
+    for gradient_model in (before, grouped):
+        close(run(gradient_model, x=X, y_cotangent=CT)["x_gradient"], CT / (1 + np.exp(-X)), 1e-6)
 
 
 def test_rewrite():

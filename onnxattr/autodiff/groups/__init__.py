@@ -5,6 +5,6 @@ the nodes give, in fewer operations than the rules of the nodes together.
 """
 
 from onnxattr.autodiff.groups import gates, standardizations
-from onnxattr.autodiff.groups.registry import Group, grouped
+from onnxattr.autodiff.groups.registry import Group, group, grouped
 
-__all__ = ["Group", "gates", "grouped", "standardizations"]
+__all__ = ["Group", "gates", "group", "grouped", "standardizations"]

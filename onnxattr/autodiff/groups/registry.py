@@ -36,7 +36,8 @@ class Group(Span):
 
 
 Recogniser = Callable[[ir.Node], Group | None]
-_GROUPS: dict[str, list[Recogniser]] = {}
+#: The functions that find groups, by operator.
+GROUPS: dict[str, list[Recogniser]] = {}
 
 
 def group(*op_types: str) -> Callable[[Recogniser], Recogniser]:
@@ -44,7 +45,7 @@ def group(*op_types: str) -> Callable[[Recogniser], Recogniser]:
 
     def register(found: Recogniser) -> Recogniser:
         for op_type in op_types:
-            _GROUPS.setdefault(op_type, []).append(found)
+            GROUPS.setdefault(op_type, []).append(found)
         return found
 
     return register
@@ -61,7 +62,7 @@ def grouped(
         fixed: The values with cotangents of their own, and those that are asked for.
         rules: The rule table; nodes whose rules it overrides are differentiated one by one.
     """
-    if not any(op_name(node) in _GROUPS for node in nodes):
+    if not any(op_name(node) in GROUPS for node in nodes):
         return list(nodes)
     # Not those that are differentiated together with others already.
     free = {node for node in nodes if isinstance(node, ir.Node) and _is_standard(node, rules)}
@@ -70,7 +71,7 @@ def grouped(
     last, active = dict[ir.Node, Group](), set(nodes)
     taken = set[ir.Node]()
     for node in nodes:
-        for recogniser in _GROUPS.get(op_name(node), ()) if node in free else ():
+        for recogniser in GROUPS.get(op_name(node), ()) if node in free else ():
             found = recogniser(node)
             if found is not None and _stands_alone(found, free, needed, outside, active):
                 end = found.y.producer()
