@@ -9,8 +9,11 @@ import onnx_ir as ir
 import pytest
 from onnx import helper, parser
 from support.gradient_graphs import run
+from support.rule_cases.tables import CASES as RULE_CASES
 
 from onnxattr.loading.load import load
+from onnxattr.loading.passes.bridge import CROSSINGS
+from onnxattr.loading.passes.opsets import OPSET, upgrade
 from onnxattr.testing import check_vjp
 
 TYPES = {"float32": "float", "int64": "int64", "int32": "int32", "bool": "bool"}
@@ -161,3 +164,41 @@ def test_gradient(nodes, opset, symbols):
     check(model, feeds)
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", 1, None))
     check_vjp(model, feeds, outputs=["y"], runtime="onnxruntime", step=1e-3, tolerance=5e-3)
+
+
+#: Operators that opsets 14 to 18 gave more types and nothing else, with the newest opset before that.
+OF_MORE_TYPES = {
+    "Add": 13, "BatchNormalization": 14, "CumSum": 13, "Div": 13, "Identity": 15, "LeakyRelu": 15, "Mul": 13,
+    "PRelu": 15, "Pow": 14, "Relu": 13, "ScatterElements": 17, "ScatterND": 17, "Sub": 13, "Where": 15,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("op", OF_MORE_TYPES)
+def test_operators_of_more_types_are_left_by_the_converter(op):
+    """Models of such operators alone are not given to it."""
+    model = next(row for row in RULE_CASES if row.op == op and row.opset == 18).model()
+    model.opset_import[0].version = OF_MORE_TYPES[op]
+    given = ir.serde.deserialize_model(model)
+    assert upgrade(given)
+    assert CROSSINGS not in given.meta
+    converted = ir.serde.deserialize_model(onnx.version_converter.convert_version(model, OPSET))
+    assert given.opset_imports == converted.opset_imports
+    found, expected = (ir.serde.serialize_model(m).graph.node for m in (given, converted))
+    assert len(found) == 1
+    assert [*found] == [*expected]
+
+
+@pytest.mark.parametrize(
+    ("opset", "nodes"),
+    [
+        (17, "y = ReduceMax<axes = [1]>(x)"),
+        (13, "y = Reshape(x, s)"),
+        (12, "y = Softmax(x)"),
+        (12, "y = Relu(x)"),
+    ],
+)
+def test_others_are_given_to_the_converter(opset, nodes):
+    model, _ = build(opset, nodes, "y", "", "int64[2] s = {2, -1}", "x = normal 2x3")
+    given = ir.serde.deserialize_model(model)
+    assert upgrade(given)
+    assert given.meta[CROSSINGS]["version converter"] == 1
