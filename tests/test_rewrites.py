@@ -43,6 +43,18 @@ SCALES = "<float[8,1,1] k = {1,-2,3,4,-5,6,7,8}>"
 ONE_NUMBER, THREE = "<float k = {2.0}>", "<float[1,3,1,1] k = {1,-2,3}>"
 LSTM = "g (float[3,N,2] x, float[1,20,2] w, float[1,20,5] r) => (float[3,1,N,5] y) { y = LSTM<hidden_size=5>(x, w, r) }"
 
+
+def slices(*ends: tuple[int, int], size: int | str = 6, more: str = "y = Identity(p)") -> str:
+    """The product of the sums of slices of each row."""
+    numbers = ", ".join(f"int64[1] n{number} = {{{number}}}" for number in range(8))
+    parts = [
+        f"s{i} = Slice(x, n{start}, n{end}, n1) r{i} = ReduceSum<keepdims=1>(s{i}, n1)"
+        for i, (start, end) in enumerate(ends)
+    ]
+    product = "q = Mul(r0, r1) p = " + ("Mul(q, r2)" if len(ends) > 2 else "Identity(q)")
+    return f"g (float[N,{size}] x) => (float[N,L] y) <{numbers}> {{ {' '.join(parts)} {product} {more} }}"
+
+
 # By rewrite: models, and whether its pattern is in their gradients.
 BLOCK = "g (float[N,16,6,6] x) => (float[N,16,h,w] y)"
 EACH = {
@@ -51,6 +63,28 @@ EACH = {
         ("g (float[N,3,1,4] w, float[N,3,4,5] x) => (float[N,3,1,5] y) { y = MatMul(w, x) }", True),
         ("g (float[N,3,4,1] w, float[1,5] x) => (float[N,3,4,5] y) { y = MatMul(w, x) }", False),
         ("g (float[N,2,4] w, float[4,5] x) => (float[N,2,5] y) { y = MatMul(w, x) }", False),
+    ],
+    "side_by_side": [
+        (slices((0, 3), (3, 6)), True),
+        (slices((4, 6), (0, 2), (2, 4)), True),
+        (slices((1, 2), (2, 4), more="t = Tanh(x) e = Exp(x) u = Mul(t, e) y = Mul(u, p)"), True),
+        (
+            "g (float[3,N,4] x) => (float[N,4] y) <int64 h = {0}, int64 i = {1}, int64 j = {2}> "
+            "{ a = Gather(x, h) b = Gather(x, i) c = Gather(x, j) d = Mul(a, b) y = Mul(d, c) }",
+            True,
+        ),
+        # A gap, places in two slices, a slice alone, whole rows, lengths that a run decides, another axis.
+        (slices((0, 2), (3, 6)), False),
+        (slices((0, 4), (2, 6)), False),
+        (slices((0, 3), (0, 6)), False),
+        (slices((0, 3), (0, 7)), False),
+        (slices((0, 3), (3, 6), size="T"), False),
+        (
+            "g (float[4,6] x) => (float y) <int64[1] o = {0}, int64[1] two = {2}, int64[1] one = {1}> "
+            "{ a = Slice(x, o, two, o) b = Slice(x, o, two, one) c = ReduceSum<keepdims=0>(a) "
+            "d = ReduceSum<keepdims=0>(b) y = Mul(c, d) }",
+            False,
+        ),
     ],
     "weight_as_it_is": [
         (f"g (float[N,3] x) => (float[N,4] y) {WEIGHT}", True),

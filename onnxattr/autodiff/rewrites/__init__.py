@@ -6,13 +6,14 @@ imports.
 """
 
 from onnxattr.autodiff.rewrites import pools, masks, products  # noqa: I001  the order in which they run
-from onnxattr.autodiff.rewrites import convolutions, portability
+from onnxattr.autodiff.rewrites import blocks, convolutions, portability
 from onnxattr.autodiff.rewrites.registry import REWRITES, Backward, Rewrite, chosen, rewrite
 
 __all__ = [
     "REWRITES",
     "Backward",
     "Rewrite",
+    "blocks",
     "chosen",
     "convolutions",
     "masks",

@@ -64,7 +64,7 @@ def _padded(
     """The cotangent of a block of x: ct from ``starts`` on, which may count from the end, and zeros around it."""
     begins, ends = [], []
     for axis, start in zip(axes, starts, strict=True):
-        size, have = op.shape(x, axis, axis + 1), op.Shape(ct, start=axis, end=axis + 1)
+        size, have = op.shape(x, axis, axis + 1), op.shape(ct, axis, axis + 1)
         begin = op.Min(op.Max([start] if start >= 0 else op.Add(size, [start]), [0]), size)
         begins.append(begin)
         ends.append(op.Sub(size, op.Add(begin, have)))
