@@ -57,13 +57,14 @@ def main() -> None:
 
 
 def environment_of(folder: Path, version: str) -> Path:
-    """The interpreter of an environment with a version, which is made where it is missing."""
+    """The interpreter of an environment with a version, which is made where it is missing or was not finished."""
     environment = folder / f"onnxruntime-{version}"
-    python = environment / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    python, ready = environment / "bin" / "python", environment / ".ready"
+    if not ready.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
         wanted = [f"onnxruntime=={version}", VERSIONS[version]]
         subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
+        ready.touch()
     return python
 
 
