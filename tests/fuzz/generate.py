@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper
 from support.small_models import build
 
-from fuzz import control, elementwise, layers, structure
+from fuzz import control, elementwise, layers, spelled_out, structure
 from fuzz.draft import Array, Draft, Value, info
 
 OPSETS = range(9, 24)
@@ -31,6 +31,12 @@ _OPERATORS: dict[Callable[[Draft, Value], Value], int] = {
     structure.largest: 1, structure.summed_up: 1, structure.triangular: 1, structure.softened: 2, layers.dense: 5,
     layers.convolution: 4, layers.pool: 3, layers.norm: 3, layers.resized: 2, layers.attention: 2,
     layers.recurrence: 2, control.branches: 2, control.loop: 2, control.scan: 2,
+}  # fmt: skip
+#: Seeds from this one on draw these too; those below keep the models that they had before.
+NEWER = 10**6
+_NEWER: dict[Callable[[Draft, Value], Value], int] = {
+    spelled_out.layer_norm: 15, spelled_out.gate: 15, spelled_out.scaled_activations: 12,
+    spelled_out.many_channels: 12, spelled_out.computed_target: 10,
 }  # fmt: skip
 _SIZES = {2: [(4,), (5,)], 3: [(3, 4), (2, 5), (4, 3)], 4: [(2, 4, 5), (1, 5, 4), (3, 4, 4)]}
 _MOST_ELEMENTS = 300
@@ -63,7 +69,7 @@ def draw(seed: int) -> Case:
     rank = d.pick(2, 3, 3, 4, 4)
     x = Value("x", (1 if declared == "one sample" else SAMPLES, *d.pick(*_SIZES[rank])))
     d.values.append(x)
-    y = _chain(d, x)
+    y = _chain(d, x, _OPERATORS if seed < NEWER else _OPERATORS | _NEWER)
     y = _as_output(d, y)
     extra = _extra_outputs(d, y)
     points = [_point(rng, x.shape, special) for special in (False, False, True)]
@@ -72,8 +78,8 @@ def draw(seed: int) -> Case:
     return Case(seed, declare(model, declared), d.apart, points, declared)
 
 
-def _chain(d: Draft, x: Value) -> Value:
-    operators, weights = list(_OPERATORS), np.array(list(_OPERATORS.values()), float)
+def _chain(d: Draft, x: Value, drawn: dict[Callable[[Draft, Value], Value], int]) -> Value:
+    operators, weights = list(drawn), np.array(list(drawn.values()), float)
     length, mixed_at = d.pick(2, 3, 4, 5, 6, 8), d.pick(0, 1, 2)
     for position in range(length):
         start = d.values[-1] if d.chance(0.8) else d.pick(*d.values)
