@@ -69,6 +69,27 @@ def test_a_finer_rule_is_that_rule(rule, begin, reached):
     )
 
 
+@pytest.mark.parametrize(
+    ("errors", "tolerance", "halved"),
+    [
+        # The sum is 2.6. Halving takes three quarters of an error: of the third interval it leaves 0.025.
+        ([4, -5, 3.5, 0.1], 0.05, 2),
+        ([4, -5, 3.5, 0.1], 0.01, 1),
+        ([4, -5, 3.5, 0.1], None, 1),
+        # Errors below 0.09 of the largest do not count at 5 %, those below 1/256 at none.
+        ([0.2, 5, -5, 0], 0.05, 1),
+        ([0.2, 5, -5, 0], 0.5, 0),
+        ([0.015, 5, -5, 0], 0.5, 1),
+        ([-0.3, 3, 0.1, 0.1], 0.05, 1),
+    ],
+)
+def test_coarse_tolerances_look_at_the_sum(errors, tolerance, halved):
+    path, alphas = _Path(), np.linspace(0, 1, 5)
+    path.add(alphas, np.zeros(5), -np.cumsum([0, *errors]), {"g": np.zeros(5)})
+    found = path.more(quadrature.refinement("trapezoid", 50, "adaptive", tolerance, tolerance and 200))
+    assert found.tolist() == [alphas[halved] + 0.125]
+
+
 @pytest.mark.parametrize("places", quadrature.PLACES)
 @pytest.mark.parametrize("tolerance", [0.1, 0.02, 0.005])
 def test_every_row_is_within_the_tolerance(places, tolerance):
@@ -216,6 +237,8 @@ EXPORTED = {
     "mean": (kinks, {"baseline_value": "mean"}, np.float32),
     "uniform": (kinks, {"baseline_value": "uniform", "seed": 3}, np.float32),
     "two inputs": (lambda: SMALL["two_inputs"]().model, {"tolerance": 0.05}, np.float32),
+    "a coarse tolerance": (kinks, {"tolerance": 0.1}, np.float32),
+    "several points at once": (kinks, {"tolerance": 0.0101}, np.float32),
     "images": (lambda: SMALL["cnn_nchw"]().model, {}, np.float32),
 }
 

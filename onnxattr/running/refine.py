@@ -191,13 +191,21 @@ class _Path:
             if not abs(misses.sum()) > enough:
                 return np.empty(0)
         number = min(quadrature.at_once(count), most - count)
-        worth = np.abs(misses) * np.sqrt(lengths)
         # Nearly equal ones go from left to right, so that rounding does not decide; those that miss nothing by length.
-        with np.errstate(divide="ignore", invalid="ignore"):
-            steps = np.where(worth > quadrature.TINY, np.floor(4 * np.log2(worth)), quadrature.NONE)
+        steps = _quarters(np.abs(misses) * np.sqrt(lengths))
         halved = lengths > quadrature.SHORTEST
-        picked = np.lexsort((np.arange(len(lengths)), -lengths, -steps, ~halved))[: max(0, number)]
+        largest, rank = steps[halved].max(initial=quadrature.NONE), steps
+        if refinement.margin:
+            left = _quarters(np.abs(misses.sum() - quadrature.TAKEN * misses))
+            rank = np.where(steps >= largest - refinement.margin, quadrature.FIRST - left, steps)
+        picked = np.lexsort((np.arange(len(lengths)), -lengths, -rank, ~halved))[: max(0, number)]
         picked = picked[halved[picked]]
-        if refinement.tolerance is not None and picked.size:
-            picked = picked[steps[picked] >= steps[picked[0]] - quadrature.NEGLIGIBLE]
+        if refinement.tolerance is not None:
+            picked = picked[steps[picked] >= largest - quadrature.NEGLIGIBLE]
         return np.sort((alphas[picked] + alphas[picked + 1]) / 2)
+
+
+def _quarters(sizes: np.ndarray) -> np.ndarray:
+    """Sizes in quarters of powers of two, rounded down; ``NONE`` for those that are next to nothing."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(sizes > quadrature.TINY, np.floor(4 * np.log2(sizes)), quadrature.NONE)

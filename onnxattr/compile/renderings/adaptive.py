@@ -194,20 +194,20 @@ class _Path:
             rounding: What a score is exact to, relative to its size.
         """
         op, most = self.op, quadrature.at_once(refinement.most)
-        worth = op.Mul(op.Abs(self.misses), op.Sqrt(self.lengths))
-        steps = op.Floor(op.Mul(op.Log(op.Max(worth, quadrature.TINY)), 4 / np.log(2)))
-        steps = op.Where(op.Greater(worth, quadrature.TINY), steps, quadrature.NONE)
+        steps = self._quarters(op.Mul(op.Abs(self.misses), op.Sqrt(self.lengths)))
         halved = op.Greater(self.lengths, quadrature.SHORTEST)
         places = op.Round(op.Mul(op.Log(op.Max(self.lengths, quadrature.SHORTEST)), 1 / np.log(2)))
-        # A number whose order is that of (steps, length), both integers; places that are equal come from left to right.
-        rank = op.Add(op.Mul(steps, 32.0), places)
+        # A number whose order is that of (order, length), both integers; places that are equal come from left to right.
+        largest = op.ReduceMax(op.Where(halved, steps, quadrature.NONE), keepdims=0)
+        order = self._order(steps, largest, refinement.margin)
+        rank = op.Add(op.Mul(order, 32.0), places)
         rank = op.Where(halved, rank, 64 * quadrature.NONE)
         _, which = op.node("TopK", [rank, [most]], {"largest": 1, "sorted": 1}, 2)
         ends = [op.Gather(part(self.alphas), which) for part in (self._below, self._above)]
         good = op.Gather(halved, which)
         if refinement.tolerance is not None:
             of_chosen = op.Gather(steps, which)
-            least = op.Sub(op.Slice(of_chosen, [0], [1], [0]), float(quadrature.NEGLIGIBLE))
+            least = op.Sub(largest, float(quadrature.NEGLIGIBLE))
             good = op.And(good, op.GreaterOrEqual(of_chosen, least))
         number = op.Min(op.Max(op.Div(count, quadrature.EACH), 1), op.Sub(refinement.most, count))
         good = op.And(good, op.Less(op.constant(np.arange(most)), number))
@@ -215,6 +215,22 @@ class _Path:
         if refinement.tolerance is not None:
             how_many = op.Where(self._misses_by_more(refinement.tolerance, rounding), how_many, 0)
         return op.Mul(op.Add(*ends), 0.5), how_many
+
+    def _order(self, steps: ir.Value, largest: ir.Value, margin: int) -> ir.Value:
+        """What intervals are ordered by: their errors, or of those with large ones what halving leaves of the sum."""
+        if not margin:
+            return steps
+        op = self.op
+        total = op.ReduceSum(self.misses, keepdims=0)
+        left = self._quarters(op.Abs(op.Sub(total, op.Mul(self.misses, quadrature.TAKEN))))
+        large = op.GreaterOrEqual(steps, op.Sub(largest, float(margin)))
+        return op.Where(large, op.Sub(quadrature.FIRST, left), steps)
+
+    def _quarters(self, sizes: ir.Value) -> ir.Value:
+        """Sizes in quarters of powers of two, rounded down; ``NONE`` for those that are next to nothing."""
+        op = self.op
+        quarters = op.Floor(op.Mul(op.Log(op.Max(sizes, quadrature.TINY)), 4 / np.log(2)))
+        return op.Where(op.Greater(sizes, quadrature.TINY), quarters, quadrature.NONE)
 
     def difference(self) -> ir.Value:
         """f(x) - f(b), ()."""
