@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from node_cases.quick import made_quickly
+
 #: The element types that have an arithmetic, and so a derivative; 8-bit and 4-bit floats are codes to be decoded.
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
@@ -51,7 +53,7 @@ def collect() -> dict[str, NodeCase]:
     """Every node test of the installed onnx, by name."""
     from onnx.backend.test.loader import load_model_tests
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), made_quickly():
         warnings.simplefilter("ignore")
         tests = load_model_tests(kind="node")
     operators = {test.name: _operator(test.model) for test in tests}
