@@ -5,7 +5,7 @@ Its own attributions may be finite zeros, where nothing contributes; its predict
 
 import numpy as np
 import pytest
-from support.explained import FIVE_DRAWS, GIVEN_OR_PREDICTED, in_chunks, largest_difference, plain_run
+from support.explained import FIVE_DRAWS, GIVEN_OR_PREDICTED, in_chunks, largest_difference, plain
 from support.methods import ON_A_PATH, ON_ANY_MODEL
 from support.small_models import SMALL, build, node, rows
 
@@ -87,7 +87,8 @@ def test_exported(case, method, tmp_path, recwarn):
             "target": GIVEN_OR_PREDICTED,
             **({"seed": np.array(9)} if hasattr(explainer, "nb_samples") else {}),
         }
-        expected, found = (plain_run(tmp_path / "explainer.onnx", feeds | x) for x in (fine, bad))
+        run = plain(tmp_path / "explainer.onnx")
+        expected, found = (run(feeds | x) for x in (fine, bad))
         where = f"{rendering} of {chunk}"
         assert any(not np.isfinite(found[name][BAD]).all() for name in found), f"{where}: nothing overflowed"
         _check_kept(expected, found, where)
@@ -112,5 +113,5 @@ def test_the_gradient_at_x_has_no_part_in_draws(rendering, tmp_path):
     assert np.isfinite(expected).all()
     if rendering != "driven":
         method.export(tmp_path / "explainer.onnx", rendering)
-        found = plain_run(tmp_path / "explainer.onnx", {"x": x, "target": label, "seed": np.array(0)})
+        found = plain(tmp_path / "explainer.onnx")({"x": x, "target": label, "seed": np.array(0)})
         np.testing.assert_allclose(found["attribution"], expected, rtol=1e-5)

@@ -120,9 +120,8 @@ def test_weights_are_stored_once(tmp_path):
                 assert tensor.ByteSize() < 1024
     places = [place for found in contents.values() for place in found]
     assert len(places) == len(contents) > 50
-    large = {
-        place: np.frombuffer(data.read_bytes(), np.uint8, int(place[1]), int(place[0])) for place in places
-    }
+    held = data.read_bytes()
+    large = {place: np.frombuffer(held, np.uint8, int(place[1]), int(place[0])) for place in places}
     assert len({array.tobytes() for array in large.values()}) == len(large)
 
 

@@ -55,8 +55,13 @@ def largest_difference(found, expected):
     return max(float(np.abs(f - e).max() / np.abs(e).max()) for f, e in pairs)
 
 
-def plain_run(path, feeds):
-    """The outputs of a file by name, from a session that knows nothing of this package."""
+def plain(path):
+    """A file as a function of its feeds, in a session that knows nothing of this package; outputs by name."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, feeds), strict=True))
+    return lambda feeds: dict(zip(names, session.run(names, feeds), strict=True))
+
+
+def plain_run(path, feeds):
+    """The outputs of a file by name, from such a session."""
+    return plain(path)(feeds)
