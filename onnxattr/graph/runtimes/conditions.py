@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,7 +67,10 @@ def holds(when: Mapping[str, Any], node: onnx.NodeProto, scope: Scope) -> bool:
       sequences, of more than one sample, and one of the two is recurrent in one direction and gives all its states.
     - Any other name is an attribute: its value, or "any but zeros".
     """
-    return all(_holds(name, wanted, node, scope) for name, wanted in when.items())
+    return all(
+        _CONDITIONS[name](wanted, node, scope) if name in _CONDITIONS else _attribute(name, wanted, node)
+        for name, wanted in when.items()
+    )
 
 
 def _maker(name: str, scope: Scope) -> str:
@@ -136,48 +139,82 @@ def _count(attribute: onnx.AttributeProto) -> int:
     return max(len(attribute.floats), len(attribute.ints), len(attribute.strings)) or 1
 
 
-def _holds(name: str, wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
-    def given(position: int) -> str:
-        return node.input[position] if position < len(node.input) else ""
+def _given(node: onnx.NodeProto, position: int) -> str:
+    """The name of an input, empty where there is none."""
+    return node.input[position] if position < len(node.input) else ""
 
-    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    if name == "computed":
-        return any(given(p) and given(p) not in scope.constant for p in wanted)
-    if name == "captured":
-        return any(given(p) in scope.initializers and given(p) not in scope.own for p in wanted)
-    if name == "captured_argument":
-        arguments = {(operator, place) for operator, places in ARGUMENTS.items() for place in places}
-        shared = [given(p) for p in wanted if given(p) in scope.initializers - scope.own]
-        return any(arguments & scope.readers.get(one, set()) for one in shared)
-    if name == "unknown_size":
-        return any(given(p) and None in scope.shapes.get(given(p), [None]) for p in wanted)
-    if name == "captures_computed":
-        return (
-            any(_is_computed(name, scope) for body in bodies_of(node) for name in captured_by(body)) is wanted
-        )
-    if name == "constant_in_static_body":
-        bodies = bodies_of(node) if _is_static(node, attributes, scope) else []
-        return any(_computes_with_constants(body, scope) for body in bodies) is wanted
-    if name == "behind":
-        return _maker(given(0), scope) in wanted
-    if name == "fused":
-        return is_fused(node, scope.makers, scope.values, scope.constant) is wanted
-    if name == "types":
-        kinds = {onnx.TensorProto.DataType.Value(kind) for kind in wanted}
-        return scope.types.get(given(0)) in kinds
-    if name == "uneven_pads":
-        pads = list(attributes.get("pads", []))
-        half = len(pads) // 2
-        return (pads[:half] != pads[half:]) is wanted
-    if name == "shared_with":
-        shape = scope.shapes.get(given(1)) or [None, 0]
-        position = 0 if wanted == "Transpose" else 1
-        return (wanted, position) in scope.readers.get(given(1), set()) and shape[0] == shape[1]
-    if name == "beside_recurrent":
-        return _is_beside_recurrent(node, scope) is wanted
-    value = attributes.get(name)
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+
+
+def _some_computed(wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
+    return any(given and given not in scope.constant for given in (_given(node, p) for p in wanted))
+
+
+def _some_captured(wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
+    outside = scope.initializers - scope.own
+    return any(_given(node, p) in outside for p in wanted)
+
+
+def _captured_argument(wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
+    arguments = {(operator, place) for operator, places in ARGUMENTS.items() for place in places}
+    outside = scope.initializers - scope.own
+    shared = [given for p in wanted if (given := _given(node, p)) in outside]
+    return any(arguments & scope.readers.get(one, set()) for one in shared)
+
+
+def _unknown_size(wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
+    return any(
+        given and None in scope.shapes.get(given, [None]) for given in (_given(node, p) for p in wanted)
+    )
+
+
+def _captures_computed(wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
+    captured = (name for body in bodies_of(node) for name in captured_by(body))
+    return any(_is_computed(name, scope) for name in captured) is wanted
+
+
+def _constant_in_static_body(wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
+    bodies = bodies_of(node) if _is_static(node, _attributes(node), scope) else []
+    return any(_computes_with_constants(body, scope) for body in bodies) is wanted
+
+
+def _first_type(wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
+    return scope.types.get(_given(node, 0)) in {onnx.TensorProto.DataType.Value(kind) for kind in wanted}
+
+
+def _uneven_pads(wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
+    pads = list(_attributes(node).get("pads", []))
+    half = len(pads) // 2
+    return (pads[:half] != pads[half:]) is wanted
+
+
+def _shared_with(wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
+    weight = _given(node, 1)
+    shape = scope.shapes.get(weight) or [None, 0]
+    position = 0 if wanted == "Transpose" else 1
+    return (wanted, position) in scope.readers.get(weight, set()) and shape[0] == shape[1]
+
+
+def _attribute(name: str, wanted: Any, node: onnx.NodeProto) -> bool:
+    value = _attributes(node).get(name)
     if isinstance(value, bytes):
         value = value.decode()
-    if wanted == _ZEROS:
-        return any(value or [])
-    return bool(value == wanted)
+    return any(value or []) if wanted == _ZEROS else bool(value == wanted)
+
+
+_CONDITIONS: dict[str, Callable[[Any, onnx.NodeProto, Scope], bool]] = {
+    "computed": _some_computed,
+    "captured": _some_captured,
+    "captured_argument": _captured_argument,
+    "unknown_size": _unknown_size,
+    "captures_computed": _captures_computed,
+    "constant_in_static_body": _constant_in_static_body,
+    "behind": lambda wanted, node, scope: _maker(_given(node, 0), scope) in wanted,
+    "fused": lambda wanted, node, scope: is_fused(node, scope.makers, scope.values, scope.constant) is wanted,
+    "types": _first_type,
+    "uneven_pads": _uneven_pads,
+    "shared_with": _shared_with,
+    "beside_recurrent": lambda wanted, node, scope: _is_beside_recurrent(node, scope) is wanted,
+}
