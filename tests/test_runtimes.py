@@ -10,8 +10,8 @@ from onnx.parser import parse_model as parse
 from portable.minimal import MINIMAL
 from support.small_models import build, node
 
-from models import digits, gunpoint
-from onnxattr import IntegratedGradients, Saliency
+from models import digits, emotion, gunpoint
+from onnxattr import GradCAM, IntegratedGradients, Saliency, VarGrad
 from onnxattr.cli import main
 from onnxattr.compile.explainer_file import describe
 from onnxattr.errors import ParameterError
@@ -206,6 +206,18 @@ def test_weights_that_are_computed_from_weights_are_constant(source, leaves):
     weights = {"w": np.ones((2, 3, 3), np.float32), "first": np.int64([0]), "end": np.int64([2])}
     model = build(nodes, {"x": [2, 2, 8]}, {"y": [2, 2, None]}, weights)
     assert found(model, "tensorrt")[("Conv", "f32", "leaves")] == leaves
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [(Saliency, {}), (IntegratedGradients, {"steps": 4}), (VarGrad, {"nb_samples": 3}), (GradCAM, {})],
+)
+def test_explainers_of_a_network_stay_on_the_accelerators(kind, options, tmp_path):
+    """All nodes run on CUDA and DirectML; TensorRT leaves the one that makes weights of a label."""
+    kind(emotion.ONNX_FILE, -2, **options).export(tmp_path / "e.onnx")
+    for runtime in ("cuda", "directml"):
+        assert found(tmp_path / "e.onnx", runtime) == {}
+    assert found(tmp_path / "e.onnx", "tensorrt") == {("OneHot", "f32", "leaves"): 1}
 
 
 def test_the_text_counts_nodes_inside_loops(tmp_path):
