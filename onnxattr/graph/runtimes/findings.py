@@ -45,26 +45,34 @@ def findings_in(model: onnx.ModelProto, runtime: str) -> list[Finding]:
     Raises:
         ParameterError: If there is no table of the runtime.
     """
-    return list(_of_graph(model.graph, Scope(), table_of(runtime)))
+    table = table_of(runtime)
+    return [one for node, scope in _scoped(model.graph, Scope()) for one in _of_node(node, scope, table)]
 
 
 def known_faults(model: onnx.ModelProto) -> dict[str, list[str]]:
     """Why a file is refused or wrong, by runtime; without those that are not known to do either."""
     faults = {}
-    # Without a fault that was shown by a file, a table is not asked: every export comes here.
-    for runtime in (name for name in RUNTIMES if any(known.minimal for known in table_of(name).known)):
-        found = [one for one in findings_in(model, runtime) if one.happens != "leaves" and one.minimal]
+    # Every export comes here: a node is looked at once for all tables, and only a table that knows a fault of its
+    # operator which was shown by a file is asked.
+    nodes = list(_scoped(model.graph, Scope()))
+    for runtime in RUNTIMES:
+        table = table_of(runtime)
+        shown = {known.operator for known in table.known if known.minimal}
+        asked = ((node, scope) for node, scope in nodes if node.op_type in shown)
+        found = [one for node, scope in asked for one in _of_node(node, scope, table)]
+        found = [one for one in found if one.happens != "leaves" and one.minimal]
         if found:
             faults[runtime] = sorted({f"{one.happens}: {one.node.op_type}, {one.reason}" for one in found})
     return faults
 
 
-def _of_graph(graph: onnx.GraphProto, around: Scope, table: Table) -> Iterator[Finding]:
+def _scoped(graph: onnx.GraphProto, around: Scope) -> Iterator[tuple[onnx.NodeProto, Scope]]:
+    """The nodes of a graph, each followed by those inside it, with the values that are in sight there."""
     scope = _scope_of(graph, around)
     for node in graph.node:
-        yield from _of_node(node, scope, table)
+        yield node, scope
         for body in bodies_of(node):
-            yield from _of_graph(body, scope, table)
+            yield from _scoped(body, scope)
 
 
 def _of_node(node: onnx.NodeProto, scope: Scope, table: Table) -> Iterator[Finding]:
