@@ -162,11 +162,11 @@ def test_kernels_are_told_apart():
     assert None not in found
 
 
-def test_sides_compute_the_same():
+def test_sides_compute_the_same(fresh_keras):
     """TensorFlow and Xplique beside this project, each in a process of its own."""
     pytest.importorskip("xplique")
     network = CASES["LSTM"]
-    files.make_apart(network)
+    files.make(network)
     with processes(["onnxattr", "TensorFlow"], network.name, 1) as workers:
         for task, most in {"gradient": 1e-4, "IG": 1e-4, "SquareGrad": 0.5}.items():
             entry = race(workers, task, 2, 8, most=3)
