@@ -285,8 +285,10 @@ def _reduced(model: ir.Model, explained: Sequence[ir.Value], wrt: Sequence[str],
     free_batch(graph, opset)
     values = named_values(graph)
     put_batch_first(graph, opset, [values[name] for name in wrt])
-    values = named_values(graph)
-    clean_part(model, [values[name] for name in wrt], rules)
+    values, spec = named_values(graph), read_preprocessing(model.metadata_props)
+    # Maps may be of what preprocessing gives, the network's own input.
+    image = [spec.feeds] if spec is not None and spec.in_graph and spec.feeds in values else []
+    clean_part(model, [values[name] for name in (*wrt, *image)], rules)
     return independence(graph, opset, [*explained, *(values[name] for name in wrt)])
 
 
