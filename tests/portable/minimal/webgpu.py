@@ -1,8 +1,15 @@
 """Minimal files for WebGPU's provider of ONNX Runtime."""
 
+from functools import partial
+
 import numpy as np
 from onnx.parser import parse_model
 
+#: Operators of several inputs that have a kernel.
+READ_ON_DEVICE = [
+    "Add", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mul", "PRelu", "Pow",
+    "Sub", "Where",
+]  # fmt: skip
 ANGLES = np.linspace(0, 2 * np.pi, 100_001, dtype=np.float32)
 
 #: The constant is on the device for the Mul outside; the node inside the loop reads it as an argument.
@@ -47,8 +54,9 @@ def log_sum_exp():
     return model, {"x": np.float32([[1, 2], [1, 89]])}
 
 
-def where_in_loop(written="Where (some, s, c)"):
-    """A Pad outside takes the constant as its fill, and so has it on the host."""
+def beside_fill(operator):
+    """A Pad outside takes the constant as its fill, and so has it on the host; a node inside the loop reads it."""
+    written = "Where (some, s, c)" if operator == "Where" else f"{operator} (s, c)"
     model = parse_model(
         f"""<ir_version: 8, opset_import: ["" : 18]> main (float[2,5,4] x) => (float[2,5,4] y)
         <float c = {{0.75}}, int64[6] pads = {{0, 1, 0, 0, -1, 0}}, int64 trips = {{3}}, bool go = {{1}}> {{
@@ -58,7 +66,8 @@ def where_in_loop(written="Where (some, s, c)"):
           body = body (int64 i, bool on, float[2,5,4] s) => (bool still, float[2,5,4] out) {{
             still = Identity (on)
             inside = {written}
-            out = Add (s, inside)
+            number = Cast <to = 1> (inside)
+            out = Add (s, number)
           }}>
         }}"""
     )
@@ -72,7 +81,7 @@ MINIMAL = {
     "acos": lambda: of_each("Acos", np.linspace(-1, 1, 10_001)),
     "asinh": lambda: of_each("Asinh", [-1e4, -1, 0, 1, 1e4]),
     "log_sum_exp": log_sum_exp,
-    "where_in_loop": where_in_loop,
+    **{f"{operator.lower()}_in_loop": partial(beside_fill, operator) for operator in READ_ON_DEVICE},
     "pad_in_loop": lambda: in_loop("Pad (x, pads, c)"),
     "tanh_behind_conv": tanh_behind_conv,
     "clip_in_loop": lambda: in_loop("Clip (x, , c)"),
