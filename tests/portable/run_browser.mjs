@@ -68,8 +68,9 @@ try {
       }
       await tell(entry, spent);
     } catch (error) {
-      // Of a browser that has ended, as with a run that is killed, nothing is known of the file.
-      if (!browser.isConnected()) throw error;
+      // Of a browser that has ended, as with a run that is killed, nothing is known of the file. It may not be known
+      // to be disconnected yet; a page that crashes says so in other words.
+      if (!browser.isConnected() || String(error).includes("has been closed")) throw error;
       await tell(entry, { refused: String(error) });
       network = undefined;
     }
