@@ -13,7 +13,7 @@ export TF_CPP_MIN_LOG_LEVEL = 3
 
 .PHONY: help docs demo demo-web test coverage release-check test-slow test-portable test-webgpu portability measure-portability test-torch test-bulk test-cuda fuzz \
   hostile verify coverage-ops real-models lint bench bench-headline bench-quick benchmark-files benchmark-metrics benchmark-points \
-  benchmark-rewrites benchmark-derived clean
+  benchmark-rewrites benchmark-derived benchmark-bulk clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -137,6 +137,10 @@ benchmark-rewrites: $(VENV)/.test  ## What each rewrite of the backward graph ga
 
 benchmark-derived: $(VENV)/.test  ## What it costs to derive the rules that are written by hand
 	$(RUN) benchmarks/derived_rules.py
+
+benchmark-bulk: $(VENV)/.test requirements/engines.txt  ## Rows per second of bulk jobs on each engine, beside a plain loop
+	$(RUN) -m pip install --quiet --requirement requirements/engines.txt
+	$(RUN) benchmarks/bulk_rates.py --write
 
 benchmark-files: $(VENV)/.demo  ## Size and memory of exported files
 	$(RUN) benchmarks/exported_files.py

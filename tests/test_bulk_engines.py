@@ -103,7 +103,7 @@ def test_map_batches_of_ray(job, tmp_path):
     killer = Killer(begun.is_set, lambda process: started(process).startswith("ray::MapWorker"))
     killer.start()
     threading.Timer(8, begun.set).start()
-    example("on_ray.py")(str(path), str(source), str(out))
+    example("on_ray.py")(str(path), str(source), str(out), 40)
     assert killer.killed
     check([pq.read_table(file) for file in out.glob("*.parquet")], expected)
 
@@ -119,7 +119,7 @@ def test_map_in_arrow_of_spark(job, tmp_path):
         lambda process: "pyspark.daemon" in started(process) and not process.children(),
     )
     killer.start()
-    example("on_spark.py")(str(path), str(source), str(out))
+    example("on_spark.py")(str(path), str(source), str(out), 8)
     assert killer.killed
     check([pq.read_table(file) for file in out.glob("*.parquet")], expected)
 

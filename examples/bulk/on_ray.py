@@ -10,12 +10,16 @@ import ray
 from onnxattr.bulk import Mapper
 
 
-def main(explainer: str, source: str, out: str) -> None:
+def main(explainer: str, source: str, out: str, rows_at_once: int = 1024) -> None:
     """Each row of the files in ``source`` once in ``out``, with its attributions; an actor that dies starts again."""
     ray.init(ignore_reinit_error=True)
-    rows = ray.data.read_parquet(source)
-    maps = rows.map_batches(
-        Mapper, fn_constructor_args=(explainer,), batch_format="pyarrow", batch_size=40, concurrency=1
+    table = ray.data.read_parquet(source)
+    maps = table.map_batches(
+        Mapper,
+        fn_constructor_args=(explainer,),
+        batch_format="pyarrow",
+        batch_size=rows_at_once,
+        concurrency=1,
     )
     maps.write_parquet(out)
     ray.shutdown()
