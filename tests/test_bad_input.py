@@ -54,7 +54,8 @@ def mlp_with(**fields):
 def layer(name, index, output, path=None, folded=None):
     path = path or name
     return {
-        "name": name, "index": index, "class": "Dense", "path": path, "output": output, "folded": folded, "relu": None
+        "name": name, "index": index, "class": "Dense", "path": path, "output": output, "folded": folded, "relu": None,
+        "can_be_kept": folded is not None,
     }  # fmt: skip
 
 

@@ -68,6 +68,7 @@ def row(
         "path": path,
         "output": output,
         "folded": None,
+        "can_be_kept": False,
         "relu": None,
     }
 

@@ -165,15 +165,11 @@ class KerasLayerTable:
             entry["output"] = values[0] if len(values) == 1 else values
             return entry
         swallower = next((self._folded[t.name] for t in call.outputs if t.name in self._folded), None)
+        if swallower is None and _is_padding(call):
+            swallower = "the convolution after it"
         if swallower is not None:
-            entry["folded"] = (
-                f"folded into {swallower}; to_onnx(..., keep_layers=[{call.layer.name!r}]) keeps it"
-            )
-        elif _is_padding(call):
-            entry["folded"] = (
-                "folded into the convolution after it; "
-                f"to_onnx(..., keep_layers=[{call.layer.name!r}]) keeps it"
-            )
+            keeping = f"to_onnx(..., keep_layers=[{call.layer.name!r}]) keeps it"
+            entry |= {"folded": f"folded into {swallower}; {keeping}", "can_be_kept": True}
         else:
             entry["folded"] = (
                 "its output is no value of the converted graph: merged into others, or in a loop"

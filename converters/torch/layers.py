@@ -62,7 +62,8 @@ def _row(graph: onnx.GraphProto, call: Call, outputs: list[str], tops: list[str]
     row = layer_rows.row(path.rpartition(".")[2], index, call.class_name, call.path)
     if not outputs:
         keeping = f"to_onnx(..., keep_layers=[{path!r}]) keeps it"
-        return row | {"folded": f"no value of the graph equals its output, merged into others; {keeping}"}
+        told = f"no value of the graph equals its output, merged into others; {keeping}"
+        return row | {"folded": told, "can_be_kept": True}
     row["output"] = outputs[0] if len(outputs) == 1 else outputs
     if call.class_name in _RELUS:
         row["relu"] = layer_rows.relu_record(graph, outputs[0], _RELUS[call.class_name])

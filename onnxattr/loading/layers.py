@@ -36,7 +36,10 @@ class ReluRecord:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of the source model; ``outputs`` names the values that equal its outputs, empty if it was folded."""
+    """One layer of the source model; ``outputs`` names the values that equal its outputs, empty if it was folded.
+
+    ``can_be_kept`` says that another conversion keeps such a layer.
+    """
 
     name: str
     index: int | None
@@ -44,6 +47,7 @@ class Layer:
     path: str
     outputs: tuple[str, ...]
     folded: str | None
+    can_be_kept: bool
     relus: tuple[ReluRecord, ...]
 
 
@@ -112,6 +116,7 @@ def _layer(entry: Mapping[str, Any]) -> Layer:
         path=_of_kind(entry["path"], str),
         outputs=_texts(output if isinstance(output, list) else [output] if output else []),
         folded=entry.get("folded"),
+        can_be_kept=bool(entry.get("can_be_kept")),
         relus=tuple(
             ReluRecord(
                 _of_kind(r["kind"], str),

@@ -181,7 +181,7 @@ def _output_of(values: dict[str, ir.Value], layer: Layer, what: str) -> ir.Value
             f"Layer {layer.path!r} has several outputs {list(layer.outputs)}: name one of them as {what}."
         )
     message = f"Layer {layer.path!r} is not in the converted model: {layer.folded or 'its output was optimised away'}."
-    if "keep_layers=" in (layer.folded or ""):
+    if layer.can_be_kept:
         raise FoldedLayerError(message, layer.path)
     raise ModelError(message)
 
