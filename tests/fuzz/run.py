@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import onnx
 from tqdm import tqdm
 
-from fuzz.generate import draw
+from fuzz.generate import NEWER, draw
 from fuzz.judge import CRASHED, REFUSED, WRONG, Verdict, judge
 from fuzz.minimise import minimise
 
@@ -103,11 +103,19 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("count", type=int, metavar="N", help="how many models")
-    parser.add_argument("--start", type=int, default=0, help="the first seed")
+    parser.add_argument(
+        "--start",
+        type=int,
+        help=f"the first seed; by default half of the seeds from 0 on, half from {NEWER} on",
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many processes")
     parser.add_argument("--keep", type=Path, default=Path("reports/fuzz"), help="where failures are kept")
     given = parser.parse_args()
-    found = verdicts(given.start, given.start + given.count, given.jobs)
+    half = given.count // 2
+    ranges = {0: given.count - half, NEWER: half} if given.start is None else {given.start: given.count}
+    found = {}
+    for start, count in ranges.items():
+        found |= verdicts(start, start + count, given.jobs)
     refused = sum(verdict.status == REFUSED for verdict in found.values())
     print(f"refused: {refused / len(found):.2%}")
     sys.exit(0 if report(found, given.keep) else 1)
