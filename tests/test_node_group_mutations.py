@@ -5,8 +5,8 @@ import random
 import numpy as np
 import onnx
 import pytest
+from support.node_group_models import GROUPS, NEAR_MISSES, X, model_of
 from support.tiny_graphs import run
-from test_node_groups import GROUPS, NEAR_MISSES, X, model_of
 
 from onnxattr import vjp
 from onnxattr.autodiff import engine
