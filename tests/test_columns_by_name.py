@@ -113,9 +113,22 @@ def test_datasets_of_tables_have_the_order_of_the_first(model):
     np.testing.assert_allclose(method.explain(iter(batches)), expected[:, ORDER], rtol=1e-5)
 
 
-def test_a_model_without_names_takes_columns_in_order():
+@pytest.mark.parametrize("names", ["abcdef", "aabcda"])
+@pytest.mark.parametrize("kind", ["table of a file", "csv", "pandas", "pyarrow"])
+def test_a_model_without_names_takes_columns_in_order(kind, names, tmp_path):
+    """Two columns of one name too: each is the one at its place."""
     case = mlp()
-    table = Table(list("abcdef"), case.given)
+    if kind == "pyarrow":
+        arrow = pytest.importorskip("pyarrow")
+        table = arrow.Table.from_arrays([arrow.array(column) for column in case.given.T], names=list(names))
+    elif kind == "csv":
+        lines = [",".join(names), *(",".join(map(str, row)) for row in case.given.tolist())]
+        (tmp_path / "rows.csv").write_text("\n".join(lines))
+        table = str(tmp_path / "rows.csv")
+    elif kind in FRAMES:
+        table = FRAMES[kind](names, case.given)
+    else:
+        pytest.skip(f"needs {kind}")
     np.testing.assert_array_equal(
         Saliency(case.model).explain(table), Saliency(case.model).explain(case.given)
     )

@@ -56,7 +56,10 @@ def column(frame: Any, name: Any) -> np.ndarray:
     Raises:
         ShapeError: If it holds something else.
     """
-    given = frame[name]
+    return _numbers(frame[name], name)
+
+
+def _numbers(given: Any, name: Any) -> np.ndarray:
     array = np.asarray(given)
     if array.dtype.kind in "fiub" or array.dtype.name == "bfloat16":
         return array
@@ -69,9 +72,18 @@ def column(frame: Any, name: Any) -> np.ndarray:
     except (ValueError, TypeError) as error:
         shown = next((repr(v) for v in array.tolist() if not isinstance(v, (int, float))), "no numbers")
         raise ShapeError(
-            f"Column {name!r} holds {getattr(frame[name], 'dtype', array.dtype)} values such as {shown}; expected "
+            f"Column {name!r} holds {getattr(given, 'dtype', array.dtype)} values such as {shown}; expected "
             "numbers. Encode text, categories and dates as the model was trained on them."
         ) from error
+
+
+def _all_columns(frame: Any) -> list[np.ndarray]:
+    """The columns of a table in its order; by their places where two have one name."""
+    names = columns_of(frame)
+    if len(set(names)) == len(names):
+        return [column(frame, name) for name in names]
+    rows = frame.iloc if hasattr(frame, "iloc") else np.asarray(frame)
+    return [_numbers(rows[:, place], name) for place, name in enumerate(names)]
 
 
 def matched(
@@ -127,7 +139,7 @@ def parts_of(
         ShapeError: If the columns do not match the names.
     """
     if len(ranks) == 1 and not features and list(ranks) != columns_of(frame):
-        return {name: np.stack([column(frame, c) for c in columns_of(frame)], axis=1) for name in ranks}
+        return {name: np.stack(_all_columns(frame), axis=1) for name in ranks}
     wanted = {name: list(features.get(name, (name,))) for name in ranks}
     columns = matched(frame, [name for names in wanted.values() for name in names], "The input", texts)
     return {
