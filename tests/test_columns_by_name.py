@@ -255,6 +255,9 @@ def test_command_line(case, model, tmp_path, monkeypatch, capsys):
 
 BROKEN = {
     "text": ("a,b\n1,x\n", ["line 2", "column 'b'", "'x'"]),
+    "decimals with a comma": ("a;b\n1;0,5\n", ["line 2", "'0,5'", "a point for decimals"]),
+    "thousands": ('a,b\n1,"1,000"\n', ["line 2", "'1,000'", "nothing between thousands"]),
+    "another encoding": ("größe,b\n1,2\n".encode("utf-16"), ["Save it as UTF-8"]),
     "short line": ("a,b\n1,2\n1\n", ["line 3", "1 fields", "expected 2"]),
     "names alone": ("a,b\n", ["no rows"]),
     "empty": ("", ["no rows"]),
@@ -264,7 +267,7 @@ BROKEN = {
 @pytest.mark.parametrize("case", BROKEN)
 def test_broken_csv_files(case, tmp_path):
     text, fragments = BROKEN[case]
-    (tmp_path / "x.csv").write_text(text)
+    (tmp_path / "x.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ShapeError) as error:
         read_csv(tmp_path / "x.csv")
     assert [part for part in ["x.csv", *fragments] if part not in str(error.value)] == []

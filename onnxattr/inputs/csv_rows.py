@@ -53,7 +53,9 @@ def read_csv(path: str | os.PathLike[str]) -> Table | np.ndarray:
             file.seek(0)
             separator = max(",;\t", key=first.count)
             lines = [line for line in csv.reader(file, delimiter=separator) if line]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise ShapeError(f"{path} cannot be read as a CSV file: {error}. Save it as UTF-8.") from error
+    except (OSError, csv.Error) as error:
         raise ShapeError(f"{path} cannot be read as a CSV file: {error}") from error
     named = bool(lines) and not all(_is_number(field) for field in lines[0])
     names = [name.strip() for name in lines[0]] if named else []
@@ -70,9 +72,12 @@ def read_csv(path: str | os.PathLike[str]) -> Table | np.ndarray:
         for column, field in enumerate(row):
             if not _is_number(field):
                 name = f"column {names[column]!r}" if names else f"field {column + 1}"
-                raise ShapeError(
-                    f"{path}, line {line}, {name}: {field!r} is no number. Encode text and categories first."
+                advice = (
+                    "Write numbers with a point for decimals and nothing between thousands."
+                    if _is_number(field.replace(",", ""))
+                    else "Encode text and categories first."
                 )
+                raise ShapeError(f"{path}, line {line}, {name}: {field!r} is no number. {advice}")
             values[number, column] = float(field) if field.strip() else np.nan
     return Table(names, values) if named else values
 
