@@ -243,6 +243,13 @@ def spoilt(array, value):
     return array
 
 
+class Row(list):
+    """What is a row of a table in pandas, as far as it matters here."""
+
+    def to_frame(self):
+        raise NotImplementedError
+
+
 TWO_GOOD = TWO.inputs
 BYTES = build(
     [node("Cast", ["x"], ["f"], to=TensorProto.FLOAT), node("Relu", ["f"], ["y"])],
@@ -250,6 +257,8 @@ BYTES = build(
 )  # fmt: skip
 INPUTS = {
     "wrong rank, a sample": (CNN, IMAGES[0], ["'image'", "(3, 8, 9)", "(N, 3, 8, 9)", "rank 4", "x[None]"]),
+    "a sample as a list": (MLP, [*X[0].tolist()], ["(6,)", "Add the batch axis with [x]"]),
+    "a row of a table": (MLP, Row(X[0]), ["(6,)", "series.to_frame().T", "frame.iloc[[i]]"]),
     "wrong rank": (CNN, X, ["(3, 6)", "(N, 3, 8, 9)", "rank 4"]),
     "channels last": (CNN, np.zeros((2, 8, 9, 3)), ["(2, 8, 9, 3)", "(N, 3, 8, 9)", "axis 1"]),
     "wrong channel count": (CNN, IMAGES[:, :1], ["(3, 1, 8, 9)", "(N, 3, 8, 9)", "axis 1"]),
@@ -259,7 +268,8 @@ INPUTS = {
     "empty batch": (MLP, X[:0], ["'x'", "empty batch", "(0, 6)", "at least one sample"]),
     "text": (MLP, np.array([["a"] * 6]), ["'x'", "<U1", "expected numbers"]),
     "a file name": (MLP, "photo.png", ["photo.png", "there is no such file"]),
-    "nothing": (MLP, None, ["'x'", "object", "expected numbers"]),
+    "nothing": (MLP, None, ["'x'", "object", "None", "expected numbers"]),
+    "an object among numbers": (MLP, np.array([[1, 2.5, 3, 4, 5, "a"]], object), ["'x'", "'a'", "expected numbers"]),
     "complex": (MLP, X.astype(complex), ["'x'", "complex128", "expected numbers"]),
     "ragged lists": (MLP, [[1.0] * 6, [1.0] * 5], ["'x'", "not an array"]),
     "unknown name": (MLP, {"pixels": X}, ["['x']", "missing: ['x']", "unknown: ['pixels']"]),
@@ -314,7 +324,9 @@ TARGETS = {
     "label too small": ([0, 1, -2], ["Label -2", "0 to 3", "-1 for the predicted"]),
     "too few labels": ([0, 1], ["2 labels", "3 samples"]),
     "one label for all, out of range": (4, ["Label 4", "from 0 to 3"]),
-    "labels as floats": ([0.0, 1.0, 2.0], ["(3,)", "(3, 4)", "integer labels"]),
+    "labels as floats": ([0.0, 1.0, 2.0], ["(3,)", "(3, 4)", "integer labels", "np.ravel(targets).astype(int)"]),
+    "labels as a column": ([[0], [1], [2]], ["(3, 1)", "integer labels", "np.ravel(targets).astype(int)"]),
+    "no label": ([0, None, 2], ["None", "expected numbers"]),
     "wrong class count": (np.eye(5)[:3], ["(3, 5)", "(3, 4)", "Targets are not broadcast"]),
     "one column for four classes": (np.ones((3, 1)), ["(3, 1)", "(3, 4)", "Targets are not broadcast"]),
     "no batch axis": (np.array([1.0, 0, 0, 0]), ["(4,)", "(3, 4)"]),

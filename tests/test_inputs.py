@@ -1,5 +1,7 @@
 """Whatever form inputs come in, of whatever rank and precision, the attributions are those of the plain arrays."""
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 from onnx import TensorProto
@@ -30,6 +32,9 @@ FORMS = {
     "a view": np.repeat(WHOLE.astype(np.float32), 2, axis=1)[:, ::2],
     "read only": np.frombuffer(WHOLE.astype(np.float32).tobytes(), np.float32).reshape(3, 6),
     "a dict": {"x": WHOLE},
+    "objects, as a table of several kinds of columns has them": WHOLE.astype(object),
+    "decimals": [[Decimal(int(number)) for number in row] for row in WHOLE],
+    "a memoryview": memoryview(WHOLE.astype(np.float32)),
 }
 
 
@@ -62,11 +67,25 @@ def test_tensorflow_tensors(kind):
     close(Saliency(MLP.model).explain(x, one_hot), expected)
 
 
-@pytest.mark.parametrize("requires_grad", [False, True])
-def test_torch_tensors(requires_grad):
+TENSORS = {
+    "plain": lambda torch, x: x,
+    "of a graph": lambda torch, x: x.requires_grad_(),
+    "bfloat16": lambda torch, x: x.bfloat16(),
+    "float8": lambda torch, x: x.to(torch.float8_e4m3fn),
+    "with the negative bit": lambda torch, x: torch._neg_view(-x),
+    "sparse": lambda torch, x: x.to_sparse(),
+    "sparse rows": lambda torch, x: x.to_sparse_csr(),
+    "quantized": lambda torch, x: torch.quantize_per_tensor(x, 1.0, 0, torch.qint8),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR:UserWarning", "ignore:.*quantize:UserWarning")
+@pytest.mark.parametrize("kind", TENSORS)
+def test_torch_tensors(kind):
     torch = pytest.importorskip("torch")
-    expected = Saliency(MLP.model).explain(MLP.given, LABELS)
-    x = torch.tensor(MLP.given, requires_grad=requires_grad)
+    whole = WHOLE.astype(np.float32)
+    expected = Saliency(MLP.model).explain(whole, LABELS)
+    x = TENSORS[kind](torch, torch.tensor(whole))
     np.testing.assert_array_equal(Saliency(MLP.model).explain(x, torch.tensor(LABELS)), expected)
 
 

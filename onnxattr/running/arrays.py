@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from onnxattr.errors import ModelError, ShapeError
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of
 from onnxattr.inputs.samples import is_files, together
+from onnxattr.inputs.tensors import plain
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.frames import parts_given
 from onnxattr.running.input_values import check_range
@@ -21,19 +23,36 @@ from onnxattr.running.pixel_values import check_pixels
 def as_array(value: Any, what: str) -> np.ndarray:
     """A numpy array of numbers or booleans from an array, a nested list, or a tensor of another framework.
 
-    What is masked in a masked array is missing, NaN; a sparse matrix of SciPy is written out.
+    What is masked in a masked array is missing, NaN; a sparse matrix or tensor is written out. Objects that are all
+    numbers, as the values of a table with columns of several kinds are, are these numbers.
 
     Raises:
-        ShapeError: If the value is ragged, holds text or objects, or cannot be read.
+        ShapeError: If the value is ragged, holds text or other objects, or cannot be read.
     """
     try:
-        detached = value.detach().cpu() if hasattr(value, "detach") else value
-        array = np.asarray(_written_out(detached))
+        array = np.asarray(_written_out(plain(value)))
     except (ValueError, TypeError, RuntimeError) as error:
         raise ShapeError(f"{what} is not an array: {error}.") from error
+    if array.dtype.kind == "O":
+        array = _numbers(array, what)
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         raise ShapeError(f"{what} holds {array.dtype} values; expected numbers.")
     return array
+
+
+def _numbers(array: np.ndarray, what: str) -> np.ndarray:
+    """An array of objects as numbers: integers if all are, else floats.
+
+    Raises:
+        ShapeError: Shows the first that is none.
+    """
+    others = [
+        value for value in array.ravel().tolist() if not isinstance(value, (Number, np.number, np.bool_))
+    ]
+    if others:
+        raise ShapeError(f"{what} holds object values such as {others[0]!r:.80}; expected numbers.")
+    found = np.array(array.tolist())
+    return found if found.dtype.kind != "O" else array.astype(np.float64)
 
 
 def text_array(value: Any, what: str) -> np.ndarray:
@@ -77,7 +96,9 @@ def model_inputs(prepared: Prepared, given: Any) -> dict[str, np.ndarray]:
     parts = parts_given(prepared, together(given, prepared) if is_files(given, prepared) else given)
     check_pixels(prepared, parts)
     feeds = {
-        str(v.name): _checked(v, _array_of(v, part, len(parts) > 1), prepared.rows.mixed)
+        str(v.name): _checked(
+            v, _array_of(v, part, len(parts) > 1), prepared.rows.mixed, _with_batch_axis(part)
+        )
         for v, part in zip(prepared.inputs, parts, strict=True)
     }
     rows = {name: len(feeds[name]) for name in feeds if feeds[name].ndim}
@@ -107,13 +128,20 @@ def row_count(feeds: Mapping[str, np.ndarray]) -> int:
     return counts[0]
 
 
-def _checked(value: ir.Value, array: np.ndarray, one_sample: bool) -> np.ndarray:
+def _with_batch_axis(part: Any) -> str:
+    """How a sample is written as a batch of one."""
+    if hasattr(part, "to_frame"):
+        return "series.to_frame().T, or keep the row a table: frame.iloc[[i]]"
+    return "[x]" if isinstance(part, (list, tuple)) else "x[None]"
+
+
+def _checked(value: ir.Value, array: np.ndarray, one_sample: bool, batched: str) -> np.ndarray:
     dims = dims_of(value)
     what = f"Input {value.name!r}"
     if dims is not None:
         expected = "(" + ", ".join(str(d if d is not None else "?") for d in dims) + ")"
         if array.ndim != len(dims):
-            hint = " Add the batch axis with x[None]." if array.ndim == len(dims) - 1 else ""
+            hint = f" Add the batch axis with {batched}." if array.ndim == len(dims) - 1 else ""
             if one_sample:
                 hint = " The whole first axis is one sample: give one at a time."
             raise ShapeError(
@@ -131,7 +159,7 @@ def _checked(value: ir.Value, array: np.ndarray, one_sample: bool) -> np.ndarray
     if value.dtype == ir.DataType.STRING:
         return array
     if value.dtype in FLOATS:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             cast = array.astype(value.dtype.numpy(), copy=False)
         if cast.dtype.itemsize < array.dtype.itemsize:
             check_range(what, array, cast)

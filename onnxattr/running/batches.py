@@ -24,7 +24,7 @@ _GATHERED = 32
 def is_dataset(inputs: Any) -> bool:
     """Whether something is an iterable of batches or samples, and no array, tensor, list or dict of them."""
     array = hasattr(inputs, "__array__") or hasattr(inputs, "__dlpack__") or is_sparse(inputs)
-    whole = isinstance(inputs, (Mapping, list, tuple, str, bytes, Number))
+    whole = isinstance(inputs, (Mapping, list, tuple, str, bytes, memoryview, Number))
     return isinstance(inputs, Iterable) and not array and not whole
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from onnxattr.errors import ShapeError
+from onnxattr.inputs.tensors import plain
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.callers import warn_caller
 
@@ -31,7 +32,7 @@ def check_pixels(prepared: Prepared, parts: Sequence[Any]) -> None:
     if spec.name not in names:
         return
     given = parts[names.index(spec.name)]
-    array = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
+    array = np.asarray(plain(given))
     if array.dtype == np.uint8 or array.dtype.kind not in "fiu" or not array.size:
         return
     low, high = float(array.min()), float(array.max())

@@ -98,11 +98,18 @@ def _weights(array: np.ndarray, kind: TargetKind, rows: int, labelled: bool, one
         also += f", or ({rows}, {kind.dims[-1]}) for one box each" if kind.one_box else ""
         raise TargetError(
             f"targets are {array.dtype} of shape {array.shape}; expected {kind.what} of shape "
-            f"{_shape(kind, rows)}{also}. Targets are not broadcast."
+            f"{_shape(kind, rows)}{also}. Targets are not broadcast.{_as_labels(array, rows) if labelled else ''}"
         )
-    array = array.astype(kind.dtype.numpy())
-    _check_weights(array, kind, labelled and one_unit)
+    with np.errstate(over="ignore", under="ignore"):
+        array = array.astype(kind.dtype.numpy())
+        _check_weights(array, kind, labelled and one_unit)
     return Targets(weights=array)
+
+
+def _as_labels(array: np.ndarray, rows: int) -> str:
+    """How targets are written as labels, if they look like some: whole numbers, one for each row."""
+    whole = array.size == rows and bool(np.all(array == np.floor(array)))
+    return " If these are labels, give np.ravel(targets).astype(int)." if whole else ""
 
 
 def _shape(kind: TargetKind, rows: int) -> str:
