@@ -3,6 +3,8 @@
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 
 class OnnxAttrError(Exception):
     """Base class of every error raised by onnxattr."""
@@ -84,6 +86,8 @@ class NonFiniteWarning(UserWarning):
 def one_door(failed: str) -> Iterator[None]:
     """Lets nothing out but errors of this module; what a library raises on a model becomes the cause of one.
 
+    Numbers that round to 0 are none, whatever ``np.seterr`` was told of underflow.
+
     Args:
         failed: What cannot be done if something fails, for instance "model.onnx cannot be prepared".
 
@@ -92,7 +96,8 @@ def one_door(failed: str) -> Iterator[None]:
         UnforeseenError: If anything else is raised.
     """
     try:
-        yield
+        with np.errstate(under="ignore"):
+            yield
     except OnnxAttrError:
         raise
     except MemoryError as error:

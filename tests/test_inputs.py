@@ -89,6 +89,23 @@ def test_torch_tensors(kind):
     np.testing.assert_array_equal(Saliency(MLP.model).explain(x, torch.tensor(LABELS)), expected)
 
 
+TINY = {
+    "inputs": ("GradientInput", {}, np.full((3, 6), 1e-42), LABELS),
+    "targets": ("GradientInput", {}, MLP.given, np.eye(4)[LABELS] * (1 + 1e-300) + 1e-300),
+    "baseline": ("IntegratedGradients", {"baseline_value": 1e-300, "steps": 3}, MLP.given, LABELS),
+    "noise": ("SmoothGrad", {"noise": 1e-300, "nb_samples": 2}, MLP.given, LABELS),
+}
+
+
+@pytest.mark.parametrize("place", TINY)
+def test_numbers_that_round_to_zero_are_no_error_where_numpy_raises_them(place):
+    method, options, x, targets = TINY[place]
+    expected = getattr(attributions, method)(MLP.model, **options).explain(x, targets)
+    with np.errstate(all="raise"):
+        found = getattr(attributions, method)(MLP.model, **options)(x, targets)
+    np.testing.assert_array_equal(found, expected)
+
+
 # Datasets
 
 SEVEN = np.random.default_rng(8).normal(size=(7, 6)).astype(np.float32)

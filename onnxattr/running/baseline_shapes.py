@@ -24,7 +24,7 @@ def cast(array: Any, value: ir.Value, what: str) -> np.ndarray:
         array = as_array(array, what)
         if not np.isfinite(array).all():
             raise ShapeError(f"{what} holds NaN or infinite values; expected finite numbers.")
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             found: np.ndarray = array if value.dtype is None else array.astype(value.dtype.numpy())
         check_range(what, array.astype(np.float64), found)
     except ShapeError as error:
