@@ -1,6 +1,7 @@
 """What is written is whole or not there, goes through links and devices, and is never a file that is being read."""
 
 import os
+import shlex
 import signal
 import stat
 import subprocess
@@ -284,6 +285,16 @@ def test_a_terminal_that_takes_nothing_more_is_one_line(small):
         done = subprocess.run([*CLI, "inspect", "m.onnx"], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert done.stderr == "onnxattr: the output cannot be written: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_outputs_that_a_service_has_closed(closed, small):
+    for arguments, status in ((["-o", "c.npy"], 0), (["--targets", "9"], 2)):
+        command = [*CLI, "explain", "m.onnx", "m.npy", "--method", "Saliency", *arguments]
+        done = subprocess.run(f"{shlex.join(command)} {closed}", shell=True, capture_output=True, text=True)
+        assert done.returncode == status
+        assert "defect" not in done.stderr
+    np.testing.assert_array_equal(np.load("c.npy"), Saliency(MLP.model).explain(MLP.given))
 
 
 # Two writers, and ends in the middle ------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Parameters of a method: reducer, channel axis, baseline, progress, ReLU policy; and what a method warns about."""
 
+import io
 import warnings
 
 import numpy as np
@@ -10,6 +11,7 @@ from support.small_models import build, cnn_nchw, cnn_nhwc, elementwise, mlp, no
 
 import onnxattr.attributions as attributions
 from onnxattr.attributions import DeconvNet, IntegratedGradients, Saliency
+from onnxattr.metrics import Deletion
 
 MLP, NHWC, NCHW = mlp(), cnn_nhwc(), cnn_nchw()
 
@@ -118,6 +120,21 @@ def test_progress_bar(progress, shown, capfd):
     assert out == ""
     assert ("IntegratedGradients" in err and "12" in err) == shown
     assert shown or err == ""
+
+
+@pytest.mark.parametrize("progress", [True, None])
+@pytest.mark.parametrize("output", ["none", "closed"])
+def test_no_progress_bar_without_an_error_output(output, progress, monkeypatch):
+    """As services and programs without a console have none."""
+    method = IntegratedGradients(MLP.model, steps=4, progress=progress)
+    expected = method.explain(MLP.given, LABELS)
+    stream = None if output == "none" else io.StringIO()
+    if stream is not None:
+        stream.close()
+    monkeypatch.setattr("sys.stderr", stream)
+    np.testing.assert_array_equal(method.explain(MLP.given, LABELS), expected)
+    deletion = Deletion(method, MLP.given, LABELS, steps=2)
+    assert deletion.of_samples(expected).shape == (3,)
 
 
 HEAD = "To explain the logits, pass output_layer='logits'"

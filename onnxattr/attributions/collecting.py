@@ -14,6 +14,7 @@ from onnxattr.running.collected import Collected
 from onnxattr.running.explained import scored
 from onnxattr.running.feature_mask import fitting, masks_of
 from onnxattr.running.finite import Results
+from onnxattr.running.progress import hidden
 from onnxattr.running.reason import reason
 
 
@@ -39,8 +40,7 @@ def collect(
     """
     groups = zip(plan.prepared.asked, plan.request.map_groups, strict=True)
     collected.grouped = frozenset(asked for asked, group in groups if group is not None)
-    disable = None if progress is None else not progress
-    with tqdm(total=0, disable=disable, desc=name, unit="grad", leave=False) as bar:
+    with tqdm(total=0, disable=hidden(progress), desc=name, unit="grad", leave=False) as bar:
         for inputs, targets in batches:
             feeds, samples = plan.feeds(inputs, stacklevel)
             feeds = feeds | plan.baselines(feeds, samples, results.rows, collected.dataset)

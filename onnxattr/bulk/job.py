@@ -18,6 +18,7 @@ from onnxattr.bulk.work import Task, Worker, tasks_of
 from onnxattr.errors import ParameterError
 from onnxattr.files import AnyPath
 from onnxattr.results.writing import SUFFIXES
+from onnxattr.running.progress import hidden
 
 ENGINES = ("plain", "ray")
 
@@ -116,7 +117,7 @@ def explain_folder(
     todo = list(itertools.compress(tasks, map(operator.not_, there)))
     report = Report(skipped=[task.target for task in done])
     run = _plain if engine == "plain" else _ray(address)
-    with tqdm(total=len(tasks), initial=len(done), unit="file", disable=_hidden(progress)) as bar:
+    with tqdm(total=len(tasks), initial=len(done), unit="file", disable=hidden(progress)) as bar:
         for task, samples, wrong in run(worker, todo):
             report.add(task, samples, wrong)
             bar.update()
@@ -137,11 +138,6 @@ def _made(folder: AnyPath) -> Path:
     except OSError as error:
         raise ParameterError(f"{path} cannot be made: {error.strerror}. Give another folder.") from error
     return path
-
-
-def _hidden(progress: bool | None) -> bool | None:
-    """What tqdm takes: None hides the bar where there is no terminal."""
-    return None if progress is None else not progress
 
 
 def _plain(worker: Worker, tasks: Sequence[Task]) -> Iterator[tuple[Task, int, str | None]]:

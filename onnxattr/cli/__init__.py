@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         1 if the output cannot be printed or for a defect of onnxattr, each with one line on stderr that tells the
         reason; 130 after Ctrl-C.
     """
+    _open_streams()
     options = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -52,6 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 3
     return status
+
+
+def _open_streams() -> None:
+    """Gives what is printed a place where a program without a terminal closed the outputs, as services do."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - to the end of the program
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -24,6 +24,7 @@ from onnxattr.loading.reading.source import framework_of
 from onnxattr.running.arrays import take
 from onnxattr.running.batches import is_dataset, join, pairs_of
 from onnxattr.running.frames import orders_of
+from onnxattr.running.progress import hidden
 from onnxattr.running.runs import Feeds
 from onnxattr.running.targets import Targets, label_weights
 from onnxattr.session import Session
@@ -188,9 +189,7 @@ class ScoredInputs:
     def progress(self, total: int, name: str | None, unit: str = "copy") -> tqdm:
         """A progress bar, shown as those of methods are."""
         show = self.method.progress if name else False
-        return tqdm(
-            total=total, disable=None if show is None else not show, desc=name, unit=unit, leave=False
-        )
+        return tqdm(total=total, disable=hidden(show), desc=name, unit=unit, leave=False)
 
 
 def _check_scorable(prepared: Prepared, one_sample: bool) -> None:
