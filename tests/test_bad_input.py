@@ -1,6 +1,9 @@
 """Bad input gives one clear error: what was given, what was expected, what to do; before any session runs."""
 
+import gzip
+import io
 import json
+import pickle
 
 import numpy as np
 import onnx
@@ -90,6 +93,10 @@ def without_weights_file(tmp_path):
     return path
 
 
+class InferenceSession:
+    """Named as ONNX Runtime's."""
+
+
 DAMAGED = MLP.model.SerializeToString()[:-100]
 UNKNOWN_OP = build([node("Nonsense", ["x"], ["y"])], *VECTORS)
 UNKNOWN_DOMAIN = build(
@@ -109,6 +116,27 @@ MODELS = {
     "empty file": (lambda p: file_of(p, "a.onnx", b""), ModelError, ["a.onnx", "0 bytes", "Export"]),
     "damaged file": (lambda p: file_of(p, "a.onnx", DAMAGED), ModelError, ["a.onnx", "damaged", "Export it again"]),
     "not an ONNX file": (lambda p: file_of(p, "a.onnx", b"GIF89a!"), ModelError, ["a.onnx", "not an ONNX", "Export"]),
+    "a pointer of Git LFS": (
+        lambda p: file_of(p, "a.onnx", b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n"),
+        ModelError, ["a.onnx", "not an ONNX", "git lfs pull"],
+    ),
+    "a web page": (lambda p: file_of(p, "a.onnx", b"\n<!DOCTYPE html><html>"), ModelError, ["web page", "download"]),
+    "gzip": (lambda p: file_of(p, "a.onnx.gz", gzip.compress(b"a")), ModelError, ["gzip", "unpack"]),
+    "ZIP": (lambda p: file_of(p, "a.pt", b"PK\x03\x04" + b"a" * 20), ModelError, ["ZIP", "unpack", "converted"]),
+    "HDF5": (lambda p: file_of(p, "a.onnx", b"\x89HDF\r\n"), ModelError, ["HDF5", "name it .h5"]),
+    "a pickle": (lambda p: file_of(p, "a.onnx", pickle.dumps([1])), ModelError, ["a pickle", "convert"]),
+    "TensorFlow Lite": (lambda p: file_of(p, "a.tflite", b"\x1c\0\0\0TFL3"), ModelError, ["Lite", "SavedModel"]),
+    "format of ONNX Runtime": (lambda p: file_of(p, "a.ort", b"\x24\0\0\0ORTM"), ModelError, ["own format"]),
+    "safetensors": (lambda p: file_of(p, "a.bin", b"\x40" + b"\0" * 7 + b'{"w":'), ModelError, ["weights alone"]),
+    "XML": (lambda p: file_of(p, "a.xml", b'<?xml version="1.0"?><net>'), ModelError, ["XML", "ONNX file"]),
+    "ONNX as JSON": (lambda p: file_of(p, "a.json", b'{"irVersion": 8}'), ModelError, ["format='json'"]),
+    "ONNX as protobuf's text": (lambda p: file_of(p, "a", b"ir_version: 8"), ModelError, ["format='textproto'"]),
+    "ONNX as text": (lambda p: file_of(p, "a.onnxtxt", b"<ir_version: 8>"), ModelError, ["format='onnxtxt'"]),
+    "a part of a SavedModel": (
+        lambda p: file_of(p, "saved_model.pb", b"\x08\x01"), ModelError, ["saved_model.pb", "SavedModel", "folder"]
+    ),
+    "a session": (lambda p: InferenceSession(), ModelError, ["InferenceSession", "the file that it was made of"]),
+    "an open file": (lambda p: io.StringIO(), ModelError, ["StringIO", "the path of an open file", "read()"]),
     "damaged bytes": (lambda p: DAMAGED, ModelError, ["the given bytes", "damaged"]),
     "weights not beside": (without_weights_file, ModelError, ["external.bin", "not beside the model"]),
     "a number": (lambda p: 42, ModelError, ["int", "expected a path"]),

@@ -1,5 +1,6 @@
 """Whatever form inputs come in, of whatever rank and precision, the attributions are those of the plain arrays."""
 
+import io
 from decimal import Decimal
 
 import numpy as np
@@ -44,6 +45,16 @@ def test_array_like_inputs(form):
     maps = Saliency(MLP.model).explain(FORMS[form], LABELS)
     assert maps.dtype == np.float32
     np.testing.assert_array_equal(maps, expected)
+
+
+@pytest.mark.parametrize("buffer", [bytes, bytearray, memoryview, io.BytesIO])
+def test_models_in_buffers(buffer):
+    """A BytesIO too that was written a moment ago, so that nothing is left to be read."""
+    given = buffer(MLP.model.SerializeToString())
+    if buffer is io.BytesIO:
+        given.seek(0, io.SEEK_END)
+    expected = Saliency(MLP.model).explain(MLP.given, LABELS)
+    np.testing.assert_array_equal(Saliency(given).explain(MLP.given, LABELS), expected)
 
 
 def test_inputs_are_left_as_they_were():

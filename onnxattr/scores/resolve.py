@@ -10,6 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.errors import ParameterError
+from onnxattr.loading.reading.source import BYTES
 from onnxattr.scores.functions import score_of_function
 from onnxattr.scores.onnx_operator import score_of_model
 from onnxattr.scores.score import LINEAR, Score
@@ -48,7 +49,7 @@ def score_of(operator: Any) -> Score:
     if hasattr(operator, "to_model_proto"):
         operator = operator.to_model_proto()
     path = isinstance(operator, os.PathLike) or (isinstance(operator, str) and operator.endswith(".onnx"))
-    if path or isinstance(operator, (bytes, onnx.ModelProto, ir.Model)):
+    if path or isinstance(operator, (*BYTES, onnx.ModelProto, ir.Model)):
         return score_of_model(operator)
     if callable(operator):
         function = getattr(operator, "python_function", operator)

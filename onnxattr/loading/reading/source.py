@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,9 +17,12 @@ from google.protobuf.message import DecodeError, EncodeError
 
 from onnxattr.errors import ModelError, one_door
 from onnxattr.loading.reading.external_data import Located, locate
+from onnxattr.loading.reading.other_files import told_by_content
 from onnxattr.loading.reading.wellformed import check_wellformed
 
 ModelSource = Any
+#: What holds the bytes of a file.
+BYTES = (bytes, bytearray, memoryview, io.BytesIO)
 #: What protobuf can read at most.
 _LARGEST = 2**31 - 1
 
@@ -59,8 +63,8 @@ def read_proto(source: ModelSource) -> onnx.ModelProto:
     """Reads a model without its external data.
 
     Args:
-        source: A path, the bytes of a file, an ``onnx.ModelProto``, an ``onnx_ir.Model``, or a model of Keras, PyTorch
-            or scikit-learn.
+        source: A path, the bytes of a file or a buffer of them, an ``onnx.ModelProto``, an ``onnx_ir.Model``, or a
+            model of Keras, PyTorch or scikit-learn.
 
     Raises:
         ModelError: If the file is missing, damaged or not ONNX, or the object is none of the above.
@@ -69,8 +73,8 @@ def read_proto(source: ModelSource) -> onnx.ModelProto:
         return source
     if isinstance(source, ir.Model):
         return ir.serde.serialize_model(source)
-    if isinstance(source, bytes):
-        return _parse(source, "the given bytes")
+    if (given := bytes_given(source)) is not None:
+        return _parse(given, "the given bytes")
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         if is_keras(path):
@@ -83,7 +87,24 @@ def read_proto(source: ModelSource) -> onnx.ModelProto:
     raise ModelError(
         f"A model was given as {type(source).__name__}; expected a path, the bytes of an ONNX file, an "
         "onnx.ModelProto, an onnx_ir.Model, a Keras model, a PyTorch module or a scikit-learn estimator."
+        f"{_instead_of(source)}"
     )
+
+
+def bytes_given(source: Any) -> bytes | None:
+    """The bytes of a file, if that is what was given: bytes, or a buffer of them."""
+    if not isinstance(source, BYTES):
+        return None
+    return source.getvalue() if isinstance(source, io.BytesIO) else bytes(source)
+
+
+def _instead_of(source: Any) -> str:
+    """What to give instead of an object that stands for a model."""
+    if type(source).__name__ == "InferenceSession":
+        return " A session does not hold its model: give the file that it was made of."
+    if hasattr(source, "read"):
+        return " Give the path of an open file, or what its read() returns."
+    return ""
 
 
 def converted(source: ModelSource, sample: Any = None, keep: Sequence[str] = ()) -> ModelSource:
@@ -162,10 +183,14 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
     try:
         proto.ParseFromString(data)
     except DecodeError as error:
+        if kind := told_by_content(data):
+            raise ModelError(f"{where} is not an ONNX model: it is {kind}.") from error
         raise ModelError(
             f"{where} is not an ONNX model, or is damaged or nested too deeply: {error}. Export it again."
         ) from error
     if not proto.graph.node and not proto.graph.output:
+        if os.path.basename(where) == "saved_model.pb":
+            raise ModelError(f"{where} is part of a SavedModel of TensorFlow: give the folder that it is in.")
         raise ModelError(f"{where} holds no ONNX graph ({len(data)} bytes read). Export the model again.")
     return proto
 
@@ -185,8 +210,8 @@ def digest(source: Any, proto: onnx.ModelProto) -> str:
     if isinstance(source, (str, os.PathLike)) and Path(source).is_file():
         with open(source, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    if isinstance(source, bytes):
-        return hashlib.sha256(source).hexdigest()
+    if (given := bytes_given(source)) is not None:
+        return hashlib.sha256(given).hexdigest()
     proto = source if isinstance(source, onnx.ModelProto) else proto
     try:
         return hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
