@@ -12,6 +12,7 @@ from onnxattr.attributions.options import OPTIONS, Options
 from onnxattr.attributions.parameters import Parameters
 from onnxattr.metrics.maps import aligned
 from onnxattr.metrics.scored import ScoredInputs
+from onnxattr.running.held_sessions import HoldsSessions
 
 
 class Metric(ABC):
@@ -53,7 +54,7 @@ class Metric(ABC):
         return 0
 
 
-class ModelMetric(Metric, Parameters, Options):
+class ModelMetric(Metric, Parameters, Options, HoldsSessions):
     """A metric that looks at the model's scores on inputs.
 
     Args:

@@ -9,9 +9,10 @@ from onnxattr.loading.heads import is_binary
 from onnxattr.loading.meaning import Meaning
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.preprocessing import Preprocessing
+from onnxattr.running.held_sessions import HoldsSessions
 
 
-class AboutModel:
+class AboutModel(HoldsSessions):
     """Something that explains a model.
 
     Attributes:
