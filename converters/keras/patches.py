@@ -7,6 +7,7 @@ import numpy as np
 
 from ..common.patching import Patch
 from .tf2onnx_memory import all_but_constants, nodes_leading_to
+from .tf2onnx_order import MODULES_WITH_SETS, OrderedSet, name_by_number, numbered_parts
 from .tf2onnx_selects import select_band
 
 _TF2ONNX, _KERAS, _TF_KERAS = "tf2onnx 1.17.0", "Keras 3.15.1", "tf_keras 2.20.1"
@@ -89,6 +90,34 @@ PATCHES: tuple[Patch, ...] = (
         _by_context("keeping"),
         "It removes the Identity before a tap: the producer counts as output then and nothing moves past it.",
         _TF2ONNX,
+    ),
+    Patch(
+        "tf2onnx",
+        "tf2onnx.optimizer.einsum_optimizer:GraphEinsumSubOp",
+        "to_onnx",
+        lambda original, _: numbered_parts(original),
+        "It does not tell the parts of an Einsum which one they are.",
+        _TF2ONNX,
+    ),
+    Patch(
+        "tf2onnx",
+        "tf2onnx.optimizer.einsum_optimizer:EinsumSubOp",
+        "_onnx_name",
+        lambda *_: name_by_number,
+        "It names values after addresses in memory, which differ from run to run.",
+        _TF2ONNX,
+    ),
+    *(
+        Patch(
+            "tf2onnx",
+            module,
+            "set",
+            lambda *_: OrderedSet,
+            "It walks over sets of names, whose order differs between processes.",
+            _TF2ONNX,
+            added=True,
+        )
+        for module in MODULES_WITH_SETS
     ),
     Patch(
         "padding",

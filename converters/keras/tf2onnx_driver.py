@@ -11,7 +11,7 @@ import onnx
 from onnxattr.errors import ConversionError
 
 from ..common import dependencies
-from ..common.patching import applied
+from ..common.patching import applied, patched
 from .patches import PATCHES
 from .tf2onnx_handlers import BASIC_HANDLERS
 from .tf2onnx_selects import Handler
@@ -59,6 +59,7 @@ def convert_function(
     with (
         applied(patches, Taps(taps.values())),
         _quiet_without_copies(),
+        patched(tf2onnx.utils, "INTERNAL_NAME", 1),  # names are numbered anew
         tf.device("/cpu:0"),
         _failures_named(opset),
     ):
