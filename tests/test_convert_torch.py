@@ -167,6 +167,25 @@ def test_gradients_are_those_of_autograd(kind, opset):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * expected.max())
 
 
+class States(nn.Module):
+    """The last states of a bidirectional layer that is called twice, whose shapes the exporter declares wrongly."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(6, 8, num_layers=2, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, series):
+        return self.head(torch.cat([self.lstm(series)[1][0][-2], self.lstm(series)[1][1][-1]], 1))
+
+
+def test_shapes_that_the_exporter_declares_wrongly_are_left_out():
+    module, x, labels = make(States), rows(SERIES), [0, 3, 4]
+    found = Saliency(to_onnx(module, x[:1]), reducer=None).explain(x, labels)
+    expected = by_autograd(module, x, labels)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * expected.max())
+
+
 def test_layers_are_found_by_their_path():
     module, x = make(ResNet), rows(IMAGE)
     model = to_onnx(module, torch.tensor(x))
@@ -403,6 +422,12 @@ class Counting(nn.Module):
         (Counting(), np.ones((2, 3), np.float32), {}, r"x\.shape\[0\]"),
         (Random(), np.ones((2, 3), np.float32), {}, "computes the same each time"),
         (Branching(), np.ones((2, 3), np.float32), {}, "torch.onnx.export could not convert Branching"),
+        (
+            nn.RReLU(),
+            np.ones((2, 3), np.float32),
+            {},
+            "rrelu.*the older exporter may have it: .*dynamo=False",
+        ),
         (nn.Linear(3, 2), None, {}, "example_inputs are missing"),
         (nn.Linear(3, 2), np.ones((2, 3), np.float32), {"opset": 12}, "opset=12"),
         (nn.Linear(3, 2).state_dict(), np.ones((2, 3), np.float32), {}, "state dict"),

@@ -80,8 +80,7 @@ def to_onnx(
     with contextlib.nullcontext() if program else torch_export.evaluating(module):
         exported = torch_export.export(torch, module, examples, opset, dynamic_batch, keep)
         converted = exported.model
-        names = [value.name for value in converted.graph.input]
-        onnx_model.check_model(converted, names)
+        torch_export.check_model(converted)
         if dynamic_batch:
             torch_export.check_batch(converted)
         if verify:

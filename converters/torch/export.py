@@ -115,13 +115,14 @@ def export(
         raise
     except Exception as error:
         advice = (
-            " If a batch of any size is what fails, convert with dynamic_batch=False."
+            " If a batch of any size is what fails, convert with dynamic_batch=False; if it is an operator, the older"
             if dynamic_batch
-            else ""
+            else " The older"
         )
         reason = " ".join(str(error.__cause__ or error).split())[:600]
         raise ConversionError(
-            f"torch.onnx.export could not convert {type(source).__name__}: {reason}.{advice}"
+            f"torch.onnx.export could not convert {type(source).__name__}: {reason}.{advice} exporter may have it: "
+            "torch.onnx.export(module, inputs, path, dynamo=False) writes a file to explain."
         ) from error
 
 
@@ -162,6 +163,24 @@ def _kept(made: Any, parts: Mapping[str, dict[str, str]], keep: Iterable[str]) -
         yield
     finally:
         del graph.outputs[own:]
+
+
+def check_model(converted: onnx.ModelProto) -> None:
+    """Run the ONNX checker, without the shapes that the exporter declares of inner values if they contradict inference.
+
+    The exporter writes some wrongly, of the states of recurrent layers that are called twice.
+
+    Raises:
+        ConversionError: Says what the checker found.
+    """
+    names = [value.name for value in converted.graph.input]
+    try:
+        onnx_model.check_model(converted, names)
+    except ConversionError as error:
+        if not isinstance(error.__cause__, onnx.shape_inference.InferenceError):
+            raise
+        del converted.graph.value_info[:]
+        onnx_model.check_model(converted, names)
 
 
 def check_batch(converted: onnx.ModelProto) -> None:
