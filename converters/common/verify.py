@@ -85,8 +85,18 @@ class Session:
 def _runner(model: onnx.ModelProto) -> Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]:
     try:
         return Session(model).run
-    except (RuntimeMissingError, ConversionError):  # no runtime, or none for these dtypes, as bfloat16
-        evaluator = ReferenceEvaluator(model)
+    except (
+        RuntimeMissingError,
+        ConversionError,
+    ) as refused:  # no runtime, or none for these dtypes, as bfloat16
+        try:
+            evaluator = ReferenceEvaluator(model)
+        except NotImplementedError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ConversionError(
+                f"{refused} onnx's evaluator does not run it either: {reason} Leave out the layer or step that is "
+                "converted to this operator."
+            ) from error
         return lambda feeds: list(evaluator.run(None, dict(feeds)))
 
 

@@ -150,9 +150,9 @@ def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx
     from sklearn.base import is_classifier
 
     settings: dict[str, Any] = {"target_opset": {"": opset, "ai.onnx.ml": 3}, **own_converters()}
-    if is_classifier(estimator):
-        settings["options"] = _options(estimator)
     try:
+        if is_classifier(estimator):
+            settings["options"] = _options(estimator)
         converted: onnx.ModelProto = skl2onnx.convert_sklearn(estimator, initial_types=types, **settings)
     except Exception as error:
         reason = " ".join(str(error).split())[:500]

@@ -28,12 +28,15 @@ def float_inputs(graph: ir.Graph, outputs: Sequence[ir.Value], rules: RuleTable)
     reached = _reaching(graph, outputs, rules)
     chosen = [v for v in graph.inputs if v.dtype in FLOATS and dims_of(v) != [] and v in reached]
     if not chosen:
-        suggestion = ", ".join(explainable(graph, outputs[0])[:_LISTED]) or "none found"
-        kinds = ", ".join(f"{v.name} ({v.dtype.name if v.dtype else 'unknown'})" for v in graph.inputs)
-        raise ModelError(
-            f"No float input reaches the score; the inputs are {kinds}. Explain a float value inside the model "
-            f"with wrt=<name>, for example one of: {suggestion}."
+        inner = ", ".join(explainable(graph, outputs[0])[:_LISTED])
+        advice = (
+            f"Explain a float value inside the model with wrt=<name>, for example one of: {inner}."
+            if inner
+            else "No float value inside does either: the score is made by comparisons, counts, roundings or constants, "
+            "which have no gradient. Explain another output (output=, output_layer=), or by a method without gradients."
         )
+        kinds = ", ".join(f"{v.name} ({v.dtype.name if v.dtype else 'unknown'})" for v in graph.inputs)
+        raise ModelError(f"No float input reaches the score; the inputs are {kinds}. {advice}")
     return [Place(str(value.name), value) for value in chosen]
 
 
