@@ -4,7 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, MutableSet
 from typing import Any
 
 #: Modules of tf2onnx that walk over sets of names, in an order that differs between processes.
-MODULES_WITH_SETS = ("tf2onnx.graph", "tf2onnx.optimizer.back_to_back_optimizer", "tf2onnx.rewriter.rnn_utils")
+MODULES_WITH_SETS = (
+    "tf2onnx.graph",
+    "tf2onnx.optimizer.back_to_back_optimizer",
+    "tf2onnx.rewriter.rnn_utils",
+)
 
 
 class OrderedSet(MutableSet[Any]):
