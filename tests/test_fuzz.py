@@ -1,11 +1,12 @@
 """Random models: none is explained wrongly, and what would be wrong is found."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from fuzz import trial
-from fuzz.generate import Case, draw
+from fuzz.generate import NEWER, Case, draw
 from fuzz.judge import AGREED, CRASHED, WRONG, judge
 from fuzz.minimise import minimise
 from fuzz.oracle import finite_there, slopes
@@ -29,9 +30,9 @@ g (float[N,4] x) => (float[N,4] y) <int64 zero = {0}> {
 }"""
 
 
-@pytest.mark.parametrize("first", range(0, 200, BLOCK))
+@pytest.mark.parametrize("first", [*range(0, 200, BLOCK), NEWER, NEWER + BLOCK])
 def test_no_random_model_is_explained_wrongly(first):
-    """The same 200 models every time; `make fuzz` takes others."""
+    """The same 240 models every time; `make fuzz` takes others."""
     found = {seed: judge(draw(seed)) for seed in range(first, first + BLOCK)}
     assert not {seed: verdict for seed, verdict in found.items() if verdict.status in (WRONG, CRASHED)}
 
@@ -128,6 +129,40 @@ def test_where_a_gradient_has_to_be_finite(function, at, finite):
 def test_where_slopes_are_compared(function, at, smooth):
     one = np.ones((1, 1))
     assert slopes(function, at * one, one, one)[1] is smooth
+
+
+QUOTIENT = """<ir_version: 8, opset_import: ["" : 18]>
+g (float[N,4] x) => (float[N,2] y) <float[4,2] w = {0.7, -1.3, 0.2, 0.9, -1.1, 0.4, 0.6, -0.3}, float e = {1e-5}> {
+  v = MatMul(x, w)
+  u = Add(v, e)
+  y = Div(v, u)
+}"""
+
+
+def test_rounding_is_that_of_sums_that_cancel():
+    """v / (v + 1e-5) where v is a sum that cancels: its rounding is much of the gradient; not so of v / (v + 1)."""
+    x, shares = np.array([[1, 2, 3, (3.3 - 1.1) / 0.6]] * 3, np.float32), []
+    for text in (QUOTIENT, QUOTIENT.replace("1e-5", "1")):
+        judged = trial.Trial(replace(case(text), points=[x]))
+        judged.cotangent[:] = [1, 0]
+        xbar = judged.differentiate(x, judged.cotangent)[1]
+        shares.append((judged.rounding(x, "x_gradient") / np.abs(xbar).max()).max())
+    assert shares[0] > 1e-3
+    assert shares[1] < 1e-5
+
+
+@pytest.mark.parametrize("operator", ["Div", "Add", "MatMul"])
+def test_a_wrong_rule_is_found_where_rounding_counts(monkeypatch, operator):
+    def wrong(op, node, ct):
+        """A rule that is wrong by one in a hundred for its first operand."""
+        first, *others = STANDARD[operator](op, node, ct)
+        first = first() if callable(first) else first
+        return (op.Mul(first, 1.01), *others)
+
+    monkeypatch.setattr(trial, "vjp", functools.partial(vjp, rules=STANDARD | {operator: wrong}))
+    ill = case(QUOTIENT)
+    ill.points[0][:, 3] = -(ill.points[0][:, :3] @ np.float32([0.7, 0.2, -1.1])) / np.float32(0.6)
+    assert judge(ill).status == WRONG
 
 
 def test_another_prediction_is_found(monkeypatch):

@@ -34,6 +34,8 @@ class Draft:
         opset: The ai.onnx opset of the model.
         apart: Whether no operator so far mixes samples.
         inside: Whether this is the body of an If, Loop or Scan, which keeps its constants as nodes.
+        inputs: The inputs of the model, ``x`` first.
+        functions: The model's own functions by name.
     """
 
     rng: np.random.Generator
@@ -45,6 +47,8 @@ class Draft:
     weights: dict[str, Array] = field(default_factory=dict)
     values: list[Value] = field(default_factory=list)
     names: list[int] = field(default_factory=lambda: [0])
+    inputs: list[Value] = field(default_factory=list)
+    functions: dict[str, onnx.FunctionProto] = field(default_factory=dict)
 
     def fresh(self, stem: str = "v") -> str:
         """A name that is used nowhere else in the model."""
@@ -99,7 +103,9 @@ class Draft:
 
     def body(self) -> Draft:
         """A draft for a subgraph, with names apart from this one's."""
-        return Draft(self.rng, self.opset, self.apart, True, self.mixing, names=self.names)
+        return Draft(
+            self.rng, self.opset, self.apart, True, self.mixing, names=self.names, functions=self.functions
+        )
 
 
 def info(value: Value, dims: list[int | str | None] | None = None) -> onnx.ValueInfoProto:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 from support.small_models import build
 
-from fuzz import control, elementwise, layers, spelled_out, structure
+from fuzz import control, elementwise, layers, patterns, sequences, spelled_out, structure, wrapped
 from fuzz.draft import Array, Draft, Value, info
 
 OPSETS = range(9, 24)
@@ -37,6 +37,9 @@ NEWER = 10**6
 _NEWER: dict[Callable[[Draft, Value], Value], int] = {
     spelled_out.layer_norm: 15, spelled_out.gate: 15, spelled_out.scaled_activations: 12,
     spelled_out.many_channels: 12, spelled_out.computed_target: 10,
+    patterns.shared_weights: 10, patterns.wide_pool: 8, patterns.heads: 10, patterns.parts: 8, patterns.dense_block: 7,
+    patterns.squeeze_excite: 7, patterns.decoder: 8, patterns.recurrent: 6, wrapped.second_input: 10,
+    wrapped.quantised: 6, wrapped.half: 4, wrapped.controlled: 8, wrapped.function: 7,
 }  # fmt: skip
 _SIZES = {2: [(4,), (5,)], 3: [(3, 4), (2, 5), (4, 3)], 4: [(2, 4, 5), (1, 5, 4), (3, 4, 4)]}
 _MOST_ELEMENTS = 300
@@ -48,10 +51,12 @@ class Case:
 
     Attributes:
         seed: What it was drawn from.
-        model: The model, with one float input ``x`` and the output ``y``.
+        model: The model, with the float input ``x``, now and then further ones, and the output ``y``.
         apart: Whether every sample's output depends on that sample alone.
         points: Inputs to try, some of them with exact zeros, ones and equal elements.
         declared: What the file says of shapes, one of ``DECLARED``.
+        others: The further inputs, the same at every point.
+        further: Points of other batches and lengths, for models of sequences of any length.
     """
 
     seed: int
@@ -59,6 +64,8 @@ class Case:
     apart: bool
     points: list[Array]
     declared: str
+    others: dict[str, Array] = field(default_factory=dict)
+    further: list[Array] = field(default_factory=list)
 
 
 def draw(seed: int) -> Case:
@@ -68,14 +75,50 @@ def draw(seed: int) -> Case:
     declared = str(rng.choice(DECLARED))
     rank = d.pick(2, 3, 3, 4, 4)
     x = Value("x", (1 if declared == "one sample" else SAMPLES, *d.pick(*_SIZES[rank])))
+    if seed >= NEWER and rank == 3 and declared in ("symbolic", "anonymous") and not d.mixing:
+        return _of_any_length(d, x, seed, declared)
     d.values.append(x)
+    d.inputs.append(x)
     y = _chain(d, x, _OPERATORS if seed < NEWER else _OPERATORS | _NEWER)
     y = _as_output(d, y)
     extra = _extra_outputs(d, y)
     points = [_point(rng, x.shape, special) for special in (False, False, True)]
-    outputs, ir_version = [info(y, [None] * y.rank), *extra], 7 if d.opset < 15 else 8
-    model = build(d.nodes, [info(x)], outputs, d.weights, d.opset, ir_version=ir_version)
-    return Case(seed, declare(model, declared), d.apart, points, declared)
+    model = declare(_model(d, y, extra), declared)
+    others = {z.name: rng.normal(size=z.shape).astype(np.float32) for z in d.inputs[1:]}
+    if seed >= NEWER and d.chance(0.15):
+        _offer_weights(d, model)
+    return Case(seed, model, d.apart, points, declared, others)
+
+
+def _of_any_length(d: Draft, x: Value, seed: int, declared: str) -> Case:
+    """A model of sequences, with points of other batches and lengths."""
+    d.inputs.append(x)
+    y = sequences.chain(d, x)
+    d.nodes.append(helper.make_node("Identity", [y.name], ["y"]))
+    points = [_point(d.rng, x.shape, special) for special in (False, False, True)]
+    model, further = _model(d, Value("y", y.shape), []), sequences.further_points(d.rng, x.shape[2])
+    for axis, name in ((0, "N"), (1, "T")):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    if declared == "anonymous":
+        model = declare(model, declared)
+    return Case(seed, model, d.apart, points, declared, {}, further)
+
+
+def _model(d: Draft, y: Value, extra: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
+    outputs, options = [info(y, [None] * y.rank), *extra], {"ir_version": 7 if d.opset < 15 else 8}
+    if d.functions:
+        opsets = [helper.make_opsetid("", d.opset), helper.make_opsetid(wrapped.DOMAIN, 1)]
+        options = {"ir_version": 8, "opset_imports": opsets, "functions": list(d.functions.values())}
+    return build(d.nodes, [info(value) for value in d.inputs], outputs, d.weights, d.opset, **options)
+
+
+def _offer_weights(d: Draft, model: onnx.ModelProto) -> None:
+    """Declares weights as inputs, too, as files of old exporters do; none is given another value."""
+    whole = d.chance(0.3)  # sizes and positions, too, which shape inference then no longer knows
+    for tensor in model.graph.initializer:
+        if d.chance(0.6) and (whole or tensor.data_type == TensorProto.FLOAT):
+            declared = helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+            model.graph.input.append(declared)
 
 
 def _chain(d: Draft, x: Value, drawn: dict[Callable[[Draft, Value], Value], int]) -> Value:
@@ -123,17 +166,19 @@ def _point(rng: np.random.Generator, shape: tuple[int, ...], special: bool) -> A
 
 
 def declare(model: onnx.ModelProto, declared: str) -> onnx.ModelProto:
-    """Writes down what inference finds at the input's own sizes, then gives the input the dimensions of its kind."""
-    dims = model.graph.input[0].type.tensor_type.shape.dim
+    """Writes down what inference finds at the inputs' own sizes, then gives inputs the dimensions of their kind."""
     if declared == "stale":
-        dims[0].dim_value = 1
+        for value in model.graph.input:
+            value.type.tensor_type.shape.dim[0].dim_value = 1
     if declared in ("one sample", "all samples", "stale"):
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
-        dims = model.graph.input[0].type.tensor_type.shape.dim
-    names = {"symbolic": "NABCD", "stale": "N", "one name": "NKKKK", "bare": "N"}.get(declared, "")
-    for position, dim in enumerate(dims):
-        if declared == "anonymous":
-            dim.Clear()
-        elif position < len(names):
-            dim.dim_param = names[position]
+    for number, value in enumerate(model.graph.input):
+        # Sizes of two inputs may differ, but for the batch.
+        letters = "ABCD" if not number else "EFGH" if number == 1 else "PQRS"
+        names = {"symbolic": "N" + letters, "stale": "N", "one name": "NKKKK", "bare": "N"}.get(declared, "")
+        for position, dim in enumerate(value.type.tensor_type.shape.dim):
+            if declared == "anonymous":
+                dim.Clear()
+            elif position < len(names):
+                dim.dim_param = names[position]
     return model
