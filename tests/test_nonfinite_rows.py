@@ -4,12 +4,15 @@ Its own attributions may be finite zeros, where nothing contributes; its predict
 """
 
 import numpy as np
+import onnx
 import pytest
 from support.explained import FIVE_DRAWS, GIVEN_OR_PREDICTED, in_chunks, largest_difference, plain
 from support.methods import ON_A_PATH, ON_ANY_MODEL
 from support.small_models import SMALL, build, node, rows
+from support.tiny_graphs import run
 
 import onnxattr.attributions as attributions
+from onnxattr import vjp
 from onnxattr.errors import NonFiniteWarning
 
 BAD = 1
@@ -115,3 +118,27 @@ def test_the_gradient_at_x_has_no_part_in_draws(rendering, tmp_path):
         method.export(tmp_path / "explainer.onnx", rendering)
         found = plain(tmp_path / "explainer.onnx")({"x": x, "target": label, "seed": np.array(0)})
         np.testing.assert_allclose(found["attribution"], expected, rtol=1e-5)
+
+
+RESIZED = {
+    "sizes": ["Slice (s, zero, two)", "Concat <axis = 0> (a, places)", "Resize <mode = \"linear\"> (x, , , b)"],
+    "scales": ["Cast <to = 1> (s)", "Slice (a, two, four)", "Div (places_float, b)", "Concat <axis = 0> (ones, c)",
+               "Resize <mode = \"linear\"> (x, , d)"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("by", RESIZED)
+def test_computed_sizes_of_a_resize_keep_rows_apart(by):
+    """Those that are the input's own, or scales of 1, multiply no row with that of another sample."""
+    *steps, last = RESIZED[by]
+    lines = [f"{name} = {text}" for name, text in zip("abcd", steps, strict=False)]
+    model = onnx.parser.parse_model(f"""<ir_version: 8, opset_import: ["" : 18]>
+        g (float[N,2,2,2] x) => (float[M,C,H,W] y) <int64[1] zero = {{0}}, int64[1] two = {{2}}, int64[1] four = {{4}},
+        int64[2] places = {{4, 4}}, float[2] places_float = {{4, 4}}, float[2] ones = {{1, 1}}> {{
+        s = Shape(x)
+        {" ".join(lines)}
+        y = {last} }}""")
+    ct = np.ones((3, 2, 4, 4), np.float32)
+    ct[BAD] = np.nan
+    found = run(vjp(model), x=rows(0, 2, 2, 2), y_cotangent=ct)["x_gradient"]
+    np.testing.assert_allclose(found[KEPT], 4, rtol=1e-6)

@@ -32,6 +32,22 @@ def ints_of(value: ir.Value | None) -> list[int] | None:
     return [int(number) for number in value.const_value.numpy().reshape(-1)]
 
 
+def numbers_of(value: ir.Value) -> list[float | None]:
+    """The numbers that a vector holds, None for those that a run computes; up to a part of unknown length."""
+    if value.const_value is not None:
+        return [float(number) for number in value.const_value.numpy().flat]
+    node, found = value.producer(), list[float | None]()
+    for part in node.inputs if node is not None and node.op_type == "Concat" else [value]:
+        dims = dims_of(part) or [None]
+        if part is not None and part.const_value is not None:
+            found += numbers_of(part)
+        elif isinstance(dims[0], int):
+            found += [None] * dims[0]
+        else:
+            break
+    return found
+
+
 def same_dims(a: ir.Value, b: ir.Value) -> bool:
     """Whether two values certainly have the same shape: two unknown dimensions need not be equal.
 

@@ -12,7 +12,8 @@ from onnxattr.autodiff.registry import NOT_IMPLEMENTED, Cotangent, NodeView, att
 from onnxattr.autodiff.rules.selection import add_at_selection
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.products import contraction
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.sizes import contents
+from onnxattr.graph.values import dims_of, numbers_of
 
 
 @vjp("Reshape", "Flatten", "Squeeze", "Unsqueeze")
@@ -155,11 +156,13 @@ def _resize_keeps(node: NodeView, position: int, axis: int) -> bool:
         return False
     if node.get_string("keep_aspect_ratio_policy") != "stretch":
         return False
-    if scales is not None and scales.const_value is not None and scales.const_value.size:
-        return float(scales.const_value.numpy()[position]) == 1.0
-    have, want = dims_of(node.x), dims_of(node.y)
+    if scales is not None and (scales.const_value is None or scales.const_value.size):
+        return numbers_of(scales)[position : position + 1] == [1.0]
+    have, want, held = dims_of(node.x), dims_of(node.y), contents(sizes)
     if sizes is None or have is None or want is None:
         return False
+    if held is not None and held[position] is not None and held[position] == have[axis]:
+        return True
     return isinstance(have[axis], int) and have[axis] == want[axis]
 
 
