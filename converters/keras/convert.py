@@ -29,6 +29,7 @@ from .recurrent_ops import recurrent_handlers
 from .steps import steps_within
 from .tf2onnx_driver import convert_function
 from .trace import Trace, trace
+from .transposed_pads import fill_gaps
 from .words import without_lookups
 
 _OPSETS = range(13, 19)
@@ -154,6 +155,7 @@ def _convert(
     converted.graph.name = model.name
     converted.doc_string = ""
     onnx_model.check_operators(converted, traced.layer_of)
+    fill_gaps(converted)
     table.write(converted, traced)
     onnx_model.prune_initializers(converted)
     onnx_model.set_inputs(converted, inputs.specs)
