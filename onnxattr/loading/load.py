@@ -45,6 +45,7 @@ from onnxattr.loading.passes.opsets import (
 from onnxattr.loading.passes.pads import pad_every_axis
 from onnxattr.loading.passes.pixels import take_floats
 from onnxattr.loading.passes.reshapes import write_targets_down
+from onnxattr.loading.passes.series import compute_series_as_images
 from onnxattr.loading.passes.stated_pads import state_pads
 from onnxattr.loading.passes.static_nodes import infer_and_resolve
 from onnxattr.loading.passes.time_first import put_time_first
@@ -176,6 +177,11 @@ PASSES_OF_PART = (
         "write targets of Reshapes down",
         lambda d: write_targets_down(d.model, d.kept),
         [F.TYPED, F.NO_CONSTANTS],
+    ),
+    step(
+        "compute series as images",
+        lambda d: compute_series_as_images(d.model, d.kept, d.rules),
+        [F.TYPED, F.COMPLETE],
     ),
     step("join Transposes", lambda d: join_transposes(d.model, d.kept, d.rules), [F.TYPED]),
 )

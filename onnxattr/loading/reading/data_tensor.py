@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,13 @@ def place_tensors(graph: ir.Graph, folder: Path | None) -> None:
         if isinstance(tensor, ir.ExternalTensor):
             tensor.base_dir = str(folder or "")
             value.const_value = DataTensor(tensor)
+
+
+def reshaped(tensor: ir.TensorProtocol, shape: Sequence[int]) -> ir.TensorProtocol:
+    """The same elements in another shape; those of a data file stay there."""
+    if isinstance(tensor, ir.ExternalTensor):
+        where = (tensor.location, tensor.offset, tensor.length, tensor.dtype)
+        return DataTensor(
+            ir.ExternalTensor(*where, shape=ir.Shape(shape), name=tensor.name, base_dir=tensor.base_dir)
+        )
+    return ir.Tensor(tensor.numpy().reshape(shape), dtype=tensor.dtype)
