@@ -15,7 +15,7 @@ WRITTEN, BACK = 12, 24
 #: How much slower the multiplications of a product are on the way back.
 SLOWER_BACK = 1.4
 #: What a number costs in which points are placed: it is gathered, interpolated, and its gradients are summed.
-PLACED = 84
+PLACED = 96
 #: What sizes are taken to be that the model leaves open.
 _OPEN_SIZE = 64
 
