@@ -129,7 +129,8 @@ def _swept(
         if value in needed:
             adjoints.setdefault(value, []).append(ct)
     for node in reversed(nodes):
-        cts = tuple(_total(op, adjoints, value) for value in node.outputs)
+        # What has no element adds nothing, and rules need not know values of such sizes.
+        cts = tuple(None if _is_empty(value) else _total(op, adjoints, value) for value in node.outputs)
         if all(ct is None for ct in cts):
             continue
         op.gradient_of = node.name
@@ -180,6 +181,11 @@ def _entries(
         partial(op.zeros_like, value) if value is not None and is_float(value) else None
         for value in node.inputs
     ]
+
+
+def _is_empty(value: ir.Value) -> bool:
+    """Whether a value certainly has no element."""
+    return 0 in (dims_of(value) or ())
 
 
 def _total(op: OpBuilder, adjoints: dict[ir.Value, list[ir.Value]], value: ir.Value) -> ir.Value | None:

@@ -13,6 +13,7 @@ from onnxattr.autodiff.registry import Cotangent, attributes_of, rank_of, unary,
 from onnxattr.autodiff.rules.windows import Windows, pool_windows
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import Range
+from onnxattr.graph.values import dims_of
 
 
 def _spread(op: OpBuilder, share: ir.Value, windows: Windows) -> ir.Value:
@@ -40,7 +41,8 @@ def _counts(op: OpBuilder, node: NodeView, windows: Windows) -> ir.Value:
     # Windows of auto_pad never reach past their padding, whatever ceil_mode says.
     past_padding = node.get_int("ceil_mode") and node.get_string("auto_pad") == "NOTSET"
     if not past_padding and (include_pad or (windows.pads is not None and not any(windows.pads))):
-        return op.constant(size, x.dtype)
+        # Before opset 19 ONNX Runtime counts all that would be padding, even where the padding ends.
+        return op.constant(size, x.dtype) if include_pad and op.opset < 19 else _count(op, windows)
     begins, inside = windows.begins, op.shape(x, 2)
     zeros = op.constant([0, 0], ir.DataType.INT64)
     if include_pad:
@@ -52,6 +54,29 @@ def _counts(op: OpBuilder, node: NodeView, windows: Windows) -> ir.Value:
     kernel = op.constant(np.ones((1, 1, *windows.kernel)), x.dtype)
     counts = op.Conv(elements, kernel, strides=[*windows.strides], dilations=[*windows.dilations])
     return op.note_range(counts, Range(1.0, size))
+
+
+def _count(op: OpBuilder, windows: Windows) -> ir.Value:
+    """How many elements each window has, padding included, where none reaches past it: a scalar.
+
+    An image smaller than its window has none, or at strides above 1 one that ONNX Runtime ends at the end of the image.
+    """
+    x, pads = windows.padded, windows.pads
+    sizes = (dims_of(x) or [None] * (windows.rank + 2))[2:]
+    counts: list[int] = []
+    for axis, (kernel, dilation) in enumerate(zip(windows.kernel, windows.dilations, strict=True)):
+        size = sizes[axis]
+        if kernel == 1 or windows.strides[axis] == 1:
+            counts.append(kernel)
+        elif pads is not None and isinstance(size, int):
+            padded = size + pads[axis] + pads[windows.rank + axis]
+            counts.append(min(kernel, -(-padded // dilation)))
+    if len(counts) == windows.rank:
+        return op.constant(float(math.prod(counts)), x.dtype)
+    length = op.Add(op.shape(x, 2), op.Add(windows.begins, windows.ends))
+    read = op.Div(op.Add(length, [dilation - 1 for dilation in windows.dilations]), [*windows.dilations])
+    count = op.ReduceProd(op.cast_like(op.Min(read, [*windows.kernel]), x), keepdims=0)
+    return op.note_range(count, Range(1.0, float(math.prod(windows.kernel))))
 
 
 @vjp("LpPool", singular="x = 0")

@@ -4,6 +4,7 @@ from support.rule_cases import Case, case, const, feed, x
 
 UNPOOLED = [[[[0, 3], [9, 10]], [[17, 18], [28, 31]]]]
 TOP = [[[[0, 3], [9, 11]]]]
+SMALL = "onnx's evaluator has no such windows"
 AUTO_PADS = ("VALID", "SAME_UPPER", "SAME_LOWER")
 
 
@@ -50,6 +51,31 @@ CASES = [
     pool("MaxPool", (2, 3, 5, 6), [1, 1]),
     pool("MaxPool", (2, 3, 7), [3], strides=[2], outputs="fi"),
     pool("MaxPool", (1, 2, 6, 6), [2, 2], strides=[2, 2], opset=7),
+    # ONNX Runtime gives an image smaller than its window one window, or none.
+    *(
+        pool("AveragePool", size, kernel, oracle="onnxruntime", because=SMALL, **settings)
+        for size, kernel, settings in (
+            ((2, 3, 5, 5), [7, 7], {"strides": [7, 7]}),
+            ((2, 3, 1, 6), [2, 2], {"strides": [2, 2]}),
+            ((2, 3, 2), [3], {"strides": [2]}),
+            ((2, 3, 4), [3], {"strides": [2], "dilations": [2], "opset": 19}),
+            ((2, 3, 1), [3], {"strides": [2], "pads": [0, 1], "count_include_pad": 1}),
+            ((2, 3, 1), [3], {"strides": [2], "pads": [0, 1], "count_include_pad": 1, "opset": 19}),
+            ((2, 3, 2, 3, 2), [3, 3, 3], {"strides": [2, 2, 2]}),
+        )
+    ),
+    *(
+        pool(
+            op, (2, 3, *size), [3] * len(size), dynamic=False, oracle="onnxruntime", because=SMALL, **settings
+        )
+        for op in ("MaxPool", "AveragePool", "LpPool")
+        for size, settings in (
+            ((2,), {}),
+            ((1, 1), {"strides": [2, 2]}),
+            ((5, 5, 2), {}),
+            ((2, 2, 2), {"ceil_mode": 1}),
+        )
+    ),
     pool("LpPool", (2, 3, 6, 6), [2, 2], strides=[2, 2]),
     pool("LpPool", (2, 3, 7, 6), [3, 2], strides=[2, 1], pads=[1, 0, 0, 1], p=1),
     pool("LpPool", (2, 3, 7, 6), [3, 3], strides=[2, 2], p=3, auto_pad="SAME_UPPER"),
