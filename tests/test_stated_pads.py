@@ -5,12 +5,15 @@ import onnx_ir as ir
 import pytest
 from support.tiny_graphs import parse, run
 
+from onnxattr.errors import ModelError
 from onnxattr.loading.load import load
+from onnxattr.testing import check_vjp
 
 W, DEEP = "float[4,2,3,2] w", "float[2,4,3,2] w"
 STATIC, DYNAMIC = "float[N,2,7,6] x", "float[N,2,H,L] x"
 CONV, TRANSPOSED = "y = Conv<%s>(x, w)", "y = ConvTranspose<%s>(x, w)"
 MAX, MEAN, NORM = (f"y = {name}Pool<kernel_shape=[3,2], %s>(x)" for name in ("Max", "Average", "Lp"))
+DILATED = (MAX, MEAN, NORM)
 
 # A node, its input, its attributes, the pads that loading states; None where the node stays as it is.
 CASES = [
@@ -42,13 +45,23 @@ CASES = [
     (NORM, STATIC, "ceil_mode=1, strides=[3,2]", [0, 0, 2, 0]),
     (MEAN, STATIC, 'auto_pad="SAME_LOWER", strides=[2,2], count_include_pad=1', [1, 0, 1, 0]),
     (NORM, STATIC, 'auto_pad="SAME_LOWER"', [1, 1, 1, 0]),
+    # ONNX Runtime pads pools as if they were not dilated, where ONNX has one window for each stride.
+    *((pool, STATIC, 'auto_pad="SAME_UPPER", dilations=[2,3]', [1, 0, 1, 1]) for pool in DILATED),
+    *((pool, STATIC, 'auto_pad="SAME_LOWER", dilations=[2,4]', [1, 1, 1, 0]) for pool in DILATED),
+    *(
+        (pool, STATIC, 'auto_pad="SAME_LOWER", strides=[2,2], dilations=[1,2]', [1, 0, 1, 0])
+        for pool in DILATED
+    ),
+    *((pool, DYNAMIC, 'auto_pad="SAME_UPPER", dilations=[2,2]', [1, 0, 1, 1]) for pool in DILATED),
+    *((pool, DYNAMIC, 'auto_pad="SAME_UPPER", strides=[2,2], dilations=[2,2]', None) for pool in DILATED),
 ]
 
 
 @pytest.mark.parametrize(("node", "x", "attributes", "pads"), CASES)
 def test_pads(node, x, attributes, pads):
     weights = [DEEP if node is TRANSPOSED else W] if "w)" in node else []
-    model = parse(f"g ({', '.join([x, *weights])}) => (float[N,C,M,K] y) {{ {node % attributes} }}")
+    opset = 19 if "dilations" in attributes else 18
+    model = parse(f"g ({', '.join([x, *weights])}) => (float[N,C,M,K] y) {{ {node % attributes} }}", opset)
     loaded = load(model)
     (found,) = loaded.graph
     kept = {"auto_pad", "output_shape", "ceil_mode"} & set(found.attributes)
@@ -71,6 +84,25 @@ def test_pads(node, x, attributes, pads):
     }
     expected, got = (run(m, **feeds)["y"] for m in (model, ir.serde.serialize_model(loaded)))
     np.testing.assert_array_equal(got, expected)
+    if "dilations" in attributes:
+        check_vjp(model, feeds, runtime="onnxruntime", step=1e-3, tolerance=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("node", "size"),
+    [
+        ('Conv<kernel_shape=[1], strides=[4], auto_pad="SAME_UPPER">(x, w)', 8),
+        ('Conv<kernel_shape=[1], strides=[4], auto_pad="SAME_LOWER">(x, w)', 8),
+        ('AveragePool<kernel_shape=[1], strides=[3], auto_pad="SAME_UPPER">(x)', 6),
+        ('LpPool<kernel_shape=[2], strides=[4], auto_pad="SAME_UPPER">(x)', "L"),
+        ('MaxPool<kernel_shape=[2], strides=[3], dilations=[3], auto_pad="SAME_LOWER">(x)', 6),
+    ],
+)
+def test_negative_padding_is_refused(node, size):
+    """ONNX Runtime begins such windows behind the start, ONNX and other runtimes at the start."""
+    model = parse(f"g (float[N,1,{size}] x) => (float[N,1,M] y) <float[1,1,1] w = {{2}}> {{ y = {node} }}")
+    with pytest.raises(ModelError, match="in place of auto_pad"):
+        load(model)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -69,6 +69,16 @@ class Layout:
         if stride == 1:
             return self.extents[axis] - 1
         return None if size is None else max(self.padding(axis, size, -(-size // stride)), 0)
+
+    def same_pads(self, sizes: Sequence[int | None]) -> list[int] | None:
+        """The pads that SAME stands for, before each axis, then behind; None where they depend on unknown sizes."""
+        totals = [self.same_padding(axis, size) for axis, size in enumerate(sizes)]
+        known = [total for total in totals if total is not None]
+        return self.halved(known) if len(known) == len(totals) else None
+
+    def undilated(self) -> Layout:
+        """Windows of the same size whose positions lie side by side: ONNX Runtime pads pools as if they were these."""
+        return replace(self, dilations=(1,) * self.rank)
 
     def halves(self, small: T, large: T) -> tuple[T, T]:
         """The two halves of an odd padding, in their order before and behind an axis."""

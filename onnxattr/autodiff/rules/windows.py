@@ -8,7 +8,7 @@ average counts and where MaxPool finds its maxima.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
@@ -123,16 +123,30 @@ def windows_of(
     begins, ends = (op.constant(part, ir.DataType.INT64) for part in (layout.begins, layout.ends))
     if layout.auto_pad.startswith("SAME") or node.get_ints("output_shape"):
         reach = [e + r for e, r in zip(layout.extents, rests or [0] * layout.rank, strict=True)]
-        total = op.Max(op.Sub(_spans(op, strided, layout.strides, reach), op.shape(padded, 2)), 0)
-        small = op.Div(total, 2)
-        begins, ends = layout.halves(small, op.Sub(total, small))
+        total = op.Sub(_spans(op, strided, layout.strides, reach), op.shape(padded, 2))
+        begins, ends = _halved(op, layout, total)
     return Windows(layout, begins, ends, padded, strided)
+
+
+def _halved(op: OpBuilder, layout: Layout, total: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """The padding before and behind each axis, of so much in all or none."""
+    total = op.Max(total, 0)
+    small = op.Div(total, 2)
+    return layout.halves(small, op.Sub(total, small))
 
 
 def pool_windows(op: OpBuilder, node: NodeView) -> Windows:
     """The windows of a pool."""
     (x,) = node.required(1)
-    return windows_of(op, node, node.get_ints("kernel_shape"), x, node.outputs[0])
+    windows = windows_of(op, node, node.get_ints("kernel_shape"), x, node.outputs[0])
+    layout = windows.layout
+    if not layout.auto_pad.startswith("SAME") or set(layout.dilations) == {1}:
+        return windows
+    # ONNX Runtime pads as if the windows were not dilated, so many that there is one for each stride.
+    size, strides = op.shape(x, 2), [*layout.strides]
+    before_last = op.Mul(op.Div(op.Sub(size, 1), strides), strides)
+    begins, ends = _halved(op, layout, op.Sub(op.Add(before_last, [*layout.kernel]), size))
+    return replace(windows, begins=begins, ends=ends)
 
 
 def known(numbers: ir.Value) -> list[int] | None:

@@ -13,11 +13,11 @@ from typing import Any
 
 import onnx_ir as ir
 
+from onnxattr.errors import ModelError
 from onnxattr.graph.values import dims_of
 from onnxattr.graph.windows import Layout, layout_of
 from onnxattr.loading.shapes.infer import DECLARED_SIZES
-
-_POOLS = ("AveragePool", "LpPool", "MaxPool")
+from onnxattr.loading.shapes.same_pools import POOLS, crops, is_dilated
 
 
 def state_pads(model: ir.Model) -> bool:
@@ -29,10 +29,10 @@ def state_pads(model: ir.Model) -> bool:
 
 
 def _state_pads(node: ir.Node, sized: bool) -> bool:
-    if node.op_type not in ("Conv", "ConvTranspose", *_POOLS):
+    if node.op_type not in ("Conv", "ConvTranspose", *POOLS):
         return False
     attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-    weights = node.inputs[1] if len(node.inputs) > 1 and node.op_type not in _POOLS else None
+    weights = node.inputs[1] if len(node.inputs) > 1 and node.op_type not in POOLS else None
     layout = layout_of(attributes, [d if isinstance(d, int) else 0 for d in (dims_of(weights) or [])[2:]])
     if not layout.rank or min(layout.kernel) <= 0:
         return False
@@ -41,6 +41,9 @@ def _state_pads(node: ir.Node, sized: bool) -> bool:
     )
     if node.op_type == "ConvTranspose":
         return _state(node, _pads_of_transposed(layout, attributes, sizes), "output_shape")
+    _check_not_cropped(node, layout, sizes)
+    if node.op_type in POOLS and layout.auto_pad.startswith("SAME") and is_dilated(layout):
+        return False  # stated where types are inferred, if sizes are known
     # With these pads no window reaches past the padding: ceil_mode says nothing.
     if layout.auto_pad != "NOTSET":
         return _state(node, _pads_by_rule(layout, sizes), "ceil_mode")
@@ -53,13 +56,27 @@ def _spatial(side: ir.Value | None, rank: int) -> list[int | None]:
     return [dim if isinstance(dim, int) else None for dim in dims] or [None] * rank
 
 
+def _check_not_cropped(node: ir.Node, layout: Layout, sizes: Sequence[int | None]) -> None:
+    """Refuses auto_pad SAME where strides are so much larger than windows that ONNX Runtime takes negative padding.
+
+    Raises:
+        ModelError: If it does, or may do so for a size that is unknown.
+    """
+    for axis, size in enumerate(sizes if layout.auto_pad.startswith("SAME") else ()):
+        if crops(layout, axis, size, node.op_type in POOLS):
+            name = node.name or node.outputs[0].name
+            raise ModelError(
+                f"{node.op_type} node {name!r} has auto_pad={layout.auto_pad}, the stride {layout.strides[axis]} and "
+                f"windows of {layout.extents[axis]} elements: there ONNX Runtime computes something else than ONNX "
+                "defines. Export the model with pads in place of auto_pad."
+            )
+
+
 def _pads_by_rule(layout: Layout, sizes: Sequence[int | None]) -> list[int] | None:
     """The pads that ``auto_pad`` of a convolution or pool stands for."""
     if layout.auto_pad == "VALID":
         return None if layout.ceil_mode else [0] * 2 * layout.rank
-    totals = [layout.same_padding(axis, size) for axis, size in enumerate(sizes)]
-    known = [total for total in totals if total is not None]
-    return layout.halved(known) if len(known) == len(totals) else None
+    return layout.same_pads(sizes)
 
 
 def _pads_of_transposed(

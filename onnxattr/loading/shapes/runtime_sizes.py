@@ -14,6 +14,7 @@ from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.subgraphs import graphs_in, is_standard, nodes_of, values_in
 from onnxattr.loading.shapes.ceiled_pools import without_ceiled_window
 from onnxattr.loading.shapes.resizes import by_sizes
+from onnxattr.loading.shapes.same_pools import is_same_pool, with_runtime_pads
 
 Dims = Sequence[int | None]
 #: Takes a builder, a node, the dimensions of its first operand and of its output; rewrites the node if it may not stay,
@@ -52,7 +53,8 @@ def restate_sizes(model: ir.Model, inferred: onnx.ModelProto) -> bool:
             continue
         op = main.inside(graph)
         op.prefix = node.name or str(node.outputs[0].name)
-        if _REWRITES[node.op_type](op, node, x, y):
+        rewrite = with_runtime_pads if is_same_pool(node) else _REWRITES[node.op_type]
+        if rewrite(op, node, x, y):
             changed[graph] = None
     for graph in changed:
         graph.sort()
@@ -60,12 +62,12 @@ def restate_sizes(model: ir.Model, inferred: onnx.ModelProto) -> bool:
 
 
 def _may_differ(node: ir.Node) -> bool:
-    """Whether a node is a Resize by scales or a pool that rounds sizes up."""
+    """Whether a node is a Resize by scales, or a pool that rounds sizes up or is dilated and padded by SAME."""
     if not is_standard(node, *_REWRITES) or not node.inputs or node.inputs[0] is None:
         return False
     if node.op_type == "Resize":
         return len(node.inputs) > 2 and node.inputs[2] is not None
-    return node.attributes.get_int("ceil_mode", 0) != 0
+    return node.attributes.get_int("ceil_mode", 0) != 0 or is_same_pool(node)
 
 
 def _dims(type_proto: onnx.TypeProto) -> list[int | None] | None:
