@@ -1,6 +1,7 @@
 """What is the same at all points of a sample is computed once for it; the maps are those of points by themselves."""
 
 import numpy as np
+import onnxruntime
 import pytest
 from support.affine_starts import (
     MODELS,
@@ -246,6 +247,21 @@ def test_a_fixed_batch_and_an_inner_value(batch):
         x = inputs(model)
         labels = np.arange(ROWS) % 3
         assert largest_difference(shared.explain(x, labels), plain.explain(x, labels)) <= 2e-6
+
+
+@pytest.mark.parametrize("behind", ["Identity", "Softplus"])
+def test_a_fixed_batch_whose_widest_value_is_before_the_cut(behind):
+    """Behind the cut as many rows as were as wide would fit, but the batch is 1."""
+    nodes = [node("MatMul", ["x", "w"], ["h"]), node("MatMul", ["h", "v"], ["a"]), node(behind, ["a"], ["y"])]
+    model = build(nodes, {"x": [1, 6]}, {"y": [1, 3]}, {"w": weights(6, 64), "v": weights(64, 3)})
+    plain, shared = both(model, batch_size=2)
+    assert shared._plan.request.tail.cut.frontier == ("a",)
+    x = inputs(model)
+    feeds = {"x": x[:1], "target": np.eye(3, dtype=np.float32)[[1]]}
+    session = onnxruntime.InferenceSession(shared.explainer("loop", target="weights").SerializeToString())
+    found = session.run(["attribution"], feeds)[0]
+    assert largest_difference(found, plain.explain(x[:1], [1])) <= 2e-6
+    assert largest_difference(shared.explain(x, [1] * len(x)), plain.explain(x, [1] * len(x))) <= 2e-6
 
 
 @pytest.mark.parametrize(("behind", "products"), [("Tanh", 1), ("Log", 3)])

@@ -50,7 +50,12 @@ class Tail:
     straight: bool
 
     def rows(self, most: int, whole: Request) -> int:
-        """How many rows of the part behind are no wider than some number of rows of the whole model."""
+        """How many rows of the part behind are no wider than some number of rows of the whole model.
+
+        A fixed batch allows no other number.
+        """
+        if any(isinstance((dims_of(whole.prepared.value(x)) or [None])[0], int) for x in whole.prepared.wrt):
+            return most
         wide, part = (widest(request.prepared.model.graph) for request in (whole, self.request))
         return most if wide is None or part is None else most * max(wide // part, 1)
 
