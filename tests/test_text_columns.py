@@ -39,6 +39,15 @@ def pipeline(last, encoder=None):
     return make_pipeline(columns, last)
 
 
+def test_an_estimator_is_the_same_file_each_time():
+    model = pipeline(LinearRegression()).fit(ROWS, PRICE)
+    first, second = to_onnx(model, ROWS), to_onnx(model, ROWS)
+    assert first.SerializeToString() == second.SerializeToString()
+    assert first.graph.name == "LinearRegression"
+    domains = [entry.domain for entry in first.opset_import]
+    assert domains == sorted(domains)
+
+
 def test_a_linear_model_is_told_exactly():
     """Each column's attribution is its own term of the sum; that of text the weight of its category."""
     model = pipeline(LinearRegression()).fit(ROWS, PRICE)

@@ -160,6 +160,8 @@ def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx
             f"skl2onnx could not convert {type(estimator).__name__}: {reason}. Fit the estimator first, and use steps "
             "that skl2onnx supports."
         ) from error
+    converted.graph.name = type(chosen_last(estimator)).__name__  # skl2onnx draws a random one
+    converted.opset_import.sort(key=lambda entry: entry.domain)  # it writes them in the order of a set
     write_sigmoids(converted.graph)
     graph_edit.remove_dead_nodes(converted.graph, [])
     onnx_model.prune_initializers(converted)
@@ -169,7 +171,6 @@ def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx
 def _declare_outputs(converted: onnx.ModelProto, last: Any, rows: np.ndarray) -> None:
     """Give the outputs their names, and their shapes in a run: skl2onnx states some wrongly."""
     graph = converted.graph
-    graph.name = type(last).__name__  # skl2onnx draws a random one
     if type(last).__name__ == "MLPRegressor" and last.n_outputs_ > 1:
         # skl2onnx writes the targets of all rows below each other.
         reshape = next(node for node in graph.node if graph.output[-1].name in node.output)

@@ -21,7 +21,14 @@ LAYERS = {
 }
 
 
-def network(layers: list[tuple[str, str, str]]) -> onnx.ModelProto:
+#: Layers of as many units as features, whose matrix one product takes as it is and another one transposed.
+SQUARE = {
+    f"a square {name}, {direction}": [(name, direction, "states")]
+    for name, direction in (("RNN", "forward"), ("RNN", "reverse"), ("GRU", "forward"), ("LSTM", "reverse"))
+}
+
+
+def network(layers: list[tuple[str, str, str]], features: int = FEATURES) -> onnx.ModelProto:
     """Scores of two classes from layers that read the same sequences (N, steps, features)."""
     rng = np.random.default_rng(0)
 
@@ -33,7 +40,7 @@ def network(layers: list[tuple[str, str, str]]) -> onnx.ModelProto:
     for number, (operator, direction, read) in enumerate(layers):
         w, r, states, last, mean = (f"{name}{number}" for name in ("w", "r", "states", "last", "mean"))
         if operator == "Transpose":
-            weights[w] = weight(FEATURES, HIDDEN)
+            weights[w] = weight(features, HIDDEN)
             nodes += [
                 node("Transpose", ["sequences"], [last], perm=[1, 0, 2]),
                 node("MatMul", [last, w], [states]),
@@ -41,7 +48,7 @@ def network(layers: list[tuple[str, str, str]]) -> onnx.ModelProto:
             nodes.append(node("ReduceMean", [states], [mean], axes=[1], keepdims=0))
             continue
         weights[w], weights[r] = (
-            weight(1, GATES[operator] * HIDDEN, FEATURES),
+            weight(1, GATES[operator] * HIDDEN, features),
             weight(1, GATES[operator] * HIDDEN, HIDDEN),
         )
         outputs = [states] if read == "states" else ["", last]
@@ -52,19 +59,20 @@ def network(layers: list[tuple[str, str, str]]) -> onnx.ModelProto:
             nodes.append(node("Squeeze", [last, "zero"], [mean]))
     found = [f"mean{number}" for number in range(len(layers))]
     nodes += [node("Concat", found, ["all"], axis=-1), node("MatMul", ["all", "dense"], ["y"])]
-    return build(nodes, {"x": ["N", STEPS, FEATURES]}, {"y": ["N", 2]}, weights, opset=17)
+    return build(nodes, {"x": ["N", STEPS, features]}, {"y": ["N", 2]}, weights, opset=17)
 
 
-def sequences() -> np.ndarray:
+def sequences(features: int = FEATURES) -> np.ndarray:
     """Rows to explain: (N, steps, features)."""
-    return np.random.default_rng(1).normal(size=(SAMPLES, STEPS, FEATURES)).astype(np.float32)
+    return np.random.default_rng(1).normal(size=(SAMPLES, STEPS, features)).astype(np.float32)
 
 
 def write_recurrent_cases(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     """Writes the files and their manifest; returns what ONNX Runtime gives on the CPU, by name and output."""
-    feeds, cases = {"x": sequences(), "target": np.array([0, 1, 0])}, {}
-    for name, layers in LAYERS.items():
-        model = network(layers)
+    cases = {}
+    for name, layers in (LAYERS | SQUARE).items():
+        features = HIDDEN if name in SQUARE else FEATURES
+        model, feeds = network(layers, features), {"x": sequences(features), "target": np.array([0, 1, 0])}
         cases[name] = exported(Saliency(model)), feeds
         cases[f"{name}, a loop"] = exported(IntegratedGradients(model, batch_size=6, steps=4), "loop"), feeds
     return write_manifest(folder, cases)

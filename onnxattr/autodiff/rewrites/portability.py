@@ -8,6 +8,9 @@ from onnxattr.autodiff.rewrites.convolutions import Spread, again
 from onnxattr.autodiff.rewrites.registry import Backward, rewrite
 from onnxattr.graph.values import dims_of
 
+#: What takes one matrix out of those of a recurrent layer.
+_PARTS = frozenset("Gather Reshape Slice Split Squeeze Unsqueeze".split())
+
 
 @rewrite(
     "ConvTranspose",
@@ -50,13 +53,14 @@ def own_kernel(backward: Backward, node: ir.Node) -> ir.Value | None:
     turned = backward.producer(operands[1])
     transposed = turned is not None and turned.op_type == "Transpose"
     kernel = turned.inputs[0] if turned is not None and transposed else operands[1]
-    if (
-        kernel is None
-        or not op.is_constant(kernel)
-        or kernel.producer() is not None
-        or len(kernel.uses()) < 2
-    ):
+    if kernel is None or not op.is_constant(kernel):
         return None
+    maker = kernel.producer()
+    if maker is None:
+        if len(kernel.uses()) < 2:
+            return None
+    elif transposed or maker.op_type not in _PARTS:
+        return None  # others may take the same part, so that the transposed one stays as it is
     dims = [dim if isinstance(dim, int) else -1 for dim in dims_of(kernel) or []]
     rows, columns = dims[:2] if node.op_type == "ConvTranspose" else [0, 1, *dims][-2:]
     if len(dims) < 2 or rows != columns * node.attributes.get_int("group", 1):
