@@ -172,6 +172,18 @@ def test_inside_bodies():
         check_vjp(model, {"x": x, "c": np.array(c)}, wrt=["x"])
 
 
+def test_names_of_the_model_stay_free():
+    """A model may have a value of the name that a kernel over images would get."""
+    model = model_of(f"{CONV} b = Relu(a) c = Conv<pads = [1, 1]>(b, v) y = Add(c, other)")
+    model.graph.node[0].name = "first"
+    model.graph.node[-2].input[1] = "w/image"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(WEIGHTS["column"], "w/image"))
+    loaded, x = load(model), RNG.normal(size=(2, 3, 20)).astype(np.float32)
+    assert compute_series_as_images(loaded, [])
+    assert "first" in [node.name for node in loaded.graph if node.op_type == "Conv"]
+    agree(model, loaded, x=x)
+
+
 def test_quantized_convolutions_stay():
     """Between DequantizeLinear and QuantizeLinear a runtime computes them in integers."""
     kernel = np.clip(WEIGHTS["v"] * 40, -128, 127).astype(np.int8)

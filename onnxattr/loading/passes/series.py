@@ -52,9 +52,10 @@ def compute_series_as_images(
         Whether there were any.
     """
     main, found = OpBuilder(model.graph, model.opset_imports[""], prefix="series"), False
+    weights: dict[ir.Value, ir.Value] = {}
     for part in list(graphs_of(model.graph)):
         if any(_in_blocks(node) for node in part):
-            found = _Images(main, part, kept, rules).write() or found
+            found = _Images(main, part, kept, rules, weights).write() or found
     if found:
         prune(model.graph, kept)
     return found
@@ -63,9 +64,18 @@ def compute_series_as_images(
 class _Images:
     """The images that hold the elements of the values of one graph."""
 
-    def __init__(self, main: OpBuilder, part: ir.Graph, kept: Collection[ir.Value], rules: RuleTable):
+    def __init__(
+        self,
+        main: OpBuilder,
+        part: ir.Graph,
+        kept: Collection[ir.Value],
+        rules: RuleTable,
+        weights: dict[ir.Value, ir.Value],
+    ):
         self.main, self.op, self.part = main, main.inside(part), part
         self.kept, self.rules = kept, rules
+        #: Initializers of all graphs, and the same with one more axis.
+        self.weights = weights
         #: By value, the image, and for each axis of the value that of the image.
         self.held: dict[ir.Value, tuple[ir.Value, _Axes]] = {}
 
@@ -156,16 +166,17 @@ class _Images:
             if len(dims) == 3:
                 self.held[value] = image, _SERIES
             return image
-        name = f"{value.name}/image"
-        found = self.main.graph.initializers.get(name)
-        if found is None:
+        if value not in self.weights:
             *sizes, last = value.const_value.shape.numpy()
-            tensor = reshaped(value.const_value, [*sizes, 1, last])
-            found = ir.Value(
-                name=name, type=value.type, shape=ir.Shape([*sizes, 1, last]), const_value=tensor
+            higher = ir.Value(
+                name=self.main.unique_name(f"{value.name}/image", exact=True),
+                type=value.type,
+                shape=ir.Shape([*sizes, 1, last]),
+                const_value=reshaped(value.const_value, [*sizes, 1, last]),
             )
-            self.main.graph.register_initializer(found)
-        return found
+            self.main.graph.register_initializer(higher)
+            self.weights[value] = higher
+        return self.weights[value]
 
     def _replace(self, node: ir.Node, y: ir.Value, inputs: Sequence[ir.Value | None], end: ir.Node) -> None:
         """Writes a node over images, and its series behind it; what was built behind ``end`` comes before both."""
@@ -179,6 +190,10 @@ class _Images:
         series.metadata_props.update(y.metadata_props)
         ir.convenience.replace_all_uses_with(y, series)
         self.part.remove(node, safe=True)
+        written = image.producer()
+        if written is not None and node.name:
+            written.name = node.name
+            written.metadata_props.update(node.metadata_props)
         series.name, y.name = y.name, None
         self.held[series] = image, _SERIES
 
