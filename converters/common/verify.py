@@ -85,10 +85,8 @@ class Session:
 def _runner(model: onnx.ModelProto) -> Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]:
     try:
         return Session(model).run
-    except (
-        RuntimeMissingError,
-        ConversionError,
-    ) as refused:  # no runtime, or none for these dtypes, as bfloat16
+    except (RuntimeMissingError, ConversionError) as refused:
+        # There is no runtime, or none for these dtypes, as bfloat16.
         try:
             evaluator = ReferenceEvaluator(model)
         except NotImplementedError as error:

@@ -125,6 +125,28 @@ def nodes_behind(graph: ir.Graph, last: ir.Node | None) -> Iterator[ir.Node]:
     return takewhile(lambda node: node is not last, reversed(graph))
 
 
+def take_place(node: ir.Node, result: ir.Value, last: ir.Node, made: ir.Node | None = None) -> None:
+    """Puts what was built behind ``last``, the end of a node's graph, in the place of the node, which goes.
+
+    Args:
+        node: The node, of one output.
+        result: What gets the name, the type, the shape and the readers of that output.
+        last: The node that ended the graph before.
+        made: The new node that gets the name of the old one; None for none.
+    """
+    y, graph = node.outputs[0], node.graph
+    assert graph is not None
+    graph.insert_before(node, list(nodes_behind(graph, last))[::-1])
+    result.type, result.shape = y.type, result.shape if y.shape is None else y.shape
+    result.metadata_props.update(y.metadata_props)
+    ir.convenience.replace_all_uses_with(y, result, replace_graph_outputs=True)
+    graph.remove(node, safe=True)
+    result.name, y.name = y.name, None
+    if made is not None:
+        made.name, made.doc_string = node.name, node.doc_string
+        made.metadata_props.update(node.metadata_props)
+
+
 def sort(graph: ir.Graph) -> None:
     """Puts each node of a whole graph behind what it and its subgraphs read, where one is not; the others stay."""
     if not _in_order(graph, set()):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.subgraphs import graphs_of, is_standard, nodes_behind, nodes_of
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.subgraphs import graphs_of, is_standard, nodes_of, take_place
 
 
 def multiply_matrices(graph: ir.Graph, opset: int) -> bool:
@@ -31,19 +30,10 @@ def _is_vector(value: ir.Value | None) -> bool:
 
 def _write_out(op: OpBuilder, part: ir.Graph, node: ir.Node) -> None:
     """a b -> squeeze(row(a) column(b)), under the names that the node and its output had."""
-    (a, b), y, last = node.inputs, node.outputs[0], part[-1]
+    (a, b), last = node.inputs, part[-1]
     assert a is not None
     assert b is not None
     row, column = _is_vector(a), _is_vector(b)
     product = op.MatMul(op.Unsqueeze(a, [0]) if row else a, op.Unsqueeze(b, [1]) if column else b)
     result = op.Squeeze(product, [-2] * row + [-1] * column)
-    part.insert_before(node, list(nodes_behind(part, last))[::-1])
-    dims, made = dims_of(y), product.producer()
-    result.type, result.shape = y.type, y.shape if dims is not None else result.shape
-    result.metadata_props.update(y.metadata_props)
-    ir.convenience.replace_all_uses_with(y, result, replace_graph_outputs=True)
-    part.remove(node, safe=True)
-    result.name, y.name = y.name, None
-    if made is not None:
-        made.name, made.doc_string = node.name, node.doc_string
-        made.metadata_props.update(node.metadata_props)
+    take_place(node, result, last, product.producer())

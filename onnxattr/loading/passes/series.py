@@ -17,7 +17,7 @@ from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import FLOATS
-from onnxattr.graph.subgraphs import graphs_of, is_standard, nodes_behind, prune
+from onnxattr.graph.subgraphs import graphs_of, is_standard, prune, take_place
 from onnxattr.graph.values import dims_of, ints_of
 from onnxattr.loading.reading.data_tensor import reshaped
 from onnxattr.loading.rows.operators import ELEMENTWISE
@@ -185,16 +185,7 @@ class _Images:
         if dims is not None:
             image.shape = ir.Shape([*dims[:2], 1, *dims[2:]])
         series = self.op.Squeeze(image, [2])
-        self.part.insert_before(node, list(nodes_behind(self.part, end))[::-1])
-        series.type, series.shape = y.type, y.shape
-        series.metadata_props.update(y.metadata_props)
-        ir.convenience.replace_all_uses_with(y, series)
-        self.part.remove(node, safe=True)
-        written = image.producer()
-        if written is not None and node.name:
-            written.name = node.name
-            written.metadata_props.update(node.metadata_props)
-        series.name, y.name = y.name, None
+        take_place(node, series, end, image.producer())
         self.held[series] = image, _SERIES
 
 

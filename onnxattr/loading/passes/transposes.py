@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.subgraphs import graphs_of, is_standard, nodes_behind, prune
+from onnxattr.graph.subgraphs import graphs_of, is_standard, prune, take_place
 from onnxattr.graph.values import LAYOUTS, dims_of
 from onnxattr.loading.shapes.infer import DECLARED_SIZES
 
@@ -132,10 +132,5 @@ def _replace(op: OpBuilder, part: ir.Graph, first: ir.Node, last: ir.Node, order
     if x is None or sizes.count(-1) > 1:
         return False
     result = op.Reshape(op.Transpose(x, perm=order), sizes)
-    part.insert_before(last, list(nodes_behind(part, end))[::-1])
-    result.type, result.shape = y.type, y.shape
-    result.metadata_props.update(y.metadata_props)
-    ir.convenience.replace_all_uses_with(y, result)
-    part.remove(last, safe=True)
-    result.name, y.name = y.name, None
+    take_place(last, result, end)
     return True
