@@ -59,16 +59,40 @@ def test_commands_are_shell(command):
 
 def test_removed_folders_exist_and_are_not_needed():
     """rm fails, and with it the build, where a folder is missing; the server starts without them."""
-    (removal,) = [
-        part for command in arguments("RUN") for part in command.split("&&") if "rm -r /packages" in part
-    ]
-    folders = [Path(word).relative_to("/packages/onnxruntime") for word in shlex.split(removal)[2:]]
+    folders = removed("rm -r")
     home = Path(onnxruntime.__file__).parent
     assert folders
     assert [str(folder) for folder in folders if not (home / folder).is_dir()] == []
     loaded = [f"onnxruntime.{folder}" for folder in folders]
     code = f"import sys, onnxruntime; sys.exit(any(name in sys.modules for name in {loaded!r}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_library_for_c_is_not_loaded():
+    """Where the wheel has one: the server's session runs without it."""
+    (pattern,) = removed("rm -f")
+    code = (
+        "import onnx.parser as p, numpy as np, onnxruntime as o\n"
+        "m = p.parse_model('<ir_version: 8, opset_import: [\"\": 17]> g (float[2] x) => (float[2] y) {y = Neg(x)}')\n"
+        "o.InferenceSession(m.SerializeToString()).run(None, {'x': np.ones(2, np.float32)})\n"
+        "print(open('/proc/self/maps').read())"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {line.split()[-1] for line in ran.stdout.splitlines() if "onnxruntime" in line}
+    home = Path(onnxruntime.__file__).parent
+    assert loaded
+    assert loaded & {str(path) for path in home.glob(str(pattern))} == set()
+
+
+def removed(command):
+    """What a command removes of ONNX Runtime's package."""
+    words = [
+        shlex.split(part)
+        for run in arguments("RUN")
+        for part in run.split("&&")
+        if f"{command} /packages/onnxruntime/" in part
+    ]
+    return [Path(word).relative_to("/packages/onnxruntime") for word in words[0][2:]]
 
 
 def test_requirements_are_what_the_server_imports():
