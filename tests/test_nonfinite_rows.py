@@ -124,6 +124,13 @@ RESIZED = {
     "sizes": ["Slice (s, zero, two)", "Concat <axis = 0> (a, places)", "Resize <mode = \"linear\"> (x, , , b)"],
     "scales": ["Cast <to = 1> (s)", "Slice (a, two, four)", "Div (places_float, b)", "Concat <axis = 0> (ones, c)",
                "Resize <mode = \"linear\"> (x, , d)"],
+    "rounded sizes": ["Cast <to = 1> (s)", "Mul (a, factors)", "Floor (b)", "Cast <to = 7> (c)",
+                      "Resize <mode = \"linear\"> (x, , , d)"],
+    "sizes one by one": ["Gather (s, zero)", "Max (a, zero)", "Slice (s, one, two)", "Concat <axis = 0> (b, c, places)",
+                         "Resize <mode = \"linear\"> (x, , , d)"],
+    "parts of sizes": ["Mul (s, times)", "Identity (a)", "Resize <mode = \"linear\"> (x, , , b)"],
+    "whole scales": ["Div (s, s)", "Mul (a, times)", "Cast <to = 1> (b)", "Resize <mode = \"linear\"> (x, , c)"],
+    "quotients": ["Cast <to = 1> (s)", "Mul (a, factors)", "Div (b, a)", "Resize <mode = \"cubic\"> (x, , c)"],
 }  # fmt: skip
 
 
@@ -133,12 +140,15 @@ def test_computed_sizes_of_a_resize_keep_rows_apart(by):
     *steps, last = RESIZED[by]
     lines = [f"{name} = {text}" for name, text in zip("abcd", steps, strict=False)]
     model = onnx.parser.parse_model(f"""<ir_version: 8, opset_import: ["" : 18]>
-        g (float[N,2,2,2] x) => (float[M,C,H,W] y) <int64[1] zero = {{0}}, int64[1] two = {{2}}, int64[1] four = {{4}},
-        int64[2] places = {{4, 4}}, float[2] places_float = {{4, 4}}, float[2] ones = {{1, 1}}> {{
+        g (float[N,2,2,2] x) => (float[M,C,H,W] y) <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}},
+        int64[1] four = {{4}}, int64[2] places = {{4, 4}}, float[2] places_float = {{4, 4}}, float[2] ones = {{1, 1}},
+        int64[4] times = {{1, 1, 2, 2}}, float[4] factors = {{1, 1, 2, 2}}> {{
         s = Shape(x)
         {" ".join(lines)}
         y = {last} }}""")
     ct = np.ones((3, 2, 4, 4), np.float32)
     ct[BAD] = np.nan
     found = run(vjp(model), x=rows(0, 2, 2, 2), y_cotangent=ct)["x_gradient"]
-    np.testing.assert_allclose(found[KEPT], 4, rtol=1e-6)
+    expected = run(vjp(model), x=rows(0, 2, 2, 2), y_cotangent=np.ones_like(ct))["x_gradient"][KEPT]
+    np.testing.assert_allclose(found[KEPT], expected, rtol=1e-6)
+    np.testing.assert_allclose(expected.sum((2, 3)), 16, rtol=1e-6)

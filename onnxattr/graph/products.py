@@ -56,13 +56,15 @@ def contraction(
     factors: Sequence[ir.Value],
     build: Callable[..., ir.Value],
     sparse: bool = False,
+    over_samples: bool = False,
 ) -> ir.Value:
     """A sum of products of cotangents with factors, ``build(ct, *factors)``; a 0 among the cotangents contributes 0.
 
     A factor that is infinite or NaN makes NaN of the sums that it takes part in with a cotangent other than 0. Zeros of
-    ``sparse`` or constant factors, such as matrices that choose, contribute 0 as well.
+    ``sparse`` or constant factors, such as matrices that choose, contribute 0 as well. Where sums may be taken
+    ``over_samples``, they do so for cotangents too that are NaN by what one sample holds, against their range.
     """
-    if not op.range_of(ct).finite and any(
+    if (over_samples or not op.range_of(ct).finite) and any(
         op.range_of(f).zero and (sparse or op.is_constant(f)) for f in factors
     ):
         return _with_infinite_cotangents(op, ct, factors, build)
@@ -84,14 +86,17 @@ def _with_infinite_cotangents(
     op: OpBuilder, ct: ir.Value, factors: Sequence[ir.Value], build: Callable[..., ir.Value]
 ) -> ir.Value:
     """The sums of the finite cotangents, except where infinite ones or NaN take part."""
-    known = op.Equal(op.append("Sub", [ct, ct])[0], 0.0)
-    numbers = build(op.Where(known, ct, 0.0), *factors)
+    lost = op.Not(op.Equal(op.append("Sub", [ct, ct])[0], 0.0))
+    numbers = build(op.Where(lost, 0.0, ct), *factors)
     signs = op.Where(op.Equal(op.Abs(ct), math.inf), op.Sign(ct), 0.0)
     infinite = op.append("Mul", [build(signs, *factors), op.constant(math.inf, ct.dtype)])[0]
     used = [op.cast_like(op.Not(op.Equal(factor, 0.0)), factor) for factor in factors]
-    touched = op.Greater(build(op.cast_like(op.Not(known), ct), *used), 0.0)
+    touched = op.Greater(build(op.cast_like(lost, ct), *used), 0.0)
     result = op.Where(touched, infinite, numbers)
     result.shape = numbers.shape
+    if op.range_of(ct).finite:
+        # No more is expected of what follows than before.
+        op.note_range(result, op.range_of(numbers))
     return result
 
 

@@ -167,11 +167,18 @@ def _resize_keeps(node: NodeView, position: int, axis: int) -> bool:
 
 
 def _along(op: OpBuilder, value: ir.Value, matrix: ir.Value, axis: int, rank: int) -> ir.Value:
-    """The vectors along an axis, each multiplied with a matrix from the right."""
+    """The vectors along an axis, each multiplied with a matrix from the right.
+
+    The first two axes may hold samples, which an identity matrix must keep apart; images are resized along others.
+    """
+
+    def multiplied(vectors: ir.Value) -> ir.Value:
+        return contraction(op, vectors, [matrix], op.MatMul, sparse=True, over_samples=axis < 2)
+
     if axis == rank - 1:
-        return contraction(op, value, [matrix], op.MatMul, sparse=True)
+        return multiplied(value)
     perm = [a for a in range(rank) if a != axis] + [axis]
-    moved = contraction(op, op.Transpose(value, perm=perm), [matrix], op.MatMul, sparse=True)
+    moved = multiplied(op.Transpose(value, perm=perm))
     return op.Transpose(moved, perm=np.argsort(perm).tolist())
 
 
