@@ -133,22 +133,27 @@ def whole_file(path: AnyPath) -> Iterator[BinaryIO]:
 def made_folder(folder: AnyPath) -> Iterator[Path]:
     """A folder, made where it is not there; what was made is removed again after an error, as far as it is empty.
 
+    Ctrl-C, and SIGTERM as ``whole_file`` takes it, are such errors.
+
     Raises:
         ParameterError: If it cannot be made, or is a file.
     """
     path = Path(folder)
     missing = [each for each in (path, *path.parents) if not each.exists()]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ParameterError(f"{folder} cannot be made: {error}. Give the path of a folder.") from error
-    try:
-        yield path
-    except BaseException:
-        for made in missing:
-            with contextlib.suppress(OSError):
-                made.rmdir()
-        raise
+    with stopped_tidily():
+        try:
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ParameterError(
+                    f"{folder} cannot be made: {error}. Give the path of a folder."
+                ) from error
+            yield path
+        except BaseException:
+            for made in missing:
+                with contextlib.suppress(OSError):
+                    made.rmdir()
+            raise
 
 
 @contextlib.contextmanager
@@ -156,10 +161,12 @@ def alone_in(folder: AnyPath) -> Iterator[None]:
     """Waits until no other thread or process writes several files into a folder, where the system has such locks."""
     try:
         import fcntl
-    except ImportError:
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        # A folder that takes new files need not be readable.
         yield
         return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
         # Some file systems of networks have no locks.
         with contextlib.suppress(OSError):

@@ -280,26 +280,27 @@ def test_one_method_that_fails_leaves_all_files_as_they_were(kind, old, tmp_path
 
 ENDED = """
 import os, signal, sys
-from functools import partial
 from pathlib import Path
 import onnxattr
-from onnxattr.loading.shared_data import Member, write_together
+from onnxattr.attributions import several
 folder = Path(sys.argv[1])
-methods = [onnxattr.Saliency(sys.argv[2]), onnxattr.GradientInput(sys.argv[2])]
-end = lambda proto, path: os.kill(os.getpid(), signal.SIGTERM) if len(list(folder.glob("*.part"))) == 2 else None
-write_together([Member(folder / f"{m.name}.onnx", m.explainer, None, end) for m in methods])
+end = lambda path: os.kill(os.getpid(), signal.SIGTERM) if len(list(folder.glob("*.part"))) == 2 else None
+several.trial_of = lambda *_: end
+onnxattr.export([onnxattr.Saliency(sys.argv[2]), onnxattr.GradientInput(sys.argv[2])], folder)
 """
 
 
-def test_a_process_that_is_ended_meanwhile_leaves_all_files_as_they_were(tmp_path):
-    folder = tmp_path / "set"
-    folder.mkdir()
-    beside(folder, 0)
-    before = contents(folder)
+@pytest.mark.parametrize("old", [False, True], ids=["a new folder", "files of before"])
+def test_a_process_that_is_ended_meanwhile_leaves_all_files_as_they_were(old, tmp_path):
+    folder = tmp_path / "set" / "inner"
+    if old:
+        folder.mkdir(parents=True)
+        beside(folder, 0)
     onnx.save(wide(1)[0], tmp_path / "m.onnx")
+    before = contents(folder) if old else sorted(tmp_path.iterdir())
     done = subprocess.run([sys.executable, "-c", ENDED, folder, tmp_path / "m.onnx"], check=False)
     assert done.returncode == -signal.SIGTERM
-    assert contents(folder) == before
+    assert (contents(folder) if old else sorted(tmp_path.iterdir())) == before
 
 
 LIMITED = """

@@ -12,6 +12,7 @@ import onnx
 from onnxattr.errors import ParameterError
 from onnxattr.files import (
     AnyPath,
+    alone_in,
     check_output,
     claim,
     destination,
@@ -88,7 +89,8 @@ def write_model(
             read(tensor, folder)
         write(proto, path, check)
     else:
-        with stopped_tidily():
+        # Two exports to one path would both replace the file of before, and leave the data of the other.
+        with stopped_tidily(), alone_in(home):
             _write_beside(proto, path, folder, check)
 
 
