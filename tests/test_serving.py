@@ -19,6 +19,7 @@ from PIL import Image
 import onnxattr
 from models import efficientnet_lite0, photos
 from onnxattr import IntegratedGradients
+from onnxattr.inputs.photos import read_photo
 
 APP = Path(__file__).parents[1] / "examples" / "serve"
 
@@ -86,6 +87,42 @@ def test_a_photo_in_one_post(server, explainer):
     kind, png = post(server + "?picture=true&target=285", CHELSEA)
     assert kind == "image/png"
     assert Image.open(io.BytesIO(png)).size == (224, 224)
+
+
+def turned(image):
+    """As a camera stores a photo that was taken with the camera turned."""
+    image.getexif()[0x0112] = 6
+    return image
+
+
+GREY16 = photos.centre_crop("chelsea")[..., 0].astype(np.uint16) * 257
+CUT_OUT = np.dstack([photos.centre_crop("chelsea"), np.full((224, 224), 255, np.uint8)])
+CUT_OUT[:, :112, 3] = 0
+#: Files whose pixels are not what Pillow's convert("RGB") gives.
+DECODED = {
+    "transparent": Image.fromarray(CUT_OUT),
+    "palette, transparent": Image.fromarray(CUT_OUT).quantize(64),
+    "half transparent": Image.fromarray(np.minimum(CUT_OUT, [255, 255, 255, 99]).astype(np.uint8)),
+    "16 bits": Image.fromarray(GREY16),
+    "turned": turned(Image.fromarray(photos.centre_crop("chelsea"))),
+}
+
+
+@pytest.mark.parametrize("image", DECODED.values(), ids=DECODED)
+def test_pixels_are_those_of_the_package(image, server, explainer, tmp_path):
+    path = tmp_path / "photo.png"
+    image.save(path, exif=image.getexif())
+    found = json.loads(post(server, path.read_bytes())[1])
+    expected = onnxattr.load(explainer)(path)
+    guesses = expected.top(5)[0]
+    np.testing.assert_allclose([t["value"] for t in found["top"]], [g.value for g in guesses], rtol=1e-5)
+    assert found["gap"] == pytest.approx(float(expected.relative_gap[0]), rel=1e-3)
+    sys.path.insert(0, str(APP.parent / "triton"))
+    try:
+        import client
+    finally:
+        sys.path.pop(0)
+    np.testing.assert_array_equal(np.asarray(client.decoded(Image.open(path))), read_photo(path))
 
 
 REFUSED = {

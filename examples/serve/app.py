@@ -27,9 +27,7 @@ app = FastAPI(title=f"{about['method']} of {os.environ['EXPLAINER']}")
 def explain(photo: bytes = Body(media_type="image/jpeg"), target: int = -1, picture: bool = False):
     """The first five classes, what is explained, its gap, and the heatmap over the photo; -1: the predicted class."""
     try:
-        image = ImageOps.exif_transpose(
-            Image.open(io.BytesIO(photo), formats=["JPEG", "PNG", "WEBP"])
-        ).convert("RGB")
+        image = decoded(Image.open(io.BytesIO(photo), formats=["JPEG", "PNG", "WEBP"]))
     except Exception as error:  # what decoders raise on damaged files is no closed list
         raise HTTPException(
             415, f"The body is no JPEG, PNG or WebP photo that can be read: {error}"
@@ -42,6 +40,16 @@ def explain(photo: bytes = Body(media_type="image/jpeg"), target: int = -1, pict
     label = target if target >= 0 else int(np.argmax(scores))
     gap = float(found["relative_gap"][0]) if "relative_gap" in found else None
     return {"top": top, "explained": name(label), "gap": gap, "picture": f"data:image/png;base64,{overlay}"}
+
+
+def decoded(photo: Image.Image) -> Image.Image:
+    """A photo in RGB of 8 bits, upright, transparent pixels on white, as onnxattr and browsers show it."""
+    photo = ImageOps.exif_transpose(photo)
+    if photo.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+        photo = Image.fromarray(np.rint(np.asarray(photo) / 257.0).astype(np.uint8))
+    if photo.has_transparency_data:
+        photo = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo.convert("RGBA"))
+    return photo.convert("RGB")
 
 
 def run(pixels: np.ndarray, target: int) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -31,8 +31,18 @@ def ask(pixels, server="http://localhost:8000", model="explained", target=-1):
     return [(float(score), int(label), *name) for score, label, *name in top], heatmap
 
 
+def decoded(photo):
+    """A photo in RGB of 8 bits, upright, transparent pixels on white, as onnxattr and browsers show it."""
+    photo = ImageOps.exif_transpose(photo)
+    if photo.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+        photo = Image.fromarray(np.rint(np.asarray(photo) / 257.0).astype(np.uint8))
+    if photo.has_transparency_data:
+        photo = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo.convert("RGBA"))
+    return photo.convert("RGB")
+
+
 if __name__ == "__main__":
-    photo = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGB")
+    photo = decoded(Image.open(sys.argv[1]))
     top, heatmap = ask(np.asarray(photo), *sys.argv[2:])
     for score, label, *name in top:
         print(f"{score:10.4g}  {name[0] if name else label}")
