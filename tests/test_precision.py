@@ -75,6 +75,44 @@ def test_bfloat16_models_run_on_the_cpu_in_float32_alone(network):
         GradientInput(half(network, "bfloat16")).explain(x)
 
 
+# Operators whose rules ask which elements they chose, behind a convolution, which ONNX Runtime computes in float32.
+CHOSEN = {
+    "pool": "y = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (c)",
+    "pool past the end": "y = MaxPool <kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1> (c)",
+    "pool of all": "y = GlobalMaxPool (c)",
+    "held": "y = Clip (c, low, high)",
+    "held from below": "n = ReduceL2 (c, axes)  m = Clip (n, low)  y = Div (c, m)",
+    "least": "d = Conv (x, k)  e = Mul (c, d)  y = Min (c, d, e)",
+    "most": "n = ReduceMax (c, axes)  y = Sub (c, n)",
+    "scattered": "d = Neg (c)  y = ScatterElements <axis = 1, reduction = \"max\"> (c, places, d)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+def test_what_half_precision_chooses_is_what_float32_chooses(chosen):
+    """One operator reads numbers as they are rounded, another before they are: none would be equal."""
+    kernel, other = np.random.default_rng(0).normal(size=(2, 4, 3, 3, 3)).round(2) / 3
+    text = f"""agraph (float[2,3,9,9] x, int64[2,4,7,7] places) => (float[a,b,c,d] y) <float low = {{0.125}},
+        float high = {{0.75}}, int64[1] axes = {{1}}> {{ c = Conv (x, kernel)  {CHOSEN[chosen]} }}"""
+    model = parse(text.replace("(x, k)", "(x, other)"))
+    weights = {"kernel": kernel, "other": other}
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(w.astype(np.float32), n) for n, w in weights.items()
+    )
+    x, places = np.random.default_rng(1).normal(size=(2, 3, 9, 9)), np.arange(4)[None, ::-1, None, None]
+    feeds = {"x": x.astype(np.float16), "places": np.tile(places, (2, 1, 7, 7))}
+    halved = convert_float_to_float16(model, op_block_list=[])
+    ct = np.ones_like(run(halved, **feeds)["y"])
+    a, b = (
+        run(vjp(halved, precision=p), y_cotangent=ct.astype(d), **feeds | {"x": feeds["x"].astype(d)})[
+            "x_gradient"
+        ]
+        for p, d in (("model", np.float16), ("float32", np.float32))
+    )
+    a = a.astype(np.float32)
+    assert (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()) > 0.999
+
+
 # The parser takes the bits of float16 numbers.
 ONE, SMALL_BITS = (int(np.float16(number).view(np.uint16)) for number in (1, 1e-4))
 SMALL = f"""agraph (float16[N,2] x) => (float16[N,2] y) <float16 a = {{{SMALL_BITS}}}, float16 b = {{{SMALL_BITS}}}> {{

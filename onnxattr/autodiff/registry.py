@@ -33,6 +33,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from onnxattr.autodiff.compared import compared_in_float32
 from onnxattr.autodiff.node import Closure, NodeView, Span, attributes_of, moved, op_name, rank_of
 from onnxattr.errors import OnnxAttrError, RuleError
 from onnxattr.graph.builder import OpBuilder
@@ -116,15 +117,17 @@ NON_DIFFERENTIABLE = frozenset(
 SINGULAR: dict[str, str] = {}
 
 
-def vjp(*op_types: str, singular: str = "") -> Callable[[Rule], Rule]:
+def vjp(*op_types: str, singular: str = "", compares: bool = False) -> Callable[[Rule], Rule]:
     """Registers a function as the standard VJP rule of one or more operators.
 
     Args:
         op_types: The operators.
         singular: Where the local derivative is infinite or undefined, for operands that are numbers.
+        compares: Whether the rule asks which elements of the inputs are equal to some of the output.
     """
 
     def register(rule: Rule) -> Rule:
+        rule = compared_in_float32(rule) if compares else rule
         SINGULAR.update(dict.fromkeys(op_types if singular else (), singular))
         for op_type in op_types:
             if op_type in _RULES or op_type in NON_DIFFERENTIABLE:
@@ -135,7 +138,9 @@ def vjp(*op_types: str, singular: str = "") -> Callable[[Rule], Rule]:
     return register
 
 
-def unary(*op_types: str, singular: str = "") -> Callable[[Callable[..., ir.Value]], Callable[..., ir.Value]]:
+def unary(
+    *op_types: str, singular: str = "", compares: bool = False
+) -> Callable[[Callable[..., ir.Value]], Callable[..., ir.Value]]:
     """Registers ``f(op, x, y, ct) -> xbar`` as the rule of operators with one input and one output."""
 
     def register(function: Callable[..., ir.Value]) -> Callable[..., ir.Value]:
@@ -143,7 +148,7 @@ def unary(*op_types: str, singular: str = "") -> Callable[[Callable[..., ir.Valu
             return (function(op, node.x, node.y, ct),)
 
         rule.__name__, rule.__doc__ = function.__name__, function.__doc__
-        vjp(*op_types, singular=singular)(rule)
+        vjp(*op_types, singular=singular, compares=compares)(rule)
         return function
 
     return register

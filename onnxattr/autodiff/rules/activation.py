@@ -28,7 +28,7 @@ def relu(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     return above(op, y, 0.0, ct)
 
 
-@vjp("Clip")
+@vjp("Clip", compares=True)
 def clip(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = min(max(x, low), high);  xbar = ybar inside, 0 outside.
 

@@ -85,7 +85,7 @@ def mean_of(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     return [op.Mul(ct, 1.0 / len(node.inputs))] * len(node.inputs)
 
 
-@vjp("Max", "Min")
+@vjp("Max", "Min", compares=True)
 def extremum(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = max(a, b, ...);  the whole of ybar goes to the first operand that equals y, elementwise."""
     entries: list[Cotangent] = []

@@ -18,7 +18,7 @@ from onnxattr.autodiff.rules.windows import Windows, known, pool_windows
 from onnxattr.graph.builder import OpBuilder
 
 
-@vjp("MaxPool")
+@vjp("MaxPool", compares=True)
 def max_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = largest element of each window;  its ybar goes to the first position, in row-major order, that equals y.
 

@@ -134,7 +134,7 @@ def global_average_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence
     return (op.expand_like(op.Div(ct, count), x),)
 
 
-@unary("GlobalMaxPool")
+@unary("GlobalMaxPool", compares=True)
 def global_max_pool(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
     """y = maximum over the spatial axes;  ybar is split evenly over the elements that equal y."""
     axes = [*range(2, rank_of(x, y.producer()))]

@@ -16,7 +16,7 @@ from onnxattr.graph.values import dims_of
 
 
 def reduction(
-    *op_types: str, singular: str = ""
+    *op_types: str, singular: str = "", compares: bool = False
 ) -> Callable[[Callable[..., ir.Value]], Callable[..., ir.Value]]:
     """Registers ``f(op, x, y, ct, axes) -> xbar``; y and ct come with the reduced axes kept as 1."""
 
@@ -34,7 +34,7 @@ def reduction(
             return op.expand_like(function(op, x, y, ct, kept), x), None
 
         rule.__name__, rule.__doc__ = function.__name__, function.__doc__
-        vjp(*op_types, singular=singular)(rule)
+        vjp(*op_types, singular=singular, compares=compares)(rule)
         return function
 
     return register
@@ -56,7 +56,7 @@ def reduce_mean(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.
     return op.Div(ct, op.cast_like(count, x))
 
 
-@reduction("ReduceMax", "ReduceMin")
+@reduction("ReduceMax", "ReduceMin", compares=True)
 def reduce_extremum(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
     """y = max(x);  ybar is split evenly over the elements that equal y."""
     return split_ties(op, x, y, ct, axes)

@@ -156,7 +156,7 @@ def top_k(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     return op.ScatterElements(op.zeros_like(node.x), indices, ct, axis=axis), None
 
 
-@vjp("ScatterElements")
+@vjp("ScatterElements", compares=True)
 def scatter_elements(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x with updates written (added, multiplied, maximum, minimum) at i;  ubar = ybar at i.
 
@@ -176,7 +176,7 @@ def scatter_elements(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Co
     )
 
 
-@vjp("ScatterND")
+@vjp("ScatterND", compares=True)
 def scatter_nd(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x with updates written (added, multiplied, maximum, minimum) at i;  ubar = ybar at i.
 
