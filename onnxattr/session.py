@@ -165,7 +165,7 @@ class Session:
         preload_cuda(chosen)
         options = _options(folder, as_deployed, on_cpu(chosen))
         try:
-            given = os.fspath(model) if isinstance(model, Path) else model.SerializeToString()
+            given = _as_given(model) if isinstance(model, Path) else model.SerializeToString()
             self._session = ort.InferenceSession(given, options, providers=chosen)
         except Exception as error:
             missing = "NOT_IMPLEMENTED" in str(error)
@@ -196,6 +196,14 @@ class Session:
             ) from error
 
 
+def _as_given(path: Path) -> str | bytes:
+    """A file as ONNX Runtime takes it: its path in UTF-8, or its content where the path has other bytes."""
+    try:
+        return os.fsencode(path).decode()
+    except UnicodeDecodeError:
+        return path.read_bytes()
+
+
 def _options(folder: str | os.PathLike[str] | None, as_deployed: bool, cpu: bool) -> Any:
     """The options of a session; ``cpu``: whether it runs on the CPU alone."""
     options = runtime().SessionOptions()
@@ -205,7 +213,9 @@ def _options(folder: str | os.PathLike[str] | None, as_deployed: bool, cpu: bool
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.enable_mem_pattern = as_deployed
     if folder is not None:
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", os.fsencode(folder)
+        )
     if not cpu:
         # A node left to the CPU inside a Loop cannot read packed weights of the graph around it: the process ends.
         options.add_session_config_entry("session.disable_prepacking", "1")

@@ -202,6 +202,26 @@ def test_a_name_that_is_too_long_for_its_data(small):
     assert sorted(os.listdir()) == ["empty", "m.npy", "m.onnx"]
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".json", ".html", ".png"])
+def test_names_that_are_no_text(suffix, tmp_path, monkeypatch, capsys):
+    """Bytes that are not UTF-8, in the names of the model, its folder, the rows and what is written."""
+    (tmp_path / "plain").mkdir()
+    weights = save_external(tmp_path / "plain/model.onnx", "model.bin")
+    folder = (tmp_path / "plain").rename(tmp_path / os.fsdecode(b"m\xff"))
+    monkeypatch.chdir(folder)
+    model, rows, out = (os.fsdecode(name) for name in (b"e\xff.onnx", b"x\xff.npy", b"o\xff"))
+    np.save(rows, X)
+    assert main(["export", "model.onnx", "--method", "GradientInput", "-o", model]) == 0
+    for weights_of in (model, "model.onnx"):
+        options = ["--targets", "3"] + ["--method", "GradientInput"] * (weights_of != model)
+        assert main(["explain", weights_of, rows, "-o", out + suffix, *options]) == 0
+        assert os.path.getsize(out + suffix) > 50
+        if suffix == ".npy":
+            np.testing.assert_allclose(np.load(out + suffix), X * weights[:, 3], rtol=1e-5, atol=1e-6)
+    assert main(["export", "model.onnx", "--weights", "beside", "-o", model]) == 2
+    assert "not UTF-8" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("writer", "suffix"), [("export", ".onnx"), ("picture", ".png"), ("command", ".npy")]
 )

@@ -79,12 +79,17 @@ def _photos(photos: Iterable[Any], prepared: Prepared) -> Iterator[tuple[str, np
 
 
 def _sounds(files: Iterable[Path], prepared: Prepared) -> Iterator[tuple[str, np.ndarray]]:
-    return ((path.name, sound_array(path, prepared)) for path in files)
+    return ((_as_text(path.name), sound_array(path, prepared)) for path in files)
 
 
 def _name_of(photo: Any, number: int) -> str:
     given = getattr(photo, "filename", "") if is_picture(photo) else os.fspath(photo)
-    return os.path.basename(given or "") or f"image {number}"
+    return _as_text(os.path.basename(given or "")) or f"image {number}"
+
+
+def _as_text(name: str) -> str:
+    """The name of a file as text, whatever bytes it has."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _gathered(single: Iterable[tuple[str, np.ndarray]], size: int) -> Iterator[Samples]:
@@ -109,9 +114,8 @@ def _whole(path: Path, prepared: Prepared) -> Samples:
         inputs = inputs[None] if shape is not None and inputs.ndim == len(shape) - 1 else inputs
     first = next(iter(inputs.values()), np.empty(0)) if isinstance(inputs, Mapping) else inputs
     count = len(first) if np.ndim(first) and not prepared.rows.mixed else 1
-    return Samples(
-        inputs, (path.name,) if count == 1 else tuple(f"{path.name}, {row}" for row in range(count))
-    )
+    name = _as_text(path.name)
+    return Samples(inputs, (name,) if count == 1 else tuple(f"{name}, {row}" for row in range(count)))
 
 
 def _parts(whole: Samples, size: int | None) -> Iterator[Samples]:

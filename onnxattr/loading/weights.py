@@ -117,6 +117,13 @@ def _write_beside(
     the one that is replaced or another, is never written over. What belongs to the replaced model alone goes last.
     """
     final = destination(path)
+    try:
+        final.name.encode()
+    except UnicodeEncodeError as error:
+        raise ParameterError(
+            f"{os.fspath(path)!r} has bytes in its name that are not UTF-8, and a model cannot name such data. "
+            "Give another name, or take weights='inside'."
+        ) from error
     names = [
         final.with_name(f"{final.name}{number}.data") for number in ("", *(f".{k}" for k in range(1, 1000)))
     ]

@@ -54,6 +54,8 @@ class Sheet:
         self, left: float, baseline: float, string: str, size: float, fit: float | None = None, **style: Any
     ) -> None:
         """Write a line of text; where it is longer than `fit` inches, it shrinks a little and is then shortened."""
+        # Names of files may hold bytes that are no text, for which no font has letters.
+        string = string.encode("utf-8", "replace").decode()
         text = self.figure.text(left / self.width, 1 - baseline / self.height, string)
         text.set(**{"size": size, "color": INK, "parse_math": False} | style)
         if fit and string.strip():

@@ -67,7 +67,8 @@ def write(found: Sequence[Explanation], path: AnyPath, title: str | None = None)
         return
     text = {".csv": _csv, ".json": _json, ".html": _page}[suffix](found)
     with whole_file(path) as file:
-        file.write(text.encode())
+        # The name of a model's file may hold bytes that are no text.
+        file.write(text.encode(errors="backslashreplace"))
 
 
 def _write_arrays(found: Sequence[Explanation], path: AnyPath, suffix: str) -> None:
