@@ -92,12 +92,13 @@ def test_photos_in_other_channels(tmp_path):
     np.testing.assert_array_equal(read_photo(Image.fromarray(RGB)), RGB)
 
 
+def chunk(kind, data):
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def bomb(path):
     """A PNG file of a few bytes that says it has 40,000 x 40,000 pixels."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n"
@@ -105,6 +106,32 @@ def bomb(path):
         + chunk(b"IDAT", zlib.compress(b"\0" * 99))
         + chunk(b"IEND", b"")
     )
+
+
+def keyed(path, pixels):
+    """A PNG file of 16 bits in which the first pixel's colour is transparent."""
+    # Grey is rounded to 8 bits; of colours Pillow takes the upper byte.
+    stored = pixels.astype(">u2") * (257 if pixels.ndim == 2 else 256)
+    kind = 0 if pixels.ndim == 2 else 2
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, kind, 0, 0, 0)
+    lines = b"".join(b"\0" + line.tobytes() for line in stored)
+    parts = [
+        (b"IHDR", header),
+        (b"tRNS", stored[0, 0].tobytes()),
+        (b"IDAT", zlib.compress(lines)),
+        (b"IEND", b""),
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
+    return path
+
+
+@pytest.mark.parametrize("pixels", [GREY, RGB], ids=["grey", "colours"])
+def test_a_transparent_colour_of_16_bits_is_white(pixels, tmp_path):
+    same = pixels == pixels[0, 0] if pixels.ndim == 2 else np.all(pixels == pixels[0, 0], -1)
+    shown = np.where(same[..., None], 255, pixels.reshape(*same.shape, -1))
+    found = read_photo(keyed(tmp_path / "a.png", pixels))
+    np.testing.assert_array_equal(found, np.broadcast_to(shown, found.shape))
+    assert (read_photo(tmp_path / "a.png", 4)[..., 3] == np.where(same, 0, 255)).all()
 
 
 def animated(path):

@@ -88,7 +88,12 @@ def _opened(photo: Any) -> Iterator[Image]:
         image = Image.open(photo, formats=[name for name in _FORMATS if name in Image.OPEN])
     with _told(name), image:
         _check(image, name)
+        sixteen = ";16" in str(image.tile)
         image.load()
+        key = image.info.get("transparency")
+        if sixteen and isinstance(key, tuple):
+            # Pillow has made 8 bits of the colours, but not of the one that is transparent.
+            image.info["transparency"] = tuple(part >> 8 for part in key)
         yield image
 
 
@@ -134,7 +139,10 @@ def _in_colours(image: Image, channels: int) -> Image:
     from PIL import Image as Images
 
     if image.mode.startswith("I"):
-        image = Images.fromarray(np.rint(np.asarray(image, np.float64) / _SIXTEEN).astype(np.uint8))
+        values, key = np.asarray(image), image.info.get("transparency")
+        image = Images.fromarray(np.rint(values / _SIXTEEN).astype(np.uint8))
+        if isinstance(key, int):
+            image.putalpha(Images.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
     see_through = image.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in image.info
     if see_through and channels != 4:
         image = image.convert("RGBA")
