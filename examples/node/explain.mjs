@@ -46,11 +46,16 @@ function row() {
   return new ort.Tensor("float32", values, [1, ...input.shape.slice(1)]);
 }
 
-/** The pixels, upright, without transparency, in the layout that the file takes. */
+/** The photo upright, transparent pixels on white, its numbers as they are: colour profiles are not applied, as in training. */
+function opened() {
+  return sharp(given, { ignoreIcc: true }).rotate().flatten({ background: "#fff" });
+}
+
+/** The pixels in the layout that the file takes. */
 async function photo() {
   if (!metadata["onnxattr.preprocessing"]) throw new Error(`${file} takes no photos: export it with preprocess=.`);
-  const upright = sharp(given).rotate().flatten({ background: "#fff" }).toColourspace("srgb").removeAlpha();
-  const { data, info } = await upright.raw().toBuffer({ resolveWithObject: true });
+  if ((await sharp(given).metadata()).space === "cmyk") throw new Error(`${given} is a CMYK photo, which sharp converts by a colour profile: save it as RGB first.`);
+  const { data, info } = await opened().toColourspace("srgb").removeAlpha().raw().toBuffer({ resolveWithObject: true });
   const { width, height, channels } = info;
   if (JSON.parse(metadata["onnxattr.preprocessing"]).layout === "NHWC") {
     return new ort.Tensor("uint8", new Uint8Array(data), [1, height, width, channels]);
@@ -69,6 +74,6 @@ async function draw(picture) {
   const largest = strength.toSorted()[Math.floor(0.99 * (strength.length - 1))] || 1;
   const red = Buffer.from(Array.from(strength, (value) => [230, 30, 30, 255 * Math.min(value / largest, 1)]).flat());
   const shown = { input: red, raw: { width, height, channels: 4 } };
-  const grey = await sharp(given).rotate().flatten({ background: "#fff" }).resize(width, height).greyscale().toColourspace("srgb").png().toBuffer();
+  const grey = await opened().resize(width, height).greyscale().toColourspace("srgb").png().toBuffer();
   await sharp(grey).toColourspace("srgb").composite([shown]).png().toFile(picture);
 }

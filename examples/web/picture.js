@@ -58,10 +58,10 @@ export class Picture {
   }
 }
 
-/** A photo from a file; throws an error that says what is wrong with it. */
+/** A photo from a file, its numbers as they are: colour profiles are not applied, as in training; throws an error that says what is wrong with it. */
 export async function readPhoto(file) {
   try {
-    return await createImageBitmap(file);
+    return await createImageBitmap(file, { colorSpaceConversion: "none" });
   } catch {
     throw new Error(`${file.name || "This file"} is not a picture that this browser can read. Try a JPEG, PNG or WebP file.`);
   }

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { mkdir, readFile, readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import * as ort from "onnxruntime-web";
 import { serve } from "../../examples/web/serve.mjs";
 import { launch } from "./chromium.mjs";
@@ -76,6 +76,25 @@ function difference(found, expected) {
 }
 
 const checks = {
+  async "photos are read as Python reads them"() {
+    const page = await open({ width: 1280, height: 800 });
+    const folder = join(dirname(photoExplainer), "pixels");
+    const names = (await readdir(folder)).filter((name) => name.endsWith(".rgb")).map((name) => name.slice(0, -4));
+    assert.equal(names.length, 5);
+    for (const name of names) {
+      const content = (await readFile(join(folder, `${name}.png`))).toString("base64");
+      const found = await page.evaluate(async (letters) => {
+        const { Picture, readPhoto } = await import("./picture.js");
+        const bitmap = await readPhoto(new Blob([Uint8Array.from(atob(letters), (letter) => letter.charCodeAt(0))]));
+        const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+        canvas.getContext("2d").drawImage(bitmap, 0, 0);
+        const square = bitmap.width === bitmap.height ? new Picture(bitmap).pixels(bitmap.width) : null;
+        return Array.from(square ?? canvas.getContext("2d").getImageData(0, 0, bitmap.width, bitmap.height).data);
+      }, content);
+      assert.deepEqual(found.filter((_, at) => at % 4 < 3), Array.from(await readFile(join(folder, `${name}.rgb`))), name);
+    }
+  },
+
   async "an example is shown before anything is pressed or loaded, and is what the page computes"() {
     const page = await open({ width: 1280, height: 800 });
     assert.equal(await heading(page), "happy");
