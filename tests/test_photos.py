@@ -111,7 +111,7 @@ def bomb(path):
 def keyed(path, pixels):
     """A PNG file of 16 bits in which the first pixel's colour is transparent."""
     # Grey is rounded to 8 bits; of colours Pillow takes the upper byte.
-    stored = pixels.astype(">u2") * (257 if pixels.ndim == 2 else 256)
+    stored = (pixels.astype(int) * (257 if pixels.ndim == 2 else 256)).astype(">u2")
     kind = 0 if pixels.ndim == 2 else 2
     header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, kind, 0, 0, 0)
     lines = b"".join(b"\0" + line.tobytes() for line in stored)
