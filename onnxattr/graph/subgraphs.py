@@ -147,10 +147,16 @@ def take_place(node: ir.Node, result: ir.Value, last: ir.Node, made: ir.Node | N
         made.metadata_props.update(node.metadata_props)
 
 
-def sort(graph: ir.Graph) -> None:
-    """Puts each node of a whole graph behind what it and its subgraphs read, where one is not; the others stay."""
-    if not _in_order(graph, set()):
-        graph.sort()
+def sort(graph: ir.Graph) -> bool:
+    """Puts each node of a whole graph behind what it and its subgraphs read, where one is not; whether one was not.
+
+    Raises:
+        ValueError: If nodes read each other in a circle.
+    """
+    if _in_order(graph, set()):
+        return False
+    graph.sort()
+    return True
 
 
 def _in_order(graph: ir.Graph, done: set[ir.Node]) -> bool:

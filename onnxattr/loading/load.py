@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import ModelError, one_door
+from onnxattr.graph.subgraphs import sort
 from onnxattr.loading.checks.call_counts import check_calls
 from onnxattr.loading.checks.checker import check_valid
 from onnxattr.loading.checks.negative_sizes import check_inferred_sizes, free_negative_sizes
@@ -89,6 +90,14 @@ def _read(draft: Draft) -> bool:
     return True
 
 
+def _sort(draft: Draft) -> bool:
+    """Brings nodes in order as ONNX Runtime does, also those of files that are no valid ONNX for it."""
+    try:
+        return sort(draft.model.graph)
+    except ValueError:
+        return False  # in a circle, of which the checker tells
+
+
 F = Fact
 #: What is true of a model that was read, before the first pass.
 READ = frozenset({F.WELL_FORMED})
@@ -108,6 +117,7 @@ PASSES = (
     check("check versions", lambda d: check_versions(d.model), [F.IN_IR], [F.VERSIONS]),
     check("check calls of functions", lambda d: check_calls(d.model, d.protobuf), [F.IN_IR], [F.CALLS]),
     step("adopt contrib operators", lambda d: adopt(d.model), [F.VERSIONS], [F.IMPORTED]),
+    step("sort nodes", _sort, [F.IN_IR]),
     step("write out experimental operators", lambda d: hide_experimental(d.model), [F.IMPORTED]),
     step("free sizes of -1", lambda d: free_negative_sizes(d.model.graph), [F.IN_IR], [F.FREE_SIZES]),
     check(
