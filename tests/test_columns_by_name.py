@@ -260,6 +260,10 @@ BROKEN = {
     "another encoding": ("größe,b\n1,2\n".encode("utf-16"), ["Save it as UTF-8"]),
     "short line": ("a,b\n1,2\n1\n", ["line 3", "1 fields", "expected 2"]),
     "names alone": ("a,b\n", ["no rows"]),
+    "numbers of columns": (
+        "0,1,2\n1,2,3\n",
+        ["the first line is 0, 1, 2, ..., 2", "header=False", "0.0, 1.0"],
+    ),
     "empty": ("", ["no rows"]),
 }
 

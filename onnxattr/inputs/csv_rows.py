@@ -43,7 +43,8 @@ def read_csv(path: str | os.PathLike[str]) -> Table | np.ndarray:
     """Reads numbers of a CSV file: a table if its first line holds names, else an array. Empty fields are NaN.
 
     Raises:
-        ShapeError: If the file cannot be read, or a field is no number: names the line and the column.
+        ShapeError: If the file cannot be read, a field is no number (names the line and the column), or the first line
+            counts its columns, as a header of columns without names does.
     """
     try:
         if not os.path.isfile(path):
@@ -62,6 +63,8 @@ def read_csv(path: str | os.PathLike[str]) -> Table | np.ndarray:
     rows = lines[1:] if named else lines
     if not rows:
         raise ShapeError(f"{path} holds no rows of numbers.")
+    if not named:
+        _check_first(path, lines)
     values = np.empty((len(rows), len(lines[0])), np.float64)
     for number, row in enumerate(rows):
         line = number + 1 + named
@@ -80,6 +83,20 @@ def read_csv(path: str | os.PathLike[str]) -> Table | np.ndarray:
                 raise ShapeError(f"{path}, line {line}, {name}: {field!r} is no number. {advice}")
             values[number, column] = float(field) if field.strip() else np.nan
     return Table(names, values) if named else values
+
+
+def _check_first(path: str | os.PathLike[str], lines: Sequence[Sequence[str]]) -> None:
+    """Refuses a first line 0, 1, 2, ..., which pandas writes above columns without names.
+
+    Raises:
+        ShapeError: If it is one, with rows below it; of one or two columns it may well be a row.
+    """
+    first = [field.strip() for field in lines[0]]
+    if len(first) > 2 and len(lines) > 1 and first == [str(place) for place in range(len(first))]:
+        raise ShapeError(
+            f"{path}: the first line is 0, 1, 2, ..., {len(first) - 1}, as above columns that have no names. Remove it "
+            "(pandas: header=False); if it is a row of numbers, write it as 0.0, 1.0, ..."
+        )
 
 
 def _is_number(field: str) -> bool:
