@@ -11,6 +11,7 @@ from onnx import helper, parser
 from support.gradient_graphs import run
 from support.rule_cases.tables import CASES as RULE_CASES
 
+from onnxattr import vjp
 from onnxattr.loading.load import load
 from onnxattr.loading.passes.bridge import CROSSINGS
 from onnxattr.loading.passes.opsets import OPSET, upgrade
@@ -101,6 +102,47 @@ def test_rows_read_in_a_branch(op, opset, axis):
     read_in_branches(model)
     read_in_branches(model, "outer")
     check(model, feeds | {"condition": np.array(True), "outer": np.array(True)})
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        [("", 11)],
+        [("ai.onnx", 13)],
+        [("", 13), ("ai.onnx", 11)],
+        [("ai.onnx", 11), ("", 13)],
+        [("", 11), ("", 13)],
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("domain", ["", "ai.onnx"])
+def test_the_long_name_of_the_domain(domain, imports):
+    """ONNX Runtime takes both names for one domain, and the last of several versions: softmaxes differ from 13 on."""
+    model, feeds = build(11, "y = Softmax<axis = 1>(x)", "y", "", "", "x = normal 2x3x4")
+    model.graph.node[0].domain = domain
+    del model.opset_import[:]
+    model.opset_import.extend(helper.make_opsetid(*pair) for pair in imports)
+    written = model.SerializeToString()
+    check(model, feeds)
+    assert model.SerializeToString() == written
+    check_vjp(model, feeds)
+
+
+def test_groups_of_opset_18_are_differentiated():
+    """By PyTorch's formula, in float64; that of opset 21 too."""
+    for opset, scale in ((18, "float[2] s = {0.5, 1.5}"), (21, "float[4] s = {0.5, 1.5, 1.0, 2.0}")):
+        text = "y = GroupNormalization<num_groups = 2>(x, s, s) z = Mul(y, y)"
+        check_vjp(*build(opset, text, "z", "", scale, "x = normal 2x4x3"))
+
+
+def test_statistics_of_older_layer_normalizations_have_gradients():
+    text = "a, m, i = LayerNormalization(x, s) b = Mul(m, i) y = Add(a, b)"
+    models = [
+        build(opset, text, "y", "", "float[4] s = {0.5, 1.5, 1.0, 2.0}", "x = normal 2x4")
+        for opset in (13, 17)
+    ]
+    found = [run(vjp(model), feeds | {"y_cotangent": feeds["x"]})["x_gradient"] for model, feeds in models]
+    np.testing.assert_allclose(*found, rtol=1e-6)
 
 
 def in_branches(model: onnx.ModelProto) -> None:

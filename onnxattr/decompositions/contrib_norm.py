@@ -32,9 +32,10 @@ def simplified_layer_normalization(op: OpBuilder, node: NodeView) -> ir.Value:
 
 
 @decomposition("com.microsoft::LayerNormalization")
-def layer_normalization(op: OpBuilder, node: NodeView) -> ir.Value:
+def layer_normalization(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """The operator of ai.onnx 17, which ONNX Runtime writes into older models too."""
-    return op.node("LayerNormalization", node.inputs, kept(node, "axis", "epsilon", "stash_type"))
+    attributes = kept(node, "axis", "epsilon", "stash_type")
+    return op.node("LayerNormalization", node.inputs, attributes, outputs=len(node.outputs))
 
 
 def _skip_sum(op: OpBuilder, *parts: ir.Value | None) -> ir.Value:

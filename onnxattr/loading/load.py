@@ -28,7 +28,7 @@ from onnxattr.loading.passes.contract import Draft, Fact, check, run_passes, ste
 from onnxattr.loading.passes.copied_weights import read_weights_directly
 from onnxattr.loading.passes.decompositions import write_out
 from onnxattr.loading.passes.functions import expand
-from onnxattr.loading.passes.imports import adopt, import_default
+from onnxattr.loading.passes.imports import adopt, import_default, spell_in_short
 from onnxattr.loading.passes.inlining import drop_references, inline
 from onnxattr.loading.passes.lengths import share_first_axis, tell_lengths_apart
 from onnxattr.loading.passes.matrices import multiply_matrices
@@ -106,6 +106,7 @@ PASSES = (
     # On protobuf: what onnx_ir cannot hold, or should not.
     step("write out sparse weights", _write_out_sparse, [F.WELL_FORMED], [F.DENSE]),
     step("detach large weights", _detach, [F.WELL_FORMED, F.DENSE], [F.DETACHED]),
+    step("spell domains in short", lambda d: spell_in_short(d.file), [F.DETACHED]),
     step("append other views of layers' outputs", lambda d: append_views(d.file), [F.DETACHED]),
     step("give subgraphs values of their own", lambda d: give_own_values(d.file.graph), [], [F.BODIES]),
     step(

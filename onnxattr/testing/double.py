@@ -6,12 +6,14 @@ import numpy as np
 import onnx
 
 from onnxattr.graph.subgraphs import bodies_of
+from onnxattr.loading.passes.imports import spell_in_short
 
 
 def as_double(proto: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of a model with every float32 tensor, type and cast taken to float64."""
     double = onnx.ModelProto()
     double.CopyFrom(proto)
+    spell_in_short(double)
     _graph_as_double(double.graph)
     return double
 
@@ -50,3 +52,8 @@ def _graph_as_double(graph: onnx.GraphProto) -> None:
                 attribute.t.CopyFrom(onnx.numpy_helper.from_array(wider, attribute.t.name))
             elif attribute.name in ("to", "dtype") and attribute.i == single:
                 attribute.i = wide
+        if node.op_type == "GroupNormalization":
+            # Onnx's definition computes in this type; its evaluator has no other for the kin of the operator.
+            kept = [attribute for attribute in node.attribute if attribute.name != "stash_type"]
+            del node.attribute[:]
+            node.attribute.extend([*kept, onnx.helper.make_attribute("stash_type", wide)])

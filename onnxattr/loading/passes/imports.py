@@ -6,10 +6,34 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.decompositions.standard import DECOMPOSITIONS
-from onnxattr.graph.subgraphs import nodes_of
+from onnxattr.graph.subgraphs import held_by, nodes_of
 from onnxattr.loading.passes.opsets import OPSET
 
 _CONTRIB = "com.microsoft"
+#: The long name of the domain of ONNX's own operators; the short one is empty.
+_LONG = "ai.onnx"
+
+
+def spell_in_short(proto: onnx.ModelProto) -> bool:
+    """Calls ai.onnx by its short name, in place; of several versions of a domain the last counts, as in ONNX Runtime.
+
+    Returns:
+        Whether anything was spelled otherwise.
+    """
+    changed, waiting = False, [proto.graph, *proto.functions]
+    for holder in (proto, *proto.functions):
+        given = [(entry.domain, entry.version) for entry in holder.opset_import]
+        kept = {"" if domain == _LONG else domain: version for domain, version in given}
+        if given != [*kept.items()]:
+            del holder.opset_import[:]
+            holder.opset_import.extend(onnx.helper.make_opsetid(*pair) for pair in kept.items())
+            changed = True
+    for part in waiting:
+        for node in part.node:
+            if node.domain == _LONG:
+                node.domain, changed = "", True
+            waiting += held_by(node)
+    return changed
 
 
 def import_default(model: ir.Model) -> bool:

@@ -23,7 +23,7 @@ Write = Callable[[OpBuilder, ir.Node], Results]
 
 
 def hide_experimental(model: ir.Model) -> bool:
-    """Writes out the operators that ONNX Runtime has before opset 10 and ONNX lacks; ThresholdedRelu is hidden.
+    """Writes out what ONNX Runtime has and ONNX lacks or has given up; before opset 10 ThresholdedRelu is hidden.
 
     Args:
         model: The model, of any opset; changed in place.
@@ -32,9 +32,10 @@ def hide_experimental(model: ir.Model) -> bool:
         Whether there was one.
     """
     opset = model.opset_imports[""]
-    if opset >= 10 or not any(is_standard(node, *_EXPERIMENTAL) for node in nodes_of(model.graph)):
+    writers = _EXPERIMENTAL if opset < 10 else _GIVEN_UP if 18 <= opset < 21 else {}
+    if not any(is_standard(node, *writers) for node in nodes_of(model.graph)):
         return False
-    _replace(model, opset, _EXPERIMENTAL)
+    _replace(model, opset, writers)
     if any(node.domain == _HIDDEN for node in nodes_of(model.graph)):
         model.opset_imports[_HIDDEN] = 1
     return True
@@ -126,6 +127,22 @@ _EXPERIMENTAL: dict[str, Write] = {
     "ScaledTanh": _scaled("Tanh"),
     "Scale": lambda op, node: [op.Mul(node.inputs[0], attributes_of(node).get("scale", 1.0))],
 }
+
+
+def _group_normalization(op: OpBuilder, node: ir.Node) -> Results:
+    """Below opset 21 scale and bias were those of groups, not of channels."""
+    x, *vectors = node.inputs
+    given = attributes_of(node)
+    groups = op.Reshape(x, np.array([0, given["num_groups"], -1]))
+    epsilon = {"epsilon": given.get("epsilon", 1e-5)}
+    return [
+        op.Reshape(
+            _named_as(node, op.node("InstanceNormalization", [groups, *vectors], epsilon)), op.Shape(x)
+        )
+    ]
+
+
+_GIVEN_UP: dict[str, Write] = {"GroupNormalization": _group_normalization}
 
 
 def _row_operator(op: OpBuilder, node: ir.Node) -> Results:

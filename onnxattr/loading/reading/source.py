@@ -197,7 +197,9 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
 
 def default_opset(proto: onnx.ModelProto) -> int:
     """The ai.onnx opset of a model; 0 if it imports none."""
-    return next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    return next(
+        (entry.version for entry in reversed(proto.opset_import) if entry.domain in ("", "ai.onnx")), 0
+    )
 
 
 def name_of(source: ModelSource) -> str:
