@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import importlib.metadata
 import os
@@ -165,12 +166,15 @@ class Session:
         preload_cuda(chosen)
         options = _options(folder, as_deployed, on_cpu(chosen))
         try:
-            given = _as_given(model) if isinstance(model, Path) else model.SerializeToString()
-            self._session = ort.InferenceSession(given, options, providers=chosen)
+            self._session = ort.InferenceSession(_as_given(model), options, providers=chosen)
         except Exception as error:
             missing = "NOT_IMPLEMENTED" in str(error)
             advice = " Of half precision it may lack operators: try precision='float32'." if missing else ""
             raise ModelError(f"ONNX Runtime {ort.__version__} refuses the model: {error}{advice}") from error
+        if on_cpu(chosen):
+            # Kept to start again on another provider, should one fail in a run: a copy of all weights.
+            self._session._model_bytes = None
+        _give_back_memory()
         if providers is not None and _name(chosen[0]) not in self._session.get_providers():
             raise RuntimeMissingError(
                 f"{_name(chosen[0])} was asked for but could not be started (got {self._session.get_providers()}). "
@@ -196,12 +200,21 @@ class Session:
             ) from error
 
 
-def _as_given(path: Path) -> str | bytes:
-    """A file as ONNX Runtime takes it: its path in UTF-8, or its content where the path has other bytes."""
+def _give_back_memory() -> None:
+    """Gives the system what making a session has freed, one to two times the weights, which glibc would keep."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # other C libraries have no such function
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _as_given(model: onnx.ModelProto | Path) -> str | bytes:
+    """A model as ONNX Runtime takes it; of a file its path in UTF-8, or its content where the path has other bytes."""
+    if not isinstance(model, Path):
+        content: bytes = model.SerializeToString()
+        return content
     try:
-        return os.fsencode(path).decode()
+        return os.fsencode(model).decode()
     except UnicodeDecodeError:
-        return path.read_bytes()
+        return model.read_bytes()
 
 
 def _options(folder: str | os.PathLike[str] | None, as_deployed: bool, cpu: bool) -> Any:
