@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -25,6 +26,7 @@ from ..common.verify import TOLERANCE, TOLERANCE_FLOAT16, Session, difference
 from . import export as torch_export
 from . import layers as torch_layers
 from .calls import as_numpy, calls_of_module, calls_of_program, named_by_calls
+from .stopped import warn_of_stopped
 
 _OPSETS = range(18, 24)
 
@@ -52,7 +54,8 @@ def to_onnx(
         path: Also write the model to this file.
         opset: ONNX opset, 18 to 23.
         verify: Compare the outputs with the module's in ONNX Runtime: the examples, and random inputs of their shapes,
-            batches of 2 and 5. The layer table is filled by comparing values either way.
+            batches of 2 and 5. Where the module stops gradients (``detach``, ``no_grad``) or has its own, they are
+            compared too, and a warning says that they differ. The layer table is filled by comparing values either way.
         dynamic_batch: Whether the first axis of every input is the batch, of any size and named "N"; the others are
             fixed to those of the examples.
         keep_layers: Paths of submodules whose output must be a value of the graph even if that keeps the exporter
@@ -85,6 +88,7 @@ def to_onnx(
             torch_export.check_batch(converted)
         if verify:
             _check(torch, converted, run, examples, dynamic_batch)
+            _check_gradient(torch, converted, run, examples)
         _write_layers(torch, exported, None if program else module, examples)
     write_class_names(converted, module)
     if weights is not None:
@@ -156,8 +160,7 @@ def _check(
     )
     for batch in (examples, *drawn):
         with torch.no_grad():
-            positional = [tensor for name, tensor in batch.items() if isinstance(name, int)]
-            outputs = run(*positional, **{k: t for k, t in batch.items() if isinstance(k, str)})
+            outputs = _called(run, batch)
         expected = [t for t in torch.utils._pytree.tree_leaves(outputs) if isinstance(t, torch.Tensor)]
         tensors = _in_order(batch, names)
         found = session.run(dict(zip(names, map(as_numpy, tensors), strict=True)))
@@ -169,6 +172,20 @@ def _check(
                     f"Output {value.name!r} of the converted model differs from the module's by {worst:.2g} of its "
                     "largest value. Check that the module computes the same each time, and try another opset."
                 )
+
+
+def _called(run: Any, batch: dict[Any, Any]) -> Any:
+    positional = [tensor for name, tensor in batch.items() if isinstance(name, int)]
+    return run(*positional, **{name: tensor for name, tensor in batch.items() if isinstance(name, str)})
+
+
+def _check_gradient(torch: Any, converted: onnx.ModelProto, run: Any, examples: dict[Any, Any]) -> None:
+    generator = np.random.default_rng(1)
+    batch = {name: _random(torch, generator, tensor, None) for name, tensor in examples.items()}
+    names = [value.name for value in converted.graph.input]
+    warn_of_stopped(
+        torch, lambda given: _called(run, given), batch, partial(_in_order, names=names), converted
+    )
 
 
 def _random(torch: Any, generator: np.random.Generator, example: Any, rows: int | None) -> Any:
