@@ -12,7 +12,14 @@ from onnx import TensorProto, helper, numpy_helper
 from support.small_models import build, node
 
 import onnxattr
-from onnxattr.attributions import GradientInput, Saliency
+from onnxattr.attributions import (
+    ExpectedGradients,
+    GradientInput,
+    IntegratedGradients,
+    NoiseTunnel,
+    Saliency,
+    SmoothGrad,
+)
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.inspection import inspect
 from onnxattr.testing import check_vjp
@@ -215,6 +222,37 @@ def test_a_model_from_no_file_reads_data_of_the_current_folder_alone(tmp_path, m
     save(tmp_path / "model.onnx", "../m/sub/w.bin")
     with pytest.raises(ModelError, match="leads out of"):
         GradientInput((tmp_path / "model.onnx").read_bytes())
+
+
+WIDE = 1500
+#: Methods whose parts of the graph are run by themselves: before a cut, behind it, and around noise.
+IN_PARTS = {
+    "path": lambda m: IntegratedGradients(m, steps=40),
+    "adaptive path": lambda m: IntegratedGradients(m, points="adaptive", tolerance=0.05),
+    "noise": lambda m: SmoothGrad(m, nb_samples=40),
+    "noise around a path": lambda m: NoiseTunnel(IntegratedGradients(m, steps=20), nb_samples=3),
+    "background": lambda m: ExpectedGradients(m, background=np.ones((3, WIDE), np.float32), nb_samples=40),
+}
+
+
+@pytest.mark.parametrize("made", IN_PARTS.values(), ids=IN_PARTS)
+def test_parts_of_a_model_read_its_data(made, tmp_path, monkeypatch):
+    """Also where a file of that name, of another model, lies in the current folder."""
+    rng = np.random.default_rng(2)
+    weights = {
+        "w": rng.normal(size=(WIDE, WIDE)).astype(np.float32) / 40,
+        "v": rng.normal(size=(WIDE, 5)).astype(np.float32) / 40,
+    }
+    nodes = [node("MatMul", ["x", "w"], ["h"]), node("Relu", ["h"], ["r"]), node("MatMul", ["r", "v"], ["y"])]
+    model = build(nodes, {"x": ["N", WIDE]}, {"y": ["N", 5]}, weights)
+    x = rng.normal(size=(2, WIDE)).astype(np.float32)
+    expected = made(model).explain(x, [1, 2])
+    (tmp_path / "m").mkdir()
+    onnx.save(model, tmp_path / "m/model.onnx", save_as_external_data=True, location="data", size_threshold=0)
+    (tmp_path / "data").write_bytes(bytes(4 * WIDE * (WIDE + 5)))
+    monkeypatch.chdir(tmp_path)
+    found = made("m/model.onnx").explain(x, [1, 2])
+    np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
 
 
 # Refusals ----------------------------------------------------------------------------------------------------------

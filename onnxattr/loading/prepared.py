@@ -133,8 +133,10 @@ class Prepared:
         return named_values(self.model.graph)
 
     def clone(self) -> ir.Model:
-        """A copy to build on; weights are shared."""
-        return self.model.clone()
+        """A copy to build on; weights are shared, and where they lie."""
+        copy = self.model.clone()
+        copy.meta.update(self.model.meta)
+        return copy
 
     def proto(self) -> onnx.ModelProto:
         """The cut model itself, as ONNX."""
