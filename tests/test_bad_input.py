@@ -110,6 +110,8 @@ ROUNDED = build(
 CLASSES_ONLY = build([node("ArgMax", ["x"], ["y"], axis=1)], VECTORS[0], {"y": (["N", 1], TensorProto.INT64)})
 WRONG_TYPES = build([node("Gemm", ["x", "w"], ["y"])], *VECTORS, {"w": np.ones((4, 4), np.int64)})
 
+CAST_TO_NONE = build([node("Cast", ["x"], ["a"], to=0), node("Mul", ["a", "a"], ["y"])], *VECTORS)
+
 MODELS = {
     "missing file": (lambda p: p / "nowhere.onnx", ModelError, ["nowhere.onnx", "does not exist", "expected the path"]),
     "directory": (lambda p: p, ModelError, ["not a file", "expected the path"]),
@@ -142,6 +144,7 @@ MODELS = {
     "a number": (lambda p: 42, ModelError, ["int", "expected a path"]),
     "unknown op": (lambda p: UNKNOWN_OP, ModelError, ["not valid ONNX", "Nonsense"]),
     "wrong types inside": (lambda p: WRONG_TYPES, ModelError, ["not valid ONNX", "Gemm"]),
+    "cast to no type": (lambda p: CAST_TO_NONE, ModelError, ["not valid ONNX", "type 0"]),
     "opset 6": (lambda p: mlp_with(opset=6), ModelError, ["opset 6", "7 to", "Export"]),
     "opset of the future": (lambda p: mlp_with(opset=999), ModelError, ["opset 999", "7 to", "Export"]),
     "IR of the future": (lambda p: mlp_with(ir_version=99), ModelError, ["IR version 99", "up to", "Export"]),

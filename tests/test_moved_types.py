@@ -63,6 +63,11 @@ def test_one_operand(opset, dtype):
     assert sum(told) > 100
 
 
+@pytest.mark.parametrize("to", [0, 99, -(2**31)])
+def test_numbers_of_no_type(to):
+    assert moved_types.moved(ir.node("Cast", [x([2])], {"to": to}), 18) is None
+
+
 @pytest.mark.parametrize(
     "bounds", [(0, 1), (1, None), (-1, None), (0, -1), (-9, 9), (2, 1), (1, 3), (-2, -1)]
 )

@@ -20,6 +20,8 @@ _NUMBERS = frozenset(
     {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.INT64, ir.DataType.INT32}
 )
 _ANY = _NUMBERS | {ir.DataType.BOOL}
+#: The numbers of all types; 0 is none.
+_TYPES = frozenset(dtype.value for dtype in ir.DataType) - {0}
 #: Most numbers that a constant of axes or sizes has.
 _FEW = 64
 Sizes = Sequence[int | str | None] | None
@@ -40,8 +42,10 @@ def moved(node: ir.Node, opset: int) -> tuple[ir.DataType, list[int | str | None
     sizes = rule(node, shapes, attributes)
     if sizes is None:
         return None
-    dtype = ir.DataType.INT64 if node.op_type == "Shape" else first.dtype
-    return (ir.DataType(attributes["to"]) if node.op_type == "Cast" else dtype), list(sizes)
+    if node.op_type == "Cast":
+        to = attributes.get("to")
+        return (ir.DataType(to), list(sizes)) if to in _TYPES else None
+    return (ir.DataType.INT64 if node.op_type == "Shape" else first.dtype), list(sizes)
 
 
 def _numbers(value: ir.Value | None) -> list[int] | None:

@@ -38,19 +38,24 @@ def infer_all(proto: onnx.ModelProto, strict: bool) -> onnx.ModelProto:
 def _infer(proto: onnx.ModelProto, strict: bool) -> onnx.ModelProto:
     """Inference that takes a GroupNormalization for an Identity: of the former's definition it loses the shape."""
     if not any(_is_group_norm(node) for node in nodes_in(proto.graph)):
-        return onnx.shape_inference.infer_shapes(proto, check_type=strict, strict_mode=strict, data_prop=True)
+        return _infer_shapes(proto, strict)
     simpler = onnx.ModelProto()
     simpler.CopyFrom(proto)
     for node in nodes_in(simpler.graph):
         if _is_group_norm(node):
             node.CopyFrom(onnx.helper.make_node("Identity", node.input[:1], node.output, node.name))
-    inferred = onnx.shape_inference.infer_shapes(
-        simpler, check_type=strict, strict_mode=strict, data_prop=True
-    )
+    inferred = _infer_shapes(simpler, strict)
     for original, node in zip(nodes_in(proto.graph), nodes_in(inferred.graph), strict=True):
         if _is_group_norm(original):
             node.CopyFrom(original)
     return inferred
+
+
+def _infer_shapes(proto: onnx.ModelProto, strict: bool) -> onnx.ModelProto:
+    try:
+        return onnx.shape_inference.infer_shapes(proto, check_type=strict, strict_mode=strict, data_prop=True)
+    except ValueError as error:  # of a Cast to type 0, where every other contradiction is an InferenceError
+        raise onnx.shape_inference.InferenceError(str(error)) from error
 
 
 def _is_group_norm(node: onnx.NodeProto) -> bool:
