@@ -110,6 +110,8 @@ ROUNDED = build(
 CLASSES_ONLY = build([node("ArgMax", ["x"], ["y"], axis=1)], VECTORS[0], {"y": (["N", 1], TensorProto.INT64)})
 WRONG_TYPES = build([node("Gemm", ["x", "w"], ["y"])], *VECTORS, {"w": np.ones((4, 4), np.int64)})
 
+#: ONNX's inference takes such axes, and ONNX Runtime refuses the model.
+SCALAR_AXES = build([node("ReduceMean", ["x", "a"], ["y"])], *VECTORS, {"a": np.array(1)})
 CAST_TO_NONE = build([node("Cast", ["x"], ["a"], to=0), node("Mul", ["a", "a"], ["y"])], *VECTORS)
 
 MODELS = {
@@ -177,6 +179,11 @@ def test_models(case, tmp_path, nothing_runs):
     with pytest.raises(OnnxAttrError) as error:
         attributions.Saliency(source(tmp_path))
     check(error, expected, fragments)
+
+
+def test_axes_that_are_no_vector():
+    with pytest.raises(ModelError, match=r"ONNX Runtime could not run the model.*ReduceMean"):
+        attributions.Saliency(SCALAR_AXES).explain(np.ones((1, 4), np.float32), [0])
 
 
 TABLE = mlp_with(layers=LAYERS)

@@ -12,7 +12,7 @@ from onnxattr.autodiff.rules.elementwise import product_of_others
 from onnxattr.autodiff.rules.pool import split_ties
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import Range
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import dims_of, ints_of
 
 
 def reduction(
@@ -49,8 +49,8 @@ def reduce_sum(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.V
 @reduction("ReduceMean")
 def reduce_mean(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
     """y = sum(x) / n;  xbar = ybar / n."""
-    if dims_of(x) is not None and axes.const_value is not None:
-        count = op.elements(x, axes=[int(axis) for axis in axes.const_value.numpy()])
+    if dims_of(x) is not None and ints_of(axes) is not None:
+        count = op.elements(x, axes=ints_of(axes) or [])
     else:
         count = op.Div(op.Size(x), op.Max(op.Size(y), 1))
     return op.Div(ct, op.cast_like(count, x))
