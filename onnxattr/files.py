@@ -140,20 +140,24 @@ def made_folder(folder: AnyPath) -> Iterator[Path]:
     """
     path = Path(folder)
     missing = [each for each in (path, *path.parents) if not each.exists()]
-    with stopped_tidily():
+    with stopped_tidily(), _removed_after_errors(missing):
         try:
-            try:
-                path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise ParameterError(
-                    f"{folder} cannot be made: {error}. Give the path of a folder."
-                ) from error
-            yield path
-        except BaseException:
-            for made in missing:
-                with contextlib.suppress(OSError):
-                    made.rmdir()
-            raise
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ParameterError(f"{folder} cannot be made: {error}. Give the path of a folder.") from error
+        yield path
+
+
+@contextlib.contextmanager
+def _removed_after_errors(folders: Iterable[Path]) -> Iterator[None]:
+    """Removes folders, inner ones first, after an error, as far as they are empty."""
+    try:
+        yield
+    except BaseException:
+        for made in folders:
+            with contextlib.suppress(OSError):
+                made.rmdir()
+        raise
 
 
 @contextlib.contextmanager

@@ -164,14 +164,15 @@ class Session:
         _share_cpu_memory()
         chosen = exact(default_providers() if providers is None else check_providers(providers))
         preload_cuda(chosen)
-        options = _options(folder, as_deployed, on_cpu(chosen))
+        cpu = on_cpu(chosen)
+        options = _options(folder, as_deployed, cpu)
         try:
             self._session = ort.InferenceSession(_as_given(model), options, providers=chosen)
         except Exception as error:
             missing = "NOT_IMPLEMENTED" in str(error)
             advice = " Of half precision it may lack operators: try precision='float32'." if missing else ""
             raise ModelError(f"ONNX Runtime {ort.__version__} refuses the model: {error}{advice}") from error
-        if on_cpu(chosen):
+        if cpu:
             # Kept to start again on another provider, should one fail in a run: a copy of all weights.
             self._session._model_bytes = None
         _give_back_memory()

@@ -16,8 +16,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView, attributes_of
 from onnxattr.graph.builder import OpBuilder
-
-_HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+from onnxattr.graph.intervals import HALVES
 
 
 def compared_in_float32(rule: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
@@ -28,13 +27,13 @@ def compared_in_float32(rule: Callable[..., Sequence[Any]]) -> Callable[..., Seq
 
     @functools.wraps(rule)
     def wide(op: OpBuilder, node: NodeView, ct: Any) -> Sequence[Any]:
-        if node.x.dtype not in _HALF:
+        if node.x.dtype not in HALVES:
             return rule(op, node, ct)
-        inputs = tuple(_cast(op, value, ir.DataType.FLOAT) for value in node.inputs)
+        inputs = tuple(_widened(op, value) for value in node.inputs)
         with op.primal():
             y = op.node(node.op_type, inputs, attributes_of(node))
         y.shape = node.y.shape
-        cts = tuple(_cast(op, value, ir.DataType.FLOAT) for value in node.cts)
+        cts = tuple(_widened(op, value) for value in node.cts)
         seen = replace(node, inputs=inputs, outputs=(y, *node.outputs[1:]), cts=cts)
         entries = rule(op, seen, cts[0])
         return [_back(op, entry, value) for entry, value in zip(entries, node.inputs, strict=False)]
@@ -42,14 +41,14 @@ def compared_in_float32(rule: Callable[..., Sequence[Any]]) -> Callable[..., Seq
     return wide
 
 
-def _cast(op: OpBuilder, value: ir.Value | None, dtype: ir.DataType) -> ir.Value | None:
-    """A value in another float type; others as they are."""
-    return value if value is None or value.dtype not in _HALF else op.cast(value, dtype)
+def _widened(op: OpBuilder, value: ir.Value | None) -> ir.Value | None:
+    """A value of half precision in float32; others as they are."""
+    return value if value is None or value.dtype not in HALVES else op.cast(value, ir.DataType.FLOAT)
 
 
 def _back(op: OpBuilder, entry: Any, value: ir.Value | None) -> Any:
     """An entry of a rule in the type of the input that it is for."""
-    if value is None or value.dtype not in _HALF:
+    if value is None or value.dtype not in HALVES:
         return entry
     if isinstance(entry, ir.Value):
         return op.cast(entry, value.dtype)

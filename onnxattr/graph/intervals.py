@@ -9,7 +9,9 @@ import numpy as np
 import onnx_ir as ir
 
 INF = math.inf
-FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+#: The types of half precision, and all types of floats.
+HALVES = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+FLOATS = HALVES | {ir.DataType.FLOAT, ir.DataType.DOUBLE}
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.errors import ParameterError
+from onnxattr.graph.intervals import HALVES
 from onnxattr.graph.subgraphs import nodes_of
 from onnxattr.graph.values import values_of
 
 PRECISIONS = ("model", "float32")
-_HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 #: The attributes that name the type of an operator's output.
 _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype")
 
@@ -34,17 +34,17 @@ def set_precision(model: ir.Model, precision: str) -> None:
         return
     for value in values_of(model.graph):
         tensor = value.const_value
-        if value.dtype in _HALF:
+        if value.dtype in HALVES:
             value.type = ir.TensorType(ir.DataType.FLOAT)
-        if tensor is not None and tensor.dtype in _HALF:
+        if tensor is not None and tensor.dtype in HALVES:
             value.const_value = _widened(tensor)
     for node in nodes_of(model.graph):
         for attribute in list(node.attributes.values()):
-            if attribute.type == ir.AttributeType.TENSOR and attribute.as_tensor().dtype in _HALF:
+            if attribute.type == ir.AttributeType.TENSOR and attribute.as_tensor().dtype in HALVES:
                 node.attributes[attribute.name] = ir.AttrTensor(
                     attribute.name, _widened(attribute.as_tensor())
                 )
-            elif attribute.name in _TYPE_ATTRIBUTES and attribute.as_int() in _HALF:
+            elif attribute.name in _TYPE_ATTRIBUTES and attribute.as_int() in HALVES:
                 node.attributes[attribute.name] = ir.AttrInt64(attribute.name, ir.DataType.FLOAT.value)
 
 

@@ -16,6 +16,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.errors import ModelError, OnnxAttrError, ParameterError
+from onnxattr.graph.intervals import HALVES
 from onnxattr.graph.subgraphs import graphs_in, nodes_in, nodes_of
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.checks.loop_steps import all_steps, loops_of, own_steps
@@ -32,7 +33,6 @@ _MOST_BYTES, _MOST_NODES, _MOST_NUMBERS, _MOST_STEPS = 4 << 20, 500, 1 << 16, 1 
 _SIZES = (3, 16)
 #: Largest difference that passes, of the largest magnitude of a value.
 _TOLERANCE, _COARSE = 1e-3, 2e-2
-_COARSE_TYPES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 Feeds = dict[str, np.ndarray]
 
 
@@ -229,7 +229,7 @@ def _run(
 
 def _tolerance(model: ir.Model, original: onnx.ModelProto) -> float:
     """Coarse where a rounding may tip a value to its neighbour: in half precision and between integers."""
-    coarse = any(value.dtype in _COARSE_TYPES for value in (*model.graph.inputs, *model.graph.outputs))
+    coarse = any(value.dtype in HALVES for value in (*model.graph.inputs, *model.graph.outputs))
     coarse |= any(
         "Quant" in n.op_type or "QLinear" in n.op_type or "Integer" in n.op_type
         for n in nodes_in(original.graph)

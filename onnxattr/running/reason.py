@@ -13,6 +13,7 @@ from onnxattr.autodiff.paths import inputs_of, needed_nodes
 from onnxattr.autodiff.registry import op_name
 from onnxattr.compile.renderings.scored import OPERATOR
 from onnxattr.errors import OnnxAttrError
+from onnxattr.graph.intervals import HALVES
 from onnxattr.loading.heads import probability_head
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.driver import Driver
@@ -26,7 +27,6 @@ from onnxattr.running.origin import (
 )
 from onnxattr.running.targets import label_weights
 
-_HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _GUARD = (
     "a guard in the model: by Where, choose a number that the operation is finite for before it, and the other result "
     "behind it"
@@ -95,7 +95,7 @@ def _told(prepared: Prepared, origin: Origin | None, case: Case, point: str, tri
             "All values of the model and of its gradient are finite; the last step of the method leaves the range of "
             "float32. Scale the inputs."
         )
-    if any(value.dtype in _HALVES for value in origin.node.outputs):
+    if any(value.dtype in HALVES for value in origin.node.outputs):
         tries.append("precision='float32', as half precision ends at 65504")
     logits = probability_head(prepared.model.graph, prepared.value(prepared.output))
     if logits is not None and not _before(prepared, origin, logits):

@@ -49,8 +49,9 @@ def reduce_sum(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.V
 @reduction("ReduceMean")
 def reduce_mean(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
     """y = sum(x) / n;  xbar = ybar / n."""
-    if dims_of(x) is not None and ints_of(axes) is not None:
-        count = op.elements(x, axes=ints_of(axes) or [])
+    known = ints_of(axes)
+    if dims_of(x) is not None and known is not None:
+        count = op.elements(x, axes=known)
     else:
         count = op.Div(op.Size(x), op.Max(op.Size(y), 1))
     return op.Div(ct, op.cast_like(count, x))
