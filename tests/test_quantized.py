@@ -159,6 +159,59 @@ def test_weights_of_four_bits(symmetric):
     np.testing.assert_allclose(found["x_gradient"], ((ct @ second.T) * slope) @ first.T, rtol=0, atol=1e-6)
 
 
+#: How a weight of 64 x 48 is read: the form of the product, and the numbers that the scales stand for.
+WEIGHTS = {
+    "one scale": ("int8", "", np.full((1, 1), 0.01)),
+    "one scale, opset 13": ("int8", "", np.full((1, 1), 0.01)),
+    "a scale a column": ("int8", "axis: int = 1", np.linspace(0.005, 0.02, 48)[None]),
+    "a scale a row": ("uint8", "axis: int = 0", np.linspace(0.005, 0.02, 64)[:, None]),
+    "a scale a block of 16": (
+        "int8",
+        "axis: int = 0, block_size: int = 16",
+        np.linspace(0.005, 0.02, 192).reshape(4, 48),
+    ),
+    "4 bits": ("int4", "axis: int = 0, block_size: int = 32", np.linspace(0.005, 0.02, 96).reshape(2, 48)),
+    "4 bits, one scale": ("uint4", "", np.full((1, 1), 0.01)),
+}
+PRODUCTS = {
+    "MatMul": ("y = MatMul (x, w)", 64),
+    "MatMul of a transposed weight": ("t = Transpose <perm: ints = [1, 0]> (w) y = MatMul (x, t)", 48),
+    "Gemm": ("y = Gemm (x, w)", 64),
+    "Gemm of a transposed weight": ("y = Gemm <transB: int = 1> (x, w)", 48),
+    "MatMul of a weight in another shape": ("t = Reshape (w, s) y = MatMul (x, t)", 48),
+}
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("weight", WEIGHTS)
+def test_cotangents_meet_quantised_weights_in_floats(product, weight):
+    """ONNX Runtime multiplies quantised weights with rounded activations, in error by 5e-3; no gradient is rounded."""
+    (kind, attributes, scale), (body, columns) = WEIGHTS[weight], PRODUCTS[product]
+    rng, bits = np.random.default_rng(0), int(kind[-1])
+    low = 0 if kind[0] == "u" else -(2 ** (bits - 1))
+    numbers, zero = rng.integers(low, low + 2**bits, (64, 48)), low + 3
+    blocks = [n // k for n, k in zip((64, 48), scale.shape, strict=True)]
+    real = (numbers - zero) * np.kron(scale, np.ones(blocks)).astype(np.float32)
+    read = f"w = DequantizeLinear <{attributes}> (q, d, z)".replace(" <>", "")
+    text = f"g (float[N,{columns}] x) => (float[N,M] y) <int64[2] s = {{48, 64}}> {{ {read} {body} }}"
+    model = parse(text, 13 if "opset" in weight else 21)
+    squeezed = scale if "block_size" in attributes else scale.ravel() if attributes else scale.ravel()[0]
+    element = onnx.TensorProto.DataType.Value(kind.upper())
+    model.graph.initializer.append(onnx.helper.make_tensor("q", element, (64, 48), numbers.ravel()))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(squeezed, np.float32), "d"))
+    zeros = np.full(np.shape(squeezed), zero)
+    model.graph.initializer.append(onnx.helper.make_tensor("z", element, zeros.shape, zeros.ravel()))
+    forward = {"Transpose": real.T, "Gemm <": real.T, "Reshape": real.reshape(48, 64)}
+    matrix = next((array for name, array in forward.items() if name in body), real)
+    x, ct = (rng.normal(size=(3, count)).astype(np.float32) for count in matrix.shape)
+    expected = ct @ matrix.T
+    found = run(vjp(model), x=x, y_cotangent=ct)
+    np.testing.assert_allclose(found["x_gradient"], expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+    np.testing.assert_allclose(found["y"], run(model, x=x)["y"], rtol=0, atol=1e-5)
+    driven = Saliency(model, output_layer="y", reducer=None).explain(x, ct)
+    np.testing.assert_allclose(driven, np.abs(expected), rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
 def only(model, index):
     """The model of one node of another, by ONNX Runtime's own kernel."""
     node = onnx.NodeProto()

@@ -37,6 +37,10 @@ NUMBERS = ",".join(str((7 * i) % 11 - 5) for i in range(36))
 SQUARE = f"g (float[N,2,6,6] x) => (float[N,2,M,L] y) <float[2,2,3,3] w = {{{NUMBERS}}}>"
 WEIGHT = "<float[3,4] w = {1,-2,3,4,5,-6,7,8,9,-1,2,3}> { y = MatMul(x, w) }"
 MATRIX = "g (float[N,3] x) => (float[N,3] y) <float[3,3] w = {1,-2,3,4,5,-6,7,8,9}>"
+QUANTISED = (
+    "g (float[N,3] x) => (float[N,3] y) <int8[3,3] w = {1,-2,3,4,5,-6,7,8,9}, float s = {0.1}, int8 z = {2},"
+    " float[3] v = {0.1,0.2,0.3}>"
+)
 RELU6 = "g (float[N,8,6,6] x, float[8,8,3,3] w) => (float[N,8,M,L] y) <float a = {0.0}, float b = {6.0}>"
 CHANNELS, ONE_COLUMN = "<float[1,4,1,1] k = {1,2,3,4}>", "<float[1,1,1,4] k = {1,2,3,4}>"
 SCALES = "<float[8,1,1] k = {1,-2,3,4,-5,6,7,8}>"
@@ -244,6 +248,15 @@ EACH = {
         (f"{MATRIX} {{ y = Gemm<transB=1>(x, w) }}", True),
         ("g (float[N,3] x) => (float[N,2] y) <float[3,2] w = {1,2,3,4,5,6}> { y = MatMul(x, w) }", False),
         (f"{CONV} {{ y = Conv<strides=[2,2]>(x, w) }}", False),
+    ],
+    "weight_in_floats": [
+        (f"{QUANTISED} {{ r = DequantizeLinear(w, s, z) y = MatMul(x, r) }}", True),
+        (
+            f"{QUANTISED} {{ r = DequantizeLinear<axis=0>(w, v) t = Transpose<perm=[1,0]>(r)"
+            " y = Gemm<transB=1>(x, t) }",
+            True,
+        ),
+        (f"{QUANTISED} {{ r = DequantizeLinear<axis=0>(w, v) q = Tanh(r) y = MatMul(x, q) }}", False),
     ],
 }
 EACH_ROWS = [(name, text, fits) for name, rows in EACH.items() for text, fits in rows]

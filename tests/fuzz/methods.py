@@ -17,7 +17,7 @@ from onnxattr import IntegratedGradients, SmoothGrad, SquareGrad, VarGrad
 def apart(trial: Trial) -> None:
     """A sample among others is explained and predicted as it is alone; samples that mix are explained as one."""
     x, method = trial.case.points[0], trial.product
-    same(method.predict(trial.given(x)), trial.outputs[0], "predict", 1e-5, lambda: trial.rounding(x, "y"))
+    trial.predicts(method.predict(trial.given(x)), 0, "predict")
 
     def rounding() -> Array:
         return np.abs(x * trial.rounding(x, "x_gradient"))
@@ -102,8 +102,7 @@ def _run(
 ) -> None:
     """A file gives the model's prediction and the attribution that was driven."""
     prediction, found = (np.asarray(a) for a in loaded.run(["prediction", "attribution"], feeds))
-    x = trial.case.points[0]
-    same(prediction, trial.outputs[0], f"prediction of the {where}", 1e-5, lambda: trial.rounding(x, "y"))
+    trial.predicts(prediction, 0, f"prediction of the {where}")
     same(found, driven, f"attribution of the {where}", rounding=rounding)
 
 

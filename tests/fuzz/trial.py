@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from fuzz.compare import MismatchError, same
 from fuzz.draft import Array
 from fuzz.generate import Case
 from fuzz.oracle import Forward, double_forward, in_double, inner_values, neighbours, session
@@ -57,6 +58,21 @@ class Trial:
         """What a method takes, or some rows of it."""
         found = {name: a[rows] for name, a in self.inputs(x).items()}
         return found if self.case.others else found["x"]
+
+    def predicts(self, found: Array, place: int, what: str) -> None:
+        """That a prediction is the model's at a point, with the runtime's optimisations or without.
+
+        Of two pairs of QuantizeLinear and DequantizeLinear in a row they make one, which rounds once instead of twice.
+        """
+        x, y = self.case.points[place], self.outputs[place]
+        try:
+            same(found, y, what, 1e-5, lambda: self.rounding(x, "y"))
+        except MismatchError:
+            if not self.quantised:
+                raise
+            plain = session(without_declared_shapes(self.case.model), plain=True)
+            y = np.asarray(plain.run(["y"], self.inputs(x))[0])
+            same(found, y, what, 1e-5, lambda: self.rounding(x, "y"))
 
     @cached_property
     def gradient_model(self) -> onnx.ModelProto:

@@ -46,6 +46,14 @@ def _zero_point(op: OpBuilder, node: NodeView, dtype: ir.DataType | None) -> ir.
     return op.constant(0, dtype) if zero is None else _spread(op, node, op.cast(zero, dtype))
 
 
+def dequantised(op: OpBuilder, node: NodeView) -> ir.Value:
+    """What a DequantizeLinear gives, without one: (x - z) s."""
+    x, scale = node.required(2)
+    steps, zero = op.cast_like(x, scale), node.inputs[2]
+    steps = steps if zero is None else op.Sub(steps, _zero_point(op, node, scale.dtype))
+    return op.cast(op.Mul(steps, _spread(op, node, scale)), node.y.dtype)
+
+
 def _scale_ct(op: OpBuilder, node: NodeView, ct: ir.Value) -> ir.Value:
     """The cotangent of the scales, from that of the scales spread over x."""
     x, scale = node.required(2)
