@@ -222,6 +222,10 @@ def _options(folder: str | os.PathLike[str] | None, as_deployed: bool, cpu: bool
     """The options of a session; ``cpu``: whether it runs on the CPU alone."""
     options = runtime().SessionOptions()
     options.log_severity_level = 4  # what fails is raised
+    # What Ray and Spark give each of their workers. ONNX Runtime itself takes all cores.
+    threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if threads.isdecimal() and int(threads):
+        options.intra_op_num_threads = int(threads)
     options.add_session_config_entry("session.use_env_allocators", "1")
     # Idle threads that wait for work in a loop would take the cores from the next session, up to half of its speed.
     options.add_session_config_entry("session.force_spinning_stop", "1")

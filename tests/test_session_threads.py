@@ -1,0 +1,39 @@
+"""How many threads a session has."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+from pathlib import Path
+import onnx.parser
+from onnxattr.session import Session
+
+def threads():
+    return int(Path("/proc/self/status").read_text().split("Threads:")[1].split()[0])
+
+text = '<ir_version: 8, opset_import: ["": 17]> g (float[N,2] x) => (float[N,2] y) { y = Tanh(x) }'
+sessions = [Session(onnx.parser.parse_model(text))]
+before = threads()
+sessions.append(Session(onnx.parser.parse_model(text)))
+print(threads() - before)
+"""
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="threads are counted in /proc")
+@pytest.mark.parametrize(
+    ("said", "more"),
+    [("1", 0), ("4", 3), (" 3,2", 2), ("0", CORES - 1), ("all", CORES - 1), (None, CORES - 1)],
+)
+def test_the_environment_says_how_many_threads_a_session_has(said, more):
+    """The thread that runs a session is one of its threads."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment |= {} if said is None else {"OMP_NUM_THREADS": said}
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, env=environment
+    )
+    assert int(ran.stdout) == more
