@@ -22,6 +22,7 @@ from ..common.verify import (
 from .guard_rows import fault, guard_batches, nearby, row_scales
 from .inputs import ModelInputs, flatten
 from .original import Original
+from .stopped import warn_of_stopped
 from .trace import Trace
 
 _BATCHES = (2, 5)
@@ -77,6 +78,7 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
             f"{sentence}; {tolerance:g} is allowed.{where} A model with random operations cannot match; "
             "sample=<real inputs> compares on your own data; another opset may be converted differently."
         )
+    warn_of_stopped(converted, original, traced, shown)
 
 
 def _compare_guards(

@@ -2,24 +2,20 @@
 
 import os
 import sys
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnx
 
-from onnxattr.compile.gradient import vjp
 from onnxattr.errors import OnnxAttrError
 
-from ..common.verify import Session
+from ..common.stopped import warn_if_another
 from .calls import as_numpy
 
-#: Most of its largest value by which a gradient may differ: kinks that a value meets by chance are not meant.
-_TOLERANCE, _HALF = 1e-3, 5e-2
 #: Functions that take from a tensor its shape and type, and so no gradient.
 _NO_VALUES = ("_like", "new_")
-_LISTED = 3
 
 
 def warn_of_stopped(
@@ -50,49 +46,25 @@ def warn_of_stopped(
         watch.places |= dict.fromkeys(_own_backwards(torch, outputs))
         if not watch.places or not any(t.requires_grad for t in outputs):
             return
-        worst = _difference(torch, converted, in_order(leaves), outputs)
+        given = dict(zip((value.name for value in converted.graph.input), in_order(leaves), strict=True))
+        feeds, results = {name: as_numpy(t) for name, t in given.items()}, [as_numpy(t) for t in outputs]
+        own = partial(_gradients, torch, given, outputs)
+        warn_if_another(converted, feeds, results, own, list(watch.places), "PyTorch", stacklevel=4)
     except (OnnxAttrError, RuntimeError, TypeError, ValueError):
         return  # no gradient of one of them: whoever asks for it is told why
-    halves = any(t.dtype in (torch.float16, torch.bfloat16) for t in (*batch.values(), *outputs))
-    if worst > (_HALF if halves else _TOLERANCE):
-        places = list(watch.places)
-        more = ", ..." if len(places) > _LISTED else ""
-        warnings.warn(
-            f"The module stops gradients, or has its own, at {'; '.join(places[:_LISTED])}{more}. ONNX has no sign for "
-            "that: attributions are those of the file, whose gradient is that of what it computes. At random inputs it "
-            f"differs from PyTorch's by {worst:.2g} of the largest value.",
-            stacklevel=4,
-        )
 
 
-def _difference(
-    torch: Any, converted: onnx.ModelProto, leaves: Sequence[Any], outputs: Sequence[Any]
-) -> float:
-    """The largest difference between the gradients of a random sum of the outputs, relative to the largest gradient."""
-    generator, total, feeds = np.random.default_rng(0), torch.zeros(()), {}
-    gradient = vjp(converted)
-    asked = {value.name for value in gradient.graph.input}
-    for value, leaf in zip(converted.graph.input, leaves, strict=True):
-        feeds[value.name] = as_numpy(leaf)
-    for value, output in zip(converted.graph.output, outputs, strict=True):
-        name = f"{value.name}_cotangent"
-        if name in asked:
-            cotangent = torch.as_tensor(generator.normal(size=tuple(output.shape))).to(output.dtype)
-            feeds[name] = as_numpy(cotangent)
-            total = total + (output * cotangent).sum() if output.requires_grad else total
-    wanted = [leaf for leaf in leaves if leaf.requires_grad]
-    expected = dict(zip(map(id, wanted), torch.autograd.grad(total, wanted, allow_unused=True), strict=True))
-    found = dict(zip((v.name for v in gradient.graph.output), Session(gradient).run(feeds), strict=True))
-    worst = 0.0
-    for value, leaf in zip(converted.graph.input, leaves, strict=True):
-        ours = found.get(f"{value.name}_gradient")
-        if ours is not None:
-            own = expected[id(leaf)]
-            theirs = np.zeros_like(ours) if own is None else as_numpy(own)
-            largest = max(np.abs(ours).max(initial=0), np.abs(theirs).max(initial=0))
-            apart = np.abs(ours - theirs).max(initial=0) / (largest or 1)
-            worst = max(worst, float(apart) if np.isfinite(apart) else 0.0)
-    return worst
+def _gradients(
+    torch: Any, leaves: Mapping[str, Any], outputs: Sequence[Any], cts: Sequence[np.ndarray]
+) -> dict[str, np.ndarray | None]:
+    """PyTorch's cotangents of its inputs by name."""
+    total = torch.zeros(())
+    for output, ct in zip(outputs, cts, strict=True):
+        if output.requires_grad:
+            total = total + (output * torch.as_tensor(ct.astype(np.float64)).to(output.dtype)).sum()
+    wanted = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
+    found = torch.autograd.grad(total, list(wanted.values()), allow_unused=True)
+    return {name: None if g is None else as_numpy(g) for name, g in zip(wanted, found, strict=True)}
 
 
 def _own_backwards(torch: Any, outputs: Sequence[Any]) -> list[str]:

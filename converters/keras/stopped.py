@@ -1,0 +1,86 @@
+"""Where a Keras model's own gradient is another than that of its file, which has no sign for a stopped gradient."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxattr.errors import OnnxAttrError
+
+from ..common import dependencies
+from ..common.stopped import warn_if_another
+from .inputs import flatten
+from .original import Original
+from .trace import Trace
+
+_STOPS = ("StopGradient", "PreventGradient")
+#: The attribute of operations whose gradient is a function of the model's own.
+_OWN = "_gradient_op_type"
+
+
+def warn_of_stopped(
+    converted: onnx.ModelProto, original: Original, traced: Trace, arrays: Sequence[np.ndarray]
+) -> None:
+    """Warns if a model stops gradients, or has its own, and the gradient of its file is another.
+
+    Args:
+        converted: The model.
+        original: The Keras model.
+        traced: Its trace.
+        arrays: A batch of its inputs.
+    """
+    places, inputs = list(dict.fromkeys(_places(traced))), original.inputs
+    floats = [spec.name for spec, array in zip(inputs.specs, arrays, strict=True) if array.dtype.kind == "f"]
+    if not places or not floats:
+        return
+    tf = dependencies.tensorflow()
+    feeds = dict(zip(inputs.names, arrays, strict=True))
+    try:
+        own = partial(_gradients, tf, original, feeds)
+        warn_if_another(converted, feeds, original.outputs(arrays), own, places, "TensorFlow", stacklevel=5)
+    except (OnnxAttrError, LookupError, TypeError, ValueError, tf.errors.OpError):
+        return  # no gradient of one of them: whoever asks for it is told why
+
+
+def _gradients(
+    tf: Any, original: Original, feeds: dict[str, np.ndarray], cts: Sequence[np.ndarray]
+) -> dict[str, np.ndarray | None]:
+    """TensorFlow's cotangents of its inputs by name."""
+    leaves = [tf.constant(feeds[n], s.dtype) for n, s in zip(feeds, original.inputs.specs, strict=True)]
+    with tf.GradientTape() as tape:
+        tape.watch(leaves)
+        outputs = [tensor for _, tensor in flatten(original.inputs.call(list(leaves)))]
+    pairs = [(y, ct) for y, ct in zip(outputs, cts, strict=True) if y.dtype.is_floating]
+    found = tape.gradient([y for y, _ in pairs], leaves, [tf.constant(ct, y.dtype) for y, ct in pairs])
+    return {
+        name: None if ct is None else np.asarray(ct)
+        for name, leaf, ct in zip(feeds, leaves, found, strict=True)
+        if leaf.dtype.is_floating
+    }
+
+
+def _places(traced: Trace) -> Iterator[str]:
+    """The operations that stop a gradient or have their own, with the layers that made them."""
+    graph = traced.function.graph
+    for operation in graph.get_operations():
+        if _stops(operation.type, operation.node_def) and not _is_harmless(operation):
+            layer = traced.layer_of(operation.name)
+            yield f"layer {layer!r}" if layer else operation.name
+    for function in graph.as_graph_def().library.function:
+        yield from (node.name for node in function.node_def if _stops(node.op, node))
+
+
+def _stops(op_type: str, node: Any) -> bool:
+    return op_type in _STOPS or _OWN in node.attr
+
+
+def _is_harmless(operation: Any) -> bool:
+    """Whether TensorFlow itself wrote the operation, for speed alone: in the variance, and in x * sigmoid(x)."""
+    source = operation.inputs[0].op
+    if operation.type in _STOPS:
+        readers = {reader.type for tensor in operation.outputs for reader in tensor.consumers()}
+        return source.type == "Mean" and readers == {"SquaredDifference"}
+    factors = {tensor.op.type for tensor in source.inputs}
+    return source.type == "Mul" and "Sigmoid" in factors and operation.inputs[1] in [*source.inputs]

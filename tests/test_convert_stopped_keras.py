@@ -1,0 +1,75 @@
+"""Keras models whose own gradient is not that of what they compute: the converter compares, and says so."""
+
+import re
+import warnings
+
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+import keras  # noqa: E402
+from keras import layers, ops  # noqa: E402
+from onnxattr.converters.keras import to_onnx  # noqa: E402
+
+from onnxattr import GradientInput  # noqa: E402
+
+
+@tf.custom_gradient
+def reversed_gradient(x):
+    return tf.identity(x), lambda ct: -ct
+
+
+def beside(x):
+    ops.stop_gradient(x)
+    return ops.relu(x)
+
+
+class Between(layers.Layer):
+    """A function as a layer."""
+
+    def __init__(self, function):
+        super().__init__(name="between")
+        self._function = function
+
+    def call(self, x):
+        return self._function(x)
+
+
+#: What lies between two layers, by name, and what is said of it; None where the gradients are the same.
+CASES = {
+    "straight through": (lambda x: x + ops.stop_gradient(ops.round(x) - x), "by 1 of the largest"),
+    "gated": (lambda x: x * ops.stop_gradient(ops.sigmoid(x)), r"by 0\.\d+ of the largest"),
+    "reversed": (reversed_gradient, "by 2 of the largest"),
+    "noted beside": (beside, None),
+    "swish": (tf.nn.silu, None),
+    "variance": (lambda x: x - tf.nn.moments(x, [1], keepdims=True)[1], None),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_gradient_of_the_file_is_compared(case):
+    between, said = CASES[case]
+    keras.utils.set_random_seed(0)
+    given = keras.Input((4,))
+    model = keras.Model(given, layers.Dense(3)(Between(between)(layers.Dense(5)(given))))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        converted = to_onnx(model)
+    told = [str(w.message) for w in caught if "ONNX has no sign" in str(w.message)]
+    assert len(told) == (said is not None)
+    assert said is None or re.search(f"layer 'between'.*TensorFlow's {said}", told[0])
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    leaf = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(leaf)
+        score = model(leaf)[:, 1]
+    theirs, ours = tape.gradient(score, leaf).numpy() * x, GradientInput(converted).explain(x, [1, 1, 1])
+    assert (np.abs(ours - theirs).max() < 1e-5 * np.abs(theirs).max()) == (said is None)
+
+
+def test_functions_of_a_saved_model_are_looked_at(tmp_path):
+    given = keras.Input((4,))
+    model = keras.Model(given, layers.Dense(3)(Between(CASES["straight through"][0])(layers.Dense(5)(given))))
+    model.export(tmp_path / "saved", verbose=False)
+    with pytest.warns(UserWarning, match="stops gradients, or has its own, at .*by 1 of the largest"):
+        to_onnx(tmp_path / "saved")
