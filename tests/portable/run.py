@@ -29,12 +29,19 @@ from portable.network import NOISE, Entry  # noqa: E402
 from portable.networks import decisions, networks  # noqa: E402
 from portable.photo_cases import write_photo_cases, wrong  # noqa: E402
 from portable.placement import FILES, misplaced  # noqa: E402
+from portable.quantised_cases import write_quantised_cases  # noqa: E402
 from portable.recurrent_cases import write_recurrent_cases  # noqa: E402
 from portable.report import comparability, summary  # noqa: E402
 from portable.told import told  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 TOLERANCE = 1e-5
+#: Files that OpenVINO and WebGPU run too, by folder.
+MORE = {
+    "with_photos": write_photo_cases,
+    "recurrent": write_recurrent_cases,
+    "quantised": write_quantised_cases,
+}
 #: Runs of a case for its time in the table.
 REPEATS = 5
 
@@ -98,7 +105,7 @@ def main() -> None:
     failed = [f"{what}: {error:.1e}" for what, error in errors.items() if not error <= TOLERANCE]
     failed += accelerators.disagreements(folder, entries, others)
     failed += accelerators.minimal_that_are_right(folder, others)
-    for kind, write in (("with_photos", write_photo_cases), ("recurrent", write_recurrent_cases)):
+    for kind, write in MORE.items():
         expected = write(folder / kind)
         for name, other in others.items():
             other.run(folder / kind)

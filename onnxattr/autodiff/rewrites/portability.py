@@ -14,6 +14,8 @@ from onnxattr.graph.values import LAYOUTS, dims_of
 #: What takes one matrix out of those of a recurrent layer.
 _PARTS = frozenset("Gather Reshape Slice Split Squeeze Unsqueeze".split())
 
+#: Between a dequantised weight and its reader.
+_SAME_NUMBERS = LAYOUTS | {"Slice"}
 #: The types of weights that ONNX Runtime multiplies as they are.
 _FEW_BITS = frozenset(ir.DataType[f"{sign}INT{bits}"] for sign in ("", "U") for bits in (2, 4, 8))
 
@@ -81,7 +83,10 @@ def own_kernel(backward: Backward, node: ir.Node) -> ir.Value | None:
 @rewrite(
     "MatMul",
     "Gemm",
-    why="ONNX Runtime computes a product with a dequantised weight in integers, and rounds the cotangent to 8 bits.",
+    "Conv",
+    "ConvTranspose",
+    why="ONNX Runtime computes a product with a dequantised weight in integers, and rounds the cotangent to 8 bits; "
+    "OpenVINO 2026.4 computes those of a quantised network that share one weight wrongly.",
     gains="gradients of models with quantised weights in float32, not within 0.5 % of the largest at each layer",
 )
 def weight_in_floats(backward: Backward, node: ir.Node) -> ir.Value | None:
@@ -99,7 +104,7 @@ def _in_floats(op: OpBuilder, weight: ir.Value | None) -> ir.Value | None:
     node = None if weight is None else weight.producer()
     if node is None or not op.is_constant(weight):
         return None
-    if node.op_type in LAYOUTS:
+    if node.op_type in _SAME_NUMBERS:
         source = _in_floats(op, node.inputs[0])
         return None if source is None else again(op, node, source, *node.inputs[1:])
     if node.op_type != "DequantizeLinear" or node.inputs[0] is None:

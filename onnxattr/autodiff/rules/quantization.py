@@ -47,11 +47,15 @@ def _zero_point(op: OpBuilder, node: NodeView, dtype: ir.DataType | None) -> ir.
 
 
 def dequantised(op: OpBuilder, node: NodeView) -> ir.Value:
-    """What a DequantizeLinear gives, without one: (x - z) s."""
+    """What a DequantizeLinear gives, without one: (x - z) s, and the maximum of that and the lowest number.
+
+    Without the maximum OpenVINO takes it for a weight of integers too, and is wrong where others read the integers.
+    """
     x, scale = node.required(2)
     steps, zero = op.cast_like(x, scale), node.inputs[2]
     steps = steps if zero is None else op.Sub(steps, _zero_point(op, node, scale.dtype))
-    return op.cast(op.Mul(steps, _spread(op, node, scale)), node.y.dtype)
+    real = op.cast(op.Mul(steps, _spread(op, node, scale)), node.y.dtype)
+    return op.Max(real, op.constant((real.dtype or ir.DataType.FLOAT).min, real.dtype))
 
 
 def _scale_ct(op: OpBuilder, node: NodeView, ct: ir.Value) -> ir.Value:

@@ -63,6 +63,7 @@ def holds(when: Mapping[str, Any], node: onnx.NodeProto, scope: Scope) -> bool:
     - ``uneven_pads``: the pads of both sides differ.
     - ``shared_with``: the initializer at input 1 is read by this operator too, and has as many outputs as inputs. A
       Transpose that reads it stands for the operator that reads the transposed one.
+    - ``scaled_along_sum``: input 1 is a dequantised matrix whose scales lie along the axis that the product sums over.
     - ``beside_recurrent``: another LSTM, GRU or RNN, or a Transpose that exchanges time and samples, reads the same
       sequences, of more than one sample, and one of the two is recurrent in one direction and gives all its states.
     - Any other name is an attribute: its value, or "any but zeros".
@@ -197,6 +198,17 @@ def _shared_with(wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
     return (wanted, position) in scope.readers.get(weight, set()) and shape[0] == shape[1]
 
 
+def _scaled_along_sum(wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
+    maker, summed = scope.makers.get(_given(node, 1)), int(bool(_attributes(node).get("transB")))
+    if maker is not None and maker.op_type == "Transpose":
+        maker, summed = scope.makers.get(maker.input[0]), 1 - summed
+    if maker is None or maker.op_type != "DequantizeLinear" or _attributes(maker).get("block_size"):
+        return not wanted
+    numbers, scales = (scope.shapes.get(maker.input[position]) or [] for position in (0, 1))
+    axis = _attributes(maker).get("axis", 1) % 2
+    return (len(numbers) == 2 and len(scales) == 1 and scales != [1] and axis == summed) is wanted
+
+
 def _attribute(name: str, wanted: Any, node: onnx.NodeProto) -> bool:
     value = _attributes(node).get(name)
     if isinstance(value, bytes):
@@ -216,5 +228,6 @@ _CONDITIONS: dict[str, Callable[[Any, onnx.NodeProto, Scope], bool]] = {
     "types": _first_type,
     "uneven_pads": _uneven_pads,
     "shared_with": _shared_with,
+    "scaled_along_sum": _scaled_along_sum,
     "beside_recurrent": lambda wanted, node, scope: _is_beside_recurrent(node, scope) is wanted,
 }

@@ -1,5 +1,7 @@
 """Minimal files for OpenVINO."""
 
+from functools import partial
+
 import numpy as np
 from onnx.parser import parse_model
 from support.small_models import build, node
@@ -46,6 +48,20 @@ def shared_matrix():
     matrix = rng.standard_normal((16, 16)).astype(np.float32)
     outputs = {name: ["N", 20, 16] for name in "yz"}
     return build(nodes, {name: ["N", 20, 16] for name in "xu"}, outputs, {"w": matrix}), feeds
+
+
+def scales_of_the_sum(product="MatMul"):
+    """A product with a dequantised matrix that has a scale for each row, over which the product sums."""
+    rng = np.random.default_rng(0)
+    axis, options = (1, {"transB": 1}) if product == "Gemm" else (0, {})
+    nodes = [
+        node("DequantizeLinear", ["q", "scale"], ["w"], axis=axis),
+        node(product, ["x", "w"], ["y"], **options),
+    ]
+    numbers = rng.integers(-128, 128, (16, 16)).astype(np.int8)
+    scale = rng.uniform(0.002, 0.02, 16).astype(np.float32)
+    feeds = {"x": rng.standard_normal((2, 16)).astype(np.float32)}
+    return build(nodes, {"x": ["N", 16]}, {"y": ["N", 16]}, {"q": numbers, "scale": scale}), feeds
 
 
 def axes_of_unknown_length():
@@ -108,6 +124,8 @@ MINIMAL = {
     "hard_sigmoid": hard_sigmoid,
     "shared_kernel": shared_kernel,
     "shared_matrix": shared_matrix,
+    "scales_of_the_sum": scales_of_the_sum,
+    "scales_of_the_sum_of_gemm": partial(scales_of_the_sum, "Gemm"),
     "axes_of_unknown_length": axes_of_unknown_length,
     "scan_captures": scan_captures,
     "scan_constant": scan_constant,
