@@ -37,6 +37,8 @@ def check_output(path: AnyPath, reads: Iterable[AnyPath] = ()) -> None:
     try:
         if not os.fspath(path):
             raise OSError("the name is empty")
+        if os.fspath(path) in ("-", b"-"):
+            raise OSError("files are not written to the standard output; ./- would be a file of that name")
         found = _status(path)
         if found is None or stat.S_ISREG(found.st_mode):
             _check_folder(path)

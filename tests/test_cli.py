@@ -301,6 +301,8 @@ BAD = {
     "unknown wrt": (["export", "mlp.onnx", "--wrt", "y", "-o", "e.onnx"], ["'y'", "['x']"]),
     "integer input": (["export", "tokens.onnx", "-o", "e.onnx"], ["wrt=<name>", "embedded"]),
     "no such folder": (["export", "mlp.onnx", "-o", "nowhere/e.onnx"], ["nowhere/e.onnx", "cannot be written"]),
+    "export to the standard output": (["export", "mlp.onnx", "-o", "-"], ["standard output", "./-"]),
+    "maps to the standard output": (["explain", "mlp.onnx", "mlp.npy", "-o", "-"], ["standard output", "./-"]),
     "no folder for maps": (["explain", "mlp.onnx", "mlp.npy", "-o", "nowhere/m.npy"], ["nowhere/m.npy", "cannot be"]),
     "inspect a folder": (["inspect", "."], ["not a file"]),
     "inspect text": (["inspect", "text.npy"], ["text.npy", "not an ONNX model"]),
