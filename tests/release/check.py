@@ -7,7 +7,6 @@ virtual environment, and ``smoke.py`` runs there.
 
 from __future__ import annotations
 
-import itertools
 import shutil
 import subprocess
 import sys
@@ -18,8 +17,6 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Files of the package: modules, their types, the mark that they have some.
-FILES = ("*.py", "*.pyi", "py.typed")
 
 
 def main(folder: Path) -> None:
@@ -55,11 +52,12 @@ def run(python: Path, *arguments: str, cwd: str | None = None) -> None:
 
 
 def package_files() -> set[str]:
-    """The names in the wheel of every file of the package that is in the source tree."""
+    """The names in the wheel of every file of the package that is in the source tree, of any kind."""
     found = set()
     for folder, prefix in ((ROOT / "onnxattr", "onnxattr"), (ROOT / "converters", "onnxattr/converters")):
-        for path in itertools.chain.from_iterable(folder.rglob(pattern) for pattern in FILES):
-            found.add(f"{prefix}/{path.relative_to(folder).as_posix()}")
+        for path in folder.rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                found.add(f"{prefix}/{path.relative_to(folder).as_posix()}")
     return found
 
 
