@@ -182,7 +182,8 @@ class Session:
                 "CUDA needs NVIDIA's driver and `pip install onnxattr[gpu]`, which brings CUDA and cuDNN; "
                 "or leave providers out."
             )
-        self.outputs = [output.name for output in self._session.get_outputs()]
+        # Each once: a file may list one twice.
+        self.outputs = list(dict.fromkeys(output.name for output in self._session.get_outputs()))
         self._inputs = {value.name for value in self._session.get_inputs()}
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -193,7 +194,7 @@ class Session:
         """
         own = {name: array for name, array in feeds.items() if name in self._inputs}
         try:
-            return list(self._session.run(None, own))
+            return list(self._session.run(self.outputs, own))
         except Exception as error:
             shapes = {name: array.shape for name, array in own.items()}
             raise ModelError(

@@ -1,7 +1,9 @@
 """Models with several outputs and inputs: which output is explained, operators over all of them, maps by input."""
 
 import numpy as np
+import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 from support.explained import close
 from support.tiny_graphs import parse
 
@@ -24,6 +26,39 @@ def test_an_output_by_name():
     maps = GradientInput(MODEL, output="b").explain({"u": U, "v": V}, Y)
     close(maps["u"], U * ((Y * V) @ A.T))
     close(maps["v"], V * Y * (U @ A))
+
+
+def listed_twice(model, output):
+    """The model with one of its outputs at the end of the list once more, as ONNX Runtime takes it."""
+    doubled = onnx.ModelProto()
+    doubled.CopyFrom(model)
+    doubled.graph.output.append(next(value for value in model.graph.output if value.name == output))
+    return doubled
+
+
+@pytest.mark.parametrize("output", ["a", "b"])
+def test_an_output_that_is_listed_twice_is_one(output):
+    """Once it had two cotangents, and one of them did nothing."""
+    model = onnxattr.vjp(listed_twice(MODEL, output))
+    feeds = {"u": U, "v": V, "a_cotangent": Y, "b_cotangent": 2 * Y}
+    assert [value.name for value in model.graph.input] == list(feeds)
+    found = ReferenceEvaluator(model).run(["u_gradient", "v_gradient"], feeds)
+    close(found[0], (Y + 2 * Y * V) @ A.T)
+    close(found[1], 2 * Y * (U @ A))
+    only = parse("m (float[N,3] x) => (float[N,3] y) { y = Mul(x, x) }")
+    close(GradientInput(listed_twice(only, "y")).explain(V, Y), 2 * V**2 * Y)
+
+
+@pytest.mark.parametrize("output", ["prediction", "attribution", "relative_gap"])
+def test_an_explainer_that_lists_an_output_twice(tmp_path, output):
+    """a is linear in u: its path has no gap."""
+    IntegratedGradients(MODEL, output="a", wrt="u", steps=3).export(tmp_path / "e.onnx")
+    onnx.save(listed_twice(onnx.load(tmp_path / "e.onnx"), output), tmp_path / "twice.onnx")
+    explainer, given, labels = onnxattr.load(tmp_path / "twice.onnx"), {"u": U, "v": V}, [0, 2, 1]
+    close(explainer.explain(given, labels), U * A.T[labels])
+    close(explainer.predict(given), U @ A)
+    close(explainer.score(given, labels), (U @ A)[range(3), labels])
+    np.testing.assert_allclose(explainer.relative_gap(given, labels), np.zeros(3), atol=1e-6)
 
 
 @pytest.mark.parametrize("rendering", ["driven", "batch", "loop"])

@@ -34,6 +34,23 @@ def give_own_values(graph: onnx.GraphProto) -> bool:
     return bool(taken)
 
 
+def list_each_once(graph: onnx.GraphProto) -> bool:
+    """Drops outputs of a model that are listed before, in place; whether there was one.
+
+    ONNX Runtime takes such a list, though it is one value: it has one cotangent, and is one output to explain.
+    """
+    seen: set[tuple[str, int]] = set()
+    again = []
+    for index, value in enumerate(graph.output):
+        listed = value.name, value.type.tensor_type.elem_type
+        if listed in seen:
+            again.append(index)
+        seen.add(listed)
+    for index in reversed(again):
+        del graph.output[index]
+    return bool(again)
+
+
 def type_given_outputs(graph: onnx.GraphProto) -> bool:
     """Gives outputs that are inputs or initializers the type of those, in place; whether one was declared otherwise.
 
