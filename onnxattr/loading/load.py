@@ -46,6 +46,7 @@ from onnxattr.loading.passes.opsets import (
 from onnxattr.loading.passes.pads import pad_every_axis
 from onnxattr.loading.passes.pixels import take_floats
 from onnxattr.loading.passes.reshapes import write_targets_down
+from onnxattr.loading.passes.resized_axes import resize_every_axis
 from onnxattr.loading.passes.series import compute_series_as_images
 from onnxattr.loading.passes.stated_pads import state_pads
 from onnxattr.loading.passes.static_nodes import infer_and_resolve
@@ -173,6 +174,11 @@ PASSES = (
         lambda d: attach_weights(d.model.graph, d.weights),
         [F.DETACHED, F.TYPED],
         [F.COMPLETE],
+    ),
+    step(
+        "resize every axis",
+        lambda d: resize_every_axis(d.model.graph, d.model.opset_imports[""]),
+        [F.TYPED],
     ),
     step("pad every axis", lambda d: pad_every_axis(d.model.graph, d.model.opset_imports[""]), [F.TYPED]),
     step(
