@@ -10,6 +10,7 @@ import onnx
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_batch_normalization import BatchNormalization_14
 from onnx.reference.ops.op_pad import Pad_18
+from onnx.reference.ops.op_stft import STFT as STFT_17
 
 from onnxattr.testing.evaluator_windows import WINDOW_OPS, Attributes, Corrected
 
@@ -34,6 +35,17 @@ class BatchNormalization(BatchNormalization_14):
     """In inference at older opsets too, at which onnx's own evaluator takes the mean and variance of its operand."""
 
     op_domain = ""
+
+
+class STFT(STFT_17):  # noqa: D101
+    op_domain = ""
+
+    def _run(
+        self, x: Any, frame_step: Any, window: Any = None, frame_length: Any = None, onesided: Any = None
+    ) -> Any:
+        """Signals (N, length) are real, as in ONNX Runtime."""
+        x = x[:, :, None] if x.ndim == 2 else x
+        return super()._run(x, frame_step, window, frame_length, onesided)  # type: ignore[no-untyped-call]
 
 
 class Erf(OpRun):  # noqa: D101
@@ -191,6 +203,7 @@ class Optional(OpRun):  # noqa: D101
 CORRECTED = (
     Pad,
     BatchNormalization,
+    STFT,
     Erf,
     GlobalMaxPool,
     GatherElements,

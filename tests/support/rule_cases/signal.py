@@ -35,4 +35,5 @@ CASES = [
     case("STFT", x(1, 9, 2), const(2), weight(4, low=0.2), const(4), onesided=0),
     case("STFT", x(2, 8, 1), const(4), None, const(4)),
     case("STFT", x(2, 12, 1), feed(3), None, feed(6), label="dynamic"),
+    case("STFT", x(2, 11), const(3), weight(4, low=0.2), label="flat"),
 ]
