@@ -114,6 +114,17 @@ class TestInputsOfOneSample:
         np.testing.assert_allclose(loaded.explain(x, best), outputs[1])
         np.testing.assert_allclose(loaded.predict(x), run(proto, x=x)[0], rtol=1e-6)
 
+    @pytest.mark.parametrize("weight", [None, -2.0])
+    def test_one_number_for_all(self, weight, tmp_path):
+        """(T, 2) -> (): y = sum of x^2."""
+        proto = parse("g (float[T,2] x) => (float y) { q = Mul(x, x) y = ReduceSum<keepdims = 0>(q) }")
+        x = inputs("unbatched")
+        for method in (GradientInput(proto), IntegratedGradients(proto, steps=3)):
+            method.export(tmp_path / "e.onnx", target="weights")
+            factor = (2 if isinstance(method, GradientInput) else 1) * (1 if weight is None else weight)
+            for explained in (method, onnxattr.load(tmp_path / "e.onnx")):
+                np.testing.assert_allclose(explained.explain(x, weight), factor * x * x, rtol=1e-5)
+
     def test_targets_that_do_not_fit(self):
         method = Saliency(model("centred"))
         x = inputs("centred")

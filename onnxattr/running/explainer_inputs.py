@@ -85,7 +85,7 @@ class FileInputs:
                 f"The file takes {about['target_kind']} as targets; export it with target={other!r} for the others."
             )
         one_sample = self._prepared.rows.mixed and checked.weights is not None
-        feeds[about["target"]] = given[0] if one_sample and not keeps_output(self._prepared) else given
+        feeds[about["target"]] = given[0, ...] if one_sample and not keeps_output(self._prepared) else given
         if about["seed"] is not None:
             feeds[about["seed"]] = np.array(seed, np.int64)
         feeds |= self._baselines(feeds, samples, baselines)
