@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 from support.methods import NEEDED, ON_ANY_MODEL
 from support.small_models import build, cnn_nchw, elementwise, embedding, mlp, node, rows, two_inputs
+from support.tiny_graphs import parse
 
 import onnxattr
 import onnxattr.attributions as attributions
@@ -114,6 +115,11 @@ WRONG_TYPES = build([node("Gemm", ["x", "w"], ["y"])], *VECTORS, {"w": np.ones((
 SCALAR_AXES = build([node("ReduceMean", ["x", "a"], ["y"])], *VECTORS, {"a": np.array(1)})
 CAST_TO_NONE = build([node("Cast", ["x"], ["a"], to=0), node("Mul", ["a", "a"], ["y"])], *VECTORS)
 
+#: Of a tensor without a shape not even the number of axes is known.
+SHAPELESS = parse("g (float[] x) => (float[N,3] y) { y = Tanh(x) }")
+RESHAPED = parse("g (float[N,4] x, int64[k] s) => (float[] y) { t = Tanh(x) y = Reshape(t, s) }")
+BESIDE = parse("g (float[N,4] x, float[] z) => (float[N,4] y) { t = Tanh(x) y = Mul(t, z) }")
+
 MODELS = {
     "missing file": (lambda p: p / "nowhere.onnx", ModelError, ["nowhere.onnx", "does not exist", "expected the path"]),
     "directory": (lambda p: p, ModelError, ["not a file", "expected the path"]),
@@ -153,6 +159,9 @@ MODELS = {
     "two outputs": (lambda p: two_outputs(), ModelError, ["2 float outputs ['y', 'z']", "output=<name>"]),
     "no float output": (lambda p: CLASSES_ONLY, ModelError, ["['y']", "float", "output_layer"]),
     "integer input": (lambda p: TOKENS.model, ModelError, ["tokens (INT64)", "wrt=", "embedded"]),
+    "input without a shape": (lambda p: SHAPELESS, ModelError, ["axes of the input 'x'", "make_tensor_value_info"]),
+    "other input without one": (lambda p: BESIDE, ModelError, ["axes of the input 'z'", "make_tensor_value_info"]),
+    "output without a shape": (lambda p: RESHAPED, ModelError, ["axes of the value 'y'", "Reshape node", "Declare"]),
     "damaged layer table": (lambda p: mlp_with(layers="{"), ModelError, ["onnxattr.layers", "convert the model again"]),
     "damaged layer views": (lambda p: mlp_with(views="{"), ModelError, ["layer_views", "convert the model again"]),
 }  # fmt: skip

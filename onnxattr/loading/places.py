@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnxattr.errors import FoldedLayerError, ModelError
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.subgraphs import nodes_of, subgraphs_of
-from onnxattr.graph.values import named_values, values_of
+from onnxattr.graph.values import dims_of, named_values, values_of
 from onnxattr.loading.layers import Layer
 
 _NEAREST, _LISTED = 5, 20
@@ -145,6 +145,28 @@ def check_outside(graph: ir.Graph, value: ir.Value, what: str) -> None:
             f"{what} {value.name!r} is inside a subgraph of the {holder.op_type} node {holder.name!r}, where it may "
             f"have no value or many; name a value outside, such as an output of that node{outputs}."
         )
+
+
+def check_ranks(graph: ir.Graph, explained: Iterable[ir.Value]) -> None:
+    """Refuses inputs and explained values of which not even the number of axes is known.
+
+    Raises:
+        ModelError: If there is one.
+    """
+    for value in (*(value for value in graph.inputs if value.uses()), *explained):
+        if dims_of(value) is None and isinstance(value.type, ir.TensorType):
+            maker = value.producer()
+            what, why = f"input {value.name!r}", "the file declares no shape of it"
+            if maker is not None:
+                what, why = (
+                    f"value {value.name!r}",
+                    f"{maker.op_type} node {maker.name!r} gives it at run time",
+                )
+            raise ModelError(
+                f"The number of axes of the {what} is not known: {why}. Declare its shape in the file, where sizes may "
+                f"be names: onnx.helper.make_tensor_value_info({value.name!r}, type, ['N', ...]) in the place of the "
+                "graph's input or output of that name."
+            )
 
 
 def _is_input(graph: ir.Graph, name: str) -> bool:

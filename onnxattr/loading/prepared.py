@@ -29,7 +29,7 @@ from onnxattr.loading.layers import Layer, read_layers
 from onnxattr.loading.load import DIGEST, FILES, FOLDER, clean_part, load
 from onnxattr.loading.meaning import Meaning, note_output, read_meaning
 from onnxattr.loading.neurons import neuron_of
-from onnxattr.loading.places import copy_of, find_output, find_outputs
+from onnxattr.loading.places import check_ranks, copy_of, find_output, find_outputs
 from onnxattr.loading.precision import set_precision
 from onnxattr.loading.preprocessing import Preprocessing, read_preprocessing
 from onnxattr.loading.reading.source import ModelSource, name_of
@@ -275,6 +275,7 @@ def _cut(
     names = tuple(str(place.value.name) for place in places)
     asked = tuple(place.name for place in places)
     rows = _reduced(model, explained, names, rules)
+    check_ranks(graph, [*explained, *map(named_values(graph).__getitem__, names)])
     return Prepared(model, layers, str(output.name), names, unit, rows, asked, others)
 
 
