@@ -42,6 +42,8 @@ def advice(request: Request, method: str, score_chosen: bool, wrt_chosen: bool) 
             "The model ends in probabilities. Their gradients mix all classes, and are nearly 0 where the model is "
             f"sure. To explain the logits, pass output_layer={logits!r}."
         )
+    if prepared.columns and request.score.linear:
+        yield prepared.columns
     if RELU_LIKE in request.method.rules and not relu_spans(graph, prepared.layers, request.relu_policy):
         yield (
             f"{method} overrides ReLUs, and the model has none (relu_policy={request.relu_policy!r}): the result "

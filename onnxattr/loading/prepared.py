@@ -34,8 +34,9 @@ from onnxattr.loading.precision import set_precision
 from onnxattr.loading.preprocessing import Preprocessing, read_preprocessing
 from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.loading.rows.independence import OPEN, Rows, independence
+from onnxattr.loading.score_columns import told_of_columns
 from onnxattr.loading.stated import Stated
-from onnxattr.loading.verify import check_choice, verify_model
+from onnxattr.loading.verify import ORIGINAL, check_choice, verify_model
 from onnxattr.loading.vocabularies import read_vocabularies
 
 
@@ -51,6 +52,7 @@ class Prepared:
         unit: What the output's only unit gives, see ``heads.unit_of``; None where it has several or nothing is known.
         rows: How the first axis of the inputs is to be understood.
         others: Names of further outputs that an operator computes with.
+        columns: What labels mean on the output, where its columns are not the model's classes; else empty.
         asked: What results call the explained values: as the caller named them; their own names unless given.
     """
 
@@ -62,6 +64,7 @@ class Prepared:
     rows: Rows = OPEN
     asked: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    columns: str = ""
 
     def __post_init__(self) -> None:
         """Calls the explained values by their own names unless others are given."""
@@ -232,6 +235,8 @@ def prepare(
         columns = read_columns(model.metadata_props) if wrt is None and neuron is None else {}
         wrt = tuple(columns.values()) or wrt
         prepared = _cut(model, output_layer, wrt, precision, operator, outputs, neuron, rules)
+        if ORIGINAL in model.meta:
+            prepared.columns = told_of_columns(model.meta[ORIGINAL], prepared.output)
         if columns:
             prepared.asked = tuple(columns)
         verify_model(model, verify)
