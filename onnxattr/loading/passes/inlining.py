@@ -12,6 +12,7 @@ from onnxattr.autodiff.registry import RuleTable
 from onnxattr.errors import ModelError
 from onnxattr.graph.subgraphs import nodes_of
 from onnxattr.loading.passes.bridge import as_proto
+from onnxattr.loading.passes.function_defaults import state_function_defaults
 from onnxattr.loading.passes.opsets import NEWEST_OPSET, OPSET
 from onnxattr.loading.reading.outputs import give_own_values
 
@@ -44,6 +45,7 @@ def _inlined(proto: onnx.ModelProto, opset: int, rules: RuleTable) -> onnx.Model
             # In a valid model an operator of a function's opset means the same in the model's; the inliner goes by
             # the number.
             entry.version = opset if entry.domain in ("", "ai.onnx") else entry.version
+    state_function_defaults(same)
     kept = [(f.domain, f.name) for f in same.functions if f"{f.domain}::{f.name}" in rules]
     inlined = onnx.inliner.inline_selected_functions(same, kept, exclude=True)
     give_own_values(inlined.graph)
