@@ -20,11 +20,14 @@ def einsum(node: Any, seen: Any, shapes: Any) -> Result:
         letters = "".join(terms).replace(".", "")
         result = "..." * bool(rest) + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
     result = result.replace("...", "".join(rest))
-    total = nothing(len(result))
+    total, sizes = nothing(len(result)), dict[str, set[int]]()
     for term, value in zip(terms, seen, strict=True):
         here = len(value.shape) - len(term.replace("...", ""))
-        total = total | _placed(term.replace("...", "".join(rest[len(rest) - here :])), value.rows, result)
-    return [total]
+        term = term.replace("...", "".join(rest[len(rest) - here :]))
+        for letter, size in zip(term, value.shape, strict=True):
+            sizes.setdefault(letter, set()).add(size)
+        total = total | _placed(term, value.rows, result)
+    return None if any(len(found - {1}) > 1 for found in sizes.values()) else [total]
 
 
 def _placed(term: str, rows: np.ndarray, result: str) -> np.ndarray:

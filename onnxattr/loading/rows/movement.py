@@ -11,7 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from onnxattr.loading.rows.sets import Seen, Shape, aligned, compact, near, nothing, over, reshaped, union
+from onnxattr.loading.rows.sets import (
+    Seen,
+    Shape,
+    aligned,
+    compact,
+    near,
+    nothing,
+    over,
+    reshaped,
+    tells_rows,
+    union,
+)
 
 Operands = Sequence[Seen | None]
 Result = Sequence[np.ndarray] | None
@@ -129,11 +140,19 @@ def _scatter_nd(node: Any, seen: Any, shapes: Any) -> Result:
     if index.known is None:
         return None
     depth = index.shape[-1]
+    if updates.shape != (*index.shape[:-1], *data.shape[depth:]):
+        return None
     rows = np.broadcast_to(data.rows, data.shape).copy()
     new = np.broadcast_to(updates.rows, (*index.shape[:-1], *data.shape[depth:]))
     where = tuple(np.moveaxis(index.known, -1, 0))
     rows[where] = new if node.attributes.get_string("reduction", "none") == "none" else rows[where] | new
-    return [compact(rows)]
+    hits = np.zeros(data.shape[:depth], np.int64)
+    np.add.at(hits, where, 1)
+    rows = compact(rows)
+    if any(tells_rows(rows, axis) and (hits != hits.take([0], axis)).any() for axis in range(depth)):
+        # Some rows are written to, and not others: those of a batch written down.
+        return None
+    return [rows]
 
 
 def _scatter_elements(node: Any, seen: Any, shapes: Any) -> Result:
@@ -144,7 +163,12 @@ def _scatter_elements(node: Any, seen: Any, shapes: Any) -> Result:
     parts = [data.rows, near(index.rows, [axis]), updates.rows]
     if any(part.shape[k] not in (1, n) for part in parts for k, n in enumerate(shapes[0])):
         return None
-    return [union(parts)]
+    rows = union(parts)
+    short = [k for k, n in enumerate(index.shape) if k != axis and n != data.shape[k]]
+    if any(tells_rows(rows, k) for k in short):
+        # Only the first rows are written to.
+        return None
+    return [rows]
 
 
 def _tile(node: Any, seen: Any, shapes: Any) -> Result:
@@ -188,6 +212,8 @@ def _triangle(node: Any, seen: Any, shapes: Any) -> Result:
 
 def _reverse_sequence(node: Any, seen: Any, shapes: Any) -> Result:
     time, batch = node.attributes.get_int("time_axis", 0), node.attributes.get_int("batch_axis", 1)
+    if seen[1].shape != (seen[0].shape[batch],):
+        return None
     lengths = seen[1].rows.reshape([-1 if k == batch else 1 for k in range(len(seen[0].shape))])
     return [near(seen[0].rows, [time]) | lengths]
 

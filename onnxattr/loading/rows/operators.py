@@ -105,8 +105,10 @@ def _gemm(node: Any, seen: Any, shapes: Any) -> Result:
     a, b = (value.rows for value in seen[:2])
     a = a.T if node.attributes.get_int("transA", 0) else a
     b = b.T if node.attributes.get_int("transB", 0) else b
-    parts = [over(a, [1]), over(b, [0])]
-    return [union([*parts, *(aligned(value.rows, 2) for value in seen[2:] if value is not None)])]
+    parts, added = [over(a, [1]), over(b, [0])], [value for value in seen[2:] if value is not None]
+    if any(np.broadcast_shapes(value.shape, shapes[0]) != shapes[0] for value in added):
+        return None
+    return [union([*parts, *(aligned(value.rows, 2) for value in added)])]
 
 
 def _windows(node: Any, seen: Any, shapes: Any) -> Result:

@@ -74,6 +74,12 @@ def near(rows: np.ndarray, axes: Iterable[int]) -> np.ndarray:
     return together if together is rows else np.full_like(together, UNSEEN)
 
 
+def tells_rows(rows: np.ndarray, axis: int) -> bool:
+    """Whether different rows lie along an axis."""
+    line = over(rows, [k for k in range(rows.ndim) if k != axis]) & OWN
+    return np.unique(line[line > 0]).size > 1
+
+
 def compact(rows: np.ndarray) -> np.ndarray:
     """The same with the size 1 along every axis along which nothing changes."""
     for axis, size in enumerate(rows.shape):
