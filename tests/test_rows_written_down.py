@@ -33,6 +33,20 @@ WRITTEN = {
     "ScatterND, rows last": (
         "t = Transpose(x) s = ScatterND(t, i, u) q = Transpose(s)", "int64[1,1] i = {1}, float[1,2] u = {1, 2}"
     ),
+    "one row apart": (
+        "a = Slice(x, zero, one, zero) e = Exp(a) b = Slice(x, one, end, zero) q = Concat<axis = 0>(e, b)",
+        "int64[1] zero = {0}, int64[1] one = {1}, int64[1] end = {9223372036854775807}",
+    ),
+    "one row apart, padded": (
+        """a = Slice(x, zero, one, zero) e = Exp(a) b = Slice(x, one, end, zero) n = Shape<start = 0, end = 1>(x)
+        r = Sub(n, one) p = Concat<axis = 0>(zero, zero, r, zero) f = Pad(e, p) g = Pad(b, i) q = Add(f, g)""",
+        """int64[1] zero = {0}, int64[1] one = {1}, int64[1] end = {9223372036854775807},
+        int64[4] i = {1, 0, 0, 0}""",
+    ),
+    "rows as channels": (
+        "c = Unsqueeze(x, zero) n = InstanceNormalization<epsilon = 1.0>(c, u, u) q = Squeeze(n, zero)",
+        "int64[1] zero = {0}, float[2] u = {1, 2}",
+    ),
     "ReverseSequence": ("q = ReverseSequence<batch_axis = 0, time_axis = 1>(x, i)", "int64[2] i = {3, 2}"),
     "Einsum": ('q = Einsum<equation = "ni,nij->nj">(x, w)', "float[2,3,1] w = {1, 2, 3, -1, 4, -2}"),
     "Gemm, rows added": ("q = Gemm(x, w, u)", "float[3,1] w = {1, -2, 3}, float[2,1] u = {2, -1}"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.graph.subgraphs import nodes_of
+from onnxattr.graph.subgraphs import captures_of, nodes_of
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.rows.sets import COPIES, MOST_ROWS, OWN, UNSEEN, Seen
 from onnxattr.loading.rows.walk import Extent, Walk
@@ -140,7 +140,28 @@ def _verdict(
                     else f"{end.name!r} {what}"
                 )
                 return Rows(kind, where), kind == UNDECIDED and walk.failed
+    for end in ends:
+        node = _taking_some_rows(walk, end)
+        if node is not None:
+            return Rows(
+                UNDECIDED, f"{node.op_type} node {node.name!r} takes some samples and not others"
+            ), False
     return Rows(PROVEN), False
+
+
+def _taking_some_rows(walk: Walk, end: ir.Value) -> ir.Node | None:
+    """The node that takes some rows and not others, on the way to a value, where these may be treated otherwise."""
+    todo, met = [end], set[ir.Value]()
+    while todo:
+        value = todo.pop()
+        node, seen = value.producer(), walk.seen.get(value)
+        if value in met or node is None or seen is None or not seen.rows.any():
+            continue
+        met.add(value)
+        if int(np.bitwise_or.reduce(seen.rows, None)) & OWN not in (0, (1 << walk.batch) - 1):
+            return node
+        todo += [v for v in (*node.inputs, *captures_of(node)) if v is not None]
+    return None
 
 
 def apart_in(graph: ir.Graph, opset: int, ends: Sequence[ir.Value]) -> set[ir.Value]:
@@ -169,7 +190,10 @@ def apart_in(graph: ir.Graph, opset: int, ends: Sequence[ir.Value]) -> set[ir.Va
 
 def apart(walk: Walk, ends: Sequence[ir.Value]) -> bool:
     """Whether a walk found the rows apart in some values."""
-    return all(_of_end(walk.seen.get(end), walk.batch) == PROVEN for end in ends)
+    return all(
+        _of_end(walk.seen.get(end), walk.batch) == PROVEN and _taking_some_rows(walk, end) is None
+        for end in ends
+    )
 
 
 def _of_end(seen: Seen | None, batch: int) -> str:

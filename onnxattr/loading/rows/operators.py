@@ -130,6 +130,8 @@ def _windows(node: Any, seen: Any, shapes: Any) -> Result:
 def _over_space(node: Any, seen: Any, shapes: Any) -> Result:
     """Global pools and InstanceNormalization: over the axes after the channels."""
     rank = len(seen[0].shape)
+    if any(value.shape != seen[0].shape[1:2] for value in seen[1:]):
+        return None
     return [over(seen[0].rows, range(2, rank)) | _others(seen)]
 
 
