@@ -127,10 +127,17 @@ def digits():
     return onnx.load(DIGITS), rows
 
 
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
 @pytest.mark.parametrize("bits", ["QUInt8", "QInt8"])
-def test_gradients_of_a_small_quantized_network(tmp_path, bits):
+def test_gradients_of_a_small_quantized_network(tmp_path, bits, form):
     model, rows = digits()
-    small = quantized(model, rows, tmp_path, activation_type=quantization.QuantType[bits])
+    small = quantized(
+        model,
+        rows,
+        tmp_path,
+        activation_type=quantization.QuantType[bits],
+        quant_format=quantization.QuantFormat[form],
+    )
     maps = [GradientInput(m, reducer=None).explain(rows, np.zeros(16, int)) for m in (model, small)]
     assert cosine(*maps) > 0.99  # measured: 0.9957
 
@@ -226,13 +233,13 @@ def refused(model, match):
         vjp(model)
 
 
-def test_integer_operators_are_refused_with_advice(tmp_path):
-    model, rows = digits()
-    refused(quantized(model, rows, tmp_path, quant_format=quantization.QuantFormat.QOperator), "QDQ form")
-    quantization.quantize_dynamic(tmp_path / "float.onnx", tmp_path / "dynamic.onnx")
-    operators = {node.op_type for node in onnx.load(tmp_path / "dynamic.onnx").graph.node}
-    assert operators & {"ConvInteger", "MatMulInteger"}
-    refused(tmp_path / "dynamic.onnx", "QDQ form")
+def test_operators_of_whole_layers_in_integers_are_refused_with_advice():
+    text = (
+        "g (float[N,4,8] x, uint8[8,24] w, float[24] b) => (float[N,4,8] y) <float xs = {0.1}, float ws = {0.1},"
+        " uint8 z = {0}> { q = QuantizeLinear(x, xs, z)"
+        " y = com.microsoft.QAttention<num_heads=2>(q, w, b, xs, ws, , z, z) }"
+    )
+    refused(parse(text, 17, domains="com.microsoft"), "QAttention.*QDQ form")
 
 
 def test_files_for_one_processor_are_refused_with_advice(tmp_path):

@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 from support.gradient_graphs import assert_close, cotangents_of, gradients_of, nodes_of, run
+from support.integer_models import STATIC
 from support.reference_ops import NEW_OPS
 from support.rule_cases import VARIANTS, Case, case, const, x
 from support.rule_cases.tables import CASES
@@ -103,12 +104,17 @@ def test_spectra_that_are_cut_or_continued(count: int):
 def test_every_rule_has_a_row():
     covered = {row.op for row in CASES} | {"If", "Loop", "Scan"}  # those in test_control_flow.py
     covered |= {"QuantizeLinear", "DynamicQuantizeLinear"}  # not derivatives: test_quantized.py
+    covered |= {"ConvInteger", "MatMulInteger"}  # nor these: test_integer_operators.py
     assert set(STANDARD) - covered == set()
 
 
 def test_every_decomposition_has_a_row():
     covered = {row.op for row in CASES} | {f"com.microsoft::{row.op}" for row in CASES}
     elsewhere = {"com.microsoft::QuantizeLinear", "com.microsoft::TransposeMatMul", "ai.onnx.ml::ZipMap"}
+    integers = {name.split(",")[0] for name in STATIC}
+    elsewhere |= {
+        name if name in ("QLinearConv", "QLinearMatMul") else f"com.microsoft::{name}" for name in integers
+    }
     # ONNX Runtime lacks the steps of optimisers: test_node_cases.py.
     elsewhere |= {f"ai.onnx.preview.training::{name}" for name in ("Adagrad", "Adam", "Momentum")}
     assert set(DECOMPOSITIONS) - covered == elsewhere

@@ -27,8 +27,8 @@ REFUSED = (
     ),
     (
         r"(com\.microsoft::)?(DynamicQuantize(?!Linear)\w+|QLinear\w+|QGemm|QAttention|QEmbedLayerNormalization"
-        r"|ConvInteger|MatMulInteger\w*|MulInteger|QOrdered\w+)",
-        "Operators that compute in integers have no gradient: quantise the model in the QDQ form instead "
+        r"|MatMulInteger\w+|MulInteger|QOrdered\w+)",
+        "Operators of whole layers in integers have no gradient: quantise the model in the QDQ form instead "
         "(onnxruntime.quantization with quant_format=QuantFormat.QDQ), which is differentiated straight through.",
     ),
     (

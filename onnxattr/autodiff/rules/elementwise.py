@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.registry import Cotangent, NodeView, unary, vjp
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.intervals import FLOATS
 
 
 @vjp("Add")
@@ -124,8 +125,8 @@ def where(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
 
 @vjp("Cast")
 def cast(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = x in another dtype;  xbar = ybar in x's dtype. Only casts between float types are reached."""
-    return (op.cast_like(ct, node.x),)
+    """y = x in another dtype;  xbar = ybar in x's dtype, and as it is for integers that stand for real numbers."""
+    return (op.cast_like(ct, node.x) if node.x.dtype in (None, *FLOATS) else ct,)
 
 
 @vjp("CastLike")

@@ -47,15 +47,29 @@ def _zero_point(op: OpBuilder, node: NodeView, dtype: ir.DataType | None) -> ir.
 
 
 def dequantised(op: OpBuilder, node: NodeView) -> ir.Value:
-    """What a DequantizeLinear gives, without one: (x - z) s, and the maximum of that and the lowest number.
-
-    Without the maximum OpenVINO takes it for a weight of integers too, and is wrong where others read the integers.
-    """
+    """What a DequantizeLinear gives, without one: (x - z) s."""
     x, scale = node.required(2)
-    steps, zero = op.cast_like(x, scale), node.inputs[2]
-    steps = steps if zero is None else op.Sub(steps, _zero_point(op, node, scale.dtype))
-    real = op.cast(op.Mul(steps, _spread(op, node, scale)), node.y.dtype)
-    return op.Max(real, op.constant((real.dtype or ir.DataType.FLOAT).min, real.dtype))
+    zero = None if node.inputs[2] is None else _zero_point(op, node, scale.dtype)
+    return op.cast(as_reals(op, x, zero, scale.dtype, _spread(op, node, scale)), node.y.dtype)
+
+
+def as_reals(
+    op: OpBuilder,
+    x: ir.Value,
+    zero: ir.Value | None,
+    dtype: ir.DataType | None,
+    scale: ir.Value | None = None,
+) -> ir.Value:
+    """(x - z) s of integers x as real numbers: the maximum of that and the lowest number.
+
+    Without the maximum OpenVINO takes it for a weight of integers, and is wrong where others read the integers.
+    """
+    dtype = ir.DataType.FLOAT if dtype is None else dtype
+    steps = op.cast(x, dtype)
+    steps = steps if zero is None else op.Sub(steps, op.cast(zero, dtype))
+    steps = steps if scale is None else op.Mul(steps, scale)
+    real: ir.Value = op.Max(steps, op.constant(dtype.min, dtype))
+    return real
 
 
 def _scale_ct(op: OpBuilder, node: NodeView, ct: ir.Value) -> ir.Value:

@@ -1,0 +1,146 @@
+"""Operators that compute in integers, written in the QDQ form: quantised what reals give of the dequantised operands.
+
+Kernels of integers round once, where these round in float32 before: where a result lies between two steps of its
+scale, it may be the other one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+
+from onnxattr.autodiff.node import NodeView
+from onnxattr.decompositions.contrib import kept
+from onnxattr.decompositions.registry import decomposition
+from onnxattr.errors import UnsupportedOpError
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
+
+Function = Callable[[OpBuilder, NodeView, ir.Value], ir.Value]
+
+
+@decomposition("QLinearConv", inputs=9)
+def qlinear_conv(op: OpBuilder, node: NodeView) -> ir.Value:
+    """y = quantised(x * w + b); the bias is in steps of the scales' product."""
+    x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = node.required(8)
+    operands = [_real(op, x, x_scale, x_zero), _real(op, w, w_scale, w_zero, axis=0)]
+    bias = node.inputs[8]
+    if bias is not None:
+        operands.append(_real(op, bias, op.Mul(_one(op, x_scale), _one(op, w_scale)), None, axis=0))
+    y = op.node("Conv", operands, dict(node.attributes.written))
+    return _quantised(op, y, y_scale, y_zero)
+
+
+@decomposition("QLinearMatMul", inputs=8)
+def qlinear_matmul(op: OpBuilder, node: NodeView) -> ir.Value:
+    """y = quantised(a b)."""
+    a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = node.required(8)
+    product = op.MatMul(_real(op, a, a_scale, a_zero, axis=-2), _real(op, b, b_scale, b_zero, axis=-1))
+    return _quantised(op, product, y_scale, y_zero)
+
+
+@decomposition("com.microsoft::QGemm", inputs=9)
+def qgemm(op: OpBuilder, node: NodeView) -> ir.Value:
+    """y = alpha a b + c, quantised where there is a scale for it; c is in steps of alpha times the scales' product."""
+    a, a_scale, a_zero, b, b_scale, b_zero = node.required(6)
+    c, y_scale, y_zero = node.inputs[6:9]
+    turned, alpha = node.get_int("transB", 0), node.get_float("alpha", 1.0)
+    operands = [
+        _real(op, a, a_scale, a_zero),
+        _real(op, b, b_scale, b_zero, axis=0 if turned else 1),
+    ]
+    if c is not None:
+        scale = op.Mul(op.Mul(_one(op, a_scale), _one(op, b_scale)), alpha)
+        operands.append(_real(op, c, scale, None, axis=-1))
+    y = op.node("Gemm", operands, kept(node, "alpha", "transA", "transB"))
+    return y if y_scale is None else _quantised(op, y, y_scale, y_zero)
+
+
+@decomposition("com.microsoft::MatMulIntegerToFloat", inputs=7)
+def matmul_integer_to_float(op: OpBuilder, node: NodeView) -> ir.Value:
+    """y = (a - a0) (b - b0) times both scales, plus the bias."""
+    a, b, a_scale, b_scale = node.required(4)
+    a_zero, b_zero, bias = node.inputs[4:7]
+    y = op.MatMul(_real(op, a, a_scale, a_zero), _real(op, b, b_scale, b_zero, axis=-1))
+    return y if bias is None else op.Add(y, bias)
+
+
+@decomposition("com.microsoft::DynamicQuantizeMatMul", inputs=5)
+def dynamic_quantize_matmul(op: OpBuilder, node: NodeView) -> ir.Value:
+    """y = a b + bias, where a is quantised by its range."""
+    a, b, b_scale = node.required(3)
+    b_zero, bias = node.inputs[3:5]
+    integers, scale, zero = op.append("DynamicQuantizeLinear", [a], outputs=3)
+    y = op.MatMul(_real(op, integers, scale, zero), _real(op, b, b_scale, b_zero, axis=-1))
+    return y if bias is None else op.Add(y, bias)
+
+
+@decomposition("com.microsoft::QLinearAdd", "com.microsoft::QLinearMul", inputs=8)
+def qlinear_arithmetic(op: OpBuilder, node: NodeView) -> ir.Value:
+    """y = quantised(a + b), or of a b."""
+    a_zero, b_zero, y_zero = (node.inputs[place] for place in (2, 5, 7))
+    a, a_scale, b, b_scale, y_scale = node.given([*node.inputs[:2], *node.inputs[3:5], node.inputs[6]])
+    operands = [_real(op, a, a_scale, a_zero), _real(op, b, b_scale, b_zero)]
+    y = op.append(node.op_type.removeprefix("QLinear"), operands)[0]
+    return _quantised(op, y, y_scale, y_zero)
+
+
+@decomposition("com.microsoft::QLinearConcat", inputs=0)
+def qlinear_concat(op: OpBuilder, node: NodeView) -> ir.Value:
+    """y = quantised(concatenation); operands follow as (x, scale, zero point)."""
+    (y_scale,), y_zero, rest = node.required(1), node.inputs[1], node.inputs[2:]
+    operands = zip(node.given(rest[::3]), node.given(rest[1::3]), rest[2::3], strict=True)
+    parts = [_real(op, x, scale, zero) for x, scale, zero in operands]
+    return _quantised(op, op.Concat(*parts, axis=node.get_int("axis")), y_scale, y_zero)
+
+
+def _average_pool(op: OpBuilder, node: NodeView, x: ir.Value) -> ir.Value:
+    names = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
+    found: ir.Value = op.node("AveragePool", [x], kept(node, *names))
+    return found
+
+
+#: What reals give of one operand, by operator.
+UNARY: dict[str, Function] = {
+    "QLinearSigmoid": lambda op, node, x: op.Sigmoid(x),
+    "QLinearLeakyRelu": lambda op, node, x: op.LeakyRelu(x, alpha=node.get_float("alpha", 0.01)),
+    "QLinearGlobalAveragePool": lambda op, node, x: op.GlobalAveragePool(x),
+    "QLinearAveragePool": _average_pool,
+    "QLinearSoftmax": lambda op, node, x: op.Softmax(x, axis=node.get_int("axis", -1)),
+}
+
+
+@decomposition(*(f"com.microsoft::{name}" for name in UNARY), inputs=5)
+def qlinear_unary(op: OpBuilder, node: NodeView) -> ir.Value:
+    """y = quantised(f(x))."""
+    (x, x_scale), x_zero, y_zero = node.required(2), node.inputs[2], node.inputs[4]
+    (y_scale,) = node.given(node.inputs[3:4])
+    if node.get_int("channels_last", 0) or (
+        node.op_type == "QLinearSoftmax" and node.get_int("opset", 13) < 13
+    ):
+        raise UnsupportedOpError(
+            f"{node.op_type} node {node.name!r}: unsupported layout (channels last, or rows flattened as before opset "
+            "13). Quantise the model in the QDQ form instead."
+        )
+    y = UNARY[node.op_type](op, node, _real(op, x, x_scale, x_zero))
+    return _quantised(op, y, y_scale, y_zero)
+
+
+def _one(op: OpBuilder, scale: ir.Value) -> ir.Value:
+    """A scale for all as a number, others as they are."""
+    return op.reshape(scale, []) if dims_of(scale) == [1] else scale
+
+
+def _real(
+    op: OpBuilder, x: ir.Value, scale: ir.Value, zero: ir.Value | None, axis: int | None = None
+) -> ir.Value:
+    scale, zero = _one(op, scale), None if zero is None else _one(op, zero)
+    options = {} if axis is None or dims_of(scale) == [] else {"axis": axis}
+    found: ir.Value = op.DequantizeLinear(x, scale, zero, **options)
+    return found
+
+
+def _quantised(op: OpBuilder, y: ir.Value, scale: ir.Value, zero: ir.Value | None) -> ir.Value:
+    found: ir.Value = op.QuantizeLinear(y, _one(op, scale), None if zero is None else _one(op, zero))
+    return found

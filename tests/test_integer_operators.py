@@ -1,0 +1,117 @@
+"""Operators that compute in integers: gradients straight through them, and the runtime's own predictions."""
+
+import numpy as np
+import onnx
+import pytest
+from onnxruntime import quantization
+from support.integer_models import STATIC, static
+from support.tiny_graphs import parse, run
+
+from onnxattr import IntegratedGradients, vjp
+
+RNG = np.random.default_rng(0)
+
+
+def with_weights(text, **shapes):
+    model = parse(text, 17)
+    rng = np.random.default_rng(1)
+    for name, shape in shapes.items():
+        array = (rng.normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    return model
+
+
+def dynamic(model, folder, **options):
+    """A model as ONNX Runtime's tool quantises it, scales of activations computed in each run."""
+    onnx.save(model, folder / "float.onnx")
+    quantization.quantize_dynamic(folder / "float.onnx", folder / "dynamic.onnx", **options)
+    return onnx.load(folder / "dynamic.onnx")
+
+
+def with_real_weights(model, small):
+    """The float model with the weights that the quantised ones stand for."""
+    held = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in small.graph.initializer}
+    real = onnx.ModelProto.FromString(model.SerializeToString())
+    for tensor in real.graph.initializer:
+        name = tensor.name
+        if f"{name}_quantized" in held:
+            scale, zero = held[f"{name}_scale"], held[f"{name}_zero_point"].astype(np.float32)
+            tall = [-1] + [1] * (len(tensor.dims) - 1) if len(tensor.dims) == 4 and scale.ndim else [-1]
+            scale, zero = (part.reshape(tall) if part.ndim else part for part in (scale, zero))
+            array = (held[f"{name}_quantized"].astype(np.float32) - zero) * scale
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array.astype(np.float32), name))
+    return real
+
+
+#: Linear models: where nothing is cut off, the gradient straight through is that of the real weights.
+DYNAMIC = {
+    "matrices": with_weights(
+        "g (float[N,32] x) => (float[N,5] y) { a = MatMul(x, w1) b = Add(a, b1) y = MatMul(b, w2) }",
+        w1=(32, 24), b1=(24,), w2=(24, 5),
+    ),
+    "matrices of several axes": with_weights(
+        "g (float[N,6,16] x) => (float[N,6,5] y) { a = MatMul(x, w1) y = MatMul(a, w2) }", w1=(16, 9), w2=(9, 5)
+    ),
+    "convolutions": with_weights(
+        "g (float[N,3,9,8] x) => (float[N,4,M,L] y) { a = Conv<pads=[1,1,1,1]>(x, w1, b1)"
+        " b = Conv<strides=[2,2], dilations=[1,2], group=8>(a, w2) y = Conv(b, w3) }",
+        w1=(8, 3, 3, 3), b1=(8,), w2=(8, 1, 3, 3), w3=(4, 8, 1, 1),
+    ),
+}  # fmt: skip
+OPTIONS = {
+    "int8": {},
+    "uint8": {"weight_type": quantization.QuantType.QUInt8},
+    "per channel": {"per_channel": True},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("name", DYNAMIC)
+def test_dynamic_quantisation_is_differentiated_straight_through(name, options, tmp_path):
+    model = DYNAMIC[name]
+    small = dynamic(model, tmp_path, **OPTIONS[options])
+    assert {node.op_type for node in small.graph.node} & {"MatMulInteger", "ConvInteger"}
+    shape = [dim.dim_value or 2 for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    x = RNG.normal(size=shape).astype(np.float32)
+    y = run(small, x=x)["y"]
+    ct = RNG.normal(size=y.shape).astype(np.float32)
+    found = run(vjp(small), x=x, y_cotangent=ct)
+    np.testing.assert_array_equal(found["y"], y)
+    expected = run(vjp(with_real_weights(model, small)), x=x, y_cotangent=ct)["x_gradient"]
+    # The largest and the smallest number are on the edge of the range, where rounding decides.
+    inside = (x > x.min()) & (x < x.max())
+    np.testing.assert_allclose(
+        np.where(inside, found["x_gradient"], 0),
+        np.where(inside, expected, 0),
+        rtol=0,
+        atol=2e-6 * np.abs(expected).max(),
+    )
+
+
+def test_one_sample_of_a_dynamically_quantised_model_is_explained(tmp_path):
+    model = with_weights(
+        "g (float[N,32] x) => (float[N,5] y) { a = MatMul(x, w1) t = Tanh(a) y = MatMul(t, w2) }",
+        w1=(32, 24), w2=(24, 5),
+    )  # fmt: skip
+    x = RNG.normal(size=(1, 32)).astype(np.float32)
+    with pytest.warns(UserWarning, match="DynamicQuantizeLinear.*mixes samples"):
+        whole, cut = (
+            IntegratedGradients(m, output_layer="y", reducer=None).explain(x, [1])
+            for m in (model, dynamic(model, tmp_path))
+        )
+    assert np.abs(whole - cut).max() < 0.02 * np.abs(whole).max()  # measured: 0.008
+
+
+@pytest.mark.parametrize("name", STATIC)
+def test_static_operators_are_as_their_qdq_form(name):
+    whole, spelled = (static(between, k == 0) for k, between in enumerate(STATIC[name]))
+    x = np.random.default_rng(3).uniform(-2.8, 3.2, (3, 2, 4, 4)).astype(np.float32)
+    y = run(whole, x=x)["y"]
+    ct = np.random.default_rng(4).normal(size=y.shape).astype(np.float32)
+    found, expected = (run(vjp(model), x=x, y_cotangent=ct) for model in (whole, spelled))
+    assert np.abs(found["y"] - y).max() < 0.051  # one step of the scale, where a result lies between two
+    assert np.mean(found["y"] != y) < 0.05
+    assert np.abs(expected["x_gradient"]).max() > 0.01
+    np.testing.assert_allclose(
+        found["x_gradient"], expected["x_gradient"], rtol=0, atol=1e-6 * np.abs(expected["x_gradient"]).max()
+    )
