@@ -87,7 +87,8 @@ def rates(name: str) -> dict[str, float]:
 def engines(folder: Path, rows: np.ndarray) -> dict[str, tuple[Callable[[str], object], int]]:
     """What runs the job on a part of the files, and on how many cores."""
     path, cores = folder / "explainer.onnx", len(os.sched_getaffinity(0))
-    explainer, mapped = load(path), mapper(path, chunk=CHUNK)
+    with on_cores(1):
+        explainer, mapped = load(path), mapper(path, chunk=CHUNK)
 
     def loop(part: str) -> None:
         given = rows[: len(rows) // 4] if part == "few" else rows
@@ -121,13 +122,16 @@ def engines(folder: Path, rows: np.ndarray) -> dict[str, tuple[Callable[[str], o
 
 @contextlib.contextmanager
 def on_cores(count: int) -> Iterator[None]:
-    """Keeps this process and those that it starts to so many cores."""
-    every = os.sched_getaffinity(0)
+    """Keeps this process and those that it starts to so many cores; on one, sessions that are made have one thread."""
+    every, threads = os.sched_getaffinity(0), os.environ.pop("OMP_NUM_THREADS", None)
     os.sched_setaffinity(0, sorted(every)[:count])
+    os.environ |= {"OMP_NUM_THREADS": "1"} if count == 1 else {}
     try:
         yield
     finally:
         os.sched_setaffinity(0, every)
+        os.environ.pop("OMP_NUM_THREADS", None)
+        os.environ |= {} if threads is None else {"OMP_NUM_THREADS": threads}
 
 
 def timed(run: Callable[[str], object], part: str, folder: Path) -> float:
