@@ -88,6 +88,33 @@ def test_dynamic_quantisation_is_differentiated_straight_through(name, options, 
     )
 
 
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+def test_the_gradient_of_an_lstm_in_integers_is_that_of_its_real_weights(direction, options, tmp_path):
+    sides = 1 + (direction == "bidirectional")
+    model = with_weights(
+        f'g (float[6,N,5] x) => (float[6,D,N,4] y) {{ y = LSTM<hidden_size=4, direction="{direction}">(x, w, r, b) }}',
+        w=(sides, 16, 5), r=(sides, 16, 4), b=(sides, 32),
+    )  # fmt: skip
+    small = dynamic(model, tmp_path, **OPTIONS[options])
+    assert [node.op_type for node in small.graph.node] == ["DynamicQuantizeLSTM"]
+    held = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in small.graph.initializer}
+    real = onnx.ModelProto.FromString(model.SerializeToString())
+    for tensor in real.graph.initializer[:2]:
+        parts = [held[f"{tensor.name}_{part}"] for part in ("quantized", "zero_point", "scale")]
+        numbers, zero, scale = (part.astype(np.float32) for part in parts)
+        zero, scale = (part.reshape(sides, 1, -1) for part in (zero, scale))
+        array = np.ascontiguousarray(((numbers - zero) * scale).transpose(0, 2, 1))
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    x = RNG.normal(size=(6, 2, 5)).astype(np.float32)
+    y = run(small, x=x)["y"]
+    ct = RNG.normal(size=y.shape).astype(np.float32)
+    found, expected = (run(vjp(m, "x"), x=x, y_cotangent=ct) for m in (small, real))
+    np.testing.assert_array_equal(found["y"], y)
+    expected = expected["x_gradient"]
+    np.testing.assert_allclose(found["x_gradient"], expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
 def test_one_sample_of_a_dynamically_quantised_model_is_explained(tmp_path):
     model = with_weights(
         "g (float[N,32] x) => (float[N,5] y) { a = MatMul(x, w1) t = Tanh(a) y = MatMul(t, w2) }",

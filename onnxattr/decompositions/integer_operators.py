@@ -11,6 +11,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
+from onnxattr.autodiff.rules.integers import lstm_of_reals
 from onnxattr.decompositions.contrib import kept
 from onnxattr.decompositions.registry import decomposition
 from onnxattr.errors import UnsupportedOpError
@@ -74,6 +75,10 @@ def dynamic_quantize_matmul(op: OpBuilder, node: NodeView) -> ir.Value:
     integers, scale, zero = op.append("DynamicQuantizeLinear", [a], outputs=3)
     y = op.MatMul(_real(op, integers, scale, zero), _real(op, b, b_scale, b_zero, axis=-1))
     return y if bias is None else op.Add(y, bias)
+
+
+# It has a rule too, so that models keep the kernel, which rounds the states.
+decomposition("com.microsoft::DynamicQuantizeLSTM", inputs=12)(lstm_of_reals)
 
 
 @decomposition("com.microsoft::QLinearAdd", "com.microsoft::QLinearMul", inputs=8)

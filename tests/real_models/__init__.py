@@ -275,11 +275,18 @@ MODELS = {
     ),
 }
 
+#: Files that compute in integers: their gradient is straight through the rounding, and no difference is it.
+INTEGERS = {
+    "ddddocr, 8-bit recogniser": Real(
+        "ddddocr",
+        "common_old.onnx",
+        normal(input1=(1, 1, 64, 96)),
+        note="characters by CTC; convolutions and an LSTM in integers",
+    ),
+}
+
 #: Files without a gradient: what they are refused for.
 REFUSED = {
-    "ddddocr, 8-bit recogniser": Real(
-        "ddddocr", "common_old.onnx", normal(input1=(1, 1, 64, 96)), note="compute in integers"
-    ),
     "atspm-detector, trees": Real(
         "atspm_detector",
         "weights/setback/setback_q90_s0.onnx",

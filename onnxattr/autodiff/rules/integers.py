@@ -1,4 +1,4 @@
-"""Rules of the products of integers that dynamic quantisation writes.
+"""Rules of the operators on integers that dynamic quantisation writes.
 
 The integers stand for real numbers in units of their scales, so a product is that of x - z as real numbers. Rounding
 counts as the identity, see ``quantization``.
@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
+from onnxattr.autodiff.derived import derived
 from onnxattr.autodiff.engine import pullback
 from onnxattr.autodiff.registry import STANDARD, Cotangent, NodeView, vjp
 from onnxattr.autodiff.rules.quantization import as_reals
+from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.subgraphs import nodes_behind
 from onnxattr.graph.values import dims_of
@@ -39,6 +41,34 @@ def conv_integer(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotang
         return found
 
     return _in_reals(op, node, ct, (x_zero, w_zero), convolved)
+
+
+@derived("com.microsoft::DynamicQuantizeLSTM")
+def lstm_of_reals(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
+    """The LSTM of the real weights, which are transposed and have scales for each direction, or for each unit too.
+
+    Its sequences and states, which the kernel rounds to 8 bits at each step, stay real numbers.
+    """
+    x, w, r, *rest = [*node.inputs, *[None] * 12][:12]
+    weights = [
+        _weights_of_lstm(op, q, scale, zero)
+        for q, scale, zero in ((w, rest[5], rest[6]), (r, rest[7], rest[8]))
+    ]
+    found: Sequence[ir.Value] = op.append(
+        "LSTM", [x, *weights, *rest[:5]], dict(node.attributes.written), outputs=3
+    )
+    return found
+
+
+def _weights_of_lstm(
+    op: OpBuilder, q: ir.Value | None, scale: ir.Value | None, zero: ir.Value | None
+) -> ir.Value:
+    if q is None or scale is None:
+        raise UnsupportedOpError("DynamicQuantizeLSTM without weights, or without a scale of them.")
+    tall = [0, 1, -1] if len(dims_of(scale) or []) == 2 else [-1, 1, 1]
+    scale, zero = op.Reshape(scale, tall), None if zero is None else op.Reshape(zero, tall)
+    weights: ir.Value = op.Transpose(as_reals(op, q, zero, scale.dtype, scale), perm=[0, 2, 1])
+    return weights
 
 
 def _in_reals(
