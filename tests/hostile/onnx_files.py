@@ -77,7 +77,8 @@ FILES: dict[str, tuple[bytes, str]] = {
     "duplicate nodes": (changed(lambda m: m.graph.node.append(m.graph.node[0])), "not valid"),
     "duplicate weights": (changed(lambda m: m.graph.initializer.append(m.graph.initializer[0])), "unique"),
     "duplicate inputs": (changed(lambda m: m.graph.input.append(m.graph.input[0])), "not valid"),
-    "duplicate outputs": (changed(lambda m: m.graph.output.append(m.graph.output[0])), "2 float outputs"),
+    # ONNX Runtime runs it: one value, and one output to explain (test_several_outputs.py).
+    "duplicate outputs": (changed(lambda m: m.graph.output.append(m.graph.output[0])), ""),
     "a cycle": (
         build(
             [node("Add", ["x", "b"], ["a"]), node("Tanh", ["a"], ["b"]), node("Neg", ["b"], ["y"])], *VECTOR
