@@ -19,6 +19,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -123,15 +124,16 @@ def engines(folder: Path, rows: np.ndarray) -> dict[str, tuple[Callable[[str], o
 @contextlib.contextmanager
 def on_cores(count: int) -> Iterator[None]:
     """Keeps this process and those that it starts to so many cores; on one, sessions that are made have one thread."""
-    every, threads = os.sched_getaffinity(0), os.environ.pop("OMP_NUM_THREADS", None)
+    every = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(every)[:count])
-    os.environ |= {"OMP_NUM_THREADS": "1"} if count == 1 else {}
     try:
-        yield
+        with mock.patch.dict(os.environ):
+            os.environ.pop("OMP_NUM_THREADS", None)
+            if count == 1:
+                os.environ["OMP_NUM_THREADS"] = "1"
+            yield
     finally:
         os.sched_setaffinity(0, every)
-        os.environ.pop("OMP_NUM_THREADS", None)
-        os.environ |= {} if threads is None else {"OMP_NUM_THREADS": threads}
 
 
 def timed(run: Callable[[str], object], part: str, folder: Path) -> float:

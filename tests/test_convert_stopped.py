@@ -80,7 +80,9 @@ def test_the_gradient_of_the_file_is_compared(case):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         converted = to_onnx(module, x)
-    told = [str(w.message) for w in caught if "ONNX has no sign" in str(w.message)]
+    caught = [w for w in caught if "ONNX has no sign" in str(w.message)]
+    told = [str(w.message) for w in caught]
+    assert {w.filename for w in caught} <= {__file__}  # the line that called the converter
     assert len(told) == (said is not None)
     leaf = x.clone().requires_grad_()
     module.eval()(leaf)[:, 1].sum().backward()

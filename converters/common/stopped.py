@@ -25,7 +25,6 @@ def warn_if_another(
     own: OwnGradient,
     places: Sequence[str],
     framework: str,
-    stacklevel: int,
 ) -> None:
     """Warns if the gradient of a random sum of the outputs is another in the framework than in the file.
 
@@ -36,7 +35,6 @@ def warn_if_another(
         own: The framework's gradient.
         places: Where gradients are stopped or replaced.
         framework: Its name.
-        stacklevel: Frames between the caller's caller and the user's line.
     """
     generator, gradient = np.random.default_rng(0), vjp(converted)
     cts = [generator.normal(size=output.shape).astype(output.dtype) for output in outputs]
@@ -45,14 +43,14 @@ def warn_if_another(
     given = {name: array for name, array in {**feeds, **given}.items() if name in asked}
     found = dict(zip((v.name for v in gradient.graph.output), Session(gradient).run(given), strict=True))
     worst = max((_apart(found.get(f"{name}_gradient"), array) for name, array in theirs.items()), default=0.0)
-    halves = any(array.dtype.itemsize == 2 for array in (*feeds.values(), *outputs))
+    halves = any(a.dtype.itemsize == 2 and a.dtype.kind not in "iu" for a in (*feeds.values(), *outputs))
     if worst > (_HALF if halves else _TOLERANCE):
         more = ", ..." if len(places) > _LISTED else ""
         warnings.warn(
             f"The model stops gradients, or has its own, at {'; '.join(places[:_LISTED])}{more}. ONNX has no sign for "
-            "that: attributions are those of the file, whose gradient is that of what it computes. At random inputs it "
-            f"differs from {framework}'s by {worst:.2g} of the largest value.",
-            stacklevel=stacklevel + 1,
+            "that: attributions are those of the file, whose gradient is that of what it computes. At the inputs of "
+            f"the check it differs from {framework}'s by {worst:.2g} of the largest value.",
+            stacklevel=5,  # the caller of to_onnx, in each converter
         )
 
 

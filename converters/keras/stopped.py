@@ -31,15 +31,14 @@ def warn_of_stopped(
         traced: Its trace.
         arrays: A batch of its inputs.
     """
-    places, inputs = list(dict.fromkeys(_places(traced))), original.inputs
-    floats = [spec.name for spec, array in zip(inputs.specs, arrays, strict=True) if array.dtype.kind == "f"]
-    if not places or not floats:
+    places = list(dict.fromkeys(_places(traced)))
+    if not places or not any(array.dtype.kind == "f" for array in arrays):
         return
     tf = dependencies.tensorflow()
-    feeds = dict(zip(inputs.names, arrays, strict=True))
+    feeds = dict(zip(original.inputs.names, arrays, strict=True))
     try:
         own = partial(_gradients, tf, original, feeds)
-        warn_if_another(converted, feeds, original.outputs(arrays), own, places, "TensorFlow", stacklevel=5)
+        warn_if_another(converted, feeds, original.outputs(arrays), own, places, "TensorFlow")
     except (OnnxAttrError, LookupError, TypeError, ValueError, tf.errors.OpError):
         return  # no gradient of one of them: whoever asks for it is told why
 
@@ -64,16 +63,17 @@ def _gradients(
 def _places(traced: Trace) -> Iterator[str]:
     """The operations that stop a gradient or have their own, with the layers that made them."""
     graph = traced.function.graph
-    for operation in graph.get_operations():
-        if _stops(operation.type, operation.node_def) and not _is_harmless(operation):
-            layer = traced.layer_of(operation.name)
-            yield f"layer {layer!r}" if layer else operation.name
-    for function in graph.as_graph_def().library.function:
-        yield from (node.name for node in function.node_def if _stops(node.op, node))
+    written = graph.as_graph_def()
+    for node in filter(_stops, written.node):
+        if not _is_harmless(graph.get_operation_by_name(node.name)):
+            layer = traced.layer_of(node.name)
+            yield f"layer {layer!r}" if layer else node.name
+    for function in written.library.function:
+        yield from (node.name for node in function.node_def if _stops(node))
 
 
-def _stops(op_type: str, node: Any) -> bool:
-    return op_type in _STOPS or _OWN in node.attr
+def _stops(node: Any) -> bool:
+    return node.op in _STOPS or _OWN in node.attr
 
 
 def _is_harmless(operation: Any) -> bool:

@@ -49,7 +49,7 @@ def warn_of_stopped(
         given = dict(zip((value.name for value in converted.graph.input), in_order(leaves), strict=True))
         feeds, results = {name: as_numpy(t) for name, t in given.items()}, [as_numpy(t) for t in outputs]
         own = partial(_gradients, torch, given, outputs)
-        warn_if_another(converted, feeds, results, own, list(watch.places), "PyTorch", stacklevel=4)
+        warn_if_another(converted, feeds, results, own, list(watch.places), "PyTorch")
     except (OnnxAttrError, RuntimeError, TypeError, ValueError):
         return  # no gradient of one of them: whoever asks for it is told why
 

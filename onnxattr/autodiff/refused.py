@@ -28,7 +28,7 @@ REFUSED = (
     (
         r"(com\.microsoft::)?(DynamicQuantize(?!Linear)\w+|QLinear\w+|QGemm|QAttention|QEmbedLayerNormalization"
         r"|MatMulInteger\w+|MulInteger|QOrdered\w+)",
-        "Operators of whole layers in integers have no gradient: quantise the model in the QDQ form instead "
+        "There is no gradient of this operator on integers: quantise the model in the QDQ form instead "
         "(onnxruntime.quantization with quant_format=QuantFormat.QDQ), which is differentiated straight through.",
     ),
     (

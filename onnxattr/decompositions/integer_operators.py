@@ -28,7 +28,7 @@ def qlinear_conv(op: OpBuilder, node: NodeView) -> ir.Value:
     operands = [_real(op, x, x_scale, x_zero), _real(op, w, w_scale, w_zero, axis=0)]
     bias = node.inputs[8]
     if bias is not None:
-        operands.append(_real(op, bias, op.Mul(_one(op, x_scale), _one(op, w_scale)), None, axis=0))
+        operands.append(_real(op, bias, op.Mul(x_scale, w_scale), None, axis=0))
     y = op.node("Conv", operands, dict(node.attributes.written))
     return _quantised(op, y, y_scale, y_zero)
 
@@ -52,7 +52,7 @@ def qgemm(op: OpBuilder, node: NodeView) -> ir.Value:
         _real(op, b, b_scale, b_zero, axis=0 if turned else 1),
     ]
     if c is not None:
-        scale = op.Mul(op.Mul(_one(op, a_scale), _one(op, b_scale)), alpha)
+        scale = op.Mul(op.Mul(a_scale, b_scale), alpha)
         operands.append(_real(op, c, scale, None, axis=-1))
     y = op.node("Gemm", operands, kept(node, "alpha", "transA", "transB"))
     return y if y_scale is None else _quantised(op, y, y_scale, y_zero)
@@ -63,8 +63,7 @@ def matmul_integer_to_float(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = (a - a0) (b - b0) times both scales, plus the bias."""
     a, b, a_scale, b_scale = node.required(4)
     a_zero, b_zero, bias = node.inputs[4:7]
-    y = op.MatMul(_real(op, a, a_scale, a_zero), _real(op, b, b_scale, b_zero, axis=-1))
-    return y if bias is None else op.Add(y, bias)
+    return _product(op, _real(op, a, a_scale, a_zero), _real(op, b, b_scale, b_zero, axis=-1), bias)
 
 
 @decomposition("com.microsoft::DynamicQuantizeMatMul", inputs=5)
@@ -73,8 +72,7 @@ def dynamic_quantize_matmul(op: OpBuilder, node: NodeView) -> ir.Value:
     a, b, b_scale = node.required(3)
     b_zero, bias = node.inputs[3:5]
     integers, scale, zero = op.append("DynamicQuantizeLinear", [a], outputs=3)
-    y = op.MatMul(_real(op, integers, scale, zero), _real(op, b, b_scale, b_zero, axis=-1))
-    return y if bias is None else op.Add(y, bias)
+    return _product(op, _real(op, integers, scale, zero), _real(op, b, b_scale, b_zero, axis=-1), bias)
 
 
 # It has a rule too, so that models keep the kernel, which rounds the states.
@@ -91,7 +89,7 @@ def qlinear_arithmetic(op: OpBuilder, node: NodeView) -> ir.Value:
     return _quantised(op, y, y_scale, y_zero)
 
 
-@decomposition("com.microsoft::QLinearConcat", inputs=0)
+@decomposition("com.microsoft::QLinearConcat")
 def qlinear_concat(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = quantised(concatenation); operands follow as (x, scale, zero point)."""
     (y_scale,), y_zero, rest = node.required(1), node.inputs[1], node.inputs[2:]
@@ -130,6 +128,11 @@ def qlinear_unary(op: OpBuilder, node: NodeView) -> ir.Value:
         )
     y = UNARY[node.op_type](op, node, _real(op, x, x_scale, x_zero))
     return _quantised(op, y, y_scale, y_zero)
+
+
+def _product(op: OpBuilder, a: ir.Value, b: ir.Value, bias: ir.Value | None) -> ir.Value:
+    y: ir.Value = op.MatMul(a, b)
+    return y if bias is None else op.Add(y, bias)
 
 
 def _one(op: OpBuilder, scale: ir.Value) -> ir.Value:

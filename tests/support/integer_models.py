@@ -9,8 +9,8 @@ XQ = "q = QuantizeLinear(x, xs, xz)"
 YR = "y = DequantizeLinear(r, ys, yz)"
 REAL = "f = DequantizeLinear(q, xs, xz)"
 HEAD = (
-    "g (float[N,2,4,4] x) => (float y) <float xs = {0.02}, uint8 xz = {120}, float ys = {0.05}, uint8 yz = {128},"
-    " float half = {0.5}, int64[2] flat = {-1, 4}, int64[4] shape = {-1, 2, 4, 4}>"
+    "g (float[N,2,4,4] x) => (float[A,B,C,D] y) <float xs = {0.02}, uint8 xz = {120}, float ys = {0.05},"
+    " uint8 yz = {128}, float half = {0.5}, int64[2] flat = {-1, 4}, int64[4] shape = {-1, 2, 4, 4}>"
 )
 #: What is between quantised values, by operator: in integers, and in the QDQ form.
 STATIC = {
@@ -64,17 +64,11 @@ STATIC = {
 
 
 def static(between, integers):
-    end = "" if "y =" in between else YR
-    body = (
-        f"{XQ} {between} {end}" if integers else f"{XQ} {REAL} {between} r = QuantizeLinear(b, ys, yz) {YR}"
-    )
-    if not integers and not end:
-        body = f"{XQ} {REAL} {between}"
-    model = parse(
-        f"{HEAD.replace('=> (float y)', '=> (float[A,B,C,D] y)')} {{ {body} }}",
-        17,
-        domains="com.microsoft",
-    )
+    """The model of one form of a row."""
+    body = [XQ, between] if integers else [XQ, REAL, between]
+    if "y =" not in between:
+        body += [YR] if integers else ["r = QuantizeLinear(b, ys, yz)", YR]
+    model = parse(f"{HEAD} {{ {' '.join(body)} }}", 17, domains="com.microsoft")
     rng = np.random.default_rng(2)
     arrays = {
         "w": rng.integers(-90, 90, (3, 2, 3, 3)).astype(np.int8),

@@ -102,12 +102,12 @@ def weight_in_floats(backward: Backward, node: ir.Node) -> ir.Value | None:
 def _in_floats(op: OpBuilder, weight: ir.Value | None) -> ir.Value | None:
     """A constant weight that was dequantised, without DequantizeLinear; None if it was not."""
     node = None if weight is None else weight.producer()
-    if node is None or not op.is_constant(weight):
+    source = None if node is None or not node.inputs else node.inputs[0]
+    if node is None or source is None:
         return None
     if node.op_type in _SAME_NUMBERS:
-        source = _in_floats(op, node.inputs[0])
-        return None if source is None else again(op, node, source, *node.inputs[1:])
-    if node.op_type != "DequantizeLinear" or node.inputs[0] is None:
+        real = _in_floats(op, source)
+        return None if real is None else again(op, node, real, *node.inputs[1:])
+    if node.op_type != "DequantizeLinear" or source.dtype not in _FEW_BITS or not op.is_constant(weight):
         return None
-    dtype = node.inputs[0].dtype
-    return dequantised(op, view_of(node, op.opset)) if dtype in _FEW_BITS else None
+    return dequantised(op, view_of(node, op.opset))

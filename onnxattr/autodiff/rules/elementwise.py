@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
+from onnxattr.autodiff.paths import is_float
 from onnxattr.autodiff.registry import Cotangent, NodeView, unary, vjp
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.intervals import FLOATS
 
 
 @vjp("Add")
@@ -126,7 +126,7 @@ def where(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
 @vjp("Cast")
 def cast(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x in another dtype;  xbar = ybar in x's dtype, and as it is for integers that stand for real numbers."""
-    return (op.cast_like(ct, node.x) if node.x.dtype in (None, *FLOATS) else ct,)
+    return (op.cast_like(ct, node.x) if is_float(node.x) else ct,)
 
 
 @vjp("CastLike")

@@ -6,17 +6,16 @@ counts as the identity, see ``quantization``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.derived import derived
-from onnxattr.autodiff.engine import pullback
-from onnxattr.autodiff.registry import STANDARD, Cotangent, NodeView, vjp
+from onnxattr.autodiff.derived import Definition, derived, pulled_back
+from onnxattr.autodiff.registry import Cotangent, NodeView, vjp
 from onnxattr.autodiff.rules.quantization import as_reals
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.subgraphs import nodes_behind
 from onnxattr.graph.values import dims_of
 
 
@@ -26,7 +25,7 @@ def matmul_integer(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cota
     a_zero, b_zero = node.inputs[2:]
     if a_zero is not None and node.rank(a_zero) == 1 and dims_of(a_zero) != [1]:
         a_zero = op.Unsqueeze(a_zero, [-1])  # one for each row
-    return _in_reals(op, node, ct, (a_zero, b_zero), op.MatMul)
+    return _in_reals(op, node, ct, (a_zero, b_zero), lambda op, node: op.MatMul(*node.inputs))
 
 
 @vjp("ConvInteger")
@@ -36,8 +35,8 @@ def conv_integer(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotang
     if w_zero is not None and node.rank(w_zero) == 1:
         w_zero = op.reshape(w_zero, [-1] + [1] * (node.rank(node.x) - 1))  # one for each channel
 
-    def convolved(x: ir.Value, w: ir.Value) -> ir.Value:
-        found: ir.Value = op.node("Conv", [x, w], dict(node.attributes.written))
+    def convolved(op: OpBuilder, node: NodeView) -> ir.Value:
+        found: ir.Value = op.node("Conv", node.inputs, dict(node.attributes.written))
         return found
 
     return _in_reals(op, node, ct, (x_zero, w_zero), convolved)
@@ -76,13 +75,9 @@ def _in_reals(
     node: NodeView,
     ct: ir.Value,
     zeros: Sequence[ir.Value | None],
-    product: Callable[[ir.Value, ir.Value], ir.Value],
+    define: Definition,
 ) -> Sequence[Cotangent]:
-    """The cotangents of a product of integers, by that of real numbers, of which those nodes stay that are read."""
+    """The cotangents of a product of integers, by the definition of it as one of real numbers."""
     with op.primal():
-        factors = [as_reals(op, x, zero, ct.dtype) for x, zero in zip(node.required(2), zeros, strict=True)]
-        last = op.graph[-1]
-        y = product(*factors)
-    y.shape = node.y.shape
-    nodes = list(nodes_behind(op.graph, last))[::-1]
-    return (*pullback(op, {y: ct}, factors, STANDARD, graph=nodes), None, None)
+        reals = [as_reals(op, x, zero, ct.dtype) for x, zero in zip(node.required(2), zeros, strict=True)]
+    return (*pulled_back(op, replace(node, inputs=tuple(reals)), define), None, None)

@@ -1,4 +1,4 @@
-"""Writes nodes in other operators, in their place in the graph."""
+"""Writes nodes in other operators, or with other operands, in their place in the graph."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import onnx_ir as ir
 
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.subgraphs import graphs_of, nodes_of
 
 #: What stands for the outputs of a node, None for those that nothing needs; None for a node that stays.
 Results = Sequence[ir.Value | None] | None
@@ -31,6 +32,37 @@ def replay(op: OpBuilder, write: Callable[[OpBuilder, ir.Node], Results]) -> boo
             graph.append(node)
         else:
             _take_over(op, node, results)
+            changed = True
+    return changed
+
+
+def change_each(
+    graph: ir.Graph,
+    opset: int,
+    prefix: str,
+    fits: Callable[[ir.Node], bool],
+    change: Callable[[OpBuilder, ir.Node], bool],
+) -> bool:
+    """Changes the nodes that fit, subgraphs included, in place.
+
+    Args:
+        graph: The main graph of a model.
+        opset: Its opset.
+        prefix: What the names of new nodes begin with.
+        fits: Whether a node is to be changed.
+        change: Writes new operands of a node at the end of its graph, and says whether there are any.
+
+    Returns:
+        Whether a node was changed.
+    """
+    if not any(map(fits, nodes_of(graph))):
+        return False
+    main, changed = OpBuilder(graph, opset, prefix=prefix), False
+    for part in list(graphs_of(graph)):
+        op = main.inside(part)
+        done = [change(op, node) for node in list(part) if fits(node)]
+        if any(done):
+            part.sort()
             changed = True
     return changed
 

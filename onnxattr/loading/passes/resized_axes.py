@@ -9,8 +9,9 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.subgraphs import graphs_of, is_standard, nodes_of
+from onnxattr.graph.subgraphs import is_standard
 from onnxattr.graph.values import dims_of
+from onnxattr.loading.passes.replay import change_each
 
 _FLOAT = ir.DataType.FLOAT
 
@@ -21,16 +22,7 @@ def resize_every_axis(graph: ir.Graph, opset: int) -> bool:
     ONNX Runtime (1.32) moves a Transpose through a Resize by permuting scales, sizes and region as if there were one
     for each axis, in order. What keeps proportions stays as it is: it looks at the named axes alone.
     """
-    if not any(_has_axes(node) for node in nodes_of(graph)):
-        return False
-    main, changed = OpBuilder(graph, opset, prefix="resizes"), False
-    for part in list(graphs_of(graph)):
-        op = main.inside(part)
-        done = [_resize_every_axis(op, node) for node in part if _has_axes(node)]
-        if any(done):
-            part.sort()
-            changed = True
-    return changed
+    return change_each(graph, opset, "resizes", _has_axes, _resize_every_axis)
 
 
 def _resize_every_axis(op: OpBuilder, node: ir.Node) -> bool:
