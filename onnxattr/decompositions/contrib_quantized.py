@@ -78,12 +78,15 @@ def _bits(node: NodeView) -> int:
 
 
 def _unpacked(op: OpBuilder, packed: ir.Value, bits: int) -> ir.Value:
-    """The numbers that bytes hold along the last axis, the lowest bits first."""
+    """The numbers that bytes hold along the last axis, the lowest bits first.
+
+    Computed in floats, which are exact: OpenVINO 2026.4 folds shifts of constant bytes wrongly.
+    """
     if bits == 8:
         return packed
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    shifted = op.BitShift(op.Unsqueeze(packed, [-1]), shifts, direction="RIGHT")
-    numbers = op.BitwiseAnd(shifted, np.uint8(2**bits - 1))
+    values, places = op.Unsqueeze(op.cast(packed, ir.DataType.FLOAT), [-1]), 2.0 ** np.arange(0, 8, bits)
+    behind = op.Floor(op.Div(values, places * 2**bits))
+    numbers = op.Sub(op.Floor(op.Div(values, places)), op.Mul(behind, 2.0**bits))
     return op.reshape(numbers, [*[0] * (len(dims_of(packed) or []) - 1), -1])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from support.small_models import build, node
 
 from onnxattr import IntegratedGradients, Saliency
@@ -43,6 +44,28 @@ def products(along: int | None) -> onnx.ModelProto:
     return build(nodes, {"x": ["N", 16]}, {"y": ["N", 5]}, weights.constants, opset=17)
 
 
+def products_of_four_bits(symmetric: bool) -> onnx.ModelProto:
+    """Two products with weights of 4 bits in blocks, by ONNX Runtime's own tool: scores (N, 5) of rows (N, 64)."""
+    rng = np.random.default_rng(0)
+    weights = {
+        name: (rng.normal(size=shape) / 8).astype(np.float32)
+        for name, shape in (("w0", (64, 96)), ("w1", (96, 5)))
+    }
+    nodes = [
+        node("MatMul", ["x", "w0"], ["p"]),
+        node("Tanh", ["p"], ["t"]),
+        node("MatMul", ["t", "w1"], ["y"]),
+    ]
+    tool = MatMulNBitsQuantizer(
+        build(nodes, {"x": ["N", 64]}, {"y": ["N", 5]}, weights, opset=17),
+        block_size=32,
+        is_symmetric=symmetric,
+    )
+    tool.process()
+    made: onnx.ModelProto = tool.model.model
+    return made
+
+
 class _Weights:
     """Weights of int8 by name, those of several axes without zero points, and the nodes that read them."""
 
@@ -71,6 +94,8 @@ def write_quantised_cases(folder: Path) -> dict[str, dict[str, np.ndarray]]:
         "convolutions, a scale a channel": convolutions(0),
         "products, one scale": products(None),
         "products, a scale a unit": products(0),
+        "products, 4 bits": products_of_four_bits(True),
+        "products, 4 bits and zero points": products_of_four_bits(False),
     }
     for name, model in models.items():
         shape = [dim.dim_value or SAMPLES for dim in model.graph.input[0].type.tensor_type.shape.dim]
