@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 CHROMIUM ?= /usr/bin/chromium
-PORTABLE := $(VENV)/.demo node_modules/.ready build/portable/venv/.ready
+# With all that the tests need, so that nothing is installed into an environment that another target runs in (`make -j`).
+PORTABLE := $(VENV)/.test node_modules/.ready build/portable/venv/.ready
 # Environments with one runtime and NumPy, and how the scripts of tests/portable are told of them.
 ACCELERATORS := build/portable/openvino/.ready build/portable/webgpu/.ready
 # Debian's, installed as root where it is missing.
