@@ -31,16 +31,30 @@ class Attributes(Mapping[str, Any]):
     """The attributes of a node as plain Python values: int, float, str, lists of those, tensors, graphs.
 
     Attributes that the node leaves out have the default of the operator's schema, where it has one.
-
-    Attributes:
-        written: Those that the node itself has.
     """
 
     def __init__(self, written: Mapping[str, Any], defaults: Mapping[str, Any]):
-        self.written = dict(written)
+        self._written = dict(written)
         self._all = {**defaults, **written}
+        self._read: set[str] = set()
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """Those that the node itself has."""
+        self._read |= self._written.keys()
+        return dict(self._written)
+
+    def kept(self, *names: str) -> dict[str, Any]:
+        """Those of some names that the node itself has, in the order of the names."""
+        self._read |= {*names}
+        return {name: self._written[name] for name in names if name in self._written}
+
+    def unread(self) -> dict[str, Any]:
+        """Those that the node itself has and that nothing has asked for."""
+        return {name: value for name, value in self._written.items() if name not in self._read}
 
     def __getitem__(self, name: str) -> Any:
+        self._read.add(name)
         return self._all[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -52,7 +66,7 @@ class Attributes(Mapping[str, Any]):
     # The getters of onnx_ir's attributes, which take the default of an attribute that has none.
 
     def _get(self, name: str, default: Any = None) -> Any:
-        return self._all.get(name, default)
+        return self.get(name, default)
 
     get_int = get_ints = get_float = get_floats = get_string = get_strings = _get
     get_tensor = get_tensors = get_graph = get_graphs = _get

@@ -22,8 +22,8 @@ _WITHOUT_PARAMETERS = ("Relu", "Tanh", "Sigmoid", "HardSwish", "Softsign", "Soft
 
 
 def kept(node: NodeView, *names: str) -> dict[str, Any]:
-    """Those attributes of a node that have one of these names, for a node that has them too."""
-    return {name: value for name, value in node.attributes.written.items() if name in names}
+    """The attributes of a node that have one of these names, in their order, for a node that has them too."""
+    return node.attributes.kept(*names)
 
 
 def activate(op: OpBuilder, node: NodeView, y: ir.Value, parameters: Sequence[float]) -> ir.Value:
@@ -61,7 +61,7 @@ def fused_conv(op: OpBuilder, node: NodeView) -> ir.Value:
     return activate(op, node, y, node.get_floats("activation_params"))
 
 
-@decomposition("com.microsoft::FusedGemm")
+@decomposition("com.microsoft::FusedGemm", inputs=3)
 def fused_gemm(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = activation(alpha A' B' + beta C)."""
     operands = [value for value in node.inputs if value is not None]
@@ -70,7 +70,7 @@ def fused_gemm(op: OpBuilder, node: NodeView) -> ir.Value:
     return activate(op, node, y, [float(str(value)) for value in parameters.values()])
 
 
-@decomposition("com.microsoft::FusedMatMul", "com.microsoft::TransposeMatMul")
+@decomposition("com.microsoft::FusedMatMul", "com.microsoft::TransposeMatMul", inputs=2)
 def fused_matmul(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = alpha A' B'; ``transBatch`` brings the first axis behind the batch axes, ``trans`` swaps the last two."""
     operands = []
@@ -97,16 +97,16 @@ def gelu(op: OpBuilder, x: ir.Value, approximate: str = "none") -> ir.Value:
     return op.Mul(op.Mul(x, 0.5), op.Add(t, 1.0))
 
 
-@decomposition("com.microsoft::Gelu")
+@decomposition("com.microsoft::Gelu", inputs=1)
 def plain_gelu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = gelu(x)."""
     return gelu(op, node.x)
 
 
-@decomposition("com.microsoft::BiasGelu")
+@decomposition("com.microsoft::BiasGelu", inputs=2)
 def bias_gelu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = gelu(a + b)."""
-    return gelu(op, op.Add(*node.inputs))
+    return gelu(op, op.Add(*node.required(2)))
 
 
 @decomposition("com.microsoft::FastGelu", inputs=2)
@@ -116,43 +116,43 @@ def fast_gelu(op: OpBuilder, node: NodeView) -> ir.Value:
     return gelu(op, x if bias is None else op.Add(x, bias), "tanh")
 
 
-@decomposition("com.microsoft::QuickGelu")
+@decomposition("com.microsoft::QuickGelu", inputs=1)
 def quick_gelu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = x * sigmoid(alpha x)."""
     x = node.x
     return op.Mul(x, op.Sigmoid(op.Mul(x, node.get_float("alpha", 1.702))))
 
 
-@decomposition("com.microsoft::BiasSplitGelu")
+@decomposition("com.microsoft::BiasSplitGelu", inputs=2)
 def bias_split_gelu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = left * gelu(right), the halves of x + bias. ONNX Runtime has no kernel for it on a CPU."""
-    left, right = op.Split(op.Add(*node.inputs), num_outputs=2, axis=-1, outputs=2)
+    left, right = op.Split(op.Add(*node.required(2)), num_outputs=2, axis=-1, outputs=2)
     return op.Mul(left, gelu(op, right))
 
 
-@decomposition("com.microsoft::BiasAdd")
+@decomposition("com.microsoft::BiasAdd", inputs=3)
 def bias_add(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = x + bias + skip. ONNX Runtime has no kernel for it on a CPU."""
-    x, bias, skip = node.inputs
+    x, bias, skip = node.required(3)
     return op.Add(op.Add(x, bias), skip)
 
 
-@decomposition("com.microsoft::BiasSoftmax")
+@decomposition("com.microsoft::BiasSoftmax", inputs=2, unread=("is_inner_broadcast",))
 def bias_softmax(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = softmax(x + bias) over the axes from ``axis`` on. ONNX Runtime has no kernel for it on a CPU."""
     x, rank = node.x, node.rank(node.x)
     axis = node.get_int("axis", 1) % rank
-    scores = op.Add(*node.inputs)
+    scores = op.Add(*node.required(2))
     if axis == rank - 1:
         return op.Softmax(scores, axis=-1)
     flat = op.reshape(scores, [*[0] * axis, -1])
     return op.reshape_like(op.Softmax(flat, axis=-1), x)
 
 
-@decomposition("com.microsoft::CDist")
+@decomposition("com.microsoft::CDist", inputs=2)
 def distances(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = the (squared) Euclidean distances between the rows of two matrices, 0 ones without a derivative."""
-    a, b = (op.Unsqueeze(value, [axis]) for value, axis in zip(node.inputs, (1, 0), strict=True))
+    a, b = (op.Unsqueeze(value, [axis]) for value, axis in zip(node.required(2), (1, 0), strict=True))
     metric = node.get_string("metric", "sqeuclidean")
     if metric not in ("sqeuclidean", "euclidean"):
         raise UnsupportedOpError(
@@ -163,7 +163,7 @@ def distances(op: OpBuilder, node: NodeView) -> ir.Value:
     return (op.ReduceSumSquare if metric == "sqeuclidean" else op.ReduceL2)(difference, [2], keepdims=0)
 
 
-@decomposition("com.microsoft::ScaledSiLU", inputs=2)
+@decomposition("com.microsoft::ScaledSiLU", inputs=2, unread=("alpha",))
 def scaled_silu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = z * sigmoid(z) with z = scale * x."""
     x, scale = node.x, node.inputs[1]
@@ -172,20 +172,20 @@ def scaled_silu(op: OpBuilder, node: NodeView) -> ir.Value:
     return op.Mul(z, op.Sigmoid(z))
 
 
-@decomposition("com.microsoft::GatedAdd")
+@decomposition("com.microsoft::GatedAdd", inputs=3)
 def gated_add(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = a + b * gate, one gate for each row."""
-    a, b, gate = node.inputs
+    a, b, gate = node.required(3)
     return op.Add(a, op.Mul(b, gate))
 
 
-@decomposition("com.microsoft::Trilu")
+@decomposition("com.microsoft::Trilu", inputs=2)
 def triangle(op: OpBuilder, node: NodeView) -> ir.Value:
     """The operator of ai.onnx, which exporters wrote before opset 14 had it."""
     return op.Trilu(*node.inputs, **kept(node, "upper"))
 
 
-@decomposition("com.microsoft::GridSample")
+@decomposition("com.microsoft::GridSample", inputs=2)
 def grid_sample(op: OpBuilder, node: NodeView) -> ir.Value:
     """The operator of ai.onnx, which exporters wrote before opset 16 had it."""
     mode = node.get_string("mode", "bilinear")

@@ -17,7 +17,7 @@ from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 
 
-@decomposition("com.microsoft::MultiHeadAttention", inputs=10)
+@decomposition("com.microsoft::MultiHeadAttention", inputs=10, unread=("mask_filter_value",))
 def multi_head_attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """y = softmax(q k^T * scale + masks) v for each head; q, k and v are given apart or packed.
 
@@ -39,12 +39,13 @@ def multi_head_attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     q, k, v = (
         part if node.rank(part) == 4 else _split_heads(op, part, heads) for part in parts if part is not None
     )
+    before = None if past_key is None else op.shape(past_key, 2, 3)
     if past_key is not None and past_value is not None:
         k, v = op.Concat(past_key, k, axis=2), op.Concat(past_value, v, axis=2)
-    return _attend(op, node, q, k, v, [_padding(op, node, padding, k), added]), k, v
+    return _attend(op, node, q, k, v, before, [_padding(op, node, padding, k), added]), k, v
 
 
-@decomposition("com.microsoft::Attention", inputs=7)
+@decomposition("com.microsoft::Attention", inputs=7, unread=("mask_filter_value", "rotary_embedding_dim"))
 def attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     """y = softmax(q k^T * scale + masks) v for each head, with [q, k, v] = x w + b.
 
@@ -67,6 +68,7 @@ def attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     else:
         parts = op.Split(projected, num_outputs=3, axis=-1, outputs=3)
     q, k, v = (_split_heads(op, part, heads) for part in parts)
+    before = None if past is None else op.shape(past, 3, 4)
     if past is not None:
         pasts = op.Split(past, num_outputs=2, axis=0, outputs=2)
         k, v = (
@@ -75,11 +77,11 @@ def attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     present = None
     if len(node.outputs) > 1:
         present = op.Concat(op.Unsqueeze(k, [0]), op.Unsqueeze(v, [0]), axis=0)
-    return _attend(op, node, q, k, v, [_padding(op, node, mask, k), added]), present
+    return _attend(op, node, q, k, v, before, [_padding(op, node, mask, k), added]), present
 
 
 def _refuse_cache(node: NodeView, cache: Sequence[ir.Value | None]) -> None:
-    if any(value is not None for value in cache):
+    if any(value is not None for value in cache) or node.get_int("past_present_share_buffer", 0):
         raise UnsupportedOpError(
             f"{node.op_type} node {node.name!r} shares one buffer for past and present keys and values. Export the "
             "model without that (past_present_share_buffer=0), or without its cache (use_cache=False)."
@@ -111,7 +113,13 @@ def _split_heads(op: OpBuilder, value: ir.Value, heads: int) -> ir.Value:
 
 
 def _attend(
-    op: OpBuilder, node: NodeView, q: ir.Value, k: ir.Value, v: ir.Value, masks: Sequence[ir.Value | None]
+    op: OpBuilder,
+    node: NodeView,
+    q: ir.Value,
+    k: ir.Value,
+    v: ir.Value,
+    before: ir.Value | None,
+    masks: Sequence[ir.Value | None],
 ) -> ir.Value:
     width = (dims_of(q) or [None])[-1]
     scale = node.get_float("scale", 0.0)
@@ -122,7 +130,7 @@ def _attend(
         )
     scores = op.Mul(op.MatMul(q, op.Transpose(k, perm=[0, 1, 3, 2])), scale or 1 / math.sqrt(int(str(width))))
     if node.get_int("unidirectional", 0):
-        scores = op.Add(scores, _causal(op, node, q, k))
+        scores = op.Add(scores, _causal(op, q, k, before))
     for mask in masks:
         if mask is not None:
             scores = op.Add(scores, mask)
@@ -139,11 +147,13 @@ def _masked(op: OpBuilder, node: NodeView, visible: ir.Value, like: ir.Value) ->
     )
 
 
-def _causal(op: OpBuilder, node: NodeView, q: ir.Value, k: ir.Value) -> ir.Value:
-    """Hides later keys from every query; the last query sees all."""
+def _causal(op: OpBuilder, q: ir.Value, k: ir.Value, before: ir.Value | None) -> ir.Value:
+    """Hides later keys from every query but the last; the first query has the place behind the keys of the past."""
     rows, columns = op.shape(q, 2, 3), op.shape(k, 2, 3)
     ones = op.Expand(op.constant(True), op.Concat(rows, columns, axis=0))
-    visible = op.Trilu(ones, op.Squeeze(op.Sub(columns, rows), [0]), upper=0)
+    first = op.constant(0) if before is None else op.Squeeze(before, [0])
+    places, last = op.Range(0, op.Squeeze(rows, [0]), 1), op.Sub(rows, 1)
+    visible = op.Or(op.Trilu(ones, first, upper=0), op.Unsqueeze(op.Equal(places, last), [1]))
     lowest = {ir.DataType.FLOAT16: -65504.0}.get(q.dtype or ir.DataType.FLOAT, -3.0e38)
     return op.Where(visible, op.constant(0, q.dtype), op.constant(lowest, q.dtype))
 
@@ -154,17 +164,23 @@ def _padding(op: OpBuilder, node: NodeView, mask: ir.Value | None, k: ir.Value) 
         return None
     rank = node.rank(mask)
     if rank == 1:
-        count, rows = ((dims_of(value) or [None])[0] for value in (mask, k))
-        if isinstance(count, int) and isinstance(rows, int) and count != rows:
-            raise UnsupportedOpError(
-                f"{node.op_type} node {node.name!r}: unsupported mask of start and end positions; supported: one "
-                "number for each position, or a length for each row."
-            )
-        length = op.size(k, 2)
-        positions = op.Range(0, length, 1)
-        lengths = op.Unsqueeze(op.cast(mask, ir.DataType.INT64), [1])
-        visible = op.Less(op.Unsqueeze(positions, [0]), lengths)
-        return _masked(op, node, op.Unsqueeze(visible, [1, 2]), k)
+        return _masked(op, node, op.Unsqueeze(_between(op, mask, k), [1, 2]), k)
     visible = op.Greater(mask, op.constant(0, mask.dtype))
     axes = {2: [1, 2], 3: [1], 4: []}[rank]
     return _masked(op, node, op.Unsqueeze(visible, axes) if axes else visible, k)
+
+
+def _between(op: OpBuilder, mask: ir.Value, k: ir.Value) -> ir.Value:
+    """Which keys of each row lie before its end, (batch, keys); behind the ends of all rows may follow their starts."""
+    numbers, rows = op.cast(mask, ir.DataType.INT64), op.shape(k, 0, 1)
+    positions = op.Unsqueeze(op.Range(0, op.size(k, 2), 1), [0])
+    count, batch = ((dims_of(value) or [None])[0] for value in (mask, k))
+    ends = numbers if count == batch else op.Slice(numbers, op.constant([0]), rows, op.constant([0]))
+    visible = op.Less(positions, op.Unsqueeze(ends, [1]))
+    if count == batch:
+        return visible
+    twice = op.Mul(rows, 2)
+    # Zeros, where only ends are given.
+    both = op.Concat(numbers, op.Expand(op.constant(0), rows), axis=0)
+    starts = op.Where(op.Equal(op.Shape(mask), twice), op.Slice(both, rows, twice, op.constant([0])), 0)
+    return op.And(visible, op.GreaterOrEqual(positions, op.Unsqueeze(starts, [1])))

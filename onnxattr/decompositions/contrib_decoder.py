@@ -21,7 +21,8 @@ from onnxattr.graph.values import dims_of
 _INT64 = ir.DataType.INT64
 
 
-@decomposition("com.microsoft::RotaryEmbedding")
+# The kernel does not read the scale either.
+@decomposition("com.microsoft::RotaryEmbedding", inputs=4, unread=("scale",))
 def rotary_embedding(op: OpBuilder, node: NodeView) -> ir.Value:
     """Turns the pairs of features of each head by an angle that grows with the position."""
     x, position_ids, cosines, sines = node.required(4)
@@ -90,7 +91,11 @@ def _rotate(
     return op.Concat(*turned, axis=-1)
 
 
-@decomposition("com.microsoft::GroupQueryAttention", inputs=16)
+@decomposition(
+    "com.microsoft::GroupQueryAttention",
+    inputs=17,
+    unread=("rotary_interleaved", "local_window_size", "smooth_softmax", "qk_output", "kv_cache_bit_width"),
+)
 def group_query_attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """y = softmax(q k^T * scale + masks) v for each head; several heads of q share a head of k and v.
 
@@ -101,10 +106,14 @@ def group_query_attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     positions, added, sinks, *cache_scales = node.inputs[9:14]
     _check_grouped(node, cache_scales)
     q, k, v = _heads(op, node, node.x, key, value)
-    scales = [scale for scale in node.inputs[14:] if scale is not None]
+    scales = [scale for scale in node.inputs[14:16] if scale is not None]
+    shared = node.get_float("qk_norm_epsilon", 1e-6)
+    epsilons = [node.get_float(f"{name}_norm_epsilon", shared) for name in "qk"]
     if len(scales) == 2:
-        epsilon = node.get_float("qk_norm_epsilon", 1e-6)
-        q, k = (rms(op, node, part, w, epsilon, -1) for part, w in zip((q, k), scales, strict=True))
+        q, k = (
+            rms(op, node, part, w, epsilon, -1)
+            for part, w, epsilon in zip((q, k), scales, epsilons, strict=True)
+        )
     last, total = node.given(node.inputs[5:7])
     length = op.shape(q, 1, 2)
     seen = op.Add(op.cast(last, _INT64), 1)
@@ -136,7 +145,18 @@ def _given(op: OpBuilder, positions: ir.Value, length: ir.Value, total: ir.Value
 
 def _check_grouped(node: NodeView, cache_scales: Sequence[ir.Value | None]) -> None:
     """Raises an error if the node uses what is left out here."""
-    quantised = any(scale is not None for scale in cache_scales)
+    kinds = {node.get_string(f"{name}_quant_type", "NONE") for name in "kv"}
+    quantised = any(scale is not None for scale in cache_scales) or kinds != {"NONE"}
+    if node.inputs[16] is not None:
+        raise UnsupportedOpError(
+            f"GroupQueryAttention node {node.name!r} is told how much of each query is padding (query_seqlens). Export "
+            "the model for whole texts, without that input."
+        )
+    if (node.inputs[14] is None) != (node.inputs[15] is None):
+        raise UnsupportedOpError(
+            f"GroupQueryAttention node {node.name!r} has weights of a norm for one of queries and keys; expected both "
+            "q_norm_weight and k_norm_weight, or none."
+        )
     if quantised or node.get_int("sliding_window_cache", 0):
         raise UnsupportedOpError(
             f"GroupQueryAttention node {node.name!r} keeps past keys and values in integers or in a window. Export the "

@@ -23,7 +23,8 @@ def rms(op: OpBuilder, node: NodeView, x: ir.Value, scale: ir.Value, epsilon: fl
     return op.Mul(standardize(op, x, axes, epsilon, centre=False)[0], scale)
 
 
-@decomposition("com.microsoft::SimplifiedLayerNormalization")
+# The kernel computes in float32 or float64 whatever stash_type says.
+@decomposition("com.microsoft::SimplifiedLayerNormalization", inputs=2, unread=("stash_type",))
 def simplified_layer_normalization(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = x / sqrt(mean(x^2) + eps) * scale."""
     x, scale = node.required(2)
@@ -31,7 +32,7 @@ def simplified_layer_normalization(op: OpBuilder, node: NodeView) -> ir.Value:
     return rms(op, node, x, scale, node.get_float("epsilon", EPSILON), axis)
 
 
-@decomposition("com.microsoft::LayerNormalization")
+@decomposition("com.microsoft::LayerNormalization", inputs=3)
 def layer_normalization(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """The operator of ai.onnx 17, which ONNX Runtime writes into older models too."""
     attributes = kept(node, "axis", "epsilon", "stash_type")
@@ -65,7 +66,7 @@ def skip_simplified_layer_normalization(op: OpBuilder, node: NodeView) -> Sequen
     return rms(op, node, total, gamma, epsilon, -1), None, None, total
 
 
-@decomposition("com.microsoft::EmbedLayerNormalization", inputs=9)
+@decomposition("com.microsoft::EmbedLayerNormalization", inputs=9, unread=("mask_index_type",))
 def embed_layer_normalization(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     """y = layer_normalization(e), e the sum of a token's word, position and segment embeddings, the third output.
 
@@ -88,7 +89,7 @@ def embed_layer_normalization(op: OpBuilder, node: NodeView) -> Sequence[ir.Valu
     return y, counts, total
 
 
-@decomposition("com.microsoft::GatedRMSNorm")
+@decomposition("com.microsoft::GatedRMSNorm", inputs=3)
 def gated_rms_norm(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = n * g(gate), n the runs of as many elements as the scale has, normalised; g(z) = z sigmoid(z), or sigmoid."""
     x, scale, gate = node.required(3)
@@ -102,7 +103,7 @@ def gated_rms_norm(op: OpBuilder, node: NodeView) -> ir.Value:
     return op.Mul(y, opened)
 
 
-@decomposition("com.microsoft::GroupNorm")
+@decomposition("com.microsoft::GroupNorm", inputs=3)
 def group_norm(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = x standardised over groups of channels and space, * gamma + beta, at choice times its own sigmoid.
 

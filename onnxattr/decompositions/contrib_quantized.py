@@ -17,7 +17,7 @@ from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 
 
-@decomposition("com.microsoft::MatMulNBits", inputs=6)
+@decomposition("com.microsoft::MatMulNBits", inputs=6, unread=("accuracy_level",))
 def matmul_n_bits(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = a w^T + bias with w = (q - zero point) * scale."""
     a, packed, scales = node.required(3)

@@ -75,7 +75,7 @@ def linear_regressor(op: OpBuilder, node: NodeView) -> ir.Value:
     return transformed(op, node, y) if targets > 1 or transform_of(node) == "PROBIT" else y
 
 
-@decomposition("ai.onnx.ml::LinearClassifier")
+@decomposition("ai.onnx.ml::LinearClassifier", unread=("multi_class", "classlabels_strings"))
 def linear_classifier(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """scores = post_transform(x W^T + b), a single one doubled for two classes; label = that of the largest score."""
     labels, intercepts = class_labels(node), floats(node, "intercepts")
@@ -147,7 +147,7 @@ def normalizer(op: OpBuilder, node: NodeView) -> ir.Value:
     return op.Div(x, op.Where(op.Equal(norm, 0.0), op.constant(1.0, _FLOAT), norm))
 
 
-@decomposition("ai.onnx.ml::Imputer")
+@decomposition("ai.onnx.ml::Imputer", unread=("replaced_value_int64", "imputed_value_int64s"))
 def imputer(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = the imputed value where x is missing, else x."""
     x, values = node.x, floats(node, "imputed_value_floats")
@@ -163,10 +163,24 @@ def imputer(op: OpBuilder, node: NodeView) -> ir.Value:
 
 @decomposition("ai.onnx.ml::FeatureVectorizer")
 def feature_vectorizer(op: OpBuilder, node: NodeView) -> ir.Value:
-    """y = the inputs side by side."""
+    """y = the inputs side by side, each cut or filled with 0 to its width in ``inputdimensions``."""
     parts = [as_float(op, value) for value in node.given(node.inputs)]
     parts = [part if node.rank(part) > 1 else op.Unsqueeze(part, [0]) for part in parts]
-    return op.Concat(*parts, axis=1)
+    widths = node.get_ints("inputdimensions")
+    if len(widths) != len(parts):
+        raise UnsupportedOpError(
+            f"FeatureVectorizer node {node.name!r} has {len(parts)} inputs and {len(widths)} inputdimensions; expected "
+            "one for each input."
+        )
+    return op.Concat(*[_as_wide(op, *pair) for pair in zip(parts, widths, strict=True)], axis=1)
+
+
+def _as_wide(op: OpBuilder, rows: ir.Value, width: int) -> ir.Value:
+    """(N, any) as (N, width): without the last columns, or with columns of 0 behind."""
+    if (dims_of(rows) or [None])[-1] == width:
+        return rows
+    zeros = op.expand(op.constant(0.0, _FLOAT), [op.shape(rows, 0, 1), width])
+    return op.Slice(op.Concat(rows, zeros, axis=1), [0], [width], [1])
 
 
 @decomposition("ai.onnx.ml::ArrayFeatureExtractor")
@@ -185,7 +199,7 @@ def binarizer(op: OpBuilder, node: NodeView) -> ir.Value:
     return op.cast(above, x.dtype)
 
 
-@decomposition("ai.onnx.ml::OneHotEncoder")
+@decomposition("ai.onnx.ml::OneHotEncoder", unread=("zeros", "cats_strings"))
 def one_hot_encoder(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = 1 at the category that a number is without its fraction, and 0 at the others: a step function."""
     x, categories = node.x, node.get_ints("cats_int64s")
@@ -195,7 +209,7 @@ def one_hot_encoder(op: OpBuilder, node: NodeView) -> ir.Value:
     return op.cast(op.Equal(whole, op.constant(list(categories), ir.DataType.INT64)), _FLOAT)
 
 
-@decomposition("ai.onnx.ml::ZipMap")
+@decomposition("ai.onnx.ml::ZipMap", unread=("classlabels_int64s", "classlabels_strings"))
 def zip_map(op: OpBuilder, node: NodeView) -> ir.Value:
     """The scores themselves, (N, classes), in place of a dictionary for each row."""
     return op.Identity(node.x)

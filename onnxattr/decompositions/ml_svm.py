@@ -26,7 +26,9 @@ from onnxattr.graph.builder import OpBuilder
 _FLOAT, _INT64 = ir.DataType.FLOAT, ir.DataType.INT64
 
 
-@decomposition("ai.onnx.ml::SVMRegressor")
+@decomposition(
+    "ai.onnx.ml::SVMRegressor", unread=("support_vectors", "kernel_type", "kernel_params", "post_transform")
+)
 def svm_regressor(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = sum of c_i k(x, v_i) + rho over support vectors v_i, or x w + rho without them.
 
@@ -55,7 +57,10 @@ def _kernel(op: OpBuilder, node: NodeView, x: ir.Value, supports: np.ndarray) ->
     return op.Tanh(inner) if kind == "SIGMOID" else op.Pow(inner, degree)
 
 
-@decomposition("ai.onnx.ml::SVMClassifier")
+@decomposition(
+    "ai.onnx.ml::SVMClassifier",
+    unread=("support_vectors", "kernel_type", "kernel_params", "prob_a", "prob_b", "classlabels_strings"),
+)
 def svm_classifier(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """scores = one decision value for each pair of classes, or a probability for each class.
 

@@ -64,9 +64,15 @@ CASES = [
     mha(x(2, 5, 8), x(2, 5, 8), x(2, 5, 8), None, None, x(1, 1, 5, 5), label="added to all"),
     mha(x(2, 5, 8), x(2, 5, 8), x(2, 5, 8), unidirectional=1),
     mha(x(2, 5, 8), x(2, 2, 6, 4), x(2, 2, 6, 4), label="keys with heads"),
+    *(
+        mha(x(2, 4, 8), x(2, n, 8), x(2, n, 8), unidirectional=1, label="keys of another length")
+        for n in (3, 6)
+    ),
+    mha(x(2, 4, 8), x(2, 5, 8), x(2, 5, 8), None, None, None, *PAST, unidirectional=1, outputs="fff"),
     attention(x(2, 5, 6), w(6, 24), w(24)),
     attention(x(2, 5, 6), w(6, 24), w(24), MASK),
     attention(x(2, 5, 6), w(6, 24), w(24), LENGTHS, unidirectional=1, scale=0.4),
+    attention(x(2, 5, 6), w(6, 24), w(24), feed([4, 5, 0, 2], np.int32), label="ends and starts"),
     attention(x(2, 5, 6), w(6, 28), w(28), qkv_hidden_sizes=[8, 8, 12]),
     attention(x(2, 5, 6), w(6, 24), w(24), None, None, x(2, 2, 5, 5)),
     mha(x(2, 1, 8), x(2, 1, 8), x(2, 1, 8), None, None, None, *PAST, outputs="fff"),

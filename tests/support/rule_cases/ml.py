@@ -87,6 +87,7 @@ CASES = [
     ml("Imputer", x(5, 3), imputed_value_floats=[1.0, 2.0, 3.0], replaced_value_float=float("nan")),
     ml("Imputer", MISSING, imputed_value_floats=[1.0, 2.0, 3.0], replaced_value_float=float("nan")),
     ml("FeatureVectorizer", x(5, 3), x(5, 2), inputdimensions=[3, 2]),
+    ml("FeatureVectorizer", x(5, 3), x(5, 2), inputdimensions=[2, 4]),
     ml("ArrayFeatureExtractor", x(5, 3), const([2, 0, 2])),
     ml("Binarizer", x(5, 3), threshold=0.4),
     ml("OneHotEncoder", x(5, 3), cats_int64s=[-1, 0, 1]),

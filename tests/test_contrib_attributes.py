@@ -1,0 +1,60 @@
+"""Attributes and inputs of operators that are written out: each is read, or the node is refused; none is left out."""
+
+import numpy as np
+import pytest
+from support.tiny_graphs import parse, run
+
+from onnxattr.compile.gradient import vjp
+from onnxattr.errors import UnsupportedOpError
+
+GROUPED = (
+    "g (float[2,5,32] x, float[2,5,16] k, float[2,5,16] v, float[2,2,12,8] p, int32[2] n, float[4] f)"
+    " => (float[2,5,32] y) <int32[2] last = {{6, 6}}, int32 total = {{12}}> {{"
+    " y, a, b = com.microsoft.GroupQueryAttention<num_heads=4, kv_num_heads=2{0}>(x, k, v, p, p, last, total{1}) }}"
+)
+GROWN = "g (float[N,4] x, float[N,1] g, float[1,1] w) => (float[N,4] y) {{ y = com.microsoft.{} }}"
+REFUSED = {
+    "lengths of padded queries": (GROUPED.format("", ",,,,,,,,,, n"), "query_seqlens.*without that input"),
+    "a norm of queries alone": (GROUPED.format("", ",,,,,,,, f"), "expected both q_norm_weight and k_norm_weight"),
+    "keys kept in integers": (GROUPED.format(', k_quant_type="PER_TENSOR"', ""), "keeps past keys.*plain cache"),
+    "an attribute of a later version": (GROUPED.format(", sparsity=2", ""), "unsupported attribute sparsity=2"),
+    "a gate that is projected": (GROWN.format("GatedAdd(x, x, g, w)"), "more inputs than the 3.*'w'"),
+    "an attribute of no version": (GROWN.format("Gelu<approximate=1>(x)"), "Gelu.*unsupported attribute approximate=1"),
+    "an activation of no version": (
+        GROWN.format('FusedGemm<activation="Relu", activation_delta=0.5>(x, x)'),
+        "unsupported attribute activation_delta=0.5",
+    ),
+    "one buffer for past and present": (
+        "g (float[2,5,6] x, float[6,24] w, float[24] b, float[2,2,2,3,4] p) => (float[2,5,8] y)"
+        " { y, z = com.microsoft.Attention<num_heads=2, past_present_share_buffer=1>(x, w, b,, p) }",
+        "shares one buffer",
+    ),
+    "widths of other inputs": (
+        "g (float[N,4] x) => (float[N,4] y) { y = ai.onnx.ml.FeatureVectorizer<inputdimensions=[4, 4]>(x) }",
+        "1 inputs and 2 inputdimensions",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_known_is_refused(name):
+    text, match = REFUSED[name]
+    domains = "ai.onnx.ml" if "ai.onnx.ml" in text else "com.microsoft"
+    with pytest.raises(UnsupportedOpError, match=match):
+        vjp(parse(text, 18, domains=domains), "x")
+
+
+def test_attributes_in_any_order():
+    """A file may hold them in any order; onnx.helper sorts them."""
+    text = (
+        "g (float[N,4] x, float[4,4] w) => (float[N,4] y) { y = com.microsoft.FusedGemm"
+        '<activation_beta=0.4, activation_alpha=0.1, activation="HardSigmoid">(x, w) }'
+    )
+    model = parse(text, 18, domains="com.microsoft")
+    assert model.graph.node[0].attribute[0].name == "activation_beta"
+    rng = np.random.default_rng(0)
+    x, w = (rng.normal(size=shape).astype(np.float32) for shape in ((3, 4), (4, 4)))
+    found = run(vjp(model, "x"), x=x, w=w, y_cotangent=np.ones((3, 4), np.float32))
+    np.testing.assert_array_equal(found["y"], run(model, x=x, w=w)["y"])
+    inside = np.abs(0.1 * x @ w + 0.4 - 0.5) < 0.5
+    np.testing.assert_allclose(found["x_gradient"], 0.1 * inside @ w.T, rtol=0, atol=1e-6)
