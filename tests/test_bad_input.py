@@ -302,6 +302,11 @@ BYTES = build(
     [node("Cast", ["x"], ["f"], to=TensorProto.FLOAT), node("Relu", ["f"], ["y"])],
     {"x": (["N", 4], TensorProto.UINT8)}, VECTORS[1],
 )  # fmt: skip
+SERIES = build(
+    [node("Relu", ["x"], ["y"])],
+    {"x": (["N", "W"], TensorProto.FLOAT)},
+    {"y": (["N", "W"], TensorProto.FLOAT)},
+)
 INPUTS = {
     "wrong rank, a sample": (CNN, IMAGES[0], ["'image'", "(3, 8, 9)", "(N, 3, 8, 9)", "rank 4", "x[None]"]),
     "a sample as a list": (MLP, [*X[0].tolist()], ["(6,)", "Add the batch axis with [x]"]),
@@ -313,6 +318,7 @@ INPUTS = {
     "infinity": (MLP, spoilt(X, -np.inf), ["'x'", "1 NaN or infinite", "clean the data"]),
     "beyond float32": (MLP, spoilt(X.astype(np.float64), 1e300), ["'x'", "1 NaN or infinite"]),
     "empty batch": (MLP, X[:0], ["'x'", "empty batch", "(0, 6)", "at least one sample"]),
+    "no values": (SERIES, np.zeros((2, 0), np.float32), ["'x'", "(2, 0)", "no value to explain"]),
     "text": (MLP, np.array([["a"] * 6]), ["'x'", "<U1", "expected numbers"]),
     "a file name": (MLP, "photo.png", ["photo.png", "there is no such file"]),
     "nothing": (MLP, None, ["'x'", "object", "None", "expected numbers"]),

@@ -101,6 +101,9 @@ def model_inputs(prepared: Prepared, given: Any) -> dict[str, np.ndarray]:
         )
         for v, part in zip(prepared.inputs, parts, strict=True)
     }
+    for name in prepared.wrt:
+        if name in feeds and feeds[name].size == 0:
+            raise ShapeError(f"Input {name!r} has shape {feeds[name].shape}: there is no value to explain.")
     rows = {name: len(feeds[name]) for name in feeds if feeds[name].ndim}
     if prepared.rows.apart and len(set(rows.values())) > 1:
         raise ShapeError(f"The inputs have different numbers of samples: {rows}.")
