@@ -233,13 +233,12 @@ def refused(model, match):
         vjp(model)
 
 
-def test_operators_of_whole_layers_in_integers_are_refused_with_advice():
+def test_operators_on_integers_without_a_kernel_are_refused_with_advice():
     text = (
-        "g (float[N,4,8] x, uint8[8,24] w, float[24] b) => (float[N,4,8] y) <float xs = {0.1}, float ws = {0.1},"
-        " uint8 z = {0}> { q = QuantizeLinear(x, xs, z)"
-        " y = com.microsoft.QAttention<num_heads=2>(q, w, b, xs, ws, , z, z) }"
+        "g (float[N,4,8] x, uint8[8] w) => (float[N,4,8] y) <float s = {0.1}, uint8 z = {0}> {"
+        " q = QuantizeLinear(x, s, z) p = com.microsoft.MulInteger(q, z, w, z) y = Cast<to=1>(p) }"
     )
-    refused(parse(text, 17, domains="com.microsoft"), "QAttention.*QDQ form")
+    refused(parse(text, 17, domains="com.microsoft"), "MulInteger.*QDQ form")
 
 
 def test_files_for_one_processor_are_refused_with_advice(tmp_path):

@@ -24,7 +24,7 @@ def multi_head_attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     Past keys and values are the beginning of the present ones, the second and third output.
     """
     query, (key, value, bias, padding, added, past_key, past_value, *cache) = node.x, node.inputs[1:]
-    _refuse_cache(node, cache)
+    refuse_cache(node, cache)
     heads = node.get_int("num_heads")
     if node.rank(query) == 5:
         query, key, value = _unpack(op, query, 3)
@@ -52,16 +52,28 @@ def attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     Past keys and values, one above the other, are the beginning of the present ones, the second output.
     """
     x, weights, bias, mask, past, added, *cache = node.inputs
-    _refuse_cache(node, cache)
+    refuse_cache(node, cache)
     if weights is None or node.get_int("do_rotary", 0):
         raise UnsupportedOpError(
             f"Attention node {node.name!r}: unsupported do_rotary=1, or no weights for queries, keys and values. "
             "Save the model with a lower level of graph optimisation."
         )
-    heads = node.get_int("num_heads")
     projected = op.MatMul(x, weights)
     if bias is not None:
         projected = op.Add(projected, bias)
+    return attend_projected(op, node, projected, mask, past, added)
+
+
+def attend_projected(
+    op: OpBuilder,
+    node: NodeView,
+    projected: ir.Value,
+    mask: ir.Value | None,
+    past: ir.Value | None,
+    added: ir.Value | None = None,
+) -> Sequence[ir.Value | None]:
+    """The outputs of Attention, from queries, keys and values side by side."""
+    heads = node.get_int("num_heads")
     sizes = node.get_ints("qkv_hidden_sizes")
     if sizes:
         parts = op.Split(projected, op.constant(list(sizes)), axis=-1, outputs=3)
@@ -80,7 +92,8 @@ def attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     return _attend(op, node, q, k, v, before, [_padding(op, node, mask, k), added]), present
 
 
-def _refuse_cache(node: NodeView, cache: Sequence[ir.Value | None]) -> None:
+def refuse_cache(node: NodeView, cache: Sequence[ir.Value | None]) -> None:
+    """Raises an error for one buffer of past and present."""
     if any(value is not None for value in cache) or node.get_int("past_present_share_buffer", 0):
         raise UnsupportedOpError(
             f"{node.op_type} node {node.name!r} shares one buffer for past and present keys and values. Export the "

@@ -77,16 +77,24 @@ def embed_layer_normalization(op: OpBuilder, node: NodeView) -> Sequence[ir.Valu
         node.inputs[1:],
     )
     if position_ids is None:
-        position_ids = op.Unsqueeze(op.Range(0, op.size(ids, 1), 1), [0])
+        position_ids = places_of(op, ids)
     total = op.Add(op.Gather(words, ids, axis=0), op.Gather(positions, position_ids, axis=0))
     if segments is not None and segment_table is not None:
         total = op.Add(total, op.Gather(segment_table, segments, axis=0))
     y = op.LayerNormalization(total, gamma, beta, axis=-1, epsilon=node.get_float("epsilon", 1e-12))
-    if mask is None or not node.get_int("mask_index_type", 1):
-        counts = op.Expand(op.constant(0, ir.DataType.INT32), op.shape(ids, 0, 1))
-    else:
-        counts = op.ReduceSum(mask, [1], keepdims=0)
-    return y, counts, total
+    return y, counts_of(op, ids, mask if node.get_int("mask_index_type", 1) else None), total
+
+
+def places_of(op: OpBuilder, ids: ir.Value) -> ir.Value:
+    """0, 1, ... for (batch, length) ids, as (1, length)."""
+    return op.Unsqueeze(op.Range(0, op.size(ids, 1), 1), [0])
+
+
+def counts_of(op: OpBuilder, ids: ir.Value, mask: ir.Value | None) -> ir.Value:
+    """How many ids of each row the mask keeps, 0 without a mask."""
+    if mask is None:
+        return op.Expand(op.constant(0, ir.DataType.INT32), op.shape(ids, 0, 1))
+    return op.ReduceSum(mask, [1], keepdims=0)
 
 
 @decomposition("com.microsoft::GatedRMSNorm", inputs=3)

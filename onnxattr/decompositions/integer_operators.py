@@ -25,20 +25,20 @@ Function = Callable[[OpBuilder, NodeView, ir.Value], ir.Value]
 def qlinear_conv(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = quantised(x * w + b); the bias is in steps of the scales' product."""
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = node.required(8)
-    operands = [_real(op, x, x_scale, x_zero), _real(op, w, w_scale, w_zero, axis=0)]
+    operands = [real(op, x, x_scale, x_zero), real(op, w, w_scale, w_zero, axis=0)]
     bias = node.inputs[8]
     if bias is not None:
-        operands.append(_real(op, bias, op.Mul(x_scale, w_scale), None, axis=0))
+        operands.append(real(op, bias, op.Mul(x_scale, w_scale), None, axis=0))
     y = op.node("Conv", operands, dict(node.attributes.written))
-    return _quantised(op, y, y_scale, y_zero)
+    return quantised(op, y, y_scale, y_zero)
 
 
 @decomposition("QLinearMatMul", inputs=8)
 def qlinear_matmul(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = quantised(a b)."""
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = node.required(8)
-    product = op.MatMul(_real(op, a, a_scale, a_zero, axis=-2), _real(op, b, b_scale, b_zero, axis=-1))
-    return _quantised(op, product, y_scale, y_zero)
+    product = op.MatMul(real(op, a, a_scale, a_zero, axis=-2), real(op, b, b_scale, b_zero, axis=-1))
+    return quantised(op, product, y_scale, y_zero)
 
 
 @decomposition("com.microsoft::QGemm", inputs=9)
@@ -48,14 +48,14 @@ def qgemm(op: OpBuilder, node: NodeView) -> ir.Value:
     c, y_scale, y_zero = node.inputs[6:9]
     turned, alpha = node.get_int("transB", 0), node.get_float("alpha", 1.0)
     operands = [
-        _real(op, a, a_scale, a_zero),
-        _real(op, b, b_scale, b_zero, axis=0 if turned else 1),
+        real(op, a, a_scale, a_zero),
+        real(op, b, b_scale, b_zero, axis=0 if turned else 1),
     ]
     if c is not None:
         scale = op.Mul(op.Mul(a_scale, b_scale), alpha)
-        operands.append(_real(op, c, scale, None, axis=-1))
+        operands.append(real(op, c, scale, None, axis=-1))
     y = op.node("Gemm", operands, kept(node, "alpha", "transA", "transB"))
-    return y if y_scale is None else _quantised(op, y, y_scale, y_zero)
+    return y if y_scale is None else quantised(op, y, y_scale, y_zero)
 
 
 @decomposition("com.microsoft::MatMulIntegerToFloat", inputs=7)
@@ -63,7 +63,7 @@ def matmul_integer_to_float(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = (a - a0) (b - b0) times both scales, plus the bias."""
     a, b, a_scale, b_scale = node.required(4)
     a_zero, b_zero, bias = node.inputs[4:7]
-    return _product(op, _real(op, a, a_scale, a_zero), _real(op, b, b_scale, b_zero, axis=-1), bias)
+    return _product(op, real(op, a, a_scale, a_zero), real(op, b, b_scale, b_zero, axis=-1), bias)
 
 
 @decomposition("com.microsoft::DynamicQuantizeMatMul", inputs=5)
@@ -72,7 +72,7 @@ def dynamic_quantize_matmul(op: OpBuilder, node: NodeView) -> ir.Value:
     a, b, b_scale = node.required(3)
     b_zero, bias = node.inputs[3:5]
     integers, scale, zero = op.append("DynamicQuantizeLinear", [a], outputs=3)
-    return _product(op, _real(op, integers, scale, zero), _real(op, b, b_scale, b_zero, axis=-1), bias)
+    return _product(op, real(op, integers, scale, zero), real(op, b, b_scale, b_zero, axis=-1), bias)
 
 
 # It has a rule too, so that models keep the kernel, which rounds the states.
@@ -84,9 +84,9 @@ def qlinear_arithmetic(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = quantised(a + b), or of a b."""
     a_zero, b_zero, y_zero = (node.inputs[place] for place in (2, 5, 7))
     a, a_scale, b, b_scale, y_scale = node.given([*node.inputs[:2], *node.inputs[3:5], node.inputs[6]])
-    operands = [_real(op, a, a_scale, a_zero), _real(op, b, b_scale, b_zero)]
+    operands = [real(op, a, a_scale, a_zero), real(op, b, b_scale, b_zero)]
     y = op.append(node.op_type.removeprefix("QLinear"), operands)[0]
-    return _quantised(op, y, y_scale, y_zero)
+    return quantised(op, y, y_scale, y_zero)
 
 
 @decomposition("com.microsoft::QLinearConcat")
@@ -94,8 +94,8 @@ def qlinear_concat(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = quantised(concatenation); operands follow as (x, scale, zero point)."""
     (y_scale,), y_zero, rest = node.required(1), node.inputs[1], node.inputs[2:]
     operands = zip(node.given(rest[::3]), node.given(rest[1::3]), rest[2::3], strict=True)
-    parts = [_real(op, x, scale, zero) for x, scale, zero in operands]
-    return _quantised(op, op.Concat(*parts, axis=node.get_int("axis")), y_scale, y_zero)
+    parts = [real(op, x, scale, zero) for x, scale, zero in operands]
+    return quantised(op, op.Concat(*parts, axis=node.get_int("axis")), y_scale, y_zero)
 
 
 def _average_pool(op: OpBuilder, node: NodeView, x: ir.Value) -> ir.Value:
@@ -126,8 +126,8 @@ def qlinear_unary(op: OpBuilder, node: NodeView) -> ir.Value:
             f"{node.op_type} node {node.name!r}: unsupported layout (channels last, or rows flattened as before opset "
             "13). Quantise the model in the QDQ form instead."
         )
-    y = UNARY[node.op_type](op, node, _real(op, x, x_scale, x_zero))
-    return _quantised(op, y, y_scale, y_zero)
+    y = UNARY[node.op_type](op, node, real(op, x, x_scale, x_zero))
+    return quantised(op, y, y_scale, y_zero)
 
 
 def _product(op: OpBuilder, a: ir.Value, b: ir.Value, bias: ir.Value | None) -> ir.Value:
@@ -140,15 +140,17 @@ def _one(op: OpBuilder, scale: ir.Value) -> ir.Value:
     return op.reshape(scale, []) if dims_of(scale) == [1] else scale
 
 
-def _real(
+def real(
     op: OpBuilder, x: ir.Value, scale: ir.Value, zero: ir.Value | None, axis: int | None = None
 ) -> ir.Value:
+    """The real numbers that integers stand for; where scales are several, they lie along the axis."""
     scale, zero = _one(op, scale), None if zero is None else _one(op, zero)
     options = {} if axis is None or dims_of(scale) == [] else {"axis": axis}
     found: ir.Value = op.DequantizeLinear(x, scale, zero, **options)
     return found
 
 
-def _quantised(op: OpBuilder, y: ir.Value, scale: ir.Value, zero: ir.Value | None) -> ir.Value:
+def quantised(op: OpBuilder, y: ir.Value, scale: ir.Value, zero: ir.Value | None) -> ir.Value:
+    """Real numbers in steps of a scale."""
     found: ir.Value = op.QuantizeLinear(y, _one(op, scale), None if zero is None else _one(op, zero))
     return found

@@ -6,6 +6,7 @@ from onnxattr.decompositions import (  # noqa: F401
     contrib_decoder,
     contrib_norm,
     contrib_quantized,
+    integer_layers,
     integer_operators,
     ml,
     ml_svm,

@@ -10,7 +10,8 @@ YR = "y = DequantizeLinear(r, ys, yz)"
 REAL = "f = DequantizeLinear(q, xs, xz)"
 HEAD = (
     "g (float[N,2,4,4] x) => (float[A,B,C,D] y) <float xs = {0.02}, uint8 xz = {120}, float ys = {0.05},"
-    " uint8 yz = {128}, float half = {0.5}, int64[2] flat = {-1, 4}, int64[4] shape = {-1, 2, 4, 4}>"
+    " uint8 yz = {128}, float half = {0.5}, int64[2] flat = {-1, 4}, int64[4] shape = {-1, 2, 4, 4},"
+    " int64[3] rows = {-1, 4, 4}>"
 )
 #: What is between quantised values, by operator: in integers, and in the QDQ form.
 STATIC = {
@@ -58,6 +59,19 @@ STATIC = {
         "k, ks, kz = DynamicQuantizeLinear(x) e = DequantizeLinear(k, ks, kz) a = DequantizeLinear(m, ms, mz)"
         " b = MatMul(e, a) y = Add(b, v4)",
     ),
+    **{
+        f"QAttention, {name}": (
+            "k = Reshape(q, rows)"
+            f" t = com.microsoft.QAttention<num_heads=2, {options}>(k, l, v12, xs, ls, {mask}, xz, lz)"
+            " y = Reshape(t, shape)",
+            "k = Reshape(f, rows) a = DequantizeLinear<axis=1>(l, ls, lz)"
+            f" t = com.microsoft.Attention<num_heads=2, {options}>(k, a, v12, {mask}) y = Reshape(t, shape)",
+        )
+        for name, options, mask in (
+            ("causal", "unidirectional=1", ""),
+            ("masked", "mask_filter_value=-9.0, scale=0.7", "seen"),
+        )
+    },
     "QLinearSoftmax": ("r = com.microsoft.QLinearSoftmax<axis=-1, opset=17>(q, xs, xz, ys, yz)",
                        "b = Softmax<axis=-1>(f)"),
 }  # fmt: skip
@@ -80,6 +94,11 @@ def static(between, integers):
         "m": rng.integers(0, 255, (4, 4)).astype(np.uint8),
         "ms": np.float32(0.008),
         "mz": np.uint8(130),
+        "l": rng.integers(0, 255, (4, 12)).astype(np.uint8),
+        "ls": rng.uniform(0.005, 0.01, 12).astype(np.float32),
+        "lz": np.full(12, 120, np.uint8),
+        "v12": rng.normal(size=12).astype(np.float32),
+        "seen": np.array([[1, 1, 0, 1]] * 6, np.int32),
         "n": rng.integers(0, 255, (2, 4, 4)).astype(np.uint8),
     }
     read = {name for node in model.graph.node for name in node.input}
