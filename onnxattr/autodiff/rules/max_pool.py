@@ -28,6 +28,10 @@ def max_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]
     output would slow the forward pass down many times, and its ties differ between execution providers.
     """
     (x,), y = node.required(1), node.outputs[0]
+    whole = x.dtype in (ir.DataType.UINT8, ir.DataType.INT8)
+    if whole:
+        # Of integers the number that fills the padding is one that an element may have.
+        x, y = (op.cast(value, ct.dtype) for value in (x, y))
     windows = pool_windows(op, node)
     spatial = range(2, 2 + windows.rank)
     axes = [a for a in reversed(range(windows.rank)) if windows.kernel[a] > 1 or windows.strides[a] > 1]
@@ -53,7 +57,8 @@ def max_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]
     result.shape = x.shape
     pads = windows.pads
     layout = None if pads is None else replace(windows.layout, pads=tuple(pads), auto_pad="NOTSET")
-    Routed(x, y, ct, layout).note(result)
+    if not whole:
+        Routed(x, y, ct, layout).note(result)
     return (result,)
 
 
