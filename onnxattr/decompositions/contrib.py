@@ -17,7 +17,8 @@ from onnxattr.decompositions.registry import decomposition
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 
-_CONV = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+#: The attributes of a convolution.
+CONV = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 _WITHOUT_PARAMETERS = ("Relu", "Tanh", "Sigmoid", "HardSwish", "Softsign", "Softplus")
 
 
@@ -55,7 +56,7 @@ def fused_conv(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = activation(conv(x, w) + b + z)."""
     x, weight, bias, z = node.inputs
     operands = [x, weight] if bias is None else [x, weight, bias]
-    y = op.Conv(*operands, **kept(node, *_CONV))
+    y = op.Conv(*operands, **kept(node, *CONV))
     if z is not None:
         y = op.Add(y, z)
     return activate(op, node, y, node.get_floats("activation_params"))

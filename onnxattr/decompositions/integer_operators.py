@@ -12,24 +12,37 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
 from onnxattr.autodiff.rules.integers import lstm_of_reals
-from onnxattr.decompositions.contrib import kept
+from onnxattr.decompositions.contrib import CONV, kept
 from onnxattr.decompositions.registry import decomposition
-from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 
 Function = Callable[[OpBuilder, NodeView, ir.Value], ir.Value]
 
 
-@decomposition("QLinearConv", inputs=9)
+def in_layout(
+    op: OpBuilder, node: NodeView, x: ir.Value, function: Callable[[ir.Value], ir.Value]
+) -> ir.Value:
+    """A function of channels in front, of a node whose channels may be behind."""
+    if not node.get_int("channels_last", 0):
+        return function(x)
+    rank = node.rank(x)
+    y = function(op.Transpose(x, perm=[0, rank - 1, *range(1, rank - 1)]))
+    return op.Transpose(y, perm=[0, *range(2, rank), 1])
+
+
+@decomposition("QLinearConv", "com.microsoft::QLinearConv", inputs=9)
 def qlinear_conv(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = quantised(x * w + b); the bias is in steps of the scales' product."""
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = node.required(8)
-    operands = [real(op, x, x_scale, x_zero), real(op, w, w_scale, w_zero, axis=0)]
+    operands = [real(op, w, w_scale, w_zero, axis=0)]
     bias = node.inputs[8]
     if bias is not None:
         operands.append(real(op, bias, op.Mul(x_scale, w_scale), None, axis=0))
-    y = op.node("Conv", operands, dict(node.attributes.written))
+    attributes = kept(node, *CONV)
+    y = in_layout(
+        op, node, real(op, x, x_scale, x_zero), lambda x: op.node("Conv", [x, *operands], attributes)
+    )
     return quantised(op, y, y_scale, y_zero)
 
 
@@ -89,6 +102,22 @@ def qlinear_arithmetic(op: OpBuilder, node: NodeView) -> ir.Value:
     return quantised(op, y, y_scale, y_zero)
 
 
+@decomposition("com.microsoft::QLinearWhere", inputs=9)
+def qlinear_where(op: OpBuilder, node: NodeView) -> ir.Value:
+    """y = quantised(where(condition, a, b))."""
+    condition, a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = node.required(9)
+    chosen = op.Where(condition, real(op, a, a_scale, a_zero), real(op, b, b_scale, b_zero))
+    return quantised(op, chosen, y_scale, y_zero)
+
+
+@decomposition("com.microsoft::NhwcMaxPool", inputs=1)
+def nhwc_max_pool(op: OpBuilder, node: NodeView) -> ir.Value:
+    """y = the pool of ai.onnx, with channels behind."""
+    names = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "strides")
+    first = op.Transpose(node.x, perm=[0, 3, 1, 2])
+    return op.Transpose(op.node("MaxPool", [first], kept(node, *names)), perm=[0, 2, 3, 1])
+
+
 @decomposition("com.microsoft::QLinearConcat")
 def qlinear_concat(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = quantised(concatenation); operands follow as (x, scale, zero point)."""
@@ -104,13 +133,22 @@ def _average_pool(op: OpBuilder, node: NodeView, x: ir.Value) -> ir.Value:
     return found
 
 
-#: What reals give of one operand, by operator.
+def _softmax(op: OpBuilder, node: NodeView, x: ir.Value) -> ir.Value:
+    axis = node.get_int("axis", -1)
+    if node.get_int("opset", 13) >= 13:
+        found: ir.Value = op.Softmax(x, axis=axis)
+        return found
+    flat = op.reshape(x, [*[0] * (axis % node.rank(x)), -1])
+    return op.reshape_like(op.Softmax(flat, axis=-1), x)
+
+
+#: What reals give of one operand, by operator; its channels are in front.
 UNARY: dict[str, Function] = {
     "QLinearSigmoid": lambda op, node, x: op.Sigmoid(x),
     "QLinearLeakyRelu": lambda op, node, x: op.LeakyRelu(x, alpha=node.get_float("alpha", 0.01)),
     "QLinearGlobalAveragePool": lambda op, node, x: op.GlobalAveragePool(x),
     "QLinearAveragePool": _average_pool,
-    "QLinearSoftmax": lambda op, node, x: op.Softmax(x, axis=node.get_int("axis", -1)),
+    "QLinearSoftmax": _softmax,
 }
 
 
@@ -119,14 +157,8 @@ def qlinear_unary(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = quantised(f(x))."""
     (x, x_scale), x_zero, y_zero = node.required(2), node.inputs[2], node.inputs[4]
     (y_scale,) = node.given(node.inputs[3:4])
-    if node.get_int("channels_last", 0) or (
-        node.op_type == "QLinearSoftmax" and node.get_int("opset", 13) < 13
-    ):
-        raise UnsupportedOpError(
-            f"{node.op_type} node {node.name!r}: unsupported layout (channels last, or rows flattened as before opset "
-            "13). Quantise the model in the QDQ form instead."
-        )
-    y = UNARY[node.op_type](op, node, real(op, x, x_scale, x_zero))
+    function = UNARY[node.op_type]
+    y = in_layout(op, node, real(op, x, x_scale, x_zero), lambda x: function(op, node, x))
     return quantised(op, y, y_scale, y_zero)
 
 

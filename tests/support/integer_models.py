@@ -10,9 +10,10 @@ YR = "y = DequantizeLinear(r, ys, yz)"
 REAL = "f = DequantizeLinear(q, xs, xz)"
 HEAD = (
     "g (float[N,2,4,4] x) => (float[A,B,C,D] y) <float xs = {0.02}, uint8 xz = {120}, float ys = {0.05},"
-    " uint8 yz = {128}, float half = {0.5}, int64[2] flat = {-1, 4}, int64[4] shape = {-1, 2, 4, 4},"
-    " int64[3] rows = {-1, 4, 4}>"
+    " uint8 yz = {128}, uint8 low = {0}, float half = {0.5}, int64[2] flat = {-1, 4}, int64[4] shape = {-1, 2, 4, 4},"
+    " int64[3] rows = {-1, 4, 4}, int64[3] wide = {-1, 2, 16}>"
 )
+LAST, FIRST = "p = Transpose<perm=[0,2,3,1]>(q)", "r = Transpose<perm=[0,3,1,2]>(t)"
 #: What is between quantised values, by operator: in integers, and in the QDQ form.
 STATIC = {
     "QLinearConv": (
@@ -23,6 +24,16 @@ STATIC = {
         "r = QLinearConv<strides=[2,1]>(q, xs, xz, w, ws, wz, ys, yz, c)",
         "a = DequantizeLinear<axis=0>(w, ws, wz) s = Mul(xs, ws) d = DequantizeLinear<axis=0>(c, s)"
         " b = Conv<strides=[2,1]>(f, a, d)",
+    ),
+    "com.microsoft::QLinearConv": (
+        "r = com.microsoft.QLinearConv<pads=[0,1,1,0]>(q, xs, xz, w, ws, wz, ys, yz)",
+        "a = DequantizeLinear<axis=0>(w, ws, wz) b = Conv<pads=[0,1,1,0]>(f, a)",
+    ),
+    "com.microsoft::QLinearConv, channels last": (
+        f"{LAST} t = com.microsoft.QLinearConv<channels_last=1, pads=[0,1,1,0]>"
+        f"(p, xs, xz, w, ws, wz, ys, yz, c) {FIRST}",
+        "a = DequantizeLinear<axis=0>(w, ws, wz) s = Mul(xs, ws) d = DequantizeLinear<axis=0>(c, s)"
+        " b = Conv<pads=[0,1,1,0]>(f, a, d)",
     ),
     "QLinearMatMul": (
         "r = QLinearMatMul(q, xs, xz, m, ms, mz, ys, yz)",
@@ -42,6 +53,33 @@ STATIC = {
         "r = com.microsoft.QLinearAveragePool<kernel_shape=[2,2], strides=[1,2], pads=[0,1,1,0]>(q, xs, xz, ys, yz)",
         "b = AveragePool<kernel_shape=[2,2], strides=[1,2], pads=[0,1,1,0]>(f)",
     ),
+    "QLinearGlobalAveragePool, channels last": (
+        f"{LAST} t = com.microsoft.QLinearGlobalAveragePool<channels_last=1>(p, xs, xz, ys, yz) {FIRST}",
+        "b = GlobalAveragePool(f)",
+    ),
+    "QLinearAveragePool, channels last": (
+        f"{LAST} t = com.microsoft.QLinearAveragePool<channels_last=1, kernel_shape=[2,3]>(p, xs, xz, ys, yz) {FIRST}",
+        "b = AveragePool<kernel_shape=[2,3]>(f)",
+    ),
+    "MaxPool": (
+        "r = MaxPool<kernel_shape=[3,3], strides=[2,1], pads=[1,1,1,1]>(q) y = DequantizeLinear(r, xs, xz)",
+        "y = MaxPool<kernel_shape=[3,3], strides=[2,1], pads=[1,1,1,1]>(f)",
+    ),
+    "MaxPool, of the lowest number": (
+        "h = QuantizeLinear(x, xs, low) r = MaxPool<kernel_shape=[2,2], pads=[1,1,1,1]>(h)"
+        " y = DequantizeLinear(r, xs, low)",
+        "h = QuantizeLinear(x, xs, low) k = DequantizeLinear(h, xs, low)"
+        " y = MaxPool<kernel_shape=[2,2], pads=[1,1,1,1]>(k)",
+    ),
+    "NhwcMaxPool": (
+        f"{LAST} t = com.microsoft.NhwcMaxPool<kernel_shape=[2,2], strides=[2,1], pads=[0,1,0,0]>(p) {FIRST}"
+        " y = DequantizeLinear(r, xs, xz)",
+        "y = MaxPool<kernel_shape=[2,2], strides=[2,1], pads=[0,1,0,0]>(f)",
+    ),
+    "QLinearWhere": (
+        "g0 = Greater(x, half) r = com.microsoft.QLinearWhere(g0, q, xs, xz, n, ms, xz, ys, yz)",
+        "g0 = Greater(x, half) a = DequantizeLinear(n, ms, xz) b = Where(g0, f, a)",
+    ),
     "QLinearConcat": ("r = com.microsoft.QLinearConcat<axis=1>(ys, yz, q, xs, xz, q, ms, xz)",
                       "a = DequantizeLinear(q, ms, xz) b = Concat<axis=1>(f, a)"),
     "QGemm": (
@@ -58,6 +96,10 @@ STATIC = {
         "y = com.microsoft.DynamicQuantizeMatMul(x, m, ms, mz, v4)",
         "k, ks, kz = DynamicQuantizeLinear(x) e = DequantizeLinear(k, ks, kz) a = DequantizeLinear(m, ms, mz)"
         " b = MatMul(e, a) y = Add(b, v4)",
+    ),
+    "QLinearSoftmax, before opset 13": (
+        "r = com.microsoft.QLinearSoftmax<axis=2, opset=12>(q, xs, xz, ys, yz)",
+        "k = Reshape(f, wide) s = Softmax<axis=2>(k) b = Reshape(s, shape)",
     ),
     **{
         f"QAttention, {name}": (
