@@ -29,6 +29,16 @@ REFUSED = {
         " { y, z = com.microsoft.Attention<num_heads=2, past_present_share_buffer=1>(x, w, b,, p) }",
         "shares one buffer",
     ),
+    "a transposed product": (
+        "g (float[N,4] x, uint8[32] w, float[1] s) => (float[N,16] y)"
+        " { y = com.microsoft.MatMulBnb4<K=16, N=4, block_size=64, quant_type=1, transB=0>(x, w, s) }",
+        "unsupported transB=0.*Export the model for inference",
+    ),
+    "columns in an order with packed zero points": (
+        "g (float[N,32] x, uint8[4,1,16] w, float[4] s, uint8[4] z, int32[32] i) => (float[N,4] y)"
+        " { y = com.microsoft.MatMulNBits<K=32, N=4, block_size=32, bits=4>(x, w, s, z, i) }",
+        "packed zero points.*without g_idx",
+    ),
     "widths of other inputs": (
         "g (float[N,4] x) => (float[N,4] y) { y = ai.onnx.ml.FeatureVectorizer<inputdimensions=[4, 4]>(x) }",
         "1 inputs and 2 inputdimensions",

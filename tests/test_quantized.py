@@ -166,6 +166,28 @@ def test_weights_of_four_bits(symmetric):
     np.testing.assert_allclose(found["x_gradient"], ((ct @ second.T) * slope) @ first.T, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [0, 1])
+def test_weights_in_the_numbers_of_bitsandbytes(kind):
+    """FP4 and NF4 by ONNX Runtime's own tool: the gradient is that of the weights that the product stands for."""
+    from onnxruntime.quantization.matmul_bnb4_quantizer import MatMulBnb4Quantizer
+
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(96, 24)).astype(np.float32) / 10
+    model = parse("g (float[N,96] x) => (float[N,24] y) { h = MatMul(x, w) y = Tanh(h) }")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    tool = MatMulBnb4Quantizer(model, quant_type=kind, block_size=64)
+    tool.process()
+    small = tool.model.model
+    assert [node.op_type for node in small.graph.node] == ["MatMulBnb4", "Tanh"]
+    x, ct = (rng.normal(size=(3, count)).astype(np.float32) for count in (96, 24))
+    found = run(vjp(small), x=x, y_cotangent=ct)
+    np.testing.assert_allclose(found["y"], run(small, x=x)["y"], rtol=0, atol=1e-6)
+    real = run(only(small, 0), x=np.eye(96, dtype=np.float32))["y"]
+    assert cosine(real, weights) > 0.98
+    expected = (ct * (1 - np.tanh(x @ real) ** 2)) @ real.T
+    np.testing.assert_allclose(found["x_gradient"], expected, rtol=0, atol=1e-6)
+
+
 #: How a weight of 64 x 48 is read: the form of the product, and the numbers that the scales stand for.
 WEIGHTS = {
     "one scale": ("int8", "", np.full((1, 1), 0.01)),

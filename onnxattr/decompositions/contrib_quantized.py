@@ -16,32 +16,91 @@ from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 
+_HALF = (0.0, 0.0052083333, 0.66666667, 1.0, 0.33333333, 0.5, 0.16666667, 0.25)
+FP4 = (*_HALF, *(-number for number in _HALF))
+NF4 = (
+    *(-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635),
+    *(
+        -0.18477343022823334,
+        -0.09105003625154495,
+        0.0,
+        0.07958029955625534,
+        0.16093020141124725,
+        0.24611230194568634,
+    ),
+    *(0.33791524171829224, 0.44070982933998108, 0.5626170039176941, 0.7229568362236023, 1.0),
+)
+
 
 @decomposition("com.microsoft::MatMulNBits", inputs=6, unread=("accuracy_level",))
 def matmul_n_bits(op: OpBuilder, node: NodeView) -> ir.Value:
-    """y = a w^T + bias with w = (q - zero point) * scale."""
+    """y = a w^T + bias with w = (q - zero point) * scale, of a block, or of the group that g_idx gives each column."""
     a, packed, scales = node.required(3)
     zeros, order, bias = node.inputs[3:]
     rows, columns = node.get_int("N"), node.get_int("K")
     bits, size = _bits(node), node.get_int("block_size")
-    if order is not None or node.get_int("weight_prepacked", 0):
+    if node.get_int("weight_prepacked", 0):
         raise UnsupportedOpError(
-            f"MatMulNBits node {node.name!r} has its weights in another order (g_idx) or in a layout for one kind of "
-            "processor (weight_prepacked). Export the model without either."
+            f"MatMulNBits node {node.name!r} has its weights in a layout for one kind of processor (weight_prepacked). "
+            "Export the model without it."
+        )
+    if order is not None and (bits != 4 or (zeros is not None and zeros.dtype == ir.DataType.UINT8)):
+        raise UnsupportedOpError(
+            f"MatMulNBits node {node.name!r}: unsupported order of columns (g_idx) with {bits} bits or packed zero "
+            "points, which ONNX Runtime's kernel leaves out; supported: 4 bits with zero points in floats or none. "
+            "Export the model without g_idx."
         )
     blocks = -(-columns // size)
     numbers = op.reshape(_unpacked(op, packed, bits), [rows, blocks, size])
     if zeros is not None and zeros.dtype == ir.DataType.UINT8:
         zeros = op.reshape(_unpacked(op, zeros, bits), [rows, -1])
         zeros = op.Slice(zeros, [0], [blocks], [1])
-    if zeros is not None:
-        zeros = op.reshape(zeros, [rows, blocks, 1])
-    weights = _real(op, numbers, zeros, op.reshape(scales, [rows, blocks, 1]), bits)
-    weights = op.reshape(weights, [rows, blocks * size])
+
+    def spread(table: ir.Value | None) -> ir.Value | None:
+        if table is None or order is None:
+            return table if table is None else op.reshape(table, [rows, blocks, 1])
+        groups = op.Gather(op.reshape(table, [rows, blocks]), order, axis=1)
+        behind = op.Slice(groups, [0], [blocks * size - columns], [1])
+        return op.reshape(op.Concat(groups, behind, axis=1), [rows, blocks, size])
+
+    (scales,) = node.given([spread(scales)])
+    weights = op.reshape(_real(op, numbers, spread(zeros), scales, bits), [rows, blocks * size])
     if blocks * size > columns:
         weights = op.Slice(weights, [0], [columns], [1])
     y = op.MatMul(a, op.Transpose(weights, perm=[1, 0]))
     return y if bias is None else op.Add(y, bias)
+
+
+@decomposition("com.microsoft::MatMulBnb4", inputs=3, unread=("training_mode",))
+def matmul_bnb4(op: OpBuilder, node: NodeView) -> ir.Value:
+    """y = a w^T with w = table[q] * absmax: NF4 or FP4 of bitsandbytes (Dettmers et al., arXiv 2305.14314)."""
+    a, packed, largest = node.required(3)
+    rows, columns, size = (node.get_int(name) for name in ("N", "K", "block_size"))
+    kind = node.get_int("quant_type")
+    if not node.get_int("transB", 1):
+        raise UnsupportedOpError(
+            f"MatMulBnb4 node {node.name!r}: unsupported transB=0, for which ONNX Runtime's kernel on a CPU reads "
+            "numbers from elsewhere in memory; supported: 1. Export the model for inference."
+        )
+    if kind not in (0, 1):
+        raise UnsupportedOpError(
+            f"MatMulBnb4 node {node.name!r}: unsupported quant_type {kind}; supported: 0 (FP4), 1 (NF4)."
+        )
+    # The first of two numbers is in the high bits.
+    pairs = op.Unsqueeze(op.cast(op.reshape(packed, [-1]), ir.DataType.FLOAT), [1])
+    high = op.Floor(op.Div(pairs, 16.0))
+    numbers = op.Concat(high, op.Sub(pairs, op.Mul(high, 16.0)), axis=1)
+    table = op.constant((FP4, NF4)[kind], a.dtype)
+    weights = op.Gather(table, op.cast(op.reshape(numbers, [-1]), ir.DataType.INT64), axis=0)
+    count, have = rows * columns, -(-rows * columns // 2) * 2
+    blocks = -(-count // size)
+    if have != blocks * size:
+        weights = op.Pad(weights, op.constant([0, blocks * size - have]), op.constant(0.0, a.dtype))
+    weights = op.Mul(op.reshape(weights, [blocks, size]), op.reshape(largest, [blocks, 1]))
+    if blocks * size != count:
+        weights = op.Slice(op.reshape(weights, [-1]), [0], [count], [0])
+    weights = op.reshape(weights, [rows, columns])
+    return op.MatMul(a, op.Transpose(weights, perm=[1, 0]))
 
 
 @decomposition("com.microsoft::GatherBlockQuantized", inputs=4)

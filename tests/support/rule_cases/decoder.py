@@ -33,6 +33,10 @@ gqa = functools.partial(contrib, "GroupQueryAttention", num_heads=4, kv_num_head
 matmul = functools.partial(contrib, "MatMulNBits", K=40, N=6, block_size=16)
 
 
+bnb4 = functools.partial(contrib, "MatMulBnb4")
+GROUPS = const(RNG.permutation(np.arange(40) // 16), np.int32)
+
+
 def rows(table, *rest, **settings):
     return contrib("GatherBlockQuantized", table, feed([[1, 4, 2]]), *rest, block_size=16, **settings)
 
@@ -64,6 +68,10 @@ CASES = [
     matmul(x(2, 40), few_bits(6, 3, 8), w(6, 3), w(6, 3, low=0.0, high=15.0), label="float zero points"),
     matmul(x(2, 40), few_bits(6, 3, 16), w(6, 3), few_bits(6, 3), bits=8),
     matmul(x(2, 40), few_bits(6, 3, 4), w(6, 3), few_bits(6, 1), bits=2),
+    matmul(x(2, 40), few_bits(6, 3, 8), w(6, 3), None, GROUPS, label="groups"),
+    matmul(x(2, 40), few_bits(6, 3, 8), w(6, 3), w(6, 3, low=0.0, high=15.0), GROUPS, label="groups, zero points"),
+    *(bnb4(x(2, 3, 32), few_bits(64), w(4), K=32, N=4, block_size=32, quant_type=kind) for kind in (0, 1)),
+    bnb4(x(2, 7), few_bits(18), w(3), K=7, N=5, block_size=16, quant_type=1, label="blocks across rows"),
     rows(few_bits(5, 20), x(5, 3)),
     rows(few_bits(5, 20), x(5, 3), few_bits(5, 2), label="zero points"),
     rows(few_bits(5, 40), x(5, 3), few_bits(5, 3), bits=8),
