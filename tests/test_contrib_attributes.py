@@ -39,6 +39,19 @@ REFUSED = {
         " { y = com.microsoft.MatMulNBits<K=32, N=4, block_size=32, bits=4>(x, w, s, z, i) }",
         "packed zero points.*without g_idx",
     ),
+    "large matrices": (
+        "g (float[17,17] x) => (float[17,17] y) { y = com.microsoft.Inverse(x) }",
+        "unsupported size 17.*up to 16",
+    ),
+    "an axis that is computed": (
+        "g (float[2,3] x, int32[1] a) => (float[2,3,1] y) { y = com.microsoft.ExpandDims(x, a) }",
+        "axis is computed; expected a constant",
+    ),
+    "pads that follow from sizes": (
+        "g (float[1,2,4,4] x, float[2,3,3,3] w, int64[4] p) => (float[A,B,C,D] y)"
+        ' { y = com.microsoft.ConvTransposeWithDynamicPads<auto_pad="SAME_UPPER">(x, w, p) }',
+        "unsupported auto_pad; supported: NOTSET",
+    ),
     "widths of other inputs": (
         "g (float[N,4] x) => (float[N,4] y) { y = ai.onnx.ml.FeatureVectorizer<inputdimensions=[4, 4]>(x) }",
         "1 inputs and 2 inputdimensions",

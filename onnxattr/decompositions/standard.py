@@ -6,6 +6,7 @@ from onnxattr.decompositions import (  # noqa: F401
     contrib_decoder,
     contrib_norm,
     contrib_quantized,
+    contrib_shape,
     integer_layers,
     integer_operators,
     ml,

@@ -22,6 +22,7 @@ FAMILIES = (
     "defined",
     "contrib",
     "contrib_norm",
+    "contrib_shape",
     "decoder",
     "quantization",
     "ml",
