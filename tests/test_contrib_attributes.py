@@ -52,6 +52,26 @@ REFUSED = {
         ' { y = com.microsoft.ConvTransposeWithDynamicPads<auto_pad="SAME_UPPER">(x, w, p) }',
         "unsupported auto_pad; supported: NOTSET",
     ),
+    "experts with third weights": (
+        "g (float[4,6] x, float[4,5] p, float[5,8,6] a, float[5,6,8] b) => (float[4,6] y)"
+        " { y = com.microsoft.MoE<k=2>(x, p, a,, b,, a) }",
+        "third weights.*Export the experts",
+    ),
+    "a window of states": (
+        "g (float[2,3,5] x, float[3,1,4] w) => (float[2,3,5] y)"
+        " { y, s = com.microsoft.CausalConvWithState<state_window=2>(x, w) }",
+        "unsupported state_window.*without speculative decoding",
+    ),
+    "a gate that is missing": (
+        "g (float[2,4,6] x) => (float[2,4,6] y)"
+        " { y, s = com.microsoft.LinearAttention<q_num_heads=2, kv_num_heads=2>(x, x, x) }",
+        "needs decay where it is gated",
+    ),
+    "experts in integers": (
+        "g (float[4,6] x, float[4,5] p, uint8[5,8,3] a, float[5,8] s, uint8[5,6,4] b, float[5,6] t) => (float[4,6] y)"
+        " { y = com.microsoft.QMoE<k=2>(x, p, a, s,, b, t) }",
+        "No VJP rule.*QMoE.*export the model with these",
+    ),
     "widths of other inputs": (
         "g (float[N,4] x) => (float[N,4] y) { y = ai.onnx.ml.FeatureVectorizer<inputdimensions=[4, 4]>(x) }",
         "1 inputs and 2 inputdimensions",

@@ -32,6 +32,15 @@ REFUSED = (
         "(onnxruntime.quantization with quant_format=QuantFormat.QDQ), which is differentiated straight through.",
     ),
     (
+        r"com\.microsoft::(QMoE|SparseAttention|GatedDeltaNet|Varlen\w+)",
+        "MoE, GroupQueryAttention and LinearAttention are written out, this form of them is not: export the model with "
+        "these, or with operators of ai.onnx.",
+    ),
+    (
+        r"com\.microsoft::MaxpoolWithMask",
+        "ONNX Runtime made it for itself: export the pool as MaxPool of what the mask leaves, Where(mask, x, lowest).",
+    ),
+    (
         r"com\.microsoft::(DecoderMasked\w+|BeamSearch|GreedySearch|Sampling|Packed\w+|RemovePadding|RestorePadding)",
         "ONNX Runtime fused the model for generating text or for batches packed on a GPU: take it as it was exported, "
         "before onnxruntime.transformers, or save it with a lower level of graph optimisation.",

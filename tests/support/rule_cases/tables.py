@@ -24,6 +24,7 @@ FAMILIES = (
     "contrib_norm",
     "contrib_shape",
     "decoder",
+    "states",
     "quantization",
     "ml",
 )
