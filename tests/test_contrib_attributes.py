@@ -17,6 +17,7 @@ REFUSED = {
     "lengths of padded queries": (GROUPED.format("", ",,,,,,,,,, n"), "query_seqlens.*without that input"),
     "a norm of queries alone": (GROUPED.format("", ",,,,,,,, f"), "expected both q_norm_weight and k_norm_weight"),
     "keys kept in integers": (GROUPED.format(', k_quant_type="PER_TENSOR"', ""), "keeps past keys.*plain cache"),
+    "a window without a key": (GROUPED.format(", local_window_size=0", ""), "unsupported local_window_size 0"),
     "an attribute of a later version": (GROUPED.format(", sparsity=2", ""), "unsupported attribute sparsity=2"),
     "a gate that is projected": (GROWN.format("GatedAdd(x, x, g, w)"), "more inputs than the 3.*'w'"),
     "an attribute of no version": (GROWN.format("Gelu<approximate=1>(x)"), "Gelu.*unsupported attribute approximate=1"),

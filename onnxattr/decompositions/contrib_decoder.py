@@ -205,6 +205,12 @@ def _check_grouped(node: NodeView, cache_scales: Sequence[ir.Value | None]) -> N
             f"GroupQueryAttention node {node.name!r} has weights of a norm for one of queries and keys; expected both "
             "q_norm_weight and k_norm_weight, or none."
         )
+    window = node.get_int("local_window_size", -1)
+    if window < -1 or window == 0:
+        raise UnsupportedOpError(
+            f"GroupQueryAttention node {node.name!r}: unsupported local_window_size {window}, within which no key is "
+            "seen; supported: -1, for all keys, and numbers above 0. Export the model again."
+        )
     if quantised or node.get_int("sliding_window_cache", 0):
         raise UnsupportedOpError(
             f"GroupQueryAttention node {node.name!r} keeps past keys and values in integers or in a window. Export the "

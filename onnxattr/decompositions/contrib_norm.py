@@ -66,6 +66,7 @@ def skip_simplified_layer_normalization(op: OpBuilder, node: NodeView) -> Sequen
     return rms(op, node, total, gamma, epsilon, -1), None, None, total
 
 
+# The kernel counts whatever mask_index_type says.
 @decomposition("com.microsoft::EmbedLayerNormalization", inputs=9, unread=("mask_index_type",))
 def embed_layer_normalization(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     """y = layer_normalization(e), e the sum of a token's word, position and segment embeddings, the third output.
@@ -82,7 +83,7 @@ def embed_layer_normalization(op: OpBuilder, node: NodeView) -> Sequence[ir.Valu
     if segments is not None and segment_table is not None:
         total = op.Add(total, op.Gather(segment_table, segments, axis=0))
     y = op.LayerNormalization(total, gamma, beta, axis=-1, epsilon=node.get_float("epsilon", 1e-12))
-    return y, counts_of(op, ids, mask if node.get_int("mask_index_type", 1) else None), total
+    return y, counts_of(op, ids, mask), total
 
 
 def places_of(op: OpBuilder, ids: ir.Value) -> ir.Value:

@@ -55,6 +55,9 @@ CASES = [
     case("LayerNormalization", x(2, 3, 4), x(4), x(4), opset=12, axis=-1, label="of ONNX Runtime"),
     contrib("EmbedLayerNormalization", IDS, None, x(6, 8), x(7, 8), None, x(8), x(8), outputs="fj", **FIXED),
     contrib("EmbedLayerNormalization", IDS, SEGMENTS, *TABLES, MASK, outputs="fjf", **FIXED),
+    contrib(
+        "EmbedLayerNormalization", IDS, SEGMENTS, *TABLES, MASK, mask_index_type=0, outputs="fjf", **FIXED
+    ),
     contrib("GatedRMSNorm", x(2, 3, 8), x(4), x(2, 3, 8)),
     contrib("GatedRMSNorm", x(2, 3, 8), w(4), x(2, 3, 8), activation="sigmoid", epsilon=0.1),
     groups("GroupNorm", group_norm, x(2, 3, 4, 6), x(6), x(6)),
