@@ -94,6 +94,14 @@ CONVERTED = [
     ("GlobalMaxPooling1D", keras.layers.GlobalMaxPooling1D(), ties(2, 6, 3), "ReduceMax"),
     ("reduce_prod with zeros", lambda x: tf.reduce_prod(x, 1), ties(6, 4), "ReduceProd"),
     ("top_k", lambda x: tf.math.top_k(x, 2)[0], ties(4, 6), "TopK"),
+    (
+        "unsorted_segment_max",
+        lambda x: tf.math.unsorted_segment_max(x, [0, 2, 2, 0, 2, 2], 3),
+        ties(6, 4),
+        None,
+    ),
+    ("scatter_nd_max", lambda x: tf.tensor_scatter_nd_max(x[:3], [[0], [2], [2]], x[3:]), ties(6, 4), None),
+    ("scatter_nd_min", lambda x: tf.tensor_scatter_nd_min(x[:3], [[0], [2], [2]], x[3:]), ties(6, 4), None),
 ]
 
 #: Operators that tf2onnx does not make, beside the TensorFlow function they stand for.
@@ -109,6 +117,15 @@ BY_HAND = [
     ("Shrink", {"lambd": 0.5, "bias": 0.5}, {}, activations.soft_shrink, LINE),
     ("ReduceL1", {}, {"axes": [-1]}, lambda x: tf.reduce_sum(tf.abs(x), -1, keepdims=True), LINE),
     ("Softsign", {}, {}, tf.nn.softsign, LINE),
+    (
+        "ScatterElements",
+        {"axis": 1, "reduction": "max"},
+        {"indices": [[0, 1, 1, 3, 3]], "updates": [[0.0, 0.25, 0.25, 5.0, 5.0]]},
+        lambda x: tf.tensor_scatter_nd_max(
+            x, [[0, 0], [0, 1], [0, 1], [0, 3], [0, 3]], [0, 0.25, 0.25, 5, 5]
+        ),
+        FROM_ZERO,
+    ),
     ("GlobalMaxPool", {}, {}, lambda x: tf.reduce_max(x, [2, 3], keepdims=True), ties(2, 3, 4, 4)),
 ]
 
@@ -161,7 +178,9 @@ def test_converted_function(name, function, x, operators):
 )
 def test_operator(operator, attributes, constants, function, x):
     cotangent, expected = taped(function, x)
-    weights = {k: np.array(v, np.int64 if k == "axes" else np.float32) for k, v in constants.items()}
+    weights = {
+        k: np.array(v, np.int64 if k in ("axes", "indices") else np.float32) for k, v in constants.items()
+    }
     made = node(operator, ["x", *constants], ["y"], **attributes)
     model = build([made], {"x": list(x.shape)}, {"y": list(cotangent.shape)}, weights)
     assert_same_subgradient(gradient_in_ort(model, x, cotangent), expected)

@@ -161,7 +161,7 @@ def scatter_elements(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Co
     """y = x with updates written (added, multiplied, maximum, minimum) at i;  ubar = ybar at i.
 
     xbar = ybar, 0 where overwritten, times the updates where multiplied; ubar then is ybar x times the other updates.
-    Between equal elements of a maximum x wins; equal updates all win.
+    A maximum or minimum splits ybar evenly over the elements that equal it.
     """
     indices, axis = node.inputs[1], node.get_int("axis")
     return _scatter(
@@ -181,7 +181,7 @@ def scatter_nd(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangen
     """y = x with updates written (added, multiplied, maximum, minimum) at i;  ubar = ybar at i.
 
     xbar = ybar, 0 where overwritten, times the updates where multiplied; ubar then is ybar x times the other updates.
-    Between equal elements of a maximum x wins; equal updates all win.
+    A maximum or minimum splits ybar evenly over the elements that equal it.
     """
     indices = node.inputs[1]
     return _scatter(
@@ -219,8 +219,8 @@ def _scatter(
             lambda: op.Mul(at_indices(op.Mul(ct, x)), product_of_others(op, updates, fold)),
         )
 
-    def updates_ct() -> ir.Value:
-        wins = op.And(op.Equal(at_indices(y), updates), op.Not(op.Equal(at_indices(x), updates)))
-        return op.Where(wins, at_indices(ct), 0.0)
-
-    return lambda: op.Where(op.Equal(x, y), ct, 0.0), None, updates_ct
+    x_wins, update_wins = op.Equal(x, y), op.Equal(at_indices(y), updates)
+    # At least 1: where y is NaN, nothing equals it.
+    winners = op.Max(scatter(op.cast_like(x_wins, x), op.cast_like(update_wins, x), "add"), 1.0)
+    share = op.Div(ct, winners)
+    return lambda: op.Where(x_wins, share, 0.0), None, lambda: op.Where(update_wins, at_indices(share), 0.0)
