@@ -333,6 +333,9 @@ INPUTS = {
     "different rows": (
         TWO, TWO_GOOD | {"features": TWO_GOOD["features"][:2]}, ["samples", "'image': 3", "'features': 2"]
     ),
+    "one row for all": (
+        TWO, TWO_GOOD | {"features": TWO_GOOD["features"][:1]}, ["'features': 1", "share 'features'", "np.repeat"]
+    ),
     "tokens 1.5": (TOKENS, spoilt(TOKENS.given.astype(float), 1.5), ["'tokens'", "float64", "int64", "1.5", "Round"]),
     "tokens NaN": (TOKENS, spoilt(TOKENS.given.astype(float), np.nan), ["'tokens'", "int64", "nan"]),
     "tokens infinite": (TOKENS, spoilt(TOKENS.given.astype(float), np.inf), ["'tokens'", "int64", "inf"]),

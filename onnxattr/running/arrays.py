@@ -106,8 +106,18 @@ def model_inputs(prepared: Prepared, given: Any) -> dict[str, np.ndarray]:
             raise ShapeError(f"Input {name!r} has shape {feeds[name].shape}: there is no value to explain.")
     rows = {name: len(feeds[name]) for name in feeds if feeds[name].ndim}
     if prepared.rows.apart and len(set(rows.values())) > 1:
-        raise ShapeError(f"The inputs have different numbers of samples: {rows}.")
+        raise ShapeError(f"The inputs have different numbers of samples: {rows}.{_repeating(rows)}")
     return feeds
+
+
+def _repeating(rows: Mapping[str, int]) -> str:
+    """What to do about inputs of one row beside others of several, such as positions that all samples share."""
+    most, single = max(rows.values()), [name for name, count in rows.items() if count == 1]
+    if set(rows.values()) != {1, most}:
+        return ""
+    return (
+        f" If all samples share {', '.join(map(repr, single))}, repeat it: np.repeat(array, {most}, axis=0)."
+    )
 
 
 def _array_of(value: ir.Value, part: Any, several: bool) -> np.ndarray:
