@@ -33,12 +33,12 @@ REFUSED = (
     ),
     (
         r"com\.microsoft::(QMoE|SparseAttention|GatedDeltaNet|Varlen\w+)",
-        "MoE, GroupQueryAttention and LinearAttention are written out, this form of them is not: export the model with "
+        "MoE, GroupQueryAttention and LinearAttention have a gradient, this form has none: export the model with "
         "these, or with operators of ai.onnx.",
     ),
     (
         r"com\.microsoft::MaxpoolWithMask",
-        "ONNX Runtime made it for itself: export the pool as MaxPool of what the mask leaves, Where(mask, x, lowest).",
+        "There is no gradient of a max-pool with a mask: export it as MaxPool of Where(mask, x, the lowest number).",
     ),
     (
         r"com\.microsoft::(DecoderMasked\w+|BeamSearch|GreedySearch|Sampling|Packed\w+|RemovePadding|RestorePadding)",

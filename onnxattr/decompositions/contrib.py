@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import onnx_ir as ir
 
@@ -20,11 +19,6 @@ from onnxattr.graph.builder import OpBuilder
 #: The attributes of a convolution.
 CONV = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 _WITHOUT_PARAMETERS = ("Relu", "Tanh", "Sigmoid", "HardSwish", "Softsign", "Softplus")
-
-
-def kept(node: NodeView, *names: str) -> dict[str, Any]:
-    """The attributes of a node that have one of these names, in their order, for a node that has them too."""
-    return node.attributes.kept(*names)
 
 
 def activate(op: OpBuilder, node: NodeView, y: ir.Value, parameters: Sequence[float]) -> ir.Value:
@@ -56,7 +50,7 @@ def fused_conv(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = activation(conv(x, w) + b + z)."""
     x, weight, bias, z = node.inputs
     operands = [x, weight] if bias is None else [x, weight, bias]
-    y = op.Conv(*operands, **kept(node, *CONV))
+    y = op.Conv(*operands, **node.attributes.kept(*CONV))
     if z is not None:
         y = op.Add(y, z)
     return activate(op, node, y, node.get_floats("activation_params"))
@@ -66,8 +60,8 @@ def fused_conv(op: OpBuilder, node: NodeView) -> ir.Value:
 def fused_gemm(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = activation(alpha A' B' + beta C)."""
     operands = [value for value in node.inputs if value is not None]
-    y = op.Gemm(*operands, **kept(node, "alpha", "beta", "transA", "transB"))
-    parameters = kept(node, "activation_alpha", "activation_beta", "activation_gamma")
+    y = op.Gemm(*operands, **node.attributes.kept("alpha", "beta", "transA", "transB"))
+    parameters = node.attributes.kept("activation_alpha", "activation_beta", "activation_gamma")
     return activate(op, node, y, [float(str(value)) for value in parameters.values()])
 
 
@@ -98,6 +92,20 @@ def gelu(op: OpBuilder, x: ir.Value, approximate: str = "none") -> ir.Value:
     return op.Mul(op.Mul(x, 0.5), op.Add(t, 1.0))
 
 
+def swish(op: OpBuilder, x: ir.Value, slope: float = 1.0) -> ir.Value:
+    """y = x sigmoid(slope x) (Ramachandran et al., arXiv 1710.05941); also called SiLU."""
+    return op.Mul(x, op.Sigmoid(x if slope == 1 else op.Mul(x, slope)))
+
+
+def softmax_from(op: OpBuilder, node: NodeView, x: ir.Value, axis: int) -> ir.Value:
+    """y = softmax(x) over all axes from one on, as Softmax was before opset 13."""
+    axis %= node.rank(x)
+    if axis == node.rank(x) - 1:
+        return op.Softmax(x, axis=-1)
+    flat = op.reshape(x, [*[0] * axis, -1])
+    return op.reshape_like(op.Softmax(flat, axis=-1), x)
+
+
 @decomposition("com.microsoft::Gelu", inputs=1)
 def plain_gelu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = gelu(x)."""
@@ -120,8 +128,7 @@ def fast_gelu(op: OpBuilder, node: NodeView) -> ir.Value:
 @decomposition("com.microsoft::QuickGelu", inputs=1)
 def quick_gelu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = x * sigmoid(alpha x)."""
-    x = node.x
-    return op.Mul(x, op.Sigmoid(op.Mul(x, node.get_float("alpha", 1.702))))
+    return swish(op, node.x, node.get_float("alpha", 1.702))
 
 
 @decomposition("com.microsoft::BiasSplitGelu", inputs=2)
@@ -141,13 +148,7 @@ def bias_add(op: OpBuilder, node: NodeView) -> ir.Value:
 @decomposition("com.microsoft::BiasSoftmax", inputs=2, unread=("is_inner_broadcast",))
 def bias_softmax(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = softmax(x + bias) over the axes from ``axis`` on. ONNX Runtime has no kernel for it on a CPU."""
-    x, rank = node.x, node.rank(node.x)
-    axis = node.get_int("axis", 1) % rank
-    scores = op.Add(*node.required(2))
-    if axis == rank - 1:
-        return op.Softmax(scores, axis=-1)
-    flat = op.reshape(scores, [*[0] * axis, -1])
-    return op.reshape_like(op.Softmax(flat, axis=-1), x)
+    return softmax_from(op, node, op.Add(*node.required(2)), node.get_int("axis", 1))
 
 
 @decomposition("com.microsoft::CDist", inputs=2)
@@ -169,8 +170,7 @@ def scaled_silu(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = z * sigmoid(z) with z = scale * x."""
     x, scale = node.x, node.inputs[1]
     factor = node.get_float("alpha", 1.0) if scale is None else op.cast_like(scale, x)
-    z = op.Mul(x, factor)
-    return op.Mul(z, op.Sigmoid(z))
+    return swish(op, op.Mul(x, factor))
 
 
 @decomposition("com.microsoft::GatedAdd", inputs=3)
@@ -183,7 +183,7 @@ def gated_add(op: OpBuilder, node: NodeView) -> ir.Value:
 @decomposition("com.microsoft::Trilu", inputs=2)
 def triangle(op: OpBuilder, node: NodeView) -> ir.Value:
     """The operator of ai.onnx, which exporters wrote before opset 14 had it."""
-    return op.Trilu(*node.inputs, **kept(node, "upper"))
+    return op.Trilu(*node.inputs, **node.attributes.kept("upper"))
 
 
 @decomposition("com.microsoft::GridSample", inputs=2)
@@ -192,4 +192,4 @@ def grid_sample(op: OpBuilder, node: NodeView) -> ir.Value:
     mode = node.get_string("mode", "bilinear")
     if op.opset >= 20:
         mode = {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode)
-    return op.GridSample(*node.inputs, mode=mode, **kept(node, "align_corners", "padding_mode"))
+    return op.GridSample(*node.inputs, mode=mode, **node.attributes.kept("align_corners", "padding_mode"))

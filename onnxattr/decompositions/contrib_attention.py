@@ -53,10 +53,10 @@ def attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     """
     x, weights, bias, mask, past, added, *cache = node.inputs
     refuse_cache(node, cache)
-    if weights is None or node.get_int("do_rotary", 0):
+    if weights is None:
         raise UnsupportedOpError(
-            f"Attention node {node.name!r}: unsupported do_rotary=1, or no weights for queries, keys and values. "
-            "Save the model with a lower level of graph optimisation."
+            f"Attention node {node.name!r} has no weights for queries, keys and values. Save the model with a lower "
+            "level of graph optimisation."
         )
     projected = op.MatMul(x, weights)
     if bias is not None:
@@ -73,6 +73,11 @@ def attend_projected(
     added: ir.Value | None = None,
 ) -> Sequence[ir.Value | None]:
     """The outputs of Attention, from queries, keys and values side by side."""
+    if node.get_int("do_rotary", 0):
+        raise UnsupportedOpError(
+            f"{node.op_type} node {node.name!r}: unsupported do_rotary=1; supported: 0. Save the model with a lower "
+            "level of graph optimisation, so that RotaryEmbedding stays an operator of its own."
+        )
     heads = node.get_int("num_heads")
     sizes = node.get_ints("qkv_hidden_sizes")
     if sizes:

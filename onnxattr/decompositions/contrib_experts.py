@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
 from onnxattr.autodiff.rules.linear import transpose_last
-from onnxattr.decompositions.contrib import gelu
+from onnxattr.decompositions.contrib import gelu, swish
 from onnxattr.decompositions.registry import decomposition
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
@@ -52,7 +52,7 @@ def _activated(op: OpBuilder, node: NodeView, x: ir.Value) -> ir.Value:
     if kind == "gelu":
         return gelu(op, x, "tanh")
     if kind == "silu":
-        return op.Mul(x, op.Sigmoid(x))
+        return swish(op, x)
     if kind != "swiglu":
         return x if kind == "identity" else op.Relu(x)
     # Gates and what they open lie in turns.
@@ -60,7 +60,7 @@ def _activated(op: OpBuilder, node: NodeView, x: ir.Value) -> ir.Value:
     limit = node.attributes.get("swiglu_limit")
     if limit is not None:
         gate, linear = op.Min(gate, float(limit)), op.Clip(linear, -float(limit), float(limit))
-    opened = op.Mul(gate, op.Sigmoid(op.Mul(gate, node.get_float("activation_alpha", 1.0))))
+    opened = swish(op, gate, node.get_float("activation_alpha", 1.0))
     return op.Mul(opened, op.Add(linear, node.get_float("activation_beta", 0.0)))
 
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnxattr.autodiff.node import NodeView
 from onnxattr.autodiff.rules.norm import EPSILON, per_channel
 from onnxattr.autodiff.standardize import standardize
-from onnxattr.decompositions.contrib import kept
+from onnxattr.decompositions.contrib import swish
 from onnxattr.decompositions.registry import decomposition
 from onnxattr.graph.builder import OpBuilder
 
@@ -35,7 +35,7 @@ def simplified_layer_normalization(op: OpBuilder, node: NodeView) -> ir.Value:
 @decomposition("com.microsoft::LayerNormalization", inputs=3)
 def layer_normalization(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """The operator of ai.onnx 17, which ONNX Runtime writes into older models too."""
-    attributes = kept(node, "axis", "epsilon", "stash_type")
+    attributes = node.attributes.kept("axis", "epsilon", "stash_type")
     return op.node("LayerNormalization", node.inputs, attributes, outputs=len(node.outputs))
 
 
@@ -106,10 +106,8 @@ def gated_rms_norm(op: OpBuilder, node: NodeView) -> ir.Value:
     runs = op.reshape(x, [op.shape(x, 0, rank - 1), -1, op.shape(scale)])
     epsilon = node.get_float("epsilon", 1e-5)
     y = op.reshape_like(rms(op, node, runs, op.cast_like(scale, x), epsilon, -1), x)
-    opened = op.Sigmoid(gate)
-    if node.get_string("activation", "silu") != "sigmoid":
-        opened = op.Mul(gate, opened)
-    return op.Mul(y, opened)
+    sigmoid = node.get_string("activation", "silu") == "sigmoid"
+    return op.Mul(y, op.Sigmoid(gate) if sigmoid else swish(op, gate))
 
 
 @decomposition("com.microsoft::GroupNorm", inputs=3)
@@ -140,5 +138,5 @@ def _group_norm(op: OpBuilder, node: NodeView, x: ir.Value, gamma: ir.Value, bet
     scale, shift = (per_channel(op, op.cast_like(vector, x), 4) for vector in (gamma, beta))
     y = op.Add(op.Mul(op.reshape_like(z, first), scale), shift)
     if node.get_int("activation"):
-        y = op.Mul(y, op.Sigmoid(y))
+        y = swish(op, y)
     return op.Transpose(y, perm=[0, 2, 3, 1]) if last else y

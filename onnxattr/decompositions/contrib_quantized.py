@@ -10,26 +10,19 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
-from onnxattr.decompositions.contrib import kept
 from onnxattr.decompositions.registry import decomposition
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 
-_HALF = (0.0, 0.0052083333, 0.66666667, 1.0, 0.33333333, 0.5, 0.16666667, 0.25)
-FP4 = (*_HALF, *(-number for number in _HALF))
+#: The numbers that four bits stand for in bitsandbytes.
+_FP4_HALF = (0.0, 0.0052083333, 0.66666667, 1.0, 0.33333333, 0.5, 0.16666667, 0.25)
+FP4 = (*_FP4_HALF, *(-number for number in _FP4_HALF))
 NF4 = (
-    *(-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635),
-    *(
-        -0.18477343022823334,
-        -0.09105003625154495,
-        0.0,
-        0.07958029955625534,
-        0.16093020141124725,
-        0.24611230194568634,
-    ),
-    *(0.33791524171829224, 0.44070982933998108, 0.5626170039176941, 0.7229568362236023, 1.0),
-)
+    -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
+    -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+    0.44070982933998108, 0.5626170039176941, 0.7229568362236023, 1.0,
+)  # fmt: skip
 
 
 @decomposition("com.microsoft::MatMulNBits", inputs=6, unread=("accuracy_level",))
@@ -56,15 +49,16 @@ def matmul_n_bits(op: OpBuilder, node: NodeView) -> ir.Value:
         zeros = op.reshape(_unpacked(op, zeros, bits), [rows, -1])
         zeros = op.Slice(zeros, [0], [blocks], [1])
 
-    def spread(table: ir.Value | None) -> ir.Value | None:
-        if table is None or order is None:
-            return table if table is None else op.reshape(table, [rows, blocks, 1])
+    def spread(table: ir.Value) -> ir.Value:
+        """Of each block, or of each number in it."""
+        if order is None:
+            return op.reshape(table, [rows, blocks, 1])
         groups = op.Gather(op.reshape(table, [rows, blocks]), order, axis=1)
         behind = op.Slice(groups, [0], [blocks * size - columns], [1])
         return op.reshape(op.Concat(groups, behind, axis=1), [rows, blocks, size])
 
-    (scales,) = node.given([spread(scales)])
-    weights = op.reshape(_real(op, numbers, spread(zeros), scales, bits), [rows, blocks * size])
+    zeros = None if zeros is None else spread(zeros)
+    weights = op.reshape(_real(op, numbers, zeros, spread(scales), bits), [rows, blocks * size])
     if blocks * size > columns:
         weights = op.Slice(weights, [0], [columns], [1])
     y = op.MatMul(a, op.Transpose(weights, perm=[1, 0]))
@@ -166,4 +160,4 @@ def contrib_linear(op: OpBuilder, node: NodeView) -> ir.Value:
             f"{node.op_type} node {node.name!r} quantises to {str(dtype).lower()}, which ai.onnx has from opset 21 on. "
             "Bring the model to opset 21 with onnx.version_converter, then quantise it."
         )
-    return op.node(node.op_type, node.inputs, kept(node, "axis"))
+    return op.node(node.op_type, node.inputs, node.attributes.kept("axis"))

@@ -9,7 +9,6 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
 from onnxattr.autodiff.rules.linear import transpose_last
-from onnxattr.decompositions.contrib import kept
 from onnxattr.decompositions.registry import decomposition
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
@@ -95,7 +94,7 @@ def conv_transpose(op: OpBuilder, node: NodeView) -> ir.Value:
         )
     operands = [x, weight] if bias is None else [x, weight, bias]
     names = ("dilations", "group", "kernel_shape", "output_padding", "strides")
-    whole = op.node("ConvTranspose", operands, kept(node, *names))
+    whole = op.node("ConvTranspose", operands, node.attributes.kept(*names))
     begin, end = (op.Slice(pads, [first], [first + rank], [0]) for first in (0, rank))
     axes = [*range(2, rank + 2)]
     return op.Slice(whole, begin, op.Sub(op.Shape(whole, start=2), end), axes)

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from onnxattr.autodiff.node import NodeView
 from onnxattr.autodiff.rules.control_flow import as_output
 from onnxattr.autodiff.rules.linear import transpose_last
+from onnxattr.decompositions.contrib import swish
 from onnxattr.decompositions.registry import decomposition
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
@@ -68,7 +69,7 @@ def causal_convolution(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     operands = [whole, weight] if bias is None else [whole, weight, bias]
     y = op.Conv(*operands, group=channels, dilations=[dilation], kernel_shape=[taps])
     if kind != "none":
-        y = op.Mul(y, op.Sigmoid(y))
+        y = swish(op, y)
     state = op.Slice(whole, op.Sub(op.shape(whole, 2, 3), count), [2**31], [2])
     if last:
         y = op.reshape_like(op.Transpose(y, perm=[0, 2, 1]), x)

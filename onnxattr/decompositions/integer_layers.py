@@ -12,7 +12,6 @@ from onnxattr.decompositions.contrib_attention import attend_projected, refuse_c
 from onnxattr.decompositions.contrib_norm import counts_of, places_of
 from onnxattr.decompositions.integer_operators import real
 from onnxattr.decompositions.registry import decomposition
-from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 
 
@@ -22,11 +21,6 @@ def q_attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     x, weights, bias, x_scale, w_scale = node.required(5)
     mask, x_zero, w_zero, past = node.inputs[5:]
     refuse_cache(node, [])
-    if node.get_int("do_rotary", 0):
-        raise UnsupportedOpError(
-            f"QAttention node {node.name!r}: unsupported do_rotary=1; supported: 0. Save the model with a lower level "
-            "of graph optimisation, so that operators of their own rotate."
-        )
     # Weights behind a DequantizeLinear would be multiplied with rounded x.
     product = op.MatMul(real(op, x, x_scale, x_zero), as_reals(op, weights, w_zero, bias.dtype, w_scale))
     return attend_projected(op, node, op.Add(product, bias), mask, past)

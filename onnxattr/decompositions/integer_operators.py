@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
 from onnxattr.autodiff.rules.integers import lstm_of_reals
-from onnxattr.decompositions.contrib import CONV, kept
+from onnxattr.decompositions.contrib import CONV, softmax_from
 from onnxattr.decompositions.registry import decomposition
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
@@ -20,11 +20,11 @@ from onnxattr.graph.values import dims_of
 Function = Callable[[OpBuilder, NodeView, ir.Value], ir.Value]
 
 
-def in_layout(
-    op: OpBuilder, node: NodeView, x: ir.Value, function: Callable[[ir.Value], ir.Value]
+def _in_front(
+    op: OpBuilder, node: NodeView, x: ir.Value, function: Callable[[ir.Value], ir.Value], behind: bool
 ) -> ir.Value:
-    """A function of channels in front, of a node whose channels may be behind."""
-    if not node.get_int("channels_last", 0):
+    """function(x), which takes and gives channels in front, where those of a node may be behind."""
+    if not behind:
         return function(x)
     rank = node.rank(x)
     y = function(op.Transpose(x, perm=[0, rank - 1, *range(1, rank - 1)]))
@@ -39,10 +39,9 @@ def qlinear_conv(op: OpBuilder, node: NodeView) -> ir.Value:
     bias = node.inputs[8]
     if bias is not None:
         operands.append(real(op, bias, op.Mul(x_scale, w_scale), None, axis=0))
-    attributes = kept(node, *CONV)
-    y = in_layout(
-        op, node, real(op, x, x_scale, x_zero), lambda x: op.node("Conv", [x, *operands], attributes)
-    )
+    attributes, behind = node.attributes.kept(*CONV), bool(node.get_int("channels_last", 0))
+    x = real(op, x, x_scale, x_zero)
+    y = _in_front(op, node, x, lambda x: op.node("Conv", [x, *operands], attributes), behind)
     return quantised(op, y, y_scale, y_zero)
 
 
@@ -67,7 +66,7 @@ def qgemm(op: OpBuilder, node: NodeView) -> ir.Value:
     if c is not None:
         scale = op.Mul(op.Mul(a_scale, b_scale), alpha)
         operands.append(real(op, c, scale, None, axis=-1))
-    y = op.node("Gemm", operands, kept(node, "alpha", "transA", "transB"))
+    y = op.node("Gemm", operands, node.attributes.kept("alpha", "transA", "transB"))
     return y if y_scale is None else quantised(op, y, y_scale, y_zero)
 
 
@@ -114,8 +113,8 @@ def qlinear_where(op: OpBuilder, node: NodeView) -> ir.Value:
 def nhwc_max_pool(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = the pool of ai.onnx, with channels behind."""
     names = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "strides")
-    first = op.Transpose(node.x, perm=[0, 3, 1, 2])
-    return op.Transpose(op.node("MaxPool", [first], kept(node, *names)), perm=[0, 2, 3, 1])
+    attributes = node.attributes.kept(*names)
+    return _in_front(op, node, node.x, lambda x: op.node("MaxPool", [x], attributes), behind=True)
 
 
 @decomposition("com.microsoft::QLinearConcat")
@@ -129,17 +128,16 @@ def qlinear_concat(op: OpBuilder, node: NodeView) -> ir.Value:
 
 def _average_pool(op: OpBuilder, node: NodeView, x: ir.Value) -> ir.Value:
     names = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
-    found: ir.Value = op.node("AveragePool", [x], kept(node, *names))
+    found: ir.Value = op.node("AveragePool", [x], node.attributes.kept(*names))
     return found
 
 
 def _softmax(op: OpBuilder, node: NodeView, x: ir.Value) -> ir.Value:
     axis = node.get_int("axis", -1)
-    if node.get_int("opset", 13) >= 13:
-        found: ir.Value = op.Softmax(x, axis=axis)
-        return found
-    flat = op.reshape(x, [*[0] * (axis % node.rank(x)), -1])
-    return op.reshape_like(op.Softmax(flat, axis=-1), x)
+    if node.get_int("opset", 13) < 13:
+        return softmax_from(op, node, x, axis)
+    found: ir.Value = op.Softmax(x, axis=axis)
+    return found
 
 
 #: What reals give of one operand, by operator; its channels are in front.
@@ -157,8 +155,8 @@ def qlinear_unary(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = quantised(f(x))."""
     (x, x_scale), x_zero, y_zero = node.required(2), node.inputs[2], node.inputs[4]
     (y_scale,) = node.given(node.inputs[3:4])
-    function = UNARY[node.op_type]
-    y = in_layout(op, node, real(op, x, x_scale, x_zero), lambda x: function(op, node, x))
+    function, behind = UNARY[node.op_type], bool(node.get_int("channels_last", 0))
+    y = _in_front(op, node, real(op, x, x_scale, x_zero), lambda x: function(op, node, x), behind)
     return quantised(op, y, y_scale, y_zero)
 
 

@@ -28,9 +28,9 @@ def max_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]
     output would slow the forward pass down many times, and its ties differ between execution providers.
     """
     (x,), y = node.required(1), node.outputs[0]
-    whole = x.dtype in (ir.DataType.UINT8, ir.DataType.INT8)
-    if whole:
-        # Of integers the number that fills the padding is one that an element may have.
+    integers = x.dtype in (ir.DataType.UINT8, ir.DataType.INT8)
+    if integers:
+        # An element may be the lowest integer, which would fill the padding.
         x, y = (op.cast(value, ct.dtype) for value in (x, y))
     windows = pool_windows(op, node)
     spatial = range(2, 2 + windows.rank)
@@ -57,7 +57,7 @@ def max_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]
     result.shape = x.shape
     pads = windows.pads
     layout = None if pads is None else replace(windows.layout, pads=tuple(pads), auto_pad="NOTSET")
-    if not whole:
+    if not integers:  # other forms of the pool's gradient read x and y themselves
         Routed(x, y, ct, layout).note(result)
     return (result,)
 

@@ -204,3 +204,8 @@ def case(op: str, *operands: Operand | None, **settings: Any) -> Case:
     """A row; settings that are no field of Case are attributes of the node."""
     fields = {key: settings.pop(key) for key in [*settings] if key in Case.__dataclass_fields__}
     return Case(op, operands, settings, **fields)
+
+
+def microsoft(op: str, *operands: Operand | None, **settings: Any) -> Case:
+    """A row of an operator of com.microsoft."""
+    return case(f"com.microsoft::{op}", *operands, **settings)

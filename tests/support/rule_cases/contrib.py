@@ -8,15 +8,11 @@ import functools
 import numpy as np
 import scipy.special
 
-from support.rule_cases import case, const, feed, w, x
+from support.rule_cases import const, feed, microsoft, w, x
 
 MASK = feed([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]], np.int32)
 LENGTHS = feed([4, 2], np.int32)
 PAST = (x(2, 2, 3, 4), x(2, 2, 3, 4))
-
-
-def contrib(op, *operands, **settings):
-    return case(f"com.microsoft::{op}", *operands, **settings)
 
 
 def bias_split_gelu(values, bias):
@@ -32,9 +28,9 @@ def softmax_2(values, bias):
     return [scipy.special.softmax(values + bias, axis=(-2, -1))]
 
 
-conv = functools.partial(contrib, "FusedConv", symbolic_axis=0, kernel_shape=[3, 3])
-mha = functools.partial(contrib, "MultiHeadAttention", num_heads=2, dynamic=False)
-attention = functools.partial(contrib, "Attention", num_heads=2, dynamic=False)
+conv = functools.partial(microsoft, "FusedConv", symbolic_axis=0, kernel_shape=[3, 3])
+mha = functools.partial(microsoft, "MultiHeadAttention", num_heads=2, dynamic=False)
+attention = functools.partial(microsoft, "Attention", num_heads=2, dynamic=False)
 
 CASES = [
     conv(x(2, 3, 7, 8), w(4, 3, 3, 3), w(4), activation="Relu", pads=[1, 0, 0, 1], strides=[2, 1]),
@@ -44,18 +40,18 @@ CASES = [
     conv(x(2, 3, 7, 8), w(4, 3, 3, 3), w(4), activation="LeakyRelu", activation_params=[0.2]),
     conv(x(2, 3, 7, 8), w(4, 3, 3, 3), w(4), activation="Clip", activation_params=[-1.0, 1.5]),
     conv(x(2, 3, 7, 8), w(4, 3, 3, 3), w(4), activation="HardSigmoid", activation_params=[0.3, 0.4]),
-    contrib("FusedGemm", x(4, 3), x(3, 5), x(5), activation="Relu", alpha=0.5, beta=2.0),
-    contrib("FusedGemm", x(4, 3), w(5, 3), w(5), activation="LeakyRelu", activation_alpha=0.3, transB=1),
-    contrib("FusedMatMul", x(2, 3, 4), x(2, 5, 4), transB=1, alpha=0.7),
-    contrib("FusedMatMul", x(2, 4, 3), x(4, 5), transA=1),
-    contrib("FusedMatMul", x(3, 2, 4), x(2, 4, 5), transBatchA=1),
-    contrib("FusedMatMul", x(4, 2, 3), x(5, 2, 4), transBatchA=1, transA=1, transBatchB=1, transB=1),
-    *(contrib("Gelu", x(3, 4), opset=opset) for opset in (18, 20)),
-    contrib("BiasGelu", x(3, 4), x(4)),
-    *(contrib("FastGelu", x(3, 4), opset=opset) for opset in (18, 20)),
-    contrib("FastGelu", x(3, 4), x(4)),
-    contrib("QuickGelu", x(3, 4)),
-    contrib("QuickGelu", x(3, 4), alpha=0.8),
+    microsoft("FusedGemm", x(4, 3), x(3, 5), x(5), activation="Relu", alpha=0.5, beta=2.0),
+    microsoft("FusedGemm", x(4, 3), w(5, 3), w(5), activation="LeakyRelu", activation_alpha=0.3, transB=1),
+    microsoft("FusedMatMul", x(2, 3, 4), x(2, 5, 4), transB=1, alpha=0.7),
+    microsoft("FusedMatMul", x(2, 4, 3), x(4, 5), transA=1),
+    microsoft("FusedMatMul", x(3, 2, 4), x(2, 4, 5), transBatchA=1),
+    microsoft("FusedMatMul", x(4, 2, 3), x(5, 2, 4), transBatchA=1, transA=1, transBatchB=1, transB=1),
+    *(microsoft("Gelu", x(3, 4), opset=opset) for opset in (18, 20)),
+    microsoft("BiasGelu", x(3, 4), x(4)),
+    *(microsoft("FastGelu", x(3, 4), opset=opset) for opset in (18, 20)),
+    microsoft("FastGelu", x(3, 4), x(4)),
+    microsoft("QuickGelu", x(3, 4)),
+    microsoft("QuickGelu", x(3, 4), alpha=0.8),
     mha(x(2, 5, 8), x(2, 6, 8), x(2, 6, 8)),
     mha(x(2, 5, 8), x(2, 6, 8), x(2, 6, 12), scale=0.3),
     mha(x(2, 5, 8), x(2, 5, 8), x(2, 5, 8), w(24), MASK),
@@ -79,18 +75,18 @@ CASES = [
     mha(x(2, 2, 8), x(2, 2, 8), x(2, 2, 8), None, None, None, *PAST, unidirectional=1, outputs="fff"),
     attention(x(2, 1, 6), w(6, 24), w(24), None, x(2, 2, 2, 3, 4), outputs="ff"),
     attention(x(2, 2, 6), w(6, 24), w(24), MASK, x(2, 2, 2, 3, 4), unidirectional=1, outputs="ff"),
-    contrib("BiasSplitGelu", x(2, 3, 8), x(8), formula=bias_split_gelu),
-    contrib("BiasAdd", x(2, 3, 8), x(8), x(2, 3, 8), formula=lambda a, b, c: [a + b + c]),
-    contrib("BiasSoftmax", x(2, 2, 5, 5), x(2, 1, 5, 5), axis=3, is_inner_broadcast=1, formula=softmax),
-    contrib("BiasSoftmax", x(2, 2, 3, 4), x(1, 3, 4), axis=2, is_inner_broadcast=0, formula=softmax_2),
-    contrib("ScaledSiLU", x(2, 3, 4), alpha=1.3),
-    contrib("ScaledSiLU", x(2, 3, 4), w()),
-    contrib("GatedAdd", x(2, 3, 4), x(2, 3, 4), x(2, 3, 1)),
-    contrib("Trilu", x(2, 3, 4), const(1)),
+    microsoft("BiasSplitGelu", x(2, 3, 8), x(8), formula=bias_split_gelu),
+    microsoft("BiasAdd", x(2, 3, 8), x(8), x(2, 3, 8), formula=lambda a, b, c: [a + b + c]),
+    microsoft("BiasSoftmax", x(2, 2, 5, 5), x(2, 1, 5, 5), axis=3, is_inner_broadcast=1, formula=softmax),
+    microsoft("BiasSoftmax", x(2, 2, 3, 4), x(1, 3, 4), axis=2, is_inner_broadcast=0, formula=softmax_2),
+    microsoft("ScaledSiLU", x(2, 3, 4), alpha=1.3),
+    microsoft("ScaledSiLU", x(2, 3, 4), w()),
+    microsoft("GatedAdd", x(2, 3, 4), x(2, 3, 4), x(2, 3, 1)),
+    microsoft("Trilu", x(2, 3, 4), const(1)),
     *(
-        contrib("GridSample", x(2, 2, 4, 3), x(2, 3, 5, 2, low=-0.9, high=0.9), opset=opset)
+        microsoft("GridSample", x(2, 2, 4, 3), x(2, 3, 5, 2, low=-0.9, high=0.9), opset=opset)
         for opset in (18, 20)
     ),
-    contrib("CDist", x(5, 3), x(4, 3)),
-    contrib("CDist", x(5, 3), w(4, 3), metric="euclidean"),
+    microsoft("CDist", x(5, 3), x(4, 3)),
+    microsoft("CDist", x(5, 3), w(4, 3), metric="euclidean"),
 ]

@@ -7,7 +7,7 @@ import functools
 
 import numpy as np
 
-from support.rule_cases import case, feed, w, x
+from support.rule_cases import case, feed, microsoft, w, x
 
 #: Some definitions need the widths.
 FIXED = {"dynamic": False}
@@ -15,10 +15,6 @@ IDS = feed([[1, 4, 2, 0, 3], [2, 2, 5, 1, 0]], np.int32)
 SEGMENTS = feed([[0, 0, 1, 1, 1], [0, 1, 1, 1, 1]], np.int32)
 MASK = feed([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]], np.int32)
 TABLES = (w(6, 8), w(7, 8), w(2, 8), w(8), w(8))
-
-
-def contrib(op, *operands, **settings):
-    return case(f"com.microsoft::{op}", *operands, **settings)
 
 
 def group_norm(values, gamma, beta, last=1, groups=2, activation=0, epsilon=1e-5):
@@ -42,24 +38,26 @@ def skip_group_norm(values, gamma, beta, skip, bias=None, **settings):
 def groups(op, formula, *operands, last=1, activation=0, epsilon=1e-5, **settings):
     chosen = functools.partial(formula, last=last, activation=activation, epsilon=epsilon)
     settings |= {"channels_last": last, "activation": activation, "epsilon": epsilon}
-    return contrib(op, *operands, formula=chosen, groups=2, **settings)
+    return microsoft(op, *operands, formula=chosen, groups=2, **settings)
 
 
 CASES = [
-    contrib("SkipLayerNormalization", x(2, 3, 8), x(2, 3, 8), w(8), w(8), w(8), epsilon=1e-3),
-    contrib("SkipLayerNormalization", x(2, 3, 8), x(2, 3, 8), x(8), outputs="f--f"),
-    contrib("SkipSimplifiedLayerNormalization", x(2, 3, 8), x(2, 3, 8), w(8), outputs="f--f"),
-    contrib("SkipSimplifiedLayerNormalization", x(2, 3, 8), x(2, 3, 8), x(8), x(8), opset=23),
+    microsoft("SkipLayerNormalization", x(2, 3, 8), x(2, 3, 8), w(8), w(8), w(8), epsilon=1e-3),
+    microsoft("SkipLayerNormalization", x(2, 3, 8), x(2, 3, 8), x(8), outputs="f--f"),
+    microsoft("SkipSimplifiedLayerNormalization", x(2, 3, 8), x(2, 3, 8), w(8), outputs="f--f"),
+    microsoft("SkipSimplifiedLayerNormalization", x(2, 3, 8), x(2, 3, 8), x(8), x(8), opset=23),
     case("SimplifiedLayerNormalization", x(2, 3, 8), x(8), epsilon=1e-2),
     case("SimplifiedLayerNormalization", x(2, 3, 4), x(3, 4), axis=1),
     case("LayerNormalization", x(2, 3, 4), x(4), x(4), opset=12, axis=-1, label="of ONNX Runtime"),
-    contrib("EmbedLayerNormalization", IDS, None, x(6, 8), x(7, 8), None, x(8), x(8), outputs="fj", **FIXED),
-    contrib("EmbedLayerNormalization", IDS, SEGMENTS, *TABLES, MASK, outputs="fjf", **FIXED),
-    contrib(
+    microsoft(
+        "EmbedLayerNormalization", IDS, None, x(6, 8), x(7, 8), None, x(8), x(8), outputs="fj", **FIXED
+    ),
+    microsoft("EmbedLayerNormalization", IDS, SEGMENTS, *TABLES, MASK, outputs="fjf", **FIXED),
+    microsoft(
         "EmbedLayerNormalization", IDS, SEGMENTS, *TABLES, MASK, mask_index_type=0, outputs="fjf", **FIXED
     ),
-    contrib("GatedRMSNorm", x(2, 3, 8), x(4), x(2, 3, 8)),
-    contrib("GatedRMSNorm", x(2, 3, 8), w(4), x(2, 3, 8), activation="sigmoid", epsilon=0.1),
+    microsoft("GatedRMSNorm", x(2, 3, 8), x(4), x(2, 3, 8)),
+    microsoft("GatedRMSNorm", x(2, 3, 8), w(4), x(2, 3, 8), activation="sigmoid", epsilon=0.1),
     groups("GroupNorm", group_norm, x(2, 3, 4, 6), x(6), x(6)),
     groups("GroupNorm", group_norm, x(2, 3, 4, 6), w(6), w(6), activation=1, epsilon=0.1),
     groups("GroupNorm", group_norm, x(2, 6, 3, 4), w(6), w(6), last=0, activation=1),

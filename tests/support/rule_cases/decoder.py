@@ -7,7 +7,7 @@ import functools
 
 import numpy as np
 
-from support.rule_cases import case, const, feed, w, x
+from support.rule_cases import const, feed, microsoft, w, x
 
 FIXED = {"dynamic": False}
 RNG = np.random.default_rng(11)
@@ -25,26 +25,22 @@ def few_bits(*shape):
     return const(RNG.integers(0, 256, shape), np.uint8)
 
 
-def contrib(op, *operands, **settings):
-    return case(f"com.microsoft::{op}", *operands, **settings)
+gqa = functools.partial(microsoft, "GroupQueryAttention", num_heads=4, kv_num_heads=2, symbolic_axis=0)
+matmul = functools.partial(microsoft, "MatMulNBits", K=40, N=6, block_size=16)
 
 
-gqa = functools.partial(contrib, "GroupQueryAttention", num_heads=4, kv_num_heads=2, symbolic_axis=0)
-matmul = functools.partial(contrib, "MatMulNBits", K=40, N=6, block_size=16)
-
-
-bnb4 = functools.partial(contrib, "MatMulBnb4")
+bnb4 = functools.partial(microsoft, "MatMulBnb4")
 GROUPS = const(RNG.permutation(np.arange(40) // 16), np.int32)
 
 
 def rows(table, *rest, **settings):
-    return contrib("GatherBlockQuantized", table, feed([[1, 4, 2]]), *rest, block_size=16, **settings)
+    return microsoft("GatherBlockQuantized", table, feed([[1, 4, 2]]), *rest, block_size=16, **settings)
 
 
 CASES = [
-    contrib("RotaryEmbedding", x(2, 5, 16), const([[0, 1, 2, 3, 4], [9, 8, 3, 4, 7]]), w(10, 4), w(10, 4)),
-    contrib("RotaryEmbedding", x(2, 5, 16), const([3]), w(10, 4), w(10, 4), interleaved=1),
-    contrib("RotaryEmbedding", x(2, 2, 5, 8), const([3]), w(10, 4), w(10, 4)),
+    microsoft("RotaryEmbedding", x(2, 5, 16), const([[0, 1, 2, 3, 4], [9, 8, 3, 4, 7]]), w(10, 4), w(10, 4)),
+    microsoft("RotaryEmbedding", x(2, 5, 16), const([3]), w(10, 4), w(10, 4), interleaved=1),
+    microsoft("RotaryEmbedding", x(2, 2, 5, 8), const([3]), w(10, 4), w(10, 4)),
     gqa(*APART, *NONE, LAST, TOTAL),
     gqa(*APART, *NONE, LAST, TOTAL, label="present", outputs="fff"),
     gqa(x(2, 5, 64), None, None, *NONE, LAST, TOTAL, label="packed"),

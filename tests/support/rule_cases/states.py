@@ -4,26 +4,22 @@ import functools
 
 import numpy as np
 
-from support.rule_cases import case, const, w, x
+from support.rule_cases import const, microsoft, w, x
 
 FIXED = {"dynamic": False}
 RNG = np.random.default_rng(3)
 
 
-def contrib(op, *operands, **settings):
-    return case(f"com.microsoft::{op}", *operands, **settings)
-
-
-experts = functools.partial(contrib, "MoE", **FIXED)
+experts = functools.partial(microsoft, "MoE", **FIXED)
 PAIR = (w(5, 16, 6), w(5, 16), w(5, 6, 16), w(5, 6))
 #: Twice as wide: gates and what they open.
 GATED = (w(5, 32, 6), w(5, 32), w(5, 6, 16), w(5, 6))
-turned = functools.partial(contrib, "MRotaryEmbedding", **FIXED)
+turned = functools.partial(microsoft, "MRotaryEmbedding", **FIXED)
 PLACES, ANGLES = const(RNG.integers(0, 9, (3, 2, 5))), (w(10, 4), w(10, 4))
-attention = functools.partial(contrib, "LinearAttention", outputs="ff", **FIXED)
+attention = functools.partial(microsoft, "LinearAttention", outputs="ff", **FIXED)
 GATE, RATE = x(2, 4, 2, low=-2.0, high=-0.1), x(2, 4, 2, low=0.1, high=0.9)
 NARROW = (x(2, 4, 6), x(2, 4, 6), x(2, 4, 10))
-convolution = functools.partial(contrib, "CausalConvWithState", outputs="ff", **FIXED)
+convolution = functools.partial(microsoft, "CausalConvWithState", outputs="ff", **FIXED)
 
 CASES = [
     experts(x(4, 6), x(4, 5), *PAIR, k=2),
@@ -41,7 +37,7 @@ CASES = [
     attention(*NARROW, None, x(2, 4, 6, low=-2.0, high=-0.1), x(2, 4, 1), q_num_heads=2, kv_num_heads=2),
     attention(x(2, 4, 12), *NARROW[1:], None, GATE, RATE, q_num_heads=4, kv_num_heads=2),
     attention(x(2, 4, 3), *NARROW[1:], None, GATE, RATE, q_num_heads=1, kv_num_heads=2),
-    contrib("LinearAttentionGate", x(2, 3, 4), w(4), w(4), x(2, 3, 4), outputs="ff"),
+    microsoft("LinearAttentionGate", x(2, 3, 4), w(4), w(4), x(2, 3, 4), outputs="ff"),
     convolution(x(2, 3, 5), w(3, 1, 4), w(3)),
     convolution(x(2, 3, 2), w(3, 1, 3), None, x(2, 3, 4), dilation=2, activation="silu"),
     convolution(x(2, 5, 3, 2), w(6, 1, 3), w(6), x(2, 2, 3, 2), channels_last=1),
