@@ -77,7 +77,11 @@ class ConstantValues:
             return None
         if node.op_type == "Gather":
             return np.array(np.take(dims, operands[0]), object)
-        return dims[slice(*(int(operand.item()) for operand in (*operands[:2], *operands[3:])))]
+        if "starts" in node.attributes:  # before opset 10
+            bounds = [node.attributes.get_ints(name)[0] for name in ("starts", "ends")]
+        else:
+            bounds = [int(operand.item()) for operand in (*operands[:2], *operands[3:])]
+        return dims[slice(*bounds)]
 
 
 def goes_on(body: ir.Graph, constants: ConstantValues) -> bool:
