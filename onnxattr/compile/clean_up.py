@@ -10,6 +10,7 @@ from onnx_ir.passes.common import (
     RemoveUnusedOpsetsPass,
 )
 
+from onnxattr.graph.requantised import serialised
 from onnxattr.graph.subgraphs import nodes_of, prune
 from onnxattr.loading.passes.cast_pairs import read_before_cast_pairs
 
@@ -80,4 +81,4 @@ def _merge(model: ir.Model) -> None:
 def finish(model: ir.Model) -> onnx.ModelProto:
     """Cleans a rewritten model up and serialises it; the types of new values are kept, those of outputs must be set."""
     clean(model)
-    return ir.serde.serialize_model(model)
+    return serialised(model)

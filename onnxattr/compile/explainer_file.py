@@ -28,6 +28,7 @@ from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.compile.unfused import keep_apart
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.graph.intervals import FLOATS
+from onnxattr.graph.requantised import keep_real
 from onnxattr.graph.runtimes import known_faults
 from onnxattr.graph.subgraphs import graphs_in
 from onnxattr.loading.prepared import Prepared
@@ -79,6 +80,7 @@ def build(
     own_weights(proto.graph)
     own_sequences(proto.graph)
     keep_apart(proto.graph)
+    keep_real(proto)
     # Before the names and shapes of inner values are dropped.
     faults = known_faults(proto)
     compact(proto)

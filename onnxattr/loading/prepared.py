@@ -15,6 +15,7 @@ from onnxattr.autodiff.paths import inputs_of, needed_nodes
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import ModelError, ParameterError, one_door
+from onnxattr.graph.requantised import keep_real, serialised
 from onnxattr.graph.subgraphs import prune
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.batch_first import put_batch_first
@@ -143,7 +144,7 @@ class Prepared:
 
     def proto(self) -> onnx.ModelProto:
         """The cut model itself, as ONNX."""
-        return ir.serde.serialize_model(self.model)
+        return serialised(self.model)
 
     def part(self, names: Sequence[str]) -> onnx.ModelProto:
         """The part of the model that computes some values, which are its outputs."""
@@ -153,7 +154,7 @@ class Prepared:
         made = {value.name for node in needed for value in node.outputs}
         read = dict.fromkeys(value for node in needed for value in inputs_of(node))
         sources = [v for v in read if v.producer() is None and v.const_value is None]
-        proto = self.proto()
+        proto = ir.serde.serialize_model(self.model)
         nodes = [node for node in proto.graph.node if not made.isdisjoint(node.output)]
         del proto.graph.node[:], proto.graph.input[:], proto.graph.output[:]
         proto.graph.node.extend(nodes)
@@ -163,6 +164,7 @@ class Prepared:
         proto.graph.initializer.extend(kept)
         proto.graph.input.extend(map(ir.serde.serialize_value, sources))
         proto.graph.output.extend(ir.serde.serialize_value(values[name]) for name in names)
+        keep_real(proto)
         return proto
 
 

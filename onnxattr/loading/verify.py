@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from onnxattr.errors import ModelError, OnnxAttrError, ParameterError
 from onnxattr.graph.intervals import HALVES
+from onnxattr.graph.requantised import serialised
 from onnxattr.graph.subgraphs import graphs_in, nodes_in, nodes_of
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.checks.loop_steps import all_steps, loops_of, own_steps
@@ -62,7 +63,7 @@ def verify_model(model: ir.Model, verify: bool | str = "auto") -> None:
         return
     given = {name for node in original.graph.node for name in node.output}
     outputs = [str(value.name) for value in model.graph.outputs if value.name in given]
-    prepared = ir.serde.serialize_model(model)
+    prepared = serialised(model)
     try:
         feeds, right = _run_original(original, outputs, folder)
         got = _run(prepared, outputs, _as_taken(model, feeds), folder)

@@ -17,6 +17,7 @@ from onnxattr.compile.renderings.forward import score_model
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.graph.builder import GRADIENT_OF
 from onnxattr.graph.intervals import FLOATS
+from onnxattr.graph.requantised import serialised
 from onnxattr.graph.values import named_values
 from onnxattr.running.arrays import take
 from onnxattr.running.driver import Driver
@@ -65,7 +66,7 @@ def origin_in_score(driver: Driver, feeds: Feeds, target: np.ndarray) -> Origin 
     prepared, graph = driver.request.prepared, score_model(driver.request)
     fed = dict(feeds) | {own_name(prepared, "target"): target}
     outputs = [str(value.name) for value in graph.graph.outputs]
-    proto = ir.serde.serialize_model(graph)
+    proto = serialised(graph)
     return first_origin(graph.graph, proto, outputs, fed, driver.providers, prepared.folder)
 
 
@@ -90,7 +91,7 @@ def origin_in_gradient(driver: Driver, feeds: Feeds, target: np.ndarray, row: in
         if all(np.isfinite(found).all() for found in probe.graphs.step.run(at_point)):
             continue
         outputs = [str(value.name) for value in graph.graph.outputs]
-        proto = ir.serde.serialize_model(graph)
+        proto = serialised(graph)
         origin = first_origin(graph.graph, proto, outputs, at_point, driver.providers, prepared.folder)
         return origin and replace(origin, point=None if method.single else int(point))
     return None

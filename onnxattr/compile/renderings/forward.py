@@ -8,12 +8,13 @@ import onnx_ir as ir
 from onnxattr.compile.gradient import named_copy
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.compile.renderings.rewrite import Request, Rewrite
+from onnxattr.graph.requantised import serialised
 from onnxattr.graph.values import dims_of
 
 
 def score_graph(request: Request) -> onnx.ModelProto:
     """The score as ONNX; see ``score_model``."""
-    return ir.serde.serialize_model(score_model(request))
+    return serialised(score_model(request))
 
 
 def score_model(request: Request) -> ir.Model:

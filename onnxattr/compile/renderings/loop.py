@@ -27,12 +27,13 @@ from onnxattr.compile.renderings.rewrite import NUMBER, Request, Rewrite
 from onnxattr.compile.renderings.tail import fed_to, moments_of_whole
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import Range
+from onnxattr.graph.requantised import serialised
 from onnxattr.graph.values import dims_of
 
 
 def loop_graph(request: Request, labels: bool, rows: int) -> onnx.ModelProto:
     """The loop rendering as ONNX; see ``loop_model``."""
-    return ir.serde.serialize_model(loop_model(request, labels, rows, tells=True))
+    return serialised(loop_model(request, labels, rows, tells=True))
 
 
 def loop_model(request: Request, labels: bool, rows: int, tells: bool = False) -> ir.Model:

@@ -13,6 +13,7 @@ from onnxattr.compile.gradient import named_copy
 from onnxattr.compile.renderings.scored import ScoredModel
 from onnxattr.errors import ModelError
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.requantised import serialised
 from onnxattr.graph.subgraphs import sort
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.heads import is_binary, threshold
@@ -162,7 +163,7 @@ class ModelGraph:
 
     def finished(self) -> onnx.ModelProto:
         """The same as ONNX."""
-        return ir.serde.serialize_model(self.finished_model())
+        return serialised(self.finished_model())
 
 
 def has_rows(value: ir.Value) -> bool:

@@ -1,0 +1,85 @@
+"""Dequantised values that ONNX Runtime would quantise again behind what moves their elements, kept as they are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+
+import onnx
+import onnx_ir as ir
+
+from onnxattr.graph.subgraphs import Names, inside_out, is_standard, names_made_in, read_by, set_nodes
+
+#: The operators that ONNX Runtime carries a quantisation through (optimizer/qdq_transformer/qdq_propagation.cc).
+_CARRY = ("MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
+#: The first opset in which a QuantizeLinear may state the type of its output.
+_STATED = 21
+#: By the name of a value, the nodes of a graph that read it, each with the position among what it reads.
+_Readers = Mapping[str, Sequence[tuple[onnx.NodeProto, int]]]
+
+
+def serialised(model: ir.Model) -> onnx.ModelProto:
+    """A model as ONNX Runtime takes it; see ``keep_real``."""
+    proto = ir.serde.serialize_model(model)
+    keep_real(proto)
+    return proto
+
+
+def keep_real(model: onnx.ModelProto) -> None:
+    """Lets what moves the elements of a value dequantised of int8 read a Sum of this value alone, in place.
+
+    Behind a DequantizeLinear and such a move ONNX Runtime quantises again, unless a QuantizeLinear is there already.
+    From opset 21 on it states the type int8 there, on x86 then takes a zero point of uint8, and refuses the two. A
+    pullback that reads a value behind a DequantizeLinear would make a model that runs one that does not. Nothing is
+    carried through a Sum, while an Identity would be left out.
+    """
+    if max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0) < _STATED:
+        return
+    graphs = inside_out(model.graph, "DequantizeLinear")
+    constant = {tensor.name: tensor for graph in graphs for tensor in graph.initializer}
+    held = [graph for graph in graphs if any(_is_of_int8(node, constant) for node in graph.node)]
+    names = Names(names_made_in(model.graph)) if held else Names([])
+    for graph in held:
+        _keep_real(graph, constant, names)
+
+
+def _keep_real(graph: onnx.GraphProto, constant: Mapping[str, onnx.TensorProto], names: Names) -> None:
+    readers, nodes = defaultdict(list), []
+    for node in graph.node:
+        for position, name in enumerate(read_by(node)):
+            readers[name].append((node, position))
+    outputs = {value.name for value in graph.output}
+    for node in graph.node:
+        nodes.append(node)
+        moves = _moves(node.output[0], readers, outputs) if _is_of_int8(node, constant) else []
+        if moves:
+            real = names.fresh(f"{node.output[0]}_real")
+            nodes.append(onnx.helper.make_node("Sum", [node.output[0]], [real], real))
+            for move in moves:
+                move.input[0] = real
+    if len(nodes) > len(graph.node):
+        set_nodes(graph, nodes)
+
+
+def _is_of_int8(node: onnx.NodeProto, constant: Mapping[str, onnx.TensorProto]) -> bool:
+    """Whether a node dequantises what is computed with one constant scale and one constant zero point of int8.
+
+    Weights are moved before they are dequantised, by ONNX Runtime itself.
+    """
+    if not is_standard(node, "DequantizeLinear") or len(node.input) < 3 or node.input[0] in constant:
+        return False
+    scale, zero = (constant.get(name) for name in node.input[1:3])
+    if scale is None or zero is None or zero.data_type != onnx.TensorProto.INT8:
+        return False
+    return all(size == 1 for size in [*scale.dims, *zero.dims])
+
+
+def _moves(name: str, readers: _Readers, outputs: Collection[str]) -> list[onnx.NodeProto]:
+    """The nodes that move the elements of a value for anything else than a QuantizeLinear."""
+    moves = [node for node, position in readers[name] if position == 0 and is_standard(node, *_CARRY)]
+    return [
+        node
+        for node in moves
+        if node.output[0] in outputs
+        or not all(is_standard(reader, "QuantizeLinear") for reader, _ in readers[node.output[0]])
+    ]

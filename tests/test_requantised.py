@@ -1,0 +1,123 @@
+"""Models in int8 from opset 21 on give the numbers of the same models in uint8, whatever reads their values.
+
+ONNX Runtime for x86 refuses such values behind a Transpose, a Slice or a MaxPool, and a pullback has these.
+"""
+
+import numpy as np
+import onnxruntime
+import pytest
+from support.tiny_graphs import parse, run
+
+from onnxattr import GradCAM, GradientInput, IntegratedGradients, Saliency, vjp
+from onnxattr.loading.prepared import prepare
+
+#: The zero points that stand for the same numbers.
+ZERO = {"int8": 3, "uint8": 131}
+#: What computes p, (N,3,..,..), of the dequantised a, (N,3,6,6).
+BODIES = {
+    "a max-pool": "p = MaxPool <kernel_shape: ints = [3,3], strides: ints = [1,2], pads: ints = [1,1,1,1]> (a)",
+    "a max-pool in cells": "p = MaxPool <kernel_shape: ints = [2,2], strides: ints = [2,2]> (a)",
+    "a transpose": "t = Transpose <perm: ints = [0,1,3,2]> (a) p = Mul (t, a)",
+    "a move behind a move": (
+        "b = Slice (a, one, four, two) t = Transpose <perm: ints = [0,1,3,2]> (b) e = Exp (t) p = Mul (e, t)"
+    ),
+    "a move that is quantised too": (
+        "t = Transpose <perm: ints = [0,1,3,2]> (a) u = QuantizeLinear (t, s, z) v = DequantizeLinear (u, s, z)"
+        "p = Mul (t, v)"
+    ),
+    "a branch": """c = Greater (one, four) p = If (c) <
+        then_branch = b () => (float[N,3,6,6] f) { f = Tanh (a) },
+        else_branch = d () => (float[N,3,6,6] h) { g = Transpose <perm: ints = [0,1,3,2]> (a) h = Mul (g, a) }>""",
+    "matrices": "p = MatMul (a, a)",
+    "a softmax": "p = Softmax <axis: int = 1> (a)",
+}
+ENDS = {
+    "quantised": "q = QuantizeLinear (m, s, z) r = DequantizeLinear (q, s, z) y = Flatten (r)",
+    "moved": "q = QuantizeLinear (m, s, z) r = DequantizeLinear (q, s, z) y = Reshape (r, flat)",
+    "of all rows": """o = ReduceMean (m, none) r = Add (m, o)
+        q = QuantizeLinear (r, s, z) y = DequantizeLinear (q, s, z)""",
+}
+X = np.random.default_rng(1).normal(size=(2, 2, 8, 8)).astype(np.float32)
+KERNEL = np.random.default_rng(0).normal(size=(3, 2, 3, 3))
+
+
+def model(kind, opset, body, end="quantised"):
+    """A small network of ``kind``, "int8" or "uint8"."""
+    text = f"""g (float[N,2,8,8] x) => (float[{"N,3,1,1" if "rows" in end else "N,3"}] y)
+    <float s = {{0.05}}, {kind} z = {{{ZERO[kind]}}}, int64[1] one = {{1}}, int64[1] four = {{4}}, int64[1] two = {{2}},
+     int64[1] none = {{0}}, int64[2] flat = {{-1, 3}},
+     float[3,2,3,3] w = {{{", ".join(map(str, KERNEL.ravel()))}}}> {{
+        i = QuantizeLinear (x, s, z)
+        j = DequantizeLinear (i, s, z)
+        k = Conv (j, w)
+        l = Tanh (k)
+        n = QuantizeLinear (l, s, z)
+        a = DequantizeLinear (n, s, z)
+        {BODIES[body]}
+        m = GlobalAveragePool (p)
+        {ENDS[end]}
+    }}"""
+    return parse(text, opset)
+
+
+def same(compute, *arguments):
+    """That a computation gives the same for both types; returns it."""
+    found, expected = (compute(model(kind, *arguments)) for kind in ZERO)
+    assert np.abs(expected).max() > 0
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+    return found
+
+
+def exported(method, rendering, folder, feeds):
+    method.export(folder / "file.onnx", rendering)
+    return onnxruntime.InferenceSession(folder / "file.onnx").run(["attribution"], feeds)[0]
+
+
+@pytest.mark.parametrize("opset", [21, 23])
+@pytest.mark.parametrize("body", BODIES)
+def test_gradients(body, opset):
+    ct = np.ones((2, 3), np.float32)
+    found = same(lambda m: run(vjp(m), x=X, y_cotangent=ct)["x_gradient"], opset, body)
+    older = run(vjp(model("int8", 20, body)), x=X, y_cotangent=ct)["x_gradient"]
+    np.testing.assert_allclose(found, older, rtol=0, atol=1e-6 * np.abs(older).max())
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_methods_and_files(body, tmp_path):
+    driven = same(lambda m: IntegratedGradients(m, steps=3, reducer=None).explain(X, 1), 21, body)
+    for rendering in ("batch", "loop"):
+        method = IntegratedGradients(model("int8", 21, body), steps=3, reducer=None, batch_size=2)
+        found = exported(method, rendering, tmp_path, {"x": X, "target": np.array([1, 1])})
+        np.testing.assert_allclose(found, driven, rtol=0, atol=1e-5 * np.abs(driven).max())
+
+
+@pytest.mark.parametrize(
+    "explain",
+    [
+        lambda m: GradCAM(m, conv_layer="a").explain(X, 0),
+        lambda m: GradientInput(m, wrt="p", reducer=None).explain(X, 0),
+        lambda m: (found := Saliency(m, output_layer="p", reducer=None)).explain(
+            X, np.ones_like(found.predict(X))
+        ),
+        lambda m: run(prepare(m).part(["p"]), x=X)["p"],
+    ],
+    ids=["of a layer", "at a layer", "cut behind it", "a part"],
+)
+def test_layers(explain):
+    same(explain, 21, "a max-pool")
+
+
+def test_predictions_that_are_moved():
+    """ONNX Runtime refuses the model alone."""
+    same(lambda m: Saliency(m, reducer=None)(X).scores, 21, "a softmax", "moved")
+
+
+def test_one_sample(tmp_path):
+    """Around its output, which is dequantised, an axis is added and removed."""
+    weights = np.ones((2, 3, 1, 1), np.float32)
+    found = same(lambda m: Saliency(m, reducer=None).explain(X, weights), 21, "a softmax", "of all rows")
+    feeds = {"x": X, "target": weights}
+    file = exported(
+        Saliency(model("int8", 21, "a softmax", "of all rows"), reducer=None), "batch", tmp_path, feeds
+    )
+    np.testing.assert_allclose(file, found, rtol=0, atol=1e-5 * np.abs(found).max())
