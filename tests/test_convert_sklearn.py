@@ -7,13 +7,20 @@ import pytest
 pytest.importorskip("skl2onnx", reason="skl2onnx is not installed: pip install 'onnxattr[sklearn]'")
 
 from onnxattr.converters.common import dependencies
+from onnxattr.converters.common.verify import values
 from onnxattr.converters.sklearn import to_onnx
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.decomposition import PCA, IncrementalPCA, KernelPCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
-from sklearn.ensemble import BaggingClassifier, RandomForestClassifier, StackingClassifier
+from sklearn.ensemble import (
+    BaggingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+    VotingRegressor,
+)
 from sklearn.feature_selection import RFE, SelectKBest
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
@@ -35,7 +42,7 @@ from sklearn.linear_model import (
 )
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
-from sklearn.multioutput import ClassifierChain
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -53,6 +60,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.random_projection import GaussianRandomProjection
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR, NuSVC, NuSVR
+from support.tiny_graphs import parse
 
 from onnxattr.attributions import DeconvNet, GradientInput, Saliency
 from onnxattr.compile.gradient import vjp
@@ -89,6 +97,9 @@ def scaled(estimator):
 
 
 NAMES = np.array(["a", "b", "c"])[KINDS]
+VOTERS = [("a", scaled(LogisticRegression())), ("left out", "drop"), ("b", GaussianNB())]
+MASKED = ColumnTransformer([("a", StandardScaler(), [True, False, True, False]), ("b", MinMaxScaler(), [-1])])
+SLICED = ColumnTransformer([("a", StandardScaler(), slice(-2, None)), ("b", MinMaxScaler(), slice(None, 1))])
 CLASSIFIERS = [
     *(
         scaled(MLPClassifier(**{**MLP, "activation": kind}))
@@ -115,6 +126,11 @@ CLASSIFIERS = [
     StackingClassifier([("a", LogisticRegression()), ("b", GaussianNB())]),
     BaggingClassifier(LogisticRegression(), 2, random_state=0),
     GridSearchCV(scaled(LogisticRegression()), {"logisticregression__C": [1.0]}),
+    VotingClassifier(VOTERS, voting="soft"),
+    scaled(VotingClassifier(VOTERS, voting="soft", weights=[1, 9, 3])),
+    Pipeline([("a", StandardScaler()), ("b", "passthrough"), ("c", None), ("d", LogisticRegression())]),
+    make_pipeline(MASKED, LogisticRegression()),
+    make_pipeline(SLICED, LogisticRegression()),
 ]
 
 
@@ -162,6 +178,7 @@ REGRESSORS = [
     scaled(SVR(kernel="poly", coef0=1.0)),
     scaled(NuSVR()),
     GaussianProcessRegressor(RBF(), alpha=0.1),
+    VotingRegressor([("a", Ridge()), ("left out", "drop"), ("b", SVR())], weights=[1, 9, 2]),
     *(
         make_pipeline(transformer, Ridge(0.1))
         for transformer in (
@@ -169,7 +186,7 @@ REGRESSORS = [
             PowerTransformer("box-cox"), PowerTransformer(standardize=False), QuantileTransformer(n_quantiles=10),
             PolynomialFeatures(2), PCA(2, whiten=True), KernelPCA(2, kernel="rbf"), TruncatedSVD(2), IncrementalPCA(2),
             GaussianRandomProjection(2, random_state=0), SelectKBest(k=2), RFE(Ridge(), n_features_to_select=2),
-            SimpleImputer(),
+            SimpleImputer(), SelectKBest(lambda x, y: -np.arange(3), k=1),
         )
     ),
 ]  # fmt: skip
@@ -228,6 +245,19 @@ def test_several_targets_lie_side_by_side():
         explained.explain(x, np.ones(len(x), int)) / x,
         differences(lambda rows: estimator.predict(rows)[:, 1], x),
     )
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("count", [2, 3])
+def test_labels_that_do_not_exclude_each_other(count):
+    """Column k is the probability of label k; skl2onnx takes two labels for two classes."""
+    labels = np.stack([KINDS == 0, IRIS[:, 0] > 5.8, KINDS == 2], 1)[:, :count].astype(int)
+    estimator = scaled(MLPClassifier(**MLP)).fit(IRIS, labels)
+    model, x = to_onnx(estimator, IRIS), IRIS[3::30].astype(np.float32)
+    close(GradientInput(model).predict(x), estimator.predict_proba(x))
+    for label in range(count):
+        expected = differences(lambda rows, label=label: estimator.predict_proba(rows)[:, label], x)
+        close(gradient(model, x, label), expected)
 
 
 def test_logistic_regression_has_the_gradient_of_its_formula():
@@ -429,6 +459,11 @@ def test_files_are_whole(tmp_path):
             "ClassifierChain.*skl2onnx supports",
         ),
         (
+            MultiOutputClassifier(LogisticRegression()).fit(IRIS, np.eye(3)[KINDS]),
+            IRIS,
+            "MultiOutputClassifier gives a list.*one by one",
+        ),
+        (
             GaussianProcessClassifier().fit(IRIS, KINDS > 0),
             IRIS,
             "does not load.*Solve.*Leave out the layer or step",
@@ -443,3 +478,9 @@ def test_files_are_whole(tmp_path):
 def test_refusals(estimator, sample, match):
     with pytest.raises(ConversionError, match=match):
         to_onnx(estimator, sample)
+
+
+def test_what_neither_runtime_nor_evaluator_runs_is_an_error_of_conversion():
+    model = parse("g (float[2,3] x) => (float[2,3] y) { y = ConstantOfShape(x) }")
+    with pytest.raises(ConversionError, match=r"does not load.*onnx's evaluator stops too"):
+        values(model, [], {"x": np.zeros((2, 3), np.float32)})

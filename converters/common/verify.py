@@ -85,7 +85,8 @@ class Session:
 def _runner(model: onnx.ModelProto) -> Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]:
     try:
         return Session(model).run
-    except (RuntimeMissingError, ConversionError) as refused:
+    except (RuntimeMissingError, ConversionError) as stopped:
+        refused = str(stopped)
         # There is no runtime, or none for these dtypes, as bfloat16.
         try:
             evaluator = ReferenceEvaluator(model)
@@ -95,7 +96,15 @@ def _runner(model: onnx.ModelProto) -> Callable[[Mapping[str, np.ndarray]], list
                 f"{refused} onnx's evaluator does not run it either: {reason} Leave out the layer or step that is "
                 "converted to this operator."
             ) from error
-        return lambda feeds: list(evaluator.run(None, dict(feeds)))
+
+        def evaluate(feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+            try:
+                return list(evaluator.run(None, dict(feeds)))
+            except Exception as error:
+                reason = " ".join(str(error).split())[:300]
+                raise ConversionError(f"{refused} onnx's evaluator stops too: {reason}") from error
+
+        return evaluate
 
 
 def values(

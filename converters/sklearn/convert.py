@@ -21,7 +21,8 @@ from ..common.verify import TOLERANCE, Session, values
 from . import mixed
 from .layers import step_difference, write_table
 from .names import by_position, feature_names, numbers_of
-from .operators import own_converters, write_sigmoids
+from .operators import own_converters, write_first_features, write_network_outputs, write_sigmoids
+from .simplified import simplified
 from .steps import chosen_last, steps_of
 
 _OPSETS = range(13, 23)
@@ -149,6 +150,7 @@ def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx
     import skl2onnx
     from sklearn.base import is_classifier
 
+    estimator = simplified(estimator)
     settings: dict[str, Any] = {"target_opset": {"": opset, "ai.onnx.ml": 3}, **own_converters()}
     try:
         if is_classifier(estimator):
@@ -163,6 +165,8 @@ def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx
     converted.graph.name = type(chosen_last(estimator)).__name__  # skl2onnx draws a random one
     converted.opset_import.sort(key=lambda entry: entry.domain)  # it writes them in the order of a set
     write_sigmoids(converted.graph)
+    write_first_features(converted.graph)
+    write_network_outputs(converted.graph, chosen_last(estimator))
     graph_edit.remove_dead_nodes(converted.graph, [])
     onnx_model.prune_initializers(converted)
     return converted
@@ -171,11 +175,6 @@ def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx
 def _declare_outputs(converted: onnx.ModelProto, last: Any, rows: np.ndarray) -> None:
     """Give the outputs their names, and their shapes in a run: skl2onnx states some wrongly."""
     graph = converted.graph
-    if type(last).__name__ == "MLPRegressor" and last.n_outputs_ > 1:
-        # skl2onnx writes the targets of all rows below each other.
-        reshape = next(node for node in graph.node if graph.output[-1].name in node.output)
-        reshape.op_type = "Identity"
-        del reshape.input[1:]
     if graph.output[-1].name == "probabilities" and not hasattr(last, "predict_proba"):
         graph_edit.rename_values(graph, {"probabilities": "scores"})
         graph.output[-1].name = "scores"
@@ -183,6 +182,11 @@ def _declare_outputs(converted: onnx.ModelProto, last: Any, rows: np.ndarray) ->
     for value in graph.output:
         value.type.tensor_type.ClearField("shape")
     found = values(converted, [], {_INPUT: rows[:2]})
+    if several := [value.name for value in graph.output if not isinstance(found[value.name], np.ndarray)]:
+        raise ConversionError(
+            f"{type(last).__name__} gives a list of arrays, which skl2onnx writes as a sequence, {several[-1]!r}. "
+            "Convert and explain the estimators in it one by one (estimators_)."
+        )
     for value in (*graph.input, *graph.output):
         sizes = rows.shape[1:] if value.name == _INPUT else found[value.name].shape[1:]
         shape = onnx.helper.make_tensor_value_info("", 1, [onnx_model.BATCH, *sizes]).type.tensor_type.shape

@@ -32,10 +32,10 @@ def numbers_of(sample: Any, names: list[str] | None) -> Any:
 
 def by_position(estimator: Any) -> Any:
     """A copy of an estimator that takes arrays: its ColumnTransformers choose columns by position, not by name."""
-    if not any(hasattr(part, "feature_names_in_") for part in _parts(estimator)):
+    if not any(hasattr(part, "feature_names_in_") for part in parts_of(estimator)):
         return estimator
     copied = copy.deepcopy(estimator)
-    for part in _parts(copied):
+    for part in parts_of(copied):
         names = getattr(part, "feature_names_in_", None)
         if names is None:
             continue
@@ -59,7 +59,7 @@ def _places(columns: Any, places: dict[str, int]) -> Any:
     return columns
 
 
-def _parts(estimator: Any) -> list[Any]:
+def parts_of(estimator: Any) -> list[Any]:
     """An estimator and those inside it."""
     found, waiting, seen = [], [estimator], set()
     while waiting:

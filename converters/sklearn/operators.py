@@ -82,3 +82,30 @@ def write_sigmoids(graph: onnx.GraphProto) -> None:
         negation = made[exponential.input[0]]
         if chain(negation, "Mul", -1.0) is not None:
             node.op_type, node.input[0] = "Sigmoid", negation.input[0]
+
+
+def write_first_features(graph: onnx.GraphProto) -> None:
+    """Write selectors that select the first feature alone; skl2onnx takes its index, 0, for no selection."""
+    for node in graph.node:
+        if node.op_type == "ConstantOfShape" and not node.attribute:
+            index = numpy_helper.from_array(np.zeros(1, np.int64), f"{node.output[0]}_index")
+            graph.initializer.append(index)
+            node.op_type = "Gather"
+            node.input.append(index.name)
+            node.attribute.append(onnx.helper.make_attribute("axis", 1))
+
+
+def write_network_outputs(graph: onnx.GraphProto, network: Any) -> None:
+    """Write the outputs of a network of several outputs side by side, as the estimator gives them.
+
+    skl2onnx writes the targets of all rows below each other, and takes two labels for two classes: it writes 1 - p in
+    front of the probabilities p of both.
+    """
+    name, count = type(network).__name__, getattr(network, "n_outputs_", 1)
+    if (name, count) != ("MLPClassifier", 2) and (name != "MLPRegressor" or count < 2):
+        return
+    last = next(node for node in graph.node if graph.output[-1].name in node.output)
+    outputs = last.input[1] if last.op_type == "Concat" else last.input[0]
+    last.op_type = "Identity"
+    del last.input[:], last.attribute[:]
+    last.input.append(outputs)
