@@ -146,6 +146,7 @@ class Session:
         folder: str | os.PathLike[str] | None = None,
         *,
         as_deployed: bool = False,
+        in_reals: bool = False,
     ):
         """Loads a model.
 
@@ -154,6 +155,7 @@ class Session:
             providers: Execution providers in order of preference, as ONNX Runtime takes them.
             folder: Where the model's external data lies, if it has any.
             as_deployed: Whether memory is planned as in sessions with default options, by the shapes of the first run.
+            in_reals: Whether what is dequantised is computed with as it is, not rounded again to compute in integers.
 
         Raises:
             RuntimeMissingError: If ONNX Runtime, or a provider asked for, is not available.
@@ -166,6 +168,8 @@ class Session:
         preload_cuda(chosen)
         cpu = on_cpu(chosen)
         options = _options(folder, as_deployed, cpu)
+        if in_reals:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
             self._session = ort.InferenceSession(_as_given(model), options, providers=chosen)
         except Exception as error:

@@ -1,9 +1,11 @@
-"""Models in int8 from opset 21 on give the numbers of the same models in uint8, whatever reads their values.
+"""Quantised models that ONNX Runtime runs, and whose graphs of gradients it would refuse: their numbers.
 
-ONNX Runtime for x86 refuses such values behind a Transpose, a Slice or a MaxPool, and a pullback has these.
+From opset 21 on ONNX Runtime for x86 refuses values of int8 behind a Transpose, a Slice or a MaxPool, and a pullback
+has these. It does not find the quantised weights of a product inside a Loop, and rounds what other products multiply.
 """
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from support.tiny_graphs import parse, run
@@ -121,3 +123,41 @@ def test_one_sample(tmp_path):
         Saliency(model("int8", 21, "a softmax", "of all rows"), reducer=None), "batch", tmp_path, feeds
     )
     np.testing.assert_allclose(file, found, rtol=0, atol=1e-5 * np.abs(found).max())
+
+
+#: The slopes of what a product multiplies.
+SLOPES = {"Relu": lambda x: x > 0, "Exp": np.exp}
+WEIGHTS = {
+    "int8, one scale": ("int8", "", ()),
+    "uint8, a scale a column": ("uint8", "axis: int = 1", (32,)),
+    "int4, a scale a block": ("int4", "axis: int = 0, block_size: int = 16", (2, 32)),
+}
+
+
+def weighted(weight, text):
+    """A model with one quantised matrix, w, and the numbers of it."""
+    kind, attributes, shape = WEIGHTS[weight]
+    low = 0 if kind[0] == "u" else -(2 ** (int(kind[-1]) - 1))
+    numbers = np.random.default_rng(2).integers(low, low + 2 ** int(kind[-1]), (32, 32))
+    read = f"w = DequantizeLinear <{attributes}> (q, d, z)".replace(" <>", "")
+    made = parse(text.replace("READ", read), 21)
+    tensor, element = onnx.helper.make_tensor, onnx.TensorProto.DataType.Value(kind.upper())
+    for name, size, values in [("q", (32, 32), numbers), ("z", shape, np.full(shape, low + 5))]:
+        made.graph.initializer.append(tensor(name, element, size, values.ravel()))
+    made.graph.initializer.append(onnx.numpy_helper.from_array(np.full(shape, 0.01, np.float32), "d"))
+    return made, (numbers - low - 5) * 0.01
+
+
+@pytest.mark.parametrize("rendering", ["batch"])
+@pytest.mark.parametrize("product", ["MatMul", "Gemm"])
+@pytest.mark.parametrize("function", SLOPES)
+@pytest.mark.parametrize("weight", WEIGHTS)
+def test_files_of_quantised_weights(weight, function, product, rendering, tmp_path):
+    text = f"g (float[N,32] x) => (float[N,32] y) {{ READ t = {function} (x) y = {product} (t, w) }}"
+    made, matrix = weighted(weight, text)
+    x = np.random.default_rng(3).normal(size=(3, 32)).astype(np.float32)
+    slopes = sum(SLOPES[function](x * k / 2) * share for k, share in enumerate((0.25, 0.5, 0.25)))
+    expected = x * slopes * matrix[:, 1]
+    method = IntegratedGradients(made, steps=3, batch_size=2, reducer=None)
+    found = exported(method, rendering, tmp_path, {"x": x, "target": np.ones(3, int)})
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
