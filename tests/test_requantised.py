@@ -148,7 +148,7 @@ def weighted(weight, text):
     return made, (numbers - low - 5) * 0.01
 
 
-@pytest.mark.parametrize("rendering", ["batch"])
+@pytest.mark.parametrize("rendering", ["batch", "loop"])
 @pytest.mark.parametrize("product", ["MatMul", "Gemm"])
 @pytest.mark.parametrize("function", SLOPES)
 @pytest.mark.parametrize("weight", WEIGHTS)
@@ -161,3 +161,24 @@ def test_files_of_quantised_weights(weight, function, product, rendering, tmp_pa
     method = IntegratedGradients(made, steps=3, batch_size=2, reducer=None)
     found = exported(method, rendering, tmp_path, {"x": x, "target": np.ones(3, int)})
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("product", ["MatMul", "Gemm"])
+@pytest.mark.parametrize("weight", WEIGHTS)
+def test_products_in_a_branch(weight, product):
+    """Its weights lie in the branch, where ONNX Runtime finds them, until models have theirs in one place."""
+    text = f"""g (float[N,32] x, bool b) => (float[N,32] y) {{ y = If (b) <
+        then_branch = a () => (float[N,32] f) {{ READ t = Exp (x) p = {product} (t, w) f = Tanh (p) }},
+        else_branch = c () => (float[N,32] h) {{ h = Tanh (x) }}> }}"""
+    made, matrix = weighted(weight, text)
+    made.graph.node[0].attribute[0].g.initializer.extend(made.graph.initializer)
+    del made.graph.initializer[:]
+    x = np.random.default_rng(3).normal(size=(3, 32)).astype(np.float32) / 8
+    ct = np.ones((3, 32), np.float32)
+    found = run(vjp(made, wrt="x"), x=x, b=np.array(True), y_cotangent=ct)
+    y = np.tanh(np.exp(x.astype(np.float64)) @ matrix)
+    expected = ((1 - y**2) @ matrix.T) * np.exp(x)
+    np.testing.assert_allclose(found["y"], y, atol=1e-5)
+    predicted = run(prepare(made, wrt="x").proto(), x=x, b=np.array(True))["y"]
+    np.testing.assert_allclose(predicted, y, atol=1e-5)
+    np.testing.assert_allclose(found["x_gradient"], expected, rtol=0, atol=1e-4 * np.abs(expected).max())

@@ -1,4 +1,4 @@
-"""Dequantised values that ONNX Runtime would quantise again behind what moves their elements, kept as they are."""
+"""Dequantised values that ONNX Runtime would compute with in integers where it cannot, kept as they are."""
 
 from __future__ import annotations
 
@@ -26,39 +26,52 @@ def serialised(model: ir.Model) -> onnx.ModelProto:
 
 
 def keep_real(model: onnx.ModelProto) -> None:
-    """Lets what moves the elements of a value dequantised of int8 read a Sum of this value alone, in place.
+    """Lets readers of dequantised values read a Sum of the one value where ONNX Runtime else refuses a model, in place.
 
-    Behind a DequantizeLinear and such a move ONNX Runtime quantises again, unless a QuantizeLinear is there already.
-    From opset 21 on it states the type int8 there, on x86 then takes a zero point of uint8, and refuses the two. A
-    pullback that reads a value behind a DequantizeLinear would make a model that runs one that does not. Nothing is
-    carried through a Sum, while an Identity would be left out.
+    Behind a DequantizeLinear of int8 and a node that moves elements ONNX Runtime quantises again, unless a
+    QuantizeLinear is there already. From opset 21 on it states the type int8 there, on x86 then takes a zero point of
+    uint8, and refuses the two. A pullback that reads a value behind a DequantizeLinear would make a model that runs one
+    that does not. Of a product with dequantised weights it makes one node, and does not find the weights from inside a
+    Loop or an If. Neither happens behind a Sum, while an Identity would be left out.
     """
-    if max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0) < _STATED:
-        return
     graphs = inside_out(model.graph, "DequantizeLinear")
+    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    if opset < _STATED and len(graphs) < 2:
+        return
     constant = {tensor.name: tensor for graph in graphs for tensor in graph.initializer}
-    held = [graph for graph in graphs if any(_is_of_int8(node, constant) for node in graph.node)]
-    names = Names(names_made_in(model.graph)) if held else Names([])
-    for graph in held:
-        _keep_real(graph, constant, names)
+    names = Names(names_made_in(model.graph))
+    for graph in graphs:
+        _keep_real(graph, constant, opset >= _STATED, names)
 
 
-def _keep_real(graph: onnx.GraphProto, constant: Mapping[str, onnx.TensorProto], names: Names) -> None:
-    readers, nodes = defaultdict(list), []
+def _keep_real(
+    graph: onnx.GraphProto, constant: Mapping[str, onnx.TensorProto], stated: bool, names: Names
+) -> None:
+    readers, nodes = _readers_in(graph), []
+    outputs = {value.name for value in graph.output}
+    around = constant.keys() - {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        nodes.append(node)
+        if not is_standard(node, "DequantizeLinear"):
+            continue
+        uses = _moves(node.output[0], readers, outputs) if stated and _is_of_int8(node, constant) else []
+        if not around.isdisjoint(node.input):
+            uses += [use for use in readers[node.output[0]] if is_standard(use[0], "MatMul", "Gemm")]
+        if uses:
+            real = names.fresh(f"{node.output[0]}_real")
+            nodes.append(onnx.helper.make_node("Sum", [node.output[0]], [real], real))
+            for reader, position in uses:
+                reader.input[position] = real
+    if len(nodes) > len(graph.node):
+        set_nodes(graph, nodes)
+
+
+def _readers_in(graph: onnx.GraphProto) -> _Readers:
+    readers = defaultdict(list)
     for node in graph.node:
         for position, name in enumerate(read_by(node)):
             readers[name].append((node, position))
-    outputs = {value.name for value in graph.output}
-    for node in graph.node:
-        nodes.append(node)
-        moves = _moves(node.output[0], readers, outputs) if _is_of_int8(node, constant) else []
-        if moves:
-            real = names.fresh(f"{node.output[0]}_real")
-            nodes.append(onnx.helper.make_node("Sum", [node.output[0]], [real], real))
-            for move in moves:
-                move.input[0] = real
-    if len(nodes) > len(graph.node):
-        set_nodes(graph, nodes)
+    return readers
 
 
 def _is_of_int8(node: onnx.NodeProto, constant: Mapping[str, onnx.TensorProto]) -> bool:
@@ -66,7 +79,7 @@ def _is_of_int8(node: onnx.NodeProto, constant: Mapping[str, onnx.TensorProto]) 
 
     Weights are moved before they are dequantised, by ONNX Runtime itself.
     """
-    if not is_standard(node, "DequantizeLinear") or len(node.input) < 3 or node.input[0] in constant:
+    if len(node.input) < 3 or node.input[0] in constant:
         return False
     scale, zero = (constant.get(name) for name in node.input[1:3])
     if scale is None or zero is None or zero.data_type != onnx.TensorProto.INT8:
@@ -74,12 +87,12 @@ def _is_of_int8(node: onnx.NodeProto, constant: Mapping[str, onnx.TensorProto]) 
     return all(size == 1 for size in [*scale.dims, *zero.dims])
 
 
-def _moves(name: str, readers: _Readers, outputs: Collection[str]) -> list[onnx.NodeProto]:
+def _moves(name: str, readers: _Readers, outputs: Collection[str]) -> list[tuple[onnx.NodeProto, int]]:
     """The nodes that move the elements of a value for anything else than a QuantizeLinear."""
-    moves = [node for node, position in readers[name] if position == 0 and is_standard(node, *_CARRY)]
+    moves = [(node, at) for node, at in readers[name] if at == 0 and is_standard(node, *_CARRY)]
     return [
-        node
-        for node in moves
+        (node, at)
+        for node, at in moves
         if node.output[0] in outputs
         or not all(is_standard(reader, "QuantizeLinear") for reader, _ in readers[node.output[0]])
     ]
