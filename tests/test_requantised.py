@@ -127,6 +127,12 @@ def test_one_sample(tmp_path):
 
 #: The slopes of what a product multiplies.
 SLOPES = {"Relu": lambda x: x > 0, "Exp": np.exp}
+PRODUCTS = {
+    "MatMul": "y = MatMul (t, w)",
+    "Gemm": "y = Gemm (t, w)",
+    "transposed": "v = Transpose <perm: ints = [1,0]> (w) y = MatMul (t, v)",
+    "copied": "v = Identity (w) y = MatMul (t, v)",
+}
 WEIGHTS = {
     "int8, one scale": ("int8", "", ()),
     "uint8, a scale a column": ("uint8", "axis: int = 1", (32,)),
@@ -149,12 +155,13 @@ def weighted(weight, text):
 
 
 @pytest.mark.parametrize("rendering", ["batch", "loop"])
-@pytest.mark.parametrize("product", ["MatMul", "Gemm"])
+@pytest.mark.parametrize("product", PRODUCTS)
 @pytest.mark.parametrize("function", SLOPES)
 @pytest.mark.parametrize("weight", WEIGHTS)
 def test_files_of_quantised_weights(weight, function, product, rendering, tmp_path):
-    text = f"g (float[N,32] x) => (float[N,32] y) {{ READ t = {function} (x) y = {product} (t, w) }}"
+    text = f"g (float[N,32] x) => (float[N,32] y) {{ READ t = {function} (x) {PRODUCTS[product]} }}"
     made, matrix = weighted(weight, text)
+    matrix = matrix.T if product == "transposed" else matrix
     x = np.random.default_rng(3).normal(size=(3, 32)).astype(np.float32)
     slopes = sum(SLOPES[function](x * k / 2) * share for k, share in enumerate((0.25, 0.5, 0.25)))
     expected = x * slopes * matrix[:, 1]

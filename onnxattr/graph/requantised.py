@@ -50,13 +50,14 @@ def _keep_real(
     readers, nodes = _readers_in(graph), []
     outputs = {value.name for value in graph.output}
     around = constant.keys() - {tensor.name for tensor in graph.initializer}
+    dequantised = {node.output[0] for node in graph.node if is_standard(node, "DequantizeLinear")}
     for node in graph.node:
         nodes.append(node)
         if not is_standard(node, "DequantizeLinear"):
             continue
         uses = _moves(node.output[0], readers, outputs) if stated and _is_of_int8(node, constant) else []
-        if not around.isdisjoint(node.input):
-            uses += [use for use in readers[node.output[0]] if is_standard(use[0], "MatMul", "Gemm")]
+        if node.input[0] in constant and not around.isdisjoint(node.input):
+            uses += [use for use in readers[node.output[0]] if _is_multiplied(use[0], dequantised)]
         if uses:
             real = names.fresh(f"{node.output[0]}_real")
             nodes.append(onnx.helper.make_node("Sum", [node.output[0]], [real], real))
@@ -85,6 +86,13 @@ def _is_of_int8(node: onnx.NodeProto, constant: Mapping[str, onnx.TensorProto]) 
     if scale is None or zero is None or zero.data_type != onnx.TensorProto.INT8:
         return False
     return all(size == 1 for size in [*scale.dims, *zero.dims])
+
+
+def _is_multiplied(node: onnx.NodeProto, dequantised: set[str]) -> bool:
+    """Whether a reader of dequantised weights multiplies reals with them, or lays them out for who does."""
+    if is_standard(node, "MatMul", "Gemm"):
+        return not dequantised.issuperset(node.input[:2])
+    return is_standard(node, "Identity", *_CARRY)
 
 
 def _moves(name: str, readers: _Readers, outputs: Collection[str]) -> list[tuple[onnx.NodeProto, int]]:
