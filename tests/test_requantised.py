@@ -170,6 +170,23 @@ def test_files_of_quantised_weights(weight, function, product, rendering, tmp_pa
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("weight", WEIGHTS)
+def test_activations_in_a_loop(weight, tmp_path):
+    """Nothing is rounded there: its gradients are exact, those of one batch off by some thousandths."""
+    made, matrix = weighted(
+        weight, "g (float[N,32] x) => (float[N,32] y) { READ t = MatMul (x, w) y = Tanh (t) }"
+    )
+    x = np.random.default_rng(3).normal(size=(3, 32)) / 8 / np.abs(matrix).max()
+    column = matrix[:, 1]
+    slopes = sum(share * (1 - np.tanh(x @ column * k / 2) ** 2) for k, share in enumerate((0.25, 0.5, 0.25)))
+    expected = x * slopes[:, None] * column
+    method = IntegratedGradients(made, output_layer="y", steps=3, batch_size=2, reducer=None)
+    feeds = {"x": x.astype(np.float32), "target": np.ones(3, int)}
+    for rendering, tolerance in (("loop", 1e-5), ("batch", 1e-2)):
+        found = exported(method, rendering, tmp_path, feeds)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("product", ["MatMul", "Gemm"])
 @pytest.mark.parametrize("weight", WEIGHTS)
 def test_products_in_a_branch(weight, product):
