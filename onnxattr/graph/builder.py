@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from onnxattr.errors import RuleError
 from onnxattr.graph.folding import folded_at_once
+from onnxattr.graph.halves import folded_in_float
 from onnxattr.graph.intervals import FINITE, FLOATS, Range
 from onnxattr.graph.operators import Operand
 from onnxattr.graph.products import product, quotient
@@ -153,6 +154,8 @@ class OpBuilder(Shaping):
             left, right = inputs
             if left is not None and right is not None and left.dtype in FLOATS:
                 return _GUARDED[op_type](self, left, right)
+        if self.in_gradient and (wide := folded_in_float(self, op_type, inputs, attributes)) is not None:
+            return wide if outputs is None else (wide,)
         made = self.append(op_type, inputs, attributes, outputs or 1)
         return made[0] if outputs is None else made
 

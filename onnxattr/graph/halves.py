@@ -1,0 +1,27 @@
+"""What ONNX Runtime's CPU kernels do not compute in 16 bits, and for which it inserts no casts either."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import onnx_ir as ir
+
+if TYPE_CHECKING:
+    from onnxattr.graph.builder import OpBuilder
+
+_HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+
+
+def folded_in_float(
+    op: OpBuilder, op_type: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Any]
+) -> ir.Value | None:
+    """A ScatterElements or ScatterND that adds or multiplies numbers of 16 bits, computed in float32; else None."""
+    if op_type not in ("ScatterElements", "ScatterND") or attributes.get("reduction") not in ("add", "mul"):
+        return None
+    data, indices, updates = inputs
+    if data is None or updates is None or data.dtype not in _HALVES:
+        return None
+    wide = [op.cast(value, ir.DataType.FLOAT) for value in (data, updates)]
+    (result,) = op.append(op_type, [wide[0], indices, wide[1]], attributes)
+    return op.cast(result, data.dtype)
