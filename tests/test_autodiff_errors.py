@@ -8,6 +8,7 @@ from onnxattr.autodiff.registry import NOT_IMPLEMENTED
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.gradient import vjp
 from onnxattr.errors import ModelError, RuleError, UnsupportedOpError
+from onnxattr.testing import check_vjp
 
 
 def test_every_operator_without_a_rule_is_named():
@@ -101,6 +102,18 @@ def test_names_that_cannot_be_differentiated(names, message):
     model = parse("g (float[2,3] x) => (float[2,3] y) { i = Cast<to=7>(x) y = Relu(x) }")
     with pytest.raises(ModelError, match=message):
         vjp(model, **names)
+
+
+def test_a_model_without_float_inputs_lists_what_can_be_differentiated():
+    model = parse("""g (int64[N,3] ids) => (float[N,3,2] y) <float[4,2] table = {1,2,3,4,5,6,7,8}> {
+        words = Gather(table, ids)
+        y = Relu(words) }""")
+    with pytest.raises(
+        ModelError, match=r"no float value among \['ids'\].*wrt=<name>, for example one of: words\."
+    ):
+        vjp(model)
+    with pytest.raises(ValueError, match=r"wrt: no array is given for \['words'\]"):
+        check_vjp(model, {"ids": np.zeros((1, 3), np.int64)}, wrt=["words"])
 
 
 def test_overrides_leave_the_standard_table_alone():

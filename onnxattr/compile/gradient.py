@@ -15,6 +15,7 @@ from onnxattr.errors import ModelError, one_door
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of, named_values
+from onnxattr.loading.discrete import explainable
 from onnxattr.loading.layers import Layer, read_layers
 from onnxattr.loading.load import clean_part, load
 from onnxattr.loading.places import Place, check_outside, find_place
@@ -25,6 +26,8 @@ from onnxattr.loading.verify import check_choice, verify_model
 
 #: Names of values, layers or nodes, and indices of layers.
 Names = str | int | Sequence[str | int] | None
+#: How many values an error lists.
+_LISTED = 8
 
 
 def vjp(
@@ -108,8 +111,11 @@ def _pick(
     if names is None:
         chosen = [Place(str(value.name), value) for value in default if value.dtype in FLOATS]
         if not chosen:
+            inner = explainable(graph, graph.outputs[0])[:_LISTED] if what == "wrt" else []
+            examples = f", for example one of: {', '.join(inner)}" if inner else ""
             raise ModelError(
-                f"The model has no float value among {[v.name for v in default]}; name {what} yourself."
+                f"The model has no float value among {[v.name for v in default]}. Name a float value inside the model "
+                f"with {what}=<name>{examples}."
             )
         return chosen
     values, chosen = named_values(graph), []

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -43,7 +42,7 @@ def check_vjp(
     Args:
         model: The model; for the evaluator, its float32 weights and inputs are taken to float64.
         inputs: One array per model input.
-        wrt: Inputs to differentiate with respect to; None for all float ones.
+        wrt: Inputs to differentiate with respect to; None for all float ones. Not values inside the model.
         outputs: Outputs that get a cotangent; None for all float ones.
         rules: The table of VJP rules.
         runtime: What runs both graphs: ``"reference"``, onnx's evaluator in float64, or ``"onnxruntime"`` in
@@ -61,7 +60,7 @@ def check_vjp(
 
     Raises:
         AssertionError: If it is above the tolerance; the message names the input.
-        ValueError: If ``runtime`` is neither of the two.
+        ValueError: If ``runtime`` is neither of the two, or ``wrt`` names what ``inputs`` has no array of.
     """
     if runtime not in ("reference", "onnxruntime"):
         raise ValueError(f"runtime is {runtime!r}; give 'reference' or 'onnxruntime'.")
@@ -76,6 +75,11 @@ def check_vjp(
     feeds = {k: v.astype(precision) if np.asarray(v).dtype.kind == "f" else v for k, v in inputs.items()}
     scores = _named(outputs, proto.graph.output, kind)
     sources = _named(wrt, proto.graph.input, kind)
+    if missing := [name for name in sources if name not in feeds]:
+        raise ValueError(
+            f"wrt: no array is given for {missing}. Inputs of the model can be checked, with an array each in inputs; "
+            "a value inside it can where the model starts there."
+        )
     forward = evaluate(proto)
     rng = np.random.default_rng(seed)
     primal = forward(scores, feeds)
@@ -84,17 +88,33 @@ def check_vjp(
         [f"{name}_gradient" for name in sources],
         feeds | {f"{name}_cotangent": ct for name, ct in cotangents.items()},
     )
+    moved = functools.partial(
+        _slopes, functools.partial(forward, scores), feeds, list(cotangents.values()), step
+    )
     worst = 0.0
     for name, xbar in zip(sources, found, strict=True):
         if xbar.shape != feeds[name].shape:
             raise AssertionError(f"The gradient of {name!r} has shape {xbar.shape}, not {feeds[name].shape}.")
-        for _ in range(directions):
-            v: Any = rng.normal(size=xbar.shape).astype(precision)
-            ends = [np.asarray(feeds[name] + sign * step * v, precision) for sign in (1, -1)]
-            up, down = (forward(scores, feeds | {name: end}) for end in ends)
-            slope = _slope(up, down, list(cotangents.values()), step)
+        for v, slope in moved(
+            name, (rng.normal(size=xbar.shape).astype(precision) for _ in range(directions))
+        ):
             worst = max(worst, _compared(name, xbar * v, slope, tolerance))
     return worst
+
+
+def _slopes(
+    forward: Callable[[Mapping[str, np.ndarray]], list[np.ndarray]],
+    feeds: Mapping[str, np.ndarray],
+    cotangents: list[np.ndarray],
+    step: float,
+    name: str,
+    directions: Iterable[np.ndarray],
+) -> Iterator[tuple[np.ndarray, float]]:
+    """Each direction of an input with the slope of <ybar, f> along it, by a central difference."""
+    for v in directions:
+        ends = [np.asarray(feeds[name] + sign * step * v, v.dtype) for sign in (1, -1)]
+        up, down = (forward({**feeds, name: end}) for end in ends)
+        yield v, _slope(up, down, cotangents, step)
 
 
 def _compared(name: str, parts: np.ndarray, slope: float, tolerance: float) -> float:
