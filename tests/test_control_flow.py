@@ -46,6 +46,33 @@ UNTYPED = """g (float[N,3] x, int64 n) => (float[N,3] y, float[?,?,?] z) {
     y = LogSoftmax(s9)
 }"""
 
+CONSTANT = """g (float[N,3] x, float[3,3] w, int64 n) => (float[N,3] y, float[3,3] w3, float[K,3,3] z) {
+    y, w2, w3, a2, b2, z = Loop(n, , x, w, w, x, x)
+        <body = b (int64 i, bool c, float[N,3] s, float[3,3] v, float[3,3] u, float[N,3] a, float[N,3] b)
+        => (bool d, float[N,3] t, float[3,3] v, float[3,3] u2, float[N,3] b, float[N,3] a, float[3,3] v) {
+        d = Identity(c) u1 = Identity(u) u2 = Identity(u1) uv = Mul(u, v) p = MatMul(s, uv)
+        q, o9 = Loop(n, , p, v) <body = b2 (int64 j, bool e, float[N,3] m, float[3,3] o)
+            => (bool f, float[N,3] m2, float[3,3] o) { f = Identity(e) mo = MatMul(m, o) m2 = Sin(mo) }>
+        ab = Sub(a, b) r = Add(q, ab) t = Tanh(r) }>
+}"""
+
+NAMED_AS_OUTSIDE = """g (float[N,3] x, float[N,3] w, int64 n) => (float[N,3] y) {
+    y, k = Loop(n, , x, w) <body = b (int64 i, bool c, float[N,3] w, float[N,3] fixed)
+        => (bool d, float[N,3] t, float[N,3] fixed) { d = Identity(c) p = Sin(w) t = Mul(p, fixed) }>
+}"""
+
+UNREAD = """g (float[N,3] x, int64 n) => (float[N,2] y)
+        <float none = {0}, int64[1] a = {1}, int64[1] b = {3}, int64[1] one = {1}> {
+    h, last = Loop(n, , x, none) <body = b (int64 i, bool c, float[N,3] s, float[A,3] before)
+        => (bool d, float[N,3] t, float[B,3] seen) { d = Identity(c) t = Sin(s) seen = Mul(s, x) }>
+    y = Slice(last, a, b, one)
+}"""
+
+# The same, where the number depends on x.
+UNREAD_FROM_X = UNREAD.replace("h, last =", "sum = ReduceSum<keepdims = 0>(x) h, last =").replace(
+    "x, none)", "x, sum)"
+)
+
 GROWING = """g (float[N,3] x, int64 n) => (float[M,3] y, float[K,3] z) <int64[1] axis = {0}> {
     empty = SequenceEmpty<dtype = 1>()
     y, seq, z = Loop(n, , x, empty) <body = b (int64 i, bool c, float[A,3] s, seq(float[3]) q)
@@ -84,6 +111,13 @@ CASES = {
     "loop without types": (UNTYPED, {"x": X, "n": n(2)}),
     **{f"growing state, {k} steps": (GROWING, {"x": X, "n": n(k)}) for k in (0, 1, 3)},
     "loop with integer states": (COUNTED, {"x": X, "n": n(4)}),
+    **{f"constant states, {k} steps": (CONSTANT, {"x": X, "w": W, "n": n(k)}) for k in (0, 1, 3)},
+    "constant state of a name that means another inside": (
+        NAMED_AS_OUTSIDE,
+        {"x": X, "w": np.cos(X), "n": n(3)},
+    ),
+    "state that no step reads, begun as a number": (UNREAD, {"x": X, "n": n(3)}),
+    "state that no step reads, begun as a number of x": (UNREAD_FROM_X, {"x": X, "n": n(2)}),
     "scan": (SCAN, {"s": X, "x": T, "w": W}),
     "scan along axes": (AXES, {"s": X, "x": T.transpose(1, 0, 2).copy(), "x2": T.transpose(1, 2, 0).copy()}),
     **{f"if in loop in loop, {k} steps": (NESTED, {"x": X, "n": n(k)}) for k in (0, 1, 3)},
@@ -107,6 +141,15 @@ def test_a_branch_is_not_computed_again():
 
     found = operators(vjp(parse(IF)).graph)
     assert (found.count("If"), found.count("Exp"), found.count("Sin")) == (2, 1, 1)
+
+
+def test_constant_states_are_not_kept_for_each_step():
+    """What the forward Loop gives, of states and of what the gradient reads of each step: s, a, b, z and their kin."""
+    loops = [node for node in vjp(parse(CONSTANT), "x", "y").graph.node if node.op_type == "Loop"]
+    (body,) = (a.g for a in loops[0].attribute if a.name == "body")
+    assert len(body.input) == 2 + 3
+    matrices = [v for v in body.output if [d.dim_value for d in v.type.tensor_type.shape.dim] == [3, 3]]
+    assert len(matrices) == 1  # z
 
 
 @pytest.mark.parametrize("opset", [11, 13, 16, 21])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -74,7 +74,7 @@ def check_vjp(
     )
     feeds = {k: v.astype(precision) if np.asarray(v).dtype.kind == "f" else v for k, v in inputs.items()}
     scores = _named(outputs, proto.graph.output, kind)
-    sources = _named(wrt, proto.graph.input, kind)
+    sources = _named(wrt, proto.graph.input, kind, {weight.name for weight in proto.graph.initializer})
     if missing := [name for name in sources if name not in feeds]:
         raise ValueError(
             f"wrt: no array is given for {missing}. Inputs of the model can be checked, with an array each in inputs; "
@@ -161,8 +161,13 @@ def _slope(
     return sum(float(((u.astype(np.float64) - d) * ct).sum()) for u, d, ct in parts) / (2 * step)
 
 
-def _named(names: Sequence[str] | None, values: Sequence[onnx.ValueInfoProto], kind: int) -> list[str]:
-    """The given names, or those of all values of a dtype."""
+def _named(
+    names: Sequence[str] | None,
+    values: Sequence[onnx.ValueInfoProto],
+    kind: int,
+    weights: Collection[str] = (),
+) -> list[str]:
+    """The given names, or those of all values of a dtype, without weights that a file lists among its inputs."""
     if names is not None:
         return list(names)
-    return [value.name for value in values if value.type.tensor_type.elem_type == kind]
+    return [v.name for v in values if v.type.tensor_type.elem_type == kind and v.name not in weights]

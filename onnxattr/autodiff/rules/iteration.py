@@ -7,6 +7,7 @@ are computed anew for every step.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -113,6 +114,10 @@ class _Iteration:
         known = isinstance(self.before[k].type, ir.TensorType) and before is not None and None not in before
         return not self.loop or (known and before == after)
 
+    def reads(self, k: int) -> bool:
+        """Whether a step reads a state; what is not read may start with another shape than steps give it."""
+        return bool(self.before[k].uses()) or self.before[k].is_graph_output()
+
     def steps(self, op: OpBuilder) -> ir.Value:
         """The number of steps that the node took."""
         if self.loop:
@@ -175,6 +180,9 @@ class _Reverse:
             zip(results, [*inputs[: len(states)], *self._y_cts()], strict=True),
             [*carried, *(forward.x_step[k] for k in sliced)],
         )
+        for index, k in enumerate(states):
+            if not forward.reads(k):
+                gradients[index] = inner.zeros_like(inputs[index])
         for index in range(len(states), len(carried)):
             gradients[index] = inner.Add(inputs[index], gradients[index])
         inner.graph.outputs[:] = [as_output(inner, value) for value in (self.more, *gradients)]
@@ -220,7 +228,7 @@ class _Reverse:
                 k = list(forward.before).index(value)
                 stacks = forward.keeps_shape(k)
                 here = (
-                    self._slice(forward.save(self.op, value), 0, False, value) if stacks else self._again(k)
+                    self._slice(forward.save(self.op, value), 0, False, value) if stacks else self._again[k]
                 )
             else:
                 # The iteration number, and the condition: it held, or there was no such step.
@@ -228,13 +236,14 @@ class _Reverse:
             ir.convenience.replace_all_uses_with(copy, here)
         inner.graph.sort()
 
-    def _again(self, k: int) -> ir.Value:
-        """A state that cannot be stacked, before the step: by all the steps up to it."""
+    @functools.cached_property
+    def _again(self) -> list[ir.Value]:
+        """The states before the step, by all the steps up to it: for those that cannot be stacked."""
         forward, node = self.forward, self.forward.node
         again, _ = _copy(self.inner, forward.body)
         del again.graph.outputs[1 + len(forward.before) :]
         inputs = [self.step(), node.inputs[1], *forward.initial]
-        return control_node(self.inner, "Loop", inputs, {"body": again.graph}, forward.before)[k]
+        return control_node(self.inner, "Loop", inputs, {"body": again.graph}, forward.before)
 
     def _entries(
         self, states: Sequence[int], sliced: Sequence[int], found: Sequence[ir.Value]
@@ -246,6 +255,10 @@ class _Reverse:
         entries: list[Cotangent] = [None] * len(inputs)
         for place, ct in zip(places, found, strict=False):
             entries[place] = ct
+        for k in states:
+            start = forward.initial[k]
+            if not forward.reads(k) and len(dims_of(start) or []) != len(dims_of(forward.before[k]) or []):
+                entries[first + k] = self.op.zeros_like(start)
         for k, ct in zip(sliced, found[len(places) :], strict=True):
             entries[first + len(forward.initial) + k] = self._unstacked(ct, k)
         return entries

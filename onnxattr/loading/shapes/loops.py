@@ -24,7 +24,10 @@ Guesses = dict[tuple[int, int], onnx.TypeProto.Tensor | None]
 
 
 class State(NamedTuple):
-    """A state of a Loop: where it starts, the body's input and output, and the name of its last value."""
+    """A state of a Loop: where it starts, the body's input and output, and the name of its last value.
+
+    One that no step reads may start as anything, often as a number that stands for nothing yet: its start says nothing.
+    """
 
     key: tuple[int, int]
     initial: onnx.TypeProto.Tensor | None
@@ -32,6 +35,13 @@ class State(NamedTuple):
     after: onnx.ValueInfoProto
     final: str
     graph: onnx.GraphProto
+    read: bool
+
+    @property
+    def ends(self) -> tuple[onnx.TypeProto.Tensor | None, ...]:
+        """Its types before and after a step, as far as they have to agree."""
+        after = _known(self.after.type)
+        return (self.initial, after) if self.read else (after,)
 
 
 def infer_through_loops(proto: onnx.ModelProto, strict: bool = True) -> onnx.ModelProto:
@@ -51,7 +61,7 @@ def infer_through_loops(proto: onnx.ModelProto, strict: bool = True) -> onnx.Mod
         while len(guesses) > found and (rounds := rounds - 1) >= 0:
             found = len(guesses)
             starts: Guesses = {
-                s.key: s.initial for s in _states(_inferred(proto, guesses)) if s.initial is not None
+                s.key: s.ends[0] for s in _states(_inferred(proto, guesses)) if s.ends[0] is not None
             }
             guesses = starts | guesses
         while (weaker := _weakened(_inferred(proto, guesses), guesses)) != guesses:
@@ -98,7 +108,7 @@ def _weakened(inferred: onnx.ModelProto, guesses: Guesses) -> Guesses:
     """The guesses as far as the start and the end of a step agree with them."""
     weaker = dict(guesses)
     for state in _states(inferred):
-        for other in (state.initial, _known(state.after.type)):
+        for other in state.ends:
             weaker[state.key] = _common(weaker.get(state.key), other)
     return weaker
 
@@ -124,9 +134,12 @@ def _states(proto: onnx.ModelProto) -> Iterator[State]:
         (body,) = bodies_of(node)
         inputs = list(node.input[2:])
         triples = zip(inputs, body.input[2:], body.output[1:], node.output, strict=False)
+        read = {name for inner in nodes_in(body) for name in inner.input} | {
+            value.name for value in body.output
+        }
         for k, (start, before, after, final) in enumerate(triples):
             if not before.type.HasField("sequence_type") and not before.type.HasField("optional_type"):
-                yield State((number, k), scope.get(start), before, after, final, graph)
+                yield State((number, k), scope.get(start), before, after, final, graph, before.name in read)
 
 
 def _loops(
