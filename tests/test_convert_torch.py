@@ -16,6 +16,7 @@ from onnxattr.converters.torch import to_onnx  # noqa: E402
 from torch import nn  # noqa: E402
 
 from onnxattr.attributions import DeconvNet, GradCAM, Saliency  # noqa: E402
+from onnxattr.compile.gradient import vjp  # noqa: E402
 from onnxattr.errors import ConversionError  # noqa: E402
 from onnxattr.loading.layers import read_layers  # noqa: E402
 
@@ -165,6 +166,31 @@ def test_gradients_are_those_of_autograd(kind, opset):
     found = Saliency(model, reducer=None).explain(x, labels)
     expected = by_autograd(module, x, labels)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * expected.max())
+
+
+class LogSigmoid(nn.Module):
+    def forward(self, x):
+        return nn.functional.logsigmoid(x)
+
+
+class CrossEntropy(nn.Module):
+    def forward(self, x):
+        return nn.functional.binary_cross_entropy_with_logits(x, x.sign(), reduction="none")
+
+
+@pytest.mark.parametrize("kind", [LogSigmoid, CrossEntropy])
+def test_logarithms_of_sigmoids_stay_finite(kind):
+    """The converter is shown small numbers; ONNX Runtime's Sigmoid is 0 below -18, PyTorch's where float32 ends."""
+    x = np.array([[-120, -60, -19, -1, 2, 30]], np.float32)
+    model = to_onnx(kind(), np.ones_like(x))
+    tensor = torch.tensor(x, requires_grad=True)
+    expected = kind()(tensor)
+    expected.sum().backward()
+    name, output = model.graph.input[0].name, model.graph.output[0].name
+    ct = {f"{output}_cotangent": np.ones_like(x)}
+    found = values(vjp(model), [output, f"{name}_gradient"], {name: x} | ct)
+    np.testing.assert_allclose(found[output], expected.detach().numpy(), rtol=1e-5)
+    np.testing.assert_allclose(found[f"{name}_gradient"], tensor.grad.numpy(), rtol=1e-5, atol=1e-12)
 
 
 class States(nn.Module):

@@ -6,9 +6,9 @@ import onnx_ir as ir
 import pytest
 from onnx import helper
 from support.small_models import build, node
-from support.tiny_graphs import parse
+from support.tiny_graphs import parse, run
 
-from onnxattr import Saliency
+from onnxattr import Saliency, vjp
 from onnxattr.loading.load import load
 from onnxattr.testing import check_vjp
 
@@ -169,3 +169,17 @@ def test_a_kernel_that_is_an_output_or_an_input(as_input, as_output):
         model = build([node("Conv", ["x", "w"], ["y"])], inputs, outputs, {"w": big})
         x = np.random.default_rng(2).normal(size=(2, 1, 4, 4)).astype(np.float32)
         check_vjp(model, {"x": x}, wrt=["x"], outputs=["y"], runtime="onnxruntime")
+
+
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul"])
+def test_a_column_and_a_row_of_integers_do_not_contradict_each_other(op):
+    """onnx's inference, which follows integers, takes both for vectors: positions relative to others were refused."""
+    model = parse(
+        "g (float[N,3] x) => (float[N,5] y) <int64[3] a = {1,2,4}, int64[5] b = {1,3,5,7,9}, int64[1] last = {-1}, "
+        f"int64[1] first = {{0}}> {{ column = Unsqueeze(a, last) row = Unsqueeze(b, first) grid = {op}(column, row) "
+        "w = Cast<to = 1>(grid) y = MatMul(x, w) }"
+    )
+    grid = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}[op]([[1], [2], [4]], [1, 3, 5, 7, 9])
+    ct = np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32)
+    found = run(vjp(model), x=np.ones((2, 3), np.float32), y_cotangent=ct)
+    np.testing.assert_allclose(found["x_gradient"], ct @ grid.T, rtol=1e-5)

@@ -12,6 +12,7 @@ from onnx import ModelProto, NodeProto, ValueInfoProto
 from onnxattr.errors import ConversionError
 from onnxattr.graph.subgraphs import names_read_in, nodes_in
 from onnxattr.loading.reading.detached_weights import detach_weights
+from onnxattr.loading.shapes.missing_ranks import infer_once
 
 BATCH = "N"
 CONVERTER_KEY = "onnxattr.converter"
@@ -107,7 +108,7 @@ def _infer_for_batch(light: ModelProto, batch: int) -> ModelProto:
             if dim.dim_param == BATCH:
                 dim.dim_value = batch
     try:
-        return onnx.shape_inference.infer_shapes(fixed, strict_mode=True, data_prop=True)
+        return infer_once(fixed, strict=True)
     except onnx.shape_inference.InferenceError as error:
         raise ConversionError(
             f"The converted graph has contradicting shapes: {error}. Give the model fixed input sizes or another opset."

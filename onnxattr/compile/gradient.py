@@ -111,7 +111,8 @@ def _pick(
     if names is None:
         chosen = [Place(str(value.name), value) for value in default if value.dtype in FLOATS]
         if not chosen:
-            inner = explainable(graph, graph.outputs[0])[:_LISTED] if what == "wrt" else []
+            scores = [value for value in graph.outputs if value.dtype in FLOATS] if what == "wrt" else []
+            inner = explainable(graph, scores[0])[:_LISTED] if scores else []
             examples = f", for example one of: {', '.join(inner)}" if inner else ""
             raise ModelError(
                 f"The model has no float value among {[v.name for v in default]}. Name a float value inside the model "

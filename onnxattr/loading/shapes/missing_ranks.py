@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import onnx
@@ -11,6 +12,9 @@ from onnxattr.graph.subgraphs import bodies_of, nodes_in, values_in
 #: What a value's dimensions are known to be: numbers, symbols, or None.
 Shapes = Mapping[str, onnx.TensorShapeProto]
 _ANY = onnx.TensorShapeProto.Dimension()
+#: What ONNX says of integers that it follows, not of shapes. It takes the column and the row in ids[:, None] + ids for
+#: the vectors that they were made of, and finds two of other lengths contradictory.
+_OF_NUMBERS = "Invalid rank for"
 _REDUCTIONS = tuple(
     f"Reduce{kind}"
     for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
@@ -38,22 +42,37 @@ def infer_all(proto: onnx.ModelProto, strict: bool) -> onnx.ModelProto:
 def _infer(proto: onnx.ModelProto, strict: bool) -> onnx.ModelProto:
     """Inference that takes a GroupNormalization for an Identity: of the former's definition it loses the shape."""
     if not any(_is_group_norm(node) for node in nodes_in(proto.graph)):
-        return _infer_shapes(proto, strict)
+        return infer_once(proto, strict)
     simpler = onnx.ModelProto()
     simpler.CopyFrom(proto)
     for node in nodes_in(simpler.graph):
         if _is_group_norm(node):
             node.CopyFrom(onnx.helper.make_node("Identity", node.input[:1], node.output, node.name))
-    inferred = _infer_shapes(simpler, strict)
+    inferred = infer_once(simpler, strict)
     for original, node in zip(nodes_in(proto.graph), nodes_in(inferred.graph), strict=True):
         if _is_group_norm(original):
             node.CopyFrom(original)
     return inferred
 
 
-def _infer_shapes(proto: onnx.ModelProto, strict: bool) -> onnx.ModelProto:
+def infer_once(proto: onnx.ModelProto, strict: bool) -> onnx.ModelProto:
+    """ONNX's own inference, without what it finds contradictory of integers that are not.
+
+    Args:
+        proto: The model.
+        strict: Whether what contradicts itself is an error; else it stays untyped.
+
+    Raises:
+        onnx.shape_inference.InferenceError: If the model contradicts itself.
+    """
+    infer = functools.partial(onnx.shape_inference.infer_shapes, proto, check_type=strict)
     try:
-        return onnx.shape_inference.infer_shapes(proto, check_type=strict, strict_mode=strict, data_prop=True)
+        return infer(strict_mode=strict, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        if _OF_NUMBERS not in str(error):
+            raise
+        infer(strict_mode=True)
+        return infer(data_prop=True)
     except ValueError as error:  # of a Cast to type 0, where every other contradiction is an InferenceError
         raise onnx.shape_inference.InferenceError(str(error)) from error
 
