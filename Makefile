@@ -11,6 +11,10 @@ ACCELERATORS := build/portable/openvino/.ready build/portable/webgpu/.ready
 BROWSER = test -x "$(CHROMIUM)" || { apt-get update -qq && apt-get install --yes -qq chromium; } || true
 export CHROMIUM
 export TF_CPP_MIN_LOG_LEVEL = 3
+# A module is compiled when it is imported first, and once, not anew in each of the programs that tests start. pip would
+# compile the other 13,000 too; its switch "no compile" is set by "no".
+export PYTHONDONTWRITEBYTECODE =
+export PIP_NO_COMPILE = no
 
 .PHONY: help docs demo demo-web test coverage release-check test-slow test-portable test-webgpu portability measure-portability test-torch test-bulk test-cuda fuzz \
   hostile verify coverage-ops real-models lint bench bench-headline bench-quick benchmark-files benchmark-metrics benchmark-points \
@@ -22,9 +26,6 @@ help:  ## This list
 
 demo: $(VENV)/.demo  ## Explain five photographs with two networks and print a table
 	$(RUN) examples/demo.py
-
-# Compiled once, not anew in each of the programs that tests start.
-test coverage: export PYTHONDONTWRITEBYTECODE :=
 
 test: $(VENV)/.test  ## The fast tests, two processes
 	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow"
