@@ -112,8 +112,10 @@ def test_a_model_without_float_inputs_lists_what_can_be_differentiated():
         ModelError, match=r"no float value among \['ids'\].*wrt=<name>, for example one of: words\."
     ):
         vjp(model)
+    with pytest.raises(ModelError, match=r"no float value among \['best'\].*outputs=<name>\."):
+        vjp(parse("g (int64[N,3] ids) => (int64[N] best) { best = ArgMax<axis=1, keepdims=0>(ids) }"))
     with pytest.raises(ValueError, match=r"wrt: no array is given for \['words'\]"):
-        check_vjp(model, {"ids": np.zeros((1, 3), np.int64)}, wrt=["words"])
+        check_vjp(model, dict.fromkeys(("ids", "mask"), np.ones((1, 3), np.int64)), wrt=["words"])
 
 
 def test_overrides_leave_the_standard_table_alone():

@@ -146,6 +146,14 @@ def test_what_does_not_run_is_said_only_when_asked():
             use(verify=True)
 
 
+def test_sizes_of_minus_one_are_free():
+    """As Paddle's converter writes them."""
+    model = parser.parse_model(OLD.replace("NODES", "t = Tanh(x) y = Mul(t, x)"))
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_value = -1
+    assert vjp(model, verify=True).graph.output[-1].name == "x_gradient"
+
+
 @pytest.mark.parametrize("verify", ["yes", 1, None])
 def test_other_choices(verify):
     model = small_models.mlp().model

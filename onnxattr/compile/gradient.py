@@ -15,7 +15,7 @@ from onnxattr.errors import ModelError, one_door
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of, named_values
-from onnxattr.loading.discrete import explainable
+from onnxattr.loading.landmarks import explainable
 from onnxattr.loading.layers import Layer, read_layers
 from onnxattr.loading.load import clean_part, load
 from onnxattr.loading.places import Place, check_outside, find_place
@@ -73,8 +73,8 @@ def vjp(
     with one_door(f"{name_of(model)} cannot be differentiated"):
         set_precision(graph_model, precision)
         graph, layers = graph_model.graph, read_layers(graph_model.metadata_props)
-        sources = _pick(graph, layers, wrt, graph.inputs, "wrt")
         scores = _pick(graph, layers, outputs, graph.outputs, "outputs")
+        sources = _pick(graph, layers, wrt, graph.inputs, "wrt")
         clean_part(graph_model, [place.value for place in (*sources, *scores)], rules)
         verify_model(graph_model, verify)
         return _with_gradients(graph_model, sources, scores, rules, rewrites)

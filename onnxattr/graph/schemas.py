@@ -106,7 +106,8 @@ def folded(node: ir.Node, opset: int) -> np.ndarray | None:
 def run_node(node: ir.Node, opset: int, arrays: Mapping[str, np.ndarray]) -> list[Any]:
     """The outputs of a node of ai.onnx on arrays by name, by ONNX's own evaluator."""
     proto = ir.serde.serialize_node(node)
-    results: Any = ReferenceEvaluator(proto, opsets={"": opset}).run(None, dict(arrays))
+    with np.errstate(all="ignore"):  # infinities and NaN are results like others
+        results: Any = ReferenceEvaluator(proto, opsets={"": opset}).run(None, dict(arrays))
     return list(results)
 
 

@@ -13,12 +13,6 @@ from onnxattr.graph.intervals import FLOATS
 _SHAPES = ("Shape", "Size")
 
 
-def explainable(graph: ir.Graph, output: ir.Value) -> list[str]:
-    """The float values computed first from integers, such as embeddings: what can be explained instead of those."""
-    wanted = reaching(list(graph), output) - {output}
-    return [str(value.name) for value in first_floats(graph) if value in wanted]
-
-
 def unexplained(graph: ir.Graph, output: ir.Value, wrt: Collection[str] = ()) -> dict[str, list[str]]:
     """What reaches the score as integers, each with the float values that are computed from it first.
 

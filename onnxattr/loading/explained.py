@@ -11,7 +11,7 @@ from onnxattr.autodiff.registry import RuleTable
 from onnxattr.errors import ModelError
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of
-from onnxattr.loading.discrete import explainable
+from onnxattr.loading.landmarks import explainable
 from onnxattr.loading.layers import Layer
 from onnxattr.loading.layouts import put_on_path
 from onnxattr.loading.places import Place, check_outside, find_place

@@ -61,6 +61,13 @@ def embeddings(prepared: Prepared) -> tuple[str, ...]:
     )
 
 
+def explainable(graph: ir.Graph, output: ir.Value) -> list[str]:
+    """The float values computed first from integers, which can be explained instead of those: embeddings first."""
+    wanted = reaching(list(graph), output) - {output}
+    others = [value for value in first_floats(graph) if value in wanted]
+    return [str(value.name) for value in dict.fromkeys([*embeddings_before(graph, output), *others])]
+
+
 def convolution_before(graph: ir.Graph, layers: Sequence[Layer], output: ir.Value) -> ir.Value | None:
     """See ``last_convolution``; None if there is none."""
     reached = reaching(list(graph), output)

@@ -195,7 +195,8 @@ def _drawn(proto: onnx.ModelProto, size: int) -> Feeds:
             continue
         if not value.type.HasField("tensor_type") or kind.elem_type == onnx.TensorProto.STRING:
             raise ModelError(f"Input {value.name!r} is no tensor of numbers.")
-        shape = [dim.dim_value or size for dim in kind.shape.dim]
+        # Files say -1 of sizes that are free.
+        shape = [dim.dim_value if dim.dim_value > 0 else size for dim in kind.shape.dim]
         dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
         floats = kind.elem_type in _FLOATS
         numbers = rng.normal(size=shape) if floats else rng.integers(0, 2, shape)
