@@ -21,6 +21,7 @@ from sklearn.ensemble import (
     VotingClassifier,
     VotingRegressor,
 )
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.feature_selection import RFE, SelectKBest
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
@@ -446,7 +447,12 @@ def test_files_are_whole(tmp_path):
     [
         (LogisticRegression(), IRIS, "Fit the estimator"),
         (LinearRegression().fit(IRIS, KINDS), IRIS[0], "expected rows"),
-        (LinearRegression().fit(IRIS, KINDS), [["a", "b"]], "more than numbers"),
+        (LinearRegression().fit(IRIS, KINDS), [["a", "b"]], "expected numbers. Encode text"),
+        (
+            make_pipeline(CountVectorizer(), LogisticRegression()).fit(["good film", "bad film"], [1, 0]),
+            ["good film"],
+            "expected numbers. Explain what follows the CountVectorizer",
+        ),
         (LinearRegression().fit(IRIS, KINDS), IRIS[:, :2], "features"),
         (
             make_pipeline(SplineTransformer(), Ridge()).fit(IRIS, KINDS),
@@ -478,6 +484,16 @@ def test_files_are_whole(tmp_path):
 def test_refusals(estimator, sample, match):
     with pytest.raises(ConversionError, match=match):
         to_onnx(estimator, sample)
+
+
+def test_counts_of_words_are_given_sparse():
+    """y = w x + b of the counts x: gradient times input is w x, word by word."""
+    texts = ["good good film", "bad film", "good plot", "bad bad plot"]
+    words = CountVectorizer()
+    counts = words.fit_transform(texts)
+    estimator = Ridge().fit(counts, [1.0, -1.0, 1.0, -2.0])
+    found = GradientInput(to_onnx(estimator, counts)).explain(counts)
+    np.testing.assert_allclose(found, counts.toarray() * estimator.coef_, rtol=1e-4, atol=1e-6)
 
 
 def test_what_neither_runtime_nor_evaluator_runs_is_an_error_of_conversion():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxattr.errors import ConversionError
+from onnxattr.errors import ConversionError, ShapeError
 from onnxattr.files import check_output, write
 from onnxattr.loading.class_names import KEY as CLASS_NAMES_KEY
 from onnxattr.loading.class_names import class_names_text
@@ -15,6 +15,7 @@ from onnxattr.loading.features import KEY as FEATURES_KEY
 from onnxattr.loading.features import features_text
 from onnxattr.loading.meaning import KEY as MEANING_KEY
 from onnxattr.loading.meaning import InputMeaning, Meaning, OutputMeaning
+from onnxattr.running.arrays import as_array
 
 from ..common import graph_edit, onnx_model
 from ..common.verify import TOLERANCE, Session, values
@@ -79,7 +80,7 @@ def to_onnx(
     if texts := mixed.text_columns(sample):
         return _mixed(estimator, sample, texts, path, opset, verify)
     names = feature_names(estimator, sample)
-    rows = _rows(numbers_of(sample, names))
+    rows = _rows(numbers_of(sample, names), estimator)
     estimator = by_position(estimator)
     converted = _convert(estimator, rows, opset)
     if verify:
@@ -121,15 +122,20 @@ def _mixed(
     return converted
 
 
-def _rows(sample: Any) -> np.ndarray:
+def _rows(sample: Any, estimator: Any) -> np.ndarray:
     if sample is None:
         raise ConversionError("The sample is missing: give a few rows as the estimator takes them.")
     try:
-        rows = np.asarray(sample, np.float32)
-    except (ValueError, TypeError) as error:
-        raise ConversionError(
-            f"The sample holds more than numbers ({error}). Encode text and categories before the pipeline."
-        ) from error
+        rows = as_array(sample, "The sample").astype(np.float32)
+    except ShapeError as error:
+        first = type(estimator[0]).__name__ if hasattr(estimator, "steps") else ""
+        advice = (
+            f"Explain what follows the {first}, whose features are words: pipeline[1:] of "
+            "sample=pipeline[0].transform(texts)."
+            if "Vectorizer" in first
+            else "Encode text and categories before the pipeline."
+        )
+        raise ConversionError(f"{error} {advice}") from error
     if rows.ndim != 2 or not len(rows):
         raise ConversionError(f"The sample has shape {rows.shape}; expected rows, (n, features).")
     return rows
