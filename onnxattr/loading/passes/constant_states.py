@@ -6,20 +6,36 @@ copies it, and a gradient would keep a copy for each step.
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxattr.graph.subgraphs import drop, is_standard, nodes_of, subgraphs_of
 from onnxattr.graph.values import values_of
+
+#: The condition of Loops that go on until they have counted.
+_ALWAYS = "loop/always"
 
 
 def read_constant_states_outside(graph: ir.Graph) -> bool:
     """Removes the states that no step changes from the Loops and Scans of a graph and its subgraphs, in place."""
     changed = False
     for node in [node for node in nodes_of(graph) if is_standard(node, "Loop", "Scan")]:
-        if kept := _constant(node):
-            _remove(node, kept)
+        if constant := _constant(node):
+            _state_condition(graph, node)
+            _remove(node, constant)
             changed = True
     return changed
+
+
+def _state_condition(graph: ir.Graph, node: ir.Node) -> None:
+    """Gives a Loop without a condition one: without states behind it, a file would drop the empty input."""
+    if node.op_type != "Loop" or node.inputs[1] is not None:
+        return
+    if (value := graph.initializers.get(_ALWAYS)) is None:
+        value = ir.Value(name=_ALWAYS, const_value=ir.tensor(np.array(True), name=_ALWAYS))
+        value.type, value.shape = ir.TensorType(ir.DataType.BOOL), ir.Shape([])
+        graph.register_initializer(value)
+    node.replace_input_with(1, value)
 
 
 def _first_state(node: ir.Node) -> int:
