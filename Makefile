@@ -12,7 +12,7 @@ BROWSER = test -x "$(CHROMIUM)" || { apt-get update -qq && apt-get install --yes
 export CHROMIUM
 export TF_CPP_MIN_LOG_LEVEL = 3
 # A module is compiled when it is imported first, and once, not anew in each of the programs that tests start. pip would
-# compile the other 13,000 too; its switch "no compile" is set by "no".
+# compile the other 13,000 too; "no" is the value that keeps it from that.
 export PYTHONDONTWRITEBYTECODE =
 export PIP_NO_COMPILE = no
 

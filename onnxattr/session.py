@@ -155,7 +155,7 @@ class Session:
             providers: Execution providers in order of preference, as ONNX Runtime takes them.
             folder: Where the model's external data lies, if it has any.
             as_deployed: Whether memory is planned as in sessions with default options, by the shapes of the first run.
-            in_reals: Whether what is dequantised is computed with as it is, not rounded again to compute in integers.
+            in_reals: Whether dequantised values are multiplied as floats; else ONNX Runtime may round them to integers.
 
         Raises:
             RuntimeMissingError: If ONNX Runtime, or a provider asked for, is not available.

@@ -130,8 +130,7 @@ def _rows(sample: Any, estimator: Any) -> np.ndarray:
     except ShapeError as error:
         first = type(estimator[0]).__name__ if hasattr(estimator, "steps") else ""
         advice = (
-            f"Explain what follows the {first}, whose features are words: pipeline[1:] of "
-            "sample=pipeline[0].transform(texts)."
+            f"Explain what follows the {first}: pipeline[1:], with sample=pipeline[0].transform(texts)."
             if "Vectorizer" in first
             else "Encode text and categories before the pipeline."
         )

@@ -26,8 +26,6 @@ from onnxattr.loading.verify import check_choice, verify_model
 
 #: Names of values, layers or nodes, and indices of layers.
 Names = str | int | Sequence[str | int] | None
-#: How many values an error lists.
-_LISTED = 8
 
 
 def vjp(
@@ -112,7 +110,7 @@ def _pick(
         chosen = [Place(str(value.name), value) for value in default if value.dtype in FLOATS]
         if not chosen:
             scores = [value for value in graph.outputs if value.dtype in FLOATS] if what == "wrt" else []
-            inner = explainable(graph, scores[0])[:_LISTED] if scores else []
+            inner = explainable(graph, scores[0]) if scores else []
             examples = f", for example one of: {', '.join(inner)}" if inner else ""
             raise ModelError(
                 f"The model has no float value among {[v.name for v in default]}. Name a float value inside the model "

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
+from onnxattr.graph.intervals import HALVES
+
 if TYPE_CHECKING:
     from onnxattr.graph.builder import OpBuilder
-
-_HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
 def folded_in_float(
@@ -20,7 +20,7 @@ def folded_in_float(
     if op_type not in ("ScatterElements", "ScatterND") or attributes.get("reduction") not in ("add", "mul"):
         return None
     data, indices, updates = inputs
-    if data is None or updates is None or data.dtype not in _HALVES:
+    if data is None or updates is None or data.dtype not in HALVES:
         return None
     wide = [op.cast(value, ir.DataType.FLOAT) for value in (data, updates)]
     (result,) = op.append(op_type, [wide[0], indices, wide[1]], attributes)

@@ -28,7 +28,7 @@ def float_inputs(graph: ir.Graph, outputs: Sequence[ir.Value], rules: RuleTable)
     reached = _reaching(graph, outputs, rules)
     chosen = [v for v in graph.inputs if v.dtype in FLOATS and dims_of(v) != [] and v in reached]
     if not chosen:
-        inner = ", ".join(explainable(graph, outputs[0])[:_LISTED])
+        inner = ", ".join(explainable(graph, outputs[0]))
         advice = (
             f"Explain a float value inside the model with wrt=<name>, for example one of: {inner}."
             if inner
@@ -91,7 +91,7 @@ def _check(graph: ir.Graph, place: Place, output: ir.Value) -> None:
     if value.dtype not in FLOATS:
         raise ModelError(
             f"wrt {place.name!r} is {value.dtype}; only float values can be explained: "
-            f"{explainable(graph, output)[:_LISTED]}."
+            f"{explainable(graph, output)}."
         )
     unfit = _why_unfit(value, output)
     if unfit:

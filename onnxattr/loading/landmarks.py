@@ -32,6 +32,8 @@ _ACTIVATION = frozenset(
 #: Names of layers of Keras and PyTorch that are one convolution, subclasses such as StdConv2d included.
 _LAYER = re.compile(r"Conv(Transpose)?[123][dD](Transpose)?$")
 
+#: How many values an error lists.
+_LISTED = 8
 #: Layers of Keras that have filters; a depthwise convolution has none.
 _WITH_FILTERS = re.compile(r"(?<!Depthwise)Conv[123]D(Transpose)?$")
 
@@ -62,10 +64,12 @@ def embeddings(prepared: Prepared) -> tuple[str, ...]:
 
 
 def explainable(graph: ir.Graph, output: ir.Value) -> list[str]:
-    """The float values computed first from integers, which can be explained instead of those: embeddings first."""
+    """The first float values computed from integers, to explain instead of those: embeddings first, eight at most."""
     wanted = reaching(list(graph), output) - {output}
     others = [value for value in first_floats(graph) if value in wanted]
-    return [str(value.name) for value in dict.fromkeys([*embeddings_before(graph, output), *others])]
+    return [str(value.name) for value in dict.fromkeys([*embeddings_before(graph, output), *others])][
+        :_LISTED
+    ]
 
 
 def convolution_before(graph: ir.Graph, layers: Sequence[Layer], output: ir.Value) -> ir.Value | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -77,8 +78,8 @@ def check_vjp(
     sources = _named(wrt, proto.graph.input, kind, {weight.name for weight in proto.graph.initializer})
     if missing := [name for name in sources if name not in feeds]:
         raise ValueError(
-            f"wrt: no array is given for {missing}. Inputs of the model can be checked, with an array each in inputs; "
-            "a value inside it can where the model starts there."
+            f"wrt: no array is given for {missing}. Give one of each in inputs; to check a value inside the model, "
+            "make it an input first."
         )
     forward = evaluate(proto)
     rng = np.random.default_rng(seed)
@@ -88,33 +89,17 @@ def check_vjp(
         [f"{name}_gradient" for name in sources],
         feeds | {f"{name}_cotangent": ct for name, ct in cotangents.items()},
     )
-    moved = functools.partial(
-        _slopes, functools.partial(forward, scores), feeds, list(cotangents.values()), step
-    )
     worst = 0.0
     for name, xbar in zip(sources, found, strict=True):
         if xbar.shape != feeds[name].shape:
             raise AssertionError(f"The gradient of {name!r} has shape {xbar.shape}, not {feeds[name].shape}.")
-        for v, slope in moved(
-            name, (rng.normal(size=xbar.shape).astype(precision) for _ in range(directions))
-        ):
+        for _ in range(directions):
+            v: Any = rng.normal(size=xbar.shape).astype(precision)
+            ends = [{**feeds, name: np.asarray(feeds[name] + sign * step * v, precision)} for sign in (1, -1)]
+            up, down = (forward(scores, end) for end in ends)
+            slope = _slope(up, down, list(cotangents.values()), step)
             worst = max(worst, _compared(name, xbar * v, slope, tolerance))
     return worst
-
-
-def _slopes(
-    forward: Callable[[Mapping[str, np.ndarray]], list[np.ndarray]],
-    feeds: Mapping[str, np.ndarray],
-    cotangents: list[np.ndarray],
-    step: float,
-    name: str,
-    directions: Iterable[np.ndarray],
-) -> Iterator[tuple[np.ndarray, float]]:
-    """Each direction of an input with the slope of <ybar, f> along it, by a central difference."""
-    for v in directions:
-        ends = [np.asarray(feeds[name] + sign * step * v, v.dtype) for sign in (1, -1)]
-        up, down = (forward({**feeds, name: end}) for end in ends)
-        yield v, _slope(up, down, cotangents, step)
 
 
 def _compared(name: str, parts: np.ndarray, slope: float, tolerance: float) -> float:

@@ -93,10 +93,7 @@ def _remove(node: ir.Node, states: list[int]) -> None:
     )
     graph.insert_before(node, new)
     for old, result in zip(outputs, new.outputs, strict=True):
-        result.type, result.shape = old.type, old.shape
-        result.metadata_props.update(old.metadata_props)
-        ir.convenience.replace_all_uses_with(old, result, replace_graph_outputs=True)
-        result.name, old.name = old.name, None
+        _take_over(old, result)
     graph.remove(node, safe=True)
     new.name, new.doc_string = node.name, node.doc_string
     new.metadata_props.update(node.metadata_props)
@@ -123,7 +120,12 @@ def _replace_result(node: ir.Node, final: ir.Value | None, outer: ir.Value) -> N
     copy = ir.Node("", "Identity", [outer])
     assert node.graph is not None
     node.graph.insert_after(node, copy)
-    result = copy.outputs[0]
-    result.type, result.shape = final.type, final.shape
-    ir.convenience.replace_all_uses_with(final, result, replace_graph_outputs=True)
-    result.name, final.name = final.name, None
+    _take_over(final, copy.outputs[0])
+
+
+def _take_over(old: ir.Value, new: ir.Value) -> None:
+    """Gives a value the name, the type, the notes and the readers of another."""
+    new.type, new.shape = old.type, old.shape
+    new.metadata_props.update(old.metadata_props)
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    new.name, old.name = old.name, None

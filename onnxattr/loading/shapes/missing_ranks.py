@@ -56,15 +56,7 @@ def _infer(proto: onnx.ModelProto, strict: bool) -> onnx.ModelProto:
 
 
 def infer_once(proto: onnx.ModelProto, strict: bool) -> onnx.ModelProto:
-    """ONNX's own inference, without what it finds contradictory of integers that are not.
-
-    Args:
-        proto: The model.
-        strict: Whether what contradicts itself is an error; else it stays untyped.
-
-    Raises:
-        onnx.shape_inference.InferenceError: If the model contradicts itself.
-    """
+    """ONNX's own inference, arguments and errors as of ``infer_all``; ``_OF_NUMBERS`` says what it gets wrong."""
     infer = functools.partial(onnx.shape_inference.infer_shapes, proto, check_type=strict)
     try:
         return infer(strict_mode=strict, data_prop=True)
