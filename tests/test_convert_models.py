@@ -44,6 +44,34 @@ def test_model_of_tf_keras(name):
         assert difference(got, np.asarray(want)) < 1e-5
 
 
+# Inputs that are floats for Keras, as they are unless it is told otherwise, and looked up in an embedding.
+LOOKED_UP = {
+    "ids": lambda K, ids, _: K.layers.Flatten()(K.layers.Embedding(3, 4)(ids)),
+    "reshaped": lambda K, ids, _: K.layers.Flatten()(K.layers.Embedding(3, 4)(K.layers.Reshape((3, 2))(ids))),
+    "masked": lambda K, ids, _: K.layers.LSTM(3)(K.layers.Embedding(3, 4, mask_zero=True)(ids)),
+    "beside numbers": lambda K, ids, x: K.layers.Concatenate()(
+        [K.layers.Flatten()(K.layers.Embedding(3, 4)(ids)), x]
+    ),
+}
+
+
+@pytest.mark.parametrize("package", ["keras", "tf_keras"])
+@pytest.mark.parametrize("name", LOOKED_UP)
+def test_ids_that_are_declared_as_floats(name, package):
+    K = pytest.importorskip(package)
+    inputs = [K.Input((6,), name="ids"), K.Input((2,), name="x")]
+    output = K.layers.Dense(2)(LOOKED_UP[name](K, *inputs))
+    model = K.Model(inputs if name == "beside numbers" else inputs[0], output)
+    generator = np.random.default_rng(0)
+    data = [
+        generator.integers(0, 3, (4, 6)).astype("float32"),
+        generator.normal(size=(4, 2)).astype("float32"),
+    ]
+    data = data[: len(model.inputs)]
+    got = run(to_onnx(model), *data)[0]
+    assert difference(got, np.asarray(model(data if len(data) > 1 else data[0]))) < 1e-5
+
+
 def test_subclassed_model_of_tf_keras():
     tf_keras = pytest.importorskip("tf_keras")
 

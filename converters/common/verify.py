@@ -18,7 +18,12 @@ TOLERANCE_FLOAT16 = 1e-2
 
 
 def random_inputs(
-    specs: Sequence[Any], batch: int, highest_id: int | None = None, size: int = 24, seed: int = 0
+    specs: Sequence[Any],
+    batch: int,
+    highest_id: int | None = None,
+    size: int = 24,
+    seed: int = 0,
+    whole: bool = False,
 ) -> list[np.ndarray]:
     """Random arrays for the inputs of a model.
 
@@ -28,6 +33,7 @@ def random_inputs(
         highest_id: Integer inputs are drawn from 0 to this, both included; 9 if None.
         size: Size of the first dynamic axis after the batch; later ones are a sixth smaller each.
         seed: Of the random generator.
+        whole: Inputs of floats are whole numbers too, drawn like integers.
 
     Raises:
         ConversionError: An input holds strings or another dtype that the converter does not take.
@@ -41,7 +47,7 @@ def random_inputs(
             known if known is not None else size - size // 6 * (axis - 1) if axis else batch
             for axis, known in enumerate(spec.shape)
         ]
-        if dtype.kind in "iu":
+        if dtype.kind in "iu" or (whole and dtype.kind == "f"):
             arrays.append(generator.integers(0, highest_id + 1, size=shape).astype(dtype))
         elif dtype.kind == "b":
             arrays.append(generator.integers(0, 2, size=shape).astype(bool))

@@ -154,15 +154,21 @@ def _random_batches(original: Original, traced: Trace, session: Session) -> list
     highest_id = min(sizes) - 1 if sizes else None
     batches = _BATCHES if inputs.fixed_batch is None else (inputs.fixed_batch,)
     dynamic = any(None in spec.shape[1:].as_list() for spec in inputs.specs if spec.shape.rank)
-    for size in _SIZES:
-        made = [random_inputs(inputs.specs, batch, highest_id, size) for batch in batches]
-        if not dynamic:
+    # Keras declares inputs as floats unless told otherwise, those that are looked up in an embedding too.
+    draws = [
+        (size, whole)
+        for size in _SIZES[: None if dynamic else 1]
+        for whole in (False, True)[: 1 + bool(sizes)]
+    ]
+    for size, whole in draws:
+        made = [random_inputs(inputs.specs, batch, highest_id, size, whole=whole) for batch in batches]
+        if len(draws) == 1:
             return made
         try:
             outputs = original.outputs(made[0])
             session.run(dict(zip(inputs.names, made[0], strict=True)))
         except ConversionError:
-            if size == _SIZES[-1]:
+            if (size, whole) == draws[-1]:
                 raise
             continue
         if all(np.isfinite(array.astype(np.float64)).all() for array in outputs):
