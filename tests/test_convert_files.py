@@ -154,6 +154,20 @@ def test_file_that_is_refused(tmp_path, name):
         to_onnx(tmp_path / name)
 
 
+def test_what_keras_2_misses_in_its_file_is_said_too(tmp_path):
+    tf_keras = pytest.importorskip("tf_keras")
+
+    class Own(tf_keras.layers.Layer):
+        pass
+
+    x = tf_keras.Input((3,), name="sound/power")  # a name that Keras 3 does not take
+    tf_keras.Model(x, Own()(x)).save(tmp_path / "model.h5")
+    with pytest.raises(
+        ConversionError, match=r"cannot contain.*nor can tf_keras.*Unknown layer: 'Own'.*Load the"
+    ):
+        to_onnx(tmp_path / "model.h5", trust=True)
+
+
 def test_code_in_a_file_of_tf_keras_is_not_run(tmp_path, monkeypatch):
     tf_keras = pytest.importorskip("tf_keras")
     model = tf_keras.Sequential(

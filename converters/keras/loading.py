@@ -21,7 +21,7 @@ from .steps import steps_within
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _OWN_CODE = (
     "Load the model yourself and pass the object: to_onnx(keras.models.load_model(path, custom_objects=..., "
-    "compile=False))"
+    "compile=False)), with tf_keras in place of keras for a file of Keras 2"
 )
 
 
@@ -136,6 +136,7 @@ def _load_keras_file(path: Path, elements: int | None) -> Any:
         raise
     except Exception as error:
         first = error
+    others = ""
     if importlib.util.find_spec("tf_keras") is not None:
         import tf_keras
 
@@ -143,11 +144,13 @@ def _load_keras_file(path: Path, elements: int | None) -> Any:
             return _load_with(tf_keras, path, elements)
         except ConversionError:
             raise
-        except Exception:
-            pass  # the error of Keras 3 below says more
-    raise ConversionError(
-        f"Keras cannot load {str(path)!r}: {type(first).__name__}: {' '.join(str(first).split())[:500]}. {_OWN_CODE}"
-    ) from first
+        except Exception as error:
+            others = f"; nor can tf_keras, which reads files of Keras 2: {_short(error)}"
+    raise ConversionError(f"Keras cannot load {str(path)!r}: {_short(first)}{others}. {_OWN_CODE}") from first
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}".rstrip(".")
 
 
 def _load_with(package: Any, path: Path, elements: int | None) -> Any:
