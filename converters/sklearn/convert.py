@@ -21,8 +21,9 @@ from ..common import graph_edit, onnx_model
 from ..common.verify import TOLERANCE, Session, values
 from . import mixed
 from .layers import step_difference, write_table
-from .names import by_position, feature_names, numbers_of
-from .operators import own_converters, write_first_features, write_network_outputs, write_sigmoids
+from .names import by_position, feature_names, numbers_of, parts_of
+from .operators import write_first_features, write_network_outputs, write_sigmoids
+from .own import registered
 from .simplified import simplified
 from .steps import chosen_last, steps_of
 
@@ -156,11 +157,14 @@ def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx
     from sklearn.base import is_classifier
 
     estimator = simplified(estimator)
-    settings: dict[str, Any] = {"target_opset": {"": opset, "ai.onnx.ml": 3}, **own_converters()}
+    settings: dict[str, Any] = {"target_opset": {"": opset, "ai.onnx.ml": 3}}
     try:
-        if is_classifier(estimator):
-            settings["options"] = _options(estimator)
-        converted: onnx.ModelProto = skl2onnx.convert_sklearn(estimator, initial_types=types, **settings)
+        with registered():
+            if is_classifier(estimator):
+                settings["options"] = _options(estimator)
+            converted: onnx.ModelProto = skl2onnx.convert_sklearn(estimator, initial_types=types, **settings)
+    except ConversionError:
+        raise
     except Exception as error:
         reason = " ".join(str(error).split())[:500]
         raise ConversionError(
@@ -220,14 +224,21 @@ def _correct_link(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) 
 
 
 def _options(classifier: Any) -> dict[int, dict[str, bool]]:
-    """Plain tensors instead of dictionaries, and scores where there are no probabilities."""
+    """Plain tensors instead of dictionaries, and scores where there are no probabilities, of classifiers inside too."""
     from skl2onnx import get_model_alias
     from skl2onnx.common._registration import get_converter
+    from sklearn.base import is_classifier
 
     last = chosen_last(classifier)
-    wanted = {"zipmap": False} | ({} if hasattr(last, "predict_proba") else {"raw_scores": True})
-    known = get_converter(get_model_alias(type(last))).get_allowed_options() or {}
-    return {id(last): {name: value for name, value in wanted.items() if name in known}}
+    options = {}
+    for part in parts_of(classifier):
+        wanted = {"zipmap": False} if part is last else {}
+        if is_classifier(part) and not hasattr(part, "predict_proba"):
+            wanted["raw_scores"] = True
+        if wanted:
+            known = get_converter(get_model_alias(type(part))).get_allowed_options() or {}
+            options[id(part)] = {name: value for name, value in wanted.items() if name in known}
+    return options
 
 
 def _around(rows: np.ndarray, spread: float) -> np.ndarray:

@@ -64,7 +64,11 @@ def parts_of(estimator: Any) -> list[Any]:
     found, waiting, seen = [], [estimator], set()
     while waiting:
         part = waiting.pop()
-        if id(part) in seen or not (hasattr(part, "get_params") or isinstance(part, (list, tuple))):
+        # The classifiers of CalibratedClassifierCV are no estimators, and hold one.
+        inside = (
+            hasattr(part, "get_params") or hasattr(part, "calibrators") or isinstance(part, (list, tuple))
+        )
+        if id(part) in seen or not inside:
             continue
         seen.add(id(part))
         if isinstance(part, (list, tuple)):

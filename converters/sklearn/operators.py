@@ -7,59 +7,6 @@ import onnx
 from onnx import numpy_helper
 
 
-def own_converters() -> dict[str, dict[type, Any]]:
-    """Settings of `skl2onnx.convert_sklearn` for the estimators that are converted here."""
-    from sklearn.preprocessing import PowerTransformer
-
-    return {
-        "custom_shape_calculators": {PowerTransformer: _same_shape},
-        "custom_conversion_functions": {PowerTransformer: _power_transformer},
-    }
-
-
-def _same_shape(operator: Any) -> None:
-    operator.outputs[0].type = operator.inputs[0].type.__class__(operator.inputs[0].type.shape)
-
-
-def _power_transformer(scope: Any, operator: Any, container: Any) -> None:
-    """Yeo-Johnson: y = f(max(x, 0), l) - f(max(-x, 0), 2 - l), f(u, l) = ((1 + u)^l - 1) / l or log(1 + u) for l = 0.
-
-    Box-Cox: y = (x^l - 1) / l or log x. No part of it computes with numbers of the wrong sign and throws them away.
-    """
-    transformer, x = operator.raw_operator, operator.inputs[0].full_name
-
-    def emit(op_type: str, *inputs: Any) -> str:
-        names = []
-        for value in inputs:
-            if not isinstance(value, str):
-                array, value = np.asarray(value, np.float32), scope.get_unique_variable_name("constant")
-                container.add_initializer(value, onnx.TensorProto.FLOAT, array.shape, array.ravel())
-            names.append(value)
-        output: str = scope.get_unique_variable_name("power")
-        container.add_node(op_type, names, output, name=scope.get_unique_operator_name(op_type))
-        return output
-
-    def power(base: str, exponents: np.ndarray) -> str:
-        zero = np.abs(exponents) < np.finfo(np.float64).eps
-        divisor = np.where(zero, np.inf, exponents)
-        rest = emit("Div", emit("Sub", emit("Pow", base, exponents), 1.0), divisor)
-        return emit("Add", rest, emit("Mul", emit("Log", base), zero)) if zero.any() else rest
-
-    exponents = transformer.lambdas_
-    if transformer.method == "yeo-johnson":
-        negative = emit("Less", x, 0.0)
-        above = emit("Add", emit("Where", negative, 0.0, x), 1.0)
-        below = emit("Add", emit("Where", negative, emit("Neg", x), 0.0), 1.0)
-        y = emit("Sub", power(above, exponents), power(below, 2 - exponents))
-    else:
-        y = power(x, exponents)
-    if transformer.standardize:
-        y = emit("Div", emit("Sub", y, transformer._scaler.mean_), transformer._scaler.scale_)
-    container.add_node(
-        "Identity", y, operator.outputs[0].full_name, name=scope.get_unique_operator_name("Identity")
-    )
-
-
 def write_sigmoids(graph: onnx.GraphProto) -> None:
     """Write 1 / (1 + exp(-x)) as Sigmoid(x): the exponential overflows where the sigmoid is almost 0."""
     made = {name: node for node in graph.node for name in node.output}

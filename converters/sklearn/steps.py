@@ -163,9 +163,14 @@ def _scores_of_linear_model(part: Any, x: np.ndarray, path: str, before: str) ->
 
 
 def _numbers(part: Any, x: np.ndarray, predicts: bool) -> np.ndarray:
-    """What the converted form of an estimator gives for rows: probabilities, scores, predictions or features."""
+    """What the converted form of an estimator gives for rows: probabilities, scores, predictions or features.
+
+    Clusters are told by the distances from their centres, which have a gradient; their labels have none.
+    """
+    from sklearn.base import is_clusterer
+
     methods = ("predict_proba", "decision_function", "predict", "transform")
-    for method in methods if predicts else reversed(methods):
+    for method in methods if predicts and not is_clusterer(part) else reversed(methods):
         if hasattr(part, method):
             return _rows_of(getattr(part, method)(x))
     raise ConversionError(f"{type(part).__name__} neither predicts nor transforms; give a fitted estimator.")

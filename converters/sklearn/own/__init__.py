@@ -1,0 +1,69 @@
+"""Estimators whose ONNX form is written here: skl2onnx has none, or one whose gradient is not a number."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+from . import features, kernels, processes, projections, targets
+from .writing import Writer
+
+
+@contextlib.contextmanager
+def registered() -> Iterator[None]:
+    """Inside the `with` block skl2onnx knows these estimators too, at any place inside others."""
+    import skl2onnx._parse
+    import skl2onnx.common._registration as registration
+    from skl2onnx._supported_operators import sklearn_operator_name_map
+
+    tables = (
+        sklearn_operator_name_map,
+        skl2onnx._parse.sklearn_parsers_map,
+        registration._converter_pool,
+        registration._shape_calculator_pool,
+    )
+    with contextlib.ExitStack() as stack:
+        for table in tables:
+            stack.enter_context(mock.patch.dict(table))
+        linear = registration._converter_pool["SklearnLinearSVC"]
+        # Pipelines ask their last step for plain tensors; LinearSVC gives nothing else, and does not know the word.
+        options = {**linear.get_allowed_options(), "zipmap": [False]}
+        registration._converter_pool["SklearnLinearSVC"] = type(linear)(linear._fct, options)
+        for module in (features, kernels, processes, projections, targets):
+            for kind, write in module.conversions().items():
+                alias = f"Own{kind.__name__}"
+                skl2onnx.update_registered_converter(
+                    kind, alias, _declare_width, _conversion(write), overwrite=True, parser=_parse
+                )
+        yield
+
+
+def _parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
+    """One operator with one output: skl2onnx would give clusters two."""
+    from skl2onnx import get_model_alias
+    from skl2onnx.common.data_types import FloatTensorType
+
+    operator = scope.declare_local_operator(get_model_alias(type(model)), model)
+    operator.inputs = inputs
+    operator.outputs.append(scope.declare_local_variable("variable", FloatTensorType([None, None])))
+    return operator.outputs
+
+
+def _declare_width(operator: Any) -> None:
+    """How many features there are behind an operator."""
+    model = operator.raw_operator
+    if not hasattr(model, "transform"):
+        width = None
+    elif hasattr(model, "lambdas_") or hasattr(model, "inverse_func"):
+        width = sum(value.type.shape[1] for value in operator.inputs)
+    else:
+        width = len(model.get_feature_names_out())
+    operator.outputs[0].type.shape = [None, width]
+
+
+def _conversion(write: Callable[[Writer], str]) -> Callable[[Any, Any, Any], None]:
+    def convert(scope: Any, operator: Any, container: Any) -> None:
+        op = Writer(scope, operator, container)
+        op.finish(write(op))
+
+    return convert

@@ -1,0 +1,62 @@
+"""Transformers that are one matrix, and distances from centres."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from onnxattr.errors import ConversionError
+
+from .kernels import distances
+from .writing import Writer
+
+
+def affine(op: Writer) -> str:
+    """y = (x - m) w + b; w and b are what the estimator makes of unit vectors around its mean m."""
+    model = op.estimator
+    count = model.n_features_in_
+    mean = np.asarray(getattr(model, "mean_", np.zeros(count)), np.float64)
+    bias = model.transform(mean[None])
+    weights = model.transform(mean + np.eye(count)) - bias
+    return op("Add", op("MatMul", op("Sub", op.x, mean), weights), bias)
+
+
+def feature_agglomeration(op: Writer) -> str:
+    """y = the means of groups of features."""
+    if op.estimator.pooling_func is not np.mean:
+        raise ConversionError(
+            f"FeatureAgglomeration pools with {getattr(op.estimator.pooling_func, '__name__', 'a function')}; "
+            "supported: numpy.mean."
+        )
+    return affine(op)
+
+
+def hidden_units(op: Writer) -> str:
+    """y = sigmoid(x w' + b)."""
+    model = op.estimator
+    return op("Sigmoid", op("Add", op("MatMul", op.x, model.components_.T), model.intercept_hidden_))
+
+
+def from_centres(op: Writer) -> str:
+    """y = |x - centre|, one number for each centre."""
+    return op("Sqrt", distances(op, op.x, op.estimator.cluster_centers_))
+
+
+def selected(op: Writer) -> str:
+    """y = some features of x."""
+    return op("Gather", op.x, op.estimator.get_support(indices=True), axis=1)
+
+
+def conversions() -> dict[type, Callable[[Writer], str]]:
+    """How each of these is written."""
+    from sklearn.cluster import BisectingKMeans, FeatureAgglomeration, KMeans, MiniBatchKMeans
+    from sklearn.decomposition import FactorAnalysis, FastICA
+    from sklearn.feature_selection import SequentialFeatureSelector
+    from sklearn.neural_network import BernoulliRBM
+
+    return {
+        **dict.fromkeys((FactorAnalysis, FastICA), affine),
+        FeatureAgglomeration: feature_agglomeration,
+        BernoulliRBM: hidden_units,
+        SequentialFeatureSelector: selected,
+        **dict.fromkeys((KMeans, MiniBatchKMeans, BisectingKMeans), from_centres),
+    }
