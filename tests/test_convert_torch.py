@@ -193,6 +193,39 @@ def test_logarithms_of_sigmoids_stay_finite(kind):
     np.testing.assert_allclose(found[f"{name}_gradient"], tensor.grad.numpy(), rtol=1e-5, atol=1e-12)
 
 
+class Computed(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.forward = function
+
+
+# Numbers that the exporter's optimiser takes for 0 and 1.
+NEAR_ZERO_OR_ONE = {
+    "log": lambda x: torch.log(x + 1e-15),
+    "root": lambda x: torch.sqrt(1e-12 + x),
+    "norm": lambda x: x / (x.abs().sum(1, keepdim=True) + 1e-9),
+    "entropy": lambda x: x * torch.log(x + 1e-10),
+    "difference": lambda x: torch.relu(x - 1e-9) * 1e9,
+    "factor": lambda x: (x * 1.000005 - x) * 1e5,
+    "quotient": lambda x: (x / 0.999995 - x) * 1e5,
+}
+
+
+@pytest.mark.parametrize("name", NEAR_ZERO_OR_ONE)
+def test_small_constants_are_kept(name):
+    x = np.array([[0, 0, 0], [0, 2e-9, 1], [3, 0.25, 7e-9]], np.float32)
+    module = Computed(NEAR_ZERO_OR_ONE[name])
+    model = to_onnx(module, np.ones_like(x))
+    tensor = torch.tensor(x, requires_grad=True)
+    expected = module(tensor)
+    expected.sum().backward()
+    inside, output = model.graph.input[0].name, model.graph.output[0].name
+    ct = {f"{output}_cotangent": np.ones_like(x)}
+    found = values(vjp(model), [output, f"{inside}_gradient"], {inside: x} | ct)
+    np.testing.assert_allclose(found[output], expected.detach().numpy(), rtol=1e-5, atol=1e-12)
+    np.testing.assert_allclose(found[f"{inside}_gradient"], tensor.grad.numpy(), rtol=1e-5)
+
+
 class States(nn.Module):
     """The last states of a bidirectional layer that is called twice, whose shapes the exporter declares wrongly."""
 

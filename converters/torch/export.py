@@ -13,7 +13,9 @@ import onnx
 from onnxattr.errors import ConversionError
 
 from ..common import layer_rows, onnx_model
+from ..common.patching import applied
 from .calls import calls_of_nodes, leaving
+from .exact_constants import EXACT_CONSTANTS
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def export(
                 settings["output_names"] = [str(name) for name in outputs]
             made = torch.onnx.export(source, (), **settings)
             parts = calls_of_nodes(made.exported_program.graph)
-            with _kept(made, parts, keep):
+            with _kept(made, parts, keep), applied(EXACT_CONSTANTS):
                 made.optimize()
             return Exported(made.model_proto, made.exported_program, parts)
     except ConversionError:
