@@ -14,6 +14,7 @@ from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.channels import has_one_place
 from onnxattr.loading.discrete import source_of, unexplained
+from onnxattr.loading.draws import draws
 from onnxattr.loading.heads import probability_head
 from onnxattr.loading.prepared import Prepared
 
@@ -42,6 +43,7 @@ def advice(request: Request, method: str, score_chosen: bool, wrt_chosen: bool) 
             "The model ends in probabilities. Their gradients mix all classes, and are nearly 0 where the model is "
             f"sure. To explain the logits, pass output_layer={logits!r}."
         )
+    yield from _of_draws(prepared)
     if prepared.columns and request.score.linear:
         yield prepared.columns
     if RELU_LIKE in request.method.rules and not relu_spans(graph, prepared.layers, request.relu_policy):
@@ -72,6 +74,19 @@ def caller_of(made: Any) -> int:
     while frame is not None and (frame := frame.f_back) is not None and frame.f_locals.get("self") is made:
         level += 1
     return level + 1
+
+
+def _of_draws(prepared: Prepared) -> Iterator[str]:
+    """That a score depends on random numbers, if it does."""
+    found = draws(prepared.model.graph, [prepared.value(prepared.output)])
+    if found:
+        more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+        yield (
+            f"The model draws random numbers in each run ({', '.join(found[:_LISTED])}{more}), and the score depends "
+            "on them: predictions and gradients are those of one draw, and attributions along a path, each point with "
+            "a draw of its own, do not add up to f(x) - f(b). Export the model for inference, or make what it draws "
+            "an input, to explain what it predicts."
+        )
 
 
 def _of_integers(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:

@@ -23,6 +23,7 @@ from onnxattr.graph.affine import is_affine
 from onnxattr.graph.ranges import Ranges
 from onnxattr.graph.subgraphs import captures_of, nodes_of, prune
 from onnxattr.graph.values import dims_of, named_values
+from onnxattr.loading.draws import DRAWING
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import apart_in
 
@@ -36,10 +37,6 @@ _WIDEST = 2
 _LARGEST = 1e30
 #: Operators that read no more than the shape of a value.
 _SIZES = ("Shape", "Size")
-#: Operators whose results are other ones in each run.
-_DRAWING = frozenset(
-    "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split()
-)
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ def find_cut(
     """
     if not wanted or points < 2 or not prepared.rows.apart or prepared.others:
         return None
-    if any(node.op_type in _DRAWING for node in nodes_of(prepared.model.graph)):
+    if any(node.op_type in DRAWING for node in nodes_of(prepared.model.graph)):
         return None
     return _Search(prepared, rules, points, wanted is True, straight, summing).found()
 

@@ -23,6 +23,7 @@ from onnxattr.inspection.cost import estimate, measure
 from onnxattr.inspection.data_file import data_facts
 from onnxattr.inspection.inputs import input_facts, output_facts, shape_of
 from onnxattr.loading.discrete import unexplained
+from onnxattr.loading.draws import draws
 from onnxattr.loading.explained import float_inputs
 from onnxattr.loading.free_batch import free_batch
 from onnxattr.loading.landmarks import convolution_before, tables_before
@@ -80,6 +81,7 @@ def facts_of(model: ir.Model, source: ModelSource, measured: bool = False) -> di
         "last_convolution": _last_convolution(graph, layers, outputs),
         "embeddings": _embeddings(graph, outputs),
         "made_of_integers": _made_of_integers(graph, outputs),
+        "draws": draws(graph, outputs),
         "operators": _operators(graph, on_path),
         "without_rule": [] if explainer else _without_rule(on_path),
         "explainer": explainer,

@@ -89,6 +89,8 @@ def _described(model: ir.Model, known: dict[str, Any], full: bool, verbose: bool
     if explainer is not None:
         return "\n".join([*lines, "", "Explainer", *_nested(explainer), *_command(known)])
     lines += ["", "Samples", f"  {_samples(known)}"]
+    if known["draws"]:
+        lines.append(f"  the model draws random numbers, others in each run: {', '.join(known['draws'])}")
     lines += _landmarks(known) + ([] if known["without_rule"] else _cost(known["cost"]))
     lines += place_lines(model.graph, read_layers(model.metadata_props), full)
     if verbose:
