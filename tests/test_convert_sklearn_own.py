@@ -125,6 +125,14 @@ KERNELS = {
     "GaussianProcess, defaults": GaussianProcessRegressor(alpha=1e-3),
 }
 OTHERS = {
+    "ColumnTransformer behind another": make_pipeline(
+        ColumnTransformer([("a", StandardScaler(), [0, 1])], remainder="passthrough"),
+        ColumnTransformer([("b", MinMaxScaler(), [0, 2])], remainder=StandardScaler()),
+        Ridge(),
+    ),
+    "ColumnTransformer behind a step": make_pipeline(
+        StandardScaler(), ColumnTransformer([("a", MinMaxScaler(), [2]), ("b", PCA(1), [0, 1])]), Ridge()
+    ),
     "FastICA": make_pipeline(FastICA(2, random_state=0), Ridge()),
     "FactorAnalysis": make_pipeline(FactorAnalysis(2), Ridge()),
     "FeatureAgglomeration": make_pipeline(FeatureAgglomeration(2), Ridge()),

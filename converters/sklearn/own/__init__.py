@@ -15,6 +15,7 @@ def registered() -> Iterator[None]:
     import skl2onnx._parse
     import skl2onnx.common._registration as registration
     from skl2onnx._supported_operators import sklearn_operator_name_map
+    from sklearn.compose import ColumnTransformer
 
     tables = (
         sklearn_operator_name_map,
@@ -29,6 +30,8 @@ def registered() -> Iterator[None]:
         # Pipelines ask their last step for plain tensors; LinearSVC gives nothing else, and does not know the word.
         options = {**linear.get_allowed_options(), "zipmap": [False]}
         registration._converter_pool["SklearnLinearSVC"] = type(linear)(linear._fct, options)
+        parse_columns = skl2onnx._parse.sklearn_parsers_map[ColumnTransformer]
+        skl2onnx._parse.sklearn_parsers_map[ColumnTransformer] = _behind_a_step(parse_columns)
         for module in (features, kernels, processes, projections, targets):
             for kind, write in module.conversions().items():
                 alias = f"Own{kind.__name__}"
@@ -47,6 +50,17 @@ def _parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> A
     operator.inputs = inputs
     operator.outputs.append(scope.declare_local_variable("variable", FloatTensorType([None, None])))
     return operator.outputs
+
+
+def _behind_a_step(parse: Callable[..., Any]) -> Callable[..., Any]:
+    """A parser of ColumnTransformers behind other steps, whose number of features skl2onnx does not know yet."""
+
+    def parse_columns(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
+        if len(inputs) == 1 and inputs[0].type.shape[1:] in ([], [None]):
+            inputs[0].type.shape = [None, model.n_features_in_]
+        return parse(scope, model, inputs, custom_parsers=custom_parsers)
+
+    return parse_columns
 
 
 def _declare_width(operator: Any) -> None:
