@@ -135,4 +135,8 @@ class Counter:
         return math.prod(self.shapes[str(value.name)]) if value.name in self.shapes else 0
 
     def _kept(self, values: Iterable[ir.Value]) -> float:
-        return sum(self._count(value) * (value.dtype.itemsize if value.dtype else 0) for value in values)
+        return sum(
+            self._count(value) * value.dtype.itemsize
+            for value in values
+            if value.dtype is not None and value.dtype != ir.DataType.STRING
+        )

@@ -17,7 +17,7 @@ _RANDOM = ("Random", "Bernoulli", "Multinomial")
 
 
 class ConstantValues:
-    """Looks up what values hold whatever the model is fed, if that is small and easily seen.
+    """Looks up what values hold whatever the model is fed, if that is small and easily seen, and no text.
 
     Constant nodes have to be initializers. What was found is remembered: for as long as the graph stays as it is.
     """
@@ -44,7 +44,8 @@ class ConstantValues:
 
     def _find(self, value: ir.Value) -> np.ndarray | None:
         if value.const_value is not None:
-            return value.const_value.numpy() if value.const_value.size <= _LARGEST else None
+            tensor = value.const_value
+            return tensor.numpy() if tensor.size <= _LARGEST and tensor.dtype != ir.DataType.STRING else None
         node = value.producer()
         if node is None or node.domain not in ("", "ai.onnx") or node.op_type.startswith(_RANDOM):
             return None
@@ -65,7 +66,7 @@ class ConstantValues:
             # Whatever it stumbled over: what cannot be evaluated is not known.
             return None
         result = None if results is None else results[value.index() or 0]
-        if not isinstance(result, np.ndarray) or result.nbytes > self._room:
+        if not isinstance(result, np.ndarray) or result.dtype.kind in "OSUT" or result.nbytes > self._room:
             return None
         self._room -= result.nbytes
         return result
