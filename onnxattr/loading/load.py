@@ -23,6 +23,7 @@ from onnxattr.loading.checks.negative_sizes import check_inferred_sizes, free_ne
 from onnxattr.loading.checks.value_sizes import check_sizes
 from onnxattr.loading.layers import append_views
 from onnxattr.loading.passes.cast_pairs import read_before_cast_pairs
+from onnxattr.loading.passes.class_labels import name_classes
 from onnxattr.loading.passes.constant_states import read_constant_states_outside
 from onnxattr.loading.passes.constants import lift_constants
 from onnxattr.loading.passes.contract import Draft, Fact, check, run_passes, step, table
@@ -156,6 +157,7 @@ PASSES = (
     step("upgrade the opset", lambda d: upgrade(d.model, d.proto), [F.BOUNDED, F.DEFAULTS]),
     step("downgrade the opset", lambda d: downgrade(d.model, NEWEST_OPSET), [F.BOUNDED], [F.IN_WINDOW]),
     step("lift constants", lambda d: lift_constants(d.model), [F.IN_WINDOW], [F.NO_CONSTANTS]),
+    step("name classes", lambda d: name_classes(d.model), [F.INLINED, F.NO_CONSTANTS]),
     step(
         "read constant states of loops outside",
         lambda d: read_constant_states_outside(d.model.graph),

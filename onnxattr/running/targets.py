@@ -66,7 +66,7 @@ def as_targets(prepared: Prepared, given: Any, rows: int, kind: TargetKind | Non
     two = labelled and class_count(prepared, dims) == 2
     if array.ndim == 1 and labelled and array.dtype.kind in ("iub" if two else "iu"):
         labels = _labels(prepared, array, rows)
-        if not named:
+        if not named and len(prepared.class_names) == class_count(prepared, dims):
             warn_of_names(array, prepared.class_names)
         return labels
     return _weights(array, kind, rows, labelled, is_binary(prepared.unit))
