@@ -15,7 +15,7 @@ from onnxattr.converters.files import convert_file  # noqa: E402
 from onnxattr.converters.torch import to_onnx  # noqa: E402
 from torch import nn  # noqa: E402
 
-from onnxattr.attributions import DeconvNet, GradCAM, Saliency  # noqa: E402
+from onnxattr.attributions import DeconvNet, GradCAM, GuidedBackprop, Saliency  # noqa: E402
 from onnxattr.compile.gradient import vjp  # noqa: E402
 from onnxattr.errors import ConversionError  # noqa: E402
 from onnxattr.loading.layers import read_layers  # noqa: E402
@@ -211,10 +211,20 @@ NEAR_ZERO_OR_ONE = {
 }
 
 
-@pytest.mark.parametrize("name", NEAR_ZERO_OR_ONE)
-def test_small_constants_are_kept(name):
-    x = np.array([[0, 0, 0], [0, 2e-9, 1], [3, 0.25, 7e-9]], np.float32)
-    module = Computed(NEAR_ZERO_OR_ONE[name])
+# What the exporter makes one Clip of, in which another gradient holds at 0.
+BOUNDED = {
+    "relu, clamp": lambda x: torch.clamp(torch.relu(x), max=1.0),
+    "clamp, relu": lambda x: torch.relu(torch.clamp(x, -1.0, 1.0)),
+    "clamp, clamp": lambda x: torch.clamp(torch.clamp(x, -1.0, 1.0), 0.0, 2.0),
+}
+
+
+@pytest.mark.parametrize("name", NEAR_ZERO_OR_ONE | BOUNDED)
+def test_what_the_exporter_changes(name):
+    """The converter is shown ones, as it may be by users, and finds nothing that differs elsewhere."""
+    x = np.array([[0, 0, 0], [0, 2e-9, 1], [3, 0.25, 7e-9], [-1, -0.5, 2]], np.float32)
+    x = x[:3] if name in NEAR_ZERO_OR_ONE else x
+    module = Computed((NEAR_ZERO_OR_ONE | BOUNDED)[name])
     model = to_onnx(module, np.ones_like(x))
     tensor = torch.tensor(x, requires_grad=True)
     expected = module(tensor)
@@ -224,6 +234,14 @@ def test_small_constants_are_kept(name):
     found = values(vjp(model), [output, f"{inside}_gradient"], {inside: x} | ct)
     np.testing.assert_allclose(found[output], expected.detach().numpy(), rtol=1e-5, atol=1e-12)
     np.testing.assert_allclose(found[f"{inside}_gradient"], tensor.grad.numpy(), rtol=1e-5)
+
+
+def test_a_relu_in_front_of_a_clamp_is_guided():
+    weights = torch.tensor([[-1.0, 2.0, -3.0]]).T
+    module = Computed(lambda x: torch.clamp(torch.relu(x), max=1.0) @ weights)
+    x = np.array([[0.5, 0.5, -0.5], [0.25, 2.0, 0.75]], np.float32)
+    maps = GuidedBackprop(to_onnx(module, x), reducer=None).explain(x, np.ones((2, 1), np.float32))
+    np.testing.assert_array_equal(maps, [[0, 2, 0], [0, 0, 0]])
 
 
 class States(nn.Module):

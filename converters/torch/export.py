@@ -15,7 +15,7 @@ from onnxattr.errors import ConversionError
 from ..common import layer_rows, onnx_model
 from ..common.patching import applied
 from .calls import calls_of_nodes, leaving
-from .exact_constants import EXACT_CONSTANTS
+from .optimiser import OPTIMISER
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def export(
                 settings["output_names"] = [str(name) for name in outputs]
             made = torch.onnx.export(source, (), **settings)
             parts = calls_of_nodes(made.exported_program.graph)
-            with _kept(made, parts, keep), applied(EXACT_CONSTANTS):
+            with _kept(made, parts, keep), applied(OPTIMISER):
                 made.optimize()
             return Exported(made.model_proto, made.exported_program, parts)
     except ConversionError:

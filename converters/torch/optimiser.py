@@ -1,15 +1,19 @@
-"""What the exporter's optimiser takes for 0 and 1.
+"""What the exporter's optimiser does and does not do.
 
 onnxscript drops `+ 0` and `* 1`, and takes every constant up to 1e-8 for 0 and up to 1 ± 1e-5 for 1: the 1e-12 of
-`x / (norm + 1e-12)` is lost, and the file divides by 0.
+`x / (norm + 1e-12)` is lost, and the file divides by 0. Of a Relu and a Clip it makes one Clip, whose gradient at 0 is
+another, and which is no ReLU for DeconvNet and GuidedBackprop.
 """
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..common.patching import Patch
+
+_VERSION = "onnxscript 0.7.2"
 
 
 def _exactly(original: Callable[..., bool], _: Any) -> Callable[..., bool]:
@@ -26,13 +30,28 @@ def _exactly(original: Callable[..., bool], _: Any) -> Callable[..., bool]:
     return match
 
 
-EXACT_CONSTANTS = (
+def _without_clips(rules: tuple[Any, ...], _: Any) -> tuple[Any, ...]:
+    """The optimiser's rules without those that make one node of several ReLUs and Clips."""
+    family = importlib.import_module("onnxscript.rewriter.rules.common._fuse_relus_clips").rules
+    left_out = {id(rule) for rule in family}
+    return tuple(rule for rule in rules if id(rule) not in left_out)
+
+
+OPTIMISER = (
     Patch(
         "optimise",
         "onnxscript.rewriter._matcher:SimplePatternMatcher",
         "_match_constant",
         _exactly,
         "It compares constants with an absolute tolerance of 1e-8 and a relative one of 1e-5.",
-        "onnxscript 0.7.2",
+        _VERSION,
+    ),
+    Patch(
+        "optimise",
+        "onnxscript.rewriter",
+        "_DEFAULT_REWRITE_RULES",
+        _without_clips,
+        "They make a Clip of a Relu and a Clip: another gradient at 0, and no ReLU to override.",
+        _VERSION,
     ),
 )
