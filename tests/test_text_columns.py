@@ -14,7 +14,7 @@ from onnxattr.converters.sklearn import to_onnx  # noqa: E402
 from sklearn.linear_model import LinearRegression, LogisticRegression  # noqa: E402
 from sklearn.neural_network import MLPRegressor  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler  # noqa: E402
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder  # noqa: E402
 
 RNG = np.random.default_rng(0)
 ROWS = pd.DataFrame(
@@ -125,16 +125,41 @@ def test_text_that_is_none_is_refused():
         method.explain(ROWS[:2].assign(city=[3, 4]))
 
 
-def test_text_that_is_not_encoded_is_refused():
+def test_text_that_the_model_drops_is_refused():
     numbers = make_pipeline(
         compose.make_column_transformer((StandardScaler(), NUMBERS)), LinearRegression()
     ).fit(ROWS, PRICE)
-    with pytest.raises(ConversionError, match="'city' of text is encoded as no float value"):
+    with pytest.raises(ConversionError, match=r"'city' of text is read by nothing.*out of the sample"):
         to_onnx(numbers, ROWS)
 
 
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        OrdinalEncoder(),
+        OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-3),
+        TargetEncoder(random_state=0),
+    ],
+    ids=["codes", "a code for what is unknown", "means of the target"],
+)
+def test_codes_of_several_columns_are_told_apart(encoder):
+    """One encoder of two columns: each has its own term of the sum."""
+    columns = compose.make_column_transformer((StandardScaler(), NUMBERS), (encoder, TEXTS))
+    model = make_pipeline(columns, LinearRegression()).fit(ROWS, PRICE)
+    rows = ROWS[:7].copy()
+    if getattr(encoder, "handle_unknown", "error") != "error":
+        rows.loc[2:3, "city"] = "Bonn"
+    method = GradientInput(to_onnx(model, ROWS))
+    np.testing.assert_allclose(method.predict(rows).ravel(), model.predict(rows), atol=1e-5)
+    found, codes = method.explain(rows), model[0].transform(rows)[:, 2:]
+    for place, name in enumerate(TEXTS):
+        expected = codes[:, place] * model[-1].coef_[2 + place]
+        np.testing.assert_allclose(found[name].ravel(), expected, rtol=1e-4, atol=1e-6)
+
+
 def test_codes_of_several_columns_in_one_value_are_refused():
-    both = compose.make_column_transformer((StandardScaler(), NUMBERS), (OrdinalEncoder(), TEXTS))
+    scaled_codes = make_pipeline(OrdinalEncoder(), StandardScaler())
+    both = compose.make_column_transformer((StandardScaler(), NUMBERS), (scaled_codes, TEXTS))
     with pytest.raises(ConversionError, match="an OrdinalEncoder for each column"):
         to_onnx(make_pipeline(both, LinearRegression()).fit(ROWS, PRICE), ROWS)
 

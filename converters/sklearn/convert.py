@@ -24,7 +24,7 @@ from .layers import step_difference, write_table
 from .names import by_position, feature_names, numbers_of, parts_of
 from .operators import write_first_features, write_network_outputs, write_sigmoids
 from .own import registered
-from .simplified import simplified
+from .simplified import encoders_apart, simplified
 from .steps import chosen_last, steps_of
 
 _OPSETS = range(13, 23)
@@ -110,7 +110,7 @@ def _mixed(
     estimator: Any, sample: Any, texts: list[str], path: Any, opset: int, verify: bool
 ) -> onnx.ModelProto:
     """The model of an estimator that takes a table with columns of text."""
-    converted = _converted(estimator, mixed.types_of(sample, texts), opset)
+    converted = _converted(encoders_apart(estimator), mixed.types_of(sample, texts), opset)
     for value in (*converted.graph.input, *converted.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = onnx_model.BATCH
     if verify:

@@ -23,6 +23,47 @@ def simplified(estimator: Any) -> Any:
     return copied
 
 
+def encoders_apart(estimator: Any) -> Any:
+    """A copy of an estimator whose ColumnTransformers have an encoder for each column that a fitted one encodes.
+
+    What a column is encoded as is then one value of the graph, which explains it.
+    """
+    copied = copy.deepcopy(estimator)
+    for part in parts_of(copied):
+        if not hasattr(part, "transformers_"):
+            continue
+        chosen: list[tuple[str, Any, Any]] = []
+        for name, step, columns in part.transformers_:
+            own = _one_by_one(step) if not isinstance(columns, (str, slice)) else []
+            named = zip(own, np.asarray(columns).tolist(), strict=True) if own else []
+            chosen += [(f"{name}_{column}", one, [column]) for one, column in named] or [
+                (name, step, columns)
+            ]
+        part.transformers_ = part.transformers = chosen
+    return copied
+
+
+def _one_by_one(encoder: Any) -> list[Any]:
+    """Fitted encoders of one column each, if one of several columns has one number for each; else none."""
+    from sklearn.preprocessing import OrdinalEncoder, TargetEncoder
+
+    count = len(getattr(encoder, "categories_", []))
+    several = isinstance(encoder, TargetEncoder) and len(getattr(encoder, "encodings_", [])) != count
+    if not isinstance(encoder, (OrdinalEncoder, TargetEncoder)) or count < 2 or several:
+        return []
+    found = []
+    for place in range(count):
+        one = copy.copy(encoder)
+        one.n_features_in_ = 1
+        for name in ("categories_", "encodings_", "feature_names_in_", "_infrequent_indices"):
+            if (values := getattr(encoder, name, None)) is not None:
+                setattr(one, name, values[place : place + 1])
+        if (missing := getattr(encoder, "_missing_indices", None)) is not None:
+            one._missing_indices = {0: missing[place]} if place in missing else {}
+        found.append(one)
+    return found
+
+
 def _changed(part: Any) -> dict[str, Any]:
     """The attributes of an estimator that are to be others."""
     from sklearn.compose import ColumnTransformer
