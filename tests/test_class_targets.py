@@ -10,6 +10,7 @@ from support.small_models import mlp
 import onnxattr
 from onnxattr import GradientInput
 from onnxattr.errors import ShapeError, TargetError
+from onnxattr.inspection import inspect
 from onnxattr.loading.class_names import KEY, class_names_text
 
 SMALL = mlp()
@@ -127,3 +128,19 @@ def test_sparse_matrices_are_their_values():
     x, method = np.where(X > 0, X, 0).astype(np.float32), GradientInput(named())
     for make in (sparse.csr_matrix, sparse.coo_array):
         np.testing.assert_array_equal(method.explain(make(x), [0, 1, 2]), method.explain(x, [0, 1, 2]))
+
+
+@pytest.mark.parametrize("dims", [(2, 2), (4, 1), (1, 4)])
+def test_names_where_classes_are_no_columns(dims):
+    """Of a detector or a segmentation, whose files name classes too, or of (N, C, 1)."""
+    model = named("cat", "dog", "emu", "fox")
+    scores = model.graph.output[0].name
+    shape = onnx.numpy_helper.from_array(np.array([0, *dims]), "to")
+    model.graph.initializer.append(shape)
+    model.graph.node.append(onnx.helper.make_node("Reshape", [scores, "to"], ["parts"]))
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("parts", 1, ["N", *dims]))
+    said = rf"names classes, which are columns .*'parts' is none.*weights of shape \({len(X)}, {dims[0]}, {dims[1]}\)"
+    with pytest.raises(TargetError, match=said):
+        GradientInput(model).explain(X, ["dog"] * len(X))
+    assert "Classes (4)" in inspect(model)
+    assert "Classes (4, which --targets takes by name)" in inspect(named("cat", "dog", "emu", "fox"))

@@ -5,13 +5,14 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, parser
 from support.explained import LABELS, close, make
 from support.methods import ON_ANY_MODEL
 from support.small_models import build, elementwise, mlp, node, rows, two_inputs
 
 import onnxattr.attributions as attributions
 from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency, SmoothGrad
+from onnxattr.errors import ShapeError
 from onnxattr.session import Session
 
 MLP, TWO = mlp(), two_inputs()
@@ -286,3 +287,15 @@ def test_precisions_of_the_model(method, dtype):
     assert maps.dtype == np.float32
     close(maps, expected, PRECISIONS[dtype] * (5 if method == "VarGrad" else 1))
     assert explainer.predict(MLP.given).dtype == dtype
+
+
+def test_an_input_that_the_model_holds_a_value_of():
+    """ONNX Runtime lets it be given; it is a constant here, and is said to be one."""
+    model = parser.parse_model(
+        """<ir_version: 8, opset_import: ["": 18]> g (float[N,3] x, float[1] scale) => (float[N,3] y)
+        <float[1] scale = {2}> { s = Sin(x) y = Mul(s, scale) }"""
+    )
+    x = np.ones((1, 3), np.float32)
+    np.testing.assert_allclose(GradientInput(model).explain(x, [0]), [[2 * np.cos(1), 0, 0]], rtol=1e-5)
+    with pytest.raises(ShapeError, match=r"unknown: \['scale'\].*have a value in the model.*remove it there"):
+        GradientInput(model).explain({"x": x, "scale": np.array([5], np.float32)}, [0])

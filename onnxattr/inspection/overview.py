@@ -84,7 +84,7 @@ def _described(model: ir.Model, known: dict[str, Any], full: bool, verbose: bool
     lines += _preprocessing(known["preprocessing"])
     if explainer is None:
         lines += _integer_lines(known["made_of_integers"])
-    lines += _feature_lines(known["inputs"]) + _class_lines(known["classes"])
+    lines += _feature_lines(known["inputs"]) + _class_lines(known["classes"], known["outputs"])
     lines += data_lines(known["data_file"])
     if explainer is not None:
         return "\n".join([*lines, "", "Explainer", *_nested(explainer), *_command(known)])
@@ -144,11 +144,16 @@ def _few(numbers: Sequence[float]) -> str:
     return f"{numbers[0]:.6g}" if len(numbers) == 1 else f"[{', '.join(f'{x:.6g}' for x in numbers)}]"
 
 
-def _class_lines(classes: Sequence[str]) -> list[str]:
+def _class_lines(classes: Sequence[str], outputs: Sequence[Mapping[str, Any]]) -> list[str]:
     if not classes:
         return []
+    by_name = any(len(one["shape"] or []) < 3 for one in outputs)
     some = ", ".join(classes[:6]) + (", ..." if len(classes) > 6 else "")
-    return ["", f"Classes ({len(classes)}, which --targets takes by name)", f"  {some}"]
+    return [
+        "",
+        f"Classes ({len(classes)}{', which --targets takes by name' if by_name else ''})",
+        f"  {some}",
+    ]
 
 
 def _samples(known: Mapping[str, Any]) -> str:

@@ -47,7 +47,7 @@ def with_labels(given: Any, names: Sequence[str], classes: Any, rows: int) -> An
     Raises:
         TargetError: If a name is unknown or not the only one.
     """
-    texts = _texts(given)
+    texts = texts_of(given)
     if texts is None:
         return given
     if isinstance(classes, int) and names and len(names) != classes:
@@ -71,7 +71,7 @@ def one_label(given: Any) -> int | None:
     return int(array) if array.dtype.kind in "iu" and array.ndim == 0 else None
 
 
-def _texts(given: Any) -> list[str] | None:
+def texts_of(given: Any) -> list[str] | None:
     """Names, if targets are some."""
     if isinstance(given, str):
         return [given]

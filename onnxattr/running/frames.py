@@ -224,7 +224,13 @@ def parts_given(prepared: Prepared, given: Any) -> list[Any]:
     if isinstance(given, Mapping):
         unknown, missing = sorted(set(given) - set(names)), sorted(set(names) - set(given))
         if unknown or missing:
-            raise ShapeError(f"Inputs {names} are expected; missing: {missing}, unknown: {unknown}.")
+            held = [name for name in unknown if name in prepared.model.graph.initializers]
+            also = (
+                f" {held} have a value in the model, which is taken; remove it there to give another."
+                if held
+                else ""
+            )
+            raise ShapeError(f"Inputs {names} are expected; missing: {missing}, unknown: {unknown}.{also}")
         parts = [given[name] for name in names]
     elif len(names) == 1:
         parts = [given]

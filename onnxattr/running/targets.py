@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxattr.errors import ShapeError, TargetError
 from onnxattr.graph.values import dims_of
-from onnxattr.loading.class_names import one_label, with_labels
+from onnxattr.loading.class_names import one_label, texts_of, with_labels
 from onnxattr.loading.heads import is_binary, threshold
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array
@@ -58,6 +58,11 @@ def as_targets(prepared: Prepared, given: Any, rows: int, kind: TargetKind | Non
     labelled = kind.labels and (len(dims) == 2 or is_binary(prepared.unit))
     if given is None:
         return _default_targets(output, kind, labelled, rows)
+    if not labelled and texts_of(given) is not None:
+        raise TargetError(
+            f"targets={given!r:.80} names classes, which are columns of an output (N, classes); {prepared.output!r} "
+            f"is none. Targets are {kind.what} of shape {_shape(kind, rows)}. To explain one unit, pass neuron=."
+        )
     given, named = _by_name(prepared, given, rows) if labelled else (given, False)
     try:
         array = as_array(given, "targets")
