@@ -329,6 +329,27 @@ def test_kept_layers_have_values(keep, kept):
     assert [value.name for value in model.graph.output] == [to_onnx(module, x).graph.output[0].name]
 
 
+class ThreeRows(nn.Module):
+    """What takes the batch of its examples alone, by an operator that torch.export lets pass."""
+
+    def __init__(self, operator):
+        super().__init__()
+        self.operator, self.places = operator, torch.tensor([[0, 1, 0, 1]] * 3)
+
+    def forward(self, x):
+        return getattr(torch.zeros(3, 4), self.operator)(1, self.places, x)
+
+
+@pytest.mark.parametrize("operator", ["scatter_add", "scatter"])
+def test_a_module_that_takes_the_batch_of_the_examples_alone(operator):
+    module, x = ThreeRows(operator).eval(), torch.ones(3, 4)
+    with pytest.raises(ConversionError, match=r"The module itself fails.*\(2, 4\).*dynamic_batch=False"):
+        to_onnx(module, x)
+    converted = to_onnx(module, x, dynamic_batch=False)
+    found = Saliency(converted).predict(x.numpy())
+    np.testing.assert_array_equal(found, module(x).numpy())
+
+
 def test_unknown_kept_layer_is_an_error_with_suggestions():
     with pytest.raises(ConversionError, match=r"'blocks.0.cnov1'.*did you mean.*'blocks.0.conv1'"):
         to_onnx(make(ResNet), rows(IMAGE), keep_layers=["blocks.0.cnov1"])

@@ -159,8 +159,7 @@ def _check(
         for rows in ((2, 5) if dynamic_batch else (None,))
     )
     for batch in (examples, *drawn):
-        with torch.no_grad():
-            outputs = _called(run, batch)
+        outputs = _outputs(torch, run, batch)
         expected = [t for t in torch.utils._pytree.tree_leaves(outputs) if isinstance(t, torch.Tensor)]
         tensors = _in_order(batch, names)
         found = session.run(dict(zip(names, map(as_numpy, tensors), strict=True)))
@@ -172,6 +171,18 @@ def _check(
                     f"Output {value.name!r} of the converted model differs from the module's by {worst:.2g} of its "
                     "largest value. Check that the module computes the same each time, and try another opset."
                 )
+
+
+def _outputs(torch: Any, run: Any, batch: dict[Any, Any]) -> Any:
+    try:
+        with torch.no_grad():
+            return _called(run, batch)
+    except Exception as error:
+        shapes = [tuple(tensor.shape) for tensor in batch.values() if isinstance(tensor, torch.Tensor)]
+        raise ConversionError(
+            f"The module itself fails on drawn inputs of shapes {shapes}: {type(error).__name__}: {error}. If it takes "
+            "no batch but that of the examples, convert with dynamic_batch=False."
+        ) from error
 
 
 def _called(run: Any, batch: dict[Any, Any]) -> Any:
