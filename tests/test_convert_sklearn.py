@@ -103,6 +103,8 @@ CLASSIFIERS = [
     StackingClassifier([("a", LogisticRegression()), ("b", GaussianNB())]),
     BaggingClassifier(LogisticRegression(), 2, random_state=0),
     GridSearchCV(scaled(LogisticRegression()), {"logisticregression__C": [1.0]}),
+    scaled(GridSearchCV(LogisticRegression(), {"C": [1.0]})),
+    scaled(GridSearchCV(LinearSVC(), {"C": [1.0]})),
     VotingClassifier(VOTERS, voting="soft"),
     scaled(VotingClassifier(VOTERS, voting="soft", weights=[1, 9, 3])),
     Pipeline([("a", StandardScaler()), ("b", "passthrough"), ("c", None), ("d", LogisticRegression())]),

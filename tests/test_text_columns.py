@@ -11,10 +11,15 @@ pd = pytest.importorskip("pandas")
 pytest.importorskip("skl2onnx")
 compose = pytest.importorskip("sklearn.compose")
 from onnxattr.converters.sklearn import to_onnx  # noqa: E402
-from sklearn.linear_model import LinearRegression, LogisticRegression  # noqa: E402
+from sklearn.compose import TransformedTargetRegressor  # noqa: E402
+from sklearn.feature_selection import SelectKBest  # noqa: E402
+from sklearn.kernel_ridge import KernelRidge  # noqa: E402
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier  # noqa: E402
+from sklearn.model_selection import GridSearchCV  # noqa: E402
 from sklearn.neural_network import MLPRegressor  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder  # noqa: E402
+from sklearn.svm import LinearSVC  # noqa: E402
 
 RNG = np.random.default_rng(0)
 ROWS = pd.DataFrame(
@@ -162,6 +167,35 @@ def test_codes_of_several_columns_in_one_value_are_refused():
     both = compose.make_column_transformer((StandardScaler(), NUMBERS), (scaled_codes, TEXTS))
     with pytest.raises(ConversionError, match="an OrdinalEncoder for each column"):
         to_onnx(make_pipeline(both, LinearRegression()).fit(ROWS, PRICE), ROWS)
+
+
+SELECTED = make_pipeline(SelectKBest(k=3), LogisticRegression())
+LASTS = {
+    "of which samples are compared": (SELECTED, "predict_proba"),
+    "one score": (RidgeClassifier(), "decision_function"),
+    "scores of support vectors": (LinearSVC(), "decision_function"),
+    "searched": (GridSearchCV(LogisticRegression(), {"C": [0.5]}), "predict_proba"),
+    "kernels": (KernelRidge(kernel="rbf"), "predict"),
+    "a transformed target": (TransformedTargetRegressor(Ridge(), func=np.arcsinh, inverse_func=np.sinh), "predict"),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", LASTS)
+def test_gradients_of_numbers_beside_text(case):
+    """Central differences of the estimator, for an income that is explained beside cities."""
+    last, function = LASTS[case]
+    model = pipeline(last).fit(ROWS, PRICE > 1 if function != "predict" else PRICE)
+    method, rows = GradientInput(to_onnx(model, ROWS)), ROWS[:5].astype({"income": np.float64})
+    scores = method.predict(ROWS[:5])
+    one = np.full(5, scores.shape[-1] - 1) if scores.shape[-1] > 1 else np.ones((5, 1))
+    found = method.explain(ROWS[:5], one)["income"].ravel() / ROWS.income[:5]
+
+    def moved(step):
+        return getattr(model, function)(rows.assign(income=rows.income + step)).reshape(5, -1)[:, -1]
+
+    expected = (moved(1e-4) - moved(-1e-4)) / 2e-4
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 def test_pictures_and_files_of_text(tmp_path):

@@ -25,7 +25,7 @@ from .names import by_position, feature_names, numbers_of, parts_of
 from .operators import write_first_features, write_network_outputs, write_sigmoids
 from .own import registered
 from .simplified import encoders_apart, simplified
-from .steps import chosen_last, steps_of
+from .steps import chosen, chosen_last, steps_of
 
 _OPSETS = range(13, 23)
 _INPUT = "X"
@@ -111,8 +111,7 @@ def _mixed(
 ) -> onnx.ModelProto:
     """The model of an estimator that takes a table with columns of text."""
     converted = _converted(encoders_apart(estimator), mixed.types_of(sample, texts), opset)
-    for value in (*converted.graph.input, *converted.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = onnx_model.BATCH
+    _declare_outputs(converted, chosen_last(estimator), mixed.feeds_of(sample, texts))
     if verify:
         mixed.check(converted, estimator, sample, texts)
     mixed.describe(converted, texts)
@@ -145,7 +144,7 @@ def _convert(estimator: Any, rows: np.ndarray, opset: int) -> onnx.ModelProto:
     from skl2onnx.common.data_types import FloatTensorType
 
     converted = _converted(estimator, [(_INPUT, FloatTensorType([None, rows.shape[1]]))], opset)
-    _declare_outputs(converted, chosen_last(estimator), rows)
+    _declare_outputs(converted, chosen_last(estimator), {_INPUT: rows})
     _correct_link(converted, estimator, rows)
     onnx_model.check_model(converted, [_INPUT])
     return converted
@@ -181,7 +180,7 @@ def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx
     return converted
 
 
-def _declare_outputs(converted: onnx.ModelProto, last: Any, rows: np.ndarray) -> None:
+def _declare_outputs(converted: onnx.ModelProto, last: Any, feeds: dict[str, np.ndarray]) -> None:
     """Give the outputs their names, and their shapes in a run: skl2onnx states some wrongly."""
     graph = converted.graph
     if graph.output[-1].name == "probabilities" and not hasattr(last, "predict_proba"):
@@ -190,14 +189,14 @@ def _declare_outputs(converted: onnx.ModelProto, last: Any, rows: np.ndarray) ->
     del graph.value_info[:]
     for value in graph.output:
         value.type.tensor_type.ClearField("shape")
-    found = values(converted, [], {_INPUT: rows[:2]})
+    found = values(converted, [], {name: rows[:2] for name, rows in feeds.items()})
     if several := [value.name for value in graph.output if not isinstance(found[value.name], np.ndarray)]:
         raise ConversionError(
             f"{type(last).__name__} gives a list of arrays, which skl2onnx writes as a sequence, {several[-1]!r}. "
             "Convert and explain the estimators in it one by one (estimators_)."
         )
     for value in (*graph.input, *graph.output):
-        sizes = rows.shape[1:] if value.name == _INPUT else found[value.name].shape[1:]
+        sizes = (feeds if value.name in feeds else found)[value.name].shape[1:]
         shape = onnx.helper.make_tensor_value_info("", 1, [onnx_model.BATCH, *sizes]).type.tensor_type.shape
         value.type.tensor_type.shape.CopyFrom(shape)
 
@@ -232,12 +231,13 @@ def _options(classifier: Any) -> dict[int, dict[str, bool]]:
     last = chosen_last(classifier)
     options = {}
     for part in parts_of(classifier):
-        wanted = {"zipmap": False} if part is last else {}
+        wanted = {"zipmap": False} if chosen(part) is last else {}
         if is_classifier(part) and not hasattr(part, "predict_proba"):
             wanted["raw_scores"] = True
         if wanted:
             known = get_converter(get_model_alias(type(part))).get_allowed_options() or {}
-            options[id(part)] = {name: value for name, value in wanted.items() if name in known}
+            passed_on = known == "passthrough"  # searches
+            options[id(part)] = {name: value for name, value in wanted.items() if passed_on or name in known}
     return options
 
 

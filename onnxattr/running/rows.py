@@ -19,6 +19,8 @@ Feeds = Mapping[str, np.ndarray]
 Run = Callable[[Feeds], np.ndarray]
 #: How many rows are compared, and what rounding may do, by the size of a float in bytes.
 _COMPARED = 3
+_TEXT = "OSU"
+_NO_FLOATS = f"iub{_TEXT}"
 _TOLERANCE = {2: 2e-2, 4: 1e-4, 8: 1e-8}
 
 
@@ -80,15 +82,20 @@ def made_up(prepared: Prepared, run: Run) -> dict[str, np.ndarray] | None:
                 dim if isinstance(dim, int) else _COMPARED if k == 0 else extent for k, dim in enumerate(dims)
             ]
             assert value.dtype is not None
-            floats = np.dtype(value.dtype.numpy()).kind not in "iub"
-            array = np.asarray(rng.normal(size=shape) if floats else rng.integers(0, 2, shape))
-            feeds[str(value.name)] = array.astype(value.dtype.numpy())
+            feeds[str(value.name)] = _made_up(rng, shape, np.dtype(value.dtype.numpy()))
         try:
             run(feeds)
         except ModelError:
             continue
         return feeds
     return None
+
+
+def _made_up(rng: np.random.Generator, shape: list[int], dtype: np.dtype) -> np.ndarray:
+    if dtype.kind in _TEXT:
+        return np.full(shape, "", object)
+    floats = dtype.kind not in _NO_FLOATS
+    return np.asarray(rng.normal(size=shape) if floats else rng.integers(0, 2, shape)).astype(dtype)
 
 
 def _with_neighbours(array: np.ndarray, rows: int) -> np.ndarray:
@@ -100,7 +107,7 @@ def _with_neighbours(array: np.ndarray, rows: int) -> np.ndarray:
     made = []
     for _ in range(_COMPARED - len(given)):
         row = rng.permutation(given[0].reshape(-1)).reshape(given[0].shape)
-        if array.dtype.kind not in "iub":
+        if array.dtype.kind not in _NO_FLOATS:
             spread = np.abs(row.astype(np.float64)).max(initial=0.0) or 1.0
             row = (row + spread / 4 * rng.normal(size=row.shape)).astype(array.dtype)
         made.append(row)
