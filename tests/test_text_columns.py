@@ -162,6 +162,38 @@ def test_codes_of_several_columns_are_told_apart(encoder):
         np.testing.assert_allclose(found[name].ravel(), expected, rtol=1e-4, atol=1e-6)
 
 
+FIRST = len(NUMBERS)
+WAYS = {
+    "names": TEXTS,
+    "a mask": [False] * FIRST + [True] * len(TEXTS),
+    "a mask of NumPy": np.arange(FIRST + len(TEXTS)) >= FIRST,
+    "positions": list(range(FIRST, FIRST + len(TEXTS))),
+    "from the end": list(range(-len(TEXTS), 0)),
+    "a slice": slice(FIRST, None),
+    "a slice of names": slice(TEXTS[0], TEXTS[-1]),
+    "a slice up to the last": slice(TEXTS[0], None),
+    "by dtype": compose.make_column_selector(dtype_exclude="number"),
+}
+
+
+@pytest.mark.parametrize("encoder", [OrdinalEncoder(), OneHotEncoder()], ids=["codes", "one-hot"])
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_to_choose_columns_of_text(way, encoder):
+    columns = compose.make_column_transformer((StandardScaler(), NUMBERS), (encoder, WAYS[way]))
+    rows = ROWS[[*NUMBERS, *TEXTS]]
+    model = make_pipeline(columns, LinearRegression()).fit(rows, PRICE)
+    method = GradientInput(to_onnx(model, rows))
+    np.testing.assert_allclose(method.predict(rows[:7]).ravel(), model.predict(rows[:7]), atol=1e-5)
+    found = method.explain(rows[:7])
+    terms = np.asarray(model[0].transform(rows[:7])) * model[-1].coef_
+    place = len(NUMBERS)
+    for name, categories in zip(TEXTS, model[0].transformers_[1][1].categories_, strict=True):
+        width = len(categories) if isinstance(encoder, OneHotEncoder) else 1
+        expected = terms[:, place : place + width].sum(1)
+        np.testing.assert_allclose(found[name].ravel(), expected, rtol=1e-4, atol=1e-6)
+        place += width
+
+
 def test_codes_of_several_columns_in_one_value_are_refused():
     scaled_codes = make_pipeline(OrdinalEncoder(), StandardScaler())
     both = compose.make_column_transformer((StandardScaler(), NUMBERS), (scaled_codes, TEXTS))

@@ -28,7 +28,7 @@ def encoders_apart(estimator: Any) -> Any:
 
     What a column is encoded as is then one value of the graph, which explains it.
     """
-    copied = copy.deepcopy(estimator)
+    copied = copy.deepcopy(simplified(estimator))
     for part in parts_of(copied):
         if not hasattr(part, "transformers_"):
             continue
@@ -81,8 +81,8 @@ def _changed(part: Any) -> dict[str, Any]:
             found["weights"] = np.array(part._weights_not_none)
         return found
     if isinstance(part, ColumnTransformer) and hasattr(part, "transformers_"):
-        count = part.n_features_in_
-        chosen = [(name, step, _positions(columns, count)) for name, step, columns in part.transformers_]
+        names = list(getattr(part, "feature_names_in_", range(part.n_features_in_)))
+        chosen = [(name, step, _positions(columns, names)) for name, step, columns in part.transformers_]
         if any(new is not old[2] for (_, _, new), old in zip(chosen, part.transformers_, strict=True)):
             places = {name: columns for name, _, columns in chosen}
             given = [(name, step, places.get(name, old)) for name, step, old in part.transformers]
@@ -90,12 +90,17 @@ def _changed(part: Any) -> dict[str, Any]:
     return {}
 
 
-def _positions(columns: Any, count: int) -> Any:
+def _positions(columns: Any, names: list[Any]) -> Any:
     """Columns that are masked, counted from the end or sliced, by position; others as they are."""
+    count = len(names)
     if isinstance(columns, slice):
-        if isinstance(columns.start, str) or isinstance(columns.stop, str):
-            return columns
-        return list(range(count)[columns])
+        if not isinstance(columns.start, str) and not isinstance(columns.stop, str):
+            return list(range(count)[columns])
+        start = 0 if columns.start is None else names.index(columns.start)
+        stop = (
+            count if columns.stop is None else names.index(columns.stop) + 1
+        )  # pandas includes the last name
+        return list(range(start, stop))
     if isinstance(columns, str) or not isinstance(columns, (Sequence, np.ndarray)):
         return columns
     array = np.asarray(columns)
