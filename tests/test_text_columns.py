@@ -130,11 +130,45 @@ def test_text_that_is_none_is_refused():
         method.explain(ROWS[:2].assign(city=[3, 4]))
 
 
+@pytest.mark.parametrize("dropped", ["number", "text"])
+@pytest.mark.parametrize("way", ["positions", "a mask", "a slice of names", "names"])
+def test_columns_that_the_model_drops_are_left_out_of_the_sample(way, dropped):
+    """Whose place in the table of the fit is then another one; so it is in a table of another order."""
+    rows = ROWS[["age", "city", "size", "income"]]
+    left, kept = ("age", ["city", "size"]) if dropped == "number" else ("city", ["size"])
+    places = [list(rows).index(name) for name in kept]
+    chosen = {
+        "positions": places, "a mask": np.isin(rows.columns, kept), "a slice of names": slice(kept[0], kept[-1]),
+        "names": kept,
+    }[way]  # fmt: skip
+    numbers = ["income"] if dropped == "number" else NUMBERS
+    columns = compose.make_column_transformer((StandardScaler(), numbers), (OrdinalEncoder(), chosen))
+    model = make_pipeline(columns, LinearRegression()).fit(rows, PRICE)
+    with pytest.raises(ConversionError, match=f"'{left}' is read by nothing.*out of the sample"):
+        to_onnx(model, rows)
+    sample = rows[["income", "size", "city", "age"]].drop(columns=left)
+    method = GradientInput(to_onnx(model, sample))
+    np.testing.assert_allclose(method.predict(sample[:7]).ravel(), model.predict(rows[:7]), atol=1e-5)
+    found = method.explain(sample[:7])
+    codes = model[0].transform(rows[:7])[:, len(numbers) :] * model[-1].coef_[len(numbers) :]
+    for name, expected in zip(kept, codes.T, strict=True):
+        np.testing.assert_allclose(found[name].ravel(), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("output", ["default", "pandas"])
+def test_positions_behind_another_step(output):
+    first = compose.make_column_transformer((StandardScaler(), NUMBERS), (OrdinalEncoder(), TEXTS))
+    second = compose.make_column_transformer((StandardScaler(), [0, 2]), remainder="passthrough")
+    model = make_pipeline(first.set_output(transform=output), second, LinearRegression()).fit(ROWS, PRICE)
+    method = GradientInput(to_onnx(model, ROWS))
+    np.testing.assert_allclose(method.predict(ROWS[:7]).ravel(), model.predict(ROWS[:7]), atol=1e-5)
+
+
 def test_text_that_the_model_drops_is_refused():
     numbers = make_pipeline(
         compose.make_column_transformer((StandardScaler(), NUMBERS)), LinearRegression()
     ).fit(ROWS, PRICE)
-    with pytest.raises(ConversionError, match=r"'city' of text is read by nothing.*out of the sample"):
+    with pytest.raises(ConversionError, match=r"'city' is read by nothing.*out of the sample"):
         to_onnx(numbers, ROWS)
 
 

@@ -80,7 +80,7 @@ def describe(converted: onnx.ModelProto, texts: list[str]) -> None:
     """Write into the metadata which value explains which column.
 
     Raises:
-        ConversionError: A column of text is encoded together with another one, not at all, or dropped.
+        ConversionError: A column of text is encoded together with another one or not at all, or a column is dropped.
     """
     model = load(converted)
     output = list(model.graph.outputs)[-1]
@@ -88,9 +88,9 @@ def describe(converted: onnx.ModelProto, texts: list[str]) -> None:
     values: dict[str, str] = {}
     for value in converted.graph.input:
         found = encoded.get(value.name, []) if value.name in texts else [value.name]
-        if not found and not any(value.name in node.input for node in converted.graph.node):
+        if not any(value.name in node.input for node in converted.graph.node):
             raise ConversionError(
-                f"The column {value.name!r} of text is read by nothing: the model drops it. Leave it out of the sample."
+                f"The column {value.name!r} is read by nothing: the model drops it. Leave it out of the sample."
             )
         if len(found) != 1 or found[0] in values.values():
             raise ConversionError(

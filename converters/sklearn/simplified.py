@@ -26,21 +26,32 @@ def simplified(estimator: Any) -> Any:
 def encoders_apart(estimator: Any) -> Any:
     """A copy of an estimator whose ColumnTransformers have an encoder for each column that a fitted one encodes.
 
-    What a column is encoded as is then one value of the graph, which explains it.
+    What a column is encoded as is then one value of the graph, which explains it. Columns are chosen by name where they
+    have some: a table may leave out those that nothing reads, or have another order.
     """
     copied = copy.deepcopy(simplified(estimator))
+    table = getattr(estimator, "feature_names_in_", np.empty(0))
     for part in parts_of(copied):
         if not hasattr(part, "transformers_"):
             continue
+        # Behind another step the features have names in scikit-learn alone.
+        names = table if np.array_equal(getattr(part, "feature_names_in_", ()), table) else table[:0]
         chosen: list[tuple[str, Any, Any]] = []
         for name, step, columns in part.transformers_:
-            own = _one_by_one(step) if not isinstance(columns, (str, slice)) else []
+            columns = _named(columns, names)
+            own = [] if isinstance(columns, str) else _one_by_one(step)
             named = zip(own, np.asarray(columns).tolist(), strict=True) if own else []
             chosen += [(f"{name}_{column}", one, [column]) for one, column in named] or [
                 (name, step, columns)
             ]
         part.transformers_ = part.transformers = chosen
     return copied
+
+
+def _named(columns: Any, names: np.ndarray) -> Any:
+    """Columns by name instead of position, where they have names."""
+    places = np.asarray(columns)
+    return names[places].tolist() if len(names) and places.dtype.kind in "iu" else columns
 
 
 def _one_by_one(encoder: Any) -> list[Any]:
