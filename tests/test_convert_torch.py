@@ -224,16 +224,41 @@ def test_what_the_exporter_changes(name):
     """The converter is shown ones, as it may be by users, and finds nothing that differs elsewhere."""
     x = np.array([[0, 0, 0], [0, 2e-9, 1], [3, 0.25, 7e-9], [-1, -0.5, 2]], np.float32)
     x = x[:3] if name in NEAR_ZERO_OR_ONE else x
-    module = Computed((NEAR_ZERO_OR_ONE | BOUNDED)[name])
+    assert_outputs_and_gradient(Computed((NEAR_ZERO_OR_ONE | BOUNDED)[name]), x)
+
+
+def assert_outputs_and_gradient(module, x, dtype=torch.float32, atol=0.0):
+    """Of the converted module and of the module in dtype."""
     model = to_onnx(module, np.ones_like(x))
-    tensor = torch.tensor(x, requires_grad=True)
+    tensor = torch.tensor(x, dtype=dtype, requires_grad=True)
     expected = module(tensor)
     expected.sum().backward()
     inside, output = model.graph.input[0].name, model.graph.output[0].name
-    ct = {f"{output}_cotangent": np.ones_like(x)}
+    ct = {f"{output}_cotangent": np.ones(expected.shape, np.float32)}
     found = values(vjp(model), [output, f"{inside}_gradient"], {inside: x} | ct)
     np.testing.assert_allclose(found[output], expected.detach().numpy(), rtol=1e-5, atol=1e-12)
-    np.testing.assert_allclose(found[f"{inside}_gradient"], tensor.grad.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(found[f"{inside}_gradient"], tensor.grad.numpy(), rtol=1e-5, atol=atol)
+
+
+# Large numbers, of which the exporter's forms overflow, far ones, of which they underflow, and ties.
+LARGE_OR_EQUAL = {
+    "logaddexp": lambda x: torch.logaddexp(x, x.flip(1)),
+    "logaddexp, broadcast": lambda x: torch.logaddexp(x, x[:, :1] - 3),
+    "logaddexp, constant": lambda x: torch.logaddexp(torch.tensor(0.0), x),
+    "logaddexp2": lambda x: torch.logaddexp2(x, x.roll(1, 1)),
+    "logcumsumexp": lambda x: torch.logcumsumexp(x, 1),
+    "logcumsumexp, inner axis": lambda x: torch.logcumsumexp(torch.stack([x, 2 * x, -x], 2), -2),
+    "max": lambda x: x.max(1).values,
+    "max, inner axis": lambda x: x.view(-1, 2, 2).max(-2, keepdim=True)[0],
+    "min": lambda x: x.min(dim=1, keepdim=True)[0],
+}
+
+
+@pytest.mark.parametrize("name", LARGE_OR_EQUAL)
+def test_large_and_equal_numbers(name):
+    """Of equal ones `max` and `min` give the gradient to the first, `logaddexp` divides it."""
+    x = np.array([[-100, 0, 90, 0.5], [200, 200, -300, 200], [-7, -7, -7, -7], [1, 3, 2, 3]], np.float32)
+    assert_outputs_and_gradient(Computed(LARGE_OR_EQUAL[name]), x, torch.float64, atol=1e-12)
 
 
 def test_a_relu_in_front_of_a_clamp_is_guided():

@@ -14,6 +14,7 @@ from onnxattr.errors import ConversionError
 
 from ..common import layer_rows, onnx_model
 from ..common.patching import applied
+from . import translations
 from .calls import calls_of_nodes, leaving
 from .optimiser import OPTIMISER
 
@@ -99,7 +100,7 @@ def export(
         ConversionError: The exporter fails, or no module of that path runs.
     """
     settings: dict[str, Any] = {"dynamo": True, "opset_version": opset, "verbose": False, "optimize": False}
-    settings["custom_translation_table"] = {torch.ops.aten.log_sigmoid.default: _log_sigmoid}
+    settings["custom_translation_table"] = translations.table(torch)
     if isinstance(source, torch.nn.Module):
         batch = torch.export.Dim(onnx_model.BATCH, min=1)
         shapes = {name: {0: batch} for name in examples} if dynamic_batch else None
@@ -127,16 +128,6 @@ def export(
             f"torch.onnx.export could not convert {type(source).__name__}: {reason}.{advice} exporter may have it: "
             "torch.onnx.export(module, inputs, path, dynamo=False) writes a file to explain."
         ) from error
-
-
-def _log_sigmoid(x: Any) -> Any:
-    """log(1 / (1 + exp(-x))); the exporter writes Log(Sigmoid(x)), which is -inf where ONNX Runtime's Sigmoid is 0.
-
-    That is below x = -18 already.
-    """
-    from onnxscript import opset18 as op
-
-    return op.Neg(op.Softplus(op.Neg(x)))
 
 
 @contextlib.contextmanager
