@@ -44,6 +44,29 @@ def test_operators_inside_subgraphs_are_named_too():
         vjp(model, rules=without("Softsign", "Sin", "Cos"))
 
 
+@pytest.mark.parametrize(
+    "behind",
+    [
+        "MaxPool <kernel_shape=[2,2]> (a)",
+        'Resize <mode="linear"> (a, , scales)',
+        "Conv(a, kernel)",
+        "Softmax(a)",
+        "LRN <size=3> (a)",
+        "ReduceMax <keepdims=0> (a)",
+        "CumSum(a, axis)",
+    ],
+)
+def test_an_unknown_operator_is_named_and_not_what_is_unknown_behind_it(behind):
+    """No inference knows types and shapes behind it, so that rules of what follows cannot do their work."""
+    model = parse(
+        "g (float[2,3,4,4] x) => (float y) <float[4] scales = {1, 1, 2, 2}, float[1,3,1,1] kernel = {1, 2, 3}, "
+        f"int64 axis = {{0}}> {{ [mine] a = my.own.Foo(x) b = {behind} y = ReduceSum <keepdims=0> (b) }}"
+    )
+    model.opset_import.add(domain="my.own", version=1)
+    with pytest.raises(UnsupportedOpError, match=r"my\.own::Foo: mine"):
+        vjp(model)
+
+
 BAD_RULES = [
     (lambda op, node, ct: (ct, ct), RuleError, "2 cotangents for 1 inputs"),
     (lambda op, node, ct: (op.Cast(ct, to=11),), RuleError, "DOUBLE.*FLOAT"),

@@ -48,12 +48,19 @@ def missing_rules(nodes: Iterable[Any], rules: RuleTable) -> dict[str, list[str]
 
 @contextlib.contextmanager
 def noting(missing: dict[str, list[str]]) -> Iterator[None]:
-    """Notes the operators of an error about missing rules, for one error at the end."""
+    """Notes the operators of an error about missing rules, for one error at the end.
+
+    Where some are missing already, other errors may come of them: what follows an unknown operator has no known type
+    or shape. That of the missing rules is the one to be raised.
+    """
     try:
         yield
     except MissingRuleError as error:
         for name, nodes in error.operators.items():
             missing.setdefault(name, []).extend(nodes)
+    except (RuleError, UnsupportedOpError):
+        if not missing:
+            raise
 
 
 def pullback(
@@ -140,7 +147,8 @@ def _swept(
         alone = isinstance(seen, Closure) or sum(is_float(value) for value in seen.inputs) <= 1
         for index, (source, entry) in enumerate(zip(seen.inputs, entries, strict=True)):
             if source is not None and source in needed and entry is not None:
-                adjoints.setdefault(source, []).append(_check(op, seen, index, source, entry, alone))
+                with noting(missing):
+                    adjoints.setdefault(source, []).append(_check(op, seen, index, source, entry, alone))
     op.gradient_of = None
     if missing:
         raise MissingRuleError(missing, reasons(missing, nodes))
