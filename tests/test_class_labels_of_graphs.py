@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from support.small_models import node, random
+from support.small_models import build, node, random
 
 import onnxattr
 from onnxattr import GradientInput
@@ -19,15 +19,13 @@ ML = {"domain": "ai.onnx.ml"}
 
 def _model(nodes, more=(), **weights):
     """A linear model of scores p, and the nodes and outputs that tell its classes."""
-    given = {"w": W, **weights}
-    graph = helper.make_graph(
-        [node("MatMul", ["x", "w"], ["p"]), *nodes], "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 5])],
-        [helper.make_tensor_value_info("p", TensorProto.FLOAT, ["N", 3]), *more],
-        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in given.items()],
-    )  # fmt: skip
-    return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)], ir_version=8
+    value = helper.make_tensor_value_info
+    return build(
+        [node("MatMul", ["x", "w"], ["p"]), *nodes],
+        [value("x", TensorProto.FLOAT, ["N", 5])],
+        [value("p", TensorProto.FLOAT, ["N", 3]), *more],
+        {"w": W, **weights},
+        opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)],
     )
 
 
