@@ -36,7 +36,7 @@ NUMBERS, TEXTS = ["age", "income"], ["city", "size"]
 
 def pipeline(last, encoder=None):
     encoder = encoder or OneHotEncoder(handle_unknown="ignore")
-    # An encoder of codes puts those of several columns into one value: each column has its own.
+    # An encoder of codes for each column; test_codes_of_several_columns_are_told_apart has one for both.
     parts = (
         [(encoder, [name]) for name in TEXTS] if isinstance(encoder, OrdinalEncoder) else [(encoder, TEXTS)]
     )
