@@ -20,10 +20,10 @@ from onnxattr.autodiff.paths import inputs_of, is_float, needed_nodes
 from onnxattr.autodiff.registry import STANDARD, RuleTable
 from onnxattr.compile.cost import PLACED, WRITTEN, both_ways, forth, numbers
 from onnxattr.graph.affine import is_affine
+from onnxattr.graph.operator_kinds import DRAWING, SIZES
 from onnxattr.graph.ranges import Ranges
 from onnxattr.graph.subgraphs import captures_of, nodes_of, prune
 from onnxattr.graph.values import dims_of, named_values
-from onnxattr.loading.draws import DRAWING
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import apart_in
 
@@ -35,8 +35,6 @@ _LEAST_SHARE, _LEAST_WORK = 0.02, 5e7
 _WIDEST = 2
 #: Constants of larger numbers are not interpolated: sums of parts of them may overflow.
 _LARGEST = 1e30
-#: Operators that read no more than the shape of a value.
-_SIZES = ("Shape", "Size")
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,7 @@ class _Search:
         self.sampled.update(value for value in self.graph.inputs if value not in self.varying)
         for node in self.graph:
             read = inputs_of(node)
-            if node.op_type in _SIZES or not any(value in self.varying for value in read):
+            if node.op_type in SIZES or not any(value in self.varying for value in read):
                 if any(value in self.sampled for value in read):
                     self.sampled.update(value for value in node.outputs if value not in self.varying)
                 continue
@@ -207,12 +205,12 @@ class _Search:
     def _measured(self, number: int) -> Iterator[ir.Value]:
         """The values before a cut behind some of the affine nodes whose shapes are read."""
         for value in (*self.wrt, *(value for node in self.affine[:number] for value in node.outputs)):
-            if value.producer() is not None and any(use.node.op_type in _SIZES for use in value.uses()):
+            if value.producer() is not None and any(use.node.op_type in SIZES for use in value.uses()):
                 yield value
 
     def _cuts(self) -> Iterator[tuple[float, int, list[ir.Value]]]:
         """Cuts behind the first, the first two, ... of the affine nodes: their gains, numbers and frontiers."""
-        nodes = [node for node in self.graph if node.op_type not in _SIZES]
+        nodes = [node for node in self.graph if node.op_type not in SIZES]
         readers = Counter(value for node in nodes for value in set(inputs_of(node)))
         frontier = dict.fromkeys(self.wrt)
         gain = self._once_work * (1 - 1 / self.points)

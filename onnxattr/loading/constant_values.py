@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxattr.graph.operator_kinds import DRAWING, SIZES
 from onnxattr.graph.schemas import evaluated
 from onnxattr.graph.subgraphs import subgraphs_of
 from onnxattr.graph.values import dims_of
 
 #: Elements of a weight that is looked at and of a result that is computed, and bytes of all results together.
 _LARGEST, _LARGEST_RESULT, _MOST_BYTES = 4096, 2**20, 2**27
-_RANDOM = ("Random", "Bernoulli", "Multinomial")
 
 
 class ConstantValues:
@@ -47,9 +47,9 @@ class ConstantValues:
             tensor = value.const_value
             return tensor.numpy() if tensor.size <= _LARGEST and tensor.dtype != ir.DataType.STRING else None
         node = value.producer()
-        if node is None or node.domain not in ("", "ai.onnx") or node.op_type.startswith(_RANDOM):
+        if node is None or node.domain not in ("", "ai.onnx") or node.op_type in DRAWING:
             return None
-        if node.op_type in ("Shape", "Size"):
+        if node.op_type in SIZES:
             sizes = _integers(_dims(node))
             return sizes if node.op_type == "Shape" or sizes is None else np.array(sizes.prod(), np.int64)
         if node.op_type in ("Gather", "Slice") and node.inputs[0] is not None:
@@ -97,14 +97,14 @@ def goes_on(body: ir.Graph, constants: ConstantValues) -> bool:
 def _looked_at(value: ir.Value) -> list[ir.Value]:
     """The values that must be known before a value can be."""
     node = value.producer()
-    if value.const_value is not None or node is None or node.op_type in ("Shape", "Size"):
+    if value.const_value is not None or node is None or node.op_type in SIZES:
         return []
     return [source for source in node.inputs if source is not None]
 
 
 def _dims(node: ir.Node | None) -> np.ndarray | None:
     """The dimensions that a Shape gives or a Size multiplies: integers, or what stands for unknown ones."""
-    dims = dims_of(node.inputs[0]) if node is not None and node.op_type in ("Shape", "Size") else None
+    dims = dims_of(node.inputs[0]) if node is not None and node.op_type in SIZES else None
     if node is None or dims is None:
         return None
     return np.array(dims, object)[

@@ -8,9 +8,9 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.paths import inputs_of, reaching
 from onnxattr.graph.intervals import FLOATS
+from onnxattr.graph.operator_kinds import SIZES
 
 #: What these give depends on the shape of their input alone.
-_SHAPES = ("Shape", "Size")
 
 
 def unexplained(graph: ir.Graph, output: ir.Value, wrt: Collection[str] = ()) -> dict[str, list[str]]:
@@ -48,7 +48,7 @@ def source_of(graph: ir.Graph, name: str) -> list[str]:
     while waiting:
         value = waiting.pop()
         node = value.producer()
-        if value not in seen and node is not None and node.op_type not in _SHAPES:
+        if value not in seen and node is not None and node.op_type not in SIZES:
             waiting += inputs_of(node)
         seen.add(value)
     return [str(value.name) for value in graph.inputs if value in seen]
@@ -59,7 +59,7 @@ def _codes(graph: ir.Graph) -> list[ir.Value]:
     floats = {value for value in graph.inputs if value.dtype in FLOATS}
     codes = [value for value in graph.inputs if value.dtype not in FLOATS]
     for node in graph:
-        if node.op_type in _SHAPES or not any(value in floats for value in inputs_of(node)):
+        if node.op_type in SIZES or not any(value in floats for value in inputs_of(node)):
             continue
         floats.update(value for value in node.outputs if value.dtype in FLOATS)
         dtype = node.outputs[0].dtype
@@ -74,7 +74,7 @@ def _first_floats(graph: ir.Graph, codes: Iterable[ir.Value]) -> list[ir.Value]:
     first: list[ir.Value] = []
     for node in graph:
         sources = inputs_of(node)
-        if node.op_type in _SHAPES:
+        if node.op_type in SIZES:
             continue
         of_floats = any(value in floats for value in sources)
         of_codes = any(value in coded for value in sources)

@@ -7,14 +7,8 @@ from collections.abc import Iterable
 import onnx_ir as ir
 
 from onnxattr.autodiff.paths import inputs_of
+from onnxattr.graph.operator_kinds import DRAWING, SIZES
 from onnxattr.graph.subgraphs import nodes_of, subgraphs_of
-
-#: Operators whose results are other ones in each run.
-DRAWING = frozenset(
-    "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split()
-)
-#: Operators that read no more than the shape of a value.
-_SIZES = ("Shape", "Size")
 
 
 def draws(graph: ir.Graph, outputs: Iterable[ir.Value]) -> list[str]:
@@ -27,6 +21,6 @@ def draws(graph: ir.Graph, outputs: Iterable[ir.Value]) -> list[str]:
             continue
         inside = [one for body in subgraphs_of(node) for one in nodes_of(body)]
         found += [f"{one.op_type} {one.name!r}" for one in (node, *inside) if one.op_type in DRAWING]
-        if node.op_type not in _SIZES:
+        if node.op_type not in SIZES:
             needed.update(inputs_of(node))
     return found[::-1]

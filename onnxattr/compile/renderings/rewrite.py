@@ -21,6 +21,7 @@ from onnxattr.compile.renderings.maps_graph import MapsGraph
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.compile.renderings.tail import Tail, tail_of
 from onnxattr.graph.intervals import Range
+from onnxattr.graph.operator_kinds import SIZES
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
 from onnxattr.scores.score import LINEAR, Score, TargetKind
@@ -227,7 +228,7 @@ def _depend(values: Sequence[ir.Value], points: Sequence[ir.Value], target: ir.V
         if value in sought:
             return True
         node = value.producer()
-        if value not in seen and node is not None and node.op_type not in ("Shape", "Size"):
+        if value not in seen and node is not None and node.op_type not in SIZES:
             waiting += inputs_of(node)
         seen.add(value)
     return False

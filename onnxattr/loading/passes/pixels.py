@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from onnxattr.graph.operator_kinds import SIZES
 from onnxattr.loading.preprocessing import read_preprocessing
 
 _FLOAT = ir.DataType.FLOAT
@@ -22,7 +23,7 @@ def take_floats(model: ir.Model) -> bool:
     pixels = next((v for v in model.graph.inputs if spec is not None and v.name == spec.name), None)
     if spec is None or not spec.in_graph or pixels is None or pixels.dtype != ir.DataType.UINT8:
         return False
-    readers = [node for node in pixels.consumers() if node.op_type not in ("Shape", "Size")]
+    readers = [node for node in pixels.consumers() if node.op_type not in SIZES]
     if not all(node.op_type == "Cast" and node.attributes.get_int("to") == _FLOAT.value for node in readers):
         return False
     pixels.type = ir.TensorType(_FLOAT)

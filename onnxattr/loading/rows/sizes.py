@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from onnxattr.graph.operator_kinds import DRAWING
 from onnxattr.graph.schemas import run_node
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.rows.operators import ELEMENTWISE
@@ -19,7 +20,6 @@ from onnxattr.loading.rows.sets import Seen, Shape
 LARGEST = 4096
 #: Operators whose results have as many elements as their operands say by what they hold.
 _DATA_DECIDES = ("NonZero", "Compress", "Unique")
-_RANDOM = ("Random", "Bernoulli", "Multinomial")
 #: Operators defined by others, whose inference says nothing: the first output has the shape of the first operand.
 _LIKE_OPERAND = ("GroupNormalization", "MeanVarianceNormalization", "RMSNormalization")
 #: The version of ai.onnx.ml that the inference of its operators is taken from.
@@ -69,7 +69,7 @@ def evaluated(
 ) -> list[np.ndarray] | None:
     """The results of a node whose operands are known, if they are small."""
     given = [operand for operand in operands if operand is not None]
-    if not given or any(operand.known is None for operand in given) or node.op_type.startswith(_RANDOM):
+    if not given or any(operand.known is None for operand in given) or node.op_type in DRAWING:
         return None
     small = all(shape is not None and math.prod(shape) <= LARGEST for shape in shapes)
     if not small and node.op_type not in _DATA_DECIDES:

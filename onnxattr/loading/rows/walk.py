@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from onnxattr.graph.operator_kinds import SIZES
 from onnxattr.graph.subgraphs import captures_of
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.rows.bodies import BODIES
@@ -182,12 +183,7 @@ class Walk:
         alone = operands[0] if len(operands) == 1 else None
         if own and node.op_type in ELEMENTWISE and alone is not None and alone.known is None:
             return [alone] * len(node.outputs)
-        if (
-            own
-            and node.op_type in ("Shape", "Size")
-            and operands[0] is not None
-            and operands[0].shape is not None
-        ):
+        if own and node.op_type in SIZES and operands[0] is not None and operands[0].shape is not None:
             return [constant(sizes_of(node, operands[0].shape))]
         if own and node.op_type == "Reshape" and self.fixed is not None:
             self._free(node, operands)
