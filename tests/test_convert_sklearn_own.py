@@ -106,6 +106,12 @@ KERNELS = {
     "KernelRidge, defaults": KernelRidge(kernel="poly", alpha=0.1),
     "Nystroem": make_pipeline(Nystroem(random_state=0), Ridge(0.1)),
     "Nystroem, poly": make_pipeline(Nystroem("poly", degree=2, n_components=5, random_state=0), Ridge(0.1)),
+    "Nystroem, gamma given twice": make_pipeline(
+        Nystroem(gamma=0.02, kernel_params={"gamma": 5.0}, random_state=0), Ridge(0.1)
+    ),
+    "KernelRidge, parameters of a function": KernelRidge(
+        kernel="rbf", alpha=0.1, kernel_params={"gamma": 5.0}
+    ),
     "RBFSampler": make_pipeline(RBFSampler(random_state=0), Ridge()),
     "SkewedChi2Sampler": make_pipeline(SkewedChi2Sampler(random_state=0), Ridge()),
     **{
@@ -244,6 +250,10 @@ REFUSED = {
     "kernel": (make_pipeline(Nystroem(lambda a, b: a @ b), Ridge()), "kernel.*laplacian"),
     "kernel of a process": (GaussianProcessRegressor(Matern(nu=1.1), alpha=0.1, optimizer=None), "0.5, 1.5, 2.5"),
     "target": (target(PCA(1)), "PCA.*regressor_"),
+    "function of a target": (
+        TransformedTargetRegressor(Ridge(), func=np.sqrt, inverse_func=lambda x: x * x.size, check_inverse=False),
+        "TransformedTargetRegressor calls.*regressor_",
+    ),
     "spline": (make_pipeline(SplineTransformer(degree=1, extrapolation="linear"), Ridge()), "degrees from 2"),
     "pooling": (make_pipeline(FeatureAgglomeration(2, pooling_func=np.max), Ridge()), "supported: numpy.mean"),
 }  # fmt: skip

@@ -143,7 +143,7 @@ def _rows(sample: Any, estimator: Any) -> np.ndarray:
 def _convert(estimator: Any, rows: np.ndarray, opset: int) -> onnx.ModelProto:
     from skl2onnx.common.data_types import FloatTensorType
 
-    converted = _converted(estimator, [(_INPUT, FloatTensorType([None, rows.shape[1]]))], opset)
+    converted = _converted(simplified(estimator), [(_INPUT, FloatTensorType([None, rows.shape[1]]))], opset)
     _declare_outputs(converted, chosen_last(estimator), {_INPUT: rows})
     _correct_link(converted, estimator, rows)
     onnx_model.check_model(converted, [_INPUT])
@@ -151,11 +151,10 @@ def _convert(estimator: Any, rows: np.ndarray, opset: int) -> onnx.ModelProto:
 
 
 def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx.ModelProto:
-    """What skl2onnx makes of an estimator with some inputs."""
+    """What skl2onnx makes of a simplified estimator with some inputs."""
     import skl2onnx
     from sklearn.base import is_classifier
 
-    estimator = simplified(estimator)
     settings: dict[str, Any] = {"target_opset": {"": opset, "ai.onnx.ml": 3}}
     try:
         with registered():

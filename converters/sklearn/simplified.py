@@ -24,7 +24,7 @@ def simplified(estimator: Any) -> Any:
 
 
 def encoders_apart(estimator: Any) -> Any:
-    """A copy of an estimator whose ColumnTransformers have an encoder for each column that a fitted one encodes.
+    """A simplified copy of an estimator whose ColumnTransformers have one encoder for each encoded column.
 
     What a column is encoded as is then one value of the graph, which explains it. Columns are chosen by name where they
     have some: a table may leave out those that nothing reads, or have another order.
@@ -108,9 +108,8 @@ def _positions(columns: Any, names: list[Any]) -> Any:
         if not isinstance(columns.start, str) and not isinstance(columns.stop, str):
             return list(range(count)[columns])
         start = 0 if columns.start is None else names.index(columns.start)
-        stop = (
-            count if columns.stop is None else names.index(columns.stop) + 1
-        )  # pandas includes the last name
+        # A slice of names includes the last one.
+        stop = count if columns.stop is None else names.index(columns.stop) + 1
         return list(range(start, stop))
     if isinstance(columns, str) or not isinstance(columns, (Sequence, np.ndarray)):
         return columns

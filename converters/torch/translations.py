@@ -1,11 +1,9 @@
 """Operators of PyTorch that the exporter writes in a form with other numbers or gradients, written in another one."""
 
 import importlib
+import math
 from collections.abc import Callable
 from typing import Any
-
-#: log(2)
-_LOG2 = 0.6931471805599453
 
 
 def table(torch: Any) -> dict[Any, Callable[..., Any]]:
@@ -45,8 +43,8 @@ def _logaddexp2(self: Any, other: Any) -> Any:
     """max(a, b) + log2(1 + 2^-|a - b|)."""
     op = _operators()
     largest, distance = _largest_and_distance(self, other)
-    above = op.Softplus(op.Mul(distance, op.CastLike(-_LOG2, self)))
-    return op.Add(largest, op.Div(above, op.CastLike(_LOG2, self)))
+    above = op.Softplus(op.Mul(distance, op.CastLike(-math.log(2), self)))
+    return op.Add(largest, op.Div(above, op.CastLike(math.log(2), self)))
 
 
 def _largest_and_distance(self: Any, other: Any) -> tuple[Any, Any]:

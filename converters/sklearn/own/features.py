@@ -14,7 +14,8 @@ from .writing import Writer
 
 def function_transformer(op: Writer) -> str:
     """y = f(x)."""
-    return apply_function(op, op.estimator.func, op.estimator.kw_args, op.x)
+    advice = "Apply another function to the table before the pipeline, and convert the pipeline without it."
+    return apply_function(op, op.estimator.func, op.estimator.kw_args, op.x, advice)
 
 
 def power_transformer(op: Writer) -> str:

@@ -78,11 +78,11 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return value.name if isinstance(value, Traced) else np.asarray(value, np.float64)
 
 
-def apply_function(op: Writer, function: Any, arguments: dict[str, Any] | None, x: str) -> str:
+def apply_function(op: Writer, function: Any, arguments: dict[str, Any] | None, x: str, advice: str) -> str:
     """What a function makes of x, written by calling it; x itself where there is none.
 
     Raises:
-        ConversionError: It does something that is not known here.
+        ConversionError: It does something that is not known here; the message ends in the advice.
     """
     if function is None:
         return x
@@ -93,8 +93,7 @@ def apply_function(op: Writer, function: Any, arguments: dict[str, Any] | None, 
     except Exception as error:
         known = ", ".join(sorted({*_OPERATORS, *_COMPOSED, "clip"}))
         raise ConversionError(
-            f"FunctionTransformer calls {getattr(function, '__name__', function)!r}, which has no ONNX form here "
-            f"({error}). Functions made of arithmetic and these have one: {known}. Apply another function to the table "
-            "before the pipeline, and convert the pipeline without it."
+            f"{type(op.estimator).__name__} calls {getattr(function, '__name__', function)!r}, which has no ONNX form "
+            f"here ({error}). Functions made of arithmetic and these have one: {known}. {advice}"
         ) from error
     return result.name

@@ -1,6 +1,6 @@
 """Kernels between rows and what was fitted, and random features that stand for kernels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,24 +10,23 @@ from onnxattr.errors import ConversionError
 from .writing import Writer
 
 _LAST = np.array([-1])
+#: Parameters of a kernel by name.
+Settings = Mapping[str, float]
 
 
 def kernel_ridge(op: Writer) -> str:
     """y = k(x, rows) a."""
     model = op.estimator
-    given = {name: getattr(model, name) for name in ("gamma", "degree", "coef0")}
-    return _weighted(op, _dense(model.X_fit_), given, model.dual_coef_.reshape(len(model.dual_coef_), -1))
+    return _weighted(
+        op, model.X_fit_, _own_settings(model), model.dual_coef_.reshape(len(model.dual_coef_), -1)
+    )
 
 
 def nystroem(op: Writer) -> str:
     """y = k(x, components) n'."""
     model = op.estimator
-    given = {name: getattr(model, name) for name in ("gamma", "degree", "coef0")}
-    given = {
-        **{name: value for name, value in given.items() if value is not None},
-        **(model.kernel_params or {}),
-    }
-    return _weighted(op, _dense(model.components_), given, model.normalization_.T)
+    settings = {**(model.kernel_params or {}), **_own_settings(model)}
+    return _weighted(op, model.components_, settings, model.normalization_.T)
 
 
 def rbf_sampler(op: Writer) -> str:
@@ -42,8 +41,13 @@ def skewed_chi2_sampler(op: Writer) -> str:
 
 def distances(op: Writer, x: str, rows: np.ndarray) -> str:
     """Squared Euclidean distances (N, rows); differences first, as squares of large numbers cancel in float32."""
-    between = op("Sub", op("Unsqueeze", x, np.array([1])), rows)
-    return op("ReduceSum", op("Mul", between, between), _LAST, keepdims=0)
+    return _summed(op, x, rows, lambda difference, _: op("Mul", difference, difference))
+
+
+def _summed(op: Writer, x: str, rows: np.ndarray, take: Callable[[str, str], str]) -> str:
+    """Sums of take(x - row, x) over the features, (N, rows); x is (N, 1, features)."""
+    wide = op("Unsqueeze", x, np.array([1]))
+    return op("ReduceSum", take(op("Sub", wide, rows), wide), _LAST, keepdims=0)
 
 
 def _cosines(op: Writer, x: str) -> str:
@@ -52,60 +56,77 @@ def _cosines(op: Writer, x: str) -> str:
     return op("Mul", op("Cos", angles), np.sqrt(2 / model.n_components))
 
 
-def _weighted(op: Writer, rows: np.ndarray, given: dict[str, Any], weights: np.ndarray) -> str:
+def _own_settings(model: Any) -> Settings:
+    """The parameters of the kernel that an estimator is given by name."""
+    given = {name: getattr(model, name) for name in ("gamma", "degree", "coef0")}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _weighted(op: Writer, fitted: Any, settings: Settings, weights: np.ndarray) -> str:
     """k(x, rows) w in float64: weights of rows that lie close together are large and cancel."""
-    op = op.in_doubles()
-    return op("MatMul", _kernel(op, op.estimator.kernel, rows, given), weights)
+    op, rows = op.in_doubles(), np.asarray(fitted.toarray() if hasattr(fitted, "toarray") else fitted)
+    kind = op.estimator.kernel
+    if not isinstance(kind, str) or kind not in _KERNELS:
+        raise ConversionError(
+            f"{type(op.estimator).__name__} has the kernel {kind!r}, which has no ONNX form here; those that have one: "
+            f"{', '.join(_KERNELS)}."
+        )
+    return op("MatMul", _KERNELS[kind](op, rows, settings), weights)
 
 
-def _kernel(op: Writer, kind: Any, rows: np.ndarray, given: dict[str, Any]) -> str:
-    """k(x, rows), (N, rows), as sklearn.metrics.pairwise.pairwise_kernels computes it."""
-    settings = {
-        "degree": 3,
-        "coef0": 1,
-        **{name: value for name, value in given.items() if value is not None},
-    }
-    gamma = settings.get("gamma", 1.0 if kind == "chi2" else 1 / rows.shape[1])
+def _decay(op: Writer, sums: str, gamma: float) -> str:
+    """exp(-g sums)."""
+    return op("Exp", op("Mul", sums, -gamma))
 
-    def between(take: Callable[[str, str], str]) -> str:
-        wide = op("Unsqueeze", op.x, np.array([1]))
-        return op("ReduceSum", take(op("Sub", wide, rows), wide), _LAST, keepdims=0)
 
-    def chi2(difference: str, wide: str) -> str:
+def _gamma(rows: np.ndarray, settings: Settings) -> float:
+    return settings.get("gamma", 1 / rows.shape[1])
+
+
+def _products(op: Writer, rows: np.ndarray, settings: Settings) -> str:
+    """g x row + c."""
+    scaled = op("Mul", op("MatMul", op.x, rows.T), _gamma(rows, settings))
+    return op("Add", scaled, float(settings.get("coef0", 1)))
+
+
+def _absolute(op: Writer, rows: np.ndarray) -> str:
+    return _summed(op, op.x, rows, lambda difference, _: op("Abs", difference))
+
+
+def _chi2(op: Writer, rows: np.ndarray) -> str:
+    """Sums of (x - row)^2 / (x + row), 0 where both are 0."""
+
+    def take(difference: str, wide: str) -> str:
         total = op("Add", wide, rows)
         total = op("Where", op("Equal", total, 0.0), 1.0, total)
         return op("Div", op("Mul", difference, difference), total)
 
-    def products() -> str:
-        return op("Add", op("Mul", op("MatMul", op.x, rows.T), gamma), float(settings["coef0"]))
-
-    def cosine() -> str:
-        length = op("Sqrt", op("ReduceSum", op("Mul", op.x, op.x), _LAST, keepdims=1))
-        length = op("Where", op("Equal", length, 0.0), 1.0, length)
-        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-        return op("MatMul", op("Div", op.x, length), (rows / np.where(lengths == 0, 1, lengths)).T)
-
-    written: dict[str, Callable[[], str]] = {
-        "linear": lambda: op("MatMul", op.x, rows.T),
-        "rbf": lambda: op("Exp", op("Mul", distances(op, op.x, rows), -gamma)),
-        "laplacian": lambda: op("Exp", op("Mul", between(lambda d, _: op("Abs", d)), -gamma)),
-        "chi2": lambda: op("Exp", op("Mul", between(chi2), -gamma)),
-        "additive_chi2": lambda: op("Neg", between(chi2)),
-        "poly": lambda: op("Pow", products(), float(settings["degree"])),
-        "polynomial": lambda: op("Pow", products(), float(settings["degree"])),
-        "sigmoid": lambda: op("Tanh", products()),
-        "cosine": cosine,
-    }
-    if not isinstance(kind, str) or kind not in written:
-        raise ConversionError(
-            f"{type(op.estimator).__name__} has the kernel {kind!r}, which has no ONNX form here; those that have one: "
-            f"{', '.join(written)}."
-        )
-    return written[kind]()
+    return _summed(op, op.x, rows, take)
 
 
-def _dense(rows: Any) -> np.ndarray:
-    return np.asarray(rows.toarray() if hasattr(rows, "toarray") else rows)
+def _polynomial(op: Writer, rows: np.ndarray, settings: Settings) -> str:
+    return op("Pow", _products(op, rows, settings), float(settings.get("degree", 3)))
+
+
+def _cosine(op: Writer, rows: np.ndarray, settings: Settings) -> str:
+    length = op("Sqrt", op("ReduceSum", op("Mul", op.x, op.x), _LAST, keepdims=1))
+    length = op("Where", op("Equal", length, 0.0), 1.0, length)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return op("MatMul", op("Div", op.x, length), (rows / np.where(lengths == 0, 1, lengths)).T)
+
+
+#: k(x, rows), (N, rows), as sklearn.metrics.pairwise.pairwise_kernels computes it.
+_KERNELS: dict[str, Callable[[Writer, np.ndarray, Settings], str]] = {
+    "linear": lambda op, rows, given: op("MatMul", op.x, rows.T),
+    "rbf": lambda op, rows, given: _decay(op, distances(op, op.x, rows), _gamma(rows, given)),
+    "laplacian": lambda op, rows, given: _decay(op, _absolute(op, rows), _gamma(rows, given)),
+    "chi2": lambda op, rows, given: _decay(op, _chi2(op, rows), given.get("gamma", 1.0)),
+    "additive_chi2": lambda op, rows, given: op("Neg", _chi2(op, rows)),
+    "poly": _polynomial,
+    "polynomial": _polynomial,
+    "sigmoid": lambda op, rows, given: op("Tanh", _products(op, rows, given)),
+    "cosine": _cosine,
+}
 
 
 def conversions() -> dict[type, Callable[[Writer], str]]:

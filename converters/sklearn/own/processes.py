@@ -35,7 +35,7 @@ def covariance(op: Writer, kernel: Any, rows: np.ndarray) -> str:
     written: dict[type, Callable[[Writer, Any, np.ndarray], str]] = {
         kinds.ConstantKernel: lambda op, k, rows: _constant(op, rows, k.constant_value),
         kinds.WhiteKernel: lambda op, k, rows: _constant(op, rows, 0.0),
-        kinds.RBF: lambda op, k, rows: op("Exp", op("Mul", _scaled(op, k, rows), -0.5)),
+        kinds.RBF: _rbf,
         kinds.Matern: _matern,
         kinds.RationalQuadratic: _rational,
         kinds.ExpSineSquared: _periodic,
@@ -65,13 +65,18 @@ def _length(op: Writer, squares: str) -> str:
     return op("Where", there, op("Sqrt", op("Where", there, squares, 1.0)), 0.0)
 
 
+def _rbf(op: Writer, kernel: Any, rows: np.ndarray) -> str:
+    """exp(-d^2 / 2)."""
+    return op("Exp", op("Mul", _scaled(op, kernel, rows), -0.5))
+
+
 def _matern(op: Writer, kernel: Any, rows: np.ndarray) -> str:
     """For v = 1/2, 3/2, 5/2: exp(-r), (1 + r) exp(-r), (1 + r + r^2 / 3) exp(-r) of r = sqrt(2 v) d."""
-    squares = _scaled(op, kernel, rows)
     if kernel.nu == np.inf:
-        return op("Exp", op("Mul", squares, -0.5))
+        return _rbf(op, kernel, rows)
     if kernel.nu not in (0.5, 1.5, 2.5):
         raise ConversionError(f"Matern has nu={kernel.nu}; supported: 0.5, 1.5, 2.5 and inf.")
+    squares = _scaled(op, kernel, rows)
     r = op("Mul", _length(op, squares), np.sqrt(2 * kernel.nu))
     decay = op("Exp", op("Neg", r))
     if kernel.nu == 0.5:
@@ -84,10 +89,8 @@ def _matern(op: Writer, kernel: Any, rows: np.ndarray) -> str:
 
 def _rational(op: Writer, kernel: Any, rows: np.ndarray) -> str:
     """(1 + d^2 / (2 a l^2))^-a."""
-    squares = distances(op, op.x, rows)
-    return op(
-        "Pow", op("Add", op("Div", squares, 2 * kernel.alpha * kernel.length_scale**2), 1.0), -kernel.alpha
-    )
+    squares = op("Div", distances(op, op.x, rows), 2 * kernel.alpha * kernel.length_scale**2)
+    return op("Pow", op("Add", squares, 1.0), -kernel.alpha)
 
 
 def _periodic(op: Writer, kernel: Any, rows: np.ndarray) -> str:

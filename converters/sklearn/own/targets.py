@@ -11,6 +11,8 @@ from .features import piecewise
 from .functions import apply_function
 from .writing import Writer
 
+_BY_HAND = "Convert its regressor (regressor_) and transform back yourself."
+
 
 def way_back(op: Writer, transformer: Any, y: str) -> str:
     """What `transformer.inverse_transform` makes of y, (N, targets).
@@ -34,7 +36,7 @@ def way_back(op: Writer, transformer: Any, y: str) -> str:
             y = y if step in (None, "passthrough") else way_back(op, step, y)
         return y
     if isinstance(transformer, FunctionTransformer):
-        return apply_function(op, transformer.inverse_func, transformer.inv_kw_args, y)
+        return apply_function(op, transformer.inverse_func, transformer.inv_kw_args, y, _BY_HAND)
     if isinstance(transformer, (StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler)):
         bias = transformer.inverse_transform(np.zeros((1, transformer.n_features_in_)))
         scale = transformer.inverse_transform(np.ones((1, transformer.n_features_in_))) - bias
@@ -46,7 +48,7 @@ def way_back(op: Writer, transformer: Any, y: str) -> str:
     raise ConversionError(
         f"The target is transformed by {type(transformer).__name__}, whose way back has no ONNX form here; supported: "
         "FunctionTransformer, StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler, PowerTransformer, "
-        "QuantileTransformer and pipelines of these. Convert its regressor (regressor_) and transform back yourself."
+        f"QuantileTransformer and pipelines of these. {_BY_HAND}"
     )
 
 
