@@ -126,7 +126,8 @@ def _explain(options: argparse.Namespace) -> str:
     if not photos and len(batches) == 1 and options.picture is None and _is_plain(options.output):
         ((batch, targets),) = pairs
         _write_plain(method, method.explain(batch.inputs, targets), options.output)
-        return _told(method, written(options.output))
+        own = getattr(method, "gaps", None), getattr(method, "spent_steps", None)
+        return _told(method, written(options.output), [own])
     found = [method(batch.inputs, targets) for batch, targets in pairs]
     if photos or len(files) > 1:
         found = [replace(each, sample_names=batch.names) for each, batch in zip(found, batches, strict=True)]
@@ -142,7 +143,7 @@ def _explain(options: argparse.Namespace) -> str:
             each.plot(title=title, path=path)
     told = written(*paths, *beside)
     if not photos:
-        return _told(method, told)
+        return _told(method, told, [(each.relative_gap, each.spent_steps) for each in found])
     wide = any(each.relative_gap is not None and (each.relative_gap > _WIDE).any() for each in found)
     advice = [_ADVICE] if wide and isinstance(method, Attribution) else []
     return "\n".join(filter(None, [lines(found), *advice, told]))
@@ -183,10 +184,17 @@ def _asked(options: argparse.Namespace) -> tuple[int | None, str]:
     return (options.row, "--row") if options.sample is None else (options.sample, "--sample")
 
 
-def _told(method: Any, text: str) -> str:
-    """What was written, and for a method on a path how well its maps add up; nothing where output goes to stdout."""
-    gaps = getattr(method, "gaps", None)
-    if not text or gaps is None or not np.isfinite(gaps).any():
+def _told(method: Any, text: str, parts: Sequence[tuple[np.ndarray | None, np.ndarray | None]]) -> str:
+    """What was written, and for a method on a path how well its maps add up; nothing where output goes to stdout.
+
+    Args:
+        method: The method.
+        text: What was written.
+        parts: Of each batch the gaps and, where samples take different numbers, the gradients of each sample.
+    """
+    known = [gaps for gaps, _ in parts if gaps is not None]
+    gaps = np.concatenate(known) if known else np.empty(0)
+    if not text or not np.isfinite(gaps).any():
         return text
     # Samples whose scores are not finite have a warning of their own.
     finite = np.isfinite(gaps)
@@ -195,8 +203,8 @@ def _told(method: Any, text: str) -> str:
     if len(gaps) > 1:
         median = np.median(gaps[finite])
         line = f"gap: {median:.2g} of f(x) - f(b) in the median, at most {gaps[worst]:.2g}, in sample {worst}"
-    spent = getattr(method, "spent_steps", None)
-    if spent is not None and len(set(spent)) > 1:
+    spent = np.concatenate([steps for _, steps in parts if steps is not None] or [np.empty(0)])
+    if len(set(spent)) > 1:
         line += f"; {np.median(spent):.0f} gradients per sample in the median, at most {spent.max()}"
     if gaps[worst] > _WIDE and isinstance(method, Attribution):
         line += f". {_ADVICE}"
