@@ -21,6 +21,7 @@ from onnxattr.cli.stated_options import add_preprocessing, expect_photos, stated
 from onnxattr.cli.targets import targets_of
 from onnxattr.errors import ParameterError
 from onnxattr.files import check_output
+from onnxattr.inputs.csv_rows import Table
 from onnxattr.inputs.paths import files_in, kind_of
 from onnxattr.inputs.samples import groups_of, read_samples
 from onnxattr.loading.reading.source import read_metadata
@@ -145,7 +146,10 @@ def _evaluate(options: argparse.Namespace) -> str:
 
 def _of_group(targets: Sequence[Any], places: Sequence[int]) -> Any:
     """The targets of some of the samples; None for the classes predicted."""
-    return None if targets[0] is None else np.concatenate(targets)[list(places)]
+    if targets[0] is None:
+        return None
+    chosen = np.concatenate([np.asarray(part) for part in targets])[list(places)]
+    return Table(targets[0].columns, chosen) if isinstance(targets[0], Table) else chosen
 
 
 def _measured(

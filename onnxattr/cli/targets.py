@@ -43,8 +43,8 @@ def targets_given(given: str | None, inputs: Any, method: Any) -> Any:
     return np.full(first.shape[:1], int(given))
 
 
-def _targets_of_table(table: Any) -> np.ndarray:
-    """Targets of a CSV file: one column of whole numbers is one of labels, all else are weights."""
+def _targets_of_table(table: Any) -> Any:
+    """Targets of a CSV file: one column of whole numbers is one of labels, all else are weights, with their names."""
     values = np.asarray(table)
     whole = values.shape[1] == 1 and np.array_equal(values, np.round(values))
-    return values[:, 0].astype(np.int64) if whole else values
+    return values[:, 0].astype(np.int64) if whole else table
