@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import onnx_ir as ir
 from onnxattr.errors import ShapeError
 from onnxattr.files import AnyPath
 from onnxattr.inputs.array_files import read_arrays
+from onnxattr.inputs.csv_rows import Table
 from onnxattr.inputs.paths import files_in, kind_of
 from onnxattr.inputs.photos import is_picture, read_photo
 from onnxattr.inputs.pixels import pixel_input
@@ -22,6 +23,7 @@ from onnxattr.loading.prepared import Prepared
 
 #: Most samples of a batch unless a size is given.
 SIZE = 32
+_LISTED = 12
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,38 @@ def _batches(files: Sequence[Path], prepared: Prepared, size: int | None) -> Ite
         single = _photos(files, prepared) if kind == "photo" else _sounds(files, prepared)
         yield from _gathered(single, size or SIZE)
         return
+    first: Any = None
     for path in files:
-        yield from _parts(_whole(path, prepared), size)
+        whole = _whole(path, prepared)
+        first = whole.inputs if first is None else first
+        yield from _parts(replace(whole, inputs=_in_columns_of(first, whole.inputs, prepared, path)), size)
+
+
+def _in_columns_of(first: Any, given: Any, prepared: Prepared, path: Path) -> Any:
+    """Rows with their columns in the order of the first file's; rows without names have the model's order.
+
+    Raises:
+        ShapeError: If a model that has no names for columns would take those of two files for one another.
+    """
+    own = next(iter(prepared.features.values()), ()) if len(prepared.inputs) == 1 else ()
+    wanted, names = _columns_of(first, own), _columns_of(given, own)
+    if names == wanted or not (names and wanted):
+        return given
+    if sorted(names) == sorted(wanted) and len(set(names)) == len(names):
+        return Table(wanted, np.asarray(given)[:, [names.index(name) for name in wanted]])
+    if own:
+        return given  # it is refused with what the model wants
+    raise ShapeError(
+        f"{path} has the columns {names[:_LISTED]}, and the first file {wanted[:_LISTED]}; the model has no names of "
+        "columns, and takes them in order. Give files with the same columns, or one at a time."
+    )
+
+
+def _columns_of(given: Any, own: Sequence[str]) -> list[str]:
+    """The names of the columns of a table, or of an array that has as many as the model."""
+    if isinstance(given, Table):
+        return list(given.columns)
+    return list(own) if np.ndim(given) == 2 and np.shape(given)[1] == len(own) else []
 
 
 def _photos(photos: Iterable[Any], prepared: Prepared) -> Iterator[tuple[str, np.ndarray]]:

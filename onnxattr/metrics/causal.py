@@ -45,7 +45,7 @@ class CausalFidelity(ModelMetric):
         self.max_percentage_perturbed = share
 
     def _prepare(self) -> None:
-        self._baselines = baselines(self.baseline_mode, self.scored.x)
+        self._baselines = baselines(self.baseline_mode, self.scored.x, self.scored.features)
         axis, shape = self.scored.channel_axis, self.scored.x.shape
         self._features = int(np.prod(shape[1:])) // (1 if axis is None else shape[axis])
         most = int(self._counts(self._features)[-1])

@@ -50,7 +50,7 @@ class MuFidelity(ModelMetric):
         _check_grid(self)
 
     def _prepare(self) -> None:
-        self._baselines = baselines(self.baseline_mode, self.scored.x)
+        self._baselines = baselines(self.baseline_mode, self.scored.x, self.scored.features)
         self._subsets = _subsets(self)
 
     @property
@@ -127,7 +127,7 @@ class Infidelity(ModelMetric):
         _check_grid(self)
 
     def _prepare(self) -> None:
-        self._baselines = baselines(self.baseline_mode, self.scored.x)
+        self._baselines = baselines(self.baseline_mode, self.scored.x, self.scored.features)
         self._subsets = _subsets(self)
         self.draws = self._subsets.draws
 

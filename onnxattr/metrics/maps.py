@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from onnxattr.errors import NonFiniteError, ParameterError, ShapeError
 from onnxattr.running.arrays import as_array
+from onnxattr.running.frames import by_name
 
 #: How maps are told in errors.
 _FITS = "one map per input, of the input's shape; an axis may be 1, or for channels be absent"
@@ -90,18 +91,22 @@ def ranked_features(maps: np.ndarray, channel_axis: int | None) -> tuple[np.ndar
     return ranks.reshape(maps.shape), flat.shape[1]
 
 
-def baselines(mode: Any, x: np.ndarray) -> np.ndarray:
+def baselines(mode: Any, x: np.ndarray, features: Mapping[str, Sequence[str]]) -> np.ndarray:
     """What features are set to, broadcastable to the inputs.
 
     Args:
-        mode: A number, an array that broadcasts to the inputs, or a function of all inputs that gives one of these.
+        mode: A number, an array that broadcasts to the inputs, or a function of all inputs that gives one of these;
+            entries that have names are matched with the columns.
         x: The inputs, (N, ...).
+        features: The names of the columns of the input, if it has some.
 
     Raises:
         ParameterError: If it is none of these, or not finite.
     """
     try:
-        found = np.asarray(as_array(mode(x) if callable(mode) else mode, "baseline_mode"), x.dtype)
+        given = mode(x) if callable(mode) else mode
+        named = by_name(given, features, "baseline_mode")
+        found = np.asarray(as_array(given if named is None else named, "baseline_mode"), x.dtype)
         np.broadcast_to(found, x.shape)
     except (ShapeError, ValueError, TypeError) as error:
         raise ParameterError(

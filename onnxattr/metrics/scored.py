@@ -62,6 +62,7 @@ class ScoredInputs:
         labels: The same as classes, (N,), where classes were given or predicted; else None.
         channel_axis: The channel axis of images, None for other inputs.
         order: Where the columns of a table that was given stand in the model; None where they stand alike.
+        features: The names of the input's columns by its name, where the model has some.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class ScoredInputs:
         prepared = self._plan.request.prepared
         _check_scorable(prepared, self._plan.one_sample)
         self.name, self.order = prepared.wrt[0], orders_of(prepared, inputs).get(prepared.wrt[0])
+        self.features = {name: names for name, names in prepared.features.items() if name == self.name}
         checked = self._plan.targets(targets, self.feeds, self.rows)
         self.channel_axis = self._plan.request.channel_axes[0]
         with one_door("The model cannot be run"):

@@ -69,9 +69,11 @@ def text_array(value: Any, what: str) -> np.ndarray:
 
 
 def _written_out(value: Any) -> Any:
-    """A masked array with NaN for what is masked, a sparse matrix with its zeros; anything else as it is."""
+    """Masked arrays with NaN for what is masked, a sparse matrix with its zeros; anything else as it is."""
     if is_sparse(value):
         return value.toarray()
+    if isinstance(value, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in value):
+        value = np.ma.stack(value)  # of masked rows NumPy makes an array without the masks
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value) and value.dtype.kind in "fiub":
         floats = value.dtype if value.dtype.kind == "f" else np.dtype(np.float64)
         return np.ma.filled(value.astype(floats), np.nan)

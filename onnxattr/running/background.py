@@ -19,6 +19,7 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array
 from onnxattr.running.baseline_shapes import cast, fits
 from onnxattr.running.baselines import asked
+from onnxattr.running.frames import by_name
 
 if TYPE_CHECKING:
     from onnxattr.compile.renderings.points_graph import PointsGraph
@@ -112,6 +113,11 @@ def asked_background(given: Any, prepared: Prepared, what: str = "background") -
     Raises:
         ParameterError: If it is none, is empty, or has other numbers of members for other inputs.
     """
+    try:
+        rows = by_name(given, prepared.features, what)
+    except ShapeError as error:
+        raise ParameterError(str(error)) from error
+    given = given if rows is None else rows
     single = isinstance(given, list) or (isinstance(given, tuple) and len(prepared.wrt) == 1)
     if single and given:
         given = _stacked(given, what)

@@ -15,7 +15,7 @@ from onnxattr.inputs.samples import Samples, is_files, samples_of, together
 from onnxattr.loading.class_names import one_label
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array, is_sparse
-from onnxattr.running.frames import is_frame
+from onnxattr.running.frames import is_frame, is_named_row
 
 #: How many single samples are gathered where the method has no batch size.
 _GATHERED = 32
@@ -162,6 +162,8 @@ def _gather(samples: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
     together: Any
     if isinstance(first, Mapping):
         together = {name: _stack([x[name] for x in inputs], f"Input {name!r}", ShapeError) for name in first}
+    elif all(map(is_named_row, inputs)):
+        together = inputs
     elif isinstance(first, (list, tuple)) and not np.isscalar(first[0]):
         together = [_stack(part, "An input", ShapeError) for part in zip(*inputs, strict=True)]
     else:

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from onnxattr.errors import ShapeError
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.batches import joined
 from onnxattr.running.frames import columns_of, in_order, is_frame, orders_of, table_of
 from onnxattr.running.one_sample import joined_samples
 from onnxattr.running.runs import Run
+
+_LISTED = 12
 
 
 @dataclass
@@ -62,12 +65,26 @@ class Collected:
     grouped: frozenset[str] = frozenset()
 
     def look_at(self, inputs: Any) -> None:
-        """Notes how the caller names inputs and columns; the first batch decides the order of columns."""
+        """Notes how the caller names inputs and columns; the first batch decides the order of columns.
+
+        Raises:
+            ShapeError: If a batch has other columns, and they are taken in order.
+        """
         self.as_dict = isinstance(inputs, Mapping) or is_frame(inputs)
+        table = table_of(self.prepared, inputs)
+        columns = () if table is None else tuple(map(str, _columns(table)))
         if self.orders is None:
             self.orders = orders_of(self.prepared, inputs)
-            table = table_of(self.prepared, inputs)
-            self.columns = () if table is None else tuple(map(str, _columns(table)))
+            self.columns = columns
+        elif columns and self.columns not in ((), columns) and not self._are_matched():
+            raise ShapeError(
+                f"A table has the columns {list(columns[:_LISTED])}, and the first one {list(self.columns[:_LISTED])}; "
+                "the model has no names of columns, and takes them in order. Give tables with the same columns."
+            )
+
+    def _are_matched(self) -> bool:
+        """Whether the columns of tables are matched by name."""
+        return bool(self.prepared.features) or len(self.prepared.inputs) > 1
 
     def add(self, run: Run, details: Details | None) -> None:
         """Takes in what a batch gave."""

@@ -20,7 +20,7 @@ from onnxattr.loading.channels import channel_axis_of_layer
 from onnxattr.loading.columns import read_columns
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array
-from onnxattr.running.frames import row_by_name
+from onnxattr.running.frames import by_name
 
 _LISTED = 8
 Dims = list[int | str | None]
@@ -174,7 +174,7 @@ def _by_position(prepared: Prepared, given: Any) -> list[Any]:
 
 def _integers(prepared: Prepared, given: Any, name: str) -> np.ndarray:
     try:
-        named = row_by_name(given, prepared.features, "feature_mask")
+        named = by_name(given, prepared.features, "feature_mask")
         array = as_array(given if named is None else named, "feature_mask")
     except ShapeError as error:
         raise ParameterError(f"feature_mask of {name!r}: expected integers from 0 on. {error}") from error

@@ -112,7 +112,17 @@ def matched(
             f"{', '.join(f'{kind}: {_few(names)}' for kind, names in told if names)}. Give exactly these, in any "
             f"order: {_few(wanted)}."
         )
-    return {name: _column(frame, name, name in texts) for name in wanted}
+    columns = {name: _column(frame, name, name in texts) for name in wanted}
+    shapes = {name: np.shape(values) for name, values in columns.items()}
+    odd = next(
+        (name for name, shape in shapes.items() if len(shape) != 1 or shape != shapes[wanted[0]]), None
+    )
+    if odd is not None:
+        raise ShapeError(
+            f"{what}: column {odd!r} has the shape {shapes[odd]}, and {wanted[0]!r} {shapes[wanted[0]]}; expected one "
+            "value for each row in every column. A single row is written as columns of one value."
+        )
+    return columns
 
 
 def _column(frame: Any, name: Any, text: bool) -> np.ndarray:
@@ -186,10 +196,60 @@ def row_by_name(
     return np.concatenate(list(matched(columns, wanted, what).values()))
 
 
+def by_name(given: Any, features: Mapping[str, Sequence[str]], what: str) -> np.ndarray | None:
+    """The numbers of a row, of rows or of a table with named entries, in the model's order; None of anything else.
+
+    Raises:
+        ShapeError: If the names are not those of the model.
+    """
+    if len(features) != 1:
+        return None
+    if isinstance(given, (list, tuple)) and given and all(map(is_named_row, given)):
+        given = _of_rows(given)
+    elif not is_frame(given) or not any(isinstance(name, str) for name in columns_of(given)):
+        return row_by_name(given, features, what)
+    (wanted,) = features.values()
+    return np.stack(list(matched(given, wanted, what).values()), axis=1)
+
+
+def is_named_row(value: Any) -> bool:
+    """Whether something is a row with named entries: a Series of pandas."""
+    index = getattr(value, "index", None)
+    if index is None or callable(index) or not hasattr(value, "to_numpy") or hasattr(value, "columns"):
+        return False
+    return any(isinstance(name, str) for name in index)
+
+
+def _of_rows(rows: Sequence[Any]) -> Columns:
+    """Rows with named entries as a table, in the order of the first.
+
+    Raises:
+        ShapeError: If a row has other names.
+    """
+    names = list(rows[0].index)
+    for number, row in enumerate(rows):
+        if Counter(row.index) != Counter(names) or len(set(names)) < len(names):
+            raise ShapeError(
+                f"Row {number} has the names {_few(list(row.index))}, and the first row {_few(names)}; give rows with "
+                "the same names, each once."
+            )
+    return Columns({name: np.array([row[name] for row in rows]) for name in names})
+
+
 def table_of(prepared: Prepared, given: Any) -> Any:
-    """What was given, if it is a table with named columns or a dict of the columns of the model's input; else None."""
+    """What was given, if it is a table with named columns or a dict of the columns of the model's input; else None.
+
+    Rows with named entries are a table too.
+    """
     if is_frame(given):
         return given
+    if (
+        isinstance(given, (list, tuple))
+        and given
+        and len(prepared.inputs) == 1
+        and all(map(is_named_row, given))
+    ):
+        return _of_rows(given)
     names = {str(value.name) for value in prepared.inputs}
     if isinstance(given, Mapping) and prepared.features and names.isdisjoint(given):
         return Columns(given)
