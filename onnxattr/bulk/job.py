@@ -70,7 +70,8 @@ def explain_folder(
 
     Each output file appears under its name when it is whole. A file whose output is there already and not older than
     the file itself is skipped, so a job that was ended, by whatever, goes on where it was when it is started again.
-    ``out`` remembers the explainer and the parameters in ``.onnxattr-job.json``; others are refused there.
+    ``out`` remembers the explainer and the parameters in ``.onnxattr-job.json``; others are refused there, and so are
+    outputs without it.
 
     Args:
         explainer: Path of an exported explainer; or a method, with the engine "plain".
@@ -111,8 +112,7 @@ def explain_folder(
     parameters = {"form": form, "column": column, "target_column": target_column} | {
         name: options[name] for name in ("targets", "keep", "seed", "chunk")
     }
-    check_signature(folder, worker.method, parameters, overwrite)
-    there = [not overwrite and task.is_done() for task in tasks]
+    there = check_signature(folder, worker.method, parameters, overwrite, tasks)
     done = list(itertools.compress(tasks, there))
     todo = list(itertools.compress(tasks, map(operator.not_, there)))
     report = Report(skipped=[task.target for task in done])

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from onnxattr.bulk.contents import contents
+from onnxattr.bulk.work import Task
 from onnxattr.errors import ParameterError
-from onnxattr.files import whole_file
+from onnxattr.files import alone_in, whole_file
 from onnxattr.running.explainer import Explainer
 
 NAME = ".onnxattr-job.json"
+#: The entry of a folder that was taken over: outputs that are older than this file are those of another job.
+_TAKEN_OVER = "taken_over"
+_LISTED = 3
 
 
-def check_signature(folder: Path, method: Any, parameters: Mapping[str, Any], overwrite: bool) -> None:
+def check_signature(
+    folder: Path, method: Any, parameters: Mapping[str, Any], overwrite: bool, tasks: Sequence[Task]
+) -> list[bool]:
     """Writes what a folder is of, or checks that it is of the same.
 
     Args:
@@ -23,34 +30,87 @@ def check_signature(folder: Path, method: Any, parameters: Mapping[str, Any], ov
         method: The explainer or method.
         parameters: What else results depend on.
         overwrite: Whether a folder of something else is taken over.
+        tasks: The files of the job.
+
+    Returns:
+        For each task whether its output is there already.
 
     Raises:
-        ParameterError: If the folder is of something else.
+        ParameterError: If the folder is of something else, or outputs are there and nothing says of what they are.
     """
-    mine = _signature(method, parameters)
-    path = folder / NAME
+    mine, path = _signature(method, parameters), folder / NAME
+    with alone_in(folder):  # two jobs that start at once are told apart
+        kept = _kept(path, overwrite)
+        if not overwrite:
+            _check_same(folder, kept, mine, tasks)
+        taken_over = kept is not None and kept.get(_TAKEN_OVER) is True
+        if overwrite and _without_takeover(kept) != mine:
+            taken_over = path.exists() or any(task.target.exists() for task in tasks)
+        if kept is None or _without_takeover(kept) != mine:
+            with whole_file(path) as file:
+                text = json.dumps(mine | ({_TAKEN_OVER: True} if taken_over else {}), indent=1)
+                file.write((text + "\n").encode())
+    since = path.stat().st_mtime_ns if taken_over else 0
+    return [not overwrite and task.is_done(since) for task in tasks]
+
+
+def _kept(path: Path, overwrite: bool) -> dict[str, Any] | None:
+    """What the folder says that it is of; None if it does not.
+
+    Raises:
+        ParameterError: If the file is damaged, and is not to be written anew.
+    """
     try:
-        kept = json.loads(path.read_text()) if path.exists() else None
+        found = json.loads(path.read_text()) if path.exists() else None
+        if found is not None and not isinstance(found, dict):
+            raise ValueError("it holds no object")
     except (ValueError, OSError) as error:
         if not overwrite:
             raise ParameterError(
                 f"{path} is damaged ({error}); give another folder, or --overwrite."
             ) from error
-        kept = None
-    if kept is not None and kept != mine and not overwrite:
-        odd = next(key for key in mine if kept.get(key) != mine[key])
+        return None
+    return found
+
+
+def _without_takeover(kept: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if kept is None else {key: value for key, value in kept.items() if key != _TAKEN_OVER}
+
+
+def _check_same(
+    folder: Path, kept: dict[str, Any] | None, mine: dict[str, Any], tasks: Sequence[Task]
+) -> None:
+    """Refuses a folder of another job, and outputs that no job says it has written.
+
+    Raises:
+        ParameterError: If it is one, or there are some.
+    """
+    instead = "Give another folder, or write all files anew with --overwrite (overwrite=True)."
+    if kept is None:
+        there = [task.target.name for task in tasks if task.target.exists()]
+        if there:
+            few = ", ".join(there[:_LISTED]) + (", ..." if len(there) > _LISTED else "")
+            raise ParameterError(
+                f"{folder} holds {few} already, and no {NAME}, which would say what job wrote them. {instead}"
+            )
+        return
+    known = _without_takeover(kept) or {}
+    if known != mine:
+        odd = next((key for key in mine if known.get(key) != mine[key]), "version")
+        was, now = f"{known.get(odd)!r:.100}", f"{mine.get(odd)!r:.100}"
         raise ParameterError(
-            f"{folder} holds results of another job: its {odd} was {kept.get(odd)!r:.100}, and is {mine[odd]!r:.100} "
-            "now. Give another folder, or write all files anew with --overwrite (overwrite=True)."
+            f"{folder} holds results of another job: its {odd} was {was}, and is {now} now. {instead}"
         )
-    if kept != mine:
-        with whole_file(path) as file:
-            file.write((json.dumps(mine, indent=1) + "\n").encode())
 
 
 def _signature(method: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
     told = method.name if isinstance(method, Explainer) else repr(method)
-    entries = {"method": told, "model": [_digest(path) for path in method.files], **parameters}
+    entries = {
+        "method": told,
+        "model": [_digest(path) for path in method.files],
+        **parameters,
+        "contents": contents(method),
+    }
     found: dict[str, Any] = json.loads(json.dumps(entries, default=str))
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,11 @@ class Task:
     source: Path
     target: Path
 
-    def is_done(self) -> bool:
-        """Whether the output is there and not older than the input."""
+    def is_done(self, since: int = 0) -> bool:
+        """Whether the output is there and not older than the input, and than a time in nanoseconds."""
         try:
-            return self.target.stat().st_mtime_ns >= self.source.stat().st_mtime_ns
-        except FileNotFoundError:
+            return self.target.stat().st_mtime_ns >= max(self.source.stat().st_mtime_ns, since)
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
 
@@ -171,6 +171,8 @@ class Worker:
             return (self._parquet(task) if is_parquet(task.source) else self._other(task)), None
         except OnnxAttrError as error:
             return 0, str(error)
+        except OSError as error:
+            return 0, f"{task.target} cannot be written: {error}"
 
     def _parquet(self, task: Task) -> int:
         pa = pyarrow_module()
@@ -181,11 +183,11 @@ class Worker:
             with pq.ParquetFile(task.source) as file:
                 schema = self.mapper.schema(file.schema_arrow)
                 with whole_file(task.target) as out, pq.ParquetWriter(out, schema) as writer:
-                    for batch in self.mapper(file.iter_batches(self._options["chunk"])):
+                    for batch in self.mapper(_rows_of(file, task.source, self._options["chunk"])):
                         writer.write_batch(batch)
                         samples += batch.num_rows
         except (pa.ArrowException, OSError) as error:
-            raise ShapeError(f"{task.source} cannot be read as a Parquet file: {error}") from error
+            raise _unreadable(task.source, error) from error
         return samples
 
     def _other(self, task: Task) -> int:
@@ -197,3 +199,19 @@ class Worker:
             found.append(replace(each, sample_names=batch.names))
         write(found, task.target, f"{task.source.name}, {method.name}")
         return sum(each.sample_count for each in found)
+
+
+def _rows_of(file: Any, source: Path, chunk: int) -> Iterator[Any]:
+    """The batches of a Parquet file; its errors are told apart from those of what is written meanwhile.
+
+    Raises:
+        ShapeError: If a part of it cannot be read.
+    """
+    try:
+        yield from file.iter_batches(chunk)
+    except (pyarrow_module().ArrowException, OSError) as error:
+        raise _unreadable(source, error) from error
+
+
+def _unreadable(source: Path, error: Exception) -> ShapeError:
+    return ShapeError(f"{source} cannot be read as a Parquet file: {error}")
