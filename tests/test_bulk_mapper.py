@@ -165,6 +165,9 @@ REFUSED = {
     ),
     "text": ({}, {"a": pa.array([["b"] * 6])}, "holds string; expected numbers"),
     "too few": ({}, {"a": pa.array([[1.0] * 5])}, r"has shape \(1, 5\); the model expects"),
+    "columns twice": (
+        {}, pa.table([values, values], names=["x", "x"]), "has 2 columns 'x'; leave out or rename them"
+    ),
     "names twice": ({}, {"score": np.arange(10), "a": values}, "has a column 'score' already"),
     "no target column": ({"target_column": "y"}, {"a": values}, "no column 'y'"),
     "unknown to keep": ({"keep": ["b"]}, {"a": values}, "no column 'b'"),
@@ -177,7 +180,40 @@ REFUSED = {
 @pytest.mark.parametrize(("options", "columns", "message"), REFUSED.values(), ids=REFUSED)
 def test_refused(options, columns, message, path):
     with pytest.raises(OnnxAttrError, match=message):
-        mapper(path, **options)(pa.table(columns))
+        mapper(path, **options)(columns if isinstance(columns, pa.Table) else pa.table(columns))
+
+
+IMAGES = np.random.default_rng(5).normal(size=(4, 2, 5, 3)).astype(np.float32)
+FIRST = np.ascontiguousarray(IMAGES.transpose(0, 3, 1, 2))
+STORED = pa.FixedSizeListArray.from_arrays(pa.array(FIRST.ravel()), 30)
+LAYOUTS = {
+    "flat": pa.array(IMAGES.reshape(4, 30).tolist()),
+    "nested": pa.array(IMAGES.tolist()),
+    "with an axis of 1": pa.array(IMAGES[:, None].tolist()),
+    "tensors": pa.FixedShapeTensorArray.from_numpy_ndarray(IMAGES),
+    "tensors stored in another order": pa.ExtensionArray.from_storage(
+        pa.fixed_shape_tensor(pa.float32(), [3, 2, 5], permutation=[1, 2, 0]), STORED
+    ),
+}
+OTHERS = {
+    "channels first": pa.FixedShapeTensorArray.from_numpy_ndarray(FIRST),
+    "nested, channels first": pa.array(FIRST.tolist()),
+    "pixels in a line": pa.array(FIRST.reshape(4, 3, 10).tolist()),
+}
+
+
+@pytest.mark.parametrize("column", [*LAYOUTS, *OTHERS])
+def test_layouts_of_images(column):
+    """Values go where the column says that they are; an array of another shape is not made to fit."""
+    nodes = [node("Flatten", ["x"], ["f"]), node("MatMul", ["f", "w"], ["y"])]
+    model = build(nodes, {"x": ["N", 2, 5, 3]}, {"y": ["N", 2]}, {"w": random(2, 30, 2)})
+    method = GradientInput(model)
+    if column in LAYOUTS:
+        found = mapper(method)(pa.table({"x": LAYOUTS[column]}))
+        np.testing.assert_allclose(maps(found), method.explain(IMAGES), rtol=1e-6, atol=1e-7)
+        return
+    with pytest.raises(OnnxAttrError, match=r"shape .*3, (2, 5|10)"):
+        mapper(method)(pa.table({"x": OTHERS[column]}))
 
 
 def test_rows_that_are_one_sample_are_refused(tmp_path):

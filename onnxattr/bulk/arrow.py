@@ -72,6 +72,7 @@ def numbers(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray:
         ShapeError: If a row is missing, rows differ in shape, or hold no numbers: names the column.
     """
     array, shape = whole(column), [len(column)]
+    sizes = _sizes(column)
     while is_list(array.type):
         if array.null_count:
             raise ShapeError(f"Column {name!r}: row {_first_null(array)} is null; expected an array.")
@@ -90,7 +91,20 @@ def numbers(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray:
     kind = array.type
     if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
         raise ShapeError(f"Column {name!r} holds {kind}; expected numbers, or arrays of numbers.")
-    return np.asarray(array.to_numpy(zero_copy_only=False)).reshape(shape)
+    found = np.asarray(array.to_numpy(zero_copy_only=False)).reshape(shape)
+    if sizes is None:
+        return found
+    physical, axes = sizes
+    return found.reshape(len(found), *physical).transpose(0, *(axis + 1 for axis in axes))
+
+
+def _sizes(column: pa.ChunkedArray | pa.Array) -> tuple[list[int], list[int]] | None:
+    """The shape in which a column of tensors is stored, and the order in which it names its axes; None for others."""
+    sizes = getattr(column.type, "shape", None)
+    if sizes is None or not all(isinstance(size, int) for size in sizes):
+        return None
+    given = getattr(column.type, "permutation", None)
+    return list(sizes), list(range(len(sizes)) if given is None else given)
 
 
 def files(column: pa.ChunkedArray | pa.Array, name: str) -> list[Any]:

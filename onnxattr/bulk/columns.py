@@ -65,10 +65,10 @@ def feeding_of(schema: pa.Schema, prepared: Prepared, column: str | Mapping[str,
     features = {name: prepared.features[name] for name in inputs if prepared.features.get(name)}
     wanted = {name: tuple(features.get(name, (name,))) for name in inputs}
     if all(name in schema.names for names in wanted.values() for name in names):
-        return Feeding(wanted, named=bool(features))
+        return _once(schema, Feeding(wanted, named=bool(features)))
     arrays = [field.name for field in schema if arrow.is_array(field.type)]
     if len(inputs) == 1 and len(arrays) == 1:
-        return Feeding({inputs[0]: (arrays[0],)})
+        return _once(schema, Feeding({inputs[0]: (arrays[0],)}))
     missing = [name for names in wanted.values() for name in names if name not in schema.names]
     raise ShapeError(
         f"The columns {_few(schema.names)} do not tell what the model takes: there is no column {_few(missing)}, and "
@@ -90,7 +90,20 @@ def _given(schema: pa.Schema, inputs: Sequence[str], column: str | Mapping[str, 
         )
     if missing := [name for name in column.values() if name not in schema.names]:
         raise ParameterError(f"There is no column {missing[0]!r}; the table has {_few(schema.names)}.")
-    return Feeding({name: (own,) for name, own in column.items()})
+    return _once(schema, Feeding({name: (own,) for name, own in column.items()}))
+
+
+def _once(schema: pa.Schema, feeding: Feeding) -> Feeding:
+    """Refuses columns of one name, which cannot be told apart.
+
+    Raises:
+        ShapeError: If one of the columns that are fed has another beside it.
+    """
+    if twice := [name for name in feeding.used if schema.names.count(name) > 1]:
+        raise ShapeError(
+            f"The table has {schema.names.count(twice[0])} columns {twice[0]!r}; leave out or rename them."
+        )
+    return feeding
 
 
 def _few(names: Sequence[str]) -> str:
@@ -130,7 +143,7 @@ def _photos(table: pa.Table, name: str, prepared: Prepared) -> list[tuple[int, A
 
 
 def _array(table: pa.Table, names: Sequence[str], value: ir.Value) -> np.ndarray:
-    """The array for an input; flat arrays get the shape of a sample."""
+    """The array for an input; flat arrays get the shape of a sample, and arrays for a flat input become flat."""
     columns = [arrow.numbers(table.column(name), name) for name in names]
     dims = (dims_of(value) or [None])[1:]
     if len(columns) > 1:
@@ -141,9 +154,23 @@ def _array(table: pa.Table, names: Sequence[str], value: ir.Value) -> np.ndarray
     known = [size for size in dims if isinstance(size, int)]
     free = len(dims) - len(known)
     size, rest = int(np.prod(array.shape[1:])), int(np.prod(known))
-    if free > 1 or (free == 0 and size != rest) or (free and (rest == 0 or size % rest)):
+    flat = any(len([size for size in sizes if size != 1]) <= 1 for sizes in (array.shape[1:], dims))
+    if (
+        not (flat or _same(array.shape[1:], dims))
+        or free > 1
+        or (free == 0 and size != rest)
+        or (free and (rest == 0 or size % rest))
+    ):
         raise ShapeError(
             f"Column {names[0]!r} has arrays of the shape {list(array.shape[1:])}; the input {value.name!r} takes "
             f"{[d if isinstance(d, int) else '?' for d in dims]}."
         )
     return array.reshape(len(array), *(d if isinstance(d, int) else size // rest for d in dims))
+
+
+def _same(shape: Sequence[int], dims: Sequence[Any]) -> bool:
+    """Whether two shapes are the same but for axes of size 1."""
+    given, wanted = ([size for size in sizes if size != 1] for sizes in (shape, dims))
+    return len(given) == len(wanted) and all(
+        size == dim or not isinstance(dim, int) for size, dim in zip(given, wanted, strict=True)
+    )
