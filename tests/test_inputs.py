@@ -299,3 +299,28 @@ def test_an_input_that_the_model_holds_a_value_of():
     np.testing.assert_allclose(GradientInput(model).explain(x, [0]), [[2 * np.cos(1), 0, 0]], rtol=1e-5)
     with pytest.raises(ShapeError, match=r"unknown: \['scale'\].*have a value in the model.*remove it there"):
         GradientInput(model).explain({"x": x, "scale": np.array([5], np.float32)}, [0])
+
+
+@pytest.mark.parametrize(
+    ("array", "fits"),
+    [
+        (np.array([[2.0**53]]), False),
+        (np.array([[2.0**53 - 1]]), True),
+        (np.array([[-(2.0**60)]]), False),
+        (np.array([[2**24]], np.float32), False),
+        (np.array([[2**24 - 1]], np.float32), True),
+        (np.array([[2**11]], np.float16), False),
+        (np.array([[2**53 + 1]]), True),
+    ],
+)
+def test_floats_for_integers_are_those_integers(array, fits):
+    """2^53 as a float may have been 2^53 + 1."""
+    nodes = [node("Cast", ["i"], ["f"], to=1), node("Add", ["x", "f"], ["y"])]
+    model = build(nodes, {"x": ["N", 1], "i": (["N", 1], TensorProto.INT64)}, {"y": ["N", 1]})
+    method = GradientInput(model)
+    given = {"x": np.ones((1, 1), np.float32), "i": array}
+    if fits:
+        assert method.predict(given) == np.float32(1) + np.float32(array.item())
+        return
+    with pytest.raises(ShapeError, match="may have been another integer"):
+        method.predict(given)

@@ -179,6 +179,8 @@ def _checked(value: ir.Value, array: np.ndarray, one_sample: bool, batched: str)
         if cast.dtype.itemsize < array.dtype.itemsize:
             check_range(what, array, cast)
         return np.ascontiguousarray(cast) if cast.ndim else cast
+    if array.dtype.kind == "f":
+        _check_exact(what, array)
     with np.errstate(invalid="ignore"):
         cast = array.astype(value.dtype.numpy(), copy=False)
     changed = array[cast != array]
@@ -188,6 +190,21 @@ def _checked(value: ir.Value, array: np.ndarray, one_sample: bool, batched: str)
             "Round or encode the values first."
         )
     return cast
+
+
+def _check_exact(what: str, array: np.ndarray) -> None:
+    """Refuses floats for integers from where on floats leave integers out: 2^24 of float32, 2^53 of float64.
+
+    Raises:
+        ShapeError: Shows the first.
+    """
+    least = 2.0 ** (np.finfo(array.dtype).nmant + 1)
+    beyond = array[np.isfinite(array) & (np.abs(array) >= least)]
+    if beyond.size:
+        raise ShapeError(
+            f"{what} holds the {array.dtype} {beyond.flat[0]!r}, which may have been another integer: from {least:.0f} "
+            f"on {array.dtype} does not hold them all. Give integers, as an array or a .npy file."
+        )
 
 
 def take(feeds: Mapping[str, np.ndarray], rows: slice | Sequence[int] | np.ndarray) -> dict[str, np.ndarray]:
