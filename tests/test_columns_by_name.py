@@ -264,6 +264,11 @@ BROKEN = {
         "0,1,2\n1,2,3\n",
         ["the first line is 0, 1, 2, ..., 2", "header=False", "0.0, 1.0"],
     ),
+    "numbers of two columns": ("0,1\n0.5,2.5\n1e3,\n", ["the first line is 0, 1, 2, ..., 1", "header=False"]),
+    "number of a column": ("0\n0.5\n", ["the first line is 0"]),
+    "numbers behind an index": (",0,1\n0,0.5,2.5\n", ["the first line is 0", "index=False"]),
+    "line behind empty ones": ('a,b\n\n1,"2"\n\n1\n', ["line 5", "1 fields"]),
+    "missing values of R": ("a,b\n1,NA\n", ["line 2", "'NA'", "Leave the fields of missing values empty"]),
     "empty": ("", ["no rows"]),
 }
 
@@ -277,6 +282,27 @@ def test_broken_csv_files(case, tmp_path):
     assert [part for part in ["x.csv", *fragments] if part not in str(error.value)] == []
     with pytest.raises(ShapeError, match="no such file"):
         read_csv(tmp_path / "nowhere.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("2019,2020,2021\n0.5,1.5,2.5\n", True),
+        ("3,1\n0.5,1.5\n,1e4\n", True),
+        ("3,1\n0.5,2\n", False),
+        ("0,1\n2,3\n", False),
+        ("0,0\n0.5,1.5\n", False),
+        ("3.0,1.0\n0.5,1.5\n", False),
+        ("3,1\n", False),
+    ],
+)
+def test_a_first_line_that_may_name_columns_is_said(text, said, tmp_path):
+    (tmp_path / "x.csv").write_text(text)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        rows = read_csv(tmp_path / "x.csv")
+    assert len(rows) == text.count("\n")
+    assert ["read as a row of numbers" in str(warning.message) for warning in heard] == [True] * said
 
 
 def test_empty_fields_are_missing_values(tmp_path):

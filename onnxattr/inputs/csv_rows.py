@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from onnxattr.errors import ShapeError
+
+#: What stands for missing values in files of other programs.
+_MISSING = ("na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", "?", ".")
+_LISTED = 12
 
 
 class Table:
@@ -53,50 +58,72 @@ def read_csv(path: str | os.PathLike[str]) -> Table | np.ndarray:
             first = file.readline()
             file.seek(0)
             separator = max(",;\t", key=first.count)
-            lines = [line for line in csv.reader(file, delimiter=separator) if line]
+            reader = csv.reader(file, delimiter=separator)
+            lines = [(reader.line_num, line) for line in reader if line]
     except UnicodeDecodeError as error:
         raise ShapeError(f"{path} cannot be read as a CSV file: {error}. Save it as UTF-8.") from error
     except (OSError, csv.Error) as error:
         raise ShapeError(f"{path} cannot be read as a CSV file: {error}") from error
-    named = bool(lines) and not all(_is_number(field) for field in lines[0])
-    names = [name.strip() for name in lines[0]] if named else []
+    named = bool(lines) and not all(_is_number(field) for field in lines[0][1])
+    names = [name.strip() for name in lines[0][1]] if named else []
     rows = lines[1:] if named else lines
     if not rows:
         raise ShapeError(f"{path} holds no rows of numbers.")
     if not named:
-        _check_first(path, lines)
-    values = np.empty((len(rows), len(lines[0])), np.float64)
-    for number, row in enumerate(rows):
-        line = number + 1 + named
-        if len(row) != len(lines[0]):
+        _check_first(path, [line for _, line in lines])
+    width = len(lines[0][1])
+    values = np.empty((len(rows), width), np.float64)
+    for place, (number, row) in enumerate(rows):
+        if len(row) != width:
             raise ShapeError(
-                f"{path}, line {line}: {len(row)} fields; expected {len(lines[0])}, as in the first line."
+                f"{path}, line {number}: {len(row)} fields; expected {width}, as in the first line."
             )
         for column, field in enumerate(row):
             if not _is_number(field):
                 name = f"column {names[column]!r}" if names else f"field {column + 1}"
-                advice = (
-                    "Write numbers with a point for decimals and nothing between thousands."
-                    if _is_number(field.replace(",", ""))
-                    else "Encode text and categories first."
-                )
-                raise ShapeError(f"{path}, line {line}, {name}: {field!r} is no number. {advice}")
-            values[number, column] = float(field) if field.strip() else np.nan
+                raise ShapeError(f"{path}, line {number}, {name}: {field!r} is no number. {_advice(field)}")
+            values[place, column] = float(field) if field.strip() else np.nan
     return Table(names, values) if named else values
 
 
+def _advice(field: str) -> str:
+    """What to do about a field that is no number."""
+    if _is_number(field.replace(",", "")):
+        return "Write numbers with a point for decimals and nothing between thousands."
+    if field.strip().lower() in _MISSING:
+        return "Leave the fields of missing values empty."
+    return "Encode text and categories first."
+
+
 def _check_first(path: str | os.PathLike[str], lines: Sequence[Sequence[str]]) -> None:
-    """Refuses a first line 0, 1, 2, ..., which pandas writes above columns without names.
+    """Refuses a first line 0, 1, 2, ..., which pandas writes above columns without names, behind a field for its index.
+
+    Of one or two columns it may well be a row: there it is refused above decimals alone. Of other whole numbers above
+    decimals, which may name columns too, a warning tells that they are a row.
 
     Raises:
-        ShapeError: If it is one, with rows below it; of one or two columns it may well be a row.
+        ShapeError: If it is one, with rows below it.
     """
     first = [field.strip() for field in lines[0]]
-    if len(first) > 2 and len(lines) > 1 and first == [str(place) for place in range(len(first))]:
+    if len(lines) < 2:
+        return
+    counted = first[1:] if not first[0] and len(first) > 1 else first
+    decimals = not any(_is_whole(field) for line in lines[1:] for field in line)
+    if counted == [str(place) for place in range(len(counted))] and (len(first) > 2 or decimals):
         raise ShapeError(
-            f"{path}: the first line is 0, 1, 2, ..., {len(first) - 1}, as above columns that have no names. Remove it "
-            "(pandas: header=False); if it is a row of numbers, write it as 0.0, 1.0, ..."
+            f"{path}: the first line is 0, 1, 2, ..., {len(counted) - 1}, as above columns that have no names. Remove "
+            "it (pandas: header=False, index=False); if it is a row of numbers, write it as 0.0, 1.0, ..."
         )
+    if decimals and all(map(_is_whole, first)) and len(set(first)) == len(first):
+        warnings.warn(
+            f"{path}: the first line, {', '.join(first[:_LISTED])}, is read as a row of numbers. It holds whole "
+            "numbers above decimals: remove it if these are names of columns.",
+            stacklevel=3,
+        )
+
+
+def _is_whole(field: str) -> bool:
+    return field.strip().isdigit()
 
 
 def _is_number(field: str) -> bool:
