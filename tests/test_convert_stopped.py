@@ -59,6 +59,20 @@ def noted(module, x):
     return x.relu()
 
 
+def hooked(_, x):
+    y = x.relu()
+    if y.requires_grad:
+        y.register_hook(lambda ct: 2 * ct)
+    return y
+
+
+def watched(module, x):
+    y = x.relu()
+    if y.requires_grad:
+        y.register_hook(lambda ct: setattr(module, "ct", ct.clone()))
+    return y
+
+
 #: What happens between two layers, by name, and what is said of it; None where the gradients are the same.
 CASES = {
     "detached": (lambda _, x: x.detach() + x.tanh(), r"detach \(test_convert_stopped.py, line \d+\)"),
@@ -66,6 +80,8 @@ CASES = {
     "its own backward": (lambda _, x: x + Straight.apply(x), "Straight.*by 0.5 of the largest"),
     "reversed": (lambda _, x: Reversed.apply(x), "at Reversed.*by 2 of the largest"),
     "no_grad": (gated, "sigmoid"),
+    "hooked": (hooked, "register_hook.*by 0.5 of the largest"),
+    "hooked without effect": (watched, None),
     "nothing": (lambda _, x: x.relu(), None),
     "noted beside": (noted, None),
     "zeros": (lambda _, x: x + torch.zeros_like(x) + x.new_ones(x.shape), None),

@@ -82,7 +82,7 @@ def _own_backwards(torch: Any, outputs: Sequence[Any]) -> list[str]:
 
 
 def _watch(torch: Any) -> Any:
-    """A mode that notes the places where a tensor without a gradient is made of the values of one that has one."""
+    """A mode that notes where a tensor without a gradient is made of one that has one, and hooks of gradients."""
 
     class Watch(torch.overrides.TorchFunctionMode):  # type: ignore[misc]
         places: dict[str, None]
@@ -90,6 +90,8 @@ def _watch(torch: Any) -> Any:
         def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             result = function(*args, **(kwargs or {}))
             name = getattr(function, "__name__", "")
+            if name == "register_hook":  # of a tensor: it may give another cotangent than it takes
+                self.places[f"{name} ({_line(torch)})"] = None
             if name == "__get__":  # a property, such as data
                 name = getattr(getattr(function, "__self__", None), "__name__", "")
             tensors = torch.utils._pytree.tree_leaves(result)
