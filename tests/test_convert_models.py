@@ -234,3 +234,22 @@ def test_sample_is_what_the_outputs_are_compared_on():
         to_onnx(model)
     converted = to_onnx(model, sample=np.ones((2, 3, 4), "float32"))
     assert run(converted, np.ones((5, 3, 4), "float32"))[0].shape == (5, 6, 2)
+
+
+class Counting(L.Layer):
+    """Counts its calls in a variable."""
+
+    def build(self, shape):
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, x):
+        self.calls.assign_add(1.0)
+        return 2 * x
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_variables_that_a_model_writes_stay_as_they_were(recurrent):
+    layers = [L.Reshape((3, 2)), L.LSTM(4)] if recurrent else []
+    model = keras.Sequential([keras.Input((6,)), Counting(), *layers, L.Dense(2)])
+    to_onnx(model)
+    assert float(model.layers[0].calls) == 0

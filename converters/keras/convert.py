@@ -26,6 +26,7 @@ from .meaning import describe
 from .normalizations import join_normalizations
 from .recurrent import RecurrentLayers
 from .recurrent_ops import recurrent_handlers
+from .state import variables_kept
 from .steps import steps_within
 from .tf2onnx_driver import convert_function
 from .trace import Trace, trace
@@ -91,7 +92,7 @@ def to_onnx(
         keras_check.check_sizes(inputs, traced)
     converted = _convert(model, inputs, traced, table, recurrent, opset)
     if verify:
-        with steps_within(run=True):
+        with steps_within(run=True), variables_kept(model, traced):
             keras_check.check(converted, model, inputs, traced, sample)
     _warn_of_loops(converted, model)
     describe(converted, whole, words)
