@@ -11,6 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from ..common import layer_rows
+from .running import Runner
 
 
 @dataclass(frozen=True)
@@ -74,17 +75,18 @@ def named_by_calls(graph: Any, parts: Mapping[str, dict[str, str]]) -> dict[str,
 
 
 def calls_of_module(
-    torch: Any, module: Any, inputs: Mapping[str, Any], parts: Mapping[str, dict[str, str]]
+    torch: Any, run: Runner, inputs: Mapping[Any, Any], parts: Mapping[str, dict[str, str]]
 ) -> list[Call]:
     """The calls while a module runs, modules in the order of `named_modules`.
 
     Args:
         torch: The package.
-        module: The module, in evaluation mode.
-        inputs: Its inputs by name.
+        run: Runs the module, which is in evaluation mode.
+        inputs: Its inputs by name or number.
         parts: The calls of the exported graph; a module with several paths is called by the one that stands there.
     """
     returned: dict[int, list[Any]] = {}
+    module = run.module
 
     def note(part: Any, _: Any, output: Any) -> None:
         copies = torch.utils._pytree.tree_map(_copied(torch), output)
@@ -93,7 +95,7 @@ def calls_of_module(
     hooks = [part.register_forward_hook(note) for path, part in module.named_modules() if path]
     try:
         with torch.no_grad():
-            module(**inputs)
+            run(inputs)
     finally:
         for hook in hooks:
             hook.remove()
@@ -148,8 +150,15 @@ def calls_of_program(torch: Any, program: Any, inputs: Mapping[Any, Any]) -> lis
 
 
 def _copied(torch: Any) -> Any:
-    """What a module works on in place later is copied."""
-    return lambda leaf: leaf.clone() if isinstance(leaf, torch.Tensor) else leaf
+    """What a module works on in place later is copied; what torch.vmap made has no values outside of it."""
+    inside = torch._C._functorch.is_functorch_wrapped_tensor
+
+    def copied(leaf: Any) -> Any:
+        if isinstance(leaf, torch.Tensor):
+            return None if inside(leaf) else leaf.clone()
+        return leaf
+
+    return copied
 
 
 def _tensors(torch: Any, output: Any) -> Iterator[np.ndarray]:

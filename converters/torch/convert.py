@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,7 @@ from ..common.verify import TOLERANCE, TOLERANCE_FLOAT16, Session, difference
 from . import export as torch_export
 from . import layers as torch_layers
 from .calls import as_numpy, calls_of_module, calls_of_program, named_by_calls
+from .running import Runner
 from .stopped import warn_of_stopped
 
 _OPSETS = range(18, 24)
@@ -78,10 +80,15 @@ def to_onnx(
         raise ConversionError(f"unsupported opset={opset}; supported: {_OPSETS.start} to {_OPSETS.stop - 1}.")
     program = isinstance(module, torch.export.ExportedProgram)
     dynamic_batch = dynamic_batch and not program
-    examples, run = _examples_and_run(torch, module, example_inputs, dynamic_batch)
+    if program:
+        examples = dict(enumerate(module.example_inputs[0])) | dict(module.example_inputs[1])
+    else:
+        module = torch_export.module_of(torch, module)
+        examples = torch_export.examples_of(torch, module, example_inputs, dynamic_batch)
     keep = {keep_layers} if isinstance(keep_layers, str) else set(keep_layers)
     with contextlib.nullcontext() if program else torch_export.evaluating(module):
-        exported = torch_export.export(torch, module, examples, opset, dynamic_batch, keep)
+        run = Runner(torch, module.module() if program else module)
+        exported = torch_export.export(torch, module, run, examples, opset, dynamic_batch, keep)
         converted = exported.model
         torch_export.check_model(converted)
         if dynamic_batch:
@@ -89,7 +96,7 @@ def to_onnx(
         if verify:
             _check(torch, converted, run, examples, dynamic_batch)
             _check_gradient(torch, converted, run, examples)
-        _write_layers(torch, exported, None if program else module, examples)
+        _write_layers(torch, exported, None if program else run, examples)
     write_class_names(converted, module)
     if weights is not None:
         _describe(converted, weights)
@@ -99,32 +106,17 @@ def to_onnx(
     return converted
 
 
-def _examples_and_run(torch: Any, module: Any, given: Any, dynamic_batch: bool) -> tuple[dict[Any, Any], Any]:
-    """The example inputs by name, those of a program by position too, and what computes the outputs.
-
-    Raises:
-        ConversionError: Something else was given than a module or a program.
-    """
-    if isinstance(module, torch.export.ExportedProgram):
-        positional, named = module.example_inputs
-        return dict(enumerate(positional)) | dict(named), module.module()
-    if not isinstance(module, torch.nn.Module):
-        raise ConversionError(
-            f"{type(module).__name__} was given; expected a torch.nn.Module or a torch.export.ExportedProgram. "
-            "A state dict holds weights alone: load it into its module."
-        )
-    return torch_export.named_examples(torch, module, given, dynamic_batch), module
-
-
-def _write_layers(torch: Any, exported: torch_export.Exported, module: Any, examples: dict[Any, Any]) -> None:
+def _write_layers(
+    torch: Any, exported: torch_export.Exported, run: Runner | None, examples: dict[Any, Any]
+) -> None:
     names = [value.name for value in exported.model.graph.input]
     feeds = dict(zip(names, map(as_numpy, _in_order(examples, names)), strict=True))
-    if module is None:
+    if run is None:
         calls = calls_of_program(torch, exported.program, examples)
         modules: dict[str, str] = {}
     else:
-        calls = calls_of_module(torch, module, examples, exported.parts)
-        modules = {path: type(part).__name__ for path, part in module.named_modules() if path}
+        calls = calls_of_module(torch, run, examples, exported.parts)
+        modules = {path: type(part).__name__ for path, part in run.module.named_modules() if path}
     ran = {call.path.partition(layer_rows.CALL)[0] for call in calls}
     uncalled = {path: name for path, name in modules.items() if path not in ran}
     named = named_by_calls(exported.program.graph, exported.parts)
@@ -150,9 +142,10 @@ def _torch() -> Any:
 
 
 def _check(
-    torch: Any, converted: onnx.ModelProto, run: Any, examples: dict[Any, Any], dynamic_batch: bool
+    torch: Any, converted: onnx.ModelProto, run: Runner, examples: dict[Any, Any], dynamic_batch: bool
 ) -> None:
     session, generator = Session(converted), np.random.default_rng(0)
+    _warn_of_state(torch, run, examples)
     names = [value.name for value in converted.graph.input]
     drawn = (
         {name: _random(torch, generator, tensor, rows) for name, tensor in examples.items()}
@@ -173,10 +166,32 @@ def _check(
                 )
 
 
-def _outputs(torch: Any, run: Any, batch: dict[Any, Any]) -> Any:
+def _warn_of_state(torch: Any, run: Runner, examples: dict[Any, Any]) -> None:
+    """Warns if the module computes something else at its second call in a row than at the first, twice the same."""
+
+    def outputs(calls: int) -> list[Any]:
+        with run.unchanged(), torch.no_grad():
+            for _ in range(calls):
+                found = run.call({name: tensor.clone() for name, tensor in examples.items()})
+            return [t.clone() for t in torch.utils._pytree.tree_leaves(found) if isinstance(t, torch.Tensor)]
+
+    first = outputs(1)
+    if not _same(torch, first, outputs(2)) and _same(torch, first, outputs(1)):
+        warnings.warn(
+            "The module keeps a state between its calls: called again on the same inputs it gives another output. The "
+            "file computes what the next call does, in the state that the module has now.",
+            stacklevel=4,
+        )
+
+
+def _same(torch: Any, some: list[Any], others: list[Any]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(some, others, strict=False))
+
+
+def _outputs(torch: Any, run: Runner, batch: dict[Any, Any]) -> Any:
     try:
         with torch.no_grad():
-            return _called(run, batch)
+            return run(batch)
     except Exception as error:
         shapes = [tuple(tensor.shape) for tensor in batch.values() if isinstance(tensor, torch.Tensor)]
         raise ConversionError(
@@ -185,18 +200,12 @@ def _outputs(torch: Any, run: Any, batch: dict[Any, Any]) -> Any:
         ) from error
 
 
-def _called(run: Any, batch: dict[Any, Any]) -> Any:
-    positional = [tensor for name, tensor in batch.items() if isinstance(name, int)]
-    return run(*positional, **{name: tensor for name, tensor in batch.items() if isinstance(name, str)})
-
-
-def _check_gradient(torch: Any, converted: onnx.ModelProto, run: Any, examples: dict[Any, Any]) -> None:
+def _check_gradient(torch: Any, converted: onnx.ModelProto, run: Runner, examples: dict[Any, Any]) -> None:
     generator = np.random.default_rng(1)
     batch = {name: _random(torch, generator, tensor, None) for name, tensor in examples.items()}
     names = [value.name for value in converted.graph.input]
-    warn_of_stopped(
-        torch, lambda given: _called(run, given), batch, partial(_in_order, names=names), converted
-    )
+    with run.unchanged():
+        warn_of_stopped(torch, run.call, batch, partial(_in_order, names=names), converted)
 
 
 def _random(torch: Any, generator: np.random.Generator, example: Any, rows: int | None) -> Any:

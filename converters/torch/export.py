@@ -4,7 +4,7 @@ import contextlib
 import inspect
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ from ..common.patching import applied
 from . import translations
 from .calls import calls_of_nodes, leaving
 from .optimiser import OPTIMISER
+from .running import Runner, split
+
+_WRAP = "wrap the module in one whose forward takes each tensor as a parameter of its own."
 
 
 @dataclass(frozen=True)
@@ -34,28 +37,50 @@ class Exported:
     parts: dict[str, dict[str, str]]
 
 
-def named_examples(torch: Any, module: Any, given: Any, dynamic_batch: bool) -> dict[str, Any]:
-    """The example inputs by the name of `forward`'s parameter, of at least two rows: one would be taken as fixed.
+def module_of(torch: Any, given: Any) -> Any:
+    """The module itself, without what runs it compiled or in parallel.
 
     Raises:
-        ConversionError: They are missing, too many, or have no batch axis.
+        ConversionError: Something else was given than a module of Python.
+    """
+    if isinstance(given, torch.jit.ScriptModule):
+        raise ConversionError(
+            f"{type(given).__name__} is compiled by torch.jit, which torch.export does not take. Convert the module "
+            "that it was made of, or write a file to explain by torch.onnx.export(module, inputs, path, dynamo=False)."
+        )
+    if not isinstance(given, torch.nn.Module):
+        raise ConversionError(
+            f"{type(given).__name__} was given; expected a torch.nn.Module or a torch.export.ExportedProgram. "
+            "A state dict holds weights alone: load it into its module."
+        )
+    parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
+    inner = given.module if isinstance(given, parallel) else getattr(given, "_orig_mod", None)
+    # A hook of the outer module is part of what it computes.
+    return given if inner is None or has_hooks(given) else module_of(torch, inner)
+
+
+def has_hooks(module: Any) -> bool:
+    """Whether calling a module runs more than its forward."""
+    return any(getattr(module, name, None) for name in ("_forward_hooks", "_forward_pre_hooks"))
+
+
+def examples_of(torch: Any, module: Any, given: Any, dynamic_batch: bool) -> dict[Any, Any]:
+    """Copies of the example inputs, of at least two rows: one would be taken as fixed.
+
+    They have numbers where they are positional, and names where they were given by name: hooks see the difference.
+
+    Raises:
+        ConversionError: They are missing, too many, no tensors, or have no batch axis.
     """
     if given is None:
         raise ConversionError("example_inputs are missing: give one batch as the module takes it.")
-    parameters = [
-        name
-        for name, parameter in inspect.signature(module.forward).parameters.items()
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
-    if not isinstance(given, Mapping):
-        parts = list(given) if isinstance(given, (tuple, list)) else [given]
-        if len(parts) > len(parameters):
-            raise ConversionError(
-                f"{len(parts)} example inputs were given; forward takes {parameters}. Inputs in *args cannot be named: "
-                "wrap the module in one with parameters of its own."
-            )
-        given = dict(zip(parameters, parts, strict=False))
-    examples = {name: torch.as_tensor(part) for name, part in given.items()}
+    parameters = inspect.signature(module.forward).parameters.values()
+    if isinstance(given, Mapping):
+        _check_names(list(given), parameters)
+    else:
+        given = dict(enumerate(given if isinstance(given, (tuple, list)) else [given]))
+        _check_number(len(given), parameters)
+    examples = {name: _tensor(torch, name, part) for name, part in given.items()}
     if dynamic_batch:
         scalars = [name for name, tensor in examples.items() if tensor.ndim == 0]
         if scalars:
@@ -64,6 +89,32 @@ def named_examples(torch: Any, module: Any, given: Any, dynamic_batch: bool) -> 
             )
         examples = {k: torch.cat([t, t]) if len(t) == 1 else t for k, t in examples.items()}
     return examples
+
+
+def _check_names(names: list[str], parameters: Collection[inspect.Parameter]) -> None:
+    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConversionError(
+            f"Example inputs {unknown} were given; forward takes {known}. Inputs in **kwargs cannot be named: {_WRAP}"
+        )
+
+
+def _check_number(number: int, parameters: Collection[inspect.Parameter]) -> None:
+    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if number > len(known) and not any(p.kind == p.VAR_POSITIONAL for p in parameters):
+        raise ConversionError(f"{number} example inputs were given; forward takes {known}.")
+
+
+def _tensor(torch: Any, name: int | str, part: Any) -> Any:
+    try:
+        with warnings.catch_warnings():  # of lists of arrays, slow ones
+            warnings.simplefilter("ignore")
+            return torch.as_tensor(part).detach().clone()
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ConversionError(
+            f"Example input {name!r} is no tensor or array but a {type(part).__name__}: {error}. {_WRAP.capitalize()}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -81,6 +132,7 @@ def evaluating(module: Any) -> Iterator[None]:
 def export(
     torch: Any,
     source: Any,
+    run: Runner,
     examples: dict[Any, Any],
     opset: int,
     dynamic_batch: bool,
@@ -91,7 +143,8 @@ def export(
     Args:
         torch: The package.
         source: The module, in evaluation mode, or the program.
-        examples: Inputs of a module by name.
+        run: Runs it.
+        examples: Inputs of a module by name or number.
         opset: ONNX opset.
         dynamic_batch: Whether the first axis of a module's inputs is a batch of any size.
         keep: Paths of modules whose outputs stay values; "all" for every one.
@@ -101,16 +154,17 @@ def export(
     """
     settings: dict[str, Any] = {"dynamo": True, "opset_version": opset, "verbose": False, "optimize": False}
     settings["custom_translation_table"] = translations.table(torch)
+    args: tuple[Any, ...] = ()
     if isinstance(source, torch.nn.Module):
-        batch = torch.export.Dim(onnx_model.BATCH, min=1)
-        shapes = {name: {0: batch} for name in examples} if dynamic_batch else None
-        settings |= {"kwargs": examples, "dynamic_shapes": shapes}
+        args, settings["kwargs"] = split(examples)
     try:
-        with _quiet(), torch.no_grad():
-            outputs = source(**examples) if isinstance(source, torch.nn.Module) else None
-            if isinstance(outputs, Mapping):
-                settings["output_names"] = [str(name) for name in outputs]
-            made = torch.onnx.export(source, (), **settings)
+        with _quiet(), torch.no_grad(), run.unchanged():
+            if isinstance(source, torch.nn.Module):
+                if isinstance(outputs := run(examples), Mapping):
+                    settings["output_names"] = [str(name) for name in outputs]
+                if dynamic_batch:
+                    settings["dynamic_shapes"] = _batched(torch, source, args, settings["kwargs"])
+            made = torch.onnx.export(source, args, **settings)
             parts = calls_of_nodes(made.exported_program.graph)
             with _kept(made, parts, keep), applied(OPTIMISER):
                 made.optimize()
@@ -128,6 +182,13 @@ def export(
             f"torch.onnx.export could not convert {type(source).__name__}: {reason}.{advice} exporter may have it: "
             "torch.onnx.export(module, inputs, path, dynamo=False) writes a file to explain."
         ) from error
+
+
+def _batched(torch: Any, module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """For the exporter: the first axis of each input is a batch of any size."""
+    batch = {0: torch.export.Dim(onnx_model.BATCH, min=1)}
+    bound = inspect.signature(module.forward).bind(*args, **kwargs).arguments
+    return {name: (batch,) * len(part) if isinstance(part, tuple) else batch for name, part in bound.items()}
 
 
 @contextlib.contextmanager
