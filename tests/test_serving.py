@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import runpy
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.small_models import build, node, random
 
 import onnxattr
 from models import efficientnet_lite0, photos
@@ -125,7 +127,59 @@ def test_pixels_are_those_of_the_package(image, server, explainer, tmp_path):
     np.testing.assert_array_equal(np.asarray(client.decoded(Image.open(path))), read_photo(path))
 
 
+def binary_explainer(path, output_layer):
+    """A network of one unit behind a sigmoid, which names its two classes."""
+    nodes = [
+        node("GlobalAveragePool", ["x"], ["g"]),
+        node("Flatten", ["g"], ["f"]),
+        node("Gemm", ["f", "w", "b"], ["z"]),
+        node("Sigmoid", ["z"], ["y"]),
+    ]
+    weights = {"w": random(3, 3, 1) * 3, "b": np.array([-1.0], np.float32)}
+    model = build(nodes, {"x": ["N", 3, 8, 8]}, {"y": ["N", 1]}, weights)
+    options = {"preprocess": "0..1", "labels": ["cat", "dog"], "output_layer": output_layer}
+    IntegratedGradients(model, steps=5, **options).export(path)
+    return path
+
+
+@pytest.mark.parametrize("level", [0, 90, 255])
+@pytest.mark.parametrize("output_layer", [None, "z"])
+def test_one_unit_tells_two_classes_apart(output_layer, level, tmp_path, monkeypatch):
+    explainer = binary_explainer(tmp_path / "explainer.onnx", output_layer)
+    pixels = np.random.default_rng(0).integers(0, level + 1, (8, 8, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    monkeypatch.setenv("EXPLAINER", str(explainer))
+    app = runpy.run_path(str(APP / "app.py"))
+    expected = onnxattr.load(explainer)(tmp_path / "photo.png")
+    body = (tmp_path / "photo.png").read_bytes()
+    found = app["explain"](body)
+    guesses = expected.top()[0]
+    assert [(t["label"], t["name"]) for t in found["top"]] == [(g.label, g.name) for g in guesses]
+    np.testing.assert_allclose([t["value"] for t in found["top"]], [g.value for g in guesses], rtol=1e-5)
+    assert found["explained"] == expected.target_names[0]
+    for label in (0, 1):
+        found = app["explain"](body, target=label)
+        assert found["explained"] == ["cat", "dog"][label]
+        again = onnxattr.load(explainer).explain(pixels[None], label, full=True)
+        assert found["gap"] == pytest.approx(float(again.relative_gap[0]), rel=1e-3, abs=1e-6)
+
+
+def animation():
+    frames = [Image.fromarray(np.full((8, 8, 3), level, np.uint8)) for level in (0, 200)]
+    frames[0].save(file := io.BytesIO(), "WEBP", save_all=True, append_images=frames[1:])
+    return file.getvalue()
+
+
+def large():
+    """A file of a few kilobytes whose pixels would fill the memory."""
+    Image.new("L", (4100, 4000)).save(file := io.BytesIO(), "PNG")
+    return file.getvalue()
+
+
 REFUSED = {
+    "several pictures": ("", animation(), 415, "it holds several pictures"),
+    "too many pixels": ("", large(), 413, "more than 16000000 pixels"),
+    "a class beyond integers": (f"?target={10**30}", CHELSEA, 422, "expected a class from 0 on"),
     "text": ("", b"hello", 415, "no JPEG, PNG or WebP photo"),
     "truncated": ("", CHELSEA[:2000], 415, "no JPEG, PNG or WebP photo"),
     "no such class": ("?target=1000", CHELSEA, 422, "expected a class from 0 to 999"),

@@ -7,7 +7,7 @@ import { createReadStream, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import * as ort from "onnxruntime-node";
 import sharp from "sharp";
-import { metadataOf } from "../web/metadata.js";
+import { metadataOf, scoresOf } from "../web/metadata.js";
 
 const [file, given, label = "-1"] = process.argv.slice(2); // -1: the predicted class
 const metadata = metadataOf(readFileSync(file));
@@ -20,11 +20,13 @@ const feeds = { [input.name]: csv ? row() : await photo() };
 feeds.target = new ort.Tensor("int64", BigInt64Array.of(BigInt(label)), [1]);
 if (session.inputNames.includes("seed")) feeds.seed = new ort.Tensor("int64", BigInt64Array.of(0n), []);
 const { prediction, attribution, relative_gap: gap } = await session.run(feeds);
+const scores = scoresOf(prediction.data, JSON.parse(metadata["onnxattr.explainer"] ?? "{}").unit);
+if (scores.length > 1 && !(Number(label) >= -1 && Number(label) < scores.length)) throw new Error(`label ${label}: expected a class from 0 to ${scores.length - 1}, or -1.`);
 
 if (csv) console.log(JSON.stringify({ prediction: [...prediction.data], attribution: [...attribution.data] }));
 else {
   const names = JSON.parse(metadata["onnxattr.labels"] ?? "[]");
-  const ranked = [...prediction.data].map((value, k) => ({ label: k, name: names[k] ?? `${k}`, value }));
+  const ranked = scores.map((value, k) => ({ label: k, name: names[k] ?? `${k}`, value }));
   const top = ranked.toSorted((a, b) => b.value - a.value).slice(0, 5);
   const explained = label === "-1" ? top[0].name : ranked[Number(label)].name;
   const picture = given.replace(/\.[^.]*$/, "") + ".why.png";
@@ -43,6 +45,7 @@ async function checkWeights() {
 
 function row() {
   const values = Float32Array.from(readFileSync(given, "utf8").trim().split(/[\s,]+/), Number);
+  if (!values.every(Number.isFinite)) throw new Error(`${given} holds something else than numbers: give one row of them, without names.`);
   return new ort.Tensor("float32", values, [1, ...input.shape.slice(1)]);
 }
 
@@ -54,7 +57,9 @@ function opened() {
 /** The pixels in the layout that the file takes. */
 async function photo() {
   if (!metadata["onnxattr.preprocessing"]) throw new Error(`${file} takes no photos: export it with preprocess=.`);
-  if ((await sharp(given).metadata()).space === "cmyk") throw new Error(`${given} is a CMYK photo, which sharp converts by a colour profile: save it as RGB first.`);
+  const { space, pages = 1 } = await sharp(given).metadata();
+  if (pages > 1) throw new Error(`${given} holds ${pages} pictures, as animations do: save the one that is meant.`);
+  if (space === "cmyk") throw new Error(`${given} is a CMYK photo, which sharp converts by a colour profile: save it as RGB first.`);
   const { data, info } = await opened().toColourspace("srgb").removeAlpha().raw().toBuffer({ resolveWithObject: true });
   const { width, height, channels } = info;
   if (JSON.parse(metadata["onnxattr.preprocessing"]).layout === "NHWC") {

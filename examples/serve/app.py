@@ -20,6 +20,8 @@ session = onnxruntime.InferenceSession(
 metadata = session.get_modelmeta().custom_metadata_map
 about, names = json.loads(metadata["onnxattr.explainer"]), json.loads(metadata.get("onnxattr.labels", "[]"))
 layout = json.loads(metadata["onnxattr.preprocessing"])["layout"]
+#: Most pixels of a photo: a file of a few kilobytes may hold as many as fill the memory.
+MOST_PIXELS = int(os.environ.get("MOST_PIXELS", "16000000"))
 app = FastAPI(title=f"{about['method']} of {os.environ['EXPLAINER']}")
 
 
@@ -27,11 +29,22 @@ app = FastAPI(title=f"{about['method']} of {os.environ['EXPLAINER']}")
 def explain(photo: bytes = Body(media_type="image/jpeg"), target: int = -1, picture: bool = False):
     """The first five classes, what is explained, its gap, and the heatmap over the photo; -1: the predicted class."""
     try:
-        image = decoded(Image.open(io.BytesIO(photo), formats=["JPEG", "PNG", "WEBP"]))
+        opened = Image.open(io.BytesIO(photo), formats=["JPEG", "PNG", "WEBP"])
+        if opened.width * opened.height > MOST_PIXELS:
+            raise HTTPException(413, f"The photo has more than {MOST_PIXELS} pixels; make it smaller.")
+        if (
+            getattr(opened, "n_frames", 1) > 1 and opened.format != "MPO"
+        ):  # a photo of a phone, with others beside it
+            raise ValueError("it holds several pictures, as animations do")
+        image = decoded(opened)
+    except HTTPException:
+        raise
     except Exception as error:  # what decoders raise on damaged files is no closed list
         raise HTTPException(
             415, f"The body is no JPEG, PNG or WebP photo that can be read: {error}"
         ) from error
+    if not -1 <= target < 2**31:
+        raise HTTPException(422, f"target={target}: expected a class from 0 on, or -1.")
     found, scores = run(np.asarray(image), target)
     overlay = base64.b64encode(png := heatmap(image, found["attribution"])).decode()
     if picture:
@@ -59,10 +72,19 @@ def run(pixels: np.ndarray, target: int) -> tuple[dict[str, np.ndarray], np.ndar
     feeds = {taken[0]: batch, about["target"]: np.array([target]), "seed": np.array(0)}
     outputs = [value.name for value in session.get_outputs()]
     found = dict(zip(outputs, session.run(outputs, {n: feeds[n] for n in taken}), strict=True))
-    scores = found[about["prediction"]][0]
+    scores = classes(found[about["prediction"]][0])
     if not -1 <= target < len(scores):
         raise HTTPException(422, f"target={target}: expected a class from 0 to {len(scores) - 1}, or -1.")
     return found, scores
+
+
+def classes(prediction: np.ndarray) -> np.ndarray:
+    """The scores of the classes; the one unit of a binary classifier gives that of class 1."""
+    unit = about.get("unit")
+    if unit not in ("probability", "logit"):
+        return prediction
+    positive = prediction.reshape(-1)[-1:]
+    return np.concatenate([1 - positive if unit == "probability" else -positive, positive])
 
 
 def name(label: int) -> str:

@@ -64,8 +64,9 @@ export class Explainers {
     const [image] = inputs;
     const metadata = metadataOf(bytes);
     const labels = JSON.parse(metadata["onnxattr.labels"] ?? "[]");
+    const { unit } = JSON.parse(metadata["onnxattr.explainer"] ?? "{}");
     if (inputs.length === 1 && image.type === "uint8" && image.shape?.length === 4) {
-      return { key, bytes, weights, ...takesPhotos(image, JSON.parse(metadata["onnxattr.preprocessing"] ?? "{}")), labels, shares: false };
+      return { key, bytes, weights, ...takesPhotos(image, JSON.parse(metadata["onnxattr.preprocessing"] ?? "{}")), labels, unit, shares: false };
     }
     const shape = image?.shape ?? [];
     const channelAxis = [1, 3].find((axis) => shape[axis] === 1 || shape[axis] === 3);
@@ -74,7 +75,7 @@ export class Explainers {
       const found = inputs.map((each) => `${each.name}: ${each.type} [${(each.shape ?? []).join(", ")}]`).join("; ");
       throw new Error(`${name} takes ${found}. This page can use explainers with one float32 image of a fixed size, with 1 or 3 channels, and those exported with preprocess=.`);
     }
-    return { key, bytes, weights, input: image.name, dims, channelAxis, labels, shares: false };
+    return { key, bytes, weights, input: image.name, dims, channelAxis, labels, unit, shares: false };
   }
 
   /** Sends one message to the worker and waits for its last answer. */

@@ -37,3 +37,11 @@ function* fields(bytes) {
     } else throw new Error(`protobuf: unknown kind ${kind}`);
   }
 }
+
+/** The scores of the classes; the one unit of a binary classifier, "probability" or "logit", gives that of class 1. */
+export function scoresOf(values, unit) {
+  const given = Array.from(values);
+  if (unit !== "probability" && unit !== "logit") return given;
+  const [positive] = given.slice(-1);
+  return [unit === "probability" ? 1 - positive : -positive, positive];
+}

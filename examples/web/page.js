@@ -3,6 +3,7 @@
 import { flatten, paint, paintScale } from "./heatmap.js";
 import { Picture, readPhoto } from "./picture.js";
 import { Explainers } from "./explainers.js";
+import { scoresOf } from "./metadata.js";
 
 const at = (id) => document.getElementById(id);
 const view = at("view").getContext("2d");
@@ -184,7 +185,7 @@ function offerMore({ gap }, settings) {
 
 /** The prediction in words, the most likely classes, and what it took. */
 function tell(result, settings, how) {
-  const scores = settings.logits ? softmax(result.prediction.values) : Array.from(result.prediction.values);
+  const scores = settings.logits ? softmax(result.prediction.values) : scoresOf(result.prediction.values, settings.unit);
   const order = scores.map((_, index) => index).sort((a, b) => scores[b] - scores[a]);
   const explained = state.target < 0 ? order[0] : state.target;
   const name = (index) => settings.labels?.[index] ?? `class ${index}`;

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from PIL import Image, ImageCms
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +42,7 @@ def main(folder: Path) -> None:
     found = compared(folder / "explainer.onnx", photo, TOLERANCE)
     assert Image.open(photo.with_suffix(".why.png")).size == Image.open(photo).size
     print(f"photo.jpg in Node: {found['explained']}, as in Python; {found['picture']}")
+    one_unit(folder / "one_unit.onnx", photo)
     pictures(folder / "pixels")
     for path in sorted((folder / "pixels").glob("*.png")):
         if not path.name.endswith(".why.png"):
@@ -63,6 +65,33 @@ def compared(explainer: Path, photo: Path, tolerance: float) -> dict[str, Any]:
     assert found["explained"] == guesses[0].name
     np.testing.assert_allclose(found["gap"], expected.relative_gap[0], atol=tolerance)
     return found
+
+
+def one_unit(path: Path, photo: Path) -> None:
+    """A network of one unit behind a sigmoid: its number is that of class 1, and Node says so."""
+    nodes = [
+        onnx.helper.make_node("GlobalAveragePool", ["x"], ["g"]),
+        onnx.helper.make_node("Flatten", ["g"], ["f"]),
+        onnx.helper.make_node("Gemm", ["f", "w"], ["z"]),
+        onnx.helper.make_node("Sigmoid", ["z"], ["y"]),
+    ]
+    values = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("x", ["N", 3, 8, 8]), ("y", ["N", 1]))
+    ]
+    weights = onnx.numpy_helper.from_array(np.array([[1.0], [2], [3]], np.float32), "w")
+    graph = onnx.helper.make_graph(nodes, "one_unit", values[:1], values[1:], [weights])
+    opset = onnx.helper.make_opsetid("", 18)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9)
+    for output_layer in (None, "z"):
+        options: dict[str, Any] = {
+            "preprocess": "0..1",
+            "labels": ["cat", "dog"],
+            "output_layer": output_layer,
+        }
+        onnxattr.IntegratedGradients(model, steps=4, **options).export(path)
+        found = compared(path, photo, TOLERANCE)
+        assert found["explained"] == "dog"
 
 
 def pictures(folder: Path) -> None:
