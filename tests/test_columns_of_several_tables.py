@@ -180,6 +180,31 @@ def test_columns_of_weights_in_a_file_are_classes(command, files, tmp_path):
     np.testing.assert_allclose(found["table"], found["name"], rtol=1e-5, atol=1e-7)
 
 
+def test_names_of_classes_that_are_folders_and_arrays_in_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.onnx").write_bytes(named("cat", "dog", "emu", "fox").SerializeToString())
+    (tmp_path / "emu").mkdir()
+    np.save("x.npy", ROWS)
+    np.savez("one.npz", y=np.full(6, 2))
+    np.savez("two.npz", y=np.full(6, 2), z=np.full(6, 2))
+    command = ["explain", "m.onnx", "x.npy", "--method", "GradientInput", "-o", "maps.npy", "--targets"]
+    expected = GradientInput("m.onnx").explain(ROWS, 2)
+    for given in ("emu", "one.npz"):
+        assert main([*command, given]) == 0
+        np.testing.assert_array_equal(np.load("maps.npy"), expected)
+    assert main([*command, "two.npz"]) == 2
+    assert "two.npz holds several arrays, ['y', 'z']; give a .npy file of one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_records_in_a_file_are_rows(count, model, tmp_path):
+    records = np.array([tuple(row) for row in ROWS[:count, ORDER]], [(name, "f4") for name in OTHER])
+    np.save(tmp_path / "x.npy", records)
+    out = tmp_path / "maps.npy"
+    assert main(["explain", model, str(tmp_path / "x.npy"), "--method", "GradientInput", "-o", str(out)]) == 0
+    np.testing.assert_allclose(np.load(out), GradientInput(model).explain(ROWS[:count])[:, ORDER], rtol=1e-5)
+
+
 def _scores(told):
     return told["methods"]["GradientInput"]["scores"]["Deletion"]
 

@@ -31,11 +31,15 @@ def targets_of(given: str | None, batches: Sequence[Samples], method: Any) -> li
 def targets_given(given: str | None, inputs: Any, method: Any) -> Any:
     """Targets from a file, or one label or name of a class for every sample."""
     one_sample = method.one_sample
-    file = given is not None and (given.lower().endswith((".npy", ".npz", ".csv")) or os.path.exists(given))
+    file = given is not None and (given.lower().endswith((".npy", ".npz", ".csv")) or os.path.isfile(given))
     if given is not None and not file and not is_integer(given):
         given = str(label_of(given, method.class_names))
     if given is None or not is_integer(given):
         found = None if given is None else read_arrays(given)
+        if isinstance(found, dict):
+            if len(found) != 1:
+                raise TargetError(f"{given} holds several arrays, {list(found)}; give a .npy file of one.")
+            (found,) = found.values()
         return found if given is None or not given.lower().endswith(".csv") else _targets_of_table(found)
     if one_sample:
         return np.array(int(given))

@@ -141,7 +141,8 @@ def _gathered(single: Iterable[tuple[str, np.ndarray]], size: int) -> Iterator[S
 def _whole(path: Path, prepared: Prepared) -> Samples:
     """All samples of a table or of arrays."""
     inputs = read_arrays(path)
-    if isinstance(inputs, np.ndarray) and len(prepared.inputs) == 1 and not prepared.rows.mixed:
+    plain = isinstance(inputs, np.ndarray) and inputs.dtype.names is None  # records are rows of named columns
+    if plain and len(prepared.inputs) == 1 and not prepared.rows.mixed:
         shape = prepared.inputs[0].shape
         inputs = inputs[None] if shape is not None and inputs.ndim == len(shape) - 1 else inputs
     first = next(iter(inputs.values()), np.empty(0)) if isinstance(inputs, Mapping) else inputs
