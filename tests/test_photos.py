@@ -134,6 +134,24 @@ def test_a_transparent_colour_of_16_bits_is_white(pixels, tmp_path):
     assert (read_photo(tmp_path / "a.png", 4)[..., 3] == np.where(same, 0, 255)).all()
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_a_transparent_grey_of_few_bits_is_white(bits, tmp_path):
+    most = 2**bits - 1
+    for key in range(most + 1):
+        values = np.arange(most + 1)
+        line = np.packbits(np.unpackbits(values.astype(np.uint8)[:, None], axis=1)[:, -bits:]).tobytes()
+        parts = [
+            (b"IHDR", struct.pack(">IIBBBBB", len(values), 1, bits, 0, 0, 0, 0)),
+            (b"tRNS", struct.pack(">H", key)),
+            (b"IDAT", zlib.compress(b"\0" + line)),
+            (b"IEND", b""),
+        ]
+        path = tmp_path / "a.png"
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
+        shown = np.where(values == key, 255, values * 255 // most)
+        np.testing.assert_array_equal(read_photo(path)[0], np.repeat(shown[:, None], 3, axis=1))
+
+
 def animated(path):
     frames = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
     frames[0].save(path, save_all=True, append_images=frames[1:])

@@ -26,6 +26,8 @@ _MOST_PIXELS = 89_478_485
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 #: The largest value of pictures of 16 bits, as that of 8 bits.
 _SIXTEEN = 257
+#: What greys of 2 and 4 bits are multiplied by, so that the largest is that of 8 bits.
+_GREYS = {"'L;2'": 85, "'L;4'": 17}
 
 
 def is_picture(value: Any) -> bool:
@@ -88,12 +90,14 @@ def _opened(photo: Any) -> Iterator[Image]:
         image = Image.open(photo, formats=[name for name in _FORMATS if name in Image.OPEN])
     with _told(name), image:
         _check(image, name)
-        sixteen = ";16" in str(image.tile)
+        stored = str(image.tile)
         image.load()
         key = image.info.get("transparency")
-        if sixteen and isinstance(key, tuple):
-            # Pillow has made 8 bits of the colours, but not of the one that is transparent.
+        # Pillow has made 8 bits of the colours, but not of the one that is transparent.
+        if ";16" in stored and isinstance(key, tuple):
             image.info["transparency"] = tuple(part >> 8 for part in key)
+        elif isinstance(key, int):
+            image.info["transparency"] = key * next((f for raw, f in _GREYS.items() if raw in stored), 1)
         yield image
 
 
