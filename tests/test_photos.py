@@ -329,6 +329,11 @@ def test_a_sound_is_explained(shape, tmp_path):
 SOUNDS = {
     "rate": (lambda p: sound(p, WAVE, 2, 8_000), "8000 samples for each second; the model takes 16000"),
     "length": (lambda p: sound(p, WAVE[:300], 2), "300 samples .*; the model takes 400"),
+    "five bytes": (lambda p: p.write_bytes(b"hello"), "cannot be read as a WAV file: it is cut off"),
+    "64 bits": (
+        lambda p: (sound(p, WAVE, 2), p.write_bytes(p.read_bytes()[:34] + b"\x40\0" + p.read_bytes()[36:])),
+        "holds integers of 64 bits; save it as a WAV file of 16-bit integers",
+    ),
     "cut off": (lambda p: (sound(p, WAVE, 2), p.write_bytes(p.read_bytes()[:100])), "cut off: it holds"),
     "no sound": (lambda p: p.write_text("no sound"), "cannot be read as a WAV file"),
     "empty": (lambda p: sound(p, WAVE[:0], 2), "no sample of sound"),

@@ -12,6 +12,8 @@ from onnxattr.files import AnyPath
 
 #: The names of files that are read as sounds.
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+#: The most bytes of a sample.
+_WIDEST = 4
 
 
 def read_sound(path: AnyPath) -> tuple[np.ndarray, int]:
@@ -48,8 +50,12 @@ def _of_integers(path: AnyPath) -> tuple[np.ndarray, int] | None:
         if "unknown format" in str(error):
             return None
         raise ShapeError(
-            f"{os.fspath(path)} cannot be read as a WAV file: {error or 'it is cut off'}."
+            f"{os.fspath(path)} cannot be read as a WAV file: {str(error) or 'it is cut off'}."
         ) from error
+    if width > _WIDEST:
+        raise ShapeError(
+            f"{os.fspath(path)} holds integers of {8 * width} bits; save it as a WAV file of 16-bit integers."
+        )
     held = len(data) // (channels * width)
     if held < count:
         raise ShapeError(
