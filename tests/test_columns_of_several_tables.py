@@ -209,6 +209,23 @@ def _scores(told):
     return told["methods"]["GradientInput"]["scores"]["Deletion"]
 
 
+@pytest.mark.parametrize("mixed", [0, 1])
+def test_lines_of_a_table_have_its_columns_whatever_is_known_of_them(mixed, model, tmp_path):
+    """Weights on two classes have no label; one-hot weights, those of the other file, have one."""
+    weights = np.eye(4, dtype=np.float32)[[1] * 6]
+    weights[3 * mixed, 0] = 0.5
+    np.save(tmp_path / "w.npy", weights)
+    parts = [write_csv(tmp_path / f"{k}.csv", NAMES, ROWS[3 * k : 3 * k + 3]) for k in range(2)]
+    out = tmp_path / "maps.csv"
+    command = ["explain", model, *parts, "--method", "GradientInput", "-o", str(out)]
+    assert main([*command, "--targets", str(tmp_path / "w.npy")]) == 0
+    lines = list(csv.DictReader(out.open()))
+    expected = GradientInput(model).explain(ROWS, weights)
+    found = [[float(line[name]) for name in NAMES] for line in lines]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+    assert [line["target"] for line in lines] == [*([""] * 3 + ["1"] * 3)][:: 1 - 2 * mixed]
+
+
 def test_gaps_are_those_of_all_files(model, tmp_path, capsys):
     method = IntegratedGradients(model, steps=3)
     method.explain(ROWS)

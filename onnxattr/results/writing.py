@@ -21,6 +21,9 @@ from onnxattr.results.tables import table_of
 
 PICTURES = (".png", ".svg", ".pdf")
 SUFFIXES = (".npy", ".npz", ".csv", ".json", ".html", *PICTURES)
+#: What is known of a sample, in the order of a table's columns.
+_ABOUT = ("sample", "target", "target_name", "score", "baseline_score", "gap")
+_LISTED = 12
 
 
 def suffix_of(path: AnyPath) -> str:
@@ -107,19 +110,33 @@ def _named(found: Sequence[Explanation]) -> dict[str, np.ndarray]:
 
 
 def _csv(found: Sequence[Explanation]) -> str:
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    for place, each in enumerate(found):
+    """A line for each sample; what only some results know of theirs is empty in the lines of the others.
+
+    Raises:
+        ShapeError: If maps are not (N, F), or results have other columns.
+    """
+    for each in found:
         if any(array.ndim != 2 for array in each.attributions.values()):
             shapes = [array.shape for array in each.attributions.values()]
             raise ShapeError(
                 f"A .csv file holds maps (N, F); these have the shapes {shapes}: write .npy or .npz."
             )
-        columns, maps, _ = table_of(each, next(iter(each.attributions)))
-        about = _about(each)
-        if not place:
-            writer.writerow([*about[0], *columns])
-        writer.writerows([*row.values(), *array.tolist()] for row, array in zip(about, maps, strict=True))
+    tables = [table_of(each, next(iter(each.attributions))) for each in found]
+    columns = tables[0][0]
+    if odd := next((names for names, *_ in tables if names != columns), None):
+        raise ShapeError(
+            f"The tables have the columns {columns[:_LISTED]} and {odd[:_LISTED]}; write them one by one."
+        )
+    about = [_about(each) for each in found]
+    keys = [key for key in _ABOUT if any(key in rows[0] for rows in about if rows)]
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow([*keys, *columns])
+    for rows, (_, maps, _) in zip(about, tables, strict=True):
+        writer.writerows(
+            [*(row.get(key, "") for key in keys), *array.tolist()]
+            for row, array in zip(rows, maps, strict=True)
+        )
     return lines.getvalue()
 
 
