@@ -176,6 +176,9 @@ REFUSED = {
     "an unknown engine": ({"engine": "dask"}, "out", "expected one of 'plain', 'ray'"),
     "an address without an engine": ({"address": "auto"}, "out", "needs engine='ray'"),
     "an unknown form": ({"form": ".xls"}, "out", "expected one of .npy"),
+    "labels of rows": ({"targets": [0, 1, 2]}, "out", "one label or name of a class for all rows"),
+    "weights of rows": ({"targets": np.eye(4)}, "out", "one label or name of a class for all rows"),
+    "unknown columns to keep": ({"keep": "none"}, "out", "'others', 'all' or a list"),
     "a chunk of none": ({"chunk": 0}, "out", "at least 1"),
 }
 

@@ -172,6 +172,7 @@ REFUSED = {
     "no target column": ({"target_column": "y"}, {"a": values}, "no column 'y'"),
     "unknown to keep": ({"keep": ["b"]}, {"a": values}, "no column 'b'"),
     "targets twice": ({"targets": 1, "target_column": "y"}, {}, "not both"),
+    "labels of rows": ({"targets": [1] * 10}, {"a": values}, "one label or name of a class for all rows"),
     "chunk": ({"chunk": 0}, {}, "at least 1"),
     "keep": ({"keep": "none"}, {}, "'others', 'all' or a list"),
 }  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from onnxattr.bulk.mapping import CHUNK, check_chunk
+from onnxattr.bulk.mapping import CHUNK, check_chunk, check_rows
 from onnxattr.bulk.signature import check_signature
 from onnxattr.bulk.work import Task, Worker, tasks_of
 from onnxattr.errors import ParameterError
@@ -104,6 +104,7 @@ def explain_folder(
     """
     _check(explainer, form, engine, address)
     check_chunk(chunk)
+    check_rows(targets, keep)
     tasks = tasks_of(inputs, out, form)
     options = {"targets": targets, "keep": keep, "seed": seed, "chunk": chunk, "check_finite": check_finite}
     worker = Worker(explainer, column, target_column, options)

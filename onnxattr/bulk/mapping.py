@@ -13,6 +13,7 @@ import numpy as np
 from onnxattr.bulk.arrow import numbers, pyarrow_module
 from onnxattr.bulk.columns import Feeding, batches_of, feeding_of
 from onnxattr.errors import ParameterError, ShapeError
+from onnxattr.loading.class_names import one_label
 from onnxattr.results import Explanation
 from onnxattr.running.explainer import load
 
@@ -31,6 +32,21 @@ def check_chunk(chunk: Any) -> None:
     """
     if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
         raise ParameterError(f"chunk={chunk!r}: expected a number of samples, at least 1.")
+
+
+def check_rows(targets: Any, keep: Any) -> None:
+    """Checks what is the same for all rows: the target, and which columns are kept.
+
+    Raises:
+        ParameterError: If there are targets for each row, which every chunk would begin anew, or keep is unknown.
+    """
+    if targets is not None and not isinstance(targets, str) and one_label(targets) is None:
+        raise ParameterError(
+            f"targets={targets!r:.80}: expected one label or name of a class for all rows. Labels of each row are a "
+            "column of Parquet files and Arrow batches: target_column='NAME' (--target-column NAME)."
+        )
+    if isinstance(keep, str) and keep not in ("others", "all"):
+        raise ParameterError(f"keep={keep!r}: expected 'others', 'all' or a list of columns.")
 
 
 class Mapper:
@@ -78,8 +94,7 @@ class Mapper:
         if targets is not None and target_column is not None:
             raise ParameterError("Give targets or target_column, not both.")
         check_chunk(chunk)
-        if isinstance(keep, str) and keep not in ("others", "all"):
-            raise ParameterError(f"keep={keep!r}: expected 'others', 'all' or a list of columns.")
+        check_rows(targets, keep)
         self._source, self._column, self._targets = explainer, column, targets
         self._target_column, self._keep, self._chunk = target_column, keep, chunk
         self._options: dict[str, Any] = {"seed": seed, "providers": providers, "check_finite": check_finite}
