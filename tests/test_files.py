@@ -1,5 +1,6 @@
 """What is written is whole or not there, goes through links and devices, and is never a file that is being read."""
 
+import json
 import os
 import shlex
 import signal
@@ -17,7 +18,7 @@ from support.small_models import build, mlp, node
 
 import onnxattr
 from onnxattr import files, plots
-from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency
+from onnxattr.attributions import GradientInput, IntegratedGradients, NoiseTunnel, Saliency
 from onnxattr.attributions.triton import export_triton
 from onnxattr.cli import main
 from onnxattr.errors import OnnxAttrError, ParameterError, ShapeError
@@ -35,6 +36,13 @@ def wide(seed=0):
     return build(
         [node("MatMul", ["x", "w"], ["y"])], {"x": ["N", SIZE]}, {"y": ["N", SIZE]}, {"w": weights}
     ), weights
+
+
+def score_model():
+    """A score: the sum of the output times the target."""
+    nodes = [node("Mul", ["f", "t"], ["p"]), node("ReduceSum", ["p", "axes"], ["s"], keepdims=0)]
+    inputs = {"f": ["N", SIZE], "t": ["N", SIZE]}
+    return build(nodes, inputs, {"s": ["N"]}, {"axes": np.array([1])})
 
 
 def save_external(path, location, seed=0):
@@ -63,12 +71,26 @@ COMMANDS = {
     "picture": ["explain", "model.onnx", "x.npy", "-o", "maps.npy", "--targets", "labels.npy", "--picture"],
     "export": ["export", "model.onnx", "-o"],
     "beside": ["export", "model.onnx", "--weights", "beside", "-o"],
+    "baseline": ["explain", "model.onnx", "x.npy", "--baseline-value", "row.npy", "-o"],
+    "background": ["explain", "model.onnx", "x.npy", "--background", "x2.npy", "-o"],
+    "groups": ["explain", "model.onnx", "x.npy", "--feature-mask", "mask.npy", "-o"],
+    "names": ["explain", "model.onnx", "x.npy", "--labels", "names.json", "-o"],
+    "evaluated names": ["evaluate", "model.onnx", "x.npy", "--labels", "names.json", "-o"],
+    "exported score": ["export", "model.onnx", "--operator", "score.onnx", "-o"],
+    "exported start": ["export", "model.onnx", "--baseline-value", "row.npy", "-o"],
 }
 READ = {
     "explain": ["model.onnx", "model.bin", "x.npy", "labels.npy"],
     "picture": ["model.onnx", "model.bin", "x.npy", "labels.npy", "maps.npy"],
     "export": ["model.onnx", "model.bin"],
     "beside": ["model.onnx", "model.bin"],
+    "baseline": ["row.npy"],
+    "background": ["x2.npy"],
+    "groups": ["mask.npy"],
+    "names": ["names.json"],
+    "evaluated names": ["names.json"],
+    "exported score": ["score.onnx"],
+    "exported start": ["row.npy"],
 }
 NAMES = {
     "its name": lambda name, _: name,
@@ -85,7 +107,13 @@ def test_what_is_read_is_not_written(command, name, way, folder, capsys, monkeyp
         (folder / "maps.npy").write_bytes(b"old")
         if way == "a hard link":
             pytest.skip("two outputs that are two names of one file take nothing from what is read")
-    output = NAMES[way](name, ".png" if command == "picture" else ".x")
+    np.save("row.npy", np.zeros(SIZE, np.float32))
+    np.save("x2.npy", np.zeros((2, SIZE), np.float32))
+    np.save("mask.npy", np.arange(SIZE) % 2)
+    (folder / "names.json").write_text(json.dumps([f"class {k}" for k in range(SIZE)]))
+    onnx.save(score_model(), "score.onnx")
+    suffix = {"picture": ".png", "names": ".json", "evaluated names": ".json"}.get(command, ".x")
+    output = NAMES[way](name, suffix)
     before = contents()
     # Before any work: no session is ever made.
     monkeypatch.setattr("onnxattr.session.Session.run", lambda *_: pytest.fail("ran before the refusal"))
@@ -104,6 +132,21 @@ def test_methods_refuse_as_the_command_line_does(name, folder):
         Saliency("model.onnx").export(name)
     with pytest.raises(ParameterError, match="is a file that is being read"):
         export_triton(Saliency("model.onnx"), "dir")
+    assert contents() == before
+
+
+def test_methods_do_not_write_over_the_file_of_their_score(folder):
+    (folder / "dir").mkdir()
+    onnx.save(score_model(), "dir/Saliency.onnx")
+    before = contents()
+    method = Saliency("model.onnx", operator="dir/Saliency.onnx")
+    for write in (
+        lambda: method.export("dir/Saliency.onnx"),
+        lambda: NoiseTunnel(method).export("dir/Saliency.onnx"),
+        lambda: onnxattr.export([method], "dir"),
+    ):
+        with pytest.raises(ParameterError, match="is a file that is being read"):
+            write()
     assert contents() == before
 
 

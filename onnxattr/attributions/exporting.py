@@ -82,7 +82,7 @@ class Exports(AboutModel, ABC):
             ParameterError: If a parameter is outside its domain, or the file cannot be written.
         """
         check_place(weights)
-        check_output(path, self.prepared.files)
+        check_output(path, self.files_read)
         proto = self.explainer(rendering, target=target, baseline_input=baseline_input)
         trial = trial_of(proto, self.prepared, self.providers, self._plan.sizes) if check else None
         write_model(proto, path, weights, self.prepared.folder, self.prepared.files, trial)

@@ -62,7 +62,7 @@ def export(
     loops = [name for name, method in named.items() if not method._plan.request.method.single]
     starts = [name for name, method in named.items() if takes_baseline(method._plan.request)]
     paths = {name: home / f"{name}.onnx" for name in named}
-    reads = list(dict.fromkeys(file for method in named.values() for file in method.prepared.files))
+    reads = list(dict.fromkeys(file for method in named.values() for file in method.files_read))
     if home.exists():
         check_members(list(paths.values()), reads)
 

@@ -70,7 +70,7 @@ def export_triton(
     path, settings, names = (
         Path(folder, *parts) for parts in (("1", "model.onnx"), ("config.pbtxt",), (LABELS,))
     )
-    _check_folder(folder, [path, settings, names], method.prepared.files)
+    _check_folder(folder, [path, settings, names], method.files_read)
     proto = method.explainer(**options)
     seeds = [value for value in proto.graph.input if value.name == own_name(method.prepared, "seed")]
     for seed in seeds:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,11 @@ class NoiseTunnel(Attribution):
         self.batch_size, self.reducer = method.batch_size, method.reducer
         self.operator, self.output_layer = method.operator, method.output_layer
         self._plan = self._planned()
+
+    @property
+    def files_read(self) -> tuple[Path, ...]:
+        """Those of the method inside."""
+        return self.method.files_read
 
     def __repr__(self) -> str:
         parameters = ("nb_samples", "noise", "kind", "noise_kind", "seed")

@@ -159,7 +159,7 @@ class Worker:
             pixel_input(self.method.for_photos().prepared)
         if any(task.target.suffix in PICTURES for task in tasks):
             plots.matplotlib_module()
-        for read in self.method.files:
+        for read in self.method.files_read:
             for task in tasks:
                 if task.target.parent.is_dir():
                     check_output(task.target, [read])

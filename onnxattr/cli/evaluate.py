@@ -32,6 +32,7 @@ from onnxattr.metrics.concentration import ConcentrationMetric
 from onnxattr.metrics.evaluation import Evaluation, evaluate
 from onnxattr.metrics.joined import joined
 from onnxattr.metrics.scored import ScoredInputs
+from onnxattr.running.about_model import files_named
 
 #: The methods and metrics that are taken unless others are named.
 METHODS = ("Saliency", "GradientInput", "IntegratedGradients", "SmoothGrad", "SquareGrad", "VarGrad")
@@ -218,7 +219,7 @@ def _named(text: str, known: Any, option: str) -> list[str]:
 
 def _check_outputs(options: argparse.Namespace, wanted: list[str], files: Sequence[Path]) -> None:
     """Checks before the work that what shall be written can be."""
-    reads = [options.model, *files, options.targets or ""]
+    reads = [options.model, *files, *files_named(vars(options))]
     if options.output is not None:
         if not options.output.lower().endswith((".csv", ".json")):
             raise ParameterError(f"-o {options.output!r}: expected a name that ends in .csv or .json.")

@@ -30,6 +30,7 @@ from onnxattr.loading.reading.source import read_metadata
 from onnxattr.results import Explanation
 from onnxattr.results.sheets import sheet
 from onnxattr.results.writing import PICTURES, suffix_of, write
+from onnxattr.running.about_model import files_named
 from onnxattr.running.explainer import Explainer, is_explainer, load
 
 #: From this relative gap on it is said what narrows it.
@@ -113,7 +114,7 @@ def _explain(options: argparse.Namespace) -> str:
     files = files_in(options.inputs)
     photos = kind_of(files[0]) in ("photo", "sound")
     beside = _check_wanted(options, files)
-    _check_outputs(options, beside, [options.model, *files, options.targets or ""])
+    _check_outputs(options, beside, [options.model, *files, *files_named(vars(options))])
     metadata = read_metadata(options.model)
     explainer = describe(metadata) is not None
     method: Any = _explainer(options) if explainer else _method(options, kind_of(files[0]), metadata)

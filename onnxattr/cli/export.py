@@ -14,6 +14,7 @@ from onnxattr.compile.explainer_file import RENDERINGS
 from onnxattr.errors import ParameterError
 from onnxattr.files import check_output
 from onnxattr.loading.weights import PLACES
+from onnxattr.running.about_model import files_named
 
 
 def add_to(commands: Any) -> None:
@@ -62,7 +63,7 @@ def _export(options: argparse.Namespace) -> str:
             )
         check_folder(options.output)
         return written(*export(methods_of(options), options.output, **given).values())
-    check_output(options.output, [options.model])
+    check_output(options.output, [options.model, *files_named(vars(options))])
     (method,) = methods_of(options)
     method.export(options.output, weights=options.weights, **given)
     return written(options.output)

@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from onnxattr.loading.heads import is_binary
 from onnxattr.loading.meaning import Meaning
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.preprocessing import Preprocessing
 from onnxattr.running.held_sessions import HoldsSessions
+
+#: The parameters that a file may be given for, by their names in Python and on the command line.
+_NAMING = (
+    "operator",
+    "labels",
+    "preprocess",
+    "vocabulary",
+    "baseline_value",
+    "background",
+    "feature_mask",
+    "targets",
+)
+
+
+def files_named(parameters: Mapping[str, Any]) -> list[Path]:
+    """The files that parameters name, those of several inputs by their names too (``INPUT=FILE``)."""
+    found = []
+    for name in _NAMING:
+        given = parameters.get(name)
+        parts = (
+            given.values()
+            if isinstance(given, Mapping)
+            else given
+            if isinstance(given, (list, tuple))
+            else [given]
+        )
+        for part in parts:
+            if isinstance(part, (str, os.PathLike)):
+                text = os.fspath(part)
+                found += [Path(path) for path in (text, text.partition("=")[2]) if os.path.isfile(path)]
+    return found
 
 
 class AboutModel(HoldsSessions):
@@ -25,6 +58,11 @@ class AboutModel(HoldsSessions):
     def files(self) -> tuple[Path, ...]:
         """The files that the model is read from: its own and those of its external data."""
         return self.prepared.files
+
+    @property
+    def files_read(self) -> tuple[Path, ...]:
+        """All files that were read: those of the model, and those that parameters name."""
+        return (*self.files, *files_named(vars(self)))
 
     @property
     def model_text(self) -> str:
