@@ -71,6 +71,13 @@ def convert_file(
         )
     if not adds or suffix != ".onnx":
         _check(path, suffix, sample, keep_layers, trust)
+    else:
+        given = {"opset": opset is not None, "keep_layers": bool(keep_layers), "sample": sample is not None}
+        if odd := [name for name, is_given in given.items() if is_given]:
+            option = "--keep-layer" if odd[0] == "keep_layers" else f"--{odd[0]}"
+            raise ParameterError(
+                f"{odd[0]} ({option}) is for models of other frameworks; {path} is ONNX, and its nodes stay."
+            )
     described = [given for given in (preprocess, *said.files) if isinstance(given, (str, os.PathLike))]
     check_output(output, [*_files_read(path, sample), *described])
     if adds and suffix == ".onnx":

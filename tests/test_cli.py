@@ -307,6 +307,12 @@ BAD = {
     "inspect a folder": (["inspect", "."], ["not a file"]),
     "inspect text": (["inspect", "text.npy"], ["text.npy", "not an ONNX model"]),
     "convert a missing file": (["convert", "no.keras"], ["no.keras"]),
+    "convert ONNX to an opset": (
+        ["convert", "mlp.onnx", "--units", "kg", "--opset", "9", "-o", "y.onnx"], ["--opset", "mlp.onnx is ONNX"]
+    ),
+    "convert layers of ONNX": (
+        ["convert", "mlp.onnx", "--units", "kg", "--keep-layer", "a", "-o", "y.onnx"], ["--keep-layer", "is ONNX"]
+    ),
     "convert ONNX": (["convert", "mlp.onnx"], ["mlp.onnx", "ONNX already"]),
     "convert a PyTorch file": (["convert", "net.pt2"], ["net.pt2", "run code", "onnxattr.converters.torch.to_onnx"]),
     "convert a pickle": (["convert", "net.joblib"], ["net.joblib", "run code", "onnxattr.converters.sklearn.to_onnx"]),

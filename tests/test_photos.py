@@ -340,6 +340,16 @@ SOUNDS = {
 }
 
 
+def test_sounds_of_two_rates_are_not_of_one_model(tmp_path):
+    paths = [sound(tmp_path / f"{rate}.wav", WAVE, 2, rate) for rate in (16_000, 8_000)]
+    method = GradientInput(sound_model(["N", 400], None))
+    assert method.explain(paths[1:]).shape == (1, 400)
+    with pytest.raises(
+        ShapeError, match=r"8000\.wav has 8000 samples for each second, and the first sound 16000"
+    ):
+        method.explain(paths)
+
+
 @pytest.mark.parametrize("case", SOUNDS)
 def test_sounds_that_do_not_fit(case, tmp_path):
     make, says = SOUNDS[case]

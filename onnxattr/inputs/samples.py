@@ -111,7 +111,11 @@ def _photos(photos: Iterable[Any], prepared: Prepared) -> Iterator[tuple[str, np
 
 
 def _sounds(files: Iterable[Path], prepared: Prepared) -> Iterator[tuple[str, np.ndarray]]:
-    return ((_as_text(path.name), sound_array(path, prepared)) for path in files)
+    first = None
+    for path in files:
+        array, rate = sound_array(path, prepared, first)
+        first = rate if first is None else first
+        yield _as_text(path.name), array
 
 
 def _name_of(photo: Any, number: int) -> str:

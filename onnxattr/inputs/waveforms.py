@@ -12,13 +12,19 @@ from onnxattr.inputs.sounds import read_sound
 from onnxattr.loading.prepared import Prepared
 
 
-def sound_array(path: AnyPath, prepared: Prepared) -> np.ndarray:
-    """A sound as a batch of one for a model that takes a waveform: (1, T), (1, T, 1) or (1, 1, T).
+def sound_array(path: AnyPath, prepared: Prepared, first: int | None = None) -> tuple[np.ndarray, int]:
+    """A sound as a batch of one for a model that takes a waveform, (1, T), (1, T, 1) or (1, 1, T), and its rate.
 
     Several channels are averaged.
 
+    Args:
+        path: The file.
+        prepared: The model.
+        first: The rate of the first sound of the call.
+
     Raises:
-        ShapeError: If the model takes no waveform, more inputs beside it, another rate or another length.
+        ShapeError: If the model takes no waveform, more inputs beside it, another rate or another length; or says no
+            rate, and the first sound had another.
     """
     values = prepared.inputs
     names = [str(value.name) for value in values]
@@ -41,6 +47,11 @@ def sound_array(path: AnyPath, prepared: Prepared) -> np.ndarray:
         raise ShapeError(
             f"{path} has {rate} samples for each second; the model takes {wanted}. Resample the file first."
         )
+    if first not in (None, rate):
+        raise ShapeError(
+            f"{path} has {rate} samples for each second, and the first sound {first}; the model takes one rate, which "
+            "its file does not say. Resample them to it."
+        )
     length = dims[free[0]]
     if isinstance(length, int) and length != len(samples):
         raise ShapeError(
@@ -49,4 +60,4 @@ def sound_array(path: AnyPath, prepared: Prepared) -> np.ndarray:
         )
     shape = [1 if dim == 1 or axis == 0 else -1 for axis, dim in enumerate(dims)]
     mono: np.ndarray = samples.mean(axis=1, dtype=np.float64).astype(np.float32)
-    return mono.reshape(shape)
+    return mono.reshape(shape), rate
