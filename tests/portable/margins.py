@@ -13,7 +13,7 @@ import onnxruntime
 from numpy.lib.stride_tricks import sliding_window_view
 from onnx.reference import ReferenceEvaluator
 
-from onnxattr.testing import as_double
+from onnxattr.testing import CORRECTED, as_double
 
 #: Of the closest decision. Activations near 0 are rounded less than their layer on the whole, and few are that close.
 LEAST_MARGIN = 2.0
@@ -60,7 +60,7 @@ def _measured(
     """Point by point each decision's input in float64, and how much ONNX Runtime's float32 is off."""
     nodes = decision_nodes(model)
     names, source = [node.input[0] for node in nodes], model.graph.input[0].name
-    exact, rounded = ReferenceEvaluator(as_double(model)), _float32(model, names)
+    exact, rounded = ReferenceEvaluator(as_double(model), new_ops=CORRECTED), _float32(model, names)
     for point in points.astype(np.float32)[:, None]:
         wide = exact.run(names, {source: point.astype(np.float64)})
         for node, z, z32 in zip(nodes, wide, rounded.run(names, {source: point}), strict=True):
