@@ -87,6 +87,11 @@ def rows_of(frame):
 
 GIVEN = {
     "rows": lambda frame: frame,
+    "named tuples": lambda frame: list(frame.itertuples(index=False)),
+    "a dataset of named tuples": lambda frame: frame.itertuples(index=False),
+    "dicts": lambda frame: frame.to_dict("records"),
+    "a dataset of dicts": lambda frame: iter(frame.to_dict("records")),
+    "pairs of dicts": lambda frame: ((row, 1) for row in frame.to_dict("records")),
     "a list of rows": rows_of,
     "a dataset of rows": lambda frame: iter(rows_of(frame)),
     "pairs": lambda frame: ((row, 1) for row in rows_of(frame)),
@@ -97,7 +102,7 @@ GIVEN = {
 def test_rows_with_names_are_matched_by_them(kind, model, tmp_path):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(ROWS, columns=NAMES)[OTHER]
-    labels = [1] * 6 if kind == "pairs" else None
+    labels = [1] * 6 if kind.startswith("pairs") else None
     method = GradientInput(model)
     method.export(tmp_path / "e.onnx")
     for explainer in (method, onnxattr.load(tmp_path / "e.onnx")):
@@ -117,8 +122,27 @@ def test_columns_that_are_no_columns(given, model):
     for call in (GradientInput(model).explain, GradientInput(model).predict):
         with pytest.raises(ShapeError, match=r"column '[ac]' has the shape"):
             call(given)
+    if given is ONE:  # a row by itself
+        np.testing.assert_allclose(
+            GradientInput(model).explain(iter([given])), GradientInput(model).explain(ROWS[:1]), rtol=1e-5
+        )
+        return
     with pytest.raises(ShapeError, match=r"column '[ac]' has the shape"):
         GradientInput(model).explain(iter([given]))
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_loaders_of_pytorch(labels, model):
+    """They give lists: of the batch, or of it and its targets."""
+    torch = pytest.importorskip("torch")
+    y = np.arange(6) % 4
+    parts = [torch.tensor(ROWS), *([torch.tensor(y)] if labels else [])]
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*parts), batch_size=4)
+    expected = GradientInput(model).explain(ROWS, y if labels else None)
+    np.testing.assert_allclose(GradientInput(model).explain(loader), expected, rtol=1e-5, atol=1e-7)
+    two = [[row, 2 * row] for row in ROWS]  # batches of two samples
+    found = GradientInput(model).explain(iter(two))
+    np.testing.assert_allclose(found, GradientInput(model).explain(np.concatenate(two)), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("metric", [Deletion, Insertion, MuFidelity, Infidelity])

@@ -23,7 +23,7 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import framework_of
 from onnxattr.running.arrays import take
 from onnxattr.running.batches import is_dataset, join, pairs_of
-from onnxattr.running.frames import orders_of
+from onnxattr.running.given_tables import orders_of
 from onnxattr.running.progress import hidden
 from onnxattr.running.runs import Feeds
 from onnxattr.running.targets import Targets, label_weights

@@ -15,7 +15,7 @@ from onnxattr.graph.values import dims_of
 from onnxattr.inputs.samples import is_files, together
 from onnxattr.inputs.tensors import plain
 from onnxattr.loading.prepared import Prepared
-from onnxattr.running.frames import parts_given
+from onnxattr.running.given_tables import parts_given
 from onnxattr.running.input_values import check_range
 from onnxattr.running.pixel_values import check_pixels
 

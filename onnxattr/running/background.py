@@ -19,7 +19,7 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array
 from onnxattr.running.baseline_shapes import cast, fits
 from onnxattr.running.baselines import asked
-from onnxattr.running.frames import by_name
+from onnxattr.running.given_tables import by_name
 
 if TYPE_CHECKING:
     from onnxattr.compile.renderings.points_graph import PointsGraph

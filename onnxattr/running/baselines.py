@@ -15,7 +15,8 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array
 from onnxattr.running.baseline_inputs import at_inputs, names_inputs
 from onnxattr.running.baseline_shapes import cast, fits
-from onnxattr.running.frames import is_frame, parts_given, row_by_name
+from onnxattr.running.frames import is_frame
+from onnxattr.running.given_tables import parts_given, row_by_name
 
 _EXPECTED = (
     f"finite numbers, one of the names {', '.join(map(repr, NAMES))}, a function of the inputs, or a dict of these by "

@@ -15,7 +15,8 @@ from onnxattr.inputs.samples import Samples, is_files, samples_of, together
 from onnxattr.loading.class_names import one_label
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array, is_sparse
-from onnxattr.running.frames import is_frame, is_named_row
+from onnxattr.running.frames import is_frame
+from onnxattr.running.given_tables import is_row_of
 
 #: How many single samples are gathered where the method has no batch size.
 _GATHERED = 32
@@ -94,18 +95,31 @@ def batches(prepared: Prepared, dataset: Iterable[Any], size: int | None) -> Ite
     """
     samples: list[tuple[Any, Any]] = []
     for element in dataset:
-        x, y = _pair(element)
+        x, y = _pair(_as_tuple(prepared, element))
         x = together(x, prepared) if is_files(x, prepared) else x
         sample = _is_sample(prepared, x)
         if sample:
             samples.append((x, y))
         if samples and (not sample or len(samples) == (size or _GATHERED)):
-            yield _gather(samples)
+            yield _gather(prepared, samples)
             samples = []
         if not sample:
             yield x, y
     if samples:
-        yield _gather(samples)
+        yield _gather(prepared, samples)
+
+
+def _as_tuple(prepared: Prepared, element: Any) -> Any:
+    """A list of one batch, or of one and its targets, as loaders of PyTorch make them, as a tuple or the batch itself.
+
+    Of a model with one input a list of arrays that have an axis of samples already is nothing else.
+    """
+    if not isinstance(element, list) or len(element) not in (1, 2) or len(prepared.inputs) != 1:
+        return element
+    rank = len(dims_of(prepared.inputs[0]) or [])
+    if getattr(element[0], "ndim", None) != rank or not rank:
+        return element
+    return element[0] if len(element) == 1 else tuple(element)
 
 
 def _pair(element: Any) -> tuple[Any, Any]:
@@ -146,6 +160,8 @@ def _is_sample(prepared: Prepared, x: Any) -> bool:
     names = [value.name for value in prepared.inputs]
     if is_frame(x):
         return False
+    if is_row_of(prepared, x):
+        return True
     if isinstance(x, Mapping):
         parts = [x.get(name) for name in names]
     else:
@@ -156,14 +172,14 @@ def _is_sample(prepared: Prepared, x: Any) -> bool:
     return ranks == [len(dims_of(value) or [None]) - 1 for value in prepared.inputs]
 
 
-def _gather(samples: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
+def _gather(prepared: Prepared, samples: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
     inputs, targets = [x for x, _ in samples], [y for _, y in samples]
     first = inputs[0]
     together: Any
-    if isinstance(first, Mapping):
-        together = {name: _stack([x[name] for x in inputs], f"Input {name!r}", ShapeError) for name in first}
-    elif all(map(is_named_row, inputs)):
+    if all(is_row_of(prepared, x) for x in inputs):
         together = inputs
+    elif isinstance(first, Mapping):
+        together = {name: _stack([x[name] for x in inputs], f"Input {name!r}", ShapeError) for name in first}
     elif isinstance(first, (list, tuple)) and not np.isscalar(first[0]):
         together = [_stack(part, "An input", ShapeError) for part in zip(*inputs, strict=True)]
     else:

@@ -11,7 +11,8 @@ import numpy as np
 from onnxattr.errors import ShapeError
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.batches import joined
-from onnxattr.running.frames import columns_of, in_order, is_frame, orders_of, table_of
+from onnxattr.running.frames import columns_of, in_order, is_frame
+from onnxattr.running.given_tables import orders_of, table_of
 from onnxattr.running.one_sample import joined_samples
 from onnxattr.running.runs import Run
 
