@@ -12,8 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 from support.small_models import mlp
 
-from onnxattr import ExpectedGradients, GradientInput, IntegratedGradients, OnnxAttrError, Saliency
-from onnxattr.bulk import explain_folder, signature
+import onnxattr
+from onnxattr import (
+    ExpectedGradients,
+    GradientInput,
+    IntegratedGradients,
+    NoiseTunnel,
+    OnnxAttrError,
+    Saliency,
+)
+from onnxattr.bulk import explain_folder, mapper, signature
 from onnxattr.cli import main
 
 MODEL = mlp().model
@@ -178,3 +186,48 @@ def test_a_file_where_a_folder_should_be(source, tmp_path):
     assert len(report.written) == 4
     assert "cannot be written" in report.failed[source / "more/last.npy"]
     assert (tmp_path / "out/more").read_text() == "a file"
+
+
+ROWWISE = {
+    "baselines": (lambda: IntegratedGradients(MODEL, baseline_value=ROWS[:10]), "baseline_value"),
+    "baselines in a tunnel": (
+        lambda: NoiseTunnel(IntegratedGradients(MODEL, baseline_value=ROWS[:10]), nb_samples=2), "baseline_value"
+    ),
+    "groups": (lambda: GradientInput(MODEL, feature_mask=np.tile([0, 0, 1, 1, 2, 2], (10, 1))), "feature_mask"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ROWWISE)
+def test_rows_for_each_sample_are_not_begun_anew(case, source, tmp_path):
+    make, name = ROWWISE[case]
+    with pytest.raises(OnnxAttrError, match=f"{name} has a row for each sample"):
+        explain_folder(make(), source, tmp_path / "out")
+    with pytest.raises(OnnxAttrError, match=f"{name} has a row for each sample"):
+        mapper(make())(pa.table({"x": ROWS.tolist()}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_baselines_of_a_file_for_each_sample(source, tmp_path):
+    IntegratedGradients(MODEL).export(tmp_path / "e.onnx", baseline_input=True)
+    explainer = onnxattr.load(tmp_path / "e.onnx", baseline=ROWS[:10])
+    with pytest.raises(OnnxAttrError, match="baseline has a row for each sample"):
+        explain_folder(explainer, source, tmp_path / "out")
+    one = onnxattr.load(tmp_path / "e.onnx", baseline=ROWS[0])
+    assert len(explain_folder(one, source, tmp_path / "out").written) == 4
+
+
+def test_baselines_for_each_sample_of_several_files(source, tmp_path, capsys):
+    """One row is that of all samples; a row for each fits one file."""
+    (tmp_path / "m.onnx").write_bytes(MODEL.SerializeToString())
+    files = [str(source / f"part-{number}.npy") for number in range(2)]
+    for rows, given, status in ((ROWS[:10], files, 2), (ROWS[:10], files[:1], 0), (ROWS[:1], files, 0)):
+        np.save(tmp_path / "base.npy", rows)
+        command = [
+            "explain",
+            str(tmp_path / "m.onnx"),
+            *given,
+            "--baseline-value",
+            str(tmp_path / "base.npy"),
+        ]
+        assert main([*command, "-o", str(tmp_path / "maps.npy")]) == status
+    assert "baseline_value has a row for each sample" in capsys.readouterr().err

@@ -194,6 +194,11 @@ class Attribution(Parameters, Options, TakesPhotos, Exports, ABC):
         return self.prepared.asked
 
     @property
+    def per_sample(self) -> str | None:
+        """The parameter that has a row for each sample of a call, if one has."""
+        return self._plan.per_sample
+
+    @property
     def one_sample(self) -> bool:
         """Whether all of the inputs' first axis is one sample, as far as that is decided; see docs/models.md."""
         return self._plan.one_sample

@@ -170,6 +170,19 @@ class Plan:
             if isinstance(given, np.ndarray) and given.ndim == len(dims_of(ran.value(name)) or []):
                 check_count(given, rows, self._method.baseline.what)
 
+    @property
+    def per_sample(self) -> str | None:
+        """The parameter that has a row for each sample, so that it fits the samples of one call alone; None without."""
+        if any(groups is not None and groups.per_sample for groups in self.request.map_groups):
+            return "feature_mask"
+        ran = self.request.prepared
+        for name, kind in zip(ran.wrt, self.request.method.baseline or (), strict=False):
+            given = kind.given if isinstance(kind, Fed) else None
+            rank = len(dims_of(ran.value(name)) or [])
+            if isinstance(given, np.ndarray) and given.ndim == rank and len(given) > 1:
+                return str(self._method.baseline.what)
+        return None
+
     def _checked_score(self, ran: Prepared) -> Score:
         one_row = self.one_sample or ran.rows.kind == SINGLE
         inner = any(ran.value(name).producer() is not None for name in ran.wrt)

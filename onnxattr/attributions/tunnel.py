@@ -187,6 +187,11 @@ class _TunnelPlan(Plan):
             self.request, self._batch_size, self._options.seed, self._options.providers
         )
 
+    @property
+    def per_sample(self) -> str | None:
+        """As of the plan of the method inside."""
+        return self._inner.per_sample
+
     def decide(self, feeds: Feeds | None, stacklevel: int) -> None:
         """Finds out whether samples are independent, as the plan of the method does."""
         self._inner.decide(feeds, stacklevel + 1)

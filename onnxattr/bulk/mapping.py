@@ -121,6 +121,7 @@ class Mapper:
 
         Raises:
             ModelError: If it is missing or damaged.
+            ParameterError: If a parameter has a row for each sample.
             ShapeError: If rows of its model are not independent.
         """
         with self._lock:
@@ -131,6 +132,11 @@ class Mapper:
                     raise ShapeError(
                         f"{found!r}: all rows of this model's inputs are one sample, so the rows of a table cannot be "
                         "explained one by one."
+                    )
+                if found.per_sample is not None:
+                    raise ParameterError(
+                        f"{found!r}: {found.per_sample} has a row for each sample, and batches would all take the "
+                        "first rows of it."
                     )
                 self._method = found
         return self._method

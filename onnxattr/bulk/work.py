@@ -155,6 +155,11 @@ class Worker:
             self.mapper.method  # noqa: B018 - it is refused here if rows of a table are no samples
         elif self._target_column is not None or self._column is not None:
             raise ParameterError("Columns are named for Parquet files, and there is none among the inputs.")
+        if self.method.per_sample is not None:
+            raise ParameterError(
+                f"{self.method.per_sample} has a row for each sample, and the samples of a job are explained in parts: "
+                "each would take the first rows. Explain one file at a time."
+            )
         if tasks and all(kind_of(task.source) == "photo" for task in tasks):
             pixel_input(self.method.for_photos().prepared)
         if any(task.target.suffix in PICTURES for task in tasks):

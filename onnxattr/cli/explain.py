@@ -122,6 +122,11 @@ def _explain(options: argparse.Namespace) -> str:
     _check_form(options, method)
     batches = list(read_samples(files, method.prepared))
     _check_sample(options, batches)
+    if len(batches) > 1 and method.per_sample is not None:
+        raise ParameterError(
+            f"{method.per_sample} has a row for each sample, and the samples are explained in {len(batches)} parts, as "
+            "those of several files are. Give all samples as one .npy or .csv file."
+        )
     _check_sizes(options, method, batches)
     pairs = list(zip(batches, targets_of(options.targets, batches, method), strict=True))
     if not photos and len(batches) == 1 and options.picture is None and _is_plain(options.output):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from onnxattr.compile.explainer_file import describe
 from onnxattr.errors import ModelError, ParameterError, one_door
+from onnxattr.graph.values import dims_of
 from onnxattr.loading.layers import read_layers
 from onnxattr.loading.load import FILES, FOLDER
 from onnxattr.loading.prepared import Prepared
@@ -105,6 +106,16 @@ class Explainer(AboutModel):
     def explained(self) -> tuple[str, ...]:
         """Names of what is explained, as it was asked for, in the order of the maps."""
         return self.prepared.wrt
+
+    @property
+    def per_sample(self) -> str | None:
+        """Whether the baseline has a row for each sample of a call: "baseline", else None."""
+        if self.one_sample:
+            return None
+        parts = self.baseline.values() if isinstance(self.baseline, Mapping) else [self.baseline]
+        ranks = [len(dims_of(self.prepared.value(name)) or []) for name in self.prepared.wrt]
+        rows = [np.shape(part) for part in parts if not isinstance(part, str) and np.ndim(part)]
+        return "baseline" if any(len(shape) in ranks and shape[0] > 1 for shape in rows) else None
 
     @property
     def one_sample(self) -> bool:
