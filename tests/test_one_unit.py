@@ -32,6 +32,7 @@ def classifier(*head, outputs=None, kind=TensorProto.FLOAT, w=W):
 SIGMOID = node("Sigmoid", ["z"], ["p"])
 BINARY = classifier(SIGMOID)
 REGRESSION = build(DENSE, {"x": ["N", 6]}, {"z": ["N", 1]}, {"w": W})
+NUMBERS = classifier(node("Squeeze", ["z", "axis"], ["s"]), outputs={"s": ["N"]})
 SQUEEZED = [node("Sigmoid", ["z"], ["q"]), node("Squeeze", ["q", "axis"], ["p"])]
 Z = X @ W
 P = 1 / (1 + np.exp(-Z))
@@ -136,9 +137,7 @@ def test_labels_of_a_column_that_is_not_known_to_be_a_classifier():
     close(found, (X * DZ).astype(np.float32))
 
 
-@pytest.mark.parametrize(
-    "model", [REGRESSION, classifier(node("Squeeze", ["z", "axis"], ["s"]), outputs={"s": ["N"]})]
-)
+@pytest.mark.parametrize("model", [REGRESSION, NUMBERS])
 def test_who_says_that_it_is_a_classifier_has_the_labels_of_a_logit(model, tmp_path):
     method = GradientInput(model, operator="classification")
     assert method.unit == "logit"
@@ -185,11 +184,32 @@ def test_several_sigmoids_are_labels_of_their_own():
     )
 
 
-@pytest.mark.parametrize("targets", [np.array([[1], [0], [1]]), np.array([[1.0], [0.0], [1.0]])])
-def test_weights_of_0_are_said_to_explain_nothing(targets):
-    with pytest.warns(UserWarning, match=r"\(3, 1\) are weights.*labels of shape \(N,\)"):
-        maps = GradientInput(BINARY, operator="classification").explain(X, targets)
+#: Model, operator, targets, and what is said.
+WEIGHTS_OF_0 = [
+    (BINARY, "classification", np.array([[1], [0], [1]]), r"\(3, 1\) are weights.*labels of shape \(N,\)"),
+    (BINARY, "classification", np.array([[1.0], [0], [1]]), r"\(3, 1\) are weights.*labels of shape \(N,\)"),
+    (NUMBERS, None, [1, 0, 1], r"\(3,\) are weights.*operator='classification' for labels"),
+    (NUMBERS, None, np.array([1.0, 0, 1]), r"\(3,\) are weights.*operator='classification' for labels"),
+    (REGRESSION, None, np.array([[1.0], [0], [1]]), r"\(3, 1\) are weights.*operator='classification' for labels"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "operator", "targets", "said"), WEIGHTS_OF_0)
+def test_weights_of_0_are_said_to_explain_nothing(model, operator, targets, said):
+    with pytest.warns(UserWarning, match=said):
+        maps = GradientInput(model, operator=operator).explain(X, targets)
     assert np.abs(maps[1]).max() == 0
+
+
+def test_weights_of_0_on_what_is_said_to_be_a_number(recwarn):
+    maps = GradientInput(NUMBERS, operator="regression").explain(X, [1, 0, 1])
+    close(maps, (X * DZ * [[1], [0], [1]]).astype(np.float32))
+    assert not recwarn
+
+
+def test_a_label_of_an_output_of_one_number_a_sample_is_told_how_labels_are_given():
+    with pytest.raises(TargetError, match=r"weights of shape \(3,\).*operator='classification' for labels"):
+        GradientInput(NUMBERS).explain(X, 1)
 
 
 def test_keras_and_its_command_line(tmp_path, monkeypatch, capsys):

@@ -74,7 +74,7 @@ def as_targets(prepared: Prepared, given: Any, rows: int, kind: TargetKind | Non
         if not named and len(prepared.class_names) == class_count(prepared, dims):
             warn_of_names(array, prepared.class_names)
         return labels
-    return _weights(array, kind, rows, labelled, is_binary(prepared.unit))
+    return _weights(array, kind, rows, labelled, _if_labels(prepared, dims) if kind.labels else None)
 
 
 def _by_name(prepared: Prepared, given: Any, rows: int) -> tuple[Any, bool]:
@@ -86,7 +86,21 @@ def _by_name(prepared: Prepared, given: Any, rows: int) -> tuple[Any, bool]:
     return found if label is None else np.full(rows, label), found is not given
 
 
-def _weights(array: np.ndarray, kind: TargetKind, rows: int, labelled: bool, one_unit: bool) -> Targets:
+def _if_labels(prepared: Prepared, dims: Sequence[Any]) -> str | None:
+    """How labels are given instead, where weights on an output of one number look like them; None for other outputs."""
+    if is_binary(prepared.unit):
+        return "Give classes as integer labels of shape (N,), or weights: +1 for class 1, -1 for class 0."
+    if prepared.unit is None and list(dims[1:]) in ([], [1]):
+        return (
+            "If the output is the logit of a binary classifier, pass operator='classification' for labels 0 and 1, or "
+            "weights: +1 for class 1, -1 for class 0; operator='regression' for a number."
+        )
+    return None
+
+
+def _weights(
+    array: np.ndarray, kind: TargetKind, rows: int, labelled: bool, if_labels: str | None
+) -> Targets:
     """Targets that are weights on the output.
 
     Raises:
@@ -103,11 +117,12 @@ def _weights(array: np.ndarray, kind: TargetKind, rows: int, labelled: bool, one
         also += f", or ({rows}, {kind.dims[-1]}) for one box each" if kind.one_box else ""
         raise TargetError(
             f"targets are {array.dtype} of shape {array.shape}; expected {kind.what} of shape "
-            f"{_shape(kind, rows)}{also}. Targets are not broadcast.{_as_labels(array, rows) if labelled else ''}"
+            f"{_shape(kind, rows)}{also}. Targets are not broadcast."
+            f"{_as_labels(array, rows) if labelled else f' {if_labels}' if if_labels else ''}"
         )
     with np.errstate(over="ignore", under="ignore"):
         array = array.astype(kind.dtype.numpy())
-        _check_weights(array, kind, labelled and one_unit)
+        _check_weights(array, kind, if_labels)
     return Targets(weights=array)
 
 
@@ -143,8 +158,8 @@ def _default_targets(output: ir.Value, kind: TargetKind, labelled: bool, samples
     )
 
 
-def _check_weights(array: np.ndarray, kind: TargetKind, one_unit: bool) -> None:
-    """Checks weights on the output; ``one_unit``: whether the output is one unit that tells two classes apart.
+def _check_weights(array: np.ndarray, kind: TargetKind, if_labels: str | None) -> None:
+    """Checks weights on the output; ``if_labels``: see the function of this name.
 
     Raises:
         TargetError: If they are not finite, or explain nothing where something must be explained.
@@ -155,10 +170,10 @@ def _check_weights(array: np.ndarray, kind: TargetKind, one_unit: bool) -> None:
         raise TargetError(
             f"targets are 0 everywhere in sample {empty[0]}; expected {kind.what}, with a target in each sample."
         )
-    if one_unit and (array == 0).any():
+    if if_labels is not None and (array == 0).any():
         warn_caller(
             f"targets of shape {array.shape} are weights on the output's only unit: a weight of 0 explains nothing, "
-            "its map is 0. Give classes as integer labels of shape (N,), or weights: +1 for class 1, -1 for class 0."
+            f"its map is 0. {if_labels}"
         )
 
 
