@@ -5,25 +5,15 @@ import warnings
 import numpy as np
 import onnx
 import pytest
-from support.small_models import mlp
+from support.small_models import mlp, named
 
 import onnxattr
 from onnxattr import GradientInput
 from onnxattr.errors import ShapeError, TargetError
 from onnxattr.inspection import inspect
-from onnxattr.loading.class_names import KEY, class_names_text
 
 SMALL = mlp()
 X = SMALL.inputs["x"]
-
-
-def named(*names):
-    """The classifier of four classes, with names for them."""
-    model = onnx.ModelProto()
-    model.CopyFrom(SMALL.model)
-    if names:
-        onnx.helper.set_model_props(model, {KEY: class_names_text(names)})
-    return model
 
 
 @pytest.fixture(params=["driven", "file"])

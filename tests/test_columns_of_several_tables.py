@@ -5,8 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from support.small_models import mlp
-from test_class_targets import named
+from support.small_models import mlp, named
 
 import onnxattr
 from onnxattr import ExpectedGradients, GradientInput, IntegratedGradients

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from PIL import Image, ImageCms
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from support.small_models import build, node  # noqa: E402
 
 import onnxattr  # noqa: E402
 from models import efficientnet_lite0, photos  # noqa: E402
@@ -70,19 +71,13 @@ def compared(explainer: Path, photo: Path, tolerance: float) -> dict[str, Any]:
 def one_unit(path: Path, photo: Path) -> None:
     """A network of one unit behind a sigmoid: its number is that of class 1, and Node says so."""
     nodes = [
-        onnx.helper.make_node("GlobalAveragePool", ["x"], ["g"]),
-        onnx.helper.make_node("Flatten", ["g"], ["f"]),
-        onnx.helper.make_node("Gemm", ["f", "w"], ["z"]),
-        onnx.helper.make_node("Sigmoid", ["z"], ["y"]),
+        node("GlobalAveragePool", ["x"], ["g"]),
+        node("Flatten", ["g"], ["f"]),
+        node("Gemm", ["f", "w"], ["z"]),
+        node("Sigmoid", ["z"], ["y"]),
     ]
-    values = [
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
-        for name, shape in (("x", ["N", 3, 8, 8]), ("y", ["N", 1]))
-    ]
-    weights = onnx.numpy_helper.from_array(np.array([[1.0], [2], [3]], np.float32), "w")
-    graph = onnx.helper.make_graph(nodes, "one_unit", values[:1], values[1:], [weights])
-    opset = onnx.helper.make_opsetid("", 18)
-    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9)
+    weights = {"w": np.array([[1.0], [2], [3]], np.float32)}
+    model = build(nodes, {"x": ["N", 3, 8, 8]}, {"y": ["N", 1]}, weights)
     for output_layer in (None, "z"):
         options: dict[str, Any] = {
             "preprocess": "0..1",

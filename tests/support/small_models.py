@@ -7,6 +7,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxattr.loading.class_names import KEY, class_names_text
+
 OPSET, IR_VERSION = 18, 8
 node = helper.make_node
 
@@ -84,6 +86,14 @@ def mlp(dtype=np.float32, head=None) -> Small:
         {name: array.astype(dtype) for name, array in arrays.items()},
     )
     return Small(model, {"x": rows(5, 6, dtype=dtype)}, 4)
+
+
+def named(*names) -> onnx.ModelProto:
+    """The dense network of four classes, with names for them."""
+    model = mlp().model
+    if names:
+        helper.set_model_props(model, {KEY: class_names_text(names)})
+    return model
 
 
 def cnn_nchw() -> Small:
