@@ -1,6 +1,7 @@
 """PyTorch modules: conversion, layer table, and gradients compared with torch.autograd."""
 
 import gc
+import math
 
 import numpy as np
 import onnx
@@ -240,6 +241,8 @@ def assert_outputs_and_gradient(module, x, dtype=torch.float32, atol=0.0):
     np.testing.assert_allclose(found[f"{inside}_gradient"], tensor.grad.numpy(), rtol=1e-5, atol=atol)
 
 
+ROWS = torch.tensor([[1.0, 3, 2, 4], [1, 3, 2, 3]])
+STEPS = torch.arange(4) / 8
 # Large numbers, of which the exporter's forms overflow, far ones, of which they underflow, and ties.
 LARGE_OR_EQUAL = {
     "logaddexp": lambda x: torch.logaddexp(x, x.flip(1)),
@@ -251,6 +254,20 @@ LARGE_OR_EQUAL = {
     "max": lambda x: x.max(1).values,
     "max, inner axis": lambda x: x.view(-1, 2, 2).max(-2, keepdim=True)[0],
     "min": lambda x: x.min(dim=1, keepdim=True)[0],
+    "fmax": lambda x: torch.fmax(x, x.flip(1)),
+    "fmin": lambda x: torch.fmin(x, torch.tensor([math.nan, 1, math.nan, 2])),
+    "cummax": lambda x: torch.cummax(x, 1)[0],
+    "cummin, inner axis": lambda x: torch.cummin(torch.stack([x, -x, x], 2), -2).values,
+    "cumprod": lambda x: torch.cumprod(x, 1),
+    "hypot": lambda x: torch.hypot(x, x.flip(1)),
+    "copysign": lambda x: torch.copysign(x, x.flip(1) * torch.tensor([0.0, 1, -1, -0.0])),
+    "copysign, number": lambda x: torch.copysign(x, -0.0),
+    "cdist": lambda x: torch.cdist(x, ROWS.to(x)),
+    "cdist, samples": lambda x: torch.cdist(x[:, None], ROWS.to(x)[None].expand(x.shape[0], -1, -1)),
+    "cdist, sums": lambda x: torch.cdist(x, ROWS.to(x), p=1.0),
+    "cdist, largest": lambda x: torch.cdist(x, ROWS[:1].to(x), p=math.inf),
+    "kthvalue": lambda x: torch.kthvalue(x + STEPS, 2, 1)[0],
+    "median, inner axis": lambda x: torch.median((x + STEPS).view(-1, 2, 2), -2, keepdim=True).values,
 }
 
 
@@ -259,6 +276,23 @@ def test_large_and_equal_numbers(name):
     """Of equal ones `max` and `min` give the gradient to the first, `logaddexp` divides it."""
     x = np.array([[-100, 0, 90, 0.5], [200, 200, -300, 200], [-7, -7, -7, -7], [1, 3, 2, 3]], np.float32)
     assert_outputs_and_gradient(Computed(LARGE_OR_EQUAL[name]), x, torch.float64, atol=1e-12)
+
+
+# What is not written, and the reason.
+NOT_WRITTEN = {
+    "cdist": (lambda x: torch.cdist(x, ROWS, p=3.0), r"torch.cdist with p=3.0; supported: 1, 2 and inf"),
+    "cumprod": (
+        lambda x: torch.cumprod(x, 0).sum(1),
+        r"torch.cumprod along axis 0, whose length is not fixed",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_WRITTEN)
+def test_what_a_translation_cannot_write_is_said(name):
+    module, reason = NOT_WRITTEN[name]
+    with pytest.raises(ConversionError, match=reason):
+        to_onnx(Computed(module), np.ones((3, 4), np.float32))
 
 
 def test_a_relu_in_front_of_a_clamp_is_guided():

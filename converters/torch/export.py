@@ -14,7 +14,7 @@ from onnxattr.errors import ConversionError
 
 from ..common import layer_rows, onnx_model
 from ..common.patching import applied
-from . import translations
+from . import missing_operators, translations
 from .calls import calls_of_nodes, leaving
 from .optimiser import OPTIMISER
 from .running import Runner, split
@@ -153,7 +153,7 @@ def export(
         ConversionError: The exporter fails, or no module of that path runs.
     """
     settings: dict[str, Any] = {"dynamo": True, "opset_version": opset, "verbose": False, "optimize": False}
-    settings["custom_translation_table"] = translations.table(torch)
+    settings["custom_translation_table"] = translations.table(torch) | missing_operators.table(torch)
     args: tuple[Any, ...] = ()
     if isinstance(source, torch.nn.Module):
         args, settings["kwargs"] = split(examples)
@@ -177,11 +177,19 @@ def export(
             if dynamic_batch
             else " The older"
         )
-        reason = " ".join(str(error.__cause__ or error).split())[:600]
+        reason = " ".join(str(_reason(error)).split())[:600]
         raise ConversionError(
             f"torch.onnx.export could not convert {type(source).__name__}: {reason}.{advice} exporter may have it: "
             "torch.onnx.export(module, inputs, path, dynamo=False) writes a file to explain."
         ) from error
+
+
+def _reason(error: BaseException) -> BaseException:
+    """What the exporter raised of its own, or what a translation of ``missing_operators`` can't write."""
+    root = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    return root if isinstance(root, NotImplementedError) else error.__cause__ or error
 
 
 def _batched(torch: Any, module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
