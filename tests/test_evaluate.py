@@ -164,6 +164,10 @@ REFUSED = {
     "metric twice": (["--metrics", "Deletion,Deletion"], "each once"),
     "suffix": (["-o", "table.txt"], ".csv or .json"),
     "picture without curves": (["--metrics", "Complexity", "--picture", "c.png"], "Deletion and Insertion"),
+    "noise of none": (
+        ["--methods", "Saliency", "--noise", "0.3"],
+        "no noise is drawn by Saliency; methods that draw it: GradientShap",
+    ),
     "over the input": (["-o", "images.csv", "--targets", "images.csv"], "being read"),
 }
 

@@ -6,7 +6,7 @@ import argparse
 import inspect
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +236,11 @@ def _check_outputs(options: argparse.Namespace, wanted: list[str], files: Sequen
 
 def _methods(names: Sequence[str], options: argparse.Namespace, photos: bool) -> dict[str, Attribution]:
     """The methods by name, as they take photos or other inputs."""
+    noisy = [name for name in attributions.METHODS if "noise" in _parameters(name)]
+    if options.noise is not None and not set(noisy) & set(names):
+        raise ParameterError(
+            f"--noise: {', '.join(names)} draw no noise; methods that do: {', '.join(noisy)}."
+        )
     if photos:
         expect_photos(options, read_metadata(options.model))
     made = {name: _method(name, options) for name in names}
@@ -256,12 +261,16 @@ def _method(name: str, options: argparse.Namespace) -> Attribution:
             given[option] = getattr(options, option)
     given |= stated_of(options)
     kind: Callable[..., Attribution] = getattr(attributions, name)
-    own = inspect.signature(kind).parameters
+    own = _parameters(name)
     if "baseline_value" in own:
         given["baseline_value"] = options.baseline_value
     if "noise" in own and options.noise is not None:
         given["noise"] = options.noise
     return kind(options.model, **given)
+
+
+def _parameters(method: str) -> Iterable[str]:
+    return inspect.signature(getattr(attributions, method)).parameters
 
 
 def _metric(

@@ -55,7 +55,7 @@ def by_name(given: Any, features: Mapping[str, Sequence[str]], what: str) -> np.
 
 
 def names_of_row(value: Any) -> list[Any] | None:
-    """The names of the entries of a row: of a Series of pandas, a named tuple, or or a dict; else None."""
+    """The names of the entries of a row: of a Series of pandas, a named tuple, or of a dict; else None."""
     if isinstance(value, tuple):
         return list(getattr(value, "_fields", ())) or None
     if isinstance(value, Mapping):
