@@ -239,7 +239,7 @@ def _methods(names: Sequence[str], options: argparse.Namespace, photos: bool) ->
     noisy = [name for name in attributions.METHODS if "noise" in _parameters(name)]
     if options.noise is not None and not set(noisy) & set(names):
         raise ParameterError(
-            f"--noise: {', '.join(names)} draw no noise; methods that do: {', '.join(noisy)}."
+            f"--noise: no noise is drawn by {', '.join(names)}; methods that draw it: {', '.join(noisy)}."
         )
     if photos:
         expect_photos(options, read_metadata(options.model))
