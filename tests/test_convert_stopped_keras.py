@@ -75,3 +75,21 @@ def test_functions_of_a_saved_model_are_looked_at(tmp_path):
     model.export(tmp_path / "saved", verbose=False)
     with pytest.warns(UserWarning, match="stops gradients, or has its own, at .*by 1 of the largest"):
         to_onnx(tmp_path / "saved")
+
+
+def test_layers_in_8_bits_are_explained_straight_through():
+    """Keras' own gradient takes the scale that it measures for a constant; the file's sees the rounding errors."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((32,)), layers.Dense(24), layers.Dense(3)])
+    model.quantize("int8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        converted = to_onnx(model)
+    x = np.random.default_rng(0).normal(size=(4, 32)).astype(np.float32)
+    leaf = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(leaf)
+        score = tf.reduce_sum(model(leaf)[:, 1])
+    expected = np.asarray(tape.gradient(score, leaf)) * x
+    found = GradientInput(converted).explain(x, [1] * 4)
+    np.testing.assert_allclose(found, expected, atol=0.03 * np.abs(expected).max())

@@ -180,3 +180,51 @@ def test_static_operators_are_as_their_qdq_form(name):
     np.testing.assert_allclose(
         found["x_gradient"], expected["x_gradient"], rtol=0, atol=1e-6 * np.abs(expected["x_gradient"]).max()
     )
+
+
+# Quantisers as graphs spell them out, of numbers around the range: bytes, bounds, nodes.
+SPELLED = {
+    "Clip": (np.int8, -127, 127, "r = Round(u) c = Clip(r, low, high) q = Cast<to = 3>(c)"),
+    "Min and Max": (np.int8, -127, 127, "r = Round(u) m = Min(high, r) c = Max(m, low) q = Cast<to = 3>(c)"),
+    "moved": (
+        np.int8,
+        -100,
+        50,
+        "r = Round(u) c = Clip(r, low, high) b = Cast<to = 3>(c) t = Transpose<perm=[1,0]>(b)"
+        " q = Transpose<perm=[1,0]>(t)",
+    ),
+    "unsigned": (np.uint8, 0, 255, "r = Round(u) c = Clip(r, low, high) q = Cast<to = 2>(c)"),
+}
+
+
+@pytest.mark.parametrize("name", SPELLED)
+def test_a_quantiser_that_is_spelled_out_is_differentiated_straight_through(name):
+    dtype, low, high, nodes = SPELLED[name]
+    model = with_weights(
+        f"g (float[N,8] x) => (float[N,5] y) {{ u = Mul(x, s) {nodes} p = MatMulInteger(q, w)"
+        " f = Cast<to = 1>(p) y = Div(f, s) }"
+    )
+    w = RNG.integers(-127, 128, (8, 5)).astype(np.int8)
+    held = {"w": w, "s": np.float32(40), "low": np.float32(low), "high": np.float32(high)}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(a), k) for k, a in held.items())
+    x = RNG.normal(scale=3, size=(6, 8)).astype(np.float32)
+    q = np.clip(np.round(40 * x), low, high).astype(dtype)
+    ct = RNG.normal(size=(6, 5)).astype(np.float32)
+    found = run(vjp(model), x=x, y_cotangent=ct)
+    np.testing.assert_array_equal(found["y"], (q.astype(np.int32) @ w).astype(np.float32) / np.float32(40))
+    inside = (40 * x >= low) & (40 * x <= high)
+    np.testing.assert_allclose(found["x_gradient"], np.where(inside, ct @ w.T, 0), rtol=1e-4, atol=1e-3)
+
+
+def test_rounded_numbers_that_are_not_multiplied_have_no_gradient():
+    model = parse(
+        "g (float[N,8] x) => (float[N,8] y) { r = Round(x) c = Clip(r, low, high) q = Cast<to = 3>(c)"
+        " f = Cast<to = 1>(q) y = Add(f, x) }",
+        17,
+    )
+    for key, bound in (("low", -127), ("high", 127)):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(bound, np.float32), key))
+    x = np.linspace(-3, 3, 8, dtype=np.float32)[None]
+    np.testing.assert_array_equal(
+        run(vjp(model), x=x, y_cotangent=np.ones_like(x))["x_gradient"], np.ones_like(x)
+    )

@@ -49,6 +49,7 @@ from onnxattr.loading.passes.pads import pad_every_axis
 from onnxattr.loading.passes.pixels import take_floats
 from onnxattr.loading.passes.reshapes import write_targets_down
 from onnxattr.loading.passes.resized_axes import resize_every_axis
+from onnxattr.loading.passes.rounded_casts import quantise_what_is_rounded
 from onnxattr.loading.passes.series import compute_series_as_images
 from onnxattr.loading.passes.stated_pads import state_pads
 from onnxattr.loading.passes.static_nodes import infer_and_resolve
@@ -194,6 +195,11 @@ PASSES = (
     ),
     step("state pads", lambda d: state_pads(d.model), [F.TYPED]),
     step("take pixels as floats", lambda d: take_floats(d.model), [F.TYPED]),
+    step(
+        "quantise what is rounded",
+        lambda d: quantise_what_is_rounded(d.model.graph, d.model.opset_imports[""]),
+        [F.TYPED, F.COMPLETE],
+    ),
     step("read before pairs of casts", lambda d: read_before_cast_pairs(d.model.graph), [F.TYPED]),
     step("name nodes", lambda d: name_nodes(d.model.graph), [F.IN_IR], [F.NAMED]),
 )
