@@ -253,3 +253,15 @@ def test_variables_that_a_model_writes_stay_as_they_were(recurrent):
     model = keras.Sequential([keras.Input((6,)), Counting(), *layers, L.Dense(2)])
     to_onnx(model)
     assert float(model.layers[0].calls) == 0
+
+
+@pytest.mark.parametrize("mode", ["int", "one_hot", "multi_hot", "count"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_numbers_in_bins(mode, dtype):
+    """At a boundary the bin above it begins; NaN is in the last bin, as in TensorFlow."""
+    x = keras.Input((1,), dtype=dtype)
+    bins = L.Discretization(bin_boundaries=[-1.0, 0.1, 2.0], output_mode=mode)(x)
+    model = keras.Model(x, keras.ops.cast(bins, "float32"))
+    rows = np.array([[-5], [-1], [0.1], [np.float32(0.1)], [0], [2], [7], [np.nan]])
+    rows = rows[:-1].astype(dtype) if dtype == "int32" else rows.astype(dtype)
+    np.testing.assert_array_equal(run(to_onnx(model), rows)[0], np.asarray(model(rows)))

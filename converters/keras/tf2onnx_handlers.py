@@ -75,11 +75,36 @@ def _sign_bit(ctx: Any, node: Any, name: str, args: Any) -> None:
     ctx.make_node("Where", [negative, mask.output[0], none], outputs=[output], shapes=[shape], dtypes=[dtype])
 
 
+def _bucketize(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """Bucketize(x) = how many boundaries are not above x, as in Discretization; for NaN all of them, as TensorFlow."""
+    x, output = node.input[0], node.output[0]
+    shape, dtype = ctx.get_shape(output), ctx.get_dtype(output)
+    given = np.array(node.get_attr_value("boundaries"), np.float32)
+    double = ctx.get_dtype(x) == onnx.TensorProto.DOUBLE
+    boundaries = ctx.make_const(name + "/boundaries", given.astype(np.float64) if double else given)
+    axis = ctx.make_const(name + "/axis", np.array([-1], np.int64)).output[0]
+    wide = None if shape is None else [*shape, len(given)]
+    ctx.remove_node(node.name)
+
+    def made(op_type: str, inputs: list[str], kind: int, **attributes: Any) -> str:
+        found = ctx.make_node(op_type, inputs, attr=attributes, shapes=[wide], dtypes=[kind])
+        return str(found.output[0])
+
+    real, truth = onnx.TensorProto.DOUBLE if double else onnx.TensorProto.FLOAT, onnx.TensorProto.BOOL
+    each = ctx.make_node("Unsqueeze", [made("Cast", [x], real, to=real), axis], dtypes=[real]).output[0]
+    below = made("Not", [made("Less", [each, boundaries.output[0]], truth)], truth)
+    counted = made("Cast", [below], dtype, to=dtype)
+    ctx.make_node(
+        "ReduceSum", [counted, axis], attr={"keepdims": 0}, outputs=[output], shapes=[shape], dtypes=[dtype]
+    )
+
+
 BASIC_HANDLERS: Mapping[str, Handler] = {
     "Erfc": (_erfc, []),
     "Expm1": (_expm1, []),
     "Log1p": (_log1p, []),
     "BitwiseAnd": (_sign_bit, []),
+    "Bucketize": (_bucketize, []),
     **RESIZES,
     **SELECTS,
 }
