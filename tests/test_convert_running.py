@@ -210,3 +210,43 @@ class Named(nn.Module):
 def test_what_cannot_be_called(module, inputs, match):
     with pytest.raises(ConversionError, match=match):
         to_onnx(module, inputs)
+
+
+class Within(nn.Module):
+    """Float32 outside; within, a layer in another type."""
+
+    def __init__(self, dtype):
+        super().__init__()
+        self.line, self.dtype = linear().to(dtype), dtype
+
+    def forward(self, x):
+        return self.line(x.to(self.dtype)).float().tanh()
+
+
+class Autocast(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.line = linear()
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            y = self.line(x)
+        return y.float().tanh()
+
+
+#: Modules that compute in halves, the type of their inputs, and how far their gradients are from those of float32.
+HALVES = {
+    "float16 within": (lambda: Within(torch.float16), torch.float32, 2e-3),
+    "bfloat16 within": (lambda: Within(torch.bfloat16), torch.float32, 2e-2),
+    "autocast": (Autocast, torch.float32, 2e-2),
+    "bfloat16": (lambda: nn.Sequential(linear(), nn.Tanh()).bfloat16(), torch.bfloat16, 2e-2),
+}
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_halves_are_checked_as_finely_as_they_tell(name):
+    """ONNX Runtime has hardly an operator of bfloat16 on CPUs; a method computes in float32 where it is asked to."""
+    made, dtype, tolerance = HALVES[name]
+    expected = by_autograd(nn.Sequential(linear(), nn.Tanh()), X)
+    method = GradientInput(made(), sample=torch.tensor(X).to(dtype), precision="float32")
+    np.testing.assert_allclose(method.explain(X, [1] * 3), expected, atol=tolerance * np.abs(expected).max())

@@ -2,14 +2,11 @@
 
 import contextlib
 import os
-import warnings
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from importlib import import_module
 from typing import Any
 
-import numpy as np
 import onnx
 
 from onnxattr.errors import ConversionError
@@ -23,12 +20,11 @@ from onnxattr.loading.preprocessing_files import preprocessing_of
 
 from ..common import layer_rows, onnx_model
 from ..common.labels import write_class_names
-from ..common.verify import TOLERANCE, TOLERANCE_FLOAT16, Session, difference
 from . import export as torch_export
 from . import layers as torch_layers
 from .calls import as_numpy, calls_of_module, calls_of_program, named_by_calls
+from .check import check, check_gradient, in_order
 from .running import Runner
-from .stopped import warn_of_stopped
 
 _OPSETS = range(18, 24)
 
@@ -70,7 +66,7 @@ def to_onnx(
 
     Raises:
         ConversionError: The module cannot be exported, or the outputs differ by more than 1e-4 of their largest value
-            (1e-2 where an input or output is of half precision).
+            (1e-2 where it computes in float16, 8e-2 in bfloat16, whose check is run in float32).
         RuntimeMissingError: `verify` without ONNX Runtime.
     """
     torch = _torch()
@@ -94,8 +90,8 @@ def to_onnx(
         if dynamic_batch:
             torch_export.check_batch(converted)
         if verify:
-            _check(torch, converted, run, examples, dynamic_batch)
-            _check_gradient(torch, converted, run, examples)
+            check(torch, converted, run, examples, dynamic_batch)
+            check_gradient(torch, converted, run, examples)
         _write_layers(torch, exported, None if program else run, examples)
     write_class_names(converted, module)
     if weights is not None:
@@ -110,7 +106,7 @@ def _write_layers(
     torch: Any, exported: torch_export.Exported, run: Runner | None, examples: dict[Any, Any]
 ) -> None:
     names = [value.name for value in exported.model.graph.input]
-    feeds = dict(zip(names, map(as_numpy, _in_order(examples, names)), strict=True))
+    feeds = dict(zip(names, map(as_numpy, in_order(examples, names)), strict=True))
     if run is None:
         calls = calls_of_program(torch, exported.program, examples)
         modules: dict[str, str] = {}
@@ -123,12 +119,6 @@ def _write_layers(
     torch_layers.write_table(exported.model, calls, exported.parts, named, feeds, uncalled)
 
 
-def _in_order(examples: dict[Any, Any], names: list[str]) -> list[Any]:
-    """Example inputs in the order of the model's inputs; a program's positional ones are known by position."""
-    parts = list(examples.values())
-    return [examples[name] if name in examples else parts[index] for index, name in enumerate(names)]
-
-
 def _torch() -> Any:
     for name in ("onnxscript", "torch"):
         try:
@@ -139,82 +129,6 @@ def _torch() -> Any:
                 "pip install 'onnxattr[torch]'"
             ) from error
     return package
-
-
-def _check(
-    torch: Any, converted: onnx.ModelProto, run: Runner, examples: dict[Any, Any], dynamic_batch: bool
-) -> None:
-    session, generator = Session(converted), np.random.default_rng(0)
-    _warn_of_state(torch, run, examples)
-    names = [value.name for value in converted.graph.input]
-    drawn = (
-        {name: _random(torch, generator, tensor, rows) for name, tensor in examples.items()}
-        for rows in ((2, 5) if dynamic_batch else (None,))
-    )
-    for batch in (examples, *drawn):
-        outputs = _outputs(torch, run, batch)
-        expected = [t for t in torch.utils._pytree.tree_leaves(outputs) if isinstance(t, torch.Tensor)]
-        tensors = _in_order(batch, names)
-        found = session.run(dict(zip(names, map(as_numpy, tensors), strict=True)))
-        halves = any(t.dtype in (torch.float16, torch.bfloat16) for t in [*expected, *tensors])
-        for value, array, tensor in zip(converted.graph.output, found, expected, strict=True):
-            worst = difference(np.asarray(array), as_numpy(tensor))
-            if not worst <= (TOLERANCE_FLOAT16 if halves else TOLERANCE):
-                raise ConversionError(
-                    f"Output {value.name!r} of the converted model differs from the module's by {worst:.2g} of its "
-                    "largest value. Check that the module computes the same each time, and try another opset."
-                )
-
-
-def _warn_of_state(torch: Any, run: Runner, examples: dict[Any, Any]) -> None:
-    """Warns if the module computes something else at its second call in a row than at the first, twice the same."""
-
-    def outputs(calls: int) -> list[Any]:
-        with run.unchanged(), torch.no_grad():
-            for _ in range(calls):
-                found = run.call({name: tensor.clone() for name, tensor in examples.items()})
-            return [t.clone() for t in torch.utils._pytree.tree_leaves(found) if isinstance(t, torch.Tensor)]
-
-    first = outputs(1)
-    if not _same(torch, first, outputs(2)) and _same(torch, first, outputs(1)):
-        warnings.warn(
-            "The module keeps a state between its calls: called again on the same inputs it gives another output. The "
-            "file computes what the next call does, in the state that the module has now.",
-            stacklevel=4,
-        )
-
-
-def _same(torch: Any, some: list[Any], others: list[Any]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(some, others, strict=False))
-
-
-def _outputs(torch: Any, run: Runner, batch: dict[Any, Any]) -> Any:
-    try:
-        with torch.no_grad():
-            return run(batch)
-    except Exception as error:
-        shapes = [tuple(tensor.shape) for tensor in batch.values() if isinstance(tensor, torch.Tensor)]
-        raise ConversionError(
-            f"The module itself fails on drawn inputs of shapes {shapes}: {type(error).__name__}: {error}. If it takes "
-            "no batch but that of the examples, convert with dynamic_batch=False."
-        ) from error
-
-
-def _check_gradient(torch: Any, converted: onnx.ModelProto, run: Runner, examples: dict[Any, Any]) -> None:
-    generator = np.random.default_rng(1)
-    batch = {name: _random(torch, generator, tensor, None) for name, tensor in examples.items()}
-    names = [value.name for value in converted.graph.input]
-    with run.unchanged():
-        warn_of_stopped(torch, run.call, batch, partial(_in_order, names=names), converted)
-
-
-def _random(torch: Any, generator: np.random.Generator, example: Any, rows: int | None) -> Any:
-    """Numbers in the shape of an example: normal ones, or integers in the example's range."""
-    shape = [rows if rows and not axis else size for axis, size in enumerate(example.shape)]
-    if example.dtype.is_floating_point:
-        return torch.as_tensor(generator.normal(size=shape)).to(example.dtype)
-    low, high = int(example.min()), int(example.max())
-    return torch.as_tensor(generator.integers(low, high + 1, size=shape)).to(example.dtype)
 
 
 def _describe(converted: onnx.ModelProto, weights: Any) -> None:

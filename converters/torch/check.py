@@ -1,0 +1,149 @@
+"""Compares a converted module with the module, on the examples and on drawn inputs."""
+
+import warnings
+from functools import partial
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnxattr.errors import ConversionError
+from onnxattr.loading.load import load
+from onnxattr.loading.precision import set_precision
+
+from ..common.verify import TOLERANCE, TOLERANCE_FLOAT16, Session, difference
+from .calls import as_numpy
+from .running import Runner
+from .stopped import warn_of_stopped
+
+#: It has three binary digits less than float16.
+_TOLERANCE_BFLOAT16 = 8 * TOLERANCE_FLOAT16
+_TOLERANCES = {
+    onnx.TensorProto.BFLOAT16: _TOLERANCE_BFLOAT16,
+    onnx.TensorProto.FLOAT16: TOLERANCE_FLOAT16,
+}
+
+
+def in_order(examples: dict[Any, Any], names: list[str]) -> list[Any]:
+    """Example inputs in the order of the model's inputs; a program's positional ones are known by position."""
+    parts = list(examples.values())
+    return [examples[name] if name in examples else parts[index] for index, name in enumerate(names)]
+
+
+def check(
+    torch: Any, converted: onnx.ModelProto, run: Runner, examples: dict[Any, Any], dynamic_batch: bool
+) -> None:
+    """Compares the outputs, and warns of a module with a state.
+
+    Raises:
+        ConversionError: They differ, by more than the types in which the model computes tell.
+    """
+    session, generator = _Values(converted), np.random.default_rng(0)
+    _warn_of_state(torch, run, examples)
+    names = [value.name for value in converted.graph.input]
+    drawn = (
+        {name: _random(torch, generator, tensor, rows) for name, tensor in examples.items()}
+        for rows in ((2, 5) if dynamic_batch else (None,))
+    )
+    for batch in (examples, *drawn):
+        outputs = _outputs(torch, run, batch)
+        expected = [t for t in torch.utils._pytree.tree_leaves(outputs) if isinstance(t, torch.Tensor)]
+        found = session.run(dict(zip(names, map(as_numpy, in_order(batch, names)), strict=True)))
+        for value, array, tensor in zip(converted.graph.output, found, expected, strict=True):
+            worst = difference(np.asarray(array), as_numpy(tensor))
+            if not worst <= session.tolerance:
+                raise ConversionError(
+                    f"Output {value.name!r} of the converted model differs from the module's by {worst:.2g} of its "
+                    "largest value. Check that the module computes the same each time, and try another opset."
+                )
+
+
+class _Values:
+    """What a converted model computes, and how far that may be from the module.
+
+    Of bfloat16 ONNX Runtime has few operators on CPUs: such a model is run in float32, as ``precision="float32"`` does.
+    """
+
+    def __init__(self, converted: onnx.ModelProto):
+        types = _types(converted)
+        self.tolerance = next((bound for kind, bound in _TOLERANCES.items() if kind in types), TOLERANCE)
+        self._widened = onnx.TensorProto.BFLOAT16 in types
+        if self._widened:
+            model = load(converted)
+            set_precision(model, "float32")
+            converted = ir.to_proto(model)
+        self._session = Session(converted)
+
+    def run(self, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """The outputs."""
+        if self._widened:
+            feeds = {
+                k: a.astype(np.float32) if a.dtype.itemsize == 2 and a.dtype.kind not in "iu" else a
+                for k, a in feeds.items()
+            }
+        return self._session.run(feeds)
+
+
+def _types(converted: onnx.ModelProto) -> set[int]:
+    """The types of weights, inputs and outputs, and those that are cast to."""
+    graph = converted.graph
+    casts = {a.i for node in graph.node if node.op_type == "Cast" for a in node.attribute if a.name == "to"}
+    values = {value.type.tensor_type.elem_type for value in (*graph.input, *graph.output)}
+    return casts | values | {tensor.data_type for tensor in graph.initializer}
+
+
+def _warn_of_state(torch: Any, run: Runner, examples: dict[Any, Any]) -> None:
+    """Warns if the module computes something else at its second call in a row than at the first, twice the same."""
+
+    def outputs(calls: int) -> list[Any]:
+        with run.unchanged(), torch.no_grad():
+            for _ in range(calls):
+                found = run.call({name: tensor.clone() for name, tensor in examples.items()})
+            return [t.clone() for t in torch.utils._pytree.tree_leaves(found) if isinstance(t, torch.Tensor)]
+
+    try:
+        first = outputs(1)
+        kept = not _same(torch, first, outputs(2)) and _same(torch, first, outputs(1))
+    except Exception:  # of the module, which does not run twice
+        kept = True
+    if kept:
+        warnings.warn(
+            "The module keeps a state between its calls: called again on the same inputs it gives another output. The "
+            "file computes what the next call does, in the state that the module has now.",
+            stacklevel=4,
+        )
+
+
+def _same(torch: Any, some: list[Any], others: list[Any]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(some, others, strict=False))
+
+
+def _outputs(torch: Any, run: Runner, batch: dict[Any, Any]) -> Any:
+    try:
+        with torch.no_grad():
+            return run(batch)
+    except Exception as error:
+        shapes = [tuple(tensor.shape) for tensor in batch.values() if isinstance(tensor, torch.Tensor)]
+        raise ConversionError(
+            f"The module itself fails on drawn inputs of shapes {shapes}: {type(error).__name__}: {error}. If it takes "
+            "no batch but that of the examples, convert with dynamic_batch=False."
+        ) from error
+
+
+def check_gradient(torch: Any, converted: onnx.ModelProto, run: Runner, examples: dict[Any, Any]) -> None:
+    """Warns if the module stops gradients or has its own, and the gradient of the file is another."""
+    generator = np.random.default_rng(1)
+    batch = {name: _random(torch, generator, tensor, None) for name, tensor in examples.items()}
+    names = [value.name for value in converted.graph.input]
+    with run.unchanged():
+        warn_of_stopped(torch, run.call, batch, partial(in_order, names=names), converted)
+
+
+def _random(torch: Any, generator: np.random.Generator, example: Any, rows: int | None) -> Any:
+    """Numbers in the shape of an example: normal ones, or integers in the example's range."""
+    shape = [rows if rows and not axis else size for axis, size in enumerate(example.shape)]
+    if example.dtype.is_floating_point:
+        return torch.as_tensor(generator.normal(size=shape)).to(example.dtype)
+    low, high = int(example.min()), int(example.max())
+    return torch.as_tensor(generator.integers(low, high + 1, size=shape)).to(example.dtype)
