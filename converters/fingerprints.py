@@ -13,6 +13,7 @@ from onnxattr.errors import ConversionError
 
 from .common.labels import class_names_of
 from .keras import guard as keras_guard
+from .torch.running import has_hooks
 
 
 class _Digest:
@@ -42,7 +43,7 @@ def fingerprint(model: Any, framework: str, sample: Any) -> str | None:
             return _add_keras(digest, model)
         if framework == "torch":
             for part in getattr(model, "modules", list)():
-                if _hooks(part):
+                if has_hooks(part) or "forward" in vars(part):
                     return None
                 _add_code(digest, type(part).__mro__)
         pickle.Pickler(digest, protocol=5).dump(model)
@@ -76,12 +77,6 @@ def _plain(value: Any) -> Any:
     from .common.dependencies import keras
 
     return keras().saving.serialize_keras_object(value)
-
-
-def _hooks(part: Any) -> bool:
-    """Whether calling a module runs more than its forward."""
-    names = ("_forward_hooks", "_forward_pre_hooks")
-    return any(getattr(part, name, None) for name in names) or "forward" in vars(part)
 
 
 def _add_code(digest: _Digest, classes: Iterable[type]) -> None:

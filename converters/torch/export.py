@@ -14,10 +14,10 @@ from onnxattr.errors import ConversionError
 
 from ..common import layer_rows, onnx_model
 from ..common.patching import applied
-from . import missing_operators, translations
+from . import translations
 from .calls import calls_of_nodes, leaving
 from .optimiser import OPTIMISER
-from .running import Runner, split
+from .running import Runner, has_hooks, split
 
 _WRAP = "wrap the module in one whose forward takes each tensor as a parameter of its own."
 
@@ -57,11 +57,6 @@ def module_of(torch: Any, given: Any) -> Any:
     inner = given.module if isinstance(given, parallel) else getattr(given, "_orig_mod", None)
     # A hook of the outer module is part of what it computes.
     return given if inner is None or has_hooks(given) else module_of(torch, inner)
-
-
-def has_hooks(module: Any) -> bool:
-    """Whether calling a module runs more than its forward."""
-    return any(getattr(module, name, None) for name in ("_forward_hooks", "_forward_pre_hooks"))
 
 
 def examples_of(torch: Any, module: Any, given: Any, dynamic_batch: bool) -> dict[Any, Any]:
@@ -153,7 +148,7 @@ def export(
         ConversionError: The exporter fails, or no module of that path runs.
     """
     settings: dict[str, Any] = {"dynamo": True, "opset_version": opset, "verbose": False, "optimize": False}
-    settings["custom_translation_table"] = translations.table(torch) | missing_operators.table(torch)
+    settings["custom_translation_table"] = translations.table(torch)
     args: tuple[Any, ...] = ()
     if isinstance(source, torch.nn.Module):
         args, settings["kwargs"] = split(examples)
@@ -185,7 +180,7 @@ def export(
 
 
 def _reason(error: BaseException) -> BaseException:
-    """What the exporter raised of its own, or what a translation of ``missing_operators`` can't write."""
+    """What the exporter raised of its own, or what a translation can't write."""
     root = error
     while root.__cause__ is not None:
         root = root.__cause__

@@ -64,6 +64,11 @@ def split(batch: Mapping[Any, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return args, {name: tensor for name, tensor in batch.items() if isinstance(name, str)}
 
 
+def has_hooks(module: Any) -> bool:
+    """Whether calling a module runs hooks beside its forward."""
+    return any(getattr(module, name, None) for name in ("_forward_hooks", "_forward_pre_hooks"))
+
+
 def _is_unmade(part: Any) -> bool:
     """Whether a lazy module does not have its weights yet: its first call makes another of it."""
     return hasattr(part, "has_uninitialized_params") and bool(part.has_uninitialized_params())
