@@ -96,15 +96,16 @@ def _types(converted: onnx.ModelProto) -> set[int]:
 def _warn_of_state(torch: Any, run: Runner, examples: dict[Any, Any]) -> None:
     """Warns if the module computes something else at its second call in a row than at the first, twice the same."""
 
-    def outputs(calls: int) -> list[Any]:
-        with run.unchanged(), torch.no_grad():
-            for _ in range(calls):
-                found = run.call({name: tensor.clone() for name, tensor in examples.items()})
-            return [t.clone() for t in torch.utils._pytree.tree_leaves(found) if isinstance(t, torch.Tensor)]
+    def outputs() -> list[Any]:
+        found = run.call({name: tensor.clone() for name, tensor in examples.items()})
+        return [t.clone() for t in torch.utils._pytree.tree_leaves(found) if isinstance(t, torch.Tensor)]
 
     try:
-        first = outputs(1)
-        kept = not _same(torch, first, outputs(2)) and _same(torch, first, outputs(1))
+        with torch.no_grad():
+            with run.unchanged():
+                first, second = outputs(), outputs()
+            with run.unchanged():
+                kept = not _same(torch, first, second) and _same(torch, first, outputs())
     except Exception:  # of the module, which does not run twice
         kept = True
     if kept:
