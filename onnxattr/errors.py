@@ -2,8 +2,11 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+
+_LISTED = 12
 
 
 class OnnxAttrError(Exception):
@@ -80,6 +83,12 @@ class NonFiniteError(OnnxAttrError, ArithmeticError):
 
 class NonFiniteWarning(UserWarning):
     """Attributions or predictions are NaN or infinite: which rows, which node made them, what to try."""
+
+
+def few(names: Sequence[Any]) -> str:
+    """The first of some names, as a list in the text of a message."""
+    more = f", ... ({len(names)} in all)" if len(names) > _LISTED else ""
+    return f"[{', '.join(map(repr, names[:_LISTED]))}{more}]"
 
 
 @contextlib.contextmanager

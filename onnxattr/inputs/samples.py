@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.errors import ShapeError
+from onnxattr.errors import ShapeError, few
 from onnxattr.files import AnyPath
 from onnxattr.inputs.array_files import read_arrays
 from onnxattr.inputs.csv_rows import Table
@@ -23,7 +23,6 @@ from onnxattr.loading.prepared import Prepared
 
 #: Most samples of a batch unless a size is given.
 SIZE = 32
-_LISTED = 12
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def _in_columns_of(first: Any, given: Any, prepared: Prepared, path: Path) -> An
     if own:
         return given  # it is refused with what the model wants
     raise ShapeError(
-        f"{path} has the columns {names[:_LISTED]}, and the first file {wanted[:_LISTED]}; the model has no names of "
+        f"{path} has the columns {few(names)}, and the first file {few(wanted)}; the model has no names of "
         "columns, and takes them in order. Give files with the same columns, or one at a time."
     )
 

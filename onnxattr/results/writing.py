@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxattr.errors import ParameterError, ShapeError
+from onnxattr.errors import ParameterError, ShapeError, few
 from onnxattr.files import AnyPath, is_stream, whole_file
 from onnxattr.results.explanation import Explanation
 from onnxattr.results.html import html
@@ -23,7 +23,6 @@ PICTURES = (".png", ".svg", ".pdf")
 SUFFIXES = (".npy", ".npz", ".csv", ".json", ".html", *PICTURES)
 #: What is known of a sample, in the order of a table's columns.
 _ABOUT = ("sample", "target", "target_name", "score", "baseline_score", "gap")
-_LISTED = 12
 
 
 def suffix_of(path: AnyPath) -> str:
@@ -124,9 +123,7 @@ def _csv(found: Sequence[Explanation]) -> str:
     tables = [table_of(each, next(iter(each.attributions))) for each in found]
     columns = tables[0][0]
     if odd := next((names for names, *_ in tables if names != columns), None):
-        raise ShapeError(
-            f"The tables have the columns {columns[:_LISTED]} and {odd[:_LISTED]}; write them one by one."
-        )
+        raise ShapeError(f"The tables have the columns {few(columns)} and {few(odd)}; write them one by one.")
     about = [_about(each) for each in found]
     keys = [key for key in _ABOUT if any(key in rows[0] for rows in about if rows)]
     lines = io.StringIO()

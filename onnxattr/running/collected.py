@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from onnxattr.errors import ShapeError
+from onnxattr.errors import ShapeError, few
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.batches import joined
 from onnxattr.running.frames import columns_of, in_order, is_frame
 from onnxattr.running.given_tables import orders_of, table_of
 from onnxattr.running.one_sample import joined_samples
 from onnxattr.running.runs import Run
-
-_LISTED = 12
 
 
 @dataclass
@@ -79,7 +77,7 @@ class Collected:
             self.columns = columns
         elif columns and self.columns not in ((), columns) and not self._are_matched():
             raise ShapeError(
-                f"A table has the columns {list(columns[:_LISTED])}, and the first one {list(self.columns[:_LISTED])}; "
+                f"A table has the columns {few(columns)}, and the first one {few(self.columns)}; "
                 "the model has no names of columns, and takes them in order. Give tables with the same columns."
             )
 

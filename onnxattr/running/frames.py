@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from onnxattr.errors import ShapeError
+from onnxattr.errors import ShapeError, few
 from onnxattr.running.callers import warn_caller
-
-if TYPE_CHECKING:
-    pass
-
-_LISTED = 12
 
 
 class Columns:
@@ -171,9 +166,3 @@ def in_order(array: np.ndarray, order: Sequence[int] | None) -> np.ndarray:
     return (
         array if order is None or array.ndim != 2 or array.shape[1] != len(order) else array[:, list(order)]
     )
-
-
-def few(names: Sequence[Any]) -> str:
-    """The first of some names, as a list in text."""
-    more = f", ... ({len(names)} in all)" if len(names) > _LISTED else ""
-    return f"[{', '.join(map(repr, names[:_LISTED]))}{more}]"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.errors import ShapeError
+from onnxattr.errors import ShapeError, few
 from onnxattr.graph.values import dims_of
-from onnxattr.running.frames import Columns, columns_of, few, is_frame, matched, order_of, parts_of
+from onnxattr.running.frames import Columns, columns_of, is_frame, matched, order_of, parts_of
 
 if TYPE_CHECKING:
     from onnxattr.loading.prepared import Prepared
@@ -27,13 +27,10 @@ def row_by_name(
     Raises:
         ShapeError: If the names are not those of the model.
     """
-    index = getattr(row, "index", None)
-    if index is None or callable(index) or not hasattr(row, "to_numpy") or len(features) != 1:
+    names = _names_of_series(row)
+    if names is None or len(features) != 1:
         return None
     (wanted,) = features.values()
-    names = list(index)
-    if not any(isinstance(name, str) for name in names):
-        return None
     columns = Columns({name: np.asarray(row.iloc[place : place + 1]) for place, name in enumerate(names)})
     return np.concatenate(list(matched(columns, wanted, what).values()))
 
@@ -60,6 +57,10 @@ def names_of_row(value: Any) -> list[Any] | None:
         return list(getattr(value, "_fields", ())) or None
     if isinstance(value, Mapping):
         return list(value) if value and all(np.ndim(part) == 0 for part in value.values()) else None
+    return _names_of_series(value)
+
+
+def _names_of_series(value: Any) -> list[Any] | None:
     index = getattr(value, "index", None)
     if index is None or callable(index) or not hasattr(value, "to_numpy") or hasattr(value, "columns"):
         return None
@@ -86,17 +87,17 @@ def _of_rows(rows: Sequence[Any]) -> Columns:
     Raises:
         ShapeError: If a row has other names.
     """
-    names = names_of_row(rows[0]) or []
-    for number, row in enumerate(rows):
-        own = names_of_row(row) or []
+    named = [names_of_row(row) or [] for row in rows]
+    names = named[0]
+    for number, own in enumerate(named):
         if Counter(own) != Counter(names) or len(set(names)) < len(names):
             raise ShapeError(
                 f"Row {number} has the names {few(own)}, and the first row {few(names)}; give rows with the same "
                 "names, each once."
             )
     entries: list[Any] = [
-        dict(zip(names_of_row(row) or [], row, strict=True)) if isinstance(row, tuple) else row
-        for row in rows
+        dict(zip(own, row, strict=True)) if isinstance(row, tuple) else row
+        for own, row in zip(named, rows, strict=True)
     ]
     return Columns({name: np.array([row[name] for row in entries]) for name in names})
 
