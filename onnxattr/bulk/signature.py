@@ -40,13 +40,12 @@ def check_signature(
     """
     mine, path = _signature(method, parameters), folder / NAME
     with alone_in(folder):  # two jobs that start at once are told apart
-        kept = _kept(path, overwrite)
+        kept, taken_over = _kept(path, overwrite)
         if not overwrite:
             _check_same(folder, kept, mine, tasks)
-        taken_over = kept is not None and kept.get(_TAKEN_OVER) is True
-        if overwrite and _without_takeover(kept) != mine:
+        elif kept != mine:
             taken_over = path.exists() or any(task.target.exists() for task in tasks)
-        if kept is None or _without_takeover(kept) != mine:
+        if kept != mine:
             with whole_file(path) as file:
                 text = json.dumps(mine | ({_TAKEN_OVER: True} if taken_over else {}), indent=1)
                 file.write((text + "\n").encode())
@@ -54,8 +53,8 @@ def check_signature(
     return [not overwrite and task.is_done(since) for task in tasks]
 
 
-def _kept(path: Path, overwrite: bool) -> dict[str, Any] | None:
-    """What the folder says that it is of; None if it does not.
+def _kept(path: Path, overwrite: bool) -> tuple[dict[str, Any] | None, bool]:
+    """What the folder says that it is of, None if it does not; and whether it was taken over.
 
     Raises:
         ParameterError: If the file is damaged, and is not to be written anew.
@@ -69,12 +68,8 @@ def _kept(path: Path, overwrite: bool) -> dict[str, Any] | None:
             raise ParameterError(
                 f"{path} is damaged ({error}); give another folder, or --overwrite."
             ) from error
-        return None
-    return found
-
-
-def _without_takeover(kept: dict[str, Any] | None) -> dict[str, Any] | None:
-    return None if kept is None else {key: value for key, value in kept.items() if key != _TAKEN_OVER}
+        return None, False
+    return found, found is not None and found.pop(_TAKEN_OVER, False) is True
 
 
 def _check_same(
@@ -94,10 +89,9 @@ def _check_same(
                 f"{folder} holds {few} already, and no {NAME}, which would say what job wrote them. {instead}"
             )
         return
-    known = _without_takeover(kept) or {}
-    if known != mine:
-        odd = next((key for key in mine if known.get(key) != mine[key]), "version")
-        was, now = f"{known.get(odd)!r:.100}", f"{mine.get(odd)!r:.100}"
+    if kept != mine:
+        odd = next((key for key in mine if kept.get(key) != mine[key]), "version")
+        was, now = f"{kept.get(odd)!r:.100}", f"{mine.get(odd)!r:.100}"
         raise ParameterError(
             f"{folder} holds results of another job: its {odd} was {was}, and is {now} now. {instead}"
         )
