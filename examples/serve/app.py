@@ -32,9 +32,8 @@ def explain(photo: bytes = Body(media_type="image/jpeg"), target: int = -1, pict
         opened = Image.open(io.BytesIO(photo), formats=["JPEG", "PNG", "WEBP"])
         if opened.width * opened.height > MOST_PIXELS:
             raise HTTPException(413, f"The photo has more than {MOST_PIXELS} pixels; make it smaller.")
-        if (
-            getattr(opened, "n_frames", 1) > 1 and opened.format != "MPO"
-        ):  # a photo of a phone, with others beside it
+        # MPO: a photo of a phone, with others beside it.
+        if getattr(opened, "n_frames", 1) > 1 and opened.format != "MPO":
             raise ValueError("it holds several pictures, as animations do")
         image = decoded(opened)
     except HTTPException:

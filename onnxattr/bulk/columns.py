@@ -154,9 +154,8 @@ def _array(table: pa.Table, names: Sequence[str], value: ir.Value) -> np.ndarray
     known = [size for size in dims if isinstance(size, int)]
     free = len(dims) - len(known)
     size, rest = int(np.prod(array.shape[1:])), int(np.prod(known))
-    flat = any(len([size for size in sizes if size != 1]) <= 1 for sizes in (array.shape[1:], dims))
     if (
-        not (flat or _same(array.shape[1:], dims))
+        not _fits(array.shape[1:], dims)
         or free > 1
         or (free == 0 and size != rest)
         or (free and (rest == 0 or size % rest))
@@ -168,9 +167,11 @@ def _array(table: pa.Table, names: Sequence[str], value: ir.Value) -> np.ndarray
     return array.reshape(len(array), *(d if isinstance(d, int) else size // rest for d in dims))
 
 
-def _same(shape: Sequence[int], dims: Sequence[Any]) -> bool:
-    """Whether two shapes are the same but for axes of size 1."""
+def _fits(shape: Sequence[int], dims: Sequence[Any]) -> bool:
+    """Whether one of two shapes is flat, or they agree; axes of size 1 do not count."""
     given, wanted = ([size for size in sizes if size != 1] for sizes in (shape, dims))
+    if min(len(given), len(wanted)) <= 1:
+        return True
     return len(given) == len(wanted) and all(
         size == dim or not isinstance(dim, int) for size, dim in zip(given, wanted, strict=True)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,20 +29,18 @@ _NAMING = (
 def files_named(parameters: Mapping[str, Any]) -> list[Path]:
     """The files that parameters name, those of several inputs by their names too (``INPUT=FILE``)."""
     found = []
-    for name in _NAMING:
-        given = parameters.get(name)
-        parts = (
-            given.values()
-            if isinstance(given, Mapping)
-            else given
-            if isinstance(given, (list, tuple))
-            else [given]
-        )
-        for part in parts:
-            if isinstance(part, (str, os.PathLike)):
-                text = os.fspath(part)
-                found += [Path(path) for path in (text, text.partition("=")[2]) if os.path.isfile(path)]
+    for part in (part for name in _NAMING for part in _parts(parameters.get(name))):
+        if isinstance(part, (str, os.PathLike)):
+            text = os.fspath(part)
+            found += [Path(path) for path in (text, text.partition("=")[2]) if os.path.isfile(path)]
     return found
+
+
+def _parts(given: Any) -> Sequence[Any]:
+    """What a parameter is for each of several inputs, or for the only one."""
+    if isinstance(given, Mapping):
+        return list(given.values())
+    return given if isinstance(given, (list, tuple)) else [given]
 
 
 class AboutModel(HoldsSessions):

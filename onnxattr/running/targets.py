@@ -115,10 +115,10 @@ def _weights(
     if not fits:
         also = f", or integer labels of shape ({rows},)" if labelled else ""
         also += f", or ({rows}, {kind.dims[-1]}) for one box each" if kind.one_box else ""
+        advice = _as_labels(array, rows) if labelled else f" {if_labels or ''}".rstrip()
         raise TargetError(
             f"targets are {array.dtype} of shape {array.shape}; expected {kind.what} of shape "
-            f"{_shape(kind, rows)}{also}. Targets are not broadcast."
-            f"{_as_labels(array, rows) if labelled else f' {if_labels}' if if_labels else ''}"
+            f"{_shape(kind, rows)}{also}. Targets are not broadcast.{advice}"
         )
     with np.errstate(over="ignore", under="ignore"):
         array = array.astype(kind.dtype.numpy())
