@@ -198,6 +198,10 @@ def test_a_baseline_with_names(model):
     expected = IntegratedGradients(model, baseline_value=DATA.mean(0).astype(np.float32)).explain(DATA[:3])
     found = IntegratedGradients(model, baseline_value=means[[NAMES[i] for i in ORDER]]).explain(DATA[:3])
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+    one = means.to_frame("mean").T  # a table whose index is text
+    np.testing.assert_array_equal(
+        IntegratedGradients(model, baseline_value=one).explain(DATA[:1]), expected[:1]
+    )
     with pytest.raises(ParameterError, match=r"baseline_value.*missing: \['pulse'\]"):
         IntegratedGradients(model, baseline_value=means[:3])
 
