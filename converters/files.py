@@ -34,6 +34,7 @@ def convert_file(
     keep_layers: str | Iterable[str] = (),
     sample: Any = None,
     trust: bool = False,
+    signature: str | None = None,
     preprocess: Any = None,
     attributions_at: str | None = None,
     **stated: Any,
@@ -49,6 +50,7 @@ def convert_file(
         keep_layers: Layers that must stay usable, of Keras and PyTorch models.
         sample: Rows as a scikit-learn estimator takes them, or a batch for a Keras model: an array, or a `.npy` file.
         trust: Open files whose loading can run code.
+        signature: Which function of a SavedModel folder, as `onnxattr.converters.keras.to_onnx` takes it.
         preprocess: What is put in front of the model's image input, as methods take it; a `.onnx` file is taken too
             then.
         attributions_at: "pixels" or "input": what is explained of the file unless somebody asks for the other.
@@ -71,8 +73,10 @@ def convert_file(
         )
     if not adds or suffix != ".onnx":
         _check(path, suffix, sample, keep_layers, trust)
+        _check_signature(path, suffix, signature)
     else:
         given = {"opset": opset is not None, "keep_layers": bool(keep_layers), "sample": sample is not None}
+        given["signature"] = signature is not None
         if odd := [name for name, is_given in given.items() if is_given]:
             option = "--keep-layer" if odd[0] == "keep_layers" else f"--{odd[0]}"
             raise ParameterError(
@@ -86,6 +90,7 @@ def convert_file(
         write_model(model, output, "auto", located.folder, located.files)
         return model
     settings: dict[str, Any] = {"verify": verify} | ({} if opset is None else {"opset": opset})
+    settings |= {} if signature is None else {"signature": signature}
     converted = _converted(
         path, None if adds else output, suffix, _rows(sample), keep_layers, trust, settings
     )
@@ -152,6 +157,13 @@ def _check(path: Any, suffix: str, sample: Any, keep_layers: Any, trust: bool) -
     if suffix in _SKLEARN and keep_layers:
         raise ConversionError(
             f"{path}: --keep-layer is for Keras and PyTorch; every step of a pipeline stays."
+        )
+
+
+def _check_signature(path: Any, suffix: str, signature: str | None) -> None:
+    if signature is not None and suffix in (".pt2", *_SKLEARN):
+        raise ConversionError(
+            f"signature={signature!r} (--signature) is for SavedModel folders; {path} is none."
         )
 
 

@@ -26,6 +26,7 @@ from .meaning import describe
 from .normalizations import join_normalizations
 from .recurrent import RecurrentLayers
 from .recurrent_ops import recurrent_handlers
+from .saved_models import SavedSignature
 from .state import variables_kept
 from .steps import steps_within
 from .tf2onnx_driver import convert_function
@@ -47,6 +48,7 @@ def to_onnx(
     input_signature: Any = None,
     keep_layers: str | Iterable[str] = (),
     trust: bool = False,
+    signature: str | None = None,
 ) -> onnx.ModelProto:
     """Convert a Keras model to ONNX and check the result against it.
 
@@ -69,6 +71,8 @@ def to_onnx(
         keep_layers: Names of layers whose output must be a value of the graph even if that keeps the converter from
             folding batch normalisation into them, or them into a convolution; "all" for every layer.
         trust: Load a file whatever is in it: Lambda layers, classes that you registered, any TensorFlow function.
+        signature: Which function of a SavedModel folder: the name of a signature. "serving_default" or the only one if
+            None; the layers of a Keras model in the folder have names if that is what it computes.
 
     Returns:
         The ONNX model.
@@ -79,7 +83,7 @@ def to_onnx(
         RuntimeMissingError: `verify` without ONNX Runtime.
     """
     _check_options(model_or_path, path, opset)
-    whole = keras_loading.load(model_or_path, trust)
+    whole = keras_loading.load(model_or_path, trust, signature)
     model, words = without_lookups(whole)
     sample, names = _with_columns(words.sample(sample))
     inputs = model_inputs(model, input_signature, sample)
@@ -174,7 +178,7 @@ def _convert(
 def _warn_of_loops(converted: onnx.ModelProto, model: Any) -> None:
     """Names the loops of a SavedModel's function, in which recurrent layers can no longer be told."""
     loops = [node.name for node in converted.graph.node if node.op_type == "Loop"]
-    if loops and isinstance(model, keras_loading.SavedSignature):
+    if loops and isinstance(model, SavedSignature):
         warnings.warn(
             f"The SavedModel {model.name!r} holds loops, recurrent layers perhaps, which are written as Loop nodes "
             f"({', '.join(loops[:3])}{' ...' if len(loops) > 3 else ''}): their gradient takes longer than that of the "

@@ -2,10 +2,7 @@
 
 import contextlib
 import importlib.util
-import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +11,9 @@ from onnxattr.errors import ConversionError
 from ..common import dependencies
 from . import archive as keras_archive
 from . import guard as keras_guard
-from . import saved_model_guard
 from .budget import weights_within
+from .saved_model_layers import load_saved_model
+from .saved_models import SavedSignature
 from .steps import steps_within
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -25,41 +23,28 @@ _OWN_CODE = (
 )
 
 
-@dataclass(frozen=True)
-class SavedSignature:
-    """The serving signature of a SavedModel: a function without layers.
-
-    Attributes:
-        name: Name of the folder.
-        function: The concrete function.
-        weights: The variables it reads.
-        layers: Always empty; a signature remembers no layers.
-        owner: The loaded object, which keeps the variables alive.
-    """
-
-    name: str
-    function: Any
-    weights: Sequence[Any]
-    owner: Any = field(repr=False)
-    layers: tuple[Any, ...] = ()
-
-
-def load(model_or_path: Any, trust: bool = False) -> Any:
+def load(model_or_path: Any, trust: bool = False, signature: str | None = None) -> Any:
     """The model itself, or the one a path leads to.
 
     Args:
         model_or_path: A Keras 3 or tf_keras model, a path, or a SavedSignature.
         trust: Load a file whatever is in it, Python code too.
+        signature: Which one of a SavedModel folder; its only one or "serving_default" if None.
 
     Returns:
         The Keras model, or a `SavedSignature` for a SavedModel folder.
 
     Raises:
         ConversionError: Not a Keras model; no such file; another or a damaged format; a file that may do
-            more than compute, without trust.
+            more than compute, without trust; a signature of anything but a SavedModel that has it.
     """
     if isinstance(model_or_path, (str, os.PathLike)):
-        return _load_path(Path(model_or_path), trust)
+        return _load_path(Path(model_or_path), trust, signature)
+    if signature is not None:
+        raise ConversionError(
+            f"signature={signature!r} (--signature) is for SavedModel folders; a {type(model_or_path).__name__} was "
+            "given."
+        )
     dependencies.tensorflow()
     packages = dependencies.keras_packages()
     if isinstance(model_or_path, SavedSignature) or any(isinstance(model_or_path, p.Model) for p in packages):
@@ -78,7 +63,7 @@ def load(model_or_path: Any, trust: bool = False) -> Any:
     )
 
 
-def _load_path(path: Path, trust: bool) -> Any:
+def _load_path(path: Path, trust: bool, signature: str | None) -> Any:
     if not path.exists():
         raise ConversionError(f"There is no file or folder {str(path)!r}.")
     if path.is_dir():
@@ -87,7 +72,11 @@ def _load_path(path: Path, trust: bool) -> Any:
                 f"The folder {str(path)!r} is no SavedModel: it has no saved_model.pb. Pass a .keras, .h5 or .hdf5 "
                 "file, or the folder that model.export() wrote."
             )
-        return _load_saved_model(path, trust)
+        return load_saved_model(path, trust, signature)
+    if signature is not None:
+        raise ConversionError(
+            f"signature={signature!r} (--signature) is for SavedModel folders; {str(path)!r} is none."
+        )
     if not path.is_file():
         raise ConversionError(f"{str(path)!r} is a device or a pipe. Pass a file, or a SavedModel folder.")
     hdf5 = _is_hdf5(path)
@@ -157,65 +146,3 @@ def _load_with(package: Any, path: Path, elements: int | None) -> Any:
     bounded = contextlib.nullcontext() if elements is None else weights_within(elements, path)
     with bounded, steps_within():
         return package.models.load_model(path, compile=False, safe_mode=elements is not None)
-
-
-def _revived(path: Path, trust: bool) -> Any:
-    """The tf_keras model that a SavedModel remembers, with its layers; None if it remembers none or others' code.
-
-    Layers that are not tf_keras' own would be imitations of themselves.
-    """
-    metadata = path / "keras_metadata.pb"
-    if not metadata.is_file() or importlib.util.find_spec("tf_keras") is None:
-        return None
-    import tf_keras
-
-    try:
-        if not trust:
-            _check_metadata(metadata)
-        model = tf_keras.models.load_model(path, compile=False)
-    except Exception:
-        return None  # its signature remains
-    layers = [layer for layer in model._flatten_layers() if layer is not model]
-    own = all(type(layer).__module__.startswith("tf_keras.src.") for layer in [model, *layers])
-    return model if own and layers and type(model).__name__ in ("Functional", "Sequential") else None
-
-
-def _check_metadata(path: Path) -> None:
-    """Each saved object has its configuration, from which tf_keras makes it again.
-
-    Raises:
-        ConversionError: One may do more than compute.
-    """
-    from tf_keras.protobuf import saved_metadata_pb2
-
-    saved = saved_metadata_pb2.SavedMetadata()
-    saved.ParseFromString(path.read_bytes())
-    for node in saved.nodes:
-        config = json.loads(node.metadata)
-        if isinstance(config, dict):
-            keras_guard.check({"class_name": "Model"} | config, path)
-
-
-def _load_saved_model(path: Path, trust: bool) -> Any:
-    tf = dependencies.tensorflow()
-    if not trust:
-        saved_model_guard.check(path)
-    model = _revived(path, trust)
-    if model is not None:
-        return model
-    try:
-        loaded = tf.saved_model.load(str(path))
-        signatures = dict(getattr(loaded, "signatures", {}))
-    except Exception as error:
-        raise ConversionError(
-            f"TensorFlow cannot load the SavedModel {str(path)!r}: {type(error).__name__}: "
-            f"{' '.join(str(error).split())[:500]}. Save it again with model.export(folder)."
-        ) from error
-    name = "serving_default" if "serving_default" in signatures else next(iter(sorted(signatures)), None)
-    if name is None:
-        raise ConversionError(
-            f"The SavedModel {str(path)!r} has no signature, so its inputs and outputs have no names. Save it with "
-            "model.export(folder), or pass the model object."
-        )
-    function = signatures[name]
-    return SavedSignature(path.name, function, tuple(function.variables), loaded)

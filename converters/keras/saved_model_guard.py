@@ -37,6 +37,15 @@ def check(folder: Path) -> None:
         _check_checkpoint(folder, meta, functions)
 
 
+def tag_sets(folder: Path) -> list[set[str]]:
+    """The tags of each graph of a folder.
+
+    Raises:
+        ConversionError: Damaged.
+    """
+    return [set(meta.meta_info_def.tags) for meta in _parsed(folder).meta_graphs]
+
+
 def _parsed(folder: Path) -> Any:
     dependencies.tensorflow()
     from tensorflow.core.protobuf import saved_model_pb2

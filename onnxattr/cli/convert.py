@@ -33,6 +33,7 @@ def add_to(commands: Any) -> None:
     convert.add_argument(
         "--keep-layer", action="append", default=[], help="layer that must stay usable; 'all' keeps all"
     )
+    convert.add_argument("--signature", metavar="NAME", help="which function of a SavedModel is converted")
     convert.add_argument(
         "--verify",
         choices=tuple(VERIFY),
@@ -58,6 +59,7 @@ def _convert(options: argparse.Namespace) -> str:
         keep_layers="all" if "all" in options.keep_layer else tuple(options.keep_layer),
         sample=options.sample,
         trust=options.trust,
+        signature=options.signature,
         preprocess=options.preprocess,
         attributions_at=options.attributions_at,
         **stated_of(options),
