@@ -241,6 +241,11 @@ def assert_outputs_and_gradient(module, x, dtype=torch.float32, atol=0.0):
     np.testing.assert_allclose(found[f"{inside}_gradient"], tensor.grad.numpy(), rtol=1e-5, atol=atol)
 
 
+def with_places(x, size):
+    found, places = nn.functional.adaptive_max_pool1d(x.view(-1, 1, 4), size, return_indices=True)
+    return found + places.to(found)
+
+
 ROWS = torch.tensor([[1.0, 3, 2, 4], [1, 3, 2, 3]])
 STEPS = torch.arange(4) / 8
 # Large numbers, of which the exporter's forms overflow, far ones, of which they underflow, and ties.
@@ -254,6 +259,19 @@ LARGE_OR_EQUAL = {
     "max": lambda x: x.max(1).values,
     "max, inner axis": lambda x: x.view(-1, 2, 2).max(-2, keepdim=True)[0],
     "min": lambda x: x.min(dim=1, keepdim=True)[0],
+    "maximum": lambda x: torch.maximum(x, x.flip(1)),
+    "minimum, constant": lambda x: torch.minimum(x, torch.tensor(-7.0)),
+    "maximum, integers": lambda x: x * torch.maximum((x + 0.5).long(), (x.flip(1) + 0.5).long()),
+    "hardtanh": lambda x: nn.functional.hardtanh(x, -7.0, 2.0),
+    "relu6": lambda x: nn.functional.relu6(2 * x),
+    "global pool of signals": lambda x: nn.functional.adaptive_max_pool1d(x.view(-1, 1, 4), 1),
+    "global pool of volumes": lambda x: nn.functional.adaptive_max_pool3d(x.view(-1, 1, 1, 2, 2), 1),
+    "global pool of one volume": lambda x: nn.functional.adaptive_max_pool3d(x.view(1, -1, 2, 2), 1),
+    "pool to 3": lambda x: nn.functional.adaptive_max_pool1d(x.view(-1, 1, 4), 3),
+    "pool to 2": lambda x: nn.functional.adaptive_max_pool2d(x.view(-1, 1, 1, 4), (1, 2)),
+    "places of a pool to 3": lambda x: with_places(x, 3),
+    "places of a pool to 2": lambda x: with_places(x, 2),
+    "pool of volumes": lambda x: nn.functional.max_pool3d(x.view(-1, 1, 1, 2, 2), (1, 2, 2)),
     "fmax": lambda x: torch.fmax(x, x.flip(1)),
     "fmin": lambda x: torch.fmin(x, torch.tensor([math.nan, 1, math.nan, 2])),
     "cummax": lambda x: torch.cummax(x, 1)[0],
@@ -273,7 +291,7 @@ LARGE_OR_EQUAL = {
 
 @pytest.mark.parametrize("name", LARGE_OR_EQUAL)
 def test_large_and_equal_numbers(name):
-    """Of equal ones `max` and `min` give the gradient to the first, `logaddexp` divides it."""
+    """Of equal ones `max`, `min` and pools give the gradient to the first, `maximum` and `logaddexp` divide it."""
     x = np.array([[-100, 0, 90, 0.5], [200, 200, -300, 200], [-7, -7, -7, -7], [1, 3, 2, 3]], np.float32)
     assert_outputs_and_gradient(Computed(LARGE_OR_EQUAL[name]), x, torch.float64, atol=1e-12)
 

@@ -104,7 +104,17 @@ CONVERTED = [
     ("scatter_nd_min", lambda x: tf.tensor_scatter_nd_min(x[:3], [[0], [2], [2]], x[3:]), ties(6, 4), None),
 ]
 
-#: Operators that tf2onnx does not make, beside the TensorFlow function they stand for.
+
+def volumes_by_planes(x):
+    """Volumes (N, C, D, H, W) pooled by 2, the gradient to the first winner of each plane and column."""
+    n, c, d, h, w = x.shape
+    planes = tf.nn.max_pool2d(tf.reshape(x, [n * c * d, h, w, 1]), 2, 2, "VALID")
+    columns = tf.nn.max_pool2d(tf.reshape(planes, [n * c, d, -1, 1]), [2, 1], [2, 1], "VALID")
+    return tf.reshape(columns, [n, c, d // 2, h // 2, w // 2])
+
+
+#: Operators that tf2onnx does not make, or whose gradient is another where it does, beside the TensorFlow function they
+#: stand for.
 BY_HAND = [
     ("Clip", {}, {"low": 0.0, "high": 5.0}, lambda x: tf.clip_by_value(x, 0.0, 5.0), LINE),
     ("Clip", {}, {"low": -1.0, "high": 1.0}, lambda x: tf.clip_by_value(x, -1.0, 1.0), LINE),
@@ -125,6 +135,13 @@ BY_HAND = [
             x, [[0, 0], [0, 1], [0, 1], [0, 3], [0, 3]], [0, 0.25, 0.25, 5, 5]
         ),
         FROM_ZERO,
+    ),
+    (
+        "MaxPool",
+        {"kernel_shape": [2, 2, 2], "strides": [2, 2, 2]},
+        {},
+        volumes_by_planes,
+        ties(2, 3, 4, 6, 4),
     ),
     ("GlobalMaxPool", {}, {}, lambda x: tf.reduce_max(x, [2, 3], keepdims=True), ties(2, 3, 4, 4)),
 ]

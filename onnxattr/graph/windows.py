@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+#: In the ``meta`` of a MaxPool: each of the largest elements of a window gets the whole cotangent, not the first alone.
+SHARED_TIES = "shared_ties"
+
 
 @dataclass(frozen=True)
 class Layout:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from . import along_axis, elementwise
+from . import along_axis, elementwise, pooling
 
 
 def table(torch: Any) -> dict[Any, Callable[..., Any]]:
@@ -11,6 +11,8 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
     aten = torch.ops.aten
     return {
         aten._cdist_forward.default: along_axis.distances,
+        aten.adaptive_max_pool2d.default: pooling.adaptive_max_pool,
+        aten.adaptive_max_pool3d.default: pooling.adaptive_max_pool,
         aten.copysign.Scalar: elementwise.with_sign,
         aten.copysign.Tensor: elementwise.with_sign,
         aten.cummax.default: along_axis.largest_so_far,
@@ -18,6 +20,7 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
         aten.cumprod.default: along_axis.product_so_far,
         aten.fmax.default: elementwise.largest_number,
         aten.fmin.default: elementwise.smallest_number,
+        aten.hardtanh.default: elementwise.hard_tanh,
         aten.hypot.default: elementwise.hypotenuse,
         aten.kthvalue.default: along_axis.kth_value,
         aten.log_sigmoid.default: elementwise.log_sigmoid,
@@ -25,6 +28,8 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
         aten.logaddexp2.default: elementwise.logaddexp2,
         aten.logcumsumexp.default: along_axis.logcumsumexp,
         aten.max.dim: along_axis.largest,
+        aten.maximum.default: elementwise.largest,
         aten.median.dim: along_axis.median,
         aten.min.dim: along_axis.smallest,
+        aten.minimum.default: elementwise.smallest,
     }

@@ -35,15 +35,41 @@ def logaddexp2(self: Any, other: Any) -> Any:
 
 
 def _largest_and_distance(self: Any, other: Any) -> tuple[Any, Any]:
-    """max(a, b) and |a - b|.
+    """max(a, b) and |a - b|, which is 0 of equal numbers, infinite ones too."""
+    op = operators()
+    distance = op.Where(op.Equal(self, other), op.CastLike(0.0, self), op.Abs(op.Sub(self, other)))
+    return _shared(self, other, op.Max(self, other)), distance
 
-    Of equal numbers they are (a + b) / 2, which divides the gradient as PyTorch does, and 0, for infinite ones too.
+
+def largest(self: Any, other: Any) -> Any:
+    """max(a, b)."""
+    chosen = operators().Max(self, other)
+    return _shared(self, other, chosen) if self.dtype.is_floating_point() else chosen
+
+
+def smallest(self: Any, other: Any) -> Any:
+    """min(a, b)."""
+    chosen = operators().Min(self, other)
+    return _shared(self, other, chosen) if self.dtype.is_floating_point() else chosen
+
+
+def _shared(self: Any, other: Any, chosen: Any) -> Any:
+    """Of equal numbers (a + b) / 2, which divides the gradient as PyTorch does; Max and Min give it to the first."""
+    op = operators()
+    half = op.CastLike(0.5, self)
+    return op.Where(op.Equal(self, other), op.Add(op.Mul(self, half), op.Mul(other, half)), chosen)
+
+
+def hard_tanh(self: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
+    """min(max(x, low), high), without a gradient at the bounds.
+
+    The exporter's Clip has one there, but for a lower bound of 0: that is ReLU6 and stays.
     """
     op = operators()
-    equal, half = op.Equal(self, other), op.CastLike(0.5, self)
-    mean = op.Add(op.Mul(self, half), op.Mul(other, half))
-    largest = op.Where(equal, mean, op.Max(self, other))
-    return largest, op.Where(equal, op.CastLike(0.0, self), op.Abs(op.Sub(self, other)))
+    if not min_val:
+        return op.Clip(self, op.CastLike(min_val, self), op.CastLike(max_val, self))
+    low, high = op.CastLike(min_val, self), op.CastLike(max_val, self)
+    return op.Where(op.LessOrEqual(self, low), low, op.Where(op.GreaterOrEqual(self, high), high, self))
 
 
 def hypotenuse(self: Any, other: Any) -> Any:

@@ -16,13 +16,14 @@ from onnxattr.autodiff.rewrites.patterns import Routed
 from onnxattr.autodiff.rules.padding import along
 from onnxattr.autodiff.rules.windows import Windows, known, pool_windows
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.windows import SHARED_TIES
 
 
 @vjp("MaxPool", compares=True)
 def max_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = largest element of each window;  its ybar goes to the first position, in row-major order, that equals y.
 
-    In three dimensions every position that equals y gets the whole of it: so does TensorFlow's MaxPool3DGrad.
+    In volumes of TensorFlow's models every position that equals y gets the whole of it, as in its MaxPool3DGrad.
     The first position is the first in the first row that holds y, so pools along the last axis, then along the one
     before it, find it with k + k comparisons instead of k * k where windows overlap. Asking MaxPool for its Indices
     output would slow the forward pass down many times, and its ties differ between execution providers.
@@ -52,7 +53,7 @@ def max_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]
             value = pooled
         moved = channels_last(ct)
         for pool in reversed(pools):
-            moved = pool.pull_back(moved, shared=windows.rank == 3)
+            moved = pool.pull_back(moved, shared=node.node.meta.get(SHARED_TIES, False))
     result = op.Transpose(moved, perm=[0, 1 + windows.rank, *range(1, 1 + windows.rank)])
     result.shape = x.shape
     pads = windows.pads
