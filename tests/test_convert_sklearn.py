@@ -390,6 +390,17 @@ def test_dictionaries_of_other_converters_count_as_scores():
     close(gradient(zipped, x, 1), gradient(to_onnx(estimator, IRIS), x, 1))
 
 
+@pytest.mark.parametrize("opset", [{"": 9, "ai.onnx.ml": 1}, {"": 15, "ai.onnx.ml": 3}])
+def test_trees_whose_output_is_a_dictionary_are_refused_as_trees(opset):
+    """Not for the number of axes of the dictionary, which the schemas of ai.onnx.ml 1 leave open."""
+    import skl2onnx
+
+    forest = RandomForestClassifier(2, max_depth=2).fit(IRIS, KINDS)
+    zipped = skl2onnx.to_onnx(forest, IRIS[:1].astype(np.float32), target_opset=opset)
+    with pytest.raises(UnsupportedOpError, match="Decision trees are piecewise constant"):
+        GradientInput(zipped).explain(IRIS[:2].astype(np.float32))
+
+
 def test_neighbours_have_no_gradient():
     model = to_onnx(KNeighborsClassifier().fit(IRIS, KINDS), IRIS)
     with pytest.raises(

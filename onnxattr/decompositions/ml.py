@@ -212,4 +212,7 @@ def one_hot_encoder(op: OpBuilder, node: NodeView) -> ir.Value:
 @decomposition("ai.onnx.ml::ZipMap", unread=("classlabels_int64s", "classlabels_strings"))
 def zip_map(op: OpBuilder, node: NodeView) -> ir.Value:
     """The scores themselves, (N, classes), in place of a dictionary for each row."""
-    return op.Identity(node.x)
+    scores = op.Identity(node.x)
+    if scores.shape is None:  # of an operator whose schema says none
+        scores.shape = ir.Shape([None, None])
+    return scores
