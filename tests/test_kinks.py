@@ -143,7 +143,20 @@ BY_HAND = [
         volumes_by_planes,
         ties(2, 3, 4, 6, 4),
     ),
-    ("GlobalMaxPool", {}, {}, lambda x: tf.reduce_max(x, [2, 3], keepdims=True), ties(2, 3, 4, 4)),
+    (
+        "GlobalMaxPool",
+        {},
+        {},
+        lambda x: tf.transpose(tf.nn.max_pool2d(tf.transpose(x, [0, 2, 3, 1]), 4, 4, "VALID"), [0, 3, 1, 2]),
+        ties(2, 3, 4, 4),
+    ),
+    (
+        "GlobalMaxPool",
+        {},
+        {},
+        lambda x: tf.transpose(tf.nn.max_pool1d(tf.transpose(x, [0, 2, 1]), 5, 5, "VALID"), [0, 2, 1]),
+        ties(2, 3, 5),
+    ),
 ]
 
 
@@ -185,6 +198,20 @@ def test_converted_function(name, function, x, operators):
     if name in ZERO_FOR_NAN:
         assert np.isnan(expected).any()
         expected = np.nan_to_num(expected, nan=0.0)
+    assert_same_subgradient(gradient_in_ort(model, x, cotangent), expected)
+
+
+def test_global_pool_of_tensorflow():
+    """tf2onnx writes it at opsets up to 17, for a reduce_max, of which the winners share the gradient."""
+    x = ties(2, 3, 4, 4)
+
+    def function(x):
+        return 2 * tf.reduce_max(x, [2, 3], keepdims=True)
+
+    spec = tf.TensorSpec([None, *x.shape[1:]], tf.float32, name="x")
+    model, _ = tf2onnx.convert.from_function(tf.function(function), input_signature=[spec], opset=13)
+    assert [node.op_type for node in model.graph.node] == ["GlobalMaxPool", "Mul"]
+    cotangent, expected = taped(function, x)
     assert_same_subgradient(gradient_in_ort(model, x, cotangent), expected)
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-#: In the ``meta`` of a MaxPool: each of the largest elements of a window gets the whole cotangent, not the first alone.
+#: In the ``meta`` of a max pool: all that are the largest of a window have a gradient, not the first alone.
 SHARED_TIES = "shared_ties"
 
 

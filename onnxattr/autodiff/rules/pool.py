@@ -9,11 +9,12 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
-from onnxattr.autodiff.registry import Cotangent, attributes_of, rank_of, unary, vjp
+from onnxattr.autodiff.registry import Cotangent, attributes_of, unary, vjp
 from onnxattr.autodiff.rules.windows import Windows, pool_windows
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import Range
 from onnxattr.graph.values import dims_of
+from onnxattr.graph.windows import SHARED_TIES
 
 
 def _spread(op: OpBuilder, share: ir.Value, windows: Windows) -> ir.Value:
@@ -134,11 +135,21 @@ def global_average_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence
     return (op.expand_like(op.Div(ct, count), x),)
 
 
-@unary("GlobalMaxPool", compares=True)
-def global_max_pool(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value) -> ir.Value:
-    """y = maximum over the spatial axes;  ybar is split evenly over the elements that equal y."""
-    axes = [*range(2, rank_of(x, y.producer()))]
-    return split_ties(op, x, y, ct, axes)
+@vjp("GlobalMaxPool", compares=True)
+def global_max_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = maximum over the spatial axes;  ybar goes to the first position, in row-major order, that equals y.
+
+    In TensorFlow's models it is split evenly over all of them: they write a ReduceMax in this way.
+    """
+    x, y = node.x, node.y
+    axes = [*range(2, node.rank(x))]
+    if node.node.meta.get(SHARED_TIES):
+        return (split_ties(op, x, y, ct, axes),)
+    count = op.elements(x, 2)
+    # Few accelerators have 64-bit integers.
+    places = op.cast(op.Reshape(op.Range(0, op.Squeeze(count, [0]), 1), op.shape(x, 2)), ir.DataType.INT32)
+    winners = op.Where(op.Equal(x, y), places, op.cast(count, ir.DataType.INT32))
+    return (op.Where(op.Equal(places, op.ReduceMin(winners, axes, keepdims=1)), ct, 0.0),)
 
 
 def split_ties(

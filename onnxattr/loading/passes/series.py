@@ -181,11 +181,14 @@ class _Images:
     def _replace(self, node: ir.Node, y: ir.Value, inputs: Sequence[ir.Value | None], end: ir.Node) -> None:
         """Writes a node over images, and its series behind it; what was built behind ``end`` comes before both."""
         (image,) = self.op.append(node.op_type, inputs, _attributes(node))
+        made = image.producer()
+        assert made is not None
+        made.meta.update(node.meta)
         dims = dims_of(y)
         if dims is not None:
             image.shape = ir.Shape([*dims[:2], 1, *dims[2:]])
         series = self.op.Squeeze(image, [2])
-        take_place(node, series, end, image.producer())
+        take_place(node, series, end, made)
         self.held[series] = image, _SERIES
 
 

@@ -1,4 +1,4 @@
-"""Max pools of volumes that TensorFlow differentiates in a way of its own where several elements are the largest."""
+"""Max pools that TensorFlow differentiates in a way of its own where several elements are the largest."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ _TENSORFLOW = "tf2onnx"
 
 
 def note_shared_ties(model: ir.Model) -> None:
-    """Notes in the MaxPools over three axes of a model of TensorFlow's that each winner gets the whole cotangent.
+    """Notes in max pools of a model of TensorFlow's that all winners have a gradient: over three axes, and global ones.
 
-    So does its MaxPool3DGrad. The first winner alone gets it everywhere else: in PyTorch, and in TensorFlow's pools of
+    Its MaxPool3DGrad gives each the whole cotangent, and its reduce_max, which tf2onnx writes as GlobalMaxPool at older
+    opsets, an equal share. The first winner alone has it everywhere else: in PyTorch, and in TensorFlow's pools of
     signals and images. The model stays as it is.
     """
     if model.producer_name == _TENSORFLOW:
         for node in model.graph.all_nodes():
-            if node.op_type == "MaxPool" and len(node.attributes.get_ints("kernel_shape", ())) == 3:
+            volume = len(node.attributes.get_ints("kernel_shape", ())) == 3
+            if node.op_type == "GlobalMaxPool" or (node.op_type == "MaxPool" and volume):
                 node.meta[SHARED_TIES] = True
