@@ -33,6 +33,7 @@ from onnxattr.loading.passes.functions import expand
 from onnxattr.loading.passes.imports import adopt, import_default, spell_in_short
 from onnxattr.loading.passes.inlining import drop_references, inline
 from onnxattr.loading.passes.lengths import share_first_axis, tell_lengths_apart
+from onnxattr.loading.passes.loop_counters import count_in_numbers
 from onnxattr.loading.passes.matrices import multiply_matrices
 from onnxattr.loading.passes.node_names import name_nodes
 from onnxattr.loading.passes.old_operators import hide_experimental
@@ -156,6 +157,7 @@ PASSES = (
     step("read weights directly", lambda d: read_weights_directly(d.model.graph, d.weights), [F.IN_IR]),
     step("state forgotten defaults", lambda d: state_defaults(d.model.graph), [F.IN_IR], [F.DEFAULTS]),
     step("put the time of recurrent nodes first", lambda d: put_time_first(d.model.graph), [F.IN_IR]),
+    step("count loops in numbers", lambda d: count_in_numbers(d.model.graph), [F.IN_IR]),
     step("upgrade the opset", lambda d: upgrade(d.model, d.proto), [F.BOUNDED, F.DEFAULTS]),
     step("downgrade the opset", lambda d: downgrade(d.model, NEWEST_OPSET), [F.BOUNDED], [F.IN_WINDOW]),
     step("lift constants", lambda d: lift_constants(d.model), [F.IN_WINDOW], [F.NO_CONSTANTS]),
