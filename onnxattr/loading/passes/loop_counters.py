@@ -9,7 +9,7 @@ from onnxattr.graph.subgraphs import is_standard, nodes_of, subgraphs_of
 
 
 def count_in_numbers(graph: ir.Graph) -> bool:
-    """Declares counters of shape (1,) as the numbers that ONNX defines, in place; the body reads them through a Reshape.
+    """Declares counters of shape (1,) as the numbers that ONNX defines, in place; bodies read them through a Reshape.
 
     Loops that are written for gradients have bodies of their own, in which the declaration would be lost, and the
     axis with it. Conditions keep their axis: what is given to the Loop has it too.
