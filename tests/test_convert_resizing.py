@@ -46,6 +46,21 @@ def test_resizing_alone(size, target, interpolation):
     compare(keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(resized))), size)
 
 
+@pytest.mark.parametrize("first", ["bilinear", "nearest", "bicubic"])
+@pytest.mark.parametrize("behind", ["nearest", "bilinear", "bicubic", "skip"])
+def test_resizing_to_a_size_that_the_next_layer_insists_on(first, behind):
+    """6 * float32(7 / 6) is 7 in ONNX Runtime and 6 in ONNX's inference, which a layer of the size 7 contradicts."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6, 6, 3))
+    x = keras.layers.Resizing(7, 5, interpolation=first)(keras.layers.Conv2D(3, 1)(inputs))
+    if behind == "skip":
+        weights = keras.layers.Embedding(7 * 5, 3)(np.arange(35)[None])
+        x = x * keras.ops.reshape(weights, (1, 7, 5, 3))
+    else:
+        x = keras.layers.Resizing(6, 4, interpolation=behind)(x)
+    compare(keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(x))), (6, 6))
+
+
 def compare(model, size):
     """The prediction and GradientInput are TensorFlow's."""
     images = np.random.default_rng(1).normal(size=(2, *size, 3)).astype(np.float32)

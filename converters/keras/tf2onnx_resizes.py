@@ -2,9 +2,11 @@
 
 ONNX Runtime computes where a pixel lies by other roundings than TensorFlow: at the 480th row weights differ by 4e-5. It
 has no cubic interpolation of TensorFlow's kind. Where its weights are TensorFlow's, as in every enlargement by a
-power of two, Resize stays.
+power of two, Resize stays; not where ONNX's inference reads another size from the scale than ONNX Runtime, which
+contradicts what follows. The nearest pixels are gathered there.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,6 +57,34 @@ def _resize(ctx: Any, node: Any, name: str, args: Any) -> None:
     )
 
 
+def _resize_nearest(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """y[i, j] = x[rows[i], columns[j]], where ONNX's inference would read another size from the scales of a Resize."""
+    from tf2onnx.onnx_opset.nn import Resize
+
+    sizes = ctx.get_shape(node.input[0])
+    fixed = bool(sizes) and -1 not in sizes[1:3] and node.inputs[1].is_const()
+    targets = [int(size) for size in node.inputs[1].get_tensor_value()] if fixed else []
+    if not fixed or all(_is_inferred(old, new) for old, new in zip(sizes[1:3], targets, strict=True)):
+        Resize.version_11(ctx, node)
+        return
+    image, output = node.input[0], node.output[0]
+    shape, dtype = ctx.get_shape(output), ctx.get_dtype(output)
+    nearest = [_weights(node, old, new).argmax(axis=1) for old, new in zip(sizes[1:3], targets, strict=True)]
+    ctx.remove_node(node.name)
+    rows, columns = (
+        ctx.make_const(f"{name}/{axis}", places.astype(np.int64)).output[0]
+        for axis, places in zip(("rows", "columns"), nearest, strict=True)
+    )
+    image = ctx.make_node("Gather", [image, rows], attr={"axis": 1}).output[0]
+    last = {"name": name, "outputs": [output], "shapes": [shape], "dtypes": [dtype]}
+    ctx.make_node("Gather", [image, columns], attr={"axis": 2}, **last)
+
+
+def _is_inferred(old: int, new: int) -> bool:
+    """Whether ONNX's inference finds a size from a scale, by numbers of 64 bits where ONNX Runtime has 32."""
+    return math.floor(old * float(np.float32(new) / np.float32(old))) == new
+
+
 def _weights(node: Any, old: int, new: int) -> np.ndarray:
     """The weights of an axis, of shape (new, old): what TensorFlow makes of the unit vectors."""
     tf = dependencies.tensorflow()
@@ -73,7 +103,7 @@ def _weights(node: Any, old: int, new: int) -> np.ndarray:
 
 def _is_that_of_onnxruntime(node: Any, old: int, new: int, matrix: np.ndarray) -> bool:
     """Whether a linear Resize has these weights."""
-    if node.type != "ResizeBilinear":
+    if node.type != "ResizeBilinear" or not _is_inferred(old, new):
         return False
     places, scale = np.arange(new, dtype=np.float32), np.float32(new) / np.float32(old)
     if node.get_attr_value("align_corners", 0):
@@ -91,4 +121,8 @@ def _is_that_of_onnxruntime(node: Any, old: int, new: int, matrix: np.ndarray) -
     return bool(np.abs(own - matrix).max() <= _TOLERANCE)
 
 
-RESIZES: Mapping[str, Handler] = {"ResizeBilinear": (_resize, []), "ResizeBicubic": (_resize, [])}
+RESIZES: Mapping[str, Handler] = {
+    "ResizeBilinear": (_resize, []),
+    "ResizeBicubic": (_resize, []),
+    "ResizeNearestNeighbor": (_resize_nearest, []),
+}
