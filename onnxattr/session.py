@@ -173,9 +173,11 @@ class Session:
         try:
             self._session = ort.InferenceSession(_as_given(model), options, providers=chosen)
         except Exception as error:
-            missing = "NOT_IMPLEMENTED" in str(error)
-            advice = " Of half precision it may lack operators: try precision='float32'." if missing else ""
-            raise ModelError(f"ONNX Runtime {ort.__version__} refuses the model: {error}{advice}") from error
+            advice = _advice(model) if "NOT_IMPLEMENTED" in str(error) else ""
+            reason = f"{error}".rstrip(". ")
+            raise ModelError(
+                f"ONNX Runtime {ort.__version__} refuses the model: {reason}.{advice}"
+            ) from error
         if cpu:
             # Kept to start again on another provider, should one fail in a run: a copy of all weights.
             self._session._model_bytes = None
@@ -221,6 +223,21 @@ def _as_given(model: onnx.ModelProto | Path) -> str | bytes:
         return os.fsencode(model).decode()
     except UnicodeDecodeError:
         return model.read_bytes()
+
+
+def _advice(model: onnx.ModelProto | Path) -> str:
+    """What to do where ONNX Runtime lacks an operator for the types of a model."""
+    graph = (onnx.load(model, load_external_data=False) if isinstance(model, Path) else model).graph
+    kinds = {tensor.data_type for tensor in graph.initializer}
+    kinds |= {value.type.tensor_type.elem_type for value in graph.input}
+    if kinds & {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}:
+        return " Of half precision it may lack operators: try precision='float32'."
+    if onnx.TensorProto.DOUBLE in kinds:
+        return (
+            " It lacks convolutions and more for float64: make the file of a model in float32, in PyTorch by "
+            "module.float(), in Keras by layers with dtype='float32'."
+        )
+    return ""
 
 
 def _options(folder: str | os.PathLike[str] | None, as_deployed: bool, cpu: bool) -> Any:

@@ -75,6 +75,13 @@ def test_bfloat16_models_run_on_the_cpu_in_float32_alone(network):
         GradientInput(half(network, "bfloat16")).explain(x)
 
 
+def test_convolutions_of_float64_are_for_float32():
+    model = parse("""agraph (double[n,3,8,8] x) => (double[n,1] y) <double[1,3,1,1] k = {1.0, 2.0, 3.0}> {
+        c = Conv (x, k)  g = GlobalAveragePool (c)  y = Flatten (g) }""")
+    with pytest.raises(ModelError, match=r"float64: make the file of a model in float32"):
+        GradientInput(model).explain(np.ones((1, 3, 8, 8)))
+
+
 # Operators whose rules ask which elements they chose, behind a convolution, which ONNX Runtime computes in float32.
 CHOSEN = {
     "pool": "y = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (c)",

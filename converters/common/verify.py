@@ -15,6 +15,8 @@ from . import dependencies
 TOLERANCE = 1e-4
 # Rounding of float16 is 5e-4 of a value; a few layers of it stay below this.
 TOLERANCE_FLOAT16 = 1e-2
+#: By the type in which a model computes, the coarsest first; bfloat16 has three binary digits less than float16.
+TOLERANCES = {"bfloat16": 8 * TOLERANCE_FLOAT16, "float16": TOLERANCE_FLOAT16}
 
 
 def random_inputs(

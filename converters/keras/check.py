@@ -14,6 +14,7 @@ from ..common.layer_rows import outputs_of, read_rows, write_rows
 from ..common.verify import (
     TOLERANCE,
     TOLERANCE_FLOAT16,
+    TOLERANCES,
     Session,
     difference,
     random_inputs,
@@ -48,9 +49,9 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
     Raises:
         ConversionError: An output differs by more than the tolerance; names the first layer that does.
     """
-    low = any(getattr(c.layer, "compute_dtype", None) in ("float16", "bfloat16") for c in traced.calls)
-    low = low or any(spec.dtype.name in ("float16", "bfloat16") for spec in inputs.specs)
-    tolerance = TOLERANCE_FLOAT16 if low else TOLERANCE
+    computed_in = {getattr(call.layer, "compute_dtype", None) for call in traced.calls}
+    computed_in |= {spec.dtype.name for spec in inputs.specs}
+    tolerance = next((TOLERANCES[each] for each in TOLERANCES if each in computed_in), TOLERANCE)
     session, original = Session(converted), Original(model, inputs, traced)
     given = sample is not None
     batches = [_flat_sample(inputs, sample)] if given else _random_batches(original, traced, session)
@@ -66,7 +67,7 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
     # The session holds a copy of the weights: let it go before the next one is made.
     del session
     shown, sentence = guarded or (batches[0], "")
-    suspect = _check_layers(converted, original, shown, 10 * tolerance)
+    suspect = _check_layers(converted, original, shown, 10 * min(tolerance, TOLERANCE_FLOAT16))
     if wrong is not None:
         output, error = wrong
         sentence = (
@@ -105,7 +106,7 @@ def _compare_guards(
     """The first batch of special rows in which an output is wrong, and the sentence about it; None if all agree."""
     names, inputs = [value.name for value in converted.graph.output], original.inputs
     scales = [float(row_scales(output).max(initial=0.0)) for output in original.outputs(drawn)]
-    for rows, arrays in guard_batches(inputs, drawn, traced, tolerance == TOLERANCE_FLOAT16):
+    for rows, arrays in guard_batches(inputs, drawn, traced, tolerance > TOLERANCE):
         try:
             expected = original.run(arrays)
         except ConversionError:

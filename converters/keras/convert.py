@@ -32,6 +32,7 @@ from .steps import steps_within
 from .tf2onnx_driver import convert_function
 from .trace import Trace, trace
 from .transposed_pads import fill_gaps
+from .widening import widen_inputs
 from .words import without_lookups
 
 _OPSETS = range(13, 19)
@@ -79,14 +80,15 @@ def to_onnx(
 
     Raises:
         ConversionError: The model cannot be loaded, traced or converted, or the outputs differ by more than 1e-4 of
-            their largest value (1e-2 where layers compute in float16); names the layer or operator.
+            their largest value (1e-2 where layers compute in float16, 8e-2 in bfloat16, of which the file computes in
+            float32); names the layer or operator.
         RuntimeMissingError: `verify` without ONNX Runtime.
     """
     _check_options(model_or_path, path, opset)
     whole = keras_loading.load(model_or_path, trust, signature)
     model, words = without_lookups(whole)
     sample, names = _with_columns(words.sample(sample))
-    inputs = model_inputs(model, input_signature, sample)
+    inputs = widen_inputs(model_inputs(model, input_signature, sample))
     _check_size(model)
     table = KerasLayerTable(model, inputs, keep_layers)
     recurrent = RecurrentLayers()

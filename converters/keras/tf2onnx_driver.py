@@ -16,6 +16,7 @@ from .patches import PATCHES
 from .tf2onnx_handlers import BASIC_HANDLERS
 from .tf2onnx_selects import Handler
 from .tf2onnx_taps import Taps
+from .widening import widen
 
 # Above this size TensorFlow's grappler, which copies every constant several times, is left out. It would fold a
 # few constants that tf2onnx leaves in the graph; the results are the same.
@@ -66,7 +67,7 @@ def convert_function(
         model: onnx.ModelProto
         graph_def = tf2onnx.tf_loader.from_function(function, list(inputs), fetched, large_model=large)
         model, _ = tf2onnx.convert._convert_common(
-            graph_def,
+            widen(graph_def),
             name="keras model",
             opset=opset,
             input_names=list(inputs),

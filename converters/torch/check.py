@@ -12,17 +12,10 @@ from onnxattr.errors import ConversionError
 from onnxattr.loading.load import load
 from onnxattr.loading.precision import set_precision
 
-from ..common.verify import TOLERANCE, TOLERANCE_FLOAT16, Session, difference
+from ..common.verify import TOLERANCE, TOLERANCES, Session, difference
 from .calls import as_numpy
 from .running import Runner
 from .stopped import warn_of_stopped
-
-#: It has three binary digits less than float16.
-_TOLERANCE_BFLOAT16 = 8 * TOLERANCE_FLOAT16
-_TOLERANCES = {
-    onnx.TensorProto.BFLOAT16: _TOLERANCE_BFLOAT16,
-    onnx.TensorProto.FLOAT16: TOLERANCE_FLOAT16,
-}
 
 
 def in_order(examples: dict[Any, Any], names: list[str]) -> list[Any]:
@@ -67,8 +60,8 @@ class _Values:
 
     def __init__(self, converted: onnx.ModelProto):
         types = _types(converted)
-        self.tolerance = next((bound for kind, bound in _TOLERANCES.items() if kind in types), TOLERANCE)
-        self._widened = onnx.TensorProto.BFLOAT16 in types
+        self.tolerance = next((TOLERANCES[kind] for kind in TOLERANCES if kind in types), TOLERANCE)
+        self._widened = "bfloat16" in types
         if self._widened:
             model = load(converted)
             set_precision(model, "float32")
@@ -85,12 +78,13 @@ class _Values:
         return self._session.run(feeds)
 
 
-def _types(converted: onnx.ModelProto) -> set[int]:
-    """The types of weights, inputs and outputs, and those that are cast to."""
+def _types(converted: onnx.ModelProto) -> set[str]:
+    """The names of the types of weights, inputs and outputs, and those that are cast to."""
     graph = converted.graph
     casts = {a.i for node in graph.node if node.op_type == "Cast" for a in node.attribute if a.name == "to"}
     values = {value.type.tensor_type.elem_type for value in (*graph.input, *graph.output)}
-    return casts | values | {tensor.data_type for tensor in graph.initializer}
+    kinds = casts | values | {tensor.data_type for tensor in graph.initializer}
+    return {onnx.TensorProto.DataType.Name(kind).lower() for kind in kinds}
 
 
 def _warn_of_state(torch: Any, run: Runner, examples: dict[Any, Any]) -> None:
