@@ -121,6 +121,7 @@ BY_HAND = [
     ("Clip", {}, {"low": 0.0, "high": 6.0}, tf.nn.relu6, LINE),
     ("HardSigmoid", {"alpha": 0.25, "beta": 0.5}, {}, lambda x: tf.nn.relu6(1.5 * x + 3) / 6, LINE),
     ("HardSwish", {}, {}, activations.hard_silu, LINE),
+    ("Elu", {"alpha": 0.5}, {}, lambda x: tf.where(x > 0, x, 0.5 * tf.nn.elu(x)), LINE),
     ("Celu", {"alpha": 1.0}, {}, tf.nn.elu, LINE),
     ("ThresholdedRelu", {"alpha": 1.0}, {}, lambda x: activations.threshold(x, 1.0, 0.0), LINE),
     ("Shrink", {"lambd": 0.5}, {}, activations.hard_shrink, LINE),

@@ -82,9 +82,9 @@ def thresholded_relu(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Co
 
 @vjp("Elu")
 def elu(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = x where x > 0, else a (exp(x) - 1);  xbar = ybar, or ybar * (y + a) where x < 0 (at 0: ybar)."""
+    """y = x where x > 0, else a (exp(x) - 1);  xbar = ybar where x > 0, else ybar * (y + a) (at 0: a ybar)."""
     x, y, alpha = node.x, node.y, node.get_float("alpha")
-    return (op.Where(op.Less(x, 0.0), op.Mul(ct, op.Add(y, alpha)), ct),)
+    return (op.Where(op.Greater(x, 0.0), ct, op.Mul(ct, op.Add(y, alpha))),)
 
 
 @vjp("Selu")
