@@ -214,6 +214,9 @@ OPERATIONS = {
     "erfc": lambda x: L.Lambda(tf.math.erfc)(x),
     "flip": lambda x: keras.ops.flip(x, axis=(1, 2)),
     "sort": keras.ops.sort,
+    "roll": lambda x: keras.ops.roll(x, (1, -2), (1, 2)),
+    "roll by a list of one": lambda x: keras.ops.roll(x, (2,), (1,)),
+    "roll further than the axis is long": lambda x: L.Lambda(lambda z: tf.roll(z, [-7], [-1]))(x),
     "standard deviation": lambda x: keras.ops.std(x, axis=1),
     "gather": lambda x: keras.ops.take_along_axis(x, keras.ops.argsort(x), axis=-1),
 }

@@ -99,12 +99,25 @@ def _bucketize(ctx: Any, node: Any, name: str, args: Any) -> None:
     )
 
 
+def _roll(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """Roll(x, shift, axis): of one axis tf2onnx takes the shift as a number, which may be a list of one."""
+    from tf2onnx.onnx_opset.tensor import Roll
+
+    shift, axis = node.input[1], node.inputs[2]
+    if ctx.get_rank(shift) == 1 and axis.is_const() and np.size(axis.get_tensor_value()) == 1:
+        number = ctx.make_const(name + "/number", np.array([], np.int64)).output[0]
+        one = ctx.make_node("Reshape", [shift, number], shapes=[[]], dtypes=[ctx.get_dtype(shift)])
+        ctx.replace_inputs(node, [node.input[0], one.output[0], node.input[2]])
+    Roll.any_version(ctx.opset, ctx, node)
+
+
 BASIC_HANDLERS: Mapping[str, Handler] = {
     "Erfc": (_erfc, []),
     "Expm1": (_expm1, []),
     "Log1p": (_log1p, []),
     "BitwiseAnd": (_sign_bit, []),
     "Bucketize": (_bucketize, []),
+    "Roll": (_roll, []),
     **RESIZES,
     **SELECTS,
 }
