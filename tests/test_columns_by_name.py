@@ -85,6 +85,7 @@ def test_columns_in_another_order_are_those_columns(kind, model, tmp_path):
 WRONG = {
     "missing": (["age", "height", "weight"], ["missing: ['pulse']", "'age', 'height', 'weight', 'pulse'"]),
     "unknown": ([*NAMES, "label"], ["unknown: ['label']"]),
+    "an index": (["Unnamed: 0", *NAMES], ["unknown: ['Unnamed: 0']", "index=False"]),
     "another name": (["age", "height", "weight", "Pulse"], ["missing: ['pulse']", "unknown: ['Pulse']"]),
 }
 
@@ -255,6 +256,9 @@ def test_command_line(case, model, tmp_path, monkeypatch, capsys):
     (tmp_path / "y.csv").write_text("age,height,weight\n1,2,3\n")
     assert main(["explain", "m.onnx", "y.csv", *arguments]) == 2
     assert "missing: ['pulse']" in capsys.readouterr().err
+    (tmp_path / "z.csv").write_text(",age,height,weight,pulse\n0,1,2,3,4\n")
+    assert main(["explain", "m.onnx", "z.csv", *arguments]) == 2
+    assert "to_csv(..., index=False) leaves it out" in capsys.readouterr().err
 
 
 BROKEN = {

@@ -9,6 +9,8 @@ pytest.importorskip("skl2onnx", reason="skl2onnx is not installed: pip install '
 from onnxattr.converters.common import dependencies
 from onnxattr.converters.common.verify import values
 from onnxattr.converters.sklearn import to_onnx
+from onnxattr.converters.sklearn.convert import _options
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_iris
@@ -421,6 +423,34 @@ def test_support_vector_classifiers_by_their_decision_values(shape):
     x = IRIS[::30].astype(np.float32)
     found = GradientInput(to_onnx(estimator, IRIS)).explain(x, np.ones(len(x), int)) / x
     close(found, differences(lambda rows: estimator.decision_function(rows)[:, 1], x))
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        CalibratedClassifierCV(LinearSVC()).fit(IRIS, KINDS),
+        OneVsRestClassifier(GaussianProcessClassifier(RBF() * 2)).fit(IRIS, KINDS),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_no_part_is_asked_what_it_is_that_predicts_nothing(estimator, monkeypatch):
+    """From scikit-learn 1.9 on is_classifier refuses kernels and the classifiers inside a CalibratedClassifierCV."""
+
+    def strict(part):
+        assert isinstance(part, BaseEstimator), part
+        return is_classifier(part)
+
+    monkeypatch.setattr("sklearn.base.is_classifier", strict)
+    _options(estimator)
+
+
+def test_trees_that_skl2onnx_cannot_write(monkeypatch):
+    def fails(*_, **__):
+        raise TypeError("Unable to create node 'TreeEnsembleRegressor'")
+
+    monkeypatch.setattr("skl2onnx.convert_sklearn", fails)
+    with pytest.raises(ConversionError, match=r"the trees of Ridge.*piecewise constant"):
+        to_onnx(Ridge().fit(IRIS, KINDS), IRIS)
 
 
 def test_files_are_whole(tmp_path):

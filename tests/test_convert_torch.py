@@ -507,6 +507,49 @@ def test_modes_are_given_back_and_files_are_whole(tmp_path):
     assert onnx.load(tmp_path / "net.onnx") == model
 
 
+class Padded(nn.Module):
+    """A text classifier as tutorials write it; ``masked`` says what it takes the mean of."""
+
+    def __init__(self, masked):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+        self.words, self.encoder, self.head = (
+            nn.Embedding(50, 16),
+            nn.TransformerEncoder(layer, 2),
+            nn.Linear(16, 3),
+        )
+        self.masked = masked
+
+    def forward(self, ids, mask):
+        steps = self.encoder(self.words(ids), src_key_padding_mask=mask == 0)
+        if not self.masked:
+            return self.head(steps.mean(1))
+        return self.head((steps * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
+
+
+def test_padded_texts():
+    """PyTorch's fast path calls no part of the encoder and works on nested tensors, whose values no graph has."""
+    torch.manual_seed(0)
+    ids, mask = torch.randint(1, 50, (3, 9)), torch.ones(3, 9, dtype=torch.int64)
+    mask[1, 6:], mask[2, 3:] = 0, 0
+    module = Padded(masked=True).eval()
+    model = to_onnx(module, (ids, mask))
+    usable = {layer.path for layer in table_of(model) if layer.outputs}
+    assert usable >= {"encoder", "encoder.layers.0", "encoder.layers.1.linear1"}
+    embedded = module.words(ids).detach().requires_grad_(True)
+    module.words.forward = lambda _: embedded
+    module(ids, mask)[:, 1].sum().backward()
+    found = Saliency(model, wrt="words", reducer=None).explain((ids, mask), 1)
+    np.testing.assert_allclose(found, embedded.grad.abs(), atol=1e-5 * float(embedded.grad.abs().max()))
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_zeros_in_place_of_masked_steps_are_named():
+    mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]])
+    with pytest.raises(ConversionError, match=r"without PyTorch's fast path.*enable_nested_tensor=False"):
+        to_onnx(Padded(masked=False).eval(), (torch.ones_like(mask), mask))
+
+
 def test_exported_programs():
     module, x = make(ConvNeXt), rows(IMAGE)
     batch = torch.export.Dim("N", min=1)

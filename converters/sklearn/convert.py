@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxattr.autodiff.refused import reasons
 from onnxattr.errors import ConversionError, ShapeError
 from onnxattr.files import check_output, write
 from onnxattr.loading.class_names import KEY as CLASS_NAMES_KEY
@@ -165,6 +166,11 @@ def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:500]
+        if "TreeEnsemble" in reason:  # some versions of scikit-learn have trees that skl2onnx cannot write
+            (why,) = reasons(["ai.onnx.ml::TreeEnsembleRegressor"])
+            raise ConversionError(
+                f"skl2onnx could not convert the trees of {type(estimator).__name__}. {why}"
+            ) from error
         raise ConversionError(
             f"skl2onnx could not convert {type(estimator).__name__}: {reason}. Fit the estimator first, and use steps "
             "that skl2onnx supports."
@@ -231,7 +237,9 @@ def _options(classifier: Any) -> dict[int, dict[str, bool]]:
     options = {}
     for part in parts_of(classifier):
         wanted = {"zipmap": False} if chosen(part) is last else {}
-        if is_classifier(part) and not hasattr(part, "predict_proba"):
+        # Parts that predict nothing themselves, such as kernels, are no estimators, which is_classifier may refuse.
+        scores = hasattr(part, "predict") and not hasattr(part, "predict_proba")
+        if scores and is_classifier(part):
             wanted["raw_scores"] = True
         if wanted:
             known = get_converter(get_model_alias(type(part))).get_allowed_options() or {}

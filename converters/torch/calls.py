@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from ..common import layer_rows
-from .running import Runner
+from .running import Runner, without_fast_path
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def calls_of_module(
 
     hooks = [part.register_forward_hook(note) for path, part in module.named_modules() if path]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), without_fast_path(torch):
             run(inputs)
     finally:
         for hook in hooks:
@@ -155,7 +155,7 @@ def _copied(torch: Any) -> Any:
 
     def copied(leaf: Any) -> Any:
         if isinstance(leaf, torch.Tensor):
-            return None if inside(leaf) else leaf.clone()
+            return None if inside(leaf) or leaf.is_nested else leaf.clone()
         return leaf
 
     return copied

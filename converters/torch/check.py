@@ -1,5 +1,6 @@
 """Compares a converted module with the module, on the examples and on drawn inputs."""
 
+import contextlib
 import warnings
 from functools import partial
 from typing import Any
@@ -14,8 +15,14 @@ from onnxattr.loading.precision import set_precision
 
 from ..common.verify import TOLERANCE, TOLERANCES, Session, difference
 from .calls import as_numpy
-from .running import Runner
+from .running import Runner, without_fast_path
 from .stopped import warn_of_stopped
+
+_OTHERWISE = "Check that the module computes the same each time, and try another opset."
+_ZEROS = (
+    "It is what the module computes without PyTorch's fast path, which puts zeros in place of the masked steps of an "
+    "nn.TransformerEncoder: make that with enable_nested_tensor=False, or leave masked steps out of what follows."
+)
 
 
 def in_order(examples: dict[Any, Any], names: list[str]) -> list[Any]:
@@ -40,15 +47,18 @@ def check(
         for rows in ((2, 5) if dynamic_batch else (None,))
     )
     for batch in (examples, *drawn):
-        outputs = _outputs(torch, run, batch)
-        expected = [t for t in torch.utils._pytree.tree_leaves(outputs) if isinstance(t, torch.Tensor)]
+        expected = _tensors_of(torch, run, batch)
         found = session.run(dict(zip(names, map(as_numpy, in_order(batch, names)), strict=True)))
-        for value, array, tensor in zip(converted.graph.output, found, expected, strict=True):
+        for place, (value, array, tensor) in enumerate(
+            zip(converted.graph.output, found, expected, strict=True)
+        ):
             worst = difference(np.asarray(array), as_numpy(tensor))
             if not worst <= session.tolerance:
+                slow = _tensors_of(torch, run, batch, fast_path=False)[place]
+                same = difference(np.asarray(array), as_numpy(slow)) <= session.tolerance
                 raise ConversionError(
                     f"Output {value.name!r} of the converted model differs from the module's by {worst:.2g} of its "
-                    "largest value. Check that the module computes the same each time, and try another opset."
+                    f"largest value. {_ZEROS if same else _OTHERWISE}"
                 )
 
 
@@ -112,6 +122,12 @@ def _warn_of_state(torch: Any, run: Runner, examples: dict[Any, Any]) -> None:
 
 def _same(torch: Any, some: list[Any], others: list[Any]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(some, others, strict=False))
+
+
+def _tensors_of(torch: Any, run: Runner, batch: dict[Any, Any], fast_path: bool = True) -> list[Any]:
+    with contextlib.nullcontext() if fast_path else without_fast_path(torch):
+        outputs = _outputs(torch, run, batch)
+    return [t for t in torch.utils._pytree.tree_leaves(outputs) if isinstance(t, torch.Tensor)]
 
 
 def _outputs(torch: Any, run: Runner, batch: dict[Any, Any]) -> Any:

@@ -64,6 +64,20 @@ def split(batch: Mapping[Any, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return args, {name: tensor for name, tensor in batch.items() if isinstance(name, str)}
 
 
+@contextlib.contextmanager
+def without_fast_path(torch: Any) -> Iterator[None]:
+    """Runs an nn.TransformerEncoder as its exported graph does.
+
+    PyTorch's fast path for inference calls none of its parts, and puts zeros in place of masked steps.
+    """
+    was = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was)
+
+
 def has_hooks(module: Any) -> bool:
     """Whether calling a module runs hooks beside its forward."""
     return any(getattr(module, name, None) for name in ("_forward_hooks", "_forward_pre_hooks"))

@@ -35,7 +35,6 @@ from onnxattr.running.explainer import Explainer, is_explainer, load
 
 #: From this relative gap on it is said what narrows it.
 _WIDE = 0.2
-_ADVICE = "The maps miss much of the score: --points adaptive --tolerance 0.05 adds points where needed"
 
 
 def add_to(commands: Any) -> None:
@@ -151,7 +150,7 @@ def _explain(options: argparse.Namespace) -> str:
     if not photos:
         return _told(method, told, [(each.relative_gap, each.spent_steps) for each in found])
     wide = any(each.relative_gap is not None and (each.relative_gap > _WIDE).any() for each in found)
-    advice = [_ADVICE] if wide and isinstance(method, Attribution) else []
+    advice = [_narrower(method)] if wide and isinstance(method, Attribution) else []
     return "\n".join(filter(None, [lines(found), *advice, told]))
 
 
@@ -213,8 +212,19 @@ def _told(method: Any, text: str, parts: Sequence[tuple[np.ndarray | None, np.nd
     if len(set(spent)) > 1:
         line += f"; {np.median(spent):.0f} gradients per sample in the median, at most {spent.max()}"
     if gaps[worst] > _WIDE and isinstance(method, Attribution):
-        line += f". {_ADVICE}"
+        line += f". {_narrower(method)}"
     return f"{text}\n{line}"
+
+
+def _narrower(method: Attribution) -> str:
+    """Which of the method's own options narrows the gap."""
+    if hasattr(method, "nb_samples"):
+        way = f"a larger --nb-samples than {method.nb_samples} takes more points"
+    elif hasattr(method, "points") and getattr(method, "background", None) is None:
+        way = "--points adaptive --tolerance 0.05 adds points where needed"
+    else:
+        way = f"more --steps than {getattr(method, 'steps', 'now')} take more points"
+    return f"The maps miss much of the score: {way}"
 
 
 def _check_wanted(options: argparse.Namespace, files: Sequence[Path]) -> list[Path]:

@@ -76,9 +76,16 @@ def _file(path: Path) -> Path:
         raise ShapeError(f"{path}: there is no such file or folder.")
     if kind is None:
         raise ShapeError(
-            f"{path}: files of this kind are not read; expected {_expected()}, or a folder of them."
+            f"{path}: files of this kind are not read; expected {_expected()}, or a folder of them.{_for_jobs(path)}"
         )
     return path
+
+
+def _for_jobs(path: Path) -> str:
+    """What reads a file of a kind that jobs alone read."""
+    if path.suffix.lower() != ".parquet":
+        return ""
+    return " Parquet files are read by jobs: -o FOLDER/, or onnxattr.bulk in Python."
 
 
 def _of_folder(folder: Path) -> list[Path]:

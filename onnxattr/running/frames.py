@@ -100,10 +100,15 @@ def matched(
     unknown = [name for name in given if name not in wanted]
     if twice or missing or unknown:
         told = (("missing", missing), ("unknown", unknown), ("named twice", twice))
+        # What pandas writes in front of a table, and how it reads that.
+        index = any(name == "" or str(name).startswith("Unnamed: ") for name in unknown)
+        leave = (
+            " A column without a name is an index: to_csv(..., index=False) leaves it out." if index else ""
+        )
         raise ShapeError(
             f"{what}: the columns of the table are not those of the model; "
             f"{', '.join(f'{kind}: {few(names)}' for kind, names in told if names)}. Give exactly these, in any "
-            f"order: {few(wanted)}."
+            f"order: {few(wanted)}.{leave}"
         )
     columns = {name: _column(frame, name, name in texts) for name in wanted}
     shapes = {name: np.shape(values) for name, values in columns.items()}
