@@ -21,6 +21,7 @@ from onnxattr.running.arrays import as_array
 from ..common import graph_edit, onnx_model
 from ..common.verify import TOLERANCE, Session, values
 from . import mixed
+from .foreign import advice
 from .layers import step_difference, write_table
 from .names import by_position, feature_names, numbers_of, parts_of
 from .operators import write_first_features, write_network_outputs, write_sigmoids
@@ -172,8 +173,7 @@ def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx
                 f"skl2onnx could not convert the trees of {type(estimator).__name__}. {why}"
             ) from error
         raise ConversionError(
-            f"skl2onnx could not convert {type(estimator).__name__}: {reason}. Fit the estimator first, and use steps "
-            "that skl2onnx supports."
+            f"skl2onnx could not convert {type(estimator).__name__}: {reason}. {advice(estimator)}."
         ) from error
     converted.graph.name = type(chosen_last(estimator)).__name__  # skl2onnx draws a random one
     converted.opset_import.sort(key=lambda entry: entry.domain)  # it writes them in the order of a set
