@@ -277,6 +277,10 @@ BROKEN = {
     "numbers behind an index": (",0,1\n0,0.5,2.5\n", ["the first line is 0", "index=False"]),
     "line behind empty ones": ('a,b\n\n1,"2"\n\n1\n', ["line 5", "1 fields"]),
     "missing values of R": ("a,b\n1,NA\n", ["line 2", "'NA'", "Leave the fields of missing values empty"]),
+    "codes that Python reads as numbers": (
+        "a,b\n1,2021_01\n",
+        ["line 2", "'2021_01'", "Encode text", ".npz"],
+    ),
     "empty": ("", ["no rows"]),
 }
 
@@ -311,6 +315,13 @@ def test_a_first_line_that_may_name_columns_is_said(text, said, tmp_path):
         rows = read_csv(tmp_path / "x.csv")
     assert len(rows) == text.count("\n")
     assert ["read as a row of numbers" in str(warning.message) for warning in heard] == [True] * said
+
+
+def test_names_that_python_reads_as_numbers(tmp_path):
+    (tmp_path / "x.csv").write_text("0_1,0_2\n0.5,1.5\n")
+    table = read_csv(tmp_path / "x.csv")
+    assert table.columns == ["0_1", "0_2"]
+    np.testing.assert_array_equal(np.asarray(table), [[0.5, 1.5]])
 
 
 def test_empty_fields_are_missing_values(tmp_path):

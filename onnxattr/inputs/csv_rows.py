@@ -92,7 +92,7 @@ def _advice(field: str) -> str:
         return "Write numbers with a point for decimals and nothing between thousands."
     if field.strip().lower() in _MISSING:
         return "Leave the fields of missing values empty."
-    return "Encode text and categories first."
+    return "Encode text and categories first; of a model with inputs of text, give a .npz file with an array for each input."
 
 
 def _check_first(path: str | os.PathLike[str], lines: Sequence[Sequence[str]]) -> None:
@@ -127,8 +127,9 @@ def _is_whole(field: str) -> bool:
 
 
 def _is_number(field: str) -> bool:
+    """Whether a field is a number or empty; 2021_01, which Python reads as 202101, is a code or a name."""
     try:
         float(field.strip() or "nan")
     except ValueError:
         return False
-    return True
+    return "_" not in field
