@@ -182,6 +182,8 @@ def test_kinds_of_columns(model):
         ["a", "b", "c"],
         pandas.to_datetime(["2020-01-01"] * 3),
         pandas.Categorical(["a", "b", "a"]),
+        ["1_0", "1_1", "1_2"],
+        pandas.Categorical(["2021_01", "2021_02", "2021_01"]),
     ):
         with pytest.raises(ShapeError, match=r"Column 'age' holds .* expected numbers"):
             method.explain(mixed.assign(age=column))

@@ -92,7 +92,9 @@ def _advice(field: str) -> str:
         return "Write numbers with a point for decimals and nothing between thousands."
     if field.strip().lower() in _MISSING:
         return "Leave the fields of missing values empty."
-    return "Encode text and categories first; of a model with inputs of text, give a .npz file with an array for each input."
+    return (
+        "Encode text and categories first; inputs of text are given in a .npz file, an array for each input."
+    )
 
 
 def _check_first(path: str | os.PathLike[str], lines: Sequence[Sequence[str]]) -> None:

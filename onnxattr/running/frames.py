@@ -59,6 +59,8 @@ def _numbers(given: Any, name: Any) -> np.ndarray:
     try:
         if array.dtype.kind != "O":
             raise TypeError(array.dtype)
+        if any(isinstance(value, str) and "_" in value for value in array.ravel()):
+            raise ValueError("a code or a name: Python reads 2021_01 as 202101")
         if hasattr(given, "isna"):  # pandas: a missing value of its own kind is no float
             given = given.to_numpy(dtype=np.float64, na_value=np.nan)
         return np.asarray(given, np.float64)
