@@ -181,6 +181,7 @@ REFUSED = {
     "too many pixels": ("", large(), 413, "more than 16000000 pixels"),
     "a class beyond integers": (f"?target={10**30}", CHELSEA, 422, "expected a class from 0 on"),
     "text": ("", b"hello", 415, "no JPEG, PNG or WebP photo"),
+    "form": ("", b"--X\r\n\r\n" + CHELSEA + b"\r\n--X--\r\n", 415, "not a form: curl --data-binary"),
     "truncated": ("", CHELSEA[:2000], 415, "no JPEG, PNG or WebP photo"),
     "no such class": ("?target=1000", CHELSEA, 422, "expected a class from 0 to 999"),
 }

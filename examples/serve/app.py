@@ -12,7 +12,7 @@ import os
 import numpy as np
 import onnxruntime
 from fastapi import Body, FastAPI, HTTPException, Response
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 session = onnxruntime.InferenceSession(
     os.environ["EXPLAINER"], providers=onnxruntime.get_available_providers()
@@ -38,6 +38,12 @@ def explain(photo: bytes = Body(media_type="image/jpeg"), target: int = -1, pict
         image = decoded(opened)
     except HTTPException:
         raise
+    except UnidentifiedImageError as error:
+        raise HTTPException(
+            415,
+            "The body is no JPEG, PNG or WebP photo. Send the bytes of the file alone, not a form: "
+            "curl --data-binary @photo.jpg",
+        ) from error
     except Exception as error:  # what decoders raise on damaged files is no closed list
         raise HTTPException(
             415, f"The body is no JPEG, PNG or WebP photo that can be read: {error}"
