@@ -11,6 +11,7 @@ from support.small_models import build, mlp, node, random
 
 from onnxattr import GradientInput, IntegratedGradients, OnnxAttrError, Saliency
 from onnxattr.bulk import mapper
+from onnxattr.errors import ParameterError, TargetError
 from onnxattr.loading.features import KEY, features_text
 
 ROWS = np.random.default_rng(0).normal(size=(10, 6)).astype(np.float32)
@@ -129,6 +130,39 @@ def test_labels_in_a_column(path):
     assert found["target"].to_pylist() == found["label"].to_pylist() == labels.tolist()
     one = mapper(path, "values", targets=2)(table)
     assert one["target"].to_pylist() == [2] * 10
+
+
+LABELS = {
+    "numbers in a dictionary": lambda: pa.array([1, 0] * 5).dictionary_encode(),
+    "names": lambda: pa.array(["b", "a"] * 5),
+    "names in a dictionary": lambda: pa.array(["b", "a"] * 5).dictionary_encode(),
+    "views of names": lambda: pa.array(["b", "a"] * 5, pa.string_view()),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_kinds_of_labels_in_a_column(kind, tmp_path):
+    method = IntegratedGradients(mlp().model, steps=5, labels=list("abcd"))
+    method.export(tmp_path / "e.onnx")
+    table = pa.table({"label": LABELS[kind](), "values": COLUMNS["lists"]})
+    found = mapper(tmp_path / "e.onnx", "values", target_column="label", chunk=3)(table)
+    assert found["target"].to_pylist() == [1, 0] * 5
+    np.testing.assert_allclose(maps(found), method.explain(ROWS, [1, 0] * 5), rtol=1e-5, atol=1e-7)
+
+
+def test_arrays_in_a_dictionary(path):
+    values = COLUMNS["lists"]
+    coded = pa.DictionaryArray.from_arrays(pa.array(np.arange(10)[::-1]), values)
+    found = mapper(path, "values")(pa.table({"values": coded}))
+    np.testing.assert_allclose(maps(found), maps(mapper(path, "values")(pa.table({"values": values})))[::-1])
+
+
+def test_rows_without_label_and_lists_of_columns_are_told(path):
+    table = pa.table({"label": pa.array([1, None] * 5), "values": COLUMNS["lists"]})
+    with pytest.raises(TargetError, match=r"no label in 5 of 10 rows.*-1 for the predicted class"):
+        mapper(path, "values", target_column="label")(table)
+    with pytest.raises(ParameterError, match="side by side into one column of lists"):
+        mapper(path, ["values", "label"])(table)
 
 
 def test_pictures_in_a_column(tmp_path):

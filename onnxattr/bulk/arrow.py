@@ -56,12 +56,14 @@ def storage(kind: pa.DataType) -> pa.DataType:
 
 
 def whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """A column in one piece, without extension types."""
+    """A column in one piece, without extension types and dictionaries, as tables of categories have them."""
     array = column.combine_chunks() if hasattr(column, "chunks") else column
     if hasattr(array, "chunks"):  # what has no rows stays in chunks
         array = pyarrow_module().array([], array.type)
     while hasattr(array, "storage"):
         array = array.storage
+    if pyarrow_module().types.is_dictionary(array.type):
+        array = array.dictionary.take(array.indices)
     return array
 
 

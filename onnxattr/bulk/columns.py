@@ -84,6 +84,12 @@ def _given(schema: pa.Schema, inputs: Sequence[str], column: str | Mapping[str, 
                 f"{_few(inputs)}."
             )
         column = {inputs[0]: column}
+    if not isinstance(column, Mapping) or not all(isinstance(own, str) for own in column.values()):
+        raise ParameterError(
+            f"column={column!r}: expected the name of a column, or a dict of one for each input. Columns of numbers "
+            "are found by the names of the model's features or inputs; for a model without names put them side by side "
+            "into one column of lists."
+        )
     if odd := [name for name in (*column, *inputs) if name not in inputs or name not in column]:
         raise ParameterError(
             f"column={dict(column)!r}: {odd[0]!r}; expected a column for each of {_few(inputs)}."

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxattr.bulk.arrow import numbers, pyarrow_module
+from onnxattr.bulk.arrow import numbers, pyarrow_module, whole
 from onnxattr.bulk.columns import Feeding, batches_of, feeding_of
-from onnxattr.errors import ParameterError, ShapeError
+from onnxattr.errors import ParameterError, ShapeError, TargetError
 from onnxattr.loading.class_names import one_label
 from onnxattr.results import Explanation
 from onnxattr.running.explainer import load
@@ -225,9 +225,16 @@ class Mapper:
             raise ParameterError(
                 f"There is no column {self._target_column!r}; the table has {table.column_names}."
             )
-        column = table.column(self._target_column).slice(start, rows)
+        column = whole(table.column(self._target_column).slice(start, rows))
+        if column.null_count:
+            raise TargetError(
+                f"Column {self._target_column!r} has no label in {column.null_count} of {rows} rows: fill them in, "
+                "with -1 for the predicted class where labels are numbers, or leave these rows out."
+            )
         types = pyarrow_module().types
-        if types.is_string(column.type) or types.is_large_string(column.type):
+        if any(
+            is_text(column.type) for is_text in (types.is_string, types.is_large_string, types.is_string_view)
+        ):
             return column.to_pylist()
         return numbers(column, self._target_column)
 
