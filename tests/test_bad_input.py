@@ -115,6 +115,13 @@ WRONG_TYPES = build([node("Gemm", ["x", "w"], ["y"])], *VECTORS, {"w": np.ones((
 SCALAR_AXES = build([node("ReduceMean", ["x", "a"], ["y"])], *VECTORS, {"a": np.array(1)})
 CAST_TO_NONE = build([node("Cast", ["x"], ["a"], to=0), node("Mul", ["a", "a"], ["y"])], *VECTORS)
 
+#: Before opset 14 a normalisation with five outputs trains.
+TRAINS = parse(
+    """g (float[N,4] x, float[4] s, float[4] b, float[4] m, float[4] v) => (float[N,4] y) {
+        y, m1, v1, m2, v2 = BatchNormalization(x, s, b, m, v) }""",
+    13,
+)
+
 #: Of a tensor without a shape not even the number of axes is known.
 SHAPELESS = parse("g (float[] x) => (float[N,3] y) { y = Tanh(x) }")
 RESHAPED = parse("g (float[N,4] x, int64[k] s) => (float[] y) { t = Tanh(x) y = Reshape(t, s) }")
@@ -150,6 +157,7 @@ MODELS = {
     "damaged bytes": (lambda p: DAMAGED, ModelError, ["the given bytes", "damaged"]),
     "weights not beside": (without_weights_file, ModelError, ["external.bin", "not beside the model"]),
     "a number": (lambda p: 42, ModelError, ["int", "expected a path"]),
+    "a model that trains": (lambda p: TRAINS, ModelError, ["BatchNormalization", "as in training", "module.eval()"]),
     "unknown op": (lambda p: UNKNOWN_OP, ModelError, ["not valid ONNX", "Nonsense"]),
     "wrong types inside": (lambda p: WRONG_TYPES, ModelError, ["not valid ONNX", "Gemm"]),
     "cast to no type": (lambda p: CAST_TO_NONE, ModelError, ["not valid ONNX", "type 0"]),

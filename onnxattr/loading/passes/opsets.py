@@ -28,6 +28,8 @@ NEWEST_OPSET, NEWEST_IR = 26, 13
 OLDEST_OPSET = 7
 #: From here on an operator whose form stays up to OPSET also means the same; before, some do not.
 _MEANT_THE_SAME = 13
+#: Before, BatchNormalization says by the number of its outputs that it trains.
+_TRAINS_BY_ATTRIBUTE = 14
 
 
 def upgrade(model: ir.Model, same: onnx.ModelProto | None = None) -> bool:
@@ -43,6 +45,8 @@ def upgrade(model: ir.Model, same: onnx.ModelProto | None = None) -> bool:
     opset = model.opset_imports[""]
     if opset >= OPSET:
         return False
+    if opset < _TRAINS_BY_ATTRIBUTE:
+        _refuse_training(model)
     changed = before_conversion(model)
     upsampled = {node.outputs[0].name for node in nodes_of(model.graph) if is_standard(node, "Upsample")}
     if opset < 9:
@@ -54,6 +58,20 @@ def upgrade(model: ir.Model, same: onnx.ModelProto | None = None) -> bool:
             crossing.proto = onnx.version_converter.convert_version(crossing.proto, OPSET)
     after_conversion(model, opset, upsampled)
     return True
+
+
+def _refuse_training(model: ir.Model) -> None:
+    """Refuses normalisations that have more outputs than y, which says that they train: no newer form has all of them.
+
+    Raises:
+        ModelError: Names the node.
+    """
+    for node in nodes_of(model.graph):
+        if is_standard(node, "BatchNormalization") and any(output.name for output in node.outputs[1:]):
+            raise ModelError(
+                f"BatchNormalization node {node.name!r} computes with the statistics of the batch, as in training. "
+                "Export the model as it predicts: module.eval(), training=torch.onnx.TrainingMode.EVAL."
+            )
 
 
 def _stays(model: ir.Model, opset: int) -> bool:
