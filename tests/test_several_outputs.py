@@ -101,7 +101,7 @@ def test_inner_values_are_explained_by_what_f_of_x_itself_gives():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({}, r"2 float outputs \['a', 'b'\]: say which to explain with output=<name>"),
+        ({}, r"2 float outputs \['a', 'b'\]: say which to explain with output=<name> \(--model-output"),
         ({"output": "A"}, r"output='A': expected an output of floats of the model, a \(float\).*Did you mean 'a'\?"),
         ({"output": "c"}, r"output='c': expected an output of floats of the model"),
         ({"output": ["a", "b"]}, r"several outputs need an operator"),

@@ -114,7 +114,8 @@ def _only_output(graph: ir.Graph) -> ir.Value:
         )
     names = [str(value.name) for value in outputs]
     raise ModelError(
-        f"The model has {len(outputs)} float outputs {names}: say which to explain with output=<name>."
+        f"The model has {len(outputs)} float outputs {names}: say which to explain with "
+        "output=<name> (--model-output <name>)."
     )
 
 
