@@ -239,3 +239,34 @@ def test_prelu_node_takes_its_slope_at_zero():
     np.testing.assert_array_equal(
         gradient_in_ort(model, x, np.full((1, 3), 4, np.float32)), [[1.0, 1.0, 4.0]]
     )
+
+
+OPERATION = "pkg.torch.onnx.fx_node"
+#: Producer, the operation that is named in the metadata of the node, and the share of the first and of a later winner.
+PRODUCERS = [
+    ("pytorch", "%m : call_function[target=torch.ops.aten.max.dim](args = (%x, 1), kwargs = {})", 1, 0),
+    (
+        "pytorch",
+        "%m : call_function[target=torch.ops.aten.amax.default](args = (%x, [1]), kwargs = {})",
+        0.5,
+        0.5,
+    ),
+    ("pytorch", None, 1, 0),
+    ("tf2onnx", None, 0.5, 0.5),
+    ("", None, 0.5, 0.5),
+]
+
+
+@pytest.mark.parametrize(("producer", "operation", "first", "later"), PRODUCERS)
+@pytest.mark.parametrize(("operator", "attributes"), [("ReduceMax", {"keepdims": 0}), ("ReduceMin", {})])
+def test_ties_of_a_reduction(operator, attributes, producer, operation, first, later):
+    sign = 1 if operator == "ReduceMax" else -1
+    x = sign * np.array([[1, 3, 2, 3], [0, -1, -2, -1]], np.float32)
+    made = node(operator, ["x", "axes"], ["y"], **attributes)
+    shape = [2] if attributes else [2, 1]
+    model = build([made], {"x": [2, 4]}, {"y": shape}, {"axes": np.array([-1])})
+    model.producer_name = producer
+    if operation is not None:
+        model.graph.node[0].metadata_props.add(key=OPERATION, value=operation)
+    found = gradient_in_ort(model, x, np.array([2, 3], np.float32).reshape(shape))
+    np.testing.assert_array_equal(found, [[0, 2 * first, 0, 2 * later], [3, 0, 0, 0]])

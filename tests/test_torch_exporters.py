@@ -130,3 +130,42 @@ def test_gradients_are_those_of_autograd(name, sizes):
         np.testing.assert_allclose(
             results[f"{n}_gradient"], expected, rtol=0, atol=1e-4 * np.abs(expected).max() + 1e-6
         )
+
+
+# Of (N, 3, 8, 8, 8) and less, with equal numbers.
+TIED = {
+    "max(dim)": (lambda x: x.max(2)[0], (2, 3, 8)),
+    "min(dim)": (lambda x: x.min(-1, keepdim=True)[0], (2, 3, 8)),
+    "global pool of signals": (lambda x: functional.adaptive_max_pool1d(x, 1), (2, 3, 8)),
+    "global pool of images": (lambda x: functional.adaptive_max_pool2d(x, 1), (2, 3, 4, 6)),
+    "pool of volumes": (lambda x: functional.max_pool3d(x, 2), (2, 3, 4, 4, 6)),
+    "pool of volumes, padded": (lambda x: functional.max_pool3d(x, 3, 2, 1), (2, 3, 4, 4, 6)),
+}
+#: In files of the newer exporter a global pool is the ReduceMax that amax is; the sums of gradients are the same.
+UNKNOWN = {("global pool of signals", True), ("global pool of images", True)}
+
+
+class Computed(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.forward = function
+
+
+@pytest.mark.parametrize("dynamo", [False, True])
+@pytest.mark.parametrize("name", [*TIED, "amax"])
+def test_equal_numbers_have_the_gradient_of_pytorch(name, dynamo):
+    function, shape = TIED.get(name, (lambda x: x.amax((1, 2)), (2, 3, 8)))
+    x, file = torch.randint(0, 3, shape, generator=torch.Generator().manual_seed(0)).float(), io.BytesIO()
+    torch.onnx.export(
+        Computed(function), (x,), file, input_names=["x"], output_names=["y"], dynamo=dynamo, verbose=False
+    )
+    session = onnxruntime.InferenceSession(vjp(onnx.load_from_string(file.getvalue())).SerializeToString())
+    exact = x.clone().requires_grad_()
+    y = function(exact)
+    ct = torch.randn(y.shape)
+    y.backward(ct)
+    (found,) = session.run(["x_gradient"], {"x": x.numpy(), "y_cotangent": ct.numpy()})
+    if (name, dynamo) in UNKNOWN:
+        np.testing.assert_allclose(found.sum(), exact.grad.sum(), rtol=1e-5)
+    else:
+        np.testing.assert_allclose(found, exact.grad, rtol=1e-5)

@@ -8,9 +8,6 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-#: In the ``meta`` of a max pool: all that are the largest of a window have a gradient, not the first alone.
-SHARED_TIES = "shared_ties"
-
 
 @dataclass(frozen=True)
 class Layout:

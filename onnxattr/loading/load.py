@@ -54,7 +54,7 @@ from onnxattr.loading.passes.rounded_casts import quantise_what_is_rounded
 from onnxattr.loading.passes.series import compute_series_as_images
 from onnxattr.loading.passes.stated_pads import state_pads
 from onnxattr.loading.passes.static_nodes import infer_and_resolve
-from onnxattr.loading.passes.tied_pools import note_shared_ties
+from onnxattr.loading.passes.ties import note_ties
 from onnxattr.loading.passes.time_first import put_time_first
 from onnxattr.loading.passes.transposes import join_transposes
 from onnxattr.loading.reading.detached_weights import (
@@ -197,7 +197,7 @@ PASSES = (
         "multiply matrices", lambda d: multiply_matrices(d.model.graph, d.model.opset_imports[""]), [F.TYPED]
     ),
     step("state pads", lambda d: state_pads(d.model), [F.TYPED]),
-    check("note shared ties", lambda d: note_shared_ties(d.model), [F.TYPED]),
+    check("note ties", lambda d: note_ties(d.model), [F.TYPED]),
     step("take pixels as floats", lambda d: take_floats(d.model), [F.TYPED]),
     step(
         "quantise what is rounded",

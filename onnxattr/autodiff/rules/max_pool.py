@@ -16,7 +16,7 @@ from onnxattr.autodiff.rewrites.patterns import Routed
 from onnxattr.autodiff.rules.padding import along
 from onnxattr.autodiff.rules.windows import Windows, known, pool_windows
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.windows import SHARED_TIES
+from onnxattr.graph.ties import FIRST, SHARED, ties_of
 
 
 @vjp("MaxPool", compares=True)
@@ -53,7 +53,7 @@ def max_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]
             value = pooled
         moved = channels_last(ct)
         for pool in reversed(pools):
-            moved = pool.pull_back(moved, shared=node.node.meta.get(SHARED_TIES, False))
+            moved = pool.pull_back(moved, shared=ties_of(node.node, FIRST) == SHARED)
     result = op.Transpose(moved, perm=[0, 1 + windows.rank, *range(1, 1 + windows.rank)])
     result.shape = x.shape
     pads = windows.pads

@@ -13,8 +13,8 @@ from onnxattr.autodiff.registry import Cotangent, attributes_of, unary, vjp
 from onnxattr.autodiff.rules.windows import Windows, pool_windows
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import Range
+from onnxattr.graph.ties import FIRST, SHARED, ties_of
 from onnxattr.graph.values import dims_of
-from onnxattr.graph.windows import SHARED_TIES
 
 
 def _spread(op: OpBuilder, share: ir.Value, windows: Windows) -> ir.Value:
@@ -141,15 +141,20 @@ def global_max_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cot
 
     In TensorFlow's models it is split evenly over all of them: they write a ReduceMax in this way.
     """
-    x, y = node.x, node.y
-    axes = [*range(2, node.rank(x))]
-    if node.node.meta.get(SHARED_TIES):
-        return (split_ties(op, x, y, ct, axes),)
-    count = op.elements(x, 2)
+    x, y, rank = node.x, node.y, node.rank(node.x)
+    if ties_of(node.node, FIRST) == SHARED:
+        return (split_ties(op, x, y, ct, [*range(2, rank)]),)
+    return (first_of_ties(op, x, y, ct, range(2, rank), rank),)
+
+
+def first_of_ties(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: range, rank: int) -> ir.Value:
+    """xbar = ybar at the first position along neighbouring axes where x = y, else 0; y and ybar keep them as 1."""
+    count = op.elements(x, axes=[*axes])
+    sizes = op.sizes([op.shape(x, axes.start, axes.stop), *[1] * (rank - axes.stop)])
     # Few accelerators have 64-bit integers.
-    places = op.cast(op.Reshape(op.Range(0, op.Squeeze(count, [0]), 1), op.shape(x, 2)), ir.DataType.INT32)
+    places = op.cast(op.Reshape(op.Range(0, op.Squeeze(count, [0]), 1), sizes), ir.DataType.INT32)
     winners = op.Where(op.Equal(x, y), places, op.cast(count, ir.DataType.INT32))
-    return (op.Where(op.Equal(places, op.ReduceMin(winners, axes, keepdims=1)), ct, 0.0),)
+    return op.Where(op.Equal(places, op.ReduceMin(winners, [*axes], keepdims=1)), ct, 0.0)
 
 
 def split_ties(

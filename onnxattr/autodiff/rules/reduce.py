@@ -9,9 +9,10 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.registry import Cotangent, NodeView, vjp
 from onnxattr.autodiff.rules.elementwise import product_of_others
-from onnxattr.autodiff.rules.pool import split_ties
+from onnxattr.autodiff.rules.pool import first_of_ties, split_ties
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import Range
+from onnxattr.graph.ties import FIRST, SHARED, ties_of
 from onnxattr.graph.values import dims_of, ints_of
 
 
@@ -22,22 +23,27 @@ def reduction(
 
     def register(function: Callable[..., ir.Value]) -> Callable[..., ir.Value]:
         def rule(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
-            x, y, axes = node.x, node.y, node.inputs[1]
-            if axes is not None and dims_of(axes) == [0]:
-                axes = None
-            if axes is None and node.get_int("noop_with_empty_axes"):
-                axes = op.constant([], ir.DataType.INT64)
-                return op.expand_like(function(op, x, y, ct, axes), x), None
-            kept = axes if axes is not None else op.constant([*range(node.rank(x))], ir.DataType.INT64)
-            if not node.get_int("keepdims"):
-                y, ct = op.Unsqueeze(y, kept), op.Unsqueeze(ct, kept)
-            return op.expand_like(function(op, x, y, ct, kept), x), None
+            return op.expand_like(function(op, node.x, *_with_axes(op, node, ct)), node.x), None
 
         rule.__name__, rule.__doc__ = function.__name__, function.__doc__
         vjp(*op_types, singular=singular, compares=compares)(rule)
         return function
 
     return register
+
+
+def _with_axes(op: OpBuilder, node: NodeView, ct: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """y and ct with the reduced axes kept as 1, and these axes."""
+    y, axes = node.y, node.inputs[1]
+    if axes is not None and dims_of(axes) == [0]:
+        axes = None
+    if axes is None and node.get_int("noop_with_empty_axes"):
+        return y, ct, op.constant([], ir.DataType.INT64)
+    if axes is None:
+        axes = op.constant([*range(node.rank(node.x))], ir.DataType.INT64)
+    if node.get_int("keepdims"):
+        return y, ct, axes
+    return op.Unsqueeze(y, axes), op.Unsqueeze(ct, axes), axes
 
 
 @reduction("ReduceSum")
@@ -57,10 +63,18 @@ def reduce_mean(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.
     return op.Div(ct, op.cast_like(count, x))
 
 
-@reduction("ReduceMax", "ReduceMin", compares=True)
-def reduce_extremum(op: OpBuilder, x: ir.Value, y: ir.Value, ct: ir.Value, axes: ir.Value) -> ir.Value:
-    """y = max(x);  ybar is split evenly over the elements that equal y."""
-    return split_ties(op, x, y, ct, axes)
+@vjp("ReduceMax", "ReduceMin", compares=True)
+def reduce_extremum(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = max(x);  ybar is split evenly over the elements that equal y.
+
+    Where it stands for PyTorch's ``max(dim)``, which also gives a place, the first of them has it.
+    """
+    x, (y, ct, axes) = node.x, _with_axes(op, node, ct)
+    known = ints_of(axes) or []
+    if ties_of(node.node, SHARED) == FIRST and len(known) == 1:
+        axis, rank = known[0] % node.rank(x), node.rank(x)
+        return first_of_ties(op, x, y, ct, range(axis, axis + 1), rank), None
+    return op.expand_like(split_ties(op, x, y, ct, axes), x), None
 
 
 @reduction("ReduceProd")
