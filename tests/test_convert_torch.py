@@ -340,6 +340,13 @@ def test_shapes_that_the_exporter_declares_wrongly_are_left_out():
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * expected.max())
 
 
+def test_no_code_of_the_author_is_in_the_file():
+    model = to_onnx(make(ResNet), torch.tensor(rows(IMAGE)))
+    keys = {entry.key for node in model.graph.node for entry in node.metadata_props}
+    assert "pkg.torch.onnx.fx_node" in keys
+    assert __file__.encode() not in model.SerializeToString()
+
+
 def test_layers_are_found_by_their_path():
     module, x = make(ResNet), rows(IMAGE)
     model = to_onnx(module, torch.tensor(x))

@@ -163,6 +163,9 @@ def export(
             parts = calls_of_nodes(made.exported_program.graph)
             with _kept(made, parts, keep), applied(OPTIMISER):
                 made.optimize()
+            for node in made.model.graph.all_nodes():
+                # Paths and lines of the author's code, in what is to be given to others.
+                node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
             return Exported(made.model_proto, made.exported_program, parts)
     except ConversionError:
         raise
