@@ -1,5 +1,7 @@
 """scikit-learn estimators: conversion, and gradients against closed forms and differences of the estimator itself."""
 
+import warnings
+
 import numpy as np
 import onnx
 import pytest
@@ -519,3 +521,17 @@ def test_what_neither_runtime_nor_evaluator_runs_is_an_error_of_conversion():
     model = parse("g (float[2,3] x) => (float[2,3] y) { y = ConstantOfShape(x) }")
     with pytest.raises(ConversionError, match=r"does not load.*onnx's evaluator stops too"):
         values(model, [], {"x": np.zeros((2, 3), np.float32)})
+
+
+def test_of_several_numbers_one_is_to_be_chosen():
+    x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    coefficients = np.array([[1.0, 2], [3, 4], [5, 6]])
+    method = Saliency(to_onnx(Ridge(alpha=1e-6).fit(x, x @ coefficients), x))
+    with pytest.warns(
+        UserWarning, match="gives 2 numbers, no classes: without targets the largest is explained"
+    ):
+        method.explain(x[:4])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = method.explain(x[:4], [1, 1, 1, 0])
+    np.testing.assert_allclose(found, coefficients.T[[1, 1, 1, 0]], rtol=1e-5)

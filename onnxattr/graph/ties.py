@@ -5,14 +5,14 @@ ONNX does not say it, and frameworks differ; what is known by the source of a mo
 
 from __future__ import annotations
 
-from typing import Any
+import onnx_ir as ir
 
 #: The key in a node's ``meta``, and what it says: the first alone has a gradient, or all that are equal.
 TIES = "ties"
 FIRST, SHARED = "first", "shared"
 
 
-def ties_of(node: Any, usual: str) -> str:
+def ties_of(node: ir.Node, usual: str) -> str:
     """What is noted of a node, or else what is usual of its operator."""
     found: str = node.meta.get(TIES, usual)
     return found

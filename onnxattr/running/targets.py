@@ -57,6 +57,11 @@ def as_targets(prepared: Prepared, given: Any, rows: int, kind: TargetKind | Non
     kind = kind or TargetKind(dims[1:], output.dtype)
     labelled = kind.labels and (len(dims) == 2 or is_binary(prepared.unit))
     if given is None:
+        if labelled and _are_values(prepared, dims):
+            warn_caller(
+                f"The output {prepared.output!r} gives {dims[1]} numbers, no classes: without targets the largest is "
+                "explained, which may be another one in each sample. Pass targets= with the index of one."
+            )
         return _default_targets(output, kind, labelled, rows)
     if not labelled and texts_of(given) is not None:
         raise TargetError(
@@ -75,6 +80,12 @@ def as_targets(prepared: Prepared, given: Any, rows: int, kind: TargetKind | Non
             warn_of_names(array, prepared.class_names)
         return labels
     return _weights(array, kind, rows, labelled, _if_labels(prepared, dims) if kind.labels else None)
+
+
+def _are_values(prepared: Prepared, dims: Sequence[Any]) -> bool:
+    """Whether a model says that its output (N, C) gives several numbers, as a regressor of several targets does."""
+    meaning = prepared.meaning.outputs.get(prepared.output)
+    return meaning is not None and meaning.kind == "value" and len(dims) == 2 and dims[1] != 1
 
 
 def _by_name(prepared: Prepared, given: Any, rows: int) -> tuple[Any, bool]:
