@@ -167,6 +167,11 @@ REFUSED = {
     "written": (lambda f, x, y: f(x).__setitem__(0, 1), r"writes into a traced array"),
     "a text": (lambda f, x, y: f(x) * "2", r"computes with str '2'"),
     "an unknown NumPy function": (lambda f, x, y: np.fft.fft(f(x)), r"numpy\.fft.*no counterpart"),
+    "arguments of PyTorch": (
+        lambda f, x, y: f(x).sum(dim=1),
+        r"in line \d+: TypeError: Array.sum\(\) got an unexpected keyword argument 'dim'. Arrays have NumPy's methods",
+    ),
+    "a method of PyTorch": (lambda f, x, y: f(x).relu(), r"AttributeError: .*relu.*. Arrays have NumPy's methods"),
     "its own fault": (lambda f, x, y: {}["missing"], r"failed while it was traced, in line \d+: KeyError: 'missing'"),
     "f of a number": (lambda f, x, y: f(3.0), r"calls f with float; expected x"),
     "f of another shape": (lambda f, x, y: f(x[:, 0]), r"calls f with Array.*input 'x' has the shape"),

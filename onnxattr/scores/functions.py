@@ -106,8 +106,18 @@ def _why(name: str, error: Exception) -> str:
             f"in place of {_FOREIGN[foreign]}'s."
         )
     reason = " ".join(str(error).split())[:300]
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    return f"The operator {name} failed while it was traced, in line {where.lineno}: {type(error).__name__}: {reason}"
+    frames = [
+        (frame.f_globals.get("__name__", ""), line) for frame, line in traceback.walk_tb(error.__traceback__)
+    ]
+    line = next(
+        (line for module, line in reversed(frames) if not module.startswith("onnxattr.")), frames[-1][1]
+    )
+    usual = (
+        " Arrays have NumPy's methods, such as sum(axis=1) and reshape((-1, 4))."
+        if isinstance(error, (TypeError, AttributeError))
+        else ""
+    )
+    return f"The operator {name} failed while it was traced, in line {line}: {type(error).__name__}: {reason}.{usual}"
 
 
 def _foreign(error: Exception) -> str | None:

@@ -16,6 +16,8 @@ def _as_method(name: str, function: Callable[..., Array]) -> None:
     def method(self: Array, *arguments: Any, **options: Any) -> Array:
         return function(self, *arguments, **options)
 
+    # Python's errors about arguments name a function by this.
+    function.__qualname__ = method.__qualname__ = f"Array.{name}"
     method.__name__, method.__doc__ = name, function.__doc__
     setattr(Array, name, method)
 
