@@ -19,7 +19,9 @@ from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.decomposition import NMF, PCA, IncrementalPCA, KernelPCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 from sklearn.ensemble import (
+    AdaBoostClassifier,
     BaggingClassifier,
+    IsolationForest,
     RandomForestClassifier,
     StackingClassifier,
     VotingClassifier,
@@ -411,6 +413,14 @@ def test_neighbours_have_no_gradient():
         ModelError, match=r"No float input reaches the score.*No float value inside does either"
     ):
         GradientInput(model)
+
+
+@pytest.mark.parametrize("estimator", [IsolationForest(n_estimators=3), AdaBoostClassifier(n_estimators=2)])
+def test_forests_whose_votes_are_counted_are_refused_as_trees(estimator):
+    with pytest.raises(
+        ModelError, match=r"No float input reaches the score.*Decision trees are piecewise constant"
+    ):
+        GradientInput(to_onnx(estimator.fit(IRIS, KINDS), IRIS))
 
 
 def test_forests_have_no_gradient():

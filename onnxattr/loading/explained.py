@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from onnxattr.autodiff.node import op_name
 from onnxattr.autodiff.paths import reaching
+from onnxattr.autodiff.refused import reasons
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.errors import ModelError
 from onnxattr.graph.intervals import FLOATS
@@ -28,16 +30,26 @@ def float_inputs(graph: ir.Graph, outputs: Sequence[ir.Value], rules: RuleTable)
     reached = _reaching(graph, outputs, rules)
     chosen = [v for v in graph.inputs if v.dtype in FLOATS and dims_of(v) != [] and v in reached]
     if not chosen:
-        inner = ", ".join(explainable(graph, outputs[0]))
-        advice = (
-            f"Explain a float value inside the model with wrt=<name>, for example one of: {inner}."
-            if inner
-            else "No float value inside does either: the score is made by comparisons, counts, roundings or constants, "
-            "which have no gradient. Explain another output (output=, output_layer=), or by a method without gradients."
-        )
         kinds = ", ".join(f"{v.name} ({v.dtype.name if v.dtype else 'unknown'})" for v in graph.inputs)
-        raise ModelError(f"No float input reaches the score; the inputs are {kinds}. {advice}")
+        raise ModelError(
+            f"No float input reaches the score; the inputs are {kinds}. {_instead(graph, outputs)}"
+        )
     return [Place(str(value.name), value) for value in chosen]
+
+
+def _instead(graph: ir.Graph, outputs: Sequence[ir.Value]) -> str:
+    """Why no input is explained, or what can be in its place."""
+    trees = reasons({op_name(node) for node in graph if node.op_type.startswith("TreeEnsemble")})
+    if trees:
+        return trees[0]
+    if inner := explainable(graph, outputs[0]):
+        return (
+            f"Explain a float value inside the model with wrt=<name>, for example one of: {', '.join(inner)}."
+        )
+    return (
+        "No float value inside does either: the score is made by comparisons, counts, roundings or constants, "
+        "which have no gradient. Explain another output (output=, output_layer=), or by a method without gradients."
+    )
 
 
 def _reaching(graph: ir.Graph, outputs: Sequence[ir.Value], rules: RuleTable) -> set[ir.Value]:
