@@ -334,15 +334,20 @@ def side_by_side(package, builds):
     return randomised(package.Model(x, [build(package.layers)(x) for build in builds]))
 
 
-def test_saved_model_of_tf_keras_keeps_its_recurrent_layers(tmp_path):
+@pytest.mark.parametrize(
+    ("names", "save_traces"),
+    [(["Bidirectional"], True), (SAVED, False), pytest.param(SAVED, True, marks=pytest.mark.slow)],
+    ids=["one", "all, without their functions", "all"],
+)
+def test_saved_model_of_tf_keras_keeps_its_recurrent_layers(names, save_traces, tmp_path):
     tf_keras = pytest.importorskip("tf_keras")
-    model = side_by_side(tf_keras, [build for build, _, _ in SAVED.values()])
-    model.save(tmp_path / "saved", save_format="tf")
+    model = side_by_side(tf_keras, [SAVED[name][0] for name in names])
+    model.save(tmp_path / "saved", save_format="tf", save_traces=save_traces)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*Loop")
         converted = to_onnx(tmp_path / "saved")
     found = operators(converted)
-    expected = collections.Counter(operator for _, operator, _ in SAVED.values())
+    expected = collections.Counter(SAVED[name][1] for name in names)
     expected["LSTM"] += 1  # the second direction
     assert {name: found[name] for name in (*expected, "Loop")} == {**expected, "Loop": 0}
     assert_same(model, converted, sequences(3, 5))

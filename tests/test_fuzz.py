@@ -30,7 +30,11 @@ g (float[N,4] x) => (float[N,4] y) <int64 zero = {0}> {
 }"""
 
 
-@pytest.mark.parametrize("first", [*range(0, 200, BLOCK), NEWER, NEWER + BLOCK])
+FAST = [*range(0, 100, BLOCK), NEWER, NEWER + BLOCK]
+SLOW = [pytest.param(first, marks=pytest.mark.slow) for first in range(100, 200, BLOCK)]
+
+
+@pytest.mark.parametrize("first", FAST + SLOW)
 def test_no_random_model_is_explained_wrongly(first):
     """The same 240 models every time; `make fuzz` takes others."""
     found = {seed: judge(draw(seed)) for seed in range(first, first + BLOCK)}

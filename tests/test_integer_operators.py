@@ -63,6 +63,8 @@ OPTIONS = {
     "uint8": {"weight_type": quantization.QuantType.QUInt8},
     "per channel": {"per_channel": True},
 }
+#: Without VNNI, ONNX Runtime's products of attention saturate at 16 bits, which weights of 7 bits do not reach.
+NARROW = {"reduce_range": True}
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -140,6 +142,7 @@ def test_attention_as_it_is_quantised(options, tmp_path):
         tmp_path,
         op_types_to_quantize=["Attention", "EmbedLayerNormalization", "MatMul"],
         **OPTIONS[options],
+        **NARROW,
     )
     assert {"QAttention", "QEmbedLayerNormalization"} <= {node.op_type for node in small.graph.node}
     ids, shift = RNG.integers(0, 30, (2, 6)).astype(np.int32), np.zeros((2, 6, 16), np.float32)

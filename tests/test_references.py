@@ -60,7 +60,9 @@ def one_by_one(request):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("model", BUILDERS)
+@pytest.mark.parametrize(
+    "model", [pytest.param(name, marks=[pytest.mark.slow] * (name == "emotion")) for name in BUILDERS]
+)
 def test_tape_agrees_with_xplique(model, method):
     case = build_case(model)
     draws = draws_for(case, method, FAST)

@@ -41,6 +41,9 @@ def gunpoint_series() -> Small:
 
 MODELS = SMALL | {"emotion": emotion_faces, "gunpoint": gunpoint_series}
 CUTS = {"emotion": -2, "gunpoint": -2}  # the layer before the softmax
+#: All numbers behind an image of zeros are equal, up to rounding: another kernel, another winner of each max pool.
+UNEQUAL = (0.05 * np.random.default_rng(0).normal(size=(64, 64, 1))).astype(np.float32)
+BASELINES = {("emotion", "IntegratedGradients"): {"baseline_value": UNEQUAL}}
 
 
 @cache
@@ -48,8 +51,9 @@ def small(name) -> Small:
     return MODELS[name]()
 
 
-def make(name, method, **options):
-    options = {"output_layer": CUTS.get(name), "progress": False} | FIVE_DRAWS.get(method, {}) | options
+def make(name, method, **given):
+    options = {"output_layer": CUTS.get(name), "progress": False} | FIVE_DRAWS.get(method, {})
+    options |= BASELINES.get((name, method), {}) | given
     return getattr(attributions, method)(small(name).model, **options)
 
 
