@@ -19,6 +19,7 @@ from onnxattr.loading.weights import write_model
 
 from .common.trust import TRUST
 from .keras.archive import check_members
+from .keras.saved_models import refuse_signature
 
 _WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors")
 _PICKLES = (".pkl", ".pickle", ".joblib")
@@ -73,7 +74,8 @@ def convert_file(
         )
     if not adds or suffix != ".onnx":
         _check(path, suffix, sample, keep_layers, trust)
-        _check_signature(path, suffix, signature)
+        if suffix in (".pt2", *_SKLEARN):
+            refuse_signature(signature, f"{path} is none")
     else:
         given = {"opset": opset is not None, "keep_layers": bool(keep_layers), "sample": sample is not None}
         given["signature"] = signature is not None
@@ -157,13 +159,6 @@ def _check(path: Any, suffix: str, sample: Any, keep_layers: Any, trust: bool) -
     if suffix in _SKLEARN and keep_layers:
         raise ConversionError(
             f"{path}: --keep-layer is for Keras and PyTorch; every step of a pipeline stays."
-        )
-
-
-def _check_signature(path: Any, suffix: str, signature: str | None) -> None:
-    if signature is not None and suffix in (".pt2", *_SKLEARN):
-        raise ConversionError(
-            f"signature={signature!r} (--signature) is for SavedModel folders; {path} is none."
         )
 
 

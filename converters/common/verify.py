@@ -1,6 +1,6 @@
 """Random inputs, ONNX Runtime sessions and differences: the parts of comparing a converted model with its original."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,15 @@ from . import dependencies
 TOLERANCE = 1e-4
 # Rounding of float16 is 5e-4 of a value; a few layers of it stay below this.
 TOLERANCE_FLOAT16 = 1e-2
-#: By the type in which a model computes, the coarsest first; bfloat16 has three binary digits less than float16.
-TOLERANCES = {"bfloat16": 8 * TOLERANCE_FLOAT16, "float16": TOLERANCE_FLOAT16}
+#: It has three binary digits less than float16.
+_TOLERANCE_BFLOAT16 = 8 * TOLERANCE_FLOAT16
+
+
+def tolerance_of(types: Collection[str | None]) -> float:
+    """The largest difference that is allowed of a model that computes in some types, by the coarsest of them."""
+    if "bfloat16" in types:
+        return _TOLERANCE_BFLOAT16
+    return TOLERANCE_FLOAT16 if "float16" in types else TOLERANCE
 
 
 def random_inputs(

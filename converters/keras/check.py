@@ -14,10 +14,10 @@ from ..common.layer_rows import outputs_of, read_rows, write_rows
 from ..common.verify import (
     TOLERANCE,
     TOLERANCE_FLOAT16,
-    TOLERANCES,
     Session,
     difference,
     random_inputs,
+    tolerance_of,
     values,
 )
 from .guard_rows import fault, guard_batches, nearby, row_scales
@@ -51,7 +51,7 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
     """
     computed_in = {getattr(call.layer, "compute_dtype", None) for call in traced.calls}
     computed_in |= {spec.dtype.name for spec in inputs.specs}
-    tolerance = next((TOLERANCES[each] for each in TOLERANCES if each in computed_in), TOLERANCE)
+    tolerance = tolerance_of(computed_in)
     session, original = Session(converted), Original(model, inputs, traced)
     given = sample is not None
     batches = [_flat_sample(inputs, sample)] if given else _random_batches(original, traced, session)

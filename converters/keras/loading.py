@@ -13,7 +13,7 @@ from . import archive as keras_archive
 from . import guard as keras_guard
 from .budget import weights_within
 from .saved_model_layers import load_saved_model
-from .saved_models import SavedSignature
+from .saved_models import SavedSignature, refuse_signature
 from .steps import steps_within
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -40,11 +40,7 @@ def load(model_or_path: Any, trust: bool = False, signature: str | None = None) 
     """
     if isinstance(model_or_path, (str, os.PathLike)):
         return _load_path(Path(model_or_path), trust, signature)
-    if signature is not None:
-        raise ConversionError(
-            f"signature={signature!r} (--signature) is for SavedModel folders; a {type(model_or_path).__name__} was "
-            "given."
-        )
+    refuse_signature(signature, f"a {type(model_or_path).__name__} was given")
     dependencies.tensorflow()
     packages = dependencies.keras_packages()
     if isinstance(model_or_path, SavedSignature) or any(isinstance(model_or_path, p.Model) for p in packages):
@@ -73,10 +69,7 @@ def _load_path(path: Path, trust: bool, signature: str | None) -> Any:
                 "file, or the folder that model.export() wrote."
             )
         return load_saved_model(path, trust, signature)
-    if signature is not None:
-        raise ConversionError(
-            f"signature={signature!r} (--signature) is for SavedModel folders; {str(path)!r} is none."
-        )
+    refuse_signature(signature, f"{str(path)!r} is none")
     if not path.is_file():
         raise ConversionError(f"{str(path)!r} is a device or a pipe. Pass a file, or a SavedModel folder.")
     hdf5 = _is_hdf5(path)

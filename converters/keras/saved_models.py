@@ -33,6 +33,16 @@ class SavedSignature:
     layers: tuple[Any, ...] = ()
 
 
+def refuse_signature(signature: str | None, given: str) -> None:
+    """Refuses a signature where something else than a SavedModel folder is given.
+
+    Raises:
+        ConversionError: If there is one.
+    """
+    if signature is not None:
+        raise ConversionError(f"signature={signature!r} (--signature) is for SavedModel folders; {given}.")
+
+
 def served_by(path: Path) -> dict[str, SavedSignature]:
     """The signatures of a folder by name.
 

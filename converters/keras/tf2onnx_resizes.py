@@ -24,21 +24,19 @@ def _resize(ctx: Any, node: Any, name: str, args: Any) -> None:
     """y = Mh x Mw^T per channel, where Mh and Mw hold the weights of the rows and of the columns."""
     from tf2onnx.onnx_opset.nn import Resize
 
-    sizes = ctx.get_shape(node.input[0])
-    if not sizes or -1 in sizes[1:3] or not node.inputs[1].is_const():
+    changes = _changes(ctx, node)
+    matrices = [_weights(node, old, new) for old, new in changes]
+    if all(
+        _is_that_of_onnxruntime(node, *sizes, matrix) for sizes, matrix in zip(changes, matrices, strict=True)
+    ):
         Resize.version_11(ctx, node)
         return
-    targets = [int(size) for size in node.inputs[1].get_tensor_value()]
-    matrices = [_weights(node, old, new) for old, new in zip(sizes[1:3], targets, strict=True)]
-    pairs = zip(sizes[1:3], targets, matrices, strict=True)
-    if all(_is_that_of_onnxruntime(node, old, new, matrix) for old, new, matrix in pairs):
-        Resize.version_11(ctx, node)
-        return
-    x, output = node.input[0], node.output[0]
-    shape, dtype = ctx.get_shape(output), ctx.get_dtype(output)
+    x, last = node.input[0], _as_last(ctx, node)
+    dtype = ctx.get_dtype(node.output[0])
     ctx.remove_node(node.name)
     if ctx.get_dtype(x) != dtype:  # the result is float32, whatever the images are
-        x = ctx.make_node("Cast", [x], attr={"to": dtype}, shapes=[sizes], dtypes=[dtype]).output[0]
+        shape = ctx.get_shape(x)
+        x = ctx.make_node("Cast", [x], attr={"to": dtype}, shapes=[shape], dtypes=[dtype]).output[0]
     rows, columns = (
         ctx.make_const(f"{name}/{axis}", matrix).output[0]
         for axis, matrix in zip(("rows", "columns"), (matrices[0], matrices[1].T.copy()), strict=True)
@@ -46,38 +44,45 @@ def _resize(ctx: Any, node: Any, name: str, args: Any) -> None:
     image = ctx.make_node("Transpose", [x], attr={"perm": _NHWC_TO_NCHW}).output[0]
     image = ctx.make_node("MatMul", [rows, image]).output[0]
     image = ctx.make_node("MatMul", [image, columns]).output[0]
-    ctx.make_node(
-        "Transpose",
-        [image],
-        attr={"perm": _NCHW_TO_NHWC},
-        name=name,
-        outputs=[output],
-        shapes=[shape],
-        dtypes=[dtype],
-    )
+    ctx.make_node("Transpose", [image], attr={"perm": _NCHW_TO_NHWC}, **last)
 
 
 def _resize_nearest(ctx: Any, node: Any, name: str, args: Any) -> None:
     """y[i, j] = x[rows[i], columns[j]], where ONNX's inference would read another size from the scales of a Resize."""
     from tf2onnx.onnx_opset.nn import Resize
 
-    sizes = ctx.get_shape(node.input[0])
-    fixed = bool(sizes) and -1 not in sizes[1:3] and node.inputs[1].is_const()
-    targets = [int(size) for size in node.inputs[1].get_tensor_value()] if fixed else []
-    if not fixed or all(_is_inferred(old, new) for old, new in zip(sizes[1:3], targets, strict=True)):
+    changes = _changes(ctx, node)
+    if all(_is_inferred(old, new) for old, new in changes):
         Resize.version_11(ctx, node)
         return
-    image, output = node.input[0], node.output[0]
-    shape, dtype = ctx.get_shape(output), ctx.get_dtype(output)
-    nearest = [_weights(node, old, new).argmax(axis=1) for old, new in zip(sizes[1:3], targets, strict=True)]
+    image, last = node.input[0], _as_last(ctx, node)
+    nearest = [_weights(node, old, new).argmax(axis=1) for old, new in changes]
     ctx.remove_node(node.name)
     rows, columns = (
         ctx.make_const(f"{name}/{axis}", places.astype(np.int64)).output[0]
         for axis, places in zip(("rows", "columns"), nearest, strict=True)
     )
     image = ctx.make_node("Gather", [image, rows], attr={"axis": 1}).output[0]
-    last = {"name": name, "outputs": [output], "shapes": [shape], "dtypes": [dtype]}
     ctx.make_node("Gather", [image, columns], attr={"axis": 2}, **last)
+
+
+def _changes(ctx: Any, node: Any) -> list[tuple[int, int]]:
+    """The height and the width, before and after; none where a run decides."""
+    sizes = ctx.get_shape(node.input[0])
+    if not sizes or -1 in sizes[1:3] or not node.inputs[1].is_const():
+        return []
+    return list(zip(sizes[1:3], map(int, node.inputs[1].get_tensor_value()), strict=True))
+
+
+def _as_last(ctx: Any, node: Any) -> dict[str, Any]:
+    """For tf2onnx's ``make_node``: a node that takes the place, the name and the output of another."""
+    output = node.output[0]
+    return {
+        "name": node.name,
+        "outputs": [output],
+        "shapes": [ctx.get_shape(output)],
+        "dtypes": [ctx.get_dtype(output)],
+    }
 
 
 def _is_inferred(old: int, new: int) -> bool:

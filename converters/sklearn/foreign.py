@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-_TREES = (
-    "Boosted trees are piecewise constant, so their gradient is zero almost everywhere and says nothing: explain them "
-    "with a method that needs no gradient, or explain a differentiable model"
-)
+from onnxattr.autodiff.refused import TREES
+
 _ADVICE = {
-    "lightgbm": _TREES,
-    "xgboost": _TREES,
-    "catboost": _TREES,
+    **dict.fromkeys(("lightgbm", "xgboost", "catboost"), f"Boosted {TREES}"),
     "skorch": "It holds a PyTorch module: explain that, estimator.module_, at rows as the steps before it give them, "
     "pipeline[:-1].transform(rows), with sample= these rows as a tensor",
 }

@@ -3,7 +3,7 @@
 The first call of a module is named by its path, "blocks.0.conv1"; the second "blocks.0.conv1#2".
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from ..common import layer_rows
-from .running import Runner, without_fast_path
+from .running import Runner, tensors_in, without_fast_path
 
 
 @dataclass(frozen=True)
@@ -162,5 +162,4 @@ def _copied(torch: Any) -> Any:
 
 
 def _tensors(torch: Any, output: Any) -> Iterator[np.ndarray]:
-    leaves: Iterable[Any] = torch.utils._pytree.tree_leaves(output)
-    return (as_numpy(leaf) for leaf in leaves if isinstance(leaf, torch.Tensor))
+    return map(as_numpy, tensors_in(torch, output))

@@ -1,6 +1,5 @@
 """Compares a converted module with the module, on the examples and on drawn inputs."""
 
-import contextlib
 import warnings
 from functools import partial
 from typing import Any
@@ -13,9 +12,9 @@ from onnxattr.errors import ConversionError
 from onnxattr.loading.load import load
 from onnxattr.loading.precision import set_precision
 
-from ..common.verify import TOLERANCE, TOLERANCES, Session, difference
+from ..common.verify import Session, difference, tolerance_of
 from .calls import as_numpy
-from .running import Runner, without_fast_path
+from .running import Runner, tensors_in, without_fast_path
 from .stopped import warn_of_stopped
 
 _OTHERWISE = "Check that the module computes the same each time, and try another opset."
@@ -49,17 +48,19 @@ def check(
     for batch in (examples, *drawn):
         expected = _tensors_of(torch, run, batch)
         found = session.run(dict(zip(names, map(as_numpy, in_order(batch, names)), strict=True)))
-        for place, (value, array, tensor) in enumerate(
-            zip(converted.graph.output, found, expected, strict=True)
-        ):
-            worst = difference(np.asarray(array), as_numpy(tensor))
+        differences = _differences(found, expected)
+        for place, (value, worst) in enumerate(zip(converted.graph.output, differences, strict=True)):
             if not worst <= session.tolerance:
-                slow = _tensors_of(torch, run, batch, fast_path=False)[place]
-                same = difference(np.asarray(array), as_numpy(slow)) <= session.tolerance
+                with without_fast_path(torch):
+                    slow = _differences(found, _tensors_of(torch, run, batch))[place]
                 raise ConversionError(
                     f"Output {value.name!r} of the converted model differs from the module's by {worst:.2g} of its "
-                    f"largest value. {_ZEROS if same else _OTHERWISE}"
+                    f"largest value. {_ZEROS if slow <= session.tolerance else _OTHERWISE}"
                 )
+
+
+def _differences(found: list[np.ndarray], expected: list[Any]) -> list[float]:
+    return [difference(np.asarray(a), as_numpy(t)) for a, t in zip(found, expected, strict=True)]
 
 
 class _Values:
@@ -70,7 +71,7 @@ class _Values:
 
     def __init__(self, converted: onnx.ModelProto):
         types = _types(converted)
-        self.tolerance = next((TOLERANCES[kind] for kind in TOLERANCES if kind in types), TOLERANCE)
+        self.tolerance = tolerance_of(types)
         self._widened = "bfloat16" in types
         if self._widened:
             model = load(converted)
@@ -102,7 +103,7 @@ def _warn_of_state(torch: Any, run: Runner, examples: dict[Any, Any]) -> None:
 
     def outputs() -> list[Any]:
         found = run.call({name: tensor.clone() for name, tensor in examples.items()})
-        return [t.clone() for t in torch.utils._pytree.tree_leaves(found) if isinstance(t, torch.Tensor)]
+        return [tensor.clone() for tensor in tensors_in(torch, found)]
 
     try:
         with torch.no_grad():
@@ -124,16 +125,10 @@ def _same(torch: Any, some: list[Any], others: list[Any]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(some, others, strict=False))
 
 
-def _tensors_of(torch: Any, run: Runner, batch: dict[Any, Any], fast_path: bool = True) -> list[Any]:
-    with contextlib.nullcontext() if fast_path else without_fast_path(torch):
-        outputs = _outputs(torch, run, batch)
-    return [t for t in torch.utils._pytree.tree_leaves(outputs) if isinstance(t, torch.Tensor)]
-
-
-def _outputs(torch: Any, run: Runner, batch: dict[Any, Any]) -> Any:
+def _tensors_of(torch: Any, run: Runner, batch: dict[Any, Any]) -> list[Any]:
     try:
         with torch.no_grad():
-            return run(batch)
+            return tensors_in(torch, run(batch))
     except Exception as error:
         shapes = [tuple(tensor.shape) for tensor in batch.values() if isinstance(tensor, torch.Tensor)]
         raise ConversionError(

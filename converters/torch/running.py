@@ -78,6 +78,11 @@ def without_fast_path(torch: Any) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(was)
 
 
+def tensors_in(torch: Any, value: Any) -> list[Any]:
+    """The tensors of what a module gives: one, or nested in tuples, lists and dicts."""
+    return [leaf for leaf in torch.utils._pytree.tree_leaves(value) if isinstance(leaf, torch.Tensor)]
+
+
 def has_hooks(module: Any) -> bool:
     """Whether calling a module runs hooks beside its forward."""
     return any(getattr(module, name, None) for name in ("_forward_hooks", "_forward_pre_hooks"))

@@ -13,6 +13,7 @@ from onnxattr.errors import OnnxAttrError
 
 from ..common.stopped import warn_if_another
 from .calls import as_numpy
+from .running import tensors_in
 
 #: Functions that take from a tensor its shape and type, and so no gradient.
 _NO_VALUES = ("_like", "new_")
@@ -41,8 +42,7 @@ def warn_of_stopped(
     try:
         with torch.enable_grad(), _watch(torch) as watch:
             # Copies: a module may write into what it is given.
-            outputs = torch.utils._pytree.tree_leaves(run({name: t.clone() for name, t in leaves.items()}))
-        outputs = [t for t in outputs if isinstance(t, torch.Tensor)]
+            outputs = tensors_in(torch, run({name: t.clone() for name, t in leaves.items()}))
         watch.places |= dict.fromkeys(_own_backwards(torch, outputs))
         if not watch.places or not any(t.requires_grad for t in outputs):
             return
@@ -94,16 +94,13 @@ def _watch(torch: Any) -> Any:
                 self.places[f"{name} ({_line(torch)})"] = None
             if name == "__get__":  # a property, such as data
                 name = getattr(getattr(function, "__self__", None), "__name__", "")
-            tensors = torch.utils._pytree.tree_leaves(result)
-            made = [t for t in tensors if isinstance(t, torch.Tensor) and t.dtype.is_floating_point]
+            made = [t for t in tensors_in(torch, result) if t.dtype.is_floating_point]
             if (
                 made
                 and not any(t.requires_grad for t in made)
                 and not any(part in name for part in _NO_VALUES)
-            ):
-                taken = torch.utils._pytree.tree_leaves((args, kwargs))
-                if any(isinstance(t, torch.Tensor) and t.requires_grad for t in taken):
-                    self.places[f"{name} ({_line(torch)})"] = None
+            ) and any(t.requires_grad for t in tensors_in(torch, (args, kwargs))):
+                self.places[f"{name} ({_line(torch)})"] = None
             return result
 
     found = Watch()

@@ -14,6 +14,12 @@ _QUANTIZED = re.compile(
     r"|ConvInteger|MatMulInteger\w*|MulInteger|QOrdered\w+|NhwcMaxPool)"
 )
 
+#: Why trees have none, behind the word for their kind; without the full stop.
+TREES = (
+    "trees are piecewise constant, so their gradient is zero almost everywhere and says nothing: explain them with a "
+    "method that needs no gradient, or explain a differentiable model"
+)
+
 REFUSED = (
     (
         r"Sequence\w+|ConcatFromSequence|SplitToSequence",
@@ -52,8 +58,7 @@ REFUSED = (
     ),
     (
         r"ai\.onnx\.ml::TreeEnsemble\w*",
-        "Decision trees are piecewise constant, so their gradient is zero almost everywhere and says nothing: "
-        "explain them with a method that needs no gradient, or explain a differentiable model.",
+        f"Decision {TREES}.",
     ),
 )
 

@@ -216,14 +216,14 @@ def _told(method: Any, text: str, parts: Sequence[tuple[np.ndarray | None, np.nd
     return f"{text}\n{line}"
 
 
-def _narrower(method: Attribution) -> str:
+def _narrower(method: Any) -> str:
     """Which of the method's own options narrows the gap."""
     if hasattr(method, "nb_samples"):
         way = f"a larger --nb-samples than {method.nb_samples} takes more points"
     elif hasattr(method, "points") and getattr(method, "background", None) is None:
         way = "--points adaptive --tolerance 0.05 adds points where needed"
     else:
-        way = f"more --steps than {getattr(method, 'steps', 'now')} take more points"
+        way = f"more --steps than {method.steps} take more points"
     return f"The maps miss much of the score: {way}"
 
 

@@ -43,18 +43,21 @@ def _largest_and_distance(self: Any, other: Any) -> tuple[Any, Any]:
 
 def largest(self: Any, other: Any) -> Any:
     """max(a, b)."""
-    chosen = operators().Max(self, other)
-    return _shared(self, other, chosen) if self.dtype.is_floating_point() else chosen
+    return _shared(self, other, operators().Max(self, other))
 
 
 def smallest(self: Any, other: Any) -> Any:
     """min(a, b)."""
-    chosen = operators().Min(self, other)
-    return _shared(self, other, chosen) if self.dtype.is_floating_point() else chosen
+    return _shared(self, other, operators().Min(self, other))
 
 
 def _shared(self: Any, other: Any, chosen: Any) -> Any:
-    """Of equal numbers (a + b) / 2, which divides the gradient as PyTorch does; Max and Min give it to the first."""
+    """Of equal floats (a + b) / 2, which divides the gradient as PyTorch does; Max and Min give it to the first.
+
+    What another translation computed is of no known type: floats.
+    """
+    if self.dtype is not None and not self.dtype.is_floating_point():
+        return chosen
     op = operators()
     half = op.CastLike(0.5, self)
     return op.Where(op.Equal(self, other), op.Add(op.Mul(self, half), op.Mul(other, half)), chosen)

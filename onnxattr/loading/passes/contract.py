@@ -119,7 +119,7 @@ def step(
 def check(
     name: str, run: Callable[[Draft], None], requires: Iterable[Fact], ensures: Iterable[Fact] = ()
 ) -> Pass:
-    """A pass that refuses models and changes none."""
+    """A pass that refuses models, or notes what is known of them, and changes none."""
 
     def unchanged(draft: Draft) -> bool:
         run(draft)
