@@ -333,7 +333,7 @@ SOUNDS = {
     "five bytes": (lambda p: p.write_bytes(b"hello"), "cannot be read as a WAV file: it is cut off"),
     "64 bits": (
         lambda p: (sound(p, WAVE, 2), p.write_bytes(p.read_bytes()[:34] + b"\x40\0" + p.read_bytes()[36:])),
-        "holds integers of 64 bits; save it as a WAV file of 16-bit integers",
+        "it has integers of 64 bits. Save it again as a WAV file of 16-bit integers",
     ),
     "cut off": (lambda p: (sound(p, WAVE, 2), p.write_bytes(p.read_bytes()[:100])), "cut off: it holds"),
     "no sound": (lambda p: p.write_text("no sound"), "cannot be read as a WAV file"),
