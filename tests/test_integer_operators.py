@@ -1,13 +1,16 @@
 """Operators that compute in integers: gradients straight through them, and the runtime's own predictions."""
 
+import warnings
+
 import numpy as np
 import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 from onnxruntime import quantization
 from support.integer_models import STATIC, static
 from support.tiny_graphs import parse, run
 
-from onnxattr import IntegratedGradients, vjp
+from onnxattr import GradientInput, IntegratedGradients, vjp
 
 RNG = np.random.default_rng(0)
 
@@ -231,3 +234,38 @@ def test_rounded_numbers_that_are_not_multiplied_have_no_gradient():
     np.testing.assert_array_equal(
         run(vjp(model), x=x, y_cotangent=np.ones_like(x))["x_gradient"], np.ones_like(x)
     )
+
+
+#: Activations near the top of their range times signed weights near theirs: two such products exceed 16 bits.
+LARGE = {
+    "dynamic": "q, s, z = DynamicQuantizeLinear(x) i = MatMulInteger(q, w, z) c = Cast<to=1>(i) y = Mul(c, s)",
+    "matrices": "d = DequantizeLinear(q, xs, xz) v = DequantizeLinear(w, xs, wz) y = MatMul(d, v)",
+    "rectified": "d = DequantizeLinear(q, xs, xz) v = DequantizeLinear(w, xs, wz) m = MatMul(d, v) y = Relu(m)",
+    "convolution": "d = DequantizeLinear(q, xs, xz) i = Reshape(d, image) v = DequantizeLinear(k, xs, wz)"
+    " c = Conv(i, v) g = QuantizeLinear(c, ys, xz) r = DequantizeLinear(g, ys, xz) y = Flatten(r)",
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_products_with_signed_weights_do_not_saturate(name, tmp_path):
+    quantiser = "" if name == "dynamic" else "q = QuantizeLinear(x, xs, xz)"
+    model = parse(
+        "g (float[N,64] x) => (float[N,M] y) <float xs = {0.004}, float ys = {0.02}, int8 xz = {-128}, int8 wz = {0},"
+        f" int64[4] image = {{-1, 1, 8, 8}}> {{ {quantiser} {LARGE[name]} }}",
+        19,
+    )
+    rng = np.random.default_rng(0)
+    for tensor, shape in {"w": (64, 5), "k": (4, 1, 3, 3)}.items():
+        array = rng.integers(87, 128, shape).astype(np.int8)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, tensor))
+    x = rng.uniform(0.8, 1, (1, 64)).astype(np.float32)
+    expected = ReferenceEvaluator(model).run(["y"], {"x": x})[0]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        method = GradientInput(model, output_layer="y")
+        np.testing.assert_allclose(method.predict(x), expected, rtol=1e-5)
+        method.export(tmp_path / "explainer.onnx", target="weights")
+    # On processors without VNNI sessions with default options saturate, which the file's trial has to tell.
+    deployed = run(onnx.load(tmp_path / "explainer.onnx"), x=x, target=np.ones_like(expected))["prediction"]
+    saturates = not np.allclose(deployed, expected, rtol=1e-3)
+    assert any("x64quantprecision" in str(warning.message) for warning in told) == saturates

@@ -91,6 +91,9 @@ def _prune(graph: onnx.GraphProto) -> None:
     for tensor in list(graph.initializer):
         if tensor.name not in needed:
             graph.initializer.remove(tensor)
+            # Files of old exporters list weights among their inputs too.
+            for value in [value for value in graph.input if value.name == tensor.name]:
+                graph.input.remove(value)
 
 
 def _read(node: onnx.NodeProto) -> set[str]:

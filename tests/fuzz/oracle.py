@@ -22,12 +22,18 @@ Values = Callable[[Array], list[Array]]
 _STEPS = (1e-4, 1e-5, 1e-6)
 
 
-def session(model: onnx.ModelProto, *, plain: bool = False) -> onnxruntime.InferenceSession:
-    """A quiet session of one thread at the runtime's default optimisation, or without any."""
+def session(
+    model: onnx.ModelProto, *, plain: bool = False, in_reals: bool = True
+) -> onnxruntime.InferenceSession:
+    """A quiet session of one thread at the runtime's default optimisation, or without any.
+
+    Kernels of integers round what the model rounds in another place, and without VNNI they saturate: with ``in_reals``
+    dequantised values are multiplied as floats.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, 1
-    # Kernels of integers round what the model rounds in another place.
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if in_reals:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     if plain:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(
