@@ -24,9 +24,10 @@ from onnxattr.graph.values import dims_of
 from onnxattr.loading.heads import is_binary
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import SINGLE, UNDECIDED
-from onnxattr.running.arrays import model_inputs, row_count
+from onnxattr.running.arrays import model_inputs, row_count, take
 from onnxattr.running.baseline_shapes import check_count, rows_of
 from onnxattr.running.baselines import asked, called
+from onnxattr.running.corners import warn_of_corners
 from onnxattr.running.driver import Driver
 from onnxattr.running.feature_mask import columns_mask, groups_of, sizes_of_masks
 from onnxattr.running.input_values import check_values
@@ -72,7 +73,7 @@ class Plan:
         self.prepared, self._method, self._reducer = prepared, method, reducer
         self._batch_size, self._options, self._score = batch_size, options, score
         self._drivers: dict[Any, Driver] = {}
-        self._reducer_asked = reducer_asked
+        self._reducer_asked, self._unseen_boxes = reducer_asked, True
         self._make()
 
     @property
@@ -247,7 +248,11 @@ class Plan:
             TargetError: If it does not fit the output.
         """
         if not self.one_sample:
-            return as_targets(self.prepared, given, rows, self.request.target_kind)
+            found = as_targets(self.prepared, given, rows, self.request.target_kind)
+            if self._unseen_boxes and self.request.target_kind.corners:
+                warn_of_corners(self.driver.predict(take(feeds, slice(1)), 1))
+                self._unseen_boxes = False
+            return found
         dims = dims_of(self.prepared.value(self.prepared.output)) or []
         label = given is None or (np.ndim(given) < 2 and np.size(given) == 1)
         if label and self.request.target_kind.labels and len(dims) == 2 and not isinstance(dims[0], int):

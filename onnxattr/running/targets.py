@@ -17,6 +17,7 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array
 from onnxattr.running.callers import warn_caller
 from onnxattr.running.class_targets import by_class, warn_of_names
+from onnxattr.running.corners import LAYOUT, check_corners
 from onnxattr.running.frames import is_frame
 from onnxattr.scores.score import TargetKind
 
@@ -126,7 +127,8 @@ def _weights(
     if not fits:
         also = f", or integer labels of shape ({rows},)" if labelled else ""
         also += f", or ({rows}, {kind.dims[-1]}) for one box each" if kind.one_box else ""
-        advice = _as_labels(array, rows) if labelled else f" {if_labels or ''}".rstrip()
+        other = LAYOUT if kind.corners else if_labels or ""
+        advice = _as_labels(array, rows) if labelled else f" {other}".rstrip()
         raise TargetError(
             f"targets are {array.dtype} of shape {array.shape}; expected {kind.what} of shape "
             f"{_shape(kind, rows)}{also}. Targets are not broadcast.{advice}"
@@ -173,7 +175,7 @@ def _check_weights(array: np.ndarray, kind: TargetKind, if_labels: str | None) -
     """Checks weights on the output; ``if_labels``: see the function of this name.
 
     Raises:
-        TargetError: If they are not finite, or explain nothing where something must be explained.
+        TargetError: If they are not finite, no boxes, or explain nothing where something must be explained.
     """
     if not np.isfinite(array.astype(np.float32)).all():
         raise TargetError("targets hold NaN or infinite values; expected finite weights.")
@@ -181,6 +183,8 @@ def _check_weights(array: np.ndarray, kind: TargetKind, if_labels: str | None) -
         raise TargetError(
             f"targets are 0 everywhere in sample {empty[0]}; expected {kind.what}, with a target in each sample."
         )
+    if kind.corners:
+        check_corners(array)
     if if_labels is not None and (array == 0).any():
         warn_caller(
             f"targets of shape {array.shape} are weights on the output's only unit: a weight of 0 explains nothing, "

@@ -65,7 +65,9 @@ def boxes(dims: Dims, dtype: ir.DataType) -> TargetKind:
             f"The operator 'object detection' needs a model output of boxes (N, boxes, 4 + 1 + classes), before "
             f"non-maximum suppression; the output has the shape ({', '.join(str(d or '?') for d in dims)})."
         )
-    return TargetKind(["boxes", dims[2]], dtype, labels=False, one_box=True, what="reference boxes")
+    return TargetKind(
+        ["boxes", dims[2]], dtype, labels=False, one_box=True, what="reference boxes", corners=True
+    )
 
 
 def named(name: str, probability: bool, classes: bool) -> Score:

@@ -31,6 +31,7 @@ class TargetKind:
         what: What the numbers are, for messages.
         not_zero: Whether a row of zeros explains nothing.
         optional: Whether the score is the same for all targets.
+        corners: Whether their first four columns are x1, y1, x2, y2 of boxes, as those of the output are.
     """
 
     #: What a file tells of them, beside their shape and type.
@@ -40,6 +41,7 @@ class TargetKind:
         "what": "weights",
         "not_zero": False,
         "optional": False,
+        "corners": False,
     }
 
     dims: Dims
@@ -49,6 +51,7 @@ class TargetKind:
     what: str = "weights"
     not_zero: bool = False
     optional: bool = False
+    corners: bool = False
 
 
 @dataclass(frozen=True)
