@@ -1,6 +1,7 @@
 """Predicts and explains one row with ONNX Runtime and NumPy alone.
 
-python python_only_onnxruntime.py explainer.onnx row.csv [label], with a file that `method.export(...)` wrote.
+python python_only_onnxruntime.py explainer.onnx row.csv [label], with a file that `method.export(...)` wrote. A
+series of any length has a line for each step.
 """
 
 import hashlib
@@ -20,7 +21,11 @@ if "onnxattr.data_sha256" in told:  # weights beside the file: the runtime looks
     if hashlib.sha256(weights.read_bytes()).hexdigest() != told["onnxattr.data_sha256"]:
         sys.exit(f"{weights} is not the file of weights that {file} was written with: export both again.")
 
-row = np.loadtxt(csv, np.float32, delimiter=",").reshape(1, *first.shape[1:])
+if more := [value.name for value in others if value.name not in ("target", "seed")]:
+    sys.exit(f"{file} has more inputs than {first.name}: {', '.join(more)}. Feed each by its name.")
+row = np.loadtxt(csv, np.float32, delimiter=",", ndmin=2)
+sizes = [size if isinstance(size, int) else -1 for size in first.shape[1:]]  # -1: of any length
+row = row.reshape(1, *(row.shape if -1 in sizes and len(row) > 1 else sizes))
 feeds = {first.name: row, "target": np.array([int(label)])}
 if any(value.name == "seed" for value in others):
     feeds["seed"] = np.array(0)

@@ -44,9 +44,21 @@ async function checkWeights() {
 }
 
 function row() {
-  const values = Float32Array.from(readFileSync(given, "utf8").trim().split(/[\s,]+/), Number);
+  const more = session.inputNames.filter((name) => ![input.name, "target", "seed"].includes(name));
+  if (more.length) throw new Error(`${file} has more inputs than ${input.name}: ${more}. Feed each by its name.`);
+  const lines = readFileSync(given, "utf8").trim().split(/\s*\n\s*/).map((line) => line.split(/[\s,]+/));
+  const values = Float32Array.from(lines.flat(), Number);
   if (!values.every(Number.isFinite)) throw new Error(`${given} holds something else than numbers: give one row of them, without names.`);
-  return new ort.Tensor("float32", values, [1, ...input.shape.slice(1)]);
+  return new ort.Tensor("float32", values, [1, ...sizes(lines, values.length)]);
+}
+
+/** The sizes of a row; of an input of any length a file of several lines has a line for each step. */
+function sizes(lines, count) {
+  const [declared, free] = [input.shape.slice(1), (size) => typeof size !== "number"];
+  if (!declared.some(free)) return declared;
+  if (lines.length > 1) return [lines.length, lines[0].length];
+  const known = declared.reduce((product, size) => (free(size) ? product : product * size), 1);
+  return declared.map((size) => (free(size) ? count / known : size));
 }
 
 /** The photo upright, transparent pixels on white, its numbers as they are: colour profiles are not applied, as in training. */

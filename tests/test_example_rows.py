@@ -1,0 +1,51 @@
+"""The small programs for Python and Node take rows of any length, and name the inputs that they do not feed."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.tiny_graphs import parse
+
+from onnxattr import GradientInput
+
+ROOT = Path(__file__).parents[1]
+NODE = pytest.param(
+    ["node", "examples/node/explain.mjs"],
+    marks=pytest.mark.skipif(
+        not shutil.which("node") or not (ROOT / "node_modules" / "onnxruntime-node").is_dir(),
+        reason="needs Node and npm ci",
+    ),
+)
+PROGRAMS = [[sys.executable, "examples/python_only_onnxruntime.py"], NODE]
+BODY = "{ h = Tanh(x) m = ReduceMean<keepdims=0>(h, axes) y = Mul(m, m) }"
+SHAPES = {"T,2": (5, 2), "2,T": (2, 5), "T,S": (3, 4), "5,2": (5, 2)}
+
+
+def ran(program, file, csv, lines):
+    np.savetxt(csv, lines, delimiter=",")
+    return subprocess.run([*program, file, csv], cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("sizes", SHAPES)
+def test_a_series_of_any_length(program, sizes, tmp_path):
+    row = np.random.default_rng(0).normal(size=SHAPES[sizes]).astype(np.float32)
+    axes = {"T,2": 1, "5,2": 1}.get(sizes, 2)
+    model = parse(f"m (float[N,{sizes}] x) => (float[N,K] y) <int64[1] axes = {{{axes}}}> {BODY}")
+    method = GradientInput(model)
+    method.export(tmp_path / "e.onnx")
+    found = json.loads(ran(program, tmp_path / "e.onnx", tmp_path / "row.csv", row).stdout)["attribution"]
+    np.testing.assert_array_equal(np.float32(found), method.explain(row[None]).ravel())
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_other_inputs_are_named(program, tmp_path):
+    model = parse("m (float[N,1] age, float[N,1] job) => (float[N,1] y) { y = Mul(age, job) }")
+    GradientInput(model, operator="regression").export(tmp_path / "e.onnx")
+    said = ran(program, tmp_path / "e.onnx", tmp_path / "row.csv", np.ones((1, 1)))
+    assert said.returncode
+    assert "more inputs than age: job. Feed each by its name" in said.stderr
