@@ -28,7 +28,8 @@ def detection(probability: bool, classes: bool) -> Function:
     """
 
     def score(f: Any, x: Any, y: Any) -> Any:
-        predicted, reference = f(x)[:, None, :, :], y[:, :, None, :]
+        y = wide(y)
+        predicted, reference = wide(f(x))[:, None, :, :], y[:, :, None, :]
         pairs = overlap(predicted, reference)
         if probability:
             pairs = pairs * predicted[..., 4]
@@ -43,6 +44,11 @@ def detection(probability: bool, classes: bool) -> Function:
         return best.sum(axis=1) / xp.maximum(wanted.astype(best.dtype).sum(axis=1), 1.0)
 
     return score
+
+
+def wide(array: Any) -> Any:
+    """The same with numbers of 32 bits at least: areas of boxes and counts of pixels are above what 16 bits hold."""
+    return array.astype(np.float32) if array.kind.bitwidth < 32 else array
 
 
 def overlap(a: Any, b: Any) -> Any:

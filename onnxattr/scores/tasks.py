@@ -7,14 +7,14 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.scores.detection import named
+from onnxattr.scores.detection import named, wide
 from onnxattr.scores.score import Dims, Score, TargetKind
 
 
 def segmentation(f: Any, x: Any, y: Any) -> Any:
     """The mean of f(x) over the zone and the classes that y marks: sum of f(x) * y / number of y that are not 0."""
-    axes = tuple(range(1, y.ndim))
-    return (f(x) * y).sum(axis=axes) / (y != 0).astype(y.dtype).sum(axis=axes)
+    y, axes = wide(y), tuple(range(1, y.ndim))
+    return (wide(f(x)) * y).sum(axis=axes) / (y != 0).astype(y.dtype).sum(axis=axes)
 
 
 def _mask(dims: Dims, dtype: ir.DataType) -> TargetKind:
