@@ -11,7 +11,7 @@ from support.tiny_graphs import parse
 import onnxattr
 from onnxattr import xp
 from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency, SmoothGrad, VarGrad
-from onnxattr.errors import OnnxAttrError
+from onnxattr.errors import OnnxAttrError, TargetError
 
 W = np.array([[1.0, -2.0, 0.5], [0.25, 1.5, -1.0]], np.float32)
 X = np.array([[0.5, -1.0], [2.0, 0.75], [-1.5, 0.3]], np.float32)
@@ -242,3 +242,10 @@ def test_a_score_that_is_not_finite_is_said(operator, why, tmp_path):
         with pytest.warns(onnxattr.errors.NonFiniteWarning, match=said) as heard:
             assert np.isfinite(np.asarray(call(X, Y))).all()
         assert why in str(heard[0].message)
+
+
+def test_a_zone_without_classes_is_refused_with_how_to_write_it():
+    model = parse("m (float[N,3,4,5] x) => (float[N,3,4,5] y) { y = Tanh(x) }")
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    with pytest.raises(TargetError, match=r"mask = np.zeros\(output.shape\); mask\[:, 3\] = zone"):
+        GradientInput(model, operator="semantic segmentation").explain(x, x[:, 0] > 0)

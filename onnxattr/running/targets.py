@@ -21,6 +21,12 @@ from onnxattr.running.corners import LAYOUT, check_corners
 from onnxattr.running.frames import is_frame
 from onnxattr.scores.score import TargetKind
 
+#: How a zone or a map of classes becomes a mask.
+_MASK = (
+    "A mask has the layout of the output, with zeros in all classes but those explained: of a zone (N, H, W) and class "
+    "3, mask = np.zeros(output.shape); mask[:, 3] = zone, or mask[..., 3] = zone where classes are the last axis."
+)
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -127,7 +133,7 @@ def _weights(
     if not fits:
         also = f", or integer labels of shape ({rows},)" if labelled else ""
         also += f", or ({rows}, {kind.dims[-1]}) for one box each" if kind.one_box else ""
-        other = LAYOUT if kind.corners else if_labels or ""
+        other = LAYOUT if kind.corners else _MASK if kind.not_zero else if_labels or ""
         advice = _as_labels(array, rows) if labelled else f" {other}".rstrip()
         raise TargetError(
             f"targets are {array.dtype} of shape {array.shape}; expected {kind.what} of shape "
