@@ -7,11 +7,12 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from support.tiny_graphs import parse, run
 
-from onnxattr.attributions import GradientInput
+from onnxattr.attributions import GradientInput, GuidedGradCAM, NoiseTunnel, Saliency, SquareGrad, VarGrad
 from onnxattr.compile.gradient import vjp
 from onnxattr.errors import ModelError, ParameterError
 
@@ -173,3 +174,66 @@ def test_what_half_precision_rounds_to_nothing(precision, dtype, expected):
 def test_unknown_precision():
     with pytest.raises(ParameterError, match="float32"):
         vjp(parse(SMALL), precision="float8")
+
+
+#: Methods that square gradients, and the same as tunnels around another method.
+SQUARING = {
+    "SquareGrad": lambda model, **more: SquareGrad(model, nb_samples=5, noise=0.2, **more),
+    "VarGrad": lambda model, **more: VarGrad(model, nb_samples=5, noise=0.2, **more),
+    "square": lambda model, **more: NoiseTunnel(
+        Saliency(model, **more), kind="square", nb_samples=5, noise=0.2
+    ),
+    "variance": lambda model, **more: NoiseTunnel(
+        Saliency(model, **more), kind="variance", nb_samples=5, noise=0.2
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [1e-4, 400.0])
+@pytest.mark.parametrize("share", [False, True])
+@pytest.mark.parametrize("name", SQUARING)
+def test_squares_of_float16_gradients_neither_vanish_nor_overflow(name, share, size):
+    text = (
+        "g (float16[N,6] x) => (float16[N,3] y) { a = MatMul(x, w) b = Add(a, a) t = Tanh(b) y = Mul(t, s) }"
+    )
+    model = parse(text, 18)
+    w = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float16)
+    for name_of, array in {"w": w, "s": np.float16(size)}.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array), name_of))
+    x = np.random.default_rng(1).normal(size=(3, 6)).astype(np.float16)
+    half, single = (
+        SQUARING[name](model, output_layer="y", reducer=None, share=share, precision=precision)
+        for precision in ("model", "float32")
+    )
+    expected = single.explain(x, [0, 1, 2])
+    for found in (
+        half.explain(x, [0, 1, 2]),
+        *(_in_file(half, rendering, x) for rendering in ("batch", "loop")),
+    ):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=5e-3 * expected.max())
+
+
+def _in_file(method, rendering, x):
+    session = onnxruntime.InferenceSession(
+        method.explainer(rendering).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    feeds = {"x": x, "target": np.arange(3), "seed": np.array(0)}
+    taken = {value.name for value in session.get_inputs()}
+    return session.run(["attribution"], {name: feeds[name] for name in taken})[0]
+
+
+@pytest.mark.parametrize("rendering", ["driven", "batch"])
+def test_a_product_of_two_maps_of_float16_does_not_vanish(rendering):
+    text = (
+        "g (float16[N,2,8,8] x) => (float16[N,3] y) { a = Conv<kernel_shape=[3,3], pads=[1,1,1,1]>(x, k) r = Relu(a)"
+        " p = GlobalAveragePool(r) f = Flatten(p) t = MatMul(f, w) y = Mul(t, s) }"
+    )
+    model, rng = parse(text, 18), np.random.default_rng(0)
+    weights = {"k": rng.normal(size=(4, 2, 3, 3)), "w": rng.normal(size=(4, 3)), "s": np.array(1e-3)}
+    for name, array in weights.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array.astype(np.float16), name))
+    x = rng.normal(size=(3, 2, 8, 8)).astype(np.float16)
+    half, single = (GuidedGradCAM(model, output_layer="y", precision=p) for p in ("model", "float32"))
+    expected = single.explain(x, [0, 1, 2])
+    found = half.explain(x, [0, 1, 2]) if rendering == "driven" else _in_file(half, rendering, x)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=5e-3 * np.abs(expected).max())

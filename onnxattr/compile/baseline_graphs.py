@@ -11,6 +11,7 @@ from onnxattr.compile.baseline_kinds import Computed
 from onnxattr.compile.noise import uniform_like
 from onnxattr.errors import ParameterError
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.halves import in_float
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.missing import may_be_missing
 from onnxattr.loading.prepared import Prepared
@@ -41,7 +42,7 @@ def computed(kind: str, prepared: Prepared, name: str, channel_axis: int | None,
     def build(
         op: OpBuilder, x: ir.Value, seed: ir.Value | None, sample: ir.Value | None, position: int
     ) -> ir.Value:
-        wide = op.Cast(x, to=ir.DataType.FLOAT.value) if _is_half(x) else x
+        wide = in_float(op, x)
         if kind == "uniform":
             assert seed is not None
             assert sample is not None
@@ -89,10 +90,6 @@ def _channels(value: ir.Value) -> int:
             seen.update(fresh)
             front += fresh
     return len(dims_of(value) or []) - 1
-
-
-def _is_half(x: ir.Value) -> bool:
-    return x.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
 def _mean(op: OpBuilder, x: ir.Value, axes: Sequence[int], missing: bool) -> ir.Value:

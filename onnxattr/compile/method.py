@@ -16,6 +16,7 @@ from onnxattr.compile.placed_path import Path
 from onnxattr.compile.placement import Placement
 from onnxattr.compile.quadrature import Refinement
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.intervals import HALVES
 
 #: (op, x, baseline, moments) -> attribution before the reducer; all of x's shape.
 Finish = Callable[[OpBuilder, ir.Value, ir.Value | None, Sequence[ir.Value]], ir.Value]
@@ -92,6 +93,14 @@ class Method:
     def counting(self) -> np.ndarray:
         """The points whose gradients count; the others are there for their scores."""
         return np.flatnonzero(self.weights)
+
+    def dtype_of_moments(self, value: ir.Value) -> ir.DataType | None:
+        """The type of the moments of the gradient by a value: float32 for squares of half precision.
+
+        The square of 2e-4 is 0 in float16, that of 300 infinite.
+        """
+        squared = self.powers != (1,) and value.dtype in HALVES
+        return ir.DataType.FLOAT if squared else value.dtype
 
     @property
     def seeded(self) -> bool:

@@ -1,4 +1,4 @@
-"""What ONNX Runtime's CPU kernels do not compute in 16 bits, and for which it inserts no casts either."""
+"""What is computed in float32 although its values have 16 bits."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ if TYPE_CHECKING:
     from onnxattr.graph.builder import OpBuilder
 
 
+def in_float(op: OpBuilder, value: ir.Value) -> ir.Value:
+    """A value in float32 if it has half precision; as it is otherwise."""
+    return op.cast(value, ir.DataType.FLOAT) if value.dtype in HALVES else value
+
+
 def folded_in_float(
     op: OpBuilder, op_type: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, Any]
 ) -> ir.Value | None:
-    """A ScatterElements or ScatterND that adds or multiplies numbers of 16 bits, computed in float32; else None."""
+    """A ScatterElements or ScatterND that adds or multiplies numbers of 16 bits, computed in float32; else None.
+
+    ONNX Runtime's CPU kernels do not compute it in 16 bits, nor does it insert casts.
+    """
     if op_type not in ("ScatterElements", "ScatterND") or attributes.get("reduction") not in ("add", "mul"):
         return None
     data, indices, updates = inputs

@@ -274,7 +274,7 @@ class Driver:
 
         feeds = {ROW: row, PLACES: places, SAMPLE: sample + first_sample, DRAW: point}
         feeds |= {
-            WEIGHTS: of_samples(method.weights, self.graphs.dtype),
+            WEIGHTS: of_samples(method.weights, self.graphs.weights_dtype),
             self._seed: np.array(self.seed, np.int64),
         }
         if method.alphas is not None and method.ends is not None:

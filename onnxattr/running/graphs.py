@@ -120,9 +120,12 @@ class Graphs:
         return self._session(finish_graph(self._request))
 
     @cached_property
-    def dtype(self) -> Any:
-        """The dtype of the first explained value."""
-        return _numpy_dtype(self._request, self._request.prepared.wrt[0])
+    def weights_dtype(self) -> Any:
+        """The dtype of the weights of points."""
+        first = self._request.prepared.value(self._request.prepared.wrt[0])
+        dtype = self._request.method.dtype_of_moments(first)
+        assert dtype is not None
+        return dtype.numpy()
 
     @cached_property
     def score_dtype(self) -> Any:

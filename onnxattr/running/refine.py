@@ -120,7 +120,7 @@ def _gradients_at(
 def _weighted(driver: Driver, gradients: Feeds, weights: np.ndarray) -> Feeds:
     """The moments of one sample from its gradients at points and what they count."""
     fed = {f"{name}{POINTS}": array for name, array in gradients.items()}
-    found = driver.graphs.sum.run(fed | {WEIGHTS: weights[None].astype(driver.graphs.dtype)})
+    found = driver.graphs.sum.run(fed | {WEIGHTS: weights[None].astype(driver.graphs.weights_dtype)})
     return dict(zip(driver.graphs.sum.outputs, found, strict=True))
 
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxattr.compile.noise import normal_like
 from onnxattr.compile.placed_path import Rows
-from onnxattr.compile.renderings.driven import power_of
+from onnxattr.compile.renderings.driven import powers_of
 from onnxattr.compile.renderings.inlining import inline
 from onnxattr.compile.renderings.model_graph import INT64, own_name
 from onnxattr.compile.renderings.rewrite import NUMBER, Request, Rewrite
@@ -139,9 +139,7 @@ def _at_all_points(request: Request, labels: bool) -> _Found:
         if method.pilot:
             gradient = op.Sub(gradient, samples.repeat(samples.pick(gradient, at_x)))
         gradient = rewrite.along_path(gradient, position)
-        moments.append(
-            [samples.total(power_of(op, gradient, power), method.weights) for power in method.powers]
-        )
+        moments.append([samples.total(powers, method.weights) for powers in powers_of(op, gradient, method)])
         xs.append(samples.pick(x, at_x))
         xs[-1].shape = ir.Shape([dim, *(dims_of(x) or [None])[1:]]) if count > 1 else x.shape
     difference = None

@@ -8,12 +8,14 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.compile.baseline_kinds import Computed
+from onnxattr.compile.method import Method
 from onnxattr.compile.noise import normal_like
 from onnxattr.compile.placed_path import Rows
 from onnxattr.compile.renderings.model_graph import INT64, own_names
 from onnxattr.compile.renderings.rewrite import Request, Rewrite
 from onnxattr.compile.renderings.tail import Tail, moments_of_whole
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.halves import in_float
 from onnxattr.graph.intervals import Range
 from onnxattr.graph.values import dims_of
 
@@ -55,15 +57,14 @@ def step_rewrite(request: Request, masked: bool = False) -> Rewrite:
     rewrite, row, target_rows, gradients = _at_points(request)
     op, method = rewrite.op, rewrite.method
     places = op.input(PLACES, INT64, ["samples", "slots"])
-    weights = op.input(WEIGHTS, rewrite.wrt[0].dtype, ["samples", "slots"])
+    weights = op.input(WEIGHTS, method.dtype_of_moments(rewrite.wrt[0]), ["samples", "slots"])
     pilots = pilot_names(request)
     for index, (x, gradient) in enumerate(zip(rewrite.likes, gradients, strict=True)):
         shape = ["samples", *(dims_of(x) or [None])[1:]]
         if method.pilot:
             gradient = op.Sub(gradient, op.Gather(op.input(pilots[index], x.dtype, shape), row, axis=0))
         of_samples = _by_sample(op, rewrite.along_path(gradient, index), places)
-        for power in method.powers:
-            powers = power_of(op, of_samples, power)
+        for power, powers in zip(method.powers, powers_of(op, of_samples, method), strict=True):
             if masked:
                 powers = op.Where(op.Equal(op.Unsqueeze(weights, [2]), 0), 0, powers)
             moment = _weighted(op, powers, weights, x)
@@ -134,17 +135,18 @@ def sum_graph(request: Request) -> onnx.ModelProto:
     graph = ir.Graph([], [], nodes=[], opset_imports={"": prepared.opset}, name="sum")
     op = OpBuilder(graph, prepared.opset, prefix="onnxattr")
     values = [prepared.value(name) for name in prepared.wrt]
-    weights = op.input(WEIGHTS, values[0].dtype, [1, "points"])
+    weights = op.input(WEIGHTS, request.method.dtype_of_moments(values[0]), [1, "points"])
     for index, value in enumerate(values):
         dims = (dims_of(value) or [None])[1:]
         for power in request.method.powers:
             name = f"{MOMENT}_{power}_{index}"
-            given = op.input(f"{name}{POINTS}", value.dtype, ["points", *dims])
+            dtype = request.method.dtype_of_moments(value)
+            given = op.input(f"{name}{POINTS}", dtype, ["points", *dims])
             flat = op.Reshape(given, op.Concat(op.shape(given, 0, 1), [-1], axis=0))
             total = op.MatMul(op.cast_like(weights, flat), flat)
             total = op.Reshape(total, op.Concat([1], op.shape(given, 1), axis=0))
             total.name, total.shape = op.unique_name(name, exact=True), ir.Shape([1, *dims])
-            total.type = value.type
+            total.type = given.type
             graph.outputs.append(total)
     return ir.serde.serialize_model(ir.Model(graph, ir_version=8))
 
@@ -178,7 +180,10 @@ def finish_graph(request: Request, tail: Tail | None = None, ranges: Sequence[Ra
     op, likes = rewrite.op, rewrite.likes
     summed = likes if tail is None else [rewrite.value(name) for name in tail.summed]
     moments = [
-        [op.input(f"{MOMENT}_{p}_{index}", x.dtype, dims_of(x) or []) for p in rewrite.method.powers]
+        [
+            op.input(f"{MOMENT}_{p}_{index}", rewrite.method.dtype_of_moments(x), dims_of(x) or [])
+            for p in rewrite.method.powers
+        ]
         for index, x in enumerate(summed)
     ]
     if tail is not None:
@@ -209,9 +214,11 @@ def pilot_names(request: Request) -> list[str]:
     return [f"{PILOT}_{index}" for index in range(len(request.shown.wrt))]
 
 
-def power_of(op: OpBuilder, value: ir.Value, power: int) -> ir.Value:
-    """The first or second power of a value."""
-    return value if power == 1 else op.Mul(value, value)
+def powers_of(op: OpBuilder, gradient: ir.Value, method: Method) -> list[ir.Value]:
+    """The powers of a gradient that a method needs."""
+    if method.dtype_of_moments(gradient) != gradient.dtype:
+        gradient = in_float(op, gradient)
+    return [gradient if power == 1 else op.Mul(gradient, gradient) for power in method.powers]
 
 
 def _by_sample(op: OpBuilder, value: ir.Value, places: ir.Value) -> ir.Value:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.halves import in_float
 from onnxattr.graph.values import dims_of
 
 #: Name of the node that fails where a mask does not have the size that a sample turns out to have.
@@ -48,8 +49,7 @@ def summed(op: OpBuilder, full: ir.Value, groups: Groups, rows_of_mask: ir.Value
         groups: The groups.
         rows_of_mask: Those of each sample, where they have their own.
     """
-    if full.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
-        full = op.Cast(full, to=ir.DataType.FLOAT.value)
+    full = in_float(op, full)
     sizes = zip(groups.shape, (dims_of(full) or [])[1:], strict=True)
     axes = [axis for axis, (size, dim) in enumerate(sizes, start=1) if size == 1 and dim != 1]
     full = op.ReduceSum(full, axes, keepdims=1) if axes else full

@@ -26,6 +26,7 @@ from onnxattr.compile.renderings.model_graph import INT64, has_rows, own_name
 from onnxattr.compile.renderings.rewrite import NUMBER, Request, Rewrite
 from onnxattr.compile.renderings.tail import fed_to, moments_of_whole
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.halves import in_float
 from onnxattr.graph.intervals import Range
 from onnxattr.graph.requantised import serialised
 from onnxattr.graph.values import dims_of
@@ -174,7 +175,7 @@ class _Loop:
 
         numbers = sample if self.number is None else body.Gather(self.number, sample)
         feeds = {ROW: row, PLACES: body.Sub(taken, start), SAMPLE: numbers, DRAW: point}
-        feeds[WEIGHTS] = of_samples(method.weights, main.wrt[0].dtype)
+        feeds[WEIGHTS] = of_samples(method.weights, method.dtype_of_moments(main.wrt[0]))
         if method.alphas is not None and method.ends is not None:
             feeds[ALPHA] = per_point(method.alphas, ir.DataType.FLOAT, point)
             feeds[ENDS] = of_samples(method.ends, main.score.dtype)
@@ -185,6 +186,8 @@ class _Loop:
         op, found = self.main.op, []
         for position, x in enumerate(self.sums or self.main.likes):
             zeros = op.zeros_like(x) if self.sums else self.main.zeros(position, self.samples)
+            if self.main.method.dtype_of_moments(x) != x.dtype:
+                zeros = in_float(op, zeros)
             zeros.shape = x.shape
             found += [zeros] * len(self.main.method.powers)
         if self.main.method.ends is not None:

@@ -13,6 +13,7 @@ from onnxattr.compile.renderings.groups import MASK, Groups, summed
 from onnxattr.compile.renderings.model_graph import INT64, own_name
 from onnxattr.compile.renderings.points_graph import PointsGraph
 from onnxattr.compile.renderings.reducers import REDUCERS
+from onnxattr.graph.halves import in_float
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.missing import may_be_missing
 
@@ -57,7 +58,8 @@ class MapsGraph(PointsGraph):
                 full_sum = op.ReduceSum(op.Flatten(full, axis=1), [1], keepdims=1)
                 totals.append(op.cast_like(full_sum, difference))
             if self._factor is not None:
-                full = op.Mul(full, self._factor)
+                # Both grow with the score: their product would leave the range of half precision first.
+                full = op.Mul(in_float(op, full), in_float(op, self._factor))
             if (placement := self.method.placement) is not None:
                 result = self._placed(placement, full)
                 dims = list(dims_of(result) or [])

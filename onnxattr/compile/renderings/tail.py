@@ -248,7 +248,7 @@ def moments_of_whole(
     if not (tail.straight or tail.cut.summed):
         for found, value in zip(moments, main.likes, strict=True):
             for moment in found:
-                moment.shape, moment.type = value.shape, value.type
+                moment.shape, moment.type = value.shape, moment.type or value.type
         return [list(found) for found in moments]
     firsts = [first for (first,) in moments]
     ends = ends if tail.straight else None

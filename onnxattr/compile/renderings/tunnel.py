@@ -263,7 +263,7 @@ class TunnelRewrite(Rewrite):
             else:
                 name = own_name(shown, "attribution", position)
                 value = self.method.finish(self.op, found[0], None, found)
-            self.add_output(value, name, like.dtype, [*dim, *dims])
+            self.add_output(value, name, self.method.dtype_of_moments(like), [*dim, *dims])
 
 
 def _described(value: ir.Value) -> ir.Value:
