@@ -222,8 +222,8 @@ def _in_file(method, rendering, x):
     return session.run(["attribution"], {name: feeds[name] for name in taken})[0]
 
 
-@pytest.mark.parametrize("rendering", ["driven", "batch"])
-def test_a_product_of_two_maps_of_float16_does_not_vanish(rendering):
+def images():
+    """A network of float16 on images, and three images; its gradients are some 1e-5."""
     text = (
         "g (float16[N,2,8,8] x) => (float16[N,3] y) { a = Conv<kernel_shape=[3,3], pads=[1,1,1,1]>(x, k) r = Relu(a)"
         " p = GlobalAveragePool(r) f = Flatten(p) t = MatMul(f, w) y = Mul(t, s) }"
@@ -232,8 +232,25 @@ def test_a_product_of_two_maps_of_float16_does_not_vanish(rendering):
     weights = {"k": rng.normal(size=(4, 2, 3, 3)), "w": rng.normal(size=(4, 3)), "s": np.array(1e-3)}
     for name, array in weights.items():
         model.graph.initializer.append(onnx.numpy_helper.from_array(array.astype(np.float16), name))
-    x = rng.normal(size=(3, 2, 8, 8)).astype(np.float16)
-    half, single = (GuidedGradCAM(model, output_layer="y", precision=p) for p in ("model", "float32"))
+    return model, rng.normal(size=(3, 2, 8, 8)).astype(np.float16)
+
+
+#: Methods that multiply maps, or numbers of one.
+MULTIPLYING = {
+    "GuidedGradCAM": lambda model, **more: GuidedGradCAM(model, **more),
+    **{
+        reducer: lambda model, reducer=reducer, **more: Saliency(model, reducer=reducer, **more)
+        for reducer in ("prod", "variance", "std", "l2", "logsumexp")
+    },
+}
+
+
+@pytest.mark.parametrize("rendering", ["driven", "batch"])
+@pytest.mark.parametrize("name", MULTIPLYING)
+def test_products_in_maps_of_float16_do_not_vanish(name, rendering):
+    model, x = images()
+    half, single = (MULTIPLYING[name](model, output_layer="y", precision=p) for p in ("model", "float32"))
     expected = single.explain(x, [0, 1, 2])
     found = half.explain(x, [0, 1, 2]) if rendering == "driven" else _in_file(half, rendering, x)
+    assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=0, atol=5e-3 * np.abs(expected).max())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.halves import in_float
 
 #: (builder, map, axis) -> the map with size 1 along the axis.
 Reducer = Callable[[OpBuilder, ir.Value, int], ir.Value]
@@ -16,7 +17,13 @@ def _node(op_type: str) -> Reducer:
     return lambda op, value, axis: op.node(op_type, [value, [axis]], {"keepdims": 1})
 
 
+def _in_float(op_type: str) -> Reducer:
+    """Products and squares, which have no room in 16 bits."""
+    return lambda op, value, axis: _node(op_type)(op, in_float(op, value), axis)
+
+
 def _variance(op: OpBuilder, value: ir.Value, axis: int) -> ir.Value:
+    value = in_float(op, value)
     distance = op.Sub(value, op.ReduceMean(value, [axis], keepdims=1))
     return op.ReduceMean(op.Mul(distance, distance), [axis], keepdims=1)
 
@@ -27,10 +34,10 @@ REDUCERS: dict[str | None, Reducer] = {
     "mean": _node("ReduceMean"),
     "max": _node("ReduceMax"),
     "sum": _node("ReduceSum"),
-    "prod": _node("ReduceProd"),
-    "l2": _node("ReduceL2"),
-    "euclidean_norm": _node("ReduceL2"),
-    "logsumexp": _node("ReduceLogSumExp"),
+    "prod": _in_float("ReduceProd"),
+    "l2": _in_float("ReduceL2"),
+    "euclidean_norm": _in_float("ReduceL2"),
+    "logsumexp": _in_float("ReduceLogSumExp"),
     "std": lambda op, value, axis: op.Sqrt(_variance(op, value, axis)),
     "variance": _variance,
 }
