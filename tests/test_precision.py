@@ -2,6 +2,7 @@
 
 import copy
 import sys
+import warnings
 from pathlib import Path
 
 import ml_dtypes
@@ -12,6 +13,7 @@ import pytest
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from support.tiny_graphs import parse, run
 
+from onnxattr import load
 from onnxattr.attributions import GradientInput, GuidedGradCAM, NoiseTunnel, Saliency, SquareGrad, VarGrad
 from onnxattr.compile.gradient import vjp
 from onnxattr.errors import ModelError, ParameterError
@@ -254,3 +256,23 @@ def test_products_in_maps_of_float16_do_not_vanish(name, rendering):
     found = half.explain(x, [0, 1, 2]) if rendering == "driven" else _in_file(half, rendering, x)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=0, atol=5e-3 * np.abs(expected).max())
+
+
+def test_maps_that_float16_has_no_room_for_are_said(tmp_path):
+    model = parse(
+        "g (float16[N,16] x) => (float16[N,5] y) { t = MatMul(x, w) u = Mul(t, s) y = Softmax(u) }", 18
+    )
+    rng = np.random.default_rng(0)
+    for name, array in {"w": rng.normal(size=(16, 5)), "s": np.array(3)}.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array.astype(np.float16), name))
+    x = np.random.default_rng(1).normal(size=(4, 16)).astype(np.float16)
+    method = GradientInput(model, output_layer="y")
+    with pytest.warns(UserWarning, match="sample 3 are 0 or below 6e-06.*precision='float32'"):
+        assert not method.explain(x)[3].any()
+    method.export(tmp_path / "explainer.onnx")
+    with pytest.warns(UserWarning, match="sample 3 are 0 or below 6e-06"):
+        load(tmp_path / "explainer.onnx").explain(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert GradientInput(model, output_layer="y", precision="float32").explain(x)[3].any()
+        method.explain(x[:3])

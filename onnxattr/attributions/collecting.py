@@ -56,6 +56,7 @@ def collect(
             collected.add(run, details)
             deltas: list[np.ndarray] = [] if run.delta is None else collected.deltas[-1:]
             scores = run.scores if details is None else details.scores
+            results.look_at_size(run.maps)
             results.look(feeds, samples, collected.maps[-1], run.prediction, checked, deltas, scores)
     collected.join(plan.one_sample)
     if collected.dataset:

@@ -222,6 +222,7 @@ class Explainer(AboutModel):
             runs.append(list(run.values()))
             found = self._file_outputs.sorted(run)
             maps, deltas = (found.maps, found.deltas) if collected else ([], [])
+            results.look_at_size(maps)
             results.look(feeds, samples, maps, found.prediction, checked, deltas, found.score)
             if given.keep:
                 given.details.append(self._file_outputs.details(feeds, checked, found, samples))

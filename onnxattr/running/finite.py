@@ -13,6 +13,8 @@ from onnxattr.running.targets import Targets
 
 CHECKS = ("warn", "error", "ignore")
 _LISTED = 5
+#: Below this numbers of float16, which are multiples of 2**-24 there, may be off by 1 %.
+_SMALL = np.float16(100 * 2.0**-24)
 
 
 def check_mode(mode: str) -> None:
@@ -55,6 +57,7 @@ class Results:
         predictions: Rows whose predictions are not finite.
         deltas: Rows whose convergence deltas are not finite.
         scores: Rows whose scores are not finite.
+        small: Rows whose attributions are 0, or too small for the float16 that they were computed in.
         guessed: Rows whose predicted class was chosen among scores that are not finite.
         first: The first row whose prediction is not finite, else the first of all.
     """
@@ -65,6 +68,7 @@ class Results:
     predictions: list[int] = field(default_factory=list)
     deltas: list[int] = field(default_factory=list)
     scores: list[int] = field(default_factory=list)
+    small: list[int] = field(default_factory=list)
     guessed: list[int] = field(default_factory=list)
     first: Case | None = None
 
@@ -102,12 +106,27 @@ class Results:
                 self.first = Case(fed, own, self.rows + row, row in bad, row not in {*bad, *in_maps})
         self.rows += rows
 
+    def look_at_size(self, maps: Sequence[np.ndarray]) -> None:
+        """Looks at the attributions of the next batch in the type that they were computed in, before ``look``."""
+        if self.mode == "ignore" or not maps or any(array.dtype != np.float16 for array in maps):
+            return
+        largest = [np.abs(array).reshape(len(array), -1).max(axis=1, initial=0) for array in maps]
+        self.small += (self.rows + np.flatnonzero(np.max(largest, axis=0) < _SMALL)).tolist()
+
     def say(self, why: Callable[[Case], str], stacklevel: int) -> None:
         """Warns, or raises, if something was not finite; only then is ``why`` asked for the reason.
+
+        Warns too of what is too small for its type.
 
         Raises:
             NonFiniteError: With ``check_finite="error"``.
         """
+        if self.small:
+            warnings.warn(
+                f"The attributions of {_samples(self.small)} are 0 or below {_SMALL:.0e}, where numbers of float16 are "
+                "off by 1 % and more. Pass precision='float32' to compute them in float32.",
+                stacklevel=stacklevel + 1,
+            )
         if self.first is None:
             return
         text = f"{self._which()} {why(self.first)}"
