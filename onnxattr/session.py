@@ -154,8 +154,7 @@ class Session:
             model: The model, or its file.
             providers: Execution providers in order of preference, as ONNX Runtime takes them.
             folder: Where the model's external data lies, if it has any.
-            as_deployed: Whether it runs as with default options: memory is planned by the shapes of the first run, and
-                sums of 8-bit products may be cut off at 16 bits where the processor lacks VNNI.
+            as_deployed: Whether memory is planned as in sessions with default options, by the shapes of the first run.
             in_reals: Whether dequantised values are multiplied as floats; else ONNX Runtime may round them to integers.
 
         Raises:
@@ -253,10 +252,6 @@ def _options(folder: str | os.PathLike[str] | None, as_deployed: bool, cpu: bool
     # Idle threads that wait for work in a loop would take the cores from the next session, up to half of its speed.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.enable_mem_pattern = as_deployed
-    if not as_deployed:
-        # Without VNNI the kernels of signed 8-bit weights add pairs of products in 16 bits, which saturate. With this
-        # entry the weights become unsigned, whose kernels add in 32 bits; elsewhere it changes nothing.
-        options.add_session_config_entry("session.x64quantprecision", "1")
     if folder is not None:
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", os.fsencode(folder)

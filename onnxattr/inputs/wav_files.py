@@ -68,8 +68,12 @@ def _read(file: BinaryIO) -> tuple[np.ndarray, int] | None:
         elif label == b"data":
             if form is None:
                 raise ValueError("its samples stand before what says how to read them")
-            stream = size >= _UNKNOWN or (size == 0 and total in (0, 0xFFFFFFFF))
-            declared = long if size == 0xFFFFFFFF and long is not None else None if stream else size
+            if size == 0xFFFFFFFF and long is not None:
+                declared: int | None = long
+            elif size >= _UNKNOWN or (size == 0 and total in (0, 0xFFFFFFFF)):
+                declared = None
+            else:
+                declared = size
             return _samples(file, form, declared, order), form.rate
     raise ValueError("it has no samples, or nothing that says how to read them")
 

@@ -1,0 +1,48 @@
+"""Whether ONNX Runtime's sums of products with signed 8-bit weights saturate on this processor."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import onnx_ir as ir
+from onnx import TensorProto, helper, numpy_helper
+
+from onnxattr.session import runtime
+
+#: The largest weight of which two fit: 2 * 255 * 64 < 2**15.
+_FITS = 64
+
+
+@functools.cache
+def saturates() -> bool:
+    """Whether two such products, added in 16 bits, exceed them: without VNNI, as one small product tells."""
+    ort = runtime()
+    count = 64
+    weights = numpy_helper.from_array(np.full((count, 16), 127, np.int8), "w")
+    values = [
+        helper.make_tensor_value_info(name, kind, [1, size])
+        for name, kind, size in (("x", TensorProto.UINT8, count), ("y", TensorProto.INT32, 16))
+    ]
+    node = helper.make_node("MatMulInteger", ["x", "w"], ["y"])
+    graph = helper.make_graph([node], "probe", values[:1], values[1:], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": np.full((1, count), 255, np.uint8)})
+    return bool((np.asarray(found) != count * 255 * 127).any())
+
+
+def large_weights(graph: ir.Graph) -> str | None:
+    """Signed 8-bit weights, by name, whose products with quantised activations may saturate; None if there are none."""
+    operators = {node.op_type for node in graph}
+    if operators.isdisjoint(("QuantizeLinear", "DynamicQuantizeLinear")):
+        return None
+    for name, value in graph.initializers.items():
+        held = value.const_value
+        if held is None or held.dtype != ir.DataType.INT8 or len(held.shape) < 2:
+            continue
+        if np.abs(held.numpy().astype(np.int16)).max(initial=0) > _FITS:
+            return name
+    return None
