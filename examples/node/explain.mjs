@@ -54,7 +54,8 @@ function row() {
 
 /** The sizes of a row; of an input of any length a file of several lines has a line for each step. */
 function sizes(lines, count) {
-  const [declared, free] = [input.shape.slice(1), (size) => typeof size !== "number"];
+  const declared = input.shape.slice(1);
+  const free = (size) => typeof size !== "number";
   if (!declared.some(free)) return declared;
   if (lines.length > 1) return [lines.length, lines[0].length];
   const known = declared.reduce((product, size) => (free(size) ? product : product * size), 1);

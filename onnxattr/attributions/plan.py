@@ -73,7 +73,8 @@ class Plan:
         self.prepared, self._method, self._reducer = prepared, method, reducer
         self._batch_size, self._options, self._score = batch_size, options, score
         self._drivers: dict[Any, Driver] = {}
-        self._reducer_asked, self._unseen_boxes = reducer_asked, True
+        self._reducer_asked = reducer_asked
+        self._unseen_boxes = True
         self._make()
 
     @property

@@ -23,7 +23,7 @@ def folded_in_float(
 ) -> ir.Value | None:
     """A ScatterElements or ScatterND that adds or multiplies numbers of 16 bits, computed in float32; else None.
 
-    ONNX Runtime's CPU kernels do not compute it in 16 bits, nor does it insert casts.
+    ONNX Runtime's CPU kernels do not compute it in 16 bits, nor does ONNX Runtime insert casts.
     """
     if op_type not in ("ScatterElements", "ScatterND") or attributes.get("reduction") not in ("add", "mul"):
         return None

@@ -67,7 +67,7 @@ def _read(file: BinaryIO) -> tuple[np.ndarray, int] | None:
                 return None
         elif label == b"data":
             if form is None:
-                raise ValueError("its samples stand before what says how to read them")
+                raise ValueError("its samples stand before the chunk 'fmt ' that describes them")
             if size == 0xFFFFFFFF and long is not None:
                 declared: int | None = long
             elif size >= _UNKNOWN or (size == 0 and total in (0, 0xFFFFFFFF)):
@@ -75,7 +75,7 @@ def _read(file: BinaryIO) -> tuple[np.ndarray, int] | None:
             else:
                 declared = size
             return _samples(file, form, declared, order), form.rate
-    raise ValueError("it has no samples, or nothing that says how to read them")
+    raise ValueError("it has no samples, or no chunk 'fmt ' that describes them")
 
 
 def _chunks(file: BinaryIO, order: str) -> Iterator[tuple[bytes, int]]:
@@ -90,7 +90,7 @@ def _chunks(file: BinaryIO, order: str) -> Iterator[tuple[bytes, int]]:
 def _form(content: bytes, order: str) -> _Form | None:
     """The form of the samples; None for one that is not read here."""
     if len(content) < 16:
-        raise ValueError(f"it has {len(content)} bytes to say how to read its samples, which takes 16")
+        raise ValueError(f"its chunk 'fmt ' has {len(content)} bytes; expected 16 or more")
     kind, channels, rate, _, frame, bits = struct.unpack(f"{order}HHIIHH", content[:16])
     if kind == _EXTENSIBLE and content[26:40] == _SUBFORMAT:
         (kind,) = struct.unpack(f"{order}H", content[24:26])

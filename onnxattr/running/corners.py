@@ -1,4 +1,4 @@
-"""Looks at boxes whose columns are corners, x1, y1, x2, y2: those of other layouts would give scores of other boxes."""
+"""Checks that boxes are corners, x1, y1, x2, y2: read as corners, boxes of another layout are other boxes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ _OTHERS = (
     "Detectors whose boxes are centres and sizes (cx, cy, w, h), whose output is (N, columns, boxes) or which have no "
     "column of probability, as those of YOLO and DETR, need an operator that makes such boxes: docs/scores.md."
 )
-#: The share of predicted boxes without a size from which on their columns are taken to be others.
+#: What an error says of reference boxes whose shape does not fit.
+LAYOUT = f"The output's last axis is read as {_COLUMNS}. {_OTHERS}"
+#: If more than this share of the predicted boxes has a negative width or height, their columns are not corners.
 _MANY = 0.25
 
 
@@ -33,7 +35,7 @@ def check_corners(references: np.ndarray) -> None:
 
 
 def warn_of_corners(predicted: np.ndarray) -> None:
-    """Warns if many predicted boxes (N, boxes, columns) are none when their columns are read as corners."""
+    """Warns if many predicted boxes (N, boxes, columns), read as corners, have a negative width or height."""
     turned, there = _turned(predicted), predicted.any(axis=-1)
     if turned.sum() > _MANY * there.sum():
         warn_caller(
@@ -45,7 +47,3 @@ def warn_of_corners(predicted: np.ndarray) -> None:
 def _turned(boxes: np.ndarray) -> np.ndarray:
     """Which boxes have a negative width or height."""
     return np.asarray((boxes[..., 2] < boxes[..., 0]) | (boxes[..., 3] < boxes[..., 1]))
-
-
-#: How a shape that does not fit is meant.
-LAYOUT = f"The output's last axis is read as {_COLUMNS}. {_OTHERS}"

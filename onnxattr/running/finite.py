@@ -116,15 +116,15 @@ class Results:
     def say(self, why: Callable[[Case], str], stacklevel: int) -> None:
         """Warns, or raises, if something was not finite; only then is ``why`` asked for the reason.
 
-        Warns too of what is too small for its type.
+        Attributions that are too small for their type get a warning of their own.
 
         Raises:
             NonFiniteError: With ``check_finite="error"``.
         """
         if self.small:
             warnings.warn(
-                f"The attributions of {_samples(self.small)} are 0 or below {_SMALL:.0e}, where numbers of float16 are "
-                "off by 1 % and more. Pass precision='float32' to compute them in float32.",
+                f"The attributions of {_samples(self.small)} are 0 or below {_SMALL:.0e}, where float16 may be off "
+                "by 1 % or more. Pass precision='float32' to compute them in float32.",
                 stacklevel=stacklevel + 1,
             )
         if self.first is None:

@@ -10,13 +10,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxattr.session import runtime
 
-#: The largest weight of which two fit: 2 * 255 * 64 < 2**15.
+#: With weights up to this size two products with unsigned 8-bit numbers fit into 16 bits: 2 * 255 * 64 < 2**15.
 _FITS = 64
 
 
 @functools.cache
 def saturates() -> bool:
-    """Whether two such products, added in 16 bits, exceed them: without VNNI, as one small product tells."""
+    """Whether this processor's sums do, as a small product shows: kernels without VNNI add two products in 16 bits."""
     ort = runtime()
     count = 64
     weights = numpy_helper.from_array(np.full((count, 16), 127, np.int8), "w")

@@ -15,7 +15,6 @@ from onnxattr.compile.renderings.model_graph import INT64, own_names
 from onnxattr.compile.renderings.rewrite import Request, Rewrite
 from onnxattr.compile.renderings.tail import Tail, moments_of_whole
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.halves import in_float
 from onnxattr.graph.intervals import Range
 from onnxattr.graph.values import dims_of
 
@@ -216,8 +215,7 @@ def pilot_names(request: Request) -> list[str]:
 
 def powers_of(op: OpBuilder, gradient: ir.Value, method: Method) -> list[ir.Value]:
     """The powers of a gradient that a method needs."""
-    if method.dtype_of_moments(gradient) != gradient.dtype:
-        gradient = in_float(op, gradient)
+    gradient = op.cast(gradient, method.dtype_of_moments(gradient))
     return [gradient if power == 1 else op.Mul(gradient, gradient) for power in method.powers]
 
 

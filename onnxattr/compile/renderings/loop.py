@@ -26,7 +26,6 @@ from onnxattr.compile.renderings.model_graph import INT64, has_rows, own_name
 from onnxattr.compile.renderings.rewrite import NUMBER, Request, Rewrite
 from onnxattr.compile.renderings.tail import fed_to, moments_of_whole
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.halves import in_float
 from onnxattr.graph.intervals import Range
 from onnxattr.graph.requantised import serialised
 from onnxattr.graph.values import dims_of
@@ -186,8 +185,7 @@ class _Loop:
         op, found = self.main.op, []
         for position, x in enumerate(self.sums or self.main.likes):
             zeros = op.zeros_like(x) if self.sums else self.main.zeros(position, self.samples)
-            if self.main.method.dtype_of_moments(x) != x.dtype:
-                zeros = in_float(op, zeros)
+            zeros = op.cast(zeros, self.main.method.dtype_of_moments(x))
             zeros.shape = x.shape
             found += [zeros] * len(self.main.method.powers)
         if self.main.method.ends is not None:

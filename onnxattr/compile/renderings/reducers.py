@@ -18,7 +18,7 @@ def _node(op_type: str) -> Reducer:
 
 
 def _in_float(op_type: str) -> Reducer:
-    """Products and squares, which have no room in 16 bits."""
+    """A reduction that multiplies: in float32 for maps of 16 bits, whose products may be 0 or infinite."""
     return lambda op, value, axis: _node(op_type)(op, in_float(op, value), axis)
 
 
