@@ -10,7 +10,9 @@ from onnxruntime import quantization
 from support.integer_models import STATIC, static
 from support.tiny_graphs import parse, run
 
-from onnxattr import GradientInput, IntegratedGradients, vjp
+from onnxattr import Explainer, IntegratedGradients, vjp
+from onnxattr.inspection import inspect
+from onnxattr.running.saturation import saturates
 
 RNG = np.random.default_rng(0)
 
@@ -244,9 +246,17 @@ PRODUCTS = {
 }
 
 
+def says_so(make):
+    """Whether something is made with the warning, or holds its text."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        made = make()
+    return any("lacks VNNI" in text for text in [str(made), *(str(warning.message) for warning in told)])
+
+
 @pytest.mark.parametrize("largest", [64, 127])
 @pytest.mark.parametrize("name", PRODUCTS)
-def test_products_that_saturate_are_said(name, largest):
+def test_products_that_saturate_are_said(name, largest, tmp_path):
     text = (
         "g (float[N,64] x) => (float[N,5] y) <float xs = {0.004}, int8 xz = {-128}, int8 wz = {0}> "
         f"{{ {PRODUCTS[name]} }}"
@@ -257,9 +267,17 @@ def test_products_that_saturate_are_said(name, largest):
     model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
     x = rng.uniform(0.8, 1, (1, 64)).astype(np.float32)
     expected = ReferenceEvaluator(model).run(["y"], {"x": x})[0]
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        found = GradientInput(model, output_layer="y").predict(x)
-    saturated = not np.allclose(found, expected, rtol=1e-3)
-    assert any("lacks VNNI" in str(warning.message) for warning in told) == saturated
+    method = IntegratedGradients(model, output_layer="y", steps=3)
+    saturated = not np.allclose(method.predict(x), expected, rtol=1e-3)
+    assert says_so(lambda: IntegratedGradients(model, output_layer="y", steps=3)) == saturated
+    assert says_so(lambda: inspect(model)) == saturated
+    for rendering in ("auto", "loop"):
+        method.export(tmp_path / "explainer.onnx", rendering=rendering)
+        assert says_so(lambda: Explainer(tmp_path / "explainer.onnx")) == saturated
     assert largest > 64 or not saturated
+
+
+def test_an_lstm_whose_sums_saturate_is_said(tmp_path):
+    text = "g (float[6,N,5] x) => (float[6,1,N,4] y) { y = LSTM<hidden_size=4>(x, w, r, b) }"
+    small = dynamic(with_weights(text, w=(1, 16, 5), r=(1, 16, 4), b=(1, 32)), tmp_path)
+    assert says_so(lambda: inspect(small)) == saturates()

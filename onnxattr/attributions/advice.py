@@ -17,7 +17,7 @@ from onnxattr.loading.discrete import source_of, unexplained
 from onnxattr.loading.draws import draws
 from onnxattr.loading.heads import probability_head
 from onnxattr.loading.prepared import Prepared
-from onnxattr.running.saturation import large_weights, saturates
+from onnxattr.running.saturation import saturation
 
 _LISTED = 5
 #: Noise of pixels below this is no noise to a network; about a tenth of their range is usual.
@@ -45,13 +45,8 @@ def advice(request: Request, method: str, score_chosen: bool, wrt_chosen: bool) 
             f"sure. To explain the logits, pass output_layer={logits!r}."
         )
     yield from _of_draws(prepared)
-    weights = large_weights(graph)
-    if weights is not None and saturates():
-        yield (
-            f"The weights {weights!r} are signed 8-bit integers, and this processor lacks VNNI: ONNX Runtime's sums of "
-            "their products may saturate at 16 bits, in the model's own predictions too, and maps are of those. "
-            "Quantise with reduce_range=True or unsigned weights; see docs/models.md."
-        )
+    if (may_saturate := saturation(graph)) is not None:
+        yield may_saturate
     if prepared.columns and request.score.linear:
         yield prepared.columns
     if RELU_LIKE in request.method.rules and not relu_spans(graph, prepared.layers, request.relu_policy):

@@ -33,6 +33,7 @@ from onnxattr.loading.prepared import Prepared, opset_of
 from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.loading.rows.independence import MIXED, SINGLE, Rows, independence
 from onnxattr.loading.verify import check_choice, verify_model
+from onnxattr.running.saturation import saturation
 
 #: Gradients that Integrated Gradients take unless told otherwise.
 _STEPS = 50
@@ -82,6 +83,7 @@ def facts_of(model: ir.Model, source: ModelSource, measured: bool = False) -> di
         "embeddings": _embeddings(graph, outputs),
         "made_of_integers": _made_of_integers(graph, outputs),
         "draws": draws(graph, outputs),
+        "may_saturate": saturation(graph),
         "operators": _operators(graph, on_path),
         "without_rule": [] if explainer else _without_rule(on_path),
         "explainer": explainer,

@@ -86,6 +86,8 @@ def _described(model: ir.Model, known: dict[str, Any], full: bool, verbose: bool
         lines += _integer_lines(known["made_of_integers"])
     lines += _feature_lines(known["inputs"]) + _class_lines(known["classes"], known["outputs"])
     lines += data_lines(known["data_file"])
+    if known["may_saturate"]:
+        lines += ["", "Products of 8-bit weights", f"  {known['may_saturate']}"]
     if explainer is not None:
         return "\n".join([*lines, "", "Explainer", *_nested(explainer), *_command(known)])
     lines += ["", "Samples", f"  {_samples(known)}"]

@@ -24,6 +24,7 @@ from onnxattr.results.spelled import call, said
 from onnxattr.running.about_model import AboutModel
 from onnxattr.running.arrays import model_inputs, row_count
 from onnxattr.running.batches import is_dataset, joined, pairs_of
+from onnxattr.running.callers import warn_caller
 from onnxattr.running.collected import Collected
 from onnxattr.running.explained import explanation_of, total_of
 from onnxattr.running.explainer_inputs import FileInputs, check_interface
@@ -32,6 +33,7 @@ from onnxattr.running.finite import Case, Results, check_mode
 from onnxattr.running.frames import in_order
 from onnxattr.running.one_sample import joined_samples
 from onnxattr.running.reason import reason_in_file
+from onnxattr.running.saturation import saturation
 from onnxattr.session import Session
 
 
@@ -91,6 +93,10 @@ class Explainer(AboutModel):
             self.prepared = Prepared(interface, layers, metadata["prediction"], explained, unit, rows)
             self._file_inputs = FileInputs(metadata, self.prepared, inputs)
             self._file_outputs = FileOutputs(metadata, self.prepared)
+            may_saturate = saturation(interface.graph)
+        # Of the processor that opens the file, which need not be the one that wrote it.
+        if may_saturate is not None:
+            warn_caller(may_saturate)
 
     def __repr__(self) -> str:
         parameters = said(self.metadata.get("parameters") or {}, ["seed"])

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxattr.graph.subgraphs import graphs_of
 from onnxattr.session import runtime
 
 #: With weights up to this size two products with unsigned 8-bit numbers fit into 16 bits: 2 * 255 * 64 < 2**15.
@@ -34,15 +35,33 @@ def saturates() -> bool:
     return bool((np.asarray(found) != count * 255 * 127).any())
 
 
+def saturation(graph: ir.Graph) -> str | None:
+    """What is to be said of a model whose 8-bit products may saturate on this processor; None if none does."""
+    weights = large_weights(graph)
+    if weights is None or not saturates():
+        return None
+    return (
+        f"The weights {weights!r} are signed 8-bit integers, and this processor lacks VNNI: ONNX Runtime's sums of "
+        "their products may saturate at 16 bits, in the model's own predictions too, and maps are of those. "
+        "Quantise with reduce_range=True or unsigned weights; see docs/models.md."
+    )
+
+
 def large_weights(graph: ir.Graph) -> str | None:
     """Signed 8-bit weights, by name, whose products with quantised activations may saturate; None if there are none."""
-    operators = {node.op_type for node in graph}
-    if operators.isdisjoint(("QuantizeLinear", "DynamicQuantizeLinear")):
+    graphs = list(graphs_of(graph))
+    if not any(_quantises(node.op_type) for one in graphs for node in one):
         return None
-    for name, value in graph.initializers.items():
+    for name, value in (item for one in graphs for item in one.initializers.items()):
         held = value.const_value
         if held is None or held.dtype != ir.DataType.INT8 or len(held.shape) < 2:
             continue
         if np.abs(held.numpy().astype(np.int16)).max(initial=0) > _FITS:
             return name
     return None
+
+
+def _quantises(operator: str) -> bool:
+    """Whether an operator makes quantised activations, or multiplies them."""
+    makes = "Quantize" in operator and operator != "DequantizeLinear"
+    return makes or "Integer" in operator or operator.startswith(("QLinear", "QGemm", "QAttention"))
