@@ -17,7 +17,7 @@ from support.small_models import build, cnn_nchw, mlp, node, two_inputs
 import onnxattr.attributions as attributions
 from models import efficientnet_lite0, emotion, photos
 from onnxattr.compile.noise import SEEDS
-from onnxattr.errors import ParameterError
+from onnxattr.errors import ModelError, ParameterError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -145,6 +145,27 @@ def test_names_that_the_model_has_itself_are_marked(method, tmp_path):
     outputs = run(path, target=x, seed=x, onnxattr_target=np.array([1, 2]), **seed)
     np.testing.assert_allclose(outputs["onnxattr_prediction"], 2 * x)
     assert {name for name in outputs if "attribution" in name} == {"attribution_target", "attribution_seed"}
+
+
+@pytest.mark.parametrize("method", ["Saliency", "IntegratedGradients", "SmoothGrad"])
+@pytest.mark.parametrize("taken", ["target", "seed", "prediction", "attribution", "convergence_delta"])
+def test_nodes_may_have_the_names_of_inputs_and_outputs(method, taken, tmp_path):
+    nodes = [node("Tanh", ["x"], ["y"], name=taken)]
+    model = build(nodes, {"x": ["N", 4]}, {"y": ["N", 4]})
+    x = np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)
+    made = make(method, model, **({"seed": 1} if method == "SmoothGrad" else {}))
+    expected = made.explain(x, [1, 2])
+    made.export(tmp_path / "explainer.onnx")
+    outputs = run(tmp_path / "explainer.onnx", x=x, target=np.array([1, 2]), **seed_of(method, 1))
+    np.testing.assert_allclose(outputs["prediction"], np.tanh(x), rtol=1e-6)
+    np.testing.assert_allclose(outputs["attribution"], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_a_value_with_a_name_of_the_steps_is_named():
+    nodes = [node("Tanh", ["x"], ["onnxattr/row"]), node("Exp", ["onnxattr/row"], ["y"])]
+    model = build(nodes, {"x": ["N", 4]}, {"y": ["N", 4]})
+    with pytest.raises(ModelError, match="value 'onnxattr/row', a name that methods need"):
+        make("IntegratedGradients", model).explain(np.ones((2, 4), np.float32), [1, 2])
 
 
 @pytest.mark.parametrize("method", ["Saliency", "IntegratedGradients", "VarGrad"])

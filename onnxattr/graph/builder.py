@@ -14,7 +14,7 @@ from typing import Any, overload
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.errors import RuleError
+from onnxattr.errors import ModelError, RuleError
 from onnxattr.graph.folding import folded_at_once
 from onnxattr.graph.halves import folded_in_float
 from onnxattr.graph.intervals import FINITE, FLOATS, Range
@@ -28,6 +28,8 @@ from onnxattr.graph.values import ints_of, values_of
 
 __all__ = ["GRADIENT_OF", "OpBuilder", "Operand"]
 
+#: How inputs of graphs that are not given to the user begin.
+OWN = "onnxattr/"
 #: In a node's ``meta``: the name of the node whose gradient it is a part of.
 GRADIENT_OF = "gradient_of"
 #: What stands for an operator in a gradient.
@@ -54,14 +56,17 @@ class OpBuilder(Shaping):
         self.gradient_of: str | None = None
         self._parent = parent
         self._names: set[str]
+        #: Names that a node has and no value: those of inputs and outputs may be the same.
+        self._of_nodes: set[str]
         #: By first part, the number of the last name that was given: the numbers before it are taken.
         self._counters: dict[str, int]
         if parent is None:
             self._names = {value.name for value in values_of(graph) if value.name}
-            self._names |= {node.name for node in graph.all_nodes() if node.name}
+            self._of_nodes = {node.name for node in graph.all_nodes() if node.name} - self._names
+            self._names |= self._of_nodes
             self._counters = {}
         else:
-            self._names, self._counters = parent._names, parent._counters
+            self._names, self._of_nodes, self._counters = parent._names, parent._of_nodes, parent._counters
         self._constants: dict[tuple[Any, ...], ir.Value] = {}
         self.ranges: Ranges = Ranges() if parent is None else parent.ranges
         self._gradients = self._primals = 0
@@ -222,18 +227,26 @@ class OpBuilder(Shaping):
     def input(
         self, name: str, dtype: ir.DataType | None, shape: Sequence[int | str | None] | None
     ) -> ir.Value:
-        """Adds a graph input; the name is made unique if it is taken."""
+        """Adds a graph input; the name is made unique if a value has it."""
         if dtype is None:
             raise RuleError(f"Input {name!r} needs a dtype.")
         dims = None if shape is None else ir.Shape(shape)
-        value = ir.Value(name=self.unique_name(name, exact=True), type=ir.TensorType(dtype), shape=dims)
+        own = self.unique_name(name, exact=True)
+        if own != name and name.startswith(OWN):
+            raise ModelError(
+                f"The model has a value {name!r}, a name that methods need themselves: rename it."
+            )
+        value = ir.Value(name=own, type=ir.TensorType(dtype), shape=dims)
         self.graph.inputs.append(value)
         self.note_range(value, FINITE)
         return value
 
     def unique_name(self, stem: str, exact: bool = False) -> str:
-        """Returns a name that no value or node of the graph has, and reserves it."""
+        """Returns and reserves a name that no value or node has; an ``exact`` one is kept where a node alone has it."""
         base = stem if exact else f"{self.prefix}/{stem}"
+        if exact and base in self._of_nodes:
+            self._of_nodes.remove(base)
+            self._names.remove(base)
         counter = self._counters.get(base, 0)
         name = f"{base}_{counter}" if counter else base
         while name in self._names:
