@@ -122,6 +122,11 @@ TRAINS = parse(
     13,
 )
 
+#: ONNX Runtime ends the process on a Split with an output of no name.
+UNNAMED = build(
+    [node("Split", ["x"], ["y", ""], axis=1, num_outputs=2, name="halves")], VECTORS[0], {"y": ["N", 2]}
+)
+
 #: Of a tensor without a shape not even the number of axes is known.
 SHAPELESS = parse("g (float[] x) => (float[N,3] y) { y = Tanh(x) }")
 RESHAPED = parse("g (float[N,4] x, int64[k] s) => (float[] y) { t = Tanh(x) y = Reshape(t, s) }")
@@ -160,6 +165,7 @@ MODELS = {
     "a model that trains": (lambda p: TRAINS, ModelError, ["BatchNormalization", "as in training", "module.eval()"]),
     "unknown op": (lambda p: UNKNOWN_OP, ModelError, ["not valid ONNX", "Nonsense"]),
     "wrong types inside": (lambda p: WRONG_TYPES, ModelError, ["not valid ONNX", "Gemm"]),
+    "output without a name": (lambda p: UNNAMED, ModelError, ["Split node 'halves'", "['y', '']", "give each a name"]),
     "cast to no type": (lambda p: CAST_TO_NONE, ModelError, ["not valid ONNX", "type 0"]),
     "opset 6": (lambda p: mlp_with(opset=6), ModelError, ["opset 6", "7 to", "Export"]),
     "opset of the future": (lambda p: mlp_with(opset=999), ModelError, ["opset 999", "7 to", "Export"]),
