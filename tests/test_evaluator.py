@@ -1,11 +1,14 @@
 """The evaluator's corrected operators are ONNX Runtime's, and onnx's own are not."""
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
 from support.small_models import build, node
+from support.tiny_graphs import parse
 
+from onnxattr.testing import check_vjp
 from onnxattr.testing.evaluator import CORRECTED
 
 RNG = np.random.default_rng(0)
@@ -58,3 +61,26 @@ def test_corrected_operator(op, attributes, shape, others, opset):
     except (ValueError, IndexError, RuntimeError):
         return
     assert own.shape != expected.shape or np.abs(own - expected).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "c = Constant<value_float=2.5>() y = Mul(x, c)",
+        "c = Constant<value_floats=[1.0, 2.0, 3.0]>() h = Mul(x, c) y = Mul(h, h)",
+        "t = Constant<value=bool {1}>() y = If(t) <then_branch = a () => (float[N,3] p) { "
+        "c = Constant<value_float=3.0>() p = Mul(x, c) }, else_branch = b () => (float[N,3] q) { q = Tanh(x) }>",
+    ],
+    ids=["a number", "numbers", "inside a branch"],
+)
+def test_constants_of_numbers_are_taken_to_float64(body):
+    model = parse(f"g (float[N,3] x) => (float[N,3] y) {{ {body} }}")
+    assert check_vjp(model, {"x": normal(2, 3)}) < 1e-8
+
+
+def test_functions_of_a_model_are_taken_to_float64():
+    model = parse("g (float[N,3] x) => (float[N,3] y) { y = own.Rows(x) }", domains="own")
+    body = "i = Shape(x) f = Cast<to=1>(i) n = ReduceMax(f) y = Mul(x, n)"
+    rows = f'<opset_import: ["": 18], domain: "own"> Rows (x) => (y) {{ {body} }}'
+    model.functions.append(onnx.parser.parse_function(rows))
+    assert check_vjp(model, {"x": normal(2, 3)}) < 1e-8

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 import numpy as np
 import onnx
 
@@ -15,15 +17,19 @@ def as_double(proto: onnx.ModelProto) -> onnx.ModelProto:
     double.CopyFrom(proto)
     spell_in_short(double)
     _graph_as_double(double.graph)
+    for function in double.functions:
+        _nodes_as_double(function.node, _scales(function.node))
     return double
+
+
+def _scales(nodes: Iterable[onnx.NodeProto]) -> set[str]:
+    """Scales of a Resize, which are float32 whatever it resizes."""
+    return {name for node in nodes if node.op_type in ("Resize", "Upsample") for name in node.input[1:3]}
 
 
 def _graph_as_double(graph: onnx.GraphProto) -> None:
     single, wide = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
-    # Scales of a Resize are float32 whatever it resizes.
-    scales = {
-        name for node in graph.node if node.op_type in ("Resize", "Upsample") for name in node.input[1:3]
-    }
+    scales = _scales(graph.node)
     for value in [*graph.input, *graph.output, *graph.value_info]:
         if value.name in scales:
             continue
@@ -37,7 +43,12 @@ def _graph_as_double(graph: onnx.GraphProto) -> None:
                     onnx.numpy_helper.to_array(tensor).astype(np.float64), tensor.name
                 )
             )
-    for node in graph.node:
+    _nodes_as_double(graph.node, scales)
+
+
+def _nodes_as_double(nodes: Iterable[onnx.NodeProto], scales: Collection[str]) -> None:
+    single, wide = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+    for node in nodes:
         if node.op_type == "ConstantOfShape" and not node.attribute:
             node.attribute.append(
                 onnx.helper.make_attribute("value", onnx.helper.make_tensor("", single, [1], [0]))
@@ -52,6 +63,10 @@ def _graph_as_double(graph: onnx.GraphProto) -> None:
                 attribute.t.CopyFrom(onnx.numpy_helper.from_array(wider, attribute.t.name))
             elif attribute.name in ("to", "dtype") and attribute.i == single:
                 attribute.i = wide
+            elif node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
+                numbers = attribute.f if attribute.name == "value_float" else attribute.floats
+                tensor = onnx.numpy_helper.from_array(np.asarray(numbers, np.float64))
+                attribute.CopyFrom(onnx.helper.make_attribute("value", tensor))
         if node.op_type == "GroupNormalization":
             # Onnx's definition computes in this type; its evaluator has no other for the kin of the operator.
             kept = [attribute for attribute in node.attribute if attribute.name != "stash_type"]
