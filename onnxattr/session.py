@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import functools
 import importlib.metadata
+import math
 import os
 import sys
 import warnings
@@ -20,6 +21,8 @@ from onnxattr.errors import ModelError, ParameterError, RuntimeMissingError
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _NEED_CUDA = (_CUDA, "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
+#: Numbers and bytes of a small model.
+_SMALL = 2**20
 
 
 def runtime() -> Any:
@@ -170,8 +173,9 @@ class Session:
         options = _options(folder, as_deployed, cpu)
         if in_reals:
             options.add_session_config_entry("session.disable_quant_qdq", "1")
+        content = _as_given(model)
         try:
-            self._session = ort.InferenceSession(_as_given(model), options, providers=chosen)
+            self._session = ort.InferenceSession(content, options, providers=chosen)
         except Exception as error:
             advice = _advice(model) if "NOT_IMPLEMENTED" in str(error) else ""
             reason = f"{error}".rstrip(". ")
@@ -181,7 +185,8 @@ class Session:
         if cpu:
             # Kept to start again on another provider, should one fail in a run: a copy of all weights.
             self._session._model_bytes = None
-        _give_back_memory()
+        if not _is_small(model, content):
+            _give_back_memory()
         if providers is not None and _name(chosen[0]) not in self._session.get_providers():
             raise RuntimeMissingError(
                 f"{_name(chosen[0])} was asked for but could not be started (got {self._session.get_providers()}). "
@@ -212,6 +217,15 @@ def _give_back_memory() -> None:
     """Gives the system what making a session has freed, one to two times the weights, which glibc would keep."""
     with contextlib.suppress(AttributeError, OSError, TypeError):  # other C libraries have no such function
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def _is_small(model: onnx.ModelProto | Path, content: str | bytes) -> bool:
+    """Whether making a session of a model frees little: less than is worth a walk through the memory of a process."""
+    if isinstance(model, Path):
+        return False
+    return (
+        len(content) < _SMALL and sum(math.prod(tensor.dims) for tensor in model.graph.initializer) < _SMALL
+    )
 
 
 def _as_given(model: onnx.ModelProto | Path) -> str | bytes:
