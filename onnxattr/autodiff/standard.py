@@ -16,6 +16,7 @@ from onnxattr.autodiff.rules import (  # noqa: F401
     quantization,
     recurrent,
     reduce,
+    resize,
     roi,
     sampling,
     selection,
