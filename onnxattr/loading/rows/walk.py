@@ -13,8 +13,9 @@ from onnxattr.graph.operator_kinds import SIZES
 from onnxattr.graph.subgraphs import captures_of
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.rows.bodies import BODIES
-from onnxattr.loading.rows.movement import MOVEMENT, STRUCTURE, reshape_target
+from onnxattr.loading.rows.movement import MOVEMENT, STRUCTURE
 from onnxattr.loading.rows.operators import ELEMENTWISE, handler_of
+from onnxattr.loading.rows.reshape_target import reshape_target
 from onnxattr.loading.rows.sets import (
     Seen,
     Shape,
