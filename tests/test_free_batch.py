@@ -10,7 +10,8 @@ from support.small_models import build, node
 from models import digits, gunpoint
 from onnxattr import GradientInput, IntegratedGradients, SmoothGrad, VarGrad
 from onnxattr.errors import ModelError
-from onnxattr.loading.prepared import batch_size_of, prepare
+from onnxattr.loading.free_batch import batch_size_of
+from onnxattr.loading.prepared import prepare
 
 METHODS = [GradientInput, IntegratedGradients, SmoothGrad, VarGrad]
 

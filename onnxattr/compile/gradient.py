@@ -14,13 +14,13 @@ from onnxattr.compile.clean_up import finish
 from onnxattr.errors import ModelError, one_door
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import FLOATS
+from onnxattr.graph.schemas import opset_of
 from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.landmarks import explainable
 from onnxattr.loading.layers import Layer, read_layers
 from onnxattr.loading.load import clean_part, load
 from onnxattr.loading.places import Place, check_outside, find_place
 from onnxattr.loading.precision import set_precision
-from onnxattr.loading.prepared import opset_of
 from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.loading.verify import check_choice, verify_model
 

@@ -37,6 +37,11 @@ _BOUNDED = _GROWING | frozenset(
 )
 
 
+def opset_of(model: ir.Model) -> int:
+    """The ai.onnx opset of a model."""
+    return model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
+
+
 @dataclass(frozen=True)
 class Signature:
     """What a builder asks of a schema; the schema itself makes its lists anew each time.

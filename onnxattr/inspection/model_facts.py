@@ -16,6 +16,7 @@ from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.explainer_file import describe
 from onnxattr.errors import OnnxAttrError, one_door
 from onnxattr.graph.intervals import FLOATS
+from onnxattr.graph.schemas import opset_of
 from onnxattr.graph.subgraphs import captures_of, subgraphs_of
 from onnxattr.graph.values import dims_of
 from onnxattr.inspection.command import command_for, options_for
@@ -29,7 +30,7 @@ from onnxattr.loading.free_batch import free_batch
 from onnxattr.loading.landmarks import convolution_before, tables_before
 from onnxattr.loading.layers import read_layers
 from onnxattr.loading.load import load
-from onnxattr.loading.prepared import Prepared, opset_of
+from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.loading.rows.independence import MIXED, SINGLE, Rows, independence
 from onnxattr.loading.verify import check_choice, verify_model

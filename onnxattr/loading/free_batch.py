@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from onnxattr.errors import ModelError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.rows.independence import apart
 from onnxattr.loading.rows.sets import MOST_ROWS, Shape
@@ -46,6 +47,20 @@ def free_batch(graph: ir.Graph, opset: int) -> bool:
         if value.const_value is None and before is not None:
             _free_dims(value, before.shape, seen.shape)
     return True
+
+
+def batch_size_of(value: ir.Value) -> int | None:
+    """The fixed number of rows a value has, or None if it is dynamic.
+
+    Raises:
+        ModelError: If the value has no batch axis at all.
+    """
+    dims = dims_of(value)
+    if not dims:
+        raise ModelError(
+            f"{value.name!r} has no batch axis (shape {dims}); expected samples along the first axis."
+        )
+    return dims[0] if isinstance(dims[0], int) else None
 
 
 def _free_dims(value: ir.Value, fewer: Shape | None, more: Shape | None) -> None:

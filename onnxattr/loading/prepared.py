@@ -14,10 +14,11 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxattr.autodiff.paths import inputs_of, needed_nodes
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
-from onnxattr.errors import ModelError, ParameterError, one_door
+from onnxattr.errors import ParameterError, one_door
 from onnxattr.graph.requantised import keep_real, serialised
+from onnxattr.graph.schemas import opset_of
 from onnxattr.graph.subgraphs import prune
-from onnxattr.graph.values import dims_of, named_values
+from onnxattr.graph.values import named_values
 from onnxattr.loading.batch_first import put_batch_first
 from onnxattr.loading.class_names import read_class_names
 from onnxattr.loading.columns import read_columns
@@ -168,11 +169,6 @@ class Prepared:
         return proto
 
 
-def opset_of(model: ir.Model) -> int:
-    """The ai.onnx opset of a model."""
-    return model.opset_imports.get("", model.opset_imports.get("ai.onnx", 0))
-
-
 #: A value to explain: the name of a layer, value or node, or the index of a layer.
 Named = str | int
 #: What is explained: names; a function that finds them in the model, such as ``landmarks.last_convolution``; None.
@@ -300,17 +296,3 @@ def _reduced(model: ir.Model, explained: Sequence[ir.Value], wrt: Sequence[str],
     image = [spec.feeds] if spec is not None and spec.in_graph and spec.feeds in values else []
     clean_part(model, [values[name] for name in (*wrt, *image)], rules)
     return independence(graph, opset, [*explained, *(values[name] for name in wrt)])
-
-
-def batch_size_of(value: ir.Value) -> int | None:
-    """The fixed number of rows a value has, or None if it is dynamic.
-
-    Raises:
-        ModelError: If the value has no batch axis at all.
-    """
-    dims = dims_of(value)
-    if not dims:
-        raise ModelError(
-            f"{value.name!r} has no batch axis (shape {dims}); expected samples along the first axis."
-        )
-    return dims[0] if isinstance(dims[0], int) else None

@@ -25,7 +25,7 @@ from onnxattr.compile.renderings.driven import (
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.errors import ModelError
-from onnxattr.loading.prepared import batch_size_of
+from onnxattr.loading.free_batch import batch_size_of
 from onnxattr.running.arrays import take
 from onnxattr.running.chunk_size import rows_in_cache
 from onnxattr.running.graphs import Graphs

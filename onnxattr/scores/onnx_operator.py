@@ -13,10 +13,10 @@ import onnx_ir as ir
 
 from onnxattr.errors import ModelError, OperatorError
 from onnxattr.graph.intervals import FLOATS
+from onnxattr.graph.schemas import opset_of
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.load import DIGEST, load
 from onnxattr.loading.passes.opsets import OPSET, downgrade
-from onnxattr.loading.prepared import opset_of
 from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.scores.arrays import Array
 from onnxattr.scores.calls import copied
