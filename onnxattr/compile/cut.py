@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -236,7 +236,7 @@ class _Search:
         values += [value for value in self.sampled if value.producer() is not None and dims_of(value)]
         model = self.prepared.clone()
         own = named_values(model.graph)
-        as_inputs(model.graph, [own[str(value.name)] for value in self.wrt])
+        _as_inputs(model.graph, [own[str(value.name)] for value in self.wrt])
         own = named_values(model.graph)
         copies = {own[str(value.name)]: value for value in values}
         model.graph.outputs[:] = list(copies)
@@ -251,7 +251,25 @@ class _Search:
         return placed + self._once_work + sum(map(both_ways, self._at_points))
 
 
-def as_inputs(graph: ir.Graph, values: Sequence[ir.Value]) -> None:
+def cut_off(prepared: Prepared, cut: Cut, kept: Collection[str | None] = ()) -> tuple[Cut, ir.Model]:
+    """A model behind a cut, and the cut with the values alone that are read there.
+
+    Args:
+        prepared: The whole model.
+        cut: Where it is cut.
+        kept: Names of inputs that stay although nothing reads them.
+    """
+    model = prepared.clone()
+    values = named_values(model.graph)
+    _as_inputs(model.graph, [values[name] for name in (*cut.frontier, *cut.given)])
+    prune(model.graph)
+    for value in [value for value in model.graph.inputs if not value.uses() and value.name not in kept]:
+        model.graph.inputs.remove(value)
+    taken = {value.name for value in model.graph.inputs}
+    return replace(cut, given=tuple(name for name in cut.given if name in taken)), model
+
+
+def _as_inputs(graph: ir.Graph, values: Sequence[ir.Value]) -> None:
     """Makes inner values inputs of their graph, under their names; what computed them has others."""
     for old in values:
         if old.producer() is None:

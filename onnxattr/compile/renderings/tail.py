@@ -5,7 +5,7 @@ A method on it is the method itself: on the way from b to x, the values h of the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,13 +17,11 @@ from onnxattr.autodiff.overrides import RELU_LIKE
 from onnxattr.autodiff.paths import inputs_of, needed_nodes
 from onnxattr.compile.baseline_kinds import Computed, Fed, Fixed
 from onnxattr.compile.cost import widest
-from onnxattr.compile.cut import Cut, as_inputs, find_cut
+from onnxattr.compile.cut import Cut, cut_off, find_cut
 from onnxattr.compile.method import times_difference
 from onnxattr.compile.renderings.model_graph import has_rows, own_names
 from onnxattr.graph.intervals import ANY, FINITE, Range
-from onnxattr.graph.subgraphs import prune
-from onnxattr.graph.values import dims_of, named_values
-from onnxattr.loading.prepared import Prepared
+from onnxattr.graph.values import dims_of
 from onnxattr.scores.calls import copied
 
 if TYPE_CHECKING:
@@ -102,24 +100,6 @@ def tail_of(request: Request) -> Tail | None:
     )
     fixed = all(isinstance(kind, Fixed) for kind in method.baseline or ())
     return Tail(cut, behind, fixed and not _reads_samples(request, cut), straight)
-
-
-def cut_off(prepared: Prepared, cut: Cut, kept: Collection[str | None] = ()) -> tuple[Cut, ir.Model]:
-    """A model behind a cut, and the cut with the values alone that are read there.
-
-    Args:
-        prepared: The whole model.
-        cut: Where it is cut.
-        kept: Names of inputs that stay although nothing reads them.
-    """
-    model = prepared.clone()
-    values = named_values(model.graph)
-    as_inputs(model.graph, [values[name] for name in (*cut.frontier, *cut.given)])
-    prune(model.graph)
-    for value in [value for value in model.graph.inputs if not value.uses() and value.name not in kept]:
-        model.graph.inputs.remove(value)
-    taken = {value.name for value in model.graph.inputs}
-    return replace(cut, given=tuple(name for name in cut.given if name in taken)), model
 
 
 def _reads_samples(request: Request, cut: Cut) -> bool:

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.overrides import RELU_LIKE
 from onnxattr.compile.baseline_kinds import Baseline, Computed, Fed
-from onnxattr.compile.cut import find_cut
+from onnxattr.compile.cut import cut_off, find_cut
 from onnxattr.compile.placement import Placement
 from onnxattr.compile.renderings.batch import batch_model
 from onnxattr.compile.renderings.groups import Groups
@@ -24,7 +24,7 @@ from onnxattr.compile.renderings.inlining import inline
 from onnxattr.compile.renderings.loop import loop_model
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.compile.renderings.rewrite import NUMBER, Request, Rewrite
-from onnxattr.compile.renderings.tail import Tail, cut_off
+from onnxattr.compile.renderings.tail import Tail
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
 
