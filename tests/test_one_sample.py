@@ -134,6 +134,26 @@ class TestInputsOfOneSample:
         with pytest.raises(ShapeError, match="one at a time"):
             method.explain(x[None], np.zeros((1, 5, 2)))
 
+    @pytest.mark.parametrize("metadata", [{}, {"onnxattr.labels": '["cat", "dog", "elk"]'}])
+    def test_one_row_of_classes_that_is_found_by_a_run(self, metadata):
+        """How many rows the output has depends on numbers: labels are taken, and nothing that would round to one."""
+        proto = parse(
+            """g (float[N,2] x) => (float[M,3] y)
+            <float[2,3] w = {1, 2, 3, 4, 5, 6}, int64[1] zero = {0}, int64[1] one = {1}, float least = {0.5}> {
+            s = Softmax<axis = 0>(x) t = Mul(x, s) top = ReduceMax<keepdims = 0>(x) low = Min(top, least) up = Ceil(low)
+            n = Cast<to = 7>(up) end = Reshape(n, one) first = Slice(t, zero, end, zero) y = MatMul(first, w) }"""
+        )
+        onnx.helper.set_model_props(proto, metadata)
+        x = np.array([[0.3, -0.2], [0.1, 0.4], [-0.5, 0.2]], np.float32)
+        method, one_hot = GradientInput(proto), np.eye(3, dtype=np.float32)
+        for given in (1, np.array(1), np.array([1]), [1], *(["dog", ["dog"]] if metadata else [])):
+            np.testing.assert_array_equal(method.explain(x, given), method.explain(x, one_hot[[1]]))
+        best = run(proto, x=x)[0][0].argmax()
+        np.testing.assert_array_equal(method.explain(x), method.explain(x, one_hot[[best]]))
+        for given in (1.7, [0.5], np.float32(1), "1", "horse", 3):
+            with pytest.raises(TargetError):
+                method.explain(x, given)
+
     def test_points_never_become_rows(self, tmp_path):
         with pytest.raises(ModelError, match="makes rows of points"):
             IntegratedGradients(model("centred")).export(tmp_path / "e.onnx", "batch", target="weights")

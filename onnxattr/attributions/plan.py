@@ -31,11 +31,11 @@ from onnxattr.running.corners import warn_of_corners
 from onnxattr.running.driver import Driver
 from onnxattr.running.feature_mask import columns_mask, groups_of, sizes_of_masks
 from onnxattr.running.input_values import check_values
-from onnxattr.running.one_sample import has_classes, targets_of_sample
+from onnxattr.running.one_sample import has_classes, label_of_row, targets_of_sample
 from onnxattr.running.rows import compared, made_up
 from onnxattr.running.runs import Feeds
 from onnxattr.running.sharing import SharingDriver
-from onnxattr.running.targets import Targets, as_targets, label_weights
+from onnxattr.running.targets import Targets, as_targets
 from onnxattr.scores.check import checked_score
 from onnxattr.scores.score import LINEAR, Score
 
@@ -254,17 +254,9 @@ class Plan:
                 warn_of_corners(self.driver.predict(take(feeds, slice(1)), 1))
                 self._unseen_boxes = False
             return found
-        dims = dims_of(self.prepared.value(self.prepared.output)) or []
-        label = given is None or (np.ndim(given) < 2 and np.size(given) == 1)
-        if label and self.request.target_kind.labels and len(dims) == 2 and not isinstance(dims[0], int):
-            prediction = self.driver.output(feeds)[0]
-            if np.ndim(prediction) == 2 and len(prediction) == 1:
-                # One row of classes, though the model does not declare that.
-                labels = np.full(1, -1 if given is None else np.reshape(np.asarray(given), ())[()])
-                return Targets(
-                    weights=label_weights(self.request.prepared, labels.astype(np.int64), prediction)[None]
-                )
-        return targets_of_sample(self.prepared, self.request.prepared, given, self.request.target_kind)
+        ran, kind = self.request.prepared, self.request.target_kind
+        label = label_of_row(self.prepared, ran, given, kind, lambda: self.driver.output(feeds)[0])
+        return label or targets_of_sample(self.prepared, ran, given, kind)
 
     def scores(self, inputs: Any, targets: Any, stacklevel: int) -> np.ndarray:
         """The explained score of each row, (N,)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from onnxattr.graph.values import dims_of
 from onnxattr.loading.class_names import with_labels
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array
-from onnxattr.running.targets import Targets, as_targets, class_count
+from onnxattr.running.targets import Targets, as_targets, class_count, label_weights
 from onnxattr.scores.score import TargetKind
 
 
@@ -73,6 +73,39 @@ def targets_of_sample(prepared: Prepared, with_axis: Prepared, given: Any, kind:
     if not fits:
         raise TargetError(f"targets have shape {array.shape}. {wanted}")
     return as_targets(with_axis, array if keeps_output(prepared) else array[None], 1, kind)
+
+
+def label_of_row(
+    prepared: Prepared, with_axis: Prepared, given: Any, kind: TargetKind, run: Callable[[], np.ndarray]
+) -> Targets | None:
+    """The target that a label says where a run shows that the output is one row of classes, which it does not declare.
+
+    Args:
+        prepared: The model.
+        with_axis: The same with an axis of samples.
+        given: What the caller gave.
+        kind: What the score takes as targets.
+        run: Gives the output for the sample.
+
+    Returns:
+        None for other targets and outputs.
+
+    Raises:
+        TargetError: If there is no such label.
+    """
+    dims = dims_of(prepared.value(prepared.output)) or []
+    if not kind.labels or len(dims) != 2 or isinstance(dims[0], int):
+        return None
+    if np.ndim(given) > 1 or np.size(given) != 1:  # None is one too
+        return None
+    prediction = run()
+    if np.ndim(prediction) != 2 or len(prediction) != 1:
+        return None
+    given = -1 if given is None else with_labels(given, with_axis.class_names, prediction.shape[1], 1)
+    label = np.reshape(np.asarray(given), -1)
+    if label.dtype.kind not in "iu":
+        return None
+    return Targets(weights=label_weights(with_axis, label.astype(np.int64), prediction)[None])
 
 
 def output_with_axis(prepared: Prepared) -> Prepared:
