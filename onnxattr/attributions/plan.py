@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
 from onnxattr.attributions.options import Options
 from onnxattr.compile.axes import axis_names
@@ -32,7 +33,7 @@ from onnxattr.running.driver import Driver
 from onnxattr.running.feature_mask import columns_mask, groups_of, sizes_of_masks
 from onnxattr.running.input_values import check_values
 from onnxattr.running.one_sample import has_classes, label_of_row, targets_of_sample
-from onnxattr.running.rows import compared, made_up
+from onnxattr.running.rows import by_runs
 from onnxattr.running.runs import Feeds
 from onnxattr.running.sharing import SharingDriver
 from onnxattr.running.targets import Targets, as_targets
@@ -122,14 +123,28 @@ class Plan:
         return replace(self._method, baseline=baseline)
 
     @property
+    def _baselines(self) -> Iterator[tuple[ir.Value, Any]]:
+        """The explained values with their baselines; nothing for methods without."""
+        ran = self.request.prepared
+        return zip(map(ran.value, ran.wrt), self.request.method.baseline or (), strict=False)
+
+    @property
+    def _rows_given(self) -> Iterator[np.ndarray]:
+        """The baselines that the caller gave as rows, one for each sample or one for all."""
+        for value, kind in self._baselines:
+            given = kind.given if isinstance(kind, Fed) else None
+            if isinstance(given, np.ndarray) and given.ndim == len(dims_of(value) or []):
+                yield given
+
+    @property
     def sizes(self) -> dict[str, int]:
         """Sizes that the model leaves open, and the numbers of a baseline or a mask do not, by their names."""
-        ran, found = self.request.prepared, dict[str, int]()
-        for name, kind in zip(ran.wrt, self.request.method.baseline or (), strict=False):
+        found = dict[str, int]()
+        for value, kind in self._baselines:
             shape: tuple[int, ...] = ()
             if isinstance(kind, (Fixed, Background)):
                 shape = kind.numbers.shape if isinstance(kind, Fixed) else kind.members.shape[1:]
-            pairs = zip(reversed(dims_of(ran.value(name)) or []), reversed(shape), strict=False)
+            pairs = zip(reversed(dims_of(value) or []), reversed(shape), strict=False)
             found |= {dim: size for dim, size in pairs if isinstance(dim, str) and size > 1}
         return found | sizes_of_masks(self.request)
 
@@ -147,11 +162,10 @@ class Plan:
             ShapeError: If there are rows for another number of samples.
         """
         found, ran, part = {}, self.request.prepared, slice(first_row, first_row + rows)
-        names = zip(ran.wrt, own_names(ran, "baseline"), self.request.method.baseline or (), strict=False)
-        for name, own, kind in names:
+        for own, (value, kind) in zip(own_names(ran, "baseline"), self._baselines, strict=False):
             if not isinstance(kind, Fed):
                 continue
-            what, value, given = self._method.baseline.what, ran.value(name), kind.given
+            what, name, given = self._method.baseline.what, str(value.name), kind.given
             shape = feeds[name].shape if name in feeds else None
             if isinstance(given, np.ndarray):
                 found[own] = rows_of(given, value, shape, part, what, dataset)
@@ -166,24 +180,16 @@ class Plan:
         Raises:
             ShapeError: If it had not.
         """
-        ran = self.request.prepared
-        for name, kind in zip(ran.wrt, self.request.method.baseline or (), strict=False):
-            given = kind.given if isinstance(kind, Fed) else None
-            if isinstance(given, np.ndarray) and given.ndim == len(dims_of(ran.value(name)) or []):
-                check_count(given, rows, self._method.baseline.what)
+        for given in self._rows_given:
+            check_count(given, rows, self._method.baseline.what)
 
     @property
     def per_sample(self) -> str | None:
         """The parameter that has a row for each sample, so that it fits the samples of one call alone; None without."""
         if any(groups is not None and groups.per_sample for groups in self.request.map_groups):
             return "feature_mask"
-        ran = self.request.prepared
-        for name, kind in zip(ran.wrt, self.request.method.baseline or (), strict=False):
-            given = kind.given if isinstance(kind, Fed) else None
-            rank = len(dims_of(ran.value(name)) or [])
-            if isinstance(given, np.ndarray) and given.ndim == rank and len(given) > 1:
-                return str(self._method.baseline.what)
-        return None
+        several = any(len(given) > 1 for given in self._rows_given)
+        return str(self._method.baseline.what) if several else None
 
     def _checked_score(self, ran: Prepared) -> Score:
         one_row = self.one_sample or ran.rows.kind == SINGLE
@@ -202,23 +208,15 @@ class Plan:
             if self._made_for is not self.prepared.rows:
                 self._make()
             return
-        run = self.driver.output
         try:
-            if feeds is None and (feeds := made_up(self.prepared, run)) is None:
-                warnings.warn(
-                    f"Whether the samples of a batch are independent is not known: {self.prepared.rows.why}, and the "
-                    f"model refuses every input that was made up to compare them. The file assumes that they are; "
-                    f"call predict() on real inputs first.",
-                    stacklevel=stacklevel + 1,
-                )
-                return
-            rows = compared(self.prepared, run, feeds)
+            rows = by_runs(self.prepared, self.driver.output, feeds)
         except ModelError:
             step_rewrite(self.request)  # an operator without a rule is the better reason
             raise
-        self.prepared.rows = rows
-        self._make()
-        self.warn(stacklevel + 1)
+        if rows is not None:
+            self.prepared.rows = rows
+            self._make()
+            self.warn(stacklevel + 1)
 
     def warn(self, stacklevel: int) -> None:
         """Warns if the whole first axis is one sample."""

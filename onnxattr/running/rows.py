@@ -14,6 +14,7 @@ from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import EXTENTS, MEASURED, MIXED, PROVEN, UNDECIDED, Rows, independence
 from onnxattr.running.arrays import take
+from onnxattr.running.callers import warn_caller
 
 Feeds = Mapping[str, np.ndarray]
 Run = Callable[[Feeds], np.ndarray]
@@ -24,17 +25,32 @@ _NO_FLOATS = f"iub{_TEXT}"
 _TOLERANCE = {2: 2e-2, 4: 1e-4, 8: 1e-8}
 
 
-def compared(prepared: Prepared, run: Run, feeds: Feeds) -> Rows:
-    """Whether rows are apart at the sizes given: by proof, or by the outputs for some rows alone and among others.
+def by_runs(prepared: Prepared, run: Run, feeds: Feeds | None) -> Rows | None:
+    """Whether rows are apart, by runs on some inputs; without any on made-up ones.
 
     Args:
         prepared: The model, of which ``rows`` says why the proof could not tell.
         run: Runs the model once.
-        feeds: The model's inputs.
+        feeds: The model's inputs, if there are some.
+
+    Returns:
+        None, after a warning, if the model takes no inputs that were made up.
 
     Raises:
         ModelError: If the model does not run.
     """
+    if feeds is None and (feeds := _inputs_made_up(prepared, run)) is None:
+        warn_caller(
+            f"Whether the samples of a batch are independent is not known: {prepared.rows.why}, and the model refuses "
+            f"every input that was made up to compare them. The file assumes that they are; call predict() on real "
+            f"inputs first."
+        )
+        return None
+    return _compared(prepared, run, feeds)
+
+
+def _compared(prepared: Prepared, run: Run, feeds: Feeds) -> Rows:
+    """Whether rows are apart at the sizes given: by proof, or by the outputs for some rows alone and among others."""
     why = prepared.rows.why
     counts = {name: len(array) for name, array in feeds.items() if array.ndim}
     if len(set(counts.values())) != 1:
@@ -71,7 +87,7 @@ def _at_sizes(prepared: Prepared, feeds: Feeds) -> Rows:
     return Rows(MEASURED, f"{prepared.rows.why}; at the sizes given samples are proven independent")
 
 
-def made_up(prepared: Prepared, run: Run) -> dict[str, np.ndarray] | None:
+def _inputs_made_up(prepared: Prepared, run: Run) -> dict[str, np.ndarray] | None:
     """Inputs of the declared shapes that the model can be run on; None if it takes none that were tried."""
     rng = np.random.default_rng(0)
     for extent in EXTENTS:
