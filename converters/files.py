@@ -10,12 +10,12 @@ from typing import Any
 import onnx
 
 from onnxattr.errors import ConversionError, ParameterError, ShapeError
-from onnxattr.files import check_output, write
+from onnxattr.files import check_output
 from onnxattr.inputs.array_files import read_arrays
 from onnxattr.loading.annotate import annotated
 from onnxattr.loading.reading.source import read_model
 from onnxattr.loading.stated import Stated
-from onnxattr.loading.weights import write_model
+from onnxattr.loading.weights import write, write_model
 
 from .common.trust import TRUST
 from .keras.archive import check_members

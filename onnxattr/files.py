@@ -11,13 +11,11 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import onnx
-
-from onnxattr.errors import ModelError, ParameterError
+from onnxattr.errors import ParameterError
 
 AnyPath = str | os.PathLike[str]
 #: How long a FIFO is waited for until something reads from it, in seconds.
@@ -264,38 +262,3 @@ def _opened(path: AnyPath) -> BinaryIO:
         else:
             os.set_blocking(descriptor, True)
             return os.fdopen(descriptor, "wb")
-
-
-def write(proto: onnx.ModelProto, path: AnyPath, check: Callable[[Path], None] | None = None) -> None:
-    """Writes a model.
-
-    Args:
-        proto: The model.
-        path: The file to write.
-        check: What looks at the file before it gets its name; what it raises leaves no file.
-
-    Raises:
-        ParameterError: If the file cannot be written.
-        ModelError: If the model is too large or too deep for one file.
-    """
-    with checked_file(proto, path, check):
-        pass
-
-
-@contextlib.contextmanager
-def checked_file(
-    proto: onnx.ModelProto, path: AnyPath, check: Callable[[Path], None] | None = None
-) -> Iterator[None]:
-    """Writes a model, whose file gets its name at the end; the arguments and errors are those of ``write``."""
-    with whole_file(path) as file:
-        try:
-            data = proto.SerializeToString()
-        except Exception as error:
-            raise ModelError(
-                f"The model cannot be written as one file: {error}. A model above 2 GiB needs weights='beside'."
-            ) from error
-        file.write(data)
-        if check is not None:
-            file.flush()
-            check(Path(file.name))
-        yield

@@ -10,9 +10,10 @@ import numpy as np
 import onnx
 
 from onnxattr.errors import ConversionError
-from onnxattr.files import check_output, write
+from onnxattr.files import check_output
 from onnxattr.loading.features import KEY as FEATURES_KEY
 from onnxattr.loading.features import features_text
+from onnxattr.loading.weights import write
 from onnxattr.running.frames import column, columns_of, is_frame
 
 from ..common import dependencies, onnx_model

@@ -9,13 +9,14 @@ import onnx
 
 from onnxattr.autodiff.refused import reasons
 from onnxattr.errors import ConversionError, ShapeError
-from onnxattr.files import check_output, write
+from onnxattr.files import check_output
 from onnxattr.loading.class_names import KEY as CLASS_NAMES_KEY
 from onnxattr.loading.class_names import class_names_text
 from onnxattr.loading.features import KEY as FEATURES_KEY
 from onnxattr.loading.features import features_text
 from onnxattr.loading.meaning import KEY as MEANING_KEY
 from onnxattr.loading.meaning import InputMeaning, Meaning, OutputMeaning
+from onnxattr.loading.weights import write
 from onnxattr.running.arrays import as_array
 
 from ..common import graph_edit, onnx_model

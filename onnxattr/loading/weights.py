@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import onnx
 
-from onnxattr.errors import ParameterError
+from onnxattr.errors import ModelError, ParameterError
 from onnxattr.files import (
     AnyPath,
     alone_in,
@@ -19,7 +19,7 @@ from onnxattr.files import (
     is_stream,
     stopped_tidily,
     temporary_file,
-    write,
+    whole_file,
 )
 from onnxattr.loading.data_file import DataFile, own_data_of
 from onnxattr.loading.reading.external_data import entry, read, set_entry
@@ -92,6 +92,41 @@ def write_model(
         # Two exports to one path would both replace the file of before, and leave the data of the other.
         with stopped_tidily(), alone_in(home):
             _write_beside(proto, path, folder, check)
+
+
+def write(proto: onnx.ModelProto, path: AnyPath, check: Callable[[Path], None] | None = None) -> None:
+    """Writes a model.
+
+    Args:
+        proto: The model.
+        path: The file to write.
+        check: What looks at the file before it gets its name; what it raises leaves no file.
+
+    Raises:
+        ParameterError: If the file cannot be written.
+        ModelError: If the model is too large or too deep for one file.
+    """
+    with checked_file(proto, path, check):
+        pass
+
+
+@contextlib.contextmanager
+def checked_file(
+    proto: onnx.ModelProto, path: AnyPath, check: Callable[[Path], None] | None = None
+) -> Iterator[None]:
+    """Writes a model, whose file gets its name at the end; the arguments and errors are those of ``write``."""
+    with whole_file(path) as file:
+        try:
+            data = proto.SerializeToString()
+        except Exception as error:
+            raise ModelError(
+                f"The model cannot be written as one file: {error}. A model above 2 GiB needs weights='beside'."
+            ) from error
+        file.write(data)
+        if check is not None:
+            file.flush()
+            check(Path(file.name))
+        yield
 
 
 def check_beside(path: AnyPath) -> None:
