@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -274,28 +274,6 @@ def _options(folder: str | os.PathLike[str] | None, as_deployed: bool, cpu: bool
         # A node left to the CPU inside a Loop cannot read packed weights of the graph around it: the process ends.
         options.add_session_config_entry("session.disable_prepacking", "1")
     return options
-
-
-@contextlib.contextmanager
-def outputs_asked(proto: onnx.ModelProto, names: Iterable[str]) -> Iterator[list[str]]:
-    """While it lasts, the outputs of a model are these values of it, inner ones too; gives their names, each once.
-
-    Their shapes are left out, as a file may declare them wrongly.
-    """
-    own = list(proto.graph.output)
-    typed = {value.name: value.type for value in (*own, *proto.graph.value_info)}
-    wanted = list(dict.fromkeys(names))
-    asked = [onnx.ValueInfoProto(name=name) for name in wanted]
-    for value in asked:
-        if value.name in typed and typed[value.name].HasField("tensor_type"):
-            value.type.tensor_type.elem_type = typed[value.name].tensor_type.elem_type
-    del proto.graph.output[:]
-    proto.graph.output.extend(asked)
-    try:
-        yield wanted
-    finally:
-        del proto.graph.output[:]
-        proto.graph.output.extend(own)
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from onnx.reference import ReferenceEvaluator
 
 from onnxattr import session
 from onnxattr.errors import ConversionError, ModelError, RuntimeMissingError
+from onnxattr.graph.declared import outputs_asked
 
 from . import dependencies
 
@@ -131,7 +132,7 @@ def values(
         ConversionError: ONNX Runtime stops with an error.
     """
     own = [value.name for value in model.graph.output]
-    with session.outputs_asked(model, [*own, *names]) as asked:
+    with outputs_asked(model, [*own, *names]) as asked:
         return dict(zip(asked, _runner(model)(feeds), strict=True))
 
 

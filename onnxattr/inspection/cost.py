@@ -12,13 +12,13 @@ import onnx_ir as ir
 
 from onnxattr.attributions import GradientInput
 from onnxattr.errors import ModelError, ShapeError
+from onnxattr.graph.declared import without_declared_shapes
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.subgraphs import graphs_in, graphs_of, nodes_in, nodes_of, values_in
 from onnxattr.graph.values import dims_of
 from onnxattr.inspection.work import Counter
 from onnxattr.loading.constant_values import ConstantValues
 from onnxattr.loading.shapes.loops import infer_through_loops
-from onnxattr.loading.verify import without_declared_shapes
 from onnxattr.running.trial import draws
 
 #: How much slower the same multiplications are on the way back, on average over the models of docs/real-models.md.

@@ -16,14 +16,15 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.errors import ModelError, OnnxAttrError, ParameterError
+from onnxattr.graph.declared import outputs_asked, without_declared_shapes
 from onnxattr.graph.intervals import HALVES
 from onnxattr.graph.requantised import serialised
-from onnxattr.graph.subgraphs import graphs_in, nodes_in, nodes_of
+from onnxattr.graph.subgraphs import nodes_in, nodes_of
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.checks.loop_steps import all_steps, loops_of, own_steps
 from onnxattr.loading.constant_values import ConstantValues
 from onnxattr.loading.reading.source import default_opset
-from onnxattr.session import Session, outputs_asked
+from onnxattr.session import Session
 
 #: What ``load`` notes in a model's ``meta`` for this: the model as it was read.
 ORIGINAL = "original"
@@ -90,18 +91,6 @@ _MISLED = (
     "the shapes that it declares of inner values: some of them are wrong there. What is explained is the graph "
     "without them. Remove them (graph.value_info) or export the model again."
 )
-
-
-def without_declared_shapes(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of a model without what it declares of values that nodes compute; outputs keep their types."""
-    bare = onnx.ModelProto()
-    bare.CopyFrom(proto)
-    for graph in graphs_in(bare.graph):
-        del graph.value_info[:]
-        for value in graph.output:
-            if value.type.HasField("tensor_type"):
-                value.type.tensor_type.ClearField("shape")
-    return bare
 
 
 def _misled_by_declarations(

@@ -16,12 +16,13 @@ from onnxattr.compile.renderings.driven import step_rewrite
 from onnxattr.compile.renderings.forward import score_model
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.graph.builder import GRADIENT_OF
+from onnxattr.graph.declared import outputs_asked
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.requantised import serialised
 from onnxattr.graph.values import named_values
 from onnxattr.running.arrays import take
 from onnxattr.running.driver import Driver
-from onnxattr.session import Session, outputs_asked
+from onnxattr.session import Session
 
 #: Most inner values that one run gives out, so that a large model's are not all in memory at once.
 _AT_ONCE = 64

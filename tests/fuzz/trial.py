@@ -17,7 +17,7 @@ from fuzz.generate import Case
 from fuzz.oracle import Forward, double_forward, in_double, inner_values, neighbours, session
 from fuzz.plain import ULP, has_half, in_float64, is_quantised, written_out
 from onnxattr import GradientInput, IntegratedGradients, OnnxAttrError, vjp
-from onnxattr.loading.verify import without_declared_shapes
+from onnxattr.graph.declared import without_declared_shapes
 
 Known = TypeVar("Known")
 
