@@ -7,10 +7,13 @@ import pytest
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
 import zoo  # noqa: E402
+from onnx.reference import ReferenceEvaluator  # noqa: E402
+from support.gradient_graphs import backward_part, with_outputs  # noqa: E402
 from zoo import conversions  # noqa: E402
 
 from onnxattr import vjp  # noqa: E402
 from onnxattr.session import Session  # noqa: E402
+from onnxattr.testing import CORRECTED, as_double  # noqa: E402
 
 SLOW = pytest.mark.slow
 #: Names, and the rewrites of the gradient: all, and for small models none as well.
@@ -64,11 +67,7 @@ def cotangent(index, shape, dtype):
 
 
 def in_float64(case, model):
-    """The same network with the same weights in float64.
-
-    Among the millions of ReLUs and max-pools of a large network a few decide within float32's rounding, and one of them
-    can move a whole map: VGG16's by 3 % of its largest element, in TensorFlow itself.
-    """
+    """The same network with the same weights in float64."""
     weights = [weight.astype(np.float64) for weight in model.get_weights()]
     try:
         keras.config.set_floatx("float64")
@@ -80,6 +79,44 @@ def in_float64(case, model):
     wide.set_weights(weights)
     assert wide.outputs[0].dtype == "float64"
     return wide
+
+
+def assert_close(found, expected, tolerance, what=""):
+    difference = np.abs(found.astype(np.float64) - expected).max()
+    assert difference <= tolerance * np.abs(expected).max(), what
+
+
+def check_large(gradient, feeds, cotangents, expected):
+    """Compares a gradient of a large network with TensorFlow's in float64.
+
+    Among the millions of ReLUs and max-pools of such a network a few decide within the rounding of float32, and one of
+    them can move a whole map: on VGG16 two of the 100,000 windows of a pool have another largest element in float32, in
+    ONNX Runtime and in TensorFlow, and both maps are off by 2 % of their largest element. So the graph itself is
+    compared in float64; of the run in float32 the values of the forward pass are, and the gradient with what the
+    backward part gives for these very values in float64.
+    """
+    count = len(cotangents)
+    behind, read = backward_part(gradient, count)
+    names = list(dict.fromkeys([*(output.name for output in gradient.graph.output), *read]))
+    gradients, told = names[count : count + len(expected)], with_outputs(gradient, names)
+    found = dict(zip(names, Session(told).run(feeds), strict=True))
+    wide = ReferenceEvaluator(as_double(told), new_ops=CORRECTED)
+    exact = dict(zip(names, wide.run(None, doubled(feeds) | cotangents), strict=True))
+    taken = doubled(feeds | {name: found[name] for name in read}) | cotangents
+    decided = ReferenceEvaluator(as_double(behind), new_ops=CORRECTED).run(gradients, taken)
+    for name, reference in zip(gradients, expected, strict=True):
+        assert_close(exact[name], reference, 1e-5, f"{name} in float64")
+    for name in set(names).difference(gradients):
+        if found[name].dtype.kind == "f":
+            assert_close(found[name], exact[name], 1e-5, name)
+    for name, reference in zip(gradients, decided, strict=True):
+        assert_close(found[name], reference, 1e-5, name)
+
+
+def doubled(arrays):
+    return {
+        name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in arrays.items()
+    }
 
 
 @pytest.mark.parametrize(("name", "rewrites"), CASES)
@@ -96,7 +133,6 @@ def test_gradient_equals_tensorflow(name, rewrites):
         expected, cotangents = tape_gradients(
             wide, [array.astype(np.float64) for array in arrays], compiled=True
         )
-        cotangents = [ct.astype(np.float32) for ct in cotangents]
     else:
         expected, cotangents = tape_gradients(model, arrays)
     names = [value.name for value in converted.graph.input]
@@ -106,14 +142,13 @@ def test_gradient_equals_tensorflow(name, rewrites):
     gradient = vjp(converted, sources, rewrites=rewrites)
     onnx.checker.check_model(gradient, full_check=True)
     feeds = dict(zip(names, arrays, strict=True))
-    for value, ct in zip(converted.graph.output, cotangents, strict=True):
-        feeds[f"{value.name}_cotangent"] = ct
+    given = {
+        f"{value.name}_cotangent": ct for value, ct in zip(converted.graph.output, cotangents, strict=True)
+    }
+    feeds |= {name: ct.astype(np.float32) if case.slow else ct for name, ct in given.items()}
+    if case.slow:
+        check_large(gradient, feeds, given, expected)
+        return
     found = Session(gradient).run(feeds)[-len(sources) :]
     for ours, theirs in zip(found, expected, strict=True):
-        difference = np.abs(ours.astype(np.float64) - theirs)
-        if case.slow:
-            # Against float64 only our own decisions within rounding are left: their few pixels differ.
-            assert difference.mean() <= 1e-3 * np.abs(theirs).mean()
-            assert np.quantile(difference, 0.95) <= 1e-4 * np.abs(theirs).max()
-        else:
-            assert difference.max() <= TOLERANCE.get(name, 1e-5) * np.abs(theirs).max()
+        assert_close(ours, theirs, TOLERANCE.get(name, 1e-5))
