@@ -12,8 +12,9 @@ from onnxattr.attributions.plan import Plan
 from onnxattr.errors import one_door
 from onnxattr.running.collected import Collected
 from onnxattr.running.explained import scored
-from onnxattr.running.feature_mask import fitting, masks_of
+from onnxattr.running.feature_mask import masks_of
 from onnxattr.running.finite import Results
+from onnxattr.running.fitting import fitting
 from onnxattr.running.progress import hidden
 from onnxattr.running.reason import reason
 
@@ -50,7 +51,7 @@ def collect(
             driver = plan.driver
             bar.total += driver.work(samples)
             bar.refresh()
-            with one_door(f"{name} cannot explain the model"), fitting(plan.request.map_groups):
+            with one_door(f"{name} cannot explain the model"), fitting(plan.request):
                 run = driver.explain(feeds, checked, samples, results.rows, bar.update)
                 details = scored(driver, run, feeds, checked, samples) if collected.keep else None
             collected.add(run, details)

@@ -11,7 +11,9 @@ from onnxattr.autodiff.node import Span, op_name
 from onnxattr.autodiff.refused import stands_for_reals
 from onnxattr.autodiff.registry import NON_DIFFERENTIABLE, STANDARD, RuleTable
 from onnxattr.graph.intervals import FLOATS
+from onnxattr.graph.operator_kinds import COUNTING
 from onnxattr.graph.subgraphs import captures_of
+from onnxattr.graph.values import dims_of
 
 
 def is_float(value: ir.Value | None) -> bool:
@@ -71,6 +73,13 @@ def needed_nodes(outputs: Iterable[ir.Value]) -> list[ir.Node]:
             needed.add(node)
             waiting += inputs_of(node)
     return [node for node in graph or () if node in needed]
+
+
+def counting_node(output: ir.Value) -> ir.Node | None:
+    """The last node that decides by numbers how large a value of unknown sizes is; None where there is none."""
+    if all(isinstance(dim, int) for dim in (dims_of(output) or [None])[1:]):
+        return None
+    return next((node for node in reversed(needed_nodes([output])) if node.op_type in COUNTING), None)
 
 
 def active_nodes(

@@ -6,3 +6,5 @@ DRAWING = frozenset(
 )
 #: Operators that read no more than the shape of a value.
 SIZES = frozenset(("Shape", "Size"))
+#: Operators whose results have sizes that depend on numbers, not on sizes alone.
+COUNTING = frozenset(("NonMaxSuppression", "NonZero", "Compress", "Unique"))

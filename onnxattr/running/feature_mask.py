@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from onnxattr.compile.placement import Placement
-from onnxattr.compile.renderings.groups import FIT, MASK, Groups
+from onnxattr.compile.renderings.groups import MASK, Groups
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.compile.renderings.rewrite import Request
-from onnxattr.errors import ModelError, ParameterError, ShapeError
+from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.channels import channel_axis_of_layer
 from onnxattr.loading.columns import read_columns
@@ -105,25 +104,6 @@ def masks_of(request: Request, samples: int, first: int, dataset: bool) -> dict[
             )
         found[own_name(request.prepared, MASK, position)] = rows
     return found
-
-
-@contextlib.contextmanager
-def fitting(groups: Sequence[Groups | None]) -> Iterator[None]:
-    """Says of a run what is wrong if samples turn out to have another size than their mask.
-
-    Raises:
-        ShapeError: If so.
-    """
-    try:
-        yield
-    except ModelError as error:
-        if FIT not in str(error):
-            raise
-        shapes = [found.shape for found in groups if found is not None]
-        raise ShapeError(
-            f"feature_mask of shape {' or '.join(map(str, shapes))} does not fit these inputs: the sample that it "
-            "groups has another size there. Give a mask for this size, or inputs of the size of the mask."
-        ) from error
 
 
 def _dims_over_image(prepared: Prepared, placement: Placement) -> Dims:

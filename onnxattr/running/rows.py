@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from onnxattr.errors import ModelError
+from onnxattr.graph.operator_kinds import COUNTING
+from onnxattr.graph.subgraphs import nodes_of
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import EXTENTS, MEASURED, MIXED, PROVEN, UNDECIDED, Rows, independence
@@ -59,13 +61,25 @@ def _compared(prepared: Prepared, run: Run, feeds: Feeds) -> Rows:
     if known.kind != UNDECIDED:
         return known
     rows = next(iter(counts.values()))
-    picked = {name: _with_neighbours(array, rows) for name, array in feeds.items()}
+    found = _told_apart(run, {name: _with_neighbours(array, rows) for name, array in feeds.items()}, why)
+    if isinstance(found, ModelError):
+        run(feeds)  # what does not run at all says so itself
+        return Rows(MIXED, f"{why}, and some samples cannot be run alone or in another order: {found}")
+    if found is None and any(node.op_type in COUNTING for node in nodes_of(prepared.model.graph)):
+        # Rows like those given may all be selected alike; others may be none that the model takes.
+        found = _told_apart(run, {name: _with_opposites(array) for name, array in feeds.items()}, why)
+    if isinstance(found, Rows):
+        return found
+    return Rows(MEASURED, f"{why}; samples have the same output alone and among others")
+
+
+def _told_apart(run: Run, picked: Feeds, why: str) -> Rows | ModelError | None:
+    """What the outputs for some rows alone and among others show: rows that are mixed, an error, or nothing."""
     orders = ([0, 1, 2], [2, 1, 0], [1, 2, 0], *([k] for k in range(_COMPARED)))
     try:
         results = [run(take(picked, order)) for order in orders]
     except ModelError as error:
-        run(feeds)  # what does not run at all says so itself
-        return Rows(MIXED, f"{why}, and some samples cannot be run alone or in another order: {error}")
+        return error
     together = results[0]
     for order, result in zip(orders, results, strict=True):
         if result.shape != (len(order), *together.shape[1:]):
@@ -74,7 +88,7 @@ def _compared(prepared: Prepared, run: Run, feeds: Feeds) -> Rows:
             return Rows(
                 MIXED, f"{why}, and a sample has another output alone than among others, or elsewhere"
             )
-    return Rows(MEASURED, f"{why}; samples have the same output alone and among others")
+    return None
 
 
 def _at_sizes(prepared: Prepared, feeds: Feeds) -> Rows:
@@ -128,6 +142,14 @@ def _with_neighbours(array: np.ndarray, rows: int) -> np.ndarray:
             row = (row + spread / 4 * rng.normal(size=row.shape)).astype(array.dtype)
         made.append(row)
     return np.concatenate([given, np.stack(made)])
+
+
+def _with_opposites(array: np.ndarray) -> np.ndarray:
+    """A row of an input, zeros, and of floats the row with other signs."""
+    if not array.ndim or array.dtype.kind in _TEXT:
+        return array if not array.ndim else array[[0] * _COMPARED]
+    row = array[0]
+    return np.stack([row, np.zeros_like(row), row if array.dtype.kind in _NO_FLOATS else -row])
 
 
 def _close(found: np.ndarray, expected: np.ndarray) -> bool:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.engine import pullback
 from onnxattr.autodiff.overrides import RELU_LIKE
-from onnxattr.autodiff.paths import inputs_of
+from onnxattr.autodiff.paths import counting_node, inputs_of
 from onnxattr.compile.baseline_kinds import Baseline
 from onnxattr.compile.method import Method
 from onnxattr.compile.placement import Placement
@@ -26,6 +26,8 @@ from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
 from onnxattr.scores.score import LINEAR, Score, TargetKind
 
+#: The name of the node that fails where the output has other sizes than the targets.
+TARGETS_FIT = "onnxattr/targets_fit"
 #: The input of a graph that says, for each sample, what its noise is a function of, if not its position.
 NUMBER = "onnxattr/number"
 
@@ -164,7 +166,7 @@ class Rewrite(MapsGraph):
         spans = {}
         if RELU_LIKE in self.method.rules:
             spans = relu_spans(self.graph, self.request.prepared.layers, self.request.relu_policy)
-        cotangents = {self.score: target}
+        cotangents = {self.score: self._fitted(target)}
         if not self.request.score.linear:
             score = self._scored.score(target)
             cotangents = {score: self.op.expand_like(1.0, score)}
@@ -191,8 +193,18 @@ class Rewrite(MapsGraph):
         op = self.op
         if not self.request.score.linear:
             return op.cast_like(op.Reshape(self._scored.score(target), [-1, 1]), self.score)
-        weighted = op.Flatten(op.Mul(self.score, target), axis=1)
+        weighted = op.Flatten(op.Mul(self.score, self._fitted(target)), axis=1)
         return op.ReduceSum(weighted, [1], keepdims=1)
+
+    def _fitted(self, target: ir.Value) -> ir.Value:
+        """Weights on the output; a run fails where it has other sizes, to which one weight would be broadcast."""
+        if not self.request.score.linear or counting_node(self.score) is None:
+            return target
+        fitted = self.op.Reshape(target, self.op.Shape(self.score), allowzero=1)
+        if (node := fitted.producer()) is not None:
+            node.name = self.op.unique_name(TARGETS_FIT, exact=True)
+        fitted.shape = self.score.shape
+        return fitted
 
     def add_scores(
         self,

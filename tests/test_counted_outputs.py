@@ -1,0 +1,82 @@
+"""Outputs of as many numbers as a sample has detections, or positive values: at other points there are others."""
+
+import numpy as np
+import pytest
+from support.tiny_graphs import parse
+
+from onnxattr import GradientInput, IntegratedGradients, NoiseTunnel, SmoothGrad
+from onnxattr.errors import TargetError
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The samples of a batch are not computed independently:UserWarning"
+)
+
+#: The squares of the positive values.
+POSITIVE = parse(
+    """g (float[N,4] x) => (float[K] y) <int64[1] all = {-1}, float zero = {0}> {
+    p = Greater(x, zero) picked = Reshape(p, all) flat = Reshape(x, all)
+    v = Compress<axis=0>(flat, picked) y = Mul(v, v) }"""
+)
+#: The scores of the boxes x1, y1, x2, y2 that are kept.
+BOXES = parse(
+    """g (float[N,5] x) => (float[K] y)
+    <int64[1] first = {0}, int64[1] four = {4}, int64[1] five = {5}, int64[1] one = {1}, int64[1] most = {9},
+     float[1] overlap = {0.5}, float[1] least = {0.2}> {
+    b = Slice(x, first, four, one) boxes = Unsqueeze(b, first) s = Slice(x, four, five, one)
+    t = Transpose<perm=[1, 0]>(s) scores = Unsqueeze(t, first)
+    kept = NonMaxSuppression(boxes, scores, most, overlap, least) v = GatherND(scores, kept) y = Mul(v, v) }"""
+)
+GIVEN = {
+    "Compress": (
+        POSITIVE,
+        np.array([[0.5, -1.0, 2.0, -0.25], [1.5, -0.5, -2.0, -1.0]], np.float32),
+        [0.25, 4, 2.25],
+    ),
+    "NonMaxSuppression": (
+        BOXES,
+        np.array([[0, 0, 1, 1, 0.75], [4, 4, 6, 6, 0.5], [8, 8, 9, 9, 0.125]], np.float32),
+        [0.5625, 0.25],
+    ),
+}
+
+
+@pytest.mark.parametrize("operator", GIVEN)
+def test_one_point_is_explained(operator):
+    model, x, expected = GIVEN[operator]
+    method = GradientInput(model, reducer=None)
+    np.testing.assert_allclose(method.predict(x), expected)
+    weights = np.arange(1, len(expected) + 1, dtype=np.float32)
+    maps = method.explain(x, weights)
+    np.testing.assert_allclose(maps[maps != 0], 2 * weights * expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("operator", GIVEN)
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda model: IntegratedGradients(model, reducer=None),
+        lambda model: SmoothGrad(model, noise=3.0, seed=0),
+        lambda model: NoiseTunnel(GradientInput(model), noise=3.0, seed=0),
+    ],
+    ids=["path", "noise", "tunnel"],
+)
+def test_other_numbers_at_other_points_are_told(operator, method):
+    model, x, expected = GIVEN[operator]
+    with pytest.raises(
+        TargetError, match=f"{operator} node '.+' decides how large the output 'y' is.*output_layer="
+    ):
+        method(model).explain(x, np.ones(len(expected), np.float32))
+
+
+@pytest.mark.parametrize("method", [IntegratedGradients, SmoothGrad])
+def test_the_weight_of_one_detection_is_not_that_of_all(method):
+    x = np.array([[0, 0, 1, 1, 0.75], [4, 4, 6, 6, 0.125]], np.float32)
+    with pytest.raises(TargetError, match="decides how large the output 'y' is"):
+        method(BOXES).explain(x, np.ones(1, np.float32))
+
+
+def test_rows_that_happen_to_give_one_number_each_are_mixed():
+    x = np.array([[-0.5, 0.8, -0.3, -0.2]], np.float32)
+    method = GradientInput(POSITIVE, reducer=None)
+    np.testing.assert_allclose(method.explain(x, np.ones(1, np.float32)), [[0, 2 * 0.8**2, 0, 0]], rtol=1e-6)
+    assert method.prepared.rows.kind == "mixed"
