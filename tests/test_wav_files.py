@@ -59,6 +59,8 @@ REFUSED = {
     "half floats": (riff(form(3, 16), chunk(SHORT)), "floats of 16 bits"),
     "cut off": (riff(form(1, 16), chunk(SHORT, 400)), "cut off: it holds 9 of the 100 samples"),
     "a chunk of odd size": (riff(form(1, 16), LIST[:-1], chunk(SHORT)), "no samples"),
+    "two chunks of samples": (riff(form(1, 16), chunk(SHORT[:-1]) + b"\0", LIST, chunk(SHORT)), "two chunks"),
+    "an empty chunk in front": (riff(form(1, 16), chunk(b""), chunk(SHORT)), "two chunks"),
     "samples first": (riff(chunk(SHORT), form(1, 16)), "stand before"),
     "a short form": (riff(b"fmt \x08\0\0\0" + bytes(8), chunk(SHORT)), "has 8 bytes"),
 }  # fmt: skip

@@ -74,7 +74,12 @@ def _read(file: BinaryIO) -> tuple[np.ndarray, int] | None:
                 declared = None
             else:
                 declared = size
-            return _samples(file, form, declared, order), form.rate
+            found = _samples(file, form, declared, order)
+            if declared is not None:
+                file.seek(declared % 2, os.SEEK_CUR)
+                if any(name == b"data" for name, _ in _chunks(file, order)):
+                    raise ValueError("it has two chunks of samples")
+            return found, form.rate
     raise ValueError("it has no samples, or no chunk 'fmt ' that describes them")
 
 
