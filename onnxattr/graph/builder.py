@@ -24,7 +24,7 @@ from onnxattr.graph.ranges import Ranges
 from onnxattr.graph.schemas import Signature, folded, infer, signature_of
 from onnxattr.graph.shaping import Shaping
 from onnxattr.graph.sizes import name_sizes
-from onnxattr.graph.values import ints_of, values_of
+from onnxattr.graph.values import values_of
 
 __all__ = ["GRADIENT_OF", "OpBuilder", "Operand"]
 
@@ -218,12 +218,6 @@ class OpBuilder(Shaping):
             self._constants[key] = value
         return self._constants[key]
 
-    def dft(self, x: ir.Value, length: ir.Value, axis: ir.Value, **settings: int) -> ir.Value:
-        """A Fourier transform along an axis, which is a constant below opset 20: it is an attribute there."""
-        if self.opset < 20:
-            return self.DFT(x, length, axis=(ints_of(axis) or [1])[0], **settings)
-        return self.DFT(x, length, axis, **settings)
-
     def input(
         self, name: str, dtype: ir.DataType | None, shape: Sequence[int | str | None] | None
     ) -> ir.Value:
@@ -264,21 +258,6 @@ class OpBuilder(Shaping):
     def inside(self, graph: ir.Graph) -> OpBuilder:
         """A builder on a graph inside this one, whose names are unique too; this builder for its own graph."""
         return self if graph is self.graph else OpBuilder(graph, self.opset, prefix=self.prefix, parent=self)
-
-    def is_constant(self, value: ir.Value | None) -> bool:
-        """Whether a value is an initializer, or computed from initializers alone: the runtime folds it at load."""
-        waiting, seen = [value], {value}
-        while waiting:
-            current = waiting.pop()
-            if current is None or current.const_value is not None:
-                continue
-            node = current.producer()
-            if node is None or not node.inputs:
-                return False
-            new = [source for source in node.inputs if source not in seen]
-            seen.update(new)
-            waiting += new
-        return True
 
     def _coerce(self, signature: Signature, operands: Sequence[Operand]) -> list[ir.Value | None]:
         dtypes: dict[str, ir.DataType] = {}

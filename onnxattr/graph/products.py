@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
+from onnxattr.graph.values import is_constant
+
 if TYPE_CHECKING:
     from onnxattr.graph.builder import OpBuilder
 
@@ -65,7 +67,7 @@ def contraction(
     ``over_samples``, they do so for cotangents too that are NaN by what one sample holds, against their range.
     """
     if (over_samples or not op.range_of(ct).finite) and any(
-        op.range_of(f).zero and (sparse or op.is_constant(f)) for f in factors
+        op.range_of(f).zero and (sparse or is_constant(f)) for f in factors
     ):
         return _with_infinite_cotangents(op, ct, factors, build)
     unsure = [factor for factor in factors if not op.range_of(factor).finite]

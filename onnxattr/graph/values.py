@@ -48,6 +48,22 @@ def numbers_of(value: ir.Value) -> list[float | None]:
     return found
 
 
+def is_constant(value: ir.Value | None) -> bool:
+    """Whether a value is an initializer, or computed from initializers alone: the runtime folds it at load."""
+    waiting, seen = [value], {value}
+    while waiting:
+        current = waiting.pop()
+        if current is None or current.const_value is not None:
+            continue
+        node = current.producer()
+        if node is None or not node.inputs:
+            return False
+        new = [source for source in node.inputs if source not in seen]
+        seen.update(new)
+        waiting += new
+    return True
+
+
 def same_dims(a: ir.Value, b: ir.Value) -> bool:
     """Whether two values certainly have the same shape: two unknown dimensions need not be equal.
 

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from onnxattr.autodiff.rewrites.patterns import filled_with
 from onnxattr.autodiff.rewrites.registry import Backward, rewrite
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import dims_of, is_constant
 
 #: Below this many result channels ConvTranspose is up to eight times faster than Conv: blocks of channels stay empty.
 _FEWEST_CHANNELS = 8
@@ -49,12 +49,7 @@ def scale_in_kernel(backward: Backward, node: ir.Node) -> ir.Value | None:
     channels = [1] * (len(spread.dims) - 2)
     for factor, rest in (scaling.inputs, scaling.inputs[::-1]):
         per_channel = dims_of(factor) in ([spread.dims[0], *channels], [1, spread.dims[0], *channels])
-        if (
-            rest is not None
-            and per_channel
-            and dims_of(rest) == dims_of(spread.ct)
-            and op.is_constant(factor)
-        ):
+        if rest is not None and per_channel and dims_of(rest) == dims_of(spread.ct) and is_constant(factor):
             kernel = op.Mul(spread.w, op.Reshape(factor, [-1] + [1] * (len(spread.dims) - 1)))
             return again(op, node, rest, kernel)
     return None
@@ -81,7 +76,7 @@ def scale_through_mask(backward: Backward, node: ir.Node) -> ir.Value | None:
             continue
         spread, dims = Spread(made), dims_of(full) or []
         channels = [dims[1] if len(dims) > 2 else -1, *[1] * (len(dims) - 2)]
-        fits = dims_of(factor) in (channels, [1, *channels]) and op.is_constant(factor)
+        fits = dims_of(factor) in (channels, [1, *channels]) and is_constant(factor)
         depthwise = spread.group > 1 and spread.dims[1] == 1
         if factor is None or not (fits and spread.plain and (spread.group == 1 or depthwise)):
             continue

@@ -9,7 +9,7 @@ from onnxattr.autodiff.rewrites.convolutions import Spread, again
 from onnxattr.autodiff.rewrites.registry import Backward, rewrite
 from onnxattr.autodiff.rules.quantization import dequantised
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.values import LAYOUTS, dims_of
+from onnxattr.graph.values import LAYOUTS, dims_of, is_constant
 
 #: What takes one matrix out of those of a recurrent layer.
 _PARTS = frozenset("Gather Reshape Slice Split Squeeze Unsqueeze".split())
@@ -61,7 +61,7 @@ def own_kernel(backward: Backward, node: ir.Node) -> ir.Value | None:
     turned = backward.producer(operands[1])
     transposed = turned is not None and turned.op_type == "Transpose"
     kernel = turned.inputs[0] if turned is not None and transposed else operands[1]
-    if kernel is None or not op.is_constant(kernel):
+    if kernel is None or not is_constant(kernel):
         return None
     maker = kernel.producer()
     if maker is None:
@@ -108,6 +108,6 @@ def _in_floats(op: OpBuilder, weight: ir.Value | None) -> ir.Value | None:
     if node.op_type in _SAME_NUMBERS:
         real = _in_floats(op, source)
         return None if real is None else again(op, node, real, *node.inputs[1:])
-    if node.op_type != "DequantizeLinear" or source.dtype not in _FEW_BITS or not op.is_constant(weight):
+    if node.op_type != "DequantizeLinear" or source.dtype not in _FEW_BITS or not is_constant(weight):
         return None
     return dequantised(op, view_of(node, op.opset))

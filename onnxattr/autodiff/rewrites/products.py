@@ -7,7 +7,7 @@ import onnx_ir as ir
 from onnxattr.autodiff.rewrites.patterns import filled_with
 from onnxattr.autodiff.rewrites.registry import Backward, rewrite
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.values import dims_of, same_dims
+from onnxattr.graph.values import dims_of, is_constant, same_dims
 
 #: Of these every runtime that has MatMul has Gemm.
 _OF_GEMM = (ir.DataType.FLOAT, ir.DataType.DOUBLE)
@@ -53,13 +53,7 @@ def weight_as_it_is(backward: Backward, node: ir.Node) -> ir.Value | None:
     if left is None or turned is None or turned.op_type != "Transpose" or left.dtype not in _OF_GEMM:
         return None
     w, dims = turned.inputs[0], dims_of(left)
-    if (
-        w is None
-        or w.producer() is not None
-        or not op.is_constant(w)
-        or len(dims_of(w) or []) != 2
-        or not dims
-    ):
+    if w is None or w.producer() is not None or not is_constant(w) or len(dims_of(w) or []) != 2 or not dims:
         return None
     if len(dims) == 2:
         return _by_gemm(op, left, w)

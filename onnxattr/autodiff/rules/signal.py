@@ -9,6 +9,7 @@ import onnx_ir as ir
 from onnxattr.autodiff.registry import Cotangent, NodeView, vjp
 from onnxattr.autodiff.rules.padding import along_computed
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import ints_of
 
 
 @vjp("DFT")
@@ -81,14 +82,21 @@ def _transform_ct(
     """The cotangent of a transform's input, as pairs and in the transform's length."""
     if onesided:
         ct = _to_size(op, ct, axis, rank, _half(op, length), length)
-    back = op.dft(ct, length, axis, inverse=int(not inverse))
+    back = _dft(op, ct, length, axis, inverse=int(not inverse))
     scale = op.cast_like(length, ct)
     return op.Div(back, scale) if inverse else op.Mul(back, scale)
 
 
+def _dft(op: OpBuilder, x: ir.Value, length: ir.Value, axis: ir.Value, **settings: int) -> ir.Value:
+    """A Fourier transform along an axis, which is a constant below opset 20: it is an attribute there."""
+    if op.opset < 20:
+        return op.DFT(x, length, axis=(ints_of(axis) or [1])[0], **settings)
+    return op.DFT(x, length, axis, **settings)
+
+
 def _real_inverse_ct(op: OpBuilder, ct: ir.Value, axis: ir.Value, rank: int, length: ir.Value) -> ir.Value:
     """The cotangent of the half spectrum that a real signal was made of."""
-    spectrum = op.dft(ct, length, axis, onesided=1)
+    spectrum = _dft(op, ct, length, axis, onesided=1)
     frequency = op.Range(0, _half(op, length), 1)
     alone = op.Or(op.Equal(frequency, 0), op.Equal(op.Mul(frequency, 2), length))
     counts = op.Where(alone, op.constant(1.0, ct.dtype), op.constant(2.0, ct.dtype))
