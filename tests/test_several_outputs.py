@@ -103,7 +103,7 @@ def test_inner_values_are_explained_by_what_f_of_x_itself_gives():
     [
         ({}, r"2 float outputs \['a', 'b'\]: say which to explain with output=<name> \(--model-output"),
         ({"output": "A"}, r"output='A': expected an output of floats of the model, a \(float\).*Did you mean 'a'\?"),
-        ({"output": "c"}, r"output='c': expected an output of floats of the model"),
+        ({"output": "c"}, r"output='c': expected an output .*inside the model are named by output_layer="),
         ({"output": ["a", "b"]}, r"several outputs need an operator"),
         ({"output": ["a", "a"], "operator": lambda f, x, y: 0}, "each once"),
         ({"output": "a", "output_layer": "b"}, "both say what is explained"),

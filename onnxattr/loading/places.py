@@ -99,6 +99,7 @@ def find_outputs(graph: ir.Graph, wanted: str | Sequence[str]) -> list[ir.Value]
         if name not in floats:
             known = ", ".join(f"{v.name} ({v.dtype.name.lower() if v.dtype else '?'})" for v in graph.outputs)
             like = "".join(f" Did you mean {near!r}?" for near in nearest(name, floats)[:1])
+            like += " Layers and values inside the model are named by output_layer=<name> (--output-layer <name>)."
             raise ModelError(f"output={name!r}: expected an output of floats of the model, {known}.{like}")
     return [floats[name] for name in names]
 
