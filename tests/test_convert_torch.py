@@ -636,6 +636,13 @@ class Branching(nn.Module):
         return x * 2 if x.sum() > 0 else x
 
 
+class Asserting(nn.Module):
+    def forward(self, x):
+        if torch.compiler.is_exporting():
+            raise AssertionError  # as a bare assertion does, to which pytest would add words
+        return x * 2
+
+
 class Counting(nn.Module):
     def forward(self, x):
         return x / len(x)
@@ -647,6 +654,12 @@ class Counting(nn.Module):
         (Counting(), np.ones((2, 3), np.float32), {}, r"x\.shape\[0\]"),
         (Random(), np.ones((2, 3), np.float32), {}, "computes the same each time"),
         (Branching(), np.ones((2, 3), np.float32), {}, "torch.onnx.export could not convert Branching"),
+        (
+            Asserting(),
+            np.ones((2, 3), np.float32),
+            {},
+            r"Asserting: AssertionError in .*, line \d+\.",
+        ),
         (
             nn.RReLU(),
             np.ones((2, 3), np.float32),

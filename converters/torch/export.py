@@ -3,6 +3,8 @@
 import contextlib
 import inspect
 import logging
+import os
+import traceback
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -175,7 +177,7 @@ def export(
             if dynamic_batch
             else " The older"
         )
-        reason = " ".join(str(_reason(error)).split())[:600]
+        reason = _in_words(_reason(error))
         raise ConversionError(
             f"torch.onnx.export could not convert {type(source).__name__}: {reason}.{advice} exporter may have it: "
             "torch.onnx.export(module, inputs, path, dynamo=False) writes a file to explain."
@@ -188,6 +190,15 @@ def _reason(error: BaseException) -> BaseException:
     while root.__cause__ is not None:
         root = root.__cause__
     return root if isinstance(root, NotImplementedError) else error.__cause__ or error
+
+
+def _in_words(error: BaseException) -> str:
+    """What an error says; of one without words, such as a bare assertion, its kind and the line it comes from."""
+    words = " ".join(str(error).split())[:600]
+    frames = traceback.extract_tb(error.__traceback__)
+    if words or not frames:
+        return words or type(error).__name__
+    return f"{type(error).__name__} in {os.path.basename(frames[-1].filename)}, line {frames[-1].lineno}"
 
 
 def _batched(torch: Any, module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
