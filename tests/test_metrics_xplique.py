@@ -72,6 +72,7 @@ def test_causal(name, options, kind, cases):
         curve, wanted = ours.detailed_evaluate(maps), theirs.detailed_evaluate(maps)
         assert list(curve) == [int(count) for count in wanted]
         np.testing.assert_allclose(list(curve.values()), list(wanted.values()), rtol=1e-5, atol=1e-5)
+        theirs.detailed_evaluate = lambda explanations: wanted  # which their call would compute once more
         np.testing.assert_allclose(ours(maps), theirs(maps), rtol=1e-5, atol=1e-5)
 
 

@@ -23,10 +23,11 @@ def findings(model: onnx.ModelProto) -> Counter[str]:
     found: Counter[str] = Counter()
     graphs = list(graphs_in(model.graph))
     types = {t.name: t.data_type for graph in graphs for t in graph.initializer}
-    inferred = onnx.shape_inference.infer_shapes(model)
-    for graph in graphs_in(inferred.graph):
-        for value in (*graph.input, *graph.value_info, *graph.output):
-            types.setdefault(value.name, value.type.tensor_type.elem_type)
+    if any(node.op_type == "ReduceProd" for graph in graphs for node in graph.node):
+        inferred = onnx.shape_inference.infer_shapes(model)
+        for graph in graphs_in(inferred.graph):
+            for value in (*graph.input, *graph.value_info, *graph.output):
+                types.setdefault(value.name, value.type.tensor_type.elem_type)
     for node in (node for graph in graphs for node in graph.node):
         given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         pads = list(given.get("pads", []))
