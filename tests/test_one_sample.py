@@ -153,6 +153,8 @@ class TestInputsOfOneSample:
         for given in (1.7, [0.5], np.float32(1), "1", "horse", 3):
             with pytest.raises(TargetError):
                 method.explain(x, given)
+        with pytest.raises(TargetError, match=r"weights of the output's shape \(\?, 3\)"):
+            method.explain(x, np.zeros((2, 5)))
 
     def test_points_never_become_rows(self, tmp_path):
         with pytest.raises(ModelError, match="makes rows of points"):

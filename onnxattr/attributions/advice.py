@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnxattr.autodiff.overrides import RELU_LIKE
 from onnxattr.compile.relus import relu_spans
 from onnxattr.compile.renderings.rewrite import Request
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.channels import has_one_place
 from onnxattr.loading.discrete import source_of, unexplained
 from onnxattr.loading.draws import draws
@@ -56,7 +56,7 @@ def advice(request: Request, method: str, score_chosen: bool, wrt_chosen: bool) 
         )
     at_layer = request.method.placement or (request.method.factor and request.method.factor.placement)
     if at_layer and has_one_place(prepared.value(at_layer.layer)):
-        shape = dims_of(prepared.value(at_layer.layer))
+        shape = shape_text(dims_of(prepared.value(at_layer.layer)))
         yield (
             f"The layer {at_layer.layer!r} has the shape {shape}, with one position for the whole image: its map is "
             "the same number everywhere. Name a layer before the pooling with conv_layer."

@@ -11,7 +11,7 @@ from onnxattr.autodiff.paths import inputs_of, needed_nodes, reaching
 from onnxattr.compile.placement import Placement
 from onnxattr.errors import ModelError
 from onnxattr.graph.intervals import FLOATS
-from onnxattr.graph.values import dims_of, named_values
+from onnxattr.graph.values import dims_of, named_values, shape_text
 from onnxattr.loading.channels import channel_axis_of_input, channel_axis_of_layer
 from onnxattr.loading.geometry import is_whole
 from onnxattr.loading.landmarks import convolution_before, other_layout
@@ -54,8 +54,8 @@ def find_layer(prepared: Prepared, wanted: str | int | None) -> Place:
     dims = dims_of(found)
     if dims is None or len(dims) < 3 or found.dtype not in FLOATS:
         raise ModelError(
-            f"conv_layer={wanted!r} has the shape {dims}; expected a float value with an axis of samples, one of "
-            f"channels and one or more axes of space. {_candidates(prepared, reached)}"
+            f"conv_layer={wanted!r} has the shape {shape_text(dims)}; expected a float value with an axis of samples, "
+            f"one of channels and one or more axes of space. {_candidates(prepared, reached)}"
         )
     return replace(place, value=found)
 
@@ -115,7 +115,7 @@ def placement_of(
         shapes = {str(v.name): tuple(dims_of(v) or []) for v in graph.inputs}
         several = f"several inputs, {sorted(found)}, have" if found else f"of the inputs {shapes} none has"
         raise ModelError(
-            f"The layer {layer!r} of shape {tuple(dims_of(value) or [])} has {len(space)} axes of space; {several} as "
+            f"The layer {layer!r} of shape {shape_text(dims_of(value))} has {len(space)} axes of space; {several} as "
             "many. Say with wrt=<input> which the map is shown over, or take upsampling=None for a map of the layer's "
             "size."
         )

@@ -12,7 +12,7 @@ from onnxattr.compile.noise import uniform_like
 from onnxattr.errors import ParameterError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.halves import in_float
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.missing import may_be_missing
 from onnxattr.loading.prepared import Prepared
 
@@ -67,7 +67,7 @@ def space_of(prepared: Prepared, name: str, channel_axis: int | None, what: str)
     dims = dims_of(prepared.value(name))
     table = name in prepared.features
     if dims is None or len(dims) < 2 or table:
-        is_ = "a table, whose columns are no neighbours" if table else f"of shape {dims}"
+        is_ = "a table, whose columns are no neighbours" if table else f"of shape {shape_text(dims)}"
         raise ParameterError(
             f"{what} is for images and series, and {name!r} is {is_}: start at numbers, such as the mean of each "
             "column over the training data, or at rows of the training data, with background=."

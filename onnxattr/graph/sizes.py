@@ -11,11 +11,9 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import UNKNOWN, dims_of
 
 Size = int | str
-#: First part of the names of unknown sizes, that of ONNX's own inference.
-UNKNOWN = "unk__"
 _PRODUCT = f"{UNKNOWN}*"
 _SINGLE = frozenset("Identity Squeeze Unsqueeze Reshape Cast".split())
 #: Types of the integers that sizes are computed in.

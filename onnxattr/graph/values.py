@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import onnx_ir as ir
 
+#: First part of the names of sizes that inference leaves open, that of ONNX's own inference.
+UNKNOWN = "unk__"
 #: Operators that lay the elements of their first input out otherwise and compute nothing: both hold the same numbers.
 LAYOUTS = frozenset("Flatten Identity Reshape Squeeze Transpose Unsqueeze".split())
 
@@ -23,6 +25,14 @@ def dims_of(value: ir.Value | None) -> list[int | str | None] | None:
     """Returns the dimensions of a value (int, symbol or None when unknown), or None if the rank is unknown."""
     shape = None if value is None else value.shape
     return None if shape is None else [dim if isinstance(dim, int) else dim.value for dim in shape.dims]
+
+
+def shape_text(dims: Sequence[int | str | None] | None) -> str:
+    """A shape as messages show it, (N, ?, 3): with ? for a size that only a run tells, (?) for an unknown rank."""
+    if dims is None:
+        return "(?)"
+    sizes = ["?" if dim is None or str(dim).startswith(UNKNOWN) else str(dim) for dim in dims]
+    return f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
 
 
 def ints_of(value: ir.Value | None) -> list[int] | None:

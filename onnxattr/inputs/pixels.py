@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from onnxattr.errors import ShapeError
 from onnxattr.graph.intervals import FLOATS
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.channels import channel_axis_of_input
 from onnxattr.loading.prepared import Prepared
 
@@ -129,6 +129,6 @@ def _described(value: ir.Value) -> PixelInput:
 def _listed(values: list[ir.Value]) -> str:
     parts = []
     for value in values:
-        dims = ", ".join("?" if dim is None else str(dim) for dim in dims_of(value) or [])
-        parts.append(f"{value.name!r}, {value.dtype.name.lower() if value.dtype else '?'} ({dims})")
+        kind = value.dtype.name.lower() if value.dtype else "?"
+        parts.append(f"{value.name!r}, {kind} {shape_text(dims_of(value))}")
     return "; ".join(parts)

@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from onnxattr.graph.values import shape_text
+
 #: By the kind of an input the file that stands for the user's in a command.
 _FILES = {
     "image": "images.npy", "series": "series.npy", "audio": "sound.wav", "table": "rows.csv", "integers": "ids.npy",
@@ -104,8 +106,7 @@ def _file(facts: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _type_and_shape(one: Mapping[str, Any]) -> str:
-    dims = ", ".join("?" if dim is None else str(dim) for dim in one["shape"] or [])
-    return f"{one['type']}{'32' if one['type'] == 'float' else ''} ({dims})"
+    return f"{one['type']}{'32' if one['type'] == 'float' else ''} {shape_text(one['shape'] or [])}"
 
 
 def _is_float(output: Mapping[str, Any]) -> bool:

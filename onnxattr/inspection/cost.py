@@ -15,7 +15,7 @@ from onnxattr.errors import ModelError, ShapeError
 from onnxattr.graph.declared import without_declared_shapes
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.subgraphs import graphs_in, graphs_of, nodes_in, nodes_of, values_in
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import UNKNOWN, dims_of
 from onnxattr.inspection.work import Counter
 from onnxattr.loading.constant_values import ConstantValues
 from onnxattr.loading.shapes.loops import infer_through_loops
@@ -110,7 +110,7 @@ def _inferred(
                 continue
             size = 1 if axis == 0 else _SIDE if value.name in images else _LENGTH
             size = sizes.get(dim.dim_param, size) if dim.dim_param else size
-            if axis and dim.dim_param and not dim.dim_param.startswith("unk__"):
+            if axis and dim.dim_param and not dim.dim_param.startswith(UNKNOWN):
                 sizes.setdefault(dim.dim_param, size)
             elif axis:
                 sizes.setdefault(f"axis {axis} of {value.name}", size)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from onnxattr.compile.axes import axis_names
 from onnxattr.graph.intervals import FLOATS
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import UNKNOWN, dims_of
 from onnxattr.loading.channels import channel_axis_of_input
 from onnxattr.loading.heads import is_binary, probability_head, unit_of
 from onnxattr.loading.layers import Layer
@@ -29,7 +29,7 @@ _LETTERS = {
 def shape_of(value: ir.Value) -> list[int | str | None] | None:
     """The shape of a value; names that inference gives to sizes which it does not know are None."""
     dims = dims_of(value)
-    return None if dims is None else [None if str(dim).startswith("unk__") else dim for dim in dims]
+    return None if dims is None else [None if str(dim).startswith(UNKNOWN) else dim for dim in dims]
 
 
 def dtype_of(value: ir.Value) -> str:

@@ -13,6 +13,7 @@ from onnxattr.autodiff.registry import NON_DIFFERENTIABLE
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.decompositions.standard import DECOMPOSITIONS
 from onnxattr.errors import one_door
+from onnxattr.graph.values import shape_text
 from onnxattr.inspection.data_file import data_lines
 from onnxattr.inspection.inputs import told
 from onnxattr.inspection.model_facts import facts, facts_of
@@ -107,8 +108,7 @@ def _described(model: ir.Model, known: dict[str, Any], full: bool, verbose: bool
 
 
 def _value(one: Mapping[str, Any]) -> str:
-    dims = ", ".join("?" if dim is None else str(dim) for dim in one["shape"] or [])
-    return f"{one['name']}: {one['type']} ({dims})"
+    return f"{one['name']}: {one['type']} {shape_text(one['shape'] or [])}"
 
 
 def _output(output: Mapping[str, Any]) -> list[str]:
@@ -169,13 +169,13 @@ def _samples(known: Mapping[str, Any]) -> str:
 def _landmarks(known: Mapping[str, Any]) -> list[str]:
     lines = []
     for table in known["embeddings"]:
-        dims = ", ".join("?" if dim is None else str(dim) for dim in table["shape"] or [])
+        shape = shape_text(table["shape"] or [])
         of = f"of {table['ids']}" if table["ids"] else "of integers that the model computes"
         words = "the words: " if table["words"] else ""
-        lines.append(f"  {words}--wrt {table['name']}  ({dims}), an embedding {of}, {table['rows']} rows")
+        lines.append(f"  {words}--wrt {table['name']}  {shape}, an embedding {of}, {table['rows']} rows")
     if (last := known["last_convolution"]) is not None:
-        dims = ", ".join("?" if dim is None else str(dim) for dim in last["shape"] or [])
-        lines.append(f"  last convolution: {last['name']} ({dims}), which GradCAM and LayerCAM show")
+        shape = shape_text(last["shape"] or [])
+        lines.append(f"  last convolution: {last['name']} {shape}, which GradCAM and LayerCAM show")
     return ["", "What to explain beside the inputs", *lines] if lines else []
 
 

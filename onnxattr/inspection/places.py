@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnxattr.autodiff.paths import inputs_of, needed_nodes
 from onnxattr.autodiff.registry import op_name
 from onnxattr.graph.intervals import FLOATS
-from onnxattr.graph.values import dims_of, named_values
+from onnxattr.graph.values import dims_of, named_values, shape_text
 from onnxattr.loading.landmarks import convolution_before, embeddings_before
 from onnxattr.loading.layers import Layer
 
@@ -82,13 +82,7 @@ def _marked(mark: str) -> str:
 
 
 def _shape(value: ir.Value) -> str:
-    dims = dims_of(value)
-    return "(?)" if dims is None else f"({', '.join(_size(dim) for dim in dims)})"
-
-
-def _size(dim: int | str | None) -> str:
-    """A size; the names that inference gives to sizes that it does not know tell nothing."""
-    return "?" if dim is None or str(dim).startswith("unk__") else str(dim)
+    return shape_text(dims_of(value))
 
 
 def _cut(lines: Sequence[Line], full: bool) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.errors import ModelError
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.rows.independence import apart
 from onnxattr.loading.rows.sets import MOST_ROWS, Shape
 from onnxattr.loading.rows.walk import Walk
@@ -58,7 +58,7 @@ def batch_size_of(value: ir.Value) -> int | None:
     dims = dims_of(value)
     if not dims:
         raise ModelError(
-            f"{value.name!r} has no batch axis (shape {dims}); expected samples along the first axis."
+            f"{value.name!r} has no batch axis (shape {shape_text(dims)}); expected samples along the first axis."
         )
     return dims[0] if isinstance(dims[0], int) else None
 

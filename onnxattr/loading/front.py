@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import FLOATS
-from onnxattr.graph.values import dims_of, named_values
+from onnxattr.graph.values import dims_of, named_values, shape_text
 from onnxattr.loading.channels import PREPROCESSING, channel_axis_of_input
 from onnxattr.loading.geometry import Axis, axes_of, covered, resizing
 from onnxattr.loading.meaning import read_meaning
@@ -66,8 +66,8 @@ def fitted(preprocessing: Preprocessing, model: ir.Model) -> Preprocessing:
         channels = preprocessing.channels
     if channels not in (1, 3):
         raise ParameterError(
-            f"preprocess: the input {image.name!r} of shape {_shape(image)} has {channels} channels; photos have 3 "
-            "or 1."
+            f"preprocess: the input {image.name!r} of shape {shape_text(dims_of(image))} has {channels} channels; "
+            "photos have 3 or 1."
         )
     named = replace(preprocessing, channels=channels, feeds=str(image.name))
     found = _sized(named, image, axis)
@@ -82,16 +82,12 @@ def _image_input(graph: ir.Graph, name: str) -> ir.Value:
         fits = [v for v in fits if v.name == name]
     if len(fits) == 1:
         return fits[0]
-    shapes = ", ".join(f"{v.name!r} {_shape(v)}" for v in graph.inputs)
+    shapes = ", ".join(f"{v.name!r} {shape_text(dims_of(v))}" for v in graph.inputs)
     which = f"an input {name!r}" if name else f"{'several inputs' if fits else 'an input'}"
     raise ParameterError(
         f"preprocess: the inputs are {shapes}; expected {which} of floats (N, 3, height, width) or (N, height, width, "
         "3)" + (": name the one that takes the photo with 'feeds'." if len(fits) > 1 else ", an image.")
     )
-
-
-def _shape(value: ir.Value) -> str:
-    return "(" + ", ".join("?" if dim is None else str(dim) for dim in dims_of(value) or []) + ")"
 
 
 def _sized(spec: Preprocessing, image: ir.Value, axis: int) -> Preprocessing:
@@ -102,14 +98,14 @@ def _sized(spec: Preprocessing, image: ir.Value, axis: int) -> Preprocessing:
     given = crop or (size if spec.resize in ("stretch", "letterbox") else None)
     if given is None and None in own and spec.resize != "none":
         raise ParameterError(
-            f"preprocess: the input {image.name!r} of shape {_shape(image)} takes images of any size; say which one "
-            "with a JSON file or dict: size, and crop for shortest_edge."
+            f"preprocess: the input {image.name!r} of shape {shape_text(dims_of(image))} takes images of any size; "
+            "say which one with a JSON file or dict: size, and crop for shortest_edge."
         )
     there = given or own
     if any(o is not None and o != t for o, t in zip(own, there, strict=True)):
         raise ParameterError(
             f"preprocess: it gives images of {there[0]} x {there[1]} pixels, and the input {image.name!r} of shape "
-            f"{_shape(image)} takes {own[0]} x {own[1]}."
+            f"{shape_text(dims_of(image))} takes {own[0]} x {own[1]}."
         )
     if spec.resize == "none":
         return spec if crop else replace(spec, height=own[0], width=own[1])

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from onnxattr.errors import ParameterError
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.channels import channel_axis_of_layer
 
 _END = 2**31 - 1
@@ -30,7 +30,8 @@ def neuron_of(graph: ir.Graph, opset: int, layer: ir.Value, neuron: int | Sequen
     dims = dims_of(layer)
     if not dims or len(dims) < 2:
         raise ParameterError(
-            f"neuron={neuron!r}: {layer.name!r} has shape {_text(dims)}, one number for each sample; leave out neuron."
+            f"neuron={neuron!r}: {layer.name!r} has shape {shape_text(dims)}, one number for each sample; "
+            "leave out neuron."
         )
     single = not isinstance(neuron, Sequence)
     given = list(neuron) if isinstance(neuron, Sequence) else [neuron]
@@ -38,15 +39,15 @@ def neuron_of(graph: ir.Graph, opset: int, layer: ir.Value, neuron: int | Sequen
     axes = [channel_axis_of_layer(layer)] if single else list(range(1, len(dims)))
     if len(indices) != len(axes):
         raise ParameterError(
-            f"neuron={neuron!r}: {layer.name!r} has shape {_text(dims)}; expected one integer, its channel on axis "
-            f"{channel_axis_of_layer(layer)}, or {len(axes)} integers, an index for each axis behind the first."
+            f"neuron={neuron!r}: {layer.name!r} has shape {shape_text(dims)}; expected one integer, its channel "
+            f"on axis {channel_axis_of_layer(layer)}, or {len(axes)} integers, an index for each axis behind the first."
         )
     for axis, index in zip(axes, indices, strict=True):
         size = dims[axis]
         if isinstance(size, int) and not -size <= index < size:
             raise ParameterError(
-                f"neuron={neuron!r}: {layer.name!r} has shape {_text(dims)}, so that axis {axis} takes indices from 0 "
-                f"to {size - 1}; got {index}."
+                f"neuron={neuron!r}: {layer.name!r} has shape {shape_text(dims)}, so that axis {axis} takes indices "
+                f"from 0 to {size - 1}; got {index}."
             )
     op = OpBuilder(graph, opset, prefix="neuron")
     picked = op.Slice(layer, indices, [index + 1 if index != -1 else _END for index in indices], axes)
@@ -55,7 +56,3 @@ def neuron_of(graph: ir.Graph, opset: int, layer: ir.Value, neuron: int | Sequen
     found.name = op.unique_name(f"{layer.name}[{', '.join(map(str, indices))}]", exact=True)
     found.type, found.shape = layer.type, ir.Shape(dims[:1])
     return found
-
-
-def _text(dims: Sequence[int | str | None] | None) -> str:
-    return f"({', '.join('?' if dim is None else str(dim) for dim in dims or [])})"

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from onnxattr.errors import ParameterError
 from onnxattr.graph.intervals import FLOATS
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.heads import probability_head
 from onnxattr.loading.label_files import labels_of, store_labels
 from onnxattr.loading.landmarks import tables_before
@@ -190,7 +190,8 @@ def _check_series(graph: ir.Graph, name: str) -> None:
     value = next(v for v in graph.inputs if v.name == name)
     if not _is_series(value):
         raise ParameterError(
-            f"sampling_rate: the input {name!r} of shape {dims_of(value)} is no series of floats, (N, T) or (N, T, C)."
+            f"sampling_rate: the input {name!r} of shape {shape_text(dims_of(value))} is no series of floats, "
+            "(N, T) or (N, T, C)."
         )
 
 

@@ -13,7 +13,7 @@ from onnxattr.autodiff.paths import inputs_of, needed_nodes
 from onnxattr.compile.baseline_kinds import Computed
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array
 from onnxattr.scores.calls import copied
@@ -77,7 +77,7 @@ def _fitted(given: Any, value: ir.Value, what: str) -> np.ndarray:
     except ShapeError as error:
         raise ParameterError(str(error)) from error
     dims = (dims_of(value) or [None])[1:]
-    known = f"({', '.join('?' if dim is None else str(dim) for dim in dims)})"
+    known = shape_text(dims)
     shape = (1,) * (len(dims) - array.ndim) + array.shape
     fits = len(shape) == len(dims) and all(
         n == 1 or not isinstance(dim, int) or n == dim for n, dim in zip(shape, dims, strict=True)

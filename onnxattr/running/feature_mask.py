@@ -14,7 +14,7 @@ from onnxattr.compile.renderings.groups import MASK, Groups
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.errors import ParameterError, ShapeError
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.channels import channel_axis_of_layer
 from onnxattr.loading.columns import read_columns
 from onnxattr.loading.prepared import Prepared
@@ -183,7 +183,7 @@ def _placed(ids: np.ndarray, dims: Dims, channels: int | None, name: str) -> np.
     if channels is not None and ids.ndim == len(dims) - 1:
         ways.append(np.expand_dims(ids, channels))
     fitting = {way.shape: way for way in ways if _fits(way.shape, dims)}
-    sample = f"({', '.join('?' if dim is None else str(dim) for dim in dims)})"
+    sample = shape_text(dims)
     if len(fitting) > 1:
         raise ParameterError(
             f"feature_mask of {name!r} has shape {ids.shape}, which fits a sample of shape {sample} in several ways: "

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from onnxattr.compile.renderings.one_sample import keeps_output
 from onnxattr.errors import ShapeError, TargetError
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.class_names import with_labels
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array
@@ -44,9 +44,7 @@ def targets_of_sample(prepared: Prepared, with_axis: Prepared, given: Any, kind:
     classes = has_classes(prepared) and kind.labels
     if given is None and (classes or (not dims and kind.labels) or kind.optional):
         return as_targets(with_axis, None, 1, kind)
-    shape = (
-        "(" + ", ".join("?" if d is None else str(d) for d in dims) + ("," if len(dims) == 1 else "") + ")"
-    )
+    shape = shape_text(dims)
     also = " or a label" if classes else ""
     wanted = (
         f"The whole first axis is one sample ({prepared.rows.why}), so that targets are weights of the output's shape "

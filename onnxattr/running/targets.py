@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.errors import ShapeError, TargetError
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.class_names import one_label, texts_of, with_labels
 from onnxattr.loading.heads import is_binary, threshold
 from onnxattr.loading.prepared import Prepared
@@ -152,9 +152,7 @@ def _as_labels(array: np.ndarray, rows: int) -> str:
 
 
 def _shape(kind: TargetKind, rows: int) -> str:
-    """The shape of weights as text, with ? for what only a run decides."""
-    dims = [str(rows), *(str(d if d is not None else "?") for d in kind.dims)]
-    return f"({', '.join(dims)}{',' * (not kind.dims)})"
+    return shape_text([rows, *kind.dims])
 
 
 def _default_targets(output: ir.Value, kind: TargetKind, labelled: bool, samples: int) -> Targets:

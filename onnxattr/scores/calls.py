@@ -11,7 +11,7 @@ from onnxattr.autodiff.paths import inputs_of
 from onnxattr.errors import OperatorError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.subgraphs import subgraphs_of
-from onnxattr.graph.values import dims_of, values_of
+from onnxattr.graph.values import dims_of, shape_text, values_of
 from onnxattr.scores.arrays import Array
 
 #: The values of a model's outputs from those of its inputs, both in the model's order.
@@ -126,8 +126,7 @@ def _check_shape(name: str, own: ir.Value, array: Array) -> None:
     )
     if clash:
         raise OperatorError(
-            f"The operator calls f with {array!r}; input {name!r} has the shape "
-            f"({', '.join('?' if d is None else str(d) for d in wanted)})."
+            f"The operator calls f with {array!r}; input {name!r} has the shape {shape_text(wanted)}."
         )
 
 

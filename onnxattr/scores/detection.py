@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.errors import OperatorError
+from onnxattr.graph.values import shape_text
 from onnxattr.scores import xp
 from onnxattr.scores.score import Dims, Function, Score, TargetKind
 
@@ -69,7 +70,7 @@ def boxes(dims: Dims, dtype: ir.DataType) -> TargetKind:
     if len(dims) != 3 or (isinstance(dims[2], int) and dims[2] < 5):
         raise OperatorError(
             f"The operator 'object detection' needs a model output of boxes (N, boxes, 4 + 1 + classes), before "
-            f"non-maximum suppression; the output has the shape ({', '.join(str(d or '?') for d in dims)})."
+            f"non-maximum suppression; the output has the shape {shape_text(dims)}."
         )
     return TargetKind(
         ["boxes", dims[2]], dtype, labels=False, one_box=True, what="reference boxes", corners=True

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from onnxattr.errors import ModelError, OperatorError
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.schemas import opset_of
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.load import DIGEST, load
 from onnxattr.loading.passes.opsets import OPSET, downgrade
 from onnxattr.loading.reading.source import ModelSource, name_of
@@ -121,10 +121,9 @@ class _Operator:
             )
         )
         if clash:
-            shape = ", ".join("?" if d is None else str(d) for d in wanted or [])
             raise OperatorError(
-                f"The operator {self._name} takes {value.name!r} of shape ({shape}), and gets {given!r}. Give its "
-                "inputs the shapes of the model's output, the targets and the model's input."
+                f"The operator {self._name} takes {value.name!r} of shape {shape_text(wanted)}, and gets {given!r}. "
+                "Give its inputs the shapes of the model's output, the targets and the model's input."
             )
         return given if value.dtype is None else given.astype(value.dtype)
 

@@ -15,7 +15,7 @@ from onnxattr.errors import ModelError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.requantised import serialised
 from onnxattr.graph.subgraphs import sort
-from onnxattr.graph.values import dims_of, named_values
+from onnxattr.graph.values import dims_of, named_values, shape_text
 from onnxattr.loading.heads import is_binary, threshold
 from onnxattr.loading.prepared import Prepared
 
@@ -108,7 +108,7 @@ class ModelGraph:
             return self._unit_target(op.input(name, INT64, [rows]), prediction)
         if len(dims) != 2:
             raise ModelError(
-                f"Labels need a model output of shape (N, classes); {self.score.name!r} has shape {dims}."
+                f"Labels need a model output of shape (N, classes); {self.score.name!r} has shape {shape_text(dims)}."
             )
         target = op.input(name, INT64, [rows])
         chosen = op.Where(op.Less(target, 0), op.ArgMax(prediction, axis=1, keepdims=0), target)

@@ -18,7 +18,7 @@ from onnxattr.errors import ModelError, RuleError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.schemas import infer
 from onnxattr.graph.subgraphs import graphs_in, graphs_of, nodes_of, subgraphs_of
-from onnxattr.graph.values import dims_of, values_of
+from onnxattr.graph.values import dims_of, shape_text, values_of
 from onnxattr.loading.checks.loop_steps import all_steps, grows_sequences, own_steps
 from onnxattr.loading.checks.memory import in_words, memory
 from onnxattr.loading.checks.trial_copy import trial_copy
@@ -61,7 +61,7 @@ class _Type(NamedTuple):
         return self.elements * self.itemsize
 
     def __str__(self) -> str:
-        return f"{in_words(self.size)}, shape ({', '.join('?' if d is None else str(d) for d in self.dims)})"
+        return f"{in_words(self.size)}, shape {shape_text(self.dims)}"
 
 
 def check_sizes(

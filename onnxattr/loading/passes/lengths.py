@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxattr.graph.sizes import UNKNOWN
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import UNKNOWN, dims_of
 
 
 def tell_lengths_apart(graph: ir.Graph, rows: bool = True) -> bool:

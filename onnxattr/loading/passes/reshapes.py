@@ -12,9 +12,9 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.sizes import UNKNOWN, Size, contents, reshaped_sizes
+from onnxattr.graph.sizes import Size, contents, reshaped_sizes
 from onnxattr.graph.subgraphs import graphs_of, is_standard, nodes_of, prune
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import UNKNOWN, dims_of
 from onnxattr.loading.shapes.infer import DECLARED_SIZES
 from onnxattr.loading.shapes.solved_sizes import SIZE_RULES
 

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 
 import onnx
 
+from onnxattr.graph.values import UNKNOWN
 from onnxattr.loading.shapes.declared import dims_in, scopes
 
 Dim = int | str | None
-#: What onnx names dimensions that it cannot express.
-_OPEN = "unk__"
 
 
 def solve_sizes(inferred: onnx.ModelProto) -> None:
@@ -35,7 +34,7 @@ def solve_sizes(inferred: onnx.ModelProto) -> None:
                 continue
             after, *before = ([_solved(dim, solved) for dim in shape or []] for shape in shapes)
             for position, dim in enumerate(after):
-                if isinstance(dim, str) and dim.startswith(_OPEN) and dim not in given:
+                if isinstance(dim, str) and dim.startswith(UNKNOWN) and dim not in given:
                     found = rule(after, position, before)
                     if found is not None and found != dim:
                         solved[dim] = found
