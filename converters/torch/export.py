@@ -210,9 +210,9 @@ def _batched(torch: Any, module: Any, args: tuple[Any, ...], kwargs: Mapping[str
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    loggers = [
-        logging.getLogger(name) for name in ("torch.onnx", "torch.onnx._internal.exporter._registration")
-    ]
+    # The optimiser says of constants that it could not fold and leaves to the runtime, by no name.
+    names = ("torch.onnx", "torch.onnx._internal.exporter._registration", "onnxscript.optimizer")
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     try:
         with warnings.catch_warnings():
