@@ -21,7 +21,7 @@ from onnxattr.errors import ModelError, ParameterError, RuntimeMissingError
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _NEED_CUDA = (_CUDA, "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
-#: Numbers and bytes of a small model.
+#: A small model has fewer bytes than this, and fewer numbers in its weights.
 _SMALL = 2**20
 
 
@@ -220,7 +220,7 @@ def _give_back_memory() -> None:
 
 
 def _is_small(model: onnx.ModelProto | Path, content: str | bytes) -> bool:
-    """Whether making a session of a model frees little: less than is worth a walk through the memory of a process."""
+    """Whether making a session of a model frees too little for a walk through all free memory of the process."""
     if isinstance(model, Path):
         return False
     return (

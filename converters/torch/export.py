@@ -210,7 +210,7 @@ def _batched(torch: Any, module: Any, args: tuple[Any, ...], kwargs: Mapping[str
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    # The optimiser says of constants that it could not fold and leaves to the runtime, by no name.
+    # The optimiser logs, without their names, constants that it could not fold and leaves to the runtime.
     names = ("torch.onnx", "torch.onnx._internal.exporter._registration", "onnxscript.optimizer")
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]

@@ -112,7 +112,7 @@ def placement_of(
         part = spec is not None and spec.in_graph and name == spec.name and not is_whole(spec)
         return Placement(layer, channel, squeezed, name, at, image_space, upsampling, spec if part else None)
     if upsampling is not None:
-        shapes = {str(v.name): tuple(dims_of(v) or []) for v in graph.inputs}
+        shapes = ", ".join(f"{v.name!r} {shape_text(dims_of(v))}" for v in graph.inputs)
         several = f"several inputs, {sorted(found)}, have" if found else f"of the inputs {shapes} none has"
         raise ModelError(
             f"The layer {layer!r} of shape {shape_text(dims_of(value))} has {len(space)} axes of space; {several} as "

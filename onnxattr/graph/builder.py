@@ -28,7 +28,7 @@ from onnxattr.graph.values import values_of
 
 __all__ = ["GRADIENT_OF", "OpBuilder", "Operand"]
 
-#: How inputs of graphs that are not given to the user begin.
+#: First part of the names of values that methods need inside.
 OWN = "onnxattr/"
 #: In a node's ``meta``: the name of the node whose gradient it is a part of.
 GRADIENT_OF = "gradient_of"
@@ -236,7 +236,7 @@ class OpBuilder(Shaping):
         return value
 
     def unique_name(self, stem: str, exact: bool = False) -> str:
-        """Returns and reserves a name that no value or node has; an ``exact`` one is kept where a node alone has it."""
+        """Reserves a name that no value or node has; an ``exact`` one is free too if only a node has it."""
         base = stem if exact else f"{self.prefix}/{stem}"
         if exact and base in self._of_nodes:
             self._of_nodes.remove(base)

@@ -54,7 +54,7 @@ def _of_layers(graph: ir.Graph, layers: Sequence[Layer], marks: Mapping[str, str
     values, told, lines = named_values(graph), set[str](), list[Line]()
     for layer in layers:
         index = "" if layer.index is None else str(layer.index)
-        shapes = [_shape(values[name]) for name in layer.outputs if name in values]
+        shapes = [shape_text(dims_of(values[name])) for name in layer.outputs if name in values]
         note = f"  {', '.join(shapes)}" if shapes else f"   folded: {layer.folded}"
         note += "   relu" if any(record.xplique for record in layer.relus) else ""
         # A layer that does nothing, such as dropout, has the output of the one before it.
@@ -73,16 +73,17 @@ def _of_values(graph: ir.Graph, marks: Mapping[str, str]) -> list[Line]:
         for value in node.outputs:
             if value.name and value.dtype in FLOATS and dims_of(value) != []:
                 mark = marks.get(value.name, "")
-                lines.append((f"  {value.name}  {op_name(node)}  {_shape(value)}{_marked(mark)}", bool(mark)))
+                lines.append(
+                    (
+                        f"  {value.name}  {op_name(node)}  {shape_text(dims_of(value))}{_marked(mark)}",
+                        bool(mark),
+                    )
+                )
     return lines
 
 
 def _marked(mark: str) -> str:
     return f"   {mark}" if mark else ""
-
-
-def _shape(value: ir.Value) -> str:
-    return shape_text(dims_of(value))
 
 
 def _cut(lines: Sequence[Line], full: bool) -> list[str]:

@@ -58,7 +58,7 @@ def batch_size_of(value: ir.Value) -> int | None:
     dims = dims_of(value)
     if not dims:
         raise ModelError(
-            f"{value.name!r} has no batch axis (shape {shape_text(dims)}); expected samples along the first axis."
+            f"{value.name!r} of shape {shape_text(dims)} has no batch axis; expected samples along the first axis."
         )
     return dims[0] if isinstance(dims[0], int) else None
 

@@ -1,4 +1,4 @@
-"""What is wrong where a run shows that sizes do not fit, which the graphs check in nodes of known names."""
+"""Errors of runs that fail in a node which checks sizes: those of a mask, or of targets."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def targets_of_sample(prepared: Prepared, with_axis: Prepared, given: Any, kind:
 def label_of_row(
     prepared: Prepared, with_axis: Prepared, given: Any, kind: TargetKind, run: Callable[[], np.ndarray]
 ) -> Targets | None:
-    """The target that a label says where a run shows that the output is one row of classes, which it does not declare.
+    """The target for a label, where a run shows one row of classes and the model declares any number of rows.
 
     Args:
         prepared: The model.

@@ -5,6 +5,7 @@ It is made again for the sizes of the inputs; where that does not tell either, r
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -61,25 +62,26 @@ def _compared(prepared: Prepared, run: Run, feeds: Feeds) -> Rows:
     if known.kind != UNDECIDED:
         return known
     rows = next(iter(counts.values()))
-    found = _told_apart(run, {name: _with_neighbours(array, rows) for name, array in feeds.items()}, why)
-    if isinstance(found, ModelError):
-        run(feeds)  # what does not run at all says so itself
-        return Rows(MIXED, f"{why}, and some samples cannot be run alone or in another order: {found}")
-    if found is None and any(node.op_type in COUNTING for node in nodes_of(prepared.model.graph)):
-        # Rows like those given may all be selected alike; others may be none that the model takes.
-        found = _told_apart(run, {name: _with_opposites(array) for name, array in feeds.items()}, why)
-    if isinstance(found, Rows):
-        return found
-    return Rows(MEASURED, f"{why}; samples have the same output alone and among others")
-
-
-def _told_apart(run: Run, picked: Feeds, why: str) -> Rows | ModelError | None:
-    """What the outputs for some rows alone and among others show: rows that are mixed, an error, or nothing."""
-    orders = ([0, 1, 2], [2, 1, 0], [1, 2, 0], *([k] for k in range(_COMPARED)))
     try:
-        results = [run(take(picked, order)) for order in orders]
+        found = _mixed(run, {name: _with_neighbours(array, rows) for name, array in feeds.items()}, why)
     except ModelError as error:
-        return error
+        run(feeds)  # what does not run at all says so itself
+        return Rows(MIXED, f"{why}, and some samples cannot be run alone or in another order: {error}")
+    if found is None and any(node.op_type in COUNTING for node in nodes_of(prepared.model.graph)):
+        # Rows like those given may all be selected alike. A model need not take their opposites.
+        with contextlib.suppress(ModelError):
+            found = _mixed(run, {name: _with_opposites(array) for name, array in feeds.items()}, why)
+    return found or Rows(MEASURED, f"{why}; samples have the same output alone and among others")
+
+
+def _mixed(run: Run, picked: Feeds, why: str) -> Rows | None:
+    """That rows are mixed, if their outputs alone and among others show it.
+
+    Raises:
+        ModelError: If the model does not run on the rows in some order.
+    """
+    orders = ([0, 1, 2], [2, 1, 0], [1, 2, 0], *([k] for k in range(_COMPARED)))
+    results = [run(take(picked, order)) for order in orders]
     together = results[0]
     for order, result in zip(orders, results, strict=True):
         if result.shape != (len(order), *together.shape[1:]):

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxattr.graph.subgraphs import graphs_of
+from onnxattr.graph.subgraphs import graphs_of, nodes_of
 from onnxattr.session import runtime
 
 #: With weights up to this size two products with unsigned 8-bit numbers fit into 16 bits: 2 * 255 * 64 < 2**15.
@@ -37,7 +37,7 @@ def saturates() -> bool:
 
 def saturation(graph: ir.Graph) -> str | None:
     """What is to be said of a model whose 8-bit products may saturate on this processor; None if none does."""
-    weights = large_weights(graph)
+    weights = _large_weights(graph)
     if weights is None or not saturates():
         return None
     return (
@@ -47,12 +47,11 @@ def saturation(graph: ir.Graph) -> str | None:
     )
 
 
-def large_weights(graph: ir.Graph) -> str | None:
+def _large_weights(graph: ir.Graph) -> str | None:
     """Signed 8-bit weights, by name, whose products with quantised activations may saturate; None if there are none."""
-    graphs = list(graphs_of(graph))
-    if not any(_quantises(node.op_type) for one in graphs for node in one):
+    if not any(_quantises(node.op_type) for node in nodes_of(graph)):
         return None
-    for name, value in (item for one in graphs for item in one.initializers.items()):
+    for name, value in (item for one in graphs_of(graph) for item in one.initializers.items()):
         held = value.const_value
         if held is None or held.dtype != ir.DataType.INT8 or len(held.shape) < 2:
             continue

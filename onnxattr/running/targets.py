@@ -73,7 +73,8 @@ def as_targets(prepared: Prepared, given: Any, rows: int, kind: TargetKind | Non
     if not labelled and texts_of(given) is not None:
         raise TargetError(
             f"targets={given!r:.80} names classes, which are columns of an output (N, classes); {prepared.output!r} "
-            f"is none. Targets are {kind.what} of shape {_shape(kind, rows)}. To explain one unit, pass neuron=."
+            f"is none. Targets are {kind.what} of shape {shape_text([rows, *kind.dims])}. To explain one unit, "
+            "pass neuron=."
         )
     given, named = _by_name(prepared, given, rows) if labelled else (given, False)
     try:
@@ -137,7 +138,7 @@ def _weights(
         advice = _as_labels(array, rows) if labelled else f" {other}".rstrip()
         raise TargetError(
             f"targets are {array.dtype} of shape {array.shape}; expected {kind.what} of shape "
-            f"{_shape(kind, rows)}{also}. Targets are not broadcast.{advice}"
+            f"{shape_text([rows, *kind.dims])}{also}. Targets are not broadcast.{advice}"
         )
     with np.errstate(over="ignore", under="ignore"):
         array = array.astype(kind.dtype.numpy())
@@ -149,10 +150,6 @@ def _as_labels(array: np.ndarray, rows: int) -> str:
     """How targets are written as labels, if they look like some: whole numbers, one for each row."""
     whole = array.size == rows and bool(np.all(array == np.floor(array)))
     return " If these are labels, give np.ravel(targets).astype(int)." if whole else ""
-
-
-def _shape(kind: TargetKind, rows: int) -> str:
-    return shape_text([rows, *kind.dims])
 
 
 def _default_targets(output: ir.Value, kind: TargetKind, labelled: bool, samples: int) -> Targets:
@@ -171,7 +168,8 @@ def _default_targets(output: ir.Value, kind: TargetKind, labelled: bool, samples
         sizes = [dim if isinstance(dim, int) else 1 for dim in kind.dims]
         return Targets(weights=np.zeros((samples, *sizes), kind.dtype.numpy()))
     raise TargetError(
-        f"The output {output.name!r} has rank {len(dims)}: give targets, {kind.what} of shape {_shape(kind, samples)}."
+        f"The output {output.name!r} has rank {len(dims)}: give targets, {kind.what} of shape "
+        f"{shape_text([samples, *kind.dims])}."
     )
 
 

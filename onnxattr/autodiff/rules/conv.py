@@ -16,7 +16,7 @@ from onnxattr.autodiff.rules.windows import pad_spatial, windows_of
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.products import contraction
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import dims_of, shape_text
 
 
 def kernel_dims(node: NodeView) -> list[int]:
@@ -27,7 +27,9 @@ def kernel_dims(node: NodeView) -> list[int]:
     """
     dims = dims_of(node.inputs[1])
     if dims is None or not all(isinstance(dim, int) for dim in dims):
-        raise UnsupportedOpError(f"{node.where}: the shape of its kernel {dims} must be static.")
+        raise UnsupportedOpError(
+            f"{node.where}: the shape of its kernel, {shape_text(dims)}, must be static."
+        )
     return [dim for dim in dims if isinstance(dim, int)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 from onnxattr.errors import ModelError
-from onnxattr.graph.subgraphs import nodes_in
+from onnxattr.graph.subgraphs import is_standard, nodes_in
 
 #: Operators whose outputs all need a name in ONNX Runtime, which ends the process otherwise, or gives no reason.
 _ALL_NAMED = ("Split", "If", "Loop", "Scan")
@@ -20,7 +20,7 @@ def check_valid(proto: onnx.ModelProto) -> None:
     """
     for part in (proto.graph, *proto.functions):
         for node in nodes_in(part):
-            if not node.domain and node.op_type in _ALL_NAMED and "" in node.output:
+            if is_standard(node, *_ALL_NAMED) and "" in node.output:
                 raise ModelError(
                     f"{node.op_type} node {node.name!r} has outputs {list(node.output)}: give each a name. ONNX "
                     "Runtime cannot run it otherwise."
