@@ -73,12 +73,8 @@ def _of_values(graph: ir.Graph, marks: Mapping[str, str]) -> list[Line]:
         for value in node.outputs:
             if value.name and value.dtype in FLOATS and dims_of(value) != []:
                 mark = marks.get(value.name, "")
-                lines.append(
-                    (
-                        f"  {value.name}  {op_name(node)}  {shape_text(dims_of(value))}{_marked(mark)}",
-                        bool(mark),
-                    )
-                )
+                text = f"  {value.name}  {op_name(node)}  {shape_text(dims_of(value))}{_marked(mark)}"
+                lines.append((text, bool(mark)))
     return lines
 
 
