@@ -9,6 +9,7 @@ from support.tiny_graphs import parse
 import onnxattr
 from onnxattr import GradientInput
 from onnxattr.errors import TargetError
+from onnxattr.metrics import AverageStability, Deletion, MuFidelity
 
 MODEL = "m (float[N,9,7] x) => (float[N,9,7] y) { y = Identity(x) }"
 #: Boxes of corners from 0 to 4, with a probability and two classes.
@@ -19,6 +20,7 @@ CENTRES = np.concatenate(
 )  # fmt: skip
 TURNED = CORNERS[:, :1, [2, 3, 0, 1, 4, 5, 6]]
 REFERENCES = CORNERS[:, :2] + np.float32(0.1)
+SAID = "of the 9 boxes that the model predicts have x2 < x1"
 NAMES = [task.value for task in onnxattr.Tasks if "detection" in task.value]
 
 
@@ -34,17 +36,32 @@ def test_reference_boxes_have_a_size(name, tmp_path):
         np.testing.assert_allclose(one.explain(CORNERS, padded), one.explain(CORNERS, REFERENCES), rtol=1e-6)
 
 
+@pytest.mark.parametrize("opened", [False, True], ids=["method", "opened file"])
 @pytest.mark.parametrize("name", NAMES)
-def test_predicted_boxes_that_are_no_corners_are_said_once(name):
+def test_predicted_boxes_that_are_no_corners_are_said_once(name, opened, tmp_path):
+    def made():
+        method = GradientInput(parse(MODEL), operator=name)
+        if not opened:
+            return method
+        method.export(tmp_path / "e.onnx")
+        return onnxattr.load(tmp_path / "e.onnx")
+
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        GradientInput(parse(MODEL), operator=name).explain(CORNERS, REFERENCES)
-    method = GradientInput(parse(MODEL), operator=name)
-    with pytest.warns(UserWarning, match="of the 9 boxes that the model predicts have x2 < x1") as said:
+        made().explain(CORNERS, REFERENCES)
+    method = made()
+    with pytest.warns(UserWarning, match=SAID) as said:
         maps = [method.explain(CENTRES, REFERENCES) for _ in range(2)]
     assert (maps[0] == maps[1]).all()
     assert len(said) == 1
     assert said[0].filename == __file__
+
+
+@pytest.mark.parametrize("metric", [Deletion, MuFidelity, AverageStability])
+def test_a_metric_says_it_too(metric):
+    with pytest.warns(UserWarning, match=SAID) as said:
+        metric(parse(MODEL), CENTRES, REFERENCES, operator=NAMES[0])
+    assert [one.filename for one in said] == [__file__]
 
 
 def test_an_output_of_columns_in_front_is_said():

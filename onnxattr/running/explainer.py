@@ -26,6 +26,7 @@ from onnxattr.running.arrays import model_inputs, row_count
 from onnxattr.running.batches import is_dataset, joined, pairs_of
 from onnxattr.running.callers import warn_caller
 from onnxattr.running.collected import Collected
+from onnxattr.running.corners import warn_of_corners
 from onnxattr.running.explained import explanation_of, total_of
 from onnxattr.running.explainer_inputs import FileInputs, check_interface
 from onnxattr.running.explainer_outputs import FileOutputs
@@ -93,6 +94,7 @@ class Explainer(AboutModel):
             self.prepared = Prepared(interface, layers, metadata["prediction"], explained, unit, rows)
             self._file_inputs = FileInputs(metadata, self.prepared, inputs)
             self._file_outputs = FileOutputs(metadata, self.prepared)
+            self._unseen_boxes = self._file_inputs.takes_corners
             may_saturate = saturation(interface.graph)
         # Of the processor that opens the file, which need not be the one that wrote it.
         if may_saturate is not None:
@@ -227,6 +229,9 @@ class Explainer(AboutModel):
             run = self._file_outputs.with_axis(run) if one_sample else run
             runs.append(list(run.values()))
             found = self._file_outputs.sorted(run)
+            if self._unseen_boxes:
+                warn_of_corners(found.prediction[:1])
+                self._unseen_boxes = False
             maps, deltas = (found.maps, found.deltas) if collected else ([], [])
             results.look_at_size(maps)
             results.look(feeds, samples, maps, found.prediction, checked, deltas, found.score)

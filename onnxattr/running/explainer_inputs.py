@@ -49,6 +49,11 @@ class FileInputs:
             **{name: score[name] for name in TargetKind.TOLD if name in score},
         )
 
+    @property
+    def takes_corners(self) -> bool:
+        """Whether the targets are boxes whose first four columns are x1, y1, x2, y2."""
+        return self._target_kind.corners
+
     def targets(self, given: Any, samples: int) -> Targets:
         """What the caller wants explained, checked.
 
