@@ -1,11 +1,14 @@
 """Outputs of as many numbers as a sample has detections, or positive values: at other points there are others."""
 
 import numpy as np
+import onnxruntime
 import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 from support.tiny_graphs import parse
 
+import onnxattr
 from onnxattr import GradientInput, IntegratedGradients, NoiseTunnel, SmoothGrad
-from onnxattr.errors import TargetError
+from onnxattr.errors import ModelError, TargetError
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The samples of a batch are not computed independently:UserWarning"
@@ -66,6 +69,25 @@ def test_other_numbers_at_other_points_are_told(operator, method):
         TargetError, match=f"{operator} node '.+' decides how large the output 'y' is.*output_layer="
     ):
         method(model).explain(x, np.ones(len(expected), np.float32))
+
+
+@pytest.mark.parametrize("method", [IntegratedGradients, SmoothGrad])
+@pytest.mark.parametrize("operator", GIVEN)
+def test_a_file_tells_them_too(operator, method, tmp_path):
+    model, x, expected = GIVEN[operator]
+    made, path = method(model, **{"noise": 3.0} if method is SmoothGrad else {}), tmp_path / "e.onnx"
+    node = f"{operator} node '.+' decides how large the output"
+    with pytest.raises(ModelError, match=f"not written.* {node} 'y' is.*check=False"):
+        made.export(path)
+    made.export(path, check=False)
+    weights = np.ones(len(expected), np.float32)
+    with pytest.raises(TargetError, match=f"{node} 'prediction' is.*output_layer="):
+        onnxattr.load(path, seed=0).explain(x, weights)
+    # Any runtime says which check failed.
+    session = onnxruntime.InferenceSession(path)
+    seed = {"seed": np.array(0)} if method is SmoothGrad else {}
+    with pytest.raises(Fail, match="onnxattr/targets_fit"):
+        session.run(None, {"x": x, "target": weights} | seed)
 
 
 @pytest.mark.parametrize("method", [IntegratedGradients, SmoothGrad])

@@ -290,6 +290,8 @@ def test_masks_of_tokens_fit_the_length(tmp_path):
     close(onnxattr.load(tmp_path / "e.onnx").explain(TOKENS, LABELS), sums(whole, words[:, None]), 1e-5)
     with pytest.raises(ShapeError, match=r"feature_mask of shape \(7, 1\) does not fit"):
         method.explain(TOKENS[:, :5], LABELS)
+    with pytest.raises(ShapeError, match="feature_mask does not fit these inputs"):
+        onnxattr.load(tmp_path / "e.onnx").explain(TOKENS[:, :5], LABELS)
 
 
 def test_masks_are_in_the_order_of_the_model(tmp_path):

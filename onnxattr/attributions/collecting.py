@@ -41,6 +41,7 @@ def collect(
     """
     groups = zip(plan.prepared.asked, plan.request.map_groups, strict=True)
     collected.grouped = frozenset(asked for asked, group in groups if group is not None)
+    masks = [group.shape for group in plan.request.map_groups if group is not None]
     with tqdm(total=0, disable=hidden(progress), desc=name, unit="grad", leave=False) as bar:
         for inputs, targets in batches:
             feeds, samples = plan.feeds(inputs, stacklevel)
@@ -51,7 +52,7 @@ def collect(
             driver = plan.driver
             bar.total += driver.work(samples)
             bar.refresh()
-            with one_door(f"{name} cannot explain the model"), fitting(plan.request):
+            with one_door(f"{name} cannot explain the model"), fitting(plan.request.prepared, masks):
                 run = driver.explain(feeds, checked, samples, results.rows, bar.update)
                 details = scored(driver, run, feeds, checked, samples) if collected.keep else None
             collected.add(run, details)

@@ -21,10 +21,11 @@ from onnxattr.compile.noise import VERSION
 from onnxattr.compile.own_sequences import own_sequences
 from onnxattr.compile.pixels import take_bytes
 from onnxattr.compile.renderings.batch import batch_graph
+from onnxattr.compile.renderings.groups import FIT
 from onnxattr.compile.renderings.loop import loop_graph
 from onnxattr.compile.renderings.model_graph import own_name, own_names
 from onnxattr.compile.renderings.one_sample import without_sample_axis
-from onnxattr.compile.renderings.rewrite import Request
+from onnxattr.compile.renderings.rewrite import TARGETS_FIT, Request
 from onnxattr.compile.unfused import keep_apart
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.graph.intervals import FLOATS
@@ -38,6 +39,8 @@ RENDERINGS = ("auto", "batch", "loop")
 #: The key of an explainer's metadata, a JSON object.
 KEY = "onnxattr.explainer"
 _OURS = "onnxattr/"
+#: Names of nodes that fail where sizes do not fit: a runtime's error says them.
+_CHECKS = (FIT, TARGETS_FIT)
 _FLOATS = frozenset(dtype.value for dtype in FLOATS)
 #: From this rank on a known shape decides which layout, and so which kernel, a runtime takes.
 _LAYOUT_RANK = 3
@@ -263,7 +266,7 @@ def compact(proto: onnx.ModelProto) -> None:
         for node in graph.node:
             node.input[:] = [short(name) for name in node.input]
             node.output[:] = [short(name) for name in node.output]
-            if node.name.startswith(_OURS):
+            if node.name.startswith(_OURS) and not any(check in node.name for check in _CHECKS):
                 node.ClearField("name")
         for tensor in [*graph.initializer, *graph.input, *graph.output]:
             tensor.name = short(tensor.name)

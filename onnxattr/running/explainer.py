@@ -31,6 +31,7 @@ from onnxattr.running.explained import explanation_of, total_of
 from onnxattr.running.explainer_inputs import FileInputs, check_interface
 from onnxattr.running.explainer_outputs import FileOutputs
 from onnxattr.running.finite import Case, Results, check_mode
+from onnxattr.running.fitting import fitting
 from onnxattr.running.frames import in_order
 from onnxattr.running.one_sample import joined_samples
 from onnxattr.running.reason import reason_in_file
@@ -225,7 +226,8 @@ class Explainer(AboutModel):
             checked = self._file_inputs.targets(y, samples)
             start = self.baseline if baselines is None else baselines
             feeds = self._file_inputs.feeds(feeds, checked, samples, self.seed, start)
-            run = dict(zip(self._session.outputs, self._session.run(feeds), strict=True))
+            with fitting(self.prepared):
+                run = dict(zip(self._session.outputs, self._session.run(feeds), strict=True))
             run = self._file_outputs.with_axis(run) if one_sample else run
             runs.append(list(run.values()))
             found = self._file_outputs.sorted(run)

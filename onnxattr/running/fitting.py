@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from onnxattr.autodiff.paths import counting_node
 from onnxattr.compile.renderings.groups import FIT
-from onnxattr.compile.renderings.rewrite import TARGETS_FIT, Request
+from onnxattr.compile.renderings.rewrite import TARGETS_FIT
 from onnxattr.errors import ModelError, ShapeError, TargetError
+from onnxattr.graph.operator_kinds import COUNTING
+from onnxattr.graph.subgraphs import nodes_of
+from onnxattr.loading.prepared import Prepared
 
 
 @contextlib.contextmanager
-def fitting(request: Request) -> Iterator[None]:
+def fitting(prepared: Prepared, masks: Sequence[tuple[int, ...]] = ()) -> Iterator[None]:
     """Says of a run what is wrong if samples turn out to have another size than their mask or their targets.
+
+    Args:
+        prepared: The model, or an exported file with its prediction as output.
+        masks: The shapes of the masks that group the explained values, where they are known.
 
     Raises:
         ShapeError: If it is the mask.
@@ -23,18 +30,24 @@ def fitting(request: Request) -> Iterator[None]:
         yield
     except ModelError as error:
         if FIT in str(error):
-            shapes = [found.shape for found in request.map_groups if found is not None]
+            of_shape = f" of shape {' or '.join(map(str, masks))}" if masks else ""
             raise ShapeError(
-                f"feature_mask of shape {' or '.join(map(str, shapes))} does not fit these inputs: the sample that it "
-                "groups has another size there. Give a mask for this size, or inputs of the size of the mask."
+                f"feature_mask{of_shape} does not fit these inputs: the sample that it groups has another size there. "
+                "Give a mask for this size, or inputs of the size of the mask."
             ) from error
-        output = request.prepared.value(request.prepared.output)
-        node = counting_node(output)
-        if node is None or TARGETS_FIT not in str(error):
+        if TARGETS_FIT not in str(error):
             raise
         raise TargetError(
-            f"{node.op_type} node {node.name!r} decides how large the output {output.name!r} is, and at another point "
-            "of the method it has another size than for the sample itself, so that the targets do not fit. Explain a "
-            "value in front of this node, output_layer=<value> (--output-layer <value>), or choose a method of one "
-            "point, such as GradientInput."
+            f"{_deciding(prepared)} decides how large the output {prepared.output!r} is, and at another point of the "
+            "method it has another size than for the sample itself, so that the targets do not fit. Explain a value in "
+            "front of this node, output_layer=<value> (--output-layer <value>), or choose a method of one point, such "
+            "as GradientInput."
         ) from error
+
+
+def _deciding(prepared: Prepared) -> str:
+    """The node that decides by numbers how large the output is; a file may have it inside a Loop."""
+    node = counting_node(prepared.value(prepared.output)) or next(
+        (node for node in nodes_of(prepared.model.graph) if node.op_type in COUNTING), None
+    )
+    return "A node" if node is None else f"{node.op_type} node {node.name!r}"

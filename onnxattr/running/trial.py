@@ -13,11 +13,12 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.compile.explainer_file import describe
-from onnxattr.errors import ModelError
+from onnxattr.errors import ModelError, ShapeError, TargetError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import metadata_of
 from onnxattr.loading.rows.independence import MIXED
+from onnxattr.running.fitting import fitting
 from onnxattr.session import Session
 
 #: What unknown sizes are taken to be, one after the other until the model itself runs; the batch is 1.
@@ -61,7 +62,8 @@ def trial_of(
 
     def ran(path: Path, in_reals: bool = False) -> Feeds:
         session = Session(path, providers, as_deployed=True, in_reals=in_reals)
-        return dict(zip(session.outputs, session.run(_as_taken(proto, feeds | extra)), strict=True))
+        with fitting(prepared):
+            return dict(zip(session.outputs, session.run(_as_taken(proto, feeds | extra)), strict=True))
 
     def in_reals_alike(path: Path) -> bool:
         """Whether the predictions agree where products with quantised weights are rounded in neither."""
@@ -78,7 +80,7 @@ def trial_of(
                     f"its prediction is {_few(predicted)}, the model's own is {_few(prediction)}."
                 )
             _compare_shapes(outputs, about, found, feeds)
-        except ModelError as error:
+        except (ModelError, ShapeError, TargetError) as error:
             shapes = {name: list(array.shape) for name, array in feeds.items()}
             raise ModelError(
                 f"The explainer does not do in ONNX Runtime what it should, and is not written. Run on inputs of "
