@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 
 from onnxattr.errors import ModelError, ParameterError, RuntimeMissingError
+from onnxattr.graph.fusions import ends_the_process
 
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _NEED_CUDA = (_CUDA, "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
@@ -173,6 +174,8 @@ class Session:
         options = _options(folder, as_deployed, cpu)
         if in_reals:
             options.add_session_config_entry("session.disable_quant_qdq", "1")
+        if not isinstance(model, Path) and ends_the_process(model.graph):
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         content = _as_given(model)
         try:
             self._session = ort.InferenceSession(content, options, providers=chosen)

@@ -1,13 +1,13 @@
-"""What ONNX Runtime computes together with a convolution, and which operands it reads on the host."""
+"""What ONNX Runtime computes together with a convolution or a product, and which operands it reads on the host."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import onnx
 
-from onnxattr.graph.subgraphs import is_standard, read_by
+from onnxattr.graph.subgraphs import inside_out, is_standard, read_by
 
 #: What it folds into the weights of a convolution, where the other operands are constants, or leaves out.
 _FOLDED = ("Add", "BatchNormalization", "Dropout", "Identity", "Mul")
@@ -48,4 +48,35 @@ def is_fused(
         if not is_standard(maker, *_FOLDED) or len(computed) != 1:
             return False
         name = computed[0]
+    return False
+
+
+def takes_first_axis_back(perm: Sequence[int]) -> bool:
+    """Whether a Transpose of three axes or more takes the first to one of the last two places and moves no other."""
+    moved = [axis for axis in perm if axis]
+    return len(perm) > 2 and moved == sorted(moved) and 0 in perm[-2:]
+
+
+def ends_the_process(graph: onnx.GraphProto) -> bool:
+    """Whether ONNX Runtime may crash when it loads a graph: a MatMul reads a Cast that alone reads such a Transpose.
+
+    ONNX Runtime 1.32 does with all optimisations, and does not with those of ORT_ENABLE_EXTENDED.
+    """
+    return any(_casts_behind_transposes(one) for one in inside_out(graph, "MatMul"))
+
+
+def _casts_behind_transposes(graph: onnx.GraphProto) -> bool:
+    turned, cast = set[str](), set[str]()
+    for node in graph.node:
+        first = node.input[0] if node.input else ""
+        if is_standard(node, "Transpose"):
+            perm = next((attribute.ints for attribute in node.attribute if attribute.name == "perm"), ())
+            if takes_first_axis_back(perm):
+                turned.add(node.output[0])
+        elif is_standard(node, "Cast") and first in turned:
+            cast.add(node.output[0])
+        elif is_standard(node, "Identity") and first in turned | cast:
+            (turned if first in turned else cast).add(node.output[0])
+        elif is_standard(node, "MatMul") and not cast.isdisjoint(node.input):
+            return True
     return False

@@ -22,6 +22,7 @@ from onnxattr.loading.checks.checker import check_valid
 from onnxattr.loading.checks.negative_sizes import check_inferred_sizes, free_negative_sizes
 from onnxattr.loading.checks.value_sizes import check_sizes
 from onnxattr.loading.layers import append_views
+from onnxattr.loading.passes.cast_apart import cast_apart
 from onnxattr.loading.passes.cast_pairs import read_before_cast_pairs
 from onnxattr.loading.passes.class_labels import name_classes
 from onnxattr.loading.passes.constant_states import read_constant_states_outside
@@ -205,6 +206,11 @@ PASSES = (
         [F.TYPED, F.COMPLETE],
     ),
     step("read before pairs of casts", lambda d: read_before_cast_pairs(d.model.graph), [F.TYPED]),
+    step(
+        "keep casts apart from products",
+        lambda d: cast_apart(d.model.graph, d.model.opset_imports[""]),
+        [F.TYPED],
+    ),
     step("name nodes", lambda d: name_nodes(d.model.graph), [F.IN_IR], [F.NAMED]),
 )
 #: What is done to the part of a model that is explained, once everything that a caller names in it is found.
