@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto
 from PIL import Image
 from support.small_models import build, cnn_nhwc, embedding, mlp, node, random, two_inputs
+from support.tiny_graphs import parse
 
 from models import digits, gunpoint, tabular
 from onnxattr import GradientInput
@@ -310,3 +311,9 @@ def test_cost_of_loops_of_unknown_length(tmp_path):
     assert measured["how"] == "measured"
     assert measured["gradient_seconds"] > 0
     assert "Cost (measured)" in inspect(tmp_path / "open.onnx", measured=True)
+
+
+def test_an_unknown_rank_is_no_scalar():
+    told = inspect(parse("m (float[] x) => (float[] y) { y = Tanh(x) }"))
+    for line in ("  x: float (?)", "  y: float (?)", "    rows.npy: float32 (?)"):
+        assert line in told.splitlines()

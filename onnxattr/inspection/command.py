@@ -106,7 +106,7 @@ def _file(facts: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _type_and_shape(one: Mapping[str, Any]) -> str:
-    return f"{one['type']}{'32' if one['type'] == 'float' else ''} {shape_text(one['shape'] or [])}"
+    return f"{one['type']}{'32' if one['type'] == 'float' else ''} {shape_text(one['shape'])}"
 
 
 def _is_float(output: Mapping[str, Any]) -> bool:

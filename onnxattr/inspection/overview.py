@@ -108,7 +108,7 @@ def _described(model: ir.Model, known: dict[str, Any], full: bool, verbose: bool
 
 
 def _value(one: Mapping[str, Any]) -> str:
-    return f"{one['name']}: {one['type']} {shape_text(one['shape'] or [])}"
+    return f"{one['name']}: {one['type']} {shape_text(one['shape'])}"
 
 
 def _output(output: Mapping[str, Any]) -> list[str]:
@@ -169,12 +169,12 @@ def _samples(known: Mapping[str, Any]) -> str:
 def _landmarks(known: Mapping[str, Any]) -> list[str]:
     lines = []
     for table in known["embeddings"]:
-        shape = shape_text(table["shape"] or [])
+        shape = shape_text(table["shape"])
         of = f"of {table['ids']}" if table["ids"] else "of integers that the model computes"
         words = "the words: " if table["words"] else ""
         lines.append(f"  {words}--wrt {table['name']}  {shape}, an embedding {of}, {table['rows']} rows")
     if (last := known["last_convolution"]) is not None:
-        shape = shape_text(last["shape"] or [])
+        shape = shape_text(last["shape"])
         lines.append(f"  last convolution: {last['name']} {shape}, which GradCAM and LayerCAM show")
     return ["", "What to explain beside the inputs", *lines] if lines else []
 
