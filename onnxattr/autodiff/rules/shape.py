@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.autodiff.registry import Cotangent, NodeView, vjp
-from onnxattr.autodiff.rules.selection import add_at_selection
+from onnxattr.autodiff.rules.selection import add_at, positions_in
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
 
@@ -77,8 +77,10 @@ def pad(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     The pads are those of every axis: loading writes others so.
     """
     x, pads = node.required(2)
-    if node.get_string("mode") != "constant":
-        return add_at_selection(op, node, ct), None, None, None
+    mode = node.get_string("mode")
+    if mode != "constant":
+        # The value of a border is not read in these modes, and may be there all the same.
+        return add_at(op, x, op.Pad(positions_in(op, x), pads, mode=mode), ct), None, None, None
     x_ct = op.Pad(ct, op.Neg(pads))
     x_ct.shape = x.shape
 

@@ -26,6 +26,7 @@ CASES = [
     microsoft("Pad", x(2, 3), const([[0, 1, 1, 0]]), w(1)),
     microsoft("Pad", x(2, 4), const([1, 2, 0, 1]), mode="reflect", **FIXED),
     microsoft("Pad", x(2, 4), const([1, 2, 0, 1]), mode="edge"),
+    microsoft("Pad", x(2, 4), const([1, 2, 0, 1]), w(1), mode="edge"),
     microsoft("Pad", x(2, 4), const([1, 2, 0, 1]), mode="wrap", opset=19, **FIXED),
     microsoft("GatherND", x(2, 3, 4), feed([[0, 1], [1, -1]], np.int32)),
     microsoft("ExpandDims", x(2, 3), const([-2], np.int32)),
