@@ -60,12 +60,28 @@ def takes_first_axis_back(perm: Sequence[int]) -> bool:
 def ends_the_process(graph: onnx.GraphProto) -> bool:
     """Whether ONNX Runtime may crash when it loads a graph: a MatMul reads a Cast that alone reads such a Transpose.
 
-    ONNX Runtime 1.32 does with all optimisations, and does not with those of ORT_ENABLE_EXTENDED.
+    On the CPU it puts such a Cast in front of each MatMul of float16. ONNX Runtime 1.32 does with all optimisations,
+    and does not with those of ORT_ENABLE_EXTENDED.
     """
-    return any(_casts_behind_transposes(one) for one in inside_out(graph, "MatMul"))
+    parts = inside_out(graph, "MatMul")
+    half = any(_has_halves(one) for one in parts)
+    return any(_multiplies_turned(one, half) for one in parts)
 
 
-def _casts_behind_transposes(graph: onnx.GraphProto) -> bool:
+def _has_halves(graph: onnx.GraphProto) -> bool:
+    """Whether values of a graph may be of half precision, as far as what it is given and its Casts tell."""
+    kinds = {tensor.data_type for tensor in graph.initializer}
+    kinds.update(value.type.tensor_type.elem_type for value in graph.input)
+    kinds.update(
+        a.i for node in graph.node if is_standard(node, "Cast") for a in node.attribute if a.name == "to"
+    )
+    kinds.update(
+        a.t.data_type for node in graph.node if is_standard(node, "Constant") for a in node.attribute
+    )
+    return onnx.TensorProto.FLOAT16 in kinds
+
+
+def _multiplies_turned(graph: onnx.GraphProto, half: bool) -> bool:
     turned, cast = set[str](), set[str]()
     for node in graph.node:
         first = node.input[0] if node.input else ""
@@ -73,10 +89,10 @@ def _casts_behind_transposes(graph: onnx.GraphProto) -> bool:
             perm = next((attribute.ints for attribute in node.attribute if attribute.name == "perm"), ())
             if takes_first_axis_back(perm):
                 turned.add(node.output[0])
-        elif is_standard(node, "Cast") and first in turned:
+        elif is_standard(node, "Cast") and first in turned | cast:
             cast.add(node.output[0])
         elif is_standard(node, "Identity") and first in turned | cast:
             (turned if first in turned else cast).add(node.output[0])
-        elif is_standard(node, "MatMul") and not cast.isdisjoint(node.input):
+        elif is_standard(node, "MatMul") and not (cast | turned if half else cast).isdisjoint(node.input):
             return True
     return False

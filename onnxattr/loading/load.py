@@ -22,7 +22,6 @@ from onnxattr.loading.checks.checker import check_valid
 from onnxattr.loading.checks.negative_sizes import check_inferred_sizes, free_negative_sizes
 from onnxattr.loading.checks.value_sizes import check_sizes
 from onnxattr.loading.layers import append_views
-from onnxattr.loading.passes.cast_apart import cast_apart
 from onnxattr.loading.passes.cast_pairs import read_before_cast_pairs
 from onnxattr.loading.passes.class_labels import name_classes
 from onnxattr.loading.passes.constant_states import read_constant_states_outside
@@ -58,6 +57,7 @@ from onnxattr.loading.passes.static_nodes import infer_and_resolve
 from onnxattr.loading.passes.ties import note_ties
 from onnxattr.loading.passes.time_first import put_time_first
 from onnxattr.loading.passes.transposes import join_transposes
+from onnxattr.loading.passes.turned_operands import keep_operands_apart
 from onnxattr.loading.reading.detached_weights import (
     attach_weights,
     detach_weights,
@@ -207,8 +207,8 @@ PASSES = (
     ),
     step("read before pairs of casts", lambda d: read_before_cast_pairs(d.model.graph), [F.TYPED]),
     step(
-        "keep casts apart from products",
-        lambda d: cast_apart(d.model.graph, d.model.opset_imports[""]),
+        "keep turned operands apart",
+        lambda d: keep_operands_apart(d.model.graph, d.model.opset_imports[""]),
         [F.TYPED],
     ),
     step("name nodes", lambda d: name_nodes(d.model.graph), [F.IN_IR], [F.NAMED]),
