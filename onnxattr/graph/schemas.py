@@ -256,6 +256,10 @@ def _inferred(node: ir.Node, opset: int, arrays: Mapping[str, np.ndarray]) -> _T
     except onnx.shape_inference.InferenceError as error:
         shapes = {value.name: dims_of(value) for value in node.inputs if value is not None}
         raise RuleError(f"{node.op_type} cannot take inputs of shapes {shapes}: {error}") from error
+    except onnx.checker.ValidationError as error:
+        raise onnx.checker.ValidationError(
+            f"(op_type:{node.op_type}, node name: {node.name or node.outputs[0].name}): {error}"
+        ) from error
     found: _Types = []
     for value in node.outputs:
         proto = inferred.get(str(value.name))

@@ -18,6 +18,7 @@ from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import ModelError, one_door
 from onnxattr.graph.subgraphs import sort
 from onnxattr.loading.checks.call_counts import check_calls
+from onnxattr.loading.checks.casts_left import about_casts
 from onnxattr.loading.checks.checker import check_valid
 from onnxattr.loading.checks.negative_sizes import check_inferred_sizes, free_negative_sizes
 from onnxattr.loading.checks.value_sizes import check_sizes
@@ -278,7 +279,7 @@ def _prepared(proto: onnx.ModelProto, folder: Path | None, rules: RuleTable, row
         changed_by = run_passes(PASSES, draft)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
         raise ModelError(
-            f"The model is not valid ONNX of opset {default_opset(proto)}: {_first_lines(error)}"
+            f"The model is not valid ONNX of opset {default_opset(proto)}: {_first_lines(error)}{about_casts(proto)}"
         ) from error
     draft.model.meta[CHANGED_BY] = changed_by
     return draft.model
