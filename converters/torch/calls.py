@@ -3,6 +3,7 @@
 The first call of a module is named by its path, "blocks.0.conv1"; the second "blocks.0.conv1#2".
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,9 @@ import numpy as np
 
 from ..common import layer_rows
 from .running import Runner, tensors_in, without_fast_path
+
+# A module's path, or its id where torch._dynamo traced it, and the number of the call from the second on.
+_CALL = re.compile(r"(.*?)(?:@(\d+))?")
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,8 @@ def calls_of_nodes(graph: Any) -> dict[str, dict[str, str]]:
         calls = {}
         for key, (path, module_class) in (node.meta.get("nn_module_stack") or {}).items():
             name = getattr(module_class, "__qualname__", str(module_class)).rpartition(".")[2]
-            if path and path in key:
-                number = key.rpartition("@")[2] if "@" in key else "0"
+            module, number = _CALL.fullmatch(key).groups("0")  # type: ignore[union-attr]
+            if path and (path in module or module.isdecimal()):
                 calls[layer_rows.path_of_call(path, int(number) + 1)] = name
         found[node.name] = calls
     return found

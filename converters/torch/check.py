@@ -13,11 +13,16 @@ from onnxattr.loading.load import load
 from onnxattr.loading.precision import set_precision
 
 from ..common.verify import Session, difference, tolerance_of
+from .batches import FEW_ROWS
 from .calls import as_numpy
 from .running import Runner, tensors_in, without_fast_path
 from .stopped import warn_of_stopped
 
 _OTHERWISE = "Check that the module computes the same each time, and try another opset."
+_OTHER_BATCHES = (
+    "It takes batches of that size another way than those of the examples, and a file has one. Convert one row, with "
+    "dynamic_batch=False: rows are then explained one by one."
+)
 _ZEROS = (
     "It is what the module computes without PyTorch's fast path, which puts zeros in place of the masked steps of an "
     "nn.TransformerEncoder: make that with enable_nested_tensor=False, or leave masked steps out of what follows."
@@ -31,9 +36,13 @@ def in_order(examples: dict[Any, Any], names: list[str]) -> list[Any]:
 
 
 def check(
-    torch: Any, converted: onnx.ModelProto, run: Runner, examples: dict[Any, Any], dynamic_batch: bool
+    torch: Any,
+    converted: onnx.ModelProto,
+    run: Runner,
+    examples: dict[Any, Any],
+    batches: tuple[int | None, ...],
 ) -> None:
-    """Compares the outputs, and warns of a module with a state.
+    """Compares the outputs on the examples and on batches of drawn inputs, and warns of a module with a state.
 
     Raises:
         ConversionError: They differ, by more than the types in which the model computes tell.
@@ -42,20 +51,27 @@ def check(
     _warn_of_state(torch, run, examples)
     names = [value.name for value in converted.graph.input]
     drawn = (
-        {name: _random(torch, generator, tensor, rows) for name, tensor in examples.items()}
-        for rows in ((2, 5) if dynamic_batch else (None,))
+        (rows, {name: _random(torch, generator, tensor, rows) for name, tensor in examples.items()})
+        for rows in batches
     )
-    for batch in (examples, *drawn):
-        expected = _tensors_of(torch, run, batch)
+    for rows, batch in ((None, examples), *drawn):
+        try:
+            expected = _tensors_of(torch, run, batch)
+        except ConversionError:
+            if rows in (None, *FEW_ROWS):
+                raise
+            continue  # The module refuses so many rows: there is nothing to compare with.
         found = session.run(dict(zip(names, map(as_numpy, in_order(batch, names)), strict=True)))
         differences = _differences(found, expected)
         for place, (value, worst) in enumerate(zip(converted.graph.output, differences, strict=True)):
             if not worst <= session.tolerance:
                 with without_fast_path(torch):
                     slow = _differences(found, _tensors_of(torch, run, batch))[place]
+                advice = _OTHERWISE if rows in (None, *FEW_ROWS) else _OTHER_BATCHES
                 raise ConversionError(
                     f"Output {value.name!r} of the converted model differs from the module's by {worst:.2g} of its "
-                    f"largest value. {_ZEROS if slow <= session.tolerance else _OTHERWISE}"
+                    f"largest value{f', of {rows} rows' if rows else ''}. "
+                    f"{_ZEROS if slow <= session.tolerance else advice}"
                 )
 
 

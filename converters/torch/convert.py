@@ -23,6 +23,7 @@ from ..common import layer_rows, onnx_model
 from ..common.labels import write_class_names
 from . import export as torch_export
 from . import layers as torch_layers
+from .batches import check_batch
 from .calls import as_numpy, calls_of_module, calls_of_program, named_by_calls
 from .check import check, check_gradient, in_order
 from .running import Runner
@@ -89,9 +90,9 @@ def to_onnx(
         converted = exported.model
         torch_export.check_model(converted)
         if dynamic_batch:
-            torch_export.check_batch(converted)
+            check_batch(converted)
         if verify:
-            check(torch, converted, run, examples, dynamic_batch)
+            check(torch, converted, run, examples, exported.batches)
             check_gradient(torch, converted, run, examples)
         _write_layers(torch, exported, None if program else run, examples)
     write_class_names(converted, module)

@@ -17,6 +17,7 @@ from onnxattr.errors import ConversionError
 from ..common import layer_rows, onnx_model
 from ..common.patching import applied
 from . import translations
+from .batches import batches_of, made_of
 from .calls import calls_of_nodes, leaving
 from .optimiser import OPTIMISER
 from .running import Runner, has_hooks, split
@@ -32,11 +33,13 @@ class Exported:
         model: The model.
         program: The `ExportedProgram` that it was made of.
         parts: Name of each node of the program -> the calls of modules that it is part of, and their classes.
+        batches: Numbers of rows on which it is to be compared with the module; None for those of the examples.
     """
 
     model: onnx.ModelProto
     program: Any
     parts: dict[str, dict[str, str]]
+    batches: tuple[int | None, ...]
 
 
 def module_of(torch: Any, given: Any) -> Any:
@@ -156,19 +159,17 @@ def export(
         args, settings["kwargs"] = split(examples)
     try:
         with _quiet(), torch.no_grad(), run.unchanged():
-            if isinstance(source, torch.nn.Module):
-                if isinstance(outputs := run(examples), Mapping):
-                    settings["output_names"] = [str(name) for name in outputs]
-                if dynamic_batch:
-                    settings["dynamic_shapes"] = _batched(torch, source, args, settings["kwargs"])
-            made = torch.onnx.export(source, args, **settings)
+            if isinstance(source, torch.nn.Module) and isinstance(outputs := run(examples), Mapping):
+                settings["output_names"] = [str(name) for name in outputs]
+            made, ranged = made_of(torch, source, args, settings, dynamic_batch)
             parts = calls_of_nodes(made.exported_program.graph)
             with _kept(made, parts, keep), applied(OPTIMISER):
                 made.optimize()
             for node in made.model.graph.all_nodes():
                 # Paths and lines of the author's code, in what is to be given to others.
                 node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
-            return Exported(made.model_proto, made.exported_program, parts)
+            batches = batches_of(made.exported_program, examples, ranged) if dynamic_batch else (None,)
+            return Exported(made.model_proto, made.exported_program, parts, batches)
     except ConversionError:
         raise
     except Exception as error:
@@ -199,13 +200,6 @@ def _in_words(error: BaseException) -> str:
     if words or not frames:
         return words or type(error).__name__
     return f"{type(error).__name__} in {os.path.basename(frames[-1].filename)}, line {frames[-1].lineno}"
-
-
-def _batched(torch: Any, module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """For the exporter: the first axis of each input is a batch of any size."""
-    batch = {0: torch.export.Dim(onnx_model.BATCH, min=1)}
-    bound = inspect.signature(module.forward).bind(*args, **kwargs).arguments
-    return {name: (batch,) * len(part) if isinstance(part, tuple) else batch for name, part in bound.items()}
 
 
 @contextlib.contextmanager
@@ -263,19 +257,3 @@ def check_model(converted: onnx.ModelProto) -> None:
             raise
         del converted.graph.value_info[:]
         onnx_model.check_model(converted, names)
-
-
-def check_batch(converted: onnx.ModelProto) -> None:
-    """Refuse a model whose inputs have the examples' batch.
-
-    Raises:
-        ConversionError: Names the inputs.
-    """
-    fixed = [
-        v.name for v in converted.graph.input if v.type.tensor_type.shape.dim[0].dim_param != onnx_model.BATCH
-    ]
-    if fixed:
-        raise ConversionError(
-            f"The exporter fixed the batch of {fixed} to that of the examples: the module turns it into a number of "
-            "Python, as len(x) and int(...) do. Use x.shape[0], or convert with dynamic_batch=False."
-        )

@@ -2,14 +2,16 @@
 
 onnxscript drops `+ 0` and `* 1`, and takes every constant up to 1e-8 for 0 and up to 1 ± 1e-5 for 1: the 1e-12 of
 `x / (norm + 1e-12)` is lost, and the file divides by 0. Of a Relu and a Clip it makes one Clip, whose gradient at 0 is
-another, and which is no ReLU for DeconvNet and GuidedBackprop.
+another, and which is no ReLU for DeconvNet and GuidedBackprop. It fails on chunks of a size that is computed.
 """
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
 from ..common.patching import Patch
 
@@ -37,6 +39,25 @@ def _without_clips(rules: tuple[Any, ...], _: Any) -> tuple[Any, ...]:
     return tuple(rule for rule in rules if id(rule) not in left_out)
 
 
+def _of_known_sizes(original: Callable[..., Any], _: Any) -> Callable[..., Any]:
+    """Nodes that cut a tensor into chunks are folded where the size of the chunks is known."""
+
+    def lookup(registry: Any, domain: str, operator: str, version: int) -> Any:
+        found = original(registry, domain, operator, version)
+        if operator != "SplitToSequence":
+            return found
+        return [partial(_unless_computed, fold) for fold in found]
+
+    return lookup
+
+
+def _unless_computed(fold: Callable[..., Any], node: ir.Node, *arguments: Any) -> Any:
+    size = node.inputs[1] if len(node.inputs) > 1 else None
+    if size is not None and size.shape is not None and not len(size.shape):
+        return fold(node, *arguments) if ir.convenience.get_const_tensor(size) is not None else None
+    return fold(node, *arguments)
+
+
 OPTIMISER = (
     Patch(
         "optimise",
@@ -52,6 +73,14 @@ OPTIMISER = (
         "_DEFAULT_REWRITE_RULES",
         _without_clips,
         "They make a Clip of a Relu and a Clip: another gradient at 0, and no ReLU to override.",
+        _VERSION,
+    ),
+    Patch(
+        "optimise",
+        "onnxscript.optimizer._constant_folding:PartialEvaluatorRegistry",
+        "lookup_evaluators",
+        _of_known_sizes,
+        "It reads the number of chunks from a size that has no value yet.",
         _VERSION,
     ),
 )

@@ -1,0 +1,78 @@
+"""The first axis of a module's inputs as a batch of any size: how it is exported, and what is compared then."""
+
+import contextlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import onnx
+
+from onnxattr.errors import ConversionError
+
+from ..common import onnx_model
+
+#: Numbers of rows that every model is compared with its module on.
+FEW_ROWS = (2, 5)
+# Beyond the sizes by which modules cut a batch, 64 and 128 and so on, and no more than memory has room for.
+_MOST_ROWS, _MOST_ELEMENTS = 1025, 2**22
+
+
+def made_of(
+    torch: Any, source: Any, args: tuple[Any, ...], settings: dict[str, Any], dynamic_batch: bool
+) -> tuple[Any, bool]:
+    """What torch.onnx.export gives, and whether only a range of batches, which is not known, takes the traced way.
+
+    A batch of which the module makes a number of Python, as len(x) and ceil(x.shape[0] / 128) do, is fixed to that of
+    the examples where it shall fit any size. Given as a name alone, torch.export may trace it by torch._dynamo, or for
+    the sizes at which the module takes the same way.
+    """
+    if not (dynamic_batch and isinstance(source, torch.nn.Module)):
+        return torch.onnx.export(source, args, **settings), False
+    batches = (torch.export.Dim(onnx_model.BATCH, min=1), onnx_model.BATCH)
+    first, second = (
+        {"dynamic_shapes": _batched(source, args, settings["kwargs"], batch)} for batch in batches
+    )
+    made = torch.onnx.export(source, args, **settings, **first)
+    if fixed_inputs(made.model_proto):
+        # The error of check_batch says more than that of the second trial.
+        with contextlib.suppress(Exception):
+            return torch.onnx.export(source, args, **settings, **second), True
+    return made, False
+
+
+def batches_of(program: Any, examples: Mapping[Any, Any], ranged: bool) -> tuple[int, ...]:
+    """Numbers of rows to compare: few, and more than those for which the module takes the way that was traced."""
+    inputs = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"]
+    symbols = {str(value.shape[0]) for value in inputs if getattr(value, "ndim", 0)}
+    found = [bounds.upper for symbol, bounds in program.range_constraints.items() if str(symbol) in symbols]
+    beyond = {int(upper) + 1 for upper in found if upper < _MOST_ROWS}
+    if ranged:
+        elements = sum(tensor[0].numel() for tensor in examples.values())
+        beyond.add(min(_MOST_ROWS, _MOST_ELEMENTS // max(elements, 1)))
+    return (*FEW_ROWS, *sorted(rows for rows in beyond if rows > max(FEW_ROWS)))
+
+
+def _batched(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], axis: Any) -> dict[str, Any]:
+    """For the exporter: the first axis of each input is a batch."""
+    batch = {0: axis}
+    bound = inspect.signature(module.forward).bind(*args, **kwargs).arguments
+    return {name: (batch,) * len(part) if isinstance(part, tuple) else batch for name, part in bound.items()}
+
+
+def fixed_inputs(converted: onnx.ModelProto) -> list[str]:
+    """The inputs whose first axis is not the batch of any size."""
+    inputs = converted.graph.input
+    return [v.name for v in inputs if v.type.tensor_type.shape.dim[0].dim_param != onnx_model.BATCH]
+
+
+def check_batch(converted: onnx.ModelProto) -> None:
+    """Refuse a model whose inputs have the examples' batch.
+
+    Raises:
+        ConversionError: Names the inputs.
+    """
+    if fixed := fixed_inputs(converted):
+        raise ConversionError(
+            f"The exporter fixed the batch of {fixed} to that of the examples: the module turns it into a number of "
+            "Python, as len(x) and int(...) do. Use x.shape[0], or convert with dynamic_batch=False."
+        )

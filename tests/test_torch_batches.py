@@ -1,0 +1,97 @@
+"""Modules of PyTorch that make a number of Python of their batch, or take another way for some batches."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: `make test-torch` installs it")
+pytest.importorskip("onnxscript", reason="onnxscript is not installed: `make test-torch` installs it")
+
+from onnxattr.converters.torch import to_onnx  # noqa: E402
+
+from onnxattr import GradientInput  # noqa: E402
+from onnxattr.errors import ConversionError  # noqa: E402
+from onnxattr.loading.layers import read_layers  # noqa: E402
+
+nn = torch.nn
+
+
+class Cut(nn.Module):
+    """What a function makes of the output of a layer, between layers."""
+
+    def __init__(self, function):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.function, self.last = nn.Linear(6, 6), function, nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.last(torch.tanh(self.function(self.first(x))))
+
+
+def chunks(h, rows, function):
+    return torch.cat([function(part) for part in h.chunk(math.ceil(h.shape[0] / rows), 0)])
+
+
+def heads(h):
+    """As rtdl_revisiting_models splits heads, whose batch is the length of the queries."""
+    return h.reshape(len(h), 2, 3).transpose(1, 2).reshape(len(h), 6)
+
+
+def layers_of(model):
+    return {layer.path: layer for layer in read_layers({p.key: p.value for p in model.metadata_props})}
+
+
+SAME_WAY = {
+    "len": heads,
+    "len, as a factor": lambda h: h.view(len(h) * 2, 3).square().view(len(h), 6),
+    "chunks of 128 rows": lambda h: chunks(h, 128, torch.sin),
+    "two chunks of the batch": lambda h: torch.cat([torch.sin(part) for part in h.chunk(2, 0)]),
+    "two chunks of the batch and an axis": lambda h: torch.cat([
+        part.sin() for part in h.reshape(-1, 3).chunk(2, 0)
+    ]).view(-1, 6),
+    "one chunk": lambda h: h.split(h.shape[0], 0)[0].sin(),
+    "a refused size": lambda h: h if h.shape[0] <= 64 else h.view(1),
+}  # fmt: skip
+OTHER_WAY = {
+    "above a size": lambda h: 2 * h if h.shape[0] > 64 else 3 * h,
+    "above a size, as a number": lambda h: h * (1 + int(h.shape[0] > 64)),
+    "softmax over 64 rows": lambda h: chunks(h, 64, lambda part: part.softmax(0)),
+    "means over 512 rows": lambda h: chunks(h, 512, lambda part: part - part.mean(0)),
+}
+
+
+@pytest.mark.parametrize("name", SAME_WAY)
+def test_a_batch_that_is_a_number_of_python_is_of_any_size(name):
+    module = Cut(SAME_WAY[name]).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = to_onnx(module, np.ones((4, 6), np.float32))
+    assert layers_of(model)["first"].outputs
+    for rows in (1, 3, 4):
+        x = torch.randn(rows, 6, generator=torch.Generator().manual_seed(rows), dtype=torch.double)
+        leaf = x.clone().requires_grad_()
+        module.double()(leaf)[:, 1].sum().backward()
+        found = GradientInput(model).explain(x.float().numpy(), [1] * rows)
+        expected = (x * leaf.grad).numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+        module.float()
+
+
+@pytest.mark.parametrize("name", OTHER_WAY)
+def test_a_batch_of_another_way_is_refused_with_a_way_out(name):
+    module, x = Cut(OTHER_WAY[name]).eval(), np.ones((1, 6), np.float32)
+    with pytest.raises(
+        ConversionError, match=r"another way than those of the examples\..*dynamic_batch=False"
+    ):
+        to_onnx(module, np.repeat(x, 4, 0))
+    model = to_onnx(module, x, dynamic_batch=False)
+    assert GradientInput(model).explain(np.repeat(x, 3, 0), [1] * 3).shape == (3, 6)
+
+
+def test_layers_of_a_program_that_was_traced_strictly():
+    module = nn.Sequential(nn.Linear(6, 4), nn.Sequential(nn.ReLU(), nn.Linear(4, 2))).eval()
+    program = torch.export.export(module, (torch.ones(2, 6),), strict=True)
+    layers = layers_of(to_onnx(program))
+    assert all(layers[path].outputs for path in ("0", "1", "1.0", "1.1"))
