@@ -42,6 +42,8 @@ PRODUCTS = {
         "o = MatMul(n, w) p = Add(l, o) k = Sub(p, o)",
     ),
 }  # fmt: skip
+#: The same weight in half precision, by its bits.
+HALF = f"float16[4,3] w = {{{', '.join(map(str, W.astype(np.float16).view(np.uint16).ravel()))}}}"
 AXES = "int64[1] time = {0}"
 
 
@@ -85,6 +87,24 @@ def test_values_that_are_explained_stay(wrt):
     found = run(vjp(model, wrt=[wrt]), x=x, y_cotangent=np.eye(3, dtype=np.float32)[[0, 2]])
     expected = gradient(x, [0, 2]).transpose(1, 0, 2)
     np.testing.assert_allclose(found[f"{wrt}_gradient"], expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("rewrites", [None, []])
+@pytest.mark.parametrize("axes", ["N,5,4", "N,T,4"])
+def test_gradients_that_alone_have_such_products(rewrites, axes, tmp_path):
+    """The model puts time first behind the product, and runs as it is."""
+    model = parse(
+        f"g (float16[{axes}] x) => (float16[N,3] y) <{HALF}, {AXES}> {{ k = MatMul(x, w) "
+        "t = Transpose<perm = [1, 0, 2]>(k) y = ReduceSum<keepdims = 0>(t, time) }"
+    )
+    x = RNG.normal(size=(2, 5, 4)).astype(np.float16)
+    run(model, x=x)
+    method = IntegratedGradients(model, reducer=None, steps=2, rewrites=rewrites)
+    for rendering in ("batch", "loop"):
+        method.export(tmp_path / "file.onnx", rendering)
+        found = run(onnx.load(tmp_path / "file.onnx"), x=x, target=np.array([0, 2]))["attribution"]
+        np.testing.assert_allclose(found, x.astype(float) * W.T[[0, 2], None], atol=5e-3)
+    assert not ends_the_process(vjp(model).graph)
 
 
 def test_products_inside_a_branch():

@@ -13,12 +13,14 @@ from onnx_ir.passes.common import (
 from onnxattr.graph.requantised import serialised
 from onnxattr.graph.subgraphs import nodes_of, prune
 from onnxattr.loading.passes.cast_pairs import read_before_cast_pairs
+from onnxattr.loading.passes.turned_operands import keep_operands_apart
 
 
 def clean(model: ir.Model) -> None:
     """Merges equal nodes of a rewritten model and drops unused ones."""
     prune(model.graph)
     read_before_cast_pairs(model.graph)
+    keep_operands_apart(model.graph, model.opset_imports[""])
     _merge(model)
     _remove_unused(model)
     RemoveUnusedOpsetsPass()(model)
