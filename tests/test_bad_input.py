@@ -122,6 +122,13 @@ TRAINS = parse(
     13,
 )
 
+CLIP = parse(
+    """g (float[T,N,2] x, float[1,3,2] w, float[1,3,3] r) => (float[T,1,N,3] y) {
+        y = RNN<hidden_size=3, clip=-0.5>(x, w, r) }"""
+)
+FLAG = build(
+    [node("ReduceSum", ["x"], ["y"], name="total", noop_with_empty_axes=2)], {"x": ["N", 4]}, {"y": None}
+)
 #: ONNX Runtime ends the process on a Split with an output of no name.
 UNNAMED = build(
     [node("Split", ["x"], ["y", ""], axis=1, num_outputs=2, name="halves")], VECTORS[0], {"y": ["N", 2]}
@@ -147,6 +154,8 @@ MODELS = {
     "ZIP": (lambda p: file_of(p, "a.pt", b"PK\x03\x04" + b"a" * 20), ModelError, ["ZIP", "unpack", "converted"]),
     "HDF5": (lambda p: file_of(p, "a.onnx", b"\x89HDF\r\n"), ModelError, ["HDF5", "name it .h5"]),
     "a pickle": (lambda p: file_of(p, "a.onnx", pickle.dumps([1])), ModelError, ["a pickle", "convert"]),
+    "clip below 0": (lambda p: CLIP, ModelError, ["RNN node", "clip=-0.5; supported: numbers above 0"]),
+    "flag of 2": (lambda p: FLAG, ModelError, ["ReduceSum node 'total'", "noop_with_empty_axes=2; supported: 0, 1"]),
     "TensorFlow Lite": (lambda p: file_of(p, "a.tflite", b"\x1c\0\0\0TFL3"), ModelError, ["Lite", "SavedModel"]),
     "format of ONNX Runtime": (lambda p: file_of(p, "a.ort", b"\x24\0\0\0ORTM"), ModelError, ["own format"]),
     "safetensors": (lambda p: file_of(p, "a.bin", b"\x40" + b"\0" * 7 + b'{"w":'), ModelError, ["weights alone"]),

@@ -33,6 +33,15 @@ CASES = [
     (TRANSPOSED, STATIC, "output_shape=[14,11], strides=[2,2]", [1, 1, 0, 0]),
     (TRANSPOSED, DYNAMIC, "output_shape=[14,11], strides=[2,2]", None),
     (TRANSPOSED, STATIC, 'auto_pad="VALID", strides=[2,2]', [0, 0, 0, 0]),
+    # Beside auto_pad SAME the pads are a row less where the output_padding is one more.
+    (TRANSPOSED, STATIC, 'auto_pad="SAME_UPPER", strides=[2,2], output_padding=[1,1]', [1, 0, 1, 1]),
+    (TRANSPOSED, STATIC, 'auto_pad="SAME_LOWER", strides=[2,2], output_padding=[0,1]', [1, 1, 0, 0]),
+    (TRANSPOSED, DYNAMIC, 'auto_pad="SAME_LOWER", strides=[2,2], output_padding=[1,0]', [1, 0, 1, 0]),
+    (TRANSPOSED, STATIC, 'auto_pad="VALID", strides=[2,2], output_padding=[1,1]', [0, 0, 0, 0]),
+    # ONNX Runtime does not read the pads of a pool beside auto_pad.
+    *((kind, STATIC, 'auto_pad="SAME_UPPER", pads=[1,1,1,1]', [1, 0, 1, 1]) for kind in DILATED),
+    *((kind, STATIC, 'auto_pad="VALID", pads=[1,1,1,1]', [0, 0, 0, 0]) for kind in DILATED),
+    *((kind, STATIC, 'auto_pad="VALID", ceil_mode=1, strides=[3,2]', [0, 0, 2, 0]) for kind in DILATED),
     (MAX, STATIC, "ceil_mode=1, strides=[3,2]", [0, 0, 2, 0]),
     (MAX, STATIC, "ceil_mode=1, strides=[2,2], pads=[1,0,0,0]", [1, 0, 1, 0]),
     (MAX, DYNAMIC, "ceil_mode=1, strides=[3,3]", None),

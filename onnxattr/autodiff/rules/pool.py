@@ -39,8 +39,8 @@ def average_pool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotang
 def _counts(op: OpBuilder, node: NodeView, windows: Windows) -> ir.Value:
     """How many elements each window averages: a scalar, or a map of shape (1, 1, ...)."""
     x, size, include_pad = windows.padded, float(math.prod(windows.kernel)), node.get_int("count_include_pad")
-    # Windows of auto_pad never reach past their padding, whatever ceil_mode says.
-    past_padding = node.get_int("ceil_mode") and node.get_string("auto_pad") == "NOTSET"
+    # Windows of auto_pad SAME never reach past their padding, whatever ceil_mode says.
+    past_padding = node.get_int("ceil_mode") and not node.get_string("auto_pad").startswith("SAME")
     if not past_padding and (include_pad or (windows.pads is not None and not any(windows.pads))):
         # Before opset 19 ONNX Runtime counts all that would be padding, even where the padding ends.
         return op.constant(size, x.dtype) if include_pad and op.opset < 19 else _count(op, windows)

@@ -9,13 +9,20 @@ from onnxattr.graph.subgraphs import is_standard, nodes_in
 
 #: Operators whose outputs all need a name in ONNX Runtime, which ends the process otherwise, or gives no reason.
 _ALL_NAMED = ("Split", "If", "Loop", "Scan")
+#: Attributes that are 0 or 1, which some runtimes and operators take any other number for, and some do not.
+_FLAGS = frozenset(
+    """align_corners allowzero antialias ceil_mode count_include_pad exclude_outside exclusive fmod input_forget inverse
+    keepdims largest layout linear_before_reset noop_with_empty_axes onesided reverse sorted storage_order training_mode
+    transA transB upper""".split()
+)
 
 
 def check_valid(proto: onnx.ModelProto) -> None:
     """Checks a model; its outputs need no types and its inputs no shapes, though the checker asks for them.
 
     Raises:
-        ModelError: If a node has an output without a name that it needs.
+        ModelError: If a node has an output without a name that it needs, or an attribute that runtimes read each in
+            their own way.
         onnx.checker.ValidationError: If it is not valid.
     """
     for part in (proto.graph, *proto.functions):
@@ -25,6 +32,7 @@ def check_valid(proto: onnx.ModelProto) -> None:
                     f"{node.op_type} node {node.name!r} has outputs {list(node.output)}: give each a name. ONNX "
                     "Runtime cannot run it otherwise."
                 )
+            _check_numbers(node)
     given = [(value, value.type.SerializeToString()) for value in (*proto.graph.output, *proto.graph.input)]
     for value in proto.graph.output:
         if value.type.WhichOneof("value") is None:
@@ -37,3 +45,19 @@ def check_valid(proto: onnx.ModelProto) -> None:
     finally:
         for value, serialized in given:
             value.type.ParseFromString(serialized)
+
+
+def _check_numbers(node: onnx.NodeProto) -> None:
+    for attribute in node.attribute if node.domain in ("", "ai.onnx") else ():
+        if attribute.type not in (onnx.AttributeProto.INT, onnx.AttributeProto.FLOAT):
+            continue
+        number, supported = onnx.helper.get_attribute_value(attribute), ""
+        if attribute.name in _FLAGS and number not in (0, 1):
+            supported = "0, 1"
+        elif attribute.name == "clip" and number <= 0 and not attribute.ref_attr_name:
+            supported = "numbers above 0"
+        if supported:
+            raise ModelError(
+                f"{node.op_type} node {node.name!r} has {attribute.name}={number:g}; supported: {supported}. Runtimes "
+                "differ in what other numbers mean."
+            )

@@ -14,6 +14,7 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxattr.errors import ModelError
+from onnxattr.graph.subgraphs import is_standard, nodes_of
 from onnxattr.graph.values import dims_of
 from onnxattr.graph.windows import Layout, layout_of
 from onnxattr.loading.shapes.infer import DECLARED_SIZES
@@ -28,12 +29,38 @@ def state_pads(model: ir.Model) -> bool:
     return any(changed)
 
 
+def state_pads_of_runtime(graph: ir.Graph) -> bool:
+    """States pads that ONNX's shape inference counts otherwise than ONNX Runtime, in place; whether there were any.
+
+    Beside an ``auto_pad`` ONNX Runtime does not read the ``pads`` of a pool, which inference does. VALID stands for no
+    pads, with any ceil_mode. A transposed convolution with auto_pad SAME or VALID is not larger by its output_padding.
+    """
+    changed = False
+    for node in nodes_of(graph):
+        attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+        layout = layout_of(attributes, _kernel(node))
+        if layout.auto_pad == "NOTSET" or min(layout.kernel, default=0) <= 0:
+            continue
+        if is_standard(node, *POOLS):
+            changed |= node.attributes.pop("pads", None) is not None
+            changed |= layout.auto_pad == "VALID" and _state(node, [0] * 2 * layout.rank, "pads")
+        elif "output_padding" in attributes and not attributes.get("output_shape"):
+            stated = _pads_of_transposed(layout, attributes, [None] * layout.rank)
+            changed |= _state(node, stated, "output_shape")
+    return changed
+
+
+def _kernel(node: ir.Node) -> list[int]:
+    """The size of a window as the weights have it; 0 where it is unknown."""
+    weights = node.inputs[1] if len(node.inputs) > 1 and node.op_type not in POOLS else None
+    return [dim if isinstance(dim, int) else 0 for dim in (dims_of(weights) or [])[2:]]
+
+
 def _state_pads(node: ir.Node, sized: bool) -> bool:
     if node.op_type not in ("Conv", "ConvTranspose", *POOLS):
         return False
     attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-    weights = node.inputs[1] if len(node.inputs) > 1 and node.op_type not in POOLS else None
-    layout = layout_of(attributes, [d if isinstance(d, int) else 0 for d in (dims_of(weights) or [])[2:]])
+    layout = layout_of(attributes, _kernel(node))
     if not layout.rank or min(layout.kernel) <= 0:
         return False
     sizes, counts = (

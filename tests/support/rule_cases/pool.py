@@ -39,6 +39,8 @@ CASES = [
     *both((2, 3, 5, 5), [2, 2], strides=[2, 2], ceil_mode=1),
     *both((2, 3, 6, 6), [3, 3], strides=[2, 2], ceil_mode=1, pads=[1, 1, 1, 1]),
     *both((2, 3, 6, 7), [3, 3], strides=[2, 2], ceil_mode=1, pads=[1, 1, 1, 1], opset=20),
+    *both((2, 3, 6, 5), [3, 2], strides=[2, 2], ceil_mode=1, auto_pad="VALID"),
+    *both((2, 3, 9, 8), [3, 2], strides=[2, 2], ceil_mode=1, auto_pad="VALID", dilations=[2, 3], opset=22),
     *(row for a in AUTO_PADS for row in both((2, 3, 7, 6), [3, 3], strides=[2, 2], auto_pad=a)),
     *(row for a in AUTO_PADS for row in both((2, 3, 7, 6), [2, 2], strides=[2, 2], auto_pad=a)),
     *(row for a in AUTO_PADS for row in both((2, 3, 7, 6), [3, 2], auto_pad=a)),
