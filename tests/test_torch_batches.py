@@ -55,6 +55,7 @@ SAME_WAY = {
     "a refused size": lambda h: h if h.shape[0] <= 64 else h.view(1),
 }  # fmt: skip
 OTHER_WAY = {
+    "of one row": lambda h: 2 * h if h.shape[0] < 2 else 3 * h,
     "above a size": lambda h: 2 * h if h.shape[0] > 64 else 3 * h,
     "above a size, as a number": lambda h: h * (1 + int(h.shape[0] > 64)),
     "softmax over 64 rows": lambda h: chunks(h, 64, lambda part: part.softmax(0)),
@@ -83,11 +84,18 @@ def test_a_batch_that_is_a_number_of_python_is_of_any_size(name):
 def test_a_batch_of_another_way_is_refused_with_a_way_out(name):
     module, x = Cut(OTHER_WAY[name]).eval(), np.ones((1, 6), np.float32)
     with pytest.raises(
-        ConversionError, match=r"another way than those of the examples\..*dynamic_batch=False"
+        ConversionError, match=r"another way than those of the examples, .*dynamic_batch=False"
     ):
         to_onnx(module, np.repeat(x, 4, 0))
     model = to_onnx(module, x, dynamic_batch=False)
     assert GradientInput(model).explain(np.repeat(x, 3, 0), [1] * 3).shape == (3, 6)
+
+
+def test_one_row_keeps_its_axis_where_the_module_squeezes_it():
+    module, x = Cut(lambda h: h.unsqueeze(1).squeeze()).eval(), np.random.default_rng(0).normal(size=(4, 6))
+    method = GradientInput(to_onnx(module, x.astype(np.float32)))
+    expected = module(torch.as_tensor(x.astype(np.float32))).detach().numpy()
+    np.testing.assert_allclose(method.predict(x[:1]), expected[:1], atol=1e-6)
 
 
 def test_layers_of_a_program_that_was_traced_strictly():
@@ -95,3 +103,24 @@ def test_layers_of_a_program_that_was_traced_strictly():
     program = torch.export.export(module, (torch.ones(2, 6),), strict=True)
     layers = layers_of(to_onnx(program))
     assert all(layers[path].outputs for path in ("0", "1", "1.0", "1.1"))
+
+
+class Columns(nn.Module):
+    """As tables are embedded: a number for each category of each column."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.tables, self.last = nn.ModuleList(nn.Embedding(size, 4) for size in (3, 10, 2)), nn.Linear(12, 2)
+
+    def forward(self, ids):
+        return self.last(torch.cat([table(ids[:, k]) for k, table in enumerate(self.tables)], 1).tanh())
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_columns_of_few_and_of_many_categories(rows):
+    ids = np.array([[2, 9, 1], [0, 4, 0], [1, 8, 1], [0, 0, 0]])[:rows]
+    module = Columns().eval()
+    model = to_onnx(module, ids)
+    expected = module(torch.as_tensor(ids)).detach().numpy()
+    np.testing.assert_allclose(GradientInput(model, wrt="tables.1").predict(ids), expected, atol=1e-6)

@@ -49,30 +49,40 @@ def check(
     """
     session, generator = _Values(converted), np.random.default_rng(0)
     _warn_of_state(torch, run, examples)
-    names = [value.name for value in converted.graph.input]
-    drawn = (
-        (rows, {name: _random(torch, generator, tensor, rows) for name, tensor in examples.items()})
-        for rows in batches
-    )
-    for rows, batch in ((None, examples), *drawn):
+    _compare(torch, session, run, examples, _tensors_of(torch, run, examples), None)
+    # One row is what most predictions are made of; many a module squeezes it.
+    for rows in batches if None in batches else (*batches, 1):
         try:
-            expected = _tensors_of(torch, run, batch)
+            batch, expected = _drawn(torch, generator, run, examples, rows)
         except ConversionError:
             if rows in (None, *FEW_ROWS):
                 raise
             continue  # The module refuses so many rows: there is nothing to compare with.
-        found = session.run(dict(zip(names, map(as_numpy, in_order(batch, names)), strict=True)))
-        differences = _differences(found, expected)
-        for place, (value, worst) in enumerate(zip(converted.graph.output, differences, strict=True)):
-            if not worst <= session.tolerance:
-                with without_fast_path(torch):
-                    slow = _differences(found, _tensors_of(torch, run, batch))[place]
-                advice = _OTHERWISE if rows in (None, *FEW_ROWS) else _OTHER_BATCHES
-                raise ConversionError(
-                    f"Output {value.name!r} of the converted model differs from the module's by {worst:.2g} of its "
-                    f"largest value{f', of {rows} rows' if rows else ''}. "
-                    f"{_ZEROS if slow <= session.tolerance else advice}"
-                )
+        _compare(torch, session, run, batch, expected, rows)
+
+
+def _compare(
+    torch: Any, session: "_Values", run: Runner, batch: dict[Any, Any], expected: list[Any], rows: int | None
+) -> None:
+    """Compares the outputs for a batch; of one row not those that the module squeezes, or that end in an error."""
+    given = map(as_numpy, in_order(batch, session.names))
+    try:
+        found = session.run(dict(zip(session.names, given, strict=True)))
+    except ConversionError:
+        if rows != 1:
+            raise
+        return
+    for place, (name, worst) in enumerate(zip(session.outputs, _differences(found, expected), strict=True)):
+        squeezed = rows == 1 and found[place].shape != tuple(expected[place].shape)
+        if not (worst <= session.tolerance or squeezed):
+            with without_fast_path(torch):
+                slow = _differences(found, _tensors_of(torch, run, batch))[place]
+            advice = _OTHERWISE if rows in (None, *FEW_ROWS) else _OTHER_BATCHES
+            of_rows = f", of {rows} row{'s' * (rows > 1)}" if rows else ""
+            raise ConversionError(
+                f"Output {name!r} of the converted model differs from the module's by {worst:.2g} of its largest "
+                f"value{of_rows}. {_ZEROS if slow <= session.tolerance else advice}"
+            )
 
 
 def _differences(found: list[np.ndarray], expected: list[Any]) -> list[float]:
@@ -86,7 +96,9 @@ class _Values:
     """
 
     def __init__(self, converted: onnx.ModelProto):
-        types = _types(converted)
+        types, graph = _types(converted), converted.graph
+        self.names = [value.name for value in graph.input]
+        self.outputs = [value.name for value in graph.output]
         self.tolerance = tolerance_of(types)
         self._widened = "bfloat16" in types
         if self._widened:
@@ -155,17 +167,51 @@ def _tensors_of(torch: Any, run: Runner, batch: dict[Any, Any]) -> list[Any]:
 
 def check_gradient(torch: Any, converted: onnx.ModelProto, run: Runner, examples: dict[Any, Any]) -> None:
     """Warns if the module stops gradients or has its own, and the gradient of the file is another."""
-    generator = np.random.default_rng(1)
-    batch = {name: _random(torch, generator, tensor, None) for name, tensor in examples.items()}
     names = [value.name for value in converted.graph.input]
     with run.unchanged():
+        try:
+            batch, _ = _drawn(torch, np.random.default_rng(1), run.call, examples, None)
+        except ConversionError:
+            return  # The module takes its examples alone.
         warn_of_stopped(torch, run.call, batch, partial(in_order, names=names), converted)
+
+
+def _drawn(
+    torch: Any, generator: np.random.Generator, run: Any, examples: dict[Any, Any], rows: int | None
+) -> tuple[dict[Any, Any], list[Any]]:
+    """Drawn inputs in the shapes of the examples, and what the module makes of them.
+
+    Integers are any in the range of the example. Where the module refuses these, as one with a column of 3 categories
+    and another of 10 does, each place has one that an example has there.
+    """
+    drawn = {name: _random(torch, generator, tensor, rows) for name, tensor in examples.items()}
+    try:
+        return drawn, _tensors_of(torch, run, drawn)
+    except ConversionError:
+        if all(tensor.dtype.is_floating_point for tensor in examples.values()):
+            raise
+    for name, tensor in examples.items():
+        if not tensor.dtype.is_floating_point:
+            drawn[name] = _of_examples(torch, generator, tensor, rows)
+    return drawn, _tensors_of(torch, run, drawn)
+
+
+def _shape(example: Any, rows: int | None) -> list[int]:
+    return [rows if rows and not axis else size for axis, size in enumerate(example.shape)]
 
 
 def _random(torch: Any, generator: np.random.Generator, example: Any, rows: int | None) -> Any:
     """Numbers in the shape of an example: normal ones, or integers in the example's range."""
-    shape = [rows if rows and not axis else size for axis, size in enumerate(example.shape)]
+    shape = _shape(example, rows)
     if example.dtype.is_floating_point:
         return torch.as_tensor(generator.normal(size=shape)).to(example.dtype)
     low, high = int(example.min()), int(example.max())
     return torch.as_tensor(generator.integers(low, high + 1, size=shape)).to(example.dtype)
+
+
+def _of_examples(torch: Any, generator: np.random.Generator, example: Any, rows: int | None) -> Any:
+    """Integers of which each is at the same place of some row of the example."""
+    if not example.ndim:
+        return example.clone()
+    chosen = generator.integers(0, len(example), size=_shape(example, rows))
+    return torch.gather(example, 0, torch.as_tensor(chosen))
