@@ -15,6 +15,7 @@ _FLAGS = frozenset(
     keepdims largest layout linear_before_reset noop_with_empty_axes onesided reverse sorted storage_order training_mode
     transA transB upper""".split()
 )
+_NUMBERS = (onnx.AttributeProto.INT, onnx.AttributeProto.FLOAT)
 
 
 def check_valid(proto: onnx.ModelProto) -> None:
@@ -49,12 +50,12 @@ def check_valid(proto: onnx.ModelProto) -> None:
 
 def _check_numbers(node: onnx.NodeProto) -> None:
     for attribute in node.attribute if node.domain in ("", "ai.onnx") else ():
-        if attribute.type not in (onnx.AttributeProto.INT, onnx.AttributeProto.FLOAT):
+        if attribute.ref_attr_name or attribute.type not in _NUMBERS:
             continue
         number, supported = onnx.helper.get_attribute_value(attribute), ""
         if attribute.name in _FLAGS and number not in (0, 1):
             supported = "0, 1"
-        elif attribute.name == "clip" and number <= 0 and not attribute.ref_attr_name:
+        elif attribute.name == "clip" and number <= 0:
             supported = "numbers above 0"
         if supported:
             raise ModelError(
