@@ -33,7 +33,7 @@ CASES = [
     (TRANSPOSED, STATIC, "output_shape=[14,11], strides=[2,2]", [1, 1, 0, 0]),
     (TRANSPOSED, DYNAMIC, "output_shape=[14,11], strides=[2,2]", None),
     (TRANSPOSED, STATIC, 'auto_pad="VALID", strides=[2,2]', [0, 0, 0, 0]),
-    # Beside auto_pad SAME the pads are a row less where the output_padding is one more.
+    # With auto_pad the output_padding adds to the pads, not to the output.
     (TRANSPOSED, STATIC, 'auto_pad="SAME_UPPER", strides=[2,2], output_padding=[1,1]', [1, 0, 1, 1]),
     (TRANSPOSED, STATIC, 'auto_pad="SAME_LOWER", strides=[2,2], output_padding=[0,1]', [1, 1, 0, 0]),
     (TRANSPOSED, DYNAMIC, 'auto_pad="SAME_LOWER", strides=[2,2], output_padding=[1,0]', [1, 0, 1, 0]),

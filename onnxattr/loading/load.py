@@ -53,7 +53,7 @@ from onnxattr.loading.passes.reshapes import write_targets_down
 from onnxattr.loading.passes.resized_axes import resize_every_axis
 from onnxattr.loading.passes.rounded_casts import quantise_what_is_rounded
 from onnxattr.loading.passes.series import compute_series_as_images
-from onnxattr.loading.passes.stated_pads import state_pads, state_pads_of_runtime
+from onnxattr.loading.passes.stated_pads import state_pads
 from onnxattr.loading.passes.static_nodes import infer_and_resolve
 from onnxattr.loading.passes.ties import note_ties
 from onnxattr.loading.passes.time_first import put_time_first
@@ -143,7 +143,6 @@ PASSES = (
         [F.INLINED],
     ),
     step("drop references to attributes", lambda d: drop_references(d.model.graph), [F.INLINED]),
-    step("state pads as the runtime has them", lambda d: state_pads_of_runtime(d.model.graph), [F.INLINED]),
     check(
         "check for negative sizes",
         lambda d: check_inferred_sizes(d.model, d.protobuf),

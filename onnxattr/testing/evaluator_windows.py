@@ -149,15 +149,15 @@ class AveragePool(Corrected):  # noqa: D101
         """The sum over what a window covers, by how much of that counts."""
         kernel = attributes["kernel_shape"]
         inside = np.ones(x.shape)
-        same = attributes.get("auto_pad", "NOTSET").startswith("SAME")
-        if attributes.get("count_include_pad", 0) and attributes.get("auto_pad", "NOTSET") == "NOTSET":
+        counted, auto_pad = attributes.get("count_include_pad", 0), attributes.get("auto_pad", "NOTSET")
+        if counted and auto_pad == "NOTSET":
             rank = len(kernel)
             pads = attributes.get("pads", [0] * 2 * rank)
             borders = [(0, 0), (0, 0), *zip(pads[:rank], pads[rank:], strict=True)]
             inside, x = np.pad(inside, borders, constant_values=1), np.pad(x, borders)
             attributes = {**attributes, "pads": [0] * 2 * rank}
         total = sum(view for _, view in views(x, attributes, kernel, 0.0))
-        if attributes.get("count_include_pad", 0) and same:
+        if counted and auto_pad.startswith("SAME"):
             return total / math.prod(kernel)
         return total / sum(view for _, view in views(inside, attributes, kernel, 0.0))
 

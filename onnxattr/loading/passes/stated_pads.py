@@ -8,17 +8,23 @@ from the file's declarations of inner values: these may be wrong, and must not c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import onnx_ir as ir
 
 from onnxattr.errors import ModelError
-from onnxattr.graph.subgraphs import is_standard, nodes_of
 from onnxattr.graph.values import dims_of
-from onnxattr.graph.windows import Layout, layout_of
+from onnxattr.graph.windows import Layout
 from onnxattr.loading.shapes.infer import DECLARED_SIZES
-from onnxattr.loading.shapes.same_pools import POOLS, crops, is_dilated
+from onnxattr.loading.shapes.runtime_pads import (
+    POOLS,
+    crops,
+    is_dilated,
+    layout_of_node,
+    pads_of_transposed,
+    plain_attributes,
+    state,
+)
 
 
 def state_pads(model: ir.Model) -> bool:
@@ -29,53 +35,28 @@ def state_pads(model: ir.Model) -> bool:
     return any(changed)
 
 
-def state_pads_of_runtime(graph: ir.Graph) -> bool:
-    """States pads that ONNX's shape inference counts otherwise than ONNX Runtime, in place; whether there were any.
-
-    Beside an ``auto_pad`` ONNX Runtime does not read the ``pads`` of a pool, which inference does. VALID stands for no
-    pads, with any ceil_mode. A transposed convolution with auto_pad SAME or VALID is not larger by its output_padding.
-    """
-    changed = False
-    for node in nodes_of(graph):
-        attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-        layout = layout_of(attributes, _kernel(node))
-        if layout.auto_pad == "NOTSET" or min(layout.kernel, default=0) <= 0:
-            continue
-        if is_standard(node, *POOLS):
-            changed |= node.attributes.pop("pads", None) is not None
-            changed |= layout.auto_pad == "VALID" and _state(node, [0] * 2 * layout.rank, "pads")
-        elif "output_padding" in attributes and not attributes.get("output_shape"):
-            stated = _pads_of_transposed(layout, attributes, [None] * layout.rank)
-            changed |= _state(node, stated, "output_shape")
-    return changed
-
-
-def _kernel(node: ir.Node) -> list[int]:
-    """The size of a window as the weights have it; 0 where it is unknown."""
-    weights = node.inputs[1] if len(node.inputs) > 1 and node.op_type not in POOLS else None
-    return [dim if isinstance(dim, int) else 0 for dim in (dims_of(weights) or [])[2:]]
-
-
 def _state_pads(node: ir.Node, sized: bool) -> bool:
     if node.op_type not in ("Conv", "ConvTranspose", *POOLS):
         return False
-    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-    layout = layout_of(attributes, _kernel(node))
+    layout = layout_of_node(node)
     if not layout.rank or min(layout.kernel) <= 0:
         return False
+    attributes = plain_attributes(node)
     sizes, counts = (
         _spatial(side if sized else None, layout.rank) for side in (node.inputs[0], node.outputs[0])
     )
     if node.op_type == "ConvTranspose":
-        return _state(node, _pads_of_transposed(layout, attributes, sizes), "output_shape")
-    _check_not_cropped(node, layout, sizes)
-    if node.op_type in POOLS and layout.auto_pad.startswith("SAME") and is_dilated(layout):
-        return False  # stated where types are inferred, if sizes are known
-    # With these pads no window reaches past the padding: ceil_mode says nothing.
-    if layout.auto_pad != "NOTSET":
-        return _state(node, _pads_by_rule(layout, sizes), "ceil_mode")
-    counted = attributes.get("count_include_pad", 0)
-    return layout.ceil_mode and not counted and _state(node, _ceiled(layout, sizes, counts), "ceil_mode")
+        return _state(node, pads_of_transposed(layout, attributes, sizes), "output_shape")
+    if layout.auto_pad.startswith("SAME"):
+        _check_not_cropped(node, layout, sizes)
+        if node.op_type in POOLS and is_dilated(layout):
+            return False  # stated where types are inferred, if sizes are known
+        # With these pads no window reaches past the padding: ceil_mode says nothing.
+        return _state(node, layout.same_pads(sizes), "ceil_mode")
+    if layout.ceil_mode:
+        counted = attributes.get("count_include_pad", 0)
+        return not counted and _state(node, _ceiled(layout, sizes, counts), "ceil_mode")
+    return layout.auto_pad == "VALID" and state(node, [0] * 2 * layout.rank)
 
 
 def _spatial(side: ir.Value | None, rank: int) -> list[int | None]:
@@ -89,7 +70,7 @@ def _check_not_cropped(node: ir.Node, layout: Layout, sizes: Sequence[int | None
     Raises:
         ModelError: If it does, or may do so for a size that is unknown.
     """
-    for axis, size in enumerate(sizes if layout.auto_pad.startswith("SAME") else ()):
+    for axis, size in enumerate(sizes):
         if crops(layout, axis, size, node.op_type in POOLS):
             name = node.name or node.outputs[0].name
             raise ModelError(
@@ -97,33 +78,6 @@ def _check_not_cropped(node: ir.Node, layout: Layout, sizes: Sequence[int | None
                 f"windows of {layout.extents[axis]} elements: there ONNX Runtime computes something else than ONNX "
                 "defines. Export the model with pads in place of auto_pad."
             )
-
-
-def _pads_by_rule(layout: Layout, sizes: Sequence[int | None]) -> list[int] | None:
-    """The pads that ``auto_pad`` of a convolution or pool stands for."""
-    if layout.auto_pad == "VALID":
-        return None if layout.ceil_mode else [0] * 2 * layout.rank
-    return layout.same_pads(sizes)
-
-
-def _pads_of_transposed(
-    layout: Layout, attributes: Mapping[str, Any], counts: Sequence[int | None]
-) -> list[int] | None:
-    """The pads that ``auto_pad`` or ``output_shape`` of a transposed convolution stand for."""
-    wanted = list(attributes.get("output_shape") or [])[-layout.rank :]
-    if layout.auto_pad == "NOTSET" and not wanted:
-        return None
-    if layout.auto_pad == "VALID" and not wanted:
-        return [0] * 2 * layout.rank
-    more = attributes.get("output_padding") or [0] * layout.rank
-    totals = []
-    for axis, (count, stride) in enumerate(zip(counts, layout.strides, strict=True)):
-        if wanted and count is None:
-            return None
-        # Without output_shape the output is as large as all strides, however many there are.
-        size, windows = (wanted[axis], count) if wanted and count is not None else (stride, 1)
-        totals.append(layout.padding(axis, size, windows, more[axis]))
-    return layout.halved(totals) if min(totals) >= 0 else None
 
 
 def _ceiled(layout: Layout, sizes: Sequence[int | None], counts: Sequence[int | None]) -> list[int] | None:
@@ -140,9 +94,6 @@ def _ceiled(layout: Layout, sizes: Sequence[int | None], counts: Sequence[int | 
 
 
 def _state(node: ir.Node, pads: list[int] | None, replaced: str) -> bool:
-    if pads is None:
-        return False
-    for name in ("auto_pad", replaced):
-        node.attributes.pop(name, None)
-    node.attributes["pads"] = ir.AttrInt64s("pads", pads)
-    return True
+    if pads is not None:
+        node.attributes.pop(replaced, None)
+    return state(node, pads)

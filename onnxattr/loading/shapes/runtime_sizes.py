@@ -14,18 +14,12 @@ from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.subgraphs import graphs_in, is_standard, nodes_of, values_in
 from onnxattr.loading.shapes.ceiled_pools import without_ceiled_window
 from onnxattr.loading.shapes.resizes import by_sizes
-from onnxattr.loading.shapes.same_pools import is_same_pool, with_runtime_pads
+from onnxattr.loading.shapes.runtime_pads import POOLS, pads_differ, with_runtime_pads
 
 Dims = Sequence[int | None]
 #: Takes a builder, a node, the dimensions of its first operand and of its output; rewrites the node if it may not stay,
 #: and returns whether it did.
 Rewrite = Callable[[OpBuilder, ir.Node, Dims, Dims], bool]
-_REWRITES: dict[str, Rewrite] = {
-    "Resize": by_sizes,
-    "MaxPool": without_ceiled_window,
-    "AveragePool": without_ceiled_window,
-    "LpPool": without_ceiled_window,
-}
 
 
 def restate_sizes(model: ir.Model, inferred: onnx.ModelProto) -> bool:
@@ -53,8 +47,7 @@ def restate_sizes(model: ir.Model, inferred: onnx.ModelProto) -> bool:
             continue
         op = main.inside(graph)
         op.prefix = node.name or str(node.outputs[0].name)
-        rewrite = with_runtime_pads if is_same_pool(node) else _REWRITES[node.op_type]
-        if rewrite(op, node, x, y):
+        if _rewrite_of(node)(op, node, x, y):
             changed[graph] = None
     for graph in changed:
         graph.sort()
@@ -62,12 +55,19 @@ def restate_sizes(model: ir.Model, inferred: onnx.ModelProto) -> bool:
 
 
 def _may_differ(node: ir.Node) -> bool:
-    """Whether a node is a Resize by scales, or a pool that rounds sizes up or is dilated and padded by SAME."""
-    if not is_standard(node, *_REWRITES) or not node.inputs or node.inputs[0] is None:
+    """Whether a node is a Resize by scales, a pool that rounds sizes up, or padded otherwise beside an auto_pad."""
+    if not node.inputs or node.inputs[0] is None:
         return False
-    if node.op_type == "Resize":
+    if is_standard(node, "Resize"):
         return len(node.inputs) > 2 and node.inputs[2] is not None
-    return node.attributes.get_int("ceil_mode", 0) != 0 or is_same_pool(node)
+    rounds = is_standard(node, *POOLS) and node.attributes.get_int("ceil_mode", 0) != 0
+    return rounds or pads_differ(node)
+
+
+def _rewrite_of(node: ir.Node) -> Rewrite:
+    if pads_differ(node):
+        return with_runtime_pads
+    return by_sizes if node.op_type == "Resize" else without_ceiled_window
 
 
 def _dims(type_proto: onnx.TypeProto) -> list[int | None] | None:
