@@ -20,11 +20,14 @@ _MOST_ROWS, _MOST_ELEMENTS = 1025, 2**22
 def made_of(
     torch: Any, source: Any, args: tuple[Any, ...], settings: dict[str, Any], dynamic_batch: bool
 ) -> tuple[Any, bool]:
-    """What torch.onnx.export gives, and whether only a range of batches, which is not known, takes the traced way.
+    """Exports by torch.onnx.export, with a batch of any size where it is asked for.
 
-    A batch of which the module makes a number of Python, as len(x) and ceil(x.shape[0] / 128) do, is fixed to that of
-    the examples where it shall fit any size. Given as a name alone, torch.export may trace it by torch._dynamo, or for
-    the sizes at which the module takes the same way.
+    Where a module makes a number of Python of its batch, as len(x) does, the exporter fixes the batch to that of the
+    examples. It is then called again with no more than a name for the axis. torch.export may trace such a module by
+    torch._dynamo, or for a range of sizes only.
+
+    Returns:
+        The exported program, and whether it may hold for a range of sizes only, which is not known.
     """
     if not (dynamic_batch and isinstance(source, torch.nn.Module)):
         return torch.onnx.export(source, args, **settings), False
@@ -41,7 +44,7 @@ def made_of(
 
 
 def batches_of(program: Any, examples: Mapping[Any, Any], ranged: bool) -> tuple[int, ...]:
-    """Numbers of rows to compare: few, and more than those for which the module takes the way that was traced."""
+    """Numbers of rows to compare on: a few, one more than the program holds for, and one, as in most predictions."""
     inputs = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"]
     symbols = {str(value.shape[0]) for value in inputs if getattr(value, "ndim", 0)}
     found = [bounds.upper for symbol, bounds in program.range_constraints.items() if str(symbol) in symbols]
@@ -49,7 +52,7 @@ def batches_of(program: Any, examples: Mapping[Any, Any], ranged: bool) -> tuple
     if ranged:
         elements = sum(tensor[0].numel() for tensor in examples.values())
         beyond.add(min(_MOST_ROWS, _MOST_ELEMENTS // max(elements, 1)))
-    return (*FEW_ROWS, *sorted(rows for rows in beyond if rows > max(FEW_ROWS)))
+    return (*FEW_ROWS, *sorted(rows for rows in beyond if rows > max(FEW_ROWS)), 1)
 
 
 def _batched(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], axis: Any) -> dict[str, Any]:

@@ -39,7 +39,7 @@ RENDERINGS = ("auto", "batch", "loop")
 #: The key of an explainer's metadata, a JSON object.
 KEY = "onnxattr.explainer"
 _OURS = "onnxattr/"
-#: Names of nodes that fail where sizes do not fit: a runtime's error says them.
+#: Nodes that check sizes keep these names, which the runtime's error then shows.
 _CHECKS = (FIT, TARGETS_FIT)
 _FLOATS = frozenset(dtype.value for dtype in FLOATS)
 #: From this rank on a known shape decides which layout, and so which kernel, a runtime takes.

@@ -60,8 +60,8 @@ def takes_first_axis_back(perm: Sequence[int]) -> bool:
 def ends_the_process(graph: onnx.GraphProto) -> bool:
     """Whether ONNX Runtime may crash when it loads a graph: a MatMul reads a Cast that alone reads such a Transpose.
 
-    On the CPU it puts such a Cast in front of each MatMul of float16. ONNX Runtime 1.32 does with all optimisations,
-    and does not with those of ORT_ENABLE_EXTENDED.
+    On the CPU it puts such a Cast in front of each MatMul of float16. ONNX Runtime 1.32 crashes with all optimisations,
+    and not with those of ORT_ENABLE_EXTENDED alone.
     """
     parts = inside_out(graph, "MatMul")
     half = any(_has_halves(one) for one in parts)

@@ -9,7 +9,7 @@ from onnxattr.graph.subgraphs import is_standard, nodes_in
 
 #: Operators whose outputs all need a name in ONNX Runtime, which ends the process otherwise, or gives no reason.
 _ALL_NAMED = ("Split", "If", "Loop", "Scan")
-#: Attributes that are 0 or 1, which some runtimes and operators take any other number for, and some do not.
+#: Attributes that are 0 or 1. Some runtimes and operators read another number as 1, some as 0.
 _FLAGS = frozenset(
     """align_corners allowzero antialias ceil_mode count_include_pad exclude_outside exclusive fmod input_forget inverse
     keepdims largest layout linear_before_reset noop_with_empty_axes onesided reverse sorted storage_order training_mode
@@ -22,8 +22,8 @@ def check_valid(proto: onnx.ModelProto) -> None:
     """Checks a model; its outputs need no types and its inputs no shapes, though the checker asks for them.
 
     Raises:
-        ModelError: If a node has an output without a name that it needs, or an attribute that runtimes read each in
-            their own way.
+        ModelError: If a node has an output without a name that it needs, or a number that runtimes read
+            differently.
         onnx.checker.ValidationError: If it is not valid.
     """
     for part in (proto.graph, *proto.functions):

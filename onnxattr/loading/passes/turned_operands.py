@@ -2,8 +2,8 @@
 
 ONNX Runtime 1.32 makes a Transpose, the Cast that alone reads it and the MatMul behind that one node, and crashes where
 the Transpose takes the first axis to one of the last two places. It writes such a Cast itself in front of a MatMul of
-float16 on the CPU. Models that put time first have that, if a product is of half precision or of another than what it
-multiplies.
+float16 on the CPU. Models that put time first have such nodes where a product is of float16, or of another type than
+what it multiplies.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _is_product(node: ir.Node) -> bool:
 def _is_turned(value: ir.Value | None) -> bool:
     """Whether an operand is a Transpose that takes the first axis back, of half precision or cast behind it.
 
-    An Identity between them is none to a runtime.
+    A runtime drops an Identity between them.
     """
     cast = value is not None and value.dtype == ir.DataType.FLOAT16
     node = None if value is None else value.producer()
