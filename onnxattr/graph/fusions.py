@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import onnx
 
@@ -64,7 +65,8 @@ def ends_the_process(graph: onnx.GraphProto) -> bool:
     and not with those of ORT_ENABLE_EXTENDED alone.
     """
     parts = inside_out(graph, "MatMul")
-    half = any(_has_halves(one) for one in parts)
+    # Most graphs have no such product: of what types their values are is then not asked.
+    half = functools.cache(lambda: any(map(_has_halves, parts)))
     return any(_multiplies_turned(one, half) for one in parts)
 
 
@@ -81,7 +83,7 @@ def _has_halves(graph: onnx.GraphProto) -> bool:
     return onnx.TensorProto.FLOAT16 in kinds
 
 
-def _multiplies_turned(graph: onnx.GraphProto, half: bool) -> bool:
+def _multiplies_turned(graph: onnx.GraphProto, half: Callable[[], bool]) -> bool:
     turned, cast = set[str](), set[str]()
     for node in graph.node:
         first = node.input[0] if node.input else ""
@@ -93,6 +95,8 @@ def _multiplies_turned(graph: onnx.GraphProto, half: bool) -> bool:
             cast.add(node.output[0])
         elif is_standard(node, "Identity") and first in turned | cast:
             (turned if first in turned else cast).add(node.output[0])
-        elif is_standard(node, "MatMul") and not (cast | turned if half else cast).isdisjoint(node.input):
+        elif is_standard(node, "MatMul") and (
+            not cast.isdisjoint(node.input) or (not turned.isdisjoint(node.input) and half())
+        ):
             return True
     return False
