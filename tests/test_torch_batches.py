@@ -53,10 +53,15 @@ SAME_WAY = {
     ]).view(-1, 6),
     "one chunk": lambda h: h.split(h.shape[0], 0)[0].sin(),
     "a refused size": lambda h: h if h.shape[0] <= 64 else h.view(1),
+    "a number of elements": lambda h: h.sin() if h.numel() < 10_000 else torch.sin(h),
+    "a number of elements, for half of it": lambda h: h.sin() if 4 * h.shape[0] < 1001 else torch.sin(h),
+    "between numbers of elements": lambda h: h.sin() if 5 < h.numel() <= 10_000 else torch.sin(h),
+    "bytes": lambda h: h.sin() if h.numel() * h.element_size() <= 2**20 else torch.sin(h),
 }  # fmt: skip
 OTHER_WAY = {
     "of one row": lambda h: 2 * h if h.shape[0] < 2 else 3 * h,
     "above a size": lambda h: 2 * h if h.shape[0] > 64 else 3 * h,
+    "above a number of elements": lambda h: 2 * h if h.numel() > 1000 else 3 * h,
     "above a size, as a number": lambda h: h * (1 + int(h.shape[0] > 64)),
     "softmax over 64 rows": lambda h: chunks(h, 64, lambda part: part.softmax(0)),
     "means over 512 rows": lambda h: chunks(h, 512, lambda part: part - part.mean(0)),

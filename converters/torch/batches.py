@@ -23,7 +23,8 @@ def made_of(
     """Exports by torch.onnx.export, with a batch of any size where it is asked for.
 
     Where a module makes a number of Python of its batch, as len(x) does, the exporter fixes the batch to that of the
-    examples. It is then called again with no more than a name for the axis. torch.export may trace such a module by
+    examples. Where it asks for the number of elements, torch.export cannot say for which batches the answer holds, and
+    fails. It is then called again with no more than a name for the axis. torch.export may trace such a module by
     torch._dynamo, or for a range of sizes only.
 
     Returns:
@@ -35,11 +36,19 @@ def made_of(
     first, second = (
         {"dynamic_shapes": _batched(source, args, settings["kwargs"], batch)} for batch in batches
     )
-    made = torch.onnx.export(source, args, **settings, **first)
-    if fixed_inputs(made.model_proto):
-        # The error of check_batch says more than that of the second trial.
+    made, failure = None, None
+    try:
+        made = torch.onnx.export(source, args, **settings, **first)
+    except torch.onnx.errors.OnnxExporterError as error:
+        if not isinstance(error.__cause__, AssertionError):
+            raise
+        failure = error
+    if made is None or fixed_inputs(made.model_proto):
+        # The error of check_batch, or of the first trial, says more than that of the second.
         with contextlib.suppress(Exception):
             return torch.onnx.export(source, args, **settings, **second), True
+    if failure is not None:
+        raise failure
     return made, False
 
 
