@@ -129,6 +129,12 @@ CLIP = parse(
 FLAG = build(
     [node("ReduceSum", ["x"], ["y"], name="total", noop_with_empty_axes=2)], {"x": ["N", 4]}, {"y": None}
 )
+#: ONNX Runtime reads it as 0, and a transposition of -1 as 1.
+LOOKS_BACK = parse(
+    """g (float[N,3,4] x, float[4,12] w) => (float[N,3,4] y) {
+        [heads] y = com.microsoft.Attention<num_heads=2, unidirectional=-1>(x, w) }""",
+    domains="com.microsoft",
+)
 #: ONNX Runtime ends the process on a Split with an output of no name.
 UNNAMED = build(
     [node("Split", ["x"], ["y", ""], axis=1, num_outputs=2, name="halves")], VECTORS[0], {"y": ["N", 2]}
@@ -156,6 +162,7 @@ MODELS = {
     "a pickle": (lambda p: file_of(p, "a.onnx", pickle.dumps([1])), ModelError, ["a pickle", "convert"]),
     "clip below 0": (lambda p: CLIP, ModelError, ["RNN node", "clip=-0.5; supported: numbers above 0"]),
     "flag of 2": (lambda p: FLAG, ModelError, ["ReduceSum node 'total'", "noop_with_empty_axes=2; supported: 0, 1"]),
+    "flag of -1": (lambda p: LOOKS_BACK, ModelError, ["Attention node 'heads'", "unidirectional=-1; supported: 0, 1"]),
     "TensorFlow Lite": (lambda p: file_of(p, "a.tflite", b"\x1c\0\0\0TFL3"), ModelError, ["Lite", "SavedModel"]),
     "format of ONNX Runtime": (lambda p: file_of(p, "a.ort", b"\x24\0\0\0ORTM"), ModelError, ["own format"]),
     "safetensors": (lambda p: file_of(p, "a.bin", b"\x40" + b"\0" * 7 + b'{"w":'), ModelError, ["weights alone"]),

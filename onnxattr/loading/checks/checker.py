@@ -11,10 +11,16 @@ from onnxattr.graph.subgraphs import is_standard, nodes_in
 _ALL_NAMED = ("Split", "If", "Loop", "Scan")
 #: Attributes that are 0 or 1. Some runtimes and operators read another number as 1, some as 0.
 _FLAGS = frozenset(
-    """align_corners allowzero antialias ceil_mode count_include_pad exclude_outside exclusive fmod input_forget inverse
-    keepdims largest layout linear_before_reset noop_with_empty_axes onesided reverse sorted storage_order training_mode
-    transA transB upper""".split()
+    """align_corners allowzero antialias ceil_mode count_include_pad exclude_outside exclusive fmod input_forget
+    interleaved inverse keepdims largest layout linear_before_reset noop_with_empty_axes onesided reverse sorted
+    storage_order training_mode transA transB upper""".split()
 )
+#: Those of com.microsoft's operators.
+_CONTRIB_FLAGS = _FLAGS | frozenset(
+    """causal channels_last do_rotary normalize_routing_weights rotary_interleaved transBatchA transBatchB
+    unidirectional""".split()
+)
+_FLAGS_OF = {"": _FLAGS, "ai.onnx": _FLAGS, "com.microsoft": _CONTRIB_FLAGS}
 _NUMBERS = (onnx.AttributeProto.INT, onnx.AttributeProto.FLOAT)
 
 
@@ -49,16 +55,17 @@ def check_valid(proto: onnx.ModelProto) -> None:
 
 
 def _check_numbers(node: onnx.NodeProto) -> None:
-    for attribute in node.attribute if node.domain in ("", "ai.onnx") else ():
+    flags = _FLAGS_OF.get(node.domain, frozenset())
+    for attribute in node.attribute if flags else ():
         if attribute.ref_attr_name or attribute.type not in _NUMBERS:
             continue
         number, supported = onnx.helper.get_attribute_value(attribute), ""
-        if attribute.name in _FLAGS and number not in (0, 1):
+        if attribute.name in flags and number not in (0, 1):
             supported = "0, 1"
         elif attribute.name == "clip" and number <= 0:
             supported = "numbers above 0"
         if supported:
             raise ModelError(
                 f"{node.op_type} node {node.name!r} has {attribute.name}={number:g}; supported: {supported}. Runtimes "
-                "differ in what other numbers mean."
+                "and operators differ in what other numbers mean."
             )
