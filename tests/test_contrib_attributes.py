@@ -25,6 +25,11 @@ REFUSED = {
         GROWN.format('FusedGemm<activation="Relu", activation_delta=0.5>(x, x)'),
         "unsupported attribute activation_delta=0.5",
     ),
+    "one tensor of keys and wider values": (
+        "g (float[2,5,6] x, float[6,14] w) => (float[2,5,6] y, float[A,B,C,D,E] z)"
+        " { y, z = com.microsoft.Attention<num_heads=2, qkv_hidden_sizes=[4, 4, 6]>(x, w) }",
+        r"output 1 \('z'\) is used.*gives none",
+    ),
     "one buffer for past and present": (
         "g (float[2,5,6] x, float[6,24] w, float[24] b, float[2,2,2,3,4] p) => (float[2,5,8] y)"
         " { y, z = com.microsoft.Attention<num_heads=2, past_present_share_buffer=1>(x, w, b,, p) }",
@@ -86,6 +91,28 @@ def test_what_is_not_known_is_refused(name):
     domains = "ai.onnx.ml" if "ai.onnx.ml" in text else "com.microsoft"
     with pytest.raises(UnsupportedOpError, match=match):
         vjp(parse(text, 18, domains=domains), "x")
+
+
+#: Nodes whose last outputs are listed and have no name.
+LEFT_OUT = {
+    "sum": "y, a, b, c = com.microsoft.SkipLayerNormalization(x, x, g)",
+    "one of two": "y, k, v = com.microsoft.MultiHeadAttention<num_heads=2>(x, x, x)",
+    "rate": "y, b = com.microsoft.LinearAttentionGate(x, g, g, x)",
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_outputs_without_a_name(name):
+    text = f"g (float[2,3,4] x, float[4] g) => (float[2,3,4] y) {{ {LEFT_OUT[name]} }}"
+    whole = parse(text, 18, domains="com.microsoft")
+    part = parse(text, 18, domains="com.microsoft")
+    part.graph.node[0].output[-1] = ""
+    rng = np.random.default_rng(0)
+    sizes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in whole.graph.input}
+    feeds = {name: rng.normal(size=dims).astype(np.float32) for name, dims in sizes.items()}
+    maps = [run(vjp(model, "x"), **feeds, y_cotangent=feeds["x"]) for model in (whole, part)]
+    np.testing.assert_allclose(maps[1]["y"], run(part, **feeds)["y"], rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(maps[0]["x_gradient"], maps[1]["x_gradient"])
 
 
 def test_attributes_in_any_order():

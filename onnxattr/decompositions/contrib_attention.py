@@ -92,7 +92,8 @@ def attend_projected(
             op.Concat(op.Squeeze(part, [0]), new, axis=2) for part, new in zip(pasts, (k, v), strict=True)
         )
     present = None
-    if len(node.outputs) > 1:
+    # Values of another width than the keys' do not lie above them in one tensor.
+    if len(node.outputs) > 1 and (not sizes or sizes[1] == sizes[2]):
         present = op.Concat(op.Unsqueeze(k, [0]), op.Unsqueeze(v, [0]), axis=0)
     return _attend(op, node, q, k, v, before, [_padding(op, node, mask, k), added]), present
 
@@ -178,7 +179,7 @@ def _causal(op: OpBuilder, q: ir.Value, k: ir.Value, before: ir.Value | None) ->
 
 def _padding(op: OpBuilder, node: NodeView, mask: ir.Value | None, k: ir.Value) -> ir.Value | None:
     """The mask of padded keys, from one number a key or from the lengths of the rows."""
-    if mask is None:
+    if mask is None or dims_of(mask) == [1, 1]:  # a mask of one number stands for none
         return None
     rank = node.rank(mask)
     if rank == 1:

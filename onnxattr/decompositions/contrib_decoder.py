@@ -268,7 +268,7 @@ def _attend_in_groups(
     k, v = (op.Unsqueeze(part, [2]) for part in (k, v))
     scores = op.Mul(op.MatMul(q, transpose_last(op, k, 5)), _scale(op, node, q))
     cap = node.get_float("softcap", 0.0)
-    if cap:
+    if cap > 0:
         scores = op.Mul(op.Tanh(op.Div(scores, cap)), cap)
     if added is not None:
         of_heads = [1, 1] if (dims_of(added) or [None] * 4)[1] == 1 else in_groups

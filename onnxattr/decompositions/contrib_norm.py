@@ -80,8 +80,10 @@ def embed_layer_normalization(op: OpBuilder, node: NodeView) -> Sequence[ir.Valu
     if position_ids is None:
         position_ids = places_of(op, ids)
     total = op.Add(op.Gather(words, ids, axis=0), op.Gather(positions, position_ids, axis=0))
-    if segments is not None and segment_table is not None:
-        total = op.Add(total, op.Gather(segment_table, segments, axis=0))
+    if segment_table is not None:
+        # Without ids, every token is of the first segment.
+        of_each = op.Slice(segment_table, [0], [1], [0])
+        total = op.Add(total, of_each if segments is None else op.Gather(segment_table, segments, axis=0))
     y = op.LayerNormalization(total, gamma, beta, axis=-1, epsilon=node.get_float("epsilon", 1e-12))
     return y, counts_of(op, ids, mask), total
 
@@ -92,10 +94,12 @@ def places_of(op: OpBuilder, ids: ir.Value) -> ir.Value:
 
 
 def counts_of(op: OpBuilder, ids: ir.Value, mask: ir.Value | None) -> ir.Value:
-    """How many ids of each row the mask keeps, 0 without a mask."""
+    """How many ids of each row the mask keeps, where it is 1; 0 without a mask."""
     if mask is None:
         return op.Expand(op.constant(0, ir.DataType.INT32), op.shape(ids, 0, 1))
-    return op.ReduceSum(mask, [1], keepdims=0)
+    return op.ReduceSum(
+        op.cast(op.Equal(mask, op.constant(1, mask.dtype)), ir.DataType.INT32), [1], keepdims=0
+    )
 
 
 @decomposition("com.microsoft::GatedRMSNorm", inputs=3)

@@ -71,7 +71,7 @@ def _take_over(op: OpBuilder, node: ir.Node, results: Sequence[ir.Value | None])
     """Gives the values that stand for a node's outputs the names and the uses of those."""
     given = [*results, *[None] * len(node.outputs)]
     for old, new in zip(node.outputs, given, strict=False):
-        if new is None:
+        if new is None or not old.name:  # an output that the node leaves out
             continue
         if new in node.inputs or new.producer() is None:
             # A node of its own, also where the builder would give a constant.

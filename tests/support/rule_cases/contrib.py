@@ -67,6 +67,7 @@ CASES = [
     mha(x(2, 4, 8), x(2, 5, 8), x(2, 5, 8), None, None, None, *PAST, unidirectional=1, outputs="fff"),
     attention(x(2, 5, 6), w(6, 24), w(24)),
     attention(x(2, 5, 6), w(6, 24), w(24), MASK),
+    attention(x(2, 5, 6), w(6, 24), w(24), feed([[0]], np.int32), label="mask of one number"),
     attention(x(2, 5, 6), w(6, 24), w(24), LENGTHS, unidirectional=1, scale=0.4),
     attention(x(2, 5, 6), w(6, 24), w(24), feed([4, 5, 0, 2], np.int32), label="ends and starts"),
     attention(x(2, 5, 6), w(6, 28), w(28), qkv_hidden_sizes=[8, 8, 12]),

@@ -14,6 +14,7 @@ FIXED = {"dynamic": False}
 IDS = feed([[1, 4, 2, 0, 3], [2, 2, 5, 1, 0]], np.int32)
 SEGMENTS = feed([[0, 0, 1, 1, 1], [0, 1, 1, 1, 1]], np.int32)
 MASK = feed([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]], np.int32)
+ODD_MASK = feed([[1, 1, 2, 1, 0], [1, -1, 0, 0, 0]], np.int32)
 TABLES = (w(6, 8), w(7, 8), w(2, 8), w(8), w(8))
 
 
@@ -52,6 +53,7 @@ CASES = [
     microsoft(
         "EmbedLayerNormalization", IDS, None, x(6, 8), x(7, 8), None, x(8), x(8), outputs="fj", **FIXED
     ),
+    microsoft("EmbedLayerNormalization", IDS, None, *TABLES, ODD_MASK, outputs="fjf", **FIXED),
     microsoft("EmbedLayerNormalization", IDS, SEGMENTS, *TABLES, MASK, outputs="fjf", **FIXED),
     microsoft(
         "EmbedLayerNormalization", IDS, SEGMENTS, *TABLES, MASK, mask_index_type=0, outputs="fjf", **FIXED

@@ -45,6 +45,7 @@ CASES = [
     gqa(*APART, *NONE, LAST, TOTAL, label="present", outputs="fff"),
     gqa(x(2, 5, 64), None, None, *NONE, LAST, TOTAL, label="packed"),
     gqa(*APART, *NONE, LAST, TOTAL, scale=0.3, softcap=0.7),
+    gqa(*APART, *NONE, LAST, TOTAL, softcap=-0.5, label="cap below 0"),
     gqa(*APART, *NONE, LAST, TOTAL, local_window_size=2),
     gqa(*APART, *NONE, LAST, TOTAL, smooth_softmax=1),
     gqa(*APART, *NONE, LAST, TOTAL, *NONE, None, None, x(4), label="sinks"),
