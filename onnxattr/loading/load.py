@@ -30,6 +30,7 @@ from onnxattr.loading.passes.constants import lift_constants
 from onnxattr.loading.passes.contract import Draft, Fact, check, run_passes, step, table
 from onnxattr.loading.passes.copied_weights import read_weights_directly
 from onnxattr.loading.passes.decompositions import write_out
+from onnxattr.loading.passes.empty_operands import leave_out_empty
 from onnxattr.loading.passes.functions import expand
 from onnxattr.loading.passes.imports import adopt, import_default, spell_in_short
 from onnxattr.loading.passes.inlining import drop_references, inline
@@ -160,6 +161,7 @@ PASSES = (
     step("state forgotten defaults", lambda d: state_defaults(d.model.graph), [F.IN_IR], [F.DEFAULTS]),
     step("put the time of recurrent nodes first", lambda d: put_time_first(d.model.graph), [F.IN_IR]),
     step("count loops in numbers", lambda d: count_in_numbers(d.model.graph), [F.IN_IR]),
+    step("leave out empty operands", lambda d: leave_out_empty(d.model.graph), [F.IN_IR]),
     step("upgrade the opset", lambda d: upgrade(d.model, d.proto), [F.BOUNDED, F.DEFAULTS]),
     step("downgrade the opset", lambda d: downgrade(d.model, NEWEST_OPSET), [F.BOUNDED], [F.IN_WINDOW]),
     step("lift constants", lambda d: lift_constants(d.model), [F.IN_WINDOW], [F.NO_CONSTANTS]),

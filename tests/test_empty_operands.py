@@ -1,0 +1,54 @@
+"""Operands without elements mean what they mean to ONNX Runtime, and fix no batch."""
+
+import numpy as np
+import pytest
+from support.tiny_graphs import parse, run
+
+from onnxattr import IntegratedGradients
+from onnxattr.compile.gradient import vjp
+
+#: Models of y = x * x, whatever the batch.
+SQUARES = {
+    "of the batch of an export": ("<float[5, 0] c = {}>", "z = Concat<axis = 1>(x, c)"),
+    "of a batch of 1, first": ("<float[1, 0] c = {}>", "z = Concat<axis = -1>(c, x)"),
+    "beside another": (
+        "<float[5, 0] c = {}, float[0, 4] d = {}>",
+        "v = Concat<axis = 1>(c, x) z = Concat<axis = 0>(d, v)",
+    ),
+    "as a node": ("", "c = Constant<value = float[5, 0] {}>() z = Concat<axis = 1>(c, x, c)"),
+    "in a branch": (
+        "<float[5, 0] c = {}, bool yes = {1}>",
+        "z = If(yes) <then_branch = a () => (float[N, 4] p) { p = Concat<axis = 1>(x, c) },"
+        " else_branch = b () => (float[N, 4] q) { q = Neg(x) }>",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SQUARES)
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_constants_of_a_concat(name, batch_size):
+    weights, nodes = SQUARES[name]
+    model = parse(f"g (float[N, 4] x) => (float[N, 4] y) {weights} {{ {nodes} y = Mul(z, z) }}")
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    method = IntegratedGradients(model, steps=4, batch_size=batch_size, reducer=None)
+    for rows in (x, x[:3]):
+        found = method.explain(rows, np.ones_like(rows))
+        np.testing.assert_allclose(found, rows**2, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("opset", [11, 13, 18])
+@pytest.mark.parametrize(
+    ("sizes", "shape"),
+    [("2, 1, 3", (2, 1, 3)), ("N, 1, 3", (2, 1, 3)), ("N, M, 3", (1, 4, 3)), ("2, 4, 3", (2, 4, 3))],
+)
+def test_axes_of_a_squeeze(opset, sizes, shape):
+    squeeze = "Squeeze<axes: ints = []>(x)" if opset < 13 else "Squeeze(x, a)"
+    weights = "" if opset < 13 else "<int64[0] a = {}>"
+    model = parse(f"g (float[{sizes}] x) => (float y) {weights} {{ z = {squeeze} y = Mul(z, z) }}", opset, 7)
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    predicted = run(model, x=x)["y"]
+    assert predicted.shape == tuple(size for size in shape if size != 1)
+    found = run(vjp(model, "x"), x=x, y_cotangent=np.ones_like(predicted))
+    np.testing.assert_array_equal(found["y"], predicted)
+    np.testing.assert_allclose(found["x_gradient"], 2 * x, rtol=1e-6)
