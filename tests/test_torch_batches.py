@@ -96,6 +96,13 @@ def test_a_batch_of_another_way_is_refused_with_a_way_out(name):
     assert GradientInput(model).explain(np.repeat(x, 3, 0), [1] * 3).shape == (3, 6)
 
 
+@pytest.mark.parametrize("function", [lambda h: h + torch.zeros(4, 6), lambda h: torch.eye(4) @ h])
+def test_a_tensor_of_the_rows_of_the_examples_is_refused_with_a_way_out(function):
+    module, x = Cut(function).eval(), np.ones((4, 6), np.float32)
+    with pytest.raises(ConversionError, match=r"has a tensor of so many rows.*x\.shape\[0\]"):
+        to_onnx(module, x)
+
+
 def test_one_row_keeps_its_axis_where_the_module_squeezes_it():
     module, x = Cut(lambda h: h.unsqueeze(1).squeeze()).eval(), np.random.default_rng(0).normal(size=(4, 6))
     method = GradientInput(to_onnx(module, x.astype(np.float32)))

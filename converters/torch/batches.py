@@ -86,5 +86,6 @@ def check_batch(converted: onnx.ModelProto) -> None:
     if fixed := fixed_inputs(converted):
         raise ConversionError(
             f"The exporter fixed the batch of {fixed} to that of the examples: the module turns it into a number of "
-            "Python, as len(x) and int(...) do. Use x.shape[0], or convert with dynamic_batch=False."
+            "Python, as len(x) and int(...) do, or has a tensor of so many rows, as torch.zeros(8, ...) is. Use "
+            "x.shape[0] in both places, or convert with dynamic_batch=False."
         )
