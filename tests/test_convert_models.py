@@ -217,6 +217,12 @@ OPERATIONS = {
     "roll": lambda x: keras.ops.roll(x, (1, -2), (1, 2)),
     "roll by a list of one": lambda x: keras.ops.roll(x, (2,), (1,)),
     "roll further than the axis is long": lambda x: L.Lambda(lambda z: tf.roll(z, [-7], [-1]))(x),
+    "einsum over any axes": lambda x: keras.ops.einsum("...a,a->...a", x, np.arange(4, dtype="float32")),
+    "einsum of letters in both sizes": lambda x: L.Lambda(lambda z: tf.einsum("bij,bIj->biI", z, z))(x),
+    "einsum of a diagonal": lambda x: L.Lambda(lambda z: tf.einsum("bii->bi", z[:, :4]))(x),
+    "einsum that repeats an axis": lambda x: L.Lambda(
+        lambda z: tf.einsum("...ij,...kj->...ik", z[:, None], tf.stack([z, 2 * z], 1))
+    )(x),
     "standard deviation": lambda x: keras.ops.std(x, axis=1),
     "gather": lambda x: keras.ops.take_along_axis(x, keras.ops.argsort(x), axis=-1),
 }

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..common.patching import Patch
+from .tf2onnx_einsum import kept_as_it_is
 from .tf2onnx_memory import all_but_constants, nodes_leading_to
 from .tf2onnx_order import MODULES_WITH_SETS, OrderedSet, name_by_number, numbered_parts
 from .tf2onnx_selects import select_band
@@ -105,6 +106,14 @@ PATCHES: tuple[Patch, ...] = (
         "_onnx_name",
         lambda *_: name_by_number,
         "It names values after addresses in memory, which differ from run to run.",
+        _TF2ONNX,
+    ),
+    Patch(
+        "tf2onnx",
+        "tf2onnx.optimizer.einsum_optimizer:EinsumOptimizer",
+        "_optimize_einsum",
+        lambda original, _: kept_as_it_is(original),
+        "It fails on '...' and on a letter that one operand has twice.",
         _TF2ONNX,
     ),
     *(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from .tf2onnx_einsum import convert_einsum
 from .tf2onnx_resizes import RESIZES
 from .tf2onnx_selects import SELECTS, Handler
 
@@ -118,6 +119,7 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     "BitwiseAnd": (_sign_bit, []),
     "Bucketize": (_bucketize, []),
     "Roll": (_roll, []),
+    "Einsum": (convert_einsum, []),
     **RESIZES,
     **SELECTS,
 }
