@@ -77,7 +77,8 @@ class KerasLayerTable:
         known = {tensor.name for tensor in outputs.values()} | self._folded.keys()
         names = {*outputs, *self._inputs.names}
         for name, tensor in wanted:
-            if tensor.graph is graph and tensor.op.type != "Placeholder" and tensor.name not in known:
+            usable = tensor.op.type != "Placeholder" and not tensor.dtype.is_complex
+            if tensor.graph is graph and usable and tensor.name not in known:
                 known.add(tensor.name)
                 free = next(
                     n for i in itertools.count(1) if (n := f"{name}_{i}" if i > 1 else name) not in names

@@ -12,6 +12,7 @@ from onnxattr.errors import ConversionError
 
 from ..common import dependencies
 from ..common.patching import applied, patched
+from .complex_parts import in_real_parts
 from .patches import PATCHES
 from .tf2onnx_handlers import BASIC_HANDLERS
 from .tf2onnx_selects import Handler
@@ -67,7 +68,7 @@ def convert_function(
         model: onnx.ModelProto
         graph_def = tf2onnx.tf_loader.from_function(function, list(inputs), fetched, large_model=large)
         model, _ = tf2onnx.convert._convert_common(
-            widen(graph_def),
+            in_real_parts(widen(graph_def)),
             name="keras model",
             opset=opset,
             input_names=list(inputs),
@@ -82,6 +83,8 @@ def convert_function(
 def _failures_named(opset: int) -> Iterator[None]:
     try:
         yield
+    except ConversionError:
+        raise
     except Exception as error:
         raise ConversionError(
             f"tf2onnx fails on the traced graph at opset {opset}: {type(error).__name__}: {error}. Another opset may "

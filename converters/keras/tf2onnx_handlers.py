@@ -112,6 +112,20 @@ def _roll(ctx: Any, node: Any, name: str, args: Any) -> None:
     Roll.any_version(ctx.opset, ctx, node)
 
 
+def _euclidean_norm(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """EuclideanNorm(x, axes) = sqrt(sum of x^2 along them)."""
+    x, axes = node.input[0], node.inputs[1].get_tensor_value(as_list=False)
+    keep, output = int(node.get_attr_value("keep_dims") or 0), node.output[0]
+    shape, dtype = ctx.get_shape(output), ctx.get_dtype(output)
+    ctx.remove_node(node.name)
+    given, attributes = [x], {"keepdims": keep}
+    if ctx.opset < 18:
+        attributes["axes"] = np.ravel(axes).tolist()
+    else:
+        given.append(ctx.make_const(name + "/axes", np.ravel(axes).astype(np.int64)).output[0])
+    ctx.make_node("ReduceL2", given, attr=attributes, outputs=[output], shapes=[shape], dtypes=[dtype])
+
+
 BASIC_HANDLERS: Mapping[str, Handler] = {
     "Erfc": (_erfc, []),
     "Expm1": (_expm1, []),
@@ -119,6 +133,7 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     "BitwiseAnd": (_sign_bit, []),
     "Bucketize": (_bucketize, []),
     "Roll": (_roll, []),
+    "EuclideanNorm": (_euclidean_norm, []),
     "Einsum": (convert_einsum, []),
     **RESIZES,
     **SELECTS,

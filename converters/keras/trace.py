@@ -98,6 +98,11 @@ def trace(model: Any, inputs: ModelInputs, choose_taps: ChooseTaps) -> Trace:
         pairs = flatten(structure)
         names = _output_names(model, pairs, inputs.names)
         named.update({name: tensor for name, (_, tensor) in zip(names, pairs, strict=True)})
+        if unreal := [name for name, tensor in named.items() if tensor.dtype.is_complex]:
+            raise ConversionError(
+                f"The outputs {unreal} are complex; ONNX has real numbers. Let the model give their absolute value, or "
+                "their real and imaginary parts."
+            )
         tapped.update(choose_taps(recorder.calls, named))
         results = [tf.identity(tensor, name="onnxattr_output") for tensor in named.values()]
         return (*results, *(tf.identity(tensor, name="onnxattr_tap") for tensor in tapped.values()))
