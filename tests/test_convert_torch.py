@@ -413,6 +413,38 @@ def test_kept_layers_have_values(keep, kept):
     assert [value.name for value in model.graph.output] == [to_onnx(module, x).graph.output[0].name]
 
 
+class Checked(nn.Module):
+    """What refuses inputs that it is not made for, in a way that torch.export does not trace."""
+
+    def __init__(self, fits):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fits, self.dense = fits, nn.Linear(6, 3)
+
+    def forward(self, x):
+        if not torch.compiler.is_exporting() and not self.fits(x):
+            raise ValueError("inputs of another kind are expected")
+        return torch.tanh(self.dense(x))
+
+
+FITS = {
+    "from 0 to 1": lambda x: x.min() >= 0 and x.max() <= 1,
+    "each column in its range": lambda x: (x.round() == torch.tensor([0.0, 0, 0, 1, 1, 1])).all(),
+    "shares": lambda x: torch.allclose(x.sum(1), torch.full((len(x),), 3.0)),
+}
+
+
+@pytest.mark.parametrize("name", FITS)
+@pytest.mark.parametrize("dynamic_batch", [True, False])
+def test_a_module_that_checks_its_inputs(name, dynamic_batch):
+    module = Checked(FITS[name]).eval()
+    x = torch.tensor(
+        [[0.1, 0.2, 0.3, 0.8, 0.8, 0.8], [0.4, 0.1, 0.1, 0.6, 0.9, 0.9], [0, 0, 0.3, 0.9, 0.9, 0.9]]
+    )
+    converted = to_onnx(module, x[:1] if not dynamic_batch else x, dynamic_batch=dynamic_batch)
+    np.testing.assert_allclose(Saliency(converted).predict(x.numpy()), module(x).detach().numpy(), atol=1e-6)
+
+
 class ThreeRows(nn.Module):
     """What takes the batch of its examples alone, by an operator that torch.export lets pass."""
 

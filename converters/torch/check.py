@@ -1,5 +1,6 @@
 """Compares a converted module with the module, on the examples and on drawn inputs."""
 
+import contextlib
 import warnings
 from functools import partial
 from typing import Any
@@ -183,19 +184,27 @@ def _drawn(
 ) -> tuple[dict[Any, Any], list[Any]]:
     """Drawn inputs in the shapes of the examples, and what the module makes of them.
 
-    Integers are any in the range of the example. Where the module refuses these, as one with a column of 3 categories
-    and another of 10 does, each place has one that an example has there.
+    Integers are any in the range of the example. A module may refuse such inputs, as one with a column of 3 categories
+    and another of 10 does, or one that takes numbers from 0 to 1 alone: then integers, then all numbers are such as
+    an example has at that place, and last, rows are those of the examples.
+
+    Raises:
+        ConversionError: The module refuses these too.
     """
     drawn = {name: _random(torch, generator, tensor, rows) for name, tensor in examples.items()}
     try:
         return drawn, _tensors_of(torch, run, drawn)
-    except ConversionError:
-        if all(tensor.dtype.is_floating_point for tensor in examples.values()):
-            raise
-    for name, tensor in examples.items():
-        if not tensor.dtype.is_floating_point:
-            drawn[name] = _of_examples(torch, generator, tensor, rows)
-    return drawn, _tensors_of(torch, run, drawn)
+    except ConversionError as error:
+        failure = error
+    integers = [name for name, tensor in examples.items() if not tensor.dtype.is_floating_point]
+    for names in filter(None, (integers, list(examples))):
+        drawn |= {name: _of_places(torch, generator, examples[name], rows) for name in names}
+        with contextlib.suppress(ConversionError):
+            return drawn, _tensors_of(torch, run, drawn)
+    drawn = {name: _of_rows(tensor, rows) for name, tensor in examples.items()}
+    with contextlib.suppress(ConversionError):
+        return drawn, _tensors_of(torch, run, drawn)
+    raise failure
 
 
 def _shape(example: Any, rows: int | None) -> list[int]:
@@ -211,9 +220,16 @@ def _random(torch: Any, generator: np.random.Generator, example: Any, rows: int 
     return torch.as_tensor(generator.integers(low, high + 1, size=shape)).to(example.dtype)
 
 
-def _of_examples(torch: Any, generator: np.random.Generator, example: Any, rows: int | None) -> Any:
-    """Integers of which each is at the same place of some row of the example."""
+def _of_places(torch: Any, generator: np.random.Generator, example: Any, rows: int | None) -> Any:
+    """Numbers of which each is at the same place of some row of the example."""
     if not example.ndim:
         return example.clone()
     chosen = generator.integers(0, len(example), size=_shape(example, rows))
     return torch.gather(example, 0, torch.as_tensor(chosen))
+
+
+def _of_rows(example: Any, rows: int | None) -> Any:
+    """Rows of the example, from the last to the first and again."""
+    if not example.ndim:
+        return example.clone()
+    return example.flip(0)[[place % len(example) for place in range(rows or len(example))]]
