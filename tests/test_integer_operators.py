@@ -205,21 +205,22 @@ SPELLED = {
 }
 
 
+@pytest.mark.parametrize(("real", "kind"), [(np.float32, "float"), (np.float64, "double")])
 @pytest.mark.parametrize("name", SPELLED)
-def test_a_quantiser_that_is_spelled_out_is_differentiated_straight_through(name):
+def test_a_quantiser_that_is_spelled_out_is_differentiated_straight_through(name, real, kind):
     dtype, low, high, nodes = SPELLED[name]
     model = with_weights(
-        f"g (float[N,8] x) => (float[N,5] y) {{ u = Mul(x, s) {nodes} p = MatMulInteger(q, w)"
-        " f = Cast<to = 1>(p) y = Div(f, s) }"
+        f"g ({kind}[N,8] x) => ({kind}[N,5] y) {{ u = Mul(x, s) {nodes} p = MatMulInteger(q, w)"
+        " f = CastLike(p, s) y = Div(f, s) }"
     )
     w = RNG.integers(-127, 128, (8, 5)).astype(np.int8)
-    held = {"w": w, "s": np.float32(40), "low": np.float32(low), "high": np.float32(high)}
+    held = {"w": w, "s": real(40), "low": real(low), "high": real(high)}
     model.graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(a), k) for k, a in held.items())
-    x = RNG.normal(scale=3, size=(6, 8)).astype(np.float32)
+    x = RNG.normal(scale=3, size=(6, 8)).astype(real)
     q = np.clip(np.round(40 * x), low, high).astype(dtype)
-    ct = RNG.normal(size=(6, 5)).astype(np.float32)
+    ct = RNG.normal(size=(6, 5)).astype(real)
     found = run(vjp(model), x=x, y_cotangent=ct)
-    np.testing.assert_array_equal(found["y"], (q.astype(np.int32) @ w).astype(np.float32) / np.float32(40))
+    np.testing.assert_array_equal(found["y"], (q.astype(np.int32) @ w).astype(real) / real(40))
     inside = (40 * x >= low) & (40 * x <= high)
     np.testing.assert_allclose(found["x_gradient"], np.where(inside, ct @ w.T, 0), rtol=1e-4, atol=1e-3)
 

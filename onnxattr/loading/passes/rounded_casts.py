@@ -36,8 +36,10 @@ def _quantise(op: OpBuilder, node: ir.Node) -> bool:
     assert source is not None
     dtype = ir.DataType(node.attributes.get_int("to"))
     bounded = op.Clip(source, op.constant(low, source.dtype), op.constant(high, source.dtype))
+    # The operator takes no float64, and float16 from opset 19 on alone.
+    bounded = op.cast(bounded, ir.DataType.FLOAT)
     node.replace_input_with(
-        0, op.QuantizeLinear(bounded, op.constant(1.0, source.dtype), op.constant(0, dtype))
+        0, op.QuantizeLinear(bounded, op.constant(1.0, bounded.dtype), op.constant(0, dtype))
     )
     return True
 
