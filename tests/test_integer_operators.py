@@ -225,6 +225,38 @@ def test_a_quantiser_that_is_spelled_out_is_differentiated_straight_through(name
     np.testing.assert_allclose(found["x_gradient"], np.where(inside, ct @ w.T, 0), rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "cast",
+    [
+        "c = CastLike(i, x)",
+        "d = Cast<to = 11>(i) c = Cast<to = 1>(d)",
+        "d = CastLike(i, half) c = CastLike(d, x)",
+        "n = Cast<to = 7>(i) c = CastLike(n, x)",
+    ],
+)
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "q, s, z = DynamicQuantizeLinear(x) i = MatMulInteger(q, w, z) {} y = Mul(c, s)",
+        "q = QuantizeLinear(x, s) i = MatMulInteger(q, w) {} y = Mul(c, s)",
+    ],
+)
+def test_products_are_cast_in_any_form(nodes, cast):
+    x, w = RNG.uniform(0.1, 1, (6, 8)).astype(np.float32), RNG.integers(-9, 10, (8, 5)).astype(np.int8)
+    ct, maps = RNG.normal(size=(6, 5)).astype(np.float32), []
+    for form in ("c = Cast<to = 1>(i)", cast):
+        model = parse(f"g (float[N,8] x) => (float[N,5] y) {{ {nodes.format(form)} }}", 17)
+        held = {"w": w, "half": np.float16(0)} | (
+            {"s": np.float32(1 / 255)} if "Dynamic" not in nodes else {}
+        )
+        model.graph.initializer.extend(
+            onnx.numpy_helper.from_array(np.asarray(a), k) for k, a in held.items()
+        )
+        maps.append(run(vjp(model), x=x, y_cotangent=ct)["x_gradient"])
+    assert np.abs(maps[0]).max() > 1
+    np.testing.assert_allclose(maps[1], maps[0], rtol=0, atol=4e-3 * np.abs(maps[0]).max())
+
+
 def test_rounded_numbers_that_are_not_multiplied_have_no_gradient():
     model = parse(
         "g (float[N,8] x) => (float[N,8] y) { r = Round(x) c = Clip(r, low, high) q = Cast<to = 3>(c)"

@@ -30,6 +30,12 @@ def _carries_gradient(node: Any, rules: RuleTable) -> bool:
     return op_name(node) in rules or op_name(node) not in NON_DIFFERENTIABLE
 
 
+def _in_units(node: Any, value: ir.Value, dtypes: Collection[ir.DataType | None]) -> bool:
+    """Whether integers stand for real numbers as others of the node do: those of one type, or cast to another."""
+    cast = op_name(node) == "Cast" and value.dtype is not None and value.dtype.is_integer()
+    return value.dtype in dtypes or (cast and bool(dtypes))
+
+
 def reachable(nodes: Iterable[Any], wrt: Iterable[ir.Value], rules: RuleTable = STANDARD) -> set[ir.Value]:
     """The float or quantised values that depend on ``wrt``, along operators that carry gradient by a rule table."""
     reached = set(wrt)
@@ -38,7 +44,7 @@ def reachable(nodes: Iterable[Any], wrt: Iterable[ir.Value], rules: RuleTable = 
         if sources and _carries_gradient(node, rules):
             reals = stands_for_reals(op_name(node))
             quantized = {value.dtype for value in sources if not is_float(value)}
-            reached.update(v for v in node.outputs if reals or is_float(v) or v.dtype in quantized)
+            reached.update(v for v in node.outputs if reals or is_float(v) or _in_units(node, v, quantized))
     return reached
 
 
@@ -58,7 +64,7 @@ def reaching(
             continue
         always = stands_for_reals(op_name(node)) or any(map(is_float, targets))
         dtypes = {value.dtype for value in targets}
-        found.update(v for v in inputs_of(node) if always or (not is_float(v) and v.dtype in dtypes))
+        found.update(v for v in inputs_of(node) if always or (not is_float(v) and _in_units(node, v, dtypes)))
     return found
 
 

@@ -24,6 +24,7 @@ from onnxattr.loading.checks.negative_sizes import check_inferred_sizes, free_ne
 from onnxattr.loading.checks.value_sizes import check_sizes
 from onnxattr.loading.layers import append_views
 from onnxattr.loading.passes.cast_pairs import read_before_cast_pairs
+from onnxattr.loading.passes.casts_like import write_casts
 from onnxattr.loading.passes.class_labels import name_classes
 from onnxattr.loading.passes.constant_states import read_constant_states_outside
 from onnxattr.loading.passes.constants import lift_constants
@@ -184,6 +185,7 @@ PASSES = (
         [F.LENGTHS, F.NO_CONSTANTS, F.HAVE_RULES],
         [F.RESOLVED, F.TYPED],
     ),
+    step("write casts", lambda d: write_casts(d.model.graph), [F.TYPED]),
     step("set the IR version", lambda d: set_ir_version(d.model), [F.IN_WINDOW]),
     step(
         "attach weights",

@@ -131,8 +131,8 @@ def cast(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
 
 @vjp("CastLike")
 def cast_like(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = x in the dtype of the second input;  xbar = ybar in x's dtype."""
-    return op.cast_like(ct, node.x), None
+    """y = x in the dtype of the second input;  xbar = ybar as that of Cast."""
+    return (*cast(op, node, ct), None)
 
 
 @unary("Identity")

@@ -88,6 +88,7 @@ def _scale_ct(op: OpBuilder, node: NodeView, ct: ir.Value) -> ir.Value:
 def quantize_linear(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = round(x / s) + z within the range;  xbar = ybar / s, sbar = -sum(ybar * x / s^2) inside, 0 outside."""
     x, scale = node.required(2)
+    ct = op.cast_like(ct, x)  # the integers may have been cast to another type
     integers = node.y.dtype or ir.DataType.UINT8
     low, high = (op.constant(bound, ct.dtype) for bound in (integers.min, integers.max))
     spread, zero = _spread(op, node, op.cast_like(scale, x)), _zero_point(op, node, x.dtype)
@@ -121,7 +122,7 @@ def dynamic_quantize_linear(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequ
     """
     x, (y_ct, scale_ct, _) = node.x, node.cts
     if y_ct is not None or scale_ct is None:
-        return (None if y_ct is None else op.Div(y_ct, node.outputs[1]),)
+        return (None if y_ct is None else op.Div(op.cast_like(y_ct, x), node.outputs[1]),)
     axes, share = [*range(node.rank(x))], op.Div(scale_ct, 255.0)
     top, bottom = op.ReduceMax(x, axes), op.ReduceMin(x, axes)
     up = split_ties(op, x, top, op.Where(op.Greater(top, 0.0), share, 0.0), axes)
