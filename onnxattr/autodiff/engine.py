@@ -17,6 +17,7 @@ import onnx_ir as ir
 from onnxattr.autodiff.groups import Group, grouped
 from onnxattr.autodiff.node import Closure, Span, op_name, view_of
 from onnxattr.autodiff.paths import active_nodes, inputs_of, is_float, with_spans
+from onnxattr.autodiff.reals import in_reals
 from onnxattr.autodiff.refused import reasons
 from onnxattr.autodiff.registry import (
     NOT_IMPLEMENTED,
@@ -184,7 +185,7 @@ def _entries(
     rule = node.rule if isinstance(node, Group) else rules.get(op_name(node))
     with noting(missing):
         if rule is not None:
-            return applied(rule, op, node, cts)
+            return applied(rule, op, in_reals(op, node, cts), cts)
     return [
         partial(op.zeros_like, value) if value is not None and is_float(value) else None
         for value in node.inputs
