@@ -59,6 +59,7 @@ from onnxattr.loading.passes.stated_pads import state_pads
 from onnxattr.loading.passes.static_nodes import infer_and_resolve
 from onnxattr.loading.passes.ties import note_ties
 from onnxattr.loading.passes.time_first import put_time_first
+from onnxattr.loading.passes.transforms import multiply_out_transforms
 from onnxattr.loading.passes.transposes import join_transposes
 from onnxattr.loading.passes.turned_operands import keep_operands_apart
 from onnxattr.loading.reading.detached_weights import (
@@ -201,6 +202,11 @@ PASSES = (
     step("pad every axis", lambda d: pad_every_axis(d.model.graph, d.model.opset_imports[""]), [F.TYPED]),
     step(
         "multiply matrices", lambda d: multiply_matrices(d.model.graph, d.model.opset_imports[""]), [F.TYPED]
+    ),
+    step(
+        "multiply out Fourier transforms",
+        lambda d: multiply_out_transforms(d.model, d.rules),
+        [F.TYPED, F.COMPLETE],
     ),
     step("state pads", lambda d: state_pads(d.model), [F.TYPED]),
     check("note ties", lambda d: note_ties(d.model), [F.TYPED]),
