@@ -14,6 +14,7 @@ CALLS = {
     "CenterCropPad": "CenterCropPad(s, size)",
     "Softplus": "Softplus(s)",
     "Round": "Round(s)",
+    "CastLike": "CastLike(s, bias)",
     "com.microsoft::FastGelu": "com.microsoft.FastGelu(s)",
     "com.microsoft::BiasGelu": "com.microsoft.BiasGelu(s, bias)",
     "own::Curve": "own.Curve(s)",

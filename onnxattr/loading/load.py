@@ -186,7 +186,7 @@ PASSES = (
         [F.LENGTHS, F.NO_CONSTANTS, F.HAVE_RULES],
         [F.RESOLVED, F.TYPED],
     ),
-    step("write casts", lambda d: write_casts(d.model.graph), [F.TYPED]),
+    step("write casts", lambda d: write_casts(d.model.graph, d.rules), [F.TYPED]),
     step("set the IR version", lambda d: set_ir_version(d.model), [F.IN_WINDOW]),
     step(
         "attach weights",
