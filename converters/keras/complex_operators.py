@@ -56,17 +56,22 @@ class Writing:
             raise self.refused("takes a length that the model computes; make it a number")
         return [int(length) for length in np.ravel(found)]
 
-    def size(self, axis: int) -> int:
+    def size(self, axis: int) -> int | None:
+        """The size of an axis of the first input, where it is known."""
+        shape = self.operation.inputs[0].shape
+        size = None if shape.rank is None else shape[axis]
+        return None if size is None else int(size)
+
+    def known_size(self, axis: int) -> int:
         """The size of an axis of the first input.
 
         Raises:
             ConversionError: It is not known.
         """
-        shape = self.operation.inputs[0].shape
-        size = None if shape.rank is None else shape[axis]
+        size = self.size(axis)
         if size is None:
             raise self.refused(f"transforms axis {axis}, whose size is not known; give the input its shape")
-        return int(size)
+        return size
 
     def refused(self, why: str) -> ConversionError:
         """An error that names the operation."""
@@ -77,7 +82,8 @@ class Writing:
         self._count += 1
         node = self._written.node.add(name=name or f"{self.operation.name}/onnxattr_{self._count}", op=kind)
         node.input.extend(inputs)
-        for key, value in (attributes if kind == "Cast" else {"T": self.dtype, **attributes}).items():
+        typed = {} if kind in ("Cast", "GatherV2", "Range") else {"T": self.dtype}
+        for key, value in (typed | attributes).items():
             if isinstance(value, bool):
                 node.attr[key].b = value
             elif isinstance(value, int):
@@ -175,10 +181,34 @@ def _matrix(w: Writing, of_points: int, make: Callable[[], fourier.Matrix], turn
     return Parts(*(w.const(part.T if turned else part) for part in make()))
 
 
-def _transformed(w: Writing, value: Parts, axis: int, length: int, inverse: bool) -> Parts:
+def _whole_matrix(w: Writing, axis: int, length: int, inverse: bool) -> Parts:
+    size = w.known_size(axis)
+    return _matrix(w, max(size, length), lambda: fourier.whole(size, length, inverse), axis == -2)
+
+
+def _computed_matrix(w: Writing, axis: int, inverse: bool) -> Parts:
+    """The matrix of a size that a run decides."""
+    tf, places = dependencies.tensorflow(), w.operation.inputs[0].shape.rank
+    if places is None:
+        raise w.refused(f"transforms axis {axis} of a value of unknown rank; give the input its shape")
+    kinds = {"Tparams": tf.int32, "Tindices": tf.int32, "Taxis": tf.int32}
+    sizes = w.op("Shape", w.parts().real, out_type=tf.int32)
+    zero, one, last = (w.const(np.array(n), tf.int32) for n in (0, 1, -1))
+    size = w.op("GatherV2", sizes, w.const(np.array(places + axis), tf.int32), zero, **kinds)
+    counted = w.op("Range", zero, size, one, Tidx=tf.int32)
+    pair = (w.op("ExpandDims", counted, place, T=tf.int32, Tdim=tf.int32) for place in (zero, last))
+    turns = w.op("FloorMod", w.op("Mul", *pair, T=tf.int32), size, T=tf.int32)
+    turns, points = (w.op("Cast", n, SrcT=tf.int32, DstT=w.dtype, Truncate=False) for n in (turns, size))
+    angles = w.op("Mul", turns, w.op("RealDiv", w.const(np.array(2 * np.pi)), points))
+    real, imaginary = w.op("Cos", angles), w.op("Sin", angles)
+    if inverse:
+        return Parts(w.op("RealDiv", real, points), w.op("RealDiv", imaginary, points))
+    return Parts(real, w.op("Neg", imaginary))
+
+
+def _transformed(w: Writing, value: Parts, axis: int, m: Parts) -> Parts:
     """A complex value transformed along its last axis or the one before."""
     turned = axis == -2
-    m = _matrix(w, max(w.size(axis), length), lambda: fourier.whole(w.size(axis), length, inverse), turned)
 
     def product(part: str, factor: str) -> str:
         return _multiply(w, factor, part) if turned else _multiply(w, part, factor)
@@ -194,7 +224,9 @@ def _of_complex(axes: int, inverse: bool) -> Callable[[Writing], None]:
     def write(w: Writing) -> None:
         value = w.parts()
         for axis in range(-1, -axes - 1, -1):
-            value = _transformed(w, value, axis, w.size(axis), inverse)
+            size = w.size(axis)
+            m = _whole_matrix(w, axis, size, inverse) if size else _computed_matrix(w, axis, inverse)
+            value = _transformed(w, value, axis, m)
         w.give(*value)
 
     return write
@@ -204,10 +236,10 @@ def _of_real(axes: int) -> Callable[[Writing], None]:
     """RFFT and RFFT2D."""
 
     def write(w: Writing) -> None:
-        lengths, size = w.lengths(), w.size(-1)
+        lengths, size = w.lengths(), w.known_size(-1)
         m = _matrix(w, max(size, lengths[-1]), lambda: fourier.half(size, lengths[-1]))
         value = Parts(*(_multiply(w, w.real(), part) for part in m))
-        w.give(*(_transformed(w, value, -2, lengths[0], False) if axes == 2 else value))
+        w.give(*(_transformed(w, value, -2, _whole_matrix(w, -2, lengths[0], False)) if axes == 2 else value))
 
     return write
 
@@ -216,8 +248,10 @@ def _to_real(axes: int) -> Callable[[Writing], None]:
     """IRFFT and IRFFT2D."""
 
     def write(w: Writing) -> None:
-        lengths, size = w.lengths(), w.size(-1)
-        value = _transformed(w, w.parts(), -2, lengths[0], True) if axes == 2 else w.parts()
+        lengths, size = w.lengths(), w.known_size(-1)
+        value = (
+            _transformed(w, w.parts(), -2, _whole_matrix(w, -2, lengths[0], True)) if axes == 2 else w.parts()
+        )
         m = _matrix(w, max(size, lengths[-1]), lambda: fourier.from_half(size, lengths[-1]))
         w.end("AddV2", _multiply(w, value.real, m.real), _multiply(w, value.imaginary, m.imaginary))
 
