@@ -106,13 +106,15 @@ def cosine(a, b):
 def test_gradients_of_a_quantized_network_point_where_the_float_networks_do(tmp_path):
     rows = efficientnet_lite0.preprocess(np.stack([photos.centre_crop(name) for name in PHOTOS]))
     model = efficientnet_lite0.build()
-    small = quantized(model, rows, tmp_path, activation_type=quantization.QuantType.QUInt8)
+    # Of 7 bits, as the sums of products of 8 saturate on processors without VNNI.
+    bits = {"activation_type": quantization.QuantType.QUInt8, "reduce_range": True}
+    small = quantized(model, rows, tmp_path, **bits)
     assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in small.graph.node}
     whole, cut = Saliency(model, reducer=None), Saliency(small, reducer=None)
     labels = np.argmax(whole.predict(rows), axis=1)
     np.testing.assert_array_equal(np.argmax(cut.predict(rows), axis=1), labels)
     maps = [method.explain(rows, labels) for method in (whole, cut)]
-    # Measured: 0.82, 0.75, 0.77, 0.71; a hundred ReLU6 kinks of 8 bits lie on the way.
+    # Measured: 0.71, 0.67, 0.70, 0.67; a hundred ReLU6 kinks of few bits lie on the way.
     assert min(cosine(a, b) for a, b in zip(*maps, strict=True)) > 0.65
 
 
