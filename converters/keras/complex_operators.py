@@ -10,7 +10,6 @@ import numpy as np
 from onnxattr.errors import ConversionError
 
 from ..common import dependencies
-from . import fourier
 
 # The matrix of one of so many points takes 64 MiB for each part.
 _MOST_POINTS = 4096
@@ -45,13 +44,13 @@ class Writing:
         """The name of a real input."""
         return str(self.operation.inputs[place].name)
 
-    def lengths(self, place: int = 1) -> list[int]:
-        """The numbers of a constant input.
+    def lengths(self) -> list[int]:
+        """The numbers of the second input, a constant.
 
         Raises:
             ConversionError: It is none.
         """
-        found = self._tf.get_static_value(self.operation.inputs[place])
+        found = self._tf.get_static_value(self.operation.inputs[1])
         if found is None:
             raise self.refused("takes a length that the model computes; make it a number")
         return [int(length) for length in np.ravel(found)]
@@ -170,20 +169,24 @@ def _multiply(w: Writing, left: str, right: str) -> str:
     return w.op("BatchMatMulV2", left, right, adj_x=False, adj_y=False)
 
 
-def _matrix(w: Writing, of_points: int, make: Callable[[], fourier.Matrix], turned: bool = False) -> Parts:
-    """A matrix as two constants.
+def _matrix(w: Writing, points: int, transform: Callable[[np.ndarray], np.ndarray], size: int) -> np.ndarray:
+    """What a transform makes of each unit vector; NumPy cuts and continues by zeros as TensorFlow does.
 
     Raises:
         ConversionError: It is too large.
     """
-    if of_points > _MOST_POINTS:
-        raise w.refused(f"is a Fourier transform of {of_points} points; supported: up to {_MOST_POINTS}")
-    return Parts(*(w.const(part.T if turned else part) for part in make()))
+    if max(size, points) > _MOST_POINTS:
+        raise w.refused(
+            f"is a Fourier transform of {max(size, points)} points; supported: up to {_MOST_POINTS}"
+        )
+    return transform(np.eye(size))
 
 
 def _whole_matrix(w: Writing, axis: int, length: int, inverse: bool) -> Parts:
-    size = w.known_size(axis)
-    return _matrix(w, max(size, length), lambda: fourier.whole(size, length, inverse), axis == -2)
+    transform = np.fft.ifft if inverse else np.fft.fft
+    found = _matrix(w, length, lambda units: transform(units, length), w.known_size(axis))
+    found = found.T if axis == -2 else found
+    return Parts(w.const(found.real), w.const(found.imag))
 
 
 def _computed_matrix(w: Writing, axis: int, inverse: bool) -> Parts:
@@ -237,8 +240,8 @@ def _of_real(axes: int) -> Callable[[Writing], None]:
 
     def write(w: Writing) -> None:
         lengths, size = w.lengths(), w.known_size(-1)
-        m = _matrix(w, max(size, lengths[-1]), lambda: fourier.half(size, lengths[-1]))
-        value = Parts(*(_multiply(w, w.real(), part) for part in m))
+        m = _matrix(w, lengths[-1], lambda units: np.fft.rfft(units, lengths[-1]), size)
+        value = Parts(*(_multiply(w, w.real(), w.const(part)) for part in (m.real, m.imag)))
         w.give(*(_transformed(w, value, -2, _whole_matrix(w, -2, lengths[0], False)) if axes == 2 else value))
 
     return write
@@ -252,8 +255,8 @@ def _to_real(axes: int) -> Callable[[Writing], None]:
         value = (
             _transformed(w, w.parts(), -2, _whole_matrix(w, -2, lengths[0], True)) if axes == 2 else w.parts()
         )
-        m = _matrix(w, max(size, lengths[-1]), lambda: fourier.from_half(size, lengths[-1]))
-        w.end("AddV2", _multiply(w, value.real, m.real), _multiply(w, value.imaginary, m.imaginary))
+        both = _matrix(w, lengths[-1], lambda units: np.fft.irfft([units, 1j * units], lengths[-1]), size)
+        w.end("AddV2", *(_multiply(w, part, w.const(m)) for part, m in zip(value, both, strict=True)))
 
     return write
 
