@@ -29,14 +29,15 @@ def multiply_out_transforms(model: ir.Model, rules: RuleTable = STANDARD) -> boo
     Those of other types, of lengths that a run decides and of powers of two stay, and those that ``rules`` has a rule
     of its own for. So do all of a model whose inner sizes are known from its declarations alone, which may be wrong.
     """
-    nodes = [node for node in nodes_of(model.graph) if is_standard(node, "DFT") or is_standard(node, "STFT")]
-    if not nodes or model.meta.get(DECLARED_SIZES):
+    if not any(is_standard(node, "DFT", "STFT") for node in nodes_of(model.graph)) or model.meta.get(
+        DECLARED_SIZES
+    ):
         return False
     main, found = OpBuilder(model.graph, model.opset_imports[""], prefix="transforms"), False
     for part in list(graphs_of(model.graph)):
         op = main.inside(part)
         for node in list(part):
-            if node in nodes and rules.get(node.op_type) is STANDARD.get(node.op_type):
+            if is_standard(node, "DFT", "STFT") and rules.get(node.op_type) is STANDARD.get(node.op_type):
                 found = (_dft if node.op_type == "DFT" else _stft)(op, part, node) or found
     return found
 
