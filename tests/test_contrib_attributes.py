@@ -35,6 +35,20 @@ REFUSED = {
         " { y, z = com.microsoft.Attention<num_heads=2, past_present_share_buffer=1>(x, w, b,, p) }",
         "shares one buffer",
     ),
+    "past keys without present ones": (
+        "g (float[2,5,8] x, float[2,2,3,4] p) => (float[2,5,8] y)"
+        " { y = com.microsoft.MultiHeadAttention<num_heads=2>(x, x, x,,,, p, p) }",
+        "MultiHeadAttention.*leaves out the output present_key or present_value.*Name both outputs",
+    ),
+    "past values without present ones": (
+        "g (float[2,5,8] x, float[2,2,3,4] p) => (float[2,5,8] y)"
+        " { y, z = com.microsoft.MultiHeadAttention<num_heads=2>(x, x, x,,,, p, p) }",
+        "MultiHeadAttention.*leaves out the output present_key or present_value.*Name both outputs",
+    ),
+    "past keys of groups without present ones": (
+        GROUPED.format("", "").replace("y, a, b =", "y ="),
+        "GroupQueryAttention.*leaves out the output present_key or present_value.*Name both outputs",
+    ),
     "a transposed product": (
         "g (float[N,4] x, uint8[32] w, float[1] s) => (float[N,16] y)"
         " { y = com.microsoft.MatMulBnb4<K=16, N=4, block_size=64, quant_type=1, transB=0>(x, w, s) }",

@@ -25,6 +25,7 @@ def multi_head_attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """
     query, (key, value, bias, padding, added, past_key, past_value, *cache) = node.x, node.inputs[1:]
     refuse_cache(node, cache)
+    refuse_past_alone(node, past_key, past_value)
     heads = node.get_int("num_heads")
     if node.rank(query) == 5:
         query, key, value = _unpack(op, query, 3)
@@ -104,6 +105,20 @@ def refuse_cache(node: NodeView, cache: Sequence[ir.Value | None]) -> None:
         raise UnsupportedOpError(
             f"{node.op_type} node {node.name!r} shares one buffer for past and present keys and values. Export the "
             "model without that (past_present_share_buffer=0), or without its cache (use_cache=False)."
+        )
+
+
+def refuse_past_alone(node: NodeView, *past: ir.Value | None) -> None:
+    """Raises an error for past keys and values of a node that gives no present ones.
+
+    ONNX Runtime joins past and new ones in the outputs; without these its kernel reads memory behind the new ones.
+    """
+    present = [value.name for value in node.outputs[1:3] if value.name]
+    if len(present) < 2 and any(value is not None for value in past):
+        raise UnsupportedOpError(
+            f"{node.where} has past keys and values and leaves out the output present_key or present_value, without "
+            "which ONNX Runtime computes with memory that does not belong to them. Name both outputs of the node in "
+            "the file, or export the model without its cache (use_cache=False)."
         )
 
 

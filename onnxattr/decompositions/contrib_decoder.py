@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
 from onnxattr.autodiff.rules.linear import transpose_last
+from onnxattr.decompositions.contrib_attention import refuse_past_alone
 from onnxattr.decompositions.contrib_norm import rms
 from onnxattr.decompositions.registry import decomposition
 from onnxattr.errors import UnsupportedOpError
@@ -153,6 +154,7 @@ def group_query_attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     key, value, past_key, past_value = node.inputs[1:5]
     positions, added, sinks, *cache_scales = node.inputs[9:14]
     _check_grouped(node, cache_scales)
+    refuse_past_alone(node, past_key, past_value)
     q, k, v = _heads(op, node, node.x, key, value)
     scales = [scale for scale in node.inputs[14:16] if scale is not None]
     shared = node.get_float("qk_norm_epsilon", 1e-6)
