@@ -48,6 +48,14 @@ ONE_NUMBER, THREE = "<float k = {2.0}>", "<float[1,3,1,1] k = {1,-2,3}>"
 LSTM = "g (float[3,N,2] x, float[1,20,2] w, float[1,20,5] r) => (float[3,1,N,5] y) { y = LSTM<hidden_size=5>(x, w, r) }"
 
 
+def channels(count: int) -> str:
+    """A normalisation of so many channels by constants."""
+    return (
+        f"g (float[N,{count}] x) => (float[N,{count}] y) <float[{count}] v = {{{','.join(['2'] * count)}}}>"
+        " { y = BatchNormalization(x, v, v, v, v) }"
+    )
+
+
 def slices(*ends: tuple[int, int], size: int | str = 6, more: str = "y = Identity(p)") -> str:
     """The product of the sums of slices of each row."""
     numbers = ", ".join(f"int64[1] n{number} = {{{number}}}" for number in range(8))
@@ -59,6 +67,10 @@ def slices(*ends: tuple[int, int], size: int | str = 6, more: str = "y = Identit
     return f"g (float[N,{size}] x) => (float[N,L] y) <{numbers}> {{ {' '.join(parts)} {product} {more} }}"
 
 
+NORMAL = (
+    "g ({t}[{n}] x) => ({t}[{n}] y) <{t}[3] s = {{1,-2,3}}, {t}[3] b = {{4,5,6}}, {t}[3] m = {{1,2,3}},"
+    " {t}[3] v = {{2,3,5}}> {{ y = BatchNormalization(x, s, b, m, v) }}"
+)
 # By rewrite: models, and whether its pattern is in their gradients.
 BLOCK = "g (float[N,16,6,6] x) => (float[N,16,h,w] y)"
 EACH = {
@@ -257,6 +269,23 @@ EACH = {
             True,
         ),
         (f"{QUANTISED} {{ r = DequantizeLinear<axis=0>(w, v) q = Tanh(r) y = MatMul(x, q) }}", False),
+    ],
+    "small_constants": [
+        (NORMAL.format(t="float", n="N,3"), True),
+        (NORMAL.format(t="float", n="N,3,4,2"), True),
+        (NORMAL.format(t="double", n="N,3,4"), True),
+        (
+            "g (float[N,3,4] x) => (float[N,3,4] y) <int64 n = {2}, bool go = {1}, float[3] s = {1,-2,3},"
+            " float[3] v = {4,5,7}> { y = Loop<body = l (int64 i, bool d, float[N,3,4] a) =>"
+            " (bool e, float[N,3,4] o) { e = Identity(d) o = BatchNormalization(a, s, v, s, v) }>(n, go, x) }",
+            True,
+        ),
+        (
+            "g (float[N,3] x, float[3] v) => (float[N,3] y) { u = Exp(v) y = BatchNormalization(x, v, v, v, u) }",
+            False,
+        ),
+        (channels(4096), True),
+        (channels(4097), False),
     ],
 }
 EACH_ROWS = [(name, text, fits) for name, rows in EACH.items() for text, fits in rows]

@@ -7,6 +7,7 @@ imports.
 
 from onnxattr.autodiff.rewrites import pools, masks, products  # noqa: I001  the order in which they run
 from onnxattr.autodiff.rewrites import blocks, convolutions, portability
+from onnxattr.autodiff.rewrites import constants
 from onnxattr.autodiff.rewrites.registry import REWRITES, Backward, Rewrite, chosen, rewrite
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Rewrite",
     "blocks",
     "chosen",
+    "constants",
     "convolutions",
     "masks",
     "pools",
