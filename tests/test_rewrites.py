@@ -32,6 +32,7 @@ BOUNDS = "<float a = {0.0}, float b = {1.0}>"
 CONV = "g (float[N,8,6,6] x, float[4,8,3,3] w) => (float[N,4,M,L] y)"
 FEW = "g (float[N,3,6,6] x, float[4,3,3,3] w) => (float[N,4,4,4] y)"
 DEPTHWISE = "g (float[N,3,8,8] x, float[3,1,3,3] w) => (float[N,3,M,L] y)"
+MULTIPLIED = "g (float[N,3,8,8] x, float[6,1,3,3] w) => (float[N,6,M,L] y)"
 SERIES = "g (float[N,8,9] x, float[4,8,3] w) => (float[N,4,L] y)"
 NUMBERS = ",".join(str((7 * i) % 11 - 5) for i in range(36))
 SQUARE = f"g (float[N,2,6,6] x) => (float[N,2,M,L] y) <float[2,2,3,3] w = {{{NUMBERS}}}>"
@@ -188,6 +189,18 @@ EACH = {
             True,
         ),
         (f"{DEPTHWISE} {THREE} {{ s = Mul(x, k) r = Relu(s) y = Conv<group=3>(r, w) }}", True),
+        # Several kernels for each channel.
+        (f"{MULTIPLIED} {THREE} {{ s = Mul(x, k) r = Relu(s) y = Conv<group=3>(r, w) }}", True),
+        (
+            f"{MULTIPLIED} {THREE} {{ s = Mul(k, x) r = Relu(s)"
+            " y = Conv<group=3, strides=[2,2], pads=[1,1,1,1]>(r, w) }",
+            True,
+        ),
+        (
+            "g (float[N,3,9] x, float[9,1,3] w) => (float[N,9,L] y) <float[3,1] k = {1,-2,3}>"
+            " { s = Mul(x, k) r = Relu(s) y = Conv<group=3>(r, w) }",
+            True,
+        ),
         (f"{CONV} {ONE_NUMBER} {{ s = Mul(x, k) r = Relu(s) y = Conv(r, w) }}", False),
         (f"{CONV} {SCALES} {{ s = Mul(x, k) r = Tanh(s) y = Conv(r, w) }}", False),
         (f"{CONV} {SCALES} {{ s = Mul(x, k) y = Conv(s, w) }}", False),
@@ -206,6 +219,7 @@ EACH = {
         (f"{SERIES} {{ y = Conv(x, w) }}", True),
         (f'{SERIES.replace("9", "T")} {{ y = Conv<auto_pad="SAME_UPPER">(x, w) }}', True),
         (f'{DEPTHWISE} {{ y = Conv<group=3, auto_pad="SAME_UPPER">(x, w) }}', True),
+        (f'{MULTIPLIED} {{ y = Conv<group=3, auto_pad="SAME_UPPER">(x, w) }}', True),
         (f"{FEW} {{ y = Conv(x, w) }}", False),
         (f"{CONV} {{ y = Conv<pads=[3,0,0,0]>(x, w) }}", False),
         (f"{CONV} {{ y = Conv<strides=[1,2]>(x, w) }}", False),

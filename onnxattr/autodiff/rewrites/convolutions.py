@@ -83,13 +83,21 @@ def scale_through_mask(backward: Backward, node: ir.Node) -> ir.Value | None:
         if not op.range_of(factor).finite:
             continue
         assert mask is not None
-        scale = op.Reshape(factor, [-1, *[1] * (len(dims) - 1)]) if depthwise else factor
+        scale = _of_kernels(op, factor, spread) if depthwise else factor
         operands = [*mask.inputs]
         scaled = again(op, made, spread.ct, op.Mul(spread.w, scale))
         scaled.shape = full.shape
         operands[place] = scaled
         return again(op, mask, *operands)
     return None
+
+
+def _of_kernels(op: OpBuilder, factor: ir.Value, spread: Spread) -> ir.Value:
+    """A factor per channel as one per kernel of a depthwise convolution, which may have several for each channel."""
+    column = op.Reshape(factor, [-1, 1])
+    if spread.dims[0] > spread.group:
+        column = op.Expand(column, [1, spread.dims[0] // spread.group])
+    return op.Reshape(column, [-1] + [1] * (len(spread.dims) - 1))
 
 
 def _mask(backward: Backward, value: ir.Value | None) -> tuple[ir.Node | None, int]:
