@@ -170,6 +170,29 @@ def test_resolved(case):
     np.testing.assert_allclose(run(proto, x=X)["y"], expected(X), rtol=1e-5)
 
 
+NAMED = {
+    "If": f"c = Identity(no) h = {EITHER} y = Neg(h)",
+    "SequenceAt": "s = SplitToSequence<axis = 1>(x, one) h = SequenceAt(s, two) y = Neg(h)",
+    "ConcatFromSequence": "s = SequenceConstruct(x, x) h = ConcatFromSequence<axis = 0>(s) y = Neg(h)",
+    "Loop": "t = Exp(x) e = SequenceEmpty() z, s = Loop(two, , t, e) <body = b (int64 i, bool c, float[2,3,4] p, "
+    "seq(float[2,3,4]) l) => (bool d, float[2,3,4] g, seq(float[2,3,4]) m) { d = Identity(c) g = Sin(p) "
+    "m = SequenceInsert(l, g) }> h = SequenceAt(s, zero) y = Mul(h, z)",
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_what_stands_for_a_value_has_its_name(case):
+    proto = model(NAMED[case], 2 if case == "If" else 3)
+    cotangent = np.ones_like(run(proto, x=X)["y"])
+    behind, whole = (
+        run(vjp(proto, wrt=wrt), x=X, y_cotangent=cotangent)[f"{wrt}_gradient"] for wrt in ("h", "x")
+    )
+    assert behind.shape == run(vjp(proto, outputs="h"), x=X, h_cotangent=behind)["h"].shape
+    if case != "Loop":
+        through = run(vjp(proto, outputs="h"), x=X, h_cotangent=behind)["x_gradient"]
+        np.testing.assert_allclose(through, whole, rtol=1e-6)
+
+
 REFUSED = {
     "SequenceAt": f"{RUN} s = SequenceConstruct(x, cut) y = SequenceAt(s, n)",
     "SequenceInsert": f"{RUN} e = SequenceEmpty() z, s = Loop(part, , x, e) <{RAGGED}> y = SequenceAt(s, n)",

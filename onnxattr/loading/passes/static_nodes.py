@@ -21,6 +21,7 @@ from onnxattr.loading.passes.appended import stack_appended
 from onnxattr.loading.passes.range_ends import read_scalars
 from onnxattr.loading.passes.sequences import HANDLERS, Contents
 from onnxattr.loading.shapes.infer import infer_shapes
+from onnxattr.loading.shapes.missing_ranks import least_rank
 
 #: Loops over sequences of up to this many steps are written out.
 _MOST_STEPS = 64
@@ -101,6 +102,8 @@ class _Resolver:
         self._contents = Contents(self._constants, self._replace, symbols)
         self._changed = False
         self._room = _MOST_NODES
+        #: Names that values keep, for callers may ask for them.
+        self._named = {value.name for node in nodes_of(graph) for value in node.outputs}
 
     def run(self) -> bool:
         """Whether anything was resolved."""
@@ -131,13 +134,15 @@ class _Resolver:
                 self._walk(op.inside(body), list(body))
 
     def _replace(self, op: OpBuilder, old: ir.Value, new: ir.Value) -> None:
-        """Lets all that reads a value read another; a graph output keeps its name."""
+        """Lets all that reads a value read another, which takes its name if it has none of its own in the file."""
         self._changed = True
         if old.is_graph_output():
             copy = op.Identity(new)
             copy.name, old.name = old.name, op.unique_name(str(old.name))
             copy.type, copy.shape = old.type, old.shape
             new = copy
+        elif old.name and new.producer() is not None and new.name not in self._named:
+            new.name, old.name = old.name, op.unique_name(old.name)
         ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
 
     def _fold(self, op: OpBuilder, node: ir.Node) -> None:
@@ -156,6 +161,7 @@ class _Resolver:
         body.outputs.clear()
         body.remove(nodes)
         op.graph.insert_before(node, nodes)
+        self._named -= {value.name for value in results}
         for old, new in zip(node.outputs, results, strict=True):
             self._replace(op, old, new)
         drop(node)
@@ -280,21 +286,9 @@ class _Resolver:
         if given or dims is None or all(isinstance(dim, int) for dim in dims):
             return self._fold(op, node)
         ones = [axis for axis, dim in enumerate(dims) if dim == 1]
-        if ones and _least_rank(y) == len(dims) - len(ones):
+        if ones and least_rank(y) == len(dims) - len(ones):
             self._replace(op, y, op.Squeeze(x, ones))
 
 
-def _least_rank(value: ir.Value) -> int:
-    """The rank that a value must have for the nodes that read it, or has by its shape."""
-    ranks = [len(dims_of(value) or [])]
-    for node, index in value.uses():
-        if node.op_type in _WITH_AXIS and (index == 0 or node.op_type == "Concat"):
-            ranks.append(node.attributes.get_int("axis", 0) + 1)
-        if node.op_type == "Transpose":
-            ranks.append(len(node.attributes.get_ints("perm", [])))
-    return max(ranks)
-
-
-_WITH_AXIS = ("Concat", "Gather", "LogSoftmax", "Softmax", "Split")
 _HANDLERS = {"If": _Resolver._if, "Loop": _Resolver._loop, "Squeeze": _Resolver._squeeze}
 _RESOLVED = (set(_HANDLERS) | set(HANDLERS)) - {"Identity", "Loop"}

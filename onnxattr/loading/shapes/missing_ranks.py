@@ -1,4 +1,4 @@
-"""ONNX's shape inference, and what it says nothing of: the ranks behind a few operators."""
+"""ONNX's shape inference, what it says nothing of (ranks behind a few operators), and the ranks that readers need."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import functools
 from collections.abc import Mapping
 
 import onnx
+import onnx_ir as ir
 
 from onnxattr.graph.subgraphs import bodies_of, nodes_in, values_in
+from onnxattr.graph.values import dims_of
 
 #: What a value's dimensions are known to be: numbers, symbols, or None.
 Shapes = Mapping[str, onnx.TensorShapeProto]
@@ -19,6 +21,9 @@ _REDUCTIONS = tuple(
     f"Reduce{kind}"
     for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 )
+
+#: Operators whose first operand has an axis of the number that they state.
+_WITH_AXIS = ("Concat", "Gather", "LogSoftmax", "Softmax", "Split")
 
 
 def infer_all(proto: onnx.ModelProto, strict: bool) -> onnx.ModelProto:
@@ -125,3 +130,14 @@ def _spectrum(node: onnx.NodeProto, shapes: Shapes) -> Dims:
 
 
 _RANKS = {"MaxUnpool": _unpooled, "STFT": _spectrum} | dict.fromkeys(_REDUCTIONS, _reduced)
+
+
+def least_rank(value: ir.Value) -> int:
+    """The rank that a value must have for the nodes that read it, or has by its shape."""
+    ranks = [len(dims_of(value) or [])]
+    for node, index in value.uses():
+        if node.op_type in _WITH_AXIS and (index == 0 or node.op_type == "Concat"):
+            ranks.append(node.attributes.get_int("axis", 0) + 1)
+        if node.op_type == "Transpose":
+            ranks.append(len(node.attributes.get_ints("perm", [])))
+    return max(ranks)
