@@ -9,6 +9,7 @@ import onnx
 from .tf2onnx_einsum import convert_einsum
 from .tf2onnx_resizes import RESIZES
 from .tf2onnx_selects import SELECTS, Handler
+from .tf2onnx_vectors import VECTORS
 
 
 def replace_node(ctx: Any, node: Any, build: Callable[[Any, np.dtype], str]) -> None:
@@ -137,4 +138,5 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     "Einsum": (convert_einsum, []),
     **RESIZES,
     **SELECTS,
+    **VECTORS,
 }

@@ -1,0 +1,69 @@
+"""Cross products and places in sorted rows, as Keras and TensorFlow compute them, and gradients beside a tape's."""
+
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+keras = pytest.importorskip("keras")
+
+from onnxattr.converters.keras import to_onnx  # noqa: E402
+from support.converted import run  # noqa: E402
+
+from onnxattr import GradientInput  # noqa: E402
+
+L, ops = keras.layers, keras.ops
+pytestmark = pytest.mark.usefixtures("fresh_keras")
+BOUNDS = np.array([-1, 0, 0, 1.5], np.float32)
+
+
+def places(z, bounds=BOUNDS, side="left", dtype=tf.float32):
+    """How many bounds lie before each number, times the number."""
+    row = tf.cast(tf.clip_by_value(tf.reshape(z, [-1]), -100, 100), dtype)
+    found = tf.searchsorted(tf.cast(bounds, dtype), row, side=side)
+    return z * tf.cast(tf.reshape(found, tf.shape(z)), tf.float32)
+
+
+#: Functions of vectors, (rows, 5, 3).
+FUNCTIONS = {
+    "cross": lambda z: tf.linalg.cross(z, tf.roll(z, 1, -1) * z),
+    "ops.cross": lambda z: ops.cross(z, ops.flip(z, -1) + 1),
+    "ops.cross with one vector": lambda z: ops.cross(np.array([1, 2, 3], np.float32), z),
+    "ops.cross of pairs": lambda z: ops.cross(z[..., :2], ops.flip(z, -1)[..., :2] + 1),
+    "ops.cross of pairs and triples": lambda z: ops.cross(z[..., :2], z),
+    "broadcast": lambda z: tf.broadcast_to(z[:, :, :1], tf.broadcast_dynamic_shape(tf.shape(z), [3, 1, 1, 3])),
+    "searchsorted": places,
+    "searchsorted, right": lambda z: places(z, side="right"),
+    "ops.searchsorted": lambda z: ops.cast(
+        ops.reshape(ops.searchsorted(BOUNDS, ops.reshape(z, (-1,)), side="right"), ops.shape(z)), "float32"
+    ) * z,
+    **{
+        f"searchsorted of {dtype.name}": lambda z, dtype=dtype: places(z, dtype=dtype, side="right")
+        for dtype in (tf.float16, tf.float64, tf.int32, tf.int64, tf.int8)
+    },
+    "a row for each sample": lambda z: z[:, 0] * tf.cast(tf.searchsorted(tf.sort(z[:, 1:, 0]), z[:, 0]), tf.float32),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:The score depends on integers", "ignore:The samples of a batch")
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_function(name):
+    x = keras.Input((5, 3))
+    model = keras.Model(x, L.Lambda(FUNCTIONS[name])(x))
+    rows = np.random.default_rng(0).normal(size=(3, 5, 3)).astype(np.float32)
+    rows[0, 0], rows[1], rows[2] = [0, -1, 1.5], 0, 0.7
+    with tf.GradientTape() as tape:
+        given = tf.constant(rows)
+        tape.watch(given)
+        weights = np.random.default_rng(1).normal(size=model(rows).shape).astype(np.float32)
+        score = tf.reduce_sum(model(given) * weights)
+    expected = rows * tape.gradient(score, given).numpy()
+    maps = GradientInput(to_onnx(model), reducer=None)(rows, weights)
+    np.testing.assert_allclose(maps, expected, atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_numbers_that_are_not_finite(side):
+    x = keras.Input((4,))
+    model = keras.Model(x, L.Lambda(lambda z: tf.searchsorted(BOUNDS, z[0], side=side)[None])(x))
+    row = np.array([[np.nan, np.inf, -np.inf, 0]], np.float32)
+    np.testing.assert_array_equal(run(to_onnx(model), row)[0], np.asarray(model(row)))
