@@ -128,6 +128,18 @@ def test_declared_shapes_that_mislead_the_runtime_are_said(verify):
     np.testing.assert_allclose(found[1], np.full((3, 3, 4), 2))
 
 
+@pytest.mark.parametrize("transform", ["t = DFT(x)", "t = STFT(x, step, , length)"])
+@pytest.mark.parametrize("opset", [17, 18])
+def test_transforms_of_no_declared_shape_are_not_drawn(transform, opset):
+    """ONNX Runtime ends the process where it transforms an axis that is not there."""
+    weights = {"step": np.array(2), "length": np.array(5)}
+    nodes = [*parser.parse_graph(f"g () => () {{ {transform} y = Sin(x) }}").node]
+    model = build(nodes, {"x": None}, {"y": None, "t": None}, weights, opset=opset)
+    vjp(model, outputs="y")
+    with pytest.raises(ModelError, match=r"declares no shape of the input 'x'"):
+        vjp(model, outputs="y", verify=True)
+
+
 def test_what_does_not_run_is_said_only_when_asked():
     """The rows of the table end at 0, so that the drawn index 1 is none."""
     model = build(
