@@ -96,6 +96,26 @@ REFUSED = {
         "g (float[N,4] x) => (float[N,4] y) { y = ai.onnx.ml.FeatureVectorizer<inputdimensions=[4, 4]>(x) }",
         "1 inputs and 2 inputdimensions",
     ),
+    "a classifier without labels": (
+        "g (float[N,1] x) => (int64[N] l, float[N,2] y)"
+        " { l, y = ai.onnx.ml.LinearClassifier<coefficients=[1.0, 2.0], intercepts=[0.1, 0.2]>(x) }",
+        "LinearClassifier node.* has no labels of classes.*Export the model again",
+    ),
+    "more coefficients than features": (
+        "g (float[N,4] x) => (float[N,1] y) { y = ai.onnx.ml.LinearRegressor<coefficients=[1.0, 2.0]>(x) }",
+        "LinearRegressor node.* has 2 numbers in coefficients; expected 1 x 4. Export the model again",
+    ),
+    "support vectors of unknown number": (
+        "g (float[N,2] x) => (float[N,1] y) { y = ai.onnx.ml.SVMRegressor<coefficients=[1.0, 2.0],"
+        ' support_vectors=[1.0, 2.0, 3.0, 4.0], n_supports=-1, rho=[0.1], kernel_type="RBF">(x) }',
+        "SVMRegressor node.* has 4 numbers in support_vectors; expected -1 rows of one length",
+    ),
+    "fewer coefficients than pairs of classes": (
+        "g (float[N,1] x) => (int64[N] l, float[N,3] y) { l, y = ai.onnx.ml.SVMClassifier<coefficients=[1.0, 2.0, 3.0],"
+        " support_vectors=[1.0, 2.0, 3.0], vectors_per_class=[1, 1, 1], rho=[0.1, 0.1, 0.1],"
+        " classlabels_ints=[0, 1, 2]>(x) }",
+        "SVMClassifier node.* has 3 numbers in coefficients; expected 2 x 3",
+    ),
 }  # fmt: skip
 
 
@@ -104,7 +124,7 @@ def test_what_is_not_known_is_refused(name):
     text, match = REFUSED[name]
     domains = "ai.onnx.ml" if "ai.onnx.ml" in text else "com.microsoft"
     with pytest.raises(UnsupportedOpError, match=match):
-        vjp(parse(text, 18, domains=domains), "x")
+        vjp(parse(text, 18, domains=domains), "x", "y")
 
 
 #: Nodes whose last outputs are listed and have no name.

@@ -30,6 +30,33 @@ def floats(node: NodeView, name: str) -> np.ndarray:
     return np.array(node.get_floats(name), np.float32)
 
 
+def matrix(node: NodeView, name: str, rows: int, columns: int | str | None = None) -> np.ndarray:
+    """The numbers of an attribute in so many rows.
+
+    Args:
+        node: The node.
+        name: The attribute.
+        rows: How many rows it has.
+        columns: How many columns, if that is known.
+
+    Raises:
+        UnsupportedOpError: They are more or fewer.
+    """
+    given = floats(node, name)
+    width = columns if isinstance(columns, int) else given.size // max(rows, 1)
+    if rows < 1 or given.size != rows * width:
+        shape = f"{rows} x {columns}" if isinstance(columns, int) else f"{rows} rows of one length"
+        raise UnsupportedOpError(
+            f"{node.where} has {given.size} numbers in {name}; expected {shape}. Export the model again."
+        )
+    return given.reshape(rows, width)
+
+
+def _coefficients(node: NodeView, rows: int) -> np.ndarray:
+    """The weights of linear scores, one row for each."""
+    return matrix(node, "coefficients", rows, (dims_of(node.x) or [None])[-1])
+
+
 def transform_of(node: NodeView) -> str:
     """What a node does to its scores at the end."""
     return node.get_string("post_transform", "NONE")
@@ -66,11 +93,11 @@ def _probit(op: OpBuilder, p: ir.Value) -> ir.Value:
 
 @decomposition("ai.onnx.ml::LinearRegressor")
 def linear_regressor(op: OpBuilder, node: NodeView) -> ir.Value:
-    """y = post_transform(x W^T + b)."""
+    """y = post_transform(x W^T + b); ONNX Runtime leaves b out if it is not one number for each target."""
     targets = node.get_int("targets", 1)
-    weights, intercepts = floats(node, "coefficients").reshape(targets, -1), floats(node, "intercepts")
+    weights, intercepts = _coefficients(node, targets), floats(node, "intercepts")
     y = op.MatMul(as_float(op, node.x), weights.T.copy())
-    y = op.Add(y, intercepts) if intercepts.size else y
+    y = op.Add(y, intercepts) if intercepts.size == targets else y
     # ONNX Runtime transforms a single target by PROBIT alone.
     return transformed(op, node, y) if targets > 1 or transform_of(node) == "PROBIT" else y
 
@@ -80,7 +107,7 @@ def linear_classifier(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """scores = post_transform(x W^T + b), a single one doubled for two classes; label = that of the largest score."""
     labels, intercepts = class_labels(node), floats(node, "intercepts")
     rows = intercepts.size or len(labels)
-    weights = floats(node, "coefficients").reshape(rows, -1)
+    weights = _coefficients(node, rows)
     scores = op.MatMul(as_float(op, node.x), weights.T.copy())
     if intercepts.size:
         scores = op.Add(scores, intercepts)
@@ -108,7 +135,13 @@ def refuse_probit(node: NodeView) -> None:
 
 def class_labels(node: NodeView) -> list[Any]:
     """The labels of a classifier, integers or strings."""
-    return node.get_ints("classlabels_ints") or node.get_strings("classlabels_strings")
+    labels = node.get_ints("classlabels_ints") or node.get_strings("classlabels_strings")
+    if not labels:
+        raise UnsupportedOpError(
+            f"{node.where} has no labels of classes; expected classlabels_ints or classlabels_strings. Export "
+            "the model again."
+        )
+    return labels
 
 
 def chosen_labels(op: OpBuilder, labels: list[Any], index: ir.Value) -> ir.Value:
@@ -149,7 +182,10 @@ def normalizer(op: OpBuilder, node: NodeView) -> ir.Value:
 
 @decomposition("ai.onnx.ml::Imputer", unread=("replaced_value_int64", "imputed_value_int64s"))
 def imputer(op: OpBuilder, node: NodeView) -> ir.Value:
-    """y = the imputed value where x is missing, else x."""
+    """y = the imputed value of the column where x is missing, else x.
+
+    ONNX Runtime takes the first value for all columns where there are not as many as columns.
+    """
     x, values = node.x, floats(node, "imputed_value_floats")
     if x.dtype not in (_FLOAT, ir.DataType.DOUBLE) or not values.size:
         raise UnsupportedOpError(
@@ -158,7 +194,19 @@ def imputer(op: OpBuilder, node: NodeView) -> ir.Value:
         )
     replaced = node.get_float("replaced_value_float", 0.0)
     missing = op.IsNaN(x) if np.isnan(replaced) else op.Equal(x, replaced)
-    return op.Where(missing, op.constant(values, x.dtype), x)
+    return op.Where(missing, _of_columns(op, op.constant(values, x.dtype), x), x)
+
+
+def _of_columns(op: OpBuilder, values: ir.Value, x: ir.Value) -> ir.Value:
+    """The values if there is one for each column of x, else the first of them."""
+    (count,), width = dims_of(values) or [None], (dims_of(x) or [None])[-1]
+    if count in (1, width):
+        return values
+    if isinstance(width, int):
+        return op.Slice(values, [0], [1])
+    columns = op.size(x, -1)
+    same = op.cast(op.Equal(columns, op.constant(count, ir.DataType.INT64)), ir.DataType.INT64)
+    return op.Gather(values, op.Mul(op.Range(0, columns, 1), same))
 
 
 @decomposition("ai.onnx.ml::FeatureVectorizer")
@@ -201,12 +249,17 @@ def binarizer(op: OpBuilder, node: NodeView) -> ir.Value:
 
 @decomposition("ai.onnx.ml::OneHotEncoder", unread=("zeros", "cats_strings"))
 def one_hot_encoder(op: OpBuilder, node: NodeView) -> ir.Value:
-    """y = 1 at the category that a number is without its fraction, and 0 at the others: a step function."""
+    """y = 1 at the category that a number is without its fraction, and 0 at the others: a step function.
+
+    A category that is there twice has its 1 at the last of its places.
+    """
     x, categories = node.x, node.get_ints("cats_int64s")
     if not categories or x.dtype == ir.DataType.STRING:
         raise UnsupportedOpError(f"OneHotEncoder node {node.name!r} encodes strings, which have no gradient.")
     whole = op.Unsqueeze(op.cast(x, ir.DataType.INT64), [-1])
-    return op.cast(op.Equal(whole, op.constant(list(categories), ir.DataType.INT64)), _FLOAT)
+    found = op.Equal(whole, op.constant(list(categories), ir.DataType.INT64))
+    last = [category not in categories[place + 1 :] for place, category in enumerate(categories)]
+    return op.cast(found if all(last) else op.And(found, np.array(last)), _FLOAT)
 
 
 @decomposition("ai.onnx.ml::ZipMap", unread=("classlabels_int64s", "classlabels_strings"))

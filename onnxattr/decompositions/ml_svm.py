@@ -16,12 +16,14 @@ from onnxattr.decompositions.ml import (
     chosen_labels,
     class_labels,
     floats,
+    matrix,
     refuse_probit,
     transform_of,
     transformed,
 )
 from onnxattr.decompositions.registry import decomposition
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
 
 _FLOAT, _INT64 = ir.DataType.FLOAT, ir.DataType.INT64
 
@@ -36,7 +38,7 @@ def svm_regressor(op: OpBuilder, node: NodeView) -> ir.Value:
     """
     x, coefficients = as_float(op, node.x), floats(node, "coefficients")
     count = node.get_int("n_supports", 0)
-    features = _kernel(op, node, x, floats(node, "support_vectors").reshape(count, -1)) if count else x
+    features = _kernel(op, node, x, matrix(node, "support_vectors", count)) if count else x
     y = op.Add(op.MatMul(features, coefficients.reshape(-1, 1)), floats(node, "rho")[:1])
     if node.get_int("one_class", 0):
         return op.Where(op.Greater(y, 0.0), op.constant(1.0, _FLOAT), op.constant(-1.0, _FLOAT))
@@ -71,9 +73,9 @@ def svm_classifier(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     counts, rho = node.get_ints("vectors_per_class"), floats(node, "rho")
     if not sum(counts):
         return _linear(op, node, x, labels, rho)
-    supports = floats(node, "support_vectors").reshape(sum(counts), -1)
+    supports = matrix(node, "support_vectors", sum(counts))
     pairs = list(itertools.combinations(range(len(counts)), 2))
-    weights = _pair_weights(floats(node, "coefficients").reshape(-1, sum(counts)), counts, pairs)
+    weights = _pair_weights(matrix(node, "coefficients", len(counts) - 1, sum(counts)), counts, pairs)
     decisions = op.Add(op.MatMul(_kernel(op, node, x, supports), weights), rho[: len(pairs)])
     wins = op.cast(op.Greater(decisions, 0.0), _FLOAT)
     gains, given = np.zeros((2, len(pairs), len(counts)), np.float32)
@@ -90,7 +92,7 @@ def svm_classifier(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
 def _linear(
     op: OpBuilder, node: NodeView, x: ir.Value, labels: list[Any], rho: np.ndarray
 ) -> Sequence[ir.Value]:
-    weights = floats(node, "coefficients").reshape(len(labels), -1)
+    weights = matrix(node, "coefficients", len(labels), (dims_of(x) or [None])[-1])
     scores = op.Add(op.MatMul(x, weights.T.copy()), rho[:1])
     best = op.ArgMax(scores, axis=1, keepdims=0)
     if len(labels) == 2 and len(rho) == 1:

@@ -52,6 +52,9 @@ SMALL = {"coefficients": [w / 100 for w in W], "intercepts": [0.3, 0.8, 0.6]}
 CASES = [
     ml("LinearRegressor", x(5, 4), coefficients=W[:4], intercepts=[0.5]),
     ml("LinearRegressor", x(5, 4), coefficients=W, intercepts=B, targets=3),
+    ml("LinearRegressor", x(5, 4), coefficients=W[:4], intercepts=B),
+    ml("LinearRegressor", x(5, 4), coefficients=W, intercepts=[0.5], targets=3),
+    ml("LinearRegressor", x(5, 4), coefficients=W, intercepts=B[:2], targets=3),
     ml("LinearRegressor", x(5, 4), coefficients=W[:4], post_transform="LOGISTIC"),
     ml("LinearRegressor", x(5, 4), coefficients=W, targets=3, post_transform="LOGISTIC"),
     *(
@@ -90,5 +93,7 @@ CASES = [
     ml("FeatureVectorizer", x(5, 3), x(5, 2), inputdimensions=[2, 4]),
     ml("ArrayFeatureExtractor", x(5, 3), const([2, 0, 2])),
     ml("Binarizer", x(5, 3), threshold=0.4),
+    ml("Imputer", MISSING, imputed_value_floats=[1.0, 2.0], replaced_value_float=float("nan")),
     ml("OneHotEncoder", x(5, 3), cats_int64s=[-1, 0, 1]),
+    ml("OneHotEncoder", x(5, 3), cats_int64s=[0, -1, 0, 1]),
 ]  # fmt: skip
