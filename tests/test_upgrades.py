@@ -209,6 +209,39 @@ def test_gradient(nodes, opset, symbols):
 
 
 #: Operators that opsets 14 to 18 gave more types and nothing else, with the newest opset before that.
+CLIP, PAD = "Clip<min = -0.5, max = 0.25>", "Pad<pads = [0, 1, 0, 0], value = 0.5>"
+
+
+@pytest.mark.parametrize("branch", ["", "branch"])
+@pytest.mark.parametrize(
+    ("kind", "nodes", "slope"),
+    [
+        ("float16", f"a = {CLIP}(x) y = Neg(a)", lambda x: -1.0 * ((x > -0.5) & (x < 0.25))),
+        (
+            "float16",
+            f"a = {CLIP}(x) b = Neg(a) k = Clip<max = 0.125>(b) y = Neg(k)",
+            lambda x: 1.0 * ((x > -0.125) & (x < 0.25)),
+        ),
+        ("float16", f"a = {PAD}(x) y = Neg(a)", lambda x: -np.ones_like(x)),
+        ("double", f"a = {PAD}(x) y = Neg(a)", lambda x: -np.ones_like(x)),
+    ],
+)
+@pytest.mark.parametrize("opset", [8, 10])
+def test_numbers_have_the_type_of_what_they_bound_and_fill(kind, nodes, slope, branch, opset):
+    """They were attributes, float32 beside operands of any type; onnx's converter leaves them float32."""
+    if branch:
+        body = f"t () => ({kind}[2,?] z) {{ {nodes.replace('y =', 'z =')} }}"
+        nodes = f"y = If(c) <then_branch = {body}, else_branch = {body.replace('t ()', 'e ()')}>"
+    text = f"g ({kind}[2,3] x, bool c) => ({kind}[2,?] y) {{ {nodes} d = Not(c) }}"
+    model = parser.parse_model(f'<ir_version: 7, opset_import: ["" : {opset}]> {text}')
+    x = np.array([[-1, -0.25, 0.125], [0.5, 0, 0.1]]).astype(np.float16 if kind == "float16" else float)
+    feeds = {"x": x, "c": np.array(True)}
+    right = run(model, feeds)["y"]
+    got = run(vjp(model, wrt="x"), feeds | {"y_cotangent": np.ones_like(right)})
+    np.testing.assert_array_equal(got["y"], right)
+    np.testing.assert_array_equal(got["x_gradient"], slope(x))
+
+
 OF_MORE_TYPES = {
     "Add": 13, "BatchNormalization": 14, "CumSum": 13, "Div": 13, "Identity": 15, "LeakyRelu": 15, "Mul": 13,
     "PRelu": 15, "Pow": 14, "Relu": 13, "ScatterElements": 17, "ScatterND": 17, "Sub": 13, "Where": 15,

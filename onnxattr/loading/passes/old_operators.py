@@ -68,6 +68,8 @@ def after_conversion(model: ir.Model, opset: int, upsampled: set[str | None]) ->
     for node in nodes_of(model.graph):
         if node.domain == _HIDDEN:
             node.domain = ""
+        for index in _NUMBERS.get(node.op_type, ()) if is_standard(node, node.op_type) else ():
+            _type_number(node, index)
     model.opset_imports.pop(_HIDDEN, None)
     if any(is_standard(node, "Resize") for node in nodes_of(model.graph)):
         _replace(
@@ -75,6 +77,24 @@ def after_conversion(model: ir.Model, opset: int, upsampled: set[str | None]) ->
             model.opset_imports[""],
             {"Resize": lambda op, node: _sampled_as_before(op, node, node.outputs[0].name in upsampled)},
         )
+
+
+#: Operands that were attributes before opset 11, numbers of float32 whatever the type of the others.
+_NUMBERS = {"Clip": (1, 2), "Pad": (2,)}
+
+
+def _type_number(node: ir.Node, index: int) -> None:
+    """Gives a number that onnx's converter made of an attribute the type of what the node reads."""
+    number = node.inputs[index] if index < len(node.inputs) else None
+    constant = None if number is None else number.producer()
+    dtype = next(
+        (v.dtype for v in (node.inputs[0], *node.outputs) if v is not None and v.dtype is not None), None
+    )
+    if number is None or constant is None or dtype in (None, ir.DataType.FLOAT):
+        return
+    array = constant.attributes["value"].as_tensor().numpy().astype(dtype.numpy())
+    constant.attributes["value"] = ir.AttrTensor("value", ir.tensor(array, dtype=dtype))
+    number.dtype = dtype
 
 
 def _replace(model: ir.Model, opset: int, writers: dict[str, Write]) -> None:
