@@ -135,6 +135,21 @@ def test_groups_of_opset_18_are_differentiated():
         check_vjp(*build(opset, text, "z", "", scale, "x = normal 2x4x3"))
 
 
+@pytest.mark.parametrize("opset", [18, 20])
+def test_groups_in_float64_run(opset):
+    """ONNX Runtime has no InstanceNormalization of float64."""
+    model = parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : {opset}]> g (double[2,4,3] x) => (double[2,4,3] y)
+        <double[2] s = {{0.5, 1.5}}, double[2] b = {{-1, 2}}>
+        {{ y = GroupNormalization<num_groups = 2, epsilon = 0.01>(x, s, b) }}"""
+    )
+    x, ct = np.random.default_rng(0).normal(size=(2, 2, 4, 3))
+    found = run(vjp(model), {"x": x, "y_cotangent": ct})
+    np.testing.assert_allclose(found["y"], run(model, {"x": x})["y"], rtol=1e-12)
+    up, down = (run(model, {"x": x + step * ct})["y"] for step in (1e-5, -1e-5))
+    np.testing.assert_allclose((found["x_gradient"] * ct).sum(), ((up - down) * ct).sum() / 2e-5, rtol=1e-8)
+
+
 def test_statistics_of_older_layer_normalizations_have_gradients():
     text = "a, m, i = LayerNormalization(x, s) b = Mul(m, i) y = Add(a, b)"
     models = [

@@ -151,15 +151,20 @@ _EXPERIMENTAL: dict[str, Write] = {
 
 def _group_normalization(op: OpBuilder, node: ir.Node) -> Results:
     """Below opset 21 scale and bias were those of groups, not of channels."""
-    x, *vectors = node.inputs
+    x, scale, shift = node.inputs
     given = attributes_of(node)
-    groups = op.Reshape(x, np.array([0, given["num_groups"], -1]))
-    epsilon = {"epsilon": given.get("epsilon", 1e-5)}
-    return [
-        op.Reshape(
-            _named_as(node, op.node("InstanceNormalization", [groups, *vectors], epsilon)), op.Shape(x)
-        )
-    ]
+    groups, epsilon = op.Reshape(x, np.array([0, given["num_groups"], -1])), given.get("epsilon", 1e-5)
+    doubles = any(value is not None and value.dtype == ir.DataType.DOUBLE for value in node.inputs)
+    if doubles:  # of which ONNX Runtime has no InstanceNormalization
+        centred = op.Sub(groups, op.ReduceMean(groups, [2]))
+        variance = op.ReduceMean(op.Mul(centred, centred), [2])
+        deviation = op.Sqrt(op.Add(variance, op.constant(epsilon, ir.DataType.DOUBLE)))
+        column = np.array([-1, 1])
+        scaled = op.Mul(op.Div(centred, deviation), op.Reshape(scale, column))
+        result = op.Add(scaled, op.Reshape(shift, column))
+    else:
+        result = op.node("InstanceNormalization", [groups, scale, shift], {"epsilon": epsilon})
+    return [op.Reshape(_named_as(node, result), op.Shape(x))]
 
 
 _GIVEN_UP: dict[str, Write] = {"GroupNormalization": _group_normalization}
