@@ -248,7 +248,13 @@ def with_places(x, size):
 
 ROWS = torch.tensor([[1.0, 3, 2, 4], [1, 3, 2, 3]])
 STEPS = torch.arange(4) / 8
+
+
 # Large numbers, of which the exporter's forms overflow, far ones, of which they underflow, and ties.
+def attended(x, **settings):
+    return nn.functional.scaled_dot_product_attention(x / 100, x.flip(-1), x, **settings)
+
+
 LARGE_OR_EQUAL = {
     "logaddexp": lambda x: torch.logaddexp(x, x.flip(1)),
     "logaddexp, broadcast": lambda x: torch.logaddexp(x, x[:, :1] - 3),
@@ -285,6 +291,13 @@ LARGE_OR_EQUAL = {
     "cdist, sums": lambda x: torch.cdist(x, ROWS.to(x), p=1.0),
     "cdist, largest": lambda x: torch.cdist(x, ROWS[:1].to(x), p=math.inf),
     "kthvalue": lambda x: torch.kthvalue(x + STEPS, 2, 1)[0],
+    "attention of one head": lambda x: attended(x.view(-1, 2, 2)),
+    "attention of one head, causal": lambda x: attended(x.view(-1, 2, 2), is_causal=True, scale=0.3),
+    "attention of one head, masked": lambda x: attended(
+        x.view(-1, 2, 2), attn_mask=torch.tensor([[True, False], [False, False]])
+    ),
+    "attention of one head, added": lambda x: attended(x.view(-1, 2, 2), attn_mask=x.view(-1, 2, 2)),
+    "attention of five axes": lambda x: attended(x.view(-1, 1, 1, 2, 2)),
     "median, inner axis": lambda x: torch.median((x + STEPS).view(-1, 2, 2), -2, keepdim=True).values,
 }
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from . import along_axis, elementwise, pooling
+from . import along_axis, attention, elementwise, pooling
 
 
 def table(torch: Any) -> dict[Any, Callable[..., Any]]:
@@ -32,4 +32,5 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
         aten.median.dim: along_axis.median,
         aten.min.dim: along_axis.smallest,
         aten.minimum.default: elementwise.smallest,
+        aten.scaled_dot_product_attention.default: attention.attention,
     }

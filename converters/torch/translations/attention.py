@@ -1,0 +1,62 @@
+"""Attention of PyTorch over values without an axis of heads, or of more axes; the exporter writes rank 4 alone."""
+
+import importlib
+import math
+from typing import Any
+
+from .elementwise import operators
+
+
+def attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    """y = softmax(q k^T * scale + mask) v; a query that sees no key gets 0, as in PyTorch.
+
+    Raises:
+        NotImplementedError: For heads that share keys, or queries of unknown width.
+    """
+    settings = {"dropout_p": dropout_p, "is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
+    if all(len(part.shape) == 4 for part in (query, key, value)):
+        library = importlib.import_module("onnxscript.function_libs.torch_lib.ops.nn")
+        return library.aten_scaled_dot_product_attention(query, key, value, attn_mask, **settings)
+    width = query.shape[-1]
+    if enable_gqa or dropout_p or (scale is None and not isinstance(width, int)):
+        raise NotImplementedError(
+            "scaled_dot_product_attention of another rank than 4 with enable_gqa, dropout or queries of unknown width; "
+            "reshape its inputs to (batch, heads, length, width)"
+        )
+    op, rank = operators(), len(key.shape)
+    turned = op.Transpose(key, perm=[*range(rank - 2), rank - 1, rank - 2])
+    factor = op.CastLike(op.Constant(value_float=scale or 1 / math.sqrt(width)), query)
+    scores = op.Mul(op.MatMul(query, turned), factor)
+    if is_causal:
+        lengths = op.Concat(*(op.Shape(part, start=-2, end=-1) for part in (query, key)), axis=0)
+        ones = op.Expand(op.Constant(value_float=1.0), lengths)
+        return op.MatMul(_seen(scores, op.Cast(op.Trilu(ones, upper=0), to=9)), value)
+    return op.MatMul(_weights(scores, attn_mask), value)
+
+
+def _weights(scores: Any, mask: Any) -> Any:
+    """The softmax of masked scores; True in a mask of flags stands for what is seen."""
+    op = operators()
+    if mask is None:
+        return op.Softmax(scores, axis=-1)
+    if str(mask.dtype) != "BOOL":
+        return op.Softmax(op.Add(scores, mask), axis=-1)
+    return _seen(scores, mask)
+
+
+def _seen(scores: Any, mask: Any) -> Any:
+    op = operators()
+    hidden = op.CastLike(op.Constant(value_float=-math.inf), scores)
+    none = op.CastLike(op.Constant(value_float=0.0), scores)
+    weights = op.Softmax(op.Where(mask, scores, hidden), axis=-1)
+    # Of a query without keys the softmax is NaN, which the choice keeps out of the result and of gradients.
+    return op.Where(mask, weights, none)
