@@ -122,6 +122,39 @@ NODES = {
         )
         for name, node in [("Where", "Where (some, s, fill)"), ("Mul", "Mul (fill, s)"), ("other", "Mul (s, s)")]
     },
+    "pool": ("float[1,1,4,4] x", "float[1,1,3,3] y", "y = MaxPool <kernel_shape = [2,2], dilations = [1,1]> (x)"),
+    "pool of a series": ("float[1,1,4] x", "float[1,1,3] y", "y = MaxPool <kernel_shape = [2]> (x)"),
+    "pool of volumes, spread": (
+        "float[1,1,4,4,4] x", "float[1,1,2,3,3] y",
+        "y = MaxPool <kernel_shape = [2,2,2], dilations = [2,1,1]> (x)",
+    ),
+    "pool with places": (
+        "float[1,1,4,4] x", "float[1,1,3,3] y, int64[1,1,3,3] i", "y, i = MaxPool <kernel_shape = [2,2]> (x)"
+    ),
+    "axes of the file": (
+        "float[2,3] x", "float[2,1] y", "axes = Constant <value = int64[1] {1}> () y = ReduceSum (x, axes)"
+    ),
+    "axes of a run": ("float[2,3] x, int64[1] axes", "float[2,1] y", "y = ReduceSum (x, axes)"),
+    **{
+        name: (inputs, f"float{sizes} y", f"y = Attention <{options}> ({given})")
+        for sizes in ("[1,2,3,4]",)
+        for name, inputs, options, given in [
+            ("attention", f"float{sizes} q", "is_causal = 0", "q, q, q"),
+            ("attention with a mask", f"float{sizes} q, float[3,3] m", "is_causal = 0", "q, q, q, m"),
+            ("attention with a past", f"float{sizes} q, float[1,2,2,4] p", "is_causal = 0", 'q, q, q, "", p, p'),
+            ("attention with a cap", f"float{sizes} q", "softcap = 2.0", "q, q, q"),
+        ]
+    },
+    "attention of three dimensions": (
+        "float[1,3,8] q", "float[1,3,8] y", "y = Attention <q_num_heads = 2, kv_num_heads = 2> (q, q, q)"
+    ),
+    "largest, sorted": (
+        "float[4] x", "float[2] y", "k = Constant <value = int64[1] {2}> () y, i = TopK <sorted = 1> (x, k)"
+    ),
+    "largest, in any order": (
+        "float[4] x", "float[2] y", "k = Constant <value = int64[1] {2}> () y, i = TopK <sorted = 0> (x, k)"
+    ),
+    "halves": ("bfloat16[4] x", "bfloat16[4] y", "y = Tanh (x)"),
     "equal pads": (
         "float[1,1,4] x, float[1,1,3] w", "float[1,1,4] y",
         "y = ConvTranspose <pads = [1, 1]> (x, w)",
@@ -138,7 +171,7 @@ NODES = {
         ("remainder", "directml", {("Mod", "i64", "leaves"): 1}),
         ("remainder", "webgpu", {("Mod", "i64", "leaves"): 1}),
         ("remainder", "coreml", {("Mod", "i64", "leaves"): 1}),
-        ("remainder", "tensorrt", {("Mod", "i64", "leaves"): 1}),
+        ("remainder", "tensorrt", {}),
         ("remainder", "openvino", {}),
         *(("floats", runtime, {}) for runtime in RUNTIMES),
         ("where of integers", "cuda", {}),
@@ -171,13 +204,28 @@ NODES = {
         ("unequal pads", "cuda", {("ConvTranspose", "f32", "leaves"): 1}),
         ("equal pads", "cuda", {}),
         ("equal pads", "coreml", {("ConvTranspose", "f32", "leaves"): 1}),
+        ("pool", "tensorrt", {}),
+        ("pool of a series", "tensorrt", {("MaxPool", "f32", "leaves"): 1}),
+        ("pool of volumes, spread", "tensorrt", {("MaxPool", "f32", "leaves"): 1}),
+        ("pool with places", "tensorrt", {("MaxPool", "f32", "leaves"): 1}),
+        ("axes of the file", "tensorrt", {}),
+        ("axes of a run", "tensorrt", {("ReduceSum", "f32", "leaves"): 1}),
+        ("attention", "tensorrt", {}),
+        ("attention with a mask", "tensorrt", {}),
+        ("attention with a past", "tensorrt", {("Attention", "f32", "leaves"): 1}),
+        ("attention with a cap", "tensorrt", {("Attention", "f32", "leaves"): 1}),
+        ("attention of three dimensions", "tensorrt", {("Attention", "f32", "leaves"): 1}),
+        ("largest, sorted", "tensorrt", {}),
+        ("largest, in any order", "tensorrt", {("TopK", "f32", "leaves"): 1}),
+        ("halves", "tensorrt", {}),
     ],
 )
 def test_nodes(name, runtime, expected):
     inputs, outputs, node = NODES[name]
     weights = "<float fill = {0.5}> " if "fill" in node else ""
+    opset = 23 if "Attention" in node else 18
     model = parse(
-        f'<ir_version: 8, opset_import: ["" : 18]> main ({inputs}) => ({outputs}) {weights}{{ {node} }}'
+        f'<ir_version: 10, opset_import: ["" : {opset}]> main ({inputs}) => ({outputs}) {weights}{{ {node} }}'
     )
     counts = found(model, runtime)
     if weights:  # what leaves in a loop is another test's
@@ -201,11 +249,11 @@ def test_weights_that_are_computed_from_weights_are_constant(source, leaves):
     nodes = [
         node("Transpose", [source], ["turned"], perm=[1, 0, 2]),
         node("Slice", ["turned", "first", "end"], ["kernel"]),
-        node("Conv", ["x", "kernel"], ["y"]),
+        node("ConvTranspose", ["x", "kernel"], ["y"]),
     ]
     weights = {"w": np.ones((2, 3, 3), np.float32), "first": np.int64([0]), "end": np.int64([2])}
     model = build(nodes, {"x": [2, 2, 8]}, {"y": [2, 2, None]}, weights)
-    assert found(model, "tensorrt")[("Conv", "f32", "leaves")] == leaves
+    assert found(model, "coreml")[("ConvTranspose", "f32", "leaves")] == leaves
 
 
 @pytest.mark.parametrize(
@@ -213,11 +261,9 @@ def test_weights_that_are_computed_from_weights_are_constant(source, leaves):
     [(Saliency, {}), (IntegratedGradients, {"steps": 4}), (VarGrad, {"nb_samples": 3}), (GradCAM, {})],
 )
 def test_explainers_of_a_network_stay_on_the_accelerators(kind, options, tmp_path):
-    """All nodes run on CUDA and DirectML; TensorRT leaves the one that makes weights of a label."""
     kind(emotion.ONNX_FILE, -2, **options).export(tmp_path / "e.onnx")
-    for runtime in ("cuda", "directml"):
+    for runtime in ("cuda", "directml", "tensorrt"):
         assert found(tmp_path / "e.onnx", runtime) == {}
-    assert found(tmp_path / "e.onnx", "tensorrt") == {("OneHot", "f32", "leaves"): 1}
 
 
 def test_the_text_counts_nodes_inside_loops(tmp_path):

@@ -14,7 +14,8 @@ from onnxattr.graph.sequences import Sequences, tells_all_states
 from onnxattr.graph.subgraphs import bodies_of, captured_by
 from onnxattr.graph.values import LAYOUTS
 
-_ZEROS = "any but zeros"
+#: What an attribute that is a list, or a number, must not be filled with for a condition to hold.
+_OTHER_THAN = {"any but zeros": 0, "any but ones": 1}
 _ELEMENTWISE = ("Add", "Div", "Max", "Min", "Mul", "PRelu", "Sub", "Sum")
 _MOVE = LAYOUTS | {"MaxPool"}
 
@@ -66,7 +67,9 @@ def holds(when: Mapping[str, Any], node: onnx.NodeProto, scope: Scope) -> bool:
     - ``scaled_along_sum``: input 1 is a dequantised matrix whose scales lie along the axis that the product sums over.
     - ``beside_recurrent``: another LSTM, GRU or RNN, or a Transpose that exchanges time and samples, reads the same
       sequences, of more than one sample, and one of the two is recurrent in one direction and gives all its states.
-    - Any other name is an attribute: its value, or "any but zeros".
+    - ``given``: there is an input at one of these positions, ``outputs``: an output.
+    - ``rank``: the first input has so many dimensions.
+    - Any other name is an attribute: its value, "any but zeros" or "any but ones".
     """
     return all(
         _CONDITIONS[name](wanted, node, scope) if name in _CONDITIONS else _attribute(name, wanted, node)
@@ -181,6 +184,11 @@ def _constant_in_static_body(wanted: Any, node: onnx.NodeProto, scope: Scope) ->
     return any(_computes_with_constants(body, scope) for body in bodies) is wanted
 
 
+def _rank(wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
+    sizes = scope.shapes.get(_given(node, 0))
+    return sizes is not None and len(sizes) in wanted
+
+
 def _first_type(wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
     return scope.types.get(_given(node, 0)) in {onnx.TensorProto.DataType.Value(kind) for kind in wanted}
 
@@ -213,7 +221,10 @@ def _attribute(name: str, wanted: Any, node: onnx.NodeProto) -> bool:
     value = _attributes(node).get(name)
     if isinstance(value, bytes):
         value = value.decode()
-    return any(value or []) if wanted == _ZEROS else bool(value == wanted)
+    if wanted in _OTHER_THAN and isinstance(wanted, str):
+        numbers = value if isinstance(value, list) else [] if value is None else [value]
+        return any(number != _OTHER_THAN[wanted] for number in numbers)
+    return bool(value == wanted)
 
 
 _CONDITIONS: dict[str, Callable[[Any, onnx.NodeProto, Scope], bool]] = {
@@ -225,6 +236,9 @@ _CONDITIONS: dict[str, Callable[[Any, onnx.NodeProto, Scope], bool]] = {
     "constant_in_static_body": _constant_in_static_body,
     "behind": lambda wanted, node, scope: _maker(_given(node, 0), scope) in wanted,
     "fused": lambda wanted, node, scope: is_fused(node, scope.makers, scope.values, scope.constant) is wanted,
+    "given": lambda wanted, node, scope: any(_given(node, place) for place in wanted),
+    "outputs": lambda wanted, node, scope: any(any(node.output[place : place + 1]) for place in wanted),
+    "rank": _rank,
     "types": _first_type,
     "uneven_pads": _uneven_pads,
     "shared_with": _shared_with,
