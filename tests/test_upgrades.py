@@ -150,6 +150,34 @@ def test_groups_in_float64_run(opset):
     np.testing.assert_allclose((found["x_gradient"] * ct).sum(), ((up - down) * ct).sum() / 2e-5, rtol=1e-8)
 
 
+@pytest.mark.parametrize("kind", ["float", "double"])
+def test_groups_of_opset_18_in_functions(kind):
+    """Inside functions that are called with other attributes, one from inside another; onnx's checker refuses them."""
+    imports = '<domain: "own", opset_import: ["" : 18, "own" : 1]'
+    model = parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 18, "own" : 1]> g ({kind}[2,4,3] x) => ({kind}[2,4,3] y)
+        {{ a = own.outer<groups = 2>(x) y = own.inner<groups = 4>(a) }}
+        {imports}> inner <groups> (x) => (y) {{ n = Constant<value_int: int = @groups>()
+            s = Constant<value = {kind}[1] {{1.5}}>() z = Constant<value = int64[1] {{0}}>() r = Unsqueeze(n, z)
+            w = Expand(s, r) y = GroupNormalization<num_groups: int = @groups>(x, w, w) }}
+        {imports}> outer <groups> (x) => (y) {{ t = Sin(x) y = own.inner<groups: int = @groups>(t) }}"""
+    )
+    dtype = np.float32 if kind == "float" else np.float64
+    x, ct = np.random.default_rng(0).normal(size=(2, 2, 4, 3)).astype(dtype)
+    found = run(vjp(model), {"x": x, "y_cotangent": ct})
+
+    def right(x):
+        for groups, f in ((2, np.sin), (4, np.asarray)):
+            rows = f(x).reshape(2, groups, -1)
+            rows = (rows - rows.mean(-1, keepdims=True)) / np.sqrt(rows.var(-1, keepdims=True) + 1e-5)
+            x = (1.5 * rows + 1.5).reshape(x.shape)
+        return x
+
+    np.testing.assert_allclose(found["y"], right(x.astype(float)), rtol=1e-4, atol=1e-5)
+    up, down = (right(x.astype(float) + step * ct) for step in (1e-5, -1e-5))
+    np.testing.assert_allclose((found["x_gradient"] * ct).sum(), ((up - down) * ct).sum() / 2e-5, rtol=1e-3)
+
+
 def test_statistics_of_older_layer_normalizations_have_gradients():
     text = "a, m, i = LayerNormalization(x, s) b = Mul(m, i) y = Add(a, b)"
     models = [

@@ -39,7 +39,7 @@ from onnxattr.loading.passes.lengths import share_first_axis, tell_lengths_apart
 from onnxattr.loading.passes.loop_counters import count_in_numbers
 from onnxattr.loading.passes.matrices import multiply_matrices
 from onnxattr.loading.passes.node_names import name_nodes
-from onnxattr.loading.passes.old_operators import hide_experimental
+from onnxattr.loading.passes.old_operators import hide_experimental, write_out_hidden
 from onnxattr.loading.passes.opsets import (
     NEWEST_OPSET,
     OPSET,
@@ -145,6 +145,7 @@ PASSES = (
         [F.CALLS, F.VALID],
         [F.INLINED],
     ),
+    step("write out experimental operators of functions", lambda d: write_out_hidden(d.model), [F.INLINED]),
     step("drop references to attributes", lambda d: drop_references(d.model.graph), [F.INLINED]),
     check(
         "check for negative sizes",

@@ -15,6 +15,7 @@ from onnxattr.autodiff.registry import attributes_of
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.subgraphs import graphs_of, is_standard, nodes_of
 from onnxattr.loading.passes.replay import Results, replay
+from onnxattr.loading.shapes.infer import infer_shapes
 
 #: Domain that hides operators from onnx's converter which ONNX Runtime knew before ONNX did.
 _HIDDEN = "onnxattr.hidden"
@@ -33,11 +34,41 @@ def hide_experimental(model: ir.Model) -> bool:
     """
     opset = model.opset_imports[""]
     writers = _EXPERIMENTAL if opset < 10 else _GIVEN_UP if 18 <= opset < 21 else {}
+    in_functions = opset >= 18 and _hide_in_functions(model, writers)
     if not any(is_standard(node, *writers) for node in nodes_of(model.graph)):
-        return False
+        return in_functions
     _replace(model, opset, writers)
     if any(node.domain == _HIDDEN for node in nodes_of(model.graph)):
         model.opset_imports[_HIDDEN] = 1
+    return True
+
+
+def _hide_in_functions(model: ir.Model, writers: dict[str, Write]) -> bool:
+    """Hides operators inside functions from onnx's checker: their attributes may be those of a call."""
+    found = [
+        (function, node)
+        for function in model.functions.values()
+        for node in nodes_of(function.graph)
+        if is_standard(node, *writers)
+    ]
+    for function, node in found:
+        node.domain = _HIDDEN
+        function.opset_imports[_HIDDEN] = model.opset_imports[_HIDDEN] = 1
+    return bool(found)
+
+
+def write_out_hidden(model: ir.Model) -> bool:
+    """Writes out what was hidden inside functions, once they stand where they were called; whether there was any."""
+    opset = model.opset_imports[""]
+    if opset < 18 or model.opset_imports.pop(_HIDDEN, None) is None:
+        return False
+    for graph in (model.graph, *(function.graph for function in model.functions.values())):
+        for node in nodes_of(graph):
+            node.domain = "" if node.domain == _HIDDEN else node.domain
+    for function in model.functions.values():
+        function.opset_imports.pop(_HIDDEN, None)
+    infer_shapes(model, strict=False)  # what is written depends on the type
+    _replace(model, opset, _GIVEN_UP)
     return True
 
 
@@ -154,8 +185,10 @@ def _group_normalization(op: OpBuilder, node: ir.Node) -> Results:
     x, scale, shift = node.inputs
     given = attributes_of(node)
     groups, epsilon = op.Reshape(x, np.array([0, given["num_groups"], -1])), given.get("epsilon", 1e-5)
-    doubles = any(value is not None and value.dtype == ir.DataType.DOUBLE for value in node.inputs)
-    if doubles:  # of which ONNX Runtime has no InstanceNormalization
+    numbers = [*node.inputs, *(ir.convenience.get_const_tensor(v) for v in (scale, shift) if v is not None)]
+    if any(
+        v is not None and v.dtype == ir.DataType.DOUBLE for v in numbers
+    ):  # of which ONNX Runtime has no InstanceNormalization
         centred = op.Sub(groups, op.ReduceMean(groups, [2]))
         variance = op.ReduceMean(op.Mul(centred, centred), [2])
         deviation = op.Sqrt(op.Add(variance, op.constant(epsilon, ir.DataType.DOUBLE)))
