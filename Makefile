@@ -46,7 +46,7 @@ test-slow: $(VENV)/.test  ## Tests that take minutes or gigabytes
 # PyTorch is large and the other tests do without it.
 test-torch: $(VENV)/.test requirements/torch.txt  ## Tests of the PyTorch converter; installs PyTorch
 	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --requirement requirements/torch.txt
-	$(RUN) -m pytest -n 2 tests/test_convert_torch.py tests/test_convert_stopped.py tests/test_torch_exporters.py
+	$(RUN) -m pytest -n 2 tests/test_convert_torch.py tests/test_convert_stopped.py tests/test_torch_*.py
 
 # Ray and Spark are 730 MB, and Spark needs Java 17.
 test-bulk: $(VENV)/.test requirements/engines.txt  ## Bulk jobs on Ray and Spark, a worker killed in each; installs both

@@ -34,7 +34,7 @@ def attention(
         )
     op, rank = operators(), len(key.shape)
     turned = op.Transpose(key, perm=[*range(rank - 2), rank - 1, rank - 2])
-    factor = op.CastLike(op.Constant(value_float=scale or 1 / math.sqrt(width)), query)
+    factor = op.CastLike(op.Constant(value_float=1 / math.sqrt(width) if scale is None else scale), query)
     scores = op.Mul(op.MatMul(query, turned), factor)
     if is_causal:
         lengths = op.Concat(*(op.Shape(part, start=-2, end=-1) for part in (query, key)), axis=0)
