@@ -1,44 +1,23 @@
 """What an explanation says: scores, baseline scores, gaps, targets and names against closed forms; and as an array."""
 
-import contextlib
-import json
-import os
-import zipfile
-from html.parser import HTMLParser
-
-import ml_dtypes
 import numpy as np
-import onnx
 import pandas
 import pytest
-from support.tiny_graphs import parse
+from support.results import BASELINE, IMAGE, PHOTOS, STEPS, W, X, explanation, model
 
 import onnxattr
-from onnxattr import Explanation, GradientInput, IntegratedGradients, Saliency, SmoothGrad
+from onnxattr import GradientInput, IntegratedGradients, Saliency, SmoothGrad
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.loading.features import KEY, features_text
-from onnxattr.results.picture import kind_of
 from onnxattr.session import Session
 
-#: y = W x^3: along a path of m intervals the trapezoid rule misses sum_i W_ci d_i^3 / (2 m^2).
-W = np.array([[1.0, -2.0, 0.5], [0.25, 3.0, -1.0]], np.float32)
-CUBIC = """g (float[N, 3] x) => (float[N, 2] y)
-    <float[3, 2] w = {1, 0.25, -2, 3, 0.5, -1}> { s = Mul(x, x) c = Mul(s, x) y = MatMul(c, w) }"""
 TWO = """g (float[N, 3] u, float[N, 2] v) => (float[N, 1] y)
     <int64[1] axis = {1}> { s = Mul(v, v) a = ReduceSum(u, axis) b = ReduceSum(s, axis) y = Add(a, b) }"""
-IMAGE = """g (float[N, 3, 4, 5] image) => (float[N, 3] y)
-    <float[3, 3, 1, 1] w = {1, 0, 0, 0, 2, 0, 0, 0, -1}, int64[2] axes = {2, 3}>
-    { c = Conv(image, w) s = Mul(c, c) y = ReduceSum <keepdims = 0> (s, axes) }"""
-RNG = np.random.default_rng(0)
-X = np.array([[1.0, 2.0, -1.0], [0.5, -1.0, 3.0], [2.0, 0.25, 0.0]], np.float32)
-PHOTOS = RNG.normal(size=(2, 3, 4, 5)).astype(np.float32)
-STEPS, BASELINE = 5, 0.5
 
 
-def model(text=CUBIC, **metadata) -> onnx.ModelProto:
-    proto = parse(text)
-    onnx.helper.set_model_props(proto, {key.replace("__", "."): value for key, value in metadata.items()})
-    return proto
+@pytest.fixture(scope="module")
+def explained():
+    return explanation()
 
 
 def scores_of(x, labels):
@@ -207,11 +186,6 @@ ARRAYS = {
 }
 
 
-@pytest.fixture(scope="module")
-def explained():
-    return IntegratedGradients(model(), steps=STEPS, baseline_value=BASELINE)(X)
-
-
 @pytest.mark.parametrize("use", ARRAYS.values(), ids=ARRAYS)
 def test_code_for_arrays_works(use, explained):
     found, wanted = use(explained), use(explained.numpy())
@@ -335,273 +309,3 @@ def test_what_is_one_sample_has_one_score():
     np.testing.assert_allclose(found.sum() - found.delta, [total], rtol=1e-4)
     np.testing.assert_array_equal(found.inputs["x"], X)
     assert found.axes["x"][0] == "axis 0"
-
-
-def rich() -> Explanation:
-    """An explanation that has everything, with names that are hostile."""
-    return Explanation(
-        {"<x>": X, "ids": RNG.normal(size=(3, 4)).astype(np.float32)},
-        "A<b>&method",
-        np.array([1, 0, 1]),
-        np.array([0.5, np.nan, -np.inf], np.float32),
-        ('</td><script>alert("1")</script>', "'b'", ""),
-        baseline_scores=np.zeros(3, np.float32),
-        delta=np.array([1e-45, 1, 2], np.float32),
-        relative_gap=np.array([0.1, np.inf, 0], np.float32),
-        spent_steps=np.array([9, 800, 50]),
-        parameters={"steps": 50, "baseline_value": np.arange(3.0), "operator": len, "wrt": None},
-        model="/tmp/<img src=x>.onnx",
-        output="logits&<i>",
-        layer="<layer>",
-        inputs={
-            "half": X.astype(ml_dtypes.bfloat16),
-            "ids": np.arange(3),
-            "flag": np.array([True, False, True]),
-        },
-        axes={"<x>": ("row", "feature"), "ids": ("row", "token")},
-        features={"<x>": ("<script>", "b", "\u2028")},
-        classes=("a", "b"),
-        as_dict=True,
-    )
-
-
-def same(a: Explanation, b: Explanation) -> None:
-    for name in a.__dataclass_fields__:
-        left, right = getattr(a, name), getattr(b, name)
-        if isinstance(left, np.ndarray):
-            assert (left.dtype, left.tobytes()) == (right.dtype, right.tobytes()), name
-        elif isinstance(left, dict) and left and isinstance(next(iter(left.values())), np.ndarray):
-            assert list(left) == list(right)
-            for key in left:
-                assert (left[key].dtype, left[key].tobytes()) == (right[key].dtype, right[key].tobytes()), (
-                    name,
-                    key,
-                )
-                assert left[key].shape == right[key].shape
-        elif name != "parameters":
-            assert left == right, name
-
-
-def test_a_file_has_every_bit(tmp_path, explained):
-    given = rich()
-    given.save(tmp_path / "e.npz")
-    found = Explanation.load(tmp_path / "e.npz")
-    same(given, found)
-    assert found.parameters["steps"] == 50
-    assert found.parameters["baseline_value"] == [0.0, 1.0, 2.0]
-    tokens = explained.named(tokens=[["a", "b"], ["c"], ["<d>", "e", "f"]])
-    tokens.save(tmp_path / "t.npz", inputs=False)
-    again = Explanation.load(tmp_path / "t.npz")
-    assert again.tokens == tokens.tokens
-    assert again.inputs == {}
-    np.testing.assert_array_equal(again.numpy(), explained.numpy())
-    with np.load(tmp_path / "e.npz", allow_pickle=False) as arrays:
-        assert json.loads(arrays["about"].tobytes())["version"] == 1
-
-
-def changed(arrays: dict, **about) -> dict:
-    told = json.loads(arrays["about"].tobytes()) | about
-    return arrays | {"about": np.frombuffer(json.dumps(told).encode(), np.uint8)}
-
-
-DAMAGES = {
-    "another array": lambda a: {"x": a["scores"]},
-    "no scores": lambda a: {name: array for name, array in a.items() if name != "scores"},
-    "fewer targets": lambda a: a | {"targets": a["targets"][:2]},
-    "a pickle": lambda a: a | {"scores": np.array([print, 1, 2], object)},
-    "text in place of numbers": lambda a: a | {"scores": np.array(["a", "b", "c"])},
-    "about is no json": lambda a: a | {"about": np.frombuffer(b"{", np.uint8)},
-    "about is deep": lambda a: a | {"about": np.frombuffer(b"[" * 100000, np.uint8)},
-    "about is a list": lambda a: a | {"about": np.frombuffer(b"[1]", np.uint8)},
-    "a version that is text": lambda a: changed(a, version="1"),
-    "a method that is a number": lambda a: changed(a, method=3),
-    "names that are numbers": lambda a: changed(a, target_names=[1, 2, 3]),
-    "axes that are text": lambda a: changed(a, axes="abc"),
-    "attributions that are not there": lambda a: changed(a, attributions=["a", "b", "c"]),
-    "a number that is no half": lambda a: changed(a, bfloat16=["scores"]),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_damaged_files_are_refused(damage, tmp_path):
-    rich().save(tmp_path / "e.npz")
-    with np.load(tmp_path / "e.npz") as loaded:
-        arrays = {name: loaded[name] for name in loaded.files}
-    np.savez(tmp_path / "d.npz", **damage(arrays))
-    with pytest.raises(ParameterError, match=r"d\.npz cannot be read as an explanation: .*Explanation\.save"):
-        Explanation.load(tmp_path / "d.npz")
-
-
-class Acts:
-    """What makes a folder when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
-
-
-@pytest.mark.parametrize("entry", ["scores", "about", "more"])
-def test_opening_a_file_runs_nothing(entry, tmp_path):
-    rich().save(tmp_path / "e.npz")
-    with np.load(tmp_path / "e.npz") as loaded:
-        arrays = {name: loaded[name] for name in loaded.files}
-    np.savez(tmp_path / "d.npz", **arrays | {entry: np.array([Acts(tmp_path / "made")], object)})
-    with pytest.raises(ParameterError, match="cannot be read"):
-        Explanation.load(tmp_path / "d.npz")
-    assert not (tmp_path / "made").exists()
-
-
-def test_files_that_end_early_are_something_else_or_come_later(tmp_path):
-    rich().save(tmp_path / "e.npz")
-    whole = (tmp_path / "e.npz").read_bytes()
-    for size in (0, 1, 30, len(whole) // 2, len(whole) - 1):
-        (tmp_path / "d.npz").write_bytes(whole[:size])
-        with pytest.raises(ParameterError, match="cannot be read"):
-            Explanation.load(tmp_path / "d.npz")
-    for place in range(0, len(whole), 97):  # a flipped byte is found, or is in what means nothing
-        flipped = bytearray(whole)
-        flipped[place] ^= 0x55
-        (tmp_path / "d.npz").write_bytes(flipped)
-        with contextlib.suppress(ParameterError):
-            Explanation.load(tmp_path / "d.npz")
-    np.save(tmp_path / "a.npy", X)
-    for path in (tmp_path / "a.npy", tmp_path / "none.npz", tmp_path):
-        with pytest.raises(ParameterError, match="cannot be read"):
-            Explanation.load(path)
-    with np.load(tmp_path / "e.npz") as loaded:
-        arrays = {name: loaded[name] for name in loaded.files}
-    np.savez(tmp_path / "later.npz", **changed(arrays, version=2))
-    with pytest.raises(ParameterError, match=r"later version.*format 2"):
-        Explanation.load(tmp_path / "later.npz")
-    np.savez_compressed(tmp_path / "bomb.npz", **arrays | {"scores": np.zeros(10**6)})
-    with pytest.raises(ParameterError, match="compressed"):
-        Explanation.load(tmp_path / "bomb.npz")
-    with pytest.raises(ParameterError, match=r"\.npz"):
-        rich().save(tmp_path / "e.pkl")
-
-
-def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
-    (tmp_path / "e.npz").write_bytes(b"old")
-    (tmp_path / "e.npz").chmod(0o444)
-    with pytest.raises(ParameterError, match="no folder"):
-        rich().save(tmp_path / "none" / "e.npz")
-    assert zipfile.is_zipfile(tmp_path / "e.npz") is False
-
-
-class Page(HTMLParser):
-    """Collects tags, texts and the attributes; checks that tags close in order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.texts, self.attributes, self.open = [], [], {}, []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes.setdefault(tag, []).append(dict(attrs))
-        if tag not in ("img", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-
-def test_html_escapes_every_name():
-    page = Page(rich()._repr_html_())
-    assert not page.open
-    assert set(page.tags) <= {"div", "b", "table", "tr", "th", "td", "span", "img"}
-    text = " ".join(page.texts)
-    for shown in (
-        '</td><script>alert("1")</script>',
-        "A<b>&method",
-        "<img src=x>",
-        "logits&<i>",
-        "<layer>",
-        "<x>",
-    ):
-        assert shown in text
-    for attributes in (found for tag in page.attributes.values() for found in tag):
-        assert not any(name.startswith("on") for name in attributes)
-        assert attributes.get("src", "data:image/png;base64,").startswith("data:image/png;base64,")
-
-
-def test_html_says_scores_and_gaps(explained):
-    page = Page(explained.named(classes=["cat", "dog"])._repr_html_())
-    cells = page.texts
-    for score in explained.scores:
-        assert f"{score:.3g}".replace("-", "\N{MINUS SIGN}") in cells
-    assert f"{100 * explained.relative_gap[1]:.2g} %" in cells
-    assert ("cat" in cells) or ("dog" in cells)
-    assert page.attributes["img"][0]["src"].startswith("data:image/png;base64,iVBOR")
-    assert explained._repr_png_().startswith(b"\x89PNG")
-
-
-def test_html_of_texts_has_a_span_for_each_token():
-    tokens = [["[CLS]", "<b>un", "##fair", "&", "[PAD]"]]
-    found = Explanation(
-        {"x": np.array([[0.0, 1.0, -0.5, np.nan, 9.0]], np.float32)},
-        "M",
-        np.array([0]),
-        np.array([1.0], np.float32),
-    ).named(tokens=tokens)
-    page = Page(found._repr_html_())
-    spans = page.attributes["span"]
-    assert [span["title"] for span in spans] == ["0", "1", "\N{MINUS SIGN}0.5", "nan"]
-    assert "rgba(178,24,43,0.850)" in spans[1]["style"]
-    assert "rgba(33,102,172,0.425)" in spans[2]["style"]
-    assert "<b>un" in page.texts
-    assert "fair" in page.texts
-    assert "img" not in page.tags
-
-
-def test_html_without_matplotlib_is_the_table(monkeypatch, explained):
-    for module in ("matplotlib", "matplotlib.figure"):
-        monkeypatch.setitem(__import__("sys").modules, module, None)
-    assert "img" not in Page(explained._repr_html_()).tags
-    assert explained._repr_png_() is None
-
-
-@pytest.mark.parametrize(
-    ("shape", "axes", "more", "kind"),
-    [
-        ((2, 8, 9, 1), ("row", "height", "width", "channel"), {}, "photo"),
-        ((2, 3, 8, 9), (), {}, "photo"),
-        ((2, 3, 8, 9, 5), (), {}, "photo"),
-        ((2, 50, 3), ("row", "step", "channel"), {}, "series"),
-        ((2, 50, 3), (), {}, "series"),
-        ((2, 6), (), {}, "table"),
-        ((2, 600), (), {}, "series"),
-        ((2, 600), (), {"features": {"x": tuple(map(str, range(600)))}}, "table"),
-        ((2, 6), (), {"tokens": (("a",) * 6, ("b",) * 5)}, "tokens"),
-        ((2, 6, 4), ("row", "token", "embedding"), {}, "tokens"),
-    ],
-)
-def test_the_kind_of_picture(shape, axes, more, kind):
-    array = RNG.normal(size=shape).astype(np.float32)
-    found = Explanation(
-        {"x": array}, "M", np.zeros(2, int), np.zeros(2, np.float32), ("", ""), axes={"x": axes}, **more
-    )
-    assert kind_of(found, "x") == kind
-    assert found.plot().axes
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"kind": "pie"}, "kind='pie'"),
-        ({"of": "z"}, "explained values are"),
-        ({"row": 5}, "rows 0 to 2"),
-        ({"colour": "red"}, "no options"),
-        ({"path": "x.gif"}, r"\.png"),
-        ({"top": 0}, "top=0"),
-    ],
-)
-def test_pictures_that_cannot_be_drawn(options, message, explained):
-    with pytest.raises(ParameterError, match=message):
-        explained.plot(**options)
