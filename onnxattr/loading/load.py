@@ -28,7 +28,7 @@ from onnxattr.loading.passes.casts_like import write_casts
 from onnxattr.loading.passes.class_labels import name_classes
 from onnxattr.loading.passes.constant_states import read_constant_states_outside
 from onnxattr.loading.passes.constants import lift_constants
-from onnxattr.loading.passes.contract import Draft, Fact, check, run_passes, step, table
+from onnxattr.loading.passes.contract import Draft, Fact, check, run_passes, step
 from onnxattr.loading.passes.copied_weights import read_weights_directly
 from onnxattr.loading.passes.decompositions import write_out
 from onnxattr.loading.passes.empty_operands import leave_out_empty
@@ -298,8 +298,3 @@ def _prepared(proto: onnx.ModelProto, folder: Path | None, rules: RuleTable, row
 
 def _first_lines(error: Exception) -> str:
     return " ".join(str(error).split())[:600]
-
-
-def passes_table() -> str:
-    """The passes in order, as tables in Markdown, and the facts in words."""
-    return table(PASSES, PASSES_OF_PART)
