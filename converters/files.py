@@ -17,6 +17,7 @@ from onnxattr.loading.reading.source import read_model
 from onnxattr.loading.stated import Stated
 from onnxattr.loading.weights import write, write_model
 
+from .common.causes import cause
 from .common.trust import TRUST
 from .keras.archive import check_members
 from .keras.saved_models import refuse_signature
@@ -208,6 +209,6 @@ def _opened(path: Any, package: str, load: Any) -> Any:
         ) from error
     except Exception as error:
         raise ConversionError(
-            f"{path} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())[:300]}. Save it again, "
+            f"{path} cannot be loaded: {cause(error)}. Save it again, "
             "with the versions that are installed here."
         ) from error

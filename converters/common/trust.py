@@ -4,6 +4,8 @@ import os
 
 from onnxattr.errors import ConversionError
 
+from .causes import cause
+
 TRUST = "If you trust whoever made it, say so: --trust (trust=True in Python)."
 
 
@@ -16,7 +18,7 @@ def untrusted(path: str | os.PathLike[str], reason: str, way_out: str = "") -> C
 
 def damaged(path: str | os.PathLike[str], kind: str, error: Exception | str) -> ConversionError:
     """The error for a file that cannot be read as what it says it is."""
-    why = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    why = error if isinstance(error, str) else cause(error, 300)
     return ConversionError(
         f"{kind} {os.fspath(path)!r} is damaged or incomplete: {' '.join(why.split())[:300]}. Save the model again, or "
         "copy the file again from where it came."

@@ -9,6 +9,7 @@ from typing import Any
 from onnxattr.errors import ConversionError
 
 from ..common import dependencies
+from ..common.causes import cause
 from . import archive as keras_archive
 from . import guard as keras_guard
 from .budget import weights_within
@@ -127,12 +128,8 @@ def _load_keras_file(path: Path, elements: int | None) -> Any:
         except ConversionError:
             raise
         except Exception as error:
-            others = f"; nor can tf_keras, which reads files of Keras 2: {_short(error)}"
-    raise ConversionError(f"Keras cannot load {str(path)!r}: {_short(first)}{others}. {_OWN_CODE}") from first
-
-
-def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}".rstrip(".")
+            others = f"; nor can tf_keras, which reads files of Keras 2: {cause(error)}"
+    raise ConversionError(f"Keras cannot load {str(path)!r}: {cause(first)}{others}. {_OWN_CODE}") from first
 
 
 def _load_with(package: Any, path: Path, elements: int | None) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from onnxattr.errors import ConversionError
 
 from ..common import dependencies
+from ..common.causes import cause
 from ..common.layer_rows import path_of_call
 from .inputs import ModelInputs, flatten
 from .trace import LayerRecorder, Trace
@@ -86,7 +87,7 @@ class Original:
         except Exception as error:
             shapes = {name: array.shape for name, array in zip(inputs.names, arrays, strict=True)}
             raise ConversionError(
-                f"The Keras model itself fails on inputs of shape {shapes}: {type(error).__name__}: {error}. Pass "
+                f"The Keras model itself fails on inputs of shape {shapes}: {cause(error)}. Pass "
                 "sample=<inputs that it accepts>."
             ) from error
 

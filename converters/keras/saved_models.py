@@ -8,6 +8,7 @@ from typing import Any
 from onnxattr.errors import ConversionError
 
 from ..common import dependencies
+from ..common.causes import cause
 from . import saved_model_guard
 
 _SERVE = "serve"
@@ -58,8 +59,8 @@ def served_by(path: Path) -> dict[str, SavedSignature]:
         functions = dict(getattr(owner, "signatures", {}))
     except Exception as error:
         raise ConversionError(
-            f"TensorFlow cannot load the SavedModel {str(path)!r}: {type(error).__name__}: "
-            f"{' '.join(str(error).split())[:500]}. Save it again with model.export(folder)."
+            f"TensorFlow cannot load the SavedModel {str(path)!r}: {cause(error)}. "
+            "Save it again with model.export(folder)."
         ) from error
     return {
         name: SavedSignature(path.name, function, tuple(function.variables), owner)

@@ -11,6 +11,7 @@ import onnx
 from onnxattr.errors import ConversionError
 
 from ..common import dependencies
+from ..common.causes import cause
 from ..common.patching import applied, patched
 from .complex_parts import in_real_parts
 from .patches import PATCHES
@@ -87,7 +88,7 @@ def _failures_named(opset: int) -> Iterator[None]:
         raise
     except Exception as error:
         raise ConversionError(
-            f"tf2onnx fails on the traced graph at opset {opset}: {type(error).__name__}: {error}. Another opset may "
+            f"tf2onnx fails on the traced graph at opset {opset}: {cause(error)}. Another opset may "
             "work (13 to 18); otherwise write the operation that it names differently."
         ) from error
 

@@ -8,6 +8,7 @@ from typing import Any
 from onnxattr.errors import ConversionError
 
 from ..common import dependencies
+from ..common.causes import cause
 from ..common.patching import applied
 from .inputs import ModelInputs, flatten
 from .patches import group
@@ -138,7 +139,7 @@ def _concrete_function(function: Any, recorder: "LayerRecorder") -> Any:
     except Exception as error:
         where = f" in layer {recorder.failed_in!r}" if recorder.failed_in else ""
         raise ConversionError(
-            f"The model cannot be traced{where}: {type(error).__name__}: {error}. The model must run on symbolic "
+            f"The model cannot be traced{where}: {cause(error)}. The model must run on symbolic "
             "TensorFlow tensors; check the shapes in input_signature or sample if you gave one."
         ) from error
     finally:

@@ -13,6 +13,7 @@ from onnxattr.errors import ConversionError
 from onnxattr.loading.load import load
 from onnxattr.loading.precision import set_precision
 
+from ..common.causes import cause
 from ..common.verify import Session, difference, tolerance_of
 from .batches import FEW_ROWS
 from .calls import as_numpy
@@ -163,7 +164,7 @@ def _tensors_of(torch: Any, run: Runner, batch: dict[Any, Any]) -> list[Any]:
     except Exception as error:
         shapes = [tuple(tensor.shape) for tensor in batch.values() if isinstance(tensor, torch.Tensor)]
         raise ConversionError(
-            f"The module itself fails on drawn inputs of shapes {shapes}: {type(error).__name__}: {error}. If it takes "
+            f"The module itself fails on drawn inputs of shapes {shapes}: {cause(error)}. If it takes "
             "no batch but that of the examples, convert with dynamic_batch=False."
         ) from error
 
