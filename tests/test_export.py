@@ -78,6 +78,17 @@ def test_a_baseline_image_is_stored_once(tmp_path):
         assert about["sha256"] == hashlib.sha256(image.tobytes()).hexdigest()
 
 
+@pytest.mark.parametrize("rendering", ["batch", "loop"])
+@pytest.mark.parametrize("method", OWN)
+def test_an_empty_batch_gets_an_empty_map(method, rendering, tmp_path):
+    """As in a stream where a filter left no row."""
+    make(method, mlp().model, reducer=None).export(tmp_path / "explainer.onnx", rendering)
+    feeds = {"x": np.zeros((0, 6), np.float32), "target": np.zeros(0, np.int64), **seed_of(method)}
+    outputs = run(tmp_path / "explainer.onnx", **feeds)
+    assert outputs["attribution"].shape == (0, 6)
+    assert outputs["prediction"].shape[0] == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_weights_of_a_large_model_are_stored_once(method, tmp_path):

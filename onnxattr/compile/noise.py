@@ -85,7 +85,8 @@ def start_rows(
 
 def _count(op: OpBuilder, like: ir.Value) -> ir.Value:
     """The number of elements of a row, from the value itself: a known one would be folded into a table of counters."""
-    return op.Div(op.Size(like), op.Squeeze(op.shape(like, 0, 1), [0]))
+    rows = op.Max(op.Squeeze(op.shape(like, 0, 1), [0]), 1)  # an empty batch has none to divide by
+    return op.Div(op.Size(like), rows)
 
 
 def _few(like: ir.Value) -> bool:

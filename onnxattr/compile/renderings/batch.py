@@ -220,7 +220,9 @@ class _Samples:
 
     def grouped(self, value: ir.Value) -> ir.Value:
         """Rows as (samples, points, elements)."""
-        return self.op.Reshape(value, self.op.Concat(self.samples(), [self.count, -1], axis=0))
+        op = self.op
+        elements = op.elements(value, 1)  # a -1 has no value where there are no samples
+        return op.Reshape(value, op.Concat(self.samples(), [self.count], elements, axis=0))
 
     def pick(self, value: ir.Value, point: int) -> ir.Value:
         """The rows of one point."""
