@@ -182,22 +182,28 @@ _EXPERIMENTAL: dict[str, Write] = {
 
 def _group_normalization(op: OpBuilder, node: ir.Node) -> Results:
     """Below opset 21 scale and bias were those of groups, not of channels."""
-    x, scale, shift = node.inputs
+    x, scale, shift = (value for value in node.inputs if value is not None)
     given = attributes_of(node)
     groups, epsilon = op.Reshape(x, np.array([0, given["num_groups"], -1])), given.get("epsilon", 1e-5)
-    numbers = [*node.inputs, *(ir.convenience.get_const_tensor(v) for v in (scale, shift) if v is not None)]
-    if any(
-        v is not None and v.dtype == ir.DataType.DOUBLE for v in numbers
-    ):  # of which ONNX Runtime has no InstanceNormalization
-        centred = op.Sub(groups, op.ReduceMean(groups, [2]))
-        variance = op.ReduceMean(op.Mul(centred, centred), [2])
-        deviation = op.Sqrt(op.Add(variance, op.constant(epsilon, ir.DataType.DOUBLE)))
-        column = np.array([-1, 1])
-        scaled = op.Mul(op.Div(centred, deviation), op.Reshape(scale, column))
-        result = op.Add(scaled, op.Reshape(shift, column))
+    given_types = [*node.inputs, *map(ir.convenience.get_const_tensor, (scale, shift))]
+    # ONNX Runtime has no InstanceNormalization of float64.
+    if any(found is not None and found.dtype == ir.DataType.DOUBLE for found in given_types):
+        result = _instances_in_float64(op, groups, scale, shift, epsilon)
     else:
         result = op.node("InstanceNormalization", [groups, scale, shift], {"epsilon": epsilon})
     return [op.Reshape(_named_as(node, result), op.Shape(x))]
+
+
+def _instances_in_float64(
+    op: OpBuilder, x: ir.Value, scale: ir.Value, shift: ir.Value, epsilon: float
+) -> ir.Value:
+    """InstanceNormalization of (N, C, length) in elementwise operators."""
+    centred = op.Sub(x, op.ReduceMean(x, [2]))
+    variance = op.ReduceMean(op.Mul(centred, centred), [2])
+    deviation = op.Sqrt(op.Add(variance, op.constant(epsilon, ir.DataType.DOUBLE)))
+    scaled = op.Mul(op.Div(centred, deviation), op.Reshape(scale, [-1, 1]))
+    result: ir.Value = op.Add(scaled, op.Reshape(shift, [-1, 1]))
+    return result
 
 
 _GIVEN_UP: dict[str, Write] = {"GroupNormalization": _group_normalization}
