@@ -298,8 +298,8 @@ EACH = {
             "g (float[N,3] x, float[3] v) => (float[N,3] y) { u = Exp(v) y = BatchNormalization(x, v, v, v, u) }",
             False,
         ),
-        (channels(4096), True),
-        (channels(4097), False),
+        (channels(240), True),
+        (channels(241), False),
     ],
 }
 EACH_ROWS = [(name, text, fits) for name, rows in EACH.items() for text, fits in rows]
