@@ -209,6 +209,5 @@ def _opened(path: Any, package: str, load: Any) -> Any:
         ) from error
     except Exception as error:
         raise ConversionError(
-            f"{path} cannot be loaded: {cause(error)}. Save it again, "
-            "with the versions that are installed here."
+            f"{path} cannot be loaded: {cause(error)}. Save it again, with the versions that are installed here."
         ) from error

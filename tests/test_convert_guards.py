@@ -1,13 +1,13 @@
 """Guards around divisions, logarithms and exponentials survive the conversion, and the check visits them."""
 
 import numpy as np
-import onnx
 import pytest
 
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
 from onnxattr.converters.keras import guard_rows, tf2onnx_driver, tf2onnx_handlers, to_onnx  # noqa: E402
 from onnxattr.converters.keras import inputs as keras_inputs  # noqa: E402
+from onnxattr.converters.keras.tf2onnx_nodes import Replacement  # noqa: E402
 from onnxattr.converters.keras.trace import trace  # noqa: E402
 from support.converted import run  # noqa: E402
 
@@ -73,14 +73,9 @@ def test_gradient_of_a_guard_is_that_of_the_tape():
 def poisoning(ctx, node, name, args):
     """Select as c * a + (1 - c) * b."""
     condition, a, b = node.input
-
-    def build(emit, dtype):
-        kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        chosen = emit("Cast", [condition], to=kind)
-        rest = emit("Sub", [np.array(1, dtype), chosen])
-        return emit("Add", [emit("Mul", [chosen, a]), emit("Mul", [rest, b])])
-
-    tf2onnx_handlers.replace_node(ctx, node, build)
+    w = Replacement(ctx, node)
+    chosen = w.op("Cast", condition, to=w.dtype)
+    w.end("Add", w.op("Mul", chosen, a), w.op("Mul", w.op("Sub", w.const(1), chosen), b))
 
 
 @pytest.mark.parametrize(
@@ -96,16 +91,9 @@ def test_the_check_finds_a_guard_that_is_lost(name, row, monkeypatch):
 
 def shifted(ctx, node, name, args):
     """Erfc, wrong by 1 where its argument is above 50."""
-    (x,) = node.input
-
-    def build(emit, dtype):
-        above = ctx.make_node(
-            "Greater", [x, ctx.make_const(name + "/50", np.array(50, dtype)).output[0]], dtypes=[9]
-        ).output[0]
-        step = emit("Where", [above, np.array(1, dtype), np.array(0, dtype)])
-        return emit("Add", [step, emit("Sub", [np.array(1, dtype), emit("Erf", [x])])])
-
-    tf2onnx_handlers.replace_node(ctx, node, build)
+    (x,), w = node.input, Replacement(ctx, node)
+    step = w.op("Where", w.op("Greater", x, w.const(50), dtype=9), w.const(1), w.const(0))
+    w.end("Add", step, w.op("Sub", w.const(1), w.op("Erf", x)))
 
 
 def test_the_check_visits_the_range_of_the_training_data(monkeypatch):

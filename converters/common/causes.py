@@ -6,7 +6,7 @@ import re
 _STYLES = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def cause(error: Exception, most: int = 1000) -> str:
-    """The kind of an error and its text in one line of up to so many characters, without styles and the last stop."""
+def cause(error: Exception) -> str:
+    """The kind of an error and the first 1,000 characters of its text, in one line, without styles and a last stop."""
     text = " ".join(_STYLES.sub("", str(error)).split())
-    return f"{type(error).__name__}: {text[:most]}".rstrip(".: ")
+    return f"{type(error).__name__}: {text[:1000]}".rstrip(".: ")

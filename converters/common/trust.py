@@ -18,7 +18,7 @@ def untrusted(path: str | os.PathLike[str], reason: str, way_out: str = "") -> C
 
 def damaged(path: str | os.PathLike[str], kind: str, error: Exception | str) -> ConversionError:
     """The error for a file that cannot be read as what it says it is."""
-    why = error if isinstance(error, str) else cause(error, 300)
+    why = error if isinstance(error, str) else cause(error)
     return ConversionError(
         f"{kind} {os.fspath(path)!r} is damaged or incomplete: {' '.join(why.split())[:300]}. Save the model again, or "
         "copy the file again from where it came."

@@ -1,0 +1,57 @@
+"""Nodes of a tf2onnx graph in the place of one that is removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+class Replacement:
+    """Writes what takes the place of a node of one output, which it removes.
+
+    Attributes:
+        shape: The shape of the output; None if it is not known.
+        dtype: Its element type, as ONNX numbers it.
+    """
+
+    def __init__(self, ctx: Any, node: Any):
+        """Removes a node of a tf2onnx graph."""
+        self._ctx, self._name, self._output = ctx, node.name, node.output[0]
+        self.shape, self.dtype = ctx.get_shape(self._output), ctx.get_dtype(self._output)
+        ctx.remove_node(node.name)
+
+    def const(self, value: Any, dtype: int | None = None) -> str:
+        """A constant, of the output's element type if no other is given."""
+        from tf2onnx import utils
+
+        array = np.asarray(value, utils.map_onnx_to_numpy_type(dtype or self.dtype))
+        return str(self._ctx.make_const(utils.make_name(self._name), array).output[0])
+
+    def op(
+        self,
+        op_type: str,
+        *inputs: str,
+        dtype: int | None = None,
+        shape: Sequence[int] | None = None,
+        **attributes: Any,
+    ) -> str:
+        """A node of one output, of the element type of the removed node's if no other is given."""
+        from tf2onnx import utils
+
+        known = {} if shape is None else {"shapes": [shape]}
+        made = self._ctx.make_node(
+            op_type,
+            list(inputs),
+            attr=attributes,
+            dtypes=[dtype or self.dtype],
+            name=utils.make_name(self._name),
+            **known,
+        )
+        return str(made.output[0])
+
+    def end(self, op_type: str, *inputs: str, **attributes: Any) -> None:
+        """The node whose output is that of the removed one."""
+        given = {"outputs": [self._output], "shapes": [self.shape], "dtypes": [self.dtype]}
+        self._ctx.make_node(op_type, list(inputs), attr=attributes, **given)
