@@ -24,6 +24,12 @@ RUN = (
     "cut = Slice(x, zeroth, end, last) "
 )
 
+# Behind a Slice of what may have a negative size, as it is behind another Slice, sizes are inferred node by node.
+SLICES = (
+    "i1 = Constant<value = int64[3] {1, 1, 1}>() s1 = Slice(x, zeroth, one1) s2 = Tile(s1, i1) "
+    "s3 = Slice(s2, zeroth, one1) s4 = ReduceMax<keepdims = 0>(s3) "
+)
+
 APPEND = (
     "body = b (int64 i, bool c, float[2,3,4] p, seq(float[2,3,4]) l) => (bool d, float[2,3,4] g, seq(float[2,3,4]) m, "
     "float[2,3,4] o) { d = Identity(c) h = Sin(p) m = SequenceInsert(l, h) g = Mul(p, x) o = Identity(p) }"
@@ -168,6 +174,16 @@ def test_resolved(case):
     up, down = (expected(X.astype(np.float64) + step * v) for step in (1e-5, -1e-5))
     np.testing.assert_allclose((found["x_gradient"] * v).sum(), ((up - down) * ct).sum() / 2e-5, rtol=1e-5)
     np.testing.assert_allclose(run(proto, x=X)["y"], expected(X), rtol=1e-5)
+
+
+@pytest.mark.parametrize("case", RESOLVED)
+def test_resolved_beside_slices(case):
+    nodes, expected = RESOLVED[case]
+    ones = np.ones_like(expected(X))
+    plain = model(nodes, ones.ndim)
+    sliced = model(f"{SLICES} {nodes}", ones.ndim)
+    alone, beside = (run(vjp(proto), x=X, y_cotangent=ones) for proto in (plain, sliced))
+    np.testing.assert_array_equal(beside["x_gradient"], alone["x_gradient"])
 
 
 NAMED = {

@@ -177,7 +177,7 @@ def infer(node: ir.Node, opset: int, known: Callable[[ir.Value], np.ndarray | No
         node.outputs[0].dtype = dtype
         node.outputs[0].shape = None if dims is None else ir.Shape(dims)
         return
-    if subgraphs_of(node) or any(value is not None and value.dtype is None for value in node.inputs):
+    if subgraphs_of(node) or not all(value is None or _is_tensor(value) for value in node.inputs):
         return
     held = ((value, _integers(value, known)) for value in node.inputs if value is not None)
     arrays = {str(value.name): array for value, array in held if array is not None}
@@ -200,6 +200,11 @@ _Types = list[tuple[ir.DataType, list[Any] | None] | None]
 #: What inference has said of nodes: the layers of a model are much alike. Forgotten when it is full.
 _INFERRED: dict[tuple[Any, ...] | None, _Types] = {}
 _REMEMBERED = 4096
+
+
+def _is_tensor(value: ir.Value) -> bool:
+    """Whether a value is known to be a tensor of some type: a sequence has a dtype too, that of its elements."""
+    return isinstance(value.type, ir.TensorType) and value.dtype is not None
 
 
 def _integers(value: ir.Value, known: Callable[[ir.Value], np.ndarray | None] | None) -> np.ndarray | None:
@@ -263,7 +268,7 @@ def _inferred(node: ir.Node, opset: int, arrays: Mapping[str, np.ndarray]) -> _T
     found: _Types = []
     for value in node.outputs:
         proto = inferred.get(str(value.name))
-        if proto is None:
+        if proto is None or not proto.HasField("tensor_type"):
             found.append(None)
             continue
         shape = ir.serde.deserialize_type_proto_for_shape(proto)
