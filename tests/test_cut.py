@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
-from support.affine_starts import MODELS, both, weights
+from support.affine_starts import MODELS, both, largest_difference, weights
 from support.small_models import build, node
 from support.tiny_graphs import parse
 
@@ -86,3 +86,33 @@ def test_random_numbers_are_drawn_at_each_point():
     ]
     model = build(nodes, {"x": ["N", 6], "z": ["N", 8]}, {"y": ["N", 8]}, {"w": weights(6, 8)})
     assert IntegratedGradients(model, wrt="x", share=True)._plan.request.tail is None
+
+
+@pytest.mark.parametrize(
+    ("op_type", "outputs", "gates"),
+    [
+        ("LSTM", ["", "last"], 4),
+        ("LSTM", ["", "", "last"], 4),
+        ("GRU", ["", "last"], 3),
+        ("RNN", ["", "last"], 1),
+    ],
+)
+def test_beside_a_recurrence_whose_other_outputs_are_left_out(op_type, outputs, gates):
+    """The recurrence reads an input that is not explained, so that it is computed once for each sample."""
+    nodes = [
+        node("Transpose", ["steps"], ["turned"], perm=[1, 0, 2]),
+        node(op_type, ["turned", "into", "again"], outputs, hidden_size=8),
+        node("Reshape", ["last", "shape"], ["text"]),
+        node("MatMul", ["x", "w"], ["h"]),
+        node("Tanh", ["h"], ["t"]),
+        node("Mul", ["t", "text"], ["j"]),
+        node("MatMul", ["j", "v"], ["y"]),
+    ]
+    tensors = {"w": weights(6, 8), "v": weights(8, 3), "shape": np.array([-1, 8])}
+    recurrent = {"into": weights(1, gates * 8, 4), "again": weights(1, gates * 8, 8)}
+    model = build(nodes, {"x": ["N", 6], "steps": ["N", 5, 4]}, {"y": ["N", 3]}, tensors | recurrent)
+    plain, shared = both(model, wrt="x")
+    assert shared._plan.request.tail.cut.given == ("text",)
+    given = {"x": weights(2, 6), "steps": weights(2, 5, 4)}
+    found, expected = (method.explain(given, [0, 1]) for method in (shared, plain))
+    assert largest_difference(found, expected) <= 2e-6

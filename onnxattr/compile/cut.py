@@ -111,7 +111,7 @@ class _Search:
             read = inputs_of(node)
             if node.op_type in SIZES or not any(value in self.varying for value in read):
                 if any(value in self.sampled for value in read):
-                    self.sampled.update(value for value in node.outputs if value not in self.varying)
+                    self.sampled.update(v for v in node.outputs if v.name and v not in self.varying)
                 continue
             self.varying.update(node.outputs)
             if self._is_affine(node, affine):
@@ -199,7 +199,7 @@ class _Search:
     @cached_property
     def _once_work(self) -> float:
         """What it costs to compute at each point what does not depend on the explained values, less their rows."""
-        work = sum(forth(node) for node in self.graph if node.outputs[0] in self.sampled)
+        work = sum(forth(node) for node in self.graph if not self.sampled.isdisjoint(node.outputs))
         return work - sum(2 * WRITTEN * numbers(value) for value in self._once) if work else 0.0
 
     def _measured(self, number: int) -> Iterator[ir.Value]:
@@ -232,7 +232,7 @@ class _Search:
     @cached_property
     def _apart(self) -> set[ir.Value]:
         """The values along whose first axis the samples lie, as a function of the explained values too."""
-        values = [*self.wrt, *(value for node in self.affine for value in node.outputs)]
+        values = [*self.wrt, *(value for node in self.affine for value in node.outputs if value.name)]
         values += [value for value in self.sampled if value.producer() is not None and dims_of(value)]
         model = self.prepared.clone()
         own = named_values(model.graph)
