@@ -5,7 +5,10 @@ import os
 
 import pytest
 from support import kept, one_thread  # noqa: F401  (one_thread before anything imports NumPy)
+from support.command_line import cli_folder  # noqa: F401
 from support.quiet_sessions import use_quiet_sessions
+from support.refusals import nothing_runs  # noqa: F401
+from support.written_files import mlp_folder  # noqa: F401
 
 # Its assertions then show their values, like those of the test modules.
 pytest.register_assert_rewrite("support.explained")
@@ -33,6 +36,14 @@ def fresh_keras():
     keras = pytest.importorskip("keras")
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(1)
+
+
+@pytest.fixture(scope="session")
+def table_model():
+    """A pipeline that was fitted on an array and converted with a table; without skl2onnx its tests are skipped."""
+    from support import named_columns
+
+    return named_columns.table_model()
 
 
 @pytest.fixture(scope="session", autouse=True)

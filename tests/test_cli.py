@@ -1,47 +1,18 @@
 """The command line: what each command writes and prints, and one line and status 2 for bad input."""
 
-import os
-import re
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from support.command_line import IMAGES, MLP, TWO, run
 from support.methods import NEEDED
-from support.small_models import build, cnn_nhwc, embedding, mlp, node, two_inputs
+from support.small_models import build, node
 
 import onnxattr.attributions as attributions
 from models import tabular
-from onnxattr.cli import main
-
-MLP, IMAGES, TWO, TOKENS = mlp(), cnn_nhwc(), two_inputs(), embedding()
-PROBABILITIES = mlp(head="Softmax")
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder with models and arrays, from which the commands run."""
-    models = {"mlp": MLP, "images": IMAGES, "two": TWO, "tokens": TOKENS, "probabilities": PROBABILITIES}
-    for name, case in models.items():
-        onnx.save(case.model, tmp_path / f"{name}.onnx")
-        if len(case.inputs) == 1:
-            np.save(tmp_path / f"{name}.npy", case.given)
-    np.savez(tmp_path / "two.npz", **TWO.inputs)
-    np.save(tmp_path / "labels.npy", np.array([2, 0, -1]))
-    np.save(tmp_path / "weights.npy", np.eye(4)[:3])
-    (tmp_path / "text.npy").write_text("no array")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run(capsys, *arguments):
-    """Exit status, standard output and standard error of a command."""
-    status = main([str(argument) for argument in arguments])
-    return status, *capsys.readouterr()
-
 
 EXPLAIN = {
     "default": ("mlp", [], "IntegratedGradients", {}, None),
@@ -75,7 +46,7 @@ EXPLAIN = {
 
 
 @pytest.mark.parametrize("case", EXPLAIN)
-def test_explain(case, folder, capsys):
+def test_explain(case, cli_folder, capsys):
     name, options, method, parameters, targets = EXPLAIN[case]
     status, out, err = run(capsys, "explain", f"{name}.onnx", f"{name}.npy", "-o", "maps.npy", *options)
     first, *measured = out.splitlines()
@@ -88,7 +59,7 @@ def test_explain(case, folder, capsys):
 
 
 @pytest.mark.parametrize("wrt", [["image", "features"], ["features", "image"]])
-def test_explain_two_inputs(wrt, folder, capsys):
+def test_explain_two_inputs(wrt, cli_folder, capsys):
     options = [part for name in wrt for part in ("--wrt", name)]
     assert run(capsys, "explain", "two.onnx", "two.npz", "-o", "maps.npz", "--targets", 2, *options)[0] == 0
     expected = attributions.IntegratedGradients(TWO.model).explain(TWO.inputs, [2, 2, 2])
@@ -98,7 +69,7 @@ def test_explain_two_inputs(wrt, folder, capsys):
         np.testing.assert_array_equal(found[name], expected[name])
 
 
-def test_explain_one_input_from_npz(folder, capsys):
+def test_explain_one_input_from_npz(cli_folder, capsys):
     np.savez("x.npz", x=MLP.given)
     assert run(capsys, "explain", "mlp.onnx", "x.npz", "-o", "maps.npy")[0] == 0
     np.testing.assert_array_equal(
@@ -106,7 +77,7 @@ def test_explain_one_input_from_npz(folder, capsys):
     )
 
 
-def test_export_options(folder, capsys):
+def test_export_options(cli_folder, capsys):
     options = ["--rendering", "loop", "--baseline-input", "--target", "weights", "--weights", "beside"]
     assert run(capsys, "export", "images.onnx", "--batch-size", "4", *options, "-o", "e.onnx")[0] == 0
     names = [value.name for value in onnxruntime.InferenceSession("e.onnx").get_inputs()]
@@ -124,7 +95,7 @@ BASELINES = {
 
 
 @pytest.mark.parametrize("case", BASELINES)
-def test_baselines(case, folder, capsys):
+def test_baselines(case, cli_folder, capsys):
     options, given = BASELINES[case]
     np.save("rows.npy", IMAGES.given[::-1])
     np.savez("rows.npz", image=IMAGES.given[0])
@@ -141,7 +112,7 @@ def test_baselines(case, folder, capsys):
 
 
 @pytest.mark.parametrize("method", attributions.METHODS)
-def test_export(method, folder, capsys):
+def test_export(method, cli_folder, capsys):
     needed = {"background": IMAGES.given} if method in NEEDED else {}
     np.save("set.npy", IMAGES.given)
     options = ["--background", "set.npy"] if needed else []
@@ -178,7 +149,7 @@ INSPECT = {
 
 
 @pytest.mark.parametrize("name", INSPECT)
-def test_inspect(name, folder, capsys):
+def test_inspect(name, cli_folder, capsys):
     status, out, err = run(capsys, "inspect", name, "--verbose")
     assert (status, err) == (0, "")
     assert [part for part in INSPECT[name] if part not in out] == []
@@ -196,7 +167,7 @@ def test_inspect_lists_layers_of_a_converted_model(capsys):
             attributions.GradientInput(str(tabular.ONNX_FILE), output_layer=layer, operator="classification")
 
 
-def test_inspect_says_which_operator_has_no_rule(folder, capsys):
+def test_inspect_says_which_operator_has_no_rule(cli_folder, capsys):
     model = onnx.load("mlp.onnx")
     model.graph.node[1].op_type, model.graph.node[1].domain = "Fancy", "com.example"
     model.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
@@ -218,7 +189,7 @@ def test_inspect_says_which_operator_has_no_rule(folder, capsys):
         (["--verify", "always"], 2, "could not be compared"),
     ],
 )
-def test_verify(folder, capsys, verify, status, said):
+def test_verify(cli_folder, capsys, verify, status, said):
     """The rows of the table end at 0, so that the index which is drawn to compare predictions is none."""
     table = np.ones((1, 6), np.float32)
     model = build(
@@ -261,9 +232,9 @@ def test_ops(capsys):
 
 
 @pytest.mark.parametrize("quick", [["--no-verify"], ["--verify", "never"]], ids=" ".join)
-def test_convert(folder, capsys, quick):
+def test_convert(cli_folder, capsys, quick):
     pytest.importorskip("keras")
-    (folder / "tabular.keras").write_bytes(tabular.KERAS_FILE.read_bytes())
+    (cli_folder / "tabular.keras").write_bytes(tabular.KERAS_FILE.read_bytes())
     status, out, _ = run(capsys, "convert", "tabular.keras")
     assert (status, out) == (0, "wrote tabular.onnx\n")
     status, out, _ = run(capsys, "convert", "tabular.keras", "-o", "other.onnx", *quick, "--opset", 18)
@@ -278,185 +249,6 @@ def test_convert(folder, capsys, quick):
     assert onnx.load("other.onnx").opset_import[0].version == 18
 
 
-OUT = ["-o", "maps.npy"]
-BAD = {
-    "missing model": (["explain", "no.onnx", "mlp.npy", *OUT], ["no.onnx", "does not exist"]),
-    "missing inputs": (["explain", "mlp.onnx", "no.npy", *OUT], ["no.npy", "not a .npy"]),
-    "inputs are text": (["explain", "mlp.onnx", "text.npy", *OUT], ["text.npy", "not a .npy"]),
-    "inputs of another model": (["explain", "mlp.onnx", "images.npy", *OUT], ["'x'", "(3, 8, 9, 3)", "(N, 6)"]),
-    "label out of range": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--targets", 9], ["Label 9", "0 to 3"]),
-    "missing targets": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--targets", "no.npy"], ["no.npy"]),
-    "one step": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--steps", 1], ["steps=1"]),
-    "no baseline": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--method", "Saliency", "--baseline-value", 1],
-                    ["Saliency", "baseline_value"]),
-    "picture of another kind": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--picture", "why.gif"],
-                                [".png, .svg or .pdf"]),
-    "row beyond the last": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--picture", "why.png", "--row", 3],
-                            ["--row 3", "mlp.npy has samples 0 to 2"]),
-    "sample beyond the last": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--picture", "why.png", "--sample", 3],
-                               ["--sample 3", "mlp.npy has samples 0 to 2"]),
-    "seed": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--seed", -1], ["seed=-1"]),
-    "unknown layer": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--output-layer", "top"], ["'top'", "onnxattr inspect"]),
-    "layer index": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--output-layer", "-2"], ["-2", "no layer table"]),
-    "unknown wrt": (["export", "mlp.onnx", "--wrt", "y", "-o", "e.onnx"], ["'y'", "['x']"]),
-    "integer input": (["export", "tokens.onnx", "-o", "e.onnx"], ["wrt=<name>", "embedded"]),
-    "no such folder": (["export", "mlp.onnx", "-o", "nowhere/e.onnx"], ["nowhere/e.onnx", "cannot be written"]),
-    "export to the standard output": (["export", "mlp.onnx", "-o", "-"], ["standard output", "./-"]),
-    "maps to the standard output": (["explain", "mlp.onnx", "mlp.npy", "-o", "-"], ["standard output", "./-"]),
-    "no folder for maps": (["explain", "mlp.onnx", "mlp.npy", "-o", "nowhere/m.npy"], ["nowhere/m.npy", "cannot be"]),
-    "inspect a folder": (["inspect", "."], ["not a file"]),
-    "inspect text": (["inspect", "text.npy"], ["text.npy", "not an ONNX model"]),
-    "convert a missing file": (["convert", "no.keras"], ["no.keras"]),
-    "convert ONNX to an opset": (
-        ["convert", "mlp.onnx", "--units", "kg", "--opset", "9", "-o", "y.onnx"], ["--opset", "mlp.onnx is ONNX"]
-    ),
-    "convert layers of ONNX": (
-        ["convert", "mlp.onnx", "--units", "kg", "--keep-layer", "a", "-o", "y.onnx"], ["--keep-layer", "is ONNX"]
-    ),
-    "convert ONNX": (["convert", "mlp.onnx"], ["mlp.onnx", "ONNX already"]),
-    "convert a PyTorch file": (["convert", "net.pt2"], ["net.pt2", "run code", "onnxattr.converters.torch.to_onnx"]),
-    "convert a pickle": (["convert", "net.joblib"], ["net.joblib", "run code", "onnxattr.converters.sklearn.to_onnx"]),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input(case, folder, capsys):
-    arguments, fragments = BAD[case]
-    before = sorted(os.listdir())
-    status, out, err = run(capsys, *arguments)
-    assert (status, out) == (2, "")
-    message = err.splitlines()[-1]
-    assert message.startswith("onnxattr: ")
-    assert [part for part in fragments if part not in message] == [], message
-    assert sorted(os.listdir()) == before
-
-
-USAGE = {
-    "no command": [],
-    "unknown command": ["explode"],
-    "unknown method": ["export", "mlp.onnx", "--method", "Magic", "-o", "e.onnx"],
-    "no output": ["export", "mlp.onnx"],
-    "steps are text": ["export", "mlp.onnx", "-o", "e.onnx", "--steps", "many"],
-}
-
-
-@pytest.mark.parametrize("case", USAGE)
-def test_usage(case, folder, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(USAGE[case])
-    assert stop.value.code == 2
-    assert "usage: onnxattr" in capsys.readouterr().err
-
-
-def test_warnings_are_one_line_and_the_filters_stay(folder, capsys):
-    show, filters = warnings.showwarning, list(warnings.filters)
-    status, _, err = run(capsys, "export", "probabilities.onnx", "-o", "e.onnx")
-    assert status == 0
-    assert err.startswith("warning: The model ends in probabilities")
-    assert len(err.splitlines()) == 1
-    assert warnings.showwarning is show
-    assert warnings.filters == filters
-
-
-def test_installed_command(folder):
-    command = os.path.join(os.path.dirname(sys.executable), "onnxattr")
-    arguments = [command, "explain", "mlp.onnx", "mlp.npy", "-o", "maps.npy", "--targets", "labels.npy"]
-    done = subprocess.run(arguments, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("wrote maps.npy\ngap: ")
-    assert np.load("maps.npy").shape == (3, 6)
-    done = subprocess.run([command, "inspect", "no.onnx"], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.startswith("onnxattr: no.onnx does not exist")
-
-
-@pytest.mark.parametrize(("method", "options"), [("IntegratedGradients", []), ("SmoothGrad", ["--seed", 5])])
-def test_explain_by_an_explainer(method, options, folder, capsys):
-    arguments = ["--method", method, "--output-layer", "logits"]
-    assert run(capsys, "export", "probabilities.onnx", *arguments, "-o", "e.onnx")[0] == 0
-    assert run(capsys, "explain", "e.onnx", "mlp.npy", "--targets", 2, "-o", "e.npy", *options)[0] == 0
-    assert (
-        run(
-            capsys,
-            "explain",
-            "probabilities.onnx",
-            "mlp.npy",
-            "--targets",
-            2,
-            "-o",
-            "m.npy",
-            *arguments,
-            *options,
-        )[0]
-        == 0
-    )
-    expected = np.load("m.npy")
-    np.testing.assert_allclose(np.load("e.npy"), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
-    status, _, err = run(capsys, "explain", "e.onnx", "mlp.npy", "-o", "no.npy", "--steps", 5, "--wrt", "x")
-    assert status == 2
-    assert "leave out --wrt, --steps" in err
-    assert not os.path.exists("no.npy")
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ([], r"gap: [0-9.e-]+ of f\(x\) - f\(b\) in the median, at most [0-9.e-]+, in sample \d"),
-        (["--steps", 2], "The maps miss much of the score: --points adaptive --tolerance 0.05 adds points"),
-        (
-            ["--points", "adaptive", "--tolerance", 0.02, "--max-steps", 300],
-            r"at most 0\.0\d+, in sample \d(; \d+ gradients per sample in the median, at most \d+)?$",
-        ),
-        (["--method", "BlurIG", "--steps", 2, "-o", "maps.json"], "more --steps than 2 take more points"),
-        (
-            [
-                "--method",
-                "ExpectedGradients",
-                "--nb-samples",
-                1,
-                "--background",
-                "images.npy",
-                "-o",
-                "maps.json",
-            ],
-            "a larger --nb-samples than 1 takes more points",
-        ),
-        (
-            ["--steps", 2, "--background", "images.npy"],
-            "more --steps than 2 take more points",
-        ),
-        (["--quadrature", "gauss_legendre", "--steps", 30], "gap: "),
-        (["--method", "Saliency"], "^wrote maps.npy$"),
-    ],
-)
-def test_the_gap_is_told(options, words, folder, capsys):
-    """What the maps of a path miss of f(x) - f(b), what that took, and what narrows it where it is wide."""
-    status, out, _ = run(capsys, "explain", "images.onnx", "images.npy", "-o", "maps.npy", *options)
-    assert status == 0
-    assert re.search(words, out.strip(), re.MULTILINE), out
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "shown"),
-    [
-        ("mlp", ["--row", 2], "feature 0"),
-        ("mlp", ["--sample", 2], "feature 0"),
-        ("images", ["--targets", 3], "class 3, score"),
-        ("images", ["--targets", "weights5.npy"], "Input"),
-    ],
-)
-def test_a_picture_of_a_row(name, options, shown, folder, capsys):
-    np.save("weights5.npy", np.eye(5)[:3])
-    arguments = ["explain", f"{name}.onnx", f"{name}.npy", "-o", "maps.npy", "--picture", "why.svg", *options]
-    status, out, err = run(capsys, *arguments)
-    assert (status, err) == (0, "")
-    assert out.startswith("wrote maps.npy\nwrote why.svg\ngap: ")
-    text = (folder / "why.svg").read_text()
-    assert f"<!-- {shown}" in text
-    assert f"<!-- {name}.onnx" in text
-    assert "<!-- IntegratedGradients" in text or name == "mlp"
-
-
 def test_a_reader_that_has_seen_enough_is_no_error():
     command = f"{sys.executable} -c 'from onnxattr.cli import main; exit(main([\"ops\"]))' | head -n 1"
     found = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
@@ -464,7 +256,7 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     assert found.stdout.startswith("Abs")
 
 
-def test_noise_tunnel(folder, capsys):
+def test_noise_tunnel(cli_folder, capsys):
     """Draws and noise are those of the tunnel; a file of it needs nothing else."""
     own = [
         "--method",

@@ -1,41 +1,27 @@
-"""What is written is whole or not there, goes through links and devices, and is never a file that is being read."""
+"""What is written is whole or not there, and is never a file that is being read."""
 
 import json
 import os
-import shlex
 import signal
-import stat
 import subprocess
 import sys
 import threading
 import time
-import zipfile
 
 import numpy as np
 import onnx
 import pytest
-from support.small_models import build, mlp, node
+from support.small_models import build, node
+from support.written_files import MLP, SIZE, X, contents, save_external, wide
 
 import onnxattr
-from onnxattr import files, plots
+from onnxattr import files
 from onnxattr.attributions import GradientInput, IntegratedGradients, NoiseTunnel, Saliency
 from onnxattr.attributions.triton import export_triton
 from onnxattr.cli import main
-from onnxattr.errors import OnnxAttrError, ParameterError, ShapeError
-from onnxattr.inputs import array_files
+from onnxattr.errors import OnnxAttrError, ParameterError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links, FIFOs and signals of Unix")
-MLP = mlp()
-SIZE = 60
-X = np.random.default_rng(1).normal(size=(2, SIZE)).astype(np.float32)
-
-
-def wide(seed=0):
-    """y = x W with 14,400 bytes of weights, and W."""
-    weights = np.random.default_rng(seed).normal(size=(SIZE, SIZE)).astype(np.float32)
-    return build(
-        [node("MatMul", ["x", "w"], ["y"])], {"x": ["N", SIZE]}, {"y": ["N", SIZE]}, {"w": weights}
-    ), weights
 
 
 def score_model():
@@ -43,12 +29,6 @@ def score_model():
     nodes = [node("Mul", ["f", "t"], ["p"]), node("ReduceSum", ["p", "axes"], ["s"], keepdims=0)]
     inputs = {"f": ["N", SIZE], "t": ["N", SIZE]}
     return build(nodes, inputs, {"s": ["N"]}, {"axes": np.array([1])})
-
-
-def save_external(path, location, seed=0):
-    model, weights = wide(seed)
-    onnx.save(model, path, save_as_external_data=True, location=location, size_threshold=0)
-    return weights
 
 
 @pytest.fixture
@@ -59,10 +39,6 @@ def folder(tmp_path, monkeypatch):
     np.save(tmp_path / "labels.npy", np.array([0, 1]))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def contents():
-    return {p: p.read_bytes() for p in sorted(files.Path().rglob("*")) if p.is_file()}
 
 
 # What is being read ----------------------------------------------------------------------------------------------
@@ -184,182 +160,6 @@ def test_an_export_that_is_replaced_takes_its_own_data_with_it(tmp_path):
     assert (tmp_path / "precious").read_bytes() == b"kept"
 
 
-# Names -----------------------------------------------------------------------------------------------------------
-def writers():
-    """Everything that writes a file, by name: each takes a path."""
-    method, maps = Saliency(MLP.model), np.ones((3, 4), np.float32)
-    return {
-        "export": method.export,
-        "beside": lambda path: Saliency(wide()[0]).export(path, weights="beside"),
-        "picture": lambda path: plots.tabular(list("abcd"), maps[0], title="", path=path),
-        "command": lambda path: command("explain", "m.onnx", "m.npy", "-o", path),
-    }
-
-
-def command(*arguments):
-    if main([str(argument) for argument in arguments]):
-        raise ParameterError("the command failed")
-
-
-@pytest.fixture
-def small(tmp_path, monkeypatch):
-    onnx.save(MLP.model, tmp_path / "m.onnx")
-    np.save(tmp_path / "m.npy", MLP.given)
-    (tmp_path / "empty").mkdir()
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.mark.parametrize("writer", ["export", "beside", "command"])
-@pytest.mark.parametrize(
-    "name", ["", "empty", "nowhere/e", "m.onnx/e", "e/", "n" * 300, "a\0b", "loop", "/proc/e", "sealed"]
-)
-def test_names_that_cannot_be_written(name, writer, small):
-    (small / "loop").symlink_to("loop")
-    (small / "sealed").write_bytes(b"")
-    (small / "sealed").chmod(0o444)
-    if name == "sealed" and os.access("sealed", os.W_OK):
-        pytest.skip("root writes read-only files")
-    if (name, writer) == ("e/", "command"):  # the name of a folder, which a job makes and writes into
-        writers()[writer](name)
-        assert "m.npy" in os.listdir("e")
-        return
-    before = contents()
-    with pytest.raises(ParameterError):
-        writers()[writer](name)
-    assert contents() == before
-
-
-@pytest.mark.parametrize(("writer", "suffix"), [("export", ""), ("picture", ".png"), ("command", ".npy")])
-@pytest.mark.parametrize("length", [250, 255])
-def test_the_longest_names(length, writer, suffix, small):
-    name = "n" * (length - len(suffix)) + suffix
-    writers()[writer](name)
-    assert os.path.getsize(name) > 50
-    assert sorted(os.listdir()) == sorted(["m.onnx", "m.npy", "empty", name])
-
-
-def test_a_name_that_is_too_long_for_its_data(small):
-    with pytest.raises(ParameterError, match="too long"):
-        writers()["beside"]("n" * 253)
-    assert sorted(os.listdir()) == ["empty", "m.npy", "m.onnx"]
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".json", ".html", ".png"])
-def test_names_that_are_no_text(suffix, tmp_path, monkeypatch, capsys):
-    """Bytes that are not UTF-8, in the names of the model, its folder, the rows and what is written."""
-    (tmp_path / "plain").mkdir()
-    weights = save_external(tmp_path / "plain/model.onnx", "model.bin")
-    folder = (tmp_path / "plain").rename(tmp_path / os.fsdecode(b"m\xff"))
-    monkeypatch.chdir(folder)
-    model, rows, out = (os.fsdecode(name) for name in (b"e\xff.onnx", b"x\xff.npy", b"o\xff"))
-    np.save(rows, X)
-    assert main(["export", "model.onnx", "--method", "GradientInput", "-o", model]) == 0
-    for weights_of in (model, "model.onnx"):
-        options = ["--targets", "3"] + ["--method", "GradientInput"] * (weights_of != model)
-        assert main(["explain", weights_of, rows, "-o", out + suffix, *options]) == 0
-        assert os.path.getsize(out + suffix) > 50
-        if suffix == ".npy":
-            np.testing.assert_allclose(np.load(out + suffix), X * weights[:, 3], rtol=1e-5, atol=1e-6)
-    assert main(["export", "model.onnx", "--weights", "beside", "-o", model]) == 2
-    assert "not UTF-8" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("writer", "suffix"), [("export", ".onnx"), ("picture", ".png"), ("command", ".npy")]
-)
-def test_links_are_written_through(writer, suffix, small):
-    (small / f"target{suffix}").write_bytes(b"old")
-    (small / f"target{suffix}").chmod(0o640)
-    (small / f"link{suffix}").symlink_to(f"target{suffix}")
-    (small / f"new{suffix}").symlink_to(f"empty/made{suffix}")
-    for link, target in ((f"link{suffix}", f"target{suffix}"), (f"new{suffix}", f"empty/made{suffix}")):
-        writers()[writer](link)
-        assert os.readlink(link) == target
-        assert os.path.getsize(target) > 50
-    assert stat.S_IMODE(os.stat(f"target{suffix}").st_mode) == 0o640
-    old = os.umask(0o27)
-    os.umask(old)
-    assert stat.S_IMODE(os.stat(f"empty/made{suffix}").st_mode) == 0o666 & ~old
-    assert os.listdir("empty") == [f"made{suffix}"]
-
-
-def test_weights_beside_a_link_into_another_folder_are_refused(small):
-    """A runtime looks for data beside the name that it opens."""
-    (small / "link.onnx").symlink_to("empty/made.onnx")
-    with pytest.raises(ParameterError, match=r"a link into another folder.*weights='inside'"):
-        writers()["beside"]("link.onnx")
-    assert os.listdir("empty") == []
-
-
-@pytest.mark.parametrize(("writer", "suffix"), [("export", ""), ("picture", ".png"), ("command", "")])
-def test_a_fifo_gets_what_a_file_would(writer, suffix, small):
-    writers()[writer](f"file{suffix}")
-    os.mkfifo(f"fifo{suffix}")
-    got = []
-    reader = threading.Thread(target=lambda: got.append(files.Path(f"fifo{suffix}").read_bytes()))
-    reader.start()
-    writers()[writer](f"fifo{suffix}")
-    reader.join(timeout=20)
-    assert len(got[0]) == os.path.getsize(f"file{suffix}")
-    assert stat.S_ISFIFO(os.stat(f"fifo{suffix}").st_mode)
-
-
-def test_a_fifo_that_nothing_reads_from_does_not_hang(small, monkeypatch):
-    monkeypatch.setattr(files, "_PATIENCE", 0.2)
-    os.mkfifo("fifo")
-    with pytest.raises(ParameterError, match="nothing has read from this FIFO"):
-        writers()["export"]("fifo")
-
-
-def test_devices_are_written_to(small):
-    before = os.stat("/dev/null")
-    writers()["export"]("/dev/null")
-    writers()["command"]("/dev/null")
-    assert os.stat("/dev/null").st_mode == before.st_mode
-    with pytest.raises(ParameterError, match="No space left"):
-        writers()["export"]("/dev/full")
-    with pytest.raises(ParameterError, match="device"):
-        writers()["beside"]("/dev/null")
-    assert sorted(os.listdir()) == ["empty", "m.npy", "m.onnx"]
-
-
-CLI = [sys.executable, "-c", "import sys; from onnxattr.cli import main; sys.exit(main(sys.argv[1:]))"]
-
-
-@pytest.mark.parametrize("through", ["pipe", "file"])
-def test_standard_output_holds_the_file_alone(through, small):
-    arguments = [*CLI, "explain", "m.onnx", "m.npy", "-o", "/dev/stdout", "--method", "Saliency"]
-    if through == "pipe":
-        done = subprocess.run(arguments, capture_output=True, check=True)
-        (small / "maps.npy").write_bytes(done.stdout)
-    else:
-        with open("maps.npy", "wb") as file:
-            done = subprocess.run(arguments, stdout=file, stderr=subprocess.PIPE, check=True)
-    assert done.stderr == b"wrote /dev/stdout\n"
-    np.testing.assert_array_equal(np.load("maps.npy"), Saliency(MLP.model).explain(MLP.given))
-    expected = files.Path("maps.npy").stat().st_size
-    np.save("again.npy", Saliency(MLP.model).explain(MLP.given))
-    assert os.path.getsize("again.npy") == expected
-
-
-def test_a_terminal_that_takes_nothing_more_is_one_line(small):
-    with open("/dev/full", "w") as full:
-        done = subprocess.run([*CLI, "inspect", "m.onnx"], stdout=full, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 1
-    assert done.stderr == "onnxattr: the output cannot be written: [Errno 28] No space left on device\n"
-
-
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_outputs_that_a_service_has_closed(closed, small):
-    for arguments, status in ((["-o", "c.npy"], 0), (["--targets", "9"], 2)):
-        command = [*CLI, "explain", "m.onnx", "m.npy", "--method", "Saliency", *arguments]
-        done = subprocess.run(f"{shlex.join(command)} {closed}", shell=True, capture_output=True, text=True)
-        assert done.returncode == status
-        assert "defect" not in done.stderr
-    np.testing.assert_array_equal(np.load("c.npy"), Saliency(MLP.model).explain(MLP.given))
-
-
 # Two writers, and ends in the middle ------------------------------------------------------------------------------
 @pytest.mark.parametrize("place", ["inside", "beside"])
 def test_two_threads_on_one_path(place, tmp_path):
@@ -432,8 +232,8 @@ def test_a_handler_of_the_program_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_command_has_no_traceback(number, small):
-    (small / "o.npy").write_bytes(b"old")
+def test_a_stopped_command_has_no_traceback(number, mlp_folder):
+    (mlp_folder / "o.npy").write_bytes(b"old")
     np.save("x.npy", np.ones((20_000, 6), np.float32))
     started = f"""{FOREGROUND}
 import sys; from onnxattr.cli import main; print('up', flush=True); sys.exit(main(sys.argv[1:]))"""
@@ -449,100 +249,8 @@ import sys; from onnxattr.cli import main; print('up', flush=True); sys.exit(mai
     assert (process.returncode, lines) == (
         (130, ["onnxattr: interrupted"]) if number == signal.SIGINT else (-15, [])
     )
-    assert (small / "o.npy").read_bytes() == b"old"
+    assert (mlp_folder / "o.npy").read_bytes() == b"old"
     assert sorted(os.listdir()) == ["empty", "m.npy", "m.onnx", "o.npy", "x.npy"]
-
-
-# Arrays ----------------------------------------------------------------------------------------------------------
-def damaged_arrays():
-    """Content by name: everything but an array of numbers."""
-    np.save("whole.npy", np.ones((3, 6), np.float32))
-    whole = files.Path("whole.npy").read_bytes()
-    np.savez_compressed("whole.npz", x=np.ones((3, 6), np.float32))
-    archive = files.Path("whole.npz").read_bytes()
-    np.save("objects.npy", np.array([{"a": 1}, print], dtype=object), allow_pickle=True)
-    huge = whole.replace(b"(3, 6)", b"(%d,)" % 2**50)
-    with zipfile.ZipFile("lie.npz", "w") as lie:
-        lie.writestr("x.npy", b"no array")
-        lie.writestr("__import__('os')", b"")
-    return {
-        "nothing": b"", "text": b"1,2,3", "cut": whole[:-5], "no header": whole[:9], "half a header": whole[:40],
-        "pickle": files.Path("objects.npy").read_bytes(), "bare pickle": b"cos\nsystem\n(S'touch acted'\ntR.",
-        "shape of 2**50": huge, "a shape of words": whole.replace(b"(3, 6)", b"('a',)"),
-        "code for a shape": whole.replace(b"(3, 6), }", b"exit(), }"), "version 9": b"\x93NUMPY\x09" + whole[7:],
-        "cut archive": archive[:-30], "flipped archive": archive[:60] + b"\xff\xff" + archive[62:],
-        "archive of no arrays": files.Path("lie.npz").read_bytes(),
-        "bad text": b"\x93NUMPY\x01\x00\x05\x00\xff\xfe\xff\n",
-    }  # fmt: skip
-
-
-DAMAGED = [
-    "nothing", "text", "cut", "no header", "half a header", "pickle", "bare pickle", "shape of 2**50",
-    "a shape of words", "code for a shape", "version 9", "cut archive", "flipped archive", "archive of no arrays",
-    "bad text",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("case", DAMAGED)
-def test_damaged_arrays_are_one_clear_error(case, small, capsys):
-    (small / "x.npy").write_bytes(damaged_arrays()[case])
-    with pytest.raises(ShapeError, match=r"x\.npy is not a \.npy file"):
-        array_files.read_arrays("x.npy")
-    for arguments in (["m.onnx", "x.npy"], ["m.onnx", "m.npy", "--targets", "x.npy"]):
-        assert main(["explain", *arguments, "-o", "maps.npy"]) == 2
-        shown = capsys.readouterr().err
-        assert len(shown.splitlines()) == 1
-        assert "x.npy is not a .npy file" in shown
-    assert not os.path.exists("maps.npy")
-    assert not os.path.exists("acted")
-
-
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda name: os.symlink("/dev/zero", name)])
-def test_inputs_that_are_no_files(make, small, capsys):
-    make("x.npy")
-    assert main(["explain", "m.onnx", "x.npy", "-o", "maps.npy"]) == 2
-    assert "there is no such file" in capsys.readouterr().err
-
-
-ODD = {
-    "scalar": np.float32(3), "no arrays": {}, "records": np.zeros(3, [("a", "f4")]), "dates": np.zeros(3, "M8[s]"),
-}  # fmt: skip
-OPTIONS = [[], ["--targets", "1"], ["--picture", "why.png"]]
-
-
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("case", ODD)
-def test_arrays_of_odd_kinds(case, options, small, capsys):
-    (np.savez if case == "no arrays" else np.save)("x", *([] if case == "no arrays" else [ODD[case]]))
-    name = "x.npz" if case == "no arrays" else "x.npy"
-    assert main(["explain", "m.onnx", name, "-o", "maps.npy", *options]) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
-
-
-@pytest.mark.parametrize("number", ["--5", "²", "9" * 30, "9" * 5000, "-"])
-@pytest.mark.parametrize("option", ["--targets", "--output-layer"])
-def test_numbers_that_are_none(option, number, small, capsys):
-    assert main(["explain", "m.onnx", "m.npy", "-o", "maps.npy", f"{option}={number}"]) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
-
-
-@pytest.mark.parametrize("arguments", [["--triton", ""], ["--triton", "m.npy"], ["-o", ""]])
-def test_empty_and_taken_names(arguments, small, capsys):
-    before = contents()
-    assert main(["export", "m.onnx", *arguments]) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
-    assert contents() == before
-
-
-def test_names_of_a_model_do_not_reach_the_terminal_raw(small, capsys):
-    """Escape sequences could rewrite what is on the screen."""
-    nodes = [node("Tanh", ["x\x1b[2J\r"], ["h"]), node("Sin", ["h"], ["y\n\x07"])]
-    onnx.save(build(nodes, {"x\x1b[2J\r": ["N", 4]}, {"y\n\x07": ["N", 4]}), "odd.onnx")
-    assert main(["inspect", "odd.onnx"]) == 0
-    assert main(["explain", "odd.onnx", "m.npy", "-o", "maps.npy"]) == 2
-    shown = "".join(capsys.readouterr())
-    assert "x\\x1b[2J\\r" in shown
-    assert all(c.isprintable() or c == "\n" for c in shown)
 
 
 def test_old_files_stay_where_an_export_fails(tmp_path):

@@ -35,3 +35,7 @@ def with_a_backbone():
     x = L.Dense(6, activation="relu", name="hidden")(x)
     x = L.Dense(4, name="logits")(x)
     return seeded(keras.Model(image, L.Softmax(name="probabilities")(x)))
+
+
+def image_model(*layers, size=12):
+    return keras.Sequential([L.Input((size, size, 3)), *layers])

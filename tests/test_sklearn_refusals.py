@@ -1,0 +1,196 @@
+"""Estimators without a gradient are refused by name, before anything is written."""
+
+import warnings
+
+import numpy as np
+import onnx
+import pytest
+
+pytest.importorskip("skl2onnx", reason="skl2onnx is not installed: pip install 'onnxattr[sklearn]'")
+
+from onnxattr.converters.common.verify import values
+from onnxattr.converters.sklearn import to_onnx
+from onnxattr.converters.sklearn.convert import _options
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.decomposition import NMF
+from sklearn.ensemble import AdaBoostClassifier, IsolationForest, RandomForestClassifier
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.gaussian_process.kernels import RBF
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
+from sklearn.svm import SVC, LinearSVC
+from support.estimators import close, differences, gradient
+from support.iris import IRIS, KINDS
+from support.tiny_graphs import parse
+
+from onnxattr.attributions import GradientInput, Saliency
+from onnxattr.compile.gradient import vjp
+from onnxattr.errors import ConversionError, ModelError, UnsupportedOpError
+
+
+def test_dictionaries_of_other_converters_count_as_scores():
+    """skl2onnx' default output: a dictionary of class and probability for each row."""
+    import skl2onnx
+
+    estimator = make_pipeline(StandardScaler(), LogisticRegression()).fit(IRIS, KINDS)
+    zipped = skl2onnx.to_onnx(estimator, IRIS[:1].astype(np.float32))
+    assert "ZipMap" in {node.op_type for node in zipped.graph.node}
+    x = IRIS[::30].astype(np.float32)
+    close(gradient(zipped, x, 1), gradient(to_onnx(estimator, IRIS), x, 1))
+
+
+@pytest.mark.parametrize("opset", [{"": 9, "ai.onnx.ml": 1}, {"": 15, "ai.onnx.ml": 3}])
+def test_trees_whose_output_is_a_dictionary_are_refused_as_trees(opset):
+    """Not for the number of axes of the dictionary, which the schemas of ai.onnx.ml 1 leave open."""
+    import skl2onnx
+
+    forest = RandomForestClassifier(2, max_depth=2).fit(IRIS, KINDS)
+    zipped = skl2onnx.to_onnx(forest, IRIS[:1].astype(np.float32), target_opset=opset)
+    with pytest.raises(UnsupportedOpError, match="Decision trees are piecewise constant"):
+        GradientInput(zipped).explain(IRIS[:2].astype(np.float32))
+
+
+def test_neighbours_have_no_gradient():
+    model = to_onnx(KNeighborsClassifier().fit(IRIS, KINDS), IRIS)
+    with pytest.raises(
+        ModelError, match=r"No float input reaches the score.*No float value inside does either"
+    ):
+        GradientInput(model)
+
+
+@pytest.mark.parametrize("estimator", [IsolationForest(n_estimators=3), AdaBoostClassifier(n_estimators=2)])
+def test_forests_whose_votes_are_counted_are_refused_as_trees(estimator):
+    with pytest.raises(
+        ModelError, match=r"No float input reaches the score.*Decision trees are piecewise constant"
+    ):
+        GradientInput(to_onnx(estimator.fit(IRIS, KINDS), IRIS))
+
+
+def test_forests_have_no_gradient():
+    model = to_onnx(RandomForestClassifier(3).fit(IRIS, KINDS), IRIS)
+    with pytest.raises(UnsupportedOpError, match="piecewise"):
+        vjp(model, "X", model.graph.output[-1].name)
+
+
+@pytest.mark.parametrize("shape", ["ovo", "ovr"])
+def test_support_vector_classifiers_by_their_decision_values(shape):
+    estimator = make_pipeline(StandardScaler(), SVC(decision_function_shape=shape)).fit(IRIS, KINDS)
+    x = IRIS[::30].astype(np.float32)
+    found = GradientInput(to_onnx(estimator, IRIS)).explain(x, np.ones(len(x), int)) / x
+    close(found, differences(lambda rows: estimator.decision_function(rows)[:, 1], x))
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        CalibratedClassifierCV(LinearSVC()).fit(IRIS, KINDS),
+        OneVsRestClassifier(GaussianProcessClassifier(RBF() * 2)).fit(IRIS, KINDS),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_no_part_is_asked_what_it_is_that_predicts_nothing(estimator, monkeypatch):
+    """From scikit-learn 1.9 on is_classifier refuses kernels and the classifiers inside a CalibratedClassifierCV."""
+
+    def strict(part):
+        assert isinstance(part, BaseEstimator), part
+        return is_classifier(part)
+
+    monkeypatch.setattr("sklearn.base.is_classifier", strict)
+    _options(estimator)
+
+
+def test_trees_that_skl2onnx_cannot_write(monkeypatch):
+    def fails(*_, **__):
+        raise TypeError("Unable to create node 'TreeEnsembleRegressor'")
+
+    monkeypatch.setattr("skl2onnx.convert_sklearn", fails)
+    with pytest.raises(ConversionError, match=r"the trees of Ridge.*piecewise constant"):
+        to_onnx(Ridge().fit(IRIS, KINDS), IRIS)
+
+
+def test_files_are_whole(tmp_path):
+    estimator = LinearRegression().fit(IRIS[:, :3], IRIS[:, 3])
+    model = to_onnx(estimator, IRIS[:, :3], tmp_path / "linear.onnx")
+    assert [p.name for p in tmp_path.iterdir()] == ["linear.onnx"]
+    assert onnx.load(tmp_path / "linear.onnx") == model
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+
+
+@pytest.mark.parametrize(
+    ("estimator", "sample", "match"),
+    [
+        (LogisticRegression(), IRIS, "Fit the estimator"),
+        (LinearRegression().fit(IRIS, KINDS), IRIS[0], "expected rows"),
+        (LinearRegression().fit(IRIS, KINDS), [["a", "b"]], "expected numbers. Encode text"),
+        (
+            make_pipeline(CountVectorizer(), LogisticRegression()).fit(["good film", "bad film"], [1, 0]),
+            ["good film"],
+            "expected numbers. Explain what follows the CountVectorizer",
+        ),
+        (LinearRegression().fit(IRIS, KINDS), IRIS[:, :2], "features"),
+        (
+            make_pipeline(NMF(2), Ridge()).fit(IRIS, KINDS),
+            IRIS,
+            "NMF.*skl2onnx supports",
+        ),
+        (
+            ClassifierChain(LogisticRegression()).fit(IRIS, np.eye(3)[KINDS]),
+            IRIS,
+            "ClassifierChain.*skl2onnx supports",
+        ),
+        (
+            MultiOutputClassifier(LogisticRegression()).fit(IRIS, np.eye(3)[KINDS]),
+            IRIS,
+            "MultiOutputClassifier gives a list.*one by one",
+        ),
+        (
+            GaussianProcessClassifier().fit(IRIS, KINDS > 0),
+            IRIS,
+            "does not load.*Solve.*Leave out the layer or step",
+        ),
+        (
+            make_pipeline(Normalizer("max"), Ridge()).fit(IRIS - 4, KINDS),
+            IRIS - 4,
+            "skl2onnx writes something else",
+        ),
+    ],
+)
+def test_refusals(estimator, sample, match):
+    with pytest.raises(ConversionError, match=match):
+        to_onnx(estimator, sample)
+
+
+def test_counts_of_words_are_given_sparse():
+    """y = w x + b of the counts x: gradient times input is w x, word by word."""
+    texts = ["good good film", "bad film", "good plot", "bad bad plot"]
+    words = CountVectorizer()
+    counts = words.fit_transform(texts)
+    estimator = Ridge().fit(counts, [1.0, -1.0, 1.0, -2.0])
+    found = GradientInput(to_onnx(estimator, counts)).explain(counts)
+    np.testing.assert_allclose(found, counts.toarray() * estimator.coef_, rtol=1e-4, atol=1e-6)
+
+
+def test_what_neither_runtime_nor_evaluator_runs_is_an_error_of_conversion():
+    model = parse("g (float[2,3] x) => (float[2,3] y) { y = ConstantOfShape(x) }")
+    with pytest.raises(ConversionError, match=r"does not load.*onnx's evaluator stops too"):
+        values(model, [], {"x": np.zeros((2, 3), np.float32)})
+
+
+def test_of_several_numbers_one_is_to_be_chosen():
+    x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    coefficients = np.array([[1.0, 2], [3, 4], [5, 6]])
+    method = Saliency(to_onnx(Ridge(alpha=1e-6).fit(x, x @ coefficients), x))
+    with pytest.warns(
+        UserWarning, match="gives 2 numbers, no classes: without targets the largest is explained"
+    ):
+        method.explain(x[:4])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = method.explain(x[:4], [1, 1, 1, 0])
+    np.testing.assert_allclose(found, coefficients.T[[1, 1, 1, 0]], rtol=1e-5)
