@@ -3,11 +3,11 @@
 import numpy as np
 import onnxruntime
 import pytest
-from onnxruntime.capi.onnxruntime_pybind11_state import Fail
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
 from support.tiny_graphs import parse
 
 import onnxattr
-from onnxattr import GradientInput, IntegratedGradients, NoiseTunnel, SmoothGrad
+from onnxattr import GradientInput, IntegratedGradients, NoiseTunnel, Saliency, SmoothGrad
 from onnxattr.errors import ModelError, TargetError
 
 pytestmark = pytest.mark.filterwarnings(
@@ -102,3 +102,37 @@ def test_rows_that_happen_to_give_one_number_each_are_mixed():
     method = GradientInput(POSITIVE, reducer=None)
     np.testing.assert_allclose(method.explain(x, np.ones(1, np.float32)), [[0, 2 * 0.8**2, 0, 0]], rtol=1e-6)
     assert method.prepared.rows.kind == "mixed"
+
+
+#: Outputs whose sizes an input or its numbers decide.
+OF_ANY_SIZE = {
+    "as long as the input": "g (float[N,T,2] x) => (float[N,T,2] y) { e = Mul(x, x) y = Identity(e) }",
+    "shorter": """g (float[N,T,2] x) => (float[N,U,2] y) <int64[1] one = {1}, int64[1] many = {99}> {
+        e = Mul(x, x) y = Slice(e, one, many, one) }""",
+    "shorter by a computed end": """g (float[N,T,2] x) => (float[N,U,2] y) <int64[1] zero = {0}, int64[1] one = {1}> {
+        e = Mul(x, x) s = Shape(x) t = Gather(s, one) end = Sub(t, one) y = Slice(e, zero, end, one) }""",
+    "turned": "g (float[N,T,V] x) => (float[N,V,T] y) { e = Mul(x, x) y = Transpose<perm = [0, 2, 1]>(e) }",
+}
+
+
+@pytest.mark.parametrize(
+    "operator", [None, "semantic segmentation", lambda f, x, y: (f(x) * y).sum(axis=(1, 2))]
+)
+@pytest.mark.parametrize("case", OF_ANY_SIZE)
+def test_targets_of_another_size_are_not_broadcast(case, operator, tmp_path):
+    method = Saliency(parse(OF_ANY_SIZE[case]), operator=operator, reducer=None)
+    x = np.arange(1, 13, dtype=np.float32).reshape(2, 3, 2)
+    output = method.predict(x)
+    method.export(tmp_path / "e.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "e.onnx")
+    count = output[0].size if operator == "semantic segmentation" else 1
+    maps = method.explain(x, np.ones_like(output))
+    np.testing.assert_allclose(maps.sum(), 2 * np.sqrt(output).sum() / count, rtol=1e-6)
+    for sizes in [(1, 2), (2, 1), (3, 2), (2, 3), (2, 2), (4, 2), (1, 1)]:
+        targets = np.ones((2, *sizes), np.float32)
+        if targets.shape == output.shape:
+            continue
+        with pytest.raises(TargetError, match="not broadcast"):
+            method.explain(x, targets)
+        with pytest.raises((Fail, InvalidArgument), match=r"onnxattr/targets_fit|invalid dimensions"):
+            session.run(None, {"x": x, "target": targets})

@@ -229,3 +229,47 @@ class TestInputsOfOneSample:
         outer = IntegratedGradients(proto, steps=300, reducer=None).explain(x, target)
         view = inner.reshape(5, 2, 5, 2).transpose(0, 2, 1, 3).reshape(x.shape)
         np.testing.assert_allclose(view, outer, rtol=1e-3, atol=1e-5)
+
+
+#: Of one image at a time, lists of which the first axis is that of what was found in it.
+FOUND = {
+    "rows": "g (float[1,6] x) => (float[3,2] y) <int64[2] s = {3, 2}> { e = Mul(x, x) y = Reshape(e, s) }",
+    "numbers": "g (float[1,6] x) => (float[6] y) <int64[1] s = {-1}> { e = Mul(x, x) y = Reshape(e, s) }",
+    "as many rows as there are": """g (float[1,6] x) => (float[K,2] y)
+        <int64[2] s = {3, 2}, int64[1] one = {1}, int64[1] zero = {0}> {
+        e = Mul(x, x) r = Reshape(e, s) m = ReduceMax(x, axes) n = Floor(m) c = Cast<to = 7>(n) end = Reshape(c, one)
+        axes = Constant<value = int64[2] {0, 1}>() y = Slice(r, zero, end, zero) }""",
+    "as many numbers as there are": """g (float[1,6] x) => (float[K] y)
+        <int64[1] s = {-1}, int64[1] one = {1}, int64[1] zero = {0}> {
+        e = Mul(x, x) r = Reshape(e, s) m = ReduceMax(x, axes) n = Floor(m) c = Cast<to = 7>(n) end = Reshape(c, one)
+        axes = Constant<value = int64[2] {0, 1}>() y = Slice(r, zero, end, zero) }""",
+}
+
+
+@pytest.mark.parametrize("case", FOUND)
+def test_what_is_found_in_one_image_has_weights_of_its_own(case, tmp_path):
+    proto, x = parse(FOUND[case]), np.array([[1.25, 0.5, 2.5, 1.5, 0.75, 1.75]], np.float32)
+    output = run(proto, x=x)[0]
+    method, target = GradientInput(proto, reducer=None), np.arange(1, 1 + output.size).reshape(output.shape)
+    target = target.astype(np.float32)
+    expected = np.zeros_like(x)
+    expected[0, : output.size] = 2 * (output * target).ravel()
+    np.testing.assert_allclose(method.explain(x, target), expected, rtol=1e-6)
+    np.testing.assert_array_equal(method.predict(x), output)
+    method.export(tmp_path / "e.onnx", target="weights")
+    np.testing.assert_allclose(
+        run(onnx.load(tmp_path / "e.onnx"), x=x, target=target)[1], expected, rtol=1e-6
+    )
+    # A label is no class of all rows, and the weights of one row are not those of all.
+    with pytest.raises(TargetError):
+        method.explain(x, target[:1])
+    if case != "numbers":
+        for label in (None, 0):
+            with pytest.raises(TargetError, match=r"first axis of the output 'y' has"):
+                method.explain(x, label)
+
+
+def test_an_operator_sees_what_is_found_in_one_image_as_the_model_gives_it():
+    x = np.array([[1.25, 0.5, 2.5, 1.5, 0.75, 1.75]], np.float32)
+    method = GradientInput(parse(FOUND["rows"]), operator=lambda f, x, y: f(x)[1:2, 1], reducer=None)
+    np.testing.assert_allclose(method.explain(x), [[0, 0, 0, 4.5, 0, 0]])

@@ -24,7 +24,7 @@ from onnxattr.errors import ModelError, ParameterError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.heads import is_binary
 from onnxattr.loading.prepared import Prepared
-from onnxattr.loading.rows.independence import SINGLE, UNDECIDED
+from onnxattr.loading.rows.independence import SINGLE, UNDECIDED, of_one_row
 from onnxattr.running.arrays import model_inputs, row_count, take
 from onnxattr.running.baseline_shapes import check_count, rows_of
 from onnxattr.running.baselines import asked, called
@@ -76,6 +76,9 @@ class Plan:
         self._drivers: dict[Any, Driver] = {}
         self._reducer_asked = reducer_asked
         self._unseen_boxes = True
+        if score.linear and prepared.rows.kind == SINGLE:
+            output = prepared.value(prepared.output)
+            prepared.rows = of_one_row(prepared.model.graph, prepared.opset, output)
         self._make()
 
     @property

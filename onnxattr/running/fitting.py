@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
+import onnx_ir as ir
+
 from onnxattr.autodiff.paths import counting_node
 from onnxattr.compile.renderings.groups import FIT
 from onnxattr.compile.renderings.rewrite import TARGETS_FIT
@@ -37,17 +39,26 @@ def fitting(prepared: Prepared, masks: Sequence[tuple[int, ...]] = ()) -> Iterat
             ) from error
         if TARGETS_FIT not in str(error):
             raise
-        raise TargetError(
-            f"{_deciding(prepared)} decides how large the output {prepared.output!r} is, and at another point of the "
-            "method it has another size than for the sample itself, so that the targets do not fit. Explain a value in "
-            "front of this node, output_layer=<value> (--output-layer <value>), or choose a method of one point, such "
-            "as GradientInput."
-        ) from error
+        raise TargetError(_misfit(prepared)) from error
 
 
-def _deciding(prepared: Prepared) -> str:
+def _misfit(prepared: Prepared) -> str:
+    """Why targets have other sizes than the output."""
+    if (node := _deciding(prepared)) is None:
+        return (
+            f"The targets have other sizes than the output {prepared.output!r} has for these samples: give one number "
+            "for each of its numbers; predict() tells its shape. Targets are not broadcast."
+        )
+    return (
+        f"{node.op_type} node {node.name!r} decides how large the output {prepared.output!r} is, and there it has "
+        "another size than the targets: at another point of the method than the sample itself, or at the sample, whose "
+        "output predict() gives. Explain a value in front of this node, output_layer=<value> (--output-layer <value>), "
+        "or choose a method of one point, such as GradientInput."
+    )
+
+
+def _deciding(prepared: Prepared) -> ir.Node | None:
     """The node that decides by numbers how large the output is; a file may have it inside a Loop."""
-    node = counting_node(prepared.value(prepared.output)) or next(
+    return counting_node(prepared.value(prepared.output)) or next(
         (node for node in nodes_of(prepared.model.graph) if node.op_type in COUNTING), None
     )
-    return "A node" if node is None else f"{node.op_type} node {node.name!r}"

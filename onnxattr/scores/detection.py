@@ -73,7 +73,13 @@ def boxes(dims: Dims, dtype: ir.DataType) -> TargetKind:
             f"non-maximum suppression; the output has the shape {shape_text(dims)}."
         )
     return TargetKind(
-        ["boxes", dims[2]], dtype, labels=False, one_box=True, what="reference boxes", corners=True
+        ["boxes", dims[2]],
+        dtype,
+        labels=False,
+        one_box=True,
+        what="reference boxes",
+        own_sizes=True,
+        corners=True,
     )
 
 

@@ -57,7 +57,7 @@ def targets(*sizes: int | str | None, dtype: Any = None) -> Callable[[Function],
     kind = None if dtype is None else ir.DataType.from_numpy(np.dtype(dtype))
 
     def declared(dims: Dims, real: ir.DataType) -> TargetKind:
-        return TargetKind(list(sizes), kind or real, labels=False, what="targets")
+        return TargetKind(list(sizes), kind or real, labels=False, what="targets", own_sizes=True)
 
     def decorate(function: Function) -> Function:
         setattr(function, _TARGETS, declared)

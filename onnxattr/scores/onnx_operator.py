@@ -79,7 +79,7 @@ class _Operator:
         alike = value.dtype in FLOATS and len(own) == len(dims) - 1
         if alike and all(not isinstance(a, int) or a == b for a, b in zip(own, dims[1:], strict=True)):
             return TargetKind(dims[1:], value.dtype)
-        return TargetKind(own, value.dtype, labels=False, what="targets")
+        return TargetKind(own, value.dtype, labels=False, what="targets", own_sizes=True)
 
     def __call__(self, f: Any, x: Any, y: Array) -> Array:
         """Appends the nodes."""

@@ -31,6 +31,7 @@ class TargetKind:
         what: What the numbers are, for messages.
         not_zero: Whether a row of zeros explains nothing.
         optional: Whether the score is the same for all targets.
+        own_sizes: Whether they are other things than numbers for each number of the output.
         corners: Whether their first four columns are x1, y1, x2, y2 of boxes, as those of the output are.
     """
 
@@ -51,6 +52,7 @@ class TargetKind:
     what: str = "weights"
     not_zero: bool = False
     optional: bool = False
+    own_sizes: bool = False
     corners: bool = False
 
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.engine import pullback
 from onnxattr.autodiff.overrides import RELU_LIKE
-from onnxattr.autodiff.paths import counting_node, inputs_of
+from onnxattr.autodiff.paths import inputs_of
 from onnxattr.compile.baseline_kinds import Baseline
 from onnxattr.compile.method import Method
 from onnxattr.compile.placement import Placement
@@ -135,6 +135,7 @@ class Rewrite(MapsGraph):
         self.looks = True
         #: What the gradients at points can hold, once they are appended; that of one for each of ``likes``.
         self.gradient_ranges: list[Range] = []
+        self._fits: dict[ir.Value, ir.Value] = {}
 
     @property
     def likes(self) -> Sequence[ir.Value]:
@@ -166,9 +167,10 @@ class Rewrite(MapsGraph):
         spans = {}
         if RELU_LIKE in self.method.rules:
             spans = relu_spans(self.graph, self.request.prepared.layers, self.request.relu_policy)
-        cotangents = {self.score: self._fitted(target)}
-        if not self.request.score.linear:
-            score = self._scored.score(target)
+        if self.request.score.linear:
+            cotangents = {self.score: self._fitted(target)}
+        else:
+            score = self._scored.score(self._fitted(target))
             cotangents = {score: self.op.expand_like(1.0, score)}
             spans = self._scored.with_copies(spans)
         passes = self.request.rewrites
@@ -192,19 +194,28 @@ class Rewrite(MapsGraph):
         """The explained score of each row, (R, 1)."""
         op = self.op
         if not self.request.score.linear:
-            return op.cast_like(op.Reshape(self._scored.score(target), [-1, 1]), self.score)
+            return op.cast_like(op.Reshape(self._scored.score(self._fitted(target)), [-1, 1]), self.score)
         weighted = op.Flatten(op.Mul(self.score, self._fitted(target)), axis=1)
         return op.ReduceSum(weighted, [1], keepdims=1)
 
     def _fitted(self, target: ir.Value) -> ir.Value:
-        """Weights on the output; a run fails where it has other sizes, to which one weight would be broadcast."""
-        if not self.request.score.linear or counting_node(self.score) is None:
+        """Targets with a number for each of the output; a run fails where it has other sizes, and broadcasts nothing.
+
+        Sizes that the file knows are those of the graph's input: a runtime compares them itself.
+        """
+        dims = (dims_of(self.score) or [])[1:]
+        if self.request.target_kind.own_sizes or all(isinstance(dim, int) for dim in dims):
             return target
-        fitted = self.op.Reshape(target, self.op.Shape(self.score), allowzero=1)
-        if (node := fitted.producer()) is not None:
-            node.name = self.op.unique_name(TARGETS_FIT, exact=True)
-        fitted.shape = self.score.shape
-        return fitted
+        if target not in self._fits:
+            op, sizes = self.op, self.op.Shape(self.score)
+            # No runtime makes an axis of -2.
+            sizes = op.Where(op.Equal(op.Shape(target), sizes), sizes, -2)
+            fitted = op.Reshape(target, sizes, allowzero=1)
+            if (node := fitted.producer()) is not None:
+                node.name = op.unique_name(TARGETS_FIT, exact=True)
+            fitted.shape = self.score.shape
+            self._fits[target] = fitted
+        return self._fits[target]
 
     def add_scores(
         self,

@@ -90,6 +90,28 @@ def independence(
     return verdict
 
 
+def of_one_row(graph: ir.Graph, opset: int, output: ir.Value) -> Rows:
+    """How the first axis of a graph that takes one row at a time is to be understood, by an output.
+
+    A list of detections has as many rows as there are, and targets are weights on all of them.
+
+    Args:
+        graph: The graph.
+        opset: Its ai.onnx opset.
+        output: The output that is multiplied by the targets.
+    """
+    first = (dims_of(output) or [None])[0]
+    if first == 1 or (
+        not isinstance(first, int)
+        and any(_of_one_row(graph, opset, [output], extent).kind == PROVEN for extent in EXTENTS)
+    ):
+        return Rows(SINGLE)
+    sizes = f"{first} elements" if isinstance(first, int) else "any number of elements"
+    return Rows(
+        MIXED, f"the first axis of the output {output.name!r} has {sizes}, and that of the inputs has one"
+    )
+
+
 def _hangs_on_sizes(graph: ir.Graph) -> bool:
     """Whether a Reshape merges rows at the sizes that dynamic axes are taken to be, and may not at those they have."""
     inner = [dim for value in graph.inputs for dim in (dims_of(value) or [])[1:]]
