@@ -55,6 +55,7 @@ def test_around_a_gradient(name, kind, tmp_path):
 @pytest.mark.parametrize(("name", "method", "kind"), [
     *(("nchw", method, "mean") for method in METHODS), ("series", "GradCAM", "mean"), ("nhwc", "GradCAM", "square"),
     ("nhwc", "GradCAM", "variance"), ("nhwc", "IntegratedGradients", "variance"),
+    ("last state", "Saliency", "mean"), ("last state", "Saliency", "variance"),
 ])  # fmt: skip
 def test_around_any_method(name, method, kind, tmp_path):
     case = small(name)

@@ -11,7 +11,8 @@ from onnx_ir.passes.common import (
 )
 
 from onnxattr.graph.requantised import serialised
-from onnxattr.graph.subgraphs import nodes_of, prune
+from onnxattr.graph.subgraphs import Names, nodes_of, prune
+from onnxattr.graph.values import values_of
 from onnxattr.loading.passes.cast_pairs import read_before_cast_pairs
 from onnxattr.loading.passes.turned_operands import keep_operands_apart
 
@@ -78,6 +79,17 @@ def _merge(model: ir.Model) -> None:
             own.add(value)
             value.name, old.name = old.name, None
             graph.outputs.append(value)
+    _name_outputs(graph)
+
+
+def _name_outputs(graph: ir.Graph) -> None:
+    """Gives names to outputs that a node left out, and that are read since another was merged with it."""
+    nameless = [
+        (node, value) for node in nodes_of(graph) for value in node.outputs if not value.name and value.uses()
+    ]
+    names = Names(value.name for value in values_of(graph)) if nameless else Names(())
+    for node, value in nameless:
+        value.name = names.fresh(f"{node.op_type}_output")
 
 
 def finish(model: ir.Model) -> onnx.ModelProto:

@@ -10,7 +10,7 @@ from onnxattr.attributions.base import Attribution
 from onnxattr.compile.method import Method, first_moment
 from onnxattr.compile.noise import draw_noise
 from support.explained import close
-from support.small_models import Small, cnn_nchw, cnn_nhwc, series
+from support.small_models import Small, build, cnn_nchw, cnn_nhwc, node, random, rows, series
 
 KINDS = {
     "mean": lambda maps: maps.mean(axis=0),
@@ -89,7 +89,20 @@ METHODS = {
     "LayerCAM": {"upsampling": None},
     "GuidedGradCAM": {"reducer": "max"},
 }
-MODELS = {"nchw": cnn_nchw, "nhwc": cnn_nhwc, "series": series}
+
+
+def last_state() -> Small:
+    """The last state of an LSTM, whose states at the steps are left out."""
+    nodes = [
+        node("Transpose", ["x"], ["steps"], perm=[1, 0, 2]),
+        node("LSTM", ["steps", "w", "r"], ["", "last"], hidden_size=3),
+        node("Squeeze", ["last", "first"], ["y"]),
+    ]
+    weights = {"w": random(1, 1, 12, 4), "r": random(2, 1, 12, 3), "first": np.array([0])}
+    return Small(build(nodes, {"x": ["N", 5, 4]}, {"y": ["N", 3]}, weights), {"x": rows(5, 5, 4)}, 3)
+
+
+MODELS = {"nchw": cnn_nchw, "nhwc": cnn_nhwc, "series": series, "last state": last_state}
 
 
 @cache
