@@ -141,6 +141,21 @@ def test_a_model_without_float_inputs_lists_what_can_be_differentiated():
         check_vjp(model, dict.fromkeys(("ids", "mask"), np.ones((1, 3), np.int64)), wrt=["words"])
 
 
+def test_a_rank_that_is_unknown_is_traced_to_the_node_it_is_lost_at():
+    """A Squeeze without axes behind which an operator needs the rank: the words name it, and the size to be fixed."""
+    body = "<int64[1] zero = {0}, int64[1] two = {2}> { a = Tanh(x) s = Squeeze(a) g = Exp(s) y = Slice(g, zero, two) }"
+    words = (
+        r"Slice node .*: the rank of 'g' is unknown from Squeeze node .*axis of \(N, 1, 4\).*--dim_param N "
+    )
+    with pytest.raises(UnsupportedOpError, match=words):
+        vjp(parse(f"g (float[N,1,4] x) => (float[2] y) {body}"))
+    fixed = vjp(parse(f"g (float[1,1,4] x) => (float[2] y) {body}"))
+    x = np.array([[[1, 2, 3, 4]]], np.float32) / 4
+    slope = np.exp(np.tanh(x)) / np.cosh(x) ** 2 * [3, 5, 0, 0]
+    found = run(fixed, x=x, y_cotangent=np.array([3, 5], np.float32))["x_gradient"]
+    np.testing.assert_allclose(found, slope, rtol=1e-5)
+
+
 def test_overrides_leave_the_standard_table_alone():
     before = dict(STANDARD)
     table = STANDARD | {"Relu": lambda op, node, ct: (op.Mul(ct, 7.0),)}

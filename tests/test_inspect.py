@@ -67,6 +67,18 @@ def test_words_come_first_after_the_optimiser(tmp_path):
     assert facts(tmp_path / "o.onnx")["embeddings"][0]["name"] == "words"
 
 
+def test_words_of_a_quantised_table_that_are_laid_out_before_they_are_floats():
+    """ONNX Runtime's quantiser leaves a Transpose among the integers, as in front of an LSTM."""
+    model = parse("""g (int64[N,T] input) => (float[T,N,2] y)
+        <uint8[3,2] table = {1,2,3,4,5,6}, float s = {0.5}, uint8 z = {2}> {
+        rows = Gather(table, input)
+        turned = Transpose<perm=[1,0,2]>(rows)
+        words = DequantizeLinear(turned, s, z)
+        y = Tanh(words) }""")
+    (found,) = facts(model)["embeddings"]
+    assert (found["name"], found["rows"], found["ids"]) == ("words", 3, "input")
+
+
 def ids_and_floats():
     nodes = [node("Gather", ["table", "ids"], ["e"]), node("Flatten", ["e"], ["flat"])]
     nodes += [node("Concat", ["flat", "x"], ["all"], axis=1), node("MatMul", ["all", "w"], ["y"])]

@@ -156,6 +156,17 @@ class TestInputsOfOneSample:
         with pytest.raises(TargetError, match=r"weights of the output's shape \(\?, 3\)"):
             method.explain(x, np.zeros((2, 5)))
 
+    def test_one_number_that_is_found_by_a_run(self):
+        """As the output of a neuron where one row is given: no target is needed. Softmax over the rows is 1."""
+        proto = parse(
+            """g (float[N,2] x) => (float[N] y) <int64[1] one = {1}> {
+            s = Softmax<axis = 0>(x) t = Mul(x, s) q = Mul(t, t) y = ReduceSum<keepdims = 0>(q, one) }"""
+        )
+        x = np.array([[0.3, -0.2]], np.float32)
+        np.testing.assert_allclose(GradientInput(proto).explain(x), 2 * x * x, rtol=1e-5)
+        with pytest.raises(TargetError, match="one sample"):
+            GradientInput(proto).explain(np.concatenate([x, x]))
+
     def test_points_never_become_rows(self, tmp_path):
         with pytest.raises(ModelError, match="makes rows of points"):
             IntegratedGradients(model("centred")).export(tmp_path / "e.onnx", "batch", target="weights")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import onnx
 import onnx_ir as ir
 
-from onnxattr.errors import RuleError, UnsupportedOpError
+from onnxattr.autodiff.ranks import rank_of
+from onnxattr.errors import RuleError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.schemas import infer
-from onnxattr.graph.values import dims_of
 
 if TYPE_CHECKING:
     from onnxattr.autodiff.registry import RuleTable
@@ -269,18 +269,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value.decode() if isinstance(value, bytes) else value
-
-
-def rank_of(value: ir.Value, node: Any) -> int:
-    """The rank of a value, which the rule of ``node`` needs to know.
-
-    Raises:
-        UnsupportedOpError: If shape inference could not tell it.
-    """
-    dims = dims_of(value)
-    if dims is None:
-        raise UnsupportedOpError(
-            f"{node.op_type} node {node.name!r}: the rank of {value.name!r} is unknown. Give the model's inputs "
-            "their ranks, or run onnx.shape_inference on a model whose custom operators are removed."
-        )
-    return len(dims)

@@ -34,7 +34,8 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxattr.autodiff.compared import compared_in_float32
-from onnxattr.autodiff.node import Closure, NodeView, Span, attributes_of, moved, op_name, rank_of
+from onnxattr.autodiff.node import Closure, NodeView, Span, attributes_of, moved, op_name
+from onnxattr.autodiff.ranks import rank_of
 from onnxattr.errors import OnnxAttrError, RuleError
 from onnxattr.graph.builder import OpBuilder
 

@@ -175,6 +175,8 @@ class Lookup:
 
 #: Inputs of integers that are no words.
 _NO_WORDS = re.compile(r"pos|type|segment|mask", re.IGNORECASE)
+#: What lies between a table of integers and the floats of its rows: ONNX Runtime's quantiser lays them out first.
+_READ_OUT = LAYOUTS | {"Cast", "DequantizeLinear"}
 #: What hands on the ids of words as they are.
 _SAME_IDS = frozenset("Cast Identity Reshape Squeeze Unsqueeze Flatten Transpose Slice Clip Max Min".split())
 
@@ -193,7 +195,7 @@ def tables_before(graph: ir.Graph, output: ir.Value) -> list[Lookup]:
 def _ids_of(graph: ir.Graph, value: ir.Value) -> str | None:
     """The integer input that a value is looked up by, as it is; None for integers that the model computes."""
     node = value.producer()
-    while node is not None and node.op_type in ("DequantizeLinear", "Cast", "Identity"):
+    while node is not None and node.op_type in _READ_OUT:
         node = node.inputs[0].producer() if node.inputs[0] is not None else None
     if node is None:
         return None
@@ -218,11 +220,7 @@ def _counts_from_the_end(node: ir.Node) -> bool:
 def _rows_of_table(value: ir.Value) -> int | None:
     """How many rows the table has that a value is looked up in; None if it is none of a table."""
     node = value.producer()
-    if (
-        node is not None
-        and node.op_type in ("DequantizeLinear", "Cast", "Identity")
-        and node.inputs[0] is not None
-    ):
+    if node is not None and node.op_type in _READ_OUT and node.inputs[0] is not None:
         return _rows_of_table(node.inputs[0])
     if node is not None and node.op_type == "OneHot":
         product = _from_one_hot(value)

@@ -78,6 +78,8 @@ def label_of_row(
 ) -> Targets | None:
     """The target for a label, where a run shows one row of classes and the model declares any number of rows.
 
+    An output of any number of numbers of which a run shows one, as that of a neuron, is explained without a target.
+
     Args:
         prepared: The model.
         with_axis: The same with an axis of samples.
@@ -92,8 +94,11 @@ def label_of_row(
         TargetError: If there is no such label.
     """
     dims = dims_of(prepared.value(prepared.output)) or []
-    if not kind.labels or len(dims) != 2 or isinstance(dims[0], int):
+    if not kind.labels or len(dims) not in (1, 2) or isinstance(dims[0], int):
         return None
+    if len(dims) == 1:
+        number = run() if given is None else np.empty(0)
+        return Targets(weights=np.ones((1, 1), number.dtype)) if number.shape == (1,) else None
     if np.ndim(given) > 1 or np.size(given) != 1:  # None is one too
         return None
     prediction = run()
