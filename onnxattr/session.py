@@ -198,7 +198,7 @@ class Session:
             )
         # Each once: a file may list one twice.
         self.outputs = list(dict.fromkeys(output.name for output in self._session.get_outputs()))
-        self._inputs = {value.name for value in self._session.get_inputs()}
+        self.inputs = {value.name for value in self._session.get_inputs()}
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Runs the model; feeds that it has no input for are left out.
@@ -206,7 +206,7 @@ class Session:
         Raises:
             ModelError: If ONNX Runtime fails, for instance on an index that a lookup table does not have.
         """
-        own = {name: array for name, array in feeds.items() if name in self._inputs}
+        own = {name: array for name, array in feeds.items() if name in self.inputs}
         try:
             return list(self._session.run(self.outputs, own))
         except Exception as error:

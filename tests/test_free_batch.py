@@ -7,9 +7,10 @@ import pytest
 from onnx import TensorProto, helper
 from support.small_models import build, node
 
+import onnxattr
 from models import digits, gunpoint
 from onnxattr import GradientInput, IntegratedGradients, SmoothGrad, VarGrad
-from onnxattr.errors import ModelError
+from onnxattr.errors import ModelError, ParameterError
 from onnxattr.loading.free_batch import batch_size_of
 from onnxattr.loading.prepared import prepare
 
@@ -132,6 +133,33 @@ def test_unproven_models_keep_their_batch_and_run_row_by_row(case, tmp_path):
     np.testing.assert_allclose(together, apart, rtol=1e-6)
     with pytest.raises(ModelError, match="fixed batch"):
         method.export(tmp_path / "never.onnx", rendering="batch")
+
+
+@pytest.mark.parametrize("case", UNPROVEN)
+def test_files_of_unproven_models_run_row_by_row(case, tmp_path):
+    model = UNPROVEN[case]
+    x = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)
+    baselines = np.random.default_rng(2).normal(size=x.shape).astype(np.float32)
+    target = np.ones((3, model.graph.output[0].type.tensor_type.shape.dim[1].dim_value), np.float32)
+    method = IntegratedGradients(model, operator="regression", steps=3, verify=False)
+    method.export(tmp_path / "loop.onnx", "loop", target="weights", baseline_input=True)
+    loaded = onnxattr.load(tmp_path / "loop.onnx")
+    for start in (baselines, baselines[:1], 0.5):
+        found = loaded(x, target, baselines=start)
+        expected = method(x, target, baselines=start)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6)
+    np.testing.assert_allclose(loaded.predict(x), method.predict(x), rtol=1e-6)
+
+
+def test_files_of_unproven_models_do_not_repeat_noise(tmp_path):
+    method = SmoothGrad(UNPROVEN["softmax over the batch"], operator="regression", nb_samples=3)
+    method.export(tmp_path / "noisy.onnx", "loop", target="weights")
+    loaded = onnxattr.load(tmp_path / "noisy.onnx")
+    x, target = np.ones((2, 4), np.float32), np.ones((2, 4), np.float32)
+    np.testing.assert_allclose(loaded.predict(x), method.predict(x), rtol=1e-6)
+    with pytest.raises(ParameterError, match="one by one"):
+        loaded.explain(x, target)
 
 
 @pytest.mark.parametrize("rows", ["freed", "one by one"])

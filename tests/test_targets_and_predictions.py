@@ -5,9 +5,10 @@ import onnxruntime
 import pytest
 from support.explained import close, make
 from support.methods import ON_ANY_MODEL
-from support.small_models import build, cnn_nhwc, mlp, node, two_inputs
+from support.small_models import build, cnn_nhwc, mlp, node, random, two_inputs
 
-from onnxattr.attributions import DeconvNet, GuidedBackprop, Saliency
+import onnxattr
+from onnxattr.attributions import DeconvNet, GuidedBackprop, IntegratedGradients, Saliency
 from onnxattr.errors import TargetError
 
 MLP, NHWC, TWO = mlp(), cnn_nhwc(), two_inputs()
@@ -68,6 +69,33 @@ def test_predictions_are_those_of_the_model(case, batch_size):
 def test_predictions_of_a_cut_model():
     found = Saliency(mlp(head="Softmax").model, output_layer="logits").predict(MLP.given)
     np.testing.assert_allclose(found, Saliency(MLP.model).predict(MLP.given), rtol=1e-6)
+
+
+TAGGER = build(
+    [node("MatMul", ["x", "w"], ["y"])], {"x": ["N", 5, 4]}, {"y": ["N", 5, 3]}, {"w": random(1, 4, 3)}
+)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target": "weights"},
+        {"target": "weights", "rendering": "loop"},
+        {"rendering": "batch", "baseline_input": True},
+        {"rendering": "loop", "baseline_input": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    ("model", "given"),
+    [(MLP.model, MLP.given), (TWO.model, TWO.given), (TAGGER, random(2, 3, 5, 4))],
+    ids=["mlp", "two inputs", "a class for each step"],
+)
+def test_files_predict_without_targets_and_baselines(model, given, options, tmp_path):
+    method = IntegratedGradients(model, steps=3)
+    method.export(tmp_path / "e.onnx", **options)
+    found = onnxattr.load(tmp_path / "e.onnx").predict(given)
+    np.testing.assert_allclose(found, method.predict(given), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(

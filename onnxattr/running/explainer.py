@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from onnxattr.loading.load import FILES, FOLDER
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.data_tensor import place_tensors
 from onnxattr.loading.reading.source import metadata_of, read_metadata, read_model
-from onnxattr.loading.rows.independence import PROVEN, Rows
+from onnxattr.loading.rows.independence import PROVEN, SINGLE, Rows
 from onnxattr.results import Explanation
 from onnxattr.results.spelled import call, said
 from onnxattr.running.about_model import AboutModel
@@ -30,8 +31,8 @@ from onnxattr.running.corners import warn_of_corners
 from onnxattr.running.explained import explanation_of, total_of
 from onnxattr.running.explainer_inputs import FileInputs, check_interface
 from onnxattr.running.explainer_outputs import FileOutputs
+from onnxattr.running.explainer_predictions import Predictions, run_rows
 from onnxattr.running.finite import Case, Results, check_mode
-from onnxattr.running.fitting import fitting
 from onnxattr.running.frames import in_order
 from onnxattr.running.one_sample import joined_samples
 from onnxattr.running.reason import reason_in_file
@@ -134,10 +135,12 @@ class Explainer(AboutModel):
     def explain(self, inputs: Any, targets: Any = None, *, baselines: Any = None, full: bool = False) -> Any:
         """Explains a batch of inputs, as the method did; see ``Attribution.explain``.
 
-        All rows are one run; every batch of a dataset is a run of its own, whose noise starts from its first row.
+        All rows are one run; every batch of a dataset is a run of its own, whose noise starts from its first row. Where
+        the model takes one row in a run, so does the file: each row is then a run of its own.
         ``baselines`` stand for ``baseline`` in this call, where the file takes a baseline.
 
         Raises:
+            ParameterError: If several rows are given at once where each is a run of its own and has noise.
             ShapeError: If an input does not fit the model or is not finite.
             TargetError: If the targets do not fit the output, or are weights where the file takes labels.
         """
@@ -163,7 +166,11 @@ class Explainer(AboutModel):
 
     def predict(self, inputs: Any) -> np.ndarray:
         """The model's (cut) output for each row."""
-        return self._run(inputs, None, None)[self.metadata["prediction"]]
+        return self._predictions.of(inputs, self.seed, self.baseline, self.check_finite)
+
+    @cached_property
+    def _predictions(self) -> Predictions:
+        return Predictions(self.prepared, self._file_inputs, self._file_outputs, self._providers)
 
     def convergence_delta(self, inputs: Any, targets: Any = None, *, baselines: Any = None) -> np.ndarray:
         """How much the attributions of a method on a path do not add up to f(x) - f(b), (N,).
@@ -212,11 +219,10 @@ class Explainer(AboutModel):
         return explanation_of(collected, self.one_sample, axes, about)
 
     def _run(
-        self, inputs: Any, targets: Any, collected: Collected | None, baselines: Any = None
+        self, inputs: Any, targets: Any, given: Collected, baselines: Any = None
     ) -> dict[str, np.ndarray]:
-        """Every output by name; without ``collected`` predictions alone are looked at."""
+        """Every output by name."""
         runs, results, one_sample = [], Results(self.check_finite), self.prepared.rows.mixed
-        given = collected or Collected(self.prepared, is_dataset(inputs))
         explained = self.metadata["explained"].items()
         given.grouped = frozenset(name for name, entry in explained if entry.get("groups"))
         for x, y in pairs_of(self.prepared, inputs, targets, None):
@@ -226,17 +232,20 @@ class Explainer(AboutModel):
             checked = self._file_inputs.targets(y, samples)
             start = self.baseline if baselines is None else baselines
             feeds = self._file_inputs.feeds(feeds, checked, samples, self.seed, start)
-            with fitting(self.prepared):
-                run = dict(zip(self._session.outputs, self._session.run(feeds), strict=True))
+            self._check_noise(samples)
+            run = dict(
+                zip(
+                    self._session.outputs, run_rows(self._session, self.prepared, feeds, samples), strict=True
+                )
+            )
             run = self._file_outputs.with_axis(run) if one_sample else run
             runs.append(list(run.values()))
             found = self._file_outputs.sorted(run)
             if self._unseen_boxes:
                 warn_of_corners(found.prediction[:1])
                 self._unseen_boxes = False
-            maps, deltas = (found.maps, found.deltas) if collected else ([], [])
-            results.look_at_size(maps)
-            results.look(feeds, samples, maps, found.prediction, checked, deltas, found.score)
+            results.look_at_size(found.maps)
+            results.look(feeds, samples, found.maps, found.prediction, checked, found.deltas, found.score)
             if given.keep:
                 given.details.append(self._file_outputs.details(feeds, checked, found, samples))
         results.say(self._reason, stacklevel=3)
@@ -249,6 +258,19 @@ class Explainer(AboutModel):
             if name not in given.grouped:
                 outputs[own] = in_order(outputs[own], (given.orders or {}).get(name))
         return outputs
+
+    def _check_noise(self, samples: int) -> None:
+        """Refuses rows that would all have the same noise.
+
+        Raises:
+            ParameterError: If each of several rows is a run of its own, with noise.
+        """
+        if samples > 1 and self.prepared.rows.kind == SINGLE and self.metadata["seed"] is not None:
+            raise ParameterError(
+                f"The model takes one row in each run, and {samples} were given. All would have the noise of a first "
+                "row: give the rows one by one, as in [explainer.explain(row[None]) for row in rows], or use the "
+                "method itself, which draws other noise for each."
+            )
 
     def _reason(self, case: Case) -> str:
         return reason_in_file(self.prepared, self._proto, case, self._providers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,30 @@ class FileInputs:
         feeds |= self._baselines(feeds, samples, baselines)
         check_values(self._prepared, feeds)
         return feeds
+
+    def to_predict(
+        self, inputs: Mapping[str, np.ndarray], read: Collection[str], samples: int, seed: int, baselines: Any
+    ) -> dict[str, np.ndarray]:
+        """What the part of the file takes that predicts; the arguments and errors are those of ``feeds``.
+
+        Args:
+            inputs: The model's inputs.
+            read: The names of what it reads.
+            samples: The number of samples.
+            seed: Seed of the noise.
+            baselines: The baselines; None for the inputs themselves.
+        """
+        about, feeds = self._about, dict(inputs)
+        if about["seed"] in read:
+            feeds[about["seed"]] = np.array(seed, np.int64)
+        entries = about["explained"].items()
+        taken = {name: entry["baseline"] for name, entry in entries if entry["baseline"] in read}
+        if taken and baselines is None and inputs.keys() >= taken.keys():
+            feeds |= {own: inputs[name] for name, own in taken.items()}
+        elif taken:
+            feeds |= self._baselines(feeds, samples, baselines)
+        check_values(self._prepared, feeds)
+        return {name: array for name, array in feeds.items() if name in read}
 
     def _baselines(self, feeds: Mapping[str, np.ndarray], samples: int, given: Any) -> dict[str, np.ndarray]:
         entries = self._about["explained"].items()
