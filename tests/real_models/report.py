@@ -40,9 +40,9 @@ architectures (`light_...`) come from the onnx wheel and get seeded weights.
 
 - *differences*: the difference between the gradient along a random direction and a central difference, both in
   float64 in onnx's evaluator with the corrections of onnxattr/testing/evaluator.py. The step is 1e-8 (1e-5 for
-  caustic-nmr, 1e-6 for atspm-detector), so small that hardly any ReLU changes its side; the rest is float64's
-  rounding. A dash means that the model computes in integers: small steps show the rounding alone, so that the slow
-  tests compare large ones.
+  caustic-nmr, 1e-6 for atspm-detector, 1e-7 for minimol, 1e-9 for DNSMOS), so small that hardly any ReLU changes its
+  side; the rest is float64's rounding. A dash means that the model computes in integers: small steps show the rounding
+  alone, so that the slow tests compare large ones.
 - *own framework*: the largest difference from the gradient in the model's own framework, relative to the largest
   element of the gradient, for random cotangents of all outputs. A dash means that no package has the model in
   another form. For "silero-vad, half" and 8-bit MiniLM the module has the weights of the file. Deployed models run
