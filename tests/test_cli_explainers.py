@@ -36,6 +36,17 @@ def test_explain_by_an_explainer(method, options, cli_folder, capsys):
     assert not os.path.exists("no.npy")
 
 
+def test_the_seed_of_the_export_is_that_of_the_explainer(cli_folder, capsys):
+    arguments = ["mlp.onnx", "--method", "SmoothGrad", "--seed", 25]
+    assert run(capsys, "export", *arguments, "-o", "e.onnx")[0] == 0
+    found = {}
+    for name, options in {"own": [], "same": ["--seed", 25], "other": ["--seed", 0]}.items():
+        assert run(capsys, "explain", "e.onnx", "mlp.npy", "-o", f"{name}.npy", *options)[0] == 0
+        found[name] = np.load(f"{name}.npy")
+    np.testing.assert_array_equal(found["own"], found["same"])
+    assert np.abs(found["own"] - found["other"]).max() > 0.01 * np.abs(found["own"]).max()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

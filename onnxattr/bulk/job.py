@@ -59,7 +59,7 @@ def explain_folder(
     target_column: str | None = None,
     keep: str | Sequence[str] = "others",
     chunk: int = CHUNK,
-    seed: int = 0,
+    seed: int | None = None,
     engine: str = "plain",
     address: str | None = None,
     overwrite: bool = False,
@@ -85,7 +85,7 @@ def explain_folder(
         target_column: The column of Parquet files that holds labels.
         keep: Which other columns of Parquet files are written too; see ``Mapper``.
         chunk: Rows that are explained in one run.
-        seed: Seed of the noise of an explainer's file; a method has its own.
+        seed: Seed of the noise of an explainer's file; None for the one that its method had. A method has its own.
         engine: "plain": this process; "ray": Ray actors, which are started again when they die.
         address: Address of a Ray cluster, whose machines see the same paths; None for this machine.
         overwrite: Whether files that are there are written anew.
@@ -111,8 +111,9 @@ def explain_folder(
     worker.check(tasks)
     folder = _made(out)
     parameters = {"form": form, "column": column, "target_column": target_column} | {
-        name: options[name] for name in ("targets", "keep", "seed", "chunk")
+        name: options[name] for name in ("targets", "keep", "chunk")
     }
+    parameters["seed"] = getattr(worker.method, "seed", 0) if seed is None else seed
     there = check_signature(folder, worker.method, parameters, overwrite, tasks)
     done = list(itertools.compress(tasks, there))
     todo = list(itertools.compress(tasks, map(operator.not_, there)))

@@ -68,7 +68,7 @@ class Mapper:
         target_column: str | None = None,
         keep: str | Sequence[str] = "others",
         chunk: int = CHUNK,
-        seed: int = 0,
+        seed: int | None = None,
         providers: Sequence[Any] | None = None,
         check_finite: str = "warn",
     ):
@@ -82,7 +82,8 @@ class Mapper:
             target_column: The column that holds the label of each row.
             keep: "others": the columns that are not explained; "all"; or names of columns.
             chunk: Rows of a run.
-            seed: Seed of the noise. The noise of a row depends on its place in its chunk.
+            seed: Seed of the noise; None for the one that the explainer's method had. The noise of a row depends on its
+                place in its chunk.
             providers: ONNX Runtime execution providers; None for the best present.
             check_finite: "warn", "error" or "ignore" results that are NaN or infinite.
 

@@ -79,7 +79,7 @@ def add_to(commands: Any) -> None:
 def _explainer(options: argparse.Namespace) -> Explainer:
     """The explainer that the model's file is."""
     _check_options_of_explainer(options)
-    return load(options.model, seed=options.seed or 0)
+    return load(options.model, seed=options.seed)
 
 
 def _check_options_of_explainer(options: argparse.Namespace) -> None:

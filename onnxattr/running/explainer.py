@@ -56,7 +56,7 @@ class Explainer(AboutModel):
         path: str | os.PathLike[str],
         providers: Sequence[Any] | None = None,
         *,
-        seed: int = 0,
+        seed: int | None = None,
         baseline: Any = None,
         check_finite: str = "warn",
     ):
@@ -65,7 +65,7 @@ class Explainer(AboutModel):
         Args:
             path: The file.
             providers: ONNX Runtime execution providers; None for the best present.
-            seed: Seed of the noise.
+            seed: Seed of the noise; None for the one that the method had.
             baseline: The baseline, where the file takes one as an input: a number, an array of one sample's shape or
                 with a row for each sample; with several explained inputs a dict of these by their names.
             check_finite: "warn", "error" or "ignore" results that are NaN or infinite; see ``Attribution``.
@@ -80,7 +80,8 @@ class Explainer(AboutModel):
             metadata = describe(metadata_of(proto))
             if metadata is None:
                 raise ModelError(f"{path} is not an explainer; write one with the export() of a method.")
-            self.metadata, self.seed, self.baseline = metadata, seed, baseline
+            self.metadata, self.baseline = metadata, baseline
+            self.seed = _recorded_seed(metadata) if seed is None else seed
             self.check_finite, self._providers, self._proto = check_finite, providers, proto
             self._session = Session(proto, providers, located.folder or Path())
             interface = ir.serde.deserialize_model(proto)
@@ -285,11 +286,17 @@ def is_explainer(path: str | os.PathLike[str]) -> bool:
     return describe(read_metadata(path)) is not None
 
 
+def _recorded_seed(metadata: Mapping[str, Any]) -> int:
+    """The seed that the method had; 0 for a file that does not say."""
+    seed = (metadata.get("parameters") or {}).get("seed")
+    return seed if isinstance(seed, int) else 0
+
+
 def load(
     path: str | os.PathLike[str],
     providers: Sequence[Any] | None = None,
     *,
-    seed: int = 0,
+    seed: int | None = None,
     baseline: Any = None,
     check_finite: str = "warn",
 ) -> Explainer:
