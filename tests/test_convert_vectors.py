@@ -40,6 +40,14 @@ FUNCTIONS = {
         f"searchsorted of {dtype.name}": lambda z, dtype=dtype: places(z, dtype=dtype, side="right")
         for dtype in (tf.float16, tf.float64, tf.int32, tf.int64, tf.int8)
     },
+    "diag": tf.linalg.diag,
+    "diag above": lambda z: tf.linalg.diag(z, k=2),
+    "diag below, padded": lambda z: tf.linalg.diag(z, k=-1, padding_value=3),
+    "diag of fewer columns": lambda z: tf.linalg.diag(z, num_rows=4, num_cols=3),
+    "ops.diag": lambda z: ops.vectorized_map(ops.diag, z[:, 0]),
+    "set_diag": lambda z: tf.linalg.set_diag(z, z[:, 2] ** 2),
+    "set_diag below": lambda z: tf.linalg.set_diag(z, z[:, 2] ** 2, k=-2),
+    "set_diag above": lambda z: tf.linalg.set_diag(z, z[:, 2, :2] ** 2, k=1),
     "a row for each sample": lambda z: z[:, 0] * tf.cast(tf.searchsorted(tf.sort(z[:, 1:, 0]), z[:, 0]), tf.float32),
 }  # fmt: skip
 

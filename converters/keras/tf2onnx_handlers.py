@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 
 from .tf2onnx_einsum import convert_einsum
+from .tf2onnx_matrices import MATRICES
 from .tf2onnx_nodes import Replacement
 from .tf2onnx_resizes import RESIZES
 from .tf2onnx_selects import SELECTS, Handler
@@ -79,6 +80,7 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     "Roll": (_roll, []),
     "EuclideanNorm": (_euclidean_norm, []),
     "Einsum": (convert_einsum, []),
+    **MATRICES,
     **RESIZES,
     **SELECTS,
     **VECTORS,

@@ -9,17 +9,18 @@ import numpy as np
 
 
 class Replacement:
-    """Writes what takes the place of a node of one output, which it removes.
+    """Writes what takes the place of a node, which it removes.
 
     Attributes:
-        shape: The shape of the output; None if it is not known.
+        shape: The shape of the first output; None if it is not known.
         dtype: Its element type, as ONNX numbers it.
     """
 
     def __init__(self, ctx: Any, node: Any):
         """Removes a node of a tf2onnx graph."""
-        self._ctx, self._name, self._output = ctx, node.name, node.output[0]
-        self.shape, self.dtype = ctx.get_shape(self._output), ctx.get_dtype(self._output)
+        self._ctx, self._name = ctx, node.name
+        self._outputs = [(output, ctx.get_shape(output), ctx.get_dtype(output)) for output in node.output]
+        _, self.shape, self.dtype = self._outputs[0]
         ctx.remove_node(node.name)
 
     def const(self, value: Any, dtype: int | None = None) -> str:
@@ -51,7 +52,8 @@ class Replacement:
         )
         return str(made.output[0])
 
-    def end(self, op_type: str, *inputs: str, **attributes: Any) -> None:
-        """The node whose output is that of the removed one."""
-        given = {"outputs": [self._output], "shapes": [self.shape], "dtypes": [self.dtype]}
+    def end(self, op_type: str, *inputs: str, output: int = 0, **attributes: Any) -> None:
+        """The node whose output is that of the removed one, or one of several."""
+        name, shape, dtype = self._outputs[output]
+        given = {"outputs": [name], "shapes": [shape], "dtypes": [dtype]}
         self._ctx.make_node(op_type, list(inputs), attr=attributes, **given)

@@ -1,4 +1,4 @@
-"""Operators of TensorFlow that tf2onnx does not know and that are a few of ONNX: cross products, places in a row."""
+"""Operators of TensorFlow that are a few of ONNX: cross products, diagonals, places in a row."""
 
 from __future__ import annotations
 
@@ -40,6 +40,47 @@ def _broadcast_args(ctx: Any, node: Any, name: str, args: Any) -> None:
             shapes[place] = w.op("Concat", ones, shapes[place], axis=0)
     one = w.const([1])
     w.end("Where", w.op("Equal", shapes[0], one, dtype=TensorProto.BOOL), shapes[1], shapes[0])
+
+
+def _diagonal(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """MatrixDiagV3(d, k): zeros, or another number, with d on the k-th diagonal."""
+    from tf2onnx.onnx_opset.tensor import MatrixDiag
+
+    (d, *_, padding), offset = node.input, _offset(node.inputs[1])
+    size, (rows, columns) = (ctx.get_shape(d) or [-1])[-1], ctx.get_shape(node.output[0])[-2:]
+    if offset is None or min(size, rows, columns) < 0:
+        MatrixDiag.version_12(ctx, node)
+        return
+    w = Replacement(ctx, node)
+    w.end("Where", *_on_diagonal(w, d, size, (rows, columns), offset), padding)
+
+
+def _set_diagonal(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """MatrixSetDiagV3(a, d, k): a with d on its k-th diagonal."""
+    from tf2onnx.onnx_opset.tensor import MatrixSetDiagV3
+
+    (a, d, _), offset = node.input, _offset(node.inputs[2])
+    size, (rows, columns) = (ctx.get_shape(d) or [-1])[-1], ctx.get_shape(node.output[0])[-2:]
+    if offset is None or min(size, rows, columns) < 0:
+        MatrixSetDiagV3.version_12(ctx, node)
+        return
+    w = Replacement(ctx, node)
+    w.end("Where", *_on_diagonal(w, d, size, (rows, columns), offset), a)
+
+
+def _offset(k: Any) -> int | None:
+    """The number of the only diagonal; None if there are several or a run decides."""
+    numbers = np.unique(k.get_tensor_value(as_list=False)) if k.is_const() else np.empty(0)
+    return int(numbers[0]) if numbers.size == 1 else None
+
+
+def _on_diagonal(w: Replacement, d: str, size: int, shape: tuple[int, int], offset: int) -> tuple[str, str]:
+    """Where the diagonal of a matrix is, and d there."""
+    row, column = np.indices(shape)
+    places = np.clip(np.minimum(row, column), 0, size - 1)
+    return w.const(column - row == offset, TensorProto.BOOL), w.op(
+        "Gather", d, w.const(places, TensorProto.INT64), axis=-1
+    )
 
 
 def _search(counted: Callable[[Replacement, str, str], str]) -> Callable[..., None]:
@@ -87,6 +128,8 @@ VECTORS: Mapping[str, Handler] = {
     "Bucketize": (_bucketize, []),
     "Cross": (_cross, []),
     "BroadcastArgs": (_broadcast_args, []),
+    "MatrixDiagV3": (_diagonal, []),
+    "MatrixSetDiagV3": (_set_diagonal, []),
     "LowerBound": (_search(_below), []),
     "UpperBound": (_search(_not_above), []),
 }
