@@ -2,13 +2,17 @@
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
 from support.baseline_kinds import OTHER, SERIES, SIGMA, TABLE, X, blurred, close, cubic, make
 from support.row_models import COMPUTED, inputs, model, weights
 from support.small_models import SMALL, build, elementwise, embedding, mlp, node, rows
+from support.tiny_graphs import parse
 
 import onnxattr
-from onnxattr import IntegratedGradients
+from onnxattr import ExpectedGradients, GradientShap, IntegratedGradients, NoiseTunnel
+from onnxattr.compile.noise import draw_starts
 from onnxattr.errors import NonFiniteWarning, OnnxAttrError, ParameterError, ShapeError
 
 
@@ -201,3 +205,66 @@ def test_an_export_is_tried_at_the_sizes_of_the_baseline(given, tmp_path):
     method = IntegratedGradients(elementwise(["T", 4]), steps=2, reducer=None, **given)
     method.export(tmp_path / "e.onnx")
     close(onnxattr.load(tmp_path / "e.onnx").explain(x, np.ones_like(x)), cubic(x.astype(np.float64), 1.0))
+
+
+#: Squares summed over time, of which the length is open, at the input or at a value inside.
+OF_ANY_LENGTH = """g (float[N,T,2] x) => (float[N,2] y) <int64[1] time = {1}> {
+    h = Neg(x) s = Mul(h, h) y = ReduceSum<keepdims = 0>(s, time) }"""
+
+
+def _maps_of_file(method, path, x, **given):
+    method.export(
+        path, target="weights", baseline_input=bool(given), rendering=given.pop("rendering", "auto")
+    )
+    session = onnxruntime.InferenceSession(path)
+    feeds = {"x": x, "target": np.ones((len(x), 2), np.float32), "seed": np.array(0)} | given
+    return session.run(["attribution"], {i.name: feeds[i.name] for i in session.get_inputs()})[0]
+
+
+@pytest.mark.parametrize("wrt", [None, "h"])
+@pytest.mark.parametrize("length", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["fixed", "at the input", "members", "drawn", "noisy"])
+def test_samples_are_not_broadcast_to_baselines(kind, length, wrt, tmp_path):
+    proto, members = parse(OF_ANY_LENGTH), np.linspace(0.1, 0.5, 6, dtype=np.float32).reshape(1, 3, 2)
+    common = {"wrt": wrt, "reducer": None}
+    method = {
+        "fixed": lambda: IntegratedGradients(proto, baseline_value=members[0], steps=2, **common),
+        "at the input": lambda: IntegratedGradients(
+            proto, baseline_value={"x": members[0] * (1 if wrt is None else -1)}, steps=2, **common
+        ),
+        "members": lambda: IntegratedGradients(proto, background=members, steps=2, **common),
+        "drawn": lambda: ExpectedGradients(proto, background=members, nb_samples=8, **common),
+        "noisy": lambda: GradientShap(proto, background=members, nb_samples=8, noise=1e-6, **common),
+    }[kind]()
+    x = np.linspace(1, 2, 4 * length, dtype=np.float32).reshape(2, length, 2)
+    if length == 3:
+        way = (x if wrt is None else -x) - members
+        alpha = 0.5
+        if kind in ("drawn", "noisy"):
+            alpha = draw_starts(0, 2, 8, 1)[0].mean(0).reshape(2, 1, 1)
+        for found in (method.explain(x, np.ones((2, 2))), _maps_of_file(method, tmp_path / "e.onnx", x)):
+            np.testing.assert_allclose(found, way * 2 * (members + alpha * way), rtol=1e-4)
+        return
+    with pytest.raises(ShapeError, match=r"their sizes differ|baseline has other sizes"):
+        method.explain(x, np.ones((2, 2)))
+    with pytest.raises((Fail, InvalidArgument), match="onnxattr/baseline_fit"):
+        _maps_of_file(method, tmp_path / "e.onnx", x)
+
+
+@pytest.mark.parametrize("rendering", ["batch", "loop"])
+@pytest.mark.parametrize("noise", [False, True])
+@pytest.mark.parametrize(("samples", "rows"), [(1, 3), (2, 3), (4, 2), (4, 3), (3, 3), (3, 1)])
+def test_files_take_one_baseline_or_one_for_each_sample(samples, rows, noise, rendering, tmp_path):
+    """Others were broadcast, cut or repeated."""
+    method = IntegratedGradients(parse(OF_ANY_LENGTH), steps=2, reducer=None)
+    if noise:
+        method = NoiseTunnel(method, nb_samples=2, noise=1e-6)
+    x = np.linspace(1, 2, 4 * samples, dtype=np.float32).reshape(samples, 2, 2)
+    starts = np.linspace(0, 0.5, 4 * rows, dtype=np.float32).reshape(rows, 2, 2)
+    given = {"baseline": starts, "rendering": rendering}
+    if rows in (1, samples):
+        found = _maps_of_file(method, tmp_path / "e.onnx", x, **given)
+        np.testing.assert_allclose(found, x**2 - starts**2, rtol=1e-4)
+        return
+    with pytest.raises((Fail, InvalidArgument), match="onnxattr/baseline_fit"):
+        _maps_of_file(method, tmp_path / "e.onnx", x, **given)

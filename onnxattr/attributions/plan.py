@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from onnxattr.attributions.options import Options
 from onnxattr.compile.axes import axis_names
-from onnxattr.compile.baseline_kinds import Background, Fed, Fixed
+from onnxattr.compile.baseline_kinds import Fed, open_sizes, shape_for_sample
 from onnxattr.compile.method import Method
 from onnxattr.compile.renderings.driven import step_rewrite
 from onnxattr.compile.renderings.model_graph import own_names
@@ -26,7 +26,7 @@ from onnxattr.loading.heads import is_binary
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import SINGLE, UNDECIDED, of_one_row
 from onnxattr.running.arrays import model_inputs, row_count, take
-from onnxattr.running.baseline_shapes import check_count, rows_of
+from onnxattr.running.baseline_shapes import check_count, check_sizes, rows_of
 from onnxattr.running.baselines import asked, called
 from onnxattr.running.corners import warn_of_corners
 from onnxattr.running.driver import Driver
@@ -144,11 +144,7 @@ class Plan:
         """Sizes that the model leaves open, and the numbers of a baseline or a mask do not, by their names."""
         found = dict[str, int]()
         for value, kind in self._baselines:
-            shape: tuple[int, ...] = ()
-            if isinstance(kind, (Fixed, Background)):
-                shape = kind.numbers.shape if isinstance(kind, Fixed) else kind.members.shape[1:]
-            pairs = zip(reversed(dims_of(value) or []), reversed(shape), strict=False)
-            found |= {dim: size for dim, size in pairs if isinstance(dim, str) and size > 1}
+            found |= open_sizes(kind, dims_of(value) or [])
         return found | sizes_of_masks(self.request)
 
     def of(self, method: Method) -> Plan:
@@ -166,11 +162,13 @@ class Plan:
         """
         found, ran, part = {}, self.request.prepared, slice(first_row, first_row + rows)
         for own, (value, kind) in zip(own_names(ran, "baseline"), self._baselines, strict=False):
+            what, name = self._method.baseline.what, str(value.name)
+            shape = feeds[name].shape if name in feeds else None
+            if shape is not None and (numbers := shape_for_sample(kind)):
+                check_sizes(numbers, numbers, shape, what)
             if not isinstance(kind, Fed):
                 continue
-            what, name, given = self._method.baseline.what, str(value.name), kind.given
-            shape = feeds[name].shape if name in feeds else None
-            if isinstance(given, np.ndarray):
+            if isinstance(given := kind.given, np.ndarray):
                 found[own] = rows_of(given, value, shape, part, what, dataset)
             else:
                 result = called(given, ran, name, feeds, what)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,11 +43,13 @@ class Computed:
         name: Which function, with its parameters: equal names are equal functions.
         build: Appends it.
         seeded: Whether it draws numbers.
+        sizes: Sizes that the model leaves open, and the numbers it is computed from do not, by their names.
     """
 
     name: str
     build: Compute
     seeded: bool = False
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,3 +70,28 @@ class Along:
 OF_PATH = (Background, Along)
 #: The baseline of one explained value.
 Baseline = Fixed | Fed | Computed | Background | Along
+
+
+def shape_for_sample(kind: Any) -> tuple[int, ...]:
+    """The shape of the numbers that a graph holds for one sample; empty where it holds none."""
+    if isinstance(kind, Fixed):
+        return kind.numbers.shape
+    return kind.members.shape[1:] if isinstance(kind, Background) else ()
+
+
+def open_sizes(kind: Any, dims: Sequence[int | str | None]) -> dict[str, int]:
+    """Sizes that a model leaves open, and the numbers of a baseline do not, by their names.
+
+    Args:
+        kind: The baseline.
+        dims: The sizes of what it is a baseline of.
+    """
+    if isinstance(kind, Computed):
+        return dict(kind.sizes)
+    return named_sizes(dims, shape_for_sample(kind))
+
+
+def named_sizes(dims: Sequence[int | str | None], shape: Sequence[int]) -> dict[str, int]:
+    """What named sizes are, by numbers that broadcast to them: the last axes correspond."""
+    pairs = zip(reversed(dims), reversed(shape), strict=False)
+    return {dim: size for dim, size in pairs if isinstance(dim, str) and size > 1}

@@ -60,6 +60,7 @@ class FromMembers:
                 scale = op.Where(drawn, self.noise, op.constant(0, ir.DataType.FLOAT))
                 x = op.Add(x, op.Mul(noise, rewrite.column(scale, x)))
         start = op.Gather(op.constant(kind.members, x.dtype), member, axis=0)
+        start = rewrite.fitted(start, x, kind.members.shape[1:], op.shape(member, 0, 1))
         column = rewrite.column(alpha, x)
         return op.Add(op.Mul(op.Sub(1.0, column), start), op.Mul(column, x)), op.Sub(x, start)
 

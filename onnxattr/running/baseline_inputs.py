@@ -10,7 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.autodiff.paths import inputs_of, needed_nodes
-from onnxattr.compile.baseline_kinds import Computed
+from onnxattr.compile.baseline_kinds import Computed, named_sizes
+from onnxattr.compile.fit import BASELINE_FIT, broadcast_to
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of, shape_text
@@ -52,7 +53,8 @@ def at_inputs(given: Mapping[str, Any], prepared: Prepared, what: str) -> Comput
         mapped: dict[ir.Value, ir.Value] = {}
         for value in op.graph.inputs:
             if value.name in numbers:
-                mapped[value] = op.Expand(op.constant(numbers[str(value.name)][None]), op.Shape(value))
+                given = op.constant(numbers[str(value.name)][None])
+                mapped[value] = broadcast_to(op, given, op.Shape(value), BASELINE_FIT)
                 mapped[value].type, mapped[value].shape = value.type, value.shape
 
         def of(value: ir.Value | None) -> ir.Value | None:
@@ -67,7 +69,10 @@ def at_inputs(given: Mapping[str, Any], prepared: Prepared, what: str) -> Comput
     digest = hashlib.sha256()
     for name, array in sorted(numbers.items()):
         digest.update(f"{name} {array.shape} {array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
-    return Computed(f"inputs {digest.hexdigest()}", build)
+    sizes = dict[str, int]()
+    for name, array in numbers.items():
+        sizes |= named_sizes((dims_of(prepared.value(name)) or [])[1:], array.shape)
+    return Computed(f"inputs {digest.hexdigest()}", build, sizes=sizes)
 
 
 def _fitted(given: Any, value: ir.Value, what: str) -> np.ndarray:

@@ -113,11 +113,28 @@ def rows_of(
         if len(array) < part.stop or not more:
             check_count(array, part.stop, what)
         array = array[part]
+    if own is not None:
+        check_sizes(given.shape, array.shape[1:], own, what)
     sizes = zip(dims[1:], array.shape[1:], (own or array.shape)[1:], strict=True)
     shape = [d if isinstance(d, int) else max(n, s) for d, n, s in sizes]
-    if own is not None and list(own[1:]) != shape:
-        raise ShapeError(f"{what} has shape {given.shape}, and the input {tuple(own)}: their sizes differ.")
     return np.broadcast_to(array, (part.stop - part.start, *shape))
+
+
+def check_sizes(given: Sequence[int], sample: Sequence[int], own: Sequence[int], what: str) -> None:
+    """Checks that numbers broadcast to samples, and not the other way round.
+
+    Args:
+        given: Their shape.
+        sample: That of the numbers for one sample, which may have fewer axes.
+        own: That of the samples.
+        what: The parameter's name.
+
+    Raises:
+        ShapeError: If they do not.
+    """
+    pairs = zip(reversed(own[1:]), reversed(sample), strict=False)
+    if any(size not in (1, dim) for dim, size in pairs):
+        raise ShapeError(f"{what} has shape {tuple(given)}, and the input {tuple(own)}: their sizes differ.")
 
 
 def check_count(array: np.ndarray, rows: int, what: str) -> None:

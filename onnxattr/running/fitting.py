@@ -1,4 +1,4 @@
-"""Errors of runs that fail in a node which checks sizes: those of a mask, or of targets."""
+"""Errors of runs that fail in a node which checks sizes: those of a mask, a baseline or targets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import onnx_ir as ir
 
 from onnxattr.autodiff.paths import counting_node
+from onnxattr.compile.fit import BASELINE_FIT
 from onnxattr.compile.renderings.groups import FIT
 from onnxattr.compile.renderings.rewrite import TARGETS_FIT
 from onnxattr.errors import ModelError, ShapeError, TargetError
@@ -18,14 +19,14 @@ from onnxattr.loading.prepared import Prepared
 
 @contextlib.contextmanager
 def fitting(prepared: Prepared, masks: Sequence[tuple[int, ...]] = ()) -> Iterator[None]:
-    """Says of a run what is wrong if samples turn out to have another size than their mask or their targets.
+    """Says of a run what is wrong if samples turn out to have another size than what was given for them.
 
     Args:
         prepared: The model, or an exported file with its prediction as output.
         masks: The shapes of the masks that group the explained values, where they are known.
 
     Raises:
-        ShapeError: If it is the mask.
+        ShapeError: If it is the mask, or a baseline.
         TargetError: If it is the targets.
     """
     try:
@@ -36,6 +37,12 @@ def fitting(prepared: Prepared, masks: Sequence[tuple[int, ...]] = ()) -> Iterat
             raise ShapeError(
                 f"feature_mask{of_shape} does not fit these inputs: the sample that it groups has another size there. "
                 "Give a mask for this size, or inputs of the size of the mask."
+            ) from error
+        if BASELINE_FIT in str(error):
+            raise ShapeError(
+                "A baseline has other sizes than these samples, or than what is explained of them: give numbers of "
+                "the sizes of one sample, with sizes of 1 where they are the same along an axis, or a row of these "
+                "for each sample. Samples are not broadcast."
             ) from error
         if TARGETS_FIT not in str(error):
             raise

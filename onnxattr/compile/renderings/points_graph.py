@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
 from onnxattr.compile.baseline_kinds import OF_PATH, Computed, Fed, Fixed
+from onnxattr.compile.fit import BASELINE_FIT, broadcast_to
 from onnxattr.compile.placed_path import Rows
 from onnxattr.compile.renderings.model_graph import ModelGraph, own_name
 from onnxattr.graph.values import dims_of
@@ -38,14 +40,15 @@ class PointsGraph(ModelGraph):
         kind, like = self.method.baseline[position], self.wrt[position]
         if isinstance(kind, OF_PATH):
             return None
-        if isinstance(kind, Fixed):
-            return self.op.constant(kind.numbers, like.dtype)
         if position not in self._baselines:
-            self._baselines[position] = (
-                self._fed_baseline(like, position)
-                if isinstance(kind, Fed)
-                else self._computed_baseline(kind, position, x, sample)
-            )
+            if isinstance(kind, Fixed):
+                numbers = self.op.constant(kind.numbers, like.dtype)
+                found = self.fitted(numbers, like, kind.numbers.shape)
+            elif isinstance(kind, Fed):
+                found = self._fed_baseline(like, position)
+            else:
+                found = self._computed_baseline(kind, position, x, sample)
+            self._baselines[position] = found
         return self._baselines[position]
 
     def _fed_baseline(self, like: ir.Value, position: int) -> ir.Value:
@@ -54,7 +57,41 @@ class PointsGraph(ModelGraph):
             # What broadcasts to an inner value whose sizes are open is taken too.
             dims = [dim if isinstance(dim, int) else None for dim in dims]
         name = own_name(prepared, "baseline", position)
-        return self.op.input(name, like.dtype, ["baselines", *dims])
+        return self.rows_of_baseline(self.op.input(name, like.dtype, ["baselines", *dims]), like)
+
+    def rows_of_baseline(self, given: ir.Value, like: ir.Value) -> ir.Value:
+        """Baselines from outside, of one row or of one for each sample; a run fails where there are others.
+
+        Args:
+            given: The graph's input.
+            like: A value with rows of their size.
+        """
+        op, rows = self.op, self.op.shape(given, 0, 1)
+        rows = op.Where(op.Equal(rows, 1), 1, op.shape(self.with_rows, 0, 1))
+        return self._broadcast(given, like, rows)
+
+    def fitted(
+        self, baseline: ir.Value, like: ir.Value, shape: Sequence[int], rows: ir.Value | None = None
+    ) -> ir.Value:
+        """A baseline; a run fails where it has other sizes than samples, to which the runtime would broadcast them.
+
+        Args:
+            baseline: The numbers, with as many axes as a sample or fewer, or as rows.
+            like: What they are a baseline of, with rows.
+            shape: Their shape for one sample.
+            rows: How many rows there are, (1,) int64; None for numbers that all samples share.
+        """
+        pairs = zip(reversed((dims_of(like) or [])[1:]), reversed(shape), strict=False)
+        if all(size == 1 or isinstance(dim, int) for dim, size in pairs):
+            return baseline
+        return self._broadcast(baseline, like, self.op.constant([1]) if rows is None else rows)
+
+    def _broadcast(self, baseline: ir.Value, like: ir.Value, rows: ir.Value) -> ir.Value:
+        dims = (dims_of(like) or [])[1:]
+        sizes = self.op.Concat(rows, self.op.shape(like, 1), axis=0) if dims else rows
+        fitted = broadcast_to(self.op, baseline, sizes, BASELINE_FIT)
+        fitted.shape = ir.Shape([None, *dims])
+        return fitted
 
     def _computed_baseline(
         self, kind: Computed, position: int, x: ir.Value | None, sample: ir.Value | None

@@ -197,7 +197,7 @@ class TunnelRewrite(Rewrite):
                 given = op.input(own, value.dtype, ["baselines", *(dims_of(value) or [None])[1:]])
                 samples = op.Range(0, op.Squeeze(op.Shape(self.with_rows, start=0, end=1), [0]), 1)
                 row = op.Mod(samples, op.Shape(given, start=0, end=1))
-                self._per_sample[own] = op.Gather(given, row, axis=0)
+                self._per_sample[own] = op.Gather(self.rows_of_baseline(given, given), row, axis=0)
         return self._per_sample
 
     def add_target(self, prediction: ir.Value, labels: bool, rows: int | str | None) -> ir.Value:
