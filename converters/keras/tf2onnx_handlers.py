@@ -9,6 +9,7 @@ import onnx
 from .tf2onnx_einsum import convert_einsum
 from .tf2onnx_matrices import MATRICES
 from .tf2onnx_nodes import Replacement
+from .tf2onnx_patches import PATCHES_OF_IMAGES
 from .tf2onnx_resizes import RESIZES
 from .tf2onnx_selects import SELECTS, Handler
 from .tf2onnx_vectors import VECTORS
@@ -81,6 +82,7 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     "EuclideanNorm": (_euclidean_norm, []),
     "Einsum": (convert_einsum, []),
     **MATRICES,
+    **PATCHES_OF_IMAGES,
     **RESIZES,
     **SELECTS,
     **VECTORS,

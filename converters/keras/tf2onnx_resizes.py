@@ -17,6 +17,8 @@ from .tf2onnx_selects import Handler
 
 #: Largest difference between weights that Resize may have.
 _TOLERANCE = 1e-6
+Move = tuple[np.float32, np.float32]
+_UNMOVED: Move = (np.float32(1), np.float32(0))
 _NHWC_TO_NCHW, _NCHW_TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
@@ -25,7 +27,10 @@ def _resize(ctx: Any, node: Any, name: str, args: Any) -> None:
     from tf2onnx.onnx_opset.nn import Resize
 
     changes = _changes(ctx, node)
-    matrices = [_weights(node, old, new) for old, new in changes]
+    moves = _moves(ctx, node)
+    if moves is None or (node.type == "ScaleAndTranslate" and not changes):
+        return  # reported as an unknown operator
+    matrices = [_weights(node, *sizes, move) for sizes, move in zip(changes, moves, strict=False)]
     if all(
         _is_that_of_onnxruntime(node, *sizes, matrix) for sizes, matrix in zip(changes, matrices, strict=True)
     ):
@@ -90,20 +95,66 @@ def _is_inferred(old: int, new: int) -> bool:
     return math.floor(old * float(np.float32(new) / np.float32(old))) == new
 
 
-def _weights(node: Any, old: int, new: int) -> np.ndarray:
+def _moves(ctx: Any, node: Any) -> list[Move] | None:
+    """Scale and translation of the height and of the width; None where a run decides."""
+    if node.type != "ScaleAndTranslate":
+        return [_UNMOVED, _UNMOVED]
+    scale, translation = (_known(ctx, given) for given in node.inputs[2:4])
+    return None if scale is None or translation is None else list(zip(scale, translation, strict=True))
+
+
+def _known(ctx: Any, node: Any) -> np.ndarray | None:
+    """The floats of a value that is constant, or a quotient of such and of sizes of an image that are known."""
+    if node.is_const():
+        return np.asarray(node.get_tensor_value(as_list=False), np.float32)
+    if node.type == "Cast":
+        return _known(ctx, node.inputs[0])
+    if node.type == "Div":
+        over, under = (_known(ctx, given) for given in node.inputs)
+        return None if over is None or under is None else over / under
+    if node.type == "Slice" and len(node.inputs) > 2 and all(given.is_const() for given in node.inputs[1:]):
+        source, (start, end) = (
+            node.inputs[0],
+            (int(given.get_tensor_value()[0]) for given in node.inputs[1:3]),
+        )
+        source = source.inputs[0] if source.type == "Cast" else source
+        sizes = (source.type == "Shape" and ctx.get_shape(source.input[0])) or []
+        found = np.array(sizes[start:end], np.float32)
+        return (
+            found
+            if (start, end, len(node.inputs)) == (1, 3, 4) and len(found) == 2 and found.min() > 0
+            else None
+        )
+    return None
+
+
+def _weights(node: Any, old: int, new: int, move: Move = _UNMOVED) -> np.ndarray:
     """The weights of an axis, of shape (new, old): what TensorFlow makes of the unit vectors."""
     tf = dependencies.tensorflow()
     resize = getattr(tf.raw_ops, node.type)
-    image = np.eye(old, dtype=np.float32)[None, :, :, None]
+    image, arguments = np.eye(old, dtype=np.float32)[None, :, :, None], _arguments(node, old, new, move)
+    alone = node.type == "ScaleAndTranslate"  # it would filter the unit vectors beside each other, too
+    if alone:
+        image = image.transpose(2, 1, 0, 3)
     with tf.Graph().as_default() as graph, tf.device("/cpu:0"), tf.compat.v1.Session(graph=graph) as session:
-        result = resize(
-            images=image,
-            size=[new, old],
-            align_corners=bool(node.get_attr_value("align_corners", 0)),
-            half_pixel_centers=bool(node.get_attr_value("half_pixel_centers", 0)),
-        )
-        weights: np.ndarray = session.run(result)[0, :, :, 0]
-    return weights
+        result: np.ndarray = session.run(resize(images=image, **arguments))
+    return np.ascontiguousarray(result[:, :, 0, 0].T) if alone else result[0, :, :, 0]
+
+
+def _arguments(node: Any, old: int, new: int, move: Move) -> dict[str, Any]:
+    """What the operator is given for an axis alone, which stands first of two."""
+    if node.type == "ScaleAndTranslate":
+        return {
+            "size": [new, 1],
+            "scale": np.array([move[0], 1], np.float32),
+            "translation": np.array([move[1], 0], np.float32),
+            "kernel_type": node.get_attr_value("kernel_type", b"lanczos3"),
+            "antialias": bool(node.get_attr_value("antialias", 1)),
+        }
+    given = {"size": [new, old], "align_corners": bool(node.get_attr_value("align_corners", 0))}
+    if node.type != "ResizeArea":
+        given["half_pixel_centers"] = bool(node.get_attr_value("half_pixel_centers", 0))
+    return given
 
 
 def _is_that_of_onnxruntime(node: Any, old: int, new: int, matrix: np.ndarray) -> bool:
@@ -129,5 +180,7 @@ def _is_that_of_onnxruntime(node: Any, old: int, new: int, matrix: np.ndarray) -
 RESIZES: Mapping[str, Handler] = {
     "ResizeBilinear": (_resize, []),
     "ResizeBicubic": (_resize, []),
+    "ResizeArea": (_resize, []),
+    "ScaleAndTranslate": (_resize, []),
     "ResizeNearestNeighbor": (_resize_nearest, []),
 }
