@@ -136,3 +136,47 @@ def test_targets_of_another_size_are_not_broadcast(case, operator, tmp_path):
             method.explain(x, targets)
         with pytest.raises((Fail, InvalidArgument), match=r"onnxattr/targets_fit|invalid dimensions"):
             session.run(None, {"x": x, "target": targets})
+
+
+#: Of two inputs, both with a row for each sample; of one.
+WITH_ROWS = {
+    "one": "g (float[N,2] x) => (float[N,2] y) { y = Mul(x, x) }",
+    "two": "g (float[N,2] x, float[M,2] w) => (float[N,2] y) { s = Mul(x, x) y = Mul(s, w) }",
+}
+
+
+@pytest.mark.parametrize("rendering", ["batch", "loop"])
+@pytest.mark.parametrize("target", ["weights", "labels"])
+@pytest.mark.parametrize("method", [GradientInput, IntegratedGradients, SmoothGrad, NoiseTunnel])
+@pytest.mark.parametrize("case", WITH_ROWS)
+def test_files_take_as_many_targets_as_samples(case, method, target, rendering, tmp_path):
+    """Others were broadcast, and those that were too many left out; so were rows of a second input."""
+    common = {"wrt": "x", "reducer": None}
+    inner = method(parse(WITH_ROWS[case]), **common) if method is not NoiseTunnel else None
+    inner = inner or NoiseTunnel(GradientInput(parse(WITH_ROWS[case]), **common), nb_samples=2, noise=1e-6)
+    inner.export(
+        tmp_path / "e.onnx", target=target, rendering="auto" if method is GradientInput else rendering
+    )
+    session = onnxruntime.InferenceSession(tmp_path / "e.onnx")
+
+    def maps(samples, targets, others):
+        feeds = {
+            "x": np.arange(1, 1 + 2 * samples, dtype=np.float32).reshape(samples, 2),
+            "seed": np.array(0),
+        }
+        feeds["target"] = (
+            np.ones((targets, 2), np.float32) if target == "weights" else np.ones(targets, np.int64)
+        )
+        feeds["w"] = np.ones((others, 2), np.float32)
+        return session.run(["attribution"], {i.name: feeds[i.name] for i in session.get_inputs()})[0]
+
+    x = np.arange(1, 5).reshape(2, 2) * (np.ones(2) if target == "weights" else np.array([0, 1]))
+    expected = {IntegratedGradients: x**2, SmoothGrad: 2 * x}.get(method, 2 * x**2)
+    np.testing.assert_allclose(maps(2, 2, 2), expected, rtol=0.2 if method is SmoothGrad else 1e-4)
+    wrong = [(2, 1, 2), (2, 3, 2), (1, 2, 1), (4, 2, 4)]
+    if case == "two":
+        # The model itself broadcasts one row of an input; at several points the rows of one input count.
+        wrong += [(1, 1, 2)] if method is GradientInput else [(1, 1, 2), (1, 2, 2), (2, 2, 3)]
+    for rows in wrong:
+        with pytest.raises((Fail, InvalidArgument), match=r"onnxattr/rows_fit|running Mul node"):
+            maps(*rows)

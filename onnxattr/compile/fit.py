@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+
 import onnx_ir as ir
 
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
 
 #: The name of the nodes that fail where a baseline has other sizes than what it is a baseline of.
 BASELINE_FIT = "onnxattr/baseline_fit"
+#: The name of the node that fails where targets, or inputs, have other numbers of rows.
+ROWS_FIT = "onnxattr/rows_fit"
+
+
+def same_rows(op: OpBuilder, target: ir.Value, inputs: Sequence[ir.Value]) -> ir.Value:
+    """Targets as they are; a run fails where inputs have other numbers of rows, which would be broadcast or left out.
+
+    Args:
+        op: Builder on the graph.
+        target: A row for each sample.
+        inputs: Inputs with a row for each sample.
+    """
+    rows = op.shape(target, 0, 1)
+    found = [(dims_of(value) or [None])[0] for value in (target, *inputs)]
+    if isinstance(found[0], int) and found.count(found[0]) == len(found):
+        return target
+    alike = functools.reduce(op.And, (op.Equal(op.shape(value, 0, 1), rows) for value in inputs))
+    # No runtime makes an axis of -2.
+    sizes, rank = op.Where(alike, rows, -2), len(dims_of(target) or [None])
+    sizes = op.Concat(sizes, op.shape(target, 1), axis=0) if rank > 1 else sizes
+    fitted: ir.Value = op.Reshape(target, sizes, allowzero=1)
+    if (node := fitted.producer()) is not None:
+        node.name = op.unique_name(ROWS_FIT, exact=True)
+    fitted.type, fitted.shape = target.type, target.shape
+    return fitted
 
 
 def broadcast_to(op: OpBuilder, value: ir.Value, sizes: ir.Value, name: str) -> ir.Value:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import onnx_ir as ir
 
 from onnxattr.autodiff.paths import counting_node
-from onnxattr.compile.fit import BASELINE_FIT
+from onnxattr.compile.fit import BASELINE_FIT, ROWS_FIT
 from onnxattr.compile.renderings.groups import FIT
 from onnxattr.compile.renderings.rewrite import TARGETS_FIT
 from onnxattr.errors import ModelError, ShapeError, TargetError
@@ -26,7 +26,7 @@ def fitting(prepared: Prepared, masks: Sequence[tuple[int, ...]] = ()) -> Iterat
         masks: The shapes of the masks that group the explained values, where they are known.
 
     Raises:
-        ShapeError: If it is the mask, or a baseline.
+        ShapeError: If it is the mask, a baseline, or rows.
         TargetError: If it is the targets.
     """
     try:
@@ -43,6 +43,10 @@ def fitting(prepared: Prepared, masks: Sequence[tuple[int, ...]] = ()) -> Iterat
                 "A baseline has other sizes than these samples, or than what is explained of them: give numbers of "
                 "the sizes of one sample, with sizes of 1 where they are the same along an axis, or a row of these "
                 "for each sample. Samples are not broadcast."
+            ) from error
+        if ROWS_FIT in str(error):
+            raise ShapeError(
+                "The targets and the inputs have different numbers of samples: give a row of each for every sample."
             ) from error
         if TARGETS_FIT not in str(error):
             raise

@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.compile.clean_up import clean
+from onnxattr.compile.fit import same_rows
 from onnxattr.compile.gradient import named_copy
 from onnxattr.compile.renderings.scored import ScoredModel
 from onnxattr.errors import ModelError
@@ -102,21 +103,29 @@ class ModelGraph:
         """
         op, name = self.op, own_name(self.request.prepared, "target")
         if not labels:
-            return self.target_input(rows)
+            return self._of_samples(self.target_input(rows), prediction)
         dims = dims_of(self.score) or []
         if is_binary(self.request.prepared.unit):
-            return self._unit_target(op.input(name, INT64, [rows]), prediction)
+            return self._unit_target(self._of_samples(op.input(name, INT64, [rows]), prediction), prediction)
         if len(dims) != 2:
             raise ModelError(
                 f"Labels need a model output of shape (N, classes); {self.score.name!r} has shape {shape_text(dims)}."
             )
-        target = op.input(name, INT64, [rows])
+        target = self._of_samples(op.input(name, INT64, [rows]), prediction)
         chosen = op.Where(op.Less(target, 0), op.ArgMax(prediction, axis=1, keepdims=0), target)
         # In float32 first: the runtime has no OneHot of float64.
         values = op.constant([0, 1], ir.DataType.FLOAT)
         one_hot = op.cast_like(op.OneHot(chosen, op.shape(self.score, 1, 2), values, axis=-1), self.score)
         one_hot.shape = ir.Shape([rows, dims[1]])
         return one_hot
+
+    def _of_samples(self, target: ir.Value, prediction: ir.Value) -> ir.Value:
+        """Targets with a row for each sample; others would be broadcast, or left out."""
+        inputs = [v for v in self.graph.inputs[: len(self.request.prepared.inputs)] if has_rows(v)]
+        if self.method.points == 1 and len(inputs) > 1:
+            # The model itself says what becomes of inputs of one row beside others.
+            inputs = [prediction]
+        return same_rows(self.op, target, inputs)
 
     def target_input(self, rows: int | str | None) -> ir.Value:
         """The input ``target`` as the score takes it, for some rows."""
