@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 
 from .tf2onnx_einsum import convert_einsum
+from .tf2onnx_gammas import GAMMAS
 from .tf2onnx_matrices import MATRICES
 from .tf2onnx_nodes import Replacement
 from .tf2onnx_patches import PATCHES_OF_IMAGES
@@ -81,6 +82,7 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     "Roll": (_roll, []),
     "EuclideanNorm": (_euclidean_norm, []),
     "Einsum": (convert_einsum, []),
+    **GAMMAS,
     **MATRICES,
     **PATCHES_OF_IMAGES,
     **RESIZES,
