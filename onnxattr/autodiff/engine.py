@@ -16,17 +16,19 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.groups import Group, grouped
 from onnxattr.autodiff.node import Closure, Span, op_name, view_of
-from onnxattr.autodiff.paths import active_nodes, inputs_of, is_float, with_spans
+from onnxattr.autodiff.paths import active_nodes, ending, inputs_of, is_float, with_spans
 from onnxattr.autodiff.reals import in_reals
 from onnxattr.autodiff.refused import reasons
 from onnxattr.autodiff.registry import (
     NOT_IMPLEMENTED,
+    STANDARD,
     Cotangent,
     RuleTable,
     applied,
     built,
 )
 from onnxattr.autodiff.rewrites import Backward, Rewrite, chosen
+from onnxattr.autodiff.rules.saturated import SATURATED
 from onnxattr.errors import MissingRuleError, RuleError, UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import ANY, FLOATS
@@ -93,15 +95,18 @@ def pullback(
         ParameterError: If there is no rewrite of a name.
         RuleError: If a rule returns cotangents that do not fit its inputs.
     """
+    last_nodes: Collection[ir.Node] = ()
     if not op.in_gradient:
         _note_inputs(op, wrt)
+        last_nodes = ending(cotangents)
     passes = _UNDER_WAY.get() if rewrites is None else None
     passes = chosen(rewrites) if passes is None else passes
     last = op.graph[-1] if len(op.graph) else None
     token = _UNDER_WAY.set(passes)
     try:
         with op.gradient():
-            found = _swept(op, cotangents, wrt, rules, spans or {}, op.graph if graph is None else graph)
+            nodes = op.graph if graph is None else graph
+            found = _swept(op, cotangents, wrt, rules, spans or {}, nodes, last_nodes)
             return Backward(op, last, found).run(passes)
     finally:
         _UNDER_WAY.reset(token)
@@ -127,8 +132,9 @@ def _swept(
     rules: RuleTable,
     spans: Mapping[ir.Node, Span],
     graph: Iterable[ir.Node],
+    last_nodes: Collection[ir.Node],
 ) -> list[ir.Value]:
-    """The reverse sweep of ``pullback``."""
+    """The reverse sweep of ``pullback``; those of ``last_nodes`` give what is explained."""
     nodes, needed = active_nodes(with_spans(graph, spans), cotangents, wrt, rules)
     missing = missing_rules(nodes, rules)
     nodes = grouped(nodes, needed, [*cotangents, *wrt], rules)
@@ -143,7 +149,8 @@ def _swept(
             continue
         op.gradient_of = node.name
         seen = _seen(node, op.opset, needed, rules, spans)
-        entries = _entries(op, seen, cts, rules, missing)
+        table = rules | SATURATED if node in last_nodes and _is_standard(node, rules) else rules
+        entries = _entries(op, seen, cts, table, missing)
         # With no other float operand nothing was broadcast, and unknown dimensions can be trusted to agree.
         alone = isinstance(seen, Closure) or sum(is_float(value) for value in seen.inputs) <= 1
         for index, (source, entry) in enumerate(zip(seen.inputs, entries, strict=True)):
@@ -154,6 +161,12 @@ def _swept(
     if missing:
         raise MissingRuleError(missing, reasons(missing, nodes))
     return [_total(op, adjoints, value) or op.zeros_like(value) for value in wrt]
+
+
+def _is_standard(node: ir.Node | Span, rules: RuleTable) -> bool:
+    """Whether a node has a rule for the end of a model, and the table no other than the standard one."""
+    name = op_name(node)
+    return isinstance(node, ir.Node) and name in SATURATED and rules.get(name) is STANDARD[name]
 
 
 def _seen(

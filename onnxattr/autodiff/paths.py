@@ -13,7 +13,7 @@ from onnxattr.autodiff.registry import NON_DIFFERENTIABLE, STANDARD, RuleTable
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.operator_kinds import COUNTING
 from onnxattr.graph.subgraphs import captures_of
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import LAYOUTS, dims_of
 
 
 def is_float(value: ir.Value | None) -> bool:
@@ -108,3 +108,27 @@ def active_nodes(
 def with_spans(nodes: Iterable[ir.Node], spans: Mapping[ir.Node, Span]) -> list[Any]:
     """Graph order with every node that ends a span replaced by the span."""
     return [spans.get(node, node) for node in nodes]
+
+
+#: What lays out or picks values, and what scales or shifts them where the other operand is constant.
+_PICKS = LAYOUTS | frozenset("Cast Concat Expand Gather GatherElements GatherND Neg Slice Split".split())
+_SCALES = frozenset("Add Div Mul Sub".split())
+
+
+def ending(values: Iterable[ir.Value]) -> set[ir.Node]:
+    """The nodes that give some values, but for how these are laid out, picked, scaled or shifted by constants."""
+    found, seen, waiting = set(), set(), list(values)
+    while waiting:
+        value = waiting.pop()
+        node = value.producer()
+        if node is None or value in seen:
+            continue
+        seen.add(value)
+        moving = [source for source in node.inputs if is_float(source) and source.const_value is None]  # type: ignore[union-attr]
+        if node.domain in ("", "ai.onnx") and (
+            node.op_type in _PICKS or (node.op_type in _SCALES and len(moving) == 1)
+        ):
+            waiting.extend(source for source in moving if source is not None)
+        else:
+            found.add(node)
+    return found

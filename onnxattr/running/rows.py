@@ -18,6 +18,7 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import EXTENTS, MEASURED, MIXED, PROVEN, UNDECIDED, Rows, independence
 from onnxattr.running.arrays import take
 from onnxattr.running.callers import warn_caller
+from onnxattr.running.rounding import rounding
 
 Feeds = Mapping[str, np.ndarray]
 Run = Callable[[Feeds], np.ndarray]
@@ -61,20 +62,22 @@ def _compared(prepared: Prepared, run: Run, feeds: Feeds) -> Rows:
     known = _at_sizes(prepared, feeds)
     if known.kind != UNDECIDED:
         return known
-    rows = next(iter(counts.values()))
+    rows, least = next(iter(counts.values())), rounding(prepared)
     try:
-        found = _mixed(run, {name: _with_neighbours(array, rows) for name, array in feeds.items()}, why)
+        found = _mixed(
+            run, {name: _with_neighbours(array, rows) for name, array in feeds.items()}, why, least
+        )
     except ModelError as error:
         run(feeds)  # what does not run at all says so itself
         return Rows(MIXED, f"{why}, and some samples cannot be run alone or in another order: {error}")
     if found is None and any(node.op_type in COUNTING for node in nodes_of(prepared.model.graph)):
         # Rows like those given may all be selected alike. A model need not take their opposites.
         with contextlib.suppress(ModelError):
-            found = _mixed(run, {name: _with_opposites(array) for name, array in feeds.items()}, why)
+            found = _mixed(run, {name: _with_opposites(array) for name, array in feeds.items()}, why, least)
     return found or Rows(MEASURED, f"{why}; samples have the same output alone and among others")
 
 
-def _mixed(run: Run, picked: Feeds, why: str) -> Rows | None:
+def _mixed(run: Run, picked: Feeds, why: str, least: float) -> Rows | None:
     """That rows are mixed, if their outputs alone and among others show it.
 
     Raises:
@@ -86,7 +89,7 @@ def _mixed(run: Run, picked: Feeds, why: str) -> Rows | None:
     for order, result in zip(orders, results, strict=True):
         if result.shape != (len(order), *together.shape[1:]):
             return Rows(MIXED, f"{why}, and the output for {len(order)} samples has the shape {result.shape}")
-        if not _close(result, together[order]):
+        if not _close(result, together[order], least):
             return Rows(
                 MIXED, f"{why}, and a sample has another output alone than among others, or elsewhere"
             )
@@ -154,8 +157,8 @@ def _with_opposites(array: np.ndarray) -> np.ndarray:
     return np.stack([row, np.zeros_like(row), row if array.dtype.kind in _NO_FLOATS else -row])
 
 
-def _close(found: np.ndarray, expected: np.ndarray) -> bool:
+def _close(found: np.ndarray, expected: np.ndarray, least: float) -> bool:
     tolerance = _TOLERANCE.get(expected.dtype.itemsize, 1e-4)
     found, expected = found.astype(np.float64), expected.astype(np.float64)
     size = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)
-    return np.allclose(found, expected, rtol=0, atol=tolerance * size, equal_nan=True)
+    return np.allclose(found, expected, rtol=0, atol=max(tolerance * size, least), equal_nan=True)

@@ -19,6 +19,7 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import metadata_of
 from onnxattr.loading.rows.independence import MIXED
 from onnxattr.running.fitting import fitting
+from onnxattr.running.rounding import rounding
 from onnxattr.session import Session
 
 #: What unknown sizes are taken to be, one after the other until the model itself runs; the batch is 1.
@@ -58,7 +59,7 @@ def trial_of(
     feeds, prediction, model = own
     about = describe(metadata_of(proto)) or {}
     extra = _extra_feeds(proto, about, feeds, prediction)
-    outputs = list(proto.graph.output)
+    outputs, least = list(proto.graph.output), rounding(prepared)
 
     def ran(path: Path, in_reals: bool = False) -> Feeds:
         session = Session(path, providers, as_deployed=True, in_reals=in_reals)
@@ -68,13 +69,13 @@ def trial_of(
     def in_reals_alike(path: Path) -> bool:
         """Whether the predictions agree where products with quantised weights are rounded in neither."""
         alone = Session(prepared.proto(), providers, prepared.folder, in_reals=True)
-        return _close(ran(path, in_reals=True)[about["prediction"]], alone.run(feeds)[0])
+        return _close(ran(path, in_reals=True)[about["prediction"]], alone.run(feeds)[0], least)
 
     def run(path: Path) -> None:
         try:
             found = ran(path)
             predicted = found[about["prediction"]]
-            alike = _close(predicted, prediction) or not _close(model.run(feeds)[0], prediction)
+            alike = _close(predicted, prediction, least) or not _close(model.run(feeds)[0], prediction, least)
             if not alike and not in_reals_alike(path):
                 raise ModelError(
                     f"its prediction is {_few(predicted)}, the model's own is {_few(prediction)}."
@@ -191,13 +192,13 @@ def _compare_shapes(
             raise ModelError(f"{entry['attribution']} has shape {list(shape)} for {expected}.")
 
 
-def _close(found: np.ndarray, expected: np.ndarray) -> bool:
+def _close(found: np.ndarray, expected: np.ndarray, least: float) -> bool:
     if found.shape != expected.shape:
         return False
     close = _CLOSE_HALF if expected.dtype.itemsize == 2 else _CLOSE
     a, b = found.astype(np.float64), expected.astype(np.float64)
     scale = np.abs(b[np.isfinite(b)]).max(initial=1e-6)
-    return bool(np.allclose(a, b, rtol=0, atol=close * scale, equal_nan=True))
+    return bool(np.allclose(a, b, rtol=0, atol=max(close * scale, least), equal_nan=True))
 
 
 def _few(array: np.ndarray) -> str:

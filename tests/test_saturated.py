@@ -1,0 +1,132 @@
+"""Gradients of models that end in a sigmoid, a softmax or their like keep relative accuracy where these saturate."""
+
+import numpy as np
+import pytest
+from support.tiny_graphs import parse, run
+
+import onnxattr
+from models import emotion, photos
+from onnxattr import vjp
+from onnxattr.attributions import GradientInput, IntegratedGradients
+from onnxattr.autodiff.registry import STANDARD
+
+Z = np.array([-20, -16, -12, -8, -3, 0, 3, 8, 12, 16, 20], np.float32)[:, None]
+#: The largest score leads the others by up to 17.
+SCORES = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32) + np.outer(
+    [0, 2, 5, 8, 11, 14, 17], np.eye(5)[2]
+).astype(np.float32)
+TARGETS = {
+    "the largest": np.eye(5)[[2] * 7],
+    "another": np.eye(5)[[1] * 7],
+    "weights": np.random.default_rng(1).normal(size=(7, 5)),
+}
+
+
+def logistic(z):
+    """Its derivative; nothing is subtracted."""
+    e = np.exp(-np.abs(z.astype(np.float64)))
+    return e / (1 + e) ** 2
+
+
+UNITS = {
+    "y = Sigmoid(x)": logistic,
+    "y = Tanh(x)": lambda z: 4 * logistic(2 * z),
+    "y = Softplus(x)": lambda z: 1 / (1 + np.exp(-z.astype(np.float64))),
+    "s = Sigmoid(x) y = Reshape(s, rows)": logistic,
+    "s = Sigmoid(x) t = Sub(one, s) y = Concat<axis=1>(t, s)": lambda z: logistic(z) * (3 - 1),
+    "s = Sigmoid(x) t = Transpose(s) u = Mul(t, three) y = Transpose(u)": lambda z: 3 * logistic(z),
+    # Not at the end: what is added outweighs what is lost.
+    "s = Sigmoid(x) q = Mul(s, s) y = Add(q, x)": lambda z: (
+        1 + 2 / (1 + np.exp(-z.astype(np.float64))) * logistic(z)
+    ),
+}
+
+
+def close(found, expected, tolerance=2e-6):
+    """Each row to a share of its own largest number."""
+    assert found.shape == expected.shape
+    largest = np.abs(expected).max(axis=1, keepdims=True)
+    assert (np.abs(found - expected) / largest).max() < tolerance
+
+
+@pytest.mark.parametrize("body", UNITS)
+def test_units(body):
+    model = parse(
+        "g (float[N,1] x) => (float[N,k] y) <int64[2] rows = {-1, 1}, float one = {1}, float three = {3}> "
+        f"{{ {body} }}"
+    )
+    ct = np.array([[1, 3]] if "Concat" in body else [[1]], np.float32).repeat(len(Z), axis=0)
+    close(run(vjp(model), x=Z, y_cotangent=ct)["x_gradient"], UNITS[body](Z))
+
+
+def softmax(scores, target):
+    """sum_j y_i y_j (t_i - t_j): differences of targets alone."""
+    e = np.exp(scores.astype(np.longdouble) - scores.max(axis=1, keepdims=True))
+    y = e / e.sum(axis=1, keepdims=True)
+    return (y[:, :, None] * y[:, None] * (target[:, :, None] - target[:, None])).sum(axis=2).astype(float)
+
+
+def log_softmax(scores, target):
+    """sum_j (t_i y_j - y_i t_j) over the others."""
+    e = np.exp(scores.astype(np.longdouble) - scores.max(axis=1, keepdims=True))
+    y = e / e.sum(axis=1, keepdims=True)
+    each = target[:, :, None] * y[:, None] - y[:, :, None] * target[:, None]
+    return each.sum(axis=2).astype(float)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("op_type", "exact"), [("Softmax", softmax), ("LogSoftmax", log_softmax)])
+def test_classes(op_type, exact, target):
+    ct = TARGETS[target].astype(np.float32)
+    model = parse(f"g (float[N,5] x) => (float[N,5] y) {{ y = {op_type}(x) }}")
+    close(run(vjp(model), x=SCORES, y_cotangent=ct)["x_gradient"], exact(SCORES, ct.astype(np.float64)))
+
+
+def test_two_largest_scores():
+    """Where none is alone the standard formula is as good."""
+    scores, ct = np.array([[3, 3, -2]], np.float32), np.array([[1, -2, 4]], np.float32)
+    for op_type, exact in (("Softmax", softmax), ("LogSoftmax", log_softmax)):
+        model = parse(f"g (float[N,3] x) => (float[N,3] y) {{ y = {op_type}(x) }}")
+        close(run(vjp(model), x=scores, y_cotangent=ct)["x_gradient"], exact(scores, ct.astype(np.float64)))
+
+
+@pytest.mark.parametrize("bias", [-12, 12])
+def test_maps_of_confident_units(bias, tmp_path):
+    """y = sigmoid(x w + b): the gradient is w s'(z), in Python and in files."""
+    model = parse(
+        "g (float[N,3] x) => (float[N,1] y) <float[3,1] w = {1, -2, 0.5}, float b = "
+        f"{{{bias}}}> {{ z = MatMul(x, w) s = Add(z, b) y = Sigmoid(s) }}"
+    )
+    x, w = np.array([[0.5, 0.2, -1], [1, -0.5, 0.25]], np.float32), np.array([1, -2, 0.5])
+    points = [alpha * x.astype(np.float64) for alpha in (0, 0.5, 1)]
+    slopes = np.stack([logistic(point @ w + bias)[:, None] * w for point in points])
+    weights = np.array([0.25, 0.5, 0.25])[:, None, None]
+    for method, expected in (
+        (GradientInput(model), x * slopes[-1]),
+        (IntegratedGradients(model, steps=3, reducer=None), x * (weights * slopes).sum(axis=0)),
+    ):
+        close(method.explain(x, [1, 1]), expected)
+        renderings = ("batch", "loop") if isinstance(method, IntegratedGradients) else ("batch",)
+        for rendering in renderings:
+            method.export(tmp_path / "e.onnx", rendering)
+            close(onnxattr.load(tmp_path / "e.onnx").explain(x, [1, 1]), expected)
+
+
+def test_a_confident_face():
+    """1 - p is 0.001: the gradient of p is that of the logits, weighted by the exact derivatives of the softmax."""
+    face, happy = emotion.preprocess(photos.face()), emotion.LABELS.index("happy")
+    faces = np.stack([contrast * face for contrast in (0.7, 0.8, 0.9, 1, 1.1)]).clip(-1, 1).astype(np.float32)
+    logits = GradientInput(emotion.ONNX_FILE, -2)
+    scores = logits.predict(faces)
+    one_hot = np.eye(scores.shape[1])[[happy] * len(faces)]
+    maps = np.stack([logits.explain(faces, [label] * len(faces)) for label in range(scores.shape[1])])
+    expected = np.einsum("nc,cn...->n...", softmax(scores, one_hot), maps.astype(np.float64))
+    found = GradientInput(emotion.ONNX_FILE).explain(faces, [happy] * len(faces))
+    close(found.reshape(5, -1), expected.reshape(5, -1))
+
+
+def test_a_rule_of_the_caller_is_used_at_the_end_too():
+    model = parse("g (float[N,1] x) => (float[N,1] y) { y = Sigmoid(x) }")
+    table = STANDARD | {"Sigmoid": lambda op, node, ct: (op.Mul(ct, 7.0),)}
+    found = run(vjp(model, rules=table), x=Z, y_cotangent=np.ones_like(Z))["x_gradient"]
+    np.testing.assert_array_equal(found, np.full_like(Z, 7))
