@@ -268,7 +268,7 @@ def test_maps_that_float16_has_no_room_for_are_said(tmp_path):
     x = np.random.default_rng(1).normal(size=(4, 16)).astype(np.float16)
     method = GradientInput(model, output_layer="y")
     with pytest.warns(UserWarning, match="sample 3 are 0 or below 6e-06.*precision='float32'"):
-        assert not method.explain(x)[3].any()
+        assert np.abs(method.explain(x)[3]).max() <= 2**-24  # the smallest number of float16
     method.export(tmp_path / "explainer.onnx")
     with pytest.warns(UserWarning, match="sample 3 are 0 or below 6e-06"):
         load(tmp_path / "explainer.onnx").explain(x)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import onnx_ir as ir
@@ -24,18 +23,18 @@ def same_rows(op: OpBuilder, target: ir.Value, inputs: Sequence[ir.Value]) -> ir
         target: A row for each sample.
         inputs: Inputs with a row for each sample.
     """
-    rows = op.shape(target, 0, 1)
     found = [(dims_of(value) or [None])[0] for value in (target, *inputs)]
     if isinstance(found[0], int) and found.count(found[0]) == len(found):
         return target
-    alike = functools.reduce(op.And, (op.Equal(op.shape(value, 0, 1), rows) for value in inputs))
-    # No runtime makes an axis of -2.
-    sizes, rank = op.Where(alike, rows, -2), len(dims_of(target) or [None])
-    sizes = op.Concat(sizes, op.shape(target, 1), axis=0) if rank > 1 else sizes
-    fitted: ir.Value = op.Reshape(target, sizes, allowzero=1)
-    if (node := fitted.producer()) is not None:
-        node.name = op.unique_name(ROWS_FIT, exact=True)
-    fitted.type, fitted.shape = target.type, target.shape
+    fitted, rank = target, len(dims_of(target) or [None])
+    for value in inputs:
+        # Another number of rows is another number of elements.
+        rows = op.shape(value, 0, 1)
+        sizes = op.Concat(rows, op.shape(target, 1), axis=0) if rank > 1 else rows
+        fitted = op.Reshape(fitted, sizes, allowzero=1)
+        if (node := fitted.producer()) is not None:
+            node.name = op.unique_name(ROWS_FIT, exact=True)
+        fitted.type, fitted.shape = target.type, target.shape
     return fitted
 
 
