@@ -11,7 +11,7 @@ from typing import Any
 
 from onnx import TensorProto
 
-from .tf2onnx_nodes import Replacement
+from .tf2onnx_nodes import Wide
 from .tf2onnx_selects import Handler
 
 _MOVED = 6
@@ -20,8 +20,8 @@ _BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66)
 _KINDS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 
-class _Wide(Replacement):
-    """A replacement that computes in 64 bits, with x and what is reflected of it.
+class _Reflected(Wide):
+    """A replacement that computes on x and what is reflected of it.
 
     Attributes:
         below: Where x is below a half.
@@ -33,8 +33,7 @@ class _Wide(Replacement):
         """Removes a node of a tf2onnx graph."""
         (x,) = node.input
         super().__init__(ctx, node)
-        self._kind, self.dtype = self.dtype, TensorProto.DOUBLE
-        x = self.op("Cast", x, to=TensorProto.DOUBLE)
+        x = self.widened(x)
         self.below = self.op("Less", x, self.const(0.5), dtype=TensorProto.BOOL)
         self.near = self.op("Sub", x, self.op("Round", x))
         self.z = self.op("Where", self.below, self.op("Sub", self.const(1), x), x)
@@ -53,7 +52,7 @@ class _Wide(Replacement):
 
     def select(self, reflected: str, value: str) -> None:
         """One below a half, the other above."""
-        self.end("Cast", self.op("Where", self.below, reflected, value), to=self._kind)
+        self.wide_end("Where", self.below, reflected, value)
 
 
 def _lgamma(ctx: Any, node: Any, name: str, args: Any) -> None:
@@ -63,7 +62,7 @@ def _lgamma(ctx: Any, node: Any, name: str, args: Any) -> None:
     """
     if ctx.get_dtype(node.input[0]) not in _KINDS:
         return  # reported as an unknown operator
-    w = _Wide(ctx, node)
+    w = _Reflected(ctx, node)
     z = w.moved(_MOVED)
     product = w.z
     for step in range(1, _MOVED):
@@ -85,7 +84,7 @@ def _digamma(ctx: Any, node: Any, name: str, args: Any) -> None:
     """
     if ctx.get_dtype(node.input[0]) not in _KINDS:
         return  # reported as an unknown operator
-    w = _Wide(ctx, node)
+    w = _Reflected(ctx, node)
     z = w.moved(_MOVED)
     value = w.op("Sub", w.op("Log", z), w.op("Div", w.const(0.5), z))
     factors = [b / (2 * k) for k, b in enumerate(_BERNOULLI, 1)]

@@ -12,32 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from onnx import TensorProto
 
-from .tf2onnx_nodes import Replacement
+from .tf2onnx_nodes import Wide
 from .tf2onnx_selects import Handler
 
 #: Columns of the largest matrix that is written out, at 13 nodes for a column.
 _LARGEST = 16
-
-
-class _Wide(Replacement):
-    """A replacement that computes in numbers of 64 bits.
-
-    Attributes:
-        kind: The element type of the removed node's outputs.
-    """
-
-    def __init__(self, ctx: Any, node: Any):
-        """Removes a node of a tf2onnx graph."""
-        super().__init__(ctx, node)
-        self.kind, self.dtype = self.dtype, TensorProto.DOUBLE
-
-    def widened(self, value: str) -> str:
-        """A value of the graph in 64 bits."""
-        return self.op("Cast", value, to=TensorProto.DOUBLE)
-
-    def wide_end(self, op_type: str, *inputs: str, output: int = 0, **attributes: Any) -> None:
-        """The node whose result, rounded, is an output of the removed one."""
-        self.end("Cast", self.op(op_type, *inputs, **attributes), output=output, to=self.kind)
 
 
 class _Elimination(NamedTuple):
@@ -61,7 +40,7 @@ def _cholesky(ctx: Any, node: Any, name: str, args: Any) -> None:
     if size is None:
         return  # reported as an unknown operator
     (a,), rank = node.input, len(ctx.get_shape(node.input[0]))
-    w = _Wide(ctx, node)
+    w = Wide(ctx, node)
     a = w.widened(a)
     left = w.op("Mul", w.op("Add", a, _turned(w, a, rank)), w.const(0.5))
     columns = []
@@ -84,7 +63,7 @@ def _triangular_solve(ctx: Any, node: Any, name: str, args: Any) -> None:
     lower, adjoint = (
         bool(node.get_attr_value(key, default)) for key, default in (("lower", 1), ("adjoint", 0))
     )
-    w = _Wide(ctx, node)
+    w = Wide(ctx, node)
     a, b = w.widened(a), w.widened(b)
     if adjoint:
         a, lower = _turned(w, a, rank), not lower
@@ -106,7 +85,7 @@ def _solve(ctx: Any, node: Any, name: str, args: Any) -> None:
         return  # reported as an unknown operator
     (a, *others), rank = node.input, len(ctx.get_shape(node.input[0]))
     adjoint = bool(node.get_attr_value("adjoint", 0))
-    w = _Wide(ctx, node)
+    w = Wide(ctx, node)
     a, others = w.widened(a), [w.widened(b) for b in others]
     if adjoint:
         a = _turned(w, a, rank)
@@ -120,7 +99,7 @@ def _log_determinant(ctx: Any, node: Any, name: str, args: Any) -> None:
     size = _size(ctx, node.input[0])
     if size is None:
         return  # reported as an unknown operator
-    (a,), w = node.input, _Wide(ctx, node)
+    (a,), w = node.input, Wide(ctx, node)
     found = _eliminated(w, w.widened(a), size)
     signs = w.op("Mul", found.rows, w.op("Sign", found.pivots))
     w.end("Det", w.op("Cast", signs, dtype=w.kind, to=w.kind))
@@ -129,7 +108,7 @@ def _log_determinant(ctx: Any, node: Any, name: str, args: Any) -> None:
     w.wide_end("ReduceSum", w.op("Log", sizes), last, output=1, keepdims=0)
 
 
-def _eliminated(w: _Wide, matrix: str, size: int) -> _Elimination:
+def _eliminated(w: Wide, matrix: str, size: int) -> _Elimination:
     """Gauss-Jordan elimination of the first columns of (..., n, m), with the largest number of a column as pivot."""
     numbers = w.const(np.arange(size)[:, None], TensorProto.INT64)
     zero, used, pivots, rows = w.const(0), None, [], []
@@ -153,15 +132,15 @@ def _eliminated(w: _Wide, matrix: str, size: int) -> _Elimination:
     return _Elimination(right, w.op("Concat", *pivots, axis=-1), w.op("Concat", *rows, axis=-1))
 
 
-def _identity(w: _Wide, like: str, size: int) -> str:
+def _identity(w: Wide, like: str, size: int) -> str:
     return w.op("Expand", w.const(np.eye(size)), w.op("Shape", like, dtype=TensorProto.INT64))
 
 
-def _column(w: _Wide, matrix: str, k: int) -> str:
+def _column(w: Wide, matrix: str, k: int) -> str:
     return w.op("Gather", matrix, w.const([k], TensorProto.INT64), axis=-1)
 
 
-def _turned(w: _Wide, matrix: str, rank: int) -> str:
+def _turned(w: Wide, matrix: str, rank: int) -> str:
     return w.op("Transpose", matrix, perm=[*range(rank - 2), rank - 1, rank - 2])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 
 class Replacement:
@@ -57,3 +58,24 @@ class Replacement:
         name, shape, dtype = self._outputs[output]
         given = {"outputs": [name], "shapes": [shape], "dtypes": [dtype]}
         self._ctx.make_node(op_type, list(inputs), attr=attributes, **given)
+
+
+class Wide(Replacement):
+    """A replacement that computes in numbers of 64 bits.
+
+    Attributes:
+        kind: The element type of the removed node's outputs.
+    """
+
+    def __init__(self, ctx: Any, node: Any):
+        """Removes a node of a tf2onnx graph."""
+        super().__init__(ctx, node)
+        self.kind, self.dtype = self.dtype, TensorProto.DOUBLE
+
+    def widened(self, value: str) -> str:
+        """A value of the graph in 64 bits."""
+        return self.op("Cast", value, to=TensorProto.DOUBLE)
+
+    def wide_end(self, op_type: str, *inputs: str, output: int = 0, **attributes: Any) -> None:
+        """The node whose result, rounded, is an output of the removed one."""
+        self.end("Cast", self.op(op_type, *inputs, **attributes), output=output, to=self.kind)

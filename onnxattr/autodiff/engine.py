@@ -23,6 +23,7 @@ from onnxattr.autodiff.registry import (
     NOT_IMPLEMENTED,
     STANDARD,
     Cotangent,
+    Rule,
     RuleTable,
     applied,
     built,
@@ -134,7 +135,7 @@ def _swept(
     graph: Iterable[ir.Node],
     last_nodes: Collection[ir.Node],
 ) -> list[ir.Value]:
-    """The reverse sweep of ``pullback``; those of ``last_nodes`` give what is explained."""
+    """The reverse sweep of ``pullback``; ``last_nodes`` give what is explained."""
     nodes, needed = active_nodes(with_spans(graph, spans), cotangents, wrt, rules)
     missing = missing_rules(nodes, rules)
     nodes = grouped(nodes, needed, [*cotangents, *wrt], rules)
@@ -149,8 +150,7 @@ def _swept(
             continue
         op.gradient_of = node.name
         seen = _seen(node, op.opset, needed, rules, spans)
-        table = rules | SATURATED if node in last_nodes and _is_standard(node, rules) else rules
-        entries = _entries(op, seen, cts, table, missing)
+        entries = _entries(op, seen, cts, _rule_of(node, rules, last_nodes), missing)
         # With no other float operand nothing was broadcast, and unknown dimensions can be trusted to agree.
         alone = isinstance(seen, Closure) or sum(is_float(value) for value in seen.inputs) <= 1
         for index, (source, entry) in enumerate(zip(seen.inputs, entries, strict=True)):
@@ -163,10 +163,14 @@ def _swept(
     return [_total(op, adjoints, value) or op.zeros_like(value) for value in wrt]
 
 
-def _is_standard(node: ir.Node | Span, rules: RuleTable) -> bool:
-    """Whether a node has a rule for the end of a model, and the table no other than the standard one."""
+def _rule_of(node: ir.Node | Span, rules: RuleTable, last_nodes: Collection[ir.Node]) -> Rule | None:
+    """The rule of a node; that for the end of a model where the table has no other than the standard one."""
+    if isinstance(node, Group):
+        return node.rule
     name = op_name(node)
-    return isinstance(node, ir.Node) and name in SATURATED and rules.get(name) is STANDARD[name]
+    rule = rules.get(name)
+    at_the_end = isinstance(node, ir.Node) and node in last_nodes and rule is STANDARD.get(name)
+    return SATURATED.get(name, rule) if at_the_end else rule
 
 
 def _seen(
@@ -191,11 +195,10 @@ def _entries(
     op: OpBuilder,
     node: Span,
     cts: tuple[ir.Value | None, ...],
-    rules: RuleTable,
+    rule: Rule | None,
     missing: dict[str, list[str]],
 ) -> Sequence[Cotangent]:
     """What a node's rule gives. Where rules are missing the sweep goes on with zeros, to find all that are."""
-    rule = node.rule if isinstance(node, Group) else rules.get(op_name(node))
     with noting(missing):
         if rule is not None:
             return applied(rule, op, in_reals(op, node, cts), cts)

@@ -124,11 +124,11 @@ def ending(values: Iterable[ir.Value]) -> set[ir.Node]:
         if node is None or value in seen:
             continue
         seen.add(value)
-        moving = [source for source in node.inputs if is_float(source) and source.const_value is None]  # type: ignore[union-attr]
+        moving = [s for s in node.inputs if s is not None and is_float(s) and s.const_value is None]
         if node.domain in ("", "ai.onnx") and (
             node.op_type in _PICKS or (node.op_type in _SCALES and len(moving) == 1)
         ):
-            waiting.extend(source for source in moving if source is not None)
+            waiting.extend(moving)
         else:
             found.add(node)
     return found

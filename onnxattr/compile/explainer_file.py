@@ -17,7 +17,7 @@ from onnxattr.compile.axes import axis_names
 from onnxattr.compile.baseline_kinds import Baseline, Fed
 from onnxattr.compile.body_arguments import own_arguments
 from onnxattr.compile.body_weights import own_weights
-from onnxattr.compile.fit import BASELINE_FIT, ROWS_FIT
+from onnxattr.compile.fit import BASELINE_FIT, ROWS_FIT, TARGETS_FIT
 from onnxattr.compile.noise import VERSION
 from onnxattr.compile.own_sequences import own_sequences
 from onnxattr.compile.pixels import take_bytes
@@ -26,7 +26,7 @@ from onnxattr.compile.renderings.groups import FIT
 from onnxattr.compile.renderings.loop import loop_graph
 from onnxattr.compile.renderings.model_graph import own_name, own_names
 from onnxattr.compile.renderings.one_sample import without_sample_axis
-from onnxattr.compile.renderings.rewrite import TARGETS_FIT, Request
+from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.compile.unfused import keep_apart
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.graph.intervals import FLOATS

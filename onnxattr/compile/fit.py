@@ -13,6 +13,8 @@ from onnxattr.graph.values import dims_of
 BASELINE_FIT = "onnxattr/baseline_fit"
 #: The name of the node that fails where targets, or inputs, have other numbers of rows.
 ROWS_FIT = "onnxattr/rows_fit"
+#: The name of the node that fails where the output has other sizes than the targets.
+TARGETS_FIT = "onnxattr/targets_fit"
 
 
 def same_rows(op: OpBuilder, target: ir.Value, inputs: Sequence[ir.Value]) -> ir.Value:
@@ -32,8 +34,7 @@ def same_rows(op: OpBuilder, target: ir.Value, inputs: Sequence[ir.Value]) -> ir
         rows = op.shape(value, 0, 1)
         sizes = op.Concat(rows, op.shape(target, 1), axis=0) if rank > 1 else rows
         fitted = op.Reshape(fitted, sizes, allowzero=1)
-        if (node := fitted.producer()) is not None:
-            node.name = op.unique_name(ROWS_FIT, exact=True)
+        _name(op, fitted, ROWS_FIT)
         fitted.type, fitted.shape = target.type, target.shape
     return fitted
 
@@ -48,11 +49,19 @@ def broadcast_to(op: OpBuilder, value: ir.Value, sizes: ir.Value, name: str) -> 
         name: What the nodes are called, which the runtime's error then shows.
     """
     expanded = op.Expand(value, sizes)
+    _name(op, expanded, name)
+    return of_sizes(op, expanded, sizes, name)
+
+
+def of_sizes(op: OpBuilder, value: ir.Value, sizes: ir.Value, name: str) -> ir.Value:
+    """A value that has some sizes; a run fails where it has others. Arguments as of ``broadcast_to``."""
     # No runtime makes an axis of -2.
-    fitted: ir.Value = op.Reshape(
-        expanded, op.Where(op.Equal(op.Shape(expanded), sizes), sizes, -2), allowzero=1
-    )
-    for result in (expanded, fitted):
-        if (node := result.producer()) is not None:
-            node.name = op.unique_name(name, exact=True)
+    fitted: ir.Value = op.Reshape(value, op.Where(op.Equal(op.Shape(value), sizes), sizes, -2), allowzero=1)
+    _name(op, fitted, name)
     return fitted
+
+
+def _name(op: OpBuilder, value: ir.Value, name: str) -> None:
+    """Gives the node of a value a name, which the runtime's error then shows."""
+    if (node := value.producer()) is not None:
+        node.name = op.unique_name(name, exact=True)

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 import onnx_ir as ir
 
 from onnxattr.autodiff.paths import counting_node
-from onnxattr.compile.fit import BASELINE_FIT, ROWS_FIT
+from onnxattr.compile.fit import BASELINE_FIT, ROWS_FIT, TARGETS_FIT
 from onnxattr.compile.renderings.groups import FIT
-from onnxattr.compile.renderings.rewrite import TARGETS_FIT
 from onnxattr.errors import ModelError, ShapeError, TargetError
 from onnxattr.graph.operator_kinds import COUNTING
 from onnxattr.graph.subgraphs import nodes_of

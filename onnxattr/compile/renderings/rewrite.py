@@ -13,6 +13,7 @@ from onnxattr.autodiff.engine import pullback
 from onnxattr.autodiff.overrides import RELU_LIKE
 from onnxattr.autodiff.paths import inputs_of
 from onnxattr.compile.baseline_kinds import Baseline
+from onnxattr.compile.fit import TARGETS_FIT, of_sizes
 from onnxattr.compile.method import Method
 from onnxattr.compile.placement import Placement
 from onnxattr.compile.relus import relu_spans
@@ -26,8 +27,6 @@ from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
 from onnxattr.scores.score import LINEAR, Score, TargetKind
 
-#: The name of the node that fails where the output has other sizes than the targets.
-TARGETS_FIT = "onnxattr/targets_fit"
 #: The input of a graph that says, for each sample, what its noise is a function of, if not its position.
 NUMBER = "onnxattr/number"
 
@@ -207,12 +206,7 @@ class Rewrite(MapsGraph):
         if self.request.target_kind.own_sizes or all(isinstance(dim, int) for dim in dims):
             return target
         if target not in self._fits:
-            op, sizes = self.op, self.op.Shape(self.score)
-            # No runtime makes an axis of -2.
-            sizes = op.Where(op.Equal(op.Shape(target), sizes), sizes, -2)
-            fitted = op.Reshape(target, sizes, allowzero=1)
-            if (node := fitted.producer()) is not None:
-                node.name = op.unique_name(TARGETS_FIT, exact=True)
+            fitted = of_sizes(self.op, target, self.op.Shape(self.score), TARGETS_FIT)
             fitted.shape = self.score.shape
             self._fits[target] = fitted
         return self._fits[target]
