@@ -6,7 +6,7 @@ from support.tiny_graphs import parse, run
 
 import onnxattr
 from models import emotion, photos
-from onnxattr import vjp
+from onnxattr import vjp, xp
 from onnxattr.attributions import GradientInput, IntegratedGradients
 from onnxattr.autodiff.registry import STANDARD
 
@@ -80,6 +80,41 @@ def test_classes(op_type, exact, target):
     ct = TARGETS[target].astype(np.float32)
     model = parse(f"g (float[N,5] x) => (float[N,5] y) {{ y = {op_type}(x) }}")
     close(run(vjp(model), x=SCORES, y_cotangent=ct)["x_gradient"], exact(SCORES, ct.astype(np.float64)))
+
+
+def own_classes(scores, target):
+    """Of units of their own."""
+    return target * logistic(scores)
+
+
+def entropy(scores, target):
+    """sum_j (t_i y_j - y_i t_j), that of sum t log(y)."""
+    return log_softmax(scores, target)
+
+
+#: What stands behind the model's output -> its derivative by the scores.
+OPERATORS = {
+    "sigmoid": (lambda f, x, y: (xp.sigmoid(f(x)) * y).sum(axis=-1), own_classes),
+    "mean": (lambda f, x, y: (xp.sigmoid(f(x)) * y).mean(axis=-1), lambda s, t: own_classes(s, t) / 5),
+    "softmax": (lambda f, x, y: (xp.softmax(f(x), axis=-1) * y).sum(axis=-1), softmax),
+    "log_softmax": (lambda f, x, y: (xp.log_softmax(f(x), axis=-1) * y).sum(axis=-1), log_softmax),
+    "entropy": (lambda f, x, y: (xp.log(xp.softmax(f(x), axis=-1)) * y).sum(axis=-1), entropy),
+    "segmentation": ("semantic segmentation", lambda s, t: own_classes(s, t)),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_scores_that_saturate(name, tmp_path):
+    """What an operator computes of the model's output keeps relative accuracy as the model's end does."""
+    operator, exact = OPERATORS[name]
+    end = "Sigmoid" if isinstance(operator, str) else "Identity"
+    model = parse(f"g (float[N,5] x) => (float[N,5] y) {{ y = {end}(x) }}")
+    target = np.eye(5, dtype=np.float32)[[2, 2, 2, 1, 2, 2, 2]]
+    expected = SCORES * exact(SCORES, target.astype(np.float64))
+    method = GradientInput(model, operator=operator)
+    close(method.explain(SCORES, target), expected)
+    method.export(tmp_path / "e.onnx", target="weights")
+    close(onnxattr.load(tmp_path / "e.onnx").explain(SCORES, target), expected)
 
 
 def test_two_largest_scores():

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.groups import Group, grouped
 from onnxattr.autodiff.node import Closure, Span, op_name, view_of
-from onnxattr.autodiff.paths import active_nodes, ending, inputs_of, is_float, with_spans
+from onnxattr.autodiff.paths import active_nodes, ending, inputs_of, is_float, reachable, with_spans
 from onnxattr.autodiff.reals import in_reals
 from onnxattr.autodiff.refused import reasons
 from onnxattr.autodiff.registry import (
@@ -99,7 +99,7 @@ def pullback(
     last_nodes: Collection[ir.Node] = ()
     if not op.in_gradient:
         _note_inputs(op, wrt)
-        last_nodes = ending(cotangents)
+        last_nodes = ending(cotangents, reachable(op.graph if graph is None else graph, wrt, rules))
     passes = _UNDER_WAY.get() if rewrites is None else None
     passes = chosen(rewrites) if passes is None else passes
     last = op.graph[-1] if len(op.graph) else None

@@ -110,13 +110,21 @@ def with_spans(nodes: Iterable[ir.Node], spans: Mapping[ir.Node, Span]) -> list[
     return [spans.get(node, node) for node in nodes]
 
 
-#: What lays out or picks values, and what scales or shifts them where the other operand is constant.
-_PICKS = LAYOUTS | frozenset("Cast Concat Expand Gather GatherElements GatherND Neg Slice Split".split())
+#: What lays out, picks or sums up values, or is a function of each of them that keeps relative accuracy.
+_PICKS = LAYOUTS | frozenset(
+    "Cast Clip Concat Expand Gather GatherElements GatherND Log Neg ReduceMean ReduceSum Slice Split".split()
+)
+#: What scales or shifts values where no other operand depends on what is differentiated.
 _SCALES = frozenset("Add Div Mul Sub".split())
 
 
-def ending(values: Iterable[ir.Value]) -> set[ir.Node]:
-    """The nodes that give some values, but for how these are laid out, picked, scaled or shifted by constants."""
+def ending(values: Iterable[ir.Value], reached: Collection[ir.Value]) -> set[ir.Node]:
+    """The nodes that give some values, but for how these are laid out, picked, summed up, scaled or shifted.
+
+    Args:
+        values: The values.
+        reached: All values that depend on what is differentiated; others scale and shift.
+    """
     found, seen, waiting = set(), set(), list(values)
     while waiting:
         value = waiting.pop()
@@ -124,7 +132,7 @@ def ending(values: Iterable[ir.Value]) -> set[ir.Node]:
         if node is None or value in seen:
             continue
         seen.add(value)
-        moving = [s for s in node.inputs if s is not None and is_float(s) and s.const_value is None]
+        moving = [s for s in node.inputs if s is not None and is_float(s) and s in reached]
         if node.domain in ("", "ai.onnx") and (
             node.op_type in _PICKS or (node.op_type in _SCALES and len(moving) == 1)
         ):
