@@ -53,6 +53,26 @@ REFUSED = {
         lambda: metrics.Infidelity(LINEAR, X, ONES, perturbation=lambda x, _: x)(X),
     ),
     "maps for a method": (ParameterError, "takes a method", lambda: metrics.MaxSensitivity(LINEAR, X, ONES)(X)),
+    "maps at the inputs of one column": (
+        ShapeError, r"maps of the 4 inputs have shape \(4, 1\), those of changed inputs \(10, 6\)",
+        lambda: metrics.MaxSensitivity(LINEAR, X, ONES)(Saliency(LINEAR), X[:, :1]),
+    ),
+    "more maps at the inputs": (
+        ShapeError, r"maps of the 4 inputs have shape \(5, 6\)",
+        lambda: metrics.AverageStability(LINEAR, X, ONES)(Saliency(LINEAR), np.ones((5, 6))),
+    ),
+    "fewer maps at the inputs": (
+        ShapeError, r"maps of the 4 inputs have shape \(3, 6\)",
+        lambda: metrics.AverageStability(LINEAR, X, ONES)(Saliency(LINEAR), X[:3]),
+    ),
+    "a function of one map": (
+        ShapeError, r"maps of shape \(1, 6\) for 4 inputs",
+        lambda: metrics.AverageStability(LINEAR, X, ONES)(lambda x, y: x[:1]),
+    ),
+    "channels along the samples": (
+        ParameterError, "channel_axis=0: expected an axis of maps",
+        lambda: metrics.Sparseness(channel_axis=0)(np.ones((4, 5, 5, 3))),
+    ),
     "function for a model": (
         ParameterError, "takes a method of this package",
         lambda: metrics.ModelRandomizationMetric(LINEAR, X, ONES)(lambda x, y: x),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxattr.attributions.parameters import Parameters
+from onnxattr.errors import ParameterError
 from onnxattr.metrics.base import Metric
 from onnxattr.metrics.maps import as_maps
 
@@ -36,11 +37,17 @@ class ConcentrationMetric(Metric, Parameters):
 
         Raises:
             NonFiniteError: If a map is not finite.
+            ParameterError: If channel_axis is none of the maps' axes, or that of the samples.
         """
         maps = np.abs(as_maps(explanations).astype(np.float64))
         if maps.ndim == 4:
             second = maps.shape[1] in _CHANNELS and maps.shape[3] not in _CHANNELS
             axis = self.channel_axis if self.channel_axis is not None else 1 if second else -1
+            if axis not in (1, 2, 3, -1, -2, -3):
+                raise ParameterError(
+                    f"channel_axis={axis!r}: expected an axis of maps of shape {maps.shape} after that of the samples, "
+                    "from 1 to 3."
+                )
             maps = maps.mean(axis=axis)
         flat = maps.reshape(len(maps), -1)
         return self._of_shares(flat / (flat.sum(axis=1, keepdims=True) + _EPSILON))

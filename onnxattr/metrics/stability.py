@@ -13,7 +13,7 @@ import numpy as np
 from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.parameter_checks import count, number
 from onnxattr.compile.renderings.noisy_values import with_inputs
-from onnxattr.errors import ParameterError
+from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.metrics.base import ModelMetric
 from onnxattr.metrics.maps import as_maps
 from onnxattr.metrics.scored import on_prepared
@@ -59,8 +59,13 @@ class MethodMetric(ModelMetric):
         explain, targets = getattr(explainer, "explain", None), scored.weights
         if explain is not None and scored.labels is not None:
             targets = scored.labels  # which explainer files may take alone
-        maps = (explain or explainer)(given, targets[samples])
-        return as_maps(next(iter(maps.values())) if isinstance(maps, dict) else maps).astype(np.float64)
+        found = (explain or explainer)(given, targets[samples])
+        maps = as_maps(next(iter(found.values())) if isinstance(found, dict) else found).astype(np.float64)
+        if len(maps) != len(samples):
+            raise ShapeError(
+                f"{self.name} got maps of shape {maps.shape} for {len(samples)} inputs; expected one for each."
+            )
+        return maps
 
     def _quiet(self, explainer: Any) -> Any:
         """A method without a progress bar of its own; anything else as it is.
@@ -103,6 +108,7 @@ class _Neighbours(MethodMetric):
         Raises:
             NonFiniteError: If a map is not finite.
             ParameterError: If it is called with something else.
+            ShapeError: If there are not as many maps as inputs, or those of changed inputs have another shape.
         """
         explainer, x, rows = self._quiet(explanations), self.scored.x, self.scored.rows
         if base_explanations is None:
@@ -114,6 +120,12 @@ class _Neighbours(MethodMetric):
             for sample in range(rows):
                 neighbours = np.asarray(self._neighbours(sample), x.dtype)
                 maps = self._explain(explainer, neighbours, np.full(self.draws, sample))
+                if (len(base), *maps.shape[1:]) != (rows, *base.shape[1:]):
+                    raise ShapeError(
+                        f"{self.name} compares maps of one shape: the maps of the {rows} inputs have shape "
+                        f"{base.shape}, those of changed inputs {maps.shape}. Give the maps "
+                        "that the method itself makes of the inputs, base_explanations=method.explain(inputs, targets)."
+                    )
                 found[sample] = self._measure(maps, base[sample])
                 bar.update(self.draws)
         return found
