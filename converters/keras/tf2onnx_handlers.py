@@ -11,6 +11,7 @@ from .tf2onnx_gammas import GAMMAS
 from .tf2onnx_matrices import MATRICES
 from .tf2onnx_nodes import Replacement
 from .tf2onnx_patches import PATCHES_OF_IMAGES
+from .tf2onnx_quotients import QUOTIENTS
 from .tf2onnx_resizes import RESIZES
 from .tf2onnx_selects import SELECTS, Handler
 from .tf2onnx_vectors import VECTORS
@@ -85,6 +86,7 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     **GAMMAS,
     **MATRICES,
     **PATCHES_OF_IMAGES,
+    **QUOTIENTS,
     **RESIZES,
     **SELECTS,
     **VECTORS,
