@@ -78,7 +78,7 @@ def test_a_layer_that_no_input_fits_has_maps_of_its_own_size():
         ({"conv_layer": 1.5}, "conv_layer=1.5: expected"),
         ({"conv_layer": True}, "conv_layer=True: expected"),
         ({"upsampling": "cubic"}, "upsampling='cubic': expected one of"),
-        ({"wrt": "elsewhere"}, "wrt=<input>"),
+        ({"wrt": "elsewhere"}, "wrt='elsewhere' is no input"),
         ({"wrt": ("image", "c1")}, "over one input; expected its name"),
         ({"reducer": "mean"}, "reducer"),
         ({"conv_leyer": "c2"}, "conv_leyer"),

@@ -253,8 +253,19 @@ def test_numbers_that_are_no_pixels_are_refused():
     np.testing.assert_array_equal(method.explain(whole, [1]), method.explain(whole.astype(np.float64), [1]))
     floats = Saliency(classifier(), preprocess={"preset": "0..1", "dtype": "float32"})
     floats.explain(whole + np.float32(0.25))
-    with pytest.warns(UserWarning, match="pixels of 0 to 255"):
-        floats.explain(whole / np.float32(255))
+    shares = whole / np.float32(255)
+    for takes, unlikely in (
+        (floats, shares),
+        (floats, (shares - np.float32(0.5)) * 4),
+        (floats, whole * np.float32(2)),
+        (floats, shares > 0.5),
+        (method, np.round(shares)),
+        (method, shares > 0.5),
+    ):
+        with pytest.warns(UserWarning, match="pixels of 0 to 255"):
+            takes.explain(unlikely, [1])
+    with pytest.raises(ShapeError, match=r"different shapes, \(2, 5, 3\), \(3, 5, 3\)"):
+        method.explain([whole[0, :3, :5], whole[0, :2, :5]])
 
 
 LABELS = {

@@ -100,6 +100,11 @@ def placement_of(
     if spec is not None and spec.in_graph:
         own = image or (spec.name if spec.at_pixels else spec.feeds)
         inputs = [values[spec.feeds] if v.name == spec.name and own == spec.feeds else v for v in inputs]
+    if image is not None and image not in {v.name for v in inputs}:
+        raise ModelError(
+            f"wrt={image!r} is no input of the model that the map can be shown over; expected one of "
+            f"{[v.name for v in inputs]}."
+        )
     rank, channel = len(dims_of(value) or []), channel_axis_of_layer(value)
     space = tuple(axis for axis in range(1, rank) if axis != channel)
     read = {v for node in needed_nodes([value]) for v in inputs_of(node)}

@@ -15,6 +15,7 @@ from onnxattr.graph.values import dims_of
 from onnxattr.inputs.samples import is_files, together
 from onnxattr.inputs.tensors import plain
 from onnxattr.loading.prepared import Prepared
+from onnxattr.running.fitting_shapes import ragged, way_out
 from onnxattr.running.given_tables import parts_given
 from onnxattr.running.input_values import check_range
 from onnxattr.running.pixel_values import check_pixels
@@ -32,7 +33,7 @@ def as_array(value: Any, what: str) -> np.ndarray:
     try:
         array = np.asarray(_written_out(plain(value)))
     except (ValueError, TypeError, RuntimeError) as error:
-        raise ShapeError(f"{what} is not an array: {error}.") from error
+        raise ShapeError(f"{what} is not an array: {ragged(value) or error}.") from error
     if array.dtype.kind == "O":
         array = _numbers(array, what)
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
@@ -156,7 +157,7 @@ def _checked(value: ir.Value, array: np.ndarray, one_sample: bool, batched: str)
     if dims is not None:
         expected = "(" + ", ".join(str(d if d is not None else "?") for d in dims) + ")"
         if array.ndim != len(dims):
-            hint = f" Add the batch axis with {batched}." if array.ndim == len(dims) - 1 else ""
+            hint = way_out(dims, array.shape, batched)
             if one_sample:
                 hint = " The whole first axis is one sample: give one at a time."
             raise ShapeError(
@@ -167,6 +168,7 @@ def _checked(value: ir.Value, array: np.ndarray, one_sample: bool, batched: str)
         if clash:
             raise ShapeError(
                 f"{what} has shape {array.shape}; the model expects {expected}: axis {clash[0]} differs."
+                f"{'' if one_sample else way_out(dims, array.shape, batched)}"
             )
     if array.ndim and len(array) == 0:
         raise ShapeError(f"{what} is an empty batch (shape {array.shape}); at least one sample is needed.")
