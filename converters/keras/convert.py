@@ -32,6 +32,7 @@ from .state import variables_kept
 from .steps import steps_within
 from .tf2onnx_driver import convert_function
 from .trace import Trace, trace
+from .training import warn_of_training
 from .transposed_pads import fill_gaps
 from .widening import widen_inputs
 from .words import without_lookups
@@ -102,6 +103,7 @@ def to_onnx(
         with steps_within(run=True), variables_kept(model, traced):
             keras_check.check(converted, model, inputs, traced, sample)
     _warn_of_loops(converted, model)
+    warn_of_training(model)
     describe(converted, whole, words)
     detach_views(converted)
     if names and len(inputs.names) == 1:

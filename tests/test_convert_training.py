@@ -1,0 +1,61 @@
+"""Keras models whose layers were called with training=True: the file has the numbers of predict, and that is said."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+
+from onnxattr.converters.keras import to_onnx  # noqa: E402
+from support.converted import run  # noqa: E402
+
+L = keras.layers
+pytestmark = pytest.mark.usefixtures("fresh_keras")
+
+
+def around(*middle, training=True):
+    """A model of layers between two others, the first called as in training or not."""
+    x = keras.Input((5,))
+    y = L.Dense(4)(x)
+    for layer in middle:
+        y = layer(y, training=training)
+    return keras.Model(x, L.Dense(2)(y))
+
+
+def inner():
+    """A model with a layer called as in training, within another."""
+    x = keras.Input((4,))
+    return keras.Model(x, L.BatchNormalization(name="deep")(x, training=True), name="inner")
+
+
+def outer(model):
+    """A model around another, which is called without a word on training."""
+    x = keras.Input((5,))
+    return keras.Model(x, model(L.Dense(4)(x)))
+
+
+#: Models, and the layers that are named.
+MODELS = {
+    "normalisation": (lambda: around(L.BatchNormalization(name="bn")), ["bn"]),
+    "dropout": (lambda: around(L.Dropout(0.5, name="drop"), L.GaussianNoise(1.0, name="noise")), ["drop", "noise"]),
+    "in a model within": (lambda: outer(inner()), ["deep"]),
+    "a model within": (lambda: around(keras.Sequential([L.Dropout(0.5)], name="head")), ["head"]),
+    "False": (lambda: around(L.BatchNormalization(), L.Dropout(0.5), training=False), []),
+    "nothing said": (lambda: around(L.BatchNormalization(), L.Dropout(0.5), training=None), []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_layers_called_as_in_training_are_named(name):
+    make, named = MODELS[name]
+    model, rows = make(), np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        converted = to_onnx(model)
+    np.testing.assert_allclose(run(converted, rows)[0], model.predict(rows, verbose=0), atol=1e-6)
+    told = [w for w in caught if "training=True" in str(w.message)]
+    assert len(told) == bool(named)
+    for w in told:
+        assert w.filename == __file__  # the line that called the converter
+        assert all(repr(layer) in str(w.message) for layer in named)
