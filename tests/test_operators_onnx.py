@@ -39,6 +39,7 @@ MODELS = {
         "float[N,3] z, float[N,3] y", SQUARES.replace("scores", "z").replace("target", "y")
     ),
     "unknown sizes": operator("float[N,C] scores, float[N,C] target"),
+    "exported for one sample": operator("float[1,3] scores, float[1,3] target", output="float[1] s"),
     "newer opset": operator("float[N,3] scores, float[N,3] target", opset=22),
     "older opset": operator("float[N,3] scores, float[N,3] target", opset=13),
     "a column": operator(
@@ -77,6 +78,7 @@ def test_the_input_is_the_third(tmp_path):
         (operator("float[N,3] scores", "s = Identity(scores)", output="float[N,3] s"), "one number for each sample"),
         (operator("float[N,3] scores", "s = ArgMax<axis=1,keepdims=0>(scores)", output="int64[N] s"), "one of floats"),
         (operator("float a, float b, float c, float d", "s = Sum(a, b, c, d)", output="float s"), "has the inputs"),
+        (operator("float[3,3] scores, float[1,3] target", output="float[3] s"), "first axis of .; expected one of any"),
         (b"no model", "is not an ONNX model"),
         ("missing.onnx", "missing.onnx does not exist"),
     ],

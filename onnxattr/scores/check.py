@@ -117,11 +117,16 @@ def checked_score(
 
 
 def _check_rows(score: Score, traced: Traced, opset: int, one_row: bool) -> None:
-    """Refuses operators that mix samples.
+    """Refuses operators that mix samples, or take another number of them than the model's runs have.
 
     Raises:
         OperatorError: If so, or if it cannot be proven that they do not.
     """
+    if score.batch is not None and not (one_row and score.batch == 1):
+        raise OperatorError(
+            f"The operator {score.name} has an input with a first axis of {score.batch}; expected one of any size, as "
+            "all inputs have one row for each sample. Export it with a dynamic first axis."
+        )
     dims = dims_of(traced.score) or [None]
     if one_row:
         if isinstance(dims[0], int) and dims[0] != 1:

@@ -15,6 +15,7 @@ from onnxattr.errors import ModelError, OperatorError
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.schemas import opset_of
 from onnxattr.graph.values import dims_of, shape_text
+from onnxattr.loading.free_batch import free_batch
 from onnxattr.loading.load import DIGEST, load
 from onnxattr.loading.passes.opsets import OPSET, downgrade
 from onnxattr.loading.reading.source import ModelSource, name_of
@@ -54,8 +55,12 @@ def score_of_model(source: ModelSource) -> Score:
     if not len(model.graph.inputs) >= 1:
         raise OperatorError(f"{where} has no inputs; expected scores, target and optionally x.")
     name = Path(source).stem if isinstance(source, (str, os.PathLike)) else model.graph.name or "model"
+    free_batch(model.graph, opset_of(model))
+    batches = {dims[0] for value in model.graph.inputs if (dims := dims_of(value))}
+    fixed = next((size for size in batches if isinstance(size, int)), None)
     operator = _Operator(model, name)
-    return Score(name, operator, operator.targets, f"ONNX model, sha256 {model.meta[DIGEST]}")
+    formula = f"ONNX model, sha256 {model.meta[DIGEST]}"
+    return Score(name, operator, operator.targets, formula, batch=fixed)
 
 
 class _Operator:

@@ -67,6 +67,7 @@ class Score:
         formula: What it computes, in words for the metadata.
         one_output: Whether f(x) must be one array.
         needs_target: Whether it depends on y.
+        batch: The only number of samples that it takes; None for any.
         unit: "classification" or "regression": what an output of one unit is, where the graph does not tell.
     """
 
@@ -77,6 +78,7 @@ class Score:
     unit: str | None = None
     one_output: bool = False
     needs_target: bool = True
+    batch: int | None = None
 
     @property
     def linear(self) -> bool:
