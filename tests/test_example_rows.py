@@ -1,6 +1,7 @@
 """The small programs for Python and Node take rows of any length, and name the inputs that they do not feed."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -49,3 +50,31 @@ def test_other_inputs_are_named(program, tmp_path):
     said = ran(program, tmp_path / "e.onnx", tmp_path / "row.csv", np.ones((1, 1)))
     assert said.returncode
     assert "more inputs than age: job. Feed each by its name" in said.stderr
+
+
+LINES = {
+    "an empty field at the end": ("1,2,\n", "something else than numbers|could not convert"),
+    "an empty field": ("1,,3\n", "something else than numbers|could not convert"),
+    "names": ("a,b,c\n1,2,3\n", "something else than numbers|could not convert"),
+    "lines of two lengths": ("1,2,3\n4,5\n6,7,8,9\n", "line 2|number of columns changed"),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("name", LINES)
+def test_what_is_no_row_is_refused(program, name, tmp_path):
+    """Missing values are no zeros, and nothing moves up to where they were."""
+    text, expected = LINES[name]
+    GradientInput(parse("m (float[N,T,S] x) => (float[N,T,S] y) { y = Tanh(x) }")).export(
+        tmp_path / "e.onnx", target="weights"
+    )
+    (tmp_path / "row.csv").write_text(text)
+    said = subprocess.run(
+        [*program, tmp_path / "e.onnx", tmp_path / "row.csv"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert said.returncode
+    assert re.search(expected, said.stderr), said.stderr

@@ -46,8 +46,10 @@ async function checkWeights() {
 function row() {
   const more = session.inputNames.filter((name) => ![input.name, "target", "seed"].includes(name));
   if (more.length) throw new Error(`${file} has more inputs than ${input.name}: ${more}. Feed each by its name.`);
-  const lines = readFileSync(given, "utf8").trim().split(/\s*\n\s*/).map((line) => line.split(/[\s,]+/));
-  const values = Float32Array.from(lines.flat(), Number);
+  const lines = readFileSync(given, "utf8").trim().split(/\s*\n\s*/).map((line) => line.split(/\s*,\s*|\s+/));
+  const values = Float32Array.from(lines.flat(), (cell) => (cell === "" ? NaN : Number(cell)));
+  const odd = lines.findIndex((line) => line.length !== lines[0].length);
+  if (odd > 0) throw new Error(`${given}, line ${odd + 1}: ${lines[odd].length} numbers; expected ${lines[0].length}, as in the first line.`);
   if (!values.every(Number.isFinite)) throw new Error(`${given} holds something else than numbers: give one row of them, without names.`);
   return new ort.Tensor("float32", values, [1, ...sizes(lines, values.length)]);
 }
