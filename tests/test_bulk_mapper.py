@@ -218,6 +218,18 @@ def test_refused(options, columns, message, path):
         mapper(path, **options)(columns if isinstance(columns, pa.Table) else pa.table(columns))
 
 
+def test_arrays_are_not_laid_out_along_a_flat_input_of_any_length():
+    """Nobody says in which order; into six features they go row by row."""
+    series = build([node("Tanh", ["x"], ["y"])], {"x": ["N", "T"]}, {"y": ["N", "T"]})
+    method, rows = GradientInput(series), np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+    found = mapper(method, targets=0)(pa.table({"x": pa.array(rows.tolist())}))
+    np.testing.assert_allclose(maps(found), method.explain(rows, [0] * 4), rtol=1e-6)
+    with pytest.raises(
+        OnnxAttrError, match=r"'x' has arrays of the shape \[2, 3\]; the input 'x' takes \['\?'\]"
+    ):
+        mapper(method, targets=0)(pa.table({"x": pa.array(rows.reshape(4, 2, 3).tolist())}))
+
+
 IMAGES = np.random.default_rng(5).normal(size=(4, 2, 5, 3)).astype(np.float32)
 FIRST = np.ascontiguousarray(IMAGES.transpose(0, 3, 1, 2))
 STORED = pa.FixedSizeListArray.from_arrays(pa.array(FIRST.ravel()), 30)

@@ -120,6 +120,16 @@ def test_a_model_without_names_takes_columns_in_order(kind, names, tmp_path):
     )
 
 
+@pytest.mark.parametrize("first", ["", "Unnamed: 0"])
+def test_an_index_is_no_feature_of_a_model_without_names(first, tmp_path):
+    """Such a table has as many columns as the model where it lacks one of the features."""
+    case, names = mlp(), [first, *"abcde"]
+    lines = [",".join(names), *(",".join(map(str, row)) for row in case.given.tolist())]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    with pytest.raises(ShapeError, match=r"first column of the table, '.*', has no name.*index=False"):
+        Saliency(case.model).explain(str(tmp_path / "rows.csv"))
+
+
 def test_the_names_of_the_estimator_come_first():
     pandas = pytest.importorskip("pandas")
     fitted = make_pipeline(StandardScaler(), Ridge()).fit(pandas.DataFrame(DATA, columns=NAMES), CLASSES)

@@ -174,10 +174,13 @@ def _array(table: pa.Table, names: Sequence[str], value: ir.Value) -> np.ndarray
 
 
 def _fits(shape: Sequence[int], dims: Sequence[Any]) -> bool:
-    """Whether one of two shapes is flat, or they agree; axes of size 1 do not count."""
+    """Whether one of two shapes is flat, or they agree; axes of size 1 do not count.
+
+    Arrays of several axes are laid out along a flat input of a known size alone.
+    """
     given, wanted = ([size for size in sizes if size != 1] for sizes in (shape, dims))
-    if min(len(given), len(wanted)) <= 1:
-        return True
+    if len(given) <= 1 or len(wanted) <= 1:
+        return len(given) <= 1 or all(isinstance(dim, int) for dim in wanted)
     return len(given) == len(wanted) and all(
         size == dim or not isinstance(dim, int) for size, dim in zip(given, wanted, strict=True)
     )

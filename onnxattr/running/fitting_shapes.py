@@ -9,6 +9,8 @@ import numpy as np
 
 Dims = Sequence[int | str | None]
 _COLOURS, _WITH_ALPHA = 3, 4
+#: The rank of a batch of images.
+_IMAGES = 4
 
 
 def fits(dims: Dims, shape: Sequence[int]) -> bool:
@@ -31,7 +33,11 @@ def way_out(dims: Dims, shape: tuple[int, ...], batched: str) -> str:
         return f" Add the batch axis with {batched}."
     if len(shape) == len(dims) - 1:
         axis = next((a for a in range(len(dims) - 1, 0, -1) if fits(_without(of_rows, a), shape)), None)
-        return "" if axis is None else _of_one_channel(dims[axis], f"np.expand_dims(x, {axis})", axis)
+        return (
+            ""
+            if axis is None or len(dims) != _IMAGES
+            else _of_one_channel(dims[axis], f"np.expand_dims(x, {axis})", axis)
+        )
     if len(shape) != len(dims) or len(dims) < 3:
         return ""
     first = (shape[0], shape[-1], *shape[1:-1])
@@ -40,7 +46,7 @@ def way_out(dims: Dims, shape: tuple[int, ...], batched: str) -> str:
         if fits(of_rows, moved):
             return f" Its channels stand elsewhere: {written}."
     axis = next(a for a in range(1, len(dims)) if isinstance(dims[a], int) and dims[a] != shape[a])
-    if not fits(_without(of_rows, axis), _without(shape, axis)):
+    if len(dims) != _IMAGES or not fits(_without(of_rows, axis), _without(shape, axis)):
         return ""
     if shape[axis] == 1:
         return _of_one_channel(dims[axis], "x", axis)

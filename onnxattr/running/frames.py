@@ -11,6 +11,8 @@ import numpy as np
 from onnxattr.errors import ShapeError, few
 from onnxattr.running.callers import warn_caller
 
+_INDEX = "A column without a name is an index: to_csv(..., index=False) leaves it out."
+
 
 class Columns:
     """A dict of columns as a table."""
@@ -102,11 +104,7 @@ def matched(
     unknown = [name for name in given if name not in wanted]
     if twice or missing or unknown:
         told = (("missing", missing), ("unknown", unknown), ("named twice", twice))
-        # What pandas writes in front of a table, and how it reads that.
-        index = any(name == "" or str(name).startswith("Unnamed: ") for name in unknown)
-        leave = (
-            " A column without a name is an index: to_csv(..., index=False) leaves it out." if index else ""
-        )
+        leave = f" {_INDEX}" if any(map(_is_index, unknown)) else ""
         raise ShapeError(
             f"{what}: the columns of the table are not those of the model; "
             f"{', '.join(f'{kind}: {few(names)}' for kind, names in told if names)}. Give exactly these, in any "
@@ -123,6 +121,11 @@ def matched(
             "value for each row in every column. A single row is written as columns of one value."
         )
     return columns
+
+
+def _is_index(name: Any) -> bool:
+    """Whether a name is what pandas writes in front of a table, or how it reads that."""
+    return name == "" or str(name).startswith("Unnamed: ")
 
 
 def _column(frame: Any, name: Any, text: bool) -> np.ndarray:
@@ -148,7 +151,12 @@ def parts_of(
     Raises:
         ShapeError: If the columns do not match the names.
     """
-    if len(ranks) == 1 and not features and list(ranks) != columns_of(frame):
+    if len(ranks) == 1 and not features and list(ranks) != (given := columns_of(frame)):
+        if len(given) > 1 and _is_index(given[0]) and not any(map(_is_index, given[1:])):
+            raise ShapeError(
+                f"The input: the first column of the table, {given[0]!r}, has no name, and the others, "
+                f"{few(given[1:])}, have one. {_INDEX}"
+            )
         return {name: np.stack(_all_columns(frame), axis=1) for name in ranks}
     wanted = {name: list(features.get(name, (name,))) for name in ranks}
     columns = matched(frame, [name for names in wanted.values() for name in names], "The input", texts)
