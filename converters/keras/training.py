@@ -20,8 +20,8 @@ def warn_of_training(model: Any) -> None:
         shown = ", ".join(map(repr, names[:3])) + (" ..." if len(names) > 3 else "")
         warnings.warn(
             f"Layers of model {model.name!r} were called with training=True: {shown}. The file has the numbers of "
-            "model.predict(x), for which Keras overrides that; model(x), and a tape around it, compute these layers as in "
-            "training (statistics of the batch, random numbers), and differ.",
+            "model.predict(x), for which Keras overrides that. model(x), and a tape around it, compute these layers as "
+            "in training (statistics of the batch, random numbers), and differ.",
             stacklevel=3,
         )
 
