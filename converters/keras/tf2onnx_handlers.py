@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from .tf2onnx_colours import COLOURS
 from .tf2onnx_einsum import convert_einsum
 from .tf2onnx_gammas import GAMMAS
 from .tf2onnx_matrices import MATRICES
@@ -83,6 +84,7 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     "Roll": (_roll, []),
     "EuclideanNorm": (_euclidean_norm, []),
     "Einsum": (convert_einsum, []),
+    **COLOURS,
     **GAMMAS,
     **MATRICES,
     **PATCHES_OF_IMAGES,
