@@ -10,6 +10,7 @@ from .tf2onnx_colours import COLOURS
 from .tf2onnx_einsum import convert_einsum
 from .tf2onnx_gammas import GAMMAS
 from .tf2onnx_matrices import MATRICES
+from .tf2onnx_morphology import MORPHOLOGY
 from .tf2onnx_nodes import Replacement
 from .tf2onnx_patches import PATCHES_OF_IMAGES
 from .tf2onnx_quotients import QUOTIENTS
@@ -76,17 +77,25 @@ def _euclidean_norm(ctx: Any, node: Any, name: str, args: Any) -> None:
         w.end("ReduceL2", x, w.const(axes, onnx.TensorProto.INT64), keepdims=keep)
 
 
+def _l2_loss(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """L2Loss(x) = sum of all x^2 / 2."""
+    (x,), w = node.input, Replacement(ctx, node)
+    w.end("Mul", w.op("ReduceSumSquare", x, shape=[], keepdims=0), w.const(0.5))
+
+
 BASIC_HANDLERS: Mapping[str, Handler] = {
     "Erfc": (_erfc, []),
     "Expm1": (_expm1, []),
     "Log1p": (_log1p, []),
     "BitwiseAnd": (_sign_bit, []),
+    "L2Loss": (_l2_loss, []),
     "Roll": (_roll, []),
     "EuclideanNorm": (_euclidean_norm, []),
     "Einsum": (convert_einsum, []),
     **COLOURS,
     **GAMMAS,
     **MATRICES,
+    **MORPHOLOGY,
     **PATCHES_OF_IMAGES,
     **QUOTIENTS,
     **RESIZES,
