@@ -13,6 +13,7 @@ from .tf2onnx_matrices import MATRICES
 from .tf2onnx_morphology import MORPHOLOGY
 from .tf2onnx_nodes import Replacement
 from .tf2onnx_patches import PATCHES_OF_IMAGES
+from .tf2onnx_quantiles import QUANTILES
 from .tf2onnx_quotients import QUOTIENTS
 from .tf2onnx_resizes import RESIZES
 from .tf2onnx_selects import SELECTS, Handler
@@ -97,6 +98,7 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     **MATRICES,
     **MORPHOLOGY,
     **PATCHES_OF_IMAGES,
+    **QUANTILES,
     **QUOTIENTS,
     **RESIZES,
     **SELECTS,
