@@ -182,6 +182,12 @@ def test_command_refuses(name, folder, capsys):
     assert err.count("\n") == 1
 
 
+def test_command_refuses_a_number(folder, capsys):
+    np.save("number.npy", np.float32(3))
+    status, _, err = run(capsys, "mlp.onnx", "number.npy")
+    assert (status, "'x' has shape ()" in err) == (2, True)
+
+
 SIZES = {"a.png": (9, 12), "b.png": (14, 10), "c.png": (9, 12), "d.png": (12, 12)}
 
 

@@ -175,7 +175,11 @@ def groups_of(batches: Sequence[Samples]) -> list[tuple[Samples, list[int]]]:
     ends = np.cumsum([len(batch.names) for batch in batches])
     groups: dict[Any, list[tuple[Samples, range]]] = {}
     for number, (batch, end) in enumerate(zip(batches, ends.tolist(), strict=True)):
-        array = isinstance(batch.inputs, np.ndarray) and len(batch.inputs) == len(batch.names)
+        array = (
+            isinstance(batch.inputs, np.ndarray)
+            and batch.inputs.ndim > 0
+            and len(batch.inputs) == len(batch.names)
+        )
         key = (batch.inputs.shape[1:], batch.inputs.dtype) if array else number
         groups.setdefault(key, []).append((batch, range(end - len(batch.names), end)))
     found = []
