@@ -60,6 +60,10 @@ CLOSED = {
     "sparseness, even": (metrics.Sparseness, -np.ones((4, 6)), np.zeros(4)),
     "complexity": (metrics.Complexity, np.eye(4, 6), np.zeros(4)),
     "complexity, even": (metrics.Complexity, -np.ones((4, 6)), np.full(4, np.log(6))),
+    "sparseness, zeros": (metrics.Sparseness, np.zeros((4, 6)), np.zeros(4)),
+    "sparseness, of hardly anything": (metrics.Sparseness, 1e-30 * np.eye(4, 6), np.full(4, 1 - 1 / 6)),
+    "complexity, zeros": (metrics.Complexity, np.zeros((4, 6)), np.full(4, np.log(6))),
+    "complexity, of hardly anything": (metrics.Complexity, np.full((4, 6), 1e-30), np.full(4, np.log(6))),
     "increase": (
         lambda: metrics.AverageIncreaseMetric(LINEAR, X, ONES), np.eye(4, 6),
         X[np.arange(4), np.arange(4)] * W[:4, 0] > FIRST[:, 0],
@@ -146,3 +150,24 @@ def test_nothing_drawn_anew_is_said():
     metric = metrics.ModelRandomizationMetric(LINEAR, X, ONES)
     with pytest.warns(UserWarning, match="None of the 1 layers"):
         assert metric(gradient(LINEAR)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", ["AverageDropMetric", "AverageIncreaseMetric", "AverageGainMetric"])
+@pytest.mark.parametrize("scale", [1e-10, 1e-30])
+def test_masks_do_not_depend_on_the_scale_of_maps(name, scale):
+    metric = getattr(metrics, name)(LINEAR, X, ONES, activation="sigmoid")
+    maps = np.abs(PARTS)
+    np.testing.assert_allclose(metric.of_samples(scale * maps), metric.of_samples(maps), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "sign", "said"), [("AverageDropMetric", -1, "0 or below"), ("AverageGainMetric", 1, "above 1")]
+)
+def test_scores_that_are_no_probabilities_are_said(name, sign, said):
+    inputs = sign * 3 * np.sign(W).T.repeat(4, axis=0)
+    metric = getattr(metrics, name)(LINEAR, inputs, ONES)
+    with pytest.warns(
+        UserWarning, match=f"{name} divides by scores as by probabilities: 4 of 4 are {said}"
+    ) as found:
+        metric(inputs)
+    assert found[0].filename == __file__

@@ -13,6 +13,7 @@ MIXED = build(
     [node("ReduceMean", ["x", "rows"], ["m"], keepdims=1), node("Sub", ["x", "m"], ["y"])],
     {"x": ["N", 6]}, {"y": ["N", 6]}, {"rows": np.array([0])},
 )  # fmt: skip
+CLASSES = build([node("MatMul", ["x", "w"], ["y"])], {"x": ["N", 6]}, {"y": ["N", 3]}, {"w": X[:3].T})
 NAN = np.full((4, 6), np.nan, np.float32)
 REFUSED = {
     "NaN map": (NonFiniteError, "sample 0 holds nan", lambda: metrics.Deletion(LINEAR, X, ONES)(NAN)),
@@ -97,6 +98,10 @@ REFUSED = {
     "ssim of a table": (
         ParameterError, "compares images",
         lambda: metrics.ModelRandomizationMetric(LINEAR, X, ONES, similarity="ssim"),
+    ),
+    "the explained class as the other one": (
+        ParameterError, "classes: of sample 1 it is 2, the class that is explained itself",
+        lambda: metrics.RandomLogitMetric(CLASSES, X, [0, 2, 1, 0], similarity="spearman", classes=[1, 2, 0, 1]),
     ),
     "one class": (
         ModelError, "no other class", lambda: metrics.RandomLogitMetric(LINEAR, X, ONES, similarity="spearman"),

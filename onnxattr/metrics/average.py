@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from typing import Any
 
 import numpy as np
 
+from onnxattr.attributions.advice import caller_of
 from onnxattr.metrics.base import ModelMetric
 
 _EPSILON = 1e-8
@@ -38,9 +40,18 @@ class MaskedMetric(ModelMetric):
             masks = masks.mean(axis=axis, keepdims=True)
         axes = tuple(range(1, masks.ndim))
         low, high = masks.min(axis=axes, keepdims=True), masks.max(axis=axes, keepdims=True)
-        masks = (masks - low) / (high - low + _EPSILON)
+        masks = (masks - low) / np.where(high > low, high - low, 1)
         after = self.scored.of(lambda image, _: self.scored.x[image] * masks[image], 1, self.name)[:, 0]
         return self._compare(self.scored.scores, after)
+
+    def _say(self, what: str, found: np.ndarray) -> None:
+        """Says which scores are no probabilities, and shares of them no shares."""
+        if found.any():
+            warnings.warn(
+                f"{self.name} divides by scores as by probabilities: {int(found.sum())} of {len(found)} are {what}, "
+                f"that of sample {int(found.argmax())} first. Put activation='softmax' or 'sigmoid' behind logits.",
+                stacklevel=caller_of(self),
+            )
 
     @abstractmethod
     def _compare(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -55,6 +66,7 @@ class AverageDropMetric(MaskedMetric):
     paper = "Chattopadhay et al., 2018, Grad-CAM++, arXiv 1710.11063"
 
     def _compare(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        self._say("0 or below", before <= 0)
         return np.asarray(np.maximum(before - after, 0) / (before + _EPSILON))
 
 
@@ -77,4 +89,5 @@ class AverageGainMetric(MaskedMetric):
     paper = "Zhang et al., 2024, Opti-CAM, arXiv 2301.07002"
 
     def _compare(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        self._say("above 1", before > 1)
         return np.asarray(np.maximum(after - before, 0) / (1 - before + _EPSILON))

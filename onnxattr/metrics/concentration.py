@@ -50,7 +50,9 @@ class ConcentrationMetric(Metric, Parameters):
                 )
             maps = maps.mean(axis=axis)
         flat = maps.reshape(len(maps), -1)
-        return self._of_shares(flat / (flat.sum(axis=1, keepdims=True) + _EPSILON))
+        total = flat.sum(axis=1, keepdims=True)
+        # Of a map of zeros all magnitudes are equal, and so are their shares.
+        return self._of_shares(np.where(total > 0, flat / np.where(total > 0, total, 1.0), 1 / flat.shape[1]))
 
     detailed_evaluate = of_samples
 
@@ -68,7 +70,7 @@ class Sparseness(ConcentrationMetric):
     def _of_shares(self, shares: np.ndarray) -> np.ndarray:
         rising, n = np.sort(shares, axis=1), shares.shape[1]
         weighted = 2 * (rising * np.arange(1, n + 1)).sum(axis=1)
-        return np.asarray(weighted / (n * rising.sum(axis=1) + _EPSILON) - (n + 1) / n)
+        return np.asarray(weighted / n - (n + 1) / n)
 
 
 class Complexity(ConcentrationMetric):

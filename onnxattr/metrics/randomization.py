@@ -252,6 +252,12 @@ class RandomLogitMetric(_Sanity):
         fits = self.classes.shape == (len(weights),) and self.classes.dtype.kind in "iu"
         if not fits or not ((self.classes >= 0) & (self.classes < weights.shape[1])).all():
             raise ParameterError(f"classes: expected {len(weights)} labels from 0 to {weights.shape[1] - 1}.")
+        same = np.flatnonzero(self.classes == weights.argmax(axis=1))
+        if len(same):
+            raise ParameterError(
+                f"classes: of sample {same[0]} it is {self.classes[same[0]]}, the class that is explained itself, "
+                "whose two maps are the same; expected another class of each sample."
+            )
 
     def of_samples(self, explanations: Any) -> np.ndarray:
         """The similarity of each sample's two maps, (N,), of a method or a function (inputs, targets).
