@@ -126,9 +126,10 @@ def test_files_are_small_and_run_the_model_once(method, tmp_path):
     counts = Counter(n.op_type for n in file.graph.node)
     assert [counts[kind] for kind in ("Conv", "ConvTranspose", "BatchNormalization")] == [2, 0, 1]
     assert counts["MatMul"] == 2
-    check = [n for n in file.graph.node if "rows_fit" in n.name]  # and the Shape of the images that it reads
-    assert len(check) == 1
-    assert len(file.graph.node) - 2 <= len(model.graph.node) + 32
+    names = [n.name for n in file.graph.node]
+    assert sum("rows_fit" in name for name in names) == sum("labels_fit" in name for name in names) == 1
+    checks = 2 + 10  # with the Shape of the images that one reads, and nine nodes on the labels of the other
+    assert len(file.graph.node) - checks <= len(model.graph.node) + 32
     assert file.ByteSize() < model.ByteSize() + 6000
     saliency = onnx.load_from_string(Saliency(model).explainer().SerializeToString())
     assert any(n.op_type == "ConvTranspose" for n in saliency.graph.node)

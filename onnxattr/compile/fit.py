@@ -15,6 +15,12 @@ BASELINE_FIT = "onnxattr/baseline_fit"
 ROWS_FIT = "onnxattr/rows_fit"
 #: The name of the node that fails where the output has other sizes than the targets.
 TARGETS_FIT = "onnxattr/targets_fit"
+#: The name of the node that fails where a label is no class.
+LABELS_FIT = "onnxattr/labels_fit"
+#: The name of the node that fails where the seed is more than one number.
+SEED_FIT = "onnxattr/seed_fit"
+#: No runtime makes an axis of this size.
+_NO_SIZE = -2
 
 
 def same_rows(op: OpBuilder, target: ir.Value, inputs: Sequence[ir.Value]) -> ir.Value:
@@ -33,9 +39,33 @@ def same_rows(op: OpBuilder, target: ir.Value, inputs: Sequence[ir.Value]) -> ir
         # Another number of rows is another number of elements.
         rows = op.shape(value, 0, 1)
         sizes = op.Concat(rows, op.shape(target, 1), axis=0) if rank > 1 else rows
-        fitted = op.Reshape(fitted, sizes, allowzero=1)
-        _name(op, fitted, ROWS_FIT)
-        fitted.type, fitted.shape = target.type, target.shape
+        fitted = _reshaped(op, fitted, sizes, ROWS_FIT)
+    return fitted
+
+
+def of_classes(op: OpBuilder, labels: ir.Value, classes: ir.Value) -> ir.Value:
+    """Labels as they are; a run fails where one is neither a class nor -1, the predicted class.
+
+    Args:
+        op: Builder on the graph.
+        labels: A label for each sample, (N,) int64.
+        classes: How many classes there are, (1,) int64.
+    """
+    other = op.Or(op.Less(labels, -1), op.Not(op.Less(labels, classes)))
+    others = op.ReduceSum(op.Cast(other, to=ir.DataType.INT64), keepdims=1)
+    return _reshaped(op, labels, op.Where(op.Greater(others, 0), _NO_SIZE, op.Shape(labels)), LABELS_FIT)
+
+
+def one_seed(op: OpBuilder, seed: ir.Value) -> ir.Value:
+    """A seed as it is; a run fails where it is an array of several, which would be broadcast to the samples."""
+    return _reshaped(op, seed, op.constant([], ir.DataType.INT64), SEED_FIT)
+
+
+def _reshaped(op: OpBuilder, value: ir.Value, sizes: ir.Value, name: str) -> ir.Value:
+    """A value of the sizes that it has, by a node with a name."""
+    fitted: ir.Value = op.Reshape(value, sizes, allowzero=1)
+    _name(op, fitted, name)
+    fitted.type, fitted.shape = value.type, value.shape
     return fitted
 
 
@@ -55,8 +85,8 @@ def broadcast_to(op: OpBuilder, value: ir.Value, sizes: ir.Value, name: str) -> 
 
 def of_sizes(op: OpBuilder, value: ir.Value, sizes: ir.Value, name: str) -> ir.Value:
     """A value that has some sizes; a run fails where it has others. Arguments as of ``broadcast_to``."""
-    # No runtime makes an axis of -2.
-    fitted: ir.Value = op.Reshape(value, op.Where(op.Equal(op.Shape(value), sizes), sizes, -2), allowzero=1)
+    right = op.Equal(op.Shape(value), sizes)
+    fitted: ir.Value = op.Reshape(value, op.Where(right, sizes, _NO_SIZE), allowzero=1)
     _name(op, fitted, name)
     return fitted
 

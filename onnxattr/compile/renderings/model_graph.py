@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.compile.clean_up import clean
-from onnxattr.compile.fit import same_rows
+from onnxattr.compile.fit import of_classes, one_seed, same_rows
 from onnxattr.compile.gradient import named_copy
 from onnxattr.compile.renderings.scored import ScoredModel
 from onnxattr.errors import ModelError
@@ -106,16 +106,18 @@ class ModelGraph:
             return self._of_samples(self.target_input(rows), prediction)
         dims = dims_of(self.score) or []
         if is_binary(self.request.prepared.unit):
-            return self._unit_target(self._of_samples(op.input(name, INT64, [rows]), prediction), prediction)
+            target = self._of_samples(op.input(name, INT64, [rows]), prediction)
+            return self._unit_target(of_classes(op, target, op.constant([2])), prediction)
         if len(dims) != 2:
             raise ModelError(
                 f"Labels need a model output of shape (N, classes); {self.score.name!r} has shape {shape_text(dims)}."
             )
-        target = self._of_samples(op.input(name, INT64, [rows]), prediction)
+        classes = op.shape(self.score, 1, 2)
+        target = of_classes(op, self._of_samples(op.input(name, INT64, [rows]), prediction), classes)
         chosen = op.Where(op.Less(target, 0), op.ArgMax(prediction, axis=1, keepdims=0), target)
         # In float32 first: the runtime has no OneHot of float64.
         values = op.constant([0, 1], ir.DataType.FLOAT)
-        one_hot = op.cast_like(op.OneHot(chosen, op.shape(self.score, 1, 2), values, axis=-1), self.score)
+        one_hot = op.cast_like(op.OneHot(chosen, classes, values, axis=-1), self.score)
         one_hot.shape = ir.Shape([rows, dims[1]])
         return one_hot
 
@@ -133,12 +135,11 @@ class ModelGraph:
         return self.op.input(own_name(self.request.prepared, "target"), kind.dtype, [rows, *kind.dims])
 
     def _unit_target(self, target: ir.Value, prediction: ir.Value) -> ir.Value:
-        """1 for class 1, the unit itself, and -1 for class 0; 0 for a label without a class."""
+        """1 for class 1, the unit itself, and -1 for class 0."""
         op, dims = self.op, dims_of(self.score) or []
         unit = op.cast_like(op.Reshape(prediction, [-1]), op.constant(0, ir.DataType.FLOAT))
         predicted = op.And(op.Less(target, 0), op.Greater(unit, threshold(self.request.prepared.unit)))
         sign = op.Where(op.Or(predicted, op.Equal(target, 1)), 1.0, -1.0)
-        sign = op.Where(op.Greater(target, 1), 0.0, sign)
         weights = op.cast_like(op.Reshape(sign, [-1] + [1] * (len(dims) - 1)), self.score)
         weights.shape = ir.Shape([*(dims_of(target) or [None])[:1], *dims[1:]])
         return weights
@@ -146,7 +147,8 @@ class ModelGraph:
     def seed(self) -> ir.Value:
         """The input ``seed``, an int64 scalar."""
         if self._seed is None:
-            self._seed = self.op.input(own_name(self.request.prepared, "seed"), INT64, [])
+            seed = self.op.input(own_name(self.request.prepared, "seed"), INT64, [])
+            self._seed = one_seed(self.op, seed)
         return self._seed
 
     def column(self, vector: ir.Value, like: ir.Value) -> ir.Value:
