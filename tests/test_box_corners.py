@@ -57,6 +57,22 @@ def test_predicted_boxes_that_are_no_corners_are_said_once(name, opened, tmp_pat
     assert said[0].filename == __file__
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "boxes", [np.zeros((2, 0, 7)), np.zeros((2, 3, 7)), np.zeros((2, 7)), REFERENCES * [[[1]], [[0]]]]
+)
+def test_samples_without_a_reference_box_are_said(boxes, name, tmp_path):
+    method = GradientInput(parse(MODEL), operator=name)
+    method.export(tmp_path / "e.onnx")
+    first = int(boxes[:1].any())
+    for one in (method, onnxattr.load(tmp_path / "e.onnx")):
+        with pytest.warns(
+            UserWarning, match=f"{2 - first} of 2 samples have no .* sample {first} is the first"
+        ) as said:
+            assert not one.explain(CORNERS, boxes.astype(np.float32))[first:].any()
+        assert [each.filename for each in said] == [__file__]
+
+
 @pytest.mark.parametrize("metric", [Deletion, MuFidelity, AverageStability])
 def test_a_metric_says_it_too(metric):
     with pytest.warns(UserWarning, match=SAID) as said:

@@ -34,6 +34,16 @@ def check_corners(references: np.ndarray) -> None:
         )
 
 
+def warn_of_none(references: np.ndarray) -> None:
+    """Warns of samples without a reference box (N, boxes, columns), of which nothing is explained."""
+    without = np.flatnonzero(~references.any(axis=(1, 2)))
+    if len(without):
+        warn_caller(
+            f"{len(without)} of {len(references)} samples have no reference box, sample {without[0]} is the first: "
+            "their score is 0 whatever the model predicts, and their map is 0. Boxes of zeros are padding."
+        )
+
+
 def warn_of_corners(predicted: np.ndarray) -> None:
     """Warns if many predicted boxes (N, boxes, columns), read as corners, have a negative width or height."""
     turned, there = _turned(predicted), predicted.any(axis=-1)

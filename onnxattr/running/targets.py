@@ -17,7 +17,7 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array
 from onnxattr.running.callers import warn_caller
 from onnxattr.running.class_targets import by_class, warn_of_names
-from onnxattr.running.corners import LAYOUT, check_corners
+from onnxattr.running.corners import LAYOUT, check_corners, warn_of_none
 from onnxattr.running.frames import is_frame
 from onnxattr.scores.score import TargetKind
 
@@ -187,6 +187,7 @@ def _check_weights(array: np.ndarray, kind: TargetKind, if_labels: str | None) -
         )
     if kind.corners:
         check_corners(array)
+        warn_of_none(array)
     if if_labels is not None and (array == 0).any():
         warn_caller(
             f"targets of shape {array.shape} are weights on the output's only unit: a weight of 0 explains nothing, "
