@@ -12,7 +12,7 @@ from matplotlib.image import AxesImage
 from onnxattr import plots
 from onnxattr.errors import ShapeError
 from onnxattr.plots.sheet import BAD, BLUE, PURPLE, RED
-from onnxattr.plots.tokens import pieces_of
+from onnxattr.plots.tokens import pieces_of, tokens_html
 
 RNG = np.random.default_rng(0)
 PHOTOS = RNG.random((3, 8, 10, 3)).astype(np.float32)
@@ -247,6 +247,16 @@ def test_tokens_have_the_colour_of_their_attribution():
     np.testing.assert_allclose(patches["$x$"][:3], rgb(BAD), atol=0.01)
     with pytest.raises(ShapeError, match="2 tokens, and attributions of shape"):
         plots.tokens([["a", "b"]], [np.ones((2, 4))], title="t")
+
+
+@pytest.mark.parametrize("draw", [plots.tokens, tokens_html])
+def test_attributions_behind_the_last_token_are_said(draw):
+    more = {"title": "Text"} if draw is plots.tokens else {}
+    with pytest.warns(
+        UserWarning, match=r"Text 1 has 2 tokens, 4 attributions; .* hold 60 % of the whole"
+    ) as said:
+        draw([["a", "b"]] * 2, np.array([[1, 2, 0, 1e-3], [1, 3, 2, -4]]), **more)
+    assert said[0].filename == __file__
 
 
 def test_long_texts_are_laid_out_in_lines():

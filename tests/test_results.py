@@ -265,13 +265,33 @@ def test_names_of_columns_stand_as_in_the_table():
         ({"features": {"z": ["a"]}}, "'z'"),
         ({"tokens": [["a"]]}, "expected 3 sequences"),
         ({"tokens": ["a", "b", "c"]}, "expected 3 sequences"),
-        ({"classes": ["one"]}, "has 1 names, none for the classes"),
+        ({"classes": ["one"]}, "has 1 names, and the output 2 classes"),
+        ({"classes": ["background", "a", "b"]}, "has 3 names, and the output 2 classes"),
+        ({"classes": {-1: "a", 0: "b"}}, "a name for the class -1; expected classes from 0 to 1"),
+        ({"classes": {10**9: "a"}}, "a name for the class 1000000000; expected"),
+        ({"classes": {}}, "has 0 names, none for the classes"),
+        ({"classes": {"cat": 0}}, "has the key 'cat'; expected names by label"),
+        ({"classes": b"ab"}, "expected a name for each class"),
+        ({"tokens": [b"a", b"b", b"c"]}, "expected 3 sequences"),
         ({"classes": "ab"}, "expected a name for each class"),
     ],
 )
 def test_names_that_do_not_fit(given, message, explained):
     with pytest.raises(ShapeError, match=message):
         explained.named(**given)
+
+
+def test_names_of_every_form(explained):
+    for classes in ({"0": "a", "1": "b"}, [b"a", "b"], np.array(["a", "b"])):
+        assert explained.named(classes=classes).classes == ("a", "b")
+    tokens = explained.named(tokens=(row for row in [[b"p", "q"], ["r"], []])).tokens
+    assert tokens == (("p", "q"), ("r",), ())
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, True, "2"])
+def test_a_count_of_classes_is_one(count, explained):
+    with pytest.raises(ParameterError, match=f"count={count!r}: expected an integer from 1 on"):
+        explained.top(count)
 
 
 def test_samples_are_picked(explained):

@@ -45,7 +45,7 @@ def _listed(found: Any, what: str) -> tuple[str, ...]:
         found = _by_index(found.get("id2label", found), what)
     if hasattr(found, "tolist"):
         found = found.tolist()
-    if not isinstance(found, Sequence) or isinstance(found, str) or not found:
+    if not isinstance(found, Sequence) or isinstance(found, (str, bytes)) or not found:
         raise ParameterError(f"{what} holds no names of classes; expected {_EXPECTED}.")
     # Keras lists the WordNet id before each name.
     names = [name[-1] if isinstance(name, (list, tuple)) and name else name for name in found]

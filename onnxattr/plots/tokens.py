@@ -2,6 +2,7 @@
 
 import html
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,9 @@ _MARKS = frozenset(
 )
 #: What SentencePiece and byte-level BPE write in place of the space before a word.
 _SPACES = ("\N{LOWER ONE EIGHTH BLOCK}", "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}")
+
+#: Share of the attributions that may lie behind the last token without a word.
+_HIDDEN = 0.01
 
 
 @dataclass(frozen=True)
@@ -162,10 +166,26 @@ def _texts(
 ) -> list[list[Piece]]:
     if not len(rows) or len(rows) != len(attributions):
         raise ShapeError(f"{len(attributions)} attributions for {len(rows)} texts; expected one for each.")
+    _say_hidden(rows, attributions)
     return [
         pieces_of(row, values) or [Piece("(empty)", False, True, 0.0)]
         for row, values in zip(rows, attributions, strict=True)
     ]
+
+
+def _say_hidden(rows: Sequence[Sequence[str]], attributions: Sequence[np.ndarray] | np.ndarray) -> None:
+    """Says where attributions behind the last token, which are not drawn, are more than those of padding."""
+    for place, (row, values) in enumerate(zip(rows, attributions, strict=True)):
+        sizes = np.nan_to_num(np.abs(np.asarray(values, np.float64)))
+        hidden = sizes[len(row) :].sum() / (sizes.sum() or 1) if sizes.ndim == 1 else 0
+        if hidden > _HIDDEN:
+            warnings.warn(
+                f"Text {place} has {len(row)} tokens, {len(sizes)} attributions; those behind the last token are not "
+                f"drawn, and hold {100 * hidden:.2g} % of the whole. Give all tokens that the model was given, special "
+                "ones such as [CLS] too, or each colour may stand at another token.",
+                stacklevel=4,
+            )
+            return
 
 
 def _said(names: Sequence[str], captions: Sequence[str], place: int) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.results.arraylike import ArrayLike
 from onnxattr.results.guesses import Guess, guesses
+from onnxattr.results.naming import as_text, named_classes
 from onnxattr.results.spelled import call, said
 
 if TYPE_CHECKING:
@@ -147,7 +148,11 @@ class Explanation(ArrayLike):
         )
 
     def top(self, count: int = 5) -> list[list[Guess]]:
-        """For each sample the classes that the model gives most, the largest first; see ``results.guesses``."""
+        """For each sample the classes that the model gives most, the largest first; see ``results.guesses``.
+
+        Raises:
+            ParameterError: If the output tells no classes apart, or ``count`` is no number of classes.
+        """
         return guesses(self, count)
 
     def named(
@@ -171,17 +176,18 @@ class Explanation(ArrayLike):
         if features is not None:
             found = replace(found, features=self.features | self._features(features))
         if tokens is not None:
+            tokens = tokens if hasattr(tokens, "__len__") else list(tokens)
             if (
                 isinstance(tokens, str)
                 or len(tokens) != self.sample_count
-                or any(isinstance(t, str) for t in tokens)
+                or any(isinstance(t, (str, bytes)) for t in tokens)
             ):
                 raise ShapeError(
                     f"tokens={tokens!r:.80}: expected {self.sample_count} sequences of tokens, one for each sample."
                 )
-            found = replace(found, tokens=tuple(tuple(map(str, row)) for row in tokens))
+            found = replace(found, tokens=tuple(tuple(map(as_text, row)) for row in tokens))
         if classes is not None:
-            found = replace(found, **_named_classes(self, classes))
+            found = replace(found, **named_classes(self, classes))
         return found
 
     def _features(self, given: Sequence[str] | Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
@@ -269,21 +275,3 @@ class Explanation(ArrayLike):
         gap = "" if self.relative_gap is None else f", gap up to {np.max(self.relative_gap, initial=0):.2g}"
         method = call(self.method, said(self.parameters), *([repr(self.model)] if self.model else []))
         return f"Explanation({{{shapes}}}, targets: {names}{gap}, by {method})"
-
-
-def _named_classes(explanation: Explanation, given: Sequence[str] | Mapping[int, str]) -> dict[str, Any]:
-    if isinstance(given, str):
-        raise ShapeError(f"classes={given!r}: expected a name for each class.")
-    known = dict(given) if isinstance(given, Mapping) else dict(enumerate(given))
-    wanted = explanation.targets
-    if wanted.ndim != 1 or wanted.dtype.kind not in "iu":
-        names = explanation.target_names
-    else:
-        missing = sorted({int(label) for label in wanted} - set(known))
-        if missing:
-            raise ShapeError(
-                f"classes has {len(known)} names, none for the classes {missing[:5]} that are explained."
-            )
-        names = tuple(str(known[int(label)]) for label in wanted)
-    size = max(known, default=-1) + 1
-    return {"target_names": names, "classes": tuple(str(known.get(i, f"class {i}")) for i in range(size))}

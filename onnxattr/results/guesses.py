@@ -35,8 +35,10 @@ def guesses(explanation: Explanation, count: int = 5) -> list[list[Guess]]:
     """For each sample the classes that the model gives most, the largest first.
 
     Raises:
-        ParameterError: If the output tells no classes apart.
+        ParameterError: If the output tells no classes apart, or ``count`` is no number of classes.
     """
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
+        raise ParameterError(f"count={count!r}: expected an integer from 1 on.")
     values = explanation.predictions
     if values is None:
         raise ParameterError("The output tells no classes apart, so that none is the first.")
