@@ -1,5 +1,7 @@
 """Which value has which colour."""
 
+from typing import Any
+
 import numpy as np
 
 from onnxattr.errors import ParameterError, ShapeError
@@ -22,12 +24,29 @@ def color_limits(attribution: np.ndarray, percentile: float = 99.0) -> tuple[flo
     """
     if not 0 < percentile <= 100:
         raise ParameterError(f"percentile={percentile}; expected a number above 0 and at most 100")
-    values = np.asarray(attribution, np.float64)
+    values = numbers(attribution, "the attribution")
     require_some(values, "the attribution")
     values = values[np.isfinite(values)]
     magnitudes = np.abs(values)
     limit = float(np.percentile(magnitudes, percentile) or magnitudes.max() or 1.0)
     return (-limit if values.min() < 0 else 0.0), limit
+
+
+def numbers(array: Any, what: str) -> np.ndarray:
+    """An array in float64; what a mask of NumPy hides is NaN.
+
+    Raises:
+        ShapeError: if it holds anything but real numbers.
+    """
+    try:
+        found = np.asanyarray(array)
+        if found.dtype.kind in "cmMSU":
+            raise TypeError(f"it holds {found.dtype} values")
+        values = np.array(found, np.float64)
+        values[np.ma.getmaskarray(found)] = np.nan
+        return values
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ShapeError(f"{what} is no array of real numbers: {error}.") from error
 
 
 def require_finite(values: np.ndarray, what: str) -> None:

@@ -31,6 +31,30 @@ class Marks:
     boxes: Sequence[Sequence[Sequence[float]]] = ()
     labels: Sequence[Sequence[str]] = ()
 
+    def check(self, count: int) -> None:
+        """Checks that there are some for each image, or none.
+
+        Raises:
+            ShapeError: If there are not, or a mask or box is none.
+        """
+        for what in ("masks", "boxes", "labels"):
+            given = getattr(self, what)
+            if len(given) not in (0, count):
+                raise ShapeError(
+                    f"{what} for {len(given)} images, and {count} are drawn; expected some for each."
+                )
+        if odd := [np.shape(mask) for mask in self.masks if np.ndim(mask) != 2]:
+            raise ShapeError(f"a mask has shape {odd[0]}; expected (H, W).")
+        for boxes in self.boxes:
+            corners = np.asarray(boxes, np.float64) if np.size(boxes) else np.empty((0, 4))
+            if corners.ndim != 2 or corners.shape[1] != 4:
+                raise ShapeError(f"the boxes of an image have shape {corners.shape}; expected (boxes, 4).")
+            wrong = ~(corners[:, :2] <= corners[:, 2:]).all(axis=1)
+            if wrong.any():
+                raise ShapeError(
+                    f"the box {corners[wrong][0].tolist()} is none; expected x0, y0, x1, y1 with x0 <= x1 and y0 <= y1."
+                )
+
     def of(self, index: int) -> dict[str, Any]:
         """Those of one image, as a panel takes them."""
         found: dict[str, Any] = {"mask": self.masks[index]} if len(self.masks) else {}
@@ -83,16 +107,17 @@ def grid(
         The figure.
 
     Raises:
-        ShapeError: as `heatmap`, or there are no maps, or not as many as images; nothing is written then.
+        ShapeError: as `heatmap`, or maps or marks are not as many as images; nothing is written then.
         ParameterError: as `heatmap`, or the path has another suffix.
         RuntimeMissingError: matplotlib is not installed.
     """
     count = _count(images, attributions, names)
+    (marks or Marks()).check(count)
     alone = len(attributions) == 1 and (count > LINES or images is None)
 
     def panels_of(index: int) -> Iterator[Panel]:
         """The image, unless its only map stands alone, and the maps."""
-        image = None if images is None else np.asarray(images[index])
+        image = None if images is None else np.asanyarray(images[index])
         name = names[index] if len(names) else ""
         caption, over = captions[index] if len(captions) else "", (marks or Marks()).of(index)
         if image is not None and not alone:
@@ -102,7 +127,7 @@ def grid(
             first, second = (name or f"sample {index}", _joined(caption, said)) if alone else (method, said)
             style = (styles or {}).get(method, "grain")
             shown: dict[str, Any] = {"channel_axis": channel_axis, "stretch": stretch, **over}
-            yield Panel(first, second, image, np.asarray(maps[index]), style, **shown)
+            yield Panel(first, second, image, np.asanyarray(maps[index]), style, **shown)
 
     panels = [panel for index in range(min(count, MOST)) for panel in panels_of(index)]
     columns = len(attributions) + (images is not None)

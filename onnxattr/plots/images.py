@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxattr.errors import ParameterError, ShapeError
-from onnxattr.plots.colors import color_limits, require_finite, require_some
+from onnxattr.plots.colors import color_limits, numbers, require_finite, require_some
 from onnxattr.plots.sheet import cam_scale, color_scale, matplotlib_module
 
 if TYPE_CHECKING:
@@ -94,14 +94,21 @@ def show_photo(ax: "Axes", photo: np.ndarray, dimmed: bool = False) -> "AxesImag
 
 
 def outline(ax: "Axes", mask: np.ndarray) -> None:
-    """Draw the outline of the region where a mask (H, W) is not 0, white on a dark edge."""
+    """Draw the outline of the region where a mask (H, W) is not 0, white on a dark edge.
+
+    A mask of another size than the image is stretched over it.
+    """
     inside = np.pad(np.asarray(mask) != 0, 1).astype(float)
     if inside.any():
-        places = [np.arange(-1, size + 1) for size in np.shape(mask)]
+        left, right, bottom, top = ax.images[0].get_extent()
+        room = {0: bottom - top, 1: right - left}
+        y, x = (
+            (np.arange(-1, size + 1) + 0.5) * room[i] / size - 0.5 for i, size in enumerate(np.shape(mask))
+        )
         for color, width in (("black", 3.5), ("white", 1.6)):
-            ax.contour(places[1], places[0], inside, levels=[0.5], colors=color, linewidths=width)
-        ax.set_xlim(-0.5, inside.shape[1] - 2.5)
-        ax.set_ylim(inside.shape[0] - 2.5, -0.5)
+            ax.contour(x, y, inside, levels=[0.5], colors=color, linewidths=width)
+        ax.set_xlim(left, right)
+        ax.set_ylim(bottom, top)
 
 
 def frames(ax: "Axes", boxes: Sequence[Sequence[float]], labels: Sequence[str] = ()) -> None:
@@ -123,8 +130,8 @@ def displayable(image: np.ndarray) -> np.ndarray:
     """Bring an image into the form that `imshow` takes.
 
     Args:
-        image: (H, W), (H, W, C) or (C, H, W) with one or three channels; uint8, or float in any range: a float
-            image that leaves [0, 1] is stretched to it, one from 0 to 255 divided by 255.
+        image: (H, W), (H, W, C) or (C, H, W) with one or three channels; uint8, or float in any range: one that
+            leaves [0, 1] is stretched to it, whole numbers from 0 to 255 are divided by 255.
 
     Returns:
         (H, W) or (H, W, 3), float64 in [0, 1].
@@ -137,8 +144,7 @@ def displayable(image: np.ndarray) -> np.ndarray:
         raise ShapeError(f"the image has {array.shape[-1]} channels; expected one (grey) or three (RGB)")
     require_finite(array, "the image")
     low, high = array.min(), array.max()
-    bytes_in_floats = low >= 0 and 2 < high <= 255 and np.asarray(image).dtype.kind == "f" and _whole(array)
-    if np.asarray(image).dtype == np.uint8 or bytes_in_floats:
+    if np.asarray(image).dtype == np.uint8 or (low >= 0 and 2 < high <= 255 and _whole(array)):
         array = array / 255
     elif low < 0 or high > 1:
         array = (array - low) / ((high - low) or 1)
@@ -154,7 +160,7 @@ def _channels_last(
     array: np.ndarray, what: str, axis: int | None = None, size: tuple[int, int] | None = None
 ) -> np.ndarray:
     """Return (H, W, C) float64 whichever way the channels lie; `size` is the (H, W) to be found, if known."""
-    values = np.asarray(array, np.float64)
+    values = numbers(array, f"the {what}")
     if values.ndim == 2:
         values = values[..., None]
     if values.ndim == 3:

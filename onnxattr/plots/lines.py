@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxattr.errors import ShapeError
-from onnxattr.plots.colors import color_limits, require_finite, require_some
+from onnxattr.plots.colors import color_limits, numbers, require_finite, require_some
 from onnxattr.plots.sheet import (
     FAINT,
     MARGIN,
@@ -252,7 +252,7 @@ def _tidy(ax: "Axes") -> None:
 
 def _steps_by_channels(array: np.ndarray, what: str, some: bool = False) -> np.ndarray:
     """An array as (steps, channels) in float64; with ``some`` it may hold NaN beside finite numbers."""
-    values = np.asarray(array, np.float64)
+    values = numbers(array, what)
     if values.ndim not in (1, 2) or len(values) < 2 or not values.size:
         raise ShapeError(
             f"{what} has shape {values.shape}; expected (steps,) or (steps, channels) with at least two steps, and "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxattr.errors import ParameterError, ShapeError
-from onnxattr.plots.colors import require_some
+from onnxattr.plots.colors import numbers, require_some
 from onnxattr.plots.sheet import FAINT, MARGIN, MUTED, PURPLE, Sheet, format_number, head_height
 from onnxattr.plots.tables import BAR, NAMES, WIDTH, beside, name_lines
 
@@ -47,8 +47,8 @@ def summary(
         ParameterError: `top` is below 1, or the path has another suffix.
         RuntimeMissingError: matplotlib is not installed.
     """
-    attributions = np.asarray(attributions, np.float64)
-    values = None if values is None else np.asarray(values, np.float64)
+    attributions = numbers(attributions, "the attributions")
+    values = None if values is None else numbers(values, "values")
     _check(names, attributions, values, top)
     finite = np.ma.masked_invalid(attributions)
     means = np.ma.filled(np.abs(finite).mean(axis=0), 0.0)

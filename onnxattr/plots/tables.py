@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxattr.errors import ParameterError, ShapeError
-from onnxattr.plots.colors import require_some
+from onnxattr.plots.colors import numbers, require_some
 from onnxattr.plots.sheet import (
     BAD,
     BLUE,
@@ -160,7 +160,7 @@ def _largest(
     names: Sequence[str], attribution: np.ndarray, values: np.ndarray | None, top: int
 ) -> tuple[list[str], np.ndarray]:
     """The features with the largest attributions, with their values, and the sum of the others as the last."""
-    attribution = np.asarray(attribution, np.float64)
+    attribution = numbers(attribution, "the attribution")
     values = None if values is None else np.asarray(values)  # a Series would be indexed by its own labels
     shapes = [attribution.shape] + ([] if values is None else [np.shape(values)])
     if any(shape != (len(names),) for shape in shapes):

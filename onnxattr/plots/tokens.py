@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxattr.errors import ShapeError
-from onnxattr.plots.colors import color_limits
+from onnxattr.plots.colors import color_limits, numbers
 from onnxattr.plots.sheet import (
     BAD,
     INK,
@@ -66,7 +66,7 @@ def pieces_of(tokens: Sequence[str], values: np.ndarray) -> list[Piece]:
     Raises:
         ShapeError: If there are fewer attributions than tokens, or another number of axes.
     """
-    values = np.asarray(values, np.float64)
+    values = numbers(values, "the attribution")
     if values.ndim != 1 or len(values) < len(tokens):
         raise ShapeError(
             f"{len(tokens)} tokens, and attributions of shape {values.shape}; expected one for each token. Sum over "
@@ -176,7 +176,7 @@ def _texts(
 def _say_hidden(rows: Sequence[Sequence[str]], attributions: Sequence[np.ndarray] | np.ndarray) -> None:
     """Says where attributions behind the last token, which are not drawn, are more than those of padding."""
     for place, (row, values) in enumerate(zip(rows, attributions, strict=True)):
-        sizes = np.nan_to_num(np.abs(np.asarray(values, np.float64)))
+        sizes = np.nan_to_num(np.abs(numbers(values, "the attribution")))
         hidden = sizes[len(row) :].sum() / (sizes.sum() or 1) if sizes.ndim == 1 else 0
         if hidden > _HIDDEN:
             warnings.warn(

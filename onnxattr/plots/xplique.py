@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxattr.errors import ShapeError
+from onnxattr.plots.colors import numbers
 from onnxattr.plots.images import displayable
 from onnxattr.plots.sheet import matplotlib_module
 from onnxattr.plots.stretching import clipped, stretched
@@ -150,7 +151,7 @@ def plot_timeseries_attributions(
         ParameterError: the percentile is not in [0, 100].
         RuntimeMissingError: matplotlib is not installed.
     """
-    maps = np.asarray(explanations, np.float64)
+    maps = numbers(explanations, "explanations")
     if maps.ndim != 3 or not len(maps) or maps.shape[2] != len(features):
         raise ShapeError(
             f"explanations of shape {maps.shape} and {len(features)} features; expected (N, T, F)."
@@ -201,7 +202,7 @@ def _figure(
 
 def _map(explanation: Any) -> np.ndarray:
     """One map (H, W); the mean over its channels, if it has some."""
-    values = np.asarray(explanation, np.float64)
+    values = numbers(explanation, "the explanation")
     if values.ndim == 3:
         first = values.shape[0] in (1, 3) and values.shape[2] not in (1, 3)
         values = values.mean(axis=0 if first else 2)

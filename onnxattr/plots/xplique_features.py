@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxattr.errors import ShapeError
+from onnxattr.plots.colors import numbers
 from onnxattr.plots.sheet import BLUE, RED, format_number, matplotlib_module
 from onnxattr.plots.stretching import clipped, stretched
 from onnxattr.plots.swarms import ranks, spread
@@ -38,7 +39,7 @@ def plot_feature_impact(
         ShapeError: the shape is neither, or there are not as many names or values as features.
         RuntimeMissingError: matplotlib is not installed.
     """
-    values = np.asarray(explanation, np.float64)
+    values = numbers(explanation, "the explanation")
     values = values.mean(axis=0) if values.ndim == 2 else values
     names = _names(values, features_name)
     kept = _largest(np.abs(values), max_display)
@@ -63,7 +64,7 @@ def plot_mean_feature_impact(
     explanations: Any, features_name: Sequence[str] | None = None, max_display: int | None = None
 ) -> "Figure":
     """Draw the mean attributions (N, F) of several samples as bars; see `plot_feature_impact`."""
-    values = np.asarray(explanations, np.float64)
+    values = numbers(explanations, "explanations")
     if values.ndim != 2:
         raise ShapeError(f"explanations of shape {values.shape}; expected (N, F).")
     return plot_feature_impact(values, features_name, max_display=max_display)
@@ -100,7 +101,7 @@ def summary_plot_tabular(
         ParameterError: the percentile is not in [0, 100].
         RuntimeMissingError: matplotlib is not installed.
     """
-    maps = np.asarray(explanations, np.float64)
+    maps = numbers(explanations, "explanations")
     given = None if features_values is None else np.asarray(features_values, np.float64)
     if maps.ndim != 2 or (given is not None and given.shape != maps.shape):
         what = "" if given is None else f" and features_values of shape {given.shape}"
