@@ -62,11 +62,48 @@ def test_units(body):
     close(run(vjp(model), x=Z, y_cotangent=ct)["x_gradient"], UNITS[body](Z))
 
 
-def test_a_logarithm_of_a_sigmoid():
-    """Its cotangent 1 / s and the standard rule have the same error of the runtime's s, which cancels out."""
-    model, z = parse("g (float[N,1] x) => (float[N,1] y) { s = Sigmoid(x) y = Log(s) }"), Z[1:6]
-    found = run(vjp(model), x=z, y_cotangent=np.ones_like(z))["x_gradient"]
-    close(found, 1 / (1 + np.exp(z.astype(np.float64))))
+def part(z, sign=1):
+    """The sigmoid of z or -z."""
+    return 1 / (1 + np.exp(-sign * z.astype(np.float64)))
+
+
+SMALL, LARGE, BOTH = Z[2:6], Z[5:], Z[2:]
+#: What follows a sigmoid -> the logits at which the runtime's s and 1 - s have the digits for it, and the derivative.
+FUNCTIONS = {
+    # The cotangent 1 / s and the standard rule have the same error of the runtime's s, which cancels out.
+    "y = Log(s)": (BOTH, lambda z: part(z, -1)),
+    "t = Sub(one, s) y = Log(t)": (Z[:9], lambda z: -part(z)),
+    "m = Neg(s) t = Add(m, one) y = Log(t)": (Z[:9], lambda z: -part(z)),
+    "a = Log(s) t = Sub(one, s) b = Log(t) y = Sub(a, b)": (Z[2:9], np.ones_like),
+    "p = Sub(one, s) q = Div(s, p) y = Log(q)": (Z[2:9], np.ones_like),
+    "y = Div(three, s)": (LARGE, lambda z: -3 * part(z, -1) / part(z)),
+    "y = Reciprocal(s)": (LARGE, lambda z: -part(z, -1) / part(z)),
+    "y = Sqrt(s)": (LARGE, lambda z: part(z, -1) * np.sqrt(part(z)) / 2),
+    "t = Sub(one, s) y = Div(s, t)": (SMALL, lambda z: np.exp(z.astype(np.float64))),
+    # Of two ways one divides.
+    "t = Log(s) b = Less(x, zero) y = Where(b, t, s)": (
+        BOTH,
+        lambda z: np.where(z < 0, part(z, -1), logistic(z)),
+    ),
+    # Polynomials.
+    "y = Mul(s, s)": (LARGE, lambda z: 2 * part(z) * logistic(z)),
+    "y = Pow(s, three)": (LARGE, lambda z: 3 * part(z) ** 2 * logistic(z)),
+    "t = Sub(s, three) y = Mul(t, t)": (Z, lambda z: 2 * (part(z) - 3) * logistic(z)),
+    "q = Mul(s, s) y = Sub(s, q)": (
+        Z[[0, 1, 2, 3, 4, 6, 7, 8, 9, 10]],
+        lambda z: (1 - 2 * part(z)) * logistic(z),
+    ),
+}
+
+
+@pytest.mark.parametrize("body", FUNCTIONS)
+def test_functions_of_a_sigmoid(body):
+    z, exact = FUNCTIONS[body]
+    model = parse(
+        "g (float[N,1] x) => (float[N,1] y) <float one = {1}, float three = {3}, float zero = {0}> "
+        f"{{ s = Sigmoid(x) {body} }}"
+    )
+    close(run(vjp(model), x=z, y_cotangent=np.ones_like(z))["x_gradient"], exact(z))
 
 
 def softmax(scores, target):
@@ -102,6 +139,11 @@ def entropy(scores, target):
     return log_softmax(scores, target)
 
 
+def brier(scores, target):
+    """2 (y - 2 t) s'."""
+    return 2 * (part(scores) - 2 * target) * logistic(scores)
+
+
 #: What stands behind the model's output -> its derivative by the scores.
 OPERATORS = {
     "sigmoid": (lambda f, x, y: (xp.sigmoid(f(x)) * y).sum(axis=-1), own_classes),
@@ -109,6 +151,8 @@ OPERATORS = {
     "softmax": (lambda f, x, y: (xp.softmax(f(x), axis=-1) * y).sum(axis=-1), softmax),
     "log_softmax": (lambda f, x, y: (xp.log_softmax(f(x), axis=-1) * y).sum(axis=-1), log_softmax),
     "entropy": (lambda f, x, y: (xp.log(xp.softmax(f(x), axis=-1)) * y).sum(axis=-1), entropy),
+    "log of one": (lambda f, x, y: xp.log((xp.softmax(f(x), axis=-1) * y).sum(axis=-1)), entropy),
+    "Brier": (lambda f, x, y: ((xp.sigmoid(f(x)) - 2 * y) ** 2).sum(axis=-1), brier),
     "segmentation": ("semantic segmentation", lambda s, t: own_classes(s, t)),
 }
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import onnx_ir as ir
 
+from onnxattr.autodiff.endings import Endings, ending
 from onnxattr.autodiff.groups import Group, grouped
 from onnxattr.autodiff.node import Closure, Span, op_name, view_of
-from onnxattr.autodiff.paths import active_nodes, ending, inputs_of, is_float, reachable, with_spans
+from onnxattr.autodiff.paths import active_nodes, inputs_of, is_float, reachable, with_spans
 from onnxattr.autodiff.reals import in_reals
 from onnxattr.autodiff.refused import reasons
 from onnxattr.autodiff.registry import (
@@ -29,7 +30,7 @@ from onnxattr.autodiff.registry import (
     built,
 )
 from onnxattr.autodiff.rewrites import Backward, Rewrite, chosen
-from onnxattr.autodiff.rules.saturated import SATURATED
+from onnxattr.autodiff.rules.saturated import rule_at_the_end
 from onnxattr.errors import MissingRuleError, RuleError, UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import ANY, FLOATS
@@ -96,17 +97,17 @@ def pullback(
         ParameterError: If there is no rewrite of a name.
         RuleError: If a rule returns cotangents that do not fit its inputs.
     """
-    last_nodes: Collection[ir.Node] = ()
+    last_nodes: Endings = {}
+    nodes = op.graph if graph is None else graph
     if not op.in_gradient:
         _note_inputs(op, wrt)
-        last_nodes = ending(cotangents, reachable(op.graph if graph is None else graph, wrt, rules))
+        last_nodes = ending(cotangents, nodes, reachable(nodes, wrt, rules))
     passes = _UNDER_WAY.get() if rewrites is None else None
     passes = chosen(rewrites) if passes is None else passes
     last = op.graph[-1] if len(op.graph) else None
     token = _UNDER_WAY.set(passes)
     try:
         with op.gradient():
-            nodes = op.graph if graph is None else graph
             found = _swept(op, cotangents, wrt, rules, spans or {}, nodes, last_nodes)
             return Backward(op, last, found).run(passes)
     finally:
@@ -133,7 +134,7 @@ def _swept(
     rules: RuleTable,
     spans: Mapping[ir.Node, Span],
     graph: Iterable[ir.Node],
-    last_nodes: Collection[ir.Node],
+    last_nodes: Endings,
 ) -> list[ir.Value]:
     """The reverse sweep of ``pullback``; ``last_nodes`` give what is explained."""
     nodes, needed = active_nodes(with_spans(graph, spans), cotangents, wrt, rules)
@@ -163,14 +164,15 @@ def _swept(
     return [_total(op, adjoints, value) or op.zeros_like(value) for value in wrt]
 
 
-def _rule_of(node: ir.Node | Span, rules: RuleTable, last_nodes: Collection[ir.Node]) -> Rule | None:
+def _rule_of(node: ir.Node | Span, rules: RuleTable, last_nodes: Endings) -> Rule | None:
     """The rule of a node; that for the end of a model where the table has no other than the standard one."""
     if isinstance(node, Group):
         return node.rule
     name = op_name(node)
     rule = rules.get(name)
-    at_the_end = isinstance(node, ir.Node) and node in last_nodes and rule is STANDARD.get(name)
-    return SATURATED.get(name, rule) if at_the_end else rule
+    if isinstance(node, ir.Node) and node in last_nodes and rule is STANDARD.get(name):
+        return rule_at_the_end(name, last_nodes[node], rule)
+    return rule
 
 
 def _seen(

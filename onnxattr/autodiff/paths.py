@@ -13,7 +13,7 @@ from onnxattr.autodiff.registry import NON_DIFFERENTIABLE, STANDARD, RuleTable
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.operator_kinds import COUNTING
 from onnxattr.graph.subgraphs import captures_of
-from onnxattr.graph.values import LAYOUTS, dims_of
+from onnxattr.graph.values import dims_of
 
 
 def is_float(value: ir.Value | None) -> bool:
@@ -108,43 +108,3 @@ def active_nodes(
 def with_spans(nodes: Iterable[ir.Node], spans: Mapping[ir.Node, Span]) -> list[Any]:
     """Graph order with every node that ends a span replaced by the span."""
     return [spans.get(node, node) for node in nodes]
-
-
-#: What lays out, picks or sums up values.
-_PICKS = LAYOUTS | frozenset(
-    """Cast Clip Concat Expand Gather GatherElements GatherND Max Min Neg ReduceMax ReduceMean ReduceMin ReduceSum Slice
-    Split Where""".split()
-)
-#: What scales or shifts values where no other operand depends on what is differentiated.
-_SCALES = frozenset("Add Div Mul Sub".split())
-
-
-def ending(values: Iterable[ir.Value], reached: Collection[ir.Value]) -> set[ir.Node]:
-    """The nodes that give some values, but for how these are laid out, picked, summed up, scaled or shifted.
-
-    Args:
-        values: The values.
-        reached: All values that depend on what is differentiated; others scale and shift.
-    """
-    found, seen, waiting = set(), set(), list(values)
-    while waiting:
-        value = waiting.pop()
-        node = value.producer()
-        if node is None or value in seen:
-            continue
-        seen.add(value)
-        moving = [s for s in node.inputs if s is not None and is_float(s) and s in reached]
-        if node.domain in ("", "ai.onnx") and _leads_on(node, moving):
-            waiting.extend(moving)
-        else:
-            found.add(node)
-    return found
-
-
-def _leads_on(node: ir.Node, moving: Sequence[ir.Value]) -> bool:
-    """Whether what gives the operands of a node counts as what gives its result."""
-    if node.op_type == "Log" and moving:
-        # The cotangent 1 / s of log(s) has the error of the runtime's sigmoid; its softmax has none that counts.
-        before = moving[0].producer()
-        return before is not None and before.op_type == "Softmax"
-    return node.op_type in _PICKS or (node.op_type in _SCALES and len(moving) == 1)

@@ -7,12 +7,25 @@ is close to 1. Between layers such an error is one of many. At the end of a mode
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from enum import Enum
 
 import onnx_ir as ir
 
 from onnxattr.autodiff.registry import Cotangent, NodeView, Rule
 from onnxattr.graph.builder import OpBuilder
+
+
+class Divisor(Enum):
+    """What of an activation's result s the cotangent is divided by."""
+
+    NONE = 0
+    ITSELF = 1  # s, as in log(s)
+    REST = 2  # c - s, as in log(1 - s)
+
+    def turned(self) -> Divisor:
+        """That of s where this is of c - s."""
+        return {Divisor.ITSELF: Divisor.REST, Divisor.REST: Divisor.ITSELF}.get(self, self)
 
 
 def _decayed(op: OpBuilder, x: ir.Value, rate: float) -> tuple[ir.Value, ir.Value]:
@@ -21,10 +34,32 @@ def _decayed(op: OpBuilder, x: ir.Value, rate: float) -> tuple[ir.Value, ir.Valu
     return e, op.Add(e, 1.0)
 
 
+def _exact(op: OpBuilder, x: ir.Value) -> ir.Value:
+    """e / (1 + e)^2 with e = exp(-|x|), the derivative of the sigmoid."""
+    e, more = _decayed(op, x, 1.0)
+    return op.Div(e, op.Mul(more, more))
+
+
+def _standard(op: OpBuilder, y: ir.Value) -> ir.Value:
+    """y (1 - y), the same with the runtime's errors of y and 1 - y."""
+    return op.Mul(y, op.Sub(1.0, y))
+
+
 def sigmoid(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = 1 / (1 + exp(-x));  xbar = ybar * e / (1 + e)^2 with e = exp(-|x|)."""
-    e, more = _decayed(op, node.x, 1.0)
-    return (op.Mul(ct, op.Div(e, op.Mul(more, more))),)
+    return (op.Mul(ct, _exact(op, node.x)),)
+
+
+def _sigmoid_of_small(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
+    """The same, but ybar * y (1 - y) where y is small: an error of y cancels out, as ybar is divided by y."""
+    small = op.Less(node.x, 0.0)
+    return (op.Mul(ct, op.Where(small, _standard(op, node.y), _exact(op, node.x))),)
+
+
+def _sigmoid_of_large(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
+    """The same, but ybar * y (1 - y) where 1 - y is small: its error cancels out, as ybar is divided by it."""
+    small = op.Less(node.x, 0.0)
+    return (op.Mul(ct, op.Where(small, _exact(op, node.x), _standard(op, node.y))),)
 
 
 def tanh(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
@@ -73,3 +108,27 @@ SATURATED: Mapping[str, Rule] = {
     "Softplus": softplus,
     "Tanh": tanh,
 }
+#: Of operators whose cotangents are divided; ONNX Runtime computes small results of a softmax to all digits, and the
+#: errors of softplus have nothing in common with those of its standard rule.
+_DIVIDED: Mapping[tuple[str, Divisor], Rule] = {
+    ("Sigmoid", Divisor.ITSELF): _sigmoid_of_small,
+    ("Sigmoid", Divisor.REST): _sigmoid_of_large,
+    ("Softmax", Divisor.ITSELF): softmax,
+    ("Softplus", Divisor.ITSELF): softplus,
+    ("Softplus", Divisor.REST): softplus,
+}
+
+
+def rule_at_the_end(name: str, divisors: Collection[Divisor], standard: Rule | None) -> Rule | None:
+    """The rule of an operator that a model ends in; the standard one where no other is better.
+
+    Args:
+        name: The operator.
+        divisors: What its cotangents are divided by.
+        standard: The standard rule.
+    """
+    divided = set(divisors) - {Divisor.NONE}
+    if not divided:
+        return SATURATED.get(name, standard)
+    rules = {_DIVIDED.get((name, divisor), standard) for divisor in divided}
+    return rules.pop() if len(rules) == 1 else standard
