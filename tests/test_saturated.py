@@ -37,6 +37,15 @@ UNITS = {
     "s = Sigmoid(x) t = Transpose(s) u = Mul(t, three) y = Transpose(u)": lambda z: 3 * logistic(z),
     "s = Sigmoid(x) y = Max(s, zero)": logistic,
     "s = Sigmoid(x) b = Less(x, hundred) y = Where(b, s, x)": logistic,
+    "r = ReduceSum<keepdims = 0>(x) c = Less(r, hundred) "
+    "y = If(c) <then_branch = t () => (float[N,1] a) { a = Sigmoid(x) }, "
+    "else_branch = e () => (float[N,1] b) { b = Identity(x) }>": logistic,
+    "y = Loop(twice, yes, x) <body = l (int64 i, bool c, float[N,1] s) => (bool d, float[N,1] p) "
+    "{ d = Identity(c) p = Sigmoid(x) }>": logistic,
+    "s, t = Scan(x, rows) <num_scan_inputs = 1, body = b (float[N,1] h, int64 i) => (float[N,1] g, float[N,1] p) "
+    "{ g = Identity(h) q = Tanh(h) p = Mul(q, half) } > y = ReduceSum<keepdims=0>(t, first)": lambda z: (
+        4 * logistic(2 * z)
+    ),
     # Not at the end: what is added outweighs what is lost.
     "s = Sigmoid(x) q = Mul(s, s) y = Add(q, x)": lambda z: (
         1 + 2 / (1 + np.exp(-z.astype(np.float64))) * logistic(z)
@@ -55,7 +64,8 @@ def close(found, expected, tolerance=2e-6):
 def test_units(body):
     model = parse(
         "g (float[N,1] x) => (float[N,k] y) <int64[2] rows = {-1, 1}, float one = {1}, float three = {3}, "
-        "float zero = {0}, float hundred = {100}> "
+        "float zero = {0}, float half = {0.5}, float hundred = {100}, int64 twice = {2}, int64[1] first = {0}, "
+        "bool yes = {1}> "
         f"{{ {body} }}"
     )
     ct = np.array([[1, 3]] if "Concat" in body else [[1]], np.float32).repeat(len(Z), axis=0)
@@ -104,6 +114,16 @@ def test_functions_of_a_sigmoid(body):
         f"{{ s = Sigmoid(x) {body} }}"
     )
     close(run(vjp(model), x=z, y_cotangent=np.ones_like(z))["x_gradient"], exact(z))
+
+
+def test_the_logarithm_of_a_branch():
+    """As of a sigmoid beside it: in the branch too the standard rule has the error that cancels out."""
+    model = parse(
+        "g (float[N,1] x) => (float[N,1] y) <float hundred = {100}> { r = ReduceSum<keepdims = 0>(x) "
+        "c = Less(r, hundred) s = If(c) <then_branch = t () => (float[N,1] a) { a = Sigmoid(x) }, "
+        "else_branch = e () => (float[N,1] b) { b = Identity(x) }> y = Log(s) }"
+    )
+    close(run(vjp(model), x=BOTH, y_cotangent=np.ones_like(BOTH))["x_gradient"], part(BOTH, -1))
 
 
 def softmax(scores, target):

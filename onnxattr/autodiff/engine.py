@@ -30,7 +30,7 @@ from onnxattr.autodiff.registry import (
     built,
 )
 from onnxattr.autodiff.rewrites import Backward, Rewrite, chosen
-from onnxattr.autodiff.rules.saturated import rule_at_the_end
+from onnxattr.autodiff.rules.saturated import Divisor, rule_at_the_end
 from onnxattr.errors import MissingRuleError, RuleError, UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import ANY, FLOATS
@@ -40,6 +40,8 @@ from onnxattr.graph.values import dims_of
 
 #: The rewrites of the sweep that is under way, which sweeps of rules inside it take as well.
 _UNDER_WAY: ContextVar[Sequence[Rewrite] | None] = ContextVar("rewrites", default=None)
+#: Whether the node whose rule runs gives what is explained: its branches and bodies then end the model.
+_AT_THE_END: ContextVar[bool] = ContextVar("at the end", default=False)
 
 
 def missing_rules(nodes: Iterable[Any], rules: RuleTable) -> dict[str, list[str]]:
@@ -101,6 +103,7 @@ def pullback(
     nodes = op.graph if graph is None else graph
     if not op.in_gradient:
         _note_inputs(op, wrt)
+    if not op.in_gradient or _AT_THE_END.get():
         last_nodes = ending(cotangents, nodes, reachable(nodes, wrt, rules))
     passes = _UNDER_WAY.get() if rewrites is None else None
     passes = chosen(rewrites) if passes is None else passes
@@ -151,7 +154,11 @@ def _swept(
             continue
         op.gradient_of = node.name
         seen = _seen(node, op.opset, needed, rules, spans)
-        entries = _entries(op, seen, cts, _rule_of(node, rules, last_nodes), missing)
+        token = _AT_THE_END.set(isinstance(seen, Closure) and set(last_nodes.get(node, ())) == {Divisor.NONE})
+        try:
+            entries = _entries(op, seen, cts, _rule_of(node, rules, last_nodes), missing)
+        finally:
+            _AT_THE_END.reset(token)
         # With no other float operand nothing was broadcast, and unknown dimensions can be trusted to agree.
         alone = isinstance(seen, Closure) or sum(is_float(value) for value in seen.inputs) <= 1
         for index, (source, entry) in enumerate(zip(seen.inputs, entries, strict=True)):
