@@ -35,12 +35,26 @@ def outer(model):
     return keras.Model(x, model(L.Dense(4)(x)))
 
 
+class Wrapped(L.Layer):
+    """A layer without a training argument, around one that has it."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.within = L.Dropout(0.5)
+
+    def call(self, x):
+        return self.within(x)
+
+
 #: Models, and the layers that are named.
 MODELS = {
     "normalisation": (lambda: around(L.BatchNormalization(name="bn")), ["bn"]),
     "dropout": (lambda: around(L.Dropout(0.5, name="drop"), L.GaussianNoise(1.0, name="noise")), ["drop", "noise"]),
     "in a model within": (lambda: outer(inner()), ["deep"]),
     "a model within": (lambda: around(keras.Sequential([L.Dropout(0.5)], name="head")), ["head"]),
+    "a model within that has none": (lambda: around(keras.Sequential([L.Dense(3), L.ReLU()])), []),
+    "a dense layer": (lambda: around(L.Dense(3)), []),
+    "within a layer": (lambda: around(Wrapped(name="wrapped")), ["wrapped"]),
     "False": (lambda: around(L.BatchNormalization(), L.Dropout(0.5), training=False), []),
     "nothing said": (lambda: around(L.BatchNormalization(), L.Dropout(0.5), training=None), []),
 }  # fmt: skip

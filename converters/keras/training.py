@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Iterator
 from typing import Any
+
+#: Layers that have the argument and compute the same with it.
+_DETERMINISTIC = ("Dense", "EinsumDense")
 
 
 def warn_of_training(model: Any) -> None:
@@ -29,7 +33,19 @@ def warn_of_training(model: Any) -> None:
 def _called_as_in_training(model: Any) -> Iterator[str]:
     for nodes in getattr(model, "_nodes_by_depth", {}).values():
         for node in nodes:
-            if getattr(getattr(node, "arguments", None), "kwargs", {}).get("training") is True:
+            told = getattr(getattr(node, "arguments", None), "kwargs", {}).get("training") is True
+            if told and _minds_training(node.operation):
                 yield node.operation.name
     for layer in getattr(model, "layers", []):
         yield from _called_as_in_training(layer)
+
+
+def _minds_training(layer: Any) -> bool:
+    """Whether a layer, or one within it, has a training argument of its own; models pass theirs on."""
+    for part in layer._flatten_layers():
+        passed_on = hasattr(part, "_nodes_by_depth") or hasattr(part, "_functional")
+        if not passed_on and type(part).__name__ not in _DETERMINISTIC:
+            parameters = inspect.signature(part.call).parameters.values()
+            if any(given.name == "training" or given.kind == given.VAR_KEYWORD for given in parameters):
+                return True
+    return False
