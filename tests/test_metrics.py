@@ -1,6 +1,7 @@
 """Metrics whose numbers are known: closed forms on a linear model, and Captum's."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -158,6 +159,18 @@ def test_masks_do_not_depend_on_the_scale_of_maps(name, scale):
     metric = getattr(metrics, name)(LINEAR, X, ONES, activation="sigmoid")
     maps = np.abs(PARTS)
     np.testing.assert_allclose(metric.of_samples(scale * maps), metric.of_samples(maps), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "score"), [("AverageDropMetric", 0), ("AverageGainMetric", 1 + 2**-22)])
+def test_rounded_probabilities_are_probabilities(name, score):
+    """A softmax may underflow to 0, and a mean of ones be a little above 1."""
+    flat = build(
+        [node("Mul", ["x", "zero"], ["z"]), node("ReduceMean", ["z"], ["m"], axes=[1]), node("Add", ["m", "p"], ["y"])],
+        {"x": ["N", 6]}, {"y": ["N", 1]}, {"zero": np.float32(0), "p": np.float32(score)}, opset=13,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert getattr(metrics, name)(flat, X, ONES)(X) == 0
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from onnxattr.attributions.advice import caller_of
 from onnxattr.metrics.base import ModelMetric
 
 _EPSILON = 1e-8
+#: How far a sum or mean of probabilities of 1 may be above 1.
+_ROUNDING = 1e-5
 
 
 class MaskedMetric(ModelMetric):
@@ -66,7 +68,8 @@ class AverageDropMetric(MaskedMetric):
     paper = "Chattopadhay et al., 2018, Grad-CAM++, arXiv 1710.11063"
 
     def _compare(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        self._say("0 or below", before <= 0)
+        # A probability may be 0 where it underflows; what is left of it cannot be less.
+        self._say("0 or below", (before < 0) | ((before == 0) & (after < 0)))
         return np.asarray(np.maximum(before - after, 0) / (before + _EPSILON))
 
 
@@ -89,5 +92,5 @@ class AverageGainMetric(MaskedMetric):
     paper = "Zhang et al., 2024, Opti-CAM, arXiv 2301.07002"
 
     def _compare(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        self._say("above 1", before > 1)
+        self._say("above 1", before > 1 + _ROUNDING)
         return np.asarray(np.maximum(after - before, 0) / (1 - before + _EPSILON))
