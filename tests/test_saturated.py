@@ -117,7 +117,7 @@ def test_functions_of_a_sigmoid(body):
 
 
 def test_the_logarithm_of_a_branch():
-    """As of a sigmoid beside it: in the branch too the standard rule has the error that cancels out."""
+    """As of a sigmoid outside: in the branch too the rule whose error cancels out is taken."""
     model = parse(
         "g (float[N,1] x) => (float[N,1] y) <float hundred = {100}> { r = ReduceSum<keepdims = 0>(x) "
         "c = Less(r, hundred) s = If(c) <then_branch = t () => (float[N,1] a) { a = Sigmoid(x) }, "

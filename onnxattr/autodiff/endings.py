@@ -33,20 +33,26 @@ class _Kind(Enum):
     DIVISION = 2  # powers below 0
 
 
-def ending(values: Iterable[ir.Value], nodes: Iterable[ir.Node], reached: Collection[ir.Value]) -> Endings:
+def ending(
+    values: Iterable[ir.Value],
+    nodes: Iterable[ir.Node],
+    reached: Collection[ir.Value],
+    divisors: Collection[Divisor] = (Divisor.NONE,),
+) -> Endings:
     """The nodes that give some values, but for how these are picked, summed up, scaled, multiplied and divided by.
 
     Args:
         values: The values.
         nodes: The graph in order.
         reached: All values that depend on what is differentiated; others scale and shift.
+        divisors: What of the values their cotangents are divided by.
 
     Returns:
         For each node what of its result the cotangent is divided by, if by anything.
     """
     combined = _combined(nodes, reached)
     found: dict[ir.Node, set[Divisor]] = {}
-    seen, waiting = set(), [(value, Divisor.NONE) for value in values]
+    seen, waiting = set(), [(value, divisor) for value in values for divisor in divisors]
     while waiting:
         value, divisor = waiting.pop()
         node = value.producer()

@@ -40,8 +40,8 @@ from onnxattr.graph.values import dims_of
 
 #: The rewrites of the sweep that is under way, which sweeps of rules inside it take as well.
 _UNDER_WAY: ContextVar[Sequence[Rewrite] | None] = ContextVar("rewrites", default=None)
-#: Whether the node whose rule runs gives what is explained: its branches and bodies then end the model.
-_AT_THE_END: ContextVar[bool] = ContextVar("at the end", default=False)
+#: What the cotangents of the node are divided by whose rule runs, if its branches and bodies end the model.
+_AT_THE_END: ContextVar[Collection[Divisor]] = ContextVar("at the end", default=())
 
 
 def missing_rules(nodes: Iterable[Any], rules: RuleTable) -> dict[str, list[str]]:
@@ -103,8 +103,9 @@ def pullback(
     nodes = op.graph if graph is None else graph
     if not op.in_gradient:
         _note_inputs(op, wrt)
-    if not op.in_gradient or _AT_THE_END.get():
-        last_nodes = ending(cotangents, nodes, reachable(nodes, wrt, rules))
+    divisors = _AT_THE_END.get() if op.in_gradient else (Divisor.NONE,)
+    if divisors:
+        last_nodes = ending(cotangents, nodes, reachable(nodes, wrt, rules), divisors)
     passes = _UNDER_WAY.get() if rewrites is None else None
     passes = chosen(rewrites) if passes is None else passes
     last = op.graph[-1] if len(op.graph) else None
@@ -154,7 +155,7 @@ def _swept(
             continue
         op.gradient_of = node.name
         seen = _seen(node, op.opset, needed, rules, spans)
-        token = _AT_THE_END.set(isinstance(seen, Closure) and set(last_nodes.get(node, ())) == {Divisor.NONE})
+        token = _AT_THE_END.set(last_nodes.get(node, ()) if isinstance(seen, Closure) else ())
         try:
             entries = _entries(op, seen, cts, _rule_of(node, rules, last_nodes), missing)
         finally:
