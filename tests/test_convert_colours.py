@@ -8,8 +8,8 @@ keras = pytest.importorskip("keras")
 
 from onnxattr.converters.keras import to_onnx  # noqa: E402
 from support.converted import run  # noqa: E402
+from support.taped import check_maps  # noqa: E402
 
-from onnxattr import GradientInput  # noqa: E402
 from onnxattr.testing import check_vjp  # noqa: E402
 
 L, image = keras.layers, tf.image
@@ -48,14 +48,7 @@ def test_numbers(name):
 @pytest.mark.parametrize("name", [name for name, (_, has) in FUNCTIONS.items() if has])
 def test_gradients(name):
     model, rows = model_of(FUNCTIONS[name][0], (4, 4)), np.array(PIXELS[:16], np.float32).reshape(1, 4, 4, 3)
-    with tf.GradientTape() as tape:
-        given = tf.constant(rows)
-        tape.watch(given)
-        weights = np.random.default_rng(1).normal(size=rows.shape).astype(np.float32)
-        score = tf.reduce_sum(model(given) * weights)
-    expected = rows * tape.gradient(score, given).numpy()
-    maps = GradientInput(to_onnx(model), reducer=None)(rows, weights)
-    np.testing.assert_allclose(maps, expected, atol=1e-6 * np.abs(expected).max())
+    check_maps(model, rows)
 
 
 @pytest.mark.parametrize("name", [name for name, (_, has) in FUNCTIONS.items() if not has])

@@ -8,6 +8,7 @@ keras = pytest.importorskip("keras")
 
 from onnxattr.converters.keras import to_onnx  # noqa: E402
 from support.converted import run  # noqa: E402
+from support.taped import check_maps  # noqa: E402
 
 from onnxattr import GradientInput  # noqa: E402
 from onnxattr.errors import ConversionError  # noqa: E402
@@ -66,14 +67,7 @@ FUNCTIONS = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_function(name):
     model, rows = model_of(FUNCTIONS[name]), images()
-    with tf.GradientTape() as tape:
-        given = tf.constant(rows)
-        tape.watch(given)
-        weights = np.random.default_rng(1).normal(size=model(rows).shape).astype(np.float32)
-        score = tf.reduce_sum(model(given) * weights)
-    expected = rows * tape.gradient(score, given).numpy()
-    maps = GradientInput(to_onnx(model), reducer=None)(rows, weights)
-    np.testing.assert_allclose(maps, expected, atol=1e-6 * np.abs(expected).max())
+    check_maps(model, rows)
 
 
 @pytest.mark.parametrize("size", [(6, 7), (13, 17), (3, 5)])

@@ -8,8 +8,7 @@ keras = pytest.importorskip("keras")
 
 from onnxattr.converters.keras import to_onnx  # noqa: E402
 from support.converted import run  # noqa: E402
-
-from onnxattr import GradientInput  # noqa: E402
+from support.taped import check_maps  # noqa: E402
 
 L, ops = keras.layers, keras.ops
 pytestmark = pytest.mark.usefixtures("fresh_keras")
@@ -101,14 +100,7 @@ def test_numbers(name):
 @pytest.mark.parametrize("name", WITH_GRADIENT)
 def test_gradients(name):
     model, rows = model_of(FUNCTIONS[name]), rows_of_numbers()
-    with tf.GradientTape() as tape:
-        given = tf.constant(rows)
-        tape.watch(given)
-        weights = np.random.default_rng(1).normal(size=model(rows).shape).astype(np.float32)
-        score = tf.reduce_sum(model(given) * weights)
-    expected = rows * tape.gradient(score, given).numpy()
-    maps = GradientInput(to_onnx(model), reducer=None)(rows, weights)
-    np.testing.assert_allclose(maps, expected, atol=1e-6 * np.abs(expected).max())
+    check_maps(model, rows)
 
 
 def test_quotients_of_sizes_are_one_division():

@@ -8,8 +8,7 @@ keras = pytest.importorskip("keras")
 
 from onnxattr.converters.keras import to_onnx  # noqa: E402
 from support.converted import run  # noqa: E402
-
-from onnxattr import GradientInput  # noqa: E402
+from support.taped import check_maps  # noqa: E402
 
 L, ops = keras.layers, keras.ops
 pytestmark = pytest.mark.usefixtures("fresh_keras")
@@ -59,14 +58,7 @@ def test_function(name):
     model = keras.Model(x, L.Lambda(FUNCTIONS[name])(x))
     rows = np.random.default_rng(0).normal(size=(3, 5, 3)).astype(np.float32)
     rows[0, 0], rows[1], rows[2] = [0, -1, 1.5], 0, 0.7
-    with tf.GradientTape() as tape:
-        given = tf.constant(rows)
-        tape.watch(given)
-        weights = np.random.default_rng(1).normal(size=model(rows).shape).astype(np.float32)
-        score = tf.reduce_sum(model(given) * weights)
-    expected = rows * tape.gradient(score, given).numpy()
-    maps = GradientInput(to_onnx(model), reducer=None)(rows, weights)
-    np.testing.assert_allclose(maps, expected, atol=1e-6 * np.abs(expected).max())
+    check_maps(model, rows)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
