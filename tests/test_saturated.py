@@ -84,6 +84,8 @@ FUNCTIONS = {
     "y = Log(s)": (BOTH, lambda z: part(z, -1)),
     "t = Sub(one, s) y = Log(t)": (Z[:9], lambda z: -part(z)),
     "m = Neg(s) t = Add(m, one) y = Log(t)": (Z[:9], lambda z: -part(z)),
+    "m = Sub(s, one) t = Neg(m) y = Log(t)": (Z[:9], lambda z: -part(z)),
+    "m = Sub(s, one) t = Mul(m, m) y = Log(t)": (Z[:9], lambda z: -2 * part(z)),
     "a = Log(s) t = Sub(one, s) b = Log(t) y = Sub(a, b)": (Z[2:9], np.ones_like),
     "p = Sub(one, s) q = Div(s, p) y = Log(q)": (Z[2:9], np.ones_like),
     "y = Div(three, s)": (LARGE, lambda z: -3 * part(z, -1) / part(z)),

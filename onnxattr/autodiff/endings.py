@@ -75,10 +75,20 @@ def _operands(
             continue
         if _kind(node) == _Kind.DIVISION and (node.op_type != "Div" or index == 1):
             yield value, Divisor.ITSELF
-        elif node.op_type == "Neg" or (node.op_type == "Sub" and index == 1):
+        elif _turns(node, index, reached):
             yield value, divisor.turned()
         else:
             yield value, divisor
+
+
+def _turns(node: ir.Node, index: int, reached: Collection[ir.Value]) -> bool:
+    """Whether a node is c - s or s - c, which are 0 where s is 1, or -s + c."""
+    alone = len(_moving(node, reached)) == 1
+    if node.op_type == "Sub":
+        return alone or index == 1
+    value = node.inputs[index] if node.op_type == "Add" and alone else None
+    before = None if value is None else value.producer()
+    return before is not None and before.op_type == "Neg"
 
 
 def _moving(node: ir.Node, reached: Collection[ir.Value]) -> list[ir.Value]:
