@@ -6,7 +6,8 @@ import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument
 from support.tiny_graphs import parse
 
-from onnxattr import GradientInput, IntegratedGradients, NoiseTunnel, SmoothGrad
+from onnxattr import GradientInput, IntegratedGradients, NoiseTunnel, SmoothGrad, load
+from onnxattr.errors import TargetError
 
 #: Three classes, or one sigmoid unit, of two features; any number of samples, or two.
 MODELS = {
@@ -57,3 +58,13 @@ def test_a_seed_is_one_number(rendering, tmp_path):
     for seeds in ([1, 2], [[1], [2]], []):
         with pytest.raises((Fail, InvalidArgument), match=r"onnxattr/seed_fit|Invalid rank"):
             maps(session, [1, 1], seed=seeds)
+
+
+def test_an_opened_file_says_so(tmp_path):
+    """Of an output of any number of classes, which labels cannot be compared with before a run."""
+    text = "g (float[N,C] x) => (float[N,C] y) { y = Mul(x, x) }"
+    GradientInput(parse(text), reducer=None).export(tmp_path / "e.onnx")
+    opened = load(tmp_path / "e.onnx")
+    np.testing.assert_allclose(opened.explain(X, [1, 0]), 2 * X**2 * [[0, 1], [1, 0]])
+    with pytest.raises(TargetError, match="from 0 to the last class"):
+        opened.explain(X, [1, 2])

@@ -19,9 +19,8 @@ const csv = given.toLowerCase().endsWith(".csv");
 const feeds = { [input.name]: csv ? row() : await photo() };
 feeds.target = new ort.Tensor("int64", BigInt64Array.of(BigInt(label)), [1]);
 if (session.inputNames.includes("seed")) feeds.seed = new ort.Tensor("int64", BigInt64Array.of(0n), []);
-const { prediction, attribution, relative_gap: gap } = await session.run(feeds);
+const { prediction, attribution, relative_gap: gap } = await session.run(feeds).catch(noSuchClass);
 const scores = scoresOf(prediction.data, JSON.parse(metadata["onnxattr.explainer"] ?? "{}").unit);
-if (scores.length > 1 && !(Number(label) >= -1 && Number(label) < scores.length)) throw new Error(`label ${label}: expected a class from 0 to ${scores.length - 1}, or -1.`);
 
 if (csv) console.log(JSON.stringify({ prediction: [...prediction.data], attribution: [...attribution.data] }));
 else {
@@ -32,6 +31,14 @@ else {
   const picture = given.replace(/\.[^.]*$/, "") + ".why.png";
   await draw(picture);
   console.log(JSON.stringify({ top, explained, gap: gap ? gap.data[0] : null, picture }));
+}
+
+/** What a run failed with, in a sentence where the label is no class; a run for the predicted class tells how many there are. */
+async function noSuchClass(error) {
+  if (!`${error}`.includes("labels_fit")) throw error;
+  const { prediction } = await session.run({ ...feeds, target: new ort.Tensor("int64", BigInt64Array.of(-1n), [1]) });
+  const { length } = scoresOf(prediction.data, JSON.parse(metadata["onnxattr.explainer"] ?? "{}").unit);
+  throw new Error(`label ${label}: expected a class from 0 to ${length - 1}, or -1.`);
 }
 
 /** Weights beside the file must be those that it was written with: the runtime looks at their size alone. */

@@ -83,10 +83,12 @@ def _operands(
 
 def _turns(node: ir.Node, index: int, reached: Collection[ir.Value]) -> bool:
     """Whether a node is c - s or s - c, which are 0 where s is 1, or -s + c."""
+    if node.op_type not in ("Add", "Sub"):  # and not one of thousands of operands
+        return False
     alone = len(_moving(node, reached)) == 1
     if node.op_type == "Sub":
         return alone or index == 1
-    value = node.inputs[index] if node.op_type == "Add" and alone else None
+    value = node.inputs[index] if alone else None
     before = None if value is None else value.producer()
     return before is not None and before.op_type == "Neg"
 

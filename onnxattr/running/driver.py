@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxattr.autodiff.overrides import RELU_LIKE
 from onnxattr.compile.baseline_kinds import Computed
+from onnxattr.compile.fit import LABELS_FIT
 from onnxattr.compile.method import Method
 from onnxattr.compile.renderings.driven import (
     ALPHA,
@@ -171,9 +172,13 @@ class Driver:
         session = self.graphs.by_label if targets.weights is None else self.graphs.by_weight
         parts = []
         for part in self.chunks(feeds, samples):
-            parts.append(session.run(take(feeds | {self._target: target}, part)))
-            if targets.weights is None:
-                check_labels(target[part], class_count(self.request.prepared, parts[-1][0].shape))
+            try:
+                parts.append(session.run(take(feeds | {self._target: target}, part)))
+            except ModelError as error:
+                if LABELS_FIT in str(error):  # a prediction alone tells how many classes there are
+                    shape = self.predict(take(feeds, part), part.stop - part.start).shape
+                    check_labels(target[part], class_count(self.request.prepared, shape))
+                raise
             advance(part.stop - part.start)
         found = [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
         told = session.outputs[0] == own_name(self.request.prepared, "prediction")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import onnx_ir as ir
 
 from onnxattr.autodiff.paths import counting_node
-from onnxattr.compile.fit import BASELINE_FIT, ROWS_FIT, TARGETS_FIT
+from onnxattr.compile.fit import BASELINE_FIT, LABELS_FIT, ROWS_FIT, TARGETS_FIT
 from onnxattr.compile.renderings.groups import FIT
 from onnxattr.errors import ModelError, ShapeError, TargetError
 from onnxattr.graph.operator_kinds import COUNTING
@@ -26,7 +26,7 @@ def fitting(prepared: Prepared, masks: Sequence[tuple[int, ...]] = ()) -> Iterat
 
     Raises:
         ShapeError: If it is the mask, a baseline, or rows.
-        TargetError: If it is the targets.
+        TargetError: If it is the targets, or a label.
     """
     try:
         yield
@@ -46,6 +46,11 @@ def fitting(prepared: Prepared, masks: Sequence[tuple[int, ...]] = ()) -> Iterat
         if ROWS_FIT in str(error):
             raise ShapeError(
                 "The targets and the inputs have different numbers of samples: give a row of each for every sample."
+            ) from error
+        if LABELS_FIT in str(error):
+            raise TargetError(
+                "A label is out of range: labels go from 0 to the last class of the output (-1 for the predicted "
+                "class); predict() tells how many classes there are."
             ) from error
         if TARGETS_FIT not in str(error):
             raise
