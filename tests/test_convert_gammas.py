@@ -8,6 +8,7 @@ keras = pytest.importorskip("keras")
 
 from onnxattr.converters.keras import to_onnx  # noqa: E402
 from support.converted import run  # noqa: E402
+from support.taped import taped  # noqa: E402
 
 from onnxattr import GradientInput  # noqa: E402
 
@@ -44,13 +45,7 @@ def test_function(name, kind):
     x = keras.Input((20,))
     model = keras.Model(x, L.Lambda(FUNCTIONS[name])(x))
     rows = ROWS[kind](np.random.default_rng(0)).astype(np.float32)
-    with tf.GradientTape() as tape:
-        given = tf.constant(rows, tf.float64)
-        tape.watch(given)
-        outputs = FUNCTIONS[name](given)
-        weights = np.random.default_rng(1).normal(size=outputs.shape)
-        score = tf.reduce_sum(outputs * weights)
-    expected = rows * tape.gradient(score, given).numpy()
+    outputs, weights, expected = taped(FUNCTIONS[name], rows.astype(np.float64))
     converted = to_onnx(model)
     np.testing.assert_allclose(run(converted, rows)[0], outputs, atol=1e-6 * np.abs(outputs).max())
     maps = GradientInput(converted, reducer=None)(rows, weights.astype(np.float32))

@@ -8,6 +8,7 @@ keras = pytest.importorskip("keras")
 
 from onnxattr.converters.keras import to_onnx  # noqa: E402
 from support.converted import run  # noqa: E402
+from support.taped import taped  # noqa: E402
 
 from onnxattr import GradientInput  # noqa: E402
 from onnxattr.errors import ConversionError  # noqa: E402
@@ -54,13 +55,7 @@ def test_function(name, opset):
     x = keras.Input((9, 8, 2))
     model = keras.Model(x, L.Lambda(FUNCTIONS[name])(x))
     rows = np.random.default_rng(0).normal(size=(1, 9, 8, 2)).astype(np.float32)
-    with tf.GradientTape() as tape:
-        given = tf.constant(rows)
-        tape.watch(given)
-        outputs = model(given)
-        weights = np.random.default_rng(1).normal(size=outputs.shape).astype(np.float32)
-        score = tf.reduce_sum(outputs * weights)
-    expected = rows * tape.gradient(score, given).numpy()
+    outputs, weights, expected = taped(model, rows)
     converted = to_onnx(model, opset=opset)
     np.testing.assert_allclose(run(converted, rows)[0], outputs, rtol=1e-6, atol=1e-6)
     maps = GradientInput(converted, reducer=None)(rows, weights)

@@ -8,6 +8,7 @@ keras = pytest.importorskip("keras")
 
 from onnxattr.converters.keras import to_onnx  # noqa: E402
 from support.converted import run  # noqa: E402
+from support.taped import taped  # noqa: E402
 
 from onnxattr import GradientInput  # noqa: E402
 
@@ -42,13 +43,7 @@ def test_function(name, kind):
     rows = ROWS[kind][None].astype(np.float32)
     if "erfinv" in name:
         rows = 2 * rows - 1
-    with tf.GradientTape() as tape:
-        given = tf.constant(rows, tf.float64)
-        tape.watch(given)
-        outputs = FUNCTIONS[name](given)
-        weights = np.random.default_rng(1).normal(size=outputs.shape)
-        score = tf.reduce_sum(outputs * weights)
-    expected = rows * tape.gradient(score, given).numpy()
+    outputs, weights, expected = taped(FUNCTIONS[name], rows.astype(np.float64))
     converted = to_onnx(model_of(FUNCTIONS[name], rows.shape[1]), sample=rows)
     tolerance = 1e-5 if name == "erfcinv" else 1e-6  # which TensorFlow makes of ndtri(x / 2), in float32
     np.testing.assert_allclose(run(converted, rows)[0], outputs, atol=tolerance * np.abs(outputs).max())

@@ -11,6 +11,7 @@ import { metadataOf, scoresOf } from "../web/metadata.js";
 
 const [file, given, label = "-1"] = process.argv.slice(2); // -1: the predicted class
 const metadata = metadataOf(readFileSync(file));
+const { unit } = JSON.parse(metadata["onnxattr.explainer"] ?? "{}");
 await checkWeights();
 const session = await ort.InferenceSession.create(file); // which reads weights beside the file itself
 const [input] = session.inputMetadata;
@@ -20,7 +21,7 @@ const feeds = { [input.name]: csv ? row() : await photo() };
 feeds.target = new ort.Tensor("int64", BigInt64Array.of(BigInt(label)), [1]);
 if (session.inputNames.includes("seed")) feeds.seed = new ort.Tensor("int64", BigInt64Array.of(0n), []);
 const { prediction, attribution, relative_gap: gap } = await session.run(feeds).catch(noSuchClass);
-const scores = scoresOf(prediction.data, JSON.parse(metadata["onnxattr.explainer"] ?? "{}").unit);
+const scores = scoresOf(prediction.data, unit);
 
 if (csv) console.log(JSON.stringify({ prediction: [...prediction.data], attribution: [...attribution.data] }));
 else {
@@ -37,7 +38,7 @@ else {
 async function noSuchClass(error) {
   if (!`${error}`.includes("labels_fit")) throw error;
   const { prediction } = await session.run({ ...feeds, target: new ort.Tensor("int64", BigInt64Array.of(-1n), [1]) });
-  const { length } = scoresOf(prediction.data, JSON.parse(metadata["onnxattr.explainer"] ?? "{}").unit);
+  const { length } = scoresOf(prediction.data, unit);
   throw new Error(`label ${label}: expected a class from 0 to ${length - 1}, or -1.`);
 }
 
