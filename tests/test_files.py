@@ -218,6 +218,33 @@ def test_a_stopped_process_leaves_the_old_file_and_nothing_else(number, tmp_path
     assert os.listdir(tmp_path) == ["e.onnx"]
 
 
+STOP_AT_THE_NAME = f"""{FOREGROUND}
+import os, sys
+import onnxattr
+replace = os.replace
+def stopped(old, new):
+    replace(old, new)
+    os.kill(os.getpid(), int(sys.argv[3]))
+os.replace = stopped
+onnxattr.GradientInput(sys.argv[1]).export(sys.argv[2], weights="beside", check=False)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("old", [False, True], ids=["new", "over another"])
+def test_a_process_stopped_when_the_model_has_its_name_leaves_its_data(old, number, tmp_path):
+    path, model = tmp_path / "e.onnx", tmp_path / "inner" / "m.onnx"
+    model.parent.mkdir()
+    if old:
+        GradientInput(wide(1)[0]).export(path, weights="beside", check=False)
+    onnx.save(wide(0)[0], model)
+    command = [sys.executable, "-c", STOP_AT_THE_NAME, model, path, str(number.value)]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == -number
+    found = onnxattr.load(path).explain(X, [3, 5])
+    np.testing.assert_allclose(found, X * wide(0)[1][:, [3, 5]].T, rtol=1e-5)
+    assert len(os.listdir(tmp_path)) == 3
+
+
 def test_a_handler_of_the_program_is_kept(tmp_path):
     calls = []
     old = signal.signal(signal.SIGTERM, lambda *_: calls.append(1))

@@ -164,7 +164,7 @@ def _write_beside(
     ]
     if not os.path.lexists(names[0]):
         check_output(names[0])
-    own = own_data_of(final)
+    own, before = own_data_of(final), _identity(final)
     replaced = {name: _identity(name) for name in names if name.name == own}
     try:
         with temporary_file(final.parent) as file:
@@ -181,14 +181,14 @@ def _write_beside(
             set_entry(tensor, "location", data.name)
         note_data(proto, data.name, digest)
         write(proto, path, check)
-    except BaseException:
-        data.unlink(missing_ok=True)
-        raise
-    for old, identity in replaced.items():
-        with contextlib.suppress(OSError):
-            # Another export may have taken the name meanwhile, after it removed the old file.
-            if _identity(old) == identity:
-                old.unlink()
+    finally:
+        # Ctrl-C may come when the model that reads the data has its name already.
+        unread = {data: _identity(data)} if _identity(final) == before else replaced
+        for name, identity in unread.items():
+            with contextlib.suppress(OSError):
+                # Another export may have taken the name meanwhile, after it removed the old file.
+                if _identity(name) == identity:
+                    name.unlink()
 
 
 def _identity(path: Path) -> tuple[int, ...] | None:
