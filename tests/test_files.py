@@ -16,7 +16,7 @@ from support.written_files import MLP, SIZE, X, contents, save_external, wide
 
 import onnxattr
 from onnxattr import files
-from onnxattr.attributions import GradientInput, IntegratedGradients, NoiseTunnel, Saliency
+from onnxattr.attributions import GradientInput, IntegratedGradients, NoiseTunnel, Saliency, SmoothGrad
 from onnxattr.attributions.triton import export_triton
 from onnxattr.cli import main
 from onnxattr.errors import OnnxAttrError, ParameterError
@@ -183,6 +183,27 @@ def test_two_threads_on_one_path(place, tmp_path):
     assert any(np.allclose(found, method.explain(X, [0, 1]), rtol=1e-5) for method in methods)
     # One data file, which the file reads: those of the exports that were replaced are gone.
     assert len(os.listdir(tmp_path)) == (2 if place == "beside" else 1)
+
+
+def test_two_exports_for_triton_are_not_mixed(tmp_path, monkeypatch):
+    """The second starts when the first model has its name, and not the description of its inputs."""
+    replace, model = os.replace, wide()[0]
+    second = threading.Thread(target=lambda: export_triton(SmoothGrad(model), tmp_path / "both", check=False))
+
+    def meanwhile(old, new):
+        replace(old, new)
+        if not second.ident:
+            second.start()
+            second.join(1)
+
+    monkeypatch.setattr(os, "replace", meanwhile)
+    export_triton(Saliency(model), tmp_path / "both", check=False)
+    second.join()
+    inputs = [value.name for value in onnx.load(tmp_path / "both" / "1" / "model.onnx").graph.input]
+    config = (tmp_path / "both" / "config.pbtxt").read_text()
+    assert [f'name: "{name}"' in config for name in ("x", "target", "seed")] == [
+        name in inputs for name in ("x", "target", "seed")
+    ]
 
 
 #: Signals as a terminal gives them: a job in the background inherits some that are ignored.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import onnx
 from onnxattr.compile.explainer_file import describe
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.errors import ModelError, ParameterError
-from onnxattr.files import check_output, made_folder, whole_file
+from onnxattr.files import alone_in, check_output, made_folder, whole_file
 from onnxattr.loading.reading.source import metadata_of
 from onnxattr.loading.rows.independence import MIXED
 from onnxattr.loading.weights import check_place, write_model
@@ -79,13 +80,12 @@ def export_triton(
     labels = _labels(proto, method)
     text = config(proto, LABELS if labels else None)
     trial = trial_of(proto, method.prepared, method.providers, method.sizes) if check else None
-    with made_folder(path.parent):
+    texts = {settings: text} | ({names: "".join(f"{label}\n" for label in labels)} if labels else {})
+    # Two exports into one folder take turns; what describes the model gets its name right after it.
+    with made_folder(path.parent), alone_in(folder), contextlib.ExitStack() as files:
+        for target, content in texts.items():
+            files.enter_context(whole_file(target)).write(content.encode())
         write_model(proto, path, weights, method.prepared.folder, method.prepared.files, trial)
-    with whole_file(settings) as file:
-        file.write(text.encode())
-    if labels:
-        with whole_file(names) as file:
-            file.write("".join(f"{label}\n" for label in labels).encode())
 
 
 def _labels(proto: onnx.ModelProto, method: Attribution) -> list[str]:
