@@ -56,7 +56,7 @@ UNITS = {
 def close(found, expected, tolerance=2e-6):
     """Each row to a share of its own largest number."""
     assert found.shape == expected.shape
-    largest = np.abs(expected).max(axis=1, keepdims=True)
+    largest = np.abs(expected).max(axis=1, keepdims=True).clip(1e-30)
     assert (np.abs(found - expected) / largest).max() < tolerance
 
 
@@ -77,55 +77,120 @@ def part(z, sign=1):
     return 1 / (1 + np.exp(-sign * z.astype(np.float64)))
 
 
-SMALL, LARGE, BOTH = Z[2:6], Z[5:], Z[2:]
-#: What follows a sigmoid -> the logits at which the runtime's s and 1 - s have the digits for it, and the derivative.
+#: Of the sigmoid p at z, of q = 1 - p and of z: what follows -> the derivative by z.
 FUNCTIONS = {
-    # The cotangent 1 / s and the standard rule have the same error of the runtime's s, which cancels out.
-    "y = Log(s)": (BOTH, lambda z: part(z, -1)),
-    "t = Sub(one, s) y = Log(t)": (Z[:9], lambda z: -part(z)),
-    "m = Neg(s) t = Add(m, one) y = Log(t)": (Z[:9], lambda z: -part(z)),
-    "m = Sub(s, one) t = Neg(m) y = Log(t)": (Z[:9], lambda z: -part(z)),
-    "m = Sub(s, one) t = Mul(m, m) y = Log(t)": (Z[:9], lambda z: -2 * part(z)),
-    "a = Log(s) t = Sub(one, s) b = Log(t) y = Sub(a, b)": (Z[2:9], np.ones_like),
-    "p = Sub(one, s) q = Div(s, p) y = Log(q)": (Z[2:9], np.ones_like),
-    "y = Div(three, s)": (LARGE, lambda z: -3 * part(z, -1) / part(z)),
-    "y = Reciprocal(s)": (LARGE, lambda z: -part(z, -1) / part(z)),
-    "y = Sqrt(s)": (LARGE, lambda z: part(z, -1) * np.sqrt(part(z)) / 2),
-    "t = Sub(one, s) y = Div(s, t)": (SMALL, lambda z: np.exp(z.astype(np.float64))),
+    "y = Log(s)": lambda p, q, z: q,
+    "t = Sub(one, s) y = Log(t)": lambda p, q, z: -p,
+    "m = Neg(s) t = Add(m, one) y = Log(t)": lambda p, q, z: -p,
+    "m = Sub(s, one) t = Neg(m) y = Log(t)": lambda p, q, z: -p,
+    "m = Sub(s, one) t = Mul(m, m) y = Log(t)": lambda p, q, z: -2 * p,
+    "a = Log(s) t = Sub(one, s) b = Log(t) y = Sub(a, b)": lambda p, q, z: p + q,
+    "p = Sub(one, s) q = Div(s, p) y = Log(q)": lambda p, q, z: p + q,
+    "y = Div(three, s)": lambda p, q, z: -3 * q / p,
+    "y = Reciprocal(s)": lambda p, q, z: -q / p,
+    "y = Sqrt(s)": lambda p, q, z: q * np.sqrt(p) / 2,
+    "t = Sub(one, s) y = Div(s, t)": lambda p, q, z: p / q,
     # Of two ways one divides.
-    "t = Log(s) b = Less(x, zero) y = Where(b, t, s)": (
-        BOTH,
-        lambda z: np.where(z < 0, part(z, -1), logistic(z)),
+    "t = Log(s) b = Less(x, zero) y = Where(b, t, s)": lambda p, q, z: np.where(z < 0, q, p * q),
+    # Polynomials and other smooth functions.
+    "y = Mul(s, s)": lambda p, q, z: 2 * p * p * q,
+    "y = Pow(s, three)": lambda p, q, z: 3 * p**3 * q,
+    "t = Sub(s, three) y = Mul(t, t)": lambda p, q, z: 2 * (p - 3) * p * q,
+    "t = Sub(one, s) y = Mul(s, t)": lambda p, q, z: (q - p) * p * q,
+    "y = Exp(s)": lambda p, q, z: np.exp(p) * p * q,
+    "t = Add(s, one) y = Reciprocal(t)": lambda p, q, z: -p * q / (1 + p) ** 2,
+    "y = Mul(s, x)": lambda p, q, z: p + z * p * q,
+    # What is added or taken off is small beside 1, or nearly 1.
+    "t = Add(s, small) y = Log(t)": lambda p, q, z: p * q / (p + SMALL),
+    "r = Sub(one, s) t = Add(r, small) y = Log(t)": lambda p, q, z: -p * q / (q + SMALL),
+    "t = Sub(more, s) y = Log(t)": lambda p, q, z: -p * q / (q + (float(MORE) - 1)),
+    "c = Clip(s, small, less) t = Sub(one, c) a = Log(c) b = Log(t) y = Sub(a, b)": (
+        lambda p, q, z: np.where((p > SMALL) & (q > SMALL), 1.0, 0)
     ),
-    # Polynomials.
-    "y = Mul(s, s)": (LARGE, lambda z: 2 * part(z) * logistic(z)),
-    "y = Pow(s, three)": (LARGE, lambda z: 3 * part(z) ** 2 * logistic(z)),
-    "t = Sub(s, three) y = Mul(t, t)": (Z, lambda z: 2 * (part(z) - 3) * logistic(z)),
-    "q = Mul(s, s) y = Sub(s, q)": (
-        Z[[0, 1, 2, 3, 4, 6, 7, 8, 9, 10]],
-        lambda z: (1 - 2 * part(z)) * logistic(z),
+    # Through products, squares and what picks values.
+    "t = Mul(s, s) r = Sub(one, t) y = Log(r)": lambda p, q, z: -2 * p * p / (1 + p),
+    "a = Sub(one, s) b = Pow(a, two) t = Sub(one, b) y = Log(t)": lambda p, q, z: 2 * q * q / (1 + q),
+    "a = Sub(s, one) b = Mul(a, a) t = Sub(one, b) y = Log(t)": lambda p, q, z: 2 * q * q / (1 + q),
+    "d = Mul(s, two) a = Sub(one, d) t = Sub(one, a) y = Log(t)": lambda p, q, z: q,
+    "c = Concat<axis = 1>(s, s) g = Gather<axis = 1>(c, first) t = Sub(one, g) y = Log(t)": lambda p, q, z: (
+        -p
     ),
+    "t = Max(s, s) m = ReduceMax<keepdims = 1>(t, axes) r = Sub(one, m) y = Log(r)": lambda p, q, z: -p,
+    # Entropies and losses.
+    "a = Log(s) y = Mul(s, a)": lambda p, q, z: p * q * (log_of(z) + 1),
+    "t = Sub(one, s) a = Log(s) b = Log(t) c = Mul(s, a) d = Mul(t, b) y = Add(c, d)": (
+        lambda p, q, z: z * p * q
+    ),
+    "t = Sub(one, s) a = Log(s) b = Mul(t, t) y = Mul(b, a)": (
+        lambda p, q, z: q * q * (q - 2 * p * log_of(z))
+    ),
+    "t = Sub(one, s) a = Log(t) b = Mul(s, s) y = Mul(b, a)": (
+        lambda p, q, z: p * p * (2 * q * log_of(-z) - p)
+    ),
+    "t = Sub(one, s) a = Log(s) b = Log(t) c = Mul(a, two) y = Add(b, c)": lambda p, q, z: 2 * q - p,
 }
+MORE, SMALL = np.float32(1.0001), float(np.float32(1e-6))
+FAR = np.array([-30, *Z[:, 0], 30], np.float32)[:, None]
+
+
+def log_of(z):
+    """The logarithm of the sigmoid."""
+    return -np.logaddexp(0, -z)
 
 
 @pytest.mark.parametrize("body", FUNCTIONS)
 def test_functions_of_a_sigmoid(body):
-    z, exact = FUNCTIONS[body]
+    z = FAR.astype(np.float64)
     model = parse(
-        "g (float[N,1] x) => (float[N,1] y) <float one = {1}, float three = {3}, float zero = {0}> "
-        f"{{ s = Sigmoid(x) {body} }}"
+        "g (float[N,1] x) => (float[N,1] y) <float one = {1}, float two = {2}, float three = {3}, float zero = {0}, "
+        "float small = {1e-6}, float less = {0.999999}, float more = {1.0001}, int64[1] first = {0}, "
+        f"int64[1] axes = {{1}}> {{ s = Sigmoid(x) {body} }}"
+    )
+    found = run(vjp(model), x=FAR, y_cotangent=np.ones_like(FAR))["x_gradient"]
+    close(found, FUNCTIONS[body](part(z), part(z, -1), z))
+
+
+#: What follows a tanh -> the derivative by z.
+OF_TANH = {
+    "t = Sub(one, s) y = Log(t)": lambda z: -2 * part(2 * z),
+    "t = Add(s, one) y = Log(t)": lambda z: 2 * part(-2 * z),
+    # The logarithm of the density of a squashed normal distribution.
+    "q = Mul(s, s) t = Sub(one, q) y = Log(t)": lambda z: -2 * np.tanh(z.astype(np.float64)),
+    "q = Pow(s, two) t = Sub(one, q) r = Add(t, small) y = Log(r)": (
+        lambda z: -8 * np.tanh(z.astype(np.float64)) * logistic(2 * z) / (4 * logistic(2 * z) + SMALL)
+    ),
+}
+
+
+@pytest.mark.parametrize("body", OF_TANH)
+def test_functions_of_a_tanh(body):
+    model = parse(
+        "g (float[N,1] x) => (float[N,1] y) <float one = {1}, float two = {2}, float small = {1e-6}> "
+        f"{{ s = Tanh(x) {body} }}"
+    )
+    z = Z[Z != 0][:, None]
+    close(run(vjp(model), x=z, y_cotangent=np.ones_like(z))["x_gradient"], OF_TANH[body](z))
+
+
+#: What follows a branch that ends in a sigmoid -> logits for which the runtime's values have digits, the derivative.
+OF_A_BRANCH = {
+    "y = Log(s)": (Z[2:], lambda z: part(z, -1)),
+    "t = Sub(one, s) y = Log(t)": (Z[:9], lambda z: -part(z)),
+    "y = Mul(s, s)": (Z[5:], lambda z: 2 * part(z) * logistic(z)),
+}
+
+
+@pytest.mark.parametrize("body", OF_A_BRANCH)
+def test_functions_of_a_branch(body):
+    """What is outside of the branch has the runtime's values: inside it the rule whose error cancels out is taken."""
+    z, exact = OF_A_BRANCH[body]
+    model = parse(
+        "g (float[N,1] x) => (float[N,1] y) <float hundred = {100}, float one = {1}> "
+        "{ r = ReduceSum<keepdims = 0>(x) "
+        "c = Less(r, hundred) s = If(c) <then_branch = t () => (float[N,1] a) { a = Sigmoid(x) }, "
+        f"else_branch = e () => (float[N,1] b) {{ b = Identity(x) }}> {body} }}"
     )
     close(run(vjp(model), x=z, y_cotangent=np.ones_like(z))["x_gradient"], exact(z))
-
-
-def test_the_logarithm_of_a_branch():
-    """As of a sigmoid outside: in the branch too the rule whose error cancels out is taken."""
-    model = parse(
-        "g (float[N,1] x) => (float[N,1] y) <float hundred = {100}> { r = ReduceSum<keepdims = 0>(x) "
-        "c = Less(r, hundred) s = If(c) <then_branch = t () => (float[N,1] a) { a = Sigmoid(x) }, "
-        "else_branch = e () => (float[N,1] b) { b = Identity(x) }> y = Log(s) }"
-    )
-    close(run(vjp(model), x=BOTH, y_cotangent=np.ones_like(BOTH))["x_gradient"], part(BOTH, -1))
 
 
 def softmax(scores, target):
@@ -166,6 +231,20 @@ def brier(scores, target):
     return 2 * (part(scores) - 2 * target) * logistic(scores)
 
 
+def focal(p, y, xp):
+    """(1 - p)^2 log(p)."""
+    return (1 - p) ** 2 * xp.log(p) * y
+
+
+def weighted(scores, target, derivative):
+    """That of sum_j t_j f(p_j), by the derivative of f at p, 1 - p and log(p)."""
+    e = np.exp(scores.astype(np.longdouble) - scores.max(axis=1, keepdims=True))
+    p = e / e.sum(axis=1, keepdims=True)
+    q = np.stack([np.delete(p, j, axis=1).sum(axis=1) for j in range(p.shape[1])], axis=1)
+    log_p = np.where(p > 0.5, np.log1p(-q), np.log(p))
+    return softmax(scores, target * derivative(p, q, log_p))
+
+
 #: What stands behind the model's output -> its derivative by the scores.
 OPERATORS = {
     "sigmoid": (lambda f, x, y: (xp.sigmoid(f(x)) * y).sum(axis=-1), own_classes),
@@ -175,6 +254,18 @@ OPERATORS = {
     "entropy": (lambda f, x, y: (xp.log(xp.softmax(f(x), axis=-1)) * y).sum(axis=-1), entropy),
     "log of one": (lambda f, x, y: xp.log((xp.softmax(f(x), axis=-1) * y).sum(axis=-1)), entropy),
     "Brier": (lambda f, x, y: ((xp.sigmoid(f(x)) - 2 * y) ** 2).sum(axis=-1), brier),
+    "focal": (
+        lambda f, x, y: focal(xp.softmax(f(x), axis=-1), y, xp).sum(axis=-1),
+        lambda s, t: weighted(s, t, lambda p, q, log_p: q * q / p - 2 * q * log_p),
+    ),
+    "others": (
+        lambda f, x, y: (xp.log(1 - xp.softmax(f(x), axis=-1)) * y).sum(axis=-1),
+        lambda s, t: weighted(s, t, lambda p, q, log_p: -1 / q),
+    ),
+    "entropies": (
+        lambda f, x, y: (xp.softmax(f(x), axis=-1) * xp.log(xp.softmax(f(x), axis=-1))).sum(axis=-1),
+        lambda s, t: weighted(s, np.ones_like(t), lambda p, q, log_p: log_p + 1),
+    ),
     "segmentation": ("semantic segmentation", lambda s, t: own_classes(s, t)),
 }
 

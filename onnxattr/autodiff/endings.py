@@ -1,96 +1,99 @@
-"""What a graph ends in: the operators whose results the explained numbers are, or are computed from by simple means.
+"""What a graph ends in: saturated activations, from which the explained values are computed by simple means.
 
-A saturated activation there has a rule of its own (``rules/saturated.py``), which depends on what is divided by: the
-cotangents of log(s), 1 / s and sqrt(s) have the runtime's error of a small s, those of log(1 - s) that of 1 - s.
+ONNX Runtime's sigmoid of -20 has no digits, and neither has 1 - s where s is close to 1. At the end of a model such
+errors scale the whole map. So the values there are written anew, in ways that keep their digits, and the rules read
+these in place of the graph's: s as exp(-|x|) / (1 + exp(-|x|)) or one minus that, and 1 - s as the sigmoid of -x.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from enum import Enum
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
+from onnxattr.autodiff.digits import MOVES, Nodes, Number, number
+from onnxattr.autodiff.node import Closure, Span, op_name, view_of
 from onnxattr.autodiff.paths import is_float
-from onnxattr.autodiff.rules.saturated import SATURATED, Divisor
-from onnxattr.graph.values import LAYOUTS, numbers_of
+from onnxattr.autodiff.registry import STANDARD, Rule, RuleTable
+from onnxattr.autodiff.rules.saturated import DIVIDED, DIVIDED_BY_REST, SATURATED, WRITTEN
+from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.subgraphs import is_standard, subgraphs_of
+from onnxattr.graph.values import is_constant, numbers_of
 
-#: What lays out, picks or sums up values.
-_PICKS = LAYOUTS | frozenset(
-    """Cast Clip Concat Expand Gather GatherElements GatherND Max Min Neg ReduceMax ReduceMean ReduceMin ReduceSum Slice
-    Split Where""".split()
+#: What keeps the signs of its operands, where those that are multiplied are none below 0.
+_KEEPS_SIGNS = MOVES | frozenset(
+    "Add Clip Concat Div Max Mean Min Mul ReduceMax ReduceMean ReduceMin ReduceSum Sqrt Sub Sum Where".split()
 )
+#: What leads from the last activations to the explained values.
+_SIMPLE = _KEEPS_SIGNS | frozenset("Abs Exp Log Neg Pow Reciprocal ReduceSumSquare".split())
 
-#: Nodes -> what of their results the cotangents are divided by.
-Endings = Mapping[ir.Node, Collection[Divisor]]
 
+@dataclass(frozen=True)
+class Ending:
+    """The end of a graph.
 
-class _Kind(Enum):
-    """What an operator does with its operands: what its derivative has of them."""
+    Attributes:
+        last: The activations that the explained values are computed from by simple means -> the rules for them, but
+            for those whose errors cancel out in the standard rule alone; for nodes with subgraphs, those inside.
+        written: Values of the graph -> the same with all digits.
+    """
 
-    LINEAR = 0
-    PRODUCT = 1  # powers of 0 or more
-    DIVISION = 2  # powers below 0
+    last: Mapping[ir.Node, Mapping[str, Rule]] = field(default_factory=dict)
+    written: Mapping[ir.Value, ir.Value] = field(default_factory=dict)
+
+    def seen(self, span: Span) -> Span:
+        """A node as its rule sees it, with values that have all digits."""
+        if isinstance(span, Closure) or self.written.keys().isdisjoint((*span.inputs, *span.outputs)):
+            return span
+        inputs = tuple(None if value is None else self.written.get(value, value) for value in span.inputs)
+        return replace(span, inputs=inputs, outputs=tuple(self.written.get(y, y) for y in span.outputs))
 
 
 def ending(
+    op: OpBuilder,
     values: Iterable[ir.Value],
     nodes: Iterable[ir.Node],
     reached: Collection[ir.Value],
-    divisors: Collection[Divisor] = (Divisor.NONE,),
-) -> Endings:
-    """The nodes that give some values, but for how these are picked, summed up, scaled, multiplied and divided by.
+    rules: RuleTable,
+    saturated: Mapping[str, Rule] = SATURATED,
+) -> Ending:
+    """Finds the end of a graph and writes its values anew.
 
     Args:
-        values: The values.
+        op: Builder on the graph.
+        values: The values that are explained.
         nodes: The graph in order.
-        reached: All values that depend on what is differentiated; others scale and shift.
-        divisors: What of the values their cotangents are divided by.
-
-    Returns:
-        For each node what of its result the cotangent is divided by, if by anything.
+        reached: All values that depend on what is differentiated.
+        rules: VJP rules by operator; activations that have others than the standard ones are no end.
+        saturated: The rules of the activations, for a graph inside the one that ends there.
     """
-    combined = _combined(nodes, reached)
-    found: dict[ir.Node, set[Divisor]] = {}
-    seen, waiting = set(), [(value, divisor) for value in values for divisor in divisors]
+    found: set[ir.Node] = set()
+    waiting = [*values]
     while waiting:
-        value, divisor = waiting.pop()
-        node = value.producer()
-        if node is None or (value, divisor) in seen:
+        node = waiting.pop().producer()
+        if node is None or node in found or not (_is_last(node, rules) or is_standard(node, *_SIMPLE)):
             continue
-        seen.add((value, divisor))
-        if _leads_on(node, reached, combined):
-            waiting.extend(_operands(node, divisor, reached))
-        else:
-            found.setdefault(node, set()).add(divisor)
-    return found
+        found.add(node)
+        if not _is_last(node, rules):
+            waiting += _moving(node, reached)
+    last = [node for node in found if _is_last(node, rules)]
+    if not last or saturated is not SATURATED:  # what reads the values outside has not those written here
+        return Ending(dict.fromkeys(last, saturated))
+    order = [node for node in nodes if node in found]
+    with op.primal():
+        end = _End(op, reached, rules, ())
+        end.write(order)
+        while end.cancelling & end.last.keys():
+            end = _End(op, reached, rules, end.cancelling)
+            end.write(order)
+    return Ending(end.last, end.written)
 
 
-def _operands(
-    node: ir.Node, divisor: Divisor, reached: Collection[ir.Value]
-) -> Iterator[tuple[ir.Value, Divisor]]:
-    """The moving operands of a node, and what of each is divided by where ``divisor`` is of the node's result."""
-    for index, value in enumerate(node.inputs):
-        if value is None or value not in reached or not is_float(value):
-            continue
-        if _kind(node) == _Kind.DIVISION and (node.op_type != "Div" or index == 1):
-            yield value, Divisor.ITSELF
-        elif _turns(node, index, reached):
-            yield value, divisor.turned()
-        else:
-            yield value, divisor
-
-
-def _turns(node: ir.Node, index: int, reached: Collection[ir.Value]) -> bool:
-    """Whether a node is c - s or s - c, which are 0 where s is 1, or -s + c."""
-    if node.op_type not in ("Add", "Sub"):  # and not one of thousands of operands
-        return False
-    alone = len(_moving(node, reached)) == 1
-    if node.op_type == "Sub":
-        return alone or index == 1
-    value = node.inputs[index] if alone else None
-    before = None if value is None else value.producer()
-    return before is not None and before.op_type == "Neg"
+def _is_last(node: ir.Node, rules: RuleTable) -> bool:
+    """Whether a node is an activation that may saturate, or holds graphs that may end in one."""
+    name = op_name(node)
+    return bool(subgraphs_of(node)) or (name in SATURATED and rules.get(name) is STANDARD.get(name))
 
 
 def _moving(node: ir.Node, reached: Collection[ir.Value]) -> list[ir.Value]:
@@ -98,52 +101,97 @@ def _moving(node: ir.Node, reached: Collection[ir.Value]) -> list[ir.Value]:
     return [value for value in node.inputs if value is not None and is_float(value) and value in reached]
 
 
-def _kind(node: ir.Node) -> _Kind | None:
-    """None of what does something else."""
-    if node.domain not in ("", "ai.onnx"):
-        return None
+def _divides(node: ir.Node, value: ir.Value) -> bool:
+    """Whether the derivative of a node is divided by an operand."""
+    first, *others = node.inputs
     if node.op_type == "Pow":
-        exponent = node.inputs[1]
+        exponent = others[0]
         powers = [] if exponent is None or exponent.const_value is None else numbers_of(exponent)
-        if not powers:
-            return None
-        return _Kind.PRODUCT if all(power is not None and power >= 1 for power in powers) else _Kind.DIVISION
-    if node.op_type in ("Add", "Sub") or node.op_type in _PICKS:
-        return _Kind.LINEAR
-    if node.op_type in ("Div", "Log", "Reciprocal", "Sqrt"):
-        return _Kind.DIVISION
-    return _Kind.PRODUCT if node.op_type == "Mul" else None
+        return value is first and not (powers and all(power is not None and power >= 1 for power in powers))
+    return node.op_type in ("Log", "Reciprocal", "Sqrt") or (node.op_type == "Div" and value in others)
 
 
-def _leads_on(node: ir.Node, reached: Collection[ir.Value], combined: Mapping[ir.Value, bool]) -> bool:
-    """Whether what gives the operands of a node counts as what gives its result.
+class _End:
+    """The values behind the last activations of a graph, while they are written anew."""
 
-    Where several operands are added or multiplied, as s * s, they are all of saturated activations: else what is added
-    outweighs what these lose.
-    """
-    kind, moving = _kind(node), _moving(node, reached)
-    if kind is None:
-        return False
-    if kind == _Kind.PRODUCT and (len(moving) > 1 or node.op_type == "Pow"):
-        return all(combined.get(value, False) for value in moving)
-    return (
-        node.op_type not in ("Add", "Sub") or len(moving) == 1 or all(value in combined for value in moving)
-    )
+    def __init__(
+        self, op: OpBuilder, reached: Collection[ir.Value], rules: RuleTable, cancelling: Collection[ir.Node]
+    ):
+        """Starts with no value; ``cancelling`` are the activations whose errors are to cancel out."""
+        self.op, self._reached, self._rules = op, reached, rules
+        self.last: dict[ir.Node, Mapping[str, Rule]] = {}
+        #: Activations whose values are divided by after digits were lost: the standard rule loses the same digits.
+        self.cancelling: set[ir.Node] = {*cancelling}
+        self._numbers: dict[ir.Value, Number] = {}
+        #: Values -> the activations that they are computed from.
+        self._sources: dict[ir.Value, Nodes] = {}
+        self._positive: set[ir.Value] = set()
 
+    @property
+    def written(self) -> dict[ir.Value, ir.Value]:
+        """The values that are written anew -> the new ones."""
+        found = {value: number.value for value, number in self._numbers.items()}
+        return {value: new for value, new in found.items() if new is not value}
 
-def _combined(nodes: Iterable[ir.Node], reached: Collection[ir.Value]) -> dict[ir.Value, bool]:
-    """The values that are computed from saturated activations alone -> whether they are polynomials of them.
+    def write(self, nodes: Iterable[ir.Node]) -> None:
+        """Writes the values of the end in the order of their nodes."""
+        for node in nodes:
+            if _is_last(node, self._rules):
+                self._begin(node)
+            elif any(value in self._sources for value in node.inputs):
+                self._go_on(node)
 
-    Of polynomials the errors of the runtime's s and of the standard rule add up, of quotients they may cancel out, and
-    ONNX Runtime's logarithms of probabilities close to 1 have few digits themselves.
-    """
-    found: dict[ir.Value, bool] = {}
-    for node in nodes:
-        moving, kind = _moving(node, reached), _kind(node)
-        if node.domain in ("", "ai.onnx") and node.op_type in SATURATED:
-            found.update(dict.fromkeys(node.outputs, node.op_type != "LogSoftmax"))
-        elif moving and kind is not None and all(value in found for value in moving):
-            polynomial = kind != _Kind.DIVISION and all(found[value] for value in moving)
-            if polynomial or kind != _Kind.PRODUCT or len(moving) == 1:
-                found.update(dict.fromkeys(node.outputs, polynomial))
-    return found
+    def _begin(self, node: ir.Node) -> None:
+        """Takes an activation, or a node with subgraphs."""
+        # The standard rule of softplus has other errors than its values, and none to cancel out with these.
+        sources = Nodes() if node.op_type == "Softplus" else frozenset([node])
+        self._sources.update(dict.fromkeys(node.outputs, sources))
+        self._numbers.update((value, Number(value)) for value in node.outputs)
+        if node not in self.cancelling:
+            self.last[node] = SATURATED
+        if node.op_type in WRITTEN:
+            written, parts = WRITTEN[node.op_type](self.op, view_of(node, self.op.opset))
+            known = {k: Number(part) for k, part in parts.items()} if node in self.last else {}
+            self._note(node.outputs[0], Number(written or node.outputs[0], parts=known))
+
+    def _go_on(self, node: ir.Node) -> None:
+        """Takes a node whose outputs depend on the activations."""
+        moving = [value for value in node.inputs if value is not None and value in self._sources]
+        sources = Nodes().union(*(self._sources[value] for value in moving))
+        for value in moving:
+            if _divides(node, value):
+                self._divide_by(self._sources[value], self._numbers[value].lost)
+        signs = {self._sign(value) for value in node.inputs if is_float(value)}
+        if node.op_type == "Sub":
+            signs = {self._sign(node.inputs[0]), -self._sign(node.inputs[1])}
+        lost = Nodes() if signs in ({1}, {-1}) else sources
+        for value, found in zip(node.outputs, number(self.op, node, self._numbers, lost), strict=True):
+            self._note(value, found)
+            self._sources[value] = sources
+            if signs == {1} and node.op_type in _KEEPS_SIGNS:
+                self._positive.add(value)
+
+    def _divide_by(self, sources: Nodes, lost: Nodes) -> None:
+        """Takes it that cotangents are divided by what is computed from some activations, of which digits are lost."""
+        for node in sources & self.last.keys():
+            if not subgraphs_of(node):
+                self.cancelling |= lost & {node}
+            elif node in lost:
+                self.last[node] = DIVIDED_BY_REST
+            elif self.last[node] is SATURATED:
+                self.last[node] = DIVIDED
+
+    def _note(self, value: ir.Value, found: Number) -> None:
+        self._numbers[value] = found
+        if found.value is not value:
+            found.value.shape, found.value.type = value.shape, value.type
+            self.op.note_range(found.value, self.op.range_of(value))
+
+    def _sign(self, value: ir.Value | None) -> int:
+        """1 where all numbers are 0 or more, as those of targets are taken to be, -1 where none is, 0 for others."""
+        if value is None or value in self._positive:
+            return 1
+        if value not in self._reached and not is_constant(value):
+            return 1
+        known = self.op.range_of(value)
+        return 1 if known.low >= 0 else -1 if known.high <= 0 else 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.endings import Endings, ending
+from onnxattr.autodiff.endings import Ending, ending
 from onnxattr.autodiff.groups import Group, grouped
 from onnxattr.autodiff.node import Closure, Span, op_name, view_of
 from onnxattr.autodiff.paths import active_nodes, inputs_of, is_float, reachable, with_spans
@@ -22,7 +22,6 @@ from onnxattr.autodiff.reals import in_reals
 from onnxattr.autodiff.refused import reasons
 from onnxattr.autodiff.registry import (
     NOT_IMPLEMENTED,
-    STANDARD,
     Cotangent,
     Rule,
     RuleTable,
@@ -30,7 +29,7 @@ from onnxattr.autodiff.registry import (
     built,
 )
 from onnxattr.autodiff.rewrites import Backward, Rewrite, chosen
-from onnxattr.autodiff.rules.saturated import Divisor, rule_at_the_end
+from onnxattr.autodiff.rules.saturated import SATURATED
 from onnxattr.errors import MissingRuleError, RuleError, UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import ANY, FLOATS
@@ -40,8 +39,8 @@ from onnxattr.graph.values import dims_of
 
 #: The rewrites of the sweep that is under way, which sweeps of rules inside it take as well.
 _UNDER_WAY: ContextVar[Sequence[Rewrite] | None] = ContextVar("rewrites", default=None)
-#: What the cotangents of the node are divided by whose rule runs, if its branches and bodies end the model.
-_AT_THE_END: ContextVar[Collection[Divisor]] = ContextVar("at the end", default=())
+#: The rules of what the branches and bodies of the node end in whose rule runs; none if they do not end the model.
+_AT_THE_END: ContextVar[Mapping[str, Rule] | None] = ContextVar("at the end", default=None)
 
 
 def missing_rules(nodes: Iterable[Any], rules: RuleTable) -> dict[str, list[str]]:
@@ -99,20 +98,21 @@ def pullback(
         ParameterError: If there is no rewrite of a name.
         RuleError: If a rule returns cotangents that do not fit its inputs.
     """
-    last_nodes: Endings = {}
     nodes = op.graph if graph is None else graph
     if not op.in_gradient:
         _note_inputs(op, wrt)
-    divisors = _AT_THE_END.get() if op.in_gradient else (Divisor.NONE,)
-    if divisors:
-        last_nodes = ending(cotangents, nodes, reachable(nodes, wrt, rules), divisors)
     passes = _UNDER_WAY.get() if rewrites is None else None
     passes = chosen(rewrites) if passes is None else passes
     last = op.graph[-1] if len(op.graph) else None
+    end = Ending()
+    saturated = _AT_THE_END.get() if op.in_gradient else SATURATED
+    if saturated is not None:
+        nodes = list(nodes)  # without those that the end is written in
+        end = ending(op, cotangents, nodes, reachable(nodes, wrt, rules), rules, saturated)
     token = _UNDER_WAY.set(passes)
     try:
         with op.gradient():
-            found = _swept(op, cotangents, wrt, rules, spans or {}, nodes, last_nodes)
+            found = _swept(op, cotangents, wrt, rules, spans or {}, nodes, end)
             return Backward(op, last, found).run(passes)
     finally:
         _UNDER_WAY.reset(token)
@@ -138,12 +138,12 @@ def _swept(
     rules: RuleTable,
     spans: Mapping[ir.Node, Span],
     graph: Iterable[ir.Node],
-    last_nodes: Endings,
+    end: Ending,
 ) -> list[ir.Value]:
-    """The reverse sweep of ``pullback``; ``last_nodes`` give what is explained."""
+    """The reverse sweep of ``pullback``."""
     nodes, needed = active_nodes(with_spans(graph, spans), cotangents, wrt, rules)
     missing = missing_rules(nodes, rules)
-    nodes = grouped(nodes, needed, [*cotangents, *wrt], rules)
+    nodes = grouped(nodes, needed, [*cotangents, *wrt, *end.written], rules)
     adjoints: dict[ir.Value, list[ir.Value]] = {}
     for value, ct in cotangents.items():
         if value in needed:
@@ -155,9 +155,9 @@ def _swept(
             continue
         op.gradient_of = node.name
         seen = _seen(node, op.opset, needed, rules, spans)
-        token = _AT_THE_END.set(last_nodes.get(node, ()) if isinstance(seen, Closure) else ())
+        token = _AT_THE_END.set(end.last.get(node) if isinstance(seen, Closure) else None)
         try:
-            entries = _entries(op, seen, cts, _rule_of(node, rules, last_nodes), missing)
+            entries = _entries(op, end.seen(seen), cts, _rule_of(node, rules, end), missing)
         finally:
             _AT_THE_END.reset(token)
         # With no other float operand nothing was broadcast, and unknown dimensions can be trusted to agree.
@@ -172,15 +172,12 @@ def _swept(
     return [_total(op, adjoints, value) or op.zeros_like(value) for value in wrt]
 
 
-def _rule_of(node: ir.Node | Span, rules: RuleTable, last_nodes: Endings) -> Rule | None:
+def _rule_of(node: ir.Node | Span, rules: RuleTable, end: Ending) -> Rule | None:
     """The rule of a node; that for the end of a model where the table has no other than the standard one."""
     if isinstance(node, Group):
         return node.rule
-    name = op_name(node)
-    rule = rules.get(name)
-    if isinstance(node, ir.Node) and node in last_nodes and rule is STANDARD.get(name):
-        return rule_at_the_end(name, last_nodes[node], rule)
-    return rule
+    rule = rules.get(op_name(node))
+    return end.last.get(node, {}).get(node.op_type, rule) if isinstance(node, ir.Node) else rule
 
 
 def _seen(

@@ -196,7 +196,10 @@ def _log(node: ir.Node, at: At, dtype: Any) -> Range:
     r = at[0]
     positive = r.low >= 0 and not r.zero
     low = math.log(r.low) if r.low > 0 else -INF
-    return Range(low, INF, low > 0, below=not positive, above=r.above, nan=r.nan or r.below or r.low < 0)
+    high = math.log(r.high) if node.op_type == "Log" and 0 < r.high < INF else INF
+    return Range(
+        low, high, low > 0 or high < 0, below=not positive, above=r.above, nan=r.nan or r.below or r.low < 0
+    )
 
 
 @_entry("Exp", "Sinh", "Cosh")
@@ -229,12 +232,14 @@ def _pow(node: ir.Node, at: At, dtype: Any) -> Range:
         return Range(0.0, above=True) if a.low >= 0 else ANY
     if dtype == ir.DataType.FLOAT16 and b.high >= 2 and max(-a.low, a.high) > 255:
         return Range(0.0, above=True) if a.low >= 0 or b.low == b.high == 2 else ANY
+    largest = max(-a.low, a.high)
+    high = largest**b.high if largest <= 1e3 and 0 < b.low == b.high else INF
     if a.low >= 0 and (b.low >= 0 or not a.zero):
         low = a.low**b.low if a.low >= 1e-10 and b.low == b.high and 0 < b.low <= 3 else 0.0
-        return Range(low, INF, not a.zero)
+        return Range(low, high, not a.zero)
     if b.whole and (b.low >= 0 or not a.zero):
         even = b.low == b.high and b.low % 2 == 0
-        return Range(0.0 if even else -INF, nonzero=not a.zero)
+        return Range(0.0 if even else -high, high, nonzero=not a.zero)
     return ANY
 
 

@@ -7,25 +7,15 @@ is close to 1. Between layers such an error is one of many. At the end of a mode
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from enum import Enum
+from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
 
 from onnxattr.autodiff.registry import Cotangent, NodeView, Rule
 from onnxattr.graph.builder import OpBuilder
 
-
-class Divisor(Enum):
-    """What of an activation's result s the cotangent is divided by."""
-
-    NONE = 0
-    ITSELF = 1  # s, as in log(s)
-    REST = 2  # c - s, as in log(1 - s)
-
-    def turned(self) -> Divisor:
-        """That of s where this is of c - s."""
-        return {Divisor.ITSELF: Divisor.REST, Divisor.REST: Divisor.ITSELF}.get(self, self)
+#: A result y, None for that of the runtime, and y + k by k.
+Written = tuple[ir.Value | None, Mapping[int, ir.Value]]
 
 
 def _decayed(op: OpBuilder, x: ir.Value, rate: float) -> tuple[ir.Value, ir.Value]:
@@ -34,32 +24,37 @@ def _decayed(op: OpBuilder, x: ir.Value, rate: float) -> tuple[ir.Value, ir.Valu
     return e, op.Add(e, 1.0)
 
 
-def _exact(op: OpBuilder, x: ir.Value) -> ir.Value:
-    """e / (1 + e)^2 with e = exp(-|x|), the derivative of the sigmoid."""
-    e, more = _decayed(op, x, 1.0)
-    return op.Div(e, op.Mul(more, more))
+def _alone(op: OpBuilder, y: ir.Value, axis: int) -> ir.Value:
+    """Where y is larger than all others along an axis."""
+    top = op.Equal(y, op.ReduceMax(y, [axis], keepdims=1))
+    return op.And(top, op.Equal(op.ReduceSum(op.cast(top, y.dtype), [axis], keepdims=1), 1.0))
 
 
-def _standard(op: OpBuilder, y: ir.Value) -> ir.Value:
-    """y (1 - y), the same with the runtime's errors of y and 1 - y."""
-    return op.Mul(y, op.Sub(1.0, y))
+def _logistic(op: OpBuilder, x: ir.Value, rate: float) -> tuple[ir.Value, ir.Value]:
+    """The sigmoids of rate x and -rate x."""
+    e, more = _decayed(op, x, rate)
+    below = op.Less(x, 0.0)
+    return op.Div(op.Where(below, e, 1.0), more), op.Div(op.Where(below, 1.0, e), more)
 
 
 def sigmoid(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = 1 / (1 + exp(-x));  xbar = ybar * e / (1 + e)^2 with e = exp(-|x|)."""
-    return (op.Mul(ct, _exact(op, node.x)),)
+    e, more = _decayed(op, node.x, 1.0)
+    return (op.Mul(ct, op.Div(e, op.Mul(more, more))),)
 
 
 def _sigmoid_of_small(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """The same, but ybar * y (1 - y) where y is small: an error of y cancels out, as ybar is divided by y."""
-    small = op.Less(node.x, 0.0)
-    return (op.Mul(ct, op.Where(small, _standard(op, node.y), _exact(op, node.x))),)
+    y, (e, more) = node.y, _decayed(op, node.x, 1.0)
+    exact = op.Div(e, op.Mul(more, more))
+    return (op.Mul(ct, op.Where(op.Less(node.x, 0.0), op.Mul(y, op.Sub(1.0, y)), exact)),)
 
 
 def _sigmoid_of_large(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """The same, but ybar * y (1 - y) where 1 - y is small: its error cancels out, as ybar is divided by it."""
-    small = op.Less(node.x, 0.0)
-    return (op.Mul(ct, op.Where(small, _exact(op, node.x), _standard(op, node.y))),)
+    y, (e, more) = node.y, _decayed(op, node.x, 1.0)
+    exact = op.Div(e, op.Mul(more, more))
+    return (op.Mul(ct, op.Where(op.Less(node.x, 0.0), exact, op.Mul(y, op.Sub(1.0, y)))),)
 
 
 def tanh(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
@@ -93,11 +88,10 @@ def log_softmax(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotange
     """
     y, axis = node.y, node.get_int("axis")
     p, s = op.Exp(y), op.ReduceSum(ct, [axis], keepdims=1)
-    top = op.Equal(y, op.ReduceMax(y, [axis], keepdims=1))
+    top = _alone(op, y, axis)
     others = op.ReduceSum(op.Where(top, 0.0, p), [axis], keepdims=1)
-    alone = op.Equal(op.ReduceSum(op.cast(top, ct.dtype), [axis], keepdims=1), 1.0)
     at_top = op.Add(op.Sub(ct, s), op.Mul(s, others))
-    return (op.Where(op.And(top, alone), at_top, op.Sub(ct, op.Mul(p, s))),)
+    return (op.Where(top, at_top, op.Sub(ct, op.Mul(p, s))),)
 
 
 #: By operator, in place of the standard rule for the last operator of a model.
@@ -108,27 +102,34 @@ SATURATED: Mapping[str, Rule] = {
     "Softplus": softplus,
     "Tanh": tanh,
 }
-#: Of operators whose cotangents are divided; ONNX Runtime computes small results of a softmax to all digits, and the
-#: errors of softplus have nothing in common with those of its standard rule.
-_DIVIDED: Mapping[tuple[str, Divisor], Rule] = {
-    ("Sigmoid", Divisor.ITSELF): _sigmoid_of_small,
-    ("Sigmoid", Divisor.REST): _sigmoid_of_large,
-    ("Softmax", Divisor.ITSELF): softmax,
-    ("Softplus", Divisor.ITSELF): softplus,
-    ("Softplus", Divisor.REST): softplus,
+#: The same where the cotangents are divided by the runtime's values, or by what is left of them in a sum.
+DIVIDED: Mapping[str, Rule] = {"Sigmoid": _sigmoid_of_small, "Softmax": softmax, "Softplus": softplus}
+DIVIDED_BY_REST: Mapping[str, Rule] = {"Sigmoid": _sigmoid_of_large, "Softplus": softplus}
+
+
+def _written_sigmoid(op: OpBuilder, node: NodeView) -> Written:
+    """s and s - 1."""
+    s, rest = _logistic(op, node.x, 1.0)
+    return s, {-1: op.Neg(rest)}
+
+
+def _written_tanh(op: OpBuilder, node: NodeView) -> Written:
+    """t - 1 = -2 / (1 + exp(2 x)) and t + 1 = 2 / (1 + exp(-2 x)); the runtime's t has all digits."""
+    s, rest = _logistic(op, node.x, 2.0)
+    return None, {-1: op.Mul(rest, -2.0), 1: op.Mul(s, 2.0)}
+
+
+def _written_softmax(op: OpBuilder, node: NodeView) -> Written:
+    """y - 1, for the largest y by the sum of the others; the runtime's y has all digits."""
+    y, axis = node.y, node.get_int("axis")
+    top = _alone(op, y, axis)
+    others = op.ReduceSum(op.Where(top, 0.0, y), [axis], keepdims=1)
+    return None, {-1: op.Where(top, op.Neg(others), op.Sub(y, 1.0))}
+
+
+#: By operator, what writes its result y with all digits, if the runtime's has not all, and y + k by k.
+WRITTEN: Mapping[str, Callable[[OpBuilder, NodeView], Written]] = {
+    "Sigmoid": _written_sigmoid,
+    "Softmax": _written_softmax,
+    "Tanh": _written_tanh,
 }
-
-
-def rule_at_the_end(name: str, divisors: Collection[Divisor], standard: Rule | None) -> Rule | None:
-    """The rule of an operator that a model ends in; the standard one where no other is better.
-
-    Args:
-        name: The operator.
-        divisors: What its cotangents are divided by.
-        standard: The standard rule.
-    """
-    divided = set(divisors) - {Divisor.NONE}
-    if not divided:
-        return SATURATED.get(name, standard)
-    rules = {_DIVIDED.get((name, divisor), standard) for divisor in divided}
-    return rules.pop() if len(rules) == 1 else standard
