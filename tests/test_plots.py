@@ -51,6 +51,7 @@ def test_color_limits(values, percentile, limits):
         ((5, 20, 30), 0, None),
         ((20, 30, 3), None, np.moveaxis(PHOTO, -1, 0)),
         ((3, 20, 30), None, PHOTO[..., :1] / np.float32(-64)),
+        ((3, 3, 3), 0, PHOTO[:3, :3]),
     ],
 )
 def test_heatmap_sums_channels_whichever_way_they_lie(shape, axis, image):
@@ -81,7 +82,10 @@ def test_heatmap_of_a_map_without_sign_starts_at_zero():
         (np.array([[0.25, 0.5]]), [[0.25, 0.5]]),
         (np.array([[-1.0, 0.0, 1.0]]), [[0, 0.5, 1]]),
         (np.array([[[0.0, 255.0]]]), [[0, 1]]),
-        (np.array([[7.0, 7.0]]), [[0, 0]]),
+        (np.array([[7.0, 7.0]]), [[7 / 255, 7 / 255]]),
+        (np.full((1, 2, 3), 255.0), np.ones((1, 2, 3))),
+        (np.array([[0.0, 0.0]]), [[0, 0]]),
+        (np.array([[-3.0, -3.0]]), [[0.5, 0.5]]),
     ],
 )
 def test_displayable(image, expected):
@@ -159,6 +163,11 @@ def test_series_colours_every_step():
             lambda p: plots.gallery(PHOTO, {"M": signed(30, 20)}, title="", path=p),
             ShapeError,
             r"\(20, 30\), as the",
+        ),
+        (
+            lambda p: plots.gallery(np.ones((8, 8)), {"M": signed(8, 8, 8)}, title="", path=p),
+            ShapeError,
+            "the first axis or the last. Give channel_axis=0",
         ),
         (lambda p: plots.gallery(PHOTO, {"M": NAN}, title="", path=p), ShapeError, "NaN"),
         (lambda p: plots.gallery(signed(2, 20, 30), {}, title="", path=p), ShapeError, "image has shape"),

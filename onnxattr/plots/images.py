@@ -131,7 +131,8 @@ def displayable(image: np.ndarray) -> np.ndarray:
 
     Args:
         image: (H, W), (H, W, C) or (C, H, W) with one or three channels; uint8, or float in any range: one that
-            leaves [0, 1] is stretched to it, whole numbers from 0 to 255 are divided by 255.
+            leaves [0, 1] is stretched to it, whole numbers from 0 to 255 are divided by 255. One number everywhere
+            that cannot be stretched is grey.
 
     Returns:
         (H, W) or (H, W, 3), float64 in [0, 1].
@@ -147,13 +148,13 @@ def displayable(image: np.ndarray) -> np.ndarray:
     if np.asarray(image).dtype == np.uint8 or (low >= 0 and 2 < high <= 255 and _whole(array)):
         array = array / 255
     elif low < 0 or high > 1:
-        array = (array - low) / ((high - low) or 1)
+        array = (array - low) / (high - low) if low < high else np.full_like(array, 0.5)
     return array[..., 0] if array.shape[-1] == 1 else array
 
 
 def _whole(array: np.ndarray) -> bool:
-    """Whether an array holds whole numbers of more than a few levels, as the bytes of a photo."""
-    return bool((array == np.round(array)).all()) and len(np.unique(array)) > 2
+    """Whether an array holds whole numbers, as the bytes of a photo, and not the two of a mask."""
+    return bool((array == np.round(array)).all()) and len(np.unique(array)) != 2
 
 
 def _channels_last(
@@ -164,11 +165,18 @@ def _channels_last(
     if values.ndim == 2:
         values = values[..., None]
     if values.ndim == 3:
-        for candidate in (-1, 0) if axis is None else (axis,):
-            moved = np.moveaxis(values, candidate, -1)
-            fits = moved.shape[:2] == size if size else moved.shape[2] in (1, 3) or axis is not None
-            if fits:
-                return moved
+        both = [np.moveaxis(values, place, -1) for place in ((-1, 0) if axis is None else (axis,))]
+        if size:
+            found = [moved for moved in both if moved.shape[:2] == size]
+        else:
+            found = [moved for moved in both if moved.shape[2] in (1, 3) or axis is not None]
+        if what == "attribution" and len(found) > 1 and found[0].shape[2] > 1:
+            raise ShapeError(
+                f"the attribution has shape {values.shape}: its channels may be the first axis or the last. Give "
+                "channel_axis=0 or channel_axis=-1, or the sum over the channels"
+            )
+        if found:
+            return found[0]
     expected = f"({size[0]}, {size[1]}), as the image, " if size else "(H, W) "
     raise ShapeError(
         f"the {what} has shape {np.shape(array)}; expected {expected}with or without a channel axis, first or last, "
