@@ -80,6 +80,28 @@ def test_channel_axis_is_found(case):
     assert maps.shape == tuple(1 if i == axis else n for i, n in enumerate((3, *shape)))
 
 
+@pytest.mark.parametrize("given", [None, 1])
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (elementwise([5, 6, 9]), True),
+        (elementwise([3, 5, 3]), True),
+        (elementwise([3, 5, 6]), False),
+        (elementwise([5, 6, 3]), False),
+        (elementwise([1, 5, 1]), False),
+        (image_model("Neg", (5, 6, 9), False), False),
+        (image_model("Neg", (5, 6, 9), True), False),
+    ],
+    ids=["no size of channels", "two sizes", "planes", "channels", "grey", "transposed", "convolution"],
+)
+def test_a_channel_axis_that_nothing_says_is_said_to_be_a_guess(model, said, given):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        Saliency(model, channel_axis=given)
+    told = [each for each in found if "holds channels: axis 3 is taken" in str(each.message)]
+    assert [each.filename for each in told] == ([__file__] if said and given is None else [])
+
+
 # Baselines
 
 BASELINES = [

@@ -12,7 +12,7 @@ from onnxattr.autodiff.overrides import RELU_LIKE
 from onnxattr.compile.relus import relu_spans
 from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.graph.values import dims_of, shape_text
-from onnxattr.loading.channels import has_one_place
+from onnxattr.loading.channels import channel_axis_is_guessed, has_one_place
 from onnxattr.loading.discrete import source_of, unexplained
 from onnxattr.loading.draws import draws
 from onnxattr.loading.heads import probability_head
@@ -24,7 +24,9 @@ _LISTED = 5
 _VISIBLE, _USUAL = 2.0, 25
 
 
-def advice(request: Request, method: str, score_chosen: bool, wrt_chosen: bool) -> Iterator[str]:
+def advice(
+    request: Request, method: str, score_chosen: bool, wrt_chosen: bool, axis_chosen: bool
+) -> Iterator[str]:
     """Warnings about a method on a model.
 
     Args:
@@ -32,6 +34,7 @@ def advice(request: Request, method: str, score_chosen: bool, wrt_chosen: bool) 
         method: The method's name.
         score_chosen: Whether the user has said what the score is, by output_layer or operator.
         wrt_chosen: Whether the user has said what is explained.
+        axis_chosen: Whether the user has said which axis holds channels.
     """
     prepared = request.prepared
     graph = prepared.model.graph
@@ -69,6 +72,22 @@ def advice(request: Request, method: str, score_chosen: bool, wrt_chosen: bool) 
             "attributions_at='input' for noise in units of the network's input."
         )
     yield from _of_integers(prepared, wrt_chosen)
+    if not axis_chosen:
+        yield from _of_channels(request)
+
+
+def _of_channels(request: Request) -> Iterator[str]:
+    """That the channel axis of images is a guess, where it is."""
+    for name, axis in zip(request.prepared.wrt, request.channel_axes, strict=True):
+        value = request.prepared.value(name)
+        shape = dims_of(value) or []
+        if axis is None or len(shape) != 4 or not value.is_graph_input():
+            continue
+        if request.prepared.preprocessing is None and channel_axis_is_guessed(value):
+            yield (
+                f"Nothing says which axis of the input {name!r}, {shape_text(shape)}, holds channels: axis {axis} is "
+                "taken, over which reducers and pictures go. Pass channel_axis=1 or channel_axis=3 to say it."
+            )
 
 
 def caller_of(made: Any) -> int:

@@ -292,5 +292,5 @@ class Attribution(Parameters, Options, TakesPhotos, Exports, ABC):
         self._plan.warn(caller)
         asked = self.output_layer is not None or self.operator is not None
         request = replace(self._plan.request, prepared=self.prepared)
-        for text in advice(request, self.name, asked, self.wrt is not None):
+        for text in advice(request, self.name, asked, self.wrt is not None, self.channel_axis is not None):
             warnings.warn(text, stacklevel=caller)

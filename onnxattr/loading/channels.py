@@ -29,6 +29,19 @@ def find_channel_axis(value: ir.Value) -> int:
     The graph is followed through elementwise operators; without an answer the axis of size 1, 3 or 4 is taken, the
     last one in doubt.
     """
+    dims = dims_of(value) or [None] * 4
+    return _told_axis(value) or (1 if dims[1] in _COUNTS and dims[3] not in _COUNTS else 3)
+
+
+def channel_axis_is_guessed(value: ir.Value) -> bool:
+    """Whether neither an operator nor the sizes say which axis of a value of rank 4 holds channels."""
+    dims = dims_of(value) or [None] * 4
+    alike = (dims[1] in _COUNTS) == (dims[3] in _COUNTS) and not dims[1] == dims[3] == 1
+    return alike and not _told_axis(value) and not _axis_ahead(value)[0]
+
+
+def _told_axis(value: ir.Value) -> int | None:
+    """The channel axis that the first operator says which treats a value of rank 4 as an image."""
     seen, front = {value}, deque([value])
     while front:
         reader = front.popleft()
@@ -48,8 +61,7 @@ def find_channel_axis(value: ir.Value) -> int:
                 ):
                     seen.add(output)
                     front.append(output)
-    dims = dims_of(value) or [None] * 4
-    return 1 if dims[1] in _COUNTS and dims[3] not in _COUNTS else 3
+    return None
 
 
 def channel_axis_of_input(value: ir.Value) -> int | None:
