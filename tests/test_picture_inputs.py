@@ -8,9 +8,10 @@ pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
 
 from onnxattr import plots
-from onnxattr.errors import ShapeError
+from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.plots.images import displayable
 from onnxattr.plots.tokens import tokens_html
+from onnxattr.results.explanation import Explanation
 
 PHOTOS = np.random.default_rng(0).random((3, 8, 10, 3))
 MASKED = np.ma.array([[1.0, 2.0], [-3.0, 4.0]], mask=[[False, True], [False, False]])
@@ -67,6 +68,8 @@ def test_masks_of_another_size_lie_over_the_whole_image():
         ({"boxes": [[], [], [(5, 5, 2, 2)]]}, r"the box \[5.0, 5.0, 2.0, 2.0\] is none"),
         ({"boxes": [[], [], [(np.nan, 5, 2, 2)]]}, "is none"),
         ({"labels": [["a"]]}, "labels for 1 images, and 3"),
+        ({"labels": [["a"]] * 3}, "there are none"),
+        ({"boxes": [[(1, 2, 3, 4)] * 2] * 3, "labels": [["a"]] * 3}, "1 labels for 2 boxes of an image"),
     ],
 )
 def test_marks_that_do_not_fit(marks, message):
@@ -78,3 +81,66 @@ def test_marks_that_do_not_fit(marks, message):
 def test_bytes_look_alike_in_every_type(dtype):
     photo = np.resize(np.array([7, 40, 120], dtype), (6, 5, 3))
     np.testing.assert_allclose(displayable(photo), photo.astype(float) / 255)
+
+
+ROW, TWO = np.array([1.0, 2.0, -1.0]), np.ones((2, 5, 3))
+
+
+def strips(**options):
+    return plots.strips(TWO, TWO, title="t", **options)
+
+
+def grid(**options):
+    return plots.grid(PHOTOS, {"M": np.ones((3, 8, 10))}, title="t", **options)
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plots.waterfall("abc", ROW, title="t", start=np.nan, end=1), "start=nan; expected a finite"),
+        (lambda: plots.waterfall("abc", ROW, title="t", start=0, end=np.inf), "end=inf; expected a finite"),
+        (lambda: plots.waterfall("abc", ROW, title="t", start=None, end=1), "start=None; expected a number"),
+        (lambda: plots.tabular("abc", ROW, title="t", score="high"), "score='high'; expected a number"),
+        (lambda: plots.tabular("abc", ROW, title="t", top=2.5), "top=2.5; expected at least 1, a whole"),
+        (lambda: plots.summary("abc", TWO[0], title="t", top=None), "top=None; expected at least 1, a whole"),
+        (lambda: strips(sampling_rate=np.nan), "sampling_rate=nan; expected a finite number above 0"),
+        (lambda: strips(sampling_rate=0), "sampling_rate=0; expected a finite number above 0"),
+        (lambda: strips(width=np.nan), "width=nan; expected a finite number above 0"),
+        (lambda: strips(percentile="99"), "percentile='99'; expected a number"),
+        (lambda: strips(channels=["x"]), "1 channels for 3 channels of a series; expected one for each"),
+        (lambda: strips(names=["x"]), "1 names for 2 series"),
+        (lambda: strips(captions=["x"] * 3), "3 captions for 2 series"),
+        (lambda: grid(captions=["x"]), "1 captions for 3 images"),
+        (lambda: grid(notes={"M": ["x"]}), "1 notes of M for 3 images"),
+        (lambda: grid(notes={"N": ["x"] * 3}), r"name \['N'\]; the methods are \['M'\]"),
+        (lambda: grid(styles={"N": "cam"}), r"name \['N'\]; the methods are \['M'\]"),
+        (lambda: plots.tokens([["a"]] * 2, [[1.0]] * 2, title="t", names=["x"]), "1 names for 2 texts"),
+        (
+            lambda: plots.tokens([[7, 8]], [[1.0, 2]], title="t"),
+            r"tokens hold 7.*convert_ids_to_tokens\(ids\)",
+        ),
+        (lambda: plots.tokens(np.array([[7]]), [[1.0]], title="t"), r"tokens hold .*7"),
+    ],
+)
+def test_what_is_given_beside_is_checked(draw, message):
+    with pytest.raises((ParameterError, ShapeError), match=message):
+        draw()
+
+
+def test_numbers_of_any_type_are_numbers():
+    plots.waterfall("abc", ROW, title="t", start=np.float32(0), end=np.array(2.0), top=np.int64(2))
+
+
+def test_tokens_that_hide_attributions_are_said_of_the_callers_code():
+    found = Explanation({"x": np.ones((1, 4))}, "M", np.zeros(1), np.ones(1), tokens=(("a", "b"),))
+    for draw in (found.plot, found._repr_html_):
+        with pytest.warns(UserWarning, match="Text 0 has 2 tokens, 4 attributions") as said:
+            draw()
+        assert said[0].filename == __file__
+
+
+def test_a_map_that_channels_share_has_the_name_of_none():
+    maps, axes = {"x": np.ones((1, 5, 1))}, {"x": ("row", "step", "channel")}
+    found = Explanation(maps, "M", np.zeros(1), np.ones(1), axes=axes, features={"x": ("a", "b", "c")})
+    (names,) = [[tick.get_text() for tick in ax.get_yticklabels()] for ax in found.plot().axes[:1]]
+    assert names == []

@@ -226,6 +226,8 @@ def test_series_of_several_channels_have_one_scale():
         (["\u2581The", "\u2581un", "fair", "."], ["The", " un", "fair", "."]),
         (["<s>", "The", "\u0120end", "s", "</s>"], ["<s>", " The", " end", "s", " </s>"]),
         (["##", "a"], ["##", " a"]),
+        (["<|startoftext|>", "un", "fair</w>", "!</w>"], ["<|startoftext|>", " un", "fair", " !"]),
+        (["Hi", "<|eot_id|>", "\u0120you"], ["Hi", " <|eot_id|>", " you"]),
         (["\u2581", "a"], ["\N{OPEN BOX}", "a"]),
     ],
 )

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from onnxattr.errors import ParameterError, ShapeError
+from onnxattr.plots.checks import real
 
 
 def color_limits(attribution: np.ndarray, percentile: float = 99.0) -> tuple[float, float]:
@@ -22,7 +23,7 @@ def color_limits(attribution: np.ndarray, percentile: float = 99.0) -> tuple[flo
         ShapeError: the array is empty or holds nothing but NaN and infinity.
         ParameterError: the percentile is not in (0, 100].
     """
-    if not 0 < percentile <= 100:
+    if not 0 < real(percentile, "percentile") <= 100:
         raise ParameterError(f"percentile={percentile}; expected a number above 0 and at most 100")
     values = numbers(attribution, "the attribution")
     require_some(values, "the attribution")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxattr.errors import ShapeError
+from onnxattr.plots.checks import require_one_each
 from onnxattr.plots.panels import Panel, panel_sheet
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ class Marks:
                 )
         if odd := [np.shape(mask) for mask in self.masks if np.ndim(mask) != 2]:
             raise ShapeError(f"a mask has shape {odd[0]}; expected (H, W).")
+        for boxes, labels in zip(self.boxes, self.labels, strict=False):
+            require_one_each("labels", labels, len(boxes), "boxes of an image")
+        if len(self.labels) and not len(self.boxes):
+            raise ShapeError("labels stand in boxes, and there are none; give boxes too.")
         for boxes in self.boxes:
             corners = np.asarray(boxes, np.float64) if np.size(boxes) else np.empty((0, 4))
             if corners.ndim != 2 or corners.shape[1] != 4:
@@ -113,6 +118,11 @@ def grid(
     """
     count = _count(images, attributions, names)
     (marks or Marks()).check(count)
+    require_one_each("captions", captions, count, "images")
+    for method, said in (notes or {}).items():
+        require_one_each(f"notes of {method}", said, count, "images")
+    if unknown := sorted({*(notes or ()), *(styles or ())} - set(attributions)):
+        raise ShapeError(f"notes or styles name {unknown}; the methods are {list(attributions)}")
     alone = len(attributions) == 1 and (count > LINES or images is None)
 
     def panels_of(index: int) -> Iterator[Panel]:
@@ -123,7 +133,7 @@ def grid(
         if image is not None and not alone:
             yield Panel(name or "Input", caption, image, **over)
         for method, maps in attributions.items():
-            said = (notes or {}).get(method, [""] * count)[index]
+            said = ((notes or {}).get(method) or [""] * count)[index]
             first, second = (name or f"sample {index}", _joined(caption, said)) if alone else (method, said)
             style = (styles or {}).get(method, "grain")
             shown: dict[str, Any] = {"channel_axis": channel_axis, "stretch": stretch, **over}

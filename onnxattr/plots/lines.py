@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxattr.errors import ShapeError
+from onnxattr.plots.checks import finite, require_one_each
 from onnxattr.plots.colors import color_limits, numbers, require_finite, require_some
 from onnxattr.plots.sheet import (
     FAINT,
@@ -108,7 +109,7 @@ def strips(
         title: heading of the figure.
         names: what is explained in each series.
         captions: a second line for each series, such as its score.
-        channels: the names of the channels.
+        channels: the names of all channels.
         sampling_rate: steps a second, so that the axis is in seconds; None for an axis of steps.
         unit: the unit of the series.
         subtitle: second line of the heading.
@@ -120,8 +121,9 @@ def strips(
         The figure.
 
     Raises:
-        ShapeError: a shape is none of the above, a series holds NaN or infinity, or a map nothing else.
-        ParameterError: `percentile` is out of range, or the path has another suffix.
+        ShapeError: a shape is none of the above, a series holds NaN or infinity, or a map nothing else; or there are
+            names, but not one for each.
+        ParameterError: `percentile` or `sampling_rate` is out of range, or the path has another suffix.
         RuntimeMissingError: matplotlib is not installed.
     """
     if not len(attributions) or len(xs) != len(attributions):
@@ -133,6 +135,9 @@ def strips(
         else _fitting(values, line.shape, "an attribution")
         for values, line in zip(attributions, lines, strict=True)
     ]
+    _check_texts(names, captions, channels, [values.shape[1] for values in maps])
+    if sampling_rate is not None:
+        sampling_rate = finite(sampling_rate, "sampling_rate", above=0)
     heights = [_height(line, values) for line, values in zip(lines, maps, strict=True)]
     head = head_height(_WIDTH, subtitle)
     sheet = Sheet(head + sum(heights) + 1.15 * len(maps) + 0.4, width, title, _WIDTH, subtitle)
@@ -151,6 +156,16 @@ def strips(
         top += height + 1.15
     sheet.foot(legend(percentile, kinds))
     return sheet.save(path)
+
+
+def _check_texts(
+    names: Sequence[str], captions: Sequence[str], channels: Sequence[str], counts: Sequence[int]
+) -> None:
+    """Checks that there is a text for each series and for each channel, or none."""
+    require_one_each("names", names, len(counts), "series")
+    require_one_each("captions", captions, len(counts), "series")
+    for count in counts:
+        require_one_each("channels", channels, count, "channels of a series")
 
 
 def _axes_text(sampling_rate: float | None, unit: str) -> str:
@@ -181,7 +196,7 @@ def _draw_channels(
     count, limits = values.shape[1], color_limits(values, percentile)
     left = MARGIN + (1.75 if len(channels) or count > 1 else 0.55)
     width = _WIDTH - MARGIN - left
-    called = [channels[i] if i < len(channels) else f"channel {i}" for i in range(count)]
+    called = list(channels) or [f"channel {i}" for i in range(count) if count > 1]
     if line is None or count > _LINES:
         ax = sheet.axes(left, top, width, height)
         _tidy(ax)
@@ -199,7 +214,7 @@ def _draw_channels(
         ax.locator_params(axis="y", nbins=3, prune="both" if count > 1 else None)
         if place < count - 1:
             ax.set_xticklabels([])
-        if len(channels) or count > 1:
+        if called:
             sheet.text(MARGIN, top + (place + 0.5) * each, called[place], 13, fit=1.1, va="center")
     return drawn
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from onnxattr.errors import ParameterError, RuntimeMissingError
 from onnxattr.files import whole_file
+from onnxattr.plots.checks import finite, real
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +36,7 @@ class Sheet:
         subtitle: str = "",
     ):
         self.height, self.width = height, inches
-        dpi = 100 if width_pixels is None else width_pixels / inches
+        dpi = 100 if width_pixels is None else finite(width_pixels, "width", above=0) / inches
         self.figure: Figure = matplotlib_module(".figure").Figure(
             (inches, height), dpi=dpi, facecolor="white"
         )
@@ -171,7 +172,7 @@ def format_number(value: float) -> str:
 
 def class_and_score(label: str, score: float | None) -> str:
     """What was explained, as the line under a title."""
-    return label if score is None else f"{label} {score:.2f}".strip()
+    return label if score is None else f"{label} {real(score, 'score'):.2f}".strip()
 
 
 def head_height(inches: float, subtitle: str = "") -> float:

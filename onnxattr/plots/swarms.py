@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxattr.errors import ParameterError, ShapeError
+from onnxattr.errors import ShapeError
+from onnxattr.plots.checks import require_count
 from onnxattr.plots.colors import numbers, require_some
 from onnxattr.plots.sheet import FAINT, MARGIN, MUTED, PURPLE, Sheet, format_number, head_height
 from onnxattr.plots.tables import BAR, NAMES, WIDTH, beside, name_lines
@@ -80,8 +81,7 @@ def _check(names: Sequence[str], attributions: np.ndarray, values: np.ndarray | 
         raise ShapeError(
             f"{len(names)} names, but the attributions (and values) have shape {shapes}; expected (samples, features)"
         )
-    if top < 1:
-        raise ParameterError(f"top={top}; expected at least 1")
+    require_count(top, "top")
     require_some(attributions, "the attributions")
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxattr.errors import ParameterError, ShapeError
+from onnxattr.errors import ShapeError
+from onnxattr.plots.checks import finite, require_count
 from onnxattr.plots.colors import numbers, require_some
 from onnxattr.plots.sheet import (
     BAD,
@@ -134,9 +135,10 @@ def waterfall(
 
     Raises:
         ShapeError: the lengths differ, or the attribution is not one-dimensional, or has no finite number.
-        ParameterError: `top` is below 1, or the path has another suffix.
+        ParameterError: `top` is below 1, `start` or `end` not finite, or the path has another suffix.
         RuntimeMissingError: matplotlib is not installed.
     """
+    start, end = finite(start, "start"), finite(end, "end")
     shown, amounts = _largest(names, attribution, values, top)
     gap = float(end - start - np.nansum(amounts))
     amounts, shown = np.append(amounts, gap), [*shown, "gap: not attributed"]
@@ -168,8 +170,7 @@ def _largest(
             f"{len(names)} names, but the attribution (and values) have shape {shapes}; expected one number per "
             "name, without the batch axis"
         )
-    if top < 1:
-        raise ParameterError(f"top={top}; expected at least 1")
+    require_count(top, "top")
     require_some(attribution, "the attribution")
     order = np.argsort(-np.where(np.isfinite(attribution), np.abs(attribution), np.inf), kind="stable")
     if len(order) == top + 1:

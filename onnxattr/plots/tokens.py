@@ -2,14 +2,16 @@
 
 import html
 import os
-import warnings
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnxattr.callers import warn_caller
 from onnxattr.errors import ShapeError
+from onnxattr.plots.checks import require_one_each, require_texts
 from onnxattr.plots.colors import color_limits, numbers
 from onnxattr.plots.sheet import (
     BAD,
@@ -30,10 +32,13 @@ if TYPE_CHECKING:
 _WIDTH, _SIZE, _LINE = 11.0, 16.0, 0.42
 _PADDING = frozenset("[PAD] <pad> <PAD> [pad] <|pad|>".split())
 _MARKS = frozenset(
-    "[CLS] [SEP] [MASK] [UNK] <s> </s> <unk> <mask> <cls> <sep> <bos> <eos> <|endoftext|>".split()
+    "[CLS] [SEP] [MASK] [UNK] <s> </s> <unk> <mask> <cls> <sep> <bos> <eos> <start_of_turn> <end_of_turn>".split()
 )
-#: What SentencePiece and byte-level BPE write in place of the space before a word.
+#: Marks of chat models, such as <|eot_id|>; the bars of some are wide.
+_BARRED = re.compile(r"<([|\N{FULLWIDTH VERTICAL LINE}]).+\1>")
+#: What SentencePiece and byte-level BPE write in place of the space before a word, and other byte pairs behind it.
 _SPACES = ("\N{LOWER ONE EIGHTH BLOCK}", "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}")
+_END = "</w>"
 
 #: Share of the attributions that may lie behind the last token without a word.
 _HIDDEN = 0.01
@@ -57,7 +62,7 @@ class Piece:
 
 
 def pieces_of(tokens: Sequence[str], values: np.ndarray) -> list[Piece]:
-    """Tokens as they are shown: "##" joins to what is before, "▁" and "Ġ" stand for a space, padding is left out.
+    """Tokens as they are shown: "##" joins to what is before, "▁", "Ġ" and "</w>" are spaces, padding is left out.
 
     Args:
         tokens: The tokens of a text.
@@ -72,13 +77,15 @@ def pieces_of(tokens: Sequence[str], values: np.ndarray) -> list[Piece]:
             f"{len(tokens)} tokens, and attributions of shape {values.shape}; expected one for each token. Sum over "
             "the embedding first, as reducer does"
         )
-    marked = any(token.startswith(_SPACES) for token in tokens)
+    marked = any(token.startswith(_SPACES) or token.endswith(_END) for token in tokens)
+    ended = False
     found: list[Piece] = []
     for token, value in zip(tokens, values.tolist(), strict=False):
         if token in _PADDING:
             continue
-        special = token in _MARKS
-        text, spaced = token, not marked or special or (bool(found) and found[-1].special)
+        special = token in _MARKS or _BARRED.fullmatch(token) is not None
+        text, spaced = token.removesuffix(_END), not marked or ended or special
+        ended = special or text != token
         if token.startswith(_SPACES):
             text, spaced = token[1:], True
         elif token.startswith("##") and len(token) > 2:
@@ -116,11 +123,14 @@ def tokens(
         The figure.
 
     Raises:
-        ShapeError: there are no texts, or not as many attributions as texts and tokens, or none is finite.
-        ParameterError: `percentile` is out of range, or the path has another suffix.
+        ShapeError: there are no texts, or not as many attributions as texts and tokens, or none is finite; or there
+            are names, but not one for each.
+        ParameterError: tokens are no text, `percentile` is out of range, or the path has another suffix.
         RuntimeMissingError: matplotlib is not installed.
     """
     texts = _texts(rows, attributions)
+    require_one_each("names", names, len(texts), "texts")
+    require_one_each("captions", captions, len(texts), "texts")
     low, high = color_limits(np.array([piece.value for text in texts for piece in text]), percentile)
     head = head_height(_WIDTH, subtitle)
     ruler = Sheet(1.0, None, "", _WIDTH)
@@ -166,6 +176,7 @@ def _texts(
 ) -> list[list[Piece]]:
     if not len(rows) or len(rows) != len(attributions):
         raise ShapeError(f"{len(attributions)} attributions for {len(rows)} texts; expected one for each.")
+    require_texts(rows)
     _say_hidden(rows, attributions)
     return [
         pieces_of(row, values) or [Piece("(empty)", False, True, 0.0)]
@@ -179,11 +190,10 @@ def _say_hidden(rows: Sequence[Sequence[str]], attributions: Sequence[np.ndarray
         sizes = np.nan_to_num(np.abs(numbers(values, "the attribution")))
         hidden = sizes[len(row) :].sum() / (sizes.sum() or 1) if sizes.ndim == 1 else 0
         if hidden > _HIDDEN:
-            warnings.warn(
+            warn_caller(
                 f"Text {place} has {len(row)} tokens, {len(sizes)} attributions; those behind the last token are not "
                 f"drawn, and hold {100 * hidden:.2g} % of the whole. Give all tokens that the model was given, special "
-                "ones such as [CLS] too, or each colour may stand at another token.",
-                stacklevel=4,
+                "ones such as [CLS] too, or each colour may stand at another token."
             )
             return
 

@@ -30,7 +30,9 @@ def series(explanation: Explanation, name: str, options: dict[str, Any]) -> Figu
     if (rate := explanation.sampling_rates.get(name)) is not None:
         options.setdefault("sampling_rate", rate)
     options.setdefault("unit", explanation.units.get(name, ""))
-    options.setdefault("channels", explanation.features.get(name, ()) if maps.ndim == 3 else ())
+    drawn = maps if xs is None else xs
+    called = explanation.features.get(name, ())
+    options.setdefault("channels", called if drawn.ndim == 3 and drawn.shape[2] == len(called) else ())
     return plots.strips(
         [None] * len(maps[shown]) if xs is None else xs[shown],
         maps[shown],

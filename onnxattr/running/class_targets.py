@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from onnxattr.callers import warn_caller
 from onnxattr.errors import TargetError
-from onnxattr.running.callers import warn_caller
 from onnxattr.running.frames import column, columns_of
 
 _LISTED = 8

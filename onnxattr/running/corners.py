@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnxattr.callers import warn_caller
 from onnxattr.errors import TargetError
-from onnxattr.running.callers import warn_caller
 
 _COLUMNS = "x1, y1, x2, y2, probability, classes"
 _OTHERS = (

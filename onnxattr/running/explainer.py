@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxattr.callers import warn_caller
 from onnxattr.compile.explainer_file import describe
 from onnxattr.errors import ModelError, ParameterError, one_door
 from onnxattr.graph.values import dims_of
@@ -25,7 +26,6 @@ from onnxattr.results.spelled import call, said
 from onnxattr.running.about_model import AboutModel
 from onnxattr.running.arrays import model_inputs, row_count
 from onnxattr.running.batches import is_dataset, joined, pairs_of
-from onnxattr.running.callers import warn_caller
 from onnxattr.running.collected import Collected
 from onnxattr.running.corners import warn_of_corners
 from onnxattr.running.explained import explanation_of, total_of

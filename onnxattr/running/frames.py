@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from onnxattr.callers import warn_caller
 from onnxattr.errors import ShapeError, few
-from onnxattr.running.callers import warn_caller
 
 _INDEX = "A column without a name is an index: to_csv(..., index=False) leaves it out."
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from onnxattr.callers import warn_caller
 from onnxattr.errors import ShapeError
 from onnxattr.inputs.tensors import plain
 from onnxattr.loading.prepared import Prepared
-from onnxattr.running.callers import warn_caller
 
 _BRIGHTEST = 255
 #: A photo that was resized with a sharp kernel may be that far outside.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from onnxattr.callers import warn_caller
 from onnxattr.errors import ModelError
 from onnxattr.graph.operator_kinds import COUNTING
 from onnxattr.graph.subgraphs import nodes_of
@@ -17,7 +18,6 @@ from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import EXTENTS, MEASURED, MIXED, PROVEN, UNDECIDED, Rows, independence
 from onnxattr.running.arrays import take
-from onnxattr.running.callers import warn_caller
 from onnxattr.running.rounding import rounding
 
 Feeds = Mapping[str, np.ndarray]

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnxattr.callers import warn_caller
 from onnxattr.errors import ShapeError, TargetError
 from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.class_names import one_label, texts_of, with_labels
 from onnxattr.loading.heads import is_binary, threshold
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array
-from onnxattr.running.callers import warn_caller
 from onnxattr.running.class_targets import by_class, warn_of_names
 from onnxattr.running.corners import LAYOUT, check_corners, warn_of_none
 from onnxattr.running.frames import is_frame
