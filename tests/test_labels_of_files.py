@@ -1,4 +1,4 @@
-"""Labels that are no class, and seeds that are several, fail in files instead of being taken for something else."""
+"""Labels that are no class, boxes that are none and several seeds fail in files, and are taken for nothing else."""
 
 import numpy as np
 import onnxruntime
@@ -47,6 +47,26 @@ def test_a_label_is_a_class_or_the_predicted_one(case, method, rendering, tmp_pa
     for wrong in ([0, classes], [-2, 0], [99, 1], [1, 2**40], [-(2**63), 0]):
         with pytest.raises((Fail, InvalidArgument), match="onnxattr/labels_fit"):
             maps(session, wrong)
+
+
+BOXES = np.array([[[0, 0, 2, 2, 0.5, 1, 0], [1, 1, 3, 2, 0.7, 0, 1]]], np.float32)
+
+
+@pytest.mark.parametrize("column", range(7))
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("method", [GradientInput, IntegratedGradients])
+def test_reference_boxes_are_boxes(method, number, column, tmp_path):
+    """A corner that is no number gave the map of the other boxes."""
+    explained = method(
+        parse("m (float[N,2,7] x) => (float[N,2,7] y) { y = Identity(x) }"), operator="object detection"
+    )
+    session, other = session_of(explained, tmp_path / "e.onnx"), BOXES.copy()
+    other[0, 1, column] = number
+    (good,) = session.run(["attribution"], {"x": BOXES, "target": BOXES})
+    np.testing.assert_allclose(good, explained.explain(BOXES, BOXES), rtol=1e-5)
+    for wrong in (other, BOXES[..., [2, 3, 0, 1, 4, 5, 6]]):
+        with pytest.raises((Fail, InvalidArgument), match="onnxattr/boxes_fit"):
+            session.run(["attribution"], {"x": BOXES, "target": wrong})
 
 
 @pytest.mark.parametrize("rendering", ["batch", "loop"])

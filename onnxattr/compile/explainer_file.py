@@ -17,7 +17,7 @@ from onnxattr.compile.axes import axis_names
 from onnxattr.compile.baseline_kinds import Baseline, Fed
 from onnxattr.compile.body_arguments import own_arguments
 from onnxattr.compile.body_weights import own_weights
-from onnxattr.compile.fit import BASELINE_FIT, LABELS_FIT, ROWS_FIT, SEED_FIT, TARGETS_FIT
+from onnxattr.compile.fit import BASELINE_FIT, BOXES_FIT, LABELS_FIT, ROWS_FIT, SEED_FIT, TARGETS_FIT
 from onnxattr.compile.noise import VERSION
 from onnxattr.compile.own_sequences import own_sequences
 from onnxattr.compile.pixels import take_bytes
@@ -41,7 +41,7 @@ RENDERINGS = ("auto", "batch", "loop")
 KEY = "onnxattr.explainer"
 _OURS = "onnxattr/"
 #: Nodes that check sizes keep these names, which the runtime's error then shows.
-_CHECKS = (FIT, TARGETS_FIT, BASELINE_FIT, ROWS_FIT, LABELS_FIT, SEED_FIT)
+_CHECKS = (FIT, TARGETS_FIT, BASELINE_FIT, ROWS_FIT, LABELS_FIT, BOXES_FIT, SEED_FIT)
 _FLOATS = frozenset(dtype.value for dtype in FLOATS)
 #: From this rank on a known shape decides which layout, and so which kernel, a runtime takes.
 _LAYOUT_RANK = 3

@@ -17,6 +17,8 @@ ROWS_FIT = "onnxattr/rows_fit"
 TARGETS_FIT = "onnxattr/targets_fit"
 #: The name of the node that fails where a label is no class.
 LABELS_FIT = "onnxattr/labels_fit"
+#: The name of the node that fails where a reference box is none.
+BOXES_FIT = "onnxattr/boxes_fit"
 #: The name of the node that fails where the seed is more than one number.
 SEED_FIT = "onnxattr/seed_fit"
 #: No runtime makes an axis of this size.
@@ -52,8 +54,22 @@ def of_classes(op: OpBuilder, labels: ir.Value, classes: ir.Value) -> ir.Value:
         classes: How many classes there are, (1,) int64.
     """
     other = op.Or(op.Less(labels, -1), op.Not(op.Less(labels, classes)))
-    others = op.ReduceSum(op.Cast(other, to=ir.DataType.INT64), keepdims=1)
-    return _reshaped(op, labels, op.Where(op.Greater(others, 0), _NO_SIZE, op.Shape(labels)), LABELS_FIT)
+    return _where_none(op, labels, other, LABELS_FIT)
+
+
+def of_boxes(op: OpBuilder, boxes: ir.Value) -> ir.Value:
+    """Boxes (N, boxes, columns) as they are; a run fails where a number is not finite, x2 < x1 or y2 < y1."""
+    numbers = op.Cast(boxes, to=ir.DataType.FLOAT)
+    ends = op.Slice(numbers, [2], [4], [2])
+    turned = op.Not(op.LessOrEqual(op.Slice(numbers, [0], [2], [2]), ends))
+    fitted = _where_none(op, boxes, turned, BOXES_FIT)
+    return _where_none(op, fitted, op.Not(op.Less(op.Abs(numbers), float("inf"))), BOXES_FIT)
+
+
+def _where_none(op: OpBuilder, value: ir.Value, wrong: ir.Value, name: str) -> ir.Value:
+    """A value as it is, by a node that fails where anything is wrong."""
+    found = op.ReduceSum(op.Cast(wrong, to=ir.DataType.INT64), keepdims=0)
+    return _reshaped(op, value, op.Where(op.Greater(found, 0), _NO_SIZE, op.Shape(value)), name)
 
 
 def one_seed(op: OpBuilder, seed: ir.Value) -> ir.Value:

@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.compile.clean_up import clean
-from onnxattr.compile.fit import of_classes, one_seed, same_rows
+from onnxattr.compile.fit import of_boxes, of_classes, one_seed, same_rows
 from onnxattr.compile.gradient import named_copy
 from onnxattr.compile.renderings.scored import ScoredModel
 from onnxattr.errors import ModelError
@@ -103,7 +103,8 @@ class ModelGraph:
         """
         op, name = self.op, own_name(self.request.prepared, "target")
         if not labels:
-            return self._of_samples(self.target_input(rows), prediction)
+            target = self._of_samples(self.target_input(rows), prediction)
+            return of_boxes(op, target) if self.request.target_kind.corners else target
         dims = dims_of(self.score) or []
         if is_binary(self.request.prepared.unit):
             target = self._of_samples(op.input(name, INT64, [rows]), prediction)
