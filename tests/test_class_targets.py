@@ -111,6 +111,8 @@ def test_masked_values_are_missing():
     plain = np.ma.masked_array(X, mask=False)
     method = GradientInput(named())
     np.testing.assert_array_equal(method.explain(plain), method.explain(X))
+    with pytest.raises(TargetError, match=r"Labels that are NaN or masked are none"):
+        method.explain(X, np.ma.masked_array([0, 1, 2], mask=[False, True, False]))
 
 
 def test_sparse_matrices_are_their_values():

@@ -12,7 +12,7 @@ from support.small_models import build, elementwise, mlp, node, rows, two_inputs
 
 import onnxattr.attributions as attributions
 from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency, SmoothGrad
-from onnxattr.errors import ShapeError
+from onnxattr.errors import ShapeError, TargetError
 from onnxattr.session import Session
 
 MLP, TWO = mlp(), two_inputs()
@@ -77,6 +77,24 @@ def test_tensorflow_tensors(kind):
     np.testing.assert_array_equal(Saliency(MLP.model).explain(x, labels), expected)
     one_hot = tf.one_hot(labels, 4)
     close(Saliency(MLP.model).explain(x, one_hot), expected)
+    sparse = [tf.sparse.from_dense(np.where(array > 0, array, 0)) for array in (MLP.given, one_hot)]
+    dense = np.where(MLP.given > 0, MLP.given, 0)
+    close(Saliency(MLP.model).explain(*sparse), Saliency(MLP.model).explain(dense, LABELS))
+
+
+UNREAD = {
+    "tensorflow": (lambda tf: tf.RaggedTensor.from_tensor(MLP.given), r"a RaggedTensor: .*x\.to_tensor\(\)"),
+    "polars": (lambda polars: polars.LazyFrame(MLP.given), r"a LazyFrame: .*x\.collect\(\)"),
+}
+
+
+@pytest.mark.parametrize("library", UNREAD)
+def test_what_is_no_array_yet_is_refused_with_what_makes_one_of_it(library):
+    make, message = UNREAD[library]
+    given = make(pytest.importorskip(library))
+    for call in (Saliency(MLP.model).explain, lambda x, _: Saliency(MLP.model).explain(MLP.given, x)):
+        with pytest.raises((ShapeError, TargetError), match=message):
+            call(given, LABELS)
 
 
 TENSORS = {
@@ -84,6 +102,8 @@ TENSORS = {
     "of a graph": lambda torch, x: x.requires_grad_(),
     "bfloat16": lambda torch, x: x.bfloat16(),
     "float8": lambda torch, x: x.to(torch.float8_e4m3fn),
+    "list of a graph": lambda torch, x: list(x.requires_grad_()),
+    "lists of numbers of a graph": lambda torch, x: [list(row) for row in x.requires_grad_()],
     "with the negative bit": lambda torch, x: torch._neg_view(-x),
     "sparse": lambda torch, x: x.to_sparse(),
     "sparse rows": lambda torch, x: x.to_sparse_csr(),

@@ -22,7 +22,7 @@ class CausalFidelity(ModelMetric):
 
     Args:
         baseline_mode: What features are set to: a number, an array that broadcasts to the inputs, or a function of the
-            inputs (N, ...) that gives one of these.
+            inputs (N, ...) that gives one of these. One axis is the last of the inputs, as in NumPy, never samples.
         steps: Number of intervals between start and end; -1 for one feature at a time.
         max_percentage_perturbed: Share of the features that change, in (0, 1].
     """

@@ -28,7 +28,7 @@ class MuFidelity(ModelMetric):
         grid_size: Cells along each axis of images, or along time; None for single elements. Tables have no grid.
         subset_percent: Probability of a cell to be in the subset, in (0, 1).
         baseline_mode: What features are set to: a number, an array that broadcasts to the inputs, or a function of the
-            inputs (N, ...) that gives one of these.
+            inputs (N, ...) that gives one of these. One axis is the last of the inputs, as in NumPy, never samples.
         nb_samples: Number of subsets; all samples have the same.
         masks: Subsets from outside in place of drawn ones, 1 where an element stays and 0 where it is set to the
             baseline: (S, ...) for all samples or (N, S, ...).

@@ -13,7 +13,7 @@ from onnxattr.errors import ModelError, ShapeError
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of
 from onnxattr.inputs.samples import is_files, together
-from onnxattr.inputs.tensors import plain
+from onnxattr.inputs.tensors import dense, not_yet_an_array, plain
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.fitting_shapes import ragged, way_out
 from onnxattr.running.given_tables import parts_given
@@ -30,6 +30,8 @@ def as_array(value: Any, what: str) -> np.ndarray:
     Raises:
         ShapeError: If the value is ragged, holds text or other objects, or cannot be read.
     """
+    if (todo := not_yet_an_array(value)) is not None:
+        raise ShapeError(f"{what} is a {type(value).__name__}: {todo}.")
     try:
         array = np.asarray(_written_out(plain(value)))
     except (ValueError, TypeError, RuntimeError) as error:
@@ -71,19 +73,13 @@ def text_array(value: Any, what: str) -> np.ndarray:
 
 def _written_out(value: Any) -> Any:
     """Masked arrays with NaN for what is masked, a sparse matrix with its zeros; anything else as it is."""
-    if is_sparse(value):
-        return value.toarray()
+    value = dense(value)
     if isinstance(value, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in value):
         value = np.ma.stack(value)  # of masked rows NumPy makes an array without the masks
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value) and value.dtype.kind in "fiub":
         floats = value.dtype if value.dtype.kind == "f" else np.dtype(np.float64)
         return np.ma.filled(value.astype(floats), np.nan)
     return value
-
-
-def is_sparse(value: Any) -> bool:
-    """Whether something is a sparse matrix or array of SciPy, which NumPy takes for an object."""
-    return hasattr(value, "toarray") and hasattr(value, "nnz")
 
 
 def model_inputs(prepared: Prepared, given: Any) -> dict[str, np.ndarray]:

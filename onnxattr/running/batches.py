@@ -12,9 +12,10 @@ import numpy as np
 from onnxattr.errors import OnnxAttrError, ShapeError, TargetError
 from onnxattr.graph.values import dims_of
 from onnxattr.inputs.samples import Samples, is_files, samples_of, together
+from onnxattr.inputs.tensors import is_sparse
 from onnxattr.loading.class_names import one_label
 from onnxattr.loading.prepared import Prepared
-from onnxattr.running.arrays import as_array, is_sparse
+from onnxattr.running.arrays import as_array
 from onnxattr.running.frames import is_frame
 from onnxattr.running.given_tables import is_row_of
 

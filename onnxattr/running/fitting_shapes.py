@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from onnxattr.inputs.tensors import plain
+
 Dims = Sequence[int | str | None]
 _COLOURS, _WITH_ALPHA = 3, 4
 #: The rank of a batch of images.
@@ -73,8 +75,8 @@ def ragged(value: Any) -> str | None:
     if not isinstance(value, (list, tuple)):
         return None
     try:
-        shapes = sorted({np.shape(part) for part in value})
-    except (ValueError, TypeError):
+        shapes = sorted({np.shape(plain(part)) for part in value})
+    except (ValueError, TypeError, RuntimeError):
         return None
     if len(shapes) < 2:
         return None

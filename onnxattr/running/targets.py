@@ -148,6 +148,8 @@ def _weights(
 
 def _as_labels(array: np.ndarray, rows: int) -> str:
     """How targets are written as labels, if they look like some: whole numbers, one for each row."""
+    if array.size == rows and bool(np.isnan(array).any()):
+        return " Labels that are NaN or masked are none: leave these samples out, or give -1, the predicted class."
     whole = array.size == rows and bool(np.all(array == np.floor(array)))
     return " If these are labels, give np.ravel(targets).astype(int)." if whole else ""
 
