@@ -107,6 +107,7 @@ FUNCTIONS = {
     "c = Clip(s, small, less) t = Sub(one, c) a = Log(c) b = Log(t) y = Sub(a, b)": (
         lambda p, q, z: np.where((p > SMALL) & (q > SMALL), 1.0, 0)
     ),
+    "h = Sub(half, s) t = Sub(two, h) y = Log(t)": lambda p, q, z: p * q / (1.5 + p),
     # Through products, squares and what picks values.
     "t = Mul(s, s) r = Sub(one, t) y = Log(r)": lambda p, q, z: -2 * p * p / (1 + p),
     "a = Sub(one, s) b = Pow(a, two) t = Sub(one, b) y = Log(t)": lambda p, q, z: 2 * q * q / (1 + q),
@@ -143,8 +144,8 @@ def test_functions_of_a_sigmoid(body):
     z = FAR.astype(np.float64)
     model = parse(
         "g (float[N,1] x) => (float[N,1] y) <float one = {1}, float two = {2}, float three = {3}, float zero = {0}, "
-        "float small = {1e-6}, float less = {0.999999}, float more = {1.0001}, int64[1] first = {0}, "
-        f"int64[1] axes = {{1}}> {{ s = Sigmoid(x) {body} }}"
+        "float half = {0.5}, float small = {1e-6}, float less = {0.999999}, float more = {1.0001}, "
+        f"int64[1] first = {{0}}, int64[1] axes = {{1}}> {{ s = Sigmoid(x) {body} }}"
     )
     found = run(vjp(model), x=FAR, y_cotangent=np.ones_like(FAR))["x_gradient"]
     close(found, FUNCTIONS[body](part(z), part(z, -1), z))

@@ -166,7 +166,9 @@ class _End:
             signs = {self._sign(node.inputs[0]), -self._sign(node.inputs[1])}
         lost = Nodes() if signs in ({1}, {-1}) else sources
         for value, found in zip(node.outputs, number(self.op, node, self._numbers, lost), strict=True):
-            self._note(value, found)
+            known = self.op.range_of(value)
+            away = known.low > 0.01 or known.high < -0.01  # so that lost digits do not count
+            self._note(value, replace(found, lost=Nodes()) if away else found)
             self._sources[value] = sources
             if signs == {1} and node.op_type in _KEEPS_SIGNS:
                 self._positive.add(value)
