@@ -18,6 +18,7 @@ from onnxattr import Explanation, GradCAM, GradientInput, IntegratedGradients
 from onnxattr.cli import main
 from onnxattr.inputs.view import seen_part
 from onnxattr.loading.preprocessing import Preprocessing
+from onnxattr.results.photos import drawn_photos
 
 ROOT = Path(__file__).parents[1]
 CAT, CUP = photos.load("chelsea"), photos.load("coffee")
@@ -261,6 +262,11 @@ def test_maps_of_the_input_lie_on_what_the_network_sees(case, size, tmp_path):
     image = method(where[None], np.ones((1, 3, 8, 8)))
     top, left, bottom, right = seen_part(Preprocessing(**spec), *size)
     assert image.seen == (top, left, bottom, right)
+    (shown,) = drawn_photos(image, "image", {}).images
+    assert shown.shape == (bottom - top, right - left, 3)
+    visible = where[max(top, 0) : bottom, max(left, 0) : right]
+    there = shown[max(-top, 0) :, max(-left, 0) :][: visible.shape[0], : visible.shape[1]]
+    np.testing.assert_array_equal(there, visible)
     network = np.asarray(image)[0]  # x times the gradient of its sum is x
     inside = network[2] > 254.5
     rows = top + (np.arange(8) + 0.5) * (bottom - top) / 8 - 0.5

@@ -8,6 +8,7 @@ from support import photo_reference as reference
 from models import efficientnet_lite0, photos
 from onnxattr import attributions, vjp
 from onnxattr.errors import ParameterError
+from onnxattr.results.photos import drawn_photos
 from onnxattr.running.explainer import load
 from onnxattr.session import Session
 
@@ -298,17 +299,21 @@ def test_a_network_for_imagenet_on_photographs():
     ("given", "shown"),
     [
         ({}, True),
-        ({"attributions_at": "input"}, False),
+        ({"attributions_at": "input"}, True),
         ({"wrt": "second"}, False),
         ({"wrt": "second", "preprocess": "keras-tf"}, True),
         ({"attributions_at": "input", "preprocess": "keras-tf"}, True),
     ],
 )
 def test_maps_are_drawn_over_photos_that_they_lie_over(network, given, shown, tmp_path):
-    """What a network sees of a photo that is cut is not drawn over the whole photo."""
+    """What a network sees of a photo that is cut is not drawn over the whole photo, but over the part."""
     method = attributions.Saliency(network[1], **({"preprocess": SPECS["imagenet"]} | given))
     found = method(small("chelsea")[None], [1])
     assert ("pixels" in found.inputs) == shown
+    if "attributions_at" in given:
+        (image,) = drawn_photos(found, *found.attributions, {}).images
+        top, left, bottom, right = found.seen
+        np.testing.assert_array_equal(image, small("chelsea")[top:bottom, left:right])
     found.plot(path=tmp_path / "map.png")
     cam = attributions.GradCAM(network[1], conv_layer="second", preprocess=SPECS["imagenet"])
     assert "pixels" in cam(small("chelsea")[None], [1]).inputs

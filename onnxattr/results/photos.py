@@ -96,8 +96,9 @@ def _images_of(explanation: Explanation, name: str, axis: int | None) -> np.ndar
     if not found:
         return None
     images = found[0]
-    if images.shape[-1] not in _COLORS and images.shape[1] in (1, 3, 4):
-        axis = 1
+    first, last = (images.shape[place] in (*_COLORS, 4) for place in (1, 3))
+    if (axis is None or name not in explanation.inputs) and first != last:
+        axis = 1 if first else 3  # a map may have its channels elsewhere than a photo
     images = np.moveaxis(images, axis, -1) if axis not in (None, 3) and images.shape[axis] < 65 else images
     if images.shape[-1] in _COLORS:
         return images
