@@ -210,10 +210,18 @@ def log_softmax(scores, target):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize(("op_type", "exact"), [("Softmax", softmax), ("LogSoftmax", log_softmax)])
-def test_classes(op_type, exact, target):
+@pytest.mark.parametrize(
+    ("body", "exact"),
+    [
+        ("y = Softmax(x)", softmax),
+        ("y = LogSoftmax(x)", log_softmax),
+        ("e = Exp(x) s = ReduceSum(e, axes) y = Div(e, s)", softmax),
+        ("m = ReduceMax(x, axes) d = Sub(x, m) e = Exp(d) s = ReduceSum(e, axes) y = Div(e, s)", softmax),
+    ],
+)
+def test_classes(body, exact, target):
     ct = TARGETS[target].astype(np.float32)
-    model = parse(f"g (float[N,5] x) => (float[N,5] y) {{ y = {op_type}(x) }}")
+    model = parse(f"g (float[N,5] x) => (float[N,5] y) <int64[1] axes = {{1}}> {{ {body} }}")
     close(run(vjp(model), x=SCORES, y_cotangent=ct)["x_gradient"], exact(SCORES, ct.astype(np.float64)))
 
 

@@ -26,6 +26,8 @@ TANH = "x3 = Pow(x, three) u0 = Mul(x3, c) u1 = Add(x, u0) u = Mul(u1, k) t = Ta
 
 #: By what writes them: nodes from x to y.
 GROUPS = {
+    "softmax": ("e = Exp(x) s = ReduceSum(e, last) y = Div(e, s)", "Softmax"),
+    "softmax by a product": ("e = Exp(x) s = ReduceSum(e, last) i = Reciprocal(s) y = Mul(i, e)", "Softmax"),
     # LayerNormalization
     "torch layer norm": (
         f"{CENTRED} q = Pow(c0, two) v = ReduceMean(q, last) e = Add(v, eps) s = Sqrt(e) z = Div(c0, s) h = Mul(z, g) "
@@ -91,6 +93,10 @@ GROUPS = {
     "quick gelu": ("d = Mul(x, quick) t = Sigmoid(d) y = Mul(x, t)", "Swish"),
 }  # fmt: skip
 NEAR_MISSES = {
+    "powers over two axes": "e = Exp(x) s = ReduceSum(e, both) y = Div(e, s)",
+    "powers of another value": "e = Exp(x) n = Neg(x) f = Exp(n) s = ReduceSum(f, last) y = Div(e, s)",
+    "a sum over powers": "e = Exp(x) s = ReduceSum(e, last) y = Div(s, e)",
+    "powers are read": "e = Exp(x) s = ReduceSum(e, last) z = Div(e, s) y = Add(z, e)",
     "epsilon beside the root": f"{VARIANCE} s0 = Sqrt(v) s = Add(s0, eps) y = Div(c0, s)",
     "no epsilon above 0": f"{VARIANCE} e = Add(v, zero) s = Sqrt(e) z = Div(c0, s) y = Mul(z, x)",
     "a sum": f"{CENTRED} q = Mul(c0, c0) v = ReduceSum(q, last) e = Add(v, eps) s = Sqrt(e) y = Div(c0, s)",

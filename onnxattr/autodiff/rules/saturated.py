@@ -69,16 +69,20 @@ def softplus(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]
     return (op.Mul(ct, op.Div(op.Where(op.Less(node.x, 0.0), e, 1.0), more)),)
 
 
-def softmax(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = exp(x) / sum(exp(x));  xbar = y * (d - sum(d * y)) with d = ybar - ybar where y is largest.
+def softmax_ct(op: OpBuilder, y: ir.Value, ct: ir.Value, axis: int) -> ir.Value:
+    """xbar = y * (d - sum(d * y)) with d = ybar - ybar where y is largest.
 
     As all y add up to 1, any number may be taken off ybar. That one leaves the largest y, from which the others cannot
     be told by subtraction, out of the sum.
     """
-    y, axis = node.y, node.get_int("axis")
     largest = op.ArgMax(y, axis=axis, keepdims=1)
     d = op.Sub(ct, op.GatherElements(ct, largest, axis=axis))
-    return (op.Mul(y, op.Sub(d, op.ReduceSum(op.Mul(d, y), [axis], keepdims=1))),)
+    return op.Mul(y, op.Sub(d, op.ReduceSum(op.Mul(d, y), [axis], keepdims=1)))
+
+
+def softmax(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = exp(x) / sum(exp(x));  xbar = y * (d - sum(d * y)) with d = ybar - ybar where y is largest."""
+    return (softmax_ct(op, node.y, ct, node.get_int("axis")),)
 
 
 def log_softmax(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
