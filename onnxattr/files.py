@@ -244,6 +244,26 @@ def stopped_tidily() -> Iterator[None]:
             os.kill(os.getpid(), stopped)
 
 
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Lets Ctrl-C, SIGTERM and SIGHUP wait until what takes a moment, such as giving names to files, is done."""
+    kinds = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        kinds = []
+    came: list[int] = []
+    handlers = {kind: signal.getsignal(kind) for kind in kinds}
+    kinds = [kind for kind, handler in handlers.items() if handler not in (None, signal.SIG_IGN)]
+    try:
+        for kind in kinds:
+            signal.signal(kind, lambda number, _: came.append(number))
+        yield
+    finally:
+        for kind in kinds:
+            signal.signal(kind, handlers[kind])
+        for number in came:
+            os.kill(os.getpid(), number)
+
+
 def _opened(path: AnyPath) -> BinaryIO:
     """Opens a device or FIFO; a FIFO that nothing reads from would block for ever."""
     status = os.stat(path)

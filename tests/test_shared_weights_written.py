@@ -84,6 +84,36 @@ def test_a_process_that_is_ended_meanwhile_leaves_all_files_as_they_were(old, tm
     assert (contents(folder) if old else sorted(tmp_path.iterdir())) == before
 
 
+HALF_NAMED = """
+import os, signal, sys
+import onnxattr
+signal.signal(signal.SIGINT, signal.default_int_handler)
+replace = os.replace
+def stopped(old, new):
+    replace(old, new)
+    if str(new).endswith(".onnx"):
+        os.kill(os.getpid(), int(sys.argv[3]))
+os.replace = stopped
+methods = [onnxattr.Saliency(sys.argv[2]), onnxattr.GradientInput(sys.argv[2])]
+onnxattr.export(methods, sys.argv[1], check=False)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_is_ended_between_two_names_gives_both(number, tmp_path):
+    folder = tmp_path / "set"
+    onnxattr.export([Saliency(wide(0)[0]), GradientInput(wide(0)[0])], folder)
+    before = contents(folder)
+    onnx.save(wide(1)[0], tmp_path / "m.onnx")
+    arguments = [sys.executable, "-c", HALF_NAMED, folder, tmp_path / "m.onnx", str(number.value)]
+    assert subprocess.run(arguments, check=False, capture_output=True).returncode == -number
+    after = contents(folder)
+    assert [name for name in before if after.get(name) == before[name]] == []
+    assert len(after) == 3
+    found = onnxattr.load(folder / "Saliency.onnx").explain(X, [3, 5])
+    np.testing.assert_allclose(found, np.abs(wide(1)[1][:, [3, 5]].T), rtol=1e-5)
+
+
 LIMITED = """
 import resource, sys
 import onnxattr

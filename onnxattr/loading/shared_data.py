@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 
 from onnxattr.errors import ParameterError
-from onnxattr.files import AnyPath, alone_in, check_output, stopped_tidily, temporary_file
+from onnxattr.files import AnyPath, alone_in, check_output, stopped_tidily, temporary_file, undisturbed
 from onnxattr.loading.data_file import DataFile, own_data_of
 from onnxattr.loading.reading.external_data import set_entry
 from onnxattr.loading.reading.own_data import digest_of, note_data
@@ -74,7 +74,9 @@ def write_together(members: Sequence[Member], reads: Collection[AnyPath] = ()) -
         with _data_file(folder, members) as (protos, data), contextlib.ExitStack() as files:
             for member, proto in zip(members, protos, strict=True):
                 files.enter_context(checked_file(proto, member.path, partial(member.check, proto)))
-        _remove(replaced - {"" if data is None else data.name}, folder, reads)
+            with undisturbed():
+                files.close()
+                _remove(replaced - {"" if data is None else data.name}, folder, reads)
 
 
 def _remove(names: Iterable[str], folder: Path, reads: Iterable[AnyPath]) -> None:
