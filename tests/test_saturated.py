@@ -215,6 +215,7 @@ def log_softmax(scores, target):
     [
         ("y = Softmax(x)", softmax),
         ("y = LogSoftmax(x)", log_softmax),
+        ("l = LogSoftmax(x) y = Exp(l)", softmax),
         ("e = Exp(x) s = ReduceSum(e, axes) y = Div(e, s)", softmax),
         ("m = ReduceMax(x, axes) d = Sub(x, m) e = Exp(d) s = ReduceSum(e, axes) y = Div(e, s)", softmax),
     ],

@@ -88,14 +88,14 @@ def softmax(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
 def log_softmax(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = x - log(sum(exp(x)));  xbar = ybar - p * s with p = exp(y), s = sum(ybar).
 
-    The largest p is 1 - the sum of the others.
+    Where p is largest that is s * (the sum of the other p) - (the sum of the other ybar).
     """
     y, axis = node.y, node.get_int("axis")
     p, s = op.Exp(y), op.ReduceSum(ct, [axis], keepdims=1)
     top = _alone(op, y, axis)
     others = op.ReduceSum(op.Where(top, 0.0, p), [axis], keepdims=1)
-    at_top = op.Add(op.Sub(ct, s), op.Mul(s, others))
-    return (op.Where(top, at_top, op.Sub(ct, op.Mul(p, s))),)
+    rest = op.ReduceSum(op.Where(top, 0.0, ct), [axis], keepdims=1)
+    return (op.Where(top, op.Sub(op.Mul(s, others), rest), op.Sub(ct, op.Mul(p, s))),)
 
 
 #: By operator, in place of the standard rule for the last operator of a model.
