@@ -182,13 +182,21 @@ def captures_of(node: Any) -> list[ir.Value]:
     return list(captured)
 
 
-def drop(node: ir.Node) -> None:
-    """Removes a node that nothing needs from its graph, and its subgraphs' hold on what they captured."""
-    for inner in (inner for body in subgraphs_of(node) for inner in body.all_nodes()):
+def detach(node: ir.Node) -> None:
+    """Ends the hold on what they read of a node that is to be removed and of those inside it.
+
+    A graph that removes nodes looks at all its outputs: many nodes are removed at once.
+    """
+    for inner in [node, *(inner for body in subgraphs_of(node) for inner in body.all_nodes())]:
         for index in range(len(inner.inputs)):
             inner.replace_input_with(index, None)
+
+
+def drop(node: ir.Node) -> None:
+    """Removes a node that nothing needs from its graph, and its subgraphs' hold on what they captured."""
+    detach(node)
     if node.graph is not None:
-        node.graph.remove(node, safe=True)
+        node.graph.remove(node)
 
 
 def prune(graph: ir.Graph, kept: Collection[ir.Value] = ()) -> None:
@@ -198,12 +206,15 @@ def prune(graph: ir.Graph, kept: Collection[ir.Value] = ()) -> None:
         graph: The graph, changed in place.
         kept: Values that stay although nothing reads them.
     """
+    gone = []
     for node in reversed(graph):
         if any(value.uses() or value.is_graph_output() or value in kept for value in node.outputs):
             for body in subgraphs_of(node):
                 prune(body, kept)
         else:
-            drop(node)
+            detach(node)
+            gone.append(node)
+    graph.remove(gone)
 
 
 class Names:

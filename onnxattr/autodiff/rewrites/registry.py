@@ -22,7 +22,7 @@ import onnx_ir as ir
 
 from onnxattr.errors import ParameterError
 from onnxattr.graph.builder import GRADIENT_OF, OpBuilder
-from onnxattr.graph.subgraphs import drop, is_standard, nodes_behind
+from onnxattr.graph.subgraphs import detach, drop, is_standard, nodes_behind
 
 Replacement = Callable[["Backward", ir.Node], ir.Value | None]
 
@@ -93,11 +93,14 @@ class Backward:
         self._nodes: set[ir.Node] = set()
         #: The operators that were among the nodes at any time: most rewrites have nothing to look at.
         self._operators: set[str] = set()
+        gone = []
         for node in nodes_behind(self.op.graph, after):
             if self._unused(node):
-                drop(node)
+                detach(node)
+                gone.append(node)
             else:
                 self._add([node])
+        self.op.graph.remove(gone)
         self._after = after
 
     def producer(self, value: ir.Value | None) -> ir.Node | None:
