@@ -51,7 +51,7 @@ def of_classes(op: OpBuilder, labels: ir.Value, classes: ir.Value) -> ir.Value:
     Args:
         op: Builder on the graph.
         labels: A label for each sample, (N,) int64.
-        classes: How many classes there are, (1,) int64.
+        classes: How many classes there are, int64 () or (1,).
     """
     other = op.Or(op.Less(labels, -1), op.Not(op.Less(labels, classes)))
     return _where_none(op, labels, other, LABELS_FIT)

@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.registry import Cotangent, NodeView, Rule
 from onnxattr.graph.builder import OpBuilder
+from onnxattr.graph.values import dims_of
 
 #: A result y, None for that of the runtime, and y + k by k.
 Written = tuple[ir.Value | None, Mapping[int, ir.Value]]
@@ -75,6 +76,9 @@ def softmax_ct(op: OpBuilder, y: ir.Value, ct: ir.Value, axis: int) -> ir.Value:
     As all y add up to 1, any number may be taken off ybar. That one leaves the largest y, from which the others cannot
     be told by subtraction, out of the sum.
     """
+    dims = dims_of(y)
+    if dims is not None:
+        axis %= len(dims)  # Onnx's own evaluator refuses a GatherElements with a negative axis.
     largest = op.ArgMax(y, axis=axis, keepdims=1)
     d = op.Sub(ct, op.GatherElements(ct, largest, axis=axis))
     return op.Mul(y, op.Sub(d, op.ReduceSum(op.Mul(d, y), [axis], keepdims=1)))

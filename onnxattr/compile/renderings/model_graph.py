@@ -113,7 +113,8 @@ class ModelGraph:
             raise ModelError(
                 f"Labels need a model output of shape (N, classes); {self.score.name!r} has shape {shape_text(dims)}."
             )
-        classes = op.shape(self.score, 1, 2)
+        # A scalar: OneHot takes (1,) too, but onnx's own evaluator does not.
+        classes = op.Squeeze(op.shape(self.score, 1, 2))
         target = of_classes(op, self._of_samples(op.input(name, INT64, [rows]), prediction), classes)
         chosen = op.Where(op.Less(target, 0), op.ArgMax(prediction, axis=1, keepdims=0), target)
         # In float32 first: the runtime has no OneHot of float64.
