@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, BinaryIO, cast
 
 from onnxattr.errors import ParameterError
@@ -250,18 +251,30 @@ def undisturbed() -> Iterator[None]:
     kinds = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
         kinds = []
-    came: list[int] = []
+    came: list[tuple[int, FrameType | None]] = []
     handlers = {kind: signal.getsignal(kind) for kind in kinds}
     kinds = [kind for kind, handler in handlers.items() if handler not in (None, signal.SIG_IGN)]
     try:
         for kind in kinds:
-            signal.signal(kind, lambda number, _: came.append(number))
+            signal.signal(kind, lambda number, frame: came.append((number, frame)))
         yield
     finally:
         for kind in kinds:
             signal.signal(kind, handlers[kind])
-        for number in came:
-            os.kill(os.getpid(), number)
+        with contextlib.ExitStack() as each:
+            for number, frame in reversed(came):
+                each.callback(_handle, handlers[signal.Signals(number)], number, frame)
+
+
+def _handle(handler: Any, number: int, frame: FrameType | None) -> None:
+    """Handles a signal that came before.
+
+    A handler is called: an event loop, which knows of the signal already, would take a second one for another.
+    """
+    if callable(handler):
+        handler(number, frame)
+    else:
+        signal.raise_signal(number)
 
 
 def _opened(path: AnyPath) -> BinaryIO:

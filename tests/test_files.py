@@ -15,7 +15,6 @@ from support.small_models import build, node
 from support.written_files import MLP, SIZE, X, contents, save_external, wide
 
 import onnxattr
-from onnxattr import files
 from onnxattr.attributions import GradientInput, IntegratedGradients, NoiseTunnel, Saliency, SmoothGrad
 from onnxattr.attributions.triton import export_triton
 from onnxattr.cli import main
@@ -264,19 +263,6 @@ def test_a_process_stopped_when_the_model_has_its_name_leaves_its_data(old, numb
     found = onnxattr.load(path).explain(X, [3, 5])
     np.testing.assert_allclose(found, X * wide(0)[1][:, [3, 5]].T, rtol=1e-5)
     assert len(os.listdir(tmp_path)) == 3
-
-
-def test_a_handler_of_the_program_is_kept(tmp_path):
-    calls = []
-    old = signal.signal(signal.SIGTERM, lambda *_: calls.append(1))
-    try:
-        with files.whole_file(tmp_path / "e") as file:
-            os.kill(os.getpid(), signal.SIGTERM)
-            file.write(b"whole")
-    finally:
-        signal.signal(signal.SIGTERM, old)
-    assert calls == [1]
-    assert (tmp_path / "e").read_bytes() == b"whole"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
