@@ -214,6 +214,14 @@ def claim(temporary: AnyPath, names: Iterable[Path]) -> Path:
     raise FileExistsError("all names are taken")
 
 
+def _handlers(*names: str) -> dict[signal.Signals, Any]:
+    """The handlers of those signals that the system has; none in a thread that may not change them."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    kinds = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    return {kind: signal.getsignal(kind) for kind in kinds}
+
+
 class _Stopped(BaseException):
     """The process was told to end, by the signal that is the argument."""
 
@@ -221,10 +229,7 @@ class _Stopped(BaseException):
 @contextlib.contextmanager
 def stopped_tidily() -> Iterator[None]:
     """Lets SIGTERM and SIGHUP end the process only after what is open has been tidied up."""
-    kinds = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    mine: list[Any] = []
-    if threading.current_thread() is threading.main_thread():
-        mine = [kind for kind in kinds if signal.getsignal(kind) is signal.SIG_DFL]
+    mine = [kind for kind, handler in _handlers("SIGTERM", "SIGHUP").items() if handler is signal.SIG_DFL]
 
     def stop(number: int, _: Any) -> None:
         raise _Stopped(number)
@@ -248,19 +253,16 @@ def stopped_tidily() -> Iterator[None]:
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """Lets Ctrl-C, SIGTERM and SIGHUP wait until what takes a moment, such as giving names to files, is done."""
-    kinds = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    if threading.current_thread() is not threading.main_thread():
-        kinds = []
     came: list[tuple[int, FrameType | None]] = []
-    handlers = {kind: signal.getsignal(kind) for kind in kinds}
-    kinds = [kind for kind, handler in handlers.items() if handler not in (None, signal.SIG_IGN)]
+    found = _handlers("SIGINT", "SIGTERM", "SIGHUP")
+    handlers = {kind: handler for kind, handler in found.items() if handler not in (None, signal.SIG_IGN)}
     try:
-        for kind in kinds:
+        for kind in handlers:
             signal.signal(kind, lambda number, frame: came.append((number, frame)))
         yield
     finally:
-        for kind in kinds:
-            signal.signal(kind, handlers[kind])
+        for kind, handler in handlers.items():
+            signal.signal(kind, handler)
         with contextlib.ExitStack() as each:
             for number, frame in reversed(came):
                 each.callback(_handle, handlers[signal.Signals(number)], number, frame)
