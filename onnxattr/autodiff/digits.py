@@ -97,7 +97,10 @@ def _sum(op: OpBuilder, node: ir.Node, operands: Sequence[Number | None], lost: 
 
 
 def _logarithm(op: OpBuilder, x: ir.Value, part: ir.Value) -> ir.Value:
-    """log(x) by x - 1, known to all digits: the rounding of x is the same in log(x) and in x - 1."""
+    """log(x) as log(x) / (x - 1) times the small part x - 1.
+
+    x is rounded. That changes the quotient, which is nearly 1 there, by little: Kahan's way to compute log(1 + p).
+    """
     rest = op.Sub(x, 1.0)
     one = op.Equal(rest, 0.0)
     return op.Where(one, part, op.Mul(op.Log(x), op.Div(part, op.Where(one, 1.0, rest))))

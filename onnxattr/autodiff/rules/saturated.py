@@ -7,6 +7,7 @@ is close to 1. Between layers such an error is one of many. At the end of a mode
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
@@ -25,12 +26,6 @@ def _decayed(op: OpBuilder, x: ir.Value, rate: float) -> tuple[ir.Value, ir.Valu
     return e, op.Add(e, 1.0)
 
 
-def _alone(op: OpBuilder, y: ir.Value, axis: int) -> ir.Value:
-    """Where y is larger than all others along an axis."""
-    top = op.Equal(y, op.ReduceMax(y, [axis], keepdims=1))
-    return op.And(top, op.Equal(op.ReduceSum(op.cast(top, y.dtype), [axis], keepdims=1), 1.0))
-
-
 def _logistic(op: OpBuilder, x: ir.Value, rate: float) -> tuple[ir.Value, ir.Value]:
     """The sigmoids of rate x and -rate x."""
     e, more = _decayed(op, x, rate)
@@ -38,24 +33,36 @@ def _logistic(op: OpBuilder, x: ir.Value, rate: float) -> tuple[ir.Value, ir.Val
     return op.Div(op.Where(below, e, 1.0), more), op.Div(op.Where(below, 1.0, e), more)
 
 
+def _slope(op: OpBuilder, x: ir.Value) -> ir.Value:
+    """e / (1 + e)^2 with e = exp(-|x|), the derivative of the sigmoid."""
+    e, more = _decayed(op, x, 1.0)
+    return op.Div(e, op.Mul(more, more))
+
+
+def _alone(op: OpBuilder, y: ir.Value, axis: int) -> ir.Value:
+    """Where y is larger than all others along an axis."""
+    top = op.Equal(y, op.ReduceMax(y, [axis], keepdims=1))
+    return op.And(top, op.Equal(op.ReduceSum(op.cast(top, y.dtype), [axis], keepdims=1), 1.0))
+
+
+def _sum_without(op: OpBuilder, top: ir.Value, values: ir.Value, axis: int) -> ir.Value:
+    """The sum of values along an axis without that at the top."""
+    return op.ReduceSum(op.Where(top, 0.0, values), [axis], keepdims=1)
+
+
 def sigmoid(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = 1 / (1 + exp(-x));  xbar = ybar * e / (1 + e)^2 with e = exp(-|x|)."""
-    e, more = _decayed(op, node.x, 1.0)
-    return (op.Mul(ct, op.Div(e, op.Mul(more, more))),)
+    return (op.Mul(ct, _slope(op, node.x)),)
 
 
-def _sigmoid_of_small(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
-    """The same, but ybar * y (1 - y) where y is small: an error of y cancels out, as ybar is divided by y."""
-    y, (e, more) = node.y, _decayed(op, node.x, 1.0)
-    exact = op.Div(e, op.Mul(more, more))
-    return (op.Mul(ct, op.Where(op.Less(node.x, 0.0), op.Mul(y, op.Sub(1.0, y)), exact)),)
+def _divided_sigmoid(large: bool, op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
+    """The same, but ybar * y (1 - y) where y is small, or where it is large: an error of y cancels out there.
 
-
-def _sigmoid_of_large(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
-    """The same, but ybar * y (1 - y) where 1 - y is small: its error cancels out, as ybar is divided by it."""
-    y, (e, more) = node.y, _decayed(op, node.x, 1.0)
-    exact = op.Div(e, op.Mul(more, more))
-    return (op.Mul(ct, op.Where(op.Less(node.x, 0.0), exact, op.Mul(y, op.Sub(1.0, y)))),)
+    That is so where ybar is divided by y, or by 1 - y for a large y.
+    """
+    exact, standard = _slope(op, node.x), op.Mul(node.y, op.Sub(1.0, node.y))
+    small, other = (exact, standard) if large else (standard, exact)
+    return (op.Mul(ct, op.Where(op.Less(node.x, 0.0), small, other)),)
 
 
 def tanh(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
@@ -66,8 +73,8 @@ def tanh(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
 
 def softplus(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = log(1 + exp(x));  xbar = ybar * (e where x < 0, else 1) / (1 + e) with e = exp(-|x|)."""
-    e, more = _decayed(op, node.x, 1.0)
-    return (op.Mul(ct, op.Div(op.Where(op.Less(node.x, 0.0), e, 1.0), more)),)
+    slope, _ = _logistic(op, node.x, 1.0)
+    return (op.Mul(ct, slope),)
 
 
 def softmax_ct(op: OpBuilder, y: ir.Value, ct: ir.Value, axis: int) -> ir.Value:
@@ -97,8 +104,7 @@ def log_softmax(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotange
     y, axis = node.y, node.get_int("axis")
     p, s = op.Exp(y), op.ReduceSum(ct, [axis], keepdims=1)
     top = _alone(op, y, axis)
-    others = op.ReduceSum(op.Where(top, 0.0, p), [axis], keepdims=1)
-    rest = op.ReduceSum(op.Where(top, 0.0, ct), [axis], keepdims=1)
+    others, rest = _sum_without(op, top, p, axis), _sum_without(op, top, ct, axis)
     return (op.Where(top, op.Sub(op.Mul(s, others), rest), op.Sub(ct, op.Mul(p, s))),)
 
 
@@ -110,9 +116,17 @@ SATURATED: Mapping[str, Rule] = {
     "Softplus": softplus,
     "Tanh": tanh,
 }
-#: The same where the cotangents are divided by the runtime's values, or by what is left of them in a sum.
-DIVIDED: Mapping[str, Rule] = {"Sigmoid": _sigmoid_of_small, "Softmax": softmax, "Softplus": softplus}
-DIVIDED_BY_REST: Mapping[str, Rule] = {"Sigmoid": _sigmoid_of_large, "Softplus": softplus}
+#: The same where the cotangents are divided by the runtime's values.
+DIVIDED: Mapping[str, Rule] = {
+    "Sigmoid": functools.partial(_divided_sigmoid, False),
+    "Softmax": softmax,
+    "Softplus": softplus,
+}
+#: The same where they are divided by 1 minus such a value, or by another sum with it.
+DIVIDED_BY_REST: Mapping[str, Rule] = {
+    "Sigmoid": functools.partial(_divided_sigmoid, True),
+    "Softplus": softplus,
+}
 
 
 def _written_sigmoid(op: OpBuilder, node: NodeView) -> Written:
@@ -131,11 +145,10 @@ def _written_softmax(op: OpBuilder, node: NodeView) -> Written:
     """y - 1, for the largest y by the sum of the others; the runtime's y has all digits."""
     y, axis = node.y, node.get_int("axis")
     top = _alone(op, y, axis)
-    others = op.ReduceSum(op.Where(top, 0.0, y), [axis], keepdims=1)
-    return None, {-1: op.Where(top, op.Neg(others), op.Sub(y, 1.0))}
+    return None, {-1: op.Where(top, op.Neg(_sum_without(op, top, y, axis)), op.Sub(y, 1.0))}
 
 
-#: By operator, what writes its result y with all digits, if the runtime's has not all, and y + k by k.
+#: By operator, what writes its result y with all digits, None where the runtime's has them, and y + k by k.
 WRITTEN: Mapping[str, Callable[[OpBuilder, NodeView], Written]] = {
     "Sigmoid": _written_sigmoid,
     "Softmax": _written_softmax,
