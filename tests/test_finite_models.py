@@ -116,6 +116,23 @@ def test_branch_that_is_not_taken(body, slope):
     np.testing.assert_allclose(gradient(model, X), expected, rtol=1e-5, atol=1e-6)
 
 
+#: Divisors that are 0 at the first x, where small numbers are lost: nodes, x, the gradient at the others.
+LOST = [
+    ("(sigmoid(x) - 1e-9) - 1", "s = Sigmoid(x) a = Sub(s, tiny) d = Sub(a, one)", [30, 0, 0], -1),
+    ("(x^2 + 1e-9)^8", "s = Mul(x, x) a = Add(s, tiny) d = Pow(a, eight)", [0, 1, 1], -16),
+    ("where(x = 0, 1, x)^2", "z = Equal(x, zero) w = Where(z, one, x) d = Mul(w, w)", [1e-30, 2, 2], -0.25),
+    ("float16(clip(x))", "c = Clip(x, tiny) h = Cast<to = 10>(c) d = Cast<to = 1>(h)", [0, 2, 2], -0.25),
+]
+
+
+@pytest.mark.parametrize(("body", "x", "slope"), [row[1:] for row in LOST], ids=[row[0] for row in LOST])
+def test_small_numbers_that_are_lost(body, x, slope):
+    constants = "float zero = {0}, float one = {1}, float tiny = {1e-9}, float eight = {8}"
+    model = unary(f"{body} y = Reciprocal(d)", constants)
+    found = gradient(model, np.array([x], np.float32), np.array([[0, 1, 1]], np.float32))
+    np.testing.assert_allclose(found, [[0, slope, slope]], rtol=1e-5)
+
+
 #: What x of a zero row and of (3, 0, 4) gives: body, constants, the gradient for cotangents (0, 0, 0) and (1, 2, 3).
 UNUSED = [
     ("x / norm", "n = ReduceL2(x, a) y = Div(x, n)", "int64[1] a = {1}", [-0.16, 0.4, 0.12]),

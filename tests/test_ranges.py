@@ -35,7 +35,10 @@ Mish Neg Reciprocal Relu Selu Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sq
 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
 """.split()
 BINARY = ["Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Concat", "Sum", "Mean", "Clip", "PRelu"]
-UNIVERSAL = "g (float[4] x, float[4] y) => (float[4] z) <float zero = {0}, float one = {1}> "
+UNIVERSAL = (
+    "g (float[4] x, float[4] y) => (float[4] z)"
+    " <float zero = {0}, float one = {1}, float tiny = {1e-9}, float three = {3}> "
+)
 GUARDED = [
     "c = Greater(x, zero) w = Where(c, x, one) z = Log(w)",
     "c = Less(x, zero) n = Not(c) w = Where(n, x, one) z = Sqrt(w)",
@@ -53,6 +56,17 @@ GUARDED = [
     "a = Abs(x) b = Add(a, one) z = Div(x, b)",
     "c = Min(x, zero) e = Exp(c) a = Add(e, one) z = Log(a)",
     "p = Pow(x, y) a = Abs(p) z = Sqrt(a)",
+]
+#: Where numbers that are not 0 become 0, as those below 1e-45 do in float32.
+LOST = [
+    "m = Sigmoid(x) d = Sub(m, tiny) e = Sub(d, one) z = Neg(e)",
+    "c = Clip(x, tiny, one) p = Mul(c, tiny) q = Mul(p, tiny) z = Mul(q, q)",
+    "c = Clip(x, tiny, one) h = Cast<to = 10>(c) z = Cast<to = 1>(h)",
+    "c = Equal(x, zero) w = Where(c, one, x) z = Mul(w, w)",
+    "c = Equal(x, zero) w = Where(c, one, x) z = Mul(w, tiny)",
+    "c = Equal(x, zero) w = Where(c, one, x) z = ReduceSumSquare(w)",
+    "c = Clip(x, tiny, one) p = Pow(c, three) z = Pow(p, three)",
+    "c = Equal(x, zero) w = Where(c, one, x) z = Pow(w, three)",
 ]
 
 
@@ -112,6 +126,14 @@ def test_operators_of_two_operands(operator):
 def test_guards(body):
     for a, b in itertools.product(KINDS, [[-1, 0.5, 2, 3], [0, 1, 2, 3]]):
         check(parse(f"{UNIVERSAL} {{ {body} }}"), arrays(a, b))
+
+
+@pytest.mark.parametrize("body", LOST)
+@pytest.mark.parametrize(
+    "x", [[-200, 200, 0, 1], [1e-38, 1e-23, 1e-9, -1], [-1e-30] * 4], ids=["large", "small", "tiny"]
+)
+def test_small_numbers_are_lost(body, x):
+    check(parse(f"{UNIVERSAL} {{ {body} }}"), arrays(x, x))
 
 
 @pytest.mark.parametrize("body", [body for body in GUARDED if "Exp(d)" not in body and "Pow" not in body])

@@ -97,3 +97,19 @@ def range_of_array(array: np.ndarray) -> Range:
         return Range(nonzero=True, **flags)
     whole = bool((numbers == np.floor(numbers)).all())
     return Range(float(numbers.min()), float(numbers.max()), bool(numbers.all()), whole, **flags)
+
+
+def rounded(r: Range, dtype: ir.DataType | None) -> Range:
+    """The same after rounding to a float type, in which a small number may be 0.
+
+    Rounding keeps the order of numbers, so rounded bounds are bounds of rounded results: 1e-12 may become 0 in
+    float16, and (s - 1e-9) - 1 is 0 in float32 where s is 1.
+    """
+    if dtype not in FLOATS or r.whole:
+        return r
+    kind = dtype.numpy().type
+    with np.errstate(over="ignore"):
+        low, high = float(kind(r.low)), float(kind(r.high))
+    # Numbers around 0 that leave it out, as weights do, still do.
+    lost = (r.low > 0 and low == 0) or (r.high < 0 and high == 0)
+    return replace(r, low=low, high=high, nonzero=r.nonzero and not lost)

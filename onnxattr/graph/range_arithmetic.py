@@ -36,18 +36,26 @@ def product_of(a: Range, b: Range) -> Range:
     """Products of an element of each."""
     corners = [0.0 if 0 in (x, y) else x * y for x in (a.low, a.high) for y in (b.low, b.high)]
     result = bounded_by(min(corners), max(corners), [a, b], a.whole and b.whole)
-    return result.within(nonzero=not a.zero and not b.zero)
+    sizes = smallest(a), smallest(b)
+    # A product with a number of unknown size may be too small for its type.
+    kept = all(sizes) or max(sizes) >= 1
+    return result.within(nonzero=not a.zero and not b.zero and kept)
 
 
 def even_power(r: Range) -> Range:
     """An even power: 0 or more."""
-    return bounded_by(0.0, INF, [r], r.whole).within(nonzero=not r.zero)
+    return bounded_by(0.0, INF, [r], r.whole).within(nonzero=smallest(r) > 0)
+
+
+def smallest(r: Range) -> float:
+    """The smallest magnitude, 0 where it is not known."""
+    return max(r.low, -r.high, 1.0 if r.whole and not r.zero else 0.0)
 
 
 def square(r: Range, dtype: Any) -> Range:
     """A second or higher power: in float16 it is infinite from 256 on, which activations reach."""
-    largest = max(-r.low, r.high)
-    even = even_power(r).within(high=largest * largest)
+    largest, least = max(-r.low, r.high), smallest(r)
+    even = even_power(r).within(low=least * least, high=largest * largest)
     return replace(even, above=even.above or (dtype == ir.DataType.FLOAT16 and largest > 255))
 
 
@@ -61,3 +69,27 @@ def quotient_of(a: Range, b: Range) -> Range:
     low = a.low / (b.low if a.low < 0 else b.high)
     high = a.high / b.low if a.high >= 0 else 0.0
     return Range(0.0 if b.above and low > 0 else low, high, not a.zero and not b.above)
+
+
+def power_of(a: Range, b: Range, dtype: Any) -> Range:
+    """Powers of an element of ``a``."""
+    if not a.finite or not b.finite:
+        return ANY
+    if max(-b.low, b.high) > 16:  # Overflow is then to be expected, as from Exp.
+        return Range(0.0, above=True) if a.low >= 0 else ANY
+    if dtype == ir.DataType.FLOAT16 and b.high >= 2 and max(-a.low, a.high) > 255:
+        return Range(0.0, above=True) if a.low >= 0 or b.low == b.high == 2 else ANY
+    largest = max(-a.low, a.high)
+    high = largest**b.high if largest <= 1e3 and 0 < b.low == b.high else INF
+    if a.low >= 0 and (b.low >= 0 or not a.zero):
+        return Range(_least_power(a, b) if a.low > 0 else 0.0, high, not a.zero)
+    if b.whole and (b.low >= 0 or not a.zero):
+        even = b.low == b.high and b.low % 2 == 0
+        return Range(0.0 if even else -high, high, smallest(a) >= 1 or (b.high <= 1 and not a.zero))
+    return ANY
+
+
+def _least_power(a: Range, b: Range) -> float:
+    """A lower bound of powers of positive numbers, which lies at an end of both ranges."""
+    ends = [a.low, a.high] if b.low < 0 else [a.low]
+    return min(0.0 if end > 1e15 else max(end**power, 1e-300) for end in ends for power in (b.low, b.high))

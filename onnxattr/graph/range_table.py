@@ -19,8 +19,10 @@ from onnxattr.graph.range_arithmetic import (
     bounded_by,
     even_power,
     negative,
+    power_of,
     product_of,
     quotient_of,
+    smallest,
     square,
     sum_of,
 )
@@ -109,13 +111,15 @@ def _mul(node: ir.Node, at: At, dtype: Any) -> Range:
 @_entry("Abs")
 def _abs(node: ir.Node, at: At, dtype: Any) -> Range:
     (r,) = at
-    low = 0.0 if r.zero or r.low * r.high < 0 or r.low == 0 or r.high == 0 else min(abs(r.low), abs(r.high))
-    return Range(low, max(abs(r.low), abs(r.high)), not r.zero, r.whole, above=r.above or r.below, nan=r.nan)
+    return Range(
+        smallest(r), max(abs(r.low), abs(r.high)), not r.zero, r.whole, above=r.above or r.below, nan=r.nan
+    )
 
 
 @_entry("ReduceSumSquare", "ReduceL1", "ReduceL2")
 def _magnitude(node: ir.Node, at: At, dtype: Any) -> Range:
-    return even_power(at[0])
+    least = smallest(at[0])
+    return even_power(at[0]).within(low=least if node.op_type == "ReduceL1" else min(least, least * least))
 
 
 @_entry("ReduceSum", "ReduceProd")
@@ -205,10 +209,10 @@ def _log(node: ir.Node, at: At, dtype: Any) -> Range:
 @_entry("Exp", "Sinh", "Cosh")
 def _exp(node: ir.Node, at: At, dtype: Any) -> Range:
     (r,) = at
-    largest, smallest = _EXPONENTS.get(dtype, (88.0, -103.0))
+    largest, least = _EXPONENTS.get(dtype, (88.0, -103.0))
     if node.op_type == "Exp":
-        low = math.exp(r.low) if r.low > smallest and r.low < largest else 0.0
-        return Range(low, INF, r.low > smallest and not r.below, above=r.above or r.high > largest, nan=r.nan)
+        low = math.exp(r.low) if r.low > least and r.low < largest else 0.0
+        return Range(low, INF, r.low > least and not r.below, above=r.above or r.high > largest, nan=r.nan)
     bounded = r.finite and max(-r.low, r.high) <= largest
     return FINITE if bounded else Range(below=True, above=True, nan=r.nan)
 
@@ -225,22 +229,7 @@ def _reciprocal(node: ir.Node, at: At, dtype: Any) -> Range:
 
 @_entry("Pow")
 def _pow(node: ir.Node, at: At, dtype: Any) -> Range:
-    a, b = at
-    if not a.finite or not b.finite:
-        return ANY
-    if max(-b.low, b.high) > 16:  # Overflow is then to be expected, as from Exp.
-        return Range(0.0, above=True) if a.low >= 0 else ANY
-    if dtype == ir.DataType.FLOAT16 and b.high >= 2 and max(-a.low, a.high) > 255:
-        return Range(0.0, above=True) if a.low >= 0 or b.low == b.high == 2 else ANY
-    largest = max(-a.low, a.high)
-    high = largest**b.high if largest <= 1e3 and 0 < b.low == b.high else INF
-    if a.low >= 0 and (b.low >= 0 or not a.zero):
-        low = a.low**b.low if a.low >= 1e-10 and b.low == b.high and 0 < b.low <= 3 else 0.0
-        return Range(low, high, not a.zero)
-    if b.whole and (b.low >= 0 or not a.zero):
-        even = b.low == b.high and b.low % 2 == 0
-        return Range(0.0 if even else -high, high, nonzero=not a.zero)
-    return ANY
+    return power_of(at[0], at[1], dtype)
 
 
 @_entry("Acos", "Asin", "Atanh", "Acosh")

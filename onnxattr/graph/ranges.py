@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from onnxattr.graph.intervals import ANY, FINITE, FLOATS, TRUTH, Range, range_of_array
+from onnxattr.graph.intervals import ANY, FINITE, FLOATS, TRUTH, Range, range_of_array, rounded
 from onnxattr.graph.range_table import range_of_node
 from onnxattr.graph.subgraphs import captures_of, subgraphs_of
 
@@ -100,7 +100,7 @@ class Ranges:
         if subgraphs_of(node):
             return FINITE if all(self._found[source].finite for source in _sources(value)) else ANY
         found = [None if source is None else self._found.get(source, FINITE) for source in node.inputs]
-        return range_of_node(node, value.dtype, found)
+        return rounded(range_of_node(node, value.dtype, found), value.dtype)
 
 
 def _of_constant(tensor: Any) -> Range:
