@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,7 @@ class Session:
         *,
         as_deployed: bool = False,
         in_reals: bool = False,
+        outputs: Collection[str] | None = None,
     ):
         """Loads a model.
 
@@ -160,6 +161,7 @@ class Session:
             folder: Where the model's external data lies, if it has any.
             as_deployed: Whether memory is planned as in sessions with default options, by the shapes of the first run.
             in_reals: Whether dequantised values are multiplied as floats; else ONNX Runtime may round them to integers.
+            outputs: The outputs to compute, where the model has them; None for all.
 
         Raises:
             RuntimeMissingError: If ONNX Runtime, or a provider asked for, is not available.
@@ -197,7 +199,8 @@ class Session:
                 "or leave providers out."
             )
         # Each once: a file may list one twice.
-        self.outputs = list(dict.fromkeys(output.name for output in self._session.get_outputs()))
+        given = dict.fromkeys(output.name for output in self._session.get_outputs())
+        self.outputs = [name for name in given if outputs is None or name in outputs]
         self.inputs = {value.name for value in self._session.get_inputs()}
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:

@@ -215,7 +215,8 @@ def no_explainer(path):
 def damaged_metadata(path):
     Saliency(mlp().model).export(path)
     model = onnx.load(path)
-    model.metadata_props[-1].value = json.dumps("nothing")[1:]
+    (entry,) = (entry for entry in model.metadata_props if entry.key == "onnxattr.explainer")
+    entry.value = json.dumps("nothing")[1:]
     onnx.save(model, path)
     onnxattr.load(path)
 

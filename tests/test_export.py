@@ -18,6 +18,7 @@ import onnxattr.attributions as attributions
 from models import efficientnet_lite0, emotion, photos
 from onnxattr.compile.noise import SEEDS
 from onnxattr.errors import ModelError, ParameterError
+from onnxattr.loading.reading.source import metadata_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -73,7 +74,7 @@ def test_a_baseline_image_is_stored_once(tmp_path):
         path = tmp_path / f"{rendering}.onnx"
         make("IntegratedGradients", emotion.ONNX_FILE, baseline_value=image).export(path, rendering)
         assert path.stat().st_size <= 1.02 * emotion.ONNX_FILE.stat().st_size + EXTRA
-        about = json.loads(onnx.load(path).metadata_props[-1].value)["parameters"]["baseline_value"]
+        about = json.loads(metadata_of(onnx.load(path))["onnxattr.explainer"])["parameters"]["baseline_value"]
         assert about["shape"] == [64, 64, 1]
         assert about["sha256"] == hashlib.sha256(image.tobytes()).hexdigest()
 

@@ -18,7 +18,7 @@ from onnxattr.files import check_output
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.weights import check_place, write_model
 from onnxattr.running.about_model import AboutModel
-from onnxattr.running.trial import trial_of
+from onnxattr.running.record import recorded
 
 TARGETS = ("auto", "labels", "weights")
 
@@ -84,8 +84,8 @@ class Exports(AboutModel, ABC):
         check_place(weights)
         check_output(path, self.files_read)
         proto = self.explainer(rendering, target=target, baseline_input=baseline_input)
-        trial = trial_of(proto, self.prepared, self.providers, self._plan.sizes) if check else None
-        write_model(proto, path, weights, self.prepared.folder, self.prepared.files, trial)
+        look = recorded(proto, self.prepared, self.providers, self._plan.sizes, check)
+        write_model(proto, path, weights, self.prepared.folder, self.prepared.files, look)
 
     def explainer(
         self, rendering: str = "auto", *, target: str = "auto", baseline_input: bool = False

@@ -15,7 +15,7 @@ from onnxattr.attributions.exporting import check_choices, takes_baseline
 from onnxattr.errors import ParameterError
 from onnxattr.files import made_folder
 from onnxattr.loading.shared_data import Member, check_members, write_together
-from onnxattr.running.trial import trial_of
+from onnxattr.running.record import recorded
 
 #: What a file system or an address gives a meaning of its own.
 _RESERVED = '/\\:*?"<>|#%'
@@ -72,10 +72,9 @@ def export(
         start = baseline_input and (name in starts or not starts)
         return named[name].explainer(own, target=target, baseline_input=start)
 
-    def look(name: str, proto: onnx.ModelProto, path: Path) -> None:
-        if check:
-            method = named[name]
-            trial_of(proto, method.prepared, method.providers, method.sizes)(path)
+    def look(name: str, proto: onnx.ModelProto, path: Path) -> bytes:
+        method = named[name]
+        return recorded(proto, method.prepared, method.providers, method.sizes, check)(path)
 
     members = [
         Member(path, partial(make, name), named[name].prepared.folder, partial(look, name))

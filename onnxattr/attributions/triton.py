@@ -17,7 +17,7 @@ from onnxattr.files import alone_in, check_output, made_folder, whole_file
 from onnxattr.loading.reading.source import metadata_of
 from onnxattr.loading.rows.independence import MIXED
 from onnxattr.loading.weights import check_place, write_model
-from onnxattr.running.trial import trial_of
+from onnxattr.running.record import recorded
 
 if TYPE_CHECKING:
     from onnxattr.attributions.base import Attribution
@@ -79,13 +79,13 @@ def export_triton(
         seed.type.tensor_type.shape.dim.add().dim_value = 1
     labels = _labels(proto, method)
     text = config(proto, LABELS if labels else None)
-    trial = trial_of(proto, method.prepared, method.providers, method.sizes) if check else None
+    look = recorded(proto, method.prepared, method.providers, method.sizes, check)
     texts = {settings: text} | ({names: "".join(f"{label}\n" for label in labels)} if labels else {})
     # Two exports into one folder take turns; what describes the model gets its name right after it.
     with made_folder(path.parent), alone_in(folder), contextlib.ExitStack() as files:
         for target, content in texts.items():
             files.enter_context(whole_file(target)).write(content.encode())
-        write_model(proto, path, weights, method.prepared.folder, method.prepared.files, trial)
+        write_model(proto, path, weights, method.prepared.folder, method.prepared.files, look)
 
 
 def _labels(proto: onnx.ModelProto, method: Attribution) -> list[str]:

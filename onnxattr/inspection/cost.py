@@ -19,7 +19,7 @@ from onnxattr.graph.values import UNKNOWN, dims_of
 from onnxattr.inspection.work import Counter
 from onnxattr.loading.constant_values import ConstantValues
 from onnxattr.loading.shapes.loops import infer_through_loops
-from onnxattr.running.trial import draws
+from onnxattr.running.drawn import draws, filled
 
 #: How much slower the same multiplications are on the way back, on average over the models of docs/real-models.md.
 _BACK = 1.4
@@ -156,7 +156,8 @@ def measure(source: Any, options: Mapping[str, Any]) -> dict[str, Any] | None:
         The facts; None where the model takes no sample that can be drawn.
     """
     method = GradientInput(source, **options)
-    for feeds in draws(method.prepared, {}):
+    for row in draws(method.prepared, {}):
+        feeds = filled(row)
         try:
             method.explain(feeds)
         except (ModelError, ShapeError):

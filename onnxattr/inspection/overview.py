@@ -89,6 +89,8 @@ def _described(model: ir.Model, known: dict[str, Any], full: bool, verbose: bool
     lines += data_lines(known["data_file"])
     if known["may_saturate"]:
         lines += ["", "Products of 8-bit weights", f"  {known['may_saturate']}"]
+    if known["changed"]:
+        lines += ["", "Changed since the export", f"  {known['changed']}"]
     if explainer is not None:
         return "\n".join([*lines, "", "Explainer", *_nested(explainer), *_command(known)])
     lines += ["", "Samples", f"  {_samples(known)}"]

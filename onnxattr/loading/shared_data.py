@@ -33,13 +33,14 @@ class Member:
         path: The file to write; all are in one folder.
         make: Makes the model.
         folder: Where its external tensors are.
-        check: What looks at the file, with its weights where they belong, before it gets its name.
+        check: What looks at the file, with its weights where they belong, before it gets its name, and tells what is to
+            be added at its end.
     """
 
     path: Path
     make: Callable[[], onnx.ModelProto]
     folder: Path | None
-    check: Callable[[onnx.ModelProto, Path], None]
+    check: Callable[[onnx.ModelProto, Path], bytes]
 
 
 def check_members(paths: Sequence[Path], reads: Collection[AnyPath]) -> None:

@@ -46,7 +46,7 @@ def write_model(
     place: str,
     folder: Path | None,
     reads: Iterable[AnyPath] = (),
-    check: Callable[[Path], None] | None = None,
+    check: Callable[[Path], bytes | None] | None = None,
 ) -> None:
     """Writes a model with its weights in one of the ``PLACES``.
 
@@ -56,7 +56,8 @@ def write_model(
         place: Where its weights go; see ``Attribution.export``.
         folder: Where its external tensors are now.
         reads: Files that must not be written, because the model is read from them.
-        check: What looks at the file, with its weights where they belong, before it gets its name.
+        check: What looks at the file, with its weights where they belong, before it gets its name, and tells what is to
+            be added at its end.
 
     Raises:
         ParameterError: If a file cannot be written, or the weights cannot be where they shall.
@@ -94,13 +95,14 @@ def write_model(
             _write_beside(proto, path, folder, check)
 
 
-def write(proto: onnx.ModelProto, path: AnyPath, check: Callable[[Path], None] | None = None) -> None:
+def write(proto: onnx.ModelProto, path: AnyPath, check: Callable[[Path], bytes | None] | None = None) -> None:
     """Writes a model.
 
     Args:
         proto: The model.
         path: The file to write.
-        check: What looks at the file before it gets its name; what it raises leaves no file.
+        check: What looks at the file before it gets its name, and tells what is to be added at its end; what it raises
+            leaves no file.
 
     Raises:
         ParameterError: If the file cannot be written.
@@ -112,7 +114,7 @@ def write(proto: onnx.ModelProto, path: AnyPath, check: Callable[[Path], None] |
 
 @contextlib.contextmanager
 def checked_file(
-    proto: onnx.ModelProto, path: AnyPath, check: Callable[[Path], None] | None = None
+    proto: onnx.ModelProto, path: AnyPath, check: Callable[[Path], bytes | None] | None = None
 ) -> Iterator[None]:
     """Writes a model, whose file gets its name at the end; the arguments and errors are those of ``write``."""
     with whole_file(path) as file:
@@ -125,7 +127,7 @@ def checked_file(
         file.write(data)
         if check is not None:
             file.flush()
-            check(Path(file.name))
+            file.write(check(Path(file.name)) or b"")
         yield
 
 
@@ -144,7 +146,7 @@ def check_beside(path: AnyPath) -> None:
 
 
 def _write_beside(
-    proto: onnx.ModelProto, path: AnyPath, folder: Path | None, check: Callable[[Path], None] | None
+    proto: onnx.ModelProto, path: AnyPath, folder: Path | None, check: Callable[[Path], bytes | None] | None
 ) -> None:
     """Writes the large tensors of a model into a data file of their own, one after the other, then the model.
 

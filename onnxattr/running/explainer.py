@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 
 from onnxattr.callers import warn_caller
@@ -29,15 +29,15 @@ from onnxattr.running.batches import is_dataset, joined, pairs_of
 from onnxattr.running.collected import Collected
 from onnxattr.running.corners import warn_of_corners
 from onnxattr.running.explained import explanation_of, total_of
-from onnxattr.running.explainer_inputs import FileInputs, check_interface
+from onnxattr.running.explainer_inputs import FileInputs, check_interface, one_in_a_run, outputs_named
 from onnxattr.running.explainer_outputs import FileOutputs
 from onnxattr.running.explainer_predictions import Predictions, run_rows
 from onnxattr.running.finite import Case, Results, check_mode
 from onnxattr.running.frames import in_order
 from onnxattr.running.one_sample import joined_samples
 from onnxattr.running.reason import reason_in_file
+from onnxattr.running.record import session_of
 from onnxattr.running.saturation import saturation
-from onnxattr.session import Session
 
 
 class Explainer(AboutModel):
@@ -79,11 +79,13 @@ class Explainer(AboutModel):
             proto = located.proto
             metadata = describe(metadata_of(proto))
             if metadata is None:
-                raise ModelError(f"{path} is not an explainer; write one with the export() of a method.")
+                raise ModelError(
+                    f"{path} is not an explainer{_lost(proto)}; write one with the export() of a method."
+                )
             self.metadata, self.baseline = metadata, baseline
             self.seed = _recorded_seed(metadata) if seed is None else seed
             self.check_finite, self._providers, self._proto = check_finite, providers, proto
-            self._session = Session(proto, providers, located.folder or Path())
+            self._session, may_be_wrong = session_of(located, providers, outputs_named(metadata))
             interface = ir.serde.deserialize_model(proto)
             place_tensors(interface.graph, located.folder)
             inputs = {str(value.name): value for value in interface.graph.inputs}
@@ -94,14 +96,15 @@ class Explainer(AboutModel):
             explained, unit = tuple(metadata["explained"]), metadata.get("unit")
             # A file that does not say took rows for granted.
             rows = Rows(str(metadata.get("rows", PROVEN)), str(metadata.get("rows_why", "")))
+            rows = one_in_a_run(rows, inputs[metadata["target"]])
             self.prepared = Prepared(interface, layers, metadata["prediction"], explained, unit, rows)
             self._file_inputs = FileInputs(metadata, self.prepared, inputs)
             self._file_outputs = FileOutputs(metadata, self.prepared)
             self._unseen_boxes = self._file_inputs.takes_corners
             may_saturate = saturation(interface.graph)
         # Of the processor that opens the file, which need not be the one that wrote it.
-        if may_saturate is not None:
-            warn_caller(may_saturate)
+        for text in filter(None, (may_be_wrong, may_saturate)):
+            warn_caller(text)
 
     def __repr__(self) -> str:
         parameters = said(self.metadata.get("parameters") or {}, ["seed"])
@@ -284,6 +287,12 @@ def is_explainer(path: str | os.PathLike[str]) -> bool:
         ModelError: If the file is missing, damaged or not ONNX.
     """
     return describe(read_metadata(path)) is not None
+
+
+def _lost(proto: onnx.ModelProto) -> str:
+    """What is said of a file that has the outputs of an explainer, and not its metadata."""
+    lost = {"prediction", "attribution"} <= {value.name for value in proto.graph.output}
+    return ", though it has outputs of one: a tool has removed its metadata" if lost else ""
 
 
 def _recorded_seed(metadata: Mapping[str, Any]) -> int:

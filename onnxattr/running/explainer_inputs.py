@@ -13,6 +13,7 @@ from onnxattr.compile.renderings.one_sample import keeps_output
 from onnxattr.errors import ModelError, ParameterError, TargetError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
+from onnxattr.loading.rows.independence import PROVEN, SINGLE, UNDECIDED, Rows
 from onnxattr.running.baseline_shapes import cast, fits, rows_of
 from onnxattr.running.baselines import asked, is_function
 from onnxattr.running.input_values import check_values
@@ -150,6 +151,25 @@ class FileInputs:
         return found[0] if mixed else found
 
 
+def outputs_named(metadata: Mapping[str, Any]) -> list[str | None]:
+    """The outputs that the metadata of a file name; None for those that its method does not have."""
+    return [
+        metadata["prediction"],
+        metadata["convergence_delta"],
+        metadata.get("relative_gap"),
+        metadata.get("spent_steps"),
+        metadata.get("score", {}).get("output"),
+        *metadata.get("predictions", {}).values(),
+        *(entry["attribution"] for entry in metadata["explained"].values()),
+    ]
+
+
+def one_in_a_run(rows: Rows, target: ir.Value) -> Rows:
+    """How rows are run by a file whose targets tell whether its batch was fixed to one after the export."""
+    fixed = rows.kind in (PROVEN, UNDECIDED) and (dims_of(target) or [None])[0] == 1
+    return Rows(SINGLE, "the file has a fixed batch of 1") if fixed else rows
+
+
 def check_interface(
     metadata: Mapping[str, Any], inputs: Mapping[str, ir.Value], outputs: Mapping[str, ir.Value]
 ) -> None:
@@ -165,19 +185,11 @@ def check_interface(
         metadata["seed"],
         *(e["baseline"] for e in entries),
     ]
-    named_outputs = [
-        metadata["prediction"],
-        metadata["convergence_delta"],
-        metadata.get("relative_gap"),
-        metadata.get("spent_steps"),
-        metadata.get("score", {}).get("output"),
-        *metadata.get("predictions", {}).values(),
-        *(e["attribution"] for e in entries),
-    ]
-    missing = ({*named_inputs} - {*inputs}) | ({*named_outputs} - {*outputs})
-    if missing - {None}:
+    named = [name for name in (*named_inputs, *outputs_named(metadata)) if name is not None]
+    missing = sorted({*named} - {*inputs, *outputs})
+    if missing:
         raise ModelError(
-            f"The metadata entry {KEY!r} names {sorted(missing - {None})}, which the file does not have: it "
+            f"The metadata entry {KEY!r} names {missing}, which the file does not have: it "
             "was changed after the export. Export it again."
         )
     untyped = sorted(name for name, value in {**inputs, **outputs}.items() if value.dtype is None)

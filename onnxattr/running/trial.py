@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +11,42 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from onnxattr.callers import warn_caller
 from onnxattr.compile.explainer_file import describe
 from onnxattr.errors import ModelError, ShapeError, TargetError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import metadata_of
 from onnxattr.loading.rows.independence import MIXED
+from onnxattr.running.drawn import Drawn, Feeds, draws, filled
 from onnxattr.running.fitting import fitting
 from onnxattr.running.rounding import rounding
 from onnxattr.session import Session
 
-#: What unknown sizes are taken to be, one after the other until the model itself runs; the batch is 1.
-_SIZES = (8, 32, 64, 224, 1)
 #: A model above this size cannot be handed to the runtime but as a file.
 _LARGEST = 2**31 - 2**24
 #: How far the prediction may be from the model's own, relative to the largest: other numbers of rows round otherwise.
 _CLOSE, _CLOSE_HALF = 1e-3, 5e-2
 
-Feeds = dict[str, np.ndarray]
+
+@dataclass(frozen=True)
+class Ran:
+    """A run of an explainer's file.
+
+    Attributes:
+        row: What it was given.
+        outputs: What it gave, by name.
+        told: The outputs that are predictions, scores and attributions.
+    """
+
+    row: list[Drawn]
+    outputs: Feeds
+    told: list[str]
 
 
 def trial_of(
     proto: onnx.ModelProto, prepared: Prepared, providers: Sequence[Any] | None, sizes: Mapping[str, int]
-) -> Callable[[Path], None]:
+) -> Callable[[Path], Ran | None]:
     """What runs an explainer's file on a drawn row: it loads, predicts what the model does, its maps have their shapes.
 
     Where no inputs can be drawn that the model itself takes, a warning says so, and the file is not run.
@@ -46,17 +58,15 @@ def trial_of(
         sizes: What sizes the model leaves open have to be, by their names, as a baseline has them.
 
     Returns:
-        A function of the path of the file; it raises a ModelError if the runtime refuses the file, or it gives
-        something else.
+        A function of the path of the file, which tells what it gave, None where it is not run; it raises a ModelError
+        if the runtime refuses the file, or it gives something else.
     """
     own, reason = _own_run(proto, prepared, providers, sizes)
     if own is None:
-        warnings.warn(
-            f"The explainer was not run before it is written: {reason}. Run it once on real inputs.",
-            stacklevel=4,
-        )
+        warn_caller(f"The explainer was not run before it is written: {reason}. Run it once on real inputs.")
         return lambda path: None
-    feeds, prediction, model = own
+    row, prediction, model = own
+    feeds = filled(row)
     about = describe(metadata_of(proto)) or {}
     extra = _extra_feeds(proto, about, feeds, prediction)
     outputs, least = list(proto.graph.output), rounding(prepared)
@@ -71,7 +81,7 @@ def trial_of(
         alone = Session(prepared.proto(), providers, prepared.folder, in_reals=True)
         return _close(ran(path, in_reals=True)[about["prediction"]], alone.run(feeds)[0], least)
 
-    def run(path: Path) -> None:
+    def run(path: Path) -> Ran:
         try:
             found = ran(path)
             predicted = found[about["prediction"]]
@@ -81,6 +91,7 @@ def trial_of(
                     f"its prediction is {_few(predicted)}, the model's own is {_few(prediction)}."
                 )
             _compare_shapes(outputs, about, found, feeds)
+            return Ran([*row, *map(_constant, extra, extra.values())], found, _told(about))
         except (ModelError, ShapeError, TargetError) as error:
             shapes = {name: list(array.shape) for name, array in feeds.items()}
             raise ModelError(
@@ -102,7 +113,7 @@ def _as_taken(proto: onnx.ModelProto, feeds: Feeds) -> Feeds:
 
 def _own_run(
     proto: onnx.ModelProto, prepared: Prepared, providers: Sequence[Any] | None, sizes: Mapping[str, int]
-) -> tuple[tuple[Feeds, np.ndarray, Session] | None, str]:
+) -> tuple[tuple[list[Drawn], np.ndarray, Session] | None, str]:
     """Inputs that the model itself takes, with its prediction; else None and why not."""
     if proto.ByteSize() >= _LARGEST:
         return None, f"it has {proto.ByteSize()} bytes, too many to be run in memory"
@@ -114,34 +125,25 @@ def _own_run(
         model = Session(prepared.proto(), providers, prepared.folder)
     except ModelError as error:
         return None, f"the model itself does not load ({error})"
-    for feeds in draws(prepared, sizes):
+    for row in draws(prepared, sizes):
         try:
-            return (feeds, model.run(feeds)[0], model), ""
+            return (row, model.run(filled(row))[0], model), ""
         except ModelError as error:
             refused = refused or " ".join(str(error).split())[:300]
     return None, f"the model itself refuses every input that was drawn ({refused})"
 
 
-def draws(prepared: Prepared, sizes: Mapping[str, int]) -> Iterator[Feeds]:
-    """One row of numbers for every input, with unknown sizes of all lengths."""
-    inputs, spec = prepared.inputs, prepared.preprocessing
-    pixels = spec.name if spec is not None and spec.in_graph else None
-    free = any(not isinstance(dim, int) for value in inputs for dim in (dims_of(value) or [])[1:])
-    whole = any(value.dtype is not None and value.dtype.is_integer() for value in inputs)
-    batch = {dims[0] for value in inputs if (dims := dims_of(value)) and isinstance(dims[0], str)}
-    for size, number in itertools.product(_SIZES if free else _SIZES[:1], (1, 0) if whole else (1,)):
-        rng, feeds = np.random.default_rng(0), {}
-        for value in inputs:
-            dims = dims_of(value) or []
-            shape = [
-                dim if isinstance(dim, int) else sizes.get(str(dim), 1 if axis == 0 or dim in batch else size)
-                for axis, dim in enumerate(dims)
-            ]
-            assert value.dtype is not None
-            drawn = rng.uniform(0.1, 1, shape) if value.dtype.is_floating_point() else np.full(shape, number)
-            drawn = rng.integers(0, 256, shape) if value.name == pixels else drawn
-            feeds[str(value.name)] = drawn.astype(value.dtype.numpy())
-        yield feeds
+def _constant(name: str, array: np.ndarray) -> Drawn:
+    """An input all of whose elements are one number, as those beside the model's own are."""
+    kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    return Drawn(name, kind, list(array.shape), float(array.flat[0]) if array.size else 0)
+
+
+def _told(about: dict[str, Any]) -> list[str]:
+    """The outputs that are predictions, scores and attributions; the gaps of a path are small beside rounding."""
+    maps = [entry["attribution"] for entry in about["explained"].values()]
+    score = about.get("score", {}).get("output")
+    return [about["prediction"], *about.get("predictions", {}).values(), *maps, *([score] if score else [])]
 
 
 def _extra_feeds(
