@@ -20,6 +20,7 @@ from onnxattr.compile.body_weights import own_weights
 from onnxattr.compile.fit import BASELINE_FIT, BOXES_FIT, LABELS_FIT, ROWS_FIT, SEED_FIT, TARGETS_FIT
 from onnxattr.compile.noise import VERSION
 from onnxattr.compile.own_sequences import own_sequences
+from onnxattr.compile.own_states import own_states
 from onnxattr.compile.pixels import take_bytes
 from onnxattr.compile.renderings.batch import batch_graph
 from onnxattr.compile.renderings.groups import FIT
@@ -83,6 +84,7 @@ def build(
     own_arguments(proto.graph)
     own_weights(proto.graph)
     own_sequences(proto.graph)
+    own_states(proto.graph)
     keep_apart(proto.graph)
     keep_real(proto)
     # Before the names and shapes of inner values are dropped.
