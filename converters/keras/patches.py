@@ -7,7 +7,7 @@ import numpy as np
 
 from ..common.patching import Patch
 from .tf2onnx_einsum import kept_as_it_is
-from .tf2onnx_memory import all_but_constants, nodes_leading_to
+from .tf2onnx_memory import all_but_constants, frozen_without_copy, nodes_leading_to, one_pass
 from .tf2onnx_order import MODULES_WITH_SETS, OrderedSet, name_by_number, numbered_parts
 from .tf2onnx_selects import select_band
 
@@ -50,6 +50,22 @@ PATCHES: tuple[Patch, ...] = (
         lambda *_: nodes_leading_to,
         "It searches for unused nodes once for each output, and every tap is an output.",
         _TF2ONNX,
+    ),
+    Patch(
+        "tf2onnx",
+        "tf2onnx.optimizer.optimizer_base:GraphOptimizerBase",
+        "optimize",
+        lambda *_: one_pass,
+        "After each pass it builds the protos of all nodes, and counts the nodes twice.",
+        _TF2ONNX,
+    ),
+    Patch(
+        "tf2onnx",
+        "tensorflow.python.framework.convert_to_constants",
+        "_construct_concrete_function",
+        lambda original, _: frozen_without_copy(original),
+        "It copies the graph, operator by operator, to make a function of it that tf2onnx does not call.",
+        "TensorFlow 2.20",
     ),
     Patch(
         "tf2onnx",

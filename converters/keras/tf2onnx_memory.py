@@ -1,7 +1,9 @@
 """Parts of tf2onnx that take less memory and time for large models."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
+
+from ..common import dependencies
 
 
 def all_but_constants(update_proto: Callable[..., None]) -> Callable[..., None]:
@@ -30,3 +32,34 @@ def nodes_leading_to(
         names.extend(node.input)
         names.extend(node.get_implicit_inputs())
     return list(found)
+
+
+def one_pass(optimizer: Any, graph: Any, iteration: int) -> Any:
+    """`GraphOptimizerBase.optimize` without protos, which are made when the graph is written, and without counts."""
+    optimizer.opt_iteration = iteration
+    graph = optimizer._optimize(graph)
+    for node in graph.get_nodes():
+        if node.get_body_graphs():
+            node.update_proto()  # which brings the nodes of its bodies in order
+    graph.delete_unused_nodes(graph.outputs)
+    return graph
+
+
+class _Frozen(NamedTuple):
+    """What tf2onnx reads of a function whose variables are constants."""
+
+    graph: Any
+
+
+def frozen_without_copy(construct: Callable[..., Any]) -> Callable[..., Any]:
+    """`_construct_concrete_function` for graphs that call no others; of the function tf2onnx reads the graph alone."""
+
+    def constructed(function: Any, graph_def: Any, converted: Any) -> Any:
+        if graph_def.library.function:
+            return construct(function, graph_def, converted)
+        tf = dependencies.tensorflow()
+        with tf.Graph().as_default() as graph:
+            tf.import_graph_def(graph_def, name="")
+        return _Frozen(graph)
+
+    return constructed
