@@ -2,6 +2,7 @@
 
 CUDA: ReduceProd of int64, ConvTranspose with uneven pads. OpenVINO: HardSigmoid with beta 0 (read as 1/2), a sum over
 computed axes, a kernel of as many inputs as outputs that is read as it is and transposed. NonZero makes a GPU wait.
+OpenCV refuses a Reshape that copies two sizes of what a convolution gives.
 """
 
 from collections import Counter
@@ -37,8 +38,29 @@ def findings(model: onnx.ModelProto) -> Counter[str]:
         found["NonZero"] += node.op_type == "NonZero"
         found["ReduceProd of int64"] += wide
         found["uneven pads"] += uneven
+    found["sizes copied behind a Conv"] += sum(map(sizes_copied_behind_convolutions, graphs))
     found["shared square kernel"] += sum(map(shared_square_kernels, graphs))
     return +found
+
+
+def sizes_copied_behind_convolutions(graph: onnx.GraphProto) -> int:
+    """How many Reshapes with two zeros read a convolution, or several joined."""
+    sizes = {
+        t.name: onnx.numpy_helper.to_array(t)
+        for t in graph.initializer
+        if t.data_type == onnx.TensorProto.INT64
+    }
+    makers = {name: node for node in graph.node for name in node.output}
+
+    def convolved(name: str) -> bool:
+        maker = makers.get(name)
+        joined = maker is not None and maker.op_type in ("Concat", "Add")
+        return maker is not None and (
+            maker.op_type == "Conv" or (joined and any(map(convolved, maker.input)))
+        )
+
+    reshapes = [node for node in graph.node if node.op_type == "Reshape" and node.input[1] in sizes]
+    return sum((sizes[node.input[1]] == 0).sum() > 1 and convolved(node.input[0]) for node in reshapes)
 
 
 def shared_square_kernels(graph: onnx.GraphProto) -> int:

@@ -51,6 +51,23 @@ NODES = {
         "float[1,1,4] x, float[1,1,3] w", "float[1,1,5] y",
         "y = ConvTranspose <pads = [0, 1]> (x, w)",
     ),
+    **{
+        f"{name}": (f"float[1,2,{x}] x, float[4,{w}] w", f"float[1,4,{y}] y", f"y = Conv <group = {group}> (x, w)")
+        for name, x, w, y, group in [
+            ("nine in a row", "12,12", "2,1,9", "12,4", 1), ("nine in a column", "12,12", "2,9,1", "4,12", 1),
+            ("nine of a series", "12", "2,9", "4", 1), ("nine in a square", "12,12", "2,3,3", "10,10", 1),
+            ("seven in a row", "12,12", "2,1,7", "12,6", 1),
+            ("nine in a row of each channel", "12,12", "1,1,9", "12,4", 2),
+        ]
+    },
+    **{
+        f"states of {name}": (
+            "int64 steps, bool go, float[2] a, float[2] b", "float[2] y, float[2] z",
+            f"""y, z = Loop (steps, go, a, {second}) <body = l (int64 i, bool c, float[2] s, float[2] t) =>
+            (bool d, float[2] u, float[2] v) {{ d = Identity (c) u = Add (s, s) v = Mul (t, t) }}>""",
+        )
+        for name, second in [("one start", "a"), ("two starts", "b")]
+    },
     "scaled rows of a batch": (
         "float[T,N,2] x, float[N,2] start", "float[N,2] y",
         """scale = Constant <value = float[2] {2, 3}> ()
@@ -201,6 +218,15 @@ NODES = {
         ("Where of a fill outside", "webgpu", {("Where", "f32", "refused"): 1}),
         ("Mul of a fill outside", "webgpu", {("Mul", "f32", "refused"): 1}),
         ("other of a fill outside", "webgpu", {}),
+        ("nine in a row", "opencv", {("Conv", "f32", "wrong"): 1}),
+        ("nine in a column", "opencv", {("Conv", "f32", "wrong"): 1}),
+        ("nine of a series", "opencv", {("Conv", "f32", "wrong"): 1}),
+        ("nine in a square", "opencv", {}),
+        ("seven in a row", "opencv", {}),
+        ("nine in a row of each channel", "opencv", {}),
+        ("states of one start", "opencv", {("Loop", "i64", "wrong"): 1}),
+        ("states of two starts", "opencv", {}),
+        ("scaled rows of a batch", "opencv", {("Scan", "f32", "refused"): 1}),
         ("unequal pads", "cuda", {("ConvTranspose", "f32", "leaves"): 1}),
         ("equal pads", "cuda", {}),
         ("equal pads", "coreml", {("ConvTranspose", "f32", "leaves"): 1}),

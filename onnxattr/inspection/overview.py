@@ -47,8 +47,9 @@ def inspect(
         full: Whether a long table of layers or values is listed to its end.
         verbose: Whether the operators are listed, each with its gradient rule.
         measured: Whether the cost is measured on a drawn sample, not estimated.
-        runtime: "openvino", "webgpu", "cuda", "coreml", "directml" or "tensorrt": also tell which nodes of the file
-            leave the accelerator there, are refused or are known to be wrong, from tables with versions and sources.
+        runtime: "openvino", "webgpu", "opencv", "cuda", "coreml", "directml" or "tensorrt": also tell which nodes of
+            the file leave the accelerator there, are refused or are known to be wrong, from tables with versions and
+            sources.
 
     Raises:
         ModelError: If the model cannot be read, or the predictions differ.

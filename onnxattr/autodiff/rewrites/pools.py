@@ -215,7 +215,7 @@ class _ConvPool:
         length = self.cells * self.stride
         if axis == 0:
             # Rows are moved as a whole.
-            rows = op.reshape(op.Concat(*elements, axis=3), [0, 0, length, self.sizes[1]])
+            rows = op.reshape(op.Concat(*elements, axis=3), [0, self.channels, length, self.sizes[1]])
             return op.Slice(rows, [0], [size], [2]) if length > size else rows
         last = op.Concat(*(op.Transpose(element, perm=[0, 2, 3, 1]) for element in elements), axis=3)
         columns = op.reshape(last, [0, self.sizes[0], length, self.channels])

@@ -65,6 +65,9 @@ def holds(when: Mapping[str, Any], node: onnx.NodeProto, scope: Scope) -> bool:
     - ``shared_with``: the initializer at input 1 is read by this operator too, and has as many outputs as inputs. A
       Transpose that reads it stands for the operator that reads the transposed one.
     - ``scaled_along_sum``: input 1 is a dequantised matrix whose scales lie along the axis that the product sums over.
+    - ``nine_in_a_row``: the kernel of a convolution has nine elements along one axis and one along the others, and it
+      adds up several channels or has one group.
+    - ``shared_start``: several states of a Loop start from one value.
     - ``beside_recurrent``: another LSTM, GRU or RNN, or a Transpose that exchanges time and samples, reads the same
       sequences, of more than one sample, and one of the two is recurrent in one direction and gives all its states.
     - ``given``: there is an input at one of these positions, ``outputs``: an output.
@@ -217,6 +220,12 @@ def _scaled_along_sum(wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
     return (len(numbers) == 2 and len(scales) == 1 and scales != [1] and axis == summed) is wanted
 
 
+def _nine_in_a_row(wanted: Any, node: onnx.NodeProto, scope: Scope) -> bool:
+    _, channels, *sizes = scope.shapes.get(_given(node, 1)) or [None, None]
+    grouped = _attributes(node).get("group", 1) > 1 and channels == 1
+    return (sorted(size or 0 for size in sizes) == [1] * (len(sizes) - 1) + [9] and not grouped) is wanted
+
+
 def _attribute(name: str, wanted: Any, node: onnx.NodeProto) -> bool:
     value = _attributes(node).get(name)
     if isinstance(value, bytes):
@@ -239,6 +248,8 @@ _CONDITIONS: dict[str, Callable[[Any, onnx.NodeProto, Scope], bool]] = {
     "given": lambda wanted, node, scope: any(_given(node, place) for place in wanted),
     "outputs": lambda wanted, node, scope: any(any(node.output[place : place + 1]) for place in wanted),
     "rank": _rank,
+    "nine_in_a_row": _nine_in_a_row,
+    "shared_start": lambda wanted, node, scope: (len({*node.input[2:]}) < len(node.input[2:])) is wanted,
     "types": _first_type,
     "uneven_pads": _uneven_pads,
     "shared_with": _shared_with,

@@ -13,7 +13,7 @@ from onnx import TensorProto
 
 from onnxattr.errors import ParameterError
 
-RUNTIMES = ("openvino", "webgpu", "cuda", "coreml", "directml", "tensorrt")
+RUNTIMES = ("openvino", "webgpu", "opencv", "cuda", "coreml", "directml", "tensorrt")
 #: Element types as the tables write them.
 TYPES: dict[str, int] = {
     "f32": TensorProto.FLOAT, "f16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "f64": TensorProto.DOUBLE,

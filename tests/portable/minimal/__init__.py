@@ -5,11 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 
-from portable.minimal import openvino, webgpu
+from portable.minimal import opencv, openvino, webgpu
 
 Minimal = tuple[onnx.ModelProto, dict[str, np.ndarray]]
 #: Functions that make a model and its feeds, by runtime and name.
 MINIMAL: dict[str, dict[str, Callable[[], Minimal]]] = {
     "openvino": openvino.MINIMAL,
+    "opencv": opencv.MINIMAL,
     "webgpu": webgpu.MINIMAL,
 }
