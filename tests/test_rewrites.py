@@ -103,9 +103,8 @@ def assert_same_gradients(plain: onnx.ModelProto, cheap: onnx.ModelProto, feeds:
 @pytest.mark.parametrize("row", ROWS)
 def test_rules_give_the_same_with_and_without(row):
     for variant in (VARIANTS[0], VARIANTS[-1 if row.dynamic else 1]):
-        plain, cheap = (
-            vjp(row.model(variant), row.wrt(), rewrites=names, verify=False) for names in ((), None)
-        )
+        plain = vjp(row.model(variant), row.wrt(), rewrites=(), verify=False)
+        cheap = row.gradient(variant)
         if shape_of(plain) != shape_of(cheap):
             feeds = row.feeds() | cotangents_of(plain, row.primal())
             assert_same_gradients(plain, cheap, feeds, variant)
