@@ -1,5 +1,6 @@
 """What other tools make of an exported file: what changes no number is silent, what changes one is said by name."""
 
+import json
 import warnings
 
 import numpy as np
@@ -290,4 +291,26 @@ def test_what_no_longer_fits_is_refused(rewrite, tmp_path):
     exported("images", "batch", tmp_path / "e.onnx")
     tool(tmp_path / "e.onnx", tmp_path / "r.onnx")
     with pytest.raises(ModelError, match=said):
+        onnxattr.load(tmp_path / "r.onnx")
+
+
+DAMAGED = {
+    "a row of a terabyte": {"row": [["image", 1, [1 << 20, 1 << 20], "uniform"]]},
+    "no row": {"row": 7},
+    "an unknown type": {"row": [["image", 999, [1, 32], 0]]},
+    "places beyond the output": {
+        "gave": {"attribution": {"shape": [1, 32], "at": [99], "values": [1], "sum": 1}}
+    },
+    "outputs without numbers": {"gave": {"attribution": {}}},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_record_is_said(damage, tmp_path):
+    exported("dense", "batch", tmp_path / "e.onnx")
+    model = onnx.load(tmp_path / "e.onnx")
+    (entry,) = (entry for entry in model.metadata_props if entry.key == "onnxattr.record")
+    entry.value = json.dumps(json.loads(entry.value) | DAMAGED[damage] | {"content": "other"})
+    onnx.save(model, tmp_path / "r.onnx")
+    with pytest.warns(UserWarning, match="whether its maps are right is not known"):
         onnxattr.load(tmp_path / "r.onnx")
