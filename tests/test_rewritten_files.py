@@ -1,6 +1,7 @@
 """What other tools make of an exported file: what changes no number is silent, what changes one is said by name."""
 
 import json
+import re
 import warnings
 
 import numpy as np
@@ -15,6 +16,7 @@ from support.small_models import build, cnn_nchw, node, random
 import onnxattr
 from onnxattr import IntegratedGradients, Saliency, SmoothGrad, cli
 from onnxattr.errors import ModelError
+from onnxattr.inspection import inspect
 
 METHODS = {
     "batch": (IntegratedGradients, {"steps": 3}, "batch"),
@@ -127,7 +129,7 @@ def test_what_changes_no_number_is_silent(kind, rewrite, tmp_path):
     loaded = onnxattr.load(tmp_path / "r.onnx")
     expected = method.explain(IMAGES)
     np.testing.assert_allclose(loaded.explain(IMAGES), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
-    assert "Changed since" not in onnxattr.inspection.overview.inspect(tmp_path / "r.onnx")
+    assert CHANGED not in inspect(tmp_path / "r.onnx")
 
 
 @pytest.mark.filterwarnings("error")
@@ -187,43 +189,64 @@ def in_front(model):
     model.graph.node.insert(0, node("Mul", ["image", "scale_in_front"], ["scaled"]))
 
 
+#: Tools, what is said when a file is opened, and what when it runs first.
 OTHER = {
-    "quantize_dynamic": (dynamic, r"'attribution' by .*MatMulInteger \(node '"),
-    "quantize_static": (qdq, r"'attribution' by .*QuantizeLinear \(node '"),
-    "weights of 4 bits": (four_bits, r"MatMulNBits \(node '"),
-    "half precision": (half(True), r"FLOAT16 \(node '"),
-    "half precision, inputs too": (half(False), r"FLOAT16 \(weight '"),
-    "other weights": (weights(lambda w: w[::-1]), r"'attribution' by .*weights were replaced: 'w"),
-    "pruned": (weights(lambda w: np.where(abs(w) < 0.2, 0, w)), "weights were replaced: 'w"),
+    "quantize_dynamic": (dynamic, r"MatMulInteger \(node '", "'attribution' by"),
+    "quantize_static": (qdq, r"QuantizeLinear \(node '", "'attribution' by"),
+    "weights of 4 bits": (four_bits, r"MatMulNBits \(node '", "'attribution' by"),
+    "half precision": (half(True), r"FLOAT16 \(node '", None),
+    "half precision, inputs too": (half(False), r"FLOAT16 \(weight '", None),
+    "other weights": (weights(lambda w: w[::-1]), "weights were replaced: 'w", "'attribution' by"),
+    "pruned": (
+        weights(lambda w: np.where(abs(w) < 0.2, 0, w)),
+        "weights were replaced: 'w",
+        "'attribution' by",
+    ),
     "weights changed in the last digits": (
         weights(lambda w: w * np.float32(1 + 1e-6)),
         "weights were replaced: 'w",
+        None,
     ),
-    "a node in front": (changed(in_front), r"'attribution' by \d"),
+    "a node in front": (changed(in_front), None, "'attribution' by"),
 }
+CHANGED = "The file was changed after the export"
+
+
+def warnings_of(function, *arguments):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        result = function(*arguments)
+    return [text for one in found if (text := str(one.message)).startswith(CHANGED)], result
 
 
 @pytest.mark.parametrize("rewrite", OTHER)
 def test_what_changes_numbers_is_said(rewrite, tmp_path, capsys):
-    tool, said = OTHER[rewrite]
+    tool, cause, off = OTHER[rewrite]
     exported("dense", "batch", tmp_path / "e.onnx")
     tool(tmp_path / "e.onnx", tmp_path / "r.onnx")
-    with pytest.warns(
-        UserWarning, match=rf"changed after the export.*{said}.*export the explainer from the result"
-    ):
-        onnxattr.load(tmp_path / "r.onnx")
+    opened, loaded = warnings_of(onnxattr.load, tmp_path / "r.onnx")
+    first, _ = warnings_of(loaded.explain, rows_of("dense"))
+    again, _ = warnings_of(loaded.explain, rows_of("dense"))
+    for expected, found in ((cause, opened), (off, first), (None, again)):
+        assert len(found) == (expected is not None)
+        for text in found:
+            assert re.search(rf"{expected}.*export the explainer from the result", text)
     assert cli.main(["inspect", str(tmp_path / "r.onnx")]) == 0
-    assert "Changed since the export\n  The file was changed" in capsys.readouterr().out
+    told = CHANGED if cause else "Its nodes are others. The first explanation compares"
+    assert f"Changed since the export\n  {told}" in capsys.readouterr().out
     np.save(tmp_path / "rows.npy", rows_of("dense"))
-    command = [
-        "explain",
-        str(tmp_path / "r.onnx"),
-        str(tmp_path / "rows.npy"),
-        "-o",
-        str(tmp_path / "maps.npy"),
-    ]
-    assert cli.main(command) == 0
+    paths = [str(tmp_path / name) for name in ("r.onnx", "rows.npy", "maps.npy")]
+    assert cli.main(["explain", *paths[:2], "-o", paths[2]]) == 0
     assert "changed after the export" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rewrite", ["a node in front", "quantize_dynamic"])
+def test_opening_a_changed_file_runs_nothing(rewrite, tmp_path, request):
+    exported("dense", "batch", tmp_path / "e.onnx")
+    OTHER[rewrite][0](tmp_path / "e.onnx", tmp_path / "r.onnx")
+    request.getfixturevalue("nothing_runs")
+    warnings_of(onnxattr.load, tmp_path / "r.onnx")
+    warnings_of(inspect, tmp_path / "r.onnx")
 
 
 def test_a_file_that_was_not_run_tells_operators_and_weights(tmp_path):
@@ -296,6 +319,9 @@ def test_what_no_longer_fits_is_refused(rewrite, tmp_path):
 
 DAMAGED = {
     "a row of a terabyte": {"row": [["image", 1, [1 << 20, 1 << 20], "uniform"]]},
+    "a row of a terabyte beside fewer than none": {
+        "row": [["image", 1, [1 << 20, 1 << 20], 0], ["target", 1, [-1, 1 << 41], 0]]
+    },
     "no row": {"row": 7},
     "an unknown type": {"row": [["image", 999, [1, 32], 0]]},
     "places beyond the output": {
@@ -313,4 +339,4 @@ def test_a_damaged_record_is_said(damage, tmp_path):
     entry.value = json.dumps(json.loads(entry.value) | DAMAGED[damage] | {"content": "other"})
     onnx.save(model, tmp_path / "r.onnx")
     with pytest.warns(UserWarning, match="whether its maps are right is not known"):
-        onnxattr.load(tmp_path / "r.onnx")
+        onnxattr.load(tmp_path / "r.onnx").explain(rows_of("dense"))

@@ -34,7 +34,7 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.loading.rows.independence import MIXED, SINGLE, Rows, independence
 from onnxattr.loading.verify import check_choice, verify_model
-from onnxattr.running.record import changes_of
+from onnxattr.running.record import change_told
 from onnxattr.running.saturation import saturation
 
 #: Gradients that Integrated Gradients take unless told otherwise.
@@ -89,7 +89,7 @@ def facts_of(model: ir.Model, source: ModelSource, measured: bool = False) -> di
         "operators": _operators(graph, on_path),
         "without_rule": [] if explainer else _without_rule(on_path),
         "explainer": explainer,
-        "changed": None if explainer is None else changes_of(source),
+        "changed": None if explainer is None else change_told(source),
         "data_file": data_facts(source, model.metadata_props),
     }
     if explainer is not None:

@@ -8,18 +8,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 
 from onnxattr.callers import warn_caller
-from onnxattr.compile.explainer_file import describe
-from onnxattr.errors import ModelError, ParameterError, one_door
+from onnxattr.errors import ParameterError, one_door
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.layers import read_layers
 from onnxattr.loading.load import FILES, FOLDER
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.data_tensor import place_tensors
-from onnxattr.loading.reading.source import metadata_of, read_metadata, read_model
+from onnxattr.loading.reading.source import read_model
 from onnxattr.loading.rows.independence import PROVEN, SINGLE, Rows
 from onnxattr.results import Explanation
 from onnxattr.results.spelled import call, said
@@ -29,7 +27,8 @@ from onnxattr.running.batches import is_dataset, joined, pairs_of
 from onnxattr.running.collected import Collected
 from onnxattr.running.corners import warn_of_corners
 from onnxattr.running.explained import explanation_of, total_of
-from onnxattr.running.explainer_inputs import FileInputs, check_interface, one_in_a_run, outputs_named
+from onnxattr.running.explainer_inputs import FileInputs, one_in_a_run
+from onnxattr.running.explainer_metadata import check_interface, metadata_told, outputs_named, seed_told
 from onnxattr.running.explainer_outputs import FileOutputs
 from onnxattr.running.explainer_predictions import Predictions, run_rows
 from onnxattr.running.finite import Case, Results, check_mode
@@ -77,15 +76,11 @@ class Explainer(AboutModel):
         with one_door(f"{path} cannot be loaded"):
             located = read_model(path)
             proto = located.proto
-            metadata = describe(metadata_of(proto))
-            if metadata is None:
-                raise ModelError(
-                    f"{path} is not an explainer{_lost(proto)}; write one with the export() of a method."
-                )
+            metadata = metadata_told(path, proto)
             self.metadata, self.baseline = metadata, baseline
-            self.seed = _recorded_seed(metadata) if seed is None else seed
+            self.seed = seed_told(metadata) if seed is None else seed
             self.check_finite, self._providers, self._proto = check_finite, providers, proto
-            self._session, may_be_wrong = session_of(located, providers, outputs_named(metadata))
+            self._session, self._change = session_of(located, providers, outputs_named(metadata))
             interface = ir.serde.deserialize_model(proto)
             place_tensors(interface.graph, located.folder)
             inputs = {str(value.name): value for value in interface.graph.inputs}
@@ -103,8 +98,9 @@ class Explainer(AboutModel):
             self._unseen_boxes = self._file_inputs.takes_corners
             may_saturate = saturation(interface.graph)
         # Of the processor that opens the file, which need not be the one that wrote it.
-        for text in filter(None, (may_be_wrong, may_saturate)):
-            warn_caller(text)
+        for text in (self._change and self._change.seen, may_saturate):
+            if text:
+                warn_caller(text)
 
     def __repr__(self) -> str:
         parameters = said(self.metadata.get("parameters") or {}, ["seed"])
@@ -253,6 +249,7 @@ class Explainer(AboutModel):
             if given.keep:
                 given.details.append(self._file_outputs.details(feeds, checked, found, samples))
         results.say(self._reason, stacklevel=3)
+        self._look_at_change()
         arrays = joined_samples(runs) if one_sample else joined(runs)
         outputs = dict(zip(self._session.outputs, arrays, strict=True))
         if one_sample and not is_dataset(inputs):
@@ -262,6 +259,12 @@ class Explainer(AboutModel):
             if name not in given.grouped:
                 outputs[own] = in_order(outputs[own], (given.orders or {}).get(name))
         return outputs
+
+    def _look_at_change(self) -> None:
+        """Says once whether a file that was changed since its export gives other numbers; opening it runs nothing."""
+        change, self._change = self._change, None
+        if change is not None and (text := change.measured(self._session)) is not None:
+            warn_caller(text)
 
     def _check_noise(self, samples: int) -> None:
         """Refuses rows that would all have the same noise.
@@ -278,27 +281,6 @@ class Explainer(AboutModel):
 
     def _reason(self, case: Case) -> str:
         return reason_in_file(self.prepared, self._proto, case, self._providers)
-
-
-def is_explainer(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is an exported explainer.
-
-    Raises:
-        ModelError: If the file is missing, damaged or not ONNX.
-    """
-    return describe(read_metadata(path)) is not None
-
-
-def _lost(proto: onnx.ModelProto) -> str:
-    """What is said of a file that has the outputs of an explainer, and not its metadata."""
-    lost = {"prediction", "attribution"} <= {value.name for value in proto.graph.output}
-    return ", though it has outputs of one: a tool has removed its metadata" if lost else ""
-
-
-def _recorded_seed(metadata: Mapping[str, Any]) -> int:
-    """The seed that the method had; 0 for a file that does not say."""
-    seed = (metadata.get("parameters") or {}).get("seed")
-    return seed if isinstance(seed, int) else 0
 
 
 def load(

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.compile.explainer_file import KEY
 from onnxattr.compile.renderings.one_sample import keeps_output
-from onnxattr.errors import ModelError, ParameterError, TargetError
+from onnxattr.errors import ParameterError, TargetError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import PROVEN, SINGLE, UNDECIDED, Rows
@@ -151,49 +150,7 @@ class FileInputs:
         return found[0] if mixed else found
 
 
-def outputs_named(metadata: Mapping[str, Any]) -> list[str | None]:
-    """The outputs that the metadata of a file name; None for those that its method does not have."""
-    return [
-        metadata["prediction"],
-        metadata["convergence_delta"],
-        metadata.get("relative_gap"),
-        metadata.get("spent_steps"),
-        metadata.get("score", {}).get("output"),
-        *metadata.get("predictions", {}).values(),
-        *(entry["attribution"] for entry in metadata["explained"].values()),
-    ]
-
-
 def one_in_a_run(rows: Rows, target: ir.Value) -> Rows:
     """How rows are run by a file whose targets tell whether its batch was fixed to one after the export."""
     fixed = rows.kind in (PROVEN, UNDECIDED) and (dims_of(target) or [None])[0] == 1
     return Rows(SINGLE, "the file has a fixed batch of 1") if fixed else rows
-
-
-def check_interface(
-    metadata: Mapping[str, Any], inputs: Mapping[str, ir.Value], outputs: Mapping[str, ir.Value]
-) -> None:
-    """Checks that a file has the inputs and outputs that its metadata name, and says their types.
-
-    Raises:
-        ModelError: If it does not.
-    """
-    entries = metadata["explained"].values()
-    named_inputs = [
-        *metadata["inputs"],
-        metadata["target"],
-        metadata["seed"],
-        *(e["baseline"] for e in entries),
-    ]
-    named = [name for name in (*named_inputs, *outputs_named(metadata)) if name is not None]
-    missing = sorted({*named} - {*inputs, *outputs})
-    if missing:
-        raise ModelError(
-            f"The metadata entry {KEY!r} names {missing}, which the file does not have: it "
-            "was changed after the export. Export it again."
-        )
-    untyped = sorted(name for name, value in {**inputs, **outputs}.items() if value.dtype is None)
-    if untyped:
-        raise ModelError(
-            f"The file does not say what elements {untyped} have: it was changed after the export. Export it again."
-        )

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from onnxattr.loading.reading.content import Content, content_of, integers_among
 from onnxattr.loading.reading.external_data import Located
 from onnxattr.loading.reading.source import ModelSource, metadata_of, read_model
 from onnxattr.running.drawn import Drawn, Feeds, filled
-from onnxattr.running.explainer_inputs import outputs_named
 from onnxattr.running.trial import trial_of
 from onnxattr.session import Session
 
@@ -69,12 +69,57 @@ def recorded(
     return look
 
 
-def changed(located: Located, session: Session | None) -> str | None:
-    """What is to be said of a file whose nodes or weights were changed after it was written; None if nothing is.
+@dataclass(frozen=True)
+class Change:
+    """What of a file is not as it was when it was written.
 
-    Args:
-        located: The file.
-        session: What runs it; None if the runtime refuses it.
+    Attributes:
+        proto: The model of the file.
+        record: The note in it.
+        cause: What was changed, as far as it is seen: operators and types that round coarsely, and other weights.
+    """
+
+    proto: onnx.ModelProto
+    record: Mapping[str, Any]
+    cause: str
+
+    @property
+    def seen(self) -> str | None:
+        """What is to be said before the file runs; None where only its numbers can tell whether it is right."""
+        if not self.cause:
+            return None
+        return f"The file was changed after the export, and its maps may be wrong. {self.cause}{_ADVICE}"
+
+    def measured(self, session: Session) -> str | None:
+        """What is to be said of the numbers that the file gives now; None if they are those of the export.
+
+        Args:
+            session: What runs the file.
+        """
+        if "gave" not in self.record:
+            return None
+        try:
+            off = _differences(self.record, self.proto, session)
+        except (ModelError, ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+            return (
+                "The file was changed after the export, and whether its maps are right is not known: it no longer "
+                f"takes the row that it was tried with then ({' '.join(str(error).split())[:300]}). {_ADVICE}"
+            )
+        if all(size <= (_CLOSE_COARSE if self.record["coarse"] else _CLOSE) for size in off.values()):
+            return None
+        told = ", ".join(f"{name!r} by {_percent(size)}" for name, size in off.items())
+        return (
+            "The file was changed after the export, and does not give what it gave then. On the row that it was tried "
+            f"with it is off, relative to the largest value: {told}; on other rows it may be off by more. "
+            f"{self.cause}{_ADVICE}"
+        )
+
+
+def change_of(located: Located) -> Change | None:
+    """What was changed of a file after it was written; None if nothing was, or if the file does not tell.
+
+    Raises:
+        ModelError: If external data cannot be read.
     """
     record = _record(located.proto)
     if record is None:
@@ -82,63 +127,36 @@ def changed(located: Located, session: Session | None) -> str | None:
     content = content_of(located.proto, located.folder)
     if content.digest == record["content"]:
         return None
-    if session is None:
-        return f"It was changed after the export. {_cause(record, content)}{_ADVICE}"
-    if "gave" not in record:
-        cause = _cause(record, content)
-        return (
-            f"The file was changed after the export, and its maps may be wrong. {cause}{_ADVICE}"
-            if cause
-            else None
-        )
-    try:
-        off = _differences(record, located.proto, session)
-    except (ModelError, ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
-        return (
-            "The file was changed after the export, and whether its maps are right is not known: it no longer takes "
-            f"the row that it was tried with then ({' '.join(str(error).split())[:300]}). "
-            f"{_cause(record, content)}{_ADVICE}"
-        )
-    close = _CLOSE_COARSE if record["coarse"] else _CLOSE
-    # What rounds coarsely, or has other weights, decides other ReLUs and max-pools on other rows.
-    if all(size <= close for size in off.values()) and not _cause(record, content):
-        return None
-    told = ", ".join(f"{name!r} by {_percent(size)}" for name, size in off.items())
-    return (
-        "The file was changed after the export, and does not give what it gave then. On the row that it was tried with "
-        f"it is off, relative to the largest value: {told}; on other rows it may be off by more. "
-        f"{_cause(record, content)}{_ADVICE}"
-    )
+    return Change(located.proto, record, _cause(record, content))
 
 
 def session_of(
     located: Located, providers: Sequence[Any] | None, outputs: Collection[str | None]
-) -> tuple[Session, str | None]:
-    """A session of an explainer's file that computes some outputs, and what is to be said of changes since the export.
+) -> tuple[Session, Change | None]:
+    """A session of an explainer's file that computes some outputs, and what was changed of the file since its export.
 
     Raises:
         ModelError: If the runtime refuses the file.
     """
+    change = change_of(located)
     named = [name for name in outputs if name is not None]
     try:
-        session = Session(located.proto, providers, located.folder or Path(), outputs=named)
+        return Session(located.proto, providers, located.folder or Path(), outputs=named), change
     except ModelError as error:
-        if (text := changed(located, None)) is not None:
-            raise ModelError(f"{error} {text}") from error
-        raise
-    return session, changed(located, session)
+        if change is None:
+            raise
+        raise ModelError(f"{error} It was changed after the export. {change.cause}{_ADVICE}") from error
 
 
-def changes_of(source: ModelSource) -> str | None:
-    """What is to be said of the changes of a file since its export; None of a file that is no explainer, too."""
+def change_told(source: ModelSource) -> str | None:
+    """What `onnxattr inspect` tells of the change of an explainer's file since its export, without running it."""
     located = read_model(source)
-    about = describe(metadata_of(located.proto))
-    if about is None:
+    if describe(metadata_of(located.proto)) is None or (change := change_of(located)) is None:
         return None
-    try:
-        return session_of(located, None, outputs_named(about))[1]
-    except ModelError as error:
-        return str(error)
+    return (
+        change.seen
+        or "Its nodes are others. The first explanation compares its numbers with those of the export."
+    )
 
 
 _ADVICE = "Quantise, convert or change the model first, and export the explainer from the result."
@@ -214,7 +232,7 @@ def _differences(record: Mapping[str, Any], proto: onnx.ModelProto, session: Ses
         ValueError: If the row cannot be made again.
     """
     row = [Drawn(*one) for one in record["row"]]
-    if sum(math.prod(one.shape) for one in row) > _MOST:
+    if any(math.prod(map(abs, one.shape)) > _MOST for one in row):
         raise ValueError("it is too large")
     feeds = filled(row)
     if _digest(feeds) != record["row_digest"]:
@@ -227,6 +245,8 @@ def _differences(record: Mapping[str, Any], proto: onnx.ModelProto, session: Ses
         dims = [dim.dim_value for dim in tensor.shape.dim]
         if array.ndim and array.shape[0] == 1 and dims and dims[0] > 1:
             rows = dims[0]
+            if rows * array.size > _MOST:
+                raise ValueError("it is too large for the batch of the file")
             array = np.repeat(array, rows, axis=0)
         feeds[value.name] = array.astype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     found = dict(zip(session.outputs, session.run(feeds), strict=True))
