@@ -151,6 +151,21 @@ def test_large_and_equal_numbers(name):
     assert_outputs_and_gradient(Computed(LARGE_OR_EQUAL[name]), x, torch.float64, atol=1e-12)
 
 
+TAILS = {
+    "erfc": lambda x: torch.erfc(x).log(),
+    "special.erfc": lambda x: torch.special.erfc(x).log(),
+    "erfcx": lambda x: torch.special.erfcx(x),
+    "log_ndtr": lambda x: torch.special.log_ndtr(x),
+}
+
+
+@pytest.mark.parametrize("name", TAILS)
+def test_tails_of_the_normal_distribution(name):
+    """The exporter's 1 - erf(x) has no digits from x = 4 on."""
+    x = np.linspace(-8.5, 8.5, 70, dtype=np.float32).reshape(-1, 10)
+    assert_outputs_and_gradient(Computed(TAILS[name]), x, torch.float64, atol=1e-7)
+
+
 # What is not written, and the reason.
 NOT_WRITTEN = {
     "cdist": (lambda x: torch.cdist(x, ROWS, p=3.0), r"torch.cdist with p=3.0; supported: 1, 2 and inf"),

@@ -17,13 +17,8 @@ from .tf2onnx_quantiles import QUANTILES
 from .tf2onnx_quotients import QUOTIENTS
 from .tf2onnx_resizes import RESIZES
 from .tf2onnx_selects import SELECTS, Handler
+from .tf2onnx_tails import TAILS
 from .tf2onnx_vectors import VECTORS
-
-
-def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """Erfc(x) = 1 - erf(x), the exact GELU of Keras."""
-    (x,), w = node.input, Replacement(ctx, node)
-    w.end("Sub", w.const(1), w.op("Erf", x, shape=w.shape))
 
 
 def _expm1(ctx: Any, node: Any, name: str, args: Any) -> None:
@@ -85,7 +80,6 @@ def _l2_loss(ctx: Any, node: Any, name: str, args: Any) -> None:
 
 
 BASIC_HANDLERS: Mapping[str, Handler] = {
-    "Erfc": (_erfc, []),
     "Expm1": (_expm1, []),
     "Log1p": (_log1p, []),
     "BitwiseAnd": (_sign_bit, []),
@@ -102,5 +96,6 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     **QUOTIENTS,
     **RESIZES,
     **SELECTS,
+    **TAILS,
     **VECTORS,
 }

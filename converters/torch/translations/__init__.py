@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from . import along_axis, attention, elementwise, pooling
+from . import along_axis, attention, elementwise, pooling, tails
 
 
 def table(torch: Any) -> dict[Any, Callable[..., Any]]:
@@ -18,6 +18,7 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
         aten.cummax.default: along_axis.largest_so_far,
         aten.cummin.default: along_axis.smallest_so_far,
         aten.cumprod.default: along_axis.product_so_far,
+        aten.erfc.default: tails.erfc,
         aten.fmax.default: elementwise.largest_number,
         aten.fmin.default: elementwise.smallest_number,
         aten.hardtanh.default: elementwise.hard_tanh,
@@ -33,4 +34,7 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
         aten.min.dim: along_axis.smallest,
         aten.minimum.default: elementwise.smallest,
         aten.scaled_dot_product_attention.default: attention.attention,
+        aten.special_erfc.default: tails.erfc,
+        aten.special_erfcx.default: tails.erfcx,
+        aten.special_log_ndtr.default: tails.log_ndtr,
     }
