@@ -24,7 +24,7 @@ from .guard_rows import fault, guard_batches, nearby, row_scales
 from .inputs import ModelInputs, flatten
 from .original import Original
 from .stopped import warn_of_stopped
-from .trace import Trace
+from .trace import Trace, draws_behind
 
 _BATCHES = (2, 5)
 # Of rows moved by rounding errors, from which what float32 does not determine is estimated.
@@ -84,11 +84,20 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
                 f" The Keras model itself changes by {unsteady:.2g} where the inputs of this check change in "
                 "their last digit."
             )
-        raise ConversionError(
-            f"{sentence}; {tolerance:g} is allowed.{where} A model with random operations cannot match; "
-            "sample=<real inputs> compares on your own data; another opset may be converted differently."
-        )
+        raise ConversionError(f"{sentence}; {tolerance:g} is allowed.{where} {_advice(traced)}")
     warn_of_stopped(converted, original, traced, shown)
+
+
+def _advice(traced: Trace) -> str:
+    """What to do about a model that differs from the original."""
+    outputs = traced.function.outputs[: len(traced.outputs)]
+    layers = sorted({traced.layer_of(name) or name for name in draws_behind(outputs)})
+    if not layers:
+        return "sample=<real inputs> compares on your own data; another opset may be converted differently."
+    return (
+        f"Random numbers are drawn in {layers}, with which no file can match: let the model compute what is to be "
+        "explained without them, a distribution its mean by convert_to_tensor_fn=tfd.Distribution.mean."
+    )
 
 
 def _change_by_rounding(original: Original, arrays: Sequence[np.ndarray]) -> float:

@@ -70,6 +70,18 @@ def flatten(structure: Any) -> list[tuple[str | None, Any]]:
     return [] if structure is None else [(None, structure)]
 
 
+def returned(structure: Any) -> list[tuple[str | None, Any]]:
+    """What a model returned, as ``flatten`` has it, as tensors.
+
+    A distribution of tensorflow_probability is the tensor that Keras' ``predict`` returns for it, its mean for example.
+    """
+    tf = dependencies.tensorflow()
+    return [
+        (key, tf.convert_to_tensor(leaf) if isinstance(leaf, tf.Module) and hasattr(leaf, "_value") else leaf)
+        for key, leaf in flatten(structure)
+    ]
+
+
 def _pack(structure: Any, leaves: list[Any]) -> Any:
     """Nest `leaves` (consumed from the front) like `structure`."""
     if isinstance(structure, dict):

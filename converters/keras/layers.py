@@ -15,7 +15,7 @@ from ..common.graph_edit import GraphView
 from ..common.layer_rows import CALL, check_kept, outputs_of, path_of_call, row, write_rows
 from .inputs import ModelInputs
 from .relu_groups import ReluGroup, find_relu_groups
-from .trace import LayerCall, Trace, operation_owners
+from .trace import LayerCall, Trace, draws_behind, operation_owners
 from .values import Resolved, name_values, relu_record, resolve
 
 _CONVOLUTIONS = ("Conv2D", "Conv3D", "Conv2DBackpropInput", "Conv3DBackpropInputV2")
@@ -76,8 +76,10 @@ class KerasLayerTable:
         taps: dict[str, Any] = {}
         known = {tensor.name for tensor in outputs.values()} | self._folded.keys()
         names = {*outputs, *self._inputs.names}
+        drawn = draws_behind(tensor for _, tensor in wanted) - draws_behind(outputs.values())
         for name, tensor in wanted:
             usable = tensor.op.type != "Placeholder" and not tensor.dtype.is_complex
+            usable &= not drawn or drawn.isdisjoint(draws_behind([tensor]))
             if tensor.graph is graph and usable and tensor.name not in known:
                 known.add(tensor.name)
                 free = next(

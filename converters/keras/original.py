@@ -12,7 +12,7 @@ from onnxattr.errors import ConversionError
 from ..common import dependencies
 from ..common.causes import cause
 from ..common.layer_rows import path_of_call
-from .inputs import ModelInputs, flatten
+from .inputs import ModelInputs, returned
 from .trace import LayerRecorder, Trace
 
 
@@ -54,7 +54,7 @@ class Original:
             outputs = self._called(lambda *tensors: self.inputs.call(list(tensors)), arrays)
         else:
             outputs, _ = self._called(self._compiled, arrays)
-        return [np.asarray(tensor) for _, tensor in flatten(outputs)]
+        return [np.asarray(tensor) for _, tensor in returned(outputs)]
 
     def layers(self, arrays: Sequence[np.ndarray]) -> dict[str, list[Any]]:
         """The outputs of each call of a layer, as tensors, by the path of the call."""
@@ -70,7 +70,7 @@ class Original:
         self._recorder.calls.clear()
         with self._recorder.recording():
             outputs = self.inputs.call(list(tensors))
-        return outputs, [call.outputs for call in self._recorder.calls]
+        return [*returned(outputs)], [call.outputs for call in self._recorder.calls]
 
     def _called(self, function: Callable[..., Any], arrays: Sequence[np.ndarray]) -> Any:
         tf, inputs = dependencies.tensorflow(), self.inputs

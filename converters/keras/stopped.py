@@ -11,7 +11,7 @@ from onnxattr.errors import OnnxAttrError
 
 from ..common import dependencies
 from ..common.stopped import warn_if_another
-from .inputs import flatten
+from .inputs import returned
 from .original import Original
 from .trace import Trace
 
@@ -50,7 +50,7 @@ def _gradients(
     leaves = [tf.constant(feeds[n], s.dtype) for n, s in zip(feeds, original.inputs.specs, strict=True)]
     with tf.GradientTape() as tape:
         tape.watch(leaves)
-        outputs = [tensor for _, tensor in flatten(original.inputs.call(list(leaves)))]
+        outputs = [tensor for _, tensor in returned(original.inputs.call(list(leaves)))]
     pairs = [(y, ct) for y, ct in zip(outputs, cts, strict=True) if y.dtype.is_floating]
     found = tape.gradient([y for y, _ in pairs], leaves, [tf.constant(ct, y.dtype) for y, ct in pairs])
     return {

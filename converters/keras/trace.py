@@ -1,7 +1,7 @@
 """Trace a Keras model into one flat TensorFlow graph, noting which layer made which tensors and operations."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from onnxattr.errors import ConversionError
 from ..common import dependencies
 from ..common.causes import cause
 from ..common.patching import applied
-from .inputs import ModelInputs, flatten
+from .inputs import ModelInputs, flatten, returned
 from .patches import group
 
 
@@ -76,6 +76,18 @@ def operation_owners(calls: list[LayerCall], graph: Any) -> dict[str, str]:
     return owners
 
 
+def draws_behind(tensors: Iterable[Any]) -> set[str]:
+    """Names of the operations that draw random numbers, of which tensors of a graph are computed."""
+    found: dict[str, Any] = {}
+    waiting = [tensor.op for tensor in tensors]
+    while waiting:
+        operation = waiting.pop()
+        if operation.name not in found:
+            found[operation.name] = operation
+            waiting += [*operation.control_inputs, *(tensor.op for tensor in operation.inputs)]
+    return {name for name, operation in found.items() if "Random" in operation.type}
+
+
 def trace(model: Any, inputs: ModelInputs, choose_taps: ChooseTaps) -> Trace:
     """Trace `model` in inference mode.
 
@@ -96,7 +108,7 @@ def trace(model: Any, inputs: ModelInputs, choose_taps: ChooseTaps) -> Trace:
     def run(*tensors: Any) -> tuple[Any, ...]:
         with recorder.recording():
             structure = inputs.call(list(tensors))
-        pairs = flatten(structure)
+        pairs = returned(structure)
         names = _output_names(model, pairs, inputs.names)
         named.update({name: tensor for name, (_, tensor) in zip(names, pairs, strict=True)})
         if unreal := [name for name, tensor in named.items() if tensor.dtype.is_complex]:
