@@ -103,7 +103,8 @@ class Recurrent(Corrected):
                 found = self.step(attributes, functions, weights, x[t], h, c)
                 h, c = (np.where(inside, new, old) for new, old in zip(found, (h, c), strict=True))
                 y[t, d] = np.where(inside, h, 0)
-            last[0][d], last[1][d] = h, c
+            # ONNX Runtime gives zeros as the final states of an empty sequence, not its initial states.
+            last[0][d], last[1][d] = (np.where(np.reshape(lengths, (-1, 1)) > 0, s, 0) for s in (h, c))
         return (y, *last)[: len(self.onnx_node.output)]
 
     def by_gate(self, matrix):

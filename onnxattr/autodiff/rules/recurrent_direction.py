@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
 from onnxattr.autodiff.rules.recurrent_cells import Cell
+from onnxattr.autodiff.rules.windows import known
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import ANY
 from onnxattr.graph.values import dims_of
@@ -77,9 +78,17 @@ class Direction(ABC):
         return state
 
     def final_ct(self, output: int) -> ir.Value:
-        """The cotangent of Yh (1) or Yc (2), zeros if there is none."""
-        ct = self.cts[output]
-        return self.pick(ct, 0) if ct is not None else self.op.zeros_like(self.initial(5))
+        """The cotangent of Yh (1) or Yc (2), zeros if there is none.
+
+        It stops at an empty sequence: ONNX Runtime gives zeros there, not the initial state.
+        """
+        op, ct = self.op, self.cts[output]
+        if ct is None:
+            return op.zeros_like(self.initial(5))
+        ct = self.pick(ct, 0)
+        if self.lengths is None or all(known(self.lengths) or [0]):
+            return ct
+        return op.Where(op.Greater(op.Unsqueeze(self.lengths, [1]), 0), ct, 0.0)
 
     def before(self, after: ir.Value, first: ir.Value) -> ir.Value:
         """The state before each step, from the states after each step (in the order the direction runs)."""
