@@ -71,6 +71,18 @@ def test_identical_nodes_are_merged_and_outputs_kept():
     np.testing.assert_allclose(found["x_gradient"], 3 * CT * np.exp(X), rtol=1e-6)
 
 
+@pytest.mark.parametrize("results", ["u, _, back", "u, first, back, count"])
+def test_elements_brought_back_from_unique_ones(results):
+    # A second Unique of the same operand, with other outputs, is what ONNX Runtime fails to merge.
+    model = parse(
+        f"g (float[4] x) => (float[M] y) {{ {results} = Unique(x) y = Gather(u, back) }}".replace("_", '""')
+    )
+    x, ct = np.array([3, 1, 2, 5], np.float32), np.array([1, 2, 3, 4], np.float32)
+    found = run(vjp(model), x=x, y_cotangent=ct)
+    np.testing.assert_array_equal(found["y"], x)
+    np.testing.assert_array_equal(found["x_gradient"], ct)
+
+
 def test_the_given_model_is_not_changed():
     model = forward_model()
     before = model.SerializeToString()

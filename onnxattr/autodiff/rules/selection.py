@@ -107,11 +107,11 @@ def _add_slices(op: OpBuilder, node: NodeView, ct: ir.Value) -> ir.Value | None:
 def unique(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y = the different elements, or slices along an axis, of x;  xbar = ybar at the first of equal ones, else 0."""
     x, attributes = node.x, attributes_of(node)
-    first = op.node("Unique", [x], attributes, outputs=2)[1]
     positions = positions_in(op, x)
     if "axis" not in attributes:
         positions = op.Reshape(positions, [-1])
-    source = op.Gather(positions, first, axis=attributes.get("axis", 0))
+    # The node's own output: beside a second Unique, ONNX Runtime's merging of equal nodes gives an invalid graph.
+    source = op.Gather(positions, node.output(op, 1), axis=attributes.get("axis", 0))
     return (add_at(op, x, source, ct),)
 
 
