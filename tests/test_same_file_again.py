@@ -11,8 +11,21 @@ keras = pytest.importorskip("keras")
 import zoo  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
 
-#: What was named by addresses in memory (an Einsum), numbered on from model to model, or taken in the order of a set.
-NAMES = ["vision transformer", "attention layers", "two inputs"]
+L = keras.layers
+
+
+def series(*layers):
+    return keras.Sequential([keras.Input((None, 3)), *layers])
+
+
+#: What was named by addresses in memory (an Einsum), numbered on from model to model as the functions of loops, or
+#: taken in the order of a set.
+MODELS = {
+    **{name: zoo.CASES[name].model for name in ("vision transformer", "attention layers", "two inputs")},
+    "loop": lambda: series(L.LSTM(4, activation="softplus"), L.Dense(2)),
+    "loop of several cells": lambda: series(L.RNN([L.GRUCell(3), L.SimpleRNNCell(4, activation="selu")])),
+    "loop over images": lambda: keras.Sequential([keras.Input((None, 6, 2)), L.ConvLSTM1D(2, 3)]),
+}
 
 CONVERT = """
 import sys
@@ -26,9 +39,9 @@ for path in sys.argv[1:]:
 def files(tmp_path_factory):
     """Keras files by name, each converted beside it in a process of its own, where hashes differ."""
     folder = tmp_path_factory.mktemp("files")
-    paths = {name: folder / f"{name.replace(' ', '_')}.keras" for name in NAMES}
+    paths = {name: folder / f"{name.replace(' ', '_')}.keras" for name in MODELS}
     for name, path in paths.items():
-        zoo.CASES[name].model().save(path)
+        MODELS[name]().save(path)
     seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
     subprocess.run(
         [sys.executable, "-c", CONVERT, *reversed(paths.values())],
@@ -39,7 +52,7 @@ def files(tmp_path_factory):
     return paths
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MODELS)
 def test_same_bytes(files, name):
     other = Path(f"{files[name]}.other.onnx").read_bytes()
     for _ in range(2):

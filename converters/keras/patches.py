@@ -8,7 +8,7 @@ import numpy as np
 from ..common.patching import Patch
 from .tf2onnx_einsum import kept_as_it_is
 from .tf2onnx_memory import all_but_constants, frozen_without_copy, nodes_leading_to, one_pass
-from .tf2onnx_order import MODULES_WITH_SETS, OrderedSet, name_by_number, numbered_parts
+from .tf2onnx_order import MODULES_WITH_SETS, OrderedSet, SortedSet, name_by_number, numbered_parts
 from .tf2onnx_selects import select_band
 
 _TF2ONNX, _KERAS, _TF_KERAS = "tf2onnx 1.17.0", "Keras 3.15.1", "tf_keras 2.20.1"
@@ -143,6 +143,15 @@ PATCHES: tuple[Patch, ...] = (
             added=True,
         )
         for module in MODULES_WITH_SETS
+    ),
+    Patch(
+        "tf2onnx",
+        "tf2onnx.tf_loader",
+        "set",
+        lambda *_: SortedSet,
+        "It walks over sets of functions, which TensorFlow keeps in no order.",
+        _TF2ONNX,
+        added=True,
     ),
     Patch(
         "padding",

@@ -16,6 +16,7 @@ from ..common.patching import applied, patched
 from .complex_parts import in_real_parts
 from .patches import PATCHES
 from .tf2onnx_handlers import BASIC_HANDLERS
+from .tf2onnx_order import number_functions
 from .tf2onnx_selects import Handler
 from .tf2onnx_taps import Taps
 from .widening import widen
@@ -69,7 +70,7 @@ def convert_function(
         model: onnx.ModelProto
         graph_def = tf2onnx.tf_loader.from_function(function, list(inputs), fetched, large_model=large)
         model, _ = tf2onnx.convert._convert_common(
-            in_real_parts(widen(graph_def)),
+            in_real_parts(widen(number_functions(graph_def))),
             name="keras model",
             opset=opset,
             input_names=list(inputs),
