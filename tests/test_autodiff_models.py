@@ -255,3 +255,22 @@ def test_functions_of_functions_of_any_opset(opset):
     found = run(vjp(model), x=X, y_cotangent=CT)["x_gradient"]
     expected = CT * (np.where(X > 0, 1, 0.5 * np.exp(X)) - (1 - np.tanh(X) ** 2))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("call", ["Relu", "com.microsoft.QuickGelu", "own.outer"])
+def test_functions_named_as_operators_are_those_in_onnx_runtime(call):
+    # ONNX leaves to runtimes whether the body counts or the operator.
+    functions = [
+        ("", "Relu", "Sin(a)"),
+        ("com.microsoft", "QuickGelu", "Cos(a)"),
+        ("own", "outer", "Relu(a)"),
+    ]
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["": 18, "own": 1, "com.microsoft": 1]>\n'
+        f"g (float[2,3] x) => (float[2,3] y) {{ y = {call}(x) }}"
+        + "".join(
+            f'\n<domain: "{domain}", opset_import: ["": 18]> {name} (a) => (b) {{ b = {body} }}'
+            for domain, name, body in functions
+        )
+    )
+    check_vjp(model, {"x": X}, runtime="onnxruntime")

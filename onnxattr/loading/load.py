@@ -34,7 +34,7 @@ from onnxattr.loading.passes.decompositions import write_out
 from onnxattr.loading.passes.empty_operands import leave_out_empty
 from onnxattr.loading.passes.functions import expand
 from onnxattr.loading.passes.imports import adopt, import_default, spell_in_short
-from onnxattr.loading.passes.inlining import drop_references, inline
+from onnxattr.loading.passes.inlining import drop_references, inline, leave_out_operators
 from onnxattr.loading.passes.lengths import share_first_axis, tell_lengths_apart
 from onnxattr.loading.passes.loop_counters import count_in_numbers
 from onnxattr.loading.passes.matrices import multiply_matrices
@@ -128,6 +128,7 @@ PASSES = (
     # On onnx_ir: what a model must be before anything makes it larger.
     step("import ai.onnx", lambda d: import_default(d.model), [F.IN_IR]),
     check("check versions", lambda d: check_versions(d.model), [F.IN_IR], [F.VERSIONS]),
+    step("leave out functions named as operators", lambda d: leave_out_operators(d.model), [F.VERSIONS]),
     check("check calls of functions", lambda d: check_calls(d.model, d.protobuf), [F.IN_IR], [F.CALLS]),
     step("adopt contrib operators", lambda d: adopt(d.model), [F.VERSIONS], [F.IMPORTED]),
     step("sort nodes", _sort, [F.IN_IR]),

@@ -9,7 +9,8 @@ from onnxattr.decompositions.standard import DECOMPOSITIONS
 from onnxattr.graph.subgraphs import held_by, nodes_of
 from onnxattr.loading.passes.opsets import OPSET
 
-_CONTRIB = "com.microsoft"
+#: The domain of ONNX Runtime's own operators.
+CONTRIB = "com.microsoft"
 #: The long name of the domain of ONNX's own operators; the short one is empty.
 _LONG = "ai.onnx"
 
@@ -60,11 +61,11 @@ def adopt(model: ir.Model) -> bool:
     nodes, imports, changed = list(nodes_of(model.graph)), model.opset_imports, False
     for op_type in {node.op_type for node in nodes if not node.domain}:
         known = onnx.defs.has(op_type, imports[""], "")
-        if not known and f"{_CONTRIB}::{op_type}" in DECOMPOSITIONS:
+        if not known and f"{CONTRIB}::{op_type}" in DECOMPOSITIONS:
             for node in nodes:
                 if node.op_type == op_type and not node.domain:
-                    node.domain, changed = _CONTRIB, True
-    if _CONTRIB not in imports and any(node.domain == _CONTRIB for node in nodes):
-        imports[_CONTRIB] = 1
+                    node.domain, changed = CONTRIB, True
+    if CONTRIB not in imports and any(node.domain == CONTRIB for node in nodes):
+        imports[CONTRIB] = 1
         return True
     return changed

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import onnx
 import onnx.inliner
 import onnx_ir as ir
 
 from onnxattr.autodiff.registry import RuleTable
+from onnxattr.autodiff.standard import STANDARD
+from onnxattr.decompositions.standard import DECOMPOSITIONS
 from onnxattr.errors import ModelError
 from onnxattr.graph.subgraphs import nodes_of
 from onnxattr.loading.passes.bridge import as_proto
 from onnxattr.loading.passes.function_defaults import state_function_defaults
+from onnxattr.loading.passes.imports import CONTRIB
 from onnxattr.loading.passes.opsets import NEWEST_OPSET, OPSET
 from onnxattr.loading.reading.outputs import give_own_values
+
+
+def leave_out_operators(model: ir.Model) -> bool:
+    """Removes functions that are called as operators are, in place: ONNX Runtime computes the operator, not their body.
+
+    ONNX leaves to runtimes which of the two counts.
+
+    Returns:
+        Whether there was one.
+    """
+    named = [key for key in model.functions if _is_operator(key[0], key[1], model.opset_imports)]
+    for key in named:
+        del model.functions[key]
+    return bool(named)
+
+
+def _is_operator(domain: str, name: str, imports: Mapping[str, int]) -> bool:
+    if domain not in imports:
+        return False
+    if domain == CONTRIB:
+        return f"{domain}::{name}" in DECOMPOSITIONS or f"{domain}::{name}" in STANDARD
+    return bool(onnx.defs.has(name, imports[domain], domain))
 
 
 def inline(model: ir.Model, rules: RuleTable, protobuf: Callable[[str], onnx.ModelProto]) -> bool:
