@@ -68,6 +68,22 @@ RELU = build(
     [node("Greater", ["x", "zero"], ["up"]), node("Cast", ["up"], ["f"], to=1), node("Mul", ["x", "f"], ["y"])],
     {"x": ["N", 2]}, {"y": ["N", 2]}, {"zero": np.float32(0)},
 )  # fmt: skip
+BINS = build(
+    [node("Greater", ["age", "zero"], ["old"]), node("Cast", ["old"], ["f"], to=1), node("Mul", ["x", "f"], ["y"])],
+    {"x": ["N", 2], "age": ["N", 1]}, {"y": ["N", 2]}, {"zero": np.float32(0)},
+)  # fmt: skip
+ROUNDED = build(
+    [node("Round", ["age"], ["years"]), node("Mul", ["x", "years"], ["y"])],
+    {"x": ["N", 2], "age": ["N", 1]}, {"y": ["N", 2]},
+)  # fmt: skip
+CHOSEN = build(
+    [node("Cast", ["age"], ["row"], to=INT), node("GatherElements", ["x", "row"], ["y"], axis=1)],
+    {"x": ["N", 4], "age": ["N", 1]}, {"y": ["N", 1]},
+)  # fmt: skip
+UNUSED = build(
+    [node("Shape", ["age"], ["s"], start=1, end=2), node("Cast", ["s"], ["f"], to=1), node("Mul", ["x", "f"], ["y"])],
+    {"x": ["N", 2], "age": ["N", 1]}, {"y": ["N", 2]},
+)  # fmt: skip
 SILENT = {
     "no integers": (mlp().model, {}),
     "two float inputs": (two_inputs().model, {}),
@@ -78,6 +94,8 @@ SILENT = {
     "positions": (PICKED, {}),
     "a choice": (CHOICE, {}),
     "a comparison": (RELU, {}),
+    "a float left out on purpose": (BINS, {"wrt": "x"}),
+    "a float that gives a size": (UNUSED, {}),
 }
 
 
@@ -88,6 +106,14 @@ def test_said(case):
         IntegratedGradients(model, **options)
     assert len(heard) == 1
     assert [part for part in fragments if part not in str(heard[0].message)] == [], heard[0].message
+
+
+@pytest.mark.parametrize("model", [BINS, ROUNDED, CHOSEN], ids=["comparison", "rounding", "position"])
+def test_a_float_input_without_a_gradient_is_said(model):
+    said = r"depends on the inputs \['age'\] by comparisons, roundings or positions alone"
+    with pytest.warns(UserWarning, match=said) as heard:
+        IntegratedGradients(model)
+    assert len(heard) == 1
 
 
 @pytest.mark.parametrize("case", SILENT)

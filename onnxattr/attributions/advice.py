@@ -11,6 +11,7 @@ import onnx_ir as ir
 from onnxattr.autodiff.overrides import RELU_LIKE
 from onnxattr.compile.relus import relu_spans
 from onnxattr.compile.renderings.rewrite import Request
+from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.channels import channel_axis_is_guessed, has_one_place
 from onnxattr.loading.discrete import source_of, unexplained
@@ -72,6 +73,7 @@ def advice(
             "attributions_at='input' for noise in units of the network's input."
         )
     yield from _of_integers(prepared, wrt_chosen)
+    yield from _of_steps(prepared, wrt_chosen)
     if not axis_chosen:
         yield from _of_channels(request)
 
@@ -131,4 +133,23 @@ def _of_integers(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
             f"The score depends on integers, which have no gradient: {', '.join(told[:_LISTED])}{more}. Their effect "
             f"is not in the attribution. To explain the float values made of them, such as embeddings, pass them as "
             f"wrt: {', '.join(map(repr, names[:_LISTED]))}{', ...' if len(names) > _LISTED else ''}."
+        )
+
+
+def _of_steps(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
+    """Float inputs that the score depends on by no path with a gradient; of those that the user left out, nothing."""
+    graph = prepared.model.graph
+    floats = [
+        value.name for value in graph.inputs if value.dtype in FLOATS and value.name not in prepared.wrt
+    ]
+    said = {
+        source
+        for code in unexplained(graph, prepared.value(prepared.output))
+        for source in source_of(graph, code)
+    }
+    left = set(source_of(graph, prepared.output)).intersection(floats) - said
+    if left and not wrt_chosen:
+        yield (
+            f"The score depends on the inputs {sorted(left)} by comparisons, roundings or positions alone, which have "
+            "no gradient: they get no attribution."
         )
