@@ -178,6 +178,20 @@ def test_captured_tensor_becomes_a_constant():
     assert difference(run(converted, data)[0], np.asarray(model(data))) < 1e-6
 
 
+def test_layer_of_a_constant_that_another_holds():
+    class WithPlaces(L.Layer):
+        def build(self, shape):
+            self.table, self.places = L.Embedding(3, 4), keras.ops.arange(3)
+
+        def call(self, x):
+            return x + self.table(self.places)
+
+    x = keras.Input((3, 4))
+    model = keras.Model(x, L.Dense(2)(WithPlaces()(x)))
+    data = np.ones((2, 3, 4), "float32")
+    assert difference(run(to_onnx(model), data)[0], np.asarray(model(data))) < 1e-6
+
+
 def test_declared_batch_size_becomes_dynamic():
     model = keras.Sequential([L.Input(batch_shape=(4, 6)), L.Dense(3, activation="relu"), L.Dense(2)])
     converted = to_onnx(model)

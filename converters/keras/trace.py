@@ -22,7 +22,7 @@ class LayerCall:
         layer: The Keras layer.
         path: Names of the enclosing layers and its own, joined by "/", without the model itself.
         depth: 1 for the layers of the model itself, 2 for layers in those, ...
-        inputs: Tensors that were given.
+        inputs: Tensors of the graph that were given; constants that the layer holds are none.
         outputs: Tensors that came out.
         operations: Range of the operations of the graph made during the call.
     """
@@ -201,7 +201,8 @@ class LayerRecorder:
             raise
         finally:
             self._stack.pop()
-        call.inputs = [tensor for _, tensor in flatten([*args, *kwargs.values()]) if tf.is_tensor(tensor)]
+        given = [tensor for _, tensor in flatten([*args, *kwargs.values()]) if tf.is_tensor(tensor)]
+        call.inputs = [tensor for tensor in given if tf.is_symbolic_tensor(tensor)]
         call.outputs = [tensor for _, tensor in flatten(result) if tf.is_tensor(tensor)]
         call.operations = range(start, len(graph.get_operations()))
         self.calls.append(call)
