@@ -144,6 +144,16 @@ def test_targets_beside_a_dataset(nothing_runs):
         explained(inputs=iter([X]), targets=[0, 1, 2])
 
 
+@pytest.mark.parametrize(
+    "element",
+    [(X, np.zeros(3, int), np.ones(3)), (X[0], np.int64(1), np.float32(1)), (X[0], 1, 0.5)],
+    ids=["batch", "sample", "numbers"],
+)
+def test_weights_of_samples_in_a_dataset(element, nothing_runs):
+    with pytest.raises(TargetError, match=r"has 3 parts; expected .* Leave weights of samples out"):
+        explained(inputs=iter([element]))
+
+
 def test_output_of_rank_3_needs_targets(nothing_runs):
     with pytest.raises(TargetError, match=r"rank 3.*weights of shape \(3, 2, 5\)"):
         explained(elementwise([2, 5]), rows(1, 2, 5))

@@ -92,10 +92,11 @@ def batches(prepared: Prepared, dataset: Iterable[Any], size: int | None) -> Ite
 
     Raises:
         ShapeError: If samples of different shapes follow each other.
-        TargetError: If targets of different shapes do, or only some samples have targets.
+        TargetError: If targets of different shapes do, only some samples have targets, or elements have a third part.
     """
     samples: list[tuple[Any, Any]] = []
     for element in dataset:
+        _check_parts(prepared, element)
         x, y = _pair(_as_tuple(prepared, element))
         x = together(x, prepared) if is_files(x, prepared) else x
         sample = _is_sample(prepared, x)
@@ -108,6 +109,17 @@ def batches(prepared: Prepared, dataset: Iterable[Any], size: int | None) -> Ite
             yield x, y
     if samples:
         yield _gather(prepared, samples)
+
+
+def _check_parts(prepared: Prepared, element: Any) -> None:
+    """Refuses (inputs, targets, weights), as Keras takes them; equal parts may be rows, as of ``itertools.batched``."""
+    if not isinstance(element, tuple) or len(element) != 3 or len(prepared.inputs) == 3:
+        return
+    if len({isinstance(part, Number) or tuple(getattr(part, "shape", ())) for part in element}) > 1:
+        raise TargetError(
+            "An element of the dataset has 3 parts; expected inputs, or a pair (inputs, targets). Leave weights of "
+            "samples out: dataset.map(lambda x, y, weight: (x, y))."
+        )
 
 
 def _as_tuple(prepared: Prepared, element: Any) -> Any:
