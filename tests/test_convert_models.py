@@ -251,6 +251,14 @@ def test_operation_outside_layers(name):
     assert difference(run(to_onnx(model), data)[0], np.asarray(model(data))) < 1e-5
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 1e-3), ("float64", 1e-12)])
+def test_logarithm_in_its_own_type(dtype, tolerance):
+    x = keras.Input((4,), dtype=dtype)
+    model = keras.Model(x, L.Lambda(lambda z: tf.math.log(tf.abs(z) + 1), dtype=dtype)(x))
+    data = np.random.default_rng(0).normal(size=(2, 4)).astype(dtype)
+    assert difference(run(to_onnx(model), data)[0], np.asarray(model(data))) < tolerance
+
+
 def test_sample_is_what_the_outputs_are_compared_on():
     model = keras.Sequential([L.Input((None, 4)), L.Reshape((6, 2)), L.Dense(2)])
     with pytest.raises(ConversionError, match="sample"):

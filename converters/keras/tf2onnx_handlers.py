@@ -33,6 +33,12 @@ def _log1p(ctx: Any, node: Any, name: str, args: Any) -> None:
     w.end("Log", w.op("Add", x, w.const(1), shape=w.shape))
 
 
+def _log(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """Log(x), which tf2onnx refuses in float16."""
+    (x,), w = node.input, Replacement(ctx, node)
+    w.end("Log", x)
+
+
 def _sign_bit(ctx: Any, node: Any, name: str, args: Any) -> None:
     """Bitcast(x) & sign bit, by which Keras' argmax tells -0.0 from 0.0: 1 / x is below 0."""
     source, mask = node.inputs
@@ -81,6 +87,7 @@ def _l2_loss(ctx: Any, node: Any, name: str, args: Any) -> None:
 
 BASIC_HANDLERS: Mapping[str, Handler] = {
     "Expm1": (_expm1, []),
+    "Log": (_log, []),
     "Log1p": (_log1p, []),
     "BitwiseAnd": (_sign_bit, []),
     "L2Loss": (_l2_loss, []),
