@@ -236,6 +236,15 @@ def read_in_branches(model: onnx.ModelProto, condition: str = "condition") -> No
         ("a = ScaledTanh<alpha = 2.0, beta = 0.5>(x) y = Sin(a)", 9),
         ("a = ImageScaler<scale = 2.0, bias = [1.0, 2.0, 3.0]>(x) y = Sin(a)", 9),
         ("a = Scale<scale = 2.0>(x) y = Sin(a)", 8),
+        ("a = Crop<border = [1, 0, 2, 1]>(x) y = Sin(a)", 9),
+        ("a = Crop<border = [1, 1, 0, 0], scale = [2, 3]>(x) y = Sin(a)", 8),
+        (
+            "b = Constant<value = int64[2] {1, -3}>() e = Constant<value = int64[2] {3, -1}>() "
+            "a = Constant<value = int64[2] {1, 3}>() s = DynamicSlice(x, b, e, a) y = Sin(s)",
+            9,
+        ),
+        ("a = MeanVarianceNormalization(x) y = Sin(a)", 8),
+        ("a = MeanVarianceNormalization<across_channels = 1, normalize_variance = 0>(x) y = Sin(a)", 8),
         ("a = Sin(x) b = Hardmax(a) y = Mul(x, b)", 11),
         ("a = Upsample<scales = [1.0, 1.0, 2.0, 3.0]>(x) y = Sin(a)", 7),
         ("a = Resize(x, s) y = Sin(a)", 10),

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,17 +13,13 @@ import onnx_ir as ir
 from onnxattr.autodiff.registry import attributes_of
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.subgraphs import graphs_of, is_standard, nodes_of
+from onnxattr.loading.passes.experimental_operators import EXPERIMENTAL, HIDDEN, SINCE, Write
 from onnxattr.loading.passes.replay import Results, replay
 from onnxattr.loading.shapes.infer import infer_shapes
 
-#: Domain that hides operators from onnx's converter which ONNX Runtime knew before ONNX did.
-_HIDDEN = "onnxattr.hidden"
-#: What stands for an operator: its outputs, or None where the node stays, maybe with other attributes.
-Write = Callable[[OpBuilder, ir.Node], Results]
-
 
 def hide_experimental(model: ir.Model) -> bool:
-    """Writes out what ONNX Runtime has and ONNX lacks or has given up; before opset 10 ThresholdedRelu is hidden.
+    """Writes out what ONNX Runtime has and ONNX lacks or has given up; before opset 10 some are hidden.
 
     Args:
         model: The model, of any opset; changed in place.
@@ -33,13 +28,13 @@ def hide_experimental(model: ir.Model) -> bool:
         Whether there was one.
     """
     opset = model.opset_imports[""]
-    writers = _EXPERIMENTAL if opset < 10 else _GIVEN_UP if 18 <= opset < 21 else {}
+    writers = EXPERIMENTAL if opset < 10 else _GIVEN_UP if 18 <= opset < 21 else {}
     in_functions = opset >= 18 and _hide_in_functions(model, writers)
     if not any(is_standard(node, *writers) for node in nodes_of(model.graph)):
         return in_functions
     _replace(model, opset, writers)
-    if any(node.domain == _HIDDEN for node in nodes_of(model.graph)):
-        model.opset_imports[_HIDDEN] = 1
+    if any(node.domain == HIDDEN for node in nodes_of(model.graph)):
+        model.opset_imports[HIDDEN] = 1
     return True
 
 
@@ -52,21 +47,21 @@ def _hide_in_functions(model: ir.Model, writers: dict[str, Write]) -> bool:
         if is_standard(node, *writers)
     ]
     for function, node in found:
-        node.domain = _HIDDEN
-        function.opset_imports[_HIDDEN] = model.opset_imports[_HIDDEN] = 1
+        node.domain = HIDDEN
+        function.opset_imports[HIDDEN] = model.opset_imports[HIDDEN] = 1
     return bool(found)
 
 
 def write_out_hidden(model: ir.Model) -> bool:
     """Writes out what was hidden inside functions, once they stand where they were called; whether there was any."""
     opset = model.opset_imports[""]
-    if opset < 18 or model.opset_imports.pop(_HIDDEN, None) is None:
+    if opset < 18 or model.opset_imports.pop(HIDDEN, None) is None:
         return False
     for graph in (model.graph, *(function.graph for function in model.functions.values())):
         for node in nodes_of(graph):
-            node.domain = "" if node.domain == _HIDDEN else node.domain
+            node.domain = "" if node.domain == HIDDEN else node.domain
     for function in model.functions.values():
-        function.opset_imports.pop(_HIDDEN, None)
+        function.opset_imports.pop(HIDDEN, None)
     infer_shapes(model, strict=False)  # what is written depends on the type
     _replace(model, opset, _GIVEN_UP)
     return True
@@ -97,11 +92,11 @@ def after_conversion(model: ir.Model, opset: int, upsampled: set[str | None]) ->
     if opset >= 11:
         return
     for node in nodes_of(model.graph):
-        if node.domain == _HIDDEN:
-            node.domain = ""
+        if node.domain == HIDDEN:
+            node.domain, node.op_type = "", SINCE.get(node.op_type, node.op_type)
         for index in _NUMBERS.get(node.op_type, ()) if is_standard(node, node.op_type) else ():
             _type_number(node, index)
-    model.opset_imports.pop(_HIDDEN, None)
+    model.opset_imports.pop(HIDDEN, None)
     if any(is_standard(node, "Resize") for node in nodes_of(model.graph)):
         _replace(
             model,
@@ -140,44 +135,6 @@ def _replace(model: ir.Model, opset: int, writers: dict[str, Write]) -> None:
 
     for graph in list(graphs_of(model.graph)):
         replay(op.inside(graph), write)
-
-
-def _hidden(op: OpBuilder, node: ir.Node) -> None:
-    node.domain = _HIDDEN
-
-
-def _affine(op: OpBuilder, node: ir.Node) -> Results:
-    """y = alpha * x + beta."""
-    given = attributes_of(node)
-    return [op.Add(op.Mul(node.inputs[0], given.get("alpha", 1.0)), given.get("beta", 0.0))]
-
-
-def _image_scaler(op: OpBuilder, node: ir.Node) -> Results:
-    """y = scale * x + bias, one for each channel."""
-    given = attributes_of(node)
-    bias = np.asarray(given.get("bias", [0.0]), np.float32)[:, None, None]
-    return [op.Add(op.Mul(node.inputs[0], given.get("scale", 1.0)), bias)]
-
-
-def _scaled(op_type: str) -> Write:
-    """y = alpha * f(beta * x)."""
-
-    def write(op: OpBuilder, node: ir.Node) -> Results:
-        given = attributes_of(node)
-        inner = op.node(op_type, [op.Mul(node.inputs[0], given.get("beta", 1.0))])
-        return [op.Mul(inner, given.get("alpha", 1.0))]
-
-    return write
-
-
-_EXPERIMENTAL: dict[str, Write] = {
-    "ThresholdedRelu": _hidden,
-    "Affine": _affine,
-    "ImageScaler": _image_scaler,
-    "ParametricSoftplus": _scaled("Softplus"),
-    "ScaledTanh": _scaled("Tanh"),
-    "Scale": lambda op, node: [op.Mul(node.inputs[0], attributes_of(node).get("scale", 1.0))],
-}
 
 
 def _group_normalization(op: OpBuilder, node: ir.Node) -> Results:
