@@ -137,7 +137,10 @@ def _of_integers(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
 
 
 def _of_steps(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
-    """Float inputs that the score depends on by no path with a gradient; of those that the user left out, nothing."""
+    """Float inputs that the score depends on by no path with a gradient; none that the user left out.
+
+    An input that an explained value is computed from, such as a layer, is explained there.
+    """
     graph = prepared.model.graph
     floats = [
         value.name for value in graph.inputs if value.dtype in FLOATS and value.name not in prepared.wrt
@@ -147,6 +150,7 @@ def _of_steps(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
         for code in unexplained(graph, prepared.value(prepared.output))
         for source in source_of(graph, code)
     }
+    said.update(source for name in prepared.wrt for source in source_of(graph, name))
     left = set(source_of(graph, prepared.output)).intersection(floats) - said
     if left and not wrt_chosen:
         yield (
