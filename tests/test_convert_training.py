@@ -35,6 +35,12 @@ def outer(model):
     return keras.Model(x, model(L.Dense(4)(x)))
 
 
+def images(layer):
+    """A model with a layer for images, which Keras calls as in training unless it is told otherwise."""
+    x = keras.Input((5,))
+    return keras.Model(x, L.Flatten()(layer(L.Reshape((2, 2, 1))(L.Dense(4)(x)))))
+
+
 class Wrapped(L.Layer):
     """A layer without a training argument, around one that has it."""
 
@@ -55,6 +61,10 @@ MODELS = {
     "a model within that has none": (lambda: around(keras.Sequential([L.Dense(3), L.ReLU()])), []),
     "a dense layer": (lambda: around(L.Dense(3)), []),
     "within a layer": (lambda: around(Wrapped(name="wrapped")), ["wrapped"]),
+    "resized images": (lambda: images(L.Resizing(3, 3)), []),
+    "cropped images": (lambda: images(L.CenterCrop(1, 1)), []),
+    "images of full contrast": (lambda: images(L.AutoContrast(value_range=(0, 1))), []),
+    "images that are turned": (lambda: images(L.RandomFlip(name="flip")), ["flip"]),
     "False": (lambda: around(L.BatchNormalization(), L.Dropout(0.5), training=False), []),
     "nothing said": (lambda: around(L.BatchNormalization(), L.Dropout(0.5), training=None), []),
 }  # fmt: skip

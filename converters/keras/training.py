@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 #: Layers that have the argument and compute the same with it.
-_DETERMINISTIC = ("Dense", "EinsumDense")
+_DETERMINISTIC = ("AutoContrast", "CenterCrop", "Dense", "EinsumDense", "Resizing")
 
 
 def warn_of_training(model: Any) -> None:
