@@ -259,6 +259,28 @@ def test_logarithm_in_its_own_type(dtype, tolerance):
     assert difference(run(to_onnx(model), data)[0], np.asarray(model(data))) < tolerance
 
 
+#: What tf2onnx refuses or mistypes in float16.
+HALF = {
+    "finite": (lambda z: tf.where(tf.math.is_finite(z), z, 0), (4,)),
+    "infinite": (lambda z: tf.where(tf.math.is_inf(z), tf.zeros_like(z), z), (4,)),
+    "logarithm of a sum": (lambda z: tf.reduce_logsumexp(z, axis=1, keepdims=True), (4,)),
+    "upsampling": (L.UpSampling2D(interpolation="bilinear", dtype="float16"), (4, 4, 2)),
+    "resizing": (L.Resizing(5, 7, dtype="float16"), (4, 4, 2)),
+    "image.resize": (lambda z: tf.image.resize(z, (8, 8)), (4, 4, 2)),
+}
+
+
+@pytest.mark.parametrize("name", HALF)
+def test_half_precision(name):
+    function, shape = HALF[name]
+    x = keras.Input(shape, dtype="float16")
+    called = function(x) if isinstance(function, L.Layer) else L.Lambda(function, dtype="float16")(x)
+    model = keras.Model(x, called)
+    data = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float16)
+    data.flat[:2] = (np.inf, np.nan) if "inite" in name else data.flat[:2]
+    np.testing.assert_allclose(run(to_onnx(model), data)[0], np.asarray(model(data)), rtol=2e-3, atol=2e-3)
+
+
 def test_sample_is_what_the_outputs_are_compared_on():
     model = keras.Sequential([L.Input((None, 4)), L.Reshape((6, 2)), L.Dense(2)])
     with pytest.raises(ConversionError, match="sample"):

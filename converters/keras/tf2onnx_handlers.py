@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 
 from .tf2onnx_colours import COLOURS
+from .tf2onnx_cumulative import CUMULATIVE
 from .tf2onnx_einsum import convert_einsum
 from .tf2onnx_gammas import GAMMAS
 from .tf2onnx_matrices import MATRICES
@@ -37,6 +38,27 @@ def _log(ctx: Any, node: Any, name: str, args: Any) -> None:
     """Log(x), which tf2onnx refuses in float16."""
     (x,), w = node.input, Replacement(ctx, node)
     w.end("Log", x)
+
+
+def _is_infinite(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """IsInf(x), for which ONNX has no float16 below opset 20."""
+    (x,), kind = node.input, ctx.get_dtype(node.input[0])
+    w = Replacement(ctx, node)
+    w.end("IsInf", _of_32_bits(w, x, kind))
+
+
+def _is_finite(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """IsFinite(x): neither infinite nor NaN."""
+    (x,), kind = node.input, ctx.get_dtype(node.input[0])
+    w = Replacement(ctx, node)
+    infinite = w.op("IsInf", _of_32_bits(w, x, kind), shape=w.shape)
+    w.end("Not", w.op("Or", infinite, w.op("IsNaN", x, shape=w.shape), shape=w.shape))
+
+
+def _of_32_bits(w: Replacement, x: str, kind: int) -> str:
+    """A number of float16 in float32."""
+    single = onnx.TensorProto.FLOAT
+    return w.op("Cast", x, dtype=single, to=single) if kind == onnx.TensorProto.FLOAT16 else x
 
 
 def _sign_bit(ctx: Any, node: Any, name: str, args: Any) -> None:
@@ -87,6 +109,8 @@ def _l2_loss(ctx: Any, node: Any, name: str, args: Any) -> None:
 
 BASIC_HANDLERS: Mapping[str, Handler] = {
     "Expm1": (_expm1, []),
+    "IsFinite": (_is_finite, []),
+    "IsInf": (_is_infinite, []),
     "Log": (_log, []),
     "Log1p": (_log1p, []),
     "BitwiseAnd": (_sign_bit, []),
@@ -95,6 +119,7 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     "EuclideanNorm": (_euclidean_norm, []),
     "Einsum": (convert_einsum, []),
     **COLOURS,
+    **CUMULATIVE,
     **GAMMAS,
     **MATRICES,
     **MORPHOLOGY,

@@ -30,6 +30,7 @@ def _resize(ctx: Any, node: Any, name: str, args: Any) -> None:
     moves = _moves(ctx, node)
     if moves is None or (node.type == "ScaleAndTranslate" and not changes):
         return  # reported as an unknown operator
+    _take_in_type_of_result(ctx, node)
     matrices = [_weights(node, *sizes, move) for sizes, move in zip(changes, moves, strict=False)]
     if all(
         _is_that_of_onnxruntime(node, *sizes, matrix) for sizes, matrix in zip(changes, matrices, strict=True)
@@ -37,11 +38,7 @@ def _resize(ctx: Any, node: Any, name: str, args: Any) -> None:
         Resize.version_11(ctx, node)
         return
     x, last = node.input[0], _as_last(ctx, node)
-    dtype = ctx.get_dtype(node.output[0])
     ctx.remove_node(node.name)
-    if ctx.get_dtype(x) != dtype:  # the result is float32, whatever the images are
-        shape = ctx.get_shape(x)
-        x = ctx.make_node("Cast", [x], attr={"to": dtype}, shapes=[shape], dtypes=[dtype]).output[0]
     rows, columns = (
         ctx.make_const(f"{name}/{axis}", matrix).output[0]
         for axis, matrix in zip(("rows", "columns"), (matrices[0], matrices[1].T.copy()), strict=True)
@@ -50,6 +47,14 @@ def _resize(ctx: Any, node: Any, name: str, args: Any) -> None:
     image = ctx.make_node("MatMul", [rows, image]).output[0]
     image = ctx.make_node("MatMul", [image, columns]).output[0]
     ctx.make_node("Transpose", [image], attr={"perm": _NCHW_TO_NHWC}, **last)
+
+
+def _take_in_type_of_result(ctx: Any, node: Any) -> None:
+    """Casts the images to the type of the result, float32 whatever they are."""
+    x, dtype = node.input[0], ctx.get_dtype(node.output[0])
+    if ctx.get_dtype(x) != dtype:
+        cast = ctx.make_node("Cast", [x], attr={"to": dtype}, shapes=[ctx.get_shape(x)], dtypes=[dtype])
+        ctx.replace_input(node, x, cast.output[0], 0)
 
 
 def _resize_nearest(ctx: Any, node: Any, name: str, args: Any) -> None:
