@@ -18,6 +18,9 @@ import onnxattr
 import onnxattr.attributions as attributions
 from onnxattr import GradCAM, GuidedBackprop, GuidedGradCAM, Saliency
 
+# An input that is not behind the layer has a gradient all the same.
+pytestmark = pytest.mark.filterwarnings("error:The score depends on the inputs")
+
 
 @cache
 def layer_and_gradient(name):

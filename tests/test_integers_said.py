@@ -80,6 +80,7 @@ CHOSEN = build(
     [node("Cast", ["age"], ["row"], to=INT), node("GatherElements", ["x", "row"], ["y"], axis=1)],
     {"x": ["N", 4], "age": ["N", 1]}, {"y": ["N", 1]},
 )  # fmt: skip
+WITHOUT_ROWS = build([node("Mul", ["x", "scale"], ["y"])], {"x": ["N", 2], "scale": []}, {"y": ["N", 2]})
 UNUSED = build(
     [node("Shape", ["age"], ["s"], start=1, end=2), node("Cast", ["s"], ["f"], to=1), node("Mul", ["x", "f"], ["y"])],
     {"x": ["N", 2], "age": ["N", 1]}, {"y": ["N", 2]},
@@ -96,6 +97,7 @@ SILENT = {
     "a comparison": (RELU, {}),
     "a float left out on purpose": (BINS, {"wrt": "x"}),
     "a float that gives a size": (UNUSED, {}),
+    "a float that has no rows": (WITHOUT_ROWS, {}),
 }
 
 

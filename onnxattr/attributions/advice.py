@@ -9,6 +9,7 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxattr.autodiff.overrides import RELU_LIKE
+from onnxattr.autodiff.paths import reaching
 from onnxattr.compile.relus import relu_spans
 from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.graph.intervals import FLOATS
@@ -120,7 +121,7 @@ def _of_integers(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
     codes = unexplained(graph, prepared.value(prepared.output), prepared.wrt)
     told, names = [], []
     for code, floats in codes.items():
-        sources = [code] if code in inputs else source_of(graph, code)
+        sources = [code] if code in inputs else source_of(graph, {code})
         left_out = wrt_chosen and not set(sources) & set(prepared.wrt)
         if left_out or (code in inputs and inputs[code].dtype == ir.DataType.BOOL):
             continue
@@ -141,18 +142,18 @@ def _of_steps(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
 
     An input that an explained value is computed from, such as a layer, is explained there.
     """
-    graph = prepared.model.graph
-    floats = [
-        value.name for value in graph.inputs if value.dtype in FLOATS and value.name not in prepared.wrt
-    ]
-    said = {
-        source
-        for code in unexplained(graph, prepared.value(prepared.output))
-        for source in source_of(graph, code)
+    graph, output = prepared.model.graph, prepared.value(prepared.output)
+    if wrt_chosen:
+        return
+    floats = {str(value.name) for value in graph.inputs if value.dtype in FLOATS}
+    with_gradient = {str(value.name) for value in reaching(list(graph), output)}
+    explained = source_of(graph, {*prepared.wrt, *unexplained(graph, output)})
+    left = floats.intersection(source_of(graph, {prepared.output})) - {
+        *with_gradient,
+        *prepared.wrt,
+        *explained,
     }
-    said.update(source for name in prepared.wrt for source in source_of(graph, name))
-    left = set(source_of(graph, prepared.output)).intersection(floats) - said
-    if left and not wrt_chosen:
+    if left:
         yield (
             f"The score depends on the inputs {sorted(left)} by comparisons, roundings or positions alone, which have "
             "no gradient: they get no attribution."

@@ -41,9 +41,9 @@ def first_floats(graph: ir.Graph) -> list[ir.Value]:
     return _first_floats(graph, _codes(graph))
 
 
-def source_of(graph: ir.Graph, name: str) -> list[str]:
-    """The inputs that a value is computed from."""
-    waiting = [value for node in graph for value in node.outputs if value.name == name]
+def source_of(graph: ir.Graph, names: Collection[str]) -> list[str]:
+    """The inputs that some values are computed from."""
+    waiting = [value for node in graph for value in node.outputs if value.name in names]
     seen: set[ir.Value] = set()
     while waiting:
         value = waiting.pop()
