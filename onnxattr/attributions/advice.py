@@ -143,16 +143,12 @@ def _of_steps(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
     An input that an explained value is computed from, such as a layer, is explained there.
     """
     graph, output = prepared.model.graph, prepared.value(prepared.output)
-    if wrt_chosen:
+    floats = {str(value.name) for value in graph.inputs if value.dtype in FLOATS} - {*prepared.wrt}
+    if wrt_chosen or not floats:
         return
-    floats = {str(value.name) for value in graph.inputs if value.dtype in FLOATS}
     with_gradient = {str(value.name) for value in reaching(list(graph), output)}
     explained = source_of(graph, {*prepared.wrt, *unexplained(graph, output)})
-    left = floats.intersection(source_of(graph, {prepared.output})) - {
-        *with_gradient,
-        *prepared.wrt,
-        *explained,
-    }
+    left = floats.intersection(source_of(graph, {prepared.output})) - {*with_gradient, *explained}
     if left:
         yield (
             f"The score depends on the inputs {sorted(left)} by comparisons, roundings or positions alone, which have "

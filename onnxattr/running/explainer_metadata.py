@@ -43,17 +43,22 @@ def seed_told(metadata: Mapping[str, Any]) -> int:
     return seed if isinstance(seed, int) else 0
 
 
-def outputs_named(metadata: Mapping[str, Any]) -> list[str | None]:
-    """The outputs that the metadata of a file name; None for those that its method does not have."""
+def results_named(metadata: Mapping[str, Any]) -> list[str]:
+    """The outputs that are predictions, attributions and scores; the gaps of a path are small beside rounding."""
+    maps = [entry["attribution"] for entry in metadata["explained"].values()]
+    score = metadata.get("score", {}).get("output")
     return [
         metadata["prediction"],
-        metadata["convergence_delta"],
-        metadata.get("relative_gap"),
-        metadata.get("spent_steps"),
-        metadata.get("score", {}).get("output"),
         *metadata.get("predictions", {}).values(),
-        *(entry["attribution"] for entry in metadata["explained"].values()),
+        *maps,
+        *([score] if score else []),
     ]
+
+
+def outputs_named(metadata: Mapping[str, Any]) -> list[str]:
+    """All outputs that the metadata of a file name."""
+    of_path = (metadata.get(name) for name in ("convergence_delta", "relative_gap", "spent_steps"))
+    return [*results_named(metadata), *(name for name in of_path if name is not None)]
 
 
 def check_interface(

@@ -131,7 +131,7 @@ def change_of(located: Located) -> Change | None:
 
 
 def session_of(
-    located: Located, providers: Sequence[Any] | None, outputs: Collection[str | None]
+    located: Located, providers: Sequence[Any] | None, outputs: Collection[str]
 ) -> tuple[Session, Change | None]:
     """A session of an explainer's file that computes some outputs, and what was changed of the file since its export.
 
@@ -139,9 +139,8 @@ def session_of(
         ModelError: If the runtime refuses the file.
     """
     change = change_of(located)
-    named = [name for name in outputs if name is not None]
     try:
-        return Session(located.proto, providers, located.folder or Path(), outputs=named), change
+        return Session(located.proto, providers, located.folder or Path(), outputs=outputs), change
     except ModelError as error:
         if change is None:
             raise

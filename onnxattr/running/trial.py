@@ -19,6 +19,7 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import metadata_of
 from onnxattr.loading.rows.independence import MIXED
 from onnxattr.running.drawn import Drawn, Feeds, draws, filled
+from onnxattr.running.explainer_metadata import results_named
 from onnxattr.running.fitting import fitting
 from onnxattr.running.rounding import rounding
 from onnxattr.session import Session
@@ -91,7 +92,7 @@ def trial_of(
                     f"its prediction is {_few(predicted)}, the model's own is {_few(prediction)}."
                 )
             _compare_shapes(outputs, about, found, feeds)
-            return Ran([*row, *map(_constant, extra, extra.values())], found, _told(about))
+            return Ran([*row, *map(_constant, extra, extra.values())], found, results_named(about))
         except (ModelError, ShapeError, TargetError) as error:
             shapes = {name: list(array.shape) for name, array in feeds.items()}
             raise ModelError(
@@ -137,13 +138,6 @@ def _constant(name: str, array: np.ndarray) -> Drawn:
     """An input all of whose elements are one number, as those beside the model's own are."""
     kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
     return Drawn(name, kind, list(array.shape), float(array.flat[0]) if array.size else 0)
-
-
-def _told(about: dict[str, Any]) -> list[str]:
-    """The outputs that are predictions, scores and attributions; the gaps of a path are small beside rounding."""
-    maps = [entry["attribution"] for entry in about["explained"].values()]
-    score = about.get("score", {}).get("output")
-    return [about["prediction"], *about.get("predictions", {}).values(), *maps, *([score] if score else [])]
 
 
 def _extra_feeds(
