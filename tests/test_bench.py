@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.bench import __main__ as bench
 from benchmarks.bench import details, files, kinds, preparation, quick, report
+from benchmarks.bench import results as bench_results
 from benchmarks.bench.cases import CASES, case
 from benchmarks.bench.race import processes, race
 from benchmarks.bench.results import Results, ratio, spread
@@ -67,6 +68,7 @@ ENTRY = {
     "missing": {"onnx-ad": "KeyError: no rule"},
     "difference": {"TensorFlow": 0.5},
     "load": 1.0,
+    "machine": "A",
 }
 
 
@@ -127,11 +129,31 @@ def test_stacks_have_as_many_nodes_as_asked(kind):
 
 def test_growth_is_relative_to_the_first_size():
     def timed(seconds):
-        return {"times": {"onnxattr": {"cpu": [seconds]}}}
+        return {"times": {"onnxattr": {"cpu": [seconds]}}, "machine": "A"}
 
     measured = {f"IG-{n}/LSTM/1 rows/1 thread": timed(1.0 + n) for n in (10, 20, 50)}
     table = details.growth({"measured": measured}, "IG")
-    assert f"| LSTM | 1.00 | {21 / 20 / 1.1:.2f} | {51 / 50 / 1.1:.2f} | - | - |" in table
+    expected = f"| LSTM | 1.00 | {21 / 20 / 1.1:.2f} | {51 / 50 / 1.1:.2f} | - | - | A |"
+    assert expected in table
+    # Times of another machine are not divided by those of this one.
+    measured["IG-100/LSTM/1 rows/1 thread"] = timed(7.0) | {"machine": "B"}
+    assert expected in details.growth({"measured": measured}, "IG")
+
+
+def test_measurements_name_their_machine(tmp_path, monkeypatch):
+    path = tmp_path / "speed.json"
+    Results(path).add("gradient/LSTM/8 rows/1 thread", ENTRY)
+    monkeypatch.setattr(bench_results, "machine", lambda: {"processor": "another"})
+    results = Results(path)
+    for rows in (1, 32):
+        results.add(f"gradient/LSTM/{rows} rows/1 thread", ENTRY)
+    machines = {key: entry["machine"] for key, entry in results.measured.items()}
+    assert list(machines.values()) == ["A", "B", "B"]
+    assert results.data["machines"]["B"] == {"processor": "another"}
+    assert "- machine B: processor another, measured " in report.setting(results.data)
+    assert [line[-4:] for line in report.gradients(results.data, 1, (1, 8, 32)).splitlines()[2:]] == [
+        " B |", " A |", " B |"
+    ]  # fmt: skip
 
 
 def test_kernels_are_told_apart():

@@ -31,14 +31,14 @@ def profile(data: Data) -> str:
             found = measured["profile"]
             shares = [f"{100 * found['shares'][kind]:.0f} %" for kind in KINDS]
             ends = [f"{found['gradient / prediction']:.2f}", f"{found['bound']:.2f}"]
-            lines.append([case.name, str(case.rows), *shares, *ends])
-    return markdown(["network", "rows", *KINDS, "gradient / own prediction", "bound"], lines)
+            lines.append([case.name, str(case.rows), *shares, *ends, measured["machine"]])
+    return markdown(["network", "rows", *KINDS, "gradient / own prediction", "bound", "machine"], lines)
 
 
-def started(data: Data) -> list[tuple[str, dict[str, Any]]]:
-    """What was measured in fresh processes, by network."""
+def started(data: Data) -> list[tuple[str, dict[str, Any], str]]:
+    """What was measured in fresh processes, by network, and on which machine."""
     found = [(case.name, data["measured"].get(f"start/{case.name}")) for case in CASES.values()]
-    return [(name, measured["start"]) for name, measured in found if measured]
+    return [(name, measured["start"], measured["machine"]) for name, measured in found if measured]
 
 
 def number(found: Mapping[str, Any], who: str, name: str, digits: int = 2) -> str:
@@ -56,13 +56,13 @@ def over(found: Mapping[str, Any], above: tuple[str, str], below: tuple[str, str
 def start(data: Data) -> str:
     """Seconds until the first gradient is there."""
     lines = []
-    for name, found in started(data):
+    for name, found, machine in started(data):
         seconds = [number(found, "vjp", "seconds"), number(found, "forward", "session")]
         seconds += [number(found, "gradient", "session"), number(found, "gradient", "first")]
         seconds.append(number(found, "gradient", "later"))
         for who in ("TensorFlow", "PyTorch"):
             seconds += [number(found, who, "session"), number(found, who, "first")]
-        lines.append([name, *seconds])
+        lines.append([name, *seconds, machine])
     titles = [
         "network",
         "`vjp`",
@@ -72,13 +72,13 @@ def start(data: Data) -> str:
         "a later one",
     ]
     rivals = [f"{who}, {what}" for who in ("TensorFlow", "PyTorch") for what in ("load", "first gradient")]
-    return markdown([*titles, *rivals], lines)
+    return markdown([*titles, *rivals, "machine"], lines)
 
 
 def memory(data: Data) -> str:
     """MiB that a process takes beyond its imports."""
     lines = []
-    for name, found in started(data):
+    for name, found, machine in started(data):
         rows = str(CASES[name].rows)
         own = [
             f"{found['file']:.0f}",
@@ -94,7 +94,7 @@ def memory(data: Data) -> str:
         ]
         chunk.append(over(found, ("IG", "peak later"), ("forward, chunk", "peak")))
         rivals = [number(found, who, "peak", 0) for who in ("TensorFlow", "PyTorch")]
-        lines.append([name, *own, rows, *peaks, *chunk, *rivals])
+        lines.append([name, *own, rows, *peaks, *chunk, *rivals, machine])
     titles = [
         "network",
         "file",
@@ -111,7 +111,7 @@ def memory(data: Data) -> str:
         "a later one",
         "later / a prediction of these rows",
     ]
-    return markdown([*titles, "TensorFlow's gradient", "PyTorch's gradient"], lines)
+    return markdown([*titles, "TensorFlow's gradient", "PyTorch's gradient", "machine"], lines)
 
 
 def preparation(data: Data) -> str:
@@ -125,34 +125,53 @@ def preparation(data: Data) -> str:
                 count = found["nodes"]
                 times = [found.get(name) for name in ("vjp", "session", "gradient session")]
                 per_node = ["-" if t is None else f"{1e3 * t / count:.2f}" for t in times]
-                lines.append([kind, f"{count:,}", f"{found['gradient nodes']:,}", *per_node])
+                line = [kind, f"{count:,}", f"{found['gradient nodes']:,}", *per_node]
+                lines.append([*line, measured["machine"]])
     titles = ["kind", "nodes", "nodes with the gradient", "`vjp`, ms a node"]
-    return markdown([*titles, "session of the model, ms a node", "session of the gradient, ms a node"], lines)
+    titles += ["session of the model, ms a node", "session of the gradient, ms a node", "machine"]
+    return markdown(titles, lines)
+
+
+#: Which numbers the columns of a table of growth are for, and what they are called.
+COLUMNS = {
+    "IG": ((10, 20, 50, 100, 200), "{} steps"),
+    "rows": ((1, 2, 4, 8, 16, 32, 64), "{} rows"),
+    "sides": ((112, 224, 336, 448), "{0} x {0}"),
+}
 
 
 def growth(data: Data, kind: str) -> str:
-    """Time of one step, row or pixel, over that of the first size."""
-    found: dict[str, dict[int, float]] = {}
+    """Time of one step, row or pixel, over that of the first size; of the machine that measured most sizes."""
+    found: dict[str, dict[str, dict[int, float]]] = {}
     for key, measured in data["measured"].items():
-        task, network, rows = (*key.split("/"), "", "")[:3]
-        if not key.endswith("1 thread") or "onnxattr" not in measured.get("times", {}):
+        size = growing(key, kind)
+        if size is None or "onnxattr" not in measured.get("times", {}):
             continue
-        seconds = statistics.median(measured["times"]["onnxattr"]["cpu"])
-        base, _, side = network.partition("@")
-        count = int(rows.split()[0])
-        if kind == "IG" and (steps := re.fullmatch(r"IG-(\d+)", task)) and count == 1:
-            found.setdefault(network, {})[int(steps[1])] = seconds / int(steps[1])
-        elif kind == "rows" and task == "gradient" and not side:
-            found.setdefault(network, {})[count] = seconds / count
-        elif kind == "sides" and task == "gradient" and side:
-            found.setdefault(base, {})[int(side)] = seconds / int(side) ** 2
-    columns = {"IG": (10, 20, 50, 100, 200), "rows": (1, 2, 4, 8, 16, 32, 64), "sides": (112, 224, 336, 448)}[
-        kind
-    ]
+        network, count, units = size
+        seconds = statistics.median(measured["times"]["onnxattr"]["cpu"]) / units
+        found.setdefault(network, {}).setdefault(measured["machine"], {})[count] = seconds
+    columns, title = COLUMNS[kind]
     lines = []
-    for network, times in found.items():
+    for network, machines in found.items():
+        letter, times = max(machines.items(), key=lambda item: len(item[1]))
         if len(times) >= 3:
             first = times[min(times)]
-            lines.append([network, *(f"{times[n] / first:.2f}" if n in times else "-" for n in columns)])
-    names = {"IG": "{} steps", "rows": "{} rows", "sides": "{0} x {0}"}[kind]
-    return markdown(["network", *(names.format(n) for n in columns)], lines)
+            ratios = [f"{times[n] / first:.2f}" if n in times else "-" for n in columns]
+            lines.append([network, *ratios, letter])
+    return markdown(["network", *(title.format(n) for n in columns), "machine"], lines)
+
+
+def growing(key: str, kind: str) -> tuple[str, int, int] | None:
+    """Network, size and how many units of work a measurement is of, if it belongs to a table of growth."""
+    task, network, rows = (*key.split("/"), "", "")[:3]
+    if not key.endswith("1 thread"):
+        return None
+    base, _, side = network.partition("@")
+    count = int(rows.split()[0])
+    if kind == "IG" and (steps := re.fullmatch(r"IG-(\d+)", task)) and count == 1:
+        return network, int(steps[1]), int(steps[1])
+    if kind == "rows" and task == "gradient" and not side:
+        return network, count, count
+    if kind == "sides" and task == "gradient" and side:
+        return base, int(side), int(side) ** 2
+    return None

@@ -90,9 +90,10 @@ def gradients(data: Data, threads: int = 1, rows: Sequence[int] = ()) -> str:
             predictions = [
                 ratio(found, f"{who} forward", "forward", kind) for who in ("TensorFlow", "PyTorch")
             ]
-            lines.append([*line, *(f"{p[0]:.2f}" if p else ABSENT for p in predictions)])
+            line += [f"{p[0]:.2f}" if p else ABSENT for p in predictions]
+            lines.append([*line, found["machine"]])
     titles = ["network", "rows", "ms a row", "gradient / own prediction", *GRADIENT_RIVALS]
-    return markdown([*titles, "TensorFlow's prediction", "PyTorch's prediction"], lines)
+    return markdown([*titles, "TensorFlow's prediction", "PyTorch's prediction", "machine"], lines)
 
 
 def methods(data: Data, tasks: Sequence[str], rows: Sequence[int] = (), threads: int = 1) -> str:
@@ -107,28 +108,29 @@ def methods(data: Data, tasks: Sequence[str], rows: Sequence[int] = (), threads:
                 name = [case.name, task] if len(tasks) > 1 else [case.name]
                 ours = milliseconds(found, "onnxattr", count, kind)
                 rivals = [shown(ratio(found, who, "onnxattr", kind)) for who in METHOD_RIVALS]
-                lines.append([*name, str(count), ours, *rivals])
-    titles = ["network", *["method"] * (len(tasks) > 1), "rows", "ms a row", *METHOD_RIVALS]
+                lines.append([*name, str(count), ours, *rivals, found["machine"]])
+    titles = ["network", *["method"] * (len(tasks) > 1), "rows", "ms a row", *METHOD_RIVALS, "machine"]
     return markdown(titles, lines)
 
 
 def setting(data: Data) -> str:
-    """Machine, versions, dates and load of the measurements."""
-    if "machine" not in data:
+    """Machines, versions, dates and load of the measurements."""
+    if "machines" not in data:
         return "Nothing was measured yet."
-    entries = [e for e in data["measured"].values() if "date" in e]
-    dates = sorted({e["date"] for e in entries})
-    loads = [e["load"] for e in entries if "load" in e]
+    entries = list(data["measured"].values())
+    lines = []
+    for letter, machine in data["machines"].items():
+        here = [e for e in entries if e["machine"] == letter]
+        dates = sorted({e["date"] for e in here})
+        parts = [f"{key} {value}" for key, value in machine.items()]
+        parts.append(f"measured {' to '.join(dict.fromkeys((dates[0], dates[-1])))}" if dates else "unused")
+        loads = [e["load"] for e in here if "load" in e]
+        if loads:
+            middle = statistics.median(loads)
+            parts.append(f"processes that ran or waited {middle:.1f} (median), {max(loads):.1f} (most)")
+        lines.append(f"- machine {letter}: " + ", ".join(parts))
+    lines.append("- versions: " + ", ".join(f"{name} {number}" for name, number in data["versions"].items()))
     states = len({e["source"] for e in entries})
-    lines = [
-        "- machine: " + ", ".join(f"{key} {value}" for key, value in data["machine"].items()),
-        "- versions: " + ", ".join(f"{name} {number}" for name, number in data["versions"].items()),
-        f"- measured {' to '.join(dict.fromkeys((dates[0], dates[-1])))}",
-    ]
-    if loads:
-        lines[-1] += (
-            f"; processes that ran or waited: {statistics.median(loads):.1f} (median), {max(loads):.1f} (most)"
-        )
     if states > 1:
         lines.append(
             f"- the measurements are of {states} states of the code; `make bench` renews the older ones"

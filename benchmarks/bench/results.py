@@ -73,12 +73,21 @@ class Results:
     def add(self, key: str, entry: Mapping[str, Any]) -> None:
         """Keeps an entry and writes the file."""
         date = datetime.datetime.now(datetime.UTC).date().isoformat()
-        self.measured[key] = {**entry, "source": self.source, "date": date}
-        self.data |= {"versions": self.versions, "machine": machine()}
+        self.measured[key] = {**entry, "source": self.source, "date": date, "machine": self._letter()}
+        self.data |= {"versions": self.versions}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
         partial.write_text(written(self.data))
         partial.replace(self.path)
+
+    def _letter(self) -> str:
+        """What this machine is called in the entries: "A" is the first one that measured."""
+        machines = self.data.setdefault("machines", {})
+        here = machine()
+        known = [letter for letter, other in machines.items() if other == here]
+        letter = known[0] if known else chr(ord("A") + len(machines))
+        machines[letter] = here
+        return letter
 
 
 def written(data: Mapping[str, Any]) -> str:
