@@ -19,6 +19,7 @@ from onnxattr.autodiff.rules import (  # noqa: F401
     resize,
     roi,
     sampling,
+    scatters,
     selection,
     shape,
     signal,

@@ -112,10 +112,11 @@ def max_unpool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangen
     """y = x at the given flat positions, 0 elsewhere;  xbar = ybar at those positions.
 
     ONNX Runtime counts the positions in output_shape, other runtimes in the shape that would be without it: MaxUnpool
-    itself is asked where 1, 2, 3, ... go.
+    itself is asked where 1, 2, 3, ... go. So it is where elements may be written to one place, which ONNX leaves
+    undefined: the one that the runtime kept has ybar, the last in ONNX Runtime.
     """
     x, indices = node.required(2)
-    if node.inputs[2] is None:
+    if node.inputs[2] is None and _of_windows_apart(indices):
         return op.Gather(op.Reshape(ct, [-1]), indices), None
     count = op.Add(op.Size(x), 1)
     order = op.reshape_like(op.cast_like(op.Range(1, count, 1), x), x)
@@ -125,6 +126,18 @@ def max_unpool(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangen
     zeros = op.Expand(op.constant(0, x.dtype), length)
     flat = op.ScatterElements(zeros, op.Reshape(source, [-1]), op.Reshape(ct, [-1]), axis=0, reduction="add")
     return op.reshape_like(op.Slice(flat, [1], length, [0]), x), None, None
+
+
+def _of_windows_apart(indices: ir.Value) -> bool:
+    """Whether positions are those of maxima of windows that do not overlap, or are written down and all differ."""
+    if indices.const_value is not None:
+        return len(np.unique(indices.const_value.numpy())) == indices.const_value.size
+    made = indices.producer()
+    if made is None or made.op_type != "MaxPool" or made.attributes.get_ints("dilations"):
+        return False
+    kernel = made.attributes.get_ints("kernel_shape", [])
+    strides = made.attributes.get_ints("strides") or [1] * len(kernel)
+    return all(stride >= size for stride, size in zip(strides, kernel, strict=True))
 
 
 @vjp("GlobalAveragePool")

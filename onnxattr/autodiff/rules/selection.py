@@ -1,13 +1,13 @@
-"""Rules of operators whose outputs are copies of chosen elements: slices, gathers, scatters, sorted values."""
+"""Rules of operators whose outputs are copies of chosen elements: slices, gathers, sorted values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import onnx_ir as ir
 
 from onnxattr.autodiff.registry import Cotangent, NodeView, attributes_of, vjp
-from onnxattr.autodiff.rules.elementwise import product_of_others
+from onnxattr.autodiff.rules.distinct import distinct_rows
 from onnxattr.autodiff.rules.padding import along
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import ints_of
@@ -95,11 +95,17 @@ def _pad_gather(op: OpBuilder, node: NodeView, ct: ir.Value) -> ir.Value | None:
 
 
 def _add_slices(op: OpBuilder, node: NodeView, ct: ir.Value) -> ir.Value | None:
-    """The cotangent of a gather along the first axis, added slice by slice; None for other axes."""
+    """The cotangent of a gather of different slices along the first axis, slice by slice; None for others.
+
+    Slices that may be gathered more than once are not added so: ONNX Runtime's threads add them at the same time, and
+    lose some.
+    """
     x, indices = node.required(2)
     if node.get_int("axis") not in (0, -node.rank(x)):
         return None
     places = op.Unsqueeze(op.cast(indices, ir.DataType.INT64), [-1])
+    if not distinct_rows(places, x):
+        return None
     return op.ScatterND(op.zeros_like(x), places, ct, reduction="add")
 
 
@@ -129,98 +135,9 @@ def one_hot(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     return None, None, values_ct
 
 
-@vjp("TensorScatter")
-def tensor_scatter(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = x with an update written from a position of each row on;  xbar = ybar or 0 where overwritten, ubar there.
-
-    The node is run again on the positions in the update, and one more for elements of x that stay.
-    """
-    x, update = node.required(2)
-    stays = op.Size(update)
-    attributes = attributes_of(node)
-    operands = [op.Expand(stays, op.shape(x)), positions_in(op, update), *node.inputs[2:]]
-    source = op.node("TensorScatter", operands, attributes)
-
-    def update_ct() -> ir.Value:
-        kept = op.Equal(source, stays)
-        return add_at(op, update, op.Where(kept, 0, source), op.Where(kept, 0.0, ct))
-
-    return lambda: op.Where(op.Equal(source, stays), ct, 0.0), update_ct, None
-
-
 @vjp("TopK")
 def top_k(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
     """y, i = the k largest elements and their positions;  xbar = ybar at i, 0 elsewhere."""
     axis = node.get_int("axis")
     indices = node.outputs[1]
     return op.ScatterElements(op.zeros_like(node.x), indices, ct, axis=axis), None
-
-
-@vjp("ScatterElements", compares=True)
-def scatter_elements(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = x with updates written (added, multiplied, maximum, minimum) at i;  ubar = ybar at i.
-
-    xbar = ybar, 0 where overwritten, times the updates where multiplied; ubar then is ybar x times the other updates.
-    A maximum or minimum splits ybar evenly over the elements that equal it.
-    """
-    indices, axis = node.inputs[1], node.get_int("axis")
-    return _scatter(
-        op,
-        node,
-        ct,
-        lambda zero: op.ScatterElements(ct, indices, zero, axis=axis),
-        lambda value: op.GatherElements(value, indices, axis=axis),
-        lambda base, value, reduction: op.ScatterElements(
-            base, indices, value, axis=axis, reduction=reduction
-        ),
-    )
-
-
-@vjp("ScatterND", compares=True)
-def scatter_nd(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = x with updates written (added, multiplied, maximum, minimum) at i;  ubar = ybar at i.
-
-    xbar = ybar, 0 where overwritten, times the updates where multiplied; ubar then is ybar x times the other updates.
-    A maximum or minimum splits ybar evenly over the elements that equal it.
-    """
-    indices = node.inputs[1]
-    return _scatter(
-        op,
-        node,
-        ct,
-        lambda zero: op.ScatterND(ct, indices, zero),
-        lambda value: op.GatherND(value, indices),
-        lambda base, value, reduction: op.ScatterND(base, indices, value, reduction=reduction),
-    )
-
-
-def _scatter(
-    op: OpBuilder,
-    node: NodeView,
-    ct: ir.Value,
-    overwrite: Callable[[ir.Value], ir.Value],
-    at_indices: Callable[[ir.Value], ir.Value],
-    scatter: Callable[[ir.Value, ir.Value, str], ir.Value],
-) -> Sequence[Cotangent]:
-    x, _, updates = node.required(3)
-    y, reduction = node.y, node.get_string("reduction")
-    if reduction == "add":
-        return ct, None, lambda: at_indices(ct)
-    if reduction == "none":
-        return lambda: overwrite(op.zeros_like(updates)), None, lambda: at_indices(ct)
-    if reduction == "mul":
-
-        def fold(value: ir.Value, add: bool) -> ir.Value:
-            return at_indices(scatter(op.expand_like(0 if add else 1, x), value, "add" if add else "mul"))
-
-        return (
-            lambda: op.Mul(ct, scatter(op.expand_like(1, x), updates, "mul")),
-            None,
-            lambda: op.Mul(at_indices(op.Mul(ct, x)), product_of_others(op, updates, fold)),
-        )
-
-    x_wins, update_wins = op.Equal(x, y), op.Equal(at_indices(y), updates)
-    # At least 1: where y is NaN, nothing equals it.
-    winners = op.Max(scatter(op.cast_like(x_wins, x), op.cast_like(update_wins, x), "add"), 1.0)
-    share = op.Div(ct, winners)
-    return lambda: op.Where(x_wins, share, 0.0), None, lambda: op.Where(update_wins, at_indices(share), 0.0)

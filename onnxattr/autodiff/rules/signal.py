@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.registry import Cotangent, NodeView, vjp
 from onnxattr.autodiff.rules.padding import along_computed
+from onnxattr.autodiff.rules.selection import add_at, positions_in
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import ints_of
 
@@ -55,11 +56,7 @@ def stft(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
 
     def x_ct() -> ir.Value:
         frames_ct = weighted_ct if window is None else op.Mul(weighted_ct, op.Unsqueeze(window, [1]))
-        parts = op.Transpose(frames_ct, perm=[1, 2, 0, 3])
-        zeros = op.zeros_like(op.Transpose(x, perm=[1, 0, 2]))
-        total = op.Transpose(
-            op.ScatterND(zeros, op.Unsqueeze(index, [2]), parts, reduction="add"), perm=[1, 0, 2]
-        )
+        total = add_at(op, x, op.Gather(positions_in(op, x), index, axis=1), frames_ct)
         return op.Squeeze(total, [2]) if flat else total
 
     def window_ct() -> ir.Value:

@@ -4,6 +4,7 @@ from support.rule_cases import Case, case, const, feed, x
 
 UNPOOLED = [[[[0, 3], [9, 10]], [[17, 18], [28, 31]]]]
 TOP = [[[[0, 3], [9, 11]]]]
+TWICE = [[[[5, 5], [7, 5]]]]
 SMALL = "onnx's evaluator has no such windows"
 AUTO_PADS = ("VALID", "SAME_UPPER", "SAME_LOWER")
 
@@ -87,6 +88,8 @@ CASES = [
     case("GlobalLpPool", x(2, 3, 7), p=3),
     case("MaxUnpool", x(1, 2, 2, 2), const(UNPOOLED), kernel_shape=[2, 2], strides=[2, 2]),
     case("MaxUnpool", x(1, 2, 2, 2), feed(UNPOOLED), kernel_shape=[2, 2], strides=[2, 2], dynamic=False),
+    case("MaxUnpool", x(1, 1, 2, 2), const(TWICE), kernel_shape=[2, 2], strides=[2, 2]),
+    case("MaxUnpool", x(1, 1, 2, 2), feed(TWICE), kernel_shape=[2, 2], strides=[2, 2], label="dynamic"),
     case("MaxUnpool", x(1, 1, 2, 2), feed(TOP), const([1, 1, 6, 4]), kernel_shape=[2, 2], strides=[2, 2]),
     case(
         "MaxUnpool",

@@ -58,4 +58,13 @@ CASES = [
     case("ScatterND", x(4, 3), const([[2], [0]]), x(2, 3)),
     case("ScatterND", x(4, 3), feed([[2, 1], [0, 0], [-1, 2]]), x(3)),
     case("ScatterND", x(4, 3), const([[2], [2]]), x(2, 3), reduction="add"),
+    # Two updates of one place: the last one stays.
+    case("ScatterND", x(4, 3), const([[2], [2]]), x(2, 3)),
+    case("ScatterND", x(4, 3), const([[2], [-2], [0]]), x(3, 3)),
+    case("ScatterND", x(4, 3), feed([[[2, 1], [0, 0]], [[-2, 1], [2, 1]]]), x(2, 2), label="dynamic"),
+    case("ScatterND", x(4, 3, 2), feed([[1], [3], [1]]), x(3, 3, 2), label="dynamic"),
+    case("ScatterND", x(4, 3), feed([[1], [3], [-3]]), x(3, 3), reduction="mul", label="dynamic"),
+    case("ScatterElements", x(3, 3), const([[0, 2, 1], [0, 0, -2]]), x(2, 3)),
+    case("ScatterElements", x(3, 3), feed([[0, -1], [1, 1], [2, -1]]), x(3, 2), axis=1, label="twice"),
+    case("ScatterElements", x(3, 3), feed([[0, -3, 1], [1, 2, 0]]), x(2, 3), axis=-1, label="twice"),
 ]  # fmt: skip

@@ -1,0 +1,76 @@
+"""Gradients that are added up at positions which repeat, by several threads at once."""
+
+import numpy as np
+import onnxruntime
+import pytest
+from support.tiny_graphs import parse
+
+from onnxattr import vjp
+
+GATHERED = parse("g (float[K, 64] x, int64[M] i) => (float[M, 64] y) { y = Gather(x, i) }")
+ROWS, PLACES = 60_000, np.random.default_rng(0).integers(0, 4, 60_000)
+
+
+def test_no_addition_is_lost_among_threads():
+    """ONNX Runtime's ScatterND adds slices to one place without waiting: microsoft/onnxruntime#23396."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(vjp(GATHERED, ["x"]).SerializeToString(), options)
+    feeds = {"x": np.zeros((4, 64), "f"), "i": PLACES, "y_cotangent": np.ones((ROWS, 64), "f")}
+    counts = np.bincount(PLACES, minlength=4)[:, None] * np.ones((4, 64))
+    for _ in range(20):
+        np.testing.assert_array_equal(session.run(["x_gradient"], feeds)[0], counts)
+
+
+STEP = 'y = ScatterND <reduction = "{}"> (x, i, u)'
+FOLDED = {
+    "gathered": GATHERED,
+    **{
+        reduction: parse(
+            f"g (float[4, 3] x, int64[M, 1] i, float[M, 3] u) => (float[4, 3] y) {{ {STEP.format(reduction)} }}"
+        )
+        for reduction in ("mul", "max", "min")
+    },
+    "frames": parse(
+        """g (float[N, T, 1] x, float[4] w) => (float[N, F, 3, 2] y) <int64 step = {2}, int64 length = {4}>
+        { y = STFT(x, step, w, length) }"""
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FOLDED)
+def test_slices_are_folded_only_where_positions_differ(case):
+    model = FOLDED[case]
+    kinds = [
+        node
+        for node in vjp(model).graph.node
+        if node.op_type == "ScatterND" and any(entry.name == "reduction" for entry in node.attribute)
+    ]
+    assert len(kinds) == sum(node.op_type == "ScatterND" for node in model.graph.node)  # the model's own
+
+
+def test_known_different_slices_are_added_as_slices():
+    model = parse("g (float[5, 3] x) => (float[3, 3] y) <int64[3] i = {4, 0, 2}> { y = Gather(x, i) }")
+    gradient = vjp(model)
+    session = onnxruntime.InferenceSession(gradient.SerializeToString())
+    ct = np.arange(9, dtype="f").reshape(3, 3)
+    found = session.run(["x_gradient"], {"x": np.ones((5, 3), "f"), "y_cotangent": ct})[0]
+    np.testing.assert_array_equal(found, [ct[1], [0] * 3, ct[2], [0] * 3, ct[0]])
+    assert "ScatterND" in [node.op_type for node in gradient.graph.node]
+
+
+def test_overlapping_windows_that_are_unpooled_count_once():
+    """One element is the maximum of all four windows; y = it at its place, so its derivative is 1 and not 4."""
+    model = parse(
+        """g (float[1, 1, 3, 3] x) => (float[1, 1, 4, 4] y) {
+        m, i = MaxPool <kernel_shape = [2, 2]> (x)
+        y = MaxUnpool <kernel_shape = [2, 2], strides = [2, 2]> (m, i) }"""
+    )
+    x = np.zeros((1, 1, 3, 3), "f")
+    x[0, 0, 1, 1] = 5
+    session = onnxruntime.InferenceSession(vjp(model).SerializeToString())
+    names = ["y", "x_gradient"]
+    y, found = session.run(names, {"x": x, "y_cotangent": np.ones((1, 1, 4, 4), "f")})
+    assert y.sum() == 5
+    np.testing.assert_array_equal(found.ravel(), [0, 0, 0, 0, 1, 0, 0, 0, 0])
