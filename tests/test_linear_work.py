@@ -5,6 +5,7 @@ import inspect
 import pstats
 import sys
 import time
+import tracemalloc
 
 import numpy as np
 import onnx
@@ -116,6 +117,19 @@ def calls(count):
     return proto
 
 
+def running_sum(count):
+    """Sums of more and more activations, each of which depends on all before it."""
+    given = names(count // 3)
+    nodes = []
+    for i in range(count // 3):
+        nodes += [
+            node("Sigmoid", ["x"], [f"s{i}"]),
+            node("Add", [given[i], f"s{i}"], [f"a{i}"]),
+            node("Log", [f"a{i}"], [given[i + 1]]),
+        ]
+    return model(nodes)
+
+
 SHAPES = {
     "chain": lambda n: model(chain(n)),
     "residual blocks": residual,
@@ -126,6 +140,7 @@ SHAPES = {
     "inside an If": in_if,
     "Ifs": ifs,
     "calls": calls,
+    "running sum": running_sum,
 }
 
 
@@ -142,6 +157,23 @@ def test_gradient(shape):
     vjp(small)
     first, second = work(lambda: vjp(small)), work(lambda: vjp(large))
     assert second / first < 8.8, (first, second)
+
+
+def peak(action):
+    """The most bytes that Python's objects take during an action."""
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_of_values_that_depend_on_all_before_them():
+    small, large = running_sum(90), running_sum(1440)
+    vjp(small)
+    first, second = peak(lambda: vjp(small)), peak(lambda: vjp(large))
+    assert second / first < 17.6, (first, second)
 
 
 @pytest.mark.parametrize("shape", ["chain", "fan-out", "inputs"])

@@ -7,8 +7,10 @@ and into logarithms.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 
 import numpy as np
 import onnx_ir as ir
@@ -24,8 +26,8 @@ MOVES = LAYOUTS | frozenset("Cast Expand Gather GatherElements GatherND Slice Sp
 _MONOTONOUS = MOVES | frozenset("Clip Concat Max Min ReduceMax ReduceMean ReduceMin Where".split())
 #: What loses digits where numbers of both signs are added up.
 _ADDS = ("Add", "Mean", "ReduceMean", "ReduceSum", "Sub", "Sum")
-#: Activations.
-Nodes = frozenset[ir.Node]
+#: Activations: the one that was met as number i is bit i. Every value of a long sum has a set of them.
+Bits = int
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,11 @@ class Number:
     """
 
     value: ir.Value
-    lost: Nodes = frozenset()
+    lost: Bits = 0
     parts: Mapping[int, Number] = field(default_factory=dict)
 
 
-def number(op: OpBuilder, node: ir.Node, known: Mapping[ir.Value, Number], lost: Nodes) -> list[Number]:
+def number(op: OpBuilder, node: ir.Node, known: Mapping[ir.Value, Number], lost: Bits) -> list[Number]:
     """The outputs of a node, some of whose operands are known numbers.
 
     Args:
@@ -56,7 +58,7 @@ def number(op: OpBuilder, node: ir.Node, known: Mapping[ir.Value, Number], lost:
     if node.op_type in ("Add", "Sub") and (total := _sum(op, node, operands, lost)) is not None:
         return [total]
     values = node.outputs
-    before = Nodes().union(*(x.lost for x in operands if x is not None))
+    before = _lost_of(operands)
     if any(x is not None and x.value is not value for x, value in zip(operands, node.inputs, strict=True)):
         values = _again(op, node, operands)
     parts = _parts(op, node, operands)
@@ -64,6 +66,11 @@ def number(op: OpBuilder, node: ir.Node, known: Mapping[ir.Value, Number], lost:
         values = (_logarithm(op, x.value, x.parts[-1].value),)
     after = before | lost if node.op_type in _ADDS else before
     return [Number(value, after, found) for value, found in zip(values, parts, strict=True)]
+
+
+def _lost_of(operands: Iterable[Number | None]) -> Bits:
+    """What any of some numbers has lost."""
+    return reduce(or_, (x.lost for x in operands if x is not None), 0)
 
 
 def _again(op: OpBuilder, node: ir.Node, operands: Sequence[Number | None]) -> tuple[ir.Value, ...]:
@@ -76,7 +83,7 @@ def _negative(op: OpBuilder, x: Number) -> Number:
     return Number(op.Neg(x.value), x.lost, {-k: _negative(op, part) for k, part in x.parts.items()})
 
 
-def _sum(op: OpBuilder, node: ir.Node, operands: Sequence[Number | None], lost: Nodes) -> Number | None:
+def _sum(op: OpBuilder, node: ir.Node, operands: Sequence[Number | None], lost: Bits) -> Number | None:
     """x + c of a constant c by the small part of x; None for other sums."""
     for index, (x, other) in enumerate((operands, operands[::-1])):
         tensor = None if other is None else other.value.const_value
@@ -117,7 +124,7 @@ def _parts(op: OpBuilder, node: ir.Node, operands: Sequence[Number | None]) -> l
         for k in (-1, 1):
             shifted = [_shifted(op, x, k) for x in operands]
             if all(y is not None or x is None for x, y in zip(operands, shifted, strict=True)):
-                lost = Nodes().union(*(y.lost for y in shifted if y is not None))
+                lost = _lost_of(shifted)
                 for parts, value in zip(found, _again(op, node, shifted), strict=True):
                     parts[k] = Number(value, lost)
     return found

@@ -7,12 +7,14 @@ these in place of the graph's: s as exp(-|x|) / (1 + exp(-|x|)) or one minus tha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from operator import or_
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.digits import MOVES, Nodes, Number, number
+from onnxattr.autodiff.digits import MOVES, Bits, Number, number
 from onnxattr.autodiff.node import Closure, Span, op_name, view_of
 from onnxattr.autodiff.paths import is_float
 from onnxattr.autodiff.registry import STANDARD, Rule, RuleTable
@@ -123,8 +125,13 @@ class _End:
         #: Activations whose values are divided by after digits were lost: the standard rule loses the same digits.
         self.cancelling: set[ir.Node] = {*cancelling}
         self._numbers: dict[ir.Value, Number] = {}
+        #: Activations by the number of their bit.
+        self._met: list[ir.Node] = []
         #: Values -> the activations that they are computed from.
-        self._sources: dict[ir.Value, Nodes] = {}
+        self._sources: dict[ir.Value, Bits] = {}
+        #: The activations, and the nodes with subgraphs, by whose values nothing is known to be divided; and the latter
+        #: behind which a division is known of, with all digits.
+        self._undivided = self._undivided_closures = self._divided_closures = 0
         self._positive: set[ir.Value] = set()
 
     @property
@@ -144,11 +151,17 @@ class _End:
     def _begin(self, node: ir.Node) -> None:
         """Takes an activation, or a node with subgraphs."""
         # The standard rule of softplus has other errors than its values, and none to cancel out with these.
-        sources = Nodes() if node.op_type == "Softplus" else frozenset([node])
-        self._sources.update(dict.fromkeys(node.outputs, sources))
+        bit = 0 if node.op_type == "Softplus" else 1 << len(self._met)
+        if bit:
+            self._met.append(node)
+        self._sources.update(dict.fromkeys(node.outputs, bit))
         self._numbers.update((value, Number(value)) for value in node.outputs)
         if node not in self.cancelling:
             self.last[node] = SATURATED
+            if subgraphs_of(node):
+                self._undivided_closures |= bit
+            else:
+                self._undivided |= bit
         if node.op_type in WRITTEN:
             written, parts = WRITTEN[node.op_type](self.op, view_of(node, self.op.opset))
             known = {k: Number(part) for k, part in parts.items()} if node in self.last else {}
@@ -157,31 +170,40 @@ class _End:
     def _go_on(self, node: ir.Node) -> None:
         """Takes a node whose outputs depend on the activations."""
         moving = [value for value in node.inputs if value is not None and value in self._sources]
-        sources = Nodes().union(*(self._sources[value] for value in moving))
+        sources = reduce(or_, (self._sources[value] for value in moving), 0)
         for value in moving:
             if _divides(node, value):
                 self._divide_by(self._sources[value], self._numbers[value].lost)
         signs = {self._sign(value) for value in node.inputs if is_float(value)}
         if node.op_type == "Sub":
             signs = {self._sign(node.inputs[0]), -self._sign(node.inputs[1])}
-        lost = Nodes() if signs in ({1}, {-1}) else sources
+        lost = 0 if signs in ({1}, {-1}) else sources
         for value, found in zip(node.outputs, number(self.op, node, self._numbers, lost), strict=True):
             known = self.op.range_of(value)
             away = known.low > 0.01 or known.high < -0.01  # so that lost digits do not count
-            self._note(value, replace(found, lost=Nodes()) if away else found)
+            self._note(value, replace(found, lost=0) if away else found)
             self._sources[value] = sources
             if signs == {1} and node.op_type in _KEEPS_SIGNS:
                 self._positive.add(value)
 
-    def _divide_by(self, sources: Nodes, lost: Nodes) -> None:
+    def _divide_by(self, sources: Bits, lost: Bits) -> None:
         """Takes it that cotangents are divided by what is computed from some activations, of which digits are lost."""
-        for node in sources & self.last.keys():
-            if not subgraphs_of(node):
-                self.cancelling |= lost & {node}
-            elif node in lost:
-                self.last[node] = DIVIDED_BY_REST
-            elif self.last[node] is SATURATED:
-                self.last[node] = DIVIDED
+        lost &= sources
+        self.cancelling |= {*self._nodes(lost & self._undivided)}
+        self._undivided &= ~lost
+        by_rest = lost & (self._undivided_closures | self._divided_closures)
+        self.last.update(dict.fromkeys(self._nodes(by_rest), DIVIDED_BY_REST))
+        divided = sources & ~lost & self._undivided_closures
+        self.last.update(dict.fromkeys(self._nodes(divided), DIVIDED))
+        self._undivided_closures &= ~(by_rest | divided)
+        self._divided_closures = (self._divided_closures | divided) & ~by_rest
+
+    def _nodes(self, bits: Bits) -> Iterator[ir.Node]:
+        """The activations of some bits."""
+        while bits:
+            lowest = bits & -bits
+            yield self._met[lowest.bit_length() - 1]
+            bits ^= lowest
 
     def _note(self, value: ir.Value, found: Number) -> None:
         self._numbers[value] = found
