@@ -35,6 +35,7 @@ from .trace import Trace, trace
 from .training import warn_of_training
 from .transposed_pads import fill_gaps
 from .widening import widen_inputs
+from .word_layers import check_tables
 from .words import without_lookups
 
 _OPSETS = range(13, 19)
@@ -90,12 +91,13 @@ def to_onnx(
     whole = keras_loading.load(model_or_path, trust, signature)
     model, words = without_lookups(whole)
     sample, names = _with_columns(words.sample(sample))
-    inputs = widen_inputs(model_inputs(model, input_signature, sample))
+    inputs = widen_inputs(model_inputs(model, input_signature, sample, words.names))
     _check_size(model)
     table = KerasLayerTable(model, inputs, keep_layers)
     recurrent = RecurrentLayers()
     with recurrent.replaced(), steps_within():
         traced = trace(model, inputs, table.choose_taps)
+    check_tables(traced.calls)
     if verify:
         keras_check.check_sizes(inputs, traced)
     converted = _convert(model, inputs, traced, table, recurrent, opset)

@@ -1,7 +1,7 @@
 """What a Keras model takes and how it is called: names, shapes and the nesting of its inputs."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,9 @@ class ModelInputs:
         return [spec.name for spec in self.specs]
 
 
-def model_inputs(model: Any, input_signature: Any = None, sample: Any = None) -> ModelInputs:
+def model_inputs(
+    model: Any, input_signature: Any = None, sample: Any = None, names: Sequence[str] = ()
+) -> ModelInputs:
     """Find the inputs of a Keras 3 or tf_keras model.
 
     Args:
@@ -44,6 +46,7 @@ def model_inputs(model: Any, input_signature: Any = None, sample: Any = None) ->
         input_signature: For models without symbolic inputs (subclassed): a `tf.TensorSpec`, or a list or dict of
             them, nested as the model's `call` takes it.
         sample: Arrays nested in the same way; their shapes and dtypes serve when there is no signature.
+        names: Names for symbolic inputs, in their order, instead of their own.
 
     Raises:
         ConversionError: The model has no symbolic inputs and neither signature nor sample was given.
@@ -51,7 +54,7 @@ def model_inputs(model: Any, input_signature: Any = None, sample: Any = None) ->
     if isinstance(model, SavedSignature):
         return _signature_inputs(model)
     if input_signature is None and getattr(model, "inputs", None):
-        return _symbolic_inputs(model)
+        return _symbolic_inputs(model, names)
     if input_signature is None and sample is None:
         raise ConversionError(
             f"The model {model.name!r} ({type(model).__name__}) does not say what its inputs are, as subclassed models "
@@ -92,16 +95,22 @@ def _pack(structure: Any, leaves: list[Any]) -> Any:
     return None if structure is None else leaves.pop(0)
 
 
-def _symbolic_inputs(model: Any) -> ModelInputs:
-    tf = dependencies.tensorflow()
+def symbolic_structure(model: Any) -> Any:
+    """The symbolic inputs of a model, nested as it takes them."""
     # The attribute that remembers dicts and nesting: Keras 3, then tf_keras; Sequential models have neither.
     structure = getattr(model, "_inputs_struct", None)
     if structure is None:
         structure = getattr(model, "_nested_inputs", None)
     if structure is None:
         structure = model.inputs[0] if len(model.inputs) == 1 else model.inputs
+    return structure
+
+
+def _symbolic_inputs(model: Any, given: Sequence[str]) -> ModelInputs:
+    tf = dependencies.tensorflow()
+    structure = symbolic_structure(model)
     pairs = flatten(structure)
-    names = _unique([key or tensor.name.split(":")[0] for key, tensor in pairs])
+    names = _unique(list(given) or [key or tensor.name.split(":")[0] for key, tensor in pairs])
     specs = [
         tf.TensorSpec((None, *tensor.shape[1:]), _dtype_name(tensor), name=name)
         for name, (_, tensor) in zip(names, pairs, strict=True)

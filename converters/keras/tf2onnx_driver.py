@@ -99,17 +99,19 @@ def _quiet_without_copies() -> Iterator[None]:
     """Settings of tf2onnx: no copy of the graph before each pass of its optimiser, and no log.
 
     It deep-copies the graph unless the environment has TF2ONNX_CATCH_ERRORS, whatever the value. It logs operators that
-    it does not know as errors; the checks that follow raise them.
+    it does not know as errors; the checks that follow raise them. TensorFlow logs tables that it cannot write down.
     """
     variable = os.environ.get("TF2ONNX_CATCH_ERRORS")
-    logger = logging.getLogger("tf2onnx")
-    level = logger.level
+    loggers = [logging.getLogger(name) for name in ("tf2onnx", "tensorflow")]
+    levels = [logger.level for logger in loggers]
     os.environ["TF2ONNX_CATCH_ERRORS"] = "off"
-    logger.setLevel(logging.CRITICAL)
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
         if variable is None:
             del os.environ["TF2ONNX_CATCH_ERRORS"]
         else:

@@ -1,7 +1,8 @@
-"""Keras models that begin with tables of words: what stands behind them is converted, and the words are kept.
+"""Keras models that begin with tables of words or with hashes: what stands behind them is converted.
 
-``TextVectorization``, ``StringLookup`` and ``IntegerLookup`` look words up in tables of TensorFlow, which ONNX does not
-have. The file takes what such a layer gives, and holds its vocabulary.
+``TextVectorization``, ``StringLookup`` and ``IntegerLookup`` look words up in tables of TensorFlow, ``Hashing`` and
+``HashedCrossing`` compute a hash of text; ONNX has neither. The file takes what such a layer gives, and holds its
+vocabulary.
 """
 
 import warnings
@@ -13,8 +14,8 @@ import numpy as np
 from onnxattr.errors import ConversionError
 
 from ..common import dependencies
+from .word_layers import HASHES, Front, front_of, is_table
 
-_LOOKUPS = ("TextVectorization", "StringLookup", "IntegerLookup")
 #: Modes of these layers that give a column for each word, not its number.
 _COLUMNS = ("multi_hot", "one_hot", "count", "tf_idf")
 _PADDING = "[PAD]"
@@ -28,13 +29,17 @@ class Words:
         layers: By the name of the new input the layer that gives it.
         vocabularies: By that name the words of its ids.
         columns: By that name the words that its columns are of.
-        inputs: By the name of the model's own input the layer that reads it.
+        names: The names of all inputs that the rest of the model has; none if nothing was left out.
+        given: The names of the inputs of the whole model.
+        front: A function of these that computes what the layers give, in the order of ``layers``.
     """
 
     layers: dict[str, Any] = field(default_factory=dict)
     vocabularies: dict[str, tuple[str, ...]] = field(default_factory=dict)
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    inputs: dict[str, Any] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+    front: Any = None
 
     def sample(self, given: Any) -> Any:
         """A sample for the whole model as one for the rest of it.
@@ -44,24 +49,35 @@ class Words:
         """
         if given is None or not self.layers:
             return given
-        if isinstance(given, dict):
-            return {
-                self.inputs[name].name if name in self.inputs else name: self._looked_up(
-                    self.inputs.get(name), part
-                )
-                for name, part in given.items()
-            }
-        if len(self.inputs) == 1 and not isinstance(given, (list, tuple)):
-            return self._looked_up(next(iter(self.inputs.values())), given)
-        raise ConversionError(f"sample: give a dict of arrays by input, {sorted(self.inputs)} among them.")
+        if len(self.given) == 1 and not isinstance(given, (dict, list, tuple)):
+            if self._is_looked_up(given):
+                return given
+            given = {self.given[0]: given}
+        if not isinstance(given, dict) or not set(self.given) <= set(given):
+            raise ConversionError(
+                f"sample: give a dict of arrays by input, with each of {sorted(self.given)}."
+            )
+        found = _flat(self.front([_tensor(given[name]) for name in self.given]))
+        parts = {name: np.asarray(part) for name, part in zip(self.layers, found, strict=True)} | {
+            name: given[name] for name in self.names if name not in self.layers
+        }
+        return [parts[name] for name in self.names] if len(self.names) > 1 else parts[self.names[0]]
 
-    @staticmethod
-    def _looked_up(layer: Any, given: Any) -> Any:
-        array = np.asarray(given)
-        if layer is None or (array.dtype.kind in "iuf" and type(layer).__name__ != "IntegerLookup"):
-            return given
-        words = array.astype(str) if array.dtype.kind in "OUST" else array
-        return np.asarray(layer(dependencies.tensorflow().constant(words)))
+    def _is_looked_up(self, given: Any) -> bool:
+        """Whether a sample is numbers where the layers read texts: what the layers give, then."""
+        numbers = np.asarray(given).dtype.kind in "iuf"
+        return numbers and all(
+            type(layer).__name__ in ("TextVectorization", "StringLookup") for layer in self.layers.values()
+        )
+
+
+def _flat(structure: Any) -> list[Any]:
+    return list(dependencies.tensorflow().nest.flatten(structure))
+
+
+def _tensor(given: Any) -> Any:
+    array = np.asarray(given)
+    return dependencies.tensorflow().constant(array.astype(str) if array.dtype.kind in "OUST" else array)
 
 
 def without_lookups(model: Any) -> tuple[Any, Words]:
@@ -69,64 +85,54 @@ def without_lookups(model: Any) -> tuple[Any, Words]:
 
     Warns of each table that is left out.
     """
-    found = Words()
     package = next((p for p in dependencies.keras_packages() if isinstance(model, p.Model)), None)
-    tables = [layer for layer in getattr(model, "layers", ()) if type(layer).__name__ in _LOOKUPS]
-    if package is None or not tables or not getattr(model, "inputs", None):
-        return model, found
-    first = model.layers[0] if isinstance(model, package.Sequential) and model.layers else None
-    if first is not None and type(first).__name__ in _LOOKUPS:
-        _note(found, first, model.inputs[0].name)
-        _warn(found)
-        shape, dtype = tuple(first.compute_output_shape(model.inputs[0].shape)), _dtype(first)
-        tensor = package.Input(batch_shape=shape, dtype=dtype, name=first.name)
-        return package.Sequential([tensor, *model.layers[1:]], name=model.name), found
-    inputs: dict[str, Any] = {}
-    for tensor in model.inputs if first is None else ():
-        layer = _reader(model, tensor)
-        if layer is None:
-            inputs[_plain(tensor.name)] = tensor
-        else:
-            inputs[layer.name] = layer.output
-            _note(found, layer, _plain(tensor.name))
-    if not found.layers:
-        return model, found
+    if (
+        package is None
+        or not any(map(is_table, getattr(model, "layers", ())))
+        or not getattr(model, "inputs", None)
+    ):
+        return model, Words()
+    front = front_of(model)
+    if front is None:
+        return model, Words()
+    found = Words(
+        layers=front.layers, names=tuple(front.names), given=tuple(front.given),
+        front=package.Model(model.inputs, list(front.tensors)),
+    )  # fmt: skip
+    for name, layer in front.layers.items():
+        _note(found, name, layer)
     _warn(found)
-    return package.Model(inputs, model.outputs, name=model.name), found
+    return _rest(package, model, front), found
 
 
-def _reader(model: Any, tensor: Any) -> Any:
-    """The only layer that reads an input, if it is a table of words."""
-    flatten = dependencies.tensorflow().nest.flatten
-    nodes = {layer: getattr(layer, "_inbound_nodes", ()) for layer in model.layers}
-    readers = [
-        layer
-        for layer, inbound in nodes.items()
-        if any(tensor is other for node in inbound for other in flatten(getattr(node, "input_tensors", ())))
-        and type(layer).__name__ != "InputLayer"
-    ]
-    return readers[0] if len(readers) == 1 and type(readers[0]).__name__ in _LOOKUPS else None
-
-
-def _plain(name: str) -> str:
-    return name.split(":")[0]
+def _rest(package: Any, model: Any, front: Front) -> Any:
+    """The model from what the tables give, with its other inputs nested as they were."""
+    if isinstance(model, package.Sequential):
+        (name, layer), tensor = next(iter(front.layers.items())), front.tensors[0]
+        first = package.Input(batch_shape=tuple(tensor.shape), dtype=_dtype(layer, tensor), name=name)
+        return package.Sequential([first, *model.layers[1:]], name=model.name)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "When providing `inputs` as a dict")
+        return package.Model(front.inputs, model.output, name=model.name)
 
 
 def _mode(layer: Any) -> str:
     return str(layer.get_config()["output_mode"]).replace("-", "_")
 
 
-def _dtype(layer: Any) -> str:
-    return "float32" if _mode(layer) in _COLUMNS else "int64"
+def _dtype(layer: Any, tensor: Any) -> str:
+    given = str(getattr(tensor.dtype, "name", tensor.dtype))
+    return given if given.startswith("float") or _mode(layer) not in _COLUMNS else "float32"
 
 
-def _note(found: Words, layer: Any, name: str) -> None:
+def _note(found: Words, name: str, layer: Any) -> None:
+    if type(layer).__name__ in HASHES:
+        return
     mode, words = _mode(layer), [_shown(word) for word in layer.get_vocabulary()]
-    found.layers[layer.name] = found.inputs[name] = layer
     if mode == "int":
-        found.vocabularies[layer.name] = tuple(words)
+        found.vocabularies[name] = tuple(words)
     elif mode in _COLUMNS:
-        found.columns[layer.name] = tuple(words)
+        found.columns[name] = tuple(words)
 
 
 def _shown(word: Any) -> str:
@@ -137,9 +143,14 @@ def _shown(word: Any) -> str:
 
 def _warn(found: Words) -> None:
     for name, layer in found.layers.items():
+        if type(layer).__name__ in HASHES:
+            kind, held = "computes a hash of text", ""
+            given = "(first, second)" if type(layer).__name__ == "HashedCrossing" else "values"
+        else:
+            kind, held = "is a table of words", f", and holds its {layer.vocabulary_size()} words"
+            given = "values" if type(layer).__name__ == "IntegerLookup" else "texts"
         warnings.warn(
-            f"{type(layer).__name__} {name!r} is a table of words, which ONNX does not have: the file takes what that "
-            f"layer gives, as the input {name!r}, and holds its {layer.vocabulary_size()} words. In Python: "
-            f"model.get_layer({name!r})(texts).",
+            f"{type(layer).__name__} {layer.name!r} {kind}, which ONNX does not have: the file takes what that "
+            f"layer gives, as the input {name!r}{held}. In Python: model.get_layer({layer.name!r})({given}).",
             stacklevel=4,
         )
