@@ -264,10 +264,7 @@ def _options(folder: str | os.PathLike[str] | None, as_deployed: bool, cpu: bool
     """The options of a session; ``cpu``: whether it runs on the CPU alone."""
     options = runtime().SessionOptions()
     options.log_severity_level = 4  # what fails is raised
-    # What Ray and Spark give each of their workers. ONNX Runtime itself takes all cores.
-    threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if threads.isdecimal() and int(threads):
-        options.intra_op_num_threads = int(threads)
+    options.intra_op_num_threads = _threads()
     options.add_session_config_entry("session.use_env_allocators", "1")
     # Idle threads that wait for work in a loop would take the cores from the next session, up to half of its speed.
     options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -280,6 +277,16 @@ def _options(folder: str | os.PathLike[str] | None, as_deployed: bool, cpu: bool
         # A node left to the CPU inside a Loop cannot read packed weights of the graph around it: the process ends.
         options.add_session_config_entry("session.disable_prepacking", "1")
     return options
+
+
+def _threads() -> int:
+    """How many threads a session has; 0 for as many as ONNX Runtime takes, one for each core of the machine."""
+    # What Ray and Spark give each of their workers.
+    said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if said.isdecimal() and int(said):
+        return int(said)
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    return allowed if allowed < (os.cpu_count() or 1) else 0
 
 
 @functools.cache

@@ -31,9 +31,20 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 )
 def test_the_environment_says_how_many_threads_a_session_has(said, more):
     """The thread that runs a session is one of its threads."""
+    assert counted(SCRIPT, said) == more
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="threads are counted in /proc")
+def test_a_session_has_no_more_threads_than_the_process_has_cores():
+    """As in a container that was given some of the cores."""
+    one = "import os\nos.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+    assert counted(one + SCRIPT, None) == 0
+
+
+def counted(script, said):
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     environment |= {} if said is None else {"OMP_NUM_THREADS": said}
     ran = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment
     )
-    assert int(ran.stdout) == more
+    return int(ran.stdout)
