@@ -11,6 +11,7 @@ import onnx
 
 from onnxattr.errors import ConversionError, ParameterError, ShapeError
 from onnxattr.files import check_output
+from onnxattr.home import at_home
 from onnxattr.inputs.array_files import read_arrays
 from onnxattr.loading.annotate import annotated
 from onnxattr.loading.reading.source import read_model
@@ -66,6 +67,7 @@ def convert_file(
         ConversionError: Not a file of these, not to be opened without trust, without the sample that it needs, or not
             convertible.
     """
+    path, sample = at_home(path), at_home(sample)
     suffix = Path(path).suffix.lower()
     said = Stated(**stated)
     adds = preprocess is not None or bool(said)

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, BinaryIO, cast
 
 from onnxattr.errors import ParameterError
+from onnxattr.home import at_home
 
 AnyPath = str | os.PathLike[str]
 #: How long a FIFO is waited for until something reads from it, in seconds.
@@ -33,6 +34,12 @@ def check_output(path: AnyPath, reads: Iterable[AnyPath] = ()) -> None:
     Raises:
         ParameterError: If it is one of those, a folder, in no folder, or not to be written.
     """
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise ParameterError(
+            f"The file to write was given as {type(path).__name__}; expected its path. The bytes of an explainer's "
+            "file are explainer().SerializeToString()."
+        )
+    path = at_home(path)
     try:
         if not os.fspath(path):
             raise OSError("the name is empty")
@@ -48,7 +55,7 @@ def check_output(path: AnyPath, reads: Iterable[AnyPath] = ()) -> None:
     except (OSError, ValueError) as error:
         raise _cannot(path, error) from error
     if found is not None and stat.S_ISREG(found.st_mode):
-        for read in reads:
+        for read in map(at_home, reads):
             if os.path.exists(read) and os.path.samestat(found, os.stat(read)):
                 same = "" if os.fspath(read) == os.fspath(path) else f" (it is {os.fspath(read)})"
                 raise ParameterError(
@@ -78,11 +85,12 @@ def _check_folder(path: AnyPath) -> None:
 
 def destination(path: AnyPath) -> Path:
     """The file itself, where the path is a link to it."""
-    return Path(os.path.realpath(path))
+    return Path(os.path.realpath(at_home(path)))
 
 
 def is_stream(path: AnyPath) -> bool:
     """Whether a path is a device, a FIFO, a socket, or one of the process's own open files: all are written to."""
+    path = at_home(path)
     found = _status(path)
     if found is not None and not stat.S_ISREG(found.st_mode):
         return True
@@ -108,6 +116,7 @@ def whole_file(path: AnyPath) -> Iterator[BinaryIO]:
         ParameterError: If the file cannot be written.
     """
     check_output(path)
+    path = at_home(path)
     try:
         if is_stream(path):
             # Checks read it by its name.
@@ -139,7 +148,7 @@ def made_folder(folder: AnyPath) -> Iterator[Path]:
     Raises:
         ParameterError: If it cannot be made, or is a file.
     """
-    path = Path(folder)
+    path = Path(at_home(folder))
     missing = [each for each in (path, *path.parents) if not each.exists()]
     with stopped_tidily(), _removed_after_errors(missing):
         try:

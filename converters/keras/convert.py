@@ -11,6 +11,7 @@ import onnx
 
 from onnxattr.errors import ConversionError
 from onnxattr.files import check_output
+from onnxattr.home import at_home
 from onnxattr.loading.features import KEY as FEATURES_KEY
 from onnxattr.loading.features import features_text
 from onnxattr.loading.weights import write
@@ -129,7 +130,7 @@ def _check_options(model_or_path: Any, path: str | os.PathLike[str] | None, opse
         )
     if path is None:
         return
-    if not Path(path).absolute().parent.is_dir():
+    if not Path(at_home(path)).absolute().parent.is_dir():
         raise ConversionError(
             f"The folder of {str(path)!r}, where the model is to be written, does not exist."
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxattr.errors import ConversionError
+from onnxattr.home import at_home
 
 from ..common import dependencies
 from ..common.causes import cause
@@ -40,7 +41,7 @@ def load(model_or_path: Any, trust: bool = False, signature: str | None = None) 
             more than compute, without trust; a signature of anything but a SavedModel that has it.
     """
     if isinstance(model_or_path, (str, os.PathLike)):
-        return _load_path(Path(model_or_path), trust, signature)
+        return _load_path(Path(at_home(model_or_path)), trust, signature)
     refuse_signature(signature, f"a {type(model_or_path).__name__} was given")
     dependencies.tensorflow()
     packages = dependencies.keras_packages()

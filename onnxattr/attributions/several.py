@@ -14,6 +14,7 @@ from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.exporting import check_choices, takes_baseline
 from onnxattr.errors import ParameterError
 from onnxattr.files import made_folder
+from onnxattr.home import at_home
 from onnxattr.loading.shared_data import Member, check_members, write_together
 from onnxattr.running.record import recorded
 
@@ -58,7 +59,7 @@ def export(
     named = _named(methods)
     check_choices(rendering, target)
     check_folder(folder)
-    home = Path(folder)
+    home = Path(at_home(folder))
     loops = [name for name, method in named.items() if not method._plan.request.method.single]
     starts = [name for name, method in named.items() if takes_baseline(method._plan.request)]
     paths = {name: home / f"{name}.onnx" for name in named}
@@ -129,6 +130,7 @@ def check_folder(folder: Any) -> None:
     """
     if not isinstance(folder, (str, os.PathLike)) or not os.fspath(folder):
         raise ParameterError(f"folder={folder!r}: expected the path of a folder.")
+    folder = at_home(folder)
     taken = os.path.exists(folder) and not os.path.isdir(folder)
     if taken or Path(folder).suffix == ".onnx":
         what = "is a file" if taken else "is named as a file is"

@@ -14,6 +14,7 @@ from onnxattr.compile.explainer_file import describe
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.files import alone_in, check_output, made_folder, whole_file
+from onnxattr.home import at_home
 from onnxattr.loading.reading.source import metadata_of
 from onnxattr.loading.rows.independence import MIXED
 from onnxattr.loading.weights import check_place, write_model
@@ -68,6 +69,7 @@ def export_triton(
         ParameterError: If an option is outside its domain, or a file cannot be written.
     """
     check_place(weights)
+    folder = at_home(folder)
     path, settings, names = (
         Path(folder, *parts) for parts in (("1", "model.onnx"), ("config.pbtxt",), (LABELS,))
     )

@@ -17,6 +17,7 @@ from onnxattr.bulk.signature import check_signature
 from onnxattr.bulk.work import Task, Worker, tasks_of
 from onnxattr.errors import ParameterError
 from onnxattr.files import AnyPath
+from onnxattr.home import at_home
 from onnxattr.results.writing import SUFFIXES
 from onnxattr.running.progress import hidden
 
@@ -134,7 +135,7 @@ def _made(folder: AnyPath) -> Path:
     Raises:
         ParameterError: If it cannot be made.
     """
-    path = Path(folder)
+    path = Path(at_home(folder))
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

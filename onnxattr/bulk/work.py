@@ -14,6 +14,7 @@ from onnxattr.bulk.arrow import pyarrow_module
 from onnxattr.bulk.mapping import Mapper
 from onnxattr.errors import OnnxAttrError, ParameterError, ShapeError
 from onnxattr.files import AnyPath, check_output, whole_file
+from onnxattr.home import at_home
 from onnxattr.inputs.paths import WRITTEN, is_input, kind_of, output_names
 from onnxattr.inputs.pixels import pixel_input
 from onnxattr.inputs.samples import read_samples
@@ -51,8 +52,8 @@ def tasks_of(inputs: AnyPath | Iterable[AnyPath], out: AnyPath, form: str | None
         ParameterError: If two outputs would have one name, or an output is an input.
     """
     given = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
-    folder, found = Path(out), []
-    for path in map(Path, given):
+    folder, found = Path(at_home(out)), []
+    for path in map(Path, map(at_home, given)):
         if path.is_dir():
             found += [(file, file.relative_to(path)) for file in _below(path, folder)]
         elif not path.is_file():

@@ -15,7 +15,11 @@ from onnxattr.cli import convert, evaluate, explain, export, inspect
 from onnxattr.cli.console import printable, tell
 from onnxattr.cli.examples import command
 from onnxattr.errors import NonFiniteWarning, OnnxAttrError
+from onnxattr.home import at_home
 from onnxattr.inspection import supported_operators
+
+#: Options of names inside a model, which may start with ~.
+_NO_PATHS = ("wrt", "output_layer", "conv_layer", "model_output", "keep_layer")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason; 130 after Ctrl-C.
     """
     _open_streams()
-    options = _parser().parse_args(arguments)
+    options = _at_home(_parser().parse_args(arguments))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Names in models are any text, which not every terminal has.
@@ -53,6 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 3
     return status
+
+
+def _at_home(options: argparse.Namespace) -> argparse.Namespace:
+    """The options with ~ at the start of paths expanded: shells do not where it follows "="."""
+    for name, value in vars(options).items():
+        if name not in _NO_PATHS:
+            setattr(options, name, [at_home(v) for v in value] if isinstance(value, list) else at_home(value))
+    return options
 
 
 def _open_streams() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from onnxattr.errors import ShapeError
 from onnxattr.files import AnyPath
+from onnxattr.home import at_home
 from onnxattr.inputs.csv_rows import read_csv
 
 
@@ -18,6 +19,7 @@ def read_arrays(path: AnyPath) -> Any:
     Raises:
         ShapeError: If the file is missing, damaged, or holds anything but arrays of numbers or text.
     """
+    path = at_home(path)
     if os.fspath(path).lower().endswith(".csv"):
         return read_csv(path)
     try:

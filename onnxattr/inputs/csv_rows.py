@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxattr.errors import ShapeError
+from onnxattr.home import at_home
 
 #: What stands for missing values in files of other programs.
 _MISSING = ("na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", "?", ".")
@@ -51,6 +52,7 @@ def read_csv(path: str | os.PathLike[str]) -> Table | np.ndarray:
         ShapeError: If the file cannot be read, a field is no number (names the line and the column), or the first line
             counts its columns, as a header of columns without names does.
     """
+    path = at_home(path)
     try:
         if not os.path.isfile(path):
             raise OSError("there is no such file")

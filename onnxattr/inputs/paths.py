@@ -9,6 +9,7 @@ from pathlib import Path
 
 from onnxattr.errors import ShapeError
 from onnxattr.files import AnyPath
+from onnxattr.home import at_home
 from onnxattr.inputs import photos, sounds
 
 #: By kind the suffixes of its files.
@@ -43,7 +44,7 @@ def files_in(paths: AnyPath | Iterable[AnyPath]) -> list[Path]:
     if not given:
         raise ShapeError("No file was given; expected photos, sounds, tables or arrays, or a folder of them.")
     found: list[Path] = []
-    for path in map(Path, given):
+    for path in map(Path, map(at_home, given)):
         found += _of_folder(path) if path.is_dir() else [_file(path)]
     kinds = {str(kind_of(path)): path for path in reversed(found)}
     if len(kinds) > 1:

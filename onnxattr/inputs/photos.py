@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxattr.errors import RuntimeMissingError, ShapeError
+from onnxattr.home import at_home
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -82,6 +83,7 @@ def _opened(photo: Any) -> Iterator[Image]:
             _check(photo, name)
             yield photo
         return
+    photo = at_home(photo)
     if not hasattr(photo, "read") and not os.path.isfile(photo):
         raise ShapeError(f"{name}: there is no such file.")
     with _told(name), warnings.catch_warnings():

@@ -8,6 +8,7 @@ import numpy as np
 
 from onnxattr.errors import RuntimeMissingError, ShapeError
 from onnxattr.files import AnyPath
+from onnxattr.home import at_home
 from onnxattr.inputs.wav_files import read_wav
 
 #: The names of files that are read as sounds.
@@ -23,6 +24,7 @@ def read_sound(path: AnyPath) -> tuple[np.ndarray, int]:
         ShapeError: If the file is missing, damaged, or holds no sample.
         RuntimeMissingError: If it needs soundfile, which is not installed.
     """
+    path = at_home(path)
     name = os.fspath(path)
     if not os.path.isfile(path):
         raise ShapeError(f"{name}: there is no such file.")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxattr.errors import ParameterError
+from onnxattr.home import at_home
 from onnxattr.loading.preprocessing import Preprocessing
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -65,6 +66,7 @@ def preprocessing_of(given: Any) -> Preprocessing:
 
 
 def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
+    path = at_home(path)
     try:
         if Path(path).stat().st_size > _LARGEST:
             raise ValueError(f"more than {_LARGEST} bytes")

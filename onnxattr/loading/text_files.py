@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxattr.errors import ParameterError
+from onnxattr.home import at_home
 
 
 def read_texts(
@@ -32,6 +33,7 @@ def read_texts(
     Raises:
         ParameterError: If it has another suffix, is too large, or cannot be read.
     """
+    path = at_home(path)
     suffix = Path(path).suffix.lower()
     if suffix not in (".txt", ".json"):
         raise ParameterError(f"{option}={str(path)!r}: expected {expected}.")

@@ -21,6 +21,7 @@ from onnxattr.files import (
     temporary_file,
     whole_file,
 )
+from onnxattr.home import at_home
 from onnxattr.loading.data_file import DataFile, own_data_of
 from onnxattr.loading.reading.external_data import entry, read, set_entry
 from onnxattr.loading.reading.own_data import digest_of, forget_data, note_data
@@ -63,6 +64,7 @@ def write_model(
         ParameterError: If a file cannot be written, or the weights cannot be where they shall.
     """
     check_output(path, reads)
+    path = at_home(path)
     forget_data(proto)
     external = [t for t in proto.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
     size = proto.ByteSize() + sum(int(entry(tensor, "length")) for tensor in external)

@@ -11,6 +11,7 @@ import numpy as np
 
 from onnxattr.errors import ParameterError, RuntimeMissingError
 from onnxattr.files import whole_file
+from onnxattr.home import at_home
 from onnxattr.plots.checks import finite, real
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class Sheet:
     def save(self, path: str | os.PathLike[str] | None) -> "Figure":
         """Write the figure as a whole file, if there is a path; return it."""
         if path is not None:
+            path = at_home(path)
             file_format = check_path(path)
             try:
                 Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxattr.errors import ShapeError
+from onnxattr.home import at_home
 from onnxattr.plots.colors import numbers
 from onnxattr.plots.images import displayable
 from onnxattr.plots.sheet import matplotlib_module
@@ -224,6 +225,6 @@ def _label_series(plt: Any, steps: int, features: Sequence[str], size: float) ->
 
 def _show_or_save(plt: Any, figure: "Figure", path: str | None) -> None:
     if path is not None:
-        figure.savefig(path)
+        figure.savefig(at_home(path))
     elif plt.get_backend().lower() not in ("agg", "pdf", "svg", "ps", "cairo", "template"):
         plt.show()

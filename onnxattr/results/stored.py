@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from onnxattr.errors import ParameterError
 from onnxattr.files import whole_file
+from onnxattr.home import at_home
 from onnxattr.results.explanation import Explanation
 
 VERSION = 1
@@ -62,6 +63,7 @@ def save(explanation: Explanation, path: str | os.PathLike[str]) -> None:
 
 def load(path: str | os.PathLike[str]) -> Explanation:
     """Reads an explanation; see ``Explanation.load``."""
+    path = at_home(path)
     try:
         arrays = _arrays_of(path)
         about = json.loads(arrays.pop(_ABOUT).tobytes().decode())

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from onnxattr.home import at_home
 from onnxattr.loading.heads import is_binary
 from onnxattr.loading.meaning import Meaning
 from onnxattr.loading.prepared import Prepared
@@ -32,7 +33,8 @@ def files_named(parameters: Mapping[str, Any]) -> list[Path]:
     for part in (part for name in _NAMING for part in _parts(parameters.get(name))):
         if isinstance(part, (str, os.PathLike)):
             text = os.fspath(part)
-            found += [Path(path) for path in (text, text.partition("=")[2]) if os.path.isfile(path)]
+            paths = map(at_home, (text, text.partition("=")[2]))
+            found += [Path(path) for path in paths if os.path.isfile(path)]
     return found
 
 

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError, EncodeError
 
 from onnxattr.errors import ModelError, one_door
+from onnxattr.home import at_home
 from onnxattr.loading.reading.external_data import Located, locate
 from onnxattr.loading.reading.other_files import told_by_content
 from onnxattr.loading.reading.wellformed import check_wellformed
@@ -33,6 +34,7 @@ def read_model(source: ModelSource) -> Located:
     Raises:
         ModelError: If its external data is not in regular files of its folder, or not as the model says.
     """
+    source = at_home(source)
     proto = read_proto(source)
     check_wellformed(proto)
     if not isinstance(source, (str, os.PathLike)):
@@ -53,7 +55,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     Raises:
         ModelError: If the file is missing, damaged or not ONNX.
     """
-    if is_keras(Path(path)):
+    if is_keras(Path(at_home(path))):
         return {}
     with one_door(f"{path} cannot be read"):
         return metadata_of(read_proto(path))
@@ -76,7 +78,7 @@ def read_proto(source: ModelSource) -> onnx.ModelProto:
     if (given := bytes_given(source)) is not None:
         return _parse(given, "the given bytes")
     if isinstance(source, (str, os.PathLike)):
-        path = Path(source)
+        path = Path(at_home(source))
         if is_keras(path):
             proto: onnx.ModelProto = converter("keras").to_onnx(path)
             return proto
@@ -120,7 +122,7 @@ def converted(source: ModelSource, sample: Any = None, keep: Sequence[str] = ())
     """
     framework = framework_of(source)
     if framework is None:
-        return source
+        return at_home(source)
     return converter("objects").to_onnx(source, framework, sample, keep)
 
 
@@ -209,6 +211,7 @@ def name_of(source: ModelSource) -> str:
 
 def digest(source: Any, proto: onnx.ModelProto) -> str:
     """The SHA-256 of a model's file, or of what its file would be; empty for one too large for a single file."""
+    source = at_home(source)
     if isinstance(source, (str, os.PathLike)) and Path(source).is_file():
         with open(source, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
