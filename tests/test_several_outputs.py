@@ -28,6 +28,17 @@ def test_an_output_by_name():
     close(maps["v"], V * Y * (U @ A))
 
 
+@pytest.mark.parametrize("output", [1, -2, "1", np.int64(1)])
+def test_an_output_by_index(output):
+    """The indices are those of the model's own list, integers and all."""
+    close(Saliency(MODEL, output=output).explain([U, V], Y)[1], np.abs(Y * (U @ A)))
+
+
+def test_several_outputs_by_index():
+    both = GradientInput(MODEL, operator=lambda f, x, y: (f(x)["a"] * f(x)["b"]).sum(axis=-1), output=[0, 1])
+    close(both.explain({"u": U, "v": V}, Y)["v"], V * (U @ A) ** 2)
+
+
 def listed_twice(model, output):
     """The model with one of its outputs at the end of the list once more, as ONNX Runtime takes it."""
     doubled = onnx.ModelProto()
@@ -107,7 +118,10 @@ def test_inner_values_are_explained_by_what_f_of_x_itself_gives():
         ({"output": ["a", "b"]}, r"several outputs need an operator"),
         ({"output": ["a", "a"], "operator": lambda f, x, y: 0}, "each once"),
         ({"output": "a", "output_layer": "b"}, "both say what is explained"),
-        ({"output": 3}, "expected the name of an output"),
+        ({"output": 3}, r"output=3: expected an output of floats of the model, a \(float\)"),
+        ({"output": 2}, r"output=2: expected an output of floats of the model, a \(float\).*c \(int64\)"),
+        ({"output": 1.5}, "expected the name or the index of an output"),
+        ({"output": ["a", 0], "operator": lambda f, x, y: f(x)[0].sum(axis=-1)}, r"twice: \['a', 'a'\]"),
         ({"operator": lambda f, x, y: f(x)["d"].sum(axis=-1)}, r"asks for 'd'; the model has 'a', 'b'"),
         ({"operator": lambda f, x, y: f({"w": x["u"]})["a"].sum(axis=-1)}, r"calls f with inputs \['w'\]"),
         ({"operator": lambda f, x, y: f(x["u"])["a"].sum(axis=-1)}, r"calls f with 1 inputs; the model has 2: 'u'"),

@@ -37,8 +37,8 @@ class Options:
         wrt: What to explain, in the words that ``output_layer`` takes: a layer's name, path or index, the name of a
             value or node, or several of them; see docs/layers.md. The name of an input is always that input. None for
             every float input.
-        output: Which of the model's outputs is explained, where there are several: its name. An operator that is a
-            function or an ONNX model gets all of them, or those of a list of names, by name.
+        output: Which of the model's outputs is explained, where there are several: its name or index. An operator that
+            is a function or an ONNX model gets all of them, or those of a list of these, by name.
         providers: ONNX Runtime execution providers; None for CUDA where there is a GPU, else CPU.
         seed: Seed of the noise, an integer from 0 to 2^31 - 2: the same seed gives the same attribution at any batch
             size and in any runtime.
@@ -137,13 +137,13 @@ def check_options(options: Options) -> None:
 
 
 def _check_output(names: Any) -> None:
-    if names is None or (isinstance(names, str) and names):
+    if names is None or (is_place(names) and names != ""):
         return
-    texts = isinstance(names, (list, tuple)) and names and all(isinstance(name, str) for name in names)
-    if not texts or len(set(names)) < len(names):
+    places = isinstance(names, (list, tuple)) and names and all(map(is_place, names))
+    if not places or len(set(names)) < len(names):
         raise ParameterError(
-            f"output={names!r}: expected the name of an output of the model, or for an operator that computes with "
-            "several a list of names, each once."
+            f"output={names!r}: expected the name or the index of an output of the model, or for an operator that "
+            "computes with several a list of these, each once."
         )
 
 

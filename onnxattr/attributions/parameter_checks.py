@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ def chosen_outputs(named: Outputs, output_layer: str | int | None, score: Score)
         raise ParameterError(
             f"output={named!r} and output_layer={output_layer!r} both say what is explained; give one of them."
         )
-    if not isinstance(named, str) and len(named) > 1 and one:
+    if isinstance(named, Sequence) and not isinstance(named, str) and len(named) > 1 and one:
         raise ParameterError(
             f"output={named!r}: several outputs need an operator that makes one number of them; name one, or give "
             "operator=<function or ONNX model>."

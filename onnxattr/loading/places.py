@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxattr.errors import FoldedLayerError, ModelError
@@ -85,23 +86,35 @@ def find_output(graph: ir.Graph, layers: Sequence[Layer], wanted: str | int | No
 ALL_OUTPUTS = ("*",)
 
 
-def find_outputs(graph: ir.Graph, wanted: str | Sequence[str]) -> list[ir.Value]:
-    """The model's own outputs of some names.
+def find_outputs(graph: ir.Graph, wanted: str | int | Sequence[str | int]) -> list[ir.Value]:
+    """The model's own outputs of some names or indices; digits that are no name are an index as well.
 
     Raises:
-        ModelError: If one is unknown or no float.
+        ModelError: If one is unknown or no float, or two are the same.
     """
     floats = {str(value.name): value for value in graph.outputs if value.dtype in FLOATS}
     if wanted == ALL_OUTPUTS:
         return list(floats.values()) if len(floats) > 1 else [_only_output(graph)]
-    names = [wanted] if isinstance(wanted, str) else list(wanted)
-    for name in names:
+    places = [wanted] if isinstance(wanted, (str, int, np.integer)) else list(wanted)
+    names = [_output_name(graph, place) for place in places]
+    if len(set(names)) < len(names):
+        raise ModelError(f"output={wanted!r} names an output twice: {names}.")
+    for place, name in zip(places, names, strict=True):
         if name not in floats:
             known = ", ".join(f"{v.name} ({v.dtype.name.lower() if v.dtype else '?'})" for v in graph.outputs)
-            like = "".join(f" Did you mean {near!r}?" for near in nearest(name, floats)[:1])
+            like = "".join(f" Did you mean {near!r}?" for near in nearest(str(name), floats)[:1])
             like += " Layers and values inside the model are named by output_layer=<name> (--output-layer <name>)."
-            raise ModelError(f"output={name!r}: expected an output of floats of the model, {known}.{like}")
-    return [floats[name] for name in names]
+            raise ModelError(f"output={place!r}: expected an output of floats of the model, {known}.{like}")
+    return [floats[str(name)] for name in names]
+
+
+def _output_name(graph: ir.Graph, place: str | int) -> str | int:
+    """The name of an output; an index that there is none of as it is."""
+    names = [str(value.name) for value in graph.outputs]
+    if isinstance(place, str) and (place in names or not re.fullmatch(r"-?[0-9]{1,9}", place)):
+        return place
+    index = int(place)
+    return names[index] if -len(names) <= index < len(names) else place
 
 
 def _only_output(graph: ir.Graph) -> ir.Value:

@@ -175,8 +175,8 @@ Named = str | int
 Wrt = Named | Sequence[Named] | Callable[[Prepared], Named | Sequence[Named]] | None
 
 
-#: Which of a model's outputs are explained: the only one, a name, several, or all.
-Outputs = str | Sequence[str] | None
+#: Which of a model's outputs are explained: the only one, a name or an index, several, or all.
+Outputs = Named | Sequence[Named] | None
 
 
 def prepare(
@@ -205,8 +205,8 @@ def prepare(
         operator: "classification", "regression" or None: what an output of one unit is, where the graph does not tell.
         verify: Whether the prediction of the prepared model is compared with that of the model itself, in ONNX Runtime
             on drawn inputs: "auto" for small models that preparing changed, True for all that run, False for none.
-        outputs: Which of the model's outputs are explained, where there are several: a name; names, or ``ALL_OUTPUTS``
-            for all of floats, for an operator that computes with them.
+        outputs: Which of the model's outputs are explained, where there are several: a name or an index; several, or
+            ``ALL_OUTPUTS`` for all of floats, for an operator that computes with them.
         neuron: The unit or channel of the output that is explained in its place, see ``neurons.neuron_of``.
         rules: The rule table that the model is going to be differentiated with, see ``load``.
         preprocess: What is put in front of the model's image input; "model" for what its file says that it expects.
