@@ -92,6 +92,28 @@ def test_rows_of_baselines_follow_a_dataset():
             method.explain(iter(pairs), baselines=wrong)
 
 
+def test_a_list_with_a_baseline_for_each_sample(tmp_path):
+    method, x, b = make(TABLE), X[TABLE], OTHER[TABLE]
+    close(method.explain(x, np.ones((3, 6)), baselines=list(b)), cubic(x, b))
+    method.export(tmp_path / "e.onnx", baseline_input=True, target="weights")
+    close(onnxattr.load(tmp_path / "e.onnx").explain(x, np.ones((3, 6)), baselines=list(b)), cubic(x, b))
+    with pytest.raises(ShapeError, match="2 rows; expected 1 or 3 rows"):
+        method.explain(x, np.ones((3, 6)), baselines=list(b[:2]))
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_rows_of_baselines_follow_a_dataset_in_files(loaded, tmp_path):
+    x, b = X[TABLE], OTHER[TABLE]
+    make(TABLE).export(tmp_path / "e.onnx", baseline_input=True, target="weights")
+    explainer = onnxattr.load(tmp_path / "e.onnx", baseline=b if loaded else None)
+    pairs = [(x[:2], np.ones((2, 6))), (x[2:], np.ones((1, 6)))]
+    close(explainer.explain(iter(pairs), baselines=None if loaded else b), cubic(x, b))
+    close(explainer.explain(iter(pairs), baselines=b[:1]), cubic(x, b[:1]))
+    for wrong in (np.concatenate([b, b]), b[:2]):
+        with pytest.raises(ShapeError, match=f"{len(wrong)} rows; expected 1 or 3"):
+            explainer.explain(iter(pairs), baselines=wrong)
+
+
 def test_named_columns():
     pandas = pytest.importorskip("pandas")
     names = ["a", "b", "c", "d", "e", "f"]

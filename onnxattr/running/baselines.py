@@ -11,6 +11,7 @@ import numpy as np
 from onnxattr.compile.baseline_graphs import NAMES, computed
 from onnxattr.compile.baseline_kinds import Baseline, Fed, Fixed
 from onnxattr.errors import ParameterError, ShapeError
+from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array
 from onnxattr.running.baseline_inputs import at_inputs, names_inputs
@@ -23,6 +24,8 @@ _EXPECTED = (
     "the name of what is explained"
 )
 
+#: Arguments of a call, beside the samples of which each may have a baseline; elsewhere a list is a background.
+CALLS = ("baselines", "baseline")
 _SCALED = "what number that is depends on how the model's input is scaled; give the number, such as 0.0, 1.0 or -1.0"
 #: Names that other libraries or users have for baselines, and what to give.
 _INSTEAD = (
@@ -94,6 +97,8 @@ class Asked:
             aliases = zip(names, prepared.asked, strict=True)
             return {name: given.get(alias, given.get(name, np.zeros(()))) for name, alias in aliases}
         if isinstance(given, tuple) and (len(names) > 1 or _holds_arrays(given)):
+            if self.what in CALLS and (rows := _rows_for_samples(given, prepared)) is not None:
+                return {names[0]: rows}
             if len(given) != len(names):
                 raise ParameterError(
                     f"{self.what} is a sequence of {len(given)} baselines; expected one for each of "
@@ -101,6 +106,19 @@ class Asked:
                 )
             return dict(zip(names, given, strict=True))
         return dict.fromkeys(names, as_array(given, self.what) if isinstance(given, tuple) else given)
+
+
+def _rows_for_samples(given: tuple[Any, ...], prepared: Prepared) -> np.ndarray | None:
+    """A list with an array for each sample of the only explained value, as one array; None for other lists."""
+    if (
+        len(prepared.wrt) > 1
+        or len(given) < 2
+        or any(isinstance(part, str) or is_function(part) for part in given)
+    ):
+        return None
+    rank = len(dims_of(prepared.value(prepared.wrt[0])) or [])
+    alike = len({np.shape(part) for part in given}) == 1
+    return np.stack(given) if alike and np.ndim(given[0]) == rank - 1 else None
 
 
 def _by_name(given: Any, prepared: Prepared) -> Any:

@@ -225,13 +225,16 @@ class Explainer(AboutModel):
         runs, results, one_sample = [], Results(self.check_finite), self.prepared.rows.mixed
         explained = self.metadata["explained"].items()
         given.grouped = frozenset(name for name, entry in explained if entry.get("groups"))
+        start, first = self.baseline if baselines is None else baselines, 0
+        more = is_dataset(inputs) and not one_sample
         for x, y in pairs_of(self.prepared, inputs, targets, None):
             feeds = model_inputs(self.prepared, x)
             given.look_at(x)
             samples = 1 if one_sample else row_count(feeds)
             checked = self._file_inputs.targets(y, samples)
-            start = self.baseline if baselines is None else baselines
-            feeds = self._file_inputs.feeds(feeds, checked, samples, self.seed, start)
+            place = first if more else None
+            feeds = self._file_inputs.feeds(feeds, checked, samples, self.seed, start, place)
+            first += samples
             self._check_noise(samples)
             run = dict(
                 zip(
@@ -250,6 +253,8 @@ class Explainer(AboutModel):
                 given.details.append(self._file_outputs.details(feeds, checked, found, samples))
         results.say(self._reason, stacklevel=3)
         self._look_at_change()
+        if more and runs:
+            self._file_inputs.check_rows(start, first)
         arrays = joined_samples(runs) if one_sample else joined(runs)
         outputs = dict(zip(self._session.outputs, arrays, strict=True))
         if one_sample and not is_dataset(inputs):

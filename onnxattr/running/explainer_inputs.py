@@ -13,7 +13,7 @@ from onnxattr.errors import ParameterError, TargetError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import PROVEN, SINGLE, UNDECIDED, Rows
-from onnxattr.running.baseline_shapes import cast, fits, rows_of
+from onnxattr.running.baseline_shapes import cast, check_count, fits, rows_of
 from onnxattr.running.baselines import asked, is_function
 from onnxattr.running.input_values import check_values
 from onnxattr.running.one_sample import output_with_axis, targets_of_sample
@@ -66,7 +66,13 @@ class FileInputs:
         return targets_of_sample(self._prepared, output_with_axis(self._prepared), given, kind)
 
     def feeds(
-        self, inputs: Mapping[str, np.ndarray], checked: Targets, samples: int, seed: int, baselines: Any
+        self,
+        inputs: Mapping[str, np.ndarray],
+        checked: Targets,
+        samples: int,
+        seed: int,
+        baselines: Any,
+        first: int | None = None,
     ) -> dict[str, np.ndarray]:
         """Everything that the file takes.
 
@@ -76,6 +82,7 @@ class FileInputs:
             samples: The number of samples.
             seed: Seed of the noise.
             baselines: The baselines, where the file takes them.
+            first: Of a dataset, how many samples went before; None where there are no other samples.
 
         Raises:
             ParameterError: If baselines are missing, or the file takes none.
@@ -93,7 +100,7 @@ class FileInputs:
         feeds[about["target"]] = given[0, ...] if one_sample and not keeps_output(self._prepared) else given
         if about["seed"] is not None:
             feeds[about["seed"]] = np.array(seed, np.int64)
-        feeds |= self._baselines(feeds, samples, baselines)
+        feeds |= self._baselines(feeds, samples, baselines, first)
         check_values(self._prepared, feeds)
         return feeds
 
@@ -121,7 +128,9 @@ class FileInputs:
         check_values(self._prepared, feeds)
         return {name: array for name, array in feeds.items() if name in read}
 
-    def _baselines(self, feeds: Mapping[str, np.ndarray], samples: int, given: Any) -> dict[str, np.ndarray]:
+    def _baselines(
+        self, feeds: Mapping[str, np.ndarray], samples: int, given: Any, first: int | None = None
+    ) -> dict[str, np.ndarray]:
         entries = self._about["explained"].items()
         taken = {name: entry["baseline"] for name, entry in entries if entry["baseline"] is not None}
         if not taken and given is not None:
@@ -130,12 +139,30 @@ class FileInputs:
             raise ParameterError("The file takes its baseline as an input: load it with baseline=<array>.")
         parts = asked(given, "baseline").parts(self._prepared) if taken else {}
         return {
-            own: self._rows_of_baseline(parts[name], name, self._inputs[own], feeds, samples)
+            own: self._rows_of_baseline(parts[name], name, self._inputs[own], feeds, samples, first)
             for name, own in taken.items()
         }
 
+    def check_rows(self, given: Any, rows: int) -> None:
+        """Checks, when a dataset has ended, that baselines had a row for each of its samples, or one for all.
+
+        Raises:
+            ShapeError: If they had more.
+        """
+        for name, entry in self._about["explained"].items():
+            if entry["baseline"] is not None:
+                array = np.asarray(asked(given, "baseline").parts(self._prepared)[name])
+                if array.ndim == len(dims_of(self._inputs[entry["baseline"]]) or []):
+                    check_count(array, rows, str(entry["baseline"]))
+
     def _rows_of_baseline(
-        self, given: Any, name: str, taken: ir.Value, feeds: Mapping[str, np.ndarray], samples: int
+        self,
+        given: Any,
+        name: str,
+        taken: ir.Value,
+        feeds: Mapping[str, np.ndarray],
+        samples: int,
+        first: int | None,
     ) -> np.ndarray:
         """The rows for an input of the file that takes a baseline."""
         if isinstance(given, str) or is_function(given):
@@ -146,7 +173,8 @@ class FileInputs:
         fits(array, value, name, str(taken.name))
         shape = feeds[name].shape if name in feeds else None
         own = (1, *shape) if mixed and shape is not None else shape
-        found = rows_of(array, value, own, slice(0, samples), str(taken.name))
+        part = slice(first or 0, (first or 0) + samples)
+        found = rows_of(array, value, own, part, str(taken.name), more=first is not None)
         return found[0] if mixed else found
 
 
