@@ -48,6 +48,28 @@ class TestXpliquesNames:
             assert a.images[1].get_cmap().name == b.images[1].get_cmap().name == "jet"
             assert a.images[1].get_alpha() == b.images[1].get_alpha() == 0.4
 
+    @pytest.mark.parametrize(
+        ("shape", "size", "axis"),
+        [
+            ((8, 8, 8), None, None), ((5, 8, 9), None, None), ((5, 8, 8), None, 0), ((8, 8, 5), None, 2),
+            ((3, 8, 9), None, 0), ((3, 8, 3), None, 2), ((5, 8, 9), (8, 9), 0), ((5, 8, 9), (5, 8), 2),
+            ((8, 8, 8), (8, 8), None), ((1, 1, 5), None, 0),
+        ],
+    )  # fmt: skip
+    def test_channels_of_a_map(self, pyplot, shape, size, axis):
+        """The mean is taken over the channels, first or last; where they may be either, the map is refused."""
+        given = RNG.normal(size=shape).astype(np.float32)
+        image = None if size is None else RNG.random((*size, 3)).astype(np.float32)
+        options = {"clip_percentile": None, "normalize_value": False}
+        if axis is None:
+            with pytest.raises(ShapeError, match="first axis or the last"):
+                plots.plot_attribution(given, image, **options)
+            return
+        plots.plot_attribution(given, image, **options)
+        np.testing.assert_allclose(pyplot.gca().images[-1].get_array(), given.mean(axis), rtol=1e-5)
+        figure = plots.plot_attributions([given], None if image is None else [image], clip_percentile=None)
+        assert figure.axes[0].images[-1].get_array().shape == given.mean(axis).shape
+
     def test_plot_feature_impact(self, pyplot):
         xplique = pytest.importorskip("xplique.plots")
         values, given = RNG.normal(size=6), RNG.normal(size=6)

@@ -55,9 +55,11 @@ def plot_attribution(
     plt = _pyplot()
     extent = None
     if image is not None:
-        photo = displayable(stretched(np.asarray(image, np.float32)))
+        photo = _photo(image)
         extent = plt.imshow(photo, cmap="gray").get_extent()
-    values = clipped(_map(explanation), clip_percentile, absolute_value)
+    values = clipped(
+        _map(explanation, None if image is None else photo.shape[:2]), clip_percentile, absolute_value
+    )
     values = stretched(values) if normalize_value else values
     plt.imshow(values, **{"cmap": cmap, "alpha": alpha, "extent": extent} | plot_kwargs)
     plt.axis("off")
@@ -100,7 +102,8 @@ def plot_attributions(
             f"{len(explanations)} explanations{'' if images is None else f' and {len(images)} images'}: expected at "
             "least one, and an image for each."
         )
-    maps = [_map(explanation) for explanation in explanations]
+    sizes = [None] * len(explanations) if images is None else [_photo(image).shape[:2] for image in images]
+    maps = [_map(explanation, size) for explanation, size in zip(explanations, sizes, strict=True)]
     rows, aspect = math.ceil(len(maps) / cols), maps[0].shape[0] / maps[0].shape[1]
     plt = _pyplot()
     figure = _figure(cols, rows, img_size, aspect, _MARGIN)
@@ -201,12 +204,38 @@ def _figure(
     return figure
 
 
-def _map(explanation: Any) -> np.ndarray:
-    """One map (H, W); the mean over its channels, if it has some."""
+def _photo(image: Any) -> np.ndarray:
+    """An image, stretched to its own range, (H, W) or (H, W, 3)."""
+    return displayable(stretched(np.asarray(image, np.float32)))
+
+
+def _channel_axis(shape: tuple[int, ...], size: tuple[int, ...] | None) -> int:
+    """The axis of the channels of a map, the first or the last; ``size`` is (H, W) of its image, if there is one.
+
+    Raises:
+        ShapeError: it may be either.
+    """
+    ends = {0: shape[1:], 2: shape[:2]}
+    for fits in (
+        [axis for axis, space in ends.items() if space == size],
+        [axis for axis in ends if shape[axis] in (1, 3)],
+        [axis for axis, space in ends.items() if space[0] == space[1]],
+    ):
+        if len(fits) == 1:
+            return fits[0]
+    if shape[2] in (1, 3):
+        return 2
+    raise ShapeError(
+        f"an explanation has shape {shape}: its channels may be the first axis or the last. Give its mean over the "
+        "channels, (H, W)."
+    )
+
+
+def _map(explanation: Any, size: tuple[int, ...] | None = None) -> np.ndarray:
+    """One map (H, W); the mean over its channels, if it has some. ``size`` is (H, W) of its image."""
     values = numbers(explanation, "the explanation")
     if values.ndim == 3:
-        first = values.shape[0] in (1, 3) and values.shape[2] not in (1, 3)
-        values = values.mean(axis=0 if first else 2)
+        values = values.mean(axis=_channel_axis(values.shape, size))
     if values.ndim != 2 or not values.size:
         raise ShapeError(
             f"an explanation has shape {np.shape(explanation)}; expected (H, W), or with a channel axis."
