@@ -40,6 +40,9 @@ EXPLAIN = {
         "probabilities", ["--method", "Saliency", "--output-layer", "logits"],
         "Saliency", {"output_layer": "logits"}, None,
     ),
+    "channels": (
+        "images", ["--method", "Saliency", "--channel-axis", 3], "Saliency", {"channel_axis": 3}, None,
+    ),
     "policy": ("images", ["--method", "DeconvNet", "--relu-policy", "all"], "DeconvNet", {}, None),
     "wrt": ("tokens", ["--method", "Saliency", "--wrt", "embedded"], "Saliency", {"wrt": "embedded"}, None),
 }  # fmt: skip

@@ -21,7 +21,7 @@ PARAMETERS = (
     "output_layer", "operator", "batch_size", "reducer", "steps", "quadrature", "points", "tolerance", "max_steps",
     "baseline_value", "sigma", "background", "nb_samples", "noise", "seed", "relu_policy", "precision", "verify",
     "conv_layer", "upsampling", "variant", "noise_tunnel", "noise_kind", "neuron", "feature_mask", "preprocess",
-    "attributions_at", *STATED,
+    "attributions_at", "channel_axis", *STATED,
 )  # fmt: skip
 _DEFAULT = "IntegratedGradients"
 #: What ``--verify`` says, as the parameter of that name.
@@ -41,7 +41,9 @@ def add_method(parser: argparse.ArgumentParser, help_of_model: str = "", several
     parser.add_argument(
         "--operator", help="the score: a name, such as 'semantic segmentation', or an ONNX file"
     )
-    parser.add_argument("--model-output", help="which of several outputs of the model is explained")
+    parser.add_argument(
+        "--model-output", help="which of several outputs of the model is explained, by name or index"
+    )
     parser.add_argument(
         "--neuron",
         help="explain this channel or unit of the output layer, or the unit at an index such as 3,0,-1",
@@ -57,6 +59,9 @@ def add_method(parser: argparse.ArgumentParser, help_of_model: str = "", several
         help="the group of each feature, over which attributions are summed: .npy of integers; .npz for several inputs",
     )
     parser.add_argument("--batch-size", type=int)
+    parser.add_argument(
+        "--channel-axis", type=int, help="the channel axis of images, where it is not found right"
+    )
     parser.add_argument("--reducer", choices=[*REDUCERS, "none"])
     _add_path(parser)
     _add_noise(parser)
