@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..common.patching import Patch
+from .inlined_functions import written_in_python
 from .tf2onnx_einsum import kept_as_it_is
 from .tf2onnx_memory import all_but_constants, frozen_without_copy, nodes_leading_to, one_pass
 from .tf2onnx_order import MODULES_WITH_SETS, OrderedSet, SortedSet, name_by_number, numbered_parts
@@ -171,6 +172,14 @@ PATCHES: tuple[Patch, ...] = (
             version,
         )
         for package, version in (("keras", _KERAS), ("tf_keras", _TF_KERAS))
+    ),
+    Patch(
+        "calls",
+        "tensorflow.python.eager.polymorphic_function.polymorphic_function:Function",
+        "__call__",
+        lambda original, _: written_in_python(original),
+        "Where functions are inlined, it runs loops and conditions on tensors as those of Python, which fail.",
+        "TensorFlow 2.20",
     ),
     *(
         Patch(

@@ -10,6 +10,7 @@ from onnxattr.errors import ConversionError
 from ..common import dependencies
 from ..common.causes import cause
 from ..common.patching import applied
+from .inlined_functions import as_called_eagerly
 from .inputs import ModelInputs, flatten, returned
 from .patches import group
 
@@ -106,7 +107,7 @@ def trace(model: Any, inputs: ModelInputs, choose_taps: ChooseTaps) -> Trace:
     tapped: dict[str, Any] = {}
 
     def run(*tensors: Any) -> tuple[Any, ...]:
-        with recorder.recording():
+        with recorder.recording(), as_called_eagerly():
             structure = inputs.call(list(tensors))
         pairs = returned(structure)
         names = _output_names(model, pairs, inputs.names)
@@ -186,6 +187,7 @@ class LayerRecorder:
                 return original(layer, *args, **kwargs)
             return recorder._record(original, layer, args, kwargs)
 
+        call.__module__ = original.__module__  # which tells AutoGraph to leave it as it is
         return call
 
     def _record(self, original: Any, layer: Any, args: Any, kwargs: Any) -> Any:
