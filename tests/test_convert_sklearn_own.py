@@ -28,7 +28,7 @@ from sklearn.gaussian_process.kernels import (
 )
 from sklearn.kernel_approximation import Nystroem, RBFSampler, SkewedChi2Sampler
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import BernoulliRBM
@@ -224,6 +224,23 @@ def test_scores_inside_pipelines_are_calibrated(inner, targets):
     x = IRIS[3::30].astype(np.float32)
     expected = differences(lambda rows: estimator.predict_proba(rows)[:, 1], x)
     close(gradient(to_onnx(estimator, IRIS), x, 1), expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("targets", [KINDS, KINDS > 1], ids=["three", "two"])
+@pytest.mark.parametrize("inner", [LogisticRegression(), scaled(LinearSVC())], ids=["logistic", "margins"])
+def test_isotonic_calibration_is_interpolated(inner, targets):
+    """skl2onnx takes the nearest threshold: wrong between two, without a gradient (onnx/sklearn-onnx#1151)."""
+    estimator = CalibratedClassifierCV(inner, method="isotonic", cv=3).fit(IRIS, targets)
+    rng = np.random.default_rng(0)
+    x = (IRIS[rng.integers(0, len(IRIS), 300)] + rng.normal(0, 0.5, (300, 4))).astype(np.float32)
+    model = to_onnx(estimator, x[:1])
+    expected = estimator.predict_proba(x)
+    found = GradientInput(model).predict(x)
+    np.testing.assert_allclose(found, expected[:, -found.shape[1] :], atol=2e-6)
+    slopes = differences(lambda rows: estimator.predict_proba(rows)[:, 1], x[:40])
+    assert (slopes != 0).any()
+    close(gradient(model, x[:40], 1), slopes)
 
 
 @pytest.mark.filterwarnings("ignore")

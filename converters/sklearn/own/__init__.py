@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-from . import features, kernels, processes, projections, targets
+from . import calibration, features, kernels, processes, projections, targets
 from .writing import Writer
 
 
@@ -26,6 +26,7 @@ def registered() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for table in tables:
             stack.enter_context(mock.patch.dict(table))
+        stack.enter_context(calibration.interpolated())
         linear = registration._converter_pool["SklearnLinearSVC"]
         # Pipelines ask their last step for plain tensors; LinearSVC gives nothing else, and does not know the word.
         options = {**linear.get_allowed_options(), "zipmap": [False]}
