@@ -6,21 +6,45 @@ import pytest
 from support.tiny_graphs import parse
 
 from onnxattr import vjp
+from onnxattr.autodiff.standard import STANDARD
 
 GATHERED = parse("g (float[K, 64] x, int64[M] i) => (float[M, 64] y) { y = Gather(x, i) }")
 ROWS, PLACES = 60_000, np.random.default_rng(0).integers(0, 4, 60_000)
+COUNTS = np.bincount(PLACES, minlength=4)[:, None] * np.ones((4, 64))
+
+
+def on_threads(model):
+    """A session of the gradient of a model, on several threads."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(vjp(model, ["x"]).SerializeToString(), options)
 
 
 def test_no_addition_is_lost_among_threads():
     """ONNX Runtime's ScatterND adds slices to one place without waiting: microsoft/onnxruntime#23396."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(vjp(GATHERED, ["x"]).SerializeToString(), options)
+    session = on_threads(GATHERED)
     feeds = {"x": np.zeros((4, 64), "f"), "i": PLACES, "y_cotangent": np.ones((ROWS, 64), "f")}
-    counts = np.bincount(PLACES, minlength=4)[:, None] * np.ones((4, 64))
     for _ in range(20):
-        np.testing.assert_array_equal(session.run(["x_gradient"], feeds)[0], counts)
+        np.testing.assert_array_equal(session.run(["x_gradient"], feeds)[0], COUNTS)
+
+
+def test_no_addition_of_the_model_is_lost_either():
+    model = parse(
+        """g (float[4, 64] x, int64[M, 1] i, float[M, 64] u) => (float[4, 64] y)
+        { y = ScatterND <reduction = "add"> (x, i, u) }"""
+    )
+    session = on_threads(model)
+    feeds = {"x": np.zeros((4, 64), "f"), "i": PLACES[:, None], "u": np.ones((ROWS, 64), "f")}
+    for _ in range(20):
+        np.testing.assert_array_equal(session.run(["y"], feeds | {"y_cotangent": feeds["x"]})[0], COUNTS)
+
+
+def test_what_a_caller_has_a_rule_for_stays():
+    rules = STANDARD | {"ScatterND": lambda op, node, ct: (ct, None, None)}
+    kinds = [node.op_type for node in vjp(FOLDED["mul"], ["x"], rules=rules).graph.node]
+    assert "ScatterND" in kinds
+    assert "ScatterElements" not in kinds
 
 
 STEP = 'y = ScatterND <reduction = "{}"> (x, i, u)'
@@ -41,13 +65,8 @@ FOLDED = {
 
 @pytest.mark.parametrize("case", FOLDED)
 def test_slices_are_folded_only_where_positions_differ(case):
-    model = FOLDED[case]
-    kinds = [
-        node
-        for node in vjp(model).graph.node
-        if node.op_type == "ScatterND" and any(entry.name == "reduction" for entry in node.attribute)
-    ]
-    assert len(kinds) == sum(node.op_type == "ScatterND" for node in model.graph.node)  # the model's own
+    nodes = [node for node in vjp(FOLDED[case]).graph.node if node.op_type == "ScatterND"]
+    assert not [node.name for node in nodes if any(entry.name == "reduction" for entry in node.attribute)]
 
 
 def test_known_different_slices_are_added_as_slices():

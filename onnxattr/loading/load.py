@@ -51,6 +51,7 @@ from onnxattr.loading.passes.opsets import (
 )
 from onnxattr.loading.passes.pads import pad_every_axis
 from onnxattr.loading.passes.pixels import take_floats
+from onnxattr.loading.passes.repeated_positions import fold_elements
 from onnxattr.loading.passes.reshapes import write_targets_down
 from onnxattr.loading.passes.resized_axes import resize_every_axis
 from onnxattr.loading.passes.rounded_casts import quantise_what_is_rounded
@@ -205,6 +206,7 @@ PASSES = (
     step(
         "multiply matrices", lambda d: multiply_matrices(d.model.graph, d.model.opset_imports[""]), [F.TYPED]
     ),
+    step("fold elements", lambda d: fold_elements(d.model, d.rules), [F.TYPED, F.COMPLETE]),
     step(
         "multiply out Fourier transforms",
         lambda d: multiply_out_transforms(d.model, d.rules),

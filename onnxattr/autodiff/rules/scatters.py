@@ -71,13 +71,13 @@ def scatter_nd(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangen
 
     xbar = ybar, 0 where overwritten, times the updates where multiplied; ubar then is ybar x times the other updates.
     A maximum or minimum splits ybar evenly over the elements that equal it. Of updates written to one place, which ONNX
-    leaves undefined, the one that the runtime kept has ybar, the last in ONNX Runtime.
+    leaves undefined, the one that the runtime kept has ybar, the last in ONNX Runtime. Reductions at positions that may
+    repeat do not come here: see ``loading.passes.repeated_positions``.
     """
     x, indices, updates = node.required(3)
-    distinct = distinct_rows(indices, x)
 
     def kept() -> ir.Value | None:
-        if distinct:
+        if distinct_rows(indices, x):
             return None
         dims = dims_of(indices) or [None]
         if not isinstance(
@@ -94,21 +94,13 @@ def scatter_nd(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangen
         slices = node.rank(x) - dims[-1]
         return op.Unsqueeze(mine, [*range(-slices, 0)]) if slices else mine
 
-    def fold(base: ir.Value, value: ir.Value, reduction: str) -> ir.Value:
-        if distinct:
-            return op.ScatterND(base, indices, value, reduction=reduction)
-        # ONNX Runtime's threads fold slices into one place at the same time, and lose some; elements they do not.
-        places = op.GatherND(positions_in(op, x), indices)
-        flat = [op.Reshape(part, [-1]) for part in (base, places, value)]
-        return op.reshape_like(op.ScatterElements(*flat, axis=0, reduction=reduction), x)
-
     return _scatter(
         op,
         node,
         ct,
         lambda zero: op.ScatterND(ct, indices, zero),
         lambda value: op.GatherND(value, indices),
-        fold,
+        lambda base, value, reduction: op.ScatterND(base, indices, value, reduction=reduction),
         kept,
     )
 
