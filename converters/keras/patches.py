@@ -7,6 +7,7 @@ import numpy as np
 
 from ..common.patching import Patch
 from .inlined_functions import written_in_python
+from .loops import nested_conditions, scan_forwards, scan_of_keras
 from .tf2onnx_einsum import kept_as_it_is
 from .tf2onnx_memory import all_but_constants, frozen_without_copy, nodes_leading_to, one_pass
 from .tf2onnx_order import MODULES_WITH_SETS, OrderedSet, SortedSet, name_by_number, numbered_parts
@@ -64,8 +65,9 @@ PATCHES: tuple[Patch, ...] = (
         "tf2onnx",
         "tensorflow.python.framework.convert_to_constants",
         "_construct_concrete_function",
-        lambda original, _: frozen_without_copy(original),
-        "It copies the graph, operator by operator, to make a function of it that tf2onnx does not call.",
+        lambda *_: frozen_without_copy,
+        "It copies the graph, operator by operator, to make a function of it that tf2onnx does not call, and fails "
+        "where TensorFlow holds the functions inside.",
         "TensorFlow 2.20",
     ),
     Patch(
@@ -180,6 +182,31 @@ PATCHES: tuple[Patch, ...] = (
         lambda original, _: written_in_python(original),
         "Where functions are inlined, it runs loops and conditions on tensors as those of Python, which fail.",
         "TensorFlow 2.20",
+    ),
+    Patch(
+        "calls",
+        "tensorflow.python.ops.cond_v2",
+        "indexed_case",
+        lambda *_: nested_conditions,
+        "It makes a Case of several branches, which tf2onnx does not read.",
+        "TensorFlow 2.20",
+    ),
+    Patch(
+        "calls",
+        "tensorflow.python.ops.functional_ops",
+        "scan",
+        lambda original, _: scan_forwards(original),
+        "Without a first state it writes a result before its loop, and backwards it writes the last one first: tf2onnx "
+        "reads neither.",
+        "TensorFlow 2.20",
+    ),
+    Patch(
+        "calls",
+        "keras.src.backend.tensorflow.core",
+        "scan",
+        lambda *_: scan_of_keras,
+        "It keeps the state in a list of one tensor, which tf2onnx does not read.",
+        _KERAS,
     ),
     *(
         Patch(

@@ -48,16 +48,13 @@ def _gradients(
 ) -> dict[str, np.ndarray | None]:
     """TensorFlow's cotangents of its inputs by name."""
     leaves = [tf.constant(feeds[n], s.dtype) for n, s in zip(feeds, original.inputs.specs, strict=True)]
+    floats = {name: leaf for name, leaf in zip(feeds, leaves, strict=True) if leaf.dtype.is_floating}
     with tf.GradientTape() as tape:
-        tape.watch(leaves)
+        tape.watch(list(floats.values()))
         outputs = [tensor for _, tensor in returned(original.inputs.call(list(leaves)))]
     pairs = [(y, ct) for y, ct in zip(outputs, cts, strict=True) if y.dtype.is_floating]
-    found = tape.gradient([y for y, _ in pairs], leaves, [tf.constant(ct, y.dtype) for y, ct in pairs])
-    return {
-        name: None if ct is None else np.asarray(ct)
-        for name, leaf, ct in zip(feeds, leaves, found, strict=True)
-        if leaf.dtype.is_floating
-    }
+    found = tape.gradient([y for y, _ in pairs], floats, [tf.constant(ct, y.dtype) for y, ct in pairs])
+    return {name: None if ct is None else np.asarray(ct) for name, ct in found.items()}
 
 
 def _places(traced: Trace) -> Iterator[str]:

@@ -51,15 +51,9 @@ class _Frozen(NamedTuple):
     graph: Any
 
 
-def frozen_without_copy(construct: Callable[..., Any]) -> Callable[..., Any]:
-    """`_construct_concrete_function` for graphs that call no others; of the function tf2onnx reads the graph alone."""
-
-    def constructed(function: Any, graph_def: Any, converted: Any) -> Any:
-        if graph_def.library.function:
-            return construct(function, graph_def, converted)
-        tf = dependencies.tensorflow()
-        with tf.Graph().as_default() as graph:
-            tf.import_graph_def(graph_def, name="")
-        return _Frozen(graph)
-
-    return constructed
+def frozen_without_copy(function: Any, graph_def: Any, converted: Any) -> _Frozen:
+    """`_construct_concrete_function`, of whose function tf2onnx reads the graph alone."""
+    tf = dependencies.tensorflow()
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(graph_def, name="")
+    return _Frozen(graph)
