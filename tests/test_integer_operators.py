@@ -1,5 +1,6 @@
 """Operators that compute in integers: gradients straight through them, and the runtime's own predictions."""
 
+import json
 import warnings
 
 import numpy as np
@@ -11,7 +12,7 @@ from support.integer_models import STATIC, static
 from support.tiny_graphs import parse, run
 
 from onnxattr import Explainer, IntegratedGradients, vjp
-from onnxattr.inspection import inspect
+from onnxattr.inspection import inspect, inspect_json
 from onnxattr.running.saturation import saturates
 
 RNG = np.random.default_rng(0)
@@ -120,6 +121,18 @@ def test_the_gradient_of_an_lstm_in_integers_is_that_of_its_real_weights(directi
     np.testing.assert_array_equal(found["y"], y)
     expected = expected["x_gradient"]
     np.testing.assert_allclose(found["x_gradient"], expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("direction", "sides"), [("forward", 1), ("bidirectional", 2)])
+def test_sizes_of_an_lstm_in_integers_are_known(direction, sides, tmp_path):
+    """Sizes that a file declares are not believed where its inputs leave others open: these follow from the node."""
+    lstm = f'y = LSTM<hidden_size=4, direction="{direction}">(x, w, r, b)'
+    model = with_weights(
+        f"g (float[T,N,5] x) => (float[T,D,N,4] y) {{ {lstm} }}",
+        w=(sides, 16, 5), r=(sides, 16, 4), b=(sides, 32),
+    )  # fmt: skip
+    (y,) = json.loads(inspect_json(dynamic(model, tmp_path)))["outputs"]
+    assert [y["shape"][axis] for axis in (1, 3)] == [sides, 4]
 
 
 @pytest.mark.parametrize("options", OPTIONS)

@@ -17,7 +17,7 @@ from onnxattr.graph.schemas import infer
 from onnxattr.graph.subgraphs import graphs_of, nodes_of
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.passes.replay import Results, replay
-from onnxattr.loading.shapes.infer import infer_shapes
+from onnxattr.loading.shapes.infer import WRITTEN_OUT, infer_shapes
 
 
 def write_out(model: ir.Model, rules: RuleTable, same: onnx.ModelProto | None = None) -> bool:
@@ -78,6 +78,7 @@ def _take_types(node: ir.Node, results: Sequence[ir.Value | None]) -> None:
     for old, new in zip(node.outputs, results, strict=False):
         if new is not None and new.dtype is not None:
             old.type, old.shape = new.type, new.shape
+            old.meta[WRITTEN_OUT] = True
 
 
 def _check_used(op: OpBuilder, node: ir.Node, results: Sequence[ir.Value | None]) -> None:

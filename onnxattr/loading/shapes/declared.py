@@ -7,7 +7,7 @@ were. ONNX Runtime goes by the nodes and warns; so do we.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import onnx
 
@@ -79,7 +79,9 @@ def has_shape(type_proto: onnx.TypeProto | None) -> bool:
     return not type_proto.HasField("tensor_type") or type_proto.tensor_type.HasField("shape")
 
 
-def additions(inferred: onnx.ModelProto, declared: Types, everything: bool = False) -> Types:
+def additions(
+    inferred: onnx.ModelProto, declared: Types, everything: bool = False, known: Collection[str] = ()
+) -> Types:
     """What a file declares of values that inference says nothing of, to be noted before it goes on from there.
 
     A value waits for those that its node reads, unless its node is of another domain, or ``everything`` is asked for.
@@ -90,6 +92,7 @@ def additions(inferred: onnx.ModelProto, declared: Types, everything: bool = Fal
         inferred: The model after inference.
         declared: What ``take_off`` gave.
         everything: Whether no value waits.
+        known: Values whose sizes were inferred before, by what stands for their node, and not declared by the file.
 
     Returns:
         Types of the values that need wait for no other.
@@ -109,7 +112,7 @@ def additions(inferred: onnx.ModelProto, declared: Types, everything: bool = Fal
             free = everything or node.domain not in ("", "ai.onnx") or not waited_for & set(node.input)
             for name in node.output:
                 if free and (number, name) in silent:
-                    ready[number, name] = _believed(silent[number, name], sizes=not wrong)
+                    ready[number, name] = _believed(silent[number, name], not wrong or name in known)
     return ready
 
 

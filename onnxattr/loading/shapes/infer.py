@@ -10,6 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.graph.subgraphs import graphs_in, graphs_of, values_in
+from onnxattr.graph.values import values_of
 from onnxattr.loading.passes.bridge import as_proto
 from onnxattr.loading.passes.own_names import give_own_names
 from onnxattr.loading.shapes.body_constants import with_constants_in_bodies
@@ -18,6 +19,8 @@ from onnxattr.loading.shapes.loops import infer_through_loops
 from onnxattr.loading.shapes.runtime_sizes import restate_sizes
 from onnxattr.loading.shapes.solved_sizes import solve_sizes
 
+#: In the ``meta`` of a value: its type is that of the decomposition of its node, which keeps its kernel.
+WRITTEN_OUT = "written_out"
 #: In the ``meta`` of a model: whether sizes of inner values come from the declarations in its file.
 DECLARED_SIZES = "declared_sizes"
 #: After so many rounds declared shapes are taken all at once.
@@ -54,6 +57,7 @@ class _Inference:
     def __init__(self, model: ir.Model, strict: bool, same: onnx.ModelProto | None):
         self._model, self._strict = model, strict
         self._bare, self._declared = self._taken_off(same)
+        self._known = {str(value.name) for value in values_of(model.graph) if WRITTEN_OUT in value.meta}
         self.restated = False
 
     def run(self) -> onnx.ModelProto:
@@ -61,12 +65,13 @@ class _Inference:
         added: Types = {}
         inferred = self._infer(added)
         for attempt in range(_MOST_ROUNDS + 1):
-            new = additions(inferred, self._declared, everything=attempt == _MOST_ROUNDS)
+            new = additions(inferred, self._declared, attempt == _MOST_ROUNDS, self._known)
             if not new.keys() - added.keys():
                 break
             added = new | added
             inferred = self._infer(added)
-        if any(dim.dim_value > 0 for told in added.values() for dim in told.tensor_type.shape.dim):
+        declared = [told for (_, name), told in added.items() if name not in self._known]
+        if any(dim.dim_value > 0 for told in declared for dim in told.tensor_type.shape.dim):
             self._model.meta[DECLARED_SIZES] = True
         solve_sizes(inferred)
         return inferred
