@@ -11,6 +11,7 @@ from support.converted import run  # noqa: E402
 from support.taped import taped  # noqa: E402
 
 from onnxattr import GradientInput  # noqa: E402
+from onnxattr.errors import ConversionError  # noqa: E402
 
 L, ops = keras.layers, keras.ops
 pytestmark = pytest.mark.usefixtures("fresh_keras")
@@ -102,3 +103,20 @@ def test_loops_of_a_loss_that_no_output_needs(caplog):
     np.testing.assert_allclose(run(converted, rows, words)[0], model([rows, words]), atol=1e-6)
     assert not {node.op_type for node in converted.graph.node} & {"Loop", "If", "Scan"}
     assert not caplog.records
+
+
+def test_list_that_begins_with_a_result_is_said():
+    def written(x):
+        first = tf.TensorArray(tf.float32, 6).write(0, x[:, 0])
+        _, found = tf.while_loop(
+            lambda step, _: step < 6,
+            lambda step, a: (step + 1, a.write(step, tf.sin(a.read(step - 1)))),
+            (1, first),
+        )
+        return tf.transpose(found.stack())
+
+    x = keras.Input((6,))
+    with pytest.raises(
+        ConversionError, match=r"list of results beside adding one.*TensorArray that begins empty"
+    ):
+        to_onnx(keras.Model(x, L.Lambda(written, output_shape=(6,))(x)))

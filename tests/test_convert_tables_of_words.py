@@ -168,3 +168,27 @@ def test_refusal_says_what_to_do(name):
     make, message = REFUSED[name]
     with pytest.raises(ConversionError, match=message):
         to_onnx(make())
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_weighted_counts(batch):
+    """Counts are linear in their weights, whose gradients are the rows of the matrix behind; TensorFlow has none."""
+    ids, weights = keras.Input((4,), dtype="int64", name="ids"), keras.Input((4,), name="weights")
+    counted = L.CategoryEncoding(5, output_mode="count")(ids, count_weights=weights)
+    model = keras.Model([ids, weights], L.Dense(2, use_bias=False)(counted))
+    rng = np.random.default_rng(0)
+    given = {"ids": rng.integers(0, 5, (batch, 4)), "weights": rng.normal(size=(batch, 4)).astype(np.float32)}
+    method = GradientInput(to_onnx(model), wrt="weights")
+    expected = given["weights"] * model.get_weights()[0][given["ids"], 1]
+    np.testing.assert_allclose(method.predict(given), model(list(given.values())), atol=1e-6)
+    np.testing.assert_allclose(method(given, np.array([1] * batch)), expected, atol=1e-6)
+
+
+def test_table_of_a_function_is_named():
+    table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer([1, 2], [0, 1]), 2)
+    x = keras.Input((1,), dtype="int32")
+    model = keras.Model(x, L.Embedding(3, 2)(L.Lambda(table.lookup, output_shape=(1,), dtype="int32")(x)))
+    with pytest.raises(
+        ConversionError, match=r"LookupTableFindV2' looks values up in a table of TensorFlow.*begins"
+    ):
+        to_onnx(model)

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,16 @@ from .widening import widen
 # Above this size TensorFlow's grappler, which copies every constant several times, is left out. It would fold a
 # few constants that tf2onnx leaves in the graph; the results are the same.
 _GRAPPLER_LIMIT_BYTES = 64 * 2**20
+
+#: By what tf2onnx says: what is said instead.
+_KNOWN = {
+    r"table shared name for node (\S+)": "Node {!r} looks values up in a table of TensorFlow, for which ONNX has no "
+    "operator. Convert a model or function that takes what the table gives. Of a Keras model that begins with such "
+    "layers, converted itself or from its .keras file, they are left out.",
+    "couldn't find scan output index": "A loop of TensorFlow reads or changes a list of results beside adding one in "
+    "each step, which a Loop of ONNX does not. In a SavedModel, tf.scan without a first state does; give it one. In a "
+    "model, collect the results in a TensorArray that begins empty, written from the first step to the last.",
+}
 
 
 def convert_function(
@@ -88,6 +99,9 @@ def _failures_named(opset: int) -> Iterator[None]:
     except ConversionError:
         raise
     except Exception as error:
+        for pattern, words in _KNOWN.items():
+            if found := re.search(pattern, str(error)):
+                raise ConversionError(words.format(*found.groups())) from error
         raise ConversionError(
             f"tf2onnx fails on the traced graph at opset {opset}: {cause(error)}. Another opset may "
             "work (13 to 18); otherwise write the operation that it names differently."

@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 
 from .tf2onnx_colours import COLOURS
+from .tf2onnx_counts import COUNTS
 from .tf2onnx_cumulative import CUMULATIVE
 from .tf2onnx_einsum import convert_einsum
 from .tf2onnx_gammas import GAMMAS
@@ -119,6 +120,7 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     "EuclideanNorm": (_euclidean_norm, []),
     "Einsum": (convert_einsum, []),
     **COLOURS,
+    **COUNTS,
     **CUMULATIVE,
     **GAMMAS,
     **MATRICES,
