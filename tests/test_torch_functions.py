@@ -10,7 +10,7 @@ pytest.importorskip("onnxscript", reason="onnxscript is not installed: `make tes
 
 from onnxattr.converters.common.verify import values  # noqa: E402
 from onnxattr.converters.torch import to_onnx  # noqa: E402
-from support.torch_modules import Computed  # noqa: E402
+from support.torch_modules import Computed, assert_outputs_and_gradient  # noqa: E402
 from torch import nn  # noqa: E402
 
 from onnxattr.attributions import GuidedBackprop  # noqa: E402
@@ -67,19 +67,6 @@ def test_what_the_exporter_changes(name):
     x = np.array([[0, 0, 0], [0, 2e-9, 1], [3, 0.25, 7e-9], [-1, -0.5, 2]], np.float32)
     x = x[:3] if name in NEAR_ZERO_OR_ONE else x
     assert_outputs_and_gradient(Computed((NEAR_ZERO_OR_ONE | BOUNDED)[name]), x)
-
-
-def assert_outputs_and_gradient(module, x, dtype=torch.float32, atol=0.0):
-    """Of the converted module and of the module in dtype."""
-    model = to_onnx(module, np.ones_like(x))
-    tensor = torch.tensor(x, dtype=dtype, requires_grad=True)
-    expected = module(tensor)
-    expected.sum().backward()
-    inside, output = model.graph.input[0].name, model.graph.output[0].name
-    ct = {f"{output}_cotangent": np.ones(expected.shape, np.float32)}
-    found = values(vjp(model), [output, f"{inside}_gradient"], {inside: x} | ct)
-    np.testing.assert_allclose(found[output], expected.detach().numpy(), rtol=1e-5, atol=1e-12)
-    np.testing.assert_allclose(found[f"{inside}_gradient"], tensor.grad.numpy(), rtol=1e-5, atol=atol)
 
 
 def with_places(x, size):

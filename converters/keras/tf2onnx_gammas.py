@@ -1,22 +1,17 @@
-"""The logarithm of the gamma function and its derivative, by Stirling's series in 64 bits.
-
-Below a half they are reflected, and x is moved up by 6, where five terms of the series are exact to 1e-11.
-"""
+"""The logarithm of the gamma function and its derivative in Keras models, by Stirling's series in 64 bits."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from onnx import TensorProto
 
+from ..common.gamma_series import DERIVATIVE, LOGARITHM, MOVED
 from .tf2onnx_nodes import Wide
 from .tf2onnx_selects import Handler
 
-_MOVED = 6
-#: Bernoulli's numbers B_2, B_4, ...
-_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66)
 _KINDS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 
@@ -42,7 +37,7 @@ class _Reflected(Wide):
         """z + steps."""
         return self.op("Add", self.z, self.const(steps))
 
-    def series(self, factors: list[float], over: str) -> str:
+    def series(self, factors: Sequence[float], over: str) -> str:
         """The sum of factors[k] / over^(2 k)."""
         square = self.op("Reciprocal", self.op("Mul", over, over))
         total = self.const(factors[-1])
@@ -63,14 +58,13 @@ def _lgamma(ctx: Any, node: Any, name: str, args: Any) -> None:
     if ctx.get_dtype(node.input[0]) not in _KINDS:
         return  # reported as an unknown operator
     w = _Reflected(ctx, node)
-    z = w.moved(_MOVED)
+    z = w.moved(MOVED)
     product = w.z
-    for step in range(1, _MOVED):
+    for step in range(1, MOVED):
         product = w.op("Mul", product, w.moved(step))
-    factors = [b / (2 * k * (2 * k - 1)) for k, b in enumerate(_BERNOULLI, 1)]
     main = w.op("Mul", w.op("Sub", z, w.const(0.5)), w.op("Log", z))
     main = w.op("Add", w.op("Sub", main, z), w.const(math.log(2 * math.pi) / 2))
-    main = w.op("Add", main, w.op("Div", w.series(factors, z), z))
+    main = w.op("Add", main, w.op("Div", w.series(LOGARITHM, z), z))
     value = w.op("Sub", main, w.op("Log", product))
     sine = w.op("Abs", w.op("Sin", w.op("Mul", w.near, w.const(math.pi))))
     reflected = w.op("Sub", w.const(math.log(math.pi)), w.op("Log", sine))
@@ -85,11 +79,10 @@ def _digamma(ctx: Any, node: Any, name: str, args: Any) -> None:
     if ctx.get_dtype(node.input[0]) not in _KINDS:
         return  # reported as an unknown operator
     w = _Reflected(ctx, node)
-    z = w.moved(_MOVED)
+    z = w.moved(MOVED)
     value = w.op("Sub", w.op("Log", z), w.op("Div", w.const(0.5), z))
-    factors = [b / (2 * k) for k, b in enumerate(_BERNOULLI, 1)]
-    value = w.op("Sub", value, w.op("Div", w.series(factors, z), w.op("Mul", z, z)))
-    for step in range(_MOVED):
+    value = w.op("Sub", value, w.op("Div", w.series(DERIVATIVE, z), w.op("Mul", z, z)))
+    for step in range(MOVED):
         value = w.op("Sub", value, w.op("Reciprocal", w.moved(step)))
     angle = w.op("Mul", w.near, w.const(math.pi))
     cotangent = w.op("Div", w.op("Cos", angle), w.op("Sin", angle))

@@ -12,11 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from onnx import TensorProto
 
+from ..common.small_matrices import LARGEST
 from .tf2onnx_nodes import Wide
 from .tf2onnx_selects import Handler
-
-#: Columns of the largest matrix that is written out, at 13 nodes for a column.
-_LARGEST = 16
 
 
 class _Elimination(NamedTuple):
@@ -148,7 +146,7 @@ def _size(ctx: Any, matrix: str) -> int | None:
     """The columns of float32 matrices small enough to be written out; None of others."""
     shape, dtype = ctx.get_shape(matrix), ctx.get_dtype(matrix)
     known = dtype == TensorProto.FLOAT and shape and len(shape) >= 2 and shape[-1] == shape[-2]
-    return int(shape[-1]) if known and 1 <= shape[-1] <= _LARGEST else None
+    return int(shape[-1]) if known and 1 <= shape[-1] <= LARGEST else None
 
 
 MATRICES: Mapping[str, Handler] = {

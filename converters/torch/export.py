@@ -19,7 +19,7 @@ from ..common.patching import applied
 from . import translations
 from .batches import batches_of, made_of
 from .calls import calls_of_nodes, leaving
-from .optimiser import OPTIMISER
+from .optimiser import EXPORTER, OPTIMISER
 from .running import Runner, has_hooks, split
 
 _WRAP = "wrap the module in one whose forward takes each tensor as a parameter of its own."
@@ -161,7 +161,8 @@ def export(
         with _quiet(), torch.no_grad(), run.unchanged():
             if isinstance(source, torch.nn.Module) and isinstance(outputs := run(examples), Mapping):
                 settings["output_names"] = [str(name) for name in outputs]
-            made, ranged = made_of(torch, source, args, settings, dynamic_batch)
+            with applied(EXPORTER):
+                made, ranged = made_of(torch, source, args, settings, dynamic_batch)
             parts = calls_of_nodes(made.exported_program.graph)
             with _kept(made, parts, keep), applied(OPTIMISER):
                 made.optimize()

@@ -58,6 +58,28 @@ def _unless_computed(fold: Callable[..., Any], node: ir.Node, *arguments: Any) -
     return fold(node, *arguments)
 
 
+def _without_checks(original: Callable[..., Any], torch: Any) -> Callable[..., Any]:
+    """What raises of a singular matrix has no effect that a file must keep."""
+
+    def effect(operator: Any) -> Any:
+        return None if str(operator) == "aten._linalg_check_errors.default" else original(operator)
+
+    return effect
+
+
+#: For the export itself.
+EXPORTER = (
+    Patch(
+        "export",
+        "torch._higher_order_ops.effects",
+        "_get_effect",
+        _without_checks,
+        "Behind cholesky, inv and solve it leaves a check, for whose order the file would have an input.",
+        "torch 2.13.0",
+        optional=True,
+    ),
+)
+
 OPTIMISER = (
     Patch(
         "optimise",

@@ -3,8 +3,10 @@
 import numpy as np
 import torch
 from onnxattr.converters.common.verify import values
+from onnxattr.converters.torch import to_onnx
 from torch import nn
 
+from onnxattr.compile.gradient import vjp
 from onnxattr.loading.layers import read_layers
 
 
@@ -148,3 +150,16 @@ class Computed(nn.Module):
     def __init__(self, function):
         super().__init__()
         self.forward = function
+
+
+def assert_outputs_and_gradient(module, x, dtype=torch.float32, atol=0.0, examples=None):
+    """Of the converted module and of the module in dtype; it is converted on examples, ones unless given."""
+    model = to_onnx(module, np.ones_like(x) if examples is None else examples)
+    tensor = torch.tensor(x, dtype=dtype, requires_grad=True)
+    expected = module(tensor)
+    expected.sum().backward()
+    inside, output = model.graph.input[0].name, model.graph.output[0].name
+    ct = {f"{output}_cotangent": np.ones(expected.shape, np.float32)}
+    found = values(vjp(model), [output, f"{inside}_gradient"], {inside: x} | ct)
+    np.testing.assert_allclose(found[output], expected.detach().numpy(), rtol=1e-5, atol=1e-12)
+    np.testing.assert_allclose(found[f"{inside}_gradient"], tensor.grad.numpy(), rtol=1e-5, atol=atol)

@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
-from . import along_axis, attention, elementwise, pooling, tails
+from . import along_axis, attention, counts, elementwise, experts, gammas, matrices, pooling, quantiles, tails
 
 
 def table(torch: Any) -> dict[Any, Callable[..., Any]]:
     """PyTorch's operator -> what writes it, for torch.onnx.export's ``custom_translation_table``."""
     aten = torch.ops.aten
-    return {
+    written: dict[Any, Callable[..., Any]] = {
         aten._cdist_forward.default: along_axis.distances,
+        aten._grouped_mm.default: experts.grouped_product_of_torch,
+        aten._linalg_slogdet.default: matrices.log_determinant,
+        aten._linalg_solve_ex.default: matrices.solution,
         aten.adaptive_max_pool2d.default: pooling.adaptive_max_pool,
         aten.adaptive_max_pool3d.default: pooling.adaptive_max_pool,
         aten.copysign.Scalar: elementwise.with_sign,
@@ -18,23 +21,36 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
         aten.cummax.default: along_axis.largest_so_far,
         aten.cummin.default: along_axis.smallest_so_far,
         aten.cumprod.default: along_axis.product_so_far,
+        aten.digamma.default: gammas.digamma,
         aten.erfc.default: tails.erfc,
+        aten.erfinv.default: quantiles.erfinv,
         aten.fmax.default: elementwise.largest_number,
         aten.fmin.default: elementwise.smallest_number,
         aten.hardtanh.default: elementwise.hard_tanh,
         aten.hypot.default: elementwise.hypotenuse,
         aten.kthvalue.default: along_axis.kth_value,
+        aten.lgamma.default: gammas.lgamma,
+        aten.linalg_cholesky_ex.default: matrices.cholesky,
+        aten.linalg_inv_ex.default: matrices.inverse,
+        aten.linalg_solve_triangular.default: matrices.triangular_solution,
         aten.log_sigmoid.default: elementwise.log_sigmoid,
         aten.logaddexp.default: elementwise.logaddexp,
         aten.logaddexp2.default: elementwise.logaddexp2,
         aten.logcumsumexp.default: along_axis.logcumsumexp,
+        aten.logdet.default: matrices.logarithm_of_determinant,
         aten.max.dim: along_axis.largest,
         aten.maximum.default: elementwise.largest,
         aten.median.dim: along_axis.median,
         aten.min.dim: along_axis.smallest,
         aten.minimum.default: elementwise.smallest,
         aten.scaled_dot_product_attention.default: attention.attention,
+        aten.searchsorted.Scalar: counts.sorted_place_of_number,
+        aten.searchsorted.Tensor: counts.sorted_places,
         aten.special_erfc.default: tails.erfc,
         aten.special_erfcx.default: tails.erfcx,
         aten.special_log_ndtr.default: tails.log_ndtr,
+        aten.special_ndtri.default: quantiles.ndtri,
     }
+    # Hugging Face's, which importing one of its mixtures of experts makes.
+    grouped = getattr(torch.ops.transformers, "grouped_mm_fallback", None)
+    return written if grouped is None else written | {grouped.default: experts.grouped_product}

@@ -1,0 +1,129 @@
+"""Functions of distributions and of groups that PyTorch's exporter does not write, beside PyTorch in float64."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: `make test-torch` installs it")
+pytest.importorskip("onnxscript", reason="onnxscript is not installed: `make test-torch` installs it")
+
+from onnxattr.converters.common.verify import values  # noqa: E402
+from onnxattr.converters.torch import to_onnx  # noqa: E402
+from support.torch_modules import Computed, assert_outputs_and_gradient  # noqa: E402
+
+from onnxattr.compile.gradient import vjp  # noqa: E402
+
+RNG = np.random.default_rng(0)
+SMALL, PROBABILITY = RNG.uniform(0.2, 4, (3, 20)), RNG.uniform(1e-6, 1 - 1e-6, (3, 20))
+LARGE = np.exp(RNG.uniform(1, 8, (3, 20)))
+NEGATIVE = np.floor(RNG.uniform(-6, 6, (3, 20))) + RNG.uniform(0.1, 0.9, (3, 20))
+ANY = RNG.normal(size=(3, 20))
+BOUNDS = torch.tensor([-1.0, -0.25, 0.5, 2])
+
+
+def gamma_density(x):
+    return torch.distributions.Gamma(x.exp(), (2 * x).exp(), validate_args=False).log_prob(x.sigmoid())
+
+
+def binomial_density(x):
+    return torch.distributions.NegativeBinomial(x.exp(), logits=x, validate_args=False).log_prob(
+        torch.ones(())
+    )
+
+
+def normal_quantile(x):
+    return torch.distributions.Normal(x, x.exp(), validate_args=False).icdf(x.sigmoid())
+
+
+def beta_density(x):
+    return torch.distributions.Beta(x.exp(), x.sigmoid(), validate_args=False).log_prob(
+        torch.full_like(x, 0.3)
+    )
+
+
+def placed(x, **settings):
+    return x * torch.searchsorted(BOUNDS.to(x), x, **settings)
+
+
+def placed_in_rows(x):
+    return x * torch.searchsorted(x.sort(-1)[0], x.round(), side="right", out_int32=True)
+
+
+FUNCTIONS = {
+    "lgamma": (torch.lgamma, SMALL),
+    "lgamma, large": (torch.lgamma, LARGE),
+    "lgamma, negative": (torch.lgamma, NEGATIVE),
+    "special.gammaln": (torch.special.gammaln, SMALL),
+    "mvlgamma": (lambda x: torch.mvlgamma(x + 1, 3), SMALL),
+    "digamma": (torch.digamma, SMALL),
+    "digamma, large": (torch.digamma, LARGE),
+    "digamma, negative": (torch.digamma, NEGATIVE),
+    "special.psi": (torch.special.psi, SMALL),
+    "gamma density": (gamma_density, ANY),
+    "beta density": (beta_density, ANY),
+    "binomial density": (binomial_density, ANY),
+    "erfinv": (torch.erfinv, 2 * PROBABILITY - 1),
+    "special.ndtri": (torch.special.ndtri, PROBABILITY),
+    "normal quantile": (normal_quantile, ANY),
+    "searchsorted": (placed, ANY),
+    "searchsorted, right": (lambda x: placed(x.round(), right=True), ANY),
+    "searchsorted in rows": (placed_in_rows, ANY),
+    "searchsorted of a number": (lambda x: x * torch.searchsorted(BOUNDS.to(x), 0.5), ANY),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_function(name):
+    function, x = FUNCTIONS[name]
+    x = x.astype(np.float32)
+    assert_outputs_and_gradient(Computed(lambda x: function(x)), x, torch.float64, atol=1e-6, examples=x[:2])
+
+
+EDGES = {
+    "lgamma": (torch.lgamma, [0, -3, np.inf, -np.inf, np.nan]),
+    "digamma": (torch.digamma, [0, np.inf, np.nan]),
+    "erfinv": (torch.erfinv, [0, 1, -1, 2, np.nan]),
+    "ndtri": (torch.special.ndtri, [0.5, 0, 1, -1, np.nan]),
+    "searchsorted": (lambda x: torch.searchsorted(BOUNDS, x).to(x), [np.inf, -np.inf, np.nan, 0.5]),
+}
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_edges(name):
+    function, row = EDGES[name]
+    model = to_onnx(Computed(lambda x: function(x)), np.full((2, len(row)), 0.75, np.float32))
+    x, output = np.array([row], np.float32), model.graph.output[0].name
+    found = values(model, [output], {model.graph.input[0].name: x})[output]
+    np.testing.assert_array_equal(found, function(torch.tensor(x)).numpy())
+
+
+def product_of_torch(x, matrices, offs):
+    """Traced for bfloat16 alone, in which these small whole numbers are exact."""
+    return torch.nn.functional.grouped_mm(x.bfloat16(), matrices.bfloat16(), offs=offs).float()
+
+
+def product_of_transformers(x, matrices, offs):
+    return torch.ops.transformers.grouped_mm_fallback(x, matrices, offs)
+
+
+PRODUCTS = {"torch": product_of_torch, "transformers": product_of_transformers}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+@pytest.mark.parametrize(
+    "ends", [[3, 3, 7, 20], [1, 4, 4, 18]], ids=["all rows", "rows behind the last group"]
+)
+def test_products_of_groups(name, ends):
+    """Rows behind the last group are undefined in PyTorch, and 0 here."""
+    if name == "transformers":
+        pytest.importorskip("transformers.integrations.moe", reason="transformers is not installed")
+    draw = np.random.default_rng(0).integers
+    x, ct, matrices = (draw(-2, 3, shape).astype(np.float32) for shape in ((20, 8), (20, 16), (4, 8, 16)))
+    product, offs = PRODUCTS[name], torch.tensor(ends, dtype=torch.int32)
+    module = Computed(lambda x: product(x, torch.tensor(matrices), offs))
+    model = to_onnx(module, x, verify=ends[-1] == len(x), dynamic_batch=False)
+    inside, output = model.graph.input[0].name, model.graph.output[0].name
+    found = values(vjp(model), [output, f"{inside}_gradient"], {inside: x, f"{output}_cotangent": ct})
+    group = np.searchsorted(ends, np.arange(len(x)), side="right")
+    used = np.concatenate([matrices, np.zeros((1, 8, 16))])[group]
+    np.testing.assert_array_equal(found[output], np.einsum("sk,skn->sn", x, used))
+    np.testing.assert_array_equal(found[f"{inside}_gradient"], np.einsum("sn,skn->sk", ct, used))
