@@ -7,7 +7,8 @@ import onnx_ir as ir
 import pytest
 
 from onnxattr.autodiff.standard import STANDARD
-from onnxattr.loading.load import CHANGED_BY, PASSES, PASSES_OF_PART, READ, load
+from onnxattr.loading.load import CHANGED_BY, load
+from onnxattr.loading.pass_list import PASSES, PASSES_OF_PART, READ
 from onnxattr.loading.passes.bridge import CROSSINGS
 from onnxattr.loading.passes.contract import Draft, Fact, table
 
