@@ -273,3 +273,32 @@ def test_exports_of_models_with_control_flow(rendering, tmp_path):
     method.export(tmp_path / "explainer.onnx", rendering=rendering)
     found = run(onnx.load(tmp_path / "explainer.onnx"), **feeds, target=np.full(6, -1))["attribution"]
     np.testing.assert_allclose(found, method.explain(feeds), rtol=1e-5, atol=1e-6)
+
+
+#: Branches that give constants of one name; sizes that are checked node by node; a node that needs the converter.
+NAMESAKES = """m (float[N,4] x) => (float[N,1] y)
+<float most = {100}, int64[1] b = {1}, int64[1] e = {4}, int64[1] a = {1}, int64[4] pads = {0,1,0,0}> {
+    total = ReduceSum<keepdims = 0>(x)
+    low = Less(total, most)
+    right = Slice(x, b, e, a)
+    padded = Pad(right, pads)
+    s = Slice(padded, b, e, a)
+    c = If(low) <then_branch = g () => (bool o) { o = Identity(low) }, else_branch = g () => (bool k) <bool k = {0}> {}>
+    d = If(low) <then_branch = g () => (bool p) { p = Identity(low) }, else_branch = g () => (bool k) <bool k = {0}> {}>
+    both = And(c, d)
+    n = Neg(s)
+    w = Where(both, s, n)
+    q = Sin(w)
+    y = ReduceMax<axes = [1]>(q)
+}"""
+
+
+@pytest.mark.parametrize("first", [0.0, 200.0])
+def test_constants_of_one_name_in_several_branches(first):
+    x = np.array([[first, 0.1, 0.4, -0.3]], np.float32)
+    found = run(vjp(parse(NAMESAKES, opset=17)), x=x, y_cotangent=np.ones((1, 1), np.float32))
+    values = np.sin(x[0, 1:]) * (1 if first < 100 else -1)
+    expected = np.zeros_like(x)
+    expected[0, 1 + values.argmax()] = np.cos(x[0, 1 + values.argmax()]) * (1 if first < 100 else -1)
+    np.testing.assert_allclose(found["y"], [[values.max()]], rtol=1e-6)
+    np.testing.assert_allclose(found["x_gradient"], expected, rtol=1e-6)

@@ -79,8 +79,11 @@ def _detach(draft: Draft) -> bool:
 
 
 def _read(draft: Draft) -> bool:
+    # Values of onnx_ir hold the tensors of the protobuf itself: those renamed in a copy would be renamed there.
+    apart = onnx.ModelProto()
+    apart.CopyFrom(draft.file)
     try:
-        draft.model = ir.serde.deserialize_model(draft.file)
+        draft.model = ir.serde.deserialize_model(apart)
     except (ir.serde.SerdeError, ValueError, LookupError, AssertionError) as error:
         # onnx's checker says it better, of what it finds.
         check_valid(draft.file)
