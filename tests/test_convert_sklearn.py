@@ -34,6 +34,7 @@ from sklearn.linear_model import (
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import (
@@ -166,6 +167,73 @@ def test_regressors(estimator):
     x = data[3::30].astype(np.float32)
     found = GradientInput(to_onnx(estimator, data)).explain(x, np.ones((len(x), 1))) / x
     close(found, differences(lambda rows: estimator.predict(rows).reshape(len(rows)), x))
+
+
+ONE_FOR_EACH = (
+    SGDClassifier(loss="log_loss", alpha=0.1, random_state=0),
+    LogisticRegression(multi_class="ovr"),
+)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("below", "estimator"),
+    [
+        (150, ONE_FOR_EACH[0]),
+        *((2000, one) for one in ONE_FOR_EACH),
+        *(
+            (below, BaggingClassifier(one, 2, random_state=0))
+            for below in (150, 2000)
+            for one in ONE_FOR_EACH
+        ),
+        (150, OneVsRestClassifier(LogisticRegression())),
+    ],
+)
+def test_sigmoids_that_are_zero_are_shared_out(below, estimator):
+    """Scores of -150 for each class have sigmoids of 0 in float32, and no sum to divide by."""
+    estimator.fit(IRIS, KINDS)
+    for one in getattr(estimator, "estimators_", [estimator]):
+        one.intercept_ -= below
+    x = (IRIS[3::30] + 0.013).astype(np.float32)
+    explained, expected = (
+        GradientInput(to_onnx(estimator, IRIS)),
+        estimator.predict_proba(x.astype(np.float64)),
+    )
+    np.testing.assert_allclose(explained.predict(x), expected, atol=1e-4)
+    if below < 745:
+        slopes = differences(lambda rows: estimator.predict_proba(rows)[:, 1], x)
+        np.testing.assert_allclose(explained.explain(x, np.full(len(x), 1)) / x, slopes, atol=1e-4)
+
+
+NEIGHBOURS = [
+    KNeighborsRegressor(weights="distance"),
+    KNeighborsRegressor(7, weights="distance", p=1),
+    KNeighborsRegressor(3, weights="distance", p=3),
+    KNeighborsClassifier(9, weights="distance"),
+    scaled(KNeighborsRegressor(weights="distance")),
+]
+
+
+@pytest.mark.parametrize("estimator", NEIGHBOURS)
+def test_neighbours_count_by_their_distance(estimator):
+    """skl2onnx gives each one weight: between rows the mean of the neighbours, whose gradient is 0."""
+    rng = np.random.default_rng(0)
+    data = IRIS + rng.normal(0, 0.01, IRIS.shape)
+    targets = (IRIS[:, 0] > 5.8) if hasattr(estimator, "predict_proba") else data[:, 3]
+    estimator.fit(data[:, :3], targets)
+    x = (data[::7, :3] + rng.normal(0, 0.2, (22, 3))).astype(np.float32)
+    function = getattr(estimator, "predict_proba", estimator.predict)
+    one = lambda rows: function(rows).reshape(len(rows), -1)[:, -1]  # noqa: E731
+    explained = GradientInput(to_onnx(estimator, x))
+    both = np.concatenate([x, data[:20, :3].astype(np.float32)])
+    np.testing.assert_allclose(explained.predict(both)[:, -1], one(both.astype(np.float64)), atol=2e-5)
+    found = (
+        explained.explain(x, np.full(len(x), 1) if function != estimator.predict else np.ones((len(x), 1)))
+        / x
+    )
+    slopes = differences(one, x)
+    assert np.abs(slopes).max() > 0.1
+    close(found, slopes)
 
 
 def test_sigmoids_do_not_overflow():

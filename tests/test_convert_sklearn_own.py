@@ -37,6 +37,7 @@ from sklearn.preprocessing import (
     FunctionTransformer,
     MaxAbsScaler,
     MinMaxScaler,
+    Normalizer,
     PowerTransformer,
     QuantileTransformer,
     RobustScaler,
@@ -213,6 +214,40 @@ def test_the_way_back_of_power_transformers(exponent, value):
     expected = estimator.predict([[np.float32(value)]])
     found = GradientInput(to_onnx(estimator, data, verify=False)).predict(np.full((1, 1), value, np.float32))
     np.testing.assert_allclose(found[0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("columns", [slice(0, 3), slice(0, 1)], ids=["one of three", "alone"])
+@pytest.mark.parametrize(
+    "scaler",
+    [
+        StandardScaler(),
+        StandardScaler(with_std=False),
+        RobustScaler(),
+        MinMaxScaler(),
+        MinMaxScaler((-1, 2), clip=True),
+    ],
+    ids=str,
+)
+def test_scalers_of_features_far_from_zero(scaler, columns):
+    """Seconds since 1970 of one day: float32 knows them to 128, and their mean in float32 is no nearer."""
+    data = (DATA * [3e4, 1, 1] + [1.7e9, 0, 0]).astype(np.float32).astype(np.float64)[:, columns]
+    estimator = make_pipeline(scaler, Ridge()).fit(data, IRIS[:, 3])
+    x = (data[3::30] + [1024, 0.013, 0.013][columns]).astype(np.float32)
+    explained = GradientInput(to_onnx(estimator, data[:5]))
+    close(explained.predict(x), estimator.predict(x.astype(np.float64))[:, None])
+    close(explained.explain(x, np.ones((len(x), 1))) / x, differences(estimator.predict, x))
+
+
+def test_normalizers_by_the_largest_magnitude():
+    """skl2onnx divides by the largest value; here it is negative or smaller than others."""
+    data = DATA - 4
+    estimator = make_pipeline(Normalizer("max"), Ridge()).fit(data, IRIS[:, 3])
+    x = np.concatenate([data[3::30], -data[3::30], np.zeros((1, 3))]).astype(np.float32)
+    for opset in (13, 17, 18, 22):
+        explained = GradientInput(to_onnx(estimator, data, opset=opset))
+        close(explained.predict(x), estimator.predict(x.astype(np.float64))[:, None])
+        found = explained.explain(x[:-1], np.ones((len(x) - 1, 1))) / x[:-1]
+        close(found, differences(estimator.predict, x[:-1]))
 
 
 @pytest.mark.filterwarnings("ignore")

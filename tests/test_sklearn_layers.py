@@ -141,6 +141,16 @@ def test_predictions_do_not_compute_the_logits():
     assert not model.graph.initializer
 
 
+def test_logits_behind_a_scaler_in_float64():
+    """Of features that are large beside their spread; the layer is the float32 that it is rounded to."""
+    data = IRIS + 1e4
+    estimator = make_pipeline(StandardScaler(), LogisticRegression()).fit(data, KINDS)
+    model, x = to_onnx(estimator, data), data[::30].astype(np.float32)
+    assert "Scaler" not in {node.op_type for node in model.graph.node}
+    found = GradientInput(model, reducer=None, output_layer="logits").explain(x, np.full(len(x), 1)) / x
+    close(found, np.broadcast_to(estimator[1].coef_[1] / estimator[0].scale_, found.shape))
+
+
 def test_relus_of_networks_are_those_of_the_layers():
     estimator = MLPClassifier(**RELU).fit(IRIS, KINDS)
     model, x = to_onnx(estimator, IRIS), IRIS[::30].astype(np.float32)

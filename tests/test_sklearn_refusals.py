@@ -11,6 +11,7 @@ pytest.importorskip("skl2onnx", reason="skl2onnx is not installed: pip install '
 from onnxattr.converters.common.verify import values
 from onnxattr.converters.sklearn import to_onnx
 from onnxattr.converters.sklearn.convert import _options
+from onnxattr.converters.sklearn.own import calibration
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import NMF
@@ -18,12 +19,13 @@ from sklearn.ensemble import AdaBoostClassifier, IsolationForest, RandomForestCl
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import RBF
+from sklearn.kernel_approximation import RBFSampler
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
-from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import Normalizer, StandardScaler
+from sklearn.preprocessing import SplineTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from support.estimators import close, differences, gradient
 from support.iris import IRIS, KINDS
@@ -155,8 +157,8 @@ def test_files_are_whole(tmp_path):
             "does not load.*Solve.*Leave out the layer or step",
         ),
         (
-            make_pipeline(Normalizer("max"), Ridge()).fit(IRIS - 4, KINDS),
-            IRIS - 4,
+            OneVsOneClassifier(LogisticRegression()).fit(IRIS, KINDS > 1),
+            IRIS,
             "skl2onnx writes something else",
         ),
     ],
@@ -164,6 +166,28 @@ def test_files_are_whole(tmp_path):
 def test_refusals(estimator, sample, match):
     with pytest.raises(ConversionError, match=match):
         to_onnx(estimator, sample)
+
+
+@pytest.mark.parametrize("rows", [IRIS[:1], IRIS[[61, 66, 71]], IRIS[:5]], ids=["one", "three", "five"])
+def test_what_is_right_at_few_rows_alone_is_refused(rows, monkeypatch):
+    """skl2onnx' own form of isotonic calibration: nearest thresholds instead of a line between them."""
+    from skl2onnx.operator_converters import calibrated_classifier_cv
+
+    estimator = CalibratedClassifierCV(LogisticRegression(), method="isotonic", cv=3).fit(IRIS, KINDS)
+    monkeypatch.setattr(calibration, "_isotonic", calibrated_classifier_cv._transform_isotonic)
+    with pytest.raises(ConversionError, match="differs from the original"):
+        to_onnx(estimator, rows)
+
+
+@pytest.mark.parametrize(
+    ("transformer", "count"),
+    [(RBFSampler(random_state=0), 5), (SplineTransformer(extrapolation="linear"), 150)],
+)
+def test_rounding_is_seen_in_samples_of_float32(transformer, count):
+    """scikit-learn computes in the type of its rows: in float32 it rounds large numbers as the model does."""
+    data = (IRIS[:, :3] + np.array([1e6, 0, 0])).astype(np.float32)
+    with pytest.raises(ConversionError, match="differs from the original"):
+        to_onnx(transformer.fit(data), data[:count])
 
 
 def test_counts_of_words_are_given_sparse():

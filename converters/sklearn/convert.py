@@ -20,21 +20,21 @@ from onnxattr.loading.weights import write
 from onnxattr.running.arrays import as_array
 
 from ..common import graph_edit, onnx_model
-from ..common.verify import TOLERANCE, Session, values
+from ..common.verify import TOLERANCE, values
 from . import mixed
+from .compared import compare, far_apart
 from .foreign import advice
 from .layers import step_difference, write_table
 from .names import by_position, feature_names, numbers_of, parts_of
-from .operators import write_first_features, write_network_outputs, write_sigmoids
+from .operators import write_first_features, write_neighbour_weights, write_network_outputs, write_sigmoids
 from .own import registered
+from .own.sigmoids import write_sigmoids_over_sums
 from .simplified import encoders_apart, simplified
 from .steps import chosen, chosen_last, steps_of
 
 _OPSETS = range(13, 23)
 _INPUT = "X"
 _KINDS = {"probabilities": "probabilities", "variable": "value"}
-# What float32 makes of badly scaled features stays below this part of the largest value.
-_ROUNDING = 1e-2
 
 
 def to_onnx(
@@ -58,7 +58,8 @@ def to_onnx(
             number of features and are used for the check.
         path: Also write the model to this file.
         opset: Highest ONNX opset to use, 13 to 22; the file declares the lowest that its operators need.
-        verify: Compare the outputs with the estimator's on the sample and on random rows around it.
+        verify: Compare the outputs with the estimator's in float64, on the sample and on random rows between its rows
+            and beyond them.
 
     Returns:
         The ONNX model.
@@ -88,8 +89,8 @@ def to_onnx(
     estimator = by_position(estimator)
     converted = _convert(estimator, rows, opset)
     if verify:
-        _check(converted, estimator, rows)
-    write_table(converted, estimator, _far_apart(estimator, rows))
+        compare(converted, estimator, rows)
+    write_table(converted, estimator, far_apart(estimator, rows))
     if names is not None:
         onnx_model.set_property(converted, FEATURES_KEY, features_text({_INPUT: names}))
     _describe(converted, estimator, {_INPUT: InputMeaning("table")}, opset)
@@ -149,6 +150,7 @@ def _convert(estimator: Any, rows: np.ndarray, opset: int) -> onnx.ModelProto:
     converted = _converted(simplified(estimator), [(_INPUT, FloatTensorType([None, rows.shape[1]]))], opset)
     _declare_outputs(converted, chosen_last(estimator), {_INPUT: rows})
     _correct_link(converted, estimator, rows)
+    write_sigmoids_over_sums(converted.graph)
     onnx_model.check_model(converted, [_INPUT])
     return converted
 
@@ -180,6 +182,7 @@ def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx
     converted.opset_import.sort(key=lambda entry: entry.domain)  # it writes them in the order of a set
     write_sigmoids(converted.graph)
     write_first_features(converted.graph)
+    write_neighbour_weights(converted.graph)
     write_network_outputs(converted.graph, chosen_last(estimator))
     graph_edit.remove_dead_nodes(converted.graph, [])
     onnx_model.prune_initializers(converted)
@@ -247,44 +250,3 @@ def _options(classifier: Any) -> dict[int, dict[str, bool]]:
             passed_on = known == "passthrough"  # searches
             options[id(part)] = {name: value for name, value in wanted.items() if passed_on or name in known}
     return options
-
-
-def _around(rows: np.ndarray, spread: float) -> np.ndarray:
-    """Random rows about the mean of the sample, `spread` of its standard deviations wide."""
-    noise = spread * np.random.default_rng(0).normal(size=(5, rows.shape[1]))
-    around: np.ndarray = np.nanmean(rows, 0) + noise * (np.nanstd(rows, 0) + 1e-3)
-    return around.astype(np.float32)
-
-
-def _check(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> None:
-    session = Session(converted)
-    around = _around(rows, 1.0)
-    for batch in (rows, rows[:1], *([around] if _takes(estimator, around) else [])):
-        worst = step_difference(
-            np.asarray(session.run({_INPUT: batch})[-1]), steps_of(estimator, batch)[-1].expected
-        )
-        if not worst <= TOLERANCE:
-            advice = (
-                "Scale the features: it computes in float64, its ONNX form in float32."
-                if worst < _ROUNDING
-                else "That is more than rounding: skl2onnx writes something else. Try other settings, another solver."
-            )
-            raise ConversionError(
-                f"The converted {type(estimator).__name__} differs from the original by {worst:.2g} of its largest "
-                f"value. {advice}"
-            )
-
-
-def _far_apart(estimator: Any, rows: np.ndarray) -> np.ndarray:
-    """Rows of the sample and beyond it, if the estimator takes them."""
-    both = np.concatenate([_around(rows, 3.0), rows])
-    return both if _takes(estimator, both) else rows
-
-
-def _takes(estimator: Any, rows: np.ndarray) -> bool:
-    """Whether an estimator takes rows; an encoder knows no other categories than those it was fitted on."""
-    try:
-        steps_of(estimator, rows)
-    except ConversionError:
-        return False
-    return True

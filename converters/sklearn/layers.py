@@ -30,7 +30,7 @@ def write_table(model: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> Non
     source = graph.input[0].name
     order = [source, *(name for node in graph.node for name in node.output)]
     found = {source: rows, **values(model, order[1:], {source: rows})}
-    found = {name: found[name] for name in order if np.asarray(found[name]).dtype.kind == "f"}
+    found = {name: found[name] for name in order if np.asarray(found[name]).dtype == np.float32}
     place = {"": source}
     table = []
     for step in steps:

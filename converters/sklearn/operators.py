@@ -56,3 +56,22 @@ def write_network_outputs(graph: onnx.GraphProto, network: Any) -> None:
     last.op_type = "Identity"
     del last.input[:], last.attribute[:]
     last.input.append(outputs)
+
+
+def write_neighbour_weights(graph: onnx.GraphProto) -> None:
+    """Write the weights of neighbours as 1 / d; skl2onnx writes 1 / max(-d, 1e-6), one weight for all of them."""
+    made = {name: node for node in graph.node for name in node.output}
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    # Neighbours at no distance count alone; no other distance is below this in float32.
+    least = numpy_helper.from_array(np.array([1e-20], np.float32), "least_distance")
+    for node in [node for node in graph.node if node.op_type == "Reciprocal"]:
+        highest = made.get(node.input[0])
+        negation = made.get(highest.input[0]) if highest is not None and highest.op_type == "Max" else None
+        if highest is None or negation is None or negation.op_type != "Mul":
+            continue
+        distances = made.get(negation.input[0])
+        if distances is not None and distances.op_type == "TopK" and constants.get(negation.input[1]) == -1:
+            highest.input[0], highest.input[1] = negation.input[0], least.name
+            if least.name not in constants:
+                graph.initializer.append(least)
+                constants[least.name] = numpy_helper.to_array(least)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-from . import calibration, features, kernels, processes, projections, targets
+from . import calibration, features, kernels, processes, projections, scalers, sigmoids, targets
 from .writing import Writer
 
 
@@ -27,12 +27,14 @@ def registered() -> Iterator[None]:
         for table in tables:
             stack.enter_context(mock.patch.dict(table))
         stack.enter_context(calibration.interpolated())
+        stack.enter_context(sigmoids.shared_out())
         linear = registration._converter_pool["SklearnLinearSVC"]
         # Pipelines ask their last step for plain tensors; LinearSVC gives nothing else, and does not know the word.
         options = {**linear.get_allowed_options(), "zipmap": [False]}
         registration._converter_pool["SklearnLinearSVC"] = type(linear)(linear._fct, options)
         parse_columns = skl2onnx._parse.sklearn_parsers_map[ColumnTransformer]
         skl2onnx._parse.sklearn_parsers_map[ColumnTransformer] = _behind_a_step(parse_columns)
+        stack.enter_context(scalers.in_doubles())
         for module in (features, kernels, processes, projections, targets):
             for kind, write in module.conversions().items():
                 alias = f"Own{kind.__name__}"

@@ -1,0 +1,95 @@
+"""Comparing a converted estimator with its original, at the rows of the sample, between them and beyond them."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxattr.errors import ConversionError
+
+from ..common.verify import TOLERANCE, Session
+from .layers import step_difference
+from .steps import steps_of
+
+# What float32 makes of badly scaled features stays below this part of the largest value.
+_ROUNDING = 1e-2
+_FURTHER_ROWS = 16
+_LARGEST = 1e30
+
+
+def compare(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> None:
+    """Compare the model with what the estimator computes in float64, on the sample, between its rows and beyond.
+
+    Raises:
+        ConversionError: They differ by more than 1e-4 of the largest value.
+    """
+    session, source = Session(converted), converted.graph.input[0].name
+    further = [_between(rows), _around(rows, 1.0, _FURTHER_ROWS), _around(rows, 3.0, _FURTHER_ROWS)]
+    least = 0.0
+    for batch in (rows, rows[:1], *(batch for batch in further if _takes(estimator, batch))):
+        expected = _expected(estimator, batch)
+        # Numbers that float32 does not hold are none of the model's.
+        held = ~(np.abs(expected) > _LARGEST).any(1)
+        worst = _difference(np.asarray(session.run({source: batch})[-1])[held], expected[held], least)
+        least = least or _size(expected)
+        if not worst <= TOLERANCE:
+            advice = (
+                "Scale the features: it computes in float64, its ONNX form in float32."
+                if worst < _ROUNDING
+                else "That is more than rounding: skl2onnx writes something else. Try other settings, another solver."
+            )
+            raise ConversionError(
+                f"The converted {type(estimator).__name__} differs from the original by {worst:.2g} of its largest "
+                f"value. {advice}"
+            )
+
+
+def far_apart(estimator: Any, rows: np.ndarray) -> np.ndarray:
+    """Rows of the sample and beyond it, if the estimator takes them."""
+    both = np.concatenate([_around(rows, 3.0), rows])
+    return both if _takes(estimator, both) else rows
+
+
+def _around(rows: np.ndarray, spread: float, count: int = 5) -> np.ndarray:
+    """Random rows about the mean of the sample, `spread` of its standard deviations wide.
+
+    Features that the sample has one value of are spread by a tenth of it.
+    """
+    mean, deviation = np.nanmean(rows, 0), np.nanstd(rows, 0)
+    noise = spread * np.random.default_rng(0).normal(size=(count, rows.shape[1]))
+    around: np.ndarray = mean + noise * (np.where(deviation > 0, deviation, np.abs(mean) / 10) + 1e-3)
+    return around.astype(np.float32)
+
+
+def _between(rows: np.ndarray) -> np.ndarray:
+    """Rows at random places between two of the sample: what is right at the rows alone, as a step is, differs there."""
+    rng = np.random.default_rng(0)
+    first, second = rows[rng.integers(0, len(rows), (2, _FURTHER_ROWS))]
+    between: np.ndarray = first + rng.uniform(0.1, 0.9, (_FURTHER_ROWS, 1)) * (second - first)
+    return between.astype(np.float32)
+
+
+def _takes(estimator: Any, rows: np.ndarray) -> bool:
+    """Whether an estimator takes rows; an encoder knows no other categories than those it was fitted on."""
+    try:
+        _expected(estimator, rows)
+    except (ConversionError, IndexError):
+        return False
+    return True
+
+
+def _expected(estimator: Any, rows: np.ndarray) -> np.ndarray:
+    """What the estimator gives for rows, of its last step."""
+    with np.errstate(all="ignore"):
+        return steps_of(estimator, rows.astype(np.float64))[-1].expected
+
+
+def _size(array: np.ndarray) -> float:
+    """The largest finite magnitude in an array; 0 if there is none."""
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) if array.dtype.kind in "fiu" else 0.0
+
+
+def _difference(found: np.ndarray, expected: np.ndarray, least: float) -> float:
+    """The difference in parts of the largest value of `expected`, or of `least` where that is larger."""
+    size = _size(expected)
+    return step_difference(found, expected) * (size / least if 0 < size < least else 1.0)
