@@ -15,7 +15,7 @@ from onnxattr.converters.sklearn.own import calibration
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import NMF
-from sklearn.ensemble import AdaBoostClassifier, IsolationForest, RandomForestClassifier
+from sklearn.ensemble import AdaBoostClassifier, IsolationForest, RandomForestClassifier, VotingClassifier
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import RBF
@@ -188,6 +188,18 @@ def test_rounding_is_seen_in_samples_of_float32(transformer, count):
     data = (IRIS[:, :3] + np.array([1e6, 0, 0])).astype(np.float32)
     with pytest.raises(ConversionError, match="differs from the original"):
         to_onnx(transformer.fit(data), data[:count])
+
+
+@pytest.mark.parametrize(
+    "targets", [KINDS, np.array(["a", "b", "b"])[KINDS], KINDS > 1], ids=["numbers", "names", "truths"]
+)
+@pytest.mark.parametrize(
+    "put", [lambda e: e, lambda e: make_pipeline(StandardScaler(), e)], ids=["alone", "last"]
+)
+def test_hard_votes_have_no_gradient(put, targets):
+    votes = VotingClassifier([("a", LogisticRegression()), ("b", LogisticRegression(C=0.1))])
+    with pytest.raises(ConversionError, match=r"VotingClassifier gives classes alone.*voting='soft'"):
+        to_onnx(put(votes).fit(IRIS, targets), IRIS)
 
 
 def test_counts_of_words_are_given_sparse():

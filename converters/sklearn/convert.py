@@ -160,6 +160,14 @@ def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx
     import skl2onnx
     from sklearn.base import is_classifier
 
+    last = chosen_last(estimator)
+    if not any(hasattr(last, name) for name in ("predict_proba", "decision_function")) and (
+        hasattr(last, "classes_") and is_classifier(last)
+    ):
+        raise ConversionError(
+            f"{type(last).__name__} gives classes alone, which are piecewise constant: their gradient is 0 almost "
+            "everywhere. Vote with voting='soft', or explain the estimators in it one by one (estimators_)."
+        )
     settings: dict[str, Any] = {"target_opset": {"": opset, "ai.onnx.ml": 3}}
     try:
         with registered():
