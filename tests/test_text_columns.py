@@ -196,6 +196,21 @@ def test_codes_of_several_columns_are_told_apart(encoder):
         np.testing.assert_allclose(found[name].ravel(), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("settings", [{}, {"encoded_missing_value": -2}])
+@pytest.mark.parametrize("numbers", [NUMBERS, []], ids=["with numbers", "alone"])
+def test_unknown_texts_that_encoders_refuse_give_no_number(numbers, settings):
+    """Not the number of the first category."""
+    columns = compose.make_column_transformer(("passthrough", numbers), (OrdinalEncoder(**settings), TEXTS))
+    model = make_pipeline(columns, LinearRegression()).fit(ROWS, PRICE)
+    rows = ROWS[:4].copy()[[*numbers, *TEXTS]]
+    method = GradientInput(to_onnx(model, ROWS[[*numbers, *TEXTS]]))
+    expected = model.predict(rows)
+    rows.loc[rows.index[2], "city"], expected[2] = "Bonn", np.nan
+    with pytest.raises(ValueError, match="unknown categories"):
+        model.predict(rows)
+    np.testing.assert_allclose(method.predict(rows).ravel(), expected, atol=1e-5)
+
+
 FIRST = len(NUMBERS)
 WAYS = {
     "names": TEXTS,
@@ -228,8 +243,21 @@ def test_every_way_to_choose_columns_of_text(way, encoder):
         place += width
 
 
-def test_codes_of_several_columns_in_one_value_are_refused():
+def test_scaled_codes_of_several_columns_are_told_apart():
+    """Each column is encoded as a float of its own, and has its own term of the sum."""
     scaled_codes = make_pipeline(OrdinalEncoder(), StandardScaler())
+    both = compose.make_column_transformer((StandardScaler(), NUMBERS), (scaled_codes, TEXTS))
+    model, rows = make_pipeline(both, LinearRegression()).fit(ROWS, PRICE), ROWS[:7]
+    found = GradientInput(to_onnx(model, ROWS)).explain(rows)
+    encoder, scaler = model[0].named_transformers_["pipeline"]
+    expected = encoder.transform(rows[TEXTS]) * model[-1].coef_[2:] / scaler.scale_
+    np.testing.assert_allclose(np.hstack([found[name] for name in TEXTS]), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_codes_of_several_columns_in_one_value_are_refused():
+    scaled_codes = make_pipeline(
+        OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), StandardScaler()
+    )
     both = compose.make_column_transformer((StandardScaler(), NUMBERS), (scaled_codes, TEXTS))
     with pytest.raises(ConversionError, match="an OrdinalEncoder for each column"):
         to_onnx(make_pipeline(both, LinearRegression()).fit(ROWS, PRICE), ROWS)

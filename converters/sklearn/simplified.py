@@ -12,8 +12,9 @@ from .names import parts_of
 def simplified(estimator: Any) -> Any:
     """An estimator that gives the same numbers, without what skl2onnx refuses; itself if there is nothing of it.
 
-    Steps of pipelines that pass everything on are left out. Votes have an array of weights, one for each estimator that
-    votes, and are not flattened: that concerns only their transform. Columns are chosen by position.
+    Steps of pipelines that pass everything on are left out. Encoders that refuse unknown categories give NaN for them,
+    not the number of a category. Votes have an array of weights, one for each estimator that votes, and are not
+    flattened: that concerns only their transform. Columns are chosen by position.
     """
     if not any(_changed(part) for part in parts_of(estimator)):
         return estimator
@@ -80,7 +81,10 @@ def _changed(part: Any) -> dict[str, Any]:
     from sklearn.compose import ColumnTransformer
     from sklearn.ensemble import VotingClassifier, VotingRegressor
     from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OrdinalEncoder
 
+    if isinstance(part, OrdinalEncoder) and part.handle_unknown == "error":
+        return {"handle_unknown": "use_encoded_value", "unknown_value": np.nan}
     if isinstance(part, Pipeline):
         steps = [step for step in part.steps if step[1] not in (None, "passthrough")]
         return {"steps": steps} if 0 < len(steps) < len(part.steps) else {}
