@@ -3,7 +3,19 @@
 from collections.abc import Callable
 from typing import Any
 
-from . import along_axis, attention, counts, elementwise, experts, gammas, matrices, pooling, quantiles, tails
+from . import (
+    along_axis,
+    attention,
+    counts,
+    elementwise,
+    experts,
+    gammas,
+    matrices,
+    pooling,
+    quantiles,
+    scatters,
+    tails,
+)
 
 
 def table(torch: Any) -> dict[Any, Callable[..., Any]]:
@@ -28,6 +40,7 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
         aten.fmin.default: elementwise.smallest_number,
         aten.hardtanh.default: elementwise.hard_tanh,
         aten.hypot.default: elementwise.hypotenuse,
+        aten.index_reduce.default: scatters.index_reduced,
         aten.kthvalue.default: along_axis.kth_value,
         aten.lgamma.default: gammas.lgamma,
         aten.linalg_cholesky_ex.default: matrices.cholesky,
@@ -44,6 +57,10 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
         aten.min.dim: along_axis.smallest,
         aten.minimum.default: elementwise.smallest,
         aten.scaled_dot_product_attention.default: attention.attention,
+        aten.scatter.reduce: scatters.scattered_by_name,
+        aten.scatter.src: scatters.scattered,
+        aten.scatter_add.default: scatters.scattered_sum,
+        aten.scatter_reduce.two: scatters.scatter_reduced,
         aten.searchsorted.Scalar: counts.sorted_place_of_number,
         aten.searchsorted.Tensor: counts.sorted_places,
         aten.special_erfc.default: tails.erfc,
