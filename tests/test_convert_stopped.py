@@ -76,6 +76,9 @@ def watched(module, x):
 #: What happens between two layers, by name, and what is said of it; None where the gradients are the same.
 CASES = {
     "detached": (lambda _, x: x.detach() + x.tanh(), r"detach \(test_convert_stopped.py, line \d+\)"),
+    "item": (lambda _, x: x * x.sum().item(), r"item \(test_convert_stopped.py, line \d+\)"),
+    "float": (lambda _, x: x * float(x.max()), "__float__"),
+    "tolist": (lambda _, x: x * sum(x[0].tolist()), "tolist"),
     "straight through": (lambda _, x: x + (x.round() - x).detach(), "by 1 of the largest"),
     "its own backward": (lambda _, x: x + Straight.apply(x), "Straight.*by 0.5 of the largest"),
     "reversed": (lambda _, x: Reversed.apply(x), "at Reversed.*by 2 of the largest"),
@@ -102,7 +105,7 @@ def test_the_gradient_of_the_file_is_compared(case):
     assert len(told) == (said is not None)
     leaf = x.clone().requires_grad_()
     module.eval()(leaf)[:, 1].sum().backward()
-    theirs, ours = (leaf.grad * x).numpy(), GradientInput(converted).explain(x.numpy(), [1, 1])
+    theirs, ours = (leaf.grad * x).numpy(), GradientInput(converted).explain(x.numpy(), np.eye(3)[[1, 1]])
     same = np.abs(ours - theirs).max() < 1e-5 * np.abs(theirs).max()
     assert same == (said is None)
     assert said is None or re.search(said, told[0])

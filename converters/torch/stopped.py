@@ -15,6 +15,8 @@ from ..common.stopped import warn_if_another
 from .calls import as_numpy
 from .running import tensors_in
 
+#: Functions that give numbers to Python, which have no gradient.
+_NUMBERS = ("item", "tolist", "__float__")
 #: Functions that take from a tensor its shape and type, and so no gradient.
 _NO_VALUES = ("_like", "new_")
 
@@ -96,7 +98,7 @@ def _watch(torch: Any) -> Any:
                 name = getattr(getattr(function, "__self__", None), "__name__", "")
             made = [t for t in tensors_in(torch, result) if t.dtype.is_floating_point]
             if (
-                made
+                (made or name in _NUMBERS)
                 and not any(t.requires_grad for t in made)
                 and not any(part in name for part in _NO_VALUES)
             ) and any(t.requires_grad for t in tensors_in(torch, (args, kwargs))):
