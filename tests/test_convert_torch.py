@@ -209,6 +209,16 @@ class Branching(nn.Module):
         return x * 2 if x.sum() > 0 else x
 
 
+class Counted(nn.Module):
+    def forward(self, x):
+        return sum(x * number for number in range(int(x.max())))
+
+
+class Density(nn.Module):
+    def forward(self, x):
+        return torch.distributions.Normal(x, 1.0, validate_args=True).log_prob(x)
+
+
 class Asserting(nn.Module):
     def forward(self, x):
         if torch.compiler.is_exporting():
@@ -226,7 +236,24 @@ class Counting(nn.Module):
     [
         (Counting(), np.ones((2, 3), np.float32), {}, r"x\.shape\[0\]"),
         (Random(), np.ones((2, 3), np.float32), {}, "computes the same each time"),
-        (Branching(), np.ones((2, 3), np.float32), {}, "torch.onnx.export could not convert Branching"),
+        (
+            Branching(),
+            np.ones((2, 3), np.float32),
+            {},
+            r"Branching: it decides in Python.* at test_convert_torch.py, line \d+ \(`return x \* 2 if.*torch.where",
+        ),
+        (
+            Counted(),
+            np.ones((2, 3), np.float32),
+            {},
+            r"at test_convert_torch.py, line \d+ \(.*number of rounds",
+        ),
+        (
+            Density(),
+            np.ones((2, 3), np.float32),
+            {},
+            r"in Python at test_convert_torch.py, line \d+ .*validate_args=False\.$",
+        ),
         (
             Asserting(),
             np.ones((2, 3), np.float32),

@@ -3,8 +3,6 @@
 import contextlib
 import inspect
 import logging
-import os
-import traceback
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from . import translations
 from .batches import batches_of, made_of
 from .calls import calls_of_nodes, leaving
 from .optimiser import EXPORTER, OPTIMISER
+from .reasons import why_not
 from .running import Runner, has_hooks, split
 
 _WRAP = "wrap the module in one whose forward takes each tensor as a parameter of its own."
@@ -174,39 +173,18 @@ def export(
     except ConversionError:
         raise
     except Exception as error:
-        advice = (
-            " If a batch of any size is what fails, convert with dynamic_batch=False; if it is an operator, the older"
-            if dynamic_batch
-            else " The older"
-        )
-        reason = _in_words(_reason(error))
-        raise ConversionError(
-            f"torch.onnx.export could not convert {type(source).__name__}: {reason}.{advice} exporter may have it: "
-            "torch.onnx.export(module, inputs, path, dynamo=False) writes a file to explain."
-        ) from error
-
-
-def _reason(error: BaseException) -> BaseException:
-    """What the exporter raised of its own, or what a translation can't write."""
-    root = error
-    while root.__cause__ is not None:
-        root = root.__cause__
-    return root if isinstance(root, NotImplementedError) else error.__cause__ or error
-
-
-def _in_words(error: BaseException) -> str:
-    """What an error says; of one without words, such as a bare assertion, its kind and the line it comes from."""
-    words = " ".join(str(error).split())[:600]
-    frames = traceback.extract_tb(error.__traceback__)
-    if words or not frames:
-        return words or type(error).__name__
-    return f"{type(error).__name__} in {os.path.basename(frames[-1].filename)}, line {frames[-1].lineno}"
+        raise ConversionError(why_not(error, type(source).__name__, dynamic_batch)) from error
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     # The optimiser logs, without their names, constants that it could not fold and leaves to the runtime.
-    names = ("torch.onnx", "torch.onnx._internal.exporter._registration", "onnxscript.optimizer")
+    names = (
+        "torch.onnx",
+        "torch.onnx._internal.exporter._registration",
+        "onnxscript.optimizer",
+        "torch.fx.experimental.symbolic_shapes",  # of what why_not says
+    )
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     try:

@@ -1,0 +1,65 @@
+"""Why torch.onnx.export could not convert a module, in words."""
+
+import os
+import re
+import traceback
+
+_CALL = re.compile(
+    r'The following call raised this error:.*?File "([^"]+)", line (\d+), in [^\n]*\n\s*([^\n]+)', re.S
+)
+
+
+def why_not(error: BaseException, name: str, dynamic_batch: bool) -> str:
+    """What to say to whoever wanted to convert a module.
+
+    Args:
+        error: What the exporter raised.
+        name: The class of the module.
+        dynamic_batch: Whether a batch of any size was asked for.
+    """
+    reason, start = _reason(error), f"torch.onnx.export could not convert {name}: "
+    if "data-dependent expression" in str(reason):
+        return start + _decided(reason)  # the older exporter writes the way of the examples for all inputs
+    advice = (
+        " If a batch of any size is what fails, convert with dynamic_batch=False; if it is an operator, the older"
+        if dynamic_batch
+        else " The older"
+    )
+    return (
+        f"{start}{_in_words(reason)}.{advice} exporter may have it: "
+        "torch.onnx.export(module, inputs, path, dynamo=False) writes a file to explain."
+    )
+
+
+def _reason(error: BaseException) -> BaseException:
+    """What the exporter raised of its own, or what a translation can't write."""
+    root = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    return root if isinstance(root, NotImplementedError) else error.__cause__ or error
+
+
+def _in_words(error: BaseException) -> str:
+    """What an error says; of one without words, such as a bare assertion, its kind and the line it comes from."""
+    words = " ".join(str(error).split())[:600]
+    frames = traceback.extract_tb(error.__traceback__)
+    if words or not frames:
+        return words or type(error).__name__
+    return f"{type(error).__name__} in {os.path.basename(frames[-1].filename)}, line {frames[-1].lineno}"
+
+
+def _decided(error: BaseException) -> str:
+    """Of a module that decides in Python by the numbers of a tensor, the line and the way out."""
+    call = _CALL.search(str(error))
+    place = f" at {os.path.basename(call[1])}, line {call[2]} (`{call[3].strip()}`)" if call else ""
+    inside = os.path.join("torch", "distributions") + os.sep
+    if any(inside in frame.filename for frame in traceback.extract_tb(error.__traceback__)):
+        return (
+            f"torch.distributions checks the numbers of a tensor in Python{place}, which a graph cannot. "
+            "Make the distribution with validate_args=False."
+        )
+    return (
+        f"it decides in Python by the numbers of a tensor{place}, and a graph goes one way for all inputs. "
+        "Choose between values with torch.where, and make a size, an index or a number of rounds one that is fixed or "
+        "comes from the shapes of the inputs."
+    )
