@@ -43,6 +43,7 @@ def of_package(name):
         ("lightgbm.sklearn", "Elsewhere is of lightgbm. Boosted trees are piecewise constant"),
         ("xgboost.sklearn", "Elsewhere is of xgboost. Boosted trees are piecewise constant"),
         ("skorch.regressor", r"explain that, estimator.module_, .*pipeline\[:-1\].transform"),
+        ("imblearn.pipeline", "no part in predictions: give a Pipeline of scikit-learn"),
         ("mine", "Fit the estimator first"),
     ],
 )

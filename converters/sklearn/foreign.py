@@ -9,6 +9,8 @@ from onnxattr.autodiff.refused import TREES
 
 _ADVICE = {
     **dict.fromkeys(("lightgbm", "xgboost", "catboost"), f"Boosted {TREES}"),
+    "imblearn": "Its samplers take no part in predictions: give a Pipeline of scikit-learn with the other fitted "
+    "steps, Pipeline([(name, step) for name, step in pipeline.steps if not hasattr(step, 'fit_resample')])",
     "skorch": "It holds a PyTorch module: explain that, estimator.module_, at rows as the steps before it give them, "
     "pipeline[:-1].transform(rows), with sample= these rows as a tensor",
 }
