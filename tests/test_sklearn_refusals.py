@@ -19,6 +19,7 @@ from sklearn.ensemble import AdaBoostClassifier, IsolationForest, RandomForestCl
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import RBF
+from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
@@ -188,6 +189,16 @@ def test_rounding_is_seen_in_samples_of_float32(transformer, count):
     data = (IRIS[:, :3] + np.array([1e6, 0, 0])).astype(np.float32)
     with pytest.raises(ConversionError, match="differs from the original"):
         to_onnx(transformer.fit(data), data[:count])
+
+
+@pytest.mark.parametrize("rows", [IRIS, IRIS[::10]], ids=["all", "some"])
+def test_what_is_wrong_for_missing_features_alone_is_refused(rows):
+    """skl2onnx' KNNImputer has other neighbours; what SimpleImputer makes of such rows is right."""
+    gaps = IRIS.copy()
+    gaps[::7, 0], gaps[::11, 2] = np.nan, np.nan
+    assert to_onnx(make_pipeline(SimpleImputer(), Ridge()).fit(gaps, KINDS), rows)
+    with pytest.raises(ConversionError, match="differs from the original"):
+        to_onnx(make_pipeline(KNNImputer(), Ridge()).fit(gaps, KINDS), rows)
 
 
 @pytest.mark.parametrize(

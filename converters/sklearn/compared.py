@@ -9,6 +9,7 @@ from onnxattr.errors import ConversionError
 
 from ..common.verify import TOLERANCE, Session
 from .layers import step_difference
+from .names import parts_of
 from .steps import steps_of
 
 # What float32 makes of badly scaled features stays below this part of the largest value.
@@ -25,6 +26,8 @@ def compare(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> Non
     """
     session, source = Session(converted), converted.graph.input[0].name
     further = [_between(rows), _around(rows, 1.0, _FURTHER_ROWS), _around(rows, 3.0, _FURTHER_ROWS)]
+    if any(type(part).__module__.startswith("sklearn.impute") for part in parts_of(estimator)):
+        further.append(_missing(rows))
     least = 0.0
     for batch in (rows, rows[:1], *(batch for batch in further if _takes(estimator, batch))):
         expected = _expected(estimator, batch)
@@ -76,6 +79,14 @@ def _takes(estimator: Any, rows: np.ndarray) -> bool:
     except (ConversionError, IndexError):
         return False
     return True
+
+
+def _missing(rows: np.ndarray) -> np.ndarray:
+    """Rows of the sample, one of whose features is missing."""
+    rng = np.random.default_rng(0)
+    missing: np.ndarray = rows[rng.integers(0, len(rows), _FURTHER_ROWS)]
+    missing[range(_FURTHER_ROWS), rng.integers(0, rows.shape[1], _FURTHER_ROWS)] = np.nan
+    return missing
 
 
 def _expected(estimator: Any, rows: np.ndarray) -> np.ndarray:
