@@ -187,6 +187,7 @@ ONE_FOR_EACH = (
             for one in ONE_FOR_EACH
         ),
         (150, OneVsRestClassifier(LogisticRegression())),
+        (150, OneVsRestClassifier(SGDClassifier(loss="log_loss", random_state=0))),
     ],
 )
 def test_sigmoids_that_are_zero_are_shared_out(below, estimator):

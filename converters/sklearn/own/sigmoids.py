@@ -49,15 +49,21 @@ def write_sigmoids_over_sums(graph: onnx.GraphProto) -> None:
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         before = made.get(node.input[0]) if node.op_type in ("Normalizer", "LpNormalization") else None
-        scores = _scores(made, before) if before is not None else None
+        scores = _scores(made, before, nodes) if before is not None else None
         lost = np.nan if node.op_type == "Normalizer" else 0.0
         nodes += [node] if scores is None else _shares(graph, scores, node.output[0], lost)
     del graph.node[:]
     graph.node.extend(nodes)
 
 
-def _scores(made: dict[str, onnx.NodeProto], node: onnx.NodeProto) -> str | None:
-    """The scores whose sigmoids a node gives, if it does; classifiers that give sigmoids are made to give scores."""
+def _scores(made: dict[str, onnx.NodeProto], node: onnx.NodeProto, nodes: list[onnx.NodeProto]) -> str | None:
+    """The scores whose sigmoids a node gives, if it does; classifiers that give sigmoids are made to give scores.
+
+    Args:
+        made: The nodes by what they give.
+        node: The node.
+        nodes: Gets the node that puts scores of several classifiers side by side, where there is none yet.
+    """
     if node.op_type == "Sigmoid":
         return str(node.input[0])
     classifiers = [node]
@@ -66,6 +72,11 @@ def _scores(made: dict[str, onnx.NodeProto], node: onnx.NodeProto) -> str | None
         if not all(part is not None and part.op_type == "Slice" for part in parts):
             return None
         classifiers = [made.get(part.input[0], part) for part in parts if part is not None]
+        apart = [score for pair in classifiers if (score := _score_of_two(made, pair))]
+        if len(apart) == len(classifiers):
+            name = f"{node.output[0]}_scores"
+            nodes.append(onnx.helper.make_node("Concat", apart, [name], name, axis=1))
+            return name
     links = [one for each in classifiers for one in each.attribute if one.name == "post_transform"]
     if len(links) < len(classifiers) or any(link.s != b"LOGISTIC" for link in links):
         return None
@@ -74,6 +85,16 @@ def _scores(made: dict[str, onnx.NodeProto], node: onnx.NodeProto) -> str | None
     for link in links:
         link.s = b"NONE"
     return str(node.output[node.op_type != "Concat"])
+
+
+def _score_of_two(made: dict[str, onnx.NodeProto], pair: onnx.NodeProto) -> str | None:
+    """The score z of a node that gives 1 - sigmoid(z) and sigmoid(z), if it does."""
+    if pair.op_type != "Concat" or len(pair.input) != 2:
+        return None
+    rest, sigmoid = (made.get(name) for name in pair.input)
+    if sigmoid is None or sigmoid.op_type != "Sigmoid" or rest is None or rest.op_type != "Sub":
+        return None
+    return str(sigmoid.input[0]) if rest.input[1] == sigmoid.output[0] else None
 
 
 def _intercepts(node: onnx.NodeProto) -> list[float]:
