@@ -293,7 +293,17 @@ def _message(
         else f"outputs {outputs} differ"
     )
     return (
-        f"Preparing the model changed its prediction: {where}, on drawn inputs of shapes "
-        f"{_shapes(feeds)}. Export the model with opset 18 or newer, or pass "
-        "verify=False (--verify never) to explain the prepared model nevertheless."
+        f"Preparing the model changed its prediction: {where}, on drawn inputs of shapes {_shapes(feeds)}. "
+        f"{_way_out(node)}, or pass verify=False (--verify never) to explain the prepared model nevertheless."
     )
+
+
+def _way_out(node: onnx.NodeProto | None) -> str:
+    """What to do where a node is computed in another way."""
+    levels = [] if node is None or node.op_type != "MatMulNBits" else node.attribute
+    if any(attribute.name == "accuracy_level" and attribute.i == 4 for attribute in levels):
+        return (
+            "It rounds its input to 8 bits (accuracy_level=4), where the prepared model has real numbers. Write the "
+            "model with accuracy_level=1"
+        )
+    return "Export the model with opset 18 or newer"
