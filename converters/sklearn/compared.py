@@ -29,8 +29,10 @@ def compare(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> Non
     if any(type(part).__module__.startswith("sklearn.impute") for part in parts_of(estimator)):
         further.append(_missing(rows))
     least = 0.0
-    for batch in (rows, rows[:1], *(batch for batch in further if _takes(estimator, batch))):
-        expected = _expected(estimator, batch)
+    certain = [(batch, _expected(estimator, batch)) for batch in (rows, rows[:1])]
+    for batch, expected in (*certain, *((batch, _taken(estimator, batch)) for batch in further)):
+        if expected is None:
+            continue
         # Numbers that float32 does not hold are none of the model's.
         held = ~(np.abs(expected) > _LARGEST).any(1)
         worst = _difference(np.asarray(session.run({source: batch})[-1])[held], expected[held], least)
@@ -50,7 +52,7 @@ def compare(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> Non
 def far_apart(estimator: Any, rows: np.ndarray) -> np.ndarray:
     """Rows of the sample and beyond it, if the estimator takes them."""
     both = np.concatenate([_around(rows, 3.0), rows])
-    return both if _takes(estimator, both) else rows
+    return rows if _taken(estimator, both) is None else both
 
 
 def _around(rows: np.ndarray, spread: float, count: int = 5) -> np.ndarray:
@@ -72,13 +74,12 @@ def _between(rows: np.ndarray) -> np.ndarray:
     return between.astype(np.float32)
 
 
-def _takes(estimator: Any, rows: np.ndarray) -> bool:
-    """Whether an estimator takes rows; an encoder knows no other categories than those it was fitted on."""
+def _taken(estimator: Any, rows: np.ndarray) -> np.ndarray | None:
+    """What the estimator gives for rows, if it takes them; an encoder knows no categories but those of its fit."""
     try:
-        _expected(estimator, rows)
+        return _expected(estimator, rows)
     except (ConversionError, IndexError):
-        return False
-    return True
+        return None
 
 
 def _missing(rows: np.ndarray) -> np.ndarray:
