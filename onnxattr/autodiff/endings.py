@@ -129,8 +129,8 @@ class _End:
         self._met: list[ir.Node] = []
         #: Values -> the activations that they are computed from.
         self._sources: dict[ir.Value, Bits] = {}
-        #: The activations, and the nodes with subgraphs, by whose values nothing is known to be divided; and the latter
-        #: behind which a division is known of, with all digits.
+        #: Activations by whose values nothing is divided so far; nodes with subgraphs for which that is so; and nodes
+        #: with subgraphs by whose values something is divided, none of whose digits are lost.
         self._undivided = self._undivided_closures = self._divided_closures = 0
         self._positive: set[ir.Value] = set()
 

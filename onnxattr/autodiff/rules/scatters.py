@@ -80,9 +80,8 @@ def scatter_nd(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangen
         if distinct_rows(indices, x):
             return None
         dims = dims_of(indices) or [None]
-        if not isinstance(
-            dims[-1], int
-        ):  # the updates may be slices of any rank: each of their elements is asked
+        if not isinstance(dims[-1], int):
+            # The updates may be slices of any rank: each of their elements is asked.
             order = positions_in(op, updates)
             base = op.expand_like(op.constant(0, ir.DataType.INT64), x)
             return op.Equal(op.GatherND(op.ScatterND(base, indices, order), indices), order)
