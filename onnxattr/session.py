@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions: providers that are really there, quiet logs, clear errors."""
+"""ONNX Runtime sessions: quiet logs, little memory, clear errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import functools
 import importlib.metadata
 import math
 import os
-import sys
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -17,110 +16,20 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxattr.errors import ModelError, ParameterError, RuntimeMissingError
+from onnxattr.errors import ModelError, RuntimeMissingError
 from onnxattr.graph.fusions import ends_the_process
+from onnxattr.providers import (
+    check_providers,
+    default_providers,
+    exact,
+    name_of,
+    on_cpu,
+    preload_cuda,
+    runtime,
+)
 
-_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
-_NEED_CUDA = (_CUDA, "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
 #: A small model has fewer bytes than this, and fewer numbers in its weights.
 _SMALL = 2**20
-
-
-def runtime() -> Any:
-    """Imports ONNX Runtime.
-
-    Raises:
-        RuntimeMissingError: If neither wheel is installed, or the two have broken each other.
-    """
-    try:
-        import onnxruntime
-
-        onnxruntime.InferenceSession  # noqa: B018
-    except (ImportError, AttributeError) as error:
-        raise RuntimeMissingError(
-            "ONNX Runtime is not installed: run `pip install onnxattr[cpu]`, or `pip install onnxattr[gpu]` for CUDA. "
-            "If both wheels were installed, uninstall both first: they overwrite each other."
-        ) from error
-    return onnxruntime
-
-
-def default_providers() -> list[str]:
-    """CUDA with CPU behind it where a GPU is in sight and the wheel can use it, else CPU."""
-    gpu = os.path.exists("/dev/nvidia0") or os.environ.get("CUDA_VISIBLE_DEVICES", "") not in ("", "-1")
-    if (
-        gpu
-        and os.environ.get("CUDA_VISIBLE_DEVICES") != "-1"
-        and _CUDA in runtime().get_available_providers()
-    ):
-        return [_CUDA, _CPU]
-    return [_CPU]
-
-
-def on_cpu(providers: Sequence[Any] | None) -> bool:
-    """Whether sessions with these providers compute on the CPU."""
-    first = (default_providers() if providers is None else providers)[0]
-    return bool(_name(first) == _CPU)
-
-
-def check_providers(providers: Sequence[Any]) -> list[Any]:
-    """The providers as a list, if ONNX Runtime has them all.
-
-    Raises:
-        ParameterError: If they are not names, or pairs of a name and options.
-        RuntimeMissingError: If one is not available.
-    """
-    named = isinstance(providers, Sequence) and not isinstance(providers, str) and len(providers) > 0
-    if not named or not all(isinstance(_name(entry), str) for entry in providers):
-        raise ParameterError(
-            f"providers={providers!r}: expected a sequence of provider names, or of pairs (name, options); "
-            "None for the best present."
-        )
-    available = runtime().get_available_providers()
-    missing = [_name(entry) for entry in providers if _name(entry) not in available]
-    if missing:
-        raise RuntimeMissingError(
-            f"Providers {missing} are not in this ONNX Runtime; it has {available}. Leave providers out to use the "
-            "best of these, or install onnxattr[gpu] for CUDA."
-        )
-    return list(providers)
-
-
-#: What a CUDA session is given unless its options say otherwise. ONNX Runtime's own defaults let convolutions and
-#: products round to TensorFloat-32, ten bits, which flips decisions of ReLUs and max-pools, and take the algorithm that
-#: was the fastest of a trial for each new shape.
-_EXACT_CUDA = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
-
-
-def preload_cuda(providers: Sequence[Any]) -> None:
-    """Loads the CUDA and cuDNN libraries that pip installs with onnxattr[gpu], if a provider of the list needs them.
-
-    Without it ONNX Runtime finds only libraries in the folders of the system, and a session falls back to the CPU.
-    """
-    if any(_name(entry) in _NEED_CUDA for entry in providers):
-        _load_cuda_libraries()
-
-
-@functools.cache
-def _load_cuda_libraries() -> None:
-    preload = getattr(runtime(), "preload_dlls", None)
-    if preload is not None:
-        # It prints which libraries it could not load; the standard output belongs to results.
-        with contextlib.redirect_stdout(sys.stderr):
-            preload()
-
-
-def exact(providers: Sequence[Any]) -> list[Any]:
-    """The providers with the options under which CUDA computes in float32; options that are given stay as they are."""
-    with_options = []
-    for entry in providers:
-        options = entry[1] if isinstance(entry, (tuple, list)) and len(entry) > 1 else {}
-        cuda = _name(entry) == _CUDA
-        with_options.append((_CUDA, _EXACT_CUDA | dict(options)) if cuda else entry)
-    return with_options
-
-
-def _name(entry: Any) -> Any:
-    return entry[0] if isinstance(entry, (tuple, list)) and entry else entry
 
 
 @functools.cache
@@ -192,9 +101,9 @@ class Session:
             self._session._model_bytes = None
         if not _is_small(model, content):
             _give_back_memory()
-        if providers is not None and _name(chosen[0]) not in self._session.get_providers():
+        if providers is not None and name_of(chosen[0]) not in self._session.get_providers():
             raise RuntimeMissingError(
-                f"{_name(chosen[0])} was asked for but could not be started (got {self._session.get_providers()}). "
+                f"{name_of(chosen[0])} was asked for but could not be started (got {self._session.get_providers()}). "
                 "CUDA needs NVIDIA's driver and `pip install onnxattr[gpu]`, which brings CUDA and cuDNN; "
                 "or leave providers out."
             )

@@ -9,8 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 from support.small_models import mlp
 
-from onnxattr import Saliency, session
-from onnxattr.session import exact
+from onnxattr import Saliency, providers
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,7 +27,7 @@ FLOAT32 = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
     ],
 )
 def test_cuda_computes_in_float32_unless_its_options_say_otherwise(given, expected):
-    assert exact(given) == expected
+    assert providers.exact(given) == expected
 
 
 @pytest.fixture
@@ -42,13 +41,13 @@ def preloaded(monkeypatch):
         load()
 
     monkeypatch.setattr(onnxruntime, "preload_dlls", counted)
-    session._load_cuda_libraries.cache_clear()
+    providers._load_cuda_libraries.cache_clear()
     yield calls
-    session._load_cuda_libraries.cache_clear()
+    providers._load_cuda_libraries.cache_clear()
 
 
 @pytest.mark.parametrize(
-    ("providers", "times"),
+    ("asked", "times"),
     [
         ([CPU], 0),
         ([CUDA, CPU], 1),
@@ -57,9 +56,9 @@ def preloaded(monkeypatch):
         (["CoreMLExecutionProvider", CPU], 0),
     ],
 )
-def test_libraries_of_cuda_are_loaded_once_where_cuda_is_asked_for(providers, times, preloaded, capsys):
-    session.preload_cuda(providers)
-    session.preload_cuda(providers)
+def test_libraries_of_cuda_are_loaded_once_where_cuda_is_asked_for(asked, times, preloaded, capsys):
+    providers.preload_cuda(asked)
+    providers.preload_cuda(asked)
     assert len(preloaded) == times
     # Results may go to the standard output.
     assert capsys.readouterr().out == ""

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from onnxattr import files
+from onnxattr import files, signals
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
 
@@ -30,7 +30,7 @@ def test_signals_held_back_reach_each_handler_once():
     calls = []
 
     def both():
-        with files.undisturbed():
+        with signals.undisturbed():
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGTERM)
 

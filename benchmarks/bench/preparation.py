@@ -43,7 +43,8 @@ def main() -> None:
     """Prints processor seconds of one size."""
     from benchmarks.bench.sides.ours import with_threads
     from onnxattr import vjp
-    from onnxattr.session import Session, runtime
+    from onnxattr.providers import runtime
+    from onnxattr.session import Session
 
     kind, nodes = sys.argv[1], int(sys.argv[2])
     with_threads(1)

@@ -111,7 +111,8 @@ def prepare(_: str, case: Case, rows: int) -> dict[str, float]:
 def session(who: str, case: Case, rows: int) -> dict[str, float]:
     """A session with the model or its gradient, and two runs."""
     from benchmarks.bench.sides.ours import with_threads
-    from onnxattr.session import Session, runtime
+    from onnxattr.providers import runtime
+    from onnxattr.session import Session
 
     with_threads(1)
     runtime()
@@ -132,7 +133,8 @@ def session(who: str, case: Case, rows: int) -> dict[str, float]:
 def path(_: str, case: Case, rows: int) -> dict[str, float]:
     """Integrated Gradients of one sample, and how many rows its largest run has."""
     from benchmarks.bench.sides.ours import method, with_threads
-    from onnxattr.session import Session, runtime
+    from onnxattr.providers import runtime
+    from onnxattr.session import Session
 
     with_threads(1)
     runtime()

@@ -15,8 +15,8 @@ from onnxattr.errors import ParameterError
 from onnxattr.loading.prepared import Outputs, Wrt
 from onnxattr.loading.preprocessing import PLACES as PIXELS_OR_INPUT
 from onnxattr.loading.verify import check_choice
+from onnxattr.providers import check_providers
 from onnxattr.running.finite import check_mode
-from onnxattr.session import check_providers
 
 
 class Unasked(str):

@@ -23,6 +23,7 @@ from onnxattr.graph.subgraphs import nodes_in, nodes_of
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.checks.loop_steps import all_steps, loops_of, own_steps
 from onnxattr.loading.constant_values import ConstantValues
+from onnxattr.loading.drawn_inputs import FLOATS, TRANSFORMS, Feeds, as_taken, drawn_inputs
 from onnxattr.loading.reading.source import default_opset
 from onnxattr.session import Session
 
@@ -35,8 +36,6 @@ _MOST_BYTES, _MOST_NODES, _MOST_NUMBERS, _MOST_STEPS = 4 << 20, 500, 1 << 16, 1 
 _SIZES = (3, 16)
 #: Largest difference that passes, of the largest magnitude of a value.
 _TOLERANCE, _COARSE = 1e-3, 2e-2
-_TRANSFORMS = ("DFT", "STFT")
-Feeds = dict[str, np.ndarray]
 
 
 def check_choice(verify: bool | str) -> None:
@@ -68,7 +67,7 @@ def verify_model(model: ir.Model, verify: bool | str = "auto") -> None:
     prepared = serialised(model)
     try:
         feeds, right = _run_original(original, outputs, folder)
-        got = _run(prepared, outputs, _as_taken(model, feeds), folder)
+        got = _run(prepared, outputs, as_taken(model, feeds), folder)
     except OnnxAttrError as error:
         if verify is True:
             raise ModelError(
@@ -152,7 +151,7 @@ def _takes_anything(proto: onnx.ModelProto) -> bool:
     """Whether operators outside ai.onnx read lengths or sizes that are drawn: wrong ones they take without a word."""
     nodes = [node for node in nodes_in(proto.graph) if node.domain not in ("", "ai.onnx")]
     tensors = {value.name: value.type.tensor_type for value in proto.graph.input}
-    whole = {name for name, kind in tensors.items() if kind.elem_type not in _FLOATS}
+    whole = {name for name, kind in tensors.items() if kind.elem_type not in FLOATS}
     sizes_are_drawn = any(not dim.dim_value for kind in tensors.values() for dim in kind.shape.dim[1:])
     return any(sizes_are_drawn or whole & set(node.input) for node in nodes)
 
@@ -161,50 +160,13 @@ def _run_original(
     proto: onnx.ModelProto, outputs: Sequence[str], folder: Any
 ) -> tuple[Feeds, dict[str, Any]]:
     for size in _SIZES:
-        feeds = _drawn(proto, size)
+        feeds = drawn_inputs(proto, size)
         try:
             return feeds, _run(proto, outputs, feeds, folder)
         except OnnxAttrError:
             if size == _SIZES[-1]:
                 raise
     raise AssertionError
-
-
-def _drawn(proto: onnx.ModelProto, size: int) -> Feeds:
-    """Normal numbers for floats, zeros and ones for the rest, of the declared shapes.
-
-    Raises:
-        ModelError: If an input is not a tensor of numbers, or has no declared shape beside a Fourier transform: one of
-            fewer axes than it transforms ends the process of ONNX Runtime.
-    """
-    rng = np.random.default_rng(0)
-    ranked = any(node.op_type in _TRANSFORMS for node in nodes_in(proto.graph))
-    held = {tensor.name for tensor in proto.graph.initializer}
-    feeds = {}
-    for value in proto.graph.input:
-        kind = value.type.tensor_type
-        if value.name in held:
-            continue
-        if not value.type.HasField("tensor_type") or kind.elem_type == onnx.TensorProto.STRING:
-            raise ModelError(f"Input {value.name!r} is no tensor of numbers.")
-        if ranked and not kind.HasField("shape"):
-            raise ModelError(f"The file declares no shape of the input {value.name!r}.")
-        # Files say -1 of sizes that are free.
-        shape = [dim.dim_value if dim.dim_value > 0 else size for dim in kind.shape.dim]
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
-        floats = kind.elem_type in _FLOATS
-        numbers = rng.normal(size=shape) if floats else rng.integers(0, 2, shape)
-        feeds[value.name] = numbers.astype(dtype)
-    return feeds
-
-
-_FLOATS = tuple(onnx.TensorProto.DataType.Value(name) for name in ("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16"))
-
-
-def _as_taken(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> Feeds:
-    """The feeds in the dtypes of the prepared model, which may be wider."""
-    dtypes = {value.name: value.dtype.numpy() for value in model.graph.inputs if value.dtype is not None}
-    return {name: array.astype(dtypes.get(name, array.dtype)) for name, array in feeds.items()}
 
 
 def _run(
@@ -230,7 +192,7 @@ def _tolerance(model: ir.Model, original: onnx.ModelProto) -> float:
         for n in nodes_in(original.graph)
     )
     before, after = (
-        sum(n.op_type in _TRANSFORMS for n in nodes)
+        sum(n.op_type in TRANSFORMS for n in nodes)
         for nodes in (nodes_in(original.graph), nodes_of(model.graph))
     )
     return _COARSE if coarse or after < before else _TOLERANCE
@@ -281,7 +243,7 @@ def _message(
         right = _run(original, shared, feeds, folder)
         first = _differing(
             {name: right[name] for name in shared},
-            _run(prepared, shared, _as_taken(model, feeds), folder),
+            _run(prepared, shared, as_taken(model, feeds), folder),
             tolerance,
         )
     except OnnxAttrError:

@@ -17,7 +17,6 @@ from onnxattr.files import (
     claim,
     destination,
     is_stream,
-    stopped_tidily,
     temporary_file,
     whole_file,
 )
@@ -25,6 +24,7 @@ from onnxattr.home import at_home
 from onnxattr.loading.data_file import DataFile, own_data_of
 from onnxattr.loading.reading.external_data import entry, read, set_entry
 from onnxattr.loading.reading.own_data import digest_of, forget_data, note_data
+from onnxattr.signals import stopped_tidily
 
 PLACES = ("auto", "inside", "beside", "shared")
 #: What protobuf can write at most, less some room for the graph.

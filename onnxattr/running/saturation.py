@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxattr.graph.subgraphs import graphs_of, nodes_of
-from onnxattr.session import runtime
+from onnxattr.providers import runtime
 
 #: With weights up to this size two products with unsigned 8-bit numbers fit into 16 bits: 2 * 255 * 64 < 2**15.
 _FITS = 64

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from onnxattr import attributions  # noqa: E402
-from onnxattr.session import default_providers, exact, preload_cuda, runtime  # noqa: E402
+from onnxattr.providers import default_providers, exact, preload_cuda, runtime  # noqa: E402
 from portable.cases import write_cases  # noqa: E402
 from portable.network import Entry  # noqa: E402
 from portable.networks import networks  # noqa: E402

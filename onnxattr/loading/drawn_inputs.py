@@ -1,0 +1,51 @@
+"""Inputs that are drawn for a trial run of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnxattr.errors import ModelError
+from onnxattr.graph.subgraphs import nodes_in
+
+Feeds = dict[str, np.ndarray]
+#: Operators that transform a signal; see ``drawn_inputs``.
+TRANSFORMS = ("DFT", "STFT")
+FLOATS = tuple(onnx.TensorProto.DataType.Value(name) for name in ("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16"))
+
+
+def drawn_inputs(proto: onnx.ModelProto, size: int) -> Feeds:
+    """Normal numbers for floats, zeros and ones for the rest, of the declared shapes.
+
+    Raises:
+        ModelError: If an input is not a tensor of numbers, or has no declared shape beside a Fourier transform: one of
+            fewer axes than it transforms ends the process of ONNX Runtime.
+    """
+    rng = np.random.default_rng(0)
+    ranked = any(node.op_type in TRANSFORMS for node in nodes_in(proto.graph))
+    held = {tensor.name for tensor in proto.graph.initializer}
+    feeds = {}
+    for value in proto.graph.input:
+        kind = value.type.tensor_type
+        if value.name in held:
+            continue
+        if not value.type.HasField("tensor_type") or kind.elem_type == onnx.TensorProto.STRING:
+            raise ModelError(f"Input {value.name!r} is no tensor of numbers.")
+        if ranked and not kind.HasField("shape"):
+            raise ModelError(f"The file declares no shape of the input {value.name!r}.")
+        # Files say -1 of sizes that are free.
+        shape = [dim.dim_value if dim.dim_value > 0 else size for dim in kind.shape.dim]
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+        floats = kind.elem_type in FLOATS
+        numbers = rng.normal(size=shape) if floats else rng.integers(0, 2, shape)
+        feeds[value.name] = numbers.astype(dtype)
+    return feeds
+
+
+def as_taken(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> Feeds:
+    """The feeds in the dtypes of the prepared model, which may be wider."""
+    dtypes = {value.name: value.dtype.numpy() for value in model.graph.inputs if value.dtype is not None}
+    return {name: array.astype(dtypes.get(name, array.dtype)) for name, array in feeds.items()}
