@@ -59,6 +59,11 @@ REFUSED = {
         " { y = com.microsoft.MatMulNBits<K=32, N=4, block_size=32, bits=4>(x, w, s, z, i) }",
         "packed zero points.*without g_idx",
     ),
+    "a product that rounds, of a later version": (
+        "g (float[N,32] x, uint8[4,1,16] w, float[4] s) => (float[N,4] y)"
+        " { y = com.microsoft.MatMulNBits<K=32, N=4, block_size=32, bits=4, accuracy_level=4, sparsity=2>(x, w, s) }",
+        "unsupported attribute sparsity=2",
+    ),
     "large matrices": (
         "g (float[17,17] x) => (float[17,17] y) { y = com.microsoft.Inverse(x) }",
         "unsupported size 17.*up to 16",

@@ -22,7 +22,9 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.engine import pullback
 from onnxattr.autodiff.paths import is_float
+from onnxattr.autodiff.refused import WHY
 from onnxattr.autodiff.registry import STANDARD, Cotangent, vjp
+from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.subgraphs import nodes_behind
 
@@ -39,6 +41,7 @@ def derived(*op_types: str, singular: str = "") -> Callable[[Definition], Defini
 
     def register(define: Definition) -> Definition:
         def rule(op: OpBuilder, node: Any, ct: Any) -> Sequence[Cotangent]:
+            _check(node)
             return pulled_back(op, node, define)
 
         rule.__name__, rule.__doc__ = define.__name__, define.__doc__
@@ -46,6 +49,14 @@ def derived(*op_types: str, singular: str = "") -> Callable[[Definition], Defini
         return define
 
     return register
+
+
+def _check(node: Any) -> None:
+    """Raises an error for a node of which loading has noted that its definition leaves something out."""
+    found = getattr(node, "node", None)
+    note = "" if found is None else found.metadata_props.get(WHY, "")
+    if note:
+        raise UnsupportedOpError(note)
 
 
 def pulled_back(op: OpBuilder, node: Any, define: Definition) -> list[Cotangent]:

@@ -7,6 +7,7 @@ from onnxattr.autodiff.rules import (  # noqa: F401
     control_flow,
     conv,
     elementwise,
+    few_bits,
     integers,
     iteration,
     linear,

@@ -1,7 +1,6 @@
 """Definitions of com.microsoft operators on quantised values, those with a scale for each block of a row among them.
 
-The weights are constants: gradients are those of the activations. Kernels may round the activations too, as
-``accuracy_level`` allows them; here they stay real numbers.
+The weights are constants: gradients are those of the activations, which stay real numbers.
 """
 
 from __future__ import annotations
@@ -10,6 +9,13 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.autodiff.node import NodeView
+from onnxattr.autodiff.rules.few_bits import (
+    bits_of,
+    matmul_n_bits,
+    real_of_blocks,
+    rounds_activations,
+    unpacked,
+)
 from onnxattr.decompositions.registry import decomposition
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
@@ -25,44 +31,10 @@ NF4 = (
 )  # fmt: skip
 
 
-@decomposition("com.microsoft::MatMulNBits", inputs=6, unread=("accuracy_level",))
-def matmul_n_bits(op: OpBuilder, node: NodeView) -> ir.Value:
-    """y = a w^T + bias with w = (q - zero point) * scale, of a block, or of the group that g_idx gives each column."""
-    a, packed, scales = node.required(3)
-    zeros, order, bias = node.inputs[3:]
-    rows, columns = node.get_int("N"), node.get_int("K")
-    bits, size = _bits(node), node.get_int("block_size")
-    if node.get_int("weight_prepacked", 0):
-        raise UnsupportedOpError(
-            f"MatMulNBits node {node.name!r} has its weights in a layout for one kind of processor (weight_prepacked). "
-            "Export the model without it."
-        )
-    if order is not None and (bits != 4 or (zeros is not None and zeros.dtype == ir.DataType.UINT8)):
-        raise UnsupportedOpError(
-            f"MatMulNBits node {node.name!r}: unsupported order of columns (g_idx) with {bits} bits or packed zero "
-            "points, which ONNX Runtime's kernel leaves out; supported: 4 bits with zero points in floats or none. "
-            "Export the model without g_idx."
-        )
-    blocks = -(-columns // size)
-    numbers = op.reshape(_unpacked(op, packed, bits), [rows, blocks, size])
-    if zeros is not None and zeros.dtype == ir.DataType.UINT8:
-        zeros = op.reshape(_unpacked(op, zeros, bits), [rows, -1])
-        zeros = op.Slice(zeros, [0], [blocks], [1])
-
-    def spread(table: ir.Value) -> ir.Value:
-        """Of each block, or of each number in it."""
-        if order is None:
-            return op.reshape(table, [rows, blocks, 1])
-        groups = op.Gather(op.reshape(table, [rows, blocks]), order, axis=1)
-        behind = op.Slice(groups, [0], [blocks * size - columns], [1])
-        return op.reshape(op.Concat(groups, behind, axis=1), [rows, blocks, size])
-
-    zeros = None if zeros is None else spread(zeros)
-    weights = op.reshape(_real(op, numbers, zeros, spread(scales), bits), [rows, blocks * size])
-    if blocks * size > columns:
-        weights = op.Slice(weights, [0], [columns], [1])
-    y = op.MatMul(a, op.Transpose(weights, perm=[1, 0]))
-    return y if bias is None else op.Add(y, bias)
+# It has a rule too, for nodes whose kernel is kept, as it rounds its input.
+decomposition("com.microsoft::MatMulNBits", inputs=6, unread=("accuracy_level",), kept=rounds_activations)(
+    matmul_n_bits
+)
 
 
 @decomposition("com.microsoft::MatMulBnb4", inputs=3, unread=("training_mode",))
@@ -101,7 +73,7 @@ def matmul_bnb4(op: OpBuilder, node: NodeView) -> ir.Value:
 def gather_block_quantized(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = the chosen rows of w = (q - zero point) * scale."""
     (data, indices, scales), zeros = node.required(3), node.inputs[3]
-    rank, bits = node.rank(data), _bits(node)
+    rank, bits = node.rank(data), bits_of(node)
     axis, gathered = (node.get_int(f"{kind}_axis", k) % rank for kind, k in (("quantize", 1), ("gather", 0)))
     width = (dims_of(data) or [None])[-1]
     if data.dtype != ir.DataType.UINT8 or axis != rank - 1 or gathered or not isinstance(width, int):
@@ -114,39 +86,11 @@ def gather_block_quantized(op: OpBuilder, node: NodeView) -> ir.Value:
 
     def chosen(table: ir.Value, few: bool) -> ir.Value:
         picked = op.Gather(table, indices, axis=0)
-        return _unpacked(op, picked, bits) if few else picked
+        return unpacked(op, picked, bits) if few else picked
 
     spread = op.Gather(chosen(scales, False), block, axis=-1)
     zeros = None if zeros is None else op.Gather(chosen(zeros, True), block, axis=-1)
-    return _real(op, chosen(data, True), zeros, spread, bits)
-
-
-def _bits(node: NodeView) -> int:
-    bits = node.get_int("bits", 4)
-    if bits not in (2, 4, 8):
-        raise UnsupportedOpError(
-            f"{node.op_type} node {node.name!r}: unsupported bit width {bits}; supported: 2, 4, 8."
-        )
-    return bits
-
-
-def _unpacked(op: OpBuilder, packed: ir.Value, bits: int) -> ir.Value:
-    """The numbers that bytes hold along the last axis, the lowest bits first.
-
-    Computed in floats, which are exact: OpenVINO 2026.4 folds shifts of constant bytes wrongly.
-    """
-    if bits == 8:
-        return packed
-    values, places = op.Unsqueeze(op.cast(packed, ir.DataType.FLOAT), [-1]), 2.0 ** np.arange(0, 8, bits)
-    behind = op.Floor(op.Div(values, places * 2**bits))
-    numbers = op.Sub(op.Floor(op.Div(values, places)), op.Mul(behind, 2.0**bits))
-    return op.reshape(numbers, [*[0] * (len(dims_of(packed) or []) - 1), -1])
-
-
-def _real(op: OpBuilder, numbers: ir.Value, zeros: ir.Value | None, scales: ir.Value, bits: int) -> ir.Value:
-    """(q - zero point) * scale in the type of the scales; the zero point is the middle of the range by default."""
-    shift = 2.0 ** (bits - 1) if zeros is None else op.cast_like(zeros, scales)
-    return op.Mul(op.Sub(op.cast_like(numbers, scales), shift), scales)
+    return real_of_blocks(op, chosen(data, True), zeros, spread, bits)
 
 
 @decomposition("com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear", inputs=3)

@@ -28,12 +28,18 @@ Decomposition = Callable[[OpBuilder, NodeView], ir.Value | Sequence[ir.Value | N
 
 _ADVICE = "Export the model without it, or save it with a lower level of graph optimisation."
 
+#: Whether a node of an operator that has a rule too keeps its kernel, by operator name; others keep it always.
+KEPT: dict[str, Callable[[NodeView], bool]] = {}
+
 #: The decompositions by operator name, as in the table of VJP rules; they take a node as it is in the graph.
 DECOMPOSITIONS: dict[str, Callable[[OpBuilder, ir.Node], ir.Value | Sequence[ir.Value | None]]] = {}
 
 
 def decomposition(
-    *op_types: str, inputs: int = 0, unread: Sequence[str] = ()
+    *op_types: str,
+    inputs: int = 0,
+    unread: Sequence[str] = (),
+    kept: Callable[[NodeView], bool] | None = None,
 ) -> Callable[[Decomposition], Decomposition]:
     """Registers a function as the decomposition of one or more operators.
 
@@ -44,6 +50,7 @@ def decomposition(
         op_types: The operators.
         inputs: How many inputs they can have; the function gets None for those that a node leaves out. 0: any number.
         unread: The attributes that need not be read, as they change no number, or none of a node that is written so.
+        kept: Of operators that have a standard rule too, whether a node stays as it is; without it, every node does.
     """
 
     def register(function: Decomposition) -> Decomposition:
@@ -59,6 +66,8 @@ def decomposition(
             if op_type in DECOMPOSITIONS:
                 raise ValueError(f"{op_type} has a decomposition already.")
             DECOMPOSITIONS[op_type] = define
+            if kept is not None:
+                KEPT[op_type] = kept
         return function
 
     return register

@@ -188,7 +188,7 @@ def _tolerance(model: ir.Model, original: onnx.ModelProto) -> float:
     """
     coarse = any(value.dtype in HALVES for value in (*model.graph.inputs, *model.graph.outputs))
     coarse |= any(
-        "Quant" in n.op_type or "QLinear" in n.op_type or "Integer" in n.op_type
+        "Quant" in n.op_type or "QLinear" in n.op_type or "Integer" in n.op_type or _rounds(n)
         for n in nodes_in(original.graph)
     )
     before, after = (
@@ -196,6 +196,13 @@ def _tolerance(model: ir.Model, original: onnx.ModelProto) -> float:
         for nodes in (nodes_in(original.graph), nodes_of(model.graph))
     )
     return _COARSE if coarse or after < before else _TOLERANCE
+
+
+def _rounds(node: onnx.NodeProto) -> bool:
+    """Whether a product with weights of few bits rounds its input."""
+    return node.op_type == "MatMulNBits" and any(
+        a.name == "accuracy_level" and a.i == 4 for a in node.attribute
+    )
 
 
 def _differing(right: Mapping[str, Any], got: Mapping[str, Any], tolerance: float) -> str | None:
@@ -256,16 +263,6 @@ def _message(
     )
     return (
         f"Preparing the model changed its prediction: {where}, on drawn inputs of shapes {_shapes(feeds)}. "
-        f"{_way_out(node)}, or pass verify=False (--verify never) to explain the prepared model nevertheless."
+        "Export the model with opset 18 or newer, or pass verify=False (--verify never) to explain the prepared model "
+        "nevertheless."
     )
-
-
-def _way_out(node: onnx.NodeProto | None) -> str:
-    """What to do where a node is computed in another way."""
-    levels = [] if node is None or node.op_type != "MatMulNBits" else node.attribute
-    if any(attribute.name == "accuracy_level" and attribute.i == 4 for attribute in levels):
-        return (
-            "It rounds its input to 8 bits (accuracy_level=4), where the prepared model has real numbers. Write the "
-            "model with accuracy_level=1"
-        )
-    return "Export the model with opset 18 or newer"

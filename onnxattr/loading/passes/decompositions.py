@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import onnx
 import onnx_ir as ir
 
+from onnxattr.autodiff.node import view_of
 from onnxattr.autodiff.refused import WHY
-from onnxattr.autodiff.registry import RuleTable, op_name
+from onnxattr.autodiff.registry import STANDARD, RuleTable, op_name
+from onnxattr.decompositions.registry import KEPT
 from onnxattr.decompositions.standard import DECOMPOSITIONS
 from onnxattr.errors import RuleError, UnsupportedOpError
 from onnxattr.graph.builder import OpBuilder
@@ -62,7 +64,7 @@ def _written(op: OpBuilder, node: ir.Node, rules: RuleTable) -> Results:
     try:
         written = define(op, node)
         results = [written] if isinstance(written, ir.Value) else written
-        if op_name(node) in rules:
+        if _stays(op, node, rules):
             _take_types(node, results)
             return None
         _check_used(op, node, results)
@@ -71,6 +73,15 @@ def _written(op: OpBuilder, node: ir.Node, rules: RuleTable) -> Results:
         # It may lie off every path that is ever differentiated.
         node.metadata_props[WHY] = str(error)
         return None
+
+
+def _stays(op: OpBuilder, node: ir.Node, rules: RuleTable) -> bool:
+    """Whether a node keeps its operator, for which there is a rule."""
+    name = op_name(node)
+    if name not in rules:
+        return False
+    # A caller's own rule is for every node.
+    return name not in KEPT or rules[name] is not STANDARD[name] or KEPT[name](view_of(node, op.opset))
 
 
 def _take_types(node: ir.Node, results: Sequence[ir.Value | None]) -> None:

@@ -1,0 +1,70 @@
+"""Products with weights of few bits that round their input to 8 bits (accuracy_level=4), as most tools write them."""
+
+import numpy as np
+import onnx
+import pytest
+from support.tiny_graphs import parse, run
+
+import onnxattr
+from onnxattr import IntegratedGradients, vjp
+
+#: Bits, size of a block, and further inputs, of products that round their input to 8 bits.
+ROUNDED = {
+    "4 bits": (4, 32, ""),
+    "4 bits in small blocks": (4, 16, ""),
+    "zero points and bias": (4, 32, ", z,, b"),
+    "8 bits": (8, 32, ", z"),
+    "2 bits": (2, 64, ""),
+    # These the kernel computes in floats.
+    "2 bits in small blocks": (2, 16, ""),
+    "zero points in floats": (4, 32, ", f"),
+    "groups": (4, 32, ",, g"),
+}
+
+
+def rounded(name, level, body="h = Sin(x) p = {} y = Tanh(p)", x="h"):
+    bits, size, rest = ROUNDED[name]
+    count = 128 // size
+    node = f"MatMulNBits<K=128, N=6, bits={bits}, block_size={size}, accuracy_level={level}>({x}, w, s{rest})"
+    text = f"g (float[N,128] x) => (float[N,6] y) {{ {body.format('com.microsoft.' + node)} }}"
+    model = parse(text, domains="com.microsoft")
+    rng = np.random.default_rng(0)
+    arrays = {
+        "w": rng.integers(0, 256, (6, count, size * bits // 8)).astype(np.uint8),
+        "s": rng.uniform(0.01, 0.02, 6 * count).astype(np.float32) * 2.0 ** (4 - bits),
+        "z": rng.integers(0, 256, (6, -(-count * bits // 8))).astype(np.uint8),
+        "f": rng.uniform(6, 9, (6, count)).astype(np.float32),
+        "g": rng.permutation(np.arange(128) // size).astype(np.int32),
+        "b": rng.normal(size=6).astype(np.float32),
+    }
+    for key in {"w", "s"} | ({*rest} & {*arrays}):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(arrays[key], key))
+    return model
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_products_that_round_their_input_are_differentiated_straight_through(name):
+    """accuracy_level=4: the prediction is the file's own, the gradient that of the product in floats."""
+    model, plain = rounded(name, 4), rounded(name, 1, "y = {}", "x")
+    rng = np.random.default_rng(0)
+    x, ct = (rng.normal(size=(3, count)).astype(np.float32) for count in (128, 6))
+    y = run(model, x=x)["y"]
+    found = run(vjp(model), x=x, y_cotangent=ct)
+    np.testing.assert_array_equal(found["y"], y)
+    # The product with the identity, less that with zeros, gives the weights.
+    units = np.concatenate([np.eye(128, dtype=np.float32), np.zeros((1, 128), np.float32)])
+    products = run(plain, x=units)["y"].astype(np.float64)
+    expected = (ct * (1 - y.astype(np.float64) ** 2)) @ (products[:-1] - products[-1]).T * np.cos(x)
+    np.testing.assert_allclose(found["x_gradient"], expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+
+
+def test_maps_of_products_that_round_their_input(tmp_path):
+    model = rounded("zero points and bias", 4)
+    x = np.random.default_rng(1).normal(size=(3, 128)).astype(np.float32)
+    method = IntegratedGradients(model, steps=4)
+    np.testing.assert_array_equal(method.predict(x), run(model, x=x)["y"])
+    expected = method.explain(x, [0, 2, 5])
+    for rendering in ("batch", "loop"):
+        method.export(tmp_path / "e.onnx", rendering)
+        found = onnxattr.load(tmp_path / "e.onnx").explain(x, [0, 2, 5])
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
