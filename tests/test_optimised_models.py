@@ -10,12 +10,13 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from support import minilm
-from support.tiny_graphs import run
+from support.tiny_graphs import parse, run
 
 from onnxattr.attributions import GuidedBackprop, Saliency
 from onnxattr.compile.gradient import vjp
 from onnxattr.errors import UnsupportedOpError
 from onnxattr.loading.load import load
+from onnxattr.testing import check_vjp
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # models/ is a folder of the repository, not of the installed package
@@ -171,3 +172,37 @@ def test_options_that_are_not_supported_are_named_beside_those_that_are(inputs, 
     agraph ({inputs}) => (float[] y) {{ y = com.microsoft.{node} }}""")
     with pytest.raises(UnsupportedOpError, match=f"{node.split(' ')[0]} node .*: unsupported {said}"):
         vjp(model, "x")
+
+
+#: What a file has that ONNX Runtime saved after it had joined a product and a sum: shapes of its own naming.
+SAVED = {
+    "attention": (
+        "a = com.microsoft.Attention<num_heads=2>(x, w12, b12) s = Reshape(a, gemm_input_shape)"
+        " y = Reshape(s, gemm_output_shape)"
+    ),
+    "two of them": (
+        "a = com.microsoft.Attention<num_heads=2>(x, w12, b12) c = com.microsoft.Attention<num_heads=2>(a, w12, b12)"
+        " s = Reshape(c, gemm_input_shape_token_0) y = Reshape(s, gemm_output_shape_token_3)"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_shapes_that_the_runtime_has_named(name):
+    """ONNX Runtime writes such shapes anew where decompositions leave a product and a sum, and took no second one."""
+    arrays = {
+        "gemm_input_shape": np.array([-1, 4]),
+        "gemm_input_shape_token_0": np.array([-1, 4]),
+        "gemm_output_shape": np.array([2, 3, 4]),
+        "gemm_output_shape_token_3": np.array([2, 3, 4]),
+        **{key: np.random.default_rng(0).normal(size=size).astype(np.float32)
+           for key, size in (("w12", (4, 12)), ("b12", 12), ("w4", (4, 4)), ("b4", 4))},
+    }  # fmt: skip
+    model = parse(f"g (float[2,3,4] x) => (float[2,3,4] y) {{ {SAVED[name]} }}", domains="com.microsoft")
+    for key, array in arrays.items():
+        if any(key in node.input for node in model.graph.node):
+            model.graph.initializer.append(onnx.numpy_helper.from_array(array, key))
+    x, ct = np.random.default_rng(1).normal(size=(2, 2, 3, 4)).astype(np.float32)
+    found = run(vjp(model), x=x, y_cotangent=ct)
+    np.testing.assert_allclose(found["y"], run(model, x=x)["y"], rtol=0, atol=2e-6)
+    check_vjp(ir.serde.serialize_model(load(model)), {"x": x}, directions=2)

@@ -33,6 +33,7 @@ def activate(op: OpBuilder, node: NodeView, y: ir.Value, parameters: Sequence[fl
     names: dict[str, tuple[str, ...]] = {
         "LeakyRelu": ("alpha",),
         "Elu": ("alpha",),
+        "Celu": ("alpha",),
         "ThresholdedRelu": ("alpha",),
     }
     names |= {"HardSigmoid": ("alpha", "beta"), "Selu": ("alpha", "gamma")}

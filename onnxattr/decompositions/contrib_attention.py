@@ -194,8 +194,8 @@ def _causal(op: OpBuilder, q: ir.Value, k: ir.Value, before: ir.Value | None) ->
 
 def _padding(op: OpBuilder, node: NodeView, mask: ir.Value | None, k: ir.Value) -> ir.Value | None:
     """The mask of padded keys, from one number a key or from the lengths of the rows."""
-    if mask is None or dims_of(mask) == [1, 1]:  # a mask of one number stands for none
-        return None
+    if mask is None or (node.rank(mask) == 2 and (dims_of(mask) or [None])[-1] == 1):
+        return None  # a mask of one number stands for none
     rank = node.rank(mask)
     if rank == 1:
         return _masked(op, node, op.Unsqueeze(_between(op, mask, k), [1, 2]), k)

@@ -148,8 +148,8 @@ def _turned(
 def group_query_attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     """y = softmax(q k^T * scale + masks) v for each head; several heads of q share a head of k and v.
 
-    Rows may be shorter than the longest of the batch; what is behind their end has no meaning. Past keys and values
-    are the beginning of the present ones, the second and third output.
+    Rows may be shorter than the longest of the batch; what is behind their end sees what the last one sees. Past keys
+    and values are the beginning of the present ones, the second and third output.
     """
     key, value, past_key, past_value = node.inputs[1:5]
     positions, added, sinks, *cache_scales = node.inputs[9:14]
@@ -248,7 +248,8 @@ def _visible(op: OpBuilder, node: NodeView, places: ir.Value, seen: ir.Value, le
     keys, window = _range(op, length), node.get_int("local_window_size", -1)
     if not node.get_int("causal", 1):
         return op.Less(keys, op.Unsqueeze(seen, [1, 2]))
-    query = op.Unsqueeze(places, [2])
+    # Behind the end of a row, queries see what its last one sees.
+    query = op.Unsqueeze(op.Min(places, op.Sub(_column(op, seen), 1)), [2])
     visible = op.LessOrEqual(keys, query)
     return op.And(visible, op.Greater(keys, op.Sub(query, window))) if window > 0 else visible
 

@@ -48,6 +48,7 @@ from onnxattr.loading.passes.repeated_positions import fold_elements
 from onnxattr.loading.passes.reshapes import write_targets_down
 from onnxattr.loading.passes.resized_axes import resize_every_axis
 from onnxattr.loading.passes.rounded_casts import quantise_what_is_rounded
+from onnxattr.loading.passes.saved_names import rename_saved_shapes
 from onnxattr.loading.passes.series import compute_series_as_images
 from onnxattr.loading.passes.stated_pads import state_pads
 from onnxattr.loading.passes.static_nodes import infer_and_resolve
@@ -215,6 +216,7 @@ PASSES = (
         lambda d: keep_operands_apart(d.model.graph, d.model.opset_imports[""]),
         [F.TYPED],
     ),
+    step("rename shapes that were saved", lambda d: rename_saved_shapes(d.model.graph), [F.COMPLETE]),
     step("name nodes", lambda d: name_nodes(d.model.graph), [F.IN_IR], [F.NAMED]),
 )
 #: What is done to the part of a model that is explained, once everything that a caller names in it is found.

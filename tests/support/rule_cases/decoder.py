@@ -13,6 +13,8 @@ FIXED = {"dynamic": False}
 RNG = np.random.default_rng(11)
 #: Each row has as many keys as the longest; the second input is that length.
 LAST, TOTAL = feed([4, 4], np.int32), const(5, np.int32)
+#: Rows that end before the longest.
+SHORT = feed([2, 4], np.int32)
 ANGLES = (w(10, 8), w(10, 8))
 APART = (x(2, 5, 32), x(2, 5, 16), x(2, 5, 16))
 ONE = (x(2, 1, 32), x(2, 1, 16), x(2, 1, 16))
@@ -51,7 +53,12 @@ CASES = [
     gqa(*APART, *NONE, LAST, TOTAL, *NONE, None, None, x(4), label="sinks"),
     gqa(*APART, *NONE, LAST, TOTAL, *NONE, None, x(2, 4, 5, 5), label="added", **FIXED),
     gqa(*APART, *NONE, LAST, TOTAL, *NONE, None, x(1, 1, 5, 5), label="added to all", **FIXED),
-    gqa(*APART, *NONE, feed([2, 4], np.int32), TOTAL, causal=0),
+    gqa(*APART, *NONE, SHORT, TOTAL, causal=0),
+    gqa(*APART, *NONE, SHORT, TOTAL, label="short"),
+    gqa(*APART, *NONE, SHORT, TOTAL, *NONE, None, None, x(4), label="short, sinks"),
+    gqa(*APART, *NONE, SHORT, TOTAL, local_window_size=2, smooth_softmax=1, label="short, in a window"),
+    gqa(*APART, *NONE, SHORT, TOTAL, *NONE, None, x(2, 4, 5, 5), softcap=0.7, label="short, added", **FIXED),
+    gqa(*WIDE, *NONE, SHORT, TOTAL, *ANGLES, do_rotary=1, label="short"),
     gqa(*WIDE, *NONE, LAST, TOTAL, *ANGLES, do_rotary=1),
     gqa(*WIDE, *NONE, LAST, TOTAL, *ANGLES, const([[2, 3, 4, 5, 6]] * 2), do_rotary=1, rotary_interleaved=1),
     gqa(*ONE, *PAST, LAST, TOTAL, outputs="fff"),
