@@ -49,6 +49,10 @@ def _kernel(op: OpBuilder, node: NodeView, x: ir.Value, supports: np.ndarray) ->
     """k(x, v) of every row with every support vector."""
     kind = node.get_string("kernel_type", "LINEAR")
     gamma, offset, degree = [*floats(node, "kernel_params").tolist(), 0.0, 0.0, 0.0][:3]
+    if kind == "RBF":
+        # Distances are those from the mean: squares of large numbers cancel in float32, in the gradient too.
+        mean = supports.astype(np.float64).mean(0).astype(np.float32)
+        x, supports = op.Sub(x, mean), supports - mean
     products = op.MatMul(x, supports.T.copy())
     if kind == "LINEAR":
         return products
