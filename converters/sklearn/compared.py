@@ -9,7 +9,6 @@ from onnxattr.errors import ConversionError
 
 from ..common.verify import TOLERANCE, Session
 from .layers import step_difference
-from .names import parts_of
 from .steps import steps_of
 
 # What float32 makes of badly scaled features stays below this part of the largest value.
@@ -26,8 +25,7 @@ def compare(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> Non
     """
     session, source = Session(converted), converted.graph.input[0].name
     further = [_between(rows), _around(rows, 1.0, _FURTHER_ROWS), _around(rows, 3.0, _FURTHER_ROWS)]
-    if any(type(part).__module__.startswith("sklearn.impute") for part in parts_of(estimator)):
-        further.append(_missing(rows))
+    further += [_zeros(rows), _missing(rows), np.full_like(rows[:1], np.nan)]
     least = 0.0
     certain = [(batch, _expected(estimator, batch)) for batch in (rows, rows[:1])]
     for batch, expected in (*certain, *((batch, _taken(estimator, batch)) for batch in further)):
@@ -82,8 +80,17 @@ def _taken(estimator: Any, rows: np.ndarray) -> np.ndarray | None:
         return None
 
 
+def _zeros(rows: np.ndarray) -> np.ndarray:
+    """A row of zeros, and a row of the sample for each feature that is 0 there, of the first ones."""
+    zeros: np.ndarray = rows[np.arange(min(rows.shape[1], _FURTHER_ROWS) + 1) % len(rows)].copy()
+    zeros[0] = 0.0
+    places = np.arange(1, len(zeros))
+    zeros[places, places - 1] = 0.0
+    return zeros
+
+
 def _missing(rows: np.ndarray) -> np.ndarray:
-    """Rows of the sample, one of whose features is missing."""
+    """Rows of the sample, one of whose features is missing; most estimators refuse them."""
     rng = np.random.default_rng(0)
     missing: np.ndarray = rows[rng.integers(0, len(rows), _FURTHER_ROWS)]
     missing[range(_FURTHER_ROWS), rng.integers(0, rows.shape[1], _FURTHER_ROWS)] = np.nan

@@ -24,9 +24,10 @@ from ..common.verify import TOLERANCE, values
 from . import mixed
 from .compared import compare, far_apart
 from .foreign import advice
+from .labels import write_labels
 from .layers import step_difference, write_table
 from .names import by_position, feature_names, numbers_of, parts_of
-from .operators import write_first_features, write_neighbour_weights, write_network_outputs, write_sigmoids
+from .operators import write_neighbour_weights, write_network_outputs, write_sigmoids
 from .own import registered
 from .own.sigmoids import write_sigmoids_over_sums
 from .simplified import encoders_apart, simplified
@@ -115,7 +116,7 @@ def _mixed(
 ) -> onnx.ModelProto:
     """The model of an estimator that takes a table with columns of text."""
     converted = _converted(encoders_apart(estimator), mixed.types_of(sample, texts), opset)
-    _declare_outputs(converted, chosen_last(estimator), mixed.feeds_of(sample, texts))
+    _declare_outputs(converted, estimator, mixed.feeds_of(sample, texts))
     if verify:
         mixed.check(converted, estimator, sample, texts)
     mixed.describe(converted, texts)
@@ -148,7 +149,7 @@ def _convert(estimator: Any, rows: np.ndarray, opset: int) -> onnx.ModelProto:
     from skl2onnx.common.data_types import FloatTensorType
 
     converted = _converted(simplified(estimator), [(_INPUT, FloatTensorType([None, rows.shape[1]]))], opset)
-    _declare_outputs(converted, chosen_last(estimator), {_INPUT: rows})
+    _declare_outputs(converted, estimator, {_INPUT: rows})
     _correct_link(converted, estimator, rows)
     write_sigmoids_over_sums(converted.graph)
     onnx_model.check_model(converted, [_INPUT])
@@ -189,7 +190,6 @@ def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx
     converted.graph.name = type(chosen_last(estimator)).__name__  # skl2onnx draws a random one
     converted.opset_import.sort(key=lambda entry: entry.domain)  # it writes them in the order of a set
     write_sigmoids(converted.graph)
-    write_first_features(converted.graph)
     write_neighbour_weights(converted.graph)
     write_network_outputs(converted.graph, chosen_last(estimator))
     graph_edit.remove_dead_nodes(converted.graph, [])
@@ -197,13 +197,16 @@ def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx
     return converted
 
 
-def _declare_outputs(converted: onnx.ModelProto, last: Any, feeds: dict[str, np.ndarray]) -> None:
+def _declare_outputs(converted: onnx.ModelProto, estimator: Any, feeds: dict[str, np.ndarray]) -> None:
     """Give the outputs their names, and their shapes in a run: skl2onnx states some wrongly."""
-    graph = converted.graph
+    graph, last = converted.graph, chosen_last(estimator)
     if graph.output[-1].name == "probabilities" and not hasattr(last, "predict_proba"):
         graph_edit.rename_values(graph, {"probabilities": "scores"})
         graph.output[-1].name = "scores"
     del graph.value_info[:]
+    write_labels(graph, estimator)
+    graph_edit.remove_dead_nodes(graph, [])
+    onnx_model.prune_initializers(converted)
     for value in graph.output:
         value.type.tensor_type.ClearField("shape")
     found = values(converted, [], {name: rows[:2] for name, rows in feeds.items()})

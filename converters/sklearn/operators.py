@@ -31,17 +31,6 @@ def write_sigmoids(graph: onnx.GraphProto) -> None:
             node.op_type, node.input[0] = "Sigmoid", negation.input[0]
 
 
-def write_first_features(graph: onnx.GraphProto) -> None:
-    """Write selectors that select the first feature alone; skl2onnx takes its index, 0, for no selection."""
-    for node in graph.node:
-        if node.op_type == "ConstantOfShape" and not node.attribute:
-            index = numpy_helper.from_array(np.zeros(1, np.int64), f"{node.output[0]}_index")
-            graph.initializer.append(index)
-            node.op_type = "Gather"
-            node.input.append(index.name)
-            node.attribute.append(onnx.helper.make_attribute("axis", 1))
-
-
 def write_network_outputs(graph: onnx.GraphProto, network: Any) -> None:
     """Write the outputs of a network of several outputs side by side, as the estimator gives them.
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .names import parts_of
+from .steps import chosen
 
 
 def simplified(estimator: Any) -> Any:
@@ -14,14 +15,34 @@ def simplified(estimator: Any) -> Any:
 
     Steps of pipelines that pass everything on are left out. Encoders that refuse unknown categories give NaN for them,
     not the number of a category. Votes have an array of weights, one for each estimator that votes, and are not
-    flattened: that concerns only their transform. Columns are chosen by position.
+    flattened: that concerns only their transform. Columns are chosen by position. What passes on the numbers of another
+    estimator is left out, and a selector that predicts is two steps.
     """
-    if not any(_changed(part) for part in parts_of(estimator)):
-        return estimator
-    copied = copy.deepcopy(estimator)
+    copied = _predicting(_inner(copy.deepcopy(estimator)))
     for part in parts_of(copied):
+        vars(part).update({name: _inner(value) for name, value in vars(part).items()})
         vars(part).update(_changed(part))
     return copied
+
+
+def _inner(value: Any) -> Any:
+    """An estimator without those around it that pass its numbers on; in lists and tuples too."""
+    if type(value) in (list, tuple):
+        return type(value)(_inner(one) for one in value)
+    return chosen(value) if hasattr(value, "get_params") and not isinstance(value, type) else value
+
+
+def _predicting(estimator: Any) -> Any:
+    """An estimator whose last step, if that selects features and predicts with them, is written as two."""
+    from sklearn.feature_selection import RFE
+    from sklearn.pipeline import Pipeline
+
+    if isinstance(estimator, RFE):
+        return Pipeline([("selected", estimator), ("predicted", _inner(estimator.estimator_))])
+    if isinstance(estimator, Pipeline):
+        name, last = estimator.steps[-1]
+        estimator.steps[-1] = (name, _predicting(_inner(last)))
+    return estimator
 
 
 def encoders_apart(estimator: Any) -> Any:

@@ -16,6 +16,15 @@ _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+# Where estimators hold the one whose numbers they pass on.
+_PASSED_ON = {
+    "FixedThresholdClassifier": ("estimator_", "estimator"),
+    "FrozenEstimator": ("estimator",),
+    "SelfTrainingClassifier": ("estimator_",),
+    "TunedThresholdClassifierCV": ("estimator_",),
+}
+
+
 @dataclass(frozen=True)
 class Linear:
     """Scores x w + b of rows x.
@@ -73,8 +82,13 @@ def steps_of(estimator: Any, rows: np.ndarray) -> list[Step]:
 
 
 def chosen(estimator: Any) -> Any:
-    """The estimator that a search has chosen and fitted; any other estimator itself."""
-    return getattr(estimator, "best_estimator_", estimator)
+    """The estimator that a search has chosen and fitted, or whose numbers another one passes on; any other itself."""
+    while True:
+        names = ("best_estimator_", *_PASSED_ON.get(type(estimator).__name__, ()))
+        inner = next((getattr(estimator, name) for name in names if hasattr(estimator, name)), None)
+        if inner is None:
+            return estimator
+        estimator = inner
 
 
 def chosen_last(estimator: Any) -> Any:
@@ -154,7 +168,7 @@ def _scores_of_linear_model(part: Any, x: np.ndarray, path: str, before: str) ->
     """The decision function of a linear classifier: its scores before they are made probabilities."""
     if not (hasattr(part, "decision_function") and hasattr(part, "coef_") and hasattr(part, "intercept_")):
         return
-    scores = _rows_of(part.decision_function(x))
+    scores = _rows_of(part.decision_function(x), len(x))
     weights = np.atleast_2d(np.asarray(part.coef_, np.float64)).T
     bias = np.broadcast_to(np.asarray(part.intercept_, np.float64), weights.shape[1:])
     name = "logits" if hasattr(part, "predict_proba") else "decision_function"
@@ -172,13 +186,13 @@ def _numbers(part: Any, x: np.ndarray, predicts: bool) -> np.ndarray:
     methods = ("predict_proba", "decision_function", "predict", "transform")
     for method in methods if predicts and not is_clusterer(part) else reversed(methods):
         if hasattr(part, method):
-            return _rows_of(getattr(part, method)(x))
+            return _rows_of(getattr(part, method)(x), len(x))
     raise ConversionError(f"{type(part).__name__} neither predicts nor transforms; give a fitted estimator.")
 
 
-def _rows_of(result: Any) -> np.ndarray:
-    array = np.asarray(result.toarray() if hasattr(result, "toarray") else result)
-    return array.reshape(len(array), -1)
+def _rows_of(result: Any, count: int) -> np.ndarray:
+    """A result as rows, `count` of them: SparsePCA gives those of one row as one axis."""
+    return np.asarray(result.toarray() if hasattr(result, "toarray") else result).reshape(count, -1)
 
 
 def _name(estimator: Any) -> str:

@@ -5,7 +5,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-from . import calibration, features, kernels, processes, projections, scalers, sigmoids, targets
+from . import (
+    calibration,
+    features,
+    imputers,
+    kernels,
+    processes,
+    projections,
+    quantiles,
+    scalers,
+    sigmoids,
+    targets,
+    trees,
+)
 from .writing import Writer
 
 
@@ -28,6 +40,7 @@ def registered() -> Iterator[None]:
             stack.enter_context(mock.patch.dict(table))
         stack.enter_context(calibration.interpolated())
         stack.enter_context(sigmoids.shared_out())
+        stack.enter_context(trees.missing_sent_on())
         linear = registration._converter_pool["SklearnLinearSVC"]
         # Pipelines ask their last step for plain tensors; LinearSVC gives nothing else, and does not know the word.
         options = {**linear.get_allowed_options(), "zipmap": [False]}
@@ -35,24 +48,37 @@ def registered() -> Iterator[None]:
         parse_columns = skl2onnx._parse.sklearn_parsers_map[ColumnTransformer]
         skl2onnx._parse.sklearn_parsers_map[ColumnTransformer] = _behind_a_step(parse_columns)
         stack.enter_context(scalers.in_doubles())
-        for module in (features, kernels, processes, projections, targets):
+        for module in (features, imputers, kernels, processes, projections, quantiles, targets):
             for kind, write in module.conversions().items():
-                alias = f"Own{kind.__name__}"
+                known = sklearn_operator_name_map.get(kind)
+                alias, parse = f"Own{kind.__name__}", _parser(known)
+                # Pipelines tell it selectors that are classifiers.
+                plain = {"zipmap": [True, False]}
                 skl2onnx.update_registered_converter(
-                    kind, alias, _declare_width, _conversion(write), overwrite=True, parser=_parse
+                    kind, alias, _declare_width, _conversion(write), parser=parse, options=plain
                 )
         yield
 
 
-def _parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
-    """One operator with one output: skl2onnx would give clusters two."""
-    from skl2onnx import get_model_alias
-    from skl2onnx.common.data_types import FloatTensorType
+def _parser(known: str | None) -> Callable[..., Any]:
+    """A parser of operators with one output, where skl2onnx would give clusters two.
 
-    operator = scope.declare_local_operator(get_model_alias(type(model)), model)
-    operator.inputs = inputs
-    operator.outputs.append(scope.declare_local_variable("variable", FloatTensorType([None, None])))
-    return operator.outputs
+    Args:
+        known: What skl2onnx calls its own form of the operator, which takes columns of text.
+    """
+
+    def parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
+        from skl2onnx import get_model_alias
+        from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+
+        texts = known is not None and any(isinstance(value.type, StringTensorType) for value in inputs)
+        kind = StringTensorType if texts and "imputer" in str(known).lower() else FloatTensorType
+        operator = scope.declare_local_operator(known if texts else get_model_alias(type(model)), model)
+        operator.inputs = inputs
+        operator.outputs.append(scope.declare_local_variable("variable", kind([None, None])))
+        return operator.outputs
+
+    return parse
 
 
 def _behind_a_step(parse: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,6 +10,8 @@ from onnxattr.errors import ConversionError
 from .writing import Writer
 
 _LAST = np.array([-1])
+# Rows that are shorter are not made unit vectors.
+_NO_LENGTH = 10 * np.finfo(np.float64).eps
 #: Parameters of a kernel by name.
 Settings = Mapping[str, float]
 
@@ -20,6 +22,21 @@ def kernel_ridge(op: Writer) -> str:
     return _weighted(
         op, model.X_fit_, _own_settings(model), model.dual_coef_.reshape(len(model.dual_coef_), -1)
     )
+
+
+def kernel_pca(op: Writer) -> str:
+    """y = (k(x, rows) - its mean - the means of the fitted kernel + the mean of these) a."""
+    model = op.estimator
+    settings = {"gamma": model.gamma_, "degree": model.degree, "coef0": model.coef0}
+    centred, values = model._centerer, np.asarray(model.eigenvalues_)
+    scaled = np.divide(
+        model.eigenvectors_, np.sqrt(values), out=np.zeros_like(model.eigenvectors_), where=values != 0
+    )
+    # k - mean(k) is a product too: with the unit matrix less 1 / rows.
+    weights = scaled - scaled.mean(0)
+    bias = (centred.K_fit_all_ - centred.K_fit_rows_) @ scaled
+    op = op.in_doubles()
+    return op("Add", op("MatMul", _kernel(op, model.X_fit_, settings), weights), bias)
 
 
 def nystroem(op: Writer) -> str:
@@ -64,14 +81,20 @@ def _own_settings(model: Any) -> Settings:
 
 def _weighted(op: Writer, fitted: Any, settings: Settings, weights: np.ndarray) -> str:
     """k(x, rows) w in float64: weights of rows that lie close together are large and cancel."""
-    op, rows = op.in_doubles(), np.asarray(fitted.toarray() if hasattr(fitted, "toarray") else fitted)
+    op = op.in_doubles()
+    return op("MatMul", _kernel(op, fitted, settings), weights)
+
+
+def _kernel(op: Writer, fitted: Any, settings: Settings) -> str:
+    """k(x, rows), (N, rows)."""
+    rows = np.asarray(fitted.toarray() if hasattr(fitted, "toarray") else fitted)
     kind = op.estimator.kernel
     if not isinstance(kind, str) or kind not in _KERNELS:
         raise ConversionError(
             f"{type(op.estimator).__name__} has the kernel {kind!r}, which has no ONNX form here; those that have one: "
             f"{', '.join(_KERNELS)}."
         )
-    return op("MatMul", _KERNELS[kind](op, rows, settings), weights)
+    return _KERNELS[kind](op, rows, settings)
 
 
 def _decay(op: Writer, sums: str, gamma: float) -> str:
@@ -110,9 +133,9 @@ def _polynomial(op: Writer, rows: np.ndarray, settings: Settings) -> str:
 
 def _cosine(op: Writer, rows: np.ndarray, settings: Settings) -> str:
     length = op("Sqrt", op("ReduceSum", op("Mul", op.x, op.x), _LAST, keepdims=1))
-    length = op("Where", op("Equal", length, 0.0), 1.0, length)
+    length = op("Where", op("Less", length, _NO_LENGTH), 1.0, length)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return op("MatMul", op("Div", op.x, length), (rows / np.where(lengths == 0, 1, lengths)).T)
+    return op("MatMul", op("Div", op.x, length), (rows / np.where(lengths < _NO_LENGTH, 1, lengths)).T)
 
 
 #: k(x, rows), (N, rows), as sklearn.metrics.pairwise.pairwise_kernels computes it.
@@ -131,10 +154,12 @@ _KERNELS: dict[str, Callable[[Writer, np.ndarray, Settings], str]] = {
 
 def conversions() -> dict[type, Callable[[Writer], str]]:
     """How each of these is written."""
+    from sklearn.decomposition import KernelPCA
     from sklearn.kernel_approximation import Nystroem, RBFSampler, SkewedChi2Sampler
     from sklearn.kernel_ridge import KernelRidge
 
     return {
+        KernelPCA: kernel_pca,
         KernelRidge: kernel_ridge,
         Nystroem: nystroem,
         RBFSampler: rbf_sampler,

@@ -43,20 +43,28 @@ def from_centres(op: Writer) -> str:
 
 def selected(op: Writer) -> str:
     """y = some features of x."""
-    return op("Gather", op.x, op.estimator.get_support(indices=True), axis=1)
+    chosen = op.estimator.get_support(indices=True)
+    if not len(chosen):
+        raise ConversionError(
+            f"{type(op.estimator).__name__} selects no feature, so nothing is left to explain. Ask for some: another "
+            "threshold, or SelectKBest."
+        )
+    return op("Gather", op.x, chosen, axis=1)
 
 
 def conversions() -> dict[type, Callable[[Writer], str]]:
     """How each of these is written."""
+    from sklearn import feature_selection
     from sklearn.cluster import BisectingKMeans, FeatureAgglomeration, KMeans, MiniBatchKMeans
-    from sklearn.decomposition import FactorAnalysis, FastICA
-    from sklearn.feature_selection import SequentialFeatureSelector
+    from sklearn.decomposition import FactorAnalysis, FastICA, MiniBatchSparsePCA, SparsePCA
     from sklearn.neural_network import BernoulliRBM
 
+    kinds = [getattr(feature_selection, name) for name in feature_selection.__all__]
+    selectors = [kind for kind in kinds if isinstance(kind, type) and hasattr(kind, "get_support")]
     return {
-        **dict.fromkeys((FactorAnalysis, FastICA), affine),
+        **dict.fromkeys((FactorAnalysis, FastICA, SparsePCA, MiniBatchSparsePCA), affine),
         FeatureAgglomeration: feature_agglomeration,
         BernoulliRBM: hidden_units,
-        SequentialFeatureSelector: selected,
+        **dict.fromkeys(selectors, selected),
         **dict.fromkeys((KMeans, MiniBatchKMeans, BisectingKMeans), from_centres),
     }

@@ -7,8 +7,8 @@ import numpy as np
 
 from onnxattr.errors import ConversionError
 
-from .features import piecewise
 from .functions import apply_function
+from .quantiles import interpolated
 from .writing import Writer
 
 _BY_HAND = "Convert its regressor (regressor_) and transform back yourself."
@@ -83,16 +83,7 @@ def _from_quantiles(op: Writer, transformer: Any, y: str) -> str:
     if transformer.output_distribution == "normal":
         y = op("Mul", op("Add", op("Erf", op("Div", y, np.sqrt(2))), 1.0), 0.5)
     quantiles = transformer.quantiles_.T  # (targets, quantiles)
-    references = np.broadcast_to(transformer.references_, quantiles.shape)
-    slopes = np.diff(quantiles) / np.diff(references)
-    level = np.zeros((len(quantiles), 1))
-    starts = np.concatenate([level - np.inf, references], 1)
-    table = np.stack([
-        np.concatenate([level, slopes, level], 1),
-        np.concatenate([quantiles[:, :1], quantiles], 1),
-    ], 2)  # fmt: skip
-    count = np.array([-1, len(quantiles)])
-    return op("Reshape", piecewise(op, y, starts, table[..., None]), count)
+    return interpolated(op, y, np.broadcast_to(transformer.references_, quantiles.shape), quantiles)
 
 
 def transformed_target(op: Writer) -> str:

@@ -1,0 +1,84 @@
+"""Labels of classifiers that skl2onnx writes otherwise: by a threshold, and those of which several go together."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from .steps import chosen
+
+_THRESHOLDS = "FixedThresholdClassifier", "TunedThresholdClassifierCV"
+
+
+def write_labels(graph: onnx.GraphProto, estimator: Any) -> None:
+    """Write the labels of classifiers with a threshold, and of linear classifiers of labels that go together.
+
+    Those of some others lie along another axis.
+    """
+    from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
+    from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
+    from sklearn.multiclass import OneVsOneClassifier
+
+    last = _deciding(estimator)
+    if len(graph.output) < 2:
+        return
+    if isinstance(last, (RidgeClassifier, RidgeClassifierCV)):
+        if last._label_binarizer.y_type_.startswith("multilabel"):
+            positive = _node(graph, "Greater", graph.output[-1].name, np.zeros(1, np.float32))
+            _give_labels(graph, "Cast", positive, to=onnx.TensorProto.INT64)
+            graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    elif isinstance(last, (OneVsOneClassifier, QuadraticDiscriminantAnalysis)):
+        _give_labels(graph, "Reshape", f"{graph.output[0].name}_before", np.array([-1]))
+    elif (threshold := getattr(last, "best_threshold_", getattr(last, "threshold", None))) is not None:
+        has_probabilities = hasattr(last, "predict_proba")
+        if threshold == "auto":
+            threshold = 0.5 if has_probabilities else 0.0
+        classes = np.asarray(last.classes_)
+        wanted = last._curve_scorer._get_pos_label() if hasattr(last, "_curve_scorer") else last.pos_label
+        place = 1 if wanted is None else int(np.flatnonzero(classes == wanted)[0])
+        column = _node(
+            graph, "Gather", graph.output[-1].name, np.array([place if has_probabilities else -1]), axis=1
+        )
+        if not has_probabilities and place == 0:
+            column = _node(graph, "Neg", column)
+        below = _node(graph, "Less", _node(graph, "Squeeze", column, np.array([1])), np.float32(threshold))
+        if classes.dtype.kind in "biu":
+            classes = classes.astype(np.int64)
+        _give_labels(graph, "Where", below, classes[[1 - place]], classes[[place]])
+
+
+def _deciding(estimator: Any) -> Any:
+    """The last step of a pipeline or search, thresholds included."""
+    from sklearn.pipeline import Pipeline
+
+    while True:
+        if isinstance(estimator, Pipeline):
+            estimator = estimator.steps[-1][1]
+        elif hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        else:
+            return estimator if type(estimator).__name__ in _THRESHOLDS else chosen(estimator)
+
+
+def _give_labels(graph: onnx.GraphProto, op_type: str, *inputs: Any, **attributes: Any) -> None:
+    """Make a new node give the first output; what gave it before gives a value that nothing reads."""
+    name = graph.output[0].name
+    for node in graph.node:
+        node.output[:] = [f"{one}_before" if one == name else one for one in node.output]
+        node.input[:] = [f"{one}_before" if one == name else one for one in node.input]
+    _node(graph, op_type, *inputs, result=name, **attributes)
+
+
+def _node(graph: onnx.GraphProto, op_type: str, *inputs: Any, result: str = "", **attributes: Any) -> str:
+    """Add a node at the end; arrays become constants."""
+    output = result or f"labels_{len(graph.node)}"
+    names = []
+    for value in inputs:
+        if not isinstance(value, str):
+            array = np.asarray(value, object) if np.asarray(value).dtype.kind in "UO" else np.asarray(value)
+            value = f"{output}_{len(graph.initializer)}"
+            graph.initializer.append(numpy_helper.from_array(array, value))
+        names.append(value)
+    graph.node.append(onnx.helper.make_node(op_type, names, [output], output, **attributes))
+    return output

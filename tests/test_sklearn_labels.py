@@ -1,0 +1,98 @@
+"""Classifiers around others, with thresholds and of several labels: probabilities, gradients and labels."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("skl2onnx", reason="skl2onnx is not installed: pip install 'onnxattr[sklearn]'")
+
+from onnxattr.converters.common.verify import Session
+from onnxattr.converters.sklearn import to_onnx
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
+from sklearn.ensemble import VotingClassifier
+from sklearn.feature_selection import RFE, RFECV
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.metrics import make_scorer, recall_score
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, TunedThresholdClassifierCV
+from sklearn.multiclass import OneVsOneClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.semi_supervised import SelfTrainingClassifier
+from sklearn.svm import LinearSVC
+from support.estimators import close, differences, gradient, scaled
+from support.iris import IRIS, KINDS
+
+TWO = KINDS > 1
+NAMES = np.array(["no", "yes"])[TWO.astype(int)]
+SOME = np.where(np.arange(len(KINDS)) % 3 == 0, -1, KINDS)
+LABELS = np.stack([KINDS == 0, IRIS[:, 0] > 5.8, KINDS == 2], 1).astype(int)
+RECALL = make_scorer(recall_score, pos_label="yes")
+CASES = {
+    "tuned": (TunedThresholdClassifierCV(LogisticRegression(), scoring="recall"), TWO),
+    "tuned, names": (TunedThresholdClassifierCV(LogisticRegression(), scoring=RECALL), NAMES),
+    "fixed": (FixedThresholdClassifier(LogisticRegression(), threshold=0.2), TWO.astype(int)),
+    "fixed, first class": (FixedThresholdClassifier(LogisticRegression(), threshold=0.2, pos_label="no"), NAMES),
+    "fixed, scores": (scaled(FixedThresholdClassifier(LinearSVC(), threshold=0.7)), TWO),
+    "fixed, first class of scores": (FixedThresholdClassifier(LinearSVC(), threshold=0.7, pos_label="no"), NAMES),
+    "fixed, default": (FixedThresholdClassifier(RidgeClassifier()), TWO),
+    "fixed, searched": (
+        GridSearchCV(FixedThresholdClassifier(LogisticRegression(), threshold=0.2), {"estimator__C": [1.0]}), TWO,
+    ),
+    "trained by itself": (SelfTrainingClassifier(LogisticRegression()), SOME),
+    "trained by itself, last": (scaled(SelfTrainingClassifier(LogisticRegression())), SOME),
+    "trained by itself, voting": (
+        VotingClassifier([("a", SelfTrainingClassifier(LogisticRegression())), ("b", GaussianNB())], voting="soft"),
+        KINDS,
+    ),
+    "selecting": (RFE(LogisticRegression(), n_features_to_select=2), KINDS),
+    "selecting, one": (RFE(LogisticRegression(), n_features_to_select=1), KINDS),
+    "selecting, last": (scaled(RFECV(LogisticRegression())), KINDS),
+    "selecting, scores": (RFE(LinearSVC(), n_features_to_select=2), KINDS),
+    "selecting, searched": (GridSearchCV(RFE(LogisticRegression()), {"n_features_to_select": [2]}), KINDS),
+    "selecting, first": (make_pipeline(RFE(LogisticRegression(), n_features_to_select=2), GaussianNB()), KINDS),
+    "quadratic": (QuadraticDiscriminantAnalysis(), KINDS),
+    "pairs": (OneVsOneClassifier(LogisticRegression()), KINDS),
+    "several labels": (RidgeClassifier(), LABELS),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", CASES)
+def test_classifiers(case):
+    estimator, targets = CASES[case]
+    estimator.fit(IRIS, targets)
+    rng = np.random.default_rng(0)
+    x = (IRIS + rng.normal(0, 0.3, IRIS.shape)).astype(np.float32)
+    function = getattr(estimator, "predict_proba", getattr(estimator, "decision_function", None))
+    model = to_onnx(estimator, IRIS)
+    label, scores = Session(model).run({"X": x})
+    expected = function(x.astype(np.float64)).reshape(len(x), -1)
+    close(scores[:, -expected.shape[1] :], expected)
+    assert np.array_equal(label, estimator.predict(x.astype(np.float64)))
+    slopes = differences(lambda rows: function(rows).reshape(len(rows), -1)[:, -1], x[:20])
+    close(gradient(model, x[:20], scores.shape[1] - 1), slopes)
+
+
+@pytest.mark.parametrize("put", [lambda e: e, scaled])
+def test_regressors_behind_selected_features(put):
+    estimator = put(RFE(Ridge(), n_features_to_select=2)).fit(IRIS[:, :3], IRIS[:, 3])
+    x = (IRIS[3::30, :3] + 0.013).astype(np.float32)
+    model = to_onnx(estimator, IRIS[:, :3])
+    close(Session(model).run({"X": x})[0][:, 0], estimator.predict(x.astype(np.float64)))
+    close(gradient(model, x, 0), differences(estimator.predict, x))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("put", [lambda e: e, scaled])
+def test_frozen_estimators(put):
+    frozen = pytest.importorskip("sklearn.frozen", reason="scikit-learn before 1.6")
+    inner = frozen.FrozenEstimator(put(LogisticRegression()).fit(IRIS, TWO))
+    first = frozen.FrozenEstimator(StandardScaler().fit(IRIS))
+    for estimator in (
+        FixedThresholdClassifier(inner, threshold=0.3),
+        make_pipeline(first, LogisticRegression()),
+    ):
+        estimator.fit(IRIS, TWO)
+        label, scores = Session(to_onnx(estimator, IRIS)).run({"X": IRIS.astype(np.float32)})
+        close(scores, estimator.predict_proba(IRIS))
+        assert np.array_equal(label, estimator.predict(IRIS))
