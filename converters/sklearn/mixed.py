@@ -80,22 +80,49 @@ def describe(converted: onnx.ModelProto, texts: list[str]) -> None:
     """Write into the metadata which value explains which column.
 
     Raises:
-        ConversionError: A column of text is encoded together with another one or not at all, or a column is dropped.
+        ConversionError: A column is encoded together with another one, text not at all, or a column is dropped.
     """
     model = load(converted)
     output = list(model.graph.outputs)[-1]
     encoded = unexplained(model.graph, output)
     values: dict[str, str] = {}
     for value in converted.graph.input:
-        found = encoded.get(value.name, []) if value.name in texts else [value.name]
+        found = (
+            encoded.get(value.name, [])
+            if value.name in texts
+            else _of_numbers(converted, value.name, encoded)
+        )
         if not any(value.name in node.input for node in converted.graph.node):
             raise ConversionError(
                 f"The column {value.name!r} is read by nothing: the model drops it. Leave it out of the sample."
             )
         if len(found) != 1 or found[0] in values.values():
             raise ConversionError(
-                f"The column {value.name!r} of text is encoded as {found or 'no float value'}; expected one value of "
+                f"The column {value.name!r} is encoded as {found or 'no float value'}; expected one value of "
                 "its own. Use a OneHotEncoder, an OrdinalEncoder for each column, or encode it before the pipeline."
             )
         values[value.name] = found[0]
     onnx_model.set_property(converted, KEY, columns_text(values))
+
+
+def _of_numbers(converted: onnx.ModelProto, column: str, encoded: dict[str, list[str]]) -> list[str]:
+    """What explains a column of numbers: itself, or what encoders make of it where nothing else reads it.
+
+    Encoders look categories up, so that no gradient reaches the number itself.
+
+    Args:
+        converted: The model.
+        column: The name of the column, which is an input.
+        encoded: By the name of each of a graph's integers the float values computed from it first.
+    """
+    numbers, found = {column}, []
+    for node in converted.graph.node:
+        if numbers.isdisjoint(node.input):
+            continue
+        if node.op_type == "LabelEncoder":
+            found.append(node.output[0])
+        elif node.output[0] in encoded:
+            found += encoded[node.output[0]]
+        else:
+            numbers.update(node.output)
+    return [column] if not found or any(value.name in numbers for value in converted.graph.output) else found
