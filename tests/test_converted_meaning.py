@@ -4,10 +4,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from models import photos
 from onnxattr import GradientInput, Saliency
-from onnxattr.errors import ParameterError
+from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.loading.meaning import InputMeaning, OutputMeaning, read_meaning
 from onnxattr.loading.preprocessing import read_preprocessing
 
@@ -217,3 +218,39 @@ def test_tables_that_layers_normalise(keras):
     assert read_meaning(entries(converted)).inputs == {
         name: InputMeaning("table", normalized_by=("Normalization",))
     }
+
+
+LAYERS = {
+    "0 to 1 from pixels": (lambda L: [L.Rescaling(1 / 255)], True),
+    "-1 to 1 from pixels": (lambda L: [L.Rescaling(1 / 127.5, offset=-1)], True),
+    "pixels of a data set": (lambda L: [L.Normalization(mean=[99.0] * 3, variance=[3e3] * 3)], True),
+    "channels": (lambda L: [L.Rescaling([1 / 255, 1 / 250, 1 / 200], [-0.4, -0.5, -0.4])], True),
+    "behind contrast": (lambda L: [L.RandomContrast(0.1), L.Rescaling(1 / 255)], True),
+    "behind brightness": (lambda L: [L.RandomFlip(), L.RandomBrightness(0.1), L.Rescaling(1 / 255)], True),
+    "-1 to 1 from 0 to 1": (lambda L: [L.Rescaling(2.0, offset=-1)], False),
+    "0 to 1 from -1 to 1": (lambda L: [L.Rescaling(0.5, offset=0.5)], False),
+    "0 to 1 of a data set": (lambda L: [L.Normalization(mean=[0.4] * 3, variance=[0.05] * 3)], False),
+    "0 to 1, scaled first": (
+        lambda L: [L.Rescaling(2.0, offset=-1), L.Normalization(mean=[0.1] * 3, variance=[0.2] * 3)], False,
+    ),
+    "16 bits": (lambda L: [L.Rescaling(1 / 65535)], False),
+    "16 bits of a data set": (lambda L: [L.Normalization(mean=[2e4] * 3, variance=[1e8] * 3)], False),
+    "0 to 16": (lambda L: [L.Rescaling(1 / 16)], False),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Layers of model")
+@pytest.mark.parametrize("case", LAYERS)
+def test_photos_go_into_layers_that_expect_pixels_alone(keras, case):
+    from onnxattr.converters.keras import to_onnx
+
+    layers, pixels = LAYERS[case]
+    model = small_network(keras, *layers(keras.layers))
+    photo = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    method = Saliency(to_onnx(model, verify=False))
+    if pixels:
+        found = method.predict(Image.fromarray(photo))
+        np.testing.assert_allclose(found, model.predict(photo[None].astype(np.float32)), rtol=1e-4, atol=1e-5)
+    else:
+        with pytest.raises(ShapeError, match="does not say how a photo becomes its input"):
+            method.predict(Image.fromarray(photo))

@@ -17,14 +17,9 @@ from onnxattr.loading.reading.source import metadata_of
 from onnxattr.loading.vocabularies import note_vocabulary
 
 from ..common import onnx_model
+from .normalizing import expect_pixels, normalizing
 from .words import Words
 
-_NORMALIZING = ("Rescaling", "Normalization")
-#: Layers before the first one of a network that leave the range of its numbers as it is.
-_PASSED = frozenset(
-    "InputLayer Functional Sequential Identity Resizing CenterCrop RandomCrop RandomFlip RandomRotation RandomZoom "
-    "RandomTranslation Dropout GaussianNoise ZeroPadding2D".split()
-)
 #: Networks of ``keras.applications`` with the head for ImageNet: the pattern of the model's name, a layer that tells it
 #: from others of that name, and what their ``preprocess_input`` does.
 _NETWORKS = (
@@ -45,6 +40,8 @@ _OF_VALUES = frozenset(
     "huber huberloss logcosh poisson".split()
 )
 _IMAGENET_HEAD, _CLASSES = "predictions", 1000
+#: Taken for sides of images that are free.
+_SIDE = 8
 
 
 def describe(converted: onnx.ModelProto, model: Any, words: Words) -> None:
@@ -107,8 +104,11 @@ def _describe_input(converted: onnx.ModelProto, model: Any) -> None:
     if kind is None or (kind == "table" and not floats):
         return
     layers = read_layers(metadata_of(converted))
-    if normalized := _normalizing(layers):
-        _note(converted, {image.name: InputMeaning(kind, normalized_by=normalized)}, {})
+    normalized = normalizing(layers)
+    sample = tuple(size or _SIDE for size in dims[1:])
+    if normalized and (kind == "table" or expect_pixels(normalized, model, sample)):
+        classes = tuple(layer.class_name for layer in normalized)
+        _note(converted, {image.name: InputMeaning(kind, normalized_by=classes)}, {})
     if kind != "image":
         return
     preset = None if normalized else _of_network(converted, str(getattr(model, "name", "")), layers)
@@ -120,17 +120,6 @@ def _describe_input(converted: onnx.ModelProto, model: Any) -> None:
             **PRESETS[preset],
         )
         onnx_model.set_property(converted, PREPROCESSING_KEY, spec.text())
-
-
-def _normalizing(layers: list[Layer]) -> tuple[str, ...]:
-    """The classes of the layers that normalise the input, before any that learns."""
-    found: list[str] = []
-    for layer in layers:
-        if layer.class_name in _NORMALIZING:
-            found.append(layer.class_name)
-        elif layer.class_name not in _PASSED:
-            break
-    return tuple(found)
 
 
 def _of_network(converted: onnx.ModelProto, name: str, layers: list[Layer]) -> str | None:
