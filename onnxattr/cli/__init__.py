@@ -1,4 +1,4 @@
-"""The command line: onnxattr convert | inspect | explain | evaluate | export | ops."""
+"""The command line: onnxattr convert | inspect | check | explain | evaluate | export | ops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
-from onnxattr.cli import convert, evaluate, explain, export, inspect
+from onnxattr.cli import check, convert, evaluate, explain, export, inspect
 from onnxattr.cli.console import printable, tell
 from onnxattr.cli.examples import command
 from onnxattr.errors import NonFiniteWarning, OnnxAttrError
@@ -26,9 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
     Returns:
-        The exit status: 0; 2 for bad input, 3 for results that are NaN or infinite (which are written all the same),
-        1 if the output cannot be printed or for a defect of onnxattr, each with one line on stderr that tells the
-        reason; 130 after Ctrl-C.
+        The exit status: 0; 2 for bad input; 3 for results that are NaN or infinite (which are written all the same);
+        4 where ``check`` finds a gradient that is not the slope; 1 if the output cannot be printed or for a defect of
+        onnxattr; each but 4 with one line on stderr that tells the reason; 130 after Ctrl-C.
     """
     _open_streams()
     options = _at_home(_parser().parse_args(arguments))
@@ -96,7 +96,7 @@ def _run(options: argparse.Namespace) -> int:
         if not isinstance(error, BrokenPipeError):
             tell(f"onnxattr: the output cannot be written: {error}")
             return 1
-    return 0
+    return int(getattr(options, "status", 0))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     convert.add_to(commands)
     inspect.add_to(commands)
+    check.add_to(commands)
     explain.add_to(commands)
     evaluate.add_to(commands)
     export.add_to(commands)

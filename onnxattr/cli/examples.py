@@ -18,6 +18,11 @@ EXAMPLES = {
         "onnxattr inspect explainer.onnx --json",
         "onnxattr inspect explainer.onnx --runtime webgpu",
     ),
+    "check": (
+        "onnxattr check model.onnx",
+        "onnxattr check model.onnx images.npy --output logits",
+        "onnxattr check text.onnx ids.npz --wrt embeddings",
+    ),
     "explain": (
         "onnxattr explain explainer.onnx photo.jpg",
         "onnxattr explain explainer.onnx photos/ --picture sheet.png -o maps.npz",

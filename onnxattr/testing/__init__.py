@@ -3,5 +3,6 @@
 from onnxattr.testing.check import check_vjp
 from onnxattr.testing.double import as_double
 from onnxattr.testing.evaluator import CORRECTED
+from onnxattr.testing.model_check import ModelCheck, check_model
 
-__all__ = ["CORRECTED", "as_double", "check_vjp"]
+__all__ = ["CORRECTED", "ModelCheck", "as_double", "check_model", "check_vjp"]

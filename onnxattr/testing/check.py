@@ -66,7 +66,7 @@ def check_vjp(
     if runtime not in ("reference", "onnxruntime"):
         raise ValueError(f"runtime is {runtime!r}; give 'reference' or 'onnxruntime'.")
     double = runtime == "reference"
-    evaluate = functools.partial(_reference, new_ops=new_ops) if double else _onnxruntime
+    evaluate = functools.partial(by_evaluator, new_ops=new_ops) if double else by_runtime
     step, tolerance = step or (1e-5 if double else 1e-2), tolerance or (1e-6 if double else 2e-3)
     proto = with_data_inside(read_model(model))
     proto = as_double(proto) if double else proto
@@ -121,7 +121,8 @@ def _compared(name: str, parts: np.ndarray, slope: float, tolerance: float) -> f
 Evaluate = Callable[[Sequence[str], Mapping[str, np.ndarray]], list[np.ndarray]]
 
 
-def _reference(proto: onnx.ModelProto, new_ops: Sequence[type[OpRun]]) -> Evaluate:
+def by_evaluator(proto: onnx.ModelProto, new_ops: Sequence[type[OpRun]] = ()) -> Evaluate:
+    """Runs a model in onnx's evaluator, with the operators of these classes in place of its own."""
     names = {op.__name__ for op in new_ops}
     evaluator = ReferenceEvaluator(
         proto, new_ops=[*new_ops, *(op for op in CORRECTED if op.__name__ not in names)]
@@ -129,7 +130,8 @@ def _reference(proto: onnx.ModelProto, new_ops: Sequence[type[OpRun]]) -> Evalua
     return lambda names, feeds: list(evaluator.run(list(names), dict(feeds)))
 
 
-def _onnxruntime(proto: onnx.ModelProto) -> Evaluate:
+def by_runtime(proto: onnx.ModelProto) -> Evaluate:
+    """Runs a model in ONNX Runtime on the CPU."""
     session = Session(proto, ["CPUExecutionProvider"])
 
     def run(names: Sequence[str], feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:

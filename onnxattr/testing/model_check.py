@@ -1,0 +1,294 @@
+"""Whether the gradient of a model at hand is the slope of what its file predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from tqdm import tqdm
+
+from onnxattr.autodiff.registry import RuleTable
+from onnxattr.autodiff.standard import STANDARD
+from onnxattr.compile.gradient import vjp
+from onnxattr.errors import ModelError, ParameterError
+from onnxattr.graph.subgraphs import nodes_in
+from onnxattr.loading.drawn_inputs import drawn_inputs
+from onnxattr.loading.places import ALL_OUTPUTS
+from onnxattr.loading.prepared import prepare
+from onnxattr.loading.reading.external_data import with_data_inside
+from onnxattr.loading.reading.source import ModelSource, name_of, read_model
+from onnxattr.running.arrays import model_inputs
+from onnxattr.running.progress import hidden
+from onnxattr.testing.check import Evaluate, by_evaluator, by_runtime
+from onnxattr.testing.double import as_double
+from onnxattr.testing.slopes import BESIDE, DIFFERS, ROUNDED, TOO_SMALL, Arithmetic, Comparison, Slope
+
+_FLOAT = onnx.TensorProto.FLOAT
+_HALVES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+#: Sizes tried for symbolic dimensions where inputs are drawn.
+_SIZES = (1, 3, 16)
+
+
+_NOTES = {
+    "evaluator": (
+        "slopes: the gradient in float64 against slopes of the file's own graph, by onnx's evaluator\n"
+        "float32: the gradient in ONNX Runtime, which methods use, against float64; predictions: {prediction:.0e}"
+    ),
+    "onnxruntime": (
+        "slopes: the gradient against slopes of the file's own graph, both in ONNX Runtime in float32, as onnx's "
+        "evaluator cannot run them in float64"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ModelCheck:
+    """What ``check_model`` found.
+
+    Attributes:
+        slopes: An entry for each input.
+        arithmetic: What computed the slopes: "evaluator" in float64, or "onnxruntime" in float32.
+        prediction: Largest difference of ONNX Runtime's prediction, in float32, from that of the slopes' arithmetic,
+            of the largest value.
+        rounds: Operators of the file that round, whose slopes are steps; gradients pass them straight through.
+    """
+
+    slopes: tuple[Slope, ...]
+    arithmetic: str
+    prediction: float
+    rounds: tuple[str, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether no gradient differs from the slope."""
+        return not any(slope.verdict in (DIFFERS, ROUNDED) for slope in self.slopes)
+
+    def __str__(self) -> str:
+        """A table, and what may explain a difference."""
+        width = max(len("input"), *(len(slope.name) for slope in self.slopes))
+        lines = [f"{'input':{width}}  slopes   float32  gradient"]
+        lines += [
+            f"{slope.name:{width}}  {slope.difference:.1e}  {slope.single:<7.1e}  {slope.verdict}"
+            for slope in self.slopes
+        ]
+        lines += _NOTES[self.arithmetic].format(prediction=self.prediction).split("\n")
+        if self.rounds and not self.agrees:
+            lines.append(
+                f"The file rounds ({', '.join(self.rounds)}): it has no slopes between its steps, and gradients pass "
+                "roundings straight through. Check the file before quantisation."
+            )
+        if any(slope.verdict == BESIDE for slope in self.slopes):
+            lines.append(
+                "On a kink the slope is between the gradients of both sides, of which a gradient is one."
+            )
+        if any(slope.verdict == ROUNDED for slope in self.slopes):
+            lines.append(
+                "Roundings in float32 decide what the gradient is here; predictions may show it too."
+            )
+        if any(slope.verdict == TOO_SMALL for slope in self.slopes):
+            lines.append(
+                "Take an output before the softmax or sigmoid (outputs=, --output), or other inputs."
+            )
+        return "\n".join(lines)
+
+
+def check_model(
+    model: ModelSource,
+    inputs: Any = None,
+    *,
+    wrt: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    rules: RuleTable = STANDARD,
+    directions: int = 3,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> ModelCheck:
+    """Compares the gradient that explanations of a model use with slopes of what its file predicts.
+
+    The slopes are of the file as it is, in float64, computed by onnx's evaluator: for random cotangents ybar and random
+    directions v, <xbar, v> is compared with (<ybar, f(x + h v)> - <ybar, f(x - h v)>) / 2h, relative to the larger of
+    the slope and the root of the sum of the squares of xbar v. xbar is computed in float64, too, and then compared with
+    that of ONNX Runtime in float32, which methods use. What the evaluator cannot run is compared in ONNX Runtime.
+
+    Args:
+        model: The model, of float32 inputs.
+        inputs: What ``explain`` takes: an array, one for each input, a table, files; None to draw numbers.
+        wrt: Names of inputs, or of values in the main graph; None for all float inputs.
+        outputs: Names of outputs that get a cotangent; None for all float outputs.
+        rules: The table of VJP rules.
+        directions: Number of directions for each input.
+        seed: Seed of cotangents and directions.
+        progress: Whether a progress bar is shown; None to show it on a terminal.
+
+    Raises:
+        ParameterError: If the model draws random numbers, is of half precision, or has no float input or output.
+        ModelError: If the model is invalid or does not run on the inputs.
+        UnsupportedOpError: If an operator has no gradient.
+    """
+    proto = onnx.ModelProto()
+    proto.CopyFrom(with_data_inside(read_model(model)))
+    if _half(proto):
+        raise ParameterError(
+            f"{name_of(model)} computes in half precision, which rounds slopes away. Check the model in float32."
+        )
+    backward = vjp(proto, wrt, outputs, rules=rules)
+    single, pixels = by_runtime(backward), _bytes_as_floats(proto, backward)
+    held = {tensor.name for tensor in proto.graph.initializer}
+    scores = _floats(outputs, proto, proto.graph.output, "outputs")
+    sources = _floats(wrt, proto, [v for v in proto.graph.input if v.name not in held], "wrt")
+    if inputs is not None:
+        inputs = model_inputs(prepare(model, wrt=wrt, verify=False, outputs=ALL_OUTPUTS), inputs)
+        inputs |= {name: inputs[name].astype(np.float32) for name in pixels}
+    inner = [name for name in sources if name not in {v.name for v in proto.graph.input}]
+    feeds, values = _at_inputs(
+        by_runtime(with_outputs(proto, [*scores, *inner])), proto, inputs, [*scores, *inner]
+    )
+    feeds |= {name: values[name] for name in inner}
+    rng = np.random.default_rng(seed)
+    cotangents = {name: rng.normal(size=values[name].shape).astype(np.float32) for name in scores}
+    free = freed(with_outputs(proto, scores), inner)
+    right = {name: values[name] for name in scores}
+    arithmetic, prediction = _in_float64(proto, free, sources, feeds, right, rules)
+    arithmetic = arithmetic or Arithmetic(
+        "onnxruntime", np.float32, (1e-2, 3e-3, 3e-2, 1e-3, 1e-1), 2e-2, by_runtime(free), single
+    )
+    comparison = Comparison(arithmetic, single, cotangents, rng, directions)
+    with tqdm(total=directions * len(sources), disable=hidden(progress), desc="slopes", leave=False) as bar:
+        slopes = tuple(comparison.of(name, feeds, bar) for name in sources)
+    return ModelCheck(slopes, arithmetic.name, prediction, _rounding(proto))
+
+
+def _floats(
+    names: Sequence[str] | None, proto: onnx.ModelProto, values: Sequence[onnx.ValueInfoProto], what: str
+) -> list[str]:
+    """The names that are asked for, or those of all values of float32.
+
+    Raises:
+        ParameterError: If there is no such value.
+    """
+    if names is not None:
+        asked = [names] if isinstance(names, str) else list(names)
+        known = {value.name for value in values} | {name for node in proto.graph.node for name in node.output}
+        if unknown := [name for name in asked if name not in known]:
+            raise ParameterError(
+                f"{what}: the main graph has no value {unknown[0]!r}; `onnxattr inspect` lists what it has."
+            )
+        return asked
+    found = [value.name for value in values if value.type.tensor_type.elem_type == _FLOAT]
+    if not found:
+        raise ParameterError(
+            f"The model has no float32 value among {[value.name for value in values]}. Name one inside it with {what}=."
+        )
+    return found
+
+
+def _bytes_as_floats(proto: onnx.ModelProto, backward: onnx.ModelProto) -> list[str]:
+    """Lets the inputs of bytes that have a gradient take floats; pixels, which the model casts to floats."""
+    given = {value.name for value in backward.graph.output}
+    found = [v for v in proto.graph.input if v.type.tensor_type.elem_type == onnx.TensorProto.UINT8]
+    pixels = [value for value in found if f"{value.name}_gradient" in given]
+    for value in pixels:
+        value.type.tensor_type.elem_type = _FLOAT
+    return [value.name for value in pixels]
+
+
+def _half(proto: onnx.ModelProto) -> bool:
+    """Whether a model computes in half precision."""
+    types = {v.type.tensor_type.elem_type for v in (*proto.graph.input, *proto.graph.output)}
+    types |= {tensor.data_type for tensor in proto.graph.initializer}
+    casts = (node for node in nodes_in(proto.graph) if node.op_type == "Cast")
+    types |= {attribute.i for node in casts for attribute in node.attribute if attribute.name == "to"}
+    return bool(types & set(_HALVES))
+
+
+def _at_inputs(
+    run: Evaluate, proto: onnx.ModelProto, inputs: Mapping[str, np.ndarray] | None, names: Sequence[str]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The inputs, drawn where none are given, and the values of these names there."""
+    for size in _SIZES:
+        feeds = {
+            k: np.asarray(v) for k, v in (drawn_inputs(proto, size) if inputs is None else inputs).items()
+        }
+        try:
+            first, second = (run(names, feeds) for _ in range(2))
+        except ModelError:
+            if inputs is not None or size == _SIZES[-1]:
+                raise
+            continue
+        break
+    if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, second, strict=True)):
+        raise ParameterError("The model draws random numbers, so that it has no slopes.")
+    return feeds, dict(zip(names, first, strict=True))
+
+
+def _in_float64(
+    proto: onnx.ModelProto,
+    free: onnx.ModelProto,
+    sources: Sequence[str],
+    feeds: Mapping[str, np.ndarray],
+    scores: Mapping[str, np.ndarray],
+    rules: RuleTable,
+) -> tuple[Arithmetic | None, float]:
+    """Onnx's evaluator, if it can run a model and its gradient, and how far its prediction is from ONNX Runtime's.
+
+    Args:
+        proto: The model.
+        free: The model with the explained values as inputs.
+        sources: The explained values.
+        feeds: Inputs and explained values.
+        scores: What ONNX Runtime computes for the outputs there.
+        rules: The table of VJP rules.
+    """
+    try:
+        forward = by_evaluator(as_double(free))
+        gradient = by_evaluator(vjp(as_double(proto), sources, list(scores), rules=rules, verify=False))
+        arithmetic = Arithmetic(
+            "evaluator", np.float64, (1e-6, 1e-8, 1e-9, 1e-10, 1e-4), 1e-3, forward, gradient
+        )
+        found = forward(list(scores), arithmetic.cast(feeds))
+        cotangents = {f"{name}_cotangent": np.zeros(y.shape) for name, y in scores.items()}
+        gradient([f"{sources[0]}_gradient"], {**arithmetic.cast(feeds), **cotangents})
+    except Exception:  # it lacks operators, and fails in ways of its own
+        return None, 0.0
+    return arithmetic, max(_apart(got, right) for got, right in zip(scores.values(), found, strict=True))
+
+
+def _apart(got: np.ndarray, right: np.ndarray) -> float:
+    largest = float(np.abs(right[np.isfinite(right)]).max(initial=0)) or 1.0
+    with np.errstate(invalid="ignore"):
+        return float(np.nanmax(np.where(got == right, 0, np.abs(got - right)), initial=0)) / largest
+
+
+def with_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """A copy of a model with more of its float values as outputs."""
+    more = onnx.ModelProto()
+    more.CopyFrom(proto)
+    own = {value.name for value in (*proto.graph.output, *proto.graph.input)}
+    fresh = [name for name in dict.fromkeys(names) if name not in own]
+    more.graph.output.extend(onnx.helper.make_tensor_value_info(name, _FLOAT, None) for name in fresh)
+    return more
+
+
+def freed(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """A copy of a model whose float values of these names are inputs, whatever the model computes for them."""
+    free = onnx.ModelProto()
+    free.CopyFrom(proto)
+    for node in free.graph.node:
+        for place, name in enumerate(node.output):
+            if name in names:
+                node.output[place] = f"{name}_computed"
+    kept = [value for value in free.graph.output if value.name not in names]
+    del free.graph.output[:]
+    free.graph.output.extend(kept)
+    free.graph.input.extend(onnx.helper.make_tensor_value_info(name, _FLOAT, None) for name in names)
+    return free
+
+
+def _rounding(proto: onnx.ModelProto) -> tuple[str, ...]:
+    """The operators of a model that round."""
+    kinds = {node.op_type for node in nodes_in(proto.graph)}
+    words = ("Quantize", "QLinear", "QGemm", "QAttention", "Integer", "Round", "Floor", "Ceil")
+    return tuple(sorted(k for k in kinds if any(w in k for w in words) and k != "DequantizeLinear"))

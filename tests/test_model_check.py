@@ -1,0 +1,147 @@
+"""The gradient of a model at hand against slopes of what its file predicts."""
+
+import math
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from support.command_line import cli_folder, run  # noqa: F401
+from support.small_models import SMALL, build, embedding, mlp, node, random
+
+from onnxattr.autodiff.standard import STANDARD
+from onnxattr.errors import OnnxAttrError
+from onnxattr.testing import check_model
+
+VECTOR = {"x": ["N", 4]}, {"y": ["N", 4]}
+MICROSOFT = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("drawn", [False, True])
+def test_gradients_are_slopes(name, drawn):
+    model = SMALL[name]()
+    wrt = ["embedded"] if name == "embedding" else None
+    found = check_model(model.model, None if drawn else model.given, wrt=wrt)
+    assert {slope.name for slope in found.slopes} == set(wrt or model.inputs)
+    for slope in found.slopes:
+        assert slope.verdict == "agrees"
+        assert slope.difference < 1e-6
+        assert slope.single < 1e-5
+    assert found.agrees
+    assert found.arithmetic == "evaluator"
+    assert found.prediction < 1e-6
+
+
+WRONG = {
+    "twice": lambda op, node, ct: (op.Mul(ct, op.Mul(2.0, op.Sub(1.0, op.Mul(node.y, node.y)))),),
+    "1 % too large": lambda op, node, ct: (op.Mul(ct, op.Mul(1.01, op.Sub(1.0, op.Mul(node.y, node.y)))),),
+    "nothing": lambda op, node, ct: (op.Mul(ct, 0.0),),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_rule_differs(name):
+    model = build([node("Tanh", ["x"], ["y"])], *VECTOR)
+    x = np.array([[0.1, -0.7, 0.4, 1.2]], np.float32)
+    found = check_model(model, x, rules=STANDARD | {"Tanh": WRONG[name]})
+    assert found.slopes[0].verdict == "differs"
+    assert not found.agrees
+    assert found.slopes[0].difference > 5e-3
+    assert "x      " in str(found)
+    assert "differs" in str(found)
+
+
+def sigmoid_of(scale):
+    """A sigmoid of a product, which is saturated where the scale is large."""
+    nodes = [node("Mul", ["x", "scale"], ["z"]), node("Sigmoid", ["z"], ["y"])]
+    return build(nodes, *VECTOR, {"scale": np.float32(scale)})
+
+
+def quantised():
+    """x rounded to steps of 0.5, times itself."""
+    nodes = [
+        node("QuantizeLinear", ["x", "scale", "zero"], ["q"]), node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+        node("Mul", ["d", "d"], ["y"]),
+    ]  # fmt: skip
+    return build(nodes, *VECTOR, {"scale": np.float32(0.5), "zero": np.uint8(128)})
+
+
+RELU = build([node("Relu", ["x"], ["y"])], *VECTOR)
+NOTHING = build([node("Mul", ["x", "zero"], ["y"])], *VECTOR, {"zero": np.float32(0)})
+VERDICTS = {
+    "a kink": (RELU, np.zeros((1, 4)), "agrees beside the inputs", "kink"),
+    "saturated": (sigmoid_of(1.0), np.full((1, 4), 60.0), "too small to tell", "before the softmax"),
+    "roundings": (quantised(), np.array([[0.3, 1.2, -0.6, 2.1]]), "differs", "rounds (QuantizeLinear)"),
+    "no slope": (NOTHING, np.ones((1, 4)), "agrees", ""),
+}
+
+
+@pytest.mark.parametrize("case", VERDICTS)
+def test_verdicts(case):
+    model, x, verdict, said = VERDICTS[case]
+    found = check_model(model, x.astype(np.float32))
+    assert found.slopes[0].verdict == verdict
+    assert said in str(found)
+    assert found.agrees == (verdict != "differs")
+
+
+def test_what_the_evaluator_lacks_is_compared_in_the_runtime():
+    model = build([node("Gelu", ["x"], ["y"], domain="com.microsoft")], *VECTOR, opset_imports=MICROSOFT)
+    found = check_model(model, np.array([[0.1, -0.7, 0.4, 1.2]], np.float32))
+    assert (found.arithmetic, found.slopes[0].verdict) == ("onnxruntime", "agrees")
+    assert found.slopes[0].difference < 2e-3
+    assert math.isnan(found.slopes[0].single)
+    wrong = STANDARD | {"Erf": lambda op, node, ct: (op.Mul(ct, 0.5),)}
+    assert not check_model(model, np.array([[0.1, -0.7, 0.4, 1.2]], np.float32), rules=wrong).agrees
+
+
+def half():
+    """A model that casts to float16 and back."""
+    nodes = [
+        node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
+        node("Cast", ["h"], ["y"], to=TensorProto.FLOAT),
+    ]
+    return build(nodes, *VECTOR)
+
+
+DRAWN = build([node("RandomNormalLike", ["x"], ["r"]), node("Add", ["x", "r"], ["y"])], *VECTOR)
+REFUSED = {
+    "random numbers": (DRAWN, {}, "draws random numbers"),
+    "half precision": (half(), {}, "half precision"),
+    "integers": (embedding().model, {}, "embedded"),
+    "unknown value": (mlp().model, {"wrt": ["nothing"]}, "'nothing'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case):
+    model, given, said = REFUSED[case]
+    with pytest.raises(OnnxAttrError, match=said):
+        check_model(model, **given)
+
+
+def test_outputs_are_values_too():
+    """A saturated softmax hides the slope; the logits before it have one."""
+    model = mlp(head="Softmax")
+    first = model.model.graph.node[-1].input[0]
+    assert check_model(model.model, model.given, outputs=[first]).slopes[0].difference < 1e-6
+
+
+def test_command_line(cli_folder, capsys):  # noqa: F811
+    for arguments in (["mlp.onnx"], ["images.onnx", "images.npy"], ["two.onnx", "two.npz"]):
+        status, out, err = run(capsys, "check", *arguments)
+        assert (status, err) == (0, "")
+        assert out.splitlines()[0].split() == ["input", "slopes", "float32", "gradient"]
+        assert out.splitlines()[1].endswith("agrees")
+    assert run(capsys, "check", "tokens.onnx", "tokens.npy", "--wrt", "embedded")[0] == 0
+    assert run(capsys, "convert", "images.onnx", "--preprocess", "0..1", "-o", "photos.onnx")[0] == 0
+    assert run(capsys, "check", "photos.onnx")[1].splitlines()[1].split()[0] == "pixels"
+    onnx.save(quantised(), "steps.onnx")
+    np.save("steps.npy", random(3, 2, 4))
+    status, out, err = run(capsys, "check", "steps.onnx", "steps.npy")
+    assert (status, err) == (4, "")
+    assert "differs" in out
+    status, _, err = run(capsys, "check", "mlp.onnx", "--directions", 0)
+    assert status == 2
+    assert "expected 1 or more" in err
