@@ -67,12 +67,29 @@ def quantised():
     return build(nodes, *VECTOR, {"scale": np.float32(0.5), "zero": np.uint8(128)})
 
 
+def above(threshold):
+    """relu((x / 10) * 10 - threshold), which is 0 in float32 where float64 sees the rounding of 1 / 10."""
+    nodes = [
+        node("Mul", ["x", "tenth"], ["t"]), node("Mul", ["t", "ten"], ["z"]), node("Sub", ["z", threshold], ["d"]),
+        node("Relu", ["d"], ["y"]),
+    ]  # fmt: skip
+    weights = {"tenth": np.float32(0.1), "ten": np.float32(10), "one": np.float32(1)}
+    return build(nodes, {"x": ["N", 16]}, {"y": ["N", 16]}, weights)
+
+
 RELU = build([node("Relu", ["x"], ["y"])], *VECTOR)
 NOTHING = build([node("Mul", ["x", "zero"], ["y"])], *VECTOR, {"zero": np.float32(0)})
 VERDICTS = {
     "a kink": (RELU, np.zeros((1, 4)), "agrees beside the inputs", "kink"),
     "saturated": (sigmoid_of(1.0), np.full((1, 4), 60.0), "too small to tell", "before the softmax"),
     "roundings": (quantised(), np.array([[0.3, 1.2, -0.6, 2.1]]), "differs", "rounds (QuantizeLinear)"),
+    "a decision that float32 cannot make": (above("x"), np.ones((1, 16)), "differs in float32", ""),
+    "a decision that a rounding makes": (
+        above("one"),
+        np.ones((1, 16)),
+        "agrees",
+        "where inputs change by 1e-6",
+    ),
     "no slope": (NOTHING, np.ones((1, 4)), "agrees", ""),
 }
 
@@ -83,7 +100,7 @@ def test_verdicts(case):
     found = check_model(model, x.astype(np.float32))
     assert found.slopes[0].verdict == verdict
     assert said in str(found)
-    assert found.agrees == (verdict != "differs")
+    assert found.agrees == (not verdict.startswith("differs"))
 
 
 def test_what_the_evaluator_lacks_is_compared_in_the_runtime():

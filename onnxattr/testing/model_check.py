@@ -84,10 +84,12 @@ class ModelCheck:
             lines.append(
                 "On a kink the slope is between the gradients of both sides, of which a gradient is one."
             )
-        if any(slope.verdict == ROUNDED for slope in self.slopes):
-            lines.append(
-                "Roundings in float32 decide what the gradient is here; predictions may show it too."
-            )
+        lines += [
+            f"{slope.name}: the gradient in float64 changes by {slope.unsteady:.0e} where inputs change by 1e-6: "
+            "ReLUs, max-pools or roundings decide."
+            for slope in self.slopes
+            if slope.unsteady > 0
+        ]
         if any(slope.verdict == TOO_SMALL for slope in self.slopes):
             lines.append(
                 "Take an output before the softmax or sigmoid (outputs=, --output), or other inputs."

@@ -13,9 +13,9 @@ from onnxattr.testing.check import Evaluate
 Feeds = Mapping[str, np.ndarray]
 #: How far from the inputs a second point is, where they may lie on a kink; of their magnitude.
 _CLOSE = 1e-3
-#: The largest difference of the gradients in both precisions that passes. Larger than of roundings: where a ReLU or a
-#: max-pool decides otherwise in float32, a part of the gradient is another one.
-_SINGLE = 2e-2
+#: The largest difference of the gradients in both precisions that passes, or so many times what the gradient in
+#: float64 changes by where inputs change by about as much as float32 rounds: ReLUs, max-pools and roundings decide.
+_SINGLE, _TIMES, _ROUNDING = 1e-3, 4.0, 1e-6
 #: What is found; see ``Slope``.
 AGREES, BESIDE, DIFFERS, ROUNDED, TOO_SMALL = (
     "agrees", "agrees beside the inputs", "differs", "differs in float32", "too small to tell",
@@ -31,6 +31,8 @@ class Slope:
         difference: The largest relative difference of gradient and slope over all directions.
         step: The half-width of the differences where it was seen.
         single: How far the gradient in float32 is from that in float64, by Euclidean norms; NaN if there is none.
+        unsteady: How far the gradient in float64 is from that at inputs changed by 1e-6 of their magnitude; NaN where
+            ``single`` is below 1e-3.
         verdict: "agrees"; "agrees beside the inputs", which lie on a kink; "differs"; "differs in float32" alone; or
             "too small to tell", where the prediction rounds by more than the slope, as behind a saturated softmax.
     """
@@ -39,6 +41,7 @@ class Slope:
     difference: float
     step: float
     single: float = float("nan")
+    unsteady: float = float("nan")
     verdict: str = AGREES
 
 
@@ -82,9 +85,7 @@ class Comparison:
         found = self._at(name, feeds, bar)
         if found.verdict != DIFFERS:
             return found
-        x: Any = feeds[name].astype(np.float64)
-        size = float(np.sqrt(np.mean(np.square(x)))) or 1.0
-        moved = (x + _CLOSE * size * self.rng.normal(size=x.shape)).astype(np.float32)
+        moved = self._moved(feeds[name], _CLOSE).astype(np.float32)
         beside = self._at(name, {**feeds, name: moved}, bar)
         return replace(beside, verdict=BESIDE) if beside.verdict == AGREES else found
 
@@ -100,10 +101,18 @@ class Comparison:
         if self.arithmetic.precision == np.float32:
             return worst
         (single,) = self.single([f"{name}_gradient"], given)
-        apart = float(np.linalg.norm(single - xbar))
-        share = apart / max(float(np.linalg.norm(xbar)), 1e-35)
-        rounded = worst.verdict == AGREES and not share <= _SINGLE
-        return replace(worst, single=share, verdict=ROUNDED if rounded else worst.verdict)
+        share, unsteady = _apart(single, xbar), float("nan")
+        if share > _SINGLE:
+            moved = self.arithmetic.cast(given) | {name: self._moved(feeds[name], _ROUNDING)}
+            unsteady = _apart(self.arithmetic.gradient([f"{name}_gradient"], moved)[0], xbar)
+        rounded = worst.verdict == AGREES and not (share <= _SINGLE or share <= _TIMES * unsteady)
+        return replace(worst, single=share, unsteady=unsteady, verdict=ROUNDED if rounded else worst.verdict)
+
+    def _moved(self, x: Any, share: float) -> Any:
+        """Inputs changed by a share of their magnitude, in float64."""
+        wide = x.astype(np.float64)
+        size = float(np.sqrt(np.mean(np.square(wide)))) or 1.0
+        return wide + share * size * self.rng.normal(size=x.shape)
 
     def _along(self, name: str, feeds: Feeds, xbar: np.ndarray, v: np.ndarray) -> Slope:
         """The least difference in one direction over the steps, up to the first that is small."""
@@ -139,3 +148,7 @@ class Comparison:
         scale = max(abs(slope), float(np.sqrt(np.square(parts).sum())), 1e-35)
         rounding = float(np.finfo(arithmetic.precision).eps) * size / step
         return abs(float(parts.sum()) - slope) / scale, rounding / scale
+
+
+def _apart(found: np.ndarray, right: np.ndarray) -> float:
+    return float(np.linalg.norm(found - right)) / max(float(np.linalg.norm(right)), 1e-35)
