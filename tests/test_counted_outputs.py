@@ -180,3 +180,31 @@ def test_files_take_as_many_targets_as_samples(case, method, target, rendering, 
     for rows in wrong:
         with pytest.raises((Fail, InvalidArgument), match=r"onnxattr/rows_fit|running Mul node"):
             maps(*rows)
+
+
+#: A detector of one image: (k, 2) boxes and their (k,) scores, those of the image's columns that are above 1.
+DETECTOR = parse(
+    """g (float[1,2,4] x) => (float[K,2] boxes, float[K] scores)
+    <int64[1] all = {-1}, float one = {1}, int64[1] axis = {0}, int64[2] shape = {2, 4}, int64[1] last = {1}> {
+    m = Reshape(x, shape) t = Transpose<perm=[1, 0]>(m) squared = Mul(t, t) sums = ReduceSum<keepdims=0>(squared, last)
+    above = Greater(sums, one) boxes = Compress<axis=0>(t, above) scores = Compress<axis=0>(sums, above) }"""
+)
+
+
+@pytest.mark.parametrize("method", [GradientInput, IntegratedGradients])
+def test_one_detection_of_one_image(method, tmp_path, capfd):
+    """The score of one is explained, in the file too, which says that there may be any number of boxes."""
+    x = np.array([[[1, 0.5, 2, 3], [1, 0.25, 0, 2]]], np.float32)
+    start = {} if method is GradientInput else {"baseline_value": 2 * x, "steps": 3}
+    made = method(DETECTOR, operator=lambda f, x, y: f(x)["scores"][:1], reducer=None, **start)
+    expected = np.zeros_like(x)
+    expected[..., 0] = (2 if method is GradientInput else -3) * x[..., 0] ** 2
+    np.testing.assert_allclose(made.explain(x), expected, rtol=1e-5)
+    made.export(tmp_path / "e.onnx")
+    np.testing.assert_allclose(onnxattr.load(tmp_path / "e.onnx").explain(x), expected, rtol=1e-5)
+    session = onnxruntime.InferenceSession(tmp_path / "e.onnx")
+    given = session.run(["prediction", "prediction_scores", "score"], {"x": x, "target": np.array([-1])})
+    np.testing.assert_allclose(given[1], [2, 4, 13])
+    assert [len(array) for array in given] == [3, 3, 1]
+    assert [output.shape[0] for output in session.get_outputs() if "prediction" in output.name] != [1, 1]
+    assert "Expected shape from model" not in capfd.readouterr().err

@@ -17,7 +17,7 @@ from onnxattr.errors import ModelError, ShapeError, TargetError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import metadata_of
-from onnxattr.loading.rows.independence import MIXED
+from onnxattr.loading.rows.independence import MIXED, SINGLE
 from onnxattr.running.drawn import Drawn, Feeds, draws, filled
 from onnxattr.running.explainer_metadata import results_named
 from onnxattr.running.fitting import fitting
@@ -145,9 +145,9 @@ def _extra_feeds(
 ) -> Feeds:
     """What an explainer takes beside the model's inputs."""
     labels = about["target_kind"] == "labels"
-    # All rows may be one sample, and the label one for all of them.
+    # All rows may be one sample, and the label one for all of them; of one row the prediction may be a list.
     one_sample = about.get("rows") == MIXED
-    label = np.full(1 if one_sample else len(prediction), -1)
+    label = np.full(1 if one_sample or about.get("rows") == SINGLE else len(prediction), -1)
     extra = {about["target"]: label} if labels else {}
     for value in proto.graph.input:
         if value.name == about["target"] and not labels:

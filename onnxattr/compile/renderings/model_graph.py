@@ -91,7 +91,7 @@ class ModelGraph:
         """Appends the model's output as the graph output ``prediction``; returns it."""
         name = own_name(self.request.prepared, "prediction")
         named = named_copy(self.op, prediction, name, prediction)
-        named.shape = ir.Shape([rows, *(dims_of(self.score) or [None])[1:]])
+        named.shape = ir.Shape(dims_of_rows(self.score, rows))
         self.graph.outputs.append(named)
         return named
 
@@ -197,3 +197,9 @@ def own_name(prepared: Prepared, stem: str, position: int | None = None) -> str:
     alone = position is None or len(prepared.wrt) == 1
     name = stem if alone else f"{stem}_{prepared.asked[position or 0]}"
     return f"onnxattr_{name}" if name in prepared.values else name
+
+
+def dims_of_rows(output: ir.Value, rows: int | str | None) -> list[int | str | None]:
+    """The sizes of an output of the model for so many rows: of one row, a list of detections has any number."""
+    own = dims_of(output) or [None]
+    return [own[0] if isinstance(rows, int) else rows, *own[1:]]

@@ -19,7 +19,7 @@ from onnxattr.compile.placement import Placement
 from onnxattr.compile.relus import relu_spans
 from onnxattr.compile.renderings.groups import Groups
 from onnxattr.compile.renderings.maps_graph import MapsGraph
-from onnxattr.compile.renderings.model_graph import own_name
+from onnxattr.compile.renderings.model_graph import dims_of_rows, own_name
 from onnxattr.compile.renderings.tail import Tail, tail_of
 from onnxattr.graph.intervals import Range
 from onnxattr.graph.operator_kinds import SIZES
@@ -230,7 +230,7 @@ class Rewrite(MapsGraph):
         prepared = self.request.shown
         for name in prepared.others:
             value = self.value(name)
-            dims = [dim, *(dims_of(value) or [None])[1:]]
+            dims = dims_of_rows(value, dim)
             self.add_output(at_x(value), own_name(prepared, f"prediction_{name}"), value.dtype, dims)
         if not self.request.score.linear:
             score = self.op.Reshape(at_x(self.score_of_rows(target)), [-1])
