@@ -74,9 +74,17 @@ def test_a_layer_that_starts_at_the_inputs_baseline_adds_up():
     np.testing.assert_allclose(method.convergence_delta(X, TWO_LABELS), 0, atol=1e-6)
 
 
+def test_a_baseline_of_inputs_may_be_a_row():
+    """As files have it, one row of a batch."""
+    start = AT_LAYER | {"baseline_value": {"x": captum_layers.X_BASELINE[None]}}
+    method = IntegratedGradients(captum_images(), **ON_PATH | start)
+    close(method.explain(X, TWO_LABELS), GOLDEN["integrated gradients"], 2e-6)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"x": np.zeros((2, 2, 5, 5))}, r"has shape \(2, 2, 5, 5\).*one row"),
         ({"x": np.zeros((5, 4))}, r"baseline_value\['x'\] has shape \(5, 4\).*\(2, 5, 5\)"),
         ({"x": 0, "y": 1}, "names .*'first'"),
         ({"x": np.nan}, "finite"),

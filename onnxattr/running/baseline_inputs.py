@@ -83,13 +83,16 @@ def _fitted(given: Any, value: ir.Value, what: str) -> np.ndarray:
         raise ParameterError(str(error)) from error
     dims = (dims_of(value) or [None])[1:]
     known = shape_text(dims)
+    if array.ndim == len(dims) + 1 and len(array) == 1:  # one row, as files have it
+        array = array[0]
     shape = (1,) * (len(dims) - array.ndim) + array.shape
     fits = len(shape) == len(dims) and all(
         n == 1 or not isinstance(dim, int) or n == dim for n, dim in zip(shape, dims, strict=True)
     )
     if not fits:
         raise ParameterError(
-            f"{what} has shape {array.shape}; expected a number, or numbers that broadcast to one sample {known}."
+            f"{what} has shape {array.shape}; expected a number, or numbers that broadcast to one sample {known} "
+            "or are one row of it."
         )
     assert value.dtype is not None
     cast = array.astype(value.dtype.numpy())
