@@ -254,12 +254,11 @@ def test_scaled_codes_of_several_columns_are_told_apart():
     np.testing.assert_allclose(np.hstack([found[name] for name in TEXTS]), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_codes_of_several_columns_in_one_value_are_refused():
-    scaled_codes = make_pipeline(
-        OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), StandardScaler()
+def test_columns_that_are_encoded_twice_are_refused():
+    both = compose.make_column_transformer(
+        (StandardScaler(), NUMBERS), (OneHotEncoder(), TEXTS), (OrdinalEncoder(), ["city"])
     )
-    both = compose.make_column_transformer((StandardScaler(), NUMBERS), (scaled_codes, TEXTS))
-    with pytest.raises(ConversionError, match="an OrdinalEncoder for each column"):
+    with pytest.raises(ConversionError, match=r"'city' is encoded as \[.*Encode it once"):
         to_onnx(make_pipeline(both, LinearRegression()).fit(ROWS, PRICE), ROWS)
 
 

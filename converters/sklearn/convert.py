@@ -30,7 +30,7 @@ from .names import by_position, feature_names, numbers_of, parts_of
 from .operators import write_neighbour_weights, write_network_outputs, write_sigmoids
 from .own import registered
 from .own.sigmoids import write_sigmoids_over_sums
-from .simplified import encoders_apart, simplified
+from .simplified import simplified, with_named_columns
 from .steps import chosen, chosen_last, steps_of
 
 _OPSETS = range(13, 23)
@@ -115,7 +115,9 @@ def _mixed(
     estimator: Any, sample: Any, texts: list[str], path: Any, opset: int, verify: bool
 ) -> onnx.ModelProto:
     """The model of an estimator that takes a table with columns of text."""
-    converted = _converted(encoders_apart(estimator), mixed.types_of(sample, texts), opset)
+    types = mixed.types_of(sample, texts)
+    converted = _converted(with_named_columns(estimator), types, opset)
+    mixed.name_inputs(converted, [name for name, _ in types])
     _declare_outputs(converted, estimator, mixed.feeds_of(sample, texts))
     if verify:
         mixed.check(converted, estimator, sample, texts)

@@ -30,7 +30,8 @@ def write_labels(graph: onnx.GraphProto, estimator: Any) -> None:
             graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
     elif isinstance(last, (OneVsOneClassifier, QuadraticDiscriminantAnalysis)):
         _give_labels(graph, "Reshape", f"{graph.output[0].name}_before", np.array([-1]))
-    elif (threshold := getattr(last, "best_threshold_", getattr(last, "threshold", None))) is not None:
+    elif type(last).__name__ in _THRESHOLDS:
+        threshold = getattr(last, "best_threshold_", getattr(last, "threshold", None))
         has_probabilities = hasattr(last, "predict_proba")
         if threshold == "auto":
             threshold = 0.5 if has_probabilities else 0.0

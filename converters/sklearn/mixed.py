@@ -11,7 +11,7 @@ from onnxattr.loading.discrete import unexplained
 from onnxattr.loading.load import load
 from onnxattr.running.frames import columns_of, is_frame
 
-from ..common import onnx_model
+from ..common import graph_edit, onnx_model
 from ..common.verify import TOLERANCE, Session
 from .layers import step_difference
 
@@ -40,6 +40,20 @@ def types_of(sample: Any, texts: list[str]) -> list[tuple[str, Any]]:
         (name, StringTensorType([None, 1]) if name in texts else FloatTensorType([None, 1]))
         for name in columns_of(sample)
     ]
+
+
+def name_inputs(converted: onnx.ModelProto, names: list[str]) -> None:
+    """Give the inputs the names of the columns, in which skl2onnx replaces spaces and signs."""
+    inputs = converted.graph.input
+    old = [value.name for value in inputs]
+    # Names of columns may be those of other values.
+    inner = {name for node in converted.graph.node for name in node.output} - {
+        v.name for v in converted.graph.output
+    }
+    graph_edit.rename_values(converted.graph, {name: f"{name}_inner" for name in inner & set(names)})
+    graph_edit.rename_values(converted.graph, dict(zip(old, names, strict=True)))
+    for value, name in zip(inputs, names, strict=True):
+        value.name = name
 
 
 def feeds_of(sample: Any, texts: list[str]) -> dict[str, np.ndarray]:
@@ -99,7 +113,7 @@ def describe(converted: onnx.ModelProto, texts: list[str]) -> None:
         if len(found) != 1 or found[0] in values.values():
             raise ConversionError(
                 f"The column {value.name!r} is encoded as {found or 'no float value'}; expected one value of "
-                "its own. Use a OneHotEncoder, an OrdinalEncoder for each column, or encode it before the pipeline."
+                "its own. Encode it once: by a OneHotEncoder, OrdinalEncoder, TargetEncoder, or before the pipeline."
             )
         values[value.name] = found[0]
     onnx_model.set_property(converted, KEY, columns_text(values))

@@ -11,12 +11,11 @@ from .steps import chosen
 
 
 def simplified(estimator: Any) -> Any:
-    """An estimator that gives the same numbers, without what skl2onnx refuses; itself if there is nothing of it.
+    """A copy of an estimator that gives the same numbers, without what skl2onnx refuses.
 
-    Steps of pipelines that pass everything on are left out. Encoders that refuse unknown categories give NaN for them,
-    not the number of a category. Votes have an array of weights, one for each estimator that votes, and are not
-    flattened: that concerns only their transform. Columns are chosen by position. What passes on the numbers of another
-    estimator is left out, and a selector that predicts is two steps.
+    Steps of pipelines that pass everything on are left out. Votes have an array of weights, one for each estimator that
+    votes, and are not flattened: that concerns only their transform. Columns are chosen by position. What passes on the
+    numbers of another estimator is left out, and a selector that predicts is two steps.
     """
     copied = _predicting(_inner(copy.deepcopy(estimator)))
     for part in parts_of(copied):
@@ -45,28 +44,19 @@ def _predicting(estimator: Any) -> Any:
     return estimator
 
 
-def encoders_apart(estimator: Any) -> Any:
-    """A simplified copy of an estimator whose ColumnTransformers have one encoder for each encoded column.
+def with_named_columns(estimator: Any) -> Any:
+    """A simplified copy of an estimator whose ColumnTransformers choose columns by name, where these have some.
 
-    What a column is encoded as is then one value of the graph, which explains it. Columns are chosen by name where they
-    have some: a table may leave out those that nothing reads, or have another order.
+    A table may leave out those that nothing reads, or have another order.
     """
-    copied = copy.deepcopy(simplified(estimator))
+    copied = simplified(estimator)
     table = getattr(estimator, "feature_names_in_", np.empty(0))
     for part in parts_of(copied):
-        if not hasattr(part, "transformers_"):
-            continue
-        # Behind another step the features have names in scikit-learn alone.
-        names = table if np.array_equal(getattr(part, "feature_names_in_", ()), table) else table[:0]
-        chosen: list[tuple[str, Any, Any]] = []
-        for name, step, columns in part.transformers_:
-            columns = _named(columns, names)
-            own = [] if isinstance(columns, str) else _one_by_one(step)
-            named = zip(own, np.asarray(columns).tolist(), strict=True) if own else []
-            chosen += [(f"{name}_{column}", one, [column]) for one, column in named] or [
-                (name, step, columns)
-            ]
-        part.transformers_ = part.transformers = chosen
+        if hasattr(part, "transformers_"):
+            # Behind another step the features have names in scikit-learn alone.
+            names = table if np.array_equal(getattr(part, "feature_names_in_", ()), table) else table[:0]
+            columns_of = [(name, step, _named(columns, names)) for name, step, columns in part.transformers_]
+            part.transformers_ = part.transformers = columns_of
     return copied
 
 
@@ -76,36 +66,12 @@ def _named(columns: Any, names: np.ndarray) -> Any:
     return names[places].tolist() if len(names) and places.dtype.kind in "iu" else columns
 
 
-def _one_by_one(encoder: Any) -> list[Any]:
-    """Fitted encoders of one column each, if one of several columns has one number for each; else none."""
-    from sklearn.preprocessing import OrdinalEncoder, TargetEncoder
-
-    count = len(getattr(encoder, "categories_", []))
-    several = isinstance(encoder, TargetEncoder) and len(getattr(encoder, "encodings_", [])) != count
-    if not isinstance(encoder, (OrdinalEncoder, TargetEncoder)) or count < 2 or several:
-        return []
-    found = []
-    for place in range(count):
-        one = copy.copy(encoder)
-        one.n_features_in_ = 1
-        for name in ("categories_", "encodings_", "feature_names_in_", "_infrequent_indices"):
-            if (values := getattr(encoder, name, None)) is not None:
-                setattr(one, name, values[place : place + 1])
-        if (missing := getattr(encoder, "_missing_indices", None)) is not None:
-            one._missing_indices = {0: missing[place]} if place in missing else {}
-        found.append(one)
-    return found
-
-
 def _changed(part: Any) -> dict[str, Any]:
     """The attributes of an estimator that are to be others."""
     from sklearn.compose import ColumnTransformer
     from sklearn.ensemble import VotingClassifier, VotingRegressor
     from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import OrdinalEncoder
 
-    if isinstance(part, OrdinalEncoder) and part.handle_unknown == "error":
-        return {"handle_unknown": "use_encoded_value", "unknown_value": np.nan}
     if isinstance(part, Pipeline):
         steps = [step for step in part.steps if step[1] not in (None, "passthrough")]
         return {"steps": steps} if 0 < len(steps) < len(part.steps) else {}

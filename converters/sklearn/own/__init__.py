@@ -7,6 +7,7 @@ from unittest import mock
 
 from . import (
     calibration,
+    encoders,
     features,
     imputers,
     kernels,
@@ -28,6 +29,8 @@ def registered() -> Iterator[None]:
     import skl2onnx.common._registration as registration
     from skl2onnx._supported_operators import sklearn_operator_name_map
     from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.preprocessing import TargetEncoder
 
     tables = (
         sklearn_operator_name_map,
@@ -47,38 +50,37 @@ def registered() -> Iterator[None]:
         registration._converter_pool["SklearnLinearSVC"] = type(linear)(linear._fct, options)
         parse_columns = skl2onnx._parse.sklearn_parsers_map[ColumnTransformer]
         skl2onnx._parse.sklearn_parsers_map[ColumnTransformer] = _behind_a_step(parse_columns)
+        apart = (*skl2onnx._parse.do_not_merge_columns, SimpleImputer, TargetEncoder)
+        stack.enter_context(mock.patch.object(skl2onnx._parse, "do_not_merge_columns", apart))
         stack.enter_context(scalers.in_doubles())
-        for module in (features, imputers, kernels, processes, projections, quantiles, targets):
+        for module in (encoders, features, imputers, kernels, processes, projections, quantiles, targets):
             for kind, write in module.conversions().items():
-                known = sklearn_operator_name_map.get(kind)
-                alias, parse = f"Own{kind.__name__}", _parser(known)
+                alias = f"Own{kind.__name__}"
                 # Pipelines tell it selectors that are classifiers.
                 plain = {"zipmap": [True, False]}
                 skl2onnx.update_registered_converter(
-                    kind, alias, _declare_width, _conversion(write), parser=parse, options=plain
+                    kind, alias, _declare_width, _conversion(write), parser=_parse, options=plain
                 )
         yield
 
 
-def _parser(known: str | None) -> Callable[..., Any]:
-    """A parser of operators with one output, where skl2onnx would give clusters two.
+def _parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
+    """One operator with one output: skl2onnx would give clusters two.
 
-    Args:
-        known: What skl2onnx calls its own form of the operator, which takes columns of text.
+    Imputers of missing texts pass on what there is: a model takes texts, and none that is missing.
     """
+    from skl2onnx import get_model_alias
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
-    def parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
-        from skl2onnx import get_model_alias
-        from skl2onnx.common.data_types import FloatTensorType, StringTensorType
-
-        texts = known is not None and any(isinstance(value.type, StringTensorType) for value in inputs)
-        kind = StringTensorType if texts and "imputer" in str(known).lower() else FloatTensorType
-        operator = scope.declare_local_operator(known if texts else get_model_alias(type(model)), model)
-        operator.inputs = inputs
-        operator.outputs.append(scope.declare_local_variable("variable", kind([None, None])))
-        return operator.outputs
-
-    return parse
+    kind, alias = FloatTensorType, get_model_alias(type(model))
+    if alias == "OwnSimpleImputer" and any(isinstance(value.type, StringTensorType) for value in inputs):
+        if not isinstance(model.missing_values, str):
+            return list(inputs)
+        kind, alias = StringTensorType, "SklearnSimpleImputer"
+    operator = scope.declare_local_operator(alias, model)
+    operator.inputs = inputs
+    operator.outputs.append(scope.declare_local_variable("variable", kind([None, None])))
+    return operator.outputs
 
 
 def _behind_a_step(parse: Callable[..., Any]) -> Callable[..., Any]:

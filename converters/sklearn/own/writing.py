@@ -1,6 +1,7 @@
 """Writing the operators of one estimator into the graph that skl2onnx makes."""
 
 import copy
+import functools
 from typing import Any
 
 import numpy as np
@@ -15,22 +16,33 @@ class Writer:
 
     Attributes:
         estimator: The fitted estimator that is written.
-        x: Name of its input, (N, features); several inputs are joined first.
     """
 
     def __init__(self, scope: Any, operator: Any, container: Any) -> None:
         self._scope, self._inputs, self._container = scope, operator.inputs, container
         self.estimator = operator.raw_operator
-        names = [value.full_name for value in operator.inputs]
-        self.x = names[0] if len(names) == 1 else self("Concat", *names, axis=1)
         self._output = operator.outputs[0].full_name
         self._kind = onnx.TensorProto.FLOAT
 
+    @functools.cached_property
+    def x(self) -> str:
+        """Name of the input, (N, features); several inputs are joined first."""
+        names = [value.full_name for value in self._inputs]
+        return names[0] if len(names) == 1 else self("Concat", *names, axis=1)
+
+    def inputs(self) -> list[tuple[str, int, bool]]:
+        """The inputs: the name, how many features there are, and whether they are text."""
+        from skl2onnx.common.data_types import StringTensorType
+
+        given = [(value.full_name, value.type) for value in self._inputs]
+        return [(name, kind.shape[1], isinstance(kind, StringTensorType)) for name, kind in given]
+
     def in_doubles(self) -> "Writer":
         """A writer whose input and constants are float64, for sums that cancel in float32; `finish` casts back."""
+        x = self.x
         other = copy.copy(self)
         other._kind = onnx.TensorProto.DOUBLE
-        other.x = self("Cast", self.x, to=other._kind)
+        other.x = self("Cast", x, to=other._kind)
         return other
 
     def __call__(self, op_type: str, *inputs: Value, **attributes: Any) -> str:
