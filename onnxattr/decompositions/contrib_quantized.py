@@ -69,13 +69,20 @@ def matmul_bnb4(op: OpBuilder, node: NodeView) -> ir.Value:
     return op.MatMul(a, op.Transpose(weights, perm=[1, 0]))
 
 
-@decomposition("com.microsoft::GatherBlockQuantized", inputs=4)
+def _keeps_four_bits(node: NodeView) -> bool:
+    """Whether the numbers have a type that ai.onnx has from opset 21 on."""
+    return node.opset < 21 and node.x.dtype in (ir.DataType.INT4, ir.DataType.UINT4)
+
+
+@decomposition("com.microsoft::GatherBlockQuantized", inputs=4, kept=_keeps_four_bits)
 def gather_block_quantized(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = the chosen rows of w = (q - zero point) * scale."""
     (data, indices, scales), zeros = node.required(3), node.inputs[3]
     rank, bits = node.rank(data), bits_of(node)
     axis, gathered = (node.get_int(f"{kind}_axis", k) % rank for kind, k in (("quantize", 1), ("gather", 0)))
     width = (dims_of(data) or [None])[-1]
+    if data.dtype in (ir.DataType.INT4, ir.DataType.UINT4):
+        return _gather_of_four_bits(op, node, axis, gathered)
     if data.dtype != ir.DataType.UINT8 or axis != rank - 1 or gathered or not isinstance(width, int):
         raise UnsupportedOpError(
             f"GatherBlockQuantized node {node.name!r}: unsupported layout; supported: rows of bytes of a given width, "
@@ -91,6 +98,25 @@ def gather_block_quantized(op: OpBuilder, node: NodeView) -> ir.Value:
     spread = op.Gather(chosen(scales, False), block, axis=-1)
     zeros = None if zeros is None else op.Gather(chosen(zeros, True), block, axis=-1)
     return real_of_blocks(op, chosen(data, True), zeros, spread, bits)
+
+
+def _gather_of_four_bits(op: OpBuilder, node: NodeView, axis: int, gathered: int) -> ir.Value:
+    """The chosen slices of w, whose numbers have a type of four bits and blocks along any axis."""
+    data, indices, scales = node.required(3)
+    size, dims = node.get_int("block_size", 128), dims_of(data) or []
+    if not _keeps_four_bits(node):
+        weights = op.DequantizeLinear(data, scales, node.inputs[3], axis=axis, block_size=size)
+        return op.Gather(weights, indices, axis=gathered)
+    if not all(isinstance(dim, int) for dim in dims):
+        raise UnsupportedOpError(
+            f"GatherBlockQuantized node {node.name!r}: its table has no given size. Export the model again."
+        )
+    # A value of the type that the kernel gives.
+    sizes = [op.Shape(indices)]
+    for place, part in ((0, dims[:gathered]), (2, dims[gathered + 1 :])):
+        if part:
+            sizes.insert(place, op.constant([int(str(dim)) for dim in part]))
+    return op.Expand(op.constant(0.0, scales.dtype), op.Concat(*sizes, axis=0))
 
 
 @decomposition("com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear", inputs=3)

@@ -28,7 +28,7 @@ Decomposition = Callable[[OpBuilder, NodeView], ir.Value | Sequence[ir.Value | N
 
 _ADVICE = "Export the model without it, or save it with a lower level of graph optimisation."
 
-#: Whether a node of an operator that has a rule too keeps its kernel, by operator name; others keep it always.
+#: Whether a node keeps its kernel, by operator name; nodes of other operators keep it if there is a rule for them.
 KEPT: dict[str, Callable[[NodeView], bool]] = {}
 
 #: The decompositions by operator name, as in the table of VJP rules; they take a node as it is in the graph.
@@ -50,7 +50,8 @@ def decomposition(
         op_types: The operators.
         inputs: How many inputs they can have; the function gets None for those that a node leaves out. 0: any number.
         unread: The attributes that need not be read, as they change no number, or none of a node that is written so.
-        kept: Of operators that have a standard rule too, whether a node stays as it is; without it, every node does.
+        kept: Whether a node stays as it is and takes the types of its decomposition alone; without it, nodes of
+            operators that have a rule do.
     """
 
     def register(function: Decomposition) -> Decomposition:

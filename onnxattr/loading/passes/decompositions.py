@@ -76,12 +76,11 @@ def _written(op: OpBuilder, node: ir.Node, rules: RuleTable) -> Results:
 
 
 def _stays(op: OpBuilder, node: ir.Node, rules: RuleTable) -> bool:
-    """Whether a node keeps its operator, for which there is a rule."""
+    """Whether a node keeps its operator."""
     name = op_name(node)
-    if name not in rules:
-        return False
+    own = name in rules and (name not in KEPT or rules[name] is not STANDARD.get(name))
     # A caller's own rule is for every node.
-    return name not in KEPT or rules[name] is not STANDARD[name] or KEPT[name](view_of(node, op.opset))
+    return own or (name in KEPT and KEPT[name](view_of(node, op.opset)))
 
 
 def _take_types(node: ir.Node, results: Sequence[ir.Value | None]) -> None:

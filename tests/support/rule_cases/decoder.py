@@ -5,11 +5,17 @@ Their forward pass is ONNX Runtime's own kernel; onnx's evaluator runs what they
 
 import functools
 
+import ml_dtypes
 import numpy as np
 
 from support.rule_cases import const, feed, microsoft, w, x
 
 FIXED = {"dynamic": False}
+FOUR = {
+    "opset": 21,
+    "oracle": "onnxruntime",
+    "because": "onnx's evaluator has no blocks of four bits in float64",
+}
 RNG = np.random.default_rng(11)
 #: Each row has as many keys as the longest; the second input is that length.
 LAST, TOTAL = feed([4, 4], np.int32), const(5, np.int32)
@@ -25,6 +31,10 @@ NONE = (None, None)
 
 def few_bits(*shape):
     return const(RNG.integers(0, 256, shape), np.uint8)
+
+
+def four_bits(*shape):
+    return const(RNG.integers(-8, 8, shape), ml_dtypes.int4)
 
 
 gqa = functools.partial(microsoft, "GroupQueryAttention", num_heads=4, kv_num_heads=2, symbolic_axis=0)
@@ -79,4 +89,7 @@ CASES = [
     rows(few_bits(5, 20), x(5, 3)),
     rows(few_bits(5, 20), x(5, 3), few_bits(5, 2), label="zero points"),
     rows(few_bits(5, 40), x(5, 3), few_bits(5, 3), bits=8),
+    rows(four_bits(5, 40), x(5, 3), label="int4", **FOUR),
+    rows(four_bits(5, 40), x(5, 3), four_bits(5, 3), label="int4, zero points", **FOUR),
+    rows(four_bits(32, 5), x(2, 5), four_bits(2, 5), quantize_axis=0, gather_axis=1, label="int4, axis 1", **FOUR),
 ]  # fmt: skip
