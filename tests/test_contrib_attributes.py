@@ -92,10 +92,15 @@ REFUSED = {
         " { y, s = com.microsoft.LinearAttention<q_num_heads=2, kv_num_heads=2>(x, x, x) }",
         "needs decay where it is gated",
     ),
-    "experts in integers": (
+    "experts in floats of four bits": (
         "g (float[4,6] x, float[4,5] p, uint8[5,8,3] a, float[5,8] s, uint8[5,6,4] b, float[5,6] t) => (float[4,6] y)"
-        " { y = com.microsoft.QMoE<k=2>(x, p, a, s,, b, t) }",
-        "No VJP rule.*QMoE.*export the model with these",
+        ' { y = com.microsoft.QMoE<k=2, quant_type="fp4">(x, p, a, s,, b, t) }',
+        "unsupported form of its weights.*'fp4'.*or as MoE",
+    ),
+    "experts in the layout of a GPU": (
+        "g (float[4,6] x, float[4,5] p, uint8[5,8,3] a, float[5,8] s, uint8[5,6,4] b, float[5,6] t) => (float[4,6] y)"
+        " { y = com.microsoft.QMoE<k=2, block_size=16, accuracy_level=4, weights_prepacked=1>(x, p, a, s,, b, t) }",
+        "weights_prepacked=0",
     ),
     "widths of other inputs": (
         "g (float[N,4] x) => (float[N,4] y) { y = ai.onnx.ml.FeatureVectorizer<inputdimensions=[4, 4]>(x) }",

@@ -68,3 +68,54 @@ def test_maps_of_products_that_round_their_input(tmp_path):
         method.export(tmp_path / "e.onnx", rendering)
         found = onnxattr.load(tmp_path / "e.onnx").explain(x, [0, 2, 5])
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
+def dequantised(packed, scales, zeros, bits, size):
+    """(q - zero point) * scale along the last axis, the lowest bits first."""
+    places = np.arange(0, 8, bits)
+
+    def numbers(array):
+        return (
+            ((array[..., None] >> places) & (2**bits - 1)).reshape(*array.shape[:-1], -1).astype(np.float32)
+        )
+
+    blocks = scales.shape[-1]
+    zero = numbers(zeros)[..., :blocks]
+    return (numbers(packed) - np.repeat(zero, size, -1)) * np.repeat(scales, size, -1)
+
+
+@pytest.mark.parametrize(("bits", "level"), [(4, 4), (8, 0), (8, 4), (2, 0)])
+def test_experts_that_round_their_input_are_differentiated_straight_through(bits, level):
+    """Blocks of other than 4 bits, or accuracy_level=4: the gradient is that of MoE with the real weights."""
+    rng, (experts, width, inner, size) = np.random.default_rng(0), (3, 128, 256, 32)
+    shapes = {"1": (experts, inner, width), "2": (experts, width, inner)}
+    arrays, real = {}, {}
+    for layer, (*rows, columns) in shapes.items():
+        counts = (columns * bits // 8, columns // size, -(-columns // size * bits // 8))
+        packed, zeros = (rng.integers(0, 256, (*rows, counts[k])).astype(np.uint8) for k in (0, 2))
+        scales = rng.uniform(0.01, 0.02, (*rows, counts[1])).astype(np.float32) * np.float32(
+            2.0 ** (4 - bits)
+        )
+        arrays |= {f"w{layer}": packed, f"s{layer}": scales, f"z{layer}": zeros}
+        real[f"w{layer}"] = dequantised(packed, scales, zeros, bits, size)
+    shared = 'k=2, activation_type="silu"'
+    nodes = {
+        f"QMoE<{shared}, expert_weight_bits={bits}, block_size={size}, accuracy_level={level}>"
+        "(x, p, w1, s1,, w2, s2,,,,, z1, z2)": arrays,
+        f"MoE<{shared}, normalize_routing_weights=1>(x, p, w1,, w2)": real,
+    }
+    found, predictions = [], []
+    x, ct = rng.normal(size=(2, 6, width)).astype(np.float32)
+    p = rng.normal(size=(6, experts)).astype(np.float32)
+    for node, weights in nodes.items():
+        text = f"g (float[N,{width}] x, float[N,{experts}] p) => (float[N,{width}] y) {{ y = com.microsoft.{node} }}"
+        model = parse(text, domains="com.microsoft")
+        for key, array in weights.items():
+            model.graph.initializer.append(onnx.numpy_helper.from_array(array, key))
+        predictions.append(run(model, x=x, p=p)["y"])
+        found.append(run(vjp(model), x=x, p=p, y_cotangent=ct))
+    np.testing.assert_array_equal(found[0]["y"], predictions[0])
+    assert 1e-3 < np.abs(predictions[0] - predictions[1]).max() / np.abs(predictions[1]).max() < 2e-2
+    for key in ("x_gradient", "p_gradient"):
+        atol = 2e-6 * np.abs(found[1][key]).max()
+        np.testing.assert_allclose(found[0][key], found[1][key], rtol=0, atol=atol)

@@ -38,8 +38,8 @@ REFUSED = (
         "(onnxruntime.quantization with quant_format=QuantFormat.QDQ), which is differentiated straight through.",
     ),
     (
-        r"com\.microsoft::(QMoE|SparseAttention|GatedDeltaNet|Varlen\w+)",
-        "MoE, GroupQueryAttention and LinearAttention have a gradient, this form has none: export the model with "
+        r"com\.microsoft::(SparseAttention|GatedDeltaNet|Varlen\w+)",
+        "GroupQueryAttention and LinearAttention have a gradient, this form has none: export the model with "
         "these, or with operators of ai.onnx.",
     ),
     (

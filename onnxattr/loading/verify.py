@@ -188,21 +188,16 @@ def _tolerance(model: ir.Model, original: onnx.ModelProto) -> float:
     """
     coarse = any(value.dtype in HALVES for value in (*model.graph.inputs, *model.graph.outputs))
     coarse |= any(
-        "Quant" in n.op_type or "QLinear" in n.op_type or "Integer" in n.op_type or _rounds(n)
+        "Quant" in n.op_type or "QLinear" in n.op_type or "Integer" in n.op_type
         for n in nodes_in(original.graph)
     )
+    # Those whose kernel is kept, as it rounds.
+    coarse |= any(n.op_type in ("MatMulNBits", "QMoE") for n in nodes_of(model.graph))
     before, after = (
         sum(n.op_type in TRANSFORMS for n in nodes)
         for nodes in (nodes_in(original.graph), nodes_of(model.graph))
     )
     return _COARSE if coarse or after < before else _TOLERANCE
-
-
-def _rounds(node: onnx.NodeProto) -> bool:
-    """Whether a product with weights of few bits rounds its input."""
-    return node.op_type == "MatMulNBits" and any(
-        a.name == "accuracy_level" and a.i == 4 for a in node.attribute
-    )
 
 
 def _differing(right: Mapping[str, Any], got: Mapping[str, Any], tolerance: float) -> str | None:
