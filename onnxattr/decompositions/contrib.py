@@ -57,6 +57,17 @@ def fused_conv(op: OpBuilder, node: NodeView) -> ir.Value:
     return activate(op, node, y, node.get_floats("activation_params"))
 
 
+@decomposition("com.microsoft::NhwcConv", inputs=3)
+def nhwc_conv(op: OpBuilder, node: NodeView) -> ir.Value:
+    """y = conv(x, w) + b with channels behind, also those of w. ONNX Runtime has no kernel for it on a CPU."""
+    rank = node.rank(node.x)
+    front, behind = [0, rank - 1, *range(1, rank - 1)], [0, *range(2, rank), 1]
+    operands = [op.Transpose(value, perm=front) for value in node.required(2)]
+    bias = node.inputs[2]
+    y = op.Conv(*operands, *([] if bias is None else [bias]), **node.attributes.kept(*CONV))
+    return op.Transpose(y, perm=behind)
+
+
 @decomposition("com.microsoft::FusedGemm", inputs=3)
 def fused_gemm(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = activation(alpha A' B' + beta C)."""

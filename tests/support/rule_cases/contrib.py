@@ -20,6 +20,18 @@ def bias_split_gelu(values, bias):
     return [left * right * 0.5 * (1 + scipy.special.erf(right / np.sqrt(2)))]
 
 
+def nhwc_conv(values, weights, bias):
+    """A kernel of 3 x 2 with a stride of 1 and 2, one row of zeros above."""
+    values = np.pad(values, [(0, 0), (1, 0), (0, 0), (0, 0)])
+    windows = np.lib.stride_tricks.sliding_window_view(values, (3, 2), (1, 2))[:, :, ::2]
+    return [np.einsum("nyxchw,mhwc->nyxm", windows, weights) + (0 if bias is None else bias)]
+
+
+def grouped_conv(values, weights):
+    parts = zip(np.split(values, 2, -1), np.split(weights, 2), strict=True)
+    return [np.concatenate([nhwc_conv(x, w, None)[0] for x, w in parts], -1)]
+
+
 def softmax(values, bias):
     return [scipy.special.softmax(values + bias, axis=-1)]
 
@@ -29,6 +41,9 @@ def softmax_2(values, bias):
 
 
 conv = functools.partial(microsoft, "FusedConv", symbolic_axis=0, kernel_shape=[3, 3])
+nhwc = functools.partial(
+    microsoft, "NhwcConv", kernel_shape=[3, 2], strides=[1, 2], pads=[1, 0, 0, 0], dynamic=False
+)
 mha = functools.partial(microsoft, "MultiHeadAttention", num_heads=2, dynamic=False)
 attention = functools.partial(microsoft, "Attention", num_heads=2, dynamic=False)
 
@@ -87,6 +102,11 @@ CASES = [
     mha(x(2, 2, 8), x(2, 2, 8), x(2, 2, 8), None, None, None, *PAST, unidirectional=1, outputs="fff"),
     attention(x(2, 1, 6), w(6, 24), w(24), None, x(2, 2, 2, 3, 4), outputs="ff"),
     attention(x(2, 2, 6), w(6, 24), w(24), MASK, x(2, 2, 2, 3, 4), unidirectional=1, outputs="ff"),
+    *(
+        nhwc(x(2, 5, 6, 3), w(4, 3, 2, 3), *rest, formula=lambda a, b, c=None: nhwc_conv(a, b, c))
+        for rest in ([w(4)], [])
+    ),
+    nhwc(x(2, 5, 6, 4), w(6, 3, 2, 2), group=2, formula=grouped_conv),
     microsoft("BiasSplitGelu", x(2, 3, 8), x(8), formula=bias_split_gelu),
     microsoft("BiasAdd", x(2, 3, 8), x(8), x(2, 3, 8), formula=lambda a, b, c: [a + b + c]),
     microsoft("BiasSoftmax", x(2, 2, 5, 5), x(2, 1, 5, 5), axis=3, is_inner_broadcast=1, formula=softmax),
