@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import onnx
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -67,6 +68,7 @@ class Shift:
 PAIRS = {
     "a background": lambda k: ExpectedGradients(MODEL, background=[ROWS[:30], FAR][k]),
     "a baseline": lambda k: IntegratedGradients(MODEL, baseline_value=np.eye(6)[k]),
+    "a table": lambda k: IntegratedGradients(MODEL, baseline_value=pd.DataFrame(np.eye(6)[k : k + 1])),
     "baselines by name": lambda k: IntegratedGradients(MODEL, baseline_value={"x": np.eye(6)[k]}),
     "what a function reads": lambda k: IntegratedGradients(MODEL, baseline_value=scaled(k + 0.5)),
     "what a function is given": lambda k: IntegratedGradients(
@@ -90,18 +92,24 @@ def test_other_contents_of_parameters_are_another_job(case, source, tmp_path):
         explain_folder(make(1), source, out)
 
 
-@pytest.mark.parametrize("option", ["--baseline-value", "--labels"])
-def test_other_contents_of_files_are_another_job(option, source, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("option", "file"),
+    [("--baseline-value", "base.npy"), ("--baseline-value", "base.csv"), ("--labels", "names.txt")],
+)
+def test_other_contents_of_files_are_another_job(option, file, source, tmp_path, capsys):
     (tmp_path / "m.onnx").write_bytes(MODEL.SerializeToString())
-    name = tmp_path / ("base.npy" if option == "--baseline-value" else "names.txt")
+    name = tmp_path / file
     command = ["explain", str(tmp_path / "m.onnx"), str(source), "-o", f"{tmp_path}/out/", option, str(name)]
     for turn, status in ((0, 0), (0, 0), (1, 2)):
         if name.suffix == ".npy":
             np.save(name, np.eye(6)[turn])
+        elif name.suffix == ".csv":
+            name.write_text("a,b,c,d,e,f\n" + ",".join(map(str, np.eye(6)[turn])) + "\n")
         else:
             name.write_text(f"a\nb\nc\nd{turn}\n")
         assert main(command) == status
     assert "holds results of another job: its contents was" in capsys.readouterr().err
+    assert " at 0x" not in (tmp_path / "out" / signature.NAME).read_text()
 
 
 def test_a_folder_that_was_taken_over_in_part_has_nothing_of_the_job_before(source, tmp_path):

@@ -18,7 +18,7 @@ def call(name: str, parameters: Mapping[str, Any], *first: str) -> str:
 
     Args:
         name: What is called.
-        parameters: Its arguments by name; arrays are told by shape and dtype.
+        parameters: Its arguments by name; arrays and tables are told by shape and dtype.
         first: Texts of arguments that have no name.
     """
     return f"{name}({', '.join([*first, *(f'{key}={_value(value)}' for key, value in parameters.items())])})"
@@ -35,6 +35,8 @@ def _value(value: Any) -> str:
         return repr(value.item())
     if isinstance(value, np.ndarray) or (hasattr(value, "shape") and hasattr(value, "dtype")):
         return f"<array {tuple(value.shape)} {value.dtype}>"
+    if hasattr(value, "columns") and hasattr(value, "shape"):
+        return f"<table {tuple(value.shape)}>"
     if isinstance(value, Mapping) and {"shape", "dtype", "sha256"} <= value.keys():
         return f"<array {tuple(value['shape'])} {value['dtype']}>"
     if isinstance(value, Mapping) and value.keys() == {"method", "parameters"}:
@@ -45,5 +47,7 @@ def _value(value: Any) -> str:
         return f"<{len(value)} entries>"
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key!r}: {_value(entry)}' for key, entry in value.items())}}}"
+    if getattr(type(value), "__repr__", None) == object.__repr__:  # it holds an address, which the next process has not
+        return f"<{type(value).__name__}>"
     text = repr(str(value)) if isinstance(value, str) else repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
