@@ -204,13 +204,21 @@ REFUSED = {
     "no preprocessing": (["model.onnx", "a.png"], "how a photo becomes its input 'image'"),
     "nothing to write": (["model.onnx", "images.npy"], "Say what to write"),
     "unknown suffix": (["model.onnx", "images.npy", "-o", "maps.xlsx"], "Give a name that ends in .npy"),
-    "images as .csv": (["model.onnx", "images.npy", "-o", "maps.csv"], "has rank 4; write a .npy or .npz"),
+    "images as .csv": (
+        ["model.onnx", "images.npy", "-o", "maps.csv"],
+        "has rank 4; write a .npy or .npz file, or .json",
+    ),
     "sizes as .npy": (
         [*PHOTO[1:], "a.png", "c.png", "-o", "maps.npy"],
         "several sizes, and so have their maps",
     ),
     "kinds": (["model.onnx", "a.png", "rows.csv", "-o", "maps.npz"], "several kinds"),
     "missing": (["model.onnx", "no.png"], "no.png: there is no such file"),
+    "one of several is damaged": (
+        [*PHOTO[1:], "a.png", "bad.png"],
+        "bad.png cannot be read as a photo: it is no picture that can be read (",
+    ),
+    "and the way out": ([*PHOTO[1:], "bad.png", "a.png"], "With -o FOLDER/ the other files are explained"),
     "row": ([*PHOTO[1:], "a.png", "--picture", "p.png", "--row", "1"], "samples 0 to 0"),
     "two names for one": ([*PHOTO[1:], "a.png", "--picture", "p.png", "-o", "p.png"], "Give two names"),
     "over a photo": ([*PHOTO[1:], "a.png", "-o", "a.png"], "is a file that is being read"),
@@ -221,6 +229,7 @@ REFUSED = {
 def test_refused_before_any_work(case, small, capsys, monkeypatch):
     arguments, says = REFUSED[case]
     Path("names.txt").write_text("cat\ndog\nbird\n")
+    Path("bad.png").write_text("no photo")
     before = sorted(os.listdir())
     monkeypatch.setattr("onnxattr.session.Session.run", lambda *_: pytest.fail("ran before the refusal"))
     assert main(["explain", *arguments]) == 2

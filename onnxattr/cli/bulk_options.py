@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from onnxattr.bulk.job import ENGINES, Report, explain_folder
@@ -92,3 +94,16 @@ def run(options: argparse.Namespace, method: Any) -> str:
 def _told(report: Report, out: str) -> str:
     text = f"explained {report.samples} samples; wrote {len(report.written)} files to {out}"
     return text + (f", skipped {len(report.skipped)} that were there" if report.skipped else "")
+
+
+@contextmanager
+def said_of_jobs(files: Sequence[object]) -> Iterator[None]:
+    """Says of one of several files that cannot be read that a job does the others."""
+    try:
+        yield
+    except ShapeError as error:
+        if len(files) < 2 or " cannot be read as " not in str(error):
+            raise
+        raise ShapeError(
+            f"{error} With -o FOLDER/ the other files are explained, and this one is listed."
+        ) from error

@@ -120,7 +120,8 @@ def _explain(options: argparse.Namespace) -> str:
     method: Any = _explainer(options) if explainer else _method(options, kind_of(files[0]), metadata)
     _check_outputs(options, beside, method.files)
     _check_form(options, method)
-    batches = list(read_samples(files, method.prepared))
+    with bulk_options.said_of_jobs(files):
+        batches = list(read_samples(files, method.prepared))
     _check_sample(options, batches)
     if len(batches) > 1 and method.per_sample is not None:
         raise ParameterError(
@@ -272,7 +273,7 @@ def _check_form(options: argparse.Namespace, method: Any) -> None:
     if suffix == ".csv" and any(rank not in (0, 2) for rank in ranks):
         raise ParameterError(
             f"{options.output}: a .csv file holds maps of tables, (N, F), and what is explained has rank "
-            f"{max(ranks)}; write a .npy or .npz file."
+            f"{max(ranks)}; write a .npy or .npz file, or .json, which lists scores and classes too."
         )
 
 

@@ -47,7 +47,9 @@ def _value(value: Any) -> str:
         return f"<{len(value)} entries>"
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key!r}: {_value(entry)}' for key, entry in value.items())}}}"
-    if getattr(type(value), "__repr__", None) == object.__repr__:  # it holds an address, which the next process has not
+    if (
+        getattr(type(value), "__repr__", None) == object.__repr__
+    ):  # it holds an address, which the next process has not
         return f"<{type(value).__name__}>"
     text = repr(str(value)) if isinstance(value, str) else repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
