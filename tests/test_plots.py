@@ -67,6 +67,17 @@ def test_heatmap_sums_channels_whichever_way_they_lie(shape, axis, image):
     assert clear_at_zero == (image is not None)
 
 
+@pytest.mark.parametrize("name", ["GradCAM", "Saliency"])
+@pytest.mark.parametrize("value", [0, 1e-30, -2, np.nan])
+def test_a_map_of_zeros_is_said(value, name):
+    """As of GradCAM for a class that nothing speaks for, whose picture is of the same colour all over."""
+    zeros = np.zeros((20, 30), np.float32)
+    zeros[3, 4] = value
+    found = plots.gallery(PHOTO, {name: zeros, "other": signed(20, 30)}, title="why")
+    told = " ".join(text.get_text() for text in found.texts)
+    assert ("0 everywhere" in " ".join(told.split())) == (value == 0)
+
+
 def test_heatmap_of_a_map_without_sign_starts_at_zero():
     drawn = plots.heatmap(Figure().add_subplot(), np.abs(signed(20, 30)), PHOTO)
     assert drawn.get_clim()[0] == 0

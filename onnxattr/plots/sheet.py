@@ -188,12 +188,13 @@ def title_size(inches: float) -> float:
 
 
 def legend(percentile: float, kinds: Collection[str] = ("signed", "unsigned")) -> str:
-    """The sentences that explain the colours of maps of some kinds: "signed", "unsigned", "cam", "bad"."""
+    """The sentences that explain the colours of maps of some kinds: "signed", "unsigned", "cam", "bad", "zero"."""
     sentences = {
         "signed": "Red: positive, blue: negative.",
         "unsigned": "Purple: size, never negative.",
         "cam": "Yellow: large, never negative.",
         "bad": "Green: NaN or infinite.",
+        "zero": "A map of one colour is 0 everywhere.",
     }
     told = [sentence for kind, sentence in sentences.items() if kind in kinds]
     if percentile != 100:
@@ -205,6 +206,7 @@ def kinds_of(drawn: Any, style: str = "grain") -> set[str]:
     """What a drawn map's colours mean, as ``legend`` takes it."""
     signed = drawn.get_clim()[0] < 0
     bad = {"bad"} if np.ma.is_masked(drawn.get_array()) else set()
+    bad |= set() if np.any(np.ma.filled(drawn.get_array(), 1)) else {"zero"}
     return bad | {"signed" if signed else "cam" if style == "cam" else "unsigned"}
 
 
