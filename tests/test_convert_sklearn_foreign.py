@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from onnxattr.converters.sklearn import to_onnx
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.ensemble import StackingRegressor
-from sklearn.linear_model import Ridge
+from sklearn.decomposition import NMF
+from sklearn.ensemble import StackingRegressor, VotingClassifier
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multiclass import OutputCodeClassifier
+from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -25,8 +28,15 @@ class Elsewhere(RegressorMixin, BaseEstimator):
         return np.full(len(x), self.mean_)
 
 
-def of_package(name):
-    return type("Elsewhere", (Elsewhere,), {"__module__": name})()
+class Boosted(Elsewhere):
+    """One that is linear by a parameter."""
+
+    def __init__(self, booster="gblinear", linear_tree=True):
+        self.booster, self.linear_tree = booster, linear_tree
+
+
+def of_package(name, kind=Elsewhere):
+    return type("Elsewhere", (kind,), {"__module__": name})()
 
 
 @pytest.mark.parametrize(
@@ -51,3 +61,38 @@ def test_the_way_out_is_said(module, said, put):
     estimator = put(of_package(module)).fit(ROWS, ROWS[:, 0])
     with pytest.raises(ConversionError, match=said):
         to_onnx(estimator, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("xgboost.sklearn", r"no form.*linear booster needs no conversion.*x \* coef_"),
+        ("lightgbm.sklearn", "Linear trees have a slope in each leaf"),
+    ],
+)
+def test_boosting_of_linear_models_is_told_apart(module, said):
+    with pytest.raises(ConversionError, match=said):
+        to_onnx(of_package(module, Boosted).fit(ROWS, ROWS[:, 0]), ROWS)
+
+
+def test_steps_without_a_form_are_named():
+    """Without what skl2onnx says of registering converters."""
+    estimator = make_pipeline(NMF(2), Ridge()).fit(abs(ROWS), ROWS[:, 0])
+    with pytest.raises(
+        ConversionError, match=r"Pipeline: it has no form for NMF\. .*explain the steps behind"
+    ) as raised:
+        to_onnx(estimator, ROWS)
+    assert "register" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("classifier", "said"),
+    [
+        (OutputCodeClassifier(LogisticRegression()), r"almost everywhere\. Explain the estimators in it"),
+        (NearestCentroid(metric="manhattan"), "metric='euclidean'"),
+        (VotingClassifier([("a", LogisticRegression())]), "voting='soft'"),
+    ],
+)
+def test_classes_alone(classifier, said):
+    with pytest.raises(ConversionError, match=said):
+        to_onnx(classifier.fit(ROWS, ROWS[:, 0] > 0), ROWS)

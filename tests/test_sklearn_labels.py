@@ -15,6 +15,7 @@ from sklearn.metrics import make_scorer, recall_score
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, TunedThresholdClassifierCV
 from sklearn.multiclass import OneVsOneClassifier
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
@@ -50,6 +51,10 @@ CASES = {
     "selecting, scores": (RFE(LinearSVC(), n_features_to_select=2), KINDS),
     "selecting, searched": (GridSearchCV(RFE(LogisticRegression()), {"n_features_to_select": [2]}), KINDS),
     "selecting, first": (make_pipeline(RFE(LogisticRegression(), n_features_to_select=2), GaussianNB()), KINDS),
+    "nearest centre": (NearestCentroid(), KINDS),
+    "nearest centre of two": (NearestCentroid(), TWO),
+    "nearest centre of names": (NearestCentroid(), NAMES),
+    "nearest centre, shrunk": (scaled(NearestCentroid(shrink_threshold=0.2, priors="empirical")), TWO),
     "quadratic": (QuadraticDiscriminantAnalysis(), KINDS),
     "pairs": (OneVsOneClassifier(LogisticRegression()), KINDS),
     "several labels": (RidgeClassifier(), LABELS),
@@ -69,8 +74,8 @@ def test_classifiers(case):
     expected = function(x.astype(np.float64)).reshape(len(x), -1)
     close(scores[:, -expected.shape[1] :], expected)
     assert np.array_equal(label, estimator.predict(x.astype(np.float64)))
-    slopes = differences(lambda rows: function(rows).reshape(len(rows), -1)[:, -1], x[:20])
-    close(gradient(model, x[:20], scores.shape[1] - 1), slopes)
+    slopes = differences(lambda rows: function(rows).reshape(len(rows), -1)[:, -1], x[::8])
+    close(gradient(model, x[::8], scores.shape[1] - 1), slopes)
 
 
 @pytest.mark.parametrize("put", [lambda e: e, scaled])

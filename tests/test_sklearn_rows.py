@@ -12,8 +12,9 @@ from sklearn.ensemble import BaggingClassifier, ExtraTreesRegressor, IsolationFo
 from sklearn.feature_selection import GenericUnivariateSelect, SelectFromModel, SelectKBest, VarianceThreshold
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import Ridge
+from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import QuantileTransformer, StandardScaler
+from sklearn.preprocessing import KBinsDiscretizer, QuantileTransformer, StandardScaler
 from sklearn.svm import SVC, SVR
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from support.estimators import close, differences, gradient
@@ -56,6 +57,7 @@ TRANSFORMERS = {
     "indicator": (MissingIndicator(error_on_new=False), GAPS),
     "indicator of all": (MissingIndicator(features="all"), GAPS),
     "indicator of zeros": (MissingIndicator(missing_values=0, features="all"), ZEROS),
+    "bins": (KBinsDiscretizer(4, encode="onehot"), DATA),
     "SparsePCA": (SparsePCA(2, alpha=0.1, random_state=0), DATA),
     "MiniBatchSparsePCA": (MiniBatchSparsePCA(2, alpha=0.1, random_state=0), DATA),
     **{
@@ -101,6 +103,10 @@ def taken(function, rows):
     return np.asarray(found, np.float64).reshape(len(rows), -1)
 
 
+def dense(found):
+    return found.toarray() if hasattr(found, "toarray") else found
+
+
 def numbers(function, data, model):
     """The numbers of an estimator and of its model agree, and infinities and NaN are in the same places."""
     session = Session(model)
@@ -122,8 +128,8 @@ def test_transformers(case):
     estimator, data = TRANSFORMERS[case]
     estimator.fit(data, KINDS[: len(data)] if len(data) == len(KINDS) else None)
     model = to_onnx(estimator, data)
-    numbers(estimator.transform, data, model)
-    if "indicator" in case or np.isnan(data).any() or "tied" in case:
+    numbers(lambda rows: dense(estimator.transform(rows)), data, model)
+    if "indicator" in case or np.isnan(data).any() or "tied" in case or case == "bins":
         return
     x = (data[3::30] + 0.013).astype(np.float32)
     expected = differences(lambda rows: estimator.transform(rows)[:, -1], x)
@@ -184,3 +190,19 @@ def test_selectors_of_nothing_are_refused():
     estimator = SelectKBest(lambda x, y: np.ones(3), k=0).fit(DATA, KINDS)
     with pytest.raises(ConversionError, match=r"SelectKBest selects no feature.*threshold"):
         to_onnx(estimator, DATA)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("targets", [IRIS[:, 3], IRIS[:, 2:]], ids=["one", "two"])
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_networks_of_counts(loss, targets):
+    if "loss" not in MLPRegressor().get_params():
+        pytest.skip("scikit-learn before 1.7")
+    network = MLPRegressor(
+        hidden_layer_sizes=(5,), loss=loss, activation="tanh", max_iter=100, random_state=0
+    )
+    estimator = make_pipeline(StandardScaler(), network).fit(DATA, targets)
+    x, model = (DATA[3::30] + 0.013).astype(np.float32), to_onnx(estimator, DATA)
+    numbers(estimator.predict, DATA, model)
+    last = lambda rows: estimator.predict(rows).reshape(len(rows), -1)[:, -1]  # noqa: E731
+    close(gradient(model, x, targets.ndim - 1), differences(last, x))

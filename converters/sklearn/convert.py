@@ -23,7 +23,7 @@ from ..common import graph_edit, onnx_model
 from ..common.verify import TOLERANCE, values
 from . import mixed
 from .compared import compare, far_apart
-from .foreign import advice
+from .foreign import advice, advice_on_classes, in_words
 from .labels import write_labels
 from .layers import step_difference, write_table
 from .names import by_position, feature_names, numbers_of, parts_of
@@ -169,7 +169,7 @@ def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx
     ):
         raise ConversionError(
             f"{type(last).__name__} gives classes alone, which are piecewise constant: their gradient is 0 almost "
-            "everywhere. Vote with voting='soft', or explain the estimators in it one by one (estimators_)."
+            f"everywhere. {advice_on_classes(last)}."
         )
     settings: dict[str, Any] = {"target_opset": {"": opset, "ai.onnx.ml": 3}}
     try:
@@ -187,7 +187,7 @@ def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx
                 f"skl2onnx could not convert the trees of {type(estimator).__name__}. {why}"
             ) from error
         raise ConversionError(
-            f"skl2onnx could not convert {type(estimator).__name__}: {reason}. {advice(estimator)}."
+            f"skl2onnx could not convert {type(estimator).__name__}: {in_words(reason)}. {advice(estimator)}."
         ) from error
     converted.graph.name = type(chosen_last(estimator)).__name__  # skl2onnx draws a random one
     converted.opset_import.sort(key=lambda entry: entry.domain)  # it writes them in the order of a set

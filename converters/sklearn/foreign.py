@@ -1,7 +1,8 @@
-"""What to do with estimators of other packages, for which skl2onnx has no converter."""
+"""What to do with estimators for which skl2onnx has no converter, those of other packages among them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,34 @@ _ADVICE = {
 }
 
 
+_LINEAR = (
+    "A linear booster needs no conversion: what it adds up is x * coef_, which is Gradient x Input, and Integrated "
+    "Gradients from 0, at each row"
+)
+_LINEAR_TREES = (
+    "Linear trees have a slope in each leaf and jump between leaves, and no form in ONNX: explain them with a method "
+    "that needs no gradient, or explain a differentiable model"
+)
+_NO_FORM = re.compile(r"Unable to find (?:a shape calculator for type|alias for model) '<class '([\w.]+)'>'")
+
+
+def in_words(reason: str) -> str:
+    """What skl2onnx says, without its leave to register a converter."""
+    found = _NO_FORM.search(reason)
+    return f"it has no form for {found[1].rpartition('.')[2]}" if found else reason.rstrip(".")
+
+
+def advice_on_classes(classifier: Any) -> str:
+    """What to do with a classifier that gives classes alone."""
+    if hasattr(classifier, "voting"):
+        return "Vote with voting='soft', or explain the estimators in it one by one (estimators_)"
+    if type(classifier).__name__ == "NearestCentroid":
+        return "Fit it with metric='euclidean', for which it has probabilities"
+    if hasattr(classifier, "estimators_"):
+        return "Explain the estimators in it one by one (estimators_)"
+    return "Use a classifier with predict_proba or decision_function"
+
+
 def advice(estimator: Any) -> str:
     """What to do instead, by the packages that an estimator and those inside it come from.
 
@@ -27,9 +56,16 @@ def advice(estimator: Any) -> str:
     """
     for one in _inside(estimator):
         package = type(one).__module__.partition(".")[0]
+        if package == "xgboost" and getattr(one, "booster", None) == "gblinear":
+            return _LINEAR
+        if package == "lightgbm" and hasattr(one, "get_params") and one.get_params().get("linear_tree"):
+            return _LINEAR_TREES
         if package in _ADVICE:
             return f"{type(one).__name__} is of {package}. {_ADVICE[package]}"
-    return "Fit the estimator first, and use steps that skl2onnx supports"
+    return (
+        "Fit the estimator first, and use steps that skl2onnx supports; of a pipeline, explain the steps behind one "
+        "that it does not, pipeline[k:], with rows as the steps before give them, pipeline[:k].transform(rows)"
+    )
 
 
 def _inside(estimator: Any) -> Iterator[Any]:

@@ -32,16 +32,14 @@ def write_sigmoids(graph: onnx.GraphProto) -> None:
 
 
 def write_network_outputs(graph: onnx.GraphProto, network: Any) -> None:
-    """Write the outputs of a network of several outputs side by side, as the estimator gives them.
+    """Write the probabilities of a network of two labels as it gives them.
 
-    skl2onnx writes the targets of all rows below each other, and takes two labels for two classes: it writes 1 - p in
-    front of the probabilities p of both.
+    skl2onnx takes two labels for two classes: it writes 1 - p in front of the probabilities p of both.
     """
-    name, count = type(network).__name__, getattr(network, "n_outputs_", 1)
-    if (name, count) != ("MLPClassifier", 2) and (name != "MLPRegressor" or count < 2):
+    if type(network).__name__ != "MLPClassifier" or network.n_outputs_ != 2:
         return
     last = next(node for node in graph.node if graph.output[-1].name in node.output)
-    outputs = last.input[1] if last.op_type == "Concat" else last.input[0]
+    outputs = last.input[1]
     last.op_type = "Identity"
     del last.input[:], last.attribute[:]
     last.input.append(outputs)

@@ -71,7 +71,10 @@ def _changed(part: Any) -> dict[str, Any]:
     from sklearn.compose import ColumnTransformer
     from sklearn.ensemble import VotingClassifier, VotingRegressor
     from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import KBinsDiscretizer
 
+    if isinstance(part, KBinsDiscretizer) and part.encode == "onehot":
+        return {"encode": "onehot-dense"}
     if isinstance(part, Pipeline):
         steps = [step for step in part.steps if step[1] not in (None, "passthrough")]
         return {"steps": steps} if 0 < len(steps) < len(part.steps) else {}

@@ -7,10 +7,12 @@ from unittest import mock
 
 from . import (
     calibration,
+    classifiers,
     encoders,
     features,
     imputers,
     kernels,
+    networks,
     processes,
     projections,
     quantiles,
@@ -20,6 +22,8 @@ from . import (
     trees,
 )
 from .writing import Writer
+
+_MODULES = encoders, features, imputers, kernels, networks, processes, projections, quantiles, targets
 
 
 @contextlib.contextmanager
@@ -53,15 +57,35 @@ def registered() -> Iterator[None]:
         apart = (*skl2onnx._parse.do_not_merge_columns, SimpleImputer, TargetEncoder)
         stack.enter_context(mock.patch.object(skl2onnx._parse, "do_not_merge_columns", apart))
         stack.enter_context(scalers.in_doubles())
-        for module in (encoders, features, imputers, kernels, processes, projections, quantiles, targets):
-            for kind, write in module.conversions().items():
-                alias = f"Own{kind.__name__}"
-                # Pipelines tell it selectors that are classifiers.
-                plain = {"zipmap": [True, False]}
-                skl2onnx.update_registered_converter(
-                    kind, alias, _declare_width, _conversion(write), parser=_parse, options=plain
-                )
+        _register_own()
         yield
+
+
+def _register_own() -> None:
+    """Tell skl2onnx of what is written here."""
+    import skl2onnx
+    from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
+
+    for module in _MODULES:
+        for kind, write in module.conversions().items():
+            alias = f"Own{kind.__name__}"
+            # Pipelines tell it selectors that are classifiers.
+            plain = {"zipmap": [True, False]}
+            skl2onnx.update_registered_converter(
+                kind, alias, _declare_width, _conversion(write), parser=_parse, options=plain
+            )
+    for kind, write in classifiers.conversions().items():
+        skl2onnx.update_registered_converter(
+            kind,
+            f"Own{kind.__name__}",
+            calculate_linear_classifier_output_shapes,
+            _classification(write),
+            options={
+                "zipmap": [True, False],
+                "nocl": [True, False],
+                "output_class_labels": [False, True],
+            },
+        )
 
 
 def _parse(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) -> Any:
@@ -110,5 +134,14 @@ def _conversion(write: Callable[[Writer], str]) -> Callable[[Any, Any, Any], Non
     def convert(scope: Any, operator: Any, container: Any) -> None:
         op = Writer(scope, operator, container)
         op.finish(write(op))
+
+    return convert
+
+
+def _classification(write: Callable[[Writer], tuple[str, str]]) -> Callable[[Any, Any, Any], None]:
+    def convert(scope: Any, operator: Any, container: Any) -> None:
+        op = Writer(scope, operator, container)
+        scores, deciding = write(op)
+        op.finish_classes(classifiers.labels(op, deciding), scores)
 
     return convert

@@ -21,7 +21,7 @@ class Writer:
     def __init__(self, scope: Any, operator: Any, container: Any) -> None:
         self._scope, self._inputs, self._container = scope, operator.inputs, container
         self.estimator = operator.raw_operator
-        self._output = operator.outputs[0].full_name
+        self._output, *self._others = [value.full_name for value in operator.outputs]
         self._kind = onnx.TensorProto.FLOAT
 
     @functools.cached_property
@@ -76,6 +76,11 @@ class Writer:
     def finish(self, y: Value) -> None:
         """Makes a value the output, in float32."""
         self._add("Cast", [y], self._output, {"to": onnx.TensorProto.FLOAT})
+
+    def finish_classes(self, label: str, scores: str) -> None:
+        """Makes values the two outputs of a classifier."""
+        self._add("Identity", [label], self._output, {})
+        self._add("Cast", [scores], self._others[0], {"to": onnx.TensorProto.FLOAT})
 
     def _add(self, op_type: str, inputs: list[str], output: str, attributes: dict[str, Any]) -> None:
         name = self._scope.get_unique_operator_name(op_type)
