@@ -39,7 +39,8 @@ def compare(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> Non
             advice = (
                 "Scale the features: it computes in float64, its ONNX form in float32."
                 if worst < _ROUNDING
-                else "That is more than rounding: skl2onnx writes something else. Try other settings, another solver."
+                else "Scale the features, if they are large or of different sizes: it computes in float64, ONNX "
+                "in float32. Otherwise skl2onnx writes something else: try other settings, another solver."
             )
             raise ConversionError(
                 f"The converted {type(estimator).__name__} differs from the original by {worst:.2g} of its largest "

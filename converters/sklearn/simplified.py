@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 
 from .names import parts_of
-from .steps import chosen
+from .steps import chosen, chosen_last
 
 
 def simplified(estimator: Any) -> Any:
-    """A copy of an estimator that gives the same numbers, without what skl2onnx refuses.
+    """An estimator that gives the same numbers, without what skl2onnx refuses; itself if there is nothing of it.
 
     Steps of pipelines that pass everything on are left out. Votes have an array of weights, one for each estimator that
     votes, and are not flattened: that concerns only their transform. Columns are chosen by position. What passes on the
     numbers of another estimator is left out, and a selector that predicts is two steps.
     """
+    if not _refused(estimator):
+        return estimator
     copied = _predicting(_inner(copy.deepcopy(estimator)))
     for part in parts_of(copied):
         vars(part).update({name: _inner(value) for name, value in vars(part).items()})
@@ -24,10 +26,22 @@ def simplified(estimator: Any) -> Any:
     return copied
 
 
+def _refused(estimator: Any) -> bool:
+    """Whether there is something of it."""
+    from sklearn.feature_selection import RFE
+
+    values = [estimator, *(value for part in parts_of(estimator) for value in vars(part).values())]
+    if isinstance(chosen_last(estimator), RFE) or any(_inner(value) is not value for value in values):
+        return True
+    return any(_changed(part) for part in parts_of(estimator))
+
+
 def _inner(value: Any) -> Any:
     """An estimator without those around it that pass its numbers on; in lists and tuples too."""
     if type(value) in (list, tuple):
-        return type(value)(_inner(one) for one in value)
+        found = [_inner(one) for one in value]
+        same = all(new is old for new, old in zip(found, value, strict=True))
+        return value if same else type(value)(found)
     return chosen(value) if hasattr(value, "get_params") and not isinstance(value, type) else value
 
 
@@ -49,7 +63,7 @@ def with_named_columns(estimator: Any) -> Any:
 
     A table may leave out those that nothing reads, or have another order.
     """
-    copied = simplified(estimator)
+    copied = copy.deepcopy(simplified(estimator))
     table = getattr(estimator, "feature_names_in_", np.empty(0))
     for part in parts_of(copied):
         if hasattr(part, "transformers_"):
