@@ -291,6 +291,10 @@ def freed(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
 
 def _rounding(proto: onnx.ModelProto) -> tuple[str, ...]:
     """The operators of a model that round."""
-    kinds = {node.op_type for node in nodes_in(proto.graph)}
     words = ("Quantize", "QLinear", "QGemm", "QAttention", "Integer", "Round", "Floor", "Ceil")
-    return tuple(sorted(k for k in kinds if any(w in k for w in words) and k != "DequantizeLinear"))
+    found = set()
+    for node in nodes_in(proto.graph):
+        coarse = any(a.name == "accuracy_level" and a.i == 4 for a in node.attribute)
+        if coarse or (any(word in node.op_type for word in words) and node.op_type != "DequantizeLinear"):
+            found.add(node.op_type)
+    return tuple(sorted(found))
