@@ -121,6 +121,7 @@ def _mixed(
     _declare_outputs(converted, estimator, mixed.feeds_of(sample, texts))
     if verify:
         mixed.check(converted, estimator, sample, texts)
+    mixed.write_layers(converted, estimator, sample, texts)
     mixed.describe(converted, texts)
     inputs = {value.name: InputMeaning("table") for value in converted.graph.input}
     _describe(converted, estimator, inputs, opset)

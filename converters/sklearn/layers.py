@@ -12,9 +12,13 @@ from ..common.verify import TOLERANCE, difference, values
 from .steps import Step, steps_of
 
 _MOST_ROWS = 100
+# In front of all values, where the inputs are columns.
+_INPUTS = ""
 
 
-def write_table(model: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> None:
+def write_table(
+    model: onnx.ModelProto, estimator: Any, rows: Any, feeds: Mapping[str, np.ndarray] | None = None
+) -> None:
     """Store which value equals which step's output for some rows.
 
     A step's value lies behind the value of the step before, so of several equal ones the first is taken. The scores
@@ -24,13 +28,15 @@ def write_table(model: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> Non
         model: The converted model; its values get the names of the steps, its metadata the table.
         estimator: What it was converted from.
         rows: Rows as the estimator takes them; far apart, so that what is clipped differs from what is not.
+        feeds: The same rows as the model takes them, where it has an input for each column; None for its only input.
     """
     rows = rows[:_MOST_ROWS]
     graph, steps = model.graph, steps_of(estimator, rows)
-    source = graph.input[0].name
-    order = [source, *(name for node in graph.node for name in node.output)]
-    found = {source: rows, **values(model, order[1:], {source: rows})}
-    found = {name: found[name] for name in order if np.asarray(found[name]).dtype == np.float32}
+    source = graph.input[0].name if feeds is None else _INPUTS
+    feeds = {source: rows} if feeds is None else {name: array[:_MOST_ROWS] for name, array in feeds.items()}
+    order = [name for node in graph.node for name in node.output]
+    found = {**feeds, **values(model, order, feeds)}
+    found = {name: found[name] for name in (*feeds, *order) if np.asarray(found[name]).dtype == np.float32}
     place = {"": source}
     table = []
     for step in steps:
@@ -58,10 +64,13 @@ def step_difference(found: np.ndarray, expected: np.ndarray) -> float:
 
 def _value_of(found: Mapping[str, np.ndarray], start: str, expected: np.ndarray) -> str | None:
     """The first value behind `start` that equals a step's output, or `start` where the step changes nothing."""
-    names = list(found)
+    if expected.dtype.kind not in "fiub":
+        return None
+    names = list(found) if start != _INPUTS else [_INPUTS, *found]
     behind = names[names.index(start) + 1 :] if start in names else []
+    own = [] if start == _INPUTS else [start]
     return next(
-        (name for name in [*behind, start] if step_difference(found[name], expected) <= TOLERANCE),
+        (name for name in [*behind, *own] if step_difference(found[name], expected) <= TOLERANCE),
         None,
     )
 

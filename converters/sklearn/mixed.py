@@ -1,5 +1,6 @@
 """Estimators of tables with columns of text: one input for each column, explained by what encoders make of the text."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from onnxattr.running.frames import columns_of, is_frame
 
 from ..common import graph_edit, onnx_model
 from ..common.verify import TOLERANCE, Session
-from .layers import step_difference
+from .layers import step_difference, write_table
 
 _NUMBERS = "fiub"
+# Rows that tell what a ReLU gives from what it takes.
+_ENOUGH = 8
 
 
 def text_columns(sample: Any) -> list[str]:
@@ -70,11 +73,7 @@ def check(converted: onnx.ModelProto, estimator: Any, sample: Any, texts: list[s
     Raises:
         ConversionError: They differ.
     """
-    expected = next(
-        getattr(estimator, name)(sample)
-        for name in ("predict_proba", "decision_function", "predict", "transform")
-        if hasattr(estimator, name)
-    )
+    expected = _given(estimator, sample)
     found = np.asarray(Session(converted).run(feeds_of(sample, texts))[-1])
     one_score = expected.ndim == 1 and found.shape == (len(expected), 2)
     if expected.dtype.kind not in _NUMBERS or (found.size != expected.size and not one_score):
@@ -88,6 +87,52 @@ def check(converted: onnx.ModelProto, estimator: Any, sample: Any, texts: list[s
             f"The converted {type(estimator).__name__} differs from the original by {difference:.2g} of its largest "
             "value."
         )
+
+
+def write_layers(converted: onnx.ModelProto, estimator: Any, sample: Any, texts: list[str]) -> None:
+    """Store which values equal the outputs of steps, if the estimator takes enough rows to tell values apart."""
+    rows = _far_apart(estimator, sample, texts)
+    if rows is None:
+        return
+    with warnings.catch_warnings():  # what a step gives has no names for the next one
+        warnings.simplefilter("ignore")
+        try:
+            write_table(converted, estimator, rows, feeds_of(rows, texts))
+        except (ConversionError, LookupError, TypeError, AttributeError):
+            return  # a step takes tables alone
+
+
+def _far_apart(estimator: Any, sample: Any, texts: list[str]) -> Any:
+    """Rows with the texts of the sample and numbers beyond its own, if the estimator takes them; else the sample's.
+
+    None if the sample has too few to tell what is clipped from what is not.
+    """
+    own = sample if len(sample) >= _ENOUGH else None
+    if not hasattr(sample, "iloc"):
+        return own
+    rows, rng = sample.iloc[np.arange(2 * _ENOUGH) % len(sample)], np.random.default_rng(0)
+    drawn = {}
+    for name in columns_of(sample):
+        if name not in texts:
+            numbers = np.asarray(sample[name], np.float64)
+            mean, deviation = np.nanmean(numbers), np.nanstd(numbers)
+            spread = (deviation if deviation > 0 else abs(mean) / 10) + 1e-3
+            drawn[name] = (mean + 3 * spread * rng.normal(size=len(rows))).astype(np.float32)
+    rows = rows.assign(**drawn)
+    try:
+        return rows if np.isfinite(_given(estimator, rows)).all() else own
+    except (ValueError, TypeError):
+        return own  # encoders of numbers know no others
+
+
+def _given(estimator: Any, rows: Any) -> np.ndarray:
+    """What an estimator gives for a table."""
+    found: np.ndarray = next(
+        getattr(estimator, name)(rows)
+        for name in ("predict_proba", "decision_function", "predict", "transform")
+        if hasattr(estimator, name)
+    )
+    return found
 
 
 def describe(converted: onnx.ModelProto, texts: list[str]) -> None:

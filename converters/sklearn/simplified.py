@@ -80,6 +80,11 @@ def _named(columns: Any, names: np.ndarray) -> Any:
     return names[places].tolist() if len(names) and places.dtype.kind in "iu" else columns
 
 
+def columns_by_name(columns: Any, names: np.ndarray) -> Any:
+    """Columns of a table, chosen in any way, by name."""
+    return _named(_positions(columns, list(names)), names)
+
+
 def _changed(part: Any) -> dict[str, Any]:
     """The attributes of an estimator that are to be others."""
     from sklearn.compose import ColumnTransformer

@@ -134,11 +134,22 @@ def _inside(part: Any, x: np.ndarray, path: str, before: str, predicts: bool) ->
             yield from _branch(name, branch, x, path, before)
     elif isinstance(part, ColumnTransformer):
         for name, branch, columns in part.transformers_:
-            yield from _branch(name, branch, x[:, columns], path, before)
+            if not hasattr(x, "columns"):
+                yield from _branch(name, branch, x[:, columns], path, before)
+            elif (names := _names(columns, part)) is not None:
+                yield from _branch(name, branch, x[names], path, before)
     elif isinstance(part, (MLPClassifier, MLPRegressor)):
         yield from _layers_of_network(part, x, path, before)
     elif predicts:
         yield from _scores_of_linear_model(part, x, path, before)
+
+
+def _names(columns: Any, part: Any) -> list[str] | None:
+    """The names of the columns that a ColumnTransformer of a table gives a branch; None of one that is no table."""
+    from .simplified import columns_by_name
+
+    names = columns_by_name(columns, part.feature_names_in_)
+    return None if isinstance(names, str) else list(names)
 
 
 def _branch(name: str, branch: Any, x: np.ndarray, path: str, before: str) -> Iterator[Step]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from onnxattr.bulk import arrow
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.graph.values import dims_of
+from onnxattr.inputs import arrow
 from onnxattr.inputs.photos import read_photo
 from onnxattr.inputs.pixels import pixel_input
 from onnxattr.loading.prepared import Prepared
@@ -150,7 +150,8 @@ def _photos(table: pa.Table, name: str, prepared: Prepared) -> list[tuple[int, A
 
 def _array(table: pa.Table, names: Sequence[str], value: ir.Value) -> np.ndarray:
     """The array for an input; flat arrays get the shape of a sample, and arrays for a flat input become flat."""
-    columns = [arrow.numbers(table.column(name), name) for name in names]
+    read = arrow.texts if value.dtype == ir.DataType.STRING else arrow.numbers
+    columns = [read(table.column(name), name) for name in names]
     dims = (dims_of(value) or [None])[1:]
     if len(columns) > 1:
         return np.stack(columns, axis=1)

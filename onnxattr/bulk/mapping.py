@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxattr.bulk.arrow import numbers, pyarrow_module, whole
 from onnxattr.bulk.columns import Feeding, batches_of, feeding_of
 from onnxattr.errors import ParameterError, ShapeError, TargetError
+from onnxattr.inputs.arrow import is_text, numbers, whole
 from onnxattr.loading.class_names import one_label
 from onnxattr.results import Explanation
+from onnxattr.results.arrow_tables import pyarrow_module
 from onnxattr.running.explainer import load
 
 if TYPE_CHECKING:
@@ -232,10 +233,7 @@ class Mapper:
                 f"Column {self._target_column!r} has no label in {column.null_count} of {rows} rows: fill them in, "
                 "with -1 for the predicted class where labels are numbers, or leave these rows out."
             )
-        types = pyarrow_module().types
-        if any(
-            is_text(column.type) for is_text in (types.is_string, types.is_large_string, types.is_string_view)
-        ):
+        if is_text(column.type):
             return column.to_pylist()
         return numbers(column, self._target_column)
 

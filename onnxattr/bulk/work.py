@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from onnxattr import plots
-from onnxattr.bulk.arrow import pyarrow_module
 from onnxattr.bulk.mapping import Mapper
 from onnxattr.errors import OnnxAttrError, ParameterError, ShapeError
 from onnxattr.files import AnyPath, check_output, whole_file
 from onnxattr.home import at_home
+from onnxattr.inputs.parquet_rows import is_parquet
 from onnxattr.inputs.paths import WRITTEN, is_input, kind_of, output_names
 from onnxattr.inputs.pixels import pixel_input
 from onnxattr.inputs.samples import read_samples
+from onnxattr.results.arrow_tables import pyarrow_module
 from onnxattr.results.writing import PICTURES, write
 from onnxattr.running.explainer import load
-
-PARQUET = (".parquet", ".pq")
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,6 @@ class Task:
             return False
 
 
-def is_parquet(path: AnyPath) -> bool:
-    """Whether a file is a Parquet file by its name."""
-    return os.path.splitext(os.fspath(path))[1].lower() in PARQUET
-
-
 def tasks_of(inputs: AnyPath | Iterable[AnyPath], out: AnyPath, form: str | None) -> list[Task]:
     """Each input file with its output file, in the order of their names.
 
@@ -58,7 +52,7 @@ def tasks_of(inputs: AnyPath | Iterable[AnyPath], out: AnyPath, form: str | None
             found += [(file, file.relative_to(path)) for file in _below(path, folder)]
         elif not path.is_file():
             raise ShapeError(f"{path}: there is no such file or folder.")
-        elif kind_of(path) is None and not is_parquet(path):
+        elif kind_of(path) is None:
             raise ShapeError(f"{path}: files of this kind are not read; expected photos, sounds, .parquet, .csv, "
                              ".npy or .npz, or folders of them.")  # fmt: skip
         else:
@@ -81,11 +75,7 @@ def _below(folder: Path, out: Path) -> list[Path]:
             name for name in folders
             if not name.startswith(".") and os.path.realpath(os.path.join(place, name)) != outputs
         )  # fmt: skip
-        found += [
-            Path(place, name)
-            for name in sorted(files)
-            if is_input(name) and (kind_of(name) is not None or is_parquet(name))
-        ]
+        found += [Path(place, name) for name in sorted(files) if is_input(name) and kind_of(name) is not None]
     return found
 
 

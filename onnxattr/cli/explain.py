@@ -26,6 +26,7 @@ from onnxattr.files import AnyPath, check_output, whole_file
 from onnxattr.graph.values import dims_of
 from onnxattr.inputs.paths import WRITTEN, files_in, kind_of, output_names
 from onnxattr.inputs.samples import Samples, read_samples
+from onnxattr.loading.columns import read_columns
 from onnxattr.loading.reading.source import read_metadata
 from onnxattr.results import Explanation
 from onnxattr.results.sheets import sheet
@@ -46,16 +47,16 @@ def add_to(commands: Any) -> None:
         "inputs",
         nargs="+",
         help="photos (.jpg, .png, .webp, ...), .wav files, or folders of them; .npy array of shape (N, ...); .npz with "
-        "one array per model input; or .csv, whose columns are matched by name where its first line and the model have "
-        "names",
+        "one array per model input; or .csv or .parquet, whose columns, numbers and text, are matched by name where "
+        "the file and the model have names",
     )
     explain.add_argument(
         "-o",
         "--output",
-        help="what the suffix says: .npy, .npz (several values, or photos of several sizes), .csv (tables), .json, "
-        ".html, .png, .svg or .pdf; photos alone need none: a picture is written beside each, photo.why.png; a folder "
-        "(out/) gets a file for each input file, of folders inside folders and Parquet files too, and a job that was "
-        "ended goes on where it was",
+        help="what the suffix says: .npy, .npz (several values, or photos of several sizes), .csv or .parquet "
+        "(tables), .json, .html, .png, .svg or .pdf; photos alone need none: a picture is written beside each, "
+        "photo.why.png; a folder (out/) gets a file for each input file, of folders inside folders and Parquet files "
+        "too, and a job that was ended goes on where it was",
     )
     explain.add_argument(
         "--targets",
@@ -238,7 +239,7 @@ def _check_wanted(options: argparse.Namespace, files: Sequence[Path]) -> list[Pa
     drawn = options.picture is not None or options.output is None or suffix_of(options.output) in PICTURES
     if drawn and (options.output, options.picture) == (None, None) and kind_of(files[0]) != "photo":
         raise ParameterError(
-            "Say what to write: -o maps.npy (or .npz, .csv, .json, .html, .png) or --picture why.png."
+            "Say what to write: -o maps.npy (or .npz, .csv, .parquet, .json, .html, .png) or --picture why.png."
         )
     if drawn:
         plots.matplotlib_module()
@@ -269,10 +270,15 @@ def _check_form(options: argparse.Namespace, method: Any) -> None:
             f"{options.output}: a .npy file holds one array, and {list(method.explained)} are explained; write a .npz "
             "file."
         )
-    ranks = [len(dims_of(method.prepared.value(name)) or []) for name in method.prepared.wrt]
-    if suffix == ".csv" and any(rank not in (0, 2) for rank in ranks):
+    prepared = method.prepared
+    summed = read_columns(
+        prepared.model.metadata_props
+    )  # columns, whose maps are (N, 1) whatever explains them
+    named = zip(prepared.asked, prepared.wrt, strict=True)
+    ranks = [2 if asked in summed else len(dims_of(prepared.value(name)) or []) for asked, name in named]
+    if suffix in (".csv", ".parquet") and any(rank not in (0, 2) for rank in ranks):
         raise ParameterError(
-            f"{options.output}: a .csv file holds maps of tables, (N, F), and what is explained has rank "
+            f"{options.output}: a {suffix} file holds maps of tables, (N, F), and what is explained has rank "
             f"{max(ranks)}; write a .npy or .npz file, or .json, which lists scores and classes too."
         )
 

@@ -1,8 +1,9 @@
-"""Reads arrays from .npy, .npz and .csv files without running what is in them."""
+"""Reads arrays from .npy, .npz, .csv and .parquet files without running what is in them."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,24 @@ from onnxattr.errors import ShapeError
 from onnxattr.files import AnyPath
 from onnxattr.home import at_home
 from onnxattr.inputs.csv_rows import read_csv
+from onnxattr.inputs.parquet_rows import is_parquet, read_parquet
 
 
-def read_arrays(path: AnyPath) -> Any:
-    """The array of a .npy file, or those of a .npz file by name; the rows of a .csv file. Never unpickles.
+def read_arrays(path: AnyPath, numbers: Collection[str] | None = None) -> Any:
+    """The array of a .npy file, or those of a .npz file by name; the rows of a .csv or .parquet file. Never unpickles.
+
+    Args:
+        path: The file.
+        numbers: Names of the columns of rows that hold numbers, where others hold text; see ``read_csv``.
 
     Raises:
         ShapeError: If the file is missing, damaged, or holds anything but arrays of numbers or text.
     """
     path = at_home(path)
     if os.fspath(path).lower().endswith(".csv"):
-        return read_csv(path)
+        return read_csv(path, numbers)
+    if is_parquet(path):
+        return read_parquet(path, numbers)
     try:
         if not os.path.isfile(path):
             raise OSError("there is no such file")

@@ -1,11 +1,11 @@
-"""Reads rows of numbers from a CSV file, with the names of its columns where it has a first line of names."""
+"""Reads rows of numbers and text from a CSV file, with the names of its columns where it has a first line of names."""
 
 from __future__ import annotations
 
 import csv
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,27 +45,20 @@ class Table:
         return self._values.shape
 
 
-def read_csv(path: str | os.PathLike[str]) -> Table | np.ndarray:
-    """Reads numbers of a CSV file: a table if its first line holds names, else an array. Empty fields are NaN.
+def read_csv(path: str | os.PathLike[str], numbers: Collection[str] | None = None) -> Table | np.ndarray:
+    """Reads a CSV file: a table if its first line holds names, else an array. Empty fields are NaN.
+
+    Args:
+        path: The file.
+        numbers: Names of the columns that hold numbers; the others are read as text, None where a field is empty. None
+            if all columns hold numbers.
 
     Raises:
         ShapeError: If the file cannot be read, a field is no number (names the line and the column), or the first line
             counts its columns, as a header of columns without names does.
     """
     path = at_home(path)
-    try:
-        if not os.path.isfile(path):
-            raise OSError("there is no such file")
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            file.seek(0)
-            separator = max(",;\t", key=first.count)
-            reader = csv.reader(file, delimiter=separator)
-            lines = [(reader.line_num, line) for line in reader if line]
-    except UnicodeDecodeError as error:
-        raise ShapeError(f"{path} cannot be read as a CSV file: {error}. Save it as UTF-8.") from error
-    except (OSError, csv.Error) as error:
-        raise ShapeError(f"{path} cannot be read as a CSV file: {error}") from error
+    lines = _lines(path)
     named = bool(lines) and not all(_is_number(field) for field in lines[0][1])
     names = [name.strip() for name in lines[0][1]] if named else []
     rows = lines[1:] if named else lines
@@ -74,18 +67,43 @@ def read_csv(path: str | os.PathLike[str]) -> Table | np.ndarray:
     if not named:
         _check_first(path, [line for _, line in lines])
     width = len(lines[0][1])
-    values = np.empty((len(rows), width), np.float64)
+    texts = [numbers is not None and name not in numbers for name in names] or [False] * width
+    values = np.empty((len(rows), width), object if any(texts) else np.float64)
     for place, (number, row) in enumerate(rows):
         if len(row) != width:
             raise ShapeError(
                 f"{path}, line {number}: {len(row)} fields; expected {width}, as in the first line."
             )
         for column, field in enumerate(row):
+            if texts[column]:
+                values[place, column] = field or None
+                continue
             if not _is_number(field):
                 name = f"column {names[column]!r}" if names else f"field {column + 1}"
                 raise ShapeError(f"{path}, line {number}, {name}: {field!r} is no number. {_advice(field)}")
             values[place, column] = float(field) if field.strip() else np.nan
     return Table(names, values) if named else values
+
+
+def _lines(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
+    """The lines of a file that are not empty, with their numbers.
+
+    Raises:
+        ShapeError: If it cannot be read.
+    """
+    try:
+        if not os.path.isfile(path):
+            raise OSError("there is no such file")
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            first = file.readline()
+            file.seek(0)
+            separator = max(",;\t", key=first.count)
+            reader = csv.reader(file, delimiter=separator)
+            return [(reader.line_num, line) for line in reader if line]
+    except UnicodeDecodeError as error:
+        raise ShapeError(f"{path} cannot be read as a CSV file: {error}. Save it as UTF-8.") from error
+    except (OSError, csv.Error) as error:
+        raise ShapeError(f"{path} cannot be read as a CSV file: {error}") from error
 
 
 def _advice(field: str) -> str:
@@ -95,7 +113,8 @@ def _advice(field: str) -> str:
     if field.strip().lower() in _MISSING:
         return "Leave the fields of missing values empty."
     return (
-        "Encode text and categories first; inputs of text are given in a .npz file, an array for each input."
+        "Encode text and categories first; for inputs of text name the columns as the model does, or give a .npz file, "
+        "an array for each input."
     )
 
 

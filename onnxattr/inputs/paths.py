@@ -10,13 +10,13 @@ from pathlib import Path
 from onnxattr.errors import ShapeError
 from onnxattr.files import AnyPath
 from onnxattr.home import at_home
-from onnxattr.inputs import photos, sounds
+from onnxattr.inputs import parquet_rows, photos, sounds
 
 #: By kind the suffixes of its files.
 KINDS: dict[str, tuple[str, ...]] = {
     "photo": photos.SUFFIXES,
     "sound": sounds.SUFFIXES,
-    "table": (".csv",),
+    "table": (".csv", *parquet_rows.SUFFIXES),
     "array": (".npy",),
     "arrays": (".npz",),
 }
@@ -77,16 +77,9 @@ def _file(path: Path) -> Path:
         raise ShapeError(f"{path}: there is no such file or folder.")
     if kind is None:
         raise ShapeError(
-            f"{path}: files of this kind are not read; expected {_expected()}, or a folder of them.{_for_jobs(path)}"
+            f"{path}: files of this kind are not read; expected {_expected()}, or a folder of them."
         )
     return path
-
-
-def _for_jobs(path: Path) -> str:
-    """What reads a file of a kind that jobs alone read."""
-    if path.suffix.lower() != ".parquet":
-        return ""
-    return " Parquet files are read by jobs: -o FOLDER/, or onnxattr.bulk in Python."
 
 
 def _of_folder(folder: Path) -> list[Path]:
@@ -105,7 +98,7 @@ def _of_folder(folder: Path) -> list[Path]:
 
 
 def _expected() -> str:
-    return "photos (.jpg, .png, .webp, ...), .wav, .csv, .npy or .npz"
+    return "photos (.jpg, .png, .webp, ...), .wav, .csv, .parquet, .npy or .npz"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -85,7 +85,7 @@ def _in_columns_of(first: Any, given: Any, prepared: Prepared, path: Path) -> An
         return given
     if sorted(names) == sorted(wanted) and len(set(names)) == len(names):
         return Table(wanted, np.asarray(given)[:, [names.index(name) for name in wanted]])
-    if own:
+    if own or len(prepared.inputs) > 1:
         return given  # it is refused with what the model wants
     raise ShapeError(
         f"{path} has the columns {few(names)}, and the first file {few(wanted)}; the model has no names of "
@@ -143,7 +143,7 @@ def _gathered(single: Iterable[tuple[str, np.ndarray]], size: int) -> Iterator[S
 
 def _whole(path: Path, prepared: Prepared) -> Samples:
     """All samples of a table or of arrays."""
-    inputs = read_arrays(path)
+    inputs = read_arrays(path, _numbers(prepared))
     plain = isinstance(inputs, np.ndarray) and inputs.dtype.names is None  # records are rows of named columns
     if plain and len(prepared.inputs) == 1 and not prepared.rows.mixed:
         shape = prepared.inputs[0].shape
@@ -152,6 +152,17 @@ def _whole(path: Path, prepared: Prepared) -> Samples:
     count = len(first) if np.ndim(first) and not prepared.rows.mixed else 1
     name = _as_text(path.name)
     return Samples(inputs, (name,) if count == 1 else tuple(f"{name}, {row}" for row in range(count)))
+
+
+def _numbers(prepared: Prepared) -> set[str] | None:
+    """The columns of numbers of a model that takes columns by name; None of one that takes them in order.
+
+    What it does not take is refused by its name, whatever it holds.
+    """
+    if len(prepared.inputs) == 1 and not prepared.features and prepared.inputs[0].dtype != ir.DataType.STRING:
+        return None
+    names = [str(value.name) for value in prepared.inputs if value.dtype != ir.DataType.STRING]
+    return {column for name in names for column in prepared.features.get(name, (name,))}
 
 
 def _parts(whole: Samples, size: int | None) -> Iterator[Samples]:

@@ -74,6 +74,8 @@ def command_for(facts: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[s
     if _needs_targets(facts):
         parts += ["--targets", "targets.npy"]
         held += "; targets.npy: weights of the output's shape"
+    if file == "rows.csv" and len(facts["inputs"]) > 1:
+        return shlex.join([*parts, "-o", "maps.csv"]), held
     several = isinstance(options.get("wrt"), tuple) or (len(facts["explained"]) > 1 and "wrt" not in options)
     if file != "photo.jpg":
         parts += ["-o", "maps.npz" if several else "maps.npy"]
@@ -83,6 +85,9 @@ def command_for(facts: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[s
 def _file(facts: Mapping[str, Any]) -> tuple[str, str]:
     """The file of the user that a command names, and what is in it."""
     inputs = [one for one in facts["inputs"] if one["kind"] not in OF_EXPLAINER]
+    if len(inputs) > 1 and all(_is_column(one) for one in inputs):
+        columns = [f"{one['name']}{' (text)' * (one['type'] == 'string')}" for one in inputs]
+        return "rows.csv", f"a table with the columns {', '.join(columns[:6])}{', ...' * (len(columns) > 6)}"
     if len(inputs) > 1:
         held = "; ".join(f"{one['name']} {_type_and_shape(one)}" for one in inputs)
         return "inputs.npz", f"an array for each input: {held}"
@@ -103,6 +108,11 @@ def _file(facts: Mapping[str, Any]) -> tuple[str, str]:
     if only["kind"] == "image":
         held += ", preprocessed as in training; for photos add --preprocess (onnxattr explain --help)"
     return file, held
+
+
+def _is_column(one: Mapping[str, Any]) -> bool:
+    """Whether an input is one column of a table: (N, 1), of kind table or of text."""
+    return one["kind"] in ("table", "text") and len(one["shape"] or ()) == 2 and one["shape"][1] == 1
 
 
 def _type_and_shape(one: Mapping[str, Any]) -> str:

@@ -14,13 +14,14 @@ import numpy as np
 
 from onnxattr.errors import ParameterError, ShapeError, few
 from onnxattr.files import AnyPath, is_stream, whole_file
+from onnxattr.results.arrow_tables import write_parquet
 from onnxattr.results.explanation import Explanation
 from onnxattr.results.html import html
 from onnxattr.results.sheets import sheet
 from onnxattr.results.tables import table_of
 
 PICTURES = (".png", ".svg", ".pdf")
-SUFFIXES = (".npy", ".npz", ".csv", ".json", ".html", *PICTURES)
+SUFFIXES = (".npy", ".npz", ".csv", ".parquet", ".json", ".html", *PICTURES)
 #: What is known of a sample, in the order of a table's columns.
 _ABOUT = ("sample", "target", "target_name", "score", "baseline_score", "gap")
 
@@ -46,7 +47,7 @@ def write(found: Sequence[Explanation], path: AnyPath, title: str | None = None)
 
     - .npy: the attributions of all samples, as one array.
     - .npz: an array for each sample that has a name of its own, else one for each explained value.
-    - .csv: a line for each sample, with a column for each feature; of maps (N, F) alone.
+    - .csv, .parquet: a row for each sample, with a column for each feature; of maps (N, F) alone.
     - .json: for each sample its target, score, first classes, gap and attributions.
     - .html: a page that shows them, without any request to elsewhere.
     - .png, .svg, .pdf: a picture of all of them.
@@ -66,6 +67,9 @@ def write(found: Sequence[Explanation], path: AnyPath, title: str | None = None)
         return
     if suffix in (".npy", ".npz"):
         _write_arrays(found, path, suffix)
+        return
+    if suffix == ".parquet":
+        _write_parquet(found, path)
         return
     text = {".csv": _csv, ".json": _json, ".html": _page}[suffix](found)
     with whole_file(path) as file:
@@ -109,7 +113,35 @@ def _named(found: Sequence[Explanation]) -> dict[str, np.ndarray]:
 
 
 def _csv(found: Sequence[Explanation]) -> str:
-    """A line for each sample; what only some results know of theirs is empty in the lines of the others.
+    """A line for each sample; what only some results know of theirs is empty in the lines of the others."""
+    keys, about, columns, maps = _rows(found)
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow([*keys, *columns])
+    writer.writerows(
+        [*(row.get(key, "") for key in keys), *values]
+        for row, values in zip(about, maps.tolist(), strict=True)
+    )
+    return lines.getvalue()
+
+
+def _write_parquet(found: Sequence[Explanation], path: AnyPath) -> None:
+    """The same, null for what is not known.
+
+    Raises:
+        ParameterError: If two columns have one name.
+    """
+    keys, about, columns, maps = _rows(found)
+    if twice := [name for name in columns if name in keys or columns.count(name) > 1]:
+        raise ParameterError(
+            f"{os.fspath(path)}: there would be two columns {twice[0]!r}; rename that of the table, or write .npz."
+        )
+    table: dict[str, Any] = {key: [row.get(key) for row in about] for key in keys}
+    write_parquet(table | dict(zip(columns, maps.T, strict=True)), path)
+
+
+def _rows(found: Sequence[Explanation]) -> tuple[list[str], list[dict[str, Any]], list[str], np.ndarray]:
+    """What is known of samples, its names first, and their maps, names of columns first.
 
     Raises:
         ShapeError: If maps are not (N, F), or results have other columns.
@@ -118,23 +150,15 @@ def _csv(found: Sequence[Explanation]) -> str:
         if any(array.ndim != 2 for array in each.attributions.values()):
             shapes = [array.shape for array in each.attributions.values()]
             raise ShapeError(
-                f"A .csv file holds maps (N, F); these have the shapes {shapes}: write .npy or .npz."
+                f"A .csv or .parquet file holds maps (N, F); these have the shapes {shapes}: write .npy or .npz."
             )
     tables = [table_of(each, next(iter(each.attributions))) for each in found]
     columns = tables[0][0]
     if odd := next((names for names, *_ in tables if names != columns), None):
         raise ShapeError(f"The tables have the columns {few(columns)} and {few(odd)}; write them one by one.")
-    about = [_about(each) for each in found]
-    keys = [key for key in _ABOUT if any(key in rows[0] for rows in about if rows)]
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow([*keys, *columns])
-    for rows, (_, maps, _) in zip(about, tables, strict=True):
-        writer.writerows(
-            [*(row.get(key, "") for key in keys), *array.tolist()]
-            for row, array in zip(rows, maps, strict=True)
-        )
-    return lines.getvalue()
+    about = [row for each in found for row in _about(each)]
+    keys = [key for key in _ABOUT if any(key in row for row in about)]
+    return keys, about, columns, np.concatenate([maps for _, maps, _ in tables])
 
 
 def _about(explanation: Explanation) -> list[dict[str, Any]]:

@@ -67,7 +67,8 @@ def text_array(value: Any, what: str) -> np.ndarray:
     array = np.asarray(value, object)
     wrong = [text for text in array.ravel().tolist() if not isinstance(text, str)]
     if wrong:
-        raise ShapeError(f"{what} holds {wrong[0]!r}; expected text, as the model was trained on.")
+        missing = " Fill missing values in, or leave these rows out." if wrong[0] is None else ""
+        raise ShapeError(f"{what} holds {wrong[0]!r}; expected text, as the model was trained on.{missing}")
     return array
 
 

@@ -1,4 +1,4 @@
-"""PyArrow, which is an extra, and arrays of its columns."""
+"""Arrays of columns of PyArrow."""
 
 from __future__ import annotations
 
@@ -8,25 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxattr.errors import RuntimeMissingError, ShapeError
+from onnxattr.errors import ShapeError
+from onnxattr.results.arrow_tables import pyarrow_module
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-def pyarrow_module() -> Any:
-    """PyArrow.
-
-    Raises:
-        RuntimeMissingError: If it is not installed.
-    """
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise RuntimeMissingError(
-            "Arrow batches and Parquet files need PyArrow: pip install onnxattr[bulk] (or pip install pyarrow)."
-        ) from error
-    return pyarrow
 
 
 def is_list(kind: pa.DataType) -> bool:
@@ -98,6 +84,28 @@ def numbers(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray:
         return found
     physical, axes = sizes
     return found.reshape(len(found), *physical).transpose(0, *(axis + 1 for axis in axes))
+
+
+def texts(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray:
+    """A column of text, (rows,).
+
+    Raises:
+        ShapeError: If a row is null, or it holds something else: names the column.
+    """
+    array = whole(column)
+    if not is_text(array.type):
+        raise ShapeError(f"Column {name!r} holds {array.type}; expected text, as the model was trained on.")
+    if array.null_count:
+        raise ShapeError(f"Column {name!r}: row {_first_null(array)} is null; expected text.")
+    found = np.empty(len(array), object)
+    found[:] = array.to_pylist()
+    return found
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column has a text in each row."""
+    types = pyarrow_module().types
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
 def _sizes(column: pa.ChunkedArray | pa.Array) -> tuple[list[int], list[int]] | None:
