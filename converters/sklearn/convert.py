@@ -18,6 +18,7 @@ from onnxattr.loading.meaning import KEY as MEANING_KEY
 from onnxattr.loading.meaning import InputMeaning, Meaning, OutputMeaning
 from onnxattr.loading.weights import write
 from onnxattr.running.arrays import as_array
+from onnxattr.running.frames import is_frame
 
 from ..common import graph_edit, onnx_model
 from ..common.verify import TOLERANCE, values
@@ -45,6 +46,7 @@ def to_onnx(
     *,
     opset: int = 18,
     verify: bool = True,
+    by_column: bool = False,
 ) -> onnx.ModelProto:
     """Convert a fitted scikit-learn estimator to ONNX and check the result against it.
 
@@ -61,6 +63,8 @@ def to_onnx(
         opset: Highest ONNX opset to use, 13 to 22; the file declares the lowest that its operators need.
         verify: Compare the outputs with the estimator's in float64, on the sample and on random rows between its rows
             and beyond them.
+        by_column: Whether the model has one input for each column of a table of numbers, as of one with text: numbers
+            that an encoder looks up as categories are explained by what it makes of them, so that maps add up.
 
     Returns:
         The ONNX model.
@@ -83,7 +87,9 @@ def to_onnx(
         check_output(path)
     if opset not in _OPSETS:
         raise ConversionError(f"unsupported opset={opset}; supported: {_OPSETS.start} to {_OPSETS.stop - 1}.")
-    if texts := mixed.text_columns(sample):
+    if by_column and not is_frame(sample):
+        raise ConversionError("by_column=True needs a table with named columns as the sample.")
+    if (texts := mixed.text_columns(sample)) or by_column:
         return _mixed(estimator, sample, texts, path, opset, verify)
     names = feature_names(estimator, sample)
     rows = _rows(numbers_of(sample, names), estimator)

@@ -12,6 +12,7 @@ from ..common.verify import TOLERANCE, difference, values
 from .steps import Step, steps_of
 
 _MOST_ROWS = 100
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE)
 # In front of all values, where the inputs are columns.
 _INPUTS = ""
 
@@ -36,7 +37,12 @@ def write_table(
     feeds = {source: rows} if feeds is None else {name: array[:_MOST_ROWS] for name, array in feeds.items()}
     order = [name for node in graph.node for name in node.output]
     found = {**feeds, **values(model, order, feeds)}
-    found = {name: found[name] for name in (*feeds, *order) if np.asarray(found[name]).dtype == np.float32}
+    alive = {*feeds, *_with_gradient(graph)}
+    found = {
+        name: found[name]
+        for name in (*feeds, *order)
+        if name in alive and np.asarray(found[name]).dtype == np.float32
+    }
     place = {"": source}
     table = []
     for step in steps:
@@ -53,6 +59,18 @@ def write_table(
     _rename(graph, table)
     layer_rows.write_rows(model, "sklearn", table)
     layer_rows.detach_views(model)
+
+
+def _with_gradient(graph: onnx.GraphProto) -> set[str]:
+    """The values that the last output depends on by floats: not what categories are looked up by."""
+    found = {graph.output[-1].name}
+    for node in reversed(graph.node):
+        if found.isdisjoint(node.output):
+            continue
+        to = next((a.i for a in node.attribute if a.name == "to"), onnx.TensorProto.FLOAT)
+        if node.op_type != "Cast" or to in _FLOATS:
+            found.update(node.input[:1] if node.op_type == "Gather" else node.input)
+    return found
 
 
 def step_difference(found: np.ndarray, expected: np.ndarray) -> float:

@@ -136,7 +136,7 @@ def _inside(part: Any, x: np.ndarray, path: str, before: str, predicts: bool) ->
         for name, branch, columns in part.transformers_:
             if not hasattr(x, "columns"):
                 yield from _branch(name, branch, x[:, columns], path, before)
-            elif (names := _names(columns, part)) is not None:
+            elif (names := _names(columns, part, x)) is not None:
                 yield from _branch(name, branch, x[names], path, before)
     elif isinstance(part, (MLPClassifier, MLPRegressor)):
         yield from _layers_of_network(part, x, path, before)
@@ -144,11 +144,11 @@ def _inside(part: Any, x: np.ndarray, path: str, before: str, predicts: bool) ->
         yield from _scores_of_linear_model(part, x, path, before)
 
 
-def _names(columns: Any, part: Any) -> list[str] | None:
-    """The names of the columns that a ColumnTransformer of a table gives a branch; None of one that is no table."""
+def _names(columns: Any, part: Any, table: Any) -> list[str] | None:
+    """The names of the columns that a ColumnTransformer gives a branch, which takes a table; None of one column."""
     from .simplified import columns_by_name
 
-    names = columns_by_name(columns, part.feature_names_in_)
+    names = columns_by_name(columns, getattr(part, "feature_names_in_", np.array(table.columns)))
     return None if isinstance(names, str) else list(names)
 
 

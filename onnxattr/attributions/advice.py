@@ -22,6 +22,8 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.running.saturation import saturation
 
 _LISTED = 5
+#: Names of a parameter that is to be copied.
+_NAMED = 20
 #: Noise of pixels below this is no noise to a network; about a tenth of their range is usual.
 _VISIBLE, _USUAL = 2.0, 25
 
@@ -119,7 +121,7 @@ def _of_integers(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
     graph = prepared.model.graph
     inputs = {str(value.name): value for value in graph.inputs}
     codes = unexplained(graph, prepared.value(prepared.output), prepared.wrt)
-    told, names = [], []
+    told, names, beside = [], [], True
     for code, floats in codes.items():
         sources = [code] if code in inputs else source_of(graph, {code})
         left_out = wrt_chosen and not set(sources) & set(prepared.wrt)
@@ -127,6 +129,7 @@ def _of_integers(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
             continue
         where = f"input {code!r}" if code in inputs else f"{', '.join(map(repr, sources))} by way of {code!r}"
         told.append(where)
+        beside = beside and not set(sources) & set(prepared.wrt)
         names += [name for name in floats if name not in names]
     if told:
         more = f" and {len(told) - _LISTED} more" if len(told) > _LISTED else ""
@@ -134,7 +137,27 @@ def _of_integers(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
             f"The score depends on integers, which have no gradient: {', '.join(told[:_LISTED])}{more}. Their effect "
             f"is not in the attribution. To explain the float values made of them, such as embeddings, pass them as "
             f"wrt: {', '.join(map(repr, names[:_LISTED]))}{', ...' if len(names) > _LISTED else ''}."
+            + _for_all(prepared, names, beside)
         )
+
+
+def _for_all(prepared: Prepared, names: list[str], beside: bool) -> str:
+    """How maps add up that hold the effect of integers too.
+
+    Args:
+        prepared: The model.
+        names: The float values made of them.
+        beside: Whether no integers are computed from an explained value, which a path cannot set together with these.
+    """
+    if beside and prepared.wrt:
+        both = str([*prepared.asked, *names[:_NAMED]])[:-1] + ", ..." * (len(names) > _NAMED) + "]"
+        return f" With what is explained now, so that maps add up: wrt={both} (--wrt for each)."
+    if "scikit-learn" not in prepared.model.metadata_props.get("onnxattr.converter", ""):
+        return ""
+    return (
+        " For maps that add up convert the estimator with one input for each column, numbers that are categories "
+        "explained by their encoder: to_onnx(estimator, table, by_column=True)."
+    )
 
 
 def _of_steps(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:

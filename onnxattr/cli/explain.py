@@ -23,10 +23,9 @@ from onnxattr.cli.targets import targets_of
 from onnxattr.compile.explainer_file import describe
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.files import AnyPath, check_output, whole_file
-from onnxattr.graph.values import dims_of
 from onnxattr.inputs.paths import WRITTEN, files_in, kind_of, output_names
 from onnxattr.inputs.samples import Samples, read_samples
-from onnxattr.loading.columns import read_columns
+from onnxattr.loading.columns import ranks_of_maps
 from onnxattr.loading.reading.source import read_metadata
 from onnxattr.results import Explanation
 from onnxattr.results.sheets import sheet
@@ -270,12 +269,7 @@ def _check_form(options: argparse.Namespace, method: Any) -> None:
             f"{options.output}: a .npy file holds one array, and {list(method.explained)} are explained; write a .npz "
             "file."
         )
-    prepared = method.prepared
-    summed = read_columns(
-        prepared.model.metadata_props
-    )  # columns, whose maps are (N, 1) whatever explains them
-    named = zip(prepared.asked, prepared.wrt, strict=True)
-    ranks = [2 if asked in summed else len(dims_of(prepared.value(name)) or []) for asked, name in named]
+    ranks = ranks_of_maps(method.prepared)
     if suffix in (".csv", ".parquet") and any(rank not in (0, 2) for rank in ranks):
         raise ParameterError(
             f"{options.output}: a {suffix} file holds maps of tables, (N, F), and what is explained has rank "

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from onnxattr.graph.values import dims_of
 from onnxattr.loading.entries import read_entry
+
+if TYPE_CHECKING:
+    from onnxattr.loading.prepared import Prepared
 
 KEY = "onnxattr.columns"
 
@@ -36,3 +40,10 @@ def _read(found: Any) -> dict[str, str]:
 def columns_text(values: Mapping[str, str]) -> str:
     """The metadata entry for the values that explain columns."""
     return json.dumps(dict(values))
+
+
+def ranks_of_maps(prepared: Prepared) -> list[int]:
+    """The rank of the map of each explained value of a model; that of a column is (N, 1), whatever explains it."""
+    columns = read_columns(prepared.model.metadata_props)
+    named = zip(prepared.asked, prepared.wrt, strict=True)
+    return [2 if asked in columns else len(dims_of(prepared.value(name)) or []) for asked, name in named]
