@@ -136,3 +136,22 @@ def test_columns_of_few_and_of_many_categories(rows):
     model = to_onnx(module, ids)
     expected = module(torch.as_tensor(ids)).detach().numpy()
     np.testing.assert_allclose(GradientInput(model, wrt="tables.1").predict(ids), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [64, 100, 37])
+def test_axes_of_any_length_of_an_exported_program(length):
+    """As docs/models.md shows it; the gradient at lengths other than that of the example is autograd's."""
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(
+        torch.nn.Conv1d(1, 4, 5, padding=2), torch.nn.GELU(), torch.nn.AdaptiveAvgPool1d(1), torch.nn.Flatten(),
+        torch.nn.Linear(4, 3),
+    ).eval()  # fmt: skip
+    free = {0: torch.export.Dim("N"), 2: torch.export.Dim("time")}
+    program = torch.export.export(module, (torch.randn(2, 1, 64),), dynamic_shapes=(free,))
+    method = GradientInput(to_onnx(program), output_layer="4")
+    audio = torch.randn(3, 1, length, requires_grad=True)
+    module(audio)[:, 1].sum().backward()
+    expected = (audio * audio.grad).detach().numpy()
+    np.testing.assert_allclose(
+        method.explain(audio.detach(), [1, 1, 1]), expected, rtol=0, atol=1e-5 * np.abs(expected).max()
+    )
