@@ -239,3 +239,37 @@ def test_baselines_for_each_sample_of_several_files(source, tmp_path, capsys):
         ]
         assert main([*command, "-o", str(tmp_path / "maps.npy")]) == status
     assert "baseline_value has a row for each sample" in capsys.readouterr().err
+
+
+DIFFERENCES = {
+    "at the end": ("a" * 300 + "1", "a" * 300 + "2"),
+    "in the middle": ("b" * 150 + "12" + "b" * 90, "b" * 150 + "3" + "b" * 90),
+    "at the start": ("1" + "c" * 200, "2" + "c" * 200),
+    "one goes on": ("d" * 150, "d" * 200),
+}
+
+
+@pytest.mark.parametrize("case", DIFFERENCES)
+def test_the_first_difference_of_two_jobs_is_shown(case, source, tmp_path):
+    was, now = DIFFERENCES[case]
+    explain_folder(GradientInput(MODEL), source, tmp_path / "out", keep=[was])
+    with pytest.raises(OnnxAttrError, match="another job: its keep was") as error:
+        explain_folder(GradientInput(MODEL), source, tmp_path / "out", keep=[now])
+    first, second = str(error.value).split("its keep was ")[1].split(" now. ")[0].split(", and is ")
+    assert first != second
+    assert max(len(first), len(second)) < 110
+
+
+def test_options_that_are_corrected_are_no_other_job_where_nothing_was_written(tmp_path, capsys):
+    pd = pytest.importorskip("pandas")
+    (tmp_path / "m.onnx").write_bytes(MODEL.SerializeToString())
+    table = pd.DataFrame({"x": list(ROWS[:4]), "target": [0, 1, 2, 0], "id": range(4)})
+    table.to_parquet(tmp_path / "rows.parquet")
+    command = ["explain", str(tmp_path / "m.onnx"), str(tmp_path / "rows.parquet"), "-o", f"{tmp_path}/out/"]
+    assert main(command) == 2
+    assert "a column 'target' already" in (said := capsys.readouterr().err)
+    assert "(--keep with commas between them)" in said
+    assert main([*command, "--keep", "id"]) == 0
+    assert list(pd.read_parquet(tmp_path / "out/rows.parquet").id) == [0, 1, 2, 3]
+    assert main(command) == 2
+    assert "holds results of another job: its keep was ['id'], and is 'others' now" in capsys.readouterr().err

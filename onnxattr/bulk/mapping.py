@@ -170,7 +170,8 @@ class Mapper:
         names = [field.name for field in fields]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ParameterError(
-                f"The table has a column {twice[0]!r} already; leave it out with keep=, or rename it."
+                f"The table has a column {twice[0]!r} already, as results have: rename it, or name the columns to keep "
+                "without it, keep=[...] (--keep with commas between them)."
             )
         return pa.schema(fields)
 

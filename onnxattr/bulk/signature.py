@@ -18,6 +18,8 @@ NAME = ".onnxattr-job.json"
 #: The entry of a folder that was taken over: outputs that are older than this file are those of another job.
 _TAKEN_OVER = "taken_over"
 _LISTED = 3
+#: Letters of an entry that are shown.
+_SHOWN = 100
 
 
 def check_signature(
@@ -91,10 +93,30 @@ def _check_same(
         return
     if kept != mine:
         odd = next((key for key in mine if kept.get(key) != mine[key]), "version")
-        was, now = f"{kept.get(odd)!r:.100}", f"{mine.get(odd)!r:.100}"
+        was, now = _apart(repr(kept.get(odd)), repr(mine.get(odd)))
         raise ParameterError(
             f"{folder} holds results of another job: its {odd} was {was}, and is {now} now. {instead}"
         )
+
+
+def _apart(was: str, now: str) -> tuple[str, str]:
+    """Two texts, cut to a part with their first difference where one is long."""
+    if max(len(was), len(now)) <= _SHOWN:
+        return was, now
+    same = next(
+        (k for k, (a, b) in enumerate(zip(was, now, strict=False)) if a != b), min(len(was), len(now))
+    )
+    start = max(same - _SHOWN // 2, 0)
+    ends = "..." * (start > 0), start + _SHOWN
+    first, second = (ends[0] + text[start : ends[1]] + "..." * (len(text) > ends[1]) for text in (was, now))
+    return first, second
+
+
+def forget(folder: Path, tasks: Sequence[Task]) -> None:
+    """Forgets what a folder is of, if none of a job's outputs is there: corrected options are another job."""
+    with alone_in(folder):
+        if not any(task.target.exists() for task in tasks):
+            (folder / NAME).unlink(missing_ok=True)
 
 
 def _signature(method: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
