@@ -103,6 +103,19 @@ SCAN_IN_IF = """g (float[2,3] x, float[T,2,3] z, bool c) => (float[2,3] y) {
     >
 }""".replace("bool c) => (float[2,3] y) {", "bool c) => (float[2,3] y) <int64[1] axes = {0}> {")
 
+STACKED = """g (float[N,3] x, int64 n) => (float[K,N,3] y) {
+    y = Loop(n, "") <body = b (int64 i, bool c) => (bool d, float[N,3] u) {
+        d = Identity(c) f = Cast<to = 1>(i) p = Mul(x, f) u = Sin(p) }>
+}"""
+
+STACKED_INSIDE = """g (float[N,3] x, int64 n) => (float[N,3] y) {
+    y = Loop(n, , x) <body = outer (int64 i, bool c, float[N,3] s) => (bool d, float[N,3] t) {
+        d = Identity(c) m = Constant<value = int64 {2}>() first = Constant<value = int64[1] {0}>()
+        all = Loop(m, "") <body = inner (int64 j, bool e) => (bool f, float[N,3] u) {
+            f = Identity(e) k = Cast<to = 1>(j) p = Add(s, k) u = Mul(p, x) }>
+        t = ReduceSum<keepdims = 0>(all, first) }>
+}"""
+
 CASES = {
     "if, then": (IF, {"x": X, "c": YES}),
     "if, else": (IF, {"x": X, "c": NO}),
@@ -110,6 +123,8 @@ CASES = {
     "loop until a condition": (UNTIL, {"x": X, "w": W}),
     "loop without types": (UNTYPED, {"x": X, "n": n(2)}),
     **{f"growing state, {k} steps": (GROWING, {"x": X, "n": n(k)}) for k in (0, 1, 3)},
+    **{f"loop without states, {k} steps": (STACKED, {"x": X, "n": n(k)}) for k in (1, 3)},
+    "loop without states in a loop": (STACKED_INSIDE, {"x": X, "n": n(2)}),
     "loop with integer states": (COUNTED, {"x": X, "n": n(4)}),
     **{f"constant states, {k} steps": (CONSTANT, {"x": X, "w": W, "n": n(k)}) for k in (0, 1, 3)},
     "constant state of a name that means another inside": (

@@ -6,12 +6,11 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import (
     CommonSubexpressionEliminationPass,
-    RemoveUnusedNodesPass,
     RemoveUnusedOpsetsPass,
 )
 
 from onnxattr.graph.requantised import serialised
-from onnxattr.graph.subgraphs import Names, nodes_of, prune
+from onnxattr.graph.subgraphs import Names, drop_unused, nodes_of, prune
 from onnxattr.graph.values import values_of
 from onnxattr.loading.passes.cast_pairs import read_before_cast_pairs
 from onnxattr.loading.passes.turned_operands import keep_operands_apart
@@ -33,7 +32,7 @@ def _remove_unused(model: ir.Model) -> None:
     onnx_ir's pass asks for the schema of every node: it is called only where there is something to find.
     """
     if model.functions or any(map(_may_lose, nodes_of(model.graph))):
-        RemoveUnusedNodesPass()(model)
+        drop_unused(model)
         return
     initializers = model.graph.initializers
     for name, value in list(initializers.items()):

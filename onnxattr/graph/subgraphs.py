@@ -9,6 +9,7 @@ from typing import Any
 
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxattr.graph.values import values_of
 
@@ -215,6 +216,18 @@ def prune(graph: ir.Graph, kept: Collection[ir.Value] = ()) -> None:
             detach(node)
             gone.append(node)
     graph.remove(gone)
+
+
+def drop_unused(model: ir.Model) -> None:
+    """Removes the nodes, optional outputs and initializers that nothing needs.
+
+    onnx_ir's pass drops inputs at the end that are left out, too; of a Loop its schema asks for two, left out or not.
+    """
+    RemoveUnusedNodesPass()(model)
+    for graph in (model.graph, *(function.graph for function in model.functions.values())):
+        for node in nodes_of(graph):
+            if node.op_type == "Loop" and len(node.inputs) < 2:
+                node.resize_inputs(2)
 
 
 class Names:

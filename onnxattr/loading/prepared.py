@@ -9,7 +9,6 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from onnxattr.autodiff.paths import inputs_of, needed_nodes
 from onnxattr.autodiff.registry import RuleTable
@@ -17,7 +16,7 @@ from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import ParameterError, one_door
 from onnxattr.graph.requantised import keep_real, serialised
 from onnxattr.graph.schemas import opset_of
-from onnxattr.graph.subgraphs import prune
+from onnxattr.graph.subgraphs import drop_unused, prune
 from onnxattr.graph.values import named_values
 from onnxattr.loading.batch_first import put_batch_first
 from onnxattr.loading.class_names import read_class_names
@@ -287,7 +286,7 @@ def _reduced(model: ir.Model, explained: Sequence[ir.Value], wrt: Sequence[str],
     graph, opset = model.graph, opset_of(model)
     graph.outputs[:] = explained
     prune(graph)
-    RemoveUnusedNodesPass()(model)
+    drop_unused(model)
     free_batch(graph, opset)
     values = named_values(graph)
     put_batch_first(graph, opset, [values[name] for name in wrt])
