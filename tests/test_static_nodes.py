@@ -109,6 +109,13 @@ RESOLVED = {
         "k = Add(w, v) y = Add(k, t)",
         lambda x: x**3 * np.exp(x) + np.sin(np.exp(x)) + x + x**2 + x**2 * np.exp(x),
     ),
+    "loop in a loop over a sequence": (
+        "e = SequenceConstruct(x) s = Loop(two, , e) <body = b (int64 i, bool c, seq(float[2,3,4]) q) "
+        "=> (bool d, seq(float[2,3,4]) r) { d = Identity(c) g = SequenceAt(q, i) "
+        "h = Loop(two, , g) <body = w (int64 j, bool k, float[2,3,4] p) => (bool l, float[2,3,4] m) "
+        "{ l = Less(j, one) m = Mul(p, x) }> r = SequenceInsert(q, h) }> y = ConcatFromSequence<axis = 1>(s)",
+        lambda x: np.concatenate([x, x**3, x**5], axis=1),
+    ),
     "captured": (
         "a = Exp(x) s = SequenceConstruct(x, a) y = Loop(two, , x) <body = b (int64 i, bool d, float[2,3,4] p) "
         "=> (bool e, float[2,3,4] q) { e = Identity(d) g = SequenceAt(s, one) q = Mul(p, g) }>",

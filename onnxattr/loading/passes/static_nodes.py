@@ -265,11 +265,13 @@ class _Resolver:
     def _step(self, op: OpBuilder, node: ir.Node, body: ir.Graph, given: list[ir.Value]) -> list[ir.Value]:
         """One step of a Loop as nodes before it, resolved; returns the body's outputs."""
         copy = body.clone(allow_outer_scope_values=True)
+        inner = [loop for node in nodes_of(copy) if node.op_type == "Loop" for loop in subgraphs_of(node)]
+        scalars = {value for loop in inner for value in loop.inputs[:2]}  # the counter and the condition
         for value in values_of(copy):
             if value.name:
                 value.name = op.unique_name(value.name)
             # Sizes that the body calls by one name may differ from step to step.
-            value.shape = None
+            value.shape = ir.Shape([]) if value in scalars else None
         ir.convenience.replace_all_uses_with(list(copy.inputs), given, replace_graph_outputs=True)
         nodes = list(copy)
         copy.remove(nodes)
