@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support.tiny_graphs import parse, run
 
-from onnxattr import IntegratedGradients
+from onnxattr import IntegratedGradients, SmoothGrad
 from onnxattr.compile.gradient import vjp
 
 #: Models of y = x * x, whatever the batch.
@@ -52,3 +52,59 @@ def test_axes_of_a_squeeze(opset, sizes, shape):
     found = run(vjp(model, "x"), x=x, y_cotangent=np.ones_like(predicted))
     np.testing.assert_array_equal(found["y"], predicted)
     np.testing.assert_allclose(found["x_gradient"], 2 * x, rtol=1e-6)
+
+
+#: Affine values without elements, at which shared work could begin, beside y = sin(x) or the whole of y = 0.
+EMPTY = {
+    "of a Gather": (
+        "<int64[0] c = {}>",
+        "v = Gather<axis = 1>(x, c) s = ReduceSum(v, a) t = Sin(x) y = Add(s, t)",
+        1,
+    ),
+    "of a Split": (
+        "<int64[2] c = {4, 0}>",
+        "h, v = Split<axis = 1>(x, c) w = Exp(v) s = ReduceSum(w, a) t = Sin(h) y = Add(s, t)",
+        1,
+    ),
+    "alone": (
+        "<int64[0] c = {}>",
+        "v = Gather<axis = 1>(x, c) s = Sin(v) t = ReduceSum(s, a) y = Expand(t, n)",
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "rendering"),
+    [
+        *((name, IntegratedGradients, rendering) for name in EMPTY for rendering in ("driven", "loop")),
+        ("of a Split", SmoothGrad, "driven"),
+        ("of a Split", SmoothGrad, "loop"),
+        ("alone", SmoothGrad, "driven"),
+    ],
+)
+def test_no_shared_work_begins_there(name, method, rendering):
+    weights, nodes, factor = EMPTY[name]
+    constants = "a = Constant<value = int64[1] {1}>() n = Constant<value = int64[2] {1, 4}>()"
+    model = parse(f"g (float[N, 4] x) => (float[N, 4] y) {weights} {{ {constants} {nodes} }}")
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    noisy = method is SmoothGrad
+    points = {"nb_samples": 3, "noise": 1e-6, "seed": 0} if noisy else {"steps": 300}
+    explainer = method(model, reducer=None, share=True, batch_size=64, **points)
+    if rendering == "driven":
+        found = explainer.explain(x, np.ones_like(x))
+    else:
+        feeds = {"x": x, "target": np.ones_like(x)} | ({"seed": np.array(0)} if noisy else {})
+        found = run(explainer.explainer(rendering, target="weights"), **feeds)["attribution"]
+    np.testing.assert_allclose(found, factor * (np.cos(x) if noisy else np.sin(x)), rtol=0, atol=2e-5)
+
+
+def test_a_length_that_leaves_no_element():
+    """A sequence of one step has no later ones: the value at which shared work begins is empty in a run alone."""
+    model = parse(
+        "g (float[N, T] x) => (float[N, T] y) <int64[1] a = {1}, int64[1] end = {99}> "
+        "{ v = Slice(x, a, end, a) w = Sin(v) s = ReduceSum(w, a) t = Sin(x) y = Add(s, t) }"
+    )
+    x = np.random.default_rng(0).normal(size=(3, 1)).astype(np.float32)
+    found = IntegratedGradients(model, steps=300, share=True, batch_size=2).explain(x, np.ones_like(x))
+    np.testing.assert_allclose(found, np.sin(x), rtol=0, atol=2e-5)

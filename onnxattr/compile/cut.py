@@ -132,7 +132,11 @@ class _Search:
             return False
         given = [value for value in node.inputs if value is not None and value not in self.varying]
         sure = all(map(self._is_moderate, filter(is_float, given)))
-        return sure and all(is_float(v) and dims_of(v) and not v.is_graph_output() for v in node.outputs)
+        # Values without elements have no row for each sample.
+        return sure and all(
+            is_float(v) and dims_of(v) and 0 not in (dims_of(v) or []) and not v.is_graph_output()
+            for v in node.outputs
+        )
 
     def _is_moderate(self, value: ir.Value) -> bool:
         """Whether a value is finite as far as the graph tells, and as a constant far from what floats end at."""

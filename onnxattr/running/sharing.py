@@ -97,10 +97,10 @@ class _Behind(Driver):
         return found | kept
 
     def on_straight_paths(self, ends: Feeds) -> bool:
-        """Whether there are paths between the ends: whether both are finite; or none are needed."""
+        """Whether there are paths between the ends: whether both are finite and have elements; or none are needed."""
         tail = self._tail
         names = (*tail.cut.frontier, *tail.starts) if tail.straight else ()
-        return all(bool(np.isfinite(ends[name]).all()) for name in names)
+        return all(ends[name].size > 0 and bool(np.isfinite(ends[name]).all()) for name in names)
 
     def finish(self, fed: Feeds, samples: int) -> list[np.ndarray]:
         """The last step, from the model's inputs and the moments of each sample."""
