@@ -9,7 +9,7 @@ import pytest
 from support.explained import FIVE_DRAWS, GIVEN_OR_PREDICTED, in_chunks, largest_difference, plain
 from support.methods import ON_A_PATH, ON_ANY_MODEL
 from support.small_models import SMALL, build, node, rows
-from support.tiny_graphs import run
+from support.tiny_graphs import parse, run
 
 import onnxattr.attributions as attributions
 from onnxattr import vjp
@@ -152,3 +152,28 @@ def test_computed_sizes_of_a_resize_keep_rows_apart(by):
     expected = run(vjp(model), x=rows(0, 2, 2, 2), y_cotangent=np.ones_like(ct))["x_gradient"][KEPT]
     np.testing.assert_allclose(found[KEPT], expected, rtol=1e-6)
     np.testing.assert_allclose(expected.sum((2, 3)), 16, rtol=1e-6)
+
+
+#: Operators that read elements at places that values give, by mode and by what lies outside.
+PLACED = {
+    f"{mode}, {outside}": f"y = GridSample<mode = {mode!r}, padding_mode = {outside!r}>(x, p)".replace(
+        "'", '"'
+    )
+    for mode in ("bilinear", "nearest", "bicubic")
+    for outside in ("zeros", "border", "reflection")
+}
+PLACED["DeformConv"] = "o = Transpose<perm = [0, 3, 1, 2]>(p) y = DeformConv<kernel_shape = [1, 1]>(x, w, o)"
+
+
+@pytest.mark.parametrize("case", PLACED)
+def test_places_that_are_no_number(case):
+    opset = 19 if case == "DeformConv" else 18
+    text = f"""g (float[N,1,4,4] x, float[N,4,4,2] p) => (float[N,1,4,4] y) <float[1,1,1,1] w = {{2}}> {{
+        {PLACED[case]} }}"""
+    fine = {"x": rows(0, 1, 4, 4), "p": 0.4 * rows(1, 4, 4, 2), "y_cotangent": rows(2, 1, 4, 4)}
+    bad = fine | {"p": fine["p"].copy()}
+    bad["p"][BAD] = np.nan
+    model = vjp(parse(text, opset))
+    expected, found = (run(model, **feeds) for feeds in (fine, bad))
+    for name in ("x_gradient", "p_gradient"):
+        np.testing.assert_array_equal(found[name][KEPT], expected[name][KEPT])

@@ -110,7 +110,9 @@ def _padded(
     pad: Padding | None,
 ) -> Taps:
     place = op.Add(op.Unsqueeze(first, [-1]), op.constant(offsets, first.dtype))
-    index = op.cast(clip_to_axis(op, pad(place, size) if pad else place, size), ir.DataType.INT64)
+    inside = clip_to_axis(op, pad(place, size) if pad else place, size)
+    # A place that is NaN, of one sample, would be no index and end the run of all samples.
+    index = op.cast(op.Where(op.GreaterOrEqual(inside, 0.0), inside, 0.0), ir.DataType.INT64)
     taps = Taps(index, weight)
     if pad is not None:
         return taps
