@@ -24,13 +24,12 @@ def options_for(facts: Mapping[str, Any]) -> dict[str, Any]:
         facts: What ``facts.facts_of`` collects of a model.
     """
     found: dict[str, Any] = {}
-    floats = [output for output in facts["outputs"] if _is_float(output)]
-    if not floats:
+    output = _output(facts)
+    if output is None:
         return found
-    (output, *others) = floats
     if "logits" in output and "unit" not in output:
         found["output_layer"] = output["logits"]
-    elif others:
+    elif sum(map(_is_float, facts["outputs"])) > 1:
         found["output"] = output["name"]
     words = [table for table in facts["embeddings"] if table["words"]]
     if words:
@@ -43,13 +42,28 @@ def options_for(facts: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _output(facts: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The output that a command explains: the first of floats that needs no weights, else the first; None of none."""
+    floats = [output for output in facts["outputs"] if _is_float(output)]
+    return next((output for output in floats if _is_of_samples(output, facts)), next(iter(floats), None))
+
+
+def _is_of_samples(output: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    """Whether an output has an axis of samples, or one number for each thing found, unlike boxes of detections."""
+    own = next((one["shape"] for one in facts["inputs"] if one["kind"] not in OF_EXPLAINER), None)
+    shape = output["shape"]
+    return not shape or not own or len(shape) == 1 or shape[0] == own[0]
+
+
 def _needs_targets(facts: Mapping[str, Any]) -> bool:
     """Whether there is no class that could be the predicted one, so that targets are weights on the output."""
     if facts["explainer"] is not None:
         return bool(facts["explainer"]["target_kind"] == "weights")
-    floats = [output for output in facts["outputs"] if _is_float(output)]
-    shape = floats[0]["shape"] if floats else None
-    if facts["batch"] != "none" or shape is None:
+    output = _output(facts)
+    shape = None if output is None else output["shape"]
+    if output is None or shape is None:
+        return False
+    if facts["batch"] != "none" and _is_of_samples(output, facts):
         return False
     return len(shape) != 2 or shape[1] not in (1, None)
 
