@@ -7,6 +7,13 @@ import traceback
 _CALL = re.compile(
     r'The following call raised this error:.*?File "([^"]+)", line (\d+), in [^\n]*\n\s*([^\n]+)', re.S
 )
+_PACKED = (
+    "it packs sequences (pack_padded_sequence), whose sizes follow from the numbers of the lengths, and torch.export "
+    "has no sizes for that. Give the recurrent layer the padded sequences and take its outputs at lengths - 1, which "
+    "are the same numbers where it runs forwards alone. Or let the older exporter write a file to explain, "
+    "torch.onnx.export(module, inputs, path, dynamo=False): with enforce_sorted=True, which in the file allows any "
+    "order, as it otherwise sorts the batch and mixes samples; and with padding_value=0, as it ignores another."
+)
 
 
 def why_not(error: BaseException, name: str, dynamic_batch: bool) -> str:
@@ -18,6 +25,8 @@ def why_not(error: BaseException, name: str, dynamic_batch: bool) -> str:
         dynamic_batch: Whether a batch of any size was asked for.
     """
     reason, start = _reason(error), f"torch.onnx.export could not convert {name}: "
+    if _packs(reason):
+        return f"{start}{_PACKED}"
     if "data-dependent expression" in str(reason):
         return start + _decided(reason)  # the older exporter writes the way of the examples for all inputs
     advice = (
@@ -62,4 +71,14 @@ def _decided(error: BaseException) -> str:
         f"it decides in Python by the numbers of a tensor{place}, and a graph goes one way for all inputs. "
         "Choose between values with torch.where, and make a size, an index or a number of rounds one that is fixed or "
         "comes from the shapes of the inputs."
+    )
+
+
+def _packs(error: BaseException) -> bool:
+    """Whether an error comes from packed sequences: an operator that packs, or a call that holds such a sequence."""
+    if "_pack_padded_sequence" in str(error):
+        return True
+    calls = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(
+        type(value).__name__ == "PackedSequence" for frame in calls for value in frame.f_locals.values()
     )
