@@ -1,4 +1,4 @@
-"""PyTorch modules that torch.export does not take for the sizes that numbers decide: packed sequences.
+"""PyTorch modules that torch.export does not take for what they ask of numbers: packed sequences, fake quantisation.
 
 Each is refused with the way out, and the way out is taken: files of the older exporter, beside torch.autograd.
 """
@@ -53,6 +53,19 @@ class Normalised(nn.Module):
         return self.norm(pack(x, lengths, batch_first=True).data).sum(0, keepdim=True)
 
 
+def trained_for_integers():
+    """A module prepared for training that knows of its quantisation, with ranges that it has seen."""
+    quantization = torch.ao.quantization
+    module = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2))
+    module.qconfig = quantization.QConfig(
+        activation=quantization.default_fake_quant, weight=quantization.default_weight_fake_quant
+    )
+    quantization.prepare_qat(module.train(), inplace=True)
+    module(torch.randn(64, 3) * 3)
+    module.apply(quantization.disable_observer)
+    return module.eval()
+
+
 @pytest.mark.parametrize(
     ("make", "match"),
     [
@@ -60,16 +73,18 @@ class Normalised(nn.Module):
         (lambda: Recurrent(nn.GRU, with_state=True), "packs sequences"),
         (PaddedBack, "packs sequences.*padding_value"),
         (Normalised, "packs sequences"),
+        (trained_for_integers, r"fake quantisation .*fake_quantize\.py, line \d+ .*dynamo=False"),
     ],
 )
 def test_refused_with_the_way_out(make, match):
     module, x = make().eval(), np.ones((3, 6, 3), np.float32)
+    inputs = [x[:, 0]] if isinstance(module, nn.Sequential) else [x, LENGTHS]
     with pytest.raises(ConversionError, match=match):
-        to_onnx(module, [x, LENGTHS])
+        to_onnx(module, inputs)
 
 
 def older_file(module, *inputs):
-    file, names = io.BytesIO(), ["x", "lengths"]
+    file, names = io.BytesIO(), ["x", "lengths"][: len(inputs)]
     axes = {name: {0: "samples"} for name in names}
     torch.onnx.export(module, inputs, file, dynamo=False, input_names=names, dynamic_axes=axes)
     return file.getvalue()
@@ -87,3 +102,11 @@ def test_lengths_in_any_order(kind):
         module(z, torch.tensor(lengths))[[0, 1, 2], [1, 0, 1]].sum().backward()
         found = method.explain([z.detach().numpy(), np.asarray(lengths)], [1, 0, 1])
         np.testing.assert_allclose(found, (z * z.grad).detach().numpy(), atol=1e-6)
+
+
+def test_fake_quantisation():
+    torch.manual_seed(0)
+    module, z = trained_for_integers(), torch.randn(8, 3, requires_grad=True)
+    module(z)[:, 1].sum().backward()
+    found = GradientInput(older_file(module, z.detach())).explain(z.detach().numpy(), np.ones(8, int))
+    np.testing.assert_allclose(found, (z * z.grad).detach().numpy(), atol=1e-6)

@@ -7,12 +7,18 @@ import traceback
 _CALL = re.compile(
     r'The following call raised this error:.*?File "([^"]+)", line (\d+), in [^\n]*\n\s*([^\n]+)', re.S
 )
+
 _PACKED = (
     "it packs sequences (pack_padded_sequence), whose sizes follow from the numbers of the lengths, and torch.export "
     "has no sizes for that. Give the recurrent layer the padded sequences and take its outputs at lengths - 1, which "
     "are the same numbers where it runs forwards alone. Or let the older exporter write a file to explain, "
     "torch.onnx.export(module, inputs, path, dynamo=False): with enforce_sorted=True, which in the file allows any "
     "order, as it otherwise sorts the batch and mixes samples; and with padding_value=0, as it ignores another."
+)
+_FAKE = (
+    "torch.ao.quantization's fake quantisation asks its flags in Python{place}, which torch.export does not take. The "
+    "older exporter writes it as QuantizeLinear and DequantizeLinear, into a file to explain: "
+    "torch.onnx.export(module, inputs, path, dynamo=False)."
 )
 
 
@@ -59,19 +65,36 @@ def _in_words(error: BaseException) -> str:
 
 def _decided(error: BaseException) -> str:
     """Of a module that decides in Python by the numbers of a tensor, the line and the way out."""
-    call = _CALL.search(str(error))
-    place = f" at {os.path.basename(call[1])}, line {call[2]} (`{call[3].strip()}`)" if call else ""
-    inside = os.path.join("torch", "distributions") + os.sep
-    if any(inside in frame.filename for frame in traceback.extract_tb(error.__traceback__)):
+    place = _place(error)
+    if _inside(error, "torch", "distributions"):
         return (
             f"torch.distributions checks the numbers of a tensor in Python{place}, which a graph cannot. "
             "Make the distribution with validate_args=False."
         )
+    if _inside(error, "torch", "ao", "quantization"):
+        return _FAKE.format(place=place)
     return (
         f"it decides in Python by the numbers of a tensor{place}, and a graph goes one way for all inputs. "
         "Choose between values with torch.where, and make a size, an index or a number of rounds one that is fixed or "
         "comes from the shapes of the inputs."
     )
+
+
+def _place(error: BaseException) -> str:
+    """Where a module decides: the line that the exporter names, or the last line of a forward() if it names none."""
+    call = _CALL.search(str(error))
+    if call and not call[1].startswith("<"):
+        return f" at {os.path.basename(call[1])}, line {call[2]} (`{call[3].strip()}`)"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == "forward"]
+    if not frames:
+        return ""
+    return f" at {os.path.basename(frames[-1].filename)}, line {frames[-1].lineno} (`{frames[-1].line}`)"
+
+
+def _inside(error: BaseException, *folders: str) -> bool:
+    """Whether an error comes out of code in a folder."""
+    part = os.path.join(*folders) + os.sep
+    return any(part in frame.filename for frame in traceback.extract_tb(error.__traceback__))
 
 
 def _packs(error: BaseException) -> bool:
