@@ -120,11 +120,14 @@ def test_saved_model_of_keras_warns_of_loops(operator, tmp_path):
     assert_same(model, converted, sequences(3, 5))
 
 
-def test_stateful_layer_is_refused_by_name():
-    model = keras.Sequential(
-        [L.Input(batch_shape=(2, 5, FEATURES)), L.LSTM(4, stateful=True, name="remembers")]
-    )
-    with pytest.raises(ConversionError, match=r"'remembers' is stateful.*stateful=False"):
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+def test_stateful_layer_is_refused_by_name(library):
+    layers = pytest.importorskip(library).layers
+    start = layers.Input(batch_shape=(2, 5, FEATURES))
+    model = pytest.importorskip(library).Model(start, layers.LSTM(4, stateful=True, name="remembers")(start))
+    with pytest.raises(
+        ConversionError, match=r"^Layer 'remembers' is stateful.*stateful=False.*initial_state\.$"
+    ):
         to_onnx(model)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from onnxattr.errors import ConversionError
 
 from ..common import dependencies
-from ..common.causes import cause
+from ..common.causes import cause, own_words
 from ..common.patching import applied
 from .inlined_functions import as_called_eagerly
 from .inputs import ModelInputs, flatten, returned
@@ -147,8 +147,8 @@ def _concrete_function(function: Any, recorder: "LayerRecorder") -> Any:
     tf.config.run_functions_eagerly(True)
     try:
         return function.get_concrete_function()
-    except ConversionError:
-        raise
+    except ConversionError as error:
+        raise ConversionError(own_words(error)) from error
     except Exception as error:
         where = f" in layer {recorder.failed_in!r}" if recorder.failed_in else ""
         raise ConversionError(
