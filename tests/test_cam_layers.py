@@ -12,7 +12,7 @@ from support.small_models import build, cnn_nchw, cnn_nhwc, embedding, mlp, node
 
 import onnxattr
 import onnxattr.attributions as attributions
-from onnxattr import GradCAM, GuidedGradCAM, LayerCAM
+from onnxattr import GradCAM, GradCAMPP, GuidedGradCAM, LayerCAM
 from onnxattr.errors import ModelError, OnnxAttrError, ParameterError
 
 # The layer and the image
@@ -110,6 +110,31 @@ def test_two_images_need_a_name():
         GradCAM(model, conv_layer="both")
     assert GradCAM(model, conv_layer="both", wrt="b").explain(given, LABELS).shape == (3, 1, 9, 8)
     assert GradCAM(model, conv_layer="both", wrt="a").explain(given, LABELS).shape == (3, 1, 5, 5)
+
+
+def two_branches(kernels, joined):
+    """Two images through convolutions with kernels of these names; joined: through one more convolution together."""
+    nodes = [
+        node("Conv", ["a", kernels[0]], ["ca"]), node("Conv", ["b", kernels[1]], ["cb"]),
+        node("Mul", ["ca", "cb"], ["m"]),
+        node("Conv", ["m", "last"], ["c"]) if joined else node("Relu", ["m"], ["c"]),
+        node("GlobalAveragePool", ["c"], ["g"]), node("Flatten", ["g"], ["y"]),
+    ]  # fmt: skip
+    weights = {"k": random(1, 3, 1, 3, 3), "other": random(2, 3, 1, 3, 3), "last": random(3, 3, 3, 1, 1)}
+    inputs = {"a": ["N", 1, 5, 5], "b": ["N", 1, 5, 5]}
+    return build(nodes, inputs, {"y": ["N", 3]}, {k: weights[k] for k in {*kernels, *["last"] * joined}})
+
+
+@pytest.mark.parametrize("method", [GradCAM, GradCAMPP, LayerCAM])
+@pytest.mark.parametrize("kernels", ["kk", ["k", "other"]])
+def test_a_default_layer_of_one_branch_says_what_it_leaves_out(method, kernels):
+    with pytest.warns(UserWarning, match=r"last convolution, 'cb', which does not read \['a'\]") as said:
+        method(two_branches(kernels, joined=False))
+    assert len(said) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        method(two_branches(kernels, joined=False), conv_layer="ca")
+        method(two_branches(kernels, joined=True), wrt="a")
 
 
 def test_rows_that_are_not_apart_are_refused():

@@ -8,6 +8,7 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from onnxattr.autodiff.paths import inputs_of, needed_nodes, reaching
+from onnxattr.callers import warn_caller
 from onnxattr.compile.placement import Placement
 from onnxattr.errors import ModelError
 from onnxattr.graph.intervals import FLOATS
@@ -57,7 +58,21 @@ def find_layer(prepared: Prepared, wanted: str | int | None) -> Place:
             f"conv_layer={wanted!r} has the shape {shape_text(dims)}; expected a float value with an axis of samples, "
             f"one of channels and one or more axes of space. {_candidates(prepared, reached)}"
         )
+    if wanted is None:
+        _say_what_is_left_out(prepared, replace(place, value=found), reached)
     return replace(place, value=found)
+
+
+def _say_what_is_left_out(prepared: Prepared, place: Place, reached: Collection[ir.Value]) -> None:
+    """Warns of images and series that reach the score past the layer that was found, as in two branches."""
+    read = {value for node in needed_nodes([place.value]) for value in inputs_of(node)}
+    inputs = [v for v in prepared.model.graph.inputs if v in reached and v.dtype in FLOATS]
+    past = [str(v.name) for v in inputs if v not in read and len(dims_of(v) or []) > 2]
+    if past:
+        warn_caller(
+            f"The map is of the last convolution, {place.name!r}, which does not read {past}: it says nothing of what "
+            "the score takes from there. Name a layer of that branch with conv_layer for its map."
+        )
 
 
 def _candidates(prepared: Prepared, reached: Collection[ir.Value]) -> str:
