@@ -83,3 +83,17 @@ def test_layers_called_as_in_training_are_named(name):
     for w in told:
         assert w.filename == __file__  # the line that called the converter
         assert all(repr(layer) in str(w.message) for layer in named)
+
+
+@pytest.mark.parametrize(
+    ("layer", "own"), [("RandomFlip", True), ("RandomContrast", True), ("Dropout", False)]
+)
+def test_what_is_kerass_own_default_is_said_so(layer, own):
+    """Every model that augments its images has such layers, and its author has said nothing of training."""
+    settings = {"RandomFlip": {}, "RandomContrast": {"factor": 0.2}, "Dropout": {"rate": 0.5}}[layer]
+    made = getattr(L, layer)(name="this", **settings)
+    model = images(made) if own else around(made)
+    with pytest.warns(UserWarning, match="with training=True: 'this'") as heard:
+        to_onnx(model)
+    said = "That is Keras's own default for 'this'"
+    assert any(said in str(warning.message) for warning in heard) == own

@@ -19,23 +19,35 @@ def warn_of_training(model: Any) -> None:
     Args:
         model: The Keras model.
     """
-    names = list(dict.fromkeys(_called_as_in_training(model)))
-    if names:
-        shown = ", ".join(map(repr, names[:3])) + (" ..." if len(names) > 3 else "")
+    layers = {layer.name: layer for layer in _called_as_in_training(model)}
+    if layers:
+        own = [name for name, layer in layers.items() if _by_default(layer)]
+        default = f" That is Keras's own default for {_few(own)}, as such layers augment data." if own else ""
         warnings.warn(
-            f"Layers of model {model.name!r} were called with training=True: {shown}. The file has the numbers of "
-            "model.predict(x), for which Keras overrides that. model(x), and a tape around it, compute these layers as "
-            "in training (statistics of the batch, random numbers), and differ.",
+            f"Layers of model {model.name!r} were called with training=True: {_few(list(layers))}.{default} "
+            "The file has the numbers of model.predict(x), for which Keras overrides that. model(x), and a tape around "
+            "it, compute these layers as in training (statistics of the batch, random numbers), and differ.",
             stacklevel=3,
         )
 
 
-def _called_as_in_training(model: Any) -> Iterator[str]:
+def _few(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:3])) + (" ..." if len(names) > 3 else "")
+
+
+def _by_default(layer: Any) -> bool:
+    """Whether a layer is called as in training unless it is told otherwise."""
+    given = inspect.signature(layer.call).parameters.get("training")
+    return given is not None and given.default is True
+
+
+def _called_as_in_training(model: Any) -> Iterator[Any]:
+    """The layers of a model, and of those in it, that are."""
     for nodes in getattr(model, "_nodes_by_depth", {}).values():
         for node in nodes:
             told = getattr(getattr(node, "arguments", None), "kwargs", {}).get("training") is True
             if told and _minds_training(node.operation):
-                yield node.operation.name
+                yield node.operation
     for layer in getattr(model, "layers", []):
         yield from _called_as_in_training(layer)
 
