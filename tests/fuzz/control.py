@@ -17,19 +17,21 @@ _SAME_SHAPE: tuple[Callable[[Draft, Value], Value], ...] = (
 )  # fmt: skip
 
 
-def _chain(d: Draft, x: Value, length: int) -> Value:
+def chain(d: Draft, x: Value, length: int) -> Value:
+    """Operators one after another."""
     for _ in range(length):
         x = d.pick(*_SAME_SHAPE)(d, x)
     return d.add("Tanh", x) if d.chance(0.5) else x
 
 
-def _named(d: Draft, y: Value) -> Value:
+def named(d: Draft, y: Value) -> Value:
     """A value that a node of this body computes, so that it can be an output."""
     made = any(y.name in node.output for node in d.nodes)
     return y if made else d.add("Identity", y)
 
 
-def _flag(name: str) -> onnx.ValueInfoProto:
+def flag(name: str) -> onnx.ValueInfoProto:
+    """The declaration of a condition."""
     return helper.make_tensor_value_info(name, TensorProto.BOOL, [])
 
 
@@ -46,13 +48,13 @@ def branches(d: Draft, x: Value) -> Value:
     graphs = []
     for stem in ("then", "else"):
         body = d.body()
-        y = x if d.chance(0.1) else _chain(body, x, d.pick(1, 2))
-        y = _named(body, y)
-        graphs.append(helper.make_graph(body.nodes, d.fresh(stem), [], [info(y, _said(d, y))]))
+        y = x if d.chance(0.1) else chain(body, x, d.pick(1, 2))
+        y = named(body, y)
+        graphs.append(helper.make_graph(body.nodes, d.fresh(stem), [], [info(y, declared(d, y))]))
     return Value(d.node("If", [condition], then_branch=graphs[0], else_branch=graphs[1]), x.shape)
 
 
-def _said(d: Draft, y: Value) -> list[int | str | None] | None:
+def declared(d: Draft, y: Value) -> list[int | str | None] | None:
     """What a body declares of its result: the sizes inside, never of axis 0, which may be renamed later."""
     return [None, *y.shape[1:]]
 
@@ -63,18 +65,18 @@ def loop(d: Draft, x: Value) -> Value:
     state = Value(d.fresh("s"), x.shape)
     step, go, on = (d.fresh(stem) for stem in ("i", "g", "o"))
     body.nodes.append(helper.make_node("Identity", [go], [on]))
-    y = _chain(body, state, d.pick(1, 2))
+    y = chain(body, state, d.pick(1, 2))
     if d.chance(0.4):
         y = body.add("Add", y, x.name)
-    y = _named(body, body.add("Tanh", y))
+    y = named(body, body.add("Tanh", y))
     counter = helper.make_tensor_value_info(step, TensorProto.INT64, [])
     stacked = d.chance(0.3)
-    outputs = [_flag(on), info(y, _said(d, y))]
+    outputs = [flag(on), info(y, declared(d, y))]
     if stacked:
         extra = body.add("Sin", y)
-        outputs.append(info(extra, _said(d, extra)))
+        outputs.append(info(extra, declared(d, extra)))
     graph = helper.make_graph(
-        body.nodes, d.fresh("loop"), [counter, _flag(go), info(state, _said(d, state))], outputs
+        body.nodes, d.fresh("loop"), [counter, flag(go), info(state, declared(d, state))], outputs
     )
     trips = d.constant(d.pick(1, 2, 3), np.int64)
     name = d.node("Loop", [trips, "", x.name], outputs=1 + stacked, body=graph)
@@ -93,7 +95,7 @@ def scan(d: Draft, x: Value) -> Value:
     body = d.body()
     kept = (x.shape[0], *x.shape[2:])
     state, part = Value(d.fresh("s"), kept), Value(d.fresh("p"), kept)
-    y = _chain(body, part, 1)
+    y = chain(body, part, 1)
     y = body.add("Tanh", Value(body.node("Add", [state.name, y.name]), kept))
     out = body.add(d.pick("Sin", "Relu", "Sigmoid"), y)
     said = [None, *kept[1:]]

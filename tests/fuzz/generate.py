@@ -10,7 +10,18 @@ import onnx
 from onnx import TensorProto, helper
 from support.small_models import build
 
-from fuzz import control, elementwise, layers, patterns, sequences, spelled_out, structure, wrapped
+from fuzz import (
+    awkward,
+    control,
+    elementwise,
+    layers,
+    nested,
+    patterns,
+    sequences,
+    spelled_out,
+    structure,
+    wrapped,
+)
 from fuzz.draft import Array, Draft, Value, info
 
 OPSETS = range(9, 24)
@@ -40,6 +51,12 @@ _NEWER: dict[Callable[[Draft, Value], Value], int] = {
     patterns.shared_weights: 10, patterns.wide_pool: 8, patterns.heads: 10, patterns.parts: 8, patterns.dense_block: 7,
     patterns.squeeze_excite: 7, patterns.decoder: 8, patterns.recurrent: 6, wrapped.second_input: 10,
     wrapped.quantised: 6, wrapped.half: 4, wrapped.controlled: 8, wrapped.function: 7,
+}  # fmt: skip
+#: Seeds from this one on draw these and a few simple ones: rare operands, bodies in bodies.
+NEWEST = 2 * 10**6
+_NEWEST: dict[Callable[[Draft, Value], Value], int] = {
+    awkward.twice: 4, awkward.both_broadcast: 4, awkward.no_reduction: 4, awkward.empty: 6, awkward.sampled: 3,
+    awkward.infinite_constants: 4, nested.nested: 8, elementwise.unary: 4, structure.transposed: 2, layers.dense: 2,
 }  # fmt: skip
 _SIZES = {2: [(4,), (5,)], 3: [(3, 4), (2, 5), (4, 3)], 4: [(2, 4, 5), (1, 5, 4), (3, 4, 4)]}
 _MOST_ELEMENTS = 300
@@ -75,11 +92,11 @@ def draw(seed: int) -> Case:
     declared = str(rng.choice(DECLARED))
     rank = d.pick(2, 3, 3, 4, 4)
     x = Value("x", (1 if declared == "one sample" else SAMPLES, *d.pick(*_SIZES[rank])))
-    if seed >= NEWER and rank == 3 and declared in ("symbolic", "anonymous") and not d.mixing:
+    if NEWER <= seed < NEWEST and rank == 3 and declared in ("symbolic", "anonymous") and not d.mixing:
         return _of_any_length(d, x, seed, declared)
     d.values.append(x)
     d.inputs.append(x)
-    y = _chain(d, x, _OPERATORS if seed < NEWER else _OPERATORS | _NEWER)
+    y = _chain(d, x, _drawn(seed))
     y = _as_output(d, y)
     extra = _extra_outputs(d, y)
     points = [_point(rng, x.shape, special) for special in (False, False, True)]
@@ -88,6 +105,12 @@ def draw(seed: int) -> Case:
     if seed >= NEWER and d.chance(0.15):
         _offer_weights(d, model)
     return Case(seed, model, d.apart, points, declared, others)
+
+
+def _drawn(seed: int) -> dict[Callable[[Draft, Value], Value], int]:
+    if seed >= NEWEST:
+        return _NEWEST
+    return _OPERATORS if seed < NEWER else _OPERATORS | _NEWER
 
 
 def _of_any_length(d: Draft, x: Value, seed: int, declared: str) -> Case:

@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import onnx
 from tqdm import tqdm
 
-from fuzz.generate import NEWER, draw
+from fuzz.generate import NEWER, NEWEST, draw
 from fuzz.judge import CRASHED, REFUSED, WRONG, Verdict, judge
 from fuzz.minimise import minimise
 
@@ -106,13 +106,14 @@ def main() -> None:
     parser.add_argument(
         "--start",
         type=int,
-        help=f"the first seed; by default half of the seeds from 0 on, half from {NEWER} on",
+        help=f"the first seed; by default a third of the seeds from 0 on, from {NEWER} on and from {NEWEST} on",
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many processes")
     parser.add_argument("--keep", type=Path, default=Path("reports/fuzz"), help="where failures are kept")
     given = parser.parse_args()
-    half = given.count // 2
-    ranges = {0: given.count - half, NEWER: half} if given.start is None else {given.start: given.count}
+    third = given.count // 3
+    ranges = {0: given.count - 2 * third, NEWER: third, NEWEST: third}
+    ranges = ranges if given.start is None else {given.start: given.count}
     found = {}
     for start, count in ranges.items():
         found |= verdicts(start, start + count, given.jobs)
