@@ -8,7 +8,7 @@ from support.methods import ON_ANY_MODEL
 from support.small_models import build, cnn_nhwc, mlp, node, random, two_inputs
 
 import onnxattr
-from onnxattr.attributions import DeconvNet, GuidedBackprop, IntegratedGradients, Saliency
+from onnxattr.attributions import DeconvNet, GradientInput, GuidedBackprop, IntegratedGradients, Saliency
 from onnxattr.errors import TargetError
 
 MLP, NHWC, TWO = mlp(), cnn_nhwc(), two_inputs()
@@ -53,6 +53,46 @@ def test_outputs_without_classes(weights):
         factor = 2 if method == "GradientInput" else 1
         maps = make(method, model).explain(MLP.given, weights)
         close(maps, (factor * MLP.given**2 * scale[:, None]).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        ((2, 1, 0), r"neuron=\(2, 1, 0\)"),
+        ([(2, 1, 0), (0, 1, 2)], r"neuron=\(2, 1, 0\)"),
+        ([2, 1], "neuron=..."),
+        ([0.5, 1.0], "not broadcast.$"),
+    ],
+)
+def test_the_place_of_a_unit_is_no_target(targets, said):
+    """Captum takes such tuples as targets."""
+    kernel = random(1, 3, 1, 3, 3)
+    model = build(
+        [node("Conv", ["x", "w"], ["y"])], {"x": ["N", 1, 6, 6]}, {"y": ["N", 3, 4, 4]}, {"w": kernel}
+    )
+    with pytest.raises(TargetError, match=said):
+        Saliency(model).explain(np.ones((2, 1, 6, 6), np.float32), targets)
+    unit = Saliency(model, neuron=(2, 1, 0), reducer=None).explain(np.ones((1, 1, 6, 6), np.float32))
+    np.testing.assert_allclose(unit[0, 0, 1:4, 0:3], np.abs(kernel[2, 0]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("operator", [None, "classification", "regression"])
+def test_of_several_numbers_the_largest_is_no_class(operator, tmp_path, recwarn):
+    """A regression has no predicted class; what is explained without targets is said, by files too."""
+    method = GradientInput(MLP.model, operator=operator)
+    method.export(tmp_path / "e.onnx")
+    for explainer in (method, onnxattr.load(tmp_path / "e.onnx")):
+        recwarn.clear()
+        explainer.explain(MLP.given)
+        said = [
+            str(warning.message)
+            for warning in recwarn
+            if "without targets the largest" in str(warning.message)
+        ]
+        assert len(said) == (operator == "regression")
+        recwarn.clear()
+        explainer.explain(MLP.given, [1, 0, 2])
+        assert not any("largest" in str(warning.message) for warning in recwarn)
 
 
 # Predictions

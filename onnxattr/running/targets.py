@@ -64,7 +64,8 @@ def as_targets(prepared: Prepared, given: Any, rows: int, kind: TargetKind | Non
     kind = kind or TargetKind(dims[1:], output.dtype)
     labelled = kind.labels and (len(dims) == 2 or is_binary(prepared.unit))
     if given is None:
-        if labelled and _are_values(prepared, dims):
+        several = len(dims) == 2 and dims[1] != 1
+        if labelled and several and (kind.numbers or _are_values(prepared)):
             warn_caller(
                 f"The output {prepared.output!r} gives {dims[1]} numbers, no classes: without targets the largest is "
                 "explained, which may be another one in each sample. Pass targets= with the index of one."
@@ -90,10 +91,10 @@ def as_targets(prepared: Prepared, given: Any, rows: int, kind: TargetKind | Non
     return _weights(array, kind, rows, labelled, _if_labels(prepared, dims) if kind.labels else None)
 
 
-def _are_values(prepared: Prepared, dims: Sequence[Any]) -> bool:
-    """Whether a model says that its output (N, C) gives several numbers, as a regressor of several targets does."""
+def _are_values(prepared: Prepared) -> bool:
+    """Whether a model says that its output gives numbers, as a regressor of several targets does."""
     meaning = prepared.meaning.outputs.get(prepared.output)
-    return meaning is not None and meaning.kind == "value" and len(dims) == 2 and dims[1] != 1
+    return meaning is not None and meaning.kind == "value"
 
 
 def _by_name(prepared: Prepared, given: Any, rows: int) -> tuple[Any, bool]:
@@ -134,7 +135,7 @@ def _weights(
     if not fits:
         also = f", or integer labels of shape ({rows},)" if labelled else ""
         also += f", or ({rows}, {kind.dims[-1]}) for one box each" if kind.one_box else ""
-        other = LAYOUT if kind.corners else _MASK if kind.not_zero else if_labels or ""
+        other = LAYOUT if kind.corners else _MASK if kind.not_zero else if_labels or _as_place(array, kind)
         advice = _as_labels(array, rows) if labelled else f" {other}".rstrip()
         raise TargetError(
             f"targets are {array.dtype} of shape {array.shape}; expected {kind.what} of shape "
@@ -144,6 +145,15 @@ def _weights(
         array = array.astype(kind.dtype.numpy())
         _check_weights(array, kind, if_labels)
     return Targets(weights=array)
+
+
+def _as_place(array: np.ndarray, kind: TargetKind) -> str:
+    """How one unit of an output of several axes is named, if integer targets may be its place."""
+    if array.dtype.kind not in "iu" or len(kind.dims) < 2:
+        return ""
+    place = array.reshape(-1, len(kind.dims))[0].tolist() if array.shape[-1:] == (len(kind.dims),) else None
+    one = "..." if place is None else f"({', '.join(map(str, place))})"
+    return f"To explain one unit of it, or one channel, give its place when the method is made: neuron={one}."
 
 
 def _as_labels(array: np.ndarray, rows: int) -> str:

@@ -33,6 +33,7 @@ class TargetKind:
         optional: Whether the score is the same for all targets.
         own_sizes: Whether they are other things than numbers for each number of the output.
         corners: Whether their first four columns are x1, y1, x2, y2 of boxes, as those of the output are.
+        numbers: Whether the columns of an output (N, C) are several numbers, none of which is a predicted class.
     """
 
     #: What a file tells of them, beside their shape and type.
@@ -43,6 +44,7 @@ class TargetKind:
         "not_zero": False,
         "optional": False,
         "corners": False,
+        "numbers": False,
     }
 
     dims: Dims
@@ -54,6 +56,7 @@ class TargetKind:
     optional: bool = False
     own_sizes: bool = False
     corners: bool = False
+    numbers: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,17 @@ def _mask(dims: Dims, dtype: ir.DataType) -> TargetKind:
     return TargetKind(dims[1:], dtype, labels=False, what=what, not_zero=True)
 
 
+def _of_numbers(dims: Dims, dtype: ir.DataType) -> TargetKind:
+    """Weights on an output of numbers."""
+    return TargetKind(dims[1:], dtype, numbers=True)
+
+
 #: Scores by name.
 TASKS: dict[str, Score] = {
     str(score.name): score
     for score in (
         Score("classification", unit="classification"),
-        Score("regression", unit="regression"),
+        Score("regression", target=_of_numbers, unit="regression"),
         Score("semantic segmentation", segmentation, _mask, str(segmentation.__doc__), one_output=True),
         named("object detection", probability=True, classes=True),
         named("object detection box position", probability=False, classes=False),
