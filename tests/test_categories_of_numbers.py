@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.small_models import build, node
 
-from onnxattr import GradientInput, IntegratedGradients
+from onnxattr import ExpectedGradients, GradientInput, IntegratedGradients
 from onnxattr.cli import main
 from onnxattr.errors import ConversionError, ParameterError
 
@@ -105,6 +105,75 @@ def test_inputs_and_what_codes_are_looked_up_in_add_up_together():
     feeds = {"x": np.array([[2, 3], [4, 5]], np.float32), "id": np.array([0, 1])}
     found = IntegratedGradients(BESIDE, wrt=["x", "e"], steps=3).explain(feeds, [0, 1])
     np.testing.assert_allclose(sum(array.sum(1) for array in found.values()), [4, 10], rtol=1e-5)
+
+
+BESIDE_STARTS = {
+    "numbers": {"x": 0.5, "id": 1},
+    "one row": {"x": [[0.5, 0.5]], "id": [1]},
+    "a function": {"x": lambda feeds: np.full((2, 2), 0.5), "id": 1},
+}
+
+
+@pytest.mark.parametrize("call", ["at once", "for a call"])
+@pytest.mark.parametrize("case", BESIDE_STARTS)
+def test_baselines_of_an_input_and_of_what_an_integer_is_looked_up_in(case, call):
+    """f = x e + x: (x - 0.5) (1 + (e + e0) / 2) and (e - e0) (x + 0.5) / 2 of the target's column, e0 = (0, 1)."""
+    feeds = {"x": np.array([[2, 3], [4, 5]], np.float32), "id": np.array([0, 1])}
+    given = {"baseline_value": BESIDE_STARTS[case]} if call == "at once" else {}
+    later = {} if given else {"baselines": BESIDE_STARTS[case]}
+    found = IntegratedGradients(BESIDE, wrt=["x", "e"], steps=3, **given).explain(feeds, [0, 1], **later)
+    np.testing.assert_allclose(found["x"], [[2.25, 0], [0, 9]], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found["e"], [[1.25, 0], [0, 0]], rtol=1e-5, atol=1e-6)
+
+
+BESIDE_WRONG = {
+    "an input is left out": ({"id": 1}, r"names \['id'\], on which wrt 'x' does not depend; name it, too"),
+    "unknown": ({"x": 0.5, "id": 1, "z": 1}, r"names \['z'\]; the explained values are"),
+}
+
+
+@pytest.mark.parametrize("case", BESIDE_WRONG)
+def test_what_is_no_baseline_of_both(case):
+    given, message = BESIDE_WRONG[case]
+    with pytest.raises(ParameterError, match=message):
+        IntegratedGradients(BESIDE, wrt=["x", "e"], baseline_value=given)
+
+
+COLUMN_STARTS = {
+    "a dict": lambda table: {name: float(table[name].iloc[0]) for name in table},
+    "a row of the table": lambda table: table[:1],
+    "a Series": lambda table: table.iloc[0],
+}
+
+
+@pytest.mark.parametrize("case", COLUMN_STARTS)
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_paths_by_column_start_at_a_row(encoder, case):
+    """The category that a row has is the baseline, and no number in place of what encodes it."""
+    columns = make_column_transformer((StandardScaler(), ["a", "b"]), (ENCODERS[encoder], ["kind", "size"]))
+    model = make_pipeline(columns, Ridge()).fit(TABLE, PRICE)
+    start = TABLE[7:8]
+    method = IntegratedGradients(
+        to_onnx(model, TABLE, by_column=True), steps=2, baseline_value=COLUMN_STARTS[case](start)
+    )
+    total = sum(array.sum(1) for array in method.explain(TABLE[:5]).values())
+    np.testing.assert_allclose(total, model.predict(TABLE[:5]) - model.predict(start), rtol=1e-4, atol=1e-5)
+
+
+NO_COLUMN_STARTS = {
+    "a table": (lambda: {"baseline_value": TABLE[:3]}, r"\['kind'\] has shape \(3, 1\)"),
+    "a background": (lambda: {"background": TABLE[:3]}, "background names 'kind'.*numbers of 'gather'"),
+}
+
+
+@pytest.mark.parametrize("case", NO_COLUMN_STARTS)
+def test_codes_are_not_taken_for_what_encodes_them(case):
+    columns = make_column_transformer((StandardScaler(), ["a", "b"]), (ENCODERS["one-hot"], ["kind", "size"]))
+    model = to_onnx(make_pipeline(columns, Ridge()).fit(TABLE, PRICE), TABLE, by_column=True)
+    given, message = NO_COLUMN_STARTS[case]
+    kind = ExpectedGradients if case == "a background" else IntegratedGradients
+    with pytest.raises(ParameterError, match=message):
+        kind(model, **given())
 
 
 @pytest.mark.parametrize("case", ENCODERS)

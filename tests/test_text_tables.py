@@ -8,6 +8,7 @@ import pytest
 
 from onnxattr import GradientInput, IntegratedGradients
 from onnxattr.cli import main
+from onnxattr.errors import ParameterError
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("skl2onnx")
@@ -175,3 +176,9 @@ def test_logits_add_up_by_column():
     )
     total = sum(array[:, 0] for array in found.attributions.values())
     np.testing.assert_allclose(total, model.decision_function(FIVE) - start - model[-1].intercept_, rtol=1e-4)
+
+
+def test_a_row_with_text_is_no_baseline(linear):
+    """Numbers of the columns would start at the row, and what encodes its text at 0."""
+    with pytest.raises(ParameterError, match=r"baseline_value: a table has text.*'gather', 'gather1'"):
+        IntegratedGradients(linear, baseline_value=ROWS[:1])

@@ -20,14 +20,61 @@ from onnxattr.running.arrays import as_array
 from onnxattr.scores.calls import copied
 
 
-def names_inputs(given: Any, prepared: Prepared) -> bool:
-    """Whether a baseline is one of the model's inputs, by name, though values inside the model are explained."""
-    if not isinstance(given, Mapping) or not given:
-        return False
-    explained = {*prepared.wrt, *prepared.asked}
-    inner = all(prepared.value(name).producer() is not None for name in prepared.wrt)
+def split(given: Any, prepared: Prepared) -> tuple[dict[str, Any], Any]:
+    """What a baseline names of the model's inputs, for explained values behind them, and what else it gives.
+
+    Inputs that are explained themselves are of the second part, and of the first, too, for the values behind them.
+    """
+    if not isinstance(given, Mapping):
+        return {}, given
+    explained = {*prepared.wrt, *prepared.asked}.difference(columns_behind(prepared))
+    inner = any(prepared.value(name).producer() is not None for name in _unnamed(given, prepared))
     inputs = {str(value.name) for value in prepared.inputs}
-    return inner and inputs.issuperset(given) and explained.isdisjoint(given)
+    if not inner or inputs.isdisjoint(set(given) - explained):
+        return {}, given
+    at = {name: part for name, part in given.items() if name in inputs}
+    return at, {name: part for name, part in given.items() if name in explained or name not in inputs}
+
+
+def columns_behind(prepared: Prepared) -> dict[str, str]:
+    """The inputs of numbers that are columns explained by what an encoder makes of them, and the names of that."""
+    numbers = {str(value.name) for value in prepared.inputs if value.dtype != ir.DataType.STRING}
+    pairs = zip(prepared.asked, prepared.wrt, strict=True)
+    return {alias: name for alias, name in pairs if alias in numbers and alias != name}
+
+
+def _unnamed(given: Mapping[str, Any], prepared: Prepared) -> list[str]:
+    """The explained values that a baseline does not name."""
+    pairs, behind = zip(prepared.wrt, prepared.asked, strict=True), columns_behind(prepared)
+    return [name for name, alias in pairs if name not in given and (alias not in given or alias in behind)]
+
+
+def behind_inputs(
+    at: Mapping[str, Any], given: Mapping[str, Any], prepared: Prepared, ran: Prepared, what: str
+) -> dict[str, Computed]:
+    """The baselines of the explained values that are not named themselves, by their names.
+
+    Args:
+        at: What is given for inputs of the model.
+        given: What is given for explained values.
+        prepared: The model, as the caller knows it.
+        ran: The same, with an axis of samples.
+        what: The parameter's name.
+
+    Raises:
+        ParameterError: If numbers do not fit their input, or such a value depends on none of the inputs.
+    """
+    found = {}
+    for name in _unnamed(given, prepared):
+        read = {v.name for node in needed_nodes([ran.value(name)]) for v in inputs_of(node)}
+        parts = {key: part for key, part in at.items() if key in read}
+        if not parts:
+            asked = prepared.asked[prepared.wrt.index(name)]
+            raise ParameterError(
+                f"{what} names {list(at)}, on which wrt {asked!r} does not depend; name it, too."
+            )
+        found[name] = at_inputs(parts, ran, what)
+    return found
 
 
 def at_inputs(given: Mapping[str, Any], prepared: Prepared, what: str) -> Computed:
@@ -39,13 +86,9 @@ def at_inputs(given: Mapping[str, Any], prepared: Prepared, what: str) -> Comput
         what: The parameter's name.
 
     Raises:
-        ParameterError: If numbers do not fit their input, or no explained value depends on it.
+        ParameterError: If numbers do not fit their input.
     """
     numbers = {name: _fitted(part, prepared.value(name), f"{what}[{name!r}]") for name, part in given.items()}
-    for name in prepared.wrt:
-        read = {v.name for node in needed_nodes([prepared.value(name)]) for v in inputs_of(node)}
-        if read.isdisjoint(numbers):
-            raise ParameterError(f"{what} names {list(numbers)}, on which wrt {name!r} does not depend.")
 
     def build(
         op: OpBuilder, x: ir.Value, seed: ir.Value | None, image: ir.Value | None, position: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array
-from onnxattr.running.baseline_inputs import at_inputs, names_inputs
+from onnxattr.running.baseline_inputs import behind_inputs, columns_behind, split
 from onnxattr.running.baseline_shapes import cast, fits
 from onnxattr.running.frames import is_frame
 from onnxattr.running.given_tables import parts_given, row_by_name
@@ -63,12 +63,14 @@ class Asked:
         Raises:
             ParameterError: If it does not fit the model.
         """
-        if names_inputs(self.given, prepared):
-            return (at_inputs(self.given, ran, self.what),) * len(ran.wrt)
-        parts = self.parts(prepared)
+        at, given = split(self._by_name(prepared), prepared)
+        parts = replace(self, given=given).parts(prepared)
+        behind = behind_inputs(at, given, prepared, ran, self.what) if at else {}
         found: list[Baseline] = []
         for (name, part), axis in zip(parts.items(), axes, strict=True):
-            if isinstance(part, str):
+            if name in behind:
+                found.append(behind[name])
+            elif isinstance(part, str):
                 found.append(computed(part, ran, name, axis, self.sigma))
             elif is_function(part):
                 found.append(Fed(part))
@@ -82,17 +84,19 @@ class Asked:
 
     def parts(self, prepared: Prepared) -> dict[str, Any]:
         """What was given for each explained value, by its name."""
-        given, names = self.given, prepared.wrt
-        try:
-            given = _by_name(given, prepared)
-        except ShapeError as error:
-            raise ParameterError(f"{self.what}: {error}") from error
+        given, names = self._by_name(prepared), prepared.wrt
         if isinstance(given, Mapping):
+            for column, inner in columns_behind(prepared).items():
+                if column in given:
+                    raise ParameterError(
+                        f"{self.what} names {column!r}, a column that is explained by what encodes it; give numbers of "
+                        f"{inner!r}, by that name."
+                    )
             unknown = [name for name in given if name not in (*names, *prepared.asked)]
             if unknown:
                 raise ParameterError(
                     f"{self.what} names {unknown}; the explained values are {list(prepared.asked)}. One that is not "
-                    "named starts at 0. Where layers alone are explained, the names may be those of the model's inputs."
+                    "named starts at 0. Inputs may be named for explained layers that depend on them."
                 )
             aliases = zip(names, prepared.asked, strict=True)
             return {name: given.get(alias, given.get(name, np.zeros(()))) for name, alias in aliases}
@@ -106,6 +110,17 @@ class Asked:
                 )
             return dict(zip(names, given, strict=True))
         return dict.fromkeys(names, as_array(given, self.what) if isinstance(given, tuple) else given)
+
+    def _by_name(self, prepared: Prepared) -> Any:
+        """What was given, with named columns as an array or a dict by input.
+
+        Raises:
+            ParameterError: If columns are missing or unknown.
+        """
+        try:
+            return _by_name(self.given, prepared)
+        except ShapeError as error:
+            raise ParameterError(f"{self.what}: {error}") from error
 
 
 def _rows_for_samples(given: tuple[Any, ...], prepared: Prepared) -> np.ndarray | None:
@@ -128,10 +143,17 @@ def _by_name(given: Any, prepared: Prepared) -> Any:
     inputs = [str(value.name) for value in prepared.inputs]
     if is_frame(given):
         parts = dict(zip(inputs, parts_given(prepared, given), strict=True))
-        return {name: parts[name] for name in prepared.wrt if name in parts} or np.asarray(given)
+        text = [name for name, alias in zip(prepared.wrt, prepared.asked, strict=True)
+                if name != alias and alias not in columns_behind(prepared)]  # fmt: skip
+        if text:
+            raise ShapeError(
+                f"a table has text where numbers start; give a dict with numbers of the columns and of {text}."
+            )
+        named = {*prepared.wrt, *columns_behind(prepared)}
+        return {name: part for name, part in parts.items() if name in named} or np.asarray(given)
     if hasattr(given, "iloc"):
-        entries = dict(given.items())
-        return entries if set(entries) <= set(prepared.wrt) else as_array(given, "baseline_value")
+        entries, named = dict(given.items()), {*prepared.wrt, *columns_behind(prepared)}
+        return entries if set(entries) <= named else as_array(given, "baseline_value")
     return given
 
 
