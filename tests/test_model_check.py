@@ -109,6 +109,8 @@ def test_what_the_evaluator_lacks_is_compared_in_the_runtime():
     assert (found.arithmetic, found.slopes[0].verdict) == ("onnxruntime", "agrees")
     assert found.slopes[0].difference < 2e-3
     assert math.isnan(found.slopes[0].single)
+    assert str(found).splitlines()[1].split()[2:] == ["-", "agrees"]
+    assert "evaluator cannot run them" in str(found)
     wrong = STANDARD | {"Erf": lambda op, node, ct: (op.Mul(ct, 0.5),)}
     assert not check_model(model, np.array([[0.1, -0.7, 0.4, 1.2]], np.float32), rules=wrong).agrees
 
@@ -122,11 +124,33 @@ def half():
     return build(nodes, *VECTOR)
 
 
+def of_text():
+    """x scaled, plus the code of a text."""
+    codes = {"keys_strings": ["Rome", "Oslo"], "values_floats": [1.0, 2.0], "default_float": 0.0}
+    nodes = [
+        node("LabelEncoder", ["city"], ["code"], domain="ai.onnx.ml", **codes),
+        node("Scaler", ["x"], ["s"], domain="ai.onnx.ml", offset=[1.0], scale=[3.0]),
+        node("Add", ["s", "code"], ["y"]),
+    ]  # fmt: skip
+    domains = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
+    inputs = {"x": ["N", 1], "city": (["N", 1], TensorProto.STRING)}
+    return build(nodes, inputs, {"y": ["N", 1]}, opset_imports=domains)
+
+
+def test_tables_with_text_are_compared_in_the_runtime():
+    rows = {"x": np.array([[0.5], [2.0]], np.float32), "city": np.array([["Rome"], ["Bonn"]], object)}
+    found = check_model(of_text(), rows)
+    assert [(slope.name, slope.verdict) for slope in found.slopes] == [("x", "agrees")]
+    assert "as operators of ai.onnx.ml give float32" in str(found)
+    assert str(found).splitlines()[1].split()[2:] == ["-", "agrees"]
+
+
 DRAWN = build([node("RandomNormalLike", ["x"], ["r"]), node("Add", ["x", "r"], ["y"])], *VECTOR)
 REFUSED = {
     "random numbers": (DRAWN, {}, "draws random numbers"),
     "half precision": (half(), {}, "half precision"),
     "integers": (embedding().model, {}, "embedded"),
+    "text without rows": (of_text(), {}, r"text in \['city'\], which is not drawn: give a file of rows"),
     "unknown value": (mlp().model, {"wrt": ["nothing"]}, "'nothing'"),
 }
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.gradient import vjp
-from onnxattr.errors import ModelError, ParameterError
+from onnxattr.errors import ModelError, ParameterError, few
 from onnxattr.graph.subgraphs import nodes_in
 from onnxattr.loading.drawn_inputs import drawn_inputs
 from onnxattr.loading.places import ALL_OUTPUTS
@@ -24,6 +24,7 @@ from onnxattr.running.arrays import model_inputs
 from onnxattr.running.progress import hidden
 from onnxattr.testing.check import Evaluate, by_evaluator, by_runtime
 from onnxattr.testing.double import as_double
+from onnxattr.testing.ends import freed, with_outputs
 from onnxattr.testing.slopes import BESIDE, DIFFERS, ROUNDED, TOO_SMALL, Arithmetic, Comparison, Slope
 
 _FLOAT = onnx.TensorProto.FLOAT
@@ -38,10 +39,11 @@ _NOTES = {
         "float32: the gradient in ONNX Runtime, which methods use, against float64; predictions: {prediction:.0e}"
     ),
     "onnxruntime": (
-        "slopes: the gradient against slopes of the file's own graph, both in ONNX Runtime in float32, as onnx's "
-        "evaluator cannot run them in float64"
+        "slopes: the gradient against slopes of the file's own graph, both in ONNX Runtime in float32, as {reason}"
     ),
 }
+#: Why the slopes of models of tables are in float32.
+_OF_TABLES = "operators of ai.onnx.ml give float32 whatever they compute in"
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,14 @@ class ModelCheck:
         prediction: Largest difference of ONNX Runtime's prediction, in float32, from that of the slopes' arithmetic,
             of the largest value.
         rounds: Operators of the file that round, whose slopes are steps; gradients pass them straight through.
+        single_precision: Whether the file has operators of ai.onnx.ml, as scikit-learn's do, which give float32.
     """
 
     slopes: tuple[Slope, ...]
     arithmetic: str
     prediction: float
     rounds: tuple[str, ...]
+    single_precision: bool = False
 
     @property
     def agrees(self) -> bool:
@@ -71,10 +75,11 @@ class ModelCheck:
         width = max(len("input"), *(len(slope.name) for slope in self.slopes))
         lines = [f"{'input':{width}}  slopes   float32  gradient"]
         lines += [
-            f"{slope.name:{width}}  {slope.difference:.1e}  {slope.single:<7.1e}  {slope.verdict}"
+            f"{slope.name:{width}}  {slope.difference:.1e}  {_shown(slope.single, self.arithmetic)}  {slope.verdict}"
             for slope in self.slopes
         ]
-        lines += _NOTES[self.arithmetic].format(prediction=self.prediction).split("\n")
+        reason = _OF_TABLES if self.single_precision else "onnx's evaluator cannot run them in float64"
+        lines += _NOTES[self.arithmetic].format(prediction=self.prediction, reason=reason).split("\n")
         if self.rounds and not self.agrees:
             lines.append(
                 f"The file rounds ({', '.join(self.rounds)}): it has no slopes between its steps, and gradients pass "
@@ -139,6 +144,7 @@ def check_model(
     backward = vjp(proto, wrt, outputs, rules=rules)
     single, pixels = by_runtime(backward), _bytes_as_floats(proto, backward)
     held = {tensor.name for tensor in proto.graph.initializer}
+    _check_drawn(proto, inputs)
     scores = _floats(outputs, proto, proto.graph.output, "outputs")
     sources = _floats(wrt, proto, [v for v in proto.graph.input if v.name not in held], "wrt")
     if inputs is not None:
@@ -160,7 +166,13 @@ def check_model(
     comparison = Comparison(arithmetic, single, cotangents, rng, directions)
     with tqdm(total=directions * len(sources), disable=hidden(progress), desc="slopes", leave=False) as bar:
         slopes = tuple(comparison.of(name, feeds, bar) for name in sources)
-    return ModelCheck(slopes, arithmetic.name, prediction, _rounding(proto))
+    tables = any(node.domain == "ai.onnx.ml" for node in nodes_in(proto.graph))
+    return ModelCheck(slopes, arithmetic.name, prediction, _rounding(proto), tables)
+
+
+def _shown(single: float, arithmetic: str) -> str:
+    """How far float32 is from float64; a dash where slopes are in float32, and there is nothing to compare with."""
+    return f"{single:<7.1e}" if arithmetic == "evaluator" else "-".ljust(7)
 
 
 def _floats(
@@ -185,6 +197,20 @@ def _floats(
             f"The model has no float32 value among {[value.name for value in values]}. Name one inside it with {what}=."
         )
     return found
+
+
+def _check_drawn(proto: onnx.ModelProto, inputs: Any) -> None:
+    """Raises an error where inputs of text, which is not drawn, are not given.
+
+    Raises:
+        ParameterError: There is one.
+    """
+    text = [v.name for v in proto.graph.input if v.type.tensor_type.elem_type == onnx.TensorProto.STRING]
+    if text and inputs is None:
+        raise ParameterError(
+            f"The model takes text in {few(text)}, which is not drawn: give a file of rows behind the model (.csv, "
+            ".parquet), or in Python inputs=, such as a table."
+        )
 
 
 def _bytes_as_floats(proto: onnx.ModelProto, backward: onnx.ModelProto) -> list[str]:
@@ -262,31 +288,6 @@ def _apart(got: np.ndarray, right: np.ndarray) -> float:
     largest = float(np.abs(right[np.isfinite(right)]).max(initial=0)) or 1.0
     with np.errstate(invalid="ignore"):
         return float(np.nanmax(np.where(got == right, 0, np.abs(got - right)), initial=0)) / largest
-
-
-def with_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    """A copy of a model with more of its float values as outputs."""
-    more = onnx.ModelProto()
-    more.CopyFrom(proto)
-    own = {value.name for value in (*proto.graph.output, *proto.graph.input)}
-    fresh = [name for name in dict.fromkeys(names) if name not in own]
-    more.graph.output.extend(onnx.helper.make_tensor_value_info(name, _FLOAT, None) for name in fresh)
-    return more
-
-
-def freed(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    """A copy of a model whose float values of these names are inputs, whatever the model computes for them."""
-    free = onnx.ModelProto()
-    free.CopyFrom(proto)
-    for node in free.graph.node:
-        for place, name in enumerate(node.output):
-            if name in names:
-                node.output[place] = f"{name}_computed"
-    kept = [value for value in free.graph.output if value.name not in names]
-    del free.graph.output[:]
-    free.graph.output.extend(kept)
-    free.graph.input.extend(onnx.helper.make_tensor_value_info(name, _FLOAT, None) for name in names)
-    return free
 
 
 def _rounding(proto: onnx.ModelProto) -> tuple[str, ...]:
