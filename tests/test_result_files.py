@@ -1,6 +1,7 @@
 """The files of explanations: every bit comes back, damaged ones are refused, nothing in them is run."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import zipfile
@@ -11,6 +12,7 @@ from support.results import X, explanation, rich, same
 
 from onnxattr import Explanation
 from onnxattr.errors import ParameterError
+from onnxattr.results.writing import write
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +126,23 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
     with pytest.raises(ParameterError, match="no folder"):
         rich().save(tmp_path / "none" / "e.npz")
     assert zipfile.is_zipfile(tmp_path / "e.npz") is False
+
+
+TWICE = {
+    "of a score": (("a", "score", "b"), "score"),
+    "of a target": (("target", "a", "b"), "target"),
+    "of a gap": (("a", "b", "gap"), "gap"),
+    "of another": (("a", "b", "a"), "a"),
+}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("case", TWICE)
+def test_no_table_has_two_columns_of_one_name(case, suffix, tmp_path, explained):
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    columns, name = TWICE[case]
+    found = dataclasses.replace(explained, features={"x": columns}, targets=np.array([0, 1, 0]))
+    with pytest.raises(ParameterError, match=f"would be two columns '{name}'; rename"):
+        write([found], tmp_path / f"maps{suffix}")
+    assert not any(tmp_path.iterdir())

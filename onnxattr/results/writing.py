@@ -71,7 +71,7 @@ def write(found: Sequence[Explanation], path: AnyPath, title: str | None = None)
     if suffix == ".parquet":
         _write_parquet(found, path)
         return
-    text = {".csv": _csv, ".json": _json, ".html": _page}[suffix](found)
+    text = _csv(found, path) if suffix == ".csv" else {".json": _json, ".html": _page}[suffix](found)
     with whole_file(path) as file:
         # The name of a model's file may hold bytes that are no text.
         file.write(text.encode(errors="backslashreplace"))
@@ -112,9 +112,9 @@ def _named(found: Sequence[Explanation]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _csv(found: Sequence[Explanation]) -> str:
+def _csv(found: Sequence[Explanation], path: AnyPath) -> str:
     """A line for each sample; what only some results know of theirs is empty in the lines of the others."""
-    keys, about, columns, maps = _rows(found)
+    keys, about, columns, maps = _rows(found, path)
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow([*keys, *columns])
@@ -126,24 +126,19 @@ def _csv(found: Sequence[Explanation]) -> str:
 
 
 def _write_parquet(found: Sequence[Explanation], path: AnyPath) -> None:
-    """The same, null for what is not known.
-
-    Raises:
-        ParameterError: If two columns have one name.
-    """
-    keys, about, columns, maps = _rows(found)
-    if twice := [name for name in columns if name in keys or columns.count(name) > 1]:
-        raise ParameterError(
-            f"{os.fspath(path)}: there would be two columns {twice[0]!r}; rename that of the table, or write .npz."
-        )
+    """The same, null for what is not known."""
+    keys, about, columns, maps = _rows(found, path)
     table: dict[str, Any] = {key: [row.get(key) for row in about] for key in keys}
     write_parquet(table | dict(zip(columns, maps.T, strict=True)), path)
 
 
-def _rows(found: Sequence[Explanation]) -> tuple[list[str], list[dict[str, Any]], list[str], np.ndarray]:
+def _rows(
+    found: Sequence[Explanation], path: AnyPath
+) -> tuple[list[str], list[dict[str, Any]], list[str], np.ndarray]:
     """What is known of samples, its names first, and their maps, names of columns first.
 
     Raises:
+        ParameterError: If two columns have one name.
         ShapeError: If maps are not (N, F), or results have other columns.
     """
     for each in found:
@@ -158,6 +153,10 @@ def _rows(found: Sequence[Explanation]) -> tuple[list[str], list[dict[str, Any]]
         raise ShapeError(f"The tables have the columns {few(columns)} and {few(odd)}; write them one by one.")
     about = [row for each in found for row in _about(each)]
     keys = [key for key in _ABOUT if any(key in row for row in about)]
+    if twice := [name for name in columns if name in keys or columns.count(name) > 1]:
+        raise ParameterError(
+            f"{os.fspath(path)}: there would be two columns {twice[0]!r}; rename that of the table, or write .npz."
+        )
     return keys, about, columns, np.concatenate([maps for _, maps, _ in tables])
 
 
