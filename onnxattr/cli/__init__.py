@@ -7,14 +7,15 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
 from onnxattr.cli import check, convert, evaluate, explain, export, inspect
 from onnxattr.cli.console import printable, tell
 from onnxattr.cli.examples import command
-from onnxattr.errors import NonFiniteWarning, OnnxAttrError
+from onnxattr.cli.spoken import options_of, spoken
+from onnxattr.errors import NonFiniteWarning, OnnxAttrError, UnforeseenError
 from onnxattr.home import at_home
 from onnxattr.inspection import supported_operators
 
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _open_streams()
     options = _at_home(_parser().parse_args(arguments))
+    words = options_of(options.parser)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Names in models are any text, which not every terminal has.
@@ -40,13 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         heard.append(category)
-        tell(f"warning: {message}")
+        tell(f"warning: {spoken(str(message), words)}")
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", NonFiniteWarning)
         warnings.showwarning = show
         try:
-            status = _run(options)
+            status = _run(options, words)
         except KeyboardInterrupt:
             tell("onnxattr: interrupted")
             return 130
@@ -74,11 +76,12 @@ def _open_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - to the end of the program
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, words: Mapping[str, str]) -> int:
     try:
         text = options.run(options)
     except OnnxAttrError as error:
-        tell(f"onnxattr: {error}")
+        # What a library says is told as it is.
+        tell(f"onnxattr: {error if isinstance(error, UnforeseenError) else spoken(str(error), words)}")
         return 2
     except Exception as error:
         tell(

@@ -57,4 +57,5 @@ def command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
         epilog="\n".join(["examples:", *(f"  {example}" for example in EXAMPLES[name])]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(parser=parser)
     return parser
