@@ -1,5 +1,7 @@
 """Layers of scikit-learn's networks and decision values: their names, numbers and gradients."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,7 @@ from support.estimators import close, differences
 from support.iris import IRIS, KINDS, SMALL_NETWORK
 
 from onnxattr.attributions import DeconvNet, GradientInput
+from onnxattr.cli import main
 from onnxattr.errors import RuntimeMissingError
 from onnxattr.loading.layers import read_layers
 
@@ -131,6 +134,26 @@ def test_who_explains_probabilities_is_told_the_name_of_the_logits(estimator):
     name = type(estimator).__name__.lower()
     with pytest.warns(UserWarning, match=f"pass output_layer='{name}/logits'"):
         GradientInput(model)
+
+
+NAMED = {
+    "linear": (LogisticRegression(), KINDS, 3),
+    "linear of two classes": (LogisticRegression(), KINDS == 1, 1),
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_inspect_names_the_logits_alike(case, tmp_path, capsys):
+    estimator, kinds, count = NAMED[case]
+    path, name = tmp_path / "m.onnx", f"{type(estimator).__name__.lower()}/logits"
+    to_onnx(make_pipeline(StandardScaler(), estimator).fit(IRIS, kinds), IRIS[:5], path)
+    assert main(["inspect", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert f"probabilities; logits: {name}\n" in said
+    assert f"--output-layer {name} -o" in said
+    assert main(["inspect", str(path), "--json"]) == 0
+    output = next(one for one in json.loads(capsys.readouterr().out)["outputs"] if "logits" in one)
+    assert (output["logits"], output["logits_shape"][1]) == (name, count)
 
 
 def test_predictions_do_not_compute_the_logits():

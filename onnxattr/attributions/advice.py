@@ -17,7 +17,7 @@ from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.channels import channel_axis_is_guessed, has_one_place
 from onnxattr.loading.discrete import source_of, unexplained
 from onnxattr.loading.draws import draws
-from onnxattr.loading.heads import probability_head
+from onnxattr.loading.heads import logits_of
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.saturation import saturation
 
@@ -42,11 +42,8 @@ def advice(
     """
     prepared = request.prepared
     graph = prepared.model.graph
-    logits = probability_head(graph, prepared.value(prepared.output))
+    logits = logits_of(graph, prepared.value(prepared.output), prepared.layers)
     if logits is not None and not score_chosen:
-        # The layer's name, where the table has one; a view of logits computes them a second time.
-        layers = [layer for layer in prepared.layers if logits in layer.outputs or layer.name == "logits"]
-        logits = layers[0].path if layers else logits
         yield (
             "The model ends in probabilities. Their gradients mix all classes, and are nearly 0 where the model is "
             f"sure. To explain the logits, pass output_layer={logits!r}."

@@ -11,7 +11,7 @@ from onnxattr.compile.axes import axis_names
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import UNKNOWN, dims_of
 from onnxattr.loading.channels import channel_axis_of_input
-from onnxattr.loading.heads import is_binary, probability_head, unit_of
+from onnxattr.loading.heads import is_binary, logits_of, probability_head, unit_of
 from onnxattr.loading.layers import Layer
 from onnxattr.loading.prepared import Prepared
 
@@ -102,6 +102,7 @@ def output_facts(
     if value.dtype not in FLOATS:
         return found
     logits, unit = probability_head(graph, value), unit_of(graph, value, layers)
+    named = logits_of(graph, value, layers)
     meaning = prepared.meaning.outputs.get(str(value.name))
     if meaning is not None and meaning.kind:
         found["kind"] = meaning.kind
@@ -110,8 +111,9 @@ def output_facts(
     elif is_binary(unit):
         found["kind"] = str(unit)
     if logits is not None:
-        found["logits"] = logits
-        found["logits_shape"] = shape_of(prepared.value(logits))
+        found["logits"] = named
+        values = [name for layer in layers if layer.path == named for name in layer.outputs]
+        found["logits_shape"] = shape_of(prepared.value(next(iter(values), logits)))
     if is_binary(unit):
         found["unit"] = str(unit)
     if meaning is not None and meaning.unit:

@@ -22,6 +22,19 @@ def probability_head(graph: ir.Graph, output: ir.Value) -> str | None:
     return str(node.inputs[0].name) if node is not None and node.inputs[0] is not None else None
 
 
+def logits_of(graph: ir.Graph, output: ir.Value, layers: Sequence[Layer]) -> str | None:
+    """What the logits of a softmax or sigmoid are called: by their layer, where the table has one; None otherwise.
+
+    A classifier's scores are a layer, too, where the graph computes them a second time for it.
+    """
+    logits = probability_head(graph, output)
+    if logits is None:
+        return None
+    named = [layer for layer in layers if logits in layer.outputs]
+    named = named or [layer for layer in layers if layer.class_name == "Scores"][-1:]
+    return named[0].path if named else logits
+
+
 def unit_of(
     graph: ir.Graph, output: ir.Value, layers: Sequence[Layer], operator: str | None = None
 ) -> str | None:

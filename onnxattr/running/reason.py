@@ -14,7 +14,7 @@ from onnxattr.autodiff.registry import op_name
 from onnxattr.compile.renderings.scored import OPERATOR
 from onnxattr.errors import OnnxAttrError
 from onnxattr.graph.intervals import HALVES
-from onnxattr.loading.heads import probability_head
+from onnxattr.loading.heads import logits_of, probability_head
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.driver import Driver
 from onnxattr.running.finite import Case
@@ -99,7 +99,8 @@ def _told(prepared: Prepared, origin: Origin | None, case: Case, point: str, tri
         tries.append("precision='float32', as half precision ends at 65504")
     logits = probability_head(prepared.model.graph, prepared.value(prepared.output))
     if logits is not None and not _before(prepared, origin, logits):
-        tries.append(f"output_layer={logits!r}, the logits")
+        named = logits_of(prepared.model.graph, prepared.value(prepared.output), prepared.layers)
+        tries.append(f"output_layer={named!r}, the logits")
     tries.append(_GUARD)
     if origin.masked:
         tries.append("a large finite number in a mask instead of infinity")
