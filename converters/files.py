@@ -2,7 +2,7 @@
 
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ def convert_file(
     signature: str | None = None,
     preprocess: Any = None,
     attributions_at: str | None = None,
+    by_column: bool = False,
     **stated: Any,
 ) -> onnx.ModelProto:
     """Convert a file of another framework; nothing that could run code of its own is opened without `trust`.
@@ -51,12 +52,14 @@ def convert_file(
         opset: ONNX opset; the converter's default if None.
         verify: Compare the outputs with the original's.
         keep_layers: Layers that must stay usable, of Keras and PyTorch models.
-        sample: Rows as a scikit-learn estimator takes them, or a batch for a Keras model: an array, or a `.npy` file.
+        sample: Rows as a scikit-learn estimator takes them, or a batch for a Keras model: an array, or a `.npy` file;
+            rows also a `.csv` or `.parquet` file, with columns of text too.
         trust: Open files whose loading can run code.
         signature: Which function of a SavedModel folder, as `onnxattr.converters.keras.to_onnx` takes it.
         preprocess: What is put in front of the model's image input, as methods take it; a `.onnx` file is taken too
             then.
         attributions_at: "pixels" or "input": what is explained of the file unless somebody asks for the other.
+        by_column: Whether the model of a scikit-learn estimator has one input for each column of the sample's table.
         **stated: `labels`, `units`, `sampling_rate`, `vocabulary` and `output_kind`, as methods take them.
 
     Returns:
@@ -81,12 +84,16 @@ def convert_file(
             refuse_signature(signature, f"{path} is none")
     else:
         given = {"opset": opset is not None, "keep_layers": bool(keep_layers), "sample": sample is not None}
-        given["signature"] = signature is not None
+        given |= {"signature": signature is not None, "by_column": by_column}
         if odd := [name for name, is_given in given.items() if is_given]:
-            option = "--keep-layer" if odd[0] == "keep_layers" else f"--{odd[0]}"
+            option = "--keep-layer" if odd[0] == "keep_layers" else f"--{odd[0].replace('_', '-')}"
             raise ParameterError(
                 f"{odd[0]} ({option}) is for models of other frameworks; {path} is ONNX, and its nodes stay."
             )
+    if by_column and suffix not in _SKLEARN:
+        raise ParameterError(
+            f"by_column=True (--by-column) is for scikit-learn; {path} is no file of an estimator."
+        )
     described = [given for given in (preprocess, *said.files) if isinstance(given, (str, os.PathLike))]
     check_output(output, [*_files_read(path, sample), *described])
     if adds and suffix == ".onnx":
@@ -96,9 +103,8 @@ def convert_file(
         return model
     settings: dict[str, Any] = {"verify": verify} | ({} if opset is None else {"opset": opset})
     settings |= {} if signature is None else {"signature": signature}
-    converted = _converted(
-        path, None if adds else output, suffix, _rows(sample), keep_layers, trust, settings
-    )
+    settings |= {"by_column": True} if by_column else {}
+    converted = _converted(path, None if adds else output, suffix, sample, keep_layers, trust, settings)
     if adds:
         converted = annotated(converted, preprocess, attributions_at=attributions_at, **stated)
         write(converted, output)
@@ -109,7 +115,7 @@ def _converted(
     path: str | os.PathLike[str],
     output: str | os.PathLike[str] | None,
     suffix: str,
-    rows: Any,
+    sample: Any,
     keep_layers: str | Iterable[str],
     trust: bool,
     settings: dict[str, Any],
@@ -122,11 +128,16 @@ def _converted(
         return torch_converter.to_onnx(program, None, output, keep_layers=keep_layers, **settings)
     if suffix in _SKLEARN:
         from . import sklearn as sklearn_converter
+        from .sklearn.rows_of_files import read_rows
 
-        return sklearn_converter.to_onnx(_estimator(path, suffix, trust), rows, output, **settings)
+        estimator, by_column = _estimator(path, suffix, trust), settings.get("by_column", False)
+        rows = _read(sample, lambda sample: read_rows(sample, estimator, by_column))
+        return sklearn_converter.to_onnx(estimator, rows, output, **settings)
     from . import keras
 
-    return keras.to_onnx(path, output, sample=rows, keep_layers=keep_layers, trust=trust, **settings)
+    return keras.to_onnx(
+        path, output, sample=_read(sample, read_arrays), keep_layers=keep_layers, trust=trust, **settings
+    )
 
 
 def _check(path: Any, suffix: str, sample: Any, keep_layers: Any, trust: bool) -> None:
@@ -171,11 +182,12 @@ def _files_read(path: Any, sample: Any) -> list[Any]:
     return [path, *inner, *([sample] if isinstance(sample, (str, os.PathLike)) else [])]
 
 
-def _rows(sample: Any) -> Any:
+def _read(sample: Any, read: Callable[[Any], Any]) -> Any:
+    """Samples as they are given, or what is read of their file."""
     if not isinstance(sample, (str, os.PathLike)):
         return sample
     try:
-        return read_arrays(sample)
+        return read(sample)
     except ShapeError as error:
         raise ConversionError(f"The sample {error}") from error
 

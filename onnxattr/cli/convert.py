@@ -23,7 +23,14 @@ def add_to(commands: Any) -> None:
     convert.add_argument("-o", "--output", help="ONNX file to write (default: beside the model)")
     convert.add_argument("--opset", type=int, help="17 for Keras, 18 for the others unless given")
     convert.add_argument(
-        "--sample", help=".npy or .csv file with real samples to check with; scikit-learn models need it"
+        "--sample",
+        help=".npy, .csv or .parquet file with real samples to check with; scikit-learn models need it",
+    )
+    convert.add_argument(
+        "--by-column",
+        action="store_true",
+        help="scikit-learn: one input for each column of the sample, so that numbers that are categories are explained "
+        "by what encodes them",
     )
     convert.add_argument(
         "--trust",
@@ -60,6 +67,7 @@ def _convert(options: argparse.Namespace) -> str:
         sample=options.sample,
         trust=options.trust,
         signature=options.signature,
+        by_column=options.by_column,
         preprocess=options.preprocess,
         attributions_at=options.attributions_at,
         **stated_of(options),

@@ -14,7 +14,7 @@ _OTHER_NAMES = {
     "baseline_mode": "baseline_value",
 }
 #: Options without a value, and those of which Python has another one.
-_VALUES = {"verify": {"True": "always", "False": "never"}, "trust": {"True": ""}}
+_VALUES = {"verify": {"True": "always", "False": "never"}, "trust": {"True": ""}, "by_column": {"True": ""}}
 #: A parameter with a value, neither inside a path, a quoted text or a call, and the option that may be told with it.
 _GIVEN = re.compile(
     r"(?<![\w/\\.'\"=-])(?P<name>[a-z_]+)=(?P<value>'[^']*'|\"[^\"]*\"|<[^>]*>|\[[^\]]*\]|\([^)]*\)|[\w.+-]*\w|\.\.\.|)"
