@@ -153,12 +153,58 @@ def test_tails_of_the_normal_distribution(name):
     assert_outputs_and_gradient(Computed(TAILS[name]), x, torch.float64, atol=1e-7)
 
 
+BESSEL = {
+    "i0": lambda x: torch.special.i0(x),
+    "i0, torch": lambda x: torch.i0(x),
+    "i0e": lambda x: torch.special.i0e(x),
+    "i1": lambda x: torch.special.i1(x),
+    "i1e": lambda x: torch.special.i1e(x),
+}
+
+
+@pytest.mark.parametrize("name", BESSEL)
+def test_modified_bessel_functions(name):
+    """On both sides of 20, where one series takes over from the other, and at 0, where I_1 has the slope 1/2."""
+    x = np.array([[0, -0.001, 0.5, -5], [19.999, 20, -20, -20.001], [35, -60, 80, 1]], np.float32)
+    assert_outputs_and_gradient(Computed(BESSEL[name]), x, torch.float64, atol=1e-12)
+
+
+def pooled_volume(x, *size):
+    return nn.functional.adaptive_avg_pool3d(x.view(-1, 1, 2, 3, 5), size).flatten(1)
+
+
+POOLED = {
+    "to windows that overlap": lambda x: pooled_volume(x, 2, 2, 3),
+    "to one and all": lambda x: pooled_volume(x, 1, 3, 2),
+    "to more than there are": lambda x: pooled_volume(x, 3, 2, 7),
+    "of one volume": lambda x: nn.functional.adaptive_avg_pool3d(x.view(-1, 2, 3, 5), (1, 2, 3)),
+    "divisor": lambda x: nn.functional.avg_pool2d(x.view(-1, 1, 5, 6), 2, divisor_override=3),
+    "divisor, padded": lambda x: nn.functional.avg_pool2d(
+        x.view(-1, 1, 5, 6), (3, 2), 2, (1, 0), divisor_override=5
+    ),
+    "divisor of volumes": lambda x: nn.functional.avg_pool3d(x.view(-1, 1, 2, 3, 5), 2, divisor_override=5),
+    "stable sort": lambda x: torch.sort(x.round(), dim=1, stable=True)[1] * x,
+    "stable sort, descending": lambda x: torch.sort(x, stable=True, descending=True)[0] * x,
+    "stable sort, inner axis": lambda x: torch.sort(x.view(-1, 5, 6), dim=-2, stable=True)[0] ** 2,
+}
+
+
+@pytest.mark.parametrize("name", POOLED)
+def test_averages_and_orders(name):
+    x = np.random.default_rng(0).normal(size=(3, 30)).astype(np.float32)
+    assert_outputs_and_gradient(Computed(POOLED[name]), x, atol=1e-6)
+
+
 # What is not written, and the reason.
 NOT_WRITTEN = {
     "cdist": (lambda x: torch.cdist(x, ROWS, p=3.0), r"torch.cdist with p=3.0; supported: 1, 2 and inf"),
     "cumprod": (
         lambda x: torch.cumprod(x, 0).sum(1),
         r"torch.cumprod along axis 0, whose length is not fixed",
+    ),
+    "divisor": (
+        lambda x: nn.functional.avg_pool2d(x.view(-1, 1, 2, 2), 2, ceil_mode=True, divisor_override=3),
+        r"avg_pool2d with divisor_override and ceil_mode=True",
     ),
 }
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from .tf2onnx_bessel import BESSEL
 from .tf2onnx_colours import COLOURS
 from .tf2onnx_counts import COUNTS
 from .tf2onnx_cumulative import CUMULATIVE
@@ -122,6 +123,7 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     **COLOURS,
     **COUNTS,
     **CUMULATIVE,
+    **BESSEL,
     **GAMMAS,
     **MATRICES,
     **MORPHOLOGY,

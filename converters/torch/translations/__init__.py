@@ -6,6 +6,7 @@ from typing import Any
 from . import (
     along_axis,
     attention,
+    bessel,
     counts,
     elementwise,
     experts,
@@ -26,8 +27,11 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
         aten._grouped_mm.default: experts.grouped_product_of_torch,
         aten._linalg_slogdet.default: matrices.log_determinant,
         aten._linalg_solve_ex.default: matrices.solution,
+        aten._adaptive_avg_pool3d.default: pooling.adaptive_average_pool3d,
         aten.adaptive_max_pool2d.default: pooling.adaptive_max_pool,
         aten.adaptive_max_pool3d.default: pooling.adaptive_max_pool,
+        aten.avg_pool2d.default: pooling.average_pool2d,
+        aten.avg_pool3d.default: pooling.average_pool3d,
         aten.copysign.Scalar: elementwise.with_sign,
         aten.copysign.Tensor: elementwise.with_sign,
         aten.cummax.default: along_axis.largest_so_far,
@@ -63,10 +67,19 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
         aten.scatter_reduce.two: scatters.scatter_reduced,
         aten.searchsorted.Scalar: counts.sorted_place_of_number,
         aten.searchsorted.Tensor: counts.sorted_places,
+        aten.sort.stable: along_axis.sorted_in_order,
         aten.special_erfc.default: tails.erfc,
         aten.special_erfcx.default: tails.erfcx,
         aten.special_log_ndtr.default: tails.log_ndtr,
         aten.special_ndtri.default: quantiles.ndtri,
+    }
+    prims = torch.ops.prims
+    written |= {
+        aten.i0.default: bessel.i0,
+        prims.bessel_i0.default: bessel.i0,
+        prims.bessel_i0e.default: bessel.i0e,
+        prims.bessel_i1.default: bessel.i1,
+        prims.bessel_i1e.default: bessel.i1e,
     }
     # Hugging Face's, which importing one of its mixtures of experts makes.
     grouped = getattr(torch.ops.transformers, "grouped_mm_fallback", None)

@@ -153,3 +153,13 @@ def _length(x: Any, dim: int, operator: str) -> int:
     if not isinstance(size, int):
         raise NotImplementedError(f"torch.{operator} along axis {dim}, whose length is not fixed")
     return size
+
+
+def sorted_in_order(self: Any, *, stable: bool, dim: int = -1, descending: bool = False) -> tuple[Any, Any]:
+    """The sorted values and their places; of equal ones the first place comes first, as TopK has it."""
+    op = operators()
+    if not len(self.shape):
+        return op.Identity(self), op.Constant(value_int=0)
+    size = op.Shape(self, start=dim, end=dim + 1 if dim != -1 else None)
+    values, places = op.TopK(self, size, axis=dim, largest=int(descending), sorted=1)
+    return values, places

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import product
 from typing import Any
 
 import numpy as np
+import onnx
 
 from .elementwise import operators
 
@@ -64,3 +66,74 @@ def _pool(x: Any, kernel: list[int], size: int) -> tuple[Any, Any]:
     op = operators()
     found, position = op.MaxPool(x, kernel_shape=kernel, strides=kernel)
     return found, op.Mod(position, op.Constant(value_int=size))
+
+
+def adaptive_average_pool3d(self: Any, output_size: Sequence[int]) -> Any:
+    """The mean of each window, as a product with a matrix along each axis; the exporter has no form of it.
+
+    Raises:
+        NotImplementedError: For several windows along an axis of unknown length.
+    """
+    op, lengths = operators(), list(self.shape)
+    rank = len(lengths)
+    for axis, number in zip(range(rank - 3, rank), output_size, strict=True):
+        length = lengths[axis]
+        if number == 1:
+            self = op.ReduceMean(self, op.Constant(value_ints=[axis]), keepdims=1)
+        elif not isinstance(length, int):
+            raise NotImplementedError(
+                f"adaptive average pooling to {list(output_size)} along axis {axis}, whose length is not fixed"
+            )
+        elif number != length:
+            order = [*(i for i in range(rank) if i != axis), axis]
+            shares = op.CastLike(
+                op.Constant(value=onnx.numpy_helper.from_array(_shares(length, number))), self
+            )
+            means = op.MatMul(op.Transpose(self, perm=order), shares)
+            self = op.Transpose(means, perm=[order.index(i) for i in range(rank)])
+    return self
+
+
+def _shares(length: int, number: int) -> Any:
+    """The share of each element in the mean of each window, (length, number)."""
+    shares = np.zeros((length, number), np.float32)
+    for i in range(number):
+        begin, end = i * length // number, -(-(i + 1) * length // number)
+        shares[begin:end, i] = 1 / (end - begin)
+    return shares
+
+
+def average_pool2d(self: Any, kernel_size: Sequence[int], *settings: Any, **named: Any) -> Any:
+    """avg_pool2d."""
+    return _average_pool("aten_avg_pool2d", self, kernel_size, *settings, **named)
+
+
+def average_pool3d(self: Any, kernel_size: Sequence[int], *settings: Any, **named: Any) -> Any:
+    """avg_pool3d."""
+    return _average_pool("aten_avg_pool3d", self, kernel_size, *settings, **named)
+
+
+def _average_pool(
+    name: str,
+    self: Any,
+    kernel_size: Sequence[int],
+    stride: Sequence[int] = (),
+    padding: Sequence[int] = (0,),
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Any:
+    """The exporter's, which leaves out `divisor_override`: sums of windows over that number.
+
+    Raises:
+        NotImplementedError: For a divisor together with windows that may reach beyond the padding.
+    """
+    pool = getattr(import_module("onnxscript.function_libs.torch_lib.ops.nn"), name)
+    if divisor_override is None:
+        return pool(self, kernel_size, stride, padding, ceil_mode, count_include_pad)
+    axes = int(name[-2])
+    if ceil_mode:
+        raise NotImplementedError(f"avg_pool{axes}d with divisor_override and ceil_mode=True")
+    op, size = operators(), math.prod(kernel_size) ** (axes // len(kernel_size))
+    means = pool(self, kernel_size, stride, padding, False, True)
+    return op.Mul(means, op.CastLike(size / divisor_override, means))
