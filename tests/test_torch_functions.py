@@ -10,7 +10,7 @@ pytest.importorskip("onnxscript", reason="onnxscript is not installed: `make tes
 
 from onnxattr.converters.common.verify import values  # noqa: E402
 from onnxattr.converters.torch import to_onnx  # noqa: E402
-from support.torch_modules import Computed, assert_outputs_and_gradient  # noqa: E402
+from support.torch_modules import Computed, assert_outputs_and_gradient, table_of  # noqa: E402
 from torch import nn  # noqa: E402
 
 from onnxattr.attributions import GuidedBackprop  # noqa: E402
@@ -214,6 +214,27 @@ def test_what_a_translation_cannot_write_is_said(name):
     module, reason = NOT_WRITTEN[name]
     with pytest.raises(ConversionError, match=reason):
         to_onnx(Computed(module), np.ones((3, 4), np.float32))
+
+
+PARAMETRIZED = {
+    "orthogonal": lambda: nn.utils.parametrizations.orthogonal(nn.Linear(4, 3)),
+    "orthogonal, tall": lambda: nn.utils.parametrizations.orthogonal(
+        nn.Linear(4, 6), "weight", "householder"
+    ),
+    "Cayley": lambda: nn.utils.parametrizations.orthogonal(nn.Linear(4, 4), orthogonal_map="cayley"),
+    "exponential": lambda: nn.utils.parametrizations.orthogonal(nn.Linear(4, 4), orthogonal_map="matrix_exp"),
+    "spectral": lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(4, 3)),
+    "weight": lambda: nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)),
+}
+
+
+@pytest.mark.parametrize("name", PARAMETRIZED)
+def test_weights_that_are_made_of_others(name):
+    torch.manual_seed(0)
+    module = nn.Sequential(PARAMETRIZED[name](), nn.Tanh()).eval()
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    assert_outputs_and_gradient(module, x, atol=1e-6)
+    assert [layer.path for layer in table_of(to_onnx(module, x))] == ["0", "1"]
 
 
 def test_a_relu_in_front_of_a_clamp_is_guided():

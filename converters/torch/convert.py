@@ -114,11 +114,18 @@ def _write_layers(
         modules: dict[str, str] = {}
     else:
         calls = calls_of_module(torch, run, examples, exported.parts)
-        modules = {path: type(part).__name__ for path, part in run.module.named_modules() if path}
+        calls = [call for call in calls if not _makes_weights(call.path)]
+        parts = run.module.named_modules()
+        modules = {path: type(part).__name__ for path, part in parts if path and not _makes_weights(path)}
     ran = {call.path.partition(layer_rows.CALL)[0] for call in calls}
     uncalled = {path: name for path, name in modules.items() if path not in ran}
     named = named_by_calls(exported.program.graph, exported.parts)
     torch_layers.write_table(exported.model, calls, exported.parts, named, feeds, uncalled)
+
+
+def _makes_weights(path: str) -> bool:
+    """Whether a module of that path is a parametrization, which sees weights and no inputs."""
+    return "parametrizations" in path.split(".")
 
 
 def _torch() -> Any:

@@ -153,11 +153,12 @@ def export(
     """
     settings: dict[str, Any] = {"dynamo": True, "opset_version": opset, "verbose": False, "optimize": False}
     settings["custom_translation_table"] = translations.table(torch)
-    args: tuple[Any, ...] = ()
+    parametrize, args = torch.nn.utils.parametrize, ()
     if isinstance(source, torch.nn.Module):
         args, settings["kwargs"] = split(examples)
     try:
-        with _quiet(), torch.no_grad(), run.unchanged():
+        # What parametrizations make of weights is made once, by the first run: the graph holds it, not its making.
+        with _quiet(), torch.no_grad(), run.unchanged(), parametrize.cached():
             if isinstance(source, torch.nn.Module) and isinstance(outputs := run(examples), Mapping):
                 settings["output_names"] = [str(name) for name in outputs]
             with applied(EXPORTER):
