@@ -216,6 +216,15 @@ def test_what_a_translation_cannot_write_is_said(name):
         to_onnx(Computed(module), np.ones((3, 4), np.float32))
 
 
+def test_a_failed_conversion_leaves_no_transformation():
+    """torch.export leaves torch.func's levels entered where it fails inside; PyTorch itself then fails."""
+    derivative = torch.func.vmap(torch.func.grad(lambda v: (v**3).sum()))
+    with pytest.raises(ConversionError):
+        to_onnx(Computed(lambda x: derivative(x)), np.ones((3, 4), np.float32))
+    assert torch._C._functorch.get_dynamic_layer_stack_depth() == 0
+    assert_outputs_and_gradient(Computed(lambda x: x.clone() * 2), np.ones((2, 3), np.float32))
+
+
 PARAMETRIZED = {
     "orthogonal": lambda: nn.utils.parametrizations.orthogonal(nn.Linear(4, 3)),
     "orthogonal, tall": lambda: nn.utils.parametrizations.orthogonal(

@@ -158,7 +158,7 @@ def export(
         args, settings["kwargs"] = split(examples)
     try:
         # What parametrizations make of weights is made once, by the first run: the graph holds it, not its making.
-        with _quiet(), torch.no_grad(), run.unchanged(), parametrize.cached():
+        with _quiet(), _levels(torch), torch.no_grad(), run.unchanged(), parametrize.cached():
             if isinstance(source, torch.nn.Module) and isinstance(outputs := run(examples), Mapping):
                 settings["output_names"] = [str(name) for name in outputs]
             with applied(EXPORTER):
@@ -175,6 +175,21 @@ def export(
         raise
     except Exception as error:
         raise ConversionError(why_not(error, type(source).__name__, dynamic_batch)) from error
+
+
+@contextlib.contextmanager
+def _levels(torch: Any) -> Iterator[None]:
+    """Leaves torch.func's transformations that an export which fails inside one has entered and not left.
+
+    PyTorch would take them for those of all that is computed later in the process.
+    """
+    functorch = torch._C._functorch
+    depth = functorch.get_dynamic_layer_stack_depth()
+    try:
+        yield
+    finally:
+        if functorch.get_dynamic_layer_stack_depth() > depth:
+            functorch.pop_dynamic_layer_stack_and_undo_to_depth(depth)
 
 
 @contextlib.contextmanager
