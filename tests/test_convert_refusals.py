@@ -53,7 +53,17 @@ REFUSED = {
             [L.Input((4,)), L.Lambda(lambda t: tf.math.special.bessel_j1(t), name="odd")]
         ),
         {},
-        r"BesselJ1 \(node .*, layer 'odd'\)",
+        r"BesselJ1 \(node .*, layer 'odd'\)\. Write .* other operations, or convert the model up to .* explain that\.$",
+    ),
+    "operator of a higher opset": (
+        lambda: keras.Sequential(
+            [
+                L.Input((4,)),
+                L.Lambda(lambda t: tf.cast(tf.bitwise.bitwise_and(tf.cast(t, tf.int32), 6), "float32")),
+            ]
+        ),
+        {"opset": 17},
+        r"BitwiseAnd \(node .*other operations, or try a higher opset \(tf2onnx goes up to 18\)",
     ),
     "python function": (
         lambda: keras.Sequential(

@@ -206,6 +206,32 @@ NOT_WRITTEN = {
         lambda x: nn.functional.avg_pool2d(x.view(-1, 1, 2, 2), 2, ceil_mode=True, divisor_override=3),
         r"avg_pool2d with divisor_override and ceil_mode=True",
     ),
+    "qr": (
+        lambda x: torch.linalg.qr(x.view(-1, 2, 2))[1],
+        r"form of aten.linalg_qr.*explain that\.$",
+    ),
+    "complex einsum": (
+        lambda x: torch.einsum("bi,bj->bij", torch.complex(x, x), torch.complex(x, x)).abs(),
+        r"form of aten.einsum of complex numbers",
+    ),
+    "loss of sequences": (
+        lambda x: nn.functional.ctc_loss(
+            x.view(-1, 2, 2).transpose(0, 1), torch.ones(3, 1).long(), (2, 2, 2), (1, 1, 1), reduction="none"
+        ),
+        r"torch.export has no form of aten._ctc_loss",
+    ),
+    "nested tensor": (
+        lambda x: torch.nested.nested_tensor([x[0], x[1, :2]]).to_padded_tensor(0.0),
+        r"torch.export has no form of aten._nested_tensor_from_tensor_list",
+    ),
+    "derivative": (
+        lambda x: torch.func.grad(lambda v: (v**3).sum())(x),
+        r"compute a derivative inside forward.*as a formula",
+    ),
+    "derivative of each row": (
+        lambda x: torch.func.vmap(torch.func.grad(lambda v: (v**3).sum()))(x),
+        r"compute a derivative inside forward.*as a formula",
+    ),
 }
 
 
@@ -214,6 +240,11 @@ def test_what_a_translation_cannot_write_is_said(name):
     module, reason = NOT_WRITTEN[name]
     with pytest.raises(ConversionError, match=reason):
         to_onnx(Computed(module), np.ones((3, 4), np.float32))
+
+
+def test_a_projected_lstm_is_refused():
+    with pytest.raises(ConversionError, match=r"'LSTM' is an LSTM with proj_size=2.*Linear layer"):
+        to_onnx(nn.LSTM(4, 3, proj_size=2, batch_first=True), np.ones((2, 3, 4), np.float32))
 
 
 def test_a_failed_conversion_leaves_no_transformation():

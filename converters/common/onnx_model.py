@@ -17,6 +17,7 @@ from onnxattr.loading.shapes.missing_ranks import infer_once
 BATCH = "N"
 CONVERTER_KEY = "onnxattr.converter"
 IR_VERSION = 8
+_HIGHEST = 18  # the highest opset of tf2onnx
 
 
 def set_inputs(model: ModelProto, specs: list[Any]) -> None:
@@ -136,8 +137,15 @@ def check_operators(model: ModelProto, layer_of: Callable[[str], str | None]) ->
     more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
     raise ConversionError(
         f"No ONNX operator of opset {opsets.get('')} computes: {', '.join(places)}{more}. Write the layer with other "
-        "operations, or try a higher opset (tf2onnx goes up to 18)."
+        f"operations{_way_out(unknown)}."
     )
+
+
+def _way_out(unknown: Iterable[onnx.NodeProto]) -> str:
+    """A higher opset, if it has the operators, or the outputs of the layer before."""
+    if all(_has_schema(node, {"": _HIGHEST, "ai.onnx": _HIGHEST}) for node in unknown):
+        return f", or try a higher opset (tf2onnx goes up to {_HIGHEST})"
+    return ", or convert the model up to the layer before it and explain that"
 
 
 def check_model(model: ModelProto, inputs: list[str]) -> None:

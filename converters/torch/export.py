@@ -63,6 +63,17 @@ def module_of(torch: Any, given: Any) -> Any:
     return given if inner is None or has_hooks(given) else module_of(torch, inner)
 
 
+def _check_layers(torch: Any, module: Any) -> None:
+    """Refuse layers that the exporter writes without a part of them."""
+    for path, part in module.named_modules():
+        if isinstance(part, torch.nn.LSTM) and part.proj_size:
+            raise ConversionError(
+                f"Layer {path or type(part).__name__!r} is an LSTM with proj_size={part.proj_size}, for which ONNX "
+                "has no place, and which the exporter leaves out. Project its output by a Linear layer, or write the "
+                "steps in a loop of nn.LSTMCell."
+            )
+
+
 def examples_of(torch: Any, module: Any, given: Any, dynamic_batch: bool) -> dict[Any, Any]:
     """Copies of the example inputs, of at least two rows: one would be taken as fixed.
 
@@ -155,6 +166,7 @@ def export(
     settings["custom_translation_table"] = translations.table(torch)
     parametrize, args = torch.nn.utils.parametrize, ()
     if isinstance(source, torch.nn.Module):
+        _check_layers(torch, source)
         args, settings["kwargs"] = split(examples)
     try:
         # What parametrizations make of weights is made once, by the first run: the graph holds it, not its making.
@@ -199,6 +211,7 @@ def _quiet() -> Iterator[None]:
         "torch.onnx",
         "torch.onnx._internal.exporter._registration",
         "onnxscript.optimizer",
+        "onnx_ir",  # of attributes without elements, and of equal weights
         "torch.fx.experimental.symbolic_shapes",  # of what why_not says
     )
     loggers = [logging.getLogger(name) for name in names]

@@ -3,10 +3,15 @@
 import os
 import re
 import traceback
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
 
 _CALL = re.compile(
     r'The following call raised this error:.*?File "([^"]+)", line (\d+), in [^\n]*\n\s*([^\n]+)', re.S
 )
+
+_LINE = re.compile(r'File "([^"<]+)", line (\d+), in forward\n\s*([^\n]+)')
 
 _PACKED = (
     "it packs sequences (pack_padded_sequence), whose sizes follow from the numbers of the lengths, and torch.export "
@@ -14,6 +19,19 @@ _PACKED = (
     "are the same numbers where it runs forwards alone. Or let the older exporter write a file to explain, "
     "torch.onnx.export(module, inputs, path, dynamo=False): with enforce_sorted=True, which in the file allows any "
     "order, as it otherwise sorts the batch and mixes samples; and with padding_value=0, as it ignores another."
+)
+_LEAVE_OUT = "Write it with other operators, or leave it out: convert the module up to it, and explain that."
+#: Operators of which torch.export cannot tell the shapes.
+_OPERATOR = re.compile(r"(aten\.\w+)\.\w+(?:\s+The error above .*)?$", re.S)
+#: What is raised of torch.func.grad, jacrev and torch.autograd.grad, in whichever place they meet the exporter.
+_DERIVATIVE = (
+    "'Tensor' object has no attribute 'constant'",
+    "Cannot access storage of TensorWrapper",
+    "does not require grad and does not have a grad_fn",
+)
+_TRANSFORMED = (
+    "it seems to compute a derivative inside forward (torch.func, torch.autograd.grad), which torch.export does not "
+    "take. Write the derivative as a formula, or convert the module that is differentiated and explain its output."
 )
 _FAKE = (
     "torch.ao.quantization's fake quantisation asks its flags in Python{place}, which torch.export does not take. The "
@@ -33,8 +51,14 @@ def why_not(error: BaseException, name: str, dynamic_batch: bool) -> str:
     reason, start = _reason(error), f"torch.onnx.export could not convert {name}: "
     if _packs(reason):
         return f"{start}{_PACKED}"
-    if "data-dependent expression" in str(reason):
+    if "data-dependent expression" in str(reason) or type(reason).__name__ == "DataDependentOutputException":
         return start + _decided(reason)  # the older exporter writes the way of the examples for all inputs
+    if node := _unwritten(error):
+        return f"{start}{_without_form(node)}"
+    if operator := _OPERATOR.match(str(reason)):
+        return f"{start}torch.export has no form of {operator[1]}{_place(reason)}. {_LEAVE_OUT}"
+    if any(words in str(reason) for words in _DERIVATIVE):
+        return start + _TRANSFORMED
     advice = (
         " If a batch of any size is what fails, convert with dynamic_batch=False; if it is an operator, the older"
         if dynamic_batch
@@ -61,6 +85,56 @@ def _in_words(error: BaseException) -> str:
     if words or not frames:
         return words or type(error).__name__
     return f"{type(error).__name__} in {os.path.basename(frames[-1].filename)}, line {frames[-1].lineno}"
+
+
+def _unwritten(error: BaseException) -> Any:
+    """The node of an operator of PyTorch that the exporter has no form for; None if something else is the matter."""
+    inner: BaseException | None = error
+    while inner is not None and type(inner).__name__ != "DispatchError":
+        inner = inner.__cause__
+    if inner is None:
+        return None
+    nodes = [frame.f_locals.get("node") for frame, _ in _frames(error)]
+    return next((node for node in reversed(nodes) if hasattr(node, "meta")), None)
+
+
+def _frames(error: BaseException | None) -> Iterator[tuple[Any, int]]:
+    """Those of an error and of its causes."""
+    while error is not None:
+        yield from traceback.walk_tb(error.__traceback__)
+        error = error.__cause__
+
+
+def _without_form(node: Any) -> str:
+    """Of an operator without a form, its name, the line that calls it and the ways out that there are."""
+    target = str(node.target)
+    operator = target.rpartition(".")[0] or target
+    lines = list(_LINE.finditer(node.meta.get("stack_trace") or ""))
+    place = f" ({os.path.basename(lines[-1][1])}, line {lines[-1][2]}: `{lines[-1][3]}`)" if lines else ""
+    numbers = " of complex numbers" if any(map(_is_complex, node.all_input_nodes)) else ""
+    says = f"neither it nor onnxattr has an ONNX form of {operator}{numbers}{place}. "
+    called = str(node.meta.get("torch_fn", ("", ""))[1]).rpartition(".")[2]
+    if not numbers and (_older_has(operator) or _older_has(f"aten.{called}")):
+        return (
+            f"{says}The older exporter has one: torch.onnx.export(module, inputs, path, dynamo=False) writes a file to "
+            "explain."
+        )
+    return says + _LEAVE_OUT
+
+
+def _is_complex(node: Any) -> bool:
+    dtype = getattr(node.meta.get("val"), "dtype", None)
+    return bool(getattr(dtype, "is_complex", False))
+
+
+def _older_has(operator: str) -> bool:
+    """Whether the exporter of torch.jit has a form of an operator."""
+    try:
+        import_module("torch.onnx._internal.torchscript_exporter.symbolic_opset18")
+        registration = import_module("torch.onnx._internal.torchscript_exporter.registration")
+    except ImportError:
+        return False
+    return bool(registration.registry.is_registered_op(operator.replace(".", "::"), 18))
 
 
 def _decided(error: BaseException) -> str:
