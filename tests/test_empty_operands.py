@@ -4,9 +4,15 @@ import numpy as np
 import pytest
 from support.tiny_graphs import parse, run
 
-from onnxattr import IntegratedGradients, SmoothGrad
+from onnxattr import GradientInput, IntegratedGradients, SmoothGrad, SquareGrad, load
 from onnxattr.compile.gradient import vjp
+from onnxattr.errors import ShapeError
 
+#: What later steps add up to, of which a sequence of one step has none.
+LATER = (
+    "g (float[N, T, 2] x) => (float[N, T, 2] y) <int64[1] a = {1}, int64[1] end = {99}> "
+    "{ v = Slice(x, a, end, a) w = Sin(v) s = ReduceSum(w, a) t = Sin(x) y = Add(s, t) }"
+)
 #: Models of y = x * x, whatever the batch.
 SQUARES = {
     "of the batch of an export": ("<float[5, 0] c = {}>", "z = Concat<axis = 1>(x, c)"),
@@ -101,10 +107,47 @@ def test_no_shared_work_begins_there(name, method, rendering):
 
 def test_a_length_that_leaves_no_element():
     """A sequence of one step has no later ones: the value at which shared work begins is empty in a run alone."""
-    model = parse(
-        "g (float[N, T] x) => (float[N, T] y) <int64[1] a = {1}, int64[1] end = {99}> "
-        "{ v = Slice(x, a, end, a) w = Sin(v) s = ReduceSum(w, a) t = Sin(x) y = Add(s, t) }"
-    )
-    x = np.random.default_rng(0).normal(size=(3, 1)).astype(np.float32)
-    found = IntegratedGradients(model, steps=300, share=True, batch_size=2).explain(x, np.ones_like(x))
+    x = np.random.default_rng(0).normal(size=(3, 1, 2)).astype(np.float32)
+    found = IntegratedGradients(parse(LATER), steps=300, share=True, batch_size=2).explain(x, np.ones_like(x))
     np.testing.assert_allclose(found, np.sin(x), rtol=0, atol=2e-5)
+
+
+#: The method, its points, and what it finds of one step: sin(x) along the path.
+OF_LATER = {
+    "a path": (IntegratedGradients, {"steps": 300}, np.sin),
+    "an adaptive path": (
+        IntegratedGradients,
+        {"points": "adaptive", "tolerance": 1e-6, "max_steps": 300},
+        np.sin,
+    ),
+}
+
+
+@pytest.mark.parametrize("rendering", ["loop", "batch"])
+@pytest.mark.parametrize("case", OF_LATER)
+def test_files_of_a_length_that_leaves_no_element(case, rendering, tmp_path):
+    kind, points, found_in_one_step = OF_LATER[case]
+    method = kind(parse(LATER), reducer=None, share=True, batch_size=64, **points)
+    if (case, rendering) == ("an adaptive path", "batch"):
+        pytest.skip("points that follow from those before are no batch")
+    method.export(tmp_path / "e.onnx", rendering, target="weights")
+    x = np.random.default_rng(0).normal(size=(3, 1, 2)).astype(np.float32)
+    found = load(tmp_path / "e.onnx").explain(x, np.ones_like(x))
+    np.testing.assert_allclose(found, found_in_one_step(x), rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("method", [IntegratedGradients, SmoothGrad, SquareGrad])
+def test_an_explained_value_may_have_no_elements_in_a_run(method):
+    """The maps of later steps of a sequence of one step are empty."""
+    found = method(parse(LATER), wrt="v", reducer=None).explain(np.ones((3, 1, 2)), np.ones((3, 1, 2)))
+    assert found.shape == (3, 0, 2)
+
+
+@pytest.mark.parametrize("method", [IntegratedGradients, SmoothGrad, GradientInput])
+def test_an_explained_value_that_never_has_elements(method):
+    model = parse(
+        "g (float[N, 4] x) => (float[N, 4] y) <int64[1] a = {1}, int64[1] start = {4}, int64[1] end = {9}> "
+        "{ v = Slice(x, start, end, a) w = Sin(v) y = Concat<axis = 1>(w, x) }"
+    )
+    with pytest.raises(ShapeError, match=r"wrt 'v' has shape \(N, 0\): there is no value to explain"):
+        method(model, wrt="v")

@@ -96,7 +96,7 @@ def _few(like: ir.Value) -> bool:
 
 
 def _shaped(op: OpBuilder, flat: ir.Value, like: ir.Value) -> ir.Value:
-    return op.Reshape(flat, op.Concat(op.shape(like, 0, 1), op.shape(like, 1), axis=0))
+    return op.reshape_rows(flat, op.Concat(op.shape(like, 0, 1), op.shape(like, 1), axis=0), like)
 
 
 def _share(op: OpBuilder, made: ir.Value) -> ir.Value:

@@ -102,6 +102,14 @@ class Shaping(Operators):
         """Broadcasts a value to a shape; see ``sizes`` for what ``dims`` may hold."""
         return self.Expand(value, self.sizes(dims))
 
+    def reshape_rows(self, value: ir.Value, sizes: ir.Value, like: ir.Value) -> ir.Value:
+        """A value in other axes, where one of ``like`` behind the first may turn out to have no elements.
+
+        There a 0 is a size, and does not stand for that of the value before.
+        """
+        open_sizes = any(not isinstance(dim, int) or dim == 0 for dim in (dims_of(like) or [None, None])[1:])
+        return self.Reshape(value, sizes, allowzero=1 if open_sizes else None)
+
     def reshape_like(self, value: ir.Value, like: ir.Value) -> ir.Value:
         """Reshapes a value to the shape of another."""
         dims = dims_of(like)

@@ -10,9 +10,9 @@ from onnxattr.autodiff.node import op_name
 from onnxattr.autodiff.paths import reaching
 from onnxattr.autodiff.refused import reasons
 from onnxattr.autodiff.registry import RuleTable
-from onnxattr.errors import ModelError
+from onnxattr.errors import ModelError, ShapeError
 from onnxattr.graph.intervals import FLOATS
-from onnxattr.graph.values import dims_of
+from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.landmarks import explainable
 from onnxattr.loading.layers import Layer
 from onnxattr.loading.layouts import put_on_path
@@ -70,6 +70,7 @@ def find_explained(
 
     Raises:
         ModelError: If one is unknown, inside a subgraph, no float value with rows, or does not reach the score.
+        ShapeError: If one has no elements.
     """
     inputs = {value.name: value for value in graph.inputs}
     places: list[Place] = []
@@ -104,6 +105,10 @@ def _check(graph: ir.Graph, place: Place, output: ir.Value) -> None:
         raise ModelError(
             f"wrt {place.name!r} is {value.dtype}; only float values can be explained: "
             f"{explainable(graph, output)}."
+        )
+    if 0 in (dims_of(value) or [])[1:]:
+        raise ShapeError(
+            f"wrt {place.name!r} has shape {shape_text(dims_of(value))}: there is no value to explain."
         )
     unfit = _why_unfit(value, output)
     if unfit:

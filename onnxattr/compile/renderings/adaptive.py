@@ -117,7 +117,7 @@ class _Points:
             weights = body.Unsqueeze(body.Slice(path.weights(), [0], taken, [0]), [0])
             flat = body.Reshape(stack, body.Concat(taken, [-1], axis=0))
             total = body.MatMul(body.cast_like(weights, flat), flat)
-            total = body.Reshape(total, body.shape(stack, 2))
+            total = body.reshape_rows(total, body.shape(stack, 2), x)
             total.type, total.shape = x.type, ir.Shape(dims)
             moments.append(total)
         assert taken is not None

@@ -222,7 +222,7 @@ class _Samples:
         """Rows as (samples, points, elements)."""
         op = self.op
         elements = op.elements(value, 1)  # a -1 has no value where there are no samples
-        return op.Reshape(value, op.Concat(self.samples(), [self.count], elements, axis=0))
+        return op.reshape_rows(value, op.Concat(self.samples(), [self.count], elements, axis=0), value)
 
     def pick(self, value: ir.Value, point: int) -> ir.Value:
         """The rows of one point."""
@@ -247,4 +247,5 @@ class _Samples:
         return self._ungroup(self.op.MatMul(row, grouped), value)
 
     def _ungroup(self, grouped: ir.Value, like: ir.Value) -> ir.Value:
-        return self.op.Reshape(grouped, self.op.Concat(self.samples(), self.op.shape(like, 1), axis=0))
+        sizes = self.op.Concat(self.samples(), self.op.shape(like, 1), axis=0)
+        return self.op.reshape_rows(grouped, sizes, like)

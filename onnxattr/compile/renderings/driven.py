@@ -143,7 +143,7 @@ def sum_graph(request: Request) -> onnx.ModelProto:
             given = op.input(f"{name}{POINTS}", dtype, ["points", *dims])
             flat = op.Reshape(given, op.Concat(op.shape(given, 0, 1), [-1], axis=0))
             total = op.MatMul(op.cast_like(weights, flat), flat)
-            total = op.Reshape(total, op.Concat([1], op.shape(given, 1), axis=0))
+            total = op.reshape_rows(total, op.Concat([1], op.shape(given, 1), axis=0), given)
             total.name, total.shape = op.unique_name(name, exact=True), ir.Shape([1, *dims])
             total.type = given.type
             graph.outputs.append(total)
@@ -228,7 +228,8 @@ def _by_sample(op: OpBuilder, value: ir.Value, places: ir.Value) -> ir.Value:
 def _weighted(op: OpBuilder, of_samples: ir.Value, weights: ir.Value, like: ir.Value) -> ir.Value:
     """Sums the rows of each sample by their weights; the axes after the first are those of ``like``."""
     total = op.MatMul(op.Unsqueeze(op.cast_like(weights, of_samples), [1]), of_samples)
-    return op.Reshape(total, op.Concat(op.Shape(weights, start=0, end=1), op.shape(like, 1), axis=0))
+    sizes = op.Concat(op.Shape(weights, start=0, end=1), op.shape(like, 1), axis=0)
+    return op.reshape_rows(total, sizes, like)
 
 
 def _add_output(rewrite: Rewrite, value: ir.Value, name: str, shape: list[int | str | None]) -> None:
