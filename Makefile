@@ -16,7 +16,7 @@ export TF_CPP_MIN_LOG_LEVEL = 3
 export PYTHONDONTWRITEBYTECODE =
 export PIP_NO_COMPILE = no
 
-.PHONY: help docs demo demo-web test coverage release-check test-slow test-portable test-webgpu portability measure-portability test-torch test-bulk test-cuda fuzz \
+.PHONY: help docs demo demo-web test coverage release-check test-oldest test-slow test-portable test-webgpu portability measure-portability test-torch test-bulk test-cuda fuzz \
   hostile verify coverage-ops real-models lint bench bench-headline bench-quick benchmark-files benchmark-metrics benchmark-points \
   benchmark-rewrites benchmark-derived benchmark-bulk clean
 .DEFAULT_GOAL := help
@@ -39,6 +39,15 @@ coverage: $(VENV)/.test  ## Measure which lines and branches the fast tests run
 # A wheel and a source distribution in build/release/dist, and the wheel at work where nothing of the source tree is.
 release-check:  ## Build the wheel and the source distribution; try the wheel in a fresh environment
 	$(PYTHON) tests/release/check.py build/release
+
+# What needs neither TensorFlow nor real networks, in the oldest versions that pyproject.toml allows.
+OLDEST := rules singular autodiff upgrades control_flow behind_control_flow batchwise cli files columns_by_name text_tables sklearn_rows \
+  convert_sklearn plots pictures bulk_job model_check
+test-oldest:  ## Tests in the oldest versions of the packages that are allowed
+	$(PYTHON) -m venv build/oldest
+	build/oldest/bin/python -m pip install --quiet --requirement requirements/oldest.txt
+	build/oldest/bin/python -m pip install --quiet --no-deps --editable .
+	build/oldest/bin/python -m pytest -n 2 -m "not slow" $(OLDEST:%=tests/test_%.py)
 
 test-slow: $(VENV)/.test  ## Tests that take minutes or gigabytes
 	$(RUN) -m pytest -m slow
