@@ -228,7 +228,7 @@ def test_unknown_preprocessing_is_refused_before_any_work(place, capsys, monkeyp
         assert UNKNOWN in str(refusal.value)
     GradientInput("model.onnx").export("plain.onnx", check=False)
     assert main(["explain", "plain.onnx", "photos/", "-o", "out/"]) == 2
-    assert "export the explainer, with preprocess='model'" in capsys.readouterr().err
+    assert "export the explainer, with --preprocess model" in capsys.readouterr().err
 
 
 def test_unknown_preprocessing_among_other_files(place, capsys):

@@ -250,7 +250,7 @@ WRONG = {
     "folders in it": (lambda p: (p / "x" / "cats").mkdir(parents=True), "x", "Name its folders themselves: cats"),
     "mixed": (lambda p: np.save(p / "a.npy", RGB), ".", "several kinds"),
     "unknown": (lambda p: (p / "x.doc").write_text("a"), "x.doc", "files of this kind are not read"),
-    "of jobs alone": (lambda p: (p / "x.parquet").write_text("a"), "x.parquet", "Parquet files are read by jobs: -o"),
+    "damaged table": (lambda p: (p / "x.parquet").write_text("a"), "x.parquet", "cannot be read as a Parquet file"),
     "missing": (lambda p: None, "y.png", "there is no such file"),
     "size": (lambda p: saved(p / "b.png", RGB[:3]), "b.png", r"has 6 x 3 pixels; the input 'image' takes 6 x 4"),
     "rank": (lambda p: np.save(p / "b.npy", RGB[0]), "b.npy", "rank 4"),

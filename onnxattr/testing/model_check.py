@@ -31,8 +31,7 @@ _FLOAT = onnx.TensorProto.FLOAT
 _HALVES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 #: Sizes tried for symbolic dimensions where inputs are drawn.
 _SIZES = (1, 3, 16)
-
-
+#: What the columns of the table are.
 _NOTES = {
     "evaluator": (
         "slopes: the gradient in float64 against slopes of the file's own graph, by onnx's evaluator\n"
