@@ -114,10 +114,10 @@ def check_model(
 ) -> ModelCheck:
     """Compares the gradient that explanations of a model use with slopes of what its file predicts.
 
-    The slopes are of the file as it is, in float64, computed by onnx's evaluator: for random cotangents ybar and random
-    directions v, <xbar, v> is compared with (<ybar, f(x + h v)> - <ybar, f(x - h v)>) / 2h, relative to the larger of
-    the slope and the root of the sum of the squares of xbar v. xbar is computed in float64, too, and then compared with
-    that of ONNX Runtime in float32, which methods use. What the evaluator cannot run is compared in ONNX Runtime.
+    The slopes are of the file as it is, in float64, by onnx's evaluator with the operators of ``CORRECTED``. For random
+    cotangents ybar and directions v, <xbar, v> is compared with (<ybar, f(x + h v)> - <ybar, f(x - h v)>) / 2h; errors
+    are shares of the slope or, if larger, of the root of the sum of the squares of xbar v. xbar is computed in float64,
+    then compared with ONNX Runtime's in float32, which methods use. ONNX Runtime runs what the evaluator cannot.
 
     Args:
         model: The model, of float32 inputs.
