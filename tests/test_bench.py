@@ -46,6 +46,30 @@ def test_every_network_and_method_is_planned():
             assert {f"{m}-50/{network.name}/{rows} rows/1 thread" for m in ("IG", "SquareGrad")} <= keys
 
 
+ALONE, RACED = {"onnxattr": [1.0], "forward": [1.0]}, {"onnxattr": [1.0], "TensorFlow": [1.0]}
+
+
+@pytest.mark.parametrize(
+    ("times", "missing", "growth", "methods"),
+    [
+        (None, {}, True, True),
+        (ALONE, {}, False, True),
+        (RACED, {}, False, False),
+        (ALONE, {"TensorFlow": "no package has it"}, False, False),
+    ],
+)
+def test_an_entry_without_rivals_stands_for_none_with_them(tmp_path, times, missing, growth, methods):
+    results = Results(tmp_path / "speed.json")
+    asked = ("gradient", "wide mlp", "1 rows", "1 thread")
+    (alone,), (raced,) = (
+        [c for group in bench.selected(s, asked) for c in group] for s in ("growth", "methods")
+    )
+    assert alone.key == raced.key
+    if times:
+        results.add(alone.key, {"times": times, "missing": missing})
+    assert (bench.wanted(alone, results, False), bench.wanted(raced, results, False)) == (growth, methods)
+
+
 def test_unknown_words_are_refused():
     with pytest.raises(SystemExit, match="resnet51"):
         selected("headline", "resnet51")

@@ -86,11 +86,13 @@ def kind_of_word(word: str, networks: Set[str]) -> str:
 
 
 def wanted(cell: Cell, results: Results, fresh: bool) -> bool:
-    """Whether a cell is to be measured: an entry of this project alone never replaces one with rivals."""
-    rivals = set(results.measured.get(cell.key, {}).get("times", {})) - {"onnxattr", "forward"}
-    if cell.sides == ("onnxattr",) and rivals:
+    """Whether to measure a cell; an entry of this project alone neither counts for one with rivals nor replaces it."""
+    entry = results.measured.get(cell.key, {})
+    rivals = {*entry.get("times", {}), *entry.get("missing", {})} - {"onnxattr", "forward"}
+    alone = cell.sides == ("onnxattr",)
+    if alone and rivals:
         return False
-    return fresh or not results.current(cell.key)
+    return fresh or not results.current(cell.key) or not (alone or rivals)
 
 
 def measure(cells: Sequence[Cell], results: Results) -> None:
