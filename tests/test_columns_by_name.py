@@ -185,6 +185,9 @@ def test_kinds_of_columns(table_model):
     twice = pandas.concat([frame, frame[["age"]]], axis=1)
     with pytest.raises(ShapeError, match=r"named twice: \['age'\]"):
         method.explain(twice)
+    levels = frame[NAMES[::-1]].set_axis(pandas.MultiIndex.from_product([["a"], NAMES[::-1]]), axis=1)
+    with pytest.raises(ShapeError, match=r"names of several levels.*get_level_values\(-1\)"):
+        method.explain(levels)
     with pytest.warns(UserWarning, match="have no names.*'age', 'height'") as said:
         np.testing.assert_array_equal(method.explain(pandas.DataFrame(plain)), method.explain(plain))
     assert {warning.filename for warning in said} == {__file__}

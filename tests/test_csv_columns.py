@@ -21,6 +21,7 @@ CSV = {
     "semicolons": "age;height;weight;pulse\n1;2;3;4\n5;6;7;8\n",
     "quoted, with a mark": '\ufeff"age","height","weight","pulse"\r\n1,2,3,4\r\n5,6,7,8\r\n',
     "no names": "1,2,3,4\n5,6,7,8\n",
+    "separator named": "sep=;\r\nage;height;weight;pulse\r\n1;2;3;4\r\n5;6;7;8\r\n",
 }
 
 
@@ -72,6 +73,17 @@ BROKEN = {
         ["line 2", "'2021_01'", "Encode text", ".npz"],
     ),
     "empty": ("", ["no rows"]),
+    "a first row with a missing value": ("NA,2\n3,4\n", ["line 1, field 1", "'NA'", "Leave the fields"]),
+    "a first row with thousands": (
+        '2,"1,000"\n3,4\n',
+        ["line 1, field 2", "'1,000'", "a point for decimals"],
+    ),
+    "truth values and numbers": (
+        "a,b\n1,2\n3,True\n",
+        ["line 3, column 'b'", "'True'", "'2' too", "one kind"],
+    ),
+    "such a first row": ("1,True\n3,2\n", ["line 1, field 2", "'True'", "one kind"]),
+    "behind a named separator": ("sep=;\na;b\n1;x\n", ["line 3, column 'b'", "'x'"]),
 }
 
 
@@ -105,6 +117,29 @@ def test_a_first_line_that_may_name_columns_is_said(text, said, tmp_path):
         rows = read_csv(tmp_path / "x.csv")
     assert len(rows) == text.count("\n")
     assert ["read as a row of numbers" in str(warning.message) for warning in heard] == [True] * said
+
+
+def test_a_first_line_of_decimals_that_is_read_as_names_is_said(tmp_path):
+    (tmp_path / "x.csv").write_text("1.5kg,0.5\n1,2\n")
+    with pytest.warns(UserWarning, match="read as names of columns.*write '1.5kg' as a number"):
+        assert read_csv(tmp_path / "x.csv").columns == ["1.5kg", "0.5"]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "values"),
+    [
+        ("a,b\nTrue,1\nFalse,2\n", ["a", "b"], [[1, 1], [0, 2]]),
+        ("a\nTRUE\nfalse\n true\n", ["a"], [[1], [0], [1]]),
+        ("a,b\nTrue,1\n,2\n", ["a", "b"], [[1, 1], [np.nan, 2]]),
+        ("True,1\nFalse,2\n", None, [[1, 1], [0, 2]]),
+        ("False,True\n0.5,1\n", ["False", "True"], [[0.5, 1]]),
+    ],
+)
+def test_truth_values(text, columns, values, tmp_path):
+    (tmp_path / "x.csv").write_text(text)
+    table = read_csv(tmp_path / "x.csv")
+    assert getattr(table, "columns", None) == columns
+    np.testing.assert_array_equal(np.asarray(table), values)
 
 
 def test_names_that_python_reads_as_numbers(tmp_path):

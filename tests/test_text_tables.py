@@ -1,6 +1,7 @@
 """Tables with columns of text on the command line: .csv and .parquet files, results as tables, jobs, layers by name."""
 
 import warnings
+from decimal import Decimal
 
 import numpy as np
 import onnx
@@ -56,6 +57,7 @@ def files(linear, tmp_path, monkeypatch):
     FIVE[[*TEXTS, *NUMBERS]].to_csv("turned.csv", index=False)
     FIVE.to_parquet("rows.parquet")
     FIVE.set_index(np.arange(5) * 3).astype({"city": "category"}).to_parquet("indexed.parquet")
+    FIVE.assign(age=[Decimal(f"{age:.2f}") for age in FIVE.age]).to_parquet("decimals.parquet")
     with pytest.warns(UserWarning, match="was not run"):
         GradientInput("m.onnx").export("e.onnx")
     return tmp_path
@@ -81,7 +83,8 @@ def read(path):
 
 @pytest.mark.parametrize("output", ["maps.csv", "maps.parquet"])
 @pytest.mark.parametrize(
-    "source", ["rows.csv", "rows.tsv.csv", "turned.csv", "rows.parquet", "indexed.parquet"]
+    "source",
+    ["rows.csv", "rows.tsv.csv", "turned.csv", "rows.parquet", "indexed.parquet", "decimals.parquet"],
 )
 @pytest.mark.parametrize("model", ["m.onnx", "e.onnx"])
 def test_tables_of_files_give_a_column_for_each_column(model, source, output, files):

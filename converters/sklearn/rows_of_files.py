@@ -38,7 +38,10 @@ def read_rows(path: str | os.PathLike[str], estimator: Any, by_column: bool = Fa
     if len(columns) < len(table.columns):
         raise ConversionError(f"The sample {path} has two columns of one name; rename one.")
     if not by_column and all(column.dtype.kind == "f" for column in columns.values()):
-        return read_arrays(path)
+        # A Parquet file's own types matter, and reading it again is cheap.
+        return (
+            read_arrays(path) if is_parquet(path) else Table(table.columns, np.stack([*columns.values()], 1))
+        )
     try:
         import pandas as pd
     except ImportError as error:

@@ -76,6 +76,8 @@ def numbers(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray:
         array = array.flatten()
         shape.append(size)
     types = pyarrow_module().types
+    if types.is_decimal(array.type):
+        array = array.cast("float64")
     kind = array.type
     if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
         raise ShapeError(f"Column {name!r} holds {kind}; expected numbers, or arrays of numbers.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import warnings
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -15,6 +16,10 @@ from onnxattr.home import at_home
 
 #: What stands for missing values in files of other programs.
 _MISSING = ("na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", "?", ".")
+#: How files spell the truth values of a column of numbers, and how Excel names its separator in a line of its own.
+_TRUTH = {"true": 1.0, "false": 0.0}
+_SEPARATOR = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)
+_ONE_KIND = "Write one kind in a column: True and False, or numbers."
 _LISTED = 12
 
 
@@ -46,7 +51,7 @@ class Table:
 
 
 def read_csv(path: str | os.PathLike[str], numbers: Collection[str] | None = None) -> Table | np.ndarray:
-    """Reads a CSV file: a table if its first line holds names, else an array. Empty fields are NaN.
+    """Reads a CSV file: a table if its first line holds names, else an array. Empty fields are NaN, True 1 and False 0.
 
     Args:
         path: The file.
@@ -54,20 +59,24 @@ def read_csv(path: str | os.PathLike[str], numbers: Collection[str] | None = Non
             if all columns hold numbers.
 
     Raises:
-        ShapeError: If the file cannot be read, a field is no number (names the line and the column), or the first line
-            counts its columns, as a header of columns without names does.
+        ShapeError: If the file cannot be read, a field is no number (names the line and the column), a column holds
+            numbers beside truth values, or the first line counts its columns, as a header of columns without names
+            does, or is a row with a field that is no number.
     """
     path = at_home(path)
     lines = _lines(path)
-    named = bool(lines) and not all(_is_number(field) for field in lines[0][1])
+    named = bool(lines) and not _is_row([line for _, line in lines])
     names = [name.strip() for name in lines[0][1]] if named else []
     rows = lines[1:] if named else lines
     if not rows:
         raise ShapeError(f"{path} holds no rows of numbers.")
-    if not named:
+    if named:
+        _check_names(path, lines[0])
+    else:
         _check_first(path, [line for _, line in lines])
     width = len(lines[0][1])
     texts = [numbers is not None and name not in numbers for name in names] or [False] * width
+    _check_truth(path, rows, [not text for text in texts], names)
     values = np.empty((len(rows), width), object if any(texts) else np.float64)
     for place, (number, row) in enumerate(rows):
         if len(row) != width:
@@ -78,10 +87,10 @@ def read_csv(path: str | os.PathLike[str], numbers: Collection[str] | None = Non
             if texts[column]:
                 values[place, column] = field or None
                 continue
-            if not _is_number(field):
-                name = f"column {names[column]!r}" if names else f"field {column + 1}"
-                raise ShapeError(f"{path}, line {number}, {name}: {field!r} is no number. {_advice(field)}")
-            values[place, column] = float(field) if field.strip() else np.nan
+            if not (_is_number(field) or _is_truth(field)):
+                told = _told(names, column)
+                raise ShapeError(f"{path}, line {number}, {told}: {field!r} is no number. {_advice(field)}")
+            values[place, column] = _number(field)
     return Table(names, values) if named else values
 
 
@@ -96,10 +105,12 @@ def _lines(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:
             raise OSError("there is no such file")
         with open(path, newline="", encoding="utf-8-sig") as file:
             first = file.readline()
-            file.seek(0)
-            separator = max(",;\t", key=first.count)
+            named = _SEPARATOR.fullmatch(first)
+            if named is None:
+                file.seek(0)
+            separator = named[1] if named else max(",;\t", key=first.count)
             reader = csv.reader(file, delimiter=separator)
-            return [(reader.line_num, line) for line in reader if line]
+            return [(reader.line_num + (named is not None), line) for line in reader if line]
     except UnicodeDecodeError as error:
         raise ShapeError(f"{path} cannot be read as a CSV file: {error}. Save it as UTF-8.") from error
     except (OSError, csv.Error) as error:
@@ -110,7 +121,9 @@ def _advice(field: str) -> str:
     """What to do about a field that is no number."""
     if _is_number(field.replace(",", "")):
         return "Write numbers with a point for decimals and nothing between thousands."
-    if field.strip().lower() in _MISSING:
+    if _is_truth(field):
+        return _ONE_KIND
+    if _is_missing(field):
         return "Leave the fields of missing values empty."
     return (
         "Encode text and categories first; for inputs of text name the columns as the model does, or give a .npz file, "
@@ -143,6 +156,86 @@ def _check_first(path: str | os.PathLike[str], lines: Sequence[Sequence[str]]) -
             "numbers above decimals: remove it if these are names of columns.",
             stacklevel=3,
         )
+
+
+def _check_names(path: str | os.PathLike[str], first: tuple[int, Sequence[str]]) -> None:
+    """Refuses a first line of numbers with a field that stands for a missing one, or is written in another way.
+
+    It would be taken for names of columns, and be no row. Of other text beside decimals a warning tells that.
+
+    Raises:
+        ShapeError: If it is one.
+    """
+    number, fields = first
+    numbers = [field for field in fields if field.strip() and _is_number(field)]
+    others = [field for field in fields if not _is_number(field)]
+    if numbers and all(
+        _is_missing(field) or _is_truth(field) or _is_number(field.replace(",", "")) for field in others
+    ):
+        place = list(fields).index(others[0]) + 1
+        raise ShapeError(
+            f"{path}, line {number}, field {place}: {others[0]!r} is no number, and other fields of the first line "
+            f"are. {_advice(others[0])}"
+        )
+    if any(not _is_whole(field) for field in numbers):
+        warnings.warn(
+            f"{path}: the first line, {', '.join(fields[:_LISTED])}, is read as names of columns. It holds decimals: "
+            f"if it is a row, write {others[0]!r} as a number.",
+            stacklevel=3,
+        )
+
+
+def _check_truth(
+    path: str | os.PathLike[str],
+    rows: Sequence[tuple[int, Sequence[str]]],
+    checked: Sequence[bool],
+    names: Sequence[str],
+) -> None:
+    """Refuses truth values and numbers in one column.
+
+    Raises:
+        ShapeError: If a column has both.
+    """
+    for column in (place for place, check in enumerate(checked) if check):
+        known = [(line, row[column]) for line, row in rows if column < len(row) and row[column].strip()]
+        truths = [(line, field) for line, field in known if _is_truth(field)]
+        odd = next((field for _, field in known if _is_number(field)), None)
+        if truths and odd is not None:
+            line, field = truths[0]
+            raise ShapeError(
+                f"{path}, line {line}, {_told(names, column)}: {field!r} is a truth value, and the column holds "
+                f"{odd!r} too. {_ONE_KIND}"
+            )
+
+
+def _is_row(lines: Sequence[Sequence[str]]) -> bool:
+    """Whether a first line holds values: numbers, or truth values above truth values; False and True may be names."""
+    return all(
+        _is_number(field)
+        or (
+            _is_truth(field)
+            and all(_is_truth(line[k]) or not line[k].strip() for line in lines[1:] if k < len(line))
+        )
+        for k, field in enumerate(lines[0])
+    )
+
+
+def _told(names: Sequence[str], column: int) -> str:
+    return f"column {names[column]!r}" if names else f"field {column + 1}"
+
+
+def _is_truth(field: str) -> bool:
+    return field.strip().lower() in _TRUTH
+
+
+def _is_missing(field: str) -> bool:
+    return field.strip().lower() in _MISSING
+
+
+def _number(field: str) -> float:
+    """The number that a field holds; NaN if it is empty."""
+    text = field.strip()
+    return _TRUTH[text.lower()] if _is_truth(text) else float(text or "nan")
 
 
 def _is_whole(field: str) -> bool:

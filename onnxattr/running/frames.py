@@ -94,6 +94,11 @@ def matched(
         ShapeError: If columns are missing, unknown or named twice: lists them.
     """
     given = columns_of(frame)
+    if any(isinstance(name, tuple) for name in given):
+        raise ShapeError(
+            f"{what}: the columns of the table have names of several levels, {few(given)}; the model's have one, "
+            f"{few(wanted)}. Give a table with these: frame.columns = frame.columns.get_level_values(-1)."
+        )
     if given and not any(isinstance(name, str) for name in given) and len(given) == len(wanted):
         warn_caller(
             f"{what}: the columns of the table have no names, so they are taken in the model's order, {few(wanted)}."
