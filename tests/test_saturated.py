@@ -218,11 +218,17 @@ def log_softmax(scores, target):
         ("l = LogSoftmax(x) y = Exp(l)", softmax),
         ("e = Exp(x) s = ReduceSum(e, axes) y = Div(e, s)", softmax),
         ("m = ReduceMax(x, axes) d = Sub(x, m) e = Exp(d) s = ReduceSum(e, axes) y = Div(e, s)", softmax),
+        ("s = ReduceLogSumExp(x, axes) d = Sub(x, s) y = Exp(d)", softmax),
+        (
+            "s = ReduceLogSumExp<keepdims = 0>(x, axes) r = Reshape(s, column) d = Sub(x, r) y = Exp(d)",
+            softmax,
+        ),
     ],
 )
 def test_classes(body, exact, target):
     ct = TARGETS[target].astype(np.float32)
-    model = parse(f"g (float[N,5] x) => (float[N,5] y) <int64[1] axes = {{1}}> {{ {body} }}")
+    constants = "<int64[1] axes = {1}, int64[2] column = {-1, 1}>"
+    model = parse(f"g (float[N,5] x) => (float[N,5] y) {constants} {{ {body} }}")
     close(run(vjp(model), x=SCORES, y_cotangent=ct)["x_gradient"], exact(SCORES, ct.astype(np.float64)))
 
 

@@ -27,6 +27,11 @@ TANH = "x3 = Pow(x, three) u0 = Mul(x3, c) u1 = Add(x, u0) u = Mul(u1, k) t = Ta
 #: By what writes them: nodes from x to y.
 GROUPS = {
     "softmax": ("e = Exp(x) s = ReduceSum(e, last) y = Div(e, s)", "Softmax"),
+    "softmax of logarithms": ("s = ReduceLogSumExp<keepdims = 1>(x, last) d = Sub(x, s) y = Exp(d)", "Softmax"),
+    "softmax of logarithms, another axis": (
+        "s = ReduceLogSumExp<keepdims = 0>(x, middle) u = Unsqueeze(s, middle) d = Sub(x, u) y = Exp(d)",
+        "Softmax",
+    ),
     "softmax by a product": ("e = Exp(x) s = ReduceSum(e, last) i = Reciprocal(s) y = Mul(i, e)", "Softmax"),
     # LayerNormalization
     "torch layer norm": (
@@ -95,6 +100,8 @@ GROUPS = {
 NEAR_MISSES = {
     "powers over two axes": "e = Exp(x) s = ReduceSum(e, both) y = Div(e, s)",
     "powers of another value": "e = Exp(x) n = Neg(x) f = Exp(n) s = ReduceSum(f, last) y = Div(e, s)",
+    "logarithms of another value": "n = Neg(x) s = ReduceLogSumExp(n, last) d = Sub(x, s) y = Exp(d)",
+    "logarithms over two axes": "s = ReduceLogSumExp(x, both) d = Sub(x, s) y = Exp(d)",
     "a sum over powers": "e = Exp(x) s = ReduceSum(e, last) y = Div(s, e)",
     "powers are read": "e = Exp(x) s = ReduceSum(e, last) z = Div(e, s) y = Add(z, e)",
     "epsilon beside the root": f"{VARIANCE} s0 = Sqrt(v) s = Add(s0, eps) y = Div(c0, s)",
