@@ -55,6 +55,39 @@ def check(out: Path, expected, files=8):
     assert not list(out.rglob("*.part"))
 
 
+WAITING = """
+import sys, time
+from onnxattr import GradientInput
+from onnxattr.bulk import explain_folder, work
+work.Worker.run = lambda self, task: (print("runs", flush=True), time.sleep(60))
+explain_folder(GradientInput(sys.argv[1]), sys.argv[2], sys.argv[3])
+"""
+
+
+def test_a_job_killed_before_it_wrote_anything_is_no_obstacle_to_another(tmp_path):
+    """While it runs it is one, and so is a killed job on another machine."""
+    model = mlp().model
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    np.save(tmp_path / "rows.npy", ROWS[:4])
+    other, out = IntegratedGradients(model, steps=3), tmp_path / "out"
+    command = [sys.executable, "-c", WAITING, tmp_path / "m.onnx", tmp_path / "rows.npy", out]
+    job = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE)
+    assert job.stdout.readline() == b"runs\n"
+    with pytest.raises(OnnxAttrError, match="holds results of another job: its method"):
+        explain_folder(other, tmp_path / "rows.npy", out)
+    job.kill()
+    job.communicate()
+    told = json.loads((out / ".onnxattr-job.json").read_text())
+    (out / ".onnxattr-job.json").write_text(json.dumps(told | {"host": "elsewhere"}))
+    with pytest.raises(OnnxAttrError, match="holds results of another job: its method"):
+        explain_folder(other, tmp_path / "rows.npy", out)
+    (out / ".onnxattr-job.json").write_text(json.dumps(told))
+    explain_folder(other, tmp_path / "rows.npy", out)
+    np.testing.assert_allclose(np.load(out / "rows.npy"), other.explain(ROWS[:4]), rtol=1e-5, atol=1e-7)
+    with pytest.raises(OnnxAttrError, match="holds results of another job: its method"):
+        explain_folder(GradientInput(model), tmp_path / "rows.npy", out)
+
+
 def test_parquet_files_become_parquet_files(explainer, expected, tmp_path):
     report = explain_folder(explainer, parquets(tmp_path / "in"), tmp_path / "out", chunk=7)
     assert (len(report.written), report.samples, report.skipped, report.failed) == (8, 400, [], {})

@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from onnxattr.bulk.mapping import CHUNK, check_chunk, check_rows
-from onnxattr.bulk.signature import check_signature, forget
+from onnxattr.bulk.signature import signed
 from onnxattr.bulk.work import Task, Worker, tasks_of
 from onnxattr.errors import ParameterError
 from onnxattr.files import AnyPath
@@ -115,20 +115,17 @@ def explain_folder(
         name: options[name] for name in ("targets", "keep", "chunk")
     }
     parameters["seed"] = getattr(worker.method, "seed", 0) if seed is None else seed
-    there = check_signature(folder, worker.method, parameters, overwrite, tasks)
-    done = list(itertools.compress(tasks, there))
-    todo = list(itertools.compress(tasks, map(operator.not_, there)))
-    report = Report(skipped=[task.target for task in done])
     run = _plain if engine == "plain" else _ray(address)
-    try:
+    with signed(folder, worker.method, parameters, overwrite, tasks) as there:
+        done = list(itertools.compress(tasks, there))
+        todo = list(itertools.compress(tasks, map(operator.not_, there)))
+        report = Report(skipped=[task.target for task in done])
         with tqdm(total=len(tasks), initial=len(done), unit="file", disable=hidden(progress)) as bar:
             for task, samples, wrong in run(worker, todo):
                 report.add(task, samples, wrong)
                 bar.update()
                 rate = report.samples / max(bar.format_dict["elapsed"], 1e-9)
                 bar.set_postfix_str(f"{report.samples} samples, {rate:.3g}/s")
-    finally:
-        forget(folder, tasks)
     return report
 
 

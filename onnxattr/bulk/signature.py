@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +20,20 @@ from onnxattr.running.explainer import Explainer
 NAME = ".onnxattr-job.json"
 #: The entry of a folder that was taken over: outputs that are older than this file are those of another job.
 _TAKEN_OVER = "taken_over"
+#: The entry that names the machine on which a job runs, where another job sees whether it still does.
+_HOST = "host"
 _LISTED = 3
 #: Letters of an entry that are shown.
 _SHOWN = 100
 
 
-def check_signature(
+@contextlib.contextmanager
+def signed(
     folder: Path, method: Any, parameters: Mapping[str, Any], overwrite: bool, tasks: Sequence[Task]
-) -> list[bool]:
-    """Writes what a folder is of, or checks that it is of the same.
+) -> Iterator[list[bool]]:
+    """Writes what a folder is of while a job runs, or checks that it is of the same; forgets it where nothing came.
+
+    A job of something else that was killed before it wrote anything is no obstacle.
 
     Args:
         folder: The folder.
@@ -34,25 +42,67 @@ def check_signature(
         overwrite: Whether a folder of something else is taken over.
         tasks: The files of the job.
 
-    Returns:
+    Yields:
         For each task whether its output is there already.
 
     Raises:
         ParameterError: If the folder is of something else, or outputs are there and nothing says of what they are.
     """
     mine, path = _signature(method, parameters), folder / NAME
-    with alone_in(folder):  # two jobs that start at once are told apart
-        kept, taken_over = _kept(path, overwrite)
-        if not overwrite:
-            _check_same(folder, kept, mine, tasks)
-        elif kept != mine:
-            taken_over = path.exists() or any(task.target.exists() for task in tasks)
-        if kept != mine:
-            with whole_file(path) as file:
-                text = json.dumps(mine | ({_TAKEN_OVER: True} if taken_over else {}), indent=1)
-                file.write((text + "\n").encode())
-    since = path.stat().st_mtime_ns if taken_over else 0
-    return [not overwrite and task.is_done(since) for task in tasks]
+    with contextlib.ExitStack() as held:
+        with alone_in(folder):  # two jobs that start at once are told apart
+            kept, taken_over = _kept(path, overwrite)
+            if not overwrite:
+                _check_same(folder, kept, mine, tasks)
+            elif kept != mine:
+                taken_over = path.exists() or any(task.target.exists() for task in tasks)
+            if kept != mine:
+                with whole_file(path) as file:
+                    more = {_HOST: platform.node()} | ({_TAKEN_OVER: True} if taken_over else {})
+                    file.write((json.dumps(mine | more, indent=1) + "\n").encode())
+            since = path.stat().st_mtime_ns if taken_over else 0
+            held.enter_context(_running(path))
+        try:
+            yield [not overwrite and task.is_done(since) for task in tasks]
+        finally:
+            with alone_in(folder):
+                if not any(task.target.exists() for task in tasks):  # corrected options are another job
+                    path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _running(path: Path) -> Iterator[None]:
+    """Holds a lock on a job's file, which the system releases however the process ends."""
+    try:
+        import fcntl
+
+        descriptor = os.open(path, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _left_nothing(folder: Path) -> bool:
+    """Whether the job of a folder was ended on this machine and has written no file, as far as the system tells."""
+    path = folder / NAME
+    try:
+        import fcntl
+
+        if any(not name.startswith(".") for _, _, files in os.walk(folder) for name in files):
+            return False
+        with open(path, "rb") as file:
+            if json.load(file).get(_HOST) != platform.node():  # locks of another one may not be seen
+                return False
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def _kept(path: Path, overwrite: bool) -> tuple[dict[str, Any] | None, bool]:
@@ -71,6 +121,8 @@ def _kept(path: Path, overwrite: bool) -> tuple[dict[str, Any] | None, bool]:
                 f"{path} is damaged ({error}); give another folder, or --overwrite."
             ) from error
         return None, False
+    if found is not None:
+        found.pop(_HOST, None)
     return found, found is not None and found.pop(_TAKEN_OVER, False) is True
 
 
@@ -91,7 +143,7 @@ def _check_same(
                 f"{folder} holds {few} already, and no {NAME}, which would say what job wrote them. {instead}"
             )
         return
-    if kept != mine:
+    if kept != mine and not _left_nothing(folder):
         odd = next((key for key in mine if kept.get(key) != mine[key]), "version")
         was, now = _apart(repr(kept.get(odd)), repr(mine.get(odd)))
         raise ParameterError(
@@ -110,13 +162,6 @@ def _apart(was: str, now: str) -> tuple[str, str]:
     ends = "..." * (start > 0), start + _SHOWN
     first, second = (ends[0] + text[start : ends[1]] + "..." * (len(text) > ends[1]) for text in (was, now))
     return first, second
-
-
-def forget(folder: Path, tasks: Sequence[Task]) -> None:
-    """Forgets what a folder is of, if none of a job's outputs is there: corrected options are another job."""
-    with alone_in(folder):
-        if not any(task.target.exists() for task in tasks):
-            (folder / NAME).unlink(missing_ok=True)
 
 
 def _signature(method: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
