@@ -7,6 +7,7 @@ from onnxattr.decompositions import (  # noqa: F401
     contrib_experts,
     contrib_norm,
     contrib_quantized,
+    contrib_rotary,
     contrib_shape,
     contrib_states,
     integer_layers,

@@ -77,6 +77,10 @@ CASES = [
         const(7, np.int32), *ANGLES, do_rotary=1, outputs="fff"),
     gqa(x(2, 1, 64), x(2, 1, 32), x(2, 1, 32), x(2, 2, 4, 16), x(2, 2, 4, 16), LAST, TOTAL, *ANGLES,
         const([[4], [4]]), do_rotary=1, outputs="fff"),
+    gqa(*ONE, *PAST, feed([2, 4], np.int32), TOTAL, outputs="fff", label="zeros behind a row", **FIXED),
+    gqa(*ONE, *PAST, LAST, TOTAL, outputs="ffff", qk_output=2, **FIXED),
+    *(gqa(*APART, *NONE, SHORT, TOTAL, *NONE, None, None, x(4), outputs="ffff", qk_output=k, softcap=0.7, **FIXED)
+      for k in (1, 2)),
     matmul(x(2, 3, 40), few_bits(6, 3, 8), w(6, 3)),
     matmul(x(2, 3, 40), few_bits(6, 3, 8), w(18), few_bits(6, 2), None, x(6), label="zero points, bias"),
     matmul(x(2, 40), few_bits(6, 3, 8), w(6, 3), w(6, 3, low=0.0, high=15.0), label="float zero points"),
