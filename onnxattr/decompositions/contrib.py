@@ -19,6 +19,14 @@ from onnxattr.graph.builder import OpBuilder
 #: The attributes of a convolution.
 CONV = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 _WITHOUT_PARAMETERS = ("Relu", "Tanh", "Sigmoid", "HardSwish", "Softsign", "Softplus")
+#: The parameters of the other activations, in the order in which a fused node lists them.
+_PARAMETERS = dict.fromkeys(("LeakyRelu", "Elu", "Celu", "ThresholdedRelu"), ("alpha",)) | {
+    "Clip": ("min", "max"),
+    "HardSigmoid": ("alpha", "beta"),
+    "Selu": ("alpha", "gamma"),
+    "ScaledTanh": ("alpha", "beta"),
+    "ParametricSoftplus": ("alpha", "beta"),
+}
 
 
 def activate(op: OpBuilder, node: NodeView, y: ir.Value, parameters: Sequence[float]) -> ir.Value:
@@ -30,20 +38,17 @@ def activate(op: OpBuilder, node: NodeView, y: ir.Value, parameters: Sequence[fl
         return op.node(kind, [y])
     if kind == "Clip":
         return op.Clip(y, *parameters)
-    names: dict[str, tuple[str, ...]] = {
-        "LeakyRelu": ("alpha",),
-        "Elu": ("alpha",),
-        "Celu": ("alpha",),
-        "ThresholdedRelu": ("alpha",),
-    }
-    names |= {"HardSigmoid": ("alpha", "beta"), "Selu": ("alpha", "gamma")}
-    if kind not in names:
+    if kind in ("ScaledTanh", "ParametricSoftplus"):
+        alpha, beta = parameters
+        inner = op.Mul(y, beta)
+        return op.Mul(op.Tanh(inner) if kind == "ScaledTanh" else op.Softplus(inner), alpha)
+    if kind not in _PARAMETERS:
         raise UnsupportedOpError(
             f"{node.op_type} node {node.name!r}: unsupported activation {kind!r}; supported: "
-            f"{', '.join([*_WITHOUT_PARAMETERS, 'Clip', *names])}. Save the model with a lower level of graph "
+            f"{', '.join([*_WITHOUT_PARAMETERS, *_PARAMETERS])}. Save the model with a lower level of graph "
             "optimisation."
         )
-    return op.node(kind, [y], dict(zip(names[kind], parameters, strict=False)))
+    return op.node(kind, [y], dict(zip(_PARAMETERS[kind], parameters, strict=False)))
 
 
 @decomposition("com.microsoft::FusedConv", inputs=4)
@@ -68,12 +73,18 @@ def nhwc_conv(op: OpBuilder, node: NodeView) -> ir.Value:
     return op.Transpose(y, perm=behind)
 
 
-@decomposition("com.microsoft::FusedGemm", inputs=3)
+# Parameters that an activation does not have are not read by the kernel either.
+@decomposition(
+    "com.microsoft::FusedGemm",
+    inputs=3,
+    unread=("activation_alpha", "activation_beta", "activation_gamma"),
+)
 def fused_gemm(op: OpBuilder, node: NodeView) -> ir.Value:
     """y = activation(alpha A' B' + beta C)."""
     operands = [value for value in node.inputs if value is not None]
     y = op.Gemm(*operands, **node.attributes.kept("alpha", "beta", "transA", "transB"))
-    parameters = node.attributes.kept("activation_alpha", "activation_beta", "activation_gamma")
+    names = _PARAMETERS.get(node.get_string("activation", ""), ())
+    parameters = node.attributes.kept(*(f"activation_{name}" for name in names))
     return activate(op, node, y, [float(str(value)) for value in parameters.values()])
 
 

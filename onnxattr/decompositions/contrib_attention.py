@@ -18,10 +18,11 @@ from onnxattr.graph.values import dims_of
 
 
 @decomposition("com.microsoft::MultiHeadAttention", inputs=10, unread=("mask_filter_value",))
-def multi_head_attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
+def multi_head_attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value | None]:
     """y = softmax(q k^T * scale + masks) v for each head; q, k and v are given apart or packed.
 
-    Past keys and values are the beginning of the present ones, the second and third output.
+    Past keys and values are the beginning of the present ones, the second and third output. What the softmax reads is
+    the fourth, which is not given for nodes that hide later keys by the lowest number there is.
     """
     query, (key, value, bias, padding, added, past_key, past_value, *cache) = node.x, node.inputs[1:]
     refuse_cache(node, cache)
@@ -43,7 +44,8 @@ def multi_head_attention(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
     before = None if past_key is None else op.shape(past_key, 2, 3)
     if past_key is not None and past_value is not None:
         k, v = op.Concat(past_key, k, axis=2), op.Concat(past_value, v, axis=2)
-    return _attend(op, node, q, k, v, before, [_padding(op, node, padding, k), added]), k, v
+    y, scores = _attend(op, node, q, k, v, before, [_padding(op, node, padding, k), added])
+    return y, k, v, None if node.get_int("unidirectional", 0) else scores
 
 
 @decomposition("com.microsoft::Attention", inputs=7, unread=("mask_filter_value", "rotary_embedding_dim"))
@@ -96,7 +98,8 @@ def attend_projected(
     # Values of another width than the keys' do not lie above them in one tensor.
     if len(node.outputs) > 1 and (not sizes or sizes[1] == sizes[2]):
         present = op.Concat(op.Unsqueeze(k, [0]), op.Unsqueeze(v, [0]), axis=0)
-    return _attend(op, node, q, k, v, before, [_padding(op, node, mask, k), added]), present
+    y, _ = _attend(op, node, q, k, v, before, [_padding(op, node, mask, k), added])
+    return y, present
 
 
 def refuse_cache(node: NodeView, cache: Sequence[ir.Value | None]) -> None:
@@ -154,7 +157,8 @@ def _attend(
     v: ir.Value,
     before: ir.Value | None,
     masks: Sequence[ir.Value | None],
-) -> ir.Value:
+) -> tuple[ir.Value, ir.Value]:
+    """The attention, and the scores before the softmax."""
     width = (dims_of(q) or [None])[-1]
     scale = node.get_float("scale", 0.0)
     if not scale and not isinstance(width, int):
@@ -169,7 +173,7 @@ def _attend(
         if mask is not None:
             scores = op.Add(scores, mask)
     mixed = op.Transpose(op.MatMul(op.Softmax(scores, axis=-1), v), perm=[0, 2, 1, 3])
-    return op.reshape(mixed, [0, 0, -1])
+    return op.reshape(mixed, [0, 0, -1]), scores
 
 
 def _masked(op: OpBuilder, node: NodeView, visible: ir.Value, like: ir.Value) -> ir.Value:

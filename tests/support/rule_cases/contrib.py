@@ -67,6 +67,21 @@ CASES = [
         oracle="onnxruntime",
         because="Celu has no float64 form before opset 28",
     ),
+    *(
+        microsoft(
+            "FusedGemm", x(4, 3), x(3, 5), x(5), activation=kind, activation_alpha=0.5, activation_beta=1.2
+        )
+        for kind in ("ScaledTanh", "ParametricSoftplus")
+    ),
+    microsoft(
+        "FusedGemm",
+        x(4, 3),
+        w(3, 5),
+        activation="Selu",
+        activation_alpha=0.5,
+        activation_beta=2.0,
+        activation_gamma=1.2,
+    ),
     microsoft("FusedMatMul", x(2, 3, 4), x(2, 5, 4), transB=1, alpha=0.7),
     microsoft("FusedMatMul", x(2, 4, 3), x(4, 5), transA=1),
     microsoft("FusedMatMul", x(3, 2, 4), x(2, 4, 5), transBatchA=1),
@@ -90,6 +105,8 @@ CASES = [
         for n in (3, 6)
     ),
     mha(x(2, 4, 8), x(2, 5, 8), x(2, 5, 8), None, None, None, *PAST, unidirectional=1, outputs="fff"),
+    mha(x(2, 4, 8), x(2, 5, 8), x(2, 5, 8), None, None, x(1, 2, 4, 8), *PAST, outputs="ffff", label="scores"),
+    mha(x(2, 5, 8), x(2, 5, 8), x(2, 5, 8), w(24), MASK, outputs="f--f", mask_filter_value=-5.0),
     attention(x(2, 5, 6), w(6, 24), w(24)),
     attention(x(2, 5, 6), w(6, 24), w(24), MASK),
     attention(x(2, 5, 6), w(6, 24), w(24), feed([[0]], np.int32), label="mask of one number"),
