@@ -147,7 +147,8 @@ def test_what_the_warning_names_has_the_attribution():
     ],
 )
 def test_inspect_lists_them_beside_float_inputs_too(model, line):
-    assert line in inspect(model).splitlines()
+    assert line in (lines := inspect(model).splitlines())
+    assert any(text.startswith("Integers without") and "(wrt=..., --wrt)" in text for text in lines)
 
 
 def test_inspect_of_a_model_without():

@@ -169,6 +169,11 @@ def test_outputs_are_values_too():
     assert check_model(model.model, model.given, outputs=[first]).slopes[0].difference < 1e-6
 
 
+def test_the_command_prepares_a_model_once(cli_folder, capsys, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("onnxattr.testing.model_check.prepare", None)
+    assert run(capsys, "check", "two.onnx", "two.npz")[0] == 0
+
+
 def test_command_line(cli_folder, capsys):  # noqa: F811
     for arguments in (["mlp.onnx"], ["images.onnx", "images.npy"], ["two.onnx", "two.npz"]):
         status, out, err = run(capsys, "check", *arguments)

@@ -11,7 +11,7 @@ from onnxattr.inputs.samples import read_samples
 from onnxattr.loading.places import ALL_OUTPUTS
 from onnxattr.loading.prepared import prepare
 from onnxattr.running.arrays import model_inputs, take
-from onnxattr.testing import check_model
+from onnxattr.testing.model_check import check_feeds
 
 
 def add_to(commands: Any) -> None:
@@ -37,17 +37,17 @@ def add_to(commands: Any) -> None:
 def _check(options: argparse.Namespace) -> str:
     if options.directions < 1:
         raise ParameterError(f"--directions {options.directions}: expected 1 or more.")
-    inputs = None
+    feeds = None
     if options.inputs:
         prepared = prepare(options.model, wrt=options.wrt, verify=False, outputs=ALL_OUTPUTS)
         samples = next(iter(read_samples(options.inputs, prepared, 1)))
-        inputs = model_inputs(prepared, samples.inputs)
-        inputs = take(inputs, slice(0, 1)) if prepared.rows.apart else inputs
-    found = check_model(
+        given = model_inputs(prepared, samples.inputs)
+        feeds = take(given, slice(0, 1)) if prepared.rows.apart else given
+    found = check_feeds(
         options.model,
-        inputs,
-        wrt=options.wrt,
-        outputs=options.output,
+        None if feeds is None else lambda: feeds,
+        options.wrt,
+        options.output,
         directions=options.directions,
         seed=options.seed,
     )

@@ -258,7 +258,10 @@ def _integer_lines(made: Sequence[Mapping[str, Any]]) -> list[str]:
     names: dict[str, list[str]] = {}
     for one in made:
         names.setdefault(one["of"], []).append(one["name"])
-    lines = ["", "Integers without gradient, and the float values made of them to explain instead (wrt=...)"]
+    lines = [
+        "",
+        "Integers without gradient, and the float values made of them to explain instead (wrt=..., --wrt)",
+    ]
     return lines + [f"  {code}:  {',  '.join(values)}" for code, values in names.items()]
 
 

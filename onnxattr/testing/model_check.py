@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,80 +24,13 @@ from onnxattr.running.progress import hidden
 from onnxattr.testing.check import Evaluate, by_evaluator, by_runtime
 from onnxattr.testing.double import as_double
 from onnxattr.testing.ends import freed, with_outputs
-from onnxattr.testing.slopes import BESIDE, DIFFERS, ROUNDED, TOO_SMALL, Arithmetic, Comparison, Slope
+from onnxattr.testing.slopes import Arithmetic, Comparison
+from onnxattr.testing.verdicts import ModelCheck
 
 _FLOAT = onnx.TensorProto.FLOAT
 _HALVES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 #: Sizes tried for symbolic dimensions where inputs are drawn.
 _SIZES = (1, 3, 16)
-#: What the columns of the table are.
-_NOTES = {
-    "evaluator": (
-        "slopes: the gradient in float64 against slopes of the file's own graph, by onnx's evaluator\n"
-        "float32: the gradient in ONNX Runtime, which methods use, against float64; predictions: {prediction:.0e}"
-    ),
-    "onnxruntime": (
-        "slopes: the gradient against slopes of the file's own graph, both in ONNX Runtime in float32, as {reason}"
-    ),
-}
-#: Why the slopes of models of tables are in float32.
-_OF_TABLES = "operators of ai.onnx.ml give float32 whatever they compute in"
-
-
-@dataclass(frozen=True)
-class ModelCheck:
-    """What ``check_model`` found.
-
-    Attributes:
-        slopes: An entry for each input.
-        arithmetic: What computed the slopes: "evaluator" in float64, or "onnxruntime" in float32.
-        prediction: Largest difference of ONNX Runtime's prediction, in float32, from that of the slopes' arithmetic,
-            of the largest value.
-        rounds: Operators of the file that round, whose slopes are steps; gradients pass them straight through.
-        single_precision: Whether the file has operators of ai.onnx.ml, as scikit-learn's do, which give float32.
-    """
-
-    slopes: tuple[Slope, ...]
-    arithmetic: str
-    prediction: float
-    rounds: tuple[str, ...]
-    single_precision: bool = False
-
-    @property
-    def agrees(self) -> bool:
-        """Whether no gradient differs from the slope."""
-        return not any(slope.verdict in (DIFFERS, ROUNDED) for slope in self.slopes)
-
-    def __str__(self) -> str:
-        """A table, and what may explain a difference."""
-        width = max(len("input"), *(len(slope.name) for slope in self.slopes))
-        lines = [f"{'input':{width}}  slopes   float32  gradient"]
-        lines += [
-            f"{slope.name:{width}}  {slope.difference:.1e}  {_shown(slope.single, self.arithmetic)}  {slope.verdict}"
-            for slope in self.slopes
-        ]
-        reason = _OF_TABLES if self.single_precision else "onnx's evaluator cannot run them in float64"
-        lines += _NOTES[self.arithmetic].format(prediction=self.prediction, reason=reason).split("\n")
-        if self.rounds and not self.agrees:
-            lines.append(
-                f"The file rounds ({', '.join(self.rounds)}): it has no slopes between its steps, and gradients pass "
-                "roundings straight through. Check the file before quantisation."
-            )
-        if any(slope.verdict == BESIDE for slope in self.slopes):
-            lines.append(
-                "On a kink the slope is between the gradients of both sides, of which a gradient is one."
-            )
-        lines += [
-            f"{slope.name}: the gradient in float64 changes by {slope.unsteady:.0e} where inputs change by 1e-6: "
-            "ReLUs, max-pools or roundings decide."
-            for slope in self.slopes
-            if slope.unsteady > 0
-        ]
-        if any(slope.verdict == TOO_SMALL for slope in self.slopes):
-            lines.append(
-                "Take an output before the softmax or sigmoid (outputs=, --output), or other inputs."
-            )
-        return "\n".join(lines)
 
 
 def check_model(
@@ -134,6 +66,25 @@ def check_model(
         ModelError: If the model is invalid or does not run on the inputs.
         UnsupportedOpError: If an operator has no gradient.
     """
+
+    def feeds() -> dict[str, np.ndarray]:
+        return model_inputs(prepare(model, wrt=wrt, verify=False, outputs=ALL_OUTPUTS), inputs)
+
+    given = None if inputs is None else feeds
+    return check_feeds(model, given, wrt, outputs, rules, directions, seed, progress)
+
+
+def check_feeds(
+    model: ModelSource,
+    feeds_of: Callable[[], dict[str, np.ndarray]] | None,
+    wrt: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    rules: RuleTable = STANDARD,
+    directions: int = 3,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> ModelCheck:
+    """``check_model`` at the arrays that a function gives by the names of inputs; None to draw numbers."""
     proto = onnx.ModelProto()
     proto.CopyFrom(with_data_inside(read_model(model)))
     if _half(proto):
@@ -143,12 +94,12 @@ def check_model(
     backward = vjp(proto, wrt, outputs, rules=rules)
     single, pixels = by_runtime(backward), _bytes_as_floats(proto, backward)
     held = {tensor.name for tensor in proto.graph.initializer}
-    _check_drawn(proto, inputs)
+    _check_drawn(proto, feeds_of)
     scores = _floats(outputs, proto, proto.graph.output, "outputs")
     sources = _floats(wrt, proto, [v for v in proto.graph.input if v.name not in held], "wrt")
+    inputs = None if feeds_of is None else feeds_of()
     if inputs is not None:
-        inputs = model_inputs(prepare(model, wrt=wrt, verify=False, outputs=ALL_OUTPUTS), inputs)
-        inputs |= {name: inputs[name].astype(np.float32) for name in pixels}
+        inputs = inputs | {name: inputs[name].astype(np.float32) for name in pixels}
     inner = [name for name in sources if name not in {v.name for v in proto.graph.input}]
     feeds, values = _at_inputs(
         by_runtime(with_outputs(proto, [*scores, *inner])), proto, inputs, [*scores, *inner]
@@ -167,11 +118,6 @@ def check_model(
         slopes = tuple(comparison.of(name, feeds, bar) for name in sources)
     tables = any(node.domain == "ai.onnx.ml" for node in nodes_in(proto.graph))
     return ModelCheck(slopes, arithmetic.name, prediction, _rounding(proto), tables)
-
-
-def _shown(single: float, arithmetic: str) -> str:
-    """How far float32 is from float64; a dash where slopes are in float32, and there is nothing to compare with."""
-    return f"{single:<7.1e}" if arithmetic == "evaluator" else "-".ljust(7)
 
 
 def _floats(
@@ -198,14 +144,14 @@ def _floats(
     return found
 
 
-def _check_drawn(proto: onnx.ModelProto, inputs: Any) -> None:
+def _check_drawn(proto: onnx.ModelProto, feeds_of: object) -> None:
     """Raises an error where inputs of text, which is not drawn, are not given.
 
     Raises:
         ParameterError: There is one.
     """
     text = [v.name for v in proto.graph.input if v.type.tensor_type.elem_type == onnx.TensorProto.STRING]
-    if text and inputs is None:
+    if text and feeds_of is None:
         raise ParameterError(
             f"The model takes text in {few(text)}, which is not drawn: give a file of rows behind the model (.csv, "
             ".parquet), or in Python inputs=, such as a table."
