@@ -59,6 +59,8 @@ CANCER, MALIGNANT = load_breast_cancer(return_X_y=True)
 
 NAMES = np.array(["a", "b", "c"])[KINDS]
 VOTERS = [("a", scaled(LogisticRegression())), ("left out", "drop"), ("b", GaussianNB())]
+#: skl2onnx writes sigmoids instead of the softmax of the first, and the other way round of two classes of the second.
+LINKS = [("a", scaled(LogisticRegression(solver="newton-cholesky"))), ("b", LinearDiscriminantAnalysis())]
 MASKED = ColumnTransformer([("a", StandardScaler(), [True, False, True, False]), ("b", MinMaxScaler(), [-1])])
 SLICED = ColumnTransformer([("a", StandardScaler(), slice(-2, None)), ("b", MinMaxScaler(), slice(None, 1))])
 CLASSIFIERS = [
@@ -85,7 +87,11 @@ CLASSIFIERS = [
     QuadraticDiscriminantAnalysis(),
     CalibratedClassifierCV(LinearSVC()),
     StackingClassifier([("a", LogisticRegression()), ("b", GaussianNB())]),
+    StackingClassifier([("a", scaled(SVC())), ("b", scaled(LogisticRegression())), ("left out", "drop")]),
+    StackingClassifier([("a", RidgeClassifier()), ("b", scaled(LinearSVC()))], passthrough=True),
     BaggingClassifier(LogisticRegression(), 2, random_state=0),
+    BaggingClassifier(LogisticRegression(solver="newton-cholesky"), 2, random_state=0),
+    VotingClassifier(LINKS, voting="soft"),
     GridSearchCV(scaled(LogisticRegression()), {"logisticregression__C": [1.0]}),
     scaled(GridSearchCV(LogisticRegression(), {"C": [1.0]})),
     scaled(GridSearchCV(LinearSVC(), {"C": [1.0]})),

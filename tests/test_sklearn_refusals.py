@@ -15,7 +15,13 @@ from onnxattr.converters.sklearn.own import calibration
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import NMF
-from sklearn.ensemble import AdaBoostClassifier, IsolationForest, RandomForestClassifier, VotingClassifier
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    IsolationForest,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import RBF
@@ -156,6 +162,11 @@ def test_files_are_whole(tmp_path):
             GaussianProcessClassifier().fit(IRIS, KINDS > 0),
             IRIS,
             "does not load.*Solve.*Leave out the layer or step",
+        ),
+        (
+            StackingClassifier([("a", LogisticRegression())], stack_method="predict").fit(IRIS, KINDS),
+            IRIS,
+            "classes that LogisticRegression predicts.*stack_method='auto'",
         ),
         (
             OneVsOneClassifier(LogisticRegression()).fit(IRIS, KINDS > 1),

@@ -21,18 +21,18 @@ from onnxattr.running.arrays import as_array
 from onnxattr.running.frames import is_frame
 
 from ..common import graph_edit, onnx_model
-from ..common.verify import TOLERANCE, values
+from ..common.verify import values
 from . import mixed
 from .compared import compare, far_apart
 from .foreign import advice, advice_on_classes, in_words
 from .labels import write_labels
-from .layers import step_difference, write_table
+from .layers import write_table
 from .names import by_position, feature_names, numbers_of, parts_of
 from .operators import write_neighbour_weights, write_network_outputs, write_sigmoids
 from .own import registered
 from .own.sigmoids import write_sigmoids_over_sums
 from .simplified import simplified, with_named_columns
-from .steps import chosen, chosen_last, steps_of
+from .steps import chosen, chosen_last
 
 _OPSETS = range(13, 23)
 _INPUT = "X"
@@ -159,7 +159,6 @@ def _convert(estimator: Any, rows: np.ndarray, opset: int) -> onnx.ModelProto:
 
     converted = _converted(simplified(estimator), [(_INPUT, FloatTensorType([None, rows.shape[1]]))], opset)
     _declare_outputs(converted, estimator, {_INPUT: rows})
-    _correct_link(converted, estimator, rows)
     write_sigmoids_over_sums(converted.graph)
     onnx_model.check_model(converted, [_INPUT])
     return converted
@@ -228,27 +227,6 @@ def _declare_outputs(converted: onnx.ModelProto, estimator: Any, feeds: dict[str
         sizes = (feeds if value.name in feeds else found)[value.name].shape[1:]
         shape = onnx.helper.make_tensor_value_info("", 1, [onnx_model.BATCH, *sizes]).type.tensor_type.shape
         value.type.tensor_type.shape.CopyFrom(shape)
-
-
-def _correct_link(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> None:
-    """Take the function from scores to probabilities with which the model equals the estimator.
-
-    skl2onnx writes softmax(-z, z), the sigmoid of 2 z, for two classes of LinearDiscriminantAnalysis, and sigmoids
-    instead of a softmax for LogisticRegression's solver newton-cholesky.
-    """
-    linear = [node for node in converted.graph.node if node.op_type == "LinearClassifier"]
-    links = [a for node in linear for a in node.attribute if a.name == "post_transform" and a.s != b"NONE"]
-    if len(links) != 1:
-        return
-    expected = steps_of(estimator, rows)[-1].expected
-    errors = {}
-    for link in (links[0].s, b"LOGISTIC", b"SOFTMAX"):
-        links[0].s = link
-        found = values(converted, [], {_INPUT: rows})[converted.graph.output[-1].name]
-        errors[link] = step_difference(found, expected)
-        if errors[link] <= TOLERANCE:
-            return
-    links[0].s = next(iter(errors))
 
 
 def _options(classifier: Any) -> dict[int, dict[str, bool]]:

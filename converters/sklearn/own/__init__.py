@@ -9,9 +9,11 @@ from . import (
     calibration,
     classifiers,
     encoders,
+    ensembles,
     features,
     imputers,
     kernels,
+    links,
     networks,
     processes,
     projections,
@@ -57,6 +59,8 @@ def registered() -> Iterator[None]:
         apart = (*skl2onnx._parse.do_not_merge_columns, SimpleImputer, TargetEncoder)
         stack.enter_context(mock.patch.object(skl2onnx._parse, "do_not_merge_columns", apart))
         stack.enter_context(scalers.in_doubles())
+        stack.enter_context(ensembles.combined())
+        stack.enter_context(links.as_they_are())
         _register_own()
         yield
 
