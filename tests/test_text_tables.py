@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxattr import GradientInput, IntegratedGradients
+from onnxattr import GradientInput, IntegratedGradients, load
 from onnxattr.cli import main
 from onnxattr.errors import ParameterError
 
@@ -181,7 +181,65 @@ def test_logits_add_up_by_column():
     np.testing.assert_allclose(total, model.decision_function(FIVE) - start - model[-1].intercept_, rtol=1e-4)
 
 
-def test_a_row_with_text_is_no_baseline(linear):
-    """Numbers of the columns would start at the row, and what encodes its text at 0."""
-    with pytest.raises(ParameterError, match=r"baseline_value: a table has text.*'gather', 'gather1'"):
-        IntegratedGradients(linear, baseline_value=ROWS[:1])
+STARTS = {
+    "a dict": lambda rows: rows.iloc[0].to_dict(),
+    "a row of the table": lambda rows: rows[:1],
+    "a Series": lambda rows: rows.iloc[0],
+    "rows": lambda rows: rows,
+    "a dict of rows": lambda rows: {name: rows[name].tolist() for name in rows},
+}
+
+
+@pytest.mark.parametrize("call", ["at once", "for a call", "exported"])
+@pytest.mark.parametrize("case", STARTS)
+def test_paths_start_at_what_encodes_a_row(case, call, linear, tmp_path):
+    rows = ROWS[10:15]
+    later = {"baselines": STARTS[case](rows)} if call == "for a call" else {}
+    given = {} if later else {"baseline_value": STARTS[case](rows)}
+    method = IntegratedGradients(linear, steps=2, **given)
+    if call == "exported" and method.per_sample is None:
+        method.export(tmp_path / "e.onnx")
+        method = load(tmp_path / "e.onnx")
+    start = expected_of(rows if method.per_sample or "rows" in case else rows[:1]).to_numpy()
+    found = method.explain(FIVE, **later)
+    np.testing.assert_allclose(
+        np.hstack([found[name] for name in FIVE]), expected_of() - start, rtol=1e-4, atol=1e-5
+    )
+
+
+ROW = ROWS.iloc[0].to_dict()
+NO_STARTS = {
+    "a column alone": ({"city": "Rome"}, r"names columns, and not .*'age'.*Name all of"),
+    "unknown": (ROW | {"name": "Ann"}, r"names \['name'\]; the columns of the model are"),
+    "a missing text": (ROW | {"city": None}, "Input 'city' holds None; expected text"),
+    "a number for a text": (ROW | {"city": 7}, "Input 'city' holds 7; expected text"),
+    "text for a number": (ROW | {"age": "old"}, "Input 'age' holds object values such as 'old'"),
+    "a table without a column": (ROWS[:1].drop(columns="job"), r"missing: \['job'\]"),
+    "text alone": ("Rome", "expected finite numbers"),
+}
+
+
+@pytest.mark.parametrize("case", NO_STARTS)
+def test_what_is_no_row_to_start_at(case, linear):
+    given, message = NO_STARTS[case]
+    with pytest.raises(ParameterError, match=message):
+        IntegratedGradients(linear, baseline_value=given)
+
+
+def test_a_category_that_the_encoder_does_not_know_is_no_start():
+    columns = make_column_transformer((StandardScaler(), NUMBERS), (OneHotEncoder(), TEXTS))
+    model = to_onnx(make_pipeline(columns, LinearRegression()).fit(ROWS, PRICE), ROWS)
+    with pytest.raises(ParameterError, match="no number for 'Bonn' in column 'city'"):
+        IntegratedGradients(model, baseline_value=ROW | {"city": "Bonn"})
+
+
+@pytest.mark.parametrize("option", ["--baseline-value", "--background"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_rows_of_files_to_start_at(suffix, option, files):
+    rows = ROWS[10:11] if option == "--baseline-value" else ROWS[10:13]
+    write = pd.DataFrame.to_csv if suffix == ".csv" else pd.DataFrame.to_parquet
+    write(rows[[*TEXTS, *NUMBERS]], f"start{suffix}", index=False)
+    arguments = ["--steps", "2", option, f"start{suffix}", "-o", "maps.csv"]
+    assert main(["explain", "m.onnx", "rows.csv", *arguments]) == 0
+    start = expected_of(rows).mean().to_numpy()
+    np.testing.assert_allclose(read("maps.csv")[list(ROWS)], expected_of() - start, rtol=1e-4, atol=1e-5)

@@ -29,7 +29,8 @@ class FromBaseline(Attribution):
       ``seed``: computed in the graph, and so part of an exported file;
     - a function that takes the inputs of a batch (a dict of them by name where the model has several) and gives any of
       the arrays above, a tuple of them or a dict by name;
-    - a pandas Series, or a table with a row for each sample, matched with the model's features by name;
+    - a pandas Series, or a table with a row for each sample, matched with the model's features by name; text, in a dict
+      of all columns too, is encoded as the model does;
     - a dict of these by the name of the explained value, where one that is not named starts at 0; or a tuple of these
       in the order of the explained values;
     - where values inside the model are explained, a dict of numbers, or arrays of one sample, by the names of the

@@ -7,6 +7,8 @@ import re
 from inspect import signature
 from typing import Any
 
+import onnx
+
 from onnxattr import attributions
 from onnxattr.attributions.tunnel import KINDS, NOISE_KINDS
 from onnxattr.cli.stated_options import add_preprocessing, stated_of
@@ -14,6 +16,8 @@ from onnxattr.compile.quadrature import FEWEST, PLACES
 from onnxattr.compile.renderings.reducers import REDUCERS
 from onnxattr.errors import ParameterError
 from onnxattr.inputs.array_files import read_arrays
+from onnxattr.inputs.paths import kind_of
+from onnxattr.loading.reading.source import read_proto
 from onnxattr.loading.stated import NAMES as STATED
 
 #: The parameters of the methods that options set.
@@ -93,14 +97,14 @@ def _add_path(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baseline-value",
         metavar="VALUE",
-        help="where paths start: a number; blur, mean or uniform, made of each sample; or a .npy or .csv file (.npz "
-        "for several inputs) of one row, or as many as are explained",
+        help="where paths start: a number; blur, mean or uniform, made of each sample; or a .npy, .csv or .parquet "
+        "file (.npz for several inputs) of one row, or as many as are explained; a row may hold text",
     )
     parser.add_argument("--sigma", type=float, help="standard deviation of blur, in pixels or time steps")
     parser.add_argument(
         "--background",
         metavar="FILE",
-        help="baselines to average over, one a row: .npy or .csv; .npz for several inputs",
+        help="baselines to average over, one a row: .npy, .csv or .parquet; .npz for several inputs",
     )
 
 
@@ -178,9 +182,9 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
     if options.model_output is not None:
         given["output"] = options.model_output
     if "baseline_value" in given:
-        given["baseline_value"] = _baseline(given["baseline_value"])
+        given["baseline_value"] = _baseline(given["baseline_value"], options.model)
     if "background" in given:
-        given["background"] = read_arrays(given["background"])
+        given["background"] = _rows(given["background"], options.model)
     if options.wrt:
         given["wrt"] = tuple(options.wrt)
     return given
@@ -208,12 +212,22 @@ def _neuron(given: str) -> int | tuple[int, ...]:
     return numbers if len(numbers) > 1 else numbers[0]
 
 
-def _baseline(given: str) -> Any:
+def _baseline(given: str, model: str) -> Any:
     """A number, a name, or what a file holds."""
     try:
         return float(given)
     except ValueError:
-        return read_arrays(given) if given.lower().endswith((".npy", ".npz", ".csv")) else given
+        return _rows(given, model) if kind_of(given) in ("table", "array", "arrays") else given
+
+
+def _rows(path: str, model: str) -> Any:
+    """What a file holds; columns of text as text, where the model takes some."""
+    numbers = None
+    if kind_of(path) == "table":
+        inputs = {value.name: value.type.tensor_type.elem_type for value in read_proto(model).graph.input}
+        columns = {name for name, kind in inputs.items() if kind != onnx.TensorProto.STRING}
+        numbers = columns if len(columns) < len(inputs) else None
+    return read_arrays(path, numbers)
 
 
 def is_integer(text: str) -> bool:

@@ -14,6 +14,7 @@ from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.arrays import as_array
+from onnxattr.running.baseline_columns import holds_text, of_columns
 from onnxattr.running.baseline_inputs import behind_inputs, columns_behind, split
 from onnxattr.running.baseline_shapes import cast, fits
 from onnxattr.running.frames import is_frame
@@ -118,9 +119,12 @@ class Asked:
             ParameterError: If columns are missing or unknown.
         """
         try:
-            return _by_name(self.given, prepared)
+            found = _by_name(of_columns(self.given, prepared, self.what), prepared)
         except ShapeError as error:
             raise ParameterError(f"{self.what}: {error}") from error
+        if isinstance(found, Mapping):  # text is of columns alone
+            found = {name: checked(part, f"{self.what}[{name!r}]") for name, part in found.items()}
+        return found
 
 
 def _rows_for_samples(given: tuple[Any, ...], prepared: Prepared) -> np.ndarray | None:
@@ -143,12 +147,6 @@ def _by_name(given: Any, prepared: Prepared) -> Any:
     inputs = [str(value.name) for value in prepared.inputs]
     if is_frame(given):
         parts = dict(zip(inputs, parts_given(prepared, given), strict=True))
-        text = [name for name, alias in zip(prepared.wrt, prepared.asked, strict=True)
-                if name != alias and alias not in columns_behind(prepared)]  # fmt: skip
-        if text:
-            raise ShapeError(
-                f"a table has text where numbers start; give a dict with numbers of the columns and of {text}."
-            )
         named = {*prepared.wrt, *columns_behind(prepared)}
         return {name: part for name, part in parts.items() if name in named} or np.asarray(given)
     if hasattr(given, "iloc"):
@@ -166,7 +164,10 @@ def asked(given: Any, what: str = "baseline_value", sigma: float = 10.0, feed: b
     if not isinstance(sigma, (int, float, np.number)) or not np.isfinite(sigma) or sigma <= 0:
         raise ParameterError(f"sigma={sigma!r}: expected a number of elements above 0.")
     if isinstance(given, Mapping):
-        given = {name: checked(part, f"{what}[{name!r}]") for name, part in given.items()}
+        given = {
+            name: part if holds_text(part) else checked(part, f"{what}[{name!r}]")
+            for name, part in given.items()
+        }
     elif isinstance(given, tuple) or _holds_arrays(given):
         given = tuple(checked(part, what) for part in given)
     else:
