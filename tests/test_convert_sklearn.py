@@ -86,6 +86,8 @@ CLASSIFIERS = [
     scaled(LinearDiscriminantAnalysis()),
     QuadraticDiscriminantAnalysis(),
     CalibratedClassifierCV(LinearSVC()),
+    CalibratedClassifierCV(scaled(LogisticRegression()), cv=2),
+    StackingClassifier([("a", scaled(LogisticRegression()))], stack_method="decision_function"),
     StackingClassifier([("a", LogisticRegression()), ("b", GaussianNB())]),
     StackingClassifier([("a", scaled(SVC())), ("b", scaled(LogisticRegression())), ("left out", "drop")]),
     StackingClassifier([("a", RidgeClassifier()), ("b", scaled(LinearSVC()))], passthrough=True),

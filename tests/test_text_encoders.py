@@ -7,7 +7,9 @@ pd = pytest.importorskip("pandas")
 pytest.importorskip("skl2onnx")
 from onnxattr.converters.common.verify import Session  # noqa: E402
 from onnxattr.converters.sklearn import to_onnx  # noqa: E402
+from sklearn.calibration import CalibratedClassifierCV  # noqa: E402
 from sklearn.compose import make_column_selector, make_column_transformer  # noqa: E402
+from sklearn.ensemble import StackingRegressor  # noqa: E402
 from sklearn.feature_selection import SelectKBest  # noqa: E402
 from sklearn.impute import SimpleImputer  # noqa: E402
 from sklearn.linear_model import LogisticRegression, Ridge  # noqa: E402
@@ -70,6 +72,33 @@ def test_encoders_of_text(case):
             model[0].named_transformers_["pipeline"][-1].var_
         )
     np.testing.assert_allclose(found[CITY].ravel(), scaled_codes @ model[-1].coef_[1:], rtol=1e-4, atol=1e-5)
+
+
+def test_members_of_a_stack_that_encode_alike():
+    """One value explains the text: its codes times the weights of all members."""
+    members = [(str(alpha), fitted(OneHotEncoder(**KNOWN), Ridge(alpha), PRICE)) for alpha in (1, 100)]
+    model = StackingRegressor(members, Ridge()).fit(ROWS, PRICE)
+    method = GradientInput(to_onnx(model, ROWS))
+    np.testing.assert_allclose(method.predict(ROWS).ravel(), model.predict(ROWS), atol=1e-5)
+    found, expected = method.explain(ROWS), 0
+    for member, weight in zip(model.estimators_, model.final_estimator_.coef_, strict=True):
+        expected = expected + weight * member[0].transform(ROWS)[:, 1:] @ member[-1].coef_[1:]
+    np.testing.assert_allclose(found[CITY].ravel(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_calibrated_classifiers_of_text():
+    model = CalibratedClassifierCV(fitted(OneHotEncoder(**KNOWN), LogisticRegression(), KINDS > 1), cv=2)
+    model.fit(ROWS.iloc[:, ::-1], KINDS > 1)  # text first
+    method = GradientInput(to_onnx(model, ROWS.iloc[:, ::-1]))
+    np.testing.assert_allclose(method.predict(ROWS), model.predict_proba(ROWS.iloc[:, ::-1]), atol=1e-6)
+    size = ROWS.head(5)[SPACE].to_numpy(np.float64)
+
+    def probability(space):
+        return model.predict_proba(ROWS.iloc[:5, ::-1].assign(**{SPACE: space}))[:, 1]
+
+    slopes = (probability(size + 1e-3) - probability(size - 1e-3)) / 2e-3
+    found = method.explain(ROWS.head(5), np.ones(5, int))[SPACE].ravel()
+    np.testing.assert_allclose(found, slopes * size, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("labels", [["low", "mid", "high"], [True, False, True], [3, 7, -1]], ids=str)

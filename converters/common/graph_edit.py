@@ -1,6 +1,6 @@
 """Look up the values of a plain ONNX graph and remove what nothing needs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from onnx import GraphProto, NodeProto
 
@@ -71,12 +71,17 @@ def take_out_dead_nodes(graph: GraphProto) -> GraphProto:
     return taken
 
 
-def merge_copies(graph: GraphProto) -> None:
-    """Merge nodes that move the same elements in the same way; of each set the first stays."""
+def merge_copies(graph: GraphProto, op_types: Set[str] = LAYOUTS - {"Identity"}) -> None:
+    """Merge nodes of some operators that compute the same of the same inputs; of each set the first stays.
+
+    Args:
+        graph: Changed in place.
+        op_types: Operators of one output that draw no random numbers; those that move elements if none are given.
+    """
     outputs = {value.name for value in graph.output}
     first: dict[tuple[str, ...], str] = {}
     for node in list(graph.node):
-        if node.op_type not in LAYOUTS - {"Identity"} or node.output[0] in outputs:
+        if node.op_type not in op_types or node.output[0] in outputs:
             continue
         attributes = sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
         key = (node.op_type, *node.input, repr(attributes))

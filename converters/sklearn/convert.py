@@ -123,6 +123,7 @@ def _mixed(
     """The model of an estimator that takes a table with columns of text."""
     types = mixed.types_of(sample, texts)
     converted = _converted(with_named_columns(estimator), types, opset)
+    graph_edit.merge_copies(converted.graph, mixed.ENCODING)  # as members of ensembles encode a column
     mixed.name_inputs(converted, [name for name, _ in types])
     _declare_outputs(converted, estimator, mixed.feeds_of(sample, texts))
     if verify:
@@ -229,19 +230,32 @@ def _declare_outputs(converted: onnx.ModelProto, estimator: Any, feeds: dict[str
         value.type.tensor_type.shape.CopyFrom(shape)
 
 
+def _read_by_scores(part: Any) -> list[Any]:
+    """The classifiers that one reads the scores of, though they may have probabilities."""
+    if hasattr(part, "calibrators"):
+        return [part.estimator] if hasattr(part.estimator, "decision_function") else []
+    methods = getattr(part, "stack_method_", [])
+    if not methods:
+        return []
+    return [
+        one for one, method in zip(part.estimators_, methods, strict=True) if method == "decision_function"
+    ]
+
+
 def _options(classifier: Any) -> dict[int, dict[str, bool]]:
     """Plain tensors instead of dictionaries, and scores where there are no probabilities, of classifiers inside too."""
     from skl2onnx import get_model_alias
     from skl2onnx.common._registration import get_converter
     from sklearn.base import is_classifier
 
-    last = chosen_last(classifier)
+    last, parts = chosen_last(classifier), parts_of(classifier)
+    raw = {id(part) for part in parts if hasattr(part, "predict") and not hasattr(part, "predict_proba")}
+    raw |= {id(chosen_last(member)) for part in parts for member in _read_by_scores(part)}
     options = {}
-    for part in parts_of(classifier):
+    for part in parts:
         wanted = {"zipmap": False} if chosen(part) is last else {}
         # Parts that predict nothing themselves, such as kernels, are no estimators, which is_classifier may refuse.
-        scores = hasattr(part, "predict") and not hasattr(part, "predict_proba")
-        if scores and is_classifier(part):
+        if id(part) in raw and is_classifier(part):
             wanted["raw_scores"] = True
         if wanted:
             known = get_converter(get_model_alias(type(part))).get_allowed_options() or {}

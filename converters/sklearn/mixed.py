@@ -17,6 +17,10 @@ from ..common.verify import TOLERANCE, Session
 from .layers import step_difference, write_table
 
 _NUMBERS = "fiub"
+#: The operators that encoders are written with.
+ENCODING = frozenset(
+    "Abs Add Cast Gather IsNaN LabelEncoder Mul ReduceSum Reshape Sign Sub Unsqueeze Where".split()
+)
 # Rows that tell what a ReLU gives from what it takes.
 _ENOUGH = 8
 
