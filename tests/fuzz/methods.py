@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import onnx
 import onnxruntime
 
 from fuzz.compare import MismatchError, same
@@ -23,11 +24,11 @@ def apart(trial: Trial) -> None:
         return np.abs(x * trial.rounding(x, "x_gradient"))
 
     found, ct = method.explain(trial.given(x), trial.cotangent), trial.cotangent
-    same(found, trial.explained(x), "GradientInput", rounding=rounding)
+    trial.explains(found, x, "GradientInput", rounding)
     if trial.case.apart and trial.case.declared != "all samples":
         rows = [slice(k, k + 1) for k in range(len(x))]
         parts = [method.explain(trial.given(x, row), ct[row]) for row in rows]
-        same(np.concatenate(parts), trial.explained(x), "samples alone", rounding=rounding)
+        trial.explains(np.concatenate(parts), x, "samples alone", rounding)
 
 
 def path(trial: Trial) -> None:
@@ -85,11 +86,29 @@ def renderings(trial: Trial) -> None:
     for rendering in both if several else ("auto",):
         file = method.explainer(rendering, target="weights")
         optimised = session(file)
-        _run(trial, optimised, feeds, driven, rendering, rounding)
+        wanted = _in_reals(trial, file, feeds, driven, rounding) if trial.quantised else driven
+        _run(trial, optimised, feeds, wanted, rendering, rounding)
         if rendering == both[-1] or not several:
-            _run(trial, session(file, plain=True), feeds, driven, f"{rendering}, not optimised", rounding)
+            _run(trial, session(file, plain=True), feeds, wanted, f"{rendering}, not optimised", rounding)
         if several and trial.case.apart and len(x) > 1 and np.isfinite(driven).all():
-            _among_others(trial, optimised, feeds, driven[:1], lambda: rounding()[:1])
+            _among_others(trial, optimised, feeds, wanted[:1], lambda: rounding()[:1])
+
+
+def _in_reals(
+    trial: Trial, file: onnx.ModelProto, feeds: dict[str, Array], driven: Array, rounding: Callable[[], Array]
+) -> Array:
+    """What a file has to give with products of floats: what was driven, or its own where integers give that."""
+
+    def found(in_reals: bool) -> Array:
+        return np.asarray(session(file, in_reals=in_reals).run(["attribution"], feeds)[0])
+
+    in_reals = found(True)
+    try:
+        same(in_reals, driven, "attribution", rounding=rounding)
+    except MismatchError:
+        same(found(False), driven, "attribution with products of integers", rounding=rounding)
+        return in_reals
+    return driven
 
 
 def _run(
