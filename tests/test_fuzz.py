@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fuzz import trial
-from fuzz.generate import NEWER, NEWEST, Case, draw
+from fuzz.generate import NEWER, NEWEST, TYPED, Case, draw
 from fuzz.judge import AGREED, CRASHED, WRONG, judge
 from fuzz.minimise import minimise
 from fuzz.oracle import finite_there, slopes
@@ -31,12 +31,12 @@ g (float[N,4] x) => (float[N,4] y) <int64 zero = {0}> {
 
 
 FAST = [*range(0, 100, BLOCK), NEWER, NEWER + BLOCK, NEWEST]
-SLOW = [pytest.param(first, marks=pytest.mark.slow) for first in range(100, 200, BLOCK)]
+SLOW = [pytest.param(first, marks=pytest.mark.slow) for first in [*range(100, 200, BLOCK), TYPED]]
 
 
 @pytest.mark.parametrize("first", FAST + SLOW)
 def test_no_random_model_is_explained_wrongly(first):
-    """The same 260 models every time; `make fuzz` takes others."""
+    """The same 280 models every time; `make fuzz` takes others."""
     found = {seed: judge(draw(seed)) for seed in range(first, first + BLOCK)}
     assert not {seed: verdict for seed, verdict in found.items() if verdict.status in (WRONG, CRASHED)}
 

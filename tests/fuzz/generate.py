@@ -17,9 +17,11 @@ from fuzz import (
     layers,
     nested,
     patterns,
+    recent,
     sequences,
     spelled_out,
     structure,
+    typed,
     wrapped,
 )
 from fuzz.draft import Array, Draft, Value, info
@@ -58,6 +60,14 @@ _NEWEST: dict[Callable[[Draft, Value], Value], int] = {
     awkward.twice: 4, awkward.both_broadcast: 4, awkward.no_reduction: 4, awkward.empty: 6, awkward.sampled: 3,
     awkward.infinite_constants: 4, nested.nested: 8, elementwise.unary: 4, structure.transposed: 2, layers.dense: 2,
 }  # fmt: skip
+#: Seeds from this one on draw these and a few simple ones, of opsets up to 26: other types, computed sizes, new ones.
+TYPED = 3 * 10**6
+_TYPED: dict[Callable[[Draft, Value], Value], int] = {
+    typed.cast: 5, typed.integer_weights: 4, typed.there_and_back: 3, typed.counted: 3, typed.of_computed_size: 5,
+    typed.reduced: 5, typed.resized: 5,
+    recent.activation: 3, recent.normalised: 4, recent.attention: 4, recent.rotated: 3, recent.along: 6,
+    elementwise.unary: 3, structure.transposed: 1, layers.dense: 2, nested.nested: 1,
+}  # fmt: skip
 _SIZES = {2: [(4,), (5,)], 3: [(3, 4), (2, 5), (4, 3)], 4: [(2, 4, 5), (1, 5, 4), (3, 4, 4)]}
 _MOST_ELEMENTS = 300
 
@@ -88,7 +98,8 @@ class Case:
 def draw(seed: int) -> Case:
     """The model of a seed; the same seed always gives the same model."""
     rng = np.random.default_rng(seed)
-    d = Draft(rng, int(rng.choice(OPSETS)), mixing=bool(rng.random() < 0.15))
+    opsets = range(OPSETS.start, 27) if seed >= TYPED else OPSETS
+    d = Draft(rng, int(rng.choice(opsets)), mixing=bool(rng.random() < 0.15))
     declared = str(rng.choice(DECLARED))
     rank = d.pick(2, 3, 3, 4, 4)
     x = Value("x", (1 if declared == "one sample" else SAMPLES, *d.pick(*_SIZES[rank])))
@@ -109,7 +120,7 @@ def draw(seed: int) -> Case:
 
 def _drawn(seed: int) -> dict[Callable[[Draft, Value], Value], int]:
     if seed >= NEWEST:
-        return _NEWEST
+        return _NEWEST if seed < TYPED else _TYPED
     return _OPERATORS if seed < NEWER else _OPERATORS | _NEWER
 
 
@@ -128,7 +139,10 @@ def _of_any_length(d: Draft, x: Value, seed: int, declared: str) -> Case:
 
 
 def _model(d: Draft, y: Value, extra: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
-    outputs, options = [info(y, [None] * y.rank), *extra], {"ir_version": 7 if d.opset < 15 else 8}
+    outputs, options = (
+        [info(y, [None] * y.rank), *extra],
+        {"ir_version": 7 if d.opset < 15 else 8 if d.opset < 21 else 10},
+    )
     if d.functions:
         opsets = [helper.make_opsetid("", d.opset), helper.make_opsetid(wrapped.DOMAIN, 1)]
         options = {"ir_version": 8, "opset_imports": opsets, "functions": list(d.functions.values())}

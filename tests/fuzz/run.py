@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import onnx
 from tqdm import tqdm
 
-from fuzz.generate import NEWER, NEWEST, draw
+from fuzz.generate import NEWER, NEWEST, TYPED, draw
 from fuzz.judge import CRASHED, REFUSED, WRONG, Verdict, judge
 from fuzz.minimise import minimise
 
@@ -106,13 +106,13 @@ def main() -> None:
     parser.add_argument(
         "--start",
         type=int,
-        help=f"the first seed; by default a third of the seeds from 0 on, from {NEWER} on and from {NEWEST} on",
+        help=f"the first seed; by default a quarter of the seeds from each of 0, {NEWER}, {NEWEST} and {TYPED} on",
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many processes")
     parser.add_argument("--keep", type=Path, default=Path("reports/fuzz"), help="where failures are kept")
     given = parser.parse_args()
-    third = given.count // 3
-    ranges = {0: given.count - 2 * third, NEWER: third, NEWEST: third}
+    quarter = given.count // 4
+    ranges = {0: given.count - 3 * quarter, NEWER: quarter, NEWEST: quarter, TYPED: quarter}
     ranges = ranges if given.start is None else {given.start: given.count}
     found = {}
     for start, count in ranges.items():
