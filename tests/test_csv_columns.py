@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from onnxattr.attributions import GradientInput, Saliency
+from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency
 from onnxattr.cli import main
 from onnxattr.errors import ModelError, ShapeError
 from onnxattr.inputs.csv_rows import Table, read_csv
@@ -117,6 +117,28 @@ def test_a_first_line_that_may_name_columns_is_said(text, said, tmp_path):
         rows = read_csv(tmp_path / "x.csv")
     assert len(rows) == text.count("\n")
     assert ["read as a row of numbers" in str(warning.message) for warning in heard] == [True] * said
+
+
+TWICE = {
+    "twice": ("age,height,age,pulse", "age"),
+    "a score": ("age,score,weight,pulse", "score"),
+    "a gap": ("gap,height,weight,pulse", "gap"),
+}
+
+
+@pytest.mark.parametrize("case", TWICE)
+def test_two_columns_of_one_name_are_found_before_the_work(case, tmp_path, monkeypatch, capsys):
+    import onnx
+    from support.small_models import build, node
+
+    monkeypatch.chdir(tmp_path)
+    header, name = TWICE[case]
+    onnx.save(build([node("Relu", ["x"], ["y"])], {"x": ["N", 4]}, {"y": ["N", 4]}), "plain.onnx")
+    (tmp_path / "x.csv").write_text(f"{header}\n1,2,3,4\n")
+    arguments = ["--method", "IntegratedGradients", "-o", "maps.csv"]
+    monkeypatch.setattr(IntegratedGradients, "__call__", None)
+    assert main(["explain", "plain.onnx", "x.csv", *arguments]) == 2
+    assert f"there would be two columns '{name}'" in capsys.readouterr().err
 
 
 def test_a_first_line_of_decimals_that_is_read_as_names_is_said(tmp_path):

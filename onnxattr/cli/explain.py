@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from onnxattr import plots
 from onnxattr.attributions.base import Attribution
 from onnxattr.cli import bulk_options
 from onnxattr.cli.console import written
@@ -20,16 +17,24 @@ from onnxattr.cli.guesses import lines
 from onnxattr.cli.method_options import PARAMETERS, add_method, method_of
 from onnxattr.cli.stated_options import expect_photos
 from onnxattr.cli.targets import targets_of
+from onnxattr.cli.wanted import (
+    asked,
+    check_columns,
+    check_form,
+    check_outputs,
+    check_sample,
+    check_sizes,
+    check_wanted,
+)
 from onnxattr.compile.explainer_file import describe
-from onnxattr.errors import ParameterError, ShapeError
-from onnxattr.files import AnyPath, check_output, whole_file
-from onnxattr.inputs.paths import WRITTEN, files_in, kind_of, output_names
-from onnxattr.inputs.samples import Samples, read_samples
-from onnxattr.loading.columns import ranks_of_maps
+from onnxattr.errors import ParameterError
+from onnxattr.files import whole_file
+from onnxattr.inputs.paths import files_in, kind_of
+from onnxattr.inputs.samples import read_samples
 from onnxattr.loading.reading.source import read_metadata
 from onnxattr.results import Explanation
 from onnxattr.results.sheets import sheet
-from onnxattr.results.writing import PICTURES, suffix_of, write
+from onnxattr.results.writing import suffix_of, write
 from onnxattr.running.about_model import files_named
 from onnxattr.running.explainer import Explainer, load
 from onnxattr.running.explainer_metadata import is_explainer
@@ -113,22 +118,23 @@ def _explain(options: argparse.Namespace) -> str:
         return bulk_options.run(options, _path_of_explainer(options) or method_of(options))
     files = files_in(options.inputs)
     photos = kind_of(files[0]) in ("photo", "sound")
-    beside = _check_wanted(options, files)
-    _check_outputs(options, beside, [options.model, *files, *files_named(vars(options))])
+    beside = check_wanted(options, files)
+    check_outputs(options, beside, [options.model, *files, *files_named(vars(options))])
     metadata = read_metadata(options.model)
     explainer = describe(metadata) is not None
     method: Any = _explainer(options) if explainer else _method(options, kind_of(files[0]), metadata)
-    _check_outputs(options, beside, method.files)
-    _check_form(options, method)
+    check_outputs(options, beside, method.files)
+    check_form(options, method)
     with bulk_options.said_of_jobs(files):
         batches = list(read_samples(files, method.prepared))
-    _check_sample(options, batches)
+    check_sample(options, batches)
     if len(batches) > 1 and method.per_sample is not None:
         raise ParameterError(
             f"{method.per_sample} has a row for each sample, and the samples are explained in {len(batches)} parts, as "
             "those of several files are. Give all samples as one .npy or .csv file."
         )
-    _check_sizes(options, method, batches)
+    check_sizes(options, method, batches)
+    check_columns(options, method, batches)
     pairs = list(zip(batches, targets_of(options.targets, batches, method), strict=True))
     if not photos and len(batches) == 1 and options.picture is None and _is_plain(options.output):
         ((batch, targets),) = pairs
@@ -174,8 +180,8 @@ def _write_plain(method: Any, result: Any, path: str) -> None:
 
 def _draw(found: Sequence[Explanation], options: argparse.Namespace, photos: bool, title: str) -> None:
     """Draws all photos, or one sample of other inputs."""
-    asked, _ = _asked(options)
-    left = asked if asked is not None or photos else 0
+    number, _ = asked(options)
+    left = number if number is not None or photos else 0
     if left is None or found[0].one_sample:
         sheet(found, options.picture, title)
         return
@@ -184,11 +190,6 @@ def _draw(found: Sequence[Explanation], options: argparse.Namespace, photos: boo
             each.plot(left, title=title, path=options.picture)
             return
         left -= each.sample_count
-
-
-def _asked(options: argparse.Namespace) -> tuple[int | None, str]:
-    """The sample that is to be drawn, None for no certain one, and the option that said so."""
-    return (options.row, "--row") if options.sample is None else (options.sample, "--sample")
 
 
 def _told(method: Any, text: str, parts: Sequence[tuple[np.ndarray | None, np.ndarray | None]]) -> str:
@@ -227,72 +228,3 @@ def _narrower(method: Any) -> str:
     else:
         way = f"more --steps than {method.steps} take more points"
     return f"The maps miss much of the score: {way}"
-
-
-def _check_wanted(options: argparse.Namespace, files: Sequence[Path]) -> list[Path]:
-    """Checks what shall be written; the pictures beside photos, where nothing else is asked for."""
-    if options.output is not None:
-        suffix_of(options.output)
-    if options.picture is not None:
-        plots.check_path(options.picture)
-    drawn = options.picture is not None or options.output is None or suffix_of(options.output) in PICTURES
-    if drawn and (options.output, options.picture) == (None, None) and kind_of(files[0]) != "photo":
-        raise ParameterError(
-            "Say what to write: -o maps.npy (or .npz, .csv, .parquet, .json, .html, .png) or --picture why.png."
-        )
-    if drawn:
-        plots.matplotlib_module()
-    if options.output is not None or options.picture is not None:
-        return []
-    return output_names(files, [WRITTEN] * len(files))
-
-
-def _check_outputs(options: argparse.Namespace, beside: Iterable[AnyPath], reads: Iterable[AnyPath]) -> None:
-    """Checks before the work that what shall be written can be, and is nothing that is read."""
-    reads = list(reads)
-    for path in (*beside, *([] if options.output is None else [options.output])):
-        check_output(path, reads)
-    if options.picture is not None:
-        if options.output is not None and os.path.realpath(options.picture) == os.path.realpath(
-            options.output
-        ):
-            raise ParameterError(f"-o and --picture are both {options.picture}. Give two names.")
-        if os.path.isdir(os.path.dirname(os.path.abspath(options.picture))):
-            check_output(options.picture, reads)
-
-
-def _check_form(options: argparse.Namespace, method: Any) -> None:
-    """Checks that the form that is asked for can hold what is explained."""
-    suffix = "" if options.output is None else suffix_of(options.output)
-    if suffix == ".npy" and len(method.explained) > 1:
-        raise ParameterError(
-            f"{options.output}: a .npy file holds one array, and {list(method.explained)} are explained; write a .npz "
-            "file."
-        )
-    ranks = ranks_of_maps(method.prepared)
-    if suffix in (".csv", ".parquet") and any(rank not in (0, 2) for rank in ranks):
-        raise ParameterError(
-            f"{options.output}: a {suffix} file holds maps of tables, (N, F), and what is explained has rank "
-            f"{max(ranks)}; write a .npy or .npz file, or .json, which lists scores and classes too."
-        )
-
-
-def _check_sample(options: argparse.Namespace, batches: Sequence[Samples]) -> None:
-    count = sum(len(batch.names) for batch in batches)
-    if options.picture is not None and isinstance(batches[0].inputs, dict):
-        raise ShapeError("A picture shows samples of one input, given as photos, .npy or .csv files.")
-    asked, option = _asked(options)
-    if asked is not None and not 0 <= asked < count:
-        raise ParameterError(f"{option} {asked}: {', '.join(options.inputs)} has samples 0 to {count - 1}.")
-
-
-def _check_sizes(options: argparse.Namespace, method: Any, batches: Sequence[Samples]) -> None:
-    """Checks that maps of samples of several sizes are not to become one array."""
-    spec = method.preprocessing
-    alike = len({np.shape(batch.inputs)[1:] for batch in batches}) == 1
-    if options.output is None or suffix_of(options.output) != ".npy" or alike:
-        return
-    if spec is None or not spec.in_graph or spec.at_pixels:
-        raise ParameterError(
-            f"{options.output}: the samples have several sizes, and so have their maps; write a .npz file."
-        )

@@ -153,11 +153,25 @@ def _rows(
         raise ShapeError(f"The tables have the columns {few(columns)} and {few(odd)}; write them one by one.")
     about = [row for each in found for row in _about(each)]
     keys = [key for key in _ABOUT if any(key in row for row in about)]
-    if twice := [name for name in columns if name in keys or columns.count(name) > 1]:
+    check_names(columns, keys, path)
+    return keys, about, columns, np.concatenate([maps for _, maps, _ in tables])
+
+
+def check_names(columns: Sequence[str], keys: Sequence[str], path: AnyPath) -> None:
+    """Refuses a table with two columns of one name.
+
+    Args:
+        columns: Those of the maps.
+        keys: Those of what is known of samples.
+        path: The file.
+
+    Raises:
+        ParameterError: If there are two.
+    """
+    if twice := [name for name in columns if name in keys or list(columns).count(name) > 1]:
         raise ParameterError(
             f"{os.fspath(path)}: there would be two columns {twice[0]!r}; rename that of the table, or write .npz."
         )
-    return keys, about, columns, np.concatenate([maps for _, maps, _ in tables])
 
 
 def _about(explanation: Explanation) -> list[dict[str, Any]]:
