@@ -7,16 +7,18 @@ pd = pytest.importorskip("pandas")
 pytest.importorskip("skl2onnx")
 from onnxattr.converters.common.verify import Session  # noqa: E402
 from onnxattr.converters.sklearn import to_onnx  # noqa: E402
+from onnxattr.converters.sklearn.own import calibration, encoders  # noqa: E402
 from sklearn.calibration import CalibratedClassifierCV  # noqa: E402
 from sklearn.compose import make_column_selector, make_column_transformer  # noqa: E402
 from sklearn.ensemble import StackingRegressor  # noqa: E402
 from sklearn.feature_selection import SelectKBest  # noqa: E402
-from sklearn.impute import SimpleImputer  # noqa: E402
+from sklearn.impute import KNNImputer, SimpleImputer  # noqa: E402
 from sklearn.linear_model import LogisticRegression, Ridge  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder  # noqa: E402
 
 from onnxattr import GradientInput  # noqa: E402
+from onnxattr.errors import ConversionError  # noqa: E402
 
 RNG = np.random.default_rng(0)
 COUNT = 160
@@ -72,6 +74,36 @@ def test_encoders_of_text(case):
             model[0].named_transformers_["pipeline"][-1].var_
         )
     np.testing.assert_allclose(found[CITY].ravel(), scaled_codes @ model[-1].coef_[1:], rtol=1e-4, atol=1e-5)
+
+
+def wrong_between(monkeypatch):
+    """skl2onnx' own form of isotonic calibration is right at the thresholds alone."""
+    from skl2onnx.operator_converters import calibrated_classifier_cv
+
+    monkeypatch.setattr(calibration, "_isotonic", calibrated_classifier_cv._transform_isotonic)
+    voter = CalibratedClassifierCV(LogisticRegression(), method="isotonic", cv=2)
+    return fitted(OneHotEncoder(**KNOWN), voter, KINDS > 1)
+
+
+def wrong_for_unknown_texts(monkeypatch):
+    tables = encoders._tables
+    monkeypatch.setattr(encoders, "_tables", lambda one: [np.append(t[:-1], t[:1], 0) for t in tables(one)])
+    return fitted(OneHotEncoder(**KNOWN), Ridge(), PRICE)
+
+
+def wrong_for_missing_numbers(monkeypatch):
+    """Of skl2onnx' own accord: its KNNImputer has other neighbours."""
+    gaps = ROWS.assign(rooms=np.arange(COUNT) % 7.0)
+    gaps.loc[::9, SPACE] = np.nan
+    columns = make_column_transformer((KNNImputer(), [SPACE, "rooms"]), (OneHotEncoder(**KNOWN), [CITY]))
+    return make_pipeline(columns, Ridge()).fit(gaps, PRICE)
+
+
+@pytest.mark.parametrize("case", [wrong_between, wrong_for_unknown_texts, wrong_for_missing_numbers])
+def test_what_is_wrong_beyond_the_rows_of_the_sample_is_refused(case, monkeypatch):
+    model, rows = case(monkeypatch), ROWS.iloc[:5].assign(rooms=[3.0, 0.0, 1.0, 5.0, 2.0])
+    with pytest.raises(ConversionError, match="differs from the original"):
+        to_onnx(model, rows[model.feature_names_in_])
 
 
 def test_members_of_a_stack_that_encode_alike():

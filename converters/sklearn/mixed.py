@@ -1,6 +1,7 @@
 """Estimators of tables with columns of text: one input for each column, explained by what encoders make of the text."""
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ ENCODING = frozenset(
 )
 # Rows that tell what a ReLU gives from what it takes.
 _ENOUGH = 8
+_FURTHER_ROWS = 16
+# No category of anyone's.
+_UNKNOWN = "\0unknown"
 
 
 def text_columns(sample: Any) -> list[str]:
@@ -72,25 +76,65 @@ def feeds_of(sample: Any, texts: list[str]) -> dict[str, np.ndarray]:
 
 
 def check(converted: onnx.ModelProto, estimator: Any, sample: Any, texts: list[str]) -> None:
-    """Compare the model with the estimator on the sample.
+    """Compare the model with the estimator on the sample, between its rows, and on unknown and missing values.
 
     Raises:
         ConversionError: They differ.
     """
-    expected = _given(estimator, sample)
-    found = np.asarray(Session(converted).run(feeds_of(sample, texts))[-1])
+    session = Session(converted)
+    size = _compare(session, estimator, sample, _given(estimator, sample), texts, 0.0)
+    for rows in _further(sample, texts):
+        with warnings.catch_warnings():  # of unknown categories
+            warnings.simplefilter("ignore")
+            try:
+                expected = _given(estimator, rows)
+            except (ValueError, TypeError):
+                continue  # encoders and most estimators refuse what is unknown or missing
+        if np.isfinite(expected).all():
+            _compare(session, estimator, rows, expected, texts, size)
+
+
+def _compare(
+    session: Session, estimator: Any, rows: Any, expected: np.ndarray, texts: list[str], least: float
+) -> float:
+    """Compare the model with what the estimator gives for rows, whose largest magnitude is returned.
+
+    Differences are parts of that, or of `least` where it is larger.
+    """
+    found = np.asarray(session.run(feeds_of(rows, texts))[-1])
     one_score = expected.ndim == 1 and found.shape == (len(expected), 2)
     if expected.dtype.kind not in _NUMBERS or (found.size != expected.size and not one_score):
         raise ConversionError(
             f"{type(estimator).__name__} gives {expected.dtype} of shape {expected.shape}, and its ONNX form "
             f"{found.dtype} of shape {found.shape}; expected the same numbers."
         )
+    size = float(np.abs(expected).max(initial=0.0))
     difference = step_difference(found, expected.reshape(len(expected), -1))
+    difference *= size / least if 0 < size < least else 1.0
     if not difference <= TOLERANCE:
         raise ConversionError(
             f"The converted {type(estimator).__name__} differs from the original by {difference:.2g} of its largest "
             "value."
         )
+    return size
+
+
+def _further(sample: Any, texts: list[str]) -> Iterator[Any]:
+    """Rows between two of the sample with texts of the first; rows with unknown texts; rows with missing numbers."""
+    if not hasattr(sample, "iloc"):
+        return
+    rng = np.random.default_rng(0)
+    first, second = (sample.iloc[rng.integers(0, len(sample), _FURTHER_ROWS)] for _ in range(2))
+    shares = rng.uniform(0.1, 0.9, _FURTHER_ROWS)
+    between = {}
+    for name in columns_of(sample):
+        if name not in texts:
+            a, b = np.asarray(first[name], np.float64), np.asarray(second[name], np.float64)
+            between[name] = (a + shares * (b - a)).astype(np.float32).astype(np.float64)
+    yield first.assign(**between)
+    few = sample.iloc[:_FURTHER_ROWS]
+    for name in columns_of(sample):
+        yield few.assign(**{name: [_UNKNOWN if name in texts else np.nan] * len(few)})
 
 
 def write_layers(converted: onnx.ModelProto, estimator: Any, sample: Any, texts: list[str]) -> None:
