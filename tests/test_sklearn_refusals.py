@@ -11,7 +11,7 @@ pytest.importorskip("skl2onnx", reason="skl2onnx is not installed: pip install '
 from onnxattr.converters.common.verify import values
 from onnxattr.converters.sklearn import to_onnx
 from onnxattr.converters.sklearn.convert import _options
-from onnxattr.converters.sklearn.own import calibration
+from onnxattr.converters.sklearn.own import calibration, imputers
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import NMF
@@ -154,6 +154,11 @@ def test_files_are_whole(tmp_path):
             "ClassifierChain.*skl2onnx supports",
         ),
         (
+            KNNImputer(weights=lambda distances: distances).fit(IRIS),
+            IRIS,
+            "KNNImputer.*'uniform' and 'distance'.*SimpleImputer",
+        ),
+        (
             MultiOutputClassifier(LogisticRegression()).fit(IRIS, np.eye(3)[KINDS]),
             IRIS,
             "MultiOutputClassifier gives a list.*one by one",
@@ -203,13 +208,14 @@ def test_rounding_is_seen_in_samples_of_float32(transformer, count):
 
 
 @pytest.mark.parametrize("rows", [IRIS, IRIS[::10]], ids=["all", "some"])
-def test_what_is_wrong_for_missing_features_alone_is_refused(rows):
-    """skl2onnx' KNNImputer has other neighbours; what SimpleImputer makes of such rows is right."""
+def test_what_is_wrong_for_missing_features_alone_is_refused(rows, monkeypatch):
     gaps = IRIS.copy()
     gaps[::7, 0], gaps[::11, 2] = np.nan, np.nan
-    assert to_onnx(make_pipeline(SimpleImputer(), Ridge()).fit(gaps, KINDS), rows)
+    estimator = make_pipeline(SimpleImputer(), Ridge()).fit(gaps, KINDS)
+    assert to_onnx(estimator, rows)
+    monkeypatch.setattr(imputers, "simple_imputer", lambda op: op("Where", op("IsNaN", op.x), 0.0, op.x))
     with pytest.raises(ConversionError, match="differs from the original"):
-        to_onnx(make_pipeline(KNNImputer(), Ridge()).fit(gaps, KINDS), rows)
+        to_onnx(estimator, rows)
 
 
 @pytest.mark.parametrize(

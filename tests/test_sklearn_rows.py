@@ -10,7 +10,7 @@ from onnxattr.converters.sklearn import to_onnx
 from sklearn.decomposition import KernelPCA, MiniBatchSparsePCA, SparsePCA
 from sklearn.ensemble import BaggingClassifier, ExtraTreesRegressor, IsolationForest, RandomForestClassifier
 from sklearn.feature_selection import GenericUnivariateSelect, SelectFromModel, SelectKBest, VarianceThreshold
-from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
 from sklearn.linear_model import Ridge
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -54,6 +54,10 @@ TRANSFORMERS = {
     "imputer with indicator, no gaps": (SimpleImputer(strategy="constant", add_indicator=True), DATA),
     "imputer of zeros": (SimpleImputer(missing_values=0, add_indicator=True), ZEROS),
     "imputer in front": (make_pipeline(SimpleImputer(add_indicator=True), StandardScaler()), GAPS),
+    "neighbours": (KNNImputer(), GAPS),
+    "neighbours by distance": (KNNImputer(n_neighbors=3, weights="distance", add_indicator=True), GAPS),
+    "neighbours without any": (KNNImputer(), EMPTY),
+    "neighbours, empty features kept": (KNNImputer(keep_empty_features=True), EMPTY),
     "indicator": (MissingIndicator(error_on_new=False), GAPS),
     "indicator of all": (MissingIndicator(features="all"), GAPS),
     "indicator of zeros": (MissingIndicator(missing_values=0, features="all"), ZEROS),

@@ -7,12 +7,12 @@ pd = pytest.importorskip("pandas")
 pytest.importorskip("skl2onnx")
 from onnxattr.converters.common.verify import Session  # noqa: E402
 from onnxattr.converters.sklearn import to_onnx  # noqa: E402
-from onnxattr.converters.sklearn.own import calibration, encoders  # noqa: E402
+from onnxattr.converters.sklearn.own import calibration, encoders, imputers  # noqa: E402
 from sklearn.calibration import CalibratedClassifierCV  # noqa: E402
 from sklearn.compose import make_column_selector, make_column_transformer  # noqa: E402
 from sklearn.ensemble import StackingRegressor  # noqa: E402
 from sklearn.feature_selection import SelectKBest  # noqa: E402
-from sklearn.impute import KNNImputer, SimpleImputer  # noqa: E402
+from sklearn.impute import SimpleImputer  # noqa: E402
 from sklearn.linear_model import LogisticRegression, Ridge  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder  # noqa: E402
@@ -92,10 +92,11 @@ def wrong_for_unknown_texts(monkeypatch):
 
 
 def wrong_for_missing_numbers(monkeypatch):
-    """Of skl2onnx' own accord: its KNNImputer has other neighbours."""
+    """All are 0 instead of the mean."""
+    monkeypatch.setattr(imputers, "simple_imputer", lambda op: op("Where", op("IsNaN", op.x), 0.0, op.x))
     gaps = ROWS.assign(rooms=np.arange(COUNT) % 7.0)
     gaps.loc[::9, SPACE] = np.nan
-    columns = make_column_transformer((KNNImputer(), [SPACE, "rooms"]), (OneHotEncoder(**KNOWN), [CITY]))
+    columns = make_column_transformer((SimpleImputer(), [SPACE, "rooms"]), (OneHotEncoder(**KNOWN), [CITY]))
     return make_pipeline(columns, Ridge()).fit(gaps, PRICE)
 
 

@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxattr.errors import ConversionError
+
 from .writing import Writer
+
+# A squared distance that is none.
+_FAR = 1e300
 
 
 def simple_imputer(op: Writer) -> str:
@@ -36,6 +41,66 @@ def missing_indicator(op: Writer) -> str:
     return _indicated(op, op.estimator)
 
 
+def knn_imputer(op: Writer) -> str:
+    """y = x, or where x is missing the mean over the nearest rows of the fit that have the feature.
+
+    Raises:
+        ConversionError: Weights are a function, distances another's, or missing values no NaN.
+    """
+    imputer = op.estimator
+    known_ways = imputer.weights in ("uniform", "distance") and imputer.metric == "nan_euclidean"
+    if not known_ways or not _is_nan(imputer.missing_values):
+        raise ConversionError(
+            f"{imputer} has no ONNX form here; supported: weights 'uniform' and 'distance', metric='nan_euclidean' and "
+            "missing_values=nan. Fill what is missing before the pipeline, or by a SimpleImputer."
+        )
+    doubles = op.in_doubles()
+    missing = doubles("IsNaN", doubles.x)
+    far = _squared_distances(doubles, missing)
+    kept = np.flatnonzero(imputer._valid_mask | imputer.keep_empty_features)
+    filled = doubles("Concat", *(_from_neighbours(doubles, far, int(place)) for place in kept), axis=1)
+    own = [doubles("Gather", one, kept, axis=1) for one in (missing, doubles.x)]
+    y = doubles("Where", own[0], filled, own[1])
+    if not imputer._valid_mask[kept].all():  # which are 0 whatever a row has
+        y = doubles("Mul", y, imputer._valid_mask[kept].astype(np.float64))
+    y = op("Cast", y, to=onnx.TensorProto.FLOAT)
+    return y if imputer.indicator_ is None else op("Concat", y, _indicated(op, imputer.indicator_), axis=1)
+
+
+def _squared_distances(op: Writer, missing: str) -> str:
+    """From the rows of the fit, (N, rows), by the features that both have; _FAR where there are none."""
+    rows, known = op.estimator._fit_X, (~op.estimator._mask_fit_X).astype(np.float64)
+    rows = np.where(known > 0, rows, 0.0)
+    x = op("Where", missing, 0.0, op.x)
+    given = op("Sub", 1.0, op("Cast", missing, to=onnx.TensorProto.DOUBLE))
+    products = op("Mul", op("MatMul", x, rows.T), 2.0)
+    squares = op("Sub", op("MatMul", op("Mul", x, x), known.T), products)
+    squares = op("Max", op("Add", squares, op("MatMul", given, (rows**2).T)), 0.0)
+    shared = op("MatMul", given, known.T)
+    each = op("Div", op("Mul", squares, float(rows.shape[1])), op("Max", shared, 1.0))
+    return op("Where", op("Less", shared, 0.5), _FAR, each)
+
+
+def _from_neighbours(op: Writer, far: str, place: int) -> str:
+    """What is put in the place of a feature, (N, 1); its mean for rows without any distance."""
+    imputer = op.estimator
+    donors = np.flatnonzero(~imputer._mask_fit_X[:, place])
+    if not len(donors):
+        first = op("Gather", far, np.array([0]), axis=1)
+        return op("Mul", first, 0.0)
+    count = np.array([min(imputer.n_neighbors, len(donors))])
+    near, index = op.pair("TopK", op("Gather", far, donors, axis=1), count, axis=1, largest=0)
+    weights = (
+        op("Reciprocal", op("Sqrt", op("Max", near, 1 / _FAR))) if imputer.weights == "distance" else 1.0
+    )
+    weights = op("Where", op("Less", near, _FAR), weights, 0.0)
+    total = op("ReduceSum", weights, np.array([1]), keepdims=1)
+    values = imputer._fit_X[donors, place]
+    found = op("ReduceSum", op("Mul", weights, op("Gather", values, index)), np.array([1]), keepdims=1)
+    none = op("Equal", total, 0.0)
+    return op("Where", none, float(values.mean()), op("Div", found, op("Where", none, 1.0, total)))
+
+
 def _indicated(op: Writer, indicator: Any) -> str:
     if _is_nan(indicator.missing_values):
         missing = op("IsNaN", op.x)
@@ -50,6 +115,6 @@ def _is_nan(value: Any) -> bool:
 
 def conversions() -> dict[type, Callable[[Writer], str]]:
     """How each of these is written."""
-    from sklearn.impute import MissingIndicator, SimpleImputer
+    from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
 
-    return {MissingIndicator: missing_indicator, SimpleImputer: simple_imputer}
+    return {KNNImputer: knn_imputer, MissingIndicator: missing_indicator, SimpleImputer: simple_imputer}

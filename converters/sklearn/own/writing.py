@@ -51,6 +51,14 @@ class Writer:
         self._add(op_type, [self.value(one) for one in inputs], output, attributes)
         return output
 
+    def pair(self, op_type: str, *inputs: Value, **attributes: Any) -> tuple[str, str]:
+        """Adds a node of two outputs; gives their names."""
+        first, second = (self._scope.get_unique_variable_name(op_type.lower()) for _ in range(2))
+        name = self._scope.get_unique_operator_name(op_type)
+        names = [self.value(one) for one in inputs]
+        self._container.add_node(op_type, names, [first, second], name=name, **attributes)
+        return first, second
+
     def result_of(self, estimator: Any) -> str:
         """What another estimator makes of the same input; skl2onnx converts it afterwards."""
         from skl2onnx import get_model_alias
