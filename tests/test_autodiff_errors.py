@@ -156,6 +156,17 @@ def test_a_rank_that_is_unknown_is_traced_to_the_node_it_is_lost_at():
     np.testing.assert_allclose(found, slope, rtol=1e-5)
 
 
+@pytest.mark.parametrize("more", ["", ", p"])
+def test_a_definition_that_asks_for_ranks(more):
+    """ONNX's functions of RotaryEmbedding are others for heads in one axis and for heads side by side."""
+    body = f"{{ y = RotaryEmbedding<num_heads=2>(x, c, s{more}) }}"
+    text = f"g (float[] x, float[5,2] c, float[5,2] s, int64[2,3] p) => (float[] y) {body}"
+    with pytest.raises(
+        ModelError, match=r"RotaryEmbedding node .*asks for the ranks.*unknown: 'x'\. Give the "
+    ):
+        vjp(parse(text, opset=23), "x")
+
+
 def test_overrides_leave_the_standard_table_alone():
     before = dict(STANDARD)
     table = STANDARD | {"Relu": lambda op, node, ct: (op.Mul(ct, 7.0),)}

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from onnxattr.autodiff.registry import NON_DIFFERENTIABLE, RuleTable, op_name
 from onnxattr.autodiff.standard import STANDARD
+from onnxattr.errors import ModelError
 from onnxattr.graph.subgraphs import bodies_of, graphs_in, nodes_of, values_in
 from onnxattr.loading.passes.bridge import as_proto
 from onnxattr.loading.passes.constants import lift_constants
@@ -104,7 +105,11 @@ def _call_definitions(
 def _definition(
     node: onnx.NodeProto, schema: Any, opset: int, types: Mapping[str, onnx.TypeProto]
 ) -> onnx.FunctionProto:
-    """The definition of a node in operators of an opset; the node gets the defaults of its attributes."""
+    """The definition of a node in operators of an opset; the node gets the defaults of its attributes.
+
+    Raises:
+        ModelError: If there is none, of inputs of unknown rank.
+    """
     given = {attribute.name for attribute in node.attribute}
     node.attribute.extend(
         attribute.default_value
@@ -121,6 +126,12 @@ def _definition(
     function.ParseFromString(
         schema.get_context_dependent_function_with_opset_version(version, node.SerializeToString(), kinds)
     )
+    if not function.node:
+        unknown = [name for name in node.input if name and not types[name].tensor_type.HasField("shape")]
+        raise ModelError(
+            f"{node.op_type} node {node.name!r} is written out by its definition in ONNX, which asks for the ranks of "
+            f"its inputs; unknown: {', '.join(map(repr, unknown)) or 'none'}. Give the model's inputs their ranks."
+        )
     return function
 
 
