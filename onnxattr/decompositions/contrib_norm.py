@@ -18,18 +18,25 @@ def rms(op: OpBuilder, node: NodeView, x: ir.Value, scale: ir.Value, epsilon: fl
     """x / sqrt(mean(x^2) + eps) * scale over the last axes; the operator where the opset has it."""
     if op.opset >= 23:
         return op.RMSNormalization(x, scale, axis=axis, epsilon=epsilon)
+    return op.Mul(standardize(op, x, _last_axes(node, x, axis), epsilon, centre=False)[0], scale)
+
+
+def _last_axes(node: NodeView, x: ir.Value, axis: int) -> list[int]:
+    """The axes from one on."""
     rank = node.rank(x) if axis != -1 else 0
-    axes = [*range(axis % rank, rank)] if rank else [-1]
-    return op.Mul(standardize(op, x, axes, epsilon, centre=False)[0], scale)
+    return [*range(axis % rank, rank)] if rank else [-1]
 
 
 # The kernel computes in float32 or float64 whatever stash_type says.
 @decomposition("com.microsoft::SimplifiedLayerNormalization", inputs=2, unread=("stash_type",))
-def simplified_layer_normalization(op: OpBuilder, node: NodeView) -> ir.Value:
-    """y = x / sqrt(mean(x^2) + eps) * scale."""
+def simplified_layer_normalization(op: OpBuilder, node: NodeView) -> Sequence[ir.Value]:
+    """y = x / sqrt(mean(x^2) + eps) * scale; the second output is 1 / sqrt(mean(x^2) + eps)."""
     x, scale = node.required(2)
-    axis = node.get_int("axis", -1)
-    return rms(op, node, x, scale, node.get_float("epsilon", EPSILON), axis)
+    axis, epsilon = node.get_int("axis", -1), node.get_float("epsilon", EPSILON)
+    y = rms(op, node, x, scale, epsilon, axis)
+    if len(node.outputs) == 1:
+        return (y,)
+    return y, standardize(op, x, _last_axes(node, x, axis), epsilon, centre=False)[1]
 
 
 @decomposition("com.microsoft::LayerNormalization", inputs=3)

@@ -49,6 +49,7 @@ CASES = [
     microsoft("SkipSimplifiedLayerNormalization", x(2, 3, 8), x(2, 3, 8), x(8), x(8), opset=23),
     case("SimplifiedLayerNormalization", x(2, 3, 8), x(8), epsilon=1e-2),
     case("SimplifiedLayerNormalization", x(2, 3, 4), x(3, 4), axis=1),
+    case("SimplifiedLayerNormalization", x(2, 3, 4), w(3, 4), axis=1, epsilon=0.1, outputs="ff"),
     case("LayerNormalization", x(2, 3, 4), x(4), x(4), opset=12, axis=-1, label="of ONNX Runtime"),
     microsoft(
         "EmbedLayerNormalization", IDS, None, x(6, 8), x(7, 8), None, x(8), x(8), outputs="fj", **FIXED
