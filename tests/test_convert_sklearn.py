@@ -36,7 +36,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import (
     MaxAbsScaler,
     MinMaxScaler,
@@ -100,6 +100,8 @@ CLASSIFIERS = [
     VotingClassifier(VOTERS, voting="soft"),
     scaled(VotingClassifier(VOTERS, voting="soft", weights=[1, 9, 3])),
     Pipeline([("a", StandardScaler()), ("b", "passthrough"), ("c", None), ("d", LogisticRegression())]),
+    make_pipeline(LinearDiscriminantAnalysis(), LogisticRegression()),
+    make_pipeline(FeatureUnion([("a", LinearDiscriminantAnalysis(solver="eigen")), ("b", PCA(1))]), SVC()),
     make_pipeline(MASKED, LogisticRegression()),
     make_pipeline(SLICED, LogisticRegression()),
 ]

@@ -89,14 +89,18 @@ def _changed(part: Any) -> dict[str, Any]:
     """The attributes of an estimator that are to be others."""
     from sklearn.compose import ColumnTransformer
     from sklearn.ensemble import VotingClassifier, VotingRegressor
-    from sklearn.pipeline import Pipeline
+    from sklearn.pipeline import FeatureUnion, Pipeline
     from sklearn.preprocessing import KBinsDiscretizer
 
     if isinstance(part, KBinsDiscretizer) and part.encode == "onehot":
         return {"encode": "onehot-dense"}
     if isinstance(part, Pipeline):
         steps = [step for step in part.steps if step[1] not in (None, "passthrough")]
-        return {"steps": steps} if 0 < len(steps) < len(part.steps) else {}
+        steps = [*_transforming(steps[:-1]), *steps[-1:]]
+        return {"steps": steps} if steps and steps != part.steps else {}
+    if isinstance(part, FeatureUnion):
+        steps = _transforming(part.transformer_list)
+        return {"transformer_list": steps} if steps != part.transformer_list else {}
     if isinstance(part, (VotingClassifier, VotingRegressor)):
         found: dict[str, Any] = {}
         if getattr(part, "flatten_transform", False):
@@ -112,6 +116,27 @@ def _changed(part: Any) -> dict[str, Any]:
             given = [(name, step, places.get(name, old)) for name, step, old in part.transformers]
             return {"transformers_": chosen, "transformers": given}
     return {}
+
+
+def _transforming(steps: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Steps that transform, with a projection in the place of a LinearDiscriminantAnalysis.
+
+    skl2onnx writes that as a classifier wherever it stands.
+    """
+    from sklearn.decomposition import FastICA
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    found = []
+    for name, step in steps:
+        if isinstance(analysis := chosen(step), LinearDiscriminantAnalysis) and hasattr(
+            analysis, "scalings_"
+        ):
+            step = FastICA()
+            step.components_ = analysis.scalings_[:, : analysis._max_components].T
+            step.n_features_in_ = analysis.n_features_in_
+            step.mean_ = getattr(analysis, "xbar_", np.zeros(step.n_features_in_))
+        found.append((name, step))
+    return found
 
 
 def _positions(columns: Any, names: list[Any]) -> Any:
