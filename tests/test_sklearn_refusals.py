@@ -30,7 +30,7 @@ from sklearn.kernel_approximation import RBFSampler
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, RadiusNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
@@ -146,12 +146,24 @@ def test_files_are_whole(tmp_path):
         (
             make_pipeline(NMF(2), Ridge()).fit(IRIS, KINDS),
             IRIS,
-            "NMF.*skl2onnx supports",
+            "NMF.*end of an iteration at each row",
         ),
         (
             ClassifierChain(LogisticRegression()).fit(IRIS, np.eye(3)[KINDS]),
             IRIS,
-            "ClassifierChain.*skl2onnx supports",
+            r"ClassifierChain.*one by one \(estimators_\)",
+        ),
+        (
+            MultiOutputClassifier(make_pipeline(LogisticRegression())).fit(IRIS, np.eye(3)[KINDS]),
+            IRIS,
+            r"MultiOutputClassifier: .*one by one \(estimators_\)",
+        ),
+        (
+            make_pipeline(StandardScaler(), RadiusNeighborsRegressor(2.0, weights="distance")).fit(
+                IRIS, KINDS
+            ),
+            IRIS,
+            "RadiusNeighborsRegressor: Which rows are within.*KNeighborsRegressor",
         ),
         (
             KNNImputer(weights=lambda distances: distances).fit(IRIS),
@@ -166,7 +178,7 @@ def test_files_are_whole(tmp_path):
         (
             GaussianProcessClassifier().fit(IRIS, KINDS > 0),
             IRIS,
-            "does not load.*Solve.*Leave out the layer or step",
+            "does not run. GaussianProcessClassifier: Use .*Nystroem",
         ),
         (
             StackingClassifier([("a", LogisticRegression())], stack_method="predict").fit(IRIS, KINDS),

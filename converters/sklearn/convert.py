@@ -24,7 +24,7 @@ from ..common import graph_edit, onnx_model
 from ..common.verify import values
 from . import mixed
 from .compared import compare, far_apart
-from .foreign import advice, advice_on_classes, in_words
+from .foreign import advice, advice_on_class, advice_on_classes, in_words
 from .labels import write_labels
 from .layers import write_table
 from .names import by_position, feature_names, numbers_of, parts_of
@@ -218,7 +218,14 @@ def _declare_outputs(converted: onnx.ModelProto, estimator: Any, feeds: dict[str
     onnx_model.prune_initializers(converted)
     for value in graph.output:
         value.type.tensor_type.ClearField("shape")
-    found = values(converted, [], {name: rows[:2] for name, rows in feeds.items()})
+    try:
+        found = values(converted, [], {name: rows[:2] for name, rows in feeds.items()})
+    except ConversionError as error:
+        if not (said := advice_on_class(estimator)):
+            raise
+        raise ConversionError(
+            f"What skl2onnx writes of {type(last).__name__} does not run. {said}."
+        ) from error
     if several := [value.name for value in graph.output if not isinstance(found[value.name], np.ndarray)]:
         raise ConversionError(
             f"{type(last).__name__} gives a list of arrays, which skl2onnx writes as a sequence, {several[-1]!r}. "

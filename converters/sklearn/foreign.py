@@ -25,6 +25,36 @@ _LINEAR_TREES = (
     "Linear trees have a slope in each leaf and jump between leaves, and no form in ONNX: explain them with a method "
     "that needs no gradient, or explain a differentiable model"
 )
+_ITERATIVE = (
+    "Its features are the end of an iteration at each row, which has no form in ONNX: explain the steps behind it, "
+    "pipeline[k:], with rows as it gives them, or use another decomposition, as PCA, TruncatedSVD or FastICA"
+)
+#: By the class of an estimator, of scikit-learn too.
+_OF_CLASSES = {
+    **dict.fromkeys(
+        (
+            "DictionaryLearning",
+            "LatentDirichletAllocation",
+            "MiniBatchDictionaryLearning",
+            "MiniBatchNMF",
+            "NMF",
+            "SparseCoder",
+        ),
+        _ITERATIVE,
+    ),
+    **dict.fromkeys(
+        ("ClassifierChain", "MultiOutputClassifier", "RegressorChain"),
+        "Explain the estimators in it one by one (estimators_); those of a chain take the results of the ones before "
+        "as further features",
+    ),
+    **dict.fromkeys(
+        ("RadiusNeighborsClassifier", "RadiusNeighborsRegressor"),
+        "Which rows are within the radius changes in steps, and a row may have none: use KNeighborsClassifier or "
+        "KNeighborsRegressor with weights='distance', or an SVC or SVR",
+    ),
+    "GaussianProcessClassifier": "Use a GaussianProcessRegressor of the classes as numbers, an SVC with "
+    "probability=True, or a pipeline of Nystroem and LogisticRegression",
+}
 _NO_FORM = re.compile(r"Unable to find (?:a shape calculator for type|alias for model) '<class '([\w.]+)'>'")
 
 
@@ -54,6 +84,8 @@ def advice(estimator: Any) -> str:
     Returns:
         A sentence without its full stop.
     """
+    if said := advice_on_class(estimator):
+        return said
     for one in _inside(estimator):
         package = type(one).__module__.partition(".")[0]
         if package == "xgboost" and getattr(one, "booster", None) == "gblinear":
@@ -65,6 +97,15 @@ def advice(estimator: Any) -> str:
     return (
         "Fit the estimator first, and use steps that skl2onnx supports; of a pipeline, explain the steps behind one "
         "that it does not, pipeline[k:], with rows as the steps before give them, pipeline[:k].transform(rows)"
+    )
+
+
+def advice_on_class(estimator: Any) -> str:
+    """What to do instead of an estimator of scikit-learn that has no form, or one that does not run; else empty."""
+    kinds = [type(one) for one in _inside(estimator) if type(one).__module__.startswith("sklearn.")]
+    return next(
+        (f"{kind.__name__}: {_OF_CLASSES[kind.__name__]}" for kind in kinds if kind.__name__ in _OF_CLASSES),
+        "",
     )
 
 
