@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from onnxattr.bulk.job import ENGINES, Report, explain_folder
+from onnxattr.cli.inputs_given import input_of
 from onnxattr.cli.method_options import is_integer
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.files import is_stream
@@ -54,6 +55,11 @@ def is_job(options: argparse.Namespace) -> bool:
     if given and not folder:
         told = ", ".join("--" + name.replace("_", "-") for name in given)
         raise ParameterError(f"{told}: for jobs over folders; give a folder to write to, -o out/.")
+    if folder and (named := next((text for text in options.inputs if input_of(text)), None)):
+        raise ParameterError(
+            f"-o {out} is a folder, and jobs take files of the only input, or .npz files of several: for {named} give "
+            "a file to write to."
+        )
     if folder and any(given is not None for given in (options.picture, options.sample, options.row)):
         raise ParameterError(
             f"-o {out} is a folder: --form .png writes pictures; leave out --picture and --sample."

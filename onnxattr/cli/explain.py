@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from onnxattr.cli import bulk_options
 from onnxattr.cli.console import written
 from onnxattr.cli.examples import command
 from onnxattr.cli.guesses import lines
+from onnxattr.cli.inputs_given import ONLY, draw_each, drawn_names, inputs_given, read_given
 from onnxattr.cli.method_options import PARAMETERS, add_method, method_of
 from onnxattr.cli.stated_options import expect_photos
 from onnxattr.cli.targets import targets_of
@@ -30,11 +32,10 @@ from onnxattr.compile.explainer_file import describe
 from onnxattr.errors import ParameterError
 from onnxattr.files import whole_file
 from onnxattr.inputs.paths import files_in, kind_of
-from onnxattr.inputs.samples import read_samples
 from onnxattr.loading.reading.source import read_metadata
 from onnxattr.results import Explanation
 from onnxattr.results.sheets import sheet
-from onnxattr.results.writing import suffix_of, write
+from onnxattr.results.writing import PICTURES, suffix_of, write
 from onnxattr.running.about_model import files_named
 from onnxattr.running.explainer import Explainer, load
 from onnxattr.running.explainer_metadata import is_explainer
@@ -52,7 +53,8 @@ def add_to(commands: Any) -> None:
         nargs="+",
         help="photos (.jpg, .png, .webp, ...), .wav files, or folders of them; .npy array of shape (N, ...); .npz with "
         "one array per model input; or .csv or .parquet, whose columns, numbers and text, are matched by name where "
-        "the file and the model have names",
+        "the file and the model have names; of a model of several inputs INPUT=FILE for each, image=photos/ "
+        "table=rows.csv: rows are matched with photos by a column of their names, else in order",
     )
     explain.add_argument(
         "-o",
@@ -105,9 +107,11 @@ def _path_of_explainer(options: argparse.Namespace) -> str | None:
     return str(options.model)
 
 
-def _method(options: argparse.Namespace, kind: str | None, metadata: Mapping[str, str]) -> Attribution:
+def _method(
+    options: argparse.Namespace, kinds: Collection[str | None], metadata: Mapping[str, str]
+) -> Attribution:
     """The method on a model; for photos with the preprocessing in front that the model's file says it expects."""
-    if kind != "photo":
+    if "photo" not in kinds:
         return method_of(options)
     expect_photos(options, metadata)
     return method_of(options).for_photos()
@@ -116,17 +120,20 @@ def _method(options: argparse.Namespace, kind: str | None, metadata: Mapping[str
 def _explain(options: argparse.Namespace) -> str:
     if bulk_options.is_job(options):
         return bulk_options.run(options, _path_of_explainer(options) or method_of(options))
-    files = files_in(options.inputs)
-    photos = kind_of(files[0]) in ("photo", "sound")
+    given = inputs_given(options.inputs)
+    options.by_input = ONLY not in given
+    files = [file for part in given.values() for file in files_in(part)]
+    kinds = {kind_of(file) for file in files}
+    photos = bool(kinds & {"photo", "sound"})
     beside = check_wanted(options, files)
     check_outputs(options, beside, [options.model, *files, *files_named(vars(options))])
     metadata = read_metadata(options.model)
     explainer = describe(metadata) is not None
-    method: Any = _explainer(options) if explainer else _method(options, kind_of(files[0]), metadata)
-    check_outputs(options, beside, method.files)
+    method: Any = _explainer(options) if explainer else _method(options, kinds, metadata)
+    check_outputs(options, [*beside, *drawn_names(options, method.explained)], [*files, *method.files])
     check_form(options, method)
-    with bulk_options.said_of_jobs(files):
-        batches = list(read_samples(files, method.prepared))
+    with bulk_options.said_of_jobs([] if options.by_input else files):
+        batches, matched = read_given(given, method.prepared)
     check_sample(options, batches)
     if len(batches) > 1 and method.per_sample is not None:
         raise ParameterError(
@@ -140,26 +147,45 @@ def _explain(options: argparse.Namespace) -> str:
         ((batch, targets),) = pairs
         _write_plain(method, method.explain(batch.inputs, targets), options.output)
         own = getattr(method, "gaps", None), getattr(method, "spent_steps", None)
-        return _told(method, written(options.output), [own])
+        return _told(method, _behind(matched, written(options.output)), [own])
     found = [method(batch.inputs, targets) for batch, targets in pairs]
-    if photos or len(files) > 1:
+    if photos or (len(files) > 1 and not options.by_input):
         found = [replace(each, sample_names=batch.names) for each, batch in zip(found, batches, strict=True)]
-    title = f"{options.model}, {method.name}"
+    told = _written(found, options, beside, photos, f"{options.model}, {method.name}")
+    if not photos:
+        gaps = [(each.relative_gap, each.spent_steps) for each in found]
+        return _told(method, _behind(matched, told), gaps)
+    wide = any(each.relative_gap is not None and (each.relative_gap > _WIDE).any() for each in found)
+    advice = [_narrower(method)] if wide and isinstance(method, Attribution) else []
+    return "\n".join(filter(None, [*matched, lines(found), *advice, told]))
+
+
+def _written(
+    found: Sequence[Explanation],
+    options: argparse.Namespace,
+    beside: Sequence[Path],
+    photos: bool,
+    title: str,
+) -> str:
+    """Writes what is asked for; what was written."""
     paths = [path for path in (options.output, options.picture) if path is not None]
-    if options.output is not None:
+    if options.output is not None and not (options.by_input and suffix_of(options.output) in PICTURES):
         write(found, options.output, title)
-    if options.picture is not None:
+    if options.by_input:
+        paths = [path for path in paths if suffix_of(path) not in PICTURES]
+        paths += draw_each(found, options, title)
+    elif options.picture is not None:
         _draw(found, options, photos, title)
     if beside:
         samples = [each.sample(index) for each in found for index in range(each.sample_count)]
         for path, each in zip(beside, samples, strict=True):
             each.plot(title=title, path=path)
-    told = written(*paths, *beside)
-    if not photos:
-        return _told(method, told, [(each.relative_gap, each.spent_steps) for each in found])
-    wide = any(each.relative_gap is not None and (each.relative_gap > _WIDE).any() for each in found)
-    advice = [_narrower(method)] if wide and isinstance(method, Attribution) else []
-    return "\n".join(filter(None, [lines(found), *advice, told]))
+    return written(*paths, *beside)
+
+
+def _behind(matched: Sequence[str], told: str) -> str:
+    """What was written, behind how samples were matched; nothing where output goes to stdout."""
+    return "\n".join([*matched, told]) if told else ""
 
 
 def _is_plain(path: str) -> bool:

@@ -33,7 +33,11 @@ def check_wanted(options: argparse.Namespace, files: Sequence[Path]) -> list[Pat
     if options.picture is not None:
         plots.check_path(options.picture)
     drawn = options.picture is not None or options.output is None or suffix_of(options.output) in PICTURES
-    if drawn and (options.output, options.picture) == (None, None) and kind_of(files[0]) != "photo":
+    if (
+        drawn
+        and (options.output, options.picture) == (None, None)
+        and (options.by_input or kind_of(files[0]) != "photo")
+    ):
         raise ParameterError(
             "Say what to write: -o maps.npy (or .npz, .csv, .parquet, .json, .html, .png) or --picture why.png."
         )
@@ -107,8 +111,11 @@ def check_sample(options: argparse.Namespace, batches: Sequence[Samples]) -> Non
         ShapeError: If no picture shows these inputs.
     """
     count = sum(len(batch.names) for batch in batches)
-    if options.picture is not None and isinstance(batches[0].inputs, dict):
-        raise ShapeError("A picture shows samples of one input, given as photos, .npy or .csv files.")
+    if options.picture is not None and isinstance(batches[0].inputs, dict) and not options.by_input:
+        raise ShapeError(
+            "A picture shows samples of one input, given as photos, .npy or .csv files; of several, name the input "
+            "of each file, INPUT=FILE."
+        )
     number, option = asked(options)
     if number is not None and not 0 <= number < count:
         raise ParameterError(f"{option} {number}: {', '.join(options.inputs)} has samples 0 to {count - 1}.")
@@ -117,10 +124,17 @@ def check_sample(options: argparse.Namespace, batches: Sequence[Samples]) -> Non
 def check_sizes(options: argparse.Namespace, method: Any, batches: Sequence[Samples]) -> None:
     """Checks that maps of samples of several sizes are not to become one array."""
     spec = method.preprocessing
-    alike = len({np.shape(batch.inputs)[1:] for batch in batches}) == 1
+    alike = len({str(_sizes(batch.inputs)) for batch in batches}) == 1
     if options.output is None or suffix_of(options.output) != ".npy" or alike:
         return
     if spec is None or not spec.in_graph or spec.at_pixels:
         raise ParameterError(
             f"{options.output}: the samples have several sizes, and so have their maps; write a .npz file."
         )
+
+
+def _sizes(inputs: Any) -> Any:
+    """The sizes of a sample, of each input where there are several."""
+    if isinstance(inputs, dict):
+        return {name: np.shape(part)[1:] for name, part in inputs.items()}
+    return np.shape(inputs)[1:]

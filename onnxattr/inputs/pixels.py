@@ -55,16 +55,20 @@ class PixelInput:
         return np.ascontiguousarray(np.moveaxis(batch, 3, self.channel_axis))
 
 
-def pixel_input(prepared: Prepared) -> PixelInput:
+def pixel_input(prepared: Prepared, name: str | None = None) -> PixelInput:
     """The input of a model that takes pixels as they are in a file.
 
     That is the input of preprocessing in the graph; one of uint8; or one of floats that layers of the model normalise.
+
+    Args:
+        prepared: The model.
+        name: Which input it is, where other files are for the others; None for the only one.
 
     Raises:
         ShapeError: If there is none, or the model has other inputs beside it: says what to do.
     """
     spec, names = prepared.preprocessing, [str(value.name) for value in prepared.inputs]
-    if spec is not None and spec.in_graph:
+    if spec is not None and spec.in_graph and name in (None, spec.name):
         found = PixelInput(
             spec.name,
             np.dtype(spec.dtype),
@@ -74,19 +78,21 @@ def pixel_input(prepared: Prepared) -> PixelInput:
             spec.width,
         )
     else:
-        found = _own(prepared)
-    if len(names) > 1:
+        found = _own(prepared, name)
+    if len(names) > 1 and name is None:
         others = [name for name in names if name != found.name]
         raise ShapeError(
-            f"A photo is for the input {found.name!r}, and the model also takes {others}: give a .npz file with an "
-            "array for each input (in Python a dict)."
+            f"A photo is for the input {found.name!r}, and the model also takes {others}: name the input of each file, "
+            f"{found.name}=photos/ {others[0]}=FILE (in Python a dict), or give a .npz file with an array for each."
         )
     return found
 
 
-def _own(prepared: Prepared) -> PixelInput:
-    """An input of the model's own that takes pixels."""
-    images = [value for value in prepared.inputs if _is_image(value)]
+def _own(prepared: Prepared, name: str | None) -> PixelInput:
+    """An input of the model's own that takes pixels, of this name if there is one."""
+    images = [value for value in prepared.inputs if _is_image(value) and name in (None, value.name)]
+    if not images and name is not None:
+        raise ShapeError(f"The input {name!r} takes no photo; the model's are {_listed(prepared.inputs)}.")
     if not images:
         raise ShapeError(f"The model takes no photo; its inputs are {_listed(prepared.inputs)}.")
     for value in images:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from onnxattr.errors import ShapeError, few
 from onnxattr.files import AnyPath
 from onnxattr.inputs.array_files import read_arrays
 from onnxattr.inputs.csv_rows import Table
+from onnxattr.inputs.named import NamedFiles, are_named_files, is_path, named_files
 from onnxattr.inputs.paths import files_in, kind_of
 from onnxattr.inputs.photos import is_picture, read_photo
 from onnxattr.inputs.pixels import pixel_input
@@ -181,6 +183,11 @@ def _parts(whole: Samples, size: int | None) -> Iterator[Samples]:
         yield Samples(part, whole.names[rows])
 
 
+def named_samples(given: NamedFiles, size: int = SIZE) -> list[Samples]:
+    """The samples of files that were given for each input of a model, in batches of one shape."""
+    return [Samples(inputs, names) for inputs, names in given.batches(size)]
+
+
 def groups_of(batches: Sequence[Samples]) -> list[tuple[Samples, list[int]]]:
     """Samples of one shape together, with their places among all; tables and several inputs stay as they are."""
     ends = np.cumsum([len(batch.names) for batch in batches])
@@ -202,10 +209,12 @@ def groups_of(batches: Sequence[Samples]) -> list[tuple[Samples, list[int]]]:
 
 
 def is_files(given: Any, prepared: Prepared) -> bool:
-    """Whether something stands for samples in files: a path, an image of Pillow, or a list of these.
+    """Whether something stands for samples in files: a path, an image of Pillow, a list of these, or paths by input.
 
     Texts are the samples themselves of a model that takes text.
     """
+    if are_named_files(given, {str(v.name) for v in prepared.inputs if v.dtype != ir.DataType.STRING}):
+        return True
     if any(value.dtype == ir.DataType.STRING for value in prepared.inputs):
         return isinstance(given, os.PathLike)
     one = isinstance(given, (str, os.PathLike)) or is_picture(given)
@@ -217,17 +226,23 @@ def are_photos(given: Any, prepared: Prepared) -> bool:
     """Whether something stands for photos: paths of them or of folders that hold them, or images of Pillow."""
     if not is_files(given, prepared):
         return False
+    if isinstance(given, Mapping):
+        return any(are_photos(part, prepared) for part in given.values() if is_path(part))
     first = given[0] if isinstance(given, (list, tuple)) else given
     return is_picture(first) or kind_of(files_in(first)[0]) == "photo"
 
 
-def samples_of(given: Any, prepared: Prepared) -> list[Samples]:
+def samples_of(given: Any, prepared: Prepared, size: int = SIZE) -> list[Samples]:
     """The samples that a caller of a method names; the arguments and errors are those of ``read_samples``.
 
     Args:
-        given: A path of a file or folder, an image of Pillow, or a list of these.
+        given: A path of a file or folder, an image of Pillow, a list of these, or by the names of inputs a path or an
+            array for each.
         prepared: The model.
+        size: Most photos or sounds of a batch.
     """
+    if isinstance(given, Mapping):
+        return named_samples(named_files(given, prepared), size)
     parts = list(given) if isinstance(given, (list, tuple)) else [given]
     if not any(map(is_picture, parts)):
         return list(read_samples(parts, prepared))
@@ -238,7 +253,7 @@ def samples_of(given: Any, prepared: Prepared) -> list[Samples]:
         raise ShapeError(
             f"{odd[0]} is no photo, and images were given with it; give files of one kind in a call."
         )
-    return list(_gathered(_photos(mixed, prepared), SIZE))
+    return list(_gathered(_photos(mixed, prepared), size))
 
 
 def together(given: Any, prepared: Prepared) -> Any:
@@ -247,7 +262,7 @@ def together(given: Any, prepared: Prepared) -> Any:
     Raises:
         ShapeError: If they have different shapes.
     """
-    found = samples_of(given, prepared)
+    found = samples_of(given, prepared, sys.maxsize if isinstance(given, Mapping) else SIZE)
     if len(found) == 1:
         return found[0].inputs
     shapes = sorted({np.shape(part.inputs)[1:] for part in found})

@@ -12,7 +12,9 @@ from onnxattr.inputs.sounds import read_sound
 from onnxattr.loading.prepared import Prepared
 
 
-def sound_array(path: AnyPath, prepared: Prepared, first: int | None = None) -> tuple[np.ndarray, int]:
+def sound_array(
+    path: AnyPath, prepared: Prepared, first: int | None = None, name: str | None = None
+) -> tuple[np.ndarray, int]:
     """A sound as a batch of one for a model that takes a waveform, (1, T), (1, T, 1) or (1, 1, T), and its rate.
 
     Several channels are averaged.
@@ -21,16 +23,18 @@ def sound_array(path: AnyPath, prepared: Prepared, first: int | None = None) -> 
         path: The file.
         prepared: The model.
         first: The rate of the first sound of the call.
+        name: Which input takes it, where other files are for the others; None for the only one.
 
     Raises:
         ShapeError: If the model takes no waveform, more inputs beside it, another rate or another length; or says no
             rate, and the first sound had another.
     """
-    values = prepared.inputs
+    values = [value for value in prepared.inputs if name in (None, value.name)]
     names = [str(value.name) for value in values]
     if len(values) != 1:
         raise ShapeError(
-            f"{path}: the model takes {len(values)} inputs, {names}; give a .npz file with an array for each."
+            f"{path}: the model takes {len(values)} inputs, {names}; name the input of each file, "
+            f"{names[0]}=FILE (in Python a dict), or give a .npz file with an array for each."
         )
     (value,) = values
     dims = dims_of(value) or []
