@@ -19,7 +19,7 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC, NuSVC
 from support.estimators import close, differences, gradient, scaled
 from support.iris import IRIS, KINDS
 
@@ -33,6 +33,7 @@ CASES = {
     "tuned, names": (TunedThresholdClassifierCV(LogisticRegression(), scoring=RECALL), NAMES),
     "fixed": (FixedThresholdClassifier(LogisticRegression(), threshold=0.2), TWO.astype(int)),
     "fixed, first class": (FixedThresholdClassifier(LogisticRegression(), threshold=0.2, pos_label="no"), NAMES),
+    "fixed, floats": (FixedThresholdClassifier(LogisticRegression(), threshold=0.2), TWO.astype(float)),
     "fixed, scores": (scaled(FixedThresholdClassifier(LinearSVC(), threshold=0.7)), TWO),
     "fixed, first class of scores": (FixedThresholdClassifier(LinearSVC(), threshold=0.7, pos_label="no"), NAMES),
     "fixed, default": (FixedThresholdClassifier(RidgeClassifier()), TWO),
@@ -55,6 +56,8 @@ CASES = {
     "nearest centre of two": (NearestCentroid(), TWO),
     "nearest centre of names": (NearestCentroid(), NAMES),
     "nearest centre, shrunk": (scaled(NearestCentroid(shrink_threshold=0.2, priors="empirical")), TWO),
+    "nearest centre of floats": (NearestCentroid(), KINDS.astype(float)),
+    "unsigned": (VotingClassifier([("a", GaussianNB())], voting="soft"), KINDS.astype(np.uint8)),
     "quadratic": (QuadraticDiscriminantAnalysis(), KINDS),
     "pairs": (OneVsOneClassifier(LogisticRegression()), KINDS),
     "several labels": (RidgeClassifier(), LABELS),
@@ -76,6 +79,16 @@ def test_classifiers(case):
     assert np.array_equal(label, estimator.predict(x.astype(np.float64)))
     slopes = differences(lambda rows: function(rows).reshape(len(rows), -1)[:, -1], x[::8])
     close(gradient(model, x[::8], scores.shape[1] - 1), slopes)
+
+
+@pytest.mark.parametrize("machine", [SVC(break_ties=True), NuSVC(break_ties=True)], ids=["SVC", "NuSVC"])
+@pytest.mark.parametrize("targets", [KINDS, np.array(["c", "a", "b"])[KINDS]], ids=["numbers", "names"])
+def test_ties_of_votes_are_broken(machine, targets):
+    """Far from all support vectors each class wins one pair."""
+    estimator = scaled(machine).fit(IRIS, targets)
+    x = (IRIS + np.random.default_rng(0).normal(0, 5, IRIS.shape) * IRIS.std(0)).astype(np.float32)
+    label, _ = Session(to_onnx(estimator, IRIS)).run({"X": x})
+    assert np.array_equal(label, estimator.predict(x.astype(np.float64)))
 
 
 @pytest.mark.parametrize("put", [lambda e: e, scaled])

@@ -166,6 +166,11 @@ def test_files_are_whole(tmp_path):
             "RadiusNeighborsRegressor: Which rows are within.*KNeighborsRegressor",
         ),
         (
+            SVC(break_ties=True, probability=True).fit(IRIS, KINDS),
+            IRIS,
+            "break_ties=True.*without probabilities",
+        ),
+        (
             KNNImputer(weights=lambda distances: distances).fit(IRIS),
             IRIS,
             "KNNImputer.*'uniform' and 'distance'.*SimpleImputer",

@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from onnxattr.errors import ConversionError
+
 from .steps import chosen
 
 _THRESHOLDS = "FixedThresholdClassifier", "TunedThresholdClassifierCV"
@@ -14,7 +16,10 @@ _THRESHOLDS = "FixedThresholdClassifier", "TunedThresholdClassifierCV"
 def write_labels(graph: onnx.GraphProto, estimator: Any) -> None:
     """Write the labels of classifiers with a threshold, and of linear classifiers of labels that go together.
 
-    Those of some others lie along another axis.
+    Those of some others lie along another axis, or are those of the largest scores.
+
+    Raises:
+        ConversionError: A support vector machine breaks ties by scores that the model does not have.
     """
     from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
     from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
@@ -28,6 +33,14 @@ def write_labels(graph: onnx.GraphProto, estimator: Any) -> None:
             positive = _node(graph, "Greater", graph.output[-1].name, np.zeros(1, np.float32))
             _give_labels(graph, "Cast", positive, to=onnx.TensorProto.INT64)
             graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    elif getattr(last, "break_ties", False) and len(last.classes_) > 2:
+        if last.probability:
+            raise ConversionError(
+                f"{type(last).__name__}(break_ties=True, probability=True) predicts by scores that the converted model "
+                "does not have beside its probabilities. Fit it with break_ties=False, or without probabilities."
+            )
+        largest = _node(graph, "ArgMax", graph.output[-1].name, axis=1, keepdims=0)
+        _give_labels(graph, "Gather", _written(last.classes_), largest)
     elif isinstance(last, (OneVsOneClassifier, QuadraticDiscriminantAnalysis)):
         _give_labels(graph, "Reshape", f"{graph.output[0].name}_before", np.array([-1]))
     elif type(last).__name__ in _THRESHOLDS:
@@ -44,9 +57,14 @@ def write_labels(graph: onnx.GraphProto, estimator: Any) -> None:
         if not has_probabilities and place == 0:
             column = _node(graph, "Neg", column)
         below = _node(graph, "Less", _node(graph, "Squeeze", column, np.array([1])), np.float32(threshold))
-        if classes.dtype.kind in "biu":
-            classes = classes.astype(np.int64)
+        classes = _written(classes)
         _give_labels(graph, "Where", below, classes[[1 - place]], classes[[place]])
+
+
+def _written(classes: Any) -> np.ndarray:
+    """Classes as skl2onnx writes them: numbers as integers, floats too."""
+    array = np.asarray(classes)
+    return array.astype(np.int64) if array.dtype.kind in "biuf" else array
 
 
 def _deciding(estimator: Any) -> Any:

@@ -86,7 +86,13 @@ def columns_by_name(columns: Any, names: np.ndarray) -> Any:
 
 
 def _changed(part: Any) -> dict[str, Any]:
-    """The attributes of an estimator that are to be others."""
+    """The attributes of an estimator that are to be others; skl2onnx takes unsigned classes for texts."""
+    classes = vars(part).get("classes_")
+    unsigned = isinstance(classes, np.ndarray) and classes.dtype.kind == "u"
+    return {**_other_settings(part), **({"classes_": classes.astype(np.int64)} if unsigned else {})}
+
+
+def _other_settings(part: Any) -> dict[str, Any]:
     from sklearn.compose import ColumnTransformer
     from sklearn.ensemble import VotingClassifier, VotingRegressor
     from sklearn.pipeline import FeatureUnion, Pipeline

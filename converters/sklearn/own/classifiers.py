@@ -27,7 +27,7 @@ def labels(op: Writer, scores: Any) -> str:
     """The class of the largest score."""
     classes = np.asarray(op.estimator.classes_)
     place = op("ArgMax", scores, axis=1, keepdims=0)
-    if classes.dtype.kind in "biu":
+    if classes.dtype.kind in "biuf":
         return op("Gather", classes.astype(np.int64), place)
     texts = [str(one).encode() for one in classes]
     places = list(range(len(classes)))
