@@ -70,6 +70,36 @@ def test_efficientnet(tmp_path):
     assert_same_gradient(model, small, {"image": x}, ("image", "image"))
 
 
+#: What is behind a fused node is of unknown rank as long as that is: in ONNX's inference sizes and states go on.
+BEHIND = {
+    "Resize": "s = Shape(c) sizes = Slice(s, from, to) b = Shape(c) few = Slice(b, none, from) "
+    "all = Concat<axis=0>(few, sizes) r = Resize<mode='nearest'>(c, , , all)",
+    "Scan": "last, r = Scan<num_scan_inputs=1, scan_input_axes=[2], scan_output_axes=[2], body = b (a, e) => (a2, o) "
+    "{ a2 = Add(a, e) o = Tanh(a2) }>(start, c)",
+}
+
+
+@pytest.mark.parametrize("kind", BEHIND)
+def test_fused_nodes_behind_fused_nodes(tmp_path, kind):
+    weights = "<int64[1] none = {0}, int64[1] from = {2}, int64[1] to = {4}, float two = {2}>"
+    start = "z = ReduceSum<keepdims=0>(c, from) start = Mul(z, two) " if kind == "Scan" else ""
+    model = parse(
+        f"g (float[N,2,4,4] x, float[2,2,3,3] w) => (float[N,2,D,E] y) {weights} {{ k = Conv(x, w) c = Relu(k) "
+        f"{start}{BEHIND[kind]} t = Transpose<perm=[0,1,3,2]>(r) m = MatMul(r, t) y = Mul(m, two) }}".replace(
+            "'", '"'
+        )
+    )
+    for value in (*model.graph.input, *model.graph.output):
+        for dim in value.type.tensor_type.shape.dim if value.name != "w" else ():
+            dim.Clear()
+    small = optimised(model, tmp_path)
+    assert fused(small) == {"FusedConv": 1, "FusedMatMul": 1}
+    rng = np.random.default_rng(3)
+    feeds = {"x": rng.normal(size=(2, 2, 4, 4)), "w": rng.normal(size=(2, 2, 3, 3))}
+    feeds = {name: array.astype(np.float32) for name, array in feeds.items()}
+    assert_same_gradient(model, small, feeds, ("x", "x"))
+
+
 def test_guided_backpropagation_sees_the_relus_in_fused_products(tmp_path):
     model = onnx.load(ROOT / "models" / "tabular.onnx")
     small = optimised(model, tmp_path)

@@ -36,14 +36,19 @@ def write_out(model: ir.Model, rules: RuleTable, same: onnx.ModelProto | None = 
     Returns:
         Whether there was such a node.
     """
-    if not any(op_name(node) in DECOMPOSITIONS for node in nodes_of(model.graph)):
+    left = sum(op_name(node) in DECOMPOSITIONS for node in nodes_of(model.graph))
+    if not left:
         return False
-    with contextlib.suppress(onnx.shape_inference.InferenceError):
-        infer_shapes(model, strict=False, same=same)
-    op = OpBuilder(model.graph, model.opset_imports[""], prefix="")
-    main, *bodies = graphs_of(model.graph)
-    for graph in [*bodies, main]:
-        replay(op.inside(graph), lambda op, node: _written(op, node, rules))
+    before = left + 1
+    # Of a model whose nodes are written out in part, inference knows more.
+    while 0 < left < before:
+        with contextlib.suppress(onnx.shape_inference.InferenceError):
+            infer_shapes(model, strict=False, same=same)
+        op, same = OpBuilder(model.graph, model.opset_imports[""], prefix=""), None
+        main, *bodies = graphs_of(model.graph)
+        for graph in [*bodies, main]:
+            replay(op.inside(graph), lambda op, node: _written(op, node, rules))
+        before, left = left, sum(WHY in node.metadata_props for node in nodes_of(model.graph))
     return True
 
 
@@ -61,6 +66,7 @@ def _written(op: OpBuilder, node: ir.Node, rules: RuleTable) -> Results:
                 infer(node, op.opset)
         return None
     op.prefix = node.name or node.outputs[0].name or node.op_type
+    node.metadata_props.pop(WHY, None)
     try:
         written = define(op, node)
         results = [written] if isinstance(written, ir.Value) else written
