@@ -24,22 +24,24 @@ def apart(trial: Trial) -> None:
         return np.abs(x * trial.rounding(x, "x_gradient"))
 
     found, ct = method.explain(trial.given(x), trial.cotangent), trial.cotangent
-    trial.explains(found, x, "GradientInput", rounding)
+    trial.explains(found, lambda gradient: x * gradient(x), "GradientInput", rounding)
     if trial.case.apart and trial.case.declared != "all samples":
         rows = [slice(k, k + 1) for k in range(len(x))]
         parts = [method.explain(trial.given(x, row), ct[row]) for row in rows]
-        trial.explains(np.concatenate(parts), x, "samples alone", rounding)
+        trial.explains(np.concatenate(parts), lambda gradient: x * gradient(x), "samples alone", rounding)
 
 
 def path(trial: Trial) -> None:
     """Integrated Gradients are the weighted gradients at their points, each point run by itself."""
     x = trial.case.points[-1]
-    total = sum(
-        weight * trial.differentiate((alpha * x).astype(np.float32), trial.cotangent)[1]
-        for alpha, weight in _PATH
-    )
+
+    def attributed(gradient: Callable[[Array], Array]) -> Array:
+        return x * np.asarray(
+            sum(weight * gradient((alpha * x).astype(np.float32)) for alpha, weight in _PATH)
+        )
+
     found = trial.path.explain(trial.given(x), trial.cotangent)
-    same(found, x * np.asarray(total), "IntegratedGradients", rounding=lambda: rounding_of_path(trial, x))
+    trial.explains(found, attributed, "IntegratedGradients", lambda: rounding_of_path(trial, x))
 
 
 #: The points of a path of three, with their weights.

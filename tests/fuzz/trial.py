@@ -229,16 +229,22 @@ class Trial:
         """x times the gradient, sample by sample where they are apart."""
         return x * self.differentiate(x, self.cotangent)[1]
 
-    def explains(self, found: Array, x: Array, what: str, rounding: Callable[[], Array]) -> None:
-        """That a map is x times the gradient, with quantised values multiplied as floats or as integers."""
+    def explains(
+        self,
+        found: Array,
+        of: Callable[[Callable[[Array], Array]], Array],
+        what: str,
+        rounding: Callable[[], Array],
+    ) -> None:
+        """That a map is that of the gradient, with quantised values multiplied as floats or as integers."""
         try:
-            same(found, self.explained(x), what, rounding=rounding)
+            same(found, of(lambda x: self.differentiate(x, self.cotangent)[1]), what, rounding=rounding)
         except MismatchError:
             if not self.quantised:
                 raise
-            in_integers = session(self.gradient_model, in_reals=False)
-            gradient = np.asarray(in_integers.run(["x_gradient"], self.feeds(x))[0])
-            same(found, x * gradient, what, rounding=rounding)
+            loaded = session(self.gradient_model, in_reals=False)
+            wanted = of(lambda x: np.asarray(loaded.run(["x_gradient"], self.feeds(x))[0]))
+            same(found, wanted, what, rounding=rounding)
 
 
 def _reads_cotangent(model: onnx.ModelProto) -> bool:
