@@ -41,6 +41,16 @@ FIRST = {"in the model's order": (NAMES, list(range(6))), "in another": (OTHER, 
 SECOND = {"with names": OTHER, "the model's": NAMES, "without names": None}
 
 
+def test_predictions_of_several_tables(model, tmp_path):
+    one = write_csv(tmp_path / "one.csv", NAMES, ROWS[:4])
+    two = write_csv(tmp_path / "two.csv", OTHER, ROWS[4:, ORDER])
+    method = GradientInput(model)
+    np.testing.assert_allclose(method.predict([one, two]), method.predict(ROWS), rtol=1e-5)
+    three = write_csv(tmp_path / "three.csv", [*NAMES[:5], "z"], ROWS[4:])
+    with pytest.raises(ShapeError, match=r"samples of different columns, .*'z'"):
+        method.predict([one, three])
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".npy", ".json"])
 @pytest.mark.parametrize("second", SECOND)
 @pytest.mark.parametrize("first", FIRST)

@@ -49,7 +49,10 @@ def test_terms_of_a_sum_by_column(case, suffix, tmp_path, monkeypatch):
     rows = ROWS[["age", *columns]]
     model = make_pipeline(make_column_transformer((StandardScaler(), ["age"]), (encoder, columns)), Ridge())
     skops.dump(model.fit(rows, PRICE), "m.skops")
-    rows.to_csv("rows.csv", index=False)
+    shout = {True: "TRUE", False: "FALSE"}  # as R spells them; pandas reads them, too
+    rows.assign(**{name: rows[name].map(shout) for name in columns if name == "member"}).to_csv(
+        "rows.csv", index=False
+    )
     rows.to_parquet("rows.parquet")
     given = ["convert", "m.skops", "--trust", "--sample", f"rows{suffix}", "-o", "m.onnx", *options]
     assert main(given) == 0

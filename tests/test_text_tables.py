@@ -2,6 +2,7 @@
 
 import warnings
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -135,6 +136,15 @@ def test_other_tables_are_refused_by_name(case, suffix, files, capsys):
     assert main(["explain", "m.onnx", f"wrong{suffix}", "-o", "maps.csv"]) == 2
     said = capsys.readouterr().err
     assert [part for part in fragments if part not in said] == [], said
+
+
+def test_a_text_that_pandas_reads_as_missing_is_said(files):
+    FIVE.assign(job=["a", "NA", "b", "a", "a"]).to_csv("na.csv", index=False)
+    with pytest.warns(UserWarning, match="na.csv, column 'job': 'NA' is read as a text.*Fill missing"):
+        GradientInput("m.onnx").explain(Path("na.csv"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        GradientInput("m.onnx").explain(Path("rows.csv"))
 
 
 def test_inspect_and_check_take_a_table(files, capsys):

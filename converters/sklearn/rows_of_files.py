@@ -10,7 +10,8 @@ from onnxattr.inputs.array_files import read_arrays
 from onnxattr.inputs.csv_rows import Table
 from onnxattr.inputs.parquet_rows import is_parquet
 
-_TRUTH = {"True": True, "False": False}
+#: Truth values as Python, R and JSON spell them.
+_TRUTH = {text: text.lower() == "true" for text in ("True", "TRUE", "true", "False", "FALSE", "false")}
 
 
 def read_rows(path: str | os.PathLike[str], estimator: Any, by_column: bool = False) -> Any:

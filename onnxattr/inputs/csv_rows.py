@@ -16,6 +16,8 @@ from onnxattr.home import at_home
 
 #: What stands for missing values in files of other programs.
 _MISSING = ("na", "n/a", "#n/a", "<na>", "null", "none", "nil", "-", "?", ".")
+#: Those that pandas reads as missing in columns of text.
+_MISSING_TEXTS = ("na", "n/a", "#n/a", "<na>", "null", "none", "nan")
 #: How files spell the truth values of a column of numbers, and how Excel names its separator in a line of its own.
 _TRUTH = {"true": 1.0, "false": 0.0}
 _SEPARATOR = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)
@@ -92,6 +94,28 @@ def read_csv(path: str | os.PathLike[str], numbers: Collection[str] | None = Non
                 raise ShapeError(f"{path}, line {number}, {told}: {field!r} is no number. {_advice(field)}")
             values[place, column] = _number(field)
     return Table(names, values) if named else values
+
+
+def warn_of_missing(path: str | os.PathLike[str], table: Any, numbers: Collection[str] | None) -> None:
+    """Says of columns of text that hold what stands for missing values in files of other programs, such as NA.
+
+    Args:
+        path: The file.
+        table: What ``read_csv`` gave.
+        numbers: Names of the columns that hold numbers; None if all do.
+    """
+    if numbers is None or not isinstance(table, Table):
+        return
+    for name in (name for name in table.columns if name not in numbers):
+        found = next(
+            (v for v in table[name] if isinstance(v, str) and v.strip().lower() in _MISSING_TEXTS), None
+        )
+        if found is not None:
+            warnings.warn(
+                f"{path}, column {name!r}: {found!r} is read as a text, and as no missing value, which pandas makes of "
+                "it. Fill missing values in, or leave these rows out.",
+                stacklevel=3,
+            )
 
 
 def _lines(path: str | os.PathLike[str]) -> list[tuple[int, list[str]]]:

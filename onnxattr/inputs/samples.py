@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnxattr.errors import ShapeError, few
 from onnxattr.files import AnyPath
 from onnxattr.inputs.array_files import read_arrays
-from onnxattr.inputs.csv_rows import Table
+from onnxattr.inputs.csv_rows import Table, warn_of_missing
 from onnxattr.inputs.named import NamedFiles, are_named_files, is_path, named_files
 from onnxattr.inputs.paths import files_in, kind_of
 from onnxattr.inputs.photos import is_picture, read_photo
@@ -145,7 +145,9 @@ def _gathered(single: Iterable[tuple[str, np.ndarray]], size: int) -> Iterator[S
 
 def _whole(path: Path, prepared: Prepared) -> Samples:
     """All samples of a table or of arrays."""
-    inputs = read_arrays(path, _numbers(prepared))
+    inputs = read_arrays(path, numbers := _numbers(prepared))
+    if path.suffix.lower() == ".csv":
+        warn_of_missing(path, inputs, numbers)
     plain = isinstance(inputs, np.ndarray) and inputs.dtype.names is None  # records are rows of named columns
     if plain and len(prepared.inputs) == 1 and not prepared.rows.mixed:
         shape = prepared.inputs[0].shape
@@ -265,9 +267,14 @@ def together(given: Any, prepared: Prepared) -> Any:
     found = samples_of(given, prepared, sys.maxsize if isinstance(given, Mapping) else SIZE)
     if len(found) == 1:
         return found[0].inputs
+    tables = [part.inputs for part in found if isinstance(part.inputs, Table)]
+    if len(tables) == len(found) and all(table.columns == tables[0].columns for table in tables):
+        return Table(tables[0].columns, np.concatenate([np.asarray(table) for table in tables]))
     shapes = sorted({np.shape(part.inputs)[1:] for part in found})
+    told = f"columns, {few(tables[-1].columns)} in one" if tables else "kinds"
+    told = f"shapes, {shapes[:3]}" if len(shapes) > 1 else told
     if len(shapes) > 1 or not all(isinstance(part.inputs, np.ndarray) for part in found):
         raise ShapeError(
-            f"The files hold samples of different shapes, {shapes[:3]}, which are no one batch: give them one by one."
+            f"The files hold samples of different {told}, which are no one batch: give them one by one."
         )
     return np.concatenate([part.inputs for part in found])
