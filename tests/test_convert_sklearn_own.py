@@ -28,7 +28,7 @@ from sklearn.gaussian_process.kernels import (
 )
 from sklearn.kernel_approximation import Nystroem, RBFSampler, SkewedChi2Sampler
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import BernoulliRBM
@@ -236,6 +236,26 @@ def test_scalers_of_features_far_from_zero(scaler, columns):
     explained = GradientInput(to_onnx(estimator, data[:5]))
     close(explained.predict(x), estimator.predict(x.astype(np.float64))[:, None])
     close(explained.explain(x, np.ones((len(x), 1))) / x, differences(estimator.predict, x))
+
+
+@pytest.mark.parametrize("offset", [1e5, 1e7])
+@pytest.mark.parametrize(
+    "regressor",
+    [Ridge(), VotingRegressor([("a", Ridge()), ("b", LinearRegression())]), target(StandardScaler())],
+    ids=lambda e: type(e).__name__,
+)
+def test_linear_regression_on_features_far_from_zero(regressor, offset):
+    """They are not scaled: products of the features with the weights cancel against the intercept."""
+    data = (DATA * [offset / 1e4, 1, 1] + [offset, 0, 0]).astype(np.float32).astype(np.float64)
+    several = np.stack([IRIS[:, 3], IRIS[:, 0]], 1) if isinstance(regressor, Ridge) else IRIS[:, 3]
+    estimator = regressor.fit(data, several)
+    x = data[3::30].astype(np.float32)
+    explained = GradientInput(to_onnx(estimator, data))
+    expected = estimator.predict(x.astype(np.float64)).reshape(len(x), -1)
+    close(explained.predict(x), expected)
+    ones = np.eye(1, expected.shape[1]).repeat(len(x), 0)
+    slopes = differences(lambda rows: estimator.predict(rows).reshape(len(rows), -1)[:, 0], x)
+    close(explained.explain(x, ones) / x, slopes)
 
 
 def test_normalizers_by_the_largest_magnitude():

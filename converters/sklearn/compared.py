@@ -17,11 +17,16 @@ _FURTHER_ROWS = 16
 _LARGEST = 1e30
 
 
+class OtherNumbersError(ConversionError):
+    """A converted estimator gives other numbers than its original."""
+
+
 def compare(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> None:
     """Compare the model with what the estimator computes in float64, on the sample, between its rows and beyond.
 
     Raises:
-        ConversionError: They differ by more than 1e-4 of the largest value.
+        OtherNumbersError: They differ by more than 1e-4 of the largest value.
+        ConversionError: The estimator does not take the sample.
     """
     session, source = Session(converted), converted.graph.input[0].name
     further = [_between(rows), _around(rows, 1.0, _FURTHER_ROWS), _around(rows, 3.0, _FURTHER_ROWS)]
@@ -42,7 +47,7 @@ def compare(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> Non
                 else "Scale the features, if they are large or of different sizes: it computes in float64, ONNX "
                 "in float32. Otherwise skl2onnx writes something else: try other settings, another solver."
             )
-            raise ConversionError(
+            raise OtherNumbersError(
                 f"The converted {type(estimator).__name__} differs from the original by {worst:.2g} of its largest "
                 f"value. {advice}"
             )

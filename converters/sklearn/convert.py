@@ -23,7 +23,7 @@ from onnxattr.running.frames import is_frame
 from ..common import graph_edit, onnx_model
 from ..common.verify import values
 from . import mixed
-from .compared import compare, far_apart
+from .compared import OtherNumbersError, compare, far_apart
 from .foreign import advice, advice_on_class, advice_on_classes, in_words
 from .labels import write_labels
 from .layers import write_table
@@ -96,7 +96,11 @@ def to_onnx(
     estimator = by_position(estimator)
     converted = _convert(estimator, rows, opset)
     if verify:
-        compare(converted, estimator, rows)
+        try:
+            compare(converted, estimator, rows)
+        except OtherNumbersError:
+            converted = _convert(estimator, rows, opset, exact=True)
+            compare(converted, estimator, rows)
     write_table(converted, estimator, far_apart(estimator, rows))
     if names is not None:
         onnx_model.set_property(converted, FEATURES_KEY, features_text({_INPUT: names}))
@@ -155,17 +159,20 @@ def _rows(sample: Any, estimator: Any) -> np.ndarray:
     return rows
 
 
-def _convert(estimator: Any, rows: np.ndarray, opset: int) -> onnx.ModelProto:
+def _convert(estimator: Any, rows: np.ndarray, opset: int, exact: bool = False) -> onnx.ModelProto:
     from skl2onnx.common.data_types import FloatTensorType
 
-    converted = _converted(simplified(estimator), [(_INPUT, FloatTensorType([None, rows.shape[1]]))], opset)
+    types = [(_INPUT, FloatTensorType([None, rows.shape[1]]))]
+    converted = _converted(simplified(estimator), types, opset, exact)
     _declare_outputs(converted, estimator, {_INPUT: rows})
     write_sigmoids_over_sums(converted.graph)
     onnx_model.check_model(converted, [_INPUT])
     return converted
 
 
-def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx.ModelProto:
+def _converted(
+    estimator: Any, types: list[tuple[str, Any]], opset: int, exact: bool = False
+) -> onnx.ModelProto:
     """What skl2onnx makes of a simplified estimator with some inputs."""
     import skl2onnx
     from sklearn.base import is_classifier
@@ -180,7 +187,7 @@ def _converted(estimator: Any, types: list[tuple[str, Any]], opset: int) -> onnx
         )
     settings: dict[str, Any] = {"target_opset": {"": opset, "ai.onnx.ml": 3}}
     try:
-        with registered():
+        with registered(exact):
             if is_classifier(estimator):
                 settings["options"] = _options(estimator)
             converted: onnx.ModelProto = skl2onnx.convert_sklearn(estimator, initial_types=types, **settings)

@@ -13,6 +13,7 @@ from . import (
     features,
     imputers,
     kernels,
+    linear,
     links,
     networks,
     processes,
@@ -29,8 +30,12 @@ _MODULES = encoders, features, imputers, kernels, networks, processes, projectio
 
 
 @contextlib.contextmanager
-def registered() -> Iterator[None]:
-    """Inside the `with` block skl2onnx knows these estimators too, at any place inside others."""
+def registered(exact: bool = False) -> Iterator[None]:
+    """Inside the `with` block skl2onnx knows these estimators too, at any place inside others.
+
+    Args:
+        exact: Whether linear regressors compute in float64.
+    """
     import skl2onnx._parse
     import skl2onnx.common._registration as registration
     from skl2onnx._supported_operators import sklearn_operator_name_map
@@ -50,10 +55,10 @@ def registered() -> Iterator[None]:
         stack.enter_context(calibration.interpolated())
         stack.enter_context(sigmoids.shared_out())
         stack.enter_context(trees.missing_sent_on())
-        linear = registration._converter_pool["SklearnLinearSVC"]
+        svc = registration._converter_pool["SklearnLinearSVC"]
         # Pipelines ask their last step for plain tensors; LinearSVC gives nothing else, and does not know the word.
-        options = {**linear.get_allowed_options(), "zipmap": [False]}
-        registration._converter_pool["SklearnLinearSVC"] = type(linear)(linear._fct, options)
+        options = {**svc.get_allowed_options(), "zipmap": [False]}
+        registration._converter_pool["SklearnLinearSVC"] = type(svc)(svc._fct, options)
         parse_columns = skl2onnx._parse.sklearn_parsers_map[ColumnTransformer]
         skl2onnx._parse.sklearn_parsers_map[ColumnTransformer] = _behind_a_step(parse_columns)
         apart = (*skl2onnx._parse.do_not_merge_columns, SimpleImputer, TargetEncoder)
@@ -61,6 +66,8 @@ def registered() -> Iterator[None]:
         stack.enter_context(scalers.in_doubles())
         stack.enter_context(ensembles.combined())
         stack.enter_context(links.as_they_are())
+        if exact:
+            stack.enter_context(linear.in_doubles())
         _register_own()
         yield
 
