@@ -65,6 +65,25 @@ def test_operands_of_more_axes_than_x(nodes):
     check_vjp(model_of(nodes, "float[A,B,3,4] y"), {"x": X})
 
 
+@pytest.mark.parametrize(
+    ("nodes", "kinds"),
+    [
+        (
+            "a = Exp(x) c0 = Exp(n) s = Add(a, c0) u = Div(a, s) v = Div(c0, s) h = Mul(v, two) y = Sub(u, h)",
+            2,
+        ),
+        ("a = Exp(x) s = Add(a, one) u = Div(a, s) y = Mul(u, s)", 1),
+        ("a = Exp(x) s = Add(a, one) u = Div(a, s) v = Log(s) y = Add(u, v)", 1),
+        ("a = Exp(x) s = Add(a, one) t = Add(s, a) u = Div(s, t) y = Div(u, s)", 1),
+        ("a = Abs(x) s = Add(a, one) u = Div(x, s) y = Mul(u, a)", 1),
+    ],
+)
+def test_sums_that_others_read_too(nodes, kinds):
+    model = model_of(f"n = Neg(x) {nodes}" if "(n)" in nodes else nodes)
+    assert found_in(model) == ["Quotient"] * kinds
+    check_vjp(model, {"x": X})
+
+
 def test_numbers_that_are_nearly_those_of_the_formula():
     """The rules take the model's own numbers."""
     model = parse(
@@ -86,7 +105,15 @@ def test_near_misses(name):
 
 @pytest.mark.parametrize(
     ("name", "inner"),
-    [("torch layer norm", "c0"), ("keras layer norm", "m"), ("torch gelu", "t"), ("quick gelu", "t")],
+    [
+        ("torch layer norm", "c0"),
+        ("keras layer norm", "m"),
+        ("torch gelu", "t"),
+        ("quick gelu", "t"),
+        ("sigmoid of an exponential", "s"),
+        ("tanh of exponentials", "d"),
+        ("softsign", "a"),
+    ],
 )
 def test_inner_values_that_are_asked_for(name, inner):
     """With respect to a value inside, or with a cotangent for it, there is no group; as an output alone there is."""
@@ -120,7 +147,9 @@ def test_a_body_that_reads_a_value_inside():
         check_vjp(model, {"x": X, "x0": np.float32(sign)}, wrt=["x"])
 
 
-@pytest.mark.parametrize(("name", "overridden"), [("torch gelu", "Erf"), ("keras layer norm", "Mul")])
+@pytest.mark.parametrize(
+    ("name", "overridden"), [("torch gelu", "Erf"), ("keras layer norm", "Mul"), ("softsign", "Add")]
+)
 def test_rules_that_a_table_overrides_are_called(name, overridden):
     calls = []
 

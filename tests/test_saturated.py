@@ -33,6 +33,14 @@ UNITS = {
     "y = Tanh(x)": lambda z: 4 * logistic(2 * z),
     "y = Softplus(x)": lambda z: 1 / (1 + np.exp(-z.astype(np.float64))),
     "s = Sigmoid(x) y = Reshape(s, rows)": logistic,
+    "e = Exp(x) s = Add(e, one) y = Div(e, s)": logistic,
+    "n = Neg(x) e = Exp(n) s = Add(one, e) d = Sub(one, e) y = Div(d, s)": lambda z: 2 * logistic(z),
+    "n = Neg(x) a = Exp(x) b = Exp(n) d = Sub(a, b) s = Add(b, a) i = Reciprocal(s) y = Mul(i, d)": lambda z: (
+        4 * logistic(2 * z)
+    ),
+    "w = Mul(x, hundred) a = Abs(w) s = Add(a, one) y = Div(w, s)": lambda z: (
+        100 / (1 + 100 * np.abs(z)) ** 2
+    ),
     "s = Sigmoid(x) t = Sub(one, s) y = Concat<axis=1>(t, s)": lambda z: logistic(z) * (3 - 1),
     "s = Sigmoid(x) t = Transpose(s) u = Mul(t, three) y = Transpose(u)": lambda z: 3 * logistic(z),
     "s = Sigmoid(x) y = Max(s, zero)": logistic,

@@ -33,6 +33,31 @@ GROUPS = {
         "Softmax",
     ),
     "softmax by a product": ("e = Exp(x) s = ReduceSum(e, last) i = Reciprocal(s) y = Mul(i, e)", "Softmax"),
+    # Quotients
+    "sigmoid of an exponential": ("e = Exp(x) s = Add(one, e) y = Div(e, s)", "Quotient"),
+    "sigmoid by a reciprocal": ("e = Exp(x) s = Add(e, one) i = Reciprocal(s) y = Mul(i, e)", "Quotient"),
+    "sigmoid by one over": ("e = Exp(x) s = Add(e, half) i = Div(one, s) h = Mul(e, two) y = Mul(h, i)", "Quotient"),
+    "tanh of exponentials": (
+        "n = Neg(x) a = Exp(x) c0 = Exp(n) d = Sub(a, c0) s = Add(a, c0) y = Div(d, s)", "Quotient",
+    ),
+    "tanh of one exponential": ("e = Exp(x) d = Sub(one, e) s = Add(e, one) y = Div(d, s)", "Quotient"),
+    "saturation with constants": (
+        "a = Exp(x) h = Mul(a, three) d = Sub(h, ones) t = Div(a, half) u = Add(ones, t) w = Exp(g) s = Add(u, w) "
+        "y = Div(d, s)",
+        "Quotient",
+    ),
+    "term of another shape": (
+        "a = Exp(x) r0 = ReduceMean(a, last) s = Add(a, r0) d = Sub(a, r0) y = Div(d, s)", "Quotient",
+    ),
+    "of three terms": (
+        "n = Neg(x) a = Exp(x) c0 = Exp(n) q = Mul(x, x) u = Add(a, q) s = Add(u, c0) d = Sub(u, c0) y = Div(d, s)",
+        "Quotient",
+    ),
+    "softsign": ("a = Abs(x) s = Add(a, one) y = Div(x, s)", "Quotient"),
+    "softsign of other numbers": (
+        "a = Abs(x) t = Mul(a, three) q = Mul(x, x) u = Add(t, q) s = Add(u, half) h = Mul(x, two) y = Div(h, s)",
+        "Quotient",
+    ),
     # LayerNormalization
     "torch layer norm": (
         f"{CENTRED} q = Pow(c0, two) v = ReduceMean(q, last) e = Add(v, eps) s = Sqrt(e) z = Div(c0, s) h = Mul(z, g) "
@@ -104,6 +129,10 @@ NEAR_MISSES = {
     "logarithms over two axes": "s = ReduceLogSumExp(x, both) d = Sub(x, s) y = Exp(d)",
     "a sum over powers": "e = Exp(x) s = ReduceSum(e, last) y = Div(s, e)",
     "powers are read": "e = Exp(x) s = ReduceSum(e, last) z = Div(e, s) y = Add(z, e)",
+    "no term of both sums": "e = Exp(x) n = Neg(x) f = Exp(n) s = Add(one, f) y = Div(e, s)",
+    "a constant of both sums": "e = Exp(x) d = Add(e, ones) q = Mul(x, x) s = Add(q, ones) y = Div(d, s)",
+    "a term and its square": "e = Exp(x) q = Mul(e, e) s = Add(q, one) y = Div(e, s)",
+    "the size of another value": "n = Mul(x, x) a = Abs(b) s = Add(a, one) y = Div(n, s)",
     "epsilon beside the root": f"{VARIANCE} s0 = Sqrt(v) s = Add(s0, eps) y = Div(c0, s)",
     "no epsilon above 0": f"{VARIANCE} e = Add(v, zero) s = Sqrt(e) z = Div(c0, s) y = Mul(z, x)",
     "a sum": f"{CENTRED} q = Mul(c0, c0) v = ReduceSum(q, last) e = Add(v, eps) s = Sqrt(e) y = Div(c0, s)",

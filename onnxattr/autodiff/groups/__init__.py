@@ -4,7 +4,7 @@ A group is recognised in the graph that is differentiated, which stays as it is.
 the nodes give, in fewer operations than the rules of the nodes together.
 """
 
-from onnxattr.autodiff.groups import gates, softmaxes, standardizations
+from onnxattr.autodiff.groups import gates, quotients, softmaxes, standardizations
 from onnxattr.autodiff.groups.registry import Group, group, grouped
 
-__all__ = ["Group", "gates", "group", "grouped", "softmaxes", "standardizations"]
+__all__ = ["Group", "gates", "group", "grouped", "quotients", "softmaxes", "standardizations"]

@@ -29,10 +29,13 @@ class Group(Span):
     Attributes:
         nodes: The nodes; the last one gives the output.
         rule: The rule, as that of a node with the group's inputs and output.
+        through: Nodes between the inputs and the group, which others may read too. They are differentiated by rules of
+            their own, and get no cotangent from the group.
     """
 
     nodes: frozenset[ir.Node]
     rule: Rule
+    through: frozenset[ir.Node] = frozenset()
 
 
 Recogniser = Callable[[ir.Node], Group | None]
@@ -96,13 +99,14 @@ def _stands_alone(
 ) -> bool:
     """Whether no cotangent reaches the nodes of a group but by its output, and none leaves but by its inputs."""
     own = {node for node in found.nodes if any(value in needed for value in node.outputs)}
-    if not own <= free or found.y.producer() not in own:
+    seen = {value for node in found.through for value in node.outputs if value in needed}
+    if not own | {value.producer() for value in seen} <= free or found.y.producer() not in own:
         return False
     inner = {value for node in own for value in node.outputs} - {found.y}
-    if any(value in outside for value in inner) or not inner.isdisjoint(found.inputs):
+    if any(value in outside for value in inner | seen) or not (inner | seen).isdisjoint(found.inputs):
         return False
     read = {value for node in own for value in node.inputs if value in needed}
-    if read - inner - set(found.inputs):
+    if read - inner - seen - set(found.inputs):
         return False
     # A body that captures a value is a reader too, whose nodes are not among those of the sweep.
     graph = next(iter(own)).graph
