@@ -202,6 +202,30 @@ def test_functions_of_a_branch(body):
     close(run(vjp(model), x=z, y_cotangent=np.ones_like(z))["x_gradient"], exact(z))
 
 
+@pytest.mark.parametrize(
+    ("end", "derivative"),
+    [
+        ("y = Sub(one, r)", lambda p, log: p * np.exp(log)),
+        ("t = Sub(one, r) y = Log(t)", lambda p, log: -p * np.exp(log) / np.expm1(log)),
+        ("y = Log(r)", lambda p, log: -p),
+        ("t = Sub(one, r) o = Div(r, t) y = Log(o)", lambda p, log: p / np.expm1(log)),
+    ],
+)
+def test_one_of_several(end, derivative):
+    """The probability 1 - prod(1 - p) that one of several is true, as pools of instances have it."""
+    model = parse(
+        "g (float[N,5] x) => (float[N,1] y) <int64[1] axes = {1}, float one = {1}> "
+        f"{{ s = Sigmoid(x) q = Sub(one, s) r = ReduceProd(q, axes) {end} }}"
+    )
+    x = np.concatenate([SCORES * 1.5, -SCORES, SCORES - 17, SCORES - 40]).astype(np.float32)
+    logarithm = -np.logaddexp(0, x.astype(np.float64)).sum(axis=1, keepdims=True)
+    close(
+        run(vjp(model), x=x, y_cotangent=np.ones((len(x), 1), np.float32))["x_gradient"],
+        derivative(part(x), logarithm),
+        1e-5,
+    )
+
+
 def softmax(scores, target):
     """sum_j y_i y_j (t_i - t_j): differences of targets alone."""
     e = np.exp(scores.astype(np.longdouble) - scores.max(axis=1, keepdims=True))
@@ -225,6 +249,7 @@ def log_softmax(scores, target):
         ("y = LogSoftmax(x)", log_softmax),
         ("l = LogSoftmax(x) y = Exp(l)", softmax),
         ("e = Exp(x) s = ReduceSum(e, axes) y = Div(e, s)", softmax),
+        ("n = Neg(x) e = Exp(n) q = Reciprocal(e) s = ReduceSum(q, axes) y = Div(q, s)", softmax),
         ("m = ReduceMax(x, axes) d = Sub(x, m) e = Exp(d) s = ReduceSum(e, axes) y = Div(e, s)", softmax),
         ("s = ReduceLogSumExp(x, axes) d = Sub(x, s) y = Exp(d)", softmax),
         (

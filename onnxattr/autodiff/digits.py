@@ -120,6 +120,8 @@ def _parts(op: OpBuilder, node: ir.Node, operands: Sequence[Number | None]) -> l
         found[0].update({-k: _negative(op, part) for k, part in operands[0].parts.items()})
     elif factors := _factors(node, operands):
         found[0].update(_parts_of_product(op, *factors))
+    elif node.op_type == "ReduceProd" and (x := operands[0]) is not None and -1 in x.parts:
+        found[0][-1] = _part_of_all(op, node, x)
     elif node.op_type in _MONOTONOUS:
         for k in (-1, 1):
             shifted = [_shifted(op, x, k) for x in operands]
@@ -128,6 +130,15 @@ def _parts(op: OpBuilder, node: ir.Node, operands: Sequence[Number | None]) -> l
                 for parts, value in zip(found, _again(op, node, shifted), strict=True):
                     parts[k] = Number(value, lost)
     return found
+
+
+def _part_of_all(op: OpBuilder, node: ir.Node, x: Number) -> Number:
+    """prod(x) - 1 = exp(l) - 1 = tanh(l / 2) (exp(l) + 1) with l = sum(log(x)), for factors that are not negative."""
+    logarithm = _logarithm(op, x.value, x.parts[-1].value)
+    kept = attributes_of(node)
+    total = op.append("ReduceSum", [logarithm, *node.inputs[1:]], kept)[0]
+    value = op.Mul(op.Tanh(op.Mul(total, 0.5)), op.Add(op.Exp(total), 1.0))
+    return Number(value, x.lost | x.parts[-1].lost)
 
 
 def _shifted(op: OpBuilder, x: Number | None, k: int) -> Number | None:

@@ -25,7 +25,8 @@ from onnxattr.graph.values import is_constant, numbers_of
 
 #: What keeps the signs of its operands, where those that are multiplied are none below 0.
 _KEEPS_SIGNS = MOVES | frozenset(
-    "Add Clip Concat Div Max Mean Min Mul ReduceMax ReduceMean ReduceMin ReduceSum Sqrt Sub Sum Where".split()
+    "Add Clip Concat Div Max Mean Min Mul ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Sqrt Sub Sum "
+    "Where".split()
 )
 #: What leads from the last activations to the explained values.
 _SIMPLE = _KEEPS_SIGNS | frozenset("Abs Exp Log Neg Pow Reciprocal ReduceSumSquare".split())

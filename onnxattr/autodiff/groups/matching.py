@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import onnx_ir as ir
 
@@ -35,12 +35,34 @@ def made_by(value: ir.Value | None, *op_types: str) -> ir.Node | None:
     return node if node is not None and is_standard(node, *op_types) else None
 
 
+def makers(values: Iterable[ir.Value]) -> set[ir.Node]:
+    """The nodes that compute some values."""
+    return {made for value in values if (made := value.producer()) is not None}
+
+
 def both_ways(node: ir.Node) -> Iterator[tuple[ir.Value, ir.Value]]:
     """The two operands of a node in both orders."""
     a, b = node.inputs[:2]
     if a is not None and b is not None:
         yield a, b
         yield b, a
+
+
+def quotients(node: ir.Node) -> Iterator[tuple[ir.Value, ir.Value, set[ir.Value]]]:
+    """The ways to read a node as p / q: p, q, and the values in between."""
+    a, b = node.inputs[:2]
+    if node.op_type == "Div" and a is not None and b is not None:
+        yield a, b, set()
+        return
+    for p, inverse in both_ways(node):
+        made = made_by(inverse, "Reciprocal", "Div")
+        q = None if made is None else made.inputs[-1]
+        if (
+            made is not None
+            and q is not None
+            and (made.op_type == "Reciprocal" or number_of(made.inputs[0]) == 1)
+        ):
+            yield p, q, {inverse}
 
 
 def multiples_of(value: ir.Value) -> Iterator[ir.Value]:

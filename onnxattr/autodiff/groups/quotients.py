@@ -7,11 +7,11 @@ two are nearly equal, and their difference has no digit of the derivative. The r
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.groups.matching import both_ways, made_by, number_of
+from onnxattr.autodiff.groups.matching import made_by, makers, number_of, quotients
 from onnxattr.autodiff.groups.registry import Group, group
 from onnxattr.autodiff.node import Span
 from onnxattr.autodiff.paths import is_float
@@ -27,21 +27,21 @@ _MOST_NODES = 8
 @group("Div", "Mul")
 def quotient(node: ir.Node) -> Group | None:
     """y = p / q, or p * (1 / q), with sums p and q of terms, some of them the same."""
-    for p, q, seen in _quotients(node):
+    for p, q, seen in quotients(node):
         inside = set[ir.Value]()
         parts = {*_sum(q, (), inside), *inside}
         above = _sum(p, parts, seen)
         if not any(term in parts and term.const_value is None for term in above if term is not None):
             continue
         below = _sum(q, above, seen)
-        return _group(node, (above, below), seen, functools.partial(_rule, q, above, below))
+        return quotient_of(node, [*above, *below], seen, functools.partial(_rule, q, above, below))
     return None
 
 
 @group("Div", "Mul")
 def softsign(node: ir.Node) -> Group | None:
     """y = a x / q, or a x * (1 / q), with q = b |x| + a sum of other terms."""
-    for p, q, seen in _quotients(node):
+    for p, q, seen in quotients(node):
         below = _sum(q, (), seen)
         for size in below:
             made = made_by(size, "Abs")
@@ -49,27 +49,10 @@ def softsign(node: ir.Node) -> Group | None:
             if size is None or x is None or x in below or (above := _sum(p, {x}, seen)).keys() != {x}:
                 continue
             rest = {term: factor for term, factor in below.items() if term is not size}
-            return _group(
-                node, (above, rest), {*seen, size}, functools.partial(_softsign_rule, q, above[x], rest)
+            return quotient_of(
+                node, [x, *rest], {*seen, size}, functools.partial(_softsign_rule, q, above[x], rest)
             )
     return None
-
-
-def _quotients(node: ir.Node) -> Iterator[tuple[ir.Value, ir.Value, set[ir.Value]]]:
-    """The ways to read a node as p / q: p, q, and the values in between."""
-    a, b = node.inputs[:2]
-    if node.op_type == "Div" and a is not None and b is not None:
-        yield a, b, set()
-        return
-    for p, inverse in both_ways(node):
-        made = made_by(inverse, "Reciprocal", "Div")
-        q = None if made is None else made.inputs[-1]
-        if (
-            made is not None
-            and q is not None
-            and (made.op_type == "Reciprocal" or number_of(made.inputs[0]) == 1)
-        ):
-            yield p, q, {inverse}
 
 
 def _sum(
@@ -105,19 +88,20 @@ def _sum(
     return total
 
 
-def _group(node: ir.Node, sums: Sequence[Sum], seen: Collection[ir.Value], rule: Rule) -> Group | None:
-    """The group of a quotient; None where it is not known how far terms are broadcast."""
-    terms = list(dict.fromkeys(term for one in sums for term in one if term is not None))
-    if any(dims_of(value) is None or not is_float(value) for value in (*terms, node.outputs[0])):
+def quotient_of(
+    node: ir.Node, terms: Iterable[ir.Value | None], seen: Iterable[ir.Value], rule: Rule
+) -> Group | None:
+    """The group of a quotient of sums of terms; None where it is not known how far these are broadcast."""
+    inputs = tuple(dict.fromkeys(term for term in terms if term is not None))
+    if any(dims_of(value) is None or not is_float(value) for value in (*inputs, node.outputs[0])):
         return None
-    made = (value.producer() for value in seen)
     return Group(
         op_type="Quotient",
-        inputs=tuple(terms),
+        inputs=inputs,
         outputs=(node.outputs[0],),
         name=node.name or "",
         nodes=frozenset({node}),
-        through=frozenset(one for one in made if one is not None),
+        through=frozenset(makers(seen)),
         rule=rule,
     )
 

@@ -1,4 +1,4 @@
-"""Softmax as it is written by hand: a quotient of exponentials, or the exponential of a difference of logarithms."""
+"""Softmax as it is written by hand, as a quotient of exponentials or by logarithms, and shares of a sum."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from onnxattr.autodiff.groups.matching import both_ways, made_by
+from onnxattr.autodiff.groups.matching import made_by, makers, quotients
+from onnxattr.autodiff.groups.quotients import quotient_of
 from onnxattr.autodiff.groups.registry import Group, group
 from onnxattr.autodiff.node import Span
 from onnxattr.autodiff.registry import Cotangent
-from onnxattr.autodiff.rules.saturated import softmax_ct
+from onnxattr.autodiff.rules.saturated import less_average, softmax_ct
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of, ints_of
 
@@ -19,30 +20,37 @@ from onnxattr.graph.values import dims_of, ints_of
 @group("Div", "Mul")
 def softmax(node: ir.Node) -> Group | None:
     """y = exp(x) / s, or exp(x) * (1 / s), with s = sum(exp(x)) along one axis."""
-    for powers, other in both_ways(node):
-        exponential, nodes, divisor = made_by(powers, "Exp"), {node}, other
-        if node.op_type == "Mul":
-            inverse = made_by(other, "Reciprocal")
-            if inverse is None or inverse.inputs[0] is None:
-                continue
-            nodes.add(inverse)
-            divisor = inverse.inputs[0]
-        elif node.inputs[0] is not powers:
-            return None
-        total = made_by(divisor, "ReduceSum")
-        if exponential is None or total is None or total.inputs[0] is not powers:
-            continue
-        axes = ints_of(total.inputs[1]) if len(total.inputs) > 1 else None
-        if axes is not None and len(axes) == 1 and total.attributes.get_int("keepdims", 1) == 1:
+    for powers, divisor, between in quotients(node):
+        exponential, total = made_by(powers, "Exp"), made_by(divisor, "ReduceSum")
+        axis = _summed_axis(total, powers)
+        if exponential is not None and total is not None and axis is not None:
             return Group(
                 op_type="Softmax",
                 inputs=(exponential.inputs[0],),
                 outputs=(node.outputs[0],),
                 name=node.name or "",
-                nodes=frozenset({exponential, total, *nodes}),
-                rule=functools.partial(_rule, axes[0]),
+                nodes=frozenset({node, exponential, total, *makers(between)}),
+                rule=functools.partial(_rule, axis),
             )
     return None
+
+
+@group("Div", "Mul")
+def share(node: ir.Node) -> Group | None:
+    """y = x / s, or x * (1 / s), with s = sum(x) along one axis."""
+    for x, total, seen in quotients(node):
+        axis = _summed_axis(made_by(total, "ReduceSum"), x)
+        if axis is not None:
+            return quotient_of(node, [x], {*seen, total}, functools.partial(_share_rule, axis, total))
+    return None
+
+
+def _summed_axis(total: ir.Node | None, x: ir.Value) -> int | None:
+    """The axis that a ReduceSum of x sums along, if it keeps it and there is one."""
+    if total is None or total.inputs[0] is not x or total.attributes.get_int("keepdims", 1) != 1:
+        return None
+    axes = ints_of(total.inputs[1]) if len(total.inputs) > 1 else None
+    return axes[0] if axes is not None and len(axes) == 1 else None
 
 
 @group("Exp")
@@ -86,3 +94,11 @@ def _lies_along(axis: int, x: ir.Value, logarithm: ir.Node, shaped: ir.Node | No
 def _rule(axis: int, op: OpBuilder, node: Span, ct: ir.Value) -> Sequence[Cotangent]:
     """That of a model's last softmax: the rules of the nodes subtract what is nearly equal where y is close to 1."""
     return (softmax_ct(op, node.y, ct, axis),)
+
+
+def _share_rule(axis: int, total: ir.Value, op: OpBuilder, node: Span, ct: ir.Value) -> Sequence[Cotangent]:
+    """y = x / s with s = sum(x);  xbar = (d - sum(d y)) / s with d = ybar - ybar where y is largest.
+
+    As the y add up to 1, any number may be taken off ybar.
+    """
+    return (op.Div(less_average(op, node.y, ct, axis), total),)

@@ -77,18 +77,23 @@ def softplus(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]
     return (op.Mul(ct, slope),)
 
 
-def softmax_ct(op: OpBuilder, y: ir.Value, ct: ir.Value, axis: int) -> ir.Value:
-    """xbar = y * (d - sum(d * y)) with d = ybar - ybar where y is largest.
+def less_average(op: OpBuilder, y: ir.Value, ct: ir.Value, axis: int) -> ir.Value:
+    """ct - sum(ct * y) of y that add up to 1 along an axis, as d - sum(d * y) with d = ct - ct where y is largest.
 
-    As all y add up to 1, any number may be taken off ybar. That one leaves the largest y, from which the others cannot
-    be told by subtraction, out of the sum.
+    Any number may be taken off ct. That one leaves the largest y, from which the others cannot be told by subtraction,
+    out of the sum.
     """
     dims = dims_of(y)
     if dims is not None:
         axis %= len(dims)  # Onnx's own evaluator refuses a GatherElements with a negative axis.
     largest = op.ArgMax(y, axis=axis, keepdims=1)
     d = op.Sub(ct, op.GatherElements(ct, largest, axis=axis))
-    return op.Mul(y, op.Sub(d, op.ReduceSum(op.Mul(d, y), [axis], keepdims=1)))
+    return op.Sub(d, op.ReduceSum(op.Mul(d, y), [axis], keepdims=1))
+
+
+def softmax_ct(op: OpBuilder, y: ir.Value, ct: ir.Value, axis: int) -> ir.Value:
+    """xbar = y * (d - sum(d * y)) with d = ybar - ybar where y is largest."""
+    return op.Mul(y, less_average(op, y, ct, axis))
 
 
 def softmax(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
