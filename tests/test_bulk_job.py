@@ -16,7 +16,7 @@ from PIL import Image
 from support.small_models import build, mlp, node, random
 
 from onnxattr import GradientInput, IntegratedGradients, OnnxAttrError, SmoothGrad
-from onnxattr.bulk import explain_folder
+from onnxattr.bulk import explain_folder, work
 from onnxattr.cli import main
 
 ROWS = np.random.default_rng(0).normal(size=(400, 6)).astype(np.float32)
@@ -64,8 +64,8 @@ explain_folder(GradientInput(sys.argv[1]), sys.argv[2], sys.argv[3])
 """
 
 
-def test_a_job_killed_before_it_wrote_anything_is_no_obstacle_to_another(tmp_path):
-    """While it runs it is one, and so is a killed job on another machine."""
+def test_a_job_killed_before_it_wrote_anything_is_no_obstacle_to_another(tmp_path, monkeypatch):
+    """While it runs it is one, also where the same job ends beside it, and so is a killed job on another machine."""
     model = mlp().model
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     np.save(tmp_path / "rows.npy", ROWS[:4])
@@ -73,6 +73,12 @@ def test_a_job_killed_before_it_wrote_anything_is_no_obstacle_to_another(tmp_pat
     command = [sys.executable, "-c", WAITING, tmp_path / "m.onnx", tmp_path / "rows.npy", out]
     job = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE)
     assert job.stdout.readline() == b"runs\n"
+    with pytest.raises(OnnxAttrError, match="holds results of another job: its method"):
+        explain_folder(other, tmp_path / "rows.npy", out)
+    monkeypatch.setattr(work.Worker, "run", lambda self, task: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        explain_folder(GradientInput(tmp_path / "m.onnx"), tmp_path / "rows.npy", out)
+    monkeypatch.undo()
     with pytest.raises(OnnxAttrError, match="holds results of another job: its method"):
         explain_folder(other, tmp_path / "rows.npy", out)
     job.kill()

@@ -65,8 +65,10 @@ def signed(
         try:
             yield [not overwrite and task.is_done(since) for task in tasks]
         finally:
+            held.close()
             with alone_in(folder):
-                if not any(task.target.exists() for task in tasks):  # corrected options are another job
+                nothing = not any(task.target.exists() for task in tasks)
+                if nothing and not _runs(path):  # corrected options are another job
                     path.unlink(missing_ok=True)
 
 
@@ -88,21 +90,27 @@ def _running(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _left_nothing(folder: Path) -> bool:
-    """Whether the job of a folder was ended on this machine and has written no file, as far as the system tells."""
-    path = folder / NAME
+def _runs(path: Path) -> bool | None:
+    """Whether a job of a file runs on this machine; None where the system does not tell."""
     try:
         import fcntl
 
-        if any(not name.startswith(".") for _, _, files in os.walk(folder) for name in files):
-            return False
         with open(path, "rb") as file:
-            if json.load(file).get(_HOST) != platform.node():  # locks of another one may not be seen
-                return False
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
     except (ImportError, OSError):
+        return None
+    return False
+
+
+def _left_nothing(folder: Path) -> bool:
+    """Whether the job of a folder was ended on this machine and has written no file, as far as the system tells."""
+    path = folder / NAME
+    if any(not name.startswith(".") for _, _, files in os.walk(folder) for name in files):
         return False
-    return True
+    here = json.loads(path.read_text()).get(_HOST) == platform.node()
+    return here and _runs(path) is False  # locks of another machine may not be seen
 
 
 def _kept(path: Path, overwrite: bool) -> tuple[dict[str, Any] | None, bool]:
