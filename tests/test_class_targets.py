@@ -53,6 +53,13 @@ def test_columns_of_a_plain_array_and_unknown_names_are_in_order(explain):
         np.testing.assert_allclose(explain(model, table), expected, rtol=1e-6)
 
 
+def test_numbers_that_are_names_beyond_the_last_class(explain):
+    with pytest.raises(
+        TargetError, match=r"Label 30 is out of range: .* The class called '30' is 2: give that, or"
+    ):
+        explain(named("10", "20", "30", "40"), [0, 30, 1])
+
+
 @pytest.mark.parametrize("columns", [["a", "b", "c", "e"], ["a", "b", "c", "c"], [1, 2, 3, 4]])
 def test_columns_that_are_other_classes_are_refused(columns):
     pandas = pytest.importorskip("pandas")

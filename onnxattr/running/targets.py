@@ -211,7 +211,7 @@ def _labels(prepared: Prepared, array: np.ndarray, rows: int) -> Targets:
     if len(array) != rows:
         raise TargetError(f"{len(array)} labels were given for {rows} samples; give one for each.")
     classes = class_count(prepared, dims_of(prepared.value(prepared.output)) or [])
-    check_labels(array, classes if isinstance(classes, int) else None)
+    check_labels(array, classes if isinstance(classes, int) else None, prepared.class_names)
     if classes == 1 and prepared.unit is None and (array == 0).any():
         warn_caller(
             f"Label 0 explains the output's only column as it is. {_ONE_COLUMN} operator='regression' for a number."
@@ -230,8 +230,13 @@ def class_count(prepared: Prepared, shape: Sequence[Any]) -> Any:
     return 2 if is_binary(prepared.unit) else shape[1]
 
 
-def check_labels(labels: np.ndarray, classes: int | None) -> None:
+def check_labels(labels: np.ndarray, classes: int | None, names: Sequence[str] = ()) -> None:
     """Checks labels against the number of classes; None where only a prediction will show it.
+
+    Args:
+        labels: The labels.
+        classes: The number of classes.
+        names: The names of the classes, which a label that is out of range may be meant for.
 
     Raises:
         TargetError: If a label is out of range.
@@ -240,6 +245,9 @@ def check_labels(labels: np.ndarray, classes: int | None) -> None:
     if wrong.size:
         last = "the last class" if classes is None else classes - 1
         advice = f" {_ONE_COLUMN.removesuffix(';')}." if classes == 1 else ""
+        if str(wrong[0]) in names:
+            place = list(names).index(str(wrong[0]))
+            advice = f" The class called {str(wrong[0])!r} is {place}: give that, or its name as a text."
         raise TargetError(
             f"Label {wrong[0]} is out of range: labels go from 0 to {last} (-1 for the predicted class).{advice}"
         )
@@ -253,7 +261,7 @@ def label_weights(prepared: Prepared, labels: np.ndarray, prediction: np.ndarray
     Raises:
         TargetError: If a label is out of range.
     """
-    check_labels(labels, class_count(prepared, prediction.shape))
+    check_labels(labels, class_count(prepared, prediction.shape), prepared.class_names)
     if is_binary(prepared.unit):
         predicted = prediction.reshape(-1) > threshold(prepared.unit)
         positive = np.where(labels < 0, predicted, labels == 1)
