@@ -33,6 +33,14 @@ UNITS = {
     "y = Tanh(x)": lambda z: 4 * logistic(2 * z),
     "y = Softplus(x)": lambda z: 1 / (1 + np.exp(-z.astype(np.float64))),
     "s = Sigmoid(x) y = Reshape(s, rows)": logistic,
+    "y = Elu(x)": lambda z: np.exp(np.minimum(z, 0).astype(np.float64)),
+    "y = Elu <alpha = 0.5> (x)": lambda z: np.where(
+        z > 0, 1, 0.5 * np.exp(np.minimum(z, 0).astype(np.float64))
+    ),
+    "y = Celu <alpha = 2.0> (x)": lambda z: np.exp(np.minimum(z / 2, 0).astype(np.float64)),
+    "y = Selu <alpha = 1.5, gamma = 2.0> (x)": (
+        lambda z: np.where(z < 0, 3 * np.exp(np.minimum(z, 0).astype(np.float64)), 2)
+    ),
     "e = Exp(x) s = Add(e, one) y = Div(e, s)": logistic,
     "n = Neg(x) e = Exp(n) s = Add(one, e) d = Sub(one, e) y = Div(d, s)": lambda z: 2 * logistic(z),
     "n = Neg(x) a = Exp(x) b = Exp(n) d = Sub(a, b) s = Add(b, a) i = Reciprocal(s) y = Mul(i, d)": lambda z: (

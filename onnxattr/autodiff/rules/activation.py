@@ -80,27 +80,30 @@ def thresholded_relu(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Co
     return (op.Where(op.Greater(node.x, node.get_float("alpha")), ct, 0.0),)
 
 
+def _decay(op: OpBuilder, x: ir.Value) -> ir.Value:
+    """exp(x) where x < 0, else 1; exp(x) - 1 has not its digits."""
+    return op.Exp(op.Min(x, 0.0))
+
+
 @vjp("Elu")
 def elu(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = x where x > 0, else a (exp(x) - 1);  xbar = ybar where x > 0, else ybar * (y + a) (at 0: a ybar)."""
-    x, y, alpha = node.x, node.y, node.get_float("alpha")
-    return (op.Where(op.Greater(x, 0.0), ct, op.Mul(ct, op.Add(y, alpha))),)
+    """y = x where x > 0, else a (exp(x) - 1);  xbar = ybar where x > 0, else ybar * a exp(x) (at 0: a ybar)."""
+    alpha, slope = node.get_float("alpha"), op.Mul(ct, _decay(op, node.x))
+    return (slope if alpha == 1 else op.Where(op.Greater(node.x, 0.0), ct, op.Mul(slope, alpha)),)
 
 
 @vjp("Selu")
 def selu(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = g x where x > 0, else g a (exp(x) - 1);  xbar = g ybar, or ybar * (y + g a) where x < 0 (at 0: g ybar)."""
-    x, y = node.x, node.y
-    alpha = node.get_float("alpha")
-    gamma = node.get_float("gamma")
-    return (op.Where(op.Less(x, 0.0), op.Mul(ct, op.Add(y, alpha * gamma)), op.Mul(ct, gamma)),)
+    """y = g x where x > 0, else g a (exp(x) - 1);  xbar = g ybar, or ybar * g a exp(x) where x < 0 (at 0: g ybar)."""
+    alpha, gamma = node.get_float("alpha"), node.get_float("gamma")
+    slope = op.Mul(_decay(op, node.x), alpha * gamma)
+    return (op.Mul(ct, op.Where(op.Less(node.x, 0.0), slope, gamma)),)
 
 
 @vjp("Celu")
 def celu(op: OpBuilder, node: NodeView, ct: ir.Value) -> Sequence[Cotangent]:
-    """y = max(x, 0) + min(0, a (exp(x / a) - 1));  xbar = ybar, or ybar * (y / a + 1) where x < 0 (at 0: ybar)."""
-    x, y, alpha = node.x, node.y, node.get_float("alpha")
-    return (op.Where(op.Less(x, 0.0), op.Mul(ct, op.Add(op.Mul(y, 1.0 / alpha), 1.0)), ct),)
+    """y = max(x, 0) + min(0, a (exp(x / a) - 1));  xbar = ybar, or ybar * exp(x / a) where x < 0 (at 0: ybar)."""
+    return (op.Mul(ct, _decay(op, op.Mul(node.x, 1.0 / node.get_float("alpha")))),)
 
 
 @unary("Sigmoid")
