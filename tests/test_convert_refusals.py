@@ -100,16 +100,6 @@ REFUSED = {
         r"differs from the Keras model.*itself changes by \d\S* where the inputs of this check.*last digit.*sample=",
     ),
     "text": (text_model, {}, r"StringLength"),
-    "batch in the computation": (
-        lambda: keras.Sequential(
-            [
-                L.Input(batch_shape=(4, 6)),
-                L.Lambda(lambda t: tf.reshape(t, (2, 12)) * 1.0, output_shape=(12,)),
-            ]
-        ),
-        {},
-        r"batches of 4 rows only",
-    ),
 }
 
 

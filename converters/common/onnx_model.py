@@ -20,6 +20,10 @@ IR_VERSION = 8
 _HIGHEST = 18  # the highest opset of tf2onnx
 
 
+class BatchSizeError(ConversionError):
+    """A model does not compute batches of every size."""
+
+
 def set_inputs(model: ModelProto, specs: list[Any]) -> None:
     """Declare the inputs in order, the batch axis as "N", every other dynamic axis under a symbol of its own.
 
@@ -68,7 +72,8 @@ def infer_shapes(model: ModelProto) -> None:
         model: Changed in place.
 
     Raises:
-        ConversionError: Shapes of neighbouring nodes contradict each other; names the node.
+        BatchSizeError: Shapes of neighbouring nodes contradict each other in a model that takes batches of any size.
+        ConversionError: They do in another model; names the node.
     """
     light = _without_weights(model)
     primes = (7919, 7927)
@@ -104,13 +109,21 @@ def _without_weights(model: ModelProto) -> ModelProto:
 def _infer_for_batch(light: ModelProto, batch: int) -> ModelProto:
     fixed = ModelProto()
     fixed.CopyFrom(light)
+    any_size = False
     for value in (*fixed.graph.input, *fixed.graph.output):
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param == BATCH:
-                dim.dim_value = batch
+                dim.dim_value, any_size = batch, True
     try:
         return infer_once(fixed, strict=True)
     except onnx.shape_inference.InferenceError as error:
+        if any_size:
+            said = " ".join(str(error).replace(str(batch), BATCH).split())
+            raise BatchSizeError(
+                f"The converted graph has contradicting shapes where batches have any size N: {said}. If the model "
+                "computes batches of one size only, say which: keras.Input(..., batch_size=4), "
+                "input_signature=tf.TensorSpec((4, 8)) for a subclassed model, or sample=<one batch>."
+            ) from error
         raise ConversionError(
             f"The converted graph has contradicting shapes: {error}. Give the model fixed input sizes or another opset."
         ) from error

@@ -1,11 +1,11 @@
 """Whether a framework's own gradient is another than that of the file, which has no sign for a stopped gradient."""
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
 
+from onnxattr.callers import warn_caller
 from onnxattr.compile.gradient import vjp
 
 from .verify import Session
@@ -46,11 +46,10 @@ def warn_if_another(
     halves = any(a.dtype.itemsize == 2 and a.dtype.kind not in "iu" for a in (*feeds.values(), *outputs))
     if worst > (_HALF if halves else _TOLERANCE):
         more = ", ..." if len(places) > _LISTED else ""
-        warnings.warn(
+        warn_caller(
             f"The model stops gradients, or has its own, at {'; '.join(places[:_LISTED])}{more}. ONNX has no sign for "
             "that: attributions are those of the file, whose gradient is that of what it computes. At the inputs of "
-            f"the check it differs from {framework}'s by {worst:.2g} of the largest value.",
-            stacklevel=5,  # the caller of to_onnx, in each converter
+            f"the check it differs from {framework}'s by {worst:.2g} of the largest value."
         )
 
 

@@ -11,6 +11,7 @@ import onnx
 from onnxattr.errors import ConversionError
 
 from ..common.layer_rows import outputs_of, read_rows, write_rows
+from ..common.onnx_model import BatchSizeError
 from ..common.verify import (
     TOLERANCE,
     TOLERANCE_FLOAT16,
@@ -49,6 +50,7 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
         sample: Inputs to use instead of random ones, nested as the model takes them, or None.
 
     Raises:
+        BatchSizeError: The model declares one batch size and does not compute a single row of it as that row.
         ConversionError: An output differs by more than the tolerance; names the first layer that does.
     """
     computed_in = {getattr(call.layer, "compute_dtype", None) for call in traced.calls}
@@ -241,10 +243,8 @@ def _check_smaller_batch(
     except ConversionError:
         same = False
     if not same:
-        raise ConversionError(
-            f"The model works for batches of {inputs.fixed_batch} rows only: its batch size is part of the "
-            "computation. Build it with keras.Input(shape=...) instead of batch_shape, and reshape with -1 as "
-            "first axis."
+        raise BatchSizeError(
+            f"The model computes batches of {inputs.fixed_batch} rows only, which are no rows of their own."
         )
 
 

@@ -57,7 +57,8 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """Convert a Keras model to ONNX and check the result against it.
 
-    The names of inputs, outputs and layers survive; the batch axis of every input is the symbol "N". The metadata
+    The names of inputs, outputs and layers survive; the batch axis of every input is the symbol "N", or the size that
+    the model declares, or `sample` has, where it computes batches of that size only. The metadata
     entry "onnxattr.layers" says which value of the graph holds the output of which layer: "name" for its only or
     first call, as `layer.output` does, "name#2" for the second. What only lays such a value out as Keras does is kept
     in the metadata too, and put into the graph when onnxattr loads the file.
@@ -94,17 +95,14 @@ def to_onnx(
     sample, names = _with_columns(words.sample(sample))
     inputs = widen_inputs(model_inputs(model, input_signature, sample, words.names))
     _check_size(model)
-    table = KerasLayerTable(model, inputs, keep_layers)
-    recurrent = RecurrentLayers()
-    with recurrent.replaced(), steps_within():
-        traced = trace(model, inputs, table.choose_taps)
-    check_tables(traced.calls)
-    if verify:
-        keras_check.check_sizes(inputs, traced)
-    converted = _convert(model, inputs, traced, table, recurrent, opset)
-    if verify:
-        with steps_within(run=True), variables_kept(model, traced):
-            keras_check.check(converted, model, inputs, traced, sample)
+    try:
+        converted = _checked(model, inputs, keep_layers, opset, verify, sample)
+    except onnx_model.BatchSizeError:
+        of_one_size = inputs.of_one_size(sample)
+        if of_one_size is None:
+            raise
+        converted = _checked(model, of_one_size, keep_layers, opset, verify, sample)
+        _warn_of_one_size(of_one_size, model)
     _warn_of_loops(converted, model)
     warn_of_training(model)
     describe(converted, whole, words)
@@ -144,6 +142,29 @@ def _with_columns(sample: Any) -> tuple[Any, list[str]]:
     names = columns_of(sample)
     array = np.stack([column(sample, name) for name in names], axis=1).astype(np.float32)
     return array, [str(name) for name in names]
+
+
+def _checked(
+    model: Any, inputs: ModelInputs, keep_layers: str | Iterable[str], opset: int, verify: bool, sample: Any
+) -> onnx.ModelProto:
+    """The model, traced, converted and compared with the original.
+
+    Raises:
+        BatchSizeError: The inputs have batches of any size, the model has not.
+        ConversionError: It cannot be traced or converted, or differs.
+    """
+    table = KerasLayerTable(model, inputs, keep_layers)
+    recurrent = RecurrentLayers()
+    with recurrent.replaced(), steps_within():
+        traced = trace(model, inputs, table.choose_taps)
+    check_tables(traced.calls)
+    if verify:
+        keras_check.check_sizes(inputs, traced)
+    converted = _convert(model, inputs, traced, table, recurrent, opset)
+    if verify:
+        with steps_within(run=True), variables_kept(model, traced):
+            keras_check.check(converted, model, inputs, traced, sample)
+    return converted
 
 
 def _convert(
@@ -193,6 +214,16 @@ def _warn_of_loops(converted: onnx.ModelProto, model: Any) -> None:
             "ONNX operators. Convert the Keras model itself, or its .keras file, to get those.",
             stacklevel=3,
         )
+
+
+def _warn_of_one_size(inputs: ModelInputs, model: Any) -> None:
+    """Says that the batch is one sample, and how a model takes batches of any size."""
+    warnings.warn(
+        f"The model {model.name!r} computes batches of {inputs.fixed_batch} rows only: so does the file, and the whole "
+        "batch is explained as one sample. If its rows are samples, build it with keras.Input(shape=...) instead of "
+        "batch_shape, and reshape with -1 as first axis.",
+        stacklevel=3,
+    )
 
 
 def _weight_bytes(model: Any) -> int:

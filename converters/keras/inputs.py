@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,17 +23,32 @@ class ModelInputs:
         call: Runs the model in inference mode on the flat tensors and returns what the model returns.
         layer_names: Name of the Keras InputLayer of each input, as far as there are any.
         fixed_batch: The batch size if the model declares one.
+        declared: For each input the size of its first axis that the model or its user declares, None for any.
     """
 
     specs: list[Any]
     call: Callable[[list[Any]], Any]
     layer_names: tuple[str, ...] = ()
     fixed_batch: int | None = None
+    declared: tuple[int | None, ...] = ()
 
     @property
     def names(self) -> list[str]:
         """Names of the inputs."""
         return [spec.name for spec in self.specs]
+
+    def of_one_size(self, sample: Any) -> "ModelInputs | None":
+        """These inputs in batches of the declared size, or else of the sample's; None if there is neither."""
+        tf, sizes = dependencies.tensorflow(), self.declared
+        if self.fixed_batch is None:
+            sizes = tuple(len(leaf) if np.ndim(leaf) else None for _, leaf in flatten(sample))
+        if not any(sizes) or len(sizes) != len(self.specs):
+            return None
+        specs = [
+            tf.TensorSpec((size, *spec.shape[1:]), spec.dtype, spec.name) if spec.shape.rank else spec
+            for size, spec in zip(sizes, self.specs, strict=True)
+        ]
+        return replace(self, specs=specs, fixed_batch=next(size for size in sizes if size))
 
 
 def model_inputs(
@@ -119,8 +134,14 @@ def _symbolic_inputs(model: Any, given: Sequence[str]) -> ModelInputs:
         specs,
         lambda tensors: model(_pack(structure, list(tensors)), training=False),
         tuple(_layer_name(tensor) for _, tensor in pairs),
-        next((tensor.shape[0] for _, tensor in pairs if tensor.shape[0] is not None), None),
+        *_declared([tensor for _, tensor in pairs]),
     )
+
+
+def _declared(tensors: Sequence[Any]) -> tuple[int | None, tuple[int | None, ...]]:
+    """The batch size of tensors or specs, None for any, and the size of the first axis of each."""
+    sizes = tuple(tensor.shape[0] if len(tensor.shape) else None for tensor in tensors)
+    return next((size for size in sizes if size is not None), None), sizes
 
 
 def _layer_name(tensor: Any) -> str:
@@ -168,7 +189,9 @@ def _given_inputs(model: Any, structure: Any) -> ModelInputs:
         packed = _pack(structure, list(tensors))
         return model(*packed, training=False) if positional else model(packed, training=False)
 
-    return ModelInputs(specs, call)
+    signed = [leaf for _, leaf in pairs if isinstance(leaf, tf.TensorSpec) and leaf.shape.rank is not None]
+    declared = _declared(signed) if len(signed) == len(pairs) else (None, ())
+    return ModelInputs(specs, call, (), *declared)
 
 
 def _spec_of(leaf: Any) -> Any:

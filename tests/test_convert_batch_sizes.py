@@ -1,0 +1,106 @@
+"""Keras models that compute batches of one size only, as those of one graph: the file has that size."""
+
+import re
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+import tensorflow as tf  # noqa: E402
+from onnxattr.converters.keras import to_onnx  # noqa: E402
+from support.small_keras import seeded  # noqa: E402
+
+from onnxattr import GradientInput, IntegratedGradients  # noqa: E402
+from onnxattr.errors import ConversionError  # noqa: E402
+
+L = keras.layers
+NODES = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+SOURCES, ENDS = [1, 0, 2, 3, 1], [0, 1, 1, 2, 3]
+
+
+class Neighbours(L.Layer):
+    """The nodes of one graph, beside the sum of their neighbours."""
+
+    def call(self, nodes):
+        return tf.concat([nodes, tf.math.unsorted_segment_sum(tf.gather(nodes, SOURCES), ENDS, 4)], 1)
+
+
+class Network(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.between, self.last = Neighbours(), L.Dense(3)
+
+    def call(self, nodes):
+        return self.last(self.between(nodes))
+
+
+def graph(**size):
+    nodes = keras.Input((5,), name="nodes", **size)
+    return seeded(keras.Model(nodes, L.Dense(3)(Neighbours()(L.Dense(5, activation="tanh")(nodes)))))
+
+
+def subclassed():
+    model = Network()
+    model(NODES)
+    return seeded(model)
+
+
+def pairs():
+    rows = keras.Input(batch_shape=(4, 5))
+    joined = L.Lambda(lambda t: tf.reshape(t, (2, 10)) * 1.0, output_shape=(10,))(rows)
+    return seeded(keras.Model(rows, L.Dense(3, activation="tanh")(joined)))
+
+
+CASES = {
+    "declared": (lambda: graph(batch_size=4), {}),
+    "of the sample": (graph, {"sample": NODES}),
+    "of the signature": (subclassed, {"input_signature": tf.TensorSpec((4, 5), "float32")}),
+    "joined rows": (pairs, {}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_batch_of_one_size_is_one_sample(case):
+    make, options = CASES[case]
+    model = make()
+    with pytest.warns(UserWarning, match=r"batches of 4 rows only: .*one sample\. .*reshape with -1"):
+        converted = to_onnx(model, **options)
+    assert [dim.dim_value for dim in converted.graph.input[0].type.tensor_type.shape.dim] == [4, 5]
+    weights = np.random.default_rng(1).normal(size=model(NODES).shape).astype(np.float32)
+
+    def slopes(x):
+        leaf = tf.constant(x)
+        with tf.GradientTape() as tape:
+            tape.watch(leaf)
+            score = tf.reduce_sum(model(leaf) * weights)
+        return tape.gradient(score, leaf).numpy()
+
+    found = GradientInput(converted)(NODES, weights)
+    path = IntegratedGradients(converted, steps=3, reducer=None)(NODES, weights)
+    expected = NODES * slopes(NODES)
+    np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
+    expected = NODES * (slopes(0 * NODES) + 2 * slopes(NODES / 2) + slopes(NODES)) / 4
+    np.testing.assert_allclose(path, expected, atol=1e-6 * np.abs(expected).max())
+
+
+def test_nodes_and_edges_of_one_graph_have_sizes_of_their_own():
+    nodes, edges = keras.Input((3,), batch_size=4), keras.Input((2,), batch_size=5)
+
+    class Sums(L.Layer):
+        def call(self, nodes, edges):
+            sent = tf.math.unsorted_segment_sum(edges, ENDS, 4)
+            return tf.concat([nodes, sent], 1)
+
+    model = seeded(keras.Model([nodes, edges], L.Dense(2)(Sums()(nodes, edges))))
+    with pytest.warns(UserWarning, match="batches of 4 rows only"):
+        converted = to_onnx(model)
+    sizes = [value.type.tensor_type.shape.dim[0].dim_value for value in converted.graph.input]
+    assert sizes == [4, 5]
+
+
+def test_the_refusal_says_how_to_give_the_size():
+    with pytest.raises(
+        ConversionError, match=r"any size N: .*Declared=N [^\n]*batch_size=4.*sample=<one batch>"
+    ) as caught:
+        to_onnx(graph())
+    assert not re.search(r"79\d\d", str(caught.value))
