@@ -34,6 +34,10 @@ BINARY = classifier(SIGMOID)
 REGRESSION = build(DENSE, {"x": ["N", 6]}, {"z": ["N", 1]}, {"w": W})
 NUMBERS = classifier(node("Squeeze", ["z", "axis"], ["s"]), outputs={"s": ["N"]})
 SQUEEZED = [node("Sigmoid", ["z"], ["q"]), node("Squeeze", ["q", "axis"], ["p"])]
+BESIDE = [
+    node("Sigmoid", ["z"], ["q"]), node("Constant", [], ["one"], value_floats=[1.0]), node("Sub", ["one", "q"], ["r"]),
+    node("Concat", ["r", "q"], ["p"], axis=1),
+]  # fmt: skip
 Z = X @ W
 P = 1 / (1 + np.exp(-Z))
 DP, DZ = P * (1 - P) * W.T, np.broadcast_to(W.T, X.shape)
@@ -49,6 +53,7 @@ UNITS = {
     "the logit of one axis": (classifier(node("Squeeze", ["z", "axis"], ["s"]), node("Sigmoid", ["s"], ["p"]),
                                          outputs={"p": ["N"]}), "s", DZ),
     "the logit before it is laid out": (classifier(*SQUEEZED, outputs={"p": ["N"]}), "z", DZ),
+    "the logit of 1 - p beside p": (classifier(*BESIDE, outputs={"p": ["N", 2]}), "z", DZ),
     "logit and probability": (classifier(SIGMOID, outputs={"z": ["N", 1], "p": ["N", 1]}), "z", DZ),
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ import pytest
 from support.explained import LABELS, close, make
 from support.methods import ON_ANY_MODEL
 from support.small_models import build, cnn_nchw, cnn_nhwc, elementwise, mlp, node, random, rows
+from support.tiny_graphs import parse
 
 import onnxattr.attributions as attributions
 from onnxattr.attributions import DeconvNet, IntegratedGradients, Saliency
@@ -162,7 +163,26 @@ def test_no_progress_bar_without_an_error_output(output, progress, monkeypatch):
 HEAD = "To explain the logits, pass output_layer='logits'"
 NO_RELU = "the model has none"
 PROBABILITIES = {head: mlp(head=head).model for head in ("Softmax", "Sigmoid")}
+BESIDE = {
+    "p": "q = Sub(one, s) y = Concat<axis = 1>(q, s)",
+    "p, stacked": (
+        "r = Squeeze(s, last) q = Sub(one, r) a = Unsqueeze(q, last) b = Unsqueeze(r, last) y = Concat<axis = 1>(a, b)"
+    ),
+    "1 - p": "q = Sub(one, s) y = Concat<axis = 1>(s, q)",
+    "another": "n = Neg(logits) t = Mul(n, n) u = Sigmoid(t) q = Sub(one, u) y = Concat<axis = 1>(q, s)",
+}
+BESIDE = {
+    last: parse(
+        "g (float[N,3] x) => (float[N,2] y) <float[3,1] w = {1, -1, 2}, float one = {1}, int64[1] last = {1}> "
+        f"{{ logits = MatMul(x, w) s = Sigmoid(logits) {end} }}"
+    )
+    for last, end in BESIDE.items()
+}
 WARNINGS = {
+    "1 - p beside p": ("Saliency", BESIDE["p"], {}, HEAD),
+    "1 - p beside p, stacked": ("Saliency", BESIDE["p, stacked"], {}, HEAD),
+    "p beside 1 - p": ("Saliency", BESIDE["1 - p"], {}, None),
+    "p beside another": ("Saliency", BESIDE["another"], {}, None),
     "softmax": ("Saliency", PROBABILITIES["Softmax"], {}, HEAD),
     "sigmoid": ("GuidedBackprop", PROBABILITIES["Sigmoid"], {}, HEAD),
     "softmax by name": ("Saliency", PROBABILITIES["Softmax"], {"output_layer": "probabilities"}, None),

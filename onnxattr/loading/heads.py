@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import onnx_ir as ir
 
 from onnxattr.autodiff.paths import reachable
-from onnxattr.graph.values import LAYOUTS, dims_of
+from onnxattr.graph.values import LAYOUTS, dims_of, numbers_of
 from onnxattr.loading.layers import Layer
 
 #: What the only unit of an output gives: the probability of class 1, its logit, or a number that is no class at all.
@@ -83,7 +83,7 @@ def threshold(unit: str | None) -> float:
 
 
 def _head(graph: ir.Graph, output: ir.Value) -> ir.Node | None:
-    """The softmax or sigmoid that an output is, but for the way it is laid out."""
+    """The softmax or sigmoid that an output is, but for the way it is laid out; of 1 - p beside p that of p."""
     nodes = list(graph)
     places = {node: place for place, node in enumerate(nodes)}
     node = output.producer()
@@ -94,8 +94,30 @@ def _head(graph: ir.Graph, output: ir.Value) -> ir.Node | None:
         # Probabilities divided by their own sum, as skl2onnx writes them, are still those.
         between = nodes[places.get(producer, -1) + 1 : places.get(node)] if node.op_type == "Div" else []  # type: ignore[arg-type]
         divided = node.op_type == "Div" and node.inputs[1] in reachable(between, [x])
-        node = producer if node.op_type in _TRANSPARENT or divided else None
+        if node.op_type == "Concat":
+            node = _unit_beside_rest(node)
+        else:
+            node = producer if node.op_type in _TRANSPARENT or divided else None
     return None
+
+
+def _unit_beside_rest(node: ir.Node) -> ir.Node | None:
+    """The sigmoid p where a Concat puts 1 - p and p side by side, as the probabilities of the classes 0 and 1."""
+    dims = dims_of(node.outputs[0])
+    if len(node.inputs) != 2 or dims is None or dims[node.attributes.get_int("axis", 0)] != 2:
+        return None
+    *_, rest = _views(node.inputs[0])
+    views = [*_views(node.inputs[1])]
+    made, head = rest.producer(), views[-1].producer()
+    if (
+        made is None
+        or made.op_type != "Sub"
+        or made.inputs[1] not in views
+        or (one := made.inputs[0]) is None
+    ):
+        return None
+    ones = one.const_value is not None and numbers_of(one) == [1.0]
+    return head if ones and head is not None and head.op_type == "Sigmoid" else None
 
 
 def _views(value: ir.Value | None) -> Iterator[ir.Value]:
