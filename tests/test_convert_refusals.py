@@ -21,6 +21,18 @@ L = keras.layers
 pytestmark = pytest.mark.usefixtures("fresh_keras")
 
 
+def in_float8():
+    model = keras.Sequential([L.Input((4,)), L.Dense(3)])
+    model.quantize("float8")
+    return model
+
+
+def drawn():
+    generator = keras.random.SeedGenerator(0)
+    noise = L.Lambda(lambda t: t + keras.random.normal(keras.ops.shape(t), seed=generator), name="noise")
+    return keras.Sequential([L.Input((4,)), L.Dense(3, name="mean"), noise])
+
+
 def text_model():
     text = keras.Input((1,), dtype="string", name="text")
     return keras.Model(text, L.Lambda(tf.strings.length, output_shape=(1,), dtype="int32")(text))
@@ -99,6 +111,12 @@ REFUSED = {
         {},
         r"differs from the Keras model.*itself changes by \d\S* where the inputs of this check.*last digit.*sample=",
     ),
+    "drawn by a generator": (
+        drawn,
+        {},
+        r"Normal\S* \(node .*, layer 'noise'\)\. .*Random numbers are drawn.*keras.Model\(model.inputs",
+    ),
+    "float8": (in_float8, {}, r"Layers compute in float8_e4m3fn, .*without it, with the same kernels"),
     "text": (text_model, {}, r"StringLength"),
 }
 

@@ -1,7 +1,7 @@
 """Finish a converted model: dimension names, shapes, versions, and the checks that need no other framework."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -154,8 +154,13 @@ def check_operators(model: ModelProto, layer_of: Callable[[str], str | None]) ->
     )
 
 
-def _way_out(unknown: Iterable[onnx.NodeProto]) -> str:
-    """A higher opset, if it has the operators, or the outputs of the layer before."""
+def _way_out(unknown: Sequence[onnx.NodeProto]) -> str:
+    """A model without draws, a higher opset, if it has the operators, or the outputs of the layer before."""
+    if any("Random" in node.op_type for node in unknown):
+        return (
+            ". Random numbers are drawn there, with which no file can match: convert a model of the outputs that need "
+            "none, such as the mean of what is drawn, keras.Model(model.inputs, model.get_layer(name).output)"
+        )
     if all(_has_schema(node, {"": _HIGHEST, "ai.onnx": _HIGHEST}) for node in unknown):
         return f", or try a higher opset (tf2onnx goes up to {_HIGHEST})"
     return ", or convert the model up to the layer before it and explain that"

@@ -31,6 +31,8 @@ _KNOWN = {
     r"table shared name for node (\S+)": "Node {!r} looks values up in a table of TensorFlow, for which ONNX has no "
     "operator. Convert a model or function that takes what the table gives. Of a Keras model that begins with such "
     "layers, converted itself or from its .keras file, they are left out.",
+    r"^tf\.(float8\w*)": "Layers compute in {}, as quantize('float8') makes them, for which tf2onnx has no type. "
+    "Convert the model without it, with the same kernels and biases.",
     "couldn't find scan output index": "A loop of TensorFlow reads or changes a list of results beside adding one in "
     "each step, which a Loop of ONNX does not. In a SavedModel, tf.scan without a first state does; give it one. In a "
     "model, collect the results in a TensorArray that begins empty, written from the first step to the last.",
