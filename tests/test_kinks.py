@@ -202,6 +202,21 @@ def test_converted_function(name, function, x, operators):
     assert_same_subgradient(gradient_in_ort(model, x, cotangent), expected)
 
 
+def test_tensorflow_takes_what_is_near_the_largest_of_a_volume_for_it():
+    """Its gradient of a pool of volumes adds the cotangent where less than 1e-5 is missing; here it is the slope."""
+    x = np.zeros((1, 2, 2, 2, 1), np.float32)
+    x[0, 0, 0, 0], x[0, 0, 1, 1], x[0, 1, 1, 1] = 1, 1 - 5e-6, 1 - 2e-5
+
+    def function(x):
+        return tf.nn.max_pool3d(x, 2, 2, "VALID")
+
+    spec = tf.TensorSpec([None, *x.shape[1:]], tf.float32, name="x")
+    model, _ = tf2onnx.convert.from_function(tf.function(function), input_signature=[spec], opset=18)
+    cotangent, theirs = taped(function, x)
+    assert np.argwhere(theirs.ravel()).ravel().tolist() == [0, 3]
+    np.testing.assert_array_equal(gradient_in_ort(model, x, cotangent), (x == 1) * cotangent)
+
+
 def test_global_pool_of_tensorflow():
     """tf2onnx writes it at opsets up to 17, for a reduce_max, of which the winners share the gradient."""
     x = ties(2, 3, 4, 4)
