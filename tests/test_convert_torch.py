@@ -17,6 +17,7 @@ from support.torch_modules import (  # noqa: E402
     IMAGE,
     MODULES,
     SERIES,
+    Computed,
     ConvNeXt,
     Recurrent,
     ResNet,
@@ -28,7 +29,7 @@ from support.torch_modules import (  # noqa: E402
 )
 from torch import nn  # noqa: E402
 
-from onnxattr.attributions import Saliency  # noqa: E402
+from onnxattr.attributions import GradientInput, Saliency  # noqa: E402
 from onnxattr.errors import ConversionError  # noqa: E402
 
 
@@ -169,6 +170,29 @@ def test_padded_texts():
     assert torch.backends.mha.get_fastpath_enabled()
 
 
+class Causal(nn.Module):
+    """A decoder of Transformer's encoder layers; PyTorch looks whether a mask is the causal one."""
+
+    def __init__(self, window):
+        super().__init__()
+        self.layers = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2)
+        self.window = window
+
+    def forward(self, x):
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+        return self.layers(x, mask=mask + mask.T.roll(self.window, 1) if self.window else mask)
+
+
+@pytest.mark.parametrize("window", [0, 3])
+def test_masks_of_every_step(window):
+    module, x = Causal(window).eval(), torch.randn(3, 5, 8)
+    model = to_onnx(module, x)
+    x.requires_grad_(True)
+    module(x)[:, 2, 1].sum().backward()
+    found = GradientInput(model, neuron=(2, 1)).explain(x.detach().numpy())
+    np.testing.assert_allclose(found, (x * x.grad).detach(), atol=1e-5)
+
+
 def test_zeros_in_place_of_masked_steps_are_named():
     mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]])
     with pytest.raises(ConversionError, match=r"without PyTorch's fast path.*enable_nested_tensor=False"):
@@ -261,10 +285,10 @@ class Counting(nn.Module):
             r"Asserting: AssertionError in .*, line \d+\.",
         ),
         (
-            nn.RReLU(),
-            np.ones((2, 3), np.float32),
+            Computed(lambda x: torch.conv_tbc(x, torch.ones(1, 3, 2), torch.zeros(2))),
+            np.ones((2, 4, 3), np.float32),
             {},
-            "form of aten.rrelu.*[Tt]he older exporter has one: .*dynamo=False",
+            "form of aten.conv_tbc.*[Tt]he older exporter has one: .*dynamo=False",
         ),
         (nn.Linear(3, 2), None, {}, "example_inputs are missing"),
         (nn.Linear(3, 2), np.ones((2, 3), np.float32), {"opset": 12}, "opset=12"),

@@ -127,3 +127,29 @@ def test_products_of_groups(name, ends):
     used = np.concatenate([matrices, np.zeros((1, 8, 16))])[group]
     np.testing.assert_array_equal(found[output], np.einsum("sk,skn->sn", x, used))
     np.testing.assert_array_equal(found[f"{inside}_gradient"], np.einsum("sn,skn->sk", ct, used))
+
+
+POSITIVE, PARTS = torch.tensor([0.3, 0.2, 2, 0.5]), torch.tensor([0.1, 0.2, 0.3, 0.4])
+DENSITIES = torch.distributions
+AT_ZERO = {
+    "xlogy": lambda x: torch.xlogy(x, POSITIVE.to(x)),
+    "xlogy, number": lambda x: torch.xlogy(x, 0.3) + torch.xlogy(3, x + 1),
+    "xlogy of nothing": lambda x: torch.xlogy(x, (x > 0).to(x) / 2),
+    "xlog1py": lambda x: torch.special.xlog1py(x, POSITIVE.to(x)),
+    "xlog1py, number": lambda x: torch.special.xlog1py(x, -0.3) + torch.special.xlog1py(3, x),
+    "xlog1py of nothing": lambda x: torch.special.xlog1py(x, (x > 0).to(x) * 1.5 - 1),
+    "counts": lambda x: DENSITIES.Poisson(x.new_tensor(2.5), validate_args=False).log_prob(x),
+    "exponential": lambda x: DENSITIES.Gamma(x + 1, 2.0, validate_args=False).log_prob(POSITIVE.to(x)),
+    "uniform": lambda x: DENSITIES.Dirichlet(x + 1, validate_args=False).log_prob(PARTS.to(x)),
+    "atan2": lambda x: torch.atan2(x - 1, x.roll(1, 1) - 1),
+    "angle": lambda x: torch.complex(x.roll(1, 1) - 1, x - 1).angle(),
+    "selu": lambda x: torch.nn.functional.selu(x - 1),
+    "rrelu": lambda x: torch.nn.functional.rrelu(x - 1, 0.25, 0.75),
+}
+
+
+@pytest.mark.parametrize("name", AT_ZERO)
+def test_slopes_at_zero(name):
+    """Counts of 0, concentrations of 1 and points on an axis; the converter is shown ones."""
+    x = np.array([[0, 1, 3, 0], [1, 0, 2, 1]], np.float32)
+    assert_outputs_and_gradient(Computed(AT_ZERO[name]), x, torch.float64, atol=1e-6)

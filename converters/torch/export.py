@@ -19,7 +19,7 @@ from .batches import batches_of, made_of
 from .calls import calls_of_nodes, leaving
 from .optimiser import EXPORTER, OPTIMISER
 from .reasons import why_not
-from .running import Runner, has_hooks, split
+from .running import Runner, has_hooks, split, without_fast_path
 
 _WRAP = "wrap the module in one whose forward takes each tensor as a parameter of its own."
 
@@ -170,7 +170,14 @@ def export(
         args, settings["kwargs"] = split(examples)
     try:
         # What parametrizations make of weights is made once, by the first run: the graph holds it, not its making.
-        with _quiet(), _levels(torch), torch.no_grad(), run.unchanged(), parametrize.cached():
+        with (
+            _quiet(),
+            _levels(torch),
+            torch.no_grad(),
+            without_fast_path(torch),
+            run.unchanged(),
+            parametrize.cached(),
+        ):
             if isinstance(source, torch.nn.Module) and isinstance(outputs := run(examples), Mapping):
                 settings["output_names"] = [str(name) for name in outputs]
             with applied(EXPORTER):

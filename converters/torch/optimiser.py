@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..common.patching import Patch
+from .translations.elementwise import angle_of
 
 _VERSION = "onnxscript 0.7.2"
 
@@ -67,14 +68,49 @@ def _without_checks(original: Callable[..., Any], torch: Any) -> Callable[..., A
     return effect
 
 
+def _without_look(_: Callable[..., bool], __: Any) -> Callable[..., bool]:
+    """Whether a mask of nn.Transformer is said to be the causal one. The mask itself is applied either way."""
+
+    def is_said(mask: Any, is_causal: bool | None = None, size: int | None = None) -> bool:
+        return bool(is_causal)
+
+    return is_said
+
+
+def _by_the_larger(_: Callable[..., Any], __: Any) -> Callable[..., Any]:
+    """The angle of points, of complex numbers too."""
+
+    def angle(y: Any, x: Any, dtype: Any) -> Any:
+        return angle_of(y, x)
+
+    return angle
+
+
 #: For the export itself.
 EXPORTER = (
+    Patch(
+        "export",
+        "onnxscript.function_libs.torch_lib.ops.core",
+        "_atan2",
+        _by_the_larger,
+        "It divides y by x, of which no gradient is left where x is 0, and gives -pi for pi where y is 0 and x < 0.",
+        _VERSION,
+    ),
     Patch(
         "export",
         "torch._higher_order_ops.effects",
         "_get_effect",
         _without_checks,
         "Behind cholesky, inv and solve it leaves a check, for whose order the file would have an input.",
+        "torch 2.13.0",
+        optional=True,
+    ),
+    Patch(
+        "export",
+        "torch.nn.modules.transformer",
+        "_detect_is_causal_mask",
+        _without_look,
+        "It compares the numbers of a mask with those of the causal one, to choose between two forms of the same.",
         "torch 2.13.0",
         optional=True,
     ),

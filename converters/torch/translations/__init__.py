@@ -60,6 +60,7 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
         aten.median.dim: along_axis.median,
         aten.min.dim: along_axis.smallest,
         aten.minimum.default: elementwise.smallest,
+        aten.rrelu_with_noise_functional.default: elementwise.random_leaky_relu,
         aten.scaled_dot_product_attention.default: attention.attention,
         aten.scatter.reduce: scatters.scattered_by_name,
         aten.scatter.src: scatters.scattered,
@@ -67,11 +68,18 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
         aten.scatter_reduce.two: scatters.scatter_reduced,
         aten.searchsorted.Scalar: counts.sorted_place_of_number,
         aten.searchsorted.Tensor: counts.sorted_places,
+        aten.selu.default: elementwise.selu,
         aten.sort.stable: along_axis.sorted_in_order,
         aten.special_erfc.default: tails.erfc,
         aten.special_erfcx.default: tails.erfcx,
         aten.special_log_ndtr.default: tails.log_ndtr,
         aten.special_ndtri.default: quantiles.ndtri,
+        aten.special_xlog1py.default: elementwise.product_with_log1p,
+        aten.special_xlog1py.other_scalar: elementwise.product_with_log1p,
+        aten.special_xlog1py.self_scalar: elementwise.product_with_log1p,
+        aten.xlogy.Scalar_Other: elementwise.product_with_log,
+        aten.xlogy.Scalar_Self: elementwise.product_with_log,
+        aten.xlogy.Tensor: elementwise.product_with_log,
     }
     prims = torch.ops.prims
     written |= {

@@ -84,10 +84,7 @@ def hypotenuse(self: Any, other: Any) -> Any:
 def with_sign(self: Any, other: Any) -> Any:
     """|a| with the sign of b, which -0.0 has too."""
     op = operators()
-    other, zero = op.CastLike(other, self), op.CastLike(0.0, self)
-    under = op.Less(op.Div(op.CastLike(1.0, self), other), zero)
-    negative = op.Or(op.Less(other, zero), op.And(op.Equal(other, zero), under))
-    return op.Where(negative, op.Neg(op.Abs(self)), op.Abs(self))
+    return op.Where(_is_negative(op.CastLike(other, self)), op.Neg(op.Abs(self)), op.Abs(self))
 
 
 def largest_number(self: Any, other: Any) -> Any:
@@ -100,3 +97,78 @@ def smallest_number(self: Any, other: Any) -> Any:
     """The smaller one, or the one that is a number; the first of equal ones has the gradient."""
     op = operators()
     return op.Where(op.Or(op.LessOrEqual(self, other), op.IsNaN(other)), self, other)
+
+
+def product_with_log(self: Any, other: Any) -> Any:
+    """x log(y), 0 where x is 0; there the gradient for x is log(y), of which the exporter's form makes 1."""
+    op = operators()
+    self, other = _of_one_type(self, other)
+    return op.Mul(self, op.Log(_usable(self, other, 0.0)))
+
+
+def product_with_log1p(self: Any, other: Any) -> Any:
+    """x log(1 + y), 0 where x is 0; there the gradient for x is log(1 + y)."""
+    op = operators()
+    self, other = _of_one_type(self, other)
+    return op.Mul(self, op.Log(op.Add(_usable(self, other, -1.0), op.CastLike(1.0, self))))
+
+
+def _of_one_type(self: Any, other: Any) -> tuple[Any, Any]:
+    """Two operands, of which one may be a number of Python."""
+    op = operators()
+    if isinstance(self, (int, float)):
+        return op.CastLike(float(self), other), other
+    return self, op.CastLike(float(other), self) if isinstance(other, (int, float)) else other
+
+
+def _usable(self: Any, other: Any, low: float) -> Any:
+    """The operand, 1 + low where its logarithm is no number, or infinite, and the factor is 0."""
+    op = operators()
+    inside = op.And(op.Greater(other, op.CastLike(low, other)), op.Less(other, op.CastLike(math.inf, other)))
+    zero = op.Equal(self, op.CastLike(0.0, self))
+    unused = op.And(zero, op.Not(op.Or(inside, op.IsNaN(other))))
+    return op.Where(unused, op.CastLike(1.0 + low, other), other)
+
+
+def angle_of(self: Any, other: Any) -> Any:
+    """The angle of the point (x, y) = (other, self); the smaller coordinate is divided by the larger one.
+
+    The exporter divides y by x, of which no gradient is left where x is 0, and takes -pi for pi where y is 0 and x < 0.
+    """
+    op = operators()
+    zero, one = op.CastLike(0.0, self), op.CastLike(1.0, self)
+    steep = op.Greater(op.Abs(self), op.Abs(other))
+    divisor = op.Where(steep, self, other)
+    origin = op.Equal(divisor, zero)
+    slope = op.Div(op.Where(origin, zero, op.Where(steep, other, self)), op.Where(origin, one, divisor))
+    angle = op.Atan(slope)
+    half_turn = op.CastLike(math.pi, self)
+    turn = op.Where(_is_negative(self), op.Neg(half_turn), half_turn)
+    flat = op.Where(_is_negative(other), op.Add(angle, turn), angle)
+    return op.Where(steep, op.Sub(op.Mul(turn, op.CastLike(0.5, self)), angle), flat)
+
+
+def _is_negative(x: Any) -> Any:
+    """Whether a number has the sign -, which -0.0 has too."""
+    op = operators()
+    zero = op.CastLike(0.0, x)
+    under = op.Less(op.Div(op.CastLike(1.0, x), x), zero)
+    return op.Or(op.Less(x, zero), op.And(op.Equal(x, zero), under))
+
+
+def selu(self: Any) -> Any:
+    """1.0507 elu(x, 1.6733), which has the slope of negative numbers at 0, as in PyTorch; Selu has the other one."""
+    op = operators()
+    return op.Mul(op.Elu(self, alpha=1.6732632423543772), op.CastLike(1.0507009873554805, self))
+
+
+def random_leaky_relu(
+    self: Any,
+    noise: Any,
+    lower: float = 0.125,
+    upper: float = 1 / 3,
+    training: bool = False,
+    generator: Any = None,
+) -> tuple[Any, Any]:
+    """x where it is above 0, else the mean of the slopes times x, as an evaluated module has it."""
+    return operators().LeakyRelu(self, alpha=(lower + upper) / 2), noise
