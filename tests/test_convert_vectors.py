@@ -61,6 +61,31 @@ def test_function(name):
     check_maps(model, rows)
 
 
+#: Eight y, then eight x: on the axes, between them, and on both sides of 45 degrees.
+POINTS = np.array([[0, 0, 2, -4, -2, 1, 1, -1, 1, -2, 0, 0, 2, -1, -4, -0.5]], np.float32)
+ANGLES = {
+    "atan2": lambda z: tf.atan2(z[:, :8], z[:, 8:]),
+    "ops.arctan2 with a number": lambda z: ops.arctan2(z, 2.0) + ops.arctan2(-3.0, z),
+    "angle": lambda z: tf.math.angle(tf.complex(z[:, 8:], z[:, :8])),
+}
+
+
+@pytest.mark.parametrize("name", ANGLES)
+def test_angles_of_points_on_the_axes(name):
+    """The rows are moved by 5, so that no gradient is multiplied by 0."""
+    x = keras.Input((16,))
+    model = keras.Model(x, L.Lambda(lambda z: ANGLES[name](z - 5))(x))
+    check_maps(model, POINTS + 5)
+    np.testing.assert_allclose(run(to_onnx(model), POINTS + 5)[0], np.asarray(model(POINTS + 5)), rtol=1e-6)
+
+
+def test_the_angle_of_signed_zeros():
+    x = keras.Input((8,))
+    model = keras.Model(x, L.Lambda(lambda z: tf.atan2(z[:, :4], z[:, 4:]))(x))
+    row = np.array([[0.0, -0.0, 0.0, -0.0, 0.0, 0.0, -0.0, -3.0]], np.float32)
+    np.testing.assert_array_equal(run(to_onnx(model), row)[0], np.asarray(model(row)))
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_numbers_that_are_not_finite(side):
     x = keras.Input((4,))

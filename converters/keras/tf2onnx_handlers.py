@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from .tf2onnx_angles import ANGLES
 from .tf2onnx_bessel import BESSEL
 from .tf2onnx_colours import COLOURS
 from .tf2onnx_counts import COUNTS
@@ -120,6 +121,7 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     "Roll": (_roll, []),
     "EuclideanNorm": (_euclidean_norm, []),
     "Einsum": (convert_einsum, []),
+    **ANGLES,
     **COLOURS,
     **COUNTS,
     **CUMULATIVE,
