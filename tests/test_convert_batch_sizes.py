@@ -83,6 +83,39 @@ def test_a_batch_of_one_size_is_one_sample(case):
     np.testing.assert_allclose(path, expected, atol=1e-6 * np.abs(expected).max())
 
 
+#: What a model does with the only row of a batch, (1, 4, 3), in a way that holds for one row alone.
+OF_ONE_ROW = {
+    "the first": lambda x: x[0][None] ** 2,
+    "reshaped": lambda x: tf.reshape(tf.reshape(x, (4, 3)) ** 2, (1, 4, 3)),
+    "all together": lambda x: x * tf.reduce_sum(x),
+    "without the axis": lambda x: tf.expand_dims(tf.squeeze(x, 0) ** 2, 0),
+}
+
+
+@pytest.mark.filterwarnings("error:The model 'functional")
+@pytest.mark.parametrize("name", OF_ONE_ROW)
+def test_a_declared_batch_of_one_row_stays_one(name):
+    """Files with any size mixed the rows of larger batches, or left all but the first out."""
+    row = keras.Input(batch_shape=(1, 4, 3))
+    model = keras.Model(row, L.Lambda(OF_ONE_ROW[name], output_shape=(4, 3))(row))
+    converted = to_onnx(model)
+    assert converted.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
+    rows = np.random.default_rng(0).normal(size=(3, 4, 3)).astype(np.float32)
+    found = GradientInput(converted)(rows, np.ones_like(rows))
+    np.testing.assert_allclose(
+        found,
+        2 * rows * (rows.sum((1, 2), keepdims=True) if name == "all together" else rows),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+def test_rows_of_their_own_have_any_size_where_one_is_declared():
+    row = keras.Input(batch_shape=(1, 4))
+    converted = to_onnx(keras.Model(row, L.Dense(3)(row)))
+    assert converted.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+
+
 def test_nodes_and_edges_of_one_graph_have_sizes_of_their_own():
     nodes, edges = keras.Input((3,), batch_size=4), keras.Input((2,), batch_size=5)
 

@@ -102,7 +102,8 @@ def to_onnx(
         if of_one_size is None:
             raise
         converted = _checked(model, of_one_size, keep_layers, opset, verify, sample)
-        _warn_of_one_size(of_one_size, model)
+        if of_one_size.fixed_batch != 1:  # methods take single rows one by one
+            _warn_of_one_size(of_one_size, model)
     _warn_of_loops(converted, model)
     warn_of_training(model)
     describe(converted, whole, words)
