@@ -22,6 +22,16 @@ def places(z, bounds=BOUNDS, side="left", dtype=tf.float32):
     return z * tf.cast(tf.reshape(found, tf.shape(z)), tf.float32)
 
 
+def beside_sparse(z, matrix, **turned):
+    """A sparse matrix times what has the second axis of z as rows, or as columns."""
+    columns = tf.reshape(tf.transpose(z, [1, 0, 2]), [5, -1])
+    given = tf.transpose(columns) if turned.get("adjoint_b") else columns
+    found = tf.sparse.sparse_dense_matmul(tf.sparse.from_dense(matrix), given, **turned)
+    return tf.transpose(tf.reshape(found, [4, -1, 3]), [1, 0, 2])
+
+
+SPARSE = np.where(np.arange(20).reshape(4, 5) % 3 == 1, np.arange(20).reshape(4, 5), 0).astype(np.float32)
+
 #: Functions of vectors, (rows, 5, 3).
 FUNCTIONS = {
     "cross": lambda z: tf.linalg.cross(z, tf.roll(z, 1, -1) * z),
@@ -39,6 +49,9 @@ FUNCTIONS = {
         f"searchsorted of {dtype.name}": lambda z, dtype=dtype: places(z, dtype=dtype, side="right")
         for dtype in (tf.float16, tf.float64, tf.int32, tf.int64, tf.int8)
     },
+    "sparse": lambda z: beside_sparse(z, SPARSE),
+    "sparse, transposed": lambda z: beside_sparse(z, SPARSE.T, adjoint_a=True),
+    "beside sparse, transposed": lambda z: beside_sparse(z, SPARSE, adjoint_b=True),
     "diag": tf.linalg.diag,
     "diag above": lambda z: tf.linalg.diag(z, k=2),
     "diag below, padded": lambda z: tf.linalg.diag(z, k=-1, padding_value=3),

@@ -11,6 +11,8 @@ from onnx import TensorProto
 from .tf2onnx_nodes import Replacement
 from .tf2onnx_selects import Handler
 
+# In a sparse matrix that is written out: 256 MiB of float32.
+_MOST_NUMBERS = 2**26
 # The types that ONNX Runtime compares.
 _COMPARED = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT32, TensorProto.INT64)
 
@@ -124,7 +126,25 @@ def _count(w: Replacement, flags: str, axis: str) -> None:
     w.end("ReduceSum", w.op("Cast", flags, to=w.dtype), axis, keepdims=0)
 
 
+def _sparse_product(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """SparseTensorDenseMatMul(places, numbers, shape, b): A b, or of either the transposed, with a constant A."""
+    parts = node.inputs[:3]
+    adjoint_a, adjoint_b = (bool(node.get_attr_value(key, 0)) for key in ("adjoint_a", "adjoint_b"))
+    if not all(part.is_const() for part in parts):
+        return  # reported as an unknown operator
+    places, numbers, shape = (part.get_tensor_value(as_list=False) for part in parts)
+    if np.prod(shape) > _MOST_NUMBERS:
+        return
+    matrix = np.zeros(shape, numbers.dtype)
+    np.add.at(matrix, tuple(places.T), numbers)
+    b, w = node.input[3], Replacement(ctx, node)
+    if adjoint_b:
+        b = w.op("Transpose", b, perm=[1, 0])
+    w.end("MatMul", w.const(matrix.T if adjoint_a else matrix), b)
+
+
 VECTORS: Mapping[str, Handler] = {
+    "SparseTensorDenseMatMul": (_sparse_product, []),
     "Bucketize": (_bucketize, []),
     "Cross": (_cross, []),
     "BroadcastArgs": (_broadcast_args, []),
