@@ -76,6 +76,7 @@ def with_places(x, size):
 
 ROWS = torch.tensor([[1.0, 3, 2, 4], [1, 3, 2, 3]])
 STEPS = torch.arange(4) / 8
+BLIND = torch.tensor([[1.0, 0], [0, 0]])  # the second query sees no key
 
 
 # Large numbers, of which the exporter's forms overflow, far ones, of which they underflow, and ties.
@@ -126,6 +127,15 @@ LARGE_OR_EQUAL = {
     ),
     "attention of one head, added": lambda x: attended(x.view(-1, 2, 2), attn_mask=x.view(-1, 2, 2)),
     "attention of one head, scaled to nothing": lambda x: attended(x.view(-1, 2, 2), scale=0.0),
+    "attention of one head, none added": lambda x: attended(x.view(-1, 2, 2), attn_mask=BLIND.log()),
+    "attention of heads, masked": lambda x: attended(x.view(-1, 1, 2, 2), attn_mask=BLIND.bool()),
+    "attention of heads, masked by the input": lambda x: attended(
+        x.view(-1, 1, 2, 2), attn_mask=x.view(-1, 1, 2, 2) > 1
+    ),
+    "attention of heads, none added": lambda x: attended(x.view(-1, 1, 2, 2), attn_mask=BLIND.log().to(x)),
+    "attention of heads that share keys, masked": lambda x: nn.functional.scaled_dot_product_attention(
+        x.view(-1, 2, 2, 1), *[x.view(-1, 1, 4, 1)[:, :, :2]] * 2, BLIND.bool(), enable_gqa=True
+    ),
     "attention of five axes": lambda x: attended(x.view(-1, 1, 1, 2, 2)),
     "median, inner axis": lambda x: torch.median((x + STEPS).view(-1, 2, 2), -2, keepdim=True).values,
 }

@@ -1,4 +1,4 @@
-"""Attention of PyTorch over values without an axis of heads, or of more axes; the exporter writes rank 4 alone."""
+"""Attention of PyTorch; the exporter writes rank 4 alone, and the mean of all values for a query that sees no key."""
 
 import importlib
 import math
@@ -24,8 +24,7 @@ def attention(
     """
     settings = {"dropout_p": dropout_p, "is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
     if all(len(part.shape) == 4 for part in (query, key, value)):
-        library = importlib.import_module("onnxscript.function_libs.torch_lib.ops.nn")
-        return library.aten_scaled_dot_product_attention(query, key, value, attn_mask, **settings)
+        return _with_heads(query, key, value, attn_mask, settings)
     width = query.shape[-1]
     if enable_gqa or dropout_p or (scale is None and not isinstance(width, int)):
         raise NotImplementedError(
@@ -49,8 +48,38 @@ def _weights(scores: Any, mask: Any) -> Any:
     if mask is None:
         return op.Softmax(scores, axis=-1)
     if str(mask.dtype) != "BOOL":
-        return op.Softmax(op.Add(scores, mask), axis=-1)
+        weights = op.Softmax(op.Add(scores, _without_blind(mask)), axis=-1)
+        return op.Where(_sees(mask), weights, op.CastLike(op.Constant(value_float=0.0), weights))
     return _seen(scores, mask)
+
+
+def _with_heads(query: Any, key: Any, value: Any, mask: Any, settings: dict[str, Any]) -> Any:
+    """The exporter's, and 0 for queries that see no key."""
+    library = importlib.import_module("onnxscript.function_libs.torch_lib.ops.nn")
+    if mask is None:
+        return library.aten_scaled_dot_product_attention(query, key, value, None, **settings)
+    op, kind = operators(), mask.dtype
+    bounded = _without_blind(mask)
+    bounded.dtype = kind  # by which the exporter chooses
+    found = library.aten_scaled_dot_product_attention(query, key, value, bounded, **settings)
+    return op.Where(_sees(mask), found, op.CastLike(op.Constant(value_float=0.0), found))
+
+
+def _sees(mask: Any) -> Any:
+    """Whether a query sees a key: (..., queries, 1)."""
+    op, last = operators(), operators().Constant(value_ints=[-1])
+    if str(mask.dtype) == "BOOL":
+        return op.Cast(op.ReduceMax(op.Cast(mask, to=1), last, keepdims=1), to=9)
+    most = op.ReduceMax(mask, last, keepdims=1)
+    return op.Greater(most, op.CastLike(op.Constant(value_float=-math.inf), most))
+
+
+def _without_blind(mask: Any) -> Any:
+    """An added mask with 0 for queries that see no key, of whose scores the softmax would be NaN."""
+    op = operators()
+    if str(mask.dtype) == "BOOL":
+        return op.Identity(mask)
+    return op.Where(_sees(mask), mask, op.CastLike(op.Constant(value_float=0.0), mask))
 
 
 def _seen(scores: Any, mask: Any) -> Any:
