@@ -43,6 +43,15 @@ def layers_of(model):
     return {layer.path: layer for layer in read_layers({p.key: p.value for p in model.metadata_props})}
 
 
+def squares(h):
+    return torch.arange(36.0).view(6, 6).to(h) / 36
+
+
+def sums_of_rows_and_columns(h):
+    most = torch.linalg.matrix_norm(h.view(-1, 2, 3), 1, keepdim=True)
+    return h * most[:, :, 0] + torch.linalg.matrix_norm(h.view(-1, 2, 3), -math.inf)[:, None]
+
+
 SAME_WAY = {
     "len": heads,
     "len, as a factor": lambda h: h.view(len(h) * 2, 3).square().view(len(h), 6),
@@ -56,6 +65,13 @@ SAME_WAY = {
     "a number of elements": lambda h: h.sin() if h.numel() < 10_000 else torch.sin(h),
     "a number of elements, for half of it": lambda h: h.sin() if 4 * h.shape[0] < 1001 else torch.sin(h),
     "between numbers of elements": lambda h: h.sin() if 5 < h.numel() <= 10_000 else torch.sin(h),
+    "take_along_dim": lambda h: torch.take_along_dim(h, h.argsort(1), 1),
+    "take_along_dim, shared places": lambda h: h.take_along_dim(torch.tensor([[5, 0, 0, 1, 2, 4]]), -1),
+    "kron": lambda h: torch.kron(h[:, :3], torch.tensor([[1.0, 2]]).to(h)),
+    "gradient": lambda h: sum(torch.gradient(h.view(-1, 2, 3), spacing=(2.0, 3.0), dim=(1, 2))).view(-1, 6),
+    "multi_dot": lambda h: torch.linalg.multi_dot([h, squares(h), squares(h)]),
+    "einsum of three": lambda h: torch.einsum("bi,ij,bj->bi", h, squares(h), h),
+    "norms of matrices": sums_of_rows_and_columns,
     "bytes": lambda h: h.sin() if h.numel() * h.element_size() <= 2**20 else torch.sin(h),
 }  # fmt: skip
 OTHER_WAY = {
