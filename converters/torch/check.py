@@ -17,10 +17,10 @@ from ..common.causes import cause
 from ..common.verify import Session, difference, tolerance_of
 from .batches import FEW_ROWS
 from .calls import as_numpy
+from .differing import why_differing
 from .running import Runner, tensors_in, without_fast_path
 from .stopped import warn_of_stopped
 
-_OTHERWISE = "Check that the module computes the same each time, and try another opset."
 _OTHER_BATCHES = (
     "It takes batches of that size another way than those of the examples, and a file has one. Convert one row, with "
     "dynamic_batch=False: rows are then explained one by one."
@@ -81,11 +81,12 @@ def _compare(
         if not (worst <= session.tolerance or squeezed):
             with without_fast_path(torch):
                 slow = _differences(found, _tensors_of(torch, run, batch))[place]
-            advice = _OTHERWISE if rows in (None, *FEW_ROWS) else _OTHER_BATCHES
-            of_rows = f", of {rows} row{'s' * (rows > 1)}" if rows else ""
+            few, of_rows = rows in (None, *FEW_ROWS), f", of {rows} row{'s' * (rows > 1)}" if rows else ""
+            masked = slow <= session.tolerance
+            advice = _ZEROS if masked else why_differing(torch, run, batch) if few else _OTHER_BATCHES
             raise ConversionError(
                 f"Output {name!r} of the converted model differs from the module's by {worst:.2g} of its largest "
-                f"value{of_rows}. {_ZEROS if slow <= session.tolerance else advice}"
+                f"value{of_rows}. {advice}"
             )
 
 

@@ -21,6 +21,13 @@ _PACKED = (
     "order, as it otherwise sorts the batch and mixes samples; and with padding_value=0, as it ignores another."
 )
 _LEAVE_OUT = "Write it with other operators, or leave it out: convert the module up to it, and explain that."
+#: A class that torch.export does not take apart.
+_KIND = re.compile(r"Found <class '([^']+)'> in output")
+_UNKNOWN = (
+    "its output has a {kind}, in which torch.export does not see the tensors. Wrap the module in one whose forward "
+    "returns them in a tuple or a dict. If {kind} is a dataclass, calling torch.export.register_dataclass({kind}) once "
+    "before is enough; a model of Hugging Face leaves out its cache with module.config.use_cache = False."
+)
 #: Operators of which torch.export cannot tell the shapes.
 _OPERATOR = re.compile(r"(aten\.\w+)\.\w+(?:\s+The error above .*)?$", re.S)
 #: What is raised of torch.func.grad, jacrev and torch.autograd.grad, in whichever place they meet the exporter.
@@ -53,6 +60,8 @@ def why_not(error: BaseException, name: str, dynamic_batch: bool) -> str:
         return f"{start}{_PACKED}"
     if "data-dependent expression" in str(reason) or type(reason).__name__ == "DataDependentOutputException":
         return start + _decided(reason)  # the older exporter writes the way of the examples for all inputs
+    if kind := _KIND.search(str(reason)):
+        return start + _UNKNOWN.format(kind=kind[1].rpartition(".")[2])
     if node := _unwritten(error):
         return f"{start}{_without_form(node)}"
     if operator := _OPERATOR.match(str(reason)):

@@ -1,0 +1,62 @@
+"""What PyTorch modules are refused for, named with the way out."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: `make test-torch` installs it")
+pytest.importorskip("onnxscript", reason="onnxscript is not installed: `make test-torch` installs it")
+
+from onnxattr.converters.torch import to_onnx  # noqa: E402
+from support.torch_modules import Computed  # noqa: E402
+
+from onnxattr.errors import ConversionError  # noqa: E402
+
+nn = torch.nn
+
+
+@dataclasses.dataclass
+class Result:
+    scores: torch.Tensor
+
+
+class Trained(nn.Module):
+    """Layers of which some are put into training mode by the forward pass, or never leave it."""
+
+    def __init__(self, layer, inside):
+        super().__init__()
+        self.first, self.second, self.inside = nn.Linear(6, 6), layer, inside
+        if not inside:
+            layer.train = lambda mode=True: layer
+
+    def forward(self, x):
+        if self.inside:
+            self.second.train()
+        return self.second(self.first(x))
+
+
+MODE = r"Layers \['second'\] are in training mode .*\.train\(\) inside forward"
+REFUSED = {
+    "dropout, inside": (lambda: Trained(nn.Dropout(), True), MODE),
+    "dropout, always": (lambda: Trained(nn.Dropout(), False), MODE),
+    "batch normalisation, inside": (lambda: Trained(nn.BatchNorm1d(6), True), MODE),
+    "batch normalisation, always": (lambda: Trained(nn.BatchNorm1d(6), False), MODE),
+    "dropout as a function": (
+        lambda: Computed(lambda x: nn.functional.dropout(x, training=True)),
+        "draws random numbers.*dropout with training=True",
+    ),
+    "dataclass": (
+        lambda: Computed(lambda x: Result(x.sin())),
+        r"output has a Result.*tuple or a dict.*register_dataclass\(Result\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_the_way_out(name):
+    make, match = REFUSED[name]
+    module = make().eval()
+    with pytest.raises(ConversionError, match=match):
+        to_onnx(module, np.ones((3, 6), np.float32))
+    assert not any(part._forward_pre_hooks for part in module.modules())
