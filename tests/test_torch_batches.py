@@ -133,6 +133,14 @@ def test_layers_of_a_program_that_was_traced_strictly():
     assert all(layers[path].outputs for path in ("0", "1", "1.0", "1.1"))
 
 
+def test_the_module_of_a_program():
+    """It has no modes, and raises where eval() is called."""
+    module, x = nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 2)).eval(), torch.ones(2, 6)
+    program = torch.export.export(module, (x,))
+    model = to_onnx(program.module(), x, dynamic_batch=False)
+    np.testing.assert_allclose(GradientInput(model).predict(x.numpy()), module(x).detach(), atol=1e-6)
+
+
 class Columns(nn.Module):
     """As tables are embedded: a number for each category of each column."""
 

@@ -137,6 +137,7 @@ LARGE_OR_EQUAL = {
         x.view(-1, 2, 2, 1), *[x.view(-1, 1, 4, 1)[:, :, :2]] * 2, BLIND.bool(), enable_gqa=True
     ),
     "attention of five axes": lambda x: attended(x.view(-1, 1, 1, 2, 2)),
+    "squeeze of one axis and of longer ones": lambda x: x[:, None].squeeze(0).squeeze(-1).squeeze(1),
     "median, inner axis": lambda x: torch.median((x + STEPS).view(-1, 2, 2), -2, keepdim=True).values,
 }
 

@@ -132,7 +132,10 @@ def _tensor(torch: Any, name: int | str, part: Any) -> Any:
 def evaluating(module: Any) -> Iterator[None]:
     """Evaluation mode for a while; submodules get back the modes they had."""
     modes = {part: part.training for part in module.modules()}
-    module.eval()
+    with contextlib.suppress(
+        NotImplementedError
+    ):  # of the module of an exported program, which keeps its mode
+        module.eval()
     try:
         yield
     finally:

@@ -70,6 +70,7 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
         aten.searchsorted.Tensor: counts.sorted_places,
         aten.selu.default: elementwise.selu,
         aten.sort.stable: along_axis.sorted_in_order,
+        aten.squeeze.dim: along_axis.squeezed,
         aten.special_erfc.default: tails.erfc,
         aten.special_erfcx.default: tails.erfcx,
         aten.special_log_ndtr.default: tails.log_ndtr,

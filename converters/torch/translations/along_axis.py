@@ -163,3 +163,11 @@ def sorted_in_order(self: Any, *, stable: bool, dim: int = -1, descending: bool 
     size = op.Shape(self, start=dim, end=dim + 1 if dim != -1 else None)
     values, places = op.TopK(self, size, axis=dim, largest=int(descending), sorted=1)
     return values, places
+
+
+def squeezed(self: Any, dim: int) -> Any:
+    """Without an axis of one element; one of more stays, of which the exporter writes a Squeeze that is not valid."""
+    op = operators()
+    if not len(self.shape) or self.shape[dim] != 1:
+        return op.Identity(self)
+    return op.Squeeze(self, op.Constant(value_ints=[dim]))
