@@ -70,6 +70,7 @@ def target(transformer, regressor=None):
 
 FUNCTIONS = {
     "powers": of(np.log, np.log1p, np.log2, np.log10, np.exp, np.expm1, np.exp2, np.sqrt, np.cbrt, np.square),
+    "small numbers": of(lambda x: np.log1p(x * 1e-6) * 1e6, lambda x: np.expm1(-1e-6 * x) * 1e6),
     "angles": of(np.sin, np.cos, np.tan, np.arcsin, np.arccos, np.arctan, np.deg2rad, np.radians, np.degrees),
     "hyperbolic": of(np.sinh, np.cosh, np.tanh, np.arcsinh, np.arctanh, lambda x: np.arccosh(x + 1.5)),
     "signs": of(np.abs, np.fabs, np.negative, np.positive, np.reciprocal, lambda x: np.sign(x - 0.5) * x),

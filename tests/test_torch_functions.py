@@ -164,6 +164,26 @@ def test_tails_of_the_normal_distribution(name):
     assert_outputs_and_gradient(Computed(TAILS[name]), x, torch.float64, atol=1e-7)
 
 
+NEAR_ONE = {
+    "log1p of small numbers": lambda x: torch.log1p(x * 1e-6) * 1e6,
+    "special.log1p": lambda x: torch.special.log1p(x * 1e-6) * 1e6,
+    "expm1 of small numbers": lambda x: torch.expm1(x * 1e-6) * 1e6,
+    "special.expm1": lambda x: torch.special.expm1(x * 1e-6) * 1e6,
+    "log of 1 - exp": lambda x: torch.log(-torch.expm1(-nn.functional.softplus(x) * 1e-3)),
+    "log1p, all sizes": lambda x: torch.log1p(x.abs() * torch.exp(x)),
+    "expm1, all sizes": lambda x: torch.expm1(x * torch.exp(-x.abs())),
+    "expm1, saturated": lambda x: torch.log(torch.expm1(x * 2) + 1.5),
+    "log1p in 64 bits": lambda x: torch.log1p(x.double() * 1e-6).float() * 1e6,
+}
+
+
+@pytest.mark.parametrize("name", NEAR_ONE)
+def test_digits_of_what_is_added_to_one(name):
+    """The exporter's log(1 + x) and exp(x) - 1 have those of 1 + x and exp(x)."""
+    x = np.linspace(-8.5, 8.5, 70, dtype=np.float32).reshape(-1, 10)
+    assert_outputs_and_gradient(Computed(NEAR_ONE[name]), x, torch.float64, atol=1e-7)
+
+
 BESSEL = {
     "i0": lambda x: torch.special.i0(x),
     "i0, torch": lambda x: torch.i0(x),

@@ -26,15 +26,33 @@ from .tf2onnx_vectors import VECTORS
 
 
 def _expm1(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """expm1(x) = exp(x) - 1, as in CELU."""
+    """expm1(x) = exp(x) - 1, which is tanh(x / 2) (exp(x) + 1) and has all digits as that where x is small."""
     (x,), w = node.input, Replacement(ctx, node)
-    w.end("Sub", w.op("Exp", x, shape=w.shape), w.const(1))
+    powers = w.op("Exp", x, shape=w.shape)
+    if w.dtype != onnx.TensorProto.FLOAT:
+        w.end("Sub", powers, w.const(1))
+        return
+    half = w.op("Tanh", w.op("Mul", x, w.const(0.5), shape=w.shape), shape=w.shape)
+    near = w.op("Mul", half, w.op("Add", powers, w.const(1), shape=w.shape), shape=w.shape)
+    w.end("Where", _is_within(w, x, 1.0), near, w.op("Sub", powers, w.const(1), shape=w.shape))
 
 
 def _log1p(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """log1p(x) = log(1 + x)."""
+    """log1p(x) = log(1 + x), which is 2 artanh(x / (x + 2)) and has all digits as that where x is small."""
     (x,), w = node.input, Replacement(ctx, node)
-    w.end("Log", w.op("Add", x, w.const(1), shape=w.shape))
+    more = w.op("Add", x, w.const(1), shape=w.shape)
+    if w.dtype != onnx.TensorProto.FLOAT:
+        w.end("Log", more)
+        return
+    quotient = w.op("Div", x, w.op("Add", x, w.const(2), shape=w.shape), shape=w.shape)
+    near = w.op("Mul", w.op("Atanh", quotient, shape=w.shape), w.const(2), shape=w.shape)
+    w.end("Where", _is_within(w, x, 0.5), near, w.op("Log", more, shape=w.shape))
+
+
+def _is_within(w: Replacement, x: str, bound: float) -> str:
+    """Whether |x| is below a bound."""
+    size = w.op("Abs", x, shape=w.shape)
+    return w.op("Less", size, w.const(bound), dtype=onnx.TensorProto.BOOL, shape=w.shape)
 
 
 def _log(ctx: Any, node: Any, name: str, args: Any) -> None:

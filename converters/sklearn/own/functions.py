@@ -23,6 +23,22 @@ def _times(factor: float) -> Callable[[Writer, Value], str]:
     return lambda op, x: op("Mul", x, factor)
 
 
+def _expm1(op: Writer, x: Value) -> str:
+    """exp(x) - 1, which is tanh(x / 2) (exp(x) + 1) and has all digits as that where x is small."""
+    powers = op("Exp", x)
+    near = op("Mul", op("Tanh", op("Mul", x, 0.5)), op("Add", powers, 1.0))
+    return op("Where", op("Less", op("Abs", x), 1.0), near, op("Sub", powers, 1.0))
+
+
+def _log1p(op: Writer, x: Value) -> str:
+    """log(1 + x), which is 2 artanh(x / (x + 2)) and has all digits as that where x is small."""
+    far = op("Log", op("Add", x, 1.0))
+    if op.of_doubles:  # of which ONNX Runtime has no Atanh, and which have digits enough
+        return far
+    near = op("Mul", op("Atanh", op("Div", x, op("Add", x, 2.0))), 2.0)
+    return op("Where", op("Less", op("Abs", x), 0.5), near, far)
+
+
 _COMPOSED: dict[str, Callable[[Writer, Value], str]] = {
     "deg2rad": _times(np.pi / 180),
     "radians": _times(np.pi / 180),
@@ -31,8 +47,8 @@ _COMPOSED: dict[str, Callable[[Writer, Value], str]] = {
     "cbrt": lambda op, x: op("Mul", op("Sign", x), op("Pow", op("Abs", x), 1 / 3)),
     "exp2": lambda op, x: op("Exp", op("Mul", x, np.log(2))),
     "exp10": lambda op, x: op("Exp", op("Mul", x, np.log(10))),
-    "expm1": lambda op, x: op("Sub", op("Exp", x), 1.0),
-    "log1p": lambda op, x: op("Log", op("Add", x, 1.0)),
+    "expm1": _expm1,
+    "log1p": _log1p,
     "log2": lambda op, x: op("Div", op("Log", x), np.log(2)),
     "log10": lambda op, x: op("Div", op("Log", x), np.log(10)),
     "logit": lambda op, x: op("Log", op("Div", x, op("Sub", 1.0, x))),

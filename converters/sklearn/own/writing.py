@@ -37,6 +37,11 @@ class Writer:
         given = [(value.full_name, value.type) for value in self._inputs]
         return [(name, kind.shape[1], isinstance(kind, StringTensorType)) for name, kind in given]
 
+    @property
+    def of_doubles(self) -> bool:
+        """Whether constants are float64."""
+        return bool(self._kind == onnx.TensorProto.DOUBLE)
+
     def in_doubles(self) -> "Writer":
         """A writer whose input and constants are float64, for sums that cancel in float32; `finish` casts back."""
         x = self.x

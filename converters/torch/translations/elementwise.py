@@ -19,6 +19,32 @@ def log_sigmoid(x: Any) -> Any:
     return op.Neg(op.Softplus(op.Neg(x)))
 
 
+def expm1(self: Any) -> Any:
+    """exp(x) - 1, which is tanh(x / 2) (exp(x) + 1) and has all digits as that where x is small."""
+    op = operators()
+    one, powers = op.CastLike(1.0, self), op.Exp(self)
+    far = op.Sub(powers, one)
+    if not _is_single(self):
+        return far
+    near = op.Mul(op.Tanh(op.Mul(self, op.CastLike(0.5, self))), op.Add(powers, one))
+    return op.Where(op.Less(op.Abs(self), one), near, far)
+
+
+def log1p(self: Any) -> Any:
+    """log(1 + x), which is 2 artanh(x / (x + 2)) and has all digits as that where x is small."""
+    op = operators()
+    two, far = op.CastLike(2.0, self), op.Log(op.Add(self, op.CastLike(1.0, self)))
+    if not _is_single(self):  # ONNX Runtime has an Atanh of 32 bits alone
+        return far
+    near = op.Mul(op.Atanh(op.Div(self, op.Add(self, two))), two)
+    return op.Where(op.Less(op.Abs(self), op.CastLike(0.5, self)), near, far)
+
+
+def _is_single(x: Any) -> bool:
+    """Whether a value is known to have 32 bits; what another translation computed is of no known type."""
+    return x.dtype is not None and x.dtype.name == "FLOAT"
+
+
 def logaddexp(self: Any, other: Any) -> Any:
     """max(a, b) + log(1 + exp(-|a - b|)); the exporter writes Log(Exp(a) + Exp(b)), which is inf from 89 on."""
     op = operators()
