@@ -24,6 +24,16 @@ def beside(x):
     return ops.relu(x)
 
 
+def greedy(x):
+    """The score of the likeliest text of two steps."""
+    steps = tf.stack([x, x * x])
+    return tf.nn.ctc_greedy_decoder(steps, tf.fill([tf.shape(x)[0]], 2))[1]
+
+
+def entropy(x, labels):
+    return tf.nn.softmax_cross_entropy_with_logits(tf.zeros_like(x) + labels, x)[:, None]
+
+
 class Between(layers.Layer):
     """A function as a layer."""
 
@@ -40,6 +50,15 @@ CASES = {
     "straight through": (lambda x: x + ops.stop_gradient(ops.round(x) - x), "by 1 of the largest"),
     "gated": (lambda x: x * ops.stop_gradient(ops.sigmoid(x)), r"by 0\.\d+ of the largest"),
     "reversed": (reversed_gradient, "by 2 of the largest"),
+    "read from texts": (greedy, r"by 1 of the largest"),
+    "colours": (lambda x: tf.image.hsv_to_rgb(tf.sigmoid(x[:, :3])), "by 1 of the largest"),
+    "one of a number and 0": (
+        lambda x: x * tf.one_hot(1, 5, tf.reduce_max(x), 0.0),
+        r"by [01]\.?\d* of the largest",
+    ),
+    "several classes": (lambda x: entropy(x, [1.0, 0, 1, 0, 0]), r"by 0\.\d+ of the largest"),
+    "one class": (lambda x: entropy(x, [0.0, 0, 1, 0, 0]), None),
+    "one of two constants": (lambda x: x * tf.one_hot(1, 5), None),
     "noted beside": (beside, None),
     "swish": (tf.nn.silu, None),
     "variance": (lambda x: x - tf.nn.moments(x, [1], keepdims=True)[1], None),
@@ -65,8 +84,9 @@ def test_the_gradient_of_the_file_is_compared(case):
     with tf.GradientTape() as tape:
         tape.watch(leaf)
         score = model(leaf)[:, 1]
-    theirs, ours = tape.gradient(score, leaf).numpy() * x, GradientInput(converted).explain(x, [1, 1, 1])
-    assert (np.abs(ours - theirs).max() < 1e-5 * np.abs(theirs).max()) == (said is None)
+    theirs = tape.gradient(score, leaf, unconnected_gradients="zero").numpy() * x
+    ours = GradientInput(converted).explain(x, np.eye(3, dtype=np.float32)[[1, 1, 1]])
+    assert (np.abs(ours - theirs).max() < 1e-5 * np.abs(ours).max()) == (said is None)
 
 
 def test_functions_of_a_saved_model_are_looked_at(tmp_path):

@@ -16,6 +16,8 @@ from .original import Original
 from .trace import Trace
 
 _STOPS = ("StopGradient", "PreventGradient")
+#: Computed of numbers, and without a gradient in TensorFlow, or, the last, with one for labels that add up to 1 only.
+_OTHERS = ("CTCGreedyDecoder", "HSVToRGB", "OneHot", "SoftmaxCrossEntropyWithLogits")
 #: The attribute of operations whose gradient is a function of the model's own.
 _OWN = "_gradient_op_type"
 
@@ -70,11 +72,16 @@ def _places(traced: Trace) -> Iterator[str]:
 
 
 def _stops(node: Any) -> bool:
-    return node.op in _STOPS or _OWN in node.attr
+    return node.op in (*_STOPS, *_OTHERS) or _OWN in node.attr
 
 
 def _is_harmless(operation: Any) -> bool:
-    """Whether TensorFlow itself wrote the operation, for speed alone: in the variance, and in x * sigmoid(x)."""
+    """Whether its gradient is what it computes: of constants, or written by TensorFlow for speed alone.
+
+    TensorFlow does so in the variance, and in x * sigmoid(x).
+    """
+    if operation.type in _OTHERS:
+        return not any(x.dtype.is_floating and x.op.type != "Const" for x in operation.inputs)
     source = operation.inputs[0].op
     if operation.type in _STOPS:
         readers = {reader.type for tensor in operation.outputs for reader in tensor.consumers()}
