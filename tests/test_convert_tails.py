@@ -1,4 +1,4 @@
-"""Keras models with the complementary error function, beside TensorFlow in float64 in the tails."""
+"""Keras models with the complementary error function or cross-entropies, beside TensorFlow in float64 in the tails."""
 
 import numpy as np
 import pytest
@@ -41,6 +41,24 @@ def test_each_number_of_the_tails(name):
     np.testing.assert_allclose(run(converted, rows)[0], outputs, rtol=1e-5, atol=1e-7 * ("log" in name))
     maps = GradientInput(converted, reducer=None)(rows, weights.astype(np.float32))
     np.testing.assert_allclose(maps, expected, rtol=3e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4)])
+def test_unlikely_classes(shape):
+    """The entropy of a class whose probability is rounded to 0."""
+
+    def entropy(z):
+        labels = keras.ops.argmax(z, axis=-1) * 0 + 1
+        return keras.losses.sparse_categorical_crossentropy(labels, z, from_logits=True)
+
+    rows = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    rows[..., 1] -= 150
+    outputs, weights, expected = taped(entropy, rows.astype(np.float64))
+    x = keras.Input(shape[1:])
+    converted = to_onnx(keras.Model(x, L.Lambda(entropy)(x)))
+    np.testing.assert_allclose(run(converted, rows)[0], outputs, rtol=1e-6)
+    explainer = GradientInput(converted, reducer=None)
+    np.testing.assert_allclose(explainer(rows, weights.astype(np.float32)), expected, rtol=3e-5, atol=2e-6)
 
 
 def test_ends():

@@ -12,6 +12,7 @@ from .tf2onnx_colours import COLOURS
 from .tf2onnx_counts import COUNTS
 from .tf2onnx_cumulative import CUMULATIVE
 from .tf2onnx_einsum import convert_einsum
+from .tf2onnx_entropies import ENTROPIES
 from .tf2onnx_gammas import GAMMAS
 from .tf2onnx_matrices import MATRICES
 from .tf2onnx_morphology import MORPHOLOGY
@@ -144,6 +145,7 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     **COUNTS,
     **CUMULATIVE,
     **BESSEL,
+    **ENTROPIES,
     **GAMMAS,
     **MATRICES,
     **MORPHOLOGY,
