@@ -43,6 +43,21 @@ FUNCTIONS = {
     "shapes": lambda z, y, np: z.reshape((-1, 6)) * y.reshape(-1, 3, 2).transpose(0, 2, 1).reshape((z.shape[0], 6)),
     "joined": lambda z, y, np: np.concatenate([z, y * z], axis=1)[:, 1:] + np.stack([z, z * y, y], axis=1)[:, :, 0],
     "flipped": lambda z, y, np: np.flip(z, axis=2) * y + np.roll(z, 1, axis=2) + np.roll(y * z, -1, axis=1),
+    "rolled far": lambda z, y, np: (
+        np.roll(z, 4, axis=2) * y + np.roll(z, -5, axis=1) ** 2 * y + np.roll(z, (1, 5), axis=(1, 2)) * y**2
+    ),
+    "places for several": lambda z, y, np: (
+        np.take_along_axis(z, y.argmax(2)[:, :1, None], 2) * y[:, :, :1]
+        + np.take_along_axis(z[:, :1], PLACES, 2) ** 2
+    ),
+    "tiled": lambda z, y, np: np.tile(z, 2)[:, :, 2:5] * y + np.tile(z, (2, 1))[:, 1:3] * y**2,
+    "truths": lambda z, y, np: (
+        ((y > 0) + (y < 0.5)) * z + (y > 0) * (y < 0.5) * z**2
+        + np.maximum(y > 0, y < 0.5) * z * (y > 0).argmax(axis=2)[..., None]
+    ),
+    "equal infinities": lambda z, y, np: np.exp(
+        np.logaddexp(np.where(y > 0, z, -np.inf), np.where(y > 0.5, z, -np.inf))
+    ),
     "argmax": lambda z, y, np: (
         z.max(axis=2) * (y.argmax(axis=2) + 1) + np.take_along_axis(z, y.argmax(2)[..., None], 2)[..., 0]
     ),
@@ -64,6 +79,7 @@ FUNCTIONS = {
     "hyperbolic": lambda z, y, np: np.tan(z / 2) + np.sinh(z) + np.cosh(z) * np.arccosh(z + 1),
     "iterated": lambda z, y, np: sum(row**k for k, row in enumerate(z.transpose(1, 2, 0)[0]))[:, None],
 }  # fmt: skip
+PLACES = np.array([[[0], [2]]])
 W22 = np.array([[1.0, -2.0], [0.5, 0.25]])
 
 
@@ -165,6 +181,12 @@ REFUSED = {
     "no such index": (lambda f, x, y: f(x)[:, 2].sum(axis=1), r"index 2 of axis 1, which has 2 elements"),
     "a condition as index": (lambda f, x, y: f(x)[y > 0], r"where\(condition, a, b\), and multiply"),
     "written": (lambda f, x, y: f(x).__setitem__(0, 1), r"writes into a traced array"),
+    "bits": (lambda f, x, y: (f(x) * ((y > 0) * 2 & 3)).sum(axis=(1, 2)), r"& of Array.*int64.*truth values: compare"),
+    "bits inverted": (lambda f, x, y: (f(x) * ~(y > 0).astype(int)).sum(axis=(1, 2)), r"~ of Array.*call logical_and"),
+    "truths subtracted": (lambda f, x, y: (f(x) * ((y > 0) - (y > 1))).sum(axis=(1, 2)), r"use logical_xor"),
+    "places of another rank": (lambda f, x, y: xp.take_along_axis(f(x), y.argmax(2), 2).sum(axis=(1, 2)),
+        r"along an axis of Array.*expected as many axes"),
+    "shifts of other axes": (lambda f, x, y: xp.roll(f(x), (1, 2), axis=2).sum(axis=(1, 2)), r"rolls 1 axes by 2"),
     "a text": (lambda f, x, y: f(x) * "2", r"computes with str '2'"),
     "an unknown NumPy function": (lambda f, x, y: np.fft.fft(f(x)), r"numpy\.fft.*no counterpart"),
     "arguments of PyTorch": (

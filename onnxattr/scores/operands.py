@@ -17,6 +17,8 @@ Unary = Callable[[Any], Array]
 Binary = Callable[[Any, Any], Array]
 #: From narrow to wide.
 _WIDTH = {ir.DataType.BFLOAT16: 0, ir.DataType.FLOAT16: 1, ir.DataType.FLOAT: 2, ir.DataType.DOUBLE: 3}
+#: What operators compute of two truth values, as NumPy: True + True is True.
+_OF_TRUTHS = {"Add": "Or", "Mul": "And", "Max": "Or", "Min": "And"}
 
 
 def common(*given: Any) -> list[Array]:
@@ -75,6 +77,14 @@ def binary(op_type: str, real: bool = False) -> Binary:
 
     def function(a: Any, b: Any) -> Array:
         left, right = common(a, b)
+        truths = left.kind == ir.DataType.BOOL and not real
+        if truths and op_type == "Sub":
+            raise OperatorError(
+                f"The operator subtracts truth values, {left!r} and {right!r}, as NumPy does not: use logical_xor, or "
+                "astype(int) first."
+            )
+        if truths and op_type in _OF_TRUTHS:
+            return left.new(left.op.node(_OF_TRUTHS[op_type], [left.value, right.value]))
         if real or (left.kind == ir.DataType.BOOL and op_type not in ("Equal", "And", "Or", "Xor")):
             kind = left.real if real else ir.DataType.INT64
             left, right = (v if v.kind in FLOATS else v.astype(kind) for v in (left, right))

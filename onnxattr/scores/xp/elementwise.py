@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,9 @@ def log10(a: Any) -> Array:
 
 def logaddexp(a: Any, b: Any) -> Array:
     """log(exp(a) + exp(b)), without overflow."""
-    return add(maximum(a, b), log1p(exp(negative(abs(subtract(a, b))))))
+    # Of two equal infinities the difference is NaN.
+    apart = where(equal(a, b), 0.0, subtract(a, b))
+    return add(maximum(a, b), log1p(exp(negative(abs(apart)))))
 
 
 def hypot(a: Any, b: Any) -> Array:
@@ -131,6 +134,22 @@ def _logical(op_type: str) -> Binary:
 
 
 logical_and, logical_or, logical_xor = _logical("And"), _logical("Or"), _logical("Xor")
+
+
+def of_truths(symbol: str, function: Callable[..., Array]) -> Callable[..., Array]:
+    """What &, |, ^ or ~ computes of truth values; NumPy's combine the bits of whole numbers, and take no floats."""
+
+    def operator(*operands: Any) -> Array:
+        other = next((v for v in common(*operands) if v.kind != ir.DataType.BOOL), None)
+        if other is not None:
+            raise OperatorError(
+                f"The operator computes {symbol} of {other!r}; expected truth values: compare first, as in a != 0, or "
+                "call logical_and, logical_or, logical_xor or logical_not."
+            )
+        return function(*operands)
+
+    operator.__doc__ = function.__doc__
+    return operator
 
 
 def where(condition: Any, a: Any, b: Any) -> Array:

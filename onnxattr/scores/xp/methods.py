@@ -69,9 +69,9 @@ _ARITHMETIC: dict[str, Binary] = {
     "matmul": reductions.matmul,
     "floordiv": elementwise.floor_divide,
     "mod": elementwise.remainder,
-    "and": elementwise.logical_and,
-    "or": elementwise.logical_or,
-    "xor": elementwise.logical_xor,
+    "and": elementwise.of_truths("&", elementwise.logical_and),
+    "or": elementwise.of_truths("|", elementwise.logical_or),
+    "xor": elementwise.of_truths("^", elementwise.logical_xor),
 }
 _COMPARISONS: dict[str, Binary] = {
     "lt": elementwise.less,
@@ -85,5 +85,5 @@ _SIGNS: dict[str, Unary] = {
     "neg": elementwise.negative,
     "pos": elementwise.positive,
     "abs": elementwise.abs,
-    "invert": elementwise.logical_not,
+    "invert": elementwise.of_truths("~", elementwise.logical_not),
 }

@@ -79,6 +79,7 @@ def std(a: Any, axis: Axis = None, *, correction: float = 0.0, keepdims: Any = F
 def _arg(op_type: str) -> ArgReduction:
     def function(a: Any, axis: int | None = None, *, keepdims: Any = False) -> Array:
         (array,) = common(a)
+        array = array.astype(ir.DataType.INT32) if array.kind == ir.DataType.BOOL else array
         if axis is None:
             array, axis = reshape(array, (-1,)), 0
         (place,) = axes_of(array, axis) or [0]

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.errors import OperatorError
+from onnxattr.graph.values import dims_of
 from onnxattr.scores.arrays import Array
 from onnxattr.scores.operands import axes_of, common
 
@@ -107,22 +108,39 @@ def flip(a: Any, axis: Axis = None) -> Array:
     return array[tuple(slice(None, None, -1) if k in mirrored else slice(None) for k in range(array.ndim))]
 
 
-def roll(a: Any, shift: int, axis: int) -> Array:
-    """Shifted along an axis, what leaves at one end coming in at the other."""
+def roll(a: Any, shift: int | Sequence[int], axis: int | Sequence[int]) -> Array:
+    """Shifted along axes, what leaves at one end coming in at the other."""
     (array,) = common(a)
-    (place,) = axes_of(array, axis) or [0]
-    before = (slice(None),) * place
-    return (
-        concat([array[(*before, slice(-shift, None))], array[(*before, slice(None, -shift))]], place)
-        if shift
-        else array
-    )
+    places = axes_of(array, axis) or []
+    shifts: list[Any] = list(shift) if isinstance(shift, Sequence) else [shift] * len(places)
+    if len(shifts) != len(places):
+        raise OperatorError(
+            f"The operator rolls {len(places)} axes by {len(shifts)} shifts; expected one shift, or one for each axis."
+        )
+    for place, by in zip(places, shifts, strict=True):
+        array = _rolled(array, int(by), place)
+    return array
 
 
-def tile(a: Any, repetitions: Sequence[int]) -> Array:
-    """Repeated along each axis."""
+def _rolled(array: Array, shift: int, axis: int) -> Array:
+    """Shifted along one axis; shifts may be longer than it."""
+    size, before = array.shape[axis], (slice(None),) * axis
+    if isinstance(size, int):
+        shift = shift % size if size else 0
+        parts = [array[(*before, slice(-shift, None))], array[(*before, slice(None, -shift))]]
+        return concat(parts, axis) if shift else array
+    places = array.new(array.op.Range(np.int64(0), size.value, np.int64(1)))
+    return array[(*before, (places - shift) % size)]
+
+
+def tile(a: Any, repetitions: int | Sequence[int]) -> Array:
+    """Repeated along each axis; of fewer numbers than axes, along the last ones."""
     (array,) = common(a)
-    return array.new(array.op.Tile(array.value, _size_vector(array, repetitions)))
+    given = [repetitions] if isinstance(repetitions, (int, np.integer, Array)) else list(repetitions)
+    if len(given) > array.ndim:
+        array = expand_dims(array, tuple(range(len(given) - array.ndim)))
+    given = [1] * (array.ndim - len(given)) + given
+    return array.new(array.op.Tile(array.value, _size_vector(array, given)))
 
 
 def take(a: Any, indices: Any, axis: int | None = None) -> Array:
@@ -135,11 +153,30 @@ def take(a: Any, indices: Any, axis: int | None = None) -> Array:
 
 
 def take_along_axis(a: Any, indices: Any, axis: int = -1) -> Array:
-    """For each place along the other axes, the elements at its own places along an axis."""
+    """For each place along the other axes, of which those of size 1 repeat, the elements at its own places on one."""
     (array,) = common(a)
     (place,) = axes_of(array, axis) or [0]
     at = indices if isinstance(indices, Array) else array.constant(np.asarray(indices, np.int64))
-    return array.new(array.op.GatherElements(array.value, at.astype(ir.DataType.INT64).value, axis=place))
+    if at.ndim != array.ndim:
+        raise OperatorError(
+            f"The operator takes along an axis of {array!r} with indices {at!r}; expected as many axes, as "
+            "indices[:, None] has one more."
+        )
+    at = at.astype(ir.DataType.INT64)
+    array, at = _repeated(array, at, place), _repeated(at, array, place)
+    return array.new(array.op.GatherElements(array.value, at.value, axis=place))
+
+
+def _repeated(a: Array, other: Array, along: int) -> Array:
+    """An array whose axes, but for one, have the sizes of another's where its own is 1."""
+    own, wanted = (dims_of(array.value) or [] for array in (a, other))
+    same = [
+        k == along or (m is not None and m == n) or n == 1
+        for k, (m, n) in enumerate(zip(own, wanted, strict=True))
+    ]
+    if all(same):
+        return a
+    return broadcast_to(a, [1 if k == along else size for k, size in enumerate(other.shape)])
 
 
 def astype(a: Array, dtype: Any, **_: Any) -> Array:
