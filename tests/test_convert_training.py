@@ -1,4 +1,4 @@
-"""Keras models whose layers were called with training=True: the file has the numbers of predict, and that is said."""
+"""Keras models that compute something else in predict than when called: the file does as predict, which is said."""
 
 import warnings
 
@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 keras = pytest.importorskip("keras")
+tf = pytest.importorskip("tensorflow")
 
 from onnxattr.converters.keras import to_onnx  # noqa: E402
 from support.converted import run  # noqa: E402
+
+from onnxattr.errors import ConversionError  # noqa: E402
 
 L = keras.layers
 pytestmark = pytest.mark.usefixtures("fresh_keras")
@@ -97,3 +100,48 @@ def test_what_is_kerass_own_default_is_said_so(layer, own):
         to_onnx(model)
     said = "That is Keras's own default for 'this'"
     assert any(said in str(warning.message) for warning in heard) == own
+
+
+def entropy(of, function, *options):
+    """A loss behind probabilities, whose logits it takes where TensorFlow compiles the model."""
+
+    def score(x):
+        classes = tf.zeros_like(x) + tf.one_hot(3, 4)
+        given = classes if of != "sparse_categorical_crossentropy" else tf.argmax(classes, -1)
+        return getattr(keras.losses, of)(given, function(4 * x), *options)[:, None]
+
+    return score
+
+
+#: What a layer computes, and whether it is something else where TensorFlow compiles it.
+COMPILED = {
+    "sigmoid": (entropy("binary_crossentropy", tf.sigmoid), True),
+    "softmax": (entropy("categorical_crossentropy", tf.nn.softmax), True),
+    "sparse": (entropy("sparse_categorical_crossentropy", tf.nn.softmax), True),
+    "logits": (entropy("categorical_crossentropy", tf.identity, True), False),
+    "softmax of Keras": (entropy("categorical_crossentropy", keras.ops.softmax), False),
+    "asked": (lambda x: x * (2.0 if tf.executing_eagerly() else 3.0), True),
+}
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("name", COMPILED)
+def test_what_is_compiled_is_converted(name, given):
+    function, other = COMPILED[name]
+    rows = 8 * np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    x = keras.Input((4,))
+    model = keras.Model(x, L.Lambda(function)(x))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        converted = to_onnx(model, sample=rows if given else None)
+    np.testing.assert_allclose(run(converted, rows)[0], model.predict(rows, verbose=0), rtol=1e-6)
+    told = [w for w in caught if "where it is called, model(x)" in str(w.message)]
+    assert [w.filename for w in told] == [__file__] * other
+
+
+def test_a_model_that_predicts_uncompiled_is_not_compiled():
+    x = keras.Input((4,))
+    model = keras.Model(x, L.Lambda(COMPILED["asked"][0])(x))
+    model.run_eagerly = True
+    with pytest.raises(ConversionError, match=r"differs from the Keras model by 0\.5"):
+        to_onnx(model)

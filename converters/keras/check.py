@@ -1,5 +1,6 @@
 """Compare a converted model, and its layer table, with the Keras model it came from."""
 
+import contextlib
 import functools
 import math
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxattr.callers import warn_caller
 from onnxattr.errors import ConversionError
 
 from ..common.layer_rows import outputs_of, read_rows, write_rows
@@ -22,7 +24,7 @@ from ..common.verify import (
     values,
 )
 from .guard_rows import fault, guard_batches, nearby, row_scales
-from .inputs import ModelInputs, flatten
+from .inputs import ModelInputs, flat_sample
 from .original import Original
 from .stopped import warn_of_stopped
 from .trace import Trace, draws_behind
@@ -58,27 +60,21 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
     tolerance = tolerance_of(computed_in)
     session, original = Session(converted), Original(model, inputs, traced)
     given = sample is not None
-    batches = [_flat_sample(inputs, sample)] if given else _random_batches(original, traced, session)
-    wrong: tuple[str, float] | None = None
-    unsteady = 0.0
-    for arrays in batches:
-        wrong = wrong or _compare(converted, session, original, arrays, tolerance)
-    if wrong is None and inputs.fixed_batch is not None and inputs.specs[0].shape[0] is None:
-        _check_other_size(session, original, batches[0], tolerance)
-    guarded = None
-    if wrong is None and not given:
-        guarded = _compare_guards(converted, session, original, batches[0], traced, tolerance)
+    batches = [flat_sample(inputs, sample)] if given else _random_batches(original, traced, session)
+    wrong, guarded = _faults(converted, session, original, batches, given, traced, tolerance)
+    if (wrong or guarded) and not original.compiled and not getattr(model, "run_eagerly", False):
+        predicting = Original(model, inputs, traced, compiled=True)
+        with contextlib.suppress(ConversionError):
+            if not any(_faults(converted, session, predicting, batches, given, traced, tolerance)):
+                _warn_of_calls(model, wrong, guarded)
+                original, wrong, guarded = predicting, None, None
     # The session holds a copy of the weights: let it go before the next one is made.
     del session
     shown, sentence = guarded or (batches[0], "")
     suspect = _check_layers(converted, original, shown, 10 * min(tolerance, TOLERANCE_FLOAT16))
+    unsteady = 0.0
     if wrong is not None:
-        output, error = wrong
-        sentence = (
-            f"Output {output!r} of the converted model differs from the Keras model by {error:.2g} of its"
-        )
-        sentence += " largest value"
-        unsteady = _change_by_rounding(original, batches[0])
+        sentence, unsteady = _sentence(*wrong), _change_by_rounding(original, batches[0])
     if sentence:
         where = f" The first layer whose output differs is {suspect!r}." if suspect else ""
         if unsteady > tolerance:
@@ -88,6 +84,48 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
             )
         raise ConversionError(f"{sentence}; {tolerance:g} is allowed.{where} {_advice(traced)}")
     warn_of_stopped(converted, original, traced, shown)
+
+
+def _faults(
+    converted: onnx.ModelProto,
+    session: Session,
+    original: Original,
+    batches: Sequence[Sequence[np.ndarray]],
+    given: bool,
+    traced: Trace,
+    tolerance: float,
+) -> tuple[tuple[str, float] | None, tuple[list[np.ndarray], str] | None]:
+    """The output that differs in the batches and by how much, and, of drawn ones, what is wrong in special rows.
+
+    Raises:
+        BatchSizeError: The model declares one batch size and does not compute a single row of it as that row.
+    """
+    inputs = original.inputs
+    found = (_compare(converted, session, original, arrays, tolerance) for arrays in batches)
+    wrong = next((one for one in found if one), None)
+    if wrong is not None:
+        return wrong, None
+    if inputs.fixed_batch is not None and inputs.specs[0].shape[0] is None:
+        _check_other_size(session, original, batches[0], tolerance)
+    if given:
+        return None, None
+    return None, _compare_guards(converted, session, original, batches[0], traced, tolerance)
+
+
+def _sentence(output: str, error: float) -> str:
+    return f"Output {output!r} of the converted model differs from the Keras model by {error:.2g} of its largest value"
+
+
+def _warn_of_calls(
+    model: Any, wrong: tuple[str, float] | None, guarded: tuple[list[np.ndarray], str] | None
+) -> None:
+    """Says that a model that is called computes something else than in `predict`, as losses of probabilities do."""
+    sentence = _sentence(*wrong) if wrong else guarded[1] if guarded else ""
+    warn_caller(
+        f"The model {model.name!r} computes something else where it is called, model(x), than where TensorFlow "
+        "compiles it, model.predict(x), as Keras' losses do, which take the logits of a sigmoid or softmax there. The "
+        f"file has the numbers of model.predict. Where it is called: {sentence}."
+    )
 
 
 def _advice(traced: Trace) -> str:
@@ -210,23 +248,6 @@ def _random_batches(original: Original, traced: Trace, session: Session) -> list
 
 def _is_embedding(layer: Any) -> bool:
     return isinstance(getattr(layer, "input_dim", None), int)
-
-
-def _flat_sample(inputs: ModelInputs, sample: Any) -> list[np.ndarray]:
-    leaves = [leaf for _, leaf in flatten(sample)]
-    if len(leaves) != len(inputs.specs):
-        raise ConversionError(
-            f"sample holds {len(leaves)} arrays, the model has the {len(inputs.specs)} inputs {inputs.names}."
-        )
-    arrays = []
-    for leaf, spec in zip(leaves, inputs.specs, strict=True):
-        array = np.asarray(leaf).astype(spec.dtype.as_numpy_dtype)
-        if not spec.shape.is_compatible_with(array.shape):
-            raise ConversionError(
-                f"sample has shape {array.shape} for input {spec.name!r}, which takes {tuple(spec.shape)}."
-            )
-        arrays.append(array)
-    return arrays
 
 
 def _check_other_size(

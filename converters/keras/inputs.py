@@ -88,6 +88,28 @@ def flatten(structure: Any) -> list[tuple[str | None, Any]]:
     return [] if structure is None else [(None, structure)]
 
 
+def flat_sample(inputs: ModelInputs, sample: Any) -> list[np.ndarray]:
+    """A sample as one array for each input.
+
+    Raises:
+        ConversionError: It holds another number of arrays, or one of another shape.
+    """
+    leaves = [leaf for _, leaf in flatten(sample)]
+    if len(leaves) != len(inputs.specs):
+        raise ConversionError(
+            f"sample holds {len(leaves)} arrays, the model has the {len(inputs.specs)} inputs {inputs.names}."
+        )
+    arrays = []
+    for leaf, spec in zip(leaves, inputs.specs, strict=True):
+        array = np.asarray(leaf).astype(spec.dtype.as_numpy_dtype)
+        if not spec.shape.is_compatible_with(array.shape):
+            raise ConversionError(
+                f"sample has shape {array.shape} for input {spec.name!r}, which takes {tuple(spec.shape)}."
+            )
+        arrays.append(array)
+    return arrays
+
+
 def returned(structure: Any) -> list[tuple[str | None, Any]]:
     """What a model returned, as ``flatten`` has it, as tensors.
 

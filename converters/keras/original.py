@@ -20,15 +20,20 @@ class Original:
     """The Keras model, run once on each of the batches that the checks share.
 
     With recurrent layers it is compiled: Python takes longer for one run of their steps than for that.
+
+    Attributes:
+        inputs: Its inputs.
+        compiled: Whether it is compiled, as in `model.predict`.
     """
 
-    def __init__(self, model: Any, inputs: ModelInputs, traced: Trace):
+    def __init__(self, model: Any, inputs: ModelInputs, traced: Trace, compiled: bool = False):
         self.inputs, self._recorder = inputs, LayerRecorder(model)
+        self.compiled = compiled or any(_loops(call.layer) for call in traced.calls)
         self._known: list[tuple[Sequence[np.ndarray], list[np.ndarray]]] = []
         tf = dependencies.tensorflow()
         self._compiled = (
             tf.function(self._with_layers, input_signature=inputs.specs, autograph=False)
-            if any(_loops(call.layer) for call in traced.calls)
+            if self.compiled
             else None
         )
 
