@@ -8,7 +8,7 @@ import pytest
 keras = pytest.importorskip("keras")
 from onnxattr.converters.common.verify import difference  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
-from support.converted import by_path, values  # noqa: E402
+from support.converted import by_path, run, values  # noqa: E402
 from support.small_keras import image_model  # noqa: E402
 
 from onnxattr.errors import ConversionError  # noqa: E402
@@ -204,6 +204,41 @@ def test_tf_keras_layers_have_rows():
     wanted = tf_keras.Model(model.inputs, [model.get_layer(n).output for n in ("bn", "relu", "last")])(x)
     found = values(converted, [rows[n]["output"] for n in ("bn", "relu", "last")], [x])
     assert max(difference(got, np.asarray(want)) for got, want in zip(found, wanted, strict=True)) < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["subclassed", "wide and deep"])
+def test_layers_that_tf_keras_builds_anew(kind):
+    """A Sequential of no declared shape is built once more for a batch of any size."""
+    tf_keras = pytest.importorskip("tf_keras")
+    layers = [tf_keras.layers.Dense(3, "relu", name="hidden"), tf_keras.layers.Dense(1, name="last")]
+    net = tf_keras.Sequential(layers, name="net")
+
+    class Net(tf_keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.net = net
+
+        def call(self, x):
+            return self.net(x)
+
+    rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    made = {
+        "subclassed": (Net, rows),
+        "wide and deep": (
+            lambda: tf_keras.experimental.WideDeepModel(tf_keras.experimental.LinearModel(), net),
+            [rows, 2 * rows],
+        ),
+    }
+    make, sample = made[kind]
+    model = make()
+    with pytest.raises(ConversionError, match=r"has no weights yet: .*Call it on a batch"):
+        to_onnx(model, sample=sample)
+    expected = model(sample).numpy()
+    converted = to_onnx(model, sample=sample)
+    given = sample if isinstance(sample, list) else [sample]
+    np.testing.assert_allclose(run(converted, *given)[0], expected, atol=1e-6)
+    found = by_path(converted)
+    assert [path for path in found if path.startswith("net")] == ["net", "net/hidden", "net/last"]
 
 
 def test_hard_sigmoid_of_tf_keras_is_no_relu():

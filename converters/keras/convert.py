@@ -18,6 +18,7 @@ from onnxattr.loading.weights import write
 from onnxattr.running.frames import column, columns_of, is_frame
 
 from ..common import dependencies, onnx_model
+from ..common.causes import cause
 from ..common.labels import write_class_names
 from ..common.layer_rows import detach_views, outputs_of, read_rows
 from . import check as keras_check
@@ -229,7 +230,14 @@ def _warn_of_one_size(inputs: ModelInputs, model: Any) -> None:
 
 def _weight_bytes(model: Any) -> int:
     tf = dependencies.tensorflow()
-    return sum(int(np.prod(weight.shape)) * tf.as_dtype(weight.dtype).size for weight in model.weights)
+    try:
+        weights = model.weights
+    except ValueError as error:
+        raise ConversionError(
+            f"The model {model.name!r} has no weights yet: {cause(error)}. Call it on a batch of its inputs, model(x), "
+            "and load its weights, before it is converted."
+        ) from error
+    return sum(int(np.prod(weight.shape)) * tf.as_dtype(weight.dtype).size for weight in weights)
 
 
 def _check_size(model: Any) -> None:

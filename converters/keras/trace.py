@@ -203,6 +203,8 @@ class LayerRecorder:
             raise
         finally:
             self._stack.pop()
+        if any(type(tensor).__name__.endswith("KerasTensor") for _, tensor in flatten(result)):
+            return result  # tf_keras calls the layers of a Sequential to learn their shapes, if it was given none
         given = [tensor for _, tensor in flatten([*args, *kwargs.values()]) if tf.is_tensor(tensor)]
         call.inputs = [tensor for tensor in given if tf.is_symbolic_tensor(tensor)]
         call.outputs = [tensor for _, tensor in flatten(result) if tf.is_tensor(tensor)]
