@@ -61,6 +61,24 @@ def test_an_onnx_model_is_an_operator(tmp_path, name):
         close(onnxattr.load(tmp_path / "e.onnx").explain(X, Y), X * GRADIENT / 2, 2e-6)
 
 
+@pytest.mark.parametrize(
+    "names", [("scores", "y"), ("y", "scores"), ("logits", "y"), ("y", "target"), ("y", "y_true")]
+)
+def test_an_output_called_as_targets_are(names):
+    """``y`` is the model's output, but for operators that call that ``scores``."""
+    taken = names if "target" in names or "y_true" in names or names[0] != "y" else names[::-1]
+    body = SQUARES.replace("scores", taken[0]).replace("target", taken[1])
+    model = operator(", ".join(f"float[N,3] {name}" for name in names), body)
+    named_y = parse(MODEL.replace(" z", " y"))
+    close(GradientInput(named_y, operator=model).explain(X, Y), X * GRADIENT, 2e-6)
+
+
+def test_targets_of_another_type_are_found_by_name():
+    body = "at = Unsqueeze(target, last) one = GatherElements<axis=1>(z, at) s = Squeeze(one, last)"
+    model, labels = operator("int64[N] target, float[N,3] z", body), np.array([2, 0, 1])
+    close(GradientInput(parse(MODEL), operator=model).explain(X, labels), X * W.T[labels], 2e-6)
+
+
 def test_the_input_is_the_third(tmp_path):
     body = SQUARES + " parts = ReduceSum<keepdims=0>(x, last) t = Mul(s, parts)"
     model = operator("float[N,3] scores, float[N,3] target, float[N,2] x", body, output="float[N] t")

@@ -219,6 +219,28 @@ def test_targets_of_other_shapes_are_declared():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "given", "said"),
+    [
+        (int, [0, 1.7, 2], r"hold 1.7 in sample 1; expected targets of type int64.*: whole numbers"),
+        (int, [0, 1, np.nan], "hold nan in sample 2"),
+        (np.int8, [300, 0, 1], "hold 300 in sample 0.*that int8 holds"),
+        (bool, [0, 1, 0.5], "hold 0.5 in sample 2.*0 or 1"),
+    ],
+)
+def test_targets_of_another_type_than_declared(dtype, given, said):
+    @targets(dtype=dtype)
+    def weighted(f, x, y):
+        return f(x).sum(axis=(1, 2)) * y
+
+    method = Saliency(model(), operator=weighted)
+    with pytest.raises(OnnxAttrError, match=said):
+        method.explain(X.astype(np.float32), np.array(given))
+    whole = np.array([0.0, 1.0, 1.0])
+    close_to = 2 * X.sum(axis=(1, 2)) * whole
+    np.testing.assert_allclose(method.score(X.astype(np.float32), whole), close_to, rtol=1e-6)
+
+
 def test_a_score_without_targets_needs_none():
     method = Saliency(model(), operator=lambda f, x, y: (f(x) ** 2).sum(axis=(1, 2)))
     np.testing.assert_allclose(method.explain(X), 8 * X, rtol=1e-6)

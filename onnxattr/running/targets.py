@@ -19,6 +19,7 @@ from onnxattr.running.arrays import as_array
 from onnxattr.running.class_targets import by_class, warn_of_names
 from onnxattr.running.corners import LAYOUT, check_corners, warn_of_none
 from onnxattr.running.frames import is_frame
+from onnxattr.running.target_types import check_kept
 from onnxattr.scores.score import TargetKind
 
 #: How a zone or a map of classes becomes a mask.
@@ -141,8 +142,9 @@ def _weights(
             f"targets are {array.dtype} of shape {array.shape}; expected {kind.what} of shape "
             f"{shape_text([rows, *kind.dims])}{also}. Targets are not broadcast.{advice}"
         )
-    with np.errstate(over="ignore", under="ignore"):
-        array = array.astype(kind.dtype.numpy())
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        given, array = array, array.astype(kind.dtype.numpy())
+        check_kept(given, array, kind)
         _check_weights(array, kind, if_labels)
     return Targets(weights=array)
 

@@ -73,8 +73,10 @@ class _Operator:
 
     def targets(self, dims: Dims, real: ir.DataType) -> TargetKind:
         """What its input for targets takes: labels too, if those are weights on the output."""
-        role = _roles([str(v.name) for v in self._inputs], (), ())
-        value = next((v for v, r in zip(self._inputs, role, strict=True) if r == ("target", None)), None)
+        names = [str(v.name) for v in self._inputs]
+        known = [_role(name, (), ()) for name in names]
+        roles = known if ("target", None) in known else _roles(names, (), ())
+        value = next((v for v, r in zip(self._inputs, roles, strict=True) if r == ("target", None)), None)
         if value is None or value.dtype is None:
             return TargetKind(dims[1:], real)
         own = dims_of(value)
@@ -148,16 +150,27 @@ def _roles(
     names: Sequence[str], outputs: Sequence[str], inputs: Sequence[str]
 ) -> list[tuple[str, str | None]]:
     """What each input of an operator is: (role, name of the model's output or input)."""
-    found = [_role(name, outputs, inputs) for name in names]
-    roles = [role for role in found if role is not None]
-    if len(roles) == len(found) == len(set(found)):
-        return roles
+    # Where the model has an output called y, scores and y would both be that output: y is the target then.
+    for own in ((outputs, inputs), ((), ())):
+        found = [_role(name, *own) for name in names]
+        roles = [role for role in found if role is not None]
+        if len(roles) == len(found) == len({_meant(role, outputs, inputs) for role in roles}):
+            return roles
     if len(names) > len(_ORDER):
         raise OperatorError(
             f"The operator has the inputs {list(names)}; expected scores, target and x, or names of the model's "
             f"outputs {list(outputs)} and inputs {list(inputs)}."
         )
     return [(role, None) for role in _ORDER[: len(names)]]
+
+
+def _meant(
+    role: tuple[str, str | None], outputs: Sequence[str], inputs: Sequence[str]
+) -> tuple[str, str | None]:
+    """A role with the name of what has it, where the model has only one."""
+    kind, name = role
+    of_model = {"scores": outputs, "x": inputs}.get(kind, ())
+    return kind, of_model[0] if name is None and len(of_model) == 1 else name
 
 
 def _role(name: str, outputs: Sequence[str], inputs: Sequence[str]) -> tuple[str, str | None] | None:
