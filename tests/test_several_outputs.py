@@ -1,15 +1,21 @@
 """Models with several outputs and inputs: which output is explained, operators over all of them, maps by input."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 from support.explained import close
+from support.small_models import mlp
 from support.tiny_graphs import parse
 
 import onnxattr
 from onnxattr import GradientInput, IntegratedGradients, Saliency
+from onnxattr.cli import main
 from onnxattr.errors import OnnxAttrError
+from onnxattr.metrics import Deletion
 
 A = np.array([[1.0, -2.0, 0.5], [0.25, 1.5, -1.0]], np.float32)
 U = np.array([[0.5, -1.0], [2.0, 0.75], [-1.5, 0.3]], np.float32)
@@ -131,3 +137,19 @@ def test_inner_values_are_explained_by_what_f_of_x_itself_gives():
 def test_what_does_not_say_an_output(options, said):
     with pytest.raises(OnnxAttrError, match=said):
         Saliency(MODEL, **options)
+
+
+@pytest.mark.parametrize("output", ["hidden", "1"])
+def test_metrics_of_one_output_on_the_command_line(output, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    case = mlp()
+    case.model.graph.output.append(onnx.helper.make_tensor_value_info("hidden", 1, ["N", 10]))
+    onnx.save(case.model, "m.onnx")
+    np.save("x.npy", case.given)
+    command = ["--targets", "7", "--methods", "Saliency", "--metrics", "Deletion", "-o", "table.json"]
+    assert main(["evaluate", "m.onnx", "x.npy", *command, "--model-output", output]) == 0
+    scores = json.loads(Path("table.json").read_text())["methods"]["Saliency"]["scores"]["Deletion"]
+    method = Saliency("m.onnx", output="hidden")
+    labels = np.full(3, 7)
+    expected = Deletion(method, case.given, labels).of_samples(method.explain(case.given, labels))
+    np.testing.assert_allclose(scores, expected, rtol=1e-6)

@@ -92,6 +92,7 @@ def _add_explained(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--operator", help="the score that is explained, by name")
     parser.add_argument("--output-layer", help="layer name or index, or value name, to cut the model at")
+    parser.add_argument("--model-output", help="which of several outputs is explained, by name or index")
     parser.add_argument("--wrt", help="the input that is explained and changed, where there are several")
 
 
@@ -259,6 +260,8 @@ def _method(name: str, options: argparse.Namespace) -> Attribution:
     for option in ("wrt", "preprocess", "attributions_at"):
         if getattr(options, option) is not None:
             given[option] = getattr(options, option)
+    if options.model_output is not None:
+        given["output"] = options.model_output
     given |= stated_of(options)
     kind: Callable[..., Attribution] = getattr(attributions, name)
     own = _parameters(name)
