@@ -163,4 +163,8 @@ def where(condition: Any, a: Any, b: Any) -> Array:
         floats = any(np.asarray(v).dtype.kind == "f" for v in (a, b))
         a = condition.constant(a, condition.real if floats else None)
     left, right = common(a, b)
+    if left.kind == ir.DataType.BOOL:  # ONNX Runtime chooses among numbers alone
+        return where(condition, left.astype(ir.DataType.INT64), right.astype(ir.DataType.INT64)).astype(
+            left.kind
+        )
     return left.new(left.op.Where(condition.astype(ir.DataType.BOOL).value, left.value, right.value))

@@ -34,15 +34,17 @@ class ArgReduction(Protocol):
 def _reduction(op_type: str, real: Any = False) -> Reduction:
     def function(a: Any, axis: Axis = None, *, keepdims: Any = False) -> Array:
         (array,) = common(a)
+        truths = array.kind == ir.DataType.BOOL
         if real:
             array = array.as_real()
-        elif array.kind == ir.DataType.BOOL:
+        elif truths:
             array = array.astype(ir.DataType.INT64)
         axes = axes_of(array, axis)
         if axes == []:
             return array
         operands: list[Any] = [array.value] if axes is None else [array.value, axes]
-        return array.new(array.op.node(f"Reduce{op_type}", operands, {"keepdims": int(keepdims)}))
+        found = array.new(array.op.node(f"Reduce{op_type}", operands, {"keepdims": int(keepdims)}))
+        return found.astype(ir.DataType.BOOL) if truths and op_type in ("Max", "Min") else found
 
     return function
 
