@@ -125,10 +125,33 @@ def test_nodes_and_edges_of_one_graph_have_sizes_of_their_own():
             return tf.concat([nodes, sent], 1)
 
     model = seeded(keras.Model([nodes, edges], L.Dense(2)(Sums()(nodes, edges))))
-    with pytest.warns(UserWarning, match="batches of 4 rows only"):
+    with pytest.warns(UserWarning, match=r"first axes of different sizes, .*: 4, .*: 5}"):
         converted = to_onnx(model)
     sizes = [value.type.tensor_type.shape.dim[0].dim_value for value in converted.graph.input]
     assert sizes == [4, 5]
+
+
+def test_edges_that_are_given_have_the_size_of_the_sample():
+    """Both first axes were called N, and the runtime stopped at the second size."""
+
+    class Sums(L.Layer):
+        def call(self, nodes, edges):
+            sent = tf.gather(tf.tanh(nodes), edges[:, 0])
+            return tf.concat([nodes, tf.math.unsorted_segment_sum(sent, edges[:, 1], tf.shape(nodes)[0])], 1)
+
+    nodes, edges = keras.Input((5,), name="nodes"), keras.Input((2,), dtype="int32", name="edges")
+    model = seeded(keras.Model([nodes, edges], L.Dense(2)(Sums()(nodes, edges))))
+    given = {"nodes": NODES, "edges": np.stack([SOURCES, ENDS], 1).astype(np.int32)}
+    with pytest.warns(UserWarning, match=r"first axes of different sizes, {'nodes': 4, 'edges': 5}"):
+        converted = to_onnx(model, sample=list(given.values()))
+    leaf = tf.constant(NODES)
+    with tf.GradientTape() as tape:
+        tape.watch(leaf)
+        score = tf.reduce_sum(model([leaf, tf.constant(given["edges"])])[:, 1])
+    expected = NODES * tape.gradient(score, leaf).numpy()
+    with pytest.warns(UserWarning, match="explained as one sample"):
+        found = GradientInput(converted)(given, np.eye(2, dtype=np.float32)[[1] * 4])
+    np.testing.assert_allclose(found["nodes"] if isinstance(found, dict) else found, expected, atol=1e-6)
 
 
 def test_the_refusal_says_how_to_give_the_size():

@@ -96,10 +96,12 @@ def to_onnx(
     sample, names = _with_columns(words.sample(sample))
     inputs = widen_inputs(model_inputs(model, input_signature, sample, words.names))
     _check_size(model)
+    of_one_size = inputs.of_one_size(sample)
     try:
+        if of_one_size is not None and of_one_size.is_no_batch:
+            raise onnx_model.BatchSizeError
         converted = _checked(model, inputs, keep_layers, opset, verify, sample)
     except onnx_model.BatchSizeError:
-        of_one_size = inputs.of_one_size(sample)
         if of_one_size is None:
             raise
         converted = _checked(model, of_one_size, keep_layers, opset, verify, sample)
@@ -220,6 +222,14 @@ def _warn_of_loops(converted: onnx.ModelProto, model: Any) -> None:
 
 def _warn_of_one_size(inputs: ModelInputs, model: Any) -> None:
     """Says that the batch is one sample, and how a model takes batches of any size."""
+    if inputs.is_no_batch:
+        sizes = {spec.name: spec.shape[0] for spec in inputs.specs if spec.shape.rank}
+        warnings.warn(
+            f"The inputs of the model {model.name!r} have first axes of different sizes, {sizes}, which are no batch: "
+            "the file takes these sizes only, and all of it is explained as one sample.",
+            stacklevel=3,
+        )
+        return
     warnings.warn(
         f"The model {model.name!r} computes batches of {inputs.fixed_batch} rows only: so does the file, and the whole "
         "batch is explained as one sample. If its rows are samples, build it with keras.Input(shape=...) instead of "

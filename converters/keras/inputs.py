@@ -37,6 +37,11 @@ class ModelInputs:
         """Names of the inputs."""
         return [spec.name for spec in self.specs]
 
+    @property
+    def is_no_batch(self) -> bool:
+        """Whether first axes have different sizes, beside 1, which is broadcast: nodes and edges, for example."""
+        return len({spec.shape[0] for spec in self.specs if spec.shape.rank} - {1, None}) > 1
+
     def of_one_size(self, sample: Any) -> "ModelInputs | None":
         """These inputs in batches of the declared size, or else of the sample's; None if there is neither."""
         tf, sizes = dependencies.tensorflow(), self.declared
