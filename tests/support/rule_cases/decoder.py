@@ -7,6 +7,7 @@ import functools
 
 import ml_dtypes
 import numpy as np
+import onnxruntime
 
 from support.rule_cases import const, feed, microsoft, w, x
 
@@ -21,6 +22,8 @@ RNG = np.random.default_rng(11)
 LAST, TOTAL = feed([4, 4], np.int32), const(5, np.int32)
 #: Rows that end before the longest.
 SHORT = feed([2, 4], np.int32)
+#: ONNX Runtime 1.31 leaves the scores behind the end of a row as they happen to be.
+SCORED = SHORT if tuple(map(int, onnxruntime.__version__.split(".")[:2])) >= (1, 32) else LAST
 ANGLES = (w(10, 8), w(10, 8))
 APART = (x(2, 5, 32), x(2, 5, 16), x(2, 5, 16))
 ONE = (x(2, 1, 32), x(2, 1, 16), x(2, 1, 16))
@@ -79,7 +82,7 @@ CASES = [
         const([[4], [4]]), do_rotary=1, outputs="fff"),
     gqa(*ONE, *PAST, feed([2, 4], np.int32), TOTAL, outputs="fff", label="zeros behind a row", **FIXED),
     gqa(*ONE, *PAST, LAST, TOTAL, outputs="ffff", qk_output=2, **FIXED),
-    *(gqa(*APART, *NONE, SHORT, TOTAL, *NONE, None, None, x(4), outputs="ffff", qk_output=k, softcap=0.7, **FIXED)
+    *(gqa(*APART, *NONE, SCORED, TOTAL, *NONE, None, None, x(4), outputs="ffff", qk_output=k, softcap=0.7, **FIXED)
       for k in (1, 2)),
     matmul(x(2, 3, 40), few_bits(6, 3, 8), w(6, 3)),
     matmul(x(2, 3, 40), few_bits(6, 3, 8), w(18), few_bits(6, 2), None, x(6), label="zero points, bias"),
