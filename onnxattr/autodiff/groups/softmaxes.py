@@ -46,10 +46,16 @@ def share(node: ir.Node) -> Group | None:
 
 
 def _summed_axis(total: ir.Node | None, x: ir.Value) -> int | None:
-    """The axis that a ReduceSum of x sums along, if it keeps it and there is one."""
-    if total is None or total.inputs[0] is not x or total.attributes.get_int("keepdims", 1) != 1:
+    """The axis that a sum of x is along, if it keeps it and there is one."""
+    kept = total is not None and total.attributes.get_int("keepdims", 1) == 1
+    return _axis_of(total, x) if kept else None
+
+
+def _axis_of(total: ir.Node | None, x: ir.Value | None) -> int | None:
+    """The only axis that a sum of x is along."""
+    if total is None or x is None or total.inputs[0] is not x or len(total.inputs) < 2:
         return None
-    axes = ints_of(total.inputs[1]) if len(total.inputs) > 1 else None
+    axes = ints_of(total.inputs[1])
     return axes[0] if axes is not None and len(axes) == 1 else None
 
 
@@ -62,10 +68,8 @@ def softmax_of_logarithms(node: ir.Node) -> Group | None:
     x, total = difference.inputs
     shaped = made_by(total, "Reshape", "Unsqueeze")
     logarithm = made_by(shaped.inputs[0] if shaped is not None else total, "ReduceLogSumExp")
-    if x is None or logarithm is None or logarithm.inputs[0] is not x:
-        return None
-    axes = ints_of(logarithm.inputs[1]) if len(logarithm.inputs) > 1 else None
-    if axes is None or len(axes) != 1 or not _lies_along(axes[0], x, logarithm, shaped):
+    axis = _axis_of(logarithm, x)
+    if x is None or logarithm is None or axis is None or not _lies_along(axis, x, logarithm, shaped):
         return None
     return Group(
         op_type="Softmax",
@@ -73,7 +77,7 @@ def softmax_of_logarithms(node: ir.Node) -> Group | None:
         outputs=(node.outputs[0],),
         name=node.name or "",
         nodes=frozenset({node, difference, logarithm, *([] if shaped is None else [shaped])}),
-        rule=functools.partial(_rule, axes[0]),
+        rule=functools.partial(_rule, axis),
     )
 
 
