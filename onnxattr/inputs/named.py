@@ -14,7 +14,7 @@ import numpy as np
 from onnxattr.errors import ShapeError, few
 from onnxattr.inputs.array_files import read_arrays
 from onnxattr.inputs.csv_rows import Table
-from onnxattr.inputs.paths import files_in, kind_of
+from onnxattr.inputs.paths import as_text, files_in, kind_of
 from onnxattr.inputs.photos import read_photo
 from onnxattr.inputs.pixels import pixel_input
 from onnxattr.inputs.waveforms import sound_array
@@ -117,7 +117,7 @@ def named_files(given: Mapping[str, Any], prepared: Prepared) -> NamedFiles:
     single = {name: paths for name, paths in files.items() if kind_of(paths[0]) in ("photo", "sound")}
     parts: dict[str, _Part] = {name: _files(name, paths, prepared) for name, paths in single.items()}
     _check_counts(parts)
-    names = [_text(path) for path in next(iter(single.values()), [])]
+    names = [as_text(path.name) for path in next(iter(single.values()), [])]
     _check_pairs(single)
     told = []
     for name in (name for name in wanted if name not in single):
@@ -139,7 +139,7 @@ def named_files(given: Mapping[str, Any], prepared: Prepared) -> NamedFiles:
 
 
 def _files(name: str, paths: list[Path], prepared: Prepared) -> _Part:
-    told = f"{len(paths)} files of {name!r} ({_text(paths[0])}" + (", ...)" if len(paths) > 1 else ")")
+    told = f"{len(paths)} files of {name!r} ({as_text(paths[0].name)}" + (", ...)" if len(paths) > 1 else ")")
     if kind_of(paths[0]) == "photo":
         taken = pixel_input(prepared, name)
 
@@ -219,18 +219,13 @@ def _stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
-def _text(path: Path) -> str:
-    """The name of a file as text, whatever bytes it has."""
-    return path.name.encode(errors="backslashreplace").decode()
-
-
 def _check_pairs(single: Mapping[str, list[Path]]) -> None:
     """Refuses files of two inputs of which some have the same name, and others have none of theirs at their place.
 
     Raises:
         ShapeError: If there are some.
     """
-    first, *others = [[_stem(_text(path)) for path in paths] for paths in single.values()] or [[]]
+    first, *others = [[_stem(as_text(path.name)) for path in paths] for paths in single.values()] or [[]]
     for stems in others:
         odd = [pair for pair in zip(first, stems, strict=True) if pair[0] != pair[1]]
         if odd and set(first) & set(stems):

@@ -53,6 +53,11 @@ def files_in(paths: AnyPath | Iterable[AnyPath]) -> list[Path]:
     return found
 
 
+def as_text(name: str) -> str:
+    """The name of a file as text, whatever bytes it has."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 def is_input(name: str) -> bool:
     """Whether a file in a folder is one of its inputs: not hidden, and not what ``onnxattr explain`` has written."""
     return not name.startswith(".") and not name.lower().endswith(WRITTEN)

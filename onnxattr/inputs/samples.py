@@ -17,7 +17,7 @@ from onnxattr.files import AnyPath
 from onnxattr.inputs.array_files import read_arrays
 from onnxattr.inputs.csv_rows import Table, warn_of_missing
 from onnxattr.inputs.named import NamedFiles, are_named_files, is_path, named_files
-from onnxattr.inputs.paths import files_in, kind_of
+from onnxattr.inputs.paths import as_text, files_in, kind_of
 from onnxattr.inputs.photos import is_picture, read_photo
 from onnxattr.inputs.pixels import pixel_input
 from onnxattr.inputs.waveforms import sound_array
@@ -116,17 +116,12 @@ def _sounds(files: Iterable[Path], prepared: Prepared) -> Iterator[tuple[str, np
     for path in files:
         array, rate = sound_array(path, prepared, first)
         first = rate if first is None else first
-        yield _as_text(path.name), array
+        yield as_text(path.name), array
 
 
 def _name_of(photo: Any, number: int) -> str:
     given = getattr(photo, "filename", "") if is_picture(photo) else os.fspath(photo)
-    return _as_text(os.path.basename(given or "")) or f"image {number}"
-
-
-def _as_text(name: str) -> str:
-    """The name of a file as text, whatever bytes it has."""
-    return name.encode(errors="backslashreplace").decode()
+    return as_text(os.path.basename(given or "")) or f"image {number}"
 
 
 def _gathered(single: Iterable[tuple[str, np.ndarray]], size: int) -> Iterator[Samples]:
@@ -154,7 +149,7 @@ def _whole(path: Path, prepared: Prepared) -> Samples:
         inputs = inputs[None] if shape is not None and inputs.ndim == len(shape) - 1 else inputs
     first = next(iter(inputs.values()), np.empty(0)) if isinstance(inputs, Mapping) else inputs
     count = len(first) if np.ndim(first) and not prepared.rows.mixed else 1
-    name = _as_text(path.name)
+    name = as_text(path.name)
     return Samples(inputs, (name,) if count == 1 else tuple(f"{name}, {row}" for row in range(count)))
 
 
