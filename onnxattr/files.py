@@ -169,12 +169,19 @@ def _removed_after_errors(folders: Iterable[Path]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def alone_in(folder: AnyPath) -> Iterator[None]:
-    """Waits until no other thread or process writes several files into a folder, where the system has such locks."""
+def locked(path: AnyPath, shared: bool = False) -> Iterator[None]:
+    """Holds a lock on a file or folder, where the system has such locks; waits until no other thread or process has it.
+
+    The system releases it however the process ends.
+
+    Args:
+        path: The file or folder.
+        shared: Whether others may hold a shared lock at the same time.
+    """
     try:
         import fcntl
 
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
     except (ImportError, OSError):
         # A folder that takes new files need not be readable.
         yield
@@ -182,7 +189,7 @@ def alone_in(folder: AnyPath) -> Iterator[None]:
     try:
         # Some file systems of networks have no locks.
         with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

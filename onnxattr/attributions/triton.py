@@ -13,7 +13,7 @@ import onnx
 from onnxattr.compile.explainer_file import describe
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.errors import ModelError, ParameterError
-from onnxattr.files import alone_in, check_output, made_folder, whole_file
+from onnxattr.files import check_output, locked, made_folder, whole_file
 from onnxattr.home import at_home
 from onnxattr.loading.reading.source import metadata_of
 from onnxattr.loading.rows.independence import MIXED
@@ -84,7 +84,7 @@ def export_triton(
     look = recorded(proto, method.prepared, method.providers, method.sizes, check)
     texts = {settings: text} | ({names: "".join(f"{label}\n" for label in labels)} if labels else {})
     # Two exports into one folder take turns; what describes the model gets its name right after it.
-    with made_folder(path.parent), alone_in(folder), contextlib.ExitStack() as files:
+    with made_folder(path.parent), locked(folder), contextlib.ExitStack() as files:
         for target, content in texts.items():
             files.enter_context(whole_file(target)).write(content.encode())
         write_model(proto, path, weights, method.prepared.folder, method.prepared.files, look)

@@ -14,7 +14,7 @@ from typing import Any
 from onnxattr.bulk.contents import contents
 from onnxattr.bulk.work import Task
 from onnxattr.errors import ParameterError
-from onnxattr.files import alone_in, whole_file
+from onnxattr.files import locked, whole_file
 from onnxattr.running.explainer import Explainer
 
 NAME = ".onnxattr-job.json"
@@ -50,7 +50,7 @@ def signed(
     """
     mine, path = _signature(method, parameters), folder / NAME
     with contextlib.ExitStack() as held:
-        with alone_in(folder):  # two jobs that start at once are told apart
+        with locked(folder):  # two jobs that start at once are told apart
             kept, taken_over = _kept(path, overwrite)
             if not overwrite:
                 _check_same(folder, kept, mine, tasks)
@@ -61,33 +61,15 @@ def signed(
                     more = {_HOST: platform.node()} | ({_TAKEN_OVER: True} if taken_over else {})
                     file.write((json.dumps(mine | more, indent=1) + "\n").encode())
             since = path.stat().st_mtime_ns if taken_over else 0
-            held.enter_context(_running(path))
+            held.enter_context(locked(path, shared=True))
         try:
             yield [not overwrite and task.is_done(since) for task in tasks]
         finally:
             held.close()
-            with alone_in(folder):
+            with locked(folder):
                 nothing = not any(task.target.exists() for task in tasks)
                 if nothing and not _runs(path):  # corrected options are another job
                     path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _running(path: Path) -> Iterator[None]:
-    """Holds a lock on a job's file, which the system releases however the process ends."""
-    try:
-        import fcntl
-
-        descriptor = os.open(path, os.O_RDONLY)
-    except (ImportError, OSError):
-        yield
-        return
-    try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _runs(path: Path) -> bool | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 
 from onnxattr.errors import ParameterError
-from onnxattr.files import AnyPath, alone_in, check_output, temporary_file
+from onnxattr.files import AnyPath, check_output, locked, temporary_file
 from onnxattr.loading.data_file import DataFile, own_data_of
 from onnxattr.loading.reading.external_data import set_entry
 from onnxattr.loading.reading.own_data import digest_of, note_data
@@ -71,7 +71,7 @@ def write_together(members: Sequence[Member], reads: Collection[AnyPath] = ()) -
     """
     check_members([member.path for member in members], reads)
     folder = members[0].path.parent
-    with stopped_tidily(), alone_in(folder):
+    with stopped_tidily(), locked(folder):
         replaced = {own_data_of(member.path) for member in members}
         with _data_file(folder, members) as (protos, data), contextlib.ExitStack() as files:
             for member, proto in zip(members, protos, strict=True):

@@ -12,11 +12,11 @@ import onnx
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.files import (
     AnyPath,
-    alone_in,
     check_output,
     claim,
     destination,
     is_stream,
+    locked,
     temporary_file,
     whole_file,
 )
@@ -93,7 +93,7 @@ def write_model(
         write(proto, path, check)
     else:
         # Two exports to one path would both replace the file of before, and leave the data of the other.
-        with stopped_tidily(), alone_in(home):
+        with stopped_tidily(), locked(home):
             _write_beside(proto, path, folder, check)
 
 
