@@ -1,9 +1,8 @@
-"""Files for each input of a model: photos beside a table, whose samples are matched by names of files or in order."""
+"""Files for each input of a model, such as photos beside a table: as many samples for each, read batch by batch."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from onnxattr.errors import ShapeError, few
+from onnxattr.errors import ShapeError
 from onnxattr.inputs.array_files import read_arrays
 from onnxattr.inputs.csv_rows import Table
+from onnxattr.inputs.matching import check_pairs, rows_by_name
 from onnxattr.inputs.paths import as_text, files_in, kind_of
 from onnxattr.inputs.photos import read_photo
 from onnxattr.inputs.pixels import pixel_input
@@ -118,13 +118,13 @@ def named_files(given: Mapping[str, Any], prepared: Prepared) -> NamedFiles:
     parts: dict[str, _Part] = {name: _files(name, paths, prepared) for name, paths in single.items()}
     _check_counts(parts)
     names = [as_text(path.name) for path in next(iter(single.values()), [])]
-    _check_pairs(single)
+    check_pairs(single)
     told = []
     for name in (name for name in wanted if name not in single):
         paths, key = files.get(name), None
         rows = given[name] if paths is None else _rows(_only(name, paths), name, prepared)
         if paths is not None and isinstance(rows, Table):
-            rows, key = _by_name(paths[0], rows, names, prepared.features.get(name, ()))
+            rows, key = rows_by_name(paths[0], rows, names, prepared.features.get(name, ()))
         if key is not None:
             told.append(f"rows of {files[name][0]} with files by their names in the column {key!r}")
         parts[name] = _Part(len(rows), str(paths[0]) if paths else f"the array of {name!r}", rows=rows)
@@ -172,67 +172,6 @@ def _only(name: str, paths: list[Path]) -> Path:
     if len(paths) > 1:
         raise ShapeError(f"{len(paths)} files are given for the input {name!r}; expected one table or array.")
     return paths[0]
-
-
-def _by_name(path: Path, rows: Table, files: list[str], own: tuple[str, ...]) -> tuple[Table, str | None]:
-    """A table of numbers, in the order of the files that a column of it names, and that column; None without one.
-
-    Args:
-        path: The table's file.
-        rows: Its rows as text.
-        files: Names of the other input's files.
-        own: The names of the model's columns, which name no files; with them a name may leave out its suffix.
-    """
-    known = dict(zip(files, files, strict=True))
-    if own:
-        known = dict(zip(map(_stem, files), files, strict=True)) | known
-    keys = [
-        name for name in rows.columns
-        if name not in own and rows.columns.count(name) == 1 and any(_name(each) in known for each in rows[name])
-    ]  # fmt: skip
-    if len(keys) > 1:
-        raise ShapeError(f"{path}: the columns {few(keys)} hold names of files; leave one of them.")
-    table = read_arrays(path, set(rows.columns) - set(keys))
-    if not keys:
-        return table, None
-    (key,) = keys
-    named = [known.get(_name(each), _name(each)) for each in rows[key]]
-    twice = [name for given in (files, named) for name, times in Counter(given).items() if times > 1]
-    without, beyond = [n for n in files if n not in named], [n for n in named if n not in files]
-    if twice or without or beyond:
-        what = (("files without a row", without), ("rows without a file", beyond), ("more than once", twice))
-        raise ShapeError(
-            f"{path}, column {key!r}: rows are matched with files by their names; "
-            f"{', '.join(f'{kind}: {few(odd)}' for kind, odd in what if odd)}. Give one row for each file."
-        )
-    places = [place for place, name in enumerate(rows.columns) if name != key]
-    values = np.asarray(table)[[named.index(name) for name in files]][:, places]
-    return Table([rows.columns[place] for place in places], values.astype(np.float64)), key
-
-
-def _name(field: Any) -> str:
-    """The name of a file that a field may hold."""
-    return str(field).strip().replace("\\", "/").rsplit("/", 1)[-1]
-
-
-def _stem(name: str) -> str:
-    return os.path.splitext(name)[0]
-
-
-def _check_pairs(single: Mapping[str, list[Path]]) -> None:
-    """Refuses files of two inputs of which some have the same name, and others have none of theirs at their place.
-
-    Raises:
-        ShapeError: If there are some.
-    """
-    first, *others = [[_stem(as_text(path.name)) for path in paths] for paths in single.values()] or [[]]
-    for stems in others:
-        odd = [pair for pair in zip(first, stems, strict=True) if pair[0] != pair[1]]
-        if odd and set(first) & set(stems):
-            raise ShapeError(
-                f"Files of {list(single)} have the same names, but {odd[0][0]!r} stands beside {odd[0][1]!r}. Give the "
-                "same names in each folder, or all files in the order of their samples under other names."
-            )
 
 
 def _check_counts(parts: Mapping[str, _Part]) -> None:
