@@ -23,6 +23,8 @@ from .tf2onnx_quotients import QUOTIENTS
 from .tf2onnx_resizes import RESIZES
 from .tf2onnx_selects import SELECTS, Handler
 from .tf2onnx_tails import TAILS
+from .tf2onnx_texts import TEXTS
+from .tf2onnx_updates import UPDATES
 from .tf2onnx_vectors import VECTORS
 
 
@@ -155,5 +157,7 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     **RESIZES,
     **SELECTS,
     **TAILS,
+    **TEXTS,
+    **UPDATES,
     **VECTORS,
 }
