@@ -235,12 +235,13 @@ def test_ops(capsys):
 
 
 @pytest.mark.parametrize("quick", [["--no-verify"], ["--verify", "never"]], ids=" ".join)
-def test_convert(cli_folder, capsys, quick):
+def test_convert(cli_folder, capfd, quick):
     pytest.importorskip("keras")
     (cli_folder / "tabular.keras").write_bytes(tabular.KERAS_FILE.read_bytes())
-    status, out, _ = run(capsys, "convert", "tabular.keras")
+    status, out, err = run(capfd, "convert", "tabular.keras")
     assert (status, out) == (0, "wrote tabular.onnx\n")
-    status, out, _ = run(capsys, "convert", "tabular.keras", "-o", "other.onnx", *quick, "--opset", 18)
+    assert "session" not in err  # what TensorFlow logs by itself
+    status, out, _ = run(capfd, "convert", "tabular.keras", "-o", "other.onnx", *quick, "--opset", 18)
     assert (status, out) == (0, "wrote other.onnx\n")
     x = tabular.data()[2][:5]
     predictions = []

@@ -9,7 +9,13 @@ from ..common.patching import Patch
 from .inlined_functions import written_in_python
 from .loops import nested_conditions, scan_forwards, scan_of_keras
 from .tf2onnx_einsum import kept_as_it_is
-from .tf2onnx_memory import all_but_constants, frozen_without_copy, nodes_leading_to, one_pass
+from .tf2onnx_memory import (
+    all_but_constants,
+    frozen_without_copy,
+    nodes_leading_to,
+    on_one_processor,
+    one_pass,
+)
 from .tf2onnx_order import MODULES_WITH_SETS, OrderedSet, SortedSet, name_by_number, numbered_parts
 from .tf2onnx_selects import select_band
 
@@ -68,6 +74,14 @@ PATCHES: tuple[Patch, ...] = (
         lambda *_: frozen_without_copy,
         "It copies the graph, operator by operator, to make a function of it that tf2onnx does not call, and fails "
         "where TensorFlow holds the functions inside.",
+        "TensorFlow 2.20",
+    ),
+    Patch(
+        "tf2onnx",
+        "tensorflow.python.grappler.tf_optimizer",
+        "OptimizeGraph",
+        lambda original, _: on_one_processor(original),
+        "It opens a session on all devices of the machine, and logs that.",
         "TensorFlow 2.20",
     ),
     Patch(

@@ -57,3 +57,19 @@ def frozen_without_copy(function: Any, graph_def: Any, converted: Any) -> _Froze
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(graph_def, name="")
     return _Frozen(graph)
+
+
+def on_one_processor(optimize: Callable[..., Any]) -> Callable[..., Any]:
+    """`OptimizeGraph` for a processor that is described, in place of the session that it makes otherwise."""
+    from tensorflow.core.protobuf import device_properties_pb2
+    from tensorflow.python.grappler.cluster import Cluster
+
+    properties = device_properties_pb2.DeviceProperties(type="CPU", num_cores=1, frequency=1000)
+    device = device_properties_pb2.NamedDevice(
+        name="/job:localhost/replica:0/task:0/device:CPU:0", properties=properties
+    )
+
+    def optimized(*args: Any, **kwargs: Any) -> Any:
+        return optimize(*args, **{"cluster": Cluster(devices=[device]), **kwargs})
+
+    return optimized

@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         onnxattr; each but 4 with one line on stderr that tells the reason; 130 after Ctrl-C.
     """
     _open_streams()
+    # TensorFlow, where a model of Keras is converted, tells of warnings and errors only.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     options = _at_home(_parser().parse_args(arguments))
     words = options_of(options.parser)
     for stream in (sys.stdout, sys.stderr):
