@@ -106,6 +106,14 @@ def test_random_numbers_and_upgrades_pass(nodes):
     vjp(parser.parse_model(OLD.replace("NODES", nodes)), verify=True)
 
 
+def test_half_precision_between_floats_may_be_rounded_otherwise():
+    """As tools leave a model that they convert to float16 but for its inputs and outputs; of 1e-2, here."""
+    two = "c = Constant<value = float16[1] {16384}>()"
+    verify_model(
+        changed(f"{two} h = Cast<to = 10>(x) m = Mul(h, c) y = Cast<to = 1>(m)", other_constant), True
+    )
+
+
 STALE = """<ir_version: 7, opset_import: ["" : 11]>
 g (float[1,3,4] x) => (float[?,2] y) <int64[1] first = {0}, int64[1] rest = {-1}> {
   t = Sin(x) s = Shape(t) n = Gather(s, first) sizes = Concat<axis = 0>(n, rest)
