@@ -25,19 +25,19 @@ PHOTOS = ("chelsea", "coffee", "flower", "rocket")
 X = np.array([[-3.0, -1.6, -1.5, 0.0], [0.26, 1.0, 23.9, 24.1]], np.float32)
 
 
-def qdq(scale, zero, kind, attributes="", opset=18):
+def qdq(scale, zero, kind, domain="", opset=18):
     text = f"""agraph (float[2,4] x) => (float[2,4] y)
         <float[{len(scale)}] s = {{{", ".join(map(str, scale))}}},
          {kind}[{len(zero)}] z = {{{", ".join(map(str, zero))}}}> {{
-        q = QuantizeLinear <axis: int = 1> (x, s, z)
+        q = {domain}QuantizeLinear <axis: int = 1> (x, s, z)
         r = Reshape <allowzero: int = 0> (q, shape)
         t = Reshape (r, back)
-        y = DequantizeLinear <axis: int = 1> (t, s, z)
+        y = {domain}DequantizeLinear <axis: int = 1> (t, s, z)
     }}"""
     text = text.replace("z = ", "z = ", 1).replace(
         "> {", ", int64[1] shape = {-1}, int64[2] back = {2, 4}> {", 1
     )
-    return parse(text, opset)
+    return parse(text, opset, domains="com.microsoft")
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,14 @@ def qdq(scale, zero, kind, attributes="", opset=18):
     [
         ([0.1], [16], "uint8", -1.6, 23.9),
         ([0.1], [0], "int8", -12.8, 12.7),
+        ([0.00038], [4000], "com.microsoft.uint16", -1.52, 23.38),
         ([0.1, 0.2, 0.1, 0.1], [0, 128, 15, 16], "uint8", [0, -25.6, -1.5, -1.6], [25.5, 25.4, 24.0, 23.9]),
     ],
 )
 def test_straight_through_inside_the_range_and_zero_outside(scale, zero, kind, low, high):
     ct = np.arange(1, 9, dtype=np.float32).reshape(2, 4)
-    model = vjp(qdq(scale, zero, kind))
+    domain, _, kind = kind.rpartition(".")
+    model = vjp(qdq(scale, zero, kind, f"{domain}." * bool(domain)))
     found = run(model, x=X, y_cotangent=ct)
     tiny = 1e-5
     expected = np.where((np.asarray(low) - tiny <= X) & (np.asarray(high) + tiny >= X), ct, 0)
@@ -203,6 +205,8 @@ WEIGHTS = {
     ),
     "4 bits": ("int4", "axis: int = 0, block_size: int = 32", np.linspace(0.005, 0.02, 96).reshape(2, 48)),
     "4 bits, one scale": ("uint4", "", np.full((1, 1), 0.01)),
+    "4 bits, opset 17": ("int4", "", np.full((1, 1), 0.01)),
+    "16 bits, a scale a column, opset 17": ("int16", "axis: int = 1", np.linspace(5e-5, 2e-4, 48)[None]),
 }
 PRODUCTS = {
     "MatMul": ("y = MatMul (x, w)", 64),
@@ -218,14 +222,17 @@ PRODUCTS = {
 def test_cotangents_meet_quantised_weights_in_floats(product, weight):
     """ONNX Runtime multiplies quantised weights with rounded activations, in error by 5e-3; no gradient is rounded."""
     (kind, attributes, scale), (body, columns) = WEIGHTS[weight], PRODUCTS[product]
-    rng, bits = np.random.default_rng(0), int(kind[-1])
+    rng, bits = np.random.default_rng(0), int(kind.lstrip("uint"))
     low = 0 if kind[0] == "u" else -(2 ** (bits - 1))
     numbers, zero = rng.integers(low, low + 2**bits, (64, 48)), low + 3
     blocks = [n // k for n, k in zip((64, 48), scale.shape, strict=True)]
     real = (numbers - zero) * np.kron(scale, np.ones(blocks)).astype(np.float32)
-    read = f"w = DequantizeLinear <{attributes}> (q, d, z)".replace(" <>", "")
+    domain, opset = "", int(weight.partition("opset ")[2] or 21)
+    if bits != 8 and opset < 21:
+        domain = "com.microsoft."
+    read = f"w = {domain}DequantizeLinear <{attributes}> (q, d, z)".replace(" <>", "")
     text = f"g (float[N,{columns}] x) => (float[N,M] y) <int64[2] s = {{48, 64}}> {{ {read} {body} }}"
-    model = parse(text, 13 if "opset" in weight else 21)
+    model = parse(text, opset, domains="com.microsoft")
     squeezed = scale if "block_size" in attributes else scale.ravel() if attributes else scale.ravel()[0]
     element = onnx.TensorProto.DataType.Value(kind.upper())
     model.graph.initializer.append(onnx.helper.make_tensor("q", element, (64, 48), numbers.ravel()))

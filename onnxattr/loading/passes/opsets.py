@@ -26,6 +26,9 @@ OPSET = 18
 #: The newest opset and IR version that ONNX Runtime 1.31 runs; newer models are brought back to it.
 NEWEST_OPSET, NEWEST_IR = 26, 13
 OLDEST_OPSET = 7
+#: From here on ai.onnx has numbers of 4 and 16 bits, which the operators of ``com.microsoft`` quantise to before.
+_MORE_BITS = 21
+_EIGHT_BITS = (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT32, None)
 #: From here on an operator whose form stays up to OPSET also means the same; before, some do not.
 _MEANT_THE_SAME = 13
 #: Before, BatchNormalization says by the number of its outputs that it trains.
@@ -35,6 +38,8 @@ _TRAINS_BY_ATTRIBUTE = 14
 def upgrade(model: ir.Model, same: onnx.ModelProto | None = None) -> bool:
     """Brings a model of an older opset to OPSET, in place; whether it was of one.
 
+    One that quantises to other than 8 bits by ``com.microsoft`` is brought to the first opset whose own operators do.
+
     Args:
         model: The model.
         same: The model as protobuf, if it is at hand.
@@ -43,8 +48,33 @@ def upgrade(model: ir.Model, same: onnx.ModelProto | None = None) -> bool:
         ModelError: If an operator has no newer form.
     """
     opset = model.opset_imports[""]
-    if opset >= OPSET:
+    changed = opset < OPSET
+    if changed:
+        _upgrade_old(model, opset, same)
+    if opset < _MORE_BITS and any(_quantises_otherwise(node) for node in nodes_of(model.graph)):
+        with as_proto(model, "version converter", None if changed else same) as crossing:
+            crossing.proto = onnx.version_converter.convert_version(crossing.proto, _MORE_BITS)
+        changed = True
+    return changed
+
+
+def _quantises_otherwise(node: ir.Node) -> bool:
+    """Whether an operator of ``com.microsoft`` quantises, or dequantises from, other than 8 bits."""
+    if op_name(node) not in ("com.microsoft::QuantizeLinear", "com.microsoft::DequantizeLinear"):
         return False
+    numbers = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2] is not None else node.inputs[0]
+    made = None if numbers is None else numbers.producer()
+    if made is not None and made.op_type == "Constant" and "value" in made.attributes:
+        return made.attributes["value"].as_tensor().dtype not in _EIGHT_BITS
+    return numbers is not None and numbers.dtype not in (*_EIGHT_BITS, *FLOATS)
+
+
+def _upgrade_old(model: ir.Model, opset: int, same: onnx.ModelProto | None) -> None:
+    """Brings a model of an opset below OPSET to that.
+
+    Raises:
+        ModelError: If an operator has no newer form.
+    """
     if opset < _TRAINS_BY_ATTRIBUTE:
         _refuse_training(model)
     changed = before_conversion(model)
@@ -57,7 +87,6 @@ def upgrade(model: ir.Model, same: onnx.ModelProto | None = None) -> bool:
         with as_proto(model, "version converter", None if changed else same) as crossing:
             crossing.proto = onnx.version_converter.convert_version(crossing.proto, OPSET)
     after_conversion(model, opset, upsampled)
-    return True
 
 
 def _refuse_training(model: ir.Model) -> None:
