@@ -5,7 +5,7 @@ import math
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, parser
 from support.command_line import cli_folder, run  # noqa: F401
 from support.small_models import SMALL, build, embedding, mlp, node, random
 
@@ -90,7 +90,7 @@ VERDICTS = {
         "agrees",
         "where inputs change by 1e-6",
     ),
-    "no slope": (NOTHING, np.ones((1, 4)), "agrees", ""),
+    "no slope": (NOTHING, np.ones((1, 4)), "is 0, as slopes are", "nothing changes the outputs"),
 }
 
 
@@ -101,6 +101,33 @@ def test_verdicts(case):
     assert found.slopes[0].verdict == verdict
     assert said in str(found)
     assert found.agrees == (not verdict.startswith("differs"))
+
+
+#: Models of sound and series that run on many steps alone. Without a step the Scan would end the process.
+LONG = {
+    "reflected at its ends": 'p = Constant<value_ints = [0, 20, 0, 20]>() y = Pad<mode = "reflect">(x, p)',
+    "a Scan behind the first steps": """first = Constant<value_ints = [30]>() last = Constant<value_ints = [1000]>()
+        axis = Constant<value_ints = [1]>() late = Slice(x, first, last, axis) zero = Constant<value_floats = [0.0]>()
+        h, y = Scan<num_scan_inputs = 1, scan_input_axes = [1], scan_output_axes = [1], body =
+        step (float[1] before, float[n] now) => (float[1] after, float[n] out) {
+            m = ReduceSum<keepdims = 1>(now) s = Add(before, m) after = Tanh(s) out = Mul(now, after) }>(zero, late)""",
+}
+
+
+@pytest.mark.parametrize("case", LONG)
+def test_models_that_run_on_many_steps_alone(case):
+    header = """<ir_version: 8, opset_import: ["" : 17]> g (float[N,T] x) => (float[N,S] y)"""
+    model = parser.parse_model(f"{header} {{ {LONG[case]} }}")
+    assert [slope.verdict for slope in check_model(model).slopes] == ["agrees"]
+    with pytest.raises(OnnxAttrError, match=r"no step|could not run"):
+        check_model(model, np.ones((2, 5), np.float32))
+
+
+def test_sizes_that_no_draw_finds():
+    model = parser.parse_model("""<ir_version: 8, opset_import: ["" : 18]> g (float[N,T] x) => (float[N,7,S] y)
+        { s = Constant<value_ints = [0, 7, 111]>() y = Reshape(x, s) }""")
+    with pytest.raises(OnnxAttrError, match="Give samples: a file behind the model"):
+        check_model(model)
 
 
 def test_what_the_evaluator_lacks_is_compared_in_the_runtime():

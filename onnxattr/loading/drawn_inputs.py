@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -17,6 +17,27 @@ TRANSFORMS = ("DFT", "STFT")
 FLOATS = tuple(onnx.TensorProto.DataType.Value(name) for name in ("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16"))
 
 
+#: Sizes of free dimensions: what only runs on larger ones, images halved five times or windows of sound, has them.
+SIZES = (3, 16, 64, 512)
+#: Numbers of all inputs with sizes behind the first.
+_MOST_NUMBERS = 1 << 16
+#: Up to this size all free dimensions have the same.
+_SAME = 16
+
+
+def trials(proto: onnx.ModelProto, sizes: Sequence[int] = SIZES) -> Iterator[Feeds]:
+    """Inputs of one size of the free dimensions after the other, for runs until one succeeds; at least one.
+
+    Raises:
+        ModelError: As for ``drawn_inputs``.
+    """
+    for size in sizes:
+        feeds = drawn_inputs(proto, size)
+        if size > sizes[0] and sum(array.size for array in feeds.values()) > _MOST_NUMBERS:
+            return
+        yield feeds
+
+
 def drawn_inputs(proto: onnx.ModelProto, size: int) -> Feeds:
     """Normal numbers for floats, zeros and ones for the rest, of the declared shapes.
 
@@ -27,6 +48,8 @@ def drawn_inputs(proto: onnx.ModelProto, size: int) -> Feeds:
     rng = np.random.default_rng(0)
     ranked = any(node.op_type in TRANSFORMS for node in nodes_in(proto.graph))
     held = {tensor.name for tensor in proto.graph.initializer}
+    first = size if size <= _SAME else 2
+    rows = {dim.dim_param for v in proto.graph.input for dim in v.type.tensor_type.shape.dim[:1]} - {""}
     feeds = {}
     for value in proto.graph.input:
         kind = value.type.tensor_type
@@ -37,7 +60,10 @@ def drawn_inputs(proto: onnx.ModelProto, size: int) -> Feeds:
         if ranked and not kind.HasField("shape"):
             raise ModelError(f"The file declares no shape of the input {value.name!r}.")
         # Files say -1 of sizes that are free.
-        shape = [dim.dim_value if dim.dim_value > 0 else size for dim in kind.shape.dim]
+        shape = [
+            dim.dim_value if dim.dim_value > 0 else first if axis == 0 or dim.dim_param in rows else size
+            for axis, dim in enumerate(kind.shape.dim)
+        ]
         dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
         floats = kind.elem_type in FLOATS
         numbers = rng.normal(size=shape) if floats else rng.integers(0, 2, shape)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,24 +16,22 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.errors import ModelError, OnnxAttrError, ParameterError
-from onnxattr.graph.declared import outputs_asked, without_declared_shapes
+from onnxattr.graph.declared import without_declared_shapes
 from onnxattr.graph.intervals import HALVES
 from onnxattr.graph.requantised import serialised
 from onnxattr.graph.subgraphs import nodes_in, nodes_of
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.checks.loop_steps import all_steps, loops_of, own_steps
+from onnxattr.loading.checks.trial_run import check_scans, values_at
 from onnxattr.loading.constant_values import ConstantValues
-from onnxattr.loading.drawn_inputs import FLOATS, TRANSFORMS, Feeds, as_taken, drawn_inputs
+from onnxattr.loading.drawn_inputs import FLOATS, SIZES, TRANSFORMS, Feeds, as_taken, trials
 from onnxattr.loading.reading.source import default_opset
-from onnxattr.session import Session
 
 #: What ``load`` notes in a model's ``meta`` for this: the model as it was read.
 ORIGINAL = "original"
 #: In "auto" mode models up to this size are run: bytes of weights, nodes, numbers of an input,
 #: steps of Loops.
 _MOST_BYTES, _MOST_NODES, _MOST_NUMBERS, _MOST_STEPS = 4 << 20, 500, 1 << 16, 1 << 12
-#: Sizes tried for symbolic dimensions; the first that the model itself runs with.
-_SIZES = (3, 16)
 #: Largest difference that passes, of the largest magnitude of a value.
 _TOLERANCE, _COARSE = 1e-3, 2e-2
 
@@ -67,7 +65,7 @@ def verify_model(model: ir.Model, verify: bool | str = "auto") -> None:
     prepared = serialised(model)
     try:
         feeds, right = _run_original(original, outputs, folder)
-        got = _run(prepared, outputs, as_taken(model, feeds), folder)
+        got = values_at(prepared, outputs, as_taken(model, feeds), folder)
     except OnnxAttrError as error:
         if verify is True:
             raise ModelError(
@@ -77,7 +75,7 @@ def verify_model(model: ir.Model, verify: bool | str = "auto") -> None:
     tolerance = _tolerance(model, original)
     if _differing(right, got, tolerance) is None:
         return
-    again = _run(original, outputs, feeds, folder)
+    again = values_at(original, outputs, feeds, folder)
     if _differing(right, again, tolerance) is not None:  # the model draws random numbers
         return
     if _misled_by_declarations(original, outputs, feeds, folder, got, tolerance):
@@ -103,7 +101,7 @@ def _misled_by_declarations(
 ) -> bool:
     """Whether the runtime predicts as the prepared model does once it isn't told the declared shapes."""
     try:
-        right = _run(without_declared_shapes(original), outputs, feeds, folder)
+        right = values_at(without_declared_shapes(original), outputs, feeds, folder)
     except OnnxAttrError:
         return False
     return _differing(right, got, tolerance) is None
@@ -125,7 +123,7 @@ def _worthwhile(model: ir.Model, original: onnx.ModelProto) -> bool:
     size = sum(tensor.nbytes for tensor in weights if tensor is not None)
     numbers = max(
         (
-            math.prod(d if isinstance(d, int) else _SIZES[0] for d in dims_of(v) or [])
+            math.prod(d if isinstance(d, int) else SIZES[0] for d in dims_of(v) or [])
             for v in model.graph.inputs
         ),
         default=0,
@@ -159,25 +157,14 @@ def _takes_anything(proto: onnx.ModelProto) -> bool:
 def _run_original(
     proto: onnx.ModelProto, outputs: Sequence[str], folder: Any
 ) -> tuple[Feeds, dict[str, Any]]:
-    for size in _SIZES:
-        feeds = drawn_inputs(proto, size)
+    failed = None
+    for feeds in trials(proto):
         try:
-            return feeds, _run(proto, outputs, feeds, folder)
-        except OnnxAttrError:
-            if size == _SIZES[-1]:
-                raise
-    raise AssertionError
-
-
-def _run(
-    proto: onnx.ModelProto, outputs: Iterable[str], feeds: Mapping[str, np.ndarray], folder: Any
-) -> dict[str, Any]:
-    """The named values of a model, which need not be its outputs."""
-    asked = onnx.ModelProto()
-    asked.CopyFrom(proto)
-    with outputs_asked(asked, outputs) as names:
-        results = Session(asked, ["CPUExecutionProvider"], folder).run(feeds)
-    return dict(zip(names, results, strict=True))
+            check_scans(proto, feeds, folder)
+            return feeds, values_at(proto, outputs, feeds, folder)
+        except OnnxAttrError as error:
+            failed = error
+    raise failed or AssertionError
 
 
 def _tolerance(model: ir.Model, original: onnx.ModelProto) -> float:
@@ -243,10 +230,10 @@ def _message(
     shared = [name for node in original.graph.node for name in node.output if name in there]
     first = None
     try:
-        right = _run(original, shared, feeds, folder)
+        right = values_at(original, shared, feeds, folder)
         first = _differing(
             {name: right[name] for name in shared},
-            _run(prepared, shared, as_taken(model, feeds), folder),
+            values_at(prepared, shared, as_taken(model, feeds), folder),
             tolerance,
         )
     except OnnxAttrError:

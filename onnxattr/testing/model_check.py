@@ -14,7 +14,8 @@ from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.gradient import vjp
 from onnxattr.errors import ModelError, ParameterError, few
 from onnxattr.graph.subgraphs import nodes_in
-from onnxattr.loading.drawn_inputs import drawn_inputs
+from onnxattr.loading.checks.trial_run import check_scans
+from onnxattr.loading.drawn_inputs import SIZES, trials
 from onnxattr.loading.places import ALL_OUTPUTS
 from onnxattr.loading.prepared import prepare
 from onnxattr.loading.reading.external_data import with_data_inside
@@ -30,7 +31,8 @@ from onnxattr.testing.verdicts import ModelCheck
 _FLOAT = onnx.TensorProto.FLOAT
 _HALVES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 #: Sizes tried for symbolic dimensions where inputs are drawn.
-_SIZES = (1, 3, 16)
+_SIZES = (1, *SIZES)
+_GIVE = "Give samples: a file behind the model, or in Python inputs=."
 
 
 def check_model(
@@ -180,18 +182,23 @@ def _half(proto: onnx.ModelProto) -> bool:
 def _at_inputs(
     run: Evaluate, proto: onnx.ModelProto, inputs: Mapping[str, np.ndarray] | None, names: Sequence[str]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The inputs, drawn where none are given, and the values of these names there."""
-    for size in _SIZES:
-        feeds = {
-            k: np.asarray(v) for k, v in (drawn_inputs(proto, size) if inputs is None else inputs).items()
-        }
+    """The inputs, drawn where none are given, and the values of these names there.
+
+    Raises:
+        ModelError: If the model does not run there.
+        ParameterError: If two runs differ.
+    """
+    failed = None
+    for given in trials(proto, _SIZES) if inputs is None else [inputs]:
+        feeds = {name: np.asarray(array) for name, array in given.items()}
         try:
+            check_scans(proto, feeds)
             first, second = (run(names, feeds) for _ in range(2))
-        except ModelError:
-            if inputs is not None or size == _SIZES[-1]:
-                raise
-            continue
-        break
+            break
+        except ModelError as error:
+            failed = error
+    else:
+        raise ModelError(f"{failed} {_GIVE if inputs is None else ''}".rstrip()) from failed
     if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, second, strict=True)):
         raise ParameterError("The model draws random numbers, so that it has no slopes.")
     return feeds, dict(zip(names, first, strict=True))

@@ -17,8 +17,8 @@ _CLOSE = 1e-3
 #: float64 changes by where inputs change by about as much as float32 rounds: ReLUs, max-pools and roundings decide.
 _SINGLE, _TIMES, _ROUNDING = 1e-3, 4.0, 1e-6
 #: What is found; see ``Slope``.
-AGREES, BESIDE, DIFFERS, ROUNDED, TOO_SMALL = (
-    "agrees", "agrees beside the inputs", "differs", "differs in float32", "too small to tell",
+AGREES, ZERO, BESIDE, DIFFERS, ROUNDED, TOO_SMALL = (
+    "agrees", "is 0, as slopes are", "agrees beside the inputs", "differs", "differs in float32", "too small to tell",
 )  # fmt: skip
 
 
@@ -33,8 +33,9 @@ class Slope:
         single: How far the gradient in float32 is from that in float64, by Euclidean norms; NaN if there is none.
         unsteady: How far the gradient in float64 is from that at inputs changed by 1e-6 of their magnitude; NaN where
             ``single`` is below 1e-3.
-        verdict: "agrees"; "agrees beside the inputs", which lie on a kink; "differs"; "differs in float32" alone; or
-            "too small to tell", where the prediction rounds by more than the slope, as behind a saturated softmax.
+        verdict: "agrees"; "is 0, as slopes are"; "agrees beside the inputs", which lie on a kink; "differs";
+            "differs in float32" alone; or "too small to tell", where the prediction rounds by more than the slope, as
+            behind a saturated softmax.
     """
 
     name: str
@@ -87,7 +88,7 @@ class Comparison:
             return found
         moved = self._moved(feeds[name], _CLOSE).astype(np.float32)
         beside = self._at(name, {**feeds, name: moved}, bar)
-        return replace(beside, verdict=BESIDE) if beside.verdict == AGREES else found
+        return replace(beside, verdict=BESIDE) if beside.verdict in (AGREES, ZERO) else found
 
     def _at(self, name: str, feeds: Feeds, bar: Any) -> Slope:
         """The worst of all directions."""
@@ -98,6 +99,8 @@ class Comparison:
             found.append(self._along(name, feeds, xbar, self.rng.normal(size=xbar.shape)))
             bar.update()
         worst = max(found, key=lambda slope: (slope.verdict == DIFFERS, slope.difference))
+        if worst.verdict == AGREES and not xbar.any():
+            worst = replace(worst, verdict=ZERO)
         if self.arithmetic.precision == np.float32:
             return worst
         (single,) = self.single([f"{name}_gradient"], given)
@@ -105,7 +108,7 @@ class Comparison:
         if share > _SINGLE:
             moved = self.arithmetic.cast(given) | {name: self._moved(feeds[name], _ROUNDING)}
             unsteady = _apart(self.arithmetic.gradient([f"{name}_gradient"], moved)[0], xbar)
-        rounded = worst.verdict == AGREES and not (share <= _SINGLE or share <= _TIMES * unsteady)
+        rounded = worst.verdict in (AGREES, ZERO) and not (share <= _SINGLE or share <= _TIMES * unsteady)
         return replace(worst, single=share, unsteady=unsteady, verdict=ROUNDED if rounded else worst.verdict)
 
     def _moved(self, x: Any, share: float) -> Any:

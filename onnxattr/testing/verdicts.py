@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnxattr.testing.slopes import BESIDE, DIFFERS, ROUNDED, TOO_SMALL, Slope
+from onnxattr.testing.slopes import BESIDE, DIFFERS, ROUNDED, TOO_SMALL, ZERO, Slope
 
 #: What the columns of the table are.
 _NOTES = {
@@ -59,6 +59,8 @@ class ModelCheck:
                 f"The file rounds ({', '.join(self.rounds)}): it has no slopes between its steps, and gradients pass "
                 "roundings straight through. Check the file before quantisation."
             )
+        if any(slope.verdict == ZERO for slope in self.slopes):
+            lines.append("On these inputs nothing changes the outputs: give others where something should.")
         if any(slope.verdict == BESIDE for slope in self.slopes):
             lines.append(
                 "On a kink the slope is between the gradients of both sides, of which a gradient is one."
