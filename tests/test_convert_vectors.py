@@ -30,6 +30,15 @@ def beside_sparse(z, matrix, **turned):
     return tf.transpose(tf.reshape(found, [4, -1, 3]), [1, 0, 2])
 
 
+def segments(z, kind, ids=(2, -1, 0, 2, -3), computed=False):
+    """What tf.math.unsorted_segment_... makes of the second axis; segments without rows are 0."""
+    places = tf.constant(ids, tf.int32)
+    if computed:
+        places = places + tf.cast(tf.math.is_nan(z[0, 0, 0]), tf.int32)
+    found = getattr(tf.math, f"unsorted_segment_{kind}")(tf.transpose(z, [1, 0, 2]), places, 4)
+    return tf.transpose(tf.where(tf.abs(found) < 1e9, found, 0.0), [1, 0, 2])
+
+
 SPARSE = np.where(np.arange(20).reshape(4, 5) % 3 == 1, np.arange(20).reshape(4, 5), 0).astype(np.float32)
 
 #: Functions of vectors, (rows, 5, 3).
@@ -52,6 +61,19 @@ FUNCTIONS = {
     "sparse": lambda z: beside_sparse(z, SPARSE),
     "sparse, transposed": lambda z: beside_sparse(z, SPARSE.T, adjoint_a=True),
     "beside sparse, transposed": lambda z: beside_sparse(z, SPARSE, adjoint_b=True),
+    **{
+        f"segments, {kind}": lambda z, kind=kind: segments(z, kind)
+        for kind in ("sum", "mean", "sqrt_n", "prod", "max", "min")
+    },
+    "segments, computed": lambda z: segments(z, "sum", computed=True),
+    "segments, all of them": lambda z: segments(z, "max", (1, 1, 0, 3, 0)),
+    "ops.segment_sum": lambda z: ops.transpose(
+        ops.segment_sum(ops.transpose(z, (1, 0, 2)), np.array([0, 3, -1, 0, 1]), 4), (1, 0, 2)
+    ),
+    "matrix of zeros": lambda z: tf.matmul(z[:, 0], SPARSE[:3], b_is_sparse=True),
+    "matrices of zeros, transposed": lambda z: tf.matmul(
+        tf.transpose(z[:, 0]), SPARSE[:, :3], transpose_a=True, transpose_b=True, a_is_sparse=True, b_is_sparse=True
+    ),
     "diag": tf.linalg.diag,
     "diag above": lambda z: tf.linalg.diag(z, k=2),
     "diag below, padded": lambda z: tf.linalg.diag(z, k=-1, padding_value=3),

@@ -50,7 +50,7 @@ _IMAGE = """
 _SPARSE_AND_TEXT = """
     AsString DenseToDenseSetOperation RaggedGather RaggedRange RaggedTensorFromVariant RaggedTensorToSparse
     RaggedTensorToTensor RaggedTensorToVariant ReduceJoin RegexReplace SparseFillEmptyRows SparseReshape
-    SparseSegmentMean SparseSegmentMeanWithNumSegments SparseSegmentSqrtN SparseSegmentSqrtNWithNumSegments
+    SparseMatMul SparseSegmentMean SparseSegmentMeanWithNumSegments SparseSegmentSqrtN SparseSegmentSqrtNWithNumSegments
     SparseSegmentSum SparseSegmentSumWithNumSegments SparseTensorDenseMatMul SparseToDense StaticRegexFullMatch
     StaticRegexReplace StringJoin StringLower StringSplit StringSplitV2 StringStrip StringToHashBucketFast
     StringToNumber StringUpper HashTableV2 MutableHashTableV2 InitializeTableV2 LookupTableExportV2

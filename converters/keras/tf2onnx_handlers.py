@@ -21,6 +21,7 @@ from .tf2onnx_patches import PATCHES_OF_IMAGES
 from .tf2onnx_quantiles import QUANTILES
 from .tf2onnx_quotients import QUOTIENTS
 from .tf2onnx_resizes import RESIZES
+from .tf2onnx_segments import SEGMENTS
 from .tf2onnx_selects import SELECTS, Handler
 from .tf2onnx_tails import TAILS
 from .tf2onnx_texts import TEXTS
@@ -155,6 +156,7 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     **QUANTILES,
     **QUOTIENTS,
     **RESIZES,
+    **SEGMENTS,
     **SELECTS,
     **TAILS,
     **TEXTS,
