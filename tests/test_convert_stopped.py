@@ -76,6 +76,10 @@ def watched(module, x):
 #: What happens between two layers, by name, and what is said of it; None where the gradients are the same.
 CASES = {
     "detached": (lambda _, x: x.detach() + x.tanh(), r"detach \(test_convert_stopped.py, line \d+\)"),
+    "detached, complex": (
+        lambda _, x: torch.fft.rfft(x, n=x.shape[-1] * 2 - 2).detach().real + x.tanh(),
+        r"detach \(test_convert_stopped.py, line \d+\)",
+    ),
     "item": (lambda _, x: x * x.sum().item(), r"item \(test_convert_stopped.py, line \d+\)"),
     "float": (lambda _, x: x * float(x.max()), "__float__"),
     "tolist": (lambda _, x: x * sum(x[0].tolist()), "tolist"),

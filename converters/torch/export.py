@@ -184,7 +184,7 @@ def export(
         ):
             if isinstance(source, torch.nn.Module) and isinstance(outputs := run(examples), Mapping):
                 settings["output_names"] = [str(name) for name in outputs]
-            with applied(EXPORTER), applied(BATCHED if dynamic_batch else (), torch):
+            with applied(EXPORTER, torch), applied(BATCHED if dynamic_batch else (), torch):
                 made, ranged = made_of(torch, source, args, settings, dynamic_batch)
             parts = calls_of_nodes(made.exported_program.graph)
             with _kept(made, parts, keep), applied(OPTIMISER):

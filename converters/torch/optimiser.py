@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..common.patching import Patch
+from .translations.complex_numbers import dispatching
 from .translations.elementwise import angle_of
 
 _VERSION = "onnxscript 0.7.2"
@@ -95,6 +96,14 @@ EXPORTER = (
         _by_the_larger,
         "It divides y by x, of which no gradient is left where x is 0, and gives -pi for pi where y is 0 and x < 0.",
         _VERSION,
+    ),
+    Patch(
+        "export",
+        "torch.onnx._internal.exporter._dispatching",
+        "dispatch",
+        dispatching,
+        "It has no form of einsum, copies and others of complex numbers, and a table of forms is of real numbers.",
+        "torch 2.13.0",
     ),
     Patch(
         "export",

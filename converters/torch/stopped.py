@@ -96,7 +96,7 @@ def _watch(torch: Any) -> Any:
                 self.places[f"{name} ({_line(torch)})"] = None
             if name == "__get__":  # a property, such as data
                 name = getattr(getattr(function, "__self__", None), "__name__", "")
-            made = [t for t in tensors_in(torch, result) if t.dtype.is_floating_point]
+            made = [t for t in tensors_in(torch, result) if t.dtype.is_floating_point or t.dtype.is_complex]
             if (
                 (made or name in _NUMBERS)
                 and not any(t.requires_grad for t in made)
