@@ -35,6 +35,29 @@ def test_what_the_nodes_compute_is_believed(output, inside):
     check_vjp(loaded, {"x": np.random.default_rng(0).normal(size=(1, 6)).astype(np.float32)})
 
 
+WEIGHTS = {"a size": {"w": (1, [5])}, "a type": {"w": (10, [4])}, "all": {"w": (10, [5]), "x": (10, [2])}}
+
+
+@pytest.mark.parametrize("declared", WEIGHTS)
+@pytest.mark.parametrize("width", [4, 100_000], ids=["small", "large"])
+def test_what_weights_and_inputs_are_is_believed(declared, width):
+    """value_info names them again, as another type. ONNX Runtime's converter to float16 leaves such files."""
+    body = "{ a = Slice(x, zero, one, zero, one) b = Add(a, w) y = Mul(b, x) }"
+    model = parse(
+        f"g (float[2,{width}] x) => (float[2,{width}] y) <int64[1] zero = {{0}}, int64[1] one = {{1}}> {body}"
+    )
+    w = np.linspace(1, 2, width, dtype=np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(w, "w"))
+    for name, (kind, dims) in WEIGHTS[declared].items():
+        model.graph.value_info.append(helper.make_tensor_value_info(name, kind, dims))
+    x = np.linspace(-1, 1, 2 * width, dtype=np.float32).reshape(2, width)
+    found = run(vjp(model), x=x, y_cotangent=np.eye(1, 2 * width, dtype=np.float32).reshape(2, width))
+    right = np.zeros_like(x)
+    right[0, 0] = 2 * x[0, 0] + w[0]
+    np.testing.assert_allclose(found["y"], run(model, x=x)["y"], rtol=1e-6)
+    np.testing.assert_allclose(found["x_gradient"], right, rtol=1e-6)
+
+
 PRODUCT = "{ a = Tanh(x) b = Sin(x) y = Mul(a, b) }"
 FIRST_ROW = "{ a = Slice(x, zero, one, zero, one) y = Mul(a, x) }"
 BY_INPUT = "{ a = Reshape(x, size) y = Mul(a, x) }"

@@ -63,7 +63,12 @@ from onnxattr.loading.reading.detached_weights import (
     read_tensors,
     with_small_data,
 )
-from onnxattr.loading.reading.outputs import give_own_values, list_each_once, type_given_outputs
+from onnxattr.loading.reading.outputs import (
+    declare_each_once,
+    give_own_values,
+    list_each_once,
+    type_given_outputs,
+)
 from onnxattr.loading.reading.sparse_weights import write_out_sparse
 
 
@@ -112,6 +117,7 @@ PASSES = (
     step("append other views of layers' outputs", lambda d: append_views(d.file), [F.DETACHED]),
     step("give subgraphs values of their own", lambda d: give_own_values(d.file.graph), [], [F.BODIES]),
     step("list outputs once", lambda d: list_each_once(d.file.graph), [F.DETACHED]),
+    step("declare inputs and weights once", lambda d: declare_each_once(d.file.graph), [F.DETACHED]),
     step(
         "type outputs that are inputs", lambda d: type_given_outputs(d.file.graph), [F.DETACHED], [F.OUTPUTS]
     ),

@@ -57,12 +57,33 @@ def type_given_outputs(graph: onnx.GraphProto) -> bool:
     Outputs of ZipMap become the tensors of scores that they are made of: there is no other use of dictionaries.
     """
     zipped = _type_scores(graph)
-    held = {t.name: onnx.helper.make_tensor_type_proto(t.data_type, t.dims) for t in graph.initializer}
-    held = {value.name: value.type for value in graph.input} | held
+    held = _given_types(graph)
     wrong = [value for value in graph.output if value.name in held and value.type != held[value.name]]
     for value in wrong:
         value.type.CopyFrom(held[value.name])
     return bool(wrong) or zipped
+
+
+def declare_each_once(graph: onnx.GraphProto) -> bool:
+    """Drops other types that value_info states of inputs and initializers, in place; whether there was one.
+
+    ONNX Runtime does not read them, and its converter to float16 leaves those of the weights that it skips.
+    """
+    found = False
+    for part in graphs_in(graph):
+        held = _given_types(part)
+        values = part.value_info
+        for index in reversed(range(len(values))):
+            if values[index].name in held and values[index].type != held[values[index].name]:
+                del values[index]
+                found = True
+    return found
+
+
+def _given_types(graph: onnx.GraphProto) -> dict[str, onnx.TypeProto]:
+    """The types of the inputs and initializers of a graph, by their names."""
+    held = {t.name: onnx.helper.make_tensor_type_proto(t.data_type, t.dims) for t in graph.initializer}
+    return {value.name: value.type for value in graph.input} | held
 
 
 def _type_scores(graph: onnx.GraphProto) -> bool:
