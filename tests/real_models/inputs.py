@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 Inputs = Mapping[str, np.ndarray]
+DEEPCUT = "StatefulPartitionedCall/model/embedding/embedding_lookup:0"
 ONE_HOT = "jax2tf_get_logits_/pjit_get_logits_/pjit__one_hot_/Cast_1:0"
 
 
@@ -28,6 +29,12 @@ def voice(name: str, samples: int, extra: Mapping[str, np.ndarray] | None = None
         return {name: 0.2 * sound[None].astype(np.float32)} | dict(extra or {})
 
     return make
+
+
+def sounds(rng: np.random.Generator) -> Inputs:
+    """Two recordings, one of which ends early."""
+    rows = [voice("x", 4_000)(rng)["x"][0] for _ in range(2)]
+    return {"waveforms": np.stack(rows), "waveforms_lens": np.array([4_000, 3_000])}
 
 
 def vad(rng: np.random.Generator) -> Inputs:
