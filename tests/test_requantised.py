@@ -27,6 +27,15 @@ BODIES = {
         "t = Transpose <perm: ints = [0,1,3,2]> (a) u = QuantizeLinear (t, s, z) v = DequantizeLinear (u, s, z)"
         "p = Mul (t, v)"
     ),
+    "a move behind a cast to its own type": (
+        "b = Cast <to: int = 1> (a) t = Transpose <perm: ints = [0,1,3,2]> (b) p = Mul (t, a)"
+    ),
+    "a move behind an identity": "b = Identity (a) t = Transpose <perm: ints = [0,1,3,2]> (b) p = Mul (t, a)",
+    "a move behind a dropout": "b = Dropout (a) t = Transpose <perm: ints = [0,1,3,2]> (b) p = Mul (t, a)",
+    "a quantised move behind a cast": (
+        "b = Cast <to: int = 1> (a) d = Slice (b, one, four, two) t = Transpose <perm: ints = [0,1,3,2]> (d)"
+        "u = QuantizeLinear (t, s, z) v = DequantizeLinear (u, s, z) p = Mul (v, v)"
+    ),
     "a branch": """c = Greater (one, four) p = If (c) <
         then_branch = b () => (float[N,3,6,6] f) { f = Tanh (a) },
         else_branch = d () => (float[N,3,6,6] h) { g = Transpose <perm: ints = [0,1,3,2]> (a) h = Mul (g, a) }>""",

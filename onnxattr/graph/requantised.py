@@ -96,11 +96,23 @@ def _is_multiplied(node: onnx.NodeProto, dequantised: set[str]) -> bool:
 
 
 def _moves(name: str, readers: _Readers, outputs: Collection[str]) -> list[tuple[onnx.NodeProto, int]]:
-    """The nodes that move the elements of a value for anything else than a QuantizeLinear."""
-    moves = [(node, at) for node, at in readers[name] if at == 0 and is_standard(node, *_CARRY)]
-    return [
-        (node, at)
-        for node, at in moves
-        if node.output[0] in outputs
-        or not all(is_standard(reader, "QuantizeLinear") for reader, _ in readers[node.output[0]])
-    ]
+    """The nodes that move the elements of a value for anything else than a QuantizeLinear, or lead to one that does."""
+    found = []
+    for node, at in readers[name]:
+        if at > 0:
+            continue
+        if is_standard(node, *_CARRY):
+            after = [reader for reader, _ in readers[node.output[0]]]
+            if node.output[0] in outputs or not all(is_standard(each, "QuantizeLinear") for each in after):
+                found.append((node, at))
+        elif _is_left_out(node) and _moves(node.output[0], readers, outputs):
+            found.append((node, at))
+    return found
+
+
+def _is_left_out(node: onnx.NodeProto) -> bool:
+    """Whether ONNX Runtime may leave a node out that reads a float, before it looks for moves."""
+    to = next((attribute.i for attribute in node.attribute if attribute.name == "to"), None)
+    return is_standard(node, "Identity", "Dropout") or (
+        is_standard(node, "Cast") and to == onnx.TensorProto.FLOAT
+    )
