@@ -103,6 +103,28 @@ def test_verdicts(case):
     assert found.agrees == (not verdict.startswith("differs"))
 
 
+#: What onnx's evaluator computes otherwise than ONNX Runtime: another order, scores before the soft cap.
+OTHERWISE = {
+    "an order that is free": (18, "k = Constant<value_ints = [4]>() y, i = TopK<sorted = 0>(x, k)"),
+    "scores beside attention": (
+        23,
+        """s = Constant<value_ints = [1, 2, 3, 4]>() q = Reshape(x, s)
+        o, k, v, y = Attention<softcap = 0.8, qk_matmul_output_mode = 0>(q, q, q)""",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OTHERWISE)
+def test_what_the_evaluator_computes_otherwise_is_compared_in_the_runtime(case):
+    opset, nodes = OTHERWISE[case]
+    model = parser.parse_model(
+        f"""<ir_version: 11, opset_import: ["" : {opset}]> g (float[2,12] x) => (float y) {{ {nodes} }}"""
+    )
+    found = check_model(model, 3 * random(0, 2, 12))
+    assert (found.arithmetic, found.slopes[0].verdict) == ("onnxruntime", "agrees")
+    assert "evaluator predicts otherwise" in str(found)
+
+
 #: Models of sound and series that run on many steps alone. Without a step the Scan would end the process.
 LONG = {
     "reflected at its ends": 'p = Constant<value_ints = [0, 20, 0, 20]>() y = Pad<mode = "reflect">(x, p)',

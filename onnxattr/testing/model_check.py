@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,12 @@ _FLOAT = onnx.TensorProto.FLOAT
 _HALVES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 #: Sizes tried for symbolic dimensions where inputs are drawn.
 _SIZES = (1, *SIZES)
+#: From here on a prediction is another one, where float32 and float64 of one arithmetic agree.
+_OTHERWISE = 1e-2
+#: Why slopes are in float32.
+_OF_TABLES = "operators of ai.onnx.ml give float32 whatever they compute in"
+_LACKING = "onnx's evaluator cannot run them in float64"
+_OTHER = "onnx's evaluator predicts otherwise"
 _GIVE = "Give samples: a file behind the model, or in Python inputs=."
 
 
@@ -111,15 +118,14 @@ def check_feeds(
     cotangents = {name: rng.normal(size=values[name].shape).astype(np.float32) for name in scores}
     free = freed(with_outputs(proto, scores), inner)
     right = {name: values[name] for name in scores}
-    arithmetic, prediction = _in_float64(proto, free, sources, feeds, right, rules)
+    arithmetic, prediction, reason = _in_float64(proto, free, sources, feeds, right, rules)
     arithmetic = arithmetic or Arithmetic(
         "onnxruntime", np.float32, (1e-2, 3e-3, 3e-2, 1e-3, 1e-1), 2e-2, by_runtime(free), single
     )
     comparison = Comparison(arithmetic, single, cotangents, rng, directions)
     with tqdm(total=directions * len(sources), disable=hidden(progress), desc="slopes", leave=False) as bar:
         slopes = tuple(comparison.of(name, feeds, bar) for name in sources)
-    tables = any(node.domain == "ai.onnx.ml" for node in nodes_in(proto.graph))
-    return ModelCheck(slopes, arithmetic.name, prediction, _rounding(proto), tables)
+    return ModelCheck(slopes, arithmetic.name, prediction, _rounding(proto), reason)
 
 
 def _floats(
@@ -211,8 +217,10 @@ def _in_float64(
     feeds: Mapping[str, np.ndarray],
     scores: Mapping[str, np.ndarray],
     rules: RuleTable,
-) -> tuple[Arithmetic | None, float]:
-    """Onnx's evaluator, if it can run a model and its gradient, and how far its prediction is from ONNX Runtime's.
+) -> tuple[Arithmetic | None, float, str]:
+    """Onnx's evaluator, how far its prediction is from ONNX Runtime's, and why it is not used.
+
+    It is where it can run a model and its gradient, and predicts what ONNX Runtime does but for rounding.
 
     Args:
         proto: The model.
@@ -232,8 +240,20 @@ def _in_float64(
         cotangents = {f"{name}_cotangent": np.zeros(y.shape) for name, y in scores.items()}
         gradient([f"{sources[0]}_gradient"], {**arithmetic.cast(feeds), **cotangents})
     except Exception:  # it lacks operators, and fails in ways of its own
-        return None, 0.0
-    return arithmetic, max(_apart(got, right) for got, right in zip(scores.values(), found, strict=True))
+        tables = any(node.domain == "ai.onnx.ml" for node in nodes_in(proto.graph))
+        return None, 0.0, _OF_TABLES if tables else _LACKING
+    apart = _farthest(scores.values(), found)
+    if apart > _OTHERWISE:
+        rounded = by_evaluator(free)(list(scores), feeds)
+        if _farthest(rounded, found) < _OTHERWISE < _farthest(scores.values(), rounded):
+            return None, 0.0, _OTHER
+    return arithmetic, apart, ""
+
+
+def _farthest(got: Iterable[np.ndarray], right: Iterable[np.ndarray]) -> float:
+    """The largest difference of two predictions, of the largest magnitude of a value; infinite between shapes."""
+    pairs = zip(got, right, strict=True)
+    return max(_apart(a, b) if a.shape == b.shape else math.inf for a, b in pairs)
 
 
 def _apart(got: np.ndarray, right: np.ndarray) -> float:

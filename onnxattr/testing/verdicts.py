@@ -16,8 +16,6 @@ _NOTES = {
         "slopes: the gradient against slopes of the file's own graph, both in ONNX Runtime in float32, as {reason}"
     ),
 }
-#: Why the slopes of models of tables are in float32.
-_OF_TABLES = "operators of ai.onnx.ml give float32 whatever they compute in"
 
 
 @dataclass(frozen=True)
@@ -30,14 +28,14 @@ class ModelCheck:
         prediction: Largest difference of ONNX Runtime's prediction, in float32, from that of the slopes' arithmetic,
             of the largest value.
         rounds: Operators of the file that round, whose slopes are steps; gradients pass them straight through.
-        single_precision: Whether the file has operators of ai.onnx.ml, as scikit-learn's do, which give float32.
+        reason: Why slopes are in float32; empty where they are in float64.
     """
 
     slopes: tuple[Slope, ...]
     arithmetic: str
     prediction: float
     rounds: tuple[str, ...]
-    single_precision: bool = False
+    reason: str = ""
 
     @property
     def agrees(self) -> bool:
@@ -52,8 +50,7 @@ class ModelCheck:
             f"{slope.name:{width}}  {slope.difference:.1e}  {_shown(slope.single, self.arithmetic)}  {slope.verdict}"
             for slope in self.slopes
         ]
-        reason = _OF_TABLES if self.single_precision else "onnx's evaluator cannot run them in float64"
-        lines += _NOTES[self.arithmetic].format(prediction=self.prediction, reason=reason).split("\n")
+        lines += _NOTES[self.arithmetic].format(prediction=self.prediction, reason=self.reason).split("\n")
         if self.rounds and not self.agrees:
             lines.append(
                 f"The file rounds ({', '.join(self.rounds)}): it has no slopes between its steps, and gradients pass "
