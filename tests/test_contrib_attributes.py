@@ -21,6 +21,12 @@ REFUSED = {
     "an attribute of a later version": (GROUPED.format(", sparsity=2", ""), "unsupported attribute sparsity=2"),
     "a gate that is projected": (GROWN.format("GatedAdd(x, x, g, w)"), "more inputs than the 3.*'w'"),
     "an attribute of no version": (GROWN.format("Gelu<approximate=1>(x)"), "Gelu.*unsupported attribute approximate=1"),
+    "an attribute of no version in a loop": (
+        "g (float[N,4] x, int64 n) => (float[N,4] y) { go = Constant<value: tensor = bool t {1}>()"
+        " y = Loop<body = b (int64 i, bool c, float[N,4] s) => (bool d, float[N,4] t)"
+        " { d = Identity(c) t = com.microsoft.Gelu<approximate=1>(s) }>(n, go, x) }",
+        "Gelu.*unsupported attribute approximate=1",
+    ),
     "an activation of no version": (
         GROWN.format('FusedGemm<activation="Relu", activation_delta=0.5>(x, x)'),
         "unsupported attribute activation_delta=0.5",

@@ -1,5 +1,7 @@
 """Products with weights of few bits that round their input to 8 bits (accuracy_level=4), as most tools write them."""
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -68,6 +70,51 @@ def test_maps_of_products_that_round_their_input(tmp_path):
         method.export(tmp_path / "e.onnx", rendering)
         found = onnxattr.load(tmp_path / "e.onnx").explain(x, [0, 2, 5])
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
+LOOP = """g (float[N,3,W] x, int64 n) => (float[N,3,W] y) {{ go = Constant<value: tensor = bool t {{1}}>() h = Sin(x)
+    y = Loop<body = step (int64 i, bool c, float[N,3,W] a) => (bool d, float[N,3,W] e)
+    {{ d = Identity(c) {nodes} e = Tanh(p) }}>(n, go, h) }}"""
+#: Width of the state, nodes from a to p, and their weights.
+FUSED = {
+    "rounded product": (128, "p = com.microsoft.MatMulNBits<K=128, N=128, bits=4, block_size=32, accuracy_level=4>"
+        "(a, w, s)",
+        {"w": (128, 4, 16), "s": (512,)}),
+    "experts": (128, "p = com.microsoft.QMoE<k=2, activation_type='silu', expert_weight_bits=8, block_size=32>"
+        "(a, q, w, s,, v, t)",
+        {"q": (6, 3), "w": (3, 128, 128), "s": (3, 128, 4), "v": (3, 128, 128), "t": (3, 128, 4)}),
+    "product": (8, "p = com.microsoft.FusedMatMul<alpha=0.5, transB=1>(a, m)", {"m": (8, 8)}),
+    "attention": (8, "p = com.microsoft.Attention<num_heads=2>(a, m, b)", {"m": (8, 24), "b": (24,)}),
+    "heads": (8, "p = com.microsoft.MultiHeadAttention<num_heads=2>(a, a, a)", {}),
+    "product and heads": (8, "pm = com.microsoft.FusedMatMul(a, m) pq, pk, pv = Split<axis=2, num_outputs=3>(pm)"
+        " p = com.microsoft.MultiHeadAttention<num_heads=2>(pq, pk, pv)", {"m": (8, 24)}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FUSED)
+def test_states_of_loops_that_depend_on_fused_nodes(kind):
+    """Three steps have the gradient of three such parts in a row, which have no state."""
+    width, nodes, shapes = FUSED[kind]
+    nodes, rng, arrays = nodes.replace("'", '"'), np.random.default_rng(0), {}
+    for key, size in shapes.items():
+        few = key in "wv"
+        drawn = rng.integers(0, 256, size) if few else rng.normal(size=size)
+        arrays[key] = (drawn / 1000 if key in "st" else drawn).astype(np.uint8 if few else np.float32)
+    rows = ["h = Sin(x)"]
+    for before, after in (("h", "k1"), ("k1", "k2"), ("k2", "y")):
+        part = re.sub(r"\bp[mqkv]?\b", rf"\g<0>{before}", re.sub(r"\ba\b", before, nodes))
+        rows.append(f"{part} {after} = Tanh(p{before})")
+    straight = "g (float[N,3,W] x) => (float[N,3,W] y) { " + " ".join(rows) + " }"
+    x, ct = rng.normal(size=(2, 2, 3, width)).astype(np.float32)
+    found = []
+    for text, feeds in ((LOOP.format(nodes=nodes), {"n": np.array(3)}), (straight, {})):
+        model = parse(text.replace("W]", f"{width}]"), domains="com.microsoft")
+        for key, array in arrays.items():
+            model.graph.initializer.append(onnx.numpy_helper.from_array(array, key))
+        found.append(run(vjp(model, "x"), x=x, y_cotangent=ct, **feeds))
+    for key in ("y", "x_gradient"):
+        atol = 2e-5 * np.abs(found[1][key]).max()
+        np.testing.assert_allclose(found[0][key], found[1][key], rtol=0, atol=atol)
 
 
 def dequantised(packed, scales, zeros, bits, size):

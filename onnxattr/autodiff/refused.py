@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+from onnxattr.autodiff.registry import op_name
+from onnxattr.graph.subgraphs import nodes_of, subgraphs_of
 
 #: The metadata entry of a node that its definition cannot write out.
 WHY = "onnxattr.why"
@@ -68,9 +71,11 @@ def stands_for_reals(operator: str) -> bool:
     return _QUANTIZED.fullmatch(operator) is not None
 
 
-def reasons(operators: Iterable[str], nodes: Iterable[Any] = ()) -> list[str]:
-    """Why operators without a rule have none, and what is noted on nodes; one sentence for each kind."""
+def reasons(operators: Iterable[str], nodes: Sequence[Any] = ()) -> list[str]:
+    """Why operators without a rule have none, and what is noted on nodes and inside them; one sentence for each."""
     names = list(operators)
     known = [why for pattern, why in REFUSED if any(re.fullmatch(pattern, name) for name in names)]
-    notes = [getattr(node, "metadata_props", {}).get(WHY, "") for node in nodes]
+    inner = [node for outer in nodes for graph in subgraphs_of(outer) for node in nodes_of(graph)]
+    inner = [node for node in inner if op_name(node) in names]
+    notes = [getattr(node, "metadata_props", {}).get(WHY, "") for node in (*nodes, *inner)]
     return known + list(dict.fromkeys(filter(None, notes)))[:3]
