@@ -16,6 +16,8 @@ from onnxattr.loading.features import KEY as FEATURES_KEY
 from onnxattr.loading.features import features_text
 from onnxattr.loading.meaning import KEY as MEANING_KEY
 from onnxattr.loading.meaning import InputMeaning, Meaning, OutputMeaning
+from onnxattr.loading.stepped import KEY as STEPS_KEY
+from onnxattr.loading.stepped import stepped_text
 from onnxattr.loading.weights import write
 from onnxattr.running.arrays import as_array
 from onnxattr.running.frames import is_frame
@@ -32,6 +34,7 @@ from .operators import write_neighbour_weights, write_network_outputs, write_sig
 from .own import registered
 from .own.sigmoids import write_sigmoids_over_sums
 from .simplified import simplified, with_named_columns
+from .stepped import stepped_parts
 from .steps import chosen, chosen_last
 
 _OPSETS = range(13, 23)
@@ -116,6 +119,8 @@ def _describe(
     """Write what the estimator tells of classes, inputs and outputs."""
     if (classes := getattr(estimator, "classes_", None)) is not None and np.ndim(classes) == 1:
         onnx_model.set_property(converted, CLASS_NAMES_KEY, class_names_text(classes))
+    if parts := stepped_parts(estimator, converted.graph, _ids_by_scores(estimator)):
+        onnx_model.set_property(converted, STEPS_KEY, stepped_text(parts))
     outputs = {v.name: OutputMeaning(_KINDS[v.name]) for v in converted.graph.output if v.name in _KINDS}
     onnx_model.set_property(converted, MEANING_KEY, Meaning(inputs, outputs).text())
     onnx_model.set_versions(converted, opset, ("skl2onnx", "scikit-learn"))
@@ -256,6 +261,10 @@ def _read_by_scores(part: Any) -> list[Any]:
     ]
 
 
+def _ids_by_scores(estimator: Any) -> set[int]:
+    return {id(chosen_last(member)) for part in parts_of(estimator) for member in _read_by_scores(part)}
+
+
 def _options(classifier: Any) -> dict[int, dict[str, bool]]:
     """Plain tensors instead of dictionaries, and scores where there are no probabilities, of classifiers inside too."""
     from skl2onnx import get_model_alias
@@ -264,7 +273,7 @@ def _options(classifier: Any) -> dict[int, dict[str, bool]]:
 
     last, parts = chosen_last(classifier), parts_of(classifier)
     raw = {id(part) for part in parts if hasattr(part, "predict") and not hasattr(part, "predict_proba")}
-    raw |= {id(chosen_last(member)) for part in parts for member in _read_by_scores(part)}
+    raw |= _ids_by_scores(classifier)
     options = {}
     for part in parts:
         wanted = {"zipmap": False} if chosen(part) is last else {}

@@ -19,6 +19,7 @@ from onnxattr.loading.discrete import source_of, unexplained
 from onnxattr.loading.draws import draws
 from onnxattr.loading.heads import logits_of
 from onnxattr.loading.prepared import Prepared
+from onnxattr.loading.stepped import read_stepped
 from onnxattr.running.saturation import saturation
 
 _LISTED = 5
@@ -158,11 +159,19 @@ def _for_all(prepared: Prepared, names: list[str], beside: bool) -> str:
 
 
 def _of_steps(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
-    """Float inputs that the score depends on by no path with a gradient; none that the user left out.
+    """What changes in steps: parts that the converter names, and inputs that the score depends on by steps alone.
+
+    Of inputs that the user left out, nothing.
 
     An input that an explained value is computed from, such as a layer, is explained there.
     """
     graph, output = prepared.model.graph, prepared.value(prepared.output)
+    if not wrt_chosen and (parts := read_stepped(prepared.model.metadata_props)):
+        told = ". ".join(f"{name}: {instead}" for name, instead in parts.items())
+        yield (
+            f"Parts of the model change in steps, which have no gradient: {', '.join(parts)}. Their effect is not in "
+            f"the attribution, and maps along a path do not add up to f(x) - f(b). {told}."
+        )
     floats = {str(value.name) for value in graph.inputs if value.dtype in FLOATS} - {*prepared.wrt}
     if wrt_chosen or not floats:
         return
