@@ -32,7 +32,8 @@ def damaged_arrays():
     return {
         "nothing": b"", "text": b"1,2,3", "cut": whole[:-5], "no header": whole[:9], "half a header": whole[:40],
         "pickle": files.Path("objects.npy").read_bytes(), "bare pickle": b"cos\nsystem\n(S'touch acted'\ntR.",
-        "shape of 2**50": huge, "a shape of words": whole.replace(b"(3, 6)", b"('a',)"),
+        "shape of 2**50": huge, "rows of no numbers": whole.replace(b"(3, 6)", b"(%d, 0)" % 2**40),
+        "a shape of words": whole.replace(b"(3, 6)", b"('a',)"),
         "code for a shape": whole.replace(b"(3, 6), }", b"exit(), }"), "version 9": b"\x93NUMPY\x09" + whole[7:],
         "cut archive": archive[:-30], "flipped archive": archive[:60] + b"\xff\xff" + archive[62:],
         "archive of no arrays": files.Path("lie.npz").read_bytes(),
@@ -42,7 +43,8 @@ def damaged_arrays():
 
 DAMAGED = [
     "nothing", "text", "cut", "no header", "half a header", "pickle", "bare pickle", "shape of 2**50",
-    "a shape of words", "code for a shape", "version 9", "cut archive", "flipped archive", "archive of no arrays",
+    "rows of no numbers", "a shape of words", "code for a shape", "version 9", "cut archive", "flipped archive",
+    "archive of no arrays",
     "bad text",
 ]  # fmt: skip
 
@@ -61,10 +63,21 @@ def test_damaged_arrays_are_one_clear_error(case, mlp_folder, capsys):
     assert not os.path.exists("acted")
 
 
+PLACES = {
+    "x.npy": ["x.npy"], "x.csv": ["x.csv"], "x.parquet": ["x.parquet"], "x.wav": ["x.wav"],
+    "names.txt": ["m.npy", "--labels", "names.txt"], "names.json": ["m.npy", "--labels", "names.json"],
+    "p.json": ["m.npy", "--preprocess", "p.json"], "words.json": ["m.npy", "--vocabulary", "words.json"],
+    "b.parquet": ["m.npy", "--baseline-value", "b.parquet"],
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda name: os.symlink("/dev/zero", name)])
-def test_inputs_that_are_no_files(make, mlp_folder, capsys):
-    make("x.npy")
-    assert main(["explain", "m.onnx", "x.npy", "-o", "maps.npy"]) == 2
+@pytest.mark.parametrize("name", PLACES)
+def test_inputs_that_are_no_files(name, make, mlp_folder, capsys):
+    if name.endswith(".parquet"):
+        pytest.importorskip("pyarrow", reason="PyArrow is not installed")
+    make(name)
+    assert main(["explain", "m.onnx", *PLACES[name], "-o", "maps.npy"]) == 2
     assert "there is no such file" in capsys.readouterr().err
 
 

@@ -76,7 +76,11 @@ def test_ids_without_words_have_numbers():
         (["a", 3], "3, which is no word"),
         ({"a": -1}, "expected ids by word"),
         ("missing.txt", "cannot be read"),
-        ("damaged.json", "cannot be read"),
+        ("damaged.json", "its model has no vocab"),
+        ("pieces.json", "its vocab holds ['a'], which is no word"),
+        ("token.json", "the token 1 has no text"),
+        ("tokens.json", "its added_tokens are int"),
+        ({"a": 2**26 - 1}, "the largest id is 67108863, of 1 in all; expected ids below 1048576"),
         (["w"] * 8, "8 words were given, and the table that the input 'ids' is looked up in has 7 rows"),
         ({"other": WORDS}, "no 'other' of that kind; it has 'ids'"),
     ],
@@ -84,6 +88,9 @@ def test_ids_without_words_have_numbers():
 def test_wrong_vocabularies_are_refused(given, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("damaged.json").write_text('{"model": {"vocab": 3}}')
+    Path("pieces.json").write_text('{"model": {"vocab": [[["a"], 1]]}}')
+    Path("token.json").write_text('{"model": {"vocab": {"a": 0}}, "added_tokens": [{"id": 1}]}')
+    Path("tokens.json").write_text('{"model": {"vocab": {"a": 0}}, "added_tokens": 7}')
     with pytest.raises(ParameterError) as refusal:
         GradientInput(texts(), wrt="embedded", vocabulary=given)
     assert says in str(refusal.value)

@@ -58,6 +58,14 @@ REFUSED = {
     "no channels": (riff(form(1, 16, frame=2, channels=0), chunk(SHORT)), "0 channels of 16 bits"),
     "half floats": (riff(form(3, 16), chunk(SHORT)), "floats of 16 bits"),
     "cut off": (riff(form(1, 16), chunk(SHORT, 400)), "cut off: it holds 9 of the 100 samples"),
+    "2**62 bytes": (
+        riff(LONG[:16] + struct.pack("<Q", 2**62) + LONG[24:], form(1, 16), chunk(SHORT, 2**32 - 1), magic=b"RF64"),
+        "cut off: it holds 9 of the 1152921504606846976 samples",
+    ),
+    "2**64 - 1 bytes": (
+        riff(LONG[:16] + b"\xff" * 8 + LONG[24:], form(1, 16), chunk(SHORT, 2**32 - 1), magic=b"RF64"),
+        "cut off: it holds 9 of the",
+    ),
     "a chunk of odd size": (riff(form(1, 16), LIST[:-1], chunk(SHORT)), "no samples"),
     "two chunks of samples": (riff(form(1, 16), chunk(SHORT[:-1]) + b"\0", LIST, chunk(SHORT)), "two chunks"),
     "an empty chunk in front": (riff(form(1, 16), chunk(b""), chunk(SHORT)), "two chunks"),

@@ -14,6 +14,9 @@ from onnxattr.home import at_home
 from onnxattr.inputs.csv_rows import read_csv
 from onnxattr.inputs.parquet_rows import is_parquet, read_parquet
 
+#: The longest axis of an array of no bytes.
+_MOST_EMPTY = 2**20
+
 
 def read_arrays(path: AnyPath, numbers: Collection[str] | None = None) -> Any:
     """The array of a .npy file, or those of a .npz file by name; the rows of a .csv or .parquet file. Never unpickles.
@@ -35,11 +38,14 @@ def read_arrays(path: AnyPath, numbers: Collection[str] | None = None) -> Any:
             raise OSError("there is no such file")
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
+            _check_rows(loaded)
             return loaded
         with loaded:
             arrays = {name: loaded[name] for name in loaded.files}
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):
             raise ValueError("not all that is in it are arrays")
+        for array in arrays.values():
+            _check_rows(array)
         return arrays
     except Exception as error:
         # What NumPy, zipfile and zlib raise on damaged files is no closed list.
@@ -48,3 +54,13 @@ def read_arrays(path: AnyPath, numbers: Collection[str] | None = None) -> Any:
             f"{os.fspath(path)} is not a .npy file of numbers, or .npz of several: {reason}. Save it with numpy.save, "
             "or rows as .csv."
         ) from error
+
+
+def _check_rows(array: np.ndarray) -> None:
+    """Refuses more rows without a byte than there is work for, which a file of a few bytes may say that it has.
+
+    Raises:
+        ValueError: If there are.
+    """
+    if not array.nbytes and max(array.shape, default=0) > _MOST_EMPTY:
+        raise ValueError(f"its shape is {array.shape}, and it holds no number")

@@ -41,6 +41,8 @@ def read_parquet(path: AnyPath, numbers: Collection[str] | None = None) -> Table
     import pyarrow.parquet as pq
 
     try:
+        if not os.path.isfile(path):
+            raise OSError("there is no such file")
         with pq.ParquetFile(path) as file:
             table = file.read()
     except (pa.ArrowException, OSError) as error:

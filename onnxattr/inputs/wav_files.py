@@ -115,7 +115,8 @@ def _form(content: bytes, order: str) -> _Form | None:
 
 def _samples(file: BinaryIO, form: _Form, size: int | None, order: str) -> np.ndarray:
     """The numbers of the file from here on, ``size`` bytes of them; None: all that are left."""
-    data = file.read() if size is None else file.read(size)
+    left = max(os.fstat(file.fileno()).st_size - file.tell(), 0)
+    data = file.read(left if size is None else min(size, left))
     frame = form.channels * form.width
     held, said = len(data) // frame, None if size is None else size // frame
     if said is not None and held < said:

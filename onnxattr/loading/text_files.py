@@ -12,6 +12,27 @@ from onnxattr.errors import ParameterError
 from onnxattr.home import at_home
 
 
+def text_of(path: str | os.PathLike[str], largest: int) -> str:
+    """The text of a regular file of UTF-8.
+
+    Args:
+        path: The file.
+        largest: The most bytes.
+
+    Raises:
+        OSError: If it is missing, a FIFO or a device, which may never end, or cannot be read.
+        ValueError: If it has more bytes, or is no UTF-8.
+    """
+    if not os.path.isfile(path):
+        raise OSError("there is no such file")
+    with open(path, "rb") as file:
+        # Files of /proc have the size 0.
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise ValueError(f"it has more than {largest} bytes")
+    return content.decode("utf-8-sig")
+
+
 def read_texts(
     path: str | os.PathLike[str],
     option: str,
@@ -38,9 +59,7 @@ def read_texts(
     if suffix not in (".txt", ".json"):
         raise ParameterError(f"{option}={str(path)!r}: expected {expected}.")
     try:
-        if os.stat(path).st_size > largest:
-            raise ValueError(f"it has more than {largest} bytes")
-        text = Path(path).read_text("utf-8-sig")
+        text = text_of(path, largest)
         return lines(text) if suffix == ".txt" else parsed(json.loads(text))
     except (OSError, ValueError, RecursionError) as error:
         raise ParameterError(f"{option}: {path} cannot be read: {error}. Expected {expected}.") from error

@@ -17,6 +17,8 @@ from onnxattr.loading.text_files import read_texts
 
 KEY = "onnxattr.vocabulary"
 _LARGEST = 2**26
+#: The ids up to which few may have a word: those of the largest tokenizers are a quarter of it.
+_MOST_UNUSED = 2**20
 _EXPECTED = (
     "a list of words, a dict of ids by word, a Keras layer or a tokenizer, a .txt file with one word on each line, or "
     "a .json file: tokenizer.json, vocab.json or a list"
@@ -71,15 +73,19 @@ def _of_tokenizer(found: Any) -> Any:
         return found
     words = found["model"].get("vocab")
     if isinstance(words, list):  # Unigram: pairs of a piece and its score
-        words = {
-            pair[0] if isinstance(pair, list) and pair else pair: index for index, pair in enumerate(words)
-        }
+        pieces = [pair[0] if isinstance(pair, list) and pair else pair for pair in words]
+        if odd := [piece for piece in pieces if not isinstance(piece, str)]:
+            raise ValueError(f"its vocab holds {odd[0]!r:.80}, which is no word")
+        words = {piece: index for index, piece in enumerate(pieces)}
     if not isinstance(words, dict):
         raise ValueError("its model has no vocab")
     added = found.get("added_tokens") or []
-    return words | {
-        token["content"]: token["id"] for token in added if isinstance(token, dict) and "id" in token
-    }
+    if not isinstance(added, list):
+        raise ValueError(f"its added_tokens are {type(added).__name__}")
+    tokens = [token for token in added if isinstance(token, dict) and "id" in token]
+    if odd := [token for token in tokens if not isinstance(token.get("content"), str)]:
+        raise ValueError(f"the token {odd[0]['id']!r:.80} has no text")
+    return words | {token["content"]: token["id"] for token in tokens}
 
 
 def _listed(found: Any, what: str) -> tuple[str, ...]:
@@ -91,7 +97,13 @@ def _listed(found: Any, what: str) -> tuple[str, ...]:
             raise ParameterError(
                 f"{what}: the dict holds {ids[:3]}; expected ids by word. Expected {_EXPECTED}."
             )
-        words = [f"[unused{index}]" for index in range(max(ids, default=-1) + 1)]
+        most = max(ids, default=-1)
+        if most >= max(_MOST_UNUSED, 2 * len(ids)):
+            raise ParameterError(
+                f"{what}: the largest id is {most}, of {len(ids)} in all; expected ids below {_MOST_UNUSED}, or a word "
+                "for at least half of those up to it."
+            )
+        words = [f"[unused{index}]" for index in range(most + 1)]
         for word, index in found.items():
             words[index] = word
         found = words
