@@ -9,8 +9,10 @@ from onnx import TensorProto, helper, parser
 from support.command_line import cli_folder, run  # noqa: F401
 from support.small_models import SMALL, build, embedding, mlp, node, random
 
+from onnxattr import Saliency
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import OnnxAttrError
+from onnxattr.inspection.overview import inspect
 from onnxattr.testing import check_model
 
 VECTOR = {"x": ["N", 4]}, {"y": ["N", 4]}
@@ -125,24 +127,37 @@ def test_what_the_evaluator_computes_otherwise_is_compared_in_the_runtime(case):
     assert "evaluator predicts otherwise" in str(found)
 
 
-#: Models of sound and series that run on many steps alone. Without a step the Scan would end the process.
+LATE = """first = Constant<value_ints = [30]>() end = Constant<value_ints = [1000]>()
+    axis = Constant<value_ints = [1]>() late = Slice(x, first, end, axis)"""
+#: Models of sound and series that run on many steps alone. Without a step ONNX Runtime would end the process.
 LONG = {
     "reflected at its ends": 'p = Constant<value_ints = [0, 20, 0, 20]>() y = Pad<mode = "reflect">(x, p)',
-    "a Scan behind the first steps": """first = Constant<value_ints = [30]>() last = Constant<value_ints = [1000]>()
-        axis = Constant<value_ints = [1]>() late = Slice(x, first, last, axis) zero = Constant<value_floats = [0.0]>()
+    "a Scan behind the first steps": f"""{LATE} zero = Constant<value_floats = [0.0]>()
         h, y = Scan<num_scan_inputs = 1, scan_input_axes = [1], scan_output_axes = [1], body =
-        step (float[1] before, float[n] now) => (float[1] after, float[n] out) {
-            m = ReduceSum<keepdims = 1>(now) s = Add(before, m) after = Tanh(s) out = Mul(now, after) }>(zero, late)""",
+        step (float[1] before, float[n] now) => (float[1] after, float[n] out) {{
+            m = ReduceSum<keepdims = 1>(now) s = Add(before, m) after = Tanh(s) out = Mul(now, after) }}
+        >(zero, late)""",
+    "a GRU behind the first steps": f"""{LATE} zero = Constant<value_ints = [0]>() two = Constant<value_ints = [2]>()
+        w = Constant<value = float[1,3,1] {{0.5, -0.3, 0.8}}>() e = Unsqueeze(late, two)
+        t = Transpose<perm = [1, 0, 2]>(e) h, last = GRU<hidden_size = 1>(t, w, w) k = Squeeze(last, zero)
+        y = Mul(k, k)""",
+    "an LSTM behind the first steps": f"""{LATE} zero = Constant<value_ints = [0]>() two = Constant<value_ints = [2]>()
+        w = Constant<value = float[1,4,1] {{0.5, -0.3, 0.8, 0.4}}>() e = Unsqueeze(late, two)
+        t = Transpose<perm = [1, 0, 2]>(e) h, last = LSTM<hidden_size = 1>(t, w, w) k = Squeeze(last, zero)
+        y = Mul(k, k)""",
+    "an Einsum behind the first steps": f"""{LATE} y = Einsum<equation = "ij,kj->ik">(late, late)""",
 }
 
 
 @pytest.mark.parametrize("case", LONG)
-def test_models_that_run_on_many_steps_alone(case):
+def test_models_that_run_on_many_steps_alone(case, tmp_path):
     header = """<ir_version: 8, opset_import: ["" : 17]> g (float[N,T] x) => (float[N,S] y)"""
     model = parser.parse_model(f"{header} {{ {LONG[case]} }}")
     assert [slope.verdict for slope in check_model(model).slopes] == ["agrees"]
     with pytest.raises(OnnxAttrError, match=r"no step|could not run"):
         check_model(model, np.ones((2, 5), np.float32))
+    Saliency(model).export(tmp_path / "explainer.onnx")
+    assert "Cost (measured)" in inspect(model, measured=True)
 
 
 def test_sizes_that_no_draw_finds():

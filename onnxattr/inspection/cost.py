@@ -17,6 +17,7 @@ from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.subgraphs import graphs_in, graphs_of, nodes_in, nodes_of, values_in
 from onnxattr.graph.values import UNKNOWN, dims_of
 from onnxattr.inspection.work import Counter
+from onnxattr.loading.checks.trial_run import check_lengths
 from onnxattr.loading.constant_values import ConstantValues
 from onnxattr.loading.shapes.loops import infer_through_loops
 from onnxattr.running.drawn import draws, filled
@@ -159,6 +160,7 @@ def measure(source: Any, options: Mapping[str, Any]) -> dict[str, Any] | None:
     for row in draws(method.prepared, {}):
         feeds = filled(row)
         try:
+            check_lengths(method.prepared.proto(), feeds, method.prepared.folder)
             method.explain(feeds)
         except (ModelError, ShapeError):
             continue

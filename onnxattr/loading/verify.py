@@ -22,7 +22,7 @@ from onnxattr.graph.requantised import serialised
 from onnxattr.graph.subgraphs import nodes_in, nodes_of
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.checks.loop_steps import all_steps, loops_of, own_steps
-from onnxattr.loading.checks.trial_run import check_scans, values_at
+from onnxattr.loading.checks.trial_run import check_lengths, values_at
 from onnxattr.loading.constant_values import ConstantValues
 from onnxattr.loading.drawn_inputs import FLOATS, SIZES, TRANSFORMS, Feeds, as_taken, trials
 from onnxattr.loading.reading.source import default_opset
@@ -160,7 +160,7 @@ def _run_original(
     failed = None
     for feeds in trials(proto):
         try:
-            check_scans(proto, feeds, folder)
+            check_lengths(proto, feeds, folder)
             return feeds, values_at(proto, outputs, feeds, folder)
         except OnnxAttrError as error:
             failed = error

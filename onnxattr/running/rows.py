@@ -15,6 +15,7 @@ from onnxattr.errors import ModelError
 from onnxattr.graph.operator_kinds import COUNTING
 from onnxattr.graph.subgraphs import nodes_of
 from onnxattr.graph.values import dims_of
+from onnxattr.loading.checks.trial_run import check_lengths
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import EXTENTS, MEASURED, MIXED, PROVEN, UNDECIDED, Rows, independence
 from onnxattr.running.arrays import take
@@ -108,7 +109,7 @@ def _at_sizes(prepared: Prepared, feeds: Feeds) -> Rows:
 
 def _inputs_made_up(prepared: Prepared, run: Run) -> dict[str, np.ndarray] | None:
     """Inputs of the declared shapes that the model can be run on; None if it takes none that were tried."""
-    rng = np.random.default_rng(0)
+    rng, model = np.random.default_rng(0), prepared.proto()
     for extent in EXTENTS:
         feeds = {}
         for value in prepared.inputs:
@@ -119,6 +120,7 @@ def _inputs_made_up(prepared: Prepared, run: Run) -> dict[str, np.ndarray] | Non
             assert value.dtype is not None
             feeds[str(value.name)] = _made_up(rng, shape, np.dtype(value.dtype.numpy()))
         try:
+            check_lengths(model, feeds, prepared.folder)
             run(feeds)
         except ModelError:
             continue

@@ -15,6 +15,7 @@ from onnxattr.callers import warn_caller
 from onnxattr.compile.explainer_file import describe
 from onnxattr.errors import ModelError, ShapeError, TargetError
 from onnxattr.graph.values import dims_of
+from onnxattr.loading.checks.trial_run import check_lengths
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import metadata_of
 from onnxattr.loading.rows.independence import MIXED, SINGLE
@@ -121,14 +122,15 @@ def _own_run(
     unknown = [v.name for v in prepared.inputs if dims_of(v) is None or v.dtype in (None, ir.DataType.STRING)]
     if unknown:
         return None, f"nothing can be drawn for {unknown}, whose shape is unknown or whose values are text"
-    refused = ""
+    refused, alone = "", prepared.proto()
     try:
-        model = Session(prepared.proto(), providers, prepared.folder)
+        model = Session(alone, providers, prepared.folder)
     except ModelError as error:
         return None, f"the model itself does not load ({error})"
     for row in draws(prepared, sizes):
         try:
-            return (row, model.run(filled(row))[0], model), ""
+            check_lengths(alone, feeds := filled(row), prepared.folder)
+            return (row, model.run(feeds)[0], model), ""
         except ModelError as error:
             refused = refused or " ".join(str(error).split())[:300]
     return None, f"the model itself refuses every input that was drawn ({refused})"

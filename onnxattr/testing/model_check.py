@@ -15,7 +15,7 @@ from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.gradient import vjp
 from onnxattr.errors import ModelError, ParameterError, few
 from onnxattr.graph.subgraphs import nodes_in
-from onnxattr.loading.checks.trial_run import check_scans
+from onnxattr.loading.checks.trial_run import check_lengths
 from onnxattr.loading.drawn_inputs import SIZES, trials
 from onnxattr.loading.places import ALL_OUTPUTS
 from onnxattr.loading.prepared import prepare
@@ -198,7 +198,7 @@ def _at_inputs(
     for given in trials(proto, _SIZES) if inputs is None else [inputs]:
         feeds = {name: np.asarray(array) for name, array in given.items()}
         try:
-            check_scans(proto, feeds)
+            check_lengths(proto, feeds)
             first, second = (run(names, feeds) for _ in range(2))
             break
         except ModelError as error:

@@ -28,26 +28,61 @@ def values_at(
     return dict(zip(wanted, results, strict=True))
 
 
-def check_scans(proto: onnx.ModelProto, feeds: Mapping[str, np.ndarray], folder: Any = None) -> None:
-    """Computes the lengths that Scans of the main graph follow, before any of these runs.
+def check_lengths(proto: onnx.ModelProto, feeds: Mapping[str, np.ndarray], folder: Any = None) -> None:
+    """Computes the lengths of what recurrent nodes of the main graph read, before any of these runs.
 
-    In ONNX Runtime 1.32 a Scan without a step fails; along another axis than the first it divides by zero, which ends
-    the process.
+    ONNX Runtime 1.32 ends the process where one is 0: a Scan along another axis than the first divides by it, as an
+    Einsum does, and GRU and LSTM raise where nothing catches.
 
     Raises:
-        ModelError: If a Scan along another axis has no step, or the model does not run.
+        ModelError: If one is 0, or the model does not run.
     """
-    for place, node in enumerate(proto.graph.node):
-        axes = [axis for a in node.attribute if a.name == "scan_input_axes" for axis in a.ints]
-        if node.op_type != "Scan" or not any(axes):
-            continue
-        scanned = node.input[len(node.input) - len(axes) :]
-        before = onnx.ModelProto()
-        before.CopyFrom(proto)
-        del before.graph.node[place:]
-        values = values_at(before, scanned, feeds, folder)
-        if any(values[name].shape[axis] == 0 for name, axis in zip(scanned, axes, strict=True)):
-            name = node.name or node.output[0]
+    risky = [
+        (place, node, read)
+        for place, node in enumerate(proto.graph.node)
+        if (read := _must_not_be_empty(node))
+    ]
+    known = _sizes(proto, feeds) if risky else {}
+    for place, node, read in risky:
+        unknown = [name for name in read if name not in known]
+        if unknown:
+            before = onnx.ModelProto()
+            before.CopyFrom(proto)
+            del before.graph.node[place:]
+            known |= {name: array.shape for name, array in values_at(before, unknown, feeds, folder).items()}
+        if empty := [name for name in read if 0 in known[name]]:
             raise ModelError(
-                f"The Scan node {name!r} has no step: its inputs are empty along the axes {axes}."
+                f"The {node.op_type} node {node.name or node.output[0]!r} reads {empty[0]!r} of shape "
+                f"{tuple(known[empty[0]])}: it has no step."
             )
+
+
+def _must_not_be_empty(node: onnx.NodeProto) -> list[str]:
+    """The values that a node must not read without an element."""
+    if node.op_type == "Scan":
+        axes = [axis for a in node.attribute if a.name == "scan_input_axes" for axis in a.ints]
+        return list(node.input[len(node.input) - len(axes) :]) if any(axes) else []
+    if node.op_type in ("GRU", "LSTM", "RNN"):
+        return [node.input[0]]
+    return list(node.input) if node.op_type == "Einsum" else []
+
+
+def _sizes(proto: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    """The shapes that follow from those of the inputs alone, without a run."""
+    given = onnx.ModelProto()
+    given.CopyFrom(proto)
+    for value in given.graph.input:
+        if value.name in feeds:
+            value.type.tensor_type.shape.CopyFrom(
+                onnx.helper.make_tensor_value_info("", 1, feeds[value.name].shape).type.tensor_type.shape
+            )
+    try:
+        inferred = onnx.shape_inference.infer_shapes(given).graph
+    except Exception:  # beyond 2 GiB, or invalid: its lengths are computed
+        return {}
+    found = {name: array.shape for name, array in feeds.items()}
+    for value in inferred.value_info:
+        kind = value.type.tensor_type
+        if kind.HasField("shape") and all(dim.HasField("dim_value") for dim in kind.shape.dim):
+            found[value.name] = tuple(dim.dim_value for dim in kind.shape.dim)
+    return found
