@@ -3,6 +3,7 @@
 from onnxattr.decompositions import (  # noqa: F401
     contrib,
     contrib_attention,
+    contrib_branches,
     contrib_decoder,
     contrib_experts,
     contrib_norm,

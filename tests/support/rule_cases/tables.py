@@ -25,6 +25,7 @@ FAMILIES = (
     "contrib_shape",
     "decoder",
     "states",
+    "branches",
     "quantization",
     "ml",
 )
