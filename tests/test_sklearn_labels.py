@@ -7,13 +7,14 @@ pytest.importorskip("skl2onnx", reason="skl2onnx is not installed: pip install '
 
 from onnxattr.converters.common.verify import Session
 from onnxattr.converters.sklearn import to_onnx
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.ensemble import VotingClassifier
 from sklearn.feature_selection import RFE, RFECV
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, SGDClassifier
 from sklearn.metrics import make_scorer, recall_score
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, TunedThresholdClassifierCV
-from sklearn.multiclass import OneVsOneClassifier
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
@@ -60,6 +61,14 @@ CASES = {
     "unsigned": (VotingClassifier([("a", GaussianNB())], voting="soft"), KINDS.astype(np.uint8)),
     "quadratic": (QuadraticDiscriminantAnalysis(), KINDS),
     "pairs": (OneVsOneClassifier(LogisticRegression()), KINDS),
+    "pairs of names": (OneVsOneClassifier(LogisticRegression()), np.array(["c", "a", "b"])[KINDS]),
+    "one of several": (scaled(OneVsRestClassifier(LinearSVC())), KINDS),
+    "one of two": (OneVsRestClassifier(LinearSVC()), NAMES),
+    "one of several, calibrated": (CalibratedClassifierCV(OneVsRestClassifier(LinearSVC()), cv=2), KINDS),
+    "clipped": (scaled(SGDClassifier(loss="modified_huber", random_state=0)), np.array(["c", "a", "b"])[KINDS]),
+    "clipped, one of several": (OneVsRestClassifier(SGDClassifier(loss="modified_huber", random_state=0)), KINDS),
+    "saturated, one of several": (OneVsRestClassifier(SGDClassifier(loss="log_loss", random_state=0)), KINDS),
+    "saturated": (SGDClassifier(loss="log_loss", random_state=0), KINDS),
     "several labels": (RidgeClassifier(), LABELS),
 }  # fmt: skip
 

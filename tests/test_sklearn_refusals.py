@@ -15,8 +15,10 @@ from onnxattr.converters.sklearn.own import calibration, imputers
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import NMF
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.ensemble import (
     AdaBoostClassifier,
+    BaggingClassifier,
     IsolationForest,
     RandomForestClassifier,
     StackingClassifier,
@@ -27,7 +29,7 @@ from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.kernel_approximation import RBFSampler
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier, RadiusNeighborsRegressor
@@ -193,7 +195,25 @@ def test_files_are_whole(tmp_path):
         (
             OneVsOneClassifier(LogisticRegression()).fit(IRIS, KINDS > 1),
             IRIS,
-            "skl2onnx writes something else",
+            r"skl2onnx writes something else: convert estimators_\[0\]",
+        ),
+        (CalibratedClassifierCV(SVC(probability=True), cv=2).fit(IRIS, KINDS), IRIS, "SVC.probability=False"),
+        (
+            CalibratedClassifierCV(QuadraticDiscriminantAnalysis(), cv=2).fit(IRIS, KINDS),
+            IRIS,
+            "QuadraticDiscriminantAnalysis.*Calibrate a LinearDiscriminantAnalysis or a GaussianNB",
+        ),
+        (
+            BaggingClassifier(LinearSVC(), n_estimators=2).fit(IRIS, KINDS),
+            IRIS,
+            "BaggingClassifier counts the classes.*Use members with probabilities",
+        ),
+        (
+            OneVsRestClassifier(make_pipeline(SGDClassifier("modified_huber", random_state=0))).fit(
+                IRIS, KINDS
+            ),
+            IRIS,
+            "predicts another class than the original at .* probabilities do not saturate",
         ),
     ],
 )

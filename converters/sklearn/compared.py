@@ -15,6 +15,8 @@ from .steps import steps_of
 _ROUNDING = 1e-2
 _FURTHER_ROWS = 16
 _LARGEST = 1e30
+# Classes may differ at this part of the rows, where scores are equal but for rounding.
+_OTHER_LABELS = 0.05
 
 
 class OtherNumbersError(ConversionError):
@@ -51,6 +53,30 @@ def compare(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> Non
                 f"The converted {type(estimator).__name__} differs from the original by {worst:.2g} of its largest "
                 f"value. {advice}"
             )
+    if converted.graph.output[0].name == "label":
+        _compare_labels(session, estimator, source, np.concatenate([rows, *further[:2]]))
+
+
+def _compare_labels(session: Session, estimator: Any, source: str, rows: np.ndarray) -> None:
+    """Compare the classes that are predicted; scores that are equal but for rounding may decide otherwise.
+
+    Raises:
+        OtherNumbersError: They differ at more than a twentieth of the rows.
+    """
+    found = np.asarray(session.run({source: rows})[0])
+    if found.ndim > 1 or not hasattr(estimator, "predict"):
+        return
+    try:
+        expected = np.asarray(estimator.predict(rows.astype(np.float64)))
+    except (ValueError, IndexError):
+        return
+    others = (found != (expected.astype(np.int64) if expected.dtype.kind in "biuf" else expected)).mean()
+    if not others <= _OTHER_LABELS:
+        raise OtherNumbersError(
+            f"The converted {type(estimator).__name__} predicts another class than the original at {others:.0%} of the "
+            "rows, though scores agree: where several of them are the largest, as clipped or saturated probabilities "
+            "are, it decides by other numbers. Use a loss or an estimator whose probabilities do not saturate."
+        )
 
 
 def far_apart(estimator: Any, rows: np.ndarray) -> np.ndarray:

@@ -26,7 +26,13 @@ from ..common import graph_edit, onnx_model
 from ..common.verify import values
 from . import mixed
 from .compared import OtherNumbersError, compare, far_apart
-from .foreign import advice, advice_on_class, advice_on_classes, in_words
+from .foreign import (
+    advice,
+    advice_on_class,
+    advice_on_classes,
+    in_words,
+    refuse_what_is_read_otherwise,
+)
 from .labels import write_labels
 from .layers import write_table
 from .names import by_position, feature_names, numbers_of, parts_of
@@ -190,6 +196,7 @@ def _converted(
             f"{type(last).__name__} gives classes alone, which are piecewise constant: their gradient is 0 almost "
             f"everywhere. {advice_on_classes(last)}."
         )
+    refuse_what_is_read_otherwise(parts_of(estimator))
     settings: dict[str, Any] = {"target_opset": {"": opset, "ai.onnx.ml": 3}}
     try:
         with registered(exact):

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from onnxattr.autodiff.refused import TREES
+from onnxattr.errors import ConversionError
+
+from .steps import chosen_last
 
 _ADVICE = {
     **dict.fromkeys(("lightgbm", "xgboost", "catboost"), f"Boosted {TREES}"),
@@ -73,6 +76,42 @@ def advice_on_classes(classifier: Any) -> str:
     if hasattr(classifier, "estimators_"):
         return "Explain the estimators in it one by one (estimators_)"
     return "Use a classifier with predict_proba or decision_function"
+
+
+def refuse_what_is_read_otherwise(parts: list[Any]) -> None:
+    """Refuse parts that combine numbers of their members which the converted members do not give.
+
+    Raises:
+        ConversionError: One does; with what to use instead.
+    """
+    for part in parts:
+        name = type(part).__name__
+        inner = chosen_last(part.estimator) if hasattr(part, "calibrators") else None
+        kind = type(inner).__name__
+        if getattr(inner, "probability", False):
+            raise ConversionError(
+                f"CalibratedClassifierCV calibrates the scores of {kind}, which its converted form does not have "
+                f"beside its probabilities. Calibrate {kind}(probability=False), or use its probabilities as they are."
+            )
+        if kind == "QuadraticDiscriminantAnalysis":
+            raise ConversionError(
+                f"CalibratedClassifierCV calibrates the scores of {kind}, which is converted with probabilities alone. "
+                "Calibrate a LinearDiscriminantAnalysis or a GaussianNB, or use its probabilities as they are."
+            )
+        if (
+            name == "BaggingClassifier"
+            and hasattr(part, "estimators_")
+            and not hasattr(part.estimators_[0], "predict_proba")
+        ):
+            raise ConversionError(
+                f"{name} counts the classes that its members predict, as they have no predict_proba: its gradient is 0 "
+                "almost everywhere. Use members with probabilities, as LogisticRegression or a CalibratedClassifierCV."
+            )
+        if name == "OneVsOneClassifier" and len(getattr(part, "classes_", ())) == 2:
+            raise ConversionError(
+                f"{name} of two classes is its one member, of which skl2onnx writes something else: convert "
+                "estimators_[0]."
+            )
 
 
 def advice(estimator: Any) -> str:

@@ -41,8 +41,14 @@ def write_labels(graph: onnx.GraphProto, estimator: Any) -> None:
             )
         largest = _node(graph, "ArgMax", graph.output[-1].name, axis=1, keepdims=0)
         _give_labels(graph, "Gather", _written(last.classes_), largest)
-    elif isinstance(last, (OneVsOneClassifier, QuadraticDiscriminantAnalysis)):
+    elif isinstance(last, QuadraticDiscriminantAnalysis):
         _give_labels(graph, "Reshape", f"{graph.output[0].name}_before", np.array([-1]))
+    elif isinstance(last, OneVsOneClassifier):  # skl2onnx makes numbers of names too
+        largest = _node(graph, "ArgMax", graph.output[-1].name, axis=1, keepdims=0)
+        _give_labels(graph, "Gather", _written(last.classes_), largest)
+    elif members := _linear_members(last):
+        largest = _node(graph, "ArgMax", _linear_scores(graph, members), axis=1, keepdims=0)
+        _give_labels(graph, "Gather", _written(last.classes_), largest)
     elif type(last).__name__ in _THRESHOLDS:
         threshold = getattr(last, "best_threshold_", getattr(last, "threshold", None))
         has_probabilities = hasattr(last, "predict_proba")
@@ -59,6 +65,27 @@ def write_labels(graph: onnx.GraphProto, estimator: Any) -> None:
         below = _node(graph, "Less", _node(graph, "Squeeze", column, np.array([1])), np.float32(threshold))
         classes = _written(classes)
         _give_labels(graph, "Where", below, classes[[1 - place]], classes[[place]])
+
+
+def _linear_members(last: Any) -> list[Any]:
+    """What decides among three and more classes by x w + b, where probabilities may saturate or are clipped."""
+    from sklearn.linear_model import SGDClassifier
+    from sklearn.multiclass import OneVsRestClassifier
+
+    if isinstance(last, OneVsRestClassifier) and not last.multilabel_:
+        members = list(last.estimators_)
+    else:
+        members = [last] if isinstance(last, SGDClassifier) else []
+    known = members and all(hasattr(one, "coef_") and hasattr(one, "predict_proba") for one in members)
+    return members if known and len(last.classes_) > 2 else []
+
+
+def _linear_scores(graph: onnx.GraphProto, members: list[Any]) -> str:
+    """The scores x w + b of the members of a last step."""
+    products = [node for node in graph.node if node.op_type in ("LinearClassifier", "MatMul")]
+    weights = np.concatenate([one.coef_ for one in members]).T.astype(np.float32)
+    bias = np.concatenate([np.atleast_1d(one.intercept_) for one in members]).astype(np.float32)
+    return _node(graph, "Add", _node(graph, "MatMul", products[-1].input[0], weights), bias)
 
 
 def _written(classes: Any) -> np.ndarray:

@@ -16,7 +16,7 @@ def combined() -> Iterator[None]:
     """
     import skl2onnx.common._registration as registration
     from skl2onnx.common import shape_calculator
-    from skl2onnx.operator_converters import stacking
+    from skl2onnx.operator_converters import one_vs_rest_classifier, stacking
 
     classes = shape_calculator._infer_linear_classifier_output_types
     numbers = shape_calculator._infer_linear_regressor_output_types
@@ -35,6 +35,8 @@ def combined() -> Iterator[None]:
         stack.enter_context(mock.patch.dict(pool, writers))
         stack.enter_context(mock.patch.object(stacking, "_transform", _scores))
         stack.enter_context(mock.patch.object(stacking, "_transform_regressor", _numbers))
+        # It takes the scores of a LinearSVC for one column; they are two, as those of others, of which it reads one.
+        stack.enter_context(mock.patch.object(one_vs_rest_classifier, "LinearSVC", ()))
         yield
 
 
