@@ -66,7 +66,10 @@ def test_the_way_out_is_said(module, said, put):
 @pytest.mark.parametrize(
     ("module", "said"),
     [
-        ("xgboost.sklearn", r"no form.*linear booster needs no conversion.*x \* coef_"),
+        (
+            "xgboost.sklearn",
+            r"linear booster.*x \* coef_.*three.*coef_\.ravel\(\)\.reshape\(n_features, -1\)\[:, k\]",
+        ),
         ("lightgbm.sklearn", "Linear trees have a slope in each leaf"),
     ],
 )

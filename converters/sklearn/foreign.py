@@ -21,8 +21,9 @@ _ADVICE = {
 
 
 _LINEAR = (
-    "A linear booster needs no conversion: what it adds up is x * coef_, which is Gradient x Input, and Integrated "
-    "Gradients from 0, at each row"
+    "A linear booster needs no conversion: what it adds up, before its link, is x * coef_, which is Gradient x Input, "
+    "and Integrated Gradients from 0, at each row; of three and more classes the weights of class k are "
+    "coef_.ravel().reshape(n_features, -1)[:, k], for coef_ has them in another order"
 )
 _LINEAR_TREES = (
     "Linear trees have a slope in each leaf and jump between leaves, and no form in ONNX: explain them with a method "
