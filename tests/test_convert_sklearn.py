@@ -47,7 +47,7 @@ from sklearn.preprocessing import (
     RobustScaler,
     StandardScaler,
 )
-from sklearn.random_projection import GaussianRandomProjection
+from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR, NuSVC, NuSVR
 from support.estimators import close, differences, gradient, scaled
 from support.iris import IRIS, KINDS, SMALL_NETWORK
@@ -161,6 +161,7 @@ REGRESSORS = [
             PolynomialFeatures(2), PCA(2, whiten=True), KernelPCA(2, kernel="rbf"), TruncatedSVD(2), IncrementalPCA(2),
             GaussianRandomProjection(2, random_state=0), SelectKBest(k=2), RFE(Ridge(), n_features_to_select=2),
             SimpleImputer(), SelectKBest(lambda x, y: -np.arange(3), k=1),
+            SparseRandomProjection(2, density=0.5, random_state=0),
         )
     ),
 ]  # fmt: skip

@@ -58,11 +58,14 @@ def conversions() -> dict[type, Callable[[Writer], str]]:
     from sklearn.cluster import BisectingKMeans, FeatureAgglomeration, KMeans, MiniBatchKMeans
     from sklearn.decomposition import FactorAnalysis, FastICA, MiniBatchSparsePCA, SparsePCA
     from sklearn.neural_network import BernoulliRBM
+    from sklearn.random_projection import SparseRandomProjection
 
     kinds = [getattr(feature_selection, name) for name in feature_selection.__all__]
     selectors = [kind for kind in kinds if isinstance(kind, type) and hasattr(kind, "get_support")]
     return {
-        **dict.fromkeys((FactorAnalysis, FastICA, SparsePCA, MiniBatchSparsePCA), affine),
+        **dict.fromkeys(
+            (FactorAnalysis, FastICA, SparsePCA, MiniBatchSparsePCA, SparseRandomProjection), affine
+        ),
         FeatureAgglomeration: feature_agglomeration,
         BernoulliRBM: hidden_units,
         **dict.fromkeys(selectors, selected),
