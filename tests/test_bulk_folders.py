@@ -133,7 +133,7 @@ def test_files_of_no_job_are_no_results(source, tmp_path):
     assert len(explain_folder(GradientInput(MODEL), source, tmp_path / "out", overwrite=True).written) == 4
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"more": 1}'])
+@pytest.mark.parametrize("text", ["[]", "{", '{"more": 1}', "[" * 100_000])
 def test_damaged_descriptions(text, source, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/.onnxattr-job.json").write_text(text)

@@ -8,13 +8,16 @@ import sys
 import threading
 
 import numpy as np
+import onnx
 import pytest
+from support.small_models import build, node
 from support.written_files import MLP, X, contents, save_external, writers
 
 from onnxattr import files
 from onnxattr.attributions import Saliency
 from onnxattr.cli import main
 from onnxattr.errors import ParameterError
+from onnxattr.results.writing import write_npz
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links, FIFOs and signals of Unix")
 
@@ -72,6 +75,27 @@ def test_names_that_are_no_text(suffix, tmp_path, monkeypatch, capsys):
             np.testing.assert_allclose(np.load(out + suffix), X * weights[:, 3], rtol=1e-5, atol=1e-6)
     assert main(["export", "model.onnx", "--weights", "beside", "-o", model]) == 2
     assert "not UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["file", "allow_pickle", "args"])
+@pytest.mark.parametrize("of_each", [False, True])
+def test_explained_values_of_any_name_are_in_the_archive(name, of_each, tmp_path, monkeypatch):
+    """numpy.savez has parameters of the first two names: it refuses one and leaves the other out."""
+    monkeypatch.chdir(tmp_path)
+    nodes = [node("Mul", [name, "z"], ["y"])]
+    onnx.save(build(nodes, {name: ["N", 4], "z": ["N", 4]}, {"y": ["N", 4]}), "m.onnx")
+    rows = {name: np.full((2, 4), 2, np.float32), "z": np.full((2, 4), 3, np.float32)}
+    with open("rows.npz", "wb") as file:
+        write_npz(file, rows)
+    for place, array in enumerate(rows.values()):
+        np.save(f"{place}.npy", array)
+    given = [f"{name}=0.npy", "z=1.npy", "--picture", "why.png"] if of_each else ["rows.npz"]
+    wanted = ["--method", "GradientInput", "--wrt", name, "--wrt", "z", "--targets", "1"]
+    assert main(["explain", "m.onnx", *given, *wanted, "-o", "maps.npz"]) == 0
+    found = np.load("maps.npz")
+    assert found.files == [name, "z"]
+    for value in found.files:
+        np.testing.assert_array_equal(found[value], [[0, 6, 0, 0]] * 2)
 
 
 @pytest.mark.parametrize(

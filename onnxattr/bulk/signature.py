@@ -105,7 +105,7 @@ def _kept(path: Path, overwrite: bool) -> tuple[dict[str, Any] | None, bool]:
         found = json.loads(path.read_text()) if path.exists() else None
         if found is not None and not isinstance(found, dict):
             raise ValueError("it holds no object")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         if not overwrite:
             raise ParameterError(
                 f"{path} is damaged ({error}); give another folder, or --overwrite."

@@ -35,7 +35,7 @@ from onnxattr.inputs.paths import files_in, kind_of
 from onnxattr.loading.reading.source import read_metadata
 from onnxattr.results import Explanation
 from onnxattr.results.sheets import sheet
-from onnxattr.results.writing import PICTURES, suffix_of, write
+from onnxattr.results.writing import PICTURES, suffix_of, write, write_npz
 from onnxattr.running.about_model import files_named
 from onnxattr.running.explainer import Explainer, load
 from onnxattr.running.explainer_metadata import is_explainer
@@ -201,7 +201,7 @@ def _write_plain(method: Any, result: Any, path: str) -> None:
             return
         maps = [*result.values()] if isinstance(result, dict) else result
         maps = maps if isinstance(maps, list) else [maps]
-        np.savez(file, **dict(zip(method.explained, maps, strict=True)))
+        write_npz(file, dict(zip(method.explained, maps, strict=True)))
 
 
 def _draw(found: Sequence[Explanation], options: argparse.Namespace, photos: bool, title: str) -> None:

@@ -6,9 +6,10 @@ import csv
 import io
 import json
 import os
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -83,7 +84,15 @@ def _write_arrays(found: Sequence[Explanation], path: AnyPath, suffix: str) -> N
         if suffix == ".npy":
             np.save(file, arrays[""])
         else:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # a name could be that of its own parameter
+            write_npz(file, arrays)
+
+
+def write_npz(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays by their names as a .npz file; numpy.savez has parameters named file and allow_pickle."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def _one_array(found: Sequence[Explanation]) -> np.ndarray:
