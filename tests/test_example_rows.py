@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from support.tiny_graphs import parse
 
@@ -78,3 +79,24 @@ def test_what_is_no_row_is_refused(program, name, tmp_path):
     )
     assert said.returncode
     assert re.search(expected, said.stderr), said.stderr
+
+
+@pytest.mark.parametrize("name", ["../secret", "sub/../../secret", "/etc/passwd"])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_weights_elsewhere_are_not_read(program, name, tmp_path):
+    """The file says that its weights are elsewhere: they are neither looked at nor waited for."""
+    GradientInput(parse("m (float[N,3] x) => (float[N,3] y) { y = Tanh(x) }")).export(tmp_path / "e.onnx")
+    hostile = onnx.load(tmp_path / "e.onnx")
+    for key, value in (("onnxattr.data", name), ("onnxattr.data_sha256", "0" * 64)):
+        hostile.metadata_props.add(key=key, value=value)
+    onnx.save(hostile, tmp_path / "e.onnx")
+    (tmp_path / "row.csv").write_text("1,2,3\n")
+    said = subprocess.run(
+        [*program, tmp_path / "e.onnx", tmp_path / "row.csv"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert said.returncode
+    assert "names weights that are not beside it" in said.stderr

@@ -151,3 +151,9 @@ def test_inspect_tells_the_data_and_who_shares_it(tmp_path):
     assert "shared with GradientInput.onnx" in text
     Saliency(wide()[0]).export(tmp_path / "inside.onnx")
     assert inspection.facts(tmp_path / "inside.onnx")["data_file"] is None
+    # A name that no weight reads was compared with no checksum.
+    liar = onnx.load(tmp_path / "inside.onnx")
+    onnx.helper.set_model_props(liar, {"onnxattr.data": "../secret", "onnxattr.data_sha256": "0" * 64})
+    onnx.save(liar, tmp_path / "liar.onnx")
+    assert inspection.facts(tmp_path / "liar.onnx")["data_file"] is None
+    assert "checksum" not in inspection.inspect(tmp_path / "liar.onnx")

@@ -4,7 +4,7 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import * as ort from "onnxruntime-node";
 import sharp from "sharp";
 import { metadataOf, scoresOf } from "../web/metadata.js";
@@ -45,7 +45,8 @@ async function noSuchClass(error) {
 /** Weights beside the file must be those that it was written with: the runtime looks at their size alone. */
 async function checkWeights() {
   const { "onnxattr.data": name, "onnxattr.data_sha256": expected } = metadata;
-  if (!expected) return;
+  if (!name || !expected) return;
+  if (name !== basename(name)) throw new Error(`${file} names weights that are not beside it: ${JSON.stringify(name)}.`);
   const hash = createHash("sha256");
   for await (const part of createReadStream(join(dirname(file), name))) hash.update(part);
   if (hash.digest("hex") !== expected) throw new Error(`${name} is not the file of weights that ${file} was written with: export both again.`);

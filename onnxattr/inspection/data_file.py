@@ -8,20 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from onnxattr.errors import OnnxAttrError
+from onnxattr.loading.reading.external_data import entry
 from onnxattr.loading.reading.own_data import DIGEST, NAME
-from onnxattr.loading.reading.source import ModelSource, read_metadata
+from onnxattr.loading.reading.source import ModelSource, read_metadata, read_proto
 
 
 def data_facts(source: ModelSource, metadata: Mapping[str, str]) -> dict[str, Any] | None:
     """Name, size and checksum of the data file of a model, and the other models beside it that name it.
 
     Args:
-        source: The model; None is known of one that is in no file.
+        source: The model; None is known of one that is in no file, or reads no such file.
         metadata: Those of the model, whose data have been compared with their checksum.
     """
     if NAME not in metadata or not isinstance(source, (str, os.PathLike)):
         return None
     path, name = Path(source), metadata[NAME]
+    # What no weight reads was compared with nothing, wherever the name leads.
+    if not any(entry(weight, "location") == name for weight in read_proto(source).graph.initializer):
+        return None
     data = path.parent / name
     return {
         "file": name,
