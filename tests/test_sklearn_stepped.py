@@ -57,6 +57,19 @@ def test_parts_that_change_in_steps_are_said(name, estimator):
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_trees_of_files_that_no_converter_has_marked_are_said():
+    import skl2onnx
+
+    members = [("a", AdaBoostClassifier(n_estimators=2)), *VOTE]
+    vote = VotingClassifier(members, voting="soft", flatten_transform=False).fit(IRIS, KINDS)
+    model = skl2onnx.to_onnx(vote, IRIS[:1].astype(np.float32), options={"zipmap": False})
+    with pytest.warns(
+        UserWarning, match="change in steps, which have no gradient: TreeEnsembleClassifier\\."
+    ):
+        IntegratedGradients(model, output="probabilities")
+
+
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "estimator",
     [

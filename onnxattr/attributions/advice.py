@@ -9,7 +9,7 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxattr.autodiff.overrides import RELU_LIKE
-from onnxattr.autodiff.paths import reaching
+from onnxattr.autodiff.paths import needed_nodes, reaching
 from onnxattr.compile.relus import relu_spans
 from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.graph.intervals import FLOATS
@@ -158,6 +158,13 @@ def _for_all(prepared: Prepared, names: list[str], beside: bool) -> str:
     )
 
 
+def _trees(output: ir.Value) -> dict[str, str]:
+    """The trees that a score needs; where their own values reach it, it has no gradient and is refused."""
+    found = [node for node in needed_nodes([output]) if node.op_type.startswith("TreeEnsemble")]
+    instead = "the score reads the classes that they predict; explain a model without them"
+    return {", ".join(dict.fromkeys(node.op_type for node in found)): instead} if found else {}
+
+
 def _of_steps(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
     """What changes in steps: parts that the converter names, and inputs that the score depends on by steps alone.
 
@@ -166,7 +173,7 @@ def _of_steps(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
     An input that an explained value is computed from, such as a layer, is explained there.
     """
     graph, output = prepared.model.graph, prepared.value(prepared.output)
-    if not wrt_chosen and (parts := read_stepped(prepared.model.metadata_props)):
+    if not wrt_chosen and (parts := read_stepped(prepared.model.metadata_props) or _trees(output)):
         told = ". ".join(f"{name}: {instead}" for name, instead in parts.items())
         yield (
             f"Parts of the model change in steps, which have no gradient: {', '.join(parts)}. Their effect is not in "
