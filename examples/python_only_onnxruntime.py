@@ -17,9 +17,10 @@ session = onnxruntime.InferenceSession(file)
 first, *others = session.get_inputs()
 told = session.get_modelmeta().custom_metadata_map
 if "onnxattr.data_sha256" in told:  # weights beside the file: the runtime looks at their size alone
-    weights = Path(file).parent / told["onnxattr.data"]
-    if weights.name != told["onnxattr.data"]:
-        sys.exit(f"{file} names weights that are not beside it: {told['onnxattr.data']!r}.")
+    name = told.get("onnxattr.data", "")
+    weights = Path(file).parent / name
+    if weights.name != name or not weights.is_file():
+        sys.exit(f"{file} names weights that are not beside it: {name!r}.")
     if hashlib.sha256(weights.read_bytes()).hexdigest() != told["onnxattr.data_sha256"]:
         sys.exit(f"{weights} is not the file of weights that {file} was written with: export both again.")
 

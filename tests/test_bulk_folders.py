@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import threading
 import time
 
@@ -140,6 +141,14 @@ def test_damaged_descriptions(text, source, tmp_path):
     with pytest.raises(OnnxAttrError, match=r"is damaged|another job"):
         explain_folder(GradientInput(MODEL), source, tmp_path / "out")
     assert len(explain_folder(GradientInput(MODEL), source, tmp_path / "out", overwrite=True).written) == 4
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_descriptions_that_never_end(make, source, tmp_path):
+    (tmp_path / "out").mkdir()
+    make(tmp_path / "out/.onnxattr-job.json")
+    with pytest.raises(OnnxAttrError, match=r"is damaged \(there is no such file\)"):
+        explain_folder(GradientInput(MODEL), source, tmp_path / "out")
 
 
 def test_of_jobs_that_start_at_once_one_gets_the_folder(source, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 // photos with preprocess=. Beside a photo it writes photo.why.png, the photo in grey and red where it counts.
 
 import { createHash } from "node:crypto";
-import { createReadStream, readFileSync } from "node:fs";
+import { createReadStream, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import * as ort from "onnxruntime-node";
 import sharp from "sharp";
@@ -44,9 +44,9 @@ async function noSuchClass(error) {
 
 /** Weights beside the file must be those that it was written with: the runtime looks at their size alone. */
 async function checkWeights() {
-  const { "onnxattr.data": name, "onnxattr.data_sha256": expected } = metadata;
-  if (!name || !expected) return;
-  if (name !== basename(name)) throw new Error(`${file} names weights that are not beside it: ${JSON.stringify(name)}.`);
+  const { "onnxattr.data": name = "", "onnxattr.data_sha256": expected } = metadata;
+  if (!expected) return;
+  if (!name || name !== basename(name) || !statSync(join(dirname(file), name), { throwIfNoEntry: false })?.isFile()) throw new Error(`${file} names weights that are not beside it: ${JSON.stringify(name)}.`);
   const hash = createHash("sha256");
   for await (const part of createReadStream(join(dirname(file), name))) hash.update(part);
   if (hash.digest("hex") !== expected) throw new Error(`${name} is not the file of weights that ${file} was written with: export both again.`);

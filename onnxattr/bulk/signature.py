@@ -15,6 +15,7 @@ from onnxattr.bulk.contents import contents
 from onnxattr.bulk.work import Task
 from onnxattr.errors import ParameterError
 from onnxattr.files import locked, whole_file
+from onnxattr.loading.text_files import text_of
 from onnxattr.running.explainer import Explainer
 
 NAME = ".onnxattr-job.json"
@@ -23,6 +24,7 @@ _TAKEN_OVER = "taken_over"
 #: The entry that names the machine on which a job runs, where another job sees whether it still does.
 _HOST = "host"
 _LISTED = 3
+_LARGEST = 2**26
 #: Letters of an entry that are shown.
 _SHOWN = 100
 
@@ -91,7 +93,7 @@ def _left_nothing(folder: Path) -> bool:
     path = folder / NAME
     if any(not name.startswith(".") for _, _, files in os.walk(folder) for name in files):
         return False
-    here = json.loads(path.read_text()).get(_HOST) == platform.node()
+    here = json.loads(text_of(path, _LARGEST)).get(_HOST) == platform.node()
     return here and _runs(path) is False  # locks of another machine may not be seen
 
 
@@ -102,7 +104,7 @@ def _kept(path: Path, overwrite: bool) -> tuple[dict[str, Any] | None, bool]:
         ParameterError: If the file is damaged, and is not to be written anew.
     """
     try:
-        found = json.loads(path.read_text()) if path.exists() else None
+        found = json.loads(text_of(path, _LARGEST)) if os.path.lexists(path) else None
         if found is not None and not isinstance(found, dict):
             raise ValueError("it holds no object")
     except (ValueError, OSError, RecursionError) as error:
