@@ -1,5 +1,6 @@
 """Files of arrays that are damaged, are no files or hold odd kinds of numbers: one clear error, and nothing written."""
 
+import importlib
 import os
 import sys
 import zipfile
@@ -14,6 +15,7 @@ from onnxattr import files
 from onnxattr.cli import main
 from onnxattr.errors import ShapeError
 from onnxattr.inputs import array_files
+from onnxattr.loading.checks import memory
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links, FIFOs and signals of Unix")
 
@@ -29,6 +31,9 @@ def damaged_arrays():
     with zipfile.ZipFile("lie.npz", "w") as lie:
         lie.writestr("x.npy", b"no array")
         lie.writestr("__import__('os')", b"")
+    with zipfile.ZipFile("names.npz", "w") as names:
+        names.writestr("x", whole)
+        names.writestr("x.npy", whole)
     return {
         "nothing": b"", "text": b"1,2,3", "cut": whole[:-5], "no header": whole[:9], "half a header": whole[:40],
         "pickle": files.Path("objects.npy").read_bytes(), "bare pickle": b"cos\nsystem\n(S'touch acted'\ntR.",
@@ -37,6 +42,7 @@ def damaged_arrays():
         "code for a shape": whole.replace(b"(3, 6), }", b"exit(), }"), "version 9": b"\x93NUMPY\x09" + whole[7:],
         "cut archive": archive[:-30], "flipped archive": archive[:60] + b"\xff\xff" + archive[62:],
         "archive of no arrays": files.Path("lie.npz").read_bytes(),
+        "two arrays of one name": files.Path("names.npz").read_bytes(),
         "bad text": b"\x93NUMPY\x01\x00\x05\x00\xff\xfe\xff\n",
     }  # fmt: skip
 
@@ -44,8 +50,7 @@ def damaged_arrays():
 DAMAGED = [
     "nothing", "text", "cut", "no header", "half a header", "pickle", "bare pickle", "shape of 2**50",
     "rows of no numbers", "a shape of words", "code for a shape", "version 9", "cut archive", "flipped archive",
-    "archive of no arrays",
-    "bad text",
+    "archive of no arrays", "two arrays of one name", "bad text",
 ]  # fmt: skip
 
 
@@ -61,6 +66,32 @@ def test_damaged_arrays_are_one_clear_error(case, mlp_folder, capsys):
         assert "x.npy is not a .npy file" in shown
     assert not os.path.exists("maps.npy")
     assert not os.path.exists("acted")
+
+
+def test_arrays_have_the_names_of_the_archive(tmp_path):
+    """NumPy's own reader gives the first of these twice."""
+    np.savez(tmp_path / "a.npz", **{"x": np.zeros(2), "x.npy": np.ones(2)})
+    found = array_files.read_arrays(tmp_path / "a.npz")
+    assert {name: array.tolist() for name, array in found.items()} == {"x": [0, 0], "x.npy": [1, 1]}
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz", "x.parquet"])
+def test_rows_that_no_memory_holds(name, mlp_folder, monkeypatch):
+    """Zeros, which take few bytes in a compressed file."""
+    rows = np.zeros((1000, 6), np.float32)
+    if name.endswith(".parquet"):
+        pa = pytest.importorskip("pyarrow", reason="PyArrow is not installed")
+        table = pa.table({f"f{k}": rows[:, k] for k in range(6)})
+        importlib.import_module("pyarrow.parquet").write_table(table, name)
+    else:
+        np.save(name, rows) if name == "x.npy" else np.savez_compressed(name, x=rows)
+    found = array_files.read_arrays(name)
+    assert np.asarray(found["x"] if name == "x.npz" else found).shape == (1000, 6)
+    monkeypatch.setattr(memory, "memory", lambda: 20_000)
+    with pytest.raises(
+        ShapeError, match=rf"{name}.*it needs 24\d\d\d bytes of memory, and this machine has 20000 bytes"
+    ):
+        array_files.read_arrays(name)
 
 
 PLACES = {

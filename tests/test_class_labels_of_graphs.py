@@ -123,6 +123,15 @@ def test_names_in_the_metadata_come_first():
     assert facts(model)["classes"] == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    "text", ['{"0": "a", "1": "b", "0": "c"}', "{0: 'a', 1: 'b', 0: 'c'}", '{"0": "a", "1": "b", "00": "c"}']
+)
+def test_two_names_of_one_class_are_none(text):
+    model = _zipped([0, 1])
+    helper.set_model_props(model, {"names": text})
+    assert facts(model)["classes"] == []
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_places_are_no_names(form):
     assert facts(FORMS[form]([0, 1, 2]))["classes"] == []

@@ -295,6 +295,14 @@ def test_names_of_classes_are_read(name, tmp_path):
         ("names.json", '{"a": "cat"}', "keys such as 'a'"),
         ("names.json", "[null]", "None, which is no name"),
         ("names.json", "{", "cannot be read"),
+        ("names.json", '{"0": "cat", "1": "emu", "0": "dog"}', "'0' is in one object twice"),
+        (
+            "names.json",
+            '{"id2label": {"0": "a", "1": "b"}, "id2label": {"0": "b", "1": "a"}}',
+            "'id2label' is in one",
+        ),
+        ("names.json", '{"0": "cat", "1": "emu", "00": "dog"}', "several names for the index 0"),
+        ("names.json", '{"cat": 0, "emu": 1, "dog": 1}', "several names for the index 1"),
     ],
 )
 def test_files_without_names_are_refused(name, text, says, tmp_path):

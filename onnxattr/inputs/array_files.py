@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Collection
 from typing import Any
 
@@ -13,9 +14,12 @@ from onnxattr.files import AnyPath
 from onnxattr.home import at_home
 from onnxattr.inputs.csv_rows import read_csv
 from onnxattr.inputs.parquet_rows import is_parquet, read_parquet
+from onnxattr.loading.checks.memory import check_fits
 
 #: The longest axis of an array of no bytes.
 _MOST_EMPTY = 2**20
+#: How archives begin, those of nothing too.
+_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06")
 
 
 def read_arrays(path: AnyPath, numbers: Collection[str] | None = None) -> Any:
@@ -36,17 +40,14 @@ def read_arrays(path: AnyPath, numbers: Collection[str] | None = None) -> Any:
     try:
         if not os.path.isfile(path):
             raise OSError("there is no such file")
+        with open(path, "rb") as file:
+            archive = file.read(len(_ARCHIVES[0])) in _ARCHIVES
+        if archive:
+            return _members(path)
+        check_fits(os.path.getsize(path))
         loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            _check_rows(loaded)
-            return loaded
-        with loaded:
-            arrays = {name: loaded[name] for name in loaded.files}
-        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-            raise ValueError("not all that is in it are arrays")
-        for array in arrays.values():
-            _check_rows(array)
-        return arrays
+        _check_rows(loaded)
+        return loaded
     except Exception as error:
         # What NumPy, zipfile and zlib raise on damaged files is no closed list.
         reason = " ".join(str(error).split())[:300] or type(error).__name__
@@ -54,6 +55,26 @@ def read_arrays(path: AnyPath, numbers: Collection[str] | None = None) -> Any:
             f"{os.fspath(path)} is not a .npy file of numbers, or .npz of several: {reason}. Save it with numpy.save, "
             "or rows as .csv."
         ) from error
+
+
+def _members(path: AnyPath) -> dict[str, np.ndarray]:
+    """The arrays of an archive. NumPy's own reader gives one of x and x.npy twice.
+
+    Raises:
+        ValueError: If two have one name, one is no array, or they need more memory than there is.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        check_fits(sum(entry.file_size for entry in entries))
+        for entry in entries:
+            name = entry.filename.removesuffix(".npy")
+            if name in arrays:
+                raise ValueError(f"two arrays in it are called {name!r}")
+            with archive.open(entry) as content:
+                arrays[name] = np.lib.format.read_array(content, allow_pickle=False)
+            _check_rows(arrays[name])
+    return arrays
 
 
 def _check_rows(array: np.ndarray) -> None:

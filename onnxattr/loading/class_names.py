@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxattr.errors import TargetError
+from onnxattr.loading.text_files import read_json
 
 #: The metadata entry that converters write: a JSON list, one name for each class.
 KEY = "onnxattr.labels"
@@ -113,11 +114,13 @@ def label_of(text: str, names: Sequence[str]) -> int:
 def _literal(text: str) -> Any:
     """A JSON or Python literal; None for other texts."""
     try:
-        return json.loads(text)
+        return read_json(text)
     except (ValueError, RecursionError):
         pass
     try:
-        return ast.literal_eval(text)
+        found, written = ast.literal_eval(text), ast.parse(text.strip(), mode="eval").body
+        # Of an index that is there twice, the last name would be kept.
+        return None if isinstance(written, ast.Dict) and len(written.keys) > len(found) else found
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
 
@@ -129,7 +132,7 @@ def _names(found: Any) -> tuple[str, ...] | None:
             indexed = {int(index): name for index, name in found.items()}
         except (TypeError, ValueError):
             return None
-        if sorted(indexed) != list(range(len(indexed))):
+        if sorted(indexed) != list(range(len(found))):
             return None
         found = [indexed[k] for k in range(len(indexed))]
     if not isinstance(found, list) or not found or not all(isinstance(name, (str, int)) for name in found):

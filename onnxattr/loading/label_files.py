@@ -60,14 +60,18 @@ def _listed(found: Any, what: str) -> tuple[str, ...]:
 def _by_index(found: Any, what: str) -> list[Any]:
     if not isinstance(found, Mapping):
         raise ParameterError(f"{what} holds no names of classes; expected {_EXPECTED}.")
+    pairs = list(found.items())
     if all(isinstance(value, int) and not isinstance(value, bool) for value in found.values()):
-        found = {index: name for name, index in found.items()}
+        pairs = [(index, name) for name, index in pairs]
     try:
-        indexed = {int(index): name for index, name in found.items()}
+        indexed = {int(index): name for index, name in pairs}
     except (TypeError, ValueError) as error:
         raise ParameterError(
             f"{what} has keys such as {next(iter(found), None)!r}; expected names by index, from 0 on."
         ) from error
+    if len(indexed) < len(pairs):
+        twice = next(index for index in indexed if sum(int(each) == index for each, _ in pairs) > 1)
+        raise ParameterError(f"{what} has several names for the index {twice}; expected one for each.")
     if sorted(indexed) != list(range(len(indexed))):
         raise ParameterError(
             f"{what} has names for the indices {sorted(indexed)[:3]}, ...; expected 0 to {len(indexed) - 1}."

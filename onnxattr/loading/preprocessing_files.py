@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any
 from onnxattr.errors import ParameterError
 from onnxattr.home import at_home
 from onnxattr.loading.preprocessing import Preprocessing
-from onnxattr.loading.text_files import text_of
+from onnxattr.loading.text_files import read_json, text_of
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: ``tf.image.resize`` and ``keras.layers.Resizing`` do not widen their kernel unless told to.
@@ -68,7 +67,7 @@ def preprocessing_of(given: Any) -> Preprocessing:
 def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     path = at_home(path)
     try:
-        found = json.loads(text_of(path, _LARGEST))
+        found = read_json(text_of(path, _LARGEST))
     except (OSError, ValueError, RecursionError) as error:
         raise ParameterError(f"preprocess: {path} cannot be read as JSON: {error}.") from error
     if not isinstance(found, dict):

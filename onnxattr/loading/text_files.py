@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,24 @@ def text_of(path: str | os.PathLike[str], largest: int) -> str:
     return content.decode("utf-8-sig")
 
 
+def read_json(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: If it is no JSON, or one object has a name twice, of which readers of JSON keep the last.
+        RecursionError: If it is nested too deeply.
+    """
+    return json.loads(text, object_pairs_hook=_each_once)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = Counter(name for name, _ in pairs)
+        raise ValueError(f"{next(name for name in names if names[name] > 1)!r:.80} is in one object twice")
+    return found
+
+
 def read_texts(
     path: str | os.PathLike[str],
     option: str,
@@ -60,6 +79,6 @@ def read_texts(
         raise ParameterError(f"{option}={str(path)!r}: expected {expected}.")
     try:
         text = text_of(path, largest)
-        return lines(text) if suffix == ".txt" else parsed(json.loads(text))
+        return lines(text) if suffix == ".txt" else parsed(read_json(text))
     except (OSError, ValueError, RecursionError) as error:
         raise ParameterError(f"{option}: {path} cannot be read: {error}. Expected {expected}.") from error

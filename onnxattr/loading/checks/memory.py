@@ -22,6 +22,19 @@ def memory() -> int:
     return min(limit for limit in limits if limit > 0)
 
 
+def check_fits(size: int) -> None:
+    """Refuses what needs more memory than there is.
+
+    Args:
+        size: Bytes.
+
+    Raises:
+        ValueError: If it does.
+    """
+    if size > memory():
+        raise ValueError(f"it needs {in_words(size)} of memory, and this machine has {in_words(memory())}")
+
+
 def in_words(size: float) -> str:
     """A number of bytes in words."""
     for unit, power in (("TB", 40), ("GB", 30), ("MB", 20)):
