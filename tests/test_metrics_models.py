@@ -66,6 +66,32 @@ def test_channels_first(name):
     )
 
 
+def series(steps, axis):
+    """A convolution along time; the graph takes (N, T, C) with channels at axis 2, (N, C, T) at axis 1."""
+    generator = np.random.default_rng(3)
+    w, v = generator.normal(size=(4, 2, 5)), generator.normal(size=(4, 3))
+    nodes = [
+        node("Conv", "tw", "c"),
+        node("Tanh", "c", "a"),
+        node("ReduceMean", "a", "p", axes=[2], keepdims=0),
+    ]
+    turn = node("Transpose", "x", "t", perm=[0, 2, 1]) if axis == 2 else node("Identity", "x", "t")
+    weights = {"w": w.astype(np.float32), "v": v.astype(np.float32)}
+    shape = ["N", steps, 2] if axis == 2 else ["N", 2, steps]
+    return build([turn, *nodes, node("MatMul", "pv", "y")], {"x": shape}, {"y": ["N", 3]}, weights, opset=17)
+
+
+@pytest.mark.parametrize("grid", [4, None])
+@pytest.mark.parametrize("name", ["MuFidelity", "Infidelity"])
+def test_series_are_cut_along_time_in_either_layout(name, grid):
+    x, maps = np.random.default_rng(4).normal(size=(2, 3, 20, 2)).astype(np.float32)
+    options = {"grid_size": grid, "nb_samples": 40}
+    last = getattr(metrics, name)(series(20, 2), x, [0, 1, 2], **options)
+    turned = [np.ascontiguousarray(a.transpose(0, 2, 1)) for a in (x, maps)]
+    first = getattr(metrics, name)(series(20, 1), turned[0], [0, 1, 2], **options)
+    np.testing.assert_allclose(first.of_samples(turned[1]), last.of_samples(maps), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("similarity", ["spearman", "ssim"])
 def test_sanity_checks_channels_first(similarity):
     turned = np.ascontiguousarray(PICTURES.transpose(0, 3, 1, 2))

@@ -196,10 +196,11 @@ def _check_grid(metric: MuFidelity | Infidelity) -> None:
 
 def _subsets(metric: MuFidelity | Infidelity) -> Subsets:
     """The subsets that were given, else drawn ones."""
-    shape, axis = metric.scored.x.shape, metric.scored.channel_axis
+    scored, shape = metric.scored, metric.scored.x.shape
     if metric.masks is not None:
         return Subsets.given(metric.masks, shape)
-    return Subsets(shape, axis, metric.nb_samples, metric.grid_size, metric.subset_percent, metric.seed)
+    drawn = metric.nb_samples, metric.grid_size, metric.subset_percent, metric.seed
+    return Subsets(shape, scored.channel_axis, scored.step_axis, *drawn)
 
 
 class _Perturbed:

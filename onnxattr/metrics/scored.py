@@ -61,6 +61,7 @@ class ScoredInputs:
         weights: The targets as weights on the model's output, (N, ...).
         labels: The same as classes, (N,), where classes were given or predicted; else None.
         channel_axis: The channel axis of images, None for other inputs.
+        step_axis: The axis of time in series, 2 where the graph takes their channels first, else 1.
         order: Where the columns of a table that was given stand in the model; None where they stand alike.
         features: The names of the input's columns by its name, where the model has some.
     """
@@ -108,6 +109,8 @@ class ScoredInputs:
         self.features = {name: names for name, names in prepared.features.items() if name == self.name}
         checked = self._plan.targets(targets, self.feeds, self.rows)
         self.channel_axis = self._plan.request.channel_axes[0]
+        (axes,) = self._plan.axes(()).values()
+        self.step_axis = 2 if axes[2:] == ("step",) else 1
         with one_door("The model cannot be run"):
             self.weights, self.labels = self._weights_and_labels(checked)
             self.x = self.feeds[self.name] if self.name in self.feeds else self._inner(prepared)

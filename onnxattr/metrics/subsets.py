@@ -16,8 +16,9 @@ class Subsets:
     Args:
         shape: The samples' shape, (N, ...).
         channel_axis: The channel axis of images.
+        step_axis: The axis of series that is time, 1 or 2; samples have the same subsets in both layouts.
         draws: Number of draws.
-        grid_size: Cells along each axis of images, and along the first axis of series; None for single elements.
+        grid_size: Cells along each axis of images, and along time; None for single elements.
         percent: Share of the cells that are set to the baseline, on average.
         seed: Seed of the draws.
     """
@@ -26,19 +27,22 @@ class Subsets:
         self,
         shape: tuple[int, ...],
         channel_axis: int | None,
+        step_axis: int,
         draws: int,
         grid_size: int | None,
         percent: float,
         seed: int,
     ):
-        cells = list(shape[1:])
+        cells, turned = list(shape[1:]), len(shape) == 3 and step_axis == 2
         if len(shape) == 3 and grid_size is not None:
-            cells[0] = grid_size
+            cells[step_axis - 1] = grid_size
         elif len(shape) > 3:
             channels = (len(shape) - 1 if channel_axis is None else channel_axis) - 1
             cells = [n if grid_size is None else grid_size for n in cells]
             cells[channels] = 1
-        kept = np.random.default_rng([seed, 0]).random((1, draws, *cells)) > percent
+        drawn = cells[::-1] if turned else cells
+        kept = np.random.default_rng([seed, 0]).random((1, draws, *drawn)) > percent
+        kept = np.swapaxes(kept, 2, 3) if turned else kept
         # The nearest cell to the middle of each element.
         self._places = [
             np.minimum(((np.arange(n) + 0.5) * (c / n)).astype(int), c - 1) if c > 1 else np.zeros(1, int)
