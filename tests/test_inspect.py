@@ -59,6 +59,18 @@ def test_words_come_first_however_large_other_tables_are():
     assert prepare(words(), wrt=embeddings).asked == ("words", "placed", "kinds")
 
 
+def test_names_to_type_are_quoted():
+    """A shell would run what is in $()."""
+    nodes = [
+        node("Gather", ["table", "ids"], ["$(ls)"]),
+        node("ReduceSum", ["$(ls)", "axis"], ["y"], keepdims=0),
+    ]
+    weights = {"table": random(0, 100, 3), "axis": np.array([1])}
+    said = inspect(build(nodes, {"ids": (["N", 5], INT64)}, {"y": ["N", 3]}, weights))
+    assert "the words: --wrt '$(ls)'  (N, 5, 3)" in said
+    assert "ids.npy --wrt '$(ls)' -o" in said
+
+
 def test_words_come_first_after_the_optimiser(tmp_path):
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED

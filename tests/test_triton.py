@@ -97,6 +97,24 @@ def test_a_baseline_for_all_rows_keeps_requests_apart(tmp_path):
     assert described(config.input)["baseline"] == (FLOAT, [-1, 6], False)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        'x" data_type: TYPE_BOOL } ] parameters { key: "a',
+        "x\\",
+        "x\n#",
+        "x\x07\x7f",
+        "\N{GREEK SMALL LETTER ALPHA}'",
+    ],
+)
+def test_a_name_adds_no_settings(name, tmp_path):
+    model = build([node("Sin", [name], ["y"])], {name: ["N", 2]}, {"y": ["N", 2]})
+    export_triton(attributions.Saliency(model), tmp_path)
+    config = text_format.Parse((tmp_path / "config.pbtxt").read_text(encoding="utf-8"), SCHEMA.ModelConfig())
+    assert described(config.input) == {name: (FLOAT, [2], False), "target": (INT64, [1], True)}
+    assert not config.parameters
+
+
 def test_a_scalar_input_is_named(tmp_path):
     model = build([node("Mul", ["x", "factor"], ["y"])], {"x": ["N", 2], "factor": []}, {"y": ["N", 2]})
     with pytest.raises(ModelError, match="'factor' is a scalar"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,12 +150,17 @@ def _block(value: onnx.ValueInfoProto, batched: bool, labels: str | None = None)
         )
     dims = [-1 if _is_free(dim) else dim.dim_value for dim in tensor.shape.dim]
     dims = dims[1:] if batched else dims
-    lines = [f'name: "{value.name}"', f"data_type: {_TYPES[tensor.elem_type]}", f"dims: {dims or [1]}"]
+    lines = [f"name: {_quoted(value.name)}", f"data_type: {_TYPES[tensor.elem_type]}", f"dims: {dims or [1]}"]
     if not dims:
         lines.append("reshape: { shape: [ ] }")
     if labels is not None:
         lines.append(f'label_filename: "{labels}"')
     return "  {\n" + "".join(f"    {line}\n" for line in lines) + "  }"
+
+
+def _quoted(text: str) -> str:
+    """A string of Protocol Buffers' text format, which a quotation mark in a name would end."""
+    return '"' + re.sub(r'["\\\x00-\x1f\x7f]', lambda found: f"\\{ord(found[0]):03o}", text) + '"'
 
 
 def _is_free(dim: onnx.TensorShapeProto.Dimension) -> bool:

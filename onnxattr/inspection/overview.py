@@ -175,7 +175,9 @@ def _landmarks(known: Mapping[str, Any]) -> list[str]:
         shape = shape_text(table["shape"])
         of = f"of {table['ids']}" if table["ids"] else "of integers that the model computes"
         words = "the words: " if table["words"] else ""
-        lines.append(f"  {words}--wrt {table['name']}  {shape}, an embedding {of}, {table['rows']} rows")
+        lines.append(
+            f"  {words}--wrt {shlex.quote(table['name'])}  {shape}, an embedding {of}, {table['rows']} rows"
+        )
     if (last := known["last_convolution"]) is not None:
         shape = shape_text(last["shape"])
         lines.append(f"  last convolution: {last['name']} {shape}, which GradCAM and LayerCAM show")
