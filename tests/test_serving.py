@@ -179,6 +179,8 @@ def large():
 REFUSED = {
     "several pictures": ("", animation(), 415, "it holds several pictures"),
     "too many pixels": ("", large(), 413, "more than 16000000 pixels"),
+    "too many bytes": ("", bytes(65_048_577), 413, "more than 65048576 bytes"),
+    "too many bytes, of no stated number": ("", [bytes(2**20)] * 63, 413, "more than 65048576 bytes"),
     "a class beyond integers": (f"?target={10**30}", CHELSEA, 422, "expected a class from 0 on"),
     "text": ("", b"hello", 415, "no JPEG, PNG or WebP photo"),
     "form": ("", b"--X\r\n\r\n" + CHELSEA + b"\r\n--X--\r\n", 415, "not a form: curl --data-binary"),

@@ -22,6 +22,8 @@ about, names = json.loads(metadata["onnxattr.explainer"]), json.loads(metadata.g
 layout = json.loads(metadata["onnxattr.preprocessing"])["layout"]
 #: Most pixels of a photo: a file of a few kilobytes may hold as many as fill the memory.
 MOST_PIXELS = int(os.environ.get("MOST_PIXELS", "16000000"))
+#: Most bytes of a body, which would be held whole whatever it is: those of such a photo that is not compressed.
+MOST_BYTES = 4 * MOST_PIXELS + 2**20
 app = FastAPI(title=f"{about['method']} of {os.environ['EXPLAINER']}")
 
 
@@ -58,6 +60,32 @@ def explain(photo: bytes = Body(media_type="image/jpeg"), target: int = -1, pict
     label = target if target >= 0 else int(np.argmax(scores))
     gap = float(found["relative_gap"][0]) if "relative_gap" in found else None
     return {"top": top, "explained": name(label), "gap": gap, "picture": f"data:image/png;base64,{overlay}"}
+
+
+class Limited:
+    """Reads no more of a body than a photo may have, also where nothing says how long it is."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    async def __call__(self, scope, receive, send):
+        """Answers 413 as soon as the bytes that came are too many."""
+        came = 0
+
+        async def counted():
+            nonlocal came
+            message = await receive()
+            came += len(message.get("body", b""))
+            if came > MOST_BYTES:
+                raise HTTPException(
+                    413, f"The body has more than {MOST_BYTES} bytes; make the photo smaller."
+                )
+            return message
+
+        await self.inner(scope, counted, send)
+
+
+app.add_middleware(Limited)
 
 
 def decoded(photo: Image.Image) -> Image.Image:
