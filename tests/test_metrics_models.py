@@ -66,10 +66,10 @@ def test_channels_first(name):
     )
 
 
-def series(steps, axis):
+def series(steps, axis, channels=2):
     """A convolution along time; the graph takes (N, T, C) with channels at axis 2, (N, C, T) at axis 1."""
     generator = np.random.default_rng(3)
-    w, v = generator.normal(size=(4, 2, 5)), generator.normal(size=(4, 3))
+    w, v = generator.normal(size=(4, channels, 5)), generator.normal(size=(4, 3))
     nodes = [
         node("Conv", "tw", "c"),
         node("Tanh", "c", "a"),
@@ -77,7 +77,7 @@ def series(steps, axis):
     ]
     turn = node("Transpose", "x", "t", perm=[0, 2, 1]) if axis == 2 else node("Identity", "x", "t")
     weights = {"w": w.astype(np.float32), "v": v.astype(np.float32)}
-    shape = ["N", steps, 2] if axis == 2 else ["N", 2, steps]
+    shape = ["N", steps, channels] if axis == 2 else ["N", channels, steps]
     return build([turn, *nodes, node("MatMul", "pv", "y")], {"x": shape}, {"y": ["N", 3]}, weights, opset=17)
 
 
@@ -90,6 +90,27 @@ def test_series_are_cut_along_time_in_either_layout(name, grid):
     turned = [np.ascontiguousarray(a.transpose(0, 2, 1)) for a in (x, maps)]
     first = getattr(metrics, name)(series(20, 1), turned[0], [0, 1, 2], **options)
     np.testing.assert_allclose(first.of_samples(turned[1]), last.of_samples(maps), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_maps_of_series_lack_channels(axis):
+    """Also where there are as many channels as steps."""
+    x, maps = np.random.default_rng(4).normal(size=(2, 3, 6, 6)).astype(np.float32)
+    metric = metrics.Deletion(series(6, axis, channels=6), x, [0, 1, 2])
+    reduced = maps.mean(axis=axis, keepdims=True)
+    expected = metric.of_samples(reduced)
+    assert (np.abs(expected - metric.of_samples(np.swapaxes(reduced, 1, 2))) > 1e-3).any()
+    np.testing.assert_array_equal(metric.of_samples(reduced.squeeze(axis)), expected)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e4])
+@pytest.mark.parametrize("name", ["Deletion", "AverageGainMetric"])
+def test_half_precision_maps_are_the_numbers_that_they_hold(name, scale):
+    """Means over channels in half precision made ties, and rounded small maps coarsely."""
+    maps = (scale * np.random.default_rng(6).normal(size=PICTURES.shape)).astype(np.float16)
+    options = {"steps": -1} if name == "Deletion" else {"activation": "softmax"}
+    metric = getattr(metrics, name)(IMAGES.model, PICTURES, CLASSES, **options)
+    np.testing.assert_array_equal(metric.of_samples(maps), metric.of_samples(maps.astype(np.float32)))
 
 
 @pytest.mark.parametrize("similarity", ["spearman", "ssim"])

@@ -111,4 +111,4 @@ class ModelMetric(Metric, Parameters, Options, HoldsSessions):
     def _maps(self, explanations: Any) -> np.ndarray:
         """The explanations, checked, of the inputs' rank."""
         scored = self.scored
-        return aligned(explanations, scored.x, scored.channel_axis, scored.order)
+        return aligned(explanations, scored.x, scored.channels, scored.order)

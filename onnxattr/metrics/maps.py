@@ -16,7 +16,7 @@ _FITS = "one map per input, of the input's shape; an axis may be 1, or for chann
 
 
 def as_maps(explanations: Any) -> np.ndarray:
-    """Explanations as an array of finite numbers, (N, ...).
+    """Explanations as an array of finite numbers, (N, ...); in float32 those of fewer bits, whose means would round.
 
     Raises:
         NonFiniteError: If a number is NaN or infinite.
@@ -32,7 +32,7 @@ def as_maps(explanations: Any) -> np.ndarray:
     maps = as_array(explanations, "What was given as explanations")
     if maps.ndim < 1 or not maps.size:
         raise ShapeError(f"The explanations have shape {maps.shape}; expected one map per input.")
-    if maps.dtype.kind != "f":
+    if maps.dtype.kind != "f" or maps.dtype.itemsize < 4:
         maps = maps.astype(np.float32)
     bad = np.argwhere(~np.isfinite(maps))
     if len(bad):
@@ -51,7 +51,7 @@ def aligned(
     Args:
         explanations: Maps of the inputs' shape, or with reduced axes, which stay with size 1 or are absent.
         x: The inputs, (N, ...).
-        channel_axis: The channel axis of images.
+        channel_axis: The channel axis of images and series, the first that a map may lack; None for the last.
         order: Where the columns of the maps stand in the inputs; None where they stand alike.
 
     Raises:

@@ -134,7 +134,7 @@ class _Sanity(MethodMetric):
                 maps = self._explain(explainer, None, samples)
             except NonFiniteError as error:
                 raise NonFiniteError(f"{what}: {error}") from error
-        return aligned(maps.astype(np.float32), self.scored.x, self.scored.channel_axis)
+        return aligned(maps.astype(np.float32), self.scored.x, self.scored.channels)
 
     def _similarities(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         axis = self.scored.channel_axis

@@ -115,6 +115,12 @@ class ScoredInputs:
             self.weights, self.labels = self._weights_and_labels(checked)
             self.x = self.feeds[self.name] if self.name in self.feeds else self._inner(prepared)
 
+    @property
+    def channels(self) -> int | None:
+        """The channel axis of images and series, None for other inputs."""
+        series = self.channel_axis is None and self.x.ndim == 3
+        return 3 - self.step_axis if series else self.channel_axis
+
     def _weights_and_labels(self, targets: Targets) -> tuple[np.ndarray, np.ndarray | None]:
         """Targets as weights on the output and, where they are classes, as labels."""
         if targets.weights is not None:
