@@ -10,6 +10,7 @@ pytest.importorskip("onnxscript", reason="onnxscript is not installed: `make tes
 
 from onnxattr.converters.common.verify import values  # noqa: E402
 from onnxattr.converters.torch import to_onnx  # noqa: E402
+from scipy.ndimage import gaussian_filter  # noqa: E402
 from support.torch_modules import Computed, assert_outputs_and_gradient, table_of  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -254,6 +255,14 @@ NOT_WRITTEN = {
     "nested tensor": (
         lambda x: torch.nested.nested_tensor([x[0], x[1, :2]]).to_padded_tensor(0.0),
         r"torch.export has no form of aten._nested_tensor_from_tensor_list",
+    ),
+    "groups of the batch": (
+        lambda x: nn.functional.conv1d(x[None], torch.ones(x.shape[0], 1, 2), groups=x.shape[0])[0],
+        r"groups of a convolution depends on the batch.*dynamic_batch=False",
+    ),
+    "arrays": (
+        lambda x: x * torch.as_tensor(gaussian_filter(x.cpu().numpy(), 1)),
+        r"by \.numpy\(\) at .*Compute this in PyTorch",
     ),
     "derivative": (
         lambda x: torch.func.grad(lambda v: (v**3).sum())(x),

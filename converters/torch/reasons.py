@@ -46,6 +46,16 @@ _FAKE = (
     "torch.onnx.export(module, inputs, path, dynamo=False)."
 )
 
+_NUMPY = (
+    "it takes numbers out of PyTorch by .numpy(){place}, and gives them to another package, which torch.export does "
+    "not follow. Compute this in PyTorch; what does not depend on the inputs can be computed in __init__."
+)
+_GROUPS = (
+    "the number of groups of a convolution depends on the batch{place}, and ONNX has a fixed one. Convert with "
+    "dynamic_batch=False, or write the convolution of each sample with its own weights as a product, "
+    "torch.einsum, with the patches of torch.nn.functional.unfold."
+)
+
 
 def why_not(error: BaseException, name: str, dynamic_batch: bool) -> str:
     """What to say to whoever wanted to convert a module.
@@ -60,6 +70,10 @@ def why_not(error: BaseException, name: str, dynamic_batch: bool) -> str:
         return f"{start}{_PACKED}"
     if "data-dependent expression" in str(reason) or type(reason).__name__ == "DataDependentOutputException":
         return start + _decided(reason)  # the older exporter writes the way of the examples for all inputs
+    if "numpy() is not supported for tensor subclasses" in str(reason):
+        return start + _NUMPY.format(place=_place(reason))
+    if convolution := _with_counted_groups(error):
+        return start + _GROUPS.format(place=_line_of(convolution))
     if kind := _KIND.search(str(reason)):
         return start + _UNKNOWN.format(kind=kind[1].rpartition(".")[2])
     if node := _unwritten(error):
@@ -118,8 +132,7 @@ def _without_form(node: Any) -> str:
     """Of an operator without a form, its name, the line that calls it and the ways out that there are."""
     target = str(node.target)
     operator = target.rpartition(".")[0] or target
-    lines = list(_LINE.finditer(node.meta.get("stack_trace") or ""))
-    place = f" ({os.path.basename(lines[-1][1])}, line {lines[-1][2]}: `{lines[-1][3]}`)" if lines else ""
+    place = _line_of(node)
     numbers = " of complex numbers" if any(map(_is_complex, node.all_input_nodes)) else ""
     says = f"neither it nor onnxattr has an ONNX form of {operator}{numbers}{place}. "
     called = str(node.meta.get("torch_fn", ("", ""))[1]).rpartition(".")[2]
@@ -129,6 +142,21 @@ def _without_form(node: Any) -> str:
             "explain."
         )
     return says + _LEAVE_OUT
+
+
+def _line_of(node: Any) -> str:
+    """The line of a forward() that calls an operator."""
+    lines = list(_LINE.finditer(node.meta.get("stack_trace") or ""))
+    return f" ({os.path.basename(lines[-1][1])}, line {lines[-1][2]}: `{lines[-1][3]}`)" if lines else ""
+
+
+def _with_counted_groups(error: BaseException) -> Any:
+    """The node of a convolution whose groups are a value of the graph; None if something else is the matter."""
+    for frame, _ in _frames(error):
+        node = frame.f_locals.get("node")
+        if str(getattr(node, "target", "")).startswith("aten.conv") and hasattr(node.args[-1], "meta"):
+            return node if len(node.args) > 5 else None
+    return None
 
 
 def _is_complex(node: Any) -> bool:
