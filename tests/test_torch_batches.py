@@ -69,6 +69,9 @@ SAME_WAY = {
     "take_along_dim, shared places": lambda h: h.take_along_dim(torch.tensor([[5, 0, 0, 1, 2, 4]]), -1),
     "kron": lambda h: torch.kron(h[:, :3], torch.tensor([[1.0, 2]]).to(h)),
     "gradient": lambda h: sum(torch.gradient(h.view(-1, 2, 3), spacing=(2.0, 3.0), dim=(1, 2))).view(-1, 6),
+    "gradient, parabolas": lambda h: sum(
+        torch.gradient(h.view(-1, 3, 2).mT, spacing=0.5, dim=(2,), edge_order=2)
+    ).flatten(1),
     "multi_dot": lambda h: torch.linalg.multi_dot([h, squares(h), squares(h)]),
     "einsum of three": lambda h: torch.einsum("bi,ij,bj->bi", h, squares(h), h),
     "norms of matrices": sums_of_rows_and_columns,

@@ -19,6 +19,7 @@ ROWS = np.random.default_rng(0).normal(size=(3, 3, 8)).astype(np.float32)
 IMAGES = np.random.default_rng(1).normal(size=(3, 2, 6, 8)).astype(np.float32)
 PARTS = np.random.default_rng(2).normal(size=(2, 3, 5))
 WEIGHTS = torch.complex(*torch.tensor(PARTS))
+PARAMETER = nn.Parameter(WEIGHTS)
 
 
 def assert_of_pytorch(module, x):
@@ -117,6 +118,29 @@ def test_function(name):
         return torch.view_as_real(found) if found.is_complex() else found
 
     assert_of_pytorch(Computed(parts), ROWS)
+
+
+SPECTRA = {
+    "rfft": lambda x: fft.rfft(x).angle(),
+    "fft": lambda x: fft.fft(x).angle(),
+    "inner axis": lambda x: fft.rfft(x.mT.repeat(1, 1, 2), dim=-2).angle(),
+    "ihfft": lambda x: fft.ihfft(x).angle(),
+    "stft": lambda x: torch.stft(
+        x[:, 0], 4, center=False, window=torch.hann_window(4, dtype=x.dtype), return_complex=True
+    ).angle(),
+    "stft and back": lambda x: torch.istft(
+        torch.stft(x[:, 0], 4, 2, window=torch.hann_window(4, dtype=x.dtype), return_complex=True),
+        *(4, 2),
+        window=torch.hann_window(4, dtype=x.dtype),
+    ),
+    "parameter, as it is": lambda x: (fft.rfft(x) * PARAMETER[:].to(x.new_zeros(1) + 0j)).abs(),
+}
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+def test_spectra_of_real_numbers(name):
+    """Where the imaginary part is 0 its sign decides between pi and -pi."""
+    assert_of_pytorch(Computed(SPECTRA[name]), ROWS)
 
 
 @pytest.mark.parametrize("name", ["power", "pad"])

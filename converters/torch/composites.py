@@ -39,23 +39,28 @@ def _kronecker(original: Callable[..., Any], torch: Any) -> Callable[..., Any]:
 
 
 def _slopes(original: Callable[..., Any], torch: Any) -> Callable[..., Any]:
-    """Differences to both sides, and to the one side that there is at the ends, of even steps."""
+    """Differences to both sides, and at the ends the slope of a line or parabola through 2 or 3, of even steps."""
 
     def gradient(input: Any, *, spacing: Any = None, dim: Any = None, edge_order: int = 1) -> Any:
         axes = list(range(input.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
         steps = 1.0 if spacing is None else spacing
         steps = list(steps) if isinstance(steps, (tuple, list)) else [steps] * len(axes)
-        if edge_order != 1 or not all(isinstance(step, (int, float)) for step in steps):
+        if edge_order not in (1, 2) or not all(isinstance(step, (int, float)) for step in steps):
             return original(input, spacing=spacing, dim=dim, edge_order=edge_order)
-        return tuple(_slope(torch, input, axis, step) for axis, step in zip(axes, steps, strict=True))
+        return tuple(
+            _slope(torch, input, axis, step, edge_order) for axis, step in zip(axes, steps, strict=True)
+        )
 
     return gradient
 
 
-def _slope(torch: Any, input: Any, axis: int, step: float) -> Any:
+def _slope(torch: Any, input: Any, axis: int, step: float, edge_order: int) -> Any:
     x = input.movedim(axis, -1)
     inner = (x[..., 2:] - x[..., :-2]) / (2 * step)
     first, last = (x[..., 1:2] - x[..., :1]) / step, (x[..., -1:] - x[..., -2:-1]) / step
+    if edge_order == 2:
+        first = 2 * first - inner[..., :1]
+        last = 2 * last - inner[..., -1:]
     return torch.cat([first, inner, last], -1).movedim(-1, axis).contiguous()
 
 

@@ -18,6 +18,7 @@ from . import translations
 from .batches import batches_of, made_of
 from .calls import calls_of_nodes, leaving
 from .composites import BATCHED
+from .functions import WRITTEN
 from .optimiser import EXPORTER, OPTIMISER
 from .reasons import why_not
 from .running import Runner, has_hooks, split, without_fast_path
@@ -184,7 +185,7 @@ def export(
         ):
             if isinstance(source, torch.nn.Module) and isinstance(outputs := run(examples), Mapping):
                 settings["output_names"] = [str(name) for name in outputs]
-            with applied(EXPORTER, torch), applied(BATCHED if dynamic_batch else (), torch):
+            with applied(EXPORTER + WRITTEN, torch), applied(BATCHED if dynamic_batch else (), torch):
                 made, ranged = made_of(torch, source, args, settings, dynamic_batch)
             parts = calls_of_nodes(made.exported_program.graph)
             with _kept(made, parts, keep), applied(OPTIMISER):

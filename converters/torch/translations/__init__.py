@@ -11,10 +11,12 @@ from . import (
     elementwise,
     experts,
     gammas,
+    losses,
     matrices,
     pooling,
     quantiles,
     scatters,
+    spectra,
     tails,
 )
 
@@ -24,6 +26,7 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
     aten = torch.ops.aten
     written: dict[Any, Callable[..., Any]] = {
         aten._cdist_forward.default: along_axis.distances,
+        aten._fft_r2c.default: spectra.of_real_numbers,
         aten._grouped_mm.default: experts.grouped_product_of_torch,
         aten._linalg_slogdet.default: matrices.log_determinant,
         aten._linalg_solve_ex.default: matrices.solution,
@@ -34,6 +37,7 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
         aten.avg_pool3d.default: pooling.average_pool3d,
         aten.copysign.Scalar: elementwise.with_sign,
         aten.copysign.Tensor: elementwise.with_sign,
+        aten.cross_entropy_loss.default: losses.cross_entropy,
         aten.cummax.default: along_axis.largest_so_far,
         aten.cummin.default: along_axis.smallest_so_far,
         aten.cumprod.default: along_axis.product_so_far,
@@ -45,6 +49,10 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
         aten.fmin.default: elementwise.smallest_number,
         aten.hardtanh.default: elementwise.hard_tanh,
         aten.hypot.default: elementwise.hypotenuse,
+        aten._unsafe_index.Tensor: scatters.taken,
+        aten._unsafe_index_put.default: scatters.put,
+        aten.index.Tensor: scatters.taken,
+        aten.index_put.default: scatters.put,
         aten.index_reduce.default: scatters.index_reduced,
         aten.kthvalue.default: along_axis.kth_value,
         aten.lgamma.default: gammas.lgamma,
@@ -73,6 +81,7 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
         aten.selu.default: elementwise.selu,
         aten.sort.stable: along_axis.sorted_in_order,
         aten.squeeze.dim: along_axis.squeezed,
+        aten.stft.default: spectra.short_time,
         aten.special_erfc.default: tails.erfc,
         aten.special_erfcx.default: tails.erfcx,
         aten.special_expm1.default: elementwise.expm1,

@@ -47,6 +47,7 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
         **{key: functools.partial(_created, value) for key, value in created.items()},
         **{key: functools.partial(_alike, value) for key, value in alike.items()},
         aten._to_copy.default: _cast,
+        aten.alias.default: _same,
         aten.bmm.default: _matrix_product,
         aten.constant_pad_nd.default: _padded,
         aten.copy.default: _copied,

@@ -1,7 +1,8 @@
 """Functions of PyTorch that fold elements of groups, as pools of graph networks do, written in operators of ONNX."""
 
+import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -100,3 +101,28 @@ def _cut(src: Any, index: Any) -> Any:
     return op.Slice(
         src, op.Constant(value_ints=[0] * len(axes)), op.Shape(index), op.Constant(value_ints=axes)
     )
+
+
+def put(self: Any, indices: Sequence[Any], values: Any, accumulate: bool = False) -> Any:
+    """y = self with values at places, which the exporter writes as they are, where ONNX takes 64 bits alone."""
+    return _core().aten_index_put(self, _long(indices), values, accumulate)
+
+
+def taken(self: Any, indices: Sequence[Any]) -> Any:
+    """The values at places."""
+    return _core().aten_index(self, _long(indices))
+
+
+def _core() -> Any:
+    return importlib.import_module("onnxscript.function_libs.torch_lib.ops.core")
+
+
+def _long(indices: Sequence[Any]) -> list[Any]:
+    """Places in 64 bits; flags stay."""
+    op, found = operators(), list(indices)
+    for number, index in enumerate(found):
+        if index is not None and str(index.dtype) in ("INT8", "INT16", "INT32"):
+            wide = op.Cast(index, to=7)
+            wide.dtype, wide.shape = type(index.dtype).INT64, index.shape  # by which the exporter chooses
+            found[number] = wide
+    return found
