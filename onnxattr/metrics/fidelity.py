@@ -22,10 +22,10 @@ Perturb = Callable[[np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarr
 class MuFidelity(ModelMetric):
     """Rank correlation, over random subsets of features, of summed attribution and drop in score; higher is better.
 
-    The drop is that of setting the subset to the baseline. Images are cut into the cells of a grid, series along time.
+    The drop is that of setting the subset to the baseline. Images and volumes are cut into cells, series along time.
 
     Args:
-        grid_size: Cells along each axis of images, or along time; None for single elements. Tables have no grid.
+        grid_size: Cells along each axis of space, or along time; None for single elements. Tables have no grid.
         subset_percent: Probability of a cell to be in the subset, in (0, 1).
         baseline_mode: What features are set to: a number, an array that broadcasts to the inputs, or a function of the
             inputs (N, ...) that gives one of these. One axis is the last of the inputs, as in NumPy, never samples.
@@ -200,7 +200,7 @@ def _subsets(metric: MuFidelity | Infidelity) -> Subsets:
     if metric.masks is not None:
         return Subsets.given(metric.masks, shape)
     drawn = metric.nb_samples, metric.grid_size, metric.subset_percent, metric.seed
-    return Subsets(shape, scored.channel_axis, scored.step_axis, *drawn)
+    return Subsets(shape, scored.channels, *drawn)
 
 
 class _Perturbed:

@@ -51,7 +51,7 @@ def aligned(
     Args:
         explanations: Maps of the inputs' shape, or with reduced axes, which stay with size 1 or are absent.
         x: The inputs, (N, ...).
-        channel_axis: The channel axis of images and series, the first that a map may lack; None for the last.
+        channel_axis: The channel axis of images, series and volumes, the first that a map may lack; None for the last.
         order: Where the columns of the maps stand in the inputs; None where they stand alike.
 
     Raises:
@@ -62,6 +62,8 @@ def aligned(
     if order is not None and maps.shape == x.shape:
         maps, given = np.empty_like(maps), maps
         maps[:, order] = given
+    if maps.shape == (*x.shape, 1):
+        maps = maps[..., 0]  # a class activation map of images without channels
     if maps.ndim == x.ndim - 1 and x.ndim > 2:
         axes = [x.ndim - 1 if channel_axis is None else channel_axis, x.ndim - 1, 1]
         fitting = [axis for axis in axes if maps.shape == x.shape[:axis] + x.shape[axis + 1 :]]

@@ -19,6 +19,7 @@ from onnxattr.compile.renderings.rewrite import Rewrite
 from onnxattr.errors import ModelError, NonFiniteError, ParameterError, ShapeError, one_door
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of, named_values
+from onnxattr.loading.channels import channel_axis_of_layer
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import framework_of
 from onnxattr.running.arrays import take
@@ -61,7 +62,6 @@ class ScoredInputs:
         weights: The targets as weights on the model's output, (N, ...).
         labels: The same as classes, (N,), where classes were given or predicted; else None.
         channel_axis: The channel axis of images, None for other inputs.
-        step_axis: The axis of time in series, 2 where the graph takes their channels first, else 1.
         order: Where the columns of a table that was given stand in the model; None where they stand alike.
         features: The names of the input's columns by its name, where the model has some.
     """
@@ -109,17 +109,19 @@ class ScoredInputs:
         self.features = {name: names for name, names in prepared.features.items() if name == self.name}
         checked = self._plan.targets(targets, self.feeds, self.rows)
         self.channel_axis = self._plan.request.channel_axes[0]
-        (axes,) = self._plan.axes(()).values()
-        self.step_axis = 2 if axes[2:] == ("step",) else 1
         with one_door("The model cannot be run"):
             self.weights, self.labels = self._weights_and_labels(checked)
             self.x = self.feeds[self.name] if self.name in self.feeds else self._inner(prepared)
 
-    @property
+    @cached_property
     def channels(self) -> int | None:
-        """The channel axis of images and series, None for other inputs."""
-        series = self.channel_axis is None and self.x.ndim == 3
-        return 3 - self.step_axis if series else self.channel_axis
+        """The channel axis of images, series and volumes, as far as the graph tells it; None for other inputs."""
+        if self.channel_axis is not None:
+            return self.channel_axis
+        if self.x.ndim > 4:
+            return channel_axis_of_layer(self._plan.request.prepared.value(self.name))
+        (axes,) = self._plan.axes(()).values()
+        return axes.index("channel") if "channel" in axes else None
 
     def _weights_and_labels(self, targets: Targets) -> tuple[np.ndarray, np.ndarray | None]:
         """Targets as weights on the output and, where they are classes, as labels."""

@@ -15,8 +15,7 @@ class Subsets:
 
     Args:
         shape: The samples' shape, (N, ...).
-        channel_axis: The channel axis of images.
-        step_axis: The axis of series that is time, 1 or 2; samples have the same subsets in both layouts.
+        channels: The channel axis of images, volumes and series; None for the last. Both layouts have the same subsets.
         draws: Number of draws.
         grid_size: Cells along each axis of images, and along time; None for single elements.
         percent: Share of the cells that are set to the baseline, on average.
@@ -26,20 +25,19 @@ class Subsets:
     def __init__(
         self,
         shape: tuple[int, ...],
-        channel_axis: int | None,
-        step_axis: int,
+        channels: int | None,
         draws: int,
         grid_size: int | None,
         percent: float,
         seed: int,
     ):
-        cells, turned = list(shape[1:]), len(shape) == 3 and step_axis == 2
+        channels = len(shape) - 1 if channels is None else channels
+        cells, turned = list(shape[1:]), len(shape) == 3 and channels == 1
         if len(shape) == 3 and grid_size is not None:
-            cells[step_axis - 1] = grid_size
+            cells[2 - channels] = grid_size
         elif len(shape) > 3:
-            channels = (len(shape) - 1 if channel_axis is None else channel_axis) - 1
             cells = [n if grid_size is None else grid_size for n in cells]
-            cells[channels] = 1
+            cells[channels - 1] = 1
         drawn = cells[::-1] if turned else cells
         kept = np.random.default_rng([seed, 0]).random((1, draws, *drawn)) > percent
         kept = np.swapaxes(kept, 2, 3) if turned else kept
