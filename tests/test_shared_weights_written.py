@@ -1,4 +1,4 @@
-"""Several methods beside one file of weights: nothing half-written, whatever fails or ends in the middle."""
+"""Files that belong together, of several methods or for Triton: nothing half-written, whatever fails or ends."""
 
 import os
 import signal
@@ -9,10 +9,12 @@ import threading
 import numpy as np
 import onnx
 import pytest
+from support.small_models import mlp
 from support.written_files import X, beside, wide
 
 import onnxattr
 from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency
+from onnxattr.attributions.triton import export_triton
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import ModelError
 
@@ -191,3 +193,55 @@ def test_a_single_export_over_one_of_the_files_leaves_the_others(tmp_path):
     Saliency(model).export(paths["Saliency"])
     found = onnxattr.load(paths["GradientInput"]).explain(X, [3, 5])
     np.testing.assert_allclose(found, X * weights[:, [3, 5]].T, rtol=1e-5)
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["triton", "methods"])
+def test_all_files_are_whole_before_the_first_has_its_name(several, tmp_path, monkeypatch):
+    """A disk may become full with the last bytes of any of them."""
+    replace, sizes = os.replace, []
+
+    def looked(old, new):
+        if not sizes:
+            sizes.extend(sorted(part.stat().st_size for part in tmp_path.rglob(".onnxattr-*.part")))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", looked)
+    methods = [cls(mlp().model, labels=list("abcd")) for cls in (Saliency, GradientInput)]
+    if several:
+        onnxattr.export(methods, tmp_path)
+    else:
+        export_triton(methods[0], tmp_path)
+    written = [path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) == (2 if several else 3)
+    assert sizes == sorted(written)
+
+
+HALF_A_FOLDER = """
+import os, signal, sys
+import onnxattr
+from onnxattr.attributions.triton import export_triton
+replace = os.replace
+def stopped(old, new):
+    replace(old, new)
+    os.kill(os.getpid(), int(sys.argv[3]))
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+os.replace = stopped
+export_triton(onnxattr.SmoothGrad(sys.argv[1]), sys.argv[2], check=False)
+"""
+
+
+def test_a_process_stopped_between_the_names_of_a_folder_for_triton_gives_all(tmp_path):
+    onnx.save(wide()[0], tmp_path / "m.onnx")
+    export_triton(Saliency(wide()[0]), tmp_path / "t", check=False)
+    command = [
+        sys.executable,
+        "-c",
+        HALF_A_FOLDER,
+        tmp_path / "m.onnx",
+        tmp_path / "t",
+        str(signal.SIGTERM.value),
+    ]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGTERM
+    assert "seed" in [value.name for value in onnx.load(tmp_path / "t/1/model.onnx").graph.input]
+    assert 'name: "seed"' in (tmp_path / "t/config.pbtxt").read_text()
+    assert sorted(os.listdir(tmp_path / "t")) == ["1", "config.pbtxt"]

@@ -20,6 +20,7 @@ from onnxattr.loading.reading.source import metadata_of
 from onnxattr.loading.rows.independence import MIXED
 from onnxattr.loading.weights import check_place, write_model
 from onnxattr.running.record import recorded
+from onnxattr.signals import undisturbed
 
 if TYPE_CHECKING:
     from onnxattr.attributions.base import Attribution
@@ -85,10 +86,24 @@ def export_triton(
     look = recorded(proto, method.prepared, method.providers, method.sizes, check)
     texts = {settings: text} | ({names: "".join(f"{label}\n" for label in labels)} if labels else {})
     # Two exports into one folder take turns; what describes the model gets its name right after it.
-    with made_folder(path.parent), locked(folder), contextlib.ExitStack() as files:
+    with (
+        made_folder(path.parent),
+        locked(folder),
+        contextlib.ExitStack() as naming,
+        contextlib.ExitStack() as files,
+    ):
         for target, content in texts.items():
-            files.enter_context(whole_file(target)).write(content.encode())
-        write_model(proto, path, weights, method.prepared.folder, method.prepared.files, look)
+            file = files.enter_context(whole_file(target))
+            file.write(content.encode())
+            file.flush()
+
+        def last(written: Path) -> bytes:
+            """What is done before the model has its name; signals wait from then on until all files have theirs."""
+            added = look(written)
+            naming.enter_context(undisturbed())
+            return added
+
+        write_model(proto, path, weights, method.prepared.folder, method.prepared.files, last)
 
 
 def _labels(proto: onnx.ModelProto, method: Attribution) -> list[str]:

@@ -130,6 +130,7 @@ def checked_file(
         if check is not None:
             file.flush()
             file.write(check(Path(file.name)) or b"")
+        file.flush()  # a full disk is noticed before any of several files has its name
         yield
 
 
