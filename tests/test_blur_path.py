@@ -1,12 +1,15 @@
 """Blur Integrated Gradients: against its formula with SciPy's blurs in float64, and as the authors' code adds it up."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 from support.small_models import SMALL, build, elementwise, mlp, node, rows
+from support.tiny_graphs import parse
 
 import onnxattr
-from onnxattr import BlurIG, NoiseTunnel
+from onnxattr import BlurIG, IntegratedGradients, NoiseTunnel
 from onnxattr.errors import ParameterError
 
 IMAGE, SERIES = (9, 8, 3), (12, 2)
@@ -125,3 +128,25 @@ def test_tables_are_refused(tmp_path):
         BlurIG(build([node("Add", ["x", "x"], ["y"])], {"x": ["N"]}, {"y": ["N"]}))
     with pytest.raises(ParameterError, match="blurred copy is made there"):
         BlurIG(elementwise(SERIES)).export(tmp_path / "e.onnx", baseline_input=True)
+
+
+@pytest.mark.parametrize("method", [BlurIG, partial(IntegratedGradients, baseline_value="blur")])
+def test_series_whose_convolution_has_two_axes_are_blurred_along_time(method):
+    """Behind an Unsqueeze, channels first as without it; once they were blurred across channels."""
+    rest = "t = Tanh(c) p = ReduceMean<keepdims=0>(t, a) y = MatMul(p, v) }"
+    flat = parse(
+        """m (float[N,2,9] x) => (float[N,2] y)
+        <float[2,2,2] w = {1, -2, 0.5, 3, -1, 2, 0.25, 1}, float[2,2] v = {1, 2, -1, 0.5}, int64[1] a = {2}>
+        { c = Conv(x, w) """
+        + rest
+    )
+    deep = parse(
+        """m (float[N,2,9] x) => (float[N,2] y)
+        <float[2,2,1,2] w = {1, -2, 0.5, 3, -1, 2, 0.25, 1}, float[2,2] v = {1, 2, -1, 0.5},
+         int64[2] a = {2, 3}, int64[1] at = {2}>
+        { u = Unsqueeze(x, at) c = Conv(u, w) """
+        + rest
+    )
+    x = np.random.default_rng(0).normal(size=(3, 2, 9)).astype(np.float32)
+    expected = method(flat, steps=4).explain(x, 1)
+    np.testing.assert_allclose(method(deep, steps=4).explain(x, 1), expected, rtol=1e-4, atol=1e-6)

@@ -68,6 +68,14 @@ def test_series_are_cut_along_time_in_either_layout(name, grid):
     np.testing.assert_allclose(first.of_samples(turned[1]), last.of_samples(maps), rtol=1e-4, atol=1e-5)
 
 
+def test_inner_values_of_series_are_cut_along_time():
+    x = np.random.default_rng(4).normal(size=(3, 2, 20)).astype(np.float32)
+    inner = metrics.MuFidelity(series(20, 1), x, [0, 1, 2], wrt="a", grid_size=4, nb_samples=20)
+    kept = inner._subsets.keeps(np.zeros(20, int), np.arange(20))
+    assert kept.shape == (20, 4, 16)
+    np.testing.assert_array_equal(kept, np.repeat(kept[:, :, ::4], 4, axis=2))
+
+
 @pytest.mark.parametrize("name", ["MuFidelity", "Infidelity"])
 def test_volumes_are_cut_along_space_in_either_layout(name):
     x, maps = np.random.default_rng(4).normal(size=(2, 3, 2, 4, 5, 6)).astype(np.float32)

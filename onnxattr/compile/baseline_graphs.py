@@ -13,6 +13,7 @@ from onnxattr.errors import ParameterError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.halves import in_float
 from onnxattr.graph.values import dims_of, shape_text
+from onnxattr.loading.channels import channel_axis_of_layer
 from onnxattr.loading.missing import may_be_missing
 from onnxattr.loading.prepared import Prepared
 
@@ -74,22 +75,8 @@ def space_of(prepared: Prepared, name: str, channel_axis: int | None, what: str)
         )
     if len(dims) == 2:
         return (1,)
-    channels = _channels(prepared.value(name)) if channel_axis is None else channel_axis
+    channels = channel_axis_of_layer(prepared.value(name)) if channel_axis is None else channel_axis
     return tuple(axis for axis in range(1, len(dims)) if axis != channels)
-
-
-def _channels(value: ir.Value) -> int:
-    """The channel axis of a series or a volume: the second where a convolution reads it so, else the last."""
-    seen, front = {value}, [value]
-    while front:
-        for node in front.pop().consumers():
-            if node.op_type in ("Conv", "MaxPool", "AveragePool", "BatchNormalization"):
-                return 1
-            same = [v for v in node.outputs if node.op_type not in ("Transpose", "Reshape", "MatMul", "Gemm")]
-            fresh = [v for v in same if v not in seen and len(dims_of(v) or []) == len(dims_of(value) or [])]
-            seen.update(fresh)
-            front += fresh
-    return len(dims_of(value) or []) - 1
 
 
 def _mean(op: OpBuilder, x: ir.Value, axes: Sequence[int], missing: bool) -> ir.Value:

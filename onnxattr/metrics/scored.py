@@ -118,10 +118,8 @@ class ScoredInputs:
         """The channel axis of images, series and volumes, as far as the graph tells it; None for other inputs."""
         if self.channel_axis is not None:
             return self.channel_axis
-        if self.x.ndim > 4:
-            return channel_axis_of_layer(self._plan.request.prepared.value(self.name))
-        (axes,) = self._plan.axes(()).values()
-        return axes.index("channel") if "channel" in axes else None
+        ranked = self.x.ndim in (3, 5)
+        return channel_axis_of_layer(self._plan.request.prepared.value(self.name)) if ranked else None
 
     def _weights_and_labels(self, targets: Targets) -> tuple[np.ndarray, np.ndarray | None]:
         """Targets as weights on the output and, where they are classes, as labels."""
