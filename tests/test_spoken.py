@@ -35,6 +35,7 @@ def test_options_stand_for_parameters(case):
 
 
 COMMANDS = {
+    "convert": (("convert", "pickled.joblib", "-o", "c.onnx"), "made it, say so: --trust. "),
     "evaluate": (("evaluate", "two.onnx", "two.npz"), "Name one of them with --wrt <name>; the others"),
     "explain": (
         ("explain", "mlp.onnx", "mlp.npy", "-o", "m.npy", "--wrt", "x", "--wrt", "x"),

@@ -6,7 +6,7 @@ from onnxattr.errors import ConversionError
 
 from .causes import cause
 
-TRUST = "If you trust whoever made it, say so: --trust (trust=True in Python)."
+TRUST = "If you trust whoever made it, say so: trust=True (--trust)."
 
 
 def untrusted(path: str | os.PathLike[str], reason: str, way_out: str = "") -> ConversionError:
