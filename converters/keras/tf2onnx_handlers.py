@@ -13,6 +13,7 @@ from .tf2onnx_counts import COUNTS
 from .tf2onnx_cumulative import CUMULATIVE
 from .tf2onnx_einsum import convert_einsum
 from .tf2onnx_entropies import ENTROPIES
+from .tf2onnx_fake_quant import FAKE_QUANT
 from .tf2onnx_gammas import GAMMAS
 from .tf2onnx_matrices import MATRICES
 from .tf2onnx_morphology import MORPHOLOGY
@@ -149,6 +150,7 @@ BASIC_HANDLERS: Mapping[str, Handler] = {
     **CUMULATIVE,
     **BESSEL,
     **ENTROPIES,
+    **FAKE_QUANT,
     **GAMMAS,
     **MATRICES,
     **MORPHOLOGY,
