@@ -143,7 +143,7 @@ def test_edges_that_are_given_have_the_size_of_the_sample():
     model = seeded(keras.Model([nodes, edges], L.Dense(2)(Sums()(nodes, edges))))
     given = {"nodes": NODES, "edges": np.stack([SOURCES, ENDS], 1).astype(np.int32)}
     with pytest.warns(UserWarning, match=r"first axes of different sizes, {'nodes': 4, 'edges': 5}"):
-        converted = to_onnx(model, sample=list(given.values()))
+        converted = to_onnx(model, sample=given)
     leaf = tf.constant(NODES)
     with tf.GradientTape() as tape:
         tape.watch(leaf)

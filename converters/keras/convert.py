@@ -95,6 +95,7 @@ def to_onnx(
     model, words = without_lookups(whole)
     sample, names = _with_columns(words.sample(sample))
     inputs = widen_inputs(model_inputs(model, input_signature, sample, words.names))
+    sample = inputs.in_order(sample)
     _check_size(model)
     of_one_size = inputs.of_one_size(sample)
     try:

@@ -42,6 +42,12 @@ class ModelInputs:
         """Whether first axes have different sizes, beside 1, which is broadcast: nodes and edges, for example."""
         return len({spec.shape[0] for spec in self.specs if spec.shape.rank} - {1, None}) > 1
 
+    def in_order(self, sample: Any) -> Any:
+        """A sample in the order of the inputs where it is a dict with all their names, whose keys may be in another."""
+        if isinstance(sample, dict) and set(self.names) <= set(sample):
+            return [sample[name] for name in self.names]
+        return sample
+
     def of_one_size(self, sample: Any) -> "ModelInputs | None":
         """These inputs in batches of the declared size, or else of the sample's; None if there is neither."""
         tf, sizes = dependencies.tensorflow(), self.declared
