@@ -144,6 +144,22 @@ FILES: dict[str, tuple[bytes, str]] = {
     # Graphs and functions
     "negative opset": (changed(lambda m: setattr(m.opset_import[0], "version", -1)), "opset -1"),
     "opset of 2**62": (changed(lambda m: setattr(m.opset_import[0], "version", 2**62)), "opset"),
+    "opset of 2**62 of functions": (
+        changed(lambda m: setattr(m.opset_import[-1], "version", 2**62), of(FUNCTIONS)),
+        "opset 4611686018427387904 of the domain 'own'; opsets are numbers of 32 bits",
+    ),
+    "opset of -2**63 of functions": (
+        changed(lambda m: setattr(m.opset_import[-1], "version", -(2**63)), of(FUNCTIONS)),
+        "opset -9223372036854775808 of the domain 'own'",
+    ),
+    "opset of 2**62 of another domain": (
+        changed(lambda m: m.opset_import.add(domain="com.microsoft", version=2**62)),
+        "of the domain 'com.microsoft'",
+    ),
+    "opset of 2**62 in a function": (
+        changed(lambda m: setattr(m.functions[0].opset_import[0], "version", 2**62), of(FUNCTIONS)),
+        "opset 4611686018427387904 of the domain",
+    ),
     "no opset": (changed(lambda m: m.ClearField("opset_import")), "opset"),
     "negative IR version": (changed(lambda m: setattr(m, "ir_version", -1)), ""),
     "If without branches": (without_attributes("If"), "not valid|branch"),

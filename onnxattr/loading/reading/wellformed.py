@@ -23,6 +23,8 @@ _LISTS: dict[int, str] = {
 }
 #: Messages from so many bytes on are not copied.
 _LARGE = 2**20
+#: ONNX's own functions take smaller numbers of opsets alone.
+_VERSIONS = 2**31
 #: Graphs inside graphs, so many deep; a file of protobuf cannot hold many more.
 _DEEPEST = 32
 
@@ -37,6 +39,7 @@ def check_wellformed(proto: onnx.ModelProto) -> None:
     _check_texts("of the model", (entry.key for entry in proto.metadata_props))
     _check_texts("of the model's metadata", (entry.value for entry in proto.metadata_props))
     _check_texts("of an opset", (entry.domain for entry in proto.opset_import))
+    _check_versions(proto)
     _check_inputs(proto.graph)
     level: list[Any] = [proto.graph, *proto.functions]
     for _ in range(_DEEPEST):
@@ -53,6 +56,16 @@ def check_wellformed(proto: onnx.ModelProto) -> None:
         f"The model has subgraphs nested more than {_DEEPEST} deep, which cannot be followed. Export it with fewer "
         "branches and loops inside each other."
     )
+
+
+def _check_versions(proto: onnx.ModelProto) -> None:
+    for part in (proto, *proto.functions):
+        for entry in part.opset_import:
+            if abs(entry.version) >= _VERSIONS:
+                raise ModelError(
+                    f"The file names opset {entry.version} of the domain {entry.domain!r}; opsets are numbers of 32 "
+                    "bits. It is damaged: export it again."
+                )
 
 
 def _names(graph: Any) -> Iterator[Any]:
