@@ -160,6 +160,13 @@ def test_models_that_run_on_many_steps_alone(case, tmp_path):
     assert "Cost (measured)" in inspect(model, measured=True)
 
 
+def test_wide_inputs_are_drawn_in_more_rows_than_one():
+    model = parser.parse_model("""<ir_version: 8, opset_import: ["" : 18]> g (float[N,70000] x) => (float[2,S] y)
+        { axis = Constant<value_ints = [1]>() m = ReduceMean<keepdims = 0>(x, axis) two = Constant<value_ints = [2]>()
+          z, i = TopK(m, two) y = Unsqueeze(z, axis) }""")
+    assert [slope.verdict for slope in check_model(model).slopes] == ["agrees"]
+
+
 def test_sizes_that_no_draw_finds():
     model = parser.parse_model("""<ir_version: 8, opset_import: ["" : 18]> g (float[N,T] x) => (float[N,7,S] y)
         { s = Constant<value_ints = [0, 7, 111]>() y = Reshape(x, s) }""")

@@ -157,10 +157,11 @@ def measure(source: Any, options: Mapping[str, Any]) -> dict[str, Any] | None:
         The facts; None where the model takes no sample that can be drawn.
     """
     method = GradientInput(source, **options)
+    model = method.prepared.proto()
     for row in draws(method.prepared, {}):
         feeds = filled(row)
         try:
-            check_lengths(method.prepared.proto(), feeds, method.prepared.folder)
+            check_lengths(model, feeds, method.prepared.folder)
             method.explain(feeds)
         except (ModelError, ShapeError):
             continue
