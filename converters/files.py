@@ -20,8 +20,8 @@ from onnxattr.loading.weights import write, write_model
 
 from .common.causes import cause
 from .common.trust import TRUST
-from .keras.archive import check_members
-from .keras.saved_models import refuse_signature
+from .keras.reading.archive import check_members
+from .keras.reading.saved_models import refuse_signature
 
 _WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors")
 _PICKLES = (".pkl", ".pickle", ".joblib")

@@ -12,7 +12,7 @@ import numpy as np
 from onnxattr.errors import ConversionError
 
 from .common.labels import class_names_of
-from .keras import guard as keras_guard
+from .keras.reading import guard as keras_guard
 from .torch.running import has_hooks
 
 

@@ -27,12 +27,12 @@ _ROOMS: dict[tuple[str, str], str] = {
     "one_sample origin reason refine rows",
     ("converters", "converters.common"): "dependencies graph_edit layer_rows onnx_finish=onnx_model patching "
     "trust verify",
-    ("converters", "converters.keras"): "guard_rows hdf5_bounds keras_archive=archive keras_budget=budget "
-    "keras_check=check keras_guard=guard keras_inputs=inputs keras_layers=layers "
-    "keras_loading=loading keras_pure=pure keras_recurrent=recurrent keras_steps=steps "
-    "keras_trace=trace keras_values=values recurrent_cells recurrent_ops relu_groups "
-    "saved_model_guard saved_model_ops tensorflow_operator tf2onnx_patches=tf2onnx_driver tf2onnx_resizes "
-    "tf2onnx_selects tf2onnx_taps",
+    ("converters", "converters.keras"): "guard_rows keras_check=check keras_inputs=inputs keras_layers=layers "
+    "keras_recurrent=recurrent keras_trace=trace keras_values=values recurrent_cells recurrent_ops relu_groups "
+    "tensorflow_operator tf2onnx_patches=tf2onnx_driver tf2onnx_taps",
+    ("converters", "converters.keras.reading"): "hdf5_bounds keras_archive=archive keras_budget=budget "
+    "keras_guard=guard keras_loading=load keras_pure=pure keras_steps=steps saved_model_guard saved_model_ops",
+    ("converters", "converters.keras.translations"): "tf2onnx_resizes=resizes tf2onnx_selects=selects",
     ("converters", "converters.sklearn"): "sklearn_layers=layers sklearn_names=names "
     "sklearn_operators=operators sklearn_steps=steps",
     ("converters", "converters.torch"): "torch_calls=calls torch_export=export torch_layers=layers",

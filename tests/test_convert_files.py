@@ -12,8 +12,8 @@ import pytest
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
 from onnxattr.converters.common.verify import difference  # noqa: E402
-from onnxattr.converters.keras import loading as keras_loading  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
+from onnxattr.converters.keras.reading import load as keras_loading  # noqa: E402
 from support.converted import image, names_of, read_rows, run, small_model  # noqa: E402
 
 from onnxattr.errors import ConversionError  # noqa: E402

@@ -5,10 +5,11 @@ import pytest
 
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
-from onnxattr.converters.keras import guard_rows, tf2onnx_driver, tf2onnx_handlers, to_onnx  # noqa: E402
+from onnxattr.converters.keras import guard_rows, tf2onnx_driver, to_onnx  # noqa: E402
 from onnxattr.converters.keras import inputs as keras_inputs  # noqa: E402
-from onnxattr.converters.keras.tf2onnx_nodes import Replacement  # noqa: E402
 from onnxattr.converters.keras.trace import trace  # noqa: E402
+from onnxattr.converters.keras.translations import handlers as tf2onnx_handlers  # noqa: E402
+from onnxattr.converters.keras.translations.nodes import Replacement  # noqa: E402
 from support.converted import run  # noqa: E402
 
 from onnxattr import Saliency  # noqa: E402

@@ -22,16 +22,16 @@ from ..common.causes import cause
 from ..common.labels import write_class_names
 from ..common.layer_rows import detach_views, outputs_of, read_rows
 from . import check as keras_check
-from . import loading as keras_loading
 from .inputs import ModelInputs, model_inputs
 from .layers import KerasLayerTable
 from .meaning import describe
 from .normalizations import join_normalizations
+from .reading import load as keras_loading
+from .reading.saved_models import SavedSignature
+from .reading.steps import steps_within
 from .recurrent import RecurrentLayers
 from .recurrent_ops import recurrent_handlers
-from .saved_models import SavedSignature
 from .state import variables_kept
-from .steps import steps_within
 from .tf2onnx_driver import convert_function
 from .trace import Trace, trace
 from .training import warn_of_training

@@ -10,7 +10,7 @@ import numpy as np
 from onnxattr.errors import ConversionError
 
 from ..common import dependencies
-from .saved_models import SavedSignature
+from .reading.saved_models import SavedSignature
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import numpy as np
 from ..common.patching import Patch
 from .inlined_functions import written_in_python
 from .loops import nested_conditions, scan_forwards, scan_of_keras
-from .tf2onnx_einsum import kept_as_it_is
 from .tf2onnx_memory import (
     all_but_constants,
     frozen_without_copy,
@@ -17,7 +16,8 @@ from .tf2onnx_memory import (
     one_pass,
 )
 from .tf2onnx_order import MODULES_WITH_SETS, OrderedSet, SortedSet, name_by_number, numbered_parts
-from .tf2onnx_selects import select_band
+from .translations.einsum import kept_as_it_is
+from .translations.selects import select_band
 
 _TF2ONNX, _KERAS, _TF_KERAS = "tf2onnx 1.17.0", "Keras 3.15.1", "tf_keras 2.20.1"
 

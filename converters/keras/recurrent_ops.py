@@ -11,7 +11,7 @@ import numpy as np
 from onnx import TensorProto
 
 from .recurrent_cells import RecurrentSpec
-from .tf2onnx_selects import Handler
+from .translations.selects import Handler
 
 # Keras gate order -> ONNX gate order.
 _GATES = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "RNN": (0,)}

@@ -16,10 +16,10 @@ from ..common.causes import cause
 from ..common.patching import applied, patched
 from .complex_parts import in_real_parts
 from .patches import PATCHES
-from .tf2onnx_handlers import BASIC_HANDLERS
 from .tf2onnx_order import number_functions
-from .tf2onnx_selects import Handler
 from .tf2onnx_taps import Taps
+from .translations.handlers import BASIC_HANDLERS
+from .translations.selects import Handler
 from .widening import widen
 
 # Above this size TensorFlow's grappler, which copies every constant several times, is left out. It would fold a
