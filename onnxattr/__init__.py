@@ -29,7 +29,7 @@ from onnxattr.compile.gradient import vjp
 from onnxattr.errors import NonFiniteError, NonFiniteWarning, OnnxAttrError
 from onnxattr.moved import put_up
 from onnxattr.results import Explanation
-from onnxattr.running.explainer import Explainer, load
+from onnxattr.running.explainers.explainer import Explainer, load
 from onnxattr.scores import Tasks, xp
 
 __all__ = [

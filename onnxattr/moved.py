@@ -19,12 +19,15 @@ _ROOMS: dict[tuple[str, str], str] = {
     ("", "loading"): "channels class_names landmarks layers model=prepared weights",
     ("", "inputs"): "csv_rows",
     ("running", "inputs"): "array_files csv_rows",
-    ("", "running"): "arrays chunk_size driver explainer frames input_values trial",
+    ("", "running"): "chunk_size driver",
+    ("", "running.explainers"): "explainer trial",
+    ("", "running.given"): "arrays frames input_values",
     ("", "testing"): "evaluator evaluator_windows",
     ("attributions", "compile"): "axes baseline_graphs baseline_kinds definition=method placed_path placement "
     "quadrature sample_shapes upsampling",
-    ("attributions", "running"): "background baseline_inputs baselines batches collected explained feature_mask finite "
-    "one_sample origin reason refine rows",
+    ("attributions", "running"): "collected explained finite origin reason refine rows",
+    ("attributions", "running.baselines"): "background baseline_inputs=inputs baselines=values",
+    ("attributions", "running.given"): "batches feature_mask one_sample",
     ("converters", "converters.common"): "dependencies graph_edit layer_rows onnx_finish=onnx_model patching "
     "trust verify",
     ("converters", "converters.keras"): "guard_rows keras_check=check keras_inputs=inputs keras_layers=layers "

@@ -75,7 +75,7 @@ def test_methods_and_their_files_tell(tmp_path):
     helper.set_model_props(model, {preprocessing.KEY: SPECS[0].text(), meaning.KEY: MEANING.text()})
     method = Saliency(model)
     method.export(tmp_path / "explainer.onnx")
-    from onnxattr.running.explainer import load
+    from onnxattr.running.explainers.explainer import load
 
     for told in (method, load(tmp_path / "explainer.onnx")):
         assert told.preprocessing == SPECS[0]

@@ -9,7 +9,7 @@ from models import efficientnet_lite0, photos
 from onnxattr import attributions, vjp
 from onnxattr.errors import ParameterError
 from onnxattr.results.photos import drawn_photos
-from onnxattr.running.explainer import load
+from onnxattr.running.explainers.explainer import load
 from onnxattr.session import Session
 
 tf = pytest.importorskip("tensorflow")

@@ -5,8 +5,8 @@ import pytest
 from support.tiny_graphs import parse
 
 from onnxattr.loading.prepared import prepare
+from onnxattr.running.explainers.trial import _close
 from onnxattr.running.rounding import rounding
-from onnxattr.running.trial import _close
 
 EPS = 2.0**-23
 

@@ -5,7 +5,7 @@ import pytest
 
 from onnxattr import GradientInput, IntegratedGradients, SmoothGrad
 from onnxattr.errors import ConversionError, ShapeError
-from onnxattr.running.explainer import load
+from onnxattr.running.explainers.explainer import load
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("skl2onnx")

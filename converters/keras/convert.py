@@ -15,7 +15,7 @@ from onnxattr.home import at_home
 from onnxattr.loading.features import KEY as FEATURES_KEY
 from onnxattr.loading.features import features_text
 from onnxattr.loading.weights import write
-from onnxattr.running.frames import column, columns_of, is_frame
+from onnxattr.running.given.frames import column, columns_of, is_frame
 
 from ..common import dependencies, onnx_model
 from ..common.causes import cause

@@ -19,8 +19,8 @@ from onnxattr.loading.meaning import InputMeaning, Meaning, OutputMeaning
 from onnxattr.loading.stepped import KEY as STEPS_KEY
 from onnxattr.loading.stepped import stepped_text
 from onnxattr.loading.weights import write
-from onnxattr.running.arrays import as_array
-from onnxattr.running.frames import is_frame
+from onnxattr.running.given.arrays import as_array
+from onnxattr.running.given.frames import is_frame
 
 from ..common import graph_edit, onnx_model
 from ..common.verify import values

@@ -11,7 +11,7 @@ from onnxattr.errors import ConversionError
 from onnxattr.loading.columns import KEY, columns_text
 from onnxattr.loading.discrete import unexplained
 from onnxattr.loading.load import load
-from onnxattr.running.frames import columns_of, is_frame
+from onnxattr.running.given.frames import columns_of, is_frame
 
 from ..common import graph_edit, onnx_model
 from ..common.verify import TOLERANCE, Session

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from onnxattr.errors import ConversionError, ShapeError
-from onnxattr.running.frames import columns_of, is_frame, matched
+from onnxattr.running.given.frames import columns_of, is_frame, matched
 
 
 def feature_names(estimator: Any, sample: Any) -> list[str] | None:

@@ -36,10 +36,10 @@ from onnxattr.loading.stated import NAMES as STATED
 from onnxattr.loading.stated import Stated
 from onnxattr.results import Explanation
 from onnxattr.results.spelled import call
-from onnxattr.running.batches import first_of, is_dataset, pairs_of
 from onnxattr.running.collected import Collected
 from onnxattr.running.explained import explanation_of
 from onnxattr.running.finite import Results
+from onnxattr.running.given.batches import first_of, is_dataset, pairs_of
 from onnxattr.running.reason import reason
 from onnxattr.scores import score_of
 

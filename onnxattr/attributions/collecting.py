@@ -12,9 +12,9 @@ from onnxattr.attributions.plan import Plan
 from onnxattr.errors import one_door
 from onnxattr.running.collected import Collected
 from onnxattr.running.explained import scored
-from onnxattr.running.feature_mask import masks_of
 from onnxattr.running.finite import Results
-from onnxattr.running.fitting import fitting
+from onnxattr.running.given.feature_mask import masks_of
+from onnxattr.running.given.fitting import fitting
 from onnxattr.running.progress import hidden
 from onnxattr.running.reason import reason
 

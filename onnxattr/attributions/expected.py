@@ -6,8 +6,8 @@ from onnxattr.attributions.from_baseline import FromBaseline
 from onnxattr.attributions.parameter_checks import count, deviation
 from onnxattr.compile.method import Method
 from onnxattr.errors import ParameterError
-from onnxattr.running.background import AskedBackground, expected
-from onnxattr.running.baselines import Asked
+from onnxattr.running.baselines.background import AskedBackground, expected
+from onnxattr.running.baselines.values import Asked
 
 
 class _Drawn(FromBaseline):

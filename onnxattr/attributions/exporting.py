@@ -18,7 +18,7 @@ from onnxattr.files import check_output
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.weights import check_place, write_model
 from onnxattr.running.about_model import AboutModel
-from onnxattr.running.record import recorded
+from onnxattr.running.explainers.record import recorded
 
 TARGETS = ("auto", "labels", "weights")
 

@@ -12,8 +12,8 @@ from onnxattr.attributions.base import Attribution
 from onnxattr.attributions.plan import Plan
 from onnxattr.compile.method import Method
 from onnxattr.results import Explanation
-from onnxattr.running.background import AskedBackground, asked_background
-from onnxattr.running.baselines import Asked, asked
+from onnxattr.running.baselines.background import AskedBackground, asked_background
+from onnxattr.running.baselines.values import Asked, asked
 
 
 class FromBaseline(Attribution):

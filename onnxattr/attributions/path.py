@@ -13,8 +13,8 @@ from onnxattr.attributions.options import is_integer
 from onnxattr.compile import quadrature as rules
 from onnxattr.compile.method import Method, times_difference
 from onnxattr.errors import ParameterError
-from onnxattr.running.background import AskedBackground, averaged
-from onnxattr.running.baselines import Asked, asked
+from onnxattr.running.baselines.background import AskedBackground, averaged
+from onnxattr.running.baselines.values import Asked, asked
 from onnxattr.running.collected import Collected
 
 

@@ -25,18 +25,18 @@ from onnxattr.graph.values import dims_of
 from onnxattr.loading.heads import is_binary
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import SINGLE, UNDECIDED, of_one_row
-from onnxattr.running.arrays import model_inputs, row_count, take
-from onnxattr.running.baseline_shapes import check_count, check_sizes, rows_of
-from onnxattr.running.baselines import asked, called
-from onnxattr.running.corners import warn_of_corners
+from onnxattr.running.baselines.shapes import check_count, check_sizes, rows_of
+from onnxattr.running.baselines.values import asked, called
 from onnxattr.running.driver import Driver
-from onnxattr.running.feature_mask import columns_mask, groups_of, sizes_of_masks
-from onnxattr.running.input_values import check_values
-from onnxattr.running.one_sample import has_classes, label_of_row, targets_of_sample
+from onnxattr.running.given.arrays import model_inputs, row_count, take
+from onnxattr.running.given.corners import warn_of_corners
+from onnxattr.running.given.feature_mask import columns_mask, groups_of, sizes_of_masks
+from onnxattr.running.given.input_values import check_values
+from onnxattr.running.given.one_sample import has_classes, label_of_row, targets_of_sample
+from onnxattr.running.given.targets import Targets, as_targets
 from onnxattr.running.rows import by_runs
 from onnxattr.running.runs import Feeds
 from onnxattr.running.sharing import SharingDriver
-from onnxattr.running.targets import Targets, as_targets
 from onnxattr.scores.check import checked_score
 from onnxattr.scores.score import LINEAR, Score
 

@@ -16,7 +16,7 @@ from onnxattr.errors import ParameterError
 from onnxattr.files import made_folder
 from onnxattr.home import at_home
 from onnxattr.loading.shared_data import Member, check_members, write_together
-from onnxattr.running.record import recorded
+from onnxattr.running.explainers.record import recorded
 
 #: What a file system or an address gives a meaning of its own.
 _RESERVED = '/\\:*?"<>|#%'

@@ -19,7 +19,7 @@ from onnxattr.home import at_home
 from onnxattr.loading.reading.source import metadata_of
 from onnxattr.loading.rows.independence import MIXED
 from onnxattr.loading.weights import check_place, write_model
-from onnxattr.running.record import recorded
+from onnxattr.running.explainers.record import recorded
 from onnxattr.signals import undisturbed
 
 if TYPE_CHECKING:

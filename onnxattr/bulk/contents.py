@@ -14,8 +14,8 @@ import numpy as np
 
 from onnxattr.inputs.tensors import plain
 from onnxattr.loading.reading.source import digest
-from onnxattr.running.explainer import Explainer
-from onnxattr.running.frames import columns_of, is_frame
+from onnxattr.running.explainers.explainer import Explainer
+from onnxattr.running.given.frames import columns_of, is_frame
 
 #: What changes no number beyond rounding, or is told elsewhere.
 _LEFT_OUT = ("model", "providers", "progress", "check_finite", "verify", "sample")

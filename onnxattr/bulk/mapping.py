@@ -16,7 +16,7 @@ from onnxattr.inputs.arrow import is_text, numbers, whole
 from onnxattr.loading.class_names import one_label
 from onnxattr.results import Explanation
 from onnxattr.results.arrow_tables import pyarrow_module
-from onnxattr.running.explainer import load
+from onnxattr.running.explainers.explainer import load
 
 if TYPE_CHECKING:
     import pyarrow as pa

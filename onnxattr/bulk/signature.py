@@ -16,7 +16,7 @@ from onnxattr.bulk.work import Task
 from onnxattr.errors import ParameterError
 from onnxattr.files import locked, whole_file
 from onnxattr.loading.text_files import text_of
-from onnxattr.running.explainer import Explainer
+from onnxattr.running.explainers.explainer import Explainer
 
 NAME = ".onnxattr-job.json"
 #: The entry of a folder that was taken over: outputs that are older than this file are those of another job.

@@ -20,7 +20,7 @@ from onnxattr.inputs.pixels import pixel_input
 from onnxattr.inputs.samples import read_samples
 from onnxattr.results.arrow_tables import pyarrow_module
 from onnxattr.results.writing import PICTURES, write
-from onnxattr.running.explainer import load
+from onnxattr.running.explainers.explainer import load
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from onnxattr.errors import ParameterError
 from onnxattr.inputs.samples import read_samples
 from onnxattr.loading.places import ALL_OUTPUTS
 from onnxattr.loading.prepared import prepare
-from onnxattr.running.arrays import model_inputs, take
+from onnxattr.running.given.arrays import model_inputs, take
 from onnxattr.testing.model_check import check_feeds
 
 

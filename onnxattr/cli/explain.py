@@ -37,8 +37,8 @@ from onnxattr.results import Explanation
 from onnxattr.results.sheets import sheet
 from onnxattr.results.writing import PICTURES, suffix_of, write, write_npz
 from onnxattr.running.about_model import files_named
-from onnxattr.running.explainer import Explainer, load
-from onnxattr.running.explainer_metadata import is_explainer
+from onnxattr.running.explainers.explainer import Explainer, load
+from onnxattr.running.explainers.metadata import is_explainer
 
 #: From this relative gap on it is said what narrows it.
 _WIDE = 0.2

@@ -34,7 +34,7 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.loading.rows.independence import MIXED, SINGLE, Rows, independence
 from onnxattr.loading.verify import check_choice, verify_model
-from onnxattr.running.record import change_told
+from onnxattr.running.explainers.record import change_told
 from onnxattr.running.saturation import saturation
 
 #: Gradients that Integrated Gradients take unless told otherwise.

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from onnxattr.errors import NonFiniteError, ParameterError, ShapeError
-from onnxattr.running.arrays import as_array
-from onnxattr.running.given_tables import by_name
+from onnxattr.running.given.arrays import as_array
+from onnxattr.running.given.tables import by_name
 
 #: How maps are told in errors.
 _FITS = "one map per input, of the input's shape; an axis may be 1, or for channels be absent"

@@ -22,12 +22,12 @@ from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.channels import channel_axis_of_layer
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import framework_of
-from onnxattr.running.arrays import take
-from onnxattr.running.batches import is_dataset, join, pairs_of
-from onnxattr.running.given_tables import orders_of
+from onnxattr.running.given.arrays import take
+from onnxattr.running.given.batches import is_dataset, join, pairs_of
+from onnxattr.running.given.tables import orders_of
+from onnxattr.running.given.targets import Targets, label_weights
 from onnxattr.running.progress import hidden
 from onnxattr.running.runs import Feeds
-from onnxattr.running.targets import Targets, label_weights
 from onnxattr.session import Session
 
 #: (op, y) -> what is put behind the model's output.

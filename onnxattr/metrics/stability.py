@@ -17,7 +17,7 @@ from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.metrics.base import ModelMetric
 from onnxattr.metrics.maps import as_maps
 from onnxattr.metrics.scored import on_prepared
-from onnxattr.running.arrays import as_array
+from onnxattr.running.given.arrays import as_array
 
 #: (inputs (R, ...), generator) -> changed inputs (R, ...).
 Move = Callable[[np.ndarray, np.random.Generator], np.ndarray]

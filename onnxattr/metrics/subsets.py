@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from onnxattr.errors import ParameterError
-from onnxattr.running.arrays import as_array
+from onnxattr.running.given.arrays import as_array
 
 
 class Subsets:

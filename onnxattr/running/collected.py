@@ -10,10 +10,10 @@ import numpy as np
 
 from onnxattr.errors import ShapeError, few
 from onnxattr.loading.prepared import Prepared
-from onnxattr.running.batches import joined
-from onnxattr.running.frames import columns_of, in_order, is_frame
-from onnxattr.running.given_tables import orders_of, table_of
-from onnxattr.running.one_sample import joined_samples
+from onnxattr.running.given.batches import joined
+from onnxattr.running.given.frames import columns_of, in_order, is_frame
+from onnxattr.running.given.one_sample import joined_samples
+from onnxattr.running.given.tables import orders_of, table_of
 from onnxattr.running.runs import Run
 
 

@@ -28,12 +28,12 @@ from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.errors import ModelError
 from onnxattr.loading.free_batch import batch_size_of
 from onnxattr.providers import on_cpu
-from onnxattr.running.arrays import take
 from onnxattr.running.chunk_size import rows_in_cache
+from onnxattr.running.given.arrays import take
+from onnxattr.running.given.targets import Targets, check_labels, class_count, weights_of, without_prediction
 from onnxattr.running.graphs import Graphs
 from onnxattr.running.refine import refined
 from onnxattr.running.runs import Advance, Feeds, Run
-from onnxattr.running.targets import Targets, check_labels, class_count, weights_of, without_prediction
 from onnxattr.session import Session
 
 

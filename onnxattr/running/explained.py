@@ -15,9 +15,9 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.results import Explanation
 from onnxattr.running.collected import Collected, Details
 from onnxattr.running.driver import Driver
+from onnxattr.running.given.targets import Targets, weights_of
 from onnxattr.running.meant import model_output, said_of
 from onnxattr.running.runs import Feeds, Run
-from onnxattr.running.targets import Targets, weights_of
 
 
 def scored(driver: Driver, run: Run, feeds: Feeds, targets: Targets, rows: int) -> Details:

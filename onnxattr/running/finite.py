@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from onnxattr.errors import NonFiniteError, NonFiniteWarning, ParameterError
-from onnxattr.running.targets import Targets
+from onnxattr.running.given.targets import Targets
 
 CHECKS = ("warn", "error", "ignore")
 _LISTED = 5

@@ -20,8 +20,8 @@ from onnxattr.graph.declared import outputs_asked
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.requantised import serialised
 from onnxattr.graph.values import named_values
-from onnxattr.running.arrays import take
 from onnxattr.running.driver import Driver
+from onnxattr.running.given.arrays import take
 from onnxattr.session import Session
 
 #: Most inner values that one run gives out, so that a large model's are not all in memory at once.

@@ -18,6 +18,7 @@ from onnxattr.loading.heads import logits_of, probability_head
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.driver import Driver
 from onnxattr.running.finite import Case
+from onnxattr.running.given.targets import label_weights
 from onnxattr.running.origin import (
     Origin,
     first_origin,
@@ -25,7 +26,6 @@ from onnxattr.running.origin import (
     origin_in_prediction,
     origin_in_score,
 )
-from onnxattr.running.targets import label_weights
 
 _GUARD = (
     "a guard in the model: by Where, choose a number that the operation is finite for before it, and the other result "

@@ -10,7 +10,7 @@ import numpy as np
 from onnxattr.compile import quadrature
 from onnxattr.compile.quadrature import Refinement
 from onnxattr.compile.renderings.driven import ALPHA, DIFFERENCE, POINTS, ROW, WEIGHTS
-from onnxattr.running.arrays import take
+from onnxattr.running.given.arrays import take
 
 if TYPE_CHECKING:
     from onnxattr.running.driver import Driver

@@ -18,7 +18,7 @@ from onnxattr.graph.values import dims_of
 from onnxattr.loading.checks.trial_run import check_lengths
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import EXTENTS, MEASURED, MIXED, PROVEN, UNDECIDED, Rows, independence
-from onnxattr.running.arrays import take
+from onnxattr.running.given.arrays import take
 from onnxattr.running.rounding import rounding
 
 Feeds = Mapping[str, np.ndarray]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from onnxattr.compile.renderings.tail import Tail
-from onnxattr.running.arrays import take
 from onnxattr.running.driver import Driver
+from onnxattr.running.given.arrays import take
+from onnxattr.running.given.targets import Targets
 from onnxattr.running.runs import Advance, Feeds, Run
-from onnxattr.running.targets import Targets
 from onnxattr.session import Session
 
 #: About how many bytes of values at the cut are kept at a time.

@@ -21,7 +21,7 @@ from onnxattr.loading.places import ALL_OUTPUTS
 from onnxattr.loading.prepared import prepare
 from onnxattr.loading.reading.external_data import with_data_inside
 from onnxattr.loading.reading.source import ModelSource, name_of, read_model
-from onnxattr.running.arrays import model_inputs
+from onnxattr.running.given.arrays import model_inputs
 from onnxattr.running.progress import hidden
 from onnxattr.testing.check import Evaluate, by_evaluator, by_runtime
 from onnxattr.testing.double import as_double

@@ -11,7 +11,7 @@ from onnxattr.attributions import IntegratedGradients, Saliency
 from onnxattr.errors import OnnxAttrError, TargetError
 from onnxattr.graph.values import dims_of
 from onnxattr.inspection import inspect
-from onnxattr.running.explainer_metadata import is_explainer
+from onnxattr.running.explainers.metadata import is_explainer
 
 #: Arrays that a mutant declares larger than this are not fed.
 _MOST_ELEMENTS = 100_000

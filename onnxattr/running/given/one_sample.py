@@ -13,8 +13,8 @@ from onnxattr.errors import ShapeError, TargetError
 from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.class_names import with_labels
 from onnxattr.loading.prepared import Prepared
-from onnxattr.running.arrays import as_array
-from onnxattr.running.targets import Targets, as_targets, class_count, label_weights
+from onnxattr.running.given.arrays import as_array
+from onnxattr.running.given.targets import Targets, as_targets, class_count, label_weights
 from onnxattr.scores.score import TargetKind
 
 

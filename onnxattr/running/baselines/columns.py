@@ -12,9 +12,9 @@ from onnxattr.autodiff.paths import inputs_of, needed_nodes
 from onnxattr.errors import ParameterError, ShapeError, few
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
-from onnxattr.running.arrays import model_inputs
-from onnxattr.running.frames import is_frame
-from onnxattr.running.given_tables import parts_given
+from onnxattr.running.given.arrays import model_inputs
+from onnxattr.running.given.frames import is_frame
+from onnxattr.running.given.tables import parts_given
 from onnxattr.session import Session
 
 

@@ -24,7 +24,7 @@ from onnxattr.loading.reading.content import Content, content_of, integers_among
 from onnxattr.loading.reading.external_data import Located
 from onnxattr.loading.reading.source import ModelSource, metadata_of, read_model
 from onnxattr.running.drawn import Drawn, Feeds, filled
-from onnxattr.running.trial import trial_of
+from onnxattr.running.explainers.trial import trial_of
 from onnxattr.session import Session
 
 #: The key of the metadata entry, a JSON object.

@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.graph.values import dims_of
-from onnxattr.running.arrays import as_array
-from onnxattr.running.input_values import check_range
+from onnxattr.running.given.arrays import as_array
+from onnxattr.running.given.input_values import check_range
 
 
 def cast(array: Any, value: ir.Value, what: str) -> np.ndarray:

@@ -20,8 +20,8 @@ from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import metadata_of
 from onnxattr.loading.rows.independence import MIXED, SINGLE
 from onnxattr.running.drawn import Drawn, Feeds, draws, filled
-from onnxattr.running.explainer_metadata import results_named
-from onnxattr.running.fitting import fitting
+from onnxattr.running.explainers.metadata import results_named
+from onnxattr.running.given.fitting import fitting
 from onnxattr.running.rounding import rounding
 from onnxattr.session import Session
 

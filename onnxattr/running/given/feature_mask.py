@@ -18,8 +18,8 @@ from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.channels import channel_axis_of_layer
 from onnxattr.loading.columns import read_columns
 from onnxattr.loading.prepared import Prepared
-from onnxattr.running.arrays import as_array
-from onnxattr.running.given_tables import by_name
+from onnxattr.running.given.arrays import as_array
+from onnxattr.running.given.tables import by_name
 
 _LISTED = 8
 Dims = list[int | str | None]

@@ -13,7 +13,7 @@ from onnxattr.errors import ParameterError
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.collected import Details
 from onnxattr.running.explained import linear_scores
-from onnxattr.running.targets import Targets, weights_of
+from onnxattr.running.given.targets import Targets, weights_of
 
 #: Names of scores that are sums of outputs times targets.
 _LINEAR = (None, "classification", "regression")

@@ -9,7 +9,7 @@ import numpy as np
 
 from onnxattr.callers import warn_caller
 from onnxattr.errors import TargetError
-from onnxattr.running.frames import column, columns_of
+from onnxattr.running.given.frames import column, columns_of
 
 _LISTED = 8
 

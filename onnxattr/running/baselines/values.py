@@ -13,12 +13,12 @@ from onnxattr.compile.baseline_kinds import Baseline, Fed, Fixed
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
-from onnxattr.running.arrays import as_array
-from onnxattr.running.baseline_columns import holds_text, of_columns
-from onnxattr.running.baseline_inputs import behind_inputs, columns_behind, split
-from onnxattr.running.baseline_shapes import cast, fits
-from onnxattr.running.frames import is_frame
-from onnxattr.running.given_tables import parts_given, row_by_name
+from onnxattr.running.baselines.columns import holds_text, of_columns
+from onnxattr.running.baselines.inputs import behind_inputs, columns_behind, split
+from onnxattr.running.baselines.shapes import cast, fits
+from onnxattr.running.given.arrays import as_array
+from onnxattr.running.given.frames import is_frame
+from onnxattr.running.given.tables import parts_given, row_by_name
 
 _EXPECTED = (
     f"finite numbers, one of the names {', '.join(map(repr, NAMES))}, a function of the inputs, or a dict of these by "

@@ -15,10 +15,10 @@ from onnxattr.graph.values import dims_of
 from onnxattr.inputs.samples import is_files, together
 from onnxattr.inputs.tensors import dense, not_yet_an_array, plain
 from onnxattr.loading.prepared import Prepared
-from onnxattr.running.fitting_shapes import ragged, way_out
-from onnxattr.running.given_tables import parts_given
-from onnxattr.running.input_values import check_range
-from onnxattr.running.pixel_values import check_pixels
+from onnxattr.running.given.fitting_shapes import ragged, way_out
+from onnxattr.running.given.input_values import check_range
+from onnxattr.running.given.pixel_values import check_pixels
+from onnxattr.running.given.tables import parts_given
 
 
 def as_array(value: Any, what: str) -> np.ndarray:

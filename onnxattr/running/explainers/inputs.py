@@ -13,11 +13,11 @@ from onnxattr.errors import ParameterError, TargetError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import PROVEN, SINGLE, UNDECIDED, Rows
-from onnxattr.running.baseline_shapes import cast, check_count, fits, rows_of
-from onnxattr.running.baselines import asked, is_function
-from onnxattr.running.input_values import check_values
-from onnxattr.running.one_sample import output_with_axis, targets_of_sample
-from onnxattr.running.targets import Targets, as_targets
+from onnxattr.running.baselines.shapes import cast, check_count, fits, rows_of
+from onnxattr.running.baselines.values import asked, is_function
+from onnxattr.running.given.input_values import check_values
+from onnxattr.running.given.one_sample import output_with_axis, targets_of_sample
+from onnxattr.running.given.targets import Targets, as_targets
 from onnxattr.scores.score import TargetKind
 
 

@@ -16,10 +16,10 @@ from onnxattr.compile.placed_path import Rows
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
-from onnxattr.running.arrays import as_array
-from onnxattr.running.baseline_shapes import cast, fits
-from onnxattr.running.baselines import asked
-from onnxattr.running.given_tables import by_name
+from onnxattr.running.baselines.shapes import cast, fits
+from onnxattr.running.baselines.values import asked
+from onnxattr.running.given.arrays import as_array
+from onnxattr.running.given.tables import by_name
 
 if TYPE_CHECKING:
     from onnxattr.compile.renderings.points_graph import PointsGraph

@@ -16,7 +16,7 @@ from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.prepared import Prepared
-from onnxattr.running.arrays import as_array
+from onnxattr.running.given.arrays import as_array
 from onnxattr.scores.calls import copied
 
 

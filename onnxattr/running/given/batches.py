@@ -15,9 +15,9 @@ from onnxattr.inputs.samples import Samples, is_files, samples_of, together
 from onnxattr.inputs.tensors import is_sparse
 from onnxattr.loading.class_names import one_label
 from onnxattr.loading.prepared import Prepared
-from onnxattr.running.arrays import as_array
-from onnxattr.running.frames import is_frame
-from onnxattr.running.given_tables import is_row_of
+from onnxattr.running.given.arrays import as_array
+from onnxattr.running.given.frames import is_frame
+from onnxattr.running.given.tables import is_row_of
 
 #: How many single samples are gathered where the method has no batch size.
 _GATHERED = 32

@@ -22,20 +22,20 @@ from onnxattr.loading.rows.independence import PROVEN, SINGLE, Rows
 from onnxattr.results import Explanation
 from onnxattr.results.spelled import call, said
 from onnxattr.running.about_model import AboutModel
-from onnxattr.running.arrays import model_inputs, row_count
-from onnxattr.running.batches import is_dataset, joined, pairs_of
 from onnxattr.running.collected import Collected
-from onnxattr.running.corners import warn_of_corners
 from onnxattr.running.explained import explanation_of, total_of
-from onnxattr.running.explainer_inputs import FileInputs, one_in_a_run
-from onnxattr.running.explainer_metadata import check_interface, metadata_told, outputs_named, seed_told
-from onnxattr.running.explainer_outputs import FileOutputs
-from onnxattr.running.explainer_predictions import Predictions, run_rows
+from onnxattr.running.explainers.inputs import FileInputs, one_in_a_run
+from onnxattr.running.explainers.metadata import check_interface, metadata_told, outputs_named, seed_told
+from onnxattr.running.explainers.outputs import FileOutputs
+from onnxattr.running.explainers.predictions import Predictions, run_rows
+from onnxattr.running.explainers.record import session_of
 from onnxattr.running.finite import Case, Results, check_mode
-from onnxattr.running.frames import in_order
-from onnxattr.running.one_sample import joined_samples
+from onnxattr.running.given.arrays import model_inputs, row_count
+from onnxattr.running.given.batches import is_dataset, joined, pairs_of
+from onnxattr.running.given.corners import warn_of_corners
+from onnxattr.running.given.frames import in_order
+from onnxattr.running.given.one_sample import joined_samples
 from onnxattr.running.reason import reason_in_file
-from onnxattr.running.record import session_of
 from onnxattr.running.saturation import saturation
 
 

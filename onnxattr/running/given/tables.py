@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from onnxattr.errors import ShapeError, few
 from onnxattr.graph.values import dims_of
-from onnxattr.running.frames import Columns, columns_of, is_frame, matched, order_of, parts_of
+from onnxattr.running.given.frames import Columns, columns_of, is_frame, matched, order_of, parts_of
 
 if TYPE_CHECKING:
     from onnxattr.loading.prepared import Prepared

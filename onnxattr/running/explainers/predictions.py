@@ -12,13 +12,13 @@ import onnx_ir as ir
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.data_tensor import place_tensors
 from onnxattr.loading.rows.independence import SINGLE
-from onnxattr.running.arrays import model_inputs, row_count
-from onnxattr.running.batches import is_dataset, joined, pairs_of
-from onnxattr.running.explainer_inputs import FileInputs
-from onnxattr.running.explainer_outputs import FileOutputs
+from onnxattr.running.explainers.inputs import FileInputs
+from onnxattr.running.explainers.outputs import FileOutputs
 from onnxattr.running.finite import Case, Results
-from onnxattr.running.fitting import fitting
-from onnxattr.running.one_sample import joined_samples
+from onnxattr.running.given.arrays import model_inputs, row_count
+from onnxattr.running.given.batches import is_dataset, joined, pairs_of
+from onnxattr.running.given.fitting import fitting
+from onnxattr.running.given.one_sample import joined_samples
 from onnxattr.running.reason import reason_in_file
 from onnxattr.session import Session
 

@@ -15,11 +15,11 @@ from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.class_names import one_label, texts_of, with_labels
 from onnxattr.loading.heads import is_binary, threshold
 from onnxattr.loading.prepared import Prepared
-from onnxattr.running.arrays import as_array
-from onnxattr.running.class_targets import by_class, warn_of_names
-from onnxattr.running.corners import LAYOUT, check_corners, warn_of_none
-from onnxattr.running.frames import is_frame
-from onnxattr.running.target_types import check_kept
+from onnxattr.running.given.arrays import as_array
+from onnxattr.running.given.class_targets import by_class, warn_of_names
+from onnxattr.running.given.corners import LAYOUT, check_corners, warn_of_none
+from onnxattr.running.given.frames import is_frame
+from onnxattr.running.given.target_types import check_kept
 from onnxattr.scores.score import TargetKind
 
 #: How a zone or a map of classes becomes a mask.

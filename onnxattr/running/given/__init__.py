@@ -1,0 +1,1 @@
+"""What a caller gives beside baselines - arrays, tables, datasets, targets, masks - checked before anything runs."""
