@@ -13,10 +13,10 @@ from onnxattr.errors import ConversionError, ParameterError, ShapeError
 from onnxattr.files import check_output
 from onnxattr.home import at_home
 from onnxattr.inputs.array_files import read_arrays
-from onnxattr.loading.annotate import annotated
+from onnxattr.loading.meaning.stated import Stated
+from onnxattr.loading.preprocessing.annotate import annotated
 from onnxattr.loading.reading.source import read_model
-from onnxattr.loading.stated import Stated
-from onnxattr.loading.weights import write, write_model
+from onnxattr.loading.weights.files import write, write_model
 
 from .common.causes import cause
 from .common.trust import TRUST

@@ -89,8 +89,9 @@ def preprocess(photo: np.ndarray) -> np.ndarray:
 
 def with_description(model: onnx.ModelProto) -> onnx.ModelProto:
     """Say in the model's metadata what happens to photos before it, that it gives logits, and what its classes are."""
-    from onnxattr.loading import class_names as labels
-    from onnxattr.loading import meaning, preprocessing
+    from onnxattr.loading.meaning import class_names as labels
+    from onnxattr.loading.meaning import inputs_outputs as meaning
+    from onnxattr.loading.preprocessing import spec as preprocessing
 
     size = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
     spec = preprocessing.Preprocessing(

@@ -12,7 +12,7 @@ from support.small_models import build, mlp, node, random
 from onnxattr import GradientInput, IntegratedGradients, OnnxAttrError, Saliency
 from onnxattr.bulk import mapper
 from onnxattr.errors import ParameterError, TargetError
-from onnxattr.loading.features import KEY, features_text
+from onnxattr.loading.meaning.features import KEY, features_text
 
 ROWS = np.random.default_rng(0).normal(size=(10, 6)).astype(np.float32)
 NAMES = ["age", "pulse", "height", "weight", "sleep", "steps"]

@@ -12,7 +12,7 @@ from onnxattr import ExpectedGradients, GradientInput, IntegratedGradients
 from onnxattr.cli import main
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.inputs.csv_rows import Table
-from onnxattr.loading.features import KEY, features_text
+from onnxattr.loading.meaning.features import KEY, features_text
 from onnxattr.metrics import Deletion, Infidelity, Insertion, MuFidelity
 
 NAMES = ["a", "b", "c", "d", "e", "f"]

@@ -9,8 +9,8 @@ from PIL import Image
 from models import photos
 from onnxattr import GradientInput, Saliency
 from onnxattr.errors import ParameterError, ShapeError
-from onnxattr.loading.meaning import InputMeaning, OutputMeaning, read_meaning
-from onnxattr.loading.preprocessing import read_preprocessing
+from onnxattr.loading.meaning.inputs_outputs import InputMeaning, OutputMeaning, read_meaning
+from onnxattr.loading.preprocessing.spec import read_preprocessing
 
 
 def entries(model):

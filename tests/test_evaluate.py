@@ -15,8 +15,8 @@ from onnxattr import metrics
 from onnxattr.attributions import GradientInput, IntegratedGradients, Saliency
 from onnxattr.cli import main
 from onnxattr.errors import ParameterError, ShapeError
-from onnxattr.loading.preprocessing import KEY
-from onnxattr.loading.preprocessing_files import preprocessing_of
+from onnxattr.loading.preprocessing.files import preprocessing_of
+from onnxattr.loading.preprocessing.spec import KEY
 from onnxattr.metrics.evaluation import Evaluation
 
 IMAGES, LABELS = cnn_nhwc(), np.array([1, 4, 0])

@@ -14,8 +14,8 @@ from support.small_models import build, node, random
 from onnxattr import GradientInput, IntegratedGradients, NoiseTunnel, OnnxAttrError, attributions
 from onnxattr.bulk import explain_folder, mapper
 from onnxattr.cli import main
-from onnxattr.loading.preprocessing import KEY
-from onnxattr.loading.preprocessing_files import preprocessing_of
+from onnxattr.loading.preprocessing.files import preprocessing_of
+from onnxattr.loading.preprocessing.spec import KEY
 
 SIZES = {"a.png": (20, 30), "b.png": (20, 30), "c.png": (40, 16)}
 MAPS = {"--method": "GradientInput"}

@@ -17,7 +17,7 @@ from models import digits, efficientnet_lite0, photos
 from onnxattr import Explanation, GradCAM, GradientInput, IntegratedGradients
 from onnxattr.cli import main
 from onnxattr.inputs.view import seen_part
-from onnxattr.loading.preprocessing import Preprocessing
+from onnxattr.loading.preprocessing.spec import Preprocessing
 from onnxattr.results.photos import drawn_photos
 
 ROOT = Path(__file__).parents[1]

@@ -18,7 +18,7 @@ from onnxattr import cli
 from onnxattr.attributions.triton import export_triton
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import ModelError
-from onnxattr.loading.weights import write_model
+from onnxattr.loading.weights.files import write_model
 
 SMALL = {"IntegratedGradients": {"steps": 3}, "SmoothGrad": {"nb_samples": 3}, "VarGrad": {"nb_samples": 3}}
 pytestmark = pytest.mark.filterwarnings("error")
@@ -146,7 +146,7 @@ ENDED = """
 import os, signal, sys
 from pathlib import Path
 from onnxattr import Saliency
-from onnxattr.loading.weights import write_model
+from onnxattr.loading.weights.files import write_model
 folder = Path(sys.argv[1])
 model = Saliency(folder / "m.onnx").explainer()
 write_model(model, folder / "e.onnx", "beside", folder, check=lambda path: os.kill(os.getpid(), signal.SIGTERM))

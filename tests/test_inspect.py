@@ -19,7 +19,7 @@ from onnxattr.cli import main
 from onnxattr.inspection import facts, inspect, inspect_json
 from onnxattr.loading.landmarks import embeddings
 from onnxattr.loading.prepared import prepare
-from onnxattr.loading.preprocessing import KEY, Preprocessing
+from onnxattr.loading.preprocessing.spec import KEY, Preprocessing
 
 INT64 = TensorProto.INT64
 

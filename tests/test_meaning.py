@@ -8,9 +8,10 @@ from support.tiny_graphs import parse
 
 from onnxattr import Saliency
 from onnxattr.errors import ModelError, ParameterError
-from onnxattr.loading import meaning, preprocessing
-from onnxattr.loading.meaning import InputMeaning, Meaning, OutputMeaning, read_meaning
-from onnxattr.loading.preprocessing import Preprocessing, read_preprocessing
+from onnxattr.loading.meaning import inputs_outputs as meaning
+from onnxattr.loading.meaning.inputs_outputs import InputMeaning, Meaning, OutputMeaning, read_meaning
+from onnxattr.loading.preprocessing import spec as preprocessing
+from onnxattr.loading.preprocessing.spec import Preprocessing, read_preprocessing
 
 SPECS = [
     Preprocessing("image", size=(256, 256), resize="shortest_edge", crop=(224, 224), scale=1 / 255),

@@ -12,7 +12,7 @@ import onnxattr
 from onnxattr import GradientInput, IntegratedGradients, Saliency
 from onnxattr.cli import main
 from onnxattr.errors import OnnxAttrError
-from onnxattr.loading.class_names import KEY
+from onnxattr.loading.meaning.class_names import KEY
 
 W = np.array([[1.0, -2.0, 0.5], [0.25, 1.5, -1.0]], np.float32)
 X = np.array([[0.5, -1.0], [2.0, 0.75], [-1.5, 0.3]], np.float32)

@@ -14,8 +14,8 @@ from onnxattr.errors import ShapeError, TargetError
 from onnxattr.inputs import paths
 from onnxattr.inputs.photos import read_photo
 from onnxattr.inputs.samples import read_samples
-from onnxattr.loading import meaning
-from onnxattr.loading.meaning import InputMeaning, Meaning
+from onnxattr.loading.meaning import inputs_outputs as meaning
+from onnxattr.loading.meaning.inputs_outputs import InputMeaning, Meaning
 from onnxattr.loading.prepared import prepare
 
 RGB = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)

@@ -8,9 +8,9 @@ from support import photo_reference as reference
 from support.small_models import build, node
 
 from models import photos
-from onnxattr.loading.front import fitted, put_in_front
 from onnxattr.loading.load import load
-from onnxattr.loading.preprocessing_files import preprocessing_of
+from onnxattr.loading.preprocessing.files import preprocessing_of
+from onnxattr.loading.preprocessing.front import fitted, put_in_front
 from onnxattr.session import Session
 
 tf = pytest.importorskip("tensorflow")

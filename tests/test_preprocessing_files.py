@@ -13,9 +13,9 @@ from models import photos
 from onnxattr import GradientInput, Saliency
 from onnxattr.cli import main
 from onnxattr.errors import ParameterError, ShapeError
-from onnxattr.loading.annotate import annotated
-from onnxattr.loading.label_files import labels_of
-from onnxattr.loading.preprocessing_files import preprocessing_of
+from onnxattr.loading.meaning.label_files import labels_of
+from onnxattr.loading.preprocessing.annotate import annotated
+from onnxattr.loading.preprocessing.files import preprocessing_of
 from onnxattr.session import Session
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

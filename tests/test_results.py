@@ -8,7 +8,7 @@ from support.results import BASELINE, IMAGE, PHOTOS, STEPS, W, X, explanation, m
 import onnxattr
 from onnxattr import GradientInput, IntegratedGradients, Saliency, SmoothGrad
 from onnxattr.errors import ParameterError, ShapeError
-from onnxattr.loading.features import KEY, features_text
+from onnxattr.loading.meaning.features import KEY, features_text
 from onnxattr.session import Session
 
 TWO = """g (float[N, 3] u, float[N, 2] v) => (float[N, 1] y)

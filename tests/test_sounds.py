@@ -9,8 +9,8 @@ from support.small_models import build, node
 from onnxattr import GradientInput
 from onnxattr.errors import ShapeError
 from onnxattr.inputs.sounds import read_sound
-from onnxattr.loading import meaning
-from onnxattr.loading.meaning import InputMeaning, Meaning
+from onnxattr.loading.meaning import inputs_outputs as meaning
+from onnxattr.loading.meaning.inputs_outputs import InputMeaning, Meaning
 
 
 def sound(path, samples, width, rate=16_000, channels=1):

@@ -13,8 +13,8 @@ from onnxattr import Explanation, GradientInput, IntegratedGradients
 from onnxattr.cli import main
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.inspection import inspect
-from onnxattr.loading.meaning import InputMeaning, OutputMeaning
-from onnxattr.loading.vocabularies import KEY, read_vocabularies, vocabulary_of
+from onnxattr.loading.meaning.inputs_outputs import InputMeaning, OutputMeaning
+from onnxattr.loading.meaning.vocabularies import KEY, read_vocabularies, vocabulary_of
 
 WORDS = ["[PAD]", "a", "good", "bad", "film"]
 IDS = np.array([[1, 2, 4, 0], [1, 3, 4, 6]])

@@ -6,7 +6,7 @@ from typing import Any
 
 import onnx
 
-from onnxattr.loading.class_names import KEY, class_names_text
+from onnxattr.loading.meaning.class_names import KEY, class_names_text
 
 from . import onnx_model
 

@@ -12,9 +12,9 @@ import onnx
 from onnxattr.errors import ConversionError
 from onnxattr.files import check_output
 from onnxattr.home import at_home
-from onnxattr.loading.features import KEY as FEATURES_KEY
-from onnxattr.loading.features import features_text
-from onnxattr.loading.weights import write
+from onnxattr.loading.meaning.features import KEY as FEATURES_KEY
+from onnxattr.loading.meaning.features import features_text
+from onnxattr.loading.weights.files import write
 from onnxattr.running.given.frames import column, columns_of, is_frame
 
 from ..common import dependencies, onnx_model

@@ -6,15 +6,15 @@ from typing import Any
 
 import onnx
 
-from onnxattr.loading.features import KEY as FEATURES_KEY
-from onnxattr.loading.features import features_text
 from onnxattr.loading.layers import Layer, read_layers
-from onnxattr.loading.meaning import KEY, InputMeaning, Meaning, OutputMeaning, read_meaning
-from onnxattr.loading.preprocessing import KEY as PREPROCESSING_KEY
-from onnxattr.loading.preprocessing import Preprocessing
-from onnxattr.loading.preprocessing_files import PRESETS
+from onnxattr.loading.meaning.features import KEY as FEATURES_KEY
+from onnxattr.loading.meaning.features import features_text
+from onnxattr.loading.meaning.inputs_outputs import KEY, InputMeaning, Meaning, OutputMeaning, read_meaning
+from onnxattr.loading.meaning.vocabularies import note_vocabulary
+from onnxattr.loading.preprocessing.files import PRESETS
+from onnxattr.loading.preprocessing.spec import KEY as PREPROCESSING_KEY
+from onnxattr.loading.preprocessing.spec import Preprocessing
 from onnxattr.loading.reading.source import metadata_of
-from onnxattr.loading.vocabularies import note_vocabulary
 
 from ..common import onnx_model
 from .normalizing import expect_pixels, normalizing

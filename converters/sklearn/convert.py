@@ -10,15 +10,15 @@ import onnx
 from onnxattr.autodiff.refused import reasons
 from onnxattr.errors import ConversionError, ShapeError
 from onnxattr.files import check_output
-from onnxattr.loading.class_names import KEY as CLASS_NAMES_KEY
-from onnxattr.loading.class_names import class_names_text
-from onnxattr.loading.features import KEY as FEATURES_KEY
-from onnxattr.loading.features import features_text
-from onnxattr.loading.meaning import KEY as MEANING_KEY
-from onnxattr.loading.meaning import InputMeaning, Meaning, OutputMeaning
+from onnxattr.loading.meaning.class_names import KEY as CLASS_NAMES_KEY
+from onnxattr.loading.meaning.class_names import class_names_text
+from onnxattr.loading.meaning.features import KEY as FEATURES_KEY
+from onnxattr.loading.meaning.features import features_text
+from onnxattr.loading.meaning.inputs_outputs import KEY as MEANING_KEY
+from onnxattr.loading.meaning.inputs_outputs import InputMeaning, Meaning, OutputMeaning
 from onnxattr.loading.stepped import KEY as STEPS_KEY
 from onnxattr.loading.stepped import stepped_text
-from onnxattr.loading.weights import write
+from onnxattr.loading.weights.files import write
 from onnxattr.running.given.arrays import as_array
 from onnxattr.running.given.frames import is_frame
 

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 
 from onnxattr.errors import ConversionError
-from onnxattr.loading.columns import KEY, columns_text
 from onnxattr.loading.discrete import unexplained
 from onnxattr.loading.load import load
+from onnxattr.loading.meaning.columns import KEY, columns_text
 from onnxattr.running.given.frames import columns_of, is_frame
 
 from ..common import graph_edit, onnx_model

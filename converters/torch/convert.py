@@ -11,13 +11,13 @@ import onnx
 
 from onnxattr.errors import ConversionError
 from onnxattr.files import check_output
-from onnxattr.loading.class_names import KEY as CLASS_NAMES_KEY
-from onnxattr.loading.class_names import class_names_text
-from onnxattr.loading.front import fitted
 from onnxattr.loading.load import load
-from onnxattr.loading.preprocessing import KEY as PREPROCESSING_KEY
-from onnxattr.loading.preprocessing_files import preprocessing_of
-from onnxattr.loading.weights import write
+from onnxattr.loading.meaning.class_names import KEY as CLASS_NAMES_KEY
+from onnxattr.loading.meaning.class_names import class_names_text
+from onnxattr.loading.preprocessing.files import preprocessing_of
+from onnxattr.loading.preprocessing.front import fitted
+from onnxattr.loading.preprocessing.spec import KEY as PREPROCESSING_KEY
+from onnxattr.loading.weights.files import write
 
 from ..common import layer_rows, onnx_model
 from ..common.labels import write_class_names

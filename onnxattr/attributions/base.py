@@ -28,12 +28,12 @@ from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.compile.method import Method
 from onnxattr.errors import FoldedLayerError, ParameterError, one_door
+from onnxattr.loading.meaning.stated import NAMES as STATED
+from onnxattr.loading.meaning.stated import Stated
 from onnxattr.loading.prepared import Wrt, prepare
-from onnxattr.loading.preprocessing import Preprocessing
-from onnxattr.loading.preprocessing_files import preprocessing_of
+from onnxattr.loading.preprocessing.files import preprocessing_of
+from onnxattr.loading.preprocessing.spec import Preprocessing
 from onnxattr.loading.reading.source import ModelSource, converted, name_of
-from onnxattr.loading.stated import NAMES as STATED
-from onnxattr.loading.stated import Stated
 from onnxattr.results import Explanation
 from onnxattr.results.spelled import call
 from onnxattr.running.collected import Collected

@@ -14,10 +14,10 @@ from onnxattr.errors import ModelError
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of, named_values, shape_text
 from onnxattr.loading.channels import channel_axis_of_input, channel_axis_of_layer
-from onnxattr.loading.geometry import is_whole
 from onnxattr.loading.landmarks import convolution_before, other_layout
 from onnxattr.loading.places import Place, check_outside, find_place
 from onnxattr.loading.prepared import Prepared
+from onnxattr.loading.preprocessing.geometry import is_whole
 
 _LISTED = 6
 

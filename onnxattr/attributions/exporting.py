@@ -16,7 +16,7 @@ from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.errors import ParameterError, one_door
 from onnxattr.files import check_output
 from onnxattr.loading.prepared import Prepared
-from onnxattr.loading.weights import check_place, write_model
+from onnxattr.loading.weights.files import check_place, write_model
 from onnxattr.running.about_model import AboutModel
 from onnxattr.running.explainers.record import recorded
 

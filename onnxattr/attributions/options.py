@@ -13,7 +13,7 @@ from onnxattr.compile.noise import SEEDS
 from onnxattr.compile.relus import POLICIES
 from onnxattr.errors import ParameterError
 from onnxattr.loading.prepared import Outputs, Wrt
-from onnxattr.loading.preprocessing import PLACES as PIXELS_OR_INPUT
+from onnxattr.loading.preprocessing.spec import PLACES as PIXELS_OR_INPUT
 from onnxattr.loading.verify import check_choice
 from onnxattr.providers import check_providers
 from onnxattr.running.finite import check_mode

@@ -15,7 +15,7 @@ from onnxattr.attributions.exporting import check_choices, takes_baseline
 from onnxattr.errors import ParameterError
 from onnxattr.files import made_folder
 from onnxattr.home import at_home
-from onnxattr.loading.shared_data import Member, check_members, write_together
+from onnxattr.loading.weights.shared_data import Member, check_members, write_together
 from onnxattr.running.explainers.record import recorded
 
 #: What a file system or an address gives a meaning of its own.

@@ -18,7 +18,7 @@ from onnxattr.files import check_output, locked, made_folder, whole_file
 from onnxattr.home import at_home
 from onnxattr.loading.reading.source import metadata_of
 from onnxattr.loading.rows.independence import MIXED
-from onnxattr.loading.weights import check_place, write_model
+from onnxattr.loading.weights.files import check_place, write_model
 from onnxattr.running.explainers.record import recorded
 from onnxattr.signals import undisturbed
 

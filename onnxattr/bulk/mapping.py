@@ -13,7 +13,7 @@ import numpy as np
 from onnxattr.bulk.columns import Feeding, batches_of, feeding_of
 from onnxattr.errors import ParameterError, ShapeError, TargetError
 from onnxattr.inputs.arrow import is_text, numbers, whole
-from onnxattr.loading.class_names import one_label
+from onnxattr.loading.meaning.class_names import one_label
 from onnxattr.results import Explanation
 from onnxattr.results.arrow_tables import pyarrow_module
 from onnxattr.running.explainers.explainer import load

@@ -15,7 +15,7 @@ from onnxattr.bulk.contents import contents
 from onnxattr.bulk.work import Task
 from onnxattr.errors import ParameterError
 from onnxattr.files import locked, whole_file
-from onnxattr.loading.text_files import text_of
+from onnxattr.loading.meaning.text_files import text_of
 from onnxattr.running.explainers.explainer import Explainer
 
 NAME = ".onnxattr-job.json"

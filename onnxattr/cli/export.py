@@ -13,7 +13,7 @@ from onnxattr.cli.method_options import add_method, methods_of
 from onnxattr.compile.explainer_file import RENDERINGS
 from onnxattr.errors import ParameterError
 from onnxattr.files import check_output
-from onnxattr.loading.weights import PLACES
+from onnxattr.loading.weights.files import PLACES
 from onnxattr.running.about_model import files_named
 
 

@@ -17,8 +17,8 @@ from onnxattr.compile.renderings.reducers import REDUCERS
 from onnxattr.errors import ParameterError
 from onnxattr.inputs.array_files import read_arrays
 from onnxattr.inputs.paths import kind_of
+from onnxattr.loading.meaning.stated import NAMES as STATED
 from onnxattr.loading.reading.source import read_proto
-from onnxattr.loading.stated import NAMES as STATED
 
 #: The parameters of the methods that options set.
 PARAMETERS = (

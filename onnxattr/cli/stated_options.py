@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from onnxattr.errors import ParameterError
-from onnxattr.loading.meaning import OUTPUT_KINDS
-from onnxattr.loading.preprocessing import PLACES as PIXELS_OR_INPUT
-from onnxattr.loading.preprocessing import read_preprocessing
-from onnxattr.loading.preprocessing_files import PRESETS
-from onnxattr.loading.stated import NAMES as STATED
+from onnxattr.loading.meaning.inputs_outputs import OUTPUT_KINDS
+from onnxattr.loading.meaning.stated import NAMES as STATED
+from onnxattr.loading.preprocessing.files import PRESETS
+from onnxattr.loading.preprocessing.spec import PLACES as PIXELS_OR_INPUT
+from onnxattr.loading.preprocessing.spec import read_preprocessing
 
 
 def add_preprocessing(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from onnxattr.cli.method_options import is_integer
 from onnxattr.errors import TargetError
 from onnxattr.inputs.array_files import read_arrays
 from onnxattr.inputs.samples import Samples
-from onnxattr.loading.class_names import label_of
+from onnxattr.loading.meaning.class_names import label_of
 
 
 def targets_of(given: str | None, batches: Sequence[Samples], method: Any) -> list[Any]:

@@ -17,7 +17,7 @@ from onnxattr.graph.values import dims_of
 from onnxattr.inputs.csv_rows import Table
 from onnxattr.inputs.paths import WRITTEN, kind_of, output_names
 from onnxattr.inputs.samples import Samples
-from onnxattr.loading.columns import ranks_of_maps
+from onnxattr.loading.meaning.columns import ranks_of_maps
 from onnxattr.results.writing import PICTURES, check_names, suffix_of
 
 

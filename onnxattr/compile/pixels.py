@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 from onnxattr.graph.subgraphs import nodes_in, set_nodes
-from onnxattr.loading.preprocessing import Preprocessing
+from onnxattr.loading.preprocessing.spec import Preprocessing
 
 _FLOATS = "_floats"
 

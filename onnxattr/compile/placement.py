@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnxattr.compile.upsampling import resized, spread
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.values import dims_of
-from onnxattr.loading.preprocessing import Preprocessing
+from onnxattr.loading.preprocessing.spec import Preprocessing
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from onnxattr.compile.clean_up import finish
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.interpolation import kernel
 from onnxattr.graph.values import dims_of
-from onnxattr.loading.geometry import axes_of, spreading
 from onnxattr.loading.passes.opsets import OPSET
-from onnxattr.loading.preprocessing import Preprocessing
+from onnxattr.loading.preprocessing.geometry import axes_of, spreading
+from onnxattr.loading.preprocessing.spec import Preprocessing
 from onnxattr.session import Session
 
 UPSAMPLINGS = ("bicubic", "bilinear", "nearest")

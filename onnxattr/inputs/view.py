@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxattr.loading.preprocessing import Preprocessing
+from onnxattr.loading.preprocessing.spec import Preprocessing
 
 Box = tuple[int, int, int, int]
 

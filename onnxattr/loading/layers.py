@@ -11,7 +11,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from onnxattr.errors import ModelError
-from onnxattr.loading.entries import read_entry
+from onnxattr.loading.meaning.entries import read_entry
 
 _T = TypeVar("_T")
 

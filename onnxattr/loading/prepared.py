@@ -19,26 +19,26 @@ from onnxattr.graph.schemas import opset_of
 from onnxattr.graph.subgraphs import drop_unused, prune
 from onnxattr.graph.values import named_values
 from onnxattr.loading.batch_first import put_batch_first
-from onnxattr.loading.class_names import read_class_names
-from onnxattr.loading.columns import read_columns
 from onnxattr.loading.explained import find_explained, float_inputs
-from onnxattr.loading.features import read_features
 from onnxattr.loading.free_batch import free_batch
-from onnxattr.loading.front import expected, explained_image, fitted, put_in_front
 from onnxattr.loading.heads import NUMBER, gives_logits, unit_of
 from onnxattr.loading.layers import Layer, read_layers
 from onnxattr.loading.load import DIGEST, FILES, FOLDER, clean_part, load
-from onnxattr.loading.meaning import Meaning, note_output, read_meaning
+from onnxattr.loading.meaning.class_names import read_class_names
+from onnxattr.loading.meaning.columns import read_columns
+from onnxattr.loading.meaning.features import read_features
+from onnxattr.loading.meaning.inputs_outputs import Meaning, note_output, read_meaning
+from onnxattr.loading.meaning.score_columns import told_of_columns
+from onnxattr.loading.meaning.stated import Stated
+from onnxattr.loading.meaning.vocabularies import read_vocabularies
 from onnxattr.loading.neurons import neuron_of
 from onnxattr.loading.places import check_ranks, copy_of, find_output, find_outputs
 from onnxattr.loading.precision import set_precision
-from onnxattr.loading.preprocessing import Preprocessing, read_preprocessing
+from onnxattr.loading.preprocessing.front import expected, explained_image, fitted, put_in_front
+from onnxattr.loading.preprocessing.spec import Preprocessing, read_preprocessing
 from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.loading.rows.independence import OPEN, Rows, independence
-from onnxattr.loading.score_columns import told_of_columns
-from onnxattr.loading.stated import Stated
 from onnxattr.loading.verify import ORIGINAL, check_choice, verify_model
-from onnxattr.loading.vocabularies import read_vocabularies
 
 
 @dataclass

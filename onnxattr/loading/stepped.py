@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from onnxattr.loading.entries import read_entry
+from onnxattr.loading.meaning.entries import read_entry
 
 KEY = "onnxattr.steps"
 

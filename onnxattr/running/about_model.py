@@ -9,9 +9,9 @@ from typing import Any, Self
 
 from onnxattr.home import at_home
 from onnxattr.loading.heads import is_binary
-from onnxattr.loading.meaning import Meaning
+from onnxattr.loading.meaning.inputs_outputs import Meaning
 from onnxattr.loading.prepared import Prepared
-from onnxattr.loading.preprocessing import Preprocessing
+from onnxattr.loading.preprocessing.spec import Preprocessing
 from onnxattr.running.held_sessions import HoldsSessions
 
 #: The parameters that a file may be given for, by their names in Python and on the command line.

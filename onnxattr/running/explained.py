@@ -9,9 +9,9 @@ import numpy as np
 
 from onnxattr.graph.values import dims_of
 from onnxattr.inputs.view import seen_part
-from onnxattr.loading.geometry import is_whole
 from onnxattr.loading.heads import PROBABILITY, is_binary, probability_head
 from onnxattr.loading.prepared import Prepared
+from onnxattr.loading.preprocessing.geometry import is_whole
 from onnxattr.results import Explanation
 from onnxattr.running.collected import Collected, Details
 from onnxattr.running.driver import Driver

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxattr.loading.class_names import KEY, class_names_text
+from onnxattr.loading.meaning.class_names import KEY, class_names_text
 
 OPSET, IR_VERSION = 18, 8
 node = helper.make_node

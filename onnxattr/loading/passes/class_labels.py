@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxattr.graph.intervals import FLOATS
-from onnxattr.loading.class_names import KEY, class_names_text, read_class_names
+from onnxattr.loading.meaning.class_names import KEY, class_names_text, read_class_names
 
 #: What a label is passed through on its way to an output.
 _KEPT = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")

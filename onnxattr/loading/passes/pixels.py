@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from onnxattr.graph.operator_kinds import SIZES
-from onnxattr.loading.preprocessing import read_preprocessing
+from onnxattr.loading.preprocessing.spec import read_preprocessing
 
 _FLOAT = ir.DataType.FLOAT
 

@@ -13,7 +13,7 @@ from onnxattr.errors import OnnxAttrError, ShapeError, TargetError
 from onnxattr.graph.values import dims_of
 from onnxattr.inputs.samples import Samples, is_files, samples_of, together
 from onnxattr.inputs.tensors import is_sparse
-from onnxattr.loading.class_names import one_label
+from onnxattr.loading.meaning.class_names import one_label
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.given.arrays import as_array
 from onnxattr.running.given.frames import is_frame

@@ -16,7 +16,7 @@ from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.channels import channel_axis_of_layer
-from onnxattr.loading.columns import read_columns
+from onnxattr.loading.meaning.columns import read_columns
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.given.arrays import as_array
 from onnxattr.running.given.tables import by_name

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnxattr.compile.renderings.one_sample import keeps_output
 from onnxattr.errors import ShapeError, TargetError
 from onnxattr.graph.values import dims_of, shape_text
-from onnxattr.loading.class_names import with_labels
+from onnxattr.loading.meaning.class_names import with_labels
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.given.arrays import as_array
 from onnxattr.running.given.targets import Targets, as_targets, class_count, label_weights

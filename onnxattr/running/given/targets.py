@@ -12,8 +12,8 @@ import onnx_ir as ir
 from onnxattr.callers import warn_caller
 from onnxattr.errors import ShapeError, TargetError
 from onnxattr.graph.values import dims_of, shape_text
-from onnxattr.loading.class_names import one_label, texts_of, with_labels
 from onnxattr.loading.heads import is_binary, threshold
+from onnxattr.loading.meaning.class_names import one_label, texts_of, with_labels
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.given.arrays import as_array
 from onnxattr.running.given.class_targets import by_class, warn_of_names

@@ -21,9 +21,9 @@ from onnxattr.files import (
     whole_file,
 )
 from onnxattr.home import at_home
-from onnxattr.loading.data_file import DataFile, own_data_of
 from onnxattr.loading.reading.external_data import entry, read, set_entry
 from onnxattr.loading.reading.own_data import digest_of, forget_data, note_data
+from onnxattr.loading.weights.data_file import DataFile, own_data_of
 from onnxattr.signals import stopped_tidily
 
 PLACES = ("auto", "inside", "beside", "shared")

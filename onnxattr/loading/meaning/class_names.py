@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxattr.errors import TargetError
-from onnxattr.loading.text_files import read_json
+from onnxattr.loading.meaning.text_files import read_json
 
 #: The metadata entry that converters write: a JSON list, one name for each class.
 KEY = "onnxattr.labels"

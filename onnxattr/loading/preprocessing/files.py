@@ -10,8 +10,8 @@ from typing import Any
 
 from onnxattr.errors import ParameterError
 from onnxattr.home import at_home
-from onnxattr.loading.preprocessing import Preprocessing
-from onnxattr.loading.text_files import read_json, text_of
+from onnxattr.loading.meaning.text_files import read_json, text_of
+from onnxattr.loading.preprocessing.spec import Preprocessing
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: ``tf.image.resize`` and ``keras.layers.Resizing`` do not widen their kernel unless told to.

@@ -15,10 +15,10 @@ import onnx
 
 from onnxattr.errors import ParameterError
 from onnxattr.files import AnyPath, check_output, locked, temporary_file
-from onnxattr.loading.data_file import DataFile, own_data_of
 from onnxattr.loading.reading.external_data import set_entry
 from onnxattr.loading.reading.own_data import digest_of, note_data
-from onnxattr.loading.weights import check_beside, checked_file
+from onnxattr.loading.weights.data_file import DataFile, own_data_of
+from onnxattr.loading.weights.files import check_beside, checked_file
 from onnxattr.signals import stopped_tidily, undisturbed
 
 #: The name of a data file holds its content's checksum: a model never finds the data of another under its own's name.

@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from onnxattr.errors import ParameterError
 from onnxattr.graph.values import dims_of
-from onnxattr.loading.class_names import KEY, class_names_text
-from onnxattr.loading.text_files import read_texts
+from onnxattr.loading.meaning.class_names import KEY, class_names_text
+from onnxattr.loading.meaning.text_files import read_texts
 
 _LARGEST = 2**24
 _EXPECTED = (

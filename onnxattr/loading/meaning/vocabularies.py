@@ -12,8 +12,8 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 from onnxattr.errors import ParameterError
-from onnxattr.loading.entries import read_entry, texts_by_name
-from onnxattr.loading.text_files import read_texts
+from onnxattr.loading.meaning.entries import read_entry, texts_by_name
+from onnxattr.loading.meaning.text_files import read_texts
 
 KEY = "onnxattr.vocabulary"
 _LARGEST = 2**26

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from onnxattr.graph.values import dims_of
-from onnxattr.loading.entries import read_entry
+from onnxattr.loading.meaning.entries import read_entry
 
 if TYPE_CHECKING:
     from onnxattr.loading.prepared import Prepared

@@ -13,9 +13,9 @@ from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of, named_values, shape_text
 from onnxattr.loading.channels import PREPROCESSING, channel_axis_of_input
-from onnxattr.loading.geometry import Axis, axes_of, covered, resizing
-from onnxattr.loading.meaning import read_meaning
-from onnxattr.loading.preprocessing import KEY, Preprocessing, read_preprocessing
+from onnxattr.loading.meaning.inputs_outputs import read_meaning
+from onnxattr.loading.preprocessing.geometry import Axis, axes_of, covered, resizing
+from onnxattr.loading.preprocessing.spec import KEY, Preprocessing, read_preprocessing
 
 #: The share of an image that ImageNet networks are tested on: 224 of 256 pixels.
 _CENTRE = 0.875

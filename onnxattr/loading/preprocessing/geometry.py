@@ -13,7 +13,7 @@ import onnx_ir as ir
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.interpolation import kernel
 from onnxattr.graph.values import dims_of
-from onnxattr.loading.preprocessing import Preprocessing
+from onnxattr.loading.preprocessing.spec import Preprocessing
 
 #: Between a quotient of integers and the next whole number there is more than this share of the divisor.
 _HALF = 0.5

@@ -15,10 +15,17 @@ from onnxattr.errors import ParameterError
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.heads import probability_head
-from onnxattr.loading.label_files import labels_of, store_labels
 from onnxattr.loading.landmarks import tables_before
-from onnxattr.loading.meaning import KEY, OUTPUT_KINDS, InputMeaning, Meaning, OutputMeaning, read_meaning
-from onnxattr.loading.vocabularies import note_vocabulary, vocabulary_of
+from onnxattr.loading.meaning.inputs_outputs import (
+    KEY,
+    OUTPUT_KINDS,
+    InputMeaning,
+    Meaning,
+    OutputMeaning,
+    read_meaning,
+)
+from onnxattr.loading.meaning.label_files import labels_of, store_labels
+from onnxattr.loading.meaning.vocabularies import note_vocabulary, vocabulary_of
 
 _LISTED = 6
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from onnxattr.loading.entries import read_entry, texts_by_name
+from onnxattr.loading.meaning.entries import read_entry, texts_by_name
 
 KEY = "onnxattr.features"
 

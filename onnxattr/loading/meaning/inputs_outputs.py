@@ -13,7 +13,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
-from onnxattr.loading.entries import read_entry
+from onnxattr.loading.meaning.entries import read_entry
 
 KEY = "onnxattr.meaning"
 INPUT_KINDS = ("image", "table", "tokens", "series", "audio")

@@ -9,11 +9,11 @@ import onnx
 import onnx_ir as ir
 
 from onnxattr.errors import one_door
-from onnxattr.loading.front import OLDEST_OPSET, expected, fitted, put_in_front
 from onnxattr.loading.load import load
-from onnxattr.loading.preprocessing_files import preprocessing_of
+from onnxattr.loading.meaning.stated import Stated
+from onnxattr.loading.preprocessing.files import preprocessing_of
+from onnxattr.loading.preprocessing.front import OLDEST_OPSET, expected, fitted, put_in_front
 from onnxattr.loading.reading.source import ModelSource, default_opset, name_of, read_model
-from onnxattr.loading.stated import Stated
 
 
 def annotated(
