@@ -9,7 +9,7 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxattr.autodiff.overrides import RELU_LIKE
-from onnxattr.autodiff.paths import needed_nodes, reaching
+from onnxattr.autodiff.paths import reaching
 from onnxattr.compile.relus import relu_spans
 from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.graph.intervals import FLOATS
@@ -20,6 +20,7 @@ from onnxattr.loading.draws import draws
 from onnxattr.loading.heads import logits_of
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.stepped import read_stepped
+from onnxattr.loading.steps_of_graphs import steps_of
 from onnxattr.running.saturation import saturation
 
 _LISTED = 5
@@ -158,22 +159,16 @@ def _for_all(prepared: Prepared, names: list[str], beside: bool) -> str:
     )
 
 
-def _trees(output: ir.Value) -> dict[str, str]:
-    """The trees that a score needs; where their own values reach it, it has no gradient and is refused."""
-    found = [node for node in needed_nodes([output]) if node.op_type.startswith("TreeEnsemble")]
-    instead = "the score reads the classes that they predict; explain a model without them"
-    return {", ".join(dict.fromkeys(node.op_type for node in found)): instead} if found else {}
-
-
 def _of_steps(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
-    """What changes in steps: parts that the converter names, and inputs that the score depends on by steps alone.
+    """What changes in steps: parts that the converter or the graph names, and inputs read by steps alone.
 
     Of inputs that the user left out, nothing.
 
     An input that an explained value is computed from, such as a layer, is explained there.
     """
     graph, output = prepared.model.graph, prepared.value(prepared.output)
-    if not wrt_chosen and (parts := read_stepped(prepared.model.metadata_props) or _trees(output)):
+    marked = read_stepped(prepared.model.metadata_props)
+    if not wrt_chosen and (parts := marked or steps_of(graph, output)):
         told = ". ".join(f"{name}: {instead}" for name, instead in parts.items())
         yield (
             f"Parts of the model change in steps, which have no gradient: {', '.join(parts)}. Their effect is not in "

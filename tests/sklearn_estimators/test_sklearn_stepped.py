@@ -8,14 +8,22 @@ import pytest
 pytest.importorskip("skl2onnx", reason="skl2onnx is not installed: pip install 'onnxattr[sklearn]'")
 
 from onnxattr.converters.sklearn import to_onnx
+from sklearn.base import is_classifier
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import AdaBoostClassifier, StackingClassifier, VotingClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.ensemble import AdaBoostClassifier, StackingClassifier, VotingClassifier, VotingRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.naive_bayes import BernoulliNB, GaussianNB
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import FeatureUnion, make_pipeline
-from sklearn.preprocessing import Binarizer, FunctionTransformer, KBinsDiscretizer, StandardScaler
+from sklearn.preprocessing import (
+    Binarizer,
+    FunctionTransformer,
+    KBinsDiscretizer,
+    QuantileTransformer,
+    StandardScaler,
+)
 from sklearn.svm import SVC, NuSVC
 from support.iris import IRIS, KINDS
 
@@ -56,17 +64,35 @@ def test_parts_that_change_in_steps_are_said(name, estimator):
     assert np.abs(np.asarray(found).sum(1) - change).max() > 0.02
 
 
+#: What files of skl2onnx itself hold, by the operators that are said to step; none where a gradient has everything.
+RAW = [
+    ("TreeEnsembleClassifier", VotingClassifier(
+        [("a", AdaBoostClassifier(n_estimators=2)), *VOTE], voting="soft", flatten_transform=False)),
+    ("TopK", StackingClassifier([("a", KNeighborsClassifier()), *VOTE], cv=2)),
+    ("TopK", VotingRegressor([("a", KNeighborsRegressor()), ("b", Ridge())])),
+    ("ArgMax", beside_scaled(KBinsDiscretizer(3, encode="ordinal"))),
+    ("Greater", beside_scaled(Binarizer(threshold=2.0))),
+    ("Less", SVC()),
+    ("ArgMax", OneVsOneClassifier(LogisticRegression())),
+    ("", OneVsRestClassifier(LogisticRegression())),
+    ("", CalibratedClassifierCV(LogisticRegression(), cv=2)),
+    ("", beside_scaled(QuantileTransformer(n_quantiles=20))),
+    ("", make_pipeline(SimpleImputer(add_indicator=True), LogisticRegression())),
+]  # fmt: skip
+
+
 @pytest.mark.filterwarnings("ignore")
-def test_trees_of_files_that_no_converter_has_marked_are_said():
+@pytest.mark.parametrize(("operator", "estimator"), RAW)
+def test_files_that_no_converter_has_marked(operator, estimator):
     import skl2onnx
 
-    members = [("a", AdaBoostClassifier(n_estimators=2)), *VOTE]
-    vote = VotingClassifier(members, voting="soft", flatten_transform=False).fit(IRIS, KINDS)
-    model = skl2onnx.to_onnx(vote, IRIS[:1].astype(np.float32), options={"zipmap": False})
-    with pytest.warns(
-        UserWarning, match="change in steps, which have no gradient: TreeEnsembleClassifier\\."
-    ):
-        IntegratedGradients(model, output="probabilities")
+    options = {"zipmap": False} if is_classifier(estimator) else None
+    model = skl2onnx.to_onnx(estimator.fit(IRIS, KINDS), IRIS[:1].astype(np.float32), options=options)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        Saliency(model, output=model.graph.output[-1].name)
+    said = [str(one.message) for one in told if "change in steps" in str(one.message)]
+    assert [f"no gradient: {operator}." in one for one in said] == [True] * bool(operator), said
 
 
 @pytest.mark.filterwarnings("ignore")

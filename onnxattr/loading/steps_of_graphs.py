@@ -1,0 +1,149 @@
+"""Parts of a graph that change in steps, whose effect gradients do not show beside parts that have one.
+
+A value that depends on the inputs by comparisons, roundings or positions alone has no gradient. Where it is a factor
+or a condition (the mask of a ReLU, of padding, of a routing), the gradient of the other factor is that of the score.
+Where it is added to values with a gradient, or is a feature beside them in front of a layer with weights, its share of
+the score is missing in every gradient: votes, bins, hard assignments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import reduce
+from operator import or_
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxattr.autodiff.paths import inputs_of, is_float, reachable, reaching
+from onnxattr.graph.affine import is_affine
+from onnxattr.graph.intervals import FLOATS
+from onnxattr.graph.operator_kinds import SIZES
+
+#: What these find is no number of a feature.
+_ASKED_OF_NUMBERS = SIZES | {"IsNaN", "IsInf"}
+_ADDING = frozenset(("Add", "Mean", "Sub", "Sum"))
+_SCALING = frozenset(("Div", "Mul"))
+_WITH_WEIGHTS = frozenset(("Conv", "ConvTranspose", "Gather", "Gemm", "MatMul"))
+#: What these give is added where it changes nothing: the fractional part of what was rounded goes on where the
+#: rounding steps, and a number is equal to another, or to 0, at single points (a guard of a division).
+_HARMLESS = frozenset(("Cast", "Ceil", "Equal", "Floor", "Round"))
+#: Numbers from this on are added to leave something out, as attention does with padding.
+_LEAVES_OUT = 100
+_INSTEAD = "what is made of it is added at the node {!r}; explain a model without that part"
+
+
+def steps_of(graph: ir.Graph, output: ir.Value) -> dict[str, str]:
+    """By the operators of each part of a graph that changes in steps, where what it gives is added.
+
+    Args:
+        graph: The model, each node after what it reads.
+        output: The score.
+    """
+    wanted = reaching(list(graph), output)
+    said: dict[str, str] = {}
+    for node, kinds in _Steps(graph).added():
+        if any(value in wanted for value in node.outputs):
+            said.setdefault(", ".join(sorted(kinds)), _INSTEAD.format(node.name or node.op_type))
+    return said
+
+
+class _Steps:
+    """The values of a graph that depend on its float inputs, but have no gradient to them.
+
+    A set of the nodes that make steps of values with a gradient, the makers, is an integer: bit i is ``makers[i]``.
+    """
+
+    def __init__(self, graph: ir.Graph):
+        self.nodes = list(graph)
+        inputs = [value for value in graph.inputs if value.dtype in FLOATS]
+        trees = {node for node in self.nodes if node.op_type.startswith("TreeEnsemble")}
+        self.smooth = reachable((node for node in self.nodes if node not in trees), inputs)
+        self.makers: list[ir.Node] = []
+        #: By value without a gradient, the makers it depends on; by value with one, those of its factors.
+        self.made: dict[ir.Value | None, int] = {}
+        self.of_factors: dict[ir.Value | None, int] = {}
+        #: Values that weights were applied to, and those that a large number was put into.
+        self.weighed: set[ir.Value] = set()
+        self.large: set[ir.Value] = set()
+        for node in self.nodes:
+            self._follow(node)
+        self.harmless = _joined(1 << i for i, node in enumerate(self.makers) if node.op_type in _HARMLESS)
+
+    def _follow(self, node: ir.Node) -> None:
+        """Notes what a node makes of values without a gradient, or that it makes such."""
+        sources = inputs_of(node)
+        stepped = [value for value in sources if value in self.made]
+        if not stepped and not any(value in self.smooth for value in sources):
+            return
+        made = _joined(self.made[value] for value in stepped)
+        without = [value for value in node.outputs if value not in self.smooth]
+        if (
+            without
+            and node.op_type not in _ASKED_OF_NUMBERS
+            and any(value in self.smooth for value in sources)
+        ):
+            self.makers.append(node)
+            made |= 1 << len(self.makers) - 1
+        for value in node.outputs:
+            if value in self.smooth:
+                factors = 0 if node.op_type in _ADDING else made
+                self.of_factors[value] = factors | _joined(
+                    self.of_factors.get(source, 0) for source in sources
+                )
+                continue
+            # Codes of categories are told by name, with the values to explain (loading.discrete).
+            codes = node.op_type == "Cast" and value.dtype is not None and value.dtype.is_integer()
+            self.made[value] = 0 if codes else made
+            if node.op_type in _WITH_WEIGHTS or self.weighed.intersection(stepped):
+                self.weighed.add(value)
+            if self.large.intersection(stepped) or any(map(_is_large, node.inputs)):
+                self.large.add(value)
+
+    def added(self) -> Iterator[tuple[ir.Node, set[str]]]:
+        """The nodes at which what changes in steps is added to values with a gradient, with the operators that step."""
+        beside: dict[ir.Value | None, int] = {}
+        for node in self.nodes:
+            if not any(value in self.smooth for value in node.outputs):
+                continue
+            found = self._summands(node)
+            carried = {number for number, value in enumerate(node.inputs) if value in beside}
+            features = _joined(beside[node.inputs[number]] for number in carried if is_affine(node, carried))
+            if node.op_type == "Concat":
+                features |= _joined(self.made[value] for value in node.inputs if self._is_feature(value))
+            if node.op_type in _WITH_WEIGHTS and node.op_type != "Gather":
+                found |= features
+            elif features:
+                beside.update(dict.fromkeys(node.outputs, features))
+            if found:
+                yield node, {maker.op_type for i, maker in enumerate(self.makers) if found >> i & 1}
+
+    def _is_feature(self, value: ir.Value | None) -> bool:
+        return is_float(value) and self.made.get(value, 0) > 0 and value not in self.large
+
+    def _summands(self, node: ir.Node) -> int:
+        """The makers of the steps that a node adds to values with a gradient."""
+        if node.op_type not in _ADDING and node.op_type != "Gemm":
+            return 0
+        values = [value for value in node.inputs[2 * (node.op_type == "Gemm") :] if self._is_feature(value)]
+        found = [self.made[v] for v in values if v in self.weighed or self.made[v] & ~self.harmless]
+        # Between two knots of a table, what is added at a knot belongs to the slope beside it.
+        return 0 if _joined(found) & self._of_slopes(node) else _joined(found)
+
+    def _of_slopes(self, node: ir.Node) -> int:
+        """The makers of steps in factors of a sum, or of its summands."""
+        uses = [use.node for use in node.outputs[0].uses() if use.node.op_type in _SCALING]
+        found = _joined(self.made.get(value, 0) for use in uses for value in use.inputs)
+        return found | _joined(self.of_factors.get(value, 0) for value in node.inputs)
+
+
+def _joined(makers: Iterable[int]) -> int:
+    """The union of sets of makers."""
+    return reduce(or_, makers, 0)
+
+
+def _is_large(value: ir.Value | None) -> bool:
+    """Whether a value is one number that leaves out what it is added to."""
+    if value is None or value.const_value is None or value.const_value.size != 1 or value.dtype not in FLOATS:
+        return False
+    return bool(np.abs(value.const_value.numpy().astype(np.float64)).max() >= _LEAVES_OUT)

@@ -1,0 +1,110 @@
+"""Parts of any graph that change in steps beside others with a gradient are said, masks and tables are not."""
+
+import warnings
+
+import numpy as np
+import pytest
+from support.tiny_graphs import parse
+
+from onnxattr.attributions import IntegratedGradients, Saliency
+
+WEIGHTS = {
+    "float[3, 2] w": "1, -2, 0.5, 1, 3, -1",
+    "float[2, 2] u": "2, 1, -1, 3",
+    "float[5, 2] v": "1, 2, -1, 0.5, 3, 1, 2, -2, 1, 1",
+    "float[4, 3] t": "0, 1, 2, 3, 1, 0, 2, 2, 1, 1, 3, 0",
+    "float[4, 2] votes": "1, 0, 0, 1, 0.5, 0.5, 0.25, 0.75",
+    "float[4] slopes": "1, -2, 0.5, 3",
+    "float[4] knots": "-3, -1, 0, 2",
+    "float[4] heights": "0, 2, -2, -1",
+    "int64[1] k": "2",
+    "int64[1] last": "1",
+    "int64[1] first": "0",
+    "float one": "1",
+    "float zero": "0",
+    "float far": "-1e4",
+    "float half": "0.5",
+}
+HEAD = f"(float[N, 3] x) => (float[N, 2] y) <{', '.join(f'{k} = {{{v}}}' for k, v in WEIGHTS.items())}>"
+#: How near the rows of t are.
+TABLE = """
+    tt = Transpose(t) ts = Mul(t, t) dots = MatMul(x, tt) squares = ReduceSum <keepdims = 0> (ts, last)
+    twice = Add(dots, dots) near = Sub(twice, squares)"""
+#: By what stands in the sentence, and the graph.
+SAID = {
+    "votes of neighbours": ("TopK", TABLE + """
+        best, places = TopK(near, k) of = Gather(votes, places) voted = ReduceMean <keepdims = 0> (of, last)
+        z = MatMul(x, w) y = Add(z, voted)"""),
+    "the nearest code, put in for the value": ("ArgMax", TABLE + """
+        place = ArgMax <axis = 1, keepdims = 0> (near) code = Gather(t, place) gap = Sub(code, x) q = Add(x, gap)
+        s = MatMul(q, w) z = MatMul(x, w) y = Add(z, s)"""),
+    "comparisons among features": ("Greater", """
+        up = Greater(x, half) f = Cast <to = 1> (up) two = Slice(x, first, k, last) both = Concat <axis = 1> (f, two)
+        y = MatMul(both, v)"""),
+    "roundings among features": ("Floor", """
+        whole = Floor(x) scaled = Mul(whole, half) two = Slice(x, first, k, last) both = Concat <axis = 1> (scaled, two)
+        moved = Add(both, one) y = Gemm(moved, v)"""),
+    "a choice of two numbers": ("Less", """
+        z = MatMul(x, w) low = Less(z, half) step = Where(low, zero, half) y = Add(z, step)"""),
+    "roundings with weights of their own": ("Round", """
+        r = Round(x) a = MatMul(r, w) b = MatMul(x, w) y = Sub(b, a)"""),
+    "a bias of Gemm": ("Greater", """
+        z = MatMul(x, w) up = Greater(z, half) f = Cast <to = 1> (up) y = Gemm(z, u, f)"""),
+}  # fmt: skip
+SILENT = {
+    "a ReLU's mask": "z = MatMul(x, w) up = Greater(z, zero) f = Cast <to = 1> (up) y = Mul(z, f)",
+    "a slope chosen by sign": """
+        z = MatMul(x, w) up = Greater(z, zero) f = Where(up, one, half) y = Mul(z, f)""",
+    "padding left out": """
+        z = MatMul(x, w) up = Greater(z, half) f = Cast <to = 1> (up) g = Sub(one, f) away = Mul(g, far)
+        s = Add(z, away) y = Softmax(s)""",
+    "a mean over what is there": """
+        z = MatMul(x, w) up = Greater(z, half) f = Cast <to = 1> (up) masked = Mul(z, f)
+        n = ReduceSum(f, last) total = ReduceSum(masked, last) d = Max(n, one) mean = Div(total, d) y = Mul(z, mean)""",
+    "a guard of a division": """
+        z = MatMul(x, w) n = ReduceSum(z, last) none = Equal(n, zero) f = Cast <to = 1> (none) d = Add(n, f)
+        y = Div(z, d)""",
+    "the fractional part": "z = MatMul(x, w) whole = Floor(z) part = Sub(z, whole) y = Mul(part, part)",
+    "a table with slopes": """
+        z = MatMul(x, w) end = Unsqueeze(z, k) over = GreaterOrEqual(end, knots) n = Cast <to = 1> (over)
+        place = ArgMax <axis = 2, keepdims = 0, select_last_index = 1> (n) knot = Gather(knots, place)
+        slope = Gather(slopes, place) height = Gather(heights, place) d = Sub(z, knot) r = Mul(d, slope)
+        y = Add(r, height)""",
+    "weights of the chosen expert": """
+        z = MatMul(x, w) place = ArgMax <axis = 1, keepdims = 0> (z) row = Gather(votes, place) y = Mul(z, row)""",
+    "the largest values": "z = MatMul(x, w) best, places = TopK(z, k) y = MatMul(best, u)",
+    "which values are missing": """
+        gone = IsNaN(x) f = Cast <to = 1> (gone) two = Slice(x, first, k, last) both = Concat <axis = 1> (f, two)
+        y = MatMul(both, v)""",
+    "a label beside the score": """
+        z = MatMul(x, w) label = ArgMax <axis = 1> (z) f = Cast <to = 1> (label) y = Concat <axis = 1> (z, f)""",
+    "what is not in the score": """
+        z = MatMul(x, w) up = Greater(z, half) f = Cast <to = 1> (up) s = Add(z, f) y = Mul(z, z)""",
+}  # fmt: skip
+
+
+def model_of(text):
+    return parse(f"g {HEAD} {{ {text} }}")
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_said(case):
+    """The sentence is right: maps along a path do not add up."""
+    kind, text = SAID[case]
+    model = model_of(text)
+    with pytest.warns(
+        UserWarning, match=f"change in steps, which have no gradient: {kind}\\..* at the node"
+    ) as heard:
+        method = IntegratedGradients(model, steps=300)
+    assert len(heard) == 1
+    x = np.array([[0.7, 1.6, 2.7], [2.2, -1.4, 0.3]], np.float32)
+    found = method(x, np.array([1, 0]))
+    assert np.abs(found.relative_gap).max() > 0.05
+
+
+@pytest.mark.parametrize("case", SILENT)
+def test_silent(case):
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        Saliency(model_of(SILENT[case]))
+    assert [str(one.message) for one in heard if "in steps" in str(one.message)] == []
