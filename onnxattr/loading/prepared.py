@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -54,6 +54,7 @@ class Prepared:
         rows: How the first axis of the inputs is to be understood.
         others: Names of further outputs that an operator computes with.
         columns: What labels mean on the output, where its columns are not the model's classes; else empty.
+        fitting: Shapes of samples that were found long enough, see ``running.given.lengths``.
         asked: What results call the explained values: as the caller named them; their own names unless given.
     """
 
@@ -66,6 +67,7 @@ class Prepared:
     asked: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     columns: str = ""
+    fitting: set[tuple[tuple[int, ...], ...]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Calls the explained values by their own names unless others are given."""

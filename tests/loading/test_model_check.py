@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, parser
 from support.command_line import cli_folder, run  # noqa: F401
 from support.small_models import SMALL, build, embedding, mlp, node, random
 
-from onnxattr import Saliency
+from onnxattr import Saliency, load
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import OnnxAttrError
 from onnxattr.inspection.overview import inspect
@@ -154,9 +154,17 @@ def test_models_that_run_on_many_steps_alone(case, tmp_path):
     header = """<ir_version: 8, opset_import: ["" : 17]> g (float[N,T] x) => (float[N,S] y)"""
     model = parser.parse_model(f"{header} {{ {LONG[case]} }}")
     assert [slope.verdict for slope in check_model(model).slopes] == ["agrees"]
-    with pytest.raises(OnnxAttrError, match=r"no step|could not run"):
-        check_model(model, np.ones((2, 5), np.float32))
+    short = np.ones((2, 5), np.float32)
+    with pytest.raises(OnnxAttrError, match=r"no element|could not run|too small"):
+        check_model(model, short)
     Saliency(model).export(tmp_path / "explainer.onnx")
+    for explainer in (Saliency(model), load(tmp_path / "explainer.onnx")):
+        with pytest.raises(
+            OnnxAttrError, match=r"too small for the model: the \w+ node .* no element|could not run"
+        ):
+            explainer(short, [0, 0])
+        with pytest.raises(OnnxAttrError, match=r"too small for the model|could not run"):
+            explainer.predict(short)
     assert "Cost (measured)" in inspect(model, measured=True)
 
 

@@ -29,13 +29,23 @@ def values_at(
 
 
 def check_lengths(proto: onnx.ModelProto, feeds: Mapping[str, np.ndarray], folder: Any = None) -> None:
-    """Computes the lengths of what recurrent nodes of the main graph read, before any of these runs.
-
-    ONNX Runtime 1.32 ends the process where one is 0: a Scan along another axis than the first divides by it, as an
-    Einsum does, and GRU and LSTM raise where nothing catches.
+    """Computes the sizes of what some nodes of the main graph must not read without an element; see ``empty_read``.
 
     Raises:
         ModelError: If one is 0, or the model does not run.
+    """
+    if found := empty_read(proto, feeds, folder):
+        raise ModelError(f"{found}.")
+
+
+def empty_read(proto: onnx.ModelProto, feeds: Mapping[str, np.ndarray], folder: Any = None) -> str:
+    """What is read without an element where ONNX Runtime 1.32 ends the process for it, before anything of it runs.
+
+    A Scan along another axis than the first divides by the number of its steps, as an Einsum does by sizes, and GRU and
+    LSTM raise where nothing catches. Nodes in subgraphs are not looked at.
+
+    Raises:
+        ModelError: If the model does not run up to such a node.
     """
     risky = [
         (place, node, read)
@@ -51,10 +61,11 @@ def check_lengths(proto: onnx.ModelProto, feeds: Mapping[str, np.ndarray], folde
             del before.graph.node[place:]
             known |= {name: array.shape for name, array in values_at(before, unknown, feeds, folder).items()}
         if empty := [name for name in read if 0 in known[name]]:
-            raise ModelError(
-                f"The {node.op_type} node {node.name or node.output[0]!r} reads {empty[0]!r} of shape "
-                f"{tuple(known[empty[0]])}: it has no step."
+            return (
+                f"the {node.op_type} node {node.name or node.output[0]!r} reads {empty[0]!r} of shape "
+                f"{tuple(known[empty[0]])}, which has no element"
             )
+    return ""
 
 
 def _must_not_be_empty(node: onnx.NodeProto) -> list[str]:

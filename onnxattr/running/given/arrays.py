@@ -17,6 +17,7 @@ from onnxattr.inputs.tensors import dense, not_yet_an_array, plain
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.given.fitting_shapes import ragged, way_out
 from onnxattr.running.given.input_values import check_range
+from onnxattr.running.given.lengths import check_lengths_of
 from onnxattr.running.given.pixel_values import check_pixels
 from onnxattr.running.given.tables import parts_given
 
@@ -91,7 +92,7 @@ def model_inputs(prepared: Prepared, given: Any) -> dict[str, np.ndarray]:
 
     Raises:
         ShapeError: If an input is missing or unknown, has the wrong rank, size or kind, is empty, or is beyond the
-            range of the model's dtype.
+            range of the model's dtype; if samples are too short for a recurrent layer.
     """
     parts = parts_given(prepared, together(given, prepared) if is_files(given, prepared) else given)
     check_pixels(prepared, parts)
@@ -107,6 +108,7 @@ def model_inputs(prepared: Prepared, given: Any) -> dict[str, np.ndarray]:
     rows = {name: len(feeds[name]) for name in feeds if feeds[name].ndim}
     if prepared.rows.apart and len(set(rows.values())) > 1:
         raise ShapeError(f"The inputs have different numbers of samples: {rows}.{_repeating(rows)}")
+    check_lengths_of(prepared, feeds)
     return feeds
 
 
