@@ -24,3 +24,12 @@ def rounding(prepared: Prepared) -> float:
     kind = output.dtype.numpy()
     precision = float(np.finfo(kind).eps) if kind.kind == "f" else 2.0**-7
     return _STEPS * precision * largest if np.isfinite(largest) else 0.0
+
+
+def alike(found: np.ndarray, expected: np.ndarray, part: float, least: float) -> bool:
+    """Whether two arrays agree to a part of the largest finite number expected, or to ``least``; NaN equals NaN."""
+    if found.shape != expected.shape:
+        return False
+    a, b = found.astype(np.float64), expected.astype(np.float64)
+    scale = np.abs(b[np.isfinite(b)]).max(initial=1e-6)
+    return bool(np.allclose(a, b, rtol=0, atol=max(part * scale, least), equal_nan=True))

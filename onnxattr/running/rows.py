@@ -19,7 +19,7 @@ from onnxattr.loading.checks.trial_run import check_lengths
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.rows.independence import EXTENTS, MEASURED, MIXED, PROVEN, UNDECIDED, Rows, independence
 from onnxattr.running.given.arrays import take
-from onnxattr.running.rounding import rounding
+from onnxattr.running.rounding import alike, rounding
 
 Feeds = Mapping[str, np.ndarray]
 Run = Callable[[Feeds], np.ndarray]
@@ -90,7 +90,7 @@ def _mixed(run: Run, picked: Feeds, why: str, least: float) -> Rows | None:
     for order, result in zip(orders, results, strict=True):
         if result.shape != (len(order), *together.shape[1:]):
             return Rows(MIXED, f"{why}, and the output for {len(order)} samples has the shape {result.shape}")
-        if not _close(result, together[order], least):
+        if not alike(result, together[order], _TOLERANCE.get(result.dtype.itemsize, 1e-4), least):
             return Rows(
                 MIXED, f"{why}, and a sample has another output alone than among others, or elsewhere"
             )
@@ -157,10 +157,3 @@ def _with_opposites(array: np.ndarray) -> np.ndarray:
         return array if not array.ndim else array[[0] * _COMPARED]
     row = array[0]
     return np.stack([row, np.zeros_like(row), row if array.dtype.kind in _NO_FLOATS else -row])
-
-
-def _close(found: np.ndarray, expected: np.ndarray, least: float) -> bool:
-    tolerance = _TOLERANCE.get(expected.dtype.itemsize, 1e-4)
-    found, expected = found.astype(np.float64), expected.astype(np.float64)
-    size = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)
-    return np.allclose(found, expected, rtol=0, atol=max(tolerance * size, least), equal_nan=True)
