@@ -19,8 +19,7 @@ from onnxattr.loading.discrete import source_of, unexplained
 from onnxattr.loading.draws import draws
 from onnxattr.loading.heads import logits_of
 from onnxattr.loading.prepared import Prepared
-from onnxattr.loading.stepped import read_stepped
-from onnxattr.loading.steps_of_graphs import steps_of
+from onnxattr.loading.stepped import parts_in_steps
 from onnxattr.running.saturation import saturation
 
 _LISTED = 5
@@ -167,8 +166,7 @@ def _of_steps(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
     An input that an explained value is computed from, such as a layer, is explained there.
     """
     graph, output = prepared.model.graph, prepared.value(prepared.output)
-    marked = read_stepped(prepared.model.metadata_props)
-    if not wrt_chosen and (parts := marked or steps_of(graph, output)):
+    if not wrt_chosen and (parts := parts_in_steps(prepared.model, [output])):
         told = ". ".join(f"{name}: {instead}" for name, instead in parts.items())
         yield (
             f"Parts of the model change in steps, which have no gradient: {', '.join(parts)}. Their effect is not in "

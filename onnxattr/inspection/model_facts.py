@@ -33,6 +33,7 @@ from onnxattr.loading.load import load
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.loading.rows.independence import MIXED, SINGLE, Rows, independence
+from onnxattr.loading.stepped import parts_in_steps
 from onnxattr.loading.verify import check_choice, verify_model
 from onnxattr.running.explainers.record import change_told
 from onnxattr.running.saturation import saturation
@@ -85,6 +86,7 @@ def facts_of(model: ir.Model, source: ModelSource, measured: bool = False) -> di
         "embeddings": _embeddings(graph, outputs),
         "made_of_integers": _made_of_integers(graph, outputs),
         "draws": draws(graph, outputs),
+        "in_steps": {} if explainer else parts_in_steps(model, outputs),
         "may_saturate": saturation(graph),
         "operators": _operators(graph, on_path),
         "without_rule": [] if explainer else _without_rule(on_path),

@@ -97,6 +97,9 @@ def _described(model: ir.Model, known: dict[str, Any], full: bool, verbose: bool
     lines += ["", "Samples", f"  {_samples(known)}"]
     if known["draws"]:
         lines.append(f"  the model draws random numbers, others in each run: {', '.join(known['draws'])}")
+    lines += [
+        f"  changes in steps, without a gradient: {kind}; {said}" for kind, said in known["in_steps"].items()
+    ]
     lines += _landmarks(known) + ([] if known["without_rule"] else _cost(known["cost"]))
     lines += place_lines(model.graph, read_layers(model.metadata_props), full)
     if verbose:

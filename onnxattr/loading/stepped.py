@@ -1,4 +1,4 @@
-"""Parts of a model that change in steps: those that its converter knows of.
+"""Parts of a model that change in steps: those that its converter names, or that are found in its graph.
 
 The metadata entry ``onnxattr.steps`` is a JSON object: by the name of each part, what to use instead.
 """
@@ -6,9 +6,12 @@ The metadata entry ``onnxattr.steps`` is a JSON object: by the name of each part
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+import onnx_ir as ir
 
 from onnxattr.loading.meaning.entries import read_entry
+from onnxattr.loading.steps_of_graphs import steps_of
 
 KEY = "onnxattr.steps"
 
@@ -25,3 +28,17 @@ def read_stepped(metadata: Mapping[str, str]) -> dict[str, str]:
 def stepped_text(parts: Mapping[str, str]) -> str:
     """The metadata entry for parts that change in steps."""
     return json.dumps(dict(parts))
+
+
+def parts_in_steps(model: ir.Model, outputs: Iterable[ir.Value]) -> dict[str, str]:
+    """By the name of each part of a model that changes in steps, what to do instead, or where it is added.
+
+    Args:
+        model: As rules take it.
+        outputs: The scores, or what they are computed from.
+
+    Raises:
+        ModelError: If the metadata entry is damaged.
+    """
+    named = read_stepped(model.metadata_props)
+    return named or {kind: said for output in outputs for kind, said in steps_of(model.graph, output).items()}

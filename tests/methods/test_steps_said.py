@@ -7,6 +7,7 @@ import pytest
 from support.tiny_graphs import parse
 
 from onnxattr.attributions import IntegratedGradients, Saliency
+from onnxattr.inspection import inspect
 
 WEIGHTS = {
     "float[3, 2] w": "1, -2, 0.5, 1, 3, -1",
@@ -100,6 +101,7 @@ def test_said(case):
     x = np.array([[0.7, 1.6, 2.7], [2.2, -1.4, 0.3]], np.float32)
     found = method(x, np.array([1, 0]))
     assert np.abs(found.relative_gap).max() > 0.05
+    assert f"changes in steps, without a gradient: {kind}; what is made of it" in inspect(model)
 
 
 @pytest.mark.parametrize("case", SILENT)
@@ -108,3 +110,4 @@ def test_silent(case):
         warnings.simplefilter("always")
         Saliency(model_of(SILENT[case]))
     assert [str(one.message) for one in heard if "in steps" in str(one.message)] == []
+    assert "in steps" not in inspect(model_of(SILENT[case]))
