@@ -49,7 +49,6 @@ def advice(
             "The model ends in probabilities. Their gradients mix all classes, and are nearly 0 where the model is "
             f"sure. To explain the logits, pass output_layer={logits!r}."
         )
-    yield from _of_draws(prepared)
     if (may_saturate := saturation(graph)) is not None:
         yield may_saturate
     if prepared.columns and request.score.linear:
@@ -73,10 +72,16 @@ def advice(
             f"noise={noise:g} is added to pixels of 0 to 255, where it is next to nothing: take noise={_USUAL}, or "
             "attributions_at='input' for noise in units of the network's input."
         )
-    yield from _of_integers(prepared, wrt_chosen)
-    yield from _of_steps(prepared, wrt_chosen)
+    yield from limits(prepared, wrt_chosen)
     if not axis_chosen:
         yield from _of_channels(request)
+
+
+def limits(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
+    """What the maps of a model do not show, whatever the method; ``wrt_chosen``: see ``advice``."""
+    yield from _of_draws(prepared)
+    yield from _of_integers(prepared, wrt_chosen)
+    yield from _of_steps(prepared, wrt_chosen)
 
 
 def _of_channels(request: Request) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import onnx
 
+from onnxattr.attributions.advice import limits
 from onnxattr.attributions.plan import Plan
 from onnxattr.compile.baseline_kinds import OF_PATH, Fed
 from onnxattr.compile.explainer_file import RENDERINGS, build
@@ -28,9 +29,11 @@ class Exports(AboutModel, ABC):
 
     Attributes:
         providers: ONNX Runtime execution providers that a file is checked with.
+        wrt: What is explained, as the caller named it; None for all float inputs.
     """
 
     providers: Sequence[Any] | None
+    wrt: Any
     _plan: Plan
 
     @property
@@ -97,6 +100,8 @@ class Exports(AboutModel, ABC):
         check_choices(rendering, target)
         self._plan.decide(None, stacklevel=3)
         about = {"method": self.name, "parameters": self._parameters()}
+        if told := list(limits(self.prepared, self.wrt is not None)):
+            about["limits"] = told
         return explainer_of(self._plan, self.prepared, about, rendering, target, baseline_input)
 
 

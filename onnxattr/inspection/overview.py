@@ -250,6 +250,8 @@ def _nested(entries: Mapping[str, Any], indent: str = "  ") -> list[str]:
     for key, value in sorted(entries.items()):
         if isinstance(value, Mapping):
             lines += [f"{indent}{key}", *_nested(value, indent + "  ")]
+        elif key == "limits":
+            lines += [f"{indent}{key}: {text}" for text in value]
         else:
             text = str(value)
             lines.append(f"{indent}{key}: {text if len(text) < 100 else text[:97] + '...'}")

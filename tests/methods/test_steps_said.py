@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from support.tiny_graphs import parse
 
+from onnxattr import load
 from onnxattr.attributions import IntegratedGradients, Saliency
 from onnxattr.inspection import inspect
 
@@ -102,6 +103,17 @@ def test_said(case):
     found = method(x, np.array([1, 0]))
     assert np.abs(found.relative_gap).max() > 0.05
     assert f"changes in steps, without a gradient: {kind}; what is made of it" in inspect(model)
+
+
+def test_files_say_what_their_maps_do_not_show(tmp_path):
+    """Whoever opens an explainer has not seen what was said when it was written."""
+    with pytest.warns(UserWarning, match="change in steps") as heard:
+        Saliency(model_of(SAID["votes of neighbours"][1])).export(tmp_path / "explainer.onnx")
+    said = str(heard[0].message)
+    with pytest.warns(UserWarning, match="change in steps") as again:
+        load(tmp_path / "explainer.onnx")
+    assert [str(one.message) for one in again] == [said]
+    assert said in inspect(tmp_path / "explainer.onnx")
 
 
 @pytest.mark.parametrize("case", SILENT)

@@ -98,7 +98,7 @@ class Explainer(AboutModel):
             self._unseen_boxes = self._file_inputs.takes_corners
             may_saturate = saturation(interface.graph)
         # Of the processor that opens the file, which need not be the one that wrote it.
-        for text in (self._change and self._change.seen, may_saturate):
+        for text in (self._change and self._change.seen, may_saturate, *metadata.get("limits", ())):
             if text:
                 warn_caller(text)
 
