@@ -19,7 +19,7 @@ from onnxattr.loading.discrete import source_of, unexplained
 from onnxattr.loading.draws import draws
 from onnxattr.loading.heads import logits_of
 from onnxattr.loading.prepared import Prepared
-from onnxattr.loading.stepped import parts_in_steps
+from onnxattr.loading.stepped import parts_in_steps, read_stepped
 from onnxattr.running.saturation import saturation
 
 _LISTED = 5
@@ -166,12 +166,14 @@ def _for_all(prepared: Prepared, names: list[str], beside: bool) -> str:
 def _of_steps(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
     """What changes in steps: parts that the converter or the graph names, and inputs read by steps alone.
 
-    Of inputs that the user left out, nothing.
-
-    An input that an explained value is computed from, such as a layer, is explained there.
+    Of inputs that the user left out, nothing. An input that an explained value is computed from, such as a layer, is
+    explained there. What a converter names may be in front of a layer.
     """
     graph, output = prepared.model.graph, prepared.value(prepared.output)
-    if not wrt_chosen and (parts := parts_in_steps(prepared.model, [output])):
+    explained = [prepared.value(name) for name in prepared.wrt]
+    inside = wrt_chosen and not any(value.is_graph_input() for value in explained)
+    parts = parts_in_steps(prepared.model, [output], explained)
+    if parts and not (inside and read_stepped(prepared.model.metadata_props)):
         told = ". ".join(f"{name}: {instead}" for name, instead in parts.items())
         yield (
             f"Parts of the model change in steps, which have no gradient: {', '.join(parts)}. Their effect is not in "
@@ -181,8 +183,8 @@ def _of_steps(prepared: Prepared, wrt_chosen: bool) -> Iterator[str]:
     if wrt_chosen or not floats:
         return
     with_gradient = {str(value.name) for value in reaching(list(graph), output)}
-    explained = source_of(graph, {*prepared.wrt, *unexplained(graph, output)})
-    left = floats.intersection(source_of(graph, {prepared.output})) - {*with_gradient, *explained}
+    shown = source_of(graph, {*prepared.wrt, *unexplained(graph, output)})
+    left = floats.intersection(source_of(graph, {prepared.output})) - {*with_gradient, *shown}
     if left:
         yield (
             f"The score depends on the inputs {sorted(left)} by comparisons, roundings or positions alone, which have "

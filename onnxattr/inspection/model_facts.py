@@ -86,7 +86,7 @@ def facts_of(model: ir.Model, source: ModelSource, measured: bool = False) -> di
         "embeddings": _embeddings(graph, outputs),
         "made_of_integers": _made_of_integers(graph, outputs),
         "draws": draws(graph, outputs),
-        "in_steps": {} if explainer else parts_in_steps(model, outputs),
+        "in_steps": {} if explainer else parts_in_steps(model, outputs, sources),
         "may_saturate": saturation(graph),
         "operators": _operators(graph, on_path),
         "without_rule": [] if explainer else _without_rule(on_path),

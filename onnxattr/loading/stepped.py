@@ -6,7 +6,7 @@ The metadata entry ``onnxattr.steps`` is a JSON object: by the name of each part
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import onnx_ir as ir
 
@@ -30,15 +30,20 @@ def stepped_text(parts: Mapping[str, str]) -> str:
     return json.dumps(dict(parts))
 
 
-def parts_in_steps(model: ir.Model, outputs: Iterable[ir.Value]) -> dict[str, str]:
+def parts_in_steps(
+    model: ir.Model, outputs: Iterable[ir.Value], explained: Collection[ir.Value]
+) -> dict[str, str]:
     """By the name of each part of a model that changes in steps, what to do instead, or where it is added.
 
     Args:
         model: As rules take it.
         outputs: The scores, or what they are computed from.
+        explained: The values whose gradients are taken.
 
     Raises:
         ModelError: If the metadata entry is damaged.
     """
-    named = read_stepped(model.metadata_props)
-    return named or {kind: said for output in outputs for kind, said in steps_of(model.graph, output).items()}
+    if named := read_stepped(model.metadata_props):
+        return named
+    found = [steps_of(model.graph, output, explained) for output in outputs]
+    return {kind: said for each in found for kind, said in each.items()}

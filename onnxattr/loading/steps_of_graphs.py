@@ -1,14 +1,14 @@
 """Parts of a graph that change in steps, whose effect gradients do not show beside parts that have one.
 
-A value that depends on the inputs by comparisons, roundings or positions alone has no gradient. Where it is a factor
-or a condition (the mask of a ReLU, of padding, of a routing), the gradient of the other factor is that of the score.
-Where it is added to values with a gradient, or is a feature beside them in front of a layer with weights, its share of
-the score is missing in every gradient: votes, bins, hard assignments.
+A value that depends on what is explained by comparisons, roundings or positions alone has no gradient. Where it is a
+factor or a condition (the mask of a ReLU, of padding, of a routing), the gradient of the other factor is that of the
+score. Where it is added to values with a gradient, or is a feature beside them in front of a layer with weights, its
+share of the score is missing in every gradient: votes, bins, hard assignments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import reduce
 from operator import or_
 
@@ -33,32 +33,32 @@ _LEAVES_OUT = 100
 _INSTEAD = "what is made of it is added at the node {!r}; explain a model without that part"
 
 
-def steps_of(graph: ir.Graph, output: ir.Value) -> dict[str, str]:
+def steps_of(graph: ir.Graph, output: ir.Value, explained: Collection[ir.Value]) -> dict[str, str]:
     """By the operators of each part of a graph that changes in steps, where what it gives is added.
 
     Args:
         graph: The model, each node after what it reads.
         output: The score.
+        explained: The values whose gradients are taken.
     """
     wanted = reaching(list(graph), output)
     said: dict[str, str] = {}
-    for node, kinds in _Steps(graph).added():
+    for node, kinds in _Steps(graph, explained).added():
         if any(value in wanted for value in node.outputs):
             said.setdefault(", ".join(sorted(kinds)), _INSTEAD.format(node.name or node.op_type))
     return said
 
 
 class _Steps:
-    """The values of a graph that depend on its float inputs, but have no gradient to them.
+    """The values of a graph that depend on those that are explained, but have no gradient to them.
 
     A set of the nodes that make steps of values with a gradient, the makers, is an integer: bit i is ``makers[i]``.
     """
 
-    def __init__(self, graph: ir.Graph):
+    def __init__(self, graph: ir.Graph, explained: Collection[ir.Value]):
         self.nodes = list(graph)
-        inputs = [value for value in graph.inputs if value.dtype in FLOATS]
         trees = {node for node in self.nodes if node.op_type.startswith("TreeEnsemble")}
-        self.smooth = reachable((node for node in self.nodes if node not in trees), inputs)
+        self.smooth = reachable((node for node in self.nodes if node not in trees), explained)
         self.makers: list[ir.Node] = []
         #: By value without a gradient, the makers it depends on; by value with one, those of its factors.
         self.made: dict[ir.Value | None, int] = {}

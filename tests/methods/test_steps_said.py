@@ -105,6 +105,16 @@ def test_said(case):
     assert f"changes in steps, without a gradient: {kind}; what is made of it" in inspect(model)
 
 
+def test_what_is_chosen_to_be_explained_decides():
+    """Neighbours are found by x; at the layer z they are given."""
+    model = model_of(SAID["votes of neighbours"][1])
+    with pytest.warns(UserWarning, match="change in steps"):
+        Saliency(model, wrt="x")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Saliency(model, wrt="z")
+
+
 def test_files_say_what_their_maps_do_not_show(tmp_path):
     """Whoever opens an explainer has not seen what was said when it was written."""
     with pytest.warns(UserWarning, match="change in steps") as heard:
