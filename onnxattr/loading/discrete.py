@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxattr.autodiff.paths import inputs_of, reaching
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.operator_kinds import SIZES
-
-#: What these give depends on the shape of their input alone.
 
 
 def unexplained(graph: ir.Graph, output: ir.Value, wrt: Collection[str] = ()) -> dict[str, list[str]]:
@@ -74,7 +73,7 @@ def _first_floats(graph: ir.Graph, codes: Iterable[ir.Value]) -> list[ir.Value]:
     first: list[ir.Value] = []
     for node in graph:
         sources = inputs_of(node)
-        if node.op_type in SIZES:
+        if node.op_type in SIZES or (node.op_type == "Mul" and any(map(_is_zero, sources))):
             continue
         of_floats = any(value in floats for value in sources)
         of_codes = any(value in coded for value in sources)
@@ -86,3 +85,8 @@ def _first_floats(graph: ir.Graph, codes: Iterable[ir.Value]) -> list[ir.Value]:
             elif of_codes and not of_floats:
                 coded.add(value)
     return first
+
+
+def _is_zero(value: ir.Value) -> bool:
+    """Whether a value is a constant of zeros: skl2onnx multiplies by it to make an array of a size."""
+    return value.const_value is not None and not np.any(value.const_value.numpy())
