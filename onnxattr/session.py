@@ -188,6 +188,11 @@ def _options(folder: str | os.PathLike[str] | None, as_deployed: bool, cpu: bool
     return options
 
 
+def threads() -> int:
+    """How many threads a session has."""
+    return _threads() or os.cpu_count() or 1
+
+
 def _threads() -> int:
     """How many threads a session has; 0 for as many as ONNX Runtime takes, one for each core of the machine."""
     # What Ray and Spark give each of their workers.

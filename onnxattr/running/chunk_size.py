@@ -9,12 +9,15 @@ import onnx_ir as ir
 
 from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared
+from onnxattr.session import threads
 
 #: What the widest value of a run may take on a CPU. Measured on networks of 0.2 to 12 MiB per row: beyond it their
 #: values go to memory and back between any two operators, and runs of 32 rows take up to 40 % longer per row.
-#: What a gradient keeps alive is not counted: of small networks with many layers, a quarter of the rows takes 5 to 9 %
-#: less processor time on one thread, but 3 to 10 % more on two.
 _CACHE_BYTES = 12 * 2**20
+#: A thread has a cache of its own, and a gradient keeps more alive than the widest value: one thread takes 6 to 13 %
+#: less processor time with a quarter of the rows (small convolutional networks, transformers), two threads as much or
+#: up to 6 % less with half of them, and more with a quarter, as each then has too few.
+_CACHE_BYTES_OF_THREAD = 3 * 2**20
 #: A run also reads every weight, so that of heavy models few rows are not worth it: VGG16 takes 0.89 of the processor
 #: time per row with 3 to 8 rows, compared with 2.
 _PART_OF_WEIGHTS = 1 / 10
@@ -43,4 +46,7 @@ def rows_in_cache(prepared: Prepared, shapes: Mapping[str, Sequence[int]]) -> in
         if dims and dims[0] in batches and None not in row and numbers and value.dtype is not None:
             widest = max(widest, math.ceil(math.prod(row) * value.dtype.itemsize))  # type: ignore[arg-type]
     weights = sum(v.const_value.nbytes for v in graph.initializers.values() if v.const_value is not None)
-    return max(1, int(max(_CACHE_BYTES, weights * _PART_OF_WEIGHTS)) // widest)
+    count, least = threads(), weights * _PART_OF_WEIGHTS
+    most = int(max(_CACHE_BYTES, least)) // widest
+    best = int(max(min(_CACHE_BYTES, count * _CACHE_BYTES_OF_THREAD), least)) // widest
+    return max(1, min(count, most), best)

@@ -10,7 +10,7 @@ from onnxattr.running import chunk_size
 from onnxattr.session import Session
 
 CUBE = "m (float[N,3] x) => (float[N,3] y) { s = Mul(x, x) y = Mul(s, x) }"
-#: A model, the shape of what it is fed, and the rows that a cache of 96 bytes holds.
+#: A model, the shape of what it is fed, and the rows that a cache of 96 bytes holds, on as many threads as fill it.
 CASES = {
     "the input is the widest": (CUBE, (5, 3), 8),
     "a value inside is the widest": (
@@ -41,8 +41,24 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_rows_in_cache(case, monkeypatch):
     monkeypatch.setattr(chunk_size, "_CACHE_BYTES", 96)
+    monkeypatch.setattr(chunk_size, "threads", lambda: 1)
     text, shape, expected = CASES[case]
     assert chunk_size.rows_in_cache(prepare(parse(text)), {"x": shape}) == expected
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, 2), (2, 4), (3, 6), (4, 8), (40, 8)])
+def test_threads_have_a_part_of_it_each(count, expected, monkeypatch):
+    monkeypatch.setattr(chunk_size, "_CACHE_BYTES", 96)
+    monkeypatch.setattr(chunk_size, "_CACHE_BYTES_OF_THREAD", 24)
+    monkeypatch.setenv("OMP_NUM_THREADS", str(count))
+    assert chunk_size.rows_in_cache(prepare(parse(CUBE)), {"x": (5, 3)}) == expected
+
+
+def test_each_thread_has_a_row_if_the_cache_holds_them(monkeypatch):
+    monkeypatch.setattr(chunk_size, "_CACHE_BYTES", 36)
+    monkeypatch.setattr(chunk_size, "_CACHE_BYTES_OF_THREAD", 9)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert chunk_size.rows_in_cache(prepare(parse(CUBE)), {"x": (5, 3)}) == 2
 
 
 @pytest.mark.parametrize(("batch_size", "expected"), [(32, 4), (None, 4), (3, 3)])
