@@ -22,7 +22,7 @@ from onnxattr.graph.values import dims_of
 from onnxattr.loading.prepared import Prepared, Wrt
 
 VARIANTS = ("xplique", "paper")
-#: Where a denominator is 0 so is its numerator.
+#: A denominator of 0, as Xplique has it.
 _EPSILON = 1e-4
 
 
@@ -176,17 +176,15 @@ def weighted_by_mean(channel: int, space: Sequence[int]) -> Finish:
 
 
 def weighted_by_alphas(channel: int, space: Sequence[int], total: str) -> Finish:
-    """relu(sum_c w_c A_c); alpha = g^2 / (2 g^2 + total(A) g^3), w = total(alpha relu(g)), over space."""
+    """relu(sum_c w_c A_c); alpha = 1 / (2 + total(A) g), w = total(alpha relu(g)), over space."""
 
     def finish(
         op: OpBuilder, a: ir.Value, baseline: ir.Value | None, moments: Sequence[ir.Value]
     ) -> ir.Value:
         (g,) = moments
-        square = op.Mul(g, g)
-        below = op.Add(
-            op.Mul(square, 2.0), op.Mul(op.Mul(square, g), op.node(total, [a, space], {"keepdims": 1}))
-        )
-        alphas = op.Div(square, op.Where(op.Equal(below, 0.0), _EPSILON, below))
+        # g^2 is divided out: it vanishes for a g of 1e-23, as behind a saturated softmax; g^3 overflows for 1e13.
+        below = op.Add(op.Mul(g, op.node(total, [a, space], {"keepdims": 1})), 2.0)
+        alphas = op.Div(1.0, op.Where(op.Equal(below, 0.0), _EPSILON, below))
         weights = op.node(total, [op.Mul(alphas, op.Relu(g)), space], {"keepdims": 1})
         return op.Relu(op.ReduceSum(op.Mul(weights, a), [channel], keepdims=1))
 

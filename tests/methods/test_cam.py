@@ -59,6 +59,21 @@ def test_formulas(name, method, options, tmp_path):
     close(loaded.predict(given), explainer.predict(given))
 
 
+@pytest.mark.parametrize("size", [1e-24, 1e15])
+@pytest.mark.parametrize(("method", "options"), CAMS, ids=lambda value: str(value))
+def test_small_and_large_gradients(method, options, size):
+    """Powers of them neither vanish nor overflow."""
+    model, given = made("nchw")
+    found = getattr(attributions, method)(model, upsampling=None, **dict(options))
+    a, g = layer_and_gradient("nchw")
+    expected = CAMS[method, options](a, g * size)[:, None]
+    assert expected.any()
+    weights = size * np.eye(found.predict(given).shape[1], dtype=np.float32)[LABELS]
+    np.testing.assert_allclose(
+        found.explain(given, weights) / expected.max(), expected / expected.max(), atol=1e-5
+    )
+
+
 @pytest.mark.parametrize("upsampling", ["bicubic", "bilinear", "nearest"])
 @pytest.mark.parametrize("name", ["nchw", "series", "volume", "transposed"])
 def test_upsampling(name, upsampling):
