@@ -3,7 +3,7 @@
 import base64
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import onnx
@@ -21,6 +21,23 @@ CALL = "#"
 def path_of_call(path: str, number: int) -> str:
     """What the table calls a call of a layer: the first is the layer itself, as `layer.output` of Keras is."""
     return path if number == 1 else f"{path}{CALL}{number}"
+
+
+def note_calls(rows: Sequence[tuple[int, dict[str, Any]]]) -> None:
+    """Write into the rows of layers that are called several times how often, and at which other paths.
+
+    Args:
+        rows: One for each call, with a number that all calls of one layer have.
+    """
+    calls: dict[int, list[str]] = {}
+    for layer, entry in rows:
+        calls.setdefault(layer, []).append(entry["path"])
+    for layer, entry in rows:
+        if len(calls[layer]) > 1:
+            here = entry["path"].partition(CALL)[0]
+            entry["calls"] = len(calls[layer])
+            elsewhere = [path for path in calls[layer] if path.partition(CALL)[0] != here]
+            entry |= {"elsewhere": elsewhere} if elsewhere else {}
 
 
 def read_rows(converted: onnx.ModelProto) -> list[dict[str, Any]]:

@@ -61,8 +61,9 @@ def to_onnx(
     The names of inputs, outputs and layers survive; the batch axis of every input is the symbol "N", or the size that
     the model declares, or `sample` has, where it computes batches of that size only. The metadata
     entry "onnxattr.layers" says which value of the graph holds the output of which layer: "name" for its only or
-    first call, as `layer.output` does, "name#2" for the second. What only lays such a value out as Keras does is kept
-    in the metadata too, and put into the graph when onnxattr loads the file.
+    first call, as `layer.output` does, "name#2" for the second; "name#1" means the first where there are others. What
+    only lays such a value out as Keras does is kept in the metadata too, and put into the graph when onnxattr loads
+    the file.
 
     Args:
         model_or_path: A Keras 3 or tf_keras model of any kind, or the path of a `.keras`, `.h5` or `.hdf5` file or of

@@ -12,7 +12,7 @@ import onnx
 
 from ..common import graph_edit
 from ..common.graph_edit import GraphView
-from ..common.layer_rows import CALL, check_kept, outputs_of, path_of_call, row, write_rows
+from ..common.layer_rows import CALL, check_kept, note_calls, outputs_of, path_of_call, row, write_rows
 from .inputs import ModelInputs
 from .relu_groups import ReluGroup, find_relu_groups
 from .trace import LayerCall, Trace, draws_behind, operation_owners
@@ -131,11 +131,13 @@ class KerasLayerTable:
             for index, layer in enumerate(layers)
             if id(layer) not in called
         ]
-        entries += [
-            self._called_entry(call, number, len(calls), index_of.get(id(call.layer)), resolved)
+        called_entries = [
+            (id(call.layer), self._called_entry(call, number, index_of.get(id(call.layer)), resolved))
             for calls in calls_of.values()
             for number, call in enumerate(calls, start=1)
         ]
+        note_calls(called_entries)
+        entries += [entry for _, entry in called_entries]
         order = {entry["path"]: entry["index"] for entry in entries if entry["index"] is not None}
         entries.sort(key=lambda entry: order.get(entry["path"].split("/")[0].split(CALL)[0], len(layers)))
         for group in self._groups:
@@ -154,7 +156,7 @@ class KerasLayerTable:
         return entry
 
     def _called_entry(
-        self, call: LayerCall, number: int, calls: int, index: int | None, resolved: dict[str, Resolved]
+        self, call: LayerCall, number: int, index: int | None, resolved: dict[str, Resolved]
     ) -> dict[str, Any]:
         """The row of one of the calls of a layer."""
         values = [resolved[tensor.name].value for tensor in call.outputs if tensor.name in resolved]
@@ -162,8 +164,6 @@ class KerasLayerTable:
             index = None
         path = path_of_call(call.path, number)
         entry = row(call.layer.name, index, type(call.layer).__name__, path)
-        if calls > 1:
-            entry["calls"] = calls
         if values and len(values) == len(call.outputs):
             entry["output"] = values[0] if len(values) == 1 else values
             return entry

@@ -26,11 +26,13 @@ class Call:
         path: The module's path, with the number of the call from the second on.
         class_name: Class of the module.
         outputs: The tensors that it returned, in the order of its tuple or dict.
+        module: A number that all calls of one module have.
     """
 
     path: str
     class_name: str
     outputs: list[np.ndarray] = field(repr=False)
+    module: int
 
 
 def as_numpy(tensor: Any) -> np.ndarray:
@@ -114,7 +116,7 @@ def calls_of_module(
         if len(named) != len(outputs):
             named = [layer_rows.path_of_call(path, number + 1) for number in range(len(outputs))]
         for name, output in zip(named, outputs, strict=True):
-            found.append(Call(name, type(part).__name__, list(_tensors(torch, output))))
+            found.append(Call(name, type(part).__name__, list(_tensors(torch, output)), id(part)))
     return found
 
 
@@ -145,10 +147,11 @@ def calls_of_program(torch: Any, program: Any, inputs: Mapping[Any, Any]) -> lis
     classes: dict[str, str] = {}
     for calls in parts.values():
         classes |= {path: name for path, name in calls.items() if path not in classes}
+    numbers = {path: number for number, path in enumerate(classes)}
     return [
         Call(path, class_name, [
             array for node in leaving(module.graph, parts, path) for array in _tensors(torch, values[node.name])
-        ])
+        ], numbers.get(path.partition(layer_rows.CALL)[0], -1))
         for path, class_name in classes.items()
     ]  # fmt: skip
 

@@ -50,6 +50,7 @@ def write_table(
         outputs = [_equal(found, names, expected) for expected in call.outputs]
         seen += [name for name in outputs if name and name not in seen]
         rows.append(_row(graph, call, [name for name in outputs if name], tops))
+    layer_rows.note_calls([(call.module, row) for call, row in zip(calls, rows, strict=True)])
     for path, class_name in uncalled.items():
         row = layer_rows.row(path.rpartition(".")[2], None, class_name, path)
         rows.append(row | {"folded": "not called when the model predicts"})

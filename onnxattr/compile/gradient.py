@@ -19,7 +19,7 @@ from onnxattr.graph.values import dims_of, named_values
 from onnxattr.loading.landmarks import explainable
 from onnxattr.loading.layers import Layer, read_layers
 from onnxattr.loading.load import clean_part, load
-from onnxattr.loading.places import Place, check_outside, find_place
+from onnxattr.loading.places import Place, ask_which_call, check_outside, find_place
 from onnxattr.loading.precision import set_precision
 from onnxattr.loading.reading.source import ModelSource, name_of
 from onnxattr.loading.verify import check_choice, verify_model
@@ -121,6 +121,9 @@ def _pick(
     for name in [names] if isinstance(names, (str, int)) else names:
         if isinstance(name, str) and name in values:
             place = Place(name, values[name])
+            layer = next((layer for layer in layers if layer.path == name), None)
+            if layer is not None and what == "wrt":
+                ask_which_call(layers, layer, name, what)
         else:
             place = find_place(graph, layers, name, what)
         check_outside(graph, place.value, what)

@@ -38,7 +38,8 @@ class ReluRecord:
 class Layer:
     """One layer of the source model; ``outputs`` names the values that equal its outputs, empty if it was folded.
 
-    ``can_be_kept`` says that another conversion keeps such a layer.
+    ``can_be_kept`` says that another conversion keeps such a layer. ``calls`` counts the calls of the layer, each of
+    which has an entry; ``elsewhere`` holds the paths of those that are at another path than this one.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Layer:
     folded: str | None
     can_be_kept: bool
     relus: tuple[ReluRecord, ...]
+    calls: int = 1
+    elsewhere: tuple[str, ...] = ()
 
 
 def append_views(model: onnx.ModelProto) -> bool:
@@ -127,6 +130,8 @@ def _layer(entry: Mapping[str, Any]) -> Layer:
             )
             for r in records
         ),
+        calls=_of_kind(entry.get("calls", 1), int),
+        elsewhere=_texts(entry.get("elsewhere", [])),
     )
 
 

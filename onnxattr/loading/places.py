@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from onnxattr.callers import warn_caller
 from onnxattr.errors import FoldedLayerError, ModelError
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.subgraphs import nodes_of, subgraphs_of
@@ -49,6 +50,7 @@ def find_place(graph: ir.Graph, layers: Sequence[Layer], wanted: str | int, what
     values = named_values(graph)
     if not isinstance(wanted, str):
         layer = _layer_at(layers, wanted, what)
+        _say_calls(layers, layer, f"{what}={wanted}")
         value = _output_of(values, layer, what)
         return Place(str(value.name) if _is_input(graph, layer.path) else layer.path, value, layer)
     layer_named = _layer_named(layers, wanted, what)
@@ -203,10 +205,45 @@ def _layer_at(layers: Sequence[Layer], wanted: int, what: str) -> Layer:
 def _layer_named(layers: Sequence[Layer], wanted: str, what: str) -> Layer | None:
     matches = [layer for layer in layers if wanted in (layer.path, layer.name)]
     exact = [layer for layer in matches if layer.path == wanted] or matches
+    if not exact:
+        return next((layer for layer in layers if _spelled(layer) == wanted), None)
     if len(exact) > 1:
-        paths = [layer.path for layer in exact]
+        paths = [_spelled(layer) for layer in exact]
         raise ModelError(f"{what} {wanted!r} names several layers: {paths}. Give one of these paths.")
-    return exact[0] if exact else None
+    ask_which_call(layers, exact[0], wanted, what)
+    return exact[0]
+
+
+def ask_which_call(layers: Sequence[Layer], layer: Layer, wanted: str, what: str) -> None:
+    """Warns that a name without a number stands for the first of several calls of a layer.
+
+    Raises:
+        ModelError: If the name alone does not tell where the layer is called.
+    """
+    if layer.elsewhere and wanted == layer.name:
+        raise ModelError(
+            f"{what} {wanted!r} names a layer that is called at several places: "
+            f"{[*layer.elsewhere, *_calls_at(layers, layer.path)]}. Give one of these paths."
+        )
+    _say_calls(layers, layer, f"{what} {wanted!r}")
+
+
+def _spelled(layer: Layer) -> str:
+    """The path that means this call of a layer alone."""
+    return f"{layer.path}#1" if layer.calls > 1 and "#" not in layer.path else layer.path
+
+
+def _calls_at(layers: Sequence[Layer], path: str) -> list[str]:
+    return [_spelled(layer) for layer in layers if layer.path.partition("#")[0] == path]
+
+
+def _say_calls(layers: Sequence[Layer], layer: Layer, asked: str) -> None:
+    calls = _calls_at(layers, layer.path)
+    if layer.calls > 1 and len(calls) > 1:
+        warn_caller(
+            f"{asked} is a layer that is called {len(calls)} times, and means its first call, as {calls[0]!r} does "
+            f"without this warning. The others are {', '.join(map(repr, calls[1 : _LISTED + 1]))}."
+        )
 
 
 def _output_of(values: dict[str, ir.Value], layer: Layer, what: str) -> ir.Value:

@@ -1,15 +1,20 @@
 """Layers as what is explained: maps in the layer's own layout, with TensorFlow's gradient of the layer's output."""
 
+import warnings
+
 import numpy as np
 import pytest
 
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
+from onnxattr.converters.common.verify import values  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
 from support.small_keras import seeded, with_a_backbone  # noqa: E402
 from support.small_models import rows  # noqa: E402
 
+import onnxattr  # noqa: E402
 from onnxattr import GradientInput  # noqa: E402
+from onnxattr.errors import ModelError  # noqa: E402
 from onnxattr.inspection import inspect  # noqa: E402
 from onnxattr.loading.landmarks import embeddings, last_convolution  # noqa: E402
 from onnxattr.loading.prepared import prepare  # noqa: E402
@@ -112,9 +117,66 @@ def test_gradient_times_activation(models, name, layer):
 def test_calls_of_a_shared_layer(models):
     model, converted, x = models["shared"]
     first, second = (node.outputs[0] for node in model.get_layer("twice")._inbound_nodes)
-    for path, output in (("twice", first), ("twice#2", second)):
+    for path, output in (("twice", first), ("twice#1", first), ("twice#2", second)):
         activation, gradient = tape(model, output, x)
-        close(GradientInput(converted, wrt=path).explain(x, LABELS), activation * gradient)
+        with warnings.catch_warnings(record=True) as said:
+            method = GradientInput(converted, wrt=path)
+        close(method.explain(x, LABELS), activation * gradient)
+        assert len(said) == (path == "twice")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda converted: GradientInput(converted, wrt="twice"),
+        lambda converted: GradientInput(converted, wrt=1),
+        lambda converted: GradientInput(converted, output_layer="twice"),
+        lambda converted: onnxattr.vjp(converted, wrt="twice"),
+    ],
+)
+def test_the_first_of_several_calls_is_said(models, ask):
+    with pytest.warns(UserWarning, match="is a layer that is called 2 times.*'twice#1'.*'twice#2'"):
+        ask(models["shared"][1])
+
+
+def tied():
+    """Words whose table computes the logits too, behind a model that looks them up."""
+    words = keras.Input((7,), dtype="int32", name="words")
+    table = Tied(name="table")
+    x = L.Dense(5, activation="tanh", name="dense")(table(words))
+    inner = keras.Model(words, x, name="inner")
+    return seeded(keras.Model(words, table(inner(words), reverse=True)))
+
+
+class Tied(L.Layer):
+    def build(self, _):
+        self.table = self.add_weight(shape=(20, 5))
+
+    def call(self, x, reverse=False):
+        return tf.matmul(x, self.table, transpose_b=True) if reverse else tf.gather(self.table, x)
+
+
+def test_a_layer_that_is_also_called_inside_another_is_asked_for():
+    model, words = tied(), np.arange(21).reshape(3, 7) % 20
+    converted = to_onnx(model)
+    (logits,) = [value.name for value in converted.graph.output]
+    for ask in (
+        lambda: onnxattr.vjp(converted, wrt="table"),
+        lambda: GradientInput(converted, wrt="table").explain(words),
+        lambda: GradientInput(converted, output_layer="table"),
+    ):
+        with pytest.raises(ModelError, match=r"several places: \['inner/table', 'table#1'\]"):
+            ask()
+    weights = rows(2, 7, 20)
+    dense = model.get_layer("inner").get_layer("dense")
+    with tf.GradientTape() as watched:
+        found = model.get_layer("table")(tf.constant(words))
+        watched.watch(found)
+        score = tf.reduce_sum(model.get_layer("table")(dense(found), reverse=True) * weights)
+    gradient = onnxattr.vjp(converted, wrt="inner/table")
+    feeds = {"words": words.astype(np.int32), f"{logits}_cotangent": weights}
+    (name,) = [value.name for value in gradient.graph.output if value.name.endswith("_gradient")]
+    close(values(gradient, [name], feeds)[name], watched.gradient(score, found).numpy())
 
 
 LAST = {"branching": "deeper", "series": "separable", "volume": "up"}

@@ -146,7 +146,7 @@ def test_a_layer_used_twice_stands_for_its_first_use_as_in_keras():
     shared = L.Dense(6, activation="tanh", name="shared")
     model = seeded(keras.Model(x, L.Dense(3, name="out")(shared(shared(x)))))
     converted = to_onnx(model)
-    for name in ("shared", 1):
+    for name in ("shared", 1, "shared#1"):
         check(keras.Model(x, shared.output), converted, name, rows(6, 6))
     check(lambda x: shared(shared(x)), converted, "shared#2", rows(6, 6))
 

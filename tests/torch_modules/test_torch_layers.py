@@ -23,7 +23,7 @@ from support.torch_modules import (  # noqa: E402
 from torch import nn  # noqa: E402
 
 from onnxattr.attributions import DeconvNet, GradCAM, Saliency  # noqa: E402
-from onnxattr.errors import ConversionError  # noqa: E402
+from onnxattr.errors import ConversionError, ModelError  # noqa: E402
 
 
 def test_layers_are_found_by_their_path():
@@ -113,9 +113,18 @@ def test_modules_of_two_names_and_of_no_use():
     table = {layer.path: layer for layer in table_of(model)}
     assert table["unused"].folded == "not called when the model predicts"
     with torch.no_grad():
-        for path, sign in (("used", 1), ("again", -1)):
+        for path, sign in (("used#1", 1), ("again#1", -1)):
             found = Saliency(model, output_layer=path, reducer=None).predict(x)
             np.testing.assert_allclose(found, module.used(torch.tensor(sign * x)).numpy(), atol=1e-6)
+    for path in ("used", "again"):
+        with pytest.raises(ModelError, match=f"'{path}' names a layer that is called at several places"):
+            Saliency(model, output_layer=path)
+
+
+def test_the_first_of_several_calls_is_said():
+    model = to_onnx(make(Recalling), rows((6,)))
+    with pytest.warns(UserWarning, match="'same' is a layer that is called 2 times.*'same#1'.*'same#2'"):
+        Saliency(model, output_layer="same")
 
 
 class Repeating(nn.Module):
