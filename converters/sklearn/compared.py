@@ -54,20 +54,26 @@ def compare(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> Non
                 f"value. {advice}"
             )
     if converted.graph.output[0].name == "label":
-        _compare_labels(session, estimator, source, np.concatenate([rows, *further[:2]]))
+        every = np.concatenate([rows, *further[:2]])
+        compare_labels(session.run({source: every})[0], estimator, every.astype(np.float64))
 
 
-def _compare_labels(session: Session, estimator: Any, source: str, rows: np.ndarray) -> None:
+def compare_labels(labels: Any, estimator: Any, rows: Any) -> None:
     """Compare the classes that are predicted; scores that are equal but for rounding may decide otherwise.
+
+    Args:
+        labels: Those that the converted estimator predicts.
+        estimator: The original.
+        rows: The same rows as it takes them.
 
     Raises:
         OtherNumbersError: They differ at more than a twentieth of the rows.
     """
-    found = np.asarray(session.run({source: rows})[0])
+    found = np.asarray(labels)
     if found.ndim > 1 or not hasattr(estimator, "predict"):
         return
     try:
-        expected = np.asarray(estimator.predict(rows.astype(np.float64)))
+        expected = np.asarray(estimator.predict(rows))
     except (ValueError, IndexError):
         return
     others = (found != (expected.astype(np.int64) if expected.dtype.kind in "biuf" else expected)).mean()

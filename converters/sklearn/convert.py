@@ -31,6 +31,7 @@ from .foreign import (
     advice_on_class,
     advice_on_classes,
     in_words,
+    refuse_texts,
     refuse_what_is_read_otherwise,
 )
 from .labels import write_labels
@@ -98,6 +99,7 @@ def to_onnx(
         raise ConversionError(f"unsupported opset={opset}; supported: {_OPSETS.start} to {_OPSETS.stop - 1}.")
     if by_column and not is_frame(sample):
         raise ConversionError("by_column=True needs a table with named columns as the sample.")
+    refuse_texts(estimator)
     if (texts := mixed.text_columns(sample)) or by_column:
         return _mixed(estimator, sample, texts, path, opset, verify)
     names = feature_names(estimator, sample)
@@ -141,6 +143,7 @@ def _mixed(
     graph_edit.merge_copies(converted.graph, mixed.ENCODING)  # as members of ensembles encode a column
     mixed.name_inputs(converted, [name for name, _ in types])
     _declare_outputs(converted, estimator, mixed.feeds_of(sample, texts))
+    write_sigmoids_over_sums(converted.graph)
     if verify:
         mixed.check(converted, estimator, sample, texts)
     mixed.write_layers(converted, estimator, sample, texts)
@@ -158,13 +161,7 @@ def _rows(sample: Any, estimator: Any) -> np.ndarray:
     try:
         rows = as_array(sample, "The sample").astype(np.float32)
     except ShapeError as error:
-        first = type(estimator[0]).__name__ if hasattr(estimator, "steps") else ""
-        advice = (
-            f"Explain what follows the {first}: pipeline[1:], with sample=pipeline[0].transform(texts)."
-            if "Vectorizer" in first
-            else "Encode text and categories before the pipeline."
-        )
-        raise ConversionError(f"{error} {advice}") from error
+        raise ConversionError(f"{error} Encode text and categories before the pipeline.") from error
     if rows.ndim != 2 or not len(rows):
         raise ConversionError(f"The sample has shape {rows.shape}; expected rows, (n, features).")
     return rows

@@ -9,6 +9,7 @@ from typing import Any
 from onnxattr.autodiff.refused import TREES
 from onnxattr.errors import ConversionError
 
+from .names import parts_of
 from .steps import chosen_last
 
 _ADVICE = {
@@ -59,6 +60,10 @@ _OF_CLASSES = {
     "GaussianProcessClassifier": "Use a GaussianProcessRegressor of the classes as numbers, an SVC with "
     "probability=True, or a pipeline of Nystroem and LogisticRegression",
 }
+#: What makes numbers of texts and dictionaries.
+_OF_TEXT = frozenset(
+    ("CountVectorizer", "DictVectorizer", "FeatureHasher", "HashingVectorizer", "TfidfVectorizer")
+)
 _NO_FORM = re.compile(r"Unable to find (?:a shape calculator for type|alias for model) '<class '([\w.]+)'>'")
 
 
@@ -77,6 +82,33 @@ def advice_on_classes(classifier: Any) -> str:
     if hasattr(classifier, "estimators_"):
         return "Explain the estimators in it one by one (estimators_)"
     return "Use a classifier with predict_proba or decision_function"
+
+
+def refuse_texts(estimator: Any) -> None:
+    """Refuse what makes numbers of words itself: ONNX Runtime splits texts otherwise, and words have no gradient.
+
+    Raises:
+        ConversionError: The estimator holds a vectoriser; with the steps that can be explained.
+    """
+    kind = next((name for part in parts_of(estimator) if (name := type(part).__name__) in _OF_TEXT), "")
+    if not kind:
+        return
+    chosen = getattr(estimator, "best_estimator_", estimator)
+    name = "pipeline" if chosen is estimator else "search.best_estimator_"
+    steps = [step for _, step in getattr(chosen, "steps", [])]
+    places = [i for i, step in enumerate(steps) if any(type(p).__name__ in _OF_TEXT for p in parts_of(step))]
+    if not places or places[-1] == len(steps) - 1:
+        raise ConversionError(
+            f"{kind} makes numbers of words, which have no gradient. Fit it as a step in front, "
+            f"pipeline = make_pipeline({kind}(), ...), and explain what follows: pipeline[1:], with "
+            "sample=pipeline[:1].transform(texts)."
+        )
+    after = places[-1] + 1
+    raise ConversionError(
+        f"{kind} makes numbers of words, which have no gradient. Explain what follows: {name}[{after}:], with "
+        f"sample={name}[:{after}].transform(rows). For names of words, give a table of these numbers with the "
+        f"columns {name}[:{after}].get_feature_names_out()."
+    )
 
 
 def refuse_what_is_read_otherwise(parts: list[Any]) -> None:

@@ -15,6 +15,7 @@ from onnxattr.running.given.frames import columns_of, is_frame
 
 from ..common import graph_edit, onnx_model
 from ..common.verify import TOLERANCE, Session
+from .compared import compare_labels
 from .layers import step_difference, write_table
 
 _NUMBERS = "fiub"
@@ -83,6 +84,8 @@ def check(converted: onnx.ModelProto, estimator: Any, sample: Any, texts: list[s
     """
     session = Session(converted)
     size = _compare(session, estimator, sample, _given(estimator, sample), texts, 0.0)
+    if converted.graph.output[0].name == "label":
+        compare_labels(session.run(feeds_of(sample, texts))[0], estimator, sample)
     for rows in _further(sample, texts):
         with warnings.catch_warnings():  # of unknown categories
             warnings.simplefilter("ignore")

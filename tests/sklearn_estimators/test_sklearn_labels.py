@@ -8,6 +8,7 @@ pytest.importorskip("skl2onnx", reason="skl2onnx is not installed: pip install '
 from onnxattr.converters.common.verify import Session
 from onnxattr.converters.sklearn import to_onnx
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.ensemble import VotingClassifier
 from sklearn.feature_selection import RFE, RFECV
@@ -18,11 +19,15 @@ from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.svm import SVC, LinearSVC, NuSVC
 from support.estimators import close, differences, gradient, scaled
 from support.iris import IRIS, KINDS
+
+from onnxattr.errors import ConversionError
+
+pd = pytest.importorskip("pandas")
 
 TWO = KINDS > 1
 NAMES = np.array(["no", "yes"])[TWO.astype(int)]
@@ -123,3 +128,27 @@ def test_frozen_estimators(put):
         label, scores = Session(to_onnx(estimator, IRIS)).run({"X": IRIS.astype(np.float32)})
         close(scores, estimator.predict_proba(IRIS))
         assert np.array_equal(label, estimator.predict(IRIS))
+
+
+def beside_text(last):
+    """A pipeline and rows of two numbers and a column of text."""
+    rows = pd.DataFrame(IRIS[:, :2].astype(np.float32), columns=["a", "b"])
+    rows["kind"] = np.array(["x", "y", "z"])[(IRIS[:, 2] > 3).astype(int) + (IRIS[:, 3] > 1.8)]
+    columns = make_column_transformer((StandardScaler(), ["a", "b"]), (OneHotEncoder(), ["kind"]))
+    return make_pipeline(columns, last).fit(rows, KINDS), rows
+
+
+def test_classes_beside_columns_of_text_are_compared():
+    """Scores agree, and where several are clipped to the same number scikit-learn decides by others."""
+    saturated = OneVsRestClassifier(make_pipeline(SGDClassifier("modified_huber", random_state=0)))
+    with pytest.raises(ConversionError, match="predicts another class than the original at"):
+        to_onnx(*beside_text(saturated))
+
+
+def test_shares_of_saturated_sigmoids_beside_columns_of_text():
+    """All sigmoids are 0 in float32 at a row that is far away; their shares are not."""
+    estimator, rows = beside_text(SGDClassifier("log_loss", random_state=0))
+    far = rows[50:53].assign(a=np.float32([200, 200, 300]), b=np.float32([200, 210, 300]))
+    feeds = {name: np.asarray(far[name]).reshape(-1, 1) for name in far}
+    found = Session(to_onnx(estimator, rows)).run(feeds)[-1]
+    np.testing.assert_allclose(found, estimator.predict_proba(far), rtol=1e-3, atol=1e-6)

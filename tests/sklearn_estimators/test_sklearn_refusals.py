@@ -14,6 +14,7 @@ from onnxattr.converters.sklearn.convert import _options
 from onnxattr.converters.sklearn.own import calibration, imputers
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
 from sklearn.decomposition import NMF
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.ensemble import (
@@ -24,25 +25,31 @@ from sklearn.ensemble import (
     StackingClassifier,
     VotingClassifier,
 )
-from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.kernel_approximation import RBFSampler
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
+from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier, RadiusNeighborsRegressor
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import SplineTransformer, StandardScaler
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import MaxAbsScaler, SplineTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from support.estimators import close, differences, gradient
 from support.iris import IRIS, KINDS
 from support.tiny_graphs import parse
 
 from onnxattr.attributions import GradientInput, Saliency
+from onnxattr.cli import main
 from onnxattr.compile.gradient import vjp
 from onnxattr.errors import ConversionError, ModelError, UnsupportedOpError
+
+pd = pytest.importorskip("pandas")
+WORDS = pd.DataFrame({"words": ["good film", "bad film"]})
 
 
 def test_dictionaries_of_other_converters_count_as_scores():
@@ -142,7 +149,37 @@ def test_files_are_whole(tmp_path):
         (
             make_pipeline(CountVectorizer(), LogisticRegression()).fit(["good film", "bad film"], [1, 0]),
             ["good film"],
-            "expected numbers. Explain what follows the CountVectorizer",
+            r"CountVectorizer makes numbers of words.*pipeline\[1:\], with sample=pipeline\[:1\].transform",
+        ),
+        (
+            make_pipeline(DictVectorizer(), MaxAbsScaler(), Ridge()).fit([{"a": 1.0}, {"b": "c"}], [1, 0]),
+            [{"a": 1.0}],
+            r"DictVectorizer makes .*pipeline\[1:\], with",
+        ),
+        (
+            make_pipeline(make_column_transformer((TfidfVectorizer(), "words")), LogisticRegression()).fit(
+                WORDS, [1, 0]
+            ),
+            WORDS,
+            r"TfidfVectorizer makes .*pipeline\[1:\], with",
+        ),
+        (
+            GridSearchCV(
+                make_pipeline(
+                    make_union(HashingVectorizer(n_features=8)), StandardScaler(with_mean=False), Ridge()
+                ),
+                {"ridge__alpha": [1.0]},
+                cv=2,
+            ).fit(["good film", "bad film"] * 2, [1, 0, 1, 0]),
+            ["good film"],
+            r"HashingVectorizer makes .*search.best_estimator_\[1:\], with",
+        ),
+        (
+            CalibratedClassifierCV(make_pipeline(TfidfVectorizer(), LinearSVC()), cv=2).fit(
+                ["good film", "bad film"] * 2, [1, 0, 1, 0]
+            ),
+            ["good film"],
+            r"Fit it as a step in front, pipeline = make_pipeline\(TfidfVectorizer",
         ),
         (LinearRegression().fit(IRIS, KINDS), IRIS[:, :2], "features"),
         (
@@ -275,6 +312,26 @@ def test_counts_of_words_are_given_sparse():
     estimator = Ridge().fit(counts, [1.0, -1.0, 1.0, -2.0])
     found = GradientInput(to_onnx(estimator, counts)).explain(counts)
     np.testing.assert_allclose(found, counts.toarray() * estimator.coef_, rtol=1e-4, atol=1e-6)
+
+
+def test_words_have_names_on_the_command_line(tmp_path, monkeypatch):
+    """What the refusal of texts says: the steps that follow, with a table of the numbers of words."""
+    monkeypatch.chdir(tmp_path)
+    texts = ["good good film", "bad film", "good plot", "bad bad plot"]
+    pipeline = make_pipeline(TfidfVectorizer(ngram_range=(1, 2)), LogisticRegression()).fit(
+        texts, [1, 0, 1, 0]
+    )
+    words = pipeline[:1].get_feature_names_out()
+    rows = pd.DataFrame(pipeline[:1].transform(["film good", "bad plot", "new"]).toarray(), columns=words)
+    rows.to_csv("rows.csv", index=False)
+    sample = pd.DataFrame(pipeline[:1].transform(texts).toarray(), columns=words)
+    to_onnx(pipeline[1:], sample, "model.onnx")
+    layer = ["--output-layer", "logisticregression/logits"]
+    command = ["explain", "model.onnx", "rows.csv", "--method", "GradientInput", *layer, "--targets", "1"]
+    assert main([*command, "-o", "maps.csv", "--picture", "why.png"]) == 0
+    found = pd.read_csv("maps.csv")
+    np.testing.assert_allclose(found[list(words)], rows * pipeline[-1].coef_[0], rtol=1e-4, atol=1e-6)
+    assert (tmp_path / "why.png").stat().st_size
 
 
 def test_what_neither_runtime_nor_evaluator_runs_is_an_error_of_conversion():
