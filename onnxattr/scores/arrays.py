@@ -189,7 +189,8 @@ class Array:
         from onnxattr.scores import xp
 
         function = getattr(xp, _NUMPY_NAMES.get(name, name), None)
-        if function is None or name.startswith("_"):
+        # Those that make arrays of nothing traced are NumPy's, which would come back here.
+        if function is None or name.startswith("_") or function is getattr(np, name, None):
             raise OperatorError(
                 f"The operator calls numpy.{name} on a traced array, which has no counterpart in a graph: use the "
                 "functions of onnxattr.xp."

@@ -78,6 +78,10 @@ FUNCTIONS = {
     "broadcast": lambda z, y, np: np.broadcast_to(z[:, :1], (z.shape[0], 4, 3)) ** 2,
     "inverse": lambda z, y, np: np.arcsin(z / 2) + np.arccos(z / 2) * np.arctan(z) + np.arcsinh(z) + np.arctanh(z / 2),
     "hyperbolic": lambda z, y, np: np.tan(z / 2) + np.sinh(z) + np.cosh(z) * np.arccosh(z + 1),
+    "triangles": lambda z, y, np: (
+        np.tril(z) * y + np.triu(z, 1) ** 2 + np.tril(z * y, -1) ** 3
+        + np.triu(y > 0, -1) * z * np.triu([[2, 3, 4]] * 2)
+    ),
     "iterated": lambda z, y, np: sum(row**k for k, row in enumerate(z.transpose(1, 2, 0)[0]))[:, None],
 }  # fmt: skip
 PLACES = np.array([[[0], [2]]])
@@ -190,6 +194,8 @@ REFUSED = {
     "shifts of other axes": (lambda f, x, y: xp.roll(f(x), (1, 2), axis=2).sum(axis=(1, 2)), r"rolls 1 axes by 2"),
     "a text": (lambda f, x, y: f(x) * "2", r"computes with str '2'"),
     "an unknown NumPy function": (lambda f, x, y: np.fft.fft(f(x)), r"numpy\.fft.*no counterpart"),
+    "a function that makes arrays": (lambda f, x, y: np.linspace(0, f(x), 3), r"numpy\.linspace.*no counterpart"),
+    "a triangle of a vector": (lambda f, x, y: xp.tril(f(x)[:, 0, 0]), r"triangle of Array.*expected.*matrices"),
     "arguments of PyTorch": (
         lambda f, x, y: f(x).sum(dim=1),
         r"in line \d+: TypeError: Array.sum\(\) got an unexpected keyword argument 'dim'. Arrays have NumPy's methods",

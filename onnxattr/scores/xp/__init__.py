@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
-from numpy import arange, e, eye, full, inf, linspace, nan, newaxis, ones, pi, tril, triu, zeros
+from numpy import arange, e, eye, full, inf, linspace, nan, newaxis, ones, pi, zeros
 
 from onnxattr.scores.xp.elementwise import (
     abs,
@@ -109,6 +109,8 @@ from onnxattr.scores.xp.shapes import (
     take,
     take_along_axis,
     tile,
+    tril,
+    triu,
     zeros_like,
 )  # fmt: skip
 

@@ -12,6 +12,7 @@ from onnxattr.errors import OperatorError
 from onnxattr.graph.values import dims_of
 from onnxattr.scores.arrays import Array
 from onnxattr.scores.operands import axes_of, common
+from onnxattr.scores.xp.elementwise import where
 
 #: An axis, several, or all.
 Axis = int | Sequence[int] | None
@@ -205,3 +206,24 @@ def zeros_like(a: Array, *, dtype: Any = None) -> Array:
 def ones_like(a: Array, *, dtype: Any = None) -> Array:
     """An array of the same shape with 1 everywhere."""
     return full_like(a, 1, dtype=dtype)
+
+
+def tril(a: Any, k: int = 0) -> Any:
+    """The elements of matrices up to their kth diagonal, and 0 above it."""
+    return np.tril(a, k) if not isinstance(a, Array) else where(_diagonals(a) <= k, a, zeros_like(a))
+
+
+def triu(a: Any, k: int = 0) -> Any:
+    """The elements of matrices from their kth diagonal on, and 0 below it."""
+    return np.triu(a, k) if not isinstance(a, Array) else where(_diagonals(a) >= k, a, zeros_like(a))
+
+
+def _diagonals(a: Array) -> Array:
+    """The diagonal of each element of a matrix: its column minus its row."""
+    if a.ndim < 2:
+        raise OperatorError(f"The operator takes a triangle of {a!r}; expected an array of matrices.")
+    rows, columns = (
+        a.op.Range(0, a.op.Squeeze(a.op.shape(a.value, axis, axis + 1), [0]), 1)
+        for axis in (a.ndim - 2, a.ndim - 1)
+    )
+    return a.new(a.op.Sub(a.op.Unsqueeze(columns, [0]), a.op.Unsqueeze(rows, [1])))
