@@ -32,6 +32,20 @@ def test_reducers(case, axis, method, reducer):
     close(maps, REDUCERS[reducer](plain, axis=axis, keepdims=True), 3e-6)
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e-24, 1e20])
+@pytest.mark.parametrize(
+    ("reducer", "expected"), {"l2": np.linalg.norm, "euclidean_norm": np.linalg.norm, "std": np.std}.items()
+)
+def test_reducers_of_small_and_large_gradients(reducer, expected, size):
+    """Their squares are outside float32; channels that are all 0 stay 0."""
+    weights = size * np.eye(5, dtype=np.float32)[LABELS]
+    plain = Saliency(NCHW.model, reducer=None).explain(NCHW.given, weights) / size
+    maps = Saliency(NCHW.model, reducer=reducer).explain(NCHW.given, weights) / size
+    close(maps, expected(plain.astype(np.float64), axis=1, keepdims=True), 3e-6)
+    zeros = Saliency(NCHW.model, reducer=reducer).explain(NCHW.given, 0 * weights)
+    assert not zeros.any()
+
+
 DEFAULTS = {"Saliency": np.max, "GradientInput": None, "DeconvNet": None}
 
 

@@ -22,6 +22,19 @@ def _in_float(op_type: str) -> Reducer:
     return lambda op, value, axis: _node(op_type)(op, in_float(op, value), axis)
 
 
+def _in_units(reduce: Reducer) -> Reducer:
+    """The root of a reduction of squares, in units of the largest number: squares of 1e-23 and 1e20 leave float32."""
+
+    def reduced(op: OpBuilder, value: ir.Value, axis: int) -> ir.Value:
+        value = in_float(op, value)
+        largest = op.ReduceMax(op.Abs(value), [axis], keepdims=1)
+        known = op.And(op.Greater(largest, 0.0), op.Less(largest, float("inf")))
+        unit = op.Where(known, largest, 1.0)
+        return op.Mul(reduce(op, op.Div(value, unit), axis), unit)
+
+    return reduced
+
+
 def _variance(op: OpBuilder, value: ir.Value, axis: int) -> ir.Value:
     value = in_float(op, value)
     distance = op.Sub(value, op.ReduceMean(value, [axis], keepdims=1))
@@ -35,9 +48,9 @@ REDUCERS: dict[str | None, Reducer] = {
     "max": _node("ReduceMax"),
     "sum": _node("ReduceSum"),
     "prod": _in_float("ReduceProd"),
-    "l2": _in_float("ReduceL2"),
-    "euclidean_norm": _in_float("ReduceL2"),
+    "l2": _in_units(_node("ReduceL2")),
+    "euclidean_norm": _in_units(_node("ReduceL2")),
     "logsumexp": _in_float("ReduceLogSumExp"),
-    "std": lambda op, value, axis: op.Sqrt(_variance(op, value, axis)),
+    "std": _in_units(lambda op, value, axis: op.Sqrt(_variance(op, value, axis))),
     "variance": _variance,
 }
