@@ -17,6 +17,8 @@ from onnxattr.errors import ParameterError
 
 _SECTION = re.compile(r"^(Args|Raises):\n", re.MULTILINE)
 _ENTRY = re.compile(r"^    (\*{0,2}\w+): ", re.MULTILINE)
+#: Parameters that each call looks at anew.
+_LOOKED_AT = ("check_finite", "progress")
 
 
 @dataclass_transform(field_specifiers=(field,))
@@ -27,6 +29,9 @@ class Parameters:
     Keyword-only parameters stand behind the others, those of a class before those that it inherits. Docstrings are
     completed with the entries of inherited parameters and errors. Checkers of types and editors see the parameters
     too. A class with a constructor of its own keeps it.
+
+    A made object keeps its parameters: graphs, sessions and masks are made of them, so what is set later would be shown
+    and recorded, but not computed.
     """
 
     #: Keyword-only parameters that are also taken by position, behind the others. A dataclass has inherited parameters
@@ -34,16 +39,29 @@ class Parameters:
     by_position: ClassVar[tuple[str, ...]] = ()
     #: The names of the parameters that the caller gave.
     given_names: frozenset[str]
+    _made = False
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "__init__" in vars(cls):
+            setattr(cls, "__init__", _kept(cls, cls.__init__))  # noqa: B010
             return
         if inspect.get_annotations(cls):
             dataclass(eq=False, repr=False, match_args=False)(cls)
-            setattr(cls, "__init__", _checked(cls))  # noqa: B010
+            setattr(cls, "__init__", _kept(cls, _checked(cls)))  # noqa: B010
         if cls.__doc__:
             cls.__doc__ = documented(cls)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuses another value of a parameter, of which a made object would not take notice."""
+        if self._made and name not in _LOOKED_AT and name in inspect.signature(type(self)).parameters:
+            kind = type(self).__name__
+            raise AttributeError(
+                f"{name} of {kind} is fixed when it is made. Make another: {kind}(..., {name}=...).",
+                name=name,
+                obj=self,
+            )
+        super().__setattr__(name, value)
 
 
 def own_names(kind: type) -> list[str]:
@@ -71,6 +89,18 @@ def shown(given: Any, shared: type) -> dict[str, Any]:
         if name != "model" and (own or not same):
             found[name] = value
     return found
+
+
+def _kept(cls: type[Parameters], constructor: Callable[..., None]) -> Callable[..., None]:
+    """A constructor at whose end, if it is that of the object's class, the parameters are fixed."""
+
+    @wraps(constructor)
+    def initialise(self: Any, *given: Any, **named: Any) -> None:
+        constructor(self, *given, **named)
+        if next(kind for kind in type(self).__mro__ if "__init__" in vars(kind)) is cls:
+            vars(self)["_made"] = True
+
+    return initialise
 
 
 def _checked(cls: type[Parameters]) -> Callable[..., None]:

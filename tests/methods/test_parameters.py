@@ -1,5 +1,6 @@
 """Parameters of a method: reducer, channel axis, baseline, progress, ReLU policy; and what a method warns about."""
 
+import copy
 import io
 import warnings
 
@@ -11,8 +12,8 @@ from support.small_models import build, cnn_nchw, cnn_nhwc, elementwise, mlp, no
 from support.tiny_graphs import parse
 
 import onnxattr.attributions as attributions
-from onnxattr.attributions import DeconvNet, IntegratedGradients, Saliency
-from onnxattr.metrics import Deletion
+from onnxattr.attributions import DeconvNet, IntegratedGradients, NoiseTunnel, Saliency, SmoothGrad
+from onnxattr.metrics import Deletion, MuFidelity
 
 MLP, NHWC, NCHW = mlp(), cnn_nhwc(), cnn_nchw()
 
@@ -243,3 +244,37 @@ def test_relu_policies_of_a_nested_model(nested_relu, policy, expected):
     points = np.array([[5, 0, -5, 10]])
     maps = DeconvNet(nested_relu, relu_policy=policy).explain(points, np.ones((1, 4)))
     np.testing.assert_array_equal(maps, [expected])
+
+
+# Parameters of a made object
+
+MADE = {
+    "a method": (lambda: IntegratedGradients(MLP.model, steps=3), "steps", 200),
+    "what every method has": (lambda: Saliency(MLP.model), "reducer", "sum"),
+    "a keyword of every method": (lambda: SmoothGrad(MLP.model, nb_samples=2), "seed", 5),
+    "an array": (lambda: IntegratedGradients(MLP.model, steps=3), "baseline_value", 1.0),
+    "the size of chunks": (lambda: Saliency(MLP.model), "batch_size", 1),
+    "a tunnel": (lambda: NoiseTunnel(Saliency(MLP.model), nb_samples=2), "nb_samples", 9),
+    "a metric": (lambda: MuFidelity(MLP.model, MLP.given, [0, 1, 2], nb_samples=4), "nb_samples", 9),
+    "a copy": (lambda: copy.copy(IntegratedGradients(MLP.model, steps=3)), "steps", 200),
+}
+
+
+@pytest.mark.parametrize("case", MADE)
+def test_parameters_are_fixed_when_an_object_is_made(case):
+    """Set later, a parameter would be shown and recorded, and the numbers would still be those of the old one."""
+    make_it, name, value = MADE[case]
+    made = make_it()
+    kept = getattr(made, name)
+    said = (
+        rf"^{name} of {type(made).__name__} is fixed when it is made. Make another: \w+\(..., {name}=...\)\.$"
+    )
+    with pytest.raises(AttributeError, match=said):
+        setattr(made, name, value)
+    assert getattr(made, name) is kept
+
+
+def test_what_each_call_looks_at_can_be_set():
+    method = IntegratedGradients(MLP.model, steps=3)
+    method.progress, method.check_finite, method.note = False, "error", "mine"
+    assert (method.progress, method.check_finite, method.note) == (False, "error", "mine")

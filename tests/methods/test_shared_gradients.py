@@ -12,6 +12,7 @@ from support.affine_starts import (
     two_inputs,
     weights,
 )
+from support.explained import in_chunks
 from support.small_models import build, node
 
 from onnxattr import GradientInput, IntegratedGradients, NoiseTunnel, SmoothGrad, SquareGrad, VarGrad
@@ -31,7 +32,7 @@ def test_gradients_at_noisy_points_are_summed_before_the_prefix(name):
     assert ([] if tail is None else sorted(tail.cut.summed)) == expected
     x, labels = inputs(model), np.array([0, 1, 2, -1, 1])
     for chunk in (1, 4, 32):
-        plain.batch_size = shared.batch_size = chunk
+        in_chunks(plain, chunk), in_chunks(shared, chunk)
         assert largest_difference(shared.explain(x, labels), plain.explain(x, labels)) <= 2e-6
 
 
@@ -104,7 +105,7 @@ def test_what_does_not_depend_on_the_explained_value(case, tmp_path):
     tail = shared._plan.request.tail
     assert {*tail.cut.frontier, *tail.cut.given} == once
     for chunk in (2, 32):
-        plain.batch_size = shared.batch_size = chunk
+        in_chunks(plain, chunk), in_chunks(shared, chunk)
         expected, found = (m.explain(x, np.array([0, 1, 2, -1, 1])) for m in (plain, shared))
         assert largest_difference(found, expected) <= 1e-5
         for rendering in ("batch", "loop"):
@@ -171,7 +172,7 @@ def test_a_branch_is_computed_once_around_a_tunnel(case, tmp_path):
     assert plain._plan.request.tail is None
     assert {"branch", "mask"} <= set(shared._plan.request.tail.cut.given)
     for chunk in (2, 32):
-        plain.batch_size = shared.batch_size = chunk
+        in_chunks(plain, chunk), in_chunks(shared, chunk)
         expected, found = (m.explain(x, labels) for m in (plain, shared))
         assert largest_difference(found, expected) <= 1e-5
     for rendering in ("batch", "loop"):

@@ -14,6 +14,7 @@ from support.affine_starts import (
     vector_model,
     weights,
 )
+from support.explained import in_chunks
 from support.small_models import build, node
 from support.tiny_graphs import parse
 
@@ -39,7 +40,7 @@ def test_maps_are_the_same(name, baseline):
     x, labels = inputs(model), np.array([0, 1, 2, -1, 1])
     for chunk in (1, 4, 32):
         for method in (plain, shared):
-            method.batch_size = chunk
+            in_chunks(method, chunk)
         expected, found = plain.explain(x, labels), shared.explain(x, labels)
         assert largest_difference(found, expected) <= 2e-6
     np.testing.assert_allclose(

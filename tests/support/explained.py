@@ -39,7 +39,7 @@ def close(found: np.ndarray, expected: np.ndarray, tolerance=1e-6) -> None:
 def in_chunks(explainer, batch_size: int | None):
     """The same explainer with another ``batch_size``: its graphs and sessions, which do not depend on it, are kept."""
     plan = explainer._plan
-    explainer.batch_size = plan._batch_size = batch_size
+    vars(explainer)["batch_size"] = plan._batch_size = batch_size
     for driver in plan._drivers.values():
         driver.chunk = batch_size
     return explainer
