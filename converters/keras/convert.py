@@ -110,7 +110,6 @@ def to_onnx(
         if of_one_size.fixed_batch != 1:  # methods take single rows one by one
             _warn_of_one_size(of_one_size, model)
     _warn_of_loops(converted, model)
-    warn_of_training(model)
     describe(converted, whole, words)
     detach_views(converted)
     if names and len(inputs.names) == 1:
@@ -170,6 +169,7 @@ def _checked(
     if verify:
         with steps_within(run=True), variables_kept(model, traced):
             keras_check.check(converted, model, inputs, traced, sample)
+    warn_of_training(model, traced.calls)
     return converted
 
 
