@@ -74,15 +74,19 @@ def random_inputs(
 class Session:
     """A converted model in ONNX Runtime on the CPU.
 
+    Args:
+        model: The model.
+        in_reals: Whether dequantised values are multiplied as the file says; else ONNX Runtime rounds some to integers.
+
     Raises:
         ConversionError: ONNX Runtime cannot load it.
         RuntimeMissingError: ONNX Runtime is not installed.
     """
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, in_reals: bool = False) -> None:
         dependencies.onnxruntime()
         try:
-            self._session = session.Session(model, ["CPUExecutionProvider"])
+            self._session = session.Session(model, ["CPUExecutionProvider"], in_reals=in_reals)
         except ModelError as error:
             raise ConversionError(f"The converted model does not load: {error}") from error
 
@@ -98,9 +102,9 @@ class Session:
             raise ConversionError(f"The converted model does not run: {error}") from error
 
 
-def _runner(model: onnx.ModelProto) -> Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]:
+def _runner(model: onnx.ModelProto, in_reals: bool) -> Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]:
     try:
-        return Session(model).run
+        return Session(model, in_reals).run
     except (RuntimeMissingError, ConversionError) as stopped:
         refused = str(stopped)
         # There is no runtime, or none for these dtypes, as bfloat16.
@@ -124,16 +128,22 @@ def _runner(model: onnx.ModelProto) -> Callable[[Mapping[str, np.ndarray]], list
 
 
 def values(
-    model: onnx.ModelProto, names: Iterable[str], feeds: Mapping[str, np.ndarray]
+    model: onnx.ModelProto, names: Iterable[str], feeds: Mapping[str, np.ndarray], in_reals: bool = False
 ) -> dict[str, np.ndarray]:
     """The outputs of a model and other values of its graph in a run: of ONNX Runtime, or else of onnx's evaluator.
+
+    Args:
+        model: The model.
+        names: The values, beside its outputs.
+        feeds: Its inputs.
+        in_reals: As in `Session`.
 
     Raises:
         ConversionError: ONNX Runtime stops with an error.
     """
     own = [value.name for value in model.graph.output]
     with outputs_asked(model, [*own, *names]) as asked:
-        return dict(zip(asked, _runner(model)(feeds), strict=True))
+        return dict(zip(asked, _runner(model, in_reals)(feeds), strict=True))
 
 
 def difference(actual: np.ndarray, expected: np.ndarray) -> float:

@@ -25,6 +25,7 @@ from ..common.verify import (
 )
 from .guard_rows import fault, guard_batches, nearby, row_scales
 from .inputs import ModelInputs, flat_sample
+from .integers import warn_of_integers
 from .original import Original
 from .stopped import warn_of_stopped
 from .trace import Trace, draws_behind
@@ -58,7 +59,7 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
     computed_in = {getattr(call.layer, "compute_dtype", None) for call in traced.calls}
     computed_in |= {spec.dtype.name for spec in inputs.specs}
     tolerance = tolerance_of(computed_in)
-    session, original = Session(converted), Original(model, inputs, traced)
+    session, original = Session(converted, in_reals=True), Original(model, inputs, traced)
     given = sample is not None
     batches = [flat_sample(inputs, sample)] if given else _random_batches(original, traced, session)
     wrong, guarded = _faults(converted, session, original, batches, given, traced, tolerance)
@@ -68,7 +69,7 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
             if not any(_faults(converted, session, predicting, batches, given, traced, tolerance)):
                 _warn_of_calls(model, wrong, guarded)
                 original, wrong, guarded = predicting, None, None
-    # The session holds a copy of the weights: let it go before the next one is made.
+    # The session holds a copy of the weights.
     del session
     shown, sentence = guarded or (batches[0], "")
     suspect = _check_layers(converted, original, shown, 10 * min(tolerance, TOLERANCE_FLOAT16))
@@ -83,6 +84,7 @@ def check(converted: onnx.ModelProto, model: Any, inputs: ModelInputs, traced: T
                 "their last digit."
             )
         raise ConversionError(f"{sentence}; {tolerance:g} is allowed.{where} {_advice(traced)}")
+    warn_of_integers(converted, original, batches[0], tolerance)
     warn_of_stopped(converted, original, traced, shown)
 
 
@@ -280,7 +282,8 @@ def _check_layers(
     rows, expected = read_rows(converted), original.layers(arrays)
     computed = {name for node in converted.graph.node for name in node.output}
     wanted = [name for row in rows for name in outputs_of(row) if name in computed]
-    found = values(converted, wanted, dict(zip(original.inputs.names, arrays, strict=True)))
+    feeds = dict(zip(original.inputs.names, arrays, strict=True))
+    found = values(converted, wanted, feeds, in_reals=True)
     first = None
     for row in rows:
         pairs = [

@@ -1,11 +1,14 @@
 """Numbers rounded to few bits, as training for quantised inference has them, beside TensorFlow."""
 
+import warnings
+
 import numpy as np
 import pytest
 
 tf = pytest.importorskip("tensorflow")
 keras = pytest.importorskip("keras")
 
+from onnxattr.converters.common.verify import Session  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
 from support.converted import run  # noqa: E402
 from support.taped import taped  # noqa: E402
@@ -53,6 +56,39 @@ def test_rounding(name):
     np.testing.assert_allclose(run(converted, rows)[0], outputs, atol=1e-6)
     maps = GradientInput(converted, reducer=None)(rows, weights)
     np.testing.assert_allclose(maps, expected, atol=1e-6 * np.abs(expected).max())
+
+
+class Rounded(L.Layer):
+    """A dense layer of rounded weights, as tfmot wraps one."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], self.size))
+        self.bias = self.add_weight(shape=(self.size,), initializer="normal")
+
+    def call(self, x):
+        weights = q.fake_quant_with_min_max_args(self.kernel, -1.0, 1.0, narrow_range=True)
+        return tf.nn.bias_add(tf.matmul(x, weights), self.bias)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_products_that_the_runtime_computes_in_integers(verify):
+    """They are off by a step of the output's scale, 2 / 255 * 2."""
+    keras.utils.set_random_seed(0)
+    rounded = L.Lambda(lambda x: q.fake_quant_with_min_max_args(x, -2.0, 2.0))
+    x = keras.Input((8,))
+    model = keras.Model(x, rounded(Rounded(3)(rounded(Rounded(4)(rounded(x))))))
+    rows = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
+    with warnings.catch_warnings(record=True) as said:
+        converted = to_onnx(model, sample=rows, verify=verify)
+    assert [w.filename for w in said if "off by up to 0.016" in str(w.message)] == [__file__] * verify
+    expected = model.predict(rows, verbose=0)
+    session = Session(converted, in_reals=True)
+    np.testing.assert_allclose(session.run({converted.graph.input[0].name: rows})[0], expected, atol=1e-6)
+    assert np.abs(run(converted, rows)[0] - expected).max() == pytest.approx(4 / 255 * 2, rel=1e-3)
 
 
 def test_a_range_that_was_never_found():
