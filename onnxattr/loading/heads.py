@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import onnx_ir as ir
 
 from onnxattr.autodiff.paths import reachable
-from onnxattr.graph.values import LAYOUTS, dims_of, numbers_of
+from onnxattr.graph.values import LAYOUTS, dims_of, numbers_of, shape_text
 from onnxattr.loading.layers import Layer
 
 #: What the only unit of an output gives: the probability of class 1, its logit, or a number that is no class at all.
@@ -33,6 +33,30 @@ def logits_of(graph: ir.Graph, output: ir.Value, layers: Sequence[Layer]) -> str
     named = [layer for layer in layers if logits in layer.outputs]
     named = named or [layer for layer in layers if layer.class_name == "Scores"][-1:]
     return named[0].path if named else logits
+
+
+def told_of_counting(
+    graph: ir.Graph, layers: Sequence[Layer], output_layer: str | int | None, found: ir.Value
+) -> str:
+    """What the layer before the last is where the last one holds the softmax or sigmoid; empty elsewhere.
+
+    Where the softmax is a layer of its own, -2 is the way to ask for the logits.
+
+    Args:
+        graph: The whole model.
+        layers: The layer table.
+        output_layer: What the user asked for.
+        found: The value of that name or index.
+    """
+    head = _head(graph, graph.outputs[0]) if str(output_layer) == "-2" and len(graph.outputs) == 1 else None
+    if head is None or found in _views(head.inputs[0]):
+        return ""
+    layer = next((layer.path for layer in reversed(layers) if found.name in layer.outputs), found.name)
+    return (
+        f"output_layer=-2 is {layer!r}, of the shape {shape_text(dims_of(found))}, and not the logits: the last layer "
+        f"holds its {head.op_type} itself. Labels, and the predicted class, are places among these values. To explain "
+        f"the logits, pass output_layer={logits_of(graph, graph.outputs[0], layers)!r}."
+    )
 
 
 def unit_of(

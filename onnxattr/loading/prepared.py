@@ -21,7 +21,7 @@ from onnxattr.graph.values import named_values
 from onnxattr.loading.batch_first import put_batch_first
 from onnxattr.loading.explained import find_explained, float_inputs
 from onnxattr.loading.free_batch import free_batch
-from onnxattr.loading.heads import NUMBER, gives_logits, unit_of
+from onnxattr.loading.heads import NUMBER, gives_logits, told_of_counting, unit_of
 from onnxattr.loading.layers import Layer, read_layers
 from onnxattr.loading.load import DIGEST, FILES, FOLDER, clean_part, load
 from onnxattr.loading.meaning.class_names import read_class_names
@@ -235,7 +235,7 @@ def prepare(
         wrt = tuple(columns.values()) or wrt
         prepared = _cut(model, output_layer, wrt, precision, operator, outputs, neuron, rules)
         if ORIGINAL in model.meta:
-            prepared.columns = told_of_columns(model.meta[ORIGINAL], prepared.output)
+            prepared.columns += told_of_columns(model.meta[ORIGINAL], prepared.output)
         if columns:
             prepared.asked = tuple(columns)
         verify_model(model, verify)
@@ -258,6 +258,7 @@ def _cut(
     found = [find_output(graph, layers, output_layer)] if outputs is None else find_outputs(graph, outputs)
     explained = [copy_of(graph, value) if value in graph.inputs else value for value in found]
     output = explained[0]
+    told = told_of_counting(graph, layers, output_layer, found[0]) if neuron is None else ""
     unit = unit_of(graph, output, layers, operator)
     if gives_logits(graph, output):
         note_output(model.metadata_props, str(output.name), "logits")
@@ -280,7 +281,7 @@ def _cut(
     asked = tuple(place.name for place in places)
     rows = _reduced(model, explained, names, rules)
     check_ranks(graph, [*explained, *map(named_values(graph).__getitem__, names)])
-    return Prepared(model, layers, str(output.name), names, unit, rows, asked, others)
+    return Prepared(model, layers, str(output.name), names, unit, rows, asked, others, told)
 
 
 def _reduced(model: ir.Model, explained: Sequence[ir.Value], wrt: Sequence[str], rules: RuleTable) -> Rows:

@@ -2,10 +2,12 @@
 
 import copy
 import io
+import json
 import warnings
 
 import numpy as np
 import pytest
+from onnx import helper
 from support.explained import LABELS, close, make
 from support.methods import ON_ANY_MODEL
 from support.small_models import build, cnn_nchw, cnn_nhwc, elementwise, mlp, node, random, rows
@@ -193,7 +195,25 @@ BESIDE = {
     )
     for last, end in BESIDE.items()
 }
+
+
+def of_layers(*values):
+    """The classifier with a table of layers, one for each of these values."""
+    row = {"class": "Dense", "folded": None}
+    table = [row | {"name": v, "path": v, "output": v, "index": place} for place, v in enumerate(values)]
+    model = mlp(head="Softmax").model
+    helper.set_model_props(model, {"onnxattr.layers": json.dumps({"version": 1, "layers": table})})
+    return model
+
+
+COUNTED = r"output_layer=-2 is 'active', of the shape (N, 10), and not the logits"
+INSIDE = of_layers("active", "probabilities")
 WARNINGS = {
+    "softmax inside the last layer": ("Saliency", INSIDE, {"output_layer": -2}, COUNTED),
+    "softmax inside, as a command says it": ("Saliency", INSIDE, {"output_layer": "-2"}, COUNTED),
+    "softmax inside, a layer by name": ("Saliency", INSIDE, {"output_layer": "active"}, None),
+    "softmax inside, a unit of a layer": ("Saliency", INSIDE, {"output_layer": -2, "neuron": 1}, None),
+    "softmax as a layer": ("Saliency", of_layers("logits", "probabilities"), {"output_layer": -2}, None),
     "1 - p beside p": ("Saliency", BESIDE["p"], {}, HEAD),
     "1 - p beside p, stacked": ("Saliency", BESIDE["p, stacked"], {}, HEAD),
     "p beside 1 - p": ("Saliency", BESIDE["1 - p"], {}, None),
