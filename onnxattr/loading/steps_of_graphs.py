@@ -28,8 +28,9 @@ _WITH_WEIGHTS = frozenset(("Conv", "ConvTranspose", "Gather", "Gemm", "MatMul"))
 #: What these give is added where it changes nothing: the fractional part of what was rounded goes on where the
 #: rounding steps, and a number is equal to another, or to 0, at single points (a guard of a division).
 _HARMLESS = frozenset(("Cast", "Ceil", "Equal", "Floor", "Round"))
-#: Numbers from this on are added to leave something out, as attention does with padding.
-_LEAVES_OUT = 100
+#: Numbers from this on are added to leave something out, as attention does with padding; multiples of a right angle
+#: where an arctangent steps, so that the angle goes on.
+_LEAVES_OUT, _RIGHT_ANGLE = 100, np.pi / 2
 _INSTEAD = "what is made of it is added at the node {!r}; explain a model without that part"
 
 
@@ -63,9 +64,9 @@ class _Steps:
         #: By value without a gradient, the makers it depends on; by value with one, those of its factors.
         self.made: dict[ir.Value | None, int] = {}
         self.of_factors: dict[ir.Value | None, int] = {}
-        #: Values that weights were applied to, and those that a large number was put into.
+        #: Values that weights were applied to, and those that a number was put into which makes them no features.
         self.weighed: set[ir.Value] = set()
-        self.large: set[ir.Value] = set()
+        self.excepted: set[ir.Value] = set()
         for node in self.nodes:
             self._follow(node)
         self.harmless = _joined(1 << i for i, node in enumerate(self.makers) if node.op_type in _HARMLESS)
@@ -97,8 +98,8 @@ class _Steps:
             self.made[value] = 0 if codes else made
             if node.op_type in _WITH_WEIGHTS or self.weighed.intersection(stepped):
                 self.weighed.add(value)
-            if self.large.intersection(stepped) or any(map(_is_large, node.inputs)):
-                self.large.add(value)
+            if self.excepted.intersection(stepped) or any(map(_is_excepted, node.inputs)):
+                self.excepted.add(value)
 
     def added(self) -> Iterator[tuple[ir.Node, set[str]]]:
         """The nodes at which what changes in steps is added to values with a gradient, with the operators that step."""
@@ -119,7 +120,7 @@ class _Steps:
                 yield node, {maker.op_type for i, maker in enumerate(self.makers) if found >> i & 1}
 
     def _is_feature(self, value: ir.Value | None) -> bool:
-        return is_float(value) and self.made.get(value, 0) > 0 and value not in self.large
+        return is_float(value) and self.made.get(value, 0) > 0 and value not in self.excepted
 
     def _summands(self, node: ir.Node) -> int:
         """The makers of the steps that a node adds to values with a gradient."""
@@ -142,8 +143,10 @@ def _joined(makers: Iterable[int]) -> int:
     return reduce(or_, makers, 0)
 
 
-def _is_large(value: ir.Value | None) -> bool:
-    """Whether a value is one number that leaves out what it is added to."""
+def _is_excepted(value: ir.Value | None) -> bool:
+    """Whether a value is one number that leaves out what it is added to, or turns an angle."""
     if value is None or value.const_value is None or value.const_value.size != 1 or value.dtype not in FLOATS:
         return False
-    return bool(np.abs(value.const_value.numpy().astype(np.float64)).max() >= _LEAVES_OUT)
+    number = abs(float(value.const_value.numpy().astype(np.float64).item()))
+    turns = number / _RIGHT_ANGLE
+    return number >= _LEAVES_OUT or (turns > 0.5 and abs(turns - round(turns)) < 1e-6)

@@ -26,6 +26,7 @@ WEIGHTS = {
     "float zero": "0",
     "float far": "-1e4",
     "float half": "0.5",
+    "float pi": "3.1415927",
 }
 HEAD = f"(float[N, 3] x) => (float[N, 2] y) <{', '.join(f'{k} = {{{v}}}' for k, v in WEIGHTS.items())}>"
 #: How near the rows of t are.
@@ -75,6 +76,9 @@ SILENT = {
     "weights of the chosen expert": """
         z = MatMul(x, w) place = ArgMax <axis = 1, keepdims = 0> (z) row = Gather(votes, place) y = Mul(z, row)""",
     "the largest values": "z = MatMul(x, w) best, places = TopK(z, k) y = MatMul(best, u)",
+    "an angle of all four quadrants": """
+        z = MatMul(x, w) a, b = Split <axis = 1, num_outputs = 2> (z) q = Div(a, b) angle = Atan(q) left = Less(b, zero)
+        turn = Where(left, pi, zero) y0 = Add(angle, turn) y = Concat <axis = 1> (y0, a)""",
     "which values are missing": """
         gone = IsNaN(x) f = Cast <to = 1> (gone) two = Slice(x, first, k, last) both = Concat <axis = 1> (f, two)
         y = MatMul(both, v)""",
