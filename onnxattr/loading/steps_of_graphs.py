@@ -70,6 +70,7 @@ class _Steps:
         for node in self.nodes:
             self._follow(node)
         self.harmless = _joined(1 << i for i, node in enumerate(self.makers) if node.op_type in _HARMLESS)
+        self.rounding = _joined(1 << i for i, node in enumerate(self.makers) if node.op_type == "Round")
 
     def _follow(self, node: ir.Node) -> None:
         """Notes what a node makes of values without a gradient, or that it makes such."""
@@ -95,8 +96,12 @@ class _Steps:
                 continue
             # Codes of categories are told by name, with the values to explain (loading.discrete).
             codes = node.op_type == "Cast" and value.dtype is not None and value.dtype.is_integer()
-            self.made[value] = 0 if codes else made
-            if node.op_type in _WITH_WEIGHTS or self.weighed.intersection(stepped):
+            self.made[value] = 0 if codes and is_float(node.inputs[0]) else made
+            # What Gather takes from is chosen, not weighed; places choose among weights.
+            weights = node.op_type in _WITH_WEIGHTS and (
+                node.op_type != "Gather" or node.inputs[1] in stepped
+            )
+            if weights or self.weighed.intersection(stepped):
                 self.weighed.add(value)
             if self.excepted.intersection(stepped) or any(map(_is_excepted, node.inputs)):
                 self.excepted.add(value)
@@ -129,7 +134,22 @@ class _Steps:
         values = [value for value in node.inputs[2 * (node.op_type == "Gemm") :] if self._is_feature(value)]
         found = [self.made[v] for v in values if v in self.weighed or self.made[v] & ~self.harmless]
         # Between two knots of a table, what is added at a knot belongs to the slope beside it.
-        return 0 if _joined(found) & self._of_slopes(node) else _joined(found)
+        added = 0 if _joined(found) & self._of_slopes(node) else _joined(found)
+        return added | self._put_in(node)
+
+    def _put_in(self, node: ir.Node) -> int:
+        """The makers of q in z + (q - z) or z - (z - q), as straight-through roundings are written: it is q."""
+        pairs = {"Add": ((0, 1), (1, 0)), "Sub": ((0, 1),)}.get(node.op_type, ())
+        found = 0
+        for kept, other in pairs:
+            value, difference = node.inputs[kept], node.inputs[other]
+            before = difference.producer() if difference is not None else None
+            if before is None or before.op_type != "Sub":
+                continue
+            q, taken = before.inputs if node.op_type == "Add" else reversed(before.inputs)
+            if taken is value:  # a rounding in units that depend on z has these as a factor
+                found |= self.made.get(q, 0) | self.of_factors.get(q, 0) & self.rounding
+        return found
 
     def _of_slopes(self, node: ir.Node) -> int:
         """The makers of steps in factors of a sum, or of its summands."""

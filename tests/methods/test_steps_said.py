@@ -27,6 +27,7 @@ WEIGHTS = {
     "float far": "-1e4",
     "float half": "0.5",
     "float pi": "3.1415927",
+    "float double": "2",
 }
 HEAD = f"(float[N, 3] x) => (float[N, 2] y) <{', '.join(f'{k} = {{{v}}}' for k, v in WEIGHTS.items())}>"
 #: How near the rows of t are.
@@ -51,6 +52,17 @@ SAID = {
         z = MatMul(x, w) low = Less(z, half) step = Where(low, zero, half) y = Add(z, step)"""),
     "roundings with weights of their own": ("Round", """
         r = Round(x) a = MatMul(r, w) b = MatMul(x, w) y = Sub(b, a)"""),
+    "a rounding put in for the value": ("Round", """
+        z = MatMul(x, w) r = Round(z) gap = Sub(r, z) q = Add(z, gap) s = MatMul(x, w) h = Tanh(s) y = Add(q, h)"""),
+    "a rounding taken from the value": ("Round", """
+        r = Round(x) gap = Sub(x, r) q = Sub(x, gap) y = MatMul(q, w)"""),
+    "a rounding in units of the largest value": ("Round", """
+        a = Abs(x) top = ReduceMax(a, last) largest = Add(top, one) scaled = Div(x, largest) twice = Mul(scaled, double)
+        r = Round(twice) back = Mul(r, largest) q0 = Div(back, double) gap = Sub(q0, x) q = Add(gap, x)
+        y = MatMul(q, w)"""),
+    "a row for a count of comparisons": ("Greater", """
+        up = Greater(x, half) n = Cast <to = 7> (up) count = ReduceSum <keepdims = 0> (n, last)
+        row = Gather(votes, count) z = MatMul(x, w) y = Add(z, row)"""),
     "a bias of Gemm": ("Greater", """
         z = MatMul(x, w) up = Greater(z, half) f = Cast <to = 1> (up) y = Gemm(z, u, f)"""),
 }  # fmt: skip
@@ -73,6 +85,13 @@ SILENT = {
         place = ArgMax <axis = 2, keepdims = 0, select_last_index = 1> (n) knot = Gather(knots, place)
         slope = Gather(slopes, place) height = Gather(heights, place) d = Sub(z, knot) r = Mul(d, slope)
         y = Add(r, height)""",
+    "weights of the corners around a place": """
+        s = MatMul(x, w) p = Sigmoid(s) z = Mul(p, double) low = Floor(z) a = Gather <axis = 1> (z, first)
+        c = Gather <axis = 1> (low, first) n = Add(c, one) i = Cast <to = 7> (c) j = Cast <to = 7> (n)
+        left = Gather(slopes, i) right = Gather(slopes, j) to_right = Sub(n, a) to_left = Sub(a, c)
+        r = Mul(left, to_right) l = Mul(right, to_left) y0 = Add(r, l) y = Mul(y0, z)""",
+    "what is masked, put in for the value": """
+        z = MatMul(x, w) up = Greater(z, half) f = Cast <to = 1> (up) m = Mul(z, f) gap = Sub(m, z) y = Add(z, gap)""",
     "weights of the chosen expert": """
         z = MatMul(x, w) place = ArgMax <axis = 1, keepdims = 0> (z) row = Gather(votes, place) y = Mul(z, row)""",
     "the largest values": "z = MatMul(x, w) best, places = TopK(z, k) y = MatMul(best, u)",
